@@ -1,0 +1,52 @@
+"""Words and shapes that every module shares."""
+
+import enum
+from typing import Any, NamedTuple
+
+import jax
+
+Params = Any  # Any pytree of float arrays.
+Metrics = dict[str, jax.Array]  # Scalars only.
+
+# Value of an unlabelled pixel in every stored label map: never a class, never
+# counted by a loss or a metric.
+UNLABELLED = 255
+
+
+class AnnotationKind(enum.IntEnum):
+  """What an annotator drew; stored with every instance as int32."""
+
+  MASK = 0  # Exact pixel mask: the only strong kind.
+  COARSE_MASK = 1
+  POLYGON = 2
+  BOX = 3
+  SCRIBBLE = 4
+  POINTS = 5
+  ELLIPSE = 6
+
+
+class Examples(NamedTuple):
+  """A batch of annotated images.
+
+  Attributes:
+    image: intensities, uint8 [B, H, W, C]; float32 in [0, 1] once augmented.
+    label: class per pixel, uint8 [B, H, W], `UNLABELLED` where unknown.
+    instance_id: row of each image in the indicator table, int32 [B]; -1 for
+      images that have none (strong and evaluation images).
+  """
+
+  image: jax.Array
+  label: jax.Array
+  instance_id: jax.Array
+
+
+class HybridBatch(NamedTuple):
+  """One training batch: a few exact masks and many weak annotations.
+
+  Attributes:
+    strong: exactly annotated images, leading axis B_s.
+    weak: weakly annotated images with distinct instance ids, leading axis B_w.
+  """
+
+  strong: Examples
+  weak: Examples
