@@ -1,0 +1,87 @@
+"""Several methods under one budget, side by side."""
+
+import os
+from typing import Any
+
+import ml_collections
+import numpy as np
+
+from experiments import binary
+from experiments import evaluation
+from experiments import run_folder
+from experiments import trainer
+
+
+def compare(
+    config: ml_collections.ConfigDict, workdir: str
+) -> dict[str, dict[str, Any]]:
+  """Trains every method of `config.compare` with every seed, then tabulates.
+
+  A finished run is only evaluated again; a stopped one resumes. Runs lie in
+  `workdir`/METHOD/seedN; the table in compare.csv and metrics.json.
+
+  Args:
+    config: a config with methods to compare.
+    workdir: folder of the comparison.
+
+  Returns:
+    For each method: test Dice per seed, mean and sample standard deviation, and
+    the AUROC of the indicators where there are planted faults.
+
+  Raises:
+    binary.UserError: if there is no seed, or a run cannot start.
+  """
+  seeds = tuple(config.compare.seeds)
+  if not seeds:
+    raise binary.UserError('config.compare.seeds is empty: give one seed.')
+  table = {}
+  for method, overrides in config.compare.methods.items():
+    runs = []
+    for seed in seeds:
+      run_config = config.copy_and_resolve_references()
+      with run_config.unlocked():
+        run_config.update(overrides)
+        run_config.seed = seed
+        run_config.compare.methods = ml_collections.ConfigDict()
+      run_config.lock()
+      run_dir = os.path.join(workdir, method, f'seed{seed}')
+      print(f'== {method}, seed {seed} -> {run_dir}', flush=True)
+      runs.append(trainer.train_and_evaluate(run_config, run_dir))
+    dice = [run['test']['dice'] for run in runs]
+    aurocs = [run['indicators'].get('auroc') for run in runs]
+    table[method] = {
+        'dice_by_seed': dice,
+        'dice': float(np.mean(dice)),
+        'dice_sd': float(np.std(dice, ddof=1)) if len(dice) > 1 else None,
+        'auroc_by_seed': aurocs,
+    }
+  run_folder.write_json(
+      os.path.join(workdir, 'metrics.json'),
+      {'seeds': list(seeds), 'methods': table},
+  )
+  evaluation.write_csv(
+      os.path.join(workdir, 'compare.csv'),
+      ['method', 'seed', 'test_dice', 'indicator_auroc'],
+      [
+          [method, seed, dice, '' if auroc is None else auroc]
+          for method, row in table.items()
+          for seed, dice, auroc in zip(
+              seeds, row['dice_by_seed'], row['auroc_by_seed'], strict=True
+          )
+      ],
+  )
+  print_table(table, seeds)
+  return table
+
+
+def print_table(table: dict[str, dict[str, Any]], seeds: tuple[int, ...]):
+  """Prints the methods side by side."""
+  print(f'\n{"method":14s} {"test Dice":>16s}  {"indicator AUROC":>15s}'
+        f'   (mean over seeds {", ".join(map(str, seeds))})')
+  for method, row in table.items():
+    dice = f'{row["dice"]:.4f}'
+    if row['dice_sd'] is not None:
+      dice += f' ± {row["dice_sd"]:.4f}'
+    moved = [a for a in row['auroc_by_seed'] if a is not None]
+    auroc = f'{np.mean(moved):.3f}' if moved else '-'
+    print(f'{method:14s} {dice:>16s}  {auroc:>15s}')

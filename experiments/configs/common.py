@@ -1,0 +1,105 @@
+"""Defaults of every config, and the methods as overrides of them.
+
+A config of a set starts from `get_base(data_dir)`, which is DII + DCR: dynamic
+instance indicators and dynamic co-regularization. Each entry of `METHODS` says
+how another method differs.
+"""
+
+import ml_collections
+
+# Everything that a method changes; all else is the same for all of them.
+METHODS = {
+    'strong_only': dict(
+        supervision=dict(weak_scale=0.0),
+        weighting=dict(name='uniform'),
+        co_regularization=dict(scale=0.0),
+    ),
+    'uniform': dict(
+        weighting=dict(name='uniform'),
+        co_regularization=dict(scale=0.0),
+    ),
+    'uniform_dcr': dict(weighting=dict(name='uniform')),
+    'dii': dict(co_regularization=dict(scale=0.0)),
+    'dii_dcr': dict(),
+}
+
+
+def get_base(data_dir: str) -> ml_collections.ConfigDict:
+  """Returns DII + DCR on the records under `data_dir`, not yet locked."""
+  return ml_collections.ConfigDict(dict(
+      seed=0,
+      train_steps=1_000,
+      log_every_steps=25,
+      eval_every_steps=250,
+      checkpoint_every_steps=250,
+      input=dict(
+          data_dir=data_dir,
+          strong_batch_size=8,  # All batch sizes are over all devices.
+          weak_batch_size=8,
+          eval_batch_size=32,
+      ),
+      augmentation=dict(  # See `augmentation.AugmentationOptions`.
+          flip=True,
+          rotation_deg=20.0,
+          log2_scale=0.25,
+          shift=0.05,
+          brightness=0.1,
+          contrast=0.2,
+          log2_gamma=0.3,
+          noise=0.02,
+      ),
+      model=dict(name='unet', options=dict(features=(8, 16, 32, 64))),
+      optimizer=dict(
+          learning_rate=2e-3,
+          warmup_steps=50,
+          weight_decay=1e-4,
+          clip_norm=1.0,
+      ),
+      supervision=dict(
+          strong_loss='cross_entropy_dice',
+          weak_loss='cross_entropy_dice',
+          weak_scale=1.0,
+          alignment_loss='cross_entropy_dice',
+          alignment_without_class_prior=True,
+      ),
+      weighting=dict(
+          name='dii',
+          learning_rate=0.05,  # Of the indicators.
+          initial_indicator=1.0,
+          every_steps=1,
+          start_step=0,
+          method='forward',
+      ),
+      co_regularization=dict(scale=1.0, ramp_up_steps=300),
+      # Methods to train one after another, with every seed; () trains just the
+      # one that this config describes.
+      compare=dict(methods=dict(), seeds=(0,)),
+  ))
+
+
+def with_variant(
+    config: ml_collections.ConfigDict, variant: str
+) -> ml_collections.ConfigDict:
+  """Applies a method's name, `compare`, or `debug`, and locks the config.
+
+  Raises:
+    ValueError: if there is no such variant.
+  """
+  if variant == 'compare':
+    for name in ('strong_only', 'uniform', 'dii_dcr'):
+      config.compare.methods[name] = METHODS[name]
+  elif variant == 'debug':  # A smoke test of every part, in seconds.
+    config.update(dict(
+        train_steps=4, log_every_steps=1, eval_every_steps=2,
+        checkpoint_every_steps=2, model=dict(options=dict(features=(8, 8))),
+        input=dict(strong_batch_size=4, weak_batch_size=8, eval_batch_size=8),
+        optimizer=dict(warmup_steps=1),
+    ))
+  elif variant in METHODS:
+    config.update(METHODS[variant])
+  else:
+    raise ValueError(
+        f'Unknown variant {variant!r}; known: '
+        f'{sorted(METHODS) + ["compare", "debug"]}.'
+    )
+  return config.lock()

@@ -1,0 +1,18 @@
+"""Real polyps: CVC-EndoSceneStill, published split, 10 % exact masks.
+
+python -m data_prep.prepare --dataset=endoscene --source=FOLDER \
+    --image_size=96 --output=data/endoscene
+python -m experiments.train --config=experiments/configs/endoscene.py \
+    --workdir=runs/endoscene
+
+Variants: a method of `common.METHODS` (default dii_dcr), `compare`, `debug`.
+Cost and results: see the README.
+"""
+
+from experiments.configs import common
+
+
+def get_config(variant: str = 'dii_dcr'):
+  """Returns the locked configuration of `variant`."""
+  config = common.get_base('data/endoscene')
+  return common.with_variant(config, variant)

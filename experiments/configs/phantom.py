@@ -1,0 +1,17 @@
+"""The embedded default: generated tissue pictures, no download.
+
+python -m data_prep.prepare --dataset=phantom --output=data/phantom
+python -m experiments.train --config=experiments/configs/phantom.py \
+    --workdir=runs/phantom
+
+Variants: a method of `common.METHODS` (default dii_dcr), `compare` for
+strong-only, uniform weights and DII + DCR side by side, `debug` for seconds.
+Cost and results: see the README.
+"""
+
+from experiments.configs import common
+
+
+def get_config(variant: str = 'dii_dcr'):
+  """Returns the locked configuration of `variant`."""
+  return common.with_variant(common.get_base('data/phantom'), variant)

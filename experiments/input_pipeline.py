@@ -1,0 +1,165 @@
+"""Prepared records (TFDS ArrayRecord) -> Grain -> HybridBatch."""
+
+from collections.abc import Iterator, Sequence
+import os
+from typing import Any, NamedTuple
+
+import grain
+from hybridseg import types
+import numpy as np
+
+from experiments import binary
+
+# Sets up to this size are decoded once and kept; larger ones are read from
+# disk record by record.
+_MAX_IN_MEMORY_BYTES = 4 << 30
+
+
+class Dataset(NamedTuple):
+  """A prepared set.
+
+  Attributes:
+    name: of the set.
+    classes: class names; index 0 is the background.
+    image_shape: H, W, C of every image.
+    splits: records by split: `train_strong`, `train_weak`, `val`, `test`; each
+      a random-access sequence of dicts.
+    fingerprint: sha256 of the manifest that the records were built from.
+  """
+
+  name: str
+  classes: tuple[str, ...]
+  image_shape: tuple[int, int, int]
+  splits: dict[str, Sequence[dict[str, Any]]]
+  fingerprint: str
+
+
+def load_dataset(data_dir: str) -> Dataset:
+  """Opens the folder that `data_prep.prepare` wrote.
+
+  Args:
+    data_dir: its `--output`.
+
+  Returns:
+    The set, decoded into memory where it fits.
+
+  Raises:
+    binary.UserError: if there are no complete records.
+  """
+  import tensorflow_datasets as tfds  # Slow to import: only where records are.
+
+  folder = os.path.join(data_dir, 'records')
+  if not os.path.isdir(folder):
+    raise binary.UserError(
+        f'No records at {folder}: run `python -m data_prep.prepare '
+        f'--output={data_dir} --dataset=NAME` first (see the README).'
+    )
+  builder = tfds.builder_from_directory(folder)
+  metadata = builder.info.metadata
+  splits = {}
+  for name, info in builder.info.splits.items():
+    source = builder.as_data_source(split=name)
+    in_memory = info.num_bytes <= _MAX_IN_MEMORY_BYTES
+    splits[name] = list(source) if in_memory else source
+  dataset = Dataset(
+      name=metadata['name'],
+      classes=tuple(metadata['classes']),
+      image_shape=tuple(builder.info.features['image'].shape),
+      splits=splits,
+      fingerprint=metadata['manifest_sha256'],
+  )
+  return dataset
+
+
+def train_batches(
+    dataset: Dataset,
+    *,
+    strong_batch_size: int,
+    weak_batch_size: int,
+    seed: int,
+) -> Sequence[types.HybridBatch]:
+  """Returns the endless sequence of training batches.
+
+  Item `step` is a pure function of (seed, step): that is all a resumed run
+  needs. Each pass over a split is shuffled anew, and an instance appears at
+  most once in a batch.
+
+  Args:
+    dataset: from `load_dataset`.
+    strong_batch_size: strong images per step, over all devices.
+    weak_batch_size: weak images per step, over all devices.
+    seed: of the order.
+
+  Returns:
+    A random-access sequence of NumPy batches.
+
+  Raises:
+    binary.UserError: if a batch is larger than its split.
+  """
+  parts = []
+  sizes = {'train_strong': strong_batch_size, 'train_weak': weak_batch_size}
+  for i, (split, batch_size) in enumerate(sizes.items()):
+    records = dataset.splits.get(split, ())
+    role = split.removeprefix('train_')
+    if not 0 < batch_size <= len(records):
+      raise binary.UserError(
+          f'input.{role}_batch_size is {batch_size}, but {dataset.name} has '
+          f'{len(records)} {role} training instances: use 1 to {len(records)}.'
+      )
+    parts.append(
+        grain.MapDataset.source(records)
+        .map(_to_example)
+        .shuffle(seed=2 * seed + i)
+        .batch(batch_size, drop_remainder=True)
+        .repeat()
+    )
+  return _Zipped(*parts)
+
+
+class _Zipped:
+  """Two endless Grain sequences read in step."""
+
+  def __init__(self, strong, weak):
+    self._strong, self._weak = strong, weak
+
+  def __getitem__(self, step: int) -> types.HybridBatch:
+    return types.HybridBatch(
+        strong=types.Examples(**self._strong[step]),
+        weak=types.Examples(**self._weak[step]),
+    )
+
+
+def _to_example(record: dict[str, Any]) -> dict[str, Any]:
+  return {
+      'image': record['image'],
+      'label': record['label'],
+      'instance_id': np.int32(record['instance_id']),
+  }
+
+
+def eval_batches(
+    records: Sequence[dict[str, Any]], batch_size: int
+) -> Iterator[types.Examples]:
+  """Yields all records in order, in batches of equal size.
+
+  The last batch is filled up with repeated images whose label map is all
+  `types.UNLABELLED`: padding never counts. The reference is `truth`.
+  """
+  for start in range(0, len(records), batch_size):
+    rows = [records[i] for i in range(start, min(start + batch_size,
+                                                 len(records)))]
+    missing = batch_size - len(rows)
+    image = np.stack([r['image'] for r in rows])
+    label = np.stack([r['truth'] for r in rows])
+    pad = ((0, missing), (0, 0), (0, 0))
+    yield types.Examples(
+        image=np.pad(image, pad + ((0, 0),), mode='edge'),
+        label=np.pad(label, pad, constant_values=types.UNLABELLED),
+        instance_id=np.full((batch_size,), -1, np.int32),
+    )
+
+
+def column(records: Sequence[dict[str, Any]], name: str) -> np.ndarray:
+  """Returns one feature of all records; text is decoded."""
+  values = [r[name] for r in records]
+  return np.array([v.decode() if isinstance(v, bytes) else v for v in values])

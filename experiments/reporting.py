@@ -1,0 +1,154 @@
+"""Pictures of a run: learning curves, panel, indicators by quality."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hybridseg import types
+from matplotlib import figure
+import numpy as np
+
+from experiments import input_pipeline
+
+_COLOURS = np.array([
+    [0, 0, 0], [0.90, 0.10, 0.29], [0.00, 0.75, 1.00], [1.00, 0.88, 0.10],
+    [0.24, 0.71, 0.29], [0.96, 0.51, 0.19], [0.57, 0.12, 0.71],
+])  # Background first; repeated where a set has more classes.
+
+
+def plot_curves(lines: Sequence[dict[str, float]], path: str) -> None:
+  """Draws losses, validation Dice and indicators over the steps."""
+  panels = (
+      ('Training loss', ('strong_loss', 'weak_loss', 'co_reg_loss')),
+      ('Validation Dice', ('val_dice',)),
+      ('Indicators', ('indicator_mean', 'indicator_share_at_0',
+                      'indicator_share_at_1', 'indicator_effective_share')),
+  )
+  fig = figure.Figure(figsize=(13, 3.6), layout='constrained')
+  for ax, (title, names) in zip(fig.subplots(1, 3), panels, strict=True):
+    for name in names:
+      points = [(line['step'], line[name]) for line in lines if name in line]
+      if points:
+        label = name.removeprefix('indicator_').replace('_', ' ')
+        ax.plot(*zip(*points), label=label, marker='.', markersize=3)
+    ax.set(title=title, xlabel='step')
+    if title != 'Training loss':
+      ax.set_ylim(0, 1.02)
+    if ax.has_data():
+      ax.legend(fontsize=8, frameon=False)
+    ax.grid(alpha=0.3)
+  fig.savefig(path, dpi=110)
+
+
+def choose_weak(
+    weights: np.ndarray, records: Sequence[dict[str, Any]], *, number: int = 6
+) -> list[int]:
+  """Picks records from the least to the most trusted, evenly by rank."""
+  ids = input_pipeline.column(records, 'instance_id')
+  order = np.argsort(weights[ids], kind='stable')
+  picks = np.linspace(0, len(order) - 1, min(number, len(order)))
+  return [int(order[i]) for i in picks.astype(int)]
+
+
+def overlay(
+    image: np.ndarray, label_map: np.ndarray, *, opacity: float = 0.45
+) -> np.ndarray:
+  """Paints classes over an image, unlabelled pixels grey.
+
+  Args:
+    image: uint8 [H, W, C], C = 1 or 3.
+    label_map: uint8 [H, W], `types.UNLABELLED` where unknown.
+    opacity: of the paint.
+
+  Returns:
+    float [H, W, 3] in [0, 1].
+  """
+  image = np.broadcast_to(image / 255.0, image.shape[:2] + (3,)).copy()
+  unlabelled = label_map == types.UNLABELLED
+  classes = np.where(unlabelled, 0, label_map).astype(int)
+  # Class 0 stays bare; the rest cycle through the colours.
+  colours = _COLOURS[np.where(classes > 0, (classes - 1) % 6 + 1, 0)]
+  painted = (classes > 0)[..., None]
+  image = np.where(painted, (1 - opacity) * image + opacity * colours, image)
+  return np.where(unlabelled[..., None], 0.75 * image + 0.1, image)
+
+
+def plot_panel(
+    path: str,
+    *,
+    dataset: input_pipeline.Dataset,
+    weak_indices: Sequence[int],
+    weak_predictions: np.ndarray,
+    weights: np.ndarray,
+    test_predictions: np.ndarray,
+    num_test: int = 6,
+) -> None:
+  """Draws image / truth / weak label / prediction, one instance per column.
+
+  Left: weak training instances from the least to the most trusted. Right: test
+  cases spread evenly over the split, which have no weak label.
+  """
+  weak = [dataset.splits['train_weak'][i] for i in weak_indices]
+  test = dataset.splits['test']
+  spread = np.linspace(0, len(test) - 1, min(num_test, len(test))).astype(int)
+  columns = []
+  for record, prediction in zip(weak, weak_predictions, strict=True):
+    fault = input_pipeline.column([record], 'fault')[0]
+    title = f'indicator {weights[record["instance_id"]]:.2f}'
+    columns.append((record, record['label'], prediction,
+                    f'{title}\n{fault or "weak"}'))
+  for i in spread:
+    columns.append((test[i], None, test_predictions[i], 'test\n'))
+  fig = figure.Figure(
+      figsize=(1.25 * len(columns) + 0.5, 5.4), layout='constrained')
+  axes = fig.subplots(4, len(columns), squeeze=False)
+  for ax in axes.flat:
+    ax.set(xticks=[], yticks=[])
+    for spine in ax.spines.values():
+      spine.set_visible(False)
+  for ax, name in zip(axes[:, 0], ('image', 'truth', 'weak label',
+                                   'prediction'), strict=True):
+    ax.set_ylabel(name, fontsize=9)
+  for column, (record, label, prediction, title) in zip(
+      axes.T, columns, strict=True):
+    image = record['image']
+    column[0].imshow(overlay(image, np.zeros(image.shape[:2], np.uint8)))
+    column[0].set_title(title, fontsize=8)
+    column[1].imshow(overlay(image, record['truth']))
+    if label is not None:
+      column[2].imshow(overlay(image, label))
+    column[3].imshow(overlay(image, prediction))
+  fig.savefig(path, dpi=120)
+
+
+def plot_indicators(
+    path: str,
+    *,
+    weights: np.ndarray,
+    records: Sequence[dict[str, Any]],
+) -> None:
+  """Draws the indicators by planted fault, and over the weak label's quality."""
+  values = weights[input_pipeline.column(records, 'instance_id')]
+  faults = input_pipeline.column(records, 'fault')
+  quality = input_pipeline.column(records, 'quality').astype(float)
+  fig = figure.Figure(figsize=(10, 3.8), layout='constrained')
+  left, right = fig.subplots(1, 2)
+  names = sorted(set(faults))
+  left.hist(
+      [values[faults == name] for name in names],
+      bins=np.linspace(0, 1, 21), stacked=True,
+      label=[name.replace('_', ' ') or 'no planted fault' for name in names])
+  left.set(xlabel='indicator', ylabel='weak instances',
+           title='Indicators by planted fault')
+  left.legend(fontsize=8, frameon=False)
+  known = ~np.isnan(quality)
+  if known.any():
+    for name in names:
+      rows = known & (faults == name)
+      right.scatter(quality[rows], values[rows], s=9, alpha=0.7)
+    right.set(xlabel='IoU of the weak label to the truth', ylabel='indicator',
+              title='Indicators by quality', xlim=(-0.02, 1.02),
+              ylim=(-0.02, 1.02))
+  else:
+    right.set_axis_off()
+    right.set_title('Quality of the weak labels is not known')
+  fig.savefig(path, dpi=110)

@@ -1,0 +1,141 @@
+"""On-device augmentation: one geometry for an image and its label map."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from hybridseg import types
+
+
+class AugmentationOptions(NamedTuple):
+  """How far each random change may go; 0 or False switches it off.
+
+  Attributes:
+    flip: mirror each axis with probability 1/2.
+    rotation_deg: largest rotation either way, in degrees.
+    log2_scale: largest zoom either way, as a power of two.
+    shift: largest shift either way, as a share of the image side.
+    brightness: largest additive change, for intensities in [0, 1].
+    contrast: largest relative change of the contrast around the image mean.
+    log2_gamma: largest change of gamma either way, as a power of two.
+    noise: largest standard deviation of Gaussian noise, intensities in [0, 1].
+  """
+
+  flip: bool = True
+  rotation_deg: float = 20.0
+  log2_scale: float = 0.25
+  shift: float = 0.05
+  brightness: float = 0.1
+  contrast: float = 0.2
+  log2_gamma: float = 0.3
+  noise: float = 0.02
+
+
+def _source_coordinates(key, size, options):
+  """Returns where each output pixel is read from, in pixels, float [2, H, W]."""
+  flip_key, angle_key, scale_key, shift_key = jax.random.split(key, 4)
+  height, width = size
+  uniform = lambda key, bound, shape=(): jax.random.uniform(
+      key, shape, minval=-bound, maxval=bound
+  )
+  signs = jnp.ones(2)
+  if options.flip:
+    signs = jnp.where(jax.random.bernoulli(flip_key, shape=(2,)), -1.0, 1.0)
+  angle = jnp.deg2rad(uniform(angle_key, options.rotation_deg))
+  scale = 2.0 ** uniform(scale_key, options.log2_scale)
+  shift = uniform(shift_key, options.shift, (2,)) * jnp.array([height, width])
+  y, x = jnp.meshgrid(
+      jnp.arange(height) - (height - 1) / 2,
+      jnp.arange(width) - (width - 1) / 2,
+      indexing='ij',
+  )
+  cos, sin = jnp.cos(angle) * scale, jnp.sin(angle) * scale
+  source_y = signs[0] * (cos * y - sin * x) + shift[0] + (height - 1) / 2
+  source_x = signs[1] * (sin * y + cos * x) + shift[1] + (width - 1) / 2
+  return source_y, source_x
+
+
+def _read_nearest(x, y_index, x_index):
+  """Reads [H, W, ...] at integer places, the edge repeated outside."""
+  height, width = x.shape[:2]
+  y_index = jnp.clip(y_index, 0, height - 1)
+  x_index = jnp.clip(x_index, 0, width - 1)
+  return x[y_index, x_index]
+
+
+def _warp_image(image, source_y, source_x):
+  """Samples bilinearly; the edge is repeated outside."""
+  y0, x0 = jnp.floor(source_y), jnp.floor(source_x)
+  fy, fx = (source_y - y0)[..., None], (source_x - x0)[..., None]
+  y0, x0 = y0.astype(jnp.int32), x0.astype(jnp.int32)
+  top = (1 - fx) * _read_nearest(image, y0, x0) + fx * _read_nearest(
+      image, y0, x0 + 1
+  )
+  bottom = (1 - fx) * _read_nearest(image, y0 + 1, x0) + fx * _read_nearest(
+      image, y0 + 1, x0 + 1
+  )
+  return (1 - fy) * top + fy * bottom
+
+
+def _warp_label(label, source_y, source_x):
+  """Reads the nearest class; outside the image nothing is labelled."""
+  height, width = label.shape
+  y, x = (jnp.round(t).astype(jnp.int32) for t in (source_y, source_x))
+  inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+  return jnp.where(inside, _read_nearest(label, y, x), types.UNLABELLED)
+
+
+def _photometric(key, image, options):
+  """Changes brightness, contrast, gamma and noise of one image in [0, 1]."""
+  bright_key, contrast_key, gamma_key, level_key, noise_key = (
+      jax.random.split(key, 5)
+  )
+  uniform = lambda key, bound: jax.random.uniform(
+      key, minval=-bound, maxval=bound
+  )
+  mean = jnp.mean(image, axis=(0, 1), keepdims=True)
+  image = mean + (image - mean) * (1 + uniform(contrast_key, options.contrast))
+  image = image + uniform(bright_key, options.brightness)
+  # The floor keeps the power's slope finite at black.
+  image = jnp.clip(image, 1e-4, 1.0)
+  image = image ** (2.0 ** uniform(gamma_key, options.log2_gamma))
+  level = jnp.abs(uniform(level_key, options.noise))
+  image = image + level * jax.random.normal(noise_key, image.shape)
+  return jnp.clip(image, 0.0, 1.0)
+
+
+def to_float(image: jax.Array) -> jax.Array:
+  """Scales stored intensities, uint8, to float32 in [0, 1]."""
+  return image.astype(jnp.float32) / 255.0
+
+
+def augment(
+    keys: jax.Array,
+    examples: types.Examples,
+    *,
+    options: AugmentationOptions,
+) -> types.Examples:
+  """Augments images and label maps together, one key per instance.
+
+  Geometry: flips, then rotation, zoom and shift about the image centre, read
+  bilinearly for the image (edge repeated) and nearest for the label map
+  (`types.UNLABELLED` outside). Photometry touches the image only.
+
+  Args:
+    keys: one key per instance, [B].
+    examples: stored examples, uint8 images [B, H, W, C].
+    options: how far each change may go.
+
+  Returns:
+    Examples with float32 images in [0, 1] and uint8 label maps.
+  """
+
+  def one(key, image, label):
+    geometry_key, photo_key = jax.random.split(key)
+    source = _source_coordinates(geometry_key, label.shape, options)
+    image = _photometric(photo_key, _warp_image(image, *source), options)
+    return image, _warp_label(label, *source)
+
+  image, label = jax.vmap(one)(keys, to_float(examples.image), examples.label)
+  return examples._replace(image=image, label=label)

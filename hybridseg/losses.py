@@ -1,0 +1,218 @@
+"""Per-instance segmentation losses; the caller reduces over the batch.
+
+Every loss takes unnormalised scores, float [B, ..., K], and one-hot targets of
+the same shape, and returns one value per instance, float [B]. `where` is bool
+[B, ...], True = the pixel counts; a pixel left out may hold nan.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from hybridseg import types
+
+
+def one_hot_labels(
+    label_map: jax.Array, num_classes: int
+) -> tuple[jax.Array, jax.Array]:
+  """Splits a stored label map into one-hot targets and the mask of known ones.
+
+  Args:
+    label_map: class per pixel, integer [B, ...], `types.UNLABELLED` = unknown.
+    num_classes: number of classes K, background included.
+
+  Returns:
+    One-hot targets, float32 [B, ..., K] (all zero where unknown), and `where`,
+    bool [B, ...].
+  """
+  label_map = label_map.astype(jnp.int32)
+  labels = jax.nn.one_hot(label_map, num_classes, dtype=jnp.float32)
+  return labels, label_map != types.UNLABELLED
+
+
+def _check_shapes(logits, labels, where):
+  if logits.shape != labels.shape:
+    raise ValueError(f'{logits.shape=} differs from {labels.shape=}.')
+  if where is not None and where.shape != logits.shape[:-1]:
+    raise ValueError(f'{where.shape=} differs from {logits.shape[:-1]=}.')
+
+
+def _space(x):
+  """All axes but the batch."""
+  return tuple(range(1, x.ndim))
+
+
+def _where_or_all(where, logits):
+  return jnp.ones(logits.shape[:-1], bool) if where is None else where
+
+
+def _pixel_cross_entropy(logits, labels, where):
+  """Cross entropy per pixel, 0 where left out; a masked nan stays out."""
+  # The inner `where` keeps nan out of the backward pass too.
+  logits = jnp.where(where[..., None], logits, 0)
+  nll = -jnp.sum(labels * jax.nn.log_softmax(logits, axis=-1), axis=-1)
+  return jnp.where(where, nll, 0)
+
+
+def cross_entropy_loss(
+    logits: jax.Array,
+    labels: jax.Array,
+    *,
+    where: jax.Array | None = None,
+) -> jax.Array:
+  """Computes the mean cross entropy over the pixels that count.
+
+  loss_k = sum_p where_kp * CE(logits_kp, labels_kp) / max(1, sum_p where_kp).
+
+  With the `where` of a sparsely labelled map this is the partial cross entropy
+  of scribble supervision (Tang et al., "Normalized Cut Loss for
+  Weakly-supervised CNN Segmentation", 2018, https://arxiv.org/abs/1804.01346,
+  eq. 1, first term): unlabelled pixels neither attract nor repel.
+
+  Args:
+    logits: unnormalised scores, float [B, ..., K].
+    labels: one-hot or soft targets, float [B, ..., K].
+    where: pixels to score, bool [B, ...]; None scores all of them.
+
+  Returns:
+    Loss in nats, float [B]; 0 for an instance without any scored pixel.
+
+  Raises:
+    ValueError: if the shapes of `logits`, `labels`, `where` do not agree.
+  """
+  _check_shapes(logits, labels, where)
+  where = _where_or_all(where, logits)
+  nll = _pixel_cross_entropy(logits, labels, where)
+  count = jnp.sum(where, axis=_space(where), dtype=nll.dtype)
+  return jnp.sum(nll, axis=_space(nll)) / jnp.maximum(count, 1)
+
+
+def balanced_cross_entropy_loss(
+    logits: jax.Array,
+    labels: jax.Array,
+    *,
+    where: jax.Array | None = None,
+) -> jax.Array:
+  """Computes the cross entropy averaged per class, then over present classes.
+
+  loss_k = mean over classes c present in labels_k of
+    (sum_p labels_kpc * CE_kp / sum_p labels_kpc).
+
+  A rare class weighs as much as the background; compare the balancing of Xie
+  and Tu, "Holistically-Nested Edge Detection", 2015
+  (https://arxiv.org/abs/1504.06375, eq. 2), here with weights that sum to one.
+
+  Args:
+    logits: unnormalised scores, float [B, ..., K].
+    labels: one-hot targets, float [B, ..., K].
+    where: pixels to score, bool [B, ...]; None scores all of them.
+
+  Returns:
+    Loss in nats, float [B]; 0 for an instance without any scored pixel.
+
+  Raises:
+    ValueError: if the shapes of `logits`, `labels`, `where` do not agree.
+  """
+  _check_shapes(logits, labels, where)
+  where = _where_or_all(where, logits)
+  nll = _pixel_cross_entropy(logits, labels, where)
+  labels = jnp.where(where[..., None], labels, 0)
+  space = _space(nll)
+  count = jnp.sum(labels, axis=space)
+  per_class = jnp.sum(labels * nll[..., None], axis=space)
+  mean = per_class / jnp.maximum(count, 1)
+  present = count > 0
+  num_present = jnp.sum(present, axis=-1)
+  return jnp.sum(jnp.where(present, mean, 0), -1) / jnp.maximum(num_present, 1)
+
+
+def soft_dice_loss(
+    logits: jax.Array,
+    labels: jax.Array,
+    *,
+    where: jax.Array | None = None,
+    epsilon: float = 1.0,
+) -> jax.Array:
+  """Computes one soft Dice loss per instance, averaged over the classes.
+
+  loss_k = mean_c 1 - (2 * sum_p q_pc y_pc + epsilon)
+                      / (sum_p q_pc + sum_p y_pc + epsilon),  q = softmax.
+
+  Milletari et al., "V-Net", 2016 (https://arxiv.org/abs/1606.04797, section 3),
+  but with plain instead of squared terms in the denominator.
+
+  Args:
+    logits: unnormalised scores, float [B, ..., K].
+    labels: one-hot targets, float [B, ..., K].
+    where: pixels to score, bool [B, ...]; None scores all of them.
+    epsilon: added above and below the ratio, in pixels; an empty prediction of
+      an empty class scores 0.
+
+  Returns:
+    Loss in [0, 1], float [B]; 0 for an instance without any scored pixel.
+
+  Raises:
+    ValueError: if the shapes of `logits`, `labels`, `where` do not agree.
+  """
+  _check_shapes(logits, labels, where)
+  where = _where_or_all(where, logits)[..., None]
+  # The first mask keeps nan out of the softmax's gradient.
+  probs = jax.nn.softmax(jnp.where(where, logits, 0), axis=-1)
+  probs, labels = (jnp.where(where, x, 0) for x in (probs, labels))
+  space = tuple(range(1, logits.ndim - 1))
+  overlap = jnp.sum(probs * labels, axis=space)
+  size = jnp.sum(probs + labels, axis=space)
+  return jnp.mean(1 - (2 * overlap + epsilon) / (size + epsilon), axis=-1)
+
+
+def cross_entropy_dice_loss(
+    logits: jax.Array,
+    labels: jax.Array,
+    *,
+    where: jax.Array | None = None,
+) -> jax.Array:
+  """Returns `cross_entropy_loss` + `soft_dice_loss`, the usual supervision.
+
+  Isensee et al., "nnU-Net", 2021 (https://doi.org/10.1038/s41592-020-01008-z)
+  trains with this sum.
+
+  Args:
+    logits: unnormalised scores, float [B, ..., K].
+    labels: one-hot targets, float [B, ..., K].
+    where: pixels to score, bool [B, ...]; None scores all of them.
+
+  Returns:
+    Loss, float [B].
+
+  Raises:
+    ValueError: if the shapes of `logits`, `labels`, `where` do not agree.
+  """
+  return cross_entropy_loss(logits, labels, where=where) + soft_dice_loss(
+      logits, labels, where=where
+  )
+
+
+def without_class_prior(
+    logits: jax.Array, *, where: jax.Array | None = None
+) -> jax.Array:
+  """Returns `logits` unchanged, with a gradient that no constant shift can pass.
+
+  Forward: f. Backward: g_pc -> g_pc - mean_p g_pc over the counted pixels of
+  the same instance and class. A direction that raises a class by the same
+  amount on every pixel of an image, the class prior, therefore has no slope:
+  what is left of an alignment is *where* the annotation lies, not how much of
+  it there is. Own addition; the reason is measured in
+  `experiments/results/alignment_loss.md`.
+
+  Args:
+    logits: unnormalised scores, float [B, ..., K].
+    where: pixels that the loss counts, bool [B, ...]; None counts all.
+
+  Returns:
+    The same values, float [B, ..., K].
+  """
+  where = _where_or_all(where, logits)[..., None]
+  space = tuple(range(1, logits.ndim - 1))
+  count = jnp.maximum(jnp.sum(where, axis=space, keepdims=True), 1)
+  safe = jnp.where(where, logits, 0)
+  mean = jnp.sum(safe, axis=space, keepdims=True) / count
+  return jnp.where(where, safe - mean + jax.lax.stop_gradient(mean), 0)

@@ -1,0 +1,78 @@
+"""Mixing of the images of a batch: key in, masks and batches out."""
+
+import jax
+import jax.numpy as jnp
+
+
+def cutmix_masks(
+    keys: jax.Array,
+    size: tuple[int, int],
+    *,
+    min_area: float = 0.1,
+    max_area: float = 0.5,
+) -> jax.Array:
+  """Draws one rectangle per instance, the same for the two of a pair.
+
+  The area is uniform in [min_area, max_area] of the image, the log aspect
+  ratio uniform in [-log 2, log 2], the place uniform inside the image. French
+  et al., "Semi-supervised semantic segmentation needs strong, varied
+  perturbations", 2020 (https://arxiv.org/abs/1906.01916, section 3.2).
+
+  Args:
+    keys: one key per instance, [B], B even; the first of each pair is used.
+    size: height and width in pixels.
+    min_area: smallest share of the image that the rectangle covers.
+    max_area: largest share.
+
+  Returns:
+    True where the partner's pixel is pasted, bool [B, H, W].
+
+  Raises:
+    ValueError: if B is odd.
+  """
+  if keys.shape[0] % 2:
+    raise ValueError(f'CutMix pairs neighbours: {keys.shape[0]=} must be even.')
+
+  def one_mask(key):
+    area_key, ratio_key, y_key, x_key = jax.random.split(key, 4)
+    area = jax.random.uniform(area_key, minval=min_area, maxval=max_area)
+    log_ratio = jax.random.uniform(ratio_key, minval=-1.0, maxval=1.0)
+    ratio = 2.0**log_ratio
+    # Clipping a side gives up some area rather than leave the image.
+    height = jnp.minimum(jnp.sqrt(area * ratio), 1.0)
+    width = jnp.minimum(jnp.sqrt(area / ratio), 1.0)
+    top = jax.random.uniform(y_key) * (1 - height)
+    left = jax.random.uniform(x_key) * (1 - width)
+    rows = (jnp.arange(size[0]) + 0.5) / size[0]
+    columns = (jnp.arange(size[1]) + 0.5) / size[1]
+    in_rows = (rows >= top) & (rows < top + height)
+    in_columns = (columns >= left) & (columns < left + width)
+    return in_rows[:, None] & in_columns[None, :]
+
+  return jnp.repeat(jax.vmap(one_mask)(keys[::2]), 2, axis=0)
+
+
+def swap_pairs(x: jax.Array) -> jax.Array:
+  """Swaps neighbours along the leading axis: [0, 1, 2, 3] -> [1, 0, 3, 2]."""
+  pairs = x.reshape((x.shape[0] // 2, 2) + x.shape[1:])
+  return pairs[:, ::-1].reshape(x.shape)
+
+
+def mix_pairs(masks: jax.Array, x: jax.Array) -> jax.Array:
+  """Pastes each neighbour's pixels where `masks` is True.
+
+  Pairs are neighbours so that a shard of even size mixes with nothing outside
+  itself: the result does not depend on the number of devices.
+
+  Args:
+    masks: bool [B, H, W].
+    x: images, logits [B, H, W, ...], or one value per instance [B].
+
+  Returns:
+    Mixed array [B, H, W, ...]; for one value per instance, the value of the
+    instance that each pixel comes from, [B, H, W].
+  """
+  if x.ndim == 1:
+    x = jnp.broadcast_to(x[:, None, None], masks.shape)
+  masks = masks.reshape(masks.shape + (1,) * (x.ndim - masks.ndim))
+  return jnp.where(masks, swap_pairs(x), x)

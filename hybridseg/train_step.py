@@ -1,0 +1,388 @@
+"""One update of two networks from a hybrid batch: every method is a choice of parts."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from hybridseg import co_regularization
+from hybridseg import indicators as indicators_lib
+from hybridseg import losses as losses_lib
+from hybridseg import metrics as metrics_lib
+from hybridseg import mixing
+from hybridseg import types
+from hybridseg import weighting as weighting_lib
+
+# `(logits [B, ..., K], one-hot labels [B, ..., K], where=bool [B, ...]) -> [B]`.
+LossFn = Callable[..., jax.Array]
+
+WEIGHTINGS = ('uniform', 'dii', 'dii_last_layer', 'l2rw')
+_HEAD = 'head'  # Name of the last layer in every network of `models`.
+
+
+class TrainState(NamedTuple):
+  """All that a step reads and writes.
+
+  Attributes:
+    step: number of updates done, int32 [].
+    params: the two parameter sets, a 2-tuple of pytrees. Not stacked: mapped
+      convolutions become grouped ones, more than twice as slow.
+    opt_states: their optimiser states, a 2-tuple.
+    indicators: one persistent weight per weak instance.
+  """
+
+  step: jax.Array
+  params: tuple[types.Params, types.Params]
+  opt_states: tuple[optax.OptState, optax.OptState]
+  indicators: indicators_lib.IndicatorState
+
+
+class Supervision(NamedTuple):
+  """Which loss each annotation is used with, and how much it counts.
+
+  Attributes:
+    strong_loss_fn: loss of the exact masks; its gradient steers the indicators.
+    weak_loss_fn: loss of the weak label maps.
+    alignment_loss_fn: loss of the weak label maps *as the lookahead sees them*;
+      a choice of its own, see `losses.without_class_prior`.
+    weak_scale: factor of the weak term; 0 trains without weak labels.
+  """
+
+  strong_loss_fn: LossFn
+  weak_loss_fn: LossFn
+  alignment_loss_fn: LossFn
+  weak_scale: float = 1.0
+
+
+class Weighting(NamedTuple):
+  """How the weak instances are weighted.
+
+  Attributes:
+    name: one of `WEIGHTINGS`.
+    learning_rate: of the indicators, per unit of alignment scaled to a root
+      mean square of 1 over the batch.
+    every_steps: the indicators move at steps divisible by this (paper: tau).
+    start_step: first step at which they move.
+    method: 'forward' (closed form) or 'grad' (reference, slower).
+  """
+
+  name: str = 'uniform'
+  learning_rate: float = 0.05
+  every_steps: int = 1
+  start_step: int = 0
+  method: str = 'forward'
+
+
+class CoRegularization(NamedTuple):
+  """How strongly the two networks teach each other.
+
+  Attributes:
+    scale: final factor of the cross pseudo labels on CutMix-ed weak images; 0
+      switches them off.
+    ramp_up_steps: length of the ramp to `scale`.
+  """
+
+  scale: float = 0.0
+  ramp_up_steps: int = 0
+
+
+def init_state(
+    model_init: Callable[[jax.Array], types.Params],
+    optimizer: optax.GradientTransformation,
+    key: jax.Array,
+    *,
+    num_weak: int,
+    indicator_value: float = 1.0,
+) -> TrainState:
+  """Initialises two networks from different keys and their indicators.
+
+  Args:
+    model_init: maps a key to a parameter set.
+    optimizer: optimiser of either network.
+    key: the run's key.
+    num_weak: number of weak instances N of the set.
+    indicator_value: first value of every indicator.
+
+  Returns:
+    The state before the first update.
+  """
+  params = tuple(model_init(jax.random.fold_in(key, i)) for i in range(2))
+  return TrainState(
+      step=jnp.zeros((), jnp.int32),
+      params=params,
+      opt_states=tuple(optimizer.init(p) for p in params),
+      indicators=indicators_lib.init_indicators(
+          num_weak, value=indicator_value
+      ),
+  )
+
+
+def instance_keys(
+    key: jax.Array, num: int, *, axis_name: str | None = None
+) -> jax.Array:
+  """Folds each instance's position in the *global* batch into `key`, [num].
+
+  No random number then depends on how many devices share the batch.
+  """
+  first = 0 if axis_name is None else jax.lax.axis_index(axis_name) * num
+  return jax.vmap(lambda i: jax.random.fold_in(key, i))(
+      first + jnp.arange(num)
+  )
+
+
+def _check_parts(weighting, supervision):
+  if weighting.name not in WEIGHTINGS:
+    raise ValueError(
+        f'Unknown weighting {weighting.name!r}; known: {WEIGHTINGS}.'
+    )
+  if weighting.method not in weighting_lib.METHODS:
+    raise ValueError(
+        f'Unknown method {weighting.method!r}; known: {weighting_lib.METHODS}.'
+    )
+  if weighting.name != 'uniform' and not supervision.weak_scale:
+    raise ValueError(
+        f'Weighting {weighting.name!r} needs weak labels: weak_scale is 0.'
+    )
+
+
+def make_train_step(
+    apply_fn: Callable[[types.Params, jax.Array], jax.Array],
+    optimizer: optax.GradientTransformation,
+    *,
+    num_classes: int,
+    augment_fn: Callable[[jax.Array, types.Examples], types.Examples],
+    supervision: Supervision,
+    weighting: Weighting = Weighting(),
+    co_reg: CoRegularization = CoRegularization(),
+    axis_name: str | None = None,
+) -> Callable[..., tuple[TrainState, types.Metrics]]:
+  """Assembles `(state, batch, key) -> (state, metrics)`; pure, not jitted.
+
+  Both networks n descend, with B weak instances of weight w_k,
+
+    mean_i strong_i(theta_n)
+      + weak_scale * (1 / B) sum_k w_k weak_k(theta_n)
+      + scale(step) * (1 / B) sum_k cross_pseudo_k(theta_n; w, theta_other).
+
+  Where w moves (`weighting`), it moves first, by the alignments of both
+  networks at theta, and the step then uses the new weights: Pan et al., 2022
+  (https://arxiv.org/abs/2203.05956, Algorithm 1). One forward pass on the weak
+  images serves their loss, their alignments and the pseudo labels.
+
+  Deviations from the paper: the lookahead sees the weak labels through
+  `supervision.alignment_loss_fn`, alignments have root mean square 1 per batch
+  and network, and the two networks share one indicator per instance.
+
+  Args:
+    apply_fn: maps params and float images [B, H, W, C] to logits [B, H, W, K].
+    optimizer: called once per network, so that clipping cannot couple them.
+    num_classes: number of classes K.
+    augment_fn: maps keys [B] and stored examples to float examples.
+    supervision: the losses.
+    weighting: how the weak instances are weighted.
+    co_reg: how the networks teach each other.
+    axis_name: mapped axis over which the batch is sharded, or None.
+
+  Returns:
+    A step function. Its metrics are means over the global batch.
+
+  Raises:
+    ValueError: if a part has an unknown name, or weights without weak labels.
+  """
+  _check_parts(weighting, supervision)
+  use_weak = bool(supervision.weak_scale)
+  use_co_reg = bool(co_reg.scale)
+  pmean = lambda t: t if axis_name is None else jax.lax.pmean(t, axis_name)
+
+  def strong_loss(params, images, labels, where):
+    logits = apply_fn(params, images)
+    return jnp.mean(supervision.strong_loss_fn(logits, labels, where=where))
+
+  def weak_losses(params, images, labels, where):
+    """Returns training and alignment losses [B], and the logits."""
+    logits = apply_fn(params, images)
+    training = supervision.weak_loss_fn(logits, labels, where=where)
+    alignment = supervision.alignment_loss_fn(logits, labels, where=where)
+    return (training, alignment), logits
+
+  def alignments(params, weak_fn, linear, strong_fn, strong_grads):
+    """Returns <grad strong, grad weak_k> of one network, float [B]."""
+    alignment_losses = lambda p: weak_fn(p)[0][1]
+    if weighting.method == 'grad':
+      num_weak = linear.losses[1].shape
+      slopes = weighting_lib.lookahead_weight_grads(
+          alignment_losses, strong_fn, params, jnp.zeros(num_weak),
+          step_size=1.0, method='grad', axis_name=axis_name)
+      return -slopes
+    if weighting.name == 'dii_last_layer':
+      # The compiler merges this forward pass with that of `linear`.
+      head_losses = lambda head: alignment_losses({**params, _HEAD: head})
+      return jax.jvp(head_losses, (params[_HEAD],), (strong_grads[_HEAD],))[1]
+    return linear.directional(strong_grads)[1]
+
+  def co_reg_grads(params, images, masks, weak_logits, weights):
+    """Returns the mean cross pseudo loss of both networks and its gradients."""
+    images = mixing.mix_pairs(masks, images)
+    pixel_weights = mixing.mix_pairs(masks, weights)
+    teachers = [mixing.mix_pairs(masks, logits) for logits in weak_logits]
+
+    def loss(p, teacher):
+      return jnp.mean(
+          co_regularization.cross_pseudo_losses(
+              apply_fn(p, images), teacher, pixel_weights=pixel_weights
+          )
+      )
+
+    values, grads = zip(*(
+        jax.value_and_grad(loss)(p, teacher)
+        for p, teacher in zip(params, teachers[::-1], strict=True)
+    ), strict=True)
+    return sum(values) / len(values), grads
+
+  def train_step(state, batch, key):
+    key = jax.random.fold_in(key, state.step)
+    strong_key, weak_key, mix_key = jax.random.split(key, 3)
+
+    def prepare(key, examples):
+      keys = instance_keys(key, examples.label.shape[0], axis_name=axis_name)
+      examples = augment_fn(keys, examples)
+      return examples.image, *losses_lib.one_hot_labels(
+          examples.label, num_classes
+      )
+
+    strong = prepare(strong_key, batch.strong)
+    strong_fn = lambda p: strong_loss(p, *strong)
+    strong_values, strong_grads = zip(
+        *(jax.value_and_grad(strong_fn)(p) for p in state.params), strict=True
+    )
+    # Averaged before the alignments: every device weights its instances by the
+    # gradient of the global strong batch.
+    strong_grads = pmean(strong_grads)
+    metrics = {'strong_loss': pmean(sum(strong_values) / 2)}
+    grads = strong_grads
+    indicators = state.indicators
+
+    if use_weak or use_co_reg:
+      weak = prepare(weak_key, batch.weak)
+      num_weak = weak[0].shape[0]
+      weak_fn = lambda p: weak_losses(p, *weak)
+      linear = [
+          weighting_lib.linearize_losses(weak_fn, p, has_aux=True)
+          for p in state.params
+      ]
+
+      def mean_alignments():
+        scaled = [
+            weighting_lib.unit_rms(
+                alignments(p, weak_fn, l, strong_fn, g), axis_name=axis_name
+            )
+            for p, l, g in zip(state.params, linear, strong_grads, strict=True)
+        ]
+        return sum(scaled) / len(scaled)
+
+      if weighting.name == 'uniform':
+        weights = jnp.ones(num_weak)
+      elif weighting.name == 'l2rw':
+        # Scaled to a mean of 1, so that weak_scale means the same as elsewhere.
+        total = num_weak * (
+            1 if axis_name is None else jax.lax.psum(1, axis_name)
+        )
+        weights = total * weighting_lib.l2rw_weights(
+            -mean_alignments(), axis_name=axis_name
+        )
+      else:
+        due = (state.step % weighting.every_steps == 0) & (
+            state.step >= weighting.start_step
+        )
+        if weighting.every_steps == 1 and not weighting.start_step:
+          slopes = -mean_alignments()
+        else:
+          slopes = jax.lax.cond(
+              due, lambda: -mean_alignments(), lambda: jnp.zeros(num_weak)
+          )
+        indicators = indicators_lib.update_indicators(
+            indicators, batch.weak.instance_id, slopes,
+            learning_rate=weighting.learning_rate, axis_name=axis_name)
+        weights = indicators_lib.gather_indicators(
+            indicators, batch.weak.instance_id
+        )
+      metrics['weak_loss'] = pmean(
+          sum(jnp.mean(l.losses[0]) for l in linear) / 2
+      )
+      metrics['mean_weight'] = pmean(jnp.mean(weights))
+
+    if use_weak:
+      cotangent = supervision.weak_scale * weights / num_weak
+      weak_grads = tuple(
+          l.weighted_grads((cotangent, jnp.zeros(num_weak))) for l in linear
+      )
+      grads = jax.tree.map(jnp.add, grads, pmean(weak_grads))
+
+    if use_co_reg:
+      masks = mixing.cutmix_masks(
+          instance_keys(mix_key, num_weak, axis_name=axis_name),
+          weak[0].shape[1:3],
+      )
+      value, cross_grads = co_reg_grads(
+          state.params, weak[0], masks, [l.aux for l in linear], weights
+      )
+      scale = co_regularization.ramp_up(
+          state.step, scale=co_reg.scale, ramp_up_steps=co_reg.ramp_up_steps
+      )
+      grads = jax.tree.map(
+          lambda g, c: g + scale * c, grads, pmean(cross_grads)
+      )
+      metrics['co_reg_loss'] = pmean(value)
+
+    new = [
+        optimizer.update(g, s, p)
+        for g, s, p in zip(grads, state.opt_states, state.params, strict=True)
+    ]
+    metrics['mean_indicator'] = jnp.mean(indicators.weights)
+    state = TrainState(
+        step=state.step + 1,
+        params=tuple(
+            optax.apply_updates(p, updates)
+            for p, (updates, _) in zip(state.params, new, strict=True)
+        ),
+        opt_states=tuple(opt_state for _, opt_state in new),
+        indicators=indicators,
+    )
+    return state, metrics
+
+  return train_step
+
+
+def make_eval_step(
+    apply_fn: Callable[[types.Params, jax.Array], jax.Array],
+    *,
+    num_classes: int,
+    image_fn: Callable[[jax.Array], jax.Array],
+) -> Callable[..., tuple[jax.Array, jax.Array]]:
+  """Assembles `(params, examples) -> (predictions, counts)`; pure, not jitted.
+
+  The prediction is the class of the largest mean probability of the two
+  networks.
+
+  Args:
+    apply_fn: maps params and float images to logits [B, H, W, K].
+    num_classes: number of classes K.
+    image_fn: maps stored images, uint8, to the network's input.
+
+  Returns:
+    A function that returns predictions, uint8 [B, H, W], and
+    `metrics.confusion_counts`, float32 [B, K, 3].
+  """
+
+  def eval_step(params: Any, examples: types.Examples):
+    images = image_fn(examples.image)
+    probs = sum(jax.nn.softmax(apply_fn(p, images)) for p in params)
+    predictions = jnp.argmax(probs, axis=-1).astype(jnp.uint8)
+    counts = metrics_lib.confusion_counts(
+        predictions, examples.label, num_classes=num_classes
+    )
+    return predictions, counts
+
+  return eval_step

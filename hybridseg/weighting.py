@@ -1,0 +1,251 @@
+"""Instance weights from the gradient of a strong-set loss.
+
+Two levels: *inner* is the weighted weak loss that the lookahead descends,
+*outer* the strong loss after it. With one virtual step
+
+  theta'(w) = theta - step_size * grad(mean_k w_k * weak_k(theta)),
+
+the slope of the outer loss in a weight is, for plain SGD,
+
+  d strong(theta') / d w_k
+      = -(step_size / B) * <grad strong(theta'), grad weak_k(theta)>.
+
+The inner product is the *alignment* of instance k: positive where trusting it
+lowers the strong loss.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from hybridseg import types
+
+METHODS = ('grad', 'forward')
+
+
+def _pmean(tree, axis_name):
+  return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
+
+
+def _num_shards(axis_name):
+  return 1 if axis_name is None else jax.lax.psum(1, axis_name)
+
+
+def check_inner_optimizer(
+    optimizer: optax.GradientTransformation, params: types.Params
+) -> None:
+  """Refuses an optimiser whose update has no finite derivative at gradient 0.
+
+  Adam with `eps_root=0` divides by sqrt(nu): where a gradient is exactly 0 (a
+  dead unit) the derivative of the root is infinite and the lookahead nan.
+
+  Args:
+    optimizer: the inner optimiser.
+    params: parameters; only their tree structure and ranks are read.
+
+  Raises:
+    ValueError: if the derivative of `optimizer.update` is not finite.
+  """
+  leaves, treedef = jax.tree.flatten(params)
+  shapes = [(1,) * (np.ndim(p) - 1) + (2,) if np.ndim(p) else () for p in leaves]
+  # Half of the entries are 0: a gradient that is 0 everywhere would also stop
+  # clipping by the global norm, which is harmless in practice.
+  halves = [np.resize(np.float32([0, 1]), s) if s else np.float32(i % 2)
+            for i, s in enumerate(shapes)]
+  grads = jax.tree.unflatten(treedef, halves)
+  with jax.ensure_compile_time_eval():
+    grads = jax.tree.map(jnp.asarray, grads)
+    update = lambda g: optimizer.update(g, optimizer.init(grads), grads)[0]
+    updates, pull_back = jax.vjp(update, grads)
+    (slopes,) = pull_back(jax.tree.map(jnp.ones_like, updates))
+    finite = all(np.isfinite(t).all() for t in jax.tree.leaves(slopes))
+  if not finite:
+    raise ValueError(
+        'The inner optimizer has no finite derivative where a gradient is 0, '
+        'so the lookahead would be nan. Adam and its kin: pass eps_root > 0 '
+        '(for example optax.adam(..., eps_root=1e-8)), or use step_size.'
+    )
+
+
+def lookahead_weight_grads(
+    weak_losses_fn: Callable[[Any], jax.Array],
+    strong_loss_fn: Callable[[Any], jax.Array],
+    params: types.Params,
+    weights: jax.Array,
+    *,
+    step_size: float | None = None,
+    inner_optimizer: optax.GradientTransformation | None = None,
+    inner_opt_state: optax.OptState | None = None,
+    method: str = 'forward',
+    axis_name: str | None = None,
+) -> jax.Array:
+  """Differentiates the strong-set loss with respect to weak-instance weights.
+
+  With g(w) = grad_theta(mean_k w_k * weak_k(theta)) and theta' = theta -
+  step_size * g(w), or theta' = theta + inner_optimizer.update(g(w)), returns
+  d strong(theta') / d w_k: negative where trusting instance k more would help.
+  Ren et al., "Learning to Reweight Examples for Robust Deep Learning", 2018
+  (https://arxiv.org/abs/1803.09050, eq. 7, at weights 0); Pan et al., 2022
+  (https://arxiv.org/abs/2203.05956, Algorithm 1, at the stored indicators). No
+  relation to `optax.lookahead`.
+
+  `method='grad'` is `jax.grad` through the lookahead, as the formula reads.
+  `method='forward'` is the same number in closed form, without a second
+  derivative: the strong gradient at theta' is pulled back through the
+  optimiser's update by `jax.vjp`, and its inner products with all per-instance
+  gradients are one directional derivative of the weak losses.
+
+  Args:
+    weak_losses_fn: maps params to the weak losses of this shard, float [B].
+    strong_loss_fn: maps params to the mean strong loss of this shard, float [].
+    params: parameters theta, any pytree of float arrays.
+    weights: current weights of the B weak instances, float [B].
+    step_size: learning rate of a plain SGD lookahead, not of the optimiser.
+    inner_optimizer: any optax optimiser in place of plain SGD.
+    inner_opt_state: its state at theta; None is a fresh one.
+    method: 'grad' or 'forward'.
+    axis_name: mapped axis to average over, or None on a single device. Shards
+      hold equally many instances.
+
+  Returns:
+    Slope of the global mean strong loss, float [B].
+
+  Raises:
+    ValueError: if `weights` is not rank 1 or does not fit the weak losses, if
+      not exactly one of `step_size` and `inner_optimizer` is given, if the
+      inner optimiser has no finite derivative (Adam with `eps_root=0`), or if
+      `method` is unknown.
+  """
+  if weights.ndim != 1:
+    raise ValueError(f'weights must have rank 1, got shape {weights.shape}.')
+  losses_shape = jax.eval_shape(weak_losses_fn, params).shape
+  if losses_shape != weights.shape:
+    raise ValueError(
+        f'weak_losses_fn returns shape {losses_shape}, but {weights.shape=}.'
+    )
+  if (step_size is None) == (inner_optimizer is None):
+    raise ValueError('Give exactly one of step_size and inner_optimizer.')
+  if method not in METHODS:
+    raise ValueError(f'Unknown {method=}; known: {METHODS}.')
+  if inner_optimizer is None:
+    inner_optimizer = optax.sgd(step_size)
+  else:
+    check_inner_optimizer(inner_optimizer, params)
+  if inner_opt_state is None:
+    inner_opt_state = inner_optimizer.init(params)
+
+  def inner_update(grads):
+    return inner_optimizer.update(grads, inner_opt_state, params)[0]
+
+  if method == 'grad':
+
+    def outer_loss(w):
+      inner_loss = lambda p: jnp.mean(w * weak_losses_fn(p))
+      grads = _pmean(jax.grad(inner_loss)(params), axis_name)
+      ahead = optax.apply_updates(params, inner_update(grads))
+      return strong_loss_fn(ahead)
+
+    # Inside a mapped axis, reverse mode sums the cotangent of pmean over the
+    # shards, so each one sees the slope of the *sum* of the outer losses.
+    return jax.grad(outer_loss)(weights) / _num_shards(axis_name)
+
+  linear = linearize_losses(weak_losses_fn, params)
+  grads = _pmean(linear.weighted_grads(weights / weights.size), axis_name)
+  updates, pull_back = jax.vjp(inner_update, grads)
+  ahead = optax.apply_updates(params, updates)
+  strong_grads = _pmean(jax.grad(strong_loss_fn)(ahead), axis_name)
+  (direction,) = pull_back(strong_grads)
+  num_instances = weights.size * _num_shards(axis_name)
+  return linear.directional(direction) / num_instances
+
+
+class LinearizedLosses(NamedTuple):
+  """Losses at one point, with both products of their Jacobian J.
+
+  Attributes:
+    losses: outputs of the losses function, any pytree of float [B].
+    directional: v -> J v, the slope of every loss along v; tree like `losses`.
+    weighted_grads: c -> J^T c, the gradient of the sum of c_k * loss_k; `c` is
+      a tree like `losses`.
+    aux: what else the losses function returned, or None.
+  """
+
+  losses: Any
+  directional: Callable[[Any], Any]
+  weighted_grads: Callable[[Any], Any]
+  aux: Any
+
+
+def linearize_losses(
+    losses_fn: Callable[[Any], Any],
+    params: types.Params,
+    *,
+    has_aux: bool = False,
+) -> LinearizedLosses:
+  """Runs the network once for the losses, their slopes and their gradient.
+
+  Args:
+    losses_fn: maps params to losses, any pytree of float [B]; with `has_aux`
+      to a pair of losses and any other pytree.
+    params: point of linearisation, any pytree.
+    has_aux: whether `losses_fn` returns a pair.
+
+  Returns:
+    Losses and the two products of their Jacobian: one forward pass in all, one
+    tangent pass per call of `directional`, one backward pass per call of
+    `weighted_grads`.
+  """
+  losses, directional, *aux = jax.linearize(losses_fn, params, has_aux=has_aux)
+  transpose = jax.linear_transpose(directional, params)
+  return LinearizedLosses(
+      losses=losses,
+      directional=directional,
+      weighted_grads=lambda c: transpose(c)[0],
+      aux=aux[0] if has_aux else None,
+  )
+
+
+def l2rw_weights(
+    weight_grads: jax.Array, *, axis_name: str | None = None
+) -> jax.Array:
+  """Turns slopes into the normalised weights of one batch.
+
+  w_k = max(-d strong / d w_k, 0) / sum_j max(-d strong / d w_j, 0), over the
+  global batch; all 0 where no instance helps. Ren et al., 2018
+  (https://arxiv.org/abs/1803.09050, eqs. 8 and 9).
+
+  Args:
+    weight_grads: slopes at weights 0 from `lookahead_weight_grads`, float [B].
+    axis_name: mapped axis over which the batch is sharded, or None.
+
+  Returns:
+    Weights that sum to 1 over the global batch, or to 0, float [B].
+  """
+  raw = jnp.maximum(-weight_grads, 0)
+  total = jnp.sum(raw)
+  if axis_name is not None:
+    total = jax.lax.psum(total, axis_name)
+  return raw / jnp.where(total > 0, total, 1)
+
+
+def unit_rms(
+    values: jax.Array, *, axis_name: str | None = None
+) -> jax.Array:
+  """Divides by the root mean square over the global batch; 0 stays 0.
+
+  Gradients shrink by orders of magnitude while a network trains: without a
+  scale, the learning rate of the indicators would have to follow.
+
+  Args:
+    values: for example alignments, float [B].
+    axis_name: mapped axis over which the batch is sharded, or None.
+
+  Returns:
+    Values of mean square 1, float [B].
+  """
+  mean_square = _pmean(jnp.mean(jnp.square(values)), axis_name)
+  return values * jax.lax.rsqrt(jnp.where(mean_square > 0, mean_square, 1))
