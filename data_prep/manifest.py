@@ -1,0 +1,330 @@
+r"""The one table: one JSON line per image, read, written and checked.
+
+The first line of a manifest is its header, every other line is one image:
+
+  {"manifest_version": 1, "name": "polyps", "root": ".",
+   "classes": ["background", "polyp"]}
+  {"id": "a", "image": "images/a.png", "subject": "s1", "site": "",
+   "annotator": "", "spacing_mm": null, "split": "train", "role": "weak",
+   "annotation": {"kind": "box", "boxes": [[4, 4, 9, 9]], "labels": [1]},
+   "evaluation": {"truth": null, "quality": null, "fault": ""}}
+
+(shown wrapped; each is one line in the file). `root` is the folder that image
+and annotation paths are relative to: absolute, or relative to the folder of the
+manifest. `evaluation` is optional and is never shown to a training method.
+
+Annotations, by kind; coordinates are (x, y) in pixels of the image, a pixel in
+column j and row i covers [j, j + 1) x [i, i + 1):
+
+  mask, coarse_mask, scribble: `path`, and optionally `values`, which maps a
+    stored pixel value to a class or to 255 = unlabelled ({"0": 0, "255": 1}).
+  box: `boxes` [[x0, y0, x1, y1], ...], x1 and y1 exclusive.
+  polygon: `polygons` [[[x, y], ...], ...].
+  points: `points` [[x, y], ...], class 0 marks background.
+  ellipse: `ellipses` [[cx, cy, rx, ry, angle_deg], ...].
+
+The last four carry `labels`, one class per shape. An annotation without a
+shape is valid: the annotator saw no object.
+"""
+
+import json
+import os
+import pathlib
+import tempfile
+from typing import Any, NamedTuple
+
+VERSION = 1
+SPLITS = ('train', 'val', 'test')
+ROLES = ('strong', 'weak', 'unlabelled')
+FAULTS = ('', 'shifted', 'shrunken', 'wrong_place', 'missing')
+
+_MAX_LINE = 200
+_MAX_FOUND = 48
+
+
+class Header(NamedTuple):
+  """First line of a manifest.
+
+  Attributes:
+    name: name of the set.
+    classes: class names, background first.
+    root: folder of all paths, absolute or relative to the manifest's folder.
+  """
+
+  name: str
+  classes: tuple[str, ...]
+  root: str = '.'
+
+
+class Row(NamedTuple):
+  """One image and its annotation.
+
+  Attributes:
+    id: unique name of the image.
+    image: path of the image, relative to the root.
+    split: one of `SPLITS`.
+    role: one of `ROLES`.
+    annotation: what the annotator drew, see the module; None if unlabelled.
+    subject: patient or video; never in two splits. Empty: its own subject.
+    site: where it was recorded, or empty.
+    annotator: who drew it, or empty.
+    spacing_mm: millimetres per pixel (y, x), or None if unknown.
+    evaluation: what only the evaluation may see (`truth`, `quality`, `fault`).
+    line: line in the file, from 1; 0 if the row was not read from one.
+  """
+
+  id: str
+  image: str
+  split: str
+  role: str
+  annotation: dict[str, Any] | None
+  subject: str = ''
+  site: str = ''
+  annotator: str = ''
+  spacing_mm: tuple[float, float] | None = None
+  evaluation: dict[str, Any] | None = None
+  line: int = 0
+
+
+class Problem(NamedTuple):
+  """One thing that is wrong, printed as one line of at most 200 characters.
+
+  Attributes:
+    what: what is wrong, with what was expected.
+    found: the offending value, as text; empty if nothing was found.
+    fix: what to do.
+    line: line of the manifest, 0 if it concerns the whole set.
+    id: id of the image, or empty.
+    field: field of the row, or empty.
+  """
+
+  what: str
+  found: str
+  fix: str
+  line: int = 0
+  id: str = ''
+  field: str = ''
+
+  def __str__(self) -> str:
+    where = [f'line {self.line}'] if self.line else ['manifest']
+    if self.id:
+      where.append(f'id {_clip(self.id)}')
+    if self.field:
+      where.append(_clip(self.field))
+    found = f', found {_clip(self.found)}' if self.found else ''
+    text = f'{", ".join(where)}: {self.what}{found}; {self.fix}'
+    text = ' '.join(text.split())
+    return text if len(text) <= _MAX_LINE else text[: _MAX_LINE - 3] + '...'
+
+
+class Manifest(NamedTuple):
+  """A manifest in memory.
+
+  Attributes:
+    header: its first line.
+    rows: its images, in the order of the file.
+    folder: folder of the file, which a relative root starts from.
+    problems: what could not be parsed; those lines are not in `rows`.
+  """
+
+  header: Header
+  rows: tuple[Row, ...]
+  folder: pathlib.Path
+  problems: tuple[Problem, ...] = ()
+
+  @property
+  def root(self) -> pathlib.Path:
+    """Folder that all paths of the rows are relative to."""
+    return self.folder / self.header.root
+
+
+def read_manifest(path: str | os.PathLike[str]) -> Manifest:
+  """Reads a manifest; what cannot be parsed becomes a problem, not an error.
+
+  Args:
+    path: the JSONL file.
+
+  Returns:
+    The manifest, not yet checked: see `check.check_manifest`.
+
+  Raises:
+    OSError: if the file cannot be read.
+  """
+  path = pathlib.Path(path)
+  problems = []
+  rows = []
+  header = None
+  content = path.read_bytes().decode('utf-8-sig', errors='replace')
+  for number, text in enumerate(content.split('\n'), start=1):
+    if not text.strip():
+      continue
+    try:
+      fields = json.loads(text)
+    except (ValueError, RecursionError) as error:
+      reason = getattr(error, 'msg', 'nested too deeply')
+      problems.append(Problem(
+          f'not JSON ({reason})', repr(text), 'write one JSON object per line',
+          number))
+      header = header or Header('', ())
+      continue
+    if header is None:
+      header, wrong = _parse_header(fields, number)
+      problems += wrong
+    else:
+      row, wrong = _parse_row(fields, number)
+      problems += wrong
+      if not wrong:
+        rows.append(row)
+  if header is None:
+    header = Header('', ())
+    problems.append(Problem(
+        'the manifest is empty', '', 'write a header line, then one per image'))
+  return Manifest(header, tuple(rows), path.resolve().parent, tuple(problems))
+
+
+def write_manifest(
+    path: str | os.PathLike[str], header: Header, rows: list[Row]
+) -> Manifest:
+  """Writes a manifest at once: a reader sees the old file or the new one.
+
+  Args:
+    path: the JSONL file; its folder must exist.
+    header: first line.
+    rows: one line each; `line` is not stored.
+
+  Returns:
+    The manifest as read back.
+  """
+  path = pathlib.Path(path)
+  lines = [{'manifest_version': VERSION, **header._asdict()}]
+  for row in rows:
+    fields = row._asdict()
+    del fields['line']
+    if row.evaluation is None:
+      del fields['evaluation']
+    lines.append(fields)
+  handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+  try:
+    with os.fdopen(handle, 'w', encoding='utf-8') as file:
+      for fields in lines:
+        file.write(json.dumps(fields, sort_keys=True) + '\n')
+    os.chmod(temporary, 0o644)  # mkstemp makes it readable by its owner only.
+    os.replace(temporary, path)
+  except BaseException:
+    os.unlink(temporary)
+    raise
+  return read_manifest(path)
+
+
+def is_number(value: Any) -> bool:
+  """Returns whether `value` is a finite JSON number."""
+  return (
+      isinstance(value, (int, float))
+      and not isinstance(value, bool)
+      and abs(value) < 1e9  # False for nan, too.
+  )
+
+
+def _clip(text: str) -> str:
+  """Returns the text in one line of at most `_MAX_FOUND` characters."""
+  text = ' '.join(text.split())
+  return text if len(text) <= _MAX_FOUND else text[: _MAX_FOUND - 3] + '...'
+
+
+def _is_spacing(value: Any) -> bool:
+  return value is None or (
+      isinstance(value, list)
+      and len(value) == 2
+      and all(is_number(v) and v > 0 for v in value)
+  )
+
+
+_is_text = lambda value: isinstance(value, str)
+_is_name = lambda value: isinstance(value, str) and value != ''
+_is_object = lambda value: value is None or isinstance(value, dict)
+
+# Field: (test, what is expected, required). `split` and `role` may hold any
+# text here: the check names the allowed ones.
+_ROW_FIELDS = {
+    'id': (_is_name, 'a text that is not empty', True),
+    'image': (_is_name, 'a path', True),
+    'split': (_is_text, f'one of {", ".join(SPLITS)}', True),
+    'role': (_is_text, f'one of {", ".join(ROLES)}', True),
+    'annotation': (_is_object, 'an object such as {"kind": "box", ...}', True),
+    'subject': (_is_text, 'a text', False),
+    'site': (_is_text, 'a text', False),
+    'annotator': (_is_text, 'a text', False),
+    'spacing_mm': (_is_spacing, 'null or [y, x] in mm, both above 0', False),
+    'evaluation': (_is_object, 'an object or null', False),
+}
+
+
+def _is_classes(value: Any) -> bool:
+  return (
+      isinstance(value, list)
+      and 2 <= len(value) <= 255
+      and all(_is_name(v) for v in value)
+      and len(set(value)) == len(value)
+  )
+
+
+_HEADER_FIELDS = {
+    'manifest_version': (
+        lambda v: v == VERSION and not isinstance(v, bool), str(VERSION), True),
+    'name': (_is_name, 'a text that is not empty', True),
+    'classes': (_is_classes, '2 to 255 names, background first', True),
+    'root': (_is_text, 'a folder', False),
+}
+
+
+def _parse(fields, table, line):
+  """Returns the problems of one JSON object against a table of fields."""
+  if not isinstance(fields, dict):
+    return [Problem(
+        'expected a JSON object', json.dumps(fields),
+        'write one object per line', line)]
+  row_id = fields.get('id')
+  row_id = row_id if isinstance(row_id, str) else ''
+  problems = []
+  for name, (test, expected, required) in table.items():
+    if name not in fields:
+      if required and not (
+          name == 'annotation' and fields.get('role') == 'unlabelled'):
+        problems.append(Problem(
+            f'field {name!r} is missing, expected {expected}', '', 'add it',
+            line, row_id))
+    elif not test(fields[name]):
+      problems.append(Problem(
+          f'expected {expected}', json.dumps(fields[name]), 'correct it', line,
+          row_id, name))
+  for name in fields:
+    if name not in table:
+      problems.append(Problem(
+          'unknown field', '', f'use one of {", ".join(table)}', line, row_id,
+          name))
+  return problems
+
+
+def _parse_header(fields, line):
+  """Returns a header, usable even if broken, and its problems."""
+  problems = _parse(fields, _HEADER_FIELDS, line)
+  if isinstance(fields, dict) and 'manifest_version' not in fields:
+    problems = [Problem(
+        'the first line is not a header', json.dumps(fields),
+        'start with {"manifest_version": 1, "name": ..., "classes": [...]}',
+        line)]
+  if problems:
+    return Header('', ()), problems
+  return Header(
+      fields['name'], tuple(fields['classes']), fields.get('root', '.')), []
+
+
+def _parse_row(fields, line):
+  """Returns a row and its problems; the row is None if there are any."""
+  problems = _parse(fields, _ROW_FIELDS, line)
+  if problems:
+    return None, problems
+  fields = {'annotation': None, **fields, 'line': line}
+  if fields.get('spacing_mm') is not None:
+    fields['spacing_mm'] = tuple(float(v) for v in fields['spacing_mm'])
+  return Row(**fields), []

@@ -1,0 +1,269 @@
+r"""Prepares a set for training: manifest, check, records.
+
+python -m data_prep.prepare --dataset=phantom --output=data/phantom
+python -m data_prep.prepare --dataset=endoscene --source=FOLDER \
+    --output=data/endoscene
+python -m data_prep.prepare --manifest=FILE --output=data/mine
+python -m data_prep.prepare --manifest=FILE --check
+
+Leaves OUTPUT/manifest.jsonl, OUTPUT/records (open it with
+`tfds.builder_from_directory`) and, for the phantom, OUTPUT/images and
+OUTPUT/masks; or, if anything is wrong, no OUTPUT at all, one line per problem
+on stderr and exit code 2.
+"""
+
+import collections
+import csv
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+
+from absl import app
+from absl import flags
+from absl import logging
+import numpy as np
+import tensorflow_datasets as tfds
+
+from data_prep import acdc
+from data_prep import builder
+from data_prep import check
+from data_prep import endoscene
+from data_prep import manifest as manifest_lib
+from data_prep import phantom
+
+# Default of --image_size.
+_IMAGE_SIZES = {'phantom': 64, 'endoscene': 96, 'acdc': 96}
+
+_DATASET = flags.DEFINE_enum(
+    'dataset', None, list(_IMAGE_SIZES), 'A set that is known by name.')
+_MANIFEST = flags.DEFINE_string(
+    'manifest', None, 'Manifest of your own set, instead of --dataset.')
+_OUTPUT = flags.DEFINE_string('output', None, 'Folder to write.')
+_SOURCE = flags.DEFINE_string(
+    'source', None, 'Folder that holds the original files of the set.')
+_IMAGE_SIZE = flags.DEFINE_integer(
+    'image_size', None, 'Height and width of the records; default 96, phantom '
+    '64.', lower_bound=8, upper_bound=4096)
+_SEED = flags.DEFINE_integer(
+    'seed', 0, 'Seed of every draw.', lower_bound=0)
+_STRONG_FRACTION = flags.DEFINE_float(
+    'strong_fraction', 0.1, 'Share of the training images with exact masks.',
+    lower_bound=0.0, upper_bound=1.0)
+_FAULT_FRACTION = flags.DEFINE_float(
+    'fault_fraction', 0.3, 'Share of simulated weak labels that are faulty.',
+    lower_bound=0.0, upper_bound=1.0)
+_CHECK = flags.DEFINE_bool('check', False, 'Only check, write nothing.')
+_OVERWRITE = flags.DEFINE_bool(
+    'overwrite', False, 'Replace an --output that was prepared differently.')
+
+
+class Refused(Exception):
+  """The input cannot be prepared; `args` are the lines to print."""
+
+
+def main(argv: list[str]) -> int:
+  """Runs the binary; returns its exit code."""
+  logging.set_verbosity(logging.WARNING)  # TFDS tells what it loads.
+  try:
+    if len(argv) > 1:
+      raise Refused(f'unexpected argument {argv[1]!r}; flags start with --')
+    _run()
+  except Refused as refused:
+    for line in refused.args:
+      print(line, file=sys.stderr)
+    return 2
+  except OSError as error:
+    print(_one_line(error), file=sys.stderr)
+    return 2
+  return 0
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+  """Parses flags as absl does, but tells an error in one line, exit code 2."""
+  try:
+    return flags.FLAGS(argv)
+  except flags.Error as error:
+    print(f'{_one_line(error)} (see --help)', file=sys.stderr)
+    sys.exit(2)
+
+
+def _one_line(error):
+  return ' '.join(str(error).split())[:185]
+
+
+def _run():
+  """Checks the flags, then prepares in a temporary folder next to --output."""
+  if (_DATASET.value is None) == (_MANIFEST.value is None):
+    raise Refused('give either --dataset or --manifest')
+  if _OUTPUT.value is None and not _CHECK.value:
+    raise Refused('give --output, the folder to write, or --check')
+  _check_source()
+  image_size = _IMAGE_SIZE.value or _IMAGE_SIZES.get(_DATASET.value, 96)
+  if _CHECK.value:
+    with tempfile.TemporaryDirectory() as folder:
+      manifest = _write_manifest(pathlib.Path(folder), image_size)
+      _check(manifest)
+      print(_counts(manifest))
+      print('The manifest has no problems.')
+    return
+  output = pathlib.Path(_OUTPUT.value).absolute()
+  _check_output(output)
+  output.parent.mkdir(parents=True, exist_ok=True)
+  temporary = pathlib.Path(tempfile.mkdtemp(
+      dir=output.parent, prefix=f'.{output.name}.'))
+  os.chmod(temporary, 0o755)  # mkdtemp shuts out everybody else.
+  try:
+    manifest = _write_manifest(temporary, image_size)
+    _check(manifest)
+    if _is_done(output, manifest, image_size):
+      print(f'{output} is up to date: same manifest, files and image size.')
+      return
+    print(f'Building records of {len(manifest.rows)} images ...', flush=True)
+    builder.build(
+        manifest, output=temporary / 'records', image_size=image_size)
+    _move(temporary, output)
+  finally:
+    shutil.rmtree(temporary, ignore_errors=True)
+  _print_summary(output, image_size)
+
+
+def _check_source():
+  """Refuses a --source that is missing, wrong, or of no use."""
+  dataset, source = _DATASET.value, _SOURCE.value
+  listing = {'endoscene': 'frames.csv', 'acdc': 'slices.csv'}.get(dataset)
+  if listing is None:
+    if source is not None:
+      raise Refused('--source is for --dataset=endoscene or acdc: remove it')
+    if _MANIFEST.value and not os.path.isfile(_MANIFEST.value):
+      raise Refused(f'--manifest={_MANIFEST.value}: no such file')
+  elif source is None:
+    raise Refused(f'--dataset={dataset} needs --source, the folder with '
+                  f'{listing}, images and masks')
+  elif not os.path.isdir(source):
+    raise Refused(f'--source={source}: no such folder')
+  elif not os.path.isfile(os.path.join(source, listing)):
+    raise Refused(f'--source={source}: holds no {listing}; give the folder of '
+                  f'{dataset}')
+
+
+def _write_manifest(folder, image_size):
+  """Writes the manifest below `folder` and returns it."""
+  draw = dict(seed=_SEED.value, strong_fraction=_STRONG_FRACTION.value)
+  simulated = dict(draw, fault_fraction=_FAULT_FRACTION.value)
+  if _DATASET.value == 'phantom':
+    return phantom.write(folder, image_size=image_size, **simulated)
+  try:
+    if _DATASET.value == 'endoscene':
+      return endoscene.write(folder, source=_SOURCE.value, **simulated)
+    if _DATASET.value == 'acdc':
+      return acdc.write(folder, source=_SOURCE.value, **draw)
+  except (LookupError, TypeError, ValueError, csv.Error) as error:
+    raise Refused(
+        f'--source={_SOURCE.value}: not the files of {_DATASET.value} as '
+        f'data_prep/{_DATASET.value}.py describes them '
+        f'({_one_line(repr(error))[:40]})') from error
+  manifest = manifest_lib.read_manifest(_MANIFEST.value)
+  _refuse(manifest.problems and check.check_manifest(manifest))
+  # Absolute, because the manifest moves and its pictures do not.
+  header = manifest.header._replace(root=str(manifest.root.resolve()))
+  moved = manifest_lib.write_manifest(
+      folder / 'manifest.jsonl', header, manifest.rows)
+  # Problems name the lines of the user's file, which may have blank ones.
+  return moved._replace(rows=manifest.rows)
+
+
+def _check(manifest):
+  print(f'Checking {len(manifest.rows)} images ...', flush=True)
+  _refuse(check.check_manifest(manifest))
+
+
+def _refuse(problems):
+  if problems:
+    raise Refused(*map(str, problems))
+
+
+def _check_output(output):
+  """Refuses to ever replace what this binary has not written."""
+  if not output.exists():
+    return
+  if not output.is_dir():
+    raise Refused(f'--output={output} is a file; give a folder')
+  if any(output.iterdir()) and not (
+      (output / 'manifest.jsonl').is_file() and (output / 'records').is_dir()):
+    raise Refused(f'--output={output} holds other files; give a new folder')
+
+
+def _is_done(output, manifest, image_size):
+  """Returns whether `output` holds these very records.
+
+  Raises:
+    Refused: if it holds others and --overwrite is not given.
+  """
+  if not (output / 'records').is_dir():
+    return False
+  try:
+    stored = tfds.builder_from_directory(output / 'records').info.metadata
+    if stored == builder.metadata(manifest, image_size=image_size):
+      return True
+  except Exception:  # Whatever TFDS raises on damaged records.
+    logging.info('The records in %s cannot be read.', output)
+  if not _OVERWRITE.value:
+    raise Refused(f'--output={output} holds a set that was prepared '
+                  'differently; give --overwrite or another folder')
+  return False
+
+
+def _move(temporary, output):
+  """Puts the finished folder in place of the old one, if there is one."""
+  if not output.exists():
+    os.rename(temporary, output)
+    return
+  aside = tempfile.mkdtemp(dir=output.parent, prefix=f'.{output.name}.old.')
+  os.rename(output, os.path.join(aside, 'old'))
+  os.rename(temporary, output)
+  shutil.rmtree(aside)
+
+
+def _counts(manifest):
+  """Returns what the set holds, as text."""
+  rows = manifest.rows
+  weak = [r for r in rows if r.role == 'weak']
+  count = lambda values: ', '.join(
+      f'{k} {n}' for k, n in sorted(collections.Counter(values).items()))
+  lines = [
+      f'name: {manifest.header.name}',
+      f'images: {count(f"{r.split} {r.role}" for r in rows)}',
+      f'subjects: {len({r.subject or r.id for r in rows})}',
+      f'weak kinds: {count(r.annotation["kind"] for r in weak)}',
+  ]
+  faults = [(r.evaluation or {}).get('fault', '') for r in weak]
+  if any(faults):
+    lines.append(f'planted faults: {count(f for f in faults if f)}')
+  return '\n'.join(lines)
+
+
+def _print_summary(output, image_size):
+  """Prints what was written, read back from the records, and what is next."""
+  manifest = manifest_lib.read_manifest(output / 'manifest.jsonl')
+  records = tfds.builder_from_directory(output / 'records')
+  print(_counts(manifest))
+  classes = manifest.header.classes
+  for split in records.info.splits:
+    counts = np.zeros(256, np.int64)
+    for example in records.as_data_source(split=split):
+      counts += np.bincount(example['label'].ravel(), minlength=256)
+    shares = counts / max(counts.sum(), 1)
+    text = ', '.join(
+        f'{name} {share:.3f}' for name, share in zip(classes, shares))
+    print(f'{split}: {records.info.splits[split].num_examples} records, shares '
+          f'{text}, unlabelled {shares[255]:.3f}')
+  print(f'records: {output / "records"} ({image_size} x {image_size})')
+  name = _DATASET.value or manifest.header.name
+  print(f'next: python -m experiments.train '
+        f'--config=experiments/configs/{name}.py --workdir=runs/{name}')
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=parse_flags)

@@ -1,0 +1,186 @@
+"""Tests for data_prep.builder: tiny sets, written and read back."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+from PIL import Image
+import tensorflow_datasets as tfds
+
+from data_prep import builder
+from data_prep import check
+from data_prep import manifest
+
+_FEATURES = (
+    'annotator', 'fault', 'id', 'image', 'instance_id', 'kind', 'label',
+    'quality', 'site', 'spacing_mm', 'subject', 'truth')
+
+
+def _rows():
+  """Returns six rows, weak ones between strong ones; one is unlabelled."""
+  mask = {'kind': 'mask', 'path': 'mask.png', 'values': {'0': 0, '9': 1}}
+  box = {'kind': 'box', 'boxes': [[0, 0, 4, 8]], 'labels': [1]}
+  scribble = {'kind': 'scribble', 'path': 'mask.png',
+              'values': {'0': 255, '9': 1}}
+  row = lambda name, split, role, annotation, **fields: manifest.Row(
+      name, 'image.png', split, role, annotation, **fields)
+  return [
+      row('w0', 'train', 'weak', box, subject='p1', site='x', annotator='ä',
+          spacing_mm=(1.5, 0.5),
+          evaluation={'truth': mask, 'quality': 0.5, 'fault': 'shifted'}),
+      row('s0', 'train', 'strong', mask),
+      row('u0', 'train', 'unlabelled', None),
+      row('w1', 'train', 'weak', scribble),
+      row('t0', 'test', 'strong', mask),
+      row('s1', 'train', 'strong', mask),
+  ]
+
+
+def _write(folder, *, gray=False):
+  """Writes an 8 x 8 image, its mask and the manifest below `folder`."""
+  folder = pathlib.Path(folder)
+  image = np.arange(64, dtype=np.uint8).reshape(8, 8)
+  image = image if gray else np.stack([image, image + 50, image + 100], -1)
+  Image.fromarray(image).save(folder / 'image.png')
+  mask = np.zeros((8, 8), np.uint8)
+  mask[:4, :4] = 9
+  Image.fromarray(mask).save(folder / 'mask.png')
+  return manifest.write_manifest(
+      folder / 'manifest.jsonl', manifest.Header('tiny', ('bg', 'a')), _rows())
+
+
+class BuilderTest(parameterized.TestCase):
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.folder = pathlib.Path(
+        cls.enterClassContext(tempfile.TemporaryDirectory()))
+    cls.manifest = _write(cls.folder)
+    cls.records = builder.build(
+        cls.manifest, output=cls.folder / 'records', image_size=4)
+    cls.reader = tfds.builder_from_directory(cls.records)
+
+  def examples(self, split):
+    return list(self.reader.as_data_source(split=split))
+
+  def test_set_is_valid(self):
+    self.assertEqual(check.check_manifest(self.manifest), [])
+
+  def test_splits_keep_the_order_of_the_manifest(self):
+    ids = {s: [e['id'].decode() for e in self.examples(s)]
+           for s in self.reader.info.splits}
+    self.assertEqual(ids, {  # No val: TFDS has no empty splits.
+        'train_strong': ['s0', 's1'], 'train_weak': ['w0', 'w1'],
+        'test': ['t0']})
+
+  def test_instance_ids_are_rows_of_the_indicator_table(self):
+    ids = {s: [e['instance_id'] for e in self.examples(s)]
+           for s in self.reader.info.splits}
+    self.assertEqual(ids, {
+        'train_strong': [-1, -1], 'train_weak': [0, 1], 'test': [-1]})
+
+  def test_features(self):
+    example = self.examples('train_weak')[0]
+    self.assertEqual(tuple(sorted(example)), _FEATURES)
+    # The 2 x 2 mean of 0, 1, 8, 9 is 4.5.
+    np.testing.assert_allclose(example['image'][0, 0], [4.5, 54.5, 104.5],
+                               atol=0.5)
+    self.assertEqual(example['image'].shape, (4, 4, 3))
+    np.testing.assert_array_equal(example['label'], [[1, 1, 0, 0]] * 4)
+    np.testing.assert_array_equal(
+        example['truth'], [[1, 1, 0, 0]] * 2 + [[0] * 4] * 2)
+    for name in ('image', 'label', 'truth'):
+      self.assertEqual(example[name].dtype, np.uint8)
+    texts = ('subject', 'site', 'annotator', 'fault')
+    self.assertEqual(
+        [example[k].decode() for k in texts], ['p1', 'x', 'ä', 'shifted'])
+    self.assertEqual((example['kind'], example['quality']), (3, 0.5))
+    np.testing.assert_array_equal(example['spacing_mm'], [1.5, 0.5])
+
+  def test_unknown_is_marked(self):
+    example = self.examples('train_weak')[1]
+    np.testing.assert_array_equal(
+        example['label'], [[1, 1, 255, 255]] * 2 + [[255] * 4] * 2)
+    np.testing.assert_array_equal(example['truth'], np.full((4, 4), 255))
+    self.assertTrue(np.isnan(example['quality']))
+    self.assertTrue(np.isnan(example['spacing_mm']).all())
+    self.assertEqual(example['fault'], b'')
+    self.assertEqual(example['subject'], b'w1')  # Its own subject.
+
+  def test_strong_truth_is_the_label(self):
+    example = self.examples('train_strong')[0]
+    np.testing.assert_array_equal(example['truth'], example['label'])
+    self.assertEqual((example['label'] == 1).sum(), 4)
+
+  def test_every_feature_is_documented(self):
+    for name, feature in self.reader.info.features.items():
+      self.assertNotEmpty(feature.doc.desc, name)
+
+  def test_metadata(self):
+    self.assertEqual(dict(self.reader.info.metadata), {
+        'name': 'tiny', 'classes': ['bg', 'a'], 'image_size': 4,
+        'counts': {'train_strong': 2, 'train_weak': 2, 'val': 0, 'test': 1},
+        'manifest_sha256': builder.fingerprint(self.manifest),
+        'files_sha256': builder.files_fingerprint(self.manifest)})
+
+  def test_fingerprint_is_of_the_content(self):
+    same = self.manifest._replace(
+        rows=tuple(r._replace(line=9) for r in self.manifest.rows))
+    self.assertEqual(
+        builder.fingerprint(same), builder.fingerprint(self.manifest))
+    other = self.manifest._replace(rows=self.manifest.rows[1:])
+    self.assertNotEqual(
+        builder.fingerprint(other), builder.fingerprint(self.manifest))
+
+  def test_nothing_else_is_left_behind(self):
+    self.assertCountEqual(
+        os.listdir(self.folder),
+        ['image.png', 'mask.png', 'manifest.jsonl', 'records'])
+
+  def test_gray_images_keep_one_channel(self):
+    with tempfile.TemporaryDirectory() as folder:
+      records = builder.build(
+          _write(folder, gray=True), output=pathlib.Path(folder) / 'r',
+          image_size=8)
+      reader = tfds.builder_from_directory(records)
+      image = reader.as_data_source(split='test')[0]['image']
+    np.testing.assert_array_equal(image[..., 0], np.arange(64).reshape(8, 8))
+
+  def test_failure_leaves_nothing(self):
+    with tempfile.TemporaryDirectory() as folder:
+      written = _write(folder)
+      before = sorted(os.listdir(folder))
+      broken = written._replace(rows=(
+          *written.rows, written.rows[-1]._replace(annotation={
+              'kind': 'mask', 'path': 'gone.png'})))
+      with self.assertRaises(FileNotFoundError):
+        builder.build(
+            broken, output=pathlib.Path(folder) / 'r', image_size=4)
+      self.assertEqual(sorted(os.listdir(folder)), before)
+
+  def test_existing_output_is_kept(self):
+    with self.assertRaisesRegex(FileExistsError, 'records exists'):
+      builder.build(self.manifest, output=self.records, image_size=4)
+
+  def test_reading_needs_no_tensorflow_and_no_builder_class(self):
+    code = (
+        'import sys, tensorflow_datasets as tfds\n'
+        f'b = tfds.builder_from_directory({str(self.records)!r})\n'
+        's = b.as_data_source(split="train_weak[1:]")\n'
+        'assert [e["id"] for e in s] == [b"w1"]\n'
+        'bad = {"tensorflow", "data_prep"} & set(sys.modules)\n'
+        'assert not bad, bad\n')
+    done = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True,
+        check=False)
+    self.assertEqual(done.returncode, 0, done.stderr)
+
+
+if __name__ == '__main__':
+  absltest.main()
