@@ -1,0 +1,57 @@
+"""hybridseg: segmentation from a few exact masks and many weak annotations.
+
+Pure JAX functions. Nothing here reads a file, a flag or a config, or asks how
+many devices there are (`hybridseg.parallel` does, where you import it).
+"""
+
+from hybridseg import augmentation
+from hybridseg import co_regularization
+from hybridseg import indicators
+from hybridseg import losses
+from hybridseg import metrics
+from hybridseg import mixing
+from hybridseg import models
+from hybridseg import parallel
+from hybridseg import train_step
+from hybridseg import types
+from hybridseg import weighting
+from hybridseg.indicators import IndicatorState
+from hybridseg.indicators import init_indicators
+from hybridseg.indicators import update_indicators
+from hybridseg.train_step import make_eval_step
+from hybridseg.train_step import make_train_step
+from hybridseg.train_step import TrainState
+from hybridseg.types import AnnotationKind
+from hybridseg.types import Examples
+from hybridseg.types import HybridBatch
+from hybridseg.types import UNLABELLED
+from hybridseg.weighting import l2rw_weights
+from hybridseg.weighting import lookahead_weight_grads
+
+__version__ = '0.1.0'
+
+__all__ = (
+    'AnnotationKind',
+    'Examples',
+    'HybridBatch',
+    'IndicatorState',
+    'TrainState',
+    'UNLABELLED',
+    'augmentation',
+    'co_regularization',
+    'indicators',
+    'init_indicators',
+    'l2rw_weights',
+    'lookahead_weight_grads',
+    'losses',
+    'make_eval_step',
+    'make_train_step',
+    'metrics',
+    'mixing',
+    'models',
+    'parallel',
+    'train_step',
+    'types',
+    'update_indicators',
+    'weighting',
+)

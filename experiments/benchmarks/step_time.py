@@ -1,0 +1,135 @@
+r"""What the indicators cost: FLOPs, memory and time of one training step.
+
+python -m experiments.benchmarks.step_time --image_size=96 --rounds=10
+
+All variants live in one process and take turns, so that a busy machine slows
+all of them; compare the ratios. FLOPs are XLA's own count of the compiled step
+(cost analysis), temp memory is its buffer assignment.
+"""
+
+import functools
+import time
+
+from absl import flags
+from hybridseg import augmentation
+from hybridseg import losses
+from hybridseg import models
+from hybridseg import train_step as train_step_lib
+from hybridseg import types
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments import binary
+
+_IMAGE_SIZE = flags.DEFINE_integer('image_size', 96, 'Pixels.', lower_bound=16)
+_BATCH_SIZE = flags.DEFINE_integer(
+    'batch_size', 8, 'Strong and weak images per step, each.', lower_bound=2)
+_FEATURES = flags.DEFINE_list(
+    'features', ['16', '32', '64'], 'Channels of the U-Net, finest first.')
+_ROUNDS = flags.DEFINE_integer('rounds', 10, 'Timed rounds.', lower_bound=1)
+
+_NUM_WEAK = 64
+# Name -> how the weak instances are weighted. All co-regularize.
+_VARIANTS = {
+    'uniform weights': dict(name='uniform'),
+    'DII, closed form': dict(name='dii', method='forward'),
+    'DII, jax.grad': dict(name='dii', method='grad'),
+    'DII, last layer': dict(name='dii_last_layer'),
+}
+
+
+def _batch(size, batch_size):
+  rng = np.random.default_rng(0)
+
+  def examples(ids):
+    return types.Examples(
+        image=rng.integers(0, 256, (batch_size, size, size, 3), np.uint8),
+        label=rng.integers(0, 2, (batch_size, size, size), np.uint8),
+        instance_id=ids.astype(np.int32),
+    )
+
+  return types.HybridBatch(
+      strong=examples(np.full(batch_size, -1)),
+      weak=examples(np.arange(batch_size)),
+  )
+
+
+def _alignment_loss(logits, labels, *, where):
+  return losses.cross_entropy_dice_loss(
+      losses.without_class_prior(logits, where=where), labels, where=where
+  )
+
+
+def main():
+  features = tuple(int(f) for f in _FEATURES.value)
+  size = _IMAGE_SIZE.value
+  model = models.build('unet', num_classes=2, options={'features': features})
+  apply_fn = lambda params, images: model.apply({'params': params}, images)
+  optimizer = optax.adamw(1e-3)
+  init_fn = lambda key: model.init(key, jnp.zeros((1, size, size, 3)))['params']
+  batch, key = _batch(size, _BATCH_SIZE.value), jax.random.key(0)
+  state = jax.jit(
+      lambda: train_step_lib.init_state(
+          init_fn, optimizer, key, num_weak=_NUM_WEAK
+      )
+  )()
+  compiled = {}
+  for name, options in _VARIANTS.items():
+    step_fn = train_step_lib.make_train_step(
+        apply_fn,
+        optimizer,
+        num_classes=2,
+        augment_fn=functools.partial(
+            augmentation.augment, options=augmentation.AugmentationOptions()
+        ),
+        supervision=train_step_lib.Supervision(
+            losses.cross_entropy_dice_loss,
+            losses.cross_entropy_dice_loss,
+            _alignment_loss,
+        ),
+        weighting=train_step_lib.Weighting(**options),
+        co_reg=train_step_lib.CoRegularization(scale=1.0),
+    )
+    compiled[name] = jax.jit(step_fn).lower(state, batch, key).compile()
+    print(f'compiled: {name}', flush=True)
+
+  times_s = {name: [] for name in compiled}
+  for round_index in range(_ROUNDS.value + 1):
+    for name, step in compiled.items():
+      start = time.perf_counter()
+      jax.block_until_ready(step(state, batch, key))
+      if round_index:  # The first round warms caches.
+        times_s[name].append(time.perf_counter() - start)
+  _print_table(compiled, times_s, features)
+
+
+def _print_table(compiled, times_s, features):
+  base = next(iter(compiled))
+  flops = {n: c.cost_analysis()['flops'] for n, c in compiled.items()}
+  memory = {
+      n: c.memory_analysis().temp_size_in_bytes for n, c in compiled.items()
+  }
+  # Ratios within a round cancel what else the machine is doing.
+  ratios = {
+      n: np.median(np.array(t) / np.array(times_s[base]))
+      for n, t in times_s.items()
+  }
+  print(
+      f'\n{jax.devices()[0].device_kind}, jax {jax.__version__}, two U-Nets '
+      f'{features}, {_BATCH_SIZE.value} strong + {_BATCH_SIZE.value} weak at '
+      f'{_IMAGE_SIZE.value} x {_IMAGE_SIZE.value}, {_ROUNDS.value} rounds\n'
+  )
+  print('| step | GFLOPs | ratio | temp MiB | ratio | median s | ratio |')
+  print('|---|---|---|---|---|---|---|')
+  for n in compiled:
+    print(
+        f'| {n} | {flops[n] / 1e9:.2f} | {flops[n] / flops[base]:.3f} | '
+        f'{memory[n] / 2**20:.0f} | {memory[n] / memory[base]:.2f} | '
+        f'{np.median(times_s[n]):.3f} | {ratios[n]:.2f} |'
+    )
+
+
+if __name__ == '__main__':
+  binary.run(main)

@@ -1,0 +1,57 @@
+"""Installs hybridseg; the extras hold what the binaries and tests need."""
+
+import pathlib
+import re
+
+import setuptools
+
+_HERE = pathlib.Path(__file__).parent
+_VERSION = re.search(
+    r"__version__ = '([^']+)'",
+    (_HERE / 'hybridseg' / '__init__.py').read_text(encoding='utf-8'),
+).group(1)
+
+# What data_prep needs to write records and experiments to read them.
+_DATA = [
+    'absl-py>=2.0',
+    'array-record>=0.8',
+    'importlib_resources',  # tensorflow-datasets imports it and forgets it.
+    'pillow>=10',
+    'scipy>=1.11',
+    'tensorflow-datasets>=4.9.9',
+]
+_RUN = _DATA + [
+    'grain>=0.2.12',
+    'matplotlib>=3.8',
+    'ml_collections>=1.0',
+    'orbax-checkpoint>=0.11.30',
+]
+_TEST = _RUN + [
+    'chex>=0.1.90',
+    'dill',  # tensorflow-datasets' test case needs it.
+    'hypothesis>=6',
+    'pytest>=8',
+    'pytest-xdist>=3',
+    'ruff>=0.12',
+]
+
+setuptools.setup(
+    name='hybridseg',
+    version=_VERSION,
+    description=(
+        'Medical image segmentation from a few exact masks and many weak '
+        'annotations, in JAX.'
+    ),
+    long_description=(_HERE / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    packages=setuptools.find_packages(include=['hybridseg', 'hybridseg.*']),
+    python_requires='>=3.11,<3.14',
+    install_requires=[
+        'flax>=0.12.0',
+        'jax>=0.10.0,<0.13',
+        'numpy>=2.0',
+        'optax>=0.2.6',
+    ],
+    extras_require={'data': _DATA, 'run': _RUN, 'test': _TEST},
+)
