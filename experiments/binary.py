@@ -1,7 +1,6 @@
 """How every binary starts and fails: one clear line and exit code 2."""
 
 from collections.abc import Callable, Sequence
-import difflib
 import re
 import sys
 
@@ -11,28 +10,6 @@ from absl import flags
 
 class UserError(Exception):
   """Bad input; its message is one line: what, where, what to do."""
-
-
-def _nearest_key(message: str) -> str:
-  """Shortens the message of an unknown config key."""
-  return ' '.join(message.split())
-
-
-def _parse_flags(argv: Sequence[str]) -> list[str]:
-  """Parses flags; an unknown or bad one becomes a `UserError`."""
-  try:
-    return flags.FLAGS(list(argv))
-  except flags.UnrecognizedFlagError as e:
-    known = [name for name in flags.FLAGS]
-    near = difflib.get_close_matches(e.flagname, known, n=1)
-    hint = f': did you mean --{near[0]}?' if near else '; see --help.'
-    raise UserError(f'Unknown flag --{e.flagname}{hint}') from e
-  except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as e:
-    # ml_collections reports unknown config keys as the errors of a dict.
-    text = str(e.args[0]) if e.args else str(e)
-    raise UserError(_nearest_key(re.sub(r'^flag ', 'Flag ', text))) from e
-  except OSError as e:
-    raise UserError(f'Cannot read the config file: {e}.') from e
 
 
 def run(main: Callable[[], None]) -> None:
@@ -58,3 +35,39 @@ def run(main: Callable[[], None]) -> None:
 def _exit(error: UserError):
   print(f'Error: {error}', file=sys.stderr)
   sys.exit(2)
+
+
+def _parse_flags(argv: Sequence[str]) -> list[str]:
+  """Parses flags; whatever is wrong with them becomes a `UserError`."""
+  try:
+    rest = flags.FLAGS(list(argv))
+    if 'config' in flags.FLAGS:
+      getattr(flags.FLAGS.config, 'lock', None)  # Raises if it is missing.
+    return rest
+  # ml_collections reports config keys and files by the errors of dicts, casts
+  # and files.
+  except (
+      flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError
+  ) as e:
+    raise UserError(_one_line(e)) from e
+
+
+def _one_line(error: Exception) -> str:
+  """Returns what a user can act on of an error while parsing flags."""
+  text = str(error.args[0]) if error.args else str(error)
+  if isinstance(error, flags.UnrecognizedFlagError):
+    return f'{text} See --help.' if '?' not in text else text
+  if isinstance(error, OSError):
+    name = re.search(r"No such file or directory: '([^']*)'", text)
+    return f'--config: no such file: {name[1] if name else text}.'
+  key = re.search(r'Did you mean "([^"]*)" instead of "([^"]*)"', text)
+  if key:
+    return f'Unknown config key {key[2]!r}: did you mean {key[1]!r}?'
+  if isinstance(error, (AttributeError, KeyError)):
+    return f'Unknown config key {text.splitlines()[0].strip(chr(34))}.'
+  if 'Traceback' in text:  # Of the config file: its last line says why.
+    return f'--config: {text.strip().splitlines()[-1]}'
+  text = text.replace('flag --', 'Flag --', 1)
+  if 'must have a value other than None' in text:
+    return f'{text.split("=None")[0]} is required. See --help.'
+  return ' '.join(text.split())

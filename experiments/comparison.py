@@ -10,6 +10,7 @@ from experiments import binary
 from experiments import evaluation
 from experiments import run_folder
 from experiments import trainer
+from experiments.configs import common
 
 
 def compare(
@@ -29,20 +30,27 @@ def compare(
     the AUROC of the indicators where there are planted faults.
 
   Raises:
-    binary.UserError: if there is no seed, or a run cannot start.
+    binary.UserError: if there is no seed, an unknown method, or a run
+      cannot start.
   """
   seeds = tuple(config.compare.seeds)
   if not seeds:
     raise binary.UserError('config.compare.seeds is empty: give one seed.')
+  unknown = set(config.compare.methods) - set(common.METHODS)
+  if unknown:
+    raise binary.UserError(
+        f'config.compare.methods: unknown {sorted(unknown)}; known: '
+        f'{sorted(common.METHODS)}.'
+    )
   table = {}
-  for method, overrides in config.compare.methods.items():
+  for method in config.compare.methods:
     runs = []
     for seed in seeds:
       run_config = config.copy_and_resolve_references()
       with run_config.unlocked():
-        run_config.update(overrides)
+        run_config.update(common.METHODS[method])
         run_config.seed = seed
-        run_config.compare.methods = ml_collections.ConfigDict()
+        run_config.compare.methods = ()
       run_config.lock()
       run_dir = os.path.join(workdir, method, f'seed{seed}')
       print(f'== {method}, seed {seed} -> {run_dir}', flush=True)

@@ -10,9 +10,9 @@ import numpy as np
 from experiments import input_pipeline
 
 _COLOURS = np.array([
-    [0, 0, 0], [0.90, 0.10, 0.29], [0.00, 0.75, 1.00], [1.00, 0.88, 0.10],
-    [0.24, 0.71, 0.29], [0.96, 0.51, 0.19], [0.57, 0.12, 0.71],
-])  # Background first; repeated where a set has more classes.
+    [0, 0, 0], [0.10, 1.00, 0.35], [0.00, 0.60, 1.00], [1.00, 0.88, 0.10],
+    [1.00, 0.10, 0.80], [0.96, 0.51, 0.19], [0.57, 0.12, 0.71],
+])  # Background first, then green: tissue has none. The rest repeats.
 
 
 def plot_curves(lines: Sequence[dict[str, float]], path: str) -> None:

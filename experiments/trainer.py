@@ -69,7 +69,9 @@ def build(
         num_classes=num_classes,
         options=config.model.options.to_dict(),
     )
-    apply_fn = lambda params, images: model.apply({'params': params}, images)
+    apply_fn = lambda params, images, **options: model.apply(
+        {'params': params}, images, **options
+    )
     images = jnp.zeros((1, *dataset.image_shape))
     jax.eval_shape(model.init, jax.random.key(0), images)
     optimizer = _build_optimizer(config)
@@ -77,6 +79,7 @@ def build(
         apply_fn,
         optimizer,
         num_classes=num_classes,
+        features_fn=functools.partial(apply_fn, return_features=True),
         augment_fn=functools.partial(
             augmentation.augment,
             options=augmentation.AugmentationOptions(**config.augmentation),

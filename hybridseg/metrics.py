@@ -28,9 +28,8 @@ def confusion_counts(
     raise ValueError(f'{predictions.shape=} differs from {label_map.shape=}.')
   label_map = label_map.astype(jnp.int32)
   known = (label_map != types.UNLABELLED)[..., None]
-  classes = jnp.arange(num_classes)
-  predicted = (predictions[..., None] == classes) & known
-  actual = (label_map[..., None] == classes) & known
+  one_hot = lambda x: jax.nn.one_hot(x, num_classes, dtype=bool) & known
+  predicted, actual = one_hot(predictions), one_hot(label_map)
   space = tuple(range(1, label_map.ndim))
   count = lambda x: jnp.sum(x, axis=space, dtype=jnp.float32)
   return jnp.stack(

@@ -132,7 +132,7 @@ def instance_keys(
   )
 
 
-def _check_parts(weighting, supervision):
+def _check_parts(weighting, supervision, features_fn):
   if weighting.name not in WEIGHTINGS:
     raise ValueError(
         f'Unknown weighting {weighting.name!r}; known: {WEIGHTINGS}.'
@@ -141,6 +141,8 @@ def _check_parts(weighting, supervision):
     raise ValueError(
         f'Unknown method {weighting.method!r}; known: {weighting_lib.METHODS}.'
     )
+  if weighting.name == 'dii_last_layer' and features_fn is None:
+    raise ValueError("Weighting 'dii_last_layer' needs a features_fn.")
   if weighting.name != 'uniform' and not supervision.weak_scale:
     raise ValueError(
         f'Weighting {weighting.name!r} needs weak labels: weak_scale is 0.'
@@ -152,6 +154,7 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     *,
     num_classes: int,
+    features_fn: Callable[..., tuple[jax.Array, jax.Array]] | None = None,
     augment_fn: Callable[[jax.Array, types.Examples], types.Examples],
     supervision: Supervision,
     weighting: Weighting = Weighting(),
@@ -179,6 +182,8 @@ def make_train_step(
     apply_fn: maps params and float images [B, H, W, C] to logits [B, H, W, K].
     optimizer: called once per network, so that clipping cannot couple them.
     num_classes: number of classes K.
+    features_fn: maps params and images to logits and the features that the last
+      layer, params['head'], reads; needed by 'dii_last_layer' only.
     augment_fn: maps keys [B] and stored examples to float examples.
     supervision: the losses.
     weighting: how the weak instances are weighted.
@@ -191,7 +196,7 @@ def make_train_step(
   Raises:
     ValueError: if a part has an unknown name, or weights without weak labels.
   """
-  _check_parts(weighting, supervision)
+  _check_parts(weighting, supervision, features_fn)
   use_weak = bool(supervision.weak_scale)
   use_co_reg = bool(co_reg.scale)
   pmean = lambda t: t if axis_name is None else jax.lax.pmean(t, axis_name)
@@ -201,25 +206,30 @@ def make_train_step(
     return jnp.mean(supervision.strong_loss_fn(logits, labels, where=where))
 
   def weak_losses(params, images, labels, where):
-    """Returns training and alignment losses [B], and the logits."""
-    logits = apply_fn(params, images)
+    """Returns training and alignment losses [B]; logits and features."""
+    if weighting.name == 'dii_last_layer':
+      logits, features = features_fn(params, images)
+    else:
+      logits, features = apply_fn(params, images), None
     training = supervision.weak_loss_fn(logits, labels, where=where)
     alignment = supervision.alignment_loss_fn(logits, labels, where=where)
-    return (training, alignment), logits
+    return (training, alignment), (logits, features)
 
-  def alignments(params, weak_fn, linear, strong_fn, strong_grads):
+  def alignments(params, weak, linear, strong_fn, strong_grads):
     """Returns <grad strong, grad weak_k> of one network, float [B]."""
-    alignment_losses = lambda p: weak_fn(p)[0][1]
+    if weighting.name == 'dii_last_layer':
+      _, labels, where = weak
+      return weighting_lib.last_layer_alignments(
+          lambda x: supervision.alignment_loss_fn(x, labels, where=where),
+          *linear.aux,
+          strong_grads[_HEAD],
+      )
     if weighting.method == 'grad':
-      num_weak = linear.losses[1].shape
       slopes = weighting_lib.lookahead_weight_grads(
-          alignment_losses, strong_fn, params, jnp.zeros(num_weak),
+          lambda p: weak_losses(p, *weak)[0][1], strong_fn, params,
+          jnp.zeros(linear.losses[1].shape),
           step_size=1.0, method='grad', axis_name=axis_name)
       return -slopes
-    if weighting.name == 'dii_last_layer':
-      # The compiler merges this forward pass with that of `linear`.
-      head_losses = lambda head: alignment_losses({**params, _HEAD: head})
-      return jax.jvp(head_losses, (params[_HEAD],), (strong_grads[_HEAD],))[1]
     return linear.directional(strong_grads)[1]
 
   def co_reg_grads(params, images, masks, weak_logits, weights):
@@ -276,7 +286,7 @@ def make_train_step(
       def mean_alignments():
         scaled = [
             weighting_lib.unit_rms(
-                alignments(p, weak_fn, l, strong_fn, g), axis_name=axis_name
+                alignments(p, weak, l, strong_fn, g), axis_name=axis_name
             )
             for p, l, g in zip(state.params, linear, strong_grads, strict=True)
         ]
@@ -326,7 +336,7 @@ def make_train_step(
           weak[0].shape[1:3],
       )
       value, cross_grads = co_reg_grads(
-          state.params, weak[0], masks, [l.aux for l in linear], weights
+          state.params, weak[0], masks, [l.aux[0] for l in linear], weights
       )
       scale = co_regularization.ramp_up(
           state.step, scale=co_reg.scale, ramp_up_steps=co_reg.ramp_up_steps

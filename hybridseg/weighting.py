@@ -209,6 +209,43 @@ def linearize_losses(
   )
 
 
+def last_layer_alignments(
+    losses_fn: Callable[[jax.Array], jax.Array],
+    logits: jax.Array,
+    features: jax.Array,
+    head_direction: types.Params,
+) -> jax.Array:
+  """Returns the part of the alignments that the last layer contributes.
+
+  With logits = features @ kernel + bias, the slope of the logits along the
+  last layer's strong gradient (V, c) is t = features @ V + c, and the alignment
+  of instance k is <d loss_k / d logits_k, t_k>: no pass through the network.
+
+  Args:
+    losses_fn: maps logits to the weak losses, float [B].
+    logits: float [B, ..., K].
+    features: input of the last layer, float [B, ..., F].
+    head_direction: strong gradient of the last layer: `kernel` [..., F, K] of
+      spatial size 1, `bias` [K].
+
+  Returns:
+    Alignments, float [B].
+
+  Raises:
+    ValueError: if the layer is not a 1 x 1 convolution of these features.
+  """
+  kernel = head_direction['kernel']
+  expected = (features.shape[-1], logits.shape[-1])
+  if kernel.size != expected[0] * expected[1]:
+    raise ValueError(
+        f'The last layer has {kernel.shape=}, but maps features '
+        f'{features.shape} to logits {logits.shape}: want [1, ..., 1, F, K].'
+    )
+  slope = features @ kernel.reshape(expected)
+  slope = slope + head_direction['bias'].reshape((1,) * (slope.ndim - 1) + (-1,))
+  return jax.jvp(losses_fn, (logits,), (slope,))[1]
+
+
 def l2rw_weights(
     weight_grads: jax.Array, *, axis_name: str | None = None
 ) -> jax.Array:

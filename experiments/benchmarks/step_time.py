@@ -66,7 +66,9 @@ def main():
   features = tuple(int(f) for f in _FEATURES.value)
   size = _IMAGE_SIZE.value
   model = models.build('unet', num_classes=2, options={'features': features})
-  apply_fn = lambda params, images: model.apply({'params': params}, images)
+  apply_fn = lambda params, images, **options: model.apply(
+      {'params': params}, images, **options
+  )
   optimizer = optax.adamw(1e-3)
   init_fn = lambda key: model.init(key, jnp.zeros((1, size, size, 3)))['params']
   batch, key = _batch(size, _BATCH_SIZE.value), jax.random.key(0)
@@ -81,6 +83,7 @@ def main():
         apply_fn,
         optimizer,
         num_classes=2,
+        features_fn=functools.partial(apply_fn, return_features=True),
         augment_fn=functools.partial(
             augmentation.augment, options=augmentation.AugmentationOptions()
         ),

@@ -71,9 +71,9 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           method='forward',
       ),
       co_regularization=dict(scale=1.0, ramp_up_steps=300),
-      # Methods to train one after another, with every seed; () trains just the
-      # one that this config describes.
-      compare=dict(methods=dict(), seeds=(0,)),
+      # Names of `METHODS` to train one after another, with every seed; () trains
+      # just the one that this config describes.
+      compare=dict(methods=(), seeds=(0,)),
   ))
 
 
@@ -86,8 +86,7 @@ def with_variant(
     ValueError: if there is no such variant.
   """
   if variant == 'compare':
-    for name in ('strong_only', 'uniform', 'dii_dcr'):
-      config.compare.methods[name] = METHODS[name]
+    config.compare.methods = ('strong_only', 'uniform', 'dii_dcr')
   elif variant == 'debug':  # A smoke test of every part, in seconds.
     config.update(dict(
         train_steps=4, log_every_steps=1, eval_every_steps=2,

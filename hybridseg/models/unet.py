@@ -43,8 +43,15 @@ class UNet(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, images: jax.Array) -> jax.Array:
+  def __call__(self, images: jax.Array, *, return_features: bool = False):
     """Maps images, float [B, H, W, C], to logits, float32 [B, H, W, K].
+
+    Args:
+      images: float [B, H, W, C].
+      return_features: whether to return what the last layer, `head`, reads too.
+
+    Returns:
+      Logits, or logits and features, float32 [B, H, W, F].
 
     Raises:
       ValueError: if H or W is no multiple of 2 ** (len(features) - 1).
@@ -68,4 +75,5 @@ class UNet(nn.Module):
       x = nn.Conv(features, (3, 3), use_bias=False, dtype=self.dtype)(x)
       x = _ConvBlock(features, self.dtype)(jnp.concatenate([skip, x], -1))
     x = x.astype(jnp.float32)
-    return nn.Conv(self.num_classes, (1, 1), name='head')(x)
+    logits = nn.Conv(self.num_classes, (1, 1), name='head')(x)
+    return (logits, x) if return_features else logits

@@ -1,0 +1,74 @@
+"""Tests for experiments.input_pipeline."""
+
+from absl.testing import absltest
+from hybridseg import types
+import numpy as np
+
+from experiments import binary
+from experiments import input_pipeline
+from tests import tiny
+
+
+def _batches(seed=0, **sizes):
+  dataset = input_pipeline.load_dataset(tiny.data_dir())
+  sizes = dict(strong_batch_size=4, weak_batch_size=8) | sizes
+  return input_pipeline.train_batches(dataset, seed=seed, **sizes)
+
+
+class InputPipelineTest(absltest.TestCase):
+
+  def test_dataset(self):
+    dataset = input_pipeline.load_dataset(tiny.data_dir())
+    self.assertEqual(dataset.name, 'phantom')
+    self.assertEqual(dataset.classes, ('background', 'lesion'))
+    self.assertEqual(dataset.image_shape, (16, 16, 3))
+    sizes = {name: len(records) for name, records in dataset.splits.items()}
+    self.assertEqual(
+        sizes, {'train_strong': 8, 'train_weak': 32, 'val': 6, 'test': 10})
+
+  def test_batch_is_a_function_of_seed_and_step(self):
+    first, second = _batches(), _batches()
+    for step in (7, 0, 7):  # In any order.
+      a, b = first[step], second[step]
+      np.testing.assert_array_equal(a.weak.instance_id, b.weak.instance_id)
+      np.testing.assert_array_equal(a.strong.image, b.strong.image)
+    other = _batches(seed=1)
+    self.assertFalse(np.array_equal(
+        first[0].weak.instance_id, other[0].weak.instance_id))
+
+  def test_each_pass_shows_every_weak_instance_once_in_a_new_order(self):
+    batches = _batches()
+    passes = [
+        np.concatenate([batches[4 * n + i].weak.instance_id for i in range(4)])
+        for n in range(2)
+    ]
+    for ids in passes:
+      np.testing.assert_array_equal(np.sort(ids), np.arange(32))
+    self.assertFalse(np.array_equal(*passes))
+
+  def test_dtypes(self):
+    batch = _batches()[0]
+    self.assertIsInstance(batch, types.HybridBatch)
+    for examples, size in ((batch.strong, 4), (batch.weak, 8)):
+      self.assertEqual(examples.image.shape, (size, 16, 16, 3))
+      self.assertEqual(examples.label.shape, (size, 16, 16))
+      self.assertEqual(examples.image.dtype, np.uint8)
+      self.assertEqual(examples.label.dtype, np.uint8)
+      self.assertEqual(examples.instance_id.dtype, np.int32)
+    np.testing.assert_array_equal(batch.strong.instance_id, -1)
+
+  def test_refuses_a_batch_larger_than_its_split(self):
+    with self.assertRaisesRegex(binary.UserError, 'has 32 weak training'):
+      _batches(weak_batch_size=33)
+
+  def test_padding_never_counts(self):
+    records = input_pipeline.load_dataset(tiny.data_dir()).splits['test']
+    batches = list(input_pipeline.eval_batches(records, 4))
+    self.assertLen(batches, 3)
+    self.assertTrue(np.all(batches[2].label[2:] == types.UNLABELLED))
+    truths = np.concatenate([b.label for b in batches])[:10]
+    np.testing.assert_array_equal(truths, [r['truth'] for r in records])
+
+
+if __name__ == '__main__':
+  absltest.main()

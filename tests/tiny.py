@@ -1,0 +1,46 @@
+"""A tiny prepared phantom, shared by the tests of experiments."""
+
+import functools
+import os
+import pathlib
+import tempfile
+
+from data_prep import builder
+from data_prep import phantom
+
+from experiments.configs import phantom as phantom_config
+
+IMAGE_SIZE = 16
+
+
+@functools.cache
+def data_dir() -> str:
+  """Returns a folder as `data_prep.prepare` writes it; made once a process."""
+  folder = tempfile.TemporaryDirectory(prefix='hybridseg_tiny_')
+  _FOLDERS.append(folder)  # Removed when the process ends.
+  output = os.path.join(folder.name, 'phantom')
+  manifest = phantom.write(
+      output, image_size=IMAGE_SIZE, num_train=40, num_val=6, num_test=10,
+      strong_fraction=0.2)
+  builder.build(
+      manifest, output=pathlib.Path(output) / 'records', image_size=IMAGE_SIZE)
+  return output
+
+
+_FOLDERS = []
+
+
+def temp_dir(test) -> str:
+  """Returns a folder that is removed after `test`."""
+  folder = tempfile.TemporaryDirectory()
+  test.addCleanup(folder.cleanup)
+  return folder.name
+
+
+def debug_config(**changes):
+  """Returns the `:debug` config on the tiny set, unlocked, with changes."""
+  config = phantom_config.get_config('debug')
+  config = config.copy_and_resolve_references().unlock()
+  config.input.data_dir = data_dir()
+  config.update(changes)
+  return config
