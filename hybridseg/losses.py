@@ -208,11 +208,16 @@ def without_class_prior(
     where: pixels that the loss counts, bool [B, ...]; None counts all.
 
   Returns:
-    The same values, float [B, ..., K].
+    The same values, float [B, ..., K]; 0 at pixels that are left out.
+
+  Raises:
+    ValueError: if the shapes of `logits` and `where` do not agree.
   """
+  _check_shapes(logits, logits, where)
   where = _where_or_all(where, logits)[..., None]
   space = tuple(range(1, logits.ndim - 1))
   count = jnp.maximum(jnp.sum(where, axis=space, keepdims=True), 1)
   safe = jnp.where(where, logits, 0)
   mean = jnp.sum(safe, axis=space, keepdims=True) / count
-  return jnp.where(where, safe - mean + jax.lax.stop_gradient(mean), 0)
+  # The bracket is exactly 0; only its slope matters.
+  return jnp.where(where, safe - (mean - jax.lax.stop_gradient(mean)), 0)

@@ -143,6 +143,8 @@ def _check_parts(weighting, supervision, features_fn):
     )
   if weighting.name == 'dii_last_layer' and features_fn is None:
     raise ValueError("Weighting 'dii_last_layer' needs a features_fn.")
+  if weighting.name == 'dii_last_layer' and weighting.method != 'forward':
+    raise ValueError("'dii_last_layer' has a closed form only: use 'forward'.")
   if weighting.name != 'uniform' and not supervision.weak_scale:
     raise ValueError(
         f'Weighting {weighting.name!r} needs weak labels: weak_scale is 0.'
@@ -303,18 +305,19 @@ def make_train_step(
             -mean_alignments(), axis_name=axis_name
         )
       else:
-        due = (state.step % weighting.every_steps == 0) & (
-            state.step >= weighting.start_step
-        )
+
+        def move():
+          return indicators_lib.update_indicators(
+              state.indicators, batch.weak.instance_id, -mean_alignments(),
+              learning_rate=weighting.learning_rate, axis_name=axis_name)
+
         if weighting.every_steps == 1 and not weighting.start_step:
-          slopes = -mean_alignments()
+          indicators = move()
         else:
-          slopes = jax.lax.cond(
-              due, lambda: -mean_alignments(), lambda: jnp.zeros(num_weak)
+          due = (state.step % weighting.every_steps == 0) & (
+              state.step >= weighting.start_step
           )
-        indicators = indicators_lib.update_indicators(
-            indicators, batch.weak.instance_id, slopes,
-            learning_rate=weighting.learning_rate, axis_name=axis_name)
+          indicators = jax.lax.cond(due, move, lambda: state.indicators)
         weights = indicators_lib.gather_indicators(
             indicators, batch.weak.instance_id
         )

@@ -52,13 +52,11 @@ def check_inner_optimizer(
   """
   leaves, treedef = jax.tree.flatten(params)
   shapes = [(1,) * (np.ndim(p) - 1) + (2,) if np.ndim(p) else () for p in leaves]
-  # Half of the entries are 0: a gradient that is 0 everywhere would also stop
-  # clipping by the global norm, which is harmless in practice.
+  # Half of the entries are 0, as where units are dead.
   halves = [np.resize(np.float32([0, 1]), s) if s else np.float32(i % 2)
             for i, s in enumerate(shapes)]
-  grads = jax.tree.unflatten(treedef, halves)
   with jax.ensure_compile_time_eval():
-    grads = jax.tree.map(jnp.asarray, grads)
+    grads = jax.tree.unflatten(treedef, [jnp.asarray(h) for h in halves])
     update = lambda g: optimizer.update(g, optimizer.init(grads), grads)[0]
     updates, pull_back = jax.vjp(update, grads)
     (slopes,) = pull_back(jax.tree.map(jnp.ones_like, updates))
@@ -69,6 +67,18 @@ def check_inner_optimizer(
         'so the lookahead would be nan. Adam and its kin: pass eps_root > 0 '
         '(for example optax.adam(..., eps_root=1e-8)), or use step_size.'
     )
+
+
+def _off_zero(grads):
+  """Moves a gradient that is 0 everywhere, as at weights 0, a little aside.
+
+  A norm has no slope at 0, so that clipping by one would give nan there.
+  """
+  leaves = jax.tree.leaves(jax.lax.stop_gradient(grads))
+  all_zero = jnp.all(jnp.stack([jnp.all(g == 0) for g in leaves]))
+  return jax.tree.map(
+      lambda g: g + jnp.where(all_zero, 1e-12, 0).astype(g.dtype), grads
+  )
 
 
 def lookahead_weight_grads(
@@ -139,6 +149,7 @@ def lookahead_weight_grads(
     inner_opt_state = inner_optimizer.init(params)
 
   def inner_update(grads):
+    grads = _off_zero(grads)
     return inner_optimizer.update(grads, inner_opt_state, params)[0]
 
   if method == 'grad':

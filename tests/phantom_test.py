@@ -53,13 +53,28 @@ class PhantomTest(parameterized.TestCase):
       self.assertBetween((mask > 0).mean(), 12 / 64**2, 0.4)
 
   def test_exposure(self):
+    warmth = collections.defaultdict(list)
     for row in self.manifest.rows:
       image = np.asarray(Image.open(self.folder / row.image))
       self.assertEqual(image.shape, (64, 64, 3))
       self.assertBetween(image.mean(), 60, 200)
       self.assertLess((image == 255).all(-1).mean(), 0.05)  # Highlights.
       red, green, blue = image.reshape(-1, 3).mean(0)
-      self.assertGreater(red, max(green, blue) + 10)  # Tissue.
+      warmth[row.site].append(red / blue)
+      if row.site == 'site_a':
+        self.assertGreater(red, max(green, blue) + 10)  # Tissue.
+    # The sites can be told apart by their white balance.
+    self.assertLess(max(warmth['site_b']), min(warmth['site_a']) + 0.2)
+    self.assertLess(np.mean(warmth['site_b']), np.mean(warmth['site_a']) - 0.5)
+
+  def test_most_faults_are_of_one_annotator(self):
+    faulty = collections.defaultdict(list)
+    for row in self.manifest.rows:
+      if row.role == 'weak':
+        self.assertEqual(row.annotator, f'annotator_of_{row.site}')
+        faulty[row.site].append(row.evaluation['fault'] != '')
+    self.assertGreater(np.mean(faulty['site_b']), 0.7)
+    self.assertLess(np.mean(faulty['site_a']), 0.2)
 
   def test_lesions_are_redder_than_their_surroundings_on_average(self):
     contrast = []
@@ -87,7 +102,7 @@ class PhantomTest(parameterized.TestCase):
   @parameterized.parameters(16, 33, 96)
   def test_other_sizes(self, size):
     image, mask = phantom.make_image(
-        seed=0, index=1, subject=2, image_size=size)
+        seed=0, index=1, subject=2, site='site_b', image_size=size)
     self.assertEqual(image.shape, (size, size, 3))
     self.assertEqual(mask.shape, (size, size))
     self.assertEqual((image.dtype, mask.dtype), (np.uint8, np.uint8))

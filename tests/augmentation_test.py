@@ -1,0 +1,157 @@
+"""Tests for hybridseg.augmentation."""
+
+import functools
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hybridseg import augmentation
+from hybridseg import types
+
+_OFF = augmentation.AugmentationOptions(
+    flip=False, rotation_deg=0.0, log2_scale=0.0, shift=0.0, brightness=0.0,
+    contrast=0.0, log2_gamma=0.0, noise=0.0)
+_GEOMETRY = augmentation.AugmentationOptions(
+    brightness=0.0, contrast=0.0, log2_gamma=0.0, noise=0.0)
+_PHOTOMETRY = augmentation.AugmentationOptions(
+    flip=False, rotation_deg=0.0, log2_scale=0.0, shift=0.0)
+# Black becomes 1e-4, the floor under the power of gamma.
+_FLOOR = 2e-4
+
+
+def _examples(num, size=(16, 12)):
+  """Returns examples whose label map is readable in the image: 0 or white."""
+  rng = np.random.default_rng(0)
+  coarse = rng.integers(2, size=(num, size[0] // 4, size[1] // 4))
+  label = np.kron(coarse, np.ones((1, 4, 4), int)).astype(np.uint8)
+  return types.Examples(
+      image=jnp.asarray(255 * label[..., None]), label=jnp.asarray(label),
+      instance_id=jnp.arange(num, dtype=jnp.int32))
+
+
+@functools.partial(jax.jit, static_argnames='options')
+def _augment(keys, examples, options):
+  return augmentation.augment(keys, examples, options=options)
+
+
+def _keys(num, seed=0):
+  return jax.random.split(jax.random.key(seed), num)
+
+
+class AugmentTest(parameterized.TestCase):
+
+  def test_everything_off_changes_nothing(self):
+    examples = _examples(4)
+    out = _augment(_keys(4), examples, _OFF)
+    np.testing.assert_allclose(
+        out.image, examples.image / 255.0, atol=_FLOOR)
+    np.testing.assert_array_equal(out.label, examples.label)
+    np.testing.assert_array_equal(out.instance_id, examples.instance_id)
+
+  def test_dtypes_and_range(self):
+    examples = _examples(4)
+    out = _augment(_keys(4), examples, augmentation.AugmentationOptions())
+    self.assertEqual(out.image.dtype, jnp.float32)
+    self.assertEqual(out.label.dtype, jnp.uint8)
+    self.assertEqual(out.image.shape, examples.image.shape)
+    self.assertBetween(float(out.image.min()), 0, 1)
+    self.assertBetween(float(out.image.max()), 0, 1)
+    self.assertContainsSubset(
+        np.unique(out.label), [0, 1, types.UNLABELLED])
+
+  def test_image_and_label_share_one_geometry(self):
+    out = _augment(_keys(16), _examples(16), _GEOMETRY)
+    image, label = np.asarray(out.image[..., 0]), np.asarray(out.label)
+    inside = label != types.UNLABELLED
+    # Where bilinear reading finds one class only, the nearest pixel has it.
+    white, black = image > 0.999, image < 0.001
+    np.testing.assert_array_equal(label[white & inside], 1)
+    np.testing.assert_array_equal(label[black & inside], 0)
+    self.assertGreater(np.mean((white | black)[inside]), 0.3)
+    # And elsewhere the two still agree mostly; two geometries would not.
+    self.assertGreater(np.mean(((image > 0.5) == label)[inside]), 0.9)
+    # Something moved.
+    self.assertGreater(np.mean(label != _examples(16).label), 0.2)
+
+  def test_flips_hand_computed(self):
+    examples = types.Examples(
+        image=jnp.tile(jnp.arange(6, dtype=jnp.uint8).reshape(1, 2, 3, 1),
+                       (32, 1, 1, 1)),
+        label=jnp.tile(jnp.arange(6, dtype=jnp.uint8).reshape(1, 2, 3),
+                       (32, 1, 1)),
+        instance_id=jnp.arange(32))
+    out = _augment(_keys(32), examples, _OFF._replace(flip=True))
+    labels = {tuple(label.reshape(-1).tolist()) for label in out.label}
+    self.assertEqual(labels, {
+        (0, 1, 2, 3, 4, 5), (2, 1, 0, 5, 4, 3), (3, 4, 5, 0, 1, 2),
+        (5, 4, 3, 2, 1, 0)})
+    np.testing.assert_allclose(
+        out.image[..., 0], out.label / 255.0, atol=_FLOOR)
+
+  def test_outside_is_unlabelled(self):
+    label = jnp.ones((32, 10, 10), jnp.uint8)
+    examples = types.Examples(
+        image=255 * label[..., None], label=label,
+        instance_id=jnp.arange(32))
+    out = _augment(_keys(32), examples, _OFF._replace(shift=0.5))
+    out_label = np.asarray(out.label)
+    self.assertEqual(set(np.unique(out_label)), {1, types.UNLABELLED})
+    for one in out_label:
+      # A shift leaves whole rows and columns without a source.
+      known = one == 1
+      np.testing.assert_array_equal(
+          known, known.any(1)[:, None] & known.any(0)[None])
+      self.assertGreaterEqual(known.sum(), 25)
+    self.assertGreater(np.mean(out_label == types.UNLABELLED), 0.2)
+    # The image repeats its edge instead.
+    np.testing.assert_allclose(out.image, jnp.ones_like(out.image), atol=1e-6)
+
+  def test_unlabelled_stays_unlabelled(self):
+    label = jnp.full((4, 8, 8), types.UNLABELLED, jnp.uint8)
+    examples = _examples(4, (8, 8))._replace(label=label)
+    out = _augment(_keys(4), examples, _GEOMETRY)
+    np.testing.assert_array_equal(out.label, label)
+
+  def test_photometry_does_not_touch_labels(self):
+    examples = _examples(4)
+    out = _augment(_keys(4), examples, _PHOTOMETRY)
+    np.testing.assert_array_equal(out.label, examples.label)
+    self.assertGreater(
+        np.abs(out.image - examples.image / 255.0).mean(), 0.01)
+    both = _augment(_keys(4), examples, augmentation.AugmentationOptions())
+    geometry = _augment(_keys(4), examples, _GEOMETRY)
+    np.testing.assert_array_equal(both.label, geometry.label)
+
+  @parameterized.parameters('brightness', 'contrast', 'log2_gamma', 'noise')
+  def test_each_photometric_option_has_an_effect(self, name):
+    image = jnp.tile(
+        jnp.array([100, 150], jnp.uint8).reshape(1, 1, 2, 1), (4, 4, 4, 1))
+    examples = types.Examples(
+        image=image, label=jnp.zeros(image.shape[:3], jnp.uint8),
+        instance_id=jnp.arange(4))
+    out = augmentation.augment(
+        _keys(4), examples, options=_OFF._replace(**{name: 0.2}))
+    change = np.abs(out.image - image / 255.0)
+    self.assertGreater(change.mean(), 1e-3)
+    # Contrast and brightness move by at most 0.2 of intensities below 1, gamma
+    # by 0.4 * (1 - 2^-0.2), noise by a few standard deviations.
+    self.assertLess(change.max(), 0.8)
+
+  def test_one_key_decides_for_one_instance(self):
+    examples, keys = _examples(4), _keys(4)
+    out = _augment(keys, examples, _GEOMETRY)
+    again = _augment(keys, examples, _GEOMETRY)
+    np.testing.assert_array_equal(out.image, again.image)
+    last = jax.tree.map(lambda x: x[2:], examples)
+    part = _augment(keys[2:], last, _GEOMETRY)
+    np.testing.assert_array_equal(part.label, out.label[2:])
+    np.testing.assert_allclose(part.image, out.image[2:], atol=1e-6)
+    other = _augment(_keys(4, seed=1), examples, _GEOMETRY)
+    self.assertGreater(np.mean(out.label != other.label), 0.1)
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,91 @@
+"""Tests for hybridseg.co_regularization."""
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hybridseg import co_regularization
+
+_LOG3 = np.log(3.0)
+
+
+def _logits(seed, shape=(2, 3, 3, 4)):
+  return jax.random.normal(jax.random.key(seed), shape)
+
+
+class CrossPseudoLossesTest(parameterized.TestCase):
+
+  def test_hand_computed(self):
+    # Student [1/4, 3/4] at both pixels; the teacher says class 1, then 0.
+    student = jnp.tile(jnp.array([0.0, _LOG3]), (1, 2, 1))
+    teacher = jnp.array([[[0.0, 1.0], [5.0, 1.0]]])
+    ce = np.log(4.0 / 3.0), np.log(4.0)
+    np.testing.assert_allclose(
+        co_regularization.cross_pseudo_losses(student, teacher),
+        [(ce[0] + ce[1]) / 2], rtol=1e-6)
+    np.testing.assert_allclose(
+        co_regularization.cross_pseudo_losses(
+            student, teacher, pixel_weights=jnp.array([[0.5, 0.25]])),
+        [(0.5 * ce[0] + 0.25 * ce[1]) / 2], rtol=1e-6)
+
+  @parameterized.parameters(0.0, 0.5, 1.0)
+  def test_weights_scale(self, weight):
+    student, teacher = _logits(0), _logits(1)
+    plain = co_regularization.cross_pseudo_losses(student, teacher)
+    weighted = co_regularization.cross_pseudo_losses(
+        student, teacher, pixel_weights=jnp.full(student.shape[:-1], weight))
+    np.testing.assert_allclose(weighted, weight * plain, rtol=1e-6)
+
+  def test_no_gradient_reaches_the_teacher_or_the_weights(self):
+    student, teacher = _logits(0), _logits(1)
+    weights = jnp.full(student.shape[:-1], 0.5)
+    to_student, to_teacher, to_weights = jax.grad(
+        lambda s, t, w: jnp.sum(co_regularization.cross_pseudo_losses(
+            s, t, pixel_weights=w)), argnums=(0, 1, 2),
+    )(student, teacher, weights)
+    self.assertGreater(np.abs(to_student).max(), 1e-3)
+    np.testing.assert_array_equal(to_teacher, jnp.zeros_like(teacher))
+    np.testing.assert_array_equal(to_weights, jnp.zeros_like(weights))
+
+  def test_agreement_costs_nothing(self):
+    sure = 100 * jax.nn.one_hot(jnp.array([[0, 1, 2]]), 3)
+    np.testing.assert_allclose(
+        co_regularization.cross_pseudo_losses(sure, sure), [0], atol=1e-6)
+
+  def test_only_the_teachers_winner_counts(self):
+    student, teacher = _logits(0), _logits(1)
+    np.testing.assert_array_equal(
+        co_regularization.cross_pseudo_losses(student, teacher),
+        co_regularization.cross_pseudo_losses(student, 7 * teacher + 3))
+
+  def test_refuses_another_shape(self):
+    with self.assertRaisesRegex(ValueError, r'\(2, 3, 3, 4\).*\(2, 3, 3, 5\)'):
+      co_regularization.cross_pseudo_losses(
+          _logits(0), _logits(0, (2, 3, 3, 5)))
+
+
+class RampUpTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      (0, np.exp(-5.0)),
+      (50, np.exp(-1.25)),
+      (80, np.exp(-0.2)),
+      (100, 1.0),
+      (1000, 1.0),
+  )
+  def test_hand_computed(self, step, expected):
+    value = co_regularization.ramp_up(
+        jnp.int32(step), scale=2.0, ramp_up_steps=100)
+    # float32 exp of a value near -5 is good to about 1e-6.
+    np.testing.assert_allclose(value, 2 * expected, rtol=2e-6)
+    self.assertEqual(value.dtype, jnp.float32)
+
+  def test_no_ramp(self):
+    self.assertEqual(co_regularization.ramp_up(
+        jnp.int32(0), scale=1.5, ramp_up_steps=0), 1.5)
+
+
+if __name__ == '__main__':
+  absltest.main()

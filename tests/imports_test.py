@@ -1,0 +1,127 @@
+"""Tests of what imports what, and of what `import hybridseg` costs."""
+
+import ast
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+from absl.testing import absltest
+from absl.testing import parameterized
+
+_ROOT = pathlib.Path(__file__).parent.parent
+_MODULES = sorted(
+    '.'.join(path.relative_to(_ROOT).with_suffix('').parts)
+    for path in (_ROOT / 'hybridseg').rglob('*.py')
+    if path.name != '__init__.py')
+
+_FOREIGN = (
+    'tensorflow', 'tensorflow_datasets', 'grain', 'orbax', 'ml_collections',
+    'matplotlib', 'PIL', 'scipy', 'chex', 'experiments', 'data_prep')
+
+# What each module of the library may import from it, in one direction.
+_LEAVES = {'types'}
+_PARTS = {'losses', 'metrics', 'mixing', 'augmentation', 'models'}
+_RULES = {'weighting', 'indicators', 'co_regularization'}
+_MAY_IMPORT = {
+    'types': set(),
+    **{name: _LEAVES for name in _PARTS},
+    **{name: _LEAVES | _PARTS for name in _RULES},
+    'train_step': _LEAVES | _PARTS | _RULES,
+    'parallel': _LEAVES,
+}
+
+_PROBE = """
+import json, sys, time
+start = time.perf_counter()
+import hybridseg
+seconds = time.perf_counter() - start
+for name in {modules!r}:
+  __import__(name)
+# Not to be charged to the library: flags is read only to see what it defined.
+from absl import flags
+print(json.dumps(dict(
+    seconds=seconds,
+    foreign=[m for m in {foreign!r} if m in sys.modules],
+    flags=[m for m in flags.FLAGS.flags_by_module_dict()
+           if m.split('.')[0] == 'hybridseg'])))
+"""
+
+
+def _probe():
+  code = _PROBE.format(modules=_MODULES, foreign=_FOREIGN)
+  output = subprocess.run(
+      [sys.executable, '-c', code], cwd=_ROOT, check=True, text=True,
+      capture_output=True, env=os.environ | {'PYTHONPATH': str(_ROOT)}).stdout
+  return json.loads(output.splitlines()[-1])
+
+
+def _imports(path):
+  """Returns the dotted names that a file imports, wherever in the file."""
+  names = set()
+  for node in ast.walk(ast.parse(path.read_text(), str(path))):
+    if isinstance(node, ast.Import):
+      names |= {alias.name for alias in node.names}
+    elif isinstance(node, ast.ImportFrom):
+      assert not node.level, f'{path}: relative import.'
+      names |= {f'{node.module}.{alias.name}' for alias in node.names}
+  return names
+
+
+def _files(package):
+  return sorted((_ROOT / package).rglob('*.py'))
+
+
+class ImportHybridsegTest(absltest.TestCase):
+
+  def test_loads_little_and_fast(self):
+    # The fastest of three: other processes may keep the machine busy.
+    for _ in range(3):
+      probe = _probe()
+      if probe['seconds'] < 2:
+        break
+    self.assertEqual(probe['foreign'], [])
+    self.assertEqual(probe['flags'], [])
+    self.assertLess(probe['seconds'], 2)
+
+
+class DirectionTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      ('hybridseg', ('experiments', 'data_prep', 'tests')),
+      ('experiments', ('data_prep', 'tests')),
+      ('data_prep', ('experiments', 'tests')),
+  )
+  def test_packages(self, package, forbidden):
+    self.assertNotEmpty(_files(package))
+    for path in _files(package):
+      for name in _imports(path):
+        self.assertNotIn(name.split('.')[0], forbidden, path)
+
+  def test_data_prep_knows_the_types_only(self):
+    for path in _files('data_prep'):
+      for name in _imports(path):
+        if name.split('.')[0] == 'hybridseg':
+          self.assertEqual(name, 'hybridseg.types', path)
+
+  def test_modules_of_the_library(self):
+    self.assertNotEmpty(_MODULES)
+    for module in _MODULES:
+      path = _ROOT / (module.replace('.', '/') + '.py')
+      part = module.split('.')[1]
+      self.assertIn(part, _MAY_IMPORT, 'A new module needs its place here.')
+      for name in _imports(path):
+        if name.startswith('hybridseg.'):
+          imported = name.split('.')[1]
+          self.assertIn(imported, _MAY_IMPORT[part] | {part}, path)
+
+  @parameterized.parameters(*_FOREIGN)
+  def test_library_files_do_not_name(self, package):
+    for path in _files('hybridseg'):
+      self.assertNotIn(
+          package, {name.split('.')[0] for name in _imports(path)}, path)
+
+
+if __name__ == '__main__':
+  absltest.main()

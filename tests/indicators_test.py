@@ -1,0 +1,102 @@
+"""Tests for hybridseg.indicators."""
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hybridseg import indicators
+
+
+def _state(*weights):
+  return indicators.init_indicators(len(weights))._replace(
+      weights=jnp.array(weights, jnp.float32))
+
+
+class InitIndicatorsTest(absltest.TestCase):
+
+  def test_values_and_dtypes(self):
+    state = indicators.init_indicators(3, value=0.5)
+    np.testing.assert_array_equal(state.weights, [0.5, 0.5, 0.5])
+    np.testing.assert_array_equal(state.num_updates, [0, 0, 0])
+    self.assertEqual(state.weights.dtype, jnp.float32)
+    self.assertEqual(state.num_updates.dtype, jnp.int32)
+    # A weakly typed state would make the second step compile again.
+    self.assertFalse(any(x.weak_type for x in state))
+
+
+class GatherIndicatorsTest(absltest.TestCase):
+
+  def test_gathered_by_instance_id(self):
+    np.testing.assert_array_equal(
+        indicators.gather_indicators(
+            _state(0.0, 0.25, 0.5), jnp.array([2, 0])), [0.5, 0.0])
+
+
+class UpdateIndicatorsTest(parameterized.TestCase):
+
+  def test_hand_computed(self):
+    state = indicators.update_indicators(
+        _state(0.5, 0.5, 0.5, 0.5), jnp.array([3, 0]),
+        jnp.array([-1.0, 2.0]), learning_rate=0.1)
+    np.testing.assert_allclose(
+        state.weights, [0.3, 0.5, 0.5, 0.6], rtol=1e-6)
+    np.testing.assert_array_equal(state.num_updates, [1, 0, 0, 1])
+
+  def test_projects_on_the_unit_interval(self):
+    state = indicators.update_indicators(
+        _state(0.1, 0.9, 0.5), jnp.arange(3), jnp.array([5.0, -5.0, 0.0]),
+        learning_rate=1.0)
+    np.testing.assert_array_equal(state.weights, [0.0, 1.0, 0.5])
+
+  def test_a_weight_of_0_can_come_back(self):
+    state = indicators.update_indicators(
+        _state(0.0), jnp.array([0]), jnp.array([-1.0]), learning_rate=0.1)
+    np.testing.assert_allclose(state.weights, [0.1], rtol=1e-6)
+
+  def test_keeps_types(self):
+    state = indicators.init_indicators(4)
+    updated = indicators.update_indicators(
+        state, jnp.arange(2), jnp.ones(2), learning_rate=0.1)
+    chex.assert_trees_all_equal_shapes_and_dtypes(state, updated)
+    self.assertFalse(any(x.weak_type for x in updated))
+
+  @parameterized.parameters(1, 2, 4)
+  def test_shards_equal_single(self, num_shards):
+    state = _state(*np.linspace(0, 1, 10))
+    ids, slopes = jnp.array([7, 2, 9, 0]), jnp.array([1.0, -2.0, 3.0, -4.0])
+    single = indicators.update_indicators(
+        state, ids, slopes, learning_rate=0.1)
+    sharded = jax.vmap(
+        lambda i, s: indicators.update_indicators(
+            state, i, s, learning_rate=0.1, axis_name='batch'),
+        axis_name='batch',
+    )(ids.reshape(num_shards, -1), slopes.reshape(num_shards, -1))
+    for shard in range(num_shards):  # Every shard ends with the same table.
+      chex.assert_trees_all_equal(
+          jax.tree.map(lambda x, d=shard: x[d], sharded), single)
+
+
+class IndicatorHealthTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      ((1.0, 1.0, 1.0, 1.0), 1.0, 0.0, 1.0, 1.0),
+      ((0.0, 0.0, 0.0, 0.0), 0.0, 1.0, 0.0, 0.0),
+      # One holds all: 1 / N.
+      ((0.0, 0.5, 0.0, 0.0), 0.125, 0.75, 0.0, 0.25),
+      # (1 + 1/2)^2 / (4 * (1 + 1/4)) = 2.25 / 5.
+      ((1.0, 0.5, 0.0, 0.0), 0.375, 0.5, 0.25, 0.45),
+  )
+  def test_hand_computed(self, weights, mean, at_0, at_1, effective):
+    health = indicators.indicator_health(_state(*weights))
+    expected = {'mean': mean, 'share_at_0': at_0, 'share_at_1': at_1,
+                'effective_share': effective}
+    self.assertEqual(health.keys(), expected.keys())
+    for name, value in expected.items():
+      np.testing.assert_allclose(health[name], value, rtol=1e-6)
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,149 @@
+"""Tests for hybridseg.metrics."""
+
+import warnings
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hybridseg import metrics
+from hybridseg import types
+
+
+class ConfusionCountsTest(parameterized.TestCase):
+
+  def test_hand_computed(self):
+    counts = metrics.confusion_counts(
+        jnp.array([[0, 1, 1, 0], [2, 2, 2, 2]], jnp.uint8),
+        jnp.array([[0, 1, 0, 1], [2, 2, 0, 1]], jnp.uint8),
+        num_classes=3)
+    # [TP, FP, FN] per class.
+    np.testing.assert_array_equal(counts, [
+        [[1, 1, 1], [1, 1, 1], [0, 0, 0]],
+        [[0, 0, 1], [0, 0, 1], [2, 2, 0]],
+    ])
+    self.assertEqual(counts.dtype, jnp.float32)
+
+  def test_unlabelled_pixels_do_not_count(self):
+    label = jnp.array([[1, types.UNLABELLED, types.UNLABELLED]], jnp.uint8)
+    counts = metrics.confusion_counts(
+        jnp.array([[1, 1, 0]], jnp.uint8), label, num_classes=2)
+    np.testing.assert_array_equal(counts, [[[0, 0, 0], [1, 0, 0]]])
+
+  @parameterized.parameters((((3, 5),)), (((2, 4, 4),)), (((1, 2, 3, 4),)))
+  def test_equals_numpy(self, shape):
+    rng = np.random.default_rng(0)
+    predictions = rng.integers(3, size=shape, dtype=np.uint8)
+    labels = rng.integers(3, size=shape, dtype=np.uint8)
+    labels[rng.random(shape) < 0.3] = types.UNLABELLED
+    counts = jax.jit(metrics.confusion_counts, static_argnames='num_classes')(
+        predictions, labels, num_classes=3)
+    for case, (p, y) in enumerate(zip(predictions, labels, strict=True)):
+      p, y = p[y != types.UNLABELLED], y[y != types.UNLABELLED]
+      expected = [
+          [np.sum((p == c) & (y == c)), np.sum((p == c) & (y != c)),
+           np.sum((p != c) & (y == c))] for c in range(3)]
+      np.testing.assert_array_equal(counts[case], expected)
+
+  def test_refuses_another_shape(self):
+    with self.assertRaisesRegex(ValueError, r'\(1, 4\).*\(1, 5\)'):
+      metrics.confusion_counts(
+          jnp.zeros((1, 4), int), jnp.zeros((1, 5), int), num_classes=2)
+
+
+class RatiosTest(absltest.TestCase):
+
+  def test_hand_computed_and_nan_policy(self):
+    counts = np.array([
+        [2, 1, 1],  # Dice 4 / 6, IoU 2 / 4.
+        [0, 0, 0],  # In neither: not counted.
+        [0, 3, 0],  # Found where there is none.
+        [0, 0, 3],  # Missed.
+        [5, 0, 0],
+    ], np.float32)
+    with warnings.catch_warnings():
+      warnings.simplefilter('error')
+      dice = metrics.dice_from_counts(counts)
+      iou = metrics.iou_from_counts(counts)
+    np.testing.assert_allclose(dice, [2 / 3, np.nan, 0, 0, 1])
+    np.testing.assert_allclose(iou, [1 / 2, np.nan, 0, 0, 1])
+
+  def test_iou_follows_from_dice(self):
+    counts = np.random.default_rng(0).integers(1, 50, (4, 3, 3))
+    dice, iou = (
+        f(counts) for f in (metrics.dice_from_counts, metrics.iou_from_counts))
+    self.assertEqual(dice.shape, (4, 3))
+    np.testing.assert_allclose(iou, dice / (2 - dice), rtol=1e-12)
+
+  def test_takes_device_arrays(self):
+    counts = metrics.confusion_counts(
+        jnp.array([[1, 1]]), jnp.array([[1, 0]]), num_classes=2)
+    np.testing.assert_allclose(
+        metrics.dice_from_counts(counts), [[0, 2 / 3]], rtol=1e-12)
+
+
+class AurocTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      ([1, 2, 3, 4], [0, 0, 1, 1], 1.0),
+      ([4, 3, 2, 1], [0, 0, 1, 1], 0.0),
+      ([1, 3, 2, 4], [0, 0, 1, 1], 3 / 4),
+      ([1, 1, 1, 1], [0, 1, 0, 1], 1 / 2),
+      # Pairs (1, 1) tie, (1, 2) right, (2, 1) wrong, (2, 2) tie.
+      ([1, 2, 1, 2], [0, 0, 1, 1], 1 / 2),
+      ([1, 2, 2, 3], [0, 0, 1, 1], 7 / 8),
+  )
+  def test_hand_computed(self, scores, positive, expected):
+    self.assertAlmostEqual(metrics.auroc(scores, positive), expected)
+
+  def test_equals_all_pairs(self):
+    rng = np.random.default_rng(0)
+    scores, positive = rng.integers(8, size=50), rng.random(50) < 0.4
+    a, b = scores[positive][:, None], scores[~positive][None]
+    self.assertAlmostEqual(
+        metrics.auroc(scores, positive), np.mean((a > b) + 0.5 * (a == b)))
+
+  @parameterized.parameters(0, 1)
+  def test_one_kind_only_is_nan(self, kind):
+    self.assertTrue(np.isnan(metrics.auroc([1.0, 2.0], [kind, kind])))
+
+
+class BootstrapIntervalTest(absltest.TestCase):
+
+  def test_constant_values_have_no_spread(self):
+    self.assertEqual(metrics.bootstrap_interval([0.5] * 4), (0.5, 0.5))
+
+  def test_two_values(self):
+    # Means of two picks from {0, 1}: 0, 1/2, 1 with chances 1/4, 1/2, 1/4, so
+    # both tails of 2.5 % lie at the ends and those of 40 % at 1/2.
+    self.assertEqual(metrics.bootstrap_interval([0, 1]), (0.0, 1.0))
+    self.assertEqual(
+        metrics.bootstrap_interval([0, 1], level=0.2), (0.5, 0.5))
+
+  def test_close_to_the_normal_interval(self):
+    values = np.random.default_rng(0).normal(size=400)
+    low, high = metrics.bootstrap_interval(values)
+    half = 1.96 * values.std() / np.sqrt(values.size)
+    # 2000 resamples place an end to about a tenth of the half-width.
+    np.testing.assert_allclose(
+        [low, high], values.mean() + half * np.array([-1, 1]), atol=0.1 * half)
+
+  def test_nan_cases_are_left_out(self):
+    values = np.array([0.2, 0.4, 0.9])
+    self.assertEqual(
+        metrics.bootstrap_interval(np.insert(values, 1, np.nan)),
+        metrics.bootstrap_interval(values))
+    self.assertTrue(np.isnan(metrics.bootstrap_interval([np.nan])).all())
+
+  def test_seeded(self):
+    values = np.random.default_rng(0).random(5)
+    interval = lambda seed: metrics.bootstrap_interval(
+        values, num_resamples=50, seed=seed)
+    self.assertEqual(interval(0), interval(0))
+    self.assertNotEqual(interval(0), interval(1))
+
+
+if __name__ == '__main__':
+  absltest.main()

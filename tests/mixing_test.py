@@ -1,0 +1,103 @@
+"""Tests for hybridseg.mixing."""
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hybridseg import mixing
+
+_MANY = 256
+
+
+def _many_masks(size, **kwargs):
+  masks = jax.jit(lambda key: mixing.cutmix_masks(
+      jax.random.split(key, _MANY), size, **kwargs))(jax.random.key(0))
+  return np.asarray(masks)
+
+
+class CutmixMasksTest(parameterized.TestCase):
+
+  @parameterized.parameters((0.1, 0.5), (0.25, 0.25), (0.02, 0.9))
+  def test_area_within_bounds(self, min_area, max_area):
+    size = (64, 48)
+    masks = _many_masks(size, min_area=min_area, max_area=max_area)
+    area = masks.mean(axis=(1, 2))
+    # Each side is rounded to whole pixels, by less than one pixel; a clipped
+    # side (area > 1/2 of an image with ratio 2) may only shrink.
+    rounding = 1 / size[0] + 1 / size[1] + 1 / (size[0] * size[1])
+    self.assertGreater(area.min(), min_area - rounding)
+    self.assertLess(area.max(), max_area + rounding)
+    if max_area > min_area:
+      self.assertGreater(area.std(), 0.2 * (max_area - min_area))
+
+  def test_pairs_share_a_rectangle(self):
+    masks = _many_masks((16, 16))
+    np.testing.assert_array_equal(masks[::2], masks[1::2])
+    self.assertGreater(len({m.tobytes() for m in masks[::2]}), _MANY // 4)
+    for mask in masks[::2]:
+      rows, columns = mask.any(axis=1), mask.any(axis=0)
+      np.testing.assert_array_equal(mask, rows[:, None] & columns[None])
+      # One run of True: at most two changes.
+      for side in (rows, columns):
+        self.assertLessEqual(np.abs(np.diff(side.astype(int))).sum(), 2)
+
+  def test_every_row_and_column_is_reached(self):
+    reached = _many_masks((16, 16)).any(axis=0)
+    self.assertTrue(reached.any(axis=0).all())
+    self.assertTrue(reached.any(axis=1).all())
+
+  def test_depends_on_the_first_key_of_a_pair_only(self):
+    keys = jax.random.split(jax.random.key(1), 6)
+    masks = mixing.cutmix_masks(keys, (8, 8))
+    np.testing.assert_array_equal(
+        mixing.cutmix_masks(keys[2:4], (8, 8)), masks[2:4])
+
+  def test_refuses_an_odd_batch(self):
+    with self.assertRaisesRegex(ValueError, '3.*even'):
+      mixing.cutmix_masks(jax.random.split(jax.random.key(0), 3), (8, 8))
+
+
+class MixPairsTest(absltest.TestCase):
+
+  def test_swap_hand_computed(self):
+    np.testing.assert_array_equal(
+        mixing.swap_pairs(jnp.arange(4)), [1, 0, 3, 2])
+    np.testing.assert_array_equal(
+        mixing.swap_pairs(jnp.arange(8).reshape(4, 2)),
+        [[2, 3], [0, 1], [6, 7], [4, 5]])
+
+  def test_swap_is_its_own_inverse(self):
+    x = jax.random.normal(jax.random.key(0), (6, 2, 3))
+    np.testing.assert_array_equal(mixing.swap_pairs(mixing.swap_pairs(x)), x)
+
+  def test_mix_hand_computed(self):
+    masks = jnp.array([[[True, False]], [[True, False]]])
+    images = jnp.array([[[[1], [2]]], [[[3], [4]]]])
+    np.testing.assert_array_equal(
+        mixing.mix_pairs(masks, images), [[[[3], [2]]], [[[1], [4]]]])
+
+  def test_one_value_per_instance(self):
+    masks = jnp.array([[[True, False]], [[True, False]]])
+    np.testing.assert_array_equal(
+        mixing.mix_pairs(masks, jnp.array([0.25, 1.0])),
+        [[[1.0, 0.25]], [[0.25, 1.0]]])
+
+  def test_empty_and_full_masks(self):
+    x = jax.random.normal(jax.random.key(0), (4, 2, 2, 3))
+    masks = jnp.zeros((4, 2, 2), bool)
+    np.testing.assert_array_equal(mixing.mix_pairs(masks, x), x)
+    np.testing.assert_array_equal(
+        mixing.mix_pairs(~masks, x), mixing.swap_pairs(x))
+
+  def test_mixing_twice_restores(self):
+    keys = jax.random.split(jax.random.key(0), 4)
+    masks = mixing.cutmix_masks(keys, (8, 8))
+    x = jax.random.normal(jax.random.key(1), (4, 8, 8, 3))
+    np.testing.assert_array_equal(
+        mixing.mix_pairs(masks, mixing.mix_pairs(masks, x)), x)
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,320 @@
+"""Tests for hybridseg.train_step; the same step on devices: parallel_test."""
+
+import functools
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from hybridseg import augmentation
+from hybridseg import co_regularization
+from hybridseg import losses
+from hybridseg import metrics
+from hybridseg import mixing
+from hybridseg import train_step as train_step_lib
+from hybridseg import types
+
+NUM_CLASSES = 3
+NUM_WEAK = 12  # In the whole set.
+_LEARNING_RATE = 0.1
+_CO_REG = train_step_lib.CoRegularization(scale=0.5)
+
+
+def without_prior(logits, labels, *, where):
+  return losses.cross_entropy_loss(
+      losses.without_class_prior(logits, where=where), labels, where=where)
+
+
+SUPERVISION = train_step_lib.Supervision(
+    strong_loss_fn=losses.cross_entropy_dice_loss,
+    weak_loss_fn=losses.cross_entropy_loss,
+    alignment_loss_fn=without_prior,
+    weak_scale=0.7)
+
+
+def features_tiny(params, images):
+  """A convolution, a ReLU and a last layer: compiles in a moment."""
+  x = jax.nn.relu(jax.lax.conv_general_dilated(
+      images, params['conv'], (1, 1), 'SAME',
+      dimension_numbers=('NHWC', 'HWIO', 'NHWC')))
+  bias = params['head']['bias'].reshape(1, 1, 1, -1)
+  return x @ params['head']['kernel'][0, 0] + bias, x
+
+
+def apply_tiny(params, images):
+  return features_tiny(params, images)[0]
+
+
+def init_tiny(key):
+  rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+  normal = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
+  return {'conv': normal(3, 3, 1, 4),
+          'head': {'kernel': normal(1, 1, 4, NUM_CLASSES),
+                   'bias': normal(NUM_CLASSES)}}
+
+
+NETWORK = (init_tiny, apply_tiny, features_tiny)
+
+
+def random_batch(seed, num_strong=4, num_weak=4, size=(8, 8)):
+  """Returns a batch of noise with distinct, unsorted weak ids."""
+  rng = np.random.default_rng(seed)
+
+  def examples(num, ids):
+    label = rng.integers(NUM_CLASSES, size=(num,) + size, dtype=np.uint8)
+    label[rng.random(label.shape) < 0.2] = types.UNLABELLED
+    image = rng.integers(256, size=(num,) + size + (1,), dtype=np.uint8)
+    return types.Examples(image, label, np.asarray(ids, np.int32))
+
+  return types.HybridBatch(
+      strong=examples(num_strong, [-1] * num_strong),
+      weak=examples(num_weak, rng.permutation(NUM_WEAK)[:num_weak]))
+
+
+def no_augmentation(unused_keys, examples):
+  return examples._replace(image=augmentation.to_float(examples.image))
+
+
+def init_state(seed=0, optimizer=optax.sgd(_LEARNING_RATE), value=0.5):
+  return train_step_lib.init_state(
+      init_tiny, optimizer, jax.random.key(seed), num_weak=NUM_WEAK,
+      indicator_value=value)
+
+
+def make_step(weighting, *, supervision=SUPERVISION, co_reg=_CO_REG,
+              optimizer=optax.sgd(_LEARNING_RATE)):
+  return train_step_lib.make_train_step(
+      apply_tiny, optimizer, num_classes=NUM_CLASSES,
+      features_fn=features_tiny, augment_fn=no_augmentation,
+      supervision=supervision, weighting=weighting, co_reg=co_reg)
+
+
+@functools.cache
+def _jitted_step(name, method='forward'):
+  return jax.jit(make_step(train_step_lib.Weighting(
+      name=name, learning_rate=0.2, method=method)))
+
+
+def _reference_step(name, state, batch, key):
+  """The step's formulas as its docstring prints them, by plain `jax.jacrev`."""
+  prepare = lambda examples: (
+      augmentation.to_float(examples.image),
+      *losses.one_hot_labels(examples.label, NUM_CLASSES))
+  strong_data, weak_data = prepare(batch.strong), prepare(batch.weak)
+  num_weak = len(weak_data[0])
+
+  def instance_losses(loss, params, data):
+    images, labels, where = data
+    return loss(apply_tiny(params, images), labels, where=where)
+
+  dots = []
+  for params in state.params:
+    strong = jax.grad(lambda p: jnp.mean(instance_losses(
+        SUPERVISION.strong_loss_fn, p, strong_data)))(params)
+    weak = jax.jacrev(lambda p: instance_losses(
+        SUPERVISION.alignment_loss_fn, p, weak_data))(params)
+    if name == 'dii_last_layer':
+      weak, strong = weak['head'], strong['head']
+    dot = sum(jax.tree.leaves(jax.tree.map(
+        lambda w, s: w.reshape(num_weak, -1) @ s.reshape(-1), weak, strong)))
+    dots.append(dot / jnp.sqrt(jnp.mean(dot**2)))
+  alignment = (dots[0] + dots[1]) / 2
+
+  ids = batch.weak.instance_id
+  weights, table = jnp.ones(num_weak), state.indicators.weights
+  if name == 'l2rw':
+    raw = jnp.maximum(alignment, 0)
+    weights = num_weak * raw / jnp.sum(raw)
+  elif name != 'uniform':
+    table = table.at[ids].set(jnp.clip(table[ids] + 0.2 * alignment, 0, 1))
+    weights = table[ids]
+
+  mix_key = jax.random.split(jax.random.fold_in(key, state.step), 3)[2]
+  masks = mixing.cutmix_masks(
+      train_step_lib.instance_keys(mix_key, num_weak), (8, 8))
+  new_params = []
+  for this, other in (0, 1), (1, 0):
+    teacher = mixing.mix_pairs(
+        masks, apply_tiny(state.params[other], weak_data[0]))
+
+    def objective(p, teacher=teacher):
+      strong = jnp.mean(
+          instance_losses(SUPERVISION.strong_loss_fn, p, strong_data))
+      weak = jnp.mean(weights * instance_losses(
+          SUPERVISION.weak_loss_fn, p, weak_data))
+      cross = jnp.mean(co_regularization.cross_pseudo_losses(
+          apply_tiny(p, mixing.mix_pairs(masks, weak_data[0])), teacher,
+          pixel_weights=mixing.mix_pairs(masks, weights)))
+      return strong + SUPERVISION.weak_scale * weak + _CO_REG.scale * cross
+
+    grads = jax.grad(objective)(state.params[this])
+    new_params.append(jax.tree.map(
+        lambda p, g: p - _LEARNING_RATE * g, state.params[this], grads))
+  return tuple(new_params), table
+
+
+class TrainStepTest(parameterized.TestCase):
+
+  @parameterized.parameters(*train_step_lib.WEIGHTINGS)
+  def test_equals_the_formulas(self, name):
+    state, batch, key = init_state(), random_batch(0), jax.random.key(7)
+    new, step_metrics = _jitted_step(name)(state, batch, key)
+    params, table = jax.jit(functools.partial(_reference_step, name))(
+        state, batch, key)
+    # Sums over 64 pixels and up to 4 instances in another order.
+    chex.assert_trees_all_close(new.params, params, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(new.indicators.weights, table, rtol=1e-5)
+    self.assertEqual(new.step, 1)
+    moved = name.startswith('dii')
+    self.assertEqual(int(new.indicators.num_updates.sum()), 4 * moved)
+    if moved:
+      ids = batch.weak.instance_id
+      self.assertGreater(np.ptp(new.indicators.weights[ids]), 0.05)
+      np.testing.assert_allclose(
+          step_metrics['mean_weight'], table[ids].mean(), rtol=1e-5)
+    self.assertTrue(all(np.isfinite(m) for m in step_metrics.values()))
+
+  def test_method_grad_equals_forward(self):
+    state, batch, key = init_state(), random_batch(0), jax.random.key(7)
+    chex.assert_trees_all_close(
+        _jitted_step('dii', 'grad')(state, batch, key),
+        _jitted_step('dii', 'forward')(state, batch, key),
+        rtol=1e-5, atol=1e-6)
+
+  def test_swapping_the_networks_swaps_the_result(self):
+    state, key = init_state(), jax.random.key(7)
+    step = _jitted_step('dii')
+    swap = lambda s: s._replace(
+        params=s.params[::-1], opt_states=s.opt_states[::-1])
+    swapped = swap(state)
+    for i in range(3):
+      state, step_metrics = step(state, random_batch(i), key)
+      swapped, swapped_metrics = step(swapped, random_batch(i), key)
+    # The compiler fuses the two networks differently: last-digit rounding.
+    chex.assert_trees_all_close(swap(swapped), state, rtol=1e-6, atol=1e-6)
+    chex.assert_trees_all_close(swapped_metrics, step_metrics, rtol=1e-6)
+    self.assertGreater(
+        np.abs(state.params[0]['conv'] - state.params[1]['conv']).max(), 0.1)
+
+  def test_indicators_move_when_due_and_the_step_traces_once(self):
+    chex.clear_trace_counter()
+    step = jax.jit(chex.assert_max_traces(
+        make_step(
+            train_step_lib.Weighting(name='dii', every_steps=2, start_step=3),
+            co_reg=train_step_lib.CoRegularization(),
+            optimizer=optax.adam(0.01)), n=1))
+    state = init_state(optimizer=optax.adam(0.01))
+    moved = []
+    for i in range(8):
+      before = state.indicators
+      batch = random_batch(i)
+      state, _ = step(state, batch, jax.random.key(7))
+      moved.append(
+          int(state.indicators.num_updates.sum() - before.num_updates.sum()))
+      rows = np.flatnonzero(state.indicators.weights != before.weights)
+      self.assertContainsSubset(rows, batch.weak.instance_id)
+      self.assertEqual(rows.size > 0, i in (4, 6))
+    # Divisible by 2 and not before 3. An indicator counts as updated only then.
+    self.assertEqual(moved, [0, 0, 0, 0, 4, 0, 4, 0])
+
+  def test_without_weak_labels_only_the_strong_count(self):
+    step = jax.jit(make_step(
+        train_step_lib.Weighting(),
+        supervision=SUPERVISION._replace(weak_scale=0.0),
+        co_reg=train_step_lib.CoRegularization()))
+    batch, key = random_batch(0), jax.random.key(7)
+    state, step_metrics = step(init_state(), batch, key)
+    other, _ = step(
+        init_state(), batch._replace(weak=random_batch(1).weak), key)
+    chex.assert_trees_all_equal(state, other)
+    self.assertNotIn('weak_loss', step_metrics)
+
+  @parameterized.parameters(
+      ({'name': 'ddi'}, 1.0, "'ddi'.*'dii'"),
+      ({'name': 'dii', 'method': 'reverse'}, 1.0, "'reverse'.*'forward'"),
+      ({'name': 'dii'}, 0.0, "'dii'.*weak_scale"),
+      ({'name': 'dii_last_layer'}, 0.0, "'dii_last_layer'.*weak_scale"),
+      ({'name': 'l2rw'}, 0.0, "'l2rw'.*weak_scale"),
+  )
+  def test_refuses(self, weighting, weak_scale, message):
+    with self.assertRaisesRegex(ValueError, message):
+      make_step(
+          train_step_lib.Weighting(**weighting),
+          supervision=SUPERVISION._replace(weak_scale=weak_scale))
+
+
+  def test_last_layer_needs_features(self):
+    with self.assertRaisesRegex(ValueError, 'features_fn'):
+      train_step_lib.make_train_step(
+          apply_tiny, optax.sgd(0.1), num_classes=NUM_CLASSES,
+          augment_fn=no_augmentation, supervision=SUPERVISION,
+          weighting=train_step_lib.Weighting(name='dii_last_layer'))
+
+
+class InitStateTest(absltest.TestCase):
+
+  def test_two_networks_and_no_weak_types(self):
+    state = init_state(optimizer=optax.adam(0.1), value=0.25)
+    self.assertGreater(
+        np.abs(state.params[0]['conv'] - state.params[1]['conv']).max(), 0.1)
+    np.testing.assert_array_equal(
+        state.indicators.weights, np.full(NUM_WEAK, 0.25))
+    self.assertEqual(state.step, 0)
+    self.assertFalse(any(x.weak_type for x in jax.tree.leaves(state)))
+    chex.assert_trees_all_equal(
+        state, init_state(optimizer=optax.adam(0.1), value=0.25))
+
+
+class InstanceKeysTest(parameterized.TestCase):
+
+  @parameterized.parameters(1, 2, 4)
+  def test_shards_equal_single(self, num_shards):
+    key = jax.random.key(0)
+    single = train_step_lib.instance_keys(key, 8)
+    sharded = jax.vmap(
+        lambda _: jax.random.key_data(train_step_lib.instance_keys(
+            key, 8 // num_shards, axis_name='batch')),
+        axis_name='batch')(jnp.arange(num_shards))
+    single = np.asarray(jax.random.key_data(single))
+    np.testing.assert_array_equal(sharded.reshape(single.shape), single)
+    self.assertLen({row.tobytes() for row in single}, 8)
+
+
+class EvalStepTest(absltest.TestCase):
+
+  def test_largest_mean_probability_wins(self):
+    # Logits are parameters. Network 0 is sure of class 0, network 1 leans to
+    # class 1: probabilities 0.99 + 0.4 against 0.01 + 0.6.
+    log = lambda *p: jnp.log(jnp.array(p))
+    eval_step = train_step_lib.make_eval_step(
+        lambda p, images: jnp.tile(p, images.shape[:3] + (1,)),
+        num_classes=2, image_fn=augmentation.to_float)
+    examples = types.Examples(
+        image=jnp.zeros((1, 1, 3, 1), jnp.uint8),
+        label=jnp.array([[[0, 1, types.UNLABELLED]]], jnp.uint8),
+        instance_id=jnp.array([-1]))
+    predictions, counts = eval_step(
+        (log(0.99, 0.01), log(0.4, 0.6)), examples)
+    np.testing.assert_array_equal(predictions, [[[0, 0, 0]]])
+    self.assertEqual(predictions.dtype, jnp.uint8)
+    np.testing.assert_array_equal(counts, [[[1, 1, 0], [0, 0, 1]]])
+
+  def test_counts_are_those_of_the_predictions(self):
+    state, batch = init_state(), random_batch(0)
+    eval_step = jax.jit(train_step_lib.make_eval_step(
+        apply_tiny, num_classes=NUM_CLASSES, image_fn=augmentation.to_float))
+    predictions, counts = eval_step(state.params, batch.strong)
+    np.testing.assert_array_equal(
+        counts, metrics.confusion_counts(
+            predictions, jnp.asarray(batch.strong.label),
+            num_classes=NUM_CLASSES))
+    self.assertEqual(
+        counts[..., [0, 2]].sum(), (batch.strong.label < 255).sum())
+
+
+if __name__ == '__main__':
+  absltest.main()

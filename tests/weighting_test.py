@@ -1,0 +1,453 @@
+"""Tests for hybridseg.weighting."""
+
+import functools
+from typing import Any, NamedTuple
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from hybridseg import losses
+from hybridseg import models
+from hybridseg import parallel
+from hybridseg import types
+from hybridseg import weighting
+from hybridseg.models import unet
+
+_NUM_WEAK, _NUM_STRONG = 4, 2
+
+# `eps_root` of Adam: the update is sign-like within sqrt(eps_root) of gradient
+# 0 and its slope there a difference of nearly equal numbers, so that float32
+# loses digits in *both* methods if it is small beside the squared gradients of
+# these problems (about 1e-4 to 1e-1). float64 also runs 1e-8.
+_OPTIMIZERS = {
+    'sgd': optax.sgd(0.1),
+    'momentum': optax.sgd(0.1, momentum=0.9),
+    'nesterov': optax.sgd(0.1, momentum=0.9, nesterov=True),
+    'adam': optax.adam(0.01, eps_root=1e-2),
+    'adam_small_eps_root': optax.adam(0.01, eps_root=1e-8),
+    # Most of the gradients below are longer than these norms: clipping acts.
+    'clip': optax.chain(optax.clip_by_global_norm(0.02), optax.sgd(0.1)),
+    'clip_adam': optax.chain(
+        optax.clip_by_global_norm(0.05), optax.adam(0.01, eps_root=1e-2)
+    ),
+}
+
+# (network, dtype, random problems per optimiser, optimisers).
+_PROBLEMS = (
+    ('mlp', 'float32', 12,
+     ('sgd', 'momentum', 'nesterov', 'adam', 'clip', 'clip_adam')),
+    ('mlp', 'float64', 12, tuple(_OPTIMIZERS)),
+    ('unet_blocks', 'float64', 8, ('momentum', 'adam_small_eps_root', 'clip')),
+    ('unet', 'float32', 12, ('sgd', 'momentum', 'adam', 'clip')),
+)
+
+
+class _Blocks(nn.Module):
+  """The blocks of the U-Net, one level, all in float64.
+
+  `models.unet.UNet` itself rounds its logits to float32.
+  """
+
+  @nn.compact
+  def __call__(self, x):
+    x = unet._ConvBlock(4, jnp.float64)(x)  # pylint: disable=protected-access
+    return nn.Conv(3, (1, 1), name='head')(x)
+
+
+class _Problem(NamedTuple):
+  """Arrays only, so that one compiled function serves all random problems."""
+
+  params: Any
+  weak: Any
+  strong: Any
+  weights: np.ndarray
+  opt_state: Any
+
+
+def _choose(names):
+  """Returns one optimiser whose state says which of `names` it is."""
+  optimizers = [_OPTIMIZERS[name] for name in names]
+
+  def init(params):
+    return jnp.zeros((), jnp.int32), [o.init(params) for o in optimizers]
+
+  def update(grads, state, params):
+    index, states = state
+    updates = [
+        lambda grads, o=o, s=s: o.update(grads, s, params)[0]
+        for o, s in zip(optimizers, states, strict=True)]
+    return jax.lax.switch(index, updates, grads), state
+
+  return optax.GradientTransformation(init, update)
+
+
+def _mlp_losses(params, data):
+  """Squared errors of a smooth regression, [B]."""
+  x, y = data[:, :3], data[:, 3]
+  output = jnp.tanh(x @ params['hidden']) @ params['out'] + params['bias'][None]
+  return jnp.square(output[:, 0] - y)
+
+
+def _mlp(rng):
+  """Returns random params and data of `_mlp_losses`."""
+  shapes = {'hidden': (3, 5), 'out': (5, 1), 'bias': (1,)}
+  return {name: rng.normal(size=shape) for name, shape in shapes.items()}, (
+      rng.normal(size=(_NUM_WEAK + _NUM_STRONG, 4)))
+
+
+def _segmentation_losses(network, params, data):
+  images, label_map = data
+  labels, where = losses.one_hot_labels(label_map, 3)
+  return losses.cross_entropy_dice_loss(
+      network.apply(params, images), labels.astype(images.dtype), where=where)
+
+
+@functools.cache
+def _param_shapes(network):
+  images = jax.ShapeDtypeStruct((1, 8, 8, 1), jnp.float32)
+  return jax.eval_shape(network.init, jax.random.key(0), images)
+
+
+def _segmentation(network, rng):
+  """Returns random params and data of `_segmentation_losses`."""
+  images = rng.normal(size=(_NUM_WEAK + _NUM_STRONG, 8, 8, 1))
+  label_map = rng.integers(3, size=images.shape[:-1])
+  label_map[images[..., 0] > 1] = types.UNLABELLED
+  params = jax.tree.map(
+      lambda x: 0.5 * rng.normal(size=x.shape), _param_shapes(network))
+  return params, (images, label_map.astype(np.uint8))
+
+
+_UNET = models.build('unet', num_classes=3, options={'features': (4, 8)})
+_NETWORKS = {
+    'mlp': (_mlp_losses, _mlp),
+    'unet_blocks': (
+        functools.partial(_segmentation_losses, _Blocks()),
+        functools.partial(_segmentation, _Blocks())),
+    'unet': (
+        functools.partial(_segmentation_losses, _UNET),
+        functools.partial(_segmentation, _UNET)),
+}
+
+
+@functools.cache
+def _compiled(name):
+  optimizer = _OPTIMIZERS[name]
+  return jax.jit(optimizer.init), jax.jit(optimizer.update)
+
+
+def _random_problem(network, seed, dtype, names, index):
+  """Returns a random problem.
+
+  Odd seeds have an optimiser state with history. Seeds 0 and 1 of each four
+  have weights 0, as in Ren et al., but not under clipping: see
+  `test_clipping_at_weights_0`.
+  """
+  rng = np.random.default_rng(seed)
+  cast = lambda tree: jax.tree.map(
+      lambda x: x.astype(dtype) if x.dtype == np.float64 else x, tree)
+  params, data = cast(_NETWORKS[network][1](rng))
+  at_0 = seed % 4 < 2 and 'clip' not in names[index]
+  weights = cast(rng.random(_NUM_WEAK)) * (not at_0)
+  states = []
+  for name in names:
+    init, update = _compiled(name)
+    state = init(params)
+    if seed % 2 and name == names[index]:
+      for _ in range(2):
+        grads = cast(jax.tree.map(
+            lambda x: 0.1 * rng.normal(size=x.shape), params))
+        _, state = update(grads, state, params)
+    states.append(state)
+  return _Problem(
+      params=params, weights=weights,
+      weak=jax.tree.map(lambda x: x[:_NUM_WEAK], data),
+      strong=jax.tree.map(lambda x: x[_NUM_WEAK:], data),
+      opt_state=(np.int32(index), states))
+
+
+def _solve(losses_fn, names, problem, *, method, axis_name=None):
+  return weighting.lookahead_weight_grads(
+      lambda p: losses_fn(p, problem.weak),
+      lambda p: jnp.mean(losses_fn(p, problem.strong)),
+      problem.params, problem.weights, inner_optimizer=_choose(names),
+      inner_opt_state=problem.opt_state, method=method, axis_name=axis_name)
+
+
+def _finite_differences(losses_fn, names, problem, *, delta):
+  """Central differences of the strong loss after the update, [B]."""
+
+  def strong_after_update(weights):
+    inner = lambda p: weights @ losses_fn(p, problem.weak) / _NUM_WEAK
+    updates, _ = _choose(names).update(
+        jax.grad(inner)(problem.params), problem.opt_state, problem.params)
+    ahead = jax.tree.map(jnp.add, problem.params, updates)
+    return jnp.mean(losses_fn(ahead, problem.strong))
+
+  steps = delta * jnp.eye(_NUM_WEAK)
+  up, down = (
+      jax.lax.map(strong_after_update, problem.weights[None] + s)
+      for s in (steps, -steps))
+  return (up - down) / (2 * delta)
+
+
+def solve_many(network, dtype, num_problems, names, *solvers):
+  """Returns slopes of random problems, one [problems, B] per solver."""
+  losses_fn, _ = _NETWORKS[network]
+  with jax.enable_x64(dtype == 'float64'):
+    # Compiled apart: in one program the compiler merges what the methods share
+    # and nothing is left to compare.
+    solvers = [
+        jax.jit(functools.partial(solver, losses_fn, names))
+        for solver in solvers]
+    problems = [
+        _random_problem(network, seed, dtype, names, index)
+        for index in range(len(names)) for seed in range(num_problems)]
+    return [np.stack([solve(p) for p in problems]) for solve in solvers]
+
+
+def relative_error(actual, desired):
+  """Returns the largest error per problem over the problem's largest slope.
+
+  Not element by element: a slope is a sum of products of either sign, and one
+  that cancels to almost 0 keeps the rounding of its terms.
+  """
+  scale = np.abs(desired).max(axis=-1)
+  return np.abs(actual - desired).max(axis=-1) / scale
+
+
+class LookaheadWeightGradsTest(parameterized.TestCase):
+
+  @parameterized.parameters(*weighting.METHODS)
+  def test_hand_computed(self, method):
+    # weak = (p - 1)^2, strong = (p + 1)^2 at p = 0: gradients -2 and +2, so
+    # d strong / d w = -0.1 * (+2) * (-2) = 0.4.
+    grads = weighting.lookahead_weight_grads(
+        lambda p: (p - 1.0) ** 2 * jnp.ones(1), lambda p: (p + 1.0) ** 2,
+        jnp.zeros(()), jnp.zeros(1), step_size=0.1, method=method)
+    np.testing.assert_allclose(grads, [0.4], rtol=1e-6)
+
+  @parameterized.parameters(*weighting.METHODS)
+  def test_hand_computed_at_stored_weights(self, method):
+    # weak_1 = (p - 1)^2, weak_2 = p at p = 0: gradients -2 and 1; weights 1 and
+    # 1/2 over a batch of 2: g = (-2 + 1/2) / 2 = -3/4, theta' = 3/40. There the
+    # strong slope is 2 * (3/40 + 1) = 2.15, and
+    # d strong / d w_k = -(0.1 / 2) * 2.15 * (-2, 1).
+    grads = weighting.lookahead_weight_grads(
+        lambda p: jnp.stack([(p - 1.0) ** 2, p]), lambda p: (p + 1.0) ** 2,
+        jnp.zeros(()), jnp.array([1.0, 0.5]), step_size=0.1, method=method)
+    np.testing.assert_allclose(grads, [0.215, -0.1075], rtol=1e-6)
+
+  def test_number_of_random_problems(self):
+    self.assertGreaterEqual(
+        sum(num * len(names) for _, _, num, names in _PROBLEMS), 100)
+    self.assertIn('unet', [network for network, *_ in _PROBLEMS])
+
+  @parameterized.parameters(*_PROBLEMS)
+  def test_methods_agree(self, network, dtype, num_problems, names):
+    by_grad, by_forward = solve_many(
+        network, dtype, num_problems, names,
+        *(functools.partial(_solve, method=m) for m in weighting.METHODS))
+    self.assertEqual(by_grad.dtype, dtype)
+    self.assertEqual(by_grad.shape, (num_problems * len(names), _NUM_WEAK))
+    self.assertGreater(np.abs(by_grad).max(axis=-1).min(), 0)
+    np.testing.assert_array_less(
+        relative_error(by_forward, by_grad),
+        {'float32': 1e-5, 'float64': 1e-10}[dtype])
+
+  def test_equals_finite_differences(self):
+    names = ('sgd', 'momentum', 'nesterov', 'adam', 'clip', 'clip_adam')
+    slopes, differences = solve_many(
+        'mlp', 'float64', 12, names,
+        functools.partial(_solve, method='forward'),
+        functools.partial(_finite_differences, delta=1e-5))
+    # Truncation (delta^2 = 1e-10 times third derivatives) and rounding
+    # (1e-16 / delta) stay below 1e-6.
+    np.testing.assert_array_less(relative_error(slopes, differences), 1e-6)
+
+  def _mlp_problem(self, seed=2):
+    """Returns weak losses, strong loss, params and weights in float32."""
+    problem = _random_problem('mlp', seed, 'float32', ('sgd',), 0)
+    problem = jax.tree.map(jnp.asarray, problem)
+    return (
+        lambda p: _mlp_losses(p, problem.weak),
+        lambda p: jnp.mean(_mlp_losses(p, problem.strong)),
+        problem.params, problem.weights)
+
+  @parameterized.parameters(*weighting.METHODS)
+  def test_step_size_is_sgd(self, method):
+    solve = functools.partial(
+        weighting.lookahead_weight_grads, *self._mlp_problem(), method=method)
+    np.testing.assert_array_equal(
+        solve(step_size=0.1), solve(inner_optimizer=optax.sgd(0.1)))
+
+  def test_equals_inner_product_of_gradients(self):
+    weak_losses_fn, strong_loss_fn, params, _ = self._mlp_problem()
+    strong = jax.grad(strong_loss_fn)(params)
+    weak = jax.jacrev(weak_losses_fn)(params)
+    products = sum(
+        jnp.sum(weak[name] * strong[name][None], range(1, weak[name].ndim))
+        for name in params)
+    np.testing.assert_allclose(
+        weighting.lookahead_weight_grads(
+            weak_losses_fn, strong_loss_fn, params, jnp.zeros(_NUM_WEAK),
+            step_size=0.1),
+        -0.1 / _NUM_WEAK * products, rtol=1e-5)
+
+  @parameterized.product(
+      method=weighting.METHODS, name=('momentum', 'clip_adam'))
+  def test_shards_equal_single(self, method, name):
+    # An Adam or a clipping that saw one shard's gradient would show here.
+    problem = jax.tree.map(
+        jnp.asarray, _random_problem('mlp', 3, 'float32', (name,), 0))
+    problem = problem._replace(strong=jnp.tile(problem.strong, (2, 1)))
+    problem = problem._replace(strong=problem.strong + jnp.arange(4.0)[:, None])
+    solve = functools.partial(_solve, _mlp_losses, (name,), method=method)
+    axes = _Problem(params=None, weak=0, strong=0, weights=0, opt_state=None)
+    shards = parallel.shard_batch(
+        {k: getattr(problem, k) for k in ('weak', 'strong', 'weights')}, 4)
+    mapped = jax.pmap(
+        functools.partial(solve, axis_name='batch'), 'batch', in_axes=(axes,))
+    single = jax.jit(solve)(problem)
+    np.testing.assert_allclose(
+        mapped(problem._replace(**shards)).reshape(-1), single,
+        rtol=1e-5, atol=1e-5 * np.abs(single).max())
+
+  @parameterized.parameters(*weighting.METHODS)
+  def test_clipping_at_weights_0(self, method):
+    # The gradient is 0 everywhere, and so is its norm; nothing is clipped
+    # there, so the slopes are those of plain SGD.
+    *functions, params, weights = self._mlp_problem()
+    solve = lambda **kwargs: jax.jit(lambda params, weights: (
+        weighting.lookahead_weight_grads(
+            *functions, params, weights, method=method, **kwargs)
+    ))(params, 0 * weights)
+    np.testing.assert_allclose(
+        solve(inner_optimizer=_OPTIMIZERS['clip']), solve(step_size=0.1),
+        rtol=1e-5)
+
+
+class RefusalsTest(parameterized.TestCase):
+
+  def _solve(self, weights=2, **kwargs):
+    return weighting.lookahead_weight_grads(
+        lambda p: (p - jnp.arange(2.0)) ** 2, lambda p: p[0] ** 2, jnp.ones(1),
+        jnp.zeros(weights), **kwargs)
+
+  @parameterized.parameters(True, False)
+  def test_adam_without_eps_root(self, under_jit):
+    solve = functools.partial(self._solve, inner_optimizer=optax.adam(0.1))
+    with self.assertRaisesRegex(ValueError, 'eps_root'):
+      jax.jit(solve)() if under_jit else solve()
+
+  def test_chained_adam_without_eps_root(self):
+    with self.assertRaisesRegex(ValueError, 'eps_root'):
+      self._solve(inner_optimizer=optax.chain(
+          optax.clip_by_global_norm(1.0), optax.adamw(0.1)))
+
+  @parameterized.parameters(*_OPTIMIZERS)
+  def test_accepts(self, name):
+    params = {'matrix': jnp.ones((2, 3)), 'scalar': jnp.ones(())}
+    weighting.check_inner_optimizer(_OPTIMIZERS[name], params)
+
+  def test_weights_of_another_rank(self):
+    with self.assertRaisesRegex(ValueError, r'rank 1.*\(2, 1\)'):
+      self._solve(weights=(2, 1), step_size=0.1)
+
+  def test_weights_of_another_length(self):
+    with self.assertRaisesRegex(ValueError, r'\(2,\).*\(3,\)'):
+      self._solve(weights=3, step_size=0.1)
+
+  def test_unknown_method(self):
+    with self.assertRaisesRegex(ValueError, "'reverse'.*'grad', 'forward'"):
+      self._solve(step_size=0.1, method='reverse')
+
+  @parameterized.parameters(
+      {}, {'step_size': 0.1, 'inner_optimizer': optax.sgd(0.1)})
+  def test_not_exactly_one_inner_step(self, **kwargs):
+    with self.assertRaisesRegex(ValueError, 'exactly one'):
+      self._solve(**kwargs)
+
+
+class LinearizeLossesTest(absltest.TestCase):
+
+  def test_products_of_the_jacobian(self):
+    # losses = (2 p_0, p_0 p_1) at (3, 5): J = [[2, 0], [5, 3]].
+    linear = weighting.linearize_losses(
+        lambda p: (jnp.stack([2 * p[0], p[0] * p[1]]), p[0]),
+        jnp.array([3.0, 5.0]), has_aux=True)
+    np.testing.assert_allclose(linear.losses, [6, 15])
+    np.testing.assert_allclose(
+        linear.directional(jnp.array([1.0, 2.0])), [2, 11])
+    np.testing.assert_allclose(
+        linear.weighted_grads(jnp.array([1.0, 2.0])), [12, 6])
+    np.testing.assert_allclose(linear.aux, 3)
+
+  def test_trees_and_no_aux(self):
+    linear = weighting.linearize_losses(
+        lambda p: {'a': p['x'] ** 2, 'b': 3 * p['x']}, {'x': jnp.array([2.0])})
+    self.assertIsNone(linear.aux)
+    slopes = linear.directional({'x': jnp.ones(1)})
+    np.testing.assert_allclose(slopes['a'], [4])
+    np.testing.assert_allclose(slopes['b'], [3])
+    grads = linear.weighted_grads({'a': jnp.ones(1), 'b': 10 * jnp.ones(1)})
+    np.testing.assert_allclose(grads['x'], [34])
+
+
+class LastLayerAlignmentsTest(absltest.TestCase):
+
+  def test_hand_computed(self):
+    # One pixel, features (1, 2), kernel slope [[1, 0], [0, 3]], bias slope
+    # (10, 20): the logits move along (11, 26). Losses: sum and first logit.
+    alignments = weighting.last_layer_alignments(
+        lambda x: jnp.stack([jnp.sum(x[0]), x[1, 0, 0]]),
+        jnp.zeros((2, 1, 2)), jnp.tile(jnp.array([1.0, 2.0]), (2, 1, 1)),
+        {'kernel': jnp.array([[[1.0, 0.0], [0.0, 3.0]]]),
+         'bias': jnp.array([10.0, 20.0])})
+    np.testing.assert_allclose(alignments, [37, 11])
+
+  def test_refuses_another_layer(self):
+    with self.assertRaisesRegex(ValueError, r'\(3, 3, 2, 2\).*\(1, 4, 2\)'):
+      weighting.last_layer_alignments(
+          jnp.sum, jnp.zeros((1, 4, 2)), jnp.zeros((1, 4, 2)),
+          {'kernel': jnp.zeros((3, 3, 2, 2)), 'bias': jnp.zeros(2)})
+
+
+class L2rwWeightsTest(parameterized.TestCase):
+
+  def test_hand_computed(self):
+    np.testing.assert_allclose(
+        weighting.l2rw_weights(jnp.array([-1.0, 2.0, -3.0, 0.0])),
+        [0.25, 0, 0.75, 0], rtol=1e-6)
+
+  def test_nothing_helps(self):
+    np.testing.assert_array_equal(
+        weighting.l2rw_weights(jnp.array([1.0, 0.0, 2.0])), [0, 0, 0])
+
+  @parameterized.parameters(1e-20, 1e-6, 1, 1e6)
+  def test_sum_to_1_at_any_scale(self, scale):
+    slopes = scale * jax.random.normal(jax.random.key(0), (16,))
+    weights = weighting.l2rw_weights(slopes)
+    np.testing.assert_allclose(jnp.sum(weights), 1, rtol=1e-6)
+    np.testing.assert_array_equal(weights[slopes > 0], 0)
+
+
+class UnitRmsTest(absltest.TestCase):
+
+  def test_hand_computed(self):
+    # sqrt((9 + 16) / 2) = 5 / sqrt(2).
+    np.testing.assert_allclose(
+        weighting.unit_rms(jnp.array([3.0, -4.0])),
+        np.sqrt(2) * np.array([0.6, -0.8]), rtol=1e-6)
+
+  def test_0_stays_0(self):
+    np.testing.assert_array_equal(weighting.unit_rms(jnp.zeros(3)), [0, 0, 0])
+
+
+if __name__ == '__main__':
+  absltest.main()
