@@ -5,6 +5,11 @@ light, one to three raised lesions, and things that resemble them. A lesion is
 told by two cues together, a redder tint and a fine pit pattern; a distractor
 (swelling, red spot, pale pits, bubble, dark hollow) has at most one.
 
+A quarter of the subjects come from site b, whose camera has a colder white
+balance and whose annotator is careless: most of the planted faults are there.
+Faults that were independent of the picture would average out; these teach a
+network that trusts every label something wrong about a kind of picture.
+
 Image i depends on (seed, i) and its subject alone, so that a longer set begins
 with the shorter one.
 """
@@ -22,6 +27,7 @@ from data_prep import simulate
 
 CLASSES = ('background', 'lesion')
 IMAGES_PER_SUBJECT = 3
+SITES = ('site_a', 'site_b')
 
 
 def write(
@@ -54,7 +60,8 @@ def write(
   for name in ('images', 'masks'):
     (output / name).mkdir(parents=True, exist_ok=True)
   roles, plans = plan_weak_labels(
-      num_train, np.random.default_rng([seed, 0, 1]),
+      [_site(i // IMAGES_PER_SUBJECT) for i in range(num_train)],
+      np.random.default_rng([seed, 0, 1]),
       num_strong=round(strong_fraction * num_train),
       fault_fraction=fault_fraction)
   rows = []
@@ -64,8 +71,10 @@ def write(
       manifest.SPLITS, (num_train, num_val, num_test), strict=True):
     for i in range(count):
       subject += i % IMAGES_PER_SUBJECT == 0  # A new split is a new subject.
+      site = _site(i // IMAGES_PER_SUBJECT)
       image, mask = make_image(
-          seed=seed, index=index, subject=subject, image_size=image_size)
+          seed=seed, index=index, subject=subject, site=site,
+          image_size=image_size)
       row_id = f'{split}_{i:04d}'
       Image.fromarray(image).save(output / f'images/{row_id}.png')
       Image.fromarray(mask * 255).save(output / f'masks/{row_id}.png')
@@ -73,43 +82,77 @@ def write(
                'values': {'0': 0, '255': 1}}
       row = manifest.Row(
           id=row_id, image=f'images/{row_id}.png', split=split, role='strong',
-          annotation=truth, subject=f'subject_{subject:03d}')
+          annotation=truth, subject=f'subject_{subject:03d}', site=site)
       if split == 'train' and roles[i] == 'weak':
         row = simulate.weak_row(
             row, mask, np.random.default_rng([seed, index, 2]), plan=plans[i])
+        row = row._replace(annotator=f'annotator_of_{site}')
       rows.append(row)
       index += 1
   header = manifest.Header('phantom', CLASSES)
   return manifest.write_manifest(output / 'manifest.jsonl', header, rows)
 
 
+def _site(subject):
+  """Returns the site of the n-th subject of a split: every fourth is b."""
+  return SITES[subject % 4 == 3]
+
+
 def plan_weak_labels(
-    num_train: int,
+    sites: list[str],
     rng: np.random.Generator,
     *,
     num_strong: int,
     fault_fraction: float,
 ) -> tuple[list[str], list[dict[str, Any] | None]]:
-  """Draws which images are strong; see `simulate.plan_faults` for the others.
+  """Draws which images are strong, and what is wrong with the others.
+
+  Faults are not spread evenly: one annotator is careless. Up to 90 % of the
+  weak labels of site b are faulty, only the remaining faults fall on site a.
+  Both sites give their share of the strong images.
+
+  Args:
+    sites: site of every training image.
+    rng: source of every draw.
+    num_strong: number of images with exact masks.
+    fault_fraction: share of the weak labels with a planted fault.
 
   Returns:
     Role per image, and for weak ones the keyword arguments of `simulate_weak`.
   """
-  strong = set(rng.permutation(num_train)[:num_strong].tolist())
-  weak_plans = iter(simulate.plan_faults(
-      num_train - len(strong), rng, fault_fraction=fault_fraction))
-  roles = ['strong' if i in strong else 'weak' for i in range(num_train)]
-  return roles, [None if r == 'strong' else next(weak_plans) for r in roles]
+  order = {s: rng.permutation(np.flatnonzero(np.array(sites) == s)).tolist()
+           for s in SITES}
+  num_strong_b = min(
+      round(num_strong * len(order[SITES[1]]) / max(len(sites), 1)),
+      len(order[SITES[1]]))
+  num_strong_by_site = dict(zip(
+      SITES, (num_strong - num_strong_b, num_strong_b), strict=True))
+  weak = {s: order[s][num_strong_by_site[s]:] for s in SITES}
+  num_weak = sum(map(len, weak.values()))
+  num_faulty = round(fault_fraction * num_weak)
+  num_faulty_b = min(num_faulty, round(0.9 * len(weak[SITES[1]])))
+  roles = ['strong'] * len(sites)
+  plans = [None] * len(sites)
+  for site, count in zip(
+      SITES, (num_faulty - num_faulty_b, num_faulty_b), strict=True):
+    rows = weak[site]
+    site_plans = simulate.plan_faults(
+        len(rows), rng, fault_fraction=count / max(len(rows), 1))
+    for i, plan in zip(rows, site_plans, strict=True):
+      roles[i], plans[i] = 'weak', plan
+  return roles, plans
 
 
 def make_image(
-    *, seed: int, index: int, subject: int, image_size: int
+    *, seed: int, index: int, subject: int, site: str, image_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
   """Returns one picture, uint8 [S, S, 3], and its lesions, uint8 [S, S]."""
   size = image_size
   rng = np.random.default_rng([seed, index])
   tissue = np.random.default_rng([seed, subject, 3])
   hue = tissue.uniform([0.62, 0.34, 0.28], [0.90, 0.58, 0.50])
+  if site == SITES[1]:
+    hue = hue * [0.72, 0.90, 1.25]  # A camera of another white balance.
   vessel_strength = tissue.uniform(0.0, 0.16)
 
   height = 0.6 * _noise(rng, size, 0.18) + 0.25 * _noise(rng, size, 0.06)
@@ -121,13 +164,13 @@ def make_image(
   height += _folds(rng, size)
 
   taken = np.zeros((size, size), bool)
-  for _ in range(rng.integers(2, 6)):
+  for _ in range(rng.integers(1, 4)):
     blob, taken = _place(rng, size, taken, radius=(0.06, 0.17))
     if blob is not None:
       albedo, height = _add_distractor(rng, albedo, height, blob)
   mask = np.zeros((size, size), np.uint8)
   for _ in range(rng.choice([1, 2, 3], p=[0.6, 0.28, 0.12])):
-    blob, taken = _place(rng, size, taken, radius=(0.07, 0.21))
+    blob, taken = _place(rng, size, taken, radius=(0.09, 0.23))
     if blob is not None:
       albedo, height = _add_lesion(rng, albedo, height, blob)
       mask[blob > 0] = 1
@@ -215,7 +258,7 @@ def _surface(rng, size, *, red, pits):
 def _add_lesion(rng, albedo, height, blob):
   """Raises the blob, tints it red and covers it with pits."""
   soft = np.clip(blob / 0.2 + 0.5, 0, 1)[..., None]
-  red, pits = rng.uniform(0.15, 0.8), rng.uniform(0.3, 0.8)
+  red, pits = rng.uniform(0.5, 1.2), rng.uniform(0.5, 0.9)
   surface = _surface(rng, len(blob), red=red, pits=pits)
   swell = rng.uniform(0.0, 1.6) * np.sqrt(np.clip(blob, 0, 1))
   return albedo * (1 + soft * surface), height + swell

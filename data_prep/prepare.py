@@ -256,7 +256,8 @@ def _print_summary(output, image_size):
       counts += np.bincount(example['label'].ravel(), minlength=256)
     shares = counts / max(counts.sum(), 1)
     text = ', '.join(
-        f'{name} {share:.3f}' for name, share in zip(classes, shares))
+        f'{name} {share:.3f}'
+        for name, share in zip(classes, shares, strict=False))
     print(f'{split}: {records.info.splits[split].num_examples} records, shares '
           f'{text}, unlabelled {shares[255]:.3f}')
   print(f'records: {output / "records"} ({image_size} x {image_size})')

@@ -203,7 +203,8 @@ def _polygon(vertices, size):
   """
   height, width = size
   flips = np.zeros((height, width + 1), np.int64)
-  for (xa, ya), (xb, yb) in zip(vertices, np.roll(vertices, -1, axis=0)):
+  for (xa, ya), (xb, yb) in zip(
+      vertices, np.roll(vertices, -1, axis=0), strict=True):
     low, high = min(ya, yb), max(ya, yb)
     # Rows with low <= centre < high: no vertex counts twice.
     first = int(np.clip(np.ceil(low - 0.5), 0, height))

@@ -29,7 +29,7 @@ def plot_curves(lines: Sequence[dict[str, float]], path: str) -> None:
       points = [(line['step'], line[name]) for line in lines if name in line]
       if points:
         label = name.removeprefix('indicator_').replace('_', ' ')
-        ax.plot(*zip(*points), label=label, marker='.', markersize=3)
+        ax.plot(*np.transpose(points), label=label, marker='.', markersize=3)
     ax.set(title=title, xlabel='step')
     if title != 'Training loss':
       ax.set_ylim(0, 1.02)
@@ -126,7 +126,7 @@ def plot_indicators(
     weights: np.ndarray,
     records: Sequence[dict[str, Any]],
 ) -> None:
-  """Draws the indicators by planted fault, and over the weak label's quality."""
+  """Draws the indicators by planted fault, and over the label's quality."""
   values = weights[input_pipeline.column(records, 'instance_id')]
   faults = input_pipeline.column(records, 'fault')
   quality = input_pipeline.column(records, 'quality').astype(float)

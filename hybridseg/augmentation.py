@@ -33,7 +33,7 @@ class AugmentationOptions(NamedTuple):
 
 
 def _source_coordinates(key, size, options):
-  """Returns where each output pixel is read from, in pixels, float [2, H, W]."""
+  """Returns where each output pixel is read from, in pixels, 2 x [H, W]."""
   flip_key, angle_key, scale_key, shift_key = jax.random.split(key, 4)
   height, width = size
   uniform = lambda key, bound, shape=(): jax.random.uniform(

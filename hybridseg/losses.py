@@ -194,7 +194,7 @@ def cross_entropy_dice_loss(
 def without_class_prior(
     logits: jax.Array, *, where: jax.Array | None = None
 ) -> jax.Array:
-  """Returns `logits` unchanged, with a gradient that no constant shift can pass.
+  """Returns `logits` as they are, with a gradient free of constant shifts.
 
   Forward: f. Backward: g_pc -> g_pc - mean_p g_pc over the counted pixels of
   the same instance and class. A direction that raises a class by the same

@@ -1,4 +1,4 @@
-"""One update of two networks from a hybrid batch: every method is a choice of parts."""
+"""One update of two networks: every method is a choice of parts."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,10 +15,15 @@ from hybridseg import mixing
 from hybridseg import types
 from hybridseg import weighting as weighting_lib
 
-# `(logits [B, ..., K], one-hot labels [B, ..., K], where=bool [B, ...]) -> [B]`.
+# (logits [B, ..., K], one-hot labels [B, ..., K], where=bool [B, ...]) -> [B].
 LossFn = Callable[..., jax.Array]
 
 WEIGHTINGS = ('uniform', 'dii', 'dii_last_layer', 'l2rw')
+TRUSTS = {
+    'indicator': lambda w: w,
+    'complement': lambda w: 1 - w,
+    'one': jnp.ones_like,
+}
 _HEAD = 'head'  # Name of the last layer in every network of `models`.
 
 
@@ -82,10 +87,14 @@ class CoRegularization(NamedTuple):
     scale: final factor of the cross pseudo labels on CutMix-ed weak images; 0
       switches them off.
     ramp_up_steps: length of the ramp to `scale`.
+    trust: weight of the pseudo label of a weak image, one of `TRUSTS`:
+      'indicator' is w_k; 'complement' is 1 - w_k, so that a pseudo label takes
+      over as far as the weak label is distrusted; 'one' is 1.
   """
 
   scale: float = 0.0
   ramp_up_steps: int = 0
+  trust: str = 'indicator'
 
 
 def init_state(
@@ -339,8 +348,8 @@ def make_train_step(
           weak[0].shape[1:3],
       )
       value, cross_grads = co_reg_grads(
-          state.params, weak[0], masks, [l.aux[0] for l in linear], weights
-      )
+          state.params, weak[0], masks, [l.aux[0] for l in linear],
+          TRUSTS[co_reg.trust](weights))
       scale = co_regularization.ramp_up(
           state.step, scale=co_reg.scale, ramp_up_steps=co_reg.ramp_up_steps
       )

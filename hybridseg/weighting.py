@@ -51,7 +51,9 @@ def check_inner_optimizer(
     ValueError: if the derivative of `optimizer.update` is not finite.
   """
   leaves, treedef = jax.tree.flatten(params)
-  shapes = [(1,) * (np.ndim(p) - 1) + (2,) if np.ndim(p) else () for p in leaves]
+  shapes = [
+      (1,) * (np.ndim(p) - 1) + (2,) if np.ndim(p) else () for p in leaves
+  ]
   # Half of the entries are 0, as where units are dead.
   halves = [np.resize(np.float32([0, 1]), s) if s else np.float32(i % 2)
             for i, s in enumerate(shapes)]
@@ -253,7 +255,8 @@ def last_layer_alignments(
         f'{features.shape} to logits {logits.shape}: want [1, ..., 1, F, K].'
     )
   slope = features @ kernel.reshape(expected)
-  slope = slope + head_direction['bias'].reshape((1,) * (slope.ndim - 1) + (-1,))
+  bias = head_direction['bias']
+  slope = slope + bias.reshape((1,) * (slope.ndim - 1) + bias.shape)
   return jax.jvp(losses_fn, (logits,), (slope,))[1]
 
 

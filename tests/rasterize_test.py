@@ -114,7 +114,8 @@ class ShapesTest(parameterized.TestCase):
     for i in range(16):
       for j in range(16):
         crossings = 0
-        for (xa, ya), (xb, yb) in zip(vertices, vertices[1:] + vertices[:1]):
+        for (xa, ya), (xb, yb) in zip(
+            vertices, vertices[1:] + vertices[:1], strict=True):
           if min(ya, yb) <= i + 0.5 < max(ya, yb):
             at = xa + (i + 0.5 - ya) * (xb - xa) / (yb - ya)
             crossings += j + 0.5 < at

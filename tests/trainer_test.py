@@ -1,4 +1,4 @@
-"""Runs the trainer for real: steps, evaluation, checkpoint, resume, equality."""
+"""Runs the trainer for real: steps, checkpoint, resume, equality."""
 
 import csv
 import json

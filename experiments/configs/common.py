@@ -71,8 +71,8 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           method='forward',
       ),
       co_regularization=dict(scale=1.0, ramp_up_steps=300),
-      # Names of `METHODS` to train one after another, with every seed; () trains
-      # just the one that this config describes.
+      # Names of `METHODS` to train one after another, with every seed; ()
+      # trains just the one that this config describes.
       compare=dict(methods=(), seeds=(0,)),
   ))
 

@@ -1,0 +1,65 @@
+"""Runs what the README promises: its example and its quickstart, cut short."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+
+from absl.testing import absltest
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def _block(marker):
+  """Returns the code block that follows an HTML comment of the README."""
+  with open(os.path.join(_ROOT, 'README.md'), encoding='utf-8') as f:
+    text = f.read()
+  return re.search(
+      rf'<!-- {marker} -->\n```\w*\n(.*?)\n```', text, re.DOTALL)[1]
+
+
+class ReadmeTest(absltest.TestCase):
+
+  def test_library_example(self):
+    names = {}
+    exec(_block('library-example'), names)  # pylint: disable=exec-used
+    self.assertEqual(names['slopes'].shape, (8,))
+    self.assertAlmostEqual(float(names['weights'].sum()), 1, places=5)
+    self.assertEqual(names['state'].weights.shape, (100,))
+
+  def test_quickstart(self):
+    install, *steps = _block('run-command').split(' && ')
+    self.assertEqual(install, "pip install -e '.[run]'")
+    self.assertLen(steps, 2)
+    with tempfile.TemporaryDirectory() as folder:
+      for step in steps:
+        args = shlex.split(step)
+        self.assertEqual(args[:2], ['python', '-m'])
+        args = [
+            a.replace('data/phantom', f'{folder}/data')
+            .replace('runs/phantom', f'{folder}/run')
+            .replace('phantom.py', 'phantom.py:debug')
+            for a in args[1:]
+        ]
+        if 'experiments.train' in step:
+          args.append(f'--config.input.data_dir={folder}/data')
+        else:
+          args.append('--image_size=16')
+        done = subprocess.run(
+            (sys.executable, *args), cwd=_ROOT, capture_output=True, text=True,
+            check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+      for promised in ('test Dice', 'AUROC', 'your own data'):
+        self.assertIn(promised, done.stdout)
+      self.assertTrue(os.path.exists(f'{folder}/run/panel.png'))
+
+  def test_ci_runs_the_test_command(self):
+    with open(os.path.join(_ROOT, '.ci', 'run'), encoding='utf-8') as f:
+      self.assertIn('test-command', f.read())
+    self.assertIn('python -m pytest', _block('test-command'))
+
+
+if __name__ == '__main__':
+  absltest.main()
