@@ -137,7 +137,8 @@ def plan_weak_labels(
       SITES, (num_faulty - num_faulty_b, num_faulty_b), strict=True):
     rows = weak[site]
     site_plans = simulate.plan_faults(
-        len(rows), rng, fault_fraction=count / max(len(rows), 1))
+        len(rows), rng, fault_fraction=count / max(len(rows), 1),
+        kinds=('polygon',))
     for i, plan in zip(rows, site_plans, strict=True):
       roles[i], plans[i] = 'weak', plan
   return roles, plans

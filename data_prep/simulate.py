@@ -5,6 +5,7 @@ graded quality; a fault is one of `manifest.FAULTS` and spoils all shapes of the
 image alike, as an annotation made on another frame would.
 """
 
+from collections.abc import Sequence
 import pathlib
 from typing import Any
 
@@ -172,20 +173,24 @@ def draw(annotation: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
 
 
 def plan_faults(
-    num_weak: int, rng: np.random.Generator, *, fault_fraction: float
+    num_weak: int,
+    rng: np.random.Generator,
+    *,
+    fault_fraction: float,
+    kinds: Sequence[str] = KINDS,
 ) -> list[dict[str, Any]]:
   """Draws kind, quality level and fault of each weak label.
 
-  Half are boxes; round(fault_fraction * num_weak) are faulty, spread evenly
-  over the faults and over both kinds.
+  The kinds share the labels evenly; round(fault_fraction * num_weak) are
+  faulty, spread evenly over the faults and over the kinds.
   """
   num_faulty = round(fault_fraction * num_weak)
   faults = [FAULTS[i % len(FAULTS)] for i in range(num_faulty)]
   faults += [''] * (num_weak - num_faulty)
-  kinds = [KINDS[(i // len(FAULTS)) % 2] for i in range(num_faulty)]
-  kinds += [KINDS[i % 2] for i in range(num_weak - num_faulty)]
+  drawn = [kinds[(i // len(FAULTS)) % len(kinds)] for i in range(num_faulty)]
+  drawn += [kinds[i % len(kinds)] for i in range(num_weak - num_faulty)]
   return [
-      dict(kind=kinds[i], fault=faults[i], quality_level=float(rng.uniform()))
+      dict(kind=drawn[i], fault=faults[i], quality_level=float(rng.uniform()))
       for i in rng.permutation(num_weak)
   ]
 

@@ -21,7 +21,7 @@ LossFn = Callable[..., jax.Array]
 WEIGHTINGS = ('uniform', 'dii', 'dii_last_layer', 'l2rw')
 TRUSTS = {
     'indicator': lambda w: w,
-    'complement': lambda w: 1 - w,
+    'complement': lambda w: jnp.maximum(1 - w, 0),  # L2RW exceeds 1.
     'one': jnp.ones_like,
 }
 _HEAD = 'head'  # Name of the last layer in every network of `models`.
@@ -141,10 +141,14 @@ def instance_keys(
   )
 
 
-def _check_parts(weighting, supervision, features_fn):
+def _check_parts(weighting, supervision, co_reg, features_fn):
   if weighting.name not in WEIGHTINGS:
     raise ValueError(
         f'Unknown weighting {weighting.name!r}; known: {WEIGHTINGS}.'
+    )
+  if co_reg.trust not in TRUSTS:
+    raise ValueError(
+        f'Unknown trust {co_reg.trust!r}; known: {sorted(TRUSTS)}.'
     )
   if weighting.method not in weighting_lib.METHODS:
     raise ValueError(
@@ -178,7 +182,9 @@ def make_train_step(
 
     mean_i strong_i(theta_n)
       + weak_scale * (1 / B) sum_k w_k weak_k(theta_n)
-      + scale(step) * (1 / B) sum_k cross_pseudo_k(theta_n; w, theta_other).
+      + scale(step) * (1 / B) sum_k cross_pseudo_k(theta_n; t(w), theta_other),
+
+  where the trust t in a pseudo label is a function of w (`CoRegularization`).
 
   Where w moves (`weighting`), it moves first, by the alignments of both
   networks at theta, and the step then uses the new weights: Pan et al., 2022
@@ -207,7 +213,7 @@ def make_train_step(
   Raises:
     ValueError: if a part has an unknown name, or weights without weak labels.
   """
-  _check_parts(weighting, supervision, features_fn)
+  _check_parts(weighting, supervision, co_reg, features_fn)
   use_weak = bool(supervision.weak_scale)
   use_co_reg = bool(co_reg.scale)
   pmean = lambda t: t if axis_name is None else jax.lax.pmean(t, axis_name)
