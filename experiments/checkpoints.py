@@ -3,7 +3,6 @@
 import os
 from typing import Any
 
-from absl import logging
 import jax
 import orbax.checkpoint as ocp
 
@@ -26,7 +25,6 @@ class Checkpoints:
   """The checkpoints of one run folder; Orbax writes them atomically."""
 
   def __init__(self, workdir: str, *, max_to_keep: int = 2):
-    logging.get_absl_logger()  # Orbax logs every step at info level.
     self._folder = os.path.join(os.path.abspath(workdir), 'checkpoints')
     self._manager = ocp.CheckpointManager(
         self._folder,

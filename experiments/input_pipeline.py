@@ -13,6 +13,7 @@ from experiments import binary
 # Sets up to this size are decoded once and kept; larger ones are read from
 # disk record by record.
 _MAX_IN_MEMORY_BYTES = 4 << 30
+_SPLITS = ('train_strong', 'train_weak', 'val', 'test')
 
 
 class Dataset(NamedTuple):
@@ -44,7 +45,7 @@ def load_dataset(data_dir: str) -> Dataset:
     The set, decoded into memory where it fits.
 
   Raises:
-    binary.UserError: if there are no complete records.
+    binary.UserError: if there are no records, or none of a split.
   """
   import tensorflow_datasets as tfds  # Slow to import: only where records are.
 
@@ -56,19 +57,24 @@ def load_dataset(data_dir: str) -> Dataset:
     )
   builder = tfds.builder_from_directory(folder)
   metadata = builder.info.metadata
+  missing = sorted(set(_SPLITS) - set(builder.info.splits))
+  if missing:
+    raise binary.UserError(
+        f'{folder} has no {", ".join(missing)}: add such images to the manifest '
+        'and prepare it again.'
+    )
   splits = {}
   for name, info in builder.info.splits.items():
     source = builder.as_data_source(split=name)
     in_memory = info.num_bytes <= _MAX_IN_MEMORY_BYTES
     splits[name] = list(source) if in_memory else source
-  dataset = Dataset(
+  return Dataset(
       name=metadata['name'],
       classes=tuple(metadata['classes']),
       image_shape=tuple(builder.info.features['image'].shape),
       splits=splits,
       fingerprint=metadata['manifest_sha256'],
   )
-  return dataset
 
 
 def train_batches(

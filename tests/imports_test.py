@@ -34,9 +34,9 @@ _MAY_IMPORT = {
 
 _PROBE = """
 import json, sys, time
-start = time.perf_counter()
+start = time.process_time()
 import hybridseg
-seconds = time.perf_counter() - start
+seconds = time.process_time() - start
 for name in {modules!r}:
   __import__(name)
 # Not to be charged to the library: flags is read only to see what it defined.

@@ -221,6 +221,29 @@ class TrainStepTest(parameterized.TestCase):
     # Divisible by 2 and not before 3. An indicator counts as updated only then.
     self.assertEqual(moved, [0, 0, 0, 0, 4, 0, 4, 0])
 
+  @parameterized.parameters(
+      ('indicator', 0.25, 0.25), ('complement', 0.25, 0.75), ('one', 0.25, 1.0),
+      ('complement', 1.5, 0.0))
+  def test_trust_in_pseudo_labels(self, name, weight, expected):
+    trust = train_step_lib.TRUSTS[name](jnp.full((2,), weight))
+    np.testing.assert_allclose(trust, [expected] * 2)
+
+  def test_full_trust_in_weak_labels_leaves_no_pseudo_labels(self):
+    state, batch, key = init_state(), random_batch(0), jax.random.key(7)
+    states = [
+        jax.jit(make_step(train_step_lib.Weighting(), co_reg=co_reg))(
+            state, batch, key)[0]
+        for co_reg in (
+            train_step_lib.CoRegularization(scale=1.0, trust='complement'),
+            train_step_lib.CoRegularization())
+    ]
+    chex.assert_trees_all_close(*states, rtol=1e-6)
+
+  def test_refuses_unknown_trust(self):
+    with self.assertRaisesRegex(ValueError, "trust 'ones'; known"):
+      make_step(train_step_lib.Weighting(),
+                co_reg=train_step_lib.CoRegularization(trust='ones'))
+
   def test_without_weak_labels_only_the_strong_count(self):
     step = jax.jit(make_step(
         train_step_lib.Weighting(),
