@@ -60,8 +60,8 @@ def load_dataset(data_dir: str) -> Dataset:
   missing = sorted(set(_SPLITS) - set(builder.info.splits))
   if missing:
     raise binary.UserError(
-        f'{folder} has no {", ".join(missing)}: add such images to the manifest '
-        'and prepare it again.'
+        f'{folder} has no {", ".join(missing)}: add such images to the '
+        'manifest and prepare it again.'
     )
   splits = {}
   for name, info in builder.info.splits.items():

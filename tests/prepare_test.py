@@ -209,7 +209,7 @@ class PrepareTest(parameterized.TestCase):
         os.listdir(self.output),
         ['images', 'masks', 'manifest.jsonl', 'records'])
     self.assertIn('train_strong: 24 records', out)
-    self.assertIn('planted faults: missing 16', out)
+    self.assertIn('planted faults: missing 26', out)
     reader = tfds.builder_from_directory(self.output / 'records')
     for example in reader.as_data_source(split='train_weak'):
       self.assertFalse(np.any(example['truth'] == 255))
