@@ -124,7 +124,10 @@ class Log:
     self.flush()
 
   def write(self, step: int, values: dict[str, float]) -> None:
-    self.lines.append({'step': step, **values})
+    """Appends a line; the last one, reported again, still stands once."""
+    line = {'step': step, **values}
+    if line not in self.lines[-1:]:  # A finished run reports its end anew.
+      self.lines.append(line)
 
   def flush(self) -> None:
     """Replaces the file as a whole: before a checkpoint, never after it."""

@@ -165,10 +165,7 @@ def _build_supervision(config):
 
   alignment_loss = loss(config.alignment_loss)
   if config.alignment_without_class_prior:
-    plain_loss = alignment_loss
-    alignment_loss = lambda logits, labels, *, where: plain_loss(
-        losses.without_class_prior(logits, where=where), labels, where=where
-    )
+    alignment_loss = losses.prior_free(alignment_loss)
   return train_step_lib.Supervision(
       strong_loss_fn=loss(config.strong_loss),
       weak_loss_fn=loss(config.weak_loss),

@@ -5,6 +5,8 @@ the same shape, and returns one value per instance, float [B]. `where` is bool
 [B, ...], True = the pixel counts; a pixel left out may hold nan.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -221,3 +223,21 @@ def without_class_prior(
   mean = jnp.sum(safe, axis=space, keepdims=True) / count
   # The bracket is exactly 0; only its slope matters.
   return jnp.where(where, safe - (mean - jax.lax.stop_gradient(mean)), 0)
+
+
+def prior_free(loss_fn: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+  """Returns the loss with `without_class_prior` applied to its logits.
+
+  Args:
+    loss_fn: any loss of this module, `(logits, labels, *, where) -> [B]`.
+
+  Returns:
+    A loss of the same values, through which no constant shift has a slope.
+  """
+
+  def fn(logits, labels, *, where=None):
+    return loss_fn(
+        without_class_prior(logits, where=where), labels, where=where
+    )
+
+  return fn

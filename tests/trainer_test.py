@@ -59,8 +59,12 @@ class TrainerTest(parameterized.TestCase):
     os.remove(os.path.join(resumed, 'metrics.json'))
     trainer.train_and_evaluate(tiny.debug_config(), resumed)
     self.assertEqual(json.loads(_read(resumed, 'timing.json'))['first_step'], 2)
-    for name in ('metrics.json', 'log.jsonl', 'cases_test.csv',
-                 'indicators.csv'):
+    files = ('metrics.json', 'log.jsonl', 'cases_test.csv', 'indicators.csv')
+    for name in files:
+      self.assertEqual(_read(whole, name), _read(resumed, name), name)
+    # A finished run is only evaluated again, and says the same once.
+    trainer.train_and_evaluate(tiny.debug_config(), resumed)
+    for name in files:
       self.assertEqual(_read(whole, name), _read(resumed, name), name)
 
   def test_evaluate_run_repeats_the_final_evaluation(self):

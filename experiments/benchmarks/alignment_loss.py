@@ -40,17 +40,6 @@ _STRONG_LOSS = losses.cross_entropy_dice_loss
 _CHUNK = 16
 
 
-def _loss_fn(loss, prior):
-  """Returns the loss of logits, with or without the class prior."""
-
-  def fn(logits, labels, where):
-    if not prior:
-      logits = losses.without_class_prior(logits, where=where)
-    return loss(logits, labels, where=where)
-
-  return fn
-
-
 def _chunks(records):
   """Yields images, one-hot labels and masks; the rest of a chunk is left."""
   for i in range(0, len(records) - _CHUNK + 1, _CHUNK):
@@ -85,7 +74,8 @@ def _make_scores(apply_fn, num_classes):
       for name, loss in _LOSSES.items():
         for prior in (True, False):
           fn = functools.partial(
-              _loss_fn(loss, prior), labels=labels, where=where)
+              loss if prior else losses.prior_free(loss),
+              labels=labels, where=where)
           out[layers, name, prior] = jax.jvp(fn, (logits,), (slope,))[1]
     for name, loss in _LOSSES.items():
       out['loss', name, True] = -loss(logits, labels, where=where)

@@ -56,12 +56,6 @@ def _batch(size, batch_size):
   )
 
 
-def _alignment_loss(logits, labels, *, where):
-  return losses.cross_entropy_dice_loss(
-      losses.without_class_prior(logits, where=where), labels, where=where
-  )
-
-
 def main():
   features = tuple(int(f) for f in _FEATURES.value)
   size = _IMAGE_SIZE.value
@@ -90,7 +84,7 @@ def main():
         supervision=train_step_lib.Supervision(
             losses.cross_entropy_dice_loss,
             losses.cross_entropy_dice_loss,
-            _alignment_loss,
+            losses.prior_free(losses.cross_entropy_dice_loss),
         ),
         weighting=train_step_lib.Weighting(**options),
         co_reg=train_step_lib.CoRegularization(scale=1.0),
