@@ -15,11 +15,6 @@ from hybridseg import types
 from hybridseg import weighting
 
 
-def _without_prior(loss):
-  return lambda logits, labels, *, where=None: loss(
-      losses.without_class_prior(logits, where=where), labels, where=where)
-
-
 def _cross_pseudo(logits, labels, *, where=None):
   """The labels in the part of the teacher, the mask in that of the trust."""
   if where is not None:
@@ -35,8 +30,8 @@ _LOSSES = {
     'balanced_cross_entropy': losses.balanced_cross_entropy_loss,
     'soft_dice': losses.soft_dice_loss,
     'cross_entropy_dice': losses.cross_entropy_dice_loss,
-    'cross_entropy_without_prior': _without_prior(losses.cross_entropy_loss),
-    'soft_dice_without_prior': _without_prior(losses.soft_dice_loss),
+    'cross_entropy_without_prior': losses.prior_free(losses.cross_entropy_loss),
+    'soft_dice_without_prior': losses.prior_free(losses.soft_dice_loss),
     'cross_pseudo': _cross_pseudo,
 }
 

@@ -24,15 +24,10 @@ _LEARNING_RATE = 0.1
 _CO_REG = train_step_lib.CoRegularization(scale=0.5)
 
 
-def without_prior(logits, labels, *, where):
-  return losses.cross_entropy_loss(
-      losses.without_class_prior(logits, where=where), labels, where=where)
-
-
 SUPERVISION = train_step_lib.Supervision(
     strong_loss_fn=losses.cross_entropy_dice_loss,
     weak_loss_fn=losses.cross_entropy_loss,
-    alignment_loss_fn=without_prior,
+    alignment_loss_fn=losses.prior_free(losses.cross_entropy_loss),
     weak_scale=0.7)
 
 
