@@ -7,6 +7,7 @@ many devices there are (`hybridseg.parallel` does, where you import it).
 from hybridseg import augmentation
 from hybridseg import co_regularization
 from hybridseg import indicators
+from hybridseg import linearization
 from hybridseg import losses
 from hybridseg import metrics
 from hybridseg import mixing
@@ -26,6 +27,7 @@ from hybridseg.types import Examples
 from hybridseg.types import HybridBatch
 from hybridseg.types import UNLABELLED
 from hybridseg.weighting import l2rw_weights
+from hybridseg.weighting import linear_weight_grads
 from hybridseg.weighting import lookahead_weight_grads
 
 __version__ = '0.1.0'
@@ -42,6 +44,8 @@ __all__ = (
     'indicators',
     'init_indicators',
     'l2rw_weights',
+    'linear_weight_grads',
+    'linearization',
     'lookahead_weight_grads',
     'losses',
     'make_eval_step',

@@ -9,6 +9,7 @@ import optax
 
 from hybridseg import co_regularization
 from hybridseg import indicators as indicators_lib
+from hybridseg import linearization
 from hybridseg import losses as losses_lib
 from hybridseg import metrics as metrics_lib
 from hybridseg import mixing
@@ -19,6 +20,7 @@ from hybridseg import weighting as weighting_lib
 LossFn = Callable[..., jax.Array]
 
 WEIGHTINGS = ('uniform', 'dii', 'dii_last_layer', 'l2rw')
+METHODS = (*weighting_lib.METHODS, 'per_instance')
 TRUSTS = {
     'indicator': lambda w: w,
     'complement': lambda w: jnp.maximum(1 - w, 0),  # L2RW exceeds 1.
@@ -51,13 +53,14 @@ class Supervision(NamedTuple):
     strong_loss_fn: loss of the exact masks; its gradient steers the indicators.
     weak_loss_fn: loss of the weak label maps.
     alignment_loss_fn: loss of the weak label maps *as the lookahead sees them*;
-      a choice of its own, see `losses.without_class_prior`.
+      a choice of its own, see `losses.without_class_prior`; None is
+      `weak_loss_fn`, as in the paper.
     weak_scale: factor of the weak term; 0 trains without weak labels.
   """
 
   strong_loss_fn: LossFn
   weak_loss_fn: LossFn
-  alignment_loss_fn: LossFn
+  alignment_loss_fn: LossFn | None = None
   weak_scale: float = 1.0
 
 
@@ -70,7 +73,10 @@ class Weighting(NamedTuple):
       mean square of 1 over the batch.
     every_steps: the indicators move at steps divisible by this (paper: tau).
     start_step: first step at which they move.
-    method: 'forward' (closed form) or 'grad' (reference, slower).
+    method: how 'dii' and 'l2rw' get their exact alignments, one of `METHODS`:
+      'forward' is the closed form by one tangent pass; 'per_instance' by the
+      gradient of every instance, the cheapest, but only where the alignment's
+      loss is the training loss; 'grad' is the reference, slowest.
   """
 
   name: str = 'uniform'
@@ -141,6 +147,10 @@ def instance_keys(
   )
 
 
+def _one_weak_loss(supervision):
+  return supervision.alignment_loss_fn in (None, supervision.weak_loss_fn)
+
+
 def _check_parts(weighting, supervision, co_reg, features_fn):
   if weighting.name not in WEIGHTINGS:
     raise ValueError(
@@ -150,9 +160,14 @@ def _check_parts(weighting, supervision, co_reg, features_fn):
     raise ValueError(
         f'Unknown trust {co_reg.trust!r}; known: {sorted(TRUSTS)}.'
     )
-  if weighting.method not in weighting_lib.METHODS:
+  if weighting.method not in METHODS:
     raise ValueError(
-        f'Unknown method {weighting.method!r}; known: {weighting_lib.METHODS}.'
+        f'Unknown method {weighting.method!r}; known: {METHODS}.'
+    )
+  if weighting.method == 'per_instance' and not _one_weak_loss(supervision):
+    raise ValueError(
+        "Method 'per_instance' needs the training loss as alignment loss: use "
+        "'forward', or alignment_loss_fn=None."
     )
   if weighting.name == 'dii_last_layer' and features_fn is None:
     raise ValueError("Weighting 'dii_last_layer' needs a features_fn.")
@@ -214,6 +229,9 @@ def make_train_step(
     ValueError: if a part has an unknown name, or weights without weak labels.
   """
   _check_parts(weighting, supervision, co_reg, features_fn)
+  weak_loss_fns = [supervision.weak_loss_fn]
+  if not _one_weak_loss(supervision):
+    weak_loss_fns.append(supervision.alignment_loss_fn)
   use_weak = bool(supervision.weak_scale)
   use_co_reg = bool(co_reg.scale)
   pmean = lambda t: t if axis_name is None else jax.lax.pmean(t, axis_name)
@@ -223,31 +241,51 @@ def make_train_step(
     return jnp.mean(supervision.strong_loss_fn(logits, labels, where=where))
 
   def weak_losses(params, images, labels, where):
-    """Returns training and alignment losses [B]; logits and features."""
+    """Returns (training, alignment) losses [B] and (logits, features)."""
     if weighting.name == 'dii_last_layer':
       logits, features = features_fn(params, images)
     else:
       logits, features = apply_fn(params, images), None
-    training = supervision.weak_loss_fn(logits, labels, where=where)
-    alignment = supervision.alignment_loss_fn(logits, labels, where=where)
-    return (training, alignment), (logits, features)
+    losses = [
+        loss_fn(logits, labels, where=where) for loss_fn in weak_loss_fns
+    ]
+    return losses, (logits, features)
+
+  def linearize_weak(params, weak):
+    if weighting.method != 'per_instance':
+      return linearization.linearize_losses(
+          lambda p: weak_losses(p, *weak), params, has_aux=True
+      )
+
+    def one_weak_loss(params, example):
+      (loss,), aux = weak_losses(params, *(x[None] for x in example))
+      return loss[0], jax.tree.map(lambda x: x[0], aux)
+
+    linear = linearization.linearize_per_instance(
+        one_weak_loss, params, weak, has_aux=True
+    )
+    return linear._replace(
+        losses=[linear.losses],
+        directional=lambda direction: [linear.directional(direction)],
+        weighted_grads=lambda c: linear.weighted_grads(*c),
+    )
 
   def alignments(params, weak, linear, strong_fn, strong_grads):
     """Returns <grad strong, grad weak_k> of one network, float [B]."""
     if weighting.name == 'dii_last_layer':
       _, labels, where = weak
       return weighting_lib.last_layer_alignments(
-          lambda x: supervision.alignment_loss_fn(x, labels, where=where),
+          lambda x: weak_loss_fns[-1](x, labels, where=where),
           *linear.aux,
           strong_grads[_HEAD],
       )
     if weighting.method == 'grad':
       slopes = weighting_lib.lookahead_weight_grads(
-          lambda p: weak_losses(p, *weak)[0][1], strong_fn, params,
-          jnp.zeros(linear.losses[1].shape),
+          lambda p: weak_losses(p, *weak)[0][-1], strong_fn, params,
+          jnp.zeros(linear.losses[-1].shape),
           step_size=1.0, method='grad', axis_name=axis_name)
       return -slopes
-    return linear.directional(strong_grads)[1]
+    return linear.directional(strong_grads)[-1]
 
   def co_reg_grads(params, images, masks, weak_logits, weights):
     """Returns the mean cross pseudo loss of both networks and its gradients."""
@@ -294,11 +332,7 @@ def make_train_step(
     if use_weak or use_co_reg:
       weak = prepare(weak_key, batch.weak)
       num_weak = weak[0].shape[0]
-      weak_fn = lambda p: weak_losses(p, *weak)
-      linear = [
-          weighting_lib.linearize_losses(weak_fn, p, has_aux=True)
-          for p in state.params
-      ]
+      linear = [linearize_weak(p, weak) for p in state.params]
 
       def mean_alignments():
         scaled = [
@@ -343,8 +377,9 @@ def make_train_step(
 
     if use_weak:
       cotangent = supervision.weak_scale * weights / num_weak
+      unused = [jnp.zeros(num_weak)] * (len(weak_loss_fns) - 1)
       weak_grads = tuple(
-          l.weighted_grads((cotangent, jnp.zeros(num_weak))) for l in linear
+          l.weighted_grads([cotangent] + unused) for l in linear
       )
       grads = jax.tree.map(jnp.add, grads, pmean(weak_grads))
 

@@ -15,13 +15,14 @@ lowers the strong loss.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
+from hybridseg import linearization
 from hybridseg import types
 
 METHODS = ('grad', 'forward')
@@ -83,6 +84,24 @@ def _off_zero(grads):
   )
 
 
+def _inner_update_fn(params, step_size, inner_optimizer, inner_opt_state):
+  """Returns the map from the weighted gradient to the lookahead's update."""
+  if (step_size is None) == (inner_optimizer is None):
+    raise ValueError('Give exactly one of step_size and inner_optimizer.')
+  if inner_optimizer is None:
+    inner_optimizer = optax.sgd(step_size)
+  else:
+    check_inner_optimizer(inner_optimizer, params)
+  if inner_opt_state is None:
+    inner_opt_state = inner_optimizer.init(params)
+
+  def inner_update(grads):
+    grads = _off_zero(grads)
+    return inner_optimizer.update(grads, inner_opt_state, params)[0]
+
+  return inner_update
+
+
 def lookahead_weight_grads(
     weak_losses_fn: Callable[[Any], jax.Array],
     strong_loss_fn: Callable[[Any], jax.Array],
@@ -139,34 +158,69 @@ def lookahead_weight_grads(
     raise ValueError(
         f'weak_losses_fn returns shape {losses_shape}, but {weights.shape=}.'
     )
-  if (step_size is None) == (inner_optimizer is None):
-    raise ValueError('Give exactly one of step_size and inner_optimizer.')
   if method not in METHODS:
     raise ValueError(f'Unknown {method=}; known: {METHODS}.')
-  if inner_optimizer is None:
-    inner_optimizer = optax.sgd(step_size)
-  else:
-    check_inner_optimizer(inner_optimizer, params)
-  if inner_opt_state is None:
-    inner_opt_state = inner_optimizer.init(params)
+  inner = dict(
+      step_size=step_size,
+      inner_optimizer=inner_optimizer,
+      inner_opt_state=inner_opt_state,
+  )
+  if method == 'forward':
+    return linear_weight_grads(
+        linearization.linearize_losses(weak_losses_fn, params), strong_loss_fn,
+        params, weights, **inner, axis_name=axis_name)
+  inner_update = _inner_update_fn(params, **inner)
 
-  def inner_update(grads):
-    grads = _off_zero(grads)
-    return inner_optimizer.update(grads, inner_opt_state, params)[0]
+  def outer_loss(w):
+    inner_loss = lambda p: jnp.mean(w * weak_losses_fn(p))
+    grads = _pmean(jax.grad(inner_loss)(params), axis_name)
+    ahead = optax.apply_updates(params, inner_update(grads))
+    return strong_loss_fn(ahead)
 
-  if method == 'grad':
+  # Inside a mapped axis, reverse mode sums the cotangent of pmean over the
+  # shards, so each one sees the slope of the *sum* of the outer losses.
+  return jax.grad(outer_loss)(weights) / _num_shards(axis_name)
 
-    def outer_loss(w):
-      inner_loss = lambda p: jnp.mean(w * weak_losses_fn(p))
-      grads = _pmean(jax.grad(inner_loss)(params), axis_name)
-      ahead = optax.apply_updates(params, inner_update(grads))
-      return strong_loss_fn(ahead)
 
-    # Inside a mapped axis, reverse mode sums the cotangent of pmean over the
-    # shards, so each one sees the slope of the *sum* of the outer losses.
-    return jax.grad(outer_loss)(weights) / _num_shards(axis_name)
+def linear_weight_grads(
+    linear: linearization.LinearizedLosses,
+    strong_loss_fn: Callable[[Any], jax.Array],
+    params: types.Params,
+    weights: jax.Array,
+    *,
+    step_size: float | None = None,
+    inner_optimizer: optax.GradientTransformation | None = None,
+    inner_opt_state: optax.OptState | None = None,
+    axis_name: str | None = None,
+) -> jax.Array:
+  """Is the closed form of `lookahead_weight_grads`, of losses at hand.
 
-  linear = linearize_losses(weak_losses_fn, params)
+  With J the Jacobian of the weak losses at theta, U the optimiser's update and
+  theta' = theta + U(J^T w / B), the slopes are
+  (1 / B) J U'(J^T w / B)^T grad strong(theta'). A training step that goes on to
+  call `linear.weighted_grads` with its new weights pays for the forward pass
+  on the weak images once.
+
+  Args:
+    linear: the B weak losses at `params`, from `linearization`.
+    strong_loss_fn: as for `lookahead_weight_grads`, and so are the rest.
+    params: parameters theta.
+    weights: current weights of the B weak instances, float [B].
+    step_size: learning rate of a plain SGD lookahead.
+    inner_optimizer: any optax optimiser in place of plain SGD.
+    inner_opt_state: its state at theta; None is a fresh one.
+    axis_name: mapped axis to average over, or None.
+
+  Returns:
+    Slope of the global mean strong loss, float [B].
+
+  Raises:
+    ValueError: if not exactly one of `step_size` and `inner_optimizer` is
+      given, or if the inner optimiser has no finite derivative.
+  """
+  inner_update = _inner_update_fn(
+      params, step_size, inner_optimizer, inner_opt_state
+  )
   grads = _pmean(linear.weighted_grads(weights / weights.size), axis_name)
   updates, pull_back = jax.vjp(inner_update, grads)
   ahead = optax.apply_updates(params, updates)
@@ -174,52 +228,6 @@ def lookahead_weight_grads(
   (direction,) = pull_back(strong_grads)
   num_instances = weights.size * _num_shards(axis_name)
   return linear.directional(direction) / num_instances
-
-
-class LinearizedLosses(NamedTuple):
-  """Losses at one point, with both products of their Jacobian J.
-
-  Attributes:
-    losses: outputs of the losses function, any pytree of float [B].
-    directional: v -> J v, the slope of every loss along v; tree like `losses`.
-    weighted_grads: c -> J^T c, the gradient of the sum of c_k * loss_k; `c` is
-      a tree like `losses`.
-    aux: what else the losses function returned, or None.
-  """
-
-  losses: Any
-  directional: Callable[[Any], Any]
-  weighted_grads: Callable[[Any], Any]
-  aux: Any
-
-
-def linearize_losses(
-    losses_fn: Callable[[Any], Any],
-    params: types.Params,
-    *,
-    has_aux: bool = False,
-) -> LinearizedLosses:
-  """Runs the network once for the losses, their slopes and their gradient.
-
-  Args:
-    losses_fn: maps params to losses, any pytree of float [B]; with `has_aux`
-      to a pair of losses and any other pytree.
-    params: point of linearisation, any pytree.
-    has_aux: whether `losses_fn` returns a pair.
-
-  Returns:
-    Losses and the two products of their Jacobian: one forward pass in all, one
-    tangent pass per call of `directional`, one backward pass per call of
-    `weighted_grads`.
-  """
-  losses, directional, *aux = jax.linearize(losses_fn, params, has_aux=has_aux)
-  transpose = jax.linear_transpose(directional, params)
-  return LinearizedLosses(
-      losses=losses,
-      directional=directional,
-      weighted_grads=lambda c: transpose(c)[0],
-      aux=aux[0] if has_aux else None,
-  )
 
 
 def last_layer_alignments(

@@ -22,7 +22,8 @@ _FOREIGN = (
 
 # What each module of the library may import from it, in one direction.
 _LEAVES = {'types'}
-_PARTS = {'losses', 'metrics', 'mixing', 'augmentation', 'models'}
+_PARTS = {
+    'losses', 'metrics', 'mixing', 'augmentation', 'models', 'linearization'}
 _RULES = {'weighting', 'indicators', 'co_regularization'}
 _MAY_IMPORT = {
     'types': set(),

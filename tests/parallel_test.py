@@ -43,11 +43,14 @@ def _run(network, weighting, augment_fn, devices):
   optimizer = optax.chain(
       optax.clip_by_global_norm(1.0), optax.sgd(0.05, momentum=0.9))
   model_init, apply_fn, features_fn = network
+  supervision = tiny.SUPERVISION
+  if weighting.method == 'per_instance':
+    supervision = supervision._replace(alignment_loss_fn=None)
   traces = []
   step_fn = train_step_lib.make_train_step(
       apply_fn, optimizer, num_classes=tiny.NUM_CLASSES,
       features_fn=features_fn, augment_fn=augment_fn,
-      supervision=tiny.SUPERVISION, weighting=weighting,
+      supervision=supervision, weighting=weighting,
       co_reg=train_step_lib.CoRegularization(scale=0.5, ramp_up_steps=4),
       axis_name=parallel.AXIS_NAME)
 
@@ -102,7 +105,8 @@ class DevicesTest(parameterized.TestCase):
             name='dii', learning_rate=0.2, every_steps=2, method='grad'),
         _jitter)
 
-  def test_whole_step_of_the_unet(self):
+  @parameterized.parameters('forward', 'per_instance')
+  def test_whole_step_of_the_unet(self, method):
     model = models.build(
         'unet', num_classes=tiny.NUM_CLASSES, options={'features': (2, 4)})
     shapes = jax.eval_shape(
@@ -117,7 +121,8 @@ class DevicesTest(parameterized.TestCase):
     apply_fn = lambda p, images: model.apply({'params': p}, images)
     self._assert_four_equal_one(
         (init, apply_fn, None),
-        train_step_lib.Weighting(name='dii', learning_rate=0.2), _jitter)
+        train_step_lib.Weighting(
+            name='dii', learning_rate=0.2, method=method), _jitter)
 
 
 class ShardBatchTest(absltest.TestCase):

@@ -180,9 +180,28 @@ class TrainStepTest(parameterized.TestCase):
         _jitted_step('dii', 'forward')(state, batch, key),
         rtol=1e-5, atol=1e-6)
 
-  def test_swapping_the_networks_swaps_the_result(self):
+  @parameterized.parameters('dii', 'l2rw')
+  def test_method_per_instance_equals_forward(self, name):
+    results = []
+    for method, alignment_loss_fn in (
+        ('per_instance', None), ('forward', lambda *a, **k: (
+            SUPERVISION.weak_loss_fn(*a, **k)))):
+      step = jax.jit(make_step(
+          train_step_lib.Weighting(
+              name=name, learning_rate=0.2, method=method),
+          supervision=SUPERVISION._replace(
+              alignment_loss_fn=alignment_loss_fn)))
+      results.append(step(init_state(), random_batch(0), jax.random.key(7)))
+    chex.assert_trees_all_close(*results, rtol=1e-5, atol=1e-6)
+
+  @parameterized.parameters('forward', 'per_instance')
+  def test_swapping_the_networks_swaps_the_result(self, method):
     state, key = init_state(), jax.random.key(7)
-    step = _jitted_step('dii')
+    step = jax.jit(make_step(
+        train_step_lib.Weighting(
+            name='dii', learning_rate=0.2, method=method),
+        supervision=SUPERVISION if method == 'forward' else
+        SUPERVISION._replace(alignment_loss_fn=None)))
     swap = lambda s: s._replace(
         params=s.params[::-1], opt_states=s.opt_states[::-1])
     swapped = swap(state)
@@ -255,6 +274,7 @@ class TrainStepTest(parameterized.TestCase):
       ({'name': 'ddi'}, 1.0, "'ddi'.*'dii'"),
       ({'name': 'dii', 'method': 'reverse'}, 1.0, "'reverse'.*'forward'"),
       ({'name': 'dii'}, 0.0, "'dii'.*weak_scale"),
+      ({'name': 'dii', 'method': 'per_instance'}, 1.0, 'alignment_loss_fn=None'),
       ({'name': 'dii_last_layer'}, 0.0, "'dii_last_layer'.*weak_scale"),
       ({'name': 'l2rw'}, 0.0, "'l2rw'.*weak_scale"),
   )

@@ -31,12 +31,19 @@ _FEATURES = flags.DEFINE_list(
 _ROUNDS = flags.DEFINE_integer('rounds', 10, 'Timed rounds.', lower_bound=1)
 
 _NUM_WEAK = 64
-# Name -> how the weak instances are weighted. All co-regularize.
+# Name -> how the weak instances are weighted, and whether the alignment has a
+# loss of its own. All co-regularize.
 _VARIANTS = {
-    'uniform weights': dict(name='uniform'),
-    'DII, closed form': dict(name='dii', method='forward'),
-    'DII, jax.grad': dict(name='dii', method='grad'),
-    'DII, last layer': dict(name='dii_last_layer'),
+    'uniform weights': (dict(name='uniform'), False),
+    'DII, closed form, gradient per instance':
+        (dict(name='dii', method='per_instance'), False),
+    'DII, closed form, tangent pass':
+        (dict(name='dii', method='forward'), False),
+    'DII, closed form, tangent pass, alignment loss of its own':
+        (dict(name='dii', method='forward'), True),
+    'DII, jax.grad': (dict(name='dii', method='grad'), False),
+    'DII, last layer, alignment loss of its own':
+        (dict(name='dii_last_layer'), True),
 }
 
 
@@ -72,7 +79,7 @@ def main():
       )
   )()
   compiled = {}
-  for name, options in _VARIANTS.items():
+  for name, (options, own_loss) in _VARIANTS.items():
     step_fn = train_step_lib.make_train_step(
         apply_fn,
         optimizer,
@@ -84,7 +91,8 @@ def main():
         supervision=train_step_lib.Supervision(
             losses.cross_entropy_dice_loss,
             losses.cross_entropy_dice_loss,
-            losses.prior_free(losses.cross_entropy_dice_loss),
+            losses.prior_free(losses.cross_entropy_dice_loss)
+            if own_loss else None,
         ),
         weighting=train_step_lib.Weighting(**options),
         co_reg=train_step_lib.CoRegularization(scale=1.0),

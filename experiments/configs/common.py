@@ -22,8 +22,18 @@ METHODS = {
         weighting=dict(name='uniform'), co_regularization=dict(trust='one')),
     'dii': dict(co_regularization=dict(scale=0.0)),
     'dii_dcr': dict(),
-    # The exact alignment of the paper's formula, over all layers.
+    # The exact alignment over all layers, through the alignment's own loss.
     'dii_dcr_all_layers': dict(weighting=dict(name='dii')),
+    # As published: the lookahead descends the training loss, over all layers,
+    # and a pseudo label counts as much as the instance's own label.
+    'paper': dict(
+        supervision=dict(
+            alignment_loss='cross_entropy_dice',
+            alignment_without_class_prior=False,
+        ),
+        weighting=dict(name='dii', method='per_instance'),
+        co_regularization=dict(trust='indicator'),
+    ),
 }
 
 

@@ -1,0 +1,107 @@
+"""Losses of many instances at one point, with their Jacobian's two products.
+
+The closed form of the lookahead needs the slope of every weak loss along one
+direction, J v, and the gradient of their weighted sum, J^T c. There are two
+ways to have both from one forward pass; they give the same numbers.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from hybridseg import types
+
+
+class LinearizedLosses(NamedTuple):
+  """Losses at one point, with both products of their Jacobian J.
+
+  Attributes:
+    losses: outputs of the losses function, any pytree of float [B].
+    directional: v -> J v, the slope of every loss along v; tree like `losses`.
+    weighted_grads: c -> J^T c, the gradient of the sum of c_k * loss_k; `c` is
+      a tree like `losses`.
+    aux: what else the losses function returned, or None.
+  """
+
+  losses: Any
+  directional: Callable[[Any], Any]
+  weighted_grads: Callable[[Any], Any]
+  aux: Any
+
+
+def linearize_losses(
+    losses_fn: Callable[[Any], Any],
+    params: types.Params,
+    *,
+    has_aux: bool = False,
+) -> LinearizedLosses:
+  """Runs the network once for the losses, their slopes and their gradient.
+
+  Args:
+    losses_fn: maps params to losses, any pytree of float [B]; with `has_aux`
+      to a pair of losses and any other pytree.
+    params: point of linearisation, any pytree.
+    has_aux: whether `losses_fn` returns a pair.
+
+  Returns:
+    Losses and the two products of their Jacobian: one forward pass in all, one
+    tangent pass per call of `directional`, one backward pass per call of
+    `weighted_grads`.
+  """
+  losses, directional, *aux = jax.linearize(losses_fn, params, has_aux=has_aux)
+  transpose = jax.linear_transpose(directional, params)
+  return LinearizedLosses(
+      losses=losses,
+      directional=directional,
+      weighted_grads=lambda c: transpose(c)[0],
+      aux=aux[0] if has_aux else None,
+  )
+
+
+def linearize_per_instance(
+    loss_fn: Callable[[types.Params, Any], Any],
+    params: types.Params,
+    examples: Any,
+    *,
+    has_aux: bool = False,
+) -> LinearizedLosses:
+  """Like `linearize_losses`, by keeping the gradient of every instance.
+
+  The B gradients cost as many FLOPs as the one of their sum; slopes and
+  weighted gradients are then inner products of size B x P for P parameters,
+  next to nothing for a convolutional network, instead of a tangent pass each.
+  The price is B x P floats of memory, and weight gradients that are computed
+  instance by instance. Exact for losses that do not look at other instances (no
+  BatchNorm). Measured in `experiments/results/step_time.md`.
+
+  Args:
+    loss_fn: maps params and one example to its loss, float []; with `has_aux`
+      to a pair of the loss and any pytree.
+    params: point of linearisation, any pytree of float arrays.
+    examples: pytree of arrays [B, ...].
+    has_aux: whether `loss_fn` returns a pair.
+
+  Returns:
+    Losses, float [B], and the two products of their Jacobian; `aux` has a
+    leading axis B.
+  """
+  grad_fn = jax.value_and_grad(loss_fn, has_aux=has_aux)
+  values, grads = jax.vmap(grad_fn, in_axes=(None, 0))(params, examples)
+  losses, aux = values if has_aux else (values, None)
+
+  def directional(direction):
+    slopes = jax.tree.map(
+        lambda g, v: jnp.tensordot(g, v, axes=v.ndim), grads, direction
+    )
+    return sum(jax.tree.leaves(slopes))
+
+  return LinearizedLosses(
+      losses=losses,
+      directional=directional,
+      weighted_grads=lambda c: jax.tree.map(
+          lambda g: jnp.tensordot(c, g, axes=1), grads
+      ),
+      aux=aux,
+  )

@@ -1,0 +1,65 @@
+"""Tests for hybridseg.linearization."""
+
+from absl.testing import absltest
+import jax.numpy as jnp
+import numpy as np
+
+from hybridseg import linearization
+
+
+class LinearizeLossesTest(absltest.TestCase):
+
+  def test_products_of_the_jacobian(self):
+    # losses = (2 p_0, p_0 p_1) at (3, 5): J = [[2, 0], [5, 3]].
+    linear = linearization.linearize_losses(
+        lambda p: (jnp.stack([2 * p[0], p[0] * p[1]]), p[0]),
+        jnp.array([3.0, 5.0]), has_aux=True)
+    np.testing.assert_allclose(linear.losses, [6, 15])
+    np.testing.assert_allclose(
+        linear.directional(jnp.array([1.0, 2.0])), [2, 11])
+    np.testing.assert_allclose(
+        linear.weighted_grads(jnp.array([1.0, 2.0])), [12, 6])
+    np.testing.assert_allclose(linear.aux, 3)
+
+  def test_trees_and_no_aux(self):
+    linear = linearization.linearize_losses(
+        lambda p: {'a': p['x'] ** 2, 'b': 3 * p['x']}, {'x': jnp.array([2.0])})
+    self.assertIsNone(linear.aux)
+    slopes = linear.directional({'x': jnp.ones(1)})
+    np.testing.assert_allclose(slopes['a'], [4])
+    np.testing.assert_allclose(slopes['b'], [3])
+    grads = linear.weighted_grads({'a': jnp.ones(1), 'b': 10 * jnp.ones(1)})
+    np.testing.assert_allclose(grads['x'], [34])
+
+
+class LinearizePerInstanceTest(absltest.TestCase):
+
+  def test_products_of_the_jacobian(self):
+    # losses_k = x_k p_0 p_1 at (3, 5), x = (2, 10): J = [[10, 6], [50, 30]].
+    linear = linearization.linearize_per_instance(
+        lambda p, x: (x * p[0] * p[1], {'x': x}),
+        jnp.array([3.0, 5.0]), jnp.array([2.0, 10.0]), has_aux=True)
+    np.testing.assert_allclose(linear.losses, [30, 150])
+    np.testing.assert_allclose(
+        linear.directional(jnp.array([1.0, 2.0])), [22, 110])
+    np.testing.assert_allclose(
+        linear.weighted_grads(jnp.array([1.0, 2.0])), [110, 66])
+    np.testing.assert_allclose(linear.aux['x'], [2, 10])
+
+  def test_trees_and_no_aux(self):
+    linear = linearization.linearize_per_instance(
+        lambda p, data: data['x'] * jnp.sum(p['m']) + p['c'],
+        {'m': jnp.ones((2, 2)), 'c': jnp.zeros(())},
+        {'x': jnp.array([1.0, 2.0, 3.0])})
+    self.assertIsNone(linear.aux)
+    np.testing.assert_allclose(linear.losses, [4, 8, 12])
+    np.testing.assert_allclose(
+        linear.directional({'m': jnp.ones((2, 2)), 'c': jnp.ones(())}),
+        [5, 9, 13])
+    grads = linear.weighted_grads(jnp.array([1.0, 0.0, 2.0]))
+    np.testing.assert_allclose(grads['m'], np.full((2, 2), 7))
+    np.testing.assert_allclose(grads['c'], 3)
+
+
+if __name__ == '__main__':
+  absltest.main()
