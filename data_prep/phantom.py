@@ -35,7 +35,7 @@ def write(
     *,
     seed: int = 0,
     image_size: int = 64,
-    num_train: int = 240,
+    num_train: int = 120,
     num_val: int = 60,
     num_test: int = 120,
     strong_fraction: float = 0.1,

@@ -33,9 +33,8 @@ from data_prep import endoscene
 from data_prep import manifest as manifest_lib
 from data_prep import phantom
 
-# Defaults of --image_size and --fault_fraction.
+# Default of --image_size.
 _IMAGE_SIZES = {'phantom': 64, 'endoscene': 96, 'acdc': 96}
-_FAULT_FRACTIONS = {'phantom': 0.5, 'endoscene': 0.3}
 
 _DATASET = flags.DEFINE_enum(
     'dataset', None, list(_IMAGE_SIZES), 'A set that is known by name.')
@@ -53,8 +52,7 @@ _STRONG_FRACTION = flags.DEFINE_float(
     'strong_fraction', 0.1, 'Share of the training images with exact masks.',
     lower_bound=0.0, upper_bound=1.0)
 _FAULT_FRACTION = flags.DEFINE_float(
-    'fault_fraction', None, 'Share of simulated weak labels that are faulty; '
-    'default 0.3, phantom 0.5.',
+    'fault_fraction', 0.3, 'Share of the simulated weak labels that are faulty.',
     lower_bound=0.0, upper_bound=1.0)
 _CHECK = flags.DEFINE_bool('check', False, 'Only check, write nothing.')
 _OVERWRITE = flags.DEFINE_bool(
@@ -153,10 +151,7 @@ def _check_source():
 def _write_manifest(folder, image_size):
   """Writes the manifest below `folder` and returns it."""
   draw = dict(seed=_SEED.value, strong_fraction=_STRONG_FRACTION.value)
-  fault_fraction = _FAULT_FRACTION.value
-  if fault_fraction is None:
-    fault_fraction = _FAULT_FRACTIONS.get(_DATASET.value)
-  simulated = dict(draw, fault_fraction=fault_fraction)
+  simulated = dict(draw, fault_fraction=_FAULT_FRACTION.value)
   if _DATASET.value == 'phantom':
     return phantom.write(folder, image_size=image_size, **simulated)
   try:

@@ -274,7 +274,8 @@ class TrainStepTest(parameterized.TestCase):
       ({'name': 'ddi'}, 1.0, "'ddi'.*'dii'"),
       ({'name': 'dii', 'method': 'reverse'}, 1.0, "'reverse'.*'forward'"),
       ({'name': 'dii'}, 0.0, "'dii'.*weak_scale"),
-      ({'name': 'dii', 'method': 'per_instance'}, 1.0, 'alignment_loss_fn=None'),
+      ({'name': 'dii', 'method': 'per_instance'}, 1.0,
+       'alignment_loss_fn=None'),
       ({'name': 'dii_last_layer'}, 0.0, "'dii_last_layer'.*weak_scale"),
       ({'name': 'l2rw'}, 0.0, "'l2rw'.*weak_scale"),
   )
