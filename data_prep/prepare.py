@@ -52,7 +52,7 @@ _STRONG_FRACTION = flags.DEFINE_float(
     'strong_fraction', 0.1, 'Share of the training images with exact masks.',
     lower_bound=0.0, upper_bound=1.0)
 _FAULT_FRACTION = flags.DEFINE_float(
-    'fault_fraction', 0.3, 'Share of the simulated weak labels that are faulty.',
+    'fault_fraction', 0.3, 'Share of simulated weak labels that are faulty.',
     lower_bound=0.0, upper_bound=1.0)
 _CHECK = flags.DEFINE_bool('check', False, 'Only check, write nothing.')
 _OVERWRITE = flags.DEFINE_bool(

@@ -208,8 +208,8 @@ class PrepareTest(parameterized.TestCase):
     self.assertCountEqual(
         os.listdir(self.output),
         ['images', 'masks', 'manifest.jsonl', 'records'])
-    self.assertIn('train_strong: 24 records', out)
-    self.assertIn('planted faults: missing 26', out)
+    self.assertIn('train_strong: 12 records', out)
+    self.assertIn('planted faults: missing 8', out)
     reader = tfds.builder_from_directory(self.output / 'records')
     for example in reader.as_data_source(split='train_weak'):
       self.assertFalse(np.any(example['truth'] == 255))
