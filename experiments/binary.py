@@ -12,14 +12,23 @@ class UserError(Exception):
   """Bad input; its message is one line: what, where, what to do."""
 
 
+class Stopped(Exception):
+  """Asked to stop, and ready to resume; its message is one line."""
+
+
 def run(main: Callable[[], None]) -> None:
-  """Parses the flags and calls `main`; a `UserError` exits with code 2."""
+  """Parses the flags and calls `main`.
+
+  A `UserError` ends the process with exit code 2, `Stopped` with 0.
+  """
 
   def guarded(argv):
     try:
       if len(argv) > 1:
         raise UserError(f'Unexpected arguments: {" ".join(argv[1:])}')
       main()
+    except Stopped as e:
+      print(e, flush=True)
     except UserError as e:
       _exit(e)
 

@@ -1,83 +1,376 @@
-"""Checkpoints of a run: atomic, newest first, and only into the same model."""
+"""Checkpoints that prove themselves: written whole, verified, with fallback.
 
+A checkpoint is a folder CHECKPOINTS/STEP of the state (Orbax), the run's record
+up to that step (session.json, history.npz), and manifest.json, written last:
+size and sha256 of every other file, the step, the run, and a sha256 of itself.
+It is written under another name and renamed when complete, so that a folder of
+a step's name is whole or was damaged afterwards, which the manifest shows.
+"""
+
+import hashlib
+import json
 import os
-from typing import Any
+import shutil
+import threading
+import time
+from typing import Any, NamedTuple
 
+from absl import logging
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from experiments import binary
+
+_FORMAT = 1
+_MANIFEST = 'manifest.json'
+_UNFINISHED = '.unfinished-'
+
+
+class Checkpoint(NamedTuple):
+  """One restored checkpoint.
+
+  Attributes:
+    step: number of updates done.
+    state: as given to `save`, NumPy arrays.
+    session: the run's record, JSON.
+    history: named arrays.
+  """
+
+  step: int
+  state: Any
+  session: dict[str, Any]
+  history: dict[str, np.ndarray]
+
+
+class Damaged(Exception):
+  """A checkpoint is not as it was written; says what differs."""
+
+
+def state_sha256(state: Any) -> str:
+  """Hashes every array of a tree with its path, shape and dtype."""
+  digest = hashlib.sha256()
+  for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+    leaf = np.ascontiguousarray(leaf)
+    digest.update(f'{_name(path)} {leaf.dtype} {leaf.shape}\n'.encode())
+    digest.update(leaf.tobytes())
+  return digest.hexdigest()
+
+
+class Checkpoints:
+  """The checkpoints of one run folder."""
+
+  def __init__(self, workdir: str, *, run_id: str = '', max_to_keep: int = 2):
+    """Opens a folder that need not exist; writes nothing.
+
+    Args:
+      workdir: folder of the run.
+      run_id: what the checkpoints must belong to; '' asks for nothing.
+      max_to_keep: newest ones to keep, besides the best.
+    """
+    self._folder = os.path.join(os.path.abspath(workdir), 'checkpoints')
+    self._shown = os.path.join(workdir, 'checkpoints')
+    self._run_id = run_id
+    self._max_to_keep = max_to_keep
+    self._thread = None
+    self._error = None
+    self.seconds_blocked = []  # By each save.
+
+  def steps(self) -> list[int]:
+    """Returns the steps of complete checkpoints, newest first."""
+    if not os.path.isdir(self._folder):
+      return []
+    names = os.listdir(self._folder)
+    return sorted((int(n) for n in names if n.isdecimal()), reverse=True)
+
+  def save(
+      self,
+      step: int,
+      state: Any,
+      session: dict[str, Any],
+      history: dict[str, np.ndarray],
+      *,
+      best_step: int | None = None,
+  ) -> None:
+    """Copies everything, then writes it in the background.
+
+    Args:
+      step: number of updates done; one that is there already is left alone.
+      state: pytree of NumPy arrays that the caller does not change any more.
+      session: the run's record, JSON.
+      history: named arrays.
+      best_step: a step never to delete.
+
+    Raises:
+      binary.UserError: if the save before this one failed.
+    """
+    start = time.perf_counter()
+    self.wait()
+    if step in self.steps():
+      return
+    session = json.dumps(session)
+    history = {name: np.array(value) for name, value in history.items()}
+    self._thread = threading.Thread(
+        target=self._write, args=(step, state, session, history, best_step))
+    self._thread.start()
+    self.seconds_blocked.append(time.perf_counter() - start)
+
+  def _write(self, step, state, session, history, best_step):
+    unfinished = os.path.join(self._folder, f'{_UNFINISHED}{step}')
+    try:
+      os.makedirs(self._folder, exist_ok=True)
+      shutil.rmtree(unfinished, ignore_errors=True)
+      os.mkdir(unfinished)
+      _orbax().save(
+          os.path.join(unfinished, 'state'), args=ocp.args.StandardSave(state))
+      _write_file(unfinished, 'session.json', session.encode())
+      _write_file(
+          unfinished, 'structure.json', json.dumps(_structure(state)).encode())
+      with open(os.path.join(unfinished, 'history.npz'), 'wb') as f:
+        np.savez(f, **history)
+        _sync(f)
+      _write_manifest(unfinished, step, self._run_id)
+      os.rename(unfinished, os.path.join(self._folder, str(step)))
+      _sync_folder(self._folder)
+      self._delete_old(best_step)
+    except Exception as e:  # pylint: disable=broad-exception-caught
+      # Of whatever layer; the next save or `wait` reports it.
+      shutil.rmtree(unfinished, ignore_errors=True)
+      self._error = binary.UserError(
+          f'Cannot write checkpoint {self._shown}/{step}: {_first_line(e)}. '
+          f'{self._intact()} Make room, or the folder writable, and start the '
+          'same command again.')
+
+  def _intact(self):
+    steps = self.steps()
+    if not steps:
+      return 'There is no earlier one.'
+    return f'The one of step {steps[0]} is intact.'
+
+  def _delete_old(self, best_step):
+    """Deletes all but the newest and the best; a kill leaves no half step."""
+    for step in self.steps()[self._max_to_keep :]:
+      if step != best_step:
+        self._delete(str(step))
+
+  def _delete(self, name):
+    hidden = os.path.join(self._folder, f'{_UNFINISHED}deleted-{name}')
+    os.rename(os.path.join(self._folder, name), hidden)
+    shutil.rmtree(hidden)
+
+  def clean(self) -> None:
+    """Removes what killed sessions left unfinished; for the only writer."""
+    if os.path.isdir(self._folder):
+      for name in os.listdir(self._folder):
+        if name.startswith(_UNFINISHED):
+          shutil.rmtree(os.path.join(self._folder, name), ignore_errors=True)
+
+  def restore(
+      self,
+      state: Any,
+      *,
+      step: int | None = None,
+      set_aside: bool = False,
+  ) -> Checkpoint | None:
+    """Returns the newest intact checkpoint, or None if there is none at all.
+
+    Args:
+      state: a state of the run's model and set, arrays or shapes.
+      step: restore this one and no other.
+      set_aside: rename damaged ones to STEP.damaged, so that the step can be
+        written again; for the only writer.
+
+    Raises:
+      binary.UserError: if none is intact, if `step` is missing or damaged, or
+        if the checkpoint is one of another model or set.
+    """
+    steps = self.steps()
+    if step is not None:
+      if step not in steps:
+        raise binary.UserError(
+            f'No checkpoint of step {step} in {self._shown}; there are '
+            f'{sorted(steps)}.')
+      steps = [step]
+    for candidate in steps:
+      folder = os.path.join(self._folder, str(candidate))
+      try:
+        verify(folder, candidate, self._run_id)
+      except Damaged as e:
+        logging.warning(
+            'Checkpoint %s/%d is damaged (%s): not used.', self._shown,
+            candidate, e)
+        if set_aside:
+          _set_aside(folder)
+        continue
+      return self._read(folder, candidate, state)
+    if steps:
+      raise binary.UserError(
+          f'No intact checkpoint in {self._shown}: all of {sorted(steps)} are '
+          'damaged. Move the folder away to start this run from step 0.')
+    return None
+
+  def _read(self, folder, step, state):
+    with open(os.path.join(folder, 'structure.json'), encoding='utf-8') as f:
+      saved = json.load(f)
+    expected = _structure(state)
+    for path in sorted(saved.keys() | expected.keys()):
+      if saved.get(path) != expected.get(path):
+        raise binary.UserError(
+            f'Checkpoint {self._shown}/{step} is of another model or set: '
+            f'{path} is {_describe(saved.get(path))} there, '
+            f'{_describe(expected.get(path))} here. Use the run\'s own config, '
+            'or another workdir.')
+    like = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), state)
+    restored = _orbax().restore(
+        os.path.join(folder, 'state'), args=ocp.args.StandardRestore(like))
+    with open(os.path.join(folder, 'session.json'), encoding='utf-8') as f:
+      session = json.load(f)
+    with np.load(os.path.join(folder, 'history.npz')) as arrays:
+      history = dict(arrays)
+    return Checkpoint(step, restored, session, history)
+
+  def wait(self) -> None:
+    """Waits for the last save.
+
+    Raises:
+      binary.UserError: if it failed.
+    """
+    if self._thread is not None:
+      self._thread.join()
+      self._thread = None
+    if self._error is not None:
+      error, self._error = self._error, None
+      raise error
+
+
+def verify(folder: str, step: int, run_id: str = '') -> None:
+  """Checks every file of a checkpoint against its manifest.
+
+  Args:
+    folder: of the checkpoint.
+    step: that its name says.
+    run_id: run it must belong to; '' asks for nothing.
+
+  Raises:
+    Damaged: if any file is missing, changed, or not listed, or if the manifest
+      is of another step or run.
+  """
+  try:
+    with open(os.path.join(folder, _MANIFEST), 'rb') as f:
+      manifest = json.loads(f.read())
+    claimed = manifest.pop('sha256')
+    intact = claimed == _manifest_sha256(manifest)
+  except FileNotFoundError as e:
+    raise Damaged(f'{_MANIFEST} is missing') from e
+  except (OSError, ValueError, KeyError, AttributeError, TypeError) as e:
+    raise Damaged(f'{_MANIFEST} cannot be read') from e
+  if not intact:
+    raise Damaged(f'{_MANIFEST} was changed')
+  if manifest['format'] != _FORMAT:
+    raise Damaged(f'{_MANIFEST} has format {manifest["format"]}, not {_FORMAT}')
+  if manifest['step'] != step:
+    raise Damaged(f'it was written as step {manifest["step"]}')
+  if run_id and manifest['run_id'] != run_id:
+    raise Damaged('it is of a run with another config or set')
+  found = set(_files(folder)) - {_MANIFEST}
+  for name in sorted(found ^ manifest['files'].keys()):
+    fault = 'does not belong there' if name in found else 'is missing'
+    raise Damaged(f'{name} {fault}')
+  for name, expected in sorted(manifest['files'].items()):
+    try:
+      actual = _fingerprint(os.path.join(folder, name))
+    except OSError as e:
+      raise Damaged(f'{name} cannot be read: {e.strerror}') from e
+    if actual[0] != expected[0]:
+      raise Damaged(f'{name} has {actual[0]} bytes, not {expected[0]}')
+    if actual != expected:
+      raise Damaged(f'{name} was changed')
+
+
+def _write_manifest(folder, step, run_id):
+  manifest = {
+      'format': _FORMAT,
+      'step': step,
+      'run_id': run_id,
+      'files': {
+          n: _fingerprint(os.path.join(folder, n)) for n in _files(folder)
+      },
+  }
+  manifest['sha256'] = _manifest_sha256(manifest)
+  text = json.dumps(manifest, indent=1, sort_keys=True)
+  _write_file(folder, _MANIFEST, text.encode())
+
+
+def _manifest_sha256(manifest):
+  text = json.dumps(manifest, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _files(folder):
+  """Returns the paths of all files below a folder, relative to it."""
+  return sorted(
+      os.path.relpath(os.path.join(parent, name), folder)
+      for parent, _, names in os.walk(folder)
+      for name in names)
+
+
+def _fingerprint(path):
+  with open(path, 'rb') as f:
+    digest = hashlib.file_digest(f, 'sha256').hexdigest()
+  return [os.path.getsize(path), digest]
+
+
+def _write_file(folder, name, content):
+  with open(os.path.join(folder, name), 'wb') as f:
+    f.write(content)
+    _sync(f)
+
+
+def _sync(file):
+  file.flush()
+  os.fsync(file.fileno())
+
+
+def _sync_folder(folder):
+  descriptor = os.open(folder, os.O_RDONLY)
+  try:
+    os.fsync(descriptor)
+  finally:
+    os.close(descriptor)
+
+
+def _set_aside(folder):
+  name, number = f'{folder}.damaged', 1
+  while os.path.exists(name):
+    name, number = f'{folder}.damaged{number}', number + 1
+  os.rename(folder, name)
+
+
+def _orbax():
+  """Returns a writer that asks no other process: one of them writes."""
+  here = jax.process_index()
+  return ocp.Checkpointer(
+      ocp.StandardCheckpointHandler(),
+      multiprocessing_options=ocp.options.MultiprocessingOptions(
+          primary_host=here, active_processes={here},
+          barrier_sync_key_prefix=f'process{here}'))
 
 
 def _structure(state: Any) -> dict[str, list[Any]]:
   """Returns shape and dtype of every array of a state, by its path."""
   leaves = jax.tree_util.tree_leaves_with_path(state)
   return {
-      jax.tree_util.keystr(path, simple=True, separator='/'): [
-          list(leaf.shape),
-          str(leaf.dtype),
-      ]
-      for path, leaf in leaves
+      _name(path): [list(leaf.shape), str(leaf.dtype)] for path, leaf in leaves
   }
 
 
-class Checkpoints:
-  """The checkpoints of one run folder; Orbax writes them atomically."""
-
-  def __init__(self, workdir: str, *, max_to_keep: int = 2):
-    self._folder = os.path.join(os.path.abspath(workdir), 'checkpoints')
-    self._manager = ocp.CheckpointManager(
-        self._folder,
-        options=ocp.CheckpointManagerOptions(max_to_keep=max_to_keep),
-        item_names=('state', 'structure'),
-    )
-
-  def save(self, step: int, state: Any) -> None:
-    """Saves in the background; a step that exists already is left alone."""
-    if step in self._manager.all_steps():
-      return
-    self._manager.save(
-        step,
-        args=ocp.args.Composite(
-            state=ocp.args.StandardSave(state),
-            structure=ocp.args.JsonSave(_structure(state)),
-        ),
-    )
-
-  def restore_latest(self, state: Any) -> Any | None:
-    """Returns the newest state, or None if there is none.
-
-    Args:
-      state: a state of the run's model and set, arrays or shapes.
-
-    Raises:
-      binary.UserError: if the checkpoint is one of another model or set.
-    """
-    step = self._manager.latest_step()
-    if step is None:
-      return None
-    saved = self._manager.restore(
-        step, args=ocp.args.Composite(structure=ocp.args.JsonRestore())
-    ).structure
-    expected = _structure(state)
-    for path in sorted(saved.keys() | expected.keys()):
-      if saved.get(path) != expected.get(path):
-        raise binary.UserError(
-            f'Checkpoint {self._folder}/{step} is of another model or set: '
-            f'{path} is {_describe(saved.get(path))} there, '
-            f'{_describe(expected.get(path))} here. Use the run\'s own config, '
-            'or another workdir.'
-        )
-    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
-    return self._manager.restore(
-        step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
-    ).state
-
-  def close(self) -> None:
-    """Waits for the last save."""
-    self._manager.wait_until_finished()
-    self._manager.close()
+def _name(path):
+  return jax.tree_util.keystr(path, simple=True, separator='/')
 
 
 def _describe(entry):
   return 'absent' if entry is None else f'{entry[1]}{entry[0]}'
+
+
+def _first_line(error):
+  return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

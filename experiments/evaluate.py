@@ -1,4 +1,4 @@
-r"""Evaluates the newest checkpoint of a run on one split.
+r"""Evaluates a checkpoint of a run on one split.
 
 python -m experiments.evaluate --workdir=runs/phantom --split=test
 
@@ -6,30 +6,26 @@ Writes evaluation_SPLIT.json and cases_SPLIT.csv into the run's folder.
 """
 
 import json
-import os
 
 from absl import flags
 from absl import logging
-import ml_collections
 
 from experiments import binary
+from experiments import run_folder
 from experiments import trainer
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run.')
 _SPLIT = flags.DEFINE_enum('split', 'test', ('val', 'test'), 'Which cases.')
+_CHECKPOINT = flags.DEFINE_enum(
+    'checkpoint', 'latest', ('latest', 'best'),
+    'The newest one, or the best on the validation split.')
 
 
 def main():
   logging.set_verbosity(logging.WARNING)
-  path = os.path.join(_WORKDIR.value, 'config.json')
-  try:
-    with open(path, encoding='utf-8') as f:
-      config = ml_collections.ConfigDict(json.load(f)).lock()
-  except OSError as e:
-    raise binary.UserError(
-        f'No run at {_WORKDIR.value}: {path} cannot be read '
-        f'({e.strerror}).') from e
-  results = trainer.evaluate_run(config, _WORKDIR.value, _SPLIT.value)
+  results = trainer.evaluate_run(
+      run_folder.read_config(_WORKDIR.value), _WORKDIR.value, _SPLIT.value,
+      checkpoint=_CHECKPOINT.value)
   print(json.dumps(results, indent=2, sort_keys=True))
 
 

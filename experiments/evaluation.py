@@ -6,7 +6,6 @@ import os
 from typing import Any
 
 from hybridseg import metrics as metrics_lib
-from hybridseg import parallel
 from hybridseg import types
 import jax
 import numpy as np
@@ -20,16 +19,14 @@ def evaluate_records(
     records: Sequence[dict[str, Any]],
     *,
     batch_size: int,
-    num_devices: int,
 ) -> tuple[np.ndarray, np.ndarray]:
   """Predicts all records against their `truth`.
 
   Args:
-    eval_fn: a mapped `train_step.make_eval_step`.
+    eval_fn: a `train_step.make_eval_step` on the devices of this process.
     params: the two parameter sets.
     records: a split.
-    batch_size: images per call, over all devices.
-    num_devices: over which a batch is split.
+    batch_size: images per call, over the devices of this process.
 
   Returns:
     Predictions, uint8 [N, H, W], and counts, float32 [N, K, 3], in the order of
@@ -37,8 +34,7 @@ def evaluate_records(
   """
   outputs = []
   for batch in input_pipeline.eval_batches(records, batch_size):
-    batch = parallel.shard_batch(batch, num_devices)
-    outputs.append(parallel.unshard(jax.device_get(eval_fn(params, batch))))
+    outputs.append(jax.device_get(eval_fn(params, batch)))
   predictions, counts = (
       np.concatenate(part)[: len(records)]
       for part in zip(*outputs, strict=True)

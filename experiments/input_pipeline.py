@@ -1,6 +1,8 @@
 """Prepared records (TFDS ArrayRecord) -> Grain -> HybridBatch."""
 
+import collections
 from collections.abc import Iterator, Sequence
+from concurrent import futures
 import os
 from typing import Any, NamedTuple
 
@@ -102,6 +104,32 @@ def train_batches(
   Raises:
     binary.UserError: if a batch is larger than its split.
   """
+  return _zip(
+      dataset, strong_batch_size, weak_batch_size, seed,
+      lambda records: grain.MapDataset.source(records).map(_to_example),
+      lambda strong, weak: types.HybridBatch(
+          types.Examples(**strong), types.Examples(**weak)))
+
+
+def train_rows(
+    dataset: Dataset,
+    *,
+    strong_batch_size: int,
+    weak_batch_size: int,
+    seed: int,
+) -> Sequence[dict[str, np.ndarray]]:
+  """Returns which records `train_batches` takes, by the same arguments.
+
+  Item `step` is {'strong': rows of train_strong, 'weak': rows of train_weak}.
+  """
+  return _zip(
+      dataset, strong_batch_size, weak_batch_size, seed,
+      lambda records: grain.MapDataset.range(len(records)),
+      lambda strong, weak: {'strong': strong, 'weak': weak})
+
+
+def _zip(dataset, strong_batch_size, weak_batch_size, seed, source_fn, join):
+  """Returns two endless shuffled and batched Grain sequences read in step."""
   parts = []
   sizes = {'train_strong': strong_batch_size, 'train_weak': weak_batch_size}
   for i, (split, batch_size) in enumerate(sizes.items()):
@@ -113,26 +141,49 @@ def train_batches(
           f'{len(records)} {role} training instances: use 1 to {len(records)}.'
       )
     parts.append(
-        grain.MapDataset.source(records)
-        .map(_to_example)
+        source_fn(records)
         .shuffle(seed=2 * seed + i)
         .batch(batch_size, drop_remainder=True)
         .repeat()
     )
-  return _Zipped(*parts)
+  return _Zipped(join, *parts)
 
 
 class _Zipped:
-  """Two endless Grain sequences read in step."""
+  """Two endless sequences read in step."""
 
-  def __init__(self, strong, weak):
-    self._strong, self._weak = strong, weak
+  def __init__(self, join, strong, weak):
+    self._join, self._strong, self._weak = join, strong, weak
 
-  def __getitem__(self, step: int) -> types.HybridBatch:
-    return types.HybridBatch(
-        strong=types.Examples(**self._strong[step]),
-        weak=types.Examples(**self._weak[step]),
-    )
+  def __getitem__(self, step: int) -> Any:
+    return self._join(self._strong[step], self._weak[step])
+
+
+def read_from(
+    batches: Sequence[Any], first: int, last: int, num_workers: int
+) -> Iterator[Any]:
+  """Yields items `first` to `last` - 1 in order.
+
+  Args:
+    batches: from `train_batches`; what an item holds depends on its number
+      alone, and so on no worker.
+    first: first item.
+    last: one past the last item.
+    num_workers: threads that read ahead; 0 reads each item when asked for it.
+  """
+  if not num_workers:
+    yield from (batches[i] for i in range(first, last))
+    return
+  with futures.ThreadPoolExecutor(num_workers) as pool:
+    ahead = collections.deque()
+    try:
+      for i in range(first, last):
+        while len(ahead) < 2 * num_workers and i + len(ahead) < last:
+          ahead.append(pool.submit(batches.__getitem__, i + len(ahead)))
+        yield ahead.popleft().result()
+    finally:  # Also where the reader stops early.
+      for item in ahead:
+        item.cancel()
 
 
 def _to_example(record: dict[str, Any]) -> dict[str, Any]:

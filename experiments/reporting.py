@@ -26,7 +26,8 @@ def plot_curves(lines: Sequence[dict[str, float]], path: str) -> None:
   fig = figure.Figure(figsize=(13, 3.6), layout='constrained')
   for ax, (title, names) in zip(fig.subplots(1, 3), panels, strict=True):
     for name in names:
-      points = [(line['step'], line[name]) for line in lines if name in line]
+      points = [(line['step'], line[name]) for line in lines
+                if line.get(name) is not None]
       if points:
         label = name.removeprefix('indicator_').replace('_', ' ')
         ax.plot(*np.transpose(points), label=label, marker='.', markersize=3)

@@ -1,18 +1,20 @@
-"""What a run leaves behind: config, versions, log, progress."""
+"""The folder of a run: who writes it, what it runs, and on what machine."""
 
+import fcntl
+import hashlib
 import importlib.metadata
 import json
 import os
 import platform
 import subprocess
 import sys
-import time
 from typing import Any
 
 import jax
 import ml_collections
 
 from experiments import binary
+from experiments import launcher
 
 _PACKAGES = (
     'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain',
@@ -28,13 +30,55 @@ def write_json(path: str, value: Any) -> None:
   os.replace(path + '.tmp', path)
 
 
-def open_run(
-    workdir: str, config: ml_collections.ConfigDict, fingerprint: str
-) -> None:
-  """Writes config.json and run.json, or checks those of an earlier session.
+def run_id(config: ml_collections.ConfigDict, fingerprint: str) -> str:
+  """Returns a hash of all that decides a run: its config and its set."""
+  # Where the records lie does not matter, what they hold does.
+  wanted = json.loads(config.to_json())
+  wanted['input'].pop('data_dir')
+  text = json.dumps([wanted, fingerprint], sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()
+
+
+def lock(workdir: str) -> int:
+  """Makes this process the folder's only writer until it ends, however it does.
 
   Args:
     workdir: folder of the run; made if absent.
+
+  Returns:
+    The descriptor of the open lock file; `os.close` gives the folder free.
+
+  Raises:
+    binary.UserError: if another process holds it, or it cannot be written.
+  """
+  try:
+    os.makedirs(workdir, exist_ok=True)
+    descriptor = os.open(
+        os.path.join(workdir, 'lock'), os.O_RDWR | os.O_CREAT, 0o644)
+  except OSError as e:
+    raise binary.UserError(f'Cannot write to workdir: {e}.') from e
+  try:
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError as e:
+    holder = os.read(descriptor, 200).decode(errors='replace').strip()
+    os.close(descriptor)
+    raise binary.UserError(
+        f'{workdir} is in use by {holder or "another process"}: wait for it, '
+        'stop it, or use another --workdir.') from e
+  os.ftruncate(descriptor, 0)
+  os.write(descriptor, f'process {os.getpid()} on {platform.node()}'.encode())
+  return descriptor
+
+
+def open_run(
+    workdir: str, config: ml_collections.ConfigDict, fingerprint: str
+) -> None:
+  """Writes config.json and adds this session to run.json.
+
+  Also writes dirty.diff, where the code differs from its commit.
+
+  Args:
+    workdir: folder of the run, locked.
     config: of the run.
     fingerprint: of the set.
 
@@ -46,19 +90,86 @@ def open_run(
   # JSON turns tuples into lists: compare like with like.
   wanted = json.loads(config.to_json())
   try:
-    os.makedirs(workdir, exist_ok=True)
+    sessions = []
     if os.path.exists(path):
-      with open(path, encoding='utf-8') as f:
-        _check_same(json.load(f), wanted, workdir)
+      _check_same(read_json(path), wanted, workdir)
+      sessions = read_sessions(workdir)
+    if sessions and sessions[0]['dataset_fingerprint'] != fingerprint:
+      raise binary.UserError(
+          f'{workdir} holds a run on another set: the records under '
+          f'{config.input.data_dir} have changed since. Use another --workdir, '
+          'or prepare the set as it was.')
+    diff = _git('diff', 'HEAD') or ''
+    session = _environment(fingerprint, diff)
+    if diff:
+      name = f'dirty-{session["dirty_sha256"][:12]}.diff'
+      with open(os.path.join(workdir, name), 'w', encoding='utf-8') as f:
+        f.write(diff + '\n')
     write_json(path, wanted)
-    write_json(os.path.join(workdir, 'run.json'), _environment(fingerprint))
+    write_json(
+        os.path.join(workdir, 'run.json'), {'sessions': sessions + [session]})
   except OSError as e:
     raise binary.UserError(f'Cannot write to workdir: {e}.') from e
 
 
+def read_json(path: str) -> Any:
+  """Reads JSON.
+
+  Raises:
+    binary.UserError: if it is not JSON.
+    OSError: if it cannot be read.
+  """
+  with open(path, encoding='utf-8') as f:
+    try:
+      return json.load(f)
+    except ValueError as e:
+      raise binary.UserError(
+          f'{path} is damaged ({e}): restore it, or use another --workdir.'
+      ) from e
+
+
+def read_config(workdir: str) -> ml_collections.ConfigDict:
+  """Returns the locked config of a run.
+
+  Raises:
+    binary.UserError: if there is none.
+  """
+  path = os.path.join(workdir, 'config.json')
+  try:
+    return ml_collections.ConfigDict(read_json(path)).lock()
+  except OSError as e:
+    raise binary.UserError(
+        f'No run at {workdir}: {path} cannot be read ({e.strerror}).') from e
+
+
+def read_sessions(workdir: str) -> list[dict[str, Any]]:
+  """Returns what run.json says of each session of a run; [] without one."""
+  try:
+    return read_json(os.path.join(workdir, 'run.json'))['sessions']
+  except FileNotFoundError:
+    return []
+
+
+def differences(
+    there: dict[str, Any], here: dict[str, Any]
+) -> list[str]:
+  """Says in which of the things that decide a result two sessions differ."""
+  names = ('commit', 'dirty_sha256', 'dataset_fingerprint', 'device_kind',
+           'num_devices', 'processor', 'cpu_isa', 'nproc', 'xla_flags',
+           'python', 'versions')
+  there, here = (
+      _flatten({n: s.get(n) for n in names}) for s in (there, here))
+  return [
+      f'{name}: {there.get(name)!r} there, {here.get(name)!r} here'
+      for name in sorted(there.keys() | here.keys())
+      if there.get(name) != here.get(name)
+  ]
+
+
 def _check_same(saved, wanted, workdir):
   saved, wanted = _flatten(saved), _flatten(wanted)
-  for name in sorted(saved.keys() | wanted.keys()):
+  # The same set may have moved; its fingerprint is compared.
+  for name in sorted((saved.keys() | wanted.keys()) - {'input.data_dir'}):
     if saved.get(name) != wanted.get(name):
       raise binary.UserError(
           f'{workdir} holds a run with another config: {name} is '
@@ -76,20 +187,35 @@ def _flatten(tree, prefix=''):
   return flat
 
 
-def _environment(fingerprint):
+def _environment(fingerprint, diff):
+  devices = jax.devices()
   return {
       'argv': sys.argv,
       'commit': _git('rev-parse', 'HEAD'),
-      'dirty': bool(_git('status', '--porcelain', '--untracked-files=no')),
+      'dirty_sha256': hashlib.sha256(diff.encode()).hexdigest() if diff else '',
       'dataset_fingerprint': fingerprint,
-      'devices': [str(d) for d in jax.devices()],
-      'device_kind': jax.devices()[0].device_kind,
-      'processor': platform.processor() or platform.machine(),
+      'num_devices': len(devices),
+      'num_processes': jax.process_count(),
+      'device_kind': devices[0].device_kind,
+      'processor': _processor(),
+      'cpu_isa': launcher.cpu_isa(),
       'num_cpus': os.cpu_count(),
       'nproc': os.environ.get('NPROC'),
+      'xla_flags': os.environ.get('XLA_FLAGS', ''),
+      'host': platform.node(),
       'python': platform.python_version(),
       'versions': {name: _version(name) for name in _PACKAGES},
   }
+
+
+def _processor():
+  """Returns the processor's own name where the system tells it."""
+  try:
+    with open('/proc/cpuinfo', encoding='utf-8') as f:
+      names = [x.split(':')[1].strip() for x in f if x.startswith('model name')]
+  except OSError:
+    names = []
+  return names[0] if names else platform.processor() or platform.machine()
 
 
 def _version(package):
@@ -108,63 +234,3 @@ def _git(*args):
   except (OSError, subprocess.CalledProcessError):
     return None
   return out.stdout.strip()
-
-
-class Log:
-  """log.jsonl: one line per report, without times, so that runs compare."""
-
-  def __init__(self, workdir: str, first_step: int):
-    """Keeps the lines up to `first_step`; later ones will be written anew."""
-    self._path = os.path.join(workdir, 'log.jsonl')
-    self.lines = []
-    if os.path.exists(self._path):
-      with open(self._path, encoding='utf-8') as f:
-        lines = [json.loads(line) for line in f]
-      self.lines = [line for line in lines if line['step'] <= first_step]
-    self.flush()
-
-  def write(self, step: int, values: dict[str, float]) -> None:
-    """Appends a line; the last one, reported again, still stands once."""
-    line = {'step': step, **values}
-    if line not in self.lines[-1:]:  # A finished run reports its end anew.
-      self.lines.append(line)
-
-  def flush(self) -> None:
-    """Replaces the file as a whole: before a checkpoint, never after it."""
-    with open(self._path + '.tmp', 'w', encoding='utf-8') as f:
-      f.writelines(json.dumps(line) + '\n' for line in self.lines)
-    os.replace(self._path + '.tmp', self._path)
-
-
-class Progress:
-  """One line on the terminal per report: step, losses, speed, time left."""
-
-  _SHOWN = {
-      'strong_loss': 'strong',
-      'weak_loss': 'weak',
-      'co_reg_loss': 'co-reg',
-      'mean_indicator': 'indicator',
-  }
-
-  def __init__(self, first_step: int, last_step: int, *, images_per_step: int):
-    self._last_step = last_step
-    self._images_per_step = images_per_step
-    self._seen = (first_step, time.time())
-
-  def print(self, step: int, means: dict[str, float]) -> None:
-    steps, now = step - self._seen[0], time.time()
-    step_time_s = (now - self._seen[1]) / steps
-    self._seen = (step, now)
-    left_s = round(step_time_s * (self._last_step - step))
-    parts = [
-        f'{label} {means[name]:.3f}'
-        for name, label in self._SHOWN.items()
-        if name in means
-    ]
-    parts.append(f'{self._images_per_step / step_time_s:.0f} images/s')
-    parts.append(f'{left_s // 60}m{left_s % 60:02d}s left')
-    self.note(step, '  '.join(parts))
-
-  def note(self, step: int, text: str) -> None:
-    width = len(str(self._last_step))
-    print(f'step {step:{width}d}/{self._last_step}  {text}', flush=True)

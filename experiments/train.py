@@ -4,33 +4,73 @@ python -m experiments.train \
     --config=experiments/configs/phantom.py --workdir=runs/phantom \
     --config.seed=1
 
-The same command again resumes a run that was stopped.
+The same command again resumes a run that was stopped or killed.
+
+python -m experiments.train --reproduce=runs/phantom --workdir=runs/again
+
+runs it once more and says whether it ends with the same bits (exit code 1 if
+not). Several hosts: start the same command on each, with --distributed where
+SLURM, Kubernetes or Cloud TPU tell who is who, or else with --coordinator,
+--num_processes and --process_id.
 """
+
+# isort: off
+import sys
+from experiments import launcher
+if __name__ == '__main__':
+  launcher.prepare(sys.argv)  # Before anything imports JAX.
+# isort: on
 
 from absl import flags
 from absl import logging
+from hybridseg import parallel
 from ml_collections import config_flags
 
 from experiments import binary
 from experiments import comparison
+from experiments import reproduce
+from experiments import summary
 from experiments import trainer
 
 _CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'Experiment configuration.', lock_config=True)
 _WORKDIR = flags.DEFINE_string(
     'workdir', None, 'Folder for checkpoints, metrics and the config used.')
+_REPRODUCE = flags.DEFINE_string(
+    'reproduce', None, 'Folder of a finished run to repeat in --workdir, '
+    'instead of --config.')
+_DISTRIBUTED = flags.DEFINE_bool(
+    'distributed', False, 'Several processes that find each other.')
+_COORDINATOR = flags.DEFINE_string(
+    'coordinator', None, 'HOST:PORT of process 0, for several processes.')
+_NUM_PROCESSES = flags.DEFINE_integer(
+    'num_processes', None, 'Number of processes.', lower_bound=1)
+_PROCESS_ID = flags.DEFINE_integer(
+    'process_id', None, 'Which of them this is, from 0.', lower_bound=0)
 
 
 def main():
   logging.set_verbosity(logging.WARNING)
+  logging.use_absl_handler()
+  if _DISTRIBUTED.value or _COORDINATOR.value:
+    parallel.initialize(
+        coordinator_address=_COORDINATOR.value,
+        num_processes=_NUM_PROCESSES.value,
+        process_id=_PROCESS_ID.value)
   config, workdir = _CONFIG.value, _WORKDIR.value
-  if config.compare.methods:
+  if (config is None) == (_REPRODUCE.value is None):
+    raise binary.UserError('Give either --config or --reproduce. See --help.')
+  if _REPRODUCE.value:
+    if not reproduce.reproduce(_REPRODUCE.value, workdir):
+      sys.exit(1)
+  elif config.compare.methods:
     comparison.compare(config, workdir)
   else:
     results = trainer.train_and_evaluate(config, workdir)
-    trainer.print_summary(results, workdir)
+    if parallel.is_primary():
+      summary.print_summary(results, workdir)
 
 
 if __name__ == '__main__':
-  flags.mark_flags_as_required(['config', 'workdir'])
+  flags.mark_flags_as_required(['workdir'])
   binary.run(main)

@@ -3,311 +3,300 @@
 from collections.abc import Callable
 import functools
 import os
-import time
-from typing import Any, NamedTuple
+from typing import Any
 
 from absl import logging
-from hybridseg import augmentation
 from hybridseg import indicators as indicators_lib
-from hybridseg import losses
-from hybridseg import models
 from hybridseg import parallel
-from hybridseg import train_step as train_step_lib
 import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
-import optax
 
 from experiments import binary
 from experiments import checkpoints as checkpoints_lib
 from experiments import evaluation
 from experiments import input_pipeline
+from experiments import parts as parts_lib
 from experiments import reporting
 from experiments import run_folder
-
-_LOSSES = {
-    'balanced_cross_entropy': losses.balanced_cross_entropy_loss,
-    'cross_entropy': losses.cross_entropy_loss,
-    'cross_entropy_dice': losses.cross_entropy_dice_loss,
-    'soft_dice': losses.soft_dice_loss,
-}
-
-
-class Parts(NamedTuple):
-  """What a config and a set are turned into, once.
-
-  Attributes:
-    step_fn: the mapped training step.
-    eval_fn: the mapped evaluation step.
-    init_fn: maps nothing to the state before the first update.
-    num_devices: over which batches are split.
-  """
-
-  step_fn: Callable[..., Any]
-  eval_fn: Callable[..., Any]
-  init_fn: Callable[[], train_step_lib.TrainState]
-  num_devices: int
-
-
-def build(
-    config: ml_collections.ConfigDict, dataset: input_pipeline.Dataset
-) -> Parts:
-  """Builds every part of a run; the one place that reads the config.
-
-  Raises:
-    binary.UserError: if a field does not fit the library, the set or the
-      devices.
-  """
-  num_devices = jax.local_device_count()
-  num_classes = len(dataset.classes)
-  _check_steps(config)
-  _check_batches(config, num_devices)
-  try:
-    model = models.build(
-        config.model.name,
-        num_classes=num_classes,
-        options=config.model.options.to_dict(),
-    )
-    apply_fn = lambda params, images, **options: model.apply(
-        {'params': params}, images, **options
-    )
-    images = jnp.zeros((1, *dataset.image_shape))
-    jax.eval_shape(model.init, jax.random.key(0), images)
-    optimizer = _build_optimizer(config)
-    step_fn = train_step_lib.make_train_step(
-        apply_fn,
-        optimizer,
-        num_classes=num_classes,
-        features_fn=functools.partial(apply_fn, return_features=True),
-        augment_fn=functools.partial(
-            augmentation.augment,
-            options=augmentation.AugmentationOptions(**config.augmentation),
-        ),
-        supervision=_build_supervision(config.supervision),
-        weighting=train_step_lib.Weighting(
-            **_without(config.weighting, 'initial_indicator')
-        ),
-        co_reg=train_step_lib.CoRegularization(**config.co_regularization),
-        axis_name=parallel.AXIS_NAME,
-    )
-  except (TypeError, ValueError) as e:
-    raise binary.UserError(f'Config does not fit: {e}') from e
-  eval_fn = train_step_lib.make_eval_step(
-      apply_fn, num_classes=num_classes, image_fn=augmentation.to_float
-  )
-
-  def init_fn():
-    return train_step_lib.init_state(
-        lambda key: model.init(key, images)['params'],
-        optimizer,
-        jax.random.key(config.seed),
-        num_weak=len(dataset.splits['train_weak']),
-        indicator_value=config.weighting.initial_indicator,
-    )
-
-  return Parts(
-      step_fn=parallel.pmap_step(step_fn),
-      eval_fn=parallel.pmap_eval(eval_fn),
-      init_fn=lambda: parallel.replicate(jax.jit(init_fn)()),
-      num_devices=num_devices,
-  )
-
-
-def _without(config, *names):
-  return {k: v for k, v in config.items() if k not in names}
-
-
-def _check_steps(config):
-  for name in ('train_steps', 'log_every_steps', 'eval_every_steps',
-               'checkpoint_every_steps'):
-    if config[name] <= 0:
-      raise binary.UserError(f'{name} is {config[name]}: use 1 or more.')
-  if config.checkpoint_every_steps % config.log_every_steps:
-    # A resumed run must average the same steps into each line of its log.
-    raise binary.UserError(
-        f'checkpoint_every_steps is {config.checkpoint_every_steps}: use a '
-        f'multiple of log_every_steps, {config.log_every_steps}.'
-    )
-
-
-def _check_batches(config, num_devices):
-  for name in ('strong_batch_size', 'weak_batch_size', 'eval_batch_size'):
-    # CutMix pairs neighbours within a device.
-    multiple = num_devices * (2 if name == 'weak_batch_size' else 1)
-    if config.input[name] <= 0 or config.input[name] % multiple:
-      raise binary.UserError(
-          f'input.{name} is {config.input[name]}: with {num_devices} device(s) '
-          f'use a positive multiple of {multiple}.'
-      )
-
-
-def _build_optimizer(config):
-  learning_rate = config.optimizer.learning_rate
-  if not learning_rate > 0:
-    raise ValueError(
-        f'optimizer.learning_rate is {learning_rate}: use a positive number.'
-    )
-  schedule = optax.warmup_cosine_decay_schedule(
-      0.0, learning_rate, config.optimizer.warmup_steps, config.train_steps
-  )
-  return optax.chain(
-      optax.clip_by_global_norm(config.optimizer.clip_norm),
-      optax.adamw(schedule, weight_decay=config.optimizer.weight_decay),
-  )
-
-
-def _build_supervision(config):
-  def loss(name):
-    if name not in _LOSSES:
-      raise ValueError(f'Unknown loss {name!r}; known: {sorted(_LOSSES)}.')
-    return _LOSSES[name]
-
-  alignment_loss = loss(config.alignment_loss)
-  if config.alignment_without_class_prior:
-    alignment_loss = losses.prior_free(alignment_loss)
-  return train_step_lib.Supervision(
-      strong_loss_fn=loss(config.strong_loss),
-      weak_loss_fn=loss(config.weak_loss),
-      alignment_loss_fn=alignment_loss,
-      weak_scale=config.weak_scale,
-  )
+from experiments import run_log
+from experiments import stopping
 
 
 def train_and_evaluate(
-    config: ml_collections.ConfigDict, workdir: str
+    config: ml_collections.ConfigDict,
+    workdir: str,
+    *,
+    should_stop: Callable[[int], bool] | None = None,
 ) -> dict[str, Any]:
   """Trains to `config.train_steps`, from the newest checkpoint if there is one.
 
   Leaves in `workdir`: config.json, run.json (versions, commit, devices),
-  log.jsonl, metrics.json, cases_test.csv, indicators.csv, checkpoints/,
-  curves.png, panel.png, indicators.png.
+  log.jsonl, timing.jsonl, metrics.json, cases_test.csv, indicators.csv,
+  indicator_history.npz, checkpoints/, curves.png, panel.png, indicators.png.
 
   Args:
     config: locked config, see `experiments/configs/common.py`.
     workdir: folder of the run.
+    should_stop: maps the number of updates done to whether to save and stop
+      there; None asks SIGTERM and Ctrl-C.
 
   Returns:
     The content of metrics.json.
 
   Raises:
-    binary.UserError: if the config, the data or the checkpoint do not fit.
+    binary.UserError: if the config, the data or the checkpoint do not fit, if
+      the folder is in use or cannot be written, or if too many updates in a row
+      were not finite.
+    binary.Stopped: if it was asked to stop, with everything saved.
   """
-  start_time = time.time()
   dataset = input_pipeline.load_dataset(config.input.data_dir)
-  batches = input_pipeline.train_batches(
-      dataset,
-      strong_batch_size=config.input.strong_batch_size,
-      weak_batch_size=config.input.weak_batch_size,
-      seed=config.seed,
+  batches, rows = (
+      build(
+          dataset,
+          strong_batch_size=config.input.strong_batch_size,
+          weak_batch_size=config.input.weak_batch_size,
+          seed=config.seed,
+      )
+      for build in (input_pipeline.train_batches, input_pipeline.train_rows)
   )
-  parts = build(config, dataset)
-  evaluate = functools.partial(
-      evaluation.evaluate_records,
-      parts.eval_fn,
-      batch_size=config.input.eval_batch_size,
-      num_devices=parts.num_devices,
-  )
-
-  # Resume: (1) refuse a folder of another config; (2) build the state of a
-  # fresh run; (3) replace it by the newest checkpoint; (4) drop the log lines
-  # that are newer; (5) go on at its step, which alone fixes data and keys.
-  run_folder.open_run(workdir, config, dataset.fingerprint)
-  state = parts.init_fn()
-  checkpoints = checkpoints_lib.Checkpoints(workdir)
-  restored = checkpoints.restore_latest(state)
-  if restored is not None:
-    state = restored
-    logging.info('Resumed at step %d from %s.', state.step, workdir)
-  first_step = int(state.step)
-  log = run_folder.Log(workdir, first_step)
-
-  key = jax.random.key(config.seed)
-  progress = run_folder.Progress(
-      first_step,
-      config.train_steps,
-      images_per_step=config.input.strong_batch_size
-      + config.input.weak_batch_size,
-  )
-  pending = []
-  for step in range(first_step, config.train_steps):
-    batch = parallel.shard_batch(batches[step], parts.num_devices)
-    state, metrics = parts.step_fn(state, batch, key)
-    pending.append(metrics)
-    done = step + 1
-    last = done == config.train_steps
-    if done % config.log_every_steps == 0 or last:
-      means = _host_means(pending)
-      pending = []
-      log.write(done, means)
-      progress.print(done, means)
-    if done % config.eval_every_steps == 0 and not last:
-      _, counts = evaluate(state.params, dataset.splits['val'])
-      dice = evaluation.summarize(counts, dataset.classes)['dice']
-      log.write(done, {'val_dice': dice, **_health(state)})
-      progress.note(done, f'val Dice {dice:.3f}')
-    if done % config.checkpoint_every_steps == 0 or last:
-      log.flush()
-      checkpoints.save(done, state)
-
-  results = _report(state, evaluate, dataset, log, workdir)
-  checkpoints.close()
-  run_folder.write_json(
-      os.path.join(workdir, 'timing.json'),
-      {'last_session_s': time.time() - start_time, 'first_step': first_step},
-  )
-  return results
+  parts = parts_lib.build(config, dataset)
+  with stopping.StopRequest() as request:
+    run = _Run(config, workdir, dataset, batches, rows, parts)
+    try:
+      run.train(should_stop or request, request)
+      return run.finish()
+    finally:
+      run.close()
 
 
-def _host_means(pending):
-  pending = jax.device_get(pending)
-  return {
-      name: float(np.mean([m[name] for m in pending])) for name in pending[0]
-  }
+class _Run:
+  """One session of a run, which may have had others before."""
+
+  def __init__(self, config, workdir, dataset, batches, rows, parts):
+    # Resume: (1) take the folder for this process alone; (2) refuse a folder of
+    # another config or set; (3) build the state of a fresh run; (4) replace it
+    # by the newest intact checkpoint; (5) go on from there: step and seed alone
+    # fix data and keys, and the log goes on from what the checkpoint holds.
+    self._config = config
+    self._workdir = workdir
+    self._dataset = dataset
+    self._batches, self._rows = batches, rows
+    self._parts = parts
+    self._evaluate = functools.partial(
+        evaluation.evaluate_records,
+        parts.eval_fn,
+        batch_size=config.input.eval_batch_size,
+    )
+    self._is_primary = parallel.is_primary()
+    self._lock = run_folder.lock(workdir) if self._is_primary else None
+    try:
+      self._open()
+    except BaseException:
+      self.close()
+      raise
+
+  def _open(self):
+    config, workdir = self._config, self._workdir
+    fingerprint = self._dataset.fingerprint
+    if self._is_primary:
+      run_folder.open_run(workdir, config, fingerprint)
+    self._checkpoints = checkpoints_lib.Checkpoints(
+        workdir, run_id=run_folder.run_id(config, fingerprint))
+    if self._is_primary:
+      self._checkpoints.clean()
+    state = self._parts.init_fn()
+    self._log = run_log.Log(workdir)
+    restored = self._checkpoints.restore(state, set_aside=self._is_primary)
+    self._step = 0
+    if restored is not None:
+      state = restored.state
+      self._log.restore(restored.session, restored.history)
+      self._step = restored.step
+      logging.info('Resumed at step %d from %s.', self._step, workdir)
+    self._state = self._parts.mapping.replicate(state)
+    self._progress = run_log.Progress(
+        workdir,
+        self._step,
+        config.train_steps,
+        images_per_step=config.input.strong_batch_size
+        + config.input.weak_batch_size * bool(self._uses_weak()),
+    )
+    self._pending = []  # (step, metrics on the devices).
+
+  def _uses_weak(self):
+    return (
+        self._config.supervision.weak_scale or
+        self._config.co_regularization.scale)
+
+  def train(self, should_stop, request):
+    """Trains to the last step, or raises `binary.Stopped`."""
+    config = self._config
+    key = jax.random.key(config.seed)
+    if self._step < config.train_steps:
+      # Compiles now, not in the middle of the run.
+      self._evaluate(self._state.params, [self._dataset.splits['val'][0]])
+    batches = input_pipeline.read_from(
+        self._batches, self._step, config.train_steps, config.input.num_workers)
+    while True:
+      step = self._step
+      is_last = step == config.train_steps
+      # A resumed run does here what is left to do of the step it stopped at.
+      self._report_if(is_last or step % config.log_every_steps == 0)
+      is_best = self._evaluate_if(
+          step and (is_last or step % config.eval_every_steps == 0))
+      stop = not is_last and should_stop(step)
+      if is_last or is_best or stop or (
+          step and step % config.checkpoint_every_steps == 0):
+        self._save()
+      if is_last:
+        break
+      if stop:
+        self._checkpoints.wait()
+        raise binary.Stopped(
+            f'Stopped at step {step} of {config.train_steps}, saved in '
+            f'{self._workdir}: the same command resumes.')
+      batch = self._parts.mapping.place_batch(next(batches))
+      self._state, metrics = self._parts.step_fn(self._state, batch, key)
+      request.nothing_to_save = False  # Not before: the first call compiles.
+      self._step += 1
+      self._pending.append((self._step, metrics))
+    self._checkpoints.wait()
+    request.nothing_to_save = True
+
+  def _collect(self):
+    """Moves the metrics of the latest steps from the devices to the log."""
+    pending, self._pending = self._pending, []
+    for step, metrics in parallel.to_host(pending):
+      nonfinite = metrics.pop('nonfinite')
+      causes = None
+      if metrics['skipped']:
+        causes = self._causes(step, nonfinite)
+      self._log.collect(
+          int(step), {n: float(v) for n, v in metrics.items()}, causes)
+      if self._log.skipped_in_a_row >= self._config.max_skipped_in_a_row:
+        self._give_up(int(step), causes)
+
+  def _causes(self, step, nonfinite):
+    """Names the terms and the images that were not finite at a step."""
+    terms = nonfinite['terms']
+    causes = {'terms': sorted(name for name in terms if terms[name])}
+    for role, rows in self._rows[step - 1].items():
+      records = self._dataset.splits[f'train_{role}']
+      causes[role] = input_pipeline.column(
+          [records[i] for i in rows[nonfinite[role]]], 'id').tolist()
+    return causes
+
+  def _give_up(self, step, causes):
+    """Saves, then says why the run cannot go on."""
+    self._pending = []
+    self._save()
+    self._checkpoints.wait()
+    instances = (causes['strong'] + causes['weak'])[:3]
+    raise binary.UserError(
+        f'{self._log.skipped_in_a_row} updates in a row up to step {step} were '
+        f'not finite ({", ".join(causes["terms"])}; images: '
+        f'{", ".join(instances) or "none by itself"}): look at these images, '
+        'lower optimizer.learning_rate, or raise max_skipped_in_a_row. Nothing '
+        'of them entered the state, which is saved.')
+
+  def _report_if(self, due):
+    if not due:
+      return
+    self._collect()
+    if self._log.has_pending:
+      means = self._log.report(self._step)
+      if self._is_primary:
+        self._progress.print(self._step, means)
+
+  def _evaluate_if(self, due):
+    """Returns whether this step was evaluated and is the best so far."""
+    if not due or self._log.evaluated(self._step):
+      return False
+    self._collect()
+    _, counts = self._evaluate(self._state.params, self._dataset.splits['val'])
+    dice = evaluation.summarize(counts, self._dataset.classes)['dice']
+    indicators = parallel.to_host(self._state.indicators)
+    is_best = self._log.write_evaluation(
+        self._step, dice, _health(indicators), indicators.weights)
+    if self._is_primary:
+      self._progress.note(self._step, f'val Dice {dice:.3f}')
+    return is_best
+
+  def _save(self):
+    self._collect()
+    if not self._is_primary:
+      return
+    self._log.flush()
+    self._checkpoints.save(
+        self._step,
+        parallel.to_host(self._state),
+        self._log.session(),
+        self._log.history(),
+        best_step=self._log.best['step'] if self._log.best else None,
+    )
+
+  def finish(self):
+    """Evaluates the final state; writes every table and picture of the run."""
+    if self._is_primary:
+      self._log.flush()
+    return _report(
+        parallel.to_host(self._state), self._evaluate, self._dataset, self._log,
+        self._workdir if self._is_primary else None)
+
+  def close(self):
+    """Gives the folder free."""
+    if self._lock is not None:
+      os.close(self._lock)
+      self._lock = None
 
 
 _indicator_health = jax.jit(indicators_lib.indicator_health)
 
 
-def _health(state):
-  health = jax.device_get(_indicator_health(state.indicators))
+def _health(indicators):
+  health = jax.device_get(_indicator_health(indicators))
   return {f'indicator_{name}': float(value) for name, value in health.items()}
 
 
 def _report(state, evaluate, dataset, log, workdir):
-  """Evaluates the final state and writes every table and picture of a run."""
-  results = {'step': int(state.step), 'dataset': dataset.name}
-  predictions = {}
+  """Evaluates both splits; writes tables and pictures if there is a workdir."""
+  results = {
+      'step': int(state.step),
+      'dataset': dataset.name,
+      'best': log.best,
+      'num_skipped': int(state.num_skipped),
+      'state_sha256': checkpoints_lib.state_sha256(state),
+  }
+  predictions, counts = {}, {}
   for split in ('val', 'test'):
-    predictions[split], counts = evaluate(state.params, dataset.splits[split])
-    results[split] = evaluation.summarize(counts, dataset.classes)
-    evaluation.write_cases(
-        os.path.join(workdir, f'cases_{split}.csv'),
-        dataset.splits[split],
-        counts,
-        dataset.classes,
-    )
+    predictions[split], counts[split] = evaluate(
+        state.params, dataset.splits[split])
+    results[split] = evaluation.summarize(counts[split], dataset.classes)
   weak_records = dataset.splits['train_weak']
   weights = np.asarray(state.indicators.weights)
   num_updates = np.asarray(state.indicators.num_updates)
   results['indicators'] = evaluation.summarize_indicators(
       weights, num_updates, weak_records
   )
-  evaluation.write_indicators(
-      os.path.join(workdir, 'indicators.csv'),
-      weights, num_updates, weak_records)
-  log.write(results['step'], {'val_dice': results['val']['dice'],
-                              **_health(state)})
-  log.flush()
+  if workdir is None:
+    return results
 
+  path = functools.partial(os.path.join, workdir)
+  for split in ('val', 'test'):
+    evaluation.write_cases(
+        path(f'cases_{split}.csv'), dataset.splits[split], counts[split],
+        dataset.classes)
+  evaluation.write_indicators(
+      path('indicators.csv'), weights, num_updates, weak_records)
   # The panel's weak instances show what the indicators think of them.
   shown = reporting.choose_weak(weights, weak_records)
   weak_predictions, _ = evaluate(
       state.params, [weak_records[i] for i in shown]
   )
-  reporting.plot_curves(log.lines, os.path.join(workdir, 'curves.png'))
+  reporting.plot_curves(log.lines, path('curves.png'))
   reporting.plot_panel(
-      os.path.join(workdir, 'panel.png'),
+      path('panel.png'),
       dataset=dataset,
       weak_indices=shown,
       weak_predictions=weak_predictions,
@@ -315,47 +304,52 @@ def _report(state, evaluate, dataset, log, workdir):
       test_predictions=predictions['test'],
   )
   reporting.plot_indicators(
-      os.path.join(workdir, 'indicators.png'),
-      weights=weights,
-      records=weak_records,
-  )
-  run_folder.write_json(os.path.join(workdir, 'metrics.json'), results)
+      path('indicators.png'), weights=weights, records=weak_records)
+  run_folder.write_json(path('metrics.json'), results)
   return results
 
 
 def evaluate_run(
-    config: ml_collections.ConfigDict, workdir: str, split: str
+    config: ml_collections.ConfigDict,
+    workdir: str,
+    split: str,
+    *,
+    checkpoint: str = 'latest',
 ) -> dict[str, Any]:
-  """Evaluates the newest checkpoint of a run and writes the split's tables.
+  """Evaluates a checkpoint of a run and writes the split's tables.
 
   Args:
     config: the run's own config.
     workdir: folder of the run.
     split: 'val' or 'test'.
+    checkpoint: 'latest', or 'best' on the validation split.
 
   Returns:
     `evaluation.summarize` of the split, with the step of the checkpoint.
 
   Raises:
-    binary.UserError: if there is no checkpoint, or one of another model.
+    binary.UserError: if there is no intact checkpoint, or one of another model.
   """
   dataset = input_pipeline.load_dataset(config.input.data_dir)
-  parts = build(config, dataset)
-  checkpoints = checkpoints_lib.Checkpoints(workdir)
-  state = checkpoints.restore_latest(jax.eval_shape(parts.init_fn))
-  checkpoints.close()
-  if state is None:
+  parts = parts_lib.build(config, dataset)
+  store = checkpoints_lib.Checkpoints(
+      workdir, run_id=run_folder.run_id(config, dataset.fingerprint))
+  like = jax.eval_shape(parts.init_fn)
+  restored = store.restore(like)
+  if restored is None:
     raise binary.UserError(
         f'No checkpoint in {workdir}: train first (experiments.train).'
     )
+  best = restored.session['best']
+  if checkpoint == 'best' and best and best['step'] != restored.step:
+    restored = store.restore(like, step=best['step'])
   _, counts = evaluation.evaluate_records(
       parts.eval_fn,
-      state.params,
+      parts.mapping.replicate(restored.state).params,
       dataset.splits[split],
       batch_size=config.input.eval_batch_size,
-      num_devices=parts.num_devices,
   )
-  results = {'step': int(state.step)}
+  results = {'step': restored.step}
   results |= evaluation.summarize(counts, dataset.classes)
   evaluation.write_cases(
       os.path.join(workdir, f'cases_{split}.csv'),
@@ -363,28 +357,3 @@ def evaluate_run(
   run_folder.write_json(
       os.path.join(workdir, f'evaluation_{split}.json'), results)
   return results
-
-
-def print_summary(results: dict[str, Any], workdir: str) -> None:
-  """Prints what a run found, where it lies and what to do next."""
-  test, indicators = results['test'], results['indicators']
-  low, high = test['dice_interval_95']
-  print(f'\nDone: {results["dataset"]}, {results["step"]} steps.')
-  print(f'  test Dice        {test["dice"]:.3f}  (95 % interval {low:.3f} to '
-        f'{high:.3f}, {test["num_cases_counted"]} cases)')
-  for name, scores in test['per_class'].items():
-    print(f'    {name:14s} {scores["dice"]:.3f}  (IoU {scores["iou"]:.3f})')
-  if 'auroc' in indicators:
-    print(f'  bad weak labels  AUROC {indicators["auroc"]:.3f}: the indicators '
-          f'rank {indicators["num_faulty"]} planted faults below '
-          f'{indicators["num_weak"] - indicators["num_faulty"]} good labels')
-  print(f'  indicators       mean {indicators["mean"]:.3f} over '
-        f'{indicators["num_weak"]} weak instances')
-  print(f'  files            {workdir}/: metrics.json, cases_test.csv, '
-        'indicators.csv, panel.png, curves.png, indicators.png')
-  print('  your own data    write a manifest.jsonl (README, "Your own data"), '
-        'then\n'
-        '    python -m data_prep.prepare --manifest=FILE --output=data/mine\n'
-        '    python -m experiments.train '
-        '--config=experiments/configs/phantom.py '
-        '--config.input.data_dir=data/mine --workdir=runs/mine')

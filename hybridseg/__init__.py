@@ -6,6 +6,7 @@ many devices there are (`hybridseg.parallel` does, where you import it).
 
 from hybridseg import augmentation
 from hybridseg import co_regularization
+from hybridseg import guards
 from hybridseg import indicators
 from hybridseg import linearization
 from hybridseg import losses
@@ -41,6 +42,7 @@ __all__ = (
     'UNLABELLED',
     'augmentation',
     'co_regularization',
+    'guards',
     'indicators',
     'init_indicators',
     'l2rw_weights',

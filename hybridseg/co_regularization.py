@@ -1,9 +1,13 @@
 """Consistency between two parameter sets that teach each other."""
 
+from collections.abc import Callable, Sequence
+
 import jax
 import jax.numpy as jnp
 
 from hybridseg import losses
+from hybridseg import mixing
+from hybridseg import types
 
 
 def cross_pseudo_losses(
@@ -28,7 +32,7 @@ def cross_pseudo_losses(
     pixel_weights: trust in each pixel's source, float [B, ...]; None is 1.
 
   Returns:
-    Loss in nats, float [B].
+    Loss in nats, float [B]; nan where a score of the teacher is not finite.
 
   Raises:
     ValueError: if the shapes of the two logits differ.
@@ -37,10 +41,55 @@ def cross_pseudo_losses(
     raise ValueError(f'{logits.shape=} differs from {teacher_logits.shape=}.')
   pseudo = jnp.argmax(jax.lax.stop_gradient(teacher_logits), axis=-1)
   labels = jax.nn.one_hot(pseudo, logits.shape[-1], dtype=logits.dtype)
+  # The argmax takes nan for the largest and hides that it was there.
+  known = jnp.all(jnp.isfinite(teacher_logits), axis=-1, keepdims=True)
+  labels = jnp.where(known, labels, jnp.nan)
   if pixel_weights is not None:
     # Scaled targets scale the pixel's cross entropy.
     labels = labels * jax.lax.stop_gradient(pixel_weights)[..., None]
   return losses.cross_entropy_loss(logits, labels)
+
+
+def cutmix_value_and_grads(
+    apply_fn: Callable[[types.Params, jax.Array], jax.Array],
+    params: Sequence[types.Params],
+    images: jax.Array,
+    logits: Sequence[jax.Array],
+    trusts: jax.Array,
+    masks: jax.Array,
+) -> tuple[jax.Array, tuple[types.Params, ...]]:
+  """Returns the mean cross pseudo loss of two networks and its gradients.
+
+  Each network learns, on the mixed images, the mixed pseudo labels of the
+  other: `cross_pseudo_losses`, averaged over the batch.
+
+  Args:
+    apply_fn: maps params and images to logits.
+    params: the two parameter sets.
+    images: plain images, float [B, H, W, C].
+    logits: of either network on the plain images, 2 x float [B, H, W, K].
+    trusts: weight of the pseudo label of each plain image, float [B].
+    masks: from `mixing.cutmix_masks`, bool [B, H, W].
+
+  Returns:
+    Mean loss of the two networks, float [], and one gradient for each.
+  """
+  images = mixing.mix_pairs(masks, images)
+  pixel_weights = mixing.mix_pairs(masks, trusts)
+  teachers = [mixing.mix_pairs(masks, x) for x in logits]
+
+  def loss(p, teacher):
+    return jnp.mean(
+        cross_pseudo_losses(
+            apply_fn(p, images), teacher, pixel_weights=pixel_weights
+        )
+    )
+
+  values, grads = zip(*(
+      jax.value_and_grad(loss)(p, teacher)
+      for p, teacher in zip(params, teachers[::-1], strict=True)
+  ), strict=True)
+  return sum(values) / len(values), grads
 
 
 def ramp_up(

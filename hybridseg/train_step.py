@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from hybridseg import co_regularization
+from hybridseg import guards
 from hybridseg import indicators as indicators_lib
 from hybridseg import linearization
 from hybridseg import losses as losses_lib
@@ -33,17 +34,21 @@ class TrainState(NamedTuple):
   """All that a step reads and writes.
 
   Attributes:
-    step: number of updates done, int32 [].
+    step: number of updates done or skipped, int32 [].
     params: the two parameter sets, a 2-tuple of pytrees. Not stacked: mapped
       convolutions become grouped ones, more than twice as slow.
     opt_states: their optimiser states, a 2-tuple.
     indicators: one persistent weight per weak instance.
+    num_skipped: updates skipped so far for a bad number, int32 [].
+    num_skipped_in_a_row: those since the last update done, int32 [].
   """
 
   step: jax.Array
   params: tuple[types.Params, types.Params]
   opt_states: tuple[optax.OptState, optax.OptState]
   indicators: indicators_lib.IndicatorState
+  num_skipped: jax.Array
+  num_skipped_in_a_row: jax.Array
 
 
 class Supervision(NamedTuple):
@@ -77,6 +82,8 @@ class Weighting(NamedTuple):
       'forward' is the closed form by one tangent pass; 'per_instance' by the
       gradient of every instance, the cheapest, but only where the alignment's
       loss is the training loss; 'grad' is the reference, slowest.
+    without_common_harm: whether indicators ignore what all instances have in
+      common where that is harm, see `weighting.without_common_harm`.
   """
 
   name: str = 'uniform'
@@ -84,6 +91,7 @@ class Weighting(NamedTuple):
   every_steps: int = 1
   start_step: int = 0
   method: str = 'forward'
+  without_common_harm: bool = False
 
 
 class CoRegularization(NamedTuple):
@@ -131,6 +139,8 @@ def init_state(
       indicators=indicators_lib.init_indicators(
           num_weak, value=indicator_value
       ),
+      num_skipped=jnp.zeros((), jnp.int32),
+      num_skipped_in_a_row=jnp.zeros((), jnp.int32),
   )
 
 
@@ -145,6 +155,11 @@ def instance_keys(
   return jax.vmap(lambda i: jax.random.fold_in(key, i))(
       first + jnp.arange(num)
   )
+
+
+def _named(name, pair):
+  """Names what there is of either network: name_0, name_1."""
+  return {f'{name}_{i}': x for i, x in enumerate(pair)}
 
 
 def _one_weak_loss(supervision):
@@ -190,7 +205,7 @@ def make_train_step(
     weighting: Weighting = Weighting(),
     co_reg: CoRegularization = CoRegularization(),
     axis_name: str | None = None,
-) -> Callable[..., tuple[TrainState, types.Metrics]]:
+) -> Callable[..., tuple[TrainState, dict[str, Any]]]:
   """Assembles `(state, batch, key) -> (state, metrics)`; pure, not jitted.
 
   Both networks n descend, with B weak instances of weight w_k,
@@ -205,6 +220,10 @@ def make_train_step(
   networks at theta, and the step then uses the new weights: Pan et al., 2022
   (https://arxiv.org/abs/2203.05956, Algorithm 1). One forward pass on the weak
   images serves their loss, their alignments and the pseudo labels.
+
+  A step that meets a nan or an infinity, in whichever network, changes neither
+  network, optimiser state nor indicator: it only counts itself, and says what
+  it met where. A weight of 0 is no shelter: 0 * nan is nan.
 
   Deviations from the paper: the lookahead sees the weak labels through
   `supervision.alignment_loss_fn`, alignments have root mean square 1 per batch
@@ -223,22 +242,29 @@ def make_train_step(
     axis_name: mapped axis over which the batch is sharded, or None.
 
   Returns:
-    A step function. Its metrics are means over the global batch.
+    A step function. Its metrics are means over the global batch, nan where that
+    is what they were; `skipped`, 1.0 or 0.0; and `nonfinite`, a dict of what
+    was not finite: `terms`, name -> bool [], and `strong` and `weak`, bool [B]
+    of the global batch: whose loss, alignment or pseudo label was not. An
+    alignment with a bad strong gradient is held against no weak instance.
 
   Raises:
     ValueError: if a part has an unknown name, or weights without weak labels.
   """
   _check_parts(weighting, supervision, co_reg, features_fn)
   weak_loss_fns = [supervision.weak_loss_fn]
-  if not _one_weak_loss(supervision):
+  if weighting.name != 'uniform' and not _one_weak_loss(supervision):
     weak_loss_fns.append(supervision.alignment_loss_fn)
   use_weak = bool(supervision.weak_scale)
   use_co_reg = bool(co_reg.scale)
   pmean = lambda t: t if axis_name is None else jax.lax.pmean(t, axis_name)
+  gather = lambda rows: guards.gather_rows(rows, axis_name=axis_name)
 
   def strong_loss(params, images, labels, where):
+    """Returns the mean loss and the losses [B] that it averages."""
     logits = apply_fn(params, images)
-    return jnp.mean(supervision.strong_loss_fn(logits, labels, where=where))
+    losses = supervision.strong_loss_fn(logits, labels, where=where)
+    return jnp.mean(losses), losses
 
   def weak_losses(params, images, labels, where):
     """Returns (training, alignment) losses [B] and (logits, features)."""
@@ -281,30 +307,11 @@ def make_train_step(
       )
     if weighting.method == 'grad':
       slopes = weighting_lib.lookahead_weight_grads(
-          lambda p: weak_losses(p, *weak)[0][-1], strong_fn, params,
-          jnp.zeros(linear.losses[-1].shape),
+          lambda p: weak_losses(p, *weak)[0][-1], lambda p: strong_fn(p)[0],
+          params, jnp.zeros(linear.losses[-1].shape),
           step_size=1.0, method='grad', axis_name=axis_name)
       return -slopes
     return linear.directional(strong_grads)[-1]
-
-  def co_reg_grads(params, images, masks, weak_logits, weights):
-    """Returns the mean cross pseudo loss of both networks and its gradients."""
-    images = mixing.mix_pairs(masks, images)
-    pixel_weights = mixing.mix_pairs(masks, weights)
-    teachers = [mixing.mix_pairs(masks, logits) for logits in weak_logits]
-
-    def loss(p, teacher):
-      return jnp.mean(
-          co_regularization.cross_pseudo_losses(
-              apply_fn(p, images), teacher, pixel_weights=pixel_weights
-          )
-      )
-
-    values, grads = zip(*(
-        jax.value_and_grad(loss)(p, teacher)
-        for p, teacher in zip(params, teachers[::-1], strict=True)
-    ), strict=True)
-    return sum(values) / len(values), grads
 
   def train_step(state, batch, key):
     key = jax.random.fold_in(key, state.step)
@@ -319,30 +326,45 @@ def make_train_step(
 
     strong = prepare(strong_key, batch.strong)
     strong_fn = lambda p: strong_loss(p, *strong)
-    strong_values, strong_grads = zip(
-        *(jax.value_and_grad(strong_fn)(p) for p in state.params), strict=True
+    (*strong_values,), strong_grads = zip(
+        *(jax.value_and_grad(strong_fn, has_aux=True)(p) for p in state.params),
+        strict=True,
     )
+    strong_means, strong_losses = zip(*strong_values, strict=True)
     # Averaged before the alignments: every device weights its instances by the
     # gradient of the global strong batch.
     strong_grads = pmean(strong_grads)
-    metrics = {'strong_loss': pmean(sum(strong_values) / 2)}
+    metrics = {'strong_loss': pmean(sum(strong_means) / 2)}
     grads = strong_grads
     indicators = state.indicators
+    # What must be finite, by name; the same on all devices, or they part.
+    terms = {
+        'strong_loss': metrics['strong_loss'],
+        **_named('strong_grad', strong_grads),
+    }
+    bad_weak = jnp.zeros(batch.weak.label.shape[0], bool)
 
     if use_weak or use_co_reg:
       weak = prepare(weak_key, batch.weak)
       num_weak = weak[0].shape[0]
       linear = [linearize_weak(p, weak) for p in state.params]
+      # Pseudo labels are taken of all pixels, known or not; nan would win.
+      bad_weak |= guards.nonfinite_rows([
+          (l.losses if use_weak else [], l.aux[0] if use_co_reg else [])
+          for l in linear
+      ])
 
       def mean_alignments():
-        scaled = [
-            weighting_lib.unit_rms(
-                alignments(p, weak, l, strong_fn, g), axis_name=axis_name
-            )
+        """Returns the alignments [B] and which of them are not finite."""
+        raw = [
+            alignments(p, weak, l, strong_fn, g)
             for p, l, g in zip(state.params, linear, strong_grads, strict=True)
         ]
-        return sum(scaled) / len(scaled)
+        scaled = [weighting_lib.unit_rms(a, axis_name=axis_name) for a in raw]
+        bad = guards.nonfinite_rows([raw, [l.losses[-1] for l in linear]])
+        return sum(scaled) / len(scaled), bad
 
+      bad_alignment = jnp.zeros(num_weak, bool)
       if weighting.name == 'uniform':
         weights = jnp.ones(num_weak)
       elif weighting.name == 'l2rw':
@@ -350,23 +372,31 @@ def make_train_step(
         total = num_weak * (
             1 if axis_name is None else jax.lax.psum(1, axis_name)
         )
+        mean_alignment, bad_alignment = mean_alignments()
         weights = total * weighting_lib.l2rw_weights(
-            -mean_alignments(), axis_name=axis_name
+            -mean_alignment, axis_name=axis_name
         )
       else:
 
         def move():
+          mean_alignment, bad = mean_alignments()
+          if weighting.without_common_harm:
+            mean_alignment = weighting_lib.without_common_harm(
+                mean_alignment, axis_name=axis_name
+            )
           return indicators_lib.update_indicators(
-              state.indicators, batch.weak.instance_id, -mean_alignments(),
-              learning_rate=weighting.learning_rate, axis_name=axis_name)
+              state.indicators, batch.weak.instance_id, -mean_alignment,
+              learning_rate=weighting.learning_rate, axis_name=axis_name), bad
 
         if weighting.every_steps == 1 and not weighting.start_step:
-          indicators = move()
+          indicators, bad_alignment = move()
         else:
           due = (state.step % weighting.every_steps == 0) & (
               state.step >= weighting.start_step
           )
-          indicators = jax.lax.cond(due, move, lambda: state.indicators)
+          indicators, bad_alignment = jax.lax.cond(
+              due, move, lambda: (state.indicators, bad_alignment)
+          )
         weights = indicators_lib.gather_indicators(
             indicators, batch.weak.instance_id
         )
@@ -378,40 +408,67 @@ def make_train_step(
     if use_weak:
       cotangent = supervision.weak_scale * weights / num_weak
       unused = [jnp.zeros(num_weak)] * (len(weak_loss_fns) - 1)
-      weak_grads = tuple(
+      weak_grads = pmean(tuple(
           l.weighted_grads([cotangent] + unused) for l in linear
-      )
-      grads = jax.tree.map(jnp.add, grads, pmean(weak_grads))
+      ))
+      grads = jax.tree.map(jnp.add, grads, weak_grads)
+      terms |= {
+          'weak_loss': metrics['weak_loss'], **_named('weak_grad', weak_grads)
+      }
 
     if use_co_reg:
       masks = mixing.cutmix_masks(
           instance_keys(mix_key, num_weak, axis_name=axis_name),
           weak[0].shape[1:3],
       )
-      value, cross_grads = co_reg_grads(
-          state.params, weak[0], masks, [l.aux[0] for l in linear],
-          TRUSTS[co_reg.trust](weights))
+      value, cross_grads = pmean(co_regularization.cutmix_value_and_grads(
+          apply_fn, state.params, weak[0], [l.aux[0] for l in linear],
+          TRUSTS[co_reg.trust](weights), masks))
       scale = co_regularization.ramp_up(
           state.step, scale=co_reg.scale, ramp_up_steps=co_reg.ramp_up_steps
       )
-      grads = jax.tree.map(
-          lambda g, c: g + scale * c, grads, pmean(cross_grads)
-      )
-      metrics['co_reg_loss'] = pmean(value)
+      grads = jax.tree.map(lambda g, c: g + scale * c, grads, cross_grads)
+      metrics['co_reg_loss'] = value
+      terms |= {'co_reg_loss': value, **_named('co_reg_grad', cross_grads)}
 
-    new = [
+    updates, opt_states = zip(*(
         optimizer.update(g, s, p)
         for g, s, p in zip(grads, state.opt_states, state.params, strict=True)
-    ]
-    metrics['mean_indicator'] = jnp.mean(indicators.weights)
+    ), strict=True)
+    params = tuple(map(optax.apply_updates, state.params, updates))
+
+    terms['update'] = (params, opt_states)
+    # The stored table too: clipping would make a number of infinity.
+    terms['indicator'] = (
+        state.indicators.weights, indicators.weights, metrics.get('mean_weight')
+    )
+    nonfinite = {n: ~guards.all_finite(tree) for n, tree in terms.items()}
+    if weighting.name != 'uniform':
+      nonfinite['alignment'] = jnp.any(gather(bad_alignment))
+      bad_weak |= bad_alignment & guards.all_finite(strong_grads)
+    ok = ~jnp.any(jnp.stack(list(nonfinite.values())))
+    params, opt_states, indicators = guards.select(
+        ok,
+        (params, opt_states, indicators),
+        (state.params, state.opt_states, state.indicators),
+    )
+    skipped = 1 - ok.astype(jnp.int32)
+    metrics |= {
+        'mean_indicator': jnp.mean(indicators.weights),
+        'skipped': skipped.astype(jnp.float32),
+        'nonfinite': {
+            'terms': nonfinite,
+            'strong': gather(guards.nonfinite_rows(strong_losses)),
+            'weak': gather(bad_weak),
+        },
+    }
     state = TrainState(
         step=state.step + 1,
-        params=tuple(
-            optax.apply_updates(p, updates)
-            for p, (updates, _) in zip(state.params, new, strict=True)
-        ),
-        opt_states=tuple(opt_state for _, opt_state in new),
+        params=params,
+        opt_states=opt_states,
         indicators=indicators,
+        num_skipped=state.num_skipped + skipped,
+        num_skipped_in_a_row=skipped * (state.num_skipped_in_a_row + 1),
     )
     return state, metrics
 

@@ -291,6 +291,29 @@ def l2rw_weights(
   return raw / jnp.where(total > 0, total, 1)
 
 
+def without_common_harm(
+    alignments: jax.Array, *, axis_name: str | None = None
+) -> jax.Array:
+  """Takes a negative mean over the global batch off the alignments.
+
+  a_k - min(0, mean_j a_j). Where the networks have come to rest between the
+  strong and the weak loss, grad strong = -weak_scale * mean_k w_k grad weak_k,
+  so that mean_k w_k a_k = -|grad strong|^2 / weak_scale: every instance then
+  *seems* to harm, good ones too, and all indicators sink, whatever the labels
+  are worth. What all have in common says nothing of any of them. A positive
+  mean stays: early on, all may help. Own addition; measured in
+  `experiments/results/phantom.md`.
+
+  Args:
+    alignments: float [B].
+    axis_name: mapped axis over which the batch is sharded, or None.
+
+  Returns:
+    Alignments of mean >= 0, float [B].
+  """
+  return alignments - jnp.minimum(_pmean(jnp.mean(alignments), axis_name), 0)
+
+
 def unit_rms(
     values: jax.Array, *, axis_name: str | None = None
 ) -> jax.Array:

@@ -23,7 +23,8 @@ _FOREIGN = (
 # What each module of the library may import from it, in one direction.
 _LEAVES = {'types'}
 _PARTS = {
-    'losses', 'metrics', 'mixing', 'augmentation', 'models', 'linearization'}
+    'losses', 'metrics', 'mixing', 'augmentation', 'models', 'linearization',
+    'guards'}
 _RULES = {'weighting', 'indicators', 'co_regularization'}
 _MAY_IMPORT = {
     'types': set(),

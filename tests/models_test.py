@@ -1,11 +1,15 @@
 """Tests for hybridseg.models."""
 
+import json
+
 from absl.testing import absltest
 from absl.testing import parameterized
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hybridseg import linearization
+from hybridseg import losses
 from hybridseg import models
 
 
@@ -15,7 +19,7 @@ def _unet(num_classes=3, **options):
       options={'features': (2, 4)} | options)
 
 
-class BuildTest(absltest.TestCase):
+class BuildTest(parameterized.TestCase):
 
   def test_unknown_name_lists_the_known(self):
     with self.assertRaisesRegex(ValueError, "'vnet'.*'unet'"):
@@ -25,6 +29,20 @@ class BuildTest(absltest.TestCase):
     model = _unet(num_classes=5, features=(3, 6, 9))
     self.assertEqual(model.num_classes, 5)
     self.assertEqual(tuple(model.features), (3, 6, 9))
+
+  def test_options_of_a_json_config(self):
+    options = json.loads('{"features": [2, 4], "dtype": "bfloat16"}')
+    model = models.build('unet', num_classes=2, options=options)
+    self.assertEqual(model.dtype, jnp.bfloat16)
+    self.assertEqual(options['dtype'], 'bfloat16')
+    self.assertEqual(_unet(dtype='float32').dtype, jnp.float32)
+    self.assertEqual(_unet(), _unet(dtype='float32'))
+
+  @parameterized.parameters('float16', 'bf16', '')
+  def test_unknown_dtype_lists_the_known(self, dtype):
+    with self.assertRaisesRegex(
+        ValueError, f"dtype '{dtype}'.*'bfloat16', 'float32'"):
+      _unet(dtype=dtype)
 
 
 class UNetTest(parameterized.TestCase):
@@ -91,6 +109,87 @@ class UNetTest(parameterized.TestCase):
     # Per level two, per up-sampling one more, and the head.
     self.assertLen(dilations, 2 * 5 + 2 + 1)
     self.assertEqual(set(dilations), {(1, 1)})
+
+
+def _discs(rng, num, size=16):
+  """Returns noisy images of discs and their one-hot label maps."""
+  y, x = np.mgrid[:size, :size]
+  center = rng.uniform(4, 12, (2, num, 1, 1))
+  radius = rng.uniform(2, 5, (num, 1, 1))
+  inside = (y - center[0]) ** 2 + (x - center[1]) ** 2 < radius**2
+  images = inside + 0.5 * rng.normal(size=inside.shape)
+  return images[..., None].astype(np.float32), np.eye(2, dtype=np.float32)[
+      inside.astype(int)]
+
+
+class Bfloat16Test(absltest.TestCase):
+
+  def _gradient_jaxpr(self):
+    model = _unet(features=(2, 4, 8), dtype='bfloat16')
+    images = jnp.zeros((2, 8, 8, 1))
+    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+    jaxpr = jax.make_jaxpr(jax.value_and_grad(
+        lambda v: jnp.mean(model.apply(v, images))))(variables)
+    return jaxpr, variables
+
+  def test_convolutions_are_bfloat16_and_what_leaves_is_float32(self):
+    jaxpr, variables = self._gradient_jaxpr()
+    leaves = jax.tree.leaves(variables) + list(jaxpr.out_avals)
+    self.assertEqual({x.dtype for x in leaves}, {jnp.dtype('float32')})
+    dtypes = [
+        eqn.invars[0].aval.dtype for eqn in _equations(jaxpr.jaxpr)
+        if eqn.primitive.name == 'conv_general_dilated']
+    # Forward and kernel's gradient; the input's, but not of the images.
+    self.assertLen(dtypes, 3 * 13 - 1)
+    self.assertEqual(dtypes.count(jnp.float32), 3)  # The head's.
+    self.assertEqual(dtypes.count(jnp.bfloat16), 3 * 12 - 1)
+
+  def test_sums_are_float32(self):
+    # All but those of the slopes of the pixels that up-sampling repeats: two.
+    jaxpr, _ = self._gradient_jaxpr()
+    num_float32 = 0
+    for eqn in _equations(jaxpr.jaxpr):
+      if eqn.primitive.name == 'reduce_sum':
+        x, = eqn.invars
+        if x.aval.dtype == jnp.float32:
+          num_float32 += 1
+        else:
+          self.assertEqual(
+              [x.aval.shape[axis] for axis in eqn.params['axes']], [2])
+    self.assertGreater(num_float32, 4 * 10)  # Two moments of ten GroupNorms.
+
+  def test_alignments_rank_as_in_float32(self):
+    num_weak = 96
+    rng = np.random.default_rng(0)
+    strong_data, (images, labels) = _discs(rng, 16), _discs(rng, num_weak)
+    # Of the last, all pixels are wrong.
+    share = np.linspace(0, 1, num_weak).reshape(-1, 1, 1, 1)
+    wrong = rng.random(labels.shape[:-1])[..., None] < share
+    weak_data = images, np.where(wrong, 1 - labels, labels)
+    loss_fn = losses.prior_free(losses.cross_entropy_loss)
+    plain = _unet(num_classes=2, features=(4, 8))
+
+    def instance_losses(model, params, data):
+      return loss_fn(model.apply(params, data[0]), data[1])
+
+    def alignments(dtype, params):
+      model = _unet(num_classes=2, features=(4, 8), dtype=dtype)
+      grads = jax.grad(
+          lambda p: jnp.mean(instance_losses(model, p, strong_data)))(params)
+      linear = linearization.linearize_losses(
+          lambda p: instance_losses(model, p, weak_data), params)
+      return linear.directional(grads)
+
+    params = jax.jit(plain.init)(jax.random.key(0), images[:1])
+    exact = jax.jit(alignments, static_argnums=0)('float32', params)
+    rough = jax.jit(alignments, static_argnums=0)('bfloat16', params)
+    self.assertEqual(rough.dtype, jnp.float32)
+    self.assertGreater(np.abs(rough - exact).max(), 0)
+    ranks = [np.argsort(np.argsort(x)) for x in (exact, rough, -share.ravel())]
+    spearman = np.corrcoef(ranks)
+    print(f'Spearman, bfloat16 against float32: {spearman[0, 1]:.5f}')
+    self.assertGreaterEqual(spearman[0, 1], 0.99)
+    self.assertGreater(spearman[0, 2], 0.9)  # They tell wrong from right.
 
 
 def _equations(jaxpr):

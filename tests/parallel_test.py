@@ -1,5 +1,6 @@
-"""Tests for hybridseg.parallel: four devices give the numbers of one."""
+"""Tests for hybridseg.parallel: any devices give the numbers of one."""
 
+import contextlib
 import functools
 
 from absl.testing import absltest
@@ -18,6 +19,9 @@ from tests import train_step_test as tiny
 
 _NUM_DEVICES = 4
 _NUM_STEPS = 3
+_KINDS = ('jit', 'pmap')
+_FOUR = (('pmap', _NUM_DEVICES), ('jit', _NUM_DEVICES))
+_PLACES = (('pmap', 2), ('jit', 1), ('jit', 2), *_FOUR)
 
 
 def setUpModule():
@@ -32,12 +36,42 @@ def _jitter(keys, examples):
   return examples._replace(image=image * factors[:, None, None, None])
 
 
+def _unet():
+  model = models.build(
+      'unet', num_classes=tiny.NUM_CLASSES, options={'features': (2, 4)})
+  shapes = jax.eval_shape(
+      model.init, jax.random.key(0), jnp.zeros((1, 8, 8, 1)))['params']
+
+  def init(key):
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    return jax.tree.map(
+        lambda x: jnp.asarray(0.5 * rng.normal(size=x.shape), x.dtype), shapes)
+
+  return init, lambda p, images: model.apply({'params': p}, images), None
+
+
 _augment = functools.partial(
     augmentation.augment, options=augmentation.AugmentationOptions())
 
 
-def _run(network, weighting, augment_fn, devices):
-  """Trains a few steps; returns the state, the metrics and the traces."""
+@contextlib.contextmanager
+def _traces():
+  """Yields a list that grows by one entry per function traced or compiled."""
+  events = []
+
+  def listen(event, unused_duration_s, **unused_kwargs):
+    if event.startswith('/jax/core/compile/'):
+      events.append(event)
+
+  jax.monitoring.register_event_duration_secs_listener(listen)
+  try:
+    yield events
+  finally:
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def _run(network, weighting, augment_fn, kind, num_devices):
+  """Trains a few steps; returns the state and the history."""
   # SGD: the first steps of Adam are sign-like, gradient / |gradient|, so that
   # a gradient of 1e-8 whose sign is rounding would move a parameter by 1e-3.
   optimizer = optax.chain(
@@ -46,52 +80,52 @@ def _run(network, weighting, augment_fn, devices):
   supervision = tiny.SUPERVISION
   if weighting.method == 'per_instance':
     supervision = supervision._replace(alignment_loss_fn=None)
-  traces = []
-  step_fn = train_step_lib.make_train_step(
+  mapping = parallel.make_mapping(kind, devices=jax.devices()[:num_devices])
+  step = mapping.step(train_step_lib.make_train_step(
       apply_fn, optimizer, num_classes=tiny.NUM_CLASSES,
       features_fn=features_fn, augment_fn=augment_fn,
       supervision=supervision, weighting=weighting,
       co_reg=train_step_lib.CoRegularization(scale=0.5, ramp_up_steps=4),
-      axis_name=parallel.AXIS_NAME)
-
-  def counted(*args):
-    traces.append(args)
-    return step_fn(*args)
-
-  step = parallel.pmap_step(counted, devices=devices)
-  state = train_step_lib.init_state(
+      axis_name=mapping.axis_name))
+  state = mapping.replicate(train_step_lib.init_state(
       model_init, optimizer, jax.random.key(0), num_weak=tiny.NUM_WEAK,
-      indicator_value=0.5)
-  state = parallel.replicate(state, devices=devices)
+      indicator_value=0.5))
+  key = mapping.replicate(jax.random.key(1))
   history = []
   for i in range(_NUM_STEPS):
-    batch = tiny.random_batch(i, num_strong=4, num_weak=8)
-    state, metrics = step(
-        state, parallel.shard_batch(batch, len(devices)), jax.random.key(1))
-    history.append(jax.device_get((state.indicators, metrics)))
-  return jax.device_get(state), history, len(traces)
+    batch = mapping.place_batch(
+        tiny.random_batch(i, num_strong=4, num_weak=8))
+    with _traces() as traces:
+      state, metrics = step(state, batch, key)
+    # A state placed as a step returns it: the first step compiles, no other.
+    if bool(traces) != (i == 0):
+      raise AssertionError(f'Traced at step {i}: {traces}.')
+    history.append(parallel.to_host((state.indicators, metrics)))
+  return parallel.to_host(state), history
 
 
 class DevicesTest(parameterized.TestCase):
 
-  def _assert_four_equal_one(self, *args):
-    state, history, num_traces = _run(*args, jax.devices()[:_NUM_DEVICES])
-    single, single_history, _ = _run(*args, jax.devices()[:1])
-    self.assertEqual(num_traces, 1)
-    # Means over shards add the instances in another order; a weight or a
-    # parameter near 0 keeps the rounding of the terms that cancelled.
-    chex.assert_trees_all_close(
-        history, single_history, rtol=1e-5, atol=1e-6)
-    chex.assert_trees_all_close(state, single, rtol=1e-5, atol=1e-6)
+  def _assert_equals_one_device(self, *args, places=_PLACES):
+    single, single_history = _run(*args, 'pmap', 1)
+    for kind, num_devices in places:
+      with self.subTest(kind=kind, num_devices=num_devices):
+        state, history = _run(*args, kind, num_devices)
+        # Means over shards add the instances in another order; a weight or a
+        # parameter near 0 keeps the rounding of the terms that cancelled.
+        chex.assert_trees_all_close(
+            history, single_history, rtol=1e-5, atol=1e-6)
+        chex.assert_trees_all_close(state, single, rtol=1e-5, atol=1e-6)
     self.assertTrue(all(
-        np.isfinite(x).all() for x in jax.tree.leaves(state)))
-    return state
+        np.isfinite(x).all() for x in jax.tree.leaves(single)))
+    return single
 
   @parameterized.parameters(*train_step_lib.WEIGHTINGS)
   def test_whole_step(self, name):
-    state = self._assert_four_equal_one(
+    state = self._assert_equals_one_device(
         tiny.NETWORK, train_step_lib.Weighting(name=name, learning_rate=0.2),
-        _augment if name == 'dii' else _jitter)
+        _augment if name == 'dii' else _jitter,
+        places=_PLACES if name == 'dii_last_layer' else _FOUR)
     moves = name.startswith('dii')
     self.assertEqual(
         state.indicators.num_updates.sum(), 8 * _NUM_STEPS * moves)
@@ -100,29 +134,25 @@ class DevicesTest(parameterized.TestCase):
     self.assertBetween(state.indicators.weights.max(), 0, 1)
 
   def test_whole_step_by_grad_and_not_always_due(self):
-    self._assert_four_equal_one(
+    self._assert_equals_one_device(
         tiny.NETWORK, train_step_lib.Weighting(
-            name='dii', learning_rate=0.2, every_steps=2, method='grad'),
-        _jitter)
+            name='dii', learning_rate=0.2, every_steps=2, method='grad',
+            without_common_harm=True),
+        _jitter, places=_FOUR)
 
-  @parameterized.parameters('forward', 'per_instance')
-  def test_whole_step_of_the_unet(self, method):
-    model = models.build(
-        'unet', num_classes=tiny.NUM_CLASSES, options={'features': (2, 4)})
-    shapes = jax.eval_shape(
-        model.init, jax.random.key(0), jnp.zeros((1, 8, 8, 1)))['params']
+  def test_whole_step_per_instance(self):
+    # Split by the compiler instead of by shard_map, 'jit' fails here.
+    self._assert_equals_one_device(
+        tiny.NETWORK, train_step_lib.Weighting(
+            name='dii', learning_rate=0.2, method='per_instance'),
+        _jitter, places=_FOUR)
 
-    def init(key):
-      rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-      return jax.tree.map(
-          lambda x: jnp.asarray(0.5 * rng.normal(size=x.shape), x.dtype),
-          shapes)
-
-    apply_fn = lambda p, images: model.apply({'params': p}, images)
-    self._assert_four_equal_one(
-        (init, apply_fn, None),
-        train_step_lib.Weighting(
-            name='dii', learning_rate=0.2, method=method), _jitter)
+  @parameterized.parameters(('forward', 'pmap'), ('per_instance', 'jit'))
+  def test_whole_step_of_the_unet(self, method, kind):
+    self._assert_equals_one_device(
+        _unet(), train_step_lib.Weighting(
+            name='dii', learning_rate=0.2, method=method), _jitter,
+        places=[(kind, _NUM_DEVICES)])
 
 
 class ShardBatchTest(absltest.TestCase):
@@ -133,7 +163,6 @@ class ShardBatchTest(absltest.TestCase):
     np.testing.assert_array_equal(
         shards['x'], [[[0, 1], [2, 3]], [[4, 5], [6, 7]]])
     np.testing.assert_array_equal(shards['y'], [[0, 1], [2, 3]])
-    chex.assert_trees_all_equal(parallel.unshard(shards), batch)
 
   def test_refuses_a_batch_that_does_not_divide(self):
     with self.assertRaisesRegex(
@@ -141,34 +170,79 @@ class ShardBatchTest(absltest.TestCase):
       parallel.shard_batch({'x': np.zeros((6, 2))}, 4)
 
 
-class MapsTest(absltest.TestCase):
+class MappingTest(parameterized.TestCase):
 
-  def test_replicate_keeps_values_and_shapes(self):
+  def test_refuses_an_unknown_kind(self):
+    with self.assertRaisesRegex(ValueError, "'vmap'; known: .*'jit', 'pmap'"):
+      parallel.make_mapping('vmap')
+
+  @parameterized.parameters(*_KINDS)
+  def test_step_sees_the_global_batch(self, kind):
+    mapping = parallel.make_mapping(kind)
+
+    def step_fn(state, x, key):
+      mean = jax.lax.pmean(jnp.mean(x), mapping.axis_name)
+      return state + mean, {'mean': mean + 0 * jax.random.uniform(key)}
+
+    step = mapping.step(step_fn)
+    original = jnp.float32(10)
+    state = mapping.replicate(original)
+    x = mapping.place_batch(np.arange(8.0, dtype=np.float32))
+    new, metrics = step(state, x, mapping.replicate(jax.random.key(0)))
+    self.assertEqual(mapping.num_devices, _NUM_DEVICES)
+    self.assertEqual(mapping.num_local_devices, _NUM_DEVICES)
+    self.assertEqual(new.shape, ())
+    self.assertEqual(new, 13.5)
+    self.assertEqual(metrics['mean'], 3.5)
+    self.assertTrue(state.is_deleted())
+    self.assertEqual(original, 10)  # Its own buffer was not donated.
+    self.assertEqual(new.sharding, mapping.replicate(original).sharding)
+
+  @parameterized.product(kind=_KINDS, num_devices=(1, 2, 4))
+  def test_eval_keeps_the_order(self, kind, num_devices):
+    devices = jax.devices()[:num_devices]
+    mapping = parallel.make_mapping(kind, devices=devices)
+    evaluate = mapping.eval(lambda scale, x: {'y': scale['s'] * x})
+    x = np.arange(24.0, dtype=np.float32).reshape(8, 3)
+    params = {'s': np.float32(3)}
+    for scale in (params, mapping.replicate(params)):
+      out = evaluate(scale, x)['y']
+      self.assertEqual(out.sharding.device_set, set(devices))
+      np.testing.assert_array_equal(out, 3 * x)
+
+  @parameterized.parameters(*_KINDS)
+  def test_refuses_a_batch_that_does_not_divide(self, kind):
+    mapping = parallel.make_mapping(kind)
+    message = 'batch of 6 .* 4 devices.*multiple of 4'
+    with self.assertRaisesRegex(ValueError, message):
+      mapping.place_batch({'x': np.zeros((6, 2))})
+    with self.assertRaisesRegex(ValueError, message):
+      mapping.eval(lambda p, x: x)(0.0, np.zeros((6, 2)))
+
+  @parameterized.product(kind=_KINDS, num_devices=(1, 4))
+  def test_replicate_keeps_values_and_shapes(self, kind, num_devices):
+    devices = jax.devices()[:num_devices]
+    mapping = parallel.make_mapping(kind, devices=devices)
     tree = {'x': np.arange(3.0, dtype=np.float32), 'n': np.int32(2)}
-    for devices in (None, jax.devices()[:2]):
-      placed = parallel.replicate(tree, devices=devices)
-      chex.assert_trees_all_equal(jax.device_get(placed), tree)
-      self.assertEqual(
-          placed['x'].sharding.device_set, set(devices or jax.devices()))
+    on_one_device = jax.tree.map(jnp.asarray, tree)
+    for source in (tree, on_one_device, mapping.replicate(tree)):
+      placed = mapping.replicate(source)
+      chex.assert_trees_all_equal(parallel.to_host(placed), tree)
+      self.assertEqual(placed['x'].sharding.device_set, set(devices))
+    shapes = jax.eval_shape(lambda: mapping.replicate(on_one_device))
+    chex.assert_trees_all_equal_shapes_and_dtypes(shapes, tree)
 
-  def test_eval_keeps_the_order_of_the_cases(self):
-    x = np.arange(8.0, dtype=np.float32)
-    scale = parallel.replicate(np.float32(3))
-    mapped = parallel.pmap_eval(lambda scale, x: scale * x)
-    np.testing.assert_array_equal(
-        parallel.unshard(
-            jax.device_get(mapped(scale, parallel.shard_batch(x, 4)))), 3 * x)
 
-  def test_step_averages_over_the_global_batch(self):
-    step = parallel.pmap_step(
-        lambda state, x, key: state + jax.lax.pmean(
-            jnp.mean(x), parallel.AXIS_NAME))
-    state = step(
-        parallel.replicate(jnp.float32(10)),
-        parallel.shard_batch(np.arange(8.0, dtype=np.float32), 4),
-        jax.random.key(0))
-    self.assertEqual(state.shape, ())
-    self.assertEqual(state, 13.5)
+class ProcessesTest(absltest.TestCase):
+  """One process; several: multi_process_test."""
+
+  def test_one_process_is_the_primary(self):
+    self.assertTrue(parallel.is_primary())
+
+  def test_to_host_leaves_python_numbers(self):
+    tree = parallel.to_host([(3, {'loss': jnp.float32(2)})])
+    self.assertEqual(tree, [(3, {'loss': 2.0})])
+    self.assertIsInstance(tree[0][1]['loss'], np.ndarray | np.generic)
 
 
 if __name__ == '__main__':

@@ -171,6 +171,8 @@ class TrainStepTest(parameterized.TestCase):
       self.assertGreater(np.ptp(new.indicators.weights[ids]), 0.05)
       np.testing.assert_allclose(
           step_metrics['mean_weight'], table[ids].mean(), rtol=1e-5)
+    nonfinite = step_metrics.pop('nonfinite')
+    self.assertFalse(any(x.any() for x in jax.tree.leaves(nonfinite)))
     self.assertTrue(all(np.isfinite(m) for m in step_metrics.values()))
 
   def test_method_grad_equals_forward(self):
@@ -213,6 +215,24 @@ class TrainStepTest(parameterized.TestCase):
     chex.assert_trees_all_close(swapped_metrics, step_metrics, rtol=1e-6)
     self.assertGreater(
         np.abs(state.params[0]['conv'] - state.params[1]['conv']).max(), 0.1)
+
+  def test_common_harm_is_taken_off_the_indicators_only(self):
+    batch = random_batch(0)
+    # A strong loss that grows with what the weak labels teach.
+    supervision = SUPERVISION._replace(strong_loss_fn=lambda *args, **kwargs: (
+        -SUPERVISION.strong_loss_fn(*args, **kwargs)))
+    tables = []
+    for flag in False, True:
+      step = jax.jit(make_step(train_step_lib.Weighting(
+          name='dii', learning_rate=0.2, without_common_harm=flag),
+          supervision=supervision))
+      new, _ = step(init_state(), batch, jax.random.key(7))
+      tables.append(new.indicators.weights)
+    ids = batch.weak.instance_id
+    moves = (tables[0][ids] - 0.5) / 0.2
+    self.assertLess(jnp.mean(moves), -0.01)
+    np.testing.assert_allclose(
+        tables[1][ids], tables[0][ids] - 0.2 * jnp.mean(moves), rtol=1e-5)
 
   def test_indicators_move_when_due_and_the_step_traces_once(self):
     chex.clear_trace_counter()

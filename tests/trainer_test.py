@@ -1,18 +1,22 @@
 """Runs the trainer for real: steps, checkpoint, resume, equality."""
 
+import contextlib
 import csv
+import io
 import json
 import os
 import shutil
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
-import jax
 import numpy as np
 
 from experiments import binary
-from experiments import checkpoints
 from experiments import comparison
+from experiments import parts
+from experiments import reproduce
+from experiments import run_folder
 from experiments import trainer
 from tests import tiny
 
@@ -30,7 +34,8 @@ class TrainerTest(parameterized.TestCase):
     trainer.train_and_evaluate(tiny.debug_config(), second)
     for name in ('config.json', 'run.json', 'log.jsonl', 'metrics.json',
                  'cases_val.csv', 'cases_test.csv', 'indicators.csv',
-                 'curves.png', 'panel.png', 'indicators.png', 'timing.json'):
+                 'curves.png', 'panel.png', 'indicators.png', 'timing.jsonl',
+                 'indicator_history.npz'):
       self.assertGreater(os.path.getsize(os.path.join(first, name)), 0, name)
     # Same seed, same numbers, to the last digit.
     for name in ('metrics.json', 'log.jsonl', 'cases_test.csv',
@@ -50,7 +55,7 @@ class TrainerTest(parameterized.TestCase):
     self.assertEqual(
         [line['step'] for line in log if 'strong_loss' in line], [1, 2, 3, 4])
 
-  def test_resumed_run_ends_where_an_uninterrupted_one_ends(self):
+  def test_killed_run_ends_where_an_uninterrupted_one_ends(self):
     whole, resumed = (tiny.temp_dir(self) for _ in range(2))
     trainer.train_and_evaluate(tiny.debug_config(), whole)
     trainer.train_and_evaluate(tiny.debug_config(), resumed)
@@ -58,14 +63,145 @@ class TrainerTest(parameterized.TestCase):
     shutil.rmtree(os.path.join(resumed, 'checkpoints', '4'))
     os.remove(os.path.join(resumed, 'metrics.json'))
     trainer.train_and_evaluate(tiny.debug_config(), resumed)
-    self.assertEqual(json.loads(_read(resumed, 'timing.json'))['first_step'], 2)
-    files = ('metrics.json', 'log.jsonl', 'cases_test.csv', 'indicators.csv')
-    for name in files:
-      self.assertEqual(_read(whole, name), _read(resumed, name), name)
+    self._assert_equal_runs(whole, resumed)
+    sessions = run_folder.read_sessions(resumed)
+    self.assertLen(sessions, 2)
+    self.assertEmpty(run_folder.differences(*sessions))
     # A finished run is only evaluated again, and says the same once.
     trainer.train_and_evaluate(tiny.debug_config(), resumed)
-    for name in files:
-      self.assertEqual(_read(whole, name), _read(resumed, name), name)
+    self._assert_equal_runs(whole, resumed)
+
+  def _assert_equal_runs(self, first, second):
+    for name in ('metrics.json', 'log.jsonl', 'cases_test.csv',
+                 'indicators.csv'):
+      self.assertEqual(_read(first, name), _read(second, name), name)
+    with (np.load(os.path.join(first, 'indicator_history.npz')) as a,
+          np.load(os.path.join(second, 'indicator_history.npz')) as b):
+      np.testing.assert_array_equal(a['step'], b['step'])
+      np.testing.assert_array_equal(a['indicators'], b['indicators'])
+
+  def test_stopped_anywhere_it_ends_the_same(self):
+    # Off the steps of log (3), evaluation (4) and checkpoint (2).
+    config = tiny.debug_config(
+        train_steps=6, log_every_steps=3, eval_every_steps=4).lock()
+    whole, stopped = (tiny.temp_dir(self) for _ in range(2))
+    trainer.train_and_evaluate(config, whole)
+    for stop_at in (0, 4, 5):
+      with self.assertRaisesRegex(
+          binary.Stopped, f'Stopped at step {stop_at} of 6'):
+        trainer.train_and_evaluate(
+            config, stopped, should_stop=lambda step, k=stop_at: step == k)
+    trainer.train_and_evaluate(config, stopped)
+    self._assert_equal_runs(whole, stopped)
+    with np.load(os.path.join(whole, 'indicator_history.npz')) as history:
+      np.testing.assert_array_equal(history['step'], [4, 6])
+      self.assertEqual(history['indicators'].shape, (2, 32))
+
+  def test_workers_and_mapping_do_not_change_the_data(self):
+    whole, threads = (tiny.temp_dir(self) for _ in range(2))
+    trainer.train_and_evaluate(tiny.debug_config(), whole)
+    trainer.train_and_evaluate(
+        tiny.debug_config(input=dict(num_workers=2)), threads)
+    self._assert_equal_runs(whole, threads)
+    results = trainer.train_and_evaluate(
+        tiny.debug_config(mapping='jit'), tiny.temp_dir(self))
+    # Another program: equal but for rounding.
+    wanted = json.loads(_read(whole, 'metrics.json'))
+    self.assertAlmostEqual(
+        results['val']['dice'], wanted['val']['dice'], places=3)
+
+  def test_damaged_checkpoint_is_named_and_the_one_before_used(self):
+    whole, damaged = (tiny.temp_dir(self) for _ in range(2))
+    trainer.train_and_evaluate(tiny.debug_config(), whole)
+    trainer.train_and_evaluate(tiny.debug_config(), damaged)
+    os.truncate(os.path.join(damaged, 'checkpoints/4/session.json'), 10)
+    with self.assertLogs(level='WARNING') as logs:
+      trainer.train_and_evaluate(tiny.debug_config(), damaged)
+    lines = [line for line in logs.output if 'damaged' in line]
+    self.assertLen(lines, 1)
+    self.assertIn('checkpoints/4 is damaged (session.json has 10', lines[0])
+    self._assert_equal_runs(whole, damaged)
+    self.assertCountEqual(
+        os.listdir(os.path.join(damaged, 'checkpoints')),
+        ['2', '4', '4.damaged'])
+
+  def test_keeps_the_best_checkpoint(self):
+    workdir = tiny.temp_dir(self)
+    results = trainer.train_and_evaluate(tiny.debug_config(
+        train_steps=8, eval_every_steps=1, checkpoint_every_steps=1), workdir)
+    kept = {int(n) for n in os.listdir(os.path.join(workdir, 'checkpoints'))}
+    self.assertEqual(kept, {7, 8, results['best']['step']})
+    lines = [json.loads(x) for x in _read(workdir, 'log.jsonl').splitlines()]
+    dice = {x['step']: x['val_dice'] for x in lines if 'val_dice' in x}
+    self.assertEqual(results['best']['val_dice'], max(dice.values()))
+    self.assertEqual(dice[results['best']['step']], max(dice.values()))
+    best = trainer.evaluate_run(
+        run_folder.read_config(workdir), workdir, 'val', checkpoint='best')
+    self.assertEqual(best['step'], results['best']['step'])
+    self.assertEqual(best['dice'], results['best']['val_dice'])
+
+  def test_refuses_a_folder_in_use_and_leaves_it_alone(self):
+    workdir = tiny.temp_dir(self)
+    lock = run_folder.lock(workdir)
+    with self.assertRaisesRegex(
+        binary.UserError, f'in use by process {os.getpid()} on'):
+      trainer.train_and_evaluate(tiny.debug_config(), workdir)
+    self.assertEqual(os.listdir(workdir), ['lock'])
+    os.close(lock)
+    trainer.train_and_evaluate(tiny.debug_config(), workdir)
+
+  def test_refuses_records_that_have_changed(self):
+    workdir = tiny.temp_dir(self)
+    trainer.train_and_evaluate(tiny.debug_config(), workdir)
+    path = os.path.join(workdir, 'run.json')
+    text = _read(path).replace(b'"dataset_fingerprint": "', b'&0')
+    with open(path, 'wb') as f:
+      f.write(text)
+    with self.assertRaisesRegex(binary.UserError, 'another set'):
+      trainer.train_and_evaluate(tiny.debug_config(), workdir)
+
+  def test_reproduce_says_whether_and_why_not(self):
+    first, second, third = (tiny.temp_dir(self) for _ in range(3))
+    with self.assertRaisesRegex(binary.UserError, 'No run at'):
+      reproduce.reproduce(first, second)
+    config = tiny.debug_config(train_steps=2).lock()
+    trainer.train_and_evaluate(config, first)
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+      self.assertTrue(reproduce.reproduce(first, second))
+    self.assertIn('Reproduced: the final state has the same', out.getvalue())
+    path = os.path.join(first, 'metrics.json')
+    results = json.loads(_read(path))
+    run_folder.write_json(path, results | {'state_sha256': 'x'})
+    path = os.path.join(first, 'run.json')
+    sessions = json.loads(_read(path))
+    sessions['sessions'][0]['nproc'] = '77'
+    run_folder.write_json(path, sessions)
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+      self.assertFalse(reproduce.reproduce(first, third))
+    self.assertIn('Not reproduced', out.getvalue())
+    self.assertIn("differs in nproc: '77' there", out.getvalue())
+
+  def test_too_many_bad_updates_end_the_run_in_one_line(self):
+    workdir = tiny.temp_dir(self)
+    config = tiny.debug_config(train_steps=6, max_skipped_in_a_row=3)
+    nan_loss = lambda logits, *_, **__: logits.mean((1, 2, 3)) * np.nan
+    with mock.patch.dict(parts._LOSSES, cross_entropy_dice=nan_loss):  # pylint: disable=protected-access
+      with self.assertRaises(binary.UserError) as caught:
+        trainer.train_and_evaluate(config, workdir)
+    message = str(caught.exception)
+    self.assertIn('3 updates in a row up to step 3 were not finite', message)
+    self.assertIn('strong_loss', message)
+    self.assertIn('images: train_0', message)
+    self.assertNotIn('\n', message)
+    lines = [json.loads(x) for x in _read(workdir, 'log.jsonl').splitlines()]
+    causes = [x['skipped_update'] for x in lines if 'skipped_update' in x]
+    self.assertLen(causes, 3)
+    self.assertLen(causes[0]['strong'], 4)
+    self.assertLen(causes[0]['weak'], 8)
+    self.assertIsNone(lines[1]['strong_loss'])
+    # Nothing entered the state: with a sound loss the run goes on.
+    results = trainer.train_and_evaluate(config, workdir)
+    self.assertEqual(results['num_skipped'], 3)
 
   def test_evaluate_run_repeats_the_final_evaluation(self):
     workdir = tiny.temp_dir(self)
@@ -99,7 +235,8 @@ class TrainerTest(parameterized.TestCase):
       ('large', dict(input=dict(strong_batch_size=16)), 'has 8 strong'),
       ('rate', dict(optimizer=dict(learning_rate=-1.0)), 'learning_rate'),
       ('steps', dict(train_steps=0), 'train_steps is 0'),
-      ('uneven', dict(log_every_steps=3), 'multiple of log_every_steps'),
+      ('mapping', dict(mapping='vmap'), "'vmap'; known"),
+      ('workers', dict(input=dict(num_workers=-1)), 'num_workers is -1'),
       ('no_weak_labels', dict(supervision=dict(weak_scale=0.0)), 'weak labels'),
       ('no_records', dict(input=dict(data_dir='nowhere')), 'No records'),
   )
@@ -113,30 +250,10 @@ class TrainerTest(parameterized.TestCase):
 
   def test_refuses_a_folder_of_another_config(self):
     workdir = tiny.temp_dir(self)
-    trainer.run_folder.open_run(workdir, tiny.debug_config(), 'a')
+    run_folder.open_run(workdir, tiny.debug_config(), 'a')
     with self.assertRaisesRegex(
         binary.UserError, 'train_steps is 4 there, 6 here'):
       trainer.train_and_evaluate(tiny.debug_config(train_steps=6), workdir)
-
-
-class CheckpointsTest(absltest.TestCase):
-
-  def test_refuses_a_checkpoint_of_another_model(self):
-    workdir = tiny.temp_dir(self)
-    state = {'params': {'kernel': jax.numpy.ones((3, 2))}}
-    store = checkpoints.Checkpoints(workdir)
-    store.save(1, state)
-    store.close()
-    store = checkpoints.Checkpoints(workdir)
-    with self.assertRaises(binary.UserError) as caught:
-      store.restore_latest({'params': {'kernel': jax.numpy.ones((3, 4))}})
-    self.assertRegex(
-        str(caught.exception),
-        r'params/kernel is float32\[3, 2\] there, float32\[3, 4\] here')
-    self.assertNotIn('\n', str(caught.exception))
-    restored = store.restore_latest(state)
-    np.testing.assert_array_equal(restored['params']['kernel'], 1)
-    store.close()
 
 
 if __name__ == '__main__':

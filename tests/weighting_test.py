@@ -431,6 +431,29 @@ class L2rwWeightsTest(parameterized.TestCase):
     np.testing.assert_array_equal(weights[slopes > 0], 0)
 
 
+class WithoutCommonHarmTest(absltest.TestCase):
+
+  def test_hand_computed(self):
+    np.testing.assert_allclose(
+        weighting.without_common_harm(jnp.array([1.0, -2.0, -5.0])),
+        [3, 0, -3])
+
+  def test_common_help_stays(self):
+    alignments = jnp.array([3.0, -1.0, 1.0])
+    np.testing.assert_array_equal(
+        weighting.without_common_harm(alignments), alignments)
+
+  def test_at_rest_all_instances_seem_to_harm(self):
+    # strong = p^2, weak_k = (p - x_k)^2: strong + mean_k weak_k rests at
+    # p = mean(x) / 2, x = (1, 3): p = 1, strong gradient 2, weak ones 0 and -4.
+    slopes = weighting.lookahead_weight_grads(
+        lambda p: (p - jnp.array([1.0, 3.0])) ** 2, lambda p: p**2,
+        jnp.ones(()), jnp.zeros(2), step_size=1.0)
+    np.testing.assert_allclose(-slopes, [0, -4])
+    np.testing.assert_allclose(
+        weighting.without_common_harm(-slopes), [2, -2])
+
+
 class UnitRmsTest(absltest.TestCase):
 
   def test_hand_computed(self):

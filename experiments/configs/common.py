@@ -31,7 +31,8 @@ METHODS = {
             alignment_loss='cross_entropy_dice',
             alignment_without_class_prior=False,
         ),
-        weighting=dict(name='dii', method='per_instance'),
+        weighting=dict(
+            name='dii', method='per_instance', without_common_harm=False),
         co_regularization=dict(trust='indicator'),
     ),
 }
@@ -45,11 +46,15 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
       log_every_steps=20,
       eval_every_steps=100,
       checkpoint_every_steps=100,
+      # A run of updates that are not finite ends the run, not one of them.
+      max_skipped_in_a_row=20,
+      mapping='pmap',  # Or 'jit': one program over all devices.
       input=dict(
           data_dir=data_dir,
           strong_batch_size=8,  # All batch sizes are over all devices.
           weak_batch_size=8,
           eval_batch_size=32,
+          num_workers=0,  # Threads that read ahead; pays where disks are slow.
       ),
       augmentation=dict(  # See `augmentation.AugmentationOptions`.
           flip=True,
@@ -84,6 +89,9 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           every_steps=1,
           start_step=0,
           method='forward',
+          # Without it, good indicators sink once the strong set is learnt by
+          # heart: experiments/results/phantom.md.
+          without_common_harm=True,
       ),
       co_regularization=dict(scale=1.0, ramp_up_steps=100, trust='complement'),
       # Names of `METHODS` to train one after another, with every seed; ()

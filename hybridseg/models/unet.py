@@ -35,7 +35,8 @@ class UNet(nn.Module):
   Attributes:
     num_classes: number of classes K, background included.
     features: channels per level, finest first; each level halves the size.
-    dtype: dtype of the computation; parameters and logits are float32.
+    dtype: of convolutions and activations, float32 or bfloat16; parameters,
+      the statistics of GroupNorm, the last layer and logits are float32.
   """
 
   num_classes: int

@@ -1,0 +1,281 @@
+r"""Does any bad number get into a state? Random ones, at every door of a step.
+
+python -m experiments.benchmarks.bad_numbers --num_injections=1000
+
+Runs training steps of two small U-Nets on random data. At random, a nan, inf or
+-inf comes in by a door: a pixel, a logit, a loss or the slope of one network,
+of a strong or a weak instance, a loss or a slope that only the alignments see,
+or a stored indicator. After each, the state must be finite and equal, bit by
+bit, that of a second run without those updates; so must it after one more,
+good update. Where nothing reads the bad number (a logit of an unlabelled pixel,
+an alignment when the indicators do not move), no update is skipped, and it must
+be that of the clean batch.
+"""
+
+import collections
+import functools
+import itertools
+import time
+
+from absl import flags
+from hybridseg import augmentation
+from hybridseg import losses
+from hybridseg import models
+from hybridseg import train_step as train_step_lib
+from hybridseg import types
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments import binary
+
+_NUM_INJECTIONS = flags.DEFINE_integer(
+    'num_injections', 1000, 'Bad numbers, over all variants.', lower_bound=1)
+_SEED = flags.DEFINE_integer('seed', 0, 'Of data and bad numbers.')
+
+_SIZE, _NUM_CLASSES, _BATCH_SIZE, _NUM_WEAK = 16, 3, 4, 32
+_VALUES = (np.nan, np.inf, -np.inf)
+_NETWORKS = 2
+# Name -> weighting, and whether the alignment has a loss of its own.
+_VARIANTS = {
+    'uniform': (dict(name='uniform'), False),
+    'dii, tangent pass': (dict(name='dii'), True),
+    'dii, every second step': (dict(name='dii', every_steps=2), True),
+    'dii, per instance': (dict(name='dii', method='per_instance'), False),
+    'dii, last layer': (dict(name='dii_last_layer'), True),
+    'l2rw, tangent pass': (dict(name='l2rw'), True),
+}
+_DOORS = ('pixel', 'logit', 'slope', 'loss')
+_ALIGNMENT_DOORS = ('alignment loss', 'alignment slope')
+
+
+@jax.custom_jvp
+def _with_slope(x, extra):
+  """Returns x, whose slope is 1 + extra: finite forward, bad backward."""
+  del extra
+  return x
+
+
+@_with_slope.defjvp
+def _(primals, tangents):
+  return primals[0], tangents[0] * (1 + primals[1])
+
+
+# How a bad number travels: as data, so that one compiled step serves all. The
+# images carry further channels; the pixels of one class that does not exist
+# carry, by their number, what is added to a loss.
+_CHANNELS = {
+    ('pixel', 0): 1, ('pixel', 1): 1, ('logit', 0): 2, ('logit', 1): 3,
+    ('slope', 0): 4, ('slope', 1): 5,
+}
+_MARKS = {'loss': 1, 'alignment loss': 4, 'alignment slope': 7}
+_NO_CLASS = 250
+
+
+def _apply(model, params, images, *, return_features=False):
+  """Runs the U-Net with its doors; `params['network']` says which it is."""
+  door = lambda name: jnp.where(
+      params['network'] == 0, images[..., _CHANNELS[name, 0]],
+      images[..., _CHANNELS[name, 1]])[..., None]
+  # After augmentation, which would clip it.
+  logits, features = model.apply(
+      {'params': params}, images[..., :1] + door('pixel'),
+      return_features=True)
+  logits = _with_slope(logits, door('slope')) + door('logit')
+  return (logits, features) if return_features else logits
+
+
+def _augment(keys, examples):
+  """Augments the intensities; the other channels stay as they are."""
+  plain = examples._replace(image=examples.image[..., :1] * 255)
+  plain = augmentation.augment(
+      keys, plain, options=augmentation.AugmentationOptions(
+          rotation_deg=0.0, log2_scale=0.0, shift=0.0, flip=False))
+  image = jnp.concatenate([plain.image, examples.image[..., 1:]], axis=-1)
+  return plain._replace(image=image)
+
+
+def _bad_number(labels, where, door):
+  """Returns what the marked pixels of each instance call for at `door`, [B]."""
+  marked = jnp.sum(where & (jnp.sum(labels, axis=-1) == 0), axis=(1, 2))
+  kind = marked - _MARKS[door] + 1
+  return jnp.array([0.0, *_VALUES])[jnp.where((kind > 0) & (kind < 4), kind, 0)]
+
+
+def _loss(logits, labels, *, where):
+  values = losses.cross_entropy_dice_loss(logits, labels, where=where)
+  return values + _bad_number(labels, where, 'loss')
+
+
+def _alignment_loss(logits, labels, *, where):
+  values = losses.prior_free(losses.cross_entropy_loss)(
+      logits, labels, where=where)
+  values = values + _bad_number(labels, where, 'alignment loss')
+  return _with_slope(values, _bad_number(labels, where, 'alignment slope'))
+
+
+def _batch(rng):
+  """Returns noise with all doors closed, and one known pixel to open."""
+
+  def examples(ids):
+    shape = (_BATCH_SIZE, _SIZE, _SIZE)
+    image = np.zeros(shape + (6,), np.float32)
+    image[..., 0] = rng.random(shape)
+    label = rng.integers(_NUM_CLASSES, size=shape, dtype=np.uint8)
+    label[rng.random(shape) < 0.1] = types.UNLABELLED
+    return types.Examples(image, label, ids.astype(np.int32))
+
+  return types.HybridBatch(
+      strong=examples(np.full(_BATCH_SIZE, -1)),
+      weak=examples(rng.permutation(_NUM_WEAK)[:_BATCH_SIZE]))
+
+
+def _inject(rng, batch, state, own_loss):
+  """Returns the name of a random door, and batch and state behind it."""
+  doors = [*itertools.product(('strong', 'weak'), _DOORS)]
+  doors += [('weak', d) for d in _ALIGNMENT_DOORS] if own_loss else []
+  doors += [('stored', 'indicator')]
+  part, door = doors[rng.integers(len(doors))]
+  value = int(rng.integers(len(_VALUES)))
+  if part == 'stored':
+    row = rng.integers(_NUM_WEAK)
+    table = state.indicators.weights.at[row].set(_VALUES[value])
+    state = state._replace(
+        indicators=state.indicators._replace(weights=table))
+    return f'{part} {door}', batch, state
+  examples, row = getattr(batch, part), rng.integers(_BATCH_SIZE)
+  if door in _MARKS:
+    places = rng.choice(_SIZE**2, _MARKS[door] + value, replace=False)
+    examples.label[row].flat[places] = _NO_CLASS
+  else:
+    y, x = rng.integers(_SIZE, size=2)
+    network = int(rng.integers(_NETWORKS))
+    examples.image[row, y, x, _CHANNELS[door, network]] = _VALUES[value]
+  return f'{part} {door}', batch, state
+
+
+def _make_step(model, optimizer, weighting, own_loss):
+  apply_fn = functools.partial(_apply, model)
+  return jax.jit(train_step_lib.make_train_step(
+      apply_fn,
+      optimizer,
+      num_classes=_NUM_CLASSES,
+      features_fn=functools.partial(apply_fn, return_features=True),
+      augment_fn=_augment,
+      supervision=train_step_lib.Supervision(
+          _loss, _loss, _alignment_loss if own_loss else None),
+      weighting=train_step_lib.Weighting(**weighting),
+      co_reg=train_step_lib.CoRegularization(scale=0.5, ramp_up_steps=10),
+  ))
+
+
+def _init_state(model, optimizer):
+  network = itertools.count()
+  images = jnp.zeros((1, _SIZE, _SIZE, 1))
+  return train_step_lib.init_state(
+      lambda key: model.init(key, images)['params']
+      | {'network': jnp.float32(next(network))},
+      optimizer, jax.random.key(_SEED.value), num_weak=_NUM_WEAK,
+      indicator_value=0.5)
+
+
+def _is_finite(state):
+  return all(
+      np.isfinite(x).all() for x in jax.tree.leaves(jax.device_get(state)))
+
+
+def _is_same(state, other):
+  """Compares all but the counters of what was skipped, bit by bit."""
+  bits = lambda s: [
+      np.asarray(x).tobytes()
+      for x in jax.tree.leaves(jax.device_get(
+          s._replace(num_skipped=0, num_skipped_in_a_row=0)))]
+  return bits(state) == bits(other)
+
+
+def _run(step, state, num_injections, own_loss, rng):
+  """Injects, checks, goes on; returns how often what happened at each door."""
+  key = jax.random.key(_SEED.value + 1)
+  other = state  # Of the run that never sees a bad number.
+  table = collections.defaultdict(collections.Counter)
+  for _ in range(num_injections):
+    clean = _batch(rng)
+    copy = jax.tree.map(np.copy, clean)
+    door, batch, given = _inject(rng, copy, state, own_loss)
+    new, metrics = step(given, batch, key)
+    count = table[door]
+    count['injected'] += 1
+    if metrics['skipped']:
+      count['skipped'] += 1
+      # The table that was handed in comes back as it was.
+      same = _is_same(new, given._replace(step=given.step + 1))
+      same &= int(new.num_skipped) == int(state.num_skipped) + 1
+      state = new._replace(indicators=state.indicators)
+      other = other._replace(step=other.step + 1)
+    else:
+      # It was where nothing reads: the update must be that of the clean batch.
+      count['without effect'] += 1
+      other, _ = step(other, clean, key)
+      same = _is_same(new, other)
+      state = new
+    count['non-finite'] += not _is_finite(state)
+    # One good update in both runs.
+    clean = _batch(rng)
+    before = state
+    state, metrics = step(state, clean, key)
+    other, _ = step(other, clean, key)
+    same &= _is_same(state, other) and not metrics['skipped']
+    same &= not _is_same(state, before._replace(step=state.step))
+    count['equal'] += bool(same)
+    count['non-finite'] += not _is_finite(state)
+  return table
+
+
+def main():
+  start = time.perf_counter()
+  rng = np.random.default_rng(_SEED.value)
+  model = models.build(
+      'unet', num_classes=_NUM_CLASSES, options={'features': (4, 8)})
+  optimizer = optax.chain(
+      optax.clip_by_global_norm(1.0), optax.adamw(1e-3, weight_decay=1e-4))
+  total = collections.defaultdict(collections.Counter)
+  rows = []
+  shares = np.array_split(np.arange(_NUM_INJECTIONS.value), len(_VARIANTS))
+  for (name, (weighting, own_loss)), share in zip(
+      _VARIANTS.items(), shares, strict=True):
+    table = _run(
+        _make_step(model, optimizer, weighting, own_loss),
+        _init_state(model, optimizer), len(share), own_loss, rng)
+    for door, count in table.items():
+      total[door] += count
+    rows.append((name, sum(table.values(), collections.Counter())))
+    print(f'done: {name}', flush=True)
+  print(
+      f'\n{jax.devices()[0].device_kind}, jax {jax.__version__}, two U-Nets '
+      f'(4, 8), {_BATCH_SIZE} strong + {_BATCH_SIZE} weak at {_SIZE} x {_SIZE},'
+      f' seed {_SEED.value}, {time.perf_counter() - start:.0f} s\n')
+  _print_table('door', sorted(total.items()))
+  print()
+  _print_table('weighting', rows)
+  everything = sum((count for _, count in rows), collections.Counter())
+  bad = everything['injected'] - everything['equal'] + everything['non-finite']
+  print(
+      f'\n{"FAIL" if bad else "PASS"}: {everything["injected"]} injected, '
+      f'{everything["skipped"]} skipped, {everything["without effect"]} where '
+      f'nothing reads, {everything["non-finite"]} non-finite states, '
+      f'{everything["equal"]} equal.')
+  if bad:
+    raise SystemExit(1)
+
+
+def _print_table(title, rows):
+  columns = ('injected', 'skipped', 'without effect', 'non-finite', 'equal')
+  print(f'| {title} | ' + ' | '.join(columns) + ' |')
+  print('|---' * (1 + len(columns)) + '|')
+  for name, count in rows:
+    print(f'| {name} | ' + ' | '.join(str(count[c]) for c in columns) + ' |')
+
+
+if __name__ == '__main__':
+  binary.run(main)

@@ -1,0 +1,200 @@
+r"""Damages the newest checkpoint of a run in every way; it must be noticed.
+
+python -m experiments.benchmarks.corruption_test --num_corruptions=1000
+
+After each corruption the newest checkpoint must be refused with one warning
+that names it, and the state of the one before it restored bit for bit. Prints a
+table by kind of damage; exit code 1 if a promise was broken.
+"""
+
+# isort: off
+import sys
+from experiments import launcher
+if __name__ == '__main__':
+  launcher.pin_numerics(sys.argv)
+# isort: on
+
+import collections
+import logging as python_logging
+import os
+import random
+import shutil
+import tempfile
+
+from absl import flags
+from absl import logging
+
+from experiments import binary
+from experiments import checkpoints as checkpoints_lib
+from experiments import input_pipeline
+from experiments import parts
+from experiments import run_folder
+from experiments import trainer
+from experiments.benchmarks import tiny_runs
+
+_NUM_CORRUPTIONS = flags.DEFINE_integer(
+    'num_corruptions', 1000, 'Corruptions to try.', lower_bound=1)
+_SEED = flags.DEFINE_integer('seed', 0, 'Of the corruptions.')
+
+
+def _paths(folder):
+  return sorted(
+      os.path.join(parent, name)
+      for parent, _, names in os.walk(folder) for name in names)
+
+
+def _flip_bit(rng, newest, unused_older):
+  path = rng.choice([p for p in _paths(newest) if os.path.getsize(p)])
+  with open(path, 'r+b') as f:
+    position = rng.randrange(os.path.getsize(path))
+    f.seek(position)
+    byte = f.read(1)[0]
+    f.seek(position)
+    f.write(bytes([byte ^ (1 << rng.randrange(8))]))
+  return path
+
+
+def _truncate(rng, newest, unused_older):
+  path = rng.choice([p for p in _paths(newest) if os.path.getsize(p)])
+  os.truncate(path, rng.randrange(os.path.getsize(path)))
+  return path
+
+
+def _delete(rng, newest, unused_older):
+  path = rng.choice(_paths(newest))
+  os.remove(path)
+  return path
+
+
+def _swap(rng, newest, unused_older):
+  while True:
+    a, b = rng.sample(_paths(newest), 2)
+    with open(a, 'rb') as f, open(b, 'rb') as g:
+      if f.read() != g.read():
+        break
+  os.rename(a, a + '.tmp')
+  os.rename(b, a)
+  os.rename(a + '.tmp', b)
+  return f'{a} and {b}'
+
+
+def _stale_file(rng, newest, older):
+  """Takes a file of the older checkpoint in place of the newest one's."""
+  names = [
+      n for n in (os.path.relpath(p, older) for p in _paths(older))
+      if os.path.exists(os.path.join(newest, n))
+      and _read(os.path.join(newest, n)) != _read(os.path.join(older, n))]
+  name = rng.choice(names)
+  shutil.copy(os.path.join(older, name), os.path.join(newest, name))
+  return name
+
+
+def _stale_folder(unused_rng, newest, older):
+  shutil.rmtree(newest)
+  shutil.copytree(older, newest)
+  return newest
+
+
+def _added_file(rng, newest, unused_older):
+  folder = os.path.dirname(rng.choice(_paths(newest)))
+  path = os.path.join(folder, f'extra{rng.randrange(1000)}')
+  with open(path, 'wb') as f:
+    f.write(rng.randbytes(10))
+  return path
+
+
+def _zeroed_block(rng, newest, unused_older):
+  """Zeroes a stretch, as file systems do with blocks lost in a crash."""
+  path = rng.choice([p for p in _paths(newest) if any(_read(p))])
+  content = bytearray(_read(path))
+  while True:
+    start = rng.randrange(len(content))
+    stretch = slice(start, start + rng.randrange(1, 4097))
+    if any(content[stretch]):
+      break
+  content[stretch] = bytes(len(content[stretch]))
+  with open(path, 'wb') as f:
+    f.write(content)
+  return path
+
+
+def _read(path):
+  with open(path, 'rb') as f:
+    return f.read()
+
+
+_KINDS = (_flip_bit, _truncate, _delete, _swap, _stale_file, _stale_folder,
+          _added_file, _zeroed_block)
+
+
+class _Warnings(python_logging.Handler):
+
+  def __init__(self):
+    super().__init__()
+    self.lines = []
+
+  def emit(self, record):
+    self.lines.append(record.getMessage())
+
+
+def main():
+  folder = tempfile.mkdtemp(prefix='corruption_test_')
+  config = tiny_runs.config(
+      tiny_runs.prepare(folder), train_steps=8, checkpoint_every_steps=4,
+      eval_every_steps=8)
+  workdir = os.path.join(folder, 'run')
+  trainer.train_and_evaluate(config, workdir)
+  dataset = input_pipeline.load_dataset(config.input.data_dir)
+  like = parts.build(config, dataset).init_fn()
+  store = checkpoints_lib.Checkpoints(
+      workdir, run_id=run_folder.run_id(config, dataset.fingerprint))
+  newest, older = store.steps()
+  intact = checkpoints_lib.state_sha256(store.restore(like, step=older).state)
+  root = os.path.join(workdir, 'checkpoints')
+  newest, older = (os.path.join(root, str(s)) for s in (newest, older))
+  backup = os.path.join(folder, 'backup')
+  shutil.copytree(newest, backup)
+
+  warnings = _Warnings()
+  logging.get_absl_logger().addHandler(warnings)
+  logging.get_absl_handler().setLevel(python_logging.CRITICAL)
+  rng = random.Random(_SEED.value)
+  table = {k.__name__.strip('_'): collections.Counter() for k in _KINDS}
+  for i in range(_NUM_CORRUPTIONS.value):
+    kind = _KINDS[i % len(_KINDS)]
+    counts = table[kind.__name__.strip('_')]
+    what = kind(rng, newest, older)
+    warnings.lines.clear()
+    restored = store.restore(like)
+    ok = {
+        'tried': True,
+        'noticed': restored.step == int(os.path.basename(older)),
+        'older state intact':
+            checkpoints_lib.state_sha256(restored.state) == intact,
+        'one line': len(warnings.lines) == 1
+                    and '\n' not in warnings.lines[0]
+                    and f'checkpoints/{os.path.basename(newest)}'
+                    in warnings.lines[0],
+    }
+    counts.update({name: int(value) for name, value in ok.items()})
+    if not all(ok.values()):
+      print(f'not as promised: {kind.__name__} of {what}: {ok}', flush=True)
+    shutil.rmtree(newest)
+    shutil.copytree(backup, newest)
+    if (i + 1) % 100 == 0:
+      print(f'{i + 1} of {_NUM_CORRUPTIONS.value}', flush=True)
+  shutil.rmtree(folder)
+
+  columns = ('tried', 'noticed', 'older state intact', 'one line')
+  print('\n| damage | ' + ' | '.join(columns) + ' |')
+  print('|' + '---|' * (1 + len(columns)))
+  for name, counts in table.items():
+    print(f'| {name} | ' + ' | '.join(str(counts[c]) for c in columns) + ' |')
+  total = sum(table.values(), collections.Counter())
+  print('| all | ' + ' | '.join(str(total[c]) for c in columns) + ' |')
+  if any(total[c] != total['tried'] for c in columns):
+    sys.exit(1)
+
+
+if __name__ == '__main__':
+  binary.run(main)

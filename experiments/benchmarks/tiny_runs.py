@@ -1,0 +1,103 @@
+"""Runs small enough to be stopped a thousand times, each in its own process."""
+
+import importlib
+import multiprocessing
+import os
+import subprocess
+import sys
+
+from experiments import launcher
+from experiments.configs import phantom
+
+_FILES = ('metrics.json', 'log.jsonl', 'cases_test.csv', 'indicators.csv')
+
+
+def prepare(folder: str) -> str:
+  """Prepares a phantom of 16 x 16 pixels below `folder`; returns where."""
+  data_dir = os.path.join(folder, 'data')
+  if not os.path.isdir(data_dir):
+    subprocess.run(
+        [sys.executable, '-m', 'data_prep.prepare', '--dataset=phantom',
+         '--image_size=16', f'--output={data_dir}'],
+        check=True, stdout=subprocess.DEVNULL)
+  return data_dir
+
+
+def config(data_dir: str, **changes):
+  """Returns a run of seconds that evaluates and saves often."""
+  tiny = phantom.get_config('debug').copy_and_resolve_references().unlock()
+  tiny.update(dict(
+      train_steps=60, log_every_steps=4, eval_every_steps=15,
+      checkpoint_every_steps=5))
+  tiny.input.data_dir = data_dir
+  tiny.update(changes)
+  return tiny.lock()
+
+
+class Session:
+  """One process that trains, and the step it has reached.
+
+  Forked after all imports and before JAX starts its threads, which saves the
+  seconds that the imports take.
+  """
+
+  def __init__(self, run_config, workdir: str, log_path: str):
+    self.step = multiprocessing.RawValue('q', -1)
+    self._process = multiprocessing.get_context('fork').Process(
+        target=_train, args=(run_config, workdir, log_path, self.step))
+    self._process.start()
+
+  def signal(self, number: int) -> None:
+    """Sends a signal, if the process still lives."""
+    if self._process.is_alive():
+      os.kill(self._process.pid, number)
+
+  def wait(self, timeout_s: float | None = None) -> int | None:
+    """Returns the exit code, or None if it still runs after the time."""
+    self._process.join(timeout_s)
+    return self._process.exitcode
+
+
+def _train(run_config, workdir, log_path, step):
+  launcher.exit_on_sigterm()
+  descriptor = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+  os.dup2(descriptor, 1)
+  os.dup2(descriptor, 2)
+  # pylint: disable=g-import-not-at-top
+  from experiments import binary  # See `preload`.
+  from experiments import stopping
+  from experiments import trainer
+
+  seen = stopping.StopRequest.__call__
+
+  def watched(self, number):
+    step.value = number
+    return seen(self, number)
+
+  stopping.StopRequest.__call__ = watched
+  code = 0
+  try:
+    trainer.train_and_evaluate(run_config, workdir)
+  except binary.Stopped as e:
+    print(e, flush=True)
+  except binary.UserError as e:
+    print(f'Error: {e}', flush=True)
+    code = 2
+  sys.stdout.flush()
+  os._exit(code)
+
+
+def preload() -> None:
+  """Imports what a session needs, but starts no JAX backend."""
+  for name in ('experiments.trainer', 'tensorflow_datasets.core.features',
+               'matplotlib.backends.backend_agg'):
+    importlib.import_module(name)
+
+
+def result(workdir: str) -> dict[str, bytes]:
+  """Returns the content of the files that must not depend on stops."""
+  contents = {}
+  for name in _FILES:
+    with open(os.path.join(workdir, name), 'rb') as f:
+      contents[name] = f.read()
+  return contents

@@ -1,0 +1,95 @@
+"""What must be fixed before JAX is imported, so that a run can be repeated.
+
+XLA's CPU code splits sums by the number of threads (environment NPROC, else the
+visible cores) and by the widest vector instructions: both are part of a run.
+A run's folder remembers them, and a session that goes on with it, or reproduces
+it, takes them over.
+"""
+
+from collections.abc import Sequence
+import json
+import os
+import re
+import signal
+import sys
+
+# From weakest to strongest, as XLA names them.
+_ISAS = ('SSE4_2', 'AVX', 'AVX2', 'AVX512')
+_FORCED = re.compile(r'--xla_force_host_platform_device_count=(\d+)')
+_MAX_ISA = re.compile(r'--xla_cpu_max_isa=(\w+)')
+
+
+def cpu_isa() -> str:
+  """Returns the widest vector instructions that XLA may use here, or ''."""
+  try:
+    with open('/proc/cpuinfo', encoding='utf-8') as f:
+      flags = set(next(line for line in f if line.startswith('flags')).split())
+  except (OSError, StopIteration):
+    return ''  # Not x86 Linux.
+  names = {'SSE4_2': 'sse4_2', 'AVX': 'avx', 'AVX2': 'avx2',
+           'AVX512': 'avx512f'}
+  here = [isa for isa in _ISAS if names[isa] in flags]
+  capped = _MAX_ISA.search(os.environ.get('XLA_FLAGS', ''))
+  if capped and capped[1] in here:
+    return capped[1]
+  return here[-1] if here else ''
+
+
+def prepare(argv: Sequence[str]) -> None:
+  """Does all that a binary must do before it imports JAX."""
+  exit_on_sigterm()
+  pin_numerics(argv)
+
+
+def exit_on_sigterm() -> None:
+  """Ends with exit code 0 until a run handles the signal: nothing is lost."""
+  signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+
+
+def pin_numerics(argv: Sequence[str]) -> None:
+  """Sets NPROC and XLA_FLAGS from the run that `argv` names, if there is one.
+
+  Args:
+    argv: command line; --workdir and --reproduce are read from it.
+  """
+  saved = _saved(_flag(argv, 'reproduce')) or _saved(_flag(argv, 'workdir'))
+  forced = _FORCED.search(os.environ.get('XLA_FLAGS', ''))
+  # Twice the forced devices, or their collectives wait for threads for ever.
+  needed = max(os.cpu_count() or 1, 2 * int(forced[1]) if forced else 1)
+  nproc = saved.get('nproc') or os.environ.get('NPROC') or str(needed)
+  if os.environ.get('NPROC', nproc) != nproc:
+    _say(f'NPROC is {os.environ["NPROC"]} here but was {nproc} in the run: '
+         f'using {nproc}.')
+  os.environ['NPROC'] = nproc
+  isa, here = saved.get('cpu_isa'), cpu_isa()
+  if isa and here and isa != here:
+    if _ISAS.index(isa) < _ISAS.index(here):
+      flags = _MAX_ISA.sub('', os.environ.get('XLA_FLAGS', ''))
+      os.environ['XLA_FLAGS'] = f'{flags} --xla_cpu_max_isa={isa}'.strip()
+    else:
+      _say(f'the run used {isa}, which this processor lacks: the last bits '
+           'will differ.')
+
+
+def _say(text):
+  print(f'Note: {text}', file=sys.stderr)
+
+
+def _flag(argv, name):
+  """Returns the value of a flag in either spelling, or None."""
+  for i, arg in enumerate(argv):
+    text = arg.lstrip('-')
+    if arg.startswith('-') and text.startswith(f'{name}='):
+      return text.split('=', 1)[1]
+    if arg.startswith('-') and text == name and i + 1 < len(argv):
+      return argv[i + 1]
+  return None
+
+
+def _saved(run_dir):
+  """Returns the first session of a run's manifest; {} if there is none."""
+  try:
+    with open(os.path.join(run_dir or '', 'run.json'), encoding='utf-8') as f:
+      return json.load(f)['sessions'][0]
+  except (OSError, ValueError, KeyError, IndexError, TypeError):
+    return {}

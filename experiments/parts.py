@@ -1,0 +1,166 @@
+"""From a config and a set to the parts of a run: the place that reads both."""
+
+from collections.abc import Callable
+import functools
+from typing import Any, NamedTuple
+
+from hybridseg import augmentation
+from hybridseg import losses
+from hybridseg import models
+from hybridseg import parallel
+from hybridseg import train_step as train_step_lib
+import jax
+import jax.numpy as jnp
+import ml_collections
+import optax
+
+from experiments import binary
+from experiments import input_pipeline
+
+_LOSSES = {
+    'balanced_cross_entropy': losses.balanced_cross_entropy_loss,
+    'cross_entropy': losses.cross_entropy_loss,
+    'cross_entropy_dice': losses.cross_entropy_dice_loss,
+    'soft_dice': losses.soft_dice_loss,
+}
+
+
+class Parts(NamedTuple):
+  """What a config and a set are turned into, once.
+
+  Attributes:
+    step_fn: the mapped training step.
+    eval_fn: the mapped evaluation step.
+    init_fn: maps nothing to the state before the first update, not placed.
+    mapping: how both run on the devices there are.
+  """
+
+  step_fn: Callable[..., Any]
+  eval_fn: Callable[..., Any]
+  init_fn: Callable[[], train_step_lib.TrainState]
+  mapping: parallel.Mapping
+
+
+def build(
+    config: ml_collections.ConfigDict, dataset: input_pipeline.Dataset
+) -> Parts:
+  """Builds every part of a run; the one place that reads the config.
+
+  Raises:
+    binary.UserError: if a field does not fit the library, the set or the
+      devices.
+  """
+  num_classes = len(dataset.classes)
+  _check_steps(config)
+  try:
+    mapping = parallel.make_mapping(config.mapping)
+    _check_batches(config, mapping)
+    model = models.build(
+        config.model.name,
+        num_classes=num_classes,
+        options=config.model.options.to_dict(),
+    )
+    apply_fn = lambda params, images, **options: model.apply(
+        {'params': params}, images, **options
+    )
+    images = jnp.zeros((1, *dataset.image_shape))
+    jax.eval_shape(model.init, jax.random.key(0), images)
+    optimizer = _build_optimizer(config)
+    step_fn = train_step_lib.make_train_step(
+        apply_fn,
+        optimizer,
+        num_classes=num_classes,
+        features_fn=functools.partial(apply_fn, return_features=True),
+        augment_fn=functools.partial(
+            augmentation.augment,
+            options=augmentation.AugmentationOptions(**config.augmentation),
+        ),
+        supervision=_build_supervision(config.supervision),
+        weighting=train_step_lib.Weighting(
+            **_without(config.weighting, 'initial_indicator')
+        ),
+        co_reg=train_step_lib.CoRegularization(**config.co_regularization),
+        axis_name=mapping.axis_name,
+    )
+  except (TypeError, ValueError) as e:
+    raise binary.UserError(f'Config does not fit: {e}') from e
+  eval_fn = train_step_lib.make_eval_step(
+      apply_fn, num_classes=num_classes, image_fn=augmentation.to_float
+  )
+
+  def init_fn():
+    return train_step_lib.init_state(
+        lambda key: model.init(key, images)['params'],
+        optimizer,
+        jax.random.key(config.seed),
+        num_weak=len(dataset.splits['train_weak']),
+        indicator_value=config.weighting.initial_indicator,
+    )
+
+  return Parts(
+      step_fn=mapping.step(step_fn),
+      eval_fn=mapping.eval(eval_fn),
+      init_fn=jax.jit(init_fn),
+      mapping=mapping,
+  )
+
+
+def _without(config, *names):
+  return {k: v for k, v in config.items() if k not in names}
+
+
+def _check_steps(config):
+  for name in ('train_steps', 'log_every_steps', 'eval_every_steps',
+               'checkpoint_every_steps', 'max_skipped_in_a_row'):
+    if config[name] <= 0:
+      raise binary.UserError(f'{name} is {config[name]}: use 1 or more.')
+
+
+def _check_batches(config, mapping):
+  if config.input.num_workers < 0:
+    raise binary.UserError(
+        f'input.num_workers is {config.input.num_workers}: use 0 or more.')
+  for name, num_devices in (
+      ('strong_batch_size', mapping.num_devices),
+      ('weak_batch_size', mapping.num_devices),
+      ('eval_batch_size', mapping.num_local_devices),
+  ):
+    # CutMix pairs neighbours within a device.
+    multiple = num_devices * (2 if name == 'weak_batch_size' else 1)
+    if config.input[name] <= 0 or config.input[name] % multiple:
+      raise binary.UserError(
+          f'input.{name} is {config.input[name]}: with {num_devices} device(s) '
+          f'use a positive multiple of {multiple}.'
+      )
+
+
+def _build_optimizer(config):
+  learning_rate = config.optimizer.learning_rate
+  if not learning_rate > 0:
+    raise ValueError(
+        f'optimizer.learning_rate is {learning_rate}: use a positive number.'
+    )
+  schedule = optax.warmup_cosine_decay_schedule(
+      0.0, learning_rate, config.optimizer.warmup_steps, config.train_steps
+  )
+  return optax.chain(
+      optax.clip_by_global_norm(config.optimizer.clip_norm),
+      optax.adamw(schedule, weight_decay=config.optimizer.weight_decay),
+  )
+
+
+def _build_supervision(config):
+  def loss(name):
+    if name not in _LOSSES:
+      raise ValueError(f'Unknown loss {name!r}; known: {sorted(_LOSSES)}.')
+    return _LOSSES[name]
+
+  alignment_loss = loss(config.alignment_loss)
+  if config.alignment_without_class_prior:
+    alignment_loss = losses.prior_free(alignment_loss)
+  return train_step_lib.Supervision(
+      strong_loss_fn=loss(config.strong_loss),
+      weak_loss_fn=loss(config.weak_loss),
+      alignment_loss_fn=alignment_loss,
+      weak_scale=config.weak_scale,
+  )

@@ -1,0 +1,228 @@
+"""What a run says: log.jsonl, progress on the terminal, its speed."""
+
+import json
+import os
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments import binary
+
+
+class Log:
+  """log.jsonl and all else that a run has to say: part of each checkpoint.
+
+  Nothing in it depends on time or on how often the run was stopped, so that a
+  resumed run ends with the same bytes.
+
+  Attributes:
+    lines: of log.jsonl, each a dict with `step`.
+    best: step and val_dice of the best evaluation so far, or None.
+    skipped_in_a_row: updates skipped up to the last step collected.
+  """
+
+  def __init__(self, workdir: str):
+    self._path = os.path.join(workdir, 'log.jsonl')
+    self._history_path = os.path.join(workdir, 'indicator_history.npz')
+    self.lines = []
+    self.best = None
+    self.skipped_in_a_row = 0
+    self._pending = []  # Scalars of the steps since the last line.
+    self._history = []  # (step, indicators).
+
+  def restore(
+      self, session: dict[str, Any], history: dict[str, np.ndarray]
+  ) -> None:
+    """Goes on from what `session` and `history` returned then."""
+    self.lines, self.best = session['lines'], session['best']
+    self.skipped_in_a_row = session['skipped_in_a_row']
+    self._pending = session['pending']
+    self._history = list(
+        zip(history['step'].tolist(), history['indicators'], strict=True))
+
+  def session(self) -> dict[str, Any]:
+    """Returns everything but arrays, as JSON."""
+    return {
+        'lines': self.lines,
+        'pending': self._pending,
+        'best': self.best,
+        'skipped_in_a_row': self.skipped_in_a_row,
+    }
+
+  def history(self) -> dict[str, np.ndarray]:
+    """Returns the indicators at every evaluation, [T, N], and its step, [T]."""
+    steps = [step for step, _ in self._history]
+    indicators = [weights for _, weights in self._history]
+    return {
+        'step': np.array(steps, np.int64),
+        'indicators': np.array(indicators, np.float32),
+    }
+
+  def collect(
+      self,
+      step: int,
+      values: dict[str, float],
+      causes: dict[str, Any] | None = None,
+  ) -> None:
+    """Adds the metrics of one step to the means of the next line.
+
+    Args:
+      step: number of updates done with this one.
+      values: scalars.
+      causes: why this update was skipped, or None: gets a line of its own.
+    """
+    self._pending.append(values)
+    self.skipped_in_a_row = self.skipped_in_a_row + 1 if causes else 0
+    if causes:
+      self.write(step, {'skipped_update': causes})
+
+  @property
+  def has_pending(self) -> bool:
+    return bool(self._pending)
+
+  def report(self, step: int) -> dict[str, float]:
+    """Writes and returns the means of the steps since the last line.
+
+    What is not finite, as in a skipped step, does not count; `skipped` is the
+    share of such steps.
+    """
+    means = {}
+    for name in self._pending[0]:
+      values = [m[name] for m in self._pending]
+      finite = [v for v in values if np.isfinite(v)]
+      means[name] = float(np.mean(finite)) if finite else None
+    self._pending = []
+    self.write(step, means)
+    return means
+
+  def write(self, step: int, values: dict[str, Any]) -> None:
+    """Appends a line."""
+    self.lines.append({'step': step, **values})
+
+  def evaluated(self, step: int) -> bool:
+    """Says whether the evaluation of a step has its line."""
+    return any(
+        line['step'] == step and 'val_dice' in line
+        for line in self.lines[-10:])
+
+  def write_evaluation(
+      self,
+      step: int,
+      val_dice: float,
+      health: dict[str, float],
+      indicators: np.ndarray,
+  ) -> bool:
+    """Appends an evaluation; returns whether it is the best so far."""
+    self.write(step, {'val_dice': val_dice, **health})
+    self._history.append((step, np.array(indicators)))
+    if self.best is None or val_dice > self.best['val_dice']:
+      self.best = {'step': step, 'val_dice': val_dice}
+      return True
+    return False
+
+  def flush(self) -> None:
+    """Replaces the files as a whole.
+
+    Raises:
+      binary.UserError: if the folder cannot be written.
+    """
+    try:
+      with open(self._path + '.tmp', 'w', encoding='utf-8') as f:
+        f.writelines(json.dumps(line) + '\n' for line in self.lines)
+      os.replace(self._path + '.tmp', self._path)
+      with open(self._history_path + '.tmp', 'wb') as f:
+        np.savez(f, **self.history())
+      os.replace(self._history_path + '.tmp', self._history_path)
+    except OSError as e:
+      raise binary.UserError(
+          f'Cannot write {self._path}: {e.strerror}. Make room, or the folder '
+          'writable, and start the same command again: it resumes.') from e
+
+
+class Progress:
+  """Speed and time left, on the terminal and in timing.jsonl.
+
+  What depends on the machine stays out of log.jsonl.
+  """
+
+  _SHOWN = {
+      'strong_loss': 'strong',
+      'weak_loss': 'weak',
+      'co_reg_loss': 'co-reg',
+      'mean_indicator': 'indicator',
+  }
+
+  def __init__(
+      self,
+      workdir: str,
+      first_step: int,
+      last_step: int,
+      *,
+      images_per_step: int,
+  ):
+    self._path = os.path.join(workdir, 'timing.jsonl')
+    self._last_step = last_step
+    self._images_per_step = images_per_step
+    self._seen = (first_step, time.time())
+
+  def print(self, step: int, means: dict[str, float]) -> None:
+    """Reports the means of the steps since the last call."""
+    steps, now = step - self._seen[0], time.time()
+    step_time_s = (now - self._seen[1]) / max(steps, 1)
+    self._seen = (step, now)
+    left_s = round(step_time_s * (self._last_step - step))
+    parts = [
+        f'{label} {means[name]:.3f}'
+        for name, label in self._SHOWN.items()
+        if means.get(name) is not None
+    ]
+    if means.get('skipped'):
+      parts.append(f'skipped {means["skipped"]:.0%}')
+    images_per_s = self._images_per_step / step_time_s
+    parts.append(f'{images_per_s:.0f} images/s')
+    parts.append(f'{left_s // 60}m{left_s % 60:02d}s left')
+    self.note(step, '  '.join(parts))
+    line = {
+        'step': step,
+        'images_per_s': round(images_per_s, 2),
+        'compilations': num_compilations(),
+        'resident_mib': round(resident_mib(), 1),
+    }
+    try:
+      with open(self._path, 'a', encoding='utf-8') as f:
+        f.write(json.dumps(line) + '\n')
+    except OSError as e:
+      raise binary.UserError(f'Cannot write {self._path}: {e.strerror}.') from e
+
+  def note(self, step: int, text: str) -> None:
+    """Prints one line."""
+    width = len(str(self._last_step))
+    print(f'step {step:{width}d}/{self._last_step}  {text}', flush=True)
+
+
+_compilations = []
+
+
+def _count_compilation(event, unused_seconds, **unused_kwargs):
+  if event == '/jax/core/compile/backend_compile_duration':
+    _compilations.append(event)
+
+
+jax.monitoring.register_event_duration_secs_listener(_count_compilation)
+
+
+def num_compilations() -> int:
+  """Returns how many programs this process compiled or read from a cache."""
+  return len(_compilations)
+
+
+def resident_mib() -> float:
+  """Returns the resident memory of this process; nan where /proc is absent."""
+  try:
+    with open('/proc/self/statm', encoding='utf-8') as f:
+      pages = int(f.read().split()[1])
+  except OSError:
+    return float('nan')
+  return pages * os.sysconf('SC_PAGE_SIZE') / 2**20

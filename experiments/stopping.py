@@ -1,0 +1,71 @@
+"""SIGTERM and Ctrl-C: finish the step, save, end with exit code 0."""
+
+import os
+import signal
+import threading
+import time
+
+# SLURM and Kubernetes send SIGKILL 30 s after SIGTERM.
+_PATIENCE_S = 8.0
+
+
+class StopRequest:
+  """Whether this process was asked to stop.
+
+  Python handles a signal between two of its own instructions, which can be long
+  to wait for while XLA compiles. As long as there is nothing to save, the
+  process therefore ends by itself after `patience_s`.
+
+  Attributes:
+    nothing_to_save: whether all that was computed is in a checkpoint, or can be
+      computed again from the config alone.
+  """
+
+  def __init__(self, patience_s: float = _PATIENCE_S):
+    self.nothing_to_save = True
+    self._patience_s = patience_s
+    self._requested = threading.Event()
+    self._previous = {}
+    self._read, self._write = None, None
+
+  def __call__(self, unused_step: int) -> bool:
+    """Returns whether to stop after this step."""
+    return self._requested.is_set()
+
+  def __enter__(self) -> 'StopRequest':
+    if threading.current_thread() is not threading.main_thread():
+      return self  # Only the main thread may handle signals.
+    self._read, self._write = os.pipe()
+    os.set_blocking(self._write, False)
+    threading.Thread(
+        target=self._watch, args=(self._read,), daemon=True).start()
+    for number in signal.SIGTERM, signal.SIGINT:
+      self._previous[number] = signal.signal(number, self._handle)
+    # Python's C handler writes here at once, whatever the main thread does.
+    self._previous_fd = signal.set_wakeup_fd(
+        self._write, warn_on_full_buffer=False)
+    return self
+
+  def __exit__(self, *unused_exception):
+    if self._write is None:
+      return
+    signal.set_wakeup_fd(self._previous_fd)
+    for number, handler in self._previous.items():
+      signal.signal(number, handler)
+    os.close(self._write)  # Ends the watching thread.
+
+  def _handle(self, number, unused_frame):
+    if number == signal.SIGINT and self._requested.is_set():
+      raise KeyboardInterrupt  # Asked twice.
+
+  def _watch(self, descriptor):
+    while number := os.read(descriptor, 1):
+      if number[0] not in (signal.SIGTERM, signal.SIGINT):
+        continue
+      self._requested.set()
+      time.sleep(self._patience_s)
+      if self.nothing_to_save:
+        print('Stopped before anything new was computed: the same command '
+              'starts or resumes the run.', flush=True)
+        os._exit(0)
+    os.close(descriptor)

@@ -1,0 +1,36 @@
+"""The closing words of a run on the terminal."""
+
+from typing import Any
+
+
+def print_summary(results: dict[str, Any], workdir: str) -> None:
+  """Prints what a run found, where it lies and what to do next."""
+  test, indicators = results['test'], results['indicators']
+  low, high = test['dice_interval_95']
+  print(f'\nDone: {results["dataset"]}, {results["step"]} steps.')
+  print(f'  test Dice        {test["dice"]:.3f}  (95 % interval {low:.3f} to '
+        f'{high:.3f}, {test["num_cases_counted"]} cases)')
+  for name, scores in test['per_class'].items():
+    print(f'    {name:14s} {scores["dice"]:.3f}  (IoU {scores["iou"]:.3f})')
+  if 'auroc' in indicators:
+    print(f'  bad weak labels  AUROC {indicators["auroc"]:.3f}: the indicators '
+          f'rank {indicators["num_faulty"]} planted faults below '
+          f'{indicators["num_weak"] - indicators["num_faulty"]} good labels')
+  best = results['best']
+  if best and best['step'] != results['step']:
+    print(f'  best val Dice    {best["val_dice"]:.3f} at step {best["step"]}: '
+          'python -m experiments.evaluate --checkpoint=best '
+          f'--workdir={workdir}')
+  if results['num_skipped']:
+    print(f'  skipped updates  {results["num_skipped"]} were not finite: see '
+          'log.jsonl')
+  print(f'  indicators       mean {indicators["mean"]:.3f} over '
+        f'{indicators["num_weak"]} weak instances')
+  print(f'  files            {workdir}/: metrics.json, cases_test.csv, '
+        'indicators.csv, panel.png, curves.png, indicators.png')
+  print('  your own data    write a manifest.jsonl (README, "Your own data"), '
+        'then\n'
+        '    python -m data_prep.prepare --manifest=FILE --output=data/mine\n'
+        '    python -m experiments.train '
+        '--config=experiments/configs/phantom.py '
+        '--config.input.data_dir=data/mine --workdir=runs/mine')

@@ -1,0 +1,89 @@
+"""Bad numbers: found, traced to their instance, and kept out of a state."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def _floats(tree):
+  """Returns the leaves that can hold nan or infinity."""
+  leaves = [jnp.asarray(x) for x in jax.tree.leaves(tree)]
+  return [x for x in leaves if jnp.issubdtype(x.dtype, jnp.inexact)]
+
+
+def all_finite(tree: Any) -> jax.Array:
+  """Returns whether no array of a tree holds a nan or an infinity.
+
+  Args:
+    tree: any pytree of arrays; integers, booleans and keys are finite.
+
+  Returns:
+    bool []; True for a tree without floats.
+  """
+  finite = [jnp.all(jnp.isfinite(x)) for x in _floats(tree)]
+  return jnp.all(jnp.stack(finite)) if finite else jnp.array(True)
+
+
+def nonfinite_rows(tree: Any) -> jax.Array:
+  """Returns which rows hold a nan or an infinity in any array of a tree.
+
+  Args:
+    tree: pytree of at least one float array, [B, ...] with the same B.
+
+  Returns:
+    bool [B].
+
+  Raises:
+    ValueError: if the arrays differ in B, or there is none.
+  """
+  leaves = _floats(tree)
+  shapes = [x.shape for x in leaves]
+  if len({shape[:1] for shape in shapes}) != 1 or () in shapes:
+    raise ValueError(f'Want arrays [B, ...] of one B, got shapes {shapes}.')
+  bad = [
+      jnp.any(~jnp.isfinite(x), axis=tuple(range(1, x.ndim))) for x in leaves
+  ]
+  return jnp.any(jnp.stack(bad), axis=0)
+
+
+def gather_rows(rows: jax.Array, *, axis_name: str | None = None) -> jax.Array:
+  """Returns the rows of the global batch, in its order, on every device.
+
+  Args:
+    rows: one value per instance of this shard, [B].
+    axis_name: mapped axis over which the batch is sharded, or None.
+
+  Returns:
+    Values of all shards, [D * B].
+  """
+  if axis_name is None:
+    return rows
+  return jax.lax.all_gather(rows, axis_name, tiled=True)
+
+
+def select(ok: jax.Array, new: Any, old: Any) -> Any:
+  """Returns `new` where `ok`, else `old`, bit by bit.
+
+  A choice, not a product: whatever `new` holds, nothing of it is left in `old`.
+
+  Args:
+    ok: bool []; the same on all devices, or their states part.
+    new: any pytree of arrays.
+    old: the same structure, shapes and dtypes.
+
+  Returns:
+    One of the two trees.
+
+  Raises:
+    ValueError: if the trees, their shapes or their dtypes differ.
+  """
+
+  def leaf(n, o):
+    if n.shape != o.shape or n.dtype != o.dtype:
+      raise ValueError(
+          f'New {n.shape} {n.dtype} differs from old {o.shape} {o.dtype}.'
+      )
+    return jnp.where(ok, n, o)
+
+  return jax.tree.map(leaf, new, old)
