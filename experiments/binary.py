@@ -6,6 +6,8 @@ import sys
 
 from absl import app
 from absl import flags
+from hybridseg import parallel
+import jax
 
 
 class UserError(Exception):
@@ -19,7 +21,9 @@ class Stopped(Exception):
 def run(main: Callable[[], None]) -> None:
   """Parses the flags and calls `main`.
 
-  A `UserError` ends the process with exit code 2, `Stopped` with 0.
+  A `UserError` ends the process with exit code 2, `Stopped` with 0. Where
+  several processes run together, any other error is told in one line, exit code
+  3.
   """
 
   def guarded(argv):
@@ -31,6 +35,12 @@ def run(main: Callable[[], None]) -> None:
       print(e, flush=True)
     except UserError as e:
       _exit(e)
+    except Exception as e:
+      if parallel.num_processes() == 1:
+        raise
+      # A process that ended or failed: the others cannot go on without it.
+      print(f'Error: {_lost(e)}', file=sys.stderr)
+      parallel.exit_now(3)
 
   def parse(argv):
     try:
@@ -43,7 +53,17 @@ def run(main: Callable[[], None]) -> None:
 
 def _exit(error: UserError):
   print(f'Error: {error}', file=sys.stderr)
+  if parallel.num_processes() > 1:
+    parallel.exit_now(2)  # A normal exit waits for the others.
   sys.exit(2)
+
+
+def _lost(error):
+  line = (str(error).strip().splitlines() or [''])[0][:200]
+  if not isinstance(error, jax.errors.JaxRuntimeError):
+    return f'{type(error).__name__}: {line}'
+  return (f'Lost another process ({line}): start the same command on all hosts '
+          'again, it resumes from the newest checkpoint.')
 
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:

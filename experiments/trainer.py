@@ -132,7 +132,7 @@ class _Run:
   def train(self, should_stop, request):
     """Trains to the last step, or raises `binary.Stopped`."""
     config = self._config
-    key = jax.random.key(config.seed)
+    key = self._parts.mapping.replicate(jax.random.key(config.seed))
     if self._step < config.train_steps:
       # Compiles now, not in the middle of the run.
       self._evaluate(self._state.params, [self._dataset.splits['val'][0]])
@@ -145,7 +145,7 @@ class _Run:
       self._report_if(is_last or step % config.log_every_steps == 0)
       is_best = self._evaluate_if(
           step and (is_last or step % config.eval_every_steps == 0))
-      stop = not is_last and should_stop(step)
+      stop = not is_last and self._agree_to_stop(should_stop(step))
       if is_last or is_best or stop or (
           step and step % config.checkpoint_every_steps == 0):
         self._save()
@@ -163,6 +163,13 @@ class _Run:
       self._pending.append((self._step, metrics))
     self._checkpoints.wait()
     request.nothing_to_save = True
+
+  def _agree_to_stop(self, wanted):
+    """Several processes stop at the same step: ask where all wait anyway."""
+    if parallel.num_processes() > 1 and (
+        self._step % self._config.log_every_steps):
+      return False
+    return parallel.any_process(wanted)
 
   def _collect(self):
     """Moves the metrics of the latest steps from the devices to the log."""

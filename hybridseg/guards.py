@@ -79,11 +79,13 @@ def select(ok: jax.Array, new: Any, old: Any) -> Any:
     ValueError: if the trees, their shapes or their dtypes differ.
   """
 
-  def leaf(n, o):
+  def check(n, o):
     if n.shape != o.shape or n.dtype != o.dtype:
       raise ValueError(
           f'New {n.shape} {n.dtype} differs from old {o.shape} {o.dtype}.'
       )
-    return jnp.where(ok, n, o)
 
-  return jax.tree.map(leaf, new, old)
+  jax.tree.map(check, new, old)
+  # Not `jnp.where` leaf by leaf: XLA's CPU compiler then copies all that `ok`
+  # depends on into each of them, and takes six times as long.
+  return jax.lax.cond(ok, lambda n, o: n, lambda n, o: o, new, old)

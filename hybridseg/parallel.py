@@ -13,6 +13,7 @@ import sys
 from typing import Any, NamedTuple, NoReturn
 
 import jax
+from jax.experimental import multihost_utils
 import numpy as np
 
 _AXIS_NAME = 'batch'
@@ -277,6 +278,20 @@ def initialize(
       process_id=process_id,
       heartbeat_timeout_seconds=heartbeat_timeout_s,
   )
+
+
+def num_processes() -> int:
+  """Returns how many processes run together; asks nothing of their devices."""
+  if not jax.distributed.is_initialized():
+    return 1
+  return jax.process_count()
+
+
+def any_process(flag: bool) -> bool:
+  """Returns whether any process says so; all must ask at the same step."""
+  if num_processes() == 1:
+    return flag
+  return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
 
 
 def is_primary() -> bool:

@@ -326,7 +326,7 @@ def make_train_step(
 
     strong = prepare(strong_key, batch.strong)
     strong_fn = lambda p: strong_loss(p, *strong)
-    (*strong_values,), strong_grads = zip(
+    strong_values, strong_grads = zip(
         *(jax.value_and_grad(strong_fn, has_aux=True)(p) for p in state.params),
         strict=True,
     )

@@ -60,10 +60,57 @@ class CrossPseudoLossesTest(parameterized.TestCase):
         co_regularization.cross_pseudo_losses(student, teacher),
         co_regularization.cross_pseudo_losses(student, 7 * teacher + 3))
 
+  @parameterized.parameters(np.nan, np.inf, -np.inf)
+  def test_a_teacher_that_is_not_finite_is_no_teacher(self, value):
+    # Without this, nan and inf would each make a class the pseudo label.
+    student, teacher = _logits(0), _logits(1).at[1, 2, 0, 3].set(value)
+    values = co_regularization.cross_pseudo_losses(student, teacher)
+    np.testing.assert_array_equal(np.isnan(values), [False, True])
+    np.testing.assert_array_equal(
+        values[0],
+        co_regularization.cross_pseudo_losses(student, _logits(1))[0])
+
   def test_refuses_another_shape(self):
     with self.assertRaisesRegex(ValueError, r'\(2, 3, 3, 4\).*\(2, 3, 3, 5\)'):
       co_regularization.cross_pseudo_losses(
           _logits(0), _logits(0, (2, 3, 3, 5)))
+
+
+class CutmixValueAndGradsTest(absltest.TestCase):
+
+  def test_hand_computed(self):
+    # Logits are (0, p * image): on two images of one pixel each, swapped, with
+    # p = 1 for one network and p = -1 for the other, and images log 3, log 3.
+    apply_fn = lambda p, x: jnp.concatenate([jnp.zeros_like(x), p * x], -1)
+    params = jnp.float32(1), jnp.float32(-1)
+    images = jnp.full((2, 1, 1, 1), _LOG3)
+    logits = [apply_fn(p, images) for p in params]
+    value, grads = co_regularization.cutmix_value_and_grads(
+        apply_fn, params, images, logits, jnp.array([0.25, 0.75]),
+        jnp.ones((2, 1, 1), bool))
+    # Either gives the other's class 1/4: a loss of log 4, of mean trust 1/2.
+    np.testing.assert_allclose(value, np.log(4) / 2, rtol=1e-6)
+    # d CE / d p = +-(3/4) log 3.
+    np.testing.assert_allclose(
+        grads, [0.375 * _LOG3, -0.375 * _LOG3], rtol=1e-6)
+
+  def test_trust_and_label_come_from_where_the_pixel_comes_from(self):
+    apply_fn = lambda p, x: p * x
+    params = jnp.float32(1), jnp.float32(2)
+    images = _logits(0, (2, 1, 2, 3))
+    masks = jnp.array([[[True, False]]] * 2)
+    logits = [_logits(1, images.shape), _logits(2, images.shape)]
+    value, _ = co_regularization.cutmix_value_and_grads(
+        apply_fn, params, images, logits, jnp.array([0.2, 0.9]), masks)
+    mix = lambda x: jnp.stack([
+        jnp.stack([x[1, :, 0], x[0, :, 1]], 1),
+        jnp.stack([x[0, :, 0], x[1, :, 1]], 1)])
+    trusts = jnp.array([[[0.9, 0.2]], [[0.2, 0.9]]])
+    by_hand = [
+        jnp.mean(co_regularization.cross_pseudo_losses(
+            p * mix(images), mix(teacher), pixel_weights=trusts))
+        for p, teacher in zip(params, logits[::-1], strict=True)]
+    np.testing.assert_allclose(value, sum(by_hand) / 2, rtol=1e-6)
 
 
 class RampUpTest(parameterized.TestCase):

@@ -15,6 +15,7 @@ from hybridseg import co_regularization
 from hybridseg import losses
 from hybridseg import metrics
 from hybridseg import mixing
+from hybridseg import models
 from hybridseg import train_step as train_step_lib
 from hybridseg import types
 
@@ -314,6 +315,53 @@ class TrainStepTest(parameterized.TestCase):
           weighting=train_step_lib.Weighting(name='dii_last_layer'))
 
 
+class Bfloat16Test(parameterized.TestCase):
+
+  @parameterized.parameters('forward', 'per_instance')
+  def test_state_metrics_and_averages_stay_float32(self, method):
+    model = models.build(
+        'unet', num_classes=NUM_CLASSES,
+        options={'features': [2, 4], 'dtype': 'bfloat16'})
+    images = jnp.zeros((1, 8, 8, 1))
+    optimizer = optax.adam(0.1)
+    state = jax.eval_shape(lambda: train_step_lib.init_state(
+        lambda key: model.init(key, images)['params'], optimizer,
+        jax.random.key(0), num_weak=NUM_WEAK))
+    step = train_step_lib.make_train_step(
+        lambda params, images: model.apply({'params': params}, images),
+        optimizer, num_classes=NUM_CLASSES, augment_fn=no_augmentation,
+        supervision=SUPERVISION if method == 'forward' else
+        SUPERVISION._replace(alignment_loss_fn=None),
+        weighting=train_step_lib.Weighting(name='dii', method=method),
+        co_reg=_CO_REG, axis_name='batch')
+    jaxpr, (new, step_metrics) = jax.make_jaxpr(
+        step, axis_env=[('batch', 4)], return_shape=True)(
+            state, random_batch(0), jax.random.key(0))
+    chex.assert_trees_all_equal_shapes_and_dtypes(new, state)
+    floats = [x.dtype for x in jax.tree.leaves((new, step_metrics))
+              if jnp.issubdtype(x.dtype, jnp.inexact)]
+    self.assertEqual(set(floats), {jnp.dtype('float32')})
+    averaged = [
+        x.aval.dtype for eqn in _equations(jaxpr.jaxpr)
+        if 'psum' in eqn.primitive.name or 'all_gather' in eqn.primitive.name
+        for x in eqn.invars if hasattr(x.aval, 'dtype')]
+    # The gradients of two networks, three terms each, and the losses.
+    self.assertGreater(len(averaged), 6 * len(jax.tree.leaves(state.params[0])))
+    self.assertNotIn(jnp.dtype('bfloat16'), averaged)
+    # It is bfloat16 that is computed, not only asked for.
+    self.assertIn(jnp.dtype('bfloat16'), {
+        eqn.invars[0].aval.dtype for eqn in _equations(jaxpr.jaxpr)
+        if eqn.primitive.name == 'conv_general_dilated'})
+
+
+def _equations(jaxpr):
+  for eqn in jaxpr.eqns:
+    yield eqn
+    for value in eqn.params.values():
+      if hasattr(value, 'jaxpr'):
+        yield from _equations(value.jaxpr)
+
+
 class InitStateTest(absltest.TestCase):
 
   def test_two_networks_and_no_weak_types(self):
@@ -322,7 +370,9 @@ class InitStateTest(absltest.TestCase):
         np.abs(state.params[0]['conv'] - state.params[1]['conv']).max(), 0.1)
     np.testing.assert_array_equal(
         state.indicators.weights, np.full(NUM_WEAK, 0.25))
-    self.assertEqual(state.step, 0)
+    for counter in state.step, state.num_skipped, state.num_skipped_in_a_row:
+      self.assertEqual(counter, 0)
+      self.assertEqual((counter.shape, counter.dtype), ((), jnp.int32))
     self.assertFalse(any(x.weak_type for x in jax.tree.leaves(state)))
     chex.assert_trees_all_equal(
         state, init_state(optimizer=optax.adam(0.1), value=0.25))

@@ -41,7 +41,7 @@ _NETWORKS = 2
 _VARIANTS = {
     'uniform': (dict(name='uniform'), False),
     'dii, tangent pass': (dict(name='dii'), True),
-    'dii, every second step': (dict(name='dii', every_steps=2), True),
+    'dii, every third step': (dict(name='dii', every_steps=3), True),
     'dii, per instance': (dict(name='dii', method='per_instance'), False),
     'dii, last layer': (dict(name='dii_last_layer'), True),
     'l2rw, tangent pass': (dict(name='l2rw'), True),
