@@ -7,8 +7,10 @@ It is written under another name and renamed when complete, so that a folder of
 a step's name is whole or was damaged afterwards, which the manifest shows.
 """
 
+import errno
 import hashlib
 import json
+import logging as python_logging
 import os
 import shutil
 import threading
@@ -120,6 +122,7 @@ class Checkpoints:
     try:
       os.makedirs(self._folder, exist_ok=True)
       shutil.rmtree(unfinished, ignore_errors=True)
+      _check_room(self._folder, state)
       os.mkdir(unfinished)
       _orbax().save(
           os.path.join(unfinished, 'state'), args=ocp.args.StandardSave(state))
@@ -346,8 +349,22 @@ def _set_aside(folder):
   os.rename(folder, name)
 
 
+def _check_room(folder, state):
+  """Says so before anything is written if the disk is too full for a state."""
+  needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+  if shutil.disk_usage(folder).free < 1.2 * needed:
+    raise OSError(errno.ENOSPC, f'No space left on device for {needed} bytes')
+
+
+def _is_not_of_orbax(record):
+  return 'orbax' not in record.pathname and record.name != 'asyncio'
+
+
 def _orbax():
   """Returns a writer that asks no other process: one of them writes."""
+  # What it raises is told in one line; its threads would log pages as well.
+  for logger in logging.get_absl_logger(), python_logging.getLogger('asyncio'):
+    logger.addFilter(_is_not_of_orbax)  # Added once, however often.
   here = jax.process_index()
   return ocp.Checkpointer(
       ocp.StandardCheckpointHandler(),
@@ -373,4 +390,6 @@ def _describe(entry):
 
 
 def _first_line(error):
+  if 'No space left on device' in str(error):  # Orbax's line starts elsewhere.
+    return 'No space left on device'
   return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

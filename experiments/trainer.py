@@ -247,9 +247,15 @@ class _Run:
     """Evaluates the final state; writes every table and picture of the run."""
     if self._is_primary:
       self._log.flush()
-    return _report(
-        parallel.to_host(self._state), self._evaluate, self._dataset, self._log,
-        self._workdir if self._is_primary else None)
+    try:
+      return _report(
+          parallel.to_host(self._state), self._evaluate, self._dataset,
+          self._log, self._workdir if self._is_primary else None)
+    except OSError as e:
+      raise binary.UserError(
+          f'Cannot write the results of {self._workdir}: {e.strerror}. The '
+          'final checkpoint is there: make room, or the folder writable, and '
+          'start the same command again.') from e
 
   def close(self):
     """Gives the folder free."""

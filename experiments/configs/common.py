@@ -66,7 +66,8 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           log2_gamma=0.3,
           noise=0.02,
       ),
-      model=dict(name='unet', options=dict(features=(8, 16, 32))),
+      model=dict(
+          name='unet', options=dict(features=(8, 16, 32), dtype='float32')),
       optimizer=dict(
           learning_rate=4e-3,
           warmup_steps=40,
