@@ -281,6 +281,16 @@ class StepTest(parameterized.TestCase):
       self.assertEqual(metrics['skipped'], 0)
       self.assertEqual(_named_terms(metrics), set())
 
+  def test_an_alignment_loss_does_no_harm_when_indicators_rest(self):
+    batch = _poisoned(_batch(1), 'weak', 5, 'alignment')
+    # Step 1 of indicators that move at even steps; named, though.
+    _, metrics = _step('dii_sometimes')(
+        _after_one_step('dii_sometimes'), batch, _KEY)
+    self.assertEqual(metrics['skipped'], 0)
+    self.assertEqual(_named_terms(metrics), set())
+    np.testing.assert_array_equal(
+        np.flatnonzero(metrics['nonfinite']['weak']), [5])
+
   @parameterized.product(door=('pixel', 'logit'), value=_VALUES)
   def test_pseudo_label(self, door, value):
     self._assert_skipped(

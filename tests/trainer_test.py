@@ -154,7 +154,8 @@ class TrainerTest(parameterized.TestCase):
     workdir = tiny.temp_dir(self)
     trainer.train_and_evaluate(tiny.debug_config(), workdir)
     path = os.path.join(workdir, 'run.json')
-    text = _read(path).replace(b'"dataset_fingerprint": "', b'&0')
+    name = b'"dataset_fingerprint": "'
+    text = _read(path).replace(name, name + b'0')
     with open(path, 'wb') as f:
       f.write(text)
     with self.assertRaisesRegex(binary.UserError, 'another set'):

@@ -63,8 +63,8 @@ def _(primals, tangents):
 
 
 # How a bad number travels: as data, so that one compiled step serves all. The
-# images carry further channels; the pixels of one class that does not exist
-# carry, by their number, what is added to a loss.
+# images carry further channels; unlabelled pixels, given a class that does not
+# exist, carry by their number what is added to a loss. It leaves them out.
 _CHANNELS = {
     ('pixel', 0): 1, ('pixel', 1): 1, ('logit', 0): 2, ('logit', 1): 3,
     ('slope', 0): 4, ('slope', 1): 5,
@@ -96,27 +96,31 @@ def _augment(keys, examples):
   return plain._replace(image=image)
 
 
+def _marked(labels, where):
+  return where & (jnp.sum(labels, axis=-1) == 0)
+
+
 def _bad_number(labels, where, door):
   """Returns what the marked pixels of each instance call for at `door`, [B]."""
-  marked = jnp.sum(where & (jnp.sum(labels, axis=-1) == 0), axis=(1, 2))
-  kind = marked - _MARKS[door] + 1
+  kind = jnp.sum(_marked(labels, where), axis=(1, 2)) - _MARKS[door] + 1
   return jnp.array([0.0, *_VALUES])[jnp.where((kind > 0) & (kind < 4), kind, 0)]
 
 
 def _loss(logits, labels, *, where):
-  values = losses.cross_entropy_dice_loss(logits, labels, where=where)
+  values = losses.cross_entropy_dice_loss(
+      logits, labels, where=where & ~_marked(labels, where))
   return values + _bad_number(labels, where, 'loss')
 
 
 def _alignment_loss(logits, labels, *, where):
   values = losses.prior_free(losses.cross_entropy_loss)(
-      logits, labels, where=where)
+      logits, labels, where=where & ~_marked(labels, where))
   values = values + _bad_number(labels, where, 'alignment loss')
   return _with_slope(values, _bad_number(labels, where, 'alignment slope'))
 
 
 def _batch(rng):
-  """Returns noise with all doors closed, and one known pixel to open."""
+  """Returns noise, labelled but for some pixels, with all doors closed."""
 
   def examples(ids):
     shape = (_BATCH_SIZE, _SIZE, _SIZE)
@@ -124,6 +128,7 @@ def _batch(rng):
     image[..., 0] = rng.random(shape)
     label = rng.integers(_NUM_CLASSES, size=shape, dtype=np.uint8)
     label[rng.random(shape) < 0.1] = types.UNLABELLED
+    label[:, 0] = types.UNLABELLED  # Enough for any mark.
     return types.Examples(image, label, ids.astype(np.int32))
 
   return types.HybridBatch(
@@ -146,7 +151,8 @@ def _inject(rng, batch, state, own_loss):
     return f'{part} {door}', batch, state
   examples, row = getattr(batch, part), rng.integers(_BATCH_SIZE)
   if door in _MARKS:
-    places = rng.choice(_SIZE**2, _MARKS[door] + value, replace=False)
+    unlabelled = np.flatnonzero(examples.label[row] == types.UNLABELLED)
+    places = rng.choice(unlabelled, _MARKS[door] + value, replace=False)
     examples.label[row].flat[places] = _NO_CLASS
   else:
     y, x = rng.integers(_SIZE, size=2)
