@@ -136,6 +136,7 @@ class _Run:
     if self._step < config.train_steps:
       # Compiles now, not in the middle of the run.
       self._evaluate(self._state.params, [self._dataset.splits['val'][0]])
+      _health(parallel.to_host(self._state.indicators))
     batches = input_pipeline.read_from(
         self._batches, self._step, config.train_steps, config.input.num_workers)
     while True:

@@ -23,6 +23,7 @@ import tempfile
 import time
 
 from absl import flags
+import jax
 
 from experiments import binary
 from experiments import checkpoints
@@ -39,9 +40,8 @@ _FOLDER = flags.DEFINE_string(
 def main():
   folder = _FOLDER.value or tempfile.mkdtemp(prefix='kill_test_')
   os.makedirs(folder, exist_ok=True)
-  os.environ.setdefault(
-      'JAX_COMPILATION_CACHE_DIR', os.path.join(folder, 'cache'))
-  os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
+  jax.config.update('jax_compilation_cache_dir', os.path.join(folder, 'cache'))
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
   config = tiny_runs.config(tiny_runs.prepare(folder))
   tiny_runs.preload()
   log_path = os.path.join(folder, 'sessions.log')
