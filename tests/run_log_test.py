@@ -1,0 +1,99 @@
+"""Tests for experiments.run_log."""
+
+import json
+import os
+
+from absl.testing import absltest
+import jax
+import numpy as np
+
+from experiments import binary
+from experiments import run_log
+from tests import tiny
+
+
+class LogTest(absltest.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.workdir = tiny.temp_dir(self)
+    self.log = run_log.Log(self.workdir)
+
+  def _lines(self):
+    with open(os.path.join(self.workdir, 'log.jsonl'), encoding='utf-8') as f:
+      return [json.loads(line) for line in f]
+
+  def test_reports_means_of_what_is_finite(self):
+    self.log.collect(1, {'loss': 1.0, 'skipped': 0.0})
+    self.log.collect(2, {'loss': float('nan'), 'skipped': 1.0}, {'terms': []})
+    self.log.collect(3, {'loss': 2.0, 'skipped': 0.0})
+    self.assertTrue(self.log.has_pending)
+    self.assertEqual(self.log.report(3), {'loss': 1.5, 'skipped': 1 / 3})
+    self.assertFalse(self.log.has_pending)
+    self.log.collect(4, {'loss': float('inf')}, {'terms': ['x']})
+    self.assertEqual(self.log.report(4), {'loss': None})
+    self.log.flush()
+    self.assertEqual(self._lines(), [
+        {'step': 2, 'skipped_update': {'terms': []}},
+        {'step': 3, 'loss': 1.5, 'skipped': 1 / 3},
+        {'step': 4, 'skipped_update': {'terms': ['x']}},
+        {'step': 4, 'loss': None}])
+
+  def test_counts_skipped_updates_in_a_row(self):
+    for step, causes in enumerate((None, {'terms': []}, {'terms': []})):
+      self.log.collect(step, {}, causes)
+    self.assertEqual(self.log.skipped_in_a_row, 2)
+    self.log.collect(3, {})
+    self.assertEqual(self.log.skipped_in_a_row, 0)
+
+  def test_best_and_history(self):
+    best = [
+        self.log.write_evaluation(step, dice, {'x': 0.5}, np.full(2, step))
+        for step, dice in ((10, 0.5), (20, 0.4), (30, 0.5), (40, 0.6))]
+    self.assertEqual(best, [True, False, False, True])
+    self.assertEqual(self.log.best, {'step': 40, 'val_dice': 0.6})
+    self.assertTrue(self.log.evaluated(30))
+    self.assertFalse(self.log.evaluated(31))
+    history = self.log.history()
+    np.testing.assert_array_equal(history['step'], [10, 20, 30, 40])
+    np.testing.assert_array_equal(
+        history['indicators'], [[10, 10], [20, 20], [30, 30], [40, 40]])
+
+  def test_restored_log_goes_on_with_the_same_bytes(self):
+    self.log.collect(1, {'loss': 0.1})
+    self.log.write_evaluation(1, 0.3, {}, np.float32([0.1, 0.7]))
+    session = json.loads(json.dumps(self.log.session()))
+    other = run_log.Log(self.workdir)
+    other.restore(session, self.log.history())
+    for log in self.log, other:
+      log.collect(2, {'loss': 0.2})
+      log.report(2)
+    self.assertEqual(other.session(), self.log.session())
+    np.testing.assert_array_equal(
+        other.history()['indicators'], self.log.history()['indicators'])
+
+  def test_folder_that_is_gone_is_one_line(self):
+    os.rmdir(self.workdir)
+    with self.assertRaisesRegex(binary.UserError, 'Cannot write .*log.jsonl'):
+      self.log.flush()
+    os.mkdir(self.workdir)  # For the clean-up.
+
+
+class ProgressTest(absltest.TestCase):
+
+  def test_writes_speed_memory_and_compilations(self):
+    workdir = tiny.temp_dir(self)
+    progress = run_log.Progress(workdir, 0, 10, images_per_step=4)
+    before = run_log.num_compilations()
+    jax.jit(lambda x: x + 1.2345)(np.float32(1))
+    progress.print(5, {'strong_loss': 1.0, 'weak_loss': None, 'skipped': 0.2})
+    with open(os.path.join(workdir, 'timing.jsonl'), encoding='utf-8') as f:
+      line = json.loads(f.read())
+    self.assertEqual(line['step'], 5)
+    self.assertGreater(line['images_per_s'], 0)
+    self.assertGreater(line['compilations'], before)
+    self.assertBetween(line['resident_mib'], 10, 1e6)
+
+
+if __name__ == '__main__':
+  absltest.main()
