@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+from hybridseg import parallel
 import ml_collections
 import numpy as np
 
@@ -63,6 +64,8 @@ def compare(
         'dice_sd': float(np.std(dice, ddof=1)) if len(dice) > 1 else None,
         'auroc_by_seed': aurocs,
     }
+  if not parallel.is_primary():
+    return table
   run_folder.write_json(
       os.path.join(workdir, 'metrics.json'),
       {'seeds': list(seeds), 'methods': table},

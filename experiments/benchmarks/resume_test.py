@@ -34,6 +34,7 @@ _NUM_WORKERS = flags.DEFINE_list(
 
 
 def _train(config, workdir, stop_at=None):
+  jax.clear_caches()  # As in a new process; programs would pile up.
   with contextlib.redirect_stdout(io.StringIO()):
     trainer.train_and_evaluate(
         config, workdir, should_stop=lambda step: step == stop_at)
