@@ -4,6 +4,7 @@ Four forced CPU devices; NPROC at twice their number, or collectives of four
 devices on two cores wait for a free thread until they abort.
 """
 
+import gc
 import os
 import tempfile
 
@@ -23,3 +24,19 @@ os.environ.setdefault('JAX_NUMPY_RANK_PROMOTION', 'raise')
 # Trainer tests build the same step again and again: compile it once a session.
 _CACHE = tempfile.TemporaryDirectory(prefix='hybridseg_compiled_')
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', _CACHE.name)
+
+# pylint: disable=wrong-import-position
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _free_programs():
+  """Drops the compiled programs of each module.
+
+  Each maps pieces of memory, and a process may have 65,530 of them: beyond, the
+  compiler ends it with a segmentation fault.
+  """
+  yield
+  jax.clear_caches()
+  gc.collect()
