@@ -10,6 +10,7 @@ from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import jax
 import numpy as np
 
 from experiments import binary
@@ -27,6 +28,10 @@ def _read(*parts):
 
 
 class TrainerTest(parameterized.TestCase):
+
+  def tearDown(self):
+    super().tearDown()
+    jax.clear_caches()  # Every run compiles anew; see tests/conftest.py.
 
   def test_run_leaves_its_files_and_repeats(self):
     first, second = (tiny.temp_dir(self) for _ in range(2))
