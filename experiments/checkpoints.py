@@ -14,7 +14,6 @@ import logging as python_logging
 import os
 import shutil
 import threading
-import time
 from typing import Any, NamedTuple
 
 from absl import logging
@@ -76,7 +75,6 @@ class Checkpoints:
     self._max_to_keep = max_to_keep
     self._thread = None
     self._error = None
-    self.seconds_blocked = []  # By each save.
 
   def steps(self) -> list[int]:
     """Returns the steps of complete checkpoints, newest first."""
@@ -94,19 +92,18 @@ class Checkpoints:
       *,
       best_step: int | None = None,
   ) -> None:
-    """Copies everything, then writes it in the background.
+    """Writes a checkpoint in the background.
 
     Args:
       step: number of updates done; one that is there already is left alone.
       state: pytree of NumPy arrays that the caller does not change any more.
-      session: the run's record, JSON.
-      history: named arrays.
+      session: the run's record, JSON; copied.
+      history: named arrays; copied.
       best_step: a step never to delete.
 
     Raises:
       binary.UserError: if the save before this one failed.
     """
-    start = time.perf_counter()
     self.wait()
     if step in self.steps():
       return
@@ -115,7 +112,6 @@ class Checkpoints:
     self._thread = threading.Thread(
         target=self._write, args=(step, state, session, history, best_step))
     self._thread.start()
-    self.seconds_blocked.append(time.perf_counter() - start)
 
   def _write(self, step, state, session, history, best_step):
     unfinished = os.path.join(self._folder, f'{_UNFINISHED}{step}')
@@ -180,8 +176,9 @@ class Checkpoints:
     Args:
       state: a state of the run's model and set, arrays or shapes.
       step: restore this one and no other.
-      set_aside: rename damaged ones to STEP.damaged, so that the step can be
-        written again; for the only writer.
+      set_aside: rename the damaged ones that are newer than the one returned
+        to STEP.damaged, so that their steps can be written again; for the only
+        writer.
 
     Raises:
       binary.UserError: if none is intact, if `step` is missing or damaged, or
@@ -194,6 +191,7 @@ class Checkpoints:
             f'No checkpoint of step {step} in {self._shown}; there are '
             f'{sorted(steps)}.')
       steps = [step]
+    damaged = []
     for candidate in steps:
       folder = os.path.join(self._folder, str(candidate))
       try:
@@ -202,10 +200,13 @@ class Checkpoints:
         logging.warning(
             'Checkpoint %s/%d is damaged (%s): not used.', self._shown,
             candidate, e)
-        if set_aside:
-          _set_aside(folder)
+        damaged.append(folder)
         continue
-      return self._read(folder, candidate, state)
+      restored = self._read(folder, candidate, state)
+      if set_aside:  # Not if none is intact: a run must not start over unasked.
+        for folder in damaged:
+          _set_aside(folder)
+      return restored
     if steps:
       raise binary.UserError(
           f'No intact checkpoint in {self._shown}: all of {sorted(steps)} are '

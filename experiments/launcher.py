@@ -13,8 +13,8 @@ import re
 import signal
 import sys
 
-# From weakest to strongest, as XLA names them.
-_ISAS = ('SSE4_2', 'AVX', 'AVX2', 'AVX512')
+# As XLA names them, and Linux; from weakest to strongest.
+_ISAS = {'SSE4_2': 'sse4_2', 'AVX': 'avx', 'AVX2': 'avx2', 'AVX512': 'avx512f'}
 _FORCED = re.compile(r'--xla_force_host_platform_device_count=(\d+)')
 _MAX_ISA = re.compile(r'--xla_cpu_max_isa=(\w+)')
 
@@ -26,9 +26,7 @@ def cpu_isa() -> str:
       flags = set(next(line for line in f if line.startswith('flags')).split())
   except (OSError, StopIteration):
     return ''  # Not x86 Linux.
-  names = {'SSE4_2': 'sse4_2', 'AVX': 'avx', 'AVX2': 'avx2',
-           'AVX512': 'avx512f'}
-  here = [isa for isa in _ISAS if names[isa] in flags]
+  here = [isa for isa, flag in _ISAS.items() if flag in flags]
   capped = _MAX_ISA.search(os.environ.get('XLA_FLAGS', ''))
   if capped and capped[1] in here:
     return capped[1]
@@ -63,7 +61,7 @@ def pin_numerics(argv: Sequence[str]) -> None:
   os.environ['NPROC'] = nproc
   isa, here = saved.get('cpu_isa'), cpu_isa()
   if isa and here and isa != here:
-    if _ISAS.index(isa) < _ISAS.index(here):
+    if list(_ISAS).index(isa) < list(_ISAS).index(here):
       flags = _MAX_ISA.sub('', os.environ.get('XLA_FLAGS', ''))
       os.environ['XLA_FLAGS'] = f'{flags} --xla_cpu_max_isa={isa}'.strip()
     else:

@@ -75,7 +75,7 @@ def open_run(
 ) -> None:
   """Writes config.json and adds this session to run.json.
 
-  Also writes dirty.diff, where the code differs from its commit.
+  Also writes dirty-HASH.diff, where the code differs from its commit.
 
   Args:
     workdir: folder of the run, locked.

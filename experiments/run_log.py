@@ -157,7 +157,6 @@ class Progress:
   def __init__(
       self,
       workdir: str,
-      first_step: int,
       last_step: int,
       *,
       images_per_step: int,
@@ -165,14 +164,14 @@ class Progress:
     self._path = os.path.join(workdir, 'timing.jsonl')
     self._last_step = last_step
     self._images_per_step = images_per_step
-    self._seen = (first_step, time.time())
+    self._seen = None  # Step and time.
+
+  def start(self, step: int) -> None:
+    """Starts the clock, best after the first step, which compiles."""
+    self._seen = (step, time.time())
 
   def print(self, step: int, means: dict[str, float]) -> None:
-    """Reports the means of the steps since the last call."""
-    steps, now = step - self._seen[0], time.time()
-    step_time_s = (now - self._seen[1]) / max(steps, 1)
-    self._seen = (step, now)
-    left_s = round(step_time_s * (self._last_step - step))
+    """Reports the means, and the speed, of the steps since the last call."""
     parts = [
         f'{label} {means[name]:.3f}'
         for name, label in self._SHOWN.items()
@@ -180,13 +179,18 @@ class Progress:
     ]
     if means.get('skipped'):
       parts.append(f'skipped {means["skipped"]:.0%}')
-    images_per_s = self._images_per_step / step_time_s
-    parts.append(f'{images_per_s:.0f} images/s')
-    parts.append(f'{left_s // 60}m{left_s % 60:02d}s left')
+    images_per_s = None
+    if self._seen is not None and step > self._seen[0]:
+      step_time_s = (time.time() - self._seen[1]) / (step - self._seen[0])
+      images_per_s = round(self._images_per_step / step_time_s, 2)
+      left_s = round(step_time_s * (self._last_step - step))
+      parts.append(f'{images_per_s:.0f} images/s')
+      parts.append(f'{left_s // 60}m{left_s % 60:02d}s left')
+    self.start(step)
     self.note(step, '  '.join(parts))
     line = {
         'step': step,
-        'images_per_s': round(images_per_s, 2),
+        'images_per_s': images_per_s,
         'compilations': num_compilations(),
         'resident_mib': round(resident_mib(), 1),
     }

@@ -5,7 +5,6 @@ import functools
 import os
 from typing import Any
 
-from absl import logging
 from hybridseg import indicators as indicators_lib
 from hybridseg import parallel
 import jax
@@ -113,16 +112,17 @@ class _Run:
       state = restored.state
       self._log.restore(restored.session, restored.history)
       self._step = restored.step
-      logging.info('Resumed at step %d from %s.', self._step, workdir)
+      if self._is_primary:
+        print(f'Resuming {workdir} at step {self._step}.', flush=True)
     self._state = self._parts.mapping.replicate(state)
     self._progress = run_log.Progress(
         workdir,
-        self._step,
         config.train_steps,
         images_per_step=config.input.strong_batch_size
         + config.input.weak_batch_size * bool(self._uses_weak()),
     )
     self._pending = []  # (step, metrics on the devices).
+    self._val = (None, None)  # Step, counts of the validation split.
 
   def _uses_weak(self):
     return (
@@ -134,7 +134,9 @@ class _Run:
     config = self._config
     key = self._parts.mapping.replicate(jax.random.key(config.seed))
     if self._step < config.train_steps:
-      # Compiles now, not in the middle of the run.
+      if self._is_primary:
+        print('Compiling; the first step follows within minutes.', flush=True)
+      # Now, not in the middle of the run.
       self._evaluate(self._state.params, [self._dataset.splits['val'][0]])
       _health(parallel.to_host(self._state.indicators))
     batches = input_pipeline.read_from(
@@ -159,8 +161,10 @@ class _Run:
             f'{self._workdir}: the same command resumes.')
       batch = self._parts.mapping.place_batch(next(batches))
       self._state, metrics = self._parts.step_fn(self._state, batch, key)
-      request.nothing_to_save = False  # Not before: the first call compiles.
       self._step += 1
+      if request.nothing_to_save:
+        request.nothing_to_save = False  # Not before: the first call compiles.
+        self._progress.start(self._step)
       self._pending.append((self._step, metrics))
     self._checkpoints.wait()
     request.nothing_to_save = True
@@ -222,14 +226,22 @@ class _Run:
     if not due or self._log.evaluated(self._step):
       return False
     self._collect()
-    _, counts = self._evaluate(self._state.params, self._dataset.splits['val'])
-    dice = evaluation.summarize(counts, self._dataset.classes)['dice']
+    dice = evaluation.summarize(
+        self._val_counts(), self._dataset.classes)['dice']
     indicators = parallel.to_host(self._state.indicators)
     is_best = self._log.write_evaluation(
         self._step, dice, _health(indicators), indicators.weights)
     if self._is_primary:
       self._progress.note(self._step, f'val Dice {dice:.3f}')
     return is_best
+
+  def _val_counts(self):
+    """Evaluates the validation split, once per step."""
+    if self._val[0] != self._step:
+      _, counts = self._evaluate(
+          self._state.params, self._dataset.splits['val'])
+      self._val = (self._step, counts)
+    return self._val[1]
 
   def _save(self):
     self._collect()
@@ -246,12 +258,11 @@ class _Run:
 
   def finish(self):
     """Evaluates the final state; writes every table and picture of the run."""
-    if self._is_primary:
-      self._log.flush()
     try:
       return _report(
-          parallel.to_host(self._state), self._evaluate, self._dataset,
-          self._log, self._workdir if self._is_primary else None)
+          parallel.to_host(self._state), self._evaluate, self._val_counts(),
+          self._dataset, self._log,
+          self._workdir if self._is_primary else None)
     except OSError as e:
       raise binary.UserError(
           f'Cannot write the results of {self._workdir}: {e.strerror}. The '
@@ -273,8 +284,8 @@ def _health(indicators):
   return {f'indicator_{name}': float(value) for name, value in health.items()}
 
 
-def _report(state, evaluate, dataset, log, workdir):
-  """Evaluates both splits; writes tables and pictures if there is a workdir."""
+def _report(state, evaluate, val_counts, dataset, log, workdir):
+  """Evaluates the test split; with a workdir, writes tables and pictures."""
   results = {
       'step': int(state.step),
       'dataset': dataset.name,
@@ -282,10 +293,10 @@ def _report(state, evaluate, dataset, log, workdir):
       'num_skipped': int(state.num_skipped),
       'state_sha256': checkpoints_lib.state_sha256(state),
   }
-  predictions, counts = {}, {}
-  for split in ('val', 'test'):
-    predictions[split], counts[split] = evaluate(
-        state.params, dataset.splits[split])
+  test_predictions, test_counts = evaluate(
+      state.params, dataset.splits['test'])
+  counts = {'val': val_counts, 'test': test_counts}
+  for split in counts:
     results[split] = evaluation.summarize(counts[split], dataset.classes)
   weak_records = dataset.splits['train_weak']
   weights = np.asarray(state.indicators.weights)
@@ -297,7 +308,7 @@ def _report(state, evaluate, dataset, log, workdir):
     return results
 
   path = functools.partial(os.path.join, workdir)
-  for split in ('val', 'test'):
+  for split in counts:
     evaluation.write_cases(
         path(f'cases_{split}.csv'), dataset.splits[split], counts[split],
         dataset.classes)
@@ -315,7 +326,7 @@ def _report(state, evaluate, dataset, log, workdir):
       weak_indices=shown,
       weak_predictions=weak_predictions,
       weights=weights,
-      test_predictions=predictions['test'],
+      test_predictions=test_predictions,
   )
   reporting.plot_indicators(
       path('indicators.png'), weights=weights, records=weak_records)

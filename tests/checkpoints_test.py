@@ -100,6 +100,22 @@ class CheckpointsTest(absltest.TestCase):
     with self.assertRaisesRegex(binary.UserError, r'step 9 .* \[1, 2\]'):
       self.store.restore(_state(), step=9)
 
+  def test_sets_damaged_ones_aside_only_beside_an_intact_one(self):
+    _save(self.store, 1, 2)
+    root = os.path.join(self.workdir, 'checkpoints')
+    for step in '21':
+      os.rename(os.path.join(root, step, 'manifest.json'),
+                os.path.join(root, step, 'kept'))
+    # All stay: a second start must not find an empty folder and begin anew.
+    for _ in range(2):
+      with self.assertRaisesRegex(binary.UserError, 'No intact checkpoint'):
+        self.store.restore(_state(), set_aside=True)
+      self.assertCountEqual(os.listdir(root), ['1', '2'])
+    os.rename(os.path.join(root, '1', 'kept'),
+              os.path.join(root, '1', 'manifest.json'))
+    self.assertEqual(self.store.restore(_state(), set_aside=True).step, 1)
+    self.assertCountEqual(os.listdir(root), ['1', '2.damaged'])
+
   def test_full_disk_keeps_the_last_one(self):
     _save(self.store, 1)
     full = OSError(errno.ENOSPC, 'No space left on device')

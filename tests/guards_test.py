@@ -1,8 +1,7 @@
 """Tests for hybridseg.guards, alone and in the step: no bad number gets in.
 
-Poison travels as data, so that one compiled step serves all cases: further
-channels of the image reach a pixel, a logit or the slope of one network; pixels
-of no known class, by their number, reach the losses.
+Further channels of the image reach a pixel, a logit or the slope of one
+network; the marks of `poison` reach the losses.
 """
 
 import functools
@@ -15,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments.benchmarks import poison
 from hybridseg import guards
 from hybridseg import losses
 from hybridseg import parallel
@@ -22,27 +22,12 @@ from hybridseg import train_step as train_step_lib
 from hybridseg import types
 from tests import train_step_test as tiny
 
-_VALUES = (np.nan, np.inf, -np.inf)
 _NUM_STRONG, _NUM_WEAK = 4, 8
 # Channels behind the intensity: what is added where.
 _CHANNELS = {'pixel': 1, 'logit': 2, 'grad_0': 3, 'grad_1': 4}
-# Pixels of class `_MARK` that name a loss; one more for each next value.
+# Number of marking pixels that names a loss.
 _MARKS = {'loss': 1, 'alignment': 4, 'alignment_slope': 7}
-_MARK = 250
 _KEY = jax.random.key(7)
-
-
-@jax.custom_jvp
-def _with_slope(x, extra):
-  """Returns x, whose slope is 1 + extra: finite forward, poison backward."""
-  del extra
-  return x
-
-
-@_with_slope.defjvp
-def _(primals, tangents):
-  x, extra = primals
-  return x, tangents[0] * (1 + extra)
 
 
 def _features(params, images):
@@ -50,27 +35,19 @@ def _features(params, images):
   logits, features = tiny.features_tiny(
       params, images[..., :1] + door('pixel'))
   slope = jnp.where(params['network'] == 0, door('grad_0'), door('grad_1'))
-  return _with_slope(logits, slope) + door('logit'), features
-
-
-def _poison(labels, where, mark):
-  """Returns the number that the marks of each instance call for, else 0."""
-  count = jnp.sum(where & (jnp.sum(labels, -1) == 0), axis=(1, 2))
-  values = jnp.array([0.0, *_VALUES])
-  return values[jnp.where((count >= mark) & (count < mark + 3),
-                          count - mark + 1, 0)]
+  return poison.with_slope(logits, slope) + door('logit'), features
 
 
 def _loss(logits, labels, *, where):
   values = losses.cross_entropy_loss(logits, labels, where=where)
-  return values + _poison(labels, where, _MARKS['loss'])
+  return values + poison.value(labels, where, _MARKS['loss'])
 
 
 def _alignment_loss(logits, labels, *, where):
   values = losses.soft_dice_loss(logits, labels, where=where)
-  values = values + _poison(labels, where, _MARKS['alignment'])
-  return _with_slope(
-      values, _poison(labels, where, _MARKS['alignment_slope']))
+  values = values + poison.value(labels, where, _MARKS['alignment'])
+  return poison.with_slope(
+      values, poison.value(labels, where, _MARKS['alignment_slope']))
 
 
 # adam(0.01) with no clipping: gradients of 1e25 are finite, their squares not.
@@ -133,8 +110,8 @@ def _poisoned(batch, part, row, door, value=np.nan, pixel=(2, 3)):
   if door in _CHANNELS:
     image[row, *pixel, _CHANNELS[door]] = value
   else:
-    num = _MARKS[door] + [str(v) for v in _VALUES].index(str(value))
-    label[row].flat[-num:] = _MARK
+    num = _MARKS[door] + [str(v) for v in poison.VALUES].index(str(value))
+    label[row].flat[-num:] = poison.NO_CLASS
   return batch._replace(
       **{part: examples._replace(image=image, label=label)})
 
@@ -223,7 +200,7 @@ class StepTest(parameterized.TestCase):
     return named
 
   @parameterized.product(
-      name=tuple(_STEPS), door=('pixel', 'logit', 'loss'), value=_VALUES)
+      name=tuple(_STEPS), door=('pixel', 'logit', 'loss'), value=poison.VALUES)
   def test_strong_value(self, name, door, value):
     named = self._assert_skipped(
         name, _poisoned(_batch(1), 'strong', 2, door, value),
@@ -231,7 +208,8 @@ class StepTest(parameterized.TestCase):
     if door == 'loss':
       self.assertEqual(named, {'strong_loss'})
 
-  @parameterized.product(name=tuple(_STEPS), network=(0, 1), value=_VALUES)
+  @parameterized.product(
+      name=tuple(_STEPS), network=(0, 1), value=poison.VALUES)
   def test_strong_gradient(self, name, network, value):
     named = self._assert_skipped(
         name, _poisoned(_batch(1), 'strong', 2, f'grad_{network}', value),
@@ -242,7 +220,7 @@ class StepTest(parameterized.TestCase):
 
   @parameterized.product(
       name=tuple(n for n in _STEPS if n != 'co_reg_only'),
-      door=('pixel', 'logit', 'loss'), value=_VALUES)
+      door=('pixel', 'logit', 'loss'), value=poison.VALUES)
   def test_weak_value(self, name, door, value):
     named = self._assert_skipped(
         name, _poisoned(_batch(1), 'weak', 5, door, value),
@@ -251,7 +229,7 @@ class StepTest(parameterized.TestCase):
 
   @parameterized.product(
       name=tuple(n for n in _STEPS if n != 'co_reg_only'), network=(0, 1),
-      value=_VALUES)
+      value=poison.VALUES)
   def test_weak_gradient(self, name, network, value):
     # The last layer's closed form and uniform weights do not see this slope.
     steers = _STEPS[name]['name'] in ('dii', 'l2rw')
@@ -264,7 +242,7 @@ class StepTest(parameterized.TestCase):
 
   @parameterized.product(
       name=('dii', 'dii_last_layer', 'l2rw'),
-      door=('alignment', 'alignment_slope'), value=_VALUES)
+      door=('alignment', 'alignment_slope'), value=poison.VALUES)
   def test_alignment(self, name, door, value):
     named = self._assert_skipped(
         name, _poisoned(_batch(1), 'weak', 5, door, value),
@@ -291,20 +269,20 @@ class StepTest(parameterized.TestCase):
     np.testing.assert_array_equal(
         np.flatnonzero(metrics['nonfinite']['weak']), [5])
 
-  @parameterized.product(door=('pixel', 'logit'), value=_VALUES)
+  @parameterized.product(door=('pixel', 'logit'), value=poison.VALUES)
   def test_pseudo_label(self, door, value):
     self._assert_skipped(
         'co_reg_only', _poisoned(_batch(1), 'weak', 5, door, value),
         terms={'co_reg_loss'}, weak=[5])
 
-  @parameterized.product(network=(0, 1), value=_VALUES)
+  @parameterized.product(network=(0, 1), value=poison.VALUES)
   def test_co_reg_gradient(self, network, value):
     named = self._assert_skipped(
         'co_reg_only',
         _poisoned(_batch(1), 'weak', 5, f'grad_{network}', value), terms=())
     self.assertEqual(named, {f'co_reg_grad_{network}', 'update'})
 
-  @parameterized.parameters(*_VALUES)
+  @parameterized.parameters(*poison.VALUES)
   def test_nan_in_a_pseudo_label_at_an_unlabelled_pixel(self, value):
     # No loss of a label sees it; the argmax of the other's teacher would.
     batch = _batch(1)
@@ -315,7 +293,7 @@ class StepTest(parameterized.TestCase):
     self.assertNotIn('weak_loss', named)
 
   @parameterized.product(
-      name=tuple(_STEPS), value=_VALUES, in_batch=(True, False))
+      name=tuple(_STEPS), value=poison.VALUES, in_batch=(True, False))
   def test_indicator_handed_in(self, name, value, in_batch):
     batch, state = _batch(1), _after_one_step(name)
     ids = np.arange(tiny.NUM_WEAK)

@@ -11,6 +11,7 @@ import numpy as np
 from hybridseg import linearization
 from hybridseg import losses
 from hybridseg import models
+from tests import jaxprs
 
 
 def _unet(num_classes=3, **options):
@@ -104,7 +105,7 @@ class UNetTest(parameterized.TestCase):
     self.assertIn('head', variables['params'])
     jaxpr = jax.make_jaxpr(model.apply)(variables, images).jaxpr
     dilations = [
-        eqn.params['lhs_dilation'] for eqn in _equations(jaxpr)
+        eqn.params['lhs_dilation'] for eqn in jaxprs.equations(jaxpr)
         if eqn.primitive.name == 'conv_general_dilated']
     # Per level two, per up-sampling one more, and the head.
     self.assertLen(dilations, 2 * 5 + 2 + 1)
@@ -137,7 +138,7 @@ class Bfloat16Test(absltest.TestCase):
     leaves = jax.tree.leaves(variables) + list(jaxpr.out_avals)
     self.assertEqual({x.dtype for x in leaves}, {jnp.dtype('float32')})
     dtypes = [
-        eqn.invars[0].aval.dtype for eqn in _equations(jaxpr.jaxpr)
+        eqn.invars[0].aval.dtype for eqn in jaxprs.equations(jaxpr.jaxpr)
         if eqn.primitive.name == 'conv_general_dilated']
     # Forward and kernel's gradient; the input's, but not of the images.
     self.assertLen(dtypes, 3 * 13 - 1)
@@ -148,7 +149,7 @@ class Bfloat16Test(absltest.TestCase):
     # All but those of the slopes of the pixels that up-sampling repeats: two.
     jaxpr, _ = self._gradient_jaxpr()
     num_float32 = 0
-    for eqn in _equations(jaxpr.jaxpr):
+    for eqn in jaxprs.equations(jaxpr.jaxpr):
       if eqn.primitive.name == 'reduce_sum':
         x, = eqn.invars
         if x.aval.dtype == jnp.float32:
@@ -191,14 +192,6 @@ class Bfloat16Test(absltest.TestCase):
     # after 5 and 20 updates.
     self.assertGreaterEqual(spearman[0, 1], 0.99)
     self.assertGreater(spearman[0, 2], 0.9)  # They tell wrong from right.
-
-
-def _equations(jaxpr):
-  for eqn in jaxpr.eqns:
-    yield eqn
-    for value in eqn.params.values():
-      if hasattr(value, 'jaxpr'):
-        yield from _equations(value.jaxpr)
 
 
 if __name__ == '__main__':

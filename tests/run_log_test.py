@@ -83,12 +83,17 @@ class ProgressTest(absltest.TestCase):
 
   def test_writes_speed_memory_and_compilations(self):
     workdir = tiny.temp_dir(self)
-    progress = run_log.Progress(workdir, 0, 10, images_per_step=4)
+    progress = run_log.Progress(workdir, 10, images_per_step=4)
     before = run_log.num_compilations()
     jax.jit(lambda x: x + 1.2345)(np.float32(1))
-    progress.print(5, {'strong_loss': 1.0, 'weak_loss': None, 'skipped': 0.2})
+    means = {'strong_loss': 1.0, 'weak_loss': None, 'skipped': 0.2}
+    progress.print(0, means)  # Before the clock runs.
+    progress.start(1)
+    progress.print(1, means)
+    progress.print(5, means)
     with open(os.path.join(workdir, 'timing.jsonl'), encoding='utf-8') as f:
-      line = json.loads(f.read())
+      *first, line = map(json.loads, f)
+    self.assertEqual([x['images_per_s'] for x in first], [None, None])
     self.assertEqual(line['step'], 5)
     self.assertGreater(line['images_per_s'], 0)
     self.assertGreater(line['compilations'], before)

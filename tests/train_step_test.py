@@ -18,6 +18,7 @@ from hybridseg import mixing
 from hybridseg import models
 from hybridseg import train_step as train_step_lib
 from hybridseg import types
+from tests import jaxprs
 
 NUM_CLASSES = 3
 NUM_WEAK = 12  # In the whole set.
@@ -342,7 +343,7 @@ class Bfloat16Test(parameterized.TestCase):
               if jnp.issubdtype(x.dtype, jnp.inexact)]
     self.assertEqual(set(floats), {jnp.dtype('float32')})
     averaged = [
-        x.aval.dtype for eqn in _equations(jaxpr.jaxpr)
+        x.aval.dtype for eqn in jaxprs.equations(jaxpr.jaxpr)
         if 'psum' in eqn.primitive.name or 'all_gather' in eqn.primitive.name
         for x in eqn.invars if hasattr(x.aval, 'dtype')]
     # The gradients of two networks, three terms each, and the losses.
@@ -350,16 +351,8 @@ class Bfloat16Test(parameterized.TestCase):
     self.assertNotIn(jnp.dtype('bfloat16'), averaged)
     # It is bfloat16 that is computed, not only asked for.
     self.assertIn(jnp.dtype('bfloat16'), {
-        eqn.invars[0].aval.dtype for eqn in _equations(jaxpr.jaxpr)
+        eqn.invars[0].aval.dtype for eqn in jaxprs.equations(jaxpr.jaxpr)
         if eqn.primitive.name == 'conv_general_dilated'})
-
-
-def _equations(jaxpr):
-  for eqn in jaxpr.eqns:
-    yield eqn
-    for value in eqn.params.values():
-      if hasattr(value, 'jaxpr'):
-        yield from _equations(value.jaxpr)
 
 
 class InitStateTest(absltest.TestCase):

@@ -29,13 +29,13 @@ import numpy as np
 import optax
 
 from experiments import binary
+from experiments.benchmarks import poison
 
 _NUM_INJECTIONS = flags.DEFINE_integer(
     'num_injections', 1000, 'Bad numbers, over all variants.', lower_bound=1)
 _SEED = flags.DEFINE_integer('seed', 0, 'Of data and bad numbers.')
 
 _SIZE, _NUM_CLASSES, _BATCH_SIZE, _NUM_WEAK = 16, 3, 4, 32
-_VALUES = (np.nan, np.inf, -np.inf)
 _NETWORKS = 2
 # Name -> weighting, and whether the alignment has a loss of its own.
 _VARIANTS = {
@@ -50,27 +50,13 @@ _DOORS = ('pixel', 'logit', 'slope', 'loss')
 _ALIGNMENT_DOORS = ('alignment loss', 'alignment slope')
 
 
-@jax.custom_jvp
-def _with_slope(x, extra):
-  """Returns x, whose slope is 1 + extra: finite forward, bad backward."""
-  del extra
-  return x
-
-
-@_with_slope.defjvp
-def _(primals, tangents):
-  return primals[0], tangents[0] * (1 + primals[1])
-
-
-# How a bad number travels: as data, so that one compiled step serves all. The
-# images carry further channels; unlabelled pixels, given a class that does not
-# exist, carry by their number what is added to a loss. It leaves them out.
+# The images carry further channels; unlabelled pixels become marks of `poison`,
+# which the losses leave out.
 _CHANNELS = {
     ('pixel', 0): 1, ('pixel', 1): 1, ('logit', 0): 2, ('logit', 1): 3,
     ('slope', 0): 4, ('slope', 1): 5,
 }
 _MARKS = {'loss': 1, 'alignment loss': 4, 'alignment slope': 7}
-_NO_CLASS = 250
 
 
 def _apply(model, params, images, *, return_features=False):
@@ -82,7 +68,7 @@ def _apply(model, params, images, *, return_features=False):
   logits, features = model.apply(
       {'params': params}, images[..., :1] + door('pixel'),
       return_features=True)
-  logits = _with_slope(logits, door('slope')) + door('logit')
+  logits = poison.with_slope(logits, door('slope')) + door('logit')
   return (logits, features) if return_features else logits
 
 
@@ -96,27 +82,18 @@ def _augment(keys, examples):
   return plain._replace(image=image)
 
 
-def _marked(labels, where):
-  return where & (jnp.sum(labels, axis=-1) == 0)
-
-
-def _bad_number(labels, where, door):
-  """Returns what the marked pixels of each instance call for at `door`, [B]."""
-  kind = jnp.sum(_marked(labels, where), axis=(1, 2)) - _MARKS[door] + 1
-  return jnp.array([0.0, *_VALUES])[jnp.where((kind > 0) & (kind < 4), kind, 0)]
-
-
 def _loss(logits, labels, *, where):
   values = losses.cross_entropy_dice_loss(
-      logits, labels, where=where & ~_marked(labels, where))
-  return values + _bad_number(labels, where, 'loss')
+      logits, labels, where=where & ~poison.marked(labels, where))
+  return values + poison.value(labels, where, _MARKS['loss'])
 
 
 def _alignment_loss(logits, labels, *, where):
   values = losses.prior_free(losses.cross_entropy_loss)(
-      logits, labels, where=where & ~_marked(labels, where))
-  values = values + _bad_number(labels, where, 'alignment loss')
-  return _with_slope(values, _bad_number(labels, where, 'alignment slope'))
+      logits, labels, where=where & ~poison.marked(labels, where))
+  values = values + poison.value(labels, where, _MARKS['alignment loss'])
+  slope = poison.value(labels, where, _MARKS['alignment slope'])
+  return poison.with_slope(values, slope)
 
 
 def _batch(rng):
@@ -142,10 +119,10 @@ def _inject(rng, batch, state, own_loss):
   doors += [('weak', d) for d in _ALIGNMENT_DOORS] if own_loss else []
   doors += [('stored', 'indicator')]
   part, door = doors[rng.integers(len(doors))]
-  value = int(rng.integers(len(_VALUES)))
+  value = int(rng.integers(len(poison.VALUES)))
   if part == 'stored':
     row = rng.integers(_NUM_WEAK)
-    table = state.indicators.weights.at[row].set(_VALUES[value])
+    table = state.indicators.weights.at[row].set(poison.VALUES[value])
     state = state._replace(
         indicators=state.indicators._replace(weights=table))
     return f'{part} {door}', batch, state
@@ -153,11 +130,11 @@ def _inject(rng, batch, state, own_loss):
   if door in _MARKS:
     unlabelled = np.flatnonzero(examples.label[row] == types.UNLABELLED)
     places = rng.choice(unlabelled, _MARKS[door] + value, replace=False)
-    examples.label[row].flat[places] = _NO_CLASS
+    examples.label[row].flat[places] = poison.NO_CLASS
   else:
     y, x = rng.integers(_SIZE, size=2)
     network = int(rng.integers(_NETWORKS))
-    examples.image[row, y, x, _CHANNELS[door, network]] = _VALUES[value]
+    examples.image[row, y, x, _CHANNELS[door, network]] = poison.VALUES[value]
   return f'{part} {door}', batch, state
 
 
