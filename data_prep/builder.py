@@ -1,22 +1,39 @@
-"""From a manifest to records: the one TFDS builder, for every set.
+"""From a manifest to records: ArrayRecord shards that TFDS reads.
 
 Reads and writes ArrayRecord without TensorFlow:
 
   builder = tfds.builder_from_directory('OUTPUT/records')
   source = builder.as_data_source(split='train_weak')
+
+Shards are independent: a shard is written when its rows or their files have
+changed, and taken over from the last records when not; what an interrupted
+build has finished serves the next one. For a set that outgrows one machine, map
+`write_shard` over `shard_tasks` where the files can be read, for instance by
+Apache Beam, then let `build` assemble what lies in `staging`:
+
+  with beam.Pipeline() as pipeline:
+    _ = (pipeline | beam.Create(builder.shard_tasks(manifest, image_size=96))
+         | beam.Reshuffle() | beam.Map(builder.write_shard, folder=staging))
+  builder.build(manifest, output=output, image_size=96, staging=staging)
 """
 
+import collections
+from concurrent import futures
 import contextlib
+import fcntl
 import hashlib
 import io
+import json
 import os
 import pathlib
 import shutil
 import sys
 import tempfile
-from typing import Any
+import time
+from typing import Any, NamedTuple
 
 from absl import logging
+from array_record.python import array_record_module
 from hybridseg import types
 import numpy as np
 from PIL import Image
@@ -26,88 +43,72 @@ from data_prep import manifest as manifest_lib
 from data_prep import rasterize
 
 SPLITS = ('train_strong', 'train_weak', 'val', 'test')
+VERSION = '1.1.0'  # Of the records' form.
 
-_PROGRESS_EVERY = 200
+_NAME = 'hybrid_segmentation'
+_SHARD_ROWS = 256
+_PROGRESS_EVERY_S = 5.0
 
 
-class HybridSegmentation(tfds.core.GeneratorBasedBuilder):
-  """Images with an exact mask or a weak annotation, drawn as label maps."""
+class ShardTask(NamedTuple):
+  """What one shard is made of; can be sent to another process or machine.
 
-  VERSION = tfds.core.Version('1.0.0')
-  RELEASE_NOTES = {'1.0.0': 'Image, label map, truth and origin per instance.'}
+  Attributes:
+    split: one of `SPLITS`.
+    index: number of the shard within its split.
+    rows: checked rows.
+    first_instance_id: instance id of the first row; -1 if none has one.
+    root: folder that the rows' paths are relative to.
+    image_size: height and width of every record.
+    num_classes: number of classes K.
+    channels: of every record, 1 or 3.
+    digest: sha256 of all of it and of the files.
+  """
 
-  def __init__(
-      self,
-      *,
-      manifest: manifest_lib.Manifest,
-      image_size: int,
-      **kwargs: Any,
-  ):
-    """Prepares to build; nothing is written yet.
+  split: str
+  index: int
+  rows: tuple[manifest_lib.Row, ...]
+  first_instance_id: int
+  root: str
+  image_size: int
+  num_classes: int
+  channels: int
+  digest: str = ''
 
-    Args:
-      manifest: a checked manifest.
-      image_size: height and width of every record.
-      **kwargs: of `tfds.core.GeneratorBasedBuilder`, e.g. `data_dir`.
-    """
-    self._manifest = manifest
-    self._image_size = image_size
-    self._channels = _channels(manifest)
-    super().__init__(**kwargs)
 
-  def _info(self) -> tfds.core.DatasetInfo:
-    side = self._image_size
-    tensor, scalar = tfds.features.Tensor, tfds.features.Scalar
-    text = tfds.features.Text
-    label_map = lambda doc: tensor(
-        shape=(side, side), dtype=np.uint8, encoding='zlib', doc=doc)
-    return tfds.core.DatasetInfo(
-        builder=self,
-        description='Prepared by data_prep from a manifest.',
-        features=tfds.features.FeaturesDict({
-            'image': tensor(
-                shape=(side, side, self._channels), dtype=np.uint8,
-                encoding='bytes', doc='Intensities; one channel if all gray.'),
-            'label': label_map(
-                'Class per pixel as annotated; 255 = unlabelled.'),
-            'truth': label_map(
-                'Exact class per pixel, for evaluation; all 255 if unknown.'),
-            'id': text(doc='Name of the image in the manifest.'),
-            'subject': text(doc='Patient or video; in one split only.'),
-            'site': text(doc='Where it was recorded.'),
-            'annotator': text(doc='Who drew the annotation.'),
-            'instance_id': scalar(
-                np.int32, doc='Row in the indicator table; -1 if not weak.'),
-            'kind': scalar(np.int32, doc='hybridseg.types.AnnotationKind.'),
-            'fault': text(doc='Planted fault, empty if none or unknown.'),
-            'quality': scalar(
-                np.float32, doc='IoU of the weak label; nan if unknown.'),
-            'spacing_mm': tensor(
-                shape=(2,), dtype=np.float32,
-                doc='Of the original pixels (y, x) in mm; nan if unknown.'),
-        }),
-        # The order of the manifest, so that row k of train_weak is instance k.
-        disable_shuffling=True,
-        metadata=tfds.core.MetadataDict(
-            metadata(self._manifest, image_size=side)),
-    )
-
-  def _split_generators(self, dl_manager):
-    del dl_manager  # Nothing is downloaded.
-    rows = split_rows(self._manifest)
-    return {  # TFDS refuses a split without examples.
-        name: self._generate_examples(name, rows[name])
-        for name in SPLITS if rows[name]
-    }
-
-  def _generate_examples(self, name, rows):
-    for i, row in enumerate(rows):
-      if i and i % _PROGRESS_EVERY == 0:
-        print(f'  {name}: {i} of {len(rows)}', file=sys.stderr, flush=True)
-      yield i, make_example(
-          row, root=self._manifest.root, image_size=self._image_size,
-          channels=self._channels,
-          instance_id=i if name == 'train_weak' else -1)
+def record_features(
+    *, image_size: int, num_classes: int, channels: int
+) -> tfds.features.FeaturesDict:
+  """Returns what every record holds."""
+  tensor, scalar = tfds.features.Tensor, tfds.features.Scalar
+  text = tfds.features.Text
+  side = image_size
+  label_map = lambda doc: tensor(
+      shape=(side, side), dtype=np.uint8, encoding='zlib', doc=doc)
+  return tfds.features.FeaturesDict({
+      'image': tensor(
+          shape=(side, side, channels), dtype=np.uint8, encoding='bytes',
+          doc='Intensities; one channel if all gray.'),
+      'label': label_map('Class per pixel as annotated; 255 = unlabelled.'),
+      'truth': label_map(
+          'Exact class per pixel, for evaluation; all 255 if unknown.'),
+      'id': text(doc='Name of the image in the manifest.'),
+      'subject': text(doc='Patient or video; in one split only.'),
+      'site': text(doc='Where it was recorded.'),
+      'annotator': text(doc='Who drew the annotation.'),
+      'instance_id': scalar(
+          np.int32, doc='Row in the indicator table; -1 if not weak.'),
+      'kind': scalar(np.int32, doc='hybridseg.types.AnnotationKind.'),
+      'present': tensor(
+          shape=(num_classes,), dtype=np.uint8,
+          doc='Whether the tag names a class; 255 = unknown.'),
+      'fault': text(doc='Planted fault, empty if none or unknown.'),
+      'quality': scalar(
+          np.float32, doc='IoU of the weak label; nan if unknown.'),
+      'spacing_mm': tensor(
+          shape=(2,), dtype=np.float32,
+          doc='Of the original pixels (y, x) in mm; nan if unknown.'),
+  })
 
 
 def split_rows(
@@ -116,9 +117,9 @@ def split_rows(
   """Returns the rows of each record split, in the order of the manifest."""
   rows = {name: [] for name in SPLITS}
   for row in manifest.rows:
-    if row.role != 'unlabelled':
-      name = f'train_{row.role}' if row.split == 'train' else row.split
-      rows[name].append(row)
+    # An unlabelled image is a weak one that says nothing.
+    role = 'weak' if row.role == 'unlabelled' else row.role
+    rows[f'train_{role}' if row.split == 'train' else row.split].append(row)
   return rows
 
 
@@ -131,6 +132,7 @@ def metadata(
       'classes': list(manifest.header.classes),
       'image_size': image_size,
       'counts': {k: len(v) for k, v in split_rows(manifest).items()},
+      'records_version': VERSION,
       'manifest_sha256': fingerprint(manifest),
       'files_sha256': files_fingerprint(manifest),
   }
@@ -149,15 +151,71 @@ def files_fingerprint(manifest: manifest_lib.Manifest) -> str:
   Raises:
     OSError: if one of them cannot be read.
   """
+  return _files_sha256(manifest.rows, manifest.root)
+
+
+def _files_sha256(rows, root):
   digest = hashlib.sha256()
-  for row in manifest.rows:
+  for row in rows:
     truth = (row.evaluation or {}).get('truth')
     paths = [row.image]
     paths += [a['path'] for a in (row.annotation, truth) if a and 'path' in a]
     for path in paths:
-      content = (manifest.root / path).read_bytes()
-      digest.update(hashlib.sha256(content).digest())
+      with open(root / path, 'rb') as file:
+        digest.update(hashlib.file_digest(file, 'sha256').digest())
   return digest.hexdigest()
+
+
+def shard_tasks(
+    manifest: manifest_lib.Manifest, *, image_size: int
+) -> list[ShardTask]:
+  """Cuts a checked manifest into shards, in its order.
+
+  Row k of train_weak is instance k. Reads every file, for the digests.
+  """
+  channels = _channels(manifest)
+  tasks = []
+  for split, rows in split_rows(manifest).items():
+    for index, start in enumerate(range(0, len(rows), _SHARD_ROWS)):
+      # A line number is not content.
+      shard = tuple(
+          r._replace(line=0) for r in rows[start : start + _SHARD_ROWS])
+      task = ShardTask(
+          split=split, index=index, rows=shard,
+          first_instance_id=start if split == 'train_weak' else -1,
+          root='', image_size=image_size,
+          num_classes=len(manifest.header.classes), channels=channels)
+      content = f'{VERSION} {task} {_files_sha256(shard, manifest.root)}'
+      digest = hashlib.sha256(content.encode()).hexdigest()
+      tasks.append(task._replace(root=str(manifest.root), digest=digest))
+  return tasks
+
+
+def write_shard(task: ShardTask, *, folder: str | os.PathLike[str]) -> None:
+  """Writes a shard as `folder`/DIGEST, whole or not at all.
+
+  Raises:
+    OSError: if a file cannot be read, or the shard not be written.
+  """
+  path = pathlib.Path(folder) / task.digest
+  if path.exists():
+    return
+  features = record_features(
+      image_size=task.image_size, num_classes=task.num_classes,
+      channels=task.channels)
+  unfinished = f'{path}.{os.getpid()}.unfinished'
+  writer = array_record_module.ArrayRecordWriter(unfinished, 'group_size:1')
+  try:
+    for i, row in enumerate(task.rows):
+      instance_id = task.first_instance_id
+      example = make_example(
+          row, root=pathlib.Path(task.root), image_size=task.image_size,
+          num_classes=task.num_classes, channels=task.channels,
+          instance_id=instance_id + i if instance_id >= 0 else -1)
+      writer.write(features.serialize_example(example))
+  finally:
+    writer.close()
+  os.replace(unfinished, path)
 
 
 def make_example(
@@ -165,31 +223,35 @@ def make_example(
     *,
     root: pathlib.Path,
     image_size: int,
+    num_classes: int,
     channels: int,
     instance_id: int,
 ) -> dict[str, Any]:
   """Returns the features of one row, see `HybridSegmentation`.
 
   Args:
-    row: a checked row with an annotation.
+    row: a checked row.
     root: folder that its paths are relative to.
     image_size: height and width S of the result; the aspect is not kept.
+    num_classes: number of classes K.
     channels: 1 or 3; a gray image is repeated to 3.
     instance_id: row of the indicator table, or -1.
   """
   image = rasterize.read_image(root / row.image)
   size, output_size = image.shape[:2], (image_size, image_size)
-  draw = lambda annotation: rasterize.rasterize(
-      annotation, size=size, root=root, output_size=output_size)
+  unknown = np.full(output_size, types.UNLABELLED, np.uint8)
+  draw = lambda annotation: unknown if annotation is None else (
+      rasterize.rasterize(
+          annotation, size=size, root=root, output_size=output_size))
   image = rasterize.resize_image(image, size=output_size)
-  label = draw(row.annotation)
+  annotation = None if row.role == 'unlabelled' else row.annotation
+  kind = 'none' if annotation is None else annotation['kind']
+  present = np.full(num_classes, types.UNLABELLED, np.uint8)
+  if kind == 'tag':
+    present[1:] = np.isin(np.arange(1, num_classes), annotation['labels'])
+  label = draw(annotation)
   evaluation = row.evaluation or {}
-  if row.role == 'strong':
-    truth = label
-  elif evaluation.get('truth') is not None:
-    truth = draw(evaluation['truth'])
-  else:
-    truth = np.full(output_size, types.UNLABELLED, np.uint8)
+  truth = label if row.role == 'strong' else draw(evaluation.get('truth'))
   score = evaluation.get('quality')
   return {
       'image': np.broadcast_to(image, (*output_size, channels)).copy(),
@@ -200,7 +262,8 @@ def make_example(
       'site': row.site,
       'annotator': row.annotator,
       'instance_id': instance_id,
-      'kind': int(types.AnnotationKind[row.annotation['kind'].upper()]),
+      'kind': int(types.AnnotationKind[kind.upper()]),
+      'present': present,
       'fault': evaluation.get('fault', ''),
       'quality': np.nan if score is None else score,
       'spacing_mm': np.array(row.spacing_mm or (np.nan, np.nan), np.float32),
@@ -212,21 +275,25 @@ def build(
     *,
     output: str | os.PathLike[str],
     image_size: int,
+    previous: str | os.PathLike[str] | None = None,
+    staging: str | os.PathLike[str] | None = None,
 ) -> pathlib.Path:
   """Writes the records of a checked manifest, all of them or nothing.
-
-  Unlabelled images are left out: no method uses them yet.
 
   Args:
     manifest: without problems, see `check.check_manifest`.
     output: folder of the records, must not exist; its parent must.
     image_size: height and width of every record.
+    previous: older records, from which unchanged shards are taken.
+    staging: folder, on the disk of `output`, that keeps finished shards if the
+      build is interrupted; default is next to `output`. It is gone afterwards.
 
   Returns:
     `output`, to be opened with `tfds.builder_from_directory`.
 
   Raises:
     FileExistsError: if `output` exists.
+    BlockingIOError: if another process builds there.
     ValueError: if lines of the manifest could not be parsed.
   """
   if manifest.problems:
@@ -234,22 +301,117 @@ def build(
   output = pathlib.Path(output)
   if output.exists():
     raise FileExistsError(f'{output} exists.')
-  unlabelled = sum(row.role == 'unlabelled' for row in manifest.rows)
-  if unlabelled:
-    print(f'  {unlabelled} unlabelled images are left out of the records: no '
-          'method uses them yet', file=sys.stderr)
-  tfds.disable_progress_bar()
-  temporary = tempfile.mkdtemp(dir=output.parent, prefix=f'.{output.name}.')
+  staging = pathlib.Path(staging or output.parent / f'.{output.name}.shards')
+  staging.mkdir(exist_ok=True)
+  with _locked(staging):
+    try:
+      tasks = shard_tasks(manifest, image_size=image_size)
+      _take_over(tasks, previous, staging)
+      _write_shards(tasks, staging)
+      _assemble(tasks, manifest, staging, output)
+    except Exception:
+      shutil.rmtree(staging, ignore_errors=True)
+      raise
+    shutil.rmtree(staging)
+  return output
+
+
+@contextlib.contextmanager
+def _locked(folder):
+  descriptor = os.open(folder / 'lock', os.O_RDWR | os.O_CREAT, 0o644)
   try:
-    builder = HybridSegmentation(
-        manifest=manifest, image_size=image_size, data_dir=temporary,
-        file_format='array_record')
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    yield
+  except BlockingIOError as error:
+    raise BlockingIOError(
+        f'{folder} is in use: another process prepares this set; wait for it '
+        'or stop it.') from error
+  finally:
+    os.close(descriptor)
+
+
+def _take_over(tasks, previous, staging):
+  """Copies the shards of older records that are still right."""
+  if previous is None or not (pathlib.Path(previous) / 'shards.json').exists():
+    return
+  with open(pathlib.Path(previous) / 'shards.json', encoding='utf-8') as file:
+    known = json.load(file)
+  for task in tasks:
+    if task.digest in known and not (staging / task.digest).exists():
+      unfinished = staging / f'{task.digest}.unfinished'
+      shutil.copyfile(pathlib.Path(previous) / known[task.digest], unfinished)
+      os.replace(unfinished, staging / task.digest)
+
+
+def _write_shards(tasks, staging):
+  """Writes what is missing, on all cores, and tells how far it is."""
+  missing = [t for t in tasks if not (staging / t.digest).exists()]
+  total, done = sum(len(t.rows) for t in missing), 0
+  if len(missing) < len(tasks):
+    print(f'  {len(tasks) - len(missing)} of {len(tasks)} shards are there '
+          'already', file=sys.stderr)
+  start = told = time.monotonic()
+  # Threads: decoding, resizing and compressing release Python's lock.
+  with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    pending = {
+        pool.submit(write_shard, task, folder=staging): task for task in missing
+    }
+    try:
+      for future in futures.as_completed(pending):
+        future.result()
+        done += len(pending[future].rows)
+        now = time.monotonic()
+        if now - told > _PROGRESS_EVERY_S:
+          told = now
+          speed = done / (now - start)
+          left_s = round((total - done) / speed)
+          print(f'  {done} of {total} images  {speed:.0f} images/s  '
+                f'{left_s // 60}m{left_s % 60:02d}s left', file=sys.stderr,
+                flush=True)
+    finally:
+      for future in pending:
+        future.cancel()
+
+
+def _assemble(tasks, manifest, staging, output):
+  """Names the shards as TFDS does and writes what it must know of them."""
+  temporary = pathlib.Path(tempfile.mkdtemp(
+      dir=output.parent, prefix=f'.{output.name}.'))
+  os.chmod(temporary, 0o755)  # mkdtemp shuts out everybody else.
+  try:
+    by_split = collections.defaultdict(list)
+    for task in tasks:
+      by_split[task.split].append(task)
+    template = tfds.core.ShardedFileTemplate(
+        data_dir=temporary, dataset_name=_NAME, filetype_suffix='array_record')
+    names, infos = {}, []
+    for split, shards in by_split.items():
+      for task in shards:
+        name = (f'{_NAME}-{split}.array_record-{task.index:05d}-of-'
+                f'{len(shards):05d}')
+        os.replace(staging / task.digest, temporary / name)
+        names[task.digest] = name
+      infos.append(tfds.core.SplitInfo(
+          name=split, shard_lengths=[len(t.rows) for t in shards],
+          num_bytes=sum(
+              (temporary / names[t.digest]).stat().st_size for t in shards),
+          filename_template=template.replace(split=split)))
+    first = tasks[0]
     with _quiet():
-      builder.download_and_prepare()
-    os.rename(builder.data_dir, output)
+      tfds.folder_dataset.write_metadata(
+          data_dir=temporary, split_infos=infos, version=VERSION,
+          filename_template=template, check_data=False,
+          features=record_features(
+              image_size=first.image_size, num_classes=first.num_classes,
+              channels=first.channels),
+          description='Prepared by data_prep from a manifest.',
+          metadata=tfds.core.MetadataDict(
+              metadata(manifest, image_size=first.image_size)))
+    with open(temporary / 'shards.json', 'w', encoding='utf-8') as file:
+      json.dump(names, file, indent=1)
+    os.rename(temporary, output)
   finally:
     shutil.rmtree(temporary, ignore_errors=True)
-  return output
 
 
 @contextlib.contextmanager

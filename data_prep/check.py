@@ -7,8 +7,9 @@ import numpy as np
 
 from data_prep import manifest as manifest_lib
 from data_prep import rasterize
+from data_prep import rle
 
-KINDS = tuple(kind.name.lower() for kind in types.AnnotationKind)
+KINDS = (*rasterize.SHAPE_FIELDS, 'tag')
 
 # Corners may lie this many pixels outside the image: tools round.
 _TOLERANCE = 1.0
@@ -79,8 +80,8 @@ def _check_roles(rows):
       _Problem(f'no {role} training instance', '', fix)
       for role, fix in (
           ('strong', 'give some train images exact masks and role strong'),
-          ('weak', 'give some train images role weak'))
-      if role not in roles
+          ('weak', 'give some train images role weak or unlabelled'))
+      if not roles & {role, 'unlabelled' if role == 'weak' else role}
   ]
 
 
@@ -102,9 +103,9 @@ def _check_row(row, manifest):
     if value not in known:
       add(f'expected one of {", ".join(known)}', repr(value),
           _nearest(value, known), field)
-  if row.split in ('val', 'test') and row.role == 'weak':
+  if row.split in ('val', 'test') and row.role in ('weak', 'unlabelled'):
     add(f'{row.split} images are for evaluation and need an exact mask',
-        "'weak'", 'give a mask and role strong, or use split train', 'role')
+        repr(row.role), 'give a mask and role strong, or use split train', 'role')
   size = None
   path = manifest.root / row.image
   try:
@@ -164,15 +165,18 @@ def _check_annotation(annotation, row, size, manifest, where, role, add):
     add('an exact label is of kind mask', repr(kind),
         'use role weak or give the mask', f'{where}.kind')
     return
-  if kind in rasterize.MASK_KINDS:
+  if kind == 'tag':
+    known = ('kind', 'labels')
+  elif rasterize.has_file(annotation):
     known = ('kind', 'path', 'values')
   else:
     known = ('kind', rasterize.SHAPE_FIELDS[kind], 'labels')
+    known += ('width',) * (kind == 'scribble')
   for name in annotation:
     if name not in known:
       add('unknown field', '', f'use {", ".join(known)}', f'{where}.{name}')
   num_classes = len(manifest.header.classes)
-  if kind in rasterize.MASK_KINDS:
+  if rasterize.has_file(annotation):
     _check_mask(
         annotation, size, manifest.root, num_classes, where, role, add)
   else:
@@ -237,28 +241,38 @@ def _check_mask(annotation, size, root, num_classes, where, role, add):
 
 
 def _check_shapes(annotation, kind, size, num_classes, where, add):
-  """Adds the problems of boxes, polygons, points or ellipses."""
-  field = rasterize.SHAPE_FIELDS[kind]
-  shapes, labels = annotation.get(field), annotation.get('labels')
-  if not isinstance(shapes, list) or not isinstance(labels, list):
-    bad = field if not isinstance(shapes, list) else 'labels'
-    add('expected a list', repr(annotation.get(bad)),
-        'add it, [] if there is no object', f'{where}.{bad}')
-    return
+  """Adds the problems of an annotation that is drawn, or a tag."""
+  fields = ['labels']
+  if kind != 'tag':
+    fields.insert(0, rasterize.SHAPE_FIELDS[kind])
+  for field in fields:
+    if not isinstance(annotation.get(field), list):
+      add('expected a list', repr(annotation.get(field)),
+          'add it, [] if there is no object', f'{where}.{field}')
+      return
+  labels, shapes = annotation['labels'], annotation[fields[0]]
   if len(shapes) != len(labels):
     add(f'expected one label for each of {len(shapes)} shapes',
         str(len(labels)), 'correct it', f'{where}.labels')
-  lowest = 0 if kind == 'points' else 1
+  lowest = 0 if kind in rasterize.SPARSE_KINDS else 1
   for i, label in enumerate(labels):
     if type(label) is not int or not lowest <= label < num_classes:
       add(f'expected a class in {lowest} .. {num_classes - 1}', repr(label),
           'correct it', f'{where}.labels[{i}]')
+  if kind == 'tag':
+    return
+  if kind == 'scribble':
+    width = annotation.get('width')
+    if not (manifest_lib.is_number(width) and width > 0):
+      add('expected a width in pixels above 0', repr(width), 'correct it',
+          f'{where}.width')
   for i, shape in enumerate(shapes):
-    place = f'{where}.{field}[{i}]'
-    if not _is_shape(shape, kind):
+    place = f'{where}.{fields[0]}[{i}]'
+    if kind in ('mask', 'coarse_mask'):
+      _check_rle(shape, size, place, add)
+    elif not _is_shape(shape, kind):
       add(f'expected {_FORMS[kind]}', repr(shape), 'correct it', place)
-      continue
-    if kind == 'polygon' and len(shape) < 3:
+    elif kind == 'polygon' and len(shape) < 3:
       add('a polygon needs 3 points', str(len(shape)), 'redraw it', place)
     elif kind == 'box' and (shape[2] <= shape[0] or shape[3] <= shape[1]):
       add('expected [x0, y0, x1, y1] with x1 > x0 and y1 > y0', repr(shape),
@@ -270,10 +284,26 @@ def _check_shapes(annotation, kind, size, num_classes, where, add):
           repr(shape), 'give pixels (x, y) of this image', place)
 
 
+def _check_rle(shape, size, place, add):
+  """Adds the problems of one mask in run lengths."""
+  try:
+    mask = rle.decode_rle(shape)
+  except ValueError as error:
+    add('run lengths cannot be read', str(error), 'export the mask again',
+        place)
+    return
+  if size is not None and mask.shape != size:
+    add(f'mask is of another size than its image, {size[0]} x {size[1]}',
+        f'{mask.shape[0]} x {mask.shape[1]}', 'export it from this image',
+        place)
+
+
 _FORMS = {
     'box': '[x0, y0, x1, y1]',
     'polygon': '[[x, y], ...]',
+    'scribble': '[[x, y], ...], not empty',
     'points': '[x, y]',
+    'extreme_points': '[[x, y], [x, y], [x, y], [x, y]]',
     'ellipse': '[cx, cy, rx, ry, angle_deg]',
 }
 
@@ -284,8 +314,13 @@ def _is_shape(shape, kind):
       and len(value) == length
       and all(manifest_lib.is_number(v) for v in value)
   )
-  if kind == 'polygon':
-    return isinstance(shape, list) and all(is_numbers(p, 2) for p in shape)
+  if kind in ('polygon', 'scribble', 'extreme_points'):
+    return (
+        isinstance(shape, list)
+        and all(is_numbers(p, 2) for p in shape)
+        and (kind != 'extreme_points' or len(shape) == 4)
+        and (kind != 'scribble' or len(shape) > 0)
+    )
   return is_numbers(shape, {'box': 4, 'points': 2, 'ellipse': 5}[kind])
 
 
@@ -296,10 +331,10 @@ def _is_outside(shape, kind, size):
   so is in other units or belongs to another image.
   """
   end = np.array([size[1], size[0]]) + _TOLERANCE
-  if kind in ('box', 'points'):
+  if kind in ('box', 'points', 'extreme_points'):
     corners = shape.reshape(-1, 2)
     return bool((corners < -_TOLERANCE).any() or (corners > end).any())
-  if kind == 'polygon':
+  if kind in ('polygon', 'scribble'):
     low, high = shape.min(0), shape.max(0)
   else:
     reach = shape[2:4].max()

@@ -18,13 +18,19 @@ column j and row i covers [j, j + 1) x [i, i + 1):
 
   mask, coarse_mask, scribble: `path`, and optionally `values`, which maps a
     stored pixel value to a class or to 255 = unlabelled ({"0": 0, "255": 1}).
+  mask, coarse_mask without a file: `rles` [{"size": [h, w], "counts": ...}],
+    run lengths as COCO writes them.
+  scribble without a file: `strokes` [[[x, y], ...], ...], class 0 marks
+    background, and their `width` in pixels.
   box: `boxes` [[x0, y0, x1, y1], ...], x1 and y1 exclusive.
   polygon: `polygons` [[[x, y], ...], ...].
   points: `points` [[x, y], ...], class 0 marks background.
+  extreme_points: `extreme_points` [[[x, y] x 4], ...], in any order.
   ellipse: `ellipses` [[cx, cy, rx, ry, angle_deg], ...].
+  tag: `labels` only: the foreground classes that the image shows, all of them.
 
-The last four carry `labels`, one class per shape. An annotation without a
-shape is valid: the annotator saw no object.
+All without a file carry `labels`, one class per shape. An annotation without a
+shape is valid: the annotator saw no object. Role unlabelled has none at all.
 """
 
 import json
@@ -96,6 +102,7 @@ class Problem(NamedTuple):
     line: line of the manifest, 0 if it concerns the whole set.
     id: id of the image, or empty.
     field: field of the row, or empty.
+    file: file that it concerns where that is not the manifest, or empty.
   """
 
   what: str
@@ -104,9 +111,15 @@ class Problem(NamedTuple):
   line: int = 0
   id: str = ''
   field: str = ''
+  file: str = ''
 
   def __str__(self) -> str:
-    where = [f'line {self.line}'] if self.line else ['manifest']
+    where = []
+    if self.file:
+      where.append(_clip_path(self.file))
+    if self.line:
+      where.append(f'line {self.line}')
+    where = where or ['manifest']
     if self.id:
       where.append(f'id {_clip(self.id)}')
     if self.field:
@@ -229,6 +242,12 @@ def _clip(text: str) -> str:
   """Returns the text in one line of at most `_MAX_FOUND` characters."""
   text = ' '.join(text.split())
   return text if len(text) <= _MAX_FOUND else text[: _MAX_FOUND - 3] + '...'
+
+
+def _clip_path(text: str) -> str:
+  """Returns the path with its end, which tells most, kept."""
+  text = ' '.join(text.split())
+  return text if len(text) <= _MAX_FOUND else '...' + text[3 - _MAX_FOUND :]
 
 
 def _is_spacing(value: Any) -> bool:

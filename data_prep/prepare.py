@@ -122,7 +122,9 @@ def _run():
       return
     print(f'Building records of {len(manifest.rows)} images ...', flush=True)
     builder.build(
-        manifest, output=temporary / 'records', image_size=image_size)
+        manifest, output=temporary / 'records', image_size=image_size,
+        previous=output / 'records',
+        staging=output.parent / f'.{output.name}.shards')
     _move(temporary, output)
   finally:
     shutil.rmtree(temporary, ignore_errors=True)
@@ -236,7 +238,7 @@ def _counts(manifest):
       f'name: {manifest.header.name}',
       f'images: {count(f"{r.split} {r.role}" for r in rows)}',
       f'subjects: {len({r.subject or r.id for r in rows})}',
-      f'weak kinds: {count(r.annotation["kind"] for r in weak)}',
+      f'weak kinds: {count(r.annotation["kind"] for r in weak) or "none"}',
   ]
   faults = [(r.evaluation or {}).get('fault', '') for r in weak]
   if any(faults):

@@ -13,15 +13,29 @@ from hybridseg import types
 import numpy as np
 from PIL import Image
 
+from data_prep import rle
+
 POINT_RADIUS = 2.0  # Pixels of the label map that is drawn.
 
-MASK_KINDS = ('mask', 'coarse_mask', 'scribble')
 SHAPE_FIELDS = {
+    'mask': 'rles',
+    'coarse_mask': 'rles',
+    'scribble': 'strokes',
     'box': 'boxes',
     'polygon': 'polygons',
     'points': 'points',
+    'extreme_points': 'extreme_points',
     'ellipse': 'ellipses',
 }
+FILE_KINDS = ('mask', 'coarse_mask', 'scribble')  # May be kept in a file.
+SPARSE_KINDS = ('scribble', 'points')  # Say nothing where nothing is drawn.
+
+
+def has_file(annotation: dict[str, Any]) -> bool:
+  """Returns whether an annotation is kept as a picture of its own."""
+  return annotation['kind'] in FILE_KINDS and (
+      'path' in annotation or SHAPE_FIELDS[annotation['kind']] not in annotation
+  )
 
 
 def rasterize(
@@ -33,10 +47,12 @@ def rasterize(
 ) -> np.ndarray:
   """Draws an annotation as a label map.
 
-  Inside a box, polygon or ellipse: its class, and 0 elsewhere. Within
-  `POINT_RADIUS` of a point: its class, and unlabelled elsewhere. Masks go
-  through `values`. Shapes are scaled and drawn at `output_size` (so that no
-  point is lost), masks are read and resized by nearest neighbour.
+  Inside a box, polygon, ellipse or run lengths: its class, and 0 elsewhere.
+  Within `POINT_RADIUS` of a point, or half its width of a stroke: its class,
+  and unlabelled elsewhere. Extreme points are points whose boxes are unlabelled
+  and the rest 0. A tag says nothing of any pixel. Masks go through `values`.
+  Shapes are scaled and drawn at `output_size` (so that no point is lost), masks
+  and run lengths are resized by nearest neighbour.
 
   Args:
     annotation: one annotation of a checked manifest.
@@ -48,32 +64,50 @@ def rasterize(
     Class per pixel, `types.UNLABELLED` where unknown, uint8 [H, W].
 
   Raises:
-    ValueError: if the kind is unknown, the mask is of another size, or a pixel
+    ValueError: if the kind is unknown, a mask is of another size, or a pixel
       value is not in `values`.
   """
   output_size = output_size or size
   kind = annotation['kind']
-  if kind in MASK_KINDS:
+  if kind == 'tag':
+    return np.full(output_size, types.UNLABELLED, np.uint8)
+  if kind not in SHAPE_FIELDS:
+    raise ValueError(f'Unknown {kind=}; known: {[*SHAPE_FIELDS, "tag"]}.')
+  if has_file(annotation):
     values = annotation.get('values')
     label = apply_values(read_mask(root / annotation['path'], values), values)
     if label.shape != tuple(size):
       raise ValueError(f'Mask of {label.shape=} on an image of {size=}.')
     return resize_label(label, size=output_size)
-  if kind not in SHAPE_FIELDS:
-    raise ValueError(
-        f'Unknown {kind=}; known: {[*MASK_KINDS, *SHAPE_FIELDS]}.')
   scale = np.array([output_size[1] / size[1], output_size[0] / size[0]])
-  empty = types.UNLABELLED if kind == 'points' else 0
+  empty = types.UNLABELLED if kind in SPARSE_KINDS else 0
   label = np.full(output_size, empty, np.uint8)
   shapes = annotation[SHAPE_FIELDS[kind]]
+  if kind in ('mask', 'coarse_mask'):
+    for shape, value in zip(shapes, annotation['labels'], strict=True):
+      inside = rle.decode_rle(shape)
+      if inside.shape != tuple(size):
+        raise ValueError(f'Mask of {inside.shape=} on an image of {size=}.')
+      label[resize_label(inside, size=output_size)] = value
+    return label
+  shapes = [np.asarray(shape, np.float64) for shape in shapes]
+  if kind == 'extreme_points':
+    for shape in shapes:  # The pixels under the points are within their box.
+      box = [*(shape.min(0) * scale - 0.5), *(shape.max(0) * scale + 0.5)]
+      label[_box(box, output_size)] = types.UNLABELLED
   for shape, value in zip(shapes, annotation['labels'], strict=True):
-    shape = np.asarray(shape, np.float64)
     if kind == 'box':
       inside = _box(shape * np.tile(scale, 2), output_size)
     elif kind == 'polygon':
       inside = _polygon(shape * scale, output_size)
     elif kind == 'points':
       inside = _disc(shape * scale, output_size)
+    elif kind == 'extreme_points':
+      inside = np.any([_disc(p, output_size) for p in shape * scale], axis=0)
+    elif kind == 'scribble':
+      # At least half a pixel: a thin line must not fall between the centres.
+      radius = max(annotation['width'] / 2 * scale.min(), 0.71)
+      inside = _stroke(shape * scale, radius, output_size)
     else:
       inside = _ellipse(shape, scale, output_size)
     label[inside] = value
@@ -183,6 +217,25 @@ def _box(box, size):
 def _disc(point, size):
   y, x = _centres(size)
   return (x - point[0]) ** 2 + (y - point[1]) ** 2 <= POINT_RADIUS**2
+
+
+def _stroke(vertices, radius, size):
+  """Covers the pixels whose centre lies within `radius` of a polyline."""
+  inside = np.zeros(size, bool)
+  if len(vertices) == 1:
+    vertices = np.repeat(vertices, 2, axis=0)
+  for start, end in zip(vertices[:-1], vertices[1:], strict=True):
+    low, high = np.minimum(start, end), np.maximum(start, end)
+    x0, y0 = np.clip(np.floor(low - radius), 0, size[::-1]).astype(int)
+    x1, y1 = np.clip(np.ceil(high + radius), 0, size[::-1]).astype(int)
+    y, x = _centres(size)
+    dy, dx = y[y0:y1] - start[1], x[:, x0:x1] - start[0]
+    step = end - start
+    along = (dx * step[0] + dy * step[1]) / max(step @ step, 1e-12)
+    along = np.clip(along, 0, 1)
+    distance2 = (dx - along * step[0]) ** 2 + (dy - along * step[1]) ** 2
+    inside[y0:y1, x0:x1] |= distance2 <= radius**2
+  return inside
 
 
 def _ellipse(ellipse, scale, size):

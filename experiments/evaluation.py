@@ -147,6 +147,10 @@ def summarize_indicators(
     one; `auroc_by_fault`; mean indicators of both groups; counts. Indicators
     that never moved rank nothing and get no AUROC.
   """
+  # An unlabelled image has nothing that could be trusted or not.
+  records = [r for r in records if r['kind'] != types.AnnotationKind.NONE]
+  if not records:
+    return {'num_weak': 0, 'num_faulty': 0}
   ids = input_pipeline.column(records, 'instance_id')
   faults = input_pipeline.column(records, 'fault')
   weights = np.asarray(weights)[ids]

@@ -65,6 +65,10 @@ def load_dataset(data_dir: str) -> Dataset:
         f'{folder} has no {", ".join(missing)}: add such images to the '
         'manifest and prepare it again.'
     )
+  if 'present' not in builder.info.features:
+    raise binary.UserError(
+        f'{folder} was written by an older version: prepare it again with '
+        '--overwrite.')
   splits = {}
   for name, info in builder.info.splits.items():
     source = builder.as_data_source(split=name)
@@ -191,6 +195,8 @@ def _to_example(record: dict[str, Any]) -> dict[str, Any]:
       'image': record['image'],
       'label': record['label'],
       'instance_id': np.int32(record['instance_id']),
+      'kind': np.int32(record['kind']),
+      'present': record['present'],
   }
 
 

@@ -17,7 +17,8 @@ from hybridseg import mixing
 from hybridseg import types
 from hybridseg import weighting as weighting_lib
 
-# (logits [B, ..., K], one-hot labels [B, ..., K], where=bool [B, ...]) -> [B].
+# (logits [B, ..., K], one-hot labels [B, ..., K], where=bool [B, ...]) -> [B];
+# by kind, also kind=int [B], present=uint8 [B, K], images=float [B, ..., C].
 LossFn = Callable[..., jax.Array]
 
 WEIGHTINGS = ('uniform', 'dii', 'dii_last_layer', 'l2rw')
@@ -61,12 +62,15 @@ class Supervision(NamedTuple):
       a choice of its own, see `losses.without_class_prior`; None is
       `weak_loss_fn`, as in the paper.
     weak_scale: factor of the weak term; 0 trains without weak labels.
+    by_kind: whether the two losses of weak labels ask for more than the label
+      map: see `weak_losses.by_kind`.
   """
 
   strong_loss_fn: LossFn
   weak_loss_fn: LossFn
   alignment_loss_fn: LossFn | None = None
   weak_scale: float = 1.0
+  by_kind: bool = False
 
 
 class Weighting(NamedTuple):
@@ -214,7 +218,8 @@ def make_train_step(
       + weak_scale * (1 / B) sum_k w_k weak_k(theta_n)
       + scale(step) * (1 / B) sum_k cross_pseudo_k(theta_n; t(w), theta_other),
 
-  where the trust t in a pseudo label is a function of w (`CoRegularization`).
+  where the trust t in a pseudo label is a function of w (`CoRegularization`),
+  and 1 on an image without any annotation, whose indicator does not move.
 
   Where w moves (`weighting`), it moves first, by the alignments of both
   networks at theta, and the step then uses the new weights: Pan et al., 2022
@@ -266,15 +271,20 @@ def make_train_step(
     losses = supervision.strong_loss_fn(logits, labels, where=where)
     return jnp.mean(losses), losses
 
-  def weak_losses(params, images, labels, where):
+  def call(loss_fn, logits, images, labels, where, *context):
+    if not supervision.by_kind:
+      return loss_fn(logits, labels, where=where)
+    kind, present = context
+    return loss_fn(logits, labels, where=where, kind=kind, present=present,
+                   images=images)
+
+  def weak_losses(params, images, *annotation):
     """Returns (training, alignment) losses [B] and (logits, features)."""
     if weighting.name == 'dii_last_layer':
       logits, features = features_fn(params, images)
     else:
       logits, features = apply_fn(params, images), None
-    losses = [
-        loss_fn(logits, labels, where=where) for loss_fn in weak_loss_fns
-    ]
+    losses = [call(fn, logits, images, *annotation) for fn in weak_loss_fns]
     return losses, (logits, features)
 
   def linearize_weak(params, weak):
@@ -299,9 +309,8 @@ def make_train_step(
   def alignments(params, weak, linear, strong_fn, strong_grads):
     """Returns <grad strong, grad weak_k> of one network, float [B]."""
     if weighting.name == 'dii_last_layer':
-      _, labels, where = weak
       return weighting_lib.last_layer_alignments(
-          lambda x: weak_loss_fns[-1](x, labels, where=where),
+          lambda x: call(weak_loss_fns[-1], x, *weak),
           *linear.aux,
           strong_grads[_HEAD],
       )
@@ -346,6 +355,11 @@ def make_train_step(
 
     if use_weak or use_co_reg:
       weak = prepare(weak_key, batch.weak)
+      if supervision.by_kind:
+        weak += (batch.weak.kind, batch.weak.present)
+      is_unlabelled = False
+      if batch.weak.kind is not None:
+        is_unlabelled = batch.weak.kind == types.AnnotationKind.NONE
       num_weak = weak[0].shape[0]
       linear = [linearize_weak(p, weak) for p in state.params]
       # Pseudo labels are taken of all pixels, known or not; nan would win.
@@ -384,6 +398,7 @@ def make_train_step(
             mean_alignment = weighting_lib.without_common_harm(
                 mean_alignment, axis_name=axis_name
             )
+          mean_alignment = jnp.where(is_unlabelled, 0, mean_alignment)
           return indicators_lib.update_indicators(
               state.indicators, batch.weak.instance_id, -mean_alignment,
               learning_rate=weighting.learning_rate, axis_name=axis_name), bad
@@ -421,9 +436,10 @@ def make_train_step(
           instance_keys(mix_key, num_weak, axis_name=axis_name),
           weak[0].shape[1:3],
       )
+      trust = jnp.where(is_unlabelled, 1, TRUSTS[co_reg.trust](weights))
       value, cross_grads = pmean(co_regularization.cutmix_value_and_grads(
-          apply_fn, state.params, weak[0], [l.aux[0] for l in linear],
-          TRUSTS[co_reg.trust](weights), masks))
+          apply_fn, state.params, weak[0], [l.aux[0] for l in linear], trust,
+          masks))
       scale = co_regularization.ramp_up(
           state.step, scale=co_reg.scale, ramp_up_steps=co_reg.ramp_up_steps
       )

@@ -23,6 +23,9 @@ class AnnotationKind(enum.IntEnum):
   SCRIBBLE = 4
   POINTS = 5
   ELLIPSE = 6
+  TAG = 7  # Classes of the image, no place.
+  EXTREME_POINTS = 8  # Leftmost, topmost, rightmost, lowest of each object.
+  NONE = 9  # An unlabelled image.
 
 
 class Examples(NamedTuple):
@@ -33,11 +36,16 @@ class Examples(NamedTuple):
     label: class per pixel, uint8 [B, H, W], `UNLABELLED` where unknown.
     instance_id: row of each image in the indicator table, int32 [B]; -1 for
       images that have none (strong and evaluation images).
+    kind: `AnnotationKind`, int32 [B]; None if no loss asks for it.
+    present: whether an image tag says that a class is there, uint8 [B, K]: 1
+      yes, 0 no, `UNLABELLED` unknown; None if no loss asks for it.
   """
 
   image: jax.Array
   label: jax.Array
   instance_id: jax.Array
+  kind: jax.Array | None = None
+  present: jax.Array | None = None
 
 
 class HybridBatch(NamedTuple):

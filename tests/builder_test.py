@@ -5,9 +5,11 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
+from hybridseg import types
 import numpy as np
 from PIL import Image
 import tensorflow_datasets as tfds
@@ -18,11 +20,11 @@ from data_prep import manifest
 
 _FEATURES = (
     'annotator', 'fault', 'id', 'image', 'instance_id', 'kind', 'label',
-    'quality', 'site', 'spacing_mm', 'subject', 'truth')
+    'present', 'quality', 'site', 'spacing_mm', 'subject', 'truth')
 
 
 def _rows():
-  """Returns six rows, weak ones between strong ones; one is unlabelled."""
+  """Returns seven rows, weak ones between strong ones; one is unlabelled."""
   mask = {'kind': 'mask', 'path': 'mask.png', 'values': {'0': 0, '9': 1}}
   box = {'kind': 'box', 'boxes': [[0, 0, 4, 8]], 'labels': [1]}
   scribble = {'kind': 'scribble', 'path': 'mask.png',
@@ -36,6 +38,7 @@ def _rows():
       row('s0', 'train', 'strong', mask),
       row('u0', 'train', 'unlabelled', None),
       row('w1', 'train', 'weak', scribble),
+      row('g0', 'train', 'weak', {'kind': 'tag', 'labels': [1]}),
       row('t0', 'test', 'strong', mask),
       row('s1', 'train', 'strong', mask),
   ]
@@ -76,14 +79,14 @@ class BuilderTest(parameterized.TestCase):
     ids = {s: [e['id'].decode() for e in self.examples(s)]
            for s in self.reader.info.splits}
     self.assertEqual(ids, {  # No val: TFDS has no empty splits.
-        'train_strong': ['s0', 's1'], 'train_weak': ['w0', 'w1'],
+        'train_strong': ['s0', 's1'], 'train_weak': ['w0', 'u0', 'w1', 'g0'],
         'test': ['t0']})
 
   def test_instance_ids_are_rows_of_the_indicator_table(self):
     ids = {s: [e['instance_id'] for e in self.examples(s)]
            for s in self.reader.info.splits}
     self.assertEqual(ids, {
-        'train_strong': [-1, -1], 'train_weak': [0, 1], 'test': [-1]})
+        'train_strong': [-1, -1], 'train_weak': [0, 1, 2, 3], 'test': [-1]})
 
   def test_features(self):
     example = self.examples('train_weak')[0]
@@ -104,7 +107,7 @@ class BuilderTest(parameterized.TestCase):
     np.testing.assert_array_equal(example['spacing_mm'], [1.5, 0.5])
 
   def test_unknown_is_marked(self):
-    example = self.examples('train_weak')[1]
+    example = self.examples('train_weak')[2]
     np.testing.assert_array_equal(
         example['label'], [[1, 1, 255, 255]] * 2 + [[255] * 4] * 2)
     np.testing.assert_array_equal(example['truth'], np.full((4, 4), 255))
@@ -112,6 +115,16 @@ class BuilderTest(parameterized.TestCase):
     self.assertTrue(np.isnan(example['spacing_mm']).all())
     self.assertEqual(example['fault'], b'')
     self.assertEqual(example['subject'], b'w1')  # Its own subject.
+
+  def test_unlabelled_and_tagged_images_are_weak_ones_without_pixels(self):
+    _, unlabelled, scribble, tagged = self.examples('train_weak')
+    kinds = [types.AnnotationKind(e['kind']).name for e in (unlabelled, tagged)]
+    self.assertEqual(kinds, ['NONE', 'TAG'])
+    for example in unlabelled, tagged:
+      np.testing.assert_array_equal(example['label'], np.full((4, 4), 255))
+    np.testing.assert_array_equal(tagged['present'], [255, 1])
+    for example in unlabelled, scribble:
+      np.testing.assert_array_equal(example['present'], [255, 255])
 
   def test_strong_truth_is_the_label(self):
     example = self.examples('train_strong')[0]
@@ -125,7 +138,8 @@ class BuilderTest(parameterized.TestCase):
   def test_metadata(self):
     self.assertEqual(dict(self.reader.info.metadata), {
         'name': 'tiny', 'classes': ['bg', 'a'], 'image_size': 4,
-        'counts': {'train_strong': 2, 'train_weak': 2, 'val': 0, 'test': 1},
+        'counts': {'train_strong': 2, 'train_weak': 4, 'val': 0, 'test': 1},
+        'records_version': builder.VERSION,
         'manifest_sha256': builder.fingerprint(self.manifest),
         'files_sha256': builder.files_fingerprint(self.manifest)})
 
@@ -168,12 +182,60 @@ class BuilderTest(parameterized.TestCase):
     with self.assertRaisesRegex(FileExistsError, 'records exists'):
       builder.build(self.manifest, output=self.records, image_size=4)
 
+  def test_interrupted_build_goes_on_and_old_shards_are_taken_over(self):
+    with tempfile.TemporaryDirectory() as folder:
+      folder = pathlib.Path(folder)
+      written = _write(folder)
+      made = []
+      make_example = builder.make_example
+
+      def make(row, **kwargs):
+        if row.id == 't0' and not made.count('t0'):
+          made.append('t0')
+          raise KeyboardInterrupt
+        made.append(row.id)
+        return make_example(row, **kwargs)
+
+      with mock.patch.multiple(
+          builder, make_example=make, _SHARD_ROWS=1), mock.patch.object(
+              os, 'cpu_count', return_value=1):
+        with self.assertRaises(KeyboardInterrupt):
+          builder.build(written, output=folder / 'a', image_size=4)
+        self.assertFalse((folder / 'a').exists())
+        builder.build(written, output=folder / 'a', image_size=4)
+        self.assertCountEqual(
+            made, ['s0', 's1', 'w0', 'u0', 'w1', 'g0', 't0', 't0'])
+        made.clear()
+        changed = written._replace(rows=tuple(
+            r._replace(site='y') if r.id == 'w1' else r for r in written.rows))
+        builder.build(
+            changed, output=folder / 'b', image_size=4, previous=folder / 'a')
+      self.assertEqual(made, ['w1'])
+      for name, sites in ('a', b''), ('b', b'y'):
+        reader = tfds.builder_from_directory(folder / name)
+        self.assertEqual(
+            reader.info.splits['train_weak'].shard_lengths, [1] * 4)
+        source = reader.as_data_source(split='train_weak')
+        self.assertEqual(
+            [e['id'] for e in source], [b'w0', b'u0', b'w1', b'g0'])
+        self.assertEqual(source[2]['site'], sites)
+
+  def test_one_process_at_a_time(self):
+    with tempfile.TemporaryDirectory() as folder:
+      folder = pathlib.Path(folder)
+      written = _write(folder)
+      (folder / '.a.shards').mkdir()
+      with builder._locked(folder / '.a.shards'):
+        with self.assertRaisesRegex(BlockingIOError, 'another process'):
+          builder.build(written, output=folder / 'a', image_size=4)
+        self.assertTrue((folder / '.a.shards').exists())
+
   def test_reading_needs_no_tensorflow_and_no_builder_class(self):
     code = (
         'import sys, tensorflow_datasets as tfds\n'
         f'b = tfds.builder_from_directory({str(self.records)!r})\n'
-        's = b.as_data_source(split="train_weak[1:]")\n'
-        'assert [e["id"] for e in s] == [b"w1"]\n'
+        's = b.as_data_source(split="train_weak[2:]")\n'
+        'assert [e["id"] for e in s] == [b"w1", b"g0"]\n'
         'bad = {"tensorflow", "data_prep"} & set(sys.modules)\n'
         'assert not bad, bad\n')
     done = subprocess.run(

@@ -2,6 +2,7 @@
 
 import pathlib
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -11,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from data_prep import rasterize
+from data_prep import rle
 
 _ROOT = pathlib.Path()
 
@@ -48,6 +50,52 @@ class ShapesTest(parameterized.TestCase):
     u = 255
     np.testing.assert_array_equal(
         label, [[1, 1, 1, u], [1, 1, u, u], [1, u, u, u], [u, u, u, u]])
+
+  def test_strokes_by_hand(self):
+    label = _draw(
+        (5, 6), kind='scribble', width=1,
+        strokes=[[[0.5, 1.5], [3.5, 1.5]], [[5.5, 4.5]]], labels=[2, 0])
+    np.testing.assert_array_equal(label, [
+        [255] * 6,
+        [2, 2, 2, 2, 255, 255],
+        [255] * 6,
+        [255] * 6,
+        [255, 255, 255, 255, 255, 0]])
+
+  def test_stroke_width_is_its_diameter(self):
+    label = _draw((40, 40), kind='scribble', width=6, labels=[1],
+                  strokes=[[[10, 20], [30, 20]]])
+    inside = label == 1
+    self.assertEqual(inside[:, 20].sum(), 6)
+    np.testing.assert_array_equal(np.flatnonzero(inside[:, 20]), range(17, 23))
+    # A rectangle and two half discs.
+    self.assertBetween(inside.sum(), 120 + 28 - 6, 120 + 28 + 6)
+
+  def test_extreme_points_by_hand(self):
+    with mock.patch.object(rasterize, 'POINT_RADIUS', 0.5):
+      label = _draw(
+          (5, 6), kind='extreme_points', labels=[1], extreme_points=[
+              [[2.5, 0.5], [4.5, 1.5], [3.5, 3.5], [1.5, 2.5]]])
+    np.testing.assert_array_equal(label, [
+        [0, 255, 1, 255, 255, 0],
+        [0, 255, 255, 255, 1, 0],
+        [0, 1, 255, 255, 255, 0],
+        [0, 255, 255, 1, 255, 0],
+        [0] * 6])
+
+  def test_tag_says_nothing_of_a_pixel(self):
+    np.testing.assert_array_equal(
+        _draw((2, 3), kind='tag', labels=[1]), np.full((2, 3), 255))
+
+  def test_run_lengths(self):
+    masks = np.zeros((2, 3, 4), bool)
+    masks[0, :2, :2] = masks[1, 1:, 1:] = True
+    label = _draw((3, 4), kind='coarse_mask', labels=[2, 1],
+                  rles=[rle.encode_rle(m) for m in masks])
+    np.testing.assert_array_equal(
+        label, [[2, 2, 0, 0], [2, 1, 1, 1], [0, 1, 1, 1]])
+    with self.assertRaisesRegex(ValueError, 'size'):
+      _draw((4, 3), kind='mask', labels=[1], rles=[rle.encode_rle(masks[0])])
 
   def test_ellipse_turns_from_x_to_y(self):
     flat = _draw((9, 9), kind='ellipse', ellipses=[[4.5, 4.5, 3.5, 1, 0]],

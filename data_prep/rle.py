@@ -1,0 +1,73 @@
+"""Run lengths of a mask, as COCO writes them.
+
+Runs go down the columns and start with a run of 0, which may be empty. As text
+each run beyond the third is its difference to the one two before, in groups of
+5 bits from the lowest, each plus 48 as a character, bit 6 = one more follows
+(pycocotools, maskApi.c).
+"""
+
+from typing import Any
+
+import numpy as np
+
+_MAX_PIXELS = 2**28
+
+
+def encode_rle(mask: np.ndarray) -> dict[str, Any]:
+  """Returns {"size": [H, W], "counts": text} of bool [H, W]."""
+  flat = np.asarray(mask, bool).ravel(order='F')
+  changes = np.flatnonzero(np.diff(flat, prepend=False)) if flat.size else []
+  runs = np.diff([0, *changes, flat.size]).tolist()
+  text = []
+  for i, run in enumerate(runs):
+    value = run - runs[i - 2] if i > 2 else run
+    more = True
+    while more:
+      group = value & 31
+      value >>= 5
+      more = value != (-1 if group & 16 else 0)
+      text.append(chr(48 + group + 32 * more))
+  return {'size': list(np.shape(mask)), 'counts': ''.join(text)}
+
+
+def decode_rle(rle: Any) -> np.ndarray:
+  """Returns bool [H, W] from run lengths, as text or as a list of them.
+
+  Raises:
+    ValueError: if that is not what it is, in one line.
+  """
+  size = rle.get('size') if isinstance(rle, dict) else None
+  if not (isinstance(size, (list, tuple)) and len(size) == 2
+          and all(type(s) is int and s > 0 for s in size)):
+    raise ValueError('expected {"size": [height, width], "counts": ...}')
+  if size[0] * size[1] > _MAX_PIXELS:
+    raise ValueError(f'{size[0]} x {size[1]} pixels are too many')
+  counts = rle.get('counts')
+  runs = _parse(counts) if isinstance(counts, str) else counts
+  if not isinstance(runs, list) or not all(
+      type(r) is int and 0 <= r <= _MAX_PIXELS for r in runs):
+    raise ValueError('counts are not run lengths')
+  if sum(runs) != size[0] * size[1]:
+    raise ValueError(
+        f'counts hold {sum(runs)} pixels, not {size[0]} x {size[1]}')
+  values = np.arange(len(runs)) % 2 == 1
+  return np.repeat(values, runs).reshape(size, order='F')
+
+
+def _parse(text):
+  runs, value, shift = [], 0, 0
+  for character in text:
+    group = ord(character) - 48
+    if not 0 <= group < 64 or shift > 30:
+      raise ValueError('counts are not run lengths')
+    value |= (group & 31) << shift
+    shift += 5
+    if group & 32:
+      continue
+    if group & 16:
+      value -= 1 << shift
+    runs.append(value + runs[-2] if len(runs) > 2 else value)
+    value, shift = 0, 0
+  if shift:
+    raise ValueError('counts end within a run')
+  return runs

@@ -1,0 +1,110 @@
+r"""How fast are pictures checked and turned into records? Does memory stay flat?
+
+python -m experiments.benchmarks.prepare_speed --num_images=10000
+
+Writes PNG pairs of 256 x 256 (smooth noise; a mask of discs), then prepares
+them as a user would, and prepares them again with one mask changed.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+from absl import flags
+from data_prep import manifest as manifest_lib
+import numpy as np
+from PIL import Image
+
+from experiments import binary
+
+_NUM_IMAGES = flags.DEFINE_integer(
+    'num_images', 10000, 'Pairs of picture and mask.', lower_bound=20)
+_SIZE = flags.DEFINE_integer('size', 256, 'Of the pictures.', lower_bound=16)
+_IMAGE_SIZE = flags.DEFINE_integer('image_size', 96, 'Of the records.')
+_FOLDER = flags.DEFINE_string(
+    'folder', None, 'Where to work; default is a temporary folder.')
+
+
+def _write_set(folder):
+  (folder / 'images').mkdir()
+  (folder / 'masks').mkdir()
+  rng = np.random.default_rng(0)
+  y, x = np.mgrid[: _SIZE.value, : _SIZE.value]
+  rows = []
+  for i in range(_NUM_IMAGES.value):
+    small = Image.fromarray(rng.integers(256, size=(32, 32, 3), dtype=np.uint8))
+    small.resize((_SIZE.value,) * 2).save(folder / f'images/{i:06d}.png')
+    center = rng.uniform(0, _SIZE.value, (2, 1, 1))
+    radius = rng.uniform(0.05, 0.3) * _SIZE.value
+    disc = (y - center[0]) ** 2 + (x - center[1]) ** 2 < radius**2
+    Image.fromarray(255 * disc.astype(np.uint8)).save(
+        folder / f'masks/{i:06d}.png')
+    split = ('train', 'train', 'train', 'val', 'test')[i % 5]
+    weak = split == 'train' and i % 3
+    rows.append(manifest_lib.Row(
+        f'{i:06d}', f'images/{i:06d}.png', split, 'weak' if weak else 'strong',
+        {'kind': 'coarse_mask' if weak else 'mask',
+         'path': f'masks/{i:06d}.png', 'values': {'0': 0, '255': 1}}))
+  manifest_lib.write_manifest(
+      folder / 'manifest.jsonl', manifest_lib.Header('speed', ('no', 'yes')),
+      rows)
+
+
+def _resident_mib(pid):
+  try:
+    with open(f'/proc/{pid}/status', encoding='utf-8') as file:
+      found = re.search(r'VmRSS:\s+(\d+) kB', file.read())
+  except OSError:
+    return 0.0
+  return int(found[1]) / 1024 if found else 0.0
+
+
+def _prepare(name, folder, *args):
+  """Runs the binary; prints its speed and how its memory grew."""
+  start, seen = time.perf_counter(), []
+  process = subprocess.Popen([
+      sys.executable, '-m', 'data_prep.prepare',
+      f'--manifest={folder}/manifest.jsonl',
+      f'--image_size={_IMAGE_SIZE.value}', *args], stdout=subprocess.DEVNULL)
+
+  def watch():
+    while process.poll() is None:
+      seen.append(_resident_mib(process.pid))
+      time.sleep(0.2)
+
+  watcher = threading.Thread(target=watch)
+  watcher.start()
+  if process.wait():
+    raise binary.UserError(f'prepare ended with {process.returncode}.')
+  watcher.join()
+  seconds = time.perf_counter() - start
+  third = seen[len(seen) // 3]
+  print(f'| {name} | {seconds:.0f} | {_NUM_IMAGES.value / seconds:.0f} | '
+        f'{third:.0f} | {max(seen):.0f} |', flush=True)
+
+
+def main():
+  folder = pathlib.Path(
+      _FOLDER.value or tempfile.mkdtemp(prefix='prepare_speed_'))
+  folder.mkdir(exist_ok=True)
+  _write_set(folder)
+  output = f'--output={folder}/output'
+  print('| | s | images/s | MiB after a third | MiB, most |\n'
+        '|---|---|---|---|---|')
+  _prepare('check only', folder, '--check')
+  _prepare('check and records', folder, output)
+  _prepare('again, nothing changed', folder, output)
+  os.replace(folder / 'masks/000001.png', folder / 'masks/000000.png')
+  shutil.copy(folder / 'masks/000000.png', folder / 'masks/000001.png')
+  _prepare('again, one mask changed', folder, output, '--overwrite')
+  shutil.rmtree(folder)
+
+
+if __name__ == '__main__':
+  binary.run(main)
