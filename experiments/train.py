@@ -21,6 +21,8 @@ if __name__ == '__main__':
   launcher.prepare(sys.argv)  # Before anything imports JAX.
 # isort: on
 
+import faulthandler
+
 from absl import flags
 from absl import logging
 from hybridseg import parallel
@@ -53,6 +55,9 @@ def main():
   logging.set_verbosity(logging.WARNING)
   logging.use_absl_handler()
   if _DISTRIBUTED.value or _COORDINATOR.value:
+    # JAX aborts when it misses another process: its line says so, and pages of
+    # all threads' stacks would hide it.
+    faulthandler.disable()
     parallel.initialize(
         coordinator_address=_COORDINATOR.value,
         num_processes=_NUM_PROCESSES.value,

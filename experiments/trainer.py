@@ -160,6 +160,9 @@ class _Run:
             f'Stopped at step {step} of {config.train_steps}, saved in '
             f'{self._workdir}: the same command resumes.')
       batch = self._parts.mapping.place_batch(next(batches))
+      if request.nothing_to_save:
+        parallel.compile_together(
+            self._parts.step_fn, self._state, batch, key)
       self._state, metrics = self._parts.step_fn(self._state, batch, key)
       self._step += 1
       if request.nothing_to_save:

@@ -13,10 +13,12 @@ import sys
 from typing import Any, NamedTuple, NoReturn
 
 import jax
+from jax._src import distributed
 from jax.experimental import multihost_utils
 import numpy as np
 
 _AXIS_NAME = 'batch'
+_COMPILATION_TIMEOUT_S = 1800
 _ALL = jax.sharding.PartitionSpec()
 _ROWS = jax.sharding.PartitionSpec(_AXIS_NAME)
 
@@ -285,6 +287,24 @@ def num_processes() -> int:
   if not jax.distributed.is_initialized():
     return 1
   return jax.process_count()
+
+
+def compile_together(step: Callable[..., Any], *args: Any) -> None:
+  """Compiles a mapped step in every process before any of them runs it.
+
+  Compilers take their time, and the first processes that are ready would wait
+  for the others within a collective, which gives up after 30 s (Gloo).
+
+  Args:
+    step: from `Mapping.step`.
+    *args: what it will be called with first.
+  """
+  if num_processes() == 1:
+    return
+  step.lower(*args).compile()  # JAX keeps it for the call.
+  # There is no public way to wait that is not a collective.
+  distributed.global_state.client.wait_at_barrier(
+      'hybridseg_compiled', 1000 * _COMPILATION_TIMEOUT_S)
 
 
 def any_process(flag: bool) -> bool:

@@ -1,4 +1,4 @@
-r"""How fast are pictures checked and turned into records? Does memory stay flat?
+r"""How fast do pictures become records? Does memory stay flat?
 
 python -m experiments.benchmarks.prepare_speed --num_images=10000
 

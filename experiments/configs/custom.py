@@ -1,0 +1,15 @@
+"""Your own data: DII + DCR on records that `data_prep.prepare` wrote.
+
+python -m data_prep.prepare --source=FOLDER --output=data/mine
+python -m experiments.train --config=experiments/configs/custom.py \
+    --config.input.data_dir=data/mine --workdir=runs/mine
+
+Variants: a method of `common.METHODS` (default dii_dcr), `compare`, `debug`.
+"""
+
+from experiments.configs import common
+
+
+def get_config(variant: str = 'dii_dcr'):
+  """Returns the locked configuration of `variant`."""
+  return common.with_variant(common.get_base('data/mine'), variant)
