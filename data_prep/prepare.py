@@ -6,7 +6,8 @@ python -m data_prep.prepare --dataset=endoscene --source=FOLDER \
 python -m data_prep.prepare --manifest=FILE --output=data/mine
 python -m data_prep.prepare --manifest=FILE --check
 
-Leaves OUTPUT/manifest.jsonl, OUTPUT/records (open it with
+Leaves OUTPUT/manifest.jsonl, OUTPUT/summary.html (what is in the set, with
+pictures), OUTPUT/records (open it with
 `tfds.builder_from_directory`) and, for the phantom, OUTPUT/images and
 OUTPUT/masks; or, if anything is wrong, no OUTPUT at all, one line per problem
 on stderr and exit code 2.
@@ -19,6 +20,7 @@ import pathlib
 import shutil
 import sys
 import tempfile
+import time
 
 from absl import app
 from absl import flags
@@ -32,6 +34,9 @@ from data_prep import check
 from data_prep import endoscene
 from data_prep import manifest as manifest_lib
 from data_prep import phantom
+from data_prep import summary
+
+_PROGRESS_EVERY_S = 5.0
 
 # Default of --image_size.
 _IMAGE_SIZES = {'phantom': 64, 'endoscene': 96, 'acdc': 96}
@@ -55,6 +60,8 @@ _FAULT_FRACTION = flags.DEFINE_float(
     'fault_fraction', 0.3, 'Share of simulated weak labels that are faulty.',
     lower_bound=0.0, upper_bound=1.0)
 _CHECK = flags.DEFINE_bool('check', False, 'Only check, write nothing.')
+_SUMMARY = flags.DEFINE_string(
+    'summary', None, 'With --check: an HTML page to write, with pictures.')
 _OVERWRITE = flags.DEFINE_bool(
     'overwrite', False, 'Replace an --output that was prepared differently.')
 
@@ -104,8 +111,11 @@ def _run():
   if _CHECK.value:
     with tempfile.TemporaryDirectory() as folder:
       manifest = _write_manifest(pathlib.Path(folder), image_size)
-      _check(manifest)
+      findings = _check(manifest)
       print(_counts(manifest))
+      if _SUMMARY.value:
+        summary.write_summary(
+            _SUMMARY.value, manifest, findings, image_size=image_size)
       print('The manifest has no problems.')
     return
   output = pathlib.Path(_OUTPUT.value).absolute()
@@ -116,7 +126,7 @@ def _run():
   os.chmod(temporary, 0o755)  # mkdtemp shuts out everybody else.
   try:
     manifest = _write_manifest(temporary, image_size)
-    _check(manifest)
+    findings = _check(manifest)
     if _is_done(output, manifest, image_size):
       print(f'{output} is up to date: same manifest, files and image size.')
       return
@@ -125,6 +135,8 @@ def _run():
         manifest, output=temporary / 'records', image_size=image_size,
         previous=output / 'records',
         staging=output.parent / f'.{output.name}.shards')
+    summary.write_summary(
+        temporary / 'summary.html', manifest, findings, image_size=image_size)
     _move(temporary, output)
   finally:
     shutil.rmtree(temporary, ignore_errors=True)
@@ -167,7 +179,8 @@ def _write_manifest(folder, image_size):
         f'data_prep/{_DATASET.value}.py describes them '
         f'({_one_line(repr(error))[:40]})') from error
   manifest = manifest_lib.read_manifest(_MANIFEST.value)
-  _refuse(manifest.problems and check.check_manifest(manifest))
+  if manifest.problems:
+    _check(manifest)
   # Absolute, because the manifest moves and its pictures do not.
   header = manifest.header._replace(root=str(manifest.root.resolve()))
   moved = manifest_lib.write_manifest(
@@ -177,13 +190,23 @@ def _write_manifest(folder, image_size):
 
 
 def _check(manifest):
-  print(f'Checking {len(manifest.rows)} images ...', flush=True)
-  _refuse(check.check_manifest(manifest))
+  """Prints notices; refuses the set if there are problems."""
+  total = len(manifest.rows)
+  print(f'Checking {total} images ...', flush=True)
+  told = time.monotonic()
 
+  def progress(done, total):
+    nonlocal told
+    if time.monotonic() - told > _PROGRESS_EVERY_S:
+      told = time.monotonic()
+      print(f'  {done} of {total}', file=sys.stderr, flush=True)
 
-def _refuse(problems):
-  if problems:
-    raise Refused(*map(str, problems))
+  findings = check.inspect_manifest(manifest, progress=progress)
+  for line in check.report(findings._replace(problems=[])):
+    print(line)
+  if findings.problems:
+    raise Refused(*check.report(findings._replace(notices=[])))
+  return findings
 
 
 def _check_output(output):

@@ -9,6 +9,8 @@ from hybridseg import losses
 from hybridseg import models
 from hybridseg import parallel
 from hybridseg import train_step as train_step_lib
+from hybridseg import types
+from hybridseg import weak_losses
 import jax
 import jax.numpy as jnp
 import ml_collections
@@ -23,6 +25,23 @@ _LOSSES = {
     'cross_entropy_dice': losses.cross_entropy_dice_loss,
     'soft_dice': losses.soft_dice_loss,
 }
+# Of weak labels, beside these: what `supervision.loss_by_kind` may name.
+_TERMS = {
+    name: weak_losses.of_labels(loss_fn) for name, loss_fn in _LOSSES.items()
+} | {
+    'box': weak_losses.of_labels(weak_losses.box_loss),
+    'entropy': weak_losses.of_pixels(weak_losses.entropy_loss),
+    'gated_crf': weak_losses.of_images(weak_losses.gated_crf_loss),
+    'mumford_shah': weak_losses.of_images(weak_losses.mumford_shah_loss),
+    'outside': weak_losses.of_labels(weak_losses.outside_cross_entropy_loss),
+    'projection': weak_losses.of_labels(weak_losses.projection_loss),
+    'soft_edge': weak_losses.of_labels(
+        weak_losses.soft_edge_cross_entropy_loss),
+    'tag': weak_losses.of_tags(weak_losses.tag_loss),
+    'tightness': weak_losses.of_labels(weak_losses.tightness_loss),
+    'total_variation': weak_losses.of_pixels(weak_losses.total_variation_loss),
+}
+_UPRIGHT = ('box', 'projection', 'tightness')
 
 
 class Parts(NamedTuple):
@@ -75,7 +94,7 @@ def build(
             augmentation.augment,
             options=augmentation.AugmentationOptions(**config.augmentation),
         ),
-        supervision=_build_supervision(config.supervision),
+        supervision=_build_supervision(config),
         weighting=train_step_lib.Weighting(
             **_without(config.weighting, 'initial_indicator')
         ),
@@ -149,18 +168,53 @@ def _build_optimizer(config):
   )
 
 
-def _build_supervision(config):
-  def loss(name):
-    if name not in _LOSSES:
-      raise ValueError(f'Unknown loss {name!r}; known: {sorted(_LOSSES)}.')
-    return _LOSSES[name]
+def _named(name, known):
+  if name not in known:
+    raise ValueError(f'Unknown loss {name!r}; known: {sorted(known)}.')
+  return known[name]
 
-  alignment_loss = loss(config.alignment_loss)
-  if config.alignment_without_class_prior:
+
+def _build_supervision(config):
+  names = config.supervision
+  weak_loss = _named(names.weak_loss, _LOSSES)
+  alignment_loss = _named(names.alignment_loss, _LOSSES)
+  if names.alignment_without_class_prior:
     alignment_loss = losses.prior_free(alignment_loss)
+  by_kind = names.loss_by_kind.to_dict()
+  if by_kind:
+    weak_loss = _loss_by_kind(by_kind, names.weak_loss, config.augmentation)
+    alignment_loss = _of_any_kind(alignment_loss)
   return train_step_lib.Supervision(
-      strong_loss_fn=loss(config.strong_loss),
-      weak_loss_fn=loss(config.weak_loss),
+      strong_loss_fn=_named(names.strong_loss, _LOSSES),
+      weak_loss_fn=weak_loss,
       alignment_loss_fn=alignment_loss,
-      weak_scale=config.weak_scale,
+      weak_scale=names.weak_scale,
+      by_kind=bool(by_kind),
   )
+
+
+def _loss_by_kind(by_kind, default, augmentation_options):
+  table = {}
+  for name, pairs in by_kind.items():
+    if name.upper() not in types.AnnotationKind.__members__:
+      known = [kind.name.lower() for kind in types.AnnotationKind]
+      raise ValueError(
+          f'supervision.loss_by_kind names {name!r}, no annotation kind; known:'
+          f' {known}.')
+    for _, loss in pairs:
+      if loss in _UPRIGHT and augmentation_options.rotation_deg:
+        raise ValueError(
+            f'Loss {loss!r} of kind {name!r} needs upright boxes: set '
+            'augmentation.rotation_deg=0.')
+    table[types.AnnotationKind[name.upper()]] = [
+        (factor, _named(loss, _TERMS)) for factor, loss in pairs]
+  return weak_losses.by_kind(table, default=[(1.0, _TERMS[default])])
+
+
+def _of_any_kind(loss_fn):
+  """Gives a loss of label maps the signature of a loss by kind."""
+
+  def loss(logits, labels, *, where, **unused_context):
+    return loss_fn(logits, labels, where=where)
+
+  return loss

@@ -16,6 +16,7 @@ from hybridseg import models
 from hybridseg import parallel
 from hybridseg import train_step
 from hybridseg import types
+from hybridseg import weak_losses
 from hybridseg import weighting
 from hybridseg.indicators import IndicatorState
 from hybridseg.indicators import init_indicators
@@ -59,5 +60,6 @@ __all__ = (
     'train_step',
     'types',
     'update_indicators',
+    'weak_losses',
     'weighting',
 )

@@ -39,7 +39,7 @@ def _rows():
       row('u0', 'train', 'unlabelled', None),
       row('w1', 'train', 'weak', scribble),
       row('g0', 'train', 'weak', {'kind': 'tag', 'labels': [1]}),
-      row('t0', 'test', 'strong', mask),
+      row('t0', 'test', 'strong', mask)._replace(image='other.png'),
       row('s1', 'train', 'strong', mask),
   ]
 
@@ -50,6 +50,7 @@ def _write(folder, *, gray=False):
   image = np.arange(64, dtype=np.uint8).reshape(8, 8)
   image = image if gray else np.stack([image, image + 50, image + 100], -1)
   Image.fromarray(image).save(folder / 'image.png')
+  Image.fromarray(255 - image).save(folder / 'other.png')
   mask = np.zeros((8, 8), np.uint8)
   mask[:4, :4] = 9
   Image.fromarray(mask).save(folder / 'mask.png')
@@ -155,7 +156,7 @@ class BuilderTest(parameterized.TestCase):
   def test_nothing_else_is_left_behind(self):
     self.assertCountEqual(
         os.listdir(self.folder),
-        ['image.png', 'mask.png', 'manifest.jsonl', 'records'])
+        ['image.png', 'mask.png', 'other.png', 'manifest.jsonl', 'records'])
 
   def test_gray_images_keep_one_channel(self):
     with tempfile.TemporaryDirectory() as folder:
@@ -164,7 +165,8 @@ class BuilderTest(parameterized.TestCase):
           image_size=8)
       reader = tfds.builder_from_directory(records)
       image = reader.as_data_source(split='test')[0]['image']
-    np.testing.assert_array_equal(image[..., 0], np.arange(64).reshape(8, 8))
+    np.testing.assert_array_equal(
+        image[..., 0], 255 - np.arange(64).reshape(8, 8))
 
   def test_failure_leaves_nothing(self):
     with tempfile.TemporaryDirectory() as folder:

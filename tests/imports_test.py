@@ -25,7 +25,7 @@ _LEAVES = {'types'}
 _PARTS = {
     'losses', 'metrics', 'mixing', 'augmentation', 'models', 'linearization',
     'guards'}
-_RULES = {'weighting', 'indicators', 'co_regularization'}
+_RULES = {'weak_losses', 'weighting', 'indicators', 'co_regularization'}
 _MAY_IMPORT = {
     'types': set(),
     **{name: _LEAVES for name in _PARTS},

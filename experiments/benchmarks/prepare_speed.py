@@ -6,6 +6,7 @@ Writes PNG pairs of 256 x 256 (smooth noise; a mask of discs), then prepares
 them as a user would, and prepares them again with one mask changed.
 """
 
+import json
 import os
 import pathlib
 import re
@@ -17,7 +18,6 @@ import threading
 import time
 
 from absl import flags
-from data_prep import manifest as manifest_lib
 import numpy as np
 from PIL import Image
 
@@ -36,7 +36,7 @@ def _write_set(folder):
   (folder / 'masks').mkdir()
   rng = np.random.default_rng(0)
   y, x = np.mgrid[: _SIZE.value, : _SIZE.value]
-  rows = []
+  lines = [{'manifest_version': 1, 'name': 'speed', 'classes': ['no', 'yes']}]
   for i in range(_NUM_IMAGES.value):
     small = Image.fromarray(rng.integers(256, size=(32, 32, 3), dtype=np.uint8))
     small.resize((_SIZE.value,) * 2).save(folder / f'images/{i:06d}.png')
@@ -47,13 +47,13 @@ def _write_set(folder):
         folder / f'masks/{i:06d}.png')
     split = ('train', 'train', 'train', 'val', 'test')[i % 5]
     weak = split == 'train' and i % 3
-    rows.append(manifest_lib.Row(
-        f'{i:06d}', f'images/{i:06d}.png', split, 'weak' if weak else 'strong',
-        {'kind': 'coarse_mask' if weak else 'mask',
-         'path': f'masks/{i:06d}.png', 'values': {'0': 0, '255': 1}}))
-  manifest_lib.write_manifest(
-      folder / 'manifest.jsonl', manifest_lib.Header('speed', ('no', 'yes')),
-      rows)
+    lines.append({
+        'id': f'{i:06d}', 'image': f'images/{i:06d}.png', 'split': split,
+        'role': 'weak' if weak else 'strong', 'annotation': {
+            'kind': 'coarse_mask' if weak else 'mask',
+            'path': f'masks/{i:06d}.png', 'values': {'0': 0, '255': 1}}})
+  (folder / 'manifest.jsonl').write_text(
+      ''.join(json.dumps(line) + '\n' for line in lines))
 
 
 def _resident_mib(pid):

@@ -77,6 +77,9 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
       supervision=dict(
           strong_loss='cross_entropy_dice',
           weak_loss='cross_entropy_dice',
+          # Kind -> ((factor, loss), ...) where a kind is used for what it is,
+          # instead of `weak_loss` on its label map: see `parts`.
+          loss_by_kind=dict(),
           weak_scale=1.0,
           alignment_loss='cross_entropy_dice',
           alignment_without_class_prior=True,

@@ -1,0 +1,389 @@
+"""One HTML page that shows what a set holds: counts, shares, pictures.
+
+The page is one file. It needs no network and no script, and follows the
+reader's dark or light colours.
+"""
+
+import base64
+import collections
+from collections.abc import Sequence
+import html
+import io
+import os
+import pathlib
+import re
+
+from hybridseg import types
+import numpy as np
+from PIL import Image
+
+from data_prep import check
+from data_prep import manifest as manifest_lib
+from data_prep import rasterize
+
+# As in the panels of a run: green first, tissue has none. The rest repeats.
+_COLOURS = ((26, 255, 89), (0, 153, 255), (255, 224, 26), (255, 26, 204),
+            (245, 130, 49), (145, 30, 180))
+_OPACITY = 0.45
+_PICTURE_SIDE = 216  # Pixels on the page, about.
+_SHARE_SIDE = 64  # Side of the label maps that shares of shapes come from.
+_MAX_ROWS = 20  # Of a table of names.
+_MAX_SIZES = 8  # Sizes that are listed one by one.
+_MAX_BINS = 24
+
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 15px/1.45 system-ui, sans-serif; max-width: 68rem;
+  margin: 2rem auto; padding: 0 1rem; background: Canvas; color: CanvasText; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
+table { border-collapse: collapse; display: inline-table;
+  margin: 0 2rem 1rem 0; vertical-align: top; }
+caption { text-align: left; opacity: .75; padding-bottom: .2rem;
+  white-space: nowrap; }
+th, td { padding: .15rem .7rem; text-align: right; overflow-wrap: anywhere;
+  border-bottom: 1px solid rgb(128 128 128 / .35);
+  font-variant-numeric: tabular-nums; }
+th { font-weight: 600; } th:first-child { text-align: left; }
+.swatch { display: inline-block; width: .8em; height: .8em;
+  margin-right: .4em; border: 1px solid rgb(128 128 128 / .6); }
+.pictures { display: flex; flex-wrap: wrap; gap: .9rem; }
+figure { margin: 0; width: 13.5rem; font-size: .8rem; }
+figure img { width: 100%; display: block; }
+figcaption { overflow-wrap: anywhere; }
+.plot { margin: 0 2rem 1rem 0; } .plot rect { opacity: .55; }
+li, p { overflow-wrap: anywhere; } .dim { opacity: .75; }
+"""
+
+
+def write_summary(
+    path: str | os.PathLike[str],
+    manifest: manifest_lib.Manifest,
+    findings: check.Findings,
+    *,
+    image_size: int,
+    num_pictures: int = 24,
+    seed: int = 0,
+) -> None:
+  """Writes the page.
+
+  Args:
+    path: HTML file to write.
+    manifest: without problems.
+    findings: of `check.inspect_manifest` of it.
+    image_size: height and width of the records, which the pictures show.
+    num_pictures: how many to show at most, spread evenly over splits, roles and
+      kinds.
+    seed: of the choice of pictures.
+
+  Raises:
+    OSError: if a file cannot be read, or the page not be written.
+  """
+  rows, facts = manifest.rows, findings.facts
+  header = manifest.header
+  subjects = len({row.subject or row.id for row in rows})
+  chosen = choose_rows(rows, number=num_pictures, seed=seed)
+  body = [
+      f'<h1>{html.escape(header.name)}</h1>',
+      f'<p>{len(rows)} images of {subjects} subjects. Classes: '
+      f'{_legend(header.classes)}</p>',
+      '<h2>Images</h2>', _count_tables(rows),
+      '<h2>Classes</h2>', _class_tables(manifest, facts),
+      '<h2>Sizes</h2>', _size_plots(rows, facts),
+      '<h2>Origin</h2>', _origin_tables(rows),
+      '<h2>Notices</h2>', _notices(findings),
+      '<h2>Pictures</h2>',
+      f'<p class="dim">{len(chosen)} images as the records hold them, '
+      f'{image_size} x {image_size}. Paint: annotation. Grey: unlabelled. '
+      'Black strokes: background. White line: the truth of a weak one.</p>',
+      '<div class="pictures">',
+      *(_figure(rows[i], manifest, image_size=image_size) for i in chosen),
+      '</div>',
+  ]
+  page = '\n'.join([
+      '<!DOCTYPE html>', '<html lang="en"><head><meta charset="utf-8">',
+      '<meta name="viewport" content="width=device-width">',
+      f'<title>{html.escape(header.name)}</title>',
+      f'<style>{_STYLE}</style></head><body>', *body, '</body></html>', ''])
+  pathlib.Path(path).write_text(page, encoding='utf-8')
+
+
+def choose_rows(
+    rows: Sequence[manifest_lib.Row], *, number: int, seed: int
+) -> list[int]:
+  """Picks rows evenly over splits, roles and kinds, at random within each.
+
+  Returns:
+    At most `number` positions, those of one group together.
+  """
+  groups = collections.defaultdict(list)
+  for i in np.random.default_rng(seed).permutation(len(rows)):
+    groups[_group(rows[i])].append(int(i))
+  ordered = [groups[key] for key in sorted(groups)]
+  # Position within the group first: all firsts, then all seconds.
+  turns = sorted(
+      (turn, place, i) for place, group in enumerate(ordered)
+      for turn, i in enumerate(group))[:number]
+  return [i for _, _, i in sorted(turns, key=lambda t: (t[1], t[0]))]
+
+
+def draw_overlay(
+    row: manifest_lib.Row, *, root: pathlib.Path, image_size: int
+) -> np.ndarray:
+  """Paints the annotation over the image, and outlines the truth of a weak one.
+
+  Args:
+    row: a checked row.
+    root: folder that its paths are relative to.
+    image_size: height and width of the records.
+
+  Returns:
+    uint8 [S, S, 3], S a multiple of `image_size` if that is small.
+  """
+  image = rasterize.read_image(root / row.image)
+  size, output_size = image.shape[:2], (image_size, image_size)
+  draw = lambda annotation: rasterize.rasterize(
+      annotation, size=size, root=root, output_size=output_size)
+  side = image_size * max(1, round(_PICTURE_SIDE / image_size))
+  side = min(side, 2 * _PICTURE_SIDE)
+  enlarge = lambda label: rasterize.resize_label(label, size=(side, side))
+  image = rasterize.resize_image(image, size=output_size)
+  # Nearest, so that it shows the very pixels of the records.
+  image = np.stack([enlarge(c) for c in np.moveaxis(image, -1, 0)], axis=-1)
+  image = np.broadcast_to(image, (side, side, 3)).astype(np.float32)
+  truth = (row.evaluation or {}).get('truth')
+  edges = np.zeros((side, side), bool)
+  if truth is not None and row.role != 'strong':
+    edges = _edges(enlarge(draw(truth)))
+  kind = _kind(row)
+  label = np.zeros((side, side), np.uint8)
+  if kind not in ('none', 'tag'):
+    label = enlarge(draw(row.annotation))
+  image = np.where((label == types.UNLABELLED)[..., None],
+                   0.75 * image + 25, image)
+  if kind in (*rasterize.SPARSE_KINDS, 'extreme_points'):
+    # Thin lines must drown neither in the picture nor below the outline.
+    image = _paint(_outline(image, edges), label, opacity=1.0)
+    if kind in rasterize.SPARSE_KINDS:  # Drawn background, in black.
+      image = np.where((label == 0)[..., None], 0, image)
+  else:
+    image = _outline(_paint(image, label, opacity=_OPACITY), edges)
+  return image.clip(0, 255).astype(np.uint8)
+
+
+def _outline(image, edges):
+  return np.where(edges[..., None], 255, image)
+
+
+def _paint(image, label, *, opacity):
+  for value in np.unique(label[(label > 0) & (label != types.UNLABELLED)]):
+    image = np.where(
+        (label == value)[..., None],
+        (1 - opacity) * image + opacity * np.array(_colour(value)), image)
+  return image
+
+
+def _colour(value):
+  return _COLOURS[(int(value) - 1) % len(_COLOURS)]
+
+
+def _edges(label):
+  """Marks pixels whose right or lower neighbour is of another class."""
+  edges = np.zeros(label.shape, bool)
+  edges[:, :-1] |= label[:, :-1] != label[:, 1:]
+  edges[:-1] |= label[:-1] != label[1:]
+  return edges
+
+
+def _kind(row):
+  if row.role == 'unlabelled' or row.annotation is None:
+    return 'none'
+  return row.annotation['kind']
+
+
+def _group(row):
+  return (manifest_lib.SPLITS.index(row.split),
+          manifest_lib.ROLES.index(row.role), _kind(row))
+
+
+def _figure(row, manifest, *, image_size):
+  pixels = draw_overlay(row, root=manifest.root, image_size=image_size)
+  file = io.BytesIO()
+  # A palette takes a third of the bytes, and nobody sees the difference.
+  Image.fromarray(pixels).quantize(256).save(file, 'PNG', optimize=True)
+  content = base64.b64encode(file.getvalue()).decode()
+  words = [f'{row.split} {row.role}']
+  if row.role != 'unlabelled':
+    words.append(_kind(row).replace('_', ' '))
+  if _kind(row) == 'tag':
+    names = [manifest.header.classes[v] for v in row.annotation['labels']]
+    words[-1] += ': ' + (', '.join(names) or 'no class')
+  evaluation = row.evaluation or {}
+  if evaluation.get('quality') is not None:
+    words.append(f'IoU {evaluation["quality"]:.2f}')
+  if evaluation.get('fault'):
+    words.append(evaluation['fault'].replace('_', ' '))
+  caption = html.escape(', '.join(words))
+  return (
+      f'<figure><img alt="{caption}" src="data:image/png;base64,{content}">'
+      f'<figcaption><b>{html.escape(row.id)}</b><br>{caption}</figcaption>'
+      '</figure>')
+
+
+def _legend(classes):
+  swatch = lambda value: '' if not value else (
+      '<span class="swatch" style="background: '
+      f'rgb{_colour(value)}"></span>')
+  return ', '.join(
+      f'{swatch(i)}{html.escape(name)}' for i, name in enumerate(classes))
+
+
+def _table(caption, head, lines):
+  cells = lambda tag, values: ''.join(
+      f'<{tag}>{html.escape(str(v))}</{tag}>' for v in values)
+  rows = [f'<tr>{cells("th", head)}</tr>']
+  rows += [f'<tr>{cells("th", x[:1])}{cells("td", x[1:])}</tr>' for x in lines]
+  return (f'<table><caption>{html.escape(caption)}</caption>'
+          f'{"".join(rows)}</table>')
+
+
+def _count_tables(rows):
+  """Tables of splits by roles, and of kinds by splits."""
+  splits = [s for s in manifest_lib.SPLITS if any(r.split == s for r in rows)]
+  lines = []
+  for split in splits:
+    members = [row for row in rows if row.split == split]
+    counts = collections.Counter(row.role for row in members)
+    lines.append([
+        split, *(counts[role] for role in manifest_lib.ROLES), len(members),
+        len({row.subject or row.id for row in members})])
+  counts = collections.Counter((_kind(row), row.split) for row in rows)
+  kinds = sorted({kind for kind, _ in counts})
+  return _table(
+      'Splits by roles', ['', *manifest_lib.ROLES, 'all', 'subjects'], lines
+  ) + _table(
+      'Kinds of annotation by splits', ['', *splits],
+      [[kind.replace('_', ' '), *(counts[kind, s] for s in splits)]
+       for kind in kinds])
+
+
+def _class_tables(manifest, facts):
+  """Tables of how many images show a class, and of its share of the pixels."""
+  names = manifest.header.classes
+  present = collections.defaultdict(lambda: np.zeros(len(names)))
+  shares = collections.defaultdict(lambda: np.zeros(len(names) + 1))
+  images = collections.Counter()
+  for row, seen in zip(manifest.rows, facts, strict=True):
+    if _kind(row) == 'none':
+      continue
+    group = f'{row.split} {row.role}'
+    images[group] += 1
+    present[group][sorted(seen.present)] += 1
+    if _kind(row) != 'tag':
+      counts = _pixel_counts(row, seen, len(names))
+      shares[group] += counts / counts.sum()  # Each image counts the same.
+  percent = lambda value: f'{100 * value:.1f} %'
+  shown, covered = [], []
+  order = {f'{s} {r}': None for s in manifest_lib.SPLITS
+           for r in manifest_lib.ROLES}
+  for group in (g for g in order if images[g]):
+    number = images[group]
+    shown.append([group, *(
+        f'{int(n)} ({percent(n / number)})' for n in present[group][1:])])
+    if group in shares:
+      total = shares[group].sum()
+      covered.append([
+          group, *(percent(share / total) for share in shares[group])])
+  return _table(
+      'Images that show the class', ['', *names[1:]], shown
+  ) + _table(
+      'Share of the pixels, as annotated', ['', *names, 'unlabelled'], covered)
+
+
+def _pixel_counts(row, seen, num_classes):
+  """Returns pixels per class and, last, unlabelled ones, int64 [K + 1]."""
+  if seen.counts is not None:
+    return seen.counts
+  # Shapes need no file; their shares need no full size.
+  label = rasterize.rasterize(
+      row.annotation, size=seen.size, root=pathlib.Path(),
+      output_size=(_SHARE_SIDE, _SHARE_SIDE))
+  counts = np.bincount(label.ravel(), minlength=types.UNLABELLED + 1)
+  return counts[[*range(num_classes), types.UNLABELLED]]
+
+
+def _size_plots(rows, facts):
+  """Image sizes, listed if they are few, and pixel spacings."""
+  sizes = collections.Counter(seen.size for seen in facts)
+  channels = collections.Counter(seen.channels for seen in facts)
+  if len(sizes) <= _MAX_SIZES:
+    parts = [_table('Height x width in pixels', ['', 'images'], [
+        [f'{size[0]} x {size[1]}', n] for size, n in sizes.most_common()])]
+  else:
+    parts = [
+        _histogram([seen.size[i] for seen in facts], f'{name} in pixels')
+        for i, name in enumerate(('Height', 'Width'))]
+  parts.append(_table('Channels', ['', 'images'], [
+      [{1: 'gray', 3: 'colour'}[c], n] for c, n in sorted(channels.items())]))
+  known = [row.spacing_mm for row in rows if row.spacing_mm is not None]
+  if known:
+    parts += [
+        _histogram([spacing[i] for spacing in known], f'Spacing {axis} in mm')
+        for i, axis in enumerate('yx')]
+  if len(known) < len(rows):
+    parts.append(
+        f'<p>The pixel spacing of {len(rows) - len(known)} of {len(rows)} '
+        'images is not known: their distances will be in pixels.</p>')
+  return ''.join(parts)
+
+
+def _histogram(values, title):
+  """Returns a histogram as inline SVG, in the colour of the text."""
+  low, high = min(values), max(values)
+  if low == high:
+    return f'<p>{title}: {low:g} in all images.</p>'
+  counts, _ = np.histogram(
+      values, bins=min(_MAX_BINS, len(np.unique(values)) + 1))
+  width, height, top = 280, 90, 32
+  step = width / len(counts)
+  bars = []
+  for i, count in enumerate(counts):
+    tall = height * count / counts.max()
+    bars.append(f'<rect x="{i * step + 0.5:.1f}" y="{top + height - tall:.1f}" '
+                f'width="{step - 1:.1f}" height="{tall:.1f}"/>')
+  bottom = top + height + 14
+  return (
+      f'<svg class="plot" role="img" aria-label="{title}" '
+      f'width="{width}" height="{bottom + 4}" fill="currentColor" '
+      'font-size="11">'
+      f'<text x="0" y="12">{title}, images of {len(values)}</text>'
+      f'<text x="0" y="26">highest bar: {counts.max()}</text>{"".join(bars)}'
+      f'<text x="0" y="{bottom}">{low:g}</text>'
+      f'<text x="{width}" y="{bottom}" text-anchor="end">{high:g}</text></svg>')
+
+
+def _origin_tables(rows):
+  """Tables of images per site and per annotator."""
+  parts = []
+  for name in ('site', 'annotator'):
+    counts = collections.Counter(getattr(row, name) for row in rows)
+    if set(counts) == {''}:
+      parts.append(f'<p>No {name} is named.</p>')
+      continue
+    lines = [[value or 'not named', n] for value, n in sorted(
+        counts.items(), key=lambda x: (-x[1], x[0]))]
+    more = len(lines) - _MAX_ROWS
+    if more > 0:
+      rest = sum(n for _, n in lines[_MAX_ROWS:])
+      lines = [*lines[:_MAX_ROWS], [f'{more} more', rest]]
+    parts.append(_table(f'Images per {name}', ['', 'images'], lines))
+  return ''.join(parts)
+
+
+def _notices(findings):
+  lines = check.report(findings._replace(problems=[]))
+  if not lines:
+    return '<p>None: nothing about this set is odd.</p>'
+  items = ''.join(
+      f'<li>{html.escape(re.sub("^notice[,:] ", "", line))}</li>'
+      for line in lines)
+  return f'<ul>{items}</ul>'
