@@ -13,6 +13,7 @@ mostly on one side. Copies of a strong frame are left out: their weak label
 would stand beside the exact mask of the same picture.
 """
 
+from collections.abc import Sequence
 import csv
 import os
 import pathlib
@@ -34,6 +35,7 @@ def write(
     seed: int = 0,
     strong_fraction: float = 0.1,
     fault_fraction: float = 0.3,
+    kinds: Sequence[str] = ('box', 'polygon'),
 ) -> manifest.Manifest:
   """Writes manifest.jsonl below `output`; copies no picture.
 
@@ -43,6 +45,7 @@ def write(
     seed: seed of the draw and of the weak labels.
     strong_fraction: share of the distinct training frames that keep their mask.
     fault_fraction: share of the weak labels that get a planted fault.
+    kinds: of the weak labels, which share them evenly.
 
   Returns:
     The manifest as written.
@@ -62,7 +65,7 @@ def write(
   is_weak = lambda f: f['split'] == 'train' and f['id'] not in strong
   plans = iter(simulate.plan_faults(
       sum(map(is_weak, frames)), np.random.default_rng([seed, 1]),
-      fault_fraction=fault_fraction))
+      fault_fraction=fault_fraction, kinds=kinds))
   rows = []
   for frame in frames:
     mask = {'kind': 'mask', 'path': f'masks/{frame["id"]}.png',

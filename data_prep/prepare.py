@@ -59,6 +59,9 @@ _STRONG_FRACTION = flags.DEFINE_float(
 _FAULT_FRACTION = flags.DEFINE_float(
     'fault_fraction', 0.3, 'Share of simulated weak labels that are faulty.',
     lower_bound=0.0, upper_bound=1.0)
+_WEAK_KINDS = flags.DEFINE_list(
+    'weak_kinds', ['box', 'polygon'], 'Kinds of the simulated weak labels of '
+    'endoscene, which share them evenly.')
 _CHECK = flags.DEFINE_bool('check', False, 'Only check, write nothing.')
 _SUMMARY = flags.DEFINE_string(
     'summary', None, 'With --check: an HTML page to write, with pictures.')
@@ -170,7 +173,8 @@ def _write_manifest(folder, image_size):
     return phantom.write(folder, image_size=image_size, **simulated)
   try:
     if _DATASET.value == 'endoscene':
-      return endoscene.write(folder, source=_SOURCE.value, **simulated)
+      return endoscene.write(
+          folder, source=_SOURCE.value, kinds=_WEAK_KINDS.value, **simulated)
     if _DATASET.value == 'acdc':
       return acdc.write(folder, source=_SOURCE.value, **draw)
   except (LookupError, TypeError, ValueError, csv.Error) as error:
