@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from data_prep import check
+from data_prep import check_annotation
 from data_prep import manifest
 
 HEADER = {'manifest_version': 1, 'name': 'tiny', 'classes': ['bg', 'a'],
@@ -270,7 +271,7 @@ _JSON = st.recursive(
     max_leaves=8)
 _KEYS = st.sampled_from(['kind', 'path', 'values', 'boxes', 'labels', 'points',
                          'polygons', 'ellipses', 'truth', 'quality'])
-_KINDS = st.sampled_from(check.KINDS)
+_KINDS = st.sampled_from(check_annotation.KINDS)
 
 
 class ReadWriteTest(parameterized.TestCase):

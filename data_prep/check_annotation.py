@@ -1,0 +1,405 @@
+"""Checks one annotation of a manifest: its fields, its shapes, its mask."""
+
+from collections.abc import Sequence
+import difflib
+import json
+import os
+from typing import Any, NamedTuple
+
+from hybridseg import types
+import numpy as np
+
+from data_prep import manifest as manifest_lib
+from data_prep import pixels
+from data_prep import rasterize
+from data_prep import rle
+
+KINDS = (*rasterize.SHAPE_FIELDS, 'tag')
+
+# Corners may lie this many pixels outside the image: tools round.
+_TOLERANCE = 1.0
+_MANY_VALUES = 8  # Stored values without a class: noise, not a forgotten one.
+_CROSSED = 0.1  # Share of a polygon's area.
+_CROSSING_GRID = 128
+
+
+class Log(NamedTuple):
+  """Collects what is found about one row; about the set if `row` is None."""
+
+  problems: list[manifest_lib.Problem]
+  notices: list[manifest_lib.Problem]
+  row: manifest_lib.Row | None = None
+
+  def add(self, what, found, fix, field):
+    self.problems.append(
+        manifest_lib.Problem(
+            what, found, fix, self.row.line, self.row.id, field))
+
+  def note(self, what, found, fix, field):
+    self.notices.append(
+        manifest_lib.Problem(
+            what, found, fix, self.row.line, self.row.id, field))
+
+
+class Context(NamedTuple):
+  """What all rows share."""
+
+  folder: pixels.Folder
+  classes: tuple[str, ...]
+
+
+def check_annotation(
+    annotation: dict[str, Any],
+    image: np.ndarray | None,
+    context: Context,
+    where: str,
+    role: str,
+    log: Log,
+) -> tuple[np.ndarray | None, set[int] | None]:
+  """Checks one annotation; `image` is None if it could not be read.
+
+  Returns:
+    The label map of a mask, uint8 [H, W], and the set of stored values of a
+    mask file; None where there is none, or where there are problems.
+  """
+  kind = annotation.get('kind')
+  if kind not in KINDS:
+    log.add(f'unknown annotation kind, expected one of {", ".join(KINDS)}',
+            repr(kind), nearest(kind, KINDS), f'{where}.kind')
+    return None, None
+  if role == 'strong' and kind != 'mask':
+    log.add('an exact label is of kind mask', repr(kind),
+            'use role weak or give the mask', f'{where}.kind')
+    return None, None
+  if kind == 'tag':
+    known = ('kind', 'labels')
+  elif rasterize.has_file(annotation):
+    known = ('kind', 'path', 'values')
+  else:
+    known = ('kind', rasterize.SHAPE_FIELDS[kind], 'labels')
+    known += ('width',) * (kind == 'scribble')
+  for name in annotation:
+    if name not in known:
+      log.add('unknown field', '', f'use {", ".join(known)}', f'{where}.{name}')
+  num_classes = len(context.classes)
+  if rasterize.has_file(annotation):
+    return _check_mask(annotation, image, context, where, role, log)
+  size = None if image is None else image.shape[:2]
+  return _check_shapes(annotation, kind, size, num_classes, where, log), None
+
+
+def _read_mask(name, values, context):
+  """Returns the stored values of a mask, int [H, W], and its format.
+
+  Raises:
+    pixels.WrongFile: if it cannot be used.
+  """
+  with pixels.opened(name, 'mask', context.folder) as (path, picture):
+    if picture.mode not in pixels.MASK_MODES:
+      raise pixels.WrongFile(
+          'expected one channel', f'mode {picture.mode}',
+          'map its colours to class numbers and save it as gray PNG')
+    if picture.mode == 'RGB' and ';16' in str(picture.tile):
+      raise pixels.WrongFile(
+          'expected one channel', '3 channels of 16 bits',
+          'save the mask as a gray picture of 8 bits')
+    if picture.mode != 'P':
+      pixels.check_alpha(picture, 'mask')
+    if picture.mode == 'F':
+      mask = np.asarray(picture)
+      if not np.isfinite(mask).all():
+        raise pixels.WrongFile(
+            'mask holds NaN or infinity', pixels.tail(name),
+            'save class numbers as integers')
+      if np.any(mask % 1):
+        raise pixels.WrongFile(
+            'mask holds fractions, expected class numbers',
+            f'{mask[mask % 1 != 0][0]:g}',
+            'threshold probabilities, save integers')
+    try:
+      return rasterize.read_mask(path, values), picture.format
+    except ValueError as error:
+      raise pixels.WrongFile(
+          'expected one channel', f'{pixels.tail(name)}: {error}',
+          'map its colours to class numbers and save it as gray PNG'
+      ) from error
+
+
+def _check_mask(annotation, image, context, where, role, log):
+  """Checks a mask file; returns as `check_annotation` does."""
+  path, values = annotation.get('path'), annotation.get('values')
+  field = f'{where}.path'
+  if not isinstance(path, str) or not path:
+    log.add('expected the path of a mask', repr(path), 'add it', field)
+    return None, None
+  num_classes = len(context.classes)
+  allowed = f'0 .. {num_classes - 1}'
+  if role != 'strong':
+    allowed += f' or {types.UNLABELLED}'
+  if values is not None and not (
+      isinstance(values, dict)
+      and all(k.isdecimal() for k in values)
+      and all(_is_class(v, num_classes) for v in values.values())):
+    log.add(f'expected {{"stored value": class}} with classes {allowed}',
+            repr(values), 'correct it', f'{where}.values')
+    return None, None
+  if os.path.normpath(path) == os.path.normpath(log.row.image):
+    log.add('the image is given as its own mask', pixels.tail(path),
+            'name the mask', field)
+    return None, None
+  try:
+    mask, form = _read_mask(path, values, context)
+  except pixels.WrongFile as wrong:
+    log.add(*wrong.args, field)
+    return None, None
+  if image is not None and mask.shape != image.shape[:2]:
+    log.add(*_wrong_size(mask.shape, image.shape[:2]), field)
+  elif image is not None and image.min() < image.max() and np.array_equal(
+      mask, image[..., 0]):
+    log.add('the mask has the pixels of its image', pixels.tail(path),
+            'name the mask', field)
+    return None, None
+  stored, counts = _count(mask)
+  is_known = lambda v: (
+      str(v) in values if values is not None else _is_class(v, num_classes))
+  unknown = [v for v in stored if not is_known(v)]
+  if values is None and role == 'strong' and stored[-1] == 255 and set(
+      stored) <= {0, 255}:
+    log.add(f'mask holds 0 and 255, expected {allowed}', pixels.tail(path),
+            'add `values` to it: {"0": 0, "255": 1}', field)
+  elif unknown:
+    log.add(*_wrong_values(
+        stored, counts, unknown, values, allowed, num_classes, form), field)
+  else:
+    label = rasterize.apply_values(mask, values)
+    number = int((label == types.UNLABELLED).sum())
+    if number and role == 'strong':
+      log.add('an exact mask has no unlabelled pixel',
+              f'{number} pixels of {types.UNLABELLED}',
+              'label them or use role weak', field)
+    return label, set(stored)
+  return None, None
+
+
+def _is_class(value, num_classes):
+  return type(value) is int and (
+      0 <= value < num_classes or value == types.UNLABELLED)
+
+
+def _count(mask):
+  """Returns the stored values, ascending, and how often each occurs."""
+  if 0 <= mask.min() and mask.max() < 2**16:
+    counts = np.bincount(mask.ravel())  # Much faster than sorting.
+    values = np.flatnonzero(counts)
+    return values.tolist(), counts[values]
+  values, counts = np.unique(mask, return_counts=True)
+  return values.tolist(), counts
+
+
+def _wrong_size(found, expected):
+  """Returns what is wrong, found, and the fix of a mask of another size."""
+  hint, fix = '', 'save both at one size'
+  if found == expected[::-1]:
+    hint, fix = ' (transposed?)', 'swap rows and columns of the mask'
+  elif max(abs(f - e) for f, e in zip(found, expected, strict=True)) == 1:
+    hint, fix = ' (one pixel off)', 'export both at one size; do not resize'
+  return (
+      'mask is of another size than its image, '
+      f'{expected[0]} x {expected[1]}', f'{found[0]} x {found[1]}{hint}', fix)
+
+
+def _wrong_values(stored, counts, unknown, values, allowed, num_classes, form):
+  """Returns what is wrong, found, and the fix of stored values."""
+  if values is not None:
+    allowed = f'keys of `values` ({", ".join(values)})'
+  if len(unknown) > _MANY_VALUES or form == 'JPEG':
+    value = np.array(stored)
+    peaks = [int(k) for k in values] if values else [0, num_classes - 1, 255]
+    near = np.abs(value[:, None] - np.array(peaks)).min(1) <= 24
+    found = f'{len(stored)} values in {stored[0]} .. {stored[-1]}'
+    if form == 'JPEG' or counts[near].sum() > 0.8 * counts.sum():
+      return (
+          f'noise of JPEG or resizing in a mask, expected {allowed}', found,
+          'export it as PNG, resize by nearest neighbour')
+    return (
+        f'a gray picture, not labels, expected {allowed}', found,
+        'threshold it, or name the mask')
+  fix = 'map it to a class with `values`'
+  if values is not None:
+    fix = 'add it to `values`'
+  elif stored[0] >= 0 and len(stored) <= num_classes:
+    example = {str(v): i for i, v in enumerate(stored)}
+    fix += f', such as {json.dumps(example)}'
+  return (f'label value outside the classes, expected {allowed}',
+          ', '.join(map(str, unknown)), fix)
+
+
+def _check_shapes(annotation, kind, size, num_classes, where, log):
+  """Checks what is drawn, or a tag; returns the label map of run lengths."""
+  fields = ['labels']
+  if kind != 'tag':
+    fields.insert(0, rasterize.SHAPE_FIELDS[kind])
+  for field in fields:
+    if not isinstance(annotation.get(field), list):
+      log.add('expected a list', repr(annotation.get(field)),
+              'add it, [] if there is no object', f'{where}.{field}')
+      return None
+  labels, shapes = annotation['labels'], annotation[fields[0]]
+  if len(shapes) != len(labels):
+    log.add(f'expected one label for each of {len(shapes)} shapes',
+            str(len(labels)), 'correct it', f'{where}.labels')
+  lowest = 0 if kind in rasterize.SPARSE_KINDS else 1
+  for i, label in enumerate(labels):
+    if type(label) is not int or not lowest <= label < num_classes:
+      log.add(f'expected a class in {lowest} .. {num_classes - 1}', repr(label),
+              'correct it', f'{where}.labels[{i}]')
+  if kind == 'tag':
+    return None
+  if kind == 'scribble':
+    width = annotation.get('width')
+    if not (manifest_lib.is_number(width) and width > 0):
+      log.add('expected a width in pixels above 0', repr(width), 'correct it',
+              f'{where}.width')
+  number = len(log.problems)
+  label = None
+  if kind in ('mask', 'coarse_mask') and size:
+    label = np.zeros(size, np.uint8)
+  for i, shape in enumerate(shapes):
+    place = f'{where}.{fields[0]}[{i}]'
+    if kind in ('mask', 'coarse_mask'):
+      mask = _check_rle(shape, size, place, log)
+      if label is not None and len(log.problems) == number and i < len(labels):
+        label[mask] = labels[i] if _is_class(labels[i], num_classes) else 0
+    else:
+      _check_shape(shape, kind, size, place, log)
+  return label if len(log.problems) == number else None
+
+
+def _check_rle(shape, size, place, log):
+  """Checks one mask in run lengths; returns it, None if it cannot be read."""
+  try:
+    mask = rle.decode_rle(shape)
+  except ValueError as error:
+    log.add('run lengths cannot be read', str(error), 'export the mask again',
+            place)
+    return None
+  if size is not None and mask.shape != size:
+    log.add(*_wrong_size(mask.shape, size), place)
+  return mask
+
+
+_FORMS = {
+    'box': '[x0, y0, x1, y1]',
+    'polygon': '[[x, y], ...]',
+    'scribble': '[[x, y], ...], not empty',
+    'points': '[x, y]',
+    'extreme_points': '[[x, y], [x, y], [x, y], [x, y]]',
+    'ellipse': '[cx, cy, rx, ry, angle_deg]',
+}
+
+
+def _check_shape(shape, kind, size, place, log):
+  """Checks one shape that is drawn by its coordinates."""
+  if not _is_shape(shape, kind):
+    log.add(f'expected {_FORMS[kind]}', repr(shape), 'correct it', place)
+  elif kind == 'polygon' and len(shape) < 3:
+    log.add('a polygon needs 3 points', str(len(shape)), 'redraw it', place)
+  elif kind == 'box' and (shape[2] <= shape[0] or shape[3] <= shape[1]):
+    log.add('expected [x0, y0, x1, y1] with x1 > x0 and y1 > y0', repr(shape),
+            'swap the corners or remove the box', place)
+  elif kind == 'ellipse' and min(shape[2:4]) <= 0:
+    log.add('expected radii above 0', repr(shape[2:4]), 'correct it', place)
+  elif size is not None and _is_outside(np.array(shape), kind, size):
+    log.add(f'lies outside the image, {size[1]} wide and {size[0]} high',
+            repr(shape), 'give pixels (x, y) of this image', place)
+  elif kind == 'polygon':
+    _check_polygon(np.array(shape, float), place, log)
+  elif (kind == 'box' and min(shape[2] - shape[0], shape[3] - shape[1]) < 1
+        or kind == 'ellipse' and min(shape[2:4]) < 0.5):
+    log.note('shape thinner than a pixel', repr(shape),
+             'it may cover no pixel at all', place)
+
+
+def _check_polygon(vertices, place, log):
+  if np.ptp(vertices, axis=0).min() < 1:
+    log.note('shape thinner than a pixel', repr(vertices.tolist()),
+             'it may cover no pixel at all', place)
+    return
+  share = crossed_share(vertices)
+  found = f'{max(100 * share, 0.1):.1f} % of its area'
+  if share > _CROSSED:
+    log.add('outline crosses itself, its inside is ambiguous', found,
+            'give the corners in the order in which they are connected', place)
+  elif share:
+    log.note('outline crosses itself in small loops', found,
+             'filled by the even-odd rule', place)
+
+
+def crossed_share(vertices: np.ndarray) -> float:
+  """Returns the share of a polygon that its outline does not go round once.
+
+  A simple polygon has winding number 1 (or all -1) inside: exactly 0. A bow tie
+  has 0.5, an outline that goes round twice 1. Measured on a grid of
+  `_CROSSING_GRID` squared points over the bounding box.
+
+  Args:
+    vertices: corners (x, y), float [N, 2], of some width and height.
+  """
+  low, high = vertices.min(0), vertices.max(0)
+  a = (vertices - low) / (high - low) * _CROSSING_GRID
+  b = np.roll(a, -1, axis=0)
+  levels = np.arange(_CROSSING_GRID) + 0.5
+  upward = (a[:, 1:] <= levels) & (levels < b[:, 1:])  # [N, grid]
+  downward = (b[:, 1:] <= levels) & (levels < a[:, 1:])
+  edges, rows = np.nonzero(upward | downward)
+  start, step = a[edges], (b - a)[edges]
+  crossing = start[:, 0] + (rows + 0.5 - start[:, 1]) * step[:, 0] / step[:, 1]
+  # Each edge turns once round all points of its row that lie left of it.
+  turns = np.zeros((_CROSSING_GRID, _CROSSING_GRID + 1), np.int64)
+  columns = np.clip(np.ceil(crossing - 0.5), 0, _CROSSING_GRID).astype(int)
+  np.add.at(turns, (rows, columns), np.where(upward[edges, rows], 1, -1))
+  winding = np.cumsum(turns[:, ::-1], axis=1)[:, ::-1][:, 1:]
+  inside = int((winding != 0).sum())
+  once = max(int((winding == 1).sum()), int((winding == -1).sum()))
+  return 1 - once / inside if inside else 0.0
+
+
+def _is_shape(shape, kind):
+  is_numbers = lambda value, length: (
+      isinstance(value, list)
+      and len(value) == length
+      and all(manifest_lib.is_number(v) for v in value)
+  )
+  if kind in ('polygon', 'scribble', 'extreme_points'):
+    return (
+        isinstance(shape, list)
+        and all(is_numbers(p, 2) for p in shape)
+        and (kind != 'extreme_points' or len(shape) == 4)
+        and (kind != 'scribble' or len(shape) > 0)
+    )
+  return is_numbers(shape, {'box': 4, 'points': 2, 'ellipse': 5}[kind])
+
+
+def _is_outside(shape, kind, size):
+  """Returns whether a box or point leaves the image, another misses it.
+
+  Hand-drawn outlines often leave the image a little; a box or a point that does
+  so is in other units or belongs to another image.
+  """
+  end = np.array([size[1], size[0]]) + _TOLERANCE
+  if kind in ('box', 'points', 'extreme_points'):
+    corners = shape.reshape(-1, 2)
+    return bool((corners < -_TOLERANCE).any() or (corners > end).any())
+  if kind in ('polygon', 'scribble'):
+    low, high = shape.min(0), shape.max(0)
+  else:
+    reach = shape[2:4].max()
+    low, high = shape[:2] - reach, shape[:2] + reach
+  return bool((high < 0).any() or (low > end - _TOLERANCE).any())
+
+
+def nearest(value: Any, known: Sequence[str]) -> str:
+  """Returns which known word was meant, as a fix."""
+  near = isinstance(value, str) and difflib.get_close_matches(
+      value, known, n=1, cutoff=0.4)
+  return f'did you mean {near[0]!r}?' if near else 'use one of them'

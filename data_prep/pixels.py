@@ -1,0 +1,223 @@
+"""Opens pictures that come from anybody, and says what is wrong with one.
+
+Every failure is a `WrongFile`; nothing is decoded before its header was found
+sane. Up to `MAX_PIXELS` are read: at most 1 GiB at the widest type.
+"""
+
+from collections.abc import Callable
+import contextlib
+import functools
+import os
+import pathlib
+import re
+import stat
+import struct
+from typing import NamedTuple
+import unicodedata
+import warnings
+
+from PIL import Image
+from PIL import UnidentifiedImageError
+
+MAX_PIXELS = 2**26
+IMAGE_MODES = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA')
+MASK_MODES = (*IMAGE_MODES, 'I', 'I;16', 'I;16L', 'I;16B', 'F')
+SUFFIXES = {
+    'PNG': ('.png',), 'JPEG': ('.jpg', '.jpeg', '.jpe', '.jfif'),
+    'MPO': ('.jpg', '.jpeg'), 'TIFF': ('.tif', '.tiff'), 'BMP': ('.bmp',),
+    'GIF': ('.gif',), 'WEBP': ('.webp',),
+    'PPM': ('.ppm', '.pgm', '.pbm', '.pnm'),
+}
+KNOWN_SUFFIXES = frozenset(s for v in SUFFIXES.values() for s in v)
+
+_FORMATS = tuple(name for name in SUFFIXES if name != 'MPO')
+_ORIENTATION = 0x0112  # EXIF tag; 1 is upright, 0 is undefined.
+_MAX_NAME = 46
+
+
+class WrongFile(Exception):
+  """A file cannot be used; `args` are what is wrong, found, and the fix."""
+
+
+class Folder(NamedTuple):
+  """A folder that files may be read from, and none outside of it.
+
+  Attributes:
+    root: the folder.
+    real_root: the same without links.
+    listing: from the path of a folder to its names, by their folded stem.
+  """
+
+  root: pathlib.Path
+  real_root: str
+  listing: Callable[[str], dict[str, str]]
+
+
+def open_folder(root: pathlib.Path) -> Folder:
+  """Returns the folder at `root`, which need not exist."""
+  return Folder(
+      root, os.path.realpath(root),
+      functools.lru_cache(maxsize=256)(_listing))
+
+
+@contextlib.contextmanager
+def refusing_bombs():
+  """Makes Pillow refuse what it otherwise only warns of, in all threads."""
+  with warnings.catch_warnings():
+    warnings.simplefilter('error', Image.DecompressionBombWarning)
+    yield
+
+
+@contextlib.contextmanager
+def opened(name: str, noun: str, folder: Folder):
+  """Opens a picture, checked up to its header, and gives its path and header.
+
+  Raises:
+    WrongFile: for whatever goes wrong, within the block, too.
+  """
+  if is_bad_text(name):
+    raise WrongFile(
+        'path holds control characters or is not UTF-8', ascii(name),
+        'rename the file')
+  path, shown = folder.root / name, tail(name)
+  _check_file(path, name, noun, folder)
+  try:
+    with open(path, 'rb') as file, Image.open(file, formats=_FORMATS) as image:
+      _check_header(image, shown, noun)
+      if image.format == 'PNG':
+        # Decoding does not look at the checksums.
+        with Image.open(path) as again:
+          again.verify()
+      yield path, image
+  except WrongFile:
+    raise
+  except PermissionError as error:
+    raise WrongFile(
+        f'no permission to read the {noun}', shown, 'make it readable'
+    ) from error
+  except (
+      Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    number = re.search(r'\d+', str(error))
+    raise WrongFile(
+        f'{noun} declares more than {MAX_PIXELS} pixels',
+        f'{shown}: {number[0] if number else "more"}',
+        'replace it, or cut it into smaller ones') from error
+  except UnidentifiedImageError as error:
+    raise WrongFile(
+        f'{noun} cannot be read: {_unknown_format(path)}', shown,
+        'replace it by a PNG, JPEG, TIFF or BMP') from error
+  except Exception as error:  # Pillow raises many kinds on damaged files.
+    reason = ' '.join(str(error).split())[:50] or type(error).__name__
+    raise WrongFile(
+        f'{noun} cannot be read: {reason}', shown, 'replace the file'
+    ) from error
+
+
+def _check_file(path, name, noun, folder):
+  """Refuses what is not a file below the root, without opening it."""
+  shown = tail(name)
+  try:
+    status = os.stat(path)
+  except PermissionError as error:
+    raise WrongFile(
+        f'no permission to read the {noun}', shown, 'make it readable'
+    ) from error
+  except OSError as error:
+    if os.path.islink(path):
+      raise WrongFile(
+          f'{noun} is a link that leads nowhere', shown,
+          'put the file itself there') from error
+    near = folder.listing(os.path.dirname(path)).get(
+        fold(pathlib.Path(name).stem))
+    fix = (f'did you mean {near!r}?' if near
+           else f'put it below {folder.root} or correct the path')
+    raise WrongFile(f'{noun} not found', shown, fix) from error
+  if stat.S_ISDIR(status.st_mode):
+    raise WrongFile(
+        f'{noun} is a folder, expected a file', shown, 'name one file')
+  if not stat.S_ISREG(status.st_mode):  # Reading a pipe would wait for ever.
+    raise WrongFile(
+        f'{noun} is no regular file', shown, 'put the file itself there')
+  if not status.st_size:
+    raise WrongFile(f'{noun} is empty, 0 bytes', shown, 'replace the file')
+  if not os.path.isabs(name):
+    real = os.path.realpath(path)
+    if os.path.commonpath([real, folder.real_root]) != folder.real_root:
+      raise WrongFile(
+          f'{noun} lies outside the root', f'{shown} -> {tail(real)}',
+          'put the file itself below the root, or correct `root`')
+
+
+def _check_header(image, shown, noun):
+  """Refuses what one 2-D picture cannot be."""
+  if image.width * image.height > MAX_PIXELS:
+    raise WrongFile(
+        f'{noun} declares more than {MAX_PIXELS} pixels',
+        f'{shown}: {image.height} x {image.width}',
+        'replace it, or cut it into smaller ones')
+  frames = getattr(image, 'n_frames', 1)
+  # A camera's MPO holds previews behind its picture.
+  if frames > 1 and image.format != 'MPO':
+    raise WrongFile(
+        f'{noun} holds several pictures, expected one',
+        f'{shown}: {frames} frames', 'save each frame as a file of its own')
+  # Asking a PNG for its EXIF decodes it, unless it came before the pixels.
+  has_exif = image.format != 'PNG' or 'exif' in image.info
+  turned = image.getexif().get(_ORIENTATION, 1) if has_exif else 1
+  if turned not in (0, 1):
+    raise WrongFile(
+        f'{noun} has an EXIF rotation tag, expected upright pixels',
+        f'orientation {turned}',
+        'turn the pixels as the annotation was drawn and remove the tag')
+
+
+def check_alpha(image: Image.Image, noun: str) -> bool:
+  """Refuses transparent pixels; returns whether there is an opaque channel."""
+  if 'A' not in image.mode and 'transparency' not in image.info:
+    return False
+  lowest = image.convert('RGBA').getchannel('A').getextrema()[0]
+  if lowest < 255:
+    raise WrongFile(
+        f'{noun} has transparent pixels', f'alpha {lowest}',
+        'save it without alpha channel, on the background that you mean')
+  return True
+
+
+def _unknown_format(path):
+  """Returns what a file is that Pillow cannot identify."""
+  with open(path, 'rb') as file:
+    start = file.read(132)
+  if start.startswith(b'\x89PNG') and len(start) >= 24:
+    width, height = struct.unpack('>II', start[16:24])
+    return f'a damaged PNG of {height} x {width}'
+  for magic, place, kind in (
+      (b'\x1f\x8b', 0, 'it is gzip'), (b'DICM', 128, 'it is DICOM'),
+      (b'PK\3\4', 0, 'it is a zip'), (b'%PDF', 0, 'it is a PDF'),
+      (b'\x89HDF', 0, 'it is HDF5')):
+    if start[place:].startswith(magic):
+      return kind
+  return f'no picture, it starts with {ascii(start[:6])}'
+
+
+def _listing(folder):
+  """Returns the names in a folder by their folded stem; empty if unreadable."""
+  try:
+    return {fold(pathlib.Path(n).stem): n for n in sorted(os.listdir(folder))}
+  except (OSError, ValueError):
+    return {}
+
+
+def fold(name: str) -> str:
+  """Returns a name as a disk that ignores case compares it."""
+  return unicodedata.normalize('NFC', name).casefold()
+
+
+def is_bad_text(text: str) -> bool:
+  """Returns whether a text has control characters or was not UTF-8."""
+  return any(
+      unicodedata.category(c) in ('Cc', 'Cs') or c == '\ufffd' for c in text)
+
+
+def tail(name: str) -> str:
+  """Returns a path with its end, which tells most, kept."""
+  return name if len(name) <= _MAX_NAME else '...' + name[3 - _MAX_NAME :]
