@@ -15,8 +15,12 @@ _VERSION = re.search(
 _DATA = [
     'absl-py>=2.0',
     'array-record>=0.8',
+    'defusedxml>=0.7',
     'importlib_resources',  # tensorflow-datasets imports it and forgets it.
+    'nibabel>=5.2',
     'pillow>=10',
+    'pydicom>=3.0',
+    'pyyaml>=6.0',
     'scipy>=1.11',
     'tensorflow-datasets>=4.9.9',
 ]
@@ -30,6 +34,7 @@ _TEST = _RUN + [
     'chex>=0.1.90',
     'dill',  # tensorflow-datasets' test case needs it.
     'hypothesis>=6',
+    'pycocotools>=2.0.8',
     'pytest>=8',
     'pytest-xdist>=3',
     'ruff>=0.12',

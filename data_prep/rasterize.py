@@ -99,7 +99,7 @@ def rasterize(
     if kind == 'box':
       inside = _box(shape * np.tile(scale, 2), output_size)
     elif kind == 'polygon':
-      inside = _polygon(shape * scale, output_size)
+      inside = fill_polygon(shape * scale, output_size)
     elif kind == 'points':
       inside = _disc(shape * scale, output_size)
     elif kind == 'extreme_points':
@@ -248,7 +248,7 @@ def _ellipse(ellipse, scale, size):
   return (along / rx) ** 2 + (across / ry) ** 2 <= 1.0
 
 
-def _polygon(vertices, size):
+def fill_polygon(vertices: np.ndarray, size: tuple[int, int]) -> np.ndarray:
   """Fills a polygon by the even-odd rule, bool [H, W].
 
   Each edge flips, in the rows whose centre line it crosses, all pixels left of

@@ -1,0 +1,69 @@
+"""Foreign layouts <-> rows of a manifest: one module per format.
+
+Each module has
+
+  HOLDS: the annotation kinds that `write` can express
+  def detect(source: pathlib.Path) -> bool
+  def read(source, output, *, options: Options) -> Imported
+  def write(manifest, output) -> None
+
+(`dicom` and `table` only read) and is named in
+`data_prep.formats.registry.FORMATS`. Coordinates are those of a manifest,
+see `data_prep.manifest`; what a format counts otherwise is converted.
+"""
+
+from typing import Any, NamedTuple
+
+from data_prep import manifest as manifest_lib
+
+
+class Options(NamedTuple):
+  """What the user says about a source that its files do not say.
+
+  Attributes:
+    classes: class names, background first; None takes what the source lists.
+    mask_values: class or 255 per stored mask value, as `values` of a manifest;
+      None keeps stored values, but reads masks of only 0 and 255 as 0 and 1.
+    masks_are: kind of the masks: 'mask', 'coarse_mask' or 'scribble'.
+    polygons_are: kind of the polygons: 'polygon', or 'mask' if they are exact.
+    points_are: kind of points: 'points', or 'extreme_points' if an object has
+      four.
+    stroke_width: of strokes of which the source does not say it, in pixels.
+    intensity_range: intensities that become 0 and 255 where a picture has more
+      than 8 bits; None takes percentiles 0.5 and 99.5 of the picture or volume.
+    axis: axis along which volumes are cut, 0, 1 or 2; None takes the one with
+      the largest spacing.
+    subject_pattern: regular expression whose first group, found in an id, is
+      the subject; None takes the folder below the images' one, if there is any.
+  """
+
+  classes: tuple[str, ...] | None = None
+  mask_values: dict[str, int] | None = None
+  masks_are: str = 'mask'
+  polygons_are: str = 'polygon'
+  points_are: str = 'points'
+  stroke_width: float = 3.0
+  intensity_range: tuple[float, float] | None = None
+  axis: int | None = None
+  subject_pattern: str | None = None
+
+
+class Imported(NamedTuple):
+  """What an importer found.
+
+  Attributes:
+    classes: class names, background first.
+    rows: in the order of their ids; `split` is '' where the source does not say, `role`
+      is '' or, where there is no annotation, 'unlabelled'.
+    problems: all of them; none stops the reading.
+    notices: what was decided on the way, as lines.
+    root: folder that the rows' paths are relative to.
+    weak: by id, a weak annotation of an image that has an exact mask, too.
+  """
+
+  classes: tuple[str, ...]
+  rows: list[manifest_lib.Row]
+  problems: list[manifest_lib.Problem]
+  notices: list[str]
+  root: str
+  weak: dict[str, dict[str, Any]]

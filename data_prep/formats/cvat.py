@@ -1,0 +1,202 @@
+"""CVAT XML 1.1 for images: every kind of shape.
+
+https://docs.cvat.ai/docs/dataset_management/formats/format-cvat/. The run
+lengths of a `mask` go along the rows of its rectangle. `subset` is the split.
+The width of a polyline stands in an attribute of that name.
+"""
+
+import pathlib
+import xml.etree.ElementTree as ET
+
+import numpy as np
+
+from data_prep import formats
+from data_prep import manifest as manifest_lib
+from data_prep import pixels
+from data_prep import rle
+from data_prep.formats import assembling
+from data_prep.formats import sources
+
+HOLDS = (
+    'mask', 'coarse_mask', 'polygon', 'box', 'scribble', 'points',
+    'extreme_points', 'ellipse', 'tag')
+
+
+def detect(source: pathlib.Path) -> bool:
+  """Returns whether an XML file below `source` looks like CVAT's."""
+  return bool(_files(source))
+
+
+def read(
+    source: pathlib.Path,
+    output: pathlib.Path,
+    *,
+    options: formats.Options,
+) -> formats.Imported:
+  """Reads all CVAT files below `source`, see the package."""
+  report = assembling.Report()
+  items, names = [], []
+  for path in _files(source):
+    shown = path.name
+    try:
+      root = sources.read_xml(path)
+      if root.tag != 'annotations':
+        raise pixels.WrongFile(
+            'expected <annotations>', f'<{root.tag[:40]}>',
+            'export it as "CVAT for images 1.1"')
+      if root.find('track') is not None:
+        report.wrong(
+            'tracks of a video are not read', '<track>',
+            'export it as "CVAT for images 1.1"', file=shown)
+      for label in root.iterfind('meta//labels/label/name'):
+        name = (label.text or '').strip()
+        if name and name not in names:
+          names.append(name)
+      items += [_read_image(image, shown, report) for image in root.iterfind(
+          'image')]
+    except pixels.WrongFile as wrong:
+      report.wrong_file(wrong, file=shown)
+  items = [item for item in items if item is not None]
+  return assembling.assemble(
+      source, output, items, names, options=options, report=report)
+
+
+def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
+  """Writes images/ and annotations.xml."""
+  root = ET.Element('annotations')
+  ET.SubElement(root, 'version').text = '1.1'
+  labels = ET.SubElement(
+      ET.SubElement(ET.SubElement(root, 'meta'), 'task'), 'labels')
+  for name in manifest.header.classes[1:]:
+    ET.SubElement(ET.SubElement(labels, 'label'), 'name').text = name
+  for i, row in enumerate(manifest.rows):
+    if row.annotation is None:
+      continue
+    size = assembling.picture_size(manifest.root / row.image)
+    image = ET.SubElement(root, 'image', {
+        'id': str(i), 'subset': row.split,
+        'name': assembling.place_picture(manifest, row, output),
+        'width': str(size[1]), 'height': str(size[0])})
+    for shape in assembling.to_shapes(
+        row.annotation, manifest.header.classes, size=size, root=manifest.root):
+      _write_shape(image, shape)
+  ET.indent(root)
+  ET.ElementTree(root).write(
+      output / 'annotations.xml', encoding='utf-8', xml_declaration=True)
+
+
+def _files(source):
+  found = []
+  for name in sources.list_files(source, ('.xml',)):
+    try:
+      with open(source / name, 'rb') as file:
+        if b'<annotations' in file.read(4096):
+          found.append(source / name)
+    except OSError:
+      pass
+  return found
+
+
+def _read_image(image, shown, report):
+  try:
+    name = sources.text(image.get('name', ''))
+    size = (int(sources.number(image.get('height'))),
+            int(sources.number(image.get('width'))))
+  except ValueError as error:
+    report.wrong('an image cannot be read', str(error), file=shown,
+                 field='image')
+    return None
+  subset = image.get('subset', '').lower()
+  shapes = []
+  for entry in image:
+    try:
+      shapes += _read_shape(entry, size)
+    except (ValueError, TypeError, KeyError) as error:
+      what = f'no {error}' if isinstance(error, KeyError) else str(error)
+      report.wrong(f'a {entry.tag[:20]} cannot be read', what, 'redraw it',
+                   file=shown, row_id=name)
+  return assembling.Item(
+      name, shapes, shown, size, sources.SPLIT_FOLDERS.get(subset, ''))
+
+
+def _read_shape(entry, size):
+  label = sources.text(entry.attrib['label'])
+  number = lambda key: sources.number(entry.attrib[key])
+  shape = lambda kind, value=None, width=None: [
+      assembling.Shape(kind, label, value, width)]
+  if entry.tag == 'tag':
+    return shape('tag')
+  if entry.tag == 'box':
+    if float(entry.get('rotation', '0')):
+      raise ValueError('a rotated box; draw it as a polygon')
+    return shape('box', [number(k) for k in ('xtl', 'ytl', 'xbr', 'ybr')])
+  if entry.tag == 'ellipse':
+    return shape('ellipse', [
+        *(number(k) for k in ('cx', 'cy', 'rx', 'ry')),
+        sources.number(entry.get('rotation', '0'))])
+  if entry.tag == 'mask':
+    return shape('rle', _read_mask(entry, size))
+  if entry.tag in ('polygon', 'polyline', 'points'):
+    points = [[sources.number(v) for v in p.split(',')]
+              for p in entry.attrib['points'].split(';')]
+    points = sources.points(points)
+    if entry.tag == 'polygon':
+      return shape('polygon', points)
+    if entry.tag == 'points':
+      return [assembling.Shape('point', label, p) for p in points]
+    width = next((a.text for a in entry.iterfind('attribute')
+                  if a.get('name') == 'width'), None)
+    return shape('stroke', points,
+                 None if width is None else sources.number(width))
+  raise ValueError('it is none of box, polygon, polyline, points, ellipse, '
+                   'mask, tag')
+
+
+def _read_mask(entry, size):
+  left, top, width, height = (
+      int(sources.number(entry.attrib[k]))
+      for k in ('left', 'top', 'width', 'height'))
+  if not (0 <= left <= left + width <= size[1]
+          and 0 <= top <= top + height <= size[0]) or (
+              size[0] * size[1] > pixels.MAX_PIXELS):
+    raise ValueError('the mask lies outside the picture')
+  runs = [int(r) for r in entry.attrib['rle'].split(',')]
+  # Rows of the rectangle are columns of its transpose.
+  part = rle.decode_rle({'size': [width, height], 'counts': runs}).T
+  mask = np.zeros(size, bool)
+  mask[top : top + height, left : left + width] = part
+  return rle.encode_rle(mask)
+
+
+def _write_shape(image, shape):
+  value = shape.value
+  if shape.kind == 'extreme_points':
+    for point in value:
+      _write_shape(image, shape._replace(kind='point', value=point))
+    return
+  more, tag = {}, shape.kind
+  if shape.kind == 'box':
+    more = dict(zip(('xtl', 'ytl', 'xbr', 'ybr'), map(repr, value),
+                    strict=True))
+  elif shape.kind == 'ellipse':
+    more = dict(zip(('cx', 'cy', 'rx', 'ry', 'rotation'), map(repr, value),
+                    strict=True))
+  elif shape.kind == 'rle':
+    tag, more = 'mask', _write_mask(shape)
+  elif shape.kind != 'tag':
+    tag = {'stroke': 'polyline', 'point': 'points'}.get(tag, tag)
+    points = [value] if shape.kind == 'point' else value
+    more = {'points': ';'.join(f'{x!r},{y!r}' for x, y in points)}
+  entry = ET.SubElement(image, tag, {'label': shape.label, **more})
+  if shape.kind == 'stroke':
+    ET.SubElement(entry, 'attribute', {'name': 'width'}).text = repr(
+        shape.width)
+
+
+def _write_mask(shape):
+  x0, y0, x1, y1 = assembling.box_around(shape) or (0, 0, 1, 1)
+  flat = rle.decode_rle(shape.value)[y0:y1, x0:x1].ravel()
+  changes = np.flatnonzero(np.diff(flat, prepend=False))
+  runs = np.diff([0, *changes, flat.size]).tolist()
+  return {'rle': ', '.join(map(str, runs)), 'left': str(x0), 'top': str(y0),
+          'width': str(x1 - x0), 'height': str(y1 - y0)}

@@ -1,0 +1,191 @@
+"""Puts pictures where a manifest can name them: 8 bits, gray or RGB.
+
+A picture that is so already stays where it is. Others (16 bits, floats, NPY
+arrays, slices of volumes) are windowed to 8 bits and written as PNG below
+OUTPUT/images.
+"""
+
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from data_prep import formats
+from data_prep import manifest as manifest_lib
+from data_prep import pixels
+from data_prep.formats import volumes
+
+_PERCENTILES = (0.5, 99.5)
+_MAX_SAMPLES = 2**20
+
+
+class Writer:
+  """Places the pictures of one source, see the module."""
+
+  def __init__(
+      self, source: pathlib.Path, output: pathlib.Path, options: formats.Options
+  ):
+    self._source = source.resolve()
+    self._output = output.resolve()
+    self._range = options.intensity_range
+    self._written = set()
+    self._patients = volumes.Patients()
+
+  def place(
+      self, path: str, row_id: str, report
+  ) -> tuple[str, tuple[int, int] | None, dict[str, Any]]:
+    """Returns the path of a picture for its row, its size, and more fields.
+
+    What cannot be read is left for the check to tell, which reads all.
+    """
+    suffix = path.lower().rsplit('.', 1)[-1]
+    try:
+      if suffix in ('dcm', 'dicom', 'ima'):
+        array, spacing = volumes.read_dicom(self._source / path)
+        patient = self._patients.number_of(self._source / path)
+        found = {'spacing_mm': spacing}
+        if patient is not None:
+          found['subject'] = f'patient_{patient:04d}'
+        return self.write(array, row_id), array.shape[:2], found
+      if suffix == 'npy':
+        array = read_npy(self._source / path)
+        return self.write(array, row_id), array.shape[:2], {}
+      with Image.open(self._source / path) as image:
+        size, deep = (image.height, image.width), is_deep(image)
+      if not deep:
+        return path, size, {}
+      with pixels.opened(
+          path, 'image', pixels.open_folder(self._source)) as (_, image):
+        array = np.asarray(image)
+      return self.write(array, row_id), size, {}
+    except pixels.WrongFile as wrong:
+      report.wrong_file(wrong, file=path, row_id=row_id)
+    except Exception:  # Pillow raises many kinds; the check names them.
+      pass
+    return path, None, {}
+
+  def write(self, array: np.ndarray, row_id: str, limits=None) -> str:
+    """Writes intensities as 8 bits; returns the path below the output."""
+    return self.write_png(
+        to_uint8(array, limits or self._range), f'images/{row_id}')
+
+  def write_png(self, array: np.ndarray, name: str) -> str:
+    """Writes uint8 [H, W] or [H, W, 3] as `name`.png below the output."""
+    name = f'{name}.png'
+    path = self._output / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+    self._written.add(name)
+    return name
+
+  def finish(
+      self,
+      rows: list[manifest_lib.Row],
+      weak: dict[str, dict[str, Any]],
+  ) -> tuple[list[manifest_lib.Row], dict[str, dict[str, Any]], str]:
+    """Returns rows, weak annotations, and the root of all their paths.
+
+    That is the source, or, if anything was written, the folder of the manifest;
+    the paths of what was not are absolute, then.
+    """
+    if not self._written:
+      return rows, weak, str(self._source)
+
+    def moved(path):
+      return path if path in self._written else str(self._source / path)
+
+    def moved_annotation(annotation):
+      if annotation is None or 'path' not in annotation:
+        return annotation
+      return annotation | {'path': moved(annotation['path'])}
+
+    return [
+        row._replace(
+            image=moved(row.image),
+            annotation=moved_annotation(row.annotation))
+        for row in rows], {k: moved_annotation(v) for k, v in weak.items()}, '.'
+
+
+def is_deep(image: Image.Image) -> bool:
+  """Returns whether a picture has more than 8 bits per channel."""
+  return image.mode[:1] in ('I', 'F') or ';16' in str(image.tile)
+
+
+def to_uint8(
+    array: np.ndarray, limits: tuple[float, float] | None
+) -> np.ndarray:
+  """Maps intensities linearly to 0 .. 255, uint8 [H, W] or [H, W, 3].
+
+  Args:
+    array: [H, W], [H, W, 1] or [H, W, 3] of any real type; values that are not
+      finite become the lower limit.
+    limits: intensities that become 0 and 255; None takes percentiles 0.5 and
+      99.5, and keeps uint8 as it is.
+
+  Raises:
+    pixels.WrongFile: if the shape or the type is another.
+  """
+  if array.ndim == 3 and array.shape[-1] == 1:
+    array = array[..., 0]
+  if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] != 3):
+    raise pixels.WrongFile(
+        'expected [height, width] or [height, width, 3]',
+        ' x '.join(map(str, array.shape)), 'save one picture per file')
+  if array.dtype.kind not in 'buif':
+    raise pixels.WrongFile(
+        'expected real numbers', str(array.dtype), 'save another type')
+  if array.dtype == np.uint8 and limits is None:
+    return array
+  low, high = limits or percentiles(array)
+  values = np.nan_to_num(
+      array.astype(np.float32), nan=low, posinf=high, neginf=low)
+  scaled = (values - low) / max(high - low, 1e-30) * 255
+  return np.clip(np.round(scaled), 0, 255).astype(np.uint8)
+
+
+def percentiles(array: np.ndarray) -> tuple[float, float]:
+  """Returns percentiles 0.5 and 99.5 of the finite values of an array."""
+  values = array.ravel()
+  values = values[:: max(1, values.size // _MAX_SAMPLES)].astype(np.float64)
+  values = values[np.isfinite(values)]
+  if not values.size:
+    return 0.0, 1.0
+  low, high = np.percentile(values, _PERCENTILES)
+  return float(low), float(high)
+
+
+def read_npy(path: pathlib.Path) -> np.ndarray:
+  """Reads an array without pickle, its size checked before it is read.
+
+  Raises:
+    pixels.WrongFile: if it cannot be used.
+  """
+  shown = pixels.tail(path.name)
+  try:
+    with open(path, 'rb') as file:
+      version = np.lib.format.read_magic(file)
+      read = (np.lib.format.read_array_header_1_0 if version == (1, 0)
+              else np.lib.format.read_array_header_2_0)
+      shape, _, dtype = read(file)
+      if dtype.hasobject or dtype.kind not in 'buif':
+        raise pixels.WrongFile(
+            'expected an array of real numbers', f'{shown}: {dtype}'[:60],
+            'save it as uint8 or float32')
+      count = 1
+      for length in shape:
+        count *= length
+      if not 0 < count <= pixels.MAX_PIXELS or count * dtype.itemsize > (
+          os.path.getsize(path) - file.tell()):
+        raise pixels.WrongFile(
+            'the file does not hold as many values as its header declares',
+            f'{shown}: {" x ".join(map(str, shape))}'[:60], 'save it again')
+    return np.load(path, allow_pickle=False)
+  except pixels.WrongFile:
+    raise
+  except Exception as error:  # NumPy raises many kinds on damaged files.
+    reason = ' '.join(str(error).split())[:50] or type(error).__name__
+    raise pixels.WrongFile(
+        f'the array cannot be read: {reason}', shown, 'save it with numpy.save'
+    ) from error

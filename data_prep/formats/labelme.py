@@ -1,0 +1,189 @@
+"""LabelMe JSON, one file per picture.
+
+https://github.com/wkentaro/labelme. Polygons, rectangles, circles (ellipses of
+two equal radii), points, lines and line strips (strokes), and masks (a PNG
+within their rectangle, whose last row and column count). A file without shapes
+whose `flags` name classes is an image tag. The picture is the one beside the
+file; one that is embedded in it is not read.
+"""
+
+import base64
+import io
+import json
+import math
+import os
+import pathlib
+
+import numpy as np
+from PIL import Image
+
+from data_prep import formats
+from data_prep import manifest as manifest_lib
+from data_prep import pixels
+from data_prep import rle
+from data_prep.formats import assembling
+from data_prep.formats import sources
+
+HOLDS = ('mask', 'coarse_mask', 'polygon', 'box', 'scribble', 'points', 'tag')
+
+_STROKES = ('line', 'linestrip')
+
+
+def detect(source: pathlib.Path) -> bool:
+  """Returns whether a JSON file below `source` looks like LabelMe."""
+  for path in _files(source)[:20]:
+    try:
+      if b'"shapes"' in path.read_bytes():
+        return True
+    except OSError:
+      pass
+  return False
+
+
+def read(
+    source: pathlib.Path,
+    output: pathlib.Path,
+    *,
+    options: formats.Options,
+) -> formats.Imported:
+  """Reads all LabelMe files below `source`, see the package."""
+  report = assembling.Report()
+  items = []
+  for path in _files(source):
+    shown = path.relative_to(source).as_posix()
+    try:
+      items.append(_read_file(path, shown, options, report))
+    except pixels.WrongFile as wrong:
+      report.wrong_file(wrong, file=shown)
+  return assembling.assemble(
+      source, output, items, [], options=options, report=report)
+
+
+def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
+  """Writes SPLIT/ID.json beside each image."""
+  for row in manifest.rows:
+    if row.annotation is None:
+      continue
+    size = assembling.picture_size(manifest.root / row.image)
+    shapes = assembling.to_shapes(
+        row.annotation, manifest.header.classes, size=size, root=manifest.root)
+    content = {
+        'version': '5.5.0',
+        'flags': {s.label: True for s in shapes if s.kind == 'tag'},
+        'shapes': [_write_shape(s) for s in shapes if s.kind != 'tag'],
+        'imagePath': os.path.basename(assembling.place_picture(
+            manifest, row, output, folder=row.split or '.')),
+        'imageData': None,
+        'imageHeight': size[0], 'imageWidth': size[1]}
+    file = output / row.split / f'{row.id}.json'
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content, indent=1), encoding='utf-8')
+
+
+def _files(source):
+  return [source / p for p in sources.list_files(source, ('.json',))]
+
+
+def _read_file(path, shown, options, report):
+  content = sources.read_json(path)
+  if not isinstance(content, dict) or not isinstance(
+      content.get('shapes'), list):
+    raise pixels.WrongFile(
+        'expected an object with a list "shapes"', pixels.tail(shown),
+        'export it with LabelMe')
+  try:
+    name = sources.text(content.get('imagePath') or f'{path.stem}.png')
+    size = (int(sources.number(content['imageHeight'])),
+            int(sources.number(content['imageWidth'])))
+  except (ValueError, KeyError) as error:
+    raise pixels.WrongFile(
+        'imagePath, imageHeight and imageWidth are needed', str(error)[:60],
+        'export it with LabelMe') from error
+  shapes = []
+  for i, entry in enumerate(content['shapes']):
+    try:
+      shapes += _read_shape(entry, size)
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+      what = f'no {error}' if isinstance(error, KeyError) else str(error)
+      report.wrong('a shape cannot be read', what, 'redraw it', file=shown,
+                   field=f'shapes[{i}]')
+  flags = content.get('flags')
+  if not content['shapes'] and isinstance(flags, dict) and flags:
+    known = options.classes
+    shapes = [assembling.Shape('tag', name) for name, on in flags.items()
+              if on is True and (known is None or name in known)]
+  return assembling.Item(name, shapes, shown, size)
+
+
+def _read_shape(entry, size):
+  label = sources.text(entry['label'])
+  kind = entry.get('shape_type') or 'polygon'
+  if not isinstance(kind, str):
+    raise ValueError(f'shape_type {kind!r:.40}')
+  shape = lambda form, value: assembling.Shape(form, label, value)
+  points = sources.points(entry['points'])
+  if kind == 'polygon':
+    return [shape('polygon', points)]
+  if kind == 'rectangle':
+    (xa, ya), (xb, yb) = points
+    return [shape('box', [min(xa, xb), min(ya, yb), max(xa, xb), max(ya, yb)])]
+  if kind == 'circle':
+    (cx, cy), (x, y) = points
+    radius = round(math.hypot(x - cx, y - cy), 6)
+    return [shape('ellipse', [cx, cy, radius, radius, 0])]
+  if kind in _STROKES:
+    width = sources.number(entry['width']) if 'width' in entry else None
+    return [assembling.Shape('stroke', label, points, width)]
+  if kind in ('point', 'points'):
+    return [shape('point', point) for point in points]
+  if kind == 'mask':
+    return [shape('rle', _read_mask(entry, points, size))]
+  raise ValueError(
+      f'shape_type {kind!r:.40} is none of polygon, rectangle, circle, point, '
+      'line, linestrip, mask')
+
+
+def _read_mask(entry, points, size):
+  """Returns the run lengths of a PNG that lies within a rectangle."""
+  if not isinstance(entry.get('mask'), str):
+    raise ValueError('a mask needs its PNG in base64')
+  (x0, y0), _ = ((int(v) for v in p) for p in points)
+  try:
+    content = io.BytesIO(base64.b64decode(entry['mask'], validate=True))
+    with Image.open(content, formats=('PNG',)) as image:
+      if image.width > size[1] or image.height > size[0]:
+        raise ValueError('it is larger than the picture')
+      part = np.asarray(image.convert('L')) > 0
+  except Exception as error:  # Pillow raises many kinds on damaged files.
+    raise ValueError(f'mask: {str(error)[:60]}') from error
+  height, width = part.shape
+  if not (0 <= x0 <= size[1] - width and 0 <= y0 <= size[0] - height):
+    raise ValueError('mask: it lies outside the picture')
+  if size[0] * size[1] > pixels.MAX_PIXELS:
+    raise ValueError(f'a picture of {size[0]} x {size[1]} is too large')
+  mask = np.zeros(size, bool)
+  mask[y0 : y0 + height, x0 : x0 + width] = part
+  return rle.encode_rle(mask)
+
+
+def _write_shape(shape):
+  entry = {'label': shape.label, 'group_id': None, 'flags': {}}
+  value = shape.value
+  if shape.kind == 'polygon':
+    return entry | {'shape_type': 'polygon', 'points': value}
+  if shape.kind == 'box':
+    return entry | {
+        'shape_type': 'rectangle', 'points': [value[:2], value[2:]]}
+  if shape.kind == 'stroke':
+    # A point is a strip of one: `width` is ours, LabelMe keeps it.
+    return entry | {
+        'shape_type': 'linestrip', 'points': value, 'width': shape.width}
+  if shape.kind == 'point':
+    return entry | {'shape_type': 'point', 'points': [value]}
+  mask = rle.decode_rle(value)
+  x0, y0, x1, y1 = assembling.box_around(shape) or (0, 0, 1, 1)
+  content = io.BytesIO()
+  Image.fromarray(mask[y0:y1, x0:x1]).save(content, 'PNG')
+  return entry | {
+      'shape_type': 'mask', 'points': [[x0, y0], [x1 - 1, y1 - 1]],
+      'mask': base64.b64encode(content.getvalue()).decode()}

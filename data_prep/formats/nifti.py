@@ -1,0 +1,201 @@
+"""NIfTI volumes, cut into slices: images and, of the same name, labels.
+
+The folders are those of `folder` (images/a.nii.gz, labels/a.nii.gz,
+scribbles/a.nii.gz, or nnU-Net's imagesTr/a_0000.nii.gz). Slices keep the stored
+order of their axes; the cut is along an axis of length 1 or that of the largest
+spacing, if `axis` does not say otherwise. OUTPUT/volumes.json keeps what leads
+back: file, axis, shape, affine and the ids of the slices.
+"""
+
+import json
+import os
+import pathlib
+
+import nibabel
+import numpy as np
+
+from data_prep import formats
+from data_prep import manifest as manifest_lib
+from data_prep import pixels
+from data_prep import rasterize
+from data_prep.formats import assembling
+from data_prep.formats import folder
+from data_prep.formats import intensities
+from data_prep.formats import sources
+from data_prep.formats import volumes
+
+HOLDS = ('mask', 'coarse_mask', 'scribble')
+INDEX = 'volumes.json'
+
+_SUFFIXES = ('.nii', '.nii.gz')
+
+
+def detect(source: pathlib.Path) -> bool:
+  """Returns whether there are NIfTI files below `source`."""
+  return bool(sources.list_files(source, _SUFFIXES))
+
+
+def read(
+    source: pathlib.Path,
+    output: pathlib.Path,
+    *,
+    options: formats.Options,
+) -> formats.Imported:
+  """Reads volumes and their labels below `source`, see the package."""
+  report = assembling.Report()
+  writer = intensities.Writer(source, output, options)
+  paths = tuple(sources.list_files(source, _SUFFIXES))
+  images, masks = folder.pair(paths, options, report)
+  ids = sources.make_ids(list(images.values()))
+  rows, weak, index, highest = [], {}, {}, 1
+  for key, path in sorted(images.items(), key=lambda item: ids[item[1]]):
+    case = folder.CHANNEL.sub('', ids[path])
+    try:
+      volume = volumes.read_nifti(source / path)
+      labels = {}
+      for kind, mask in masks.get(key, {}).items():
+        labels[kind] = _read_labels(source / mask, volume, options)
+        inside = labels[kind][labels[kind] != 255]
+        highest = max(highest, int(inside.max(initial=0)))
+    except pixels.WrongFile as wrong:
+      report.wrong_file(wrong, file=path)
+      continue
+    axis = options.axis
+    if axis is None:
+      axis = thinnest_axis(volume)
+    kept = [i for i in range(3) if i != axis]
+    limits = options.intensity_range or intensities.percentiles(volume.voxels)
+    names = []
+    for k in range(volume.voxels.shape[axis]):
+      row_id = f'{case}_{"xyz"[axis]}{k:03d}'
+      if volume.voxels.shape[axis] == 1:
+        row_id = case
+      names.append(row_id)
+      image = writer.write(
+          np.take(volume.voxels, k, axis), row_id, limits=limits)
+      annotations = [
+          {'kind': kind, 'path': writer.write_png(
+              np.take(labels[kind], k, axis), f'{kind}s/{row_id}')}
+          for kind in folder.HOLDS if kind in labels]
+      if len(annotations) > 1 and annotations[0]['kind'] == 'mask':
+        weak[row_id] = annotations[1]
+      subject = case
+      if options.subject_pattern is not None:
+        subject = sources.subject_of(row_id, options.subject_pattern)
+      rows.append(manifest_lib.Row(
+          row_id, image, sources.split_of(path),
+          '' if annotations else 'unlabelled',
+          annotations[0] if annotations else None, subject=subject,
+          spacing_mm=tuple(round(volume.spacing_mm[i], 6) for i in kept)))
+    index[case] = {
+        'file': str((source / path).resolve()), 'axis': axis, 'ids': names,
+        'shape': list(volume.voxels.shape), 'affine': volume.affine.tolist()}
+  if index:
+    (output / INDEX).write_text(json.dumps(index, indent=1), encoding='utf-8')
+  classes = options.classes or ('background', *(
+      ('foreground',) if highest == 1 else (
+          f'class_{i}' for i in range(1, highest + 1))))
+  rows, weak, root = writer.finish(rows, weak)
+  return formats.Imported(
+      classes, rows, report.problems, report.notices, root, weak)
+
+
+def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
+  """Writes labels/CASE.nii.gz and links to images/CASE.nii.gz.
+
+  Slices of volumes return to their place, see the module; a picture that was
+  never a volume becomes one of a single slice.
+  """
+  path = manifest.folder / INDEX
+  index = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
+  rows = {row.id: row for row in manifest.rows}
+  sliced = {i for entry in index.values() for i in entry['ids']}
+  for case, entry in index.items():
+    _link(entry['file'], output, case)
+    kind, slices = None, []
+    size = [n for i, n in enumerate(entry['shape']) if i != entry['axis']]
+    for row_id in entry['ids']:
+      row = rows.get(row_id)
+      label = np.full(size, 255, np.uint8)
+      if row is not None and row.annotation is not None:
+        kind = row.annotation['kind']
+        label = rasterize.rasterize(
+            row.annotation, size=tuple(size), root=manifest.root)
+      slices.append(label)
+    if kind is not None:
+      _save(np.stack(slices, entry['axis']), np.array(entry['affine']), output,
+            kind, case)
+  for row in manifest.rows:
+    if row.id in sliced:
+      continue
+    with_path = (manifest.root / row.image).resolve()
+    size = assembling.picture_size(with_path)
+    affine = np.diag([*(row.spacing_mm or (1.0, 1.0)), 1.0, 1.0])
+    image = rasterize.read_image(with_path)[..., 0]
+    _save(image[..., None], affine, output, 'image', row.id)
+    if row.annotation is not None:
+      label = rasterize.rasterize(
+          row.annotation, size=size, root=manifest.root)
+      _save(label[..., None], affine, output, row.annotation['kind'], row.id)
+
+
+def thinnest_axis(volume: volumes.Volume) -> int:
+  """Returns an axis of length 1, else that of the largest spacing.
+
+  Of equal ones it is the last.
+  """
+  single = [n == 1 for n in volume.voxels.shape]
+  spacing = np.round(volume.spacing_mm, 3)
+  return max(range(3), key=lambda i: (single[i], spacing[i], i))
+
+
+def _read_labels(path, volume, options):
+  """Returns labels of a volume, uint8 [A, B, C], checked against it."""
+  labels = volumes.read_nifti(path)
+  shown = pixels.tail(path.name)
+  if labels.voxels.shape != volume.voxels.shape:
+    text = ' x '.join(map(str, volume.voxels.shape))
+    raise pixels.WrongFile(
+        f'the labels are of another size than their image, {text}',
+        f'{shown}: {" x ".join(map(str, labels.voxels.shape))}',
+        'resample them to the image by nearest neighbour')
+  tolerance = 1e-3 * max(volume.spacing_mm)
+  for what, found, expected in (
+      ('spacing', labels.spacing_mm, volume.spacing_mm),
+      ('origin', labels.affine[:3, 3], volume.affine[:3, 3]),
+      ('direction', labels.affine[:3, :3], volume.affine[:3, :3])):
+    if not np.allclose(found, expected, rtol=1e-3, atol=10 * tolerance):
+      raise pixels.WrongFile(
+          f'the {what} of the labels is not that of their image',
+          f'{shown}: {np.round(np.ravel(found)[:3], 3).tolist()}',
+          'save both on one grid')
+  values = labels.voxels
+  if not np.isfinite(values).all() or np.any(values % 1):
+    raise pixels.WrongFile(
+        'labels hold fractions or values that are not finite', shown,
+        'resample by nearest neighbour; save integers')
+  if values.min() < 0 or values.max() > 2**31:
+    raise pixels.WrongFile(
+        'labels hold negative or huge values',
+        f'{shown}: {values.min():g} .. {values.max():g}', 'save class numbers')
+  try:
+    mapping = options.mask_values
+    return rasterize.apply_values(values.astype(np.int64), mapping)
+  except ValueError as error:
+    raise pixels.WrongFile(
+        'a stored value has no class', f'{shown}: {error}',
+        'map it: --mask_values=0:0,1:1,...') from error
+
+
+def _link(file, output, case):
+  suffix = '.nii.gz' if file.lower().endswith('.gz') else '.nii'
+  path = output / 'images' / f'{case}{suffix}'
+  path.parent.mkdir(parents=True, exist_ok=True)
+  os.symlink(file, path)
+
+
+def _save(voxels, affine, output, kind, case):
+  path = output / (f'{kind}s' if kind in (*HOLDS, 'image') else 'coarse_masks')
+  path = path / f'{case}.nii.gz'
+  path.parent.mkdir(parents=True, exist_ok=True)
+  nibabel.save(nibabel.Nifti1Image(voxels, affine), path)

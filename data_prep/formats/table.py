@@ -1,0 +1,147 @@
+"""A CSV file: one line per picture and shape.
+
+Columns; only `image` is needed, paths are relative to the file:
+
+  image, id, subject, site, annotator, split, role
+  spacing_y, spacing_x: in mm
+  mask, coarse_mask, scribble: path
+  box: x0 y0 x1 y1; polygon: x y x y ...; point: x y; ellipse: cx cy rx ry deg
+  label: class name of the shape of this line
+  tags: class names, separated by ;
+
+Lines of one image are joined. The columns of what a line does not have are
+empty; a line without any of them says that there is no object if another line
+of the file has one of that column, and if not, that nothing is known.
+"""
+
+import csv
+import pathlib
+
+from data_prep import formats
+from data_prep import manifest as manifest_lib
+from data_prep import pixels
+from data_prep.formats import assembling
+from data_prep.formats import intensities
+from data_prep.formats import sources
+
+HOLDS = ()
+
+_TEXTS = ('subject', 'site', 'annotator', 'split', 'role')
+_FILES = ('mask', 'coarse_mask', 'scribble')
+_SHAPES = {'box': 4, 'polygon': None, 'point': 2, 'ellipse': 5}
+COLUMNS = ('image', 'id', *_TEXTS, 'spacing_y', 'spacing_x', *_FILES, *_SHAPES,
+           'label', 'tags')
+
+
+def detect(source: pathlib.Path) -> bool:
+  """Returns whether `source` holds one CSV file with a column image."""
+  return _file(source) is not None
+
+
+def read(
+    source: pathlib.Path,
+    output: pathlib.Path,
+    *,
+    options: formats.Options,
+) -> formats.Imported:
+  """Reads the CSV file of `source`, see the module."""
+  report = assembling.Report()
+  path = _file(source)
+  try:
+    lines = list(csv.DictReader(
+        sources.read_text(path).splitlines(), restkey='', strict=True))
+  except (pixels.WrongFile, csv.Error) as error:
+    args = error.args if isinstance(error, pixels.WrongFile) else (
+        'not CSV', str(error)[:60], 'separate by commas')
+    report.wrong(*args, file=path.name)
+    lines = []
+  for name in lines[0] if lines else ():
+    if name not in COLUMNS:
+      report.wrong('unknown column', repr(name),
+                   f'use {", ".join(COLUMNS)}', file=path.name)
+  by_image = {}
+  for number, line in enumerate(lines, start=2):
+    if line.get('image'):
+      by_image.setdefault(line['image'], []).append((number, line))
+    else:
+      report.wrong(f'line {number} names no image', '', 'fill the column',
+                   file=path.name)
+  shapes = {image: _shapes(group, path.name, report)
+            for image, group in by_image.items()}
+  items = [assembling.Item(image, s, path.name) for image, s in shapes.items()]
+  classes = assembling.find_classes(items, [], options, report) if any(
+      shapes.values()) or options.classes else ('background', 'foreground')
+  usual = assembling.usual_kind(items)
+  writer = intensities.Writer(path.parent, output, options)
+  ids = sources.make_ids(list(by_image))
+  rows = []
+  for image, group in sorted(by_image.items(), key=lambda e: ids[e[0]]):
+    first = group[0][1]
+    row_id = first.get('id') or ids[image]
+    placed, size, found = writer.place(image, row_id, report)
+    annotation = None
+    files = [(k, line[k]) for k in _FILES for _, line in group if line.get(k)]
+    if files:
+      annotation = {'kind': files[0][0], 'path': files[0][1]}
+      if options.mask_values:
+        annotation['values'] = options.mask_values
+    elif shapes[image] or (any(shapes.values()) and not any(
+        first.get(k) for k in _FILES) and first.get('role') != 'unlabelled'):
+      annotation = assembling.to_annotation(
+          shapes[image], size, classes, usual, options, report)
+    more = {k: first[k] for k in _TEXTS if first.get(k)}
+    if first.get('spacing_y') and first.get('spacing_x'):
+      try:
+        more['spacing_mm'] = (float(sources.number(first['spacing_y'])),
+                              float(sources.number(first['spacing_x'])))
+      except ValueError as error:
+        report.wrong('a spacing cannot be read', str(error), file=path.name,
+                     row_id=row_id)
+    fields = {'split': '', 'role': '' if annotation else 'unlabelled',
+              'subject': sources.subject_of(row_id, options.subject_pattern)}
+    rows.append(manifest_lib.Row(
+        row_id, placed, annotation=annotation, **(fields | found | more)))
+  rows, _, root = writer.finish(rows, {})
+  return formats.Imported(
+      classes, rows, report.problems, report.notices, root, {})
+
+
+def _file(source):
+  paths = [source] if source.is_file() else sorted(source.glob('*.csv'))
+  found = []
+  for path in paths:
+    try:
+      with open(path, encoding='utf-8-sig', errors='replace') as file:
+        if path.suffix == '.csv' and 'image' in file.readline().strip().split(
+            ','):
+          found.append(path)
+    except OSError:
+      pass
+  return found[0] if len(found) == 1 else None
+
+
+def _shapes(group, shown, report):
+  """Returns the shapes of the lines of one image."""
+  shapes = []
+  for number, line in group:
+    try:
+      for kind, length in _SHAPES.items():
+        if line.get(kind):
+          shapes.append(_shape(kind, line, length))
+      shapes += [assembling.Shape('tag', sources.text(name))
+                 for name in (line.get('tags') or '').split(';') if name]
+    except ValueError as error:
+      report.wrong(f'line {number} cannot be read', str(error), file=shown)
+  return shapes
+
+
+def _shape(kind, line, length):
+  values = [sources.number(v) for v in line[kind].split()]
+  label = sources.text(line.get('label') or '')
+  if kind == 'polygon':
+    if len(values) < 6 or len(values) % 2:
+      raise ValueError('a polygon needs x and y of at least 3 points')
+    values = [list(p) for p in zip(values[::2], values[1::2], strict=True)]
+  elif len(values) != length:
+    raise ValueError(f'a {kind} needs {length} numbers, not {len(values)}')
+  return assembling.Shape(kind, label, values)
