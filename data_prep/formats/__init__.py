@@ -53,8 +53,8 @@ class Imported(NamedTuple):
 
   Attributes:
     classes: class names, background first.
-    rows: in the order of their ids; `split` is '' where the source does not say, `role`
-      is '' or, where there is no annotation, 'unlabelled'.
+    rows: in the order of their ids; `split` is '' where the source does not
+      say, `role` is '' or, where there is no annotation, 'unlabelled'.
     problems: all of them; none stops the reading.
     notices: what was decided on the way, as lines.
     root: folder that the rows' paths are relative to.

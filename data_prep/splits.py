@@ -1,0 +1,670 @@
+"""Divides images into splits and folds, and chooses which keep their mask.
+
+Images are moved in whole groups, so that no subject (and no site, if asked) is
+in two splits. All draws are seeded and do not depend on the order of the rows.
+The result is kept in a CSV file, made to be committed and edited by hand:
+
+  id,subject,split,role,fold
+  a,s1,train,strong,0
+"""
+
+from collections.abc import Collection, Mapping, Sequence, Set
+import csv
+import io
+import math
+import os
+import pathlib
+import tempfile
+import types
+from typing import NamedTuple
+
+import numpy as np
+
+from data_prep import manifest
+
+MINUTES_PER = types.MappingProxyType({
+    'mask': 4.0,
+    'polygon': 1.5,
+    'box': 0.2,
+    'scribble': 0.4,
+    'points': 0.15,
+    'extreme_points': 0.15,
+    'ellipse': 0.2,
+    'coarse_mask': 1.5,
+    'tag': 0.05,
+})
+COLUMNS = ('id', 'subject', 'split', 'role', 'fold')
+
+_EXACT = ('exact mask',)  # Stands beside the classes of `presence`.
+_TINY = 1e-9  # Images; sums of fractions are not exact.
+
+
+class Budget(NamedTuple):
+  """What annotation may cost; either `fraction` or `minutes` is given.
+
+  Attributes:
+    fraction: share of the train images that are strong, in (0, 1].
+    minutes: of annotating all train images, strong and weak.
+    minutes_per: minutes of one image by kind of annotation. The defaults are
+      placeholders: measure your own annotators and replace them.
+  """
+
+  fraction: float | None = None
+  minutes: float | None = None
+  minutes_per: Mapping[str, float] = MINUTES_PER
+
+
+class Entry(NamedTuple):
+  """One line of a file of splits.
+
+  Attributes:
+    id: of the image.
+    subject: of the image, for whoever reads the file; empty: its own.
+    split: one of `manifest.SPLITS`.
+    role: one of `manifest.ROLES`.
+    fold: fold of a cross-validation, from 0, or None.
+    line: line in the file, 0 if it was not read from one.
+    file: path of the file, or empty.
+  """
+
+  id: str
+  subject: str
+  split: str
+  role: str
+  fold: int | None = None
+  line: int = 0
+  file: str = ''
+
+
+def assign_splits(
+    rows: Sequence[manifest.Row],
+    *,
+    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
+    by: str = 'subject',
+    seed: int,
+    presence: Mapping[str, Set],
+    evaluable: Collection[str] | None = None,
+) -> dict[str, str]:
+  """Assigns each image to train, val or test, in whole groups.
+
+  A group is a subject; if `by` is 'site', all that shares a site or a subject.
+  It keeps a split that one of its rows already has. A group that holds a row
+  without an exact mask goes to train. The others are dealt greedily, those of
+  the rarest class first, then the largest: each to that split, of those it fits
+  into, whose remaining need is largest,
+
+    argmax_s sum_c need[s, c] * count[c] / total[c],
+
+  where c is the images and the images of each class; if it fits into none, to
+  the one that lacks most images. Sechidis et al., "On the Stratification of
+  Multi-Label Data", 2011 (https://doi.org/10.1007/978-3-642-23808-6_10), but
+  for groups, and over all labels of a group at once.
+
+  `fractions` are of the images that can be evaluated, so that many weak images
+  do not leave train without a strong one. With no rows assigned before, each
+  split is within one group of its fraction, unless it holds a single group or
+  another one does.
+
+  Args:
+    rows: of a manifest, in any order.
+    fractions: shares of train, val and test, which sum to 1.
+    by: 'subject' or 'site'.
+    seed: of the draw, not negative.
+    presence: classes that each image shows, by id; images not in it show none.
+    evaluable: ids of images that have an exact mask; None: those of kind mask.
+
+  Returns:
+    Split by id, in the order of ids.
+
+  Raises:
+    ValueError: in one line, if an argument is wrong, a site is empty, an id
+      occurs twice, a group is in two splits already or in val or test without
+      exact masks, or there are too few groups.
+  """
+  shares = np.asarray(fractions, np.float64)
+  if (shares.shape != (3,) or not (shares >= 0).all()
+      or abs(shares.sum() - 1) > 1e-6):
+    raise ValueError(
+        f'Expected three fractions >= 0 that sum to 1, got {fractions}.')
+  if evaluable is None:
+    evaluable = {row.id for row in rows if _is_exact(row)}
+  groups = _group(rows, by)
+  chosen = np.array([_known_split(g, evaluable) for g in groups], np.int64)
+  counts = _count(groups, presence, evaluable)
+  free = chosen < 0
+  have = np.stack([counts[chosen == s].sum(0) for s in range(3)])
+  lacking = [s for s in np.flatnonzero(shares) if not (chosen == s).any()]
+  if free.sum() < len(lacking):
+    names = ', '.join(manifest.SPLITS[s] for s in lacking)
+    needed = np.count_nonzero(shares)
+    if len(groups) < needed:
+      raise ValueError(
+          f'{needed} splits need a group (by {by}) each, but there are only '
+          f'{len(groups)} groups.')
+    raise ValueError(
+        f'{names} still need a group (by {by}) each, {len(lacking)} in all, but '
+        f'only {free.sum()} of {len(groups)} groups can be given: in no split '
+        'yet, and every image with an exact mask.')
+  # Train wants a strong image, too, even if it has a weak one already.
+  if shares[0] and not have[0, 0] and 0 not in lacking:
+    if free.sum() > len(lacking):
+      lacking.append(0)
+  chosen[free] = _deal(
+      counts[free], _share_out(counts.sum(0), have, shares),
+      np.random.default_rng([seed, 0]), lacking=lacking, open_=shares > 0)
+  return _by_id(groups, [manifest.SPLITS[s] for s in chosen])
+
+
+def k_folds(
+    rows: Sequence[manifest.Row],
+    *,
+    num_folds: int,
+    by: str = 'subject',
+    seed: int,
+    presence: Mapping[str, Set],
+    evaluable: Collection[str] | None = None,
+) -> dict[str, int]:
+  """Assigns each image to one of `num_folds` folds, in whole groups.
+
+  As `assign_splits`, with equal shares; the exact masks are balanced like one
+  more class, and each fold gets some. Of a fold that is held out only those can
+  be evaluated; leave its other images out. Splits that rows have are ignored:
+  pass only the rows to fold.
+
+  Args:
+    rows: of a manifest, in any order.
+    num_folds: at least 2.
+    by: 'subject' or 'site'.
+    seed: of the draw, not negative.
+    presence: classes that each image shows, by id; images not in it show none.
+    evaluable: ids of images that have an exact mask; None: those of kind mask.
+
+  Returns:
+    Fold by id, from 0, in the order of ids.
+
+  Raises:
+    ValueError: in one line, if an argument is wrong, a site is empty, an id
+      occurs twice, or there are fewer groups with an exact mask than folds.
+  """
+  if num_folds < 2:
+    raise ValueError(f'Expected at least 2 folds, got {num_folds=}.')
+  if evaluable is None:
+    evaluable = {row.id for row in rows if _is_exact(row)}
+  groups = _group(rows, by)
+  exact = np.array([any(r.id in evaluable for r in g) for g in groups], bool)
+  if exact.sum() < num_folds:
+    raise ValueError(
+        f'{num_folds} folds need as many groups (by {by}) with an exact mask, '
+        f'but there are only {exact.sum()}, of {len(groups)} groups.')
+  shown = {
+      row.id: {*presence.get(row.id, ()), *([_EXACT] * (row.id in evaluable))}
+      for row in rows}
+  counts = _count(groups, shown, shown)
+  need = np.tile(counts.sum(0) / num_folds, (num_folds, 1))
+  folds = _deal(
+      counts, need, np.random.default_rng([seed, 1]), lacking=range(num_folds),
+      open_=np.ones(num_folds, bool), late=~exact)
+  return _by_id(groups, folds.tolist())
+
+
+def choose_strong(
+    rows: Sequence[manifest.Row],
+    *,
+    budget: Budget,
+    seed: int,
+    presence: Mapping[str, Set],
+    weak_kind: str | None = None,
+    whole_subjects: bool = False,
+) -> set[str]:
+  """Draws the train images that keep their exact mask; the rest becomes weak.
+
+  A budget of minutes pays for all train images: t_mask for each strong one,
+  t_weak_kind for each other one that has a mask, and for an image that has no
+  mask what it has (nothing if unlabelled). The strong ones are as many as
+
+    num_strong * t_mask + num_weak * t_weak_kind + t_others <= minutes
+
+  allows. First comes, for the rarest class not shown yet, the image that shows
+  most such classes, until all are shown, then images at random. So of one seed,
+  the images of a smaller budget are among those of a larger one, except for
+  whole subjects: of those, one that does not fit is passed over.
+
+  Args:
+    rows: of a manifest, in any order; those not in train are ignored.
+    budget: share of the train images, or minutes.
+    seed: of the draw, not negative.
+    presence: classes that each image shows, by id; images not in it show none.
+    weak_kind: kind of annotation that the rest gets; needed for minutes.
+    whole_subjects: draws all images of a subject or none.
+
+  Returns:
+    Ids, at least one.
+
+  Raises:
+    ValueError: in one line, if the budget is wrong, or pays for no strong image
+      (or subject), or for more than have an exact mask.
+  """
+  train = [row for row in rows if row.split == 'train']
+  units = _group([row for row in train if _is_exact(row)], 'subject')
+  if not whole_subjects:
+    units = sorted(([r] for g in units for r in g), key=lambda u: u[0].id)
+  number = _num_strong(train, budget, weak_kind)
+  fitting = [unit for unit in units if len(unit) <= number]
+  if not fitting:
+    raise ValueError(
+        f'The budget pays for {number} strong images, and the smallest subject '
+        f'has {min(map(len, units))}.')
+  order = np.random.default_rng([seed, 2]).permutation(len(fitting))
+  fitting = [fitting[i] for i in order]
+  shown = [frozenset().union(*(presence.get(r.id, ()) for r in unit))
+           for unit in fitting]
+  number_of = {c: sum(c in s for s in shown) for c in frozenset().union(*shown)}
+  missing = set(number_of)
+  first = []
+  while missing:
+    rarest = min(missing, key=lambda c: (number_of[c], repr(c)))
+    first.append(max(
+        (i for i, s in enumerate(shown) if rarest in s),
+        key=lambda i: len(shown[i] & missing)))
+    missing -= shown[first[-1]]
+  strong = set()
+  for i in dict.fromkeys([*first, *range(len(fitting))]):
+    if len(strong) + len(fitting[i]) <= number:
+      strong.update(row.id for row in fitting[i])
+  return strong
+
+
+def write_splits(
+    path: str | os.PathLike[str],
+    rows: Sequence[manifest.Row],
+    folds: Mapping[str, int] | None = None,
+) -> None:
+  """Writes splits and roles, sorted by id; a reader sees the old file or this.
+
+  Args:
+    path: the CSV file; its folder must exist.
+    rows: one line each.
+    folds: fold by id; rows that are not in it have none.
+  """
+  path = pathlib.Path(path)
+  folds = folds or {}
+  handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+  try:
+    with os.fdopen(handle, 'w', encoding='utf-8', newline='') as file:
+      writer = csv.writer(file, lineterminator='\n')
+      writer.writerow(COLUMNS)
+      for row in sorted(rows, key=lambda r: r.id):
+        writer.writerow([
+            row.id, row.subject, row.split, row.role, folds.get(row.id, '')])
+    os.chmod(temporary, 0o644)  # mkstemp makes it readable by its owner only.
+    os.replace(temporary, path)
+  except BaseException:
+    os.unlink(temporary)
+    raise
+
+
+def read_splits(
+    path: str | os.PathLike[str],
+) -> tuple[list[Entry], list[manifest.Problem]]:
+  """Reads a file of splits; what is wrong becomes a problem, not an error.
+
+  Args:
+    path: the CSV file.
+
+  Returns:
+    The entries, of usable lines and the first of each id, and all problems of
+    the file itself.
+
+  Raises:
+    OSError: if the file cannot be read.
+  """
+  file = str(path)
+  problems = []
+  try:
+    text = pathlib.Path(path).read_bytes().decode('utf-8-sig')
+  except UnicodeDecodeError as error:
+    return [], [manifest.Problem(
+        'not UTF-8', f'byte {error.start}', 'save it as CSV in UTF-8',
+        file=file)]
+  reader = csv.reader(io.StringIO(text, newline=''), strict=True)
+  header, entries, line = None, {}, 0
+  try:
+    for cells in reader:
+      # Of a record; one with a line break in quotes ends further down.
+      start, line = line + 1, reader.line_num
+      if not any(cells):
+        continue
+      if header is None:
+        header = cells
+        problems += _check_columns(header, start, file)
+        if not set(COLUMNS) <= set(header):
+          return [], problems
+        continue
+      if len(cells) != len(header):
+        problems.append(manifest.Problem(
+            f'expected {len(header)} cells', str(len(cells)),
+            'quote cells that hold a comma, and end none too early', start,
+            file=file))
+        continue
+      entry, wrong = _parse_entry(
+          dict(zip(header, cells, strict=True)), start, file)
+      problems += wrong
+      if entry.id in entries:
+        problems.append(manifest.Problem(
+            f'duplicate id, first on line {entries[entry.id].line}', '',
+            'remove one of the lines', start, entry.id, 'id', file))
+      elif entry.id:
+        entries[entry.id] = entry
+  except csv.Error as error:
+    problems.append(manifest.Problem(
+        f'not CSV ({error})', '', 'correct its quotes', reader.line_num,
+        file=file))
+  if header is None:
+    problems += _check_columns([], 1, file)
+  entries = list(entries.values())
+  return entries, _in_order([*problems, *_check_entries(entries)])
+
+
+def apply_splits(
+    rows: Sequence[manifest.Row],
+    entries: Sequence[Entry],
+    problems: Sequence[manifest.Problem] = (),
+    *,
+    by: str = 'subject',
+) -> tuple[list[manifest.Row], list[manifest.Problem]]:
+  """Gives rows the split and role of their entry, whatever they had before.
+
+  `apply_splits(rows, *read_splits(path))` tells each problem once.
+
+  Args:
+    rows: of a manifest.
+    entries: as read by `read_splits`.
+    problems: found before; they stay in the result.
+    by: 'site' finds sites in two splits as well.
+
+  Returns:
+    The rows in their order, those of a wrong or missing entry unchanged, and
+    all problems.
+  """
+  file = entries[0].file if entries else ''
+  found = [*problems, *_check_entries(entries)]
+  ids = {row.id for row in rows}
+  for entry in entries:
+    if entry.id not in ids:
+      found.append(manifest.Problem(
+          'listed, but no such image in the set', '',
+          'remove the line, or correct the id', entry.line, entry.id, 'id',
+          entry.file))
+  by_id = {entry.id: entry for entry in entries}
+  applied, matched = [], []
+  for row in rows:
+    entry = by_id.get(row.id)
+    if entry is None:
+      found.append(manifest.Problem(
+          'not listed', '', 'add a line for it', 0, row.id, 'id', file))
+    else:
+      if entry.subject != row.subject:
+        found.append(manifest.Problem(
+            f'its subject in the set is {row.subject!r}', repr(entry.subject),
+            'correct the subject', entry.line, row.id, 'subject', entry.file))
+      matched.append((row, entry))
+      if entry.split in manifest.SPLITS and entry.role in manifest.ROLES:
+        row = row._replace(split=entry.split, role=entry.role)
+    applied.append(row)
+  # The subjects of the set count; what the file says of them may be wrong.
+  true = [entry._replace(subject=row.subject) for row, entry in matched]
+  found += _check_shared([(e.subject, e) for e in true], 'subject')
+  if by == 'site':
+    found += _check_shared([(r.site, e) for r, e in matched], 'site')
+  return applied, _in_order(dict.fromkeys(found))
+
+
+def _is_exact(row):
+  return row.annotation is not None and row.annotation.get('kind') == 'mask'
+
+
+def _group(rows, by):
+  """Returns the groups of rows, in the order of ids, and so are the rows."""
+  if by not in ('subject', 'site'):
+    raise ValueError(f'Unknown {by=}; use subject or site.')
+  parent = {}
+
+  def find(key):
+    parent.setdefault(key, key)
+    while parent[key] != key:
+      parent[key] = key = parent[parent[key]]
+    return key
+
+  rows = sorted(rows, key=lambda r: r.id)
+  for row, after in zip(rows, [*rows[1:], None], strict=True):
+    if after is not None and after.id == row.id:
+      raise ValueError(f'Duplicate id {row.id!r}.')
+    if row.subject:
+      parent[find(('id', row.id))] = find(('subject', row.subject))
+    if by == 'site':
+      if not row.site:
+        raise ValueError(f'Id {row.id!r} has no site, so by=site cannot be.')
+      parent[find(('id', row.id))] = find(('site', row.site))
+  groups = {}
+  for row in rows:
+    groups.setdefault(find(('id', row.id)), []).append(row)
+  return list(groups.values())
+
+
+def _by_id(groups, values):
+  """Returns the value of each row's group by id, in the order of ids."""
+  return dict(sorted(
+      (row.id, value)
+      for group, value in zip(groups, values, strict=True) for row in group))
+
+
+def _known_split(group, evaluable):
+  """Returns the index of the split that a group must go to, or -1."""
+  given = None
+  for row in group:
+    if row.split and row.split not in manifest.SPLITS:
+      raise ValueError(
+          f'Id {row.id!r} has unknown split {row.split!r}; known: '
+          f'{", ".join(manifest.SPLITS)}.')
+    given = given or (row if row.split else None)
+    if row.split and row.split != given.split:
+      raise ValueError(
+          'One group is in two splits: ' + ' and '.join(
+              f'id {r.id!r} (subject {r.subject!r}, site {r.site!r}) in '
+              f'{r.split}' for r in (given, row)) + '.')
+  inexact = next((row for row in group if row.id not in evaluable), None)
+  if given is None:
+    return -1 if inexact is None else 0
+  if inexact is not None and given.split != 'train':
+    raise ValueError(
+        f'Id {inexact.id!r} (subject {inexact.subject!r}) has no exact mask, '
+        f'but id {given.id!r} of its group is in {given.split}.')
+  return manifest.SPLITS.index(given.split)
+
+
+def _count(groups, presence, counted):
+  """Counts the images of each group, and of each class, float64 [G, 1 + K]."""
+  classes = sorted({c for group in groups for row in group
+                    if row.id in counted for c in presence.get(row.id, ())},
+                   key=repr)
+  columns = {c: i for i, c in enumerate(classes, start=1)}
+  counts = np.zeros((len(groups), 1 + len(classes)))
+  for count, group in zip(counts, groups, strict=True):
+    for row in group:
+      if row.id in counted:
+        count[[0, *(columns[c] for c in presence.get(row.id, ()))]] += 1
+  return counts
+
+
+def _share_out(total, have, shares):
+  """Returns what each split still lacks, float64 [S, 1 + K], at least 0.
+
+  A split that has more than its share keeps it, at the cost of the others in
+  proportion to their shares.
+  """
+  need = np.zeros_like(have)
+  for c in range(have.shape[1]):
+    open_ = shares > 0
+    while open_.any():
+      want = shares * (total[c] - have[~open_, c].sum()) / shares[open_].sum()
+      over = open_ & (have[:, c] > want + _TINY)
+      if not over.any():
+        need[open_, c] = np.maximum(want - have[:, c], 0)[open_]
+        break
+      open_ &= ~over
+  return need
+
+
+def _deal(counts, need, rng, *, lacking, open_, late=None):
+  """Deals groups to bins, see `assign_splits`.
+
+  Args:
+    counts: images, and images of each class, of a group, [G, 1 + K].
+    need: the same, of what each bin lacks, [S, 1 + K].
+    rng: breaks ties of the order.
+    lacking: bins that must get a group that is not late.
+    open_: bins that may get one, bool [S].
+    late: groups that are dealt after the others, bool [G].
+
+  Returns:
+    Bin of each group, int64 [G].
+  """
+  late = np.zeros(len(counts), bool) if late is None else late
+  need = need.copy()
+  total = counts.sum(0)
+  weighted = counts / np.maximum(total, 1)
+  rarity = np.min(
+      np.where(counts > 0, total, np.inf)[:, 1:], axis=1, initial=np.inf)
+  order = np.lexsort((rng.random(len(counts)), -counts[:, 0], rarity, late))
+  lacking = set(lacking)
+  left = np.count_nonzero(~late)
+  bins = np.full(len(counts), -1)
+  for g in order:
+    images = np.where(open_, need[:, 0], -np.inf)
+    if not late[g] and left <= len(lacking):
+      allowed = np.isin(np.arange(len(need)), [*lacking])
+    else:
+      allowed = images >= counts[g, 0] - _TINY
+      if not allowed.any():
+        allowed = images >= images.max()
+    left -= not late[g]
+    bins[g] = np.argmax(np.where(allowed, need @ weighted[g], -np.inf))
+    need[bins[g]] -= counts[g]
+    lacking.discard(int(bins[g]))
+  return bins
+
+
+def _num_strong(train, budget, weak_kind):
+  """Returns how many strong images the budget pays for, at least one."""
+  num_exact = sum(map(_is_exact, train))
+  if not num_exact:
+    raise ValueError(f'None of {len(train)} train images has an exact mask.')
+  if (budget.fraction is None) == (budget.minutes is None):
+    raise ValueError('Give either a fraction or minutes as the budget.')
+  if budget.fraction is not None:
+    if not 0 < budget.fraction <= 1:
+      raise ValueError(f'{budget.fraction=} is not in (0, 1].')
+    number = max(1, round(budget.fraction * len(train)))
+    if number > num_exact:
+      raise ValueError(
+          f'The budget is {number} strong images, but only {num_exact} of '
+          f'{len(train)} train images have an exact mask.')
+    return number
+  others = [row.annotation['kind'] for row in train
+            if row.annotation is not None and not _is_exact(row)]
+  for kind in ('mask', weak_kind, *others):
+    if not budget.minutes_per.get(kind, -1) >= 0:
+      raise ValueError(
+          f'No minutes for {kind=}; known: {", ".join(budget.minutes_per)}.')
+  weak = budget.minutes_per[weak_kind]
+  more = budget.minutes_per['mask'] - weak  # Of a strong than of a weak image.
+  least = num_exact * weak + math.fsum(budget.minutes_per[k] for k in others)
+  least += more if more > 0 else num_exact * more
+  if not least <= budget.minutes + _TINY:
+    raise ValueError(
+        f'A strong image and the rest as {weak_kind} take {least:g} minutes, '
+        f'but the budget is {budget.minutes:g}.')
+  if more <= 0:
+    return num_exact
+  number = 1 + (budget.minutes - least) / more + _TINY
+  return int(min(num_exact, number))
+
+
+def _check_columns(header, line, file):
+  problems = [manifest.Problem(
+      f'unknown column {name!r}', '', f'use {",".join(COLUMNS)}', line,
+      file=file) for name in header if name not in COLUMNS]
+  if not set(COLUMNS) & set(header):
+    return [manifest.Problem(
+        'the first line is not a header', ','.join(header),
+        f'start with {",".join(COLUMNS)}, with commas', line, file=file)]
+  for name in COLUMNS:
+    if header.count(name) != 1:
+      problems.append(manifest.Problem(
+          f'expected one column {name!r}', str(header.count(name)),
+          f'use {",".join(COLUMNS)}', line, file=file))
+  return problems
+
+
+def _parse_entry(cells, line, file):
+  """Returns an entry, usable even if wrong, and its problems."""
+  problems = []
+  fold = cells['fold'].strip()
+  if fold and not (fold.isascii() and fold.isdigit() and len(fold) < 10):
+    problems.append(manifest.Problem(
+        'expected a whole number from 0, or nothing', repr(fold),
+        'correct the fold', line, cells['id'], 'fold', file))
+    fold = ''
+  if not cells['id']:
+    problems.append(manifest.Problem(
+        'the id is empty', '', 'write the id of an image', line, '', 'id',
+        file))
+  return Entry(
+      cells['id'], cells['subject'], cells['split'].strip(),
+      cells['role'].strip(), int(fold) if fold else None, line, file), problems
+
+
+def _check_entries(entries):
+  """Returns the problems of entries, whatever the set is."""
+  problems = []
+  num_folds = len({e.fold for e in entries} - {None})
+  for entry in entries:
+    for field, known in (
+        ('split', manifest.SPLITS), ('role', manifest.ROLES)):
+      if getattr(entry, field) not in known:
+        problems.append(manifest.Problem(
+            f'expected one of {", ".join(known)}',
+            repr(getattr(entry, field)), f'correct the {field}', entry.line,
+            entry.id, field, entry.file))
+    if entry.fold is not None and not 0 <= entry.fold < num_folds:
+      problems.append(manifest.Problem(
+          f'there are {num_folds} folds, expected 0 to {num_folds - 1}',
+          str(entry.fold), 'count from 0 and leave no fold empty', entry.line,
+          entry.id, 'fold', entry.file))
+  return problems + _check_shared([(e.subject, e) for e in entries], 'subject')
+
+
+def _check_shared(named, field):
+  """Returns the first entry of each subject or site in a second split."""
+  problems, first, told = [], {}, set()
+  for place in ('split', 'fold'):
+    if (field, place) == ('site', 'fold'):
+      continue  # Folds may be by subject where the splits are by site.
+    for name, entry in named:
+      value = getattr(entry, place)
+      if not name or value in (None, ''):
+        continue
+      known = first.setdefault((place, name), entry)
+      if getattr(known, place) != value and (place, name) not in told:
+        told.add((place, name))
+        problems.append(manifest.Problem(
+            f'{field} is in {place} {value} and, on line {known.line}, in '
+            f'{place} {getattr(known, place)}', repr(name),
+            f'keep all its images in one {place}', entry.line, entry.id, field,
+            entry.file))
+  return problems
+
+
+def _in_order(problems):
+  """Sorts by line; what concerns no line comes last."""
+  return sorted(problems, key=lambda p: p.line or 10**9)
