@@ -13,6 +13,8 @@ Problems refuse a set; notices are odd but valid and only counted. Decisions:
   A mask of only 0 and 255 without `values` is a problem if it is exact, or if
   no mask of the set holds another class: 255 would mean unlabelled.
   The same picture in two splits is a problem, twice in one split a notice.
+  So are nearly the same ones in two splits, see `duplicates`; those of one
+  subject are told by the subject.
   An inverted picture cannot be told from a dark one; a manifest holds no
   checksum to compare with.
 """
@@ -29,6 +31,7 @@ from PIL import Image
 
 from data_prep import check_annotation
 from data_prep import check_row
+from data_prep import duplicates
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
 
@@ -63,6 +66,7 @@ def inspect_manifest(
     manifest: manifest_lib.Manifest,
     *,
     progress: Callable[[int, int], None] | None = None,
+    near_copies: str = 'refuse',
 ) -> Findings:
   """Finds all problems of a manifest, and what is odd about it.
 
@@ -73,6 +77,8 @@ def inspect_manifest(
   Args:
     manifest: as read by `manifest.read_manifest`.
     progress: called with the number of rows done and of all rows.
+    near_copies: in different splits: 'refuse', or 'notice' if you have looked
+      at them.
   """
   rows = manifest.rows
   log = check_annotation.Log(list(manifest.problems), [])
@@ -90,6 +96,7 @@ def inspect_manifest(
   _check_subjects(rows, log)
   if facts:
     _check_copies(rows, facts, log)
+    _check_near_copies(rows, facts, log, near_copies)
     _check_open_values(rows, facts, log)
   unread = manifest.problems or any(
       p.field in ('split', 'role') for p in log.problems)
@@ -237,6 +244,26 @@ def _check_copies(rows, facts, log):
       log.notices.append(_Problem(
           f'same picture as line {known.line}', pixels.tail(row.image),
           'fine if two annotators drew on it', row.line, row.id, 'image'))
+
+
+def _check_near_copies(rows, facts, log, near_copies):
+  """Finds nearly the same pictures in two splits, each with its likest."""
+  told = set()
+  pairs = duplicates.near_pairs(
+      [seen.thumbnail for seen in facts], [row.split for row in rows])
+  for i, j, likeness in sorted(pairs, key=lambda pair: -pair[2]):
+    row, other = rows[i], rows[j]
+    if facts[i].digest == facts[j].digest or i in told or (
+        row.subject and row.subject == other.subject):
+      continue
+    told.add(i)
+    problem = _Problem(
+        f'nearly the same picture as {pixels.tail(other.image)!r} on line '
+        f'{other.line}, which is in {other.split}',
+        f'{pixels.tail(row.image)} in {row.split}, {likeness:.3f} alike',
+        'keep both in one split, or --near_copies=notice', row.line, row.id,
+        'image')
+    (log.problems if near_copies == 'refuse' else log.notices).append(problem)
 
 
 def _check_open_values(rows, facts, log):

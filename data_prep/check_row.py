@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from data_prep import check_annotation
+from data_prep import duplicates
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
 from data_prep import rasterize
@@ -27,6 +28,7 @@ class Facts(NamedTuple):
     size: height and width of the image, None if it could not be read.
     channels: 1 or 3; 0 if it could not be read.
     digest: of the pixels; empty if they are constant or could not be read.
+    thumbnail: see `duplicates`; empty likewise.
     counts: pixels per class of a mask and, last, unlabelled ones, int64
       [K + 1]; None of other annotations than masks.
     present: classes that the annotation names or holds.
@@ -37,6 +39,7 @@ class Facts(NamedTuple):
   size: tuple[int, int] | None = None
   channels: int = 0
   digest: bytes = b''
+  thumbnail: bytes = b''
   counts: np.ndarray | None = None
   present: frozenset[int] = frozenset()
   values_open: bool = False
@@ -143,7 +146,7 @@ def _facts_of_image(image, log):
     log.note(f'image smaller than {_SMALL_IMAGE} pixels',
              f'{image.shape[0]} x {image.shape[1]}',
              'it will be enlarged', 'image')
-  digest = b''
+  digest = thumbnail = b''
   if image.min() == image.max():
     value = int(image.flat[0])
     log.note('the image is constant' if value else 'the image is all zero',
@@ -152,7 +155,8 @@ def _facts_of_image(image, log):
     content = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
     content.update(np.ascontiguousarray(image))
     digest = content.digest()
-  return Facts(image.shape[:2], image.shape[-1], digest)
+    thumbnail = duplicates.thumbnail(image)
+  return Facts(image.shape[:2], image.shape[-1], digest, thumbnail)
 
 
 def _facts_of_label(seen, label, num_classes, log):
