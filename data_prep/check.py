@@ -251,16 +251,15 @@ def _check_near_copies(rows, facts, log, near_copies):
   told = set()
   pairs = duplicates.near_pairs(
       [seen.thumbnail for seen in facts], [row.split for row in rows])
-  for i, j, likeness in sorted(pairs, key=lambda pair: -pair[2]):
+  for i, j, _ in sorted(pairs, key=lambda pair: -pair[2]):
     row, other = rows[i], rows[j]
     if facts[i].digest == facts[j].digest or i in told or (
         row.subject and row.subject == other.subject):
       continue
     told.add(i)
     problem = _Problem(
-        f'nearly the same picture as {pixels.tail(other.image)!r} on line '
-        f'{other.line}, which is in {other.split}',
-        f'{pixels.tail(row.image)} in {row.split}, {likeness:.3f} alike',
+        f'nearly the same as line {other.line}, {pixels.tail(other.image)} in '
+        f'{other.split}', f'{pixels.tail(row.image)} in {row.split}',
         'keep both in one split, or --near_copies=notice', row.line, row.id,
         'image')
     (log.problems if near_copies == 'refuse' else log.notices).append(problem)

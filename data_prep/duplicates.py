@@ -63,6 +63,13 @@ def near_pairs(
   return sorted(pairs)
 
 
+def all_pairs(thumbnails: list[bytes]) -> list[tuple[int, int, float]]:
+  """Returns such pairs of all pictures, in whatever group."""
+  places = [i for i, content in enumerate(thumbnails) if content]
+  return sorted({p for p in _between(places, places, thumbnails)
+                 if p[0] != p[1]})
+
+
 def _between(first, second, thumbnails):
   pairs = []
   for i in range(0, len(first), _BLOCK):

@@ -1,16 +1,20 @@
-r"""Prepares a set for training: manifest, check, records.
+r"""Prepares a set for training: import, split, check, records.
 
+python -m data_prep.prepare --source=FOLDER --output=data/mine
+python -m data_prep.prepare --source=FOLDER --check
+python -m data_prep.prepare --manifest=FILE --output=data/mine
 python -m data_prep.prepare --dataset=phantom --output=data/phantom
 python -m data_prep.prepare --dataset=endoscene --source=FOLDER \
     --output=data/endoscene
-python -m data_prep.prepare --manifest=FILE --output=data/mine
-python -m data_prep.prepare --manifest=FILE --check
+
+FOLDER holds pictures and masks, or a COCO, LabelMe, CVAT, VOC, YOLO, CSV or
+NIfTI set: data_prep/formats.
 
 Leaves OUTPUT/manifest.jsonl, OUTPUT/summary.html (what is in the set, with
-pictures), OUTPUT/records (open it with
-`tfds.builder_from_directory`) and, for the phantom, OUTPUT/images and
-OUTPUT/masks; or, if anything is wrong, no OUTPUT at all, one line per problem
-on stderr and exit code 2.
+pictures), OUTPUT/records (open it with `tfds.builder_from_directory`), of a
+source OUTPUT/splits.csv, and OUTPUT/images and the like if pictures had to be
+made; or, if anything is wrong, no OUTPUT at all, one line per problem on stderr
+and exit code 2.
 """
 
 import collections
@@ -31,12 +35,17 @@ import tensorflow_datasets as tfds
 from data_prep import acdc
 from data_prep import builder
 from data_prep import check
+from data_prep import command_line
 from data_prep import endoscene
 from data_prep import manifest as manifest_lib
+from data_prep import own_set
 from data_prep import phantom
+from data_prep import source_flags
 from data_prep import summary
 
 _PROGRESS_EVERY_S = 5.0
+
+_Refused = command_line.Refused
 
 # Default of --image_size.
 _IMAGE_SIZES = {'phantom': 64, 'endoscene': 96, 'acdc': 96}
@@ -47,7 +56,7 @@ _MANIFEST = flags.DEFINE_string(
     'manifest', None, 'Manifest of your own set, instead of --dataset.')
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder to write.')
 _SOURCE = flags.DEFINE_string(
-    'source', None, 'Folder that holds the original files of the set.')
+    'source', None, 'Folder or file that holds the original set.')
 _IMAGE_SIZE = flags.DEFINE_integer(
     'image_size', None, 'Height and width of the records; default 96, phantom '
     '64.', lower_bound=8, upper_bound=4096)
@@ -62,6 +71,10 @@ _FAULT_FRACTION = flags.DEFINE_float(
 _WEAK_KINDS = flags.DEFINE_list(
     'weak_kinds', ['box', 'polygon'], 'Kinds of the simulated weak labels of '
     'endoscene, which share them evenly.')
+_NEAR_COPIES = flags.DEFINE_enum(
+    'near_copies', 'refuse', ['refuse', 'notice'],
+    'What to do about nearly the same pictures in two splits. Splits that are '
+    'drawn here keep them together if they are refused.')
 _CHECK = flags.DEFINE_bool('check', False, 'Only check, write nothing.')
 _SUMMARY = flags.DEFINE_string(
     'summary', None, 'With --check: an HTML page to write, with pictures.')
@@ -69,46 +82,20 @@ _OVERWRITE = flags.DEFINE_bool(
     'overwrite', False, 'Replace an --output that was prepared differently.')
 
 
-class Refused(Exception):
-  """The input cannot be prepared; `args` are the lines to print."""
-
-
 def main(argv: list[str]) -> int:
   """Runs the binary; returns its exit code."""
-  logging.set_verbosity(logging.WARNING)  # TFDS tells what it loads.
-  try:
-    if len(argv) > 1:
-      raise Refused(f'unexpected argument {argv[1]!r}; flags start with --')
-    _run()
-  except Refused as refused:
-    for line in refused.args:
-      print(line, file=sys.stderr)
-    return 2
-  except OSError as error:
-    print(_one_line(error), file=sys.stderr)
-    return 2
-  return 0
-
-
-def parse_flags(argv: list[str]) -> list[str]:
-  """Parses flags as absl does, but tells an error in one line, exit code 2."""
-  try:
-    return flags.FLAGS(argv)
-  except flags.Error as error:
-    print(f'{_one_line(error)} (see --help)', file=sys.stderr)
-    sys.exit(2)
-
-
-def _one_line(error):
-  return ' '.join(str(error).split())[:185]
+  return command_line.run(argv, _run)
 
 
 def _run():
   """Checks the flags, then prepares in a temporary folder next to --output."""
-  if (_DATASET.value is None) == (_MANIFEST.value is None):
-    raise Refused('give either --dataset or --manifest')
+  given = [_DATASET.value, _MANIFEST.value]
+  if given == [None, None]:
+    given.append(_SOURCE.value)
+  if sum(value is not None for value in given) != 1:
+    raise _Refused('give either --source, --dataset or --manifest')
   if _OUTPUT.value is None and not _CHECK.value:
-    raise Refused('give --output, the folder to write, or --check')
+    raise _Refused('give --output, the folder to write, or --check')
   _check_source()
   image_size = _IMAGE_SIZE.value or _IMAGE_SIZES.get(_DATASET.value, 96)
   if _CHECK.value:
@@ -150,18 +137,22 @@ def _check_source():
   """Refuses a --source that is missing, wrong, or of no use."""
   dataset, source = _DATASET.value, _SOURCE.value
   listing = {'endoscene': 'frames.csv', 'acdc': 'slices.csv'}.get(dataset)
-  if listing is None:
+  if dataset is None and _MANIFEST.value is None:
+    if not os.path.exists(source):
+      raise _Refused(f'--source={source}: no such folder')
+  elif listing is None:
     if source is not None:
-      raise Refused('--source is for --dataset=endoscene or acdc: remove it')
+      raise _Refused('--source is not for --dataset=phantom and --manifest: '
+                     'remove it')
     if _MANIFEST.value and not os.path.isfile(_MANIFEST.value):
-      raise Refused(f'--manifest={_MANIFEST.value}: no such file')
+      raise _Refused(f'--manifest={_MANIFEST.value}: no such file')
   elif source is None:
-    raise Refused(f'--dataset={dataset} needs --source, the folder with '
+    raise _Refused(f'--dataset={dataset} needs --source, the folder with '
                   f'{listing}, images and masks')
   elif not os.path.isdir(source):
-    raise Refused(f'--source={source}: no such folder')
+    raise _Refused(f'--source={source}: no such folder')
   elif not os.path.isfile(os.path.join(source, listing)):
-    raise Refused(f'--source={source}: holds no {listing}; give the folder of '
+    raise _Refused(f'--source={source}: holds no {listing}; give the folder of '
                   f'{dataset}')
 
 
@@ -178,10 +169,12 @@ def _write_manifest(folder, image_size):
     if _DATASET.value == 'acdc':
       return acdc.write(folder, source=_SOURCE.value, **draw)
   except (LookupError, TypeError, ValueError, csv.Error) as error:
-    raise Refused(
+    raise _Refused(
         f'--source={_SOURCE.value}: not the files of {_DATASET.value} as '
         f'data_prep/{_DATASET.value}.py describes them '
-        f'({_one_line(repr(error))[:40]})') from error
+        f'({command_line.one_line(repr(error))[:40]})') from error
+  if _MANIFEST.value is None:
+    return _import_source(folder)
   manifest = manifest_lib.read_manifest(_MANIFEST.value)
   if manifest.problems:
     _check(manifest)
@@ -191,6 +184,32 @@ def _write_manifest(folder, image_size):
       folder / 'manifest.jsonl', header, manifest.rows)
   # Problems name the lines of the user's file, which may have blank ones.
   return moved._replace(rows=manifest.rows)
+
+
+def _import_source(folder):
+  """Imports --source as the flags say, and returns its manifest."""
+  source = pathlib.Path(_SOURCE.value)
+  try:
+    manifest, notices = own_set.write(
+        folder, source=source,
+        format_name=source_flags.format_name(), name=source_flags.name(source),
+        options=source_flags.options(), plan=source_flags.plan(
+            seed=_SEED.value, strong_fraction=_given('strong_fraction'),
+            fault_fraction=_given('fault_fraction'),
+            near_copies=_NEAR_COPIES.value))
+  except ValueError as error:
+    raise _Refused(command_line.one_line(error)) from error
+  for notice in notices:
+    print(f'notice: {notice}'[:200])
+  if manifest.problems:
+    _check(manifest)
+  return manifest
+
+
+def _given(name):
+  """Returns the value of a flag if the user gave it, else None."""
+  flag = flags.FLAGS[name]
+  return flag.value if flag.present else None
 
 
 def _check(manifest):
@@ -205,11 +224,12 @@ def _check(manifest):
       told = time.monotonic()
       print(f'  {done} of {total}', file=sys.stderr, flush=True)
 
-  findings = check.inspect_manifest(manifest, progress=progress)
+  findings = check.inspect_manifest(
+      manifest, progress=progress, near_copies=_NEAR_COPIES.value)
   for line in check.report(findings._replace(problems=[])):
     print(line)
   if findings.problems:
-    raise Refused(*check.report(findings._replace(notices=[])))
+    raise _Refused(*check.report(findings._replace(notices=[])))
   return findings
 
 
@@ -218,17 +238,17 @@ def _check_output(output):
   if not output.exists():
     return
   if not output.is_dir():
-    raise Refused(f'--output={output} is a file; give a folder')
+    raise _Refused(f'--output={output} is a file; give a folder')
   if any(output.iterdir()) and not (
       (output / 'manifest.jsonl').is_file() and (output / 'records').is_dir()):
-    raise Refused(f'--output={output} holds other files; give a new folder')
+    raise _Refused(f'--output={output} holds other files; give a new folder')
 
 
 def _is_done(output, manifest, image_size):
   """Returns whether `output` holds these very records.
 
   Raises:
-    Refused: if it holds others and --overwrite is not given.
+    _Refused: if it holds others and --overwrite is not given.
   """
   if not (output / 'records').is_dir():
     return False
@@ -239,7 +259,7 @@ def _is_done(output, manifest, image_size):
   except Exception:  # Whatever TFDS raises on damaged records.
     logging.info('The records in %s cannot be read.', output)
   if not _OVERWRITE.value:
-    raise Refused(f'--output={output} holds a set that was prepared '
+    raise _Refused(f'--output={output} holds a set that was prepared '
                   'differently; give --overwrite or another folder')
   return False
 
@@ -291,9 +311,12 @@ def _print_summary(output, image_size):
           f'{text}, unlabelled {shares[255]:.3f}')
   print(f'records: {output / "records"} ({image_size} x {image_size})')
   name = _DATASET.value or manifest.header.name
-  print(f'next: python -m experiments.train '
-        f'--config=experiments/configs/{name}.py --workdir=runs/{name}')
+  config = f'--config=experiments/configs/{_DATASET.value}.py'
+  if _DATASET.value is None:
+    config = ('--config=experiments/configs/custom.py '
+              f'--config.input.data_dir={output}')
+  print(f'next: python -m experiments.train {config} --workdir=runs/{name}')
 
 
 if __name__ == '__main__':
-  app.run(main, flags_parser=parse_flags)
+  app.run(main, flags_parser=command_line.parse_flags)

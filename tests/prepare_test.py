@@ -16,6 +16,7 @@ from array_record.python import array_record_data_source  # noqa: F401
 import numpy as np
 import tensorflow_datasets as tfds
 
+from data_prep import command_line
 from data_prep import manifest
 from data_prep import prepare
 from tests import manifest_test
@@ -29,13 +30,14 @@ _BAD = [case for case in manifest_test.BAD if case[0] in (
     'no_weak', 'empty', 'not_json', 'box_outside')]
 
 
-def _run(*argv):
+def run(*argv):
   """Runs the binary in this process; returns (code, stdout, stderr lines)."""
   out, err = io.StringIO(), io.StringIO()
   with flagsaver.flagsaver():
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
       try:
-        code = prepare.main(prepare.parse_flags(['prepare', *argv]))
+        code = prepare.main(
+            command_line.parse_flags(['prepare', *argv]))
       except SystemExit as done:
         code = done.code
   return code, out.getvalue(), err.getvalue().splitlines()
@@ -58,7 +60,7 @@ class PrepareTest(parameterized.TestCase):
   def assert_refused(self, words, *argv):
     """Asserts one line on stderr, exit code 2 and an untouched folder."""
     before = sorted(map(str, self.folder.rglob('*')))
-    code, _, lines = _run(*argv)
+    code, _, lines = run(*argv)
     self.assertEqual(code, 2)
     self.assertLen(lines, 1, lines)
     self.assertIn(words, lines[0])
@@ -75,7 +77,7 @@ class PrepareTest(parameterized.TestCase):
   def test_every_problem_has_its_line(self):
     rows = manifest_test.rows(image='no.png')
     path = self.manifest([_HEADER, *rows, rows[0], '{'])
-    code, _, lines = _run(f'--manifest={path}', f'--output={self.output}')
+    code, _, lines = run(f'--manifest={path}', f'--output={self.output}')
     self.assertEqual(code, 2)
     self.assertEqual([x.split(':')[0] for x in lines], [
         'line 5, id d, image', 'line 6, id a, id', 'line 7'])
@@ -90,12 +92,12 @@ class PrepareTest(parameterized.TestCase):
       (['--dataset=phantom', '--fault_fraction=-1'], 'fault_fraction'),
       (['--dataset=phantom', '--seed=-1'], 'seed'),
       (['--dataset=phantom', 'stray'], "unexpected argument 'stray'"),
-      ([], 'give either --dataset or --manifest'),
+      ([], 'give either --source, --dataset or --manifest'),
       (['--dataset=phantom', '--manifest=x'], 'give either'),
       (['--dataset=endoscene'], 'needs --source, the folder with frames.csv'),
       (['--dataset=acdc', '--source=/nowhere'], 'no such folder'),
       (['--dataset=acdc', '--source=/'], 'holds no slices.csv'),
-      (['--dataset=phantom', '--source=/'], '--source is for'),
+      (['--dataset=phantom', '--source=/'], '--source is not for'),
       (['--manifest=/nowhere.jsonl'], '--manifest=/nowhere.jsonl: no such'),
   )
   def test_bad_flags(self, argv, words):
@@ -120,7 +122,7 @@ class PrepareTest(parameterized.TestCase):
     rows = [*manifest_test.rows(), manifest_test.row('v', split='val')]
     path = self.manifest([_HEADER, '', *rows])
     args = (f'--manifest={path}', f'--output={self.output}', '--image_size=16')
-    code, out, lines = _run(*args)
+    code, out, lines = run(*args)
     self.assertEqual((code, lines), (0, []))
     self.assertIn('images: train strong 2, train weak 2, val strong 1', out)
     self.assertIn(f'records: {self.output}/records (16 x 16)', out)
@@ -138,12 +140,12 @@ class PrepareTest(parameterized.TestCase):
 
     # Again: nothing to do. Otherwise: refused, unless told to overwrite.
     stamp = os.stat(self.output / 'records').st_mtime_ns
-    code, out, lines = _run(*args)
+    code, out, lines = run(*args)
     self.assertEqual((code, lines), (0, []))
     self.assertIn('up to date', out)
     self.assertEqual(os.stat(self.output / 'records').st_mtime_ns, stamp)
     self.assert_refused('give --overwrite', *args[:2], '--image_size=24')
-    code, out, lines = _run(*args[:2], '--image_size=24', '--overwrite')
+    code, out, lines = run(*args[:2], '--image_size=24', '--overwrite')
     self.assertEqual((code, lines), (0, []))
     self.assertIn('(24 x 24)', out)
     self.assertEqual(os.listdir(self.folder / 'out'), ['set'])
@@ -152,11 +154,11 @@ class PrepareTest(parameterized.TestCase):
   def test_a_corrected_mask_is_not_up_to_date(self):
     path = self.manifest([_HEADER, *manifest_test.rows()])
     args = (f'--manifest={path}', f'--output={self.output}', '--image_size=8')
-    self.assertEqual(_run(*args)[0], 0)
+    self.assertEqual(run(*args)[0], 0)
     masks = self.folder / 'in/masks'
     os.replace(masks / 'empty.png', masks / 'm.png')
     self.assert_refused('give --overwrite', *args)
-    self.assertEqual(_run(*args, '--overwrite')[0], 0)
+    self.assertEqual(run(*args, '--overwrite')[0], 0)
     source = tfds.builder_from_directory(
         self.output / 'records').as_data_source(split='train_strong')
     self.assertEqual(source[0]['label'].max(), 0)
@@ -187,7 +189,7 @@ class PrepareTest(parameterized.TestCase):
   def test_check_alone_writes_nothing(self):
     path = self.manifest([_HEADER, *manifest_test.rows()])
     before = sorted(map(str, self.folder.rglob('*')))
-    code, out, lines = _run(f'--manifest={path}', '--check')
+    code, out, lines = run(f'--manifest={path}', '--check')
     self.assertEqual((code, lines), (0, []))
     self.assertIn('The manifest has no problems.', out)
     self.assertEqual(sorted(map(str, self.folder.rglob('*'))), before)
@@ -195,14 +197,14 @@ class PrepareTest(parameterized.TestCase):
   def test_damaged_records_are_replaced_only_on_request(self):
     path = self.manifest([_HEADER, *manifest_test.rows()])
     args = (f'--manifest={path}', f'--output={self.output}', '--image_size=8')
-    self.assertEqual(_run(*args)[0], 0)
+    self.assertEqual(run(*args)[0], 0)
     (self.output / 'records/dataset_info.json').write_text('{')
     self.assert_refused('give --overwrite', *args)
-    self.assertEqual(_run(*args, '--overwrite')[0], 0)
+    self.assertEqual(run(*args, '--overwrite')[0], 0)
     tfds.builder_from_directory(self.output / 'records')
 
   def test_phantom_keeps_its_pictures(self):
-    code, out, _ = _run(
+    code, out, _ = run(
         '--dataset=phantom', f'--output={self.output}', '--image_size=16')
     self.assertEqual(code, 0)
     self.assertCountEqual(

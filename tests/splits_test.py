@@ -1,185 +1,263 @@
-"""Tests of data_prep.splits."""
+"""Tests for data_prep.splits."""
 
-import pathlib
-import tempfile
+import collections
 
 from absl.testing import absltest
 from absl.testing import parameterized
-from data_prep import manifest as manifest_lib
-from data_prep import splits
-from data_prep.benchmarks import split_leaks
 import numpy as np
 
-_MASK = {'kind': 'mask', 'path': 'm.png'}
+from data_prep import manifest
+from data_prep import splits
+from data_prep.benchmarks import split_leaks
+
+MASK = {'kind': 'mask', 'path': 'm.png'}
+BOX = {'kind': 'box', 'boxes': [], 'labels': []}
 
 
-def _row(row_id, subject='', site='', split='', annotation=_MASK):
-  return manifest_lib.Row(
-      row_id, f'{row_id}.png', split, '', annotation, subject=subject,
-      site=site)
+def row(row_id, subject='', **fields):
+  return manifest.Row(row_id, 'i.png', **{
+      'split': '', 'role': 'strong', 'annotation': MASK, 'subject': subject,
+      **fields})
+
+
+def rows_of(sizes, **fields):
+  """Returns one subject of each size."""
+  return [row(f's{i}_{j}', f's{i}', **fields)
+          for i, size in enumerate(sizes) for j in range(size)]
+
+
+def assign(rows, presence=None, seed=0, **kwargs):
+  return splits.assign_splits(
+      rows, seed=seed, presence=presence or {}, **kwargs)
+
+
+def choose(rows, presence=None, seed=0, **kwargs):
+  budget = {k: kwargs.pop(k) for k in splits.Budget._fields if k in kwargs}
+  return splits.choose_strong(
+      rows, budget=splits.Budget(**budget), seed=seed, presence=presence or {},
+      **kwargs)
 
 
 class AssignSplitsTest(parameterized.TestCase):
 
-  @parameterized.parameters('subject', 'site')
-  def test_nothing_leaks(self, by):
-    for seed in range(150):
-      rng = np.random.default_rng(seed)
-      rows, presence = split_leaks.random_set(rng)
-      try:
-        found = splits.assign_splits(
-            rows, by=by, seed=seed, presence=presence)
-      except ValueError as error:
-        self.assertIn('left for', str(error))
-        continue
-      self.assertEqual(set(found), {row.id for row in rows})
-      for field in ('subject', by):
-        self.assertEqual(split_leaks.count_cut(rows, found, field), 0)
-      for row in rows:
-        if row.annotation['kind'] != 'mask':
-          self.assertEqual(found[row.id], 'train')
-      self.assertEqual(set(found.values()), {'train', 'val', 'test'})
-      shuffled = [rows[i] for i in rng.permutation(len(rows))]
-      self.assertEqual(found, splits.assign_splits(
-          shuffled, by=by, seed=seed, presence=presence))
+  def test_hand_computed(self):
+    # 7 fits only into train; then 2 into test (fits val not), then 1 into val.
+    found = assign(rows_of([1, 7, 2]))
+    self.assertEqual({i[:2]: s for i, s in found.items()},
+                     {'s0': 'val', 's1': 'train', 's2': 'test'})
+    self.assertLen(found, 10)
 
-  def test_sizes_and_classes(self):
+  def test_sizes_are_exact_for_single_images(self):
+    found = assign([row(f'{i}') for i in range(100)])
+    self.assertEqual(collections.Counter(found.values()),
+                     {'train': 70, 'val': 10, 'test': 20})
+
+  def test_random_sets(self):
+    results = split_leaks.check_sets(300, seed=1)
+    self.assertEqual({n: f for n, (_, f) in results.items() if f}, {})
+    self.assertLen(results, 22)  # Each check has seen a set.
+    self.assertGreater(min(seen for seen, _ in results.values()), 30)
+
+  def test_seeds_differ(self):
+    rows = [row(f'{i}') for i in range(50)]
+    self.assertNotEqual(assign(rows, seed=0), assign(rows, seed=1))
+
+  def test_strata_are_nearer_than_by_chance(self):
     rng = np.random.default_rng(0)
-    rows = [_row(f'i{i:03d}', subject=f's{i // 2}') for i in range(200)]
-    presence = {
-        row.id: {1} | ({2} if rng.uniform() < 0.1 else set()) for row in rows}
-    found = splits.assign_splits(rows, seed=0, presence=presence)
-    for split, share in zip(
-        manifest_lib.SPLITS, (0.7, 0.1, 0.2), strict=True):
-      ids = [k for k, v in found.items() if v == split]
-      self.assertAlmostEqual(len(ids), 200 * share, delta=2)
-      rare = sum(2 in presence[k] for k in ids)
-      total = sum(2 in v for v in presence.values())
-      self.assertAlmostEqual(rare, total * share, delta=1.5)
-    other = splits.assign_splits(rows, seed=1, presence=presence)
-    self.assertNotEqual(found, other)
+    rows = [row(f'{i:04}') for i in range(1000)]
+    presence = {r.id: frozenset(np.flatnonzero(rng.random(3) < (.5, .1, .02)))
+                for r in rows}
+    totals = collections.Counter(c for s in presence.values() for c in s)
+    for split, share in zip(manifest.SPLITS, (.7, .1, .2), strict=True):
+      found = assign(rows, presence)
+      for c, total in totals.items():
+        number = sum(c in presence[i] for i, s in found.items() if s == split)
+        self.assertLess(abs(number - share * total), 1.5)
 
-  def test_what_is_known_is_kept(self):
-    rows = [_row('a', 's1', split='test'), _row('b', 's1'), _row('c', 's2'),
-            _row('d', 's3'), _row('e', 's4')]
-    found = splits.assign_splits(rows, seed=0, presence={})
-    self.assertEqual((found['a'], found['b']), ('test', 'test'))
+  def test_classes_do_not_cost_the_sizes(self):
+    # A group goes where it fits, whichever split needs its classes most. By
+    # classes alone, train would get 5 of 21 images here, 5.5 too few.
+    shown = [[{2}, (), (), {2}], [{1, 2}, {1, 2}, {1}, {1}, ()],
+             [{1}, {1}, (), {1}, ()], [{2}, (), (), ()], [(), {1}, ()]]
+    rows = rows_of(map(len, shown))
+    presence = {f's{i}_{j}': frozenset(classes) for i, group in enumerate(shown)
+                for j, classes in enumerate(group)}
+    found = assign(rows, presence, fractions=(0.5, 0.25, 0.25))
+    counts = collections.Counter(found.values())
+    self.assertLess(abs(counts['train'] - 10.5), 5)
 
-  @parameterized.parameters(
-      ([_row('a', 's1', split='test'), _row('b', 's1', split='val')], {},
-       "'s1' is in two splits: a in test, b in val"),
-      ([_row('a'), _row('b')], {}, '2 subjects with exact masks only'),
-      ([_row('a'), _row('b')], {'by': 'site'}, 'id a has no site'),
-      ([_row('a')], {'fractions': (0.5, 0.1, 0.1)}, 'sum 1'),
-      ([_row('a')], {'by': 'x'}, 'Unknown by'),
+  def test_weak_groups_go_to_train_and_do_not_count(self):
+    # Of 10 exact and 90 weak images, 7, 1 and 2 exact ones: train is not left
+    # without, though it has its 70 % by the weak ones alone.
+    rows = [row(f'{i}', annotation=MASK if i < 10 else BOX)
+            for i in range(100)]
+    found = assign(rows)
+    self.assertEqual(
+        collections.Counter(found[f'{i}'] for i in range(10)),
+        {'train': 7, 'val': 1, 'test': 2})
+    self.assertEqual({found[f'{i}'] for i in range(10, 100)}, {'train'})
+
+  def test_one_weak_image_takes_its_subject_to_train(self):
+    rows = [row('a', 's', annotation=BOX), row('b', 's'), row('c'), row('d')]
+    self.assertEqual(assign(rows)['b'], 'train')
+
+  def test_train_wants_an_exact_mask_beside_weak_ones(self):
+    rows = [row('w', annotation=BOX), *(row(f'{i}') for i in range(3))]
+    for seed in range(5):
+      found = assign(rows, seed=seed, fractions=(0.02, 0.49, 0.49))
+      self.assertIn('train', [found[f'{i}'] for i in range(3)])
+
+  def test_evaluable(self):
+    rows = [row('a'), row('b'), row('c', annotation=None)]
+    self.assertEqual(assign(rows)['c'], 'train')
+    found = assign(rows, evaluable={'a', 'c'})
+    self.assertEqual(found['b'], 'train')
+
+  def test_subject_links_sites(self):
+    rows = [row('a', 's', site='x'), row('b', 's', site='y'),
+            row('c', 't', site='y'), row('d', 'u', site='z')]
+    found = assign(rows, by='site', fractions=(0.5, 0.0, 0.5))
+    self.assertLen({found[i] for i in 'abc'}, 1)
+    self.assertNotEqual(found['a'], found['d'])
+
+  def test_names_of_subjects_sites_and_ids_do_not_mix(self):
+    rows = [row('x', 'y', site='z'), row('y', 'z', site='x'),
+            row('z', 'x', site='y')]
+    for by in ('subject', 'site'):
+      self.assertLen(set(assign(rows, by=by).values()), 3)
+
+  def test_given_splits_are_kept_and_shared_out(self):
+    # test has 40 of 100 instead of 20; the rest is 7 : 1, as asked.
+    rows = [row(f'{i:02}', split='test' if i < 40 else '') for i in range(100)]
+    found = assign(rows)
+    self.assertEqual({found[f'{i:02}'] for i in range(40)}, {'test'})
+    counts = collections.Counter(found.values())
+    self.assertEqual(counts['test'], 40)
+    self.assertIn(counts['val'], (7, 8))  # 7.5 wanted.
+
+  @parameterized.named_parameters(
+      ('by', [row('a')], {'by': 'ward'}, 'Unknown by='),
+      ('fractions', [row('a')], {'fractions': (0.5, 0.1, 0.1)}, 'sum to 1'),
+      ('nan', [row('a')], {'fractions': (float('nan'), 0, 1)}, 'sum to 1'),
+      ('no_site', [row('a', site='x'), row('b')], {'by': 'site'},
+       "Id 'b' has no site"),
+      ('duplicate', [row('a'), row('a')], {}, "Duplicate id 'a'"),
+      ('none', [], {}, '3 splits .* only 0 groups'),
+      ('few', rows_of([5, 5]), {}, r'3 splits .* \(by subject\) .* only 2'),
+      ('inexact', [row(c, annotation=BOX if c > 'b' else MASK) for c in 'abcd'],
+       {'evaluable': {'a'}}, 'val, test: 2 groups .* only 1 of 4'),
+      ('torn', [row('a', 's', split='val'), row('b', 's', split='test')], {},
+       r"'a' \(subject 's'.* in val and id 'b' \(subject 's'.* in test"),
+      ('unknown', [row('a', split='dev')], {}, "unknown split 'dev'"),
+      ('unfit', [row('a', 's', split='val'), row('b', 's', annotation=BOX)], {},
+       "'b' .* no exact mask, but id 'a' of its group is in val"),
   )
-  def test_refuses(self, rows, options, expected):
-    with self.assertRaisesRegex(ValueError, expected):
-      splits.assign_splits(rows, seed=0, presence={}, **options)
+  def test_refused(self, rows, kwargs, text):
+    with self.assertRaisesRegex(ValueError, text) as caught:
+      assign(rows, **kwargs)
+    self.assertNotIn('\n', str(caught.exception))
 
-  def test_folds(self):
-    for seed in range(30):
-      rows, presence = split_leaks.random_set(np.random.default_rng(seed))
-      found = splits.k_folds(rows, num_folds=3, seed=seed, presence=presence)
-      self.assertEqual(set(found.values()), {0, 1, 2})
-      self.assertEqual(split_leaks.count_cut(rows, found, 'subject'), 0)
-    with self.assertRaisesRegex(ValueError, '3 folds of 1 subjects'):
-      splits.k_folds([_row('a')], num_folds=3, seed=0, presence={})
+
+class KFoldsTest(parameterized.TestCase):
+
+  def test_balanced(self):
+    rows = [row(f'{i}', annotation=MASK if i < 10 else BOX) for i in range(50)]
+    folds = splits.k_folds(rows, num_folds=5, seed=0, presence={})
+    self.assertEqual(
+        collections.Counter(folds.values()), dict.fromkeys(range(5), 10))
+    self.assertEqual(collections.Counter(folds[f'{i}'] for i in range(10)),
+                     dict.fromkeys(range(5), 2))
+
+  def test_refused(self):
+    deal = lambda n, rows: splits.k_folds(
+        rows, num_folds=n, seed=0, presence={})
+    with self.assertRaisesRegex(ValueError, 'at least 2'):
+      deal(1, rows_of([1, 1]))
+    with self.assertRaisesRegex(ValueError, '3 folds .* only 2, of 4 groups'):
+      deal(3, [*rows_of([3, 3]), row('a', annotation=BOX),
+               row('b', annotation=None)])
 
 
 class ChooseStrongTest(parameterized.TestCase):
 
-  def _rows(self):
-    return [_row(f'i{i:02d}', subject=f's{i // 4}') for i in range(40)]
+  @parameterized.parameters((0.1, 5), (0.001, 1), (1.0, 50))
+  def test_fraction(self, fraction, number):
+    rows = [row(f'{i}', split='train') for i in range(50)] + [
+        row('v', split='val')]
+    strong = choose(rows, fraction=fraction)
+    self.assertLen(strong, number)
+    self.assertNotIn('v', strong)
+    self.assertEqual(strong, choose(rows[::-1], fraction=fraction))
+    if 1 < number < 50:
+      self.assertNotEqual(strong, choose(rows, fraction=fraction, seed=1))
 
-  @parameterized.parameters(
-      (splits.Budget(fraction=0.1), 4),
-      (splits.Budget(fraction=0.001), 1),
-      (splits.Budget(fraction=1.0), 40),
-      # 40 boxes take 8 minutes; each mask instead of a box takes 3.8 more.
-      (splits.Budget(minutes=8 + 5 * 3.8), 5),
-      (splits.Budget(minutes=8 + 5 * 3.8 - 0.1), 4),
-      (splits.Budget(minutes=1000), 40),
-      (splits.Budget(minutes=30, weak_kind='box', minutes_per={
-          'mask': 10, 'box': 0.5}), 1),
-  )
-  def test_size(self, budget, expected):
-    chosen = splits.choose_strong(
-        self._rows(), budget=budget, seed=0, presence={})
-    self.assertLen(chosen, expected)
+  @parameterized.parameters((11.3, 1), (15.0, 1), (15.1, 2), (999.0, 30))
+  def test_minutes_hand_computed(self, minutes, number):
+    # 30 masks, 1 polygon (1.5) and 1 unlabelled image: 30 * 0.2 + 1.5 = 7.5
+    # minutes if all masks were boxes, and 3.8 more for each that is kept.
+    rows = [*(row(f'{i}', split='train') for i in range(30)),
+            row('p', split='train', annotation={'kind': 'polygon'}),
+            row('u', split='train', annotation=None)]
+    self.assertLen(choose(rows, minutes=minutes, weak_kind='box'), number)
 
-  def test_shows_every_class(self):
-    presence = {'i07': {1, 2}, 'i30': {3}, **{f'i{i:02d}': {1}
-                                              for i in range(5)}}
-    chosen = splits.choose_strong(
-        self._rows(), budget=splits.Budget(fraction=0.1), seed=0,
-        presence=presence)
-    self.assertContainsSubset({'i07', 'i30'}, chosen)
+  def test_own_minutes(self):
+    # A mask that is no dearer than a box: all are kept, if they can be paid.
+    rows = [row(f'{i}', split='train') for i in range(5)]
+    cheap = dict(weak_kind='box', minutes_per={'mask': 1.0, 'box': 2.0})
+    self.assertLen(choose(rows, minutes=5.0, **cheap), 5)
+    with self.assertRaisesRegex(ValueError, 'take 5 minutes'):
+      choose(rows, minutes=4.9, **cheap)
+
+  def test_classes_are_shown(self):
+    for seed in range(20):
+      rng = np.random.default_rng(seed)
+      rows = [row(f'{i}', split='train') for i in range(40)]
+      presence = {r.id: frozenset(np.flatnonzero(rng.random(4) < 0.1))
+                  for r in rows}
+      strong = choose(rows, presence, seed=seed, fraction=0.1)
+      self.assertLen(strong, 4)
+      self.assertEqual(frozenset().union(*(presence[i] for i in strong)),
+                       frozenset().union(*presence.values()))
+
+  def test_smaller_budget_is_part_of_larger(self):
+    rows = [row(f'{i}', split='train') for i in range(40)]
+    chosen = [choose(rows, fraction=n / 40) for n in range(1, 41)]
+    for n, (less, more) in enumerate(zip(chosen, chosen[1:], strict=False), 1):
+      self.assertLen(less, n)
+      self.assertLess(less, more)
 
   def test_whole_subjects(self):
-    chosen = splits.choose_strong(
-        self._rows(), budget=splits.Budget(fraction=0.2), seed=0, presence={},
-        whole_subjects=True)
-    self.assertLen(chosen, 8)
-    self.assertLen({int(name[1:]) // 4 for name in chosen}, 2)
+    rows = rows_of([4, 3, 3, 2, 8], split='train')
+    for seed in range(10):
+      strong = choose(rows, seed=seed, fraction=0.35, whole_subjects=True)
+      self.assertBetween(len(strong), 4, 7)  # Never the one of 8.
+      for subject in {i.split('_')[0] for i in strong}:
+        self.assertTrue(
+            {r.id for r in rows if r.subject == subject} <= strong)
 
-  @parameterized.parameters(
-      (splits.Budget(), 'either a fraction or minutes'),
-      (splits.Budget(fraction=0.0), r'not in \(0, 1\]'),
-      (splits.Budget(minutes=3.0), 'do not pay one exact mask'),
+  @parameterized.named_parameters(
+      ('both', {'fraction': 0.5, 'minutes': 9.0}, 'either'),
+      ('neither', {}, 'either'),
+      ('zero', {'fraction': 0.0}, r'not in \(0, 1\]'),
+      ('above', {'fraction': 1.5}, r'not in \(0, 1\]'),
+      ('too_many', {'fraction': 1.0}, '11 strong images, but only 10 of 11'),
+      ('too_short', {'minutes': 5.9, 'weak_kind': 'box'},
+       'take 6 minutes, but the budget is 5.9'),
+      ('nan', {'minutes': float('nan'), 'weak_kind': 'box'}, 'budget is nan'),
+      ('no_kind', {'minutes': 99.0}, 'No minutes for kind=None'),
+      ('bad_kind', {'minutes': 99.0, 'weak_kind': 'blob'}, "kind='blob'"),
+      ('large_subjects', {'fraction': 0.2, 'whole_subjects': True},
+       'pays for 2 strong images, and the smallest subject has 5'),
   )
-  def test_refuses(self, budget, expected):
-    with self.assertRaisesRegex(ValueError, expected):
-      splits.choose_strong(self._rows(), budget=budget, seed=0, presence={})
+  def test_refused(self, kwargs, text):
+    rows = [*rows_of([5, 5], split='train'),
+            row('b', split='train', annotation=BOX)]
+    with self.assertRaisesRegex(ValueError, text):
+      choose(rows, **kwargs)
 
-
-class FileTest(parameterized.TestCase):
-
-  def setUp(self):
-    super().setUp()
-    folder = self.enterContext(tempfile.TemporaryDirectory())
-    self.path = pathlib.Path(folder) / 'splits.csv'
-    self.rows = [
-        _row('a', 's1', split='train')._replace(role='strong'),
-        _row('b,"c', 's2', split='test')._replace(role='strong')]
-
-  def test_there_and_back(self):
-    splits.write_splits(self.path, self.rows[::-1], folds={'a': 1})
-    entries, problems = splits.read_splits(self.path)
-    self.assertEqual(problems, [])
-    self.assertEqual(entries, [
-        splits.Entry('a', 's1', 'train', 'strong', 1),
-        splits.Entry('b,"c', 's2', 'test', 'strong', None)])
-    bare = [r._replace(split='', role='') for r in self.rows]
-    rows, problems = splits.apply_splits(bare, entries)
-    self.assertEqual((rows, problems), (self.rows, []))
-
-  @parameterized.parameters(
-      ('id,subject,split,role\na,s1,train,strong\n', 'not listed'),
-      ('id,split\na,train\n"b,""c",test\nx,val\n', 'listed, but not'),
-      ('id,split\na,train\na,train\n"b,""c",test\n', 'listed twice'),
-      ('id,split\na,trian\n', "expected one of train, val, test, found 'tria"),
-      ('id,split,role\na,train,stong\n', 'expected one of strong, weak'),
-      ('id,split,fold\na,train,-1\n', 'expected a number from 0'),
-      ('id,split,subject\na,train,s9\n"b,""c",test,s2\n', "is 's1' in the set"),
-      ('id,split\na\n', 'expected 2 columns'),
-      ('name,split\n', 'expected the columns'),
-      ('', 'expected the columns'),
-      ('id,split\n"a,train\n', 'not CSV'),
-  )
-  def test_edited_wrongly(self, text, expected):
-    self.path.write_text(text, encoding='utf-8')
-    entries, problems = splits.read_splits(self.path)
-    problems += splits.apply_splits(self.rows, entries, file='splits.csv')[1]
-    self.assertIn(expected, '\n'.join(map(str, problems)))
-    self.assertTrue(all('splits.csv' in str(p) for p in problems))
-
-  def test_subject_in_two_splits(self):
-    rows = [_row('a', 's'), _row('b', 's')]
-    entries = [splits.Entry('a', '', 'train', ''),
-               splits.Entry('b', '', 'val', '')]
-    problem, = splits.apply_splits(rows, entries)[1]
-    self.assertIn("subject 's' is in val and, as a, in train", str(problem))
+  def test_no_mask(self):
+    with self.assertRaisesRegex(ValueError, 'None of 0 train images'):
+      choose([row('a', split='val')], fraction=0.5)
 
 
 if __name__ == '__main__':

@@ -2,6 +2,8 @@
 
 import pathlib
 
+from data_prep import manifest as manifest_lib
+from data_prep import rasterize
 from data_prep.formats import coco
 from data_prep.formats import cvat
 from data_prep.formats import folder
@@ -31,3 +33,26 @@ def detect_format(source: pathlib.Path) -> str | None:
     if module.detect(source):
       return name
   return None
+
+
+def cannot_hold(
+    manifest: manifest_lib.Manifest, format_name: str
+) -> list[manifest_lib.Problem]:
+  """Returns a problem for each kind that the format cannot express."""
+  holds = FORMATS[format_name].HOLDS
+  counts = {}
+  for row in manifest.rows:
+    if row.annotation is None:
+      continue
+    kind = row.annotation['kind']
+    # Of a scribble, a file marks background, which shapes cannot.
+    if kind not in holds or (
+        kind == 'scribble' and rasterize.has_file(row.annotation)
+        and format_name not in ('folder', 'nifti')):
+      counts[kind] = counts.get(kind, 0) + 1
+  able = lambda kind: [n for n in WRITES
+                       if kind in FORMATS[n].HOLDS]
+  return [manifest_lib.Problem(
+      f'{format_name} cannot express {kind}', f'{number} images',
+      f'use --format={" or ".join(able(kind))}')
+          for kind, number in sorted(counts.items())]

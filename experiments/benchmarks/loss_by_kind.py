@@ -43,17 +43,13 @@ _FILLED = ((1.0, 'cross_entropy_dice'),)
 _SPARSE = {
     'partial cross entropy (naive)': ((1.0, 'cross_entropy'),),
     '+ 0.1 gated CRF': ((1.0, 'cross_entropy'), (0.1, 'gated_crf')),
-    '+ 0.1 entropy': ((1.0, 'cross_entropy'), (0.1, 'entropy')),
     '+ total variation': ((1.0, 'cross_entropy'), (1.0, 'total_variation')),
-    '+ Mumford-Shah': ((1.0, 'cross_entropy'), (1.0, 'mumford_shah')),
 }
 _LOSSES = {
     'box': {
         'filled: cross entropy + Dice (naive)': _FILLED,
         'outside + projection': ((1.0, 'box'),),
         'outside + tightness': ((1.0, 'outside'), (1.0, 'tightness')),
-        'outside + projection + 0.1 gated CRF': (
-            (1.0, 'box'), (0.1, 'gated_crf')),
     },
     'polygon': {
         'filled: cross entropy + Dice (naive)': _FILLED,

@@ -1,0 +1,81 @@
+r"""Writes a set for an annotation tool: COCO, LabelMe, CVAT, VOC, YOLO, ...
+
+python -m data_prep.export --manifest=data/mine/manifest.jsonl --format=cvat \
+    --output=for_cvat
+python -m data_prep.export --manifest=FILE --format=labelme --output=FOLDER \
+    --masks=PREDICTIONS --constrain
+
+With --masks, a folder of ID.png (class numbers, of the size of the image), the
+set's annotations give way to these masks, of the images that have one; with
+--constrain, these are made to agree with the box, scribble or whatever was
+drawn. What comes back is read by `data_prep.prepare --source`. Leaves the whole
+OUTPUT or none, one line per problem on stderr and exit code 2.
+"""
+
+import os
+import pathlib
+import shutil
+import tempfile
+
+from absl import app
+from absl import flags
+
+from data_prep import check
+from data_prep import command_line
+from data_prep import manifest as manifest_lib
+from data_prep import predictions
+from data_prep.formats import registry
+
+_Refused = command_line.Refused
+
+_MANIFEST = flags.DEFINE_string('manifest', None, 'Of the set.')
+_FORMAT = flags.DEFINE_enum(
+    'format', None, registry.WRITES, 'Of the output.')
+_OUTPUT = flags.DEFINE_string('output', None, 'Folder to write.')
+_MASKS = flags.DEFINE_string(
+    'masks', None, 'Folder of predicted or corrected masks, ID.png.')
+_CONSTRAIN = flags.DEFINE_bool(
+    'constrain', False, 'Make --masks agree with the annotations.')
+_SPLITS = flags.DEFINE_list(
+    'splits', list(manifest_lib.SPLITS), 'Splits to write.')
+
+
+def _run():
+  if not _MANIFEST.value or not _FORMAT.value or not _OUTPUT.value:
+    raise _Refused('give --manifest, --format and --output')
+  if _CONSTRAIN.value and not _MASKS.value:
+    raise _Refused('--constrain needs --masks')
+  output = pathlib.Path(_OUTPUT.value).absolute()
+  if output.exists():
+    raise _Refused(f'--output={output} exists; give a new folder')
+  manifest = manifest_lib.read_manifest(_MANIFEST.value)
+  problems = check.check_manifest(manifest)
+  if _MASKS.value and not problems:
+    manifest, wrong = predictions.with_masks(
+        manifest, pathlib.Path(_MASKS.value), constrained=_CONSTRAIN.value)
+    problems += wrong
+  manifest = manifest._replace(rows=tuple(
+      r for r in manifest.rows if r.split in _SPLITS.value))
+  if not problems:
+    problems = registry.cannot_hold(manifest, _FORMAT.value)
+  if problems:
+    raise _Refused(*check.report(check.Findings(problems, [], [])))
+  output.parent.mkdir(parents=True, exist_ok=True)
+  temporary = pathlib.Path(tempfile.mkdtemp(
+      dir=output.parent, prefix=f'.{output.name}.'))
+  os.chmod(temporary, 0o755)  # mkdtemp shuts out everybody else.
+  try:
+    registry.FORMATS[_FORMAT.value].write(manifest, temporary)
+    os.rename(temporary, output)
+  finally:
+    shutil.rmtree(temporary, ignore_errors=True)
+  print(f'{output}: {len(manifest.rows)} images as {_FORMAT.value}')
+
+
+def main(argv: list[str]) -> int:
+  """Runs the binary; returns its exit code."""
+  return command_line.run(argv, _run)
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=command_line.parse_flags)
