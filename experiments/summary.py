@@ -28,9 +28,9 @@ def print_summary(results: dict[str, Any], workdir: str) -> None:
         f'{indicators["num_weak"]} weak instances')
   print(f'  files            {workdir}/: metrics.json, cases_test.csv, '
         'indicators.csv, panel.png, curves.png, indicators.png')
-  print('  your own data    write a manifest.jsonl (README, "Your own data"), '
-        'then\n'
-        '    python -m data_prep.prepare --manifest=FILE --output=data/mine\n'
+  print('  your own data    images and masks, or COCO, LabelMe, CVAT, ... '
+        '(README, "Your own data"):\n'
+        '    python -m data_prep.prepare --source=FOLDER --output=data/mine\n'
         '    python -m experiments.train '
-        '--config=experiments/configs/phantom.py '
+        '--config=experiments/configs/custom.py '
         '--config.input.data_dir=data/mine --workdir=runs/mine')
