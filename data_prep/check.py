@@ -173,7 +173,7 @@ def _inspect_rows(manifest):
     return
   Image.init()  # Not safe once threads run.
   # Threads: decoding and hashing release Python's lock.
-  with pixels.refusing_bombs(), futures.ThreadPoolExecutor(
+  with pixels.strict_pillow(), futures.ThreadPoolExecutor(
       min(8, os.cpu_count() or 1)) as pool:
     yield from pool.map(
         functools.partial(check_row.inspect_row, context=context),

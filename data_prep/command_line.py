@@ -6,6 +6,8 @@ import sys
 from absl import flags
 from absl import logging
 
+from data_prep import pixels
+
 
 class Refused(Exception):
   """The input cannot be used; `args` are the lines to print."""
@@ -17,7 +19,8 @@ def run(argv: list[str], body: Callable[[], None]) -> int:
   try:
     if len(argv) > 1:
       raise Refused(f'unexpected argument {argv[1]!r}; flags start with --')
-    body()
+    with pixels.strict_pillow():
+      body()
   except Refused as refused:
     for line in refused.args:
       print(line, file=sys.stderr)

@@ -61,9 +61,14 @@ def open_folder(root: pathlib.Path) -> Folder:
 
 
 @contextlib.contextmanager
-def refusing_bombs():
-  """Makes Pillow refuse what it otherwise only warns of, in all threads."""
+def strict_pillow():
+  """Makes Pillow refuse bombs, of which it warns, and keep other warnings.
+
+  Those are of damage that either does not matter or is refused in our words.
+  Holds in all threads.
+  """
   with warnings.catch_warnings():
+    warnings.filterwarnings('ignore', category=UserWarning, module=r'PIL\.')
     warnings.simplefilter('error', Image.DecompressionBombWarning)
     yield
 

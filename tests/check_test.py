@@ -5,7 +5,7 @@ at most noticed. Both are named by their number in the list of bad inputs; these
 are elsewhere:
 
   3 orphan masks: 78 here; of folders, tests of the importers
-  5, 6, 8, 21 to 32, 42 files and headers of volumes: tests of their importer
+  5, 6, 8, 19 to 31, 42 files and headers of volumes: volumes_test
   9 no permission: a test of its own below
   17 near duplicates: tests of data_prep.duplicates
   18 checksum: a manifest holds none

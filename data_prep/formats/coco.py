@@ -39,7 +39,8 @@ def read(
       items += _read_file(path, source, categories, report)
     except pixels.WrongFile as wrong:
       report.wrong_file(wrong, file=path.name)
-  names = [categories[key] for key in sorted(categories)]
+  names = [categories[key] for key in sorted(
+      categories, key=lambda key: (isinstance(key, str), key))]
   return assembling.assemble(
       source, output, items, names, options=options, report=report)
 
@@ -135,6 +136,8 @@ def _reason(error, entry):
       isinstance(entry, dict) and 'id' in entry) else ''
   if isinstance(error, KeyError):
     return f'{key}no {error}'
+  if isinstance(error, TypeError):
+    return f'{key}a field is of a wrong type'
   return f'{key}{error}'
 
 
@@ -143,6 +146,8 @@ def _read_categories(entries, categories, shown, report):
   for entry in entries:
     try:
       key, name = entry['id'], sources.text(entry['name'])
+      if not isinstance(key, (int, float, str)):
+        raise ValueError(f'id {key!r:.30} is neither number nor text')
       if categories.setdefault(key, name) != name:
         raise ValueError(f'{name!r} is {categories[key]!r} elsewhere')
       names[key] = name

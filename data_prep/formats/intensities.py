@@ -31,6 +31,7 @@ class Writer:
     self._output = output.resolve()
     self._range = options.intensity_range
     self._written = set()
+    self._unreadable = set()
     self._patients = volumes.Patients()
 
   def place(
@@ -62,6 +63,7 @@ class Writer:
       return self.write(array, row_id), size, {}
     except pixels.WrongFile as wrong:
       report.wrong_file(wrong, file=path, row_id=row_id)
+      self._unreadable.add(row_id)
     except Exception:  # Pillow raises many kinds; the check names them.
       pass
     return path, None, {}
@@ -87,9 +89,11 @@ class Writer:
   ) -> tuple[list[manifest_lib.Row], dict[str, dict[str, Any]], str]:
     """Returns rows, weak annotations, and the root of all their paths.
 
-    That is the source, or, if anything was written, the folder of the manifest;
+    Rows whose picture could not be placed are left out: it is told already. The
+    root is the source, or, if anything was written, the folder of the manifest;
     the paths of what was not are absolute, then.
     """
+    rows = [row for row in rows if row.id not in self._unreadable]
     if not self._written:
       return rows, weak, str(self._source)
 
@@ -139,17 +143,23 @@ def to_uint8(
   if array.dtype == np.uint8 and limits is None:
     return array
   low, high = limits or percentiles(array)
-  values = np.nan_to_num(
-      array.astype(np.float32), nan=low, posinf=high, neginf=low)
-  scaled = (values - low) / max(high - low, 1e-30) * 255
-  return np.clip(np.round(scaled), 0, 255).astype(np.uint8)
+  with np.errstate(invalid='ignore'):  # A signalling nan is a nan, too.
+    values = array.astype(np.float64)
+  # In place: a large picture is half a GiB by now.
+  np.nan_to_num(values, copy=False, nan=low, posinf=high, neginf=low)
+  np.clip(values, low, high, out=values)
+  values -= low
+  values *= 255 / max(high - low, 1e-30)
+  return np.round(values, out=values).astype(np.uint8)
 
 
 def percentiles(array: np.ndarray) -> tuple[float, float]:
   """Returns percentiles 0.5 and 99.5 of the finite values of an array."""
   values = array.ravel()
-  values = values[:: max(1, values.size // _MAX_SAMPLES)].astype(np.float64)
-  values = values[np.isfinite(values)]
+  with np.errstate(invalid='ignore'):  # A signalling nan is a nan, too.
+    values = values[:: max(1, values.size // _MAX_SAMPLES)].astype(np.float64)
+  # Beyond, the difference of two numbers may be infinite.
+  values = np.clip(values[np.isfinite(values)], -1e300, 1e300)
   if not values.size:
     return 0.0, 1.0
   low, high = np.percentile(values, _PERCENTILES)
@@ -165,10 +175,15 @@ def read_npy(path: pathlib.Path) -> np.ndarray:
   shown = pixels.tail(path.name)
   try:
     with open(path, 'rb') as file:
-      version = np.lib.format.read_magic(file)
-      read = (np.lib.format.read_array_header_1_0 if version == (1, 0)
-              else np.lib.format.read_array_header_2_0)
-      shape, _, dtype = read(file)
+      try:
+        version = np.lib.format.read_magic(file)
+        read = (np.lib.format.read_array_header_1_0 if version == (1, 0)
+                else np.lib.format.read_array_header_2_0)
+        shape, _, dtype = read(file)
+      except Exception as error:  # Its header is parsed as Python.
+        raise pixels.WrongFile(
+            'the header of the array cannot be read', shown,
+            'save it with numpy.save') from error
       if dtype.hasobject or dtype.kind not in 'buif':
         raise pixels.WrongFile(
             'expected an array of real numbers', f'{shown}: {dtype}'[:60],

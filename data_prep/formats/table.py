@@ -47,6 +47,11 @@ def read(
   """Reads the CSV file of `source`, see the module."""
   report = assembling.Report()
   path = _file(source)
+  if path is None:
+    report.wrong('there is no CSV file with a column image, or several',
+                 source.name, 'keep one; separate columns by commas')
+    return formats.Imported(
+        ('background', 'foreground'), [], report.problems, [], str(source), {})
   try:
     lines = list(csv.DictReader(
         sources.read_text(path).splitlines(), restkey='', strict=True))

@@ -7,6 +7,7 @@ by `Patients`, whose numbers say nothing; a split may not cut through one.
 
 import gzip
 import io
+import logging
 import os
 import pathlib
 from typing import NamedTuple
@@ -28,6 +29,10 @@ DICOM_TAGS = (
     'BitsStored', 'HighBit', 'PixelRepresentation', 'PixelSpacing',
     'ImagerPixelSpacing', 'RescaleSlope', 'RescaleIntercept', 'PixelData',
 )
+
+# Its warnings quote values, which may be a patient's.
+logging.getLogger('pydicom').setLevel(logging.CRITICAL)
+pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
 _HEADER_BYTES = 1024
 _GZIP = b'\x1f\x8b'

@@ -1,0 +1,168 @@
+"""Files whose headers promise far more than they hold, and worse."""
+
+import base64
+import gzip
+import io
+import json
+import struct
+import zlib
+
+import numpy as np
+
+from data_prep.benchmarks import seed_sets
+
+_HUGE = 2**30
+
+
+def png(width: int, height: int, data: bytes = b'') -> bytes:
+  """Returns a gray PNG of this size that holds `data` as its pixels."""
+  chunk = lambda kind, content: (
+      struct.pack('>I', len(content)) + kind + content
+      + struct.pack('>I', zlib.crc32(kind + content)))
+  header = struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0)
+  return (b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header)
+          + chunk(b'IDAT', zlib.compress(data)) + chunk(b'IEND', b''))
+
+
+def _png_of_much():
+  # 16 kB that become 16 MB of text: Pillow's own limit is 64 MB in all.
+  small = seed_sets.encode(seed_sets.picture(0), 'PNG')
+  text = zlib.compress(bytes(2**27))
+  data = b'comment\0\0' + text
+  chunk = struct.pack('>I', len(data)) + b'zTXt' + data + struct.pack(
+      '>I', zlib.crc32(b'zTXt' + data))
+  return 'png', {'images/p0.png': small[:33] + chunk + small[33:]}
+
+
+def _jpeg():
+  content = seed_sets.encode(seed_sets.picture(0), 'JPEG')
+  place = content.index(b'\xff\xc0') + 5
+  return 'jpeg', {'images/p0.jpg': content[:place] + struct.pack(
+      '>HH', 65500, 65500) + content[place + 4 :]}
+
+
+def _tiff():
+  content = bytearray(seed_sets.encode(seed_sets.picture(0), 'TIFF'))
+  start, = struct.unpack('<I', content[4:8])
+  number, = struct.unpack('<H', content[start : start + 2])
+  for i in range(number):
+    place = start + 2 + 12 * i
+    tag, = struct.unpack('<H', content[place : place + 2])
+    if tag in (256, 257):
+      content[place : place + 12] = struct.pack('<HHII', tag, 4, 1, 100_000)
+  return 'tiff', {'images/p0.png': bytes(content)}
+
+
+def _bmp():
+  content = bytearray(seed_sets.encode(seed_sets.picture(0), 'BMP'))
+  content[18:26] = struct.pack('<ii', 60_000, 60_000)
+  return 'bmp', {'masks/p0.bmp': bytes(content)}
+
+
+def _npy(shape, dtype='<f8'):
+  content = io.BytesIO()
+  np.lib.format.write_array_header_1_0(
+      content, {'descr': dtype, 'fortran_order': False, 'shape': shape})
+  return 'npy', {'images/p0.npy': content.getvalue() + bytes(64)}
+
+
+def _pickle():
+  content = io.BytesIO()
+  np.save(content, np.array([{'a': 1}], object), allow_pickle=True)
+  return 'npy', {'images/p0.npy': content.getvalue()}
+
+
+def _dicom():
+  content = seed_sets.dicom(seed_sets.picture(0)[..., 0].astype(np.int32))
+  rows = b'\x28\0\x10\0US\2\0'
+  columns = b'\x28\0\x11\0US\2\0'
+  for tag in (rows, columns):
+    place = content.index(tag) + len(tag)
+    content = content[:place] + b'\xff\xff' + content[place + 2 :]
+  return 'dicom', {'images/p0.dcm': content}
+
+
+def _nifti_header():
+  content = bytearray(seed_sets.nifti(
+      np.zeros((2, 2, 2), np.int16), zipped=False))
+  content[42:48] = struct.pack('<hhh', 32767, 32767, 32767)
+  return 'nifti', {'images/p0.nii': bytes(content)}
+
+
+def _nifti_gzip():
+  """A gigabyte of zeros behind a good header, in a megabyte."""
+  content = io.BytesIO()
+  header = seed_sets.nifti(np.zeros((2, 2, 2), np.int16), zipped=False)
+  with gzip.GzipFile(fileobj=content, mode='wb', compresslevel=9) as file:
+    file.write(header)
+    for _ in range(64):
+      file.write(bytes(2**24))
+  return 'nifti_gz', {'images/p0.nii.gz': content.getvalue()}
+
+
+def _coco(size, counts):
+  files = seed_sets.SETS['coco'].files()
+  content = json.loads(files['annotations.json'])
+  content['images'][0] |= {'height': size[0], 'width': size[1]}
+  content['annotations'][0]['segmentation'] = {'size': size, 'counts': counts}
+  return 'coco', {'annotations.json': json.dumps(content).encode()}
+
+
+def _cvat(text):
+  files = seed_sets.SETS['cvat'].files()
+  content = files['annotations.xml'].decode()
+  return 'cvat', {'annotations.xml': content.replace(*text).encode()}
+
+
+def _laughs():
+  entities = '<!ENTITY e0 "ha">' + ''.join(
+      f'<!ENTITY e{i} "{f"&e{i - 1};" * 10}">' for i in range(1, 10))
+  return _cvat(("<?xml version='1.0' encoding='utf-8'?>",
+                f'<?xml version="1.0"?><!DOCTYPE a [{entities}]>'))
+
+
+def _external():
+  return _cvat(("<?xml version='1.0' encoding='utf-8'?>",
+                '<?xml version="1.0"?><!DOCTYPE a SYSTEM "file:///etc/passwd">'
+                ))
+
+
+def _labelme():
+  files = seed_sets.SETS['labelme'].files()
+  name = next(n for n in files if n.endswith('.json'))
+  content = json.loads(files[name])
+  content['imageHeight'] = content['imageWidth'] = 60_000
+  content['shapes'][0] |= {
+      'shape_type': 'mask', 'points': [[0, 0], [59_999, 59_999]],
+      'mask': base64.b64encode(png(60_000, 60_000)).decode()}
+  return 'labelme', {name: json.dumps(content).encode()}
+
+
+BOMBS = {
+    'PNG of 2^30 x 2^30': lambda: (
+        'png', {'images/p0.png': png(_HUGE, _HUGE)}),
+    'PNG of 8000 x 8000 without pixels': lambda: (
+        'png', {'images/p0.png': png(8000, 8000)}),
+    'PNG mask of 60000 x 60000': lambda: (
+        'png', {'masks/p0.png': png(60_000, 60_000)}),
+    'PNG with 128 MiB of text': _png_of_much,
+    'JPEG of 65500 x 65500': _jpeg,
+    'TIFF of 100000 x 100000': _tiff,
+    'BMP of 60000 x 60000': _bmp,
+    'NPY of 2^60 values': lambda: _npy((2**30, 2**30)),
+    'NPY of 2^24 values': lambda: _npy((2**12, 2**12)),
+    'NPY of objects': lambda: _npy((4,), '|O'),
+    'NPY that is a pickle': _pickle,
+    'DICOM of 65535 x 65535': _dicom,
+    'NIfTI of 32767^3': _nifti_header,
+    'NIfTI of 1 GiB in 1 MiB of gzip': _nifti_gzip,
+    'COCO run lengths of 10^10 pixels': lambda: _coco(
+        [100_000, 100_000], [0, 10**10]),
+    'COCO run lengths of 2^28 pixels': lambda: _coco(
+        [2**14, 2**14], [0, 2**28]),
+    'CVAT mask on 10^5 x 10^5': lambda: _cvat(
+        ('width="24" height="20"', 'width="100000" height="100000"')),
+    'XML of a billion laughs': _laughs,
+    'XML that names a file': _external,
+    'LabelMe mask of 60000 x 60000': _labelme,
+}

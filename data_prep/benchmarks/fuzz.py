@@ -1,0 +1,253 @@
+r"""Damages files of every format; each must be valid data or one clear line.
+
+python -m data_prep.benchmarks.fuzz --num_files=100000
+
+Imports, checks and rasterises a small set of which one file is damaged. Wrong
+is: any exception that a user would not get as one line, a line over 200
+characters or with control characters, a record that is not what it promises,
+more than 2 s of processor time, more than 1 GiB of memory. Prints one table;
+exit code 1 if anything was wrong. What was wrong is kept in --folder.
+"""
+
+import collections
+from concurrent import futures
+import functools
+import os
+import pathlib
+import random
+import re
+import resource
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from typing import NamedTuple
+import warnings
+
+from absl import app
+from absl import flags
+
+from data_prep import builder
+from data_prep import check
+from data_prep import formats
+from data_prep import own_set
+from data_prep import pixels
+from data_prep.benchmarks import bombs
+from data_prep.benchmarks import mutations
+from data_prep.benchmarks import seed_sets
+
+_NUM_FILES = flags.DEFINE_integer('num_files', 100_000, 'To damage.', 1)
+_FUZZ_SEED = flags.DEFINE_integer('fuzz_seed', 0, 'Seed of the damage.', 0)
+_TARGETS = flags.DEFINE_list(
+    'targets', list(seed_sets.SETS), 'Which files to damage.')
+_FOLDER = flags.DEFINE_string(
+    'folder', None, 'Where to keep what was wrong; default is nowhere.')
+_MESSAGES = flags.DEFINE_integer(
+    'messages', 0, 'How many messages to print, commonest first.', 0)
+
+_CHUNK = 500
+_MAX_S = 2.0
+_MAX_KIB = 2**20
+_ADDRESS_SPACE = 12 * 2**30  # Of a worker: a bomb must not take the machine.
+
+
+def examine(source: pathlib.Path, name: str) -> tuple[str, list[str]]:
+  """Imports, checks and rasterises a set as `prepare --source` does.
+
+  Args:
+    source: the set.
+    name: of its format.
+
+  Returns:
+    'valid', 'refused' or, if a promise is broken, 'WRONG'; and the lines that a
+    user would see.
+  """
+  with tempfile.TemporaryDirectory(
+      dir=source.parent) as output, pixels.strict_pillow():
+    try:
+      manifest, notices = own_set.write(
+          output, source=source, format_name=name, options=formats.Options(
+              classes=seed_sets.CLASSES if name != 'table' else None),
+          plan=own_set.Plan(), name='fuzz')
+    except ValueError as error:
+      # The binary prints these; others than its own must not hide among them.
+      place = traceback.extract_tb(error.__traceback__)[-1]
+      ours = f'{os.sep}data_prep{os.sep}' in place.filename
+      lines = [str(error)]
+      if not ours or '\n' in lines[0] or len(lines[0]) > 185:
+        return 'WRONG', [f'{place.filename}:{place.lineno}: {error!r}']
+      return 'refused', lines
+    findings = check.inspect_manifest(manifest, near_copies='notice')
+    lines = check.report(findings)
+    for line in [*lines, *(n[:200] for n in notices)]:
+      if len(line) > 200 or not line.isprintable():
+        return 'WRONG', [f'not a line: {line!r}']
+    # A set may lack a role or a class: such a problem is no row's.
+    if any(p.line or p.file for p in findings.problems):
+      return 'refused', lines
+    for row in manifest.rows:
+      example = builder.make_example(
+          row, root=manifest.root, image_size=24,
+          num_classes=len(manifest.header.classes), channels=3,
+          instance_id=-1)
+      known = example['label'][example['label'] != 255]
+      if example['image'].shape != (24, 24, 3) or (
+          known.size and known.max() >= len(manifest.header.classes)):
+        return 'WRONG', [f'{row.id}: {example["image"].shape}, '
+                         f'class {known.max()}']
+    return 'valid', lines
+
+
+def examine_safely(source: pathlib.Path, name: str):
+  """Returns as `examine` does, with what it took: seconds and KiB."""
+  before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  start = time.process_time()
+  with warnings.catch_warnings(record=True) as told:
+    try:
+      outcome, lines = examine(source, name)
+    except BaseException:  # pylint: disable=broad-exception-caught
+      outcome, lines = 'WRONG', [traceback.format_exc()]
+  if told:
+    outcome, lines = 'WRONG', [f'a warning: {told[0].message}', *lines]
+  seconds = time.process_time() - start
+  kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+  if outcome != 'WRONG' and (seconds > _MAX_S or kib > _MAX_KIB):
+    outcome, lines = 'WRONG', [f'{seconds:.1f} s, {kib >> 10} MiB', *lines]
+  return outcome, lines, seconds, kib
+
+
+def examine_files(
+    target: str,
+    files: dict[str, bytes],
+    *,
+    keep: pathlib.Path | None = None,
+    why: str = '',
+):
+  """Writes a set into a new folder and examines it.
+
+  Args:
+    target: one of `seed_sets.SETS`.
+    files: content by path.
+    keep: folder to keep the set in if a promise is broken.
+    why: what was done to the set, to keep beside it.
+
+  Returns:
+    As `examine_safely`.
+  """
+  memory = '/dev/shm' if os.path.isdir('/dev/shm') else None
+  with tempfile.TemporaryDirectory(dir=memory) as folder:
+    source = pathlib.Path(folder) / 'set'
+    for path, content in files.items():
+      (source / path).parent.mkdir(parents=True, exist_ok=True)
+      (source / path).write_bytes(content)
+    result = examine_safely(source, seed_sets.SETS[target].format_name)
+    if result[0] == 'WRONG' and keep is not None:
+      shutil.copytree(source, keep / 'set', dirs_exist_ok=True)
+      (keep / 'why.txt').write_text(
+          '\n'.join([why, *result[1]]), encoding='utf-8')
+  return result
+
+
+class Damage(NamedTuple):
+  """What came of damaging many files of one target.
+
+  Attributes:
+    counts: sets by outcome.
+    slowest_s: processor time that one took at most.
+    largest_kib: memory that one took at most.
+    wrong: a text for each broken promise.
+    messages: how often each message was printed, without its numbers.
+  """
+
+  counts: collections.Counter[str]
+  slowest_s: float
+  largest_kib: int
+  wrong: list[str]
+  messages: collections.Counter[str]
+
+  def joined(self, other: 'Damage') -> 'Damage':
+    """Returns what came of both."""
+    return Damage(
+        self.counts + other.counts, max(self.slowest_s, other.slowest_s),
+        max(self.largest_kib, other.largest_kib), self.wrong + other.wrong,
+        self.messages + other.messages)
+
+
+_NOTHING = Damage(
+    collections.Counter(), 0.0, 0, [], collections.Counter())
+
+
+def damage(
+    target: str, first: int, number: int, *, seed: int, keep: str | None = None
+) -> Damage:
+  """Damages files `first` to `first + number - 1` of a target, one per set."""
+  files = seed_sets.SETS[target].files()
+  names = [n for n in files if seed_sets.SETS[target].is_target(n)]
+  total = _NOTHING
+  for i in range(first, first + number):
+    rng = random.Random(f'{seed} {target} {i}')
+    name = rng.choice(names)
+    total = total.joined(_examined(
+        target, files | {name: mutations.mutate(files[name], name, rng)},
+        f'{target} {i} {name}', keep))
+  return total
+
+
+def _examined(target, files, what, keep):
+  folder = keep and pathlib.Path(keep) / re.sub(r'\W', '_', what)
+  outcome, lines, seconds, kib = examine_files(
+      target, files, keep=folder or None, why=what)
+  plain = [re.sub(r"\d+|'[^']*'|\"[^\"]*\"", '#', line)[:120]
+           for line in lines if outcome == 'refused']
+  wrong = [f'{what}: {lines[0][-400:]}'] if outcome == 'WRONG' else []
+  return Damage(collections.Counter([outcome]), seconds, kib, wrong,
+                collections.Counter(plain))
+
+
+def _limit_memory():
+  resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
+
+
+def main(argv: list[str]) -> None:
+  """Prints the table."""
+  del argv
+  per_target = -(-_NUM_FILES.value // len(_TARGETS.value))
+  total = dict.fromkeys([*_TARGETS.value, 'bombs'], _NOTHING)
+  start = time.monotonic()
+  with futures.ProcessPoolExecutor(
+      os.cpu_count(), initializer=_limit_memory) as pool:
+    pending = {
+        pool.submit(damage, target, first, min(_CHUNK, per_target - first),
+                    seed=_FUZZ_SEED.value, keep=_FOLDER.value): target
+        for first in range(0, per_target, _CHUNK)
+        for target in _TARGETS.value}
+    for name, make in bombs.BOMBS.items():
+      target, changed = make()
+      pending[pool.submit(
+          _examined, target, seed_sets.SETS[target].files() | changed, name,
+          _FOLDER.value)] = 'bombs'
+    for done, future in enumerate(futures.as_completed(pending), start=1):
+      found, target = future.result(), pending[future]
+      total[target] = total[target].joined(found)
+      print('\n'.join(found.wrong), end='\n' * bool(found.wrong), flush=True)
+      if done % 20 == 0:
+        left_s = (time.monotonic() - start) * (len(pending) / done - 1)
+        print(f'  {done} of {len(pending)} chunks, {left_s:.0f} s left',
+              file=sys.stderr, flush=True)
+  print('\n| damaged | files | valid | refused | wrong | slowest, s | memory, '
+        f'MiB |\n|{"---|" * 7}')
+  for target, found in total.items():
+    counts = found.counts
+    print(f'| {target} | {sum(counts.values())} | {counts["valid"]} | '
+          f'{counts["refused"]} | {counts["WRONG"]} | {found.slowest_s:.2f} | '
+          f'{found.largest_kib >> 10} |')
+  every = functools.reduce(Damage.joined, total.values())
+  for text, number in every.messages.most_common(_MESSAGES.value):
+    print(f'{number:6d} {text}')
+  if every.wrong or total['bombs'].counts['valid']:
+    sys.exit(1)
+
+
+if __name__ == '__main__':
+  app.run(main)

@@ -1,0 +1,37 @@
+"""Damaged files and bombs: valid data or one line, never more than it takes."""
+
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from data_prep.benchmarks import bombs
+from data_prep.benchmarks import fuzz
+from data_prep.benchmarks import seed_sets
+
+
+class FuzzTest(parameterized.TestCase):
+
+  @parameterized.parameters(*seed_sets.SETS)
+  def test_seed_sets_are_valid(self, target):
+    outcome, lines, _, _ = fuzz.examine_files(
+        target, seed_sets.SETS[target].files())
+    self.assertEqual(outcome, 'valid', lines)
+
+  @parameterized.parameters(*seed_sets.SETS)
+  def test_damaged_files(self, target):
+    result = fuzz.damage(target, 0, 25, seed=7)
+    self.assertEqual(result.wrong, [])
+    # Neither is every damage noticed, nor is everything refused.
+    self.assertEqual(sum(result.counts.values()), 25)
+    self.assertGreater(result.counts['refused'], 0)
+
+  @parameterized.parameters(*bombs.BOMBS)
+  def test_bombs(self, name):
+    target, changed = bombs.BOMBS[name]()
+    outcome, lines, _, kib = fuzz.examine_files(
+        target, seed_sets.SETS[target].files() | changed)
+    self.assertEqual(outcome, 'refused', lines)
+    self.assertLess(kib, 2**19)  # 512 MiB; a volume may take 256.
+
+
+if __name__ == '__main__':
+  absltest.main()
