@@ -258,6 +258,7 @@ def verify(folder: str, step: int, run_id: str = '') -> None:
   Raises:
     Damaged: if any file is missing, changed, or not listed, or if the manifest
       is of another step or run.
+    binary.UserError: if a newer version wrote it.
   """
   try:
     with open(os.path.join(folder, _MANIFEST), 'rb') as f:
@@ -270,6 +271,11 @@ def verify(folder: str, step: int, run_id: str = '') -> None:
     raise Damaged(f'{_MANIFEST} cannot be read') from e
   if not intact:
     raise Damaged(f'{_MANIFEST} was changed')
+  if manifest['format'] > _FORMAT:
+    raise binary.UserError(
+        f'{folder} was written by a newer hybridseg (format '
+        f'{manifest["format"]}, this one reads {_FORMAT}): update hybridseg, or '
+        'use another workdir.')
   if manifest['format'] != _FORMAT:
     raise Damaged(f'{_MANIFEST} has format {manifest["format"]}, not {_FORMAT}')
   if manifest['step'] != step:

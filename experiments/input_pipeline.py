@@ -47,7 +47,7 @@ def load_dataset(data_dir: str) -> Dataset:
     The set, decoded into memory where it fits.
 
   Raises:
-    binary.UserError: if there are no records, or none of a split.
+    binary.UserError: if there are no records, none of a split, or damaged ones.
   """
   import tensorflow_datasets as tfds  # Slow to import: only where records are.
 
@@ -71,9 +71,9 @@ def load_dataset(data_dir: str) -> Dataset:
         '--overwrite.')
   splits = {}
   for name, info in builder.info.splits.items():
-    source = builder.as_data_source(split=name)
+    source = _Checked(builder.as_data_source, name, data_dir)
     in_memory = info.num_bytes <= _MAX_IN_MEMORY_BYTES
-    splits[name] = list(source) if in_memory else source
+    splits[name] = [*source] if in_memory else source
   return Dataset(
       name=metadata['name'],
       classes=tuple(metadata['classes']),
@@ -81,6 +81,32 @@ def load_dataset(data_dir: str) -> Dataset:
       splits=splits,
       fingerprint=metadata['manifest_sha256'],
   )
+
+
+class _Checked(Sequence):
+  """The records of a split; a damaged one is told in one line."""
+
+  def __init__(self, open_fn, split, data_dir):
+    self._split, self._data_dir = split, data_dir
+    self._source = self._try(lambda: open_fn(split=split))
+
+  def __len__(self):
+    return len(self._source)
+
+  def __getitem__(self, index):
+    # Sequence ends an iteration at an IndexError.
+    if not -len(self) <= index < len(self):
+      raise IndexError(index)
+    return self._try(lambda: self._source[index])
+
+  def _try(self, read_fn):
+    try:
+      return read_fn()
+    except Exception as e:  # Of whatever layer reads and decodes.
+      reason = (str(e).strip().splitlines() or [type(e).__name__])[0][:60]
+      raise binary.UserError(
+          f'Records of {self._split} in {self._data_dir} are damaged ({reason}):'
+          ' prepare the set again, with --overwrite.') from e
 
 
 def train_batches(

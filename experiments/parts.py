@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 import functools
+import os
 from typing import Any, NamedTuple
 
 from hybridseg import augmentation
@@ -71,6 +72,7 @@ def build(
   """
   num_classes = len(dataset.classes)
   _check_steps(config)
+  _check_devices()
   try:
     mapping = parallel.make_mapping(config.mapping)
     _check_batches(config, mapping)
@@ -133,6 +135,16 @@ def _check_steps(config):
                'checkpoint_every_steps', 'max_skipped_in_a_row'):
     if config[name] <= 0:
       raise binary.UserError(f'{name} is {config[name]}: use 1 or more.')
+
+
+def _check_devices():
+  try:
+    jax.devices()
+  except (AssertionError, RuntimeError) as e:  # JAX raises both.
+    wanted = os.environ.get('JAX_PLATFORMS', '')
+    raise binary.UserError(
+        f'JAX finds no device for JAX_PLATFORMS={wanted}: install the jax of '
+        'that device, or unset JAX_PLATFORMS to use what is there.') from e
 
 
 def _check_batches(config, mapping):

@@ -13,8 +13,8 @@ are elsewhere:
     float pictures are refused here
   48 inverted: cannot be told from a dark picture
   77 fold: tests of the splits
-  80, 82, 85, 87, 89 trainer_test; 81 binary_test; 83, 86 checkpoints_test
-  84, 88, and 90 for records: nowhere yet
+  80, 82, 85, 87, 89 trainer_test; 81, 88 binary_test; 83, 84, 86
+    checkpoints_test; 90 for records: input_pipeline_test
 """
 
 import json

@@ -88,6 +88,13 @@ class CheckpointsTest(absltest.TestCase):
         r'params/0/kernel is float32\[3, 2\] there, float32\[3, 4\] here')
     self.assertNotIn('\n', str(caught.exception))
 
+  def test_refuses_a_newer_format(self):
+    with mock.patch.object(checkpoints, '_FORMAT', 2):
+      _save(self.store, 3)
+    with self.assertRaisesRegex(binary.UserError, 'newer hybridseg.*format 2'):
+      self.store.restore(_state())
+    self.assertEqual(self.store.steps(), [3])
+
   def test_refuses_if_none_is_intact(self):
     _save(self.store, 1, 2)
     for step in '12':

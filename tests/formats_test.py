@@ -236,7 +236,7 @@ class ReadTest(parameterized.TestCase):
       ({'image_id': 7, 'category_id': 3,
         'segmentation': {'size': [3, 3], 'counts': [9]}}, '3 x 3'),
       ({'category_id': 3}, "no 'image_id'"),
-      ([], 'indices'),
+      ([], 'of a wrong type'),
   )
   def test_wrong_coco(self, annotation, expected):
     self._coco([annotation])

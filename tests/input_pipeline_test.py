@@ -1,5 +1,9 @@
 """Tests for experiments.input_pipeline."""
 
+import glob
+import os
+import shutil
+
 from absl.testing import absltest
 from hybridseg import types
 import numpy as np
@@ -60,6 +64,27 @@ class InputPipelineTest(absltest.TestCase):
   def test_refuses_a_batch_larger_than_its_split(self):
     with self.assertRaisesRegex(binary.UserError, 'has 32 weak training'):
       _batches(weak_batch_size=33)
+
+  def test_damaged_records_are_one_line(self):
+    for damage in ('truncate', 'flip', 'remove'):
+      with self.subTest(damage):
+        folder = os.path.join(tiny.temp_dir(self), 'set')
+        shutil.copytree(tiny.data_dir(), folder)
+        path, = glob.glob(f'{folder}/records/*train_weak.array_record*')
+        with open(path, 'r+b') as file:
+          if damage == 'truncate':
+            file.truncate(os.path.getsize(path) - 3000)
+          elif damage == 'flip':
+            file.seek(os.path.getsize(path) // 2)
+            byte = file.read(1)
+            file.seek(-1, os.SEEK_CUR)
+            file.write(bytes([byte[0] ^ 1]))
+          else:
+            os.remove(path)
+        with self.assertRaisesRegex(
+            binary.UserError, 'train_weak.*prepare the set again') as caught:
+          input_pipeline.load_dataset(folder)
+        self.assertNotIn('\n', str(caught.exception))
 
   def test_padding_never_counts(self):
     records = input_pipeline.load_dataset(tiny.data_dir()).splits['test']
