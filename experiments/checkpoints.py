@@ -274,8 +274,8 @@ def verify(folder: str, step: int, run_id: str = '') -> None:
   if manifest['format'] > _FORMAT:
     raise binary.UserError(
         f'{folder} was written by a newer hybridseg (format '
-        f'{manifest["format"]}, this one reads {_FORMAT}): update hybridseg, or '
-        'use another workdir.')
+        f'{manifest["format"]}, this one reads {_FORMAT}): update hybridseg, '
+        'or use another workdir.')
   if manifest['format'] != _FORMAT:
     raise Damaged(f'{_MANIFEST} has format {manifest["format"]}, not {_FORMAT}')
   if manifest['step'] != step:

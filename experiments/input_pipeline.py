@@ -105,8 +105,8 @@ class _Checked(Sequence):
     except Exception as e:  # Of whatever layer reads and decodes.
       reason = (str(e).strip().splitlines() or [type(e).__name__])[0][:60]
       raise binary.UserError(
-          f'Records of {self._split} in {self._data_dir} are damaged ({reason}):'
-          ' prepare the set again, with --overwrite.') from e
+          f'Records of {self._split} in {self._data_dir} are damaged '
+          f'({reason}): prepare the set again, with --overwrite.') from e
 
 
 def train_batches(
