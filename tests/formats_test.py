@@ -8,10 +8,10 @@ from absl.testing import absltest
 from absl.testing import parameterized
 from data_prep import check
 from data_prep import formats
+from data_prep import geometry
 from data_prep import manifest as manifest_lib
 from data_prep import rasterize
 from data_prep import rle
-from data_prep import simulate
 from data_prep.formats import registry
 import numpy as np
 from PIL import Image
@@ -33,7 +33,7 @@ def _truth(i):
 
 
 def _annotation(kind, label):
-  objects = simulate.components(label)
+  objects = geometry.components(label)
   labels = [value for value, _ in objects]
   first = lambda mask: (np.argwhere(mask)[0][::-1] + 0.5).tolist()
   last = lambda mask: (np.argwhere(mask)[-1][::-1] + 0.5).tolist()
@@ -42,8 +42,8 @@ def _annotation(kind, label):
   draw = {
       'mask': rle.encode_rle,
       'coarse_mask': rle.encode_rle,
-      'box': simulate.tight_box,
-      'polygon': lambda m: np.round(simulate.coarse_polygon(
+      'box': geometry.tight_box,
+      'polygon': lambda m: np.round(geometry.coarse_polygon(
           m, np.random.default_rng(0), num_vertices=8, jitter=0.1), 2).tolist(),
       'points': first,
       'scribble': lambda m: [first(m), last(m)],

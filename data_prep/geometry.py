@@ -1,0 +1,206 @@
+"""Shapes around and within one object of a label map; pure and seeded.
+
+Coordinates are those of a manifest: a pixel in column j and row i covers
+[j, j + 1) x [i, i + 1).
+"""
+
+from hybridseg import types
+import numpy as np
+from scipy import ndimage
+
+
+def components(label: np.ndarray) -> list[tuple[int, np.ndarray]]:
+  """Returns (class, mask) of each 8-connected object of uint8 [H, W]."""
+  found = []
+  for value in np.unique(label):
+    if value in (0, types.UNLABELLED):
+      continue
+    parts, count = ndimage.label(label == value, structure=np.ones((3, 3)))
+    found += [(int(value), parts == i) for i in range(1, count + 1)]
+  return found
+
+
+def tight_box(mask: np.ndarray) -> list[float]:
+  """Returns [x0, y0, x1, y1], exclusive ends, around bool [H, W]."""
+  rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+  return [float(columns[0]), float(rows[0]),
+          float(columns[-1] + 1), float(rows[-1] + 1)]
+
+
+def loose_box(mask: np.ndarray, *, margin: float) -> list[float]:
+  """Returns the tight box grown by `margin` of its size on each side."""
+  x0, y0, x1, y1 = tight_box(mask)
+  dx, dy = margin * (x1 - x0), margin * (y1 - y0)
+  height, width = mask.shape
+  return [max(x0 - dx, 0.0), max(y0 - dy, 0.0),
+          min(x1 + dx, float(width)), min(y1 + dy, float(height))]
+
+
+def coarse_polygon(
+    mask: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    num_vertices: int,
+    jitter: float,
+) -> list[list[float]]:
+  """Returns the outline of bool [H, W] as seen from its deepest pixel.
+
+  In `num_vertices` directions, evenly spread from a random start, the vertex
+  lies at the farthest pixel edge of the object in that sector, times
+  1 + jitter * N(0, 1).
+  """
+  height, width = mask.shape
+  depth = depth_inside(mask)
+  cy, cx = np.unravel_index(np.argmax(depth), mask.shape)
+  rows, columns = np.nonzero(mask)
+  dy, dx = rows - cy, columns - cx
+  sector = 2 * np.pi / num_vertices
+  start = rng.uniform(0, sector)
+  vertices = []
+  for k in range(num_vertices):
+    angle = start + k * sector
+    along = dx * np.cos(angle) + dy * np.sin(angle)
+    across = np.abs(dy * np.cos(angle) - dx * np.sin(angle))
+    # The ray, one pixel wide; it always holds the centre itself.
+    reach = along[across <= 0.71].max(initial=0.0) + 0.5
+    reach *= max(1.0 + jitter * rng.standard_normal(), 0.3)
+    vertices.append([
+        float(np.clip(cx + 0.5 + reach * np.cos(angle), 0, width)),
+        float(np.clip(cy + 0.5 + reach * np.sin(angle), 0, height))])
+  return vertices
+
+
+def fitted_ellipse(mask: np.ndarray, *, scale: float) -> list[float]:
+  """Returns the ellipse with the second moments of the object.
+
+  A filled ellipse has the variance r^2 / 4 along an axis of radius r, so the
+  radii are scale * 2 * sqrt(eigenvalues of the covariance of x and y); each
+  pixel adds 1 / 12, the variance of its own area.
+
+  Args:
+    mask: the object, bool [H, W], not empty.
+    scale: factor of both radii; 1 keeps the area of an ellipse.
+
+  Returns:
+    [cx, cy, rx, ry, angle_deg] in pixels and degrees, rx >= ry; the angle, in
+    [0, 180], turns the x axis towards the y axis.
+  """
+  rows, columns = np.nonzero(mask)
+  x, y = columns + 0.5, rows + 0.5
+  cx, cy = x.mean(), y.mean()
+  xx, yy = ((v**2).mean() + 1 / 12 for v in (x - cx, y - cy))
+  xy = ((x - cx) * (y - cy)).mean()
+  mean, spread = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
+  angle_deg = np.degrees(np.arctan2(2 * xy, xx - yy)) / 2 % 180
+  # The smaller eigenvalue is at least 1 / 12, but for the rounding.
+  radii = 2 * scale * np.sqrt([mean + spread, max(mean - spread, 1 / 12)])
+  return [float(v) for v in (cx, cy, *radii, angle_deg)]
+
+
+def interior_points(
+    mask: np.ndarray, rng: np.random.Generator, *, num_points: int
+) -> list[list[float]]:
+  """Draws pixel centres of the interior, the most interior first.
+
+  The first is the deepest pixel; the others are random among those of at least
+  half its distance to the outside, or the deepest where these are too few.
+
+  Args:
+    mask: the object, bool [H, W], not empty.
+    rng: source of all but the first.
+    num_points: how many; a smaller object gives as many as it has pixels.
+
+  Returns:
+    Points [[x, y], ...], all different.
+  """
+  depth = depth_inside(mask)[mask]
+  order = np.argsort(-depth, kind='stable')
+  pool = max(int((depth >= depth.max() / 2).sum()), num_points)
+  more = rng.permutation(np.arange(1, min(pool, order.size)))[: num_points - 1]
+  # Ranks by depth, so sorted ranks give the most interior first.
+  return pixel_centres(mask, order[[0, *np.sort(more)]])
+
+
+def extreme_points(
+    mask: np.ndarray, rng: np.random.Generator, *, jitter: float
+) -> list[list[float]]:
+  """Returns the leftmost, topmost, rightmost and lowest pixel centre.
+
+  Of several, a random one. Each coordinate then moves by jitter * N(0, 1) times
+  the width or height of the object, and stays within the image.
+
+  Args:
+    mask: the object, bool [H, W], not empty.
+    rng: source of the choice and of the jitter.
+    jitter: standard deviation as a share of the object's size.
+
+  Returns:
+    [[x, y] x 4].
+  """
+  points = np.argwhere(mask)[:, ::-1] + 0.5
+  x, y = points.T
+  extreme = np.array([
+      rng.choice(points[at])
+      for at in (x == x.min(), y == y.min(), x == x.max(), y == y.max())])
+  size = np.ptp(points, axis=0) + 1
+  extreme += jitter * size * rng.standard_normal((4, 2))
+  return np.clip(extreme, 0.5, np.array(mask.shape[::-1]) - 0.5).tolist()
+
+
+def low_resolution(label: np.ndarray, *, block: int) -> np.ndarray:
+  """Gives every block the most frequent class of its pixels.
+
+  Unlabelled pixels do not vote; a block of nothing else stays unlabelled. Of
+  equally frequent classes the lowest wins. Blocks start in the upper left
+  corner, the last ones may be cut. A block of 1 changes nothing.
+
+  Args:
+    label: classes, uint8 [H, W].
+    block: height and width of a block in pixels.
+
+  Returns:
+    Classes, uint8 [H, W].
+  """
+  height, width = label.shape
+  padded = np.pad(
+      label, ((0, -height % block), (0, -width % block)),
+      constant_values=types.UNLABELLED)
+  blocks = padded.reshape(
+      padded.shape[0] // block, block, padded.shape[1] // block, block)
+  most = np.zeros((blocks.shape[0], blocks.shape[2]), np.int64)
+  winner = np.full(most.shape, types.UNLABELLED, np.uint8)
+  for value in np.unique(label[label != types.UNLABELLED]):
+    votes = (blocks == value).sum((1, 3))
+    winner[votes > most] = value
+    most = np.maximum(most, votes)
+  return winner.repeat(block, 0).repeat(block, 1)[:height, :width]
+
+
+def quality(label: np.ndarray, truth: np.ndarray, num_classes: int) -> float:
+  """Returns the mean IoU of the foreground classes that either map holds.
+
+  Args:
+    label: class per pixel, uint8 [H, W]; unlabelled pixels do not count.
+    truth: the exact classes, uint8 [H, W].
+    num_classes: number of classes, background included.
+
+  Returns:
+    1.0 if both are empty, 0.0 if only one is.
+  """
+  known = (label != types.UNLABELLED) & (truth != types.UNLABELLED)
+  scores = []
+  for value in range(1, num_classes):
+    a, b = (label == value) & known, (truth == value) & known
+    if a.any() or b.any():
+      scores.append((a & b).sum() / (a | b).sum())
+  return float(np.mean(scores)) if scores else 1.0
+
+
+def depth_inside(mask):
+  """Returns the distance to the outside, which the image border is part of."""
+  return ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+
+
+def pixel_centres(mask, index):
+  """Returns [[x, y], ...] of pixels numbered among those inside."""
+  return (np.argwhere(mask)[index][:, ::-1] + 0.5).tolist()

@@ -1,0 +1,59 @@
+"""Tests for data_prep.scribbles."""
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+from scipy import ndimage
+
+from data_prep import geometry
+from data_prep import scribbles
+from tests import label_maps
+
+
+class ScribblesTest(parameterized.TestCase):
+
+  @parameterized.parameters('interior_scribble', 'border_scribble')
+  def test_strokes_stay_inside(self, name):
+    for i, truth in enumerate(label_maps.random_maps(40)):
+      for _, mask in geometry.components(truth):
+        stroke = getattr(scribbles, name)(mask, np.random.default_rng(i))
+        rows, columns = label_maps.on_line(stroke)
+        self.assertTrue(mask[rows, columns].all())
+
+  def test_interior_scribble_follows_the_middle(self):
+    mask = np.zeros((40, 60), bool)
+    mask[10:21, 5:55] = True
+    stroke = scribbles.interior_scribble(mask, np.random.default_rng(0))
+    rows, columns = label_maps.on_line(stroke)
+    self.assertGreater(np.ptp(columns), 25)
+    self.assertLess(np.mean(np.abs(rows - 15)), 2.5)
+    part = scribbles.interior_scribble(
+        mask, np.random.default_rng(0), length=0.5)
+    self.assertLess(np.ptp(label_maps.on_line(part)[1]), 0.7 * np.ptp(columns))
+
+  def test_interior_scribble_of_a_large_object(self):
+    disc = label_maps.disc
+    truth = disc(400, 200, 200, 150) - disc(400, 200, 230, 90)
+    stroke = scribbles.interior_scribble(truth > 0, np.random.default_rng(0))
+    self.assertTrue(truth[label_maps.on_line(stroke)].all())
+
+  def test_border_scribble_goes_round(self):
+    truth = label_maps.disc(64, 32, 32, 15) > 0
+    stroke = scribbles.border_scribble(truth, np.random.default_rng(0))
+    self.assertEqual(stroke[0], stroke[-1])
+    seen = np.zeros_like(truth)
+    seen[label_maps.on_line(stroke)] = True
+    border = truth & ~ndimage.binary_erosion(truth)
+    self.assertGreater((seen & border).sum(), 0.9 * border.sum())
+    self.assertFalse(seen[ndimage.binary_erosion(truth, iterations=3)].any())
+
+  def test_background_scribble_stays_off(self):
+    for i, truth in enumerate(label_maps.random_maps(40)):
+      stroke = scribbles.background_scribble(truth, np.random.default_rng(i))
+      self.assertEqual(bool(stroke), bool((truth == 0).any()))
+      if stroke:
+        self.assertTrue((truth[label_maps.on_line(stroke)] == 0).all())
+
+
+if __name__ == '__main__':
+  absltest.main()
