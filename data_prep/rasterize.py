@@ -173,7 +173,7 @@ def apply_values(
     if mask.size and (mask.min() < 0 or mask.max() > types.UNLABELLED):
       raise ValueError(f'{int(mask.min())} .. {int(mask.max())}')
     return mask.astype(np.uint8)
-  # No np.unique: sorting the pixels took most of the time of a whole set.
+  # Not by np.unique, which sorts all pixels.
   label = np.full(mask.shape, -1, np.int16)
   for stored, value in values.items():
     label[mask == int(stored)] = value
