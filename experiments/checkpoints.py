@@ -8,6 +8,7 @@ a step's name is whole or was damaged afterwards, which the manifest shows.
 """
 
 import errno
+import functools
 import hashlib
 import json
 import logging as python_logging
@@ -367,8 +368,12 @@ def _is_not_of_orbax(record):
   return 'orbax' not in record.pathname and record.name != 'asyncio'
 
 
+@functools.cache
 def _orbax():
-  """Returns a writer that asks no other process: one of them writes."""
+  """Returns a writer that asks no other process: one of them writes.
+
+  One for the whole process: each new one keeps a little memory.
+  """
   # What it raises is told in one line; its threads would log pages as well.
   for logger in logging.get_absl_logger(), python_logging.getLogger('asyncio'):
     logger.addFilter(_is_not_of_orbax)  # Added once, however often.
