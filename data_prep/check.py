@@ -12,6 +12,7 @@ Problems refuse a set; notices are odd but valid and only counted. Decisions:
   side of its outline (a bow tie); smaller loops are a notice.
   A mask of only 0 and 255 without `values` is a problem if it is exact, or if
   no mask of the set holds another class: 255 would mean unlabelled.
+  An exact mask may have unlabelled pixels if `values` says which they are.
   The same picture in two splits is a problem, twice in one split a notice.
   So are nearly the same ones in two splits, see `duplicates`; those of one
   subject are told by the subject.
@@ -20,7 +21,7 @@ Problems refuse a set; notices are odd but valid and only counted. Decisions:
 """
 
 import collections
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent import futures
 import functools
 import os
@@ -120,22 +121,38 @@ def _in_order(problems):
   return [_Problem(*map(safe, p)) for p in problems]
 
 
-def report(findings: Findings) -> list[str]:
+def report(
+    findings: Findings, *, pictures: Mapping[int, str] | None = None
+) -> list[str]:
   """Returns the lines to print, each of at most 200 characters.
 
   Problems of one kind stand together; of more than 20 only 20 are shown and
   the rest is counted. Of each kind of notice only the first is shown.
+
+  Args:
+    findings: of `inspect_manifest`.
+    pictures: by line of the manifest, to name instead of the lines where the
+      user has never seen the manifest.
   """
+  pictures = pictures or {}
+
+  def say(problem):
+    what = re.sub(
+        r'\bline (\d+)', lambda m: pictures.get(int(m[1]), m[0]), problem.what)
+    if problem.line in pictures and not problem.file:
+      problem = problem._replace(line=0, file=pictures[problem.line])
+    return str(problem._replace(what=what))
+
   lines = []
   for problems in _groups(findings.problems):
-    lines += [str(p) for p in problems[:_PER_GROUP]]
+    lines += [say(p) for p in problems[:_PER_GROUP]]
     more = len(problems) - _PER_GROUP
     if more > 0:
       lines.append(f'... and {more} more of this kind: {problems[0].what}')
   for notices in _groups(findings.notices):
     number = len(notices)
     count = f', {number} times, first' if number > 1 else ':'
-    lines.append(f'notice{count} {notices[0]}')
+    lines.append(f'notice{count} {say(notices[0])}')
   return [x if len(x) <= _MAX_LINE else x[: _MAX_LINE - 3] + '...'
           for x in lines]
 
@@ -281,7 +298,8 @@ def _check_roles(rows, log):
   roles = {row.role for row in rows if row.split == 'train'}
   for role, fix in (
       ('strong', 'give some train images exact masks and role strong'),
-      ('weak', 'give some train images role weak or unlabelled')):
+      ('weak', 'give some train images role weak or unlabelled; or, with '
+       '--source, --simulate=box')):
     if not roles & {role, 'unlabelled' if role == 'weak' else role}:
       log.problems.append(_Problem(f'no {role} training instance', '', fix))
 

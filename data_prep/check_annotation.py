@@ -19,7 +19,7 @@ KINDS = (*rasterize.SHAPE_FIELDS, 'tag')
 # Corners may lie this many pixels outside the image: tools round.
 _TOLERANCE = 1.0
 _MANY_VALUES = 8  # Stored values without a class: noise, not a forgotten one.
-_CROSSED = 0.1  # Share of a polygon's area.
+CROSSED = 0.1  # Share of a polygon's area.
 _CROSSING_GRID = 128
 
 
@@ -166,14 +166,16 @@ def _check_mask(annotation, image, context, where, role, log):
   if values is None and role == 'strong' and stored[-1] == 255 and set(
       stored) <= {0, 255}:
     log.add(f'mask holds 0 and 255, expected {allowed}', pixels.tail(path),
-            'add `values` to it: {"0": 0, "255": 1}', field)
+            'add `values` {"0": 0, "255": 1} (--mask_values=0:0,255:1)', field)
   elif unknown:
     log.add(*_wrong_values(
         stored, counts, unknown, values, allowed, num_classes, form), field)
   else:
     label = rasterize.apply_values(mask, values)
     number = int((label == types.UNLABELLED).sum())
-    if number and role == 'strong':
+    # Mapped to it on purpose, such as the borders of VOC: they do not count.
+    meant = values is not None and types.UNLABELLED in values.values()
+    if number and role == 'strong' and not meant:
       log.add('an exact mask has no unlabelled pixel',
               f'{number} pixels of {types.UNLABELLED}',
               'label them or use role weak', field)
@@ -224,7 +226,7 @@ def _wrong_values(stored, counts, unknown, values, allowed, num_classes, form):
     return (
         f'a gray picture, not labels, expected {allowed}', found,
         'threshold it, or name the mask')
-  fix = 'map it to a class with `values`'
+  fix = 'map it to a class with `values` or --mask_values'
   if values is not None:
     fix = 'add it to `values`'
   elif stored[0] >= 0 and len(stored) <= num_classes:
@@ -327,7 +329,7 @@ def _check_polygon(vertices, place, log):
     return
   share = crossed_share(vertices)
   found = f'{max(100 * share, 0.1):.1f} % of its area'
-  if share > _CROSSED:
+  if share > CROSSED:
     log.add('outline crosses itself, its inside is ambiguous', found,
             'give the corners in the order in which they are connected', place)
   elif share:

@@ -12,6 +12,7 @@ drawn. What comes back is read by `data_prep.prepare --source`. Leaves the whole
 OUTPUT or none, one line per problem on stderr and exit code 2.
 """
 
+import collections
 import os
 import pathlib
 import shutil
@@ -45,6 +46,12 @@ def _run():
     raise _Refused('give --manifest, --format and --output')
   if _CONSTRAIN.value and not _MASKS.value:
     raise _Refused('--constrain needs --masks')
+  unknown = set(_SPLITS.value) - set(manifest_lib.SPLITS)
+  if unknown:
+    raise _Refused(f'--splits: unknown {sorted(unknown)}; known: '
+                   f'{", ".join(manifest_lib.SPLITS)}')
+  if not os.path.isfile(_MANIFEST.value):
+    raise _Refused(f'--manifest={_MANIFEST.value}: no such file')
   output = pathlib.Path(_OUTPUT.value).absolute()
   if output.exists():
     raise _Refused(f'--output={output} exists; give a new folder')
@@ -58,6 +65,8 @@ def _run():
       r for r in manifest.rows if r.split in _SPLITS.value))
   if not problems:
     problems = registry.cannot_hold(manifest, _FORMAT.value)
+  if not problems and not manifest.rows:
+    raise _Refused(f'--splits={",".join(_SPLITS.value)}: no image is in them')
   if problems:
     raise _Refused(*check.report(check.Findings(problems, [], [])))
   output.parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +78,15 @@ def _run():
     os.rename(temporary, output)
   finally:
     shutil.rmtree(temporary, ignore_errors=True)
+  kinds = collections.Counter(
+      'none' if r.annotation is None else r.annotation['kind']
+      for r in manifest.rows)
   print(f'{output}: {len(manifest.rows)} images as {_FORMAT.value}')
+  if kinds['none']:
+    print(f'notice: {kinds["none"]} of them have no annotation yet')
+  if kinds['coarse_mask'] and _FORMAT.value not in ('folder', 'nifti'):
+    print(f'notice: {kinds["coarse_mask"]} coarse masks are written as masks: '
+          'they come back as exact ones, unless with --masks_are=coarse_mask')
 
 
 def main(argv: list[str]) -> int:

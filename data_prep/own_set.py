@@ -8,6 +8,7 @@ that one instead of a simulated one.
 """
 
 from collections.abc import Sequence
+import functools
 import os
 import pathlib
 from typing import NamedTuple
@@ -88,6 +89,9 @@ def write(
       split.
   """
   source, output = pathlib.Path(source), pathlib.Path(output)
+  if source.is_file() and source.suffix.lower() != '.csv':
+    raise ValueError(
+        f'{source} is a file; give the folder that holds it and its pictures')
   format_name = format_name or registry.detect_format(source)
   if format_name is None:
     raise ValueError(
@@ -102,15 +106,23 @@ def write(
   if not rows and not problems:
     raise ValueError(f'{source} holds no image that {format_name} reads')
   root = output / imported.root
+  problems += _check_subjects(rows, options, notices)
   if plan.splits_file is not None:
     entries, wrong = splits_file.read_splits(plan.splits_file)
-    rows, wrong = splits_file.apply_splits(
-        rows, entries, wrong, by=plan.split_by)
+    if not wrong:
+      rows, wrong = splits_file.apply_splits(rows, entries, by=plan.split_by)
     problems += wrong
-  elif not problems:
-    rows, folds = _split(rows, root, plan, notices)
-  if not problems:
-    rows = _choose_roles(rows, imported.weak, root, plan)
+  rows = _without_unseen(rows, notices)
+  try:
+    if plan.splits_file is None and not problems:
+      rows, folds = _split(rows, root, plan, notices)
+    if not problems:
+      rows, wrong = _choose_roles(rows, imported.weak, root, plan)
+      problems += wrong
+  except ValueError as error:
+    problems.append(manifest_lib.Problem(
+        f'the set cannot be split: {error}', '', 'see the notices, and '
+        '--split_fractions, --splits, --subject_pattern'))
   # Problems must not keep the check from reading the files.
   rows = [r._replace(split=r.split or 'train', role=r.role or _natural_role(r))
           for r in rows]
@@ -120,6 +132,30 @@ def write(
     splits_file.write_splits(output / SPLITS_FILE, rows, folds)
   return manifest._replace(
       problems=(*manifest.problems, *problems)), notices
+
+
+def _check_subjects(rows, options, notices):
+  """Finds a pattern of subjects that does not fit the ids."""
+  missing = [r.id for r in rows if not r.subject]
+  if options.subject_pattern is None or not missing:
+    return []
+  if len(missing) < len(rows):
+    notices.append(
+        f'--subject_pattern matches {len(rows) - len(missing)} of {len(rows)} '
+        f'ids, not {missing[0]!r}: the others are subjects of their own')
+    return []
+  return [manifest_lib.Problem(
+      f'--subject_pattern matches none of {len(rows)} ids', repr(missing[0]),
+      'correct it')]
+
+
+def _without_unseen(rows, notices):
+  """Leaves out what is in val or test and cannot be evaluated."""
+  kept = [r for r in rows if r.split in ('', 'train') or r.annotation]
+  if len(kept) < len(rows):
+    notices.append(f'{len(rows) - len(kept)} pictures of val or test without '
+                   'annotation are left out')
+  return kept
 
 
 def find_presence(
@@ -161,11 +197,15 @@ def join_copies(
   edges = [(i, j) for i, j, _ in pairs]
   edges += [(i, place.setdefault(row.subject, i))
             for i, row in enumerate(rows) if row.subject]
-  first, second = np.array(edges or [(0, 0)]).T
+  starts, ends = np.array(edges or [(0, 0)]).T
   graph = sparse.coo_matrix(
-      (np.ones(len(first)), (first, second)), shape=(number, number))
+      (np.ones(len(starts)), (starts, ends)), shape=(number, number))
   _, component = sparse.csgraph.connected_components(graph, directed=False)
-  joined = [row._replace(subject=f'group {c}')
+  # Named by the first: problems name them.
+  first = {}
+  for row, c in zip(rows, component.tolist(), strict=True):
+    first.setdefault(c, row.subject or row.id)
+  joined = [row._replace(subject=f'{first[c]} ({c})')
             for row, c in zip(rows, component.tolist(), strict=True)]
   return joined, len({k for pair in pairs for k in pair[:2]})
 
@@ -188,44 +228,87 @@ def _split(rows, root, plan, notices):
       notices.append(f'{number} pictures are nearly the same as another: both '
                      'go to one split')
   if plan.num_folds is None:
-    found = splits.assign_splits(
-        units, fractions=plan.fractions, by=plan.split_by, seed=plan.seed,
+    deal = functools.partial(
+        splits.assign_splits, fractions=plan.fractions, seed=plan.seed,
         presence=presence)
-    return [r._replace(split=found[r.id]) for r in rows], None
+    try:
+      found = deal(units, by=plan.split_by)
+    except splits.TooFewGroupsError:
+      found = _deal_in_part(units, deal, plan.split_by)
+    rows = [r._replace(split=found[r.id]) for r in rows]
+    return _without_inexact(rows, plan, notices), None
   folds = splits.k_folds(
       units, num_folds=plan.num_folds, by=plan.split_by, seed=plan.seed,
       presence=presence)
   used = {0: 'test', 1: 'val'}
   place = lambda fold: used.get((fold - plan.fold) % plan.num_folds, 'train')
   rows = [r._replace(split=place(folds[r.id])) for r in rows]
+  return _without_inexact(rows, plan, notices), folds
+
+
+def _deal_in_part(rows, deal, by):
+  """Deals the exact images of each group; its others follow them.
+
+  So a group may be in val or test of which only a part can be evaluated.
+  """
+  group_of, exact = {}, []
+  for i, group in enumerate(splits.group_rows(rows, by)):
+    given = next((r.split for r in group if r.split), '')
+    group_of |= {row.id: str(i) for row in group}
+    exact += [row._replace(subject=str(i), split=given) for row in group
+              if _natural_role(row) == 'strong']
+  found = deal(exact, by='subject')
+  place = {group_of[row_id]: split for row_id, split in found.items()}
+  return {r.id: place.get(group_of[r.id], 'train') for r in rows}
+
+
+def _without_inexact(rows, plan, notices):
   kept = [r for r in rows
           if r.split == 'train' or _natural_role(r) == 'strong']
   if len(kept) < len(rows):
     notices.append(
         f'{len(rows) - len(kept)} images without exact mask are left out: '
         f'their {plan.split_by} is in val or test')
-  return kept, folds
+  return kept
 
 
 def _choose_roles(rows, weak, root, plan):
+  """Returns rows with roles and weak labels, and problems."""
+  given = {r.id: r.role for r in rows}
   rows = [r._replace(role=r.role or _natural_role(r)) for r in rows]
-  exact = [r for r in rows if r.split == 'train' and r.role == 'strong']
-  if plan.budget is None or not exact:
-    return rows
+  exact = [r for r in rows if r.split == 'train'
+           and _natural_role(r) == 'strong']
   kinds = list(plan.simulate)
-  strong = splits.choose_strong(
-      rows, budget=plan.budget, seed=plan.seed,
-      presence=find_presence(exact, root),
-      weak_kind=kinds[0] if kinds else 'none')
+  if plan.splits_file is not None:
+    # The file says which masks are kept, and that nothing remains of others.
+    strong = {r.id for r in exact if r.role == 'strong'}
+  elif plan.budget is None or not exact:
+    return rows, []
+  else:
+    strong = splits.choose_strong(
+        rows, budget=plan.budget, seed=plan.seed,
+        presence=find_presence(exact, root),
+        weak_kind=kinds[0] if kinds else 'none')
+    given = {}
   others = [r for r in exact if r.id not in strong]
   drawn = [r for r in others if r.id not in weak]
   plans = simulate.plan_faults(
       len(drawn), np.random.default_rng([plan.seed, 3]),
       fault_fraction=plan.fault_fraction, kinds=kinds) if kinds else []
   plans = {r.id: p for r, p in zip(drawn, plans, strict=False)}
-  return [_weaken(r, weak, plans, root, plan.seed)
-          if r.split == 'train' and r.role == 'strong' and r.id not in strong
-          else r for r in rows]
+  problems = []
+  for row in drawn:
+    if given.get(row.id) == 'unlabelled':
+      plans.pop(row.id, None)
+    elif given.get(row.id) == 'weak' and plans.get(
+        row.id, {'kind': 'none'})['kind'] == 'none':
+      problems.append(manifest_lib.Problem(
+          'its role is weak, but all that is known of it is an exact mask', '',
+          'simulate a weak label (--simulate), or make it strong or unlabelled',
+          id=row.id, file=str(plan.splits_file)))
+  others = {r.id for r in others}
+  return [_weaken(r, weak, plans, root, plan.seed) if r.id in others else r
+          for r in rows], problems
 
 
 def _weaken(row, weak, plans, root, seed):
@@ -238,8 +321,12 @@ def _weaken(row, weak, plans, root, seed):
   if plan is None or plan['kind'] == 'none':
     return row._replace(
         role='unlabelled', annotation=None, evaluation=evaluation)
-  image = rasterize.read_image(root / row.image)
-  truth = rasterize.rasterize(row.annotation, size=image.shape[:2], root=root)
+  try:
+    image = rasterize.read_image(root / row.image)
+    truth = rasterize.rasterize(
+        row.annotation, size=image.shape[:2], root=root)
+  except Exception:  # The check names what is wrong with either.
+    return row._replace(role='strong')
   # Seeded by the image, so that no label depends on the other images.
   rng = np.random.default_rng([seed, 4, *row.id.encode()])
   return simulate.weak_row(row, truth, rng, plan=plan)

@@ -206,6 +206,12 @@ def _import_source(folder):
   return manifest
 
 
+def _shown(path):
+  """Returns the path of a picture as the user of --source knows it."""
+  source = os.path.realpath(_SOURCE.value)
+  return os.path.relpath(path, source) if path.startswith(source) else path
+
+
 def _given(name):
   """Returns the value of a flag if the user gave it, else None."""
   flag = flags.FLAGS[name]
@@ -226,10 +232,14 @@ def _check(manifest):
 
   findings = check.inspect_manifest(
       manifest, progress=progress, near_copies=_NEAR_COPIES.value)
-  for line in check.report(findings._replace(problems=[])):
+  pictures = {}
+  if _DATASET.value is None and _MANIFEST.value is None:
+    pictures = {row.line: _shown(row.image) for row in manifest.rows}
+  for line in check.report(findings._replace(problems=[]), pictures=pictures):
     print(line)
   if findings.problems:
-    raise _Refused(*check.report(findings._replace(notices=[])))
+    raise _Refused(*check.report(
+        findings._replace(notices=[]), pictures=pictures))
   return findings
 
 

@@ -26,6 +26,9 @@ _CLASSES = flags.DEFINE_list(
 _MASK_VALUES = flags.DEFINE_list(
     'mask_values', None, 'Class of each stored mask value, such as '
     '0:0,255:1; 255 as a class means unlabelled.')
+_MASK_THRESHOLD = flags.DEFINE_float(
+    'mask_threshold', None, 'Stored mask values from which on a pixel is class '
+    '1, for masks that were saved as JPEG or hold probabilities.')
 _MASKS_ARE = flags.DEFINE_enum(
     'masks_are', 'mask', ['mask', 'coarse_mask', 'scribble'],
     'What the masks of --source are.')
@@ -104,7 +107,8 @@ def options() -> formats.Options:
                      'background first')
   return formats.Options(
       classes=None if classes is None else tuple(classes),
-      mask_values=values or None, masks_are=_MASKS_ARE.value,
+      mask_values=values or None, mask_threshold=_MASK_THRESHOLD.value,
+      masks_are=_MASKS_ARE.value,
       polygons_are=_POLYGONS_ARE.value, points_are=_POINTS_ARE.value,
       stroke_width=_STROKE_WIDTH.value, intensity_range=limits,
       axis=_AXIS.value, subject_pattern=_SUBJECT_PATTERN.value)

@@ -46,6 +46,10 @@ class Budget(NamedTuple):
   minutes_per: Mapping[str, float] = MINUTES_PER
 
 
+class TooFewGroupsError(ValueError):
+  """There are fewer groups with exact masks than splits that need one."""
+
+
 def assign_splits(
     rows: Sequence[manifest.Row],
     *,
@@ -100,7 +104,7 @@ def assign_splits(
         f'Expected three fractions >= 0 that sum to 1, got {fractions}.')
   if evaluable is None:
     evaluable = {row.id for row in rows if _is_exact(row)}
-  groups = _group(rows, by)
+  groups = group_rows(rows, by)
   chosen = np.array([_known_split(g, evaluable) for g in groups], np.int64)
   counts = _count(groups, presence, evaluable)
   free = chosen < 0
@@ -110,10 +114,10 @@ def assign_splits(
     names = ', '.join(manifest.SPLITS[s] for s in lacking)
     needed = np.count_nonzero(shares)
     if len(groups) < needed:
-      raise ValueError(
+      raise TooFewGroupsError(
           f'{needed} splits need a group (by {by}) each, but there are only '
           f'{len(groups)} groups.')
-    raise ValueError(
+    raise TooFewGroupsError(
         f'{names}: {len(lacking)} groups (by {by}) are needed, one for each, '
         f'but only {free.sum()} of {len(groups)} can be given: in no split yet '
         'and every image with an exact mask.')
@@ -162,7 +166,7 @@ def k_folds(
     raise ValueError(f'Expected at least 2 folds, got {num_folds=}.')
   if evaluable is None:
     evaluable = {row.id for row in rows if _is_exact(row)}
-  groups = _group(rows, by)
+  groups = group_rows(rows, by)
   exact = np.array([any(r.id in evaluable for r in g) for g in groups], bool)
   if exact.sum() < num_folds:
     raise ValueError(
@@ -217,7 +221,7 @@ def choose_strong(
       (or subject), or for more than have an exact mask.
   """
   train = [row for row in rows if row.split == 'train']
-  units = _group([row for row in train if _is_exact(row)], 'subject')
+  units = group_rows([row for row in train if _is_exact(row)], 'subject')
   if not whole_subjects:
     units = sorted(([r] for g in units for r in g), key=lambda u: u[0].id)
   number = _num_strong(train, budget, weak_kind)
@@ -250,8 +254,18 @@ def _is_exact(row):
   return row.annotation is not None and row.annotation.get('kind') == 'mask'
 
 
-def _group(rows, by):
-  """Returns the groups of rows, in the order of ids, and so are the rows."""
+def group_rows(
+    rows: Sequence[manifest.Row], by: str
+) -> list[list[manifest.Row]]:
+  """Returns what may not be cut: groups of rows, in the order of ids.
+
+  Args:
+    rows: of a manifest, in any order.
+    by: 'subject' or 'site': rows that share a site are in one group, too.
+
+  Raises:
+    ValueError: in one line, if a site is empty or an id occurs twice.
+  """
   if by not in ('subject', 'site'):
     raise ValueError(f'Unknown {by=}; use subject or site.')
   parent = {}
@@ -271,7 +285,8 @@ def _group(rows, by):
       parent[find(('id', row.id))] = find(('subject', row.subject))
     if by == 'site':
       if not row.site:
-        raise ValueError(f'Id {row.id!r} has no site, so by=site cannot be.')
+        raise ValueError(
+            f'Id {row.id!r} has no site: give it one, or split by subject.')
       parent[find(('id', row.id))] = find(('site', row.site))
   groups = {}
   for row in rows:

@@ -3,7 +3,7 @@ r"""Looks for leaks in the splits and folds of random sets.
 python -m data_prep.benchmarks.split_leaks --num_sets=10000
 
 Prints one line per check and fails if one does. What must not be shared is
-found here anew, without `splits._group`. Takes about 90 s for 10,000 sets.
+found here anew, without `splits.group_rows`. Takes about 90 s for 10,000 sets.
 """
 
 import collections

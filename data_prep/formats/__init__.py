@@ -23,7 +23,10 @@ class Options(NamedTuple):
   Attributes:
     classes: class names, background first; None takes what the source lists.
     mask_values: class or 255 per stored mask value, as `values` of a manifest;
-      None keeps stored values, but reads masks of only 0 and 255 as 0 and 1.
+      None keeps stored values, but if all masks of a kind hold only 0 and 255,
+      reads these as 0 and 1.
+    mask_threshold: stored values of a mask from which on it is class 1; None
+      takes the values as they are.
     masks_are: kind of the masks: 'mask', 'coarse_mask' or 'scribble'.
     polygons_are: kind of the polygons: 'polygon', or 'mask' if they are exact.
     points_are: kind of points: 'points', or 'extreme_points' if an object has
@@ -39,6 +42,7 @@ class Options(NamedTuple):
 
   classes: tuple[str, ...] | None = None
   mask_values: dict[str, int] | None = None
+  mask_threshold: float | None = None
   masks_are: str = 'mask'
   polygons_are: str = 'polygon'
   points_are: str = 'points'

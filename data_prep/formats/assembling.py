@@ -11,6 +11,7 @@ annotator mixed several on one picture:
 """
 
 import collections
+from collections.abc import Callable
 import os
 import pathlib
 import shutil
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from data_prep import check_annotation
 from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
@@ -102,6 +104,7 @@ def assemble(
     *,
     options: formats.Options,
     report: Report,
+    mask_of: Callable[..., dict[str, Any] | None] | None = None,
 ) -> formats.Imported:
   """Turns what a source lists into rows.
 
@@ -113,13 +116,15 @@ def assemble(
       name.
     options: what the user says.
     report: gets the problems.
+    mask_of: maps path and id of a picture, and a writer of pictures, to an
+      annotation that counts more than its shapes, or None.
   """
   classes = find_classes(items, names, options, report)
   pictures = sources.list_pictures(source)
   writer = intensities.Writer(source, output, options)
   listed, by_path = [], {}
   for item in items:
-    path = pictures.find(item.picture)
+    path = pictures.find(item.picture, near=item.file, split=item.split)
     if path is None:
       report.wrong(
           'a listed picture is not there, or not the only one of that name',
@@ -131,17 +136,16 @@ def assemble(
       by_path[path] = item
       listed.append(path)
   free = [p for p in pictures.paths if p not in by_path]
-  ids = sources.make_ids(listed + free)
+  names_of = sources.make_names(listed + free)
   usual = usual_kind(items)
   rows = []
-  for path in sorted(listed + free, key=ids.get):
-    row_id, item = ids[path], by_path.get(path)
+  for path in sorted(listed + free, key=names_of.get):
+    row_id, item = names_of[path].id, by_path.get(path)
     image, size, found = writer.place(path, row_id, report)
     row = manifest_lib.Row(
         row_id, image, (item.split if item else '') or sources.split_of(path),
         '' if item else 'unlabelled', None,
-        subject=sources.subject_of(row_id, options.subject_pattern))
-    row = row._replace(**found)
+        **subject_and_more(names_of[path], found, options))
     if item is not None:
       if size and item.size and size != item.size:
         report.wrong(
@@ -149,15 +153,36 @@ def assemble(
             f'{item.size[1]}', f'{size[0]} x {size[1]}',
             'export again from these pictures', file=item.file, row_id=row_id)
       annotation = to_annotation(
-          item.shapes, size or item.size, classes, usual, options, report)
+          item.shapes, size or item.size, classes, usual, options, report,
+          file=item.file)
       row = row._replace(annotation=annotation, **{
           k: v for k, v in item.more.items() if v})
+    try:
+      mask = mask_of and mask_of(path, row_id, writer)
+      if mask:
+        row = row._replace(role='', annotation=mask)
+    except pixels.WrongFile as wrong:
+      report.wrong_file(wrong, file=path, row_id=row_id)
     rows.append(row)
+  free = [row for row in rows if row.role == 'unlabelled']
   if free:
     report.note(f'{len(free)} pictures are not listed: they are unlabelled')
   rows, _, root = writer.finish(rows, {})
   return formats.Imported(
       classes, rows, report.problems, report.notices, root, {})
+
+
+def subject_and_more(
+    name: sources.Name, found: dict[str, Any], options: formats.Options
+) -> dict[str, Any]:
+  """Returns the subject of a row, and what its picture says of it.
+
+  A pattern of the user is right, then what the file says, then its folder.
+  """
+  subject = sources.subject_of(name, options.subject_pattern)
+  if options.subject_pattern is not None:
+    return found | {'subject': subject}
+  return {'subject': subject} | found
 
 
 def find_classes(items, names, options, report) -> tuple[str, ...]:
@@ -189,8 +214,20 @@ def to_annotation(
     usual: str,
     options: formats.Options,
     report: Report,
+    *,
+    file: str,
 ) -> dict[str, Any]:
-  """Returns the annotation of one picture, see the module."""
+  """Returns the annotation of one picture, see the module.
+
+  Args:
+    shapes: that were drawn.
+    size: height and width of the picture; None if it could not be read.
+    classes: names, background first.
+    usual: kind of a picture without shapes.
+    options: what the user says.
+    report: gets the problems.
+    file: where the shapes are listed.
+  """
   index = {name: i for i, name in enumerate(classes)}
   index |= {s.label: 0 for s in shapes if s.label.lower() in BACKGROUND}
   shapes = [s for s in shapes if s.label in index]
@@ -201,6 +238,13 @@ def to_annotation(
   labels = [index[s.label] for s in shapes]
   values = [s.value for s in shapes]
   if kind == 'polygon' and options.polygons_are == 'mask' and size is not None:
+    for value in values:
+      corners = np.array(value, float)
+      if np.ptp(corners, axis=0).min() >= 1 and (
+          check_annotation.crossed_share(corners) > check_annotation.CROSSED):
+        report.wrong('outline crosses itself, its inside is ambiguous',
+                     repr(value), 'redraw it, or --polygons_are=polygon',
+                     file=file)
     values = [_polygon_rle(v, size) for v in values]
     return {'kind': 'mask', 'rles': values, 'labels': labels}
   if kind == 'rle':
@@ -250,14 +294,14 @@ def to_shapes(
               names, annotation[rasterize.SHAPE_FIELDS[kind]], strict=True)]
 
 
-def checked_rle(value: Any, size: tuple[int, int]) -> dict[str, Any]:
-  """Returns run lengths of a picture of `size`.
+def checked_rle(value: Any, size: tuple[int, int] | None) -> dict[str, Any]:
+  """Returns run lengths of a picture of `size`, if it is known.
 
   Raises:
     ValueError: if they are none, in one line.
   """
   mask = rle.decode_rle(value)
-  if mask.shape != tuple(size):
+  if size is not None and mask.shape != tuple(size):
     raise ValueError(
         f'run lengths of {mask.shape[0]} x {mask.shape[1]} on a picture of '
         f'{size[0]} x {size[1]}')

@@ -35,10 +35,11 @@ def read(
   report = assembling.Report()
   items, categories = [], {}
   for path in _files(source):
+    shown = path.relative_to(source).as_posix()
     try:
-      items += _read_file(path, source, categories, report)
+      items += _read_file(path, shown, categories, report)
     except pixels.WrongFile as wrong:
-      report.wrong_file(wrong, file=path.name)
+      report.wrong_file(wrong, file=shown)
   names = [categories[key] for key in sorted(
       categories, key=lambda key: (isinstance(key, str), key))]
   return assembling.assemble(
@@ -52,13 +53,14 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
       for i, name in enumerate(manifest.header.classes) if i]}
   index = {name: i for i, name in enumerate(manifest.header.classes)}
   for number, row in enumerate(manifest.rows, start=1):
+    name = assembling.place_picture(manifest, row, output)
     if row.annotation is None:
       continue
     size = assembling.picture_size(manifest.root / row.image)
     more = {k: getattr(row, k) for k in (*_MORE, 'split') if getattr(row, k)}
     content['images'].append({
         'id': number, 'height': size[0], 'width': size[1], **more,
-        'file_name': assembling.place_picture(manifest, row, output)})
+        'file_name': name})
     for shape in assembling.to_shapes(
         row.annotation, manifest.header.classes, size=size,
         root=manifest.root):
@@ -76,15 +78,12 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
 
 
 def _files(source):
-  paths = [source] if source.is_file() else [
-      source / p for p in sources.list_files(source, ('.json',))]
+  paths = (source / p for p in sources.list_files(source, ('.json',)))
   return [p for p in paths if _looks_like(p)]
 
 
 def _looks_like(path):
   """Returns whether the start of a file names one of the keys."""
-  if path.suffix.lower() != '.json':
-    return False
   try:
     with open(path, 'rb') as file:
       start = file.read(2**16)
@@ -96,9 +95,11 @@ def _looks_like(path):
       f'"{key}"'.encode() in text for key in _KEYS) >= 2
 
 
-def _read_file(path, source, categories, report):
+def _read_file(path, shown, categories, report):
   content = sources.read_json(path)
-  shown = path.name
+  if isinstance(content, dict) and 'annotations' not in content:
+    report.note(f'{shown} holds no "annotations": it is not read')
+    return []
   if not isinstance(content, dict) or not all(
       isinstance(content.get(key), list) for key in _KEYS):
     raise pixels.WrongFile(
@@ -108,7 +109,7 @@ def _read_file(path, source, categories, report):
   items = {}
   for image in content['images']:
     try:
-      key, item = _read_image(image, shown, source)
+      key, item = _read_image(image, shown)
       if key in items:
         report.wrong('an image id is given twice', str(key), file=shown)
       items[key] = item
@@ -157,13 +158,15 @@ def _read_categories(entries, categories, shown, report):
   return names
 
 
-def _read_image(image, shown, source):
+def _read_image(image, shown):
   name = sources.text(image['file_name'])
-  size = (int(sources.number(image['height'])),
-          int(sources.number(image['width'])))
+  size = None
+  if image.get('height') is not None and image.get('width') is not None:
+    size = (int(sources.number(image['height'])),
+            int(sources.number(image['width'])))
   more = {k: sources.text(image[k]) for k in _MORE if image.get(k)}
   split = image.get('split') or sources.SPLIT_FOLDERS.get(
-      _split_word(shown), '')
+      _split_word(shown.rsplit('/', 1)[-1]), '') or sources.split_of(shown)
   if split not in ('', *manifest_lib.SPLITS):
     raise ValueError(f'{split!r:.30} is no split')
   return image['id'], assembling.Item(name, [], shown, size, split, more)

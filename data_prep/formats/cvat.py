@@ -37,7 +37,7 @@ def read(
   report = assembling.Report()
   items, names = [], []
   for path in _files(source):
-    shown = path.name
+    shown = path.relative_to(source).as_posix()
     try:
       root = sources.read_xml(path)
       if root.tag != 'annotations':
@@ -70,12 +70,13 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
   for name in manifest.header.classes[1:]:
     ET.SubElement(ET.SubElement(labels, 'label'), 'name').text = name
   for i, row in enumerate(manifest.rows):
+    name = assembling.place_picture(manifest, row, output)
     if row.annotation is None:
       continue
     size = assembling.picture_size(manifest.root / row.image)
     image = ET.SubElement(root, 'image', {
         'id': str(i), 'subset': row.split,
-        'name': assembling.place_picture(manifest, row, output),
+        'name': name,
         'width': str(size[1]), 'height': str(size[0])})
     for shape in assembling.to_shapes(
         row.annotation, manifest.header.classes, size=size, root=manifest.root):
@@ -108,7 +109,7 @@ def _read_image(image, shown, report):
     return None
   subset = image.get('subset', '').lower()
   shapes = []
-  for entry in image:
+  for entry in sorted(image, key=_z_order):
     try:
       shapes += _read_shape(entry, size)
     except (ValueError, TypeError, KeyError) as error:
@@ -117,6 +118,14 @@ def _read_image(image, shown, report):
                    file=shown, row_id=name)
   return assembling.Item(
       name, shapes, shown, size, sources.SPLIT_FOLDERS.get(subset, ''))
+
+
+def _z_order(entry):
+  """The higher one lies above; what is no number lies below."""
+  try:
+    return int(entry.get('z_order', '0'))
+  except ValueError:
+    return 0
 
 
 def _read_shape(entry, size):

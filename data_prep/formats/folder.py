@@ -1,13 +1,16 @@
 """Plain folders: pictures beside masks, coarse masks or scribbles.
 
 images/a.png belongs to masks/a.png, coarse_masks/a.png or scribbles/a.png (or
-another name of `sources.MASK_FOLDERS`), a.png to a_mask.png beside it. Folders
-named train, val or test above or below these are splits; others below the
-images are subjects. PNG, JPEG, TIFF, BMP, NPY and DICOM. A mask is of the same
-size as its picture; without `mask_values` it stores class numbers, or, if the
-masks looked at hold nothing else, 0 and 255.
+to train_images, ground truth and other names, see `sources`), a.png to
+a_mask.png beside it, p1/image.png to p1/mask.png. Folders named train, val or
+test above or below these are splits; others below the images are subjects. PNG,
+JPEG, TIFF, BMP, NPY and DICOM. A mask is of the same size as its picture;
+without `mask_values` it stores class numbers, or, if all masks of its kind hold
+nothing else, 0 and 255. dataset.json, as of nnU-Net, names the classes.
 """
 
+from concurrent import futures
+import os
 import pathlib
 import re
 
@@ -24,10 +27,11 @@ from data_prep.formats import sources
 
 HOLDS = ('mask', 'coarse_mask', 'scribble')
 
-_MASK_NAME = re.compile(
-    r'[_-](masks?|seg|segmentation|labels?|gt|scribbles?|annotation)$', re.I)
-CHANNEL = re.compile(r'_0000$')  # Of nnU-Net, the first and only one.
-_NUM_LOOKED_AT = 32
+_WORDS = r'(?:masks?|seg|segmentation|labels?|gt|scribbles?|annotation)'
+_MASK_NAME = re.compile(rf'(?:^|[_-]){_WORDS}(?:[_-]?\d+)?$', re.I)
+_IMAGE_NAME = re.compile(r'(?:^|[_-])(?:image|img)$', re.I)
+CHANNEL = re.compile(r'_0000$')  # Of nnU-Net, the first one.
+_FURTHER_CHANNEL = re.compile(r'_(?!0000)\d{4}$')
 
 
 def detect(source: pathlib.Path) -> bool:
@@ -46,19 +50,21 @@ def read(
   writer = intensities.Writer(source, output, options)
   paths = tuple(sources.list_files(source, sources.PICTURES))
   images, masks = pair(paths, options, report)
-  ids = sources.make_ids(list(images.values()))
-  values, highest = _look(source, masks, options, report)
+  names = sources.make_names(list(images.values()))
+  values, highest = map_values(
+      [(k, source / m) for kinds in masks.values() for k, m in kinds.items()],
+      options, report)
   rows, weak = [], {}
-  for key, path in sorted(images.items(), key=lambda item: ids[item[1]]):
-    row_id = ids[path]
+  for key, path in sorted(images.items(), key=lambda item: names[item[1]]):
+    row_id = names[path].id
     image, _, found = writer.place(path, row_id, report)
     annotations = {}
     for kind, mask in masks.get(key, {}).items():
       try:
         annotations[kind] = {'kind': kind, 'path': _place_mask(
-            source, mask, row_id, kind, writer)}
-        if values:
-          annotations[kind]['values'] = values
+            source, mask, row_id, kind, writer, options.mask_threshold)}
+        if values.get(kind):
+          annotations[kind]['values'] = values[kind]
       except pixels.WrongFile as wrong:
         report.wrong_file(wrong, file=mask, row_id=row_id)
     ordered = [annotations[k] for k in HOLDS if k in annotations]
@@ -67,15 +73,13 @@ def read(
     rows.append(manifest_lib.Row(
         row_id, image, sources.split_of(path),
         '' if ordered else 'unlabelled', ordered[0] if ordered else None,
-        **({'subject': sources.subject_of(
-            row_id, options.subject_pattern)} | found)))
+        **assembling.subject_and_more(names[path], found, options)))
   unlabelled = sum(r.role == 'unlabelled' for r in rows)
   if unlabelled:
     report.note(f'{unlabelled} of {len(rows)} pictures have no mask: they are '
                 'unlabelled')
-  classes = options.classes or ('background', *(
-      ('foreground',) if highest <= 1 else (
-          f'class_{i}' for i in range(1, highest + 1))))
+  classes = (options.classes or read_dataset_json(source, report)
+             or numbered_classes(highest))
   rows, weak, root = writer.finish(rows, weak)
   return formats.Imported(
       classes, rows, report.problems, report.notices, root, weak)
@@ -107,23 +111,30 @@ def pair(
     The picture of each key, and of each key the mask of each kind.
   """
   stems = {sources.stem(p) for p in paths}
+  plain_stems = {_plain(s, _IMAGE_NAME) for s in stems}
   images, masks = {}, {}
   for path in paths:
     *folders, name = sources.stem(path).split('/')
-    lower = [f.lower() for f in folders]
+    if _FURTHER_CHANNEL.search(name) and sources.stem(path)[:-4] + '0000' in (
+        stems):
+      report.note('further channels (_0001, ...) are not read')
+      continue
+    kinds = [sources.KIND_FOLDERS.get(f.lower(), options.masks_are)
+             for f in folders if sources.is_mask_folder(f)]
     plain = _MASK_NAME.sub('', name)
-    kinds = [sources.KIND_FOLDERS.get(f, options.masks_are) for f in lower
-             if f in (*sources.MASK_FOLDERS, *sources.KIND_FOLDERS)]
-    if not kinds and plain != name and '/'.join([*folders, plain]) in stems:
+    if not kinds and plain != name and (
+        {'/'.join([*folders, plain])} & (stems | plain_stems)):
       kinds = [options.masks_are]
-    kept = [f for f, l in zip(folders, lower, strict=True) if l not in (
-        *sources.IMAGE_FOLDERS, *sources.MASK_FOLDERS, *sources.KIND_FOLDERS)]
-    key = '/'.join([*kept, CHANNEL.sub('', plain if kinds else name)])
+    plain = plain if kinds else _IMAGE_NAME.sub('', name)
+    kept = [f for f in folders if f.lower() not in sources.SPLIT_FOLDERS
+            and not sources.is_mask_folder(f)
+            and not sources.is_image_folder(f)]
+    key = '/'.join([sources.split_of(path), *kept, CHANNEL.sub('', plain)])
     known = masks.setdefault(key, {}) if kinds else images
     place = kinds[0] if kinds else key
     if place in known:
       report.wrong('two files of one name', f'{path}, {known[place]}',
-                   'remove one', file=path)
+                   'join or remove one', file=path)
     known[place] = path
   for key in sorted(set(masks) - set(images)):
     path = next(iter(masks[key].values()))
@@ -132,38 +143,97 @@ def pair(
   return images, masks
 
 
-def _look(source, masks, options, report):
-  """Returns the mapping of stored values, and the highest class number."""
-  dense, sparse = set(), set()
-  found = [(k, m) for kinds in masks.values() for k, m in kinds.items()]
-  for kind, path in found[:: max(1, len(found) // _NUM_LOOKED_AT)]:
-    try:
-      stored = set(np.unique(_read_mask(source / path)).tolist())
-    except Exception:  # The check names what is wrong with it.
-      continue
-    if kind == 'scribble':
-      sparse |= stored
-    else:
-      dense |= stored
-  highest = int(max((v for v in dense | sparse if v != 255), default=1))
-  if options.mask_values:
-    known = [v for v in options.mask_values.values() if v != 255]
-    return options.mask_values, max(known, default=1)
-  if dense == {0, 255}:
-    report.note('masks hold 0 and 255 only: 255 is class 1')
-    return {'0': 0, '255': 1}, 1
+def read_dataset_json(source: pathlib.Path, report) -> tuple[str, ...] | None:
+  """Returns the class names of nnU-Net's dataset.json, None if there are none.
+
+  Its labels are {"background": 0, "tumour": 1} or, in its first version,
+  {"0": "background", "1": "tumour"}.
+  """
+  path = source / 'dataset.json'
+  if not path.is_file():
+    return None
+  try:
+    labels = sources.read_json(path)['labels']
+    numbers = {}
+    for key, value in labels.items():
+      number, name = (key, value) if str(key).isdecimal() else (value, key)
+      numbers[int(number)] = sources.text(name)
+    return tuple(numbers[i] for i in range(len(numbers)))
+  except (pixels.WrongFile, AttributeError, KeyError, TypeError, ValueError):
+    report.note('dataset.json names no classes 0, 1, ...: it is not used')
+    return None
+
+
+def _plain(path, pattern):
+  *folders, name = path.split('/')
+  return '/'.join([*folders, pattern.sub('', name)])
+
+
+def numbered_classes(highest: int) -> tuple[str, ...]:
+  """Returns class names for masks up to a class that no file names."""
+  if highest <= 1:
+    return 'background', 'foreground'
+  return 'background', *(f'class_{i}' for i in range(1, highest + 1))
+
+
+def map_values(
+    found: list[tuple[str, pathlib.Path]], options: formats.Options, report
+) -> tuple[dict[str, dict[str, int]], int]:
+  """Reads all masks of a set, given by kind and path.
+
+  Returns:
+    The class of each stored value by kind, where it is not the value itself,
+    and the highest class.
+  """
+  stored = {kind: set() for kind, _ in found}
+  # Threads: decoding releases Python's lock.
+  with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    for (kind, _), values in zip(found, pool.map(
+        lambda item: _stored_values(item[1]), found), strict=True):
+      stored[kind] |= values
+  if options.mask_threshold is not None:
+    return {}, 1
+  mapping = {}
+  for kind, values in stored.items():
+    if options.mask_values:
+      # Those of masks need not be those of scribbles.
+      if kind != 'scribble' or values <= {*map(int, options.mask_values)}:
+        mapping[kind] = options.mask_values
+    elif kind != 'scribble' and 255 in values and values <= {0, 255}:
+      report.note(f'{kind}s hold 0 and 255 only: 255 is class 1')
+      mapping[kind] = {'0': 0, '255': 1}
+  classes = {v for kind, values in stored.items() for v in (
+      mapping[kind].values() if kind in mapping else values)}
+  highest = int(max((v for v in classes if v != 255), default=1))
   if highest > 254 or (options.classes is None and highest > 64):
     report.wrong('masks hold values that are hardly class numbers',
-                 f'up to {highest}', 'map them: --mask_values=0:0,128:1,...')
+                 f'up to {highest}',
+                 'map them (--mask_values=0:0,128:1,...), or threshold them '
+                 '(--mask_threshold=128)')
     highest = 1
-  return None, highest
+  return mapping, highest
 
 
-def _place_mask(source, path, row_id, kind, writer):
-  """Returns the path of a mask; an array is written as a picture first."""
-  if not path.lower().endswith('.npy'):
+def _stored_values(path):
+  try:
+    return set(np.unique(_read_mask(path)).tolist())
+  except Exception:  # The check names what is wrong with it.
+    return set()
+
+
+def _place_mask(source, path, row_id, kind, writer, threshold):
+  """Returns the path of a mask; if need be it is written as a picture first."""
+  if threshold is None and not path.lower().endswith('.npy'):
     return path
-  label = _read_mask(source / path)
+  try:
+    label = _read_mask(source / path)
+  except pixels.WrongFile:
+    raise
+  except Exception as error:  # Pillow raises many kinds on damaged files.
+    raise pixels.WrongFile(
+        'the mask cannot be read', path, 'replace the file') from error
+  if threshold is not None:
+    label = label >= threshold
   if label.ndim != 2 or np.any(label % 1) or np.any(label < 0) or np.any(
       label > 255):
     raise pixels.WrongFile(

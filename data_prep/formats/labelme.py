@@ -62,6 +62,8 @@ def read(
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
   """Writes SPLIT/ID.json beside each image."""
   for row in manifest.rows:
+    picture = assembling.place_picture(
+        manifest, row, output, folder=row.split or '.')
     if row.annotation is None:
       continue
     size = assembling.picture_size(manifest.root / row.image)
@@ -71,8 +73,7 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
         'version': '5.5.0',
         'flags': {s.label: True for s in shapes if s.kind == 'tag'},
         'shapes': [_write_shape(s) for s in shapes if s.kind != 'tag'],
-        'imagePath': os.path.basename(assembling.place_picture(
-            manifest, row, output, folder=row.split or '.')),
+        'imagePath': os.path.basename(picture),
         'imageData': None,
         'imageHeight': size[0], 'imageWidth': size[1]}
     file = output / row.split / f'{row.id}.json'
@@ -93,11 +94,13 @@ def _read_file(path, shown, options, report):
         'export it with LabelMe')
   try:
     name = sources.text(content.get('imagePath') or f'{path.stem}.png')
-    size = (int(sources.number(content['imageHeight'])),
-            int(sources.number(content['imageWidth'])))
+    size = None  # Version 3 does not say it.
+    if content.get('imageHeight') is not None:
+      size = (int(sources.number(content['imageHeight'])),
+              int(sources.number(content['imageWidth'])))
   except (ValueError, KeyError) as error:
     raise pixels.WrongFile(
-        'imagePath, imageHeight and imageWidth are needed', str(error)[:60],
+        'imagePath, imageHeight or imageWidth cannot be read', str(error)[:60],
         'export it with LabelMe') from error
   shapes = []
   for i, entry in enumerate(content['shapes']):
@@ -125,9 +128,14 @@ def _read_shape(entry, size):
   if kind == 'polygon':
     return [shape('polygon', points)]
   if kind == 'rectangle':
-    (xa, ya), (xb, yb) = points
-    return [shape('box', [min(xa, xb), min(ya, yb), max(xa, xb), max(ya, yb)])]
+    xs, ys = ({p[i] for p in points} for i in (0, 1))
+    if len(points) not in (2, 4) or (
+        len(points) == 4 and (len(xs), len(ys)) != (2, 2)):
+      raise ValueError('a rectangle is not given by 2 corners, or it is turned')
+    return [shape('box', [min(xs), min(ys), max(xs), max(ys)])]
   if kind == 'circle':
+    if len(points) != 2:
+      raise ValueError('a circle needs its centre and a point on it')
     (cx, cy), (x, y) = points
     radius = round(math.hypot(x - cx, y - cy), 6)
     return [shape('ellipse', [cx, cy, radius, radius, 0])]
@@ -145,9 +153,11 @@ def _read_shape(entry, size):
 
 def _read_mask(entry, points, size):
   """Returns the run lengths of a PNG that lies within a rectangle."""
-  if not isinstance(entry.get('mask'), str):
-    raise ValueError('a mask needs its PNG in base64')
-  (x0, y0), _ = ((int(v) for v in p) for p in points)
+  if not isinstance(entry.get('mask'), str) or not points:
+    raise ValueError('a mask needs its PNG in base64 and its corner')
+  if size is None:
+    raise ValueError('a mask needs imageHeight and imageWidth')
+  x0, y0 = (int(v) for v in points[0])
   try:
     content = io.BytesIO(base64.b64decode(entry['mask'], validate=True))
     with Image.open(content, formats=('PNG',)) as image:

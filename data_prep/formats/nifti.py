@@ -46,10 +46,11 @@ def read(
   writer = intensities.Writer(source, output, options)
   paths = tuple(sources.list_files(source, _SUFFIXES))
   images, masks = folder.pair(paths, options, report)
-  ids = sources.make_ids(list(images.values()))
+  names_of = sources.make_names(list(images.values()))
   rows, weak, index, highest = [], {}, {}, 1
-  for key, path in sorted(images.items(), key=lambda item: ids[item[1]]):
-    case = folder.CHANNEL.sub('', ids[path])
+  for key, path in sorted(images.items(), key=lambda item: names_of[item[1]]):
+    name = names_of[path]
+    case = folder.CHANNEL.sub('', name.id)
     try:
       volume = volumes.read_nifti(source / path)
       labels = {}
@@ -79,22 +80,20 @@ def read(
           for kind in folder.HOLDS if kind in labels]
       if len(annotations) > 1 and annotations[0]['kind'] == 'mask':
         weak[row_id] = annotations[1]
-      subject = case
-      if options.subject_pattern is not None:
-        subject = sources.subject_of(row_id, options.subject_pattern)
       rows.append(manifest_lib.Row(
           row_id, image, sources.split_of(path),
           '' if annotations else 'unlabelled',
-          annotations[0] if annotations else None, subject=subject,
+          annotations[0] if annotations else None,
+          subject=sources.subject_of(name, options.subject_pattern) or (
+              case if options.subject_pattern is None else ''),
           spacing_mm=tuple(round(volume.spacing_mm[i], 6) for i in kept)))
     index[case] = {
         'file': str((source / path).resolve()), 'axis': axis, 'ids': names,
         'shape': list(volume.voxels.shape), 'affine': volume.affine.tolist()}
   if index:
     (output / INDEX).write_text(json.dumps(index, indent=1), encoding='utf-8')
-  classes = options.classes or ('background', *(
-      ('foreground',) if highest == 1 else (
-          f'class_{i}' for i in range(1, highest + 1))))
+  classes = (options.classes or folder.read_dataset_json(source, report)
+             or folder.numbered_classes(highest))
   rows, weak, root = writer.finish(rows, weak)
   return formats.Imported(
       classes, rows, report.problems, report.notices, root, weak)
@@ -179,8 +178,8 @@ def _read_labels(path, volume, options):
         'labels hold negative or huge values',
         f'{shown}: {values.min():g} .. {values.max():g}', 'save class numbers')
   try:
-    mapping = options.mask_values
-    return rasterize.apply_values(values.astype(np.int64), mapping)
+    return rasterize.apply_values(
+        values.astype(np.int64), options.mask_values)
   except ValueError as error:
     raise pixels.WrongFile(
         'a stored value has no class', f'{shown}: {error}',

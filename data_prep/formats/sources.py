@@ -3,6 +3,7 @@
 Whatever is wrong with a file is a `pixels.WrongFile`, as of pictures.
 """
 
+import collections
 import json
 import math
 import os
@@ -15,26 +16,31 @@ import defusedxml
 from defusedxml import ElementTree as safe_xml
 
 from data_prep import pixels
+from data_prep.formats import volumes
 
-# Folder names, in lower case, and what lies in them.
-IMAGE_FOLDERS = (
-    'images', 'image', 'imgs', 'img', 'imagestr', 'imagests', 'jpegimages',
-    'frames')
-MASK_FOLDERS = (
-    'masks', 'mask', 'labels', 'label', 'labelstr', 'labelsts', 'gt',
-    'ground_truth', 'groundtruth', 'segmentations', 'segmentation',
-    'segmentationclass', 'annotations')
+# Folder names, in lower case, by what lies in them: masks, train_masks, ...
+_IMAGE_FOLDER = re.compile(
+    r'(?:.*[ _-])?(?:images?|imgs?|imagestr|imagests|jpegimages|frames|'
+    r'originals?|inputs?)|default|obj_(?:train|valid|test)_data')
+_MASK_FOLDER = re.compile(
+    r'(?:.*[ _-])?(?:masks?|labels?|labelstr|labelsts|gt|ground[ _-]?truths?|'
+    r'segmentations?|segmentationclass|annotations?|manual)')
 KIND_FOLDERS = {
     'scribbles': 'scribble', 'scribble': 'scribble',
     'coarse_masks': 'coarse_mask', 'coarse_mask': 'coarse_mask'}
 SPLIT_FOLDERS = {
     'train': 'train', 'training': 'train', 'val': 'val', 'valid': 'val',
-    'validation': 'val', 'test': 'test', 'testing': 'test'}
+    'validation': 'val', 'test': 'test', 'testing': 'test',
+    'imagests': 'test', 'labelsts': 'test'}
+# Pictures that are neither: colours of objects, overlays, a second opinion.
+_IGNORED_FOLDERS = (
+    'segmentationobject', 'segmentationclassvisualization', '2nd_manual')
 
 # The last four are converted.
 PICTURES = (
     *sorted(pixels.KNOWN_SUFFIXES), '.npy', '.dcm', '.dicom', '.ima')
 
+_SUFFIX = re.compile(r'\.[A-Za-z][A-Za-z0-9]*$')
 _MAX_TEXT = 2**29  # Bytes of one JSON, XML or text file.
 _MAX_LABEL = 200
 
@@ -44,97 +50,164 @@ class Pictures(NamedTuple):
 
   Attributes:
     source: its folder.
-    paths: relative to it with '/', sorted.
-    by_name: those paths by their last part.
+    paths: relative to it with '/', sorted; none in a folder of masks.
+    by_name: all paths, by their last part as a disk that ignores case has it.
   """
 
   source: pathlib.Path
   paths: tuple[str, ...]
   by_name: dict[str, list[str]]
 
-  def find(self, name: str) -> str | None:
-    """Returns the one path that a file means by `name`, None if unclear."""
-    name = name.replace('\\', '/').lstrip('/')
-    parts = [p for p in name.split('/') if p not in ('', '.', '..')]
-    found = self.by_name.get(parts[-1], []) if parts else []
+  def find(self, name: str, *, near: str = '', split: str = '') -> str | None:
+    """Returns the one path that a file means by `name`, None if unclear.
+
+    Args:
+      name: path or its end, with either slash.
+      near: path of the file that lists it; of several, the nearest is meant.
+      split: of the picture, if known; decides where both are equally near.
+    """
+    parts = [p for p in name.replace('\\', '/').split('/')
+             if p not in ('', '.', '..')]
+    if not parts:
+      return None
+    folder = near.split('/')[:-1]
+    known = self.by_name.get(pixels.fold(parts[-1]), [])
+    beside = '/'.join([*folder, *parts])
+    if beside in known:
+      return beside
+    # A mask has the name of its picture.
+    found = [p for p in known if p in self.paths] or known
     for length in range(len(parts), 0, -1):
       tail = '/'.join(parts[-length:])
-      ends = [p for p in found if p == tail or p.endswith('/' + tail)]
-      if len(ends) == 1 or tail in ends:
-        return tail if tail in ends else ends[0]
+      ends = [p for p in found
+              if f'/{pixels.fold(p)}'.endswith(f'/{pixels.fold(tail)}')]
+      if ends:
+        scores = [(len(os.path.commonprefix([p.split('/')[:-1], folder])),
+                   split_of(p) == split, f'/{p}'.endswith(f'/{tail}'))
+                  for p in ends]
+        best = [p for p, score in zip(ends, scores, strict=True)
+                if score == max(scores)]
+        return best[0] if len(best) == 1 else None
     return None
+
+
+class Name(NamedTuple):
+  """What a path says of a picture.
+
+  Attributes:
+    id: of its row.
+    folder: the first one that says something: the subject, if there is no
+      better; or empty.
+  """
+
+  id: str
+  folder: str
+
+
+def is_mask_folder(name: str) -> bool:
+  """Returns whether masks lie in a folder of this name."""
+  return name.lower() in KIND_FOLDERS or bool(
+      _MASK_FOLDER.fullmatch(name.lower()))
+
+
+def is_image_folder(name: str) -> bool:
+  """Returns whether pictures lie in a folder of this name."""
+  return bool(_IMAGE_FOLDER.fullmatch(name.lower()))
 
 
 def list_files(source: pathlib.Path, suffixes: tuple[str, ...]) -> list[str]:
   """Returns the paths below `source` that end so, sorted; none is hidden.
 
+  Links of folders are followed: what lies outside of the source is for the
+  check to tell. With '.dcm', files whose names have no suffix are looked into.
+
   Raises:
     OSError: if the folder cannot be listed.
   """
-  found = []
+  found, seen = [], set()
 
   def refuse(error):
     raise error
 
-  for folder, folders, names in os.walk(source, onerror=refuse):
-    folders[:] = sorted(f for f in folders if not f.startswith(('.', '__')))
+  for folder, folders, names in os.walk(
+      source, onerror=refuse, followlinks=True):
+    real = os.path.realpath(folder)
+    if real in seen:  # A link to a folder above would never end.
+      folders[:] = []
+      continue
+    seen.add(real)
+    folders[:] = sorted(
+        f for f in folders if not f.startswith(('.', '__'))
+        and f.lower() not in _IGNORED_FOLDERS)
     base = pathlib.Path(folder).relative_to(source)
-    found += [
-        (base / n).as_posix() for n in names
-        if n.lower().endswith(suffixes) and not n.startswith('.')]
+    for name in names:
+      if not name.startswith('.') and (name.lower().endswith(suffixes) or (
+          '.dcm' in suffixes and not _SUFFIX.search(name)
+          and volumes.is_dicom(os.path.join(folder, name)))):
+        found.append((base / name).as_posix())
   return sorted(found)
 
 
 def list_pictures(source: pathlib.Path) -> Pictures:
-  """Returns the pictures below `source` that are in no folder of masks."""
-  paths = [
-      p for p in list_files(source, PICTURES)
-      if not any(part in (*MASK_FOLDERS, *KIND_FOLDERS)
-                 for part in p.lower().split('/')[:-1])]
+  """Returns the pictures below `source`."""
+  paths = list_files(source, PICTURES)
   by_name = {}
   for path in paths:
-    by_name.setdefault(path.rsplit('/', 1)[-1], []).append(path)
-  return Pictures(source, tuple(paths), by_name)
+    by_name.setdefault(pixels.fold(path.rsplit('/', 1)[-1]), []).append(path)
+  return Pictures(source, tuple(
+      p for p in paths if not any(
+          is_mask_folder(part) for part in p.split('/')[:-1])), by_name)
 
 
 def stem(path: str) -> str:
   """Returns a path without its suffix; of .nii.gz, without both."""
   base = path[: -len('.gz')] if path.lower().endswith('.nii.gz') else path
-  return os.path.splitext(base)[0]
+  return _SUFFIX.sub('', base)
 
 
-def make_ids(paths: list[str]) -> dict[str, str]:
-  """Returns an id for each path: without suffix and folders that say nothing.
+def make_names(paths: list[str]) -> dict[str, Name]:
+  """Returns id and folder of each path, without what says nothing.
 
-  images/train/p1/a.png is p1/a. Where two would be the same, they are the
-  whole paths.
+  data/images/train/p1/a.png is p1/a: folders of images and splits say nothing,
+  nor do those at the start that all paths share. Where two ids would be the
+  same, they name the split, too, and if need be everything.
   """
-  said = {}
+  split = lambda path: [p for p in path.split('/') if p not in ('', '.')]
+  shared = len(os.path.commonprefix([split(p)[:-1] for p in paths])) if (
+      len(paths) > 1) else 0
+  names = {}
   for path in paths:
-    *folders, name = stem(path).split('/')
-    kept = [f for f in folders
-            if f.lower() not in (*IMAGE_FOLDERS, *SPLIT_FOLDERS)]
-    said[path] = '/'.join([*kept, name])
-  count = {}
-  for value in said.values():
-    count[value] = count.get(value, 0) + 1
-  return {p: value if count[value] == 1 else p for p, value in said.items()}
+    *folders, name = split(stem(path))
+    folders = [f for f in folders[shared:] if not is_image_folder(f)]
+    kept = [f for f in folders if f.lower() not in SPLIT_FOLDERS]
+    names[path] = ['/'.join([*kept, name]), '/'.join([*folders, name]), path,
+                   kept[0] if kept else '']
+  result = {}
+  for form in range(3):
+    count = collections.Counter(n[form] for n in names.values())
+    for path, name in names.items():
+      if path not in result and (count[name[form]] == 1 or form == 2):
+        result[path] = Name(name[form], name[3])
+  return {path: result[path] for path in paths}
 
 
 def split_of(path: str) -> str:
   """Returns the split that a folder of the path names, or ''."""
   for part in path.lower().split('/')[:-1]:
-    if part in SPLIT_FOLDERS:
-      return SPLIT_FOLDERS[part]
+    words = re.split(r'[ _-]', part) if (
+        is_image_folder(part) or is_mask_folder(part)) else [part]
+    for word in (part, *words):
+      if word in SPLIT_FOLDERS:
+        return SPLIT_FOLDERS[word]
   return ''
 
 
-def subject_of(row_id: str, pattern: str | None) -> str:
-  """Returns the subject that an id tells, see `Options`, or ''."""
+def subject_of(name: Name, pattern: str | None) -> str:
+  """Returns the subject that a name tells, see `Options`, or ''."""
   if pattern is not None:
-    found = re.search(pattern, row_id)
+    found = re.search(pattern, name.id)
     return (found[1] or '') if found else ''
-  return row_id.split('/')[0] if '/' in row_id else ''
+  return name.folder
 
 
 def read_text(path: pathlib.Path) -> str:

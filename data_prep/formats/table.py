@@ -1,4 +1,4 @@
-"""A CSV file: one line per picture and shape.
+"""A CSV file: one line per picture and shape; commas, semicolons or tabs.
 
 Columns; only `image` is needed, paths are relative to the file:
 
@@ -21,11 +21,13 @@ from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
 from data_prep.formats import assembling
+from data_prep.formats import folder
 from data_prep.formats import intensities
 from data_prep.formats import sources
 
 HOLDS = ()
 
+_MAX_HEADER = 2**16
 _TEXTS = ('subject', 'site', 'annotator', 'split', 'role')
 _FILES = ('mask', 'coarse_mask', 'scribble')
 _SHAPES = {'box': 4, 'polygon': None, 'point': 2, 'ellipse': 5}
@@ -53,14 +55,17 @@ def read(
     return formats.Imported(
         ('background', 'foreground'), [], report.problems, [], str(source), {})
   try:
+    text = sources.read_text(path)
+    names = _header(text.split('\n', 1)[0])
     lines = list(csv.DictReader(
-        sources.read_text(path).splitlines(), restkey='', strict=True))
+        text.splitlines()[1:], names, delimiter=_delimiter(text), restkey='',
+        strict=True))
   except (pixels.WrongFile, csv.Error) as error:
     args = error.args if isinstance(error, pixels.WrongFile) else (
         'not CSV', str(error)[:60], 'separate by commas')
     report.wrong(*args, file=path.name)
-    lines = []
-  for name in lines[0] if lines else ():
+    names, lines = [], []
+  for name in names:
     if name not in COLUMNS:
       report.wrong('unknown column', repr(name),
                    f'use {", ".join(COLUMNS)}', file=path.name)
@@ -74,26 +79,32 @@ def read(
   shapes = {image: _shapes(group, path.name, report)
             for image, group in by_image.items()}
   items = [assembling.Item(image, s, path.name) for image, s in shapes.items()]
-  classes = assembling.find_classes(items, [], options, report) if any(
-      shapes.values()) or options.classes else ('background', 'foreground')
+  values, highest = folder.map_values(
+      [(k, path.parent / line[k]) for line in lines for k in _FILES
+       if line.get(k)], options, report)
+  if any(shapes.values()) or options.classes:
+    classes = assembling.find_classes(items, [], options, report)
+  else:
+    classes = folder.numbered_classes(highest)
   usual = assembling.usual_kind(items)
   writer = intensities.Writer(path.parent, output, options)
-  ids = sources.make_ids(list(by_image))
+  names_of = sources.make_names(list(by_image))
   rows = []
-  for image, group in sorted(by_image.items(), key=lambda e: ids[e[0]]):
+  for image, group in sorted(by_image.items(), key=lambda e: names_of[e[0]]):
     first = group[0][1]
-    row_id = first.get('id') or ids[image]
+    row_id = first.get('id') or names_of[image].id
     placed, size, found = writer.place(image, row_id, report)
     annotation = None
     files = [(k, line[k]) for k in _FILES for _, line in group if line.get(k)]
     if files:
       annotation = {'kind': files[0][0], 'path': files[0][1]}
-      if options.mask_values:
-        annotation['values'] = options.mask_values
+      if files[0][0] in values:
+        annotation['values'] = values[files[0][0]]
     elif shapes[image] or (any(shapes.values()) and not any(
         first.get(k) for k in _FILES) and first.get('role') != 'unlabelled'):
       annotation = assembling.to_annotation(
-          shapes[image], size, classes, usual, options, report)
+          shapes[image], size, classes, usual, options, report,
+          file=path.name)
     more = {k: first[k] for k in _TEXTS if first.get(k)}
     if first.get('spacing_y') and first.get('spacing_x'):
       try:
@@ -102,27 +113,42 @@ def read(
       except ValueError as error:
         report.wrong('a spacing cannot be read', str(error), file=path.name,
                      row_id=row_id)
-    fields = {'split': '', 'role': '' if annotation else 'unlabelled',
-              'subject': sources.subject_of(row_id, options.subject_pattern)}
+    fields = {'split': '', 'role': '' if annotation else 'unlabelled'}
+    fields |= assembling.subject_and_more(
+        names_of[image]._replace(id=row_id), found, options)
     rows.append(manifest_lib.Row(
-        row_id, placed, annotation=annotation, **(fields | found | more)))
+        row_id, placed, annotation=annotation, **(fields | more)))
   rows, _, root = writer.finish(rows, {})
   return formats.Imported(
       classes, rows, report.problems, report.notices, root, {})
 
 
 def _file(source):
-  paths = [source] if source.is_file() else sorted(source.glob('*.csv'))
+  """Returns the one CSV file that lists images and what is known of them."""
+  paths = [source] if source.is_file() else sorted(
+      p for p in source.iterdir() if p.suffix.lower() == '.csv')
   found = []
   for path in paths:
     try:
       with open(path, encoding='utf-8-sig', errors='replace') as file:
-        if path.suffix == '.csv' and 'image' in file.readline().strip().split(
-            ','):
-          found.append(path)
+        names = set(_header(file.readline(_MAX_HEADER)))
     except OSError:
-      pass
+      continue
+    if path.suffix.lower() == '.csv' and 'image' in names and (
+        names & {*_FILES, *_SHAPES, 'tags', 'split', 'role', 'subject'}):
+      found.append(path)
   return found[0] if len(found) == 1 else None
+
+
+def _delimiter(text):
+  first = text.split('\n', 1)[0]
+  return max(',;\t', key=first.count)
+
+
+def _header(line):
+  """Returns the names of the columns, however they are written."""
+  cells = next(csv.reader([line], delimiter=_delimiter(line)), [])
+  return [cell.strip().lower() for cell in cells]
 
 
 def _shapes(group, shown, report):

@@ -2,14 +2,18 @@
 
 http://host.robots.ox.ac.uk/pascal/VOC/. Corners count from 1 and belong to the
 box: [xmin - 1, ymin - 1, xmax, ymax]. A picture that has a mask below
-SegmentationClass is known by it, 255 is unlabelled; class names of masks are
-lines of labelmap.txt (`name:...`), else `--classes`. ImageSets/*/train.txt and
-val.txt and test.txt name the splits.
+SegmentationClass is known by it; 255, the border of objects, is unlabelled.
+Class names of masks are lines of labelmap.txt (`name:r,g,b:...`), else
+`--classes`; masks in its colours, as CVAT writes them, become class numbers.
+ImageSets/*/train.txt and val.txt and test.txt name the splits.
 """
 
+import os
 import pathlib
+import re
 import xml.etree.ElementTree as ET
 
+from hybridseg import types
 import numpy as np
 from PIL import Image
 
@@ -22,15 +26,18 @@ from data_prep.formats import sources
 
 HOLDS = ('mask', 'coarse_mask', 'box')
 
+_ROOT = re.compile(rb'<annotation[\s>]')
 _CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 
 
 def detect(source: pathlib.Path) -> bool:
-  """Returns whether an XML file below `source` looks like VOC's."""
+  """Returns whether there are VOC's folders, or an XML file like VOC's."""
+  if _masks(source) and (source / 'labelmap.txt').is_file():
+    return True
   for name in sources.list_files(source, ('.xml',))[:20]:
     try:
       with open(source / name, 'rb') as file:
-        if b'<annotation>' in file.read(4096):
+        if _ROOT.search(file.read(4096)):
           return True
     except OSError:
       pass
@@ -45,34 +52,40 @@ def read(
 ) -> formats.Imported:
   """Reads all VOC files below `source`, see the package."""
   report = assembling.Report()
-  splits = _read_splits(source, report)
-  items, masks = [], _masks(source)
+  splits, masks = _read_splits(source, report), _masks(source)
+  items, used = [], set()
   for name in sources.list_files(source, ('.xml',)):
     try:
-      item = _read_file(source / name, name, report)
-      stem = sources.stem(name).rsplit('/', 1)[-1]
-      items.append(item._replace(split=splits.get(stem, '')))
+      items.append(_read_file(source / name, name, report))
     except pixels.WrongFile as wrong:
       report.wrong_file(wrong, file=name)
-  names = _read_labelmap(source, report)
+  names, colours = _read_labelmap(source, report)
   if masks and not names and options.classes is None:
     report.wrong('class names of the masks are not known', '',
                  'add labelmap.txt or name them: --classes=background,...')
+  values = options.mask_values or {
+      str(v): v for v in (
+          *range(len(options.classes or names)), types.UNLABELLED)}
+
+  def mask_of(picture, row_id, writer):
+    path = _of(picture, 'JPEGImages', masks)
+    if path is None:
+      return None
+    used.add(path)
+    return {'kind': options.masks_are, 'values': values,
+            'path': _index_mask(source, path, row_id, colours, writer)}
+
   imported = assembling.assemble(
-      source, output, items, names, options=options, report=report)
-  rows = []
-  for row in imported.rows:
-    stem = sources.stem(row.image).rsplit('/', 1)[-1]
-    path = masks.get(stem)
-    if path is not None:
-      root = source.resolve() if imported.root == '.' else ''
-      row = row._replace(role='', annotation={
-          'kind': options.masks_are, 'path': (
-              str(root / path) if root else path)})
-      if options.mask_values:
-        row.annotation['values'] = options.mask_values
-    rows.append(row)
-  return imported._replace(rows=rows)
+      source, output, items, names, options=options, report=report,
+      mask_of=mask_of)
+  for path in sorted(set(masks.values()) - used):
+    report.wrong('a mask without a picture', path,
+                 'add the picture of that name or remove it', file=path)
+  rows = [row._replace(split=row.split or _of(
+      os.path.relpath(row.image, source.resolve()) if os.path.isabs(row.image)
+      else row.image, 'JPEGImages', splits) or '') for row in imported.rows]
+  return imported._replace(
+      rows=rows, problems=report.problems, notices=report.notices)
 
 
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
@@ -82,12 +95,13 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
       ''.join(f'{name}:::\n' for name in classes), encoding='utf-8')
   splits = {}
   for row in manifest.rows:
+    stem = row.id
+    splits.setdefault(row.split, []).append(stem)
+    picture = assembling.place_picture(
+        manifest, row, output, folder='JPEGImages')
     if row.annotation is None:
       continue
     size = assembling.picture_size(manifest.root / row.image)
-    picture = assembling.place_picture(
-        manifest, row, output, folder='JPEGImages')
-    stem = row.id
     root = ET.Element('annotation')
     ET.SubElement(root, 'filename').text = picture.split('/', 1)[1]
     sizes = ET.SubElement(root, 'size')
@@ -114,7 +128,6 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
     path = output / 'Annotations' / f'{stem}.xml'
     path.parent.mkdir(parents=True, exist_ok=True)
     ET.ElementTree(root).write(path, encoding='utf-8')
-    splits.setdefault(row.split, []).append(stem)
   for split, stems in splits.items():
     path = output / 'ImageSets' / 'Segmentation' / f'{split}.txt'
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -132,13 +145,46 @@ def palette() -> np.ndarray:
 
 
 def _masks(source):
-  return {sources.stem(p).rsplit('/', 1)[-1]: p
+  """Returns the path of each mask by its own below SegmentationClass."""
+  return {_below(p, 'SegmentationClass'): p
           for p in sources.list_files(source, ('.png',))
           if 'SegmentationClass' in p.split('/')[:-1]}
 
 
+def _below(path, folder):
+  """Returns a path without suffix and without what lies above `folder`."""
+  parts = sources.stem(path).split('/')
+  start = parts.index(folder) + 1 if folder in parts[:-1] else 0
+  return '/'.join(parts[start:])
+
+
+def _of(path, folder, by_name):
+  """Returns what is known of a picture by its path below `folder`."""
+  name = _below(path, folder)
+  return by_name.get(name, by_name.get(name.rsplit('/', 1)[-1]))
+
+
+def _index_mask(source, path, row_id, colours, writer):
+  """Returns the path of a mask; one in colours is written as class numbers."""
+  with pixels.opened(path, 'mask', pixels.open_folder(source)) as (_, image):
+    if image.mode not in ('RGB', 'RGBA') or not colours:
+      return path
+    stored = np.asarray(image.convert('RGB')).astype(np.int64)
+  stored = stored @ [65536, 256, 1]
+  label = np.full(stored.shape, -1)
+  for colour, value in colours.items():
+    label[stored == colour] = value
+  if label.min() < 0:
+    colour = int(stored[label < 0][0])
+    raise pixels.WrongFile(
+        'a colour is not in labelmap.txt', f'{pixels.tail(path)}: '
+        f'{colour >> 16},{colour >> 8 & 255},{colour & 255}',
+        'add it to labelmap.txt, or export the mask again')
+  return writer.write_png(label.astype(np.uint8), f'masks/{row_id}')
+
+
 def _read_splits(source, report):
-  """Returns the split of each stem that a list below ImageSets names."""
+  """Returns the split of each name that a list below ImageSets names."""
   splits = {}
   for name in sources.list_files(source, ('.txt',)):
     parts = name.split('/')
@@ -148,7 +194,7 @@ def _read_splits(source, report):
     try:
       for line in sources.read_text(source / name).splitlines():
         stem = line.split()[0] if line.split() else ''
-        if splits.setdefault(stem, split) != split:
+        if stem and splits.setdefault(stem, split) != split:
           report.wrong(f'a picture is in {split} and in {splits[stem]}', stem,
                        'list it once', file=name)
     except pixels.WrongFile as wrong:
@@ -157,16 +203,24 @@ def _read_splits(source, report):
 
 
 def _read_labelmap(source, report):
+  """Returns the class names, and the class of each colour as one number."""
   path = source / 'labelmap.txt'
+  names, colours = [], {}
   if not path.is_file():
-    return []
+    return names, colours
   try:
-    lines = sources.read_text(path).splitlines()
+    for line in sources.read_text(path).splitlines():
+      if not line.strip() or line.startswith('#'):
+        continue
+      name, colour = [*line.split(':'), ''][:2]
+      names.append(name.strip())
+      channels = colour.split(',')
+      if len(channels) == 3 and all(c.strip().isdecimal() for c in channels):
+        red, green, blue = (min(int(c), 255) for c in channels)
+        colours[red << 16 | green << 8 | blue] = len(names) - 1
   except pixels.WrongFile as wrong:
     report.wrong_file(wrong, file=path.name)
-    return []
-  return [line.split(':')[0].strip() for line in lines
-          if line.strip() and not line.startswith('#')]
+  return names, colours
 
 
 def _read_file(path, shown, report):

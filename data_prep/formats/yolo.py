@@ -2,9 +2,10 @@
 
 https://docs.ultralytics.com/datasets/segment/. Lines are `class cx cy w h` or
 `class x1 y1 x2 y2 ...`, as shares of the width and height, from class 0 = the
-first foreground class. Names come from data.yaml (`names`) or classes.txt.
-labels/a/b.txt belongs to images/a/b.*. An empty file means no object; without
-a file the picture is unlabelled.
+first foreground class. Names come from data.yaml (`names`), classes.txt or
+Darknet's obj.names. labels/a/b.txt belongs to images/a/b.*; of Darknet, a/b.txt
+lies beside its picture. An empty file means no object; without a file the
+picture is unlabelled.
 """
 
 import pathlib
@@ -19,6 +20,9 @@ from data_prep.formats import sources
 
 HOLDS = ('polygon', 'box')
 
+# Where class names stand, in the order of preference.
+_NAMES = ('data.yaml', 'dataset.yaml', 'data.yml', 'classes.txt',
+          'labels/classes.txt', 'obj.names')
 _DIGITS = 4  # Of a pixel: shares are rounded.
 
 
@@ -44,7 +48,8 @@ def read(
   items = []
   for name in _files(source):
     parts = name.split('/')
-    parts[parts.index('labels')] = 'images'
+    if 'labels' in parts:
+      parts[parts.index('labels')] = 'images'
     picture = by_stem.get(sources.stem('/'.join(parts)))
     if picture is None:
       report.wrong('no picture of that name', '/'.join(parts),
@@ -103,30 +108,37 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
 
 
 def _files(source):
-  return [p for p in sources.list_files(source, ('.txt',))
-          if 'labels' in p.split('/')[:-1]]
+  """Returns the files of labels: below labels/, or beside their pictures."""
+  found = [p for p in sources.list_files(source, ('.txt',))
+           if p.rsplit('/', 1)[-1] != 'classes.txt']
+  below = [p for p in found if 'labels' in p.split('/')[:-1]]
+  if below or not any((source / name).is_file() for name in _NAMES):
+    return below
+  stems = {sources.stem(p) for p in sources.list_pictures(source).paths}
+  return [p for p in found if sources.stem(p) in stems]
 
 
 def _read_names(source, report):
-  """Returns the foreground class names, or those of the highest number."""
-  for name in ('data.yaml', 'dataset.yaml', 'data.yml'):
-    if (source / name).is_file():
-      try:
-        names = yaml.safe_load(sources.read_text(source / name))['names']
-        if isinstance(names, dict):
-          names = [names[i] for i in range(len(names))]
-        return [sources.text(n) for n in names]
-      except (yaml.YAMLError, pixels.WrongFile, KeyError, TypeError, ValueError,
-              RecursionError) as error:
-        report.wrong('class names cannot be read', str(error)[:60],
-                     'write names: {0: ..., 1: ...}', file=name)
-        return []
-  if (source / 'classes.txt').is_file():
+  """Returns the foreground class names, [] if they are not known."""
+  for name in _NAMES:
+    if not (source / name).is_file():
+      continue
     try:
-      text = sources.read_text(source / 'classes.txt')
-      return [line.strip() for line in text.splitlines() if line.strip()]
-    except pixels.WrongFile as wrong:
-      report.wrong_file(wrong, file='classes.txt')
+      text = sources.read_text(source / name)
+      if not name.endswith(('.yaml', '.yml')):
+        return [line.strip() for line in text.splitlines() if line.strip()]
+      names = yaml.safe_load(text)['names']
+      if isinstance(names, dict):
+        names = [names[i] for i in range(len(names))]
+      if not isinstance(names, list):
+        raise ValueError('names is neither a list nor a mapping')
+      return [sources.text(n) for n in names]
+    except (yaml.YAMLError, pixels.WrongFile, KeyError, TypeError, ValueError,
+            RecursionError) as error:
+      reason = ' '.join(str(error).split())[:60]
+      report.wrong('class names cannot be read', reason,
+                   'write names: {0: ..., 1: ...}', file=name)
+      return []
   report.wrong('class names are not known', '',
                'add data.yaml with `names`, or --classes=background,...')
   return []
