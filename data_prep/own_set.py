@@ -7,7 +7,7 @@ for evaluation only. An image that has both a mask and a human weak label gets
 that one instead of a simulated one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import functools
 import os
 import pathlib
@@ -234,7 +234,7 @@ def _split(rows, root, plan, notices):
     try:
       found = deal(units, by=plan.split_by)
     except splits.TooFewGroupsError:
-      found = _deal_in_part(units, deal, plan.split_by)
+      found = deal_in_part(units, deal, plan.split_by)
     rows = [r._replace(split=found[r.id]) for r in rows]
     return _without_inexact(rows, plan, notices), None
   folds = splits.k_folds(
@@ -246,10 +246,22 @@ def _split(rows, root, plan, notices):
   return _without_inexact(rows, plan, notices), folds
 
 
-def _deal_in_part(rows, deal, by):
+def deal_in_part(
+    rows: Sequence[manifest_lib.Row],
+    deal: Callable[..., dict[str, str]],
+    by: str,
+) -> dict[str, str]:
   """Deals the exact images of each group; its others follow them.
 
   So a group may be in val or test of which only a part can be evaluated.
+
+  Args:
+    rows: of a manifest.
+    deal: `splits.assign_splits` of rows, by subject or site.
+    by: what is never cut.
+
+  Returns:
+    Split by id.
   """
   group_of, exact = {}, []
   for i, group in enumerate(splits.group_rows(rows, by)):

@@ -7,14 +7,17 @@ it, takes them over.
 """
 
 from collections.abc import Sequence
+import ctypes
 import json
 import os
+import platform
 import re
 import signal
 import sys
 
 # As XLA names them, and Linux; from weakest to strongest.
 _ISAS = {'SSE4_2': 'sse4_2', 'AVX': 'avx', 'AVX2': 'avx2', 'AVX512': 'avx512f'}
+_M_ARENA_MAX, _NUM_ARENAS = -8, 2  # Of mallopt, malloc.h.
 _FORCED = re.compile(r'--xla_force_host_platform_device_count=(\d+)')
 _MAX_ISA = re.compile(r'--xla_cpu_max_isa=(\w+)')
 
@@ -36,7 +39,18 @@ def cpu_isa() -> str:
 def prepare(argv: Sequence[str]) -> None:
   """Does all that a binary must do before it imports JAX."""
   exit_on_sigterm()
+  limit_arenas()
   pin_numerics(argv)
+
+
+def limit_arenas() -> None:
+  """Keeps the memory of a long run flat, where the C library is glibc.
+
+  Else each of its many short-lived threads may get an arena of its own, and
+  what is freed there is of no use to the others.
+  """
+  if platform.libc_ver()[0] == 'glibc':
+    ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _NUM_ARENAS)
 
 
 def exit_on_sigterm() -> None:

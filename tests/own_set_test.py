@@ -1,5 +1,6 @@
 """Tests of `prepare --source` and `export`: a user's own files, no code."""
 
+import functools
 import json
 import os
 import pathlib
@@ -11,9 +12,12 @@ from absl.testing import absltest
 from absl.testing import parameterized
 from data_prep import formats
 from data_prep import manifest as manifest_lib
+from data_prep import own_set
 from data_prep import predictions
 from data_prep import rasterize
 from data_prep import rle
+from data_prep import splits
+from data_prep.benchmarks import bombs
 from data_prep.formats import coco
 import numpy as np
 from PIL import Image
@@ -109,6 +113,94 @@ class OwnSetTest(parameterized.TestCase):
     code, _, lines = self._prepare(*args, f'--splits={path}')
     self.assertEqual(code, 2)
     self.assertIn('trian', lines[0])
+
+  def test_splits_file_gives_the_same_weak_labels(self):
+    self._write()
+    args = ('--simulate=box,none', '--strong_fraction=0.3')
+    self._prepare(*args)
+    before = self._rows()
+    path = self.folder / 'splits.csv'
+    path.write_text((self.output / 'splits.csv').read_text())
+    self.output.rename(self.folder / 'old')
+    # What the file says of roles counts more than any budget.
+    self._prepare('--simulate=box,none', f'--splits={path}')
+    self.assertEqual(self._rows(), before)
+    self.assertEqual({r.role for r in before if r.split == 'train'},
+                     {'strong', 'weak', 'unlabelled'})
+    self.output.rename(self.folder / 'again')
+    code, _, lines = self._prepare(f'--splits={path}')
+    self.assertEqual(code, 2)
+    self.assertIn('all that is known of it is an exact mask', lines[0])
+
+  def test_exact_and_unlabelled_images_of_every_subject(self):
+    self._write()
+    for i in range(0, 30, 3):
+      (self.source / f'masks/p{i // 3:02d}/{i:02d}.png').unlink()
+    code, out, lines = self._prepare()
+    self.assertEqual((code, lines), (0, []))
+    self.assertIn('without exact mask are left out', out)
+    rows = self._rows()
+    splits = {(r.subject, r.split) for r in rows}
+    self.assertLen({s for s, _ in splits}, len(splits))
+    self.assertEqual({r.role for r in rows if r.split != 'train'}, {'strong'})
+    self.assertIn('unlabelled', {r.role for r in rows})
+
+  def test_groups_that_are_exact_in_part_are_never_cut(self):
+    mask, rng = {'kind': 'mask', 'path': 'm.png'}, np.random.default_rng(0)
+    for seed in range(300):
+      rows = [manifest_lib.Row(
+          str(i), f'{i}.png', '', '', mask if rng.random() < 0.5 else None,
+          subject=str(rng.integers(12)), site=str(rng.integers(9)))
+              for i in range(rng.integers(12, 40))]
+      by = ('subject', 'site')[seed % 2]
+      deal = functools.partial(
+          splits.assign_splits, fractions=(0.6, 0.2, 0.2), seed=seed,
+          presence={})
+      try:
+        found = own_set.deal_in_part(rows, deal, by)
+      except splits.TooFewGroupsError:
+        continue
+      self.assertEqual(set(found), {r.id for r in rows})
+      for group in splits.group_rows(rows, by):
+        self.assertLen({found[r.id] for r in group}, 1)
+
+  def test_pattern_that_matches_nothing(self):
+    self._write()
+    code, _, lines = self._prepare('--subject_pattern=(q.)')
+    self.assertEqual(code, 2)
+    self.assertIn("matches none of 30 ids, found 'p00/00'", lines[0])
+    code, out, _ = self._prepare('--subject_pattern=^(p0[0-7])',
+                                 '--simulate=box')
+    self.assertEqual(code, 0)
+    self.assertIn("matches 24 of 30 ids, not 'p08/24'", out)
+
+  def test_damaged_files_are_named_where_labels_are_simulated(self):
+    self._write()
+    (self.source / 'images/p01/03.png').write_bytes(b'broken')
+    (self.source / 'masks/p02/06.png').write_bytes(b'broken')
+    self.source.joinpath('images/p03/09.png').write_bytes(
+        bombs.png(14_000, 14_000))
+    code, _, lines = self._prepare('--simulate=scribble')
+    self.assertEqual(code, 2)
+    for name in ('images/p01/03.png', 'masks/p02/06.png', 'images/p03/09.png'):
+      self.assertTrue(any(name in line for line in lines), (name, lines))
+    self.assertNotIn('line ', '\n'.join(lines))  # Of a manifest that is gone.
+
+  @parameterized.parameters('set.csv', 'set.json')
+  def test_source_is_a_file(self, name):
+    self._write()
+    path = self.source / name
+    path.write_text('image,mask\n' + ''.join(
+        f'images/p{i // 3:02d}/{i:02d}.png,masks/p{i // 3:02d}/{i:02d}.png\n'
+        for i in range(30)))
+    self.source = path
+    code, _, lines = self._prepare('--simulate=box')
+    if name == 'set.csv':
+      self.assertEqual((code, lines), (0, []))
+      self.assertLen({r.subject for r in self._rows()}, 10)
+    else:
+      self.assertEqual(code, 2)
+      self.assertIn('give the folder', lines[0])
 
   def test_folds(self):
     self._write()

@@ -15,6 +15,7 @@ from PIL import Image
 from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
+from data_prep.formats import sources
 from data_prep.formats import volumes
 
 _PERCENTILES = (0.5, 99.5)
@@ -43,7 +44,8 @@ class Writer:
     """
     suffix = path.lower().rsplit('.', 1)[-1]
     try:
-      if suffix in ('dcm', 'dicom', 'ima'):
+      if suffix in ('dcm', 'dicom', 'ima') or (
+          f'.{suffix}' not in sources.PICTURES):
         array, spacing = volumes.read_dicom(self._source / path)
         patient = self._patients.number_of(self._source / path)
         found = {'spacing_mm': spacing}

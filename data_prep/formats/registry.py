@@ -30,6 +30,8 @@ WRITES = tuple(name for name, module in FORMATS.items() if module.HOLDS)
 def detect_format(source: pathlib.Path) -> str | None:
   """Returns the name of the format of a source, None if it has none."""
   for name, module in FORMATS.items():
+    if source.is_file() and name != 'table':
+      continue  # The others need a folder, for their pictures.
     if module.detect(source):
       return name
   return None

@@ -11,7 +11,7 @@ compiled after the first 5 % of the steps, or if memory grew by 2 % from there.
 import sys
 from experiments import launcher
 if __name__ == '__main__':
-  launcher.pin_numerics(sys.argv)
+  launcher.prepare(sys.argv)
 # isort: on
 
 import contextlib
