@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from unittest import mock
@@ -68,6 +69,33 @@ class PinNumericsTest(parameterized.TestCase):
     code = ('import sys; from experiments import launcher; '
             'assert "jax" not in sys.modules')
     subprocess.run([sys.executable, '-c', code], check=True)
+
+  @absltest.skipIf(platform.libc_ver()[0] != 'glibc', 'needs glibc')
+  def test_few_arenas_whatever_the_threads(self):
+    code = '''
+import ctypes, sys, threading
+from experiments import launcher
+if sys.argv[1] == 'limit':
+  launcher.limit_arenas()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = libc.fdopen.restype = ctypes.c_void_p
+together = threading.Barrier(8)
+def work():
+  together.wait()
+  libc.malloc(5000)
+  together.wait()
+threads = [threading.Thread(target=work) for _ in range(8)]
+for t in threads: t.start()
+for t in threads: t.join()
+out = ctypes.c_void_p(libc.fdopen(1, b'w'))
+libc.malloc_info(0, out)
+libc.fflush(out)
+'''
+    count = lambda argument: subprocess.run(
+        [sys.executable, '-c', code, argument], check=True, text=True,
+        capture_output=True).stdout.count('<heap nr=')
+    self.assertLessEqual(count('limit'), 2)
+    self.assertGreater(count('free'), 2)
 
 
 if __name__ == '__main__':
