@@ -135,9 +135,15 @@ def write(
 
 
 def _check_subjects(rows, options, notices):
-  """Finds a pattern of subjects that does not fit the ids."""
+  """Notes where subjects come from; finds a pattern that does not fit."""
   missing = [r.id for r in rows if not r.subject]
-  if options.subject_pattern is None or not missing:
+  if options.subject_pattern is None:
+    names = {r.subject for r in rows} - {''}
+    if names:
+      notices.append(f'{len(names)} subjects, as the source names them; '
+                     '--subject_pattern finds others in the ids')
+    return []
+  if not missing:
     return []
   if len(missing) < len(rows):
     notices.append(
