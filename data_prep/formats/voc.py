@@ -159,9 +159,13 @@ def _below(path, folder):
 
 
 def _of(path, folder, by_name):
-  """Returns what is known of a picture by its path below `folder`."""
-  name = _below(path, folder)
-  return by_name.get(name, by_name.get(name.rsplit('/', 1)[-1]))
+  """Returns what is known of a picture by its path below `folder`.
+
+  Elsewhere than in that folder, only its last part counts.
+  """
+  if folder in path.split('/')[:-1]:
+    return by_name.get(_below(path, folder))
+  return by_name.get(sources.stem(path).rsplit('/', 1)[-1])
 
 
 def _index_mask(source, path, row_id, colours, writer):
