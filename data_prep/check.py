@@ -49,11 +49,14 @@ class Findings(NamedTuple):
     problems: what refuses the set, in the order of lines.
     notices: what is odd but valid, in the order of lines.
     facts: one per row of the manifest; none if its header is broken.
+    pictures: by line of the manifest, to be named instead of the lines where
+      the user has never seen the manifest.
   """
 
   problems: list[manifest_lib.Problem]
   notices: list[manifest_lib.Problem]
   facts: list[check_row.Facts]
+  pictures: Mapping[int, str] = {}
 
 
 def check_manifest(
@@ -121,20 +124,13 @@ def _in_order(problems):
   return [_Problem(*map(safe, p)) for p in problems]
 
 
-def report(
-    findings: Findings, *, pictures: Mapping[int, str] | None = None
-) -> list[str]:
+def report(findings: Findings) -> list[str]:
   """Returns the lines to print, each of at most 200 characters.
 
   Problems of one kind stand together; of more than 20 only 20 are shown and
   the rest is counted. Of each kind of notice only the first is shown.
-
-  Args:
-    findings: of `inspect_manifest`.
-    pictures: by line of the manifest, to name instead of the lines where the
-      user has never seen the manifest.
   """
-  pictures = pictures or {}
+  pictures = findings.pictures
 
   def say(problem):
     what = re.sub(

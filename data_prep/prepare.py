@@ -232,14 +232,13 @@ def _check(manifest):
 
   findings = check.inspect_manifest(
       manifest, progress=progress, near_copies=_NEAR_COPIES.value)
-  pictures = {}
   if _DATASET.value is None and _MANIFEST.value is None:
-    pictures = {row.line: _shown(row.image) for row in manifest.rows}
-  for line in check.report(findings._replace(problems=[]), pictures=pictures):
+    findings = findings._replace(
+        pictures={row.line: _shown(row.image) for row in manifest.rows})
+  for line in check.report(findings._replace(problems=[])):
     print(line)
   if findings.problems:
-    raise _Refused(*check.report(
-        findings._replace(notices=[]), pictures=pictures))
+    raise _Refused(*check.report(findings._replace(notices=[])))
   return findings
 
 
