@@ -8,12 +8,14 @@ that one instead of a simulated one.
 """
 
 from collections.abc import Callable, Sequence
+from concurrent import futures
 import functools
 import os
 import pathlib
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 from scipy import sparse
 
 from data_prep import duplicates
@@ -168,8 +170,8 @@ def find_presence(
     rows: Sequence[manifest_lib.Row], root: pathlib.Path
 ) -> dict[str, frozenset[int]]:
   """Returns the classes that each id shows; reads its mask, if it has one."""
-  found = {}
-  for row in rows:
+
+  def find(row):
     annotation = row.annotation or {}
     labels = annotation.get('labels', ())
     if annotation and rasterize.has_file(annotation):
@@ -179,8 +181,9 @@ def find_presence(
             rasterize.read_mask(root / annotation['path'], values), values))
       except Exception:  # The check names what is wrong with it.
         labels = ()
-    found[row.id] = frozenset(int(v) for v in labels if 0 < v < 255)
-  return found
+    return frozenset(int(v) for v in labels if 0 < v < 255)
+
+  return dict(zip([r.id for r in rows], _map(find, rows), strict=True))
 
 
 def join_copies(
@@ -191,13 +194,14 @@ def join_copies(
   Subjects of which two pictures are nearly the same become one. Also returns
   how many pictures that concerns.
   """
-  thumbnails = []
-  for row in rows:
+
+  def thumbnail(row):
     try:
-      thumbnails.append(duplicates.thumbnail(
-          rasterize.read_image(root / row.image)))
+      return duplicates.thumbnail(rasterize.read_image(root / row.image))
     except Exception:  # The check names what is wrong with it.
-      thumbnails.append(b'')
+      return b''
+
+  thumbnails = _map(thumbnail, rows)
   pairs = duplicates.all_pairs(thumbnails)
   number, place = len(rows), {}
   edges = [(i, j) for i, j, _ in pairs]
@@ -214,6 +218,13 @@ def join_copies(
   joined = [row._replace(subject=f'{first[c]} ({c})')
             for row, c in zip(rows, component.tolist(), strict=True)]
   return joined, len({k for pair in pairs for k in pair[:2]})
+
+
+def _map(fn, rows):
+  """Maps rows in threads: decoding releases Python's lock."""
+  Image.init()  # Not safe once threads run.
+  with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    return list(pool.map(fn, rows))
 
 
 def _natural_role(row):

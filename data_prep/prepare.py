@@ -189,6 +189,7 @@ def _write_manifest(folder, image_size):
 def _import_source(folder):
   """Imports --source as the flags say, and returns its manifest."""
   source = pathlib.Path(_SOURCE.value)
+  print(f'Reading {source} ...', flush=True)
   try:
     manifest, notices = own_set.write(
         folder, source=source,

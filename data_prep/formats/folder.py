@@ -186,6 +186,7 @@ def map_values(
     and the highest class.
   """
   stored = {kind: set() for kind, _ in found}
+  Image.init()  # Not safe once threads run.
   # Threads: decoding releases Python's lock.
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     for (kind, _), values in zip(found, pool.map(

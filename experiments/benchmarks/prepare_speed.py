@@ -3,7 +3,7 @@ r"""How fast do pictures become records? Does memory stay flat?
 python -m experiments.benchmarks.prepare_speed --num_images=10000
 
 Writes PNG pairs of 256 x 256 (smooth noise; a mask of discs), then prepares
-them as a user would, and prepares them again with one mask changed.
+them by a manifest, again with one mask changed, and as a plain folder.
 """
 
 import json
@@ -65,12 +65,11 @@ def _resident_mib(pid):
   return int(found[1]) / 1024 if found else 0.0
 
 
-def _prepare(name, folder, *args):
+def _prepare(name, *args):
   """Runs the binary; prints its speed and how its memory grew."""
   start, seen = time.perf_counter(), []
   process = subprocess.Popen([
       sys.executable, '-m', 'data_prep.prepare',
-      f'--manifest={folder}/manifest.jsonl',
       f'--image_size={_IMAGE_SIZE.value}', *args], stdout=subprocess.DEVNULL)
 
   def watch():
@@ -94,15 +93,22 @@ def main():
       _FOLDER.value or tempfile.mkdtemp(prefix='prepare_speed_'))
   folder.mkdir(exist_ok=True)
   _write_set(folder)
+  given = f'--manifest={folder}/manifest.jsonl'
   output = f'--output={folder}/output'
   print('| | s | images/s | MiB after a third | MiB, most |\n'
         '|---|---|---|---|---|')
-  _prepare('check only', folder, '--check')
-  _prepare('check and records', folder, output)
-  _prepare('again, nothing changed', folder, output)
+  _prepare('check only', given, '--check')
+  _prepare('check and records', given, output)
+  _prepare('again, nothing changed', given, output)
   os.replace(folder / 'masks/000001.png', folder / 'masks/000000.png')
   shutil.copy(folder / 'masks/000000.png', folder / 'masks/000001.png')
-  _prepare('again, one mask changed', folder, output, '--overwrite')
+  _prepare('again, one mask changed', given, output, '--overwrite')
+  os.remove(folder / 'manifest.jsonl')
+  shutil.rmtree(folder / 'output')
+  _prepare('from the folder: import, splits, check, records',
+           f'--source={folder}', '--strong_fraction=0.5',
+           f'--output={folder}-own')
+  shutil.rmtree(f'{folder}-own')
   shutil.rmtree(folder)
 
 
