@@ -12,7 +12,8 @@ Problems refuse a set; notices are odd but valid and only counted. Decisions:
   side of its outline (a bow tie); smaller loops are a notice.
   A mask of only 0 and 255 without `values` is a problem if it is exact, or if
   no mask of the set holds another class: 255 would mean unlabelled.
-  An exact mask may have unlabelled pixels if `values` says which they are.
+  An exact mask has no unlabelled pixel, but for borders, as of VOC: up to a
+  tenth of the pixels, if `values` says which they are.
   The same picture in two splits is a problem, twice in one split a notice.
   So are nearly the same ones in two splits, see `duplicates`; those of one
   subject are told by the subject.

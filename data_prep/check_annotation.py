@@ -19,6 +19,8 @@ KINDS = (*rasterize.SHAPE_FIELDS, 'tag')
 # Corners may lie this many pixels outside the image: tools round.
 _TOLERANCE = 1.0
 _MANY_VALUES = 8  # Stored values without a class: noise, not a forgotten one.
+# Share of an exact mask that `values` may leave unlabelled: VOC's borders.
+_BORDER = 0.1
 CROSSED = 0.1  # Share of a polygon's area.
 _CROSSING_GRID = 128
 
@@ -173,9 +175,9 @@ def _check_mask(annotation, image, context, where, role, log):
   else:
     label = rasterize.apply_values(mask, values)
     number = int((label == types.UNLABELLED).sum())
-    # Mapped to it on purpose, such as the borders of VOC: they do not count.
-    meant = values is not None and types.UNLABELLED in values.values()
-    if number and role == 'strong' and not meant:
+    is_border = number <= _BORDER * label.size and (
+        values is not None and types.UNLABELLED in values.values())
+    if number and role == 'strong' and not is_border:
       log.add('an exact mask has no unlabelled pixel',
               f'{number} pixels of {types.UNLABELLED}',
               'label them or use role weak', field)
