@@ -10,6 +10,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import warnings
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -145,6 +146,15 @@ class NiftiTest(parameterized.TestCase):
     volume = volumes.read_nifti(self._write('v.nii', content))
     np.testing.assert_array_equal(volume.voxels, _voxels())
     np.testing.assert_allclose(volume.spacing_mm, (0.8, 0.9, 5.0), rtol=1e-6)
+
+  def test_signalling_nan_is_no_warning(self):
+    content = bytearray(_without_forms())
+    content[80:84] = b'\x01\x00\x80\x7f'  # pixdim[1], float32.
+    with warnings.catch_warnings():
+      warnings.simplefilter('error')
+      with self.assertRaises(pixels.WrongFile) as caught:
+        volumes.read_nifti(self._write('v.nii', bytes(content)))
+    self.assertIn('a spacing is not above 0', caught.exception.args[0])
 
   def test_zipped_and_scaled(self):
     content = gzip.compress(_nifti(scl_slope=2, scl_inter=-100))

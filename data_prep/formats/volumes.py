@@ -66,8 +66,9 @@ def read_nifti(path: pathlib.Path) -> Volume:
     content = _read_content(path, shown)
     header = _read_header(content, shown)
     shape = _check_header(header, len(content), shown)
-    voxels = _read_voxels(content, header, shape, shown)
-    affine = _affine(header, shown)
+    with np.errstate(all='ignore'):  # Whatever a damaged header holds.
+      voxels = _read_voxels(content, header, shape, shown)
+      affine = _affine(header, shown)
     spacing = tuple(float(v) for v in np.linalg.norm(affine[:3, :3], axis=0))
     return Volume(voxels, affine, spacing)
   except pixels.WrongFile:
