@@ -1,4 +1,4 @@
-"""Tests for data_prep.splits."""
+"""Tests for data_prep.splits_file."""
 
 import os
 import pathlib
@@ -7,36 +7,11 @@ import tempfile
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from data_prep import manifest
-from data_prep import splits
 from data_prep import splits_file
+from tests import split_rows
 
-MASK = {'kind': 'mask', 'path': 'm.png'}
-BOX = {'kind': 'box', 'boxes': [], 'labels': []}
-
-
-def row(row_id, subject='', **fields):
-  return manifest.Row(row_id, 'i.png', **{
-      'split': '', 'role': 'strong', 'annotation': MASK, 'subject': subject,
-      **fields})
-
-
-def rows_of(sizes, **fields):
-  """Returns one subject of each size."""
-  return [row(f's{i}_{j}', f's{i}', **fields)
-          for i, size in enumerate(sizes) for j in range(size)]
-
-
-def assign(rows, presence=None, seed=0, **kwargs):
-  return splits.assign_splits(
-      rows, seed=seed, presence=presence or {}, **kwargs)
-
-
-def choose(rows, presence=None, seed=0, **kwargs):
-  budget = {k: kwargs.pop(k) for k in splits.Budget._fields if k in kwargs}
-  return splits.choose_strong(
-      rows, budget=splits.Budget(**budget), seed=seed, presence=presence or {},
-      **kwargs)
+BOX = split_rows.BOX
+row = split_rows.row
 
 
 class FileTest(parameterized.TestCase):

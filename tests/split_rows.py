@@ -1,0 +1,34 @@
+"""Rows that tests of splits draw from."""
+
+from data_prep import manifest
+from data_prep import splits
+
+MASK = {'kind': 'mask', 'path': 'm.png'}
+BOX = {'kind': 'box', 'boxes': [], 'labels': []}
+
+
+def row(row_id, subject='', **fields):
+  """Returns a row of one exact mask."""
+  return manifest.Row(row_id, 'i.png', **{
+      'split': '', 'role': 'strong', 'annotation': MASK, 'subject': subject,
+      **fields})
+
+
+def rows_of(sizes, **fields):
+  """Returns one subject of each size."""
+  return [row(f's{i}_{j}', f's{i}', **fields)
+          for i, size in enumerate(sizes) for j in range(size)]
+
+
+def assign(rows, presence=None, seed=0, **kwargs):
+  """Returns `splits.assign_splits` with usual arguments."""
+  return splits.assign_splits(
+      rows, seed=seed, presence=presence or {}, **kwargs)
+
+
+def choose(rows, presence=None, seed=0, **kwargs):
+  """Returns `splits.choose_strong` for the fields of a budget."""
+  budget = {k: kwargs.pop(k) for k in splits.Budget._fields if k in kwargs}
+  return splits.choose_strong(
+      rows, budget=splits.Budget(**budget), seed=seed, presence=presence or {},
+      **kwargs)
