@@ -8,19 +8,18 @@ that one instead of a simulated one.
 """
 
 from collections.abc import Callable, Sequence
-from concurrent import futures
 import functools
 import os
 import pathlib
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 from scipy import sparse
 
 from data_prep import duplicates
 from data_prep import formats
 from data_prep import manifest as manifest_lib
+from data_prep import pixels
 from data_prep import rasterize
 from data_prep import simulate
 from data_prep import splits
@@ -183,7 +182,8 @@ def find_presence(
         labels = ()
     return frozenset(int(v) for v in labels if 0 < v < 255)
 
-  return dict(zip([r.id for r in rows], _map(find, rows), strict=True))
+  found = pixels.map_in_threads(find, rows)
+  return dict(zip([r.id for r in rows], found, strict=True))
 
 
 def join_copies(
@@ -201,7 +201,7 @@ def join_copies(
     except Exception:  # The check names what is wrong with it.
       return b''
 
-  thumbnails = _map(thumbnail, rows)
+  thumbnails = pixels.map_in_threads(thumbnail, rows)
   pairs = duplicates.all_pairs(thumbnails)
   number, place = len(rows), {}
   edges = [(i, j) for i, j, _ in pairs]
@@ -218,13 +218,6 @@ def join_copies(
   joined = [row._replace(subject=f'{first[c]} ({c})')
             for row, c in zip(rows, component.tolist(), strict=True)]
   return joined, len({k for pair in pairs for k in pair[:2]})
-
-
-def _map(fn, rows):
-  """Maps rows in threads: decoding releases Python's lock."""
-  Image.init()  # Not safe once threads run.
-  with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-    return list(pool.map(fn, rows))
 
 
 def _natural_role(row):

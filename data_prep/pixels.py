@@ -4,7 +4,8 @@ Every failure is a `WrongFile`; nothing is decoded before its header was found
 sane. Up to `MAX_PIXELS` are read: at most 1 GiB at the widest type.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent import futures
 import contextlib
 import functools
 import os
@@ -12,7 +13,7 @@ import pathlib
 import re
 import stat
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 import unicodedata
 import warnings
 
@@ -58,6 +59,15 @@ def open_folder(root: pathlib.Path) -> Folder:
   return Folder(
       root, os.path.realpath(root),
       functools.lru_cache(maxsize=256)(_listing))
+
+
+def map_in_threads(
+    fn: Callable[[Any], Any], items: Sequence[Any]
+) -> list[Any]:
+  """Maps items that are read from files: decoding releases Python's lock."""
+  Image.init()  # Not safe once threads run.
+  with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    return list(pool.map(fn, items))
 
 
 @contextlib.contextmanager

@@ -20,10 +20,8 @@ are elsewhere:
 import json
 import os
 import pathlib
-import struct
 import tempfile
 from unittest import mock
-import zlib
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -34,6 +32,7 @@ from data_prep import check
 from data_prep import check_annotation
 from data_prep import manifest as manifest_lib
 from data_prep import rle
+from data_prep.benchmarks import bombs
 
 _HEIGHT, _WIDTH = 20, 24
 _FAULTY = 'd'  # The row that a case breaks; line 5 of its manifest.
@@ -117,16 +116,6 @@ class _Set:
     lines = [json.dumps(x) for x in (self.header, *self.rows.values())]
     path.write_text('\n'.join([*lines, *self.lines]) + '\n')
     return check.inspect_manifest(manifest_lib.read_manifest(path))
-
-
-def _png(width, height, data=b'', *, bits=8, colour=0):
-  """Returns a PNG whose header may lie."""
-  chunk = lambda kind, content: (
-      struct.pack('>I', len(content)) + kind + content
-      + struct.pack('>I', zlib.crc32(kind + content)))
-  header = struct.pack('>IIBBBBB', width, height, bits, colour, 0, 0, 0)
-  return (b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header)
-          + chunk(b'IDAT', zlib.compress(data)) + chunk(b'IEND', b''))
 
 
 def _two_class(s):
@@ -284,14 +273,14 @@ def _colour_mask(s):
 def _deep_colour_mask(s):
   rows = (b'\0' + b'\0\1' * 3 * _WIDTH) * _HEIGHT
   (s.folder / 'masks/d.png').write_bytes(
-      _png(_WIDTH, _HEIGHT, rows, bits=16, colour=2))
+      bombs.png(_WIDTH, _HEIGHT, rows, bits=16, colour=2))
   s.make_strong()
 
 
 def _deep_colour(s):
   rows = (b'\0' + b'\7\1' * 3 * _WIDTH) * _HEIGHT
   (s.folder / 'images/d.png').write_bytes(
-      _png(_WIDTH, _HEIGHT, rows, bits=16, colour=2))
+      bombs.png(_WIDTH, _HEIGHT, rows, bits=16, colour=2))
 
 
 def _image_as_mask(s):
@@ -436,16 +425,16 @@ BAD = (
     ('16_exact_copy', _exact_copy,
      r'line 6, id v, image: same picture as line 2, which is in train, found '
      r'images/v\.bmp in val; remove one, or keep both in one split'),
-    ('19_zero_dimension', _write('images/d.png', _png(0, 4)),
+    ('19_zero_dimension', _write('images/d.png', bombs.png(0, 4)),
      _IMAGE + 'image cannot be read: a damaged PNG of 4 x 0, found .*; .*'),
-    ('20_header_bomb', _write('images/d.png', _png(10**5, 10**5)),
+    ('20_header_bomb', _write('images/d.png', bombs.png(10**5, 10**5)),
      _IMAGE + r'image declares more than \d+ pixels, found images/d\.png: '
      '10000000000; replace it.*'),
-    ('20_smaller_header_bomb', _write('images/d.png', _png(10**4, 10**4)),
+    ('20_smaller_header_bomb', _write('images/d.png', bombs.png(10**4, 10**4)),
      _IMAGE + r'image declares more than \d+ pixels, found .*: 100000000; .*'),
     ('20_header_bomb_as_mask',
      lambda s: (s.make_strong(),
-                _write('masks/d.png', _png(10**5, 10**5))(s)),
+                _write('masks/d.png', bombs.png(10**5, 10**5))(s)),
      _MASK + r'mask declares more than \d+ pixels, found .*; replace it.*'),
     ('20_header_bomb_as_run_lengths', _draw(
         'mask', rles=[{'size': [10**5, 10**5], 'counts': [10**10]}],

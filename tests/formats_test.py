@@ -16,6 +16,8 @@ from data_prep.formats import registry
 import numpy as np
 from PIL import Image
 
+from tests import source_case
+
 _CLASSES = ('background', 'a', 'b')
 _NUM_IMAGES = 20
 
@@ -145,15 +147,8 @@ class RoundTripTest(parameterized.TestCase):
                                   root=after.root), _truth(i), name)
 
 
-class ReadTest(parameterized.TestCase):
+class ReadTest(source_case.SourceCase):
   """Files as other tools write them."""
-
-  def setUp(self):
-    super().setUp()
-    self.source = pathlib.Path(
-        self.enterContext(tempfile.TemporaryDirectory()))
-    self.output = pathlib.Path(
-        self.enterContext(tempfile.TemporaryDirectory()))
 
   def _picture(self, name, size=(20, 30), mode='RGB'):
     path = self.source / name

@@ -2,8 +2,6 @@
 
 import json
 import os
-import pathlib
-import tempfile
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -15,19 +13,14 @@ from data_prep.formats import sources
 import numpy as np
 from PIL import Image
 
+from tests import source_case
+
 _SIZE = (20, 24)
 _SQUARE = [[2, 3], [8, 3], [8, 9], [2, 9]]
 _BOW_TIE = [[2, 3], [12, 13], [12, 3], [2, 13]]
 
 
-class _Layouts(parameterized.TestCase):
-
-  def setUp(self):
-    super().setUp()
-    self.source = pathlib.Path(
-        self.enterContext(tempfile.TemporaryDirectory()))
-    self.output = pathlib.Path(
-        self.enterContext(tempfile.TemporaryDirectory()))
+class _Layouts(source_case.SourceCase):
 
   def _write(self, name, content):
     path = self.source / name

@@ -9,29 +9,28 @@ import zlib
 
 import numpy as np
 
+from data_prep.benchmarks import mutations
 from data_prep.benchmarks import seed_sets
 
 _HUGE = 2**30
 
 
-def png(width: int, height: int, data: bytes = b'') -> bytes:
-  """Returns a gray PNG of this size that holds `data` as its pixels."""
-  chunk = lambda kind, content: (
-      struct.pack('>I', len(content)) + kind + content
-      + struct.pack('>I', zlib.crc32(kind + content)))
-  header = struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0)
-  return (b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header)
-          + chunk(b'IDAT', zlib.compress(data)) + chunk(b'IEND', b''))
+def png(
+    width: int, height: int, data: bytes = b'', *, bits: int = 8,
+    colour: int = 0,
+) -> bytes:
+  """Returns a PNG whose header says this and whose pixels are `data`."""
+  header = struct.pack('>IIBBBBB', width, height, bits, colour, 0, 0, 0)
+  return mutations.join_png([
+      (b'IHDR', header), (b'IDAT', zlib.compress(data)), (b'IEND', b'')])
 
 
 def _png_of_much():
-  # 16 kB that become 16 MB of text: Pillow's own limit is 64 MB in all.
-  small = seed_sets.encode(seed_sets.picture(0), 'PNG')
-  text = zlib.compress(bytes(2**27))
-  data = b'comment\0\0' + text
-  chunk = struct.pack('>I', len(data)) + b'zTXt' + data + struct.pack(
-      '>I', zlib.crc32(b'zTXt' + data))
-  return 'png', {'images/p0.png': small[:33] + chunk + small[33:]}
+  # Pillow's own limit is 64 MiB of text in all.
+  chunks = mutations.png_chunks(
+      seed_sets.encode(seed_sets.picture(0), 'PNG'))
+  chunks.insert(1, (b'zTXt', b'comment\0\0' + zlib.compress(bytes(2**27))))
+  return 'png', {'images/p0.png': mutations.join_png(chunks)}
 
 
 def _jpeg():

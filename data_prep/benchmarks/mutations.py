@@ -98,7 +98,8 @@ def _set_float(content, rng):
       rng.choice('<>') + size, rng.choice(_FLOATS)))
 
 
-def _png_chunks(content):
+def png_chunks(content: bytes) -> list[tuple[bytes, bytes]]:
+  """Returns the chunks of a PNG as (kind, data)."""
   chunks, place = [], 8
   while place + 12 <= len(content):
     length, = struct.unpack('>I', content[place : place + 4])
@@ -108,7 +109,8 @@ def _png_chunks(content):
   return chunks
 
 
-def _join_png(chunks):
+def join_png(chunks: list[tuple[bytes, bytes]]) -> bytes:
+  """Returns a PNG of (kind, data) chunks, with right checksums."""
   return b'\x89PNG\r\n\x1a\n' + b''.join(
       struct.pack('>I', len(data)) + kind + data
       + struct.pack('>I', zlib.crc32(kind + data)) for kind, data in chunks)
@@ -116,7 +118,7 @@ def _join_png(chunks):
 
 def _png_chunk(content, rng):
   """Damages, repeats, moves or adds a chunk, whose checksum is right."""
-  chunks = _png_chunks(content)
+  chunks = png_chunks(content)
   if not chunks:
     return content
   i = rng.randrange(len(chunks))
@@ -135,12 +137,12 @@ def _png_chunk(content, rng):
         (b'tRNS', rng.randbytes(rng.choice((1, 2, 6, 256)))),
         (b'eXIf', rng.randbytes(30)), (b'PLTE', rng.randbytes(9)),
         (b'acTL', struct.pack('>II', rng.choice(_INTEGERS[:14]), 0)))))
-  return _join_png(chunks)
+  return join_png(chunks)
 
 
 def _png_pixels(content, rng):
   """Damages the pixels before they are compressed."""
-  chunks = _png_chunks(content)
+  chunks = png_chunks(content)
   for i, (kind, data) in enumerate(chunks):
     if kind == b'IDAT':
       try:
@@ -148,7 +150,7 @@ def _png_pixels(content, rng):
             zlib.decompress(data), 'pixels', rng))
       except zlib.error:
         pass
-  return _join_png(chunks)
+  return join_png(chunks)
 
 
 def _inside_gzip(content, rng):

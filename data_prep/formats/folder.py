@@ -9,8 +9,6 @@ without `mask_values` it stores class numbers, or, if all masks of its kind hold
 nothing else, 0 and 255. dataset.json, as of nnU-Net, names the classes.
 """
 
-from concurrent import futures
-import os
 import pathlib
 import re
 
@@ -186,12 +184,9 @@ def map_values(
     and the highest class.
   """
   stored = {kind: set() for kind, _ in found}
-  Image.init()  # Not safe once threads run.
-  # Threads: decoding releases Python's lock.
-  with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-    for (kind, _), values in zip(found, pool.map(
-        lambda item: _stored_values(item[1]), found), strict=True):
-      stored[kind] |= values
+  read = pixels.map_in_threads(_stored_values, [path for _, path in found])
+  for (kind, _), values in zip(found, read, strict=True):
+    stored[kind] |= values
   if options.mask_threshold is not None:
     return {}, 1
   mapping = {}
