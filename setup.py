@@ -29,8 +29,11 @@ _RUN = _DATA + [
     'matplotlib>=3.8',
     'ml_collections>=1.0',
     'orbax-checkpoint>=0.11.30',
+    'safetensors>=0.5',
 ]
-_TEST = _RUN + [
+# Of models for ONNX Runtime, which nothing else here needs.
+_ONNX = ['jax2onnx>=0.17', 'onnxruntime>=1.20']
+_TEST = _RUN + _ONNX + [
     'chex>=0.1.90',
     'dill',  # tensorflow-datasets' test case needs it.
     'hypothesis>=6',
@@ -58,5 +61,6 @@ setuptools.setup(
         'numpy>=2.0',
         'optax>=0.2.6',
     ],
-    extras_require={'data': _DATA, 'run': _RUN, 'test': _TEST},
+    extras_require={
+        'data': _DATA, 'onnx': _ONNX, 'run': _RUN, 'test': _TEST},
 )

@@ -90,12 +90,8 @@ def opened(name: str, noun: str, folder: Folder):
   Raises:
     WrongFile: for whatever goes wrong, within the block, too.
   """
-  if is_bad_text(name):
-    raise WrongFile(
-        'path holds control characters or is not UTF-8', ascii(name),
-        'rename the file')
   path, shown = folder.root / name, tail(name)
-  _check_file(path, name, noun, folder)
+  check_file(name, noun, folder)
   try:
     with open(path, 'rb') as file, Image.open(file, formats=_FORMATS) as image:
       _check_header(image, shown, noun)
@@ -128,9 +124,17 @@ def opened(name: str, noun: str, folder: Folder):
     ) from error
 
 
-def _check_file(path, name, noun, folder):
-  """Refuses what is not a file below the root, without opening it."""
-  shown = tail(name)
+def check_file(name: str, noun: str, folder: Folder) -> None:
+  """Refuses what is not a file below the root, without opening it.
+
+  Raises:
+    WrongFile: if it is not.
+  """
+  if is_bad_text(name):
+    raise WrongFile(
+        'path holds control characters or is not UTF-8', ascii(name),
+        'rename the file')
+  path, shown = folder.root / name, tail(name)
   try:
     status = os.stat(path)
   except PermissionError as error:

@@ -40,6 +40,7 @@ from data_prep import endoscene
 from data_prep import manifest as manifest_lib
 from data_prep import own_set
 from data_prep import phantom
+from data_prep import preparation
 from data_prep import source_flags
 from data_prep import summary
 
@@ -121,6 +122,8 @@ def _run():
       print(f'{output} is up to date: same manifest, files and image size.')
       return
     print(f'Building records of {len(manifest.rows)} images ...', flush=True)
+    preparation.write(
+        temporary, intensity_range=source_flags.options().intensity_range)
     builder.build(
         manifest, output=temporary / 'records', image_size=image_size,
         previous=output / 'records',

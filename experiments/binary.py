@@ -14,6 +14,10 @@ class UserError(Exception):
   """Bad input; its message is one line: what, where, what to do."""
 
 
+class Incomplete(Exception):
+  """Done, but for some inputs that could not be used; its message is a line."""
+
+
 class Stopped(Exception):
   """Asked to stop, and ready to resume; its message is one line."""
 
@@ -21,9 +25,9 @@ class Stopped(Exception):
 def run(main: Callable[[], None]) -> None:
   """Parses the flags and calls `main`.
 
-  A `UserError` ends the process with exit code 2, `Stopped` with 0. Where
-  several processes run together, any other error is told in one line, exit code
-  3.
+  A `UserError` ends the process with exit code 2, `Incomplete` with 4,
+  `Stopped` with 0. Where several processes run together, any other error is
+  told in one line, exit code 3.
   """
 
   def guarded(argv):
@@ -35,6 +39,9 @@ def run(main: Callable[[], None]) -> None:
       print(e, flush=True)
     except UserError as e:
       _exit(e)
+    except Incomplete as e:
+      print(f'Incomplete: {e}', file=sys.stderr)
+      sys.exit(4)
     except Exception as e:
       if parallel.num_processes() == 1:
         raise

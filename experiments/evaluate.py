@@ -1,34 +1,146 @@
-r"""Evaluates a checkpoint of a run on one split.
+r"""Evaluates a checkpoint of a run, or any masks against any references.
 
 python -m experiments.evaluate --workdir=runs/phantom --split=test
+python -m experiments.evaluate --predictions=OUT/masks --references=FOLDER \
+    --classes=background,lesion --output=evaluation
 
-Writes evaluation_SPLIT.json and cases_SPLIT.csv into the run's folder.
+Dice, IoU, precision, recall, volume error, HD95, ASSD, NSD per class and case,
+with 95 % intervals that resample subjects; of a run also the calibration error.
+Distances are in mm where every spacing is known, else in pixels. What is missed
+or invented has the worst score there is; what is in neither mask is not
+counted, and how many cases were is part of the results (the definitions are in
+`experiments.evaluation` and `hybridseg.surface_metrics`).
+
+Of a run: at the resolution of the original pictures, where they are; writes
+evaluation_SPLIT.json, cases_SPLIT.csv and report_SPLIT.html into its folder. Of
+two folders (PNG, TIFF, NIfTI, ... of class numbers, paired by their paths
+without the suffix): evaluation.json, cases.csv and report.html into --output.
 """
 
 import json
+import os
 
 from absl import flags
 from absl import logging
+from data_prep import rasterize
 
 from experiments import binary
-from experiments import run_folder
-from experiments import trainer
+from experiments import evaluation
+from experiments import folder_evaluation
+from experiments import pictures
+from experiments import reports
+from experiments import run_evaluation
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run.')
 _SPLIT = flags.DEFINE_enum('split', 'test', ('val', 'test'), 'Which cases.')
 _CHECKPOINT = flags.DEFINE_enum(
     'checkpoint', 'latest', ('latest', 'best'),
     'The newest one, or the best on the validation split.')
+_PREDICTIONS = flags.DEFINE_string(
+    'predictions', None, 'Folder of masks, instead of --workdir.')
+_REFERENCES = flags.DEFINE_string(
+    'references', None, 'Folder of the true masks.')
+_OUTPUT = flags.DEFINE_string(
+    'output', None, 'Folder to write, with --predictions.')
+_CLASSES = flags.DEFINE_list(
+    'classes', [], 'Names of the class numbers, background first.')
+_MASK_VALUES = flags.DEFINE_list(
+    'mask_values', [], 'Class of each value of the references, such as '
+    '0:0,255:1; 255 as a class means unlabelled.')
+_PREDICTION_VALUES = flags.DEFINE_list(
+    'prediction_values', [], 'The same of the predictions.')
+_SPACING_MM = flags.DEFINE_list(
+    'spacing_mm', [], 'Y,X: millimetres per pixel of all pictures.')
+_TOLERANCE = flags.DEFINE_float(
+    'tolerance', 2.0, 'Of NSD, in mm or, where these are not known, pixels.',
+    lower_bound=0.0)
+_MISSING_IS_EMPTY = flags.DEFINE_bool(
+    'missing_is_empty', False, 'Count a reference without a prediction as one '
+    'where nothing was found, instead of refusing.')
+
+_MAX_SHOWN = 1000  # Cases in the report.
+_SHOWN_SIDE = 192
 
 
 def main():
   logging.set_verbosity(logging.WARNING)
-  results = trainer.evaluate_run(
-      run_folder.read_config(_WORKDIR.value), _WORKDIR.value, _SPLIT.value,
-      checkpoint=_CHECKPOINT.value)
-  print(json.dumps(results, indent=2, sort_keys=True))
+  if bool(_WORKDIR.value) == bool(_PREDICTIONS.value):
+    raise binary.UserError(
+        'Give either --workdir, or --predictions and --references.')
+  shown = []
+
+  def on_case(case):
+    if len(shown) < _MAX_SHOWN:
+      shown.append(_small(case))
+
+  if _WORKDIR.value:
+    found = run_evaluation.evaluate_run(
+        _WORKDIR.value, _SPLIT.value, checkpoint=_CHECKPOINT.value,
+        tolerance=_TOLERANCE.value, on_case=on_case)
+    report = os.path.join(_WORKDIR.value, f'report_{_SPLIT.value}.html')
+  else:
+    found = _evaluate_folders(on_case)
+    report = os.path.join(_OUTPUT.value, 'report.html')
+  reports.write_evaluation_report(
+      report, title=f'Evaluation of {_WORKDIR.value or _PREDICTIONS.value}',
+      classes=found.classes, results=found.results, cases=shown)
+  print(json.dumps(found.results, indent=2, sort_keys=True))
+
+
+def _small(case):
+  """Returns a case of a size that a thousand of them fit in memory."""
+  height, width = case.truth.shape
+  factor = min(1.0, _SHOWN_SIDE / max(height, width))
+  size = max(1, round(height * factor)), max(1, round(width * factor))
+  label = lambda x: rasterize.resize_label(x, size=size)
+  return case._replace(
+      image=rasterize.resize_image(case.image, size=size),
+      truth=label(case.truth), prediction=label(case.prediction),
+      maps={n: pictures.resize_map(m, size) for n, m in case.maps.items()})
+
+
+def _evaluate_folders(on_case):
+  if not _REFERENCES.value or not _OUTPUT.value:
+    raise binary.UserError('--predictions needs --references and --output.')
+  options = folder_evaluation.Options(
+      classes=tuple(_CLASSES.value),
+      reference_values=_values(_MASK_VALUES),
+      prediction_values=_values(_PREDICTION_VALUES),
+      spacing_mm=_spacing(),
+      tolerance=_TOLERANCE.value,
+      missing_is_empty=_MISSING_IS_EMPTY.value)
+  found = folder_evaluation.evaluate_folders(
+      _PREDICTIONS.value, _REFERENCES.value, options, on_case=on_case)
+  try:
+    os.makedirs(_OUTPUT.value, exist_ok=True)
+    evaluation.write_evaluation(_OUTPUT.value, found)
+  except OSError as e:
+    raise binary.UserError(
+        f'Cannot write to --output={_OUTPUT.value}: {e.strerror}.') from e
+  return found
+
+
+def _values(flag):
+  values = {}
+  for pair in flag.value:
+    stored, colon, value = pair.partition(':')
+    if not (colon and stored.strip().isdecimal() and value.strip().isdecimal()
+            and int(value) <= 255):
+      raise binary.UserError(
+          f'--{flag.name}: expected STORED:CLASS, found {pair!r}.')
+    values[stored.strip()] = int(value)
+  return values or None
+
+
+def _spacing():
+  try:
+    spacing = tuple(map(float, _SPACING_MM.value))
+  except ValueError:
+    spacing = (0.0,)
+  if spacing and not (len(spacing) == 2 and min(spacing) > 0):
+    raise binary.UserError('--spacing_mm: expected Y,X, both above 0.')
+  return spacing or None
 
 
 if __name__ == '__main__':
-  flags.mark_flags_as_required(['workdir'])
   binary.run(main)

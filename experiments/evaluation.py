@@ -1,16 +1,28 @@
 """Evaluation of a state on a split, and what a run reports of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 import csv
+import math
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 from hybridseg import metrics as metrics_lib
+from hybridseg import surface_metrics
 from hybridseg import types
 import jax
 import numpy as np
 
 from experiments import input_pipeline
+from experiments import run_folder
+
+# Lower is better for the volume error, and of `surface_metrics` for hd95, assd.
+_FROM_COUNTS = {
+    'dice': metrics_lib.dice_from_counts,
+    'iou': metrics_lib.iou_from_counts,
+    'precision': metrics_lib.precision_from_counts,
+    'recall': metrics_lib.recall_from_counts,
+    'volume_error': metrics_lib.volume_error_from_counts,
+}
 
 
 def evaluate_records(
@@ -42,42 +54,70 @@ def evaluate_records(
   return predictions, counts
 
 
-def summarize(
-    counts: np.ndarray, classes: Sequence[str]
-) -> dict[str, Any]:
-  """Reduces counts per case to the numbers of a report.
-
-  Dice and IoU per case and class, then the mean over the cases that count;
-  `dice` is the mean over foreground classes per case, then over cases. A class
-  absent from reference and prediction is not counted; one missed or invented
-  scores 0.
+def overlap_scores(counts: np.ndarray) -> dict[str, np.ndarray]:
+  """Returns every metric that counts of pixels decide, float [N, K] each.
 
   Args:
     counts: from `metrics.confusion_counts`, float [N, K, 3].
+  """
+  return {name: fn(counts) for name, fn in _FROM_COUNTS.items()}
+
+
+def mean_dice(counts: np.ndarray) -> float:
+  """Returns `summarize`'s `dice`, for counts [N, K, 3]."""
+  return _mean(case_means(metrics_lib.dice_from_counts(counts)))
+
+
+def summarize(
+    scores: dict[str, np.ndarray],
+    classes: Sequence[str],
+    subjects: Sequence[str],
+) -> dict[str, Any]:
+  """Reduces scores per case and class to the numbers of a report.
+
+  Every metric is averaged over the foreground classes of a case, then over the
+  cases; and over the cases of one class. A class absent from reference and
+  prediction is not counted in a case; one missed or invented has the worst
+  score there is (0; 1 for the volume error; the diagonal of the image for
+  distances), so that leaving a structure out never improves a mean.
+
+  Args:
+    scores: metric -> float [N, K], nan where not counted.
     classes: K names; index 0 is the background.
+    subjects: N names; the cases of a subject are resampled together.
 
   Returns:
-    A tree of plain numbers.
+    A tree of plain numbers: NAME and NAME_interval_95 (bootstrap) for each
+    metric, numbers of cases, and the same `per_class`.
   """
-  dice = metrics_lib.dice_from_counts(counts)
-  iou = metrics_lib.iou_from_counts(counts)
-  per_case = case_means(dice)
-  low, high = metrics_lib.bootstrap_interval(per_case)
-  return {
-      'num_cases': int(len(counts)),
-      'dice': _mean(per_case),
-      'dice_interval_95': [low, high],
-      'num_cases_counted': int(np.sum(~np.isnan(per_case))),
-      'per_class': {
-          name: {
-              'dice': _mean(dice[:, c]),
-              'iou': _mean(iou[:, c]),
-              'num_cases_counted': int(np.sum(~np.isnan(dice[:, c]))),
-          }
-          for c, name in enumerate(classes)
-          if c > 0
-      },
+  number = len(subjects)
+  dice = next(iter(scores.values()))
+  results = {
+      'num_cases': number,
+      'num_subjects': len(set(subjects)),
+      'num_cases_counted': _count(case_means(dice)),
+  } | _means({n: case_means(s) for n, s in scores.items()}, subjects)
+  results['per_class'] = {
+      name: {'num_cases_counted': _count(dice[:, c])}
+      | _means({n: s[:, c] for n, s in scores.items()}, subjects)
+      for c, name in enumerate(classes)
+      if c > 0
   }
+  return results
+
+
+def _means(values, subjects):
+  """Returns means and intervals of named float [N]."""
+  results = {}
+  for name, scores in values.items():
+    results[name] = _mean(scores)
+    results[f'{name}_interval_95'] = list(metrics_lib.bootstrap_interval(
+        scores, groups=np.asarray(subjects)))
+  return results
+
+
+def _count(values):
+  return int(np.sum(~np.isnan(values)))
 
 
 def case_means(scores: np.ndarray) -> np.ndarray:
@@ -96,25 +136,144 @@ def _mean(values):
 
 def write_cases(
     path: str,
-    records: Sequence[dict[str, Any]],
-    counts: np.ndarray,
+    ids: Sequence[str],
+    subjects: Sequence[str],
+    scores: dict[str, np.ndarray],
     classes: Sequence[str],
 ) -> None:
-  """Writes one CSV line per case: id, subject, Dice and IoU per class."""
-  dice = metrics_lib.dice_from_counts(counts)
-  iou = metrics_lib.iou_from_counts(counts)
-  ids = input_pipeline.column(records, 'id')
-  subjects = input_pipeline.column(records, 'subject')
-  header = ['id', 'subject']
-  for name in classes[1:]:
-    header += [f'dice_{name}', f'iou_{name}']
-  rows = []
-  for n in range(len(records)):
-    row = [ids[n], subjects[n]]
-    for c in range(1, len(classes)):
-      row += [_cell(dice[n, c]), _cell(iou[n, c])]
-    rows.append(row)
-  write_csv(path, header, rows)
+  """Writes one CSV line per case: id, subject, METRIC_CLASS of every two.
+
+  Args:
+    path: file to write.
+    ids: N names.
+    subjects: N names.
+    scores: metric -> float [N, K], nan (an empty cell) where not counted.
+    classes: K names; index 0 is the background.
+  """
+  columns = {
+      f'{metric}_{name}': values[:, c]
+      for c, name in enumerate(classes) if c > 0
+      for metric, values in scores.items()}
+  write_csv(path, ['id', 'subject', *columns], [
+      [ids[n], subjects[n], *(_cell(v[n]) for v in columns.values())]
+      for n in range(len(ids))])
+
+
+class Evaluated(NamedTuple):
+  """What an evaluation found.
+
+  Attributes:
+    results: a tree of plain numbers, see `summarize`.
+    classes: K names; index 0 is the background.
+    ids: N names of cases.
+    subjects: N names.
+    scores: metric -> float [N, K].
+  """
+
+  results: dict[str, Any]
+  classes: tuple[str, ...]
+  ids: list[str]
+  subjects: list[str]
+  scores: dict[str, np.ndarray]
+
+
+def write_evaluation(
+    folder: str, found: Evaluated, *, suffix: str = ''
+) -> None:
+  """Writes cases{suffix}.csv and evaluation{suffix}.json into a folder."""
+  write_cases(os.path.join(folder, f'cases{suffix}.csv'), found.ids,
+              found.subjects, found.scores, found.classes)
+  run_folder.write_json(
+      os.path.join(folder, f'evaluation{suffix}.json'), found.results)
+
+
+def evaluate_cases(
+    cases: Iterable[tuple[str, str, dict[str, np.ndarray]]],
+    classes: Sequence[str],
+    *,
+    tolerance: float,
+    in_mm: bool,
+) -> Evaluated:
+  """Reduces the scores of cases, from `score_case`, one at a time.
+
+  Args:
+    cases: id, subject and scores of each.
+    classes: K names; index 0 is the background.
+    tolerance: of NSD.
+    in_mm: the unit of all distances: mm, or pixels.
+  """
+  ids, subjects, rows = zip(*cases, strict=True)
+  scores = {m: np.stack([row[m] for row in rows]) for m in rows[0]}
+  results = {
+      'distance_unit': 'mm' if in_mm else 'px',
+      'nsd_tolerance': tolerance,
+  } | summarize(scores, classes, subjects)
+  return Evaluated(
+      results, tuple(classes), list(ids), list(subjects), scores)
+
+
+def named_scores(
+    scores: dict[str, np.ndarray], classes: Sequence[str]
+) -> dict[str, float]:
+  """Returns the scores of one case, float [K] each, by METRIC_CLASS."""
+  return {f'{metric}_{name}': float(values[c])
+          for c, name in enumerate(classes) if c > 0
+          for metric, values in scores.items()}
+
+
+def score_case(
+    prediction: np.ndarray,
+    label_map: np.ndarray,
+    *,
+    num_classes: int,
+    spacing: Sequence[float] | None,
+    tolerance: float,
+) -> dict[str, np.ndarray]:
+  """Returns every metric of one case and all classes, on the host.
+
+  Args:
+    prediction: class per pixel or voxel, integer [...].
+    label_map: reference, integer [...]; pixels of value `types.UNLABELLED` are
+      in neither mask.
+    num_classes: number of classes K.
+    spacing: mm along each axis; None measures in pixels.
+    tolerance: of NSD, in the unit of the spacing.
+
+  Returns:
+    Metric -> float64 [K]; nan for the background, and where a class is in
+    neither mask. What is missed or invented lies as far away as the corners of
+    what is labelled.
+  """
+  known = label_map != types.UNLABELLED
+  pairs = label_map[known].astype(np.int64) * num_classes + prediction[known]
+  table = np.bincount(pairs, minlength=num_classes**2).reshape(
+      num_classes, num_classes)
+  right = np.diagonal(table)
+  counts = np.stack(
+      [right, table.sum(axis=0) - right, table.sum(axis=1) - right], axis=-1)
+  scores = overlap_scores(counts)
+  for name in surface_metrics.SurfaceScores._fields:
+    scores[name] = np.full(num_classes, np.nan)
+  missing = _diagonal(known, spacing)
+  for c in range(1, num_classes):
+    surfaces = surface_metrics.surface_scores(
+        known & (prediction == c), known & (label_map == c), spacing=spacing,
+        tolerance=tolerance, missing=missing)
+    for name, value in surfaces._asdict().items():
+      scores[name][c] = value
+  for values in scores.values():
+    values[0] = np.nan
+  return scores
+
+
+def _diagonal(known, spacing):
+  """Returns the distance of the corners of what is labelled."""
+  lengths = []
+  for axis in range(known.ndim):
+    other = tuple(i for i in range(known.ndim) if i != axis)
+    places = np.flatnonzero(known.any(axis=other))
+    lengths.append(places[-1] - places[0] if places.size else 0)
+  return math.hypot(*np.multiply(lengths, spacing or 1))
 
 
 def _cell(value):

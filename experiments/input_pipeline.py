@@ -6,6 +6,7 @@ from concurrent import futures
 import os
 from typing import Any, NamedTuple
 
+from data_prep import preparation as preparation_lib
 import grain
 from hybridseg import types
 import numpy as np
@@ -28,6 +29,7 @@ class Dataset(NamedTuple):
     splits: records by split: `train_strong`, `train_weak`, `val`, `test`; each
       a random-access sequence of dicts.
     fingerprint: sha256 of the manifest that the records were built from.
+    preparation: how pictures became records.
   """
 
   name: str
@@ -35,6 +37,7 @@ class Dataset(NamedTuple):
   image_shape: tuple[int, int, int]
   splits: dict[str, Sequence[dict[str, Any]]]
   fingerprint: str
+  preparation: preparation_lib.Preparation = preparation_lib.Preparation()
 
 
 def load_dataset(data_dir: str) -> Dataset:
@@ -80,6 +83,7 @@ def load_dataset(data_dir: str) -> Dataset:
       image_shape=tuple(builder.info.features['image'].shape),
       splits=splits,
       fingerprint=metadata['manifest_sha256'],
+      preparation=preparation_lib.read(data_dir),
   )
 
 

@@ -52,12 +52,14 @@ class Parts(NamedTuple):
     step_fn: the mapped training step.
     eval_fn: the mapped evaluation step.
     init_fn: maps nothing to the state before the first update, not placed.
+    apply_fn: (params, images) -> logits, of either network.
     mapping: how both run on the devices there are.
   """
 
   step_fn: Callable[..., Any]
   eval_fn: Callable[..., Any]
   init_fn: Callable[[], train_step_lib.TrainState]
+  apply_fn: Callable[[types.Params, jax.Array], jax.Array]
   mapping: parallel.Mapping
 
 
@@ -122,6 +124,7 @@ def build(
       step_fn=mapping.step(step_fn),
       eval_fn=mapping.eval(eval_fn),
       init_fn=jax.jit(init_fn),
+      apply_fn=apply_fn,
       mapping=mapping,
   )
 

@@ -10,10 +10,12 @@ import subprocess
 import sys
 from typing import Any
 
+from data_prep import preparation
 import jax
 import ml_collections
 
 from experiments import binary
+from experiments import input_pipeline
 from experiments import launcher
 
 _PACKAGES = (
@@ -37,6 +39,35 @@ def run_id(config: ml_collections.ConfigDict, fingerprint: str) -> str:
   wanted['input'].pop('data_dir')
   text = json.dumps([wanted, fingerprint], sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_dataset(
+    workdir: str, config: ml_collections.ConfigDict
+) -> input_pipeline.Dataset:
+  """Returns the set of a run without its records, wherever these are now.
+
+  Its splits are as long as they were, and hold no records.
+
+  Args:
+    workdir: folder of the run.
+    config: of the run, which leads to the records if the run is older than
+      dataset.json.
+
+  Raises:
+    binary.UserError: if neither can be read.
+  """
+  try:
+    facts = read_json(os.path.join(workdir, 'dataset.json'))
+  except FileNotFoundError:
+    return input_pipeline.load_dataset(config.input.data_dir)
+  return input_pipeline.Dataset(
+      name=facts['name'],
+      classes=tuple(facts['classes']),
+      image_shape=tuple(facts['image_shape']),
+      splits={n: range(k) for n, k in facts['num_records'].items()},
+      fingerprint=facts['fingerprint'],
+      preparation=preparation.from_json(facts['preparation']),
+  )
 
 
 def lock(workdir: str) -> int:
@@ -71,16 +102,18 @@ def lock(workdir: str) -> int:
 
 
 def open_run(
-    workdir: str, config: ml_collections.ConfigDict, fingerprint: str
+    workdir: str,
+    config: ml_collections.ConfigDict,
+    dataset: input_pipeline.Dataset,
 ) -> None:
-  """Writes config.json and adds this session to run.json.
+  """Writes config.json and dataset.json and adds this session to run.json.
 
   Also writes dirty-HASH.diff, where the code differs from its commit.
 
   Args:
     workdir: folder of the run, locked.
     config: of the run.
-    fingerprint: of the set.
+    dataset: the set; dataset.json is what a prediction must know of it.
 
   Raises:
     binary.UserError: if the folder holds a run of another config or set, or
@@ -89,6 +122,7 @@ def open_run(
   path = os.path.join(workdir, 'config.json')
   # JSON turns tuples into lists: compare like with like.
   wanted = json.loads(config.to_json())
+  fingerprint = dataset.fingerprint
   try:
     sessions = []
     if os.path.exists(path):
@@ -106,6 +140,14 @@ def open_run(
       with open(os.path.join(workdir, name), 'w', encoding='utf-8') as f:
         f.write(diff + '\n')
     write_json(path, wanted)
+    write_json(os.path.join(workdir, 'dataset.json'), {
+        'name': dataset.name,
+        'classes': dataset.classes,
+        'image_shape': dataset.image_shape,
+        'num_records': {n: len(r) for n, r in dataset.splits.items()},
+        'fingerprint': fingerprint,
+        'preparation': dataset.preparation._asdict(),
+    })
     write_json(
         os.path.join(workdir, 'run.json'), {'sessions': sessions + [session]})
   except OSError as e:

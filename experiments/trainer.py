@@ -99,7 +99,7 @@ class _Run:
     config, workdir = self._config, self._workdir
     fingerprint = self._dataset.fingerprint
     if self._is_primary:
-      run_folder.open_run(workdir, config, fingerprint)
+      run_folder.open_run(workdir, config, self._dataset)
     self._checkpoints = checkpoints_lib.Checkpoints(
         workdir, run_id=run_folder.run_id(config, fingerprint))
     if self._is_primary:
@@ -229,8 +229,7 @@ class _Run:
     if not due or self._log.evaluated(self._step):
       return False
     self._collect()
-    dice = evaluation.summarize(
-        self._val_counts(), self._dataset.classes)['dice']
+    dice = evaluation.mean_dice(self._val_counts())
     indicators = parallel.to_host(self._state.indicators)
     is_best = self._log.write_evaluation(
         self._step, dice, _health(indicators), indicators.weights)
@@ -299,8 +298,13 @@ def _report(state, evaluate, val_counts, dataset, log, workdir):
   test_predictions, test_counts = evaluate(
       state.params, dataset.splits['test'])
   counts = {'val': val_counts, 'test': test_counts}
+  scores = {s: evaluation.overlap_scores(c) for s, c in counts.items()}
+  names = {
+      split: [input_pipeline.column(dataset.splits[split], name).tolist()
+              for name in ('id', 'subject')] for split in counts}
   for split in counts:
-    results[split] = evaluation.summarize(counts[split], dataset.classes)
+    results[split] = evaluation.summarize(
+        scores[split], dataset.classes, names[split][1])
   weak_records = dataset.splits['train_weak']
   weights = np.asarray(state.indicators.weights)
   num_updates = np.asarray(state.indicators.num_updates)
@@ -313,7 +317,7 @@ def _report(state, evaluate, val_counts, dataset, log, workdir):
   path = functools.partial(os.path.join, workdir)
   for split in counts:
     evaluation.write_cases(
-        path(f'cases_{split}.csv'), dataset.splits[split], counts[split],
+        path(f'cases_{split}.csv'), *names[split], scores[split],
         dataset.classes)
   evaluation.write_indicators(
       path('indicators.csv'), weights, num_updates, weak_records)
@@ -334,54 +338,4 @@ def _report(state, evaluate, val_counts, dataset, log, workdir):
   reporting.plot_indicators(
       path('indicators.png'), weights=weights, records=weak_records)
   run_folder.write_json(path('metrics.json'), results)
-  return results
-
-
-def evaluate_run(
-    config: ml_collections.ConfigDict,
-    workdir: str,
-    split: str,
-    *,
-    checkpoint: str = 'latest',
-) -> dict[str, Any]:
-  """Evaluates a checkpoint of a run and writes the split's tables.
-
-  Args:
-    config: the run's own config.
-    workdir: folder of the run.
-    split: 'val' or 'test'.
-    checkpoint: 'latest', or 'best' on the validation split.
-
-  Returns:
-    `evaluation.summarize` of the split, with the step of the checkpoint.
-
-  Raises:
-    binary.UserError: if there is no intact checkpoint, or one of another model.
-  """
-  dataset = input_pipeline.load_dataset(config.input.data_dir)
-  parts = parts_lib.build(config, dataset)
-  store = checkpoints_lib.Checkpoints(
-      workdir, run_id=run_folder.run_id(config, dataset.fingerprint))
-  like = jax.eval_shape(parts.init_fn)
-  restored = store.restore(like)
-  if restored is None:
-    raise binary.UserError(
-        f'No checkpoint in {workdir}: train first (experiments.train).'
-    )
-  best = restored.session['best']
-  if checkpoint == 'best' and best and best['step'] != restored.step:
-    restored = store.restore(like, step=best['step'])
-  _, counts = evaluation.evaluate_records(
-      parts.eval_fn,
-      parts.mapping.replicate(restored.state).params,
-      dataset.splits[split],
-      batch_size=config.input.eval_batch_size,
-  )
-  results = {'step': restored.step}
-  results |= evaluation.summarize(counts, dataset.classes)
-  evaluation.write_cases(
-      os.path.join(workdir, f'cases_{split}.csv'),
-      dataset.splits[split], counts, dataset.classes)
-  run_folder.write_json(
-      os.path.join(workdir, f'evaluation_{split}.json'), results)
   return results

@@ -8,6 +8,7 @@ from hybridseg import augmentation
 from hybridseg import co_regularization
 from hybridseg import guards
 from hybridseg import indicators
+from hybridseg import inference
 from hybridseg import linearization
 from hybridseg import losses
 from hybridseg import metrics
@@ -21,6 +22,8 @@ from hybridseg import weighting
 from hybridseg.indicators import IndicatorState
 from hybridseg.indicators import init_indicators
 from hybridseg.indicators import update_indicators
+from hybridseg.inference import make_predict_step
+from hybridseg.inference import sliding_window
 from hybridseg.train_step import make_eval_step
 from hybridseg.train_step import make_train_step
 from hybridseg.train_step import TrainState
@@ -45,6 +48,7 @@ __all__ = (
     'co_regularization',
     'guards',
     'indicators',
+    'inference',
     'init_indicators',
     'l2rw_weights',
     'linear_weight_grads',
@@ -52,11 +56,13 @@ __all__ = (
     'lookahead_weight_grads',
     'losses',
     'make_eval_step',
+    'make_predict_step',
     'make_train_step',
     'metrics',
     'mixing',
     'models',
     'parallel',
+    'sliding_window',
     'train_step',
     'types',
     'update_indicators',

@@ -10,6 +10,7 @@ import optax
 from hybridseg import co_regularization
 from hybridseg import guards
 from hybridseg import indicators as indicators_lib
+from hybridseg import inference
 from hybridseg import linearization
 from hybridseg import losses as losses_lib
 from hybridseg import metrics as metrics_lib
@@ -514,7 +515,7 @@ def make_eval_step(
 
   def eval_step(params: Any, examples: types.Examples):
     images = image_fn(examples.image)
-    probs = sum(jax.nn.softmax(apply_fn(p, images)) for p in params)
+    probs = inference.mean_probabilities(apply_fn, params, images)
     predictions = jnp.argmax(probs, axis=-1).astype(jnp.uint8)
     counts = metrics_lib.confusion_counts(
         predictions, examples.label, num_classes=num_classes

@@ -1,12 +1,15 @@
 """Tests for experiments.evaluation."""
 
+import csv
 import os
 
 from absl.testing import absltest
+from absl.testing import parameterized
 import numpy as np
 
 from experiments import evaluation
 from experiments import reporting
+from experiments.benchmarks import missing_structures
 from tests import tiny
 
 
@@ -18,16 +21,19 @@ def _records(faults):
   ]
 
 
-class EvaluationTest(absltest.TestCase):
+class EvaluationTest(parameterized.TestCase):
 
   def test_summary_by_hand(self):
     # Class 1: Dice 2*3/(6+1+1) = 0.75, then missed (0), then absent (nan).
     counts = np.zeros((3, 2, 3))
     counts[0, 1] = 3, 1, 1
     counts[1, 1] = 0, 0, 5
-    summary = evaluation.summarize(counts, ('background', 'lesion'))
+    summary = evaluation.summarize(
+        evaluation.overlap_scores(counts), ('background', 'lesion'), 'abc')
     self.assertAlmostEqual(summary['dice'], 0.375)
     self.assertEqual(summary['num_cases'], 3)
+    self.assertEqual(summary['num_subjects'], 3)
+    self.assertEqual(evaluation.mean_dice(counts), summary['dice'])
     self.assertEqual(summary['num_cases_counted'], 2)
     self.assertAlmostEqual(summary['per_class']['lesion']['iou'], 0.3)
     low, high = summary['dice_interval_95']
@@ -37,9 +43,53 @@ class EvaluationTest(absltest.TestCase):
     found, missed = np.zeros((2, 2, 3)), np.zeros((2, 2, 3))
     found[:, 1], missed[0, 1] = (5, 5, 5), (5, 5, 5)
     missed[1, 1] = 0, 0, 10
-    names = ('background', 'lesion')
-    self.assertLess(evaluation.summarize(missed, names)['dice'],
-                    evaluation.summarize(found, names)['dice'])
+    self.assertLess(
+        evaluation.mean_dice(missed), evaluation.mean_dice(found))
+
+  def test_scores_of_a_case_by_hand(self):
+    # Class 1: two of three pixels; class 2 is missed; class 3 is in neither.
+    label_map = np.array([[1, 1, 1, 0], [0, 0, 0, 0], [2, 0, 0, 255]])
+    prediction = np.array([[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 3]])
+    scores = evaluation.score_case(
+        prediction, label_map, num_classes=4, spacing=(2, 1), tolerance=1)
+    np.testing.assert_allclose(scores['dice'], [np.nan, 0.8, 0, np.nan])
+    np.testing.assert_allclose(scores['recall'], [np.nan, 2 / 3, 0, np.nan])
+    diagonal = np.hypot(2 * 2, 3)
+    np.testing.assert_allclose(
+        scores['assd'], [np.nan, 1 / 6, diagonal, np.nan])
+    self.assertEqual(scores['nsd'][1], 1)
+    self.assertEqual(scores['nsd'][2], 0)
+
+  @parameterized.parameters((False,), (True,))
+  def test_deleting_what_overlaps_the_truth_never_improves_a_mean(
+      self, in_3d):
+    missing_structures.check(num_cases=60, seed=int(in_3d), in_3d=in_3d)
+
+  def test_unlabelled_padding_changes_nothing(self):
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+      label_map = rng.integers(0, 3, size=(7, 9))
+      prediction = rng.integers(0, 3, size=(7, 9))
+      pad = [tuple(rng.integers(0, 4, size=2)) for _ in range(2)]
+      plain, padded = (
+          evaluation.score_case(p, t, num_classes=3, spacing=None, tolerance=1)
+          for p, t in (
+              (prediction, label_map),
+              (np.pad(prediction, pad, mode='edge'),
+               np.pad(label_map, pad, constant_values=255))))
+      for name in plain:
+        np.testing.assert_array_equal(plain[name], padded[name], name)
+
+  def test_case_table_and_its_names(self):
+    path = os.path.join(tiny.temp_dir(self), 'cases.csv')
+    names = ['-a, "b"\n', '<script>', 'ü']
+    scores = {'dice': np.array([[np.nan, 0.5], [np.nan, np.nan], [1, 0.25]])}
+    evaluation.write_cases(path, names, names, scores, ('background', 'le,s'))
+    with open(path, encoding='utf-8', newline='') as f:
+      rows = list(csv.DictReader(f))
+    self.assertEqual([row['id'] for row in rows], names)
+    self.assertEqual([row['dice_le,s'] for row in rows],
+                     ['0.500000', '', '0.250000'])
 
   def test_indicators_by_hand(self):
     records = _records(['', '', 'shifted', 'missing'])

@@ -84,6 +84,64 @@ class RatiosTest(absltest.TestCase):
         metrics.dice_from_counts(counts), [[0, 2 / 3]], rtol=1e-12)
 
 
+class EmptyRuleTest(absltest.TestCase):
+  """What is missed or invented has the worst value; what is absent, none."""
+
+  # Found in part, missed, invented, absent.
+  _COUNTS = np.array([[3, 1, 2], [0, 0, 5], [0, 4, 0], [0, 0, 0]], float)
+
+  def test_by_hand(self):
+    for fn, expected in (
+        (metrics.dice_from_counts, (6 / 9, 0, 0, np.nan)),
+        (metrics.iou_from_counts, (3 / 6, 0, 0, np.nan)),
+        (metrics.precision_from_counts, (3 / 4, 0, 0, np.nan)),
+        (metrics.recall_from_counts, (3 / 5, 0, 0, np.nan)),
+        (metrics.volume_error_from_counts, (1 / 9, 1, 1, np.nan))):
+      np.testing.assert_allclose(fn(self._COUNTS), expected, err_msg=fn.__name__)
+
+  def test_volume_error_is_symmetric_and_bounded(self):
+    rng = np.random.default_rng(0)
+    counts = rng.integers(0, 50, size=(1000, 3)).astype(float)
+    error = metrics.volume_error_from_counts(counts)
+    known = ~np.isnan(error)
+    self.assertBetween(error[known].min(), 0, 1)
+    self.assertBetween(error[known].max(), 0, 1)
+    np.testing.assert_array_equal(
+        error, metrics.volume_error_from_counts(counts[:, [0, 2, 1]]))
+
+
+class CalibrationTest(absltest.TestCase):
+
+  def test_by_hand(self):
+    # Two pixels of confidence .8, one right; two of .6, both right; one unknown.
+    probs = np.array([[.2, .8], [.8, .2], [.4, .6], [.6, .4], [0, 1]])
+    label = np.array([1, 1, 1, 0, 255])
+    counts = metrics.calibration_counts(probs, label, num_bins=10)
+    np.testing.assert_allclose(counts[7], [2, 1.6, 1])
+    np.testing.assert_allclose(counts[5], [2, 1.2, 2])
+    self.assertEqual(counts[:, 0].sum(), 4)
+    self.assertAlmostEqual(
+        metrics.expected_calibration_error(counts), (0.6 + 0.8) / 4)
+
+  def test_sure_and_right_is_calibrated(self):
+    counts = metrics.calibration_counts(np.eye(3), np.arange(3))
+    self.assertEqual(metrics.expected_calibration_error(counts), 0)
+
+  def test_sums_of_cases_are_the_counts_of_all(self):
+    rng = np.random.default_rng(0)
+    probs = rng.dirichlet(np.ones(3), size=(4, 50)).astype(np.float32)
+    label = rng.integers(0, 3, size=(4, 50))
+    np.testing.assert_allclose(
+        metrics.calibration_counts(probs, label),
+        sum(metrics.calibration_counts(p, l)
+            for p, l in zip(probs, label, strict=True)))
+
+  def test_nothing_known_is_nan(self):
+    counts = metrics.calibration_counts(
+        np.ones((2, 1)), np.full(2, types.UNLABELLED))
+    self.assertTrue(np.isnan(metrics.expected_calibration_error(counts)))
+
+
 class AurocTest(parameterized.TestCase):
 
   @parameterized.parameters(
@@ -136,6 +194,21 @@ class BootstrapIntervalTest(absltest.TestCase):
         metrics.bootstrap_interval(np.insert(values, 1, np.nan)),
         metrics.bootstrap_interval(values))
     self.assertTrue(np.isnan(metrics.bootstrap_interval([np.nan])).all())
+
+  def test_groups_are_drawn_together(self):
+    # Two patients of ten equal slices each: as two cases, not as twenty.
+    values, groups = np.repeat([0.0, 1.0], 10), np.repeat(['a', 'b'], 10)
+    self.assertEqual(
+        metrics.bootstrap_interval(values, groups=groups), (0, 1))
+    low, high = metrics.bootstrap_interval(values)
+    self.assertGreater(low, 0.2)
+    self.assertLess(high, 0.8)
+
+  def test_groups_of_one_are_cases(self):
+    values = np.random.default_rng(0).normal(size=30)
+    self.assertEqual(
+        metrics.bootstrap_interval(values, groups=np.arange(30)),
+        metrics.bootstrap_interval(values))
 
   def test_seeded(self):
     values = np.random.default_rng(0).random(5)

@@ -7,7 +7,7 @@ OUTPUT/images.
 
 import os
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -15,11 +15,66 @@ from PIL import Image
 from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
+from data_prep import rasterize
 from data_prep.formats import sources
 from data_prep.formats import volumes
 
 _PERCENTILES = (0.5, 99.5)
 _MAX_SAMPLES = 2**20
+
+
+class Picture(NamedTuple):
+  """A picture as records hold it, but for its size.
+
+  Attributes:
+    image: uint8 [H, W, 1] if it is gray, else uint8 [H, W, 3].
+    spacing_mm: millimetres per pixel (y, x), None if the file does not say.
+  """
+
+  image: np.ndarray
+  spacing_mm: tuple[float, float] | None
+
+
+def read_picture(
+    name: str,
+    folder: pixels.Folder,
+    *,
+    intensity_range: tuple[float, float] | None,
+) -> Picture:
+  """Reads any picture as `Writer` and the builder do together.
+
+  Args:
+    name: of the file, below the folder.
+    folder: that it may be read from.
+    intensity_range: intensities that become 0 and 255 where a picture has more
+      than 8 bits; None takes percentiles.
+
+  Raises:
+    pixels.WrongFile: if it cannot be used.
+  """
+  deep = _read_deep(name, folder)
+  if deep is None:
+    with pixels.opened(name, 'image', folder) as (path, image):
+      if image.mode not in pixels.IMAGE_MODES:
+        raise pixels.WrongFile(
+            'expected gray or RGB', f'mode {image.mode}',
+            'convert the image to RGB')
+      pixels.check_alpha(image, 'image')
+      return Picture(rasterize.read_image(path), None)
+  array = to_uint8(deep[0], intensity_range)
+  return Picture(array.reshape(*array.shape[:2], -1), deep[1])
+
+
+def _read_deep(name, folder):
+  """Returns pixels and spacing of what has to be windowed, else None."""
+  suffix = name.lower().rsplit('.', 1)[-1]
+  if suffix in ('dcm', 'dicom', 'ima') or (
+      f'.{suffix}' not in sources.PICTURES):
+    return volumes.read_dicom(folder.root / name)
+  if suffix == 'npy':
+    return read_npy(folder.root / name), None
+  with pixels.opened(name, 'image', folder) as (_, image):
+    return (np.asarray(image), None) if is_deep(image) else None
 
 
 class Writer:
@@ -29,6 +84,7 @@ class Writer:
       self, source: pathlib.Path, output: pathlib.Path, options: formats.Options
   ):
     self._source = source.resolve()
+    self._folder = pixels.open_folder(self._source)
     self._output = output.resolve()
     self._range = options.intensity_range
     self._written = set()
@@ -42,27 +98,18 @@ class Writer:
 
     What cannot be read is left for the check to tell, which reads all.
     """
-    suffix = path.lower().rsplit('.', 1)[-1]
     try:
-      if suffix in ('dcm', 'dicom', 'ima') or (
-          f'.{suffix}' not in sources.PICTURES):
-        array, spacing = volumes.read_dicom(self._source / path)
+      if f'.{path.lower().rsplit(".", 1)[-1]}' in pixels.KNOWN_SUFFIXES:
+        with Image.open(self._source / path) as image:
+          if not is_deep(image):
+            return path, (image.height, image.width), {}
+      array, spacing = _read_deep(path, self._folder)
+      found = {} if spacing is None else {'spacing_mm': spacing}
+      if volumes.is_dicom(self._source / path):
         patient = self._patients.number_of(self._source / path)
-        found = {'spacing_mm': spacing}
         if patient is not None:
           found['subject'] = f'patient_{patient:04d}'
-        return self.write(array, row_id), array.shape[:2], found
-      if suffix == 'npy':
-        array = read_npy(self._source / path)
-        return self.write(array, row_id), array.shape[:2], {}
-      with Image.open(self._source / path) as image:
-        size, deep = (image.height, image.width), is_deep(image)
-      if not deep:
-        return path, size, {}
-      with pixels.opened(
-          path, 'image', pixels.open_folder(self._source)) as (_, image):
-        array = np.asarray(image)
-      return self.write(array, row_id), size, {}
+      return self.write(array, row_id), array.shape[:2], found
     except pixels.WrongFile as wrong:
       report.wrong_file(wrong, file=path, row_id=row_id)
       self._unreadable.add(row_id)

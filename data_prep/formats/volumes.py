@@ -45,11 +45,13 @@ class Volume(NamedTuple):
     voxels: scaled intensities or labels, [A, B, C].
     affine: from voxel indices to mm, float64 [4, 4].
     spacing_mm: along each axis.
+    header: as it was read; it may hold more than geometry.
   """
 
   voxels: np.ndarray
   affine: np.ndarray
   spacing_mm: tuple[float, float, float]
+  header: nibabel.Nifti1Header
 
 
 def read_nifti(path: pathlib.Path) -> Volume:
@@ -70,7 +72,7 @@ def read_nifti(path: pathlib.Path) -> Volume:
       voxels = _read_voxels(content, header, shape, shown)
       affine = _affine(header, shown)
     spacing = tuple(float(v) for v in np.linalg.norm(affine[:3, :3], axis=0))
-    return Volume(voxels, affine, spacing)
+    return Volume(voxels, affine, spacing, header)
   except pixels.WrongFile:
     raise
   except Exception as error:  # nibabel raises many kinds on damaged files.

@@ -69,7 +69,7 @@ class UNet(nn.Module):
     for features in self.features[:-1]:
       x = _ConvBlock(features, self.dtype)(x)
       skips.append(x)
-      x = nn.max_pool(x, (2, 2), strides=(2, 2))
+      x = nn.max_pool(x, window_shape=(2, 2), strides=(2, 2))
     x = _ConvBlock(self.features[-1], self.dtype)(x)
     for features, skip in zip(self.features[-2::-1], skips[::-1], strict=True):
       x = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)

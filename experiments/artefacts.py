@@ -1,0 +1,195 @@
+"""A run as files that other programs load: StableHLO, ONNX, safetensors."""
+
+from collections.abc import Callable
+import importlib.util
+import json
+import logging as python_logging
+import os
+import pathlib
+import shutil
+import tempfile
+
+import jax
+from jax import export as jax_export
+import jax.numpy as jnp
+import numpy as np
+from safetensors import numpy as safetensors_numpy
+
+from experiments import binary
+from experiments import model_card
+from experiments import predictor as predictor_lib
+from experiments import run_folder
+
+_PLATFORMS = ('cpu', 'cuda', 'tpu')
+# Another program may add in another order: of probabilities, and of pixels
+# whose two best classes are as good as equal.
+_MAX_PROBABILITY_ERROR = 1e-4
+_MAX_LABEL_SHARE = 1e-3
+
+
+def model_fn(
+    predictor: predictor_lib.Predictor,
+) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
+  """Returns uint8 [B, H, W, C] -> labels [B, H, W], probabilities; pure."""
+
+  def model(images):
+    probabilities = predictor.predict_fn(predictor.params, images).probabilities
+    labels = jnp.argmax(probabilities, axis=-1).astype(jnp.uint8)
+    return labels, probabilities
+
+  return model
+
+
+def to_stablehlo(predictor: predictor_lib.Predictor) -> bytes:
+  """Serializes `model_fn`, parameters included, for any batch size."""
+  (batch,) = jax_export.symbolic_shape('b')
+  images = jax.ShapeDtypeStruct(
+      (batch, *predictor.dataset.image_shape), jnp.uint8)
+  exported = jax_export.export(
+      jax.jit(model_fn(predictor)), platforms=_PLATFORMS)(images)
+  return exported.serialize()
+
+
+def to_onnx(predictor: predictor_lib.Predictor) -> bytes:
+  """Converts `model_fn` by jax2onnx, for any batch size."""
+  import jax2onnx  # Heavy, and not everybody's.
+
+  python_logging.getLogger('onnx_ir').setLevel(python_logging.ERROR)
+  (batch,) = jax_export.symbolic_shape('b')
+  images = jax.ShapeDtypeStruct(
+      (batch, *predictor.dataset.image_shape), jnp.uint8)
+  return jax2onnx.to_onnx(
+      model_fn(predictor), [images], model_name='hybridseg',
+      input_names=['images'], output_names=['labels', 'probabilities'],
+  ).SerializeToString()
+
+
+def flat_weights(predictor: predictor_lib.Predictor) -> dict[str, np.ndarray]:
+  """Returns every parameter as 'NETWORK/module/.../name' -> array."""
+  leaves = jax.tree_util.tree_leaves_with_path(predictor.params)
+  return {'/'.join(str(getattr(p, 'key', getattr(p, 'idx', p))) for p in path):
+          np.ascontiguousarray(leaf) for path, leaf in leaves}
+
+
+def write(
+    predictor: predictor_lib.Predictor, workdir: str, output: str
+) -> list[str]:
+  """Writes all artefacts into a new folder, whole or not at all.
+
+  Args:
+    predictor: of the run.
+    workdir: folder of the run.
+    output: folder to write.
+
+  Returns:
+    Lines that say what was written and how it was checked.
+
+  Raises:
+    binary.UserError: if the folder exists or cannot be written, or if what was
+      exported is not the live model.
+  """
+  output = pathlib.Path(os.path.abspath(output))
+  if output.exists():
+    raise binary.UserError(f'--output={output} exists: give a new folder.')
+  try:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = pathlib.Path(tempfile.mkdtemp(
+        dir=output.parent, prefix=f'.{output.name}.'))
+  except OSError as e:
+    raise binary.UserError(
+        f'Cannot write to --output={output}: {e.strerror}.') from e
+  try:
+    os.chmod(temporary, 0o755)  # mkdtemp shuts out everybody else.
+    lines = _write_all(predictor, workdir, temporary)
+    os.rename(temporary, output)
+  finally:
+    shutil.rmtree(temporary, ignore_errors=True)
+  return [f'{output}:', *lines]
+
+
+def _write_all(predictor, workdir, folder):
+  images = _trial_images(predictor)
+  # Of a single image, too: programs are made for each batch size.
+  trials = [images, images[:1]]
+  live = jax.jit(model_fn(predictor))
+  expected = [jax.device_get(live(x)) for x in trials]
+  lines = []
+
+  content = to_stablehlo(predictor)
+  call = jax.jit(jax_export.deserialize(content).call)
+  for x, wanted in zip(trials, expected, strict=True):
+    for a, b in zip(jax.device_get(call(x)), wanted, strict=True):
+      if a.tobytes() != b.tobytes():
+        raise binary.UserError(
+            'The exported StableHLO is not the live model, bit for bit, on '
+            f'{jax.default_backend()}: nothing was written.')
+  (folder / 'model.stablehlo').write_bytes(content)
+  lines.append(f'  model.stablehlo      equals the live model bit for bit on '
+               f'{len(images)} images')
+
+  if all(map(importlib.util.find_spec, ('jax2onnx', 'onnxruntime'))):
+    lines.append(_write_onnx(predictor, folder, trials, expected))
+  else:
+    lines.append("  model.onnx           not written: pip install '.[onnx]'")
+
+  weights = safetensors_numpy.save(flat_weights(predictor))
+  (folder / 'weights.safetensors').write_bytes(weights)
+  lines.append('  weights.safetensors  parameters of both networks')
+  run_folder.write_json(str(folder / 'model.json'), _describe(predictor))
+  (folder / 'MODEL_CARD.md').write_text(
+      model_card.write(predictor, workdir), encoding='utf-8')
+  return [*lines, '  model.json, MODEL_CARD.md']
+
+
+def _write_onnx(predictor, folder, trials, expected):
+  """Writes the ONNX if it is as good as equal; returns what is to be said."""
+  import onnxruntime
+
+  try:
+    content = to_onnx(predictor)
+    session = onnxruntime.InferenceSession(
+        content, providers=['CPUExecutionProvider'])
+    error = share = 0.0
+    for x, (labels, probabilities) in zip(trials, expected, strict=True):
+      found = session.run(None, {'images': x})
+      share = max(share, float(np.mean(found[0] != labels)))
+      error = max(error, float(np.abs(found[1] - probabilities).max()))
+  except Exception as e:  # Of whatever layer of the converter.
+    reason = (str(e).strip().splitlines() or [type(e).__name__])[0][:100]
+    return ('  model.onnx           not written: the converter failed '
+            f'({reason})')
+  if error > _MAX_PROBABILITY_ERROR or share > _MAX_LABEL_SHARE:
+    return ('  model.onnx           not written: its probabilities differ by '
+            f'up to {error:.1e}, and {share:.2%} of its labels')
+  (folder / 'model.onnx').write_bytes(content)
+  return ('  model.onnx           probabilities differ by at most '
+          f'{error:.1e}, {share:.3%} of the labels')
+
+
+def _trial_images(predictor):
+  """Returns noise and a smooth picture, uint8 [3, H, W, C]."""
+  shape = predictor.dataset.image_shape
+  rng = np.random.default_rng(0)
+  noise = rng.integers(0, 256, (2, *shape), dtype=np.uint8)
+  ramp = np.linspace(0, 255, shape[0] * shape[1]).reshape(*shape[:2], 1)
+  return np.concatenate(
+      [noise, np.broadcast_to(ramp, (1, *shape)).astype(np.uint8)])
+
+
+def _describe(predictor):
+  dataset = predictor.dataset
+  return {
+      'input': {'name': 'images', 'dtype': 'uint8',
+                'shape': ['b', *dataset.image_shape]},
+      'outputs': [
+          {'name': 'labels', 'dtype': 'uint8',
+           'shape': ['b', *dataset.image_shape[:2]]},
+          {'name': 'probabilities', 'dtype': 'float32',
+           'shape': ['b', *dataset.image_shape[:2], len(dataset.classes)]}],
+      'classes': list(dataset.classes),
+      'preparation': dataset.preparation._asdict(),
+      'model': json.loads(predictor.config.model.to_json()),
+      'step': predictor.step,
+      'networks_sha256': predictor.digest,
+      'dataset_fingerprint': dataset.fingerprint,
+  }

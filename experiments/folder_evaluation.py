@@ -1,0 +1,231 @@
+"""Evaluation of a folder of masks against a folder of references."""
+
+from collections.abc import Callable, Sequence
+import pathlib
+import sys
+from typing import NamedTuple
+
+from data_prep import pixels
+from data_prep import rasterize
+from data_prep.formats import sources
+from data_prep.formats import volumes
+from hybridseg import types
+import numpy as np
+
+from experiments import binary
+from experiments import evaluation
+from experiments import pictures
+from experiments import reports
+
+_SUFFIXES = (*sorted(pixels.KNOWN_SUFFIXES), *pictures.VOLUME_SUFFIXES)
+_MAX_SHOWN = 3
+
+
+class Options(NamedTuple):
+  """How two folders are compared.
+
+  Attributes:
+    classes: names, background first; empty numbers those that occur.
+    reference_values: stored value -> class of references, or None.
+    prediction_values: the same of predictions.
+    spacing_mm: of pictures, (y, x); volumes know theirs.
+    tolerance: of NSD, in mm if all spacings are known, else in pixels.
+    missing_is_empty: whether a reference without a prediction counts as one
+      where nothing was found, instead of being refused.
+  """
+
+  classes: tuple[str, ...] = ()
+  reference_values: dict[str, int] | None = None
+  prediction_values: dict[str, int] | None = None
+  spacing_mm: tuple[float, float] | None = None
+  tolerance: float = 2.0
+  missing_is_empty: bool = False
+
+
+class Mask(NamedTuple):
+  """One file of class numbers.
+
+  Attributes:
+    label_map: uint8 [H, W] or [A, B, C].
+    spacing_mm: along its axes, or None.
+    affine: of a volume, else None.
+  """
+
+  label_map: np.ndarray
+  spacing_mm: tuple[float, ...] | None
+  affine: np.ndarray | None
+
+
+def evaluate_folders(
+    predictions: str,
+    references: str,
+    options: Options,
+    *,
+    on_case: Callable[[reports.EvaluatedCase], None] = lambda case: None,
+) -> evaluation.Evaluated:
+  """Scores every reference.
+
+  Files belong together if their paths are the same, but for the suffix.
+
+  Args:
+    predictions: folder of class numbers, as `experiments.predict` writes them.
+    references: folder of class numbers; 255 is unlabelled, unless it is mapped.
+    options: how to compare.
+    on_case: called with each case.
+
+  Returns:
+    Results, with a subject for each file, for nothing is known of subjects.
+
+  Raises:
+    binary.UserError: if anything does not fit; all of it, one line each.
+  """
+  pairs = _pair(predictions, references, options.missing_is_empty)
+  folders = pixels.open_folder(pathlib.Path(predictions)), pixels.open_folder(
+      pathlib.Path(references))
+  problems, highest, has_255, spacings = [], 0, False, {}
+  for name, (predicted, reference) in pairs.items():
+    try:
+      first, second = _read_pair(predicted, reference, folders, options)
+      highest = max(highest, _highest(first), _highest(second))
+      spacings[name] = second.spacing_mm
+      has_255 |= bool(np.any(second.label_map == types.UNLABELLED))
+    except pixels.WrongFile as wrong:
+      what, found, fix = wrong.args
+      problems.append(f'{name}: {what} ({found}): {fix}')
+  if has_255 and not highest and options.reference_values is None:
+    problems.append(
+        'the references hold 0 and 255 alone: say whether 255 is a class '
+        '(--mask_values=0:0,255:1) or unlabelled (--mask_values=0:0,255:255)')
+  classes = options.classes or tuple(
+      ['background', *(f'class_{i}' for i in range(1, max(highest, 1) + 1))])
+  if not problems and highest >= len(classes):
+    problems.append(
+        f'--classes names {len(classes)} classes, but class {highest} occurs: '
+        'name all, or map stored values by --mask_values')
+  if problems:
+    rest = len(problems) - 20
+    raise binary.UserError('\nError: '.join(
+        problems[:20] + ([f'{rest} more problems'] if rest > 0 else [])))
+  in_mm = None not in spacings.values()
+
+  def score():
+    for name, (predicted, reference) in pairs.items():
+      first, second = (
+          m.label_map
+          for m in _read_pair(predicted, reference, folders, options))
+      spacing = spacings[name] if in_mm else None
+      scores = evaluation.score_case(
+          first, second, num_classes=len(classes), spacing=spacing,
+          tolerance=options.tolerance)
+      on_case(_shown(
+          name, evaluation.named_scores(scores, classes), first, second))
+      yield name, name, scores
+
+  found = evaluation.evaluate_cases(
+      score(), classes, tolerance=options.tolerance, in_mm=in_mm)
+  return found._replace(results={
+      'num_missing_predictions': sum(p is None for p, _ in pairs.values()),
+  } | found.results)
+
+
+def _shown(name, scores, prediction, reference):
+  """Returns what a report shows: of a volume, the slice with most in it."""
+  if reference.ndim == 3:
+    found = (reference > 0) & (reference != types.UNLABELLED) | (prediction > 0)
+    axis = int(np.argmin(reference.shape))
+    other = tuple(i for i in range(3) if i != axis)
+    k = int(found.sum(axis=other).argmax())
+    prediction, reference = (
+        np.take(m, k, axis) for m in (prediction, reference))
+  image = np.zeros((*reference.shape, 1), np.uint8)
+  return reports.EvaluatedCase(
+      name, '', scores, image, reference, prediction, {})
+
+
+def _pair(predictions, references, missing_is_empty):
+  """Returns name -> (prediction or None, reference), both relative paths."""
+  found = []
+  for flag, folder in ('predictions', predictions), ('references', references):
+    if not pathlib.Path(folder).is_dir():
+      raise binary.UserError(f'--{flag}={folder}: no such folder.')
+    names = sources.list_files(pathlib.Path(folder), _SUFFIXES)
+    by_stem = {pictures.without_suffix(name): name for name in names}
+    if len(by_stem) < len(names):
+      raise binary.UserError(
+          f'--{flag}={folder}: several files differ in their suffix alone: '
+          'keep one of each.')
+    found.append(by_stem)
+  predicted, wanted = found
+  if not wanted:
+    raise binary.UserError(f'--references={references} holds no masks.')
+  missing = sorted(set(wanted) - set(predicted))
+  if missing and not missing_is_empty:
+    raise binary.UserError(
+        f'{_some(missing)} of {len(wanted)} references have no prediction of '
+        'the same name: add them, or count them as empty by '
+        '--missing_is_empty.')
+  extra = sorted(set(predicted) - set(wanted))
+  if extra:
+    print(f'notice: {_some(extra)} predictions have no reference and are left '
+          'out', file=sys.stderr)
+  return {name: (predicted.get(name), wanted[name]) for name in sorted(wanted)}
+
+
+def _some(names: Sequence[str]) -> str:
+  shown = ', '.join(map(repr, names[:_MAX_SHOWN]))
+  return f'{len(names)} ({shown}{", ..." if len(names) > _MAX_SHOWN else ""})'
+
+
+def _read_pair(predicted, reference, folders, options):
+  second = _read(reference, folders[1], options.reference_values, options)
+  if predicted is None:
+    return second._replace(label_map=np.zeros_like(second.label_map)), second
+  first = _read(predicted, folders[0], options.prediction_values, options)
+  if first.label_map.shape != second.label_map.shape:
+    raise pixels.WrongFile(
+        'prediction and reference differ in size',
+        f'{first.label_map.shape} and {second.label_map.shape}',
+        'predict at the size of the reference')
+  if first.affine is not None and second.affine is not None and (
+      not np.allclose(first.affine, second.affine, rtol=1e-3, atol=1e-2)):
+    raise pixels.WrongFile(
+        'prediction and reference lie elsewhere in space', 'other affine',
+        'resample the prediction to the grid of the reference')
+  if np.any(first.label_map == types.UNLABELLED):
+    raise pixels.WrongFile(
+        'the prediction holds 255, which means unlabelled', predicted,
+        'map its values: --prediction_values=0:0,255:1')
+  return first, second
+
+
+def _read(name, folder, values, options):
+  """Reads a mask; raises `pixels.WrongFile`."""
+  if pictures.is_volume(name):
+    pixels.check_file(name, 'volume', folder)
+    volume = volumes.read_nifti(folder.root / name)
+    stored, spacing, affine = volume.voxels, volume.spacing_mm, volume.affine
+    if np.any(stored % 1):
+      raise pixels.WrongFile(
+          'the mask holds fractions', pixels.tail(name), 'save class numbers')
+    if stored.shape[2] == 1:
+      stored, spacing = stored[..., 0], spacing[:2]
+  else:
+    with pixels.opened(name, 'mask', folder) as (path, _):
+      try:
+        stored = rasterize.read_mask(path, values)
+      except ValueError as error:
+        raise pixels.WrongFile(
+            'it is no mask', str(error), 'save class numbers') from error
+    spacing, affine = options.spacing_mm, None
+  try:
+    label_map = rasterize.apply_values(stored.astype(np.int64), values)
+  except ValueError as error:
+    raise pixels.WrongFile(
+        'a stored value has no class', str(error),
+        'map it: --mask_values=0:0,255:1') from error
+  return Mask(label_map, spacing, affine)
+
+
+def _highest(mask):
+  known = mask.label_map[mask.label_map != types.UNLABELLED]
+  return int(known.max(initial=0))

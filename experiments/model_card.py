@@ -1,0 +1,152 @@
+"""The model card of a run: what it was trained on, how good it is, its limits.
+
+Mitchell et al., "Model Cards for Model Reporting", 2019
+(https://arxiv.org/abs/1810.03993).
+"""
+
+import os
+from typing import Any
+
+import hybridseg
+
+from experiments import predictor as predictor_lib
+from experiments import run_folder
+
+_METRICS = {
+    'dice': 'Dice', 'iou': 'IoU', 'precision': 'precision',
+    'recall': 'recall', 'volume_error': 'volume error', 'hd95': 'HD95',
+    'assd': 'ASSD', 'nsd': 'NSD'}
+
+
+def write(predictor: predictor_lib.Predictor, workdir: str) -> str:
+  """Returns the card as Markdown.
+
+  Args:
+    predictor: of the run.
+    workdir: folder of the run; its evaluation_test.json, if there is one of the
+      exported step, else its metrics.json, gives the metrics.
+  """
+  dataset, config = predictor.dataset, predictor.config
+  sessions = run_folder.read_sessions(workdir)
+  last = sessions[-1] if sessions else {}
+  height, width, channels = dataset.image_shape
+  names = list(map(_text, dataset.classes))
+  counts = ', '.join(
+      f'{len(r)} {n.replace("_", " ")}' for n, r in dataset.splits.items())
+  lines = [
+      f'# Model card: segmentation of {", ".join(names[1:])}',
+      '',
+      'Trained by hybridseg from a few exact masks and many weak annotations '
+      '(Pan et al., AAAI 2022, arXiv:2203.05956).',
+      '',
+      '## Model', '',
+      f'- network: two of `{config.model.name}` {_options(config)}; '
+      f'{_use(predictor)}',
+      f'- input: uint8 images, {height} x {width} x {channels}; a picture of '
+      'another size is resized to this (area average down, bilinear up)',
+      f'- classes: {", ".join(f"{i} {n}" for i, n in enumerate(names))}',
+      f'- checkpoint: step {predictor.step} of {config.train_steps}; '
+      f'sha256 `{predictor.digest}`',
+      f'- hybridseg {hybridseg.__version__}, commit '
+      f'{last.get("commit") or "unknown"}, seed {config.seed}; '
+      f'{_versions(last)}',
+      '',
+      '## Data', '',
+      f'- set: {_text(dataset.name)}; fingerprint of its manifest '
+      f'`{dataset.fingerprint}`',
+      f'- images: {counts}',
+      f'- intensities: {_intensities(dataset.preparation)}',
+      '',
+      '## Metrics', '',
+      *_metrics(workdir, predictor.step),
+      '',
+      '## Intended use', '',
+      'Research on segmentation, and drafts for annotators, of images like '
+      'those of the set above. **Not a medical device**: not for diagnosis or '
+      'treatment, and nothing that is done without a person who checks each '
+      'mask.',
+      '',
+      '## Limits', '',
+      '- The metrics hold for the test images of the set; other devices, '
+      'sites, patients and resolutions were not tried.',
+      f'- {"Gray" if channels == 1 else "Colour"} images only; details finer '
+      f'than 1/{min(height, width)} of the image are lost in the resizing.',
+      '- Probabilities are not calibrated; the calibration error, where it was '
+      'measured, is above.',
+      '- Weak annotations teach their own distortions as far as the indicators '
+      'do not find them: see `indicators.csv` of the run, and '
+      '`experiments.audit`.',
+      '- Intervals resample the subjects of one test split; they know nothing '
+      'of other seeds or other splits.',
+      '',
+  ]
+  return '\n'.join(lines)
+
+
+def _metrics(workdir, step):
+  """Returns a table of the newest evaluation of the step."""
+  for name, pick in (('evaluation_test.json', lambda r: r),
+                     ('metrics.json', lambda r: r['test'] | {
+                         'step': r['step'], 'resolution': 'records'})):
+    try:
+      results = pick(run_folder.read_json(os.path.join(workdir, name)))
+    except FileNotFoundError:
+      continue
+    if results['step'] == step:
+      return _table(results, name)
+  return ['Not evaluated at this step: run `experiments.evaluate`.']
+
+
+def _table(results: dict[str, Any], name: str) -> list[str]:
+  unit = results.get('distance_unit', 'px')
+  lines = [
+      f'Test split, {results["num_cases"]} cases of '
+      f'{results.get("num_subjects", "an unknown number of")} subjects, '
+      f'resolution: {results["resolution"]} (`{name}`). Means over cases with '
+      '95 % bootstrap intervals over subjects; what is missed or invented has '
+      'the worst score.', '',
+      '| class | metric | mean | 95 % interval | cases counted |',
+      '|---|---|---|---|---|']
+  for class_name, scores in [('all', results), *results['per_class'].items()]:
+    for metric, shown in _METRICS.items():
+      if metric not in scores:
+        continue
+      interval = scores.get(f'{metric}_interval_95')
+      shown_interval = '-' if interval is None else '{:.3f} to {:.3f}'.format(
+          *interval)
+      label = f'{shown} ({unit})' if metric in ('hd95', 'assd') else shown
+      lines.append(
+          f'| {_text(class_name)} | {label} | {scores[metric]:.3f} | '
+          f'{shown_interval} | {scores["num_cases_counted"]} |')
+  if 'ece' in results:
+    lines += ['', f'Expected calibration error, over pixels: '
+              f'{results["ece"]:.4f}.']
+  return lines
+
+
+def _use(predictor):
+  networks = 'the mean of both' if len(predictor.params) == 2 else 'one of them'
+  return f'{networks} predicts'
+
+
+def _options(config):
+  return ', '.join(f'{k} {v}' for k, v in config.model.options.items())
+
+
+def _versions(session):
+  versions = session.get('versions') or {}
+  return ', '.join(f'{n} {v}' for n, v in versions.items() if v) or (
+      'versions unknown')
+
+
+def _intensities(preparation):
+  if preparation.intensity_range is None:
+    return ('8 bits as they are; others by percentiles 0.5 and 99.5 of each '
+            'file')
+  low, high = preparation.intensity_range
+  return f'files of more than 8 bits: {low:g} becomes 0, {high:g} becomes 255'
+
+
+def _text(name):
+  """Returns a name that cannot be taken for Markdown."""
+  return ''.join(f'\\{c}' if c in r'\`*_{}[]<>()#+-.!|' else c for c in name)

@@ -1,0 +1,83 @@
+r"""Predicts masks of pictures and volumes with a trained run.
+
+python -m experiments.predict --run=runs/mine --input=FOLDER --output=OUT
+python -m experiments.predict --run=runs/mine --input=scan.nii.gz --output=OUT \
+    --probabilities --uncertainty
+
+Reads PNG, JPEG, TIFF, BMP, NPY, DICOM and NIfTI; a folder with all below it.
+Leaves, under the names of the inputs,
+
+  OUT/masks/          class numbers: PNG of the size of the picture; .nii.gz of
+                      the size, affine and orientation of the volume
+  OUT/probabilities/  --probabilities: float32 [H, W, K] as .npy; 4-D .nii.gz
+  OUT/uncertainty/    --uncertainty: disagreement of the two networks, 0 to 1:
+                      PNG with 255 = 1; float32 .nii.gz
+  OUT/overlays/       --overlays: the mask painted on the picture (PNG); of a
+                      volume, on its slice with the largest mask
+  OUT/predictions.csv one line per file: state, shape, pixels per class, mean
+                      uncertainty, what was wrong with it
+
+The same command again goes on where it was stopped, and tries again what
+failed. A file that cannot be read is told and left out; exit code 4 says that
+there were some, 0 that there were none, 2 that nothing could be done.
+"""
+
+from absl import flags
+from absl import logging
+
+from experiments import binary
+from experiments import pictures
+from experiments import prediction
+from experiments import predictor as predictor_lib
+
+_RUN = flags.DEFINE_string('run', None, 'Folder of a run.')
+_INPUT = flags.DEFINE_string('input', None, 'A file, or a folder of files.')
+_OUTPUT = flags.DEFINE_string('output', None, 'Folder to write.')
+_CHECKPOINT = flags.DEFINE_enum(
+    'checkpoint', 'latest', ('latest', 'best'),
+    'The newest one, or the best on the validation split.')
+_NETWORK = flags.DEFINE_enum(
+    'network', 'mean', sorted(predictor_lib.NETWORKS),
+    'Which of the two networks, or the mean of both.')
+_FLIP = flags.DEFINE_bool(
+    'flip', False, 'Average over four flips of each image: four times slower.')
+_WINDOW = flags.DEFINE_bool(
+    'window', False, 'Slide a window over each image at its own resolution, '
+    'instead of resizing the image as the records were: for sets that were '
+    'prepared without resizing.')
+_OVERLAP = flags.DEFINE_float(
+    'overlap', 0.5, 'Least share of a window that the next one covers, too.',
+    lower_bound=0.0, upper_bound=0.9)
+_PROBABILITIES = flags.DEFINE_bool('probabilities', False, 'Write them.')
+_UNCERTAINTY = flags.DEFINE_bool('uncertainty', False, 'Write maps of it.')
+_OVERLAYS = flags.DEFINE_bool('overlays', False, 'Write pictures to look at.')
+
+
+def main():
+  logging.set_verbosity(logging.WARNING)
+  if _UNCERTAINTY.value and _NETWORK.value != 'mean':
+    raise binary.UserError(
+        '--uncertainty is the disagreement of the two networks: use '
+        '--network=mean.')
+  inputs = prediction.find_inputs(_INPUT.value)
+  predictor = predictor_lib.load(
+      _RUN.value, checkpoint=_CHECKPOINT.value, network=_NETWORK.value,
+      flip=_FLIP.value)
+  height, width, channels = predictor.dataset.image_shape
+  failed = prediction.predict_files(
+      predictor, inputs, _OUTPUT.value,
+      tiling=pictures.Tiling(
+          (height, width), channels, _WINDOW.value, _OVERLAP.value),
+      extras=[name for name, wanted in (
+          ('probabilities', _PROBABILITIES.value),
+          ('uncertainty', _UNCERTAINTY.value),
+          ('overlays', _OVERLAYS.value)) if wanted])
+  if failed:
+    raise binary.Incomplete(
+        f'{failed} of {len(inputs.names)} files could not be used: see above, '
+        f'and {_OUTPUT.value}/predictions.csv.')
+
+
+if __name__ == '__main__':
+  flags.mark_flags_as_required(['run', 'input', 'output'])
+  binary.run(main)

@@ -1,0 +1,337 @@
+"""From a folder of anything to masks, one file at a time; resumable."""
+
+import collections
+from collections.abc import Iterator, Sequence
+import csv
+import json
+import os
+import pathlib
+import sys
+import time
+from typing import Any, NamedTuple
+
+from data_prep import pixels
+from data_prep.formats import sources
+from hybridseg import inference
+import numpy as np
+from PIL import Image
+
+from experiments import binary
+from experiments import input_pipeline
+from experiments import pictures
+from experiments import predictor as predictor_lib
+from experiments import reporting
+from experiments import run_folder
+from experiments import stopping
+
+TABLE = 'predictions.csv'
+SETTINGS = 'settings.json'
+
+_NUM_READERS = 4
+_PROGRESS_EVERY_S = 5.0
+
+
+class Inputs(NamedTuple):
+  """Files to predict.
+
+  Attributes:
+    folder: that they may be read from.
+    names: their paths below it.
+  """
+
+  folder: pixels.Folder
+  names: tuple[str, ...]
+
+
+class _Source:
+  """Reads file i when asked; a wrong one is returned, not raised."""
+
+  def __init__(self, inputs, preparation, channels):
+    self._inputs = inputs
+    self._options = dict(preparation=preparation, channels=channels)
+
+  def __getitem__(self, index):
+    name = self._inputs.names[index]
+    try:
+      return name, pictures.open_file(
+          name, self._inputs.folder, **self._options)
+    except pixels.WrongFile as wrong:
+      return name, wrong
+
+
+def find_inputs(path: str) -> Inputs:
+  """Finds what can be predicted at a path: a file, or all below a folder.
+
+  Raises:
+    binary.UserError: if there is nothing.
+  """
+  path = pathlib.Path(path)
+  if path.is_file():
+    return Inputs(pixels.open_folder(path.parent), (path.name,))
+  if not path.is_dir():
+    raise binary.UserError(f'--input={path}: no such file or folder.')
+  try:
+    names = sources.list_files(path, pictures.SUFFIXES)
+    others = len(sources.list_files(path, ('',))) - len(names)
+  except OSError as e:
+    raise binary.UserError(
+        f'--input={path} cannot be listed: {e.strerror}.') from e
+  if not names:
+    raise binary.UserError(
+        f'--input={path} holds no picture and no volume: expected '
+        f'{", ".join(pictures.SUFFIXES)}.')
+  if others:
+    print(f'notice: {others} other files are left alone', file=sys.stderr)
+  return Inputs(pixels.open_folder(path), tuple(names))
+
+
+def stems(names: Sequence[str]) -> dict[str, str]:
+  """Returns under which name the results of each file are written.
+
+  Without its suffix, unless that would make two the same: `a.png` and `a.jpg`
+  keep theirs, `a.png` and `a.jpg`, in front of the new one.
+  """
+  cut = {name: pictures.without_suffix(name) for name in names}
+  counts = collections.Counter(pixels.fold(v) for v in cut.values())
+  return {name: name if counts[pixels.fold(stem)] > 1 else stem
+          for name, stem in cut.items()}
+
+
+def predict_files(
+    predictor: predictor_lib.Predictor,
+    inputs: Inputs,
+    output: str,
+    *,
+    tiling: pictures.Tiling,
+    extras: Sequence[str] = (),
+) -> int:
+  """Predicts every file that is not done yet.
+
+  Args:
+    predictor: from `predictor.load`.
+    inputs: from `find_inputs`.
+    output: folder to write, see `experiments.predict`.
+    tiling: how pictures become tiles.
+    extras: of 'probabilities', 'uncertainty', 'overlays'.
+
+  Returns:
+    How many files could not be used.
+
+  Raises:
+    binary.UserError: if the output is another prediction's, or cannot be
+      written.
+    binary.Stopped: if it was asked to stop, with everything done kept.
+  """
+  output = pathlib.Path(output)
+  settings = {
+      'networks_sha256': predictor.digest, 'step': predictor.step,
+      'tiling': list(tiling), 'extras': sorted(extras)}
+  try:
+    job = _Job(predictor, inputs, output, tiling, extras, settings)
+    with stopping.StopRequest() as request:
+      return job.run(request)
+  except OSError as e:
+    raise binary.UserError(
+        f'Cannot write below {output}: {e.strerror}. Make room, or the folder '
+        'writable, and start the same command again.') from e
+
+
+class _Job:
+  """One session of a prediction, which may have had others before."""
+
+  def __init__(self, predictor, inputs, output, tiling, extras, settings):
+    self._predictor = predictor
+    self._inputs = inputs
+    self._output = output
+    self._tiling = tiling
+    self._extras = extras
+    self._classes = predictor.dataset.classes
+    self._stems = stems(inputs.names)
+    self._fields = [
+        'file', 'state', 'mask', 'shape', 'spacing_mm',
+        *(f'pixels_{name}' for name in self._classes), 'uncertainty',
+        'input_bytes', 'input_mtime_ns', 'problem']
+    output.mkdir(parents=True, exist_ok=True)
+    self._rows = self._take_over(settings)
+    self._file = None
+
+  def _take_over(self, settings):
+    """Returns the lines of files that are done; refuses other settings."""
+    # JSON turns tuples into lists: compare like with like.
+    path = str(self._output / SETTINGS)
+    if os.path.exists(path):
+      there = run_folder.read_json(path)
+      wanted = json.loads(json.dumps(settings))
+      if there != wanted:
+        names = sorted(k for k in wanted if there.get(k) != wanted[k])
+        raise binary.UserError(
+            f'{self._output} holds predictions of other settings '
+            f'({", ".join(names)}): use another --output.')
+    elif any(self._output.iterdir()):
+      raise binary.UserError(
+          f'{self._output} holds other files: use a new --output.')
+    run_folder.write_json(path, settings)
+    return {row['file']: row for row in read_table(self._output / TABLE)
+            if row['state'] == 'done' and self._is_current(row)}
+
+  def _is_current(self, row):
+    name = row['file']
+    if name not in self._stems or not all(
+        (self._output / part).exists() for part in self._paths(name)):
+      return False
+    return self._stamp(name) == (row['input_bytes'], row['input_mtime_ns'])
+
+  def _stamp(self, name):
+    status = os.stat(self._inputs.folder.root / name)
+    return str(status.st_size), str(status.st_mtime_ns)
+
+  def _paths(self, name):
+    """Returns what is written of a file, relative to the output."""
+    stem, is_volume = self._stems[name], pictures.is_volume(name)
+    suffixes = {
+        'masks': '.nii.gz' if is_volume else '.png',
+        'probabilities': '.nii.gz' if is_volume else '.npy',
+        'uncertainty': '.nii.gz' if is_volume else '.png',
+        'overlays': '.png'}
+    return [f'{kind}/{stem}{suffixes[kind]}'
+            for kind in ('masks', *self._extras)]
+
+  def run(self, should_stop):
+    """Predicts what is left; returns how many files failed."""
+    names = [n for n in self._inputs.names if n not in self._rows]
+    done, total = len(self._rows), len(self._inputs.names)
+    if done:
+      print(f'{done} of {total} files are done already.', flush=True)
+    table = self._output / TABLE
+    with open(table.with_suffix('.tmp'), 'w', newline='',
+              encoding='utf-8') as file:
+      self._writer = csv.DictWriter(file, self._fields)
+      self._writer.writeheader()
+      self._writer.writerows(self._rows.values())
+      file.flush()
+      os.replace(table.with_suffix('.tmp'), table)
+      self._file = file
+      failed, start = 0, time.monotonic()
+      told = start
+      for number, row in enumerate(self._results(names), 1):
+        self._write_row(row)
+        failed += row['state'] == 'failed'
+        now = time.monotonic()
+        if now - told > _PROGRESS_EVERY_S or number == len(names):
+          told, speed = now, number / (now - start)
+          left_s = round((len(names) - number) / speed)
+          print(f'{done + number} of {total} files  {speed:.1f} files/s  '
+                f'{left_s // 60}m{left_s % 60:02d}s left', flush=True)
+        if should_stop(number) and number < len(names):
+          raise binary.Stopped(
+              f'Stopped after {done + number} of {total} files: the same '
+              'command goes on.')
+    return failed
+
+  def _write_row(self, row):
+    self._writer.writerow(row)
+    self._file.flush()
+    if row['problem']:
+      print(f'{row["file"]}: {row["problem"]}', file=sys.stderr, flush=True)
+
+  def _results(self, names) -> Iterator[dict[str, Any]]:
+    """Yields the line of each file; pictures share batches."""
+    waiting = collections.deque()  # Files whose tiles are on their way.
+    ready = collections.deque()
+
+    def tiles():
+      source = _Source(
+          self._inputs._replace(names=tuple(names)),
+          self._predictor.dataset.preparation, self._tiling.channels)
+      for name, opened in input_pipeline.read_from(
+          source, 0, len(names), _NUM_READERS):
+        if isinstance(opened, pixels.WrongFile):
+          ready.append(self._failure(name, opened))
+          continue
+        cut = pictures.tiles_of(opened, self._tiling)
+        waiting.append((name, opened, len(cut), []))
+        yield from cut
+
+    for output in predictor_lib.predict_tiles(self._predictor, tiles()):
+      name, opened, number, outputs = waiting[0]
+      outputs.append(output)
+      if len(outputs) == number:
+        waiting.popleft()
+        ready.append(self._finish(name, opened, outputs))
+      while ready:
+        yield ready.popleft()
+    yield from ready  # Failures behind the last tile.
+
+  def _failure(self, name, wrong):
+    what, found, fix = (*wrong.args, '', '')[:3]
+    text = f'{what} ({found}): {fix}' if found else f'{what}: {fix}'
+    return dict.fromkeys(self._fields, '') | {
+        'file': _printable(name), 'state': 'failed', 'problem': text}
+
+  def _finish(self, name, opened, outputs):
+    """Writes all that is wanted of a file; returns its line."""
+    maps = inference.Prediction(*(
+        pictures.merge(opened, part, self._tiling)
+        for part in zip(*outputs, strict=True)))
+    labels = [p.argmax(axis=-1).astype(np.uint8) for p in maps.probabilities]
+    mask = pictures.to_stored(opened, labels)
+    contents = {'masks': lambda: mask,
+                'probabilities': lambda: pictures.to_stored(
+                    opened, maps.probabilities),
+                'uncertainty': lambda: pictures.to_stored(
+                    opened, maps.disagreement),
+                'overlays': lambda: _overlay(opened, labels)}
+    # The mask comes last: where it is, all is.
+    for path in reversed(self._paths(name)):
+      self._write(path, contents[path.split('/')[0]](), opened)
+    counts = np.bincount(mask.ravel(), minlength=len(self._classes))
+    size, mtime = self._stamp(name)
+    return {
+        'file': name, 'state': 'done', 'mask': self._paths(name)[0],
+        'shape': ' x '.join(map(str, mask.shape)),
+        'spacing_mm': ' x '.join(f'{v:g}' for v in opened.spacing_mm or ()),
+        **{f'pixels_{c}': n for c, n in zip(
+            self._classes, counts, strict=True)},
+        'uncertainty': f'{np.mean(maps.disagreement):.6f}',
+        'input_bytes': size, 'input_mtime_ns': mtime, 'problem': ''}
+
+  def _write(self, path, array, opened):
+    kind = path.split('/')[0]
+    path = self._output / path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if opened.volume is not None and kind != 'overlays':
+      pictures.save_volume(path, array, opened.volume)
+      return
+    if kind == 'uncertainty':
+      array = np.round(255 * array).astype(np.uint8)
+    temporary = path.with_name(f'.{path.name}.tmp')
+    with open(temporary, 'wb') as file:
+      if kind == 'probabilities':
+        np.save(file, array)
+      else:
+        Image.fromarray(array).save(file, 'PNG')
+    os.replace(temporary, path)
+
+
+def _overlay(opened, labels):
+  """Paints the mask; of a volume, on the slice where it is largest."""
+  k = int(np.argmax([np.count_nonzero(label) for label in labels]))
+  painted = reporting.overlay(opened.slices[k], labels[k])
+  return np.round(255 * painted).astype(np.uint8)
+
+
+def _printable(name):
+  return name.encode('utf-8', 'backslashreplace').decode()
+
+
+def read_table(path: str | os.PathLike[str]) -> list[dict[str, str]]:
+  """Reads predictions.csv; a last line that is not whole is left out."""
+  try:
+    with open(path, newline='', encoding='utf-8') as file:
+      text = file.read()
+  except FileNotFoundError:
+    return []
+  rows = list(csv.DictReader(text.splitlines(keepends=True)))
+  if rows and not text.endswith('\n'):
+    rows.pop()
+  return [row for row in rows if None not in row.values()]

@@ -1,0 +1,137 @@
+"""The two networks of a run, ready for tiles from anywhere."""
+
+from collections.abc import Callable, Iterable, Iterator
+import functools
+import hashlib
+from typing import Any, NamedTuple
+
+from hybridseg import augmentation
+from hybridseg import inference
+import jax
+import ml_collections
+import numpy as np
+
+from experiments import binary
+from experiments import checkpoints as checkpoints_lib
+from experiments import input_pipeline
+from experiments import parts as parts_lib
+from experiments import run_folder
+
+# Which of the two parameter sets predict.
+NETWORKS = {'mean': (0, 1), '0': (0,), '1': (1,)}
+
+
+class Predictor(NamedTuple):
+  """Networks with all that is needed to use them.
+
+  Attributes:
+    predict_fn: (parameter sets, uint8 [B, H, W, C]) -> `inference.Prediction`;
+      pure, not jitted.
+    run_fn: uint8 [B, H, W, C] -> the same on the devices, mapped.
+    params: the parameter sets, NumPy arrays.
+    batch_size: B, over the devices of this process.
+    dataset: the set of the run, without its records.
+    config: of the run.
+    step: of the checkpoint.
+    digest: sha256 of the parameters and of how they are used.
+  """
+
+  predict_fn: Callable[..., inference.Prediction]
+  run_fn: Callable[[np.ndarray], inference.Prediction]
+  params: tuple[Any, ...]
+  batch_size: int
+  dataset: input_pipeline.Dataset
+  config: ml_collections.ConfigDict
+  step: int
+  digest: str
+
+
+def load(
+    workdir: str,
+    *,
+    checkpoint: str = 'latest',
+    network: str = 'mean',
+    flip: bool = False,
+) -> Predictor:
+  """Loads a run; its records are not needed.
+
+  Args:
+    workdir: folder of the run.
+    checkpoint: 'latest', or 'best' on the validation split.
+    network: one of `NETWORKS`.
+    flip: whether to average over four flips of each image.
+
+  Raises:
+    binary.UserError: if there is no run or no intact checkpoint.
+  """
+  config = run_folder.read_config(workdir)
+  dataset = run_folder.read_dataset(workdir, config)
+  parts = parts_lib.build(config, dataset)
+  restored = restore(workdir, config, dataset, parts, checkpoint)
+  params = tuple(restored.state.params[i] for i in NETWORKS[network])
+  flips = inference.ALL_FLIPS if flip else inference.NO_FLIPS
+  predict_fn = inference.make_predict_step(
+      parts.apply_fn, image_fn=augmentation.to_float, flips=flips)
+  placed = parts.mapping.replicate(params)
+  text = f'{checkpoints_lib.state_sha256(params)} {network} {flips}'
+  return Predictor(
+      predict_fn=predict_fn,
+      run_fn=functools.partial(parts.mapping.eval(predict_fn), placed),
+      params=params,
+      batch_size=config.input.eval_batch_size,
+      dataset=dataset,
+      config=config,
+      step=restored.step,
+      digest=hashlib.sha256(text.encode()).hexdigest(),
+  )
+
+
+def restore(
+    workdir: str,
+    config: ml_collections.ConfigDict,
+    dataset: input_pipeline.Dataset,
+    parts: parts_lib.Parts,
+    checkpoint: str = 'latest',
+) -> checkpoints_lib.Checkpoint:
+  """Returns the newest intact checkpoint of a run, or its best one.
+
+  Raises:
+    binary.UserError: if there is none.
+  """
+  store = checkpoints_lib.Checkpoints(
+      workdir, run_id=run_folder.run_id(config, dataset.fingerprint))
+  like = jax.eval_shape(parts.init_fn)
+  restored = store.restore(like)
+  if restored is None:
+    raise binary.UserError(
+        f'No checkpoint in {workdir}: train first (experiments.train).')
+  best = restored.session['best']
+  if checkpoint == 'best' and best and best['step'] != restored.step:
+    restored = store.restore(like, step=best['step'])
+  return restored
+
+
+def predict_tiles(
+    predictor: Predictor, tiles: Iterable[np.ndarray]
+) -> Iterator[inference.Prediction]:
+  """Yields the prediction of each tile, in order, computed in full batches.
+
+  Args:
+    predictor: from `load`.
+    tiles: uint8 [H, W, C], as the records' images; read ahead by one batch.
+  """
+  batch = []
+  for tile in tiles:
+    batch.append(tile)
+    if len(batch) == predictor.batch_size:
+      yield from _predict_batch(predictor, batch)
+      batch = []
+  if batch:
+    yield from _predict_batch(predictor, batch)
+
+
+def _predict_batch(predictor, batch):
+  filled = batch + [batch[-1]] * (predictor.batch_size - len(batch))
+  outputs = jax.device_get(predictor.run_fn(np.stack(filled)))
+  for row in range(len(batch)):
+    yield inference.Prediction(*(x[row] for x in outputs))

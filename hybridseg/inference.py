@@ -1,0 +1,239 @@
+"""Prediction: mean probabilities, test-time flips, sliding windows.
+
+With a network's `apply_fn` and one or more parameter sets, in five lines:
+
+  predict = jax.jit(make_predict_step(apply_fn, image_fn=to_float))
+  probabilities, disagreement = predict(params, images)
+  labels = jnp.argmax(probabilities, axis=-1)
+
+and, for an image larger than the network was trained on:
+
+  predict_fn = lambda tiles: predict(params, tiles).probabilities
+  probabilities = sliding_window(predict_fn, image, window=(96, 96))
+"""
+
+from collections.abc import Callable, Sequence
+import itertools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hybridseg import types
+
+# Axes of [B, H, W, ...] that a test-time flip reverses.
+NO_FLIPS = ((),)
+ALL_FLIPS = ((), (1,), (2,), (1, 2))
+
+
+class Prediction(NamedTuple):
+  """What the networks say of a batch.
+
+  Attributes:
+    probabilities: mean over networks and flips, float32 [B, H, W, K].
+    disagreement: of the networks, float32 [B, H, W] in [0, 1].
+  """
+
+  probabilities: jax.Array
+  disagreement: jax.Array
+
+
+def mean_probabilities(
+    apply_fn: Callable[[types.Params, jax.Array], jax.Array],
+    params: Sequence[types.Params],
+    images: jax.Array,
+) -> jax.Array:
+  """Returns the mean of the networks' softmax, float [B, H, W, K].
+
+  Args:
+    apply_fn: maps params and float images to logits [B, H, W, K].
+    params: one or more parameter sets.
+    images: float [B, H, W, C].
+  """
+  return sum(
+      jax.nn.softmax(apply_fn(p, images)) for p in params) / len(params)
+
+
+def disagreement(probabilities: Sequence[jax.Array]) -> jax.Array:
+  """Returns how far the networks' probabilities lie apart.
+
+  The sum over N networks n of the total variation distance to their mean m,
+  1/2 sum_c |p_n(c) - m(c)|, over N - 1: 1 if each is sure of another class. For
+  two networks 1/2 sum_c |p_0(c) - p_1(c)|.
+
+  Args:
+    probabilities: one float [..., K] per network.
+
+  Returns:
+    float [...] in [0, 1]; 0 for a single network.
+  """
+  number = len(probabilities)
+  if number == 1:
+    return jnp.zeros(probabilities[0].shape[:-1])
+  mean = sum(probabilities) / number
+  apart = sum(0.5 * jnp.abs(p - mean).sum(-1) for p in probabilities)
+  return apart / (number - 1)
+
+
+def make_predict_step(
+    apply_fn: Callable[[types.Params, jax.Array], jax.Array],
+    *,
+    image_fn: Callable[[jax.Array], jax.Array] = lambda x: x,
+    flips: Sequence[tuple[int, ...]] = NO_FLIPS,
+) -> Callable[[Sequence[types.Params], jax.Array], Prediction]:
+  """Assembles `(params, images) -> Prediction`; pure, not jitted.
+
+  Args:
+    apply_fn: maps params and float images to logits [B, H, W, K].
+    image_fn: maps images as they are stored, uint8, to the network's input.
+    flips: which axes to reverse before, and again after, the networks; the
+      probabilities are averaged over them: `NO_FLIPS`, `ALL_FLIPS`, or others.
+
+  Returns:
+    A function of one or more parameter sets and images [B, H, W, C].
+
+  Raises:
+    ValueError: if there is no flip at all; list () for the image itself.
+  """
+  if not flips:
+    raise ValueError('flips is empty: give ((),) for the image as it is.')
+
+  def predict(params, images):
+    images = image_fn(images)
+    by_network = [
+        sum(jnp.flip(mean_probabilities(apply_fn, [p], jnp.flip(images, axes)),
+                     axes) for axes in flips) / len(flips)
+        for p in params
+    ]
+    return Prediction(
+        sum(by_network) / len(by_network), disagreement(by_network))
+
+  return predict
+
+
+def window_starts(length: int, window: int, overlap: float) -> list[int]:
+  """Returns where windows start along an axis: evenly, the last at its end.
+
+  Args:
+    length: of the axis.
+    window: length of a window.
+    overlap: least share of a window that its neighbour covers, too.
+
+  Raises:
+    ValueError: if overlap is not in [0, 1) or window not positive.
+  """
+  if not 0 <= overlap < 1:
+    raise ValueError(f'overlap is {overlap}: use 0 <= overlap < 1.')
+  if window < 1:
+    raise ValueError(f'window is {window}: use a positive number.')
+  if length <= window:
+    return [0]
+  step = max(1, int(window * (1 - overlap)))
+  number = -(-(length - window) // step) + 1
+  return [round(i * (length - window) / (number - 1)) for i in range(number)]
+
+
+def window_tiles(
+    image: np.ndarray, *, window: tuple[int, int], overlap: float = 0.5
+) -> list[np.ndarray]:
+  """Cuts an image into windows, row by row.
+
+  Args:
+    image: [H, W, C]; below and right of a smaller one its edge is repeated.
+    window: height and width.
+    overlap: see `window_starts`.
+
+  Returns:
+    Tiles of shape [*window, C].
+  """
+  pad = [(0, max(0, w - n))
+         for w, n in zip(window, image.shape[:2], strict=True)]
+  padded = np.pad(image, pad + [(0, 0)], mode='edge')
+  return [padded[y : y + window[0], x : x + window[1]]
+          for y, x in _corners(image.shape[:2], window, overlap)]
+
+
+def merge_tiles(
+    tiles: Sequence[np.ndarray],
+    size: tuple[int, int],
+    *,
+    overlap: float = 0.5,
+) -> np.ndarray:
+  """Undoes `window_tiles`: the weighted mean where windows overlap.
+
+  The weight is a Gaussian around the middle of a window, of standard deviation
+  1/8 of its sides: Isensee et al., 2021 (nnU-Net,
+  https://doi.org/10.1038/s41592-020-01008-z). A single window is returned as
+  it is, cut to the size.
+
+  Args:
+    tiles: in the order of `window_tiles`, float [h, w, ...] each.
+    size: height and width of the image.
+    overlap: as for `window_tiles`.
+
+  Returns:
+    float32 [H, W, ...].
+
+  Raises:
+    ValueError: if there are not as many tiles as windows.
+  """
+  window = tiles[0].shape[:2]
+  corners = _corners(size, window, overlap)
+  if len(tiles) != len(corners):
+    raise ValueError(f'Expected {len(corners)} tiles, got {len(tiles)}.')
+  if len(tiles) == 1:
+    return np.asarray(tiles[0])[: size[0], : size[1]]
+  rest = tiles[0].shape[2:]
+  weight = np.multiply.outer(*(_bell(n) for n in window))
+  weight = weight.reshape(*window, *(1 for _ in rest))
+  full = tuple(max(n, w) for n, w in zip(size, window, strict=True))
+  total = np.zeros((*full, *rest), np.float32)
+  weights = np.zeros((*full, *(1 for _ in rest)), np.float32)
+  for tile, (y, x) in zip(tiles, corners, strict=True):
+    total[y : y + window[0], x : x + window[1]] += weight * tile
+    weights[y : y + window[0], x : x + window[1]] += weight
+  return (total / weights)[: size[0], : size[1]]
+
+
+def sliding_window(
+    predict_fn: Callable[[np.ndarray], Any],
+    image: np.ndarray,
+    *,
+    window: tuple[int, int],
+    overlap: float = 0.5,
+    batch_size: int = 8,
+) -> np.ndarray:
+  """Predicts an image of any size by overlapping windows.
+
+  Args:
+    predict_fn: maps tiles [batch_size, *window, C] to [batch_size, *window,
+      ...], for example probabilities.
+    image: [H, W, C].
+    window: height and width of what the network was trained on.
+    overlap: least share of a window that its neighbour covers, too.
+    batch_size: tiles per call; the last call is filled up with the last tile.
+
+  Returns:
+    float32 [H, W, ...], see `merge_tiles`.
+  """
+  tiles = window_tiles(image, window=window, overlap=overlap)
+  outputs = []
+  for start in range(0, len(tiles), batch_size):
+    batch = tiles[start : start + batch_size]
+    filled = batch + [batch[-1]] * (batch_size - len(batch))
+    outputs += list(np.asarray(predict_fn(np.stack(filled)))[: len(batch)])
+  return merge_tiles(outputs, image.shape[:2], overlap=overlap)
+
+
+def _corners(size, window, overlap):
+  return list(itertools.product(*(
+      window_starts(n, w, overlap) for n, w in zip(size, window, strict=True))))
+
+
+def _bell(length):
+  """Returns the Gaussian over a window, float32 [length], 1 in the middle."""
+  middle = (length - 1) / 2
+  return np.exp(
+      -0.5 * ((np.arange(length) - middle) / (length / 8)) ** 2
+  ).astype(np.float32)
