@@ -4,55 +4,27 @@ The page is one file. It needs no network and no script, and follows the
 reader's dark or light colours.
 """
 
-import base64
 import collections
 from collections.abc import Sequence
-import html
-import io
 import os
 import pathlib
 import re
 
 from hybridseg import types
 import numpy as np
-from PIL import Image
 
 from data_prep import check
+from data_prep import html_page
+from data_prep import html_plots
 from data_prep import manifest as manifest_lib
 from data_prep import rasterize
 
-# As in the panels of a run: green first, tissue has none. The rest repeats.
-_COLOURS = ((26, 255, 89), (0, 153, 255), (255, 224, 26), (255, 26, 204),
-            (245, 130, 49), (145, 30, 180))
 _OPACITY = 0.45
 _PICTURE_SIDE = 216  # Pixels on the page, about.
 _SHARE_SIDE = 64  # Side of the label maps that shares of shapes come from.
 _MAX_ROWS = 20  # Of a table of names.
 _MAX_SIZES = 8  # Sizes that are listed one by one.
 _MAX_BINS = 24
-
-_STYLE = """
-:root { color-scheme: light dark; }
-body { font: 15px/1.45 system-ui, sans-serif; max-width: 68rem;
-  margin: 2rem auto; padding: 0 1rem; background: Canvas; color: CanvasText; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
-table { border-collapse: collapse; display: inline-table;
-  margin: 0 2rem 1rem 0; vertical-align: top; }
-caption { text-align: left; opacity: .75; padding-bottom: .2rem;
-  white-space: nowrap; }
-th, td { padding: .15rem .7rem; text-align: right; overflow-wrap: anywhere;
-  border-bottom: 1px solid rgb(128 128 128 / .35);
-  font-variant-numeric: tabular-nums; }
-th { font-weight: 600; } th:first-child { text-align: left; }
-.swatch { display: inline-block; width: .8em; height: .8em;
-  margin-right: .4em; border: 1px solid rgb(128 128 128 / .6); }
-.pictures { display: flex; flex-wrap: wrap; gap: .9rem; }
-figure { margin: 0; width: 13.5rem; font-size: .8rem; }
-figure img { width: 100%; display: block; }
-figcaption { overflow-wrap: anywhere; }
-.plot { margin: 0 2rem 1rem 0; } .plot rect { opacity: .55; }
-li, p { overflow-wrap: anywhere; } .dim { opacity: .75; }
-"""
 
 
 def write_summary(
@@ -83,9 +55,9 @@ def write_summary(
   subjects = len({row.subject or row.id for row in rows})
   chosen = choose_rows(rows, number=num_pictures, seed=seed)
   body = [
-      f'<h1>{html.escape(header.name)}</h1>',
+      f'<h1>{html_page.name(header.name)}</h1>',
       f'<p>{len(rows)} images of {subjects} subjects. Classes: '
-      f'{_legend(header.classes)}</p>',
+      f'{html_page.legend(header.classes)}</p>',
       '<h2>Images</h2>', _count_tables(rows),
       '<h2>Classes</h2>', _class_tables(manifest, facts),
       '<h2>Sizes</h2>', _size_plots(rows, facts),
@@ -99,12 +71,7 @@ def write_summary(
       *(_figure(rows[i], manifest, image_size=image_size) for i in chosen),
       '</div>',
   ]
-  page = '\n'.join([
-      '<!DOCTYPE html>', '<html lang="en"><head><meta charset="utf-8">',
-      '<meta name="viewport" content="width=device-width">',
-      f'<title>{html.escape(header.name)}</title>',
-      f'<style>{_STYLE}</style></head><body>', *body, '</body></html>', ''])
-  pathlib.Path(path).write_text(page, encoding='utf-8')
+  html_page.write(path, html_page.page(header.name, body))
 
 
 def choose_rows(
@@ -178,12 +145,9 @@ def _paint(image, label, *, opacity):
   for value in np.unique(label[(label > 0) & (label != types.UNLABELLED)]):
     image = np.where(
         (label == value)[..., None],
-        (1 - opacity) * image + opacity * np.array(_colour(value)), image)
+        (1 - opacity) * image + opacity * np.array(html_page.colour(value)),
+        image)
   return image
-
-
-def _colour(value):
-  return _COLOURS[(int(value) - 1) % len(_COLOURS)]
 
 
 def _edges(label):
@@ -207,10 +171,7 @@ def _group(row):
 
 def _figure(row, manifest, *, image_size):
   pixels = draw_overlay(row, root=manifest.root, image_size=image_size)
-  file = io.BytesIO()
-  # A palette takes a third of the bytes, and nobody sees the difference.
-  Image.fromarray(pixels).quantize(256).save(file, 'PNG', optimize=True)
-  content = base64.b64encode(file.getvalue()).decode()
+  source = html_page.data_uri(html_page.image_bytes(pixels, 'PNG'), 'PNG')
   words = [f'{row.split} {row.role}']
   if row.role != 'unlabelled':
     words.append(_kind(row).replace('_', ' '))
@@ -222,28 +183,11 @@ def _figure(row, manifest, *, image_size):
     words.append(f'IoU {evaluation["quality"]:.2f}')
   if evaluation.get('fault'):
     words.append(evaluation['fault'].replace('_', ' '))
-  caption = html.escape(', '.join(words))
+  caption = html_page.escape(', '.join(words))
   return (
-      f'<figure><img alt="{caption}" src="data:image/png;base64,{content}">'
-      f'<figcaption><b>{html.escape(row.id)}</b><br>{caption}</figcaption>'
+      f'<figure><img alt="{caption}" src="{source}">'
+      f'<figcaption><b>{html_page.name(row.id)}</b><br>{caption}</figcaption>'
       '</figure>')
-
-
-def _legend(classes):
-  swatch = lambda value: '' if not value else (
-      '<span class="swatch" style="background: '
-      f'rgb{_colour(value)}"></span>')
-  return ', '.join(
-      f'{swatch(i)}{html.escape(name)}' for i, name in enumerate(classes))
-
-
-def _table(caption, head, lines):
-  cells = lambda tag, values: ''.join(
-      f'<{tag}>{html.escape(str(v))}</{tag}>' for v in values)
-  rows = [f'<tr>{cells("th", head)}</tr>']
-  rows += [f'<tr>{cells("th", x[:1])}{cells("td", x[1:])}</tr>' for x in lines]
-  return (f'<table><caption>{html.escape(caption)}</caption>'
-          f'{"".join(rows)}</table>')
 
 
 def _count_tables(rows):
@@ -258,9 +202,9 @@ def _count_tables(rows):
         len({row.subject or row.id for row in members})])
   counts = collections.Counter((_kind(row), row.split) for row in rows)
   kinds = sorted({kind for kind, _ in counts})
-  return _table(
+  return html_page.table(
       'Splits by roles', ['', *manifest_lib.ROLES, 'all', 'subjects'], lines
-  ) + _table(
+  ) + html_page.table(
       'Kinds of annotation by splits', ['', *splits],
       [[kind.replace('_', ' '), *(counts[kind, s] for s in splits)]
        for kind in kinds])
@@ -293,9 +237,9 @@ def _class_tables(manifest, facts):
       total = shares[group].sum()
       covered.append([
           group, *(percent(share / total) for share in shares[group])])
-  return _table(
+  return html_page.table(
       'Images that show the class', ['', *names[1:]], shown
-  ) + _table(
+  ) + html_page.table(
       'Share of the pixels, as annotated', ['', *names, 'unlabelled'], covered)
 
 
@@ -316,13 +260,13 @@ def _size_plots(rows, facts):
   sizes = collections.Counter(seen.size for seen in facts)
   channels = collections.Counter(seen.channels for seen in facts)
   if len(sizes) <= _MAX_SIZES:
-    parts = [_table('Height x width in pixels', ['', 'images'], [
+    parts = [html_page.table('Height x width in pixels', ['', 'images'], [
         [f'{size[0]} x {size[1]}', n] for size, n in sizes.most_common()])]
   else:
     parts = [
         _histogram([seen.size[i] for seen in facts], f'{name} in pixels')
         for i, name in enumerate(('Height', 'Width'))]
-  parts.append(_table('Channels', ['', 'images'], [
+  parts.append(html_page.table('Channels', ['', 'images'], [
       [{1: 'gray', 3: 'colour'}[c], n] for c, n in sorted(channels.items())]))
   known = [row.spacing_mm for row in rows if row.spacing_mm is not None]
   if known:
@@ -337,28 +281,11 @@ def _size_plots(rows, facts):
 
 
 def _histogram(values, title):
-  """Returns a histogram as inline SVG, in the colour of the text."""
-  low, high = min(values), max(values)
-  if low == high:
-    return f'<p>{title}: {low:g} in all images.</p>'
-  counts, _ = np.histogram(
-      values, bins=min(_MAX_BINS, len(np.unique(values)) + 1))
-  width, height, top = 280, 90, 32
-  step = width / len(counts)
-  bars = []
-  for i, count in enumerate(counts):
-    tall = height * count / counts.max()
-    bars.append(f'<rect x="{i * step + 0.5:.1f}" y="{top + height - tall:.1f}" '
-                f'width="{step - 1:.1f}" height="{tall:.1f}"/>')
-  bottom = top + height + 14
-  return (
-      f'<svg class="plot" role="img" aria-label="{title}" '
-      f'width="{width}" height="{bottom + 4}" fill="currentColor" '
-      'font-size="11">'
-      f'<text x="0" y="12">{title}, images of {len(values)}</text>'
-      f'<text x="0" y="26">highest bar: {counts.max()}</text>{"".join(bars)}'
-      f'<text x="0" y="{bottom}">{low:g}</text>'
-      f'<text x="{width}" y="{bottom}" text-anchor="end">{high:g}</text></svg>')
+  if min(values) == max(values):
+    return f'<p>{title}: {min(values):g} in all images.</p>'
+  return html_plots.histogram(
+      title, {'': values}, x_label=title, y_label='images',
+      num_bins=min(_MAX_BINS, len(np.unique(values)) + 1))
 
 
 def _origin_tables(rows):
@@ -375,7 +302,7 @@ def _origin_tables(rows):
     if more > 0:
       rest = sum(n for _, n in lines[_MAX_ROWS:])
       lines = [*lines[:_MAX_ROWS], [f'{more} more', rest]]
-    parts.append(_table(f'Images per {name}', ['', 'images'], lines))
+    parts.append(html_page.table(f'Images per {name}', ['', 'images'], lines))
   return ''.join(parts)
 
 
@@ -384,6 +311,6 @@ def _notices(findings):
   if not lines:
     return '<p>None: nothing about this set is odd.</p>'
   items = ''.join(
-      f'<li>{html.escape(re.sub("^notice[,:] ", "", line))}</li>'
+      f'<li>{html_page.escape(re.sub("^notice[,:] ", "", line))}</li>'
       for line in lines)
   return f'<ul>{items}</ul>'
