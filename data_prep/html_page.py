@@ -39,7 +39,7 @@ th { font-weight: 600; } th:first-child { text-align: left; }
   margin-right: .4em; border: 1px solid rgb(128 128 128 / .6); }
 .pictures { display: flex; flex-wrap: wrap; gap: .9rem; }
 figure { margin: 0; font-size: .8rem; }
-figure img { width: 100%; display: block; }
+figure img { width: 100%; height: auto; display: block; }
 .pictures figure { width: 13.5rem; }
 .dim { opacity: .8; }
 """

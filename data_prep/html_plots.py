@@ -14,7 +14,7 @@ import numpy as np
 from data_prep import html_page
 
 _WIDTH, _HEIGHT = 400, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 50, 12, 8, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 50, 14, 12, 40
 _NUM_STYLES = 6
 _DASHES = ('', '6 3', '2 2', '8 3 2 3', '10 4', '4 2 1 2')
 _MAX_MARKERS = 12  # Along a line.
@@ -31,7 +31,7 @@ STYLE = """
 @media (prefers-color-scheme: dark) { :root { --c0: #56b4e9; --c1: #ff8f45;
   --c2: #2fc99a; --c3: #e79ac6; --c4: #f0d64a; --c5: #bbb; } }
 .plots { display: flex; flex-wrap: wrap; gap: 1.2rem 1.6rem; }
-.plot { width: 26rem; max-width: 100%; margin: 0 0 1rem; }
+.plot { width: 24rem; max-width: 100%; margin: 0 0 1rem; }
 .plot figcaption { font-weight: 600; }
 .plot svg { width: 100%; height: auto; display: block; }
 .plot svg text { fill: currentColor; font-size: 12px; }

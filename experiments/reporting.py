@@ -3,34 +3,48 @@
 from collections.abc import Sequence
 from typing import Any
 
+from data_prep import html_page
 from hybridseg import types
 from matplotlib import figure
 import numpy as np
 
 from experiments import input_pipeline
 
-_COLOURS = np.array([
-    [0, 0, 0], [0.10, 1.00, 0.35], [0.00, 0.60, 1.00], [1.00, 0.88, 0.10],
-    [1.00, 0.10, 0.80], [0.96, 0.51, 0.19], [0.57, 0.12, 0.71],
-])  # Background first, then green: tissue has none. The rest repeats.
+_HARM, _HELP = (230, 30, 30), (30, 110, 255)  # Of maps of pixels.
 
 
-def plot_curves(lines: Sequence[dict[str, float]], path: str) -> None:
-  """Draws losses, validation Dice and indicators over the steps."""
-  panels = (
-      ('Training loss', ('strong_loss', 'weak_loss', 'co_reg_loss')),
-      ('Validation Dice', ('val_dice',)),
-      ('Indicators', ('indicator_mean', 'indicator_share_at_0',
-                      'indicator_share_at_1', 'indicator_effective_share')),
-  )
-  fig = figure.Figure(figsize=(13, 3.6), layout='constrained')
-  for ax, (title, names) in zip(fig.subplots(1, 3), panels, strict=True):
+_PANELS = {
+    'Training loss': ('strong_loss', 'weak_loss', 'co_reg_loss'),
+    'Validation Dice': ('val_dice',),
+    'Indicators': ('indicator_mean', 'indicator_share_at_0',
+                   'indicator_share_at_1', 'indicator_effective_share'),
+}
+
+
+def curves(
+    lines: Sequence[dict[str, Any]],
+) -> dict[str, dict[str, tuple[Sequence[float], Sequence[float]]]]:
+  """Returns panel -> label -> (steps, values), of what a log holds of it."""
+  panels = {}
+  for title, names in _PANELS.items():
+    panels[title] = {}
     for name in names:
       points = [(line['step'], line[name]) for line in lines
                 if line.get(name) is not None]
       if points:
         label = name.removeprefix('indicator_').replace('_', ' ')
-        ax.plot(*np.transpose(points), label=label, marker='.', markersize=3)
+        panels[title][label] = tuple(zip(*points, strict=True))
+  return panels
+
+
+def plot_curves(lines: Sequence[dict[str, float]], path: str) -> None:
+  """Draws losses, validation Dice and indicators over the steps."""
+  panels = curves(lines)
+  fig = figure.Figure(figsize=(13, 3.6), layout='constrained')
+  for ax, (title, series) in zip(
+      fig.subplots(1, len(panels)), panels.items(), strict=True):
+    for label, points in series.items():
+      ax.plot(*points, label=label, marker='.', markersize=3)
     ax.set(title=title, xlabel='step')
     if title != 'Training loss':
       ax.set_ylim(0, 1.02)
@@ -44,10 +58,17 @@ def choose_weak(
     weights: np.ndarray, records: Sequence[dict[str, Any]], *, number: int = 6
 ) -> list[int]:
   """Picks records from the least to the most trusted, evenly by rank."""
-  ids = input_pipeline.column(records, 'instance_id')
-  order = np.argsort(weights[ids], kind='stable')
+  order = least_trusted(weights, records, number=len(records))
   picks = np.linspace(0, len(order) - 1, min(number, len(order)))
-  return [int(order[i]) for i in picks.astype(int)]
+  return [order[i] for i in picks.astype(int)]
+
+
+def least_trusted(
+    weights: np.ndarray, records: Sequence[dict[str, Any]], *, number: int
+) -> list[int]:
+  """Returns the rows of the lowest indicators, the lowest first."""
+  ids = input_pipeline.column(records, 'instance_id')
+  return np.argsort(weights[ids], kind='stable')[:number].tolist()
 
 
 def overlay(
@@ -67,10 +88,28 @@ def overlay(
   unlabelled = label_map == types.UNLABELLED
   classes = np.where(unlabelled, 0, label_map).astype(int)
   # Class 0 stays bare; the rest cycle through the colours.
-  colours = _COLOURS[np.where(classes > 0, (classes - 1) % 6 + 1, 0)]
+  palette = np.array(html_page.COLOURS) / 255
+  colours = palette[(classes - 1) % len(palette)]
   painted = (classes > 0)[..., None]
   image = np.where(painted, (1 - opacity) * image + opacity * colours, image)
   return np.where(unlabelled[..., None], 0.75 * image + 0.1, image)
+
+
+def paint_map(image: np.ndarray, values: np.ndarray) -> np.ndarray:
+  """Paints values over a grey image: red above 0, blue below.
+
+  Args:
+    image: uint8 [H, W, C], C = 1 or 3.
+    values: float [H, W]; -1 and 1 cover the image, what is not finite leaves
+      it bare.
+
+  Returns:
+    float [H, W, 3] in [0, 1].
+  """
+  grey = image.mean(axis=-1, keepdims=True) / 255
+  share = np.clip(np.nan_to_num(values), -1, 1)[..., None]
+  colour = np.where(share > 0, _HARM, _HELP) / 255
+  return (1 - np.abs(share)) * grey + np.abs(share) * colour
 
 
 def plot_panel(

@@ -8,10 +8,19 @@ from collections.abc import Mapping, Sequence
 import os
 from typing import Any, NamedTuple
 
+from data_prep import html_page
+from data_prep import html_plots
+from hybridseg import metrics as metrics_lib
+from hybridseg import types
 import numpy as np
 
+from experiments import html_report
 from experiments import input_pipeline
+from experiments import report_sections as sections
 
+_ALIGNMENT = (
+    '<p class="dim">Alignment, over a grey image: red pixels harm the strong '
+    'loss, blue ones help it.</p>')
 
 class EvaluatedCase(NamedTuple):
   """One case of `write_evaluation_report`.
@@ -131,7 +140,43 @@ def write_train_report(
   Raises:
     OSError: if it cannot be written.
   """
-  raise NotImplementedError
+  classes, weak_records = dataset.classes, dataset.splits['train_weak']
+  column = lambda name: input_pipeline.column(weak_records, name)
+  ids, faults = column('instance_id'), column('fault')
+  test = results['test']
+  low, high = test['dice_interval_95']
+  plain = {k: v for k, v in results.items() if not isinstance(v, Mapping)}
+  weak = [
+      _weak_item(weak_records[row], prediction, weights)
+      for row, prediction in zip(weak_rows, weak_predictions, strict=True)]
+  intro = (
+      f'Test Dice {test["dice"]:.3f} (95 % interval {low:.3f} to {high:.3f}), '
+      f'{test["num_cases_counted"]} cases.')
+  page = html_report.page(
+      f'{dataset.name}: training, {results["step"]} steps',
+      [f'<p>{intro}</p>', sections.legend(classes)], [
+          sections.section('Results', html_report.tables(
+              {k: v for k, v in results.items() if k not in plain})),
+          sections.section('Curves', sections.curves(lines)),
+          sections.section('Indicators', html_report.plots(
+              *sections.indicator_plots(
+                  history['step'], history['indicators'][:, ids],
+                  _kinds(weak_records), faults),
+              sections.quality_plot(weights[ids], column('quality'), faults))),
+          *_case_sections(
+              _evaluated(dataset.splits['test'], classes, test_counts,
+                         test_predictions), 'cases_test.csv has all.'),
+          sections.section(
+              'Weak instances, least trusted first',
+              sections.cases_list(
+                  weak, label='instance', sorted_by='indicator',
+                  total_bytes=sections.SHORT_LIST_BYTES),
+              note=f'{len(weak)} of {len(weak_records)}; indicators.csv has '
+              'all.'),
+          sections.details({'Run': plain, 'Config': config} | {
+              f'Session {i}': s for i, s in enumerate(sessions, 1)}),
+      ])
+  html_page.write(path, page)
 
 
 def write_evaluation_report(
@@ -160,7 +205,12 @@ def write_evaluation_report(
   Raises:
     OSError: if it cannot be written.
   """
-  raise NotImplementedError
+  page = html_report.page(title, [sections.legend(classes)], [
+      sections.section('Results', html_report.tables(results)),
+      *_case_sections(cases, 'The CSV file of the cases has all.'),
+      sections.details(details or {}),
+  ])
+  html_page.write(path, page)
 
 
 def write_audit_report(
@@ -185,4 +235,105 @@ def write_audit_report(
   Raises:
     OSError: if it cannot be written.
   """
-  raise NotImplementedError
+  items = [_suspect_item(suspect) for suspect in suspects]
+  page = html_report.page(title, [sections.legend(classes), _ALIGNMENT], [
+      sections.section('Summary', html_report.tables(summary.facts)),
+      sections.section('Groups', sections.lines_tables(summary.tables)),
+      sections.section('Indicators', html_report.plots(
+          *sections.indicator_plots(
+              summary.steps, summary.history, summary.kinds, summary.faults),
+          html_plots.lines(
+              'Health of the indicators',
+              {sections.words(n): (summary.steps, v)
+               for n, v in summary.health.items()}, x_label='step'))),
+      sections.section(
+          'First suspects', sections.gallery(items[:sections.NUM_GALLERY])),
+      sections.section('All suspects', sections.cases_list(
+          items, label='instance', sorted_by='rank',
+          total_bytes=sections.LIST_BYTES)),
+      sections.details(details or {}),
+  ])
+  html_page.write(path, page)
+
+
+def _case_sections(cases, more):
+  """Returns the worst, the best and all cases, from the worst to the best."""
+  ranks = [_mean_dice(case.scores) for case in cases]
+  order = np.argsort(ranks, kind='stable')  # Nan last.
+  items = [_case_item(cases[i], ranks[i]) for i in order]
+  known = items[:np.isfinite(ranks).sum()]
+  num = sections.NUM_GALLERY
+  best = known[num:][::-1][:num]  # None that is among the worst.
+  names = [n for item in items[:1] for n in item.values if _is_dice(n)]
+  return (
+      sections.section('Worst cases', sections.gallery(known[:num])),
+      sections.section('Best cases', sections.gallery(best)),
+      sections.section('All cases, worst first', sections.cases_list(
+          items, label='case', sorted_by=names[0] if names else '',
+          total_bytes=sections.LIST_BYTES, more=more)))
+
+
+def _is_dice(name):
+  return name.startswith('dice')
+
+
+def _mean_dice(scores):
+  dice = [v for n, v in scores.items()
+          if _is_dice(n) and np.isfinite(v)]
+  return float(np.mean(dice)) if dice else float('nan')
+
+
+def _case_item(case, mean_dice):
+  values = {'subject': case.subject} if case.subject else {}
+  if sum(map(_is_dice, case.scores)) > 1:
+    values['dice'] = mean_dice
+  layers = {'truth': case.truth, 'prediction': case.prediction}
+  return sections.Item(case.id, values | dict(case.scores), case.image,
+                       layers | dict(case.maps))
+
+
+def _evaluated(records, classes, counts, predictions):
+  """Returns the cases of a split."""
+  scores = {'dice': metrics_lib.dice_from_counts(counts),
+            'iou': metrics_lib.iou_from_counts(counts)}
+  ids = input_pipeline.column(records, 'id')
+  subjects = input_pipeline.column(records, 'subject')
+  return [
+      EvaluatedCase(
+          ids[n], subjects[n],
+          {f'{metric}_{name}': float(values[n, c])
+           for c, name in enumerate(classes) if c
+           for metric, values in scores.items()},
+          record['image'], record['truth'], predictions[n])
+      for n, record in enumerate(records)]
+
+
+def _kinds(records):
+  return [types.AnnotationKind(int(k)).name.lower()
+          for k in input_pipeline.column(records, 'kind')]
+
+
+def _weak_item(record, prediction, weights):
+  one = lambda name: input_pipeline.column([record], name)[0]
+  values = {'indicator': float(weights[record['instance_id']]),
+            'kind': _kinds([record])[0], 'fault': str(one('fault')),
+            'quality': float(one('quality'))}
+  layers = {'weak label': record['label'], 'prediction': prediction}
+  if (record['truth'] != types.UNLABELLED).any():
+    layers['truth'] = record['truth']
+  return sections.Item(str(one('id')), values, record['image'], layers)
+
+
+def _suspect_item(suspect):
+  low, high = suspect.interval
+  values = {
+      'rank': suspect.rank, 'score': suspect.score, 'low': low, 'high': high,
+      'indicator': suspect.indicator, 'kind': suspect.kind,
+      'annotator': suspect.annotator, 'site': suspect.site,
+      'reason': suspect.reason, 'fault': suspect.fault}
+  layers = {'weak label': suspect.label, 'prediction': suspect.prediction}
+  if suspect.alignment is not None:
+    harm = -np.nan_to_num(suspect.alignment)
+    # Few pixels are far above the others.
+    layers['alignment'] = harm / (np.quantile(np.abs(harm), 0.99) or 1.0)
+  return sections.Item(suspect.id, values, suspect.image, layers)

@@ -17,6 +17,7 @@ from experiments import evaluation
 from experiments import input_pipeline
 from experiments import parts as parts_lib
 from experiments import reporting
+from experiments import reports
 from experiments import run_folder
 from experiments import run_log
 from experiments import stopping
@@ -32,7 +33,8 @@ def train_and_evaluate(
 
   Leaves in `workdir`: config.json, run.json (versions, commit, devices),
   log.jsonl, timing.jsonl, metrics.json, cases_test.csv, indicators.csv,
-  indicator_history.npz, checkpoints/, curves.png, panel.png, indicators.png.
+  indicator_history.npz, checkpoints/, curves.png, panel.png, indicators.png,
+  report.html.
 
   Args:
     config: locked config, see `experiments/configs/common.py`.
@@ -321,21 +323,35 @@ def _report(state, evaluate, val_counts, dataset, log, workdir):
         dataset.classes)
   evaluation.write_indicators(
       path('indicators.csv'), weights, num_updates, weak_records)
+  predict = lambda rows: evaluate(
+      state.params, [weak_records[i] for i in rows])[0]
   # The panel's weak instances show what the indicators think of them.
   shown = reporting.choose_weak(weights, weak_records)
-  weak_predictions, _ = evaluate(
-      state.params, [weak_records[i] for i in shown]
-  )
   reporting.plot_curves(log.lines, path('curves.png'))
   reporting.plot_panel(
       path('panel.png'),
       dataset=dataset,
       weak_indices=shown,
-      weak_predictions=weak_predictions,
+      weak_predictions=predict(shown),
       weights=weights,
       test_predictions=test_predictions,
   )
   reporting.plot_indicators(
       path('indicators.png'), weights=weights, records=weak_records)
+  least = reporting.least_trusted(weights, weak_records, number=200)
+  reports.write_train_report(
+      path('report.html'),
+      results=results,
+      lines=log.lines,
+      history=log.history(),
+      config=run_folder.read_config(workdir).to_dict(),
+      sessions=run_folder.read_sessions(workdir),
+      dataset=dataset,
+      weights=weights,
+      weak_rows=least,
+      weak_predictions=predict(least),
+      test_counts=test_counts,
+      test_predictions=test_predictions,
+  )
   run_folder.write_json(path('metrics.json'), results)
   return results

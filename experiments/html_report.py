@@ -1,0 +1,304 @@
+"""Blocks of a report: lists of cases with pictures, tables, sections.
+
+Knows nothing of runs: what is drawn here was named, painted and sorted before.
+"""
+
+from collections.abc import Mapping, Sequence
+import itertools
+import math
+import numbers
+from typing import Any, NamedTuple
+
+from data_prep import html_page
+from data_prep import html_plots
+from data_prep import rasterize
+import numpy as np
+
+from experiments import html_script
+
+_MIN_SIDE = 32  # No picture is made smaller, whatever it weighs.
+_QUALITY = 75
+
+
+class Picture(NamedTuple):
+  """An encoded picture: its data URI and its size in pixels."""
+
+  uri: str
+  width: int
+  height: int
+
+
+class Case(NamedTuple):
+  """A line of a list.
+
+  Attributes:
+    id: its heading.
+    values: by column; text or a number, nan where there is none.
+    pictures: by caption.
+  """
+
+  id: str
+  values: Mapping[str, float | str]
+  pictures: Mapping[str, Picture]
+
+
+class Section(NamedTuple):
+  """A part of a page: plain title, HTML body."""
+
+  title: str
+  body: str
+
+
+class Limits(NamedTuple):
+  """How large a picture may be: its longer side, and its bytes."""
+
+  side: int
+  num_bytes: int
+
+
+def limits(num_pictures: int, *, total_bytes: int, max_side: int) -> Limits:
+  """Shares bytes of a page among pictures; base64 takes 4 for 3."""
+  num_bytes = total_bytes * 3 // 4 // max(num_pictures, 1)
+  # A painted photograph takes 0.13 bytes per pixel at this quality.
+  side = min(max_side, max(64, int(math.sqrt(num_bytes / 0.13)) // 8 * 8))
+  return Limits(side, num_bytes)
+
+
+def fit(size: Sequence[int], side: int) -> tuple[int, int]:
+  """Returns the height and width to shrink to, none above `side`."""
+  scale = min(1.0, side / max(size[0], size[1]))
+  return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def encode(pixels: np.ndarray, limit: Limits) -> Picture:
+  """Encodes uint8 [H, W, 3] within the limit; tiny pictures are enlarged."""
+  times = 96 // max(pixels.shape[:2])
+  if times > 1:  # Whole pixels, and sharp ones.
+    pixels = pixels.repeat(times, axis=0).repeat(times, axis=1)
+    content = html_page.image_bytes(pixels, 'WEBP', lossless=True)
+    if len(content) <= limit.num_bytes:
+      return _picture(content, pixels.shape)
+  side = limit.side
+  while True:
+    small = rasterize.resize_image(pixels, size=fit(pixels.shape, side))
+    content = html_page.image_bytes(small, 'WEBP', quality=_QUALITY, method=2)
+    if len(content) <= limit.num_bytes or side <= _MIN_SIDE:
+      return _picture(content, small.shape)
+    side = max(_MIN_SIDE, side * 3 // 4)
+
+
+def _picture(content, shape):
+  return Picture(html_page.data_uri(content, 'WEBP'), shape[1], shape[0])
+
+
+def page(
+    title: str, intro: Sequence[str], sections: Sequence[Section]
+) -> str:
+  """Returns a report: title, introduction, contents, sections."""
+  sections = [s for s in sections if s.body]
+  contents = ''.join(
+      f'<li><a href="#part-{i}">{html_page.escape(s.title)}</a></li>'
+      for i, s in enumerate(sections))
+  body = [html_plots.HATCHES, f'<h1>{html_page.name(title)}</h1>', *intro,
+          f'<nav aria-label="Contents"><ul>{contents}</ul></nav>', '<main>']
+  for i, section in enumerate(sections):
+    body += [f'<section aria-labelledby="part-{i}"><h2 id="part-{i}" '
+             f'tabindex="-1">{html_page.escape(section.title)}</h2>',
+             section.body, '</section>']
+  return html_page.page(
+      title, [*body, '</main>', html_script.VIEWER],
+      style=html_plots.STYLE + html_script.STYLE, script=html_script.SCRIPT)
+
+
+def plots(*figures: str) -> str:
+  """Returns plots side by side; those with nothing to show are ''."""
+  figures = ''.join(figures)
+  return f'<div class="plots">{figures}</div>' if figures else ''
+
+
+def cases_list(
+    cases: Sequence[Case],
+    *,
+    label: str,
+    sorted_by: str = '',
+    num_cases: int | None = None,
+    more: str = '',
+) -> str:
+  """Returns a table that can be sorted, filtered and enlarged.
+
+  Args:
+    cases: in the order to begin with.
+    label: what is listed, for a screen reader.
+    sorted_by: the column that rises in this order, if one does.
+    num_cases: how many there are, if more than these.
+    more: where to read of the others.
+  """
+  if not cases:
+    return ''
+  rest = (num_cases or 0) - len(cases)
+  names = list(dict.fromkeys(n for case in cases for n in case.values))
+  columns = {n: _Column([c.values.get(n) for c in cases]) for n in names}
+  heads = [_head(label, '', 'text'), '<th>pictures</th>'] + [
+      _head(n.replace('_', ' '), n == sorted_by, column.type)
+      for n, column in columns.items()]
+  rows = [
+      f'<tr><th scope="row">{html_page.name(case.id)}</th>{_thumbs(case)}'
+      + ''.join(column.cell(i) for column in columns.values()) + '</tr>'
+      for i, case in enumerate(cases)]
+  note = f'<p>{rest} more are not shown. {html_page.escape(more)}</p>'
+  label = html_page.escape(label)
+  return (
+      '<div class="cases"><div class="tools" hidden><label>Filter <input '
+      'type="search" autocomplete="off"></label> <output></output> '
+      '<span class="dim">Heads sort. In the list, arrow keys, Page, Home and '
+      'End move; Enter enlarges.</span></div>'
+      f'<div class="scroll" role="region" aria-label="{label}" tabindex="0">'
+      f'<table><thead><tr>{"".join(heads)}</tr></thead>'
+      f'<tbody>{"".join(rows)}</tbody></table></div>'
+      f'{note if rest > 0 else ""}</div>')
+
+
+def _head(text, is_sorted, kind):
+  order = 'ascending' if is_sorted else 'none'
+  return (f'<th scope="col" aria-sort="{order}" data-type="{kind}"><button '
+          f'type="button" disabled>{html_page.escape(text)}</button></th>')
+
+
+def _thumbs(case):
+  if not case.pictures:
+    return '<td></td>'
+  images = ''.join(
+      f'<span>{_img(caption, picture)}{html_page.escape(caption)}</span>'
+      for caption, picture in case.pictures.items())
+  return (f'<td class="thumbs"><button type="button" class="open" disabled '
+          f'aria-label="Enlarge {html_page.escape(case.id)}">{images}'
+          '</button></td>')
+
+
+def _img(caption, picture):
+  return (f'<img alt="{html_page.escape(caption)}" loading="lazy" '
+          f'decoding="async" width="{picture.width}" '
+          f'height="{picture.height}" src="{picture.uri}">')
+
+
+class _Column:
+  """The cells of a column: numbers of one format, or text."""
+
+  def __init__(self, values):
+    self._values = values
+    known = [v for v in values if isinstance(v, numbers.Real)]
+    is_text = any(isinstance(v, str) for v in values)
+    self.type = 'text' if is_text else 'number'
+    known = [abs(float(v)) for v in known if math.isfinite(v)]
+    self._format = '.3f'
+    if all(v.is_integer() for v in known):
+      self._format = '.0f'
+    elif max(known) < 0.01 or max(known) >= 1e4:
+      self._format = '.3g'
+
+  def cell(self, i):
+    value = self._values[i]
+    if self.type == 'text':
+      text = '' if value is None else value
+      return f'<td class="text">{html_page.name(text) if text else ""}</td>'
+    value = float('nan') if value is None else float(value)
+    if math.isfinite(value):
+      return f'<td data-v="{value:.7g}">{value:{self._format}}</td>'
+    shown = {math.inf: ('Infinity', '\u221e'), -math.inf: (
+        '-Infinity', '-\u221e')}.get(value, ('NaN', '\u2013'))
+    return f'<td data-v="{shown[0]}">{shown[1]}</td>'
+
+
+def gallery(cases: Sequence[Case]) -> str:
+  """Returns cases one after the other, pictures large."""
+  groups = []
+  for case in cases:
+    figures = ''.join(
+        f'<figure>{_img(caption, picture)}<figcaption>'
+        f'{html_page.escape(caption)}</figcaption></figure>'
+        for caption, picture in case.pictures.items())
+    values = ', '.join(
+        f'{html_page.escape(n.replace("_", " "))} {html_page.name(_text(v))}'
+        for n, v in case.values.items() if _text(v))
+    groups.append(
+        f'<div class="group" style="--n: {len(case.pictures)}">'
+        f'<h3>{html_page.name(case.id)}</h3><p>{values}</p>{figures}</div>')
+  return f'<div class="pictures">{"".join(groups)}</div>' if groups else ''
+
+
+def tables(tree: Mapping[str, Any], caption: str = '') -> str:
+  """Returns nested numbers as tables.
+
+  Plain values become a table of keys and values. Dicts under one key that hold
+  nothing but dicts become one table, the longer way down. A pair of numbers is
+  an interval.
+  """
+  parts = ''.join(_tables(tree, caption))
+  return f'<div class="tables">{parts}</div>' if parts else ''
+
+
+def _tables(tree, caption):
+  plain = {k: v for k, v in tree.items() if not isinstance(v, Mapping)}
+  parts = []
+  if plain:
+    parts.append(html_page.table(
+        caption, ['', ''], [[_words(k), _text(v)] for k, v in plain.items()]))
+  for key, child in tree.items():
+    title = f'{caption}: {_words(key)}' if caption else _words(key)
+    if not isinstance(child, Mapping) or not child:
+      continue
+    if all(isinstance(v, Mapping) for v in child.values()):
+      parts.append(lines_table(title, [
+          {'': k} | dict(_leaves(v, ' ')) for k, v in child.items()]))
+    else:
+      parts += _tables(child, title)
+  return parts
+
+
+def lines_table(caption: str, lines: Sequence[Mapping[str, Any]]) -> str:
+  """Returns lines of equal keys as a table; turned if it is too wide."""
+  if not lines:
+    return ''
+  keys = list(dict.fromkeys(itertools.chain.from_iterable(lines)))
+  rows = [[_text(line.get(k)) for k in keys] for line in lines]
+  head = [_words(k) for k in keys]
+  if len(keys) > max(8, len(lines)):
+    head, *rows = zip(head, *rows, strict=True)
+  return html_page.table(caption, head, rows)
+
+
+def _leaves(tree, separator, prefix=''):
+  for key, value in tree.items():
+    if isinstance(value, Mapping):
+      yield from _leaves(value, separator, f'{prefix}{key}{separator}')
+    else:
+      yield f'{prefix}{key}', value
+
+
+def details(title: str, values: Mapping[str, Any]) -> str:
+  """Returns keys and values, nested or not, that open on demand."""
+  lines = [[k, _text(v, pair=', ')] for k, v in _leaves(values, '.')]
+  return (f'<details><summary>{html_page.escape(title)}</summary>'
+          f'<div class="tables">{html_page.table("", ["", ""], lines)}</div>'
+          '</details>') if lines else ''
+
+
+def _words(key):
+  return str(key).replace('_', ' ')
+
+
+def _text(value, *, pair=' to '):
+  """Returns a value as a reader wants it; '' for one that is not there."""
+  if value is None:
+    return ''
+  if isinstance(value, (bool, np.bool_, str)):
+    return str(value)
+  if isinstance(value, numbers.Integral):
+    return f'{value:d}'
+  if isinstance(value, numbers.Real):
+    return '' if math.isnan(value) else f'{value:.4g}'
+  if isinstance(value, (list, tuple, np.ndarray)):
+    is_pair = len(value) == 2 and all(
+        isinstance(v, numbers.Real) for v in value)
+    return (pair if is_pair else ', ').join(_text(v) for v in value)
+  return str(value)

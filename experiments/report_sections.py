@@ -1,0 +1,176 @@
+"""Sections of a report: cases drawn and listed, plots of indicators.
+
+Knows what a run holds, but not which report asks.
+"""
+
+import collections
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from data_prep import html_page
+from data_prep import html_plots
+from data_prep import rasterize
+import numpy as np
+from PIL import Image
+
+from experiments import html_report
+from experiments import reporting
+
+# Bytes of a page that its pictures may take; the rest of it is small.
+LIST_BYTES = 9_000_000
+SHORT_LIST_BYTES = 2_500_000
+_GALLERY_BYTES = 1_200_000
+_LIST_SIDE, _GALLERY_SIDE = 160, 256  # Pixels at most.
+_MAX_CASES = 1000  # Of one list: pictures of more would not fit the page.
+NUM_GALLERY = 6  # Cases.
+_MAX_GROUPS = 6  # Told apart in one plot.
+
+
+class Item(NamedTuple):
+  """A case that is not drawn yet; its arrays are those of the caller.
+
+  Attributes:
+    id: of the case.
+    values: by column.
+    image: uint8 [H, W, C].
+    layers: caption to what lies over the image: a label map, uint8 [H, W], or
+      a map in [-1, 1], float [H, W].
+  """
+
+  id: str
+  values: Mapping[str, float | str]
+  image: np.ndarray
+  layers: Mapping[str, np.ndarray]
+
+
+def _draw(items, *, total_bytes, max_side):
+  """Paints and encodes items, so that together they stay below the bytes."""
+  items = items[:_MAX_CASES]
+  limit = html_report.limits(
+      sum(1 + len(item.layers) for item in items), total_bytes=total_bytes,
+      max_side=max_side)
+  return [html_report.Case(item.id, item.values, _pictures(item, limit))
+          for item in items]
+
+
+def _pictures(item, limit):
+  # Shrunk before it is painted: edges stay sharp, and huge images cheap.
+  size = html_report.fit(item.image.shape, limit.side)
+  image = rasterize.resize_image(item.image, size=size)
+  layers = {'image': np.zeros(size, np.uint8)}
+  layers |= {n: _shrink(layer, size) for n, layer in item.layers.items()}
+  paint = lambda layer: (
+      reporting.overlay if layer.dtype == np.uint8 else reporting.paint_map)(
+          image, layer)
+  return {
+      name: html_report.encode((255 * paint(layer)).astype(np.uint8), limit)
+      for name, layer in layers.items()}
+
+
+def _shrink(layer, size):
+  if layer.dtype == np.uint8:
+    return rasterize.resize_label(layer, size=size)
+  values = np.nan_to_num(layer).astype(np.float32)
+  return np.asarray(Image.fromarray(values).resize(
+      size[::-1], Image.Resampling.BOX))
+
+
+def cases_list(items, *, label, sorted_by, total_bytes, more=''):
+  return html_report.cases_list(
+      _draw(items, total_bytes=total_bytes, max_side=_LIST_SIDE),
+      label=label, sorted_by=sorted_by, num_cases=len(items), more=more)
+
+
+def gallery(items):
+  return html_report.gallery(_draw(
+      items, total_bytes=_GALLERY_BYTES, max_side=_GALLERY_SIDE))
+
+
+def section(title, body, *, note=''):
+  note = f'<p class="dim">{html_page.escape(note)}</p>' if body and note else ''
+  return html_report.Section(title, note + body)
+
+
+def details(values):
+  return section('Config and versions', ''.join(
+      html_report.details(name, tree) for name, tree in values.items()))
+
+
+def legend(classes):
+  return (f'<p>Classes: {html_page.legend(classes)}. '
+          'Grey: unlabelled.</p>')
+
+
+def lines_tables(tables):
+  parts = ''.join(
+      html_report.lines_table(name, lines) for name, lines in tables.items())
+  return f'<div class="tables">{parts}</div>' if parts else ''
+
+
+def curves(lines):
+  return html_report.plots(*(
+      html_plots.lines(title, series, x_label='step', y_range=None
+                       if title == 'Training loss' else (0, 1))
+      for title, series in reporting.curves(lines).items()))
+
+
+def indicator_plots(steps, history, kinds, faults):
+  """Returns plots of indicators [T, N]: by group, and over time."""
+  if not len(steps) or not len(kinds):
+    return []
+  hist = lambda title, names: html_plots.histogram(
+      title, {n: history[-1][rows] for n, rows in _groups(names).items()},
+      x_label='indicator', y_label='instances', x_range=(0, 1))
+  figures = [hist('Final indicators by kind', [words(k) for k in kinds])]
+  if any(faults):
+    figures.append(hist('Final indicators by planted fault', _named(faults)))
+  if len(steps) > 1:
+    figures += [
+        html_plots.lines(
+            'Mean indicator by kind',
+            {n: (steps, history[:, rows].mean(axis=1))
+             for n, rows in _groups([words(k) for k in kinds]).items()},
+            x_label='step', y_range=(0, 1)),
+        _history_map(np.asarray(steps), np.asarray(history))]
+  return figures
+
+
+def _history_map(steps, history):
+  # A column per evaluation, but as wide as the steps it stands for.
+  grid = np.linspace(steps[0], steps[-1], min(4 * len(steps), 200))
+  nearest = np.abs(steps[:, None] - grid).argmin(axis=0)
+  order = np.argsort(history[-1], kind='stable')
+  return html_plots.heat_map(
+      'Indicators over time, each row an instance',
+      history[nearest][:, order].T, x_label='step',
+      y_label='instances, by final indicator', x_range=(steps[0], steps[-1]),
+      y_range=(0, len(order)))
+
+
+def quality_plot(values, quality, faults):
+  quality = quality.astype(float)
+  return html_plots.scatter(
+      'Final indicators by quality',
+      {n: (quality[rows], values[rows])
+       for n, rows in _groups(_named(faults)).items()},
+      x_label='IoU of the weak label to the truth', y_label='indicator',
+      x_range=(0, 1), y_range=(0, 1))
+
+
+def _named(faults):
+  return [words(fault) or 'no planted fault' for fault in faults]
+
+
+def _groups(names):
+  """Returns name -> rows, the largest first; beyond a few, 'other'."""
+  shown = [n for n, _ in collections.Counter(names).most_common()]
+  if len(shown) > _MAX_GROUPS:
+    kept = shown[:_MAX_GROUPS - 1]
+    names, shown = [n if n in kept else 'other' for n in names], [
+        *kept, 'other']
+  names = np.array(names, object)
+  return {n: np.flatnonzero(names == n) for n in shown}
+
+
+def words(name):
+  return str(name).replace('_', ' ')
