@@ -58,10 +58,11 @@ def to_onnx(predictor: predictor_lib.Predictor) -> bytes:
   (batch,) = jax_export.symbolic_shape('b')
   images = jax.ShapeDtypeStruct(
       (batch, *predictor.dataset.image_shape), jnp.uint8)
-  return jax2onnx.to_onnx(
-      model_fn(predictor), [images], model_name='hybridseg',
-      input_names=['images'], output_names=['labels', 'probabilities'],
-  ).SerializeToString()
+  with jax.numpy_rank_promotion('allow'):  # The converter relies on it.
+    return jax2onnx.to_onnx(
+        model_fn(predictor), [images], model_name='hybridseg',
+        input_names=['images'], output_names=['labels', 'probabilities'],
+    ).SerializeToString()
 
 
 def flat_weights(predictor: predictor_lib.Predictor) -> dict[str, np.ndarray]:

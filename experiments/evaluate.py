@@ -17,7 +17,6 @@ two folders (PNG, TIFF, NIfTI, ... of class numbers, paired by their paths
 without the suffix): evaluation.json, cases.csv and report.html into --output.
 """
 
-import json
 import os
 
 from absl import flags
@@ -84,7 +83,24 @@ def main():
   reports.write_evaluation_report(
       report, title=f'Evaluation of {_WORKDIR.value or _PREDICTIONS.value}',
       classes=found.classes, results=found.results, cases=shown)
-  print(json.dumps(found.results, indent=2, sort_keys=True))
+  _print(found.results, report)
+
+
+def _print(results, report):
+  """Prints the means of all and of each class, and where the rest is."""
+  unit = results['distance_unit']
+  print(f'{results["num_cases"]} cases of {results["num_subjects"]} subjects; '
+        f'distances in {unit}, NSD at {results["nsd_tolerance"]:g} {unit}; '
+        '95 % intervals')
+  for name, scores in [('all', results), *results['per_class'].items()]:
+    print(f'{name}: {scores["num_cases_counted"]} cases counted')
+    for metric in [n for n in scores if f'{n}_interval_95' in scores]:
+      low, high = scores[f'{metric}_interval_95']
+      print(f'  {metric:12s} {scores[metric]:8.3f}  ({low:.3f} to {high:.3f})')
+  if 'ece' in results:
+    print(f'calibration error {results["ece"]:.4f}')
+  print(f'files: {os.path.dirname(report)}/: the same as JSON, every case as '
+        f'CSV, {os.path.basename(report)}')
 
 
 def _small(case):

@@ -98,7 +98,7 @@ def evaluate_folders(
         '(--mask_values=0:0,255:1) or unlabelled (--mask_values=0:0,255:255)')
   classes = options.classes or tuple(
       ['background', *(f'class_{i}' for i in range(1, max(highest, 1) + 1))])
-  if not problems and highest >= len(classes):
+  if highest >= len(classes):
     problems.append(
         f'--classes names {len(classes)} classes, but class {highest} occurs: '
         'name all, or map stored values by --mask_values')

@@ -69,7 +69,7 @@ def write(predictor: predictor_lib.Predictor, workdir: str) -> str:
       '## Limits', '',
       '- The metrics hold for the test images of the set; other devices, '
       'sites, patients and resolutions were not tried.',
-      f'- {"Gray" if channels == 1 else "Colour"} images only; details finer '
+      f'- Trained on {"gray" if channels == 1 else "colour"} images; details finer '
       f'than 1/{min(height, width)} of the image are lost in the resizing.',
       '- Probabilities are not calibrated; the calibration error, where it was '
       'measured, is above.',

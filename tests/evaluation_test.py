@@ -29,7 +29,8 @@ class EvaluationTest(parameterized.TestCase):
     counts[0, 1] = 3, 1, 1
     counts[1, 1] = 0, 0, 5
     summary = evaluation.summarize(
-        evaluation.overlap_scores(counts), ('background', 'lesion'), 'abc')
+        evaluation.overlap_scores(counts), ('background', 'lesion'),
+        list('abc'))
     self.assertAlmostEqual(summary['dice'], 0.375)
     self.assertEqual(summary['num_cases'], 3)
     self.assertEqual(summary['num_subjects'], 3)
@@ -56,7 +57,7 @@ class EvaluationTest(parameterized.TestCase):
     np.testing.assert_allclose(scores['recall'], [np.nan, 2 / 3, 0, np.nan])
     diagonal = np.hypot(2 * 2, 3)
     np.testing.assert_allclose(
-        scores['assd'], [np.nan, 1 / 6, diagonal, np.nan])
+        scores['assd'], [np.nan, 1 / 5, diagonal, np.nan])
     self.assertEqual(scores['nsd'][1], 1)
     self.assertEqual(scores['nsd'][2], 0)
 

@@ -96,8 +96,10 @@ class EmptyRuleTest(absltest.TestCase):
         (metrics.iou_from_counts, (3 / 6, 0, 0, np.nan)),
         (metrics.precision_from_counts, (3 / 4, 0, 0, np.nan)),
         (metrics.recall_from_counts, (3 / 5, 0, 0, np.nan)),
-        (metrics.volume_error_from_counts, (1 / 9, 1, 1, np.nan))):
-      np.testing.assert_allclose(fn(self._COUNTS), expected, err_msg=fn.__name__)
+        (metrics.volume_error_from_counts, (1 / 9, 1, 1, np.nan)),
+    ):
+      np.testing.assert_allclose(
+          fn(self._COUNTS), expected, err_msg=fn.__name__)
 
   def test_volume_error_is_symmetric_and_bounded(self):
     rng = np.random.default_rng(0)
@@ -113,7 +115,7 @@ class EmptyRuleTest(absltest.TestCase):
 class CalibrationTest(absltest.TestCase):
 
   def test_by_hand(self):
-    # Two pixels of confidence .8, one right; two of .6, both right; one unknown.
+    # Two of confidence .8, one right; two of .6, both right; one unknown.
     probs = np.array([[.2, .8], [.8, .2], [.4, .6], [.6, .4], [0, 1]])
     label = np.array([1, 1, 1, 0, 255])
     counts = metrics.calibration_counts(probs, label, num_bins=10)

@@ -1,6 +1,8 @@
 """A tiny prepared phantom, shared by the tests of experiments."""
 
+import contextlib
 import functools
+import io
 import os
 import pathlib
 import tempfile
@@ -8,6 +10,7 @@ import tempfile
 from data_prep import builder
 from data_prep import phantom
 
+from experiments import trainer
 from experiments.configs import phantom as phantom_config
 
 IMAGE_SIZE = 16
@@ -44,3 +47,14 @@ def debug_config(**changes):
   config.input.data_dir = data_dir()
   config.update(changes)
   return config
+
+
+@functools.cache
+def run_dir() -> str:
+  """Returns the folder of a finished `:debug` run; do not write to it."""
+  folder = tempfile.TemporaryDirectory(prefix='hybridseg_run_')
+  _FOLDERS.append(folder)
+  workdir = os.path.join(folder.name, 'run')
+  with contextlib.redirect_stdout(io.StringIO()):
+    trainer.train_and_evaluate(debug_config().lock(), workdir)
+  return workdir
