@@ -21,7 +21,6 @@ _DATA = [
     'pillow>=10',
     'pydicom>=3.0',
     'pyyaml>=6.0',
-    'scipy>=1.11',
     'tensorflow-datasets>=4.9.9',
 ]
 _RUN = _DATA + [
@@ -60,6 +59,7 @@ setuptools.setup(
         'jax>=0.10.0,<0.13',
         'numpy>=2.0',
         'optax>=0.2.6',
+        'scipy>=1.11',
     ],
     extras_require={
         'data': _DATA, 'onnx': _ONNX, 'run': _RUN, 'test': _TEST},

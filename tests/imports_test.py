@@ -32,7 +32,10 @@ _MAY_IMPORT = {
     **{name: _LEAVES | _PARTS for name in _RULES},
     'train_step': _LEAVES | _PARTS | _RULES,
     'parallel': _LEAVES,
+    'surface_metrics': _LEAVES,
 }
+# For the host only, so `import hybridseg` leaves it out; it may name scipy.
+_ON_HOST = 'hybridseg.surface_metrics'
 
 _PROBE = """
 import json, sys, time
@@ -52,7 +55,8 @@ print(json.dumps(dict(
 
 
 def _probe():
-  code = _PROBE.format(modules=_MODULES, foreign=_FOREIGN)
+  modules = [module for module in _MODULES if module != _ON_HOST]
+  code = _PROBE.format(modules=modules, foreign=_FOREIGN)
   output = subprocess.run(
       [sys.executable, '-c', code], cwd=_ROOT, check=True, text=True,
       capture_output=True, env=os.environ | {'PYTHONPATH': str(_ROOT)}).stdout
@@ -121,8 +125,10 @@ class DirectionTest(parameterized.TestCase):
   @parameterized.parameters(*_FOREIGN)
   def test_library_files_do_not_name(self, package):
     for path in _files('hybridseg'):
-      self.assertNotIn(
-          package, {name.split('.')[0] for name in _imports(path)}, path)
+      names = {name.split('.')[0] for name in _imports(path)}
+      if path == _ROOT / (_ON_HOST.replace('.', '/') + '.py'):
+        names -= {'scipy'}
+      self.assertNotIn(package, names, path)
 
 
 if __name__ == '__main__':

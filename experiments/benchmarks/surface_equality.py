@@ -1,0 +1,96 @@
+r"""Do the surface metrics equal medpy and surface-distance?
+
+pip install medpy surface-distance
+python -m experiments.benchmarks.surface_equality --num_pairs=10000 --seed=0
+
+Scores random pairs of masks by both. Prints by kind of pair how many differ by
+more than 1e-9 (of the distance, or of NSD) and the largest difference. An NSD
+may differ where surface-distance's rounding puts a distance that equals the
+tolerance beyond it: such a pair is counted apart if the two agree once the
+tolerance of surface-distance is 1e-9 larger. Where a mask is empty, our own
+rule must hold. Exit code 1 if anything else differs.
+"""
+
+import collections
+import math
+import sys
+
+from absl import flags
+from hybridseg import surface_metrics
+import numpy as np
+
+from experiments import binary
+from experiments.benchmarks import mask_pairs
+
+_NUM_PAIRS = flags.DEFINE_integer(
+    'num_pairs', 10000, 'Pairs to draw, over all kinds.', lower_bound=1)
+_SEED = flags.DEFINE_integer('seed', 0, 'Of the pairs.')
+
+_CLOSE = 1e-9
+
+
+def _their_nsd(surface_distance, pair, tolerance):
+  distances = surface_distance.compute_surface_distances(
+      pair.reference, pair.prediction, pair.spacing)
+  return surface_distance.compute_surface_dice_at_tolerance(
+      distances, tolerance)
+
+
+def _differences(pair, scores, medpy, surface_distance):
+  """Returns the difference in HD95, ASSD and NSD, and whether NSD is a tie."""
+  masks = pair.prediction, pair.reference
+  # The larger of the two and 1e-300: identical masks have distance 0.
+  relative = lambda a, b: abs(a - b) / max(a, b, 1e-300)
+  nsd = abs(scores.nsd - _their_nsd(surface_distance, pair, pair.tolerance))
+  tie = nsd > _CLOSE and abs(scores.nsd - _their_nsd(
+      surface_distance, pair, pair.tolerance * (1 + 1e-9))) <= _CLOSE
+  return (
+      relative(scores.hd95, medpy.hd95(*masks, pair.spacing)),
+      relative(scores.assd, medpy.assd(*masks, pair.spacing)),
+      0.0 if tie else nsd,
+      tie,
+  )
+
+
+def _follows_rule(pair, scores):
+  """Returns whether the scores of a pair with an empty mask are as promised."""
+  if not pair.prediction.any() and not pair.reference.any():
+    return all(map(math.isnan, scores))
+  shape = np.array(pair.prediction.shape)
+  farthest = math.hypot(*((shape - 1) * pair.spacing))
+  return np.allclose(scores, (farthest, farthest, 0), rtol=1e-12, atol=0)
+
+
+def main():
+  medpy, surface_distance = mask_pairs.packages()
+  rng = np.random.default_rng(_SEED.value)
+  differences = collections.defaultdict(list)
+  rule = collections.Counter()
+  for i in range(_NUM_PAIRS.value):
+    kind = mask_pairs.KINDS[i % len(mask_pairs.KINDS)]
+    pair = mask_pairs.random_pair(rng, kind=kind)
+    scores = surface_metrics.surface_scores(
+        pair.prediction, pair.reference, spacing=pair.spacing,
+        tolerance=pair.tolerance)
+    if pair.prediction.any() and pair.reference.any():
+      differences[kind].append(
+          _differences(pair, scores, medpy, surface_distance))
+    else:
+      rule[_follows_rule(pair, scores)] += 1
+  print('| pairs | compared | HD95 differs | ASSD | NSD | largest, HD95 | ASSD '
+        '| NSD | ties |\n|---|---|---|---|---|---|---|---|---|')
+  differences['all'] = [x for rows in differences.values() for x in rows]
+  for kind, rows in differences.items():
+    rows = np.array(rows, float).reshape(-1, 4)
+    differ = np.sum(rows[:, :3] > _CLOSE, axis=0)
+    largest = rows[:, :3].max(axis=0, initial=0)
+    print(f'| {kind} | {len(rows)} | {" | ".join(map(str, differ))} | '
+          f'{" | ".join(f"{x:.1e}" for x in largest)} | '
+          f'{int(rows[:, 3].sum())} |')
+  print(f'\nEmpty masks: {rule.total()} pairs, {rule[False]} against the rule.')
+  if differ.any() or rule[False]:  # Of all, the last row.
+    sys.exit(1)
+
+
+if __name__ == '__main__':
+  binary.run(main)

@@ -1,0 +1,70 @@
+r"""How fast are the surface metrics beside medpy and surface-distance?
+
+pip install medpy surface-distance
+python -m experiments.benchmarks.surface_speed --rounds=5
+
+Times every tool on the same pairs (an ellipsoid with bumps, and the same with
+some more) in interleaved rounds of one process and prints medians:
+`surface_scores`, all three metrics; medpy, HD95 and ASSD; surface-distance, NSD
+at 2 mm. Ratios compare all three of ours with less of theirs.
+"""
+
+import time
+
+from absl import flags
+from hybridseg import surface_metrics
+import numpy as np
+
+from experiments import binary
+from experiments.benchmarks import mask_pairs
+
+_ROUNDS = flags.DEFINE_integer('rounds', 5, 'Of each tool.', lower_bound=1)
+_SEED = flags.DEFINE_integer('seed', 0, 'Of the bumps.')
+
+_TOLERANCE_MM = 2.0
+_CASES = (
+    ((256, 256), (1.0, 1.0)),
+    ((512, 512), (1.0, 1.0)),
+    ((10, 256, 216), (10.0, 1.4, 1.4)),
+    ((160, 256, 256), (1.0, 1.0, 1.0)),
+)
+
+
+def _tools(masks, spacing):
+  """Returns what to time on one pair: ours, medpy, surface-distance."""
+  medpy, surface_distance = mask_pairs.packages()
+  return (
+      lambda: surface_metrics.surface_scores(
+          *masks, spacing=spacing, tolerance=_TOLERANCE_MM),
+      lambda: (medpy.hd95(*masks, spacing), medpy.assd(*masks, spacing)),
+      lambda: surface_distance.compute_surface_dice_at_tolerance(
+          surface_distance.compute_surface_distances(*masks, spacing),
+          _TOLERANCE_MM),
+  )
+
+
+def _time_ms(fn):
+  start = time.perf_counter()
+  fn()
+  return 1e3 * (time.perf_counter() - start)
+
+
+def main():
+  mask_pairs.packages()  # Says what is missing before the table begins.
+  rng = np.random.default_rng(_SEED.value)
+  print('| array | spacing, mm | ours, all three, ms '
+        '| medpy, HD95 + ASSD, ms | ratio '
+        '| surface-distance, NSD, ms | ratio |\n|---|---|---|---|---|---|---|')
+  for shape, spacing in _CASES:
+    tools = _tools(mask_pairs.blobs(rng, shape), spacing)
+    tools[0]()  # Derives the areas of the surface elements, once a process.
+    times = [[_time_ms(tool) for tool in tools] for _ in range(_ROUNDS.value)]
+    ours, medpy, theirs = np.median(times, axis=0)
+    print(
+        f'| {" x ".join(map(str, shape))} | {" x ".join(map(str, spacing))} | '
+        f'{ours:.2f} | {medpy:.1f} | **{medpy / ours:.1f}** | {theirs:.1f} | '
+        f'{theirs / ours:.1f} |', flush=True)
+
+
+if __name__ == '__main__':
+  binary.run(main)
