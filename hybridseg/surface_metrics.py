@@ -243,9 +243,10 @@ def _distances(sources, targets, pair, *, bound=np.inf):
     return found, distances.ravel()[found]
   points = lambda flat: pair.spacing * np.stack(
       np.unravel_index(flat, pair.shape), axis=-1)
-  # The points lie on a grid, so splitting at medians buys nothing.
+  # The points lie on a grid: medians and tight boxes are not worth their time.
   tree = spatial.cKDTree(
-      points(np.flatnonzero(targets)), leafsize=32, balanced_tree=False)
+      points(np.flatnonzero(targets)), leafsize=32, compact_nodes=False,
+      balanced_tree=False)
   return found, tree.query(points(found), distance_upper_bound=bound)[0]
 
 
