@@ -69,8 +69,8 @@ def write(predictor: predictor_lib.Predictor, workdir: str) -> str:
       '## Limits', '',
       '- The metrics hold for the test images of the set; other devices, '
       'sites, patients and resolutions were not tried.',
-      f'- Trained on {"gray" if channels == 1 else "colour"} images; details finer '
-      f'than 1/{min(height, width)} of the image are lost in the resizing.',
+      f'- Trained on {"gray" if channels == 1 else "colour"} images; details '
+      f'finer than 1/{min(height, width)} of the image are lost in resizing.',
       '- Probabilities are not calibrated; the calibration error, where it was '
       'measured, is above.',
       '- Weak annotations teach their own distortions as far as the indicators '
