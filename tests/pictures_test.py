@@ -16,7 +16,7 @@ from data_prep.formats import volumes
 from experiments import pictures
 from tests import tiny
 
-_ORIENTATIONS = [
+ORIENTATIONS = [
     ''.join(axes) for order in itertools.permutations(('LR', 'PA', 'IS'))
     for axes in itertools.product(*order)]
 _TRAINED = preparation_lib.Preparation(None, 'LPS', 2)
@@ -30,7 +30,8 @@ def _volume(shape=(7, 5, 4), seed=0):
   return voxels.astype(np.int16), affine
 
 
-def _stored_as(voxels, affine, orientation):
+def stored_as(voxels, affine, orientation):
+  """Returns a volume as a file of another orientation stores it."""
   image = nibabel.Nifti1Image(voxels, affine)
   turn = nibabel.orientations.ornt_transform(
       nibabel.io_orientation(affine),
@@ -50,14 +51,14 @@ class VolumesTest(parameterized.TestCase):
         channels=1)
 
   def test_there_are_48_orientations(self):
-    self.assertLen(set(_ORIENTATIONS), 48)
+    self.assertLen(set(ORIENTATIONS), 48)
 
   def test_every_orientation_gives_the_same_slices_and_comes_back(self):
     voxels, affine = _volume()
     tiling = pictures.Tiling((16, 16), 1)
     first = None
-    for orientation in _ORIENTATIONS:
-      image = _stored_as(voxels, affine, orientation)
+    for orientation in ORIENTATIONS:
+      image = stored_as(voxels, affine, orientation)
       image.to_filename(self._dir / 'a.nii.gz')
       opened = self._open('a.nii.gz')
       tiles = pictures.tiles_of(opened, tiling)
@@ -66,7 +67,7 @@ class VolumesTest(parameterized.TestCase):
       self.assertLen(tiles, 4)
       np.testing.assert_array_equal(tiles, first, orientation)
       # A map that marks each voxel returns to its voxel.
-      marks = _stored_as(
+      marks = stored_as(
           np.arange(voxels.size, dtype=np.int32).reshape(voxels.shape), affine,
           orientation)
       stored = np.asarray(marks.dataobj)
@@ -87,7 +88,7 @@ class VolumesTest(parameterized.TestCase):
 
   def test_without_volumes_in_the_training_set_it_is_taken_as_stored(self):
     voxels, affine = _volume()
-    _stored_as(voxels, affine, 'SLP').to_filename(self._dir / 'a.nii')
+    stored_as(voxels, affine, 'SLP').to_filename(self._dir / 'a.nii')
     opened = self._open('a.nii', preparation_lib.Preparation())
     self.assertEqual(opened.axis, 0)  # Of the largest spacing.
     self.assertEqual(opened.slices[0].shape, (7, 5, 1))
@@ -127,7 +128,7 @@ class VolumesTest(parameterized.TestCase):
 
   def test_probabilities_get_an_axis_of_classes(self):
     voxels, affine = _volume()
-    _stored_as(voxels, affine, 'LPS').to_filename(self._dir / 'a.nii.gz')
+    stored_as(voxels, affine, 'LPS').to_filename(self._dir / 'a.nii.gz')
     opened = self._open('a.nii.gz')
     maps = [np.full((7, 5, 2), k, np.float32) for k in range(4)]
     path = self._dir / 'p.nii.gz'
@@ -138,7 +139,7 @@ class VolumesTest(parameterized.TestCase):
 
   def test_the_window_of_intensities_is_that_of_the_training_set(self):
     voxels, affine = _volume()
-    _stored_as(voxels, affine, 'LPS').to_filename(self._dir / 'a.nii.gz')
+    stored_as(voxels, affine, 'LPS').to_filename(self._dir / 'a.nii.gz')
     opened = self._open(
         'a.nii.gz', preparation_lib.Preparation((-500, 520), 'LPS', 2))
     flipped = voxels[::-1, ::-1, 0].astype(np.float64)

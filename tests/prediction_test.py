@@ -11,6 +11,7 @@ from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
+from data_prep import preparation as preparation_lib
 from hybridseg import inference
 import nibabel
 import numpy as np
@@ -22,6 +23,7 @@ from experiments import prediction
 from experiments import predictor as predictor_lib
 from experiments import run_evaluation
 from experiments import run_folder
+from tests import pictures_test
 from tests import tiny
 
 _HOSTILE = (
@@ -205,6 +207,36 @@ class PredictionTest(parameterized.TestCase):
           np.asarray(Image.open(self._output / f'masks/s{k}.png')))
     self.assertTrue((self._output / 'overlays/v.png').is_file())
     self.assertEqual(self._rows()['v.nii.gz']['spacing_mm'], '1 x 1 x 3')
+
+
+  def test_all_48_orientations_give_one_mask_and_keep_their_geometry(self):
+    rng = np.random.default_rng(0)
+    voxels = rng.integers(-500, 900, size=(9, 7, 4)).astype(np.int16)
+    affine = np.diag([1.5, 2.0, 4.0, 1.0])
+    image = nibabel.Nifti1Image(voxels, affine)
+    self._predictor = self._predictor._replace(
+        dataset=self._predictor.dataset._replace(
+            preparation=preparation_lib.Preparation(None, 'LPS', 2)))
+    for axes in pictures_test.ORIENTATIONS:
+      stored = pictures_test.stored_as(voxels, affine, axes)
+      stored.to_filename(self._dir / f'in/{axes}.nii.gz')
+    self.assertEqual(self._predict(extras=('probabilities',)), 0)
+    masks = []
+    for axes in pictures_test.ORIENTATIONS:
+      stored = nibabel.load(self._dir / f'in/{axes}.nii.gz')
+      for kind in 'masks', 'probabilities':
+        found = nibabel.load(self._output / f'{kind}/{axes}.nii.gz')
+        self.assertEqual(found.shape[:3], stored.shape)
+        np.testing.assert_allclose(found.affine, stored.affine, atol=1e-5)
+        back = nibabel.orientations.ornt_transform(
+            nibabel.io_orientation(found.affine),
+            nibabel.io_orientation(image.affine))
+        found = nibabel.apply_orientation(np.asarray(found.dataobj), back)
+        if axes == pictures_test.ORIENTATIONS[0]:
+          masks.append(found)
+        np.testing.assert_array_equal(
+            found, masks[kind == 'probabilities'], axes)
+    self.assertGreater(masks[1].std(), 0)
 
 
 class PredictorTest(absltest.TestCase):

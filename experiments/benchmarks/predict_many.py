@@ -1,6 +1,6 @@
-"""A thousand files of all sorts, some broken, predicted with kills in between.
+"""A thousand files of all sorts, some broken, predicted between kills.
 
-python -m experiments.benchmarks.predict_many --run=runs/phantom --num_files=1000
+python -m experiments.benchmarks.predict_many --run=runs/phantom
 
 Writes pictures of odd sizes and hostile names (8 and 16 bits, gray and colour,
 PNG, JPEG, TIFF, NPY, NIfTI) and `num_broken` broken ones, starts
@@ -112,7 +112,8 @@ def main(argv):
     equal = digests == _digests(base / 'alone')
     print(f'exit codes {codes} and, undisturbed, {code}\n'
           f'{len(digests)} masks of {num_good} files, {len(wrong)} wrong\n'
-          f'{told} of {_NUM_BROKEN.value} broken files told\nequal to the undisturbed session: {equal}\n'
+          f'{told} of {_NUM_BROKEN.value} broken files told\n'
+          f'equal to the undisturbed session: {equal}\n'
           f'{len(left)} unfinished files left over by kills\n'
           f'last two sessions: {seconds:.0f} s')
     ok = (equal and not wrong and told == _NUM_BROKEN.value
