@@ -1,0 +1,220 @@
+"""Reads tables of scores per case, and lines up those of several results."""
+
+from collections.abc import Sequence
+import csv
+import math
+import os
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments import binary
+
+# Prefix of a column -> whether more of it is better. The name of the class
+# follows; it may hold anything, and so does not tell where the metric ends.
+HIGHER_IS_BETTER = {
+    'dice': True, 'iou': True, 'precision': True, 'recall': True, 'nsd': True,
+    'volume_error': False, 'hd95': False, 'assd': False,
+}
+
+
+class Cases(NamedTuple):
+  """The scores of one result.
+
+  Attributes:
+    name: of the result.
+    path: of the file.
+    subjects: subject by id of the case, '' where it is its own.
+    classes: names of the K foreground classes.
+    scores: one row by id, float64 [K]; nan is not counted.
+  """
+
+  name: str
+  path: str
+  subjects: dict[str, str]
+  classes: tuple[str, ...]
+  scores: dict[str, np.ndarray]
+
+
+class Aligned(NamedTuple):
+  """Several results on the N cases that all of them have.
+
+  Attributes:
+    names: of the R results.
+    ids: of the cases, sorted.
+    subjects: of the cases, '' where a case is its own.
+    groups: number of the subject of each case, int [N].
+    classes: foreground classes that all results have, K names.
+    scores: float64 [R, N, K].
+    num_left_out: cases of each result that another one lacks, R numbers.
+    classes_left_out: classes of each result that another one lacks.
+  """
+
+  names: tuple[str, ...]
+  ids: tuple[str, ...]
+  subjects: tuple[str, ...]
+  groups: np.ndarray
+  classes: tuple[str, ...]
+  scores: np.ndarray
+  num_left_out: tuple[int, ...]
+  classes_left_out: tuple[tuple[str, ...], ...]
+
+
+def find_file(result: str, split: str) -> str:
+  """Returns the table of a result: the file itself, or that of a run folder.
+
+  Raises:
+    binary.UserError: if there is none.
+  """
+  if os.path.isfile(result):
+    return result
+  if not os.path.isdir(result):
+    raise binary.UserError(
+        f'--results: no such file or folder: {result!r}.')
+  path = os.path.join(result, f'cases_{split}.csv')
+  if not os.path.isfile(path):
+    raise binary.UserError(
+        f'--results: {result!r} has no cases_{split}.csv: run `python -m '
+        f'experiments.evaluate --workdir={result} --split={split}` first.')
+  return path
+
+
+def choose_names(results: Sequence[str]) -> list[str]:
+  """Returns the shortest ends of the paths that differ, (2) for the same path.
+
+  runs/a/seed0, runs/b/seed0 -> a/seed0, b/seed0
+  """
+  parts = [
+      os.path.normpath(r).removesuffix('.csv').split(os.sep) for r in results]
+  number = len(set(map(tuple, parts)))
+  depth = 1
+  while len({tuple(p[-depth:]) for p in parts}) < number:
+    depth += 1
+  names = ['/'.join(p[-depth:]) for p in parts]
+  return [
+      f'{name} ({names[:i].count(name) + 1})' if name in names[:i] else name
+      for i, name in enumerate(names)]
+
+
+def read_cases(path: str, *, name: str, metric: str) -> Cases:
+  """Reads one metric of a table as `evaluation.write_cases` leaves it.
+
+  Args:
+    path: CSV file with `id`, `subject` and a column METRIC_CLASS per class. An
+      empty cell, or nan, is not counted. Other columns are passed over.
+    name: of the result.
+    metric: a key of `HIGHER_IS_BETTER`.
+
+  Raises:
+    binary.UserError: if it cannot be read, or what it holds is not such a
+      table; with file, line and column.
+  """
+  header, rows = _read_table(path)
+  prefix = f'{metric}_'
+  columns = {
+      i: c[len(prefix):] for i, c in enumerate(header) if c.startswith(prefix)}
+  if not columns:
+    there = [
+        m for m in HIGHER_IS_BETTER
+        if any(c.startswith(f'{m}_') for c in header)]
+    raise binary.UserError(
+        f'{path} has no column {prefix}CLASS; metrics in it: '
+        f'{", ".join(there) or "none"}. Choose another --metric, or evaluate '
+        'again.')
+  id_column, subject_column = header.index('id'), header.index('subject')
+  subjects, scores = {}, {}
+  for line, row in rows:
+    case = row[id_column]
+    if case in scores:
+      raise binary.UserError(
+          f'{path}, line {line}, id: {case!r} is there twice; leave one.')
+    subjects[case] = row[subject_column]
+    scores[case] = np.array(
+        [_number(row[i], f'{path}, line {line}, {header[i]!r}')
+         for i in columns])
+  return Cases(name, path, subjects, tuple(columns.values()), scores)
+
+
+def _read_table(path):
+  """Returns the header, and (line, cells) of each row."""
+  try:
+    # Excel leaves a byte order mark.
+    with open(path, newline='', encoding='utf-8-sig') as f:
+      reader = csv.reader(f, strict=True)
+      header = next(reader, [])
+      rows = [(reader.line_num, row) for row in reader if row]
+  except (OSError, ValueError, csv.Error) as e:
+    raise binary.UserError(f'{path} cannot be read as CSV: {e}.') from e
+  for name in ('id', 'subject'):
+    if name not in header:
+      raise binary.UserError(
+          f'{path}, line 1: no column {name!r}; expected a cases_SPLIT.csv as '
+          'experiments.evaluate writes it.')
+  twice = sorted({c for c in header if header.count(c) > 1})
+  if twice:
+    raise binary.UserError(f'{path}, line 1: column {twice[0]!r} is twice.')
+  for line, row in rows:
+    if len(row) != len(header):
+      raise binary.UserError(
+          f'{path}, line {line}: {len(row)} cells, expected {len(header)}.')
+  return header, rows
+
+
+def _number(text, where):
+  if not text:
+    return np.nan
+  try:
+    value = float(text)
+  except ValueError:
+    value = math.inf
+  if math.isinf(value):
+    raise binary.UserError(
+        f'{where}: expected a number, or nothing where a class is not counted; '
+        f'found {text!r}.')
+  return value
+
+
+def align(results: Sequence[Cases]) -> Aligned:
+  """Pairs the cases of several results by id, and their classes by name.
+
+  Args:
+    results: one or more.
+
+  Raises:
+    binary.UserError: if no case or no class is common to all, or a case has
+      two subjects.
+  """
+  ids = sorted(set.intersection(*(set(r.scores) for r in results)))
+  classes = [
+      c for c in results[0].classes if all(c in r.classes for r in results)]
+  for what, common in (('id of a case', ids), ('class', classes)):
+    if not common:
+      raise binary.UserError(
+          f'No {what} is in all of {", ".join(r.path for r in results)}: are '
+          'they results on the same split of the same set?')
+  subjects = [_subject(results, i) for i in ids]
+  # The subject 'x' is not the subject of a case 'x' that has none.
+  keys = [(s, '') if s else ('', i) for s, i in zip(subjects, ids, strict=True)]
+  numbers = {key: n for n, key in enumerate(sorted(set(keys)))}
+  return Aligned(
+      names=tuple(r.name for r in results),
+      ids=tuple(ids),
+      subjects=tuple(subjects),
+      groups=np.array([numbers[key] for key in keys]),
+      classes=tuple(classes),
+      scores=np.array([
+          [r.scores[i][[r.classes.index(c) for c in classes]] for i in ids]
+          for r in results]),
+      num_left_out=tuple(len(r.scores) - len(ids) for r in results),
+      classes_left_out=tuple(
+          tuple(c for c in r.classes if c not in classes) for r in results),
+  )
+
+
+def _subject(results, case):
+  found = sorted({r.subjects[case] for r in results} - {''})
+  if len(found) > 1:
+    raise binary.UserError(
+        f'Case {case!r} is of subject {found[0]!r} in one result and of '
+        f'{found[1]!r} in another: are they of the same set?')
+  return found[0] if found else ''

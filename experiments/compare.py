@@ -1,0 +1,131 @@
+r"""Compares evaluated results case by case: which is better, if any?
+
+python -m experiments.compare --results=runs/a,runs/b
+python -m experiments.compare --results=a.csv,b.csv,c.csv --names=old,new,big \
+    --metric=hd95 --split=val --output=comparison
+
+A result is the folder of a run, which `experiments.evaluate` has evaluated, or
+a cases_SPLIT.csv itself. Cases are paired by id; the score of a case is the
+mean over its foreground classes that count.
+
+Prints, and writes to OUTPUT/comparison.json, the mean of each result; and of
+each pair (of more than four results: the first with each other) the mean paired
+difference with a 95 % bootstrap interval that draws subjects, not cases; the p
+of a permutation test that flips whole subjects, adjusted for the number of
+pairs (Holm); wins, ties and losses; the same per class, without p and not
+adjusted. A result is called better where p <= 0.05 and the interval excludes 0;
+otherwise the data cannot tell. OUTPUT/comparison.csv has the paired scores.
+
+What p and interval leave out: another seed would have trained another network.
+"""
+
+import os
+
+from absl import flags
+import numpy as np
+
+from experiments import binary
+from experiments import cases
+from experiments import evaluation
+from experiments import paired
+from experiments import run_folder
+
+_RESULTS = flags.DEFINE_list(
+    'results', None, 'Two or more folders of runs, or CSV files.')
+_NAMES = flags.DEFINE_list(
+    'names', None, 'What to call them; default is the name of the folder.')
+_METRIC = flags.DEFINE_enum(
+    'metric', 'dice', list(cases.HIGHER_IS_BETTER), 'What to compare.')
+_SPLIT = flags.DEFINE_enum(
+    'split', 'test', ('val', 'test'), 'Which cases, of folders.')
+_OUTPUT = flags.DEFINE_string(
+    'output', None, 'Folder for comparison.json and comparison.csv.')
+
+
+def _names():
+  """Returns --names, or names made from the paths."""
+  if _NAMES.value is None:
+    return cases.choose_names(_RESULTS.value)
+  names = _NAMES.value
+  if len(names) != len(_RESULTS.value):
+    raise binary.UserError(
+        f'--names: {len(names)} for {len(_RESULTS.value)} results.')
+  if len({*names, 'id', 'subject', ''}) < len(names) + 3:
+    raise binary.UserError(
+        "--names: must differ, and none may be empty, 'id' or 'subject'.")
+  return names
+
+
+def _shown(text):
+  """Escapes what would break a line."""
+  return text if text.isprintable() else repr(text)
+
+
+def _span(interval):
+  return '-' if interval is None else f'{interval[0]:.4g} to {interval[1]:.4g}'
+
+
+def print_report(report):
+  """Prints the means, then each pair in words, then per class."""
+  better = 'higher' if report['higher_is_better'] else 'lower'
+  print(f'{report["metric"]} ({better} is better) on {report["num_cases"]} '
+        f'common cases of {report["num_subjects"]} subjects.\n')
+  width = max(6, *(len(_shown(r['name'])) for r in report['results']))
+  print(f'{"result":{width}s}  {"mean":>8s}  {"95 % interval":>20s}  cases')
+  for r in report['results']:
+    mean = '-' if r['mean'] is None else f'{r["mean"]:.4g}'
+    print(f'{_shown(r["name"]):{width}s}  {mean:>8s}  '
+          f'{_span(r["interval_95"]):>20s}  {r["num_cases_counted"]:5d}')
+  for pair in report['pairs']:
+    print(f'\n{_shown(pair["words"])}')
+    _print_counts(pair, '')
+    if len(pair['per_class']) > 1:
+      for name, scores in pair['per_class'].items():
+        _print_counts(scores, f'{_shown(name)}: ')
+  for line in report['warnings']:
+    print(f'\nNote: {_shown(line)}', end='')
+  print()
+
+
+def _print_counts(scores, label):
+  mean = scores['difference']
+  print(f'  {label}{"-" if mean is None else format(mean, "+.4g")} '
+        f'({_span(scores["interval_95"])}); {scores["wins"]} wins, '
+        f'{scores["ties"]} ties, {scores["losses"]} losses of the second')
+
+
+def _write(aligned, report):
+  try:
+    os.makedirs(_OUTPUT.value, exist_ok=True)
+    run_folder.write_json(
+        os.path.join(_OUTPUT.value, 'comparison.json'), report)
+    evaluation.write_csv(
+        os.path.join(_OUTPUT.value, 'comparison.csv'),
+        ['id', 'subject', *aligned.names],
+        [[i, s, *('' if np.isnan(x) else f'{x:.6f}' for x in scores)]
+         for i, s, scores in zip(
+             aligned.ids, aligned.subjects, paired.case_scores(aligned).T,
+             strict=True)])
+  except OSError as e:
+    raise binary.UserError(f'--output: cannot be written ({e}).') from e
+
+
+def main():
+  if len(_RESULTS.value) < 2:
+    raise binary.UserError('--results: give two or more, with commas between.')
+  paths = [cases.find_file(r, _SPLIT.value) for r in _RESULTS.value]
+  aligned = cases.align([
+      cases.read_cases(path, name=name, metric=_METRIC.value)
+      for path, name in zip(paths, _names(), strict=True)])
+  report = paired.compare(aligned, metric=_METRIC.value)
+  report['warnings'] = paired.warnings(aligned, report)
+  for result, path in zip(report['results'], paths, strict=True):
+    result['file'] = path
+  if _OUTPUT.value:
+    _write(aligned, report)
+  print_report(report)
+
+
+if __name__ == '__main__':
+  flags.mark_flags_as_required(['results'])
+  binary.run(main)

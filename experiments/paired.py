@@ -1,0 +1,321 @@
+"""Paired comparison of results on the same cases, by subject.
+
+Cases of one subject resemble each other: intervals and p-values here draw and
+flip whole subjects. A score is nan where a case does not count.
+"""
+
+from collections.abc import Sequence
+import itertools
+from typing import Any
+
+import numpy as np
+
+from experiments import cases as cases_lib
+from experiments import evaluation
+
+_LEVEL = 0.95
+_TIE = 1e-9  # Means of the same cells may differ by rounding.
+# Up to so many subjects, all 2 ** n ways to flip signs are counted.
+_MAX_EXACT_SUBJECTS = 12
+# Fewer subjects than this, and the bootstrap interval is known to be too short:
+# experiments/results/planning.md.
+_FEW_SUBJECTS = 20
+# Up to so many results, each is compared with each, not only with the first.
+_MAX_ALL_PAIRS = 4
+_CELLS = 4_000_000  # Of the largest temporary array.
+
+
+def subject_sums(
+    values: np.ndarray, groups: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns sum and number of the values of each subject that has any.
+
+  Args:
+    values: one number per case, float [N]; nan cases are left out.
+    groups: number of the subject of each case, int [N].
+
+  Returns:
+    Two arrays [G], in the order of the numbers of the subjects.
+  """
+  counted = ~np.isnan(values)
+  _, index = np.unique(groups[counted], return_inverse=True)
+  return np.bincount(index, values[counted]), np.bincount(index)
+
+
+def bootstrap_interval(
+    values: np.ndarray,
+    groups: np.ndarray,
+    *,
+    level: float = _LEVEL,
+    num_resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float]:
+  """Returns the percentile bootstrap interval of the mean over cases.
+
+  Resamples subjects with all their cases: the cluster bootstrap, Field and
+  Welsh, "Bootstrapping clustered data", 2007
+  (https://doi.org/10.1111/j.1467-9868.2007.00593.x). Where each subject has one
+  case, it is `metrics.bootstrap_interval`.
+
+  Args:
+    values: one number per case, float [N]; nan cases are left out.
+    groups: number of the subject of each case, int [N].
+    level: coverage.
+    num_resamples: number of resamples.
+    seed: of the resampling.
+
+  Returns:
+    Lower and upper end; nan if no case counts.
+  """
+  sums, counts = subject_sums(values, groups)
+  if not sums.size:
+    return float('nan'), float('nan')
+  rng = np.random.default_rng(seed)
+  means = []
+  for size in _chunks(num_resamples, sums.size):
+    picks = rng.integers(sums.size, size=(size, sums.size))
+    means.append(sums[picks].sum(axis=1) / counts[picks].sum(axis=1))
+  tail = (1 - level) / 2
+  low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
+  return float(low), float(high)
+
+
+def sign_flip_p_value(
+    differences: np.ndarray,
+    groups: np.ndarray,
+    *,
+    num_flips: int = 9999,
+    seed: int = 0,
+) -> float:
+  """Returns the two-sided p-value of a paired permutation test.
+
+  If neither result is better, each subject's differences might as well have the
+  other sign: p is the share of all ways to flip subjects, the observed one
+  among them, whose sum is at least as far from 0. With up to 12 subjects all
+  ways are counted, else `num_flips` random ones and the observed one.
+
+  Phipson and Smyth, "Permutation P-values Should Never Be Zero", 2010
+  (https://doi.org/10.2202/1544-6115.1585).
+
+  Args:
+    differences: one number per case, float [N]; nan cases are left out.
+    groups: number of the subject of each case, int [N].
+    num_flips: number of random flips.
+    seed: of them.
+
+  Returns:
+    p in (0, 1]; nan if no case counts.
+  """
+  sums, _ = subject_sums(differences, groups)
+  if not sums.size:
+    return float('nan')
+  # What rounding alone makes smaller than the observed sum is as large.
+  least = abs(sums.sum()) - 1e-12 * np.abs(sums).sum()
+  if sums.size <= _MAX_EXACT_SUBJECTS:
+    signs = np.array([*itertools.product((-1, 1), repeat=sums.size)])
+    return float(np.mean(np.abs(signs @ sums) >= least))
+  rng = np.random.default_rng(seed)
+  as_far = 1
+  for size in _chunks(num_flips, sums.size):
+    signs = 2 * rng.integers(2, size=(size, sums.size)) - 1
+    as_far += int(np.sum(np.abs(signs @ sums) >= least))
+  return as_far / (num_flips + 1)
+
+
+def _chunks(total, width):
+  """Yields numbers of rows that add up to `total`, each of a small array."""
+  rows = max(1, _CELLS // width)
+  for start in range(0, total, rows):
+    yield min(rows, total - start)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+  """Adjusts p-values of several comparisons, in their order.
+
+  Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979
+  (https://www.jstor.org/stable/4615733).
+  """
+  order = np.argsort(p_values, kind='stable')
+  number = len(order)
+  steps = [(number - i) * p_values[o] for i, o in enumerate(order)]
+  adjusted = np.empty(number)
+  adjusted[order] = np.minimum(1, np.maximum.accumulate(steps))
+  return adjusted.tolist()
+
+
+def choose_pairs(number: int) -> list[tuple[int, int]]:
+  """Returns pairs of results: all of few, else the first with each other."""
+  if number <= _MAX_ALL_PAIRS:
+    return [*itertools.combinations(range(number), 2)]
+  return [(0, i) for i in range(1, number)]
+
+
+def case_scores(aligned: cases_lib.Aligned) -> np.ndarray:
+  """Averages over the foreground classes that count, float [R, N]."""
+  padded = np.pad(
+      aligned.scores, ((0, 0), (0, 0), (1, 0)), constant_values=np.nan)
+  return np.array([evaluation.case_means(scores) for scores in padded])
+
+
+def compare_scores(
+    first: np.ndarray,
+    second: np.ndarray,
+    groups: np.ndarray,
+    *,
+    higher_is_better: bool,
+) -> dict[str, Any]:
+  """Compares two results on the cases that count in both.
+
+  Args:
+    first: one score per case, float [N].
+    second: the same of the other result, float [N].
+    groups: number of the subject of each case, int [N].
+    higher_is_better: whether a case with a higher score is a win.
+
+  Returns:
+    Mean of second - first with its interval, None if no case counts in both;
+    wins of the second, ties, losses, and what was counted.
+  """
+  difference = second - first
+  counted = ~np.isnan(difference)
+  gain = difference[counted] if higher_is_better else -difference[counted]
+  return {
+      'difference': _mean(difference),
+      'interval_95': _interval(difference, groups),
+      'wins': int(np.sum(gain > _TIE)),
+      'ties': int(np.sum(np.abs(gain) <= _TIE)),
+      'losses': int(np.sum(gain < -_TIE)),
+      'num_cases': int(counted.sum()),
+      'num_subjects': len(np.unique(groups[counted])),
+      'num_in_one_only': int(np.sum(np.isnan(first) != np.isnan(second))),
+  }
+
+
+def _mean(values):
+  values = values[~np.isnan(values)]
+  return float(values.mean()) if values.size else None
+
+
+def _interval(values, groups):
+  counts = not np.isnan(values).all()
+  return list(bootstrap_interval(values, groups)) if counts else None
+
+
+def compare(aligned: cases_lib.Aligned, *, metric: str) -> dict[str, Any]:
+  """Compares results pair by pair.
+
+  Args:
+    aligned: two or more results.
+    metric: a key of `cases.HIGHER_IS_BETTER`.
+
+  Returns:
+    A tree of plain numbers and sentences, for JSON: `results`, `pairs`, and
+    what the whole rests on.
+  """
+  higher = cases_lib.HIGHER_IS_BETTER[metric]
+  groups, scores = aligned.groups, case_scores(aligned)
+  pairs = []
+  for a, b in choose_pairs(len(scores)):
+    pair = compare_scores(scores[a], scores[b], groups, higher_is_better=higher)
+    pair['first'], pair['second'] = aligned.names[a], aligned.names[b]
+    pair['p'] = 1.0  # Where no case counts in both.
+    if pair['num_cases']:
+      pair['p'] = sign_flip_p_value(scores[b] - scores[a], groups)
+    pair['per_class'] = {
+        name: compare_scores(
+            aligned.scores[a, :, c], aligned.scores[b, :, c], groups,
+            higher_is_better=higher)
+        for c, name in enumerate(aligned.classes)}
+    pairs.append(pair)
+  adjusted = holm([pair['p'] for pair in pairs])
+  for pair, p_holm in zip(pairs, adjusted, strict=True):
+    pair['p_holm'] = p_holm
+    pair['verdict'], pair['words'] = judge(pair, higher_is_better=higher)
+  return {
+      'metric': metric,
+      'higher_is_better': higher,
+      'num_cases': len(aligned.ids),
+      'num_subjects': len(np.unique(groups)),
+      'classes': list(aligned.classes),
+      'results': [_describe(aligned, scores, r) for r in range(len(scores))],
+      'pairs': pairs,
+  }
+
+
+def _describe(aligned, scores, r):
+  return {
+      'name': aligned.names[r],
+      'mean': _mean(scores[r]),
+      'interval_95': _interval(scores[r], aligned.groups),
+      'num_cases_counted': int(np.sum(~np.isnan(scores[r]))),
+      'num_left_out': aligned.num_left_out[r],
+      'classes_left_out': list(aligned.classes_left_out[r]),
+  }
+
+
+def judge(
+    pair: dict[str, Any], *, higher_is_better: bool
+) -> tuple[str, str]:
+  """Says of a pair which result is better, if the data can tell.
+
+  They can if Holm's p-value is at most 0.05 and the interval excludes 0: the
+  two rest on different approximations, and must agree.
+
+  Returns:
+    'first', 'second', 'same' or 'cannot tell', and a sentence.
+  """
+  first, second = pair['first'], pair['second']
+  if not pair['num_cases']:
+    return 'cannot tell', (
+        f'No case counts in both {first} and {second}: the data cannot tell.')
+  if pair['ties'] == pair['num_cases']:
+    return 'same', (
+        f'{first} and {second} score the same on all {pair["ties"]} cases.')
+  difference, (low, high) = pair['difference'], pair['interval_95']
+  p = f'p = {pair["p_holm"]:.2g}'
+  if pair['p_holm'] <= 1 - _LEVEL + 1e-12 and (low > 0 or high < 0):
+    is_second = (difference > 0) == higher_is_better
+    better, worse = (second, first) if is_second else (first, second)
+    low, high = sorted((abs(low), abs(high)))
+    return 'second' if is_second else 'first', (
+        f'{better} is better than {worse} by {abs(difference):.4g} ({low:.4g} '
+        f'to {high:.4g}), {p}.')
+  words = (
+      f'The data cannot tell {first} and {second} apart: {second} - {first} = '
+      f'{difference:.4g} ({low:.4g} to {high:.4g}), {p}.')
+  return 'cannot tell', words + _limits(pair)
+
+
+def _limits(pair):
+  """Says if no data of this size could have told."""
+  smallest = 2.0 ** (1 - pair['num_subjects'])
+  if smallest > 1 - _LEVEL:
+    return (f' With {pair["num_subjects"]} subjects, no p below {smallest:.2g} '
+            'is possible.')
+  return ''
+
+
+def warnings(aligned: cases_lib.Aligned, report: dict[str, Any]) -> list[str]:
+  """Lists what a reader of a report has to know, one sentence each."""
+  lines = []
+  for result in report['results']:
+    if result['num_left_out']:
+      lines.append(
+          f'{result["name"]}: {result["num_left_out"]} cases are left out, '
+          'another result lacks them.')
+    if result['classes_left_out']:
+      lines.append(
+          f'{result["name"]}: left out, another result lacks them: classes '
+          f'{", ".join(map(repr, result["classes_left_out"]))}.')
+  for pair in report['pairs']:
+    if pair['num_in_one_only']:
+      lines.append(
+          f'{pair["first"]}, {pair["second"]}: {pair["num_in_one_only"]} cases '
+          'count in one of them only and are not in the difference.')
+  if not any(aligned.subjects):
+    lines.append('No case names its subject: each counts as its own. If some '
+                 'share one, the intervals are too short.')
+  if report['num_subjects'] < _FEW_SUBJECTS:
+    lines.append(
+        f'Only {report["num_subjects"]} subjects: intervals are too short.')
+  return lines
