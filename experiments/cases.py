@@ -1,7 +1,6 @@
 """Reads tables of scores per case, and lines up those of several results."""
 
 from collections.abc import Sequence
-import csv
 import math
 import os
 from typing import NamedTuple
@@ -9,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments import binary
+from experiments import tables
 
 # Prefix of a column -> whether more of it is better. The name of the class
 # follows; it may hold anything, and so does not tell where the metric ends.
@@ -109,7 +109,7 @@ def read_cases(path: str, *, name: str, metric: str) -> Cases:
     binary.UserError: if it cannot be read, or what it holds is not such a
       table; with file, line and column.
   """
-  header, rows = _read_table(path)
+  header, rows = tables.read_csv(path, required=('id', 'subject'))
   prefix = f'{metric}_'
   columns = {
       i: c[len(prefix):] for i, c in enumerate(header) if c.startswith(prefix)}
@@ -123,41 +123,16 @@ def read_cases(path: str, *, name: str, metric: str) -> Cases:
         'again.')
   id_column, subject_column = header.index('id'), header.index('subject')
   subjects, scores = {}, {}
-  for line, row in rows:
+  for where, row in rows:
     case = row[id_column]
     if case in scores:
       raise binary.UserError(
-          f'{path}, line {line}, id: {case!r} is there twice; leave one.')
+          f'{where}, id: {case!r} is there twice; leave one.')
     subjects[case] = row[subject_column]
     scores[case] = np.array(
-        [_number(row[i], f'{path}, line {line}, {header[i]!r}')
+        [_number(row[i], f'{where}, {header[i]!r}')
          for i in columns])
   return Cases(name, path, subjects, tuple(columns.values()), scores)
-
-
-def _read_table(path):
-  """Returns the header, and (line, cells) of each row."""
-  try:
-    # Excel leaves a byte order mark.
-    with open(path, newline='', encoding='utf-8-sig') as f:
-      reader = csv.reader(f, strict=True)
-      header = next(reader, [])
-      rows = [(reader.line_num, row) for row in reader if row]
-  except (OSError, ValueError, csv.Error) as e:
-    raise binary.UserError(f'{path} cannot be read as CSV: {e}.') from e
-  for name in ('id', 'subject'):
-    if name not in header:
-      raise binary.UserError(
-          f'{path}, line 1: no column {name!r}; expected a cases_SPLIT.csv as '
-          'experiments.evaluate writes it.')
-  twice = sorted({c for c in header if header.count(c) > 1})
-  if twice:
-    raise binary.UserError(f'{path}, line 1: column {twice[0]!r} is twice.')
-  for line, row in rows:
-    if len(row) != len(header):
-      raise binary.UserError(
-          f'{path}, line {line}: {len(row)} cells, expected {len(header)}.')
-  return header, rows
 
 
 def _number(text, where):

@@ -1,0 +1,145 @@
+r"""How often are the intervals and answers of compare and plan_budget right?
+
+python -m experiments.benchmarks.planning --num_pairs=1000 --num_sweeps=150
+
+Draws pairs of results without a difference, and sweeps on a curve that is
+known, and counts how often the 95 % interval holds the truth and what is
+answered. Prints the tables of experiments/results/planning.md.
+"""
+
+from collections.abc import Sequence
+import time
+
+from absl import flags
+import numpy as np
+
+from experiments import binary
+from experiments import budget
+from experiments import learning_curve
+from experiments import paired
+from experiments import sweep as sweep_lib
+
+_NUM_PAIRS = flags.DEFINE_integer(
+    'num_pairs', 1000, 'Of each row of the first table.', lower_bound=1)
+_NUM_SWEEPS = flags.DEFINE_integer(
+    'num_sweeps', 150, 'Of each row of the second table.', lower_bound=1)
+_SEED = flags.DEFINE_integer('seed', 0, 'Of all draws.', lower_bound=0)
+
+_NUM_RESAMPLES = 500
+_NUM_FITS = 200
+
+_KINDS = ('mask', 'box')
+_MINUTES = {'mask': 10.0, 'box': 0.5}
+_BUDGET = 400.0
+_HAVE = {'mask': 20.0, 'box': 100.0}
+# Name -> mixes of masks and boxes.
+_DESIGNS = {
+    '3 x 3 mixes': [(m, b) for m in (10, 20, 40) for b in (0, 200, 400)],
+    '4 + 2 mixes': [(10, 0), (20, 0), (40, 0), (60, 0), (10, 200), (20, 400)],
+    'boxes = 120 - masks': [(m, 120 - m) for m in (8, 16, 32, 48, 64, 96)],
+}
+
+
+def _print_table(title: Sequence[str], rows: Sequence[Sequence[str]]):
+  for row in (title, ('---',) * len(title), *rows):
+    print('| ' + ' | '.join(row) + ' |')
+  print()
+
+
+def _simulate_pair(rng, num_subjects, shared):
+  """Differences of 4 cases per subject, skewed, of mean 0."""
+  groups = np.repeat(np.arange(num_subjects), 4)
+  skewed = lambda size: rng.exponential(size=size) - 1
+  noise = (1 - shared) ** 0.5 * skewed(len(groups))
+  return noise + shared ** 0.5 * skewed(num_subjects)[groups], groups
+
+
+def _compare_row(num_subjects, shared, rng):
+  inside = {'cases': 0, 'subjects': 0}
+  found = better = 0
+  for _ in range(_NUM_PAIRS.value):
+    values, groups = _simulate_pair(rng, num_subjects, shared)
+    intervals = {
+        'cases': paired.bootstrap_interval(
+            values, np.arange(len(values)), num_resamples=_NUM_RESAMPLES),
+        'subjects': paired.bootstrap_interval(
+            values, groups, num_resamples=_NUM_RESAMPLES)}
+    for name, (low, high) in intervals.items():
+      inside[name] += low <= 0 <= high
+    p = paired.sign_flip_p_value(values, groups, num_flips=_NUM_RESAMPLES)
+    low, high = intervals['subjects']
+    found += p <= 0.05
+    better += p <= 0.05 and not low <= 0 <= high
+  share = lambda n: f'{n / _NUM_PAIRS.value:.3f}'
+  return (f'{num_subjects}', f'{shared:g}', share(inside['cases']),
+          share(inside['subjects']), share(found), share(better))
+
+
+def _simulate_sweep(rng, design, num_seeds, worth, spread, gap):
+  theta = np.array([0.9, gap, 0.5, worth])
+  counts = np.repeat(np.array(design, np.float64), num_seeds, axis=0)
+  dice = learning_curve.predict(theta, counts)
+  return theta, sweep_lib.Sweep(
+      _KINDS, counts, dice + spread * rng.normal(size=len(dice)),
+      np.tile(np.arange(num_seeds), len(design)))
+
+
+def _plan_row(name, num_seeds, worth, spread, gap, rng):
+  answered = holds_worth = holds_gain = ranked = wrong = 0
+  for _ in range(_NUM_SWEEPS.value):
+    theta, sweep = _simulate_sweep(
+        rng, _DESIGNS[name], num_seeds, worth, spread, gap)
+    report = budget.plan(
+        sweep, minutes=_MINUTES, budget=_BUDGET, num_fits=_NUM_FITS, have=_HAVE)
+    if 'candidates' not in report:
+      continue
+    answered += 1
+    low, high = report['curve']['worths']['box']['interval_95']
+    holds_worth += low - 1e-6 <= worth <= high + 1e-6
+    table = report['candidates']
+    truth = learning_curve.predict(theta, np.array(
+        [[_HAVE[k] + row['mix'][k] for k in _KINDS] for row in table]))
+    low, high = table[0]['gain_interval_95']
+    now = learning_curve.predict(
+        theta, np.array([[_HAVE[k] for k in _KINDS]]))[0]
+    holds_gain += low <= truth[0] - now <= high
+    ranked += report['verdict'] == 'ranked'
+    # What the best mix is said to be better than must be worse.
+    beaten = [row['behind_best_interval_95'][0] > 0 for row in table]
+    wrong += bool(np.any(truth[beaten] > truth[0]))
+  share = lambda n: f'{n / answered:.3f}' if answered else '-'
+  return (
+      name, f'{num_seeds}', f'{worth:g}', f'{spread:g}', f'{gap:g}',
+      f'{1 - answered / _NUM_SWEEPS.value:.3f}', share(holds_worth),
+      share(holds_gain), share(ranked), share(wrong))
+
+
+def main():
+  start = time.perf_counter()
+  rng = np.random.default_rng(_SEED.value)
+  print('Two results without a difference, 4 cases per subject.\n')
+  _print_table(
+      ('subjects', 'share of variance between subjects',
+       '95 % interval holds 0: drawing cases', 'drawing subjects',
+       'p <= 0.05', 'called better'),
+      [_compare_row(n, shared, rng)
+       for n in (6, 10, 20, 40, 100) for shared in (0.0, 0.5)])
+  print('Sweeps on a known curve, masks of 10 and boxes of 0.5 minutes.\n')
+  _print_table(
+      ('design', 'seeds', 'worth of a box', 'sd of Dice', 'b',
+       'no ranking at all', 'interval holds the worth', 'holds the gain',
+       'ranked', 'ranked wrongly'),
+      [_plan_row(name, seeds, worth, spread, gap, rng)
+       for name, seeds, worth, spread, gap in (
+           ('3 x 3 mixes', 1, 0.1, 0.01, 1), ('3 x 3 mixes', 2, 0.1, 0.01, 1),
+           ('3 x 3 mixes', 3, 0.1, 0.02, 1), ('3 x 3 mixes', 2, 0.05, 0.02, 1),
+           ('3 x 3 mixes', 2, 0.01, 0.01, 1), ('3 x 3 mixes', 2, 0, 0.01, 1),
+           ('4 + 2 mixes', 1, 0.1, 0.01, 1), ('4 + 2 mixes', 3, 0.1, 0.01, 1),
+           ('boxes = 120 - masks', 3, 0.1, 0.01, 1),
+           ('3 x 3 mixes', 2, 0.1, 0.02, 0))])
+  print(f'{_NUM_PAIRS.value} pairs and {_NUM_SWEEPS.value} sweeps a row, seed '
+        f'{_SEED.value}, {time.perf_counter() - start:.0f} s')
+
+
+if __name__ == '__main__':
+  binary.run(main)

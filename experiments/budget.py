@@ -1,0 +1,279 @@
+"""Which annotations to add for a number of minutes, and how sure that is.
+
+No mix beyond twice what the sweep has tried is proposed, neither of one kind
+nor in minutes: a curve says little far from its points.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import optimize
+
+from experiments import learning_curve
+from experiments import sweep as sweep_lib
+
+_MOST_BEYOND = 2.0  # Times what was tried.
+_TINY = 1e-9  # Minutes; sums of fractions are not exact.
+
+
+class Problem(NamedTuple):
+  """What may be bought.
+
+  Attributes:
+    minutes: of one annotation of each kind, float64 [K].
+    have: annotations that are there, float64 [K].
+    room: further annotations of each kind that may be proposed, float64 [K].
+    budget: minutes to spend.
+  """
+
+  minutes: np.ndarray
+  have: np.ndarray
+  room: np.ndarray
+  budget: float
+
+
+def largest_mix(sweep: sweep_lib.Sweep, minutes: np.ndarray) -> np.ndarray:
+  """Returns the mix of the sweep that took most minutes, float64 [K]."""
+  return sweep.counts[np.argmax(sweep.counts @ minutes)]
+
+
+def make_problem(
+    sweep: sweep_lib.Sweep,
+    *,
+    minutes: np.ndarray,
+    have: np.ndarray,
+    budget: float,
+) -> Problem:
+  """Returns the problem, with the room that the sweep leaves."""
+  room = np.floor(_MOST_BEYOND * sweep.counts.max(axis=0) - have)
+  return Problem(minutes, have, np.maximum(room, 0), budget)
+
+
+def best_mix(worths: np.ndarray, problem: Problem) -> np.ndarray:
+  """Returns the whole numbers that add most effective annotations, [K].
+
+  Dice rises with sum_k r_k n_k alone, so this is a knapsack.
+
+  Args:
+    worths: r_k, float [K], of the mask 1.
+    problem: what may be bought.
+  """
+  most = np.minimum(
+      problem.room, np.floor(problem.budget / problem.minutes + _TINY))
+  solved = optimize.milp(
+      -worths, integrality=np.ones(len(worths)),
+      bounds=optimize.Bounds(0, most),
+      constraints=optimize.LinearConstraint(
+          problem.minutes[None], ub=problem.budget + _TINY),
+      options={'mip_rel_gap': 0.0})
+  return np.round(solved.x)
+
+
+def single_kind(kind: int, problem: Problem) -> np.ndarray:
+  """Returns as many of one kind as budget and room allow, [K]."""
+  mix = np.zeros_like(problem.have)
+  mix[kind] = min(
+      problem.room[kind],
+      np.floor(problem.budget / problem.minutes[kind] + _TINY))
+  return mix
+
+
+def more_of_the_same(problem: Problem) -> np.ndarray:
+  """Returns what is there once more, as far as the budget goes, [K]."""
+  spent = problem.have @ problem.minutes
+  share = problem.budget / spent if spent else 0.0
+  return np.minimum(problem.room, np.floor(problem.have * share + _TINY))
+
+
+def candidates(
+    worths: np.ndarray, kinds: tuple[str, ...], problem: Problem
+) -> dict[str, np.ndarray]:
+  """Returns different mixes by name, the best one first; none is empty."""
+  mixes = {'best mix': best_mix(worths, problem)}
+  for k, kind in enumerate(kinds):
+    mixes[f'{kind} only'] = single_kind(k, problem)
+  mixes['more of the same'] = more_of_the_same(problem)
+  different = {}
+  for name, mix in mixes.items():
+    if not mix.any():
+      continue
+    same = [n for n, m in different.items() if np.array_equal(m, mix)]
+    if same:
+      different[f'{same[0]} = {name}'] = different.pop(same[0])
+    else:
+      different[name] = mix
+  # A renamed one went to the end.
+  return dict(sorted(
+      different.items(), key=lambda item: not item[0].startswith('best mix')))
+
+
+def spending_objections(
+    sweep: sweep_lib.Sweep, problem: Problem
+) -> tuple[list[str], list[str]]:
+  """Says what a plan would extrapolate.
+
+  Returns:
+    Why it is refused, and what it is warned of; [] and [] if all was tried.
+  """
+  tried = float((sweep.counts @ problem.minutes).max())
+  wanted = float(problem.have @ problem.minutes + problem.budget)
+  words = (f'{wanted:g} minutes in all (there: {wanted - problem.budget:g}), '
+           f'but the largest run of the sweep took {tried:g}')
+  refused = []
+  if wanted > _MOST_BEYOND * tried:
+    refused.append(f'{words}: beyond {_MOST_BEYOND:g} times, nothing is '
+                   'predicted. Lower the budget, or train larger runs.')
+  for kind, number, most in zip(
+      sweep.kinds, problem.have, sweep.counts.max(axis=0), strict=True):
+    if number > _MOST_BEYOND * most:
+      refused.append(
+          f'{number:g} {kind} are there, but no run has more than {most:g}.')
+  warned = [f'{words}: this is extrapolated.'] if wanted > tried else []
+  for kind, room, minutes in zip(
+      sweep.kinds, problem.room, problem.minutes, strict=True):
+    if room * minutes < problem.budget - minutes:
+      warned.append(f'No more than {room:g} {kind} are proposed: with what is '
+                    f'there, {_MOST_BEYOND:g} times what was tried.')
+  return refused, [] if refused else warned
+
+
+def score(
+    mixes: dict[str, np.ndarray],
+    problem: Problem,
+    theta: np.ndarray,
+    fits: np.ndarray,
+) -> list[dict[str, Any]]:
+  """Predicts each mix, with intervals over the fits.
+
+  Args:
+    mixes: annotations to add, by name; the first is compared with each other.
+    problem: what they are bought with.
+    theta: the fit, float [P].
+    fits: from `learning_curve.bootstrap`, float [F, P].
+
+  Returns:
+    Of each mix what it buys, its predicted Dice and gain with intervals, how
+    often it is the best over the fits, and how far the first is above it.
+  """
+  rows = problem.have + np.array([np.zeros_like(problem.have), *mixes.values()])
+  dice = learning_curve.predict(theta, rows)
+  drawn = learning_curve.predict(fits, rows)
+  wins = np.argmax(drawn[:, 1:], axis=1)
+  table = []
+  for i, (name, mix) in enumerate(mixes.items(), start=1):
+    table.append({
+        'name': name,
+        'mix': mix,
+        'minutes': float(mix @ problem.minutes),
+        'dice': float(dice[i]),
+        'dice_interval_95': learning_curve.interval(drawn[:, i]),
+        'gain': float(dice[i] - dice[0]),
+        'gain_interval_95': learning_curve.interval(drawn[:, i] - drawn[:, 0]),
+        'behind_best': float(dice[1] - dice[i]),
+        'behind_best_interval_95': learning_curve.interval(
+            drawn[:, 1] - drawn[:, i]),
+        'wins': float(np.mean(wins == i - 1)),
+    })
+  return table
+
+
+def judge(table: list[dict[str, Any]]) -> tuple[str, list[str]]:
+  """Says whether the first mix of a table is the one to buy.
+
+  Returns:
+    'ranked' or 'cannot tell', and sentences.
+  """
+  best, others = table[0], table[1:]
+  low, high = best['gain_interval_95']
+  gain = f'{best["gain"]:+.3f} ({low:+.3f} to {high:+.3f})'
+  if low <= 0:
+    return 'cannot tell', [
+        f'The data cannot tell whether any mix helps: gain {gain}.']
+  beaten = [r for r in others if r['behind_best_interval_95'][0] > 0]
+  open_ = [r for r in others if r['behind_best_interval_95'][0] <= 0]
+  names = lambda rows: ', '.join(f'"{r["name"]}"' for r in rows)
+  if others and not beaten:
+    return 'cannot tell', [
+        f'The data cannot tell which mix is best: {names(table)} overlap. Any '
+        f'of them is predicted to help, "{best["name"]}" by {gain}.']
+  words = [f'"{best["name"]}" is predicted to gain {gain}.']
+  if beaten:
+    words.append(f'It is better than {names(beaten)}.')
+  if open_:
+    words.append(f'The data cannot tell it from {names(open_)}.')
+  return 'ranked', words
+
+
+def plan(
+    sweep: sweep_lib.Sweep,
+    *,
+    minutes: dict[str, float],
+    budget: float,
+    have: dict[str, float] | None = None,
+    num_fits: int = 500,
+    seed: int = 0,
+) -> dict[str, Any]:
+  """Fits, proposes, and says what cannot be told.
+
+  Args:
+    sweep: finished runs.
+    minutes: of one annotation of each kind of the sweep.
+    budget: minutes to spend.
+    have: annotations that are there; None takes the largest mix of the sweep.
+    num_fits: number of bootstrap fits.
+    seed: of the bootstrap.
+
+  Returns:
+    A tree of plain numbers and sentences, for JSON. `verdict` is 'ranked' or
+    'cannot tell', `reasons` say why not.
+  """
+  sweep, absent = _drop_absent(sweep, have or {})
+  costs = np.array([minutes[k] for k in sweep.kinds])
+  mix = largest_mix(sweep, costs) if have is None else np.array(
+      [have.get(k, 0.0) for k in sweep.kinds])
+  problem = make_problem(sweep, minutes=costs, have=mix, budget=budget)
+  by_kind = lambda values: dict(
+      zip(sweep.kinds, np.asarray(values).tolist(), strict=True))
+  refused, warned = spending_objections(sweep, problem)
+  report = {
+      'num_runs': len(sweep.dice),
+      'num_mixes': len(np.unique(sweep.counts, axis=0)),
+      'minutes': by_kind(costs),
+      'budget': budget,
+      'have': by_kind(mix),
+      'verdict': 'cannot tell',
+      'reasons': learning_curve.design_objections(sweep) + refused,
+      'warnings': warned + [
+          f'No run has {kind}: what it is worth cannot be told, and it is not '
+          'proposed.' for kind in absent],
+  }
+  if report['reasons']:
+    return report
+  theta = learning_curve.fit(sweep.counts, sweep.dice)
+  report['reasons'] = learning_curve.fit_objections(sweep, theta)
+  if report['reasons']:
+    return report
+  fits = learning_curve.bootstrap(
+      sweep.counts, sweep.dice, theta, num_fits=num_fits, seed=seed)
+  report['curve'] = learning_curve.describe(sweep, theta, fits)
+  report['warnings'] += learning_curve.warnings(sweep, theta, fits)
+  mixes = candidates(
+      learning_curve.worths(theta), sweep.kinds, problem)
+  if not mixes:
+    report['reasons'] = ['The budget buys no annotation of a kind that the '
+                         'sweep has room for.']
+    return report
+  table = score(mixes, problem, theta, fits)
+  report['verdict'], report['reasons'] = judge(table)
+  report['candidates'] = [r | {'mix': by_kind(r['mix'])} for r in table]
+  return report
+
+
+def _drop_absent(sweep, have):
+  """Leaves out kinds, but the mask, that neither a run nor the user has."""
+  used = [k for k, kind in enumerate(sweep.kinds)
+          if not k or sweep.counts[:, k].any() or have.get(kind)]
+  absent = [kind for k, kind in enumerate(sweep.kinds) if k not in used]
+  return sweep._replace(
+      kinds=tuple(sweep.kinds[k] for k in used),
+      counts=sweep.counts[:, used]), absent

@@ -1,0 +1,281 @@
+"""Dice as a curve in effective annotations, and what a sweep cannot tell of it.
+
+  effective = 1 + n_mask + sum_k r_k n_k
+  dice      = a - b * effective ** -c
+
+The power law with an asymptote is the usual shape of learning curves: Hestness
+et al., "Deep Learning Scaling is Predictable, Empirically", 2017
+(https://arxiv.org/abs/1712.00409); Viering and Loog, "The Shape of Learning
+Curves", 2021 (https://arxiv.org/abs/2103.10948). r_k in [0, 1], the worth of
+one annotation of kind k, is how many exact masks it replaces. That one number
+does for all mixes is the assumption: kinds do not help or hinder each other. A
+test for lack of fit says where a sweep contradicts it.
+
+A parameter vector is (a, b, c, r_2, ..., r_K); the first kind is the mask.
+"""
+
+import functools
+from typing import Any
+
+import numpy as np
+from scipy import optimize
+from scipy import stats
+
+from experiments import sweep as sweep_lib
+
+LEVEL = 0.95
+_NUM_SHAPE = 3  # a, b, c.
+_LOW, _HIGH = (0.0, 0.0, 0.05), (1.0, 10.0, 2.0)
+# Relative singular values below this are of combinations that no run moves.
+_SINGULAR = 1e-3
+_BAD_FIT = 0.01  # p of the lack of fit.
+_VAGUE = 0.5  # Length of the interval of a worth.
+
+
+def effective(theta: np.ndarray, counts: np.ndarray) -> np.ndarray:
+  """Returns effective annotations, float [..., N].
+
+  Args:
+    theta: parameters, float [..., P].
+    counts: annotations of each kind, [N, K].
+  """
+  theta = np.asarray(theta)
+  weak = np.einsum('...k,nk->...n', theta[..., _NUM_SHAPE:], counts[:, 1:])
+  return 1 + counts[:, 0] + weak
+
+
+def predict(theta: np.ndarray, counts: np.ndarray) -> np.ndarray:
+  """Returns the Dice on the curve, float [..., N]; arguments as above."""
+  a, b, c = np.moveaxis(np.asarray(theta)[..., :_NUM_SHAPE, None], -2, 0)
+  return a - b * effective(theta, counts) ** -c
+
+
+def jacobian(theta: np.ndarray, counts: np.ndarray) -> np.ndarray:
+  """Returns d predict / d theta of one parameter vector, float [N, P]."""
+  _, b, c = theta[:_NUM_SHAPE]
+  size = effective(theta, counts)
+  power = size ** -c
+  slope = b * c * power / size
+  return np.column_stack([
+      np.ones_like(size), -power, b * power * np.log(size),
+      slope[:, None] * counts[:, 1:]])
+
+
+def worths(theta: np.ndarray) -> np.ndarray:
+  """Returns r_k of all kinds, 1 for the mask, float [K]."""
+  return np.concatenate([[1.0], theta[_NUM_SHAPE:]])
+
+
+def num_parameters(num_kinds: int) -> int:
+  """Returns P."""
+  return _NUM_SHAPE + num_kinds - 1
+
+
+def fit(
+    counts: np.ndarray, dice: np.ndarray, *, start: np.ndarray | None = None
+) -> np.ndarray:
+  """Returns the parameters of least squares within their bounds, float [P].
+
+  a in [0, 1], b in [0, 10], c in [0.05, 2], r_k in [0, 1].
+
+  Args:
+    counts: annotations of each kind, float [N, K].
+    dice: of each run, float [N].
+    start: where to begin; None takes the best of several starts.
+  """
+  num_weak = counts.shape[1] - 1
+  bounds = ([*_LOW, *[0.0] * num_weak], [*_HIGH, *[1.0] * num_weak])
+  starts = [start] if start is not None else [
+      np.array([min(1.0, dice.max() + 0.05), 0.5, c, *[worth] * num_weak])
+      for c in (0.3, 1.0) for worth in (0.02, 0.5)]
+  solutions = [
+      optimize.least_squares(
+          lambda theta: predict(theta, counts) - dice,
+          np.clip(s, *bounds), bounds=bounds, x_scale='jac',
+          jac=functools.partial(jacobian, counts=counts))
+      for s in starts]
+  return min(solutions, key=lambda s: s.cost).x
+
+
+def bootstrap(
+    counts: np.ndarray,
+    dice: np.ndarray,
+    theta: np.ndarray,
+    *,
+    num_fits: int,
+    seed: int = 0,
+) -> np.ndarray:
+  """Fits the curve to redrawn runs, float [num_fits, P].
+
+  The mixes stay; residuals are drawn anew around the curve (Efron and
+  Tibshirani, 1993, chapter 9), widened by n / (n - P) for the parameters and by
+  a draw of chi^2 / (n - P) for what so few runs know of their own spread: the
+  same step that leads from the normal to the t interval.
+
+  Args:
+    counts: annotations of each kind, float [N, K], N > P.
+    dice: of each run, float [N].
+    theta: the fit to them.
+    num_fits: number of fits.
+    seed: of the draws.
+  """
+  rng = np.random.default_rng(seed)
+  fitted = predict(theta, counts)
+  number, free = len(dice), len(dice) - len(theta)
+  residuals = (dice - fitted) * (number / free) ** 0.5
+  residuals = residuals - residuals.mean()
+  fits = []
+  for _ in range(num_fits):
+    scale = (free / rng.chisquare(free)) ** 0.5
+    drawn = fitted + scale * rng.choice(residuals, number)
+    fits.append(fit(counts, drawn, start=theta))
+  return np.array(fits)
+
+
+def interval(values: np.ndarray, level: float = LEVEL) -> list[float]:
+  """Returns the percentile interval over the first axis, [2, ...]."""
+  tail = (1 - level) / 2
+  return np.quantile(values, [tail, 1 - tail], axis=0).tolist()
+
+
+def design_objections(sweep: sweep_lib.Sweep) -> list[str]:
+  """Says why no curve can be fitted to these mixes; [] if one can.
+
+  Args:
+    sweep: runs, each kind in at least one of them.
+  """
+  counts, kinds = sweep.counts, sweep.kinds
+  wanted = num_parameters(len(kinds))
+  num_mixes = len(np.unique(counts, axis=0))
+  objections = []
+  if num_mixes < wanted or len(counts) <= wanted:
+    objections.append(
+        f'{len(counts)} runs of {num_mixes} different mixes are too few for '
+        f'{wanted} parameters: at least {wanted} mixes and {wanted + 1} runs.')
+  constant = [k for k, n in zip(kinds, counts.T, strict=True) if np.ptp(n) == 0]
+  for kind in constant:
+    objections.append(
+        f'Every run has the same number of {kind}: what one is worth cannot '
+        'be told. Add runs with fewer or more.')
+  if not constant:
+    mixed = _dependent(counts)
+    if mixed.any():
+      objections.append(
+          f'{_join(kinds, mixed)} always come in the same proportion: which of '
+          'them helps cannot be told. Add runs that change one alone.')
+  return objections
+
+
+def fit_objections(sweep: sweep_lib.Sweep, theta: np.ndarray) -> list[str]:
+  """Says why a fitted curve ranks nothing; [] if it may.
+
+  Args:
+    sweep: that passed `design_objections`.
+    theta: the fit to it, float [P].
+  """
+  p = effect_p_value(sweep, theta)
+  if not p <= 1 - LEVEL:
+    return [f'Dice does not visibly depend on the annotations (F test against '
+            f'a constant, p = {p:.2g}).']
+  # What of the worths is left once a, b and c have taken their share.
+  slopes = jacobian(theta, sweep.counts)
+  slopes = slopes / np.maximum(np.linalg.norm(slopes, axis=0), 1e-300)
+  shape, _ = np.linalg.qr(slopes[:, :_NUM_SHAPE])
+  weak = slopes[:, _NUM_SHAPE:]
+  mixed = _dependent(weak - shape @ (shape.T @ weak), normalize=False)
+  if mixed.any():
+    return [f'The worth of {_join(sweep.kinds[1:], mixed)} cannot be told from '
+            'the shape of the curve. Add runs that change one kind alone.']
+  return []
+
+
+def _dependent(columns, *, normalize=True):
+  """Returns which columns take part in a combination that is nearly 0."""
+  if not columns.shape[1]:
+    return np.zeros(0, bool)
+  if normalize:
+    columns = columns / np.linalg.norm(columns, axis=0)
+  _, sizes, directions = np.linalg.svd(columns)
+  sizes = np.pad(sizes, (0, len(directions) - len(sizes)))
+  return np.any(np.abs(directions[sizes < _SINGULAR]) > 0.1, axis=0)
+
+
+def _join(kinds, chosen):
+  return ' and '.join(k for k, c in zip(kinds, chosen, strict=True) if c)
+
+
+def effect_p_value(sweep: sweep_lib.Sweep, theta: np.ndarray) -> float:
+  """Returns p of the F test of the curve against a constant Dice."""
+  rest = np.sum((sweep.dice - predict(theta, sweep.counts)) ** 2)
+  total = np.sum((sweep.dice - sweep.dice.mean()) ** 2)
+  return _f_test(
+      total - rest, len(theta) - 1, rest, len(sweep.dice) - len(theta))
+
+
+def lack_of_fit_p_value(sweep: sweep_lib.Sweep, theta: np.ndarray) -> float:
+  """Returns p of the F test of the curve against the means of the mixes.
+
+  Small where runs of the same mix agree among themselves but not with the
+  curve; nan without repeats, or without more mixes than parameters.
+  """
+  _, index = np.unique(sweep.counts, axis=0, return_inverse=True)
+  index = index.ravel()
+  means = np.bincount(index, sweep.dice) / np.bincount(index)
+  pure = np.sum((sweep.dice - means[index]) ** 2)
+  rest = np.sum((sweep.dice - predict(theta, sweep.counts)) ** 2)
+  return _f_test(
+      rest - pure, len(means) - len(theta), pure, len(sweep.dice) - len(means))
+
+
+def describe(
+    sweep: sweep_lib.Sweep, theta: np.ndarray, fits: np.ndarray
+) -> dict[str, Any]:
+  """Returns the parameters with their intervals, for JSON."""
+  names = [*'abc', *sweep.kinds[1:]]
+  values = {
+      name: {'value': float(theta[i]), 'interval_95': interval(fits[:, i])}
+      for i, name in enumerate(names)}
+  residuals = sweep.dice - predict(theta, sweep.counts)
+  return {
+      'formula': 'dice = a - b * (1 + mask + sum_k worth_k * n_k) ** -c',
+      'shape': {name: values[name] for name in 'abc'},
+      'worths': {kind: values[kind] for kind in sweep.kinds[1:]},
+      'residual_sd': float(
+          (np.sum(residuals ** 2) / (len(residuals) - len(theta))) ** 0.5),
+      'p_effect': effect_p_value(sweep, theta),
+      'p_lack_of_fit': _none(lack_of_fit_p_value(sweep, theta)),
+  }
+
+
+def warnings(
+    sweep: sweep_lib.Sweep, theta: np.ndarray, fits: np.ndarray
+) -> list[str]:
+  """Lists what makes a fitted curve doubtful, one sentence each."""
+  lines = []
+  p = lack_of_fit_p_value(sweep, theta)
+  if p <= _BAD_FIT:
+    lines.append(
+        f'Mixes lie off the curve by more than their repeats differ (p = '
+        f'{p:.2g}): kinds do not simply add up here, trust no small gain.')
+  for i, kind in enumerate(sweep.kinds[1:], start=_NUM_SHAPE):
+    low, high = interval(fits[:, i])
+    if high - low > _VAGUE:
+      lines.append(f'The worth of one {kind} is hardly known: {low:.2g} to '
+                   f'{high:.2g} masks.')
+  if len(np.unique(sweep.counts, axis=0)) == len(sweep.dice):
+    lines.append('No mix was run with two seeds: whether the curve fits cannot '
+                 'be tested.')
+  return lines
+
+
+def _none(value):
+  return None if np.isnan(value) else value
+
+
+def _f_test(explained, num_explained, rest, num_rest):
+  if num_explained < 1 or num_rest < 1:
+    return float('nan')
+  if rest <= 0:
+    return 0.0 if explained > 0 else 1.0
+  ratio = (explained / num_explained) / (rest / num_rest)
+  return float(stats.f.sf(ratio, num_explained, num_rest))

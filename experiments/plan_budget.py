@@ -1,0 +1,138 @@
+r"""Which annotations to add next, for a number of minutes?
+
+python -m experiments.plan_budget --sweep=sweep.csv --budget=600 \
+    --minutes=mask:10,box:0.5,scribble:1
+python -m experiments.plan_budget --runs='runs/sweep/*' --budget=600 \
+    --minutes=mask:10,box:0.5 --have=mask:50,box:400 --output=plan.json
+
+A sweep is a set of finished runs on different mixes of annotations, best with
+two seeds or more each, all scored on the same images. As a table, a line per
+run, with the number of training annotations under each kind:
+
+  mask,box,scribble,seed,dice
+  10,0,0,0,0.61
+  10,100,0,0,0.70
+
+Kinds: mask (always there), coarse_mask, polygon, box, scribble, points,
+ellipse, tag, extreme_points; dice is in [0, 1]. With --runs, folders of runs
+(or patterns) give the same numbers: of each, seed and records come from
+config.json, test Dice from metrics.json; a run with supervision.weak_scale 0
+has used its masks only.
+
+Dice is fitted as a - b * (1 + mask + sum_k r_k n_k) ** -c, where r_k in [0, 1]
+is how many masks one annotation of kind k is worth; the lines are resampled for
+intervals. Prints (and writes to OUTPUT) what each kind is worth, the mix of
+whole numbers that is predicted to gain most, each kind alone and more of the
+same, each with its gain, how often it is the best one over the resamples, and
+whether the data can tell them apart. When they cannot say anything (too few
+mixes, a kind that never varies, kinds always in one proportion, no effect, more
+than twice the minutes that were tried), that is the answer, and nothing is
+ranked.
+
+--minutes has no default: measure your own annotators. To begin with, Bearman et
+al., "What's the Point", 2016 (https://arxiv.org/abs/1506.02106) report, per
+picture of PASCAL VOC: full masks 239.7 s, scribbles 34.9 s, points 22.1 s,
+image tags 20.0 s. Medical masks take longer.
+"""
+
+import os
+
+from absl import flags
+
+from experiments import binary
+from experiments import budget
+from experiments import run_folder
+from experiments import sweep as sweep_lib
+
+_SWEEP = flags.DEFINE_string('sweep', None, 'CSV file, one line per run.')
+_RUNS = flags.DEFINE_list(
+    'runs', None, 'Folders of runs, or patterns of them, instead of --sweep.')
+_MINUTES = flags.DEFINE_list(
+    'minutes', None, 'Minutes of one annotation, KIND:MINUTES of every kind.')
+_BUDGET = flags.DEFINE_float('budget', None, 'Minutes to spend.')
+_HAVE = flags.DEFINE_list(
+    'have', None, 'Annotations that are there, KIND:NUMBER; default is the mix '
+    'of the sweep that took most minutes.')
+_OUTPUT = flags.DEFINE_string('output', None, 'JSON file to write.')
+
+
+def _read_sweep():
+  if (_SWEEP.value is None) == (_RUNS.value is None):
+    raise binary.UserError('Give either --sweep or --runs. See --help.')
+  if _SWEEP.value is not None:
+    return sweep_lib.make_sweep(sweep_lib.read_table(_SWEEP.value))
+  return sweep_lib.make_sweep(
+      sweep_lib.read_runs(sweep_lib.find_runs(_RUNS.value)))
+
+
+def _read_minutes(kinds):
+  """Returns positive minutes of every kind of the sweep."""
+  minutes = sweep_lib.parse_kinds(
+      _MINUTES.value, 'minutes', known=kinds, whole=False)
+  for kind in kinds:
+    if not minutes.get(kind):
+      raise binary.UserError(
+          f'--minutes: {kind} needs a number above 0, such as {kind}:1.5.')
+  return minutes
+
+
+def _mix(counts):
+  return ', '.join(f'{n:g} {kind}' for kind, n in counts.items() if n) or 'none'
+
+
+def _span(interval, form):
+  return ' to '.join(format(x, form) for x in interval)
+
+
+def print_report(report):
+  """Prints the curve, the candidates and the answer in words."""
+  print(f'{report["num_runs"]} runs of {report["num_mixes"]} mixes. There: '
+        f'{_mix(report["have"])}. To spend: {report["budget"]:g} minutes.')
+  if 'curve' in report:
+    shape = report['curve']['shape']
+    values = ', '.join(f'{x} = {shape[x]["value"]:.3g}' for x in 'abc')
+    print(f'\ndice = a - b * (1 + effective masks) ** -c, {values}')
+    for kind, worth in report['curve']['worths'].items():
+      per_minute = worth['value'] / report['minutes'][kind]
+      print(f'one {kind} is worth {worth["value"]:.3g} masks '
+            f'({_span(worth["interval_95"], ".2g")}); a minute of it '
+            f'{per_minute * report["minutes"]["mask"]:.3g} minutes of masks')
+  if 'candidates' in report:
+    print(f'\n{"gain (95 % interval)":30s}  {"best in":>7s}  minutes  to add')
+    for row in report['candidates']:
+      gain = (f'{row["gain"]:+.4f} '
+              f'({_span(row["gain_interval_95"], "+.4f")})')
+      print(f'{gain:30s}  {row["wins"]:7.0%}  {row["minutes"]:7g}  '
+            f'{row["name"]}: {_mix(row["mix"])}')
+  print()
+  if report['verdict'] == 'cannot tell':
+    print('THE DATA CANNOT TELL.')
+  for line in report['reasons']:
+    print(line)
+  for line in report['warnings']:
+    print(f'Note: {line}')
+
+
+def main():
+  sweep = _read_sweep()
+  minutes = _read_minutes(sweep.kinds)
+  if not 0 < _BUDGET.value < float('inf'):
+    raise binary.UserError('--budget: expected minutes above 0.')
+  have = None
+  if _HAVE.value is not None:
+    have = sweep_lib.parse_kinds(
+        _HAVE.value, 'have', known=sweep.kinds, whole=True)
+  report = budget.plan(
+      sweep, minutes=minutes, budget=_BUDGET.value, have=have)
+  if _OUTPUT.value:
+    try:
+      os.makedirs(os.path.dirname(_OUTPUT.value) or '.', exist_ok=True)
+      run_folder.write_json(_OUTPUT.value, report)
+    except OSError as e:
+      raise binary.UserError(f'--output: cannot be written ({e}).') from e
+  print_report(report)
+
+
+if __name__ == '__main__':
+  flags.mark_flags_as_required(['minutes', 'budget'])
+  binary.run(main)

@@ -1,0 +1,223 @@
+"""Reads a sweep over mixes of annotations: a table, or folders of runs."""
+
+from collections.abc import Sequence
+import glob
+import math
+import os
+from typing import NamedTuple
+
+from hybridseg import types
+import numpy as np
+
+from experiments import binary
+from experiments import input_pipeline
+from experiments import run_folder
+from experiments import tables
+
+# The mask first: all others are measured in it.
+KINDS = tuple(
+    k.name.lower() for k in types.AnnotationKind
+    if k != types.AnnotationKind.NONE)
+
+
+class Sweep(NamedTuple):
+  """Finished runs, in an order that does not depend on how they were listed.
+
+  Attributes:
+    kinds: K kinds, the mask first.
+    counts: training annotations of each run and kind, float64 [N, K].
+    dice: of each run, float64 [N].
+    seeds: of each run, int [N].
+  """
+
+  kinds: tuple[str, ...]
+  counts: np.ndarray
+  dice: np.ndarray
+  seeds: np.ndarray
+
+
+class Run(NamedTuple):
+  """One line of a sweep.
+
+  Attributes:
+    where: file and line, or folder, for messages.
+    counts: training annotations by kind.
+    seed: of the run.
+    dice: of the run, in [0, 1].
+  """
+
+  where: str
+  counts: dict[str, int]
+  seed: int
+  dice: float
+
+
+def make_sweep(runs: Sequence[Run]) -> Sweep:
+  """Sorts runs into arrays.
+
+  Raises:
+    binary.UserError: if there is none, one is there twice, or none has a mask.
+  """
+  if not runs:
+    raise binary.UserError('The sweep has no finished run.')
+  kinds = tuple(k for k in KINDS if any(k in r.counts for r in runs))
+  if KINDS[0] not in kinds:
+    raise binary.UserError(
+        f'{runs[0].where}: no number of {KINDS[0]}, in which all kinds are '
+        'measured.')
+  keys = {}
+  for run in runs:
+    key = (*(run.counts.get(k, 0) for k in kinds), run.seed)
+    if key in keys:
+      raise binary.UserError(
+          f'{run.where}: the same annotations and seed as {keys[key].where}. A '
+          'copy is no repeat: leave it out, or give its true seed.')
+    keys[key] = run
+  order = sorted(keys)
+  return Sweep(
+      kinds,
+      np.array([key[:-1] for key in order], np.float64),
+      np.array([keys[key].dice for key in order]),
+      np.array([key[-1] for key in order]),
+  )
+
+
+def read_table(path: str) -> list[Run]:
+  """Reads a CSV file: columns `mask`, further kinds, `seed` and `dice`.
+
+  Args:
+    path: one line per run; the number of annotations under each kind.
+
+  Raises:
+    binary.UserError: if it is not such a table; with file, line and column.
+  """
+  known = (*KINDS, 'seed', 'dice')
+  header, rows = tables.read_csv(path, required=(KINDS[0], 'seed', 'dice'))
+  for name in header:
+    if name not in known:
+      raise binary.UserError(
+          f'{path}, line 1: unknown column {name!r}; known: '
+          f'{", ".join(known)}.')
+  return [_parse(where, dict(zip(header, row, strict=True)))
+          for where, row in rows]
+
+
+def _parse(where, cells):
+  dice = parse_number(cells.pop('dice'), f'{where}, dice', most=1)
+  seed = parse_number(cells.pop('seed'), f'{where}, seed', whole=True)
+  counts = {
+      kind: parse_number(text, f'{where}, {kind}', whole=True)
+      for kind, text in cells.items()}
+  return Run(where, counts, seed, dice)
+
+
+def parse_number(
+    text: str, where: str, *, most: float = 1e9, whole: bool = False
+) -> float:
+  """Returns the number from 0 to `most` that a text is.
+
+  Raises:
+    binary.UserError: if it is none.
+  """
+  try:
+    value = float(text)
+  except ValueError:
+    value = math.nan
+  if not 0 <= value <= most or (whole and value != int(value)):
+    raise binary.UserError(
+        f'{where}: expected a {"whole " if whole else ""}number from 0 to '
+        f'{most:g}, found {text!r}.')
+  return int(value) if whole else value
+
+
+def parse_kinds(
+    pairs: Sequence[str], flag: str, *, known: Sequence[str], whole: bool
+) -> dict[str, float]:
+  """Reads KIND:NUMBER of a flag.
+
+  Args:
+    pairs: such as ['mask:10', 'box:0.5'].
+    flag: its name, for messages.
+    known: kinds that may be there.
+    whole: whether only whole numbers are good.
+
+  Raises:
+    binary.UserError: if one is no such pair, of no known kind, or twice.
+  """
+  values = {}
+  for pair in pairs:
+    kind, _, text = pair.strip().partition(':')
+    if kind not in known or kind in values:
+      raise binary.UserError(
+          f'--{flag}: {kind!r} is not a kind of the sweep, or twice; expected '
+          f'KIND:NUMBER of {", ".join(known)}.')
+    values[kind] = parse_number(text, f'--{flag}, {kind}', whole=whole)
+  return values
+
+
+def find_runs(patterns: Sequence[str]) -> list[str]:
+  """Returns the finished runs among folders or glob patterns, sorted.
+
+  Raises:
+    binary.UserError: if a pattern finds none.
+  """
+  found = set()
+  for pattern in patterns:
+    folders = [
+        f for f in glob.glob(pattern, recursive=True)
+        if os.path.exists(os.path.join(f, 'metrics.json'))
+        and os.path.exists(os.path.join(f, 'config.json'))]
+    if not folders:
+      raise binary.UserError(
+          f'--runs: no finished run (metrics.json, config.json) at '
+          f'{pattern!r}.')
+    found.update(map(os.path.normpath, folders))
+  return sorted(found)
+
+
+def read_runs(folders: Sequence[str]) -> list[Run]:
+  """Reads seed, test Dice and numbers of annotations of finished runs.
+
+  Args:
+    folders: of runs, whose records still lie where they were trained on.
+
+  Raises:
+    binary.UserError: if one lacks something, or its records have changed.
+  """
+  sets = {}  # Often the same for several runs; large.
+  return [_read_run(folder, sets) for folder in folders]
+
+
+def _read_run(folder, sets):
+  config = run_folder.read_config(folder)
+  path = os.path.join(folder, 'metrics.json')
+  try:
+    dice = run_folder.read_json(path)['test']['dice']
+    data_dir, seed = config.input.data_dir, config.seed
+    weak_scale = config.supervision.weak_scale
+  except (OSError, KeyError, TypeError, AttributeError) as e:
+    raise binary.UserError(
+        f'{folder} is not a finished run: no {e} in its metrics.json or '
+        'config.json.') from e
+  if data_dir not in sets:
+    dataset = input_pipeline.load_dataset(data_dir)
+    sets[data_dir] = (dataset.fingerprint, _count_kinds(dataset))
+  fingerprint, (strong, weak) = sets[data_dir]
+  sessions = run_folder.read_sessions(folder)
+  if any(s['dataset_fingerprint'] != fingerprint for s in sessions):
+    raise binary.UserError(
+        f'{folder}: the records under {data_dir} have changed since it was '
+        'trained; prepare them as they were, or leave it out.')
+  counts = strong | (weak if weak_scale else {})
+  return Run(
+      folder, counts, int(seed),
+      parse_number(str(dice), f'{path}, test.dice', most=1))
+
+
+def _count_kinds(dataset):
+  """Returns numbers by kind of the strong and of the weak training images."""
+  weak = input_pipeline.column(dataset.splits['train_weak'], 'kind')
+  numbers = {kind: int(np.sum(weak == types.AnnotationKind[kind.upper()]))
+             for kind in KINDS}
+  return ({KINDS[0]: len(dataset.splits['train_strong'])},
+          {kind: n for kind, n in numbers.items() if n})

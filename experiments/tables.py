@@ -1,0 +1,45 @@
+"""Reads CSV tables; whatever is wrong with one is told in one line."""
+
+from collections.abc import Sequence
+import csv
+
+from experiments import binary
+
+
+def read_csv(
+    path: str, *, required: Sequence[str]
+) -> tuple[list[str], list[tuple[str, list[str]]]]:
+  """Reads a table with a header line.
+
+  Args:
+    path: comma-separated file in UTF-8, with or without a byte order mark, as
+      Excel leaves one. Empty lines are passed over.
+    required: columns that must be there.
+
+  Returns:
+    The header, and of each row where it ends, for messages, and its cells.
+
+  Raises:
+    binary.UserError: if it cannot be read, a column is missing or twice, or a
+      row is shorter or longer than the header.
+  """
+  try:
+    with open(path, newline='', encoding='utf-8-sig') as f:
+      reader = csv.reader(f, strict=True)
+      header = next(reader, [])
+      rows = [(f'{path}, line {reader.line_num}', row) for row in reader if row]
+  except (OSError, ValueError, csv.Error) as e:
+    raise binary.UserError(f'{path} cannot be read as CSV: {e}.') from e
+  for name in required:
+    if name not in header:
+      raise binary.UserError(
+          f'{path}, line 1: no column {name!r}; expected '
+          f'{", ".join(required)} and others.')
+  twice = sorted({c for c in header if header.count(c) > 1})
+  if twice:
+    raise binary.UserError(f'{path}, line 1: column {twice[0]!r} is twice.')
+  for where, row in rows:
+    if len(row) != len(header):
+      raise binary.UserError(
+          f'{where}: {len(row)} cells, expected {len(header)}.')
+  return header, rows
