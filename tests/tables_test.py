@@ -1,0 +1,45 @@
+"""Tests for experiments.tables."""
+
+import os
+
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from experiments import binary
+from experiments import tables
+from tests import tiny
+
+
+class ReadCsvTest(parameterized.TestCase):
+
+  def read(self, content, required=('id',)):
+    path = os.path.join(tiny.temp_dir(self), 't.csv')
+    with open(path, 'wb') as f:
+      f.write(content)
+    header, rows = tables.read_csv(path, required=required)
+    return header, [(os.path.basename(where), row) for where, row in rows]
+
+  def test_rows_and_where_they_end(self):
+    header, rows = self.read(
+        '\ufeffid,x\r\n"a\n""b""",1\r\n\r\nü,\r\n'.encode())
+    self.assertEqual(header, ['id', 'x'])
+    self.assertEqual(rows, [('t.csv, line 3', ['a\n"b"', '1']),
+                            ('t.csv, line 5', ['ü', ''])])
+
+  @parameterized.named_parameters(
+      ('empty', b'', "line 1: no column 'id'"),
+      ('column', b'x\n1\n', "no column 'id'"),
+      ('twice', b'id,id\n', "column 'id' is twice"),
+      ('long', b'id\n1,2\n', 'line 2: 2 cells, expected 1'),
+      ('bytes', b'id\n\xff\n', 'cannot be read as CSV'),
+      ('quote', b'id\n"a\n', 'cannot be read as CSV'),
+  )
+  def test_refuses(self, content, message):
+    with self.assertRaises(binary.UserError) as caught:
+      self.read(content)
+    self.assertIn(message, str(caught.exception))
+    self.assertLen(str(caught.exception).splitlines(), 1)
+
+
+if __name__ == '__main__':
+  absltest.main()
