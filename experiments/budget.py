@@ -249,6 +249,7 @@ def plan(
   }
   if report['reasons']:
     return report
+  report['warnings'] += learning_curve.harm_warnings(sweep)
   theta = learning_curve.fit(sweep.counts, sweep.dice)
   report['reasons'] = learning_curve.fit_objections(sweep, theta)
   if report['reasons']:

@@ -38,6 +38,7 @@ image tags 20.0 s. Medical masks take longer.
 import os
 
 from absl import flags
+from absl import logging
 
 from experiments import binary
 from experiments import budget
@@ -114,6 +115,7 @@ def print_report(report):
 
 
 def main():
+  logging.set_verbosity(logging.WARNING)
   sweep = _read_sweep()
   minutes = _read_minutes(sweep.kinds)
   if not 0 < _BUDGET.value < float('inf'):

@@ -133,7 +133,7 @@ class PlanTest(parameterized.TestCase):
     report = _plan(sweeps.make(
         np.array([0.7, 0, 0.5, 0]), sweeps.MIXES_2, spread=0.02, seed=1))
     self.assertEqual(report['verdict'], 'cannot tell')
-    self.assertIn('does not visibly depend', report['reasons'][0])
+    self.assertIn('No curve that rises', report['reasons'][0])
 
   def test_extrapolation(self):
     sweep = sweeps.make(sweeps.THETA_2, sweeps.MIXES_2, spread=0.01)

@@ -1,6 +1,6 @@
 r"""How often are the intervals and answers of compare and plan_budget right?
 
-python -m experiments.benchmarks.planning --num_pairs=1000 --num_sweeps=150
+python -m experiments.benchmarks.planning --num_pairs=1000 --num_sweeps=300
 
 Draws pairs of results without a difference, and sweeps on a curve that is
 known, and counts how often the 95 % interval holds the truth and what is
@@ -22,7 +22,7 @@ from experiments import sweep as sweep_lib
 _NUM_PAIRS = flags.DEFINE_integer(
     'num_pairs', 1000, 'Of each row of the first table.', lower_bound=1)
 _NUM_SWEEPS = flags.DEFINE_integer(
-    'num_sweeps', 150, 'Of each row of the second table.', lower_bound=1)
+    'num_sweeps', 300, 'Of each row of the second table.', lower_bound=1)
 _SEED = flags.DEFINE_integer('seed', 0, 'Of all draws.', lower_bound=0)
 
 _NUM_RESAMPLES = 500
