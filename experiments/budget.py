@@ -132,8 +132,9 @@ def spending_objections(
   for kind, room, minutes in zip(
       sweep.kinds, problem.room, problem.minutes, strict=True):
     if room * minutes < problem.budget - minutes:
-      warned.append(f'No more than {room:g} {kind} are proposed: with what is '
-                    f'there, {_MOST_BEYOND:g} times what was tried.')
+      warned.append(
+          f'At most {room:g} more of {kind} are proposed: with those that are '
+          f'there, {_MOST_BEYOND:g} times as many as any run had.')
   return refused, [] if refused else warned
 
 
@@ -190,7 +191,7 @@ def judge(table: list[dict[str, Any]]) -> tuple[str, list[str]]:
     return 'cannot tell', [
         f'The data cannot tell whether any mix helps: gain {gain}.']
   beaten = [r for r in others if r['behind_best_interval_95'][0] > 0]
-  open_ = [r for r in others if r['behind_best_interval_95'][0] <= 0]
+  undecided = [r for r in others if r['behind_best_interval_95'][0] <= 0]
   names = lambda rows: ', '.join(f'"{r["name"]}"' for r in rows)
   if others and not beaten:
     return 'cannot tell', [
@@ -199,8 +200,8 @@ def judge(table: list[dict[str, Any]]) -> tuple[str, list[str]]:
   words = [f'"{best["name"]}" is predicted to gain {gain}.']
   if beaten:
     words.append(f'It is better than {names(beaten)}.')
-  if open_:
-    words.append(f'The data cannot tell it from {names(open_)}.')
+  if undecided:
+    words.append(f'The data cannot tell it from {names(undecided)}.')
   return 'ranked', words
 
 

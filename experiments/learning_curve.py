@@ -30,6 +30,7 @@ _LOW, _HIGH = (0.0, 0.0, 0.05), (1.0, 10.0, 2.0)
 _SINGULAR = 1e-3
 _BAD_FIT = 0.01  # p of the lack of fit.
 _HARM = 0.01  # p of a kind that lowers Dice.
+_TINY = 1e-12  # Squares of Dice.
 _VAGUE = 0.5  # Length of the interval of a worth.
 
 
@@ -155,7 +156,8 @@ def bootstrap(
   The mixes stay; residuals are drawn anew around the curve (Efron and
   Tibshirani, 1993, chapter 9), widened by n / (n - P) for the parameters and by
   a draw of chi^2 / (n - P) for what so few runs know of their own spread: the
-  same step that leads from the normal to the t interval.
+  same step that leads from the normal to the t interval. Runs count as
+  independent, and as equally noisy at all mixes.
 
   Args:
     counts: annotations of each kind, float [N, K], N > P.
@@ -175,9 +177,9 @@ def bootstrap(
 
 
 def interval(values: np.ndarray, level: float = LEVEL) -> list[float]:
-  """Returns the percentile interval over the first axis, [2, ...]."""
+  """Returns the percentile interval of draws [F]: lower and upper end."""
   tail = (1 - level) / 2
-  return np.quantile(values, [tail, 1 - tail], axis=0).tolist()
+  return np.quantile(values, [tail, 1 - tail]).tolist()
 
 
 def design_objections(sweep: sweep_lib.Sweep) -> list[str]:
@@ -343,7 +345,9 @@ def _none(value):
 def _f_test(explained, num_explained, rest, num_rest):
   if num_explained < 1 or num_rest < 1:
     return float('nan')
+  if explained <= _TINY:  # Else rounding would be compared with rounding.
+    return 1.0
   if rest <= 0:
-    return 0.0 if explained > 0 else 1.0
+    return 0.0
   ratio = (explained / num_explained) / (rest / num_rest)
   return float(stats.f.sf(ratio, num_explained, num_rest))

@@ -20,14 +20,15 @@ config.json, test Dice from metrics.json; a run with supervision.weak_scale 0
 has used its masks only.
 
 Dice is fitted as a - b * (1 + mask + sum_k r_k n_k) ** -c, where r_k in [0, 1]
-is how many masks one annotation of kind k is worth; the lines are resampled for
+is how many masks one annotation of kind k is worth; residuals are resampled for
 intervals. Prints (and writes to OUTPUT) what each kind is worth, the mix of
 whole numbers that is predicted to gain most, each kind alone and more of the
 same, each with its gain, how often it is the best one over the resamples, and
 whether the data can tell them apart. When they cannot say anything (too few
 mixes, a kind that never varies, kinds always in one proportion, no effect, more
 than twice the minutes that were tried), that is the answer, and nothing is
-ranked.
+ranked. Kinds add up in this curve, so the best mix is the kind with most worth
+per minute, up to twice what was tried of it, then the next one.
 
 --minutes has no default: measure your own annotators. To begin with, Bearman et
 al., "What's the Point", 2016 (https://arxiv.org/abs/1506.02106) report, per

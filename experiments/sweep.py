@@ -27,7 +27,7 @@ class Sweep(NamedTuple):
     kinds: K kinds, the mask first.
     counts: training annotations of each run and kind, float64 [N, K].
     dice: of each run, float64 [N].
-    seeds: of each run, int [N].
+    seeds: of each run, int [N]; they tell repeats from copies, no more.
   """
 
   kinds: tuple[str, ...]

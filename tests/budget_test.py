@@ -105,7 +105,7 @@ class PlanTest(parameterized.TestCase):
         have={'mask': 10, 'box': 600}, budget=350.0)
     self.assertEqual(
         report['candidates'][0]['mix'], {'mask': 25, 'box': 200})
-    self.assertIn('No more than 200 box are proposed',
+    self.assertIn('At most 200 more of box are proposed',
                   ' '.join(report['warnings']))
 
   def test_overlap(self):
@@ -134,6 +134,18 @@ class PlanTest(parameterized.TestCase):
         np.array([0.7, 0, 0.5, 0]), sweeps.MIXES_2, spread=0.02, seed=1))
     self.assertEqual(report['verdict'], 'cannot tell')
     self.assertIn('No curve that rises', report['reasons'][0])
+
+  def test_dice_that_never_varies(self):
+    sweep = sweeps.make(sweeps.THETA_2, sweeps.MIXES_2, spread=0, num_seeds=2)
+    report = _plan(sweep._replace(dice=np.full(18, 0.7)))
+    self.assertEqual(report['verdict'], 'cannot tell')
+    self.assertIn('No curve that rises', report['reasons'][0])
+
+  def test_without_noise(self):
+    sweep = sweeps.make(sweeps.THETA_2, sweeps.MIXES_2, spread=0, num_seeds=2)
+    report = _plan(sweep, have={'mask': 20, 'box': 100})
+    self.assertEqual(report['verdict'], 'ranked')
+    self.assertEqual(report['curve']['p_lack_of_fit'], 1)
 
   def test_extrapolation(self):
     sweep = sweeps.make(sweeps.THETA_2, sweeps.MIXES_2, spread=0.01)
