@@ -78,20 +78,21 @@ def print_report(report):
           f'{_span(r["interval_95"]):>20s}  {r["num_cases_counted"]:5d}')
   for pair in report['pairs']:
     print(f'\n{_shown(pair["words"])}')
-    _print_counts(pair, '')
+    _print_counts(pair, '', pair['second'])
     if len(pair['per_class']) > 1:
       for name, scores in pair['per_class'].items():
-        _print_counts(scores, f'{_shown(name)}: ')
+        _print_counts(scores, f'{_shown(name)}: ', pair['second'])
   for line in report['warnings']:
     print(f'\nNote: {_shown(line)}', end='')
   print()
 
 
-def _print_counts(scores, label):
+def _print_counts(scores, label, second):
   mean = scores['difference']
   print(f'  {label}{"-" if mean is None else format(mean, "+.4g")} '
         f'({_span(scores["interval_95"])}); {scores["wins"]} wins, '
-        f'{scores["ties"]} ties, {scores["losses"]} losses of the second')
+        f'{scores["ties"]} ties, {scores["losses"]} losses of '
+        f'{_shown(second)}')
 
 
 def _write(aligned, report):
