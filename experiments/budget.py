@@ -195,8 +195,8 @@ def judge(table: list[dict[str, Any]]) -> tuple[str, list[str]]:
   names = lambda rows: ', '.join(f'"{r["name"]}"' for r in rows)
   if others and not beaten:
     return 'cannot tell', [
-        f'The data cannot tell which mix is best: {names(table)} overlap. Any '
-        f'of them is predicted to help, "{best["name"]}" by {gain}.']
+        f'The data cannot tell which mix is best: {names(table)} overlap. '
+        f'"{best["name"]}" is predicted to gain {gain}.']
   words = [f'"{best["name"]}" is predicted to gain {gain}.']
   if beaten:
     words.append(f'It is better than {names(beaten)}.')
@@ -233,42 +233,49 @@ def plan(
   mix = largest_mix(sweep, costs) if have is None else np.array(
       [have.get(k, 0.0) for k in sweep.kinds])
   problem = make_problem(sweep, minutes=costs, have=mix, budget=budget)
-  by_kind = lambda values: dict(
-      zip(sweep.kinds, np.asarray(values).tolist(), strict=True))
   refused, warned = spending_objections(sweep, problem)
   report = {
       'num_runs': len(sweep.dice),
       'num_mixes': len(np.unique(sweep.counts, axis=0)),
-      'minutes': by_kind(costs),
+      'minutes': _by_kind(sweep, costs),
       'budget': budget,
-      'have': by_kind(mix),
+      'have': _by_kind(sweep, mix),
       'verdict': 'cannot tell',
       'reasons': learning_curve.design_objections(sweep) + refused,
       'warnings': warned + [
           f'No run has {kind}: what it is worth cannot be told, and it is not '
           'proposed.' for kind in absent],
   }
-  if report['reasons']:
-    return report
-  report['warnings'] += learning_curve.harm_warnings(sweep)
-  theta = learning_curve.fit(sweep.counts, sweep.dice)
-  report['reasons'] = learning_curve.fit_objections(sweep, theta)
-  if report['reasons']:
-    return report
-  fits = learning_curve.bootstrap(
-      sweep.counts, sweep.dice, theta, num_fits=num_fits, seed=seed)
-  report['curve'] = learning_curve.describe(sweep, theta, fits)
-  report['warnings'] += learning_curve.warnings(sweep, theta, fits)
-  mixes = candidates(
-      learning_curve.worths(theta), sweep.kinds, problem)
-  if not mixes:
-    report['reasons'] = ['The budget buys no annotation of a kind that the '
-                         'sweep has room for.']
-    return report
-  table = score(mixes, problem, theta, fits)
-  report['verdict'], report['reasons'] = judge(table)
-  report['candidates'] = [r | {'mix': by_kind(r['mix'])} for r in table]
+  if not report['reasons']:
+    report['warnings'] += learning_curve.harm_warnings(sweep)
+    theta = learning_curve.fit(sweep.counts, sweep.dice)
+    report['reasons'] = learning_curve.fit_objections(sweep, theta)
+  if not report['reasons']:
+    fits = learning_curve.bootstrap(
+        sweep.counts, sweep.dice, theta, num_fits=num_fits, seed=seed)
+    report['curve'] = learning_curve.describe(sweep, theta, fits)
+    report['warnings'] += learning_curve.warnings(sweep, theta, fits)
+    report |= _rank(sweep, problem, theta, fits)
   return report
+
+
+def _rank(sweep, problem, theta, fits):
+  """Returns the parts of a report that need a curve."""
+  mixes = candidates(learning_curve.worths(theta), sweep.kinds, problem)
+  if not mixes:
+    return {'reasons': ['The budget buys no annotation of a kind that the '
+                        'sweep has room for.']}
+  table = score(mixes, problem, theta, fits)
+  verdict, reasons = judge(table)
+  return {
+      'verdict': verdict,
+      'reasons': reasons,
+      'candidates': [r | {'mix': _by_kind(sweep, r['mix'])} for r in table],
+  }
+
+
+def _by_kind(sweep, values):
+  return dict(zip(sweep.kinds, values.tolist(), strict=True))
 
 
 def _drop_absent(sweep, have):
