@@ -312,6 +312,13 @@ def warnings(aligned: cases_lib.Aligned, report: dict[str, Any]) -> list[str]:
       lines.append(
           f'{pair["first"]}, {pair["second"]}: {pair["num_in_one_only"]} cases '
           'count in one of them only and are not in the difference.')
+  one_sided = sum(
+      scores['num_in_one_only'] for pair in report['pairs']
+      for scores in pair['per_class'].values())
+  if one_sided and not report['higher_is_better']:
+    lines.append(
+        f'Where one result misses a class, it may have no {report["metric"]}, '
+        'and looks better for it. Compare dice, too.')
   if not any(aligned.subjects):
     lines.append('No case names its subject: each counts as its own. If some '
                  'share one, the intervals are too short.')

@@ -210,7 +210,11 @@ class CompareTest(parameterized.TestCase):
         [r['num_cases_counted'] for r in report['results']], [3, 2])
     self.assertAlmostEqual(report['results'][0]['mean'], (.6 + .4 + .2) / 3)
     self.assertEqual(pair['per_class']['c0']['num_cases'], 1)
-    self.assertIn('A, B: 1 cases count in one of them only',
+    lines = ' '.join(paired.warnings(aligned, report))
+    self.assertIn('A, B: 1 cases count in one of them only', lines)
+    self.assertNotIn('misses a class', lines)
+    report = paired.compare(aligned, metric='hd95')
+    self.assertIn('misses a class, it may have no hd95',
                   ' '.join(paired.warnings(aligned, report)))
 
   def test_no_case_counts_in_both(self):
