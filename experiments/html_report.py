@@ -16,6 +16,7 @@ import numpy as np
 
 from experiments import html_script
 
+_TINY = 32  # Pixels that a browser would blur into each other.
 _MIN_SIDE = 32  # No picture is made smaller, whatever it weighs.
 _QUALITY = 75
 
@@ -72,10 +73,11 @@ def fit(size: Sequence[int], side: int) -> tuple[int, int]:
 
 def encode(pixels: np.ndarray, limit: Limits) -> Picture:
   """Encodes uint8 [H, W, 3] within the limit; tiny pictures are enlarged."""
-  times = 96 // max(pixels.shape[:2])
-  if times > 1:  # Whole pixels, and sharp ones.
+  if max(pixels.shape[:2]) <= _TINY:  # To whole pixels, and sharp ones.
+    times = 96 // max(pixels.shape[:2])
     pixels = pixels.repeat(times, axis=0).repeat(times, axis=1)
-    content = html_page.image_bytes(pixels, 'WEBP', lossless=True)
+    content = html_page.image_bytes(
+        pixels, 'WEBP', lossless=True, method=1, quality=20)
     if len(content) <= limit.num_bytes:
       return _picture(content, pixels.shape)
   side = limit.side
@@ -138,6 +140,7 @@ def cases_list(
   rest = (num_cases or 0) - len(cases)
   names = list(dict.fromkeys(n for case in cases for n in case.values))
   columns = {n: _Column([c.values.get(n) for c in cases]) for n in names}
+  columns = {n: column for n, column in columns.items() if column.says}
   heads = [_head(label, '', 'text'), '<th>pictures</th>'] + [
       _head(n.replace('_', ' '), n == sorted_by, column.type)
       for n, column in columns.items()]
@@ -150,8 +153,8 @@ def cases_list(
   return (
       '<div class="cases"><div class="tools" hidden><label>Filter <input '
       'type="search" autocomplete="off"></label> <output></output> '
-      '<span class="dim">Heads sort. In the list, arrow keys, Page, Home and '
-      'End move; Enter enlarges.</span></div>'
+      '<span class="dim">Heads sort. On the pictures, arrow keys, Home and '
+      'End move, Enter enlarges.</span></div>'
       f'<div class="scroll" role="region" aria-label="{label}" tabindex="0">'
       f'<table><thead><tr>{"".join(heads)}</tr></thead>'
       f'<tbody>{"".join(rows)}</tbody></table></div>'
@@ -168,17 +171,19 @@ def _thumbs(case):
   if not case.pictures:
     return '<td></td>'
   images = ''.join(
-      f'<span>{_img(caption, picture)}{html_page.escape(caption)}</span>'
+      f'<span>{_img(caption, picture, lazy=True)}'
+      f'{html_page.escape(caption)}</span>'
       for caption, picture in case.pictures.items())
   return (f'<td class="thumbs"><button type="button" class="open" disabled '
           f'aria-label="Enlarge {html_page.escape(case.id)}">{images}'
           '</button></td>')
 
 
-def _img(caption, picture):
-  return (f'<img alt="{html_page.escape(caption)}" loading="lazy" '
-          f'decoding="async" width="{picture.width}" '
-          f'height="{picture.height}" src="{picture.uri}">')
+def _img(caption, picture, *, lazy=False):
+  loading = ' loading="lazy"' if lazy else ''
+  return (f'<img alt="{html_page.escape(caption)}"{loading} decoding="async" '
+          f'width="{picture.width}" height="{picture.height}" '
+          f'src="{picture.uri}">')
 
 
 class _Column:
@@ -186,10 +191,11 @@ class _Column:
 
   def __init__(self, values):
     self._values = values
-    known = [v for v in values if isinstance(v, numbers.Real)]
     is_text = any(isinstance(v, str) for v in values)
     self.type = 'text' if is_text else 'number'
-    known = [abs(float(v)) for v in known if math.isfinite(v)]
+    self.says = any(map(_text, values))
+    known = [abs(float(v)) for v in values
+             if isinstance(v, numbers.Real) and math.isfinite(v)]
     self._format = '.3f'
     if all(v.is_integer() for v in known):
       self._format = '.0f'

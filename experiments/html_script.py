@@ -14,6 +14,7 @@ a { color: var(--c0); } h3 { font-size: 1rem; margin: 1rem 0 .3rem; }
   overflow-x: auto; }
 .tables table { display: table; } .tables td { max-width: 40rem; }
 .tables th, .tables td { min-width: 3.5em; }
+.tables tr:first-child th { overflow-wrap: break-word; max-width: 12rem; }
 .scroll { overflow: auto; max-height: 85vh;
   border: 1px solid rgb(128 128 128 / .35); }
 .scroll table { margin: 0; display: table; }
@@ -42,13 +43,16 @@ a { color: var(--c0); } h3 { font-size: 1rem; margin: 1rem 0 .3rem; }
 .group { display: flex; flex-wrap: wrap; gap: .4rem; padding: .6rem;
   border: 1px solid rgb(128 128 128 / .35); max-width: 100%;
   box-sizing: border-box; width: calc(var(--n) * 12rem + 1.4rem); }
-.group figure { width: 11.6rem; } .group h3, .group p { width: 100%; margin: 0; }
+.group figure { width: 11.6rem; }
+.group h3, .group p { width: 100%; margin: 0; }
 .group p { font-size: .85rem; }
 dialog { width: min(94vw, 72rem); box-sizing: border-box; max-height: 94vh;
   overflow: auto; border: 1px solid; }
 dialog::backdrop { background: rgb(0 0 0 / .6); }
 dialog h2 { margin: 0 0 .5rem; overflow-wrap: anywhere; }
-dialog .pictures figure { width: min(100%, 22rem); }
+dialog .pictures { display: grid;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr)); }
+dialog .pictures figure { width: 100%; max-width: 32rem; }
 dialog button { font: inherit; padding: .3rem .8rem; }
 dialog dl { display: grid; grid-template-columns: auto 1fr; gap: .1rem 1rem; }
 dd { margin: 0; overflow-wrap: anywhere; } dt { opacity: .8; }

@@ -100,16 +100,17 @@ def paint_map(image: np.ndarray, values: np.ndarray) -> np.ndarray:
 
   Args:
     image: uint8 [H, W, C], C = 1 or 3.
-    values: float [H, W]; -1 and 1 cover the image, what is not finite leaves
-      it bare.
+    values: float [H, W]; -1 and 1 get the full colour, through which the image
+      still shows; what is not finite leaves it bare.
 
   Returns:
     float [H, W, 3] in [0, 1].
   """
   grey = image.mean(axis=-1, keepdims=True) / 255
-  share = np.clip(np.nan_to_num(values), -1, 1)[..., None]
-  colour = np.where(share > 0, _HARM, _HELP) / 255
-  return (1 - np.abs(share)) * grey + np.abs(share) * colour
+  values = np.clip(np.nan_to_num(values), -1, 1)[..., None]
+  colour = np.where(values > 0, _HARM, _HELP) / 255
+  opacity = 0.75 * np.abs(values)
+  return (1 - opacity) * grey + opacity * colour
 
 
 def plot_panel(

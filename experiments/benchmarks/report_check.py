@@ -1,0 +1,358 @@
+r"""Opens reports in a headless Chromium and uses them by keyboard alone.
+
+python -m experiments.benchmarks.report_check --screenshots=FOLDER [FILE ...]
+
+Needs `chromium` on the PATH and the package `websockets`; says so in one line
+and ends if either is missing. Without files it makes up an evaluation and an
+audit of `--num_cases` with hostile names, and prints their sizes and times.
+Checks, by the DevTools protocol, at desktop and phone width, dark and light: no
+error, no violation of the content policy, no request but for the file, nothing
+wider than the window; Tab reaches every control in order and is seen there;
+Enter sorts, opens; arrow keys move; Escape closes, and the focus returns; a
+filter; and that all shows without JavaScript. Exit code 1 if a check fails.
+"""
+
+import base64
+import contextlib
+import itertools
+import json
+import math
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+from absl import app
+from absl import flags
+
+from experiments.benchmarks import synthetic_reports
+
+_NUM_CASES = flags.DEFINE_integer(
+    'num_cases', 1000, 'Of each report that is made up.', lower_bound=20)
+_SIZE = flags.DEFINE_integer('size', 256, 'Side of their images, in pixels.')
+_SCREENSHOTS = flags.DEFINE_string(
+    'screenshots', None, 'Folder for pictures of the pages.')
+
+_WIDTHS = {'desktop': (1280, 900), 'phone': (390, 844)}
+_SCHEMES = ('light', 'dark')
+_KEYS = {'Tab': 9, 'Enter': 13, 'Escape': 27, 'End': 35, 'Home': 36,
+         'ArrowLeft': 37, 'ArrowUp': 38, 'ArrowRight': 39, 'ArrowDown': 40}
+_FLAGS = (
+    '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic',
+    '--no-first-run', '--disable-background-networking',
+    '--disable-component-update', '--disable-sync', '--remote-debugging-port=0')
+
+# What Tab should reach, in the order of the document.
+_CONTROLS = """[...document.querySelectorAll(
+    'a[href], button, input, summary, [tabindex]')].filter((e) =>
+    !e.disabled && e.tabIndex >= 0 && e.checkVisibility())"""
+_NAME = """((e) => !e || e === document.body ? '' :
+    `${e.tagName} ${e.getAttribute('aria-label') || e.textContent}`.trim())"""
+
+
+class _Page:
+  """A tab of a browser, driven by the DevTools protocol."""
+
+  def __init__(self, socket):
+    self._socket = socket
+    self._ids = itertools.count(1)
+    self.events = []
+    for domain in ('Page', 'Runtime', 'Log', 'Network'):
+      self.call(f'{domain}.enable')
+
+  def call(self, method, **params):
+    number = next(self._ids)
+    self._socket.send(
+        json.dumps({'id': number, 'method': method, 'params': params}))
+    while True:
+      message = json.loads(self._socket.recv(timeout=60))
+      if message.get('id') == number:
+        if 'error' in message:
+          raise RuntimeError(f'{method}: {message["error"]}')
+        return message['result']
+      self.events.append(message)
+
+  def run(self, code):
+    """Returns the value of an expression."""
+    result = self.call(
+        'Runtime.evaluate', expression=code, returnByValue=True)
+    if 'exceptionDetails' in result:
+      raise RuntimeError(result['exceptionDetails'])
+    return result['result'].get('value')
+
+  def press(self, *keys):
+    for key in keys:
+      text = {'text': '\r'} if key == 'Enter' else {}
+      event = {'key': key, 'code': key, 'windowsVirtualKeyCode': _KEYS[key]}
+      self.call('Input.dispatchKeyEvent', type='keyDown', **event, **text)
+      self.call('Input.dispatchKeyEvent', type='keyUp', **event)
+    # What a key causes may come in tasks of its own.
+    self.call('Runtime.evaluate', awaitPromise=True,
+              expression='new Promise((done) => setTimeout(done, 20))')
+
+  def open(self, url, *, size, scheme):
+    self._resize(*size)
+    self.call('Emulation.setEmulatedMedia', features=[
+        {'name': 'prefers-color-scheme', 'value': scheme}])
+    self.events.clear()
+    self.call('Page.navigate', url=url)
+    deadline = time.monotonic() + 60
+    while not any(e['method'] == 'Page.loadEventFired' for e in self.events):
+      self.call('Browser.getVersion')  # Brings what has happened since.
+      if time.monotonic() > deadline:
+        raise RuntimeError(f'{url} does not load.')
+      time.sleep(0.05)
+
+  def screenshot(self, path, *, whole_page, width=0):
+    """Saves what the window shows, or a page in a window as high as itself."""
+    if whole_page:  # Pictures load once they are in the window.
+      size = self.call('Page.getLayoutMetrics')['cssContentSize']
+      self._resize(width, min(int(size['height']), 9000))
+      time.sleep(0.5)
+    data = self.call('Page.captureScreenshot')['data']
+    pathlib.Path(path).write_bytes(base64.b64decode(data))
+
+  def _resize(self, width, height):
+    self.call('Emulation.setDeviceMetricsOverride', width=width, height=height,
+              deviceScaleFactor=1, mobile=False)
+
+  def complaints(self, url):
+    """Returns errors, and requests but for the page itself."""
+    found = []
+    for event in self.events:
+      params = event.get('params', {})
+      if event['method'] == 'Runtime.exceptionThrown':
+        found.append(params['exceptionDetails']['text'])
+      elif event['method'] == 'Log.entryAdded':
+        found.append(params['entry']['text'])
+      elif event['method'] == 'Runtime.consoleAPICalled':
+        found.append(f'console: {params["type"]}')
+      elif event['method'] == 'Network.requestWillBeSent':
+        address = params['request']['url']
+        if address != url and not address.startswith('data:'):
+          found.append(f'request: {address}')
+    return found
+
+
+@contextlib.contextmanager
+def _browser(connect):
+  """Yields a page of a new browser with a profile of its own."""
+  profile = tempfile.mkdtemp(prefix='report_check_')
+  process = subprocess.Popen(
+      ['chromium', *_FLAGS, f'--user-data-dir={profile}', 'about:blank'],
+      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+  try:
+    port_file = pathlib.Path(profile) / 'DevToolsActivePort'
+    for _ in range(300):
+      if port_file.exists() and port_file.read_text().count('\n'):
+        break
+      time.sleep(0.1)
+    port = port_file.read_text().split()[0]
+    tabs = f'http://127.0.0.1:{port}/json'
+    with urllib.request.urlopen(tabs, timeout=30) as reply:
+      tab = next(t for t in json.load(reply) if t['type'] == 'page')
+    with connect(tab['webSocketDebuggerUrl'], max_size=None) as socket:
+      yield _Page(socket)
+  finally:
+    process.terminate()
+    process.wait(30)
+    shutil.rmtree(profile, ignore_errors=True)
+
+
+def _check_tab(page):
+  """Presses Tab through the page; returns what is wrong."""
+  wanted = page.run(f'{_CONTROLS}.map({_NAME})')
+  page.run('document.activeElement.blur(), scrollTo(0, 0)')
+  reached, unseen = [], []
+  for _ in range(len(wanted)):
+    page.press('Tab')
+    reached.append(page.run(f'{_NAME}(document.activeElement)'))
+    outline = page.run(
+        'getComputedStyle(document.activeElement).outlineStyle')
+    if outline == 'none':
+      unseen.append(reached[-1])
+  problems = [f'focus not seen: {name}' for name in unseen]
+  if reached != wanted:
+    at = next(i for i, pair in enumerate(zip(reached, wanted, strict=True))
+              if pair[0] != pair[1])
+    problems.append(
+        f'Tab {at + 1} reaches {reached[at]!r}, not {wanted[at]!r}')
+  return problems
+
+
+def _check_sort(page):
+  """Sorts every column of the first list by Enter, both ways."""
+  problems = []
+  columns = page.run("document.querySelectorAll('.cases th[aria-sort]').length")
+  for i in range(columns):
+    head = f"document.querySelectorAll('.cases th[aria-sort]')[{i}]"
+    page.run(f"{head}.setAttribute('aria-sort', 'none')")
+    page.run(f"{head}.querySelector('button').focus()")
+    for wanted in ('ascending', 'descending'):
+      page.press('Enter')
+      order = page.run(f"{head}.getAttribute('aria-sort')")
+      values = page.run(
+          f"[...{head}.closest('table').tBodies[0].rows].map("
+          f"(r) => r.cells[{head}.cellIndex].dataset.v)")
+      if order != wanted:
+        problems.append(f'column {i} is {order}, not {wanted}')
+      numbers = [float(v) for v in values if v is not None]
+      known = [v for v in numbers if not math.isnan(v)]
+      if known != sorted(known, reverse=wanted == 'descending'):
+        problems.append(f'column {i} is not {wanted}')
+      if any(map(math.isnan, numbers[:len(known)])):
+        problems.append(f'column {i} does not end with what is missing')
+    if page.run(f"document.activeElement !== {head}.querySelector('button')"):
+      problems.append(f'column {i} loses the focus')
+  return problems
+
+
+def _check_viewer(page):
+  """Moves, enlarges and closes by keys."""
+  row = "document.activeElement.closest('tr').rowIndex"
+  is_open = "document.getElementById('viewer').open"
+  title = "document.querySelector('#viewer h2').textContent"
+  page.run("document.querySelector('.cases .open[tabindex=\"0\"]').focus()")
+  seen = [page.run(row)]
+  for keys in (('ArrowDown',), ('ArrowDown', 'ArrowUp'), ('End',), ('Home',)):
+    page.press(*keys)
+    seen.append(page.run(row))
+  last = page.run("document.querySelector('.cases tbody').rows.length")
+  problems = []
+  if seen != [1, 2, 2, last, 1]:
+    problems.append(f'arrow keys reach rows {seen}')
+  page.press('Enter')
+  first = page.run(title)
+  images = page.run("document.querySelectorAll('#viewer img').length")
+  if not page.run(is_open) or not images:
+    problems.append('Enter does not open the viewer')
+  page.press('ArrowRight')
+  if page.run(title) == first:
+    problems.append('the arrow key shows no other case')
+  for _ in range(4):  # Tab stays within.
+    page.press('Tab')
+    if page.run("!['', 'viewer'].includes((document.activeElement.closest("
+                "'dialog') || {id: document.activeElement === document.body ?"
+                " '' : 'out'}).id)"):
+      problems.append('Tab leaves the viewer')
+  page.press('Escape')
+  if page.run(is_open):
+    problems.append('Escape does not close the viewer')
+  if page.run(row) != 2:
+    problems.append('the focus does not return to the case last seen')
+  return problems
+
+
+def _check_filter(page):
+  page.run("document.querySelector('.cases input').focus()")
+  page.call('Input.insertText', text='case_0 1')
+  shown = page.run(
+      "[...document.querySelector('.cases tbody').rows].filter("
+      "(r) => r.checkVisibility()).map((r) => r.textContent)")
+  told = page.run("document.querySelector('.cases output').value")
+  total = page.run("document.querySelector('.cases tbody').rows.length")
+  problems = []
+  if any('case_0' not in text for text in shown):
+    problems.append('the filter shows what does not match')
+  if told != f'{len(shown)} of {total} shown':
+    problems.append(f'the filter says {told!r} of {len(shown)} rows')
+  return problems
+
+
+def _check_without_script(page, url):
+  page.call('Emulation.setScriptExecutionDisabled', value=True)
+  try:
+    page.open(url, size=_WIDTHS['desktop'], scheme='light')
+    root = page.call('DOM.getDocument')['root']['nodeId']
+    count = lambda selector: len(page.call(
+        'DOM.querySelectorAll', nodeId=root, selector=selector)['nodeIds'])
+    problems = page.complaints(url)
+    # `tools` would do nothing, and buttons neither.
+    if not count('.cases tbody tr') or not count('.tools[hidden]'):
+      problems.append('without JavaScript the list is not as it should be')
+    if count('.cases button:not([disabled])'):
+      problems.append('without JavaScript a button seems to work')
+    return problems
+  finally:
+    page.call('Emulation.setScriptExecutionDisabled', value=False)
+
+
+def _check(page, path):
+  """Returns name -> problems of one file."""
+  url = pathlib.Path(path).resolve().as_uri()
+  name = pathlib.Path(path).stem
+  results = {}
+  for width, scheme in itertools.product(_WIDTHS, _SCHEMES):
+    page.open(url, size=_WIDTHS[width], scheme=scheme)
+    problems = page.complaints(url)
+    wide = page.run('document.documentElement.scrollWidth - innerWidth')
+    if wide > 0:
+      problems.append(f'{wide} pixels wider than the window')
+    results[f'opens, {width}, {scheme}'] = problems
+    if _SCREENSHOTS.value:
+      page.screenshot(os.path.join(
+          _SCREENSHOTS.value, f'{name}_{width}_{scheme}.png'),
+                      whole_page=True, width=_WIDTHS[width][0])
+  page.open(url, size=_WIDTHS['desktop'], scheme='light')
+  results['Tab reaches every control'] = _check_tab(page)
+  results['Enter sorts'] = _check_sort(page)
+  results['arrows, Enter, Escape'] = _check_viewer(page)
+  if _SCREENSHOTS.value:
+    page.press('Enter')
+    page.screenshot(
+        os.path.join(_SCREENSHOTS.value, f'{name}_viewer.png'),
+        whole_page=False)
+    page.press('Escape')
+  results['filter'] = _check_filter(page)
+  results['no error while used'] = page.complaints(url)
+  results['without JavaScript'] = _check_without_script(page, url)
+  return results
+
+
+def _make_up(folder):
+  print('| report | cases | image side | MB | seconds to write |\n'
+        '|---|---|---|---|---|')
+  paths = []
+  for name, write in synthetic_reports.WRITERS.items():
+    path = os.path.join(folder, f'{name}.html')
+    start = time.perf_counter()
+    write(path, _NUM_CASES.value, size=_SIZE.value)
+    seconds = time.perf_counter() - start
+    print(f'| {name} | {_NUM_CASES.value} | {_SIZE.value} | '
+          f'{os.path.getsize(path) / 1e6:.1f} | {seconds:.1f} |')
+    paths.append(path)
+  print()
+  return paths
+
+
+def main(argv):
+  try:
+    from websockets.sync import client  # Not among the project's packages.
+  except ImportError:
+    print('Skipped: needs the package websockets.')
+    return
+  if not shutil.which('chromium'):
+    print('Skipped: needs chromium on the PATH.')
+    return
+  if _SCREENSHOTS.value:
+    os.makedirs(_SCREENSHOTS.value, exist_ok=True)
+  failed = False
+  with tempfile.TemporaryDirectory() as folder, _browser(
+      client.connect) as page:
+    paths = argv[1:] or _make_up(folder)
+    print('| report | check | result |\n|---|---|---|')
+    for path in paths:
+      for name, problems in _check(page, path).items():
+        failed |= bool(problems)
+        print(f'| {os.path.basename(path)} | {name} | '
+              f'{"; ".join(problems) or "ok"} |', flush=True)
+  if failed:
+    sys.exit(1)
+
+
+if __name__ == '__main__':
+  app.run(main)

@@ -1,0 +1,206 @@
+"""Tests for experiments.reports: three reports, whole pages."""
+
+import os
+import re
+import time
+
+from absl.testing import absltest
+from absl.testing import parameterized
+from hybridseg import types
+import numpy as np
+
+from experiments import html_report
+from experiments import input_pipeline
+from experiments import reporting
+from experiments import reports
+from experiments.benchmarks import synthetic_reports
+from tests import html_pages
+from tests import tiny
+
+
+def _read(path):
+  with open(path, encoding='utf-8') as f:
+    return f.read()
+
+
+def _case(name, dice, **changes):
+  image = np.full((8, 12, 1), 100, np.uint8)
+  label = np.zeros((8, 12), np.uint8)
+  return reports.EvaluatedCase(
+      name, '', {'dice_a': dice}, image, label, label)._replace(**changes)
+
+
+class ReportsTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.path = os.path.join(tiny.temp_dir(self), 'report.html')
+
+  def evaluate(self, cases, **kwargs):
+    reports.write_evaluation_report(
+        self.path, title='t', classes=('background', 'a'), results={},
+        cases=cases, **kwargs)
+    return _read(self.path)
+
+  @parameterized.parameters(*synthetic_reports.WRITERS)
+  def test_hostile_names_stay_text(self, kind):
+    synthetic_reports.WRITERS[kind](self.path, 40, size=48)
+    text = _read(self.path)
+    page = html_pages.assert_sound(self, text)
+    self.assertLen(page.all('script'), 1)
+    self.assertLen(page.all('dialog'), 1)
+    self.assertLen(page.all('main'), 1)
+    self.assertEqual(text.count('class="open"'), 40)
+    # One row per case, and in it the name as it was.
+    names = re.findall('<th scope="row"><bdi>([^<]*)</bdi>', text)
+    self.assertLen(names, 40)
+    self.assertIn('&lt;script&gt;alert(1)&lt;/script&gt;', names)
+    self.assertIn('very_long_' * 30, names)
+    self.assertIn('half\ufffd a pair', names)
+
+  @parameterized.parameters(*synthetic_reports.WRITERS)
+  def test_a_thousand_cases_fit(self, kind):
+    start = time.process_time()
+    synthetic_reports.WRITERS[kind](self.path, 1000, size=64)
+    self.assertLess(os.path.getsize(self.path), 15e6)
+    self.assertLess(time.process_time() - start, 60)
+
+  def test_noise_keeps_the_bound(self):
+    # Nothing compresses worse; the bound of 1,000 cases scales.
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 255, (200, 200, 3), np.uint8)
+    limit = html_report.limits(4000, total_bytes=9_000_000, max_side=160)
+    picture = html_report.encode(noise, limit)
+    self.assertLess(4000 * len(picture.uri), 10e6)
+
+  def test_order_worst_and_best(self):
+    cases = [_case(f'c{i}', (7 * i % 20) / 20) for i in range(20)]
+    cases.append(_case('none', np.nan))
+    text = self.evaluate(cases)
+    rows = re.findall('<th scope="row"><bdi>([^<]*)', text)
+    by_dice = sorted(cases[:-1], key=lambda case: case.scores['dice_a'])
+    self.assertEqual(rows, [case.id for case in by_dice] + ['none'])
+    shown = re.findall('<h3><bdi>([^<]*)', text)
+    self.assertEqual(shown[:6], rows[:6])
+    self.assertEqual(shown[6:], rows[-2:-8:-1])
+
+  def test_few_cases_are_not_both_worst_and_best(self):
+    text = self.evaluate([_case('a', 0.5), _case('b', 0.2)])
+    self.assertIn('Worst cases', text)
+    self.assertNotIn('Best cases', text)
+    self.assertEqual(re.findall('<h3><bdi>([^<]*)', text), ['b', 'a'])
+
+  def test_no_case_and_no_score(self):
+    html_pages.assert_sound(self, self.evaluate([]))
+    text = self.evaluate([_case('a', 0.0, scores={})])
+    html_pages.assert_sound(self, text)
+    self.assertNotIn('Worst cases', text)
+
+  def test_more_cases_than_a_page_lists(self):
+    text = self.evaluate([_case(f'c{i}', i / 2000) for i in range(1005)])
+    self.assertEqual(text.count('<th scope="row">'), 1000)
+    self.assertIn('5 more are not shown', text)
+
+  def test_huge_images_are_shrunk(self):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 255, (3000, 1500, 3), np.uint8)
+    label = np.ones((3000, 1500), np.uint8)
+    case = _case('a', 0.5, image=image, truth=label, prediction=label,
+                 maps={'uncertainty': np.ones((3000, 1500), np.float32)})
+    page = html_pages.assert_sound(self, self.evaluate([case]))
+    sizes = {(i['width'], i['height']) for i in page.all('img')}
+    self.assertEqual(sizes, {('128', '256'), ('80', '160')})
+    self.assertLess(os.path.getsize(self.path), 5e5)
+
+  def test_failed_write_leaves_the_old_page(self):
+    self.evaluate([_case('a', 0.5)])
+    old = _read(self.path)
+    os.mkdir(self.path + '.tmp')
+    with self.assertRaises(OSError):
+      self.evaluate([])
+    self.assertEqual(_read(self.path), old)
+
+
+class TrainReportTest(absltest.TestCase):
+
+  def write(self, **changes):
+    dataset = input_pipeline.load_dataset(tiny.data_dir())
+    num_weak, num_test = (
+        len(dataset.splits[n]) for n in ('train_weak', 'test'))
+    rng = np.random.default_rng(0)
+    weights = rng.uniform(size=num_weak).astype(np.float32)
+    rows = reporting.least_trusted(
+        weights, dataset.splits['train_weak'], number=9)
+    size = (tiny.IMAGE_SIZE, tiny.IMAGE_SIZE)
+    path = os.path.join(tiny.temp_dir(self), 'report.html')
+    reports.write_train_report(path, **dict(
+        results={'step': 4, 'test': {
+            'dice': 0.5, 'dice_interval_95': [0.4, 0.6],
+            'num_cases_counted': 10, 'per_class': {'lesion': {'dice': 0.5}}}},
+        lines=[{'step': 1, 'strong_loss': 0.9, 'weak_loss': None},
+               {'step': 4, 'val_dice': 0.5, 'indicator_mean': 0.7}],
+        history={'step': np.array([2, 4]),
+                 'indicators': np.stack([np.ones(num_weak), weights])},
+        config={'input': {'data_dir': '<there>'}},
+        sessions=[{'commit': 'abc', 'versions': {'jax': '1'}}],
+        dataset=dataset, weights=weights, weak_rows=rows,
+        weak_predictions=np.ones((len(rows), *size), np.uint8),
+        test_counts=rng.uniform(
+            size=(num_test, len(dataset.classes), 3)).astype(np.float32),
+        test_predictions=np.ones((num_test, *size), np.uint8)) | changes)
+    return _read(path), dataset, weights
+
+  def test_holds_what_a_run_found(self):
+    text, dataset, weights = self.write()
+    page = html_pages.assert_sound(self, text)
+    titles = [t for t in page.texts['h2'] if t.strip()]
+    self.assertEqual(titles[:9], [
+        'Results', 'Curves', 'Indicators', 'Worst cases', 'Best cases',
+        'All cases, worst first', 'Weak instances, least trusted first',
+        'Config and versions'] + titles[8:9])
+    for expected in (
+        'Test Dice 0.500 (95 % interval 0.400 to 0.600), 10 cases.',
+        'Final indicators by kind', 'Final indicators by planted fault',
+        'Mean indicator by kind', 'Indicators over time',
+        'Final indicators by quality', '<td>&lt;there&gt;</td>',
+        '<th>versions.jax</th>', 'Session 1', '9 of 32;'):
+      self.assertIn(expected, text)
+    # Least trusted first, after the ten cases of the test split.
+    rows = re.findall('<th scope="row"><bdi>([^<]*)', text)[10:]
+    order = np.argsort(weights)[:9]
+    ids = {r['instance_id']: r['id'].decode()
+           for r in dataset.splits['train_weak']}
+    self.assertEqual(rows, [ids[i] for i in order])
+
+  def test_before_the_first_evaluation(self):
+    num_weak = 32
+    text, _, _ = self.write(
+        lines=[], history={'step': np.zeros(0, np.int64),
+                           'indicators': np.zeros((0, num_weak))})
+    html_pages.assert_sound(self, text)
+    self.assertNotIn('Curves', text)
+
+
+class PaintTest(absltest.TestCase):
+
+  def test_map_red_above_blue_below(self):
+    image = np.full((1, 3, 3), 128, np.uint8)
+    painted = reporting.paint_map(image, np.array([[1.0, 0.0, -np.inf]]))
+    grey = 128 / 255
+    np.testing.assert_allclose(painted[0, 1], grey)
+    np.testing.assert_allclose(
+        painted[0, 0], 0.25 * grey + 0.75 * np.array([230, 30, 30]) / 255)
+    np.testing.assert_allclose(
+        painted[0, 2], 0.25 * grey + 0.75 * np.array([30, 110, 255]) / 255)
+
+  def test_overlay_uses_the_colours_of_the_page(self):
+    image = np.zeros((1, 3, 1), np.uint8)
+    label = np.array([[0, 1, types.UNLABELLED]], np.uint8)
+    painted = reporting.overlay(image, label, opacity=1.0)
+    np.testing.assert_allclose(painted[0, 0], 0)
+    np.testing.assert_allclose(painted[0, 1], np.array([26, 255, 89]) / 255)
+    np.testing.assert_allclose(painted[0, 2], 0.1)
+
+
+if __name__ == '__main__':
+  absltest.main()
