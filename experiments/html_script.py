@@ -24,9 +24,9 @@ a { color: var(--c0); } h3 { font-size: 1rem; margin: 1rem 0 .3rem; }
 .scroll th, .scroll td { padding: .3rem .6rem; }
 .scroll td { white-space: nowrap; }
 .scroll td.text { white-space: normal; text-align: left; min-width: 6rem; }
-.scroll tbody th { min-width: 6rem; max-width: 14rem; font-weight: 400; }
+.scroll tbody th { min-width: 8rem; max-width: 14rem; font-weight: 400; }
 .scroll thead button { font: inherit; color: inherit; background: none;
-  border: 0; padding: .2rem; text-align: inherit; min-width: 3.5rem;
+  border: 0; padding: .2rem; text-align: inherit; min-width: 5rem;
   overflow-wrap: anywhere; }
 .scroll thead button:enabled { cursor: pointer; text-decoration: underline; }
 [aria-sort=ascending] button::after { content: ' \\25B2'; }

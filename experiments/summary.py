@@ -26,8 +26,9 @@ def print_summary(results: dict[str, Any], workdir: str) -> None:
           'log.jsonl')
   print(f'  indicators       mean {indicators["mean"]:.3f} over '
         f'{indicators["num_weak"]} weak instances')
-  print(f'  files            {workdir}/: metrics.json, cases_test.csv, '
-        'indicators.csv, panel.png, curves.png, indicators.png')
+  print(f'  files            {workdir}/: report.html (open it in a browser), '
+        'metrics.json, cases_test.csv, indicators.csv, panel.png, curves.png, '
+        'indicators.png')
   print('  your own data    images and masks, or COCO, LabelMe, CVAT, ... '
         '(README, "Your own data"):\n'
         '    python -m data_prep.prepare --source=FOLDER --output=data/mine\n'

@@ -340,18 +340,11 @@ def _report(state, evaluate, val_counts, dataset, log, workdir):
       path('indicators.png'), weights=weights, records=weak_records)
   least = reporting.least_trusted(weights, weak_records, number=200)
   reports.write_train_report(
-      path('report.html'),
-      results=results,
-      lines=log.lines,
+      path('report.html'), results=results, lines=log.lines,
       history=log.history(),
       config=run_folder.read_config(workdir).to_dict(),
-      sessions=run_folder.read_sessions(workdir),
-      dataset=dataset,
-      weights=weights,
-      weak_rows=least,
-      weak_predictions=predict(least),
-      test_counts=test_counts,
-      test_predictions=test_predictions,
-  )
+      sessions=run_folder.read_sessions(workdir), dataset=dataset,
+      weights=weights, weak_rows=least, weak_predictions=predict(least),
+      test_counts=test_counts, test_predictions=test_predictions)
   run_folder.write_json(path('metrics.json'), results)
   return results

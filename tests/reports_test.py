@@ -1,8 +1,12 @@
 """Tests for experiments.reports: three reports, whole pages."""
 
+import contextlib
+import io
 import os
 import re
+import sys
 import time
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -13,6 +17,7 @@ from experiments import html_report
 from experiments import input_pipeline
 from experiments import reporting
 from experiments import reports
+from experiments.benchmarks import report_check
 from experiments.benchmarks import synthetic_reports
 from tests import html_pages
 from tests import tiny
@@ -200,6 +205,15 @@ class PaintTest(absltest.TestCase):
     np.testing.assert_allclose(painted[0, 0], 0)
     np.testing.assert_allclose(painted[0, 1], np.array([26, 255, 89]) / 255)
     np.testing.assert_allclose(painted[0, 2], 0.1)
+
+
+class ReportCheckTest(absltest.TestCase):
+
+  def test_says_what_it_needs(self):
+    with (mock.patch.dict(sys.modules, {'websockets.sync': None}),
+          contextlib.redirect_stdout(io.StringIO()) as out):
+      report_check.main([])
+    self.assertEqual(out.getvalue(), 'Skipped: needs the package websockets.\n')
 
 
 if __name__ == '__main__':
