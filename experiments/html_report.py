@@ -205,8 +205,7 @@ class _Column:
   def cell(self, i):
     value = self._values[i]
     if self.type == 'text':
-      text = '' if value is None else value
-      return f'<td class="text">{html_page.name(text) if text else ""}</td>'
+      return f'<td class="text">{html_page.name(_text(value))}</td>'
     value = float('nan') if value is None else float(value)
     if math.isfinite(value):
       return f'<td data-v="{value:.7g}">{value:{self._format}}</td>'

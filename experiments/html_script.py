@@ -157,9 +157,9 @@ function show(row) {
       ...[...row.querySelectorAll('img')].map((image) => element('figure',
           image.cloneNode(), element('figcaption', image.alt))));
   viewer.querySelector('dl').replaceChildren(
-      ...[...row.cells].flatMap((cell, i) => opener(row).contains(cell) ||
-          cell.contains(opener(row)) || !i ? [] : [
-            element('dt', heads[i].textContent),
+      ...[...row.cells].slice(1).filter((cell) => !cell.contains(opener(row)))
+          .flatMap((cell) => [
+            element('dt', heads[cell.cellIndex].textContent),
             element('dd', element('bdi', cell.textContent))]));
   viewer.scrollTop = 0;
 }

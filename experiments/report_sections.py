@@ -4,8 +4,8 @@ Knows what a run holds, but not which report asks.
 """
 
 import collections
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from data_prep import html_page
 from data_prep import html_plots
@@ -68,54 +68,79 @@ def _pictures(item, limit):
 
 
 def _shrink(layer, size):
-  if layer.dtype == np.uint8:
-    return rasterize.resize_label(layer, size=size)
-  values = np.nan_to_num(layer).astype(np.float32)
+  if np.issubdtype(layer.dtype, np.integer):
+    return rasterize.resize_label(layer.astype(np.uint8), size=size)
+  values = np.clip(np.nan_to_num(layer), -1, 1).astype(np.float32)
   return np.asarray(Image.fromarray(values).resize(
       size[::-1], Image.Resampling.BOX))
 
 
-def cases_list(items, *, label, sorted_by, total_bytes, more=''):
+def cases_list(
+    items: Sequence[Item],
+    *,
+    label: str,
+    sorted_by: str,
+    total_bytes: int,
+    more: str = '',
+) -> str:
+  """Draws and lists items; see `html_report.cases_list`."""
   return html_report.cases_list(
       _draw(items, total_bytes=total_bytes, max_side=_LIST_SIDE),
       label=label, sorted_by=sorted_by, num_cases=len(items), more=more)
 
 
-def gallery(items):
+def gallery(items: Sequence[Item]) -> str:
+  """Draws a few items, large."""
   return html_report.gallery(_draw(
       items, total_bytes=_GALLERY_BYTES, max_side=_GALLERY_SIDE))
 
 
-def section(title, body, *, note=''):
+def section(title: str, body: str, *, note: str = '') -> html_report.Section:
+  """Returns a section with a plain note above its HTML, if it has any."""
   note = f'<p class="dim">{html_page.escape(note)}</p>' if body and note else ''
   return html_report.Section(title, note + body)
 
 
-def details(values):
+def details(values: Mapping[str, Mapping[str, Any]]) -> html_report.Section:
+  """Returns the last section: what a reader may want to look up."""
   return section('Config and versions', ''.join(
       html_report.details(name, tree) for name, tree in values.items()))
 
 
-def legend(classes):
-  return (f'<p>Classes: {html_page.legend(classes)}. '
-          'Grey: unlabelled.</p>')
+def legend(classes: Sequence[str]) -> str:
+  """Says which colour is which class."""
+  return f'<p>Classes: {html_page.legend(classes)}. Grey: unlabelled.</p>'
 
 
-def lines_tables(tables):
+def lines_tables(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+  """Returns tables side by side, name -> lines of equal keys."""
   parts = ''.join(
       html_report.lines_table(name, lines) for name, lines in tables.items())
   return f'<div class="tables">{parts}</div>' if parts else ''
 
 
-def curves(lines):
+def curves(lines: Sequence[Mapping[str, Any]]) -> str:
+  """Plots what a log.jsonl holds."""
   return html_report.plots(*(
       html_plots.lines(title, series, x_label='step', y_range=None
                        if title == 'Training loss' else (0, 1))
       for title, series in reporting.curves(lines).items()))
 
 
-def indicator_plots(steps, history, kinds, faults):
-  """Returns plots of indicators [T, N]: by group, and over time."""
+def indicator_plots(
+    steps: np.ndarray,
+    history: np.ndarray,
+    kinds: Sequence[str],
+    faults: Sequence[str],
+) -> list[str]:
+  """Plots indicators by group and over time.
+
+  Args:
+    steps: int [T].
+    history: float [T, N].
+    kinds: of annotation, [N].
+    faults: [N], '' for none; [] if none is known.
+  """
   if not len(steps) or not len(kinds):
     return []
   hist = lambda title, names: html_plots.histogram(
@@ -147,7 +172,10 @@ def _history_map(steps, history):
       y_range=(0, len(order)))
 
 
-def quality_plot(values, quality, faults):
+def quality_plot(
+    values: np.ndarray, quality: np.ndarray, faults: Sequence[str]
+) -> str:
+  """Plots indicators [N] by quality [N], nan where unknown."""
   quality = quality.astype(float)
   return html_plots.scatter(
       'Final indicators by quality',
@@ -172,5 +200,6 @@ def _groups(names):
   return {n: np.flatnonzero(names == n) for n in shown}
 
 
-def words(name):
+def words(name: Any) -> str:
+  """Returns a name as a reader wants it."""
   return str(name).replace('_', ' ')

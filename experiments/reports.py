@@ -22,6 +22,7 @@ _ALIGNMENT = (
     '<p class="dim">Alignment, over a grey image: red pixels harm the strong '
     'loss, blue ones help it.</p>')
 
+
 class EvaluatedCase(NamedTuple):
   """One case of `write_evaluation_report`.
 
@@ -333,7 +334,12 @@ def _suspect_item(suspect):
       'reason': suspect.reason, 'fault': suspect.fault}
   layers = {'weak label': suspect.label, 'prediction': suspect.prediction}
   if suspect.alignment is not None:
-    harm = -np.nan_to_num(suspect.alignment)
-    # Few pixels are far above the others.
-    layers['alignment'] = harm / (np.quantile(np.abs(harm), 0.99) or 1.0)
+    layers['alignment'] = _harm(suspect.alignment)
   return sections.Item(suspect.id, values, suspect.image, layers)
+
+
+def _harm(alignment):
+  """Scales to [-1, 1], harm above 0; few pixels are far above the others."""
+  harm = -np.where(np.isfinite(alignment), alignment, 0)
+  sizes = np.abs(harm[harm != 0])  # Of a scribble, most pixels have none.
+  return harm / (np.quantile(sizes, 0.99) if sizes.size else 1)

@@ -117,6 +117,11 @@ class ReportsTest(parameterized.TestCase):
     self.assertEqual(sizes, {('128', '256'), ('80', '160')})
     self.assertLess(os.path.getsize(self.path), 5e5)
 
+  def test_labels_of_other_integers(self):
+    case = _case('a', 0.5)
+    other = case._replace(prediction=case.prediction.astype(np.int64))
+    self.assertEqual(self.evaluate([case]), self.evaluate([other]))
+
   def test_failed_write_leaves_the_old_page(self):
     self.evaluate([_case('a', 0.5)])
     old = _read(self.path)
@@ -187,6 +192,13 @@ class TrainReportTest(absltest.TestCase):
 
 
 class PaintTest(absltest.TestCase):
+
+  def test_alignment_of_few_pixels_is_seen(self):
+    alignment = np.zeros((50, 50))
+    alignment[0, :3] = 1e-4, -1e-4, np.nan
+    harm = reports._harm(alignment)  # pylint: disable=protected-access
+    np.testing.assert_allclose(harm[0, :3], [-1, 1, 0])
+    np.testing.assert_array_equal(reports._harm(0 * alignment[1:]), 0)  # pylint: disable=protected-access
 
   def test_map_red_above_blue_below(self):
     image = np.full((1, 3, 3), 128, np.uint8)

@@ -46,10 +46,12 @@ _FLAGS = (
     '--no-first-run', '--disable-background-networking',
     '--disable-component-update', '--disable-sync', '--remote-debugging-port=0')
 
-# What Tab should reach, in the order of the document.
+# What Tab should reach, in the order of the document. Tables that scroll get
+# the focus from the browser.
 _CONTROLS = """[...document.querySelectorAll(
-    'a[href], button, input, summary, [tabindex]')].filter((e) =>
-    !e.disabled && e.tabIndex >= 0 && e.checkVisibility())"""
+    'a[href], button, input, summary, [tabindex], .tables')].filter((e) =>
+    !e.disabled && e.checkVisibility() && (e.tabIndex >= 0 ||
+        e.matches('.tables') && e.scrollWidth > e.clientWidth))"""
 _NAME = """((e) => !e || e === document.body ? '' :
     `${e.tagName} ${e.getAttribute('aria-label') || e.textContent}`.trim())"""
 
