@@ -8,7 +8,8 @@ more than 1e-9 (of the distance, or of NSD) and the largest difference. An NSD
 may differ where surface-distance's rounding puts a distance that equals the
 tolerance beyond it: such a pair is counted apart if the two agree once the
 tolerance of surface-distance is 1e-9 larger. Where a mask is empty, our own
-rule must hold. Exit code 1 if anything else differs.
+rule must hold. The areas of all surface elements are compared at 100 random
+spacings as well. Exit code 1 if anything else differs.
 """
 
 import collections
@@ -61,6 +62,20 @@ def _follows_rule(pair, scores):
   return np.allclose(scores, (farthest, farthest, 0), rtol=1e-12, atol=0)
 
 
+def _differing_codes(tables, rng):
+  """Counts the codes of cells whose area ever differs, in 2-D and in 3-D."""
+  counts = []
+  for ndim, theirs_fn in (
+      (2, tables.create_table_neighbour_code_to_contour_length),
+      (3, tables.create_table_neighbour_code_to_surface_area)):
+    differ = np.zeros(2**2**ndim, bool)
+    for spacing in np.exp(rng.normal(size=(100, ndim))):
+      ours = surface_metrics._element_areas(spacing)
+      differ |= ~np.isclose(ours, theirs_fn(spacing), rtol=_CLOSE, atol=0)
+    counts.append(int(differ.sum()))
+  return counts
+
+
 def main():
   medpy, surface_distance = mask_pairs.packages()
   rng = np.random.default_rng(_SEED.value)
@@ -88,7 +103,9 @@ def main():
           f'{" | ".join(f"{x:.1e}" for x in largest)} | '
           f'{int(rows[:, 3].sum())} |')
   print(f'\nEmpty masks: {rule.total()} pairs, {rule[False]} against the rule.')
-  if differ.any() or rule[False]:  # Of all, the last row.
+  codes = _differing_codes(surface_distance.lookup_tables, rng)
+  print(f'Areas differ: {codes[0]} of 16 in 2-D, {codes[1]} of 256 in 3-D.')
+  if differ.any() or rule[False] or any(codes):  # `differ` is that of all.
     sys.exit(1)
 
 
