@@ -3,11 +3,11 @@ r"""How fast are the surface metrics beside medpy and surface-distance?
 pip install medpy surface-distance
 python -m experiments.benchmarks.surface_speed --rounds=5
 
-Gives every tool the same pairs (an ellipsoid with bumps, and the same with more
-of them) in interleaved rounds of one process. Prints medians of CPU time, which
-other jobs on the machine disturb least: `surface_scores`, all three metrics;
-medpy, HD95 and ASSD; surface-distance, NSD at 2 mm. All three of ours are
-compared with the two of medpy, and with the three of both packages together.
+Gives every tool the same pairs (blobs: an ellipsoid with bumps, and the same
+with more of them) in interleaved rounds of one process. Prints medians of CPU
+time, which other jobs on the machine disturb least: `surface_scores`, all three
+metrics; medpy, HD95 and ASSD; surface-distance, NSD at 2 mm. All three of ours
+are compared with the two of medpy, and with the three of both packages.
 """
 
 import time
@@ -23,11 +23,22 @@ _ROUNDS = flags.DEFINE_integer('rounds', 5, 'Of each tool.', lower_bound=1)
 _SEED = flags.DEFINE_integer('seed', 0, 'Of the bumps.')
 
 _TOLERANCE_MM = 2.0
+_MASKS = {
+    'blobs': mask_pairs.blobs,
+    # The worst for a search tree: all voxels are surface, or all are far.
+    'noise': lambda rng, shape: rng.random((2, *shape)) < 0.5,
+    'far inside': lambda rng, shape: [
+        mask_pairs.blobs(rng, shape, radius=radius)[0] for radius in (0.3, 0.9)
+    ],
+}
 _CASES = (
-    ((256, 256), (1.0, 1.0)),
-    ((512, 512), (1.0, 1.0)),
-    ((10, 256, 216), (10.0, 1.4, 1.4)),
-    ((160, 256, 256), (1.0, 1.0, 1.0)),
+    ('blobs', (256, 256), (1.0, 1.0)),
+    ('blobs', (512, 512), (1.0, 1.0)),
+    ('blobs', (10, 256, 216), (10.0, 1.4, 1.4)),
+    ('blobs', (160, 256, 256), (1.0, 1.0, 1.0)),
+    ('noise', (256, 256), (1.0, 1.0)),
+    ('noise', (64, 64, 64), (1.0, 1.0, 1.0)),
+    ('far inside', (128, 128, 128), (1.0, 1.0, 1.0)),
 )
 
 
@@ -53,17 +64,18 @@ def _time_ms(fn):
 def main():
   mask_pairs.packages()  # Says what is missing before the table begins.
   rng = np.random.default_rng(_SEED.value)
-  print('| array | spacing, mm | ours, all three, ms | medpy, HD95 + ASSD, ms '
-        '| ratio | surface-distance, NSD, ms | ratio of both together |\n'
-        '|---|---|---|---|---|---|---|')
-  for shape, spacing in _CASES:
-    tools = _tools(mask_pairs.blobs(rng, shape), spacing)
+  print('| masks | array | spacing, mm | ours, all three, ms '
+        '| medpy, HD95 + ASSD, ms | ratio | surface-distance, NSD, ms '
+        '| ratio of both together |\n|---|---|---|---|---|---|---|---|')
+  for kind, shape, spacing in _CASES:
+    tools = _tools(_MASKS[kind](rng, shape), spacing)
     tools[0]()  # Derives the areas of the surface elements, once a process.
     times = [[_time_ms(tool) for tool in tools] for _ in range(_ROUNDS.value)]
     ours, medpy, theirs = np.median(times, axis=0)
     print(
-        f'| {" x ".join(map(str, shape))} | {" x ".join(map(str, spacing))} | '
-        f'{ours:.2f} | {medpy:.1f} | **{medpy / ours:.1f}** | {theirs:.1f} | '
+        f'| {kind} | {" x ".join(map(str, shape))} | '
+        f'{" x ".join(map(str, spacing))} | {ours:.2f} | {medpy:.1f} | '
+        f'**{medpy / ours:.1f}** | {theirs:.1f} | '
         f'{(medpy + theirs) / ours:.1f} |', flush=True)
 
 
