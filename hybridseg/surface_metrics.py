@@ -131,8 +131,8 @@ def assd(
   """Returns the mean of the distances that `hd95` takes the percentile of.
 
   All distances are pooled, so that the larger surface counts more:
-  `medpy.metric.binary.assd` of medpy 0.5.2. In older versions it was the mean of
-  the two directed means, which others call MASD.
+  `medpy.metric.binary.assd` of medpy 0.5.2. In older versions it was the mean
+  of the two directed means, which others call MASD.
 
   Arguments and errors are those of `surface_scores`.
   """
