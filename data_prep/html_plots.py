@@ -184,6 +184,12 @@ def heat_map(
   return _figure(title, says, image + axes.draw(x_label, y_label), keys)
 
 
+def side_by_side(*figures: str) -> str:
+  """Returns figures side by side; those with nothing to show are ''."""
+  figures = ''.join(figures)
+  return f'<div class="plots">{figures}</div>' if figures else ''
+
+
 class _Axes:
   """Where values lie on the canvas."""
 

@@ -71,7 +71,8 @@ def write_summary(
       *(_figure(rows[i], manifest, image_size=image_size) for i in chosen),
       '</div>',
   ]
-  html_page.write(path, html_page.page(header.name, body))
+  html_page.write(path, html_page.page(
+      header.name, body, style=html_plots.STYLE))
 
 
 def choose_rows(
@@ -263,16 +264,16 @@ def _size_plots(rows, facts):
     parts = [html_page.table('Height x width in pixels', ['', 'images'], [
         [f'{size[0]} x {size[1]}', n] for size, n in sizes.most_common()])]
   else:
-    parts = [
+    parts = [html_plots.side_by_side(*(
         _histogram([seen.size[i] for seen in facts], f'{name} in pixels')
-        for i, name in enumerate(('Height', 'Width'))]
+        for i, name in enumerate(('Height', 'Width'))))]
   parts.append(html_page.table('Channels', ['', 'images'], [
       [{1: 'gray', 3: 'colour'}[c], n] for c, n in sorted(channels.items())]))
   known = [row.spacing_mm for row in rows if row.spacing_mm is not None]
   if known:
-    parts += [
+    parts.append(html_plots.side_by_side(*(
         _histogram([spacing[i] for spacing in known], f'Spacing {axis} in mm')
-        for i, axis in enumerate('yx')]
+        for i, axis in enumerate('yx'))))
   if len(known) < len(rows):
     parts.append(
         f'<p>The pixel spacing of {len(rows) - len(known)} of {len(rows)} '

@@ -112,12 +112,6 @@ def page(
       style=html_plots.STYLE + html_script.STYLE, script=html_script.SCRIPT)
 
 
-def plots(*figures: str) -> str:
-  """Returns plots side by side; those with nothing to show are ''."""
-  figures = ''.join(figures)
-  return f'<div class="plots">{figures}</div>' if figures else ''
-
-
 def cases_list(
     cases: Sequence[Case],
     *,

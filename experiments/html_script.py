@@ -61,7 +61,8 @@ details { margin: .5rem 0; } summary { cursor: pointer; }
   .tables table { margin-right: 0; }
   .tables th, .tables td { padding: .15rem .4rem; }
   .open { flex-wrap: wrap; width: 9.5rem; } .open img { height: 4.3rem; }
-  .scroll tbody th { min-width: 5rem; max-width: 7rem; }
+  .scroll tbody th { min-width: 5.5rem; max-width: 7rem; }
+  .scroll th, .scroll td { padding: .3rem; }
   .group figure { width: calc(50% - .2rem); }
 }
 @media print { .scroll { max-height: none; } nav, .tools { display: none; } }

@@ -121,7 +121,7 @@ def lines_tables(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 def curves(lines: Sequence[Mapping[str, Any]]) -> str:
   """Plots what a log.jsonl holds."""
-  return html_report.plots(*(
+  return html_plots.side_by_side(*(
       html_plots.lines(title, series, x_label='step', y_range=None
                        if title == 'Training loss' else (0, 1))
       for title, series in reporting.curves(lines).items()))

@@ -159,7 +159,7 @@ def write_train_report(
           sections.section('Results', html_report.tables(
               {k: v for k, v in results.items() if k not in plain})),
           sections.section('Curves', sections.curves(lines)),
-          sections.section('Indicators', html_report.plots(
+          sections.section('Indicators', html_plots.side_by_side(
               *sections.indicator_plots(
                   history['step'], history['indicators'][:, ids],
                   _kinds(weak_records), faults),
@@ -240,7 +240,7 @@ def write_audit_report(
   page = html_report.page(title, [sections.legend(classes), _ALIGNMENT], [
       sections.section('Summary', html_report.tables(summary.facts)),
       sections.section('Groups', sections.lines_tables(summary.tables)),
-      sections.section('Indicators', html_report.plots(
+      sections.section('Indicators', html_plots.side_by_side(
           *sections.indicator_plots(
               summary.steps, summary.history, summary.kinds, summary.faults),
           html_plots.lines(

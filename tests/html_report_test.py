@@ -144,7 +144,7 @@ class HtmlPlotsTest(parameterized.TestCase):
 
   def test_hostile_labels(self):
     groups = {name: [0, 1] for name in synthetic_reports.NAMES}
-    text = _page(html_report.plots(*(
+    text = _page(html_plots.side_by_side(*(
         html_plots.histogram(
             name, groups, x_label=name, y_label=name)
         for name in synthetic_reports.NAMES)))

@@ -132,6 +132,7 @@ class SummaryTest(parameterized.TestCase):
     self.assertNotIn('url(', text)
     self.assertNotRegex(text, 'https?:')
     self.assertIn('color-scheme: light dark', text)
+    self.assertIn('.plot .bar { fill: var', text)  # Else black on black.
     self.assertLess(len(text), 5e6)
 
   def test_counts_and_shares(self):
