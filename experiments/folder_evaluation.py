@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from data_prep import pixels
 from data_prep import rasterize
+from data_prep.formats import folder as folder_lib
 from data_prep.formats import sources
 from data_prep.formats import volumes
 from hybridseg import types
@@ -19,6 +20,7 @@ from experiments import reports
 
 _SUFFIXES = (*sorted(pixels.KNOWN_SUFFIXES), *pictures.VOLUME_SUFFIXES)
 _MAX_SHOWN = 3
+_CHANNEL = folder_lib.CHANNEL
 
 
 class Options(NamedTuple):
@@ -156,6 +158,10 @@ def _pair(predictions, references, missing_is_empty):
           'keep one of each.')
     found.append(by_stem)
   predicted, wanted = found
+  # nnU-Net's pictures, and so their predictions, are named a_0000, masks a.
+  predicted = {
+      _CHANNEL.sub('', n) if n not in wanted and _CHANNEL.sub('', n) in wanted
+      else n: path for n, path in predicted.items()}
   if not wanted:
     raise binary.UserError(f'--references={references} holds no masks.')
   missing = sorted(set(wanted) - set(predicted))

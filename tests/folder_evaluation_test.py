@@ -125,6 +125,13 @@ class FolderEvaluationTest(parameterized.TestCase):
     with self.assertRaisesRegex(binary.UserError, 'no such folder'):
       self._evaluate()
 
+  def test_channels_of_nnunet_are_no_part_of_a_name(self):
+    label = np.zeros((4, 4, 2), np.uint8)
+    label[1:3] = 1
+    self._save('r/case_1.nii.gz', label, np.eye(4))
+    self._save('p/case_1_0000.nii.gz', label, np.eye(4))
+    self.assertEqual(self._evaluate().results['dice'], 1)
+
   def test_two_files_of_one_name(self):
     label = np.zeros((4, 4), np.uint8)
     for name in 'r/a.png', 'r/a.tif', 'p/a.png':

@@ -311,6 +311,18 @@ class EvaluateRunTest(absltest.TestCase):
     path = os.path.join(workdir, 'evaluation_test.json')
     self.assertEqual(run_folder.read_json(path), found.results)
 
+  def test_batch_size_changes_no_metric(self):
+    load, found = predictor_lib.load, []
+    for size in 4, 8, 12:  # The tests see four devices.
+      batches_of = lambda *args, size=size, **kwargs: load(
+          *args, **kwargs)._replace(batch_size=size)
+      with mock.patch.object(predictor_lib, 'load', batches_of):
+        found.append(run_evaluation.evaluate_run(self._run(), 'test').results)
+    for results in found[1:]:
+      self.assertAlmostEqual(results.pop('ece'), found[0]['ece'], places=6)
+      self.assertEqual(
+          results, {k: v for k, v in found[0].items() if k != 'ece'})
+
   def test_records_serve_where_the_originals_are_gone(self):
     workdir = self._run()
     data_dir = os.path.join(tiny.temp_dir(self), 'data')
