@@ -28,8 +28,11 @@ body { font: 15px/1.45 system-ui, sans-serif; max-width: 68rem;
   margin: 2rem auto; padding: 0 1rem; background: Canvas; color: CanvasText; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
 h1, h2, h3, li, p, caption, figcaption { overflow-wrap: anywhere; }
-table { border-collapse: collapse; display: inline-table;
-  margin: 0 2rem 1rem 0; vertical-align: top; }
+table { border-collapse: collapse; margin: 0 2rem 1rem 0; }
+.tables { display: flex; flex-wrap: wrap; align-items: flex-start;
+  overflow-x: auto; }
+.tables td { max-width: 40rem; } .tables th, .tables td { min-width: 3em; }
+.tables tr:first-child th { overflow-wrap: break-word; max-width: 12rem; }
 caption { text-align: left; opacity: .8; padding-bottom: .2rem; }
 th, td { padding: .15rem .7rem; text-align: right; overflow-wrap: anywhere;
   border-bottom: 1px solid rgb(128 128 128 / .35);
@@ -42,6 +45,10 @@ figure { margin: 0; font-size: .8rem; }
 figure img { width: 100%; height: auto; display: block; }
 .pictures figure { width: 13.5rem; }
 .dim { opacity: .8; }
+@media (max-width: 640px) {
+  .tables table { margin-right: 0; }
+  .tables th, .tables td { padding: .15rem .3rem; }
+}
 """
 
 
@@ -104,6 +111,12 @@ def table(
   rows = [f'<tr>{cells("th", head)}</tr>']
   rows += [f'<tr>{cells("th", x[:1])}{cells("td", x[1:])}</tr>' for x in lines]
   return f'<table><caption>{escape(caption)}</caption>{"".join(rows)}</table>'
+
+
+def side_by_side(*parts: str, css_class: str = 'tables') -> str:
+  """Returns parts beside each other where there is room; '' if all are ''."""
+  content = ''.join(parts)
+  return f'<div class="{css_class}">{content}</div>' if content else ''
 
 
 def legend(classes: Sequence[str]) -> str:

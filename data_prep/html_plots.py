@@ -186,8 +186,7 @@ def heat_map(
 
 def side_by_side(*figures: str) -> str:
   """Returns figures side by side; those with nothing to show are ''."""
-  figures = ''.join(figures)
-  return f'<div class="plots">{figures}</div>' if figures else ''
+  return html_page.side_by_side(*figures, css_class='plots')
 
 
 class _Axes:

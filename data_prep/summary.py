@@ -203,12 +203,12 @@ def _count_tables(rows):
         len({row.subject or row.id for row in members})])
   counts = collections.Counter((_kind(row), row.split) for row in rows)
   kinds = sorted({kind for kind, _ in counts})
-  return html_page.table(
+  return html_page.side_by_side(html_page.table(
       'Splits by roles', ['', *manifest_lib.ROLES, 'all', 'subjects'], lines
-  ) + html_page.table(
+  ), html_page.table(
       'Kinds of annotation by splits', ['', *splits],
       [[kind.replace('_', ' '), *(counts[kind, s] for s in splits)]
-       for kind in kinds])
+       for kind in kinds]))
 
 
 def _class_tables(manifest, facts):
@@ -238,10 +238,10 @@ def _class_tables(manifest, facts):
       total = shares[group].sum()
       covered.append([
           group, *(percent(share / total) for share in shares[group])])
-  return html_page.table(
+  return html_page.side_by_side(html_page.table(
       'Images that show the class', ['', *names[1:]], shown
-  ) + html_page.table(
-      'Share of the pixels, as annotated', ['', *names, 'unlabelled'], covered)
+  ), html_page.table(
+      'Share of the pixels, as annotated', ['', *names, 'unlabelled'], covered))
 
 
 def _pixel_counts(row, seen, num_classes):
@@ -260,20 +260,22 @@ def _size_plots(rows, facts):
   """Image sizes, listed if they are few, and pixel spacings."""
   sizes = collections.Counter(seen.size for seen in facts)
   channels = collections.Counter(seen.channels for seen in facts)
+  plots, tables = [], []
   if len(sizes) <= _MAX_SIZES:
-    parts = [html_page.table('Height x width in pixels', ['', 'images'], [
-        [f'{size[0]} x {size[1]}', n] for size, n in sizes.most_common()])]
+    tables.append(html_page.table('Height x width in pixels', ['', 'images'], [
+        [f'{size[0]} x {size[1]}', n] for size, n in sizes.most_common()]))
   else:
-    parts = [html_plots.side_by_side(*(
+    plots += [
         _histogram([seen.size[i] for seen in facts], f'{name} in pixels')
-        for i, name in enumerate(('Height', 'Width'))))]
-  parts.append(html_page.table('Channels', ['', 'images'], [
+        for i, name in enumerate(('Height', 'Width'))]
+  tables.append(html_page.table('Channels', ['', 'images'], [
       [{1: 'gray', 3: 'colour'}[c], n] for c, n in sorted(channels.items())]))
   known = [row.spacing_mm for row in rows if row.spacing_mm is not None]
   if known:
-    parts.append(html_plots.side_by_side(*(
+    plots += [
         _histogram([spacing[i] for spacing in known], f'Spacing {axis} in mm')
-        for i, axis in enumerate('yx'))))
+        for i, axis in enumerate('yx')]
+  parts = [html_page.side_by_side(*tables), html_plots.side_by_side(*plots)]
   if len(known) < len(rows):
     parts.append(
         f'<p>The pixel spacing of {len(rows) - len(known)} of {len(rows)} '
@@ -304,7 +306,7 @@ def _origin_tables(rows):
       rest = sum(n for _, n in lines[_MAX_ROWS:])
       lines = [*lines[:_MAX_ROWS], [f'{more} more', rest]]
     parts.append(html_page.table(f'Images per {name}', ['', 'images'], lines))
-  return ''.join(parts)
+  return html_page.side_by_side(*parts)
 
 
 def _notices(findings):

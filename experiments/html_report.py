@@ -232,8 +232,7 @@ def tables(tree: Mapping[str, Any], caption: str = '') -> str:
   nothing but dicts become one table, the longer way down. A pair of numbers is
   an interval.
   """
-  parts = ''.join(_tables(tree, caption))
-  return f'<div class="tables">{parts}</div>' if parts else ''
+  return html_page.side_by_side(*_tables(tree, caption))
 
 
 def _tables(tree, caption):
@@ -277,9 +276,11 @@ def _leaves(tree, separator, prefix=''):
 def details(title: str, values: Mapping[str, Any]) -> str:
   """Returns keys and values, nested or not, that open on demand."""
   lines = [[k, _text(v, pair=', ')] for k, v in _leaves(values, '.')]
-  return (f'<details><summary>{html_page.escape(title)}</summary>'
-          f'<div class="tables">{html_page.table("", ["", ""], lines)}</div>'
-          '</details>') if lines else ''
+  if not lines:
+    return ''
+  table = html_page.side_by_side(html_page.table('', ['', ''], lines))
+  return (f'<details><summary>{html_page.escape(title)}</summary>{table}'
+          '</details>')
 
 
 def _words(key):

@@ -10,14 +10,9 @@ body { max-width: 80rem; }
 nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem;
   padding: 0; }
 a { color: var(--c0); } h3 { font-size: 1rem; margin: 1rem 0 .3rem; }
-.tables { display: flex; flex-wrap: wrap; align-items: flex-start;
-  overflow-x: auto; }
-.tables table { display: table; } .tables td { max-width: 40rem; }
-.tables th, .tables td { min-width: 3.5em; }
-.tables tr:first-child th { overflow-wrap: break-word; max-width: 12rem; }
 .scroll { overflow: auto; max-height: 85vh;
   border: 1px solid rgb(128 128 128 / .35); }
-.scroll table { margin: 0; display: table; }
+.scroll table { margin: 0; }
 .scroll thead th { position: sticky; top: 0; background: Canvas; z-index: 1;
   vertical-align: bottom; }
 .scroll thead th:not([data-type=number]) { text-align: left; }
@@ -58,8 +53,6 @@ dialog dl { display: grid; grid-template-columns: auto 1fr; gap: .1rem 1rem; }
 dd { margin: 0; overflow-wrap: anywhere; } dt { opacity: .8; }
 details { margin: .5rem 0; } summary { cursor: pointer; }
 @media (max-width: 640px) {
-  .tables table { margin-right: 0; }
-  .tables th, .tables td { padding: .15rem .4rem; }
   .open { flex-wrap: wrap; width: 9.5rem; } .open img { height: 4.3rem; }
   .scroll tbody th { min-width: 5.5rem; max-width: 7rem; }
   .scroll th, .scroll td { padding: .3rem; }

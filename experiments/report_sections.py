@@ -114,9 +114,8 @@ def legend(classes: Sequence[str]) -> str:
 
 def lines_tables(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
   """Returns tables side by side, name -> lines of equal keys."""
-  parts = ''.join(
-      html_report.lines_table(name, lines) for name, lines in tables.items())
-  return f'<div class="tables">{parts}</div>' if parts else ''
+  return html_page.side_by_side(*(
+      html_report.lines_table(name, lines) for name, lines in tables.items()))
 
 
 def curves(lines: Sequence[Mapping[str, Any]]) -> str:
