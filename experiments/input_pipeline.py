@@ -231,23 +231,27 @@ def _to_example(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def eval_batches(
-    records: Sequence[dict[str, Any]], batch_size: int
+    records: Sequence[dict[str, Any]],
+    batch_size: int,
+    *,
+    label: str = 'truth',
 ) -> Iterator[types.Examples]:
   """Yields all records in order, in batches of equal size.
 
   The last batch is filled up with repeated images whose label map is all
-  `types.UNLABELLED`: padding never counts. The reference is `truth`.
+  `types.UNLABELLED`: padding never counts. `label` is the feature that the
+  label maps are read from.
   """
   for start in range(0, len(records), batch_size):
     rows = [records[i] for i in range(start, min(start + batch_size,
                                                  len(records)))]
     missing = batch_size - len(rows)
     image = np.stack([r['image'] for r in rows])
-    label = np.stack([r['truth'] for r in rows])
+    labels = np.stack([r[label] for r in rows])
     pad = ((0, missing), (0, 0), (0, 0))
     yield types.Examples(
         image=np.pad(image, pad + ((0, 0),), mode='edge'),
-        label=np.pad(label, pad, constant_values=types.UNLABELLED),
+        label=np.pad(labels, pad, constant_values=types.UNLABELLED),
         instance_id=np.full((batch_size,), -1, np.int32),
     )
 

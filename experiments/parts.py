@@ -52,15 +52,20 @@ class Parts(NamedTuple):
     step_fn: the mapped training step.
     eval_fn: the mapped evaluation step.
     init_fn: maps nothing to the state before the first update, not placed.
-    apply_fn: (params, images) -> logits, of either network.
+    apply_fn: (params, images) -> logits, of either network; and the features of
+      the last layer with return_features=True.
     mapping: how both run on the devices there are.
+    strong_loss_fn: of exact masks.
+    alignment_loss_fn: of weak label maps, as the lookahead sees them.
   """
 
   step_fn: Callable[..., Any]
   eval_fn: Callable[..., Any]
   init_fn: Callable[[], train_step_lib.TrainState]
-  apply_fn: Callable[[types.Params, jax.Array], jax.Array]
+  apply_fn: Callable[..., Any]
   mapping: parallel.Mapping
+  strong_loss_fn: train_step_lib.LossFn
+  alignment_loss_fn: train_step_lib.LossFn
 
 
 def build(
@@ -89,6 +94,7 @@ def build(
     images = jnp.zeros((1, *dataset.image_shape))
     jax.eval_shape(model.init, jax.random.key(0), images)
     optimizer = _build_optimizer(config)
+    supervision = _build_supervision(config)
     step_fn = train_step_lib.make_train_step(
         apply_fn,
         optimizer,
@@ -98,7 +104,7 @@ def build(
             augmentation.augment,
             options=augmentation.AugmentationOptions(**config.augmentation),
         ),
-        supervision=_build_supervision(config),
+        supervision=supervision,
         weighting=train_step_lib.Weighting(
             **_without(config.weighting, 'initial_indicator')
         ),
@@ -126,6 +132,8 @@ def build(
       init_fn=jax.jit(init_fn),
       apply_fn=apply_fn,
       mapping=mapping,
+      strong_loss_fn=supervision.strong_loss_fn,
+      alignment_loss_fn=_build_alignment_loss(config.supervision),
   )
 
 
@@ -192,9 +200,7 @@ def _named(name, known):
 def _build_supervision(config):
   names = config.supervision
   weak_loss = _named(names.weak_loss, _LOSSES)
-  alignment_loss = _named(names.alignment_loss, _LOSSES)
-  if names.alignment_without_class_prior:
-    alignment_loss = losses.prior_free(alignment_loss)
+  alignment_loss = _build_alignment_loss(names)
   by_kind = names.loss_by_kind.to_dict()
   if by_kind:
     weak_loss = _loss_by_kind(by_kind, names.weak_loss, config.augmentation)
@@ -206,6 +212,13 @@ def _build_supervision(config):
       weak_scale=names.weak_scale,
       by_kind=bool(by_kind),
   )
+
+
+def _build_alignment_loss(names):
+  loss_fn = _named(names.alignment_loss, _LOSSES)
+  if names.alignment_without_class_prior:
+    loss_fn = losses.prior_free(loss_fn)
+  return loss_fn
 
 
 def _loss_by_kind(by_kind, default, augmentation_options):

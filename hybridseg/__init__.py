@@ -4,6 +4,7 @@ Pure JAX functions. Nothing here reads a file, a flag or a config, or asks how
 many devices there are (`hybridseg.parallel` does, where you import it).
 """
 
+from hybridseg import alignment_maps
 from hybridseg import augmentation
 from hybridseg import co_regularization
 from hybridseg import guards
@@ -44,6 +45,7 @@ __all__ = (
     'IndicatorState',
     'TrainState',
     'UNLABELLED',
+    'alignment_maps',
     'augmentation',
     'co_regularization',
     'guards',

@@ -230,6 +230,36 @@ def linear_weight_grads(
   return linear.directional(direction) / num_instances
 
 
+def last_layer_slopes(
+    features: jax.Array, head_direction: types.Params
+) -> jax.Array:
+  """Returns the slope of the logits along a direction of the last layer.
+
+  With logits = features @ kernel + bias and the direction (V, c), the slope is
+  features @ V + c.
+
+  Args:
+    features: input of the last layer, float [B, ..., F].
+    head_direction: for example its strong gradient: `kernel` [1, ..., 1, F, K],
+      `bias` [K].
+
+  Returns:
+    Slopes, float [B, ..., K].
+
+  Raises:
+    ValueError: if the layer is not a 1 x 1 convolution of these features.
+  """
+  kernel, bias = head_direction['kernel'], head_direction['bias']
+  expected = (features.shape[-1], bias.size)
+  if kernel.size != expected[0] * expected[1]:
+    raise ValueError(
+        f'The last layer has {kernel.shape=}, but maps features '
+        f'{features.shape} to {bias.size} logits: want [1, ..., 1, F, K].'
+    )
+  slopes = features @ kernel.reshape(expected)
+  return slopes + bias.reshape((1,) * (slopes.ndim - 1) + bias.shape)
+
+
 def last_layer_alignments(
     losses_fn: Callable[[jax.Array], jax.Array],
     logits: jax.Array,
@@ -238,9 +268,8 @@ def last_layer_alignments(
 ) -> jax.Array:
   """Returns the part of the alignments that the last layer contributes.
 
-  With logits = features @ kernel + bias, the slope of the logits along the
-  last layer's strong gradient (V, c) is t = features @ V + c, and the alignment
-  of instance k is <d loss_k / d logits_k, t_k>: no pass through the network.
+  With t = `last_layer_slopes` of the strong gradient, the alignment of instance
+  k is <d loss_k / d logits_k, t_k>: no pass through the network.
 
   Args:
     losses_fn: maps logits to the weak losses, float [B].
@@ -255,17 +284,8 @@ def last_layer_alignments(
   Raises:
     ValueError: if the layer is not a 1 x 1 convolution of these features.
   """
-  kernel = head_direction['kernel']
-  expected = (features.shape[-1], logits.shape[-1])
-  if kernel.size != expected[0] * expected[1]:
-    raise ValueError(
-        f'The last layer has {kernel.shape=}, but maps features '
-        f'{features.shape} to logits {logits.shape}: want [1, ..., 1, F, K].'
-    )
-  slope = features @ kernel.reshape(expected)
-  bias = head_direction['bias']
-  slope = slope + bias.reshape((1,) * (slope.ndim - 1) + bias.shape)
-  return jax.jvp(losses_fn, (logits,), (slope,))[1]
+  slopes = last_layer_slopes(features, head_direction)
+  return jax.jvp(losses_fn, (logits,), (slopes,))[1]
 
 
 def l2rw_weights(

@@ -24,7 +24,7 @@ _FOREIGN = (
 _LEAVES = {'types'}
 _PARTS = {
     'losses', 'metrics', 'mixing', 'augmentation', 'models', 'linearization',
-    'guards', 'inference'}
+    'guards', 'inference', 'alignment_maps'}
 _RULES = {'weak_losses', 'weighting', 'indicators', 'co_regularization'}
 _MAY_IMPORT = {
     'types': set(),
