@@ -15,8 +15,6 @@ OUTPUT or none, one line per problem on stderr and exit code 2.
 import collections
 import os
 import pathlib
-import shutil
-import tempfile
 
 from absl import app
 from absl import flags
@@ -69,15 +67,7 @@ def _run():
     raise _Refused(f'--splits={",".join(_SPLITS.value)}: no image is in them')
   if problems:
     raise _Refused(*check.report(check.Findings(problems, [], [])))
-  output.parent.mkdir(parents=True, exist_ok=True)
-  temporary = pathlib.Path(tempfile.mkdtemp(
-      dir=output.parent, prefix=f'.{output.name}.'))
-  os.chmod(temporary, 0o755)  # mkdtemp shuts out everybody else.
-  try:
-    registry.FORMATS[_FORMAT.value].write(manifest, temporary)
-    os.rename(temporary, output)
-  finally:
-    shutil.rmtree(temporary, ignore_errors=True)
+  registry.write(manifest, _FORMAT.value, output)
   kinds = collections.Counter(
       'none' if r.annotation is None else r.annotation['kind']
       for r in manifest.rows)

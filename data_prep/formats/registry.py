@@ -1,6 +1,9 @@
 """The formats by name; a new one is one module and one line here."""
 
+import os
 import pathlib
+import shutil
+import tempfile
 
 from data_prep import manifest as manifest_lib
 from data_prep import rasterize
@@ -58,3 +61,29 @@ def cannot_hold(
       f'{format_name} cannot express {kind}', f'{number} images',
       f'use --format={" or ".join(able(kind))}')
           for kind, number in sorted(counts.items())]
+
+
+def write(
+    manifest: manifest_lib.Manifest,
+    format_name: str,
+    output: pathlib.Path,
+) -> None:
+  """Writes a manifest as a folder of a format, the whole folder or none.
+
+  Args:
+    manifest: of kinds that the format can express.
+    format_name: one of `WRITES`.
+    output: folder to write, absolute and not there yet.
+
+  Raises:
+    OSError: if an image or a mask cannot be read, or the folder not be written.
+  """
+  output.parent.mkdir(parents=True, exist_ok=True)
+  temporary = pathlib.Path(tempfile.mkdtemp(
+      dir=output.parent, prefix=f'.{output.name}.'))
+  os.chmod(temporary, 0o755)  # mkdtemp shuts out everybody else.
+  try:
+    FORMATS[format_name].write(manifest, temporary)
+    os.rename(temporary, output)
+  finally:
+    shutil.rmtree(temporary, ignore_errors=True)

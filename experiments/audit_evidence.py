@@ -1,0 +1,348 @@
+"""What a finished run knows of every weak annotation; no augmentation.
+
+Three parts, each from both networks (a *view* is one network of one
+checkpoint):
+
+- disagreement: of the annotation with the prediction, by its kind, in [0, 1];
+- alignment: of the last layer with the gradient of the whole strong set, scaled
+  to a root mean square of 1 over the weak set, then squashed by tanh, for a few
+  large ones rule that scale;
+- indicator: its mean over the later half of its history.
+
+`references` are disagreements with annotations that are right: exact masks of
+the strong training images, which the networks know, and of the validation
+split, which they do not, drawn again as each kind with the usual care (by
+`data_prep.simulate`). Planted faults are not read.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+import sys
+import time
+from typing import Any, NamedTuple
+
+from data_prep import simulate
+from hybridseg import alignment_maps
+from hybridseg import augmentation
+from hybridseg import losses
+from hybridseg import types
+from hybridseg import weighting
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import audit_reasons
+from experiments import input_pipeline
+from experiments import parts as parts_lib
+
+_Kind = types.AnnotationKind
+_BOXES = (_Kind.BOX, _Kind.EXTREME_POINTS)
+_SPARSE = (_Kind.SCRIBBLE, _Kind.POINTS)
+_PROGRESS_EVERY_S = 5.0
+
+
+class Evidence(NamedTuple):
+  """What is known of N weak annotations, in the order of the records.
+
+  Attributes:
+    kinds: `AnnotationKind`, int [N].
+    disagreements: float [V, N], by view.
+    alignments: in (-1, 1), positive where trusting it helps, float [V, N].
+    indicators: float [N]; None where the run has no indicators that move.
+    references: 'strong' and 'val' to, by kind, disagreements with exact masks
+      drawn as that kind, float [M], mean over the final checkpoint's networks.
+    reasons: by the first checkpoint, what is wrong if anything is, [N].
+  """
+
+  kinds: np.ndarray
+  disagreements: np.ndarray
+  alignments: np.ndarray
+  indicators: np.ndarray | None
+  references: Mapping[str, Mapping[int, np.ndarray]]
+  reasons: Sequence[audit_reasons.Reason]
+
+
+class Picture(NamedTuple):
+  """One weak instance to look at.
+
+  Attributes:
+    prediction: uint8 [H, W].
+    alignment_map: mean over the networks, float [H, W], see `alignment_maps`.
+  """
+
+  prediction: np.ndarray
+  alignment_map: np.ndarray
+
+
+def audited(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+  """Returns the weak records that have an annotation to doubt."""
+  return [r for r in records if r['kind'] != _Kind.NONE]
+
+
+class Observer:
+  """Runs the networks over a set; compiles two programs, once."""
+
+  def __init__(
+      self,
+      parts: parts_lib.Parts,
+      dataset: input_pipeline.Dataset,
+      *,
+      batch_size: int,
+  ):
+    self.dataset = dataset
+    self._batch_size = batch_size
+    num_classes = len(dataset.classes)
+
+    def prepare(examples):
+      return augmentation.to_float(examples.image), *losses.one_hot_labels(
+          examples.label, num_classes)
+
+    @jax.jit
+    def head_grads(params, examples):
+      images, labels, where = prepare(examples)
+
+      def total(head):
+        logits = parts.apply_fn({**params, 'head': head}, images)
+        values = parts.strong_loss_fn(logits, labels, where=where)
+        # An unlabelled image, as the padding is, says nothing.
+        return jnp.sum(jnp.where(where.any((1, 2)), values, 0))
+
+      return jax.grad(total)(params['head'])
+
+    @jax.jit
+    def look(params, directions, examples):
+      images, labels, where = prepare(examples)
+      probs, maps = [], []
+      for p, direction in zip(params, directions, strict=True):
+        logits, features = parts.apply_fn(p, images, return_features=True)
+        probs.append(jax.nn.softmax(logits))
+        maps.append(alignment_maps.alignment_maps(
+            lambda f: parts.alignment_loss_fn(f, labels, where=where), logits,
+            weighting.last_layer_slopes(features, direction)))
+      return jnp.stack(probs, axis=1), jnp.stack(maps, axis=1)
+
+    self._head_grads, self._look = head_grads, look
+
+  def strong_directions(self, params: Sequence[types.Params]) -> list[Any]:
+    """Returns the last layer's gradient of the mean strong loss, by network."""
+    records = self.dataset.splits['train_strong']
+    total = [jax.tree.map(np.zeros_like, p['head']) for p in params]
+    for examples in input_pipeline.eval_batches(
+        records, self._batch_size, label='label'):
+      for n, p in enumerate(params):
+        total[n] = jax.tree.map(
+            np.add, total[n], jax.device_get(self._head_grads(p, examples)))
+    return [jax.tree.map(lambda x: x / len(records), t) for t in total]
+
+  def look(
+      self,
+      params: Sequence[types.Params],
+      directions: Sequence[Any],
+      records: Sequence[dict[str, Any]],
+      *,
+      label: str,
+      what: str,
+  ) -> Iterator[tuple[dict[str, Any], np.ndarray, np.ndarray]]:
+    """Yields each record with what the networks make of it.
+
+    Args:
+      params: by network.
+      directions: from `strong_directions`.
+      records: to look at.
+      label: feature that holds the label map.
+      what: name of the pass, for the progress on stderr.
+
+    Yields:
+      Record, probabilities [2, H, W, K] and alignment maps [2, H, W].
+    """
+    progress = _Progress(what, len(records))
+    for i, examples in enumerate(input_pipeline.eval_batches(
+        records, self._batch_size, label=label)):
+      rows = zip(*jax.device_get(self._look(params, directions, examples)),
+                 strict=True)
+      done = i * self._batch_size
+      # What is longer than the records is padding.
+      for number, row in zip(range(done, len(records)), rows, strict=False):
+        yield records[number], *row
+      progress(min(done + self._batch_size, len(records)))
+
+
+def collect(
+    observer: Observer,
+    params: Sequence[tuple[types.Params, types.Params]],
+    *,
+    indicators: np.ndarray | None,
+) -> Evidence:
+  """Looks at every weak annotation that says anything.
+
+  Args:
+    observer: of the run.
+    params: the two parameter sets of each checkpoint, the final one first.
+    indicators: from `later_indicators`, by instance id, or None.
+
+  Returns:
+    The evidence.
+  """
+  splits = observer.dataset.splits
+  weak = audited(splits['train_weak'])
+  kinds = np.array([int(r['kind']) for r in weak], int)
+  directions = [observer.strong_directions(pair) for pair in params]
+  disagreements, alignments, reasons = [], [], []
+  for pair, direction in zip(params, directions, strict=True):
+    pass_number = len(disagreements) + 1
+    disagreements.append([])
+    alignments.append([])
+    for record, probs, maps in observer.look(
+        pair, direction, weak, label='label',
+        what=f'checkpoint {pass_number} of {len(params)}'):
+      annotation = (int(record['kind']), record['label'], record['present'])
+      disagreements[-1].append([disagreement(q, *annotation) for q in probs])
+      alignments[-1].append(maps.sum((1, 2)))
+      if pass_number == 1:
+        reasons.append(audit_reasons.explain(probs, *annotation))
+  by_view = lambda values: np.reshape(
+      values, (len(params), len(weak), 2)).transpose(0, 2, 1).reshape(
+          2 * len(params), len(weak))
+  ids = input_pipeline.column(weak, 'instance_id').astype(int)
+  return Evidence(
+      kinds=kinds,
+      disagreements=by_view(disagreements),
+      alignments=np.tanh(_unit_rms(by_view(alignments))),
+      indicators=None if indicators is None else indicators[ids],
+      references={
+          'strong': _reference(observer, params[0], directions[0], kinds,
+                               split='train_strong', label='label'),
+          'val': _reference(observer, params[0], directions[0], kinds,
+                            split='val', label='truth'),
+      },
+      reasons=reasons,
+  )
+
+
+def _reference(observer, params, directions, kinds, *, split, label):
+  """Returns disagreements with exact masks, each drawn as each kind."""
+  found = {kind: [] for kind in np.unique(kinds).tolist()}
+  for i, (record, probs, _) in enumerate(observer.look(
+      params, directions, observer.dataset.splits[split], label=label,
+      what=split)):
+    truth = record[label]
+    if np.all(truth == types.UNLABELLED):
+      continue
+    for kind, values in found.items():
+      annotation = _as_drawn(truth, kind, np.random.default_rng((i, kind)),
+                             num_classes=probs.shape[-1])
+      values.append(np.mean([disagreement(q, kind, *annotation)
+                             for q in probs]))
+  return {kind: np.array(values) for kind, values in found.items()}
+
+
+def _as_drawn(truth, kind, rng, *, num_classes):
+  """Returns label map and tag as a usual annotator of a kind would give."""
+  present = np.isin(np.arange(num_classes), truth).astype(np.uint8)
+  name = _Kind(kind).name.lower()
+  if kind == _Kind.TAG or name not in simulate.KINDS:
+    return truth, present
+  drawn = simulate.simulate_weak(
+      truth, rng, kind=name, quality_level=rng.uniform(),
+      num_classes=num_classes)
+  return simulate.draw(drawn, truth.shape), present
+
+
+def pictures(
+    observer: Observer,
+    params: tuple[types.Params, types.Params],
+    records: Sequence[dict[str, Any]],
+) -> list[Picture]:
+  """Returns prediction and alignment map of weak records."""
+  return [
+      Picture(probs.mean(0).argmax(-1).astype(np.uint8), maps.mean(0))
+      for _, probs, maps in observer.look(
+          params, observer.strong_directions(params), records, label='label',
+          what='pictures')
+  ]
+
+
+def later_indicators(
+    weights: np.ndarray, num_updates: np.ndarray, history: np.ndarray
+) -> np.ndarray | None:
+  """Returns the mean indicators over the later half of a run.
+
+  Args:
+    weights: final indicators, float [N].
+    num_updates: how often each has moved, int [N].
+    history: at each evaluation, float [T, N]; T may be 0.
+
+  Returns:
+    float [N], or None if no indicator ever moved.
+  """
+  if not np.any(num_updates):
+    return None
+  later = np.reshape(history, (-1, len(weights)))[len(history) // 2 :]
+  return np.mean(later, axis=0) if len(later) else np.asarray(weights)
+
+
+def disagreement(
+    probs: np.ndarray, kind: int, label: np.ndarray, present: np.ndarray
+) -> float:
+  """Returns how far a prediction and an annotation are apart, in [0, 1].
+
+  By what the annotation says. Dense kinds: 1 - soft Dice over the foreground
+  classes that either of them holds. Boxes and extreme points: the same of the
+  shadows on both axes (as `weak_losses.projection_loss`). Scribbles and points:
+  mean over the drawn classes of the probability of another class. Tags: mean
+  over the classes of how far the largest probability is from yes or no.
+
+  Args:
+    probs: of one network, float [H, W, K].
+    kind: `AnnotationKind`.
+    label: uint8 [H, W], `types.UNLABELLED` where unknown.
+    present: what the tag says of each class, uint8 [K].
+  """
+  num_classes = probs.shape[-1]
+  if kind == _Kind.TAG:
+    values = [abs(float(present[c]) - probs[..., c].max())
+              for c in range(1, num_classes) if present[c] <= 1]
+  elif kind in _SPARSE:
+    values = [1 - probs[label == c, c].mean()
+              for c in range(num_classes) if (label == c).any()]
+  else:
+    known = label != types.UNLABELLED
+    values = []
+    for c in range(1, num_classes):
+      drawn, seen = label == c, np.where(known, probs[..., c], 0)
+      # A class that nobody holds agrees trivially: it must not dilute.
+      if drawn.any() or seen.max(initial=0) >= 0.5 or num_classes == 2:
+        values.append(
+            _shadow_loss(seen, drawn) if kind in _BOXES
+            else _dice_loss(seen.sum(), drawn.sum(), seen[drawn].sum()))
+  return float(np.mean(values)) if values else 0.0
+
+
+def _dice_loss(size, other_size, overlap):
+  return 1 - (2 * overlap + 1) / (size + other_size + 1)
+
+
+def _shadow_loss(seen, drawn):
+  values = []
+  for axis in (0, 1):
+    one, other = seen.max(axis), drawn.max(axis)
+    values.append(
+        _dice_loss((one**2).sum(), other.sum(), one[other].sum()))
+  return np.mean(values)
+
+
+def _unit_rms(values):
+  scale = np.sqrt(np.mean(values**2, axis=1, keepdims=True))
+  return values / np.where(scale > 0, scale, 1)
+
+
+class _Progress:
+  """Says on stderr how far a long pass is."""
+
+  def __init__(self, what: str, total: int):
+    self._what, self._total = what, total
+    self._next = time.monotonic() + _PROGRESS_EVERY_S
+
+  def __call__(self, done: int) -> None:
+    if time.monotonic() >= self._next:
+      print(f'{self._what}: {done}/{self._total} images', file=sys.stderr)
+      self._next = time.monotonic() + _PROGRESS_EVERY_S

@@ -1,0 +1,154 @@
+"""What an audit leaves: the table, its summary, pictures, an export."""
+
+from collections.abc import Mapping, Sequence
+import os
+import pathlib
+from typing import Any
+
+from data_prep import manifest as manifest_lib
+from data_prep.formats import registry
+from hybridseg import indicators as indicators_lib
+from hybridseg import types
+import jax
+import numpy as np
+
+from experiments import audit_evidence
+from experiments import auditing
+from experiments import evaluation
+from experiments import input_pipeline
+
+HEADER = (
+    'rank', 'id', 'score', 'low', 'high', 'indicator', 'kind', 'annotator',
+    'site', 'subject', 'why', 'evidence', 'fault')
+# Of the effective sample size: below, one instance in ten is listened to.
+_COLLAPSED = 0.1
+
+
+def columns(records: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
+  """Returns what is written of audited records, text [N], by column."""
+  names = ('id', 'annotator', 'site', 'subject', 'fault')
+  found = {n: input_pipeline.column(records, n).astype(str) for n in names}
+  found['kind'] = np.array(
+      [types.AnnotationKind(int(r['kind'])).name.lower() for r in records], str)
+  return found
+
+
+def write_table(
+    path: str,
+    records: Sequence[dict[str, Any]],
+    evidence: audit_evidence.Evidence,
+    scores: auditing.Scores,
+    weights: np.ndarray,
+) -> None:
+  """Writes one CSV line per audited annotation, most suspect first.
+
+  Args:
+    path: of the file.
+    records: audited, in the order of the evidence.
+    evidence: of them.
+    scores: of them.
+    weights: final indicators of all weak instances, by instance id.
+  """
+  texts = columns(records)
+  rows = []
+  for place, n in enumerate(auditing.rank(scores), start=1):
+    reason = evidence.reasons[n]
+    rows.append([
+        place, texts['id'][n],
+        *(f'{x[n]:.4f}' for x in (scores.score, scores.low, scores.high)),
+        f'{weights[records[n]["instance_id"]]:.4f}',
+        *(texts[c][n] for c in ('kind', 'annotator', 'site', 'subject')),
+        reason.name, reason.words, texts['fault'][n]])
+  evaluation.write_csv(path, HEADER, rows)
+
+
+def summarize(
+    records: Sequence[dict[str, Any]],
+    evidence: audit_evidence.Evidence,
+    scores: auditing.Scores,
+    history: Mapping[str, np.ndarray],
+) -> dict[str, Any]:
+  """Returns the content of audit.json.
+
+  Args:
+    records: audited, in the order of the evidence.
+    evidence: of them.
+    scores: of them.
+    history: `step` [T] and `indicators` [T, N] of all weak instances.
+  """
+  texts = columns(records)
+  summary = {
+      'num_annotations': len(records),
+      'parts': list(scores.parts),
+      'faulty': auditing.estimate_faulty(evidence),
+      'weighting': _health(records, history, evidence.indicators is not None),
+  }
+  for name in ('kind', 'annotator', 'site'):
+    summary[f'by_{name}'] = auditing.summarize_groups(
+        evidence, scores, texts[name])
+  summary['planted'] = auditing.evaluate(
+      scores, texts['fault'], [r.name for r in evidence.reasons])
+  return summary
+
+
+def _health(records, history, has_moved):
+  """Returns the health of the weighting at each evaluation, and a verdict."""
+  if not has_moved or not records or not len(history['step']):
+    return {'verdict': 'no indicator has moved, or no evaluation was kept'}
+  ids = input_pipeline.column(records, 'instance_id').astype(int)
+  lines = [
+      jax.device_get(indicators_lib.indicator_health(
+          indicators_lib.init_indicators(len(ids))._replace(
+              weights=weights[ids])))
+      for weights in history['indicators']]
+  health = {name: [float(line[name]) for line in lines] for name in lines[0]}
+  effective = health['effective_share'][-1]
+  verdict = f'{effective:.0%} of the annotations are effectively used'
+  if effective < _COLLAPSED:
+    verdict = f'collapsed: only {verdict}'
+  elif health['share_at_1'][-1] == 1:
+    verdict = 'all indicators are 1: none was distrusted'
+  return {'step': history['step'].tolist(), **health, 'verdict': verdict}
+
+
+def export_suspects(
+    data_dir: str,
+    ids: Sequence[str],
+    format_name: str,
+    output: pathlib.Path,
+) -> str:
+  """Writes suspects for an annotation tool; returns one line on what came.
+
+  Args:
+    data_dir: folder of the set, with its manifest.
+    ids: of the suspects, most suspect first.
+    format_name: one of `registry.WRITES`.
+    output: folder to write.
+  """
+  path = os.path.join(data_dir, 'manifest.jsonl')
+  try:
+    manifest = manifest_lib.read_manifest(path)
+  except OSError as e:
+    return f'Nothing exported: {path} cannot be read ({e.strerror}).'
+  by_id = {row.id: row for row in manifest.rows}
+  rows = [by_id[i] for i in ids if i in by_id]
+  unable = [r for r in rows if registry.cannot_hold(
+      manifest._replace(rows=(r,)), format_name)]
+  rows = [r for r in rows if r not in unable]
+  gone = [r for r in rows if not (manifest.root / r.image).is_file()]
+  if gone:
+    return (f'Nothing exported: {len(gone)} of {len(rows)} original images are '
+            f'gone, the first is {gone[0].image} in {manifest.root}.')
+  note = ''
+  if unable:
+    kinds = sorted({r.annotation['kind'] for r in unable})
+    note = (f' {len(unable)} are left out: {format_name} cannot express '
+            f'{", ".join(kinds)}.')
+  if not rows:
+    return f'Nothing exported: no suspect is in {path}.{note}'
+  try:
+    registry.write(
+        manifest._replace(rows=tuple(rows)), format_name, output.absolute())
+  except OSError as e:
+    return f'Nothing exported: {e.filename or output}: {e.strerror}.'
+  return f'{output}: {len(rows)} suspects as {format_name}.{note}'

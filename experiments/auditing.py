@@ -1,0 +1,240 @@
+"""From the evidence of a run to a ranked list of annotations to draw again.
+
+The score of instance k is a fixed rule that knows no planted fault:
+
+  evidence_k = mean of the parts of k that there are, of
+    (D_k - m) / (1 - m)   D: disagreement; m: the median disagreement of exact
+                          masks of the validation split, drawn as the same kind
+    (1 - a_k) / 2         a: alignment in (-1, 1)
+    1 - i_k               i: indicator
+  score_k = sigmoid(8 (evidence_k - 0.5)).
+
+A part is 0 for an annotation as good as can be told and 1 for one that has
+nothing to do with the image. The slope was set on the phantom and measured on
+endoscene, as were all parts: `experiments/results/audit.md`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from hybridseg import metrics as metrics_lib
+import numpy as np
+
+from experiments import audit_evidence
+
+PARTS = ('disagreement', 'alignment', 'indicator')
+_SLOPE, _CENTRE = 8.0, 0.5
+# Networks that hardly find anything must not turn noise into evidence.
+_MIN_ROOM = 0.1
+_LEVEL = 0.9  # Quantile of the references that an annotation has to exceed.
+_MIN_REFERENCE = 10
+_NUM_RESAMPLES = 1000
+
+
+class Scores(NamedTuple):
+  """What is made of the evidence on N annotations.
+
+  Attributes:
+    parts: each of `PARTS` that there is, higher is worse, float [N].
+    score: in [0, 1], higher is more suspect, float [N].
+    low: lower end of its interval, float [N].
+    high: upper end of its interval, float [N].
+  """
+
+  parts: Mapping[str, np.ndarray]
+  score: np.ndarray
+  low: np.ndarray
+  high: np.ndarray
+
+
+def score(evidence: audit_evidence.Evidence) -> Scores:
+  """Scores every annotation.
+
+  The interval is score(mean +- 2 standard deviations of the evidence over the
+  views): what two networks and two checkpoints do not agree on. It is no
+  confidence interval: what they all get wrong it does not show.
+  """
+  views = {
+      'disagreement': _above_usual(evidence),
+      'alignment': (1 - evidence.alignments) / 2,
+  }
+  if evidence.indicators is not None:
+    views['indicator'] = np.broadcast_to(
+        1 - evidence.indicators, evidence.alignments.shape)
+  total = sum(views.values()) / len(views)
+  mean, spread = total.mean(0), 2 * total.std(0)
+  return Scores(
+      parts={name: values.mean(0) for name, values in views.items()},
+      score=_sigmoid(mean), low=_sigmoid(mean - spread),
+      high=_sigmoid(mean + spread))
+
+
+def _above_usual(evidence):
+  usual = np.zeros(len(evidence.kinds))
+  for kind, values in evidence.references['val'].items():
+    usual[evidence.kinds == kind] = np.median(values)
+  return (evidence.disagreements - usual) / np.maximum(1 - usual, _MIN_ROOM)
+
+
+def _sigmoid(evidence):
+  return 1 / (1 + np.exp(-_SLOPE * (evidence - _CENTRE)))
+
+
+def estimate_faulty(
+    evidence: audit_evidence.Evidence,
+    rows: np.ndarray | None = None,
+    *,
+    seed: int = 0,
+) -> dict[str, Any]:
+  """Estimates how many annotations are faulty, between two references.
+
+  Were all annotations of a kind as good as a reference's exact masks, a tenth
+  of them would disagree with the networks more than the 0.9 quantile of the
+  reference does. What exceeds that, s, points at a share of (s - 0.1) / 0.9
+  faulty ones. Images of the validation split are new to the networks, which
+  disagree with them more than with good annotations of the training images: too
+  few faults are found. The strong training images are well known: too many. The
+  estimate is the mean of both; the interval goes from the lower end of the
+  bootstrap interval of the one to the upper end of the other.
+
+  Args:
+    evidence: of all annotations.
+    rows: of those to speak of, int or bool [N]; None is all.
+    seed: of the bootstrap.
+
+  Returns:
+    `share`, `number`, and `interval` of the number, None where it cannot tell
+    them at all; `can_tell`: whether there are any; `why`, in words.
+  """
+  rows = np.arange(len(evidence.kinds)) if rows is None else rows
+  kinds = evidence.kinds[rows]
+  # The references are of the first checkpoint: its two views.
+  values = evidence.disagreements[:2, rows].mean(0)
+  unknown = {'share': None, 'number': None, 'interval': None, 'can_tell': False}
+  if not len(values):
+    return unknown | {'why': 'there is no weak annotation'}
+  smallest = min(
+      len(reference[kind])
+      for reference in evidence.references.values() for kind in set(kinds))
+  if smallest < _MIN_REFERENCE:
+    return unknown | {
+        'why': f'{smallest} exact masks to compare with, too few'}
+  rng = np.random.default_rng(seed)
+  bounds = {
+      name: _excess(values, kinds, reference, rng)
+      for name, reference in evidence.references.items()}
+  low = min(b[1] for b in bounds.values())
+  high = max(b[2] for b in bounds.values())
+  share = float(np.mean([b[0] for b in bounds.values()]))
+  why = 'more disagree with the networks than exact masks of new images do'
+  if low <= 0:
+    why = ('cannot tell from none: no more of them disagree with the networks '
+           'than exact masks of new images do')
+  return {
+      'share': share, 'number': round(share * len(values)),
+      'interval': [int(low * len(values)), int(np.ceil(high * len(values)))],
+      'can_tell': bool(low > 0), 'why': why}
+
+
+def _excess(values, kinds, reference, rng):
+  """Returns the share beyond a reference, and a bootstrap interval of it."""
+  codes = np.unique(kinds)
+  groups = [(values[kinds == k], reference[k]) for k in codes.tolist()]
+
+  def share(resampled):
+    total = 0
+    for found, exact in groups:
+      if resampled:
+        found, exact = (
+            x[rng.integers(len(x), size=len(x))] for x in (found, exact))
+      # A strict excess: many values of 0 or 1 are no fault.
+      beyond = np.mean(found > np.quantile(exact, _LEVEL))
+      total += len(found) * (beyond - (1 - _LEVEL)) / _LEVEL
+    return float(np.clip(total / len(values), 0, 1))
+
+  low, high = np.quantile(
+      [share(True) for _ in range(_NUM_RESAMPLES)], [0.025, 0.975])
+  return share(False), float(low), float(high)
+
+
+def summarize_groups(
+    evidence: audit_evidence.Evidence,
+    scores: Scores,
+    names: np.ndarray,
+) -> dict[str, dict[str, Any]]:
+  """Returns number, mean score and estimate of faulty ones, by group.
+
+  Args:
+    evidence: of all annotations.
+    scores: of all annotations.
+    names: group of each, text [N].
+  """
+  return {
+      str(name): {
+          'number': int((names == name).sum()),
+          'mean_score': float(scores.score[names == name].mean()),
+          'faulty': estimate_faulty(evidence, np.flatnonzero(names == name)),
+      }
+      for name in np.unique(names)
+  }
+
+
+def evaluate(
+    scores: Scores,
+    faults: np.ndarray,
+    reasons: list[str],
+    *,
+    num_first: int = 50,
+) -> dict[str, Any] | None:
+  """Says how well planted faults were found; None where none are known.
+
+  Args:
+    scores: of all annotations.
+    faults: the planted fault of each, '' if none, text [N].
+    reasons: the stated reason of each.
+    num_first: how many of the first suspects to count the faulty among.
+
+  Returns:
+    `auroc` of the score, of each part, and by fault; `precision_of_first`;
+    `confusion`: planted fault to stated reason to their number.
+  """
+  faulty = faults != ''
+  if not faulty.any() or faulty.all():
+    return None
+  first = rank(scores)[:num_first]
+  confusion = {
+      str(fault) or 'none': {
+          reason: int(number) for reason, number in zip(*np.unique(
+              [r for r, f in zip(reasons, faults, strict=True) if f == fault],
+              return_counts=True), strict=True)}
+      for fault in np.unique(faults)}
+  sure = (scores.low > 0.5) | (scores.high < 0.5)
+  right = (scores.score > 0.5) == faulty
+  return {
+      'auroc': metrics_lib.auroc(scores.score, faulty),
+      'auroc_of_part': {
+          name: metrics_lib.auroc(values, faulty)
+          for name, values in scores.parts.items()},
+      'auroc_by_fault': {
+          str(fault): metrics_lib.auroc(
+              scores.score[~faulty | (faults == fault)],
+              faulty[~faulty | (faults == fault)])
+          for fault in np.unique(faults[faulty])},
+      'num_first': len(first),
+      'precision_of_first': float(faulty[first].mean()),
+      'num_faulty': int(faulty.sum()),
+      'confusion': confusion,
+      # Whether the interval means anything.
+      'share_sure': float(sure.mean()),
+      'right_where_sure': _mean(right[sure]),
+      'right_where_not': _mean(right[~sure]),
+  }
+
+
+def _mean(values):
+  return float(values.mean()) if values.size else None
+
+
+def rank(scores: Scores) -> np.ndarray:
+  """Returns the rows, most suspect first; of equals the first, int [N]."""
+  return np.argsort(-scores.score, kind='stable')
