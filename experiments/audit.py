@@ -5,8 +5,9 @@ python -m experiments.audit --run=runs/mine --export=labelme --num_export=50
 
 Leaves in --output (default RUN/audit): audit.csv, most suspect first, with a
 score, its interval and a reason; audit.json, what it says of all annotations,
-of each kind, annotator and site; with --export, the first suspects for an
-annotation tool. What is planted in a set is never used, only counted.
+of each kind, annotator and site; audit.html, the first 200 with pictures; with
+--export, the first suspects for an annotation tool. What is planted in a set is
+never used, only counted.
 """
 
 import os
@@ -18,9 +19,10 @@ import numpy as np
 
 from experiments import audit_evidence
 from experiments import audit_files
+from experiments import audit_observer
+from experiments import audit_report
 from experiments import auditing
 from experiments import binary
-from experiments import restoring
 from experiments import run_folder
 
 _RUN = flags.DEFINE_string('run', None, 'Folder of a finished run.')
@@ -39,46 +41,30 @@ def main():
     raise binary.UserError(
         f'{exported} exists and may hold corrections: move it, or give another '
         '--output.')
-  config = run_folder.read_config(_RUN.value)
-  dataset, parts, last = restoring.restore_run(config, _RUN.value)
-  _, _, best = restoring.restore_run(config, _RUN.value, checkpoint='best')
-  observer = audit_evidence.Observer(
-      parts, dataset, batch_size=config.input.eval_batch_size)
-  weights = np.asarray(last.state.indicators.weights)
-  records = audit_evidence.audited(dataset.splits['train_weak'])
-  evidence = audit_evidence.collect(
-      observer,
-      [c.state.params for c in (last, best)[: 1 + (best.step != last.step)]],
-      indicators=audit_evidence.later_indicators(
-          weights, last.state.indicators.num_updates,
-          last.history['indicators']))
+  run = audit_observer.open_run(_RUN.value)
+  records = audit_evidence.audited(run.dataset.splits['train_weak'])
+  evidence = audit_evidence.collect(run)
   scores = auditing.score(evidence)
-  summary = {'step': last.step} | audit_files.summarize(
-      records, evidence, scores, last.history)
+  summary = {'step': run.last.step} | audit_files.summarize(
+      records, evidence, scores, run.last.history)
   try:
     output.mkdir(parents=True, exist_ok=True)
     audit_files.write_table(
-        str(output / 'audit.csv'), records, evidence, scores, weights)
+        str(output / 'audit.csv'), records, evidence, scores,
+        np.asarray(run.last.state.indicators.weights))
+    audit_report.write(
+        output / 'audit.html', run, records, evidence, scores, summary)
     run_folder.write_json(str(output / 'audit.json'), summary)
   except OSError as e:
     raise binary.UserError(f'Cannot write {output}: {e.strerror}.') from e
-  print(_in_words(summary))
+  print(f'Faulty annotations: {audit_files.in_words(summary["faulty"])}.')
   print(f'{output / "audit.csv"}: {len(records)} annotations, most suspect '
-        'first')
+        'first.')
   if _EXPORT.value:
     first = auditing.rank(scores)[: _NUM_EXPORT.value]
     print(audit_files.export_suspects(
-        config.input.data_dir, audit_files.columns(records)['id'][first],
-        _EXPORT.value, exported))
-
-
-def _in_words(summary):
-  faulty = summary['faulty']
-  if faulty['number'] is None:
-    return f'Faulty annotations: cannot tell, {faulty["why"]}.'
-  low, high = faulty['interval']
-  line = f'Faulty annotations: about {faulty["number"]} ({low} to {high})'
-  return f'{line}; {faulty["why"]}.'
+        run_folder.read_config(_RUN.value).input.data_dir,
+        audit_files.columns(records)['id'][first], _EXPORT.value, exported))
 
 
 if __name__ == '__main__':

@@ -91,6 +91,14 @@ def summarize(
   return summary
 
 
+def in_words(faulty: Mapping[str, Any]) -> str:
+  """Returns an estimate of `auditing.estimate_faulty` as a sentence."""
+  if faulty['number'] is None:
+    return f'cannot tell: {faulty["why"]}'
+  low, high = faulty['interval']
+  return f'about {faulty["number"]} ({low} to {high}): {faulty["why"]}'
+
+
 def _health(records, history, has_moved):
   """Returns the health of the weighting at each evaluation, and a verdict."""
   if not has_moved or not records or not len(history['step']):

@@ -204,7 +204,7 @@ def evaluate(
   first = rank(scores)[:num_first]
   confusion = {
       str(fault) or 'none': {
-          reason: int(number) for reason, number in zip(*np.unique(
+          str(reason): int(number) for reason, number in zip(*np.unique(
               [r for r, f in zip(reasons, faults, strict=True) if f == fault],
               return_counts=True), strict=True)}
       for fault in np.unique(faults)}

@@ -15,16 +15,16 @@ import itertools
 from absl import flags
 from absl import logging
 from hybridseg import metrics as metrics_lib
+from hybridseg import types
 from matplotlib import figure
 import numpy as np
 
 from experiments import audit_evidence
 from experiments import audit_files
+from experiments import audit_observer
 from experiments import auditing
 from experiments import binary
 from experiments import reporting
-from experiments import restoring
-from experiments import run_folder
 
 _RUN = flags.DEFINE_string('run', None, 'Folder of a finished run.')
 _SHEET = flags.DEFINE_string('sheet', None, 'Picture of the first suspects.')
@@ -34,24 +34,17 @@ _NUM_SHOWN = 24
 
 def main():
   logging.set_verbosity(logging.WARNING)
-  config = run_folder.read_config(_RUN.value)
-  dataset, parts, last = restoring.restore_run(config, _RUN.value)
-  _, _, best = restoring.restore_run(config, _RUN.value, checkpoint='best')
-  observer = audit_evidence.Observer(
-      parts, dataset, batch_size=config.input.eval_batch_size)
-  records = audit_evidence.audited(dataset.splits['train_weak'])
-  state = last.state
-  evidence = audit_evidence.collect(
-      observer,
-      [c.state.params for c in (last, best)[: 1 + (best.step != last.step)]],
-      indicators=audit_evidence.later_indicators(
-          np.asarray(state.indicators.weights), state.indicators.num_updates,
-          last.history['indicators']))
+  run = audit_observer.open_run(_RUN.value)
+  records = audit_evidence.audited(run.dataset.splits['train_weak'])
+  evidence = audit_evidence.collect(run)
   scores = auditing.score(evidence)
   texts = audit_files.columns(records)
-  print(f'steps {last.step}, best {best.step}; {len(records)} annotations, '
-        f'{(texts["fault"] != "").sum()} faulty')
-  _print_rankings(_candidates(evidence, scores), texts)
+  print(f'steps {run.last.step}, best {run.best.step}; {len(records)} '
+        f'annotations, {(texts["fault"] != "").sum()} faulty')
+  dice_loss = _dice_loss(run, records)
+  _print_rankings(_candidates(evidence, scores) | {
+      'Dice loss of the label map': dice_loss}, texts)
+  _print_difference(scores.score, dice_loss, texts['fault'] != '')
   _print_calibration(scores, texts['fault'] != '')
   _print_estimates(evidence, texts['fault'] != '')
   found = auditing.evaluate(
@@ -60,7 +53,7 @@ def main():
     print(f'{fault}: {reasons}')
   print({k: v for k, v in found.items() if 'sure' in k or 'where' in k})
   if _SHEET.value:
-    _draw(observer, state.params, records, evidence, scores, texts)
+    _draw(run, records, evidence, scores, texts)
 
 
 def _candidates(evidence, scores):
@@ -75,11 +68,35 @@ def _candidates(evidence, scores):
   networks = evidence.disagreements[:2]
   return found | {
       'mean rank of all parts': sum(ranks),
-      'Dice loss of the label, final networks': networks.mean(0),
       'the two networks differ': np.abs(networks[0] - networks[1]),
       'score of the final checkpoint alone': auditing.score(final).score,
       'score': scores.score,
   }
+
+
+def _dice_loss(run, records):
+  """Returns the line to beat: 1 - soft Dice of any label map, float [N]."""
+  directions = run.observer.strong_directions(run.last.state.params)
+  return np.array([
+      np.mean([audit_evidence.disagreement(
+          q, types.AnnotationKind.COARSE_MASK, record['label'],
+          record['present']) for q in probs])
+      for record, probs, _ in run.observer.look(
+          run.last.state.params, directions, records, label='label',
+          what='Dice loss')])
+
+
+def _print_difference(score, other, faulty):
+  """Prints how much better a score ranks, with a bootstrap interval."""
+  rng = np.random.default_rng(0)
+  found = []
+  for _ in range(1000):
+    rows = rng.integers(len(faulty), size=len(faulty))
+    found.append(metrics_lib.auroc(score[rows], faulty[rows])
+                 - metrics_lib.auroc(other[rows], faulty[rows]))
+  low, high = np.nanquantile(found, [0.025, 0.975])
+  print('AUROC of the score above that of the Dice loss: '
+        f'{np.nanmean(found):+.3f} ({low:+.3f} to {high:+.3f})')
 
 
 def _print_rankings(candidates, texts):
@@ -120,10 +137,10 @@ def _print_estimates(evidence, faulty):
           f'{found["interval"]} | {found["can_tell"]} |')
 
 
-def _draw(observer, params, records, evidence, scores, texts):
+def _draw(run, records, evidence, scores, texts):
   first = auditing.rank(scores)[:_NUM_SHOWN]
-  shown = audit_evidence.pictures(
-      observer, params, [records[n] for n in first])
+  shown = audit_observer.pictures(
+      run.observer, run.last.state.params, [records[n] for n in first])
   fig = figure.Figure(figsize=(16, 17), layout='constrained')
   axes = fig.subplots(8, 9)
   for ax in axes.flat:

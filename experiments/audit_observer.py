@@ -1,0 +1,189 @@
+"""A finished run that is asked about images, one by one."""
+
+from collections.abc import Iterator, Sequence
+import sys
+import time
+from typing import Any, NamedTuple
+
+from hybridseg import alignment_maps
+from hybridseg import augmentation
+from hybridseg import losses
+from hybridseg import types
+from hybridseg import weighting
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import checkpoints as checkpoints_lib
+from experiments import input_pipeline
+from experiments import parts as parts_lib
+from experiments import predictor
+from experiments import run_folder
+
+_PROGRESS_EVERY_S = 5.0
+
+
+class Run(NamedTuple):
+  """A finished run.
+
+  Attributes:
+    dataset: its set.
+    last: newest checkpoint.
+    best: the best on the validation split; may be the same.
+    observer: of its networks.
+  """
+
+  dataset: input_pipeline.Dataset
+  last: checkpoints_lib.Checkpoint
+  best: checkpoints_lib.Checkpoint
+  observer: 'Observer'
+
+
+class Picture(NamedTuple):
+  """One weak instance to look at.
+
+  Attributes:
+    prediction: uint8 [H, W].
+    alignment_map: mean over the networks, float [H, W], see `alignment_maps`.
+  """
+
+  prediction: np.ndarray
+  alignment_map: np.ndarray
+
+
+class Observer:
+  """Runs the networks over a set; compiles two programs, once."""
+
+  def __init__(
+      self,
+      parts: parts_lib.Parts,
+      dataset: input_pipeline.Dataset,
+      *,
+      batch_size: int,
+  ):
+    self.dataset = dataset
+    self._batch_size = batch_size
+    num_classes = len(dataset.classes)
+
+    def prepare(examples):
+      return augmentation.to_float(examples.image), *losses.one_hot_labels(
+          examples.label, num_classes)
+
+    @jax.jit
+    def head_grads(params, examples):
+      images, labels, where = prepare(examples)
+
+      def total(head):
+        logits = parts.apply_fn({**params, 'head': head}, images)
+        values = parts.strong_loss_fn(logits, labels, where=where)
+        # An unlabelled image, as the padding is, says nothing.
+        return jnp.sum(jnp.where(where.any((1, 2)), values, 0))
+
+      return jax.grad(total)(params['head'])
+
+    @jax.jit
+    def look(params, directions, examples):
+      images, labels, where = prepare(examples)
+      probs, maps = [], []
+      for p, direction in zip(params, directions, strict=True):
+        logits, features = parts.apply_fn(p, images, return_features=True)
+        probs.append(jax.nn.softmax(logits))
+        maps.append(alignment_maps.alignment_maps(
+            lambda f: parts.alignment_loss_fn(f, labels, where=where), logits,
+            weighting.last_layer_slopes(features, direction)))
+      return jnp.stack(probs, axis=1), jnp.stack(maps, axis=1)
+
+    self._head_grads, self._look = head_grads, look
+
+  def strong_directions(self, params: Sequence[types.Params]) -> list[Any]:
+    """Returns the last layer's gradient of the mean strong loss, by network."""
+    records = self.dataset.splits['train_strong']
+    total = [jax.tree.map(np.zeros_like, p['head']) for p in params]
+    for examples in input_pipeline.eval_batches(
+        records, self._batch_size, label='label'):
+      for n, p in enumerate(params):
+        total[n] = jax.tree.map(
+            np.add, total[n], jax.device_get(self._head_grads(p, examples)))
+    return [jax.tree.map(lambda x: x / len(records), t) for t in total]
+
+  def look(
+      self,
+      params: Sequence[types.Params],
+      directions: Sequence[Any],
+      records: Sequence[dict[str, Any]],
+      *,
+      label: str,
+      what: str,
+  ) -> Iterator[tuple[dict[str, Any], np.ndarray, np.ndarray]]:
+    """Yields each record with what the networks make of it.
+
+    Args:
+      params: by network.
+      directions: from `strong_directions`.
+      records: to look at.
+      label: feature that holds the label map.
+      what: name of the pass, for the progress on stderr.
+
+    Yields:
+      Record, probabilities [2, H, W, K] and alignment maps [2, H, W].
+    """
+    progress = _Progress(what, len(records))
+    for i, examples in enumerate(input_pipeline.eval_batches(
+        records, self._batch_size, label=label)):
+      rows = zip(*jax.device_get(self._look(params, directions, examples)),
+                 strict=True)
+      done = i * self._batch_size
+      # What is longer than the records is padding.
+      for number, row in zip(range(done, len(records)), rows, strict=False):
+        yield records[number], *row
+      progress(min(done + self._batch_size, len(records)))
+
+
+def open_run(workdir: str) -> Run:
+  """Opens a run with its records and checkpoints.
+
+  Raises:
+    binary.UserError: if the run, its records or its checkpoint are not there.
+  """
+  config = run_folder.read_config(workdir)
+  dataset = input_pipeline.load_dataset(config.input.data_dir)
+  parts = parts_lib.build(config, dataset)
+  last, best = (
+      predictor.restore(workdir, config, dataset, parts, name)
+      for name in ('latest', 'best'))
+  observer = Observer(
+      parts, dataset, batch_size=config.input.eval_batch_size)
+  return Run(dataset, last, best, observer)
+
+
+def pictures(
+    observer: Observer,
+    params: tuple[types.Params, types.Params],
+    records: Sequence[dict[str, Any]],
+) -> list[Picture]:
+  """Returns prediction and alignment map of weak records.
+
+  Args:
+    observer: of the run.
+    params: of both networks.
+    records: to show.
+  """
+  return [
+      Picture(probs.mean(0).argmax(-1).astype(np.uint8), maps.mean(0))
+      for _, probs, maps in observer.look(
+          params, observer.strong_directions(params), records, label='label',
+          what='pictures')
+  ]
+
+
+class _Progress:
+  """Says on stderr how far a long pass is."""
+
+  def __init__(self, what: str, total: int):
+    self._what, self._total = what, total
+    self._next = time.monotonic() + _PROGRESS_EVERY_S
+
+  def __call__(self, done: int) -> None:
+    if time.monotonic() >= self._next:
+      print(f'{self._what}: {done}/{self._total} images', file=sys.stderr)
+      self._next = time.monotonic() + _PROGRESS_EVERY_S

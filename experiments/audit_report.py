@@ -1,0 +1,96 @@
+"""audit.html: the first suspects with prediction and alignment map."""
+
+from collections.abc import Mapping, Sequence
+import os
+from typing import Any
+
+import numpy as np
+
+from experiments import audit_evidence
+from experiments import audit_files
+from experiments import audit_observer
+from experiments import auditing
+from experiments import reports
+
+_NUM_SHOWN = 200
+
+
+def write(
+    path: str | os.PathLike[str],
+    run: audit_observer.Run,
+    records: Sequence[dict[str, Any]],
+    evidence: audit_evidence.Evidence,
+    scores: auditing.Scores,
+    summary: Mapping[str, Any],
+) -> None:
+  """Writes the report.
+
+  Args:
+    path: HTML file to write.
+    run: that was audited.
+    records: audited, in the order of the evidence.
+    evidence: of them.
+    scores: of them.
+    summary: of `audit_files.summarize`.
+
+  Raises:
+    OSError: if it cannot be written.
+  """
+  texts = audit_files.columns(records)
+  ids = np.array([r['instance_id'] for r in records], int)
+  weights = np.asarray(run.last.state.indicators.weights)[ids]
+  first = auditing.rank(scores)[:_NUM_SHOWN]
+  shown = audit_observer.pictures(
+      run.observer, run.last.state.params, [records[n] for n in first])
+  suspects = [
+      reports.Suspect(
+          rank=place, score=float(scores.score[n]),
+          interval=(float(scores.low[n]), float(scores.high[n])),
+          reason=f'{evidence.reasons[n].name}: {evidence.reasons[n].words}',
+          indicator=float(weights[n]), image=records[n]['image'],
+          label=records[n]['label'], prediction=picture.prediction,
+          alignment=picture.alignment_map,
+          **{c: str(texts[c][n])
+             for c in ('id', 'kind', 'annotator', 'site', 'fault')})
+      for place, (n, picture) in enumerate(
+          zip(first, shown, strict=True), start=1)]
+  history = run.last.history
+  reports.write_audit_report(
+      path,
+      title=f'{run.dataset.name}: audit of {len(records)} weak annotations',
+      classes=run.dataset.classes,
+      summary=reports.AuditSummary(
+          facts=_facts(summary), tables=_tables(summary),
+          kinds=texts['kind'].tolist(),
+          faults=texts['fault'].tolist() if any(texts['fault']) else [],
+          steps=history['step'], history=history['indicators'].reshape(
+              len(history['step']), -1)[:, ids],
+          health={k: v for k, v in summary['weighting'].items()
+                  if k not in ('step', 'verdict')}),
+      suspects=suspects)
+
+
+def _facts(summary):
+  facts = {
+      'annotations': summary['num_annotations'],
+      'faulty, estimated': audit_files.in_words(summary['faulty']),
+      'weighting': summary['weighting']['verdict'],
+  }
+  if summary['planted']:
+    found = summary['planted']
+    facts |= {
+        'planted faults': found['num_faulty'],
+        'AUROC': found['auroc'],
+        f'precision of the first {found["num_first"]}':
+            found['precision_of_first']}
+  return facts
+
+
+def _tables(summary):
+  return {
+      f'By {name}': [
+          {name: group or 'not known', 'number': line['number'],
+           'mean score': line['mean_score'],
+           'faulty, estimated': audit_files.in_words(line['faulty'])}
+          for group, line in summary[f'by_{name}'].items()]
+      for name in ('kind', 'annotator', 'site')}
