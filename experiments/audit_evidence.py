@@ -200,5 +200,6 @@ def _shadow_loss(seen, drawn):
 
 
 def _unit_rms(values):
-  scale = np.sqrt(np.mean(values**2, axis=1, keepdims=True))
+  scale = np.sqrt(
+      np.sum(values**2, axis=1, keepdims=True) / max(values.shape[1], 1))
   return values / np.where(scale > 0, scale, 1)

@@ -38,7 +38,7 @@ def write(
   """
   texts = audit_files.columns(records)
   ids = np.array([r['instance_id'] for r in records], int)
-  weights = np.asarray(run.last.state.indicators.weights)[ids]
+  weights = np.asarray(run.last.state.indicators.weights)
   first = auditing.rank(scores)[:_NUM_SHOWN]
   shown = audit_observer.pictures(
       run.observer, run.last.state.params, [records[n] for n in first])
@@ -47,7 +47,7 @@ def write(
           rank=place, score=float(scores.score[n]),
           interval=(float(scores.low[n]), float(scores.high[n])),
           reason=f'{evidence.reasons[n].name}: {evidence.reasons[n].words}',
-          indicator=float(weights[n]), image=records[n]['image'],
+          indicator=float(weights[ids[n]]), image=records[n]['image'],
           label=records[n]['label'], prediction=picture.prediction,
           alignment=picture.alignment_map,
           **{c: str(texts[c][n])
@@ -63,8 +63,9 @@ def write(
           facts=_facts(summary), tables=_tables(summary),
           kinds=texts['kind'].tolist(),
           faults=texts['fault'].tolist() if any(texts['fault']) else [],
-          steps=history['step'], history=history['indicators'].reshape(
-              len(history['step']), -1)[:, ids],
+          steps=history['step'],
+          # Without any evaluation its shape is (0,).
+          history=history['indicators'].reshape(-1, len(weights))[:, ids],
           health={k: v for k, v in summary['weighting'].items()
                   if k not in ('step', 'verdict')}),
       suspects=suspects)

@@ -1,0 +1,384 @@
+"""Tests for experiments.auditing and all that the audit is made of."""
+
+import csv
+import functools
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+
+from data_prep import manifest as manifest_lib
+from experiments import audit_evidence
+from experiments import audit_files
+from experiments import audit_observer
+from experiments import audit_reasons
+from experiments import audit_report
+from experiments import auditing
+from experiments import trainer
+from hybridseg import types
+from tests import tiny
+
+_Kind = types.AnnotationKind
+_SIDE = 32
+_NO_TAG = np.full(3, types.UNLABELLED, np.uint8)
+_ROOT = pathlib.Path(__file__).parent.parent
+
+
+def _square(*places, background=0):
+  """Returns a map with squares: (class, top, left, side), uint8 [32, 32]."""
+  label = np.full((_SIDE, _SIDE), background, np.uint8)
+  for value, top, left, side in places:
+    label[top : top + side, left : left + side] = value
+  return label
+
+
+def _probs(label, sure=0.95):
+  """Returns what two networks that are sure of a map say, [2, 32, 32, 3]."""
+  one = np.full((*label.shape, 3), (1 - sure) / 2)
+  np.put_along_axis(one, label[..., None].astype(int), sure, axis=-1)
+  return np.stack([one, one])
+
+
+_SEEN = (1, 10, 10, 8)
+
+
+class ReasonsTest(parameterized.TestCase):
+
+  @parameterized.named_parameters(
+      ('missing_object', [], 'missing_object'),
+      ('one_of_two', [(1, 2, 2, 6)], 'missing_object',
+       [(1, 2, 2, 6), (1, 20, 20, 6)]),
+      ('wrong_place', [(1, 24, 24, 8)], 'wrong_place'),
+      ('shifted', [(1, 14, 14, 8)], 'shifted'),
+      ('too_small', [(1, 12, 12, 4)], 'too_small'),
+      ('too_large', [(1, 4, 4, 20)], 'too_large'),
+      ('wrong_class', [(2, 10, 10, 8)], 'wrong_class'),
+      ('nothing_wrong', [_SEEN], 'unclear'),
+      ('nothing_seen', [_SEEN], 'unclear', []),
+      ('speck_seen', [], 'unclear', [(1, 3, 3, 1)]),
+  )
+  def test_golden(self, drawn, wanted, seen=(_SEEN,)):
+    for kind in (_Kind.POLYGON, _Kind.BOX):
+      reason = audit_reasons.explain(
+          _probs(_square(*seen)), kind, _square(*drawn), _NO_TAG)
+      self.assertEqual(reason.name, wanted, kind)
+      self.assertNotEmpty(reason.words)
+
+  def test_what_one_network_sees_blames_nobody(self):
+    probs = _probs(_square(_SEEN))
+    probs[1] = _probs(_square())[1]
+    reason = audit_reasons.explain(probs, _Kind.BOX, _square(), _NO_TAG)
+    self.assertEqual(reason.name, 'unclear')
+
+  @parameterized.named_parameters(
+      ('far', [(1, 28, 28, 2)], 'wrong_place'),
+      ('near', [(1, 19, 12, 2)], 'shifted'),
+      ('inside', [(1, 12, 12, 2)], 'unclear'),
+      ('nothing', [(0, 0, 0, 2)], 'missing_object'),
+      ('class', [(2, 12, 12, 2)], 'wrong_class'),
+      ('background', [(1, 12, 12, 2), (0, 15, 15, 3)], 'too_small'),
+  )
+  def test_marks(self, drawn, wanted):
+    label = _square(*drawn, background=types.UNLABELLED)
+    for kind in (_Kind.POINTS, _Kind.SCRIBBLE):
+      reason = audit_reasons.explain(
+          _probs(_square(_SEEN)), kind, label, _NO_TAG)
+      self.assertEqual(reason.name, wanted)
+
+  @parameterized.parameters(
+      ((1, 0), 'unclear'), ((0, 0), 'missing_object'), ((0, 1), 'wrong_class'),
+      ((1, 1), 'unclear'))
+  def test_tags(self, tag, wanted):
+    label = _square(background=types.UNLABELLED)
+    reason = audit_reasons.explain(
+        _probs(_square(_SEEN)), _Kind.TAG, label, np.array([255, *tag]))
+    self.assertEqual(reason.name, wanted)
+
+  def test_every_planted_fault_has_its_reason(self):
+    self.assertEqual({*audit_reasons.OF_FAULT}, {*manifest_lib.FAULTS} - {''})
+    self.assertContainsSubset(
+        audit_reasons.OF_FAULT.values(), audit_reasons.REASONS)
+
+
+class DisagreementTest(parameterized.TestCase):
+
+  def _of(self, kind, drawn, present=_NO_TAG, seen=(_SEEN,)):
+    label = drawn if isinstance(drawn, np.ndarray) else _square(*drawn)
+    return audit_evidence.disagreement(
+        _probs(_square(*seen), sure=1.0)[0], kind, label, present)
+
+  def test_by_hand(self):
+    # 64 px seen, 32 of them drawn, no more: 1 - (2 * 32 + 1) / (64 + 32 + 1).
+    half = _square(_SEEN)
+    half[14:] = 0
+    self.assertAlmostEqual(self._of(_Kind.POLYGON, half), 1 - 65 / 97)
+    # Shadows: all of 8 below, 4 of 8 beside.
+    self.assertAlmostEqual(self._of(_Kind.BOX, half), (0 + 1 - 9 / 13) / 2)
+    # One of two marks lies on the object.
+    marks = _square((1, 10, 10, 1), (1, 30, 30, 1),
+                    background=types.UNLABELLED)
+    self.assertAlmostEqual(self._of(_Kind.POINTS, marks), 0.5)
+    nothing = _square(background=types.UNLABELLED)
+    self.assertAlmostEqual(
+        self._of(_Kind.TAG, nothing, np.array([255, 1, 1])), 0.5)
+    self.assertAlmostEqual(self._of(_Kind.POLYGON, nothing), 0)
+
+  @parameterized.parameters(_Kind.POLYGON, _Kind.BOX, _Kind.COARSE_MASK)
+  def test_the_worse_the_annotation_the_larger(self, kind):
+    moved = [self._of(kind, [(1, 10 + s, 10, 8)]) for s in range(0, 9)]
+    self.assertTrue(np.all(np.diff(moved) > 0), moved)
+    shrunk = [self._of(kind, [(1, 10, 10, 8 - s)]) for s in range(0, 8)]
+    self.assertTrue(np.all(np.diff(shrunk) > 0), shrunk)
+    self.assertAlmostEqual(moved[0], 0)
+    self.assertGreater(self._of(kind, []), 0.8)
+
+
+def _evidence(disagreements, *, alignments=None, indicators=None, kinds=None,
+              references=None):
+  values = np.asarray(disagreements, float)
+  kinds = np.full(len(values), 2) if kinds is None else np.asarray(kinds)
+  reference = np.linspace(0, 0.5, 21)
+  return audit_evidence.Evidence(
+      kinds=kinds,
+      disagreements=np.stack([values, values]),
+      alignments=np.zeros((2, len(values))) if alignments is None
+      else np.asarray(alignments),
+      indicators=indicators,
+      references=references or {
+          name: {int(k): reference for k in np.unique(kinds)}
+          for name in ('strong', 'val')},
+      reasons=[audit_reasons.Reason('unclear', '')] * len(values))
+
+
+class ScoreTest(absltest.TestCase):
+
+  def test_by_hand(self):
+    # Median reference 0.25: (0.625 - 0.25) / 0.75 = 0.5, as alignment 0 is.
+    scores = auditing.score(_evidence([0.625, 1.0]))
+    np.testing.assert_allclose(
+        scores.score, [0.5, 1 / (1 + np.exp(-8 * 0.25))])
+    np.testing.assert_allclose(scores.low, scores.score)
+
+  def test_each_part_raises_it(self):
+    grid = np.linspace(0, 1, 11)
+    for evidence in (
+        _evidence(grid),
+        _evidence(np.zeros(11), alignments=[1 - 2 * grid] * 2),
+        _evidence(np.zeros(11), indicators=1 - grid)):
+      self.assertTrue(np.all(np.diff(auditing.score(evidence).score) > 0))
+
+  def test_networks_that_differ_widen_the_interval(self):
+    scores = auditing.score(_evidence(
+        [0.5, 0.5], alignments=[[0.1, 0.9], [-0.1, -0.9]]))
+    self.assertAlmostEqual(scores.score[0], scores.score[1])
+    self.assertLess(scores.low[1], scores.low[0])
+    self.assertGreater(scores.high[1], scores.high[0])
+
+  def test_networks_that_find_nothing_stay_finite(self):
+    nothing = {n: {2: np.ones(20)} for n in ('strong', 'val')}
+    scores = auditing.score(_evidence([1.0, 0.9], references=nothing))
+    self.assertTrue(np.isfinite(scores.score).all())
+
+  def test_evaluation_by_hand(self):
+    scores = auditing.score(_evidence([1.0, 0.9, 0.1, 0.5]))
+    found = auditing.evaluate(
+        scores, np.array(['shifted', '', '', 'missing']),
+        ['shifted', 'unclear', 'unclear', 'unclear'], num_first=2)
+    self.assertEqual(found['auroc'], 0.75)
+    self.assertEqual(found['auroc_by_fault'], {'missing': 0.5, 'shifted': 1.0})
+    self.assertEqual(found['precision_of_first'], 0.5)
+    self.assertEqual(found['confusion'], {
+        'none': {'unclear': 2}, 'shifted': {'shifted': 1},
+        'missing': {'unclear': 1}})
+    self.assertIsNone(auditing.evaluate(scores, np.array([''] * 4), [''] * 4))
+
+
+class EstimateTest(absltest.TestCase):
+
+  def test_by_hand(self):
+    # The 0.9 quantile of the reference is 0.45; 40 of 100 lie beyond:
+    # (0.4 - 0.1) / 0.9 of them are faulty.
+    found = auditing.estimate_faulty(_evidence([0.2] * 60 + [0.9] * 40))
+    self.assertAlmostEqual(found['share'], 1 / 3)
+    self.assertEqual(found['number'], 33)
+    self.assertTrue(found['can_tell'])
+    low, high = found['interval']
+    self.assertBetween(low, 15, 33)
+    self.assertBetween(high, 33, 50)
+
+  def test_all_fine_says_that_it_cannot_tell(self):
+    found = auditing.estimate_faulty(_evidence(np.linspace(0, 0.5, 200)))
+    self.assertFalse(found['can_tell'])
+    self.assertEqual(found['number'], 0)
+    self.assertEqual(found['interval'][0], 0)
+    self.assertIn('cannot tell', found['why'])
+
+  def test_needs_something_to_compare_with(self):
+    few = {n: {2: np.zeros(9)} for n in ('strong', 'val')}
+    found = auditing.estimate_faulty(_evidence([1.0], references=few))
+    self.assertIsNone(found['number'])
+    self.assertIn('9 exact masks', found['why'])
+    found = auditing.estimate_faulty(_evidence([]))
+    self.assertIn('no weak annotation', found['why'])
+
+
+def _record(record_id=b'a', kind=_Kind.BOX, fault=b'', **more):
+  return {'id': record_id, 'kind': kind, 'annotator': b'', 'site': b'',
+          'subject': b'', 'fault': fault, 'instance_id': 0, **more}
+
+
+class FilesTest(absltest.TestCase):
+
+  def test_hostile_ids_come_back_from_the_table(self):
+    ids = ['a,b', '"', 'two\nlines', '=1+1', 'é/../x', ' ']
+    records = [_record(i.encode()) for i in ids]
+    path = os.path.join(tiny.temp_dir(self), 'audit.csv')
+    evidence = _evidence([0.5] * len(ids), kinds=[3] * len(ids))
+    audit_files.write_table(
+        path, records, evidence, auditing.score(evidence), np.ones(1))
+    with open(path, newline='', encoding='utf-8') as f:
+      rows = list(csv.DictReader(f))
+    self.assertEqual([r['id'] for r in rows], ids)
+    self.assertEqual([r['rank'] for r in rows], ['1', '2', '3', '4', '5', '6'])
+
+  def test_export_says_what_is_gone(self):
+    folder = tiny.temp_dir(self)
+    output = pathlib.Path(tiny.temp_dir(self)) / 'out'
+    export = functools.partial(
+        audit_files.export_suspects, folder, ['b', 'a', 'c', 'other'],
+        output=output)
+    self.assertIn('cannot be read', export(format_name='coco'))
+    row = functools.partial(
+        manifest_lib.Row, split='train', role='weak', annotation={
+            'kind': 'tag', 'labels': [1]})
+    manifest_lib.write_manifest(
+        os.path.join(folder, 'manifest.jsonl'),
+        manifest_lib.Header('set', ('background', 'lesion')),
+        [row(i, f'{i}.png') for i in 'abc'])
+    self.assertRegex(export(format_name='coco'), 'no suspect.*cannot express')
+    message = export(format_name='labelme')
+    self.assertIn('3 of 3 original images are gone', message)
+    self.assertIn('the first is b.png', message)
+    self.assertNotIn('\n', message)
+    self.assertFalse(output.exists())
+
+
+class RunTest(absltest.TestCase):
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    folder = tempfile.TemporaryDirectory()
+    cls.addClassCleanup(folder.cleanup)
+    cls.workdir = os.path.join(folder.name, 'run')
+    trainer.train_and_evaluate(tiny.debug_config(), cls.workdir)
+    cls.run_ = audit_observer.open_run(cls.workdir)
+
+  def _with_weak(self, records):
+    dataset = self.run_.dataset
+    dataset = dataset._replace(
+        splits=dataset.splits | {'train_weak': records})
+    self.run_.observer.dataset = dataset
+    return self.run_._replace(dataset=dataset)
+
+  def _audit(self, run, name):
+    """Audits as the binary does; returns summary and table."""
+    records = audit_evidence.audited(run.dataset.splits['train_weak'])
+    evidence = audit_evidence.collect(run)
+    scores = auditing.score(evidence)
+    summary = audit_files.summarize(
+        records, evidence, scores, run.last.history)
+    path = os.path.join(self.workdir, name)
+    audit_files.write_table(
+        path + '.csv', records, evidence, scores, np.ones(32))
+    audit_report.write(
+        path + '.html', run, records, evidence, scores, summary)
+    with open(path + '.csv', encoding='utf-8') as f:
+      return summary, list(csv.DictReader(f))
+
+  def test_planted_faults_are_never_looked_at(self):
+    records = self.run_.dataset.splits['train_weak']
+    faults = [r['fault'] for r in records]
+    shuffled = [r | {'fault': fault, 'quality': np.float32(0)}
+                for r, fault in zip(records, faults[::-1], strict=True)]
+    blind = [r | {'truth': np.full_like(r['truth'], types.UNLABELLED)}
+             for r in shuffled]
+    wanted = audit_evidence.collect(self._with_weak(records))
+    self.assertNotEqual(faults, faults[::-1])
+    found = audit_evidence.collect(self._with_weak(blind))
+    np.testing.assert_array_equal(
+        auditing.score(found).score, auditing.score(wanted).score)
+    self.assertEqual(found.reasons, wanted.reasons)
+
+  def test_without_weak_instances_or_only_unlabelled_ones(self):
+    records = self.run_.dataset.splits['train_weak']
+    unlabelled = [r | {'kind': np.int32(_Kind.NONE)} for r in records]
+    for name, rows in (('none', []), ('unlabelled', unlabelled)):
+      summary, table = self._audit(self._with_weak(rows), name)
+      self.assertEmpty(table)
+      self.assertEqual(summary['num_annotations'], 0)
+      self.assertIsNone(summary['faulty']['number'])
+
+  def test_without_history(self):
+    records = self.run_.dataset.splits['train_weak']
+    run = self._with_weak(records)
+    run = run._replace(last=run.last._replace(history={
+        'step': np.zeros(0, np.int64), 'indicators': np.zeros(0, np.float32)}))
+    summary, table = self._audit(run, 'no_history')
+    self.assertLen(table, 32)
+    self.assertIn('no evaluation was kept', summary['weighting']['verdict'])
+
+  def test_alignment_map_sums_to_the_alignment(self):
+    run = self._with_weak(self.run_.dataset.splits['train_weak'])
+    records = run.dataset.splits['train_weak'][:3]
+    params = run.last.state.params
+    shown = audit_observer.pictures(run.observer, params, records)
+    looked = [maps.sum((1, 2)).mean() for _, _, maps in run.observer.look(
+        params, run.observer.strong_directions(params), records,
+        label='label', what='test')]
+    np.testing.assert_allclose(
+        [p.alignment_map.sum() for p in shown], looked, rtol=1e-4, atol=1e-7)
+    self.assertEqual(shown[0].prediction.shape, records[0]['label'].shape)
+
+  def test_binary(self):
+    output = os.path.join(tiny.temp_dir(self), 'audit')
+    done = self._run('--run=' + self.workdir, '--output=' + output,
+                     '--export=labelme', '--num_export=5')
+    self.assertEqual(done.returncode, 0, done.stderr)
+    self.assertRegex(done.stdout, 'Faulty annotations: .*cannot tell')
+    self.assertIn('5 suspects as labelme', done.stdout)
+    with open(os.path.join(output, 'audit.csv'), encoding='utf-8') as f:
+      rows = list(csv.DictReader(f))
+    self.assertLen(rows, 32)
+    scores = [float(r['score']) for r in rows]
+    self.assertEqual(scores, sorted(scores, reverse=True))
+    self.assertContainsSubset({r['why'] for r in rows}, audit_reasons.REASONS)
+    with open(os.path.join(output, 'audit.json'), encoding='utf-8') as f:
+      summary = json.load(f)
+    self.assertEqual(summary['num_annotations'], 32)
+    self.assertBetween(summary['planted']['auroc'], 0, 1)
+    files = os.listdir(os.path.join(output, 'suspects_labelme', 'train'))
+    self.assertCountEqual(
+        [f for f in files if f.endswith('.json')],
+        [r['id'] + '.json' for r in rows[:5]])
+    # Corrections may be in there by now.
+    again = self._run('--run=' + self.workdir, '--output=' + output,
+                      '--export=labelme')
+    self.assertEqual(again.returncode, 2)
+    self.assertRegex(again.stderr, r'^Error: .*suspects_labelme exists.*\n$')
+
+  def _run(self, *arguments):
+    return subprocess.run(
+        [sys.executable, '-m', 'experiments.audit', *arguments], cwd=_ROOT,
+        env=os.environ | {'PYTHONPATH': str(_ROOT)}, text=True,
+        capture_output=True, check=False)
+
+
+if __name__ == '__main__':
+  absltest.main()
