@@ -157,8 +157,10 @@ def disagreement(
   By what the annotation says. Dense kinds: 1 - soft Dice over the foreground
   classes that either of them holds. Boxes and extreme points: the same of the
   shadows on both axes (as `weak_losses.projection_loss`). Scribbles and points:
-  mean over the drawn classes of the probability of another class. Tags: mean
-  over the classes of how far the largest probability is from yes or no.
+  mean over the classes of the probability of another class at their marks, or
+  for a foreground class that has none, which says that it is not there, of its
+  largest probability. Tags: mean over the classes of how far the largest
+  probability is from yes or no.
 
   Args:
     probs: of one network, float [H, W, K].
@@ -171,8 +173,9 @@ def disagreement(
     values = [abs(float(present[c]) - probs[..., c].max())
               for c in range(1, num_classes) if present[c] <= 1]
   elif kind in _SPARSE:
-    values = [1 - probs[label == c, c].mean()
-              for c in range(num_classes) if (label == c).any()]
+    marked = {c: label == c for c in range(num_classes)}
+    values = [1 - probs[marks, c].mean() if marks.any() else probs[..., c].max()
+              for c, marks in marked.items() if c or marks.any()]
   else:
     known = label != types.UNLABELLED
     values = []

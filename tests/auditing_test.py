@@ -120,10 +120,13 @@ class DisagreementTest(parameterized.TestCase):
     self.assertAlmostEqual(self._of(_Kind.POLYGON, half), 1 - 65 / 97)
     # Shadows: all of 8 below, 4 of 8 beside.
     self.assertAlmostEqual(self._of(_Kind.BOX, half), (0 + 1 - 9 / 13) / 2)
-    # One of two marks lies on the object.
+    # One of two marks lies on the object; class 2 is nowhere.
     marks = _square((1, 10, 10, 1), (1, 30, 30, 1),
                     background=types.UNLABELLED)
-    self.assertAlmostEqual(self._of(_Kind.POINTS, marks), 0.5)
+    self.assertAlmostEqual(self._of(_Kind.POINTS, marks), (0.5 + 0) / 2)
+    # Background is right, but class 1 is there and has no mark.
+    marks = _square((0, 30, 30, 1), background=types.UNLABELLED)
+    self.assertAlmostEqual(self._of(_Kind.POINTS, marks), (0 + 1 + 0) / 3)
     nothing = _square(background=types.UNLABELLED)
     self.assertAlmostEqual(
         self._of(_Kind.TAG, nothing, np.array([255, 1, 1])), 0.5)
