@@ -2,16 +2,16 @@
 
 The score of instance k is a fixed rule that knows no planted fault:
 
-  evidence_k = mean of the parts of k that there are, of
-    (D_k - m) / (1 - m)   D: disagreement; m: the median disagreement of exact
-                          masks of the validation split, drawn as the same kind
-    (1 - a_k) / 2         a: alignment in (-1, 1)
-    1 - i_k               i: indicator
+  evidence_k = weighted mean of the parts of k that there are, of
+    2: (D_k - m) / (1 - m)   D: disagreement; m: median disagreement of exact
+                             masks of the validation split, drawn as that kind
+    1: (1 - a_k) / 2         a: alignment in (-1, 1)
+    1: 1 - i_k               i: indicator
   score_k = sigmoid(8 (evidence_k - 0.5)).
 
 A part is 0 for an annotation as good as can be told and 1 for one that has
-nothing to do with the image. The slope was set on the phantom and measured on
-endoscene, as were all parts: `experiments/results/audit.md`.
+nothing to do with the image. Weights and slope were set on the phantom and
+measured on endoscene: `experiments/results/audit.md`.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ import numpy as np
 
 from experiments import audit_evidence
 
-PARTS = ('disagreement', 'alignment', 'indicator')
+PARTS = {'disagreement': 2, 'alignment': 1, 'indicator': 1}  # Their weights.
 _SLOPE, _CENTRE = 8.0, 0.5
 # Networks that hardly find anything must not turn noise into evidence.
 _MIN_ROOM = 0.1
@@ -61,7 +61,8 @@ def score(evidence: audit_evidence.Evidence) -> Scores:
   if evidence.indicators is not None:
     views['indicator'] = np.broadcast_to(
         1 - evidence.indicators, evidence.alignments.shape)
-  total = sum(views.values()) / len(views)
+  total = sum(PARTS[name] * values for name, values in views.items()) / sum(
+      PARTS[name] for name in views)
   mean, spread = total.mean(0), 2 * total.std(0)
   return Scores(
       parts={name: values.mean(0) for name, values in views.items()},

@@ -162,10 +162,11 @@ def _evidence(disagreements, *, alignments=None, indicators=None, kinds=None,
 class ScoreTest(absltest.TestCase):
 
   def test_by_hand(self):
-    # Median reference 0.25: (0.625 - 0.25) / 0.75 = 0.5, as alignment 0 is.
+    # Median reference 0.25: (0.625 - 0.25) / 0.75 = 0.5, as alignment 0 is;
+    # (2 * 1 + 1 * 0.5) / 3 = 5 / 6.
     scores = auditing.score(_evidence([0.625, 1.0]))
     np.testing.assert_allclose(
-        scores.score, [0.5, 1 / (1 + np.exp(-8 * 0.25))])
+        scores.score, [0.5, 1 / (1 + np.exp(-8 * (5 / 6 - 0.5)))])
     np.testing.assert_allclose(scores.low, scores.score)
 
   def test_each_part_raises_it(self):

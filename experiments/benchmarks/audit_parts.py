@@ -61,12 +61,13 @@ def _candidates(evidence, scores):
   final = evidence._replace(disagreements=evidence.disagreements[:2],
                             alignments=evidence.alignments[:2])
   found = {}
-  for number in range(1, len(scores.parts) + 1):
+  for number in range(1, len(scores.parts)):
     for names in itertools.combinations(scores.parts, number):
       found[' + '.join(names)] = sum(scores.parts[n] for n in names)
   ranks = [np.argsort(np.argsort(v)) for v in scores.parts.values()]
   networks = evidence.disagreements[:2]
   return found | {
+      'mean of all parts': sum(scores.parts.values()),
       'mean rank of all parts': sum(ranks),
       'the two networks differ': np.abs(networks[0] - networks[1]),
       'score of the final checkpoint alone': auditing.score(final).score,
