@@ -66,9 +66,12 @@ def collect(run: audit_observer.Run) -> Evidence:
   indicators = later_indicators(
       np.asarray(last.state.indicators.weights),
       np.asarray(last.state.indicators.num_updates), last.history['indicators'])
-  weak = audited(run.dataset.splits['train_weak'])
+  splits = run.dataset.splits
+  weak = audited(splits['train_weak'])
   kinds = np.array([int(r['kind']) for r in weak], int)
-  directions = [observer.strong_directions(pair) for pair in params]
+  directions = [
+      observer.strong_directions(pair, splits['train_strong'])
+      for pair in params]
   disagreements, alignments, reasons = [], [], []
   for pair, direction in zip(params, directions, strict=True):
     pass_number = len(disagreements) + 1
@@ -92,21 +95,20 @@ def collect(run: audit_observer.Run) -> Evidence:
       alignments=np.tanh(_unit_rms(by_view(alignments))),
       indicators=None if indicators is None else indicators[ids],
       references={
-          'strong': _reference(observer, params[0], directions[0], kinds,
-                               split='train_strong', label='label'),
-          'val': _reference(observer, params[0], directions[0], kinds,
-                            split='val', label='truth'),
+          name: _reference(kinds, observer.look(
+              params[0], directions[0], splits[split], label=label, what=split),
+                           label)
+          for name, split, label in (
+              ('strong', 'train_strong', 'label'), ('val', 'val', 'truth'))
       },
       reasons=reasons,
   )
 
 
-def _reference(observer, params, directions, kinds, *, split, label):
+def _reference(kinds, looked_at, label):
   """Returns disagreements with exact masks, each drawn as each kind."""
   found = {kind: [] for kind in np.unique(kinds).tolist()}
-  for i, (record, probs, _) in enumerate(observer.look(
-      params, directions, observer.dataset.splits[split], label=label,
-      what=split)):
+  for i, (record, probs, _) in enumerate(looked_at):
     truth = record[label]
     if np.all(truth == types.UNLABELLED):
       continue

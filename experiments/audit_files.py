@@ -158,5 +158,5 @@ def export_suspects(
     registry.write(
         manifest._replace(rows=tuple(rows)), format_name, output.absolute())
   except OSError as e:
-    return f'Nothing exported: {e.filename or output}: {e.strerror}.'
+    return f'Nothing exported: {e.filename or output}: {e.strerror or e}.'
   return f'{output}: {len(rows)} suspects as {format_name}.{note}'

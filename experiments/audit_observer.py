@@ -55,15 +55,9 @@ class Observer:
   """Runs the networks over a set; compiles two programs, once."""
 
   def __init__(
-      self,
-      parts: parts_lib.Parts,
-      dataset: input_pipeline.Dataset,
-      *,
-      batch_size: int,
+      self, parts: parts_lib.Parts, *, num_classes: int, batch_size: int
   ):
-    self.dataset = dataset
     self._batch_size = batch_size
-    num_classes = len(dataset.classes)
 
     def prepare(examples):
       return augmentation.to_float(examples.image), *losses.one_hot_labels(
@@ -95,9 +89,12 @@ class Observer:
 
     self._head_grads, self._look = head_grads, look
 
-  def strong_directions(self, params: Sequence[types.Params]) -> list[Any]:
+  def strong_directions(
+      self,
+      params: Sequence[types.Params],
+      records: Sequence[dict[str, Any]],
+  ) -> list[Any]:
     """Returns the last layer's gradient of the mean strong loss, by network."""
-    records = self.dataset.splits['train_strong']
     total = [jax.tree.map(np.zeros_like, p['head']) for p in params]
     for examples in input_pipeline.eval_batches(
         records, self._batch_size, label='label'):
@@ -152,27 +149,22 @@ def open_run(workdir: str) -> Run:
       predictor.restore(workdir, config, dataset, parts, name)
       for name in ('latest', 'best'))
   observer = Observer(
-      parts, dataset, batch_size=config.input.eval_batch_size)
+      parts, num_classes=len(dataset.classes),
+      batch_size=config.input.eval_batch_size)
   return Run(dataset, last, best, observer)
 
 
 def pictures(
-    observer: Observer,
-    params: tuple[types.Params, types.Params],
-    records: Sequence[dict[str, Any]],
+    run: Run, records: Sequence[dict[str, Any]]
 ) -> list[Picture]:
-  """Returns prediction and alignment map of weak records.
-
-  Args:
-    observer: of the run.
-    params: of both networks.
-    records: to show.
-  """
+  """Returns prediction and alignment map of weak records, newest checkpoint."""
+  params = run.last.state.params
+  directions = run.observer.strong_directions(
+      params, run.dataset.splits['train_strong'])
   return [
       Picture(probs.mean(0).argmax(-1).astype(np.uint8), maps.mean(0))
-      for _, probs, maps in observer.look(
-          params, observer.strong_directions(params), records, label='label',
-          what='pictures')
+      for _, probs, maps in run.observer.look(
+          params, directions, records, label='label', what='pictures')
   ]
 
 

@@ -40,8 +40,7 @@ def write(
   ids = np.array([r['instance_id'] for r in records], int)
   weights = np.asarray(run.last.state.indicators.weights)
   first = auditing.rank(scores)[:_NUM_SHOWN]
-  shown = audit_observer.pictures(
-      run.observer, run.last.state.params, [records[n] for n in first])
+  shown = audit_observer.pictures(run, [records[n] for n in first])
   suspects = [
       reports.Suspect(
           rank=place, score=float(scores.score[n]),

@@ -27,7 +27,7 @@ _SLOPE, _CENTRE = 8.0, 0.5
 # Networks that hardly find anything must not turn noise into evidence.
 _MIN_ROOM = 0.1
 _LEVEL = 0.9  # Quantile of the references that an annotation has to exceed.
-_MIN_REFERENCE = 10
+_MIN_NUMBER = 10  # To speak of a share, and of a reference.
 _NUM_RESAMPLES = 1000
 
 
@@ -112,12 +112,12 @@ def estimate_faulty(
   # The references are of the first checkpoint: its two views.
   values = evidence.disagreements[:2, rows].mean(0)
   unknown = {'share': None, 'number': None, 'interval': None, 'can_tell': False}
-  if not len(values):
-    return unknown | {'why': 'there is no weak annotation'}
+  if len(values) < _MIN_NUMBER:
+    return unknown | {'why': f'{len(values)} weak annotations, too few'}
   smallest = min(
       len(reference[kind])
       for reference in evidence.references.values() for kind in set(kinds))
-  if smallest < _MIN_REFERENCE:
+  if smallest < _MIN_NUMBER:
     return unknown | {
         'why': f'{smallest} exact masks to compare with, too few'}
   rng = np.random.default_rng(seed)
@@ -197,7 +197,9 @@ def evaluate(
 
   Returns:
     `auroc` of the score, of each part, and by fault; `precision_of_first`;
-    `confusion`: planted fault to stated reason to their number.
+    `confusion`: planted fault to stated reason to their number; `share_sure`:
+    of the annotations whose interval lies on one side of 0.5, and how many of
+    these, and of the others, are on the right side.
   """
   faulty = faults != ''
   if not faulty.any() or faulty.all():
@@ -225,7 +227,6 @@ def evaluate(
       'precision_of_first': float(faulty[first].mean()),
       'num_faulty': int(faulty.sum()),
       'confusion': confusion,
-      # Whether the interval means anything.
       'share_sure': float(sure.mean()),
       'right_where_sure': _mean(right[sure]),
       'right_where_not': _mean(right[~sure]),

@@ -77,7 +77,8 @@ def _candidates(evidence, scores):
 
 def _dice_loss(run, records):
   """Returns the line to beat: 1 - soft Dice of any label map, float [N]."""
-  directions = run.observer.strong_directions(run.last.state.params)
+  directions = run.observer.strong_directions(
+      run.last.state.params, run.dataset.splits['train_strong'])
   return np.array([
       np.mean([audit_evidence.disagreement(
           q, types.AnnotationKind.COARSE_MASK, record['label'],
@@ -140,8 +141,7 @@ def _print_estimates(evidence, faulty):
 
 def _draw(run, records, evidence, scores, texts):
   first = auditing.rank(scores)[:_NUM_SHOWN]
-  shown = audit_observer.pictures(
-      run.observer, run.last.state.params, [records[n] for n in first])
+  shown = audit_observer.pictures(run, [records[n] for n in first])
   fig = figure.Figure(figsize=(16, 17), layout='constrained')
   axes = fig.subplots(8, 9)
   for ax in axes.flat:
