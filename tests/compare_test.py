@@ -15,11 +15,12 @@ from absl.testing import parameterized
 import numpy as np
 
 from experiments import binary
-from experiments import compare
 from experiments import evaluation
+from tests import binaries
 from tests import tiny
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_BINARY = binaries.load('experiments.compare')
 _CLASSES = ('lesion', 'a, "b"\nü')
 
 
@@ -50,8 +51,9 @@ class CompareTest(parameterized.TestCase):
   def compare(self, runs=('a', 'b'), **values):
     values['results'] = [os.path.join(self.folder, r) for r in runs]
     stdout = io.StringIO()
-    with flagsaver.flagsaver(**values), contextlib.redirect_stdout(stdout):
-      compare.main()
+    with (binaries.with_flags(_BINARY), flagsaver.flagsaver(**values),
+          contextlib.redirect_stdout(stdout)):
+      _BINARY.main()
     return stdout.getvalue()
 
   def test_prints_and_writes(self):

@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments import evaluation
 from experiments import reporting
-from experiments.benchmarks import missing_structures
+from tests import binaries
 from tests import tiny
 
 
@@ -64,7 +64,8 @@ class EvaluationTest(parameterized.TestCase):
   @parameterized.parameters((False,), (True,))
   def test_deleting_what_overlaps_the_truth_never_improves_a_mean(
       self, in_3d):
-    missing_structures.check(num_cases=60, seed=int(in_3d), in_3d=in_3d)
+    benchmark = binaries.load('experiments.benchmarks.missing_structures')
+    benchmark.check(num_cases=60, seed=int(in_3d), in_3d=in_3d)
 
   def test_unlabelled_padding_changes_nothing(self):
     rng = np.random.default_rng(0)

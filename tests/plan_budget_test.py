@@ -14,11 +14,12 @@ from absl.testing import parameterized
 import numpy as np
 
 from experiments import binary
-from experiments import plan_budget
+from tests import binaries
 from tests import sweeps
 from tests import tiny
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_BINARY = binaries.load('experiments.plan_budget')
 
 
 def setUpModule():
@@ -48,8 +49,9 @@ class PlanBudgetTest(parameterized.TestCase):
     values = {'sweep': self.path, 'minutes': ['mask:10', 'box:.5'],
               'budget': 300.0, 'have': ['mask:20', 'box:100']} | values
     stdout = io.StringIO()
-    with flagsaver.flagsaver(**values), contextlib.redirect_stdout(stdout):
-      plan_budget.main()
+    with (binaries.with_flags(_BINARY), flagsaver.flagsaver(**values),
+          contextlib.redirect_stdout(stdout)):
+      _BINARY.main()
     return stdout.getvalue()
 
   def test_prints_and_writes(self):

@@ -129,7 +129,8 @@ class PrepareTest(parameterized.TestCase):
     self.assertIn('next: python -m experiments.train', out)
     self.assertEqual(os.listdir(self.folder / 'out'), ['set'])
     self.assertCountEqual(
-        os.listdir(self.output), ['manifest.jsonl', 'records', 'summary.html'])
+        os.listdir(self.output),
+        ['manifest.jsonl', 'preparation.json', 'records', 'summary.html'])
     # The prepared manifest finds the pictures from where it is now.
     read = manifest.read_manifest(self.output / 'manifest.jsonl')
     self.assertTrue((read.root / 'images/i.png').is_file())
@@ -209,7 +210,8 @@ class PrepareTest(parameterized.TestCase):
     self.assertEqual(code, 0)
     self.assertCountEqual(
         os.listdir(self.output),
-        ['images', 'masks', 'manifest.jsonl', 'records', 'summary.html'])
+        ['images', 'masks', 'manifest.jsonl', 'preparation.json', 'records',
+         'summary.html'])
     self.assertIn('train_strong: 12 records', out)
     self.assertIn('planted faults: missing 8', out)
     reader = tfds.builder_from_directory(self.output / 'records')

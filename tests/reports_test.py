@@ -17,8 +17,8 @@ from experiments import html_report
 from experiments import input_pipeline
 from experiments import reporting
 from experiments import reports
-from experiments.benchmarks import report_check
 from experiments.benchmarks import synthetic_reports
+from tests import binaries
 from tests import html_pages
 from tests import tiny
 
@@ -224,7 +224,7 @@ class ReportCheckTest(absltest.TestCase):
   def test_says_what_it_needs(self):
     with (mock.patch.dict(sys.modules, {'websockets.sync': None}),
           contextlib.redirect_stdout(io.StringIO()) as out):
-      report_check.main([])
+      binaries.load('experiments.benchmarks.report_check').main([])
     self.assertEqual(out.getvalue(), 'Skipped: needs the package websockets.\n')
 
 
