@@ -153,7 +153,7 @@ def export_suspects(
     note = (f' {len(unable)} are left out: {format_name} cannot express '
             f'{", ".join(kinds)}.')
   if not rows:
-    return f'Nothing exported: no suspect is in {path}.{note}'
+    return f'Nothing exported.{note or f" No suspect is in {path}."}'
   try:
     registry.write(
         manifest._replace(rows=tuple(rows)), format_name, output.absolute())
