@@ -91,6 +91,8 @@ def _tables(summary):
       f'By {name}': [
           {name: group or 'not known', 'number': line['number'],
            'mean score': line['mean_score'],
-           'faulty, estimated': audit_files.in_words(line['faulty'])}
+           # The number; why is said once, of all of them.
+           'faulty, estimated': audit_files.in_words(
+               line['faulty']).split(':')[0]}
           for group, line in summary[f'by_{name}'].items()]
       for name in ('kind', 'annotator', 'site')}
