@@ -22,7 +22,7 @@ a { color: var(--c0); } h3 { font-size: 1rem; margin: 1rem 0 .3rem; }
 .scroll tbody th { min-width: 8rem; max-width: 14rem; font-weight: 400; }
 .scroll thead button { font: inherit; color: inherit; background: none;
   border: 0; padding: .2rem; text-align: inherit; min-width: 5rem;
-  overflow-wrap: anywhere; }
+  overflow-wrap: break-word; }
 .scroll thead button:enabled { cursor: pointer; text-decoration: underline; }
 [aria-sort=ascending] button::after { content: ' \\25B2'; }
 [aria-sort=descending] button::after { content: ' \\25BC'; }

@@ -1,16 +1,21 @@
 """Evaluation of a run at the resolution of the original pictures."""
 
+import collections
 from collections.abc import Callable, Iterator, Sequence
+import json
 import pathlib
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
 from data_prep import rasterize
+from data_prep.formats import nifti
 from hybridseg import metrics as metrics_lib
+from hybridseg import types
 import numpy as np
 
+from experiments import binary
 from experiments import evaluation
 from experiments import input_pipeline
 from experiments import pictures
@@ -19,7 +24,7 @@ from experiments import reports
 
 
 class Case(NamedTuple):
-  """One picture with its reference.
+  """One picture, or slice, with its reference.
 
   Attributes:
     id: of the case.
@@ -36,40 +41,69 @@ class Case(NamedTuple):
   spacing_mm: tuple[float, float] | None
 
 
-def read_cases(
-    predictor: predictor_lib.Predictor, split: str
-) -> tuple[Sequence[Case], str, bool]:
-  """Returns the cases of a split, their resolution, and if spacings are known.
+class Split(NamedTuple):
+  """The pictures of a split.
 
-  Those of the original files, if all are still where the manifest names them;
-  else those of the records, which is told.
+  Attributes:
+    pictures: read one by one.
+    resolution: 'original', or that of the records, in words.
+    in_mm: whether every spacing is known.
+    volumes: of those that are slices of a volume: name -> entry of
+      `data_prep.formats.nifti.INDEX`.
+  """
+
+  pictures: Sequence[Case]
+  resolution: str
+  in_mm: bool
+  volumes: dict[str, Any]
+
+
+def open_split(predictor: predictor_lib.Predictor, split: str) -> Split:
+  """Opens the original files, if all are still where the manifest names them.
+
+  Else the records, which is told: their pictures have another spacing, and
+  slices of volumes stay alone.
 
   Raises:
-    binary.UserError: if there are no records.
+    binary.UserError: if there are no records, or if they are not those that the
+      run was trained on.
   """
+  from data_prep import builder  # Slow to import.
+
   data_dir = pathlib.Path(predictor.config.input.data_dir)
-  manifest = None
   if (data_dir / 'manifest.jsonl').is_file():
     manifest = manifest_lib.read_manifest(data_dir / 'manifest.jsonl')
+    _check_fingerprint(predictor, builder.fingerprint(manifest))
     rows = [row for row in manifest.rows if row.split == split]
     missing = sum(not (manifest.root / row.image).is_file() for row in rows)
-    if rows and not missing and not manifest.problems:
+    if rows and not missing:
+      index = data_dir / nifti.INDEX
+      volumes = json.loads(index.read_text()) if index.exists() else {}
       in_mm = all(row.spacing_mm is not None for row in rows)
-      return _Originals(manifest, rows), 'original', in_mm
+      return Split(_Originals(manifest, rows), 'original', in_mm, volumes)
   dataset = input_pipeline.load_dataset(predictor.config.input.data_dir)
+  _check_fingerprint(predictor, dataset.fingerprint)
   height, width, _ = dataset.image_shape
   print(f'notice: the pictures of {split} are not where {data_dir} says: '
         f'evaluated at the size of the records, {height} x {width}',
         file=sys.stderr)
-  # Their spacings are those of the original pixels.
-  return (_Records(dataset.splits[split]), f'records, {height} x {width}',
-          False)
+  return Split(_Records(dataset.splits[split]),
+               f'records, {height} x {width}', False, {})
+
+
+def _check_fingerprint(predictor, found):
+  if found != predictor.dataset.fingerprint:
+    raise binary.UserError(
+        f'{predictor.config.input.data_dir} holds another set than the run was '
+        'trained on, whose test images may have been trained on: prepare the '
+        'set as it was, or predict and give --predictions and --references.')
 
 
 class _Originals(Sequence):
 
   def __init__(self, manifest, rows):
     self._manifest, self._rows = manifest, rows
+    self.ids = [row.id for row in rows]
 
   def __len__(self):
     return len(self._rows)
@@ -91,6 +125,7 @@ class _Records(Sequence):
 
   def __init__(self, records):
     self._records = records
+    self.ids = input_pipeline.column(records, 'id').tolist()
 
   def __len__(self):
     return len(self._records)
@@ -130,6 +165,64 @@ def predict_cases(
         pictures.merge(opened, [part], tiling)[0] for part in output)
 
 
+class _Predicted(NamedTuple):
+  """A picture or a volume, predicted; `shown` is what a report shows of it."""
+
+  id: str
+  subject: str
+  prediction: np.ndarray
+  label_map: np.ndarray
+  spacing_mm: tuple[float, ...] | None
+  shown: reports.EvaluatedCase
+
+
+def _predict(predictor, split, bins) -> Iterator[_Predicted]:
+  """Yields pictures one by one, and volumes when all their slices are there."""
+  volume_of = {
+      row_id: name for name, entry in split.volumes.items()
+      for row_id in entry['ids'] if len(entry['ids']) > 1}
+  left = collections.Counter(
+      volume_of.get(row_id) for row_id in split.pictures.ids)
+  slices = collections.defaultdict(dict)
+  for case, probabilities, apart in predict_cases(predictor, split.pictures):
+    prediction = probabilities.argmax(axis=-1).astype(np.uint8)
+    bins += metrics_lib.calibration_counts(
+        probabilities, case.label_map, num_bins=len(bins))
+    found = _Predicted(
+        case.id, case.subject, prediction, case.label_map, case.spacing_mm,
+        reports.EvaluatedCase(
+            case.id, case.subject, {}, case.image, case.label_map, prediction,
+            {'uncertainty': apart}))
+    name = volume_of.get(case.id)
+    if name is None:
+      yield found
+      continue
+    slices[name][case.id] = found
+    if len(slices[name]) == left[name]:
+      yield _stack(name, split.volumes[name], slices.pop(name))
+
+
+def _stack(name, entry, slices):
+  """Returns a volume as it is stored; slices of another split are unlabelled.
+
+  A report shows the slice with the largest reference.
+  """
+  first = next(iter(slices.values()))
+  empty = np.zeros_like(first.prediction)
+  unknown = np.full_like(first.label_map, types.UNLABELLED)
+  parts = [slices.get(i) for i in entry['ids']]
+  prediction, label_map = (
+      np.stack([blank if p is None else getattr(p, field) for p in parts],
+               entry['axis'])
+      for field, blank in (('prediction', empty), ('label_map', unknown)))
+  spacing = np.linalg.norm(np.array(entry['affine'])[:3, :3], axis=0)
+  largest = max(slices.values(), key=lambda p: np.count_nonzero(
+      (p.label_map > 0) & (p.label_map != types.UNLABELLED)))
+  return _Predicted(
+      name, first.subject, prediction, label_map, tuple(spacing.tolist()),
+      largest.shown._replace(id=name))
+
+
 def evaluate_run(
     workdir: str,
     split: str,
@@ -140,6 +233,7 @@ def evaluate_run(
 ) -> evaluation.Evaluated:
   """Evaluates a checkpoint of a run; writes evaluation_SPLIT.json, cases_SPLIT.
 
+  A case is a picture, or a whole volume where the set was cut from volumes.
   Distances are in mm if the spacing of every case is known, else in pixels: the
   results say which.
 
@@ -154,32 +248,30 @@ def evaluate_run(
     Scores, and results as in evaluation_SPLIT.json.
 
   Raises:
-    binary.UserError: if there is no intact checkpoint, or no set.
+    binary.UserError: if there is no intact checkpoint, or not the set of the
+      run.
   """
   predictor = predictor_lib.load(workdir, checkpoint=checkpoint)
   classes = predictor.dataset.classes
-  cases, resolution, in_mm = read_cases(predictor, split)
+  opened = open_split(predictor, split)
   bins = np.zeros((15, 3))
 
   def score():
-    for case, probabilities, apart in predict_cases(predictor, cases):
-      prediction = probabilities.argmax(axis=-1).astype(np.uint8)
+    for case in _predict(predictor, opened, bins):
       scores = evaluation.score_case(
-          prediction, case.label_map, num_classes=len(classes),
-          spacing=case.spacing_mm if in_mm else None, tolerance=tolerance)
-      bins[:] += metrics_lib.calibration_counts(
-          probabilities, case.label_map, num_bins=len(bins))
-      on_case(reports.EvaluatedCase(
-          case.id, case.subject, evaluation.named_scores(scores, classes),
-          case.image, case.label_map, prediction, {'uncertainty': apart}))
+          case.prediction, case.label_map, num_classes=len(classes),
+          spacing=case.spacing_mm if opened.in_mm else None,
+          tolerance=tolerance)
+      on_case(case.shown._replace(
+          scores=evaluation.named_scores(scores, classes)))
       yield case.id, case.subject, scores
 
   found = evaluation.evaluate_cases(
-      score(), classes, tolerance=tolerance, in_mm=in_mm)
+      score(), classes, tolerance=tolerance, in_mm=opened.in_mm)
   found = found._replace(results={
       'step': predictor.step,
       'split': split,
-      'resolution': resolution,
+      'resolution': opened.resolution,
       'ece': metrics_lib.expected_calibration_error(bins),
   } | found.results)
   evaluation.write_evaluation(workdir, found, suffix=f'_{split}')

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from experiments import binary
+from experiments import evaluation
 from experiments import pictures
 from experiments import prediction
 from experiments import predictor as predictor_lib
@@ -323,15 +324,55 @@ class EvaluateRunTest(absltest.TestCase):
       self.assertEqual(
           results, {k: v for k, v in found[0].items() if k != 'ece'})
 
-  def test_records_serve_where_the_originals_are_gone(self):
-    workdir = self._run()
-    data_dir = os.path.join(tiny.temp_dir(self), 'data')
+  def _with_data(self):
+    """Returns a copy of the run, and its own copy of the data."""
+    workdir, data_dir = self._run(), os.path.join(tiny.temp_dir(self), 'data')
     shutil.copytree(tiny.data_dir(), data_dir)
-    shutil.rmtree(os.path.join(data_dir, 'images'))
     path = os.path.join(workdir, 'config.json')
     config = run_folder.read_json(path)
     config['input']['data_dir'] = data_dir
     run_folder.write_json(path, config)
+    return workdir, pathlib.Path(data_dir)
+
+  def test_a_volume_is_one_case_in_3d(self):
+    workdir, data_dir = self._with_data()
+    slices = []
+    run_evaluation.evaluate_run(workdir, 'test', on_case=slices.append)
+    ids = [case.id for case in slices]
+    affine = np.diag([2.0, 1, 1, 1]).tolist()
+    # The second slice is of no split: its place in the volume is unlabelled.
+    run_folder.write_json(str(data_dir / 'volumes.json'), {
+        'v': {'axis': 0, 'ids': [ids[0], 'other', *ids[1:4]],
+              'affine': affine},
+        'alone': {'axis': 0, 'ids': [ids[4]], 'affine': affine}})
+    shown = []
+    found = run_evaluation.evaluate_run(workdir, 'test', on_case=shown.append)
+    self.assertCountEqual(found.ids, ['v', *ids[4:]])
+    truth, prediction = (
+        np.stack([getattr(case, name) for case in slices[:4]])
+        for name in ('truth', 'prediction'))
+    expected = evaluation.score_case(
+        np.insert(prediction, 1, 1, axis=0),
+        np.insert(truth, 1, 255, axis=0), num_classes=2, spacing=None,
+        tolerance=2.0)
+    for name, values in expected.items():
+      self.assertEqual(
+          found.scores[name][found.ids.index('v'), 1], values[1], name)
+    (volume,) = [case for case in shown if case.id == 'v']
+    self.assertEqual(volume.truth.shape, truth[0].shape)
+
+  def test_another_set_is_refused(self):
+    workdir, data_dir = self._with_data()
+    path = data_dir / 'manifest.jsonl'
+    text = path.read_text(encoding='utf-8')
+    path.write_text(text.replace('"split": "train"', '"split": "test"', 1),
+                    encoding='utf-8')
+    with self.assertRaisesRegex(binary.UserError, 'holds another set'):
+      run_evaluation.evaluate_run(workdir, 'test')
+
+  def test_records_serve_where_the_originals_are_gone(self):
+    workdir, data_dir = self._with_data()
+    shutil.rmtree(data_dir / 'images')
     with contextlib.redirect_stderr(io.StringIO()) as err:
       found = run_evaluation.evaluate_run(workdir, 'test')
     self.assertIn('notice: the pictures of test are not where', err.getvalue())
