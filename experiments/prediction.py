@@ -123,6 +123,12 @@ def predict_files(
     binary.Stopped: if it was asked to stop, with everything done kept.
   """
   output = pathlib.Path(output)
+  if len(inputs.names) > 1 and os.path.commonpath([
+      os.path.realpath(output), inputs.folder.real_root
+  ]) == inputs.folder.real_root:
+    raise binary.UserError(
+        f'--output={output} lies below the input folder: its masks would be '
+        'taken for pictures. Give a folder elsewhere.')
   settings = {
       'networks_sha256': predictor.digest, 'step': predictor.step,
       'tiling': list(tiling), 'extras': sorted(extras)}

@@ -29,6 +29,10 @@ def print_summary(results: dict[str, Any], workdir: str) -> None:
   print(f'  files            {workdir}/: report.html (open it in a browser), '
         'metrics.json, cases_test.csv, indicators.csv, panel.png, curves.png, '
         'indicators.png')
+  print('  new pictures     python -m experiments.predict '
+        f'--run={workdir} --input=FOLDER --output=OUT')
+  print('  suspect labels   python -m experiments.audit '
+        f'--run={workdir}')
   print('  your own data    images and masks, or COCO, LabelMe, CVAT, ... '
         '(README, "Your own data"):\n'
         '    python -m data_prep.prepare --source=FOLDER --output=data/mine\n'

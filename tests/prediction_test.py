@@ -161,9 +161,16 @@ class PredictionTest(parameterized.TestCase):
       self._predict(windowed=True)
     with self.assertRaisesRegex(binary.UserError, 'extras'):
       self._predict(extras=('overlays',))
-    self._output = self._dir / 'in'
+    self._output = self._dir / 'other'
+    self._output.mkdir()
+    (self._output / 'file').touch()
     with self.assertRaisesRegex(binary.UserError, 'holds other files'):
       self._predict()
+    self._save('b.png')
+    self._output = self._dir / 'in/out'
+    with self.assertRaisesRegex(binary.UserError, 'lies below the input'):
+      self._predict()
+    self.assertFalse(self._output.exists())
 
   def test_names_that_differ_in_their_suffix_alone(self):
     self.assertEqual(
