@@ -16,9 +16,10 @@ _flags_of = {}
 def load(name: str) -> ModuleType:
   """Imports a binary; its flags are there within `with_flags` only."""
   if name not in _flags_of:
+    # Those that were taken off before have no module any more.
     others = _take_off(
-        [n for n in flags.FLAGS if flags.FLAGS.find_module_defining_flag(
-            n, '').startswith(('experiments.', 'data_prep.'))])
+        [n for n in flags.FLAGS if not flags.FLAGS.find_module_defining_flag(
+            n, '').startswith('absl.')])
     known = set(flags.FLAGS)
     module = importlib.import_module(name)
     _flags_of[name] = _take_off(set(flags.FLAGS) - known)

@@ -40,9 +40,10 @@ class CasesTest(parameterized.TestCase):
   def test_reads_what_evaluation_writes(self):
     counts = np.zeros((2, 3, 3))
     counts[0, 1] = 3, 1, 1
-    records = [{'id': b'x', 'subject': b's'}, {'id': b'y', 'subject': b's'}]
     path = os.path.join(self.folder, 'cases_val.csv')
-    evaluation.write_cases(path, records, counts, ('back', 'a b_ü', 'c'))
+    evaluation.write_cases(
+        path, ['x', 'y'], ['s', 's'], evaluation.overlap_scores(counts),
+        ('back', 'a b_ü', 'c'))
     result = cases.read_cases(path, name='r', metric='dice')
     self.assertEqual(result.classes, ('a b_ü', 'c'))
     np.testing.assert_array_equal(result.scores['x'], [0.75, np.nan])
