@@ -9,12 +9,13 @@ import hashlib
 import html
 import io
 import os
-import pathlib
 import re
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from data_prep import whole_file
 
 # Of classes from 1 on: green first, tissue has none. The rest repeats.
 COLOURS = ((26, 255, 89), (0, 153, 255), (255, 224, 26), (255, 26, 204),
@@ -32,7 +33,8 @@ table { border-collapse: collapse; margin: 0 2rem 1rem 0; }
 .tables { display: flex; flex-wrap: wrap; align-items: flex-start;
   overflow-x: auto; }
 .tables td { max-width: 40rem; } .tables th, .tables td { min-width: 3em; }
-.tables tr:first-child th { overflow-wrap: break-word; max-width: 12rem; }
+.tables tr:first-child th { overflow-wrap: normal; max-width: 12rem; }
+.tables td { overflow-wrap: break-word; }
 caption { text-align: left; opacity: .8; padding-bottom: .2rem; }
 th, td { padding: .15rem .7rem; text-align: right; overflow-wrap: anywhere;
   border-bottom: 1px solid rgb(128 128 128 / .35);
@@ -97,9 +99,8 @@ def write(path: str | os.PathLike[str], text: str) -> None:
   Raises:
     OSError: if it cannot be written.
   """
-  temporary = pathlib.Path(f'{os.fspath(path)}.tmp')
-  temporary.write_text(text, encoding='utf-8')
-  os.replace(temporary, path)
+  with whole_file.open_whole(path, encoding='utf-8') as file:
+    file.write(text)
 
 
 def table(

@@ -15,6 +15,7 @@ import pathlib
 
 from absl import flags
 from absl import logging
+from data_prep.formats import registry
 import numpy as np
 
 from experiments import audit_evidence
@@ -28,7 +29,7 @@ from experiments import run_folder
 _RUN = flags.DEFINE_string('run', None, 'Folder of a finished run.')
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder; default RUN/audit.')
 _EXPORT = flags.DEFINE_enum(
-    'export', None, ('labelme', 'coco'), 'Format of the exported suspects.')
+    'export', None, registry.WRITES, 'Format of the exported suspects.')
 _NUM_EXPORT = flags.DEFINE_integer(
     'num_export', 50, 'How many suspects to export.', lower_bound=1)
 

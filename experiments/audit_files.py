@@ -14,6 +14,7 @@ import numpy as np
 
 from experiments import audit_evidence
 from experiments import auditing
+from experiments import binary
 from experiments import evaluation
 from experiments import input_pipeline
 
@@ -132,12 +133,16 @@ def export_suspects(
     ids: of the suspects, most suspect first.
     format_name: one of `registry.WRITES`.
     output: folder to write.
+
+  Raises:
+    binary.Incomplete: if nothing could be exported.
   """
   path = os.path.join(data_dir, 'manifest.jsonl')
   try:
     manifest = manifest_lib.read_manifest(path)
   except OSError as e:
-    return f'Nothing exported: {path} cannot be read ({e.strerror}).'
+    raise binary.Incomplete(
+        f'Nothing exported: {path} cannot be read ({e.strerror}).') from e
   by_id = {row.id: row for row in manifest.rows}
   rows = [by_id[i] for i in ids if i in by_id]
   unable = [r for r in rows if registry.cannot_hold(
@@ -145,18 +150,21 @@ def export_suspects(
   rows = [r for r in rows if r not in unable]
   gone = [r for r in rows if not (manifest.root / r.image).is_file()]
   if gone:
-    return (f'Nothing exported: {len(gone)} of {len(rows)} original images are '
-            f'gone, the first is {gone[0].image} in {manifest.root}.')
+    raise binary.Incomplete(
+        f'Nothing exported: {len(gone)} of {len(rows)} original images are '
+        f'gone, the first is {gone[0].image} in {manifest.root}.')
   note = ''
   if unable:
     kinds = sorted({r.annotation['kind'] for r in unable})
     note = (f' {len(unable)} are left out: {format_name} cannot express '
-            f'{", ".join(kinds)}.')
+            f'{", ".join(kinds)}; --export=folder can.')
   if not rows:
-    return f'Nothing exported.{note or f" No suspect is in {path}."}'
+    raise binary.Incomplete(
+        f'Nothing exported.{note or f" No suspect is in {path}."}')
   try:
     registry.write(
         manifest._replace(rows=tuple(rows)), format_name, output.absolute())
   except OSError as e:
-    return f'Nothing exported: {e.filename or output}: {e.strerror or e}.'
+    raise binary.Incomplete(
+        f'Nothing exported: {e.filename or output}: {e.strerror or e}.') from e
   return f'{output}: {len(rows)} suspects as {format_name}.{note}'

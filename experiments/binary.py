@@ -25,9 +25,10 @@ class Stopped(Exception):
 def run(main: Callable[[], None]) -> None:
   """Parses the flags and calls `main`.
 
-  A `UserError` ends the process with exit code 2, `Incomplete` with 4,
-  `Stopped` with 0. Where several processes run together, any other error is
-  told in one line, exit code 3.
+  A `UserError`, or a file that cannot be read or written, ends the process with
+  exit code 2, `Incomplete` with 4, `Stopped` with 0, Ctrl-C with 130. Where
+  several processes run together, any other error is told in one line, exit code
+  3.
   """
 
   def guarded(argv):
@@ -39,10 +40,15 @@ def run(main: Callable[[], None]) -> None:
       print(e, flush=True)
     except UserError as e:
       _exit(e)
+    except KeyboardInterrupt:
+      print('Interrupted.', file=sys.stderr)
+      sys.exit(130)
     except Incomplete as e:
       print(f'Incomplete: {e}', file=sys.stderr)
       sys.exit(4)
     except Exception as e:
+      if parallel.num_processes() == 1 and isinstance(e, OSError):
+        _exit(UserError(_of_file(e)))
       if parallel.num_processes() == 1:
         raise
       # A process that ended or failed: the others cannot go on without it.
@@ -63,6 +69,13 @@ def _exit(error: UserError):
   if parallel.num_processes() > 1:
     parallel.exit_now(2)  # A normal exit waits for the others.
   sys.exit(2)
+
+
+def _of_file(error):
+  """Says which file could not be read or written, and why."""
+  return (f'{error.filename or "A file"} cannot be used '
+          f'({error.strerror or error}): make room, or correct its path or '
+          'permissions, and start the same command again.')
 
 
 def _lost(error):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments import binary
+from experiments import run_folder
 from experiments import tables
 
 # Prefix of a column -> whether more of it is better. The name of the class
@@ -16,6 +17,9 @@ HIGHER_IS_BETTER = {
     'dice': True, 'iou': True, 'precision': True, 'recall': True, 'nsd': True,
     'volume_error': False, 'hd95': False, 'assd': False,
 }
+
+# Of an evaluation, what has to be the same.
+_SETTINGS = ('resolution', 'distance_unit', 'nsd_tolerance')
 
 
 class Cases(NamedTuple):
@@ -60,23 +64,53 @@ class Aligned(NamedTuple):
   classes_left_out: tuple[tuple[str, ...], ...]
 
 
-def find_file(result: str, split: str) -> str:
-  """Returns the table of a result: the file itself, or that of a run folder.
+def find_files(results: Sequence[str], split: str) -> list[str]:
+  """Returns the table of each result: the file itself, or one of a folder.
+
+  Of folders, what `experiments.evaluate` has left, if all have that; else what
+  training has left, at the size of the records.
 
   Raises:
     binary.UserError: if there is none.
   """
-  if os.path.isfile(result):
-    return result
-  if not os.path.isdir(result):
-    raise binary.UserError(
-        f'--results: no such file or folder: {result!r}.')
-  path = os.path.join(result, f'cases_{split}.csv')
-  if not os.path.isfile(path):
-    raise binary.UserError(
-        f'--results: {result!r} has no cases_{split}.csv: run `python -m '
-        f'experiments.evaluate --workdir={result} --split={split}` first.')
-  return path
+  for result in results:
+    if not os.path.exists(result):
+      raise binary.UserError(
+          f'--results: no such file or folder: {result!r}.')
+  found = []
+  for names in ((f'evaluation_{split}.csv', 'evaluation.csv'),
+                (f'cases_{split}.csv',)):
+    found = [_find(result, names) for result in results]
+    if None not in found:
+      return found
+  result = results[found.index(None)]
+  raise binary.UserError(
+      f'--results: {result!r} has no cases_{split}.csv: run `python -m '
+      f'experiments.evaluate --workdir={result} --split={split}` first.')
+
+
+def _find(result, names):
+  paths = [result] + [os.path.join(result, name) for name in names]
+  return next((p for p in paths if os.path.isfile(p)), None)
+
+
+def differences(paths: Sequence[str]) -> list[str]:
+  """Says in what the evaluations differ, where they have left their JSON."""
+  settings = []
+  for path in paths:
+    try:
+      results = run_folder.read_json(f'{path.removesuffix(".csv")}.json')
+    except OSError:
+      results = {}
+    settings.append({name: results.get(name) for name in _SETTINGS})
+  lines = []
+  for name in _SETTINGS:
+    values = [s[name] for s in settings]
+    if any(v != values[0] for v in values):
+      shown = ', '.join('unknown' if v is None else str(v) for v in values)
+      lines.append(f'The results differ in their {name.replace("_", " ")} '
+                   f'({shown}): evaluate all in the same way.')
+  return lines
 
 
 def choose_names(results: Sequence[str]) -> list[str]:

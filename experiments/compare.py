@@ -4,8 +4,8 @@ python -m experiments.compare --results=runs/a,runs/b
 python -m experiments.compare --results=a.csv,b.csv,c.csv --names=old,new,big \
     --metric=hd95 --split=val --output=comparison
 
-A result is the folder of a run, which `experiments.evaluate` has evaluated, or
-a cases_SPLIT.csv itself. Cases are paired by id; the score of a case is the
+A result is the folder of a run, or of an evaluation by `experiments.evaluate`,
+or a CSV file of either. Cases are paired by id; the score of a case is the
 mean over its foreground classes that count.
 
 Prints, and writes to OUTPUT/comparison.json, the mean of each result; and of
@@ -114,12 +114,13 @@ def _write(aligned, report):
 def main():
   if len(_RESULTS.value) < 2:
     raise binary.UserError('--results: give two or more, with commas between.')
-  paths = [cases.find_file(r, _SPLIT.value) for r in _RESULTS.value]
+  paths = cases.find_files(_RESULTS.value, _SPLIT.value)
   aligned = cases.align([
       cases.read_cases(path, name=name, metric=_METRIC.value)
       for path, name in zip(paths, _names(), strict=True)])
   report = paired.compare(aligned, metric=_METRIC.value)
-  report['warnings'] = paired.warnings(aligned, report)
+  report['warnings'] = (
+      cases.differences(paths) + paired.warnings(aligned, report))
   for result, path in zip(report['results'], paths, strict=True):
     result['file'] = path
   if _OUTPUT.value:

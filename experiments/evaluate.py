@@ -12,9 +12,9 @@ counted, and how many cases were is part of the results (the definitions are in
 `experiments.evaluation` and `hybridseg.surface_metrics`).
 
 Of a run: at the resolution of the original pictures, where they are; writes
-evaluation_SPLIT.json, cases_SPLIT.csv and report_SPLIT.html into its folder. Of
+evaluation_SPLIT.json, the same .csv and report_SPLIT.html into its folder. Of
 two folders (PNG, TIFF, NIfTI, ... of class numbers, paired by their paths
-without the suffix): evaluation.json, cases.csv and report.html into --output.
+without the suffix): evaluation.json, .csv and report.html into --output.
 """
 
 import os
@@ -95,8 +95,7 @@ def _print(results, report):
   for name, scores in [('all', results), *results['per_class'].items()]:
     print(f'{name}: {scores["num_cases_counted"]} cases counted')
     for metric in [n for n in scores if f'{n}_interval_95' in scores]:
-      low, high = scores[f'{metric}_interval_95']
-      print(f'  {metric:12s} {scores[metric]:8.3f}  ({low:.3f} to {high:.3f})')
+      print(f'  {metric:12s} {evaluation.in_words(scores, metric)}')
   if 'ece' in results:
     print(f'calibration error {results["ece"]:.4f}')
   print(f'files: {os.path.dirname(report)}/: the same as JSON, every case as '

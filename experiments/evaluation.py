@@ -6,6 +6,7 @@ import math
 import os
 from typing import Any, NamedTuple
 
+from data_prep import whole_file
 from hybridseg import metrics as metrics_lib
 from hybridseg import surface_metrics
 from hybridseg import types
@@ -88,7 +89,8 @@ def summarize(
 
   Returns:
     A tree of plain numbers: NAME and NAME_interval_95 (bootstrap) for each
-    metric, numbers of cases, and the same `per_class`.
+    metric, numbers of cases, and the same `per_class`. None where no case
+    counts, and for an interval over less than two subjects.
   """
   number = len(subjects)
   dice = next(iter(scores.values()))
@@ -106,13 +108,27 @@ def summarize(
   return results
 
 
+def in_words(results: dict[str, Any], metric: str) -> str:
+  """Returns mean and interval of a metric of `summarize`, as text."""
+  mean, interval = results[metric], results.get(f'{metric}_interval_95')
+  if mean is None:
+    return 'not counted'
+  if interval is None:
+    return f'{mean:.3f} (no interval of fewer than two subjects)'
+  return f'{mean:.3f} ({interval[0]:.3f} to {interval[1]:.3f})'
+
+
 def _means(values, subjects):
   """Returns means and intervals of named float [N]."""
   results = {}
+  subjects = np.asarray(subjects)
   for name, scores in values.items():
-    results[name] = _mean(scores)
-    results[f'{name}_interval_95'] = list(metrics_lib.bootstrap_interval(
-        scores, groups=np.asarray(subjects)))
+    counted = ~np.isnan(scores)
+    results[name] = float(scores[counted].mean()) if counted.any() else None
+    results[f'{name}_interval_95'] = None
+    if len(set(subjects[counted])) > 1:
+      results[f'{name}_interval_95'] = list(metrics_lib.bootstrap_interval(
+          scores, groups=subjects))
   return results
 
 
@@ -180,8 +196,8 @@ class Evaluated(NamedTuple):
 def write_evaluation(
     folder: str, found: Evaluated, *, suffix: str = ''
 ) -> None:
-  """Writes cases{suffix}.csv and evaluation{suffix}.json into a folder."""
-  write_cases(os.path.join(folder, f'cases{suffix}.csv'), found.ids,
+  """Writes evaluation{suffix}.csv, one line per case, and the same .json."""
+  write_cases(os.path.join(folder, f'evaluation{suffix}.csv'), found.ids,
               found.subjects, found.scores, found.classes)
   run_folder.write_json(
       os.path.join(folder, f'evaluation{suffix}.json'), found.results)
@@ -282,11 +298,10 @@ def _cell(value):
 
 def write_csv(path: str, header: Sequence[str], rows: Sequence[Any]) -> None:
   """Writes a table; a reader never sees half of one."""
-  with open(path + '.tmp', 'w', newline='', encoding='utf-8') as f:
+  with whole_file.open_whole(path, newline='', encoding='utf-8') as f:
     writer = csv.writer(f)
     writer.writerow(header)
     writer.writerows(rows)
-  os.replace(path + '.tmp', path)
 
 
 def summarize_indicators(

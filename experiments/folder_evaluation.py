@@ -183,10 +183,12 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _read_pair(predicted, reference, folders, options):
-  second = _read(reference, folders[1], options.reference_values, options)
+  second = _read(
+      reference, folders[1], options.reference_values, options, 'reference')
   if predicted is None:
     return second._replace(label_map=np.zeros_like(second.label_map)), second
-  first = _read(predicted, folders[0], options.prediction_values, options)
+  first = _read(
+      predicted, folders[0], options.prediction_values, options, 'prediction')
   if first.label_map.shape != second.label_map.shape:
     raise pixels.WrongFile(
         'prediction and reference differ in size',
@@ -204,31 +206,34 @@ def _read_pair(predicted, reference, folders, options):
   return first, second
 
 
-def _read(name, folder, values, options):
-  """Reads a mask; raises `pixels.WrongFile`."""
+def _read(name, folder, values, options, noun):
+  """Reads a mask, which is a reference or prediction."""
+  flag = {'reference': 'mask', 'prediction': 'prediction'}[noun] + '_values'
   if pictures.is_volume(name):
     pixels.check_file(name, 'volume', folder)
     volume = volumes.read_nifti(folder.root / name)
     stored, spacing, affine = volume.voxels, volume.spacing_mm, volume.affine
     if np.any(stored % 1):
       raise pixels.WrongFile(
-          'the mask holds fractions', pixels.tail(name), 'save class numbers')
+          f'the {noun} holds fractions', pixels.tail(name),
+          'save class numbers')
     if stored.shape[2] == 1:
       stored, spacing = stored[..., 0], spacing[:2]
   else:
-    with pixels.opened(name, 'mask', folder) as (path, _):
+    with pixels.opened(name, noun, folder) as (path, _):
       try:
         stored = rasterize.read_mask(path, values)
       except ValueError as error:
         raise pixels.WrongFile(
-            'it is no mask', str(error), 'save class numbers') from error
+            f'the {noun} is no mask', str(error), 'save class numbers'
+        ) from error
     spacing, affine = options.spacing_mm, None
   try:
     label_map = rasterize.apply_values(stored.astype(np.int64), values)
   except ValueError as error:
     raise pixels.WrongFile(
-        'a stored value has no class', str(error),
-        'map it: --mask_values=0:0,255:1') from error
+        f'a stored value of the {noun} has no class', str(error),
+        f'map it: --{flag}=0:0,255:1') from error
   return Mask(label_map, spacing, affine)
 
 

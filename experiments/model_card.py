@@ -4,11 +4,14 @@ Mitchell et al., "Model Cards for Model Reporting", 2019
 (https://arxiv.org/abs/1810.03993).
 """
 
+import collections
+import csv
 import os
 from typing import Any
 
 import hybridseg
 
+from experiments import evaluation
 from experiments import predictor as predictor_lib
 from experiments import run_folder
 
@@ -55,6 +58,7 @@ def write(predictor: predictor_lib.Predictor, workdir: str) -> str:
       f'- set: {_text(dataset.name)}; fingerprint of its manifest '
       f'`{dataset.fingerprint}`',
       f'- images: {counts}',
+      *_weak_labels(workdir),
       f'- intensities: {_intensities(dataset.preparation)}',
       '',
       '## Metrics', '',
@@ -79,8 +83,26 @@ def write(predictor: predictor_lib.Predictor, workdir: str) -> str:
       '- Intervals resample the subjects of one test split; they know nothing '
       'of other seeds or other splits.',
       '',
+      '## To be filled in by whoever passes it on', '',
+      '- modality, device and site of the images; licence of the data; consent '
+      'or ethics approval; contact',
+      '',
   ]
   return '\n'.join(lines)
+
+
+def _weak_labels(workdir):
+  """Returns a line of how many weak labels of each kind there were."""
+  path = os.path.join(workdir, 'indicators.csv')
+  if not os.path.exists(path):
+    return []
+  with open(path, newline='', encoding='utf-8') as file:
+    rows = list(csv.DictReader(file))
+  kinds = collections.Counter(row['kind'].replace('_', ' ') for row in rows)
+  faulty = sum(bool(row['fault']) for row in rows)
+  text = ', '.join(f'{n} {kind}' for kind, n in kinds.most_common())
+  planted = f'; faults were planted in {faulty} of them' if faulty else ''
+  return [f'- weak labels: {text or "none"}{planted}']
 
 
 def _metrics(workdir, step):
@@ -105,19 +127,19 @@ def _table(results: dict[str, Any], name: str) -> list[str]:
       f'resolution: {results["resolution"]} (`{name}`). Means over cases with '
       '95 % bootstrap intervals over subjects; what is missed or invented has '
       'the worst score.', '',
-      '| class | metric | mean | 95 % interval | cases counted |',
-      '|---|---|---|---|---|']
+      '| class | metric | mean (95 % interval) | cases counted |',
+      '|---|---|---|---|']
   for class_name, scores in [('all', results), *results['per_class'].items()]:
     for metric, shown in _METRICS.items():
       if metric not in scores:
         continue
-      interval = scores.get(f'{metric}_interval_95')
-      shown_interval = '-' if interval is None else '{:.3f} to {:.3f}'.format(
-          *interval)
       label = f'{shown} ({unit})' if metric in ('hd95', 'assd') else shown
+      if metric == 'nsd':
+        label = f'{shown} at {results["nsd_tolerance"]:g} {unit}'
       lines.append(
-          f'| {_text(class_name)} | {label} | {scores[metric]:.3f} | '
-          f'{shown_interval} | {scores["num_cases_counted"]} |')
+          f'| {_text(class_name)} | {label} | '
+          f'{evaluation.in_words(scores, metric)} | '
+          f'{scores["num_cases_counted"]} |')
   if 'ece' in results:
     lines += ['', f'Expected calibration error, over pixels: '
               f'{results["ece"]:.4f}.']

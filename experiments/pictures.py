@@ -28,6 +28,9 @@ from PIL import Image
 VOLUME_SUFFIXES = ('.nii', '.nii.gz')
 SUFFIXES = (*sources.PICTURES, *VOLUME_SUFFIXES)
 
+STORED = 'stored'  # In place of an orientation: as the file has it.
+
+_LINES = {letter: line for line in ('IS', 'LR', 'PA') for letter in line}
 _GEOMETRY = (
     'qform_code', 'sform_code', 'quatern_b', 'quatern_c', 'quatern_d',
     'qoffset_x', 'qoffset_y', 'qoffset_z', 'srow_x', 'srow_y', 'srow_z',
@@ -68,6 +71,11 @@ class Opened(NamedTuple):
   volume: volumes.Volume | None = None
   turned: tuple[np.ndarray, np.ndarray] | None = None
   axis: int = 0
+
+
+def is_orientation(axes: str) -> bool:
+  """Returns whether a text says where three axes point, such as 'LPS'."""
+  return sorted(_LINES.get(letter, '') for letter in axes) == ['IS', 'LR', 'PA']
 
 
 def is_volume(name: str) -> bool:
@@ -111,7 +119,7 @@ def open_file(
   turned = _turns(volume.affine, preparation.orientation)
   voxels = nibabel.apply_orientation(volume.voxels, turned[0])
   axis = preparation.axis
-  if preparation.orientation is None:
+  if axis is None:
     axis = nifti.thinnest_axis(volume)
   limits = preparation.intensity_range or intensities.percentiles(voxels)
   slices = tuple(
@@ -125,7 +133,7 @@ def open_file(
 def _turns(affine, orientation):
   stored = nibabel.io_orientation(affine)
   wanted = stored
-  if orientation is not None:
+  if orientation not in (None, STORED):
     wanted = nibabel.orientations.axcodes2ornt(orientation)
   turn = nibabel.orientations.ornt_transform
   return turn(stored, wanted), turn(wanted, stored)

@@ -29,6 +29,7 @@ from experiments import binary
 from experiments import pictures
 from experiments import prediction
 from experiments import predictor as predictor_lib
+from experiments import stopping
 
 _RUN = flags.DEFINE_string('run', None, 'Folder of a run.')
 _INPUT = flags.DEFINE_string('input', None, 'A file, or a folder of files.')
@@ -51,6 +52,24 @@ _OVERLAP = flags.DEFINE_float(
 _PROBABILITIES = flags.DEFINE_bool('probabilities', False, 'Write them.')
 _UNCERTAINTY = flags.DEFINE_bool('uncertainty', False, 'Write maps of it.')
 _OVERLAYS = flags.DEFINE_bool('overlays', False, 'Write pictures to look at.')
+_VOLUME_AXES = flags.DEFINE_string(
+    'volume_axes', None, 'Where rows, columns and slices point in a volume, '
+    'such as PLS, or "stored"; default is as in the training set.')
+
+
+def _with_volume_axes(predictor):
+  """Returns the predictor with the axes that the user gave."""
+  axes = _VOLUME_AXES.value
+  if axes is None:
+    return predictor
+  if axes != pictures.STORED and not pictures.is_orientation(axes):
+    raise binary.UserError(
+        f'--volume_axes={axes}: expected three letters, one each of L/R, P/A '
+        'and I/S, or "stored".')
+  preparation = predictor.dataset.preparation._replace(
+      orientation=axes, axis=None if axes == pictures.STORED else 2)
+  return predictor._replace(
+      dataset=predictor.dataset._replace(preparation=preparation))
 
 
 def main():
@@ -60,18 +79,21 @@ def main():
         '--uncertainty is the disagreement of the two networks: use '
         '--network=mean.')
   inputs = prediction.find_inputs(_INPUT.value)
-  predictor = predictor_lib.load(
-      _RUN.value, checkpoint=_CHECKPOINT.value, network=_NETWORK.value,
-      flip=_FLIP.value)
-  height, width, channels = predictor.dataset.image_shape
-  failed = prediction.predict_files(
-      predictor, inputs, _OUTPUT.value,
-      tiling=pictures.Tiling(
-          (height, width), channels, _WINDOW.value, _OVERLAP.value),
-      extras=[name for name, wanted in (
-          ('probabilities', _PROBABILITIES.value),
-          ('uncertainty', _UNCERTAINTY.value),
-          ('overlays', _OVERLAYS.value)) if wanted])
+  with stopping.StopRequest() as request:
+    predictor = _with_volume_axes(predictor_lib.load(
+        _RUN.value, checkpoint=_CHECKPOINT.value, network=_NETWORK.value,
+        flip=_FLIP.value))
+    height, width, channels = predictor.dataset.image_shape
+    request.nothing_to_save = False
+    failed = prediction.predict_files(
+        predictor, inputs, _OUTPUT.value,
+        tiling=pictures.Tiling(
+            (height, width), channels, _WINDOW.value, _OVERLAP.value),
+        extras=[name for name, wanted in (
+            ('probabilities', _PROBABILITIES.value),
+            ('uncertainty', _UNCERTAINTY.value),
+            ('overlays', _OVERLAYS.value)) if wanted],
+        should_stop=request)
   if failed:
     raise binary.Incomplete(
         f'{failed} of {len(inputs.names)} files could not be used: see above, '

@@ -1,7 +1,7 @@
 """From a folder of anything to masks, one file at a time; resumable."""
 
 import collections
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 import csv
 import json
 import os
@@ -11,6 +11,7 @@ import time
 from typing import Any, NamedTuple
 
 from data_prep import pixels
+from data_prep import whole_file
 from data_prep.formats import sources
 from hybridseg import inference
 import numpy as np
@@ -22,7 +23,6 @@ from experiments import pictures
 from experiments import predictor as predictor_lib
 from experiments import reporting
 from experiments import run_folder
-from experiments import stopping
 
 TABLE = 'predictions.csv'
 SETTINGS = 'settings.json'
@@ -65,9 +65,11 @@ def find_inputs(path: str) -> Inputs:
   Raises:
     binary.UserError: if there is nothing.
   """
+  if not path:
+    raise binary.UserError('--input is empty: give a file or a folder.')
   path = pathlib.Path(path)
   if path.is_file():
-    return Inputs(pixels.open_folder(path.parent), (path.name,))
+    return Inputs(_open_folder(path.parent), (path.name,))
   if not path.is_dir():
     raise binary.UserError(f'--input={path}: no such file or folder.')
   try:
@@ -75,14 +77,19 @@ def find_inputs(path: str) -> Inputs:
     others = len(sources.list_files(path, ('',))) - len(names)
   except OSError as e:
     raise binary.UserError(
-        f'--input={path} cannot be listed: {e.strerror}.') from e
+        f'--input: {e.filename} cannot be listed: {e.strerror}.') from e
   if not names:
     raise binary.UserError(
         f'--input={path} holds no picture and no volume: expected '
         f'{", ".join(pictures.SUFFIXES)}.')
   if others:
     print(f'notice: {others} other files are left alone', file=sys.stderr)
-  return Inputs(pixels.open_folder(path), tuple(names))
+  return Inputs(_open_folder(path), tuple(names))
+
+
+def _open_folder(path):
+  """Follows links to wherever they lead: they are the user's own."""
+  return pixels.open_folder(path)._replace(real_root='/')
 
 
 def stems(names: Sequence[str]) -> dict[str, str]:
@@ -104,6 +111,7 @@ def predict_files(
     *,
     tiling: pictures.Tiling,
     extras: Sequence[str] = (),
+    should_stop: Callable[[int], bool] = lambda number: False,
 ) -> int:
   """Predicts every file that is not done yet.
 
@@ -113,33 +121,51 @@ def predict_files(
     output: folder to write, see `experiments.predict`.
     tiling: how pictures become tiles.
     extras: of 'probabilities', 'uncertainty', 'overlays'.
+    should_stop: maps the number of files done to whether to stop there.
 
   Returns:
     How many files could not be used.
 
   Raises:
     binary.UserError: if the output is another prediction's, or cannot be
-      written.
+      written; if no file could be used; or if there are volumes, and nothing
+      says how a network of pictures sees them.
     binary.Stopped: if it was asked to stop, with everything done kept.
   """
   output = pathlib.Path(output)
   if len(inputs.names) > 1 and os.path.commonpath([
-      os.path.realpath(output), inputs.folder.real_root
-  ]) == inputs.folder.real_root:
+      os.path.realpath(output), os.path.realpath(inputs.folder.root)
+  ]) == os.path.realpath(inputs.folder.root):
     raise binary.UserError(
         f'--output={output} lies below the input folder: its masks would be '
         'taken for pictures. Give a folder elsewhere.')
   settings = {
-      'networks_sha256': predictor.digest, 'step': predictor.step,
-      'tiling': list(tiling), 'extras': sorted(extras)}
+      'networks_sha256': predictor.digest, 'network': predictor.network,
+      'flip': predictor.flip, 'step': predictor.step,
+      'preparation': predictor.dataset.preparation._asdict(),
+      'tiling': tiling._asdict(), 'extras': sorted(extras)}
+  _check_volumes(predictor, inputs)
+  lock = run_folder.lock(str(output))
   try:
-    job = _Job(predictor, inputs, output, tiling, extras, settings)
-    with stopping.StopRequest() as request:
-      return job.run(request)
+    return _Job(
+        predictor, inputs, output, tiling, extras, settings).run(should_stop)
   except OSError as e:
     raise binary.UserError(
         f'Cannot write below {output}: {e.strerror}. Make room, or the folder '
         'writable, and start the same command again.') from e
+  finally:
+    os.close(lock)
+
+
+def _check_volumes(predictor, inputs):
+  volumes = [name for name in inputs.names if pictures.is_volume(name)]
+  if volumes and predictor.dataset.preparation.orientation is None:
+    raise binary.UserError(
+        f'{volumes[0]} is a volume, but the networks were trained on pictures: '
+        'say where the rows, columns and slices of these point in a volume, '
+        'such as --volume_axes=PLS (rows to posterior, columns to the left, '
+        'slices upwards); --volume_axes=stored takes slices as they are '
+        'stored.')
 
 
 class _Job:
@@ -157,7 +183,6 @@ class _Job:
         'file', 'state', 'mask', 'shape', 'spacing_mm',
         *(f'pixels_{name}' for name in self._classes), 'uncertainty',
         'input_bytes', 'input_mtime_ns', 'problem']
-    output.mkdir(parents=True, exist_ok=True)
     self._rows = self._take_over(settings)
     self._file = None
 
@@ -173,7 +198,7 @@ class _Job:
         raise binary.UserError(
             f'{self._output} holds predictions of other settings '
             f'({", ".join(names)}): use another --output.')
-    elif any(self._output.iterdir()):
+    elif any(p.name != 'lock' for p in self._output.iterdir()):
       raise binary.UserError(
           f'{self._output} holds other files: use a new --output.')
     run_folder.write_json(path, settings)
@@ -232,6 +257,9 @@ class _Job:
           raise binary.Stopped(
               f'Stopped after {done + number} of {total} files: the same '
               'command goes on.')
+    if failed == total:
+      raise binary.UserError(
+          f'None of {total} files could be used: see above, and {table}.')
     return failed
 
   def _write_row(self, row):
@@ -310,13 +338,11 @@ class _Job:
       return
     if kind == 'uncertainty':
       array = np.round(255 * array).astype(np.uint8)
-    temporary = path.with_name(f'.{path.name}.tmp')
-    with open(temporary, 'wb') as file:
+    with whole_file.open_whole(path, 'wb') as file:
       if kind == 'probabilities':
         np.save(file, array)
       else:
         Image.fromarray(array).save(file, 'PNG')
-    os.replace(temporary, path)
 
 
 def _overlay(opened, labels):

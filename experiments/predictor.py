@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator
 import functools
-import hashlib
 from typing import Any, NamedTuple
 
 from hybridseg import augmentation
@@ -33,7 +32,9 @@ class Predictor(NamedTuple):
     dataset: the set of the run, without its records.
     config: of the run.
     step: of the checkpoint.
-    digest: sha256 of the parameters and of how they are used.
+    network: one of `NETWORKS`.
+    flip: whether to average over four flips of each image.
+    digest: sha256 of the parameters.
   """
 
   predict_fn: Callable[..., inference.Prediction]
@@ -43,6 +44,8 @@ class Predictor(NamedTuple):
   dataset: input_pipeline.Dataset
   config: ml_collections.ConfigDict
   step: int
+  network: str
+  flip: bool
   digest: str
 
 
@@ -73,7 +76,6 @@ def load(
   predict_fn = inference.make_predict_step(
       parts.apply_fn, image_fn=augmentation.to_float, flips=flips)
   placed = parts.mapping.replicate(params)
-  text = f'{checkpoints_lib.state_sha256(params)} {network} {flips}'
   return Predictor(
       predict_fn=predict_fn,
       run_fn=functools.partial(parts.mapping.eval(predict_fn), placed),
@@ -82,7 +84,9 @@ def load(
       dataset=dataset,
       config=config,
       step=restored.step,
-      digest=hashlib.sha256(text.encode()).hexdigest(),
+      network=network,
+      flip=flip,
+      digest=checkpoints_lib.state_sha256(params),
   )
 
 

@@ -14,6 +14,7 @@ from hybridseg import metrics as metrics_lib
 from hybridseg import types
 import numpy as np
 
+from experiments import evaluation
 from experiments import html_report
 from experiments import input_pipeline
 from experiments import report_sections as sections
@@ -145,13 +146,12 @@ def write_train_report(
   column = lambda name: input_pipeline.column(weak_records, name)
   ids, faults = column('instance_id'), column('fault')
   test = results['test']
-  low, high = test['dice_interval_95']
   plain = {k: v for k, v in results.items() if not isinstance(v, Mapping)}
   weak = [
       _weak_item(weak_records[row], prediction, weights)
       for row, prediction in zip(weak_rows, weak_predictions, strict=True)]
   intro = (
-      f'Test Dice {test["dice"]:.3f} (95 % interval {low:.3f} to {high:.3f}), '
+      f'Test Dice {evaluation.in_words(test, "dice")}, 95 % interval, '
       f'{test["num_cases_counted"]} cases.')
   page = html_report.page(
       f'{dataset.name}: training, {results["step"]} steps',

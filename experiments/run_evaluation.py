@@ -2,6 +2,7 @@
 
 import collections
 from collections.abc import Callable, Iterator, Sequence
+import functools
 import json
 import pathlib
 import sys
@@ -75,8 +76,7 @@ def open_split(predictor: predictor_lib.Predictor, split: str) -> Split:
     manifest = manifest_lib.read_manifest(data_dir / 'manifest.jsonl')
     _check_fingerprint(predictor, builder.fingerprint(manifest))
     rows = [row for row in manifest.rows if row.split == split]
-    missing = sum(not (manifest.root / row.image).is_file() for row in rows)
-    if rows and not missing:
+    if rows and all(map(functools.partial(_is_there, manifest.root), rows)):
       index = data_dir / nifti.INDEX
       volumes = json.loads(index.read_text()) if index.exists() else {}
       in_mm = all(row.spacing_mm is not None for row in rows)
@@ -89,6 +89,13 @@ def open_split(predictor: predictor_lib.Predictor, split: str) -> Split:
         file=sys.stderr)
   return Split(_Records(dataset.splits[split]),
                f'records, {height} x {width}', False, {})
+
+
+def _is_there(root, row):
+  truth = (row.evaluation or {}).get('truth') or {}
+  names = [row.image, *(a['path'] for a in (row.annotation or {}, truth)
+                        if 'path' in a)]
+  return all((root / name).is_file() for name in names)
 
 
 def _check_fingerprint(predictor, found):
@@ -231,7 +238,7 @@ def evaluate_run(
     tolerance: float = 2.0,
     on_case: Callable[[reports.EvaluatedCase], None] = lambda case: None,
 ) -> evaluation.Evaluated:
-  """Evaluates a checkpoint of a run; writes evaluation_SPLIT.json, cases_SPLIT.
+  """Evaluates a checkpoint of a run; writes evaluation_SPLIT.json and .csv.
 
   A case is a picture, or a whole volume where the set was cut from volumes.
   Distances are in mm if the spacing of every case is known, else in pixels: the

@@ -11,12 +11,14 @@ import sys
 from typing import Any
 
 from data_prep import preparation
+from data_prep import whole_file
 import jax
 import ml_collections
 
 from experiments import binary
 from experiments import input_pipeline
 from experiments import launcher
+from experiments.configs import common
 
 _PACKAGES = (
     'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain',
@@ -26,10 +28,9 @@ _PACKAGES = (
 
 def write_json(path: str, value: Any) -> None:
   """Writes JSON; a reader never sees half of it."""
-  with open(path + '.tmp', 'w', encoding='utf-8') as f:
+  with whole_file.open_whole(path, encoding='utf-8') as f:
     json.dump(value, f, indent=2, sort_keys=True)
     f.write('\n')
-  os.replace(path + '.tmp', path)
 
 
 def run_id(config: ml_collections.ConfigDict, fingerprint: str) -> str:
@@ -59,7 +60,13 @@ def read_dataset(
   try:
     facts = read_json(os.path.join(workdir, 'dataset.json'))
   except FileNotFoundError:
-    return input_pipeline.load_dataset(config.input.data_dir)
+    try:
+      return input_pipeline.load_dataset(config.input.data_dir)
+    except binary.UserError as e:
+      raise binary.UserError(
+          f'{workdir} has no dataset.json, as runs of older versions, and the '
+          f'records of its set are not at {config.input.data_dir} any more: '
+          'put them back there.') from e
   return input_pipeline.Dataset(
       name=facts['name'],
       classes=tuple(facts['classes']),
@@ -87,7 +94,8 @@ def lock(workdir: str) -> int:
     descriptor = os.open(
         os.path.join(workdir, 'lock'), os.O_RDWR | os.O_CREAT, 0o644)
   except OSError as e:
-    raise binary.UserError(f'Cannot write to workdir: {e}.') from e
+    raise binary.UserError(
+        f'Cannot write to {workdir}: {e.strerror}.') from e
   try:
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except BlockingIOError as e:
@@ -95,7 +103,7 @@ def lock(workdir: str) -> int:
     os.close(descriptor)
     raise binary.UserError(
         f'{workdir} is in use by {holder or "another process"}: wait for it, '
-        'stop it, or use another --workdir.') from e
+        'stop it, or use another folder.') from e
   os.ftruncate(descriptor, 0)
   os.write(descriptor, f'process {os.getpid()} on {platform.node()}'.encode())
   return descriptor
@@ -178,7 +186,13 @@ def read_config(workdir: str) -> ml_collections.ConfigDict:
   """
   path = os.path.join(workdir, 'config.json')
   try:
-    return ml_collections.ConfigDict(read_json(path)).lock()
+    config = ml_collections.ConfigDict(read_json(path)).lock()
+    missing = sorted(set(common.get_base('')) - set(config))
+    if missing:
+      raise binary.UserError(
+          f'{path} is not the config of a run: it lacks {", ".join(missing)}. '
+          'Restore it.')
+    return config
   except OSError as e:
     raise binary.UserError(
         f'No run at {workdir}: {path} cannot be read ({e.strerror}).') from e

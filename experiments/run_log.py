@@ -5,6 +5,7 @@ import os
 import time
 from typing import Any
 
+from data_prep import whole_file
 import jax
 import numpy as np
 
@@ -129,12 +130,10 @@ class Log:
       binary.UserError: if the folder cannot be written.
     """
     try:
-      with open(self._path + '.tmp', 'w', encoding='utf-8') as f:
+      with whole_file.open_whole(self._path, encoding='utf-8') as f:
         f.writelines(json.dumps(line) + '\n' for line in self.lines)
-      os.replace(self._path + '.tmp', self._path)
-      with open(self._history_path + '.tmp', 'wb') as f:
+      with whole_file.open_whole(self._history_path, 'wb') as f:
         np.savez(f, **self.history())
-      os.replace(self._history_path + '.tmp', self._history_path)
     except OSError as e:
       raise binary.UserError(
           f'Cannot write {self._path}: {e.strerror}. Make room, or the folder '

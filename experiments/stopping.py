@@ -25,6 +25,7 @@ class StopRequest:
     self.nothing_to_save = True
     self._patience_s = patience_s
     self._requested = threading.Event()
+    self._interrupted = False  # Not `_requested`: the thread may be faster.
     self._previous = {}
     self._read, self._write = None, None
 
@@ -55,8 +56,10 @@ class StopRequest:
     os.close(self._write)  # Ends the watching thread.
 
   def _handle(self, number, unused_frame):
-    if number == signal.SIGINT and self._requested.is_set():
-      raise KeyboardInterrupt  # Asked twice.
+    if number == signal.SIGINT:
+      if self._interrupted:
+        raise KeyboardInterrupt  # Asked twice.
+      self._interrupted = True
 
   def _watch(self, descriptor):
     while number := os.read(descriptor, 1):

@@ -2,16 +2,18 @@
 
 from typing import Any
 
+from experiments import evaluation
+
 
 def print_summary(results: dict[str, Any], workdir: str) -> None:
   """Prints what a run found, where it lies and what to do next."""
   test, indicators = results['test'], results['indicators']
-  low, high = test['dice_interval_95']
   print(f'\nDone: {results["dataset"]}, {results["step"]} steps.')
-  print(f'  test Dice        {test["dice"]:.3f}  (95 % interval {low:.3f} to '
-        f'{high:.3f}, {test["num_cases_counted"]} cases)')
+  print(f'  test Dice        {evaluation.in_words(test, "dice")}: 95 % '
+        f'interval, {test["num_cases_counted"]} cases of '
+        f'{test["num_subjects"]} subjects')
   for name, scores in test['per_class'].items():
-    print(f'    {name:14s} {scores["dice"]:.3f}  (IoU {scores["iou"]:.3f})')
+    print(f'    {name:14s} {evaluation.in_words(scores, "dice")}')
   if 'auroc' in indicators:
     print(f'  bad weak labels  AUROC {indicators["auroc"]:.3f}: the indicators '
           f'rank {indicators["num_faulty"]} planted faults below '

@@ -182,10 +182,24 @@ def read_runs(folders: Sequence[str]) -> list[Run]:
     folders: of runs, whose records still lie where they were trained on.
 
   Raises:
-    binary.UserError: if one lacks something, or its records have changed.
+    binary.UserError: if one lacks something, if its records have changed, or
+      if not all were tested on the same images.
   """
   sets = {}  # Often the same for several runs; large.
-  return [_read_run(folder, sets) for folder in folders]
+  runs = [_read_run(folder, sets) for folder in folders]
+  tests = {folder: _test_ids(folder) for folder in folders}
+  for folder, ids in tests.items():
+    if ids != tests[folders[0]]:
+      raise binary.UserError(
+          f'{folder} and {folders[0]} were tested on different images: give '
+          'runs of one test split.')
+  return runs
+
+
+def _test_ids(folder):
+  path = os.path.join(folder, 'cases_test.csv')
+  header, rows = tables.read_csv(path, required=('id',))
+  return {row[header.index('id')] for _, row in rows}
 
 
 def _read_run(folder, sets):

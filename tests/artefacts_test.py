@@ -134,7 +134,8 @@ class ModelCardTest(absltest.TestCase):
     card = model_card.write(predictor, tiny.run_dir())
     results = run_folder.read_json(
         os.path.join(tiny.run_dir(), 'metrics.json'))['test']
-    self.assertIn(f'| all | Dice | {results["dice"]:.3f} |', card)
+    self.assertIn(f'| all | Dice | {results["dice"]:.3f} (', card)
+    self.assertIn('- weak labels: 32 polygon; faults were planted in', card)
     self.assertIn(predictor.dataset.fingerprint, card)
     self.assertIn('Not a medical device', card)
     self.assertIn('10 test, 8 train strong, 32 train weak, 6 val', card)

@@ -9,6 +9,7 @@ import numpy as np
 from experiments import binary
 from experiments import cases
 from experiments import evaluation
+from experiments import run_folder
 from tests import tiny
 
 _HOSTILE = ('a,b', 'say "x"', 'ü/ñ', 'two\nlines', ' blank ', '=1+1')
@@ -48,8 +49,8 @@ class CasesTest(parameterized.TestCase):
     self.assertEqual(result.classes, ('a b_ü', 'c'))
     np.testing.assert_array_equal(result.scores['x'], [0.75, np.nan])
     self.assertEqual(result.subjects, {'x': 's', 'y': 's'})
-    self.assertEqual(cases.find_file(self.folder, 'val'), path)
-    self.assertEqual(cases.find_file(path, 'test'), path)
+    self.assertEqual(cases.find_files([self.folder, path], 'val'), [path] * 2)
+    self.assertEqual(cases.find_files([path], 'test'), [path])
 
   def test_classes_named_like_metrics(self):
     header = ('id', 'subject', 'dice_iou_a', 'iou_iou_a', 'volume_error_x_y',
@@ -98,8 +99,28 @@ class CasesTest(parameterized.TestCase):
       f.write(b'id,subject,dice_a\n\xff\xfe,,1\n')
     self.refuse('cannot be read as CSV', cases.read_cases, binary_file,
                 name='x', metric='dice')
-    self.refuse('no such file', cases.find_file, f'{self.folder}/no', 'test')
-    self.refuse('--split=val` first', cases.find_file, self.folder, 'val')
+    self.refuse('no such file', cases.find_files, [f'{self.folder}/no'], 'test')
+    self.refuse('--split=val` first', cases.find_files, [self.folder], 'val')
+
+  def test_evaluated_folders_are_taken_if_all_are(self):
+    folders = [os.path.join(self.folder, name) for name in 'ab']
+    for folder in folders:
+      os.mkdir(folder)
+      for name in 'cases_test', 'evaluation_test':
+        run_folder.write_json(os.path.join(folder, f'{name}.csv'), {})
+      run_folder.write_json(
+          os.path.join(folder, 'evaluation_test.json'),
+          {'resolution': folder[-1], 'nsd_tolerance': 2.0})
+    found = cases.find_files(folders, 'test')
+    self.assertEqual(
+        found, [os.path.join(f, 'evaluation_test.csv') for f in folders])
+    (line,) = cases.differences(found)
+    self.assertIn('differ in their resolution (a, b)', line)
+    os.remove(found[1])
+    found = cases.find_files(folders, 'test')
+    self.assertEqual(
+        found, [os.path.join(f, 'cases_test.csv') for f in folders])
+    self.assertEqual(cases.differences(found), [])
 
   def test_align_leaves_out(self):
     a = self.read([['x', '', .1, 0], ['y', '', .2, 0], ['z', 's', .3, 0]])

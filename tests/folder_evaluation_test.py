@@ -107,7 +107,7 @@ class FolderEvaluationTest(parameterized.TestCase):
     lines = str(caught.exception).splitlines()
     self.assertLen(lines, 3)
     self.assertIn('0: prediction and reference differ in size', lines[0])
-    self.assertIn('1: mask cannot be read', lines[1])
+    self.assertIn('1: reference cannot be read', lines[1])
     self.assertIn('class 7 occurs', lines[2])
 
   def test_another_place_in_space_is_refused(self):

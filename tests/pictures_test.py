@@ -147,6 +147,18 @@ class VolumesTest(parameterized.TestCase):
     np.testing.assert_array_equal(opened.slices[0][..., 0], expected)
 
 
+  def test_axes_that_the_user_gives(self):
+    self.assertTrue(all(map(pictures.is_orientation, ORIENTATIONS)))
+    for axes in ('', 'LP', 'LPL', 'LPX', 'LPSS', 'stored'):
+      self.assertFalse(pictures.is_orientation(axes), axes)
+    voxels, affine = _volume()
+    stored_as(voxels, affine, 'SLP').to_filename(self._dir / 'a.nii')
+    stored = preparation_lib.Preparation(None, pictures.STORED, None)
+    opened = self._open('a.nii', stored)
+    self.assertEqual(opened.axis, 0)
+    np.testing.assert_array_equal(*opened.turned)
+
+
 class PicturesTest(parameterized.TestCase):
 
   def setUp(self):

@@ -52,7 +52,7 @@ class PredictionTest(parameterized.TestCase):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(_picture() if array is None else array).save(path)
 
-  def _predict(self, extras=(), **tiling):
+  def _predict(self, extras=(), should_stop=lambda number: False, **tiling):
     height, width, channels = self._predictor.dataset.image_shape
     with (contextlib.redirect_stdout(io.StringIO()),
           contextlib.redirect_stderr(io.StringIO())):
@@ -60,7 +60,7 @@ class PredictionTest(parameterized.TestCase):
           self._predictor, prediction.find_inputs(self._dir / 'in'),
           str(self._output),
           tiling=pictures.Tiling((height, width), channels, **tiling),
-          extras=extras)
+          extras=extras, should_stop=should_stop)
 
   def _rows(self):
     with open(self._output / 'predictions.csv', newline='',
@@ -108,6 +108,12 @@ class PredictionTest(parameterized.TestCase):
 
   def test_broken_files_are_told_and_the_others_done(self):
     self._save('good.png')
+    (self._dir / 'link.png').symlink_to(self._dir / 'in/good.png')
+    (self._dir / 'in/linked.png').symlink_to(self._dir / 'link.png')
+    preparation = self._predictor.dataset.preparation._replace(
+        orientation='LPS', axis=2)
+    self._predictor = self._predictor._replace(
+        dataset=self._predictor.dataset._replace(preparation=preparation))
     (self._dir / 'in/empty.png').write_bytes(b'')
     (self._dir / 'in/text.jpg').write_text('no picture')
     (self._dir / 'in/cut.nii.gz').write_bytes(b'\x1f\x8b\x08\x00')
@@ -120,7 +126,13 @@ class PredictionTest(parameterized.TestCase):
               if r['state'] == 'failed'}
     self.assertLen(failed, 4)
     self.assertIn('empty, 0 bytes', failed['empty.png'])
-    self.assertEqual(os.listdir(self._output / 'masks'), ['good.png'])
+    self.assertCountEqual(
+        os.listdir(self._output / 'masks'), ['good.png', 'linked.png'])
+
+  def test_nothing_but_broken_files(self):
+    (self._dir / 'in/text.jpg').write_text('no picture')
+    with self.assertRaisesRegex(binary.UserError, 'None of 1 files'):
+      self._predict()
 
   def test_the_same_command_goes_on(self):
     for name in 'abc':
@@ -144,11 +156,8 @@ class PredictionTest(parameterized.TestCase):
   def test_stops_when_asked_and_goes_on(self):
     for i in range(12):
       self._save(f'{i:02d}.png')
-    with mock.patch.object(
-        prediction.stopping.StopRequest, '__call__',
-        lambda self, number: number >= 3):
-      with self.assertRaisesRegex(binary.Stopped, 'after 3 of 12'):
-        self._predict()
+    with self.assertRaisesRegex(binary.Stopped, 'after 3 of 12'):
+      self._predict(should_stop=lambda number: number >= 3)
     self.assertLen(self._rows(), 3)
     self.assertEqual(self._predict(), 0)
     self.assertLen(self._rows(), 12)
@@ -202,6 +211,9 @@ class PredictionTest(parameterized.TestCase):
         self._dir / 'in/v.nii.gz')
     preparation = self._predictor.dataset.preparation._replace(
         intensity_range=(0, 255))
+    with self.assertRaisesRegex(binary.UserError, '--volume_axes=PLS'):
+      self._predict()
+    preparation = preparation._replace(orientation=pictures.STORED)
     self._predictor = self._predictor._replace(
         dataset=self._predictor.dataset._replace(preparation=preparation))
     for k in range(3):
@@ -280,7 +292,7 @@ class PredictorTest(absltest.TestCase):
         moved.digest, predictor_lib.load(tiny.run_dir()).digest)
     # A run older than dataset.json finds its set by its records.
     os.remove(os.path.join(workdir, 'dataset.json'))
-    with self.assertRaisesRegex(binary.UserError, 'No records'):
+    with self.assertRaisesRegex(binary.UserError, 'has no dataset.json'):
       predictor_lib.load(workdir)
     config['input']['data_dir'] = tiny.data_dir()
     run_folder.write_json(path, config)

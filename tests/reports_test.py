@@ -125,7 +125,8 @@ class ReportsTest(parameterized.TestCase):
   def test_failed_write_leaves_the_old_page(self):
     self.evaluate([_case('a', 0.5)])
     old = _read(self.path)
-    os.mkdir(self.path + '.tmp')
+    folder, name = os.path.split(self.path)
+    os.mkdir(os.path.join(folder, f'.{name}.tmp'))
     with self.assertRaises(OSError):
       self.evaluate([])
     self.assertEqual(_read(self.path), old)
@@ -169,7 +170,7 @@ class TrainReportTest(absltest.TestCase):
         'All cases, worst first', 'Weak instances, least trusted first',
         'Config and versions'] + titles[8:9])
     for expected in (
-        'Test Dice 0.500 (95 % interval 0.400 to 0.600), 10 cases.',
+        'Test Dice 0.500 (0.400 to 0.600), 95 % interval, 10 cases.',
         'Final indicators by kind', 'Final indicators by planted fault',
         'Mean indicator by kind', 'Indicators over time',
         'Final indicators by quality', '<td>&lt;there&gt;</td>',

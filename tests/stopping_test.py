@@ -43,6 +43,14 @@ class StopRequestTest(parameterized.TestCase):
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(5)
 
+  def test_one_ctrl_c_is_one_whoever_sees_it_first(self):
+    with stopping.StopRequest() as request:
+      request.nothing_to_save = False
+      request._requested.set()  # By the thread that watches the pipe.
+      request._handle(signal.SIGINT, None)
+      with self.assertRaises(KeyboardInterrupt):
+        request._handle(signal.SIGINT, None)
+
   def test_ends_by_itself_while_there_is_nothing_to_save(self):
     # `input` stands for a call that does not come back to Python.
     code = ('from experiments import stopping\n'

@@ -99,7 +99,12 @@ class RunsTest(absltest.TestCase):
     for file, value in files.items():
       with open(f'{folder}/{file}.json', 'w', encoding='utf-8') as f:
         json.dump(value, f)
+    self.write_cases(folder, ['a', 'b'])
     return folder
+
+  def write_cases(self, folder, ids):
+    with open(f'{folder}/cases_test.csv', 'w', encoding='utf-8') as f:
+      f.write('\n'.join(['id', *ids]) + '\n')
 
   def read(self, *patterns):
     return sweep.make_sweep(sweep.read_runs(sweep.find_runs(
@@ -115,6 +120,12 @@ class RunsTest(absltest.TestCase):
         found.counts, [[8, 0], [8, self.num_weak]])
     np.testing.assert_array_equal(found.dice, [0.4, 0.5])
     np.testing.assert_array_equal(found.seeds, [0, 3])
+
+  def test_refuses_other_test_images(self):
+    self.write('a')
+    self.write_cases(self.write('b'), ['a', 'c'])
+    with self.assertRaisesRegex(binary.UserError, 'on different images'):
+      self.read('*')
 
   def test_refuses(self):
     self.write('moved', fingerprint='other')
