@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import itertools
 from typing import Any
 
+from hybridseg import metrics as metrics_lib
 import numpy as np
 
 from experiments import cases as cases_lib
@@ -40,44 +41,6 @@ def subject_sums(
   counted = ~np.isnan(values)
   _, index = np.unique(groups[counted], return_inverse=True)
   return np.bincount(index, values[counted]), np.bincount(index)
-
-
-def bootstrap_interval(
-    values: np.ndarray,
-    groups: np.ndarray,
-    *,
-    level: float = _LEVEL,
-    num_resamples: int = 2000,
-    seed: int = 0,
-) -> tuple[float, float]:
-  """Returns the percentile bootstrap interval of the mean over cases.
-
-  Resamples subjects with all their cases: the cluster bootstrap, Field and
-  Welsh, "Bootstrapping clustered data", 2007
-  (https://doi.org/10.1111/j.1467-9868.2007.00593.x). Where each subject has one
-  case, it is `metrics.bootstrap_interval`.
-
-  Args:
-    values: one number per case, float [N]; nan cases are left out.
-    groups: number of the subject of each case, int [N].
-    level: coverage.
-    num_resamples: number of resamples.
-    seed: of the resampling.
-
-  Returns:
-    Lower and upper end; nan if no case counts.
-  """
-  sums, counts = subject_sums(values, groups)
-  if not sums.size:
-    return float('nan'), float('nan')
-  rng = np.random.default_rng(seed)
-  means = []
-  for size in _chunks(num_resamples, sums.size):
-    picks = rng.integers(sums.size, size=(size, sums.size))
-    means.append(sums[picks].sum(axis=1) / counts[picks].sum(axis=1))
-  tail = (1 - level) / 2
-  low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
-  return float(low), float(high)
 
 
 def sign_flip_p_value(
@@ -198,7 +161,9 @@ def _mean(values):
 
 def _interval(values, groups):
   counts = not np.isnan(values).all()
-  return list(bootstrap_interval(values, groups)) if counts else None
+  if not counts:
+    return None
+  return list(metrics_lib.bootstrap_interval(values, groups=groups))
 
 
 def compare(aligned: cases_lib.Aligned, *, metric: str) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import numpy as np
 
 from hybridseg import types
 
+_MAX_PICKS = 2**22  # Of a bootstrap, in memory at once.
+
 
 def confusion_counts(
     predictions: jax.Array, label_map: jax.Array, *, num_classes: int
@@ -216,8 +218,12 @@ def bootstrap_interval(
     members = np.unique(np.asarray(groups)[counted], return_inverse=True)[1]
   sums, numbers = np.bincount(members, weights=values), np.bincount(members)
   rng = np.random.default_rng(seed)
-  picks = rng.integers(sums.size, size=(num_resamples, sums.size))
-  means = sums[picks].sum(axis=1) / numbers[picks].sum(axis=1)
+  means = []
+  at_once = max(1, _MAX_PICKS // sums.size)
+  for start in range(0, num_resamples, at_once):
+    picks = rng.integers(
+        sums.size, size=(min(at_once, num_resamples - start), sums.size))
+    means.append(sums[picks].sum(axis=1) / numbers[picks].sum(axis=1))
   tail = (1 - level) / 2
-  low, high = np.quantile(means, [tail, 1 - tail])
+  low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
   return float(low), float(high)

@@ -39,27 +39,28 @@ class IntervalTest(parameterized.TestCase):
     values = np.random.default_rng(0).random(37)
     values[3] = np.nan
     np.testing.assert_allclose(
-        paired.bootstrap_interval(values, np.arange(37)),
+        metrics.bootstrap_interval(values, groups=np.arange(37)),
         metrics.bootstrap_interval(values), rtol=1e-12)
 
   def test_by_hand(self):
     # Two subjects of means 0 and 1, with 3 cases and 1: a resample has
     # the mean 0, 1/4 or 1 with chances 1/4, 1/2, 1/4.
     values, groups = np.array([0, 0, 0, 1.0]), np.array([0, 0, 0, 1])
-    self.assertEqual(paired.bootstrap_interval(values, groups), (0, 1))
+    self.assertEqual(metrics.bootstrap_interval(values, groups=groups), (0, 1))
     self.assertEqual(
-        paired.bootstrap_interval(values, groups, level=0.2), (0.25, 0.25))
+        metrics.bootstrap_interval(values, groups=groups, level=0.2),
+        (0.25, 0.25))
 
   def test_many_cases_of_a_subject_widen_it(self):
     rng = np.random.default_rng(0)
     values, groups = _simulate(rng, num_subjects=20, per_subject=10)
-    width = lambda g: np.diff(paired.bootstrap_interval(values, g))[0]
+    width = lambda g: np.diff(metrics.bootstrap_interval(values, groups=g))[0]
     self.assertGreater(width(groups), 2 * width(np.arange(200)))
 
   def test_one_subject(self):
     # Nothing varies between subjects: the caller has to warn.
-    low, high = paired.bootstrap_interval(
-        np.array([.1, .2]), np.zeros(2, int))
+    low, high = metrics.bootstrap_interval(
+        np.array([.1, .2]), groups=np.zeros(2, int))
     self.assertEqual(low, high)
     report = paired.compare(
         _aligned([0, 0], [.1, .2], groups=np.zeros(2, int)), metric='dice')
@@ -70,19 +71,20 @@ class IntervalTest(parameterized.TestCase):
     covered = []
     for _ in range(300):
       values, groups = _simulate(rng, num_subjects=40, per_subject=4)
-      low, high = paired.bootstrap_interval(values, groups, num_resamples=400)
+      low, high = metrics.bootstrap_interval(
+          values, groups=groups, num_resamples=400)
       covered.append(low <= 0 <= high)
     # 95 % less three standard errors, and what 40 subjects cost.
     self.assertBetween(np.mean(covered), 0.90, 0.99)
 
   def test_large_tables_in_pieces(self):
     values = np.random.default_rng(0).random(5000)
-    low, high = paired.bootstrap_interval(values, np.arange(5000))
+    low, high = metrics.bootstrap_interval(values, groups=np.arange(5000))
     self.assertBetween(values.mean(), low, high)
     self.assertLess(high - low, 4.5 * values.std() / 5000 ** 0.5)
 
   def test_nothing_counts(self):
-    low, _ = paired.bootstrap_interval(np.full(3, np.nan), np.arange(3))
+    low, _ = metrics.bootstrap_interval(np.full(3, np.nan), groups=np.arange(3))
     self.assertTrue(np.isnan(low))
     self.assertTrue(np.isnan(
         paired.sign_flip_p_value(np.full(3, np.nan), np.arange(3))))
