@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import time
 
 from absl import flags
+from hybridseg import metrics as metrics_lib
 import numpy as np
 
 from experiments import binary
@@ -76,10 +77,10 @@ def _compare_row(num_subjects, shared, rng):
   for _ in range(_NUM_PAIRS.value):
     values, groups = _simulate_pair(rng, num_subjects, shared)
     intervals = {
-        'cases': paired.bootstrap_interval(
-            values, np.arange(len(values)), num_resamples=_NUM_RESAMPLES),
-        'subjects': paired.bootstrap_interval(
-            values, groups, num_resamples=_NUM_RESAMPLES)}
+        'cases': metrics_lib.bootstrap_interval(
+            values, num_resamples=_NUM_RESAMPLES),
+        'subjects': metrics_lib.bootstrap_interval(
+            values, groups=groups, num_resamples=_NUM_RESAMPLES)}
     for name, (low, high) in intervals.items():
       inside[name] += low <= 0 <= high
     p = paired.sign_flip_p_value(values, groups, num_flips=_NUM_RESAMPLES)
