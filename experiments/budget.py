@@ -10,7 +10,7 @@ import numpy as np
 from scipy import optimize
 
 from experiments import learning_curve
-from experiments import sweep as sweep_lib
+from experiments import mixed_runs
 
 _MOST_BEYOND = 2.0  # Times what was tried.
 _TINY = 1e-9  # Minutes; sums of fractions are not exact.
@@ -32,13 +32,13 @@ class Problem(NamedTuple):
   budget: float
 
 
-def largest_mix(sweep: sweep_lib.Sweep, minutes: np.ndarray) -> np.ndarray:
+def largest_mix(sweep: mixed_runs.Sweep, minutes: np.ndarray) -> np.ndarray:
   """Returns the mix of the sweep that took most minutes, float64 [K]."""
   return sweep.counts[np.argmax(sweep.counts @ minutes)]
 
 
 def make_problem(
-    sweep: sweep_lib.Sweep,
+    sweep: mixed_runs.Sweep,
     *,
     minutes: np.ndarray,
     have: np.ndarray,
@@ -108,7 +108,7 @@ def candidates(
 
 
 def spending_objections(
-    sweep: sweep_lib.Sweep, problem: Problem
+    sweep: mixed_runs.Sweep, problem: Problem
 ) -> tuple[list[str], list[str]]:
   """Says what a plan would extrapolate.
 
@@ -206,7 +206,7 @@ def judge(table: list[dict[str, Any]]) -> tuple[str, list[str]]:
 
 
 def plan(
-    sweep: sweep_lib.Sweep,
+    sweep: mixed_runs.Sweep,
     *,
     minutes: dict[str, float],
     budget: float,

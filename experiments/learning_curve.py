@@ -21,7 +21,7 @@ import numpy as np
 from scipy import optimize
 from scipy import stats
 
-from experiments import sweep as sweep_lib
+from experiments import mixed_runs
 
 LEVEL = 0.95
 _NUM_SHAPE = 3  # a, b, c.
@@ -182,7 +182,7 @@ def interval(values: np.ndarray, level: float = LEVEL) -> list[float]:
   return np.quantile(values, [tail, 1 - tail]).tolist()
 
 
-def design_objections(sweep: sweep_lib.Sweep) -> list[str]:
+def design_objections(sweep: mixed_runs.Sweep) -> list[str]:
   """Says why no curve can be fitted to these mixes; [] if one can.
 
   Args:
@@ -210,7 +210,7 @@ def design_objections(sweep: sweep_lib.Sweep) -> list[str]:
   return objections
 
 
-def fit_objections(sweep: sweep_lib.Sweep, theta: np.ndarray) -> list[str]:
+def fit_objections(sweep: mixed_runs.Sweep, theta: np.ndarray) -> list[str]:
   """Says why a fitted curve ranks nothing; [] if it may.
 
   Args:
@@ -248,7 +248,7 @@ def _join(kinds, chosen):
   return ' and '.join(k for k, c in zip(kinds, chosen, strict=True) if c)
 
 
-def effect_p_value(sweep: sweep_lib.Sweep, theta: np.ndarray) -> float:
+def effect_p_value(sweep: mixed_runs.Sweep, theta: np.ndarray) -> float:
   """Returns p of the F test of the curve against a constant Dice."""
   rest = np.sum((sweep.dice - predict(theta, sweep.counts)) ** 2)
   total = np.sum((sweep.dice - sweep.dice.mean()) ** 2)
@@ -256,7 +256,7 @@ def effect_p_value(sweep: sweep_lib.Sweep, theta: np.ndarray) -> float:
       total - rest, len(theta) - 1, rest, len(sweep.dice) - len(theta))
 
 
-def lack_of_fit_p_value(sweep: sweep_lib.Sweep, theta: np.ndarray) -> float:
+def lack_of_fit_p_value(sweep: mixed_runs.Sweep, theta: np.ndarray) -> float:
   """Returns p of the F test of the curve against the means of the mixes.
 
   Small where runs of the same mix agree among themselves but not with the
@@ -271,7 +271,7 @@ def lack_of_fit_p_value(sweep: sweep_lib.Sweep, theta: np.ndarray) -> float:
       rest - pure, len(means) - len(theta), pure, len(sweep.dice) - len(means))
 
 
-def harm_p_values(sweep: sweep_lib.Sweep) -> np.ndarray:
+def harm_p_values(sweep: mixed_runs.Sweep) -> np.ndarray:
   """Returns p of "more of this kind, lower Dice" for each kind, float [K].
 
   One-sided t tests of a linear regression on log(1 + n_k): the curve itself
@@ -288,7 +288,7 @@ def harm_p_values(sweep: sweep_lib.Sweep) -> np.ndarray:
   return stats.t.cdf(slopes / np.maximum(spread, 1e-300), free)[1:]
 
 
-def harm_warnings(sweep: sweep_lib.Sweep) -> list[str]:
+def harm_warnings(sweep: mixed_runs.Sweep) -> list[str]:
   """Names the kinds that seem to do harm, one sentence each."""
   return [
       f'Runs with more {kind} score lower (p = {p:.2g}): as it is used in '
@@ -298,7 +298,7 @@ def harm_warnings(sweep: sweep_lib.Sweep) -> list[str]:
 
 
 def describe(
-    sweep: sweep_lib.Sweep, theta: np.ndarray, fits: np.ndarray
+    sweep: mixed_runs.Sweep, theta: np.ndarray, fits: np.ndarray
 ) -> dict[str, Any]:
   """Returns the parameters with their intervals, for JSON."""
   names = [*'abc', *sweep.kinds[1:]]
@@ -318,7 +318,7 @@ def describe(
 
 
 def warnings(
-    sweep: sweep_lib.Sweep, theta: np.ndarray, fits: np.ndarray
+    sweep: mixed_runs.Sweep, theta: np.ndarray, fits: np.ndarray
 ) -> list[str]:
   """Lists what makes a fitted curve doubtful, one sentence each."""
   lines = []

@@ -43,8 +43,8 @@ from absl import logging
 
 from experiments import binary
 from experiments import budget
+from experiments import mixed_runs
 from experiments import run_folder
-from experiments import sweep as sweep_lib
 
 _SWEEP = flags.DEFINE_string('sweep', None, 'CSV file, one line per run.')
 _RUNS = flags.DEFINE_list(
@@ -62,14 +62,14 @@ def _read_sweep():
   if (_SWEEP.value is None) == (_RUNS.value is None):
     raise binary.UserError('Give either --sweep or --runs. See --help.')
   if _SWEEP.value is not None:
-    return sweep_lib.make_sweep(sweep_lib.read_table(_SWEEP.value))
-  return sweep_lib.make_sweep(
-      sweep_lib.read_runs(sweep_lib.find_runs(_RUNS.value)))
+    return mixed_runs.make_sweep(mixed_runs.read_table(_SWEEP.value))
+  return mixed_runs.make_sweep(
+      mixed_runs.read_runs(mixed_runs.find_runs(_RUNS.value)))
 
 
 def _read_minutes(kinds):
   """Returns positive minutes of every kind of the sweep."""
-  minutes = sweep_lib.parse_kinds(
+  minutes = mixed_runs.parse_kinds(
       _MINUTES.value, 'minutes', known=kinds, whole=False)
   for kind in kinds:
     if not minutes.get(kind):
@@ -123,7 +123,7 @@ def main():
     raise binary.UserError('--budget: expected minutes above 0.')
   have = None
   if _HAVE.value is not None:
-    have = sweep_lib.parse_kinds(
+    have = mixed_runs.parse_kinds(
         _HAVE.value, 'have', known=sweep.kinds, whole=True)
   report = budget.plan(
       sweep, minutes=minutes, budget=_BUDGET.value, have=have)

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import optimize
 
 from experiments import learning_curve
-from experiments import sweep as sweep_lib
+from experiments import mixed_runs
 from tests import sweeps
 
 
@@ -106,7 +106,7 @@ class ObjectionsTest(parameterized.TestCase):
   )
   def test_design(self, counts, message):
     counts = np.array(counts, np.float64)
-    sweep = sweep_lib.Sweep(
+    sweep = mixed_runs.Sweep(
         ('mask', 'box'), counts, np.linspace(.5, .8, len(counts)),
         np.arange(len(counts)))
     self.assertIn(
@@ -116,7 +116,7 @@ class ObjectionsTest(parameterized.TestCase):
     rng = np.random.default_rng(0)
     counts = rng.integers(1, 50, (12, 3)).astype(float)
     counts[:, 2] = 2 * counts[:, 1]
-    sweep = sweep_lib.Sweep(
+    sweep = mixed_runs.Sweep(
         ('mask', 'box', 'scribble'), counts, rng.random(12), np.arange(12))
     objections = learning_curve.design_objections(sweep)
     self.assertLen(objections, 1)
@@ -172,7 +172,7 @@ class DoubtsTest(absltest.TestCase):
 
   def test_harm_by_hand(self):
     # The phantom, 100 steps: experiments/results/planning.md.
-    sweep = sweep_lib.Sweep(
+    sweep = mixed_runs.Sweep(
         ('mask', 'box'),
         np.array([[8, 0], [32, 0], [96, 0], [8, 112], [32, 88], [96, 24.0]]),
         np.array([.856, .864, .870, .819, .835, .827]), np.zeros(6, int))

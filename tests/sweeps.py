@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from experiments import learning_curve
-from experiments import sweep as sweep_lib
+from experiments import mixed_runs
 
 KINDS = ('mask', 'box', 'scribble')
 THETA_2 = np.array([0.9, 1.0, 0.5, 0.1])
@@ -22,11 +22,11 @@ def make(
     spread: float,
     num_seeds: int = 1,
     seed: int = 0,
-) -> sweep_lib.Sweep:
+) -> mixed_runs.Sweep:
   """Returns runs on the curve `theta` with normal noise."""
   counts = np.repeat(mixes, num_seeds, axis=0)
   noise = np.random.default_rng(seed).normal(size=len(counts))
-  return sweep_lib.Sweep(
+  return mixed_runs.Sweep(
       KINDS[:mixes.shape[1]], counts,
       learning_curve.predict(theta, counts) + spread * noise,
       np.tile(np.arange(num_seeds), len(mixes)))

@@ -17,8 +17,8 @@ import numpy as np
 from experiments import binary
 from experiments import budget
 from experiments import learning_curve
+from experiments import mixed_runs
 from experiments import paired
-from experiments import sweep as sweep_lib
 
 _NUM_PAIRS = flags.DEFINE_integer(
     'num_pairs', 1000, 'Of each row of the first table.', lower_bound=1)
@@ -103,7 +103,7 @@ def _truth(counts, worth, gap, most):
 def _simulate_sweep(rng, design, num_seeds, worth, spread, gap, most):
   counts = np.repeat(np.array(design, np.float64), num_seeds, axis=0)
   dice = _truth(counts, worth, gap, most)
-  return sweep_lib.Sweep(
+  return mixed_runs.Sweep(
       _KINDS, counts, dice + spread * rng.normal(size=len(dice)),
       np.tile(np.arange(num_seeds), len(design)))
 

@@ -1,4 +1,4 @@
-"""Tests for experiments.sweep: tables and folders of runs."""
+"""Tests for experiments.mixed_runs: tables and folders of runs."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments import binary
 from experiments import input_pipeline
-from experiments import sweep
+from experiments import mixed_runs
 from tests import tiny
 
 _HEADER = 'mask,box,seed,dice'
@@ -21,7 +21,7 @@ class TableTest(parameterized.TestCase):
     path = os.path.join(tiny.temp_dir(self), 's.csv')
     with open(path, 'w', encoding='utf-8') as f:
       f.write('\n'.join(lines) + '\n')
-    return sweep.make_sweep(sweep.read_table(path))
+    return mixed_runs.make_sweep(mixed_runs.read_table(path))
 
   def test_by_hand(self):
     table = self.read('dice,box,seed,mask', '.7,100,1,10', '0.6,0,0,10')
@@ -68,7 +68,7 @@ class TableTest(parameterized.TestCase):
       self.read(*lines)
 
   def test_pairs_of_a_flag(self):
-    parse = lambda *pairs: sweep.parse_kinds(
+    parse = lambda *pairs: mixed_runs.parse_kinds(
         pairs, 'have', known=('mask', 'box'), whole=True)
     self.assertEqual(parse('mask:3', ' box:0'), {'mask': 3, 'box': 0})
     for pair in ('mask', 'mask:x', 'mask:1.5', 'mask:-1', 'blob:1', ''):
@@ -107,7 +107,7 @@ class RunsTest(absltest.TestCase):
       f.write('\n'.join(['id', *ids]) + '\n')
 
   def read(self, *patterns):
-    return sweep.make_sweep(sweep.read_runs(sweep.find_runs(
+    return mixed_runs.make_sweep(mixed_runs.read_runs(mixed_runs.find_runs(
         [os.path.join(self.folder, p) for p in patterns])))
 
   def test_counts_kinds(self):

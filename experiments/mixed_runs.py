@@ -1,4 +1,4 @@
-"""Reads a sweep over mixes of annotations: a table, or folders of runs."""
+"""Reads runs over mixes of annotations: a table, or folders of runs."""
 
 from collections.abc import Sequence
 import glob
