@@ -109,6 +109,21 @@ def lock(workdir: str) -> int:
   return descriptor
 
 
+def is_locked(workdir: str) -> bool:
+  """Says whether a process writes to the folder just now."""
+  try:
+    descriptor = os.open(os.path.join(workdir, 'lock'), os.O_RDONLY)
+  except FileNotFoundError:
+    return False
+  try:
+    fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    return False
+  except BlockingIOError:
+    return True
+  finally:
+    os.close(descriptor)
+
+
 def open_run(
     workdir: str,
     config: ml_collections.ConfigDict,
@@ -134,7 +149,7 @@ def open_run(
   try:
     sessions = []
     if os.path.exists(path):
-      _check_same(read_json(path), wanted, workdir)
+      check_same(read_json(path), wanted, workdir)
       sessions = read_sessions(workdir)
     if sessions and sessions[0]['dataset_fingerprint'] != fingerprint:
       raise binary.UserError(
@@ -222,7 +237,14 @@ def differences(
   ]
 
 
-def _check_same(saved, wanted, workdir):
+def check_same(
+    saved: dict[str, Any], wanted: dict[str, Any], workdir: str
+) -> None:
+  """Compares the config of a folder, as JSON, with the one that is wanted.
+
+  Raises:
+    binary.UserError: if they differ, in more than where the set lies.
+  """
   saved, wanted = _flatten(saved), _flatten(wanted)
   # The same set may have moved; its fingerprint is compared.
   for name in sorted((saved.keys() | wanted.keys()) - {'input.data_dir'}):

@@ -1,0 +1,17 @@
+"""The methods on cardiac MRI with human scribbles: ACDC.
+
+python -m experiments.sweep --config=experiments/configs/tables/acdc.py \
+    --source=FOLDER --workdir=runs/table_acdc
+
+No fault is planted: the scribbles are what people drew. Variant: `debug`.
+"""
+
+from experiments.configs import acdc
+from experiments.configs.tables import common
+
+
+def get_config(variant: str = 'table'):
+  """Returns the locked table of `variant`."""
+  return common.get_table(
+      'acdc', acdc.get_config, variant, image_size=96,
+      weak_kinds=('scribble',), fault_fractions=(0.0,))

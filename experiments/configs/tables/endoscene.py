@@ -1,0 +1,19 @@
+"""The methods on real polyps: CVC-EndoSceneStill, published split.
+
+python -m experiments.sweep --config=experiments/configs/tables/endoscene.py \
+    --source=FOLDER --workdir=runs/table_endoscene
+
+Small enough for a CPU: 64 pixels, a small U-Net, 200 steps. Variant: `debug`.
+"""
+
+from experiments.configs import endoscene
+from experiments.configs.tables import common
+
+
+def get_config(variant: str = 'table'):
+  """Returns the locked table of `variant`."""
+  config = common.get_table('endoscene', endoscene.get_config, variant)
+  if variant == 'table':
+    with config.unlocked():
+      config.base.train_steps = 200
+  return config

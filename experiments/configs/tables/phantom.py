@@ -1,0 +1,16 @@
+"""The methods on generated pictures, which every machine can make.
+
+python -m experiments.sweep --config=experiments/configs/tables/phantom.py \
+    --workdir=runs/table_phantom
+
+Variant: `debug`, seconds per cell.
+"""
+
+from experiments.configs import phantom
+from experiments.configs.tables import common
+
+
+def get_config(variant: str = 'table'):
+  """Returns the locked table of `variant`."""
+  return common.get_table(
+      'phantom', phantom.get_config, variant, weak_kinds=('polygon',))

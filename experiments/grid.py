@@ -1,0 +1,152 @@
+"""The cells of a table: which runs there are, and how far each is."""
+
+import itertools
+import json
+import os
+from typing import Any, NamedTuple
+
+import ml_collections
+
+from experiments import binary
+from experiments import checkpoints
+from experiments import run_folder
+from experiments import sweep_sets
+from experiments.configs import common
+
+
+class Cell(NamedTuple):
+  """One run of a table.
+
+  Attributes:
+    setting: which set it is trained on.
+    method: a key of `common.METHODS`.
+    seed: of the run.
+    config: of the run, locked.
+    folder: of the run.
+  """
+
+  setting: sweep_sets.Setting
+  method: str
+  seed: int
+  config: ml_collections.ConfigDict
+  folder: str
+
+  @property
+  def words(self) -> str:
+    return f'{self.method}, {self.setting.words}, seed {self.seed}'
+
+
+class State(NamedTuple):
+  """How far a cell is.
+
+  Attributes:
+    name: 'done', 'running', 'stopped', 'failed', 'another run' or
+      'not started'.
+    step: updates done, as far as the folder tells.
+    why: one line, where it failed or the folder holds another run.
+    results: of metrics.json, where it is done.
+    seconds: that its sessions took, as far as they ended by themselves.
+  """
+
+  name: str
+  step: int = 0
+  why: str = ''
+  results: dict[str, Any] | None = None
+  seconds: float = 0.0
+
+  @property
+  def words(self) -> str:
+    if self.name == 'done':
+      return f'done, test Dice {self.results["test"]["dice"]:.4f}'
+    if self.name in ('running', 'stopped'):
+      return f'{self.name} at step {self.step}'
+    return f'{self.name}: {self.why}' if self.why else self.name
+
+
+def make_cells(
+    config: ml_collections.ConfigDict, workdir: str
+) -> list[Cell]:
+  """Returns the cells, in the order in which they are run.
+
+  All methods of one seed come before the next seed, so that an unfinished table
+  compares as many methods as it can.
+
+  Args:
+    config: of a table, see `experiments/configs/tables/common.py`.
+    workdir: folder of the table.
+
+  Raises:
+    binary.UserError: if the table has no cell, or names what does not exist.
+  """
+  sweep_sets.check_axis(
+      config, 'methods', lambda m: m in common.METHODS,
+      f'methods ({", ".join(common.METHODS)})')
+  sweep_sets.check_axis(
+      config, 'seeds', lambda s: isinstance(s, int) and s >= 0,
+      'whole numbers from 0')
+  if config.reference not in config.methods:
+    raise binary.UserError(
+        f'config.reference: {config.reference!r} is not in config.methods.')
+  return [
+      Cell(setting, method, seed,
+           _run_config(config, setting, method, seed, workdir),
+           os.path.join(
+               workdir, 'cells', setting.name, method, f'seed{seed}'))
+      for setting, seed, method in itertools.product(
+          sweep_sets.make_settings(config), config.seeds, config.methods)]
+
+
+def _run_config(config, setting, method, seed, workdir):
+  run = config.base.copy_and_resolve_references().unlock()
+  run.update(common.METHODS[method])
+  run.seed = seed
+  run.input.data_dir = sweep_sets.folder(workdir, setting)
+  return run.lock()
+
+
+def read_state(cell: Cell) -> State:
+  """Says how far a cell is, from small files alone.
+
+  Raises:
+    binary.UserError: if a file of it is damaged.
+  """
+  read = lambda name: run_folder.read_json(os.path.join(cell.folder, name))
+  there = lambda name: os.path.exists(os.path.join(cell.folder, name))
+  if there('config.json'):
+    try:
+      run_folder.check_same(
+          read('config.json'), json.loads(cell.config.to_json()), cell.folder)
+    except binary.UserError as e:
+      return State('another run', why=str(e))
+  seconds = read('cell.json')['seconds'] if there('cell.json') else 0.0
+  if there('metrics.json'):
+    results = read('metrics.json')
+    return State('done', results['step'], results=results, seconds=seconds)
+  step = max(checkpoints.Checkpoints(cell.folder).steps(), default=0)
+  if run_folder.is_locked(cell.folder):
+    return State('running', step, seconds=seconds)
+  why = read('cell.json').get('why', '') if there('cell.json') else ''
+  if why:
+    return State('failed', step, why, seconds=seconds)
+  return State('stopped' if there('config.json') else 'not started', step,
+               seconds=seconds)
+
+
+def write_end(cell: Cell, *, seconds: float, why: str = '') -> None:
+  """Records how a session of a cell ended: after how long, and why it failed.
+
+  Args:
+    cell: whose folder may not exist yet.
+    seconds: of all sessions.
+    why: '' if it did not fail.
+
+  Raises:
+    binary.UserError: if it cannot be written.
+  """
+  try:
+    os.makedirs(cell.folder, exist_ok=True)
+    run_folder.write_json(
+        os.path.join(cell.folder, 'cell.json'),
+        {'seconds': round(seconds, 1), 'why': why})
+  except OSError as e:
+    raise binary.UserError(f'Cannot write to {cell.folder}: {e}.') from e

@@ -1,0 +1,188 @@
+r"""Trains a grid of methods on a grid of sets, and tabulates what is done.
+
+python -m experiments.sweep --config=experiments/configs/tables/phantom.py \
+    --workdir=runs/table
+python -m experiments.sweep --config=experiments/configs/tables/endoscene.py \
+    --source=FOLDER --workdir=runs/table --list
+
+A cell is a run of one method, on a set of one strong fraction, kind and quality
+of the weak labels, with one seed; it lies in WORKDIR/cells/SET/METHOD/seedN and
+is a run folder like any other. Sets are prepared in WORKDIR/data. Cells run one
+after another; the same command again goes on where it was stopped, and passes
+over what is done. A cell that fails is told and the others go on: exit code 4.
+
+After each cell, and by --list, WORKDIR/table.csv (a line per cell), table.md
+and table.png are written anew from the cells that are done, and from nothing
+else. How to read them: `experiments.sweep_table`.
+"""
+
+# isort: off
+import sys
+from experiments import launcher
+if __name__ == '__main__':
+  launcher.prepare(sys.argv)  # Before anything imports JAX.
+# isort: on
+
+from collections.abc import Callable, Sequence
+import os
+import shutil
+import time
+
+from absl import flags
+from absl import logging
+import jax
+from ml_collections import config_flags
+
+from experiments import binary
+from experiments import grid
+from experiments import run_folder
+from experiments import sweep_sets
+from experiments import sweep_table
+from experiments import trainer
+
+_CONFIG = config_flags.DEFINE_config_file(
+    'config', None, 'The table.', lock_config=True)
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the table.')
+_SOURCE = flags.DEFINE_string(
+    'source', None, "Folder of the original set, instead of the config's.")
+_LIST = flags.DEFINE_bool(
+    'list', False, 'Tell how far each cell is, and train nothing.')
+_ONLY = flags.DEFINE_list('only', [], 'Methods to train; default is all.')
+_MAX_CELLS = flags.DEFINE_integer(
+    'max_cells', None, 'Stop after so many cells.', lower_bound=1)
+
+
+def run_cells(
+    cells: Sequence[grid.Cell],
+    workdir: str,
+    *,
+    source: str = '',
+    max_cells: int | None = None,
+    on_end: Callable[[], None] = lambda: None,
+    should_stop: Callable[[int], bool] | None = None,
+) -> list[str]:
+  """Trains the cells that are not done, one after another.
+
+  Args:
+    cells: of a table.
+    workdir: folder of the table.
+    source: folder of the original set, '' if it has none.
+    max_cells: how many to train at most.
+    on_end: called when a cell has ended, and at the start.
+    should_stop: of each run, see `trainer.train_and_evaluate`.
+
+  Returns:
+    One line per cell that failed.
+
+  Raises:
+    binary.UserError: if a set cannot be prepared.
+    binary.Stopped: if it was asked to stop, with everything saved.
+  """
+  states = [grid.read_state(cell) for cell in cells]
+  left = [i for i, state in enumerate(states) if state.name != 'done']
+  trained = left[:max_cells]
+  print(f'{len(cells) - len(left)} of {len(cells)} cells are done.', flush=True)
+  for setting in dict.fromkeys(cells[i].setting for i in trained):
+    sweep_sets.prepare(workdir, setting, source)
+  on_end()
+  failures, durations = [], [s.seconds for s in states if s.name == 'done']
+  for number, i in enumerate(trained):
+    print(f'\n== cell {i + 1} of {len(cells)}: {cells[i].words}'
+          f'{_time_left(durations, len(trained) - number)}', flush=True)
+    seconds, why = _train(cells[i], states[i], should_stop)
+    durations.append(seconds)
+    if why:
+      failures.append(f'{cells[i].words}: {why}')
+      print(f'Failed: {why}', file=sys.stderr, flush=True)
+    on_end()
+  if len(trained) < len(left):
+    raise binary.Stopped(
+        f'--max_cells: {len(left) - len(trained)} cells are left; the same '
+        'command goes on.')
+  return failures
+
+
+def _time_left(durations, number):
+  """Says how long so many cells take if they are like those that are done."""
+  if not durations:
+    return ''
+  minutes = sum(durations) / len(durations) * number / 60
+  return f'; about {minutes:.0f} min left for {number} cells'
+
+
+def _train(cell, state, should_stop):
+  """Runs a cell; returns the seconds of all its sessions, and why it failed."""
+  if state.name == 'another run':
+    return state.seconds, state.why  # Nothing of that run is touched.
+  start, why = time.monotonic(), ''
+  spent = lambda: state.seconds + time.monotonic() - start
+  try:
+    trainer.train_and_evaluate(
+        cell.config, cell.folder, should_stop=should_stop)
+  except binary.UserError as e:
+    why = str(e)
+  except binary.Stopped:
+    grid.write_end(cell, seconds=spent())
+    raise
+  finally:
+    jax.clear_caches()  # Else the programs of all cells stay in memory.
+  grid.write_end(cell, seconds=spent(), why=why)
+  return spent(), why
+
+
+def _choose(cells, methods):
+  """Returns the cells of --only."""
+  known = {cell.method for cell in cells}
+  unknown = sorted(set(methods) - known)
+  if unknown:
+    raise binary.UserError(
+        f'--only: {unknown[0]!r} is not in this table; its methods: '
+        f'{", ".join(dict.fromkeys(cell.method for cell in cells))}.')
+  return [c for c in cells if not methods or c.method in methods]
+
+
+def _list(cells):
+  for cell in cells:
+    print(f'{cell.words}: {grid.read_state(cell).words}')
+
+
+def _share_programs(folder):
+  """Lets cells that differ in their seed alone compile once.
+
+  Programs of an earlier process are not taken: it may have run on another
+  machine.
+  """
+  shutil.rmtree(folder, ignore_errors=True)
+  jax.config.update('jax_compilation_cache_dir', folder)
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
+
+
+def main():
+  logging.set_verbosity(logging.WARNING)
+  config, workdir = _CONFIG.value, _WORKDIR.value
+  cells = grid.make_cells(config, workdir)
+  chosen = _choose(cells, _ONLY.value)
+  write_tables = lambda: sweep_table.write(
+      cells, workdir, reference=config.reference)
+  if _LIST.value:
+    _list(chosen)
+    write_tables()
+    return
+  source = config.source if _SOURCE.value is None else _SOURCE.value
+  lock = run_folder.lock(workdir)
+  _share_programs(os.path.join(workdir, 'compiled'))
+  try:
+    failures = run_cells(
+        chosen, workdir, source=source, max_cells=_MAX_CELLS.value,
+        on_end=write_tables)
+  finally:
+    os.close(lock)
+  print(f'\nTable: {os.path.join(workdir, "table.md")}')
+  if failures:
+    raise binary.Incomplete(
+        f'{len(failures)} of {len(chosen)} cells failed: {failures[0]}')
+
+
+if __name__ == '__main__':
+  flags.mark_flags_as_required(['config', 'workdir'])
+  binary.run(main)

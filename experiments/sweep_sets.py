@@ -1,0 +1,210 @@
+"""The sets of a table: one per strong fraction and quality of weak labels.
+
+Each is prepared once, when a cell first needs it, and is whole or not there.
+All share one test split, which is checked, not assumed.
+"""
+
+from collections.abc import Callable
+import functools
+import hashlib
+import itertools
+import os
+import pathlib
+import shutil
+from typing import Any, NamedTuple
+
+from data_prep import simulate
+import ml_collections
+import numpy as np
+
+from experiments import binary
+from experiments import input_pipeline
+from experiments import run_folder
+
+# Name of a set -> the file by which its source folder is known, '' without one.
+SETS = {'phantom': '', 'endoscene': 'frames.csv', 'acdc': 'slices.csv'}
+_SEED = 0  # Of the draw of the strong images and of the weak labels.
+# Sets whose weak labels are what they are -> their kind.
+_ONLY_KIND = {'phantom': 'polygon', 'acdc': 'scribble'}
+
+
+class Setting(NamedTuple):
+  """What a set is made of.
+
+  Attributes:
+    dataset: a key of `SETS`.
+    image_size: height and width of the records.
+    strong_fraction: share of the training images with exact masks.
+    weak: kinds of the weak labels, joined by '+'.
+    fault_fraction: share of the weak labels with a planted fault.
+  """
+
+  dataset: str
+  image_size: int
+  strong_fraction: float
+  weak: str
+  fault_fraction: float
+
+  @property
+  def name(self) -> str:
+    return (f'{self.dataset}_{self.image_size}px_'
+            f'strong{100 * self.strong_fraction:g}_{self.weak}_'
+            f'faults{100 * self.fault_fraction:g}')
+
+  @property
+  def words(self) -> str:
+    return (f'{100 * self.strong_fraction:g} % strong, {self.weak}, '
+            f'{100 * self.fault_fraction:g} % faulty')
+
+
+def check_axis(
+    config: ml_collections.ConfigDict,
+    name: str,
+    is_good: Callable[[Any], bool],
+    expected: str,
+) -> None:
+  """Refuses an axis of the grid that is empty, wrong, or has one thing twice.
+
+  Raises:
+    binary.UserError: in one line.
+  """
+  values = config[name]
+  if not isinstance(values, tuple) or not values:
+    raise binary.UserError(f'config.{name}: {values!r}; give {expected}, as a '
+                           'tuple of at least one.')
+  for value in values:
+    if not is_good(value):
+      raise binary.UserError(
+          f'config.{name}: {value!r} is none of them; expected {expected}.')
+  if len(set(values)) < len(values):
+    raise binary.UserError(f'config.{name}: {values!r} has one of them twice.')
+
+
+def make_settings(config: ml_collections.ConfigDict) -> list[Setting]:
+  """Returns the sets of a table.
+
+  Raises:
+    binary.UserError: if the config names a set, kind or share that cannot be.
+  """
+  dataset = config.dataset
+  if dataset not in SETS:
+    raise binary.UserError(
+        f'config.dataset: unknown {dataset!r}; known: {", ".join(SETS)}.')
+  kinds = [_ONLY_KIND[dataset]] if dataset in _ONLY_KIND else simulate.KINDS
+  is_number = lambda x: isinstance(x, (int, float)) and not isinstance(x, bool)
+  check_axis(config, 'strong_fractions', lambda x: is_number(x) and 0 < x < 1,
+             'shares above 0 and below 1')
+  check_axis(config, 'weak_kinds', functools.partial(_are_kinds, kinds),
+             f'kinds ({", ".join(kinds)}), several joined by +')
+  most = 0 if dataset == 'acdc' else 1  # Nothing is planted in human scribbles.
+  check_axis(config, 'fault_fractions',
+             lambda x: is_number(x) and 0 <= x <= most,
+             f'shares from 0 to {most}')
+  return [
+      Setting(dataset, config.image_size, *point) for point in
+      itertools.product(config.strong_fractions, config.weak_kinds,
+                        config.fault_fractions)]
+
+
+def _are_kinds(known, text):
+  names = str(text).split('+')
+  return len(set(names)) == len(names) and set(names) <= set(known)
+
+
+def folder(workdir: str, setting: Setting) -> str:
+  """Returns where the set lies."""
+  return os.path.join(workdir, 'data', setting.name)
+
+
+def check_source(dataset: str, source: str) -> None:
+  """Refuses a source that is missing, or not of the set.
+
+  Raises:
+    binary.UserError: in one line.
+  """
+  listing = SETS[dataset]
+  if not listing:
+    if source:
+      raise binary.UserError(f'--source: {dataset} needs none; leave it out.')
+  elif not os.path.isfile(os.path.join(source, listing)):
+    raise binary.UserError(
+        f'--source={source}: give the folder of {dataset} that holds '
+        f'{listing}, images and masks.')
+
+
+def prepare(workdir: str, setting: Setting, source: str) -> None:
+  """Writes the set, unless it is there; then checks its test split.
+
+  Args:
+    workdir: folder of the table, which no other process prepares in.
+    setting: what to make.
+    source: folder of the original set, '' if it has none.
+
+  Raises:
+    binary.UserError: if it cannot be made, or its test split is not the one of
+      the other sets of the table.
+  """
+  output = pathlib.Path(folder(workdir, setting))
+  if not output.exists():
+    check_source(setting.dataset, source)
+    unfinished = output.with_name(f'.{output.name}.unfinished')
+    try:
+      shutil.rmtree(unfinished, ignore_errors=True)  # Of a process killed.
+      unfinished.mkdir(parents=True)
+      _write(unfinished, setting, source)
+      os.rename(unfinished, output)
+    except (OSError, LookupError, TypeError, ValueError) as e:
+      raise binary.UserError(
+          f'The set {setting.name} cannot be prepared from {source!r} '
+          f'({" ".join(str(e).split())[:80]}): see data_prep/'
+          f'{setting.dataset}.py.') from e
+    finally:
+      shutil.rmtree(unfinished, ignore_errors=True)
+  _check_test_split(output)
+
+
+def _write(output, setting, source):
+  # Slow to import; not for --list.
+  from data_prep import acdc
+  from data_prep import builder
+  from data_prep import endoscene
+  from data_prep import phantom
+  from data_prep import preparation
+
+  options = dict(seed=_SEED, strong_fraction=setting.strong_fraction)
+  faulty = dict(options, fault_fraction=setting.fault_fraction)
+  if setting.dataset == 'phantom':
+    manifest = phantom.write(output, image_size=setting.image_size, **faulty)
+  elif setting.dataset == 'endoscene':
+    manifest = endoscene.write(
+        output, source=source, kinds=setting.weak.split('+'), **faulty)
+  else:
+    manifest = acdc.write(output, source=source, **options)
+  preparation.write(output, intensity_range=None)
+  builder.build(
+      manifest, output=output / 'records', image_size=setting.image_size)
+  run_folder.write_json(
+      os.path.join(output, 'test_split.json'), _describe_test_split(output))
+
+
+def _describe_test_split(output):
+  """Returns what must be the same in all sets: ids, pictures and truth."""
+  records = input_pipeline.load_dataset(str(output)).splits['test']
+  digest = hashlib.sha256()
+  for record in records:
+    digest.update(record['id'])
+    for name in 'image', 'truth':
+      digest.update(np.ascontiguousarray(record[name]).tobytes())
+  return {'num_images': len(records), 'sha256': digest.hexdigest()}
+
+
+def _check_test_split(output):
+  """Compares a set's test split with those of all that lie beside it."""
+  size = output.name.split('_strong')[0]  # Name and size of the set.
+  own = run_folder.read_json(os.path.join(output, 'test_split.json'))
+  for path in sorted(output.parent.glob(f'{size}_*/test_split.json')):
+    if run_folder.read_json(path) != own:
+      raise binary.UserError(
+          f'{output} and {path.parent} have different test splits: their '
+          'results cannot be compared. Has the source changed? Use another '
+          '--workdir.')
