@@ -141,11 +141,6 @@ def _choose(cells, methods):
   return [c for c in cells if not methods or c.method in methods]
 
 
-def _list(cells):
-  for cell in cells:
-    print(f'{cell.words}: {grid.read_state(cell).words}')
-
-
 def _share_programs(folder):
   """Lets cells that differ in their seed alone compile once.
 
@@ -165,8 +160,10 @@ def main():
   write_tables = lambda: sweep_table.write(
       cells, workdir, reference=config.reference)
   if _LIST.value:
-    _list(chosen)
-    write_tables()
+    for cell in chosen:
+      print(f'{cell.words}: {grid.read_state(cell).words}')
+    if not run_folder.is_locked(workdir):  # Else who trains writes them.
+      write_tables()
     return
   source = config.source if _SOURCE.value is None else _SOURCE.value
   lock = run_folder.lock(workdir)

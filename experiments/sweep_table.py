@@ -1,5 +1,231 @@
-"""stub."""
+"""The tables of a sweep: table.csv, table.md and table.png.
+
+They hold what finished cells have measured; what was not run is blank.
+
+table.csv has a line per cell. table.md and table.png compare the methods on
+each set: test Dice (mean over the seeds of the mean over the cases), its SD
+over the seeds, its 95 % interval over seeds and subjects, and the paired
+difference to the reference with interval and p. The statistics are those of
+`experiments.sweep_statistics`.
+"""
+
+from collections.abc import Sequence
+import math
+import os
+from typing import NamedTuple
+
+from matplotlib import figure
+import numpy as np
+
+from experiments import binary
+from experiments import cases as cases_lib
+from experiments import evaluation
+from experiments import grid
+from experiments import paired
+from experiments import sweep_sets
+from experiments import sweep_statistics
+
+_HEADER = ('method', 'strong_fraction', 'weak', 'fault_fraction', 'seed',
+           'test_dice', 'test_iou', 'indicator_auroc', 'step', 'seconds',
+           'workdir')
 
 
-def write(cells, workdir, *, reference):
-  pass
+class Line(NamedTuple):
+  """One method on one set; `described` is None if no seed is done.
+
+  Attributes:
+    method: its name.
+    num_seeds: of the table.
+    described: over the seeds that are done.
+    difference: to the reference; None of the reference itself, and where no
+      seed of both is done.
+    auroc: of the indicators, mean over the seeds; None where no faults are
+      known, or no indicator has moved.
+  """
+
+  method: str
+  num_seeds: int
+  described: sweep_statistics.Description | None = None
+  difference: sweep_statistics.Difference | None = None
+  auroc: float | None = None
+
+
+def write(
+    cells: Sequence[grid.Cell], workdir: str, *, reference: str
+) -> None:
+  """Writes the three files, unless no cell is done.
+
+  Args:
+    cells: all of the table.
+    workdir: folder of the table.
+    reference: the method that all others are compared with.
+
+  Raises:
+    binary.UserError: if a result is damaged, cells were tested on different
+      cases, or the folder cannot be written.
+  """
+  states = [grid.read_state(cell) for cell in cells]
+  done = [state.results is not None for state in states]
+  if not any(done):
+    return
+  lines = make_lines(cells, states, reference=reference)
+  path = lambda name: os.path.join(workdir, name)
+  try:
+    evaluation.write_csv(path('table.csv'), _HEADER, [
+        _csv_row(cell, state, workdir)
+        for cell, state in zip(cells, states, strict=True)])
+    text = to_markdown(
+        lines, reference=reference, num_done=sum(done), num_cells=len(cells))
+    with open(path('table.md.tmp'), 'w', encoding='utf-8') as f:
+      f.write(text)
+    os.replace(path('table.md.tmp'), path('table.md'))
+    plot(lines, path('table.png.tmp'))
+    os.replace(path('table.png.tmp'), path('table.png'))
+  except OSError as e:
+    raise binary.UserError(f'The table cannot be written: {e}.') from e
+
+
+def _csv_row(cell, state, workdir):
+  setting = cell.setting
+  row = [cell.method, setting.strong_fraction, setting.weak,
+         setting.fault_fraction, cell.seed]
+  if state.results is None:
+    return [*row, *[''] * (len(_HEADER) - len(row))]
+  test = state.results['test']
+  auroc = state.results['indicators'].get('auroc')
+  return [*row, f'{test["dice"]:.6f}', f'{test["iou"]:.6f}',
+          '' if auroc is None else f'{auroc:.6f}', state.step,
+          state.seconds or '', os.path.relpath(cell.folder, workdir)]
+
+
+def make_lines(
+    cells: Sequence[grid.Cell],
+    states: Sequence[grid.State],
+    *,
+    reference: str,
+) -> dict[sweep_sets.Setting, list[Line]]:
+  """Compares the methods on each set.
+
+  Raises:
+    binary.UserError: if a table of cases is damaged, or cells were tested on
+      different cases.
+  """
+  done = [i for i, state in enumerate(states) if state.results is not None]
+  aligned = _align([cells[i] for i in done])
+  scores = dict(zip(done, paired.case_scores(aligned), strict=True))
+  lines = {}
+  for setting in dict.fromkeys(cell.setting for cell in cells):
+    rows = {}  # Method -> numbers of its cells.
+    for i, cell in enumerate(cells):
+      if cell.setting == setting:
+        rows.setdefault(cell.method, []).append(i)
+    finished = {m: [i for i in row if i in scores] for m, row in rows.items()}
+    by_method = {
+        m: np.stack([scores[i] for i in row])
+        for m, row in finished.items() if row}
+    differences = sweep_statistics.compare(
+        by_method,
+        {m: [cells[i].seed for i in finished[m]] for m in by_method},
+        aligned.groups, reference=reference)
+    lines[setting] = [
+        Line(m, len(row)) if m not in by_method else Line(
+            m, len(row),
+            sweep_statistics.describe(by_method[m], aligned.groups),
+            differences.get(m), _auroc([states[i] for i in finished[m]]))
+        for m, row in rows.items()]
+  return lines
+
+
+def _align(cells):
+  """Reads the scores per case of finished cells, all on the same cases."""
+  aligned = cases_lib.align([
+      cases_lib.read_cases(
+          os.path.join(cell.folder, 'cases_test.csv'), name=cell.words,
+          metric='dice')
+      for cell in cells])
+  for name, left_out in zip(
+      aligned.names, aligned.num_left_out, strict=True):
+    if left_out:
+      raise binary.UserError(
+          f'{name} was tested on {left_out} cases that another cell lacks: '
+          'their results cannot be compared. Remove the cells that are wrong.')
+  return aligned
+
+
+def _auroc(states):
+  found = [s.results['indicators'].get('auroc') for s in states]
+  found = [a for a in found if a is not None]
+  return float(np.mean(found)) if found else None
+
+
+def to_markdown(
+    lines: dict[sweep_sets.Setting, list[Line]],
+    *,
+    reference: str,
+    num_done: int,
+    num_cells: int,
+) -> str:
+  """Returns table.md."""
+  text = [f'{num_done} of {num_cells} cells are done; what was not run is '
+          'blank.']
+  for setting, rows in lines.items():
+    text += [
+        f'\n## {setting.words}\n',
+        f'| method | seeds | test Dice | SD | 95 % interval | minus {reference}'
+        ' | 95 % interval | p | AUROC |',
+        '|---|---|---|---|---|---|---|---|---|',
+        *(f'| {" | ".join(_shown(row))} |' for row in rows)]
+  text.append(
+      '\nTest Dice: mean over seeds and cases. SD: over the seeds. Intervals: '
+      'bootstrap over seeds and subjects (subjects are the same for all seeds '
+      'of a resample); with few seeds they are too short. '
+      f'Minus {reference}: paired by seed and case. p: permutation by subject '
+      'of the cases averaged over the seeds, adjusted for the comparisons of '
+      'one set (Holm). AUROC: of the indicators against the planted faults. '
+      'The strong images and the weak labels of a set are drawn once: what '
+      'another draw would change is in no interval.')
+  return '\n'.join(text) + '\n'
+
+
+def _shown(line):
+  """Returns the nine cells of a line."""
+  found, change = line.described, line.difference
+  if found is None:
+    return [line.method, *[''] * 8]
+  return [
+      line.method,
+      f'{len(found.by_seed)} of {line.num_seeds}',
+      f'{found.mean:.4f}',
+      '' if math.isnan(found.sd) else f'{found.sd:.4f}',
+      '{:.4f} to {:.4f}'.format(*found.interval),
+      *(('', '', '') if change is None else (
+          f'{change.mean:+.4f}', '{:+.4f} to {:+.4f}'.format(*change.interval),
+          f'{change.p_holm:.2g}')),
+      '' if line.auroc is None else f'{line.auroc:.3f}']
+
+
+def plot(lines: dict[sweep_sets.Setting, list[Line]], path: str) -> None:
+  """Draws mean, interval and seeds of each method, one panel per set."""
+  columns = min(len(lines), 4)
+  rows = math.ceil(len(lines) / columns)
+  methods = [line.method for line in next(iter(lines.values()))]
+  fig = figure.Figure(
+      figsize=(1.5 + 3 * columns, rows * (1 + 0.3 * len(methods))),
+      layout='constrained')
+  axes = fig.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+  for ax, (setting, panel) in zip(axes.flat, lines.items(), strict=False):
+    for y, line in enumerate(panel):
+      if line.described is not None:
+        low, high = line.described.interval
+        ax.plot([low, high], [y, y], color='C0')
+        ax.plot(line.described.by_seed, [y] * len(line.described.by_seed), '.',
+                color='grey')
+        ax.plot(line.described.mean, y, 'o', color='C0')
+    ax.set_title(setting.words, fontsize=9)
+    ax.set_yticks(range(len(methods)), methods)
+    ax.set_ylim(len(methods) - 0.5, -0.5)
+    ax.set_xlabel('test Dice, 95 % interval; grey: seeds', fontsize=8)
+    ax.grid(alpha=0.3)
+  for ax in axes.flat[len(lines):]:
+    ax.set_axis_off()
+  fig.savefig(path, dpi=110, format='png', metadata={'Software': None})

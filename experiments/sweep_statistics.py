@@ -1,0 +1,158 @@
+"""Means, intervals and paired differences of methods over seeds and subjects.
+
+Scores are float [S, N]: of S seeds on the same N cases, nan where a case does
+not count. Seeds and subjects are crossed: every seed is tested on every
+subject.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments import paired
+
+_LEVEL = 0.95
+
+
+class Description(NamedTuple):
+  """What is known of one method.
+
+  Attributes:
+    by_seed: mean over the cases of each seed, float [S].
+    mean: over the seeds.
+    sd: sample standard deviation over the seeds; nan of one seed.
+    interval: 95 %, over seeds and subjects.
+  """
+
+  by_seed: np.ndarray
+  mean: float
+  sd: float
+  interval: tuple[float, float]
+
+
+class Difference(NamedTuple):
+  """What a method has more than the reference, on the seeds that both have.
+
+  Attributes:
+    num_seeds: that both have.
+    mean: of method - reference, over seeds and cases.
+    interval: 95 %, over seeds and subjects.
+    p: of a paired permutation test by subject, after each case was averaged
+      over the seeds.
+    p_holm: the same, adjusted for all comparisons of the setting.
+  """
+
+  num_seeds: int
+  mean: float
+  interval: tuple[float, float]
+  p: float
+  p_holm: float
+
+
+def describe(scores: np.ndarray, groups: np.ndarray) -> Description:
+  """Summarizes one method.
+
+  Args:
+    scores: float [S, N].
+    groups: number of the subject of each case, int [N].
+  """
+  by_seed = _mean(scores, axis=1)
+  return Description(
+      by_seed, float(np.mean(by_seed)),
+      float(np.std(by_seed, ddof=1)) if len(by_seed) > 1 else float('nan'),
+      bootstrap_interval(scores, groups))
+
+
+def bootstrap_interval(
+    scores: np.ndarray,
+    groups: np.ndarray,
+    *,
+    num_resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float]:
+  """Returns the 95 % percentile interval of the mean over seeds and subjects.
+
+  Each resample draws S seeds, then as many subjects as there are, with all
+  their cases and the same for all seeds drawn; its value is the mean over its
+  seeds of the mean over its cases. As seeds and subjects are crossed, this is
+  the pigeonhole bootstrap: Owen, 2007 (https://doi.org/10.1214/07-AOAS122).
+
+  Few seeds are drawn from few: with S seeds, what they add to the interval is
+  too short by about sqrt((S - 1) / S); of one seed it is nothing.
+
+  Args:
+    scores: float [S, N].
+    groups: number of the subject of each case, int [N].
+    num_resamples: number of resamples.
+    seed: of the resampling.
+
+  Returns:
+    Lower and upper end; nan if no case counts.
+  """
+  counted = ~np.isnan(scores)
+  if not counted.any():
+    return float('nan'), float('nan')
+  _, index = np.unique(groups, return_inverse=True)
+  per_subject = lambda values: np.array([np.bincount(index, v) for v in values])
+  sums = per_subject(np.where(counted, scores, 0.0))
+  counts = per_subject(counted.astype(float))
+  num_seeds, num_subjects = sums.shape
+  rng = np.random.default_rng(seed)
+  draw = lambda n: rng.multinomial(n, np.full(n, 1 / n), size=num_resamples)
+  seeds, subjects = draw(num_seeds), draw(num_subjects)
+  totals, numbers = subjects @ sums.T, subjects @ counts.T
+  by_seed = totals / np.where(numbers > 0, numbers, np.nan)
+  weights = np.where(numbers > 0, seeds, 0)
+  means = np.nansum(weights * by_seed, axis=1) / np.maximum(
+      weights.sum(axis=1), 1)
+  means = means[weights.sum(axis=1) > 0]
+  tail = (1 - _LEVEL) / 2
+  low, high = np.quantile(means, [tail, 1 - tail])
+  return float(low), float(high)
+
+
+def compare(
+    scores: dict[str, np.ndarray],
+    seeds: dict[str, Sequence[int]],
+    groups: np.ndarray,
+    *,
+    reference: str,
+) -> dict[str, Difference]:
+  """Compares each method with the reference, seed by seed and case by case.
+
+  Args:
+    scores: by method, float [S, N].
+    seeds: by method, S seeds.
+    groups: number of the subject of each case, int [N].
+    reference: a method.
+
+  Returns:
+    By method; without the reference itself, and without methods that have no
+    seed, or no case that counts, in common with it.
+  """
+  found = {}
+  for method in scores:
+    if method == reference or reference not in scores:
+      continue
+    common = [s for s in seeds[method] if s in seeds[reference]]
+    rows = lambda m, common=common: scores[m][[
+        list(seeds[m]).index(s) for s in common]]
+    change = rows(method) - rows(reference)
+    if np.isnan(change).all():  # So it is without a seed in common.
+      continue
+    found[method] = Difference(
+        len(common), float(np.mean(_mean(change, axis=1))),
+        bootstrap_interval(change, groups),
+        paired.sign_flip_p_value(_mean(change, axis=0), groups), float('nan'))
+  adjusted = paired.holm([d.p for d in found.values()])
+  return {m: d._replace(p_holm=p)
+          for (m, d), p in zip(found.items(), adjusted, strict=True)}
+
+
+def _mean(values, *, axis):
+  """Averages what is not nan; nan where all of it is."""
+  counted = ~np.isnan(values)
+  number = counted.sum(axis=axis)
+  total = np.where(counted, values, 0.0).sum(axis=axis)
+  return np.where(number > 0, total / np.maximum(number, 1), np.nan)
