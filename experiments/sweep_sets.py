@@ -90,6 +90,9 @@ def make_settings(config: ml_collections.ConfigDict) -> list[Setting]:
   if dataset not in SETS:
     raise binary.UserError(
         f'config.dataset: unknown {dataset!r}; known: {", ".join(SETS)}.')
+  if not 8 <= config.image_size <= 4096:
+    raise binary.UserError(
+        f'config.image_size: {config.image_size}; give 8 to 4096.')
   kinds = [_ONLY_KIND[dataset]] if dataset in _ONLY_KIND else simulate.KINDS
   is_number = lambda x: isinstance(x, (int, float)) and not isinstance(x, bool)
   check_axis(config, 'strong_fractions', lambda x: is_number(x) and 0 < x < 1,

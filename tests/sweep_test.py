@@ -1,0 +1,358 @@
+"""Tests for experiments.sweep and what it runs: cells, sets and tables.
+
+Most runs here are played: they write what a finished run leaves, in no time.
+"""
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import os
+import sys
+from unittest import mock
+
+from absl import flags
+from absl.testing import absltest
+from absl.testing import flagsaver
+from absl.testing import parameterized
+
+from experiments import binary
+from experiments import evaluation
+from experiments import grid
+from experiments import run_folder
+from experiments import sweep_sets
+from experiments import trainer
+from experiments.configs.tables import acdc
+from experiments.configs.tables import endoscene
+from experiments.configs.tables import phantom
+from tests import binaries
+from tests import tiny
+
+_BINARY = binaries.load('experiments.sweep')
+_METHODS = ('strong_only', 'uniform')
+
+
+def setUpModule():
+  if not flags.FLAGS.is_parsed():  # Under pytest.
+    flags.FLAGS(sys.argv[:1])
+
+
+def _config(**changes):
+  config = phantom.get_config('debug').unlock()
+  config.update({'image_size': 16, 'methods': _METHODS, 'seeds': (0, 1),
+                 'reference': 'uniform'} | changes)
+  return config.lock()
+
+
+def _dice(method, seed, case):
+  """Returns a made-up Dice of one of the 3 cases of a played run."""
+  return (.2 if method == 'strong_only' else .4) + .1 * seed + .1 * case
+
+
+def _files(folder):
+  """Returns sha256 by path of all files below a folder."""
+  found = {}
+  for root, _, names in os.walk(folder):
+    for name in names:
+      with open(os.path.join(root, name), 'rb') as f:
+        found[os.path.join(root, name)] = hashlib.sha256(f.read()).hexdigest()
+  return found
+
+
+class _Player:
+  """Plays `trainer.train_and_evaluate`.
+
+  Attributes:
+    runs: folders of the runs that were asked for, in order.
+    failing: method that fails.
+    stop_at: number of the run that is stopped; None stops none.
+  """
+
+  def __init__(self):
+    self.runs, self.failing, self.stop_at = [], '', None
+
+  def __call__(self, config, workdir, *, should_stop=None):
+    self.runs.append(workdir)
+    os.makedirs(workdir, exist_ok=True)
+    method, seed = workdir.split(os.sep)[-2], config.seed
+    if method == self.failing:
+      raise binary.UserError('too few strong images.')
+    run_folder.write_json(
+        f'{workdir}/config.json', json.loads(config.to_json()))
+    if len(self.runs) - 1 == self.stop_at:
+      os.makedirs(f'{workdir}/checkpoints/2')
+      raise binary.Stopped('Stopped at step 2 of 4.')
+    dice = [_dice(method, seed, case) for case in range(3)]
+    evaluation.write_csv(
+        f'{workdir}/cases_test.csv', ['id', 'subject', 'dice_lesion'],
+        [[f'case{i}', f's{i}', d] for i, d in enumerate(dice)])
+    run_folder.write_json(f'{workdir}/metrics.json', {
+        'step': 4, 'test': {'dice': sum(dice) / 3, 'iou': .1 + seed},
+        'indicators': {'auroc': .75} if method == 'uniform' else {}})
+
+
+class SweepTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.workdir = os.path.join(tiny.temp_dir(self), 'table')
+    self.player = _Player()
+    self.prepare = self.enter_context(
+        mock.patch.object(sweep_sets, 'prepare', autospec=True))
+    self.enter_context(
+        mock.patch.object(trainer, 'train_and_evaluate', self.player))
+    # Else the cache of this test would serve all later ones.
+    self.enter_context(mock.patch.object(_BINARY, '_share_programs'))
+    self.errors = io.StringIO()
+
+  def sweep(self, config=None, **values):
+    stdout = io.StringIO()
+    with (binaries.with_flags(_BINARY),
+          flagsaver.flagsaver(workdir=self.workdir, **values),
+          mock.patch.object(
+              _BINARY, '_CONFIG', mock.Mock(value=config or _config())),
+          contextlib.redirect_stdout(stdout),
+          contextlib.redirect_stderr(self.errors)):
+      _BINARY.main()
+    return stdout.getvalue()
+
+  def runs(self):
+    return ['/'.join(run.split(os.sep)[-2:]) for run in self.player.runs]
+
+  def table(self, name='table.md'):
+    with open(os.path.join(self.workdir, name), encoding='utf-8') as f:
+      return f.read()
+
+  def test_runs_all_cells_once(self):
+    text = self.sweep()
+    self.assertEqual(self.runs(), [
+        'strong_only/seed0', 'uniform/seed0',
+        'strong_only/seed1', 'uniform/seed1'])
+    self.assertIn('== cell 4 of 4: uniform, 10 % strong, polygon, 30 % faulty, '
+                  'seed 1; about 0 min left', text)
+    self.prepare.reset_mock()
+    self.assertIn('4 of 4 cells are done', self.sweep())
+    self.assertLen(self.player.runs, 4)
+    self.prepare.assert_not_called()  # No set is loaded for what is done.
+
+  def test_stopped_and_resumed(self):
+    self.player.stop_at = 2
+    with self.assertRaisesRegex(binary.Stopped, 'at step 2 of 4'):
+      self.sweep()
+    self.assertLen(self.player.runs, 3)
+    self.assertIn('strong_only, 10 % strong, polygon, 30 % faulty, seed 1: '
+                  'stopped at step 2\n', self.sweep(list=True))
+    self.sweep()
+    self.assertEqual(self.runs()[3:], ['strong_only/seed1', 'uniform/seed1'])
+    self.assertIn('4 of 4 cells are done', self.table())
+
+  def test_failing_cells_do_not_stop_the_others(self):
+    self.player.failing = 'strong_only'
+    with self.assertRaisesRegex(
+        binary.Incomplete, '2 of 4 cells failed: strong_only, .* few strong'):
+      self.sweep()
+    self.assertIn('Failed: too few strong images.\n', self.errors.getvalue())
+    self.assertLen(self.player.runs, 4)
+    self.assertIn('| strong_only |  |  |', self.table())
+    self.assertIn('seed 1: failed: too few strong images.\n',
+                  self.sweep(list=True))
+    self.player.failing = ''
+    self.sweep()  # Tries them again.
+    self.assertNotIn('failed', self.sweep(list=True))
+
+  def test_list_changes_nothing(self):
+    text = self.sweep(list=True)
+    self.assertEqual(text.count('not started'), 4)
+    self.assertFalse(os.path.exists(self.workdir))
+    self.sweep(max_cells=4)
+    before = _files(self.workdir)
+    self.assertIn('uniform, 10 % strong, polygon, 30 % faulty, seed 1: done, '
+                  'test Dice 0.6000\n', self.sweep(list=True))
+    self.assertEqual(_files(self.workdir), before)
+    self.assertLen(self.player.runs, 4)
+
+  def test_list_writes_the_tables_anew(self):
+    self.sweep()
+    before = self.table()
+    os.remove(f'{self.workdir}/table.md')
+    self.sweep(list=True)
+    self.assertEqual(self.table(), before)
+
+  def test_list_beside_a_process_that_trains(self):
+    self.sweep(only=['uniform'])
+    lock = run_folder.lock(self.workdir)
+    self.addCleanup(os.close, lock)
+    os.remove(f'{self.workdir}/table.md')
+    cell = grid.make_cells(_config(), self.workdir)[0]
+    self.addCleanup(os.close, run_folder.lock(cell.folder))
+    self.assertIn(
+        'strong_only, 10 % strong, polygon, 30 % faulty, seed 0: running at '
+        'step 0', self.sweep(list=True))
+    self.assertFalse(os.path.exists(f'{self.workdir}/table.md'))
+    with self.assertRaisesRegex(binary.UserError, 'is in use by'):
+      self.sweep()
+
+  def test_only_and_max_cells(self):
+    with self.assertRaisesRegex(binary.Stopped, '1 cells are left'):
+      self.sweep(only=['uniform'], max_cells=1)
+    self.sweep(only=['uniform'])
+    self.assertEqual(self.runs(), ['uniform/seed0', 'uniform/seed1'])
+    with self.assertRaisesRegex(binary.UserError, "--only: 'dii' is not in"):
+      self.sweep(only=['dii'])
+
+  def test_cells_of_another_config_are_not_in_the_table(self):
+    self.sweep()
+    config = _config()
+    with config.unlocked():
+      config.base.train_steps = 9
+    with self.assertRaisesRegex(
+        binary.Incomplete, '4 of 4 .* train_steps is 4 there, 9 here'):
+      self.sweep(config)
+    self.assertLen(self.player.runs, 4)
+    self.assertIn('4 of 4 cells are done', self.sweep())  # As they were.
+
+  def test_table_by_hand(self):
+    self.sweep(only=['strong_only'], max_cells=2)
+    # Without the reference there is no difference, and what was not run is
+    # blank. Of the seeds: (.2 + .3 + .4) / 3, (.3 + .4 + .5) / 3. The least
+    # resample, .2, is 1 of 108, the next, .2 + .1 / 3, 3 of 108: together they
+    # pass 2.5 %.
+    self.assertIn('| strong_only | 2 of 2 | 0.3500 | 0.0707 | 0.2333 to 0.4667 '
+                  '|  |  |  |  |\n| uniform |  |  |  |  |  |  |  |  |\n',
+                  self.table())
+    self.sweep(only=['uniform'])
+    # Each of 3 subjects is worse by .2: 2 of the 8 flips are as far from 0.
+    self.assertIn(
+        '| strong_only | 2 of 2 | 0.3500 | 0.0707 | 0.2333 to 0.4667 | -0.2000 '
+        '| -0.2000 to -0.2000 | 0.25 |  |\n'
+        '| uniform | 2 of 2 | 0.5500 | 0.0707 | 0.4333 to 0.6667 |  |  |  | '
+        '0.750 |\n', self.table())
+    self.assertTrue(os.path.exists(f'{self.workdir}/table.png'))
+
+  def test_csv_by_hand(self):
+    with self.assertRaises(binary.Stopped):
+      self.sweep(max_cells=2)
+    rows = [*csv.reader(io.StringIO(self.table('table.csv')))]
+    self.assertEqual(
+        ','.join(rows[0]), 'method,strong_fraction,weak,fault_fraction,seed,'
+        'test_dice,test_iou,indicator_auroc,step,seconds,workdir')
+    self.assertEqual(
+        rows[2][:9], ['uniform', '0.1', 'polygon', '0.3', '0', '0.500000',
+                      '0.100000', '0.750000', '4'])
+    self.assertEqual(
+        rows[2][10], os.path.join(
+            'cells', 'phantom_16px_strong10_polygon_faults30', 'uniform',
+            'seed0'))
+    self.assertEqual(rows[1][7], '')  # No indicator has moved.
+    self.assertEqual(rows[4], ['uniform', '0.1', 'polygon', '0.3', '1',
+                               *[''] * 6])
+
+  def test_other_cases_are_refused(self):
+    self.sweep()
+    cell = grid.make_cells(_config(), self.workdir)[1]
+    evaluation.write_csv(
+        f'{cell.folder}/cases_test.csv', ['id', 'subject', 'dice_lesion'],
+        [['case0', 's0', .1]])
+    with self.assertRaisesRegex(binary.UserError, 'cases that another cell'):
+      self.sweep(list=True)
+
+  @parameterized.named_parameters(
+      ('method', {'methods': ('uniform', 'magic')}, "'magic' is none of them"),
+      ('no_method', {'methods': ()}, 'config.methods: .* at least one'),
+      ('twice', {'methods': ('uniform', 'uniform')}, 'has one of them twice'),
+      ('path', {'methods': ('../../x', 'uniform')}, 'is none of them'),
+      ('reference', {'reference': 'dii'}, "reference: 'dii' is not in"),
+      ('seed', {'seeds': (-1,)}, 'config.seeds: -1'),
+      ('fraction', {'strong_fractions': (0.1, 1.0)}, 'below 1'),
+      ('kind', {'weak_kinds': ('box',)}, "weak_kinds: 'box'"),
+      ('faults', {'fault_fractions': (2.0,)}, 'from 0 to 1'),
+      ('set', {'dataset': 'moon'}, "dataset: unknown 'moon'"),
+      ('size', {'image_size': 0}, 'image_size'),
+  )
+  def test_refuses(self, changes, message):
+    with self.assertRaisesRegex(binary.UserError, message) as caught:
+      self.sweep(_config(**changes))
+    self.assertLen(str(caught.exception).splitlines(), 1)
+    self.assertFalse(os.path.exists(self.workdir))
+
+  @parameterized.parameters(phantom, endoscene, acdc)
+  def test_tables_that_come_with_it(self, module):
+    for variant in 'table', 'debug':
+      self.assertNotEmpty(
+          grid.make_cells(module.get_config(variant), self.workdir))
+    with self.assertRaisesRegex(ValueError, 'Unknown variant'):
+      module.get_config('uniform')
+
+
+class SetsTest(absltest.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.workdir = tiny.temp_dir(self)
+    self.settings = sweep_sets.make_settings(
+        _config(strong_fractions=(0.1, 0.2)))
+
+  def prepare(self, setting, source=''):
+    with contextlib.redirect_stderr(io.StringIO()):
+      sweep_sets.prepare(self.workdir, setting, source)
+
+  def test_one_test_split(self):
+    first, second = self.settings
+    self.prepare(first)
+    before = _files(self.workdir)
+    self.prepare(first)
+    self.assertEqual(_files(self.workdir), before)
+    self.prepare(second)
+    path = os.path.join(
+        sweep_sets.folder(self.workdir, second), 'test_split.json')
+    run_folder.write_json(path, run_folder.read_json(path) | {'sha256': '0'})
+    with self.assertRaisesRegex(binary.UserError, 'different test splits'):
+      self.prepare(first)
+
+  def test_another_truth_is_another_test_split(self):
+    first, second = self.settings
+    self.prepare(first)
+    with mock.patch.object(sweep_sets, '_SEED', 1):
+      with self.assertRaisesRegex(binary.UserError, 'different test splits'):
+        self.prepare(second)
+
+  def test_whole_or_not_there(self):
+    unfinished = os.path.join(
+        self.workdir, 'data', f'.{self.settings[0].name}.unfinished')
+    os.makedirs(os.path.join(unfinished, 'records'))  # Of a process killed.
+    with mock.patch('data_prep.builder.build', side_effect=OSError('full\nx')):
+      with self.assertRaisesRegex(binary.UserError, 'prepared .*full x'):
+        self.prepare(self.settings[0])
+    self.assertEmpty(os.listdir(os.path.join(self.workdir, 'data')))
+    self.prepare(self.settings[0])
+
+  def test_source(self):
+    with self.assertRaisesRegex(binary.UserError, 'phantom needs none'):
+      self.prepare(self.settings[0], '/tmp')
+    setting = sweep_sets.make_settings(endoscene.get_config())[0]
+    for source in '', self.workdir:
+      with self.assertRaisesRegex(binary.UserError, 'holds frames.csv'):
+        self.prepare(setting, source)
+
+
+class RealRunTest(absltest.TestCase):
+
+  def test_stopped_within_a_cell_and_resumed(self):
+    workdir = tiny.temp_dir(self)
+    cells = grid.make_cells(
+        _config(methods=('strong_only',), seeds=(0,), reference='strong_only'),
+        workdir)
+    with contextlib.redirect_stdout(io.StringIO()):
+      with self.assertRaisesRegex(binary.Stopped, 'at step 2 of 4'):
+        _BINARY.run_cells(cells, workdir, should_stop=lambda step: step == 2)
+      self.assertEqual(
+          grid.read_state(cells[0]).words, 'stopped at step 2')
+      self.assertEqual(_BINARY.run_cells(cells, workdir), [])
+    state = grid.read_state(cells[0])
+    self.assertEqual((state.name, state.step), ('done', 4))
+    self.assertGreater(state.seconds, 0)
+
+
+if __name__ == '__main__':
+  absltest.main()
