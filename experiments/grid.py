@@ -124,12 +124,23 @@ def read_state(cell: Cell) -> State:
     return State('done', results['step'], results=results, seconds=seconds)
   step = max(checkpoints.Checkpoints(cell.folder).steps(), default=0)
   if run_folder.is_locked(cell.folder):
-    return State('running', step, seconds=seconds)
+    return State(
+        'running', max(step, _last_told(cell.folder)), seconds=seconds)
   why = read('cell.json').get('why', '') if there('cell.json') else ''
   if why:
     return State('failed', step, why, seconds=seconds)
   return State('stopped' if there('config.json') else 'not started', step,
                seconds=seconds)
+
+
+def _last_told(folder):
+  """Returns the step up to which a running process has told its speed."""
+  try:
+    with open(os.path.join(folder, 'timing.jsonl'), encoding='utf-8') as f:
+      return max((json.loads(line)['step'] for line in f
+                  if line.endswith('\n')), default=0)
+  except FileNotFoundError:
+    return 0
 
 
 def write_end(cell: Cell, *, seconds: float, why: str = '') -> None:

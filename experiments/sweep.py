@@ -32,6 +32,7 @@ from absl import flags
 from absl import logging
 import jax
 from ml_collections import config_flags
+import numpy as np
 
 from experiments import binary
 from experiments import grid
@@ -85,29 +86,36 @@ def run_cells(
   for setting in dict.fromkeys(cells[i].setting for i in trained):
     sweep_sets.prepare(workdir, setting, source)
   on_end()
-  failures, durations = [], [s.seconds for s in states if s.name == 'done']
+  failures = []
+  durations = [(cell.method, state.seconds) for cell, state in zip(
+      cells, states, strict=True) if state.name == 'done']
   for number, i in enumerate(trained):
+    coming = [cells[j].method for j in trained[number:]]
     print(f'\n== cell {i + 1} of {len(cells)}: {cells[i].words}'
-          f'{_time_left(durations, len(trained) - number)}', flush=True)
+          f'{_time_left(durations, coming)}', flush=True)
     seconds, why = _train(cells[i], states[i], should_stop)
-    durations.append(seconds)
+    durations.append((cells[i].method, seconds))
     if why:
       failures.append(f'{cells[i].words}: {why}')
       print(f'Failed: {why}', file=sys.stderr, flush=True)
     on_end()
   if len(trained) < len(left):
     raise binary.Stopped(
-        f'--max_cells: {len(left) - len(trained)} cells are left; the same '
-        'command goes on.')
+        f'--max_cells: not yet run: {len(left) - len(trained)} of '
+        f'{len(cells)} cells. The same command goes on.')
   return failures
 
 
-def _time_left(durations, number):
-  """Says how long so many cells take if they are like those that are done."""
+def _time_left(durations, coming):
+  """Says how long cells of these methods take, from those that are done."""
   if not durations:
     return ''
-  minutes = sum(durations) / len(durations) * number / 60
-  return f'; about {minutes:.0f} min left for {number} cells'
+  total = 0.0
+  for method in coming:
+    alike = [x for m, x in durations if m == method]
+    total += np.mean(alike or [x for _, x in durations])
+  return (f'; about {total / 60:.0f} min left for {len(coming)} '
+          f'cell{"s" * (len(coming) > 1)}')
 
 
 def _train(cell, state, should_stop):

@@ -181,9 +181,11 @@ def to_markdown(
       'of a resample); with few seeds they are too short. '
       f'Minus {reference}: paired by seed and case. p: permutation by subject '
       'of the cases averaged over the seeds, adjusted for the comparisons of '
-      'one set (Holm). AUROC: of the indicators against the planted faults. '
-      'The strong images and the weak labels of a set are drawn once: what '
-      'another draw would change is in no interval.')
+      'one set (Holm). A method is better or worse only where p <= 0.05 and '
+      'the interval excludes 0; else the cells cannot tell. AUROC: of the '
+      'indicators against the planted faults. The strong images and the weak '
+      'labels of a set are drawn once: what another draw would change is in no '
+      'interval.')
   return '\n'.join(text) + '\n'
 
 

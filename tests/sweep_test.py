@@ -130,7 +130,7 @@ class SweepTest(parameterized.TestCase):
         'strong_only/seed0', 'uniform/seed0',
         'strong_only/seed1', 'uniform/seed1'])
     self.assertIn('== cell 4 of 4: uniform, 10 % strong, polygon, 30 % faulty, '
-                  'seed 1; about 0 min left', text)
+                  'seed 1; about 0 min left for 1 cell\n', text)
     self.prepare.reset_mock()
     self.assertIn('4 of 4 cells are done', self.sweep())
     self.assertLen(self.player.runs, 4)
@@ -186,15 +186,17 @@ class SweepTest(parameterized.TestCase):
     os.remove(f'{self.workdir}/table.md')
     cell = grid.make_cells(_config(), self.workdir)[0]
     self.addCleanup(os.close, run_folder.lock(cell.folder))
+    with open(f'{cell.folder}/timing.jsonl', 'w', encoding='utf-8') as f:
+      f.write('{"step": 3}\n{"st')  # Just being written.
     self.assertIn(
         'strong_only, 10 % strong, polygon, 30 % faulty, seed 0: running at '
-        'step 0', self.sweep(list=True))
+        'step 3', self.sweep(list=True))
     self.assertFalse(os.path.exists(f'{self.workdir}/table.md'))
     with self.assertRaisesRegex(binary.UserError, 'is in use by'):
       self.sweep()
 
   def test_only_and_max_cells(self):
-    with self.assertRaisesRegex(binary.Stopped, '1 cells are left'):
+    with self.assertRaisesRegex(binary.Stopped, 'not yet run: 1 of 2'):
       self.sweep(only=['uniform'], max_cells=1)
     self.sweep(only=['uniform'])
     self.assertEqual(self.runs(), ['uniform/seed0', 'uniform/seed1'])
@@ -283,6 +285,16 @@ class SweepTest(parameterized.TestCase):
           grid.make_cells(module.get_config(variant), self.workdir))
     with self.assertRaisesRegex(ValueError, 'Unknown variant'):
       module.get_config('uniform')
+
+
+class TimeLeftTest(absltest.TestCase):
+
+  def test_by_hand(self):
+    durations = [('a', 60), ('a', 120), ('b', 300)]
+    # 90 s of a, 300 s of b, and of c the mean of all, 160 s.
+    self.assertEqual(_BINARY._time_left(durations, ['a', 'b', 'c']),
+                     '; about 9 min left for 3 cells')
+    self.assertEqual(_BINARY._time_left([], ['a']), '')
 
 
 class SetsTest(absltest.TestCase):
