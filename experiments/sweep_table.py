@@ -50,6 +50,26 @@ class Line(NamedTuple):
   auroc: float | None = None
 
 
+class Table(NamedTuple):
+  """The methods side by side, on each set.
+
+  Attributes:
+    lines: by set.
+    reference: the method that all others are compared with.
+    num_done: cells that are done.
+    num_cells: cells of the table.
+    num_cases: test cases of each cell.
+    num_subjects: that they are of.
+  """
+
+  lines: dict[sweep_sets.Setting, list[Line]]
+  reference: str
+  num_done: int
+  num_cells: int
+  num_cases: int
+  num_subjects: int
+
+
 def write(
     cells: Sequence[grid.Cell], workdir: str, *, reference: str
 ) -> None:
@@ -65,21 +85,18 @@ def write(
       cases, or the folder cannot be written.
   """
   states = [grid.read_state(cell) for cell in cells]
-  done = [state.results is not None for state in states]
-  if not any(done):
+  if all(state.results is None for state in states):
     return
-  lines = make_lines(cells, states, reference=reference)
+  table = make_table(cells, states, reference=reference)
   path = lambda name: os.path.join(workdir, name)
   try:
     evaluation.write_csv(path('table.csv'), _HEADER, [
         _csv_row(cell, state, workdir)
         for cell, state in zip(cells, states, strict=True)])
-    text = to_markdown(
-        lines, reference=reference, num_done=sum(done), num_cells=len(cells))
     with open(path('table.md.tmp'), 'w', encoding='utf-8') as f:
-      f.write(text)
+      f.write(to_markdown(table))
     os.replace(path('table.md.tmp'), path('table.md'))
-    plot(lines, path('table.png.tmp'))
+    plot(table.lines, path('table.png.tmp'))
     os.replace(path('table.png.tmp'), path('table.png'))
   except OSError as e:
     raise binary.UserError(f'The table cannot be written: {e}.') from e
@@ -98,13 +115,18 @@ def _csv_row(cell, state, workdir):
           state.seconds or '', os.path.relpath(cell.folder, workdir)]
 
 
-def make_lines(
+def make_table(
     cells: Sequence[grid.Cell],
     states: Sequence[grid.State],
     *,
     reference: str,
-) -> dict[sweep_sets.Setting, list[Line]]:
+) -> Table:
   """Compares the methods on each set.
+
+  Args:
+    cells: all of the table.
+    states: of each; at least one is done.
+    reference: the method that all others are compared with.
 
   Raises:
     binary.UserError: if a table of cases is damaged, or cells were tested on
@@ -133,7 +155,8 @@ def make_lines(
             sweep_statistics.describe(by_method[m], aligned.groups),
             differences.get(m), _auroc([states[i] for i in finished[m]]))
         for m, row in rows.items()]
-  return lines
+  return Table(lines, reference, len(done), len(cells), len(aligned.ids),
+               len(np.unique(aligned.groups)))
 
 
 def _align(cells):
@@ -158,17 +181,13 @@ def _auroc(states):
   return float(np.mean(found)) if found else None
 
 
-def to_markdown(
-    lines: dict[sweep_sets.Setting, list[Line]],
-    *,
-    reference: str,
-    num_done: int,
-    num_cells: int,
-) -> str:
+def to_markdown(table: Table) -> str:
   """Returns table.md."""
-  text = [f'{num_done} of {num_cells} cells are done; what was not run is '
-          'blank.']
-  for setting, rows in lines.items():
+  reference = table.reference
+  text = [f'{table.num_done} of {table.num_cells} cells are done; what was not '
+          f'run is blank. {table.num_cases} test cases of '
+          f'{table.num_subjects} subjects.']
+  for setting, rows in table.lines.items():
     text += [
         f'\n## {setting.words}\n',
         f'| method | seeds | test Dice | SD | 95 % interval | minus {reference}'

@@ -145,7 +145,8 @@ class SweepTest(parameterized.TestCase):
                   'stopped at step 2\n', self.sweep(list=True))
     self.sweep()
     self.assertEqual(self.runs()[3:], ['strong_only/seed1', 'uniform/seed1'])
-    self.assertIn('4 of 4 cells are done', self.table())
+    self.assertIn('4 of 4 cells are done; what was not run is blank. 3 test '
+                  'cases of 3 subjects.\n', self.table())
 
   def test_failing_cells_do_not_stop_the_others(self):
     self.player.failing = 'strong_only'
