@@ -1,9 +1,10 @@
 """Tests for experiments.sweep_statistics."""
 
 from absl.testing import absltest
-from experiments import paired
-from experiments import sweep_statistics
+from hybridseg import metrics
 import numpy as np
+
+from experiments import sweep_statistics
 
 _NAN = float('nan')
 
@@ -52,7 +53,7 @@ class IntervalTest(absltest.TestCase):
     scores[::7] = _NAN
     np.testing.assert_allclose(
         sweep_statistics.bootstrap_interval(scores[None], groups),
-        paired.bootstrap_interval(scores, groups), atol=0.01)
+        metrics.bootstrap_interval(scores, groups=groups), atol=0.01)
 
   def test_nothing_counts(self):
     low, _ = sweep_statistics.bootstrap_interval(
