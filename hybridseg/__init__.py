@@ -12,12 +12,14 @@ from hybridseg import indicators
 from hybridseg import inference
 from hybridseg import linearization
 from hybridseg import losses
+from hybridseg import method_parts
 from hybridseg import metrics
 from hybridseg import mixing
 from hybridseg import models
 from hybridseg import parallel
 from hybridseg import train_step
 from hybridseg import types
+from hybridseg import weak_gradients
 from hybridseg import weak_losses
 from hybridseg import weighting
 from hybridseg.indicators import IndicatorState
@@ -60,6 +62,7 @@ __all__ = (
     'make_eval_step',
     'make_predict_step',
     'make_train_step',
+    'method_parts',
     'metrics',
     'mixing',
     'models',
@@ -68,6 +71,7 @@ __all__ = (
     'train_step',
     'types',
     'update_indicators',
+    'weak_gradients',
     'weak_losses',
     'weighting',
 )

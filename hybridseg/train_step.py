@@ -11,25 +11,33 @@ from hybridseg import co_regularization
 from hybridseg import guards
 from hybridseg import indicators as indicators_lib
 from hybridseg import inference
-from hybridseg import linearization
 from hybridseg import losses as losses_lib
+from hybridseg import method_parts
 from hybridseg import metrics as metrics_lib
 from hybridseg import mixing
 from hybridseg import types
+from hybridseg import weak_gradients as weak_gradients_lib
 from hybridseg import weighting as weighting_lib
+from hybridseg.method_parts import CoRegularization
+from hybridseg.method_parts import LossFn
+from hybridseg.method_parts import Supervision
+from hybridseg.method_parts import TRUSTS
+from hybridseg.method_parts import Weighting
+from hybridseg.method_parts import WEIGHTINGS
 
-# (logits [B, ..., K], one-hot labels [B, ..., K], where=bool [B, ...]) -> [B];
-# by kind, also kind=int [B], present=uint8 [B, K], images=float [B, ..., C].
-LossFn = Callable[..., jax.Array]
-
-WEIGHTINGS = ('uniform', 'dii', 'dii_last_layer', 'l2rw')
-METHODS = (*weighting_lib.METHODS, 'per_instance')
-TRUSTS = {
-    'indicator': lambda w: w,
-    'complement': lambda w: jnp.maximum(1 - w, 0),  # L2RW exceeds 1.
-    'one': jnp.ones_like,
-}
-_HEAD = 'head'  # Name of the last layer in every network of `models`.
+__all__ = (
+    'CoRegularization',
+    'LossFn',
+    'Supervision',
+    'TRUSTS',
+    'TrainState',
+    'WEIGHTINGS',
+    'Weighting',
+    'init_state',
+    'instance_keys',
+    'make_eval_step',
+    'make_train_step',
+)
 
 
 class TrainState(NamedTuple):
@@ -51,69 +59,6 @@ class TrainState(NamedTuple):
   indicators: indicators_lib.IndicatorState
   num_skipped: jax.Array
   num_skipped_in_a_row: jax.Array
-
-
-class Supervision(NamedTuple):
-  """Which loss each annotation is used with, and how much it counts.
-
-  Attributes:
-    strong_loss_fn: loss of the exact masks; its gradient steers the indicators.
-    weak_loss_fn: loss of the weak label maps.
-    alignment_loss_fn: loss of the weak label maps *as the lookahead sees them*;
-      a choice of its own, see `losses.without_class_prior`; None is
-      `weak_loss_fn`, as in the paper.
-    weak_scale: factor of the weak term; 0 trains without weak labels.
-    by_kind: whether the two losses of weak labels ask for more than the label
-      map: see `weak_losses.by_kind`.
-  """
-
-  strong_loss_fn: LossFn
-  weak_loss_fn: LossFn
-  alignment_loss_fn: LossFn | None = None
-  weak_scale: float = 1.0
-  by_kind: bool = False
-
-
-class Weighting(NamedTuple):
-  """How the weak instances are weighted.
-
-  Attributes:
-    name: one of `WEIGHTINGS`.
-    learning_rate: of the indicators, per unit of alignment scaled to a root
-      mean square of 1 over the batch.
-    every_steps: the indicators move at steps divisible by this (paper: tau).
-    start_step: first step at which they move.
-    method: how 'dii' and 'l2rw' get their exact alignments, one of `METHODS`:
-      'forward' is the closed form by one tangent pass; 'per_instance' by the
-      gradient of every instance, the cheapest, but only where the alignment's
-      loss is the training loss; 'grad' is the reference, slowest.
-    without_common_harm: whether indicators ignore what all instances have in
-      common where that is harm, see `weighting.without_common_harm`.
-  """
-
-  name: str = 'uniform'
-  learning_rate: float = 0.05
-  every_steps: int = 1
-  start_step: int = 0
-  method: str = 'forward'
-  without_common_harm: bool = False
-
-
-class CoRegularization(NamedTuple):
-  """How strongly the two networks teach each other.
-
-  Attributes:
-    scale: final factor of the cross pseudo labels on CutMix-ed weak images; 0
-      switches them off.
-    ramp_up_steps: length of the ramp to `scale`.
-    trust: weight of the pseudo label of a weak image, one of `TRUSTS`:
-      'indicator' is w_k; 'complement' is 1 - w_k, so that a pseudo label takes
-      over as far as the weak label is distrusted; 'one' is 1.
-  """
-
-  scale: float = 0.0
-  ramp_up_steps: int = 0
-  trust: str = 'indicator'
 
 
 def init_state(
@@ -165,38 +110,6 @@ def instance_keys(
 def _named(name, pair):
   """Names what there is of either network: name_0, name_1."""
   return {f'{name}_{i}': x for i, x in enumerate(pair)}
-
-
-def _one_weak_loss(supervision):
-  return supervision.alignment_loss_fn in (None, supervision.weak_loss_fn)
-
-
-def _check_parts(weighting, supervision, co_reg, features_fn):
-  if weighting.name not in WEIGHTINGS:
-    raise ValueError(
-        f'Unknown weighting {weighting.name!r}; known: {WEIGHTINGS}.'
-    )
-  if co_reg.trust not in TRUSTS:
-    raise ValueError(
-        f'Unknown trust {co_reg.trust!r}; known: {sorted(TRUSTS)}.'
-    )
-  if weighting.method not in METHODS:
-    raise ValueError(
-        f'Unknown method {weighting.method!r}; known: {METHODS}.'
-    )
-  if weighting.method == 'per_instance' and not _one_weak_loss(supervision):
-    raise ValueError(
-        "Method 'per_instance' needs the training loss as alignment loss: use "
-        "'forward', or alignment_loss_fn=None."
-    )
-  if weighting.name == 'dii_last_layer' and features_fn is None:
-    raise ValueError("Weighting 'dii_last_layer' needs a features_fn.")
-  if weighting.name == 'dii_last_layer' and weighting.method != 'forward':
-    raise ValueError("'dii_last_layer' has a closed form only: use 'forward'.")
-  if weighting.name != 'uniform' and not supervision.weak_scale:
-    raise ValueError(
-        f'Weighting {weighting.name!r} needs weak labels: weak_scale is 0.'
-    )
 
 
 def make_train_step(
@@ -257,10 +170,11 @@ def make_train_step(
   Raises:
     ValueError: if a part has an unknown name, or weights without weak labels.
   """
-  _check_parts(weighting, supervision, co_reg, features_fn)
-  weak_loss_fns = [supervision.weak_loss_fn]
-  if weighting.name != 'uniform' and not _one_weak_loss(supervision):
-    weak_loss_fns.append(supervision.alignment_loss_fn)
+  method_parts.check(
+      supervision, weighting, co_reg, has_features=features_fn is not None)
+  weak_gradients = weak_gradients_lib.make_weak_gradients(
+      apply_fn, features_fn=features_fn, supervision=supervision,
+      weighting=weighting, axis_name=axis_name)
   use_weak = bool(supervision.weak_scale)
   use_co_reg = bool(co_reg.scale)
   pmean = lambda t: t if axis_name is None else jax.lax.pmean(t, axis_name)
@@ -271,57 +185,6 @@ def make_train_step(
     logits = apply_fn(params, images)
     losses = supervision.strong_loss_fn(logits, labels, where=where)
     return jnp.mean(losses), losses
-
-  def call(loss_fn, logits, images, labels, where, *context):
-    if not supervision.by_kind:
-      return loss_fn(logits, labels, where=where)
-    kind, present = context
-    return loss_fn(logits, labels, where=where, kind=kind, present=present,
-                   images=images)
-
-  def weak_losses(params, images, *annotation):
-    """Returns (training, alignment) losses [B] and (logits, features)."""
-    if weighting.name == 'dii_last_layer':
-      logits, features = features_fn(params, images)
-    else:
-      logits, features = apply_fn(params, images), None
-    losses = [call(fn, logits, images, *annotation) for fn in weak_loss_fns]
-    return losses, (logits, features)
-
-  def linearize_weak(params, weak):
-    if weighting.method != 'per_instance':
-      return linearization.linearize_losses(
-          lambda p: weak_losses(p, *weak), params, has_aux=True
-      )
-
-    def one_weak_loss(params, example):
-      (loss,), aux = weak_losses(params, *(x[None] for x in example))
-      return loss[0], jax.tree.map(lambda x: x[0], aux)
-
-    linear = linearization.linearize_per_instance(
-        one_weak_loss, params, weak, has_aux=True
-    )
-    return linear._replace(
-        losses=[linear.losses],
-        directional=lambda direction: [linear.directional(direction)],
-        weighted_grads=lambda c: linear.weighted_grads(*c),
-    )
-
-  def alignments(params, weak, linear, strong_fn, strong_grads):
-    """Returns <grad strong, grad weak_k> of one network, float [B]."""
-    if weighting.name == 'dii_last_layer':
-      return weighting_lib.last_layer_alignments(
-          lambda x: call(weak_loss_fns[-1], x, *weak),
-          *linear.aux,
-          strong_grads[_HEAD],
-      )
-    if weighting.method == 'grad':
-      slopes = weighting_lib.lookahead_weight_grads(
-          lambda p: weak_losses(p, *weak)[0][-1], lambda p: strong_fn(p)[0],
-          params, jnp.zeros(linear.losses[-1].shape),
-          step_size=1.0, method='grad', axis_name=axis_name)
-      return -slopes
-    return linear.directional(strong_grads)[-1]
 
   def train_step(state, batch, key):
     key = jax.random.fold_in(key, state.step)
@@ -362,7 +225,7 @@ def make_train_step(
       if batch.weak.kind is not None:
         is_unlabelled = batch.weak.kind == types.AnnotationKind.NONE
       num_weak = weak[0].shape[0]
-      linear = [linearize_weak(p, weak) for p in state.params]
+      linear = [weak_gradients.linearize(p, weak) for p in state.params]
       # Pseudo labels are taken of all pixels, known or not; nan would win.
       bad_weak |= guards.nonfinite_rows([
           (l.losses if use_weak else [], l.aux[0] if use_co_reg else [])
@@ -372,50 +235,16 @@ def make_train_step(
       def mean_alignments():
         """Returns the alignments [B] and which of them are not finite."""
         raw = [
-            alignments(p, weak, l, strong_fn, g)
+            weak_gradients.alignments(p, weak, l, strong_fn, g)
             for p, l, g in zip(state.params, linear, strong_grads, strict=True)
         ]
         scaled = [weighting_lib.unit_rms(a, axis_name=axis_name) for a in raw]
         bad = guards.nonfinite_rows([raw, [l.losses[-1] for l in linear]])
         return sum(scaled) / len(scaled), bad
 
-      bad_alignment = jnp.zeros(num_weak, bool)
-      if weighting.name == 'uniform':
-        weights = jnp.ones(num_weak)
-      elif weighting.name == 'l2rw':
-        # Scaled to a mean of 1, so that weak_scale means the same as elsewhere.
-        total = num_weak * (
-            1 if axis_name is None else jax.lax.psum(1, axis_name)
-        )
-        mean_alignment, bad_alignment = mean_alignments()
-        weights = total * weighting_lib.l2rw_weights(
-            -mean_alignment, axis_name=axis_name
-        )
-      else:
-
-        def move():
-          mean_alignment, bad = mean_alignments()
-          if weighting.without_common_harm:
-            mean_alignment = weighting_lib.without_common_harm(
-                mean_alignment, axis_name=axis_name
-            )
-          mean_alignment = jnp.where(is_unlabelled, 0, mean_alignment)
-          return indicators_lib.update_indicators(
-              state.indicators, batch.weak.instance_id, -mean_alignment,
-              learning_rate=weighting.learning_rate, axis_name=axis_name), bad
-
-        if weighting.every_steps == 1 and not weighting.start_step:
-          indicators, bad_alignment = move()
-        else:
-          due = (state.step % weighting.every_steps == 0) & (
-              state.step >= weighting.start_step
-          )
-          indicators, bad_alignment = jax.lax.cond(
-              due, move, lambda: (state.indicators, bad_alignment)
-          )
-        weights = indicators_lib.gather_indicators(
-            indicators, batch.weak.instance_id
-        )
+      weights, indicators, bad_alignment = weak_gradients_lib.weigh(
+          weighting, state.step, state.indicators, batch.weak.instance_id,
+          mean_alignments, is_unlabelled=is_unlabelled, axis_name=axis_name)
       metrics['weak_loss'] = pmean(
           sum(jnp.mean(l.losses[0]) for l in linear) / 2
       )
@@ -423,10 +252,8 @@ def make_train_step(
 
     if use_weak:
       cotangent = supervision.weak_scale * weights / num_weak
-      unused = [jnp.zeros(num_weak)] * (len(weak_loss_fns) - 1)
       weak_grads = pmean(tuple(
-          l.weighted_grads([cotangent] + unused) for l in linear
-      ))
+          weak_gradients.weighted_grads(l, cotangent) for l in linear))
       grads = jax.tree.map(jnp.add, grads, weak_grads)
       terms |= {
           'weak_loss': metrics['weak_loss'], **_named('weak_grad', weak_grads)

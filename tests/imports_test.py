@@ -30,7 +30,10 @@ _MAY_IMPORT = {
     'types': set(),
     **{name: _LEAVES for name in _PARTS},
     **{name: _LEAVES | _PARTS for name in _RULES},
-    'train_step': _LEAVES | _PARTS | _RULES,
+    'method_parts': _LEAVES | _PARTS | _RULES,
+    'weak_gradients': _LEAVES | _PARTS | _RULES | {'method_parts'},
+    'train_step': _LEAVES | _PARTS | _RULES | {
+        'method_parts', 'weak_gradients'},
     'parallel': _LEAVES,
     'surface_metrics': _LEAVES,
 }

@@ -1,0 +1,134 @@
+"""The parts that a method is a choice of: plain values, checked together."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from hybridseg import weighting as weighting_lib
+
+# (logits [B, ..., K], one-hot labels [B, ..., K], where=bool [B, ...]) -> [B];
+# by kind, also kind=int [B], present=uint8 [B, K], images=float [B, ..., C].
+LossFn = Callable[..., jax.Array]
+
+WEIGHTINGS = ('uniform', 'dii', 'dii_last_layer', 'l2rw')
+METHODS = (*weighting_lib.METHODS, 'per_instance')
+TRUSTS = {
+    'indicator': lambda w: w,
+    'complement': lambda w: jnp.maximum(1 - w, 0),  # L2RW exceeds 1.
+    'one': jnp.ones_like,
+}
+
+
+class Supervision(NamedTuple):
+  """Which loss each annotation is used with, and how much it counts.
+
+  Attributes:
+    strong_loss_fn: loss of the exact masks; its gradient steers the indicators.
+    weak_loss_fn: loss of the weak label maps.
+    alignment_loss_fn: loss of the weak label maps *as the lookahead sees them*;
+      a choice of its own, see `losses.without_class_prior`; None is
+      `weak_loss_fn`, as in the paper.
+    weak_scale: factor of the weak term; 0 trains without weak labels.
+    by_kind: whether the two losses of weak labels ask for more than the label
+      map: see `weak_losses.by_kind`.
+  """
+
+  strong_loss_fn: LossFn
+  weak_loss_fn: LossFn
+  alignment_loss_fn: LossFn | None = None
+  weak_scale: float = 1.0
+  by_kind: bool = False
+
+
+class Weighting(NamedTuple):
+  """How the weak instances are weighted.
+
+  Attributes:
+    name: one of `WEIGHTINGS`.
+    learning_rate: of the indicators, per unit of alignment scaled to a root
+      mean square of 1 over the batch.
+    every_steps: the indicators move at steps divisible by this (paper: tau).
+    start_step: first step at which they move.
+    method: how 'dii' and 'l2rw' get their exact alignments, one of `METHODS`:
+      'forward' is the closed form by one tangent pass; 'per_instance' by the
+      gradient of every instance, the cheapest, but only where the alignment's
+      loss is the training loss; 'grad' is the reference, slowest.
+    without_common_harm: whether indicators ignore what all instances have in
+      common where that is harm, see `weighting.without_common_harm`.
+  """
+
+  name: str = 'uniform'
+  learning_rate: float = 0.05
+  every_steps: int = 1
+  start_step: int = 0
+  method: str = 'forward'
+  without_common_harm: bool = False
+
+
+class CoRegularization(NamedTuple):
+  """How strongly the two networks teach each other.
+
+  Attributes:
+    scale: final factor of the cross pseudo labels on CutMix-ed weak images; 0
+      switches them off.
+    ramp_up_steps: length of the ramp to `scale`.
+    trust: weight of the pseudo label of a weak image, one of `TRUSTS`:
+      'indicator' is w_k; 'complement' is 1 - w_k, so that a pseudo label takes
+      over as far as the weak label is distrusted; 'one' is 1.
+  """
+
+  scale: float = 0.0
+  ramp_up_steps: int = 0
+  trust: str = 'indicator'
+
+
+def one_weak_loss(supervision: Supervision) -> bool:
+  """Returns whether alignments are those of the training loss."""
+  return supervision.alignment_loss_fn in (None, supervision.weak_loss_fn)
+
+
+def check(
+    supervision: Supervision,
+    weighting: Weighting,
+    co_reg: CoRegularization,
+    *,
+    has_features: bool,
+) -> None:
+  """Refuses parts that do not make a method.
+
+  Args:
+    supervision: the losses.
+    weighting: how the weak instances are weighted.
+    co_reg: how the networks teach each other.
+    has_features: whether the features of the last layer are at hand.
+
+  Raises:
+    ValueError: if a part has an unknown name, or weights without weak labels.
+  """
+  if weighting.name not in WEIGHTINGS:
+    raise ValueError(
+        f'Unknown weighting {weighting.name!r}; known: {WEIGHTINGS}.'
+    )
+  if co_reg.trust not in TRUSTS:
+    raise ValueError(
+        f'Unknown trust {co_reg.trust!r}; known: {sorted(TRUSTS)}.'
+    )
+  if weighting.method not in METHODS:
+    raise ValueError(
+        f'Unknown method {weighting.method!r}; known: {METHODS}.'
+    )
+  if weighting.method == 'per_instance' and not one_weak_loss(supervision):
+    raise ValueError(
+        "Method 'per_instance' needs the training loss as alignment loss: use "
+        "'forward', or alignment_loss_fn=None."
+    )
+  if weighting.name == 'dii_last_layer' and not has_features:
+    raise ValueError("Weighting 'dii_last_layer' needs a features_fn.")
+  if weighting.name == 'dii_last_layer' and weighting.method != 'forward':
+    raise ValueError("'dii_last_layer' has a closed form only: use 'forward'.")
+  if weighting.name != 'uniform' and not supervision.weak_scale:
+    raise ValueError(
+        f'Weighting {weighting.name!r} needs weak labels: weak_scale is 0.'
+    )

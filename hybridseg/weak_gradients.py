@@ -1,0 +1,173 @@
+"""What a train step asks of the weak labels: losses, alignments, weights."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from hybridseg import indicators as indicators_lib
+from hybridseg import linearization
+from hybridseg import method_parts
+from hybridseg import types
+from hybridseg import weighting as weighting_lib
+
+_HEAD = 'head'  # Name of the last layer in every network of `models`.
+
+
+class WeakGradients(NamedTuple):
+  """Functions of one network and the weak part of a batch.
+
+  Attributes:
+    linearize: (params, weak) -> losses at `params` with both products of their
+      Jacobian; `aux` is the logits, and the features where they are needed.
+    alignments: (params, weak, linear, strong_fn, strong_grads) ->
+      <grad strong, grad weak_k>, float [B].
+    weighted_grads: (linear, c) -> the gradient of the sum of c_k times the
+      training loss of instance k.
+  """
+
+  linearize: Callable[..., linearization.LinearizedLosses]
+  alignments: Callable[..., jax.Array]
+  weighted_grads: Callable[..., types.Params]
+
+
+def make_weak_gradients(
+    apply_fn: Callable[[types.Params, jax.Array], jax.Array],
+    *,
+    features_fn: Callable[..., tuple[jax.Array, jax.Array]] | None,
+    supervision: method_parts.Supervision,
+    weighting: method_parts.Weighting,
+    axis_name: str | None,
+) -> WeakGradients:
+  """Returns the functions of a choice of parts.
+
+  Where the lookahead sees the weak labels through a loss of its own, that is
+  the second of two losses of one forward pass.
+
+  Args:
+    apply_fn: maps params and float images to logits.
+    features_fn: maps them to logits and features, for 'dii_last_layer'.
+    supervision: the losses.
+    weighting: how the alignments are had.
+    axis_name: mapped axis over which the batch is sharded, or None.
+  """
+  loss_fns = [supervision.weak_loss_fn]
+  if weighting.name != 'uniform' and not method_parts.one_weak_loss(
+      supervision):
+    loss_fns.append(supervision.alignment_loss_fn)
+
+  def call(loss_fn, logits, images, labels, where, *context):
+    if not supervision.by_kind:
+      return loss_fn(logits, labels, where=where)
+    kind, present = context
+    return loss_fn(logits, labels, where=where, kind=kind, present=present,
+                   images=images)
+
+  def losses_at(params, images, *annotation):
+    """Returns (training, alignment) losses [B] and (logits, features)."""
+    if weighting.name == 'dii_last_layer':
+      logits, features = features_fn(params, images)
+    else:
+      logits, features = apply_fn(params, images), None
+    losses = [call(fn, logits, images, *annotation) for fn in loss_fns]
+    return losses, (logits, features)
+
+  def linearize(params, weak):
+    if weighting.method != 'per_instance':
+      return linearization.linearize_losses(
+          lambda p: losses_at(p, *weak), params, has_aux=True
+      )
+
+    def one_weak_loss(params, example):
+      (loss,), aux = losses_at(params, *(x[None] for x in example))
+      return loss[0], jax.tree.map(lambda x: x[0], aux)
+
+    linear = linearization.linearize_per_instance(
+        one_weak_loss, params, weak, has_aux=True
+    )
+    return linear._replace(
+        losses=[linear.losses],
+        directional=lambda direction: [linear.directional(direction)],
+        weighted_grads=lambda c: linear.weighted_grads(*c),
+    )
+
+  def alignments(params, weak, linear, strong_fn, strong_grads):
+    """Returns <grad strong, grad weak_k> of one network, float [B]."""
+    if weighting.name == 'dii_last_layer':
+      return weighting_lib.last_layer_alignments(
+          lambda x: call(loss_fns[-1], x, *weak),
+          *linear.aux,
+          strong_grads[_HEAD],
+      )
+    if weighting.method == 'grad':
+      slopes = weighting_lib.lookahead_weight_grads(
+          lambda p: losses_at(p, *weak)[0][-1], lambda p: strong_fn(p)[0],
+          params, jnp.zeros(linear.losses[-1].shape),
+          step_size=1.0, method='grad', axis_name=axis_name)
+      return -slopes
+    return linear.directional(strong_grads)[-1]
+
+  def weighted_grads(linear, coefficients):
+    unused = [jnp.zeros_like(coefficients)] * (len(loss_fns) - 1)
+    return linear.weighted_grads([coefficients] + unused)
+
+  return WeakGradients(linearize, alignments, weighted_grads)
+
+
+def weigh(
+    weighting: method_parts.Weighting,
+    step: jax.Array,
+    indicators: indicators_lib.IndicatorState,
+    instance_ids: jax.Array,
+    mean_alignments: Callable[[], tuple[jax.Array, jax.Array]],
+    *,
+    is_unlabelled: Any = False,
+    axis_name: str | None = None,
+) -> tuple[jax.Array, indicators_lib.IndicatorState, jax.Array]:
+  """Returns the weights of a batch; moves the indicators where they are due.
+
+  Args:
+    weighting: how the weak instances are weighted.
+    step: number of updates done, int32 [].
+    indicators: before the update.
+    instance_ids: rows of the batch, int32 [B].
+    mean_alignments: maps nothing to the alignments and which of them are not
+      finite, float [B] and bool [B]; called where the weights need them.
+    is_unlabelled: whose indicators do not move, bool [B] or False.
+    axis_name: mapped axis over which the batch is sharded, or None.
+
+  Returns:
+    Weights, float [B]; the indicators; which alignments were not finite, bool
+    [B].
+  """
+  num = instance_ids.shape[0]
+  none_bad = jnp.zeros(num, bool)
+  if weighting.name == 'uniform':
+    return jnp.ones(num), indicators, none_bad
+  if weighting.name == 'l2rw':
+    # Scaled to a mean of 1, so that weak_scale means the same as elsewhere.
+    total = num * (1 if axis_name is None else jax.lax.psum(1, axis_name))
+    mean_alignment, bad = mean_alignments()
+    weights = total * weighting_lib.l2rw_weights(
+        -mean_alignment, axis_name=axis_name)
+    return weights, indicators, bad
+
+  def move():
+    mean_alignment, bad = mean_alignments()
+    if weighting.without_common_harm:
+      mean_alignment = weighting_lib.without_common_harm(
+          mean_alignment, axis_name=axis_name)
+    mean_alignment = jnp.where(is_unlabelled, 0, mean_alignment)
+    moved = indicators_lib.update_indicators(
+        indicators, instance_ids, -mean_alignment,
+        learning_rate=weighting.learning_rate, axis_name=axis_name)
+    return moved, bad
+
+  if weighting.every_steps == 1 and not weighting.start_step:
+    indicators, bad = move()
+  else:
+    due = (step % weighting.every_steps == 0) & (step >= weighting.start_step)
+    indicators, bad = jax.lax.cond(due, move, lambda: (indicators, none_bad))
+  weights = indicators_lib.gather_indicators(indicators, instance_ids)
+  return weights, indicators, bad
