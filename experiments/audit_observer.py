@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import binary
 from experiments import checkpoints as checkpoints_lib
 from experiments import input_pipeline
 from experiments import parts as parts_lib
@@ -140,9 +141,14 @@ def open_run(workdir: str) -> Run:
   """Opens a run with its records and checkpoints.
 
   Raises:
-    binary.UserError: if the run, its records or its checkpoint are not there.
+    binary.UserError: if the run, its records or its checkpoint are not there,
+      or if its networks learnt the exact masks of the images to audit.
   """
   config = run_folder.read_config(workdir)
+  if config.input.get('weak_labels') == 'truth':
+    raise binary.UserError(
+        f'{workdir} is a run of full supervision, which never saw the weak '
+        'annotations: audit a run of another method.')
   dataset = input_pipeline.load_dataset(config.input.data_dir)
   parts = parts_lib.build(config, dataset)
   last, best = (

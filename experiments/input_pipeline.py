@@ -3,6 +3,7 @@
 import collections
 from collections.abc import Iterator, Sequence
 from concurrent import futures
+import functools
 import os
 from typing import Any, NamedTuple
 
@@ -17,6 +18,8 @@ from experiments import binary
 # disk record by record.
 _MAX_IN_MEMORY_BYTES = 4 << 30
 _SPLITS = ('train_strong', 'train_weak', 'val', 'test')
+# What a network learns from a weak image: the feature of its label map.
+_LABELS = {'annotation': 'label', 'truth': 'truth'}
 
 
 class Dataset(NamedTuple):
@@ -119,6 +122,7 @@ def train_batches(
     strong_batch_size: int,
     weak_batch_size: int,
     seed: int,
+    weak_labels: str = 'annotation',
 ) -> Sequence[types.HybridBatch]:
   """Returns the endless sequence of training batches.
 
@@ -131,16 +135,25 @@ def train_batches(
     strong_batch_size: strong images per step, over all devices.
     weak_batch_size: weak images per step, over all devices.
     seed: of the order.
+    weak_labels: 'annotation'; or 'truth', the exact masks of the weak images,
+      which only full supervision may see.
 
   Returns:
     A random-access sequence of NumPy batches.
 
   Raises:
-    binary.UserError: if a batch is larger than its split.
+    binary.UserError: if a batch is larger than its split, or if the truth is
+      asked for and that of a weak image is not known.
   """
+  if weak_labels not in _LABELS:
+    raise binary.UserError(
+        f'input.weak_labels is {weak_labels!r}; known: {sorted(_LABELS)}.')
+  if weak_labels == 'truth':
+    _check_truth(dataset)
+  to_example = functools.partial(_to_example, label=_LABELS[weak_labels])
   return _zip(
       dataset, strong_batch_size, weak_batch_size, seed,
-      lambda records: grain.MapDataset.source(records).map(_to_example),
+      lambda records: grain.MapDataset.source(records).map(to_example),
       lambda strong, weak: types.HybridBatch(
           types.Examples(**strong), types.Examples(**weak)))
 
@@ -220,10 +233,19 @@ def read_from(
         item.cancel()
 
 
-def _to_example(record: dict[str, Any]) -> dict[str, Any]:
+def _check_truth(dataset):
+  for record in dataset.splits['train_weak']:
+    if (record['truth'] == types.UNLABELLED).all():
+      raise binary.UserError(
+          "input.weak_labels is 'truth', but the exact mask of the training "
+          f'image {record["id"].decode()!r} of {dataset.name} is not known: '
+          'train another method, or add its mask to the manifest.')
+
+
+def _to_example(record: dict[str, Any], *, label: str) -> dict[str, Any]:
   return {
       'image': record['image'],
-      'label': record['label'],
+      'label': record[label],
       'instance_id': np.int32(record['instance_id']),
       'kind': np.int32(record['kind']),
       'present': record['present'],

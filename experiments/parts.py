@@ -197,14 +197,28 @@ def _named(name, known):
   return known[name]
 
 
+def _check_truth(config):
+  if config.weighting.name != 'uniform' or config.co_regularization.scale:
+    raise ValueError(
+        "input.weak_labels 'truth' is for full supervision alone: use the "
+        "variant full_supervision, or 'annotation'.")
+
+
 def _build_supervision(config):
   names = config.supervision
+  if config.input.get('weak_labels') == 'truth':
+    _check_truth(config)
+    strong_loss = _named(names.strong_loss, _LOSSES)
+    return train_step_lib.Supervision(
+        strong_loss, strong_loss, weak_scale=names.weak_scale)
   weak_loss = _named(names.weak_loss, _LOSSES)
   alignment_loss = _build_alignment_loss(names)
   by_kind = names.loss_by_kind.to_dict()
   if by_kind:
     weak_loss = _loss_by_kind(by_kind, names.weak_loss, config.augmentation)
     alignment_loss = _of_any_kind(alignment_loss)
+  if names.alignment_loss == 'training':
+    alignment_loss = None
   return train_step_lib.Supervision(
       strong_loss_fn=_named(names.strong_loss, _LOSSES),
       weak_loss_fn=weak_loss,
@@ -215,6 +229,12 @@ def _build_supervision(config):
 
 
 def _build_alignment_loss(names):
+  if names.alignment_loss == 'training':
+    if names.alignment_without_class_prior:
+      raise ValueError(
+          "alignment_loss 'training' is the training loss as it is: set "
+          'supervision.alignment_without_class_prior=False.')
+    return _named(names.weak_loss, _LOSSES)
   loss_fn = _named(names.alignment_loss, _LOSSES)
   if names.alignment_without_class_prior:
     loss_fn = losses.prior_free(loss_fn)

@@ -52,15 +52,14 @@ def train_and_evaluate(
     binary.Stopped: if it was asked to stop, with everything saved.
   """
   dataset = input_pipeline.load_dataset(config.input.data_dir)
-  batches, rows = (
-      build(
-          dataset,
-          strong_batch_size=config.input.strong_batch_size,
-          weak_batch_size=config.input.weak_batch_size,
-          seed=config.seed,
-      )
-      for build in (input_pipeline.train_batches, input_pipeline.train_rows)
+  order = dict(
+      strong_batch_size=config.input.strong_batch_size,
+      weak_batch_size=config.input.weak_batch_size,
+      seed=config.seed,
   )
+  batches = input_pipeline.train_batches(
+      dataset, **order, weak_labels=config.input.weak_labels)
+  rows = input_pipeline.train_rows(dataset, **order)
   parts = parts_lib.build(config, dataset)
   with stopping.StopRequest() as request:
     run = _Run(config, workdir, dataset, batches, rows, parts)

@@ -14,6 +14,14 @@ METHODS = {
         weighting=dict(name='uniform'),
         co_regularization=dict(scale=0.0),
     ),
+    # Upper line: the exact masks of the weak images, which no other method may
+    # see, with the loss of the strong ones. Half of each batch are the strong
+    # images as everywhere, so that these are seen more often.
+    'full_supervision': dict(
+        input=dict(weak_labels='truth'),
+        weighting=dict(name='uniform'),
+        co_regularization=dict(scale=0.0),
+    ),
     'uniform': dict(
         weighting=dict(name='uniform'),
         co_regularization=dict(scale=0.0),
@@ -28,9 +36,7 @@ METHODS = {
     # and a pseudo label counts as much as the instance's own label.
     'paper': dict(
         supervision=dict(
-            alignment_loss='cross_entropy_dice',
-            alignment_without_class_prior=False,
-        ),
+            alignment_loss='training', alignment_without_class_prior=False),
         weighting=dict(
             name='dii', method='per_instance', without_common_harm=False),
         co_regularization=dict(trust='indicator'),
@@ -54,6 +60,7 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           strong_batch_size=8,  # All batch sizes are over all devices.
           weak_batch_size=8,
           eval_batch_size=32,
+          weak_labels='annotation',  # 'truth' is full supervision.
           num_workers=0,  # Threads that read ahead; pays where disks are slow.
       ),
       augmentation=dict(  # See `augmentation.AugmentationOptions`.
@@ -81,7 +88,7 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           # instead of `weak_loss` on its label map: see `parts`.
           loss_by_kind=dict(),
           weak_scale=1.0,
-          alignment_loss='cross_entropy_dice',
+          alignment_loss='cross_entropy_dice',  # Or 'training': weak_loss.
           alignment_without_class_prior=True,
       ),
       weighting=dict(

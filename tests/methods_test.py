@@ -1,0 +1,126 @@
+"""Every method of `experiments.configs.common` under the one train step."""
+
+import functools
+import pathlib
+import re
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax
+import numpy as np
+
+from experiments import audit_observer
+from experiments import binary
+from experiments import input_pipeline
+from experiments import parts as parts_lib
+from experiments import run_folder
+from experiments.configs import acdc
+from experiments.configs import common
+from experiments.configs import endoscene
+from experiments.configs import endoscene_kinds
+from experiments.configs import phantom
+from tests import tiny
+
+_CONFIGS = dict(
+    acdc=acdc, endoscene=endoscene, endoscene_kinds=endoscene_kinds,
+    phantom=phantom)
+
+
+def _config(method, name='phantom', **changes):
+  config = _CONFIGS[name].get_config(method)
+  config = config.copy_and_resolve_references().unlock()
+  config.update(dict(
+      model=dict(options=dict(features=(2,))), mapping='jit',
+      input=dict(data_dir=tiny.data_dir())))
+  config.update(changes)
+  return config
+
+
+@functools.cache
+def _dataset():
+  return input_pipeline.load_dataset(tiny.data_dir())
+
+
+def _batches(config, dataset):
+  return input_pipeline.train_batches(
+      dataset, strong_batch_size=config.input.strong_batch_size,
+      weak_batch_size=config.input.weak_batch_size, seed=config.seed,
+      weak_labels=config.input.weak_labels)
+
+
+def _with_truths(truth_fn):
+  """Returns the set with other exact masks of its weak images."""
+  dataset = _dataset()
+  weak = [dict(r, truth=truth_fn(r)) for r in dataset.splits['train_weak']]
+  return dataset._replace(splits=dict(dataset.splits, train_weak=weak))
+
+
+class MethodsTest(parameterized.TestCase):
+
+  @parameterized.product(method=tuple(common.METHODS), name=tuple(_CONFIGS))
+  def test_fits_every_config(self, method, name):
+    config = _config(method, name)
+    parts = parts_lib.build(config, _dataset())
+    state = jax.eval_shape(parts.init_fn)
+    new, metrics = jax.eval_shape(
+        parts.step_fn, state, _batches(config, _dataset())[0],
+        jax.random.key(0))
+    self.assertEqual(jax.tree.map(np.shape, new), jax.tree.map(np.shape, state))
+    self.assertIn('strong_loss', metrics)
+
+
+  def test_readme_lists_them(self):
+    readme = pathlib.Path(__file__).parent.parent / 'README.md'
+    _, section = readme.read_text('utf-8').split('## Names of methods')
+    names = re.findall(r'^\| `(\w+)`', section.split('\n## ')[0], re.M)
+    self.assertCountEqual(names, common.METHODS)
+
+
+class TruthTest(parameterized.TestCase):
+
+  @parameterized.parameters(*common.METHODS)
+  def test_one_method_alone_sees_it(self, method):
+    config = _config(method)
+    other = _with_truths(lambda r: 1 - r['truth'])
+    plain, changed = (
+        _batches(config, d)[0] for d in (_dataset(), other))
+    np.testing.assert_array_equal(plain.weak.image, changed.weak.image)
+    labels = [r['label'] for r in _dataset().splits['train_weak']]
+    if method == 'full_supervision':
+      np.testing.assert_array_equal(plain.weak.label, 1 - changed.weak.label)
+    else:
+      for x in plain.weak, changed.weak:
+        np.testing.assert_array_equal(
+            x.label, [labels[i] for i in x.instance_id])
+
+  @parameterized.parameters(*(
+      m for m in common.METHODS if m not in (
+          'full_supervision', 'uniform', 'strong_only')))
+  def test_no_other_method_can_ask_for_it(self, method):
+    config = _config(method, input=dict(weak_labels='truth'))
+    with self.assertRaisesRegex(binary.UserError, 'full_supervision'):
+      parts_lib.build(config, _dataset())
+
+  def test_every_mask_must_be_known(self):
+    dataset = _with_truths(lambda r: np.full_like(
+        r['truth'], 255 if r['instance_id'] == 3 else 0))
+    with self.assertRaisesRegex(
+        binary.UserError, "'train_0.*' of phantom is not known") as caught:
+      _batches(_config('full_supervision'), dataset)
+    self.assertNotIn('\n', str(caught.exception))
+    _batches(_config('uniform'), dataset)
+
+  def test_unknown_choice(self):
+    config = _config('uniform', input=dict(weak_labels='masks'))
+    with self.assertRaisesRegex(binary.UserError, "'masks'; known"):
+      _batches(config, _dataset())
+
+  def test_its_runs_are_no_audit(self):
+    workdir = tiny.temp_dir(self)
+    run_folder.open_run(workdir, _config('full_supervision'), _dataset())
+    with self.assertRaisesRegex(binary.UserError, 'another method'):
+      audit_observer.open_run(workdir)
+
+
+if __name__ == '__main__':
+  absltest.main()
