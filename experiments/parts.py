@@ -198,7 +198,8 @@ def _named(name, known):
 
 
 def _check_truth(config):
-  if config.weighting.name != 'uniform' or config.co_regularization.scale:
+  if (config.weighting.name != 'uniform' or config.co_regularization.scale
+      or not all(_scales(config).values())):
     raise ValueError(
         "input.weak_labels 'truth' is for full supervision alone: use the "
         "variant full_supervision, or 'annotation'.")
@@ -210,7 +211,7 @@ def _build_supervision(config):
     _check_truth(config)
     strong_loss = _named(names.strong_loss, _LOSSES)
     return train_step_lib.Supervision(
-        strong_loss, strong_loss, weak_scale=names.weak_scale)
+        strong_loss, strong_loss, **_scales(config))
   weak_loss = _named(names.weak_loss, _LOSSES)
   alignment_loss = _build_alignment_loss(names)
   by_kind = names.loss_by_kind.to_dict()
@@ -223,9 +224,15 @@ def _build_supervision(config):
       strong_loss_fn=_named(names.strong_loss, _LOSSES),
       weak_loss_fn=weak_loss,
       alignment_loss_fn=alignment_loss,
-      weak_scale=names.weak_scale,
       by_kind=bool(by_kind),
+      **_scales(config),
   )
+
+
+def _scales(config):
+  return dict(
+      strong_scale=config.supervision.get('strong_scale', 1.0),
+      weak_scale=config.supervision.weak_scale)
 
 
 def _build_alignment_loss(names):

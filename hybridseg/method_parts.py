@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from hybridseg import weighting as weighting_lib
 
@@ -30,16 +31,20 @@ class Supervision(NamedTuple):
     alignment_loss_fn: loss of the weak label maps *as the lookahead sees them*;
       a choice of its own, see `losses.without_class_prior`; None is
       `weak_loss_fn`, as in the paper.
-    weak_scale: factor of the weak term; 0 trains without weak labels.
+    weak_scale: factor of the weak term; 0 trains without weak labels. This and
+      `strong_scale` may be schedules: step, int32 [] -> factor.
     by_kind: whether the two losses of weak labels ask for more than the label
       map: see `weak_losses.by_kind`.
+    strong_scale: factor of the strong term; at 0 the exact masks still steer
+      the indicators, but no network learns from them.
   """
 
   strong_loss_fn: LossFn
   weak_loss_fn: LossFn
   alignment_loss_fn: LossFn | None = None
-  weak_scale: float = 1.0
+  weak_scale: float | optax.Schedule = 1.0
   by_kind: bool = False
+  strong_scale: float | optax.Schedule = 1.0
 
 
 class Weighting(NamedTuple):
@@ -89,6 +94,11 @@ def one_weak_loss(supervision: Supervision) -> bool:
   return supervision.alignment_loss_fn in (None, supervision.weak_loss_fn)
 
 
+def scale_at(scale: float | optax.Schedule, step: jax.Array):
+  """Returns the factor of a term at a step, float or float []."""
+  return scale(step) if callable(scale) else scale
+
+
 def check(
     supervision: Supervision,
     weighting: Weighting,
@@ -105,7 +115,8 @@ def check(
     has_features: whether the features of the last layer are at hand.
 
   Raises:
-    ValueError: if a part has an unknown name, or weights without weak labels.
+    ValueError: if a part has an unknown name, if nothing is learnt, or weights
+      without weak labels.
   """
   if weighting.name not in WEIGHTINGS:
     raise ValueError(
@@ -128,6 +139,10 @@ def check(
     raise ValueError("Weighting 'dii_last_layer' needs a features_fn.")
   if weighting.name == 'dii_last_layer' and weighting.method != 'forward':
     raise ValueError("'dii_last_layer' has a closed form only: use 'forward'.")
+  if not supervision.strong_scale and not supervision.weak_scale:
+    raise ValueError(
+        'Nothing to learn: strong_scale and weak_scale are both 0.'
+    )
   if weighting.name != 'uniform' and not supervision.weak_scale:
     raise ValueError(
         f'Weighting {weighting.name!r} needs weak labels: weak_scale is 0.'

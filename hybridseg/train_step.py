@@ -128,7 +128,7 @@ def make_train_step(
 
   Both networks n descend, with B weak instances of weight w_k,
 
-    mean_i strong_i(theta_n)
+    strong_scale * mean_i strong_i(theta_n)
       + weak_scale * (1 / B) sum_k w_k weak_k(theta_n)
       + scale(step) * (1 / B) sum_k cross_pseudo_k(theta_n; t(w), theta_other),
 
@@ -168,13 +168,15 @@ def make_train_step(
     alignment with a bad strong gradient is held against no weak instance.
 
   Raises:
-    ValueError: if a part has an unknown name, or weights without weak labels.
+    ValueError: if the parts do not make a method, see `method_parts.check`.
   """
   method_parts.check(
       supervision, weighting, co_reg, has_features=features_fn is not None)
   weak_gradients = weak_gradients_lib.make_weak_gradients(
       apply_fn, features_fn=features_fn, supervision=supervision,
       weighting=weighting, axis_name=axis_name)
+  use_strong_grads = bool(
+      supervision.strong_scale) or weighting.name != 'uniform'
   use_weak = bool(supervision.weak_scale)
   use_co_reg = bool(co_reg.scale)
   pmean = lambda t: t if axis_name is None else jax.lax.pmean(t, axis_name)
@@ -199,16 +201,20 @@ def make_train_step(
 
     strong = prepare(strong_key, batch.strong)
     strong_fn = lambda p: strong_loss(p, *strong)
-    strong_values, strong_grads = zip(
-        *(jax.value_and_grad(strong_fn, has_aux=True)(p) for p in state.params),
-        strict=True,
-    )
+    if use_strong_grads:
+      strong_values, strong_grads = zip(*(
+          jax.value_and_grad(strong_fn, has_aux=True)(p) for p in state.params
+      ), strict=True)
+    else:  # The loss is still told: no network learns these masks.
+      strong_values = [strong_fn(p) for p in state.params]
+      strong_grads = jax.tree.map(jnp.zeros_like, state.params)
     strong_means, strong_losses = zip(*strong_values, strict=True)
     # Averaged before the alignments: every device weights its instances by the
     # gradient of the global strong batch.
     strong_grads = pmean(strong_grads)
     metrics = {'strong_loss': pmean(sum(strong_means) / 2)}
-    grads = strong_grads
+    strong_scale = method_parts.scale_at(supervision.strong_scale, state.step)
+    grads = jax.tree.map(lambda g: strong_scale * g, strong_grads)
     indicators = state.indicators
     # What must be finite, by name; the same on all devices, or they part.
     terms = {
@@ -251,7 +257,8 @@ def make_train_step(
       metrics['mean_weight'] = pmean(jnp.mean(weights))
 
     if use_weak:
-      cotangent = supervision.weak_scale * weights / num_weak
+      weak_scale = method_parts.scale_at(supervision.weak_scale, state.step)
+      cotangent = weak_scale * weights / num_weak
       weak_grads = pmean(tuple(
           weak_gradients.weighted_grads(l, cotangent) for l in linear))
       grads = jax.tree.map(jnp.add, grads, weak_grads)

@@ -94,8 +94,7 @@ class TruthTest(parameterized.TestCase):
             x.label, [labels[i] for i in x.instance_id])
 
   @parameterized.parameters(*(
-      m for m in common.METHODS if m not in (
-          'full_supervision', 'uniform', 'strong_only')))
+      m for m in common.METHODS if m not in ('full_supervision', 'uniform')))
   def test_no_other_method_can_ask_for_it(self, method):
     config = _config(method, input=dict(weak_labels='truth'))
     with self.assertRaisesRegex(binary.UserError, 'full_supervision'):

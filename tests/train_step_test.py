@@ -292,6 +292,44 @@ class TrainStepTest(parameterized.TestCase):
     chex.assert_trees_all_equal(state, other)
     self.assertNotIn('weak_loss', step_metrics)
 
+  def test_weak_only_learns_nothing_from_exact_masks(self):
+    def run(batch, **scales):
+      step = jax.jit(make_step(
+          train_step_lib.Weighting(),
+          supervision=SUPERVISION._replace(**scales),
+          co_reg=train_step_lib.CoRegularization()))
+      return step(init_state(), batch, jax.random.key(7))
+
+    batch = random_batch(0)
+    weak_only, step_metrics = run(batch, strong_scale=0.0)
+    other, _ = run(batch._replace(strong=random_batch(1).strong),
+                   strong_scale=0.0)
+    chex.assert_trees_all_equal(weak_only, other)
+    both, expected = run(batch)
+    self.assertEqual(step_metrics['strong_loss'], expected['strong_loss'])
+    # Plain gradient descent: the moves of the two terms add up.
+    strong_only, _ = run(batch, weak_scale=0.0)
+    chex.assert_trees_all_close(
+        both.params, jax.tree.map(
+            lambda s, w, p: s + w - p, strong_only.params, weak_only.params,
+            init_state().params), rtol=1e-5, atol=1e-6)
+
+  def test_masks_that_are_not_learnt_still_steer_the_indicators(self):
+    weighting = train_step_lib.Weighting(name='dii', learning_rate=0.2)
+    one, none = (
+        jax.jit(make_step(weighting, supervision=SUPERVISION._replace(
+            strong_scale=scale)))(
+                init_state(), random_batch(0), jax.random.key(7))[0]
+        for scale in (1.0, 0.0))
+    np.testing.assert_allclose(
+        none.indicators.weights, one.indicators.weights, rtol=1e-6)
+    self.assertGreater(np.ptp(none.indicators.weights), 0.05)
+
+  def test_nothing_to_learn(self):
+    with self.assertRaisesRegex(ValueError, 'Nothing to learn'):
+      make_step(train_step_lib.Weighting(), supervision=SUPERVISION._replace(
+          strong_scale=0.0, weak_scale=0.0))
+
   @parameterized.parameters(
       ({'name': 'ddi'}, 1.0, "'ddi'.*'dii'"),
       ({'name': 'dii', 'method': 'reverse'}, 1.0, "'reverse'.*'forward'"),

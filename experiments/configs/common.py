@@ -14,6 +14,12 @@ METHODS = {
         weighting=dict(name='uniform'),
         co_regularization=dict(scale=0.0),
     ),
+    # The exact masks choose nothing but the checkpoint.
+    'weak_only': dict(
+        supervision=dict(strong_scale=0.0),
+        weighting=dict(name='uniform'),
+        co_regularization=dict(scale=0.0),
+    ),
     # Upper line: the exact masks of the weak images, which no other method may
     # see, with the loss of the strong ones. Half of each batch are the strong
     # images as everywhere, so that these are seen more often.
@@ -87,6 +93,7 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           # Kind -> ((factor, loss), ...) where a kind is used for what it is,
           # instead of `weak_loss` on its label map: see `parts`.
           loss_by_kind=dict(),
+          strong_scale=1.0,  # 0 learns nothing from the exact masks.
           weak_scale=1.0,
           alignment_loss='cross_entropy_dice',  # Or 'training': weak_loss.
           alignment_without_class_prior=True,
