@@ -34,6 +34,15 @@ METHODS = {
     ),
     'uniform_dcr': dict(
         weighting=dict(name='uniform'), co_regularization=dict(trust='one')),
+    # Ren et al., 2018 (https://arxiv.org/abs/1803.09050): weights of one batch
+    # from the lookahead down the training loss. There, the exact masks steer
+    # only; here the networks learn them too, as in all other methods.
+    'l2rw': dict(
+        supervision=dict(
+            alignment_loss='training', alignment_without_class_prior=False),
+        weighting=dict(name='l2rw', method='per_instance'),
+        co_regularization=dict(scale=0.0),
+    ),
     'dii': dict(co_regularization=dict(scale=0.0)),
     'dii_dcr': dict(),
     # The exact alignment over all layers, through the alignment's own loss.
