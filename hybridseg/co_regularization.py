@@ -69,7 +69,7 @@ def cutmix_value_and_grads(
     images: plain images, float [B, H, W, C].
     logits: of either network on the plain images, 2 x float [B, H, W, K].
     trusts: weight of the pseudo label of each plain image, float [B].
-    masks: from `mixing.cutmix_masks`, bool [B, H, W].
+    masks: from `mixing.cutmix_masks` or `no_masks`, bool [B, H, W].
 
   Returns:
     Mean loss of the two networks, float [], and one gradient for each.

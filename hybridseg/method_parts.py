@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from hybridseg import mixing
 from hybridseg import weighting as weighting_lib
 
 # (logits [B, ..., K], one-hot labels [B, ..., K], where=bool [B, ...]) -> [B];
@@ -20,6 +21,7 @@ TRUSTS = {
     'complement': lambda w: jnp.maximum(1 - w, 0),  # L2RW exceeds 1.
     'one': jnp.ones_like,
 }
+MIXINGS = {'cutmix': mixing.cutmix_masks, 'none': mixing.no_masks}
 
 
 class Supervision(NamedTuple):
@@ -76,17 +78,20 @@ class CoRegularization(NamedTuple):
   """How strongly the two networks teach each other.
 
   Attributes:
-    scale: final factor of the cross pseudo labels on CutMix-ed weak images; 0
+    scale: final factor of the cross pseudo labels on the weak images; 0
       switches them off.
     ramp_up_steps: length of the ramp to `scale`.
     trust: weight of the pseudo label of a weak image, one of `TRUSTS`:
       'indicator' is w_k; 'complement' is 1 - w_k, so that a pseudo label takes
       over as far as the weak label is distrusted; 'one' is 1.
+    mixing: what the students see, one of `MIXINGS`: 'cutmix' pastes a rectangle
+      of each image's neighbour, 'none' leaves the images as they are.
   """
 
   scale: float = 0.0
   ramp_up_steps: int = 0
   trust: str = 'indicator'
+  mixing: str = 'cutmix'
 
 
 def one_weak_loss(supervision: Supervision) -> bool:
@@ -125,6 +130,10 @@ def check(
   if co_reg.trust not in TRUSTS:
     raise ValueError(
         f'Unknown trust {co_reg.trust!r}; known: {sorted(TRUSTS)}.'
+    )
+  if co_reg.mixing not in MIXINGS:
+    raise ValueError(
+        f'Unknown mixing {co_reg.mixing!r}; known: {sorted(MIXINGS)}.'
     )
   if weighting.method not in METHODS:
     raise ValueError(

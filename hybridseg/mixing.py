@@ -52,6 +52,11 @@ def cutmix_masks(
   return jnp.repeat(jax.vmap(one_mask)(keys[::2]), 2, axis=0)
 
 
+def no_masks(keys: jax.Array, size: tuple[int, int]) -> jax.Array:
+  """Returns masks that paste nothing, for `cutmix_masks`: bool [B, H, W]."""
+  return jnp.zeros((*keys.shape, *size), bool)
+
+
 def swap_pairs(x: jax.Array) -> jax.Array:
   """Swaps neighbours along the leading axis: [0, 1, 2, 3] -> [1, 0, 3, 2]."""
   pairs = x.reshape((x.shape[0] // 2, 2) + x.shape[1:])

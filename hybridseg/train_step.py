@@ -14,7 +14,6 @@ from hybridseg import inference
 from hybridseg import losses as losses_lib
 from hybridseg import method_parts
 from hybridseg import metrics as metrics_lib
-from hybridseg import mixing
 from hybridseg import types
 from hybridseg import weak_gradients as weak_gradients_lib
 from hybridseg import weighting as weighting_lib
@@ -267,7 +266,7 @@ def make_train_step(
       }
 
     if use_co_reg:
-      masks = mixing.cutmix_masks(
+      masks = method_parts.MIXINGS[co_reg.mixing](
           instance_keys(mix_key, num_weak, axis_name=axis_name),
           weak[0].shape[1:3],
       )

@@ -61,6 +61,13 @@ class CutmixMasksTest(parameterized.TestCase):
 
 class MixPairsTest(absltest.TestCase):
 
+  def test_no_masks_leave_images_as_they_are(self):
+    keys, x = jax.random.split(jax.random.key(0), 4), jnp.arange(24.0)
+    x = x.reshape(4, 2, 3)
+    masks = mixing.no_masks(keys, (2, 3))
+    self.assertEqual((masks.shape, masks.dtype), (x.shape, jnp.bool_))
+    np.testing.assert_array_equal(mixing.mix_pairs(masks, x), x)
+
   def test_swap_hand_computed(self):
     np.testing.assert_array_equal(
         mixing.swap_pairs(jnp.arange(4)), [1, 0, 3, 2])

@@ -275,6 +275,40 @@ class TrainStepTest(parameterized.TestCase):
     ]
     chex.assert_trees_all_close(*states, rtol=1e-6)
 
+  def test_without_mixing_each_learns_what_the_other_says_of_the_image(self):
+    state, batch = init_state(), random_batch(0)
+    step = jax.jit(make_step(
+        train_step_lib.Weighting(),
+        supervision=SUPERVISION._replace(weak_scale=0.0),
+        co_reg=train_step_lib.CoRegularization(
+            scale=0.5, trust='one', mixing='none')))
+    new, _ = step(state, batch, jax.random.key(7))
+    # No weak label is learnt, and neither is any random number drawn.
+    other, _ = step(
+        state, batch._replace(weak=batch.weak._replace(
+            label=random_batch(1).weak.label)), jax.random.key(8))
+    chex.assert_trees_all_equal(new, other)
+    strong_only, _ = jax.jit(make_step(
+        train_step_lib.Weighting(),
+        supervision=SUPERVISION._replace(weak_scale=0.0),
+        co_reg=train_step_lib.CoRegularization()))(
+            state, batch, jax.random.key(7))
+    images = augmentation.to_float(batch.weak.image)
+    for this, other in (0, 1), (1, 0):
+      teacher = jnp.argmax(apply_tiny(state.params[other], images), -1)
+      grads = jax.grad(lambda p, t=teacher: jnp.mean(
+          optax.softmax_cross_entropy_with_integer_labels(
+              apply_tiny(p, images), t)))(state.params[this])
+      chex.assert_trees_all_close(
+          new.params[this], jax.tree.map(
+              lambda p, g: p - 0.5 * _LEARNING_RATE * g,
+              strong_only.params[this], grads), rtol=1e-5, atol=1e-6)
+
+  def test_refuses_unknown_mixing(self):
+    with self.assertRaisesRegex(ValueError, "mixing 'mixup'; known"):
+      make_step(train_step_lib.Weighting(),
+                co_reg=train_step_lib.CoRegularization(mixing='mixup'))
+
   def test_refuses_unknown_trust(self):
     with self.assertRaisesRegex(ValueError, "trust 'ones'; known"):
       make_step(train_step_lib.Weighting(),

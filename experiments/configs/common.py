@@ -34,6 +34,19 @@ METHODS = {
     ),
     'uniform_dcr': dict(
         weighting=dict(name='uniform'), co_regularization=dict(trust='one')),
+    # Chen et al., 2021 (https://arxiv.org/abs/2106.01226), without and with
+    # CutMix: no weak label at all. There, the two networks teach each other on
+    # the images with exact masks too, and the scale does not ramp up.
+    'cps': dict(
+        supervision=dict(weak_scale=0.0),
+        weighting=dict(name='uniform'),
+        co_regularization=dict(trust='one', mixing='none'),
+    ),
+    'cps_cutmix': dict(
+        supervision=dict(weak_scale=0.0),
+        weighting=dict(name='uniform'),
+        co_regularization=dict(trust='one'),
+    ),
     # Ren et al., 2018 (https://arxiv.org/abs/1803.09050): weights of one batch
     # from the lookahead down the training loss. There, the exact masks steer
     # only; here the networks learn them too, as in all other methods.
@@ -120,7 +133,8 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           # heart: experiments/results/phantom.md.
           without_common_harm=True,
       ),
-      co_regularization=dict(scale=1.0, ramp_up_steps=100, trust='complement'),
+      co_regularization=dict(
+          scale=1.0, ramp_up_steps=100, trust='complement', mixing='cutmix'),
       # Names of `METHODS` to train one after another, with every seed; ()
       # trains just the one that this config describes.
       compare=dict(methods=(), seeds=(0,)),
