@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from data_prep import simulate
+from hybridseg import train_step as train_step_lib
 from hybridseg import types
 import numpy as np
 
@@ -60,9 +61,9 @@ def audited(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def collect(run: audit_observer.Run) -> Evidence:
   """Looks at every weak annotation that says anything."""
   observer, last, best = run.observer, run.last, run.best
-  params = [last.state.params]
+  params = [train_step_lib.eval_params(last.state)]
   if best.step != last.step:
-    params.append(best.state.params)
+    params.append(train_step_lib.eval_params(best.state))
   indicators = later_indicators(
       np.asarray(last.state.indicators.weights),
       np.asarray(last.state.indicators.num_updates), last.history['indicators'])

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from hybridseg import alignment_maps
 from hybridseg import augmentation
 from hybridseg import losses
+from hybridseg import train_step as train_step_lib
 from hybridseg import types
 from hybridseg import weighting
 import jax
@@ -164,7 +165,7 @@ def pictures(
     run: Run, records: Sequence[dict[str, Any]]
 ) -> list[Picture]:
   """Returns prediction and alignment map of weak records, newest checkpoint."""
-  params = run.last.state.params
+  params = train_step_lib.eval_params(run.last.state)
   directions = run.observer.strong_directions(
       params, run.dataset.splits['train_strong'])
   return [

@@ -122,7 +122,8 @@ class Checkpoints:
       _check_room(self._folder, state)
       os.mkdir(unfinished)
       _orbax().save(
-          os.path.join(unfinished, 'state'), args=ocp.args.StandardSave(state))
+          os.path.join(unfinished, 'state'),
+          args=ocp.args.StandardSave(_held(state)))
       _write_file(unfinished, 'session.json', session.encode())
       _write_file(
           unfinished, 'structure.json', json.dumps(_structure(state)).encode())
@@ -225,9 +226,11 @@ class Checkpoints:
             f'{path} is {_describe(saved.get(path))} there, '
             f'{_describe(expected.get(path))} here. Use the run\'s own config, '
             'or another workdir.')
-    like = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), state)
+    like = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), _held(state))
     restored = _orbax().restore(
         os.path.join(folder, 'state'), args=ocp.args.StandardRestore(like))
+    if hasattr(state, '_replace'):
+      restored = state._replace(**restored)
     with open(os.path.join(folder, 'session.json'), encoding='utf-8') as f:
       session = json.load(f)
     with np.load(os.path.join(folder, 'history.npz')) as arrays:
@@ -383,6 +386,16 @@ def _orbax():
       multiprocessing_options=ocp.options.MultiprocessingOptions(
           primary_host=here, active_processes={here},
           barrier_sync_key_prefix=f'process{here}'))
+
+
+def _held(state):
+  """Returns the fields that hold something: Orbax would save None as a leaf.
+
+  A checkpoint from before a field was there then still fits.
+  """
+  if not hasattr(state, '_asdict'):
+    return state
+  return {n: x for n, x in state._asdict().items() if x is not None}
 
 
 def _structure(state: Any) -> dict[str, list[Any]]:

@@ -95,6 +95,7 @@ def build(
     jax.eval_shape(model.init, jax.random.key(0), images)
     optimizer = _build_optimizer(config)
     supervision = _build_supervision(config)
+    co_reg = train_step_lib.CoRegularization(**config.co_regularization)
     step_fn = train_step_lib.make_train_step(
         apply_fn,
         optimizer,
@@ -108,7 +109,7 @@ def build(
         weighting=train_step_lib.Weighting(
             **_without(config.weighting, 'initial_indicator')
         ),
-        co_reg=train_step_lib.CoRegularization(**config.co_regularization),
+        co_reg=co_reg,
         axis_name=mapping.axis_name,
     )
   except (TypeError, ValueError) as e:
@@ -124,6 +125,7 @@ def build(
         jax.random.key(config.seed),
         num_weak=len(dataset.splits['train_weak']),
         indicator_value=config.weighting.initial_indicator,
+        co_reg=co_reg,
     )
 
   return Parts(

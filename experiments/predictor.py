@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from hybridseg import augmentation
 from hybridseg import inference
+from hybridseg import train_step as train_step_lib
 import jax
 import ml_collections
 import numpy as np
@@ -71,7 +72,8 @@ def load(
   dataset = run_folder.read_dataset(workdir, config)
   parts = parts_lib.build(config, dataset)
   restored = restore(workdir, config, dataset, parts, checkpoint)
-  params = tuple(restored.state.params[i] for i in NETWORKS[network])
+  params = tuple(
+      train_step_lib.eval_params(restored.state)[i] for i in NETWORKS[network])
   flips = inference.ALL_FLIPS if flip else inference.NO_FLIPS
   predict_fn = inference.make_predict_step(
       parts.apply_fn, image_fn=augmentation.to_float, flips=flips)

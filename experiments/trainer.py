@@ -7,6 +7,7 @@ from typing import Any
 
 from hybridseg import indicators as indicators_lib
 from hybridseg import parallel
+from hybridseg import train_step as train_step_lib
 import jax
 import ml_collections
 import numpy as np
@@ -138,7 +139,9 @@ class _Run:
       if self._is_primary:
         print('Compiling; the first step follows within minutes.', flush=True)
       # Now, not in the middle of the run.
-      self._evaluate(self._state.params, [self._dataset.splits['val'][0]])
+      self._evaluate(
+          train_step_lib.eval_params(self._state),
+          [self._dataset.splits['val'][0]])
       _health(parallel.to_host(self._state.indicators))
     batches = input_pipeline.read_from(
         self._batches, self._step, config.train_steps, config.input.num_workers)
@@ -242,7 +245,8 @@ class _Run:
     """Evaluates the validation split, once per step."""
     if self._val[0] != self._step:
       _, counts = self._evaluate(
-          self._state.params, self._dataset.splits['val'])
+          train_step_lib.eval_params(self._state),
+          self._dataset.splits['val'])
       self._val = (self._step, counts)
     return self._val[1]
 
@@ -296,8 +300,9 @@ def _report(state, evaluate, val_counts, dataset, log, workdir):
       'num_skipped': int(state.num_skipped),
       'state_sha256': checkpoints_lib.state_sha256(state),
   }
+  params = train_step_lib.eval_params(state)
   test_predictions, test_counts = evaluate(
-      state.params, dataset.splits['test'])
+      params, dataset.splits['test'])
   counts = {'val': val_counts, 'test': test_counts}
   scores = {s: evaluation.overlap_scores(c) for s, c in counts.items()}
   names = {
@@ -323,7 +328,7 @@ def _report(state, evaluate, val_counts, dataset, log, workdir):
   evaluation.write_indicators(
       path('indicators.csv'), weights, num_updates, weak_records)
   predict = lambda rows: evaluate(
-      state.params, [weak_records[i] for i in rows])[0]
+      params, [weak_records[i] for i in rows])[0]
   # The panel's weak instances show what the indicators think of them.
   shown = reporting.choose_weak(weights, weak_records)
   reporting.plot_curves(log.lines, path('curves.png'))

@@ -1,4 +1,4 @@
-"""Consistency between two parameter sets that teach each other."""
+"""Consistency of networks with each other, or with means of their past."""
 
 from collections.abc import Callable, Sequence
 
@@ -50,6 +50,67 @@ def cross_pseudo_losses(
   return losses.cross_entropy_loss(logits, labels)
 
 
+def consistency_losses(
+    logits: jax.Array,
+    teacher_logits: jax.Array,
+    *,
+    pixel_weights: jax.Array | None = None,
+) -> jax.Array:
+  """Computes the squared distance to a teacher's probabilities.
+
+  loss_k = mean_p weight_kp * sum_c (softmax(logits)_kpc -
+  softmax(teacher_logits)_kpc)^2; no gradient reaches the teacher. Tarvainen and
+  Valpola, "Mean teachers are better role models", 2017
+  (https://arxiv.org/abs/1703.01780, section 2), summed over the classes as by
+  French et al., 2020 (https://arxiv.org/abs/1906.01916, section 3.1).
+
+  Args:
+    logits: scores of the student, float [B, ..., K].
+    teacher_logits: scores of the teacher on the same pixels, float [B, ..., K].
+    pixel_weights: trust in each pixel's source, float [B, ...]; None is 1.
+
+  Returns:
+    Loss in [0, 2], float [B].
+
+  Raises:
+    ValueError: if the shapes of the two logits differ.
+  """
+  if logits.shape != teacher_logits.shape:
+    raise ValueError(f'{logits.shape=} differs from {teacher_logits.shape=}.')
+  teacher = jax.nn.softmax(jax.lax.stop_gradient(teacher_logits))
+  distances = jnp.sum(jnp.square(jax.nn.softmax(logits) - teacher), axis=-1)
+  if pixel_weights is not None:
+    distances = distances * jax.lax.stop_gradient(pixel_weights)
+  return jnp.mean(distances, axis=tuple(range(1, distances.ndim)))
+
+
+def update_teachers(
+    teachers: types.Params,
+    params: types.Params,
+    *,
+    step: jax.Array,
+    decay: float,
+) -> types.Params:
+  """Moves exponential means of the parameters towards them.
+
+  teacher <- a * teacher + (1 - a) * params, with a = min(decay, 1 - 1 / (step +
+  2)), so that the first steps soon count no more. Tarvainen and Valpola, 2017
+  (https://arxiv.org/abs/1703.01780, eq. 2; the minimum is that of their code).
+
+  Args:
+    teachers: means before the update, any pytree.
+    params: parameters after the update, the same structure.
+    step: number of updates done before this one, int32 [].
+    decay: share of the old mean that stays, in [0, 1).
+
+  Returns:
+    The means after the update.
+  """
+  decay = jnp.minimum(decay, 1 - 1 / (step + 2))
+  mean = lambda teacher, new: decay * teacher + (1 - decay) * new
+  return jax.tree.map(mean, teachers, params)
+
+
 def cutmix_value_and_grads(
     apply_fn: Callable[[types.Params, jax.Array], jax.Array],
     params: Sequence[types.Params],
@@ -74,20 +135,48 @@ def cutmix_value_and_grads(
   Returns:
     Mean loss of the two networks, float [], and one gradient for each.
   """
+  return taught_value_and_grads(
+      apply_fn, params, images, logits[::-1], trusts, masks,
+      losses_fn=cross_pseudo_losses)
+
+
+def taught_value_and_grads(
+    apply_fn: Callable[[types.Params, jax.Array], jax.Array],
+    params: Sequence[types.Params],
+    images: jax.Array,
+    teacher_logits: Sequence[jax.Array],
+    trusts: jax.Array,
+    masks: jax.Array,
+    *,
+    losses_fn: Callable[..., jax.Array],
+) -> tuple[jax.Array, tuple[types.Params, ...]]:
+  """Is `cutmix_value_and_grads` with any teachers and any loss.
+
+  Args:
+    apply_fn: maps params and images to logits.
+    params: the two parameter sets.
+    images: plain images, float [B, H, W, C].
+    teacher_logits: of the teacher of either network on the plain images, 2 x
+      float [B, H, W, K].
+    trusts: weight of what is taught about each plain image, float [B].
+    masks: bool [B, H, W].
+    losses_fn: `cross_pseudo_losses` or `consistency_losses`.
+
+  Returns:
+    Mean loss of the two networks, float [], and one gradient for each.
+  """
   images = mixing.mix_pairs(masks, images)
   pixel_weights = mixing.mix_pairs(masks, trusts)
-  teachers = [mixing.mix_pairs(masks, x) for x in logits]
+  teachers = [mixing.mix_pairs(masks, x) for x in teacher_logits]
 
   def loss(p, teacher):
     return jnp.mean(
-        cross_pseudo_losses(
-            apply_fn(p, images), teacher, pixel_weights=pixel_weights
-        )
+        losses_fn(apply_fn(p, images), teacher, pixel_weights=pixel_weights)
     )
 
   values, grads = zip(*(
       jax.value_and_grad(loss)(p, teacher)
-      for p, teacher in zip(params, teachers[::-1], strict=True)
+      for p, teacher in zip(params, teachers, strict=True)
   ), strict=True)
   return sum(values) / len(values), grads
 

@@ -21,6 +21,7 @@ TRUSTS = {
     'complement': lambda w: jnp.maximum(1 - w, 0),  # L2RW exceeds 1.
     'one': jnp.ones_like,
 }
+TEACHERS = ('other', 'mean')
 MIXINGS = {'cutmix': mixing.cutmix_masks, 'none': mixing.no_masks}
 
 
@@ -75,23 +76,27 @@ class Weighting(NamedTuple):
 
 
 class CoRegularization(NamedTuple):
-  """How strongly the two networks teach each other.
+  """How strongly the two networks are taught on weak images, and by whom.
 
   Attributes:
-    scale: final factor of the cross pseudo labels on the weak images; 0
-      switches them off.
+    scale: final factor of what is taught; 0 switches it off.
     ramp_up_steps: length of the ramp to `scale`.
-    trust: weight of the pseudo label of a weak image, one of `TRUSTS`:
+    trust: weight of what is taught about a weak image, one of `TRUSTS`:
       'indicator' is w_k; 'complement' is 1 - w_k, so that a pseudo label takes
       over as far as the weak label is distrusted; 'one' is 1.
     mixing: what the students see, one of `MIXINGS`: 'cutmix' pastes a rectangle
       of each image's neighbour, 'none' leaves the images as they are.
+    teacher: one of `TEACHERS`: 'other' is the other network's hard pseudo
+      labels, 'mean' the probabilities of the network's own mean over the steps.
+    decay: of these means, see `co_regularization.update_teachers`.
   """
 
   scale: float = 0.0
   ramp_up_steps: int = 0
   trust: str = 'indicator'
   mixing: str = 'cutmix'
+  teacher: str = 'other'
+  decay: float = 0.99
 
 
 def one_weak_loss(supervision: Supervision) -> bool:
@@ -102,6 +107,11 @@ def one_weak_loss(supervision: Supervision) -> bool:
 def scale_at(scale: float | optax.Schedule, step: jax.Array):
   """Returns the factor of a term at a step, float or float []."""
   return scale(step) if callable(scale) else scale
+
+
+def has_mean_teachers(co_reg: CoRegularization) -> bool:
+  """Returns whether a state must hold the means of its networks."""
+  return bool(co_reg.scale) and co_reg.teacher == 'mean'
 
 
 def check(
@@ -134,6 +144,10 @@ def check(
   if co_reg.mixing not in MIXINGS:
     raise ValueError(
         f'Unknown mixing {co_reg.mixing!r}; known: {sorted(MIXINGS)}.'
+    )
+  if co_reg.teacher not in TEACHERS:
+    raise ValueError(
+        f'Unknown teacher {co_reg.teacher!r}; known: {TEACHERS}.'
     )
   if weighting.method not in METHODS:
     raise ValueError(

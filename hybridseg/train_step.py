@@ -50,6 +50,8 @@ class TrainState(NamedTuple):
     indicators: one persistent weight per weak instance.
     num_skipped: updates skipped so far for a bad number, int32 [].
     num_skipped_in_a_row: those since the last update done, int32 [].
+    teachers: means of the parameter sets over the steps, a 2-tuple; None where
+      no method asks for them.
   """
 
   step: jax.Array
@@ -58,6 +60,7 @@ class TrainState(NamedTuple):
   indicators: indicators_lib.IndicatorState
   num_skipped: jax.Array
   num_skipped_in_a_row: jax.Array
+  teachers: tuple[types.Params, types.Params] | None = None
 
 
 def init_state(
@@ -67,6 +70,7 @@ def init_state(
     *,
     num_weak: int,
     indicator_value: float = 1.0,
+    co_reg: CoRegularization = CoRegularization(),
 ) -> TrainState:
   """Initialises two networks from different keys and their indicators.
 
@@ -76,11 +80,15 @@ def init_state(
     key: the run's key.
     num_weak: number of weak instances N of the set.
     indicator_value: first value of every indicator.
+    co_reg: how the networks are taught, as for `make_train_step`.
 
   Returns:
     The state before the first update.
   """
   params = tuple(model_init(jax.random.fold_in(key, i)) for i in range(2))
+  teachers = None
+  if method_parts.has_mean_teachers(co_reg):
+    teachers = jax.tree.map(jnp.array, params)  # Copies: states are donated.
   return TrainState(
       step=jnp.zeros((), jnp.int32),
       params=params,
@@ -90,7 +98,17 @@ def init_state(
       ),
       num_skipped=jnp.zeros((), jnp.int32),
       num_skipped_in_a_row=jnp.zeros((), jnp.int32),
+      teachers=teachers,
   )
+
+
+def eval_params(state: TrainState) -> tuple[types.Params, types.Params]:
+  """Returns the two networks to predict with: the means, where there are any.
+
+  Tarvainen and Valpola, 2017 (https://arxiv.org/abs/1703.01780): the teacher is
+  the better model.
+  """
+  return state.params if state.teachers is None else state.teachers
 
 
 def instance_keys(
@@ -132,7 +150,8 @@ def make_train_step(
       + scale(step) * (1 / B) sum_k cross_pseudo_k(theta_n; t(w), theta_other),
 
   where the trust t in a pseudo label is a function of w (`CoRegularization`),
-  and 1 on an image without any annotation, whose indicator does not move.
+  and 1 on an image without any annotation, whose indicator does not move. With
+  `co_reg.teacher` 'mean', theta_n is taught by its own mean instead.
 
   Where w moves (`weighting`), it moves first, by the alignments of both
   networks at theta, and the step then uses the new weights: Pan et al., 2022
@@ -178,6 +197,7 @@ def make_train_step(
       supervision.strong_scale) or weighting.name != 'uniform'
   use_weak = bool(supervision.weak_scale)
   use_co_reg = bool(co_reg.scale)
+  use_means = method_parts.has_mean_teachers(co_reg)
   pmean = lambda t: t if axis_name is None else jax.lax.pmean(t, axis_name)
   gather = lambda rows: guards.gather_rows(rows, axis_name=axis_name)
 
@@ -231,10 +251,13 @@ def make_train_step(
         is_unlabelled = batch.weak.kind == types.AnnotationKind.NONE
       num_weak = weak[0].shape[0]
       linear = [weak_gradients.linearize(p, weak) for p in state.params]
+      taught = [l.aux[0] for l in linear][::-1]
+      if use_means:
+        taught = [apply_fn(p, weak[0]) for p in state.teachers]
       # Pseudo labels are taken of all pixels, known or not; nan would win.
       bad_weak |= guards.nonfinite_rows([
-          (l.losses if use_weak else [], l.aux[0] if use_co_reg else [])
-          for l in linear
+          [l.losses for l in linear] if use_weak else [],
+          taught if use_co_reg else [],
       ])
 
       def mean_alignments():
@@ -271,9 +294,10 @@ def make_train_step(
           weak[0].shape[1:3],
       )
       trust = jnp.where(is_unlabelled, 1, TRUSTS[co_reg.trust](weights))
-      value, cross_grads = pmean(co_regularization.cutmix_value_and_grads(
-          apply_fn, state.params, weak[0], [l.aux[0] for l in linear], trust,
-          masks))
+      value, cross_grads = pmean(co_regularization.taught_value_and_grads(
+          apply_fn, state.params, weak[0], taught, trust, masks,
+          losses_fn=co_regularization.consistency_losses if use_means else
+          co_regularization.cross_pseudo_losses))
       scale = co_regularization.ramp_up(
           state.step, scale=co_reg.scale, ramp_up_steps=co_reg.ramp_up_steps
       )
@@ -287,7 +311,11 @@ def make_train_step(
     ), strict=True)
     params = tuple(map(optax.apply_updates, state.params, updates))
 
-    terms['update'] = (params, opt_states)
+    teachers = state.teachers
+    if use_means:
+      teachers = co_regularization.update_teachers(
+          teachers, params, step=state.step, decay=co_reg.decay)
+    terms['update'] = (params, opt_states, teachers)
     # The stored table too: clipping would make a number of infinity.
     terms['indicator'] = (
         state.indicators.weights, indicators.weights, metrics.get('mean_weight')
@@ -297,10 +325,10 @@ def make_train_step(
       nonfinite['alignment'] = jnp.any(gather(bad_alignment))
       bad_weak |= bad_alignment & guards.all_finite(strong_grads)
     ok = ~jnp.any(jnp.stack(list(nonfinite.values())))
-    params, opt_states, indicators = guards.select(
+    params, opt_states, indicators, teachers = guards.select(
         ok,
-        (params, opt_states, indicators),
-        (state.params, state.opt_states, state.indicators),
+        (params, opt_states, indicators, teachers),
+        (state.params, state.opt_states, state.indicators, state.teachers),
     )
     skipped = 1 - ok.astype(jnp.int32)
     metrics |= {
@@ -319,6 +347,7 @@ def make_train_step(
         indicators=indicators,
         num_skipped=state.num_skipped + skipped,
         num_skipped_in_a_row=skipped * (state.num_skipped_in_a_row + 1),
+        teachers=teachers,
     )
     return state, metrics
 

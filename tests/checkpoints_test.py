@@ -1,5 +1,6 @@
 """Tests for experiments.checkpoints."""
 
+import collections
 import errno
 import os
 import shutil
@@ -53,6 +54,19 @@ class CheckpointsTest(absltest.TestCase):
     self.assertEqual(self.store.restore(_state(), step=3).step, 3)
     shapes = jax.eval_shape(lambda: jax.tree.map(jax.numpy.asarray, _state()))
     self.assertEqual(self.store.restore(shapes).step, 5)
+
+  def test_a_field_without_content_may_be_younger_than_the_checkpoint(self):
+    old = collections.namedtuple('State', 'params step')
+    new = collections.namedtuple('State', 'params step teachers')
+    self.store.save(3, old(**_state()), {}, {}, best_step=None)
+    self.store.wait()
+    restored = self.store.restore(new(**_state(), teachers=None)).state
+    self.assertIsInstance(restored, new)
+    self.assertIsNone(restored.teachers)
+    np.testing.assert_array_equal(
+        restored.params[0]['kernel'], _state()['params'][0]['kernel'])
+    with self.assertRaisesRegex(binary.UserError, 'teachers is absent there'):
+      self.store.restore(new(**_state(), teachers=np.float32(1)))
 
   def test_keeps_the_newest_and_the_best(self):
     _save(self.store, 1, 2, 3, 4, best_step=1)

@@ -76,6 +76,54 @@ class CrossPseudoLossesTest(parameterized.TestCase):
           _logits(0), _logits(0, (2, 3, 3, 5)))
 
 
+class ConsistencyLossesTest(absltest.TestCase):
+
+  def test_hand_computed(self):
+    # Student [1/4, 3/4] at both pixels; the teacher [1/2, 1/2], then the same.
+    student = jnp.tile(jnp.array([0.0, _LOG3]), (1, 2, 1))
+    teacher = jnp.array([[[7.0, 7.0], [0.0, _LOG3]]])
+    np.testing.assert_allclose(
+        co_regularization.consistency_losses(student, teacher),
+        [(2 / 16 + 0) / 2], rtol=1e-6)
+    np.testing.assert_allclose(
+        co_regularization.consistency_losses(
+            student, teacher, pixel_weights=jnp.array([[0.5, 0.25]])),
+        [0.5 * (2 / 16) / 2], rtol=1e-6)
+
+  def test_gradient_by_finite_differences_and_none_to_the_teacher(self):
+    student, teacher = _logits(0), _logits(1)
+    loss = lambda s, t: jnp.sum(co_regularization.consistency_losses(s, t))
+    to_student, to_teacher = jax.grad(loss, argnums=(0, 1))(student, teacher)
+    np.testing.assert_array_equal(to_teacher, jnp.zeros_like(teacher))
+    direction = _logits(2)
+    ends = [loss(student + h * direction, teacher) for h in (0.01, -0.01)]
+    # Central differences of step 0.01 in float32.
+    np.testing.assert_allclose(
+        jnp.vdot(to_student, direction), (ends[0] - ends[1]) / 0.02, rtol=1e-3)
+
+  def test_a_teacher_that_is_not_finite_is_no_teacher(self):
+    teacher = _logits(1).at[1, 2, 0, 3].set(np.inf)
+    values = co_regularization.consistency_losses(_logits(0), teacher)
+    np.testing.assert_array_equal(np.isnan(values), [False, True])
+
+  def test_refuses_another_shape(self):
+    with self.assertRaisesRegex(ValueError, r'\(2, 3, 3, 4\).*\(2, 3, 3, 5\)'):
+      co_regularization.consistency_losses(
+          _logits(0), _logits(0, (2, 3, 3, 5)))
+
+
+class UpdateTeachersTest(parameterized.TestCase):
+
+  @parameterized.parameters((0, 1 / 2), (1, 2 / 3), (7, 8 / 9), (8, 0.9),
+                            (1000, 0.9))
+  def test_hand_computed(self, step, share):
+    means = co_regularization.update_teachers(
+        {'a': jnp.float32(1)}, {'a': jnp.float32(3)}, step=jnp.int32(step),
+        decay=0.9)
+    np.testing.assert_allclose(means['a'], 3 - 2 * share, rtol=1e-6)
+    self.assertEqual(means['a'].dtype, jnp.float32)
+
+
 class CutmixValueAndGradsTest(absltest.TestCase):
 
   def test_hand_computed(self):

@@ -24,6 +24,15 @@ def _cross_pseudo(logits, labels, *, where=None):
       logits, labels, pixel_weights=where)
 
 
+def _consistency(logits, labels, *, where=None):
+  """The same of `consistency_losses`."""
+  if where is not None:
+    logits = jnp.where(where[..., None], logits, 0)
+    where = where.astype(logits.dtype)
+  return co_regularization.consistency_losses(
+      logits, labels, pixel_weights=where)
+
+
 # Each: (logits [B, ..., K], one-hot labels [B, ..., K], where=[B, ...]) -> [B].
 _LOSSES = {
     'cross_entropy': losses.cross_entropy_loss,
@@ -33,6 +42,7 @@ _LOSSES = {
     'cross_entropy_without_prior': losses.prior_free(losses.cross_entropy_loss),
     'soft_dice_without_prior': losses.prior_free(losses.soft_dice_loss),
     'cross_pseudo': _cross_pseudo,
+    'consistency': _consistency,
 }
 
 
@@ -109,7 +119,8 @@ class LossContractTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, r'\(3, 4, 5, 3\).*\(3, 4, 5, 2\)'):
       loss(logits, labels[..., :2], where=where)
 
-  @parameterized.parameters(*(n for n in _LOSSES if n != 'cross_pseudo'))
+  @parameterized.parameters(*(
+      n for n in _LOSSES if n not in ('cross_pseudo', 'consistency')))
   def test_mask_of_another_shape(self, name):
     _, (logits, labels, where) = _LOSSES[name], _data()
     with self.assertRaisesRegex(ValueError, r'\(3, 4, 4\).*\(3, 4, 5'):

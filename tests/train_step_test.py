@@ -388,6 +388,104 @@ class TrainStepTest(parameterized.TestCase):
           weighting=train_step_lib.Weighting(name='dii_last_layer'))
 
 
+class MeanTeacherTest(absltest.TestCase):
+
+  _PARTS = train_step_lib.CoRegularization(
+      scale=0.5, trust='one', teacher='mean', decay=0.9)
+
+  def _step(self, **parts):
+    return make_step(
+        train_step_lib.Weighting(),
+        supervision=SUPERVISION._replace(weak_scale=0.0),
+        co_reg=self._PARTS._replace(**parts))
+
+  def _state(self):
+    """Returns a state whose means are not its networks."""
+    state = train_step_lib.init_state(
+        init_tiny, optax.sgd(_LEARNING_RATE), jax.random.key(0),
+        num_weak=NUM_WEAK, co_reg=self._PARTS)
+    chex.assert_trees_all_equal(state.teachers, state.params)
+    return state._replace(teachers=init_state(seed=1).params)
+
+  def test_equals_the_formulas(self):
+    state, batch, key = self._state(), random_batch(0), jax.random.key(7)
+    new, _ = jax.jit(self._step())(state, batch, key)
+    strong_only, _ = jax.jit(self._step(scale=0.0))(
+        state._replace(teachers=None), batch, key)
+    images = augmentation.to_float(batch.weak.image)
+    mix_key = jax.random.split(jax.random.fold_in(key, 0), 3)[2]
+    mix = functools.partial(mixing.mix_pairs, mixing.cutmix_masks(
+        train_step_lib.instance_keys(mix_key, 4), (8, 8)))
+    for i, teacher in enumerate(state.teachers):
+      grads = jax.grad(lambda p, t=teacher: jnp.mean(jnp.sum(jnp.square(
+          jax.nn.softmax(apply_tiny(p, mix(images)))
+          - jax.nn.softmax(mix(apply_tiny(t, images)))), -1)))(state.params[i])
+      chex.assert_trees_all_close(
+          new.params[i], jax.tree.map(
+              lambda p, g: p - 0.5 * _LEARNING_RATE * g,
+              strong_only.params[i], grads), rtol=1e-5, atol=1e-6)
+      # The first mean is half of each.
+      chex.assert_trees_all_close(
+          new.teachers[i], jax.tree.map(
+              lambda t, p: (t + p) / 2, teacher, new.params[i]), rtol=1e-6)
+
+  def test_the_means_predict(self):
+    state = self._state()
+    self.assertIs(train_step_lib.eval_params(state), state.teachers)
+    other = init_state()
+    self.assertIs(train_step_lib.eval_params(other), other.params)
+
+  def test_swapping_the_networks_swaps_the_means(self):
+    swap = lambda s: s._replace(
+        params=s.params[::-1], opt_states=s.opt_states[::-1],
+        teachers=s.teachers[::-1])
+    state, step = self._state(), jax.jit(self._step())
+    swapped = swap(state)
+    for i in range(2):
+      state, swapped = (
+          step(s, random_batch(i), jax.random.key(7))[0]
+          for s in (state, swapped))
+    # The compiler fuses the two networks differently: last-digit rounding.
+    chex.assert_trees_all_close(swap(swapped), state, rtol=1e-6, atol=1e-6)
+
+  def test_a_bad_update_leaves_the_means(self):
+    state = self._state()
+    step = jax.jit(self._step())
+    bad_params = jax.tree.map(lambda x: x * np.nan, state.params[1])
+    bad_mean = jax.tree.map(lambda x: x * np.inf, state.teachers[1])
+    for bad in (state._replace(params=(state.params[0], bad_params)),
+                state._replace(teachers=(state.teachers[0], bad_mean))):
+      new, metrics = step(bad, random_batch(0), jax.random.key(7))
+      self.assertEqual(metrics['skipped'], 1)
+      chex.assert_trees_all_equal(new.params, bad.params)
+      chex.assert_trees_all_equal(new.teachers, bad.teachers)
+    self.assertTrue(metrics['nonfinite']['terms']['update'])
+    self.assertTrue(metrics['nonfinite']['weak'].all())
+
+  def test_shards_equal_single(self):
+    batch, key = random_batch(0), jax.random.key(7)
+    single, expected = jax.jit(self._step())(self._state(), batch, key)
+    step = train_step_lib.make_train_step(
+        apply_tiny, optax.sgd(_LEARNING_RATE), num_classes=NUM_CLASSES,
+        augment_fn=no_augmentation,
+        supervision=SUPERVISION._replace(weak_scale=0.0), co_reg=self._PARTS,
+        axis_name='batch')
+    halves = jax.tree.map(lambda x: x.reshape(2, 2, *x.shape[1:]), batch)
+    sharded, metrics = jax.jit(jax.vmap(
+        step, in_axes=(None, 0, None), axis_name='batch'))(
+            self._state(), halves, key)
+    for shard in range(2):
+      chex.assert_trees_all_close(
+          jax.tree.map(lambda x, i=shard: x[i], sharded), single, rtol=1e-5,
+          atol=1e-6)
+    np.testing.assert_allclose(
+        metrics['co_reg_loss'], [expected['co_reg_loss']] * 2, rtol=1e-5)
+
+  def test_unknown_teacher(self):
+    with self.assertRaisesRegex(ValueError, "teacher 'ema'; known"):
+      self._step(teacher='ema')
+
+
 class Bfloat16Test(parameterized.TestCase):
 
   @parameterized.parameters('forward', 'per_instance')

@@ -10,17 +10,21 @@ from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import chex
 import jax
 import numpy as np
 
 from experiments import binary
+from experiments import checkpoints
 from experiments import comparison
 from experiments import input_pipeline
 from experiments import parts
+from experiments import predictor
 from experiments import reproduce
 from experiments import run_folder
 from experiments import run_evaluation
 from experiments import trainer
+from experiments.configs import common
 from tests import tiny
 
 
@@ -77,6 +81,28 @@ class TrainerTest(parameterized.TestCase):
     # A finished run is only evaluated again, and says the same once.
     trainer.train_and_evaluate(tiny.debug_config(), resumed)
     self._assert_equal_runs(whole, resumed)
+
+  def test_means_of_the_networks_are_kept_and_predict(self):
+    whole, stopped = (tiny.temp_dir(self) for _ in range(2))
+    config = tiny.debug_config(**common.METHODS['mean_teacher']).lock()
+    results = trainer.train_and_evaluate(config, whole)
+    with self.assertRaises(binary.Stopped):
+      trainer.train_and_evaluate(
+          config, stopped, should_stop=lambda step: step == 3)
+    trainer.train_and_evaluate(config, stopped)
+    self._assert_equal_runs(whole, stopped)
+    means = predictor.load(whole)
+    dataset = input_pipeline.load_dataset(tiny.data_dir())
+    built = parts.build(config, dataset)
+    state = predictor.restore(whole, config, dataset, built, 'latest').state
+    for i in range(2):
+      chex.assert_trees_all_equal(means.params[i], state.teachers[i])
+    again = run_evaluation.evaluate_run(whole, 'val').results
+    self.assertEqual(again['dice'], results['val']['dice'])
+    # Not those that the networks themselves would give.
+    self.assertNotEqual(
+        checkpoints.state_sha256(state.teachers),
+        checkpoints.state_sha256(state.params))
 
   def _assert_equal_runs(self, first, second):
     for name in ('metrics.json', 'log.jsonl', 'cases_test.csv',

@@ -15,6 +15,7 @@ import itertools
 from absl import flags
 from absl import logging
 from hybridseg import metrics as metrics_lib
+from hybridseg import train_step as train_step_lib
 from hybridseg import types
 from matplotlib import figure
 import numpy as np
@@ -77,15 +78,15 @@ def _candidates(evidence, scores):
 
 def _dice_loss(run, records):
   """Returns the line to beat: 1 - soft Dice of any label map, float [N]."""
+  params = train_step_lib.eval_params(run.last.state)
   directions = run.observer.strong_directions(
-      run.last.state.params, run.dataset.splits['train_strong'])
+      params, run.dataset.splits['train_strong'])
   return np.array([
       np.mean([audit_evidence.disagreement(
           q, types.AnnotationKind.COARSE_MASK, record['label'],
           record['present']) for q in probs])
       for record, probs, _ in run.observer.look(
-          run.last.state.params, directions, records, label='label',
-          what='Dice loss')])
+          params, directions, records, label='label', what='Dice loss')])
 
 
 def _print_difference(score, other, faulty):

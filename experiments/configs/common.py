@@ -47,6 +47,15 @@ METHODS = {
         weighting=dict(name='uniform'),
         co_regularization=dict(trust='one'),
     ),
+    # Tarvainen and Valpola, 2017 (https://arxiv.org/abs/1703.01780): each of
+    # the two networks learns from its own mean, and the means predict. No weak
+    # label; the student's noise is CutMix, as by French et al., 2020
+    # (https://arxiv.org/abs/1906.01916).
+    'mean_teacher': dict(
+        supervision=dict(weak_scale=0.0),
+        weighting=dict(name='uniform'),
+        co_regularization=dict(trust='one', teacher='mean'),
+    ),
     # Ren et al., 2018 (https://arxiv.org/abs/1803.09050): weights of one batch
     # from the lookahead down the training loss. There, the exact masks steer
     # only; here the networks learn them too, as in all other methods.
@@ -134,7 +143,8 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           without_common_harm=True,
       ),
       co_regularization=dict(
-          scale=1.0, ramp_up_steps=100, trust='complement', mixing='cutmix'),
+          scale=1.0, ramp_up_steps=100, trust='complement', mixing='cutmix',
+          teacher='other', decay=0.99),
       # Names of `METHODS` to train one after another, with every seed; ()
       # trains just the one that this config describes.
       compare=dict(methods=(), seeds=(0,)),
