@@ -201,7 +201,7 @@ def _named(name, known):
 
 def _check_truth(config):
   if (config.weighting.name != 'uniform' or config.co_regularization.scale
-      or not all(_scales(config).values())):
+      or any(callable(x) or not x for x in _scales(config).values())):
     raise ValueError(
         "input.weak_labels 'truth' is for full supervision alone: use the "
         "variant full_supervision, or 'annotation'.")
@@ -232,9 +232,20 @@ def _build_supervision(config):
 
 
 def _scales(config):
+  """Returns the factors of the two terms, schedules where one comes first."""
+  names = config.supervision
+  strong, weak = names.get('strong_scale', 1.0), names.weak_scale
+  share = names.get('weak_first_share', 0.0)
+  if not share:
+    return dict(strong_scale=strong, weak_scale=weak)
+  if not 0 < share < 1 or not strong or not weak:
+    raise ValueError(
+        f'supervision.weak_first_share is {share}: use 0 to below 1, and '
+        'neither strong_scale=0 nor weak_scale=0 beside it.')
+  first = round(share * config.train_steps)
   return dict(
-      strong_scale=config.supervision.get('strong_scale', 1.0),
-      weak_scale=config.supervision.weak_scale)
+      strong_scale=lambda step: jnp.where(step < first, 0.0, strong),
+      weak_scale=lambda step: jnp.where(step < first, weak, 0.0))
 
 
 def _build_alignment_loss(names):

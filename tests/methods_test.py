@@ -7,10 +7,12 @@ import re
 from absl.testing import absltest
 from absl.testing import parameterized
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments import audit_observer
 from experiments import binary
+from experiments import checkpoints
 from experiments import input_pipeline
 from experiments import parts as parts_lib
 from experiments import run_folder
@@ -75,6 +77,35 @@ class MethodsTest(parameterized.TestCase):
     rows = re.findall(r'^\| (`.+?) \|', section.split('\n## ')[0], re.M)
     names = re.findall(r'`(\w+)`', ' '.join(rows))
     self.assertCountEqual(names, common.METHODS)
+
+
+class WeakThenStrongTest(parameterized.TestCase):
+
+  def test_one_after_the_other(self):
+    config = _config(
+        'weak_then_strong', train_steps=10, optimizer=dict(warmup_steps=0))
+    parts = parts_lib.build(config, _dataset())
+    batch = _batches(config, _dataset())[0]
+    others = {
+        role: batch._replace(**{role: getattr(batch, role)._replace(
+            label=1 - getattr(batch, role).label)}) for role in batch._fields}
+    for step, learnt in (4, 'weak'), (5, 'strong'):
+      for role, other in others.items():
+        states = []
+        for b in batch, other:
+          # Made anew, for it is donated.
+          state = parts.init_fn()._replace(step=jnp.int32(step))
+          states.append(parts.step_fn(state, b, jax.random.key(0))[0])
+        one, two = (checkpoints.state_sha256(s.params) for s in states)
+        self.assertEqual(one != two, role == learnt, (step, role))
+
+  @parameterized.parameters(
+      dict(weak_first_share=1.0), dict(weak_first_share=-0.5),
+      dict(weak_scale=0.0), dict(strong_scale=0.0))
+  def test_refuses(self, **changes):
+    config = _config('weak_then_strong', supervision=changes)
+    with self.assertRaisesRegex(binary.UserError, 'weak_first_share is'):
+      parts_lib.build(config, _dataset())
 
 
 class TruthTest(parameterized.TestCase):

@@ -359,6 +359,27 @@ class TrainStepTest(parameterized.TestCase):
         none.indicators.weights, one.indicators.weights, rtol=1e-6)
     self.assertGreater(np.ptp(none.indicators.weights), 0.05)
 
+  def test_scales_may_be_schedules(self):
+    chex.clear_trace_counter()
+    step = jax.jit(chex.assert_max_traces(make_step(
+        train_step_lib.Weighting(),
+        supervision=SUPERVISION._replace(
+            strong_scale=lambda step: jnp.where(step < 2, 0.0, 1.0),
+            weak_scale=lambda step: jnp.where(step < 2, 0.7, 0.0)),
+        co_reg=train_step_lib.CoRegularization()), n=1))
+    state, key = init_state(), jax.random.key(7)
+    for i in range(4):
+      first = i < 2
+      expected, _ = jax.jit(make_step(
+          train_step_lib.Weighting(),
+          supervision=SUPERVISION._replace(
+              strong_scale=float(not first), weak_scale=0.7 * first),
+          co_reg=train_step_lib.CoRegularization()))(
+              state, random_batch(i), key)
+      state, _ = step(state, random_batch(i), key)
+      chex.assert_trees_all_close(
+          state.params, expected.params, rtol=1e-5, atol=1e-6)
+
   def test_nothing_to_learn(self):
     with self.assertRaisesRegex(ValueError, 'Nothing to learn'):
       make_step(train_step_lib.Weighting(), supervision=SUPERVISION._replace(

@@ -20,6 +20,12 @@ METHODS = {
         weighting=dict(name='uniform'),
         co_regularization=dict(scale=0.0),
     ),
+    # Pre-training and fine tuning within one schedule of the learning rate.
+    'weak_then_strong': dict(
+        supervision=dict(weak_first_share=0.5),
+        weighting=dict(name='uniform'),
+        co_regularization=dict(scale=0.0),
+    ),
     # Upper line: the exact masks of the weak images, which no other method may
     # see, with the loss of the strong ones. Half of each batch are the strong
     # images as everywhere, so that these are seen more often.
@@ -126,6 +132,9 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           loss_by_kind=dict(),
           strong_scale=1.0,  # 0 learns nothing from the exact masks.
           weak_scale=1.0,
+          # Share of the steps that learn weak labels alone, before the others
+          # learn exact masks alone; 0 learns both in every step.
+          weak_first_share=0.0,
           alignment_loss='cross_entropy_dice',  # Or 'training': weak_loss.
           alignment_without_class_prior=True,
       ),
