@@ -238,8 +238,8 @@ def _check_truth(dataset):
     if (record['truth'] == types.UNLABELLED).all():
       raise binary.UserError(
           "input.weak_labels is 'truth', but the exact mask of the training "
-          f'image {record["id"].decode()!r} of {dataset.name} is not known: '
-          'train another method, or add its mask to the manifest.')
+          f'image {str(column([record], "id")[0])!r} of {dataset.name} is not '
+          'known: train another method, or add its mask to the manifest.')
 
 
 def _to_example(record: dict[str, Any], *, label: str) -> dict[str, Any]:

@@ -32,6 +32,7 @@ __all__ = (
     'TrainState',
     'WEIGHTINGS',
     'Weighting',
+    'eval_params',
     'init_state',
     'instance_keys',
     'make_eval_step',

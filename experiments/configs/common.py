@@ -14,7 +14,7 @@ METHODS = {
         weighting=dict(name='uniform'),
         co_regularization=dict(scale=0.0),
     ),
-    # The exact masks choose nothing but the checkpoint.
+    # No exact mask but those that validate.
     'weak_only': dict(
         supervision=dict(strong_scale=0.0),
         weighting=dict(name='uniform'),
