@@ -186,7 +186,7 @@ def to_markdown(table: Table) -> str:
   reference = table.reference
   text = [f'{table.num_done} of {table.num_cells} cells are done; what was not '
           f'run is blank. {table.num_cases} test cases of '
-          f'{table.num_subjects} subjects.']
+          f'{table.num_subjects} subjects.{_limits(table)}']
   for setting, rows in table.lines.items():
     text += [
         f'\n## {setting.words}\n',
@@ -208,6 +208,18 @@ def to_markdown(table: Table) -> str:
   return '\n'.join(text) + '\n'
 
 
+def _limits(table):
+  """Says if so few subjects cannot tell methods apart, whatever they score."""
+  number = max(sum(line.difference is not None for line in rows)
+               for rows in table.lines.values())
+  smallest = number * 2.0 ** (1 - table.num_subjects)
+  if smallest <= 0.05:
+    return ''
+  comparisons = f'{number} comparison{"s" * (number > 1)}'
+  return (f' With {table.num_subjects} subjects and {comparisons}, no p below '
+          f'{min(smallest, 1):.2g} is possible.')
+
+
 def _shown(line):
   """Returns the nine cells of a line."""
   found, change = line.described, line.difference
@@ -220,9 +232,18 @@ def _shown(line):
       '' if math.isnan(found.sd) else f'{found.sd:.4f}',
       '{:.4f} to {:.4f}'.format(*found.interval),
       *(('', '', '') if change is None else (
-          f'{change.mean:+.4f}', '{:+.4f} to {:+.4f}'.format(*change.interval),
+          f'{change.mean:+.4f}{_of_seeds(line)}',
+          '{:+.4f} to {:+.4f}'.format(*change.interval),
           f'{change.p_holm:.2g}')),
       '' if line.auroc is None else f'{line.auroc:.3f}']
+
+
+def _of_seeds(line):
+  """Says on how many seeds a difference rests, if not on all of the line."""
+  number = line.difference.num_seeds
+  if number == len(line.described.by_seed):
+    return ''
+  return f' ({number} seed{"s" * (number > 1)})'
 
 
 def plot(lines: dict[sweep_sets.Setting, list[Line]], path: str) -> None:

@@ -146,7 +146,8 @@ class SweepTest(parameterized.TestCase):
     self.sweep()
     self.assertEqual(self.runs()[3:], ['strong_only/seed1', 'uniform/seed1'])
     self.assertIn('4 of 4 cells are done; what was not run is blank. 3 test '
-                  'cases of 3 subjects.\n', self.table())
+                  'cases of 3 subjects. With 3 subjects and 1 comparison, no '
+                  'p below 0.25 is possible.\n', self.table())
 
   def test_failing_cells_do_not_stop_the_others(self):
     self.player.failing = 'strong_only'
@@ -232,6 +233,12 @@ class SweepTest(parameterized.TestCase):
         '| uniform | 2 of 2 | 0.5500 | 0.0707 | 0.4333 to 0.6667 |  |  |  | '
         '0.750 |\n', self.table())
     self.assertTrue(os.path.exists(f'{self.workdir}/table.png'))
+
+  def test_difference_on_common_seeds(self):
+    with self.assertRaises(binary.Stopped):
+      self.sweep(max_cells=3)
+    self.assertIn('| strong_only | 2 of 2 | 0.3500 | 0.0707 | 0.2333 to 0.4667 '
+                  '| -0.2000 (1 seed) | ', self.table())
 
   def test_csv_by_hand(self):
     with self.assertRaises(binary.Stopped):
