@@ -28,7 +28,6 @@ import os
 import pathlib
 import shutil
 import sys
-import tempfile
 import time
 from typing import Any, NamedTuple
 
@@ -41,6 +40,7 @@ import tensorflow_datasets as tfds
 
 from data_prep import manifest as manifest_lib
 from data_prep import rasterize
+from data_prep import whole_file
 
 SPLITS = ('train_strong', 'train_weak', 'val', 'test')
 VERSION = '1.1.0'  # Of the records' form.
@@ -375,10 +375,7 @@ def _write_shards(tasks, staging):
 
 def _assemble(tasks, manifest, staging, output):
   """Names the shards as TFDS does and writes what it must know of them."""
-  temporary = pathlib.Path(tempfile.mkdtemp(
-      dir=output.parent, prefix=f'.{output.name}.'))
-  os.chmod(temporary, 0o755)  # mkdtemp shuts out everybody else.
-  try:
+  with whole_file.folder_beside(output) as temporary:
     by_split = collections.defaultdict(list)
     for task in tasks:
       by_split[task.split].append(task)
@@ -410,8 +407,6 @@ def _assemble(tasks, manifest, staging, output):
     with open(temporary / 'shards.json', 'w', encoding='utf-8') as file:
       json.dump(names, file, indent=1)
     os.rename(temporary, output)
-  finally:
-    shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -43,6 +43,7 @@ from data_prep import phantom
 from data_prep import preparation
 from data_prep import source_flags
 from data_prep import summary
+from data_prep import whole_file
 
 _PROGRESS_EVERY_S = 5.0
 
@@ -51,6 +52,7 @@ _Refused = command_line.Refused
 # Default of --image_size.
 _IMAGE_SIZES = {'phantom': 64, 'endoscene': 96, 'acdc': 96}
 
+flags.adopt_module_key_flags(source_flags)  # For --help.
 _DATASET = flags.DEFINE_enum(
     'dataset', None, list(_IMAGE_SIZES), 'A set that is known by name.')
 _MANIFEST = flags.DEFINE_string(
@@ -112,10 +114,7 @@ def _run():
   output = pathlib.Path(_OUTPUT.value).absolute()
   _check_output(output)
   output.parent.mkdir(parents=True, exist_ok=True)
-  temporary = pathlib.Path(tempfile.mkdtemp(
-      dir=output.parent, prefix=f'.{output.name}.'))
-  os.chmod(temporary, 0o755)  # mkdtemp shuts out everybody else.
-  try:
+  with whole_file.folder_beside(output) as temporary:
     manifest = _write_manifest(temporary, image_size)
     findings = _check(manifest)
     if _is_done(output, manifest, image_size):
@@ -131,8 +130,6 @@ def _run():
     summary.write_summary(
         temporary / 'summary.html', manifest, findings, image_size=image_size)
     _move(temporary, output)
-  finally:
-    shutil.rmtree(temporary, ignore_errors=True)
   _print_summary(output, image_size)
 
 

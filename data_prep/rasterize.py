@@ -6,7 +6,9 @@ shape if its centre does. A box with whole numbers therefore holds exactly
 columns x0 .. x1 - 1. Where shapes overlap, the later one wins.
 """
 
+from collections.abc import Sequence
 import pathlib
+import re
 from typing import Any
 
 from hybridseg import types
@@ -181,6 +183,28 @@ def apply_values(
   if unknown.size:
     raise ValueError(f'{unknown.min()}')
   return label.astype(np.uint8)
+
+
+def parse_values(pairs: Sequence[str], flag: str) -> dict[str, int] | None:
+  """Returns the class of each stored value, as `apply_values` takes it.
+
+  Args:
+    pairs: such as ['0:0', '255:1'].
+    flag: that they are of.
+
+  Returns:
+    Class by stored value; None if there is no pair.
+
+  Raises:
+    ValueError: if a pair is no such pair, in one line.
+  """
+  values = {}
+  for pair in pairs:
+    found = re.fullmatch(r'(\d+):(\d+)', pair)
+    if not found or int(found[2]) > types.UNLABELLED:
+      raise ValueError(f'--{flag}: expected STORED:CLASS, found {pair!r}')
+    values[found[1]] = int(found[2])
+  return values or None
 
 
 def resize_image(image: np.ndarray, *, size: tuple[int, int]) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from data_prep import formats
 from data_prep import own_set
+from data_prep import rasterize
 from data_prep import simulate
 from data_prep import splits
 from data_prep.formats import registry
@@ -83,13 +84,7 @@ def name(source: pathlib.Path) -> str:
 
 def options() -> formats.Options:
   """Returns what the flags say about the files; raises ValueError."""
-  values = {}
-  for pair in _MASK_VALUES.value or ():
-    found = re.fullmatch(r'(\d+):(\d+)', pair)
-    if not found:
-      raise ValueError(
-          f'--mask_values: expected STORED:CLASS, found {pair!r}')
-    values[found[1]] = int(found[2])
+  values = rasterize.parse_values(_MASK_VALUES.value or (), 'mask_values')
   limits = _numbers('intensity_range', _INTENSITY_RANGE.value, 2)
   if limits is not None and limits[0] >= limits[1]:
     raise ValueError('--intensity_range: expected LOW,HIGH with LOW < HIGH')
@@ -107,7 +102,7 @@ def options() -> formats.Options:
                      'background first')
   return formats.Options(
       classes=None if classes is None else tuple(classes),
-      mask_values=values or None, mask_threshold=_MASK_THRESHOLD.value,
+      mask_values=values, mask_threshold=_MASK_THRESHOLD.value,
       masks_are=_MASKS_ARE.value,
       polygons_are=_POLYGONS_ARE.value, points_are=_POINTS_ARE.value,
       stroke_width=_STROKE_WIDTH.value, intensity_range=limits,

@@ -1,8 +1,11 @@
-"""Files that are written whole or not at all."""
+"""Files and folders that are written whole or not at all."""
 
 from collections.abc import Iterator
 import contextlib
 import os
+import pathlib
+import shutil
+import tempfile
 from typing import Any, IO
 
 
@@ -33,3 +36,25 @@ def open_whole(
     with contextlib.suppress(OSError):
       os.remove(temporary)
     raise
+
+
+@contextlib.contextmanager
+def folder_beside(output: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Makes a folder to fill, and to be renamed to `output` when it is whole.
+
+  Args:
+    output: absolute; its parent is there.
+
+  Yields:
+    A folder on the same disk; what is left of it is removed.
+
+  Raises:
+    OSError: if it cannot be made.
+  """
+  temporary = pathlib.Path(
+      tempfile.mkdtemp(dir=output.parent, prefix=f'.{output.name}.'))
+  try:
+    os.chmod(temporary, 0o755)  # mkdtemp shuts out everybody else.
+    yield temporary
+  finally:
+    shutil.rmtree(temporary, ignore_errors=True)

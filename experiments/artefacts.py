@@ -6,9 +6,8 @@ import json
 import logging as python_logging
 import os
 import pathlib
-import shutil
-import tempfile
 
+from data_prep import whole_file
 import jax
 from jax import export as jax_export
 import jax.numpy as jnp
@@ -42,11 +41,8 @@ def model_fn(
 
 def to_stablehlo(predictor: predictor_lib.Predictor) -> bytes:
   """Serializes `model_fn`, parameters included, for any batch size."""
-  (batch,) = jax_export.symbolic_shape('b')
-  images = jax.ShapeDtypeStruct(
-      (batch, *predictor.dataset.image_shape), jnp.uint8)
   exported = jax_export.export(
-      jax.jit(model_fn(predictor)), platforms=_PLATFORMS)(images)
+      jax.jit(model_fn(predictor)), platforms=_PLATFORMS)(_any_batch(predictor))
   return exported.serialize()
 
 
@@ -55,14 +51,18 @@ def to_onnx(predictor: predictor_lib.Predictor) -> bytes:
   import jax2onnx  # Heavy, and not everybody's.
 
   python_logging.getLogger('onnx_ir').setLevel(python_logging.ERROR)
-  (batch,) = jax_export.symbolic_shape('b')
-  images = jax.ShapeDtypeStruct(
-      (batch, *predictor.dataset.image_shape), jnp.uint8)
   with jax.numpy_rank_promotion('allow'):  # The converter relies on it.
     return jax2onnx.to_onnx(
-        model_fn(predictor), [images], model_name='hybridseg',
+        model_fn(predictor), [_any_batch(predictor)], model_name='hybridseg',
         input_names=['images'], output_names=['labels', 'probabilities'],
     ).SerializeToString()
+
+
+def _any_batch(predictor):
+  """Returns shape and dtype of images, for any batch size."""
+  (batch,) = jax_export.symbolic_shape('b')
+  return jax.ShapeDtypeStruct(
+      (batch, *predictor.dataset.image_shape), jnp.uint8)
 
 
 def flat_weights(predictor: predictor_lib.Predictor) -> dict[str, np.ndarray]:
@@ -94,17 +94,12 @@ def write(
     raise binary.UserError(f'--output={output} exists: give a new folder.')
   try:
     output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = pathlib.Path(tempfile.mkdtemp(
-        dir=output.parent, prefix=f'.{output.name}.'))
+    with whole_file.folder_beside(output) as temporary:
+      lines = _write_all(predictor, workdir, temporary)
+      os.rename(temporary, output)
   except OSError as e:
     raise binary.UserError(
         f'Cannot write to --output={output}: {e.strerror}.') from e
-  try:
-    os.chmod(temporary, 0o755)  # mkdtemp shuts out everybody else.
-    lines = _write_all(predictor, workdir, temporary)
-    os.rename(temporary, output)
-  finally:
-    shutil.rmtree(temporary, ignore_errors=True)
   return [f'{output}:', *lines]
 
 

@@ -26,6 +26,7 @@ from data_prep import rasterize
 from experiments import binary
 from experiments import evaluation
 from experiments import folder_evaluation
+from experiments import html_report
 from experiments import pictures
 from experiments import reports
 from experiments import run_evaluation
@@ -104,9 +105,7 @@ def _print(results, report):
 
 def _small(case):
   """Returns a case of a size that a thousand of them fit in memory."""
-  height, width = case.truth.shape
-  factor = min(1.0, _SHOWN_SIDE / max(height, width))
-  size = max(1, round(height * factor)), max(1, round(width * factor))
+  size = html_report.fit(case.truth.shape, _SHOWN_SIDE)
   label = lambda x: rasterize.resize_label(x, size=size)
   return case._replace(
       image=rasterize.resize_image(case.image, size=size),
@@ -136,15 +135,10 @@ def _evaluate_folders(on_case):
 
 
 def _values(flag):
-  values = {}
-  for pair in flag.value:
-    stored, colon, value = pair.partition(':')
-    if not (colon and stored.strip().isdecimal() and value.strip().isdecimal()
-            and int(value) <= 255):
-      raise binary.UserError(
-          f'--{flag.name}: expected STORED:CLASS, found {pair!r}.')
-    values[stored.strip()] = int(value)
-  return values or None
+  try:
+    return rasterize.parse_values(flag.value, flag.name)
+  except ValueError as e:
+    raise binary.UserError(f'{e}.') from e
 
 
 def _spacing():

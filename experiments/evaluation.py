@@ -138,11 +138,7 @@ def _count(values):
 
 def case_means(scores: np.ndarray) -> np.ndarray:
   """Averages [N, K] over the foreground classes that count, float [N]."""
-  foreground = scores[:, 1:]
-  counted = ~np.isnan(foreground)
-  total = np.sum(np.where(counted, foreground, 0), axis=1)
-  number = counted.sum(axis=1)
-  return np.where(number > 0, total / np.maximum(number, 1), np.nan)
+  return metrics_lib.mean_of_counted(scores[:, 1:], axis=1)
 
 
 def _mean(values):

@@ -23,29 +23,19 @@ from absl import logging
 
 from experiments import artefacts
 from experiments import binary
-from experiments import predictor as predictor_lib
+from experiments import network_flags
 
-_RUN = flags.DEFINE_string('run', None, 'Folder of a run.')
+flags.adopt_module_key_flags(network_flags)  # For --help.
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder to write; new.')
-_CHECKPOINT = flags.DEFINE_enum(
-    'checkpoint', 'latest', ('latest', 'best'),
-    'The newest one, or the best on the validation split.')
-_NETWORK = flags.DEFINE_enum(
-    'network', 'mean', sorted(predictor_lib.NETWORKS),
-    'Which of the two networks, or the mean of both.')
-_FLIP = flags.DEFINE_bool(
-    'flip', False, 'Average over four flips of each image.')
 
 
 def main():
   logging.set_verbosity(logging.WARNING)
-  predictor = predictor_lib.load(
-      _RUN.value, checkpoint=_CHECKPOINT.value, network=_NETWORK.value,
-      flip=_FLIP.value)
-  for line in artefacts.write(predictor, _RUN.value, _OUTPUT.value):
+  for line in artefacts.write(
+      network_flags.load(), network_flags.run(), _OUTPUT.value):
     print(line)
 
 
 if __name__ == '__main__':
-  flags.mark_flags_as_required(['run', 'output'])
+  flags.mark_flags_as_required(['output'])
   binary.run(main)

@@ -12,7 +12,6 @@ from hybridseg import metrics as metrics_lib
 import numpy as np
 
 from experiments import cases as cases_lib
-from experiments import evaluation
 
 _LEVEL = 0.95
 _TIE = 1e-9  # Means of the same cells may differ by rounding.
@@ -85,6 +84,11 @@ def sign_flip_p_value(
   return as_far / (num_flips + 1)
 
 
+def least_p(num_subjects: int) -> float:
+  """Returns the smallest p that `sign_flip_p_value` can have."""
+  return 2.0 ** (1 - num_subjects)
+
+
 def _chunks(total, width):
   """Yields numbers of rows that add up to `total`, each of a small array."""
   rows = max(1, _CELLS // width)
@@ -115,9 +119,7 @@ def choose_pairs(number: int) -> list[tuple[int, int]]:
 
 def case_scores(aligned: cases_lib.Aligned) -> np.ndarray:
   """Averages over the foreground classes that count, float [R, N]."""
-  padded = np.pad(
-      aligned.scores, ((0, 0), (0, 0), (1, 0)), constant_values=np.nan)
-  return np.array([evaluation.case_means(scores) for scores in padded])
+  return metrics_lib.mean_of_counted(aligned.scores, axis=-1)
 
 
 def compare_scores(
@@ -253,7 +255,7 @@ def judge(
 
 def _limits(pair):
   """Says if no data of this size could have told."""
-  smallest = 2.0 ** (1 - pair['num_subjects'])
+  smallest = least_p(pair['num_subjects'])
   if smallest > 1 - _LEVEL:
     return (f' With {pair["num_subjects"]} subjects, no p below {smallest:.2g} '
             'is possible.')

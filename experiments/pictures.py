@@ -8,14 +8,16 @@ so that the prediction does not depend on how a file stores its axes; the result
 is turned back.
 """
 
-from collections.abc import Sequence
-import os
+import collections
+from collections.abc import Iterable, Iterator, Sequence
+import gzip
 import pathlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from data_prep import pixels
 from data_prep import preparation as preparation_lib
 from data_prep import rasterize
+from data_prep import whole_file
 from data_prep.formats import intensities
 from data_prep.formats import nifti
 from data_prep.formats import sources
@@ -24,6 +26,8 @@ from hybridseg import inference
 import nibabel
 import numpy as np
 from PIL import Image
+
+from experiments import predictor as predictor_lib
 
 VOLUME_SUFFIXES = ('.nii', '.nii.gz')
 SUFFIXES = (*sources.PICTURES, *VOLUME_SUFFIXES)
@@ -113,7 +117,7 @@ def open_file(
   if not is_volume(name):
     image, spacing = intensities.read_picture(
         name, folder, intensity_range=preparation.intensity_range)
-    return Opened((_with_channels(image, channels, name),), spacing)
+    return Opened((with_channels(image, channels, name),), spacing)
   pixels.check_file(name, 'volume', folder)
   volume = volumes.read_nifti(folder.root / name)
   turned = _turns(volume.affine, preparation.orientation)
@@ -123,7 +127,7 @@ def open_file(
     axis = nifti.thinnest_axis(volume)
   limits = preparation.intensity_range or intensities.percentiles(voxels)
   slices = tuple(
-      _with_channels(
+      with_channels(
           intensities.to_uint8(np.take(voxels, k, axis), limits)[..., None],
           channels, name)
       for k in range(voxels.shape[axis]))
@@ -139,8 +143,19 @@ def _turns(affine, orientation):
   return turn(stored, wanted), turn(wanted, stored)
 
 
-def _with_channels(image, channels, name):
-  """Repeats gray; refuses colour where the networks know only gray."""
+def with_channels(
+    image: np.ndarray, channels: int, name: str
+) -> np.ndarray:
+  """Repeats gray; refuses colour where the networks know only gray.
+
+  Args:
+    image: uint8 [H, W, 1 or 3].
+    channels: 1 or 3, of the networks.
+    name: of the picture.
+
+  Raises:
+    pixels.WrongFile: if it is refused.
+  """
   if image.shape[-1] == channels:
     return image
   if channels == 3:
@@ -185,6 +200,38 @@ def merge(
       inference.merge_tiles(
           maps[i : i + each], size, overlap=tiling.overlap)
       for i in range(0, len(maps), each)]
+
+
+def predict(
+    predictor: predictor_lib.Predictor,
+    files: Iterable[tuple[Any, Opened]],
+    tiling: Tiling,
+) -> Iterator[tuple[Any, Opened, inference.Prediction]]:
+  """Predicts files one after another; their tiles share batches.
+
+  Args:
+    predictor: from `predictor.load`.
+    files: a key of each, and the file; read ahead by one batch of tiles.
+    tiling: how slices become tiles.
+
+  Yields:
+    Key, file, and its prediction: of each part a list, [H, W, ...] per slice.
+  """
+  waiting = collections.deque()  # Files whose tiles are on their way.
+
+  def tiles():
+    for key, opened in files:
+      cut = tiles_of(opened, tiling)
+      waiting.append((key, opened, len(cut), []))
+      yield from cut
+
+  for output in predictor_lib.predict_tiles(predictor, tiles()):
+    key, opened, number, outputs = waiting[0]
+    outputs.append(output)
+    if len(outputs) == number:
+      waiting.popleft()
+      yield key, opened, inference.Prediction(*(
+          merge(opened, part, tiling) for part in zip(*outputs, strict=True)))
 
 
 def resize_map(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -238,6 +285,6 @@ def save_volume(
   header.set_data_dtype(array.dtype)
   if array.ndim == 3:  # A header may have fewer axes, or more of length 1.
     array = array.reshape(old.get_data_shape())
-  temporary = path.with_name(f'.{path.name}.tmp.nii.gz')
-  form(array, None, header).to_filename(temporary)
-  os.replace(temporary, path)
+  with (whole_file.open_whole(path, 'wb') as file,
+        gzip.GzipFile('', 'wb', 1, file, mtime=0) as zipped):
+    form(array, None, header).to_stream(zipped)

@@ -26,22 +26,14 @@ from absl import flags
 from absl import logging
 
 from experiments import binary
+from experiments import network_flags
 from experiments import pictures
 from experiments import prediction
-from experiments import predictor as predictor_lib
 from experiments import stopping
 
-_RUN = flags.DEFINE_string('run', None, 'Folder of a run.')
+flags.adopt_module_key_flags(network_flags)  # For --help.
 _INPUT = flags.DEFINE_string('input', None, 'A file, or a folder of files.')
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder to write.')
-_CHECKPOINT = flags.DEFINE_enum(
-    'checkpoint', 'latest', ('latest', 'best'),
-    'The newest one, or the best on the validation split.')
-_NETWORK = flags.DEFINE_enum(
-    'network', 'mean', sorted(predictor_lib.NETWORKS),
-    'Which of the two networks, or the mean of both.')
-_FLIP = flags.DEFINE_bool(
-    'flip', False, 'Average over four flips of each image: four times slower.')
 _WINDOW = flags.DEFINE_bool(
     'window', False, 'Slide a window over each image at its own resolution, '
     'instead of resizing the image as the records were: for sets that were '
@@ -74,15 +66,13 @@ def _with_volume_axes(predictor):
 
 def main():
   logging.set_verbosity(logging.WARNING)
-  if _UNCERTAINTY.value and _NETWORK.value != 'mean':
+  if _UNCERTAINTY.value and network_flags.network() != 'mean':
     raise binary.UserError(
         '--uncertainty is the disagreement of the two networks: use '
         '--network=mean.')
   inputs = prediction.find_inputs(_INPUT.value)
   with stopping.StopRequest() as request:
-    predictor = _with_volume_axes(predictor_lib.load(
-        _RUN.value, checkpoint=_CHECKPOINT.value, network=_NETWORK.value,
-        flip=_FLIP.value))
+    predictor = _with_volume_axes(network_flags.load())
     height, width, channels = predictor.dataset.image_shape
     request.nothing_to_save = False
     failed = prediction.predict_files(
@@ -101,5 +91,5 @@ def main():
 
 
 if __name__ == '__main__':
-  flags.mark_flags_as_required(['run', 'input', 'output'])
+  flags.mark_flags_as_required(['input', 'output'])
   binary.run(main)

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from data_prep import pixels
 from data_prep import whole_file
 from data_prep.formats import sources
-from hybridseg import inference
 import numpy as np
 from PIL import Image
 
@@ -270,31 +269,25 @@ class _Job:
 
   def _results(self, names) -> Iterator[dict[str, Any]]:
     """Yields the line of each file; pictures share batches."""
-    waiting = collections.deque()  # Files whose tiles are on their way.
-    ready = collections.deque()
+    failed = collections.deque()
 
-    def tiles():
+    def files():
       source = _Source(
           self._inputs._replace(names=tuple(names)),
           self._predictor.dataset.preparation, self._tiling.channels)
       for name, opened in input_pipeline.read_from(
           source, 0, len(names), _NUM_READERS):
         if isinstance(opened, pixels.WrongFile):
-          ready.append(self._failure(name, opened))
-          continue
-        cut = pictures.tiles_of(opened, self._tiling)
-        waiting.append((name, opened, len(cut), []))
-        yield from cut
+          failed.append(self._failure(name, opened))
+        else:
+          yield name, opened
 
-    for output in predictor_lib.predict_tiles(self._predictor, tiles()):
-      name, opened, number, outputs = waiting[0]
-      outputs.append(output)
-      if len(outputs) == number:
-        waiting.popleft()
-        ready.append(self._finish(name, opened, outputs))
-      while ready:
-        yield ready.popleft()
-    yield from ready  # Failures behind the last tile.
+    for name, opened, maps in pictures.predict(
+        self._predictor, files(), self._tiling):
+      while failed:
+        yield failed.popleft()
+      yield self._finish(name, opened, maps)
+    yield from failed  # Those behind the last tile.
 
   def _failure(self, name, wrong):
     what, found, fix = (*wrong.args, '', '')[:3]
@@ -302,11 +295,8 @@ class _Job:
     return dict.fromkeys(self._fields, '') | {
         'file': _printable(name), 'state': 'failed', 'problem': text}
 
-  def _finish(self, name, opened, outputs):
+  def _finish(self, name, opened, maps):
     """Writes all that is wanted of a file; returns its line."""
-    maps = inference.Prediction(*(
-        pictures.merge(opened, part, self._tiling)
-        for part in zip(*outputs, strict=True)))
     labels = [p.argmax(axis=-1).astype(np.uint8) for p in maps.probabilities]
     mask = pictures.to_stored(opened, labels)
     contents = {'masks': lambda: mask,

@@ -155,21 +155,13 @@ def predict_cases(
   """
   height, width, channels = predictor.dataset.image_shape
   tiling = pictures.Tiling((height, width), channels)
-  waiting = []
-
-  def tiles():
-    for case in input_pipeline.read_from(cases, 0, len(cases), 2):
-      image = case.image
-      if image.shape[-1] != channels:
-        image = np.broadcast_to(image, (*image.shape[:2], channels))
-      opened = pictures.Opened((np.ascontiguousarray(image),), None)
-      waiting.append((case, opened))
-      yield from pictures.tiles_of(opened, tiling)
-
-  for output in predictor_lib.predict_tiles(predictor, tiles()):
-    case, opened = waiting.pop(0)
-    yield case, *(
-        pictures.merge(opened, [part], tiling)[0] for part in output)
+  read = input_pipeline.read_from(cases, 0, len(cases), 2)
+  files = (
+      (case, pictures.Opened(
+          (pictures.with_channels(case.image, channels, case.id),), None))
+      for case in read)
+  for case, _, maps in pictures.predict(predictor, files, tiling):
+    yield case, maps.probabilities[0], maps.disagreement[0]
 
 
 class _Predicted(NamedTuple):

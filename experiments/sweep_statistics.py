@@ -8,11 +8,13 @@ subject.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from hybridseg import metrics as metrics_lib
 import numpy as np
 
 from experiments import paired
 
 _LEVEL = 0.95
+_mean = metrics_lib.mean_of_counted
 
 
 class Description(NamedTuple):
@@ -148,11 +150,3 @@ def compare(
   adjusted = paired.holm([d.p for d in found.values()])
   return {m: d._replace(p_holm=p)
           for (m, d), p in zip(found.items(), adjusted, strict=True)}
-
-
-def _mean(values, *, axis):
-  """Averages what is not nan; nan where all of it is."""
-  counted = ~np.isnan(values)
-  number = counted.sum(axis=axis)
-  total = np.where(counted, values, 0.0).sum(axis=axis)
-  return np.where(number > 0, total / np.maximum(number, 1), np.nan)

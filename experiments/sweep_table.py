@@ -12,8 +12,9 @@ difference to the reference with interval and p. The statistics are those of
 from collections.abc import Sequence
 import math
 import os
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
+from data_prep import whole_file
 from matplotlib import figure
 import numpy as np
 
@@ -93,11 +94,10 @@ def write(
     evaluation.write_csv(path('table.csv'), _HEADER, [
         _csv_row(cell, state, workdir)
         for cell, state in zip(cells, states, strict=True)])
-    with open(path('table.md.tmp'), 'w', encoding='utf-8') as f:
+    with whole_file.open_whole(path('table.md'), encoding='utf-8') as f:
       f.write(to_markdown(table))
-    os.replace(path('table.md.tmp'), path('table.md'))
-    plot(table.lines, path('table.png.tmp'))
-    os.replace(path('table.png.tmp'), path('table.png'))
+    with whole_file.open_whole(path('table.png'), 'wb') as f:
+      plot(table.lines, f)
   except OSError as e:
     raise binary.UserError(f'The table cannot be written: {e}.') from e
 
@@ -212,7 +212,7 @@ def _limits(table):
   """Says if so few subjects cannot tell methods apart, whatever they score."""
   number = max(sum(line.difference is not None for line in rows)
                for rows in table.lines.values())
-  smallest = number * 2.0 ** (1 - table.num_subjects)
+  smallest = number * paired.least_p(table.num_subjects)
   if smallest <= 0.05:
     return ''
   comparisons = f'{number} comparison{"s" * (number > 1)}'
@@ -246,7 +246,9 @@ def _of_seeds(line):
   return f' ({number} seed{"s" * (number > 1)})'
 
 
-def plot(lines: dict[sweep_sets.Setting, list[Line]], path: str) -> None:
+def plot(
+    lines: dict[sweep_sets.Setting, list[Line]], file: IO[bytes]
+) -> None:
   """Draws mean, interval and seeds of each method, one panel per set."""
   columns = min(len(lines), 4)
   rows = math.ceil(len(lines) / columns)
@@ -270,4 +272,4 @@ def plot(lines: dict[sweep_sets.Setting, list[Line]], path: str) -> None:
     ax.grid(alpha=0.3)
   for ax in axes.flat[len(lines):]:
     ax.set_axis_off()
-  fig.savefig(path, dpi=110, format='png', metadata={'Software': None})
+  fig.savefig(file, dpi=110, format='png', metadata={'Software': None})

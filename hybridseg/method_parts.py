@@ -133,26 +133,15 @@ def check(
     ValueError: if a part has an unknown name, if nothing is learnt, or weights
       without weak labels.
   """
-  if weighting.name not in WEIGHTINGS:
-    raise ValueError(
-        f'Unknown weighting {weighting.name!r}; known: {WEIGHTINGS}.'
-    )
-  if co_reg.trust not in TRUSTS:
-    raise ValueError(
-        f'Unknown trust {co_reg.trust!r}; known: {sorted(TRUSTS)}.'
-    )
-  if co_reg.mixing not in MIXINGS:
-    raise ValueError(
-        f'Unknown mixing {co_reg.mixing!r}; known: {sorted(MIXINGS)}.'
-    )
-  if co_reg.teacher not in TEACHERS:
-    raise ValueError(
-        f'Unknown teacher {co_reg.teacher!r}; known: {TEACHERS}.'
-    )
-  if weighting.method not in METHODS:
-    raise ValueError(
-        f'Unknown method {weighting.method!r}; known: {METHODS}.'
-    )
+  for what, name, known in (
+      ('weighting', weighting.name, WEIGHTINGS),
+      ('trust', co_reg.trust, sorted(TRUSTS)),
+      ('mixing', co_reg.mixing, sorted(MIXINGS)),
+      ('teacher', co_reg.teacher, TEACHERS),
+      ('method', weighting.method, METHODS),
+  ):
+    if name not in known:
+      raise ValueError(f'Unknown {what} {name!r}; known: {known}.')
   if weighting.method == 'per_instance' and not one_weak_loss(supervision):
     raise ValueError(
         "Method 'per_instance' needs the training loss as alignment loss: use "

@@ -160,6 +160,13 @@ def expected_calibration_error(counts: np.ndarray) -> float:
   return float(_ratio(np.abs(right - confidence).sum(), number.sum()))
 
 
+def mean_of_counted(values: np.ndarray, *, axis: int) -> np.ndarray:
+  """Averages what is not nan along an axis; nan where all of it is."""
+  counted = ~np.isnan(values)
+  total = np.sum(np.where(counted, values, 0), axis=axis)
+  return _ratio(total, counted.sum(axis=axis))
+
+
 def auroc(scores: np.ndarray, positive: np.ndarray) -> float:
   """Returns the chance that a positive scores above a negative; ties count 1/2.
 

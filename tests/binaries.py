@@ -6,6 +6,7 @@ once.
 
 import contextlib
 import importlib
+import sys
 from types import ModuleType
 
 from absl import flags
@@ -35,6 +36,8 @@ def with_flags(module: ModuleType):
   own = _flags_of[module.__name__]
   others = _take_off([name for name in own if name in flags.FLAGS])
   _put_on(own)
+  if not flags.FLAGS.is_parsed():  # Under pytest.
+    flags.FLAGS(sys.argv[:1])
   try:
     yield
   finally:

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 
-from absl import flags
 from absl.testing import absltest
 from absl.testing import flagsaver
 from absl.testing import parameterized
@@ -22,11 +21,6 @@ from tests import tiny
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _BINARY = binaries.load('experiments.compare')
 _CLASSES = ('lesion', 'a, "b"\nü')
-
-
-def setUpModule():
-  if not flags.FLAGS.is_parsed():  # Under pytest.
-    flags.FLAGS(sys.argv[:1])
 
 
 class CompareTest(parameterized.TestCase):

@@ -144,6 +144,16 @@ class CalibrationTest(absltest.TestCase):
     self.assertTrue(np.isnan(metrics.expected_calibration_error(counts)))
 
 
+class MeanOfCountedTest(absltest.TestCase):
+
+  def test_by_hand(self):
+    values = np.array([[1, np.nan, 3], [np.nan] * 3])
+    np.testing.assert_array_equal(
+        metrics.mean_of_counted(values, axis=1), [2, np.nan])
+    np.testing.assert_array_equal(
+        metrics.mean_of_counted(values, axis=0), [1, np.nan, 3])
+
+
 class AurocTest(parameterized.TestCase):
 
   @parameterized.parameters(

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 
-from absl import flags
 from absl.testing import absltest
 from absl.testing import flagsaver
 from absl.testing import parameterized
@@ -20,11 +19,6 @@ from tests import tiny
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _BINARY = binaries.load('experiments.plan_budget')
-
-
-def setUpModule():
-  if not flags.FLAGS.is_parsed():  # Under pytest.
-    flags.FLAGS(sys.argv[:1])
 
 
 class PlanBudgetTest(parameterized.TestCase):

@@ -9,10 +9,8 @@ import hashlib
 import io
 import json
 import os
-import sys
 from unittest import mock
 
-from absl import flags
 from absl.testing import absltest
 from absl.testing import flagsaver
 from absl.testing import parameterized
@@ -31,11 +29,6 @@ from tests import tiny
 
 _BINARY = binaries.load('experiments.sweep')
 _METHODS = ('strong_only', 'uniform')
-
-
-def setUpModule():
-  if not flags.FLAGS.is_parsed():  # Under pytest.
-    flags.FLAGS(sys.argv[:1])
 
 
 def _config(**changes):

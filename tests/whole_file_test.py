@@ -41,6 +41,19 @@ class WholeFileTest(absltest.TestCase):
       with whole_file.open_whole(self._path / 'b'):
         pass
 
+  def test_a_folder_is_renamed_or_gone(self):
+    output = self._path
+    with whole_file.folder_beside(output) as temporary:
+      (temporary / 'b').touch()
+      self.assertEqual(temporary.stat().st_mode & 0o777, 0o755)
+      os.rename(temporary, output)
+    self.assertEqual(os.listdir(output.parent), ['a'])
+    with self.assertRaises(KeyError):
+      with whole_file.folder_beside(output) as temporary:
+        (temporary / 'half').touch()
+        raise KeyError
+    self.assertEqual(os.listdir(output.parent), ['a'])
+
 
 if __name__ == '__main__':
   absltest.main()

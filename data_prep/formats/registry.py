@@ -2,11 +2,10 @@
 
 import os
 import pathlib
-import shutil
-import tempfile
 
 from data_prep import manifest as manifest_lib
 from data_prep import rasterize
+from data_prep import whole_file
 from data_prep.formats import coco
 from data_prep.formats import cvat
 from data_prep.formats import folder
@@ -79,11 +78,6 @@ def write(
     OSError: if an image or a mask cannot be read, or the folder not be written.
   """
   output.parent.mkdir(parents=True, exist_ok=True)
-  temporary = pathlib.Path(tempfile.mkdtemp(
-      dir=output.parent, prefix=f'.{output.name}.'))
-  os.chmod(temporary, 0o755)  # mkdtemp shuts out everybody else.
-  try:
+  with whole_file.folder_beside(output) as temporary:
     FORMATS[format_name].write(manifest, temporary)
     os.rename(temporary, output)
-  finally:
-    shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,32 @@
+"""The flags of binaries that use the networks of a run: which, and how."""
+
+from absl import flags
+
+from experiments import predictor as predictor_lib
+
+_RUN = flags.DEFINE_string('run', None, 'Folder of a run.', required=True)
+_CHECKPOINT = flags.DEFINE_enum(
+    'checkpoint', 'latest', ('latest', 'best'),
+    'The newest one, or the best on the validation split.')
+_NETWORK = flags.DEFINE_enum(
+    'network', 'mean', sorted(predictor_lib.NETWORKS),
+    'Which of the two networks, or the mean of both.')
+_FLIP = flags.DEFINE_bool(
+    'flip', False, 'Average over four flips of each image: four times slower.')
+
+
+def run() -> str:
+  """Returns the folder of the run."""
+  return _RUN.value
+
+
+def network() -> str:
+  """Returns which networks predict, a key of `predictor.NETWORKS`."""
+  return _NETWORK.value
+
+
+def load() -> predictor_lib.Predictor:
+  """Loads the networks; see `predictor.load`."""
+  return predictor_lib.load(
+      _RUN.value, checkpoint=_CHECKPOINT.value, network=_NETWORK.value,
+      flip=_FLIP.value)
