@@ -1,5 +1,7 @@
 """The cells of a table: which runs there are, and how far each is."""
 
+from collections.abc import Iterator
+import contextlib
 import itertools
 import json
 import os
@@ -141,6 +143,29 @@ def _last_told(folder):
                   if line.endswith('\n')), default=0)
   except FileNotFoundError:
     return 0
+
+
+@contextlib.contextmanager
+def claim(cell: Cell) -> Iterator[bool]:
+  """Yields whether the cell is this process's, against others of the sweep.
+
+  Raises:
+    binary.UserError: if it cannot be written.
+  """
+  if read_state(cell).name == 'another run':
+    yield True  # Nothing of that run is touched.
+    return
+  try:
+    lock = run_folder.lock(cell.folder, name='claim')
+  except binary.UserError as e:
+    if not isinstance(e.__cause__, BlockingIOError):
+      raise
+    yield False
+    return
+  try:
+    yield True
+  finally:
+    os.close(lock)
 
 
 def write_end(cell: Cell, *, seconds: float, why: str = '') -> None:

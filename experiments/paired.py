@@ -84,6 +84,27 @@ def sign_flip_p_value(
   return as_far / (num_flips + 1)
 
 
+def wilcoxon_p_value(differences: np.ndarray) -> float:
+  """Returns the two-sided p of the signed ranks of paired differences.
+
+  Wilcoxon, "Individual comparisons by ranking methods", 1945
+  (https://doi.org/10.2307/3001968), by `scipy.stats.wilcoxon`; differences of 0
+  are left out. It takes every case for independent of the others: where several
+  are of one subject it is too sure, and `sign_flip_p_value` is the one to go
+  by.
+
+  Args:
+    differences: one per case, float [N]; nan where a case does not count.
+
+  Returns:
+    p in (0, 1]; 1 if no difference is left.
+  """
+  from scipy import stats  # Slow to import.
+
+  left = differences[~np.isnan(differences) & (differences != 0)]
+  return float(stats.wilcoxon(left).pvalue) if len(left) else 1.0
+
+
 def least_p(num_subjects: int) -> float:
   """Returns the smallest p that `sign_flip_p_value` can have."""
   return 2.0 ** (1 - num_subjects)

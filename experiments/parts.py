@@ -94,7 +94,7 @@ def build(
     images = jnp.zeros((1, *dataset.image_shape))
     jax.eval_shape(model.init, jax.random.key(0), images)
     optimizer = _build_optimizer(config)
-    supervision = _build_supervision(config)
+    supervision = _build_supervision(config, dataset)
     co_reg = train_step_lib.CoRegularization(**config.co_regularization)
     step_fn = train_step_lib.make_train_step(
         apply_fn,
@@ -110,6 +110,7 @@ def build(
             **_without(config.weighting, 'initial_indicator')
         ),
         co_reg=co_reg,
+        perturb_fn=_build_perturbation(config),
         axis_name=mapping.axis_name,
     )
   except (TypeError, ValueError) as e:
@@ -137,6 +138,15 @@ def build(
       strong_loss_fn=supervision.strong_loss_fn,
       alignment_loss_fn=_build_alignment_loss(config.supervision),
   )
+
+
+def _build_perturbation(config):
+  options = config.get('student_augmentation')  # Not of runs before it.
+  if not options:
+    return None
+  return functools.partial(
+      augmentation.perturb,
+      options=augmentation.AugmentationOptions(**options))
 
 
 def _without(config, *names):
@@ -207,13 +217,19 @@ def _check_truth(config):
         "variant full_supervision, or 'annotation'.")
 
 
-def _build_supervision(config):
+def _build_supervision(config, dataset):
   names = config.supervision
   if config.input.get('weak_labels') == 'truth':
     _check_truth(config)
     strong_loss = _named(names.strong_loss, _LOSSES)
-    return train_step_lib.Supervision(
-        strong_loss, strong_loss, **_scales(config))
+    # As far as images of a split are seen too often, they count less.
+    sizes = [len(dataset.splits[f'train_{r}']) for r in ('strong', 'weak')]
+    shares = [2 * size / sum(sizes) for size in sizes]
+    names = ('strong_scale', 'weak_scale')
+    scales = _scales(config)
+    return train_step_lib.Supervision(strong_loss, strong_loss, **{
+        name: share * scales[name]
+        for name, share in zip(names, shares, strict=True)})
   weak_loss = _named(names.weak_loss, _LOSSES)
   alignment_loss = _build_alignment_loss(names)
   by_kind = names.loss_by_kind.to_dict()

@@ -77,11 +77,13 @@ def read_dataset(
   )
 
 
-def lock(workdir: str) -> int:
+def lock(workdir: str, *, name: str = 'lock', wait: bool = False) -> int:
   """Makes this process the folder's only writer until it ends, however it does.
 
   Args:
     workdir: folder of the run; made if absent.
+    name: of the lock file.
+    wait: whether to wait until no other process holds it.
 
   Returns:
     The descriptor of the open lock file; `os.close` gives the folder free.
@@ -92,12 +94,12 @@ def lock(workdir: str) -> int:
   try:
     os.makedirs(workdir, exist_ok=True)
     descriptor = os.open(
-        os.path.join(workdir, 'lock'), os.O_RDWR | os.O_CREAT, 0o644)
+        os.path.join(workdir, name), os.O_RDWR | os.O_CREAT, 0o644)
   except OSError as e:
     raise binary.UserError(
         f'Cannot write to {workdir}: {e.strerror}.') from e
   try:
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
   except BlockingIOError as e:
     holder = os.read(descriptor, 200).decode(errors='replace').strip()
     os.close(descriptor)

@@ -11,6 +11,13 @@ is a run folder like any other. Sets are prepared in WORKDIR/data. Cells run one
 after another; the same command again goes on where it was stopped, and passes
 over what is done. A cell that fails is told and the others go on: exit code 4.
 
+Start the command once per device to use several: each process takes the next
+cell that no other has, for example
+
+for i in 0 1 2 3; do
+  CUDA_VISIBLE_DEVICES=$i python -m experiments.sweep ... &
+done
+
 After each cell, and by --list, WORKDIR/table.csv (a line per cell), table.md
 and table.png are written anew from the cells that are done, and from nothing
 else. How to read them: `experiments.sweep_table`.
@@ -24,8 +31,9 @@ if __name__ == '__main__':
 # isort: on
 
 from collections.abc import Callable, Sequence
+import contextlib
 import os
-import shutil
+import tempfile
 import time
 
 from absl import flags
@@ -81,29 +89,47 @@ def run_cells(
   """
   states = [grid.read_state(cell) for cell in cells]
   left = [i for i, state in enumerate(states) if state.name != 'done']
-  trained = left[:max_cells]
   print(f'{len(cells) - len(left)} of {len(cells)} cells are done.', flush=True)
-  for setting in dict.fromkeys(cells[i].setting for i in trained):
-    sweep_sets.prepare(workdir, setting, source)
+  with _locked(workdir, 'data.lock'):
+    for setting in dict.fromkeys(cells[i].setting for i in left[:max_cells]):
+      sweep_sets.prepare(workdir, setting, source)
   on_end()
-  failures = []
+  failures, num_trained, num_elsewhere = [], 0, 0
   durations = [(cell.method, state.seconds) for cell, state in zip(
       cells, states, strict=True) if state.name == 'done']
-  for number, i in enumerate(trained):
-    coming = [cells[j].method for j in trained[number:]]
-    print(f'\n== cell {i + 1} of {len(cells)}: {cells[i].words}'
-          f'{_time_left(durations, coming)}', flush=True)
-    seconds, why = _train(cells[i], states[i], should_stop)
+  for number, i in enumerate(left):
+    if num_trained == max_cells:
+      raise binary.Stopped(
+          f'--max_cells: not yet run: {len(left) - number} of {len(cells)} '
+          'cells. The same command goes on.')
+    with grid.claim(cells[i]) as is_ours:
+      state = grid.read_state(cells[i])
+      if not is_ours or state.name == 'done':
+        num_elsewhere += 1
+        continue
+      coming = [cells[j].method for j in left[number:]]
+      print(f'\n== cell {i + 1} of {len(cells)}: {cells[i].words}'
+            f'{_time_left(durations, coming)}', flush=True)
+      seconds, why = _train(cells[i], state, should_stop)
+    num_trained += 1
     durations.append((cells[i].method, seconds))
     if why:
       failures.append(f'{cells[i].words}: {why}')
       print(f'Failed: {why}', file=sys.stderr, flush=True)
     on_end()
-  if len(trained) < len(left):
-    raise binary.Stopped(
-        f'--max_cells: not yet run: {len(left) - len(trained)} of '
-        f'{len(cells)} cells. The same command goes on.')
+  if num_elsewhere:
+    print(f'\nTaken by other processes: {num_elsewhere} cells.', flush=True)
   return failures
+
+
+@contextlib.contextmanager
+def _locked(workdir, name):
+  """Lets one process in at a time; the others wait."""
+  lock = run_folder.lock(workdir, name=name, wait=True)
+  try:
+    yield
+  finally:
+    os.close(lock)
 
 
 def _time_left(durations, coming):
@@ -149,15 +175,16 @@ def _choose(cells, methods):
   return [c for c in cells if not methods or c.method in methods]
 
 
-def _share_programs(folder):
+@contextlib.contextmanager
+def _share_programs():
   """Lets cells that differ in their seed alone compile once.
 
-  Programs of an earlier process are not taken: it may have run on another
-  machine.
+  Programs of other processes are not taken: they may run on other machines.
   """
-  shutil.rmtree(folder, ignore_errors=True)
-  jax.config.update('jax_compilation_cache_dir', folder)
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
+  with tempfile.TemporaryDirectory(prefix='hybridseg-programs-') as folder:
+    jax.config.update('jax_compilation_cache_dir', folder)
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
+    yield
 
 
 def main():
@@ -165,23 +192,22 @@ def main():
   config, workdir = _CONFIG.value, _WORKDIR.value
   cells = grid.make_cells(config, workdir)
   chosen = _choose(cells, _ONLY.value)
-  write_tables = lambda: sweep_table.write(
-      cells, workdir, reference=config.reference)
+
+  def write_tables():
+    with _locked(workdir, 'table.lock'):  # Nobody overwrites a newer one.
+      sweep_table.write(cells, workdir, reference=config.reference)
+
   if _LIST.value:
     for cell in chosen:
       print(f'{cell.words}: {grid.read_state(cell).words}')
-    if not run_folder.is_locked(workdir):  # Else who trains writes them.
+    if os.path.isdir(workdir):
       write_tables()
     return
   source = config.source if _SOURCE.value is None else _SOURCE.value
-  lock = run_folder.lock(workdir)
-  _share_programs(os.path.join(workdir, 'compiled'))
-  try:
+  with _share_programs():
     failures = run_cells(
         chosen, workdir, source=source, max_cells=_MAX_CELLS.value,
         on_end=write_tables)
-  finally:
-    os.close(lock)
   print(f'\nTable: {os.path.join(workdir, "table.md")}')
   if failures:
     raise binary.Incomplete(

@@ -43,6 +43,8 @@ class Difference(NamedTuple):
     p: of a paired permutation test by subject, after each case was averaged
       over the seeds.
     p_holm: the same, adjusted for all comparisons of the setting.
+    p_cases_holm: of Wilcoxon's signed ranks of the cases, averaged and adjusted
+      the same way; too sure where a subject has several cases.
   """
 
   num_seeds: int
@@ -50,6 +52,7 @@ class Difference(NamedTuple):
   interval: tuple[float, float]
   p: float
   p_holm: float
+  p_cases_holm: float
 
 
 def describe(scores: np.ndarray, groups: np.ndarray) -> Description:
@@ -143,10 +146,13 @@ def compare(
     change = rows(method) - rows(reference)
     if np.isnan(change).all():  # So it is without a seed in common.
       continue
+    by_case = _mean(change, axis=0)
     found[method] = Difference(
         len(common), float(np.mean(_mean(change, axis=1))),
         bootstrap_interval(change, groups),
-        paired.sign_flip_p_value(_mean(change, axis=0), groups), float('nan'))
-  adjusted = paired.holm([d.p for d in found.values()])
-  return {m: d._replace(p_holm=p)
-          for (m, d), p in zip(found.items(), adjusted, strict=True)}
+        paired.sign_flip_p_value(by_case, groups), float('nan'),
+        paired.wilcoxon_p_value(by_case))
+  by_subject = paired.holm([d.p for d in found.values()])
+  by_case = paired.holm([d.p_cases_holm for d in found.values()])
+  return {m: d._replace(p_holm=p, p_cases_holm=q) for (m, d), p, q in zip(
+      found.items(), by_subject, by_case, strict=True)}

@@ -191,20 +191,21 @@ def to_markdown(table: Table) -> str:
     text += [
         f'\n## {setting.words}\n',
         f'| method | seeds | test Dice | SD | 95 % interval | minus {reference}'
-        ' | 95 % interval | p | AUROC |',
-        '|---|---|---|---|---|---|---|---|---|',
+        ' | 95 % interval | p | p by case | AUROC |',
+        '|---|---|---|---|---|---|---|---|---|---|',
         *(f'| {" | ".join(_shown(row))} |' for row in rows)]
   text.append(
       '\nTest Dice: mean over seeds and cases. SD: over the seeds. Intervals: '
       'bootstrap over seeds and subjects (subjects are the same for all seeds '
       'of a resample); with few seeds they are too short. '
       f'Minus {reference}: paired by seed and case. p: permutation by subject '
-      'of the cases averaged over the seeds, adjusted for the comparisons of '
-      'one set (Holm). A method is better or worse only where p <= 0.05 and '
-      'the interval excludes 0; else the cells cannot tell. AUROC: of the '
-      'indicators against the planted faults. The strong images and the weak '
-      'labels of a set are drawn once: what another draw would change is in no '
-      'interval.')
+      'of the cases averaged over the seeds; p by case: Wilcoxon signed ranks '
+      'of these cases, too sure where a subject has several. Both adjusted for '
+      'the comparisons of one set (Holm). A method is better or worse only '
+      'where p <= 0.05 and the interval excludes 0; else the cells cannot '
+      'tell. AUROC: of the indicators against the planted faults. The strong '
+      'images and the weak labels of a set are drawn once: what another draw '
+      'would change is in no interval.')
   return '\n'.join(text) + '\n'
 
 
@@ -221,20 +222,20 @@ def _limits(table):
 
 
 def _shown(line):
-  """Returns the nine cells of a line."""
+  """Returns the ten cells of a line."""
   found, change = line.described, line.difference
   if found is None:
-    return [line.method, *[''] * 8]
+    return [line.method, *[''] * 9]
   return [
       line.method,
       f'{len(found.by_seed)} of {line.num_seeds}',
       f'{found.mean:.4f}',
       '' if math.isnan(found.sd) else f'{found.sd:.4f}',
       '{:.4f} to {:.4f}'.format(*found.interval),
-      *(('', '', '') if change is None else (
+      *([''] * 4 if change is None else (
           f'{change.mean:+.4f}{_of_seeds(line)}',
           '{:+.4f} to {:+.4f}'.format(*change.interval),
-          f'{change.p_holm:.2g}')),
+          f'{change.p_holm:.2g}', f'{change.p_cases_holm:.2g}')),
       '' if line.auroc is None else f'{line.auroc:.3f}']
 
 

@@ -8,6 +8,9 @@ import jax.numpy as jnp
 from hybridseg import types
 
 
+_BLUR_RADIUS = 4  # Pixels: twice the largest standard deviation.
+
+
 class AugmentationOptions(NamedTuple):
   """How far each random change may go; 0 or False switches it off.
 
@@ -20,6 +23,10 @@ class AugmentationOptions(NamedTuple):
     contrast: largest relative change of the contrast around the image mean.
     log2_gamma: largest change of gamma either way, as a power of two.
     noise: largest standard deviation of Gaussian noise, intensities in [0, 1].
+    saturation: largest relative change of what differs between the channels of
+      a colour image.
+    hue_deg: largest turn of the hue either way, in degrees.
+    blur: largest standard deviation of a Gaussian blur, in pixels, up to 2.
   """
 
   flip: bool = True
@@ -30,6 +37,9 @@ class AugmentationOptions(NamedTuple):
   contrast: float = 0.2
   log2_gamma: float = 0.3
   noise: float = 0.02
+  saturation: float = 0.0
+  hue_deg: float = 0.0
+  blur: float = 0.0
 
 
 def _source_coordinates(key, size, options):
@@ -86,14 +96,45 @@ def _warp_label(label, source_y, source_x):
   return jnp.where(inside, _read_nearest(label, y, x), types.UNLABELLED)
 
 
+def _turn_colours(image, gain, angle):
+  """Scales by `gain` and turns by `angle` what is not grey of RGB [H, W, 3].
+
+  The turn is about the grey axis (1, 1, 1): the mean of the channels stays.
+  """
+  grey = jnp.mean(image, axis=-1, keepdims=True)
+  colour = image - grey
+  # Of a vector at right angles to the axis, the cross product with it.
+  across = (jnp.roll(colour, 1, axis=-1) - jnp.roll(colour, -1, axis=-1)
+            ) / jnp.sqrt(3.0)
+  return grey + gain * (jnp.cos(angle) * colour + jnp.sin(angle) * across)
+
+
+def _blur(image, sigma):
+  """Convolves [H, W, C] with a Gaussian of `sigma` pixels, edges repeated."""
+  offsets = jnp.arange(-_BLUR_RADIUS, _BLUR_RADIUS + 1)
+  kernel = jnp.exp(-0.5 * jnp.square(offsets / jnp.maximum(sigma, 1e-3)))
+  kernel = kernel / jnp.sum(kernel)
+  for axis in (0, 1):
+    size = image.shape[axis]
+    rows = [jnp.take(image, jnp.clip(jnp.arange(size) + o, 0, size - 1), axis)
+            for o in range(-_BLUR_RADIUS, _BLUR_RADIUS + 1)]
+    image = sum(k * row for k, row in zip(kernel, rows, strict=True))
+  return image
+
+
 def _photometric(key, image, options):
-  """Changes brightness, contrast, gamma and noise of one image in [0, 1]."""
-  bright_key, contrast_key, gamma_key, level_key, noise_key = (
-      jax.random.split(key, 5)
-  )
+  """Changes colours, sharpness, brightness, contrast, gamma and noise."""
+  (bright_key, contrast_key, gamma_key, level_key, noise_key, gain_key,
+   hue_key, blur_key) = jax.random.split(key, 8)
   uniform = lambda key, bound: jax.random.uniform(
       key, minval=-bound, maxval=bound
   )
+  if image.shape[-1] == 3 and (options.saturation or options.hue_deg):
+    image = _turn_colours(
+        image, 1 + uniform(gain_key, options.saturation),
+        jnp.deg2rad(uniform(hue_key, options.hue_deg)))
+  if options.blur:
+    image = _blur(image, jnp.abs(uniform(blur_key, options.blur)))
   mean = jnp.mean(image, axis=(0, 1), keepdims=True)
   image = mean + (image - mean) * (1 + uniform(contrast_key, options.contrast))
   image = image + uniform(bright_key, options.brightness)
@@ -103,6 +144,26 @@ def _photometric(key, image, options):
   level = jnp.abs(uniform(level_key, options.noise))
   image = image + level * jax.random.normal(noise_key, image.shape)
   return jnp.clip(image, 0.0, 1.0)
+
+
+def perturb(
+    keys: jax.Array, images: jax.Array, *, options: AugmentationOptions
+) -> jax.Array:
+  """Changes the photometry alone of images that are float already.
+
+  For a student that sees more of it than its teacher (weak and strong pairs):
+  Sohn et al., "FixMatch", 2020 (https://arxiv.org/abs/2001.07685, section 2.3).
+
+  Args:
+    keys: one key per instance, [B].
+    images: in [0, 1], float32 [B, H, W, C].
+    options: how far each change may go; what moves pixels is not read.
+
+  Returns:
+    Images in [0, 1], float32 [B, H, W, C].
+  """
+  change = lambda key, image: _photometric(key, image, options)
+  return jax.vmap(change)(keys, images)
 
 
 def to_float(image: jax.Array) -> jax.Array:

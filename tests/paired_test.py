@@ -77,6 +77,13 @@ class IntervalTest(parameterized.TestCase):
     # 95 % less three standard errors, and what 40 subjects cost.
     self.assertBetween(np.mean(covered), 0.90, 0.99)
 
+  def test_wilcoxon_by_hand(self):
+    # All 3 are above 0, as in 1 of the 8 ways to choose signs: both tails, 2.
+    nan = float('nan')
+    for values, p in (
+        ([1, 2, 3, nan, 0], 2 / 8), ([1, -2, 3], 6 / 8), ([0, nan], 1)):
+      self.assertAlmostEqual(paired.wilcoxon_p_value(np.array(values)), p)
+
   def test_large_tables_in_pieces(self):
     values = np.random.default_rng(0).random(5000)
     low, high = metrics.bootstrap_interval(values, groups=np.arange(5000))

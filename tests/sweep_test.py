@@ -176,9 +176,6 @@ class SweepTest(parameterized.TestCase):
 
   def test_list_beside_a_process_that_trains(self):
     self.sweep(only=['uniform'])
-    lock = run_folder.lock(self.workdir)
-    self.addCleanup(os.close, lock)
-    os.remove(f'{self.workdir}/table.md')
     cell = grid.make_cells(_config(), self.workdir)[0]
     self.addCleanup(os.close, run_folder.lock(cell.folder))
     with open(f'{cell.folder}/timing.jsonl', 'w', encoding='utf-8') as f:
@@ -186,9 +183,32 @@ class SweepTest(parameterized.TestCase):
     self.assertIn(
         'strong_only, 10 % strong, polygon, 30 % faulty, seed 0: running at '
         'step 3', self.sweep(list=True))
-    self.assertFalse(os.path.exists(f'{self.workdir}/table.md'))
-    with self.assertRaisesRegex(binary.UserError, 'is in use by'):
-      self.sweep()
+
+  def test_several_processes_share_the_cells(self):
+    cells = grid.make_cells(_config(), self.workdir)
+    with grid.claim(cells[0]) as is_ours:
+      self.assertTrue(is_ours)
+      with grid.claim(cells[0]) as is_ours_too:
+        self.assertFalse(is_ours_too)
+      self.assertIn('Taken by other processes: 1 cells', self.sweep())
+      self.assertNotIn('strong_only/seed0', self.runs())
+      self.assertLen(self.runs(), 3)
+    self.sweep()
+    self.assertEqual(self.runs()[3:], ['strong_only/seed0'])
+
+  def test_cell_that_another_process_has_just_done(self):
+    play = self.player.__call__
+
+    def with_another(config, workdir, **kwargs):
+      if not self.player.runs:
+        other = grid.make_cells(_config(), self.workdir)[1]
+        play(other.config, other.folder)
+      play(config, workdir, **kwargs)
+
+    with mock.patch.object(trainer, 'train_and_evaluate', with_another):
+      self.assertIn('Taken by other processes: 1 cells', self.sweep())
+    self.assertCountEqual(self.runs(), [
+        f'{m}/seed{s}' for m in _METHODS for s in (0, 1)])
 
   def test_only_and_max_cells(self):
     with self.assertRaisesRegex(binary.Stopped, 'not yet run: 1 of 2'):
@@ -216,14 +236,14 @@ class SweepTest(parameterized.TestCase):
     # resample, .2, is 1 of 108, the next, .2 + .1 / 3, 3 of 108: together they
     # pass 2.5 %.
     self.assertIn('| strong_only | 2 of 2 | 0.3500 | 0.0707 | 0.2333 to 0.4667 '
-                  '|  |  |  |  |\n| uniform |  |  |  |  |  |  |  |  |\n',
+                  '|  |  |  |  |  |\n| uniform |  |  |  |  |  |  |  |  |  |\n',
                   self.table())
     self.sweep(only=['uniform'])
     # Each of 3 subjects is worse by .2: 2 of the 8 flips are as far from 0.
     self.assertIn(
         '| strong_only | 2 of 2 | 0.3500 | 0.0707 | 0.2333 to 0.4667 | -0.2000 '
-        '| -0.2000 to -0.2000 | 0.25 |  |\n'
-        '| uniform | 2 of 2 | 0.5500 | 0.0707 | 0.4333 to 0.6667 |  |  |  | '
+        '| -0.2000 to -0.2000 | 0.25 | 0.25 |  |\n'
+        '| uniform | 2 of 2 | 0.5500 | 0.0707 | 0.4333 to 0.6667 |  |  |  |  | '
         '0.750 |\n', self.table())
     self.assertTrue(os.path.exists(f'{self.workdir}/table.png'))
 

@@ -28,7 +28,7 @@ METHODS = {
     ),
     # Upper line: the exact masks of the weak images, which no other method may
     # see, with the loss of the strong ones. Half of each batch are the strong
-    # images as everywhere, so that these are seen more often.
+    # images as everywhere, but all images count the same.
     'full_supervision': dict(
         input=dict(weak_labels='truth'),
         weighting=dict(name='uniform'),
@@ -115,7 +115,13 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           contrast=0.2,
           log2_gamma=0.3,
           noise=0.02,
+          saturation=0.0,
+          hue_deg=0.0,
+          blur=0.0,
       ),
+      # Further photometric changes of what a student sees and its teacher does
+      # not; empty is none.
+      student_augmentation=dict(),
       model=dict(
           name='unet', options=dict(features=(8, 16, 32), dtype='float32')),
       optimizer=dict(

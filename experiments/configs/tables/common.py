@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import ml_collections
 
+from experiments.configs import common
+
 
 def get_table(
     dataset: str,
@@ -36,7 +38,7 @@ def get_table(
       dataset=dataset,
       source='',  # Folder of the original set; --source also sets it.
       image_size=64,
-      methods=('strong_only', 'uniform', 'uniform_dcr', 'dii_dcr'),
+      methods=tuple(common.METHODS),
       reference='dii_dcr',  # Each other method is compared with it.
       strong_fractions=(0.1,),
       # A kind of the weak labels, or several that share them: 'box+polygon'.
