@@ -95,6 +95,8 @@ def build(
     jax.eval_shape(model.init, jax.random.key(0), images)
     optimizer = _build_optimizer(config)
     supervision = _build_supervision(config, dataset)
+    weighting = train_step_lib.Weighting(
+        **_without(config.weighting, 'initial_indicator'))
     co_reg = train_step_lib.CoRegularization(**config.co_regularization)
     step_fn = train_step_lib.make_train_step(
         apply_fn,
@@ -106,9 +108,7 @@ def build(
             options=augmentation.AugmentationOptions(**config.augmentation),
         ),
         supervision=supervision,
-        weighting=train_step_lib.Weighting(
-            **_without(config.weighting, 'initial_indicator')
-        ),
+        weighting=weighting,
         co_reg=co_reg,
         perturb_fn=_build_perturbation(config),
         axis_name=mapping.axis_name,
@@ -126,6 +126,8 @@ def build(
         jax.random.key(config.seed),
         num_weak=len(dataset.splits['train_weak']),
         indicator_value=config.weighting.initial_indicator,
+        weak_head=supervision.weak_head,
+        weighting=weighting,
         co_reg=co_reg,
     )
 
@@ -211,6 +213,7 @@ def _named(name, known):
 
 def _check_truth(config):
   if (config.weighting.name != 'uniform' or config.co_regularization.scale
+      or config.supervision.get('weak_head')
       or any(callable(x) or not x for x in _scales(config).values())):
     raise ValueError(
         "input.weak_labels 'truth' is for full supervision alone: use the "
@@ -243,6 +246,7 @@ def _build_supervision(config, dataset):
       weak_loss_fn=weak_loss,
       alignment_loss_fn=alignment_loss,
       by_kind=bool(by_kind),
+      weak_head=names.get('weak_head', False),
       **_scales(config),
   )
 

@@ -12,11 +12,13 @@ from hybridseg import indicators
 from hybridseg import inference
 from hybridseg import linearization
 from hybridseg import losses
+from hybridseg import meta_weight_net
 from hybridseg import method_parts
 from hybridseg import metrics
 from hybridseg import mixing
 from hybridseg import models
 from hybridseg import parallel
+from hybridseg import train_state
 from hybridseg import train_step
 from hybridseg import types
 from hybridseg import weak_gradients
@@ -62,12 +64,14 @@ __all__ = (
     'make_eval_step',
     'make_predict_step',
     'make_train_step',
+    'meta_weight_net',
     'method_parts',
     'metrics',
     'mixing',
     'models',
     'parallel',
     'sliding_window',
+    'train_state',
     'train_step',
     'types',
     'update_indicators',

@@ -14,14 +14,17 @@ from hybridseg import weighting as weighting_lib
 # by kind, also kind=int [B], present=uint8 [B, K], images=float [B, ..., C].
 LossFn = Callable[..., jax.Array]
 
-WEIGHTINGS = ('uniform', 'dii', 'dii_last_layer', 'l2rw')
+# Names in params: the last layer of every network of `models`, and the one that
+# learns weak labels where they have their own.
+HEAD, WEAK_HEAD = 'head', 'weak_head'
+WEIGHTINGS = ('uniform', 'dii', 'dii_last_layer', 'l2rw', 'meta_weight_net')
 METHODS = (*weighting_lib.METHODS, 'per_instance')
 TRUSTS = {
     'indicator': lambda w: w,
     'complement': lambda w: jnp.maximum(1 - w, 0),  # L2RW exceeds 1.
     'one': jnp.ones_like,
 }
-TEACHERS = ('other', 'mean')
+TEACHERS = ('other', 'self', 'mean')
 MIXINGS = {'cutmix': mixing.cutmix_masks, 'none': mixing.no_masks}
 
 
@@ -40,6 +43,11 @@ class Supervision(NamedTuple):
       map: see `weak_losses.by_kind`.
     strong_scale: factor of the strong term; at 0 the exact masks still steer
       the indicators, but no network learns from them.
+    weak_head: whether weak labels are learnt by a last layer of their own,
+      params[`WEAK_HEAD`], that shares all other layers with the one that learns
+      the exact masks and predicts. Luo and Yang, "Semi-supervised Semantic
+      Segmentation via Strong-weak Dual-branch Network", ECCV 2020; there, each
+      branch is more than one layer.
   """
 
   strong_loss_fn: LossFn
@@ -48,6 +56,7 @@ class Supervision(NamedTuple):
   weak_scale: float | optax.Schedule = 1.0
   by_kind: bool = False
   strong_scale: float | optax.Schedule = 1.0
+  weak_head: bool = False
 
 
 class Weighting(NamedTuple):
@@ -56,10 +65,10 @@ class Weighting(NamedTuple):
   Attributes:
     name: one of `WEIGHTINGS`.
     learning_rate: of the indicators, per unit of alignment scaled to a root
-      mean square of 1 over the batch.
+      mean square of 1 over the batch; with 'meta_weight_net', of Adam.
     every_steps: the indicators move at steps divisible by this (paper: tau).
     start_step: first step at which they move.
-    method: how 'dii' and 'l2rw' get their exact alignments, one of `METHODS`:
+    method: how exact alignments over all layers are had, one of `METHODS`:
       'forward' is the closed form by one tangent pass; 'per_instance' by the
       gradient of every instance, the cheapest, but only where the alignment's
       loss is the training loss; 'grad' is the reference, slowest.
@@ -87,7 +96,8 @@ class CoRegularization(NamedTuple):
     mixing: what the students see, one of `MIXINGS`: 'cutmix' pastes a rectangle
       of each image's neighbour, 'none' leaves the images as they are.
     teacher: one of `TEACHERS`: 'other' is the other network's hard pseudo
-      labels, 'mean' the probabilities of the network's own mean over the steps.
+      labels, 'self' the network's own hard pseudo labels of the plain image,
+      'mean' the probabilities of the network's own mean over the steps.
     decay: of these means, see `co_regularization.update_teachers`.
   """
 
@@ -130,8 +140,8 @@ def check(
     has_features: whether the features of the last layer are at hand.
 
   Raises:
-    ValueError: if a part has an unknown name, if nothing is learnt, or weights
-      without weak labels.
+    ValueError: if a part has an unknown name, if nothing is learnt, weights
+      without weak labels, or a weak head with parts that it has no say in.
   """
   for what, name, known in (
       ('weighting', weighting.name, WEIGHTINGS),
@@ -151,6 +161,15 @@ def check(
     raise ValueError("Weighting 'dii_last_layer' needs a features_fn.")
   if weighting.name == 'dii_last_layer' and weighting.method != 'forward':
     raise ValueError("'dii_last_layer' has a closed form only: use 'forward'.")
+  if supervision.weak_head and not has_features:
+    raise ValueError('A weak_head needs a features_fn.')
+  if supervision.weak_head and (
+      weighting.name != 'uniform' or co_reg.scale
+      or not supervision.strong_scale):
+    raise ValueError(
+        "A weak_head keeps weak labels from the head that predicts: use "
+        "weighting 'uniform', co-regularization of scale 0, and a strong_scale."
+    )
   if not supervision.strong_scale and not supervision.weak_scale:
     raise ValueError(
         'Nothing to learn: strong_scale and weak_scale are both 0.'

@@ -1,7 +1,7 @@
 """One update of two networks: every method is a choice of parts."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,6 @@ import optax
 
 from hybridseg import co_regularization
 from hybridseg import guards
-from hybridseg import indicators as indicators_lib
 from hybridseg import inference
 from hybridseg import losses as losses_lib
 from hybridseg import method_parts
@@ -23,6 +22,9 @@ from hybridseg.method_parts import Supervision
 from hybridseg.method_parts import TRUSTS
 from hybridseg.method_parts import Weighting
 from hybridseg.method_parts import WEIGHTINGS
+from hybridseg.train_state import eval_params
+from hybridseg.train_state import init_state
+from hybridseg.train_state import TrainState
 
 __all__ = (
     'CoRegularization',
@@ -38,78 +40,6 @@ __all__ = (
     'make_eval_step',
     'make_train_step',
 )
-
-
-class TrainState(NamedTuple):
-  """All that a step reads and writes.
-
-  Attributes:
-    step: number of updates done or skipped, int32 [].
-    params: the two parameter sets, a 2-tuple of pytrees. Not stacked: mapped
-      convolutions become grouped ones, more than twice as slow.
-    opt_states: their optimiser states, a 2-tuple.
-    indicators: one persistent weight per weak instance.
-    num_skipped: updates skipped so far for a bad number, int32 [].
-    num_skipped_in_a_row: those since the last update done, int32 [].
-    teachers: means of the parameter sets over the steps, a 2-tuple; None where
-      no method asks for them.
-  """
-
-  step: jax.Array
-  params: tuple[types.Params, types.Params]
-  opt_states: tuple[optax.OptState, optax.OptState]
-  indicators: indicators_lib.IndicatorState
-  num_skipped: jax.Array
-  num_skipped_in_a_row: jax.Array
-  teachers: tuple[types.Params, types.Params] | None = None
-
-
-def init_state(
-    model_init: Callable[[jax.Array], types.Params],
-    optimizer: optax.GradientTransformation,
-    key: jax.Array,
-    *,
-    num_weak: int,
-    indicator_value: float = 1.0,
-    co_reg: CoRegularization = CoRegularization(),
-) -> TrainState:
-  """Initialises two networks from different keys and their indicators.
-
-  Args:
-    model_init: maps a key to a parameter set.
-    optimizer: optimiser of either network.
-    key: the run's key.
-    num_weak: number of weak instances N of the set.
-    indicator_value: first value of every indicator.
-    co_reg: how the networks are taught, as for `make_train_step`.
-
-  Returns:
-    The state before the first update.
-  """
-  params = tuple(model_init(jax.random.fold_in(key, i)) for i in range(2))
-  teachers = None
-  if method_parts.has_mean_teachers(co_reg):
-    teachers = jax.tree.map(jnp.array, params)  # Copies: states are donated.
-  return TrainState(
-      step=jnp.zeros((), jnp.int32),
-      params=params,
-      opt_states=tuple(optimizer.init(p) for p in params),
-      indicators=indicators_lib.init_indicators(
-          num_weak, value=indicator_value
-      ),
-      num_skipped=jnp.zeros((), jnp.int32),
-      num_skipped_in_a_row=jnp.zeros((), jnp.int32),
-      teachers=teachers,
-  )
-
-
-def eval_params(state: TrainState) -> tuple[types.Params, types.Params]:
-  """Returns the two networks to predict with: the means, where there are any.
-
-  Tarvainen and Valpola, 2017 (https://arxiv.org/abs/1703.01780): the teacher is
-  the better model.
-  """
-  return state.params if state.teachers is None else state.teachers
 
 
 def instance_keys(
@@ -153,7 +83,9 @@ def make_train_step(
 
   where the trust t in a pseudo label is a function of w (`CoRegularization`),
   and 1 on an image without any annotation, whose indicator does not move. With
-  `co_reg.teacher` 'mean', theta_n is taught by its own mean instead.
+  `co_reg.teacher` 'mean', theta_n is taught by its own mean instead; with
+  'self', by itself. With `supervision.weak_head`, weak_k is the loss of a
+  second last layer.
 
   Where w moves (`weighting`), it moves first, by the alignments of both
   networks at theta, and the step then uses the new weights: Pan et al., 2022
@@ -161,8 +93,8 @@ def make_train_step(
   images serves their loss, their alignments and the pseudo labels.
 
   A step that meets a nan or an infinity, in whichever network, changes neither
-  network, optimiser state nor indicator: it only counts itself, and says what
-  it met where. A weight of 0 is no shelter: 0 * nan is nan.
+  network, optimiser state, indicator nor weight net: it only counts itself, and
+  says what it met where. A weight of 0 is no shelter: 0 * nan is nan.
 
   Deviations from the paper: the lookahead sees the weak labels through
   `supervision.alignment_loss_fn`, alignments have root mean square 1 per batch
@@ -173,7 +105,8 @@ def make_train_step(
     optimizer: called once per network, so that clipping cannot couple them.
     num_classes: number of classes K.
     features_fn: maps params and images to logits and the features that the last
-      layer, params['head'], reads; needed by 'dii_last_layer' only.
+      layer, params['head'], reads; needed by 'dii_last_layer' and by
+      `supervision.weak_head` only.
     augment_fn: maps keys [B] and stored examples to float examples.
     supervision: the losses.
     weighting: how the weak instances are weighted.
@@ -238,7 +171,7 @@ def make_train_step(
     metrics = {'strong_loss': pmean(sum(strong_means) / 2)}
     strong_scale = method_parts.scale_at(supervision.strong_scale, state.step)
     grads = jax.tree.map(lambda g: strong_scale * g, strong_grads)
-    indicators = state.indicators
+    moved = state
     # What must be finite, by name; the same on all devices, or they part.
     terms = {
         'strong_loss': metrics['strong_loss'],
@@ -255,9 +188,11 @@ def make_train_step(
         is_unlabelled = batch.weak.kind == types.AnnotationKind.NONE
       num_weak = weak[0].shape[0]
       linear = [weak_gradients.linearize(p, weak) for p in state.params]
-      taught = [l.aux[0] for l in linear][::-1]
+      taught = [l.aux[0] for l in linear]
       if use_means:
         taught = [apply_fn(p, weak[0]) for p in state.teachers]
+      elif co_reg.teacher == 'other':
+        taught = taught[::-1]
       # Pseudo labels are taken of all pixels, known or not; nan would win.
       bad_weak |= guards.nonfinite_rows([
           [l.losses for l in linear] if use_weak else [],
@@ -274,9 +209,10 @@ def make_train_step(
         bad = guards.nonfinite_rows([raw, [l.losses[-1] for l in linear]])
         return sum(scaled) / len(scaled), bad
 
-      weights, indicators, bad_alignment = weak_gradients_lib.weigh(
-          weighting, state.step, state.indicators, batch.weak.instance_id,
-          mean_alignments, is_unlabelled=is_unlabelled, axis_name=axis_name)
+      weights, moved, bad_alignment = weak_gradients_lib.weigh(
+          weighting, state, batch.weak.instance_id,
+          sum(l.losses[0] for l in linear) / 2, mean_alignments,
+          is_unlabelled=is_unlabelled, axis_name=axis_name)
       metrics['weak_loss'] = pmean(
           sum(jnp.mean(l.losses[0]) for l in linear) / 2
       )
@@ -324,24 +260,23 @@ def make_train_step(
     if use_means:
       teachers = co_regularization.update_teachers(
           teachers, params, step=state.step, decay=co_reg.decay)
-    terms['update'] = (params, opt_states, teachers)
+    terms['update'] = (params, opt_states, teachers, moved.weight_net)
     # The stored table too: clipping would make a number of infinity.
     terms['indicator'] = (
-        state.indicators.weights, indicators.weights, metrics.get('mean_weight')
+        state.indicators.weights, moved.indicators.weights,
+        metrics.get('mean_weight'),
     )
     nonfinite = {n: ~guards.all_finite(tree) for n, tree in terms.items()}
     if weighting.name != 'uniform':
       nonfinite['alignment'] = jnp.any(gather(bad_alignment))
       bad_weak |= bad_alignment & guards.all_finite(strong_grads)
     ok = ~jnp.any(jnp.stack(list(nonfinite.values())))
-    params, opt_states, indicators, teachers = guards.select(
-        ok,
-        (params, opt_states, indicators, teachers),
-        (state.params, state.opt_states, state.indicators, state.teachers),
-    )
+    new = moved._replace(
+        params=params, opt_states=opt_states, teachers=teachers)
+    state = guards.select(ok, new, state)
     skipped = 1 - ok.astype(jnp.int32)
     metrics |= {
-        'mean_indicator': jnp.mean(indicators.weights),
+        'mean_indicator': jnp.mean(state.indicators.weights),
         'skipped': skipped.astype(jnp.float32),
         'nonfinite': {
             'terms': nonfinite,
@@ -349,14 +284,10 @@ def make_train_step(
             'weak': gather(bad_weak),
         },
     }
-    state = TrainState(
+    state = state._replace(
         step=state.step + 1,
-        params=params,
-        opt_states=opt_states,
-        indicators=indicators,
         num_skipped=state.num_skipped + skipped,
         num_skipped_in_a_row=skipped * (state.num_skipped_in_a_row + 1),
-        teachers=teachers,
     )
     return state, metrics
 

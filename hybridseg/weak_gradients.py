@@ -8,11 +8,11 @@ import jax.numpy as jnp
 
 from hybridseg import indicators as indicators_lib
 from hybridseg import linearization
+from hybridseg import meta_weight_net
 from hybridseg import method_parts
+from hybridseg import train_state
 from hybridseg import types
 from hybridseg import weighting as weighting_lib
-
-_HEAD = 'head'  # Name of the last layer in every network of `models`.
 
 
 class WeakGradients(NamedTuple):
@@ -47,7 +47,8 @@ def make_weak_gradients(
 
   Args:
     apply_fn: maps params and float images to logits.
-    features_fn: maps them to logits and features, for 'dii_last_layer'.
+    features_fn: maps them to logits and features, for 'dii_last_layer' and a
+      weak head.
     supervision: the losses.
     weighting: how the alignments are had.
     axis_name: mapped axis over which the batch is sharded, or None.
@@ -66,7 +67,12 @@ def make_weak_gradients(
 
   def losses_at(params, images, *annotation):
     """Returns (training, alignment) losses [B] and (logits, features)."""
-    if weighting.name == 'dii_last_layer':
+    if supervision.weak_head:
+      _, features = features_fn(params, images)
+      # A linear layer: what it gives is its slope along itself.
+      logits = weighting_lib.last_layer_slopes(
+          features, params[method_parts.WEAK_HEAD])
+    elif weighting.name == 'dii_last_layer':
       logits, features = features_fn(params, images)
     else:
       logits, features = apply_fn(params, images), None
@@ -98,7 +104,7 @@ def make_weak_gradients(
       return weighting_lib.last_layer_alignments(
           lambda x: call(loss_fns[-1], x, *weak),
           *linear.aux,
-          strong_grads[_HEAD],
+          strong_grads[method_parts.HEAD],
       )
     if weighting.method == 'grad':
       slopes = weighting_lib.lookahead_weight_grads(
@@ -117,41 +123,47 @@ def make_weak_gradients(
 
 def weigh(
     weighting: method_parts.Weighting,
-    step: jax.Array,
-    indicators: indicators_lib.IndicatorState,
+    state: train_state.TrainState,
     instance_ids: jax.Array,
+    losses: jax.Array,
     mean_alignments: Callable[[], tuple[jax.Array, jax.Array]],
     *,
     is_unlabelled: Any = False,
     axis_name: str | None = None,
-) -> tuple[jax.Array, indicators_lib.IndicatorState, jax.Array]:
-  """Returns the weights of a batch; moves the indicators where they are due.
+) -> tuple[jax.Array, train_state.TrainState, jax.Array]:
+  """Returns the weights of a batch; moves what they come from where it is due.
 
   Args:
     weighting: how the weak instances are weighted.
-    step: number of updates done, int32 [].
-    indicators: before the update.
+    state: before the update.
     instance_ids: rows of the batch, int32 [B].
+    losses: training losses, means of the two networks, float [B].
     mean_alignments: maps nothing to the alignments and which of them are not
       finite, float [B] and bool [B]; called where the weights need them.
     is_unlabelled: whose indicators do not move, bool [B] or False.
     axis_name: mapped axis over which the batch is sharded, or None.
 
   Returns:
-    Weights, float [B]; the indicators; which alignments were not finite, bool
-    [B].
+    Weights, float [B]; the state with other indicators or another weight net;
+    which alignments were not finite, bool [B].
   """
   num = instance_ids.shape[0]
   none_bad = jnp.zeros(num, bool)
   if weighting.name == 'uniform':
-    return jnp.ones(num), indicators, none_bad
+    return jnp.ones(num), state, none_bad
   if weighting.name == 'l2rw':
     # Scaled to a mean of 1, so that weak_scale means the same as elsewhere.
     total = num * (1 if axis_name is None else jax.lax.psum(1, axis_name))
     mean_alignment, bad = mean_alignments()
     weights = total * weighting_lib.l2rw_weights(
         -mean_alignment, axis_name=axis_name)
-    return weights, indicators, bad
+    return weights, state, bad
+  if weighting.name == 'meta_weight_net':
+    mean_alignment, bad = mean_alignments()
+    weights, weight_net = meta_weight_net.weigh(
+        state.weight_net, losses, mean_alignment,
+        learning_rate=weighting.learning_rate, axis_name=axis_name)
+    return weights, state._replace(weight_net=weight_net), bad
 
   def move():
     mean_alignment, bad = mean_alignments()
@@ -160,14 +172,16 @@ def weigh(
           mean_alignment, axis_name=axis_name)
     mean_alignment = jnp.where(is_unlabelled, 0, mean_alignment)
     moved = indicators_lib.update_indicators(
-        indicators, instance_ids, -mean_alignment,
+        state.indicators, instance_ids, -mean_alignment,
         learning_rate=weighting.learning_rate, axis_name=axis_name)
     return moved, bad
 
   if weighting.every_steps == 1 and not weighting.start_step:
     indicators, bad = move()
   else:
-    due = (step % weighting.every_steps == 0) & (step >= weighting.start_step)
-    indicators, bad = jax.lax.cond(due, move, lambda: (indicators, none_bad))
+    due = (state.step % weighting.every_steps == 0) & (
+        state.step >= weighting.start_step)
+    indicators, bad = jax.lax.cond(
+        due, move, lambda: (state.indicators, none_bad))
   weights = indicators_lib.gather_indicators(indicators, instance_ids)
-  return weights, indicators, bad
+  return weights, state._replace(indicators=indicators), bad

@@ -58,6 +58,7 @@ _STEPS = {
     'dii_sometimes': dict(name='dii', every_steps=2),
     'dii_last_layer': dict(name='dii_last_layer'),
     'l2rw': dict(name='l2rw'),
+    'meta_weight_net': dict(name='meta_weight_net'),
     'dii_per_instance': dict(name='dii', method='per_instance'),
     'l2rw_per_instance': dict(name='l2rw', method='per_instance'),
     'co_reg_only': dict(name='uniform'),
@@ -82,12 +83,13 @@ def _step(name):
   return jax.jit(_make_step(name))
 
 
-def _init_state():
+def _init_state(name='dii'):
   init = iter(range(2))
   return train_step_lib.init_state(
       lambda key: tiny.init_tiny(key) | {'network': jnp.float32(next(init))},
       _OPTIMIZER, jax.random.key(0), num_weak=tiny.NUM_WEAK,
-      indicator_value=0.5)
+      indicator_value=0.5,
+      weighting=train_step_lib.Weighting(**_STEPS[name]))
 
 
 def _batch(seed):
@@ -332,7 +334,7 @@ class StepTest(parameterized.TestCase):
   def test_run_equals_the_run_without_the_bad_updates(self, name):
     bad = {1: ('weak', 3, 'grad_0', np.inf), 2: ('strong', 0, 'pixel', np.nan),
            4: ('weak', 7, 'logit', -np.inf)}
-    state = other = _init_state()
+    state = other = _init_state(name)
     in_a_row = []
     for i in range(6):
       batch = _poisoned(_batch(i), *bad[i]) if i in bad else _batch(i)
@@ -355,7 +357,7 @@ class StepTest(parameterized.TestCase):
 
 @functools.cache
 def _after_one_step(name):
-  return _step(name)(_init_state(), _batch(0), _KEY)[0]
+  return _step(name)(_init_state(name), _batch(0), _KEY)[0]
 
 
 def _assert_bitwise(tree, other):

@@ -25,15 +25,19 @@ _LEAVES = {'types'}
 _PARTS = {
     'losses', 'metrics', 'mixing', 'augmentation', 'models', 'linearization',
     'guards', 'inference', 'alignment_maps'}
-_RULES = {'weak_losses', 'weighting', 'indicators', 'co_regularization'}
+_RULES = {
+    'weak_losses', 'weighting', 'indicators', 'co_regularization',
+    'meta_weight_net'}
 _MAY_IMPORT = {
     'types': set(),
     **{name: _LEAVES for name in _PARTS},
     **{name: _LEAVES | _PARTS for name in _RULES},
     'method_parts': _LEAVES | _PARTS | _RULES,
-    'weak_gradients': _LEAVES | _PARTS | _RULES | {'method_parts'},
+    'train_state': _LEAVES | _PARTS | _RULES | {'method_parts'},
+    'weak_gradients': _LEAVES | _PARTS | _RULES | {
+        'method_parts', 'train_state'},
     'train_step': _LEAVES | _PARTS | _RULES | {
-        'method_parts', 'weak_gradients'},
+        'method_parts', 'train_state', 'weak_gradients'},
     'parallel': _LEAVES,
     'surface_metrics': _LEAVES,
 }

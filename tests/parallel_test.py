@@ -89,7 +89,7 @@ def _run(network, weighting, augment_fn, kind, num_devices):
       axis_name=mapping.axis_name))
   state = mapping.replicate(train_step_lib.init_state(
       model_init, optimizer, jax.random.key(0), num_weak=tiny.NUM_WEAK,
-      indicator_value=0.5))
+      indicator_value=0.5, weighting=weighting))
   key = mapping.replicate(jax.random.key(1))
   history = []
   for i in range(_NUM_STEPS):

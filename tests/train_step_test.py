@@ -13,6 +13,7 @@ import optax
 from hybridseg import augmentation
 from hybridseg import co_regularization
 from hybridseg import losses
+from hybridseg import meta_weight_net
 from hybridseg import metrics
 from hybridseg import mixing
 from hybridseg import models
@@ -76,10 +77,11 @@ def no_augmentation(unused_keys, examples):
   return examples._replace(image=augmentation.to_float(examples.image))
 
 
-def init_state(seed=0, optimizer=optax.sgd(_LEARNING_RATE), value=0.5):
+def init_state(
+    seed=0, optimizer=optax.sgd(_LEARNING_RATE), value=0.5, **options):
   return train_step_lib.init_state(
       init_tiny, optimizer, jax.random.key(seed), num_weak=NUM_WEAK,
-      indicator_value=value)
+      indicator_value=value, **options)
 
 
 def make_step(weighting, *, supervision=SUPERVISION, co_reg=_CO_REG,
@@ -126,6 +128,11 @@ def _reference_step(name, state, batch, key):
   if name == 'l2rw':
     raw = jnp.maximum(alignment, 0)
     weights = num_weak * raw / jnp.sum(raw)
+  elif name == 'meta_weight_net':
+    weak_losses = [instance_losses(SUPERVISION.weak_loss_fn, p, weak_data)
+                   for p in state.params]
+    weights, _ = meta_weight_net.weigh(
+        state.weight_net, sum(weak_losses) / 2, alignment, learning_rate=0.2)
   elif name != 'uniform':
     table = table.at[ids].set(jnp.clip(table[ids] + 0.2 * alignment, 0, 1))
     weights = table[ids]
@@ -158,7 +165,8 @@ class TrainStepTest(parameterized.TestCase):
 
   @parameterized.parameters(*train_step_lib.WEIGHTINGS)
   def test_equals_the_formulas(self, name):
-    state, batch, key = init_state(), random_batch(0), jax.random.key(7)
+    state = init_state(weighting=train_step_lib.Weighting(name=name))
+    batch, key = random_batch(0), jax.random.key(7)
     new, step_metrics = _jitted_step(name)(state, batch, key)
     params, table = jax.jit(functools.partial(_reference_step, name))(
         state, batch, key)
@@ -166,6 +174,8 @@ class TrainStepTest(parameterized.TestCase):
     chex.assert_trees_all_close(new.params, params, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(new.indicators.weights, table, rtol=1e-5)
     self.assertEqual(new.step, 1)
+    self.assertEqual(
+        new.weight_net is not None, name == 'meta_weight_net')
     moved = name.startswith('dii')
     self.assertEqual(int(new.indicators.num_updates.sum()), 4 * moved)
     if moved:
@@ -275,13 +285,14 @@ class TrainStepTest(parameterized.TestCase):
     ]
     chex.assert_trees_all_close(*states, rtol=1e-6)
 
-  def test_without_mixing_each_learns_what_the_other_says_of_the_image(self):
+  @parameterized.parameters('other', 'self')
+  def test_without_mixing_each_learns_what_is_said_of_the_image(self, teacher):
     state, batch = init_state(), random_batch(0)
     step = jax.jit(make_step(
         train_step_lib.Weighting(),
         supervision=SUPERVISION._replace(weak_scale=0.0),
         co_reg=train_step_lib.CoRegularization(
-            scale=0.5, trust='one', mixing='none')))
+            scale=0.5, trust='one', mixing='none', teacher=teacher)))
     new, _ = step(state, batch, jax.random.key(7))
     # No weak label is learnt, and neither is any random number drawn.
     other, _ = step(
@@ -294,9 +305,10 @@ class TrainStepTest(parameterized.TestCase):
         co_reg=train_step_lib.CoRegularization()))(
             state, batch, jax.random.key(7))
     images = augmentation.to_float(batch.weak.image)
-    for this, other in (0, 1), (1, 0):
-      teacher = jnp.argmax(apply_tiny(state.params[other], images), -1)
-      grads = jax.grad(lambda p, t=teacher: jnp.mean(
+    for this in range(2):
+      that = this if teacher == 'self' else 1 - this
+      pseudo = jnp.argmax(apply_tiny(state.params[that], images), -1)
+      grads = jax.grad(lambda p, t=pseudo: jnp.mean(
           optax.softmax_cross_entropy_with_integer_labels(
               apply_tiny(p, images), t)))(state.params[this])
       chex.assert_trees_all_close(
@@ -505,6 +517,81 @@ class MeanTeacherTest(absltest.TestCase):
   def test_unknown_teacher(self):
     with self.assertRaisesRegex(ValueError, "teacher 'ema'; known"):
       self._step(teacher='ema')
+
+
+class WeakHeadTest(parameterized.TestCase):
+
+  def _step(self, **changes):
+    parts = dict(
+        weighting=train_step_lib.Weighting(),
+        co_reg=train_step_lib.CoRegularization(),
+        supervision=SUPERVISION._replace(weak_head=True)) | changes
+    return make_step(**parts)
+
+  def _state(self):
+    """Returns a state whose weak heads are no copies any more."""
+    state = init_state(weak_head=True)
+    weak_heads = [p['head'] for p in init_state(seed=1).params]
+    return state._replace(params=tuple(
+        {**p, 'weak_head': h}
+        for p, h in zip(state.params, weak_heads, strict=True)))
+
+  def test_equals_the_formulas(self):
+    state, batch = self._state(), random_batch(0)
+    new, _ = jax.jit(self._step())(state, batch, jax.random.key(7))
+
+    def term(loss_fn, params, examples):
+      images = augmentation.to_float(examples.image)
+      labels, where = losses.one_hot_labels(examples.label, NUM_CLASSES)
+      return jnp.mean(loss_fn(apply_tiny(params, images), labels, where=where))
+
+    def objective(params):
+      by_weak_head = {'conv': params['conv'], 'head': params['weak_head']}
+      strong = term(SUPERVISION.strong_loss_fn, params, batch.strong)
+      weak = term(SUPERVISION.weak_loss_fn, by_weak_head, batch.weak)
+      return strong + SUPERVISION.weak_scale * weak
+
+    for before, after in zip(state.params, new.params, strict=True):
+      chex.assert_trees_all_close(
+          after, jax.tree.map(
+              lambda p, g: p - _LEARNING_RATE * g, before,
+              jax.grad(objective)(before)), rtol=1e-5, atol=1e-6)
+
+  def test_each_head_learns_its_own_labels_and_both_move_what_they_share(self):
+    state, batch, key = self._state(), random_batch(0), jax.random.key(7)
+    step = jax.jit(self._step())
+    new, _ = step(state, batch, key)
+    for role, own, others in (
+        ('strong', 'head', 'weak_head'), ('weak', 'weak_head', 'head')):
+      other, _ = step(state, batch._replace(
+          **{role: getattr(random_batch(1), role)}), key)
+      for one, two in zip(new.params, other.params, strict=True):
+        chex.assert_trees_all_equal(one[others], two[others])
+        for name in own, 'conv':
+          with self.assertRaises(AssertionError):
+            chex.assert_trees_all_close(one[name], two[name])
+
+  def test_starts_as_a_copy_and_does_not_predict(self):
+    state, plain = init_state(weak_head=True), init_state()
+    for params in state.params:
+      chex.assert_trees_all_equal(params['weak_head'], params['head'])
+    chex.assert_trees_all_equal(
+        train_step_lib.eval_params(state), plain.params)
+
+  @parameterized.parameters(
+      dict(weighting=train_step_lib.Weighting(name='dii')),
+      dict(co_reg=_CO_REG),
+      dict(supervision=SUPERVISION._replace(weak_head=True, strong_scale=0.0)))
+  def test_refuses(self, **changes):
+    with self.assertRaisesRegex(ValueError, 'A weak_head keeps weak labels'):
+      self._step(**changes)
+
+  def test_needs_features(self):
+    with self.assertRaisesRegex(ValueError, 'weak_head needs a features_fn'):
+      train_step_lib.make_train_step(
+          apply_tiny, optax.sgd(0.1), num_classes=NUM_CLASSES,
+          augment_fn=no_augmentation,
+          supervision=SUPERVISION._replace(weak_head=True))
 
 
 class Bfloat16Test(parameterized.TestCase):

@@ -14,6 +14,7 @@ import chex
 import jax
 import numpy as np
 
+from experiments import artefacts
 from experiments import binary
 from experiments import checkpoints
 from experiments import comparison
@@ -103,6 +104,22 @@ class TrainerTest(parameterized.TestCase):
     self.assertNotEqual(
         checkpoints.state_sha256(state.teachers),
         checkpoints.state_sha256(state.params))
+
+  @parameterized.parameters('meta_weight_net', 'strong_weak')
+  def test_what_a_method_adds_to_the_state_is_kept(self, method):
+    whole, stopped = (tiny.temp_dir(self) for _ in range(2))
+    config = tiny.debug_config(**common.METHODS[method]).lock()
+    results = trainer.train_and_evaluate(config, whole)
+    with self.assertRaises(binary.Stopped):
+      trainer.train_and_evaluate(
+          config, stopped, should_stop=lambda step: step == 3)
+    trainer.train_and_evaluate(config, stopped)
+    self._assert_equal_runs(whole, stopped)  # And with it the state's sha256.
+    again = run_evaluation.evaluate_run(whole, 'val').results
+    self.assertEqual(again['dice'], results['val']['dice'])
+    # What does not predict is not exported.
+    self.assertNotIn('weak_head', str(artefacts.flat_weights(
+        predictor.load(whole)).keys()))
 
   def _assert_equal_runs(self, first, second):
     for name in ('metrics.json', 'log.jsonl', 'cases_test.csv',

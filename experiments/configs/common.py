@@ -53,6 +53,14 @@ METHODS = {
         weighting=dict(name='uniform'),
         co_regularization=dict(trust='one'),
     ),
+    # Lee, "Pseudo-Label", ICML 2013 workshop: each network learns from its own
+    # hard labels of the weak images, no matter how sure it is of them. There,
+    # their weight is 0 at first and then grows linearly.
+    'pseudo_label': dict(
+        supervision=dict(weak_scale=0.0),
+        weighting=dict(name='uniform'),
+        co_regularization=dict(trust='one', mixing='none', teacher='self'),
+    ),
     # Tarvainen and Valpola, 2017 (https://arxiv.org/abs/1703.01780): each of
     # the two networks learns from its own mean, and the means predict. No weak
     # label; the student's noise is CutMix, as by French et al., 2020
@@ -62,6 +70,13 @@ METHODS = {
         weighting=dict(name='uniform'),
         co_regularization=dict(trust='one', teacher='mean'),
     ),
+    # Luo and Yang, "Semi-supervised Semantic Segmentation via Strong-weak
+    # Dual-branch Network", ECCV 2020: see `Supervision.weak_head`.
+    'strong_weak': dict(
+        supervision=dict(weak_head=True),
+        weighting=dict(name='uniform'),
+        co_regularization=dict(scale=0.0),
+    ),
     # Ren et al., 2018 (https://arxiv.org/abs/1803.09050): weights of one batch
     # from the lookahead down the training loss. There, the exact masks steer
     # only; here the networks learn them too, as in all other methods.
@@ -69,6 +84,15 @@ METHODS = {
         supervision=dict(
             alignment_loss='training', alignment_without_class_prior=False),
         weighting=dict(name='l2rw', method='per_instance'),
+        co_regularization=dict(scale=0.0),
+    ),
+    # Shu et al., 2019 (https://arxiv.org/abs/1902.07379): see `meta_weight_net`
+    # of the library. As with l2rw, the networks learn the exact masks too.
+    'meta_weight_net': dict(
+        supervision=dict(
+            alignment_loss='training', alignment_without_class_prior=False),
+        weighting=dict(
+            name='meta_weight_net', method='per_instance', learning_rate=1e-3),
         co_regularization=dict(scale=0.0),
     ),
     'dii': dict(co_regularization=dict(scale=0.0)),
@@ -82,6 +106,13 @@ METHODS = {
             alignment_loss='training', alignment_without_class_prior=False),
         weighting=dict(
             name='dii', method='per_instance', without_common_harm=False),
+        co_regularization=dict(trust='indicator'),
+    ),
+    # The same by the last layer alone, as the default is.
+    'paper_last_layer': dict(
+        supervision=dict(
+            alignment_loss='training', alignment_without_class_prior=False),
+        weighting=dict(without_common_harm=False),
         co_regularization=dict(trust='indicator'),
     ),
 }
@@ -141,6 +172,7 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           # Share of the steps that learn weak labels alone, before the others
           # learn exact masks alone; 0 learns both in every step.
           weak_first_share=0.0,
+          weak_head=False,  # Whether they have a last layer of their own.
           alignment_loss='cross_entropy_dice',  # Or 'training': weak_loss.
           alignment_without_class_prior=True,
       ),
@@ -148,7 +180,7 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           # Why the last layer, and why without the class prior:
           # experiments/results/alignment_loss.md.
           name='dii_last_layer',
-          learning_rate=0.15,  # Of the indicators.
+          learning_rate=0.15,  # Of the indicators, or the weight net's Adam.
           initial_indicator=1.0,
           every_steps=1,
           start_step=0,

@@ -1,0 +1,140 @@
+"""Instance weights as a learnt function of the loss.
+
+Shu et al., "Meta-Weight-Net: Learning an Explicit Mapping For Sample
+Weighting", 2019 (https://arxiv.org/abs/1902.07379): the weight of instance k is
+V(loss_k; phi), and phi descends the strong loss after the lookahead. By the
+chain rule that needs no more than the alignments, see `weighting`:
+
+  d strong(theta') / d phi = sum_k (d strong(theta') / d w_k) (d w_k / d phi).
+
+Deviations: the strong gradient is the one at theta, as for all weightings here;
+the weights have a mean of 1 over the batch. The authors' first code divides by
+their sum as well, their later one and the paper do not.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from hybridseg import guards
+from hybridseg import types
+
+_NUM_HIDDEN = 100
+_WEIGHT_DECAY = 1e-4  # This and Adam: the authors' later code.
+
+
+class WeightNet(NamedTuple):
+  """A network V from a loss to a weight in [0, 1], as it is learnt.
+
+  Attributes:
+    params: phi; `hidden` and `output`, each a `kernel` and a `bias`.
+    opt_state: of its optimiser.
+  """
+
+  params: types.Params
+  opt_state: optax.OptState
+
+
+def init_weight_net(key: jax.Array) -> WeightNet:
+  """Returns a network with one hidden layer of 100 units.
+
+  Uniform in +-1 / sqrt(fan in), biases too, as in the authors' code.
+  """
+  hidden, output = jax.random.split(key)
+  params = {
+      'hidden': _init_layer(hidden, 1, _NUM_HIDDEN),
+      'output': _init_layer(output, _NUM_HIDDEN, 1),
+  }
+  return WeightNet(params, _optimizer(0.0).init(params))
+
+
+def _init_layer(key, num_in, num_out):
+  bound = num_in**-0.5
+  uniform = lambda key, shape: jax.random.uniform(
+      key, shape, minval=-bound, maxval=bound)
+  kernel, bias = jax.random.split(key)
+  return {
+      'kernel': uniform(kernel, (num_in, num_out)),
+      'bias': uniform(bias, (num_out,)),
+  }
+
+
+def _optimizer(learning_rate):
+  return optax.chain(
+      optax.add_decayed_weights(_WEIGHT_DECAY), optax.adam(learning_rate))
+
+
+def batch_weights(params: types.Params, losses: jax.Array) -> jax.Array:
+  """Returns V(loss_k; phi) * B / sum_j V(loss_j; phi).
+
+  V is a hidden layer of ReLU units and a sigmoid.
+
+  Args:
+    params: phi.
+    losses: of the global batch, float [B].
+
+  Returns:
+    Weights of mean 1, or all 0 where V is, float [B].
+  """
+  layer = lambda name, x: (
+      x @ params[name]['kernel'] + params[name]['bias'][None])
+  hidden = jax.nn.relu(layer('hidden', losses[:, None]))
+  values = jax.nn.sigmoid(layer('output', hidden))[:, 0]
+  mean = jnp.mean(values)
+  return values / jnp.where(mean > 0, mean, 1)
+
+
+def strong_slopes(
+    params: types.Params, losses: jax.Array, alignments: jax.Array
+) -> types.Params:
+  """Returns the gradient of -(1 / B) sum_k alignment_k * w_k(phi) in phi.
+
+  But for the step size of the lookahead, that is the slope of the strong loss.
+
+  Args:
+    params: phi.
+    losses: of the global batch, float [B].
+    alignments: of the global batch, float [B].
+
+  Returns:
+    A tree like `params`.
+  """
+  _, pull_back = jax.vjp(lambda p: batch_weights(p, losses), params)
+  return pull_back(-alignments / alignments.size)[0]
+
+
+def weigh(
+    weight_net: WeightNet,
+    losses: jax.Array,
+    alignments: jax.Array,
+    *,
+    learning_rate: float,
+    axis_name: str | None = None,
+) -> tuple[jax.Array, WeightNet]:
+  """Takes one step of phi down `strong_slopes`, then weighs the batch.
+
+  Args:
+    weight_net: before the step.
+    losses: training losses that V reads, float [B].
+    alignments: float [B].
+    learning_rate: of Adam.
+    axis_name: mapped axis whose shards are gathered, so that every device takes
+      the same step; None on a single device.
+
+  Returns:
+    Weights of mean 1 over the global batch, float [B], and the network after
+    the step.
+  """
+  num = losses.shape[0]
+  losses, alignments = (
+      guards.gather_rows(x, axis_name=axis_name) for x in (losses, alignments))
+  params = weight_net.params
+  updates, opt_state = _optimizer(learning_rate).update(
+      strong_slopes(params, losses, alignments), weight_net.opt_state, params)
+  params = optax.apply_updates(params, updates)
+  first = 0 if axis_name is None else num * jax.lax.axis_index(axis_name)
+  weights = jax.lax.dynamic_slice_in_dim(
+      batch_weights(params, losses), first, num)
+  return weights, WeightNet(params, opt_state)

@@ -1,0 +1,104 @@
+"""What a training run holds, and the two networks in it that predict."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from hybridseg import indicators as indicators_lib
+from hybridseg import meta_weight_net
+from hybridseg import method_parts
+from hybridseg import types
+
+
+class TrainState(NamedTuple):
+  """All that a step reads and writes.
+
+  Attributes:
+    step: number of updates done or skipped, int32 [].
+    params: the two parameter sets, a 2-tuple of pytrees. Not stacked: mapped
+      convolutions become grouped ones, more than twice as slow.
+    opt_states: their optimiser states, a 2-tuple.
+    indicators: one persistent weight per weak instance.
+    num_skipped: updates skipped so far for a bad number, int32 [].
+    num_skipped_in_a_row: those since the last update done, int32 [].
+    teachers: means of the parameter sets over the steps, a 2-tuple; None where
+      no method asks for them.
+    weight_net: weighs instances by their losses; None likewise.
+  """
+
+  step: jax.Array
+  params: tuple[types.Params, types.Params]
+  opt_states: tuple[optax.OptState, optax.OptState]
+  indicators: indicators_lib.IndicatorState
+  num_skipped: jax.Array
+  num_skipped_in_a_row: jax.Array
+  teachers: tuple[types.Params, types.Params] | None = None
+  weight_net: meta_weight_net.WeightNet | None = None
+
+
+def init_state(
+    model_init: Callable[[jax.Array], types.Params],
+    optimizer: optax.GradientTransformation,
+    key: jax.Array,
+    *,
+    num_weak: int,
+    indicator_value: float = 1.0,
+    weak_head: bool = False,
+    weighting: method_parts.Weighting = method_parts.Weighting(),
+    co_reg: method_parts.CoRegularization = method_parts.CoRegularization(),
+) -> TrainState:
+  """Initialises two networks from different keys and their indicators.
+
+  Args:
+    model_init: maps a key to a parameter set.
+    optimizer: optimiser of either network.
+    key: the run's key.
+    num_weak: number of weak instances N of the set.
+    indicator_value: first value of every indicator.
+    weak_head: as in `Supervision`; it starts as a copy of params['head'].
+    weighting: how the weak instances are weighted, as for `make_train_step`.
+    co_reg: how the networks are taught, as for `make_train_step`.
+
+  Returns:
+    The state before the first update.
+  """
+  params = tuple(model_init(jax.random.fold_in(key, i)) for i in range(2))
+  if weak_head:
+    params = tuple(
+        {**p, method_parts.WEAK_HEAD: jax.tree.map(
+            jnp.array, p[method_parts.HEAD])} for p in params)
+  teachers = weight_net = None
+  if method_parts.has_mean_teachers(co_reg):
+    teachers = jax.tree.map(jnp.array, params)  # Copies: states are donated.
+  if weighting.name == 'meta_weight_net':
+    weight_net = meta_weight_net.init_weight_net(jax.random.fold_in(key, 2))
+  return TrainState(
+      step=jnp.zeros((), jnp.int32),
+      params=params,
+      opt_states=tuple(optimizer.init(p) for p in params),
+      indicators=indicators_lib.init_indicators(
+          num_weak, value=indicator_value
+      ),
+      num_skipped=jnp.zeros((), jnp.int32),
+      num_skipped_in_a_row=jnp.zeros((), jnp.int32),
+      teachers=teachers,
+      weight_net=weight_net,
+  )
+
+
+def eval_params(state: TrainState) -> tuple[types.Params, types.Params]:
+  """Returns the two networks to predict with.
+
+  These are the means, where there are any: Tarvainen and Valpola, 2017
+  (https://arxiv.org/abs/1703.01780): the teacher is the better model. A weak
+  head is left out, since it does not predict.
+  """
+  params = state.params if state.teachers is None else state.teachers
+  weak_head = method_parts.WEAK_HEAD
+  if not isinstance(params[0], Mapping) or weak_head not in params[0]:
+    return params
+  return tuple(
+      {name: x for name, x in p.items() if name != weak_head} for p in params)
