@@ -92,9 +92,9 @@ def init_state(
 def eval_params(state: TrainState) -> tuple[types.Params, types.Params]:
   """Returns the two networks to predict with.
 
-  These are the means, where there are any: Tarvainen and Valpola, 2017
-  (https://arxiv.org/abs/1703.01780): the teacher is the better model. A weak
-  head is left out, since it does not predict.
+  The means, where there are any, for the teacher is the better model (Tarvainen
+  and Valpola, 2017, https://arxiv.org/abs/1703.01780); without a weak head,
+  which does not predict.
   """
   params = state.params if state.teachers is None else state.teachers
   weak_head = method_parts.WEAK_HEAD

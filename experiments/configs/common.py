@@ -71,7 +71,8 @@ METHODS = {
         co_regularization=dict(trust='one', teacher='mean'),
     ),
     # Luo and Yang, "Semi-supervised Semantic Segmentation via Strong-weak
-    # Dual-branch Network", ECCV 2020: see `Supervision.weak_head`.
+    # Dual-branch Network", ECCV 2020: see `Supervision.weak_head`. Not a field
+    # of the base: runs that were started before it could not resume.
     'strong_weak': dict(
         supervision=dict(weak_head=True),
         weighting=dict(name='uniform'),
@@ -172,7 +173,6 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           # Share of the steps that learn weak labels alone, before the others
           # learn exact masks alone; 0 learns both in every step.
           weak_first_share=0.0,
-          weak_head=False,  # Whether they have a last layer of their own.
           alignment_loss='cross_entropy_dice',  # Or 'training': weak_loss.
           alignment_without_class_prior=True,
       ),
