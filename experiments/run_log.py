@@ -12,6 +12,9 @@ import numpy as np
 from experiments import binary
 
 
+_LEAST_MEAN = 0.2  # Of the indicators, before a run warns.
+
+
 class Log:
   """log.jsonl and all else that a run has to say: part of each checkpoint.
 
@@ -114,9 +117,12 @@ class Log:
       val_dice: float,
       health: dict[str, float],
       indicators: np.ndarray,
+      warning: str = '',
   ) -> bool:
     """Appends an evaluation; returns whether it is the best so far."""
     self.write(step, {'val_dice': val_dice, **health})
+    if warning:
+      self.write(step, {'warning': warning})
     self._history.append((step, np.array(indicators)))
     if self.best is None or val_dice > self.best['val_dice']:
       self.best = {'step': step, 'val_dice': val_dice}
@@ -203,6 +209,27 @@ class Progress:
     """Prints one line."""
     width = len(str(self._last_step))
     print(f'step {step:{width}d}/{self._last_step}  {text}', flush=True)
+
+
+def collapse_warning(health: dict[str, float]) -> str:
+  """Says in one line that the indicators have collapsed; else ''.
+
+  They have where their mean is below `_LEAST_MEAN`. Neither the share of those
+  above 0 nor `effective_share` is ever below the mean: no other condition is
+  needed for all that sink together, and for the few that keep all the weight.
+
+  Args:
+    health: of `indicators.indicator_health`, each name behind `indicator_`.
+  """
+  mean = health['indicator_mean']
+  if mean >= _LEAST_MEAN:
+    return ''
+  return (
+      f'The indicators have collapsed: their mean is {mean:.2f}, '
+      f'{health["indicator_share_at_0"]:.0%} are at 0 (effective share '
+      f'{health["indicator_effective_share"]:.2f}), so that weak labels hardly '
+      'count. Unless most of them are wrong, lower weighting.learning_rate or '
+      'raise weighting.start_step.')
 
 
 _compilations = []

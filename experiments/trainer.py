@@ -235,10 +235,14 @@ class _Run:
     self._collect()
     dice = evaluation.mean_dice(self._val_counts())
     indicators = parallel.to_host(self._state.indicators)
+    health = _health(indicators)
+    warning = run_log.collapse_warning(health)
     is_best = self._log.write_evaluation(
-        self._step, dice, _health(indicators), indicators.weights)
+        self._step, dice, health, indicators.weights, warning)
     if self._is_primary:
       self._progress.note(self._step, f'val Dice {dice:.3f}')
+      if warning:
+        self._progress.note(self._step, f'WARNING: {warning}')
     return is_best
 
   def _val_counts(self):

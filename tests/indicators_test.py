@@ -97,6 +97,15 @@ class IndicatorHealthTest(parameterized.TestCase):
     for name, value in expected.items():
       np.testing.assert_allclose(health[name], value, rtol=1e-6)
 
+  @parameterized.parameters(*range(5))
+  def test_mean_is_the_least_of_them(self, seed):
+    # What the warning of a run rests on.
+    rng = np.random.default_rng(seed)
+    weights = rng.uniform(-1, 2, 50).clip(0, 1) * rng.uniform()
+    health = indicators.indicator_health(_state(*weights))
+    self.assertLessEqual(health['mean'], health['effective_share'])
+    self.assertLessEqual(health['mean'], 1 - health['share_at_0'])
+
 
 if __name__ == '__main__':
   absltest.main()

@@ -4,7 +4,10 @@ import json
 import os
 
 from absl.testing import absltest
+from absl.testing import parameterized
+from hybridseg import indicators
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments import binary
@@ -59,6 +62,13 @@ class LogTest(absltest.TestCase):
     np.testing.assert_array_equal(
         history['indicators'], [[10, 10], [20, 20], [30, 30], [40, 40]])
 
+  def test_warning_has_a_line_of_its_own(self):
+    self.log.write_evaluation(1, 0.3, {'x': 0.5}, np.zeros(2), 'collapsed')
+    self.log.flush()
+    self.assertEqual(self._lines(), [
+        {'step': 1, 'val_dice': 0.3, 'x': 0.5},
+        {'step': 1, 'warning': 'collapsed'}])
+
   def test_restored_log_goes_on_with_the_same_bytes(self):
     self.log.collect(1, {'loss': 0.1})
     self.log.write_evaluation(1, 0.3, {}, np.float32([0.1, 0.7]))
@@ -77,6 +87,28 @@ class LogTest(absltest.TestCase):
     with self.assertRaisesRegex(binary.UserError, 'Cannot write .*log.jsonl'):
       self.log.flush()
     os.mkdir(self.workdir)  # For the clean-up.
+
+
+class CollapseTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      ([1, 1, 1, 1, 1], False),
+      ([0, 0, 0, 0, 1], False),  # A mean of 0.2, the least that is well.
+      ([0, 0, 0, 0, 0], True),
+      ([0, 0, 0, 0, .9], True),
+      ([.1, .1, .1, .1, .1], True))  # Effective share 1: all sank together.
+  def test_warns_where_hardly_a_label_counts(self, weights, collapsed):
+    state = indicators.init_indicators(5)._replace(
+        weights=jnp.float32(weights))
+    health = {f'indicator_{name}': float(value) for name, value in
+              indicators.indicator_health(state).items()}
+    self.assertEqual(bool(run_log.collapse_warning(health)), collapsed)
+
+  def test_says_how_far_they_sank(self):
+    warning = run_log.collapse_warning({
+        'indicator_mean': .125, 'indicator_share_at_0': .75,
+        'indicator_effective_share': .2})
+    self.assertIn('mean is 0.12, 75% are at 0 (effective share 0.20)', warning)
 
 
 class ProgressTest(absltest.TestCase):

@@ -121,6 +121,16 @@ class TrainerTest(parameterized.TestCase):
     self.assertNotIn('weak_head', str(artefacts.flat_weights(
         predictor.load(whole)).keys()))
 
+  def test_warns_of_collapsed_indicators(self):
+    workdir, stdout = tiny.temp_dir(self), io.StringIO()
+    config = tiny.debug_config(
+        weighting=dict(initial_indicator=0.0, learning_rate=0.0)).lock()
+    with contextlib.redirect_stdout(stdout):
+      trainer.train_and_evaluate(config, workdir)
+    warning = 'indicators have collapsed: their mean is 0.00, 100% are at 0'
+    self.assertEqual(stdout.getvalue().count(f'WARNING: The {warning}'), 2)
+    self.assertEqual(_read(workdir, 'log.jsonl').count(warning.encode()), 2)
+
   def _assert_equal_runs(self, first, second):
     for name in ('metrics.json', 'log.jsonl', 'cases_test.csv',
                  'indicators.csv'):
