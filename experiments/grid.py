@@ -21,7 +21,7 @@ class Cell(NamedTuple):
 
   Attributes:
     setting: which set it is trained on.
-    method: a key of `common.METHODS`.
+    method: a key of `common.METHODS`, or of the table's own variants.
     seed: of the run.
     config: of the run, locked.
     folder: of the run.
@@ -80,9 +80,9 @@ def make_cells(
   Raises:
     binary.UserError: if the table has no cell, or names what does not exist.
   """
+  known = _methods(config)
   sweep_sets.check_axis(
-      config, 'methods', lambda m: m in common.METHODS,
-      f'methods ({", ".join(common.METHODS)})')
+      config, 'methods', lambda m: m in known, f'methods ({", ".join(known)})')
   sweep_sets.check_axis(
       config, 'seeds', lambda s: isinstance(s, int) and s >= 0,
       'whole numbers from 0')
@@ -98,9 +98,14 @@ def make_cells(
           sweep_sets.make_settings(config), config.seeds, config.methods)]
 
 
+def _methods(config):
+  """Returns the overrides of every method that the table may name."""
+  return common.METHODS | config.variants.to_dict()
+
+
 def _run_config(config, setting, method, seed, workdir):
   run = config.base.copy_and_resolve_references().unlock()
-  run.update(common.METHODS[method])
+  run.update(_methods(config)[method])
   run.seed = seed
   run.input.data_dir = sweep_sets.folder(workdir, setting)
   return run.lock()

@@ -21,6 +21,7 @@ from experiments import grid
 from experiments import run_folder
 from experiments import sweep_sets
 from experiments import trainer
+from experiments.configs.tables import ablation
 from experiments.configs.tables import acdc
 from experiments.configs.tables import endoscene
 from experiments.configs.tables import phantom
@@ -299,7 +300,27 @@ class SweepTest(parameterized.TestCase):
     self.assertLen(str(caught.exception).splitlines(), 1)
     self.assertFalse(os.path.exists(self.workdir))
 
-  @parameterized.parameters(phantom, endoscene, acdc)
+  def test_methods_of_one_table_alone(self):
+    config = _config(
+        methods=('slow', 'uniform'), seeds=(3,),
+        variants={'slow': dict(weighting=dict(learning_rate=.01))})
+    slow, uniform = grid.make_cells(config, self.workdir)
+    self.assertEqual(slow.config.weighting.learning_rate, .01)
+    self.assertEqual(slow.config.weighting.name, config.base.weighting.name)
+    self.assertEqual(uniform.config.weighting.name, 'uniform')
+    self.assertEqual([slow.method, uniform.method], ['slow', 'uniform'])
+
+  def test_each_ablation_changes_one_part(self):
+    cells = grid.make_cells(ablation.get_config('debug'), self.workdir)
+    configs = {c.method: c.config.to_dict() for c in cells if not c.seed}
+    default = configs.pop('dii_dcr')
+    for method in ablation.VARIANTS:
+      parts = [n for n in default if configs[method][n] != default[n]]
+      self.assertLen(parts, 1, method)
+      self.assertEqual(
+          configs[method][parts[0]].keys(), default[parts[0]].keys(), method)
+
+  @parameterized.parameters(ablation, phantom, endoscene, acdc)
   def test_tables_that_come_with_it(self, module):
     for variant in 'table', 'debug':
       self.assertNotEmpty(

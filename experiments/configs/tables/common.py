@@ -39,6 +39,7 @@ def get_table(
       source='',  # Folder of the original set; --source also sets it.
       image_size=64,
       methods=tuple(common.METHODS),
+      variants=dict(),  # Methods of this table alone: name -> overrides.
       reference='dii_dcr',  # Each other method is compared with it.
       strong_fractions=(0.1,),
       # A kind of the weak labels, or several that share them: 'box+polygon'.

@@ -1,0 +1,43 @@
+r"""What each default of DII + DCR is worth: one thing changed at a time.
+
+python -m experiments.sweep --config=experiments/configs/tables/ablation.py \
+    --source=FOLDER --workdir=runs/ablation
+
+The set and the budget of `endoscene`, the table beside this. Variant: `debug`.
+What it showed: experiments/results/ablation.md.
+"""
+
+from experiments.configs import endoscene
+from experiments.configs.tables import common
+
+_WEIGHTING = {
+    'tau_10': dict(every_steps=10),
+    'tau_100': dict(every_steps=100),
+    'tau_epoch': dict(every_steps=61),  # 493 weak images, 8 a step.
+    'rate_low': dict(learning_rate=0.05),
+    'rate_high': dict(learning_rate=0.5),
+    'from_step_50': dict(start_step=50),
+    'all_layers': dict(name='dii'),
+    # Weights of one batch that sum to a constant, without memory.
+    'normalised': dict(name='l2rw'),
+    'common_harm_kept': dict(without_common_harm=False),
+}
+VARIANTS = {
+    **{name: dict(weighting=change) for name, change in _WEIGHTING.items()},
+    'class_prior_kept': dict(
+        supervision=dict(alignment_without_class_prior=False)),
+    'trust_indicator': dict(co_regularization=dict(trust='indicator')),
+    'trust_one': dict(co_regularization=dict(trust='one')),
+    'no_mixing': dict(co_regularization=dict(mixing='none')),
+}
+
+
+def get_config(variant: str = 'table'):
+  """Returns the locked table of `variant`."""
+  config = common.get_table(
+      'endoscene', endoscene.get_config, variant,
+      methods=('dii_dcr', 'uniform_dcr', 'dii', *VARIANTS), variants=VARIANTS)
+  if variant == 'table':
+    with config.unlocked():
+      config.base.train_steps = 200
+  return config
