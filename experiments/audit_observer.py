@@ -31,13 +31,11 @@ class Run(NamedTuple):
   Attributes:
     dataset: its set.
     last: newest checkpoint.
-    best: the best on the validation split; may be the same.
     observer: of its networks.
   """
 
   dataset: input_pipeline.Dataset
   last: checkpoints_lib.Checkpoint
-  best: checkpoints_lib.Checkpoint
   observer: 'Observer'
 
 
@@ -152,13 +150,11 @@ def open_run(workdir: str) -> Run:
         'annotations: audit a run of another method.')
   dataset = input_pipeline.load_dataset(config.input.data_dir)
   parts = parts_lib.build(config, dataset)
-  last, best = (
-      predictor.restore(workdir, config, dataset, parts, name)
-      for name in ('latest', 'best'))
+  last = predictor.restore(workdir, config, dataset, parts, 'latest')
   observer = Observer(
       parts, num_classes=len(dataset.classes),
       batch_size=config.input.eval_batch_size)
-  return Run(dataset, last, best, observer)
+  return Run(dataset, last, observer)
 
 
 def pictures(

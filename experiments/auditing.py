@@ -1,17 +1,13 @@
 """From the evidence of a run to a ranked list of annotations to draw again.
 
-The score of instance k is a fixed rule that knows no planted fault:
+The score of an annotation is the probability that it is faulty,
 
-  evidence_k = weighted mean of the parts of k that there are, of
-    2: (D_k - m) / (1 - m)   D: disagreement; m: median disagreement of exact
-                             masks of the validation split, drawn as that kind
-    1: (1 - a_k) / 2         a: alignment in (-1, 1)
-    1: 1 - i_k               i: indicator
-  score_k = sigmoid(8 (evidence_k - 0.5)).
+  score_k = sigmoid(mean over the networks of (b . [s_k, 1]) + prior),
 
-A part is 0 for an annotation as good as can be told and 1 for one that has
-nothing to do with the image. Weights and slope were set on the phantom and
-measured on endoscene: `experiments/results/audit.md`.
+with its signs s (`audit_signs`), coefficients b learnt, for each kind, from
+faults that are planted in exact masks, and the log odds of the share of faulty
+ones among all (`audit_planting`). How it compares with the parts that are not
+in it, and with ranking by the loss: `experiments/results/audit_power.md`.
 """
 
 from collections.abc import Mapping
@@ -19,11 +15,11 @@ from typing import Any, NamedTuple
 
 from hybridseg import metrics as metrics_lib
 import numpy as np
+from scipy import special
 
 from experiments import audit_evidence
+from experiments import audit_planting
 
-PARTS = {'disagreement': 2, 'alignment': 1, 'indicator': 1}  # Their weights.
-_SLOPE, _CENTRE = 8.0, 0.5
 # Networks that hardly find anything must not turn noise into evidence.
 _MIN_ROOM = 0.1
 _LEVEL = 0.9  # Quantile of the references that an annotation has to exceed.
@@ -35,7 +31,8 @@ class Scores(NamedTuple):
   """What is made of the evidence on N annotations.
 
   Attributes:
-    parts: each of `PARTS` that there is, higher is worse, float [N].
+    parts: what one could rank by instead, higher is worse, each float [N]:
+      'disagreement', 'alignment' and, where they move, 'indicator'.
     score: in [0, 1], higher is more suspect, float [N].
     low: lower end of its interval, float [N].
     high: upper end of its interval, float [N].
@@ -50,35 +47,42 @@ class Scores(NamedTuple):
 def score(evidence: audit_evidence.Evidence) -> Scores:
   """Scores every annotation.
 
-  The interval is score(mean +- 2 standard deviations of the evidence over the
-  views): what two networks and two checkpoints do not agree on. It is no
-  confidence interval: what they all get wrong it does not show.
+  The interval is sigmoid(mean +- 2 standard deviations of the log odds over
+  the networks): what the two do not agree on. It is no confidence interval:
+  what both get wrong it does not show.
   """
-  views = {
+  parts = {
       'disagreement': _above_usual(evidence),
-      'alignment': (1 - evidence.alignments) / 2,
+      'alignment': (1 - evidence.alignments.mean(0)) / 2,
   }
   if evidence.indicators is not None:
-    views['indicator'] = np.broadcast_to(
-        1 - evidence.indicators, evidence.alignments.shape)
-  total = sum(PARTS[name] * values for name, values in views.items()) / sum(
-      PARTS[name] for name in views)
-  mean, spread = total.mean(0), 2 * total.std(0)
+    parts['indicator'] = 1 - evidence.indicators
+  odds = np.zeros(evidence.signs.shape[:2])
+  for kind, planted in evidence.planted.items():
+    rows = evidence.kinds == kind
+    num_signs = evidence.signs.shape[-1]
+    coefficients = audit_planting.fit(
+        planted.signs.reshape(-1, num_signs),
+        np.tile(planted.faulty, len(planted.signs)))
+    odds[:, rows] = audit_planting.log_odds(
+        evidence.signs[:, rows], coefficients)
+  mean, spread = odds.mean(0), 2 * odds.std(0)
+  mean += audit_planting.prior_log_odds(mean)
   return Scores(
-      parts={name: values.mean(0) for name, values in views.items()},
-      score=_sigmoid(mean), low=_sigmoid(mean - spread),
-      high=_sigmoid(mean + spread))
+      parts=parts, score=special.expit(mean),
+      low=special.expit(mean - spread), high=special.expit(mean + spread))
 
 
 def _above_usual(evidence):
+  """Returns disagreements on one scale for all kinds: (D - m) / (1 - m).
+
+  m is the median over exact masks of the validation split, drawn as that kind.
+  """
   usual = np.zeros(len(evidence.kinds))
   for kind, values in evidence.references['val'].items():
     usual[evidence.kinds == kind] = np.median(values)
-  return (evidence.disagreements - usual) / np.maximum(1 - usual, _MIN_ROOM)
-
-
-def _sigmoid(evidence):
-  return 1 / (1 + np.exp(-_SLOPE * (evidence - _CENTRE)))
+  return (evidence.disagreements.mean(0) - usual) / np.maximum(
+      1 - usual, _MIN_ROOM)
 
 
 def estimate_faulty(
@@ -109,8 +113,7 @@ def estimate_faulty(
   """
   rows = np.arange(len(evidence.kinds)) if rows is None else rows
   kinds = evidence.kinds[rows]
-  # The references are of the first checkpoint: its two views.
-  values = evidence.disagreements[:2, rows].mean(0)
+  values = evidence.disagreements[:, rows].mean(0)
   unknown = {'share': None, 'number': None, 'interval': None, 'can_tell': False}
   if len(values) < _MIN_NUMBER:
     return unknown | {'why': f'{len(values)} weak annotations, too few'}

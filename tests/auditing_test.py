@@ -18,8 +18,10 @@ from data_prep import manifest as manifest_lib
 from experiments import audit_evidence
 from experiments import audit_files
 from experiments import audit_observer
+from experiments import audit_planting
 from experiments import audit_reasons
 from experiments import audit_report
+from experiments import audit_signs
 from experiments import auditing
 from experiments import binary
 from experiments import parts as parts_lib
@@ -115,7 +117,7 @@ class DisagreementTest(parameterized.TestCase):
 
   def _of(self, kind, drawn, present=_NO_TAG, seen=(_SEEN,)):
     label = drawn if isinstance(drawn, np.ndarray) else _square(*drawn)
-    return audit_evidence.disagreement(
+    return audit_signs.disagreement(
         _probs(_square(*seen), sure=1.0)[0], kind, label, present)
 
   def test_by_hand(self):
@@ -147,44 +149,179 @@ class DisagreementTest(parameterized.TestCase):
     self.assertGreater(self._of(kind, []), 0.8)
 
 
-def _evidence(disagreements, *, alignments=None, indicators=None, kinds=None,
-              references=None):
+class SignsTest(parameterized.TestCase):
+
+  def _of(self, kind, drawn, seen=(_SEEN,), background=0):
+    found = audit_signs.signs(
+        _probs(_square(*seen), sure=1.0)[0], kind,
+        _square(*drawn, background=background), _NO_TAG)
+    return dict(zip(audit_signs.NAMES, found, strict=True))
+
+  def test_drawn_as_seen(self):
+    found = self._of(_Kind.POLYGON, [_SEEN])
+    never, always = np.log(0.01 / 1.01), np.log(1.01 / 0.01)
+    size = np.log((64 + 1) / _SIDE**2)
+    for name, wanted in {
+        'disagreement': 0, 'inside': 1, 'ring': 0, 'rank': 1,
+        'odds_inside': 0.2 * always, 'odds_ring': 0.2 * never,
+        'size_drawn': 0.2 * size, 'size_seen': 0.2 * size}.items():
+      self.assertAlmostEqual(found[name], wanted, msg=name)
+
+  def test_shrunken(self):
+    # 4 x 4 of 8 x 8: the ring of 1.5 pixels is all seen. Of 1008 pixels that
+    # are not drawn, 48 are seen as surely as the drawn ones: ties.
+    found = self._of(_Kind.POLYGON, [(1, 12, 12, 4)])
+    self.assertEqual(found['inside'], 1)
+    self.assertEqual(found['ring'], 1)
+    self.assertAlmostEqual(found['rank'], 1 - 48 / 1008 / 2)
+
+  def test_misplaced(self):
+    found = self._of(_Kind.POLYGON, [(1, 22, 22, 8)])
+    self.assertEqual(found['inside'], 0)
+    self.assertEqual(found['ring'], 0)
+    self.assertAlmostEqual(found['rank'], (1 - 64 / 960) / 2)
+
+  def test_missing(self):
+    found = self._of(_Kind.POLYGON, [])
+    self.assertEqual(found['inside'], 0)
+    self.assertEqual(found['rank'], 0.5)
+    self.assertLess(found['size_drawn'], found['size_seen'])
+
+  def test_what_is_not_labelled_is_seen_around_marks_alone(self):
+    marks = [(0, 2, 2, 3), (1, 13, 13, 2)]
+    for kind, wanted in ((_Kind.POINTS, 1), (_Kind.COARSE_MASK, 0)):
+      found = self._of(kind, marks, background=types.UNLABELLED)
+      self.assertEqual(found['ring'], wanted)
+      self.assertEqual(found['rank'], 1)
+
+  @parameterized.parameters(*_Kind)
+  def test_any_kind_and_any_map_is_finite(self, kind):
+    for drawn in ([], [(1, 0, 0, _SIDE)], [(2, 3, 3, 1)]):
+      for background in (0, types.UNLABELLED):
+        for seen in ([], [_SEEN]):
+          found = self._of(kind, drawn, seen, background)
+          self.assertTrue(np.isfinite([*found.values()]).all())
+
+
+class PlantingTest(parameterized.TestCase):
+
+  def test_with_nothing_planted_it_is_the_rule(self):
+    coefficients = audit_planting.fit(
+        np.zeros((0, len(audit_signs.NAMES))), np.zeros(0, bool))
+    signs = np.zeros((3, len(audit_signs.NAMES)))
+    signs[:, 0] = 0, 0.5, 1
+    np.testing.assert_allclose(
+        audit_planting.log_odds(signs, coefficients), [-4, 0, 4])
+
+  def test_learns_which_sign_tells(self):
+    rng = np.random.default_rng(0)
+    signs = rng.normal(size=(400, len(audit_signs.NAMES)))
+    faulty = rng.uniform(size=400) < 1 / (1 + np.exp(3 * signs[:, 2] - 1))
+    found = audit_planting.fit(signs, faulty)
+    wanted = np.zeros(len(found))
+    wanted[[2, -1]] = -3, 1
+    np.testing.assert_allclose(found, wanted, atol=0.6)
+
+  def test_fit_is_where_the_gradient_vanishes(self):
+    rng = np.random.default_rng(1)
+    signs = rng.normal(size=(50, len(audit_signs.NAMES)))
+    faulty = rng.uniform(size=50) < 0.5
+    found = audit_planting.fit(signs, faulty)
+    probs = 1 / (1 + np.exp(-audit_planting.log_odds(signs, found)))
+    rule = np.zeros(len(found))
+    rule[[0, -1]] = 8, -4
+    grad = np.append(
+        signs.T @ (probs - faulty), (probs - faulty).sum()) + 0.1 * (
+            found - rule)
+    np.testing.assert_allclose(grad, 0, atol=1e-3)
+
+  def test_prior_by_hand(self):
+    # Whoever is sure stays so: (30 + 1) / (100 + 2) of them.
+    odds = np.where(np.arange(100) < 30, 50.0, -50.0)
+    self.assertAlmostEqual(
+        audit_planting.prior_log_odds(odds), np.log(31 / 71))
+    # Who knows nothing, knows nothing of all.
+    self.assertAlmostEqual(audit_planting.prior_log_odds(np.zeros(9)), 0)
+    self.assertAlmostEqual(audit_planting.prior_log_odds(np.zeros(0)), 0)
+
+  @parameterized.parameters(0.0, 0.05, 0.2, 0.5)
+  def test_prior_finds_the_share(self, share):
+    rng = np.random.default_rng(2)
+    faulty = np.arange(1000) < share * 1000
+    # Normal, a step of 3 apart: these are their true log odds.
+    odds = 3 * (rng.normal(size=1000) + 3 * faulty - 1.5)
+    prior = audit_planting.prior_log_odds(odds)
+    self.assertAlmostEqual(1 / (1 + np.exp(-prior)), share, delta=0.03)
+
+  @parameterized.parameters(*(k for k in _Kind if k != _Kind.NONE))
+  def test_draws_every_kind_good_and_faulty(self, kind):
+    truth = _square(_SEEN)
+    for fault in ('', *audit_reasons.OF_FAULT):
+      label, present = audit_planting.draw(
+          truth, kind, np.random.default_rng(0), num_classes=3, fault=fault)
+      self.assertEqual(label.shape, truth.shape)
+      if kind == _Kind.TAG:
+        self.assertEqual(list(present) == [0, 1, 0], not fault)
+      elif kind == _Kind.MASK:
+        self.assertEqual((label == truth).all(), not fault)
+
+
+def _evidence(disagreements, *, spread=0.0, alignments=None, indicators=None,
+              kinds=None, references=None, planted=None):
   values = np.asarray(disagreements, float)
   kinds = np.full(len(values), 2) if kinds is None else np.asarray(kinds)
   reference = np.linspace(0, 0.5, 21)
+  signs = np.zeros((2, len(values), len(audit_signs.NAMES)))
+  signs[..., 0] = values - spread, values + spread
+  nothing = audit_planting.Planted(signs[:, :0], np.zeros(0, bool))
   return audit_evidence.Evidence(
       kinds=kinds,
-      disagreements=np.stack([values, values]),
+      signs=signs,
       alignments=np.zeros((2, len(values))) if alignments is None
       else np.asarray(alignments),
       indicators=indicators,
       references=references or {
           name: {int(k): reference for k in np.unique(kinds)}
           for name in ('strong', 'val')},
+      planted=planted or {int(k): nothing for k in np.unique(kinds)},
       reasons=[audit_reasons.Reason('unclear', '')] * len(values))
 
 
 class ScoreTest(absltest.TestCase):
 
   def test_by_hand(self):
-    # Median reference 0.25: (0.625 - 0.25) / 0.75 = 0.5, as alignment 0 is;
-    # (2 * 1 + 1 * 0.5) / 3 = 5 / 6.
-    scores = auditing.score(_evidence([0.625, 1.0]))
+    # With nothing planted sigmoid(8 D - 4 + prior), where the prior is that of
+    # a share of 1/2, for the two lie evenly about D = 1/2.
+    scores = auditing.score(_evidence([0.375, 0.625]))
     np.testing.assert_allclose(
-        scores.score, [0.5, 1 / (1 + np.exp(-8 * (5 / 6 - 0.5)))])
+        scores.score, 1 / (1 + np.exp([1.0, -1.0])), rtol=1e-6)
     np.testing.assert_allclose(scores.low, scores.score)
+    # The median of the references is 0.25: (0.375 - 0.25) / 0.75.
+    np.testing.assert_allclose(scores.parts['disagreement'], [1 / 6, 1 / 2])
+    np.testing.assert_allclose(scores.parts['alignment'], 0.5)
 
-  def test_each_part_raises_it(self):
+  def test_learns_from_what_is_planted(self):
+    # In this set a fault is what agrees.
+    signs = np.zeros((2, 100, len(audit_signs.NAMES)))
+    signs[..., 0] = np.linspace(0, 1, 100)
+    planted = {2: audit_planting.Planted(signs, np.arange(100) < 50)}
     grid = np.linspace(0, 1, 11)
-    for evidence in (
-        _evidence(grid),
-        _evidence(np.zeros(11), alignments=[1 - 2 * grid] * 2),
-        _evidence(np.zeros(11), indicators=1 - grid)):
-      self.assertTrue(np.all(np.diff(auditing.score(evidence).score) > 0))
+    scores = auditing.score(_evidence(grid, planted=planted)).score
+    self.assertTrue(np.all(np.diff(scores) < 0))
+
+  def test_each_part_rises_with_the_evidence(self):
+    grid = np.linspace(0, 1, 11)
+    found = auditing.score(
+        _evidence(grid, alignments=[1 - 2 * grid] * 2, indicators=1 - grid))
+    self.assertCountEqual(
+        found.parts, ['disagreement', 'alignment', 'indicator'])
+    for values in (found.score, *found.parts.values()):
+      self.assertTrue(np.all(np.diff(values) > 0))
+    self.assertNotIn('indicator', auditing.score(_evidence(grid)).parts)
 
   def test_networks_that_differ_widen_the_interval(self):
-    scores = auditing.score(_evidence(
-        [0.5, 0.5], alignments=[[0.1, 0.9], [-0.1, -0.9]]))
+    scores = auditing.score(
+        _evidence([0.5, 0.5], spread=np.array([0.05, 0.2])))
     self.assertAlmostEqual(scores.score[0], scores.score[1])
     self.assertLess(scores.low[1], scores.low[0])
     self.assertGreater(scores.high[1], scores.high[0])
@@ -192,7 +329,8 @@ class ScoreTest(absltest.TestCase):
   def test_networks_that_find_nothing_stay_finite(self):
     nothing = {n: {2: np.ones(20)} for n in ('strong', 'val')}
     scores = auditing.score(_evidence([1.0, 0.9], references=nothing))
-    self.assertTrue(np.isfinite(scores.score).all())
+    for values in (scores.score, *scores.parts.values()):
+      self.assertTrue(np.isfinite(values).all())
 
   def test_evaluation_by_hand(self):
     scores = auditing.score(_evidence([1.0, 0.9, 0.1, 0.5]))

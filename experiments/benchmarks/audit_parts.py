@@ -23,6 +23,7 @@ import numpy as np
 from experiments import audit_evidence
 from experiments import audit_files
 from experiments import audit_observer
+from experiments import audit_signs
 from experiments import auditing
 from experiments import binary
 from experiments import reporting
@@ -40,8 +41,8 @@ def main():
   evidence = audit_evidence.collect(run)
   scores = auditing.score(evidence)
   texts = audit_files.columns(records)
-  print(f'steps {run.last.step}, best {run.best.step}; {len(records)} '
-        f'annotations, {(texts["fault"] != "").sum()} faulty')
+  print(f'step {run.last.step}; {len(records)} annotations, '
+        f'{(texts["fault"] != "").sum()} faulty')
   dice_loss = _dice_loss(run, records)
   _print_rankings(_candidates(evidence, scores) | {
       'Dice loss of the label map': dice_loss}, texts)
@@ -59,19 +60,16 @@ def main():
 
 def _candidates(evidence, scores):
   """Returns name -> what to rank by, the score last."""
-  final = evidence._replace(disagreements=evidence.disagreements[:2],
-                            alignments=evidence.alignments[:2])
   found = {}
   for number in range(1, len(scores.parts)):
     for names in itertools.combinations(scores.parts, number):
       found[' + '.join(names)] = sum(scores.parts[n] for n in names)
   ranks = [np.argsort(np.argsort(v)) for v in scores.parts.values()]
-  networks = evidence.disagreements[:2]
+  networks = evidence.disagreements
   return found | {
       'mean of all parts': sum(scores.parts.values()),
       'mean rank of all parts': sum(ranks),
       'the two networks differ': np.abs(networks[0] - networks[1]),
-      'score of the final checkpoint alone': auditing.score(final).score,
       'score': scores.score,
   }
 
@@ -82,7 +80,7 @@ def _dice_loss(run, records):
   directions = run.observer.strong_directions(
       params, run.dataset.splits['train_strong'])
   return np.array([
-      np.mean([audit_evidence.disagreement(
+      np.mean([audit_signs.disagreement(
           q, types.AnnotationKind.COARSE_MASK, record['label'],
           record['present']) for q in probs])
       for record, probs, _ in run.observer.look(

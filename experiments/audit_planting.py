@@ -1,0 +1,134 @@
+"""What a faulty annotation looks like to a run: faults are planted, and learnt.
+
+Exact masks are drawn again as a kind of weak annotation, with the usual care
+and with the faults of `data_prep.label_noise`. From the signs
+(`audit_signs`) of these a logistic regression learns the odds of a fault. No
+weak annotation of the set takes part in it, and nothing that is known of it.
+"""
+
+from typing import NamedTuple
+
+from data_prep import label_noise
+from data_prep import simulate
+from hybridseg import types
+import numpy as np
+from scipy import optimize
+from scipy import special
+
+from experiments import audit_signs
+
+_Kind = types.AnnotationKind
+# With nothing planted, the odds are those of sigmoid(8 (disagreement - 1/2)).
+_RULE = np.array(
+    [8.0 if n == 'disagreement' else 0.0 for n in audit_signs.NAMES] + [-4.0])
+# 0.03 to 0.3 rank alike with all masks; 1 does not hear 50 of them.
+_PENALTY = 0.1
+_NUM_ROUNDS = 500  # Of EM, which is slow where few are faulty.
+
+
+class Planted(NamedTuple):
+  """Exact masks drawn as one kind, M times, good and faulty.
+
+  Attributes:
+    signs: by network, float [V, M, S].
+    faulty: where a fault is planted, bool [M].
+  """
+
+  signs: np.ndarray
+  faulty: np.ndarray
+
+
+def draw(
+    truth: np.ndarray,
+    kind: int,
+    rng: np.random.Generator,
+    *,
+    num_classes: int,
+    fault: str = '',
+) -> tuple[np.ndarray, np.ndarray]:
+  """Draws an exact mask as a usual annotator of a kind would.
+
+  Args:
+    truth: classes, uint8 [H, W].
+    kind: `types.AnnotationKind`; what `simulate` cannot draw stays the mask.
+    rng: source of all randomness.
+    num_classes: number of classes K.
+    fault: one of `simulate.FAULTS`, or ''.
+
+  Returns:
+    Label map, uint8 [H, W], and what a tag says of each class, uint8 [K].
+  """
+  held = lambda classes: np.isin(
+      np.arange(num_classes), classes).astype(np.uint8)
+  name = _Kind(kind).name.lower()
+  if name not in simulate.KINDS:
+    if fault:
+      truth = label_noise.add_fault(truth, rng, fault=fault)
+    return truth, held(truth)
+  drawn = simulate.simulate_weak(
+      truth, rng, kind=name, quality_level=rng.uniform(), fault=fault,
+      num_classes=num_classes)
+  present = drawn['labels'] if kind == _Kind.TAG else truth
+  return simulate.draw(drawn, truth.shape), held(present)
+
+
+def fit(signs: np.ndarray, faulty: np.ndarray) -> np.ndarray:
+  """Returns the coefficients b of the log odds of a fault, float [S + 1].
+
+  They minimise, with y = 1 for a fault and else -1,
+
+    sum_m log(1 + exp(-y_m (b . [s_m, 1]))) + 0.05 ||b - b0||^2,
+
+  where b0 is the rule by disagreement alone: the fewer masks there are, the
+  nearer to that rule.
+
+  Args:
+    signs: float [M, S]; M may be 0.
+    faulty: bool [M].
+  """
+  inputs = _with_one(signs)
+  sign = np.where(faulty, 1.0, -1.0)
+
+  def loss_and_grad(b):
+    margins, away = sign * (inputs @ b), b - _RULE
+    return (
+        np.logaddexp(0, -margins).sum() + _PENALTY / 2 * (away**2).sum(),
+        -inputs.T @ (sign * special.expit(-margins)) + _PENALTY * away)
+
+  return optimize.minimize(
+      loss_and_grad, _RULE, jac=True, method='L-BFGS-B').x
+
+
+def log_odds(signs: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+  """Returns the log odds of a fault, were half of all faulty.
+
+  Args:
+    signs: float [..., S].
+    coefficients: from `fit`.
+
+  Returns:
+    float [...].
+  """
+  return _with_one(signs) @ coefficients
+
+
+def _with_one(signs):
+  return np.concatenate([signs, np.ones((*signs.shape[:-1], 1))], axis=-1)
+
+
+def prior_log_odds(balanced: np.ndarray) -> float:
+  """Returns the log odds of the share of faulty ones, to add to each.
+
+  The share that its own posterior has as mean, by EM: Saerens et al.,
+  "Adjusting the outputs of a classifier to new a priori probabilities", 2002
+  (https://doi.org/10.1162/089976602753284446), with one good and one faulty
+  more than there are, so that few cannot make it 0 or 1.
+
+  Args:
+    balanced: log odds were half of all faulty, float [N].
+  """
+  share = 0.5
+  for _ in range(_NUM_ROUNDS):
+    posterior = special.expit(balanced + special.logit(share))
+    share = (posterior.sum() + 1) / (len(balanced) + 2)
+  return float(special.logit(share))

@@ -1,0 +1,340 @@
+r"""Does the audit find planted faults better than a ranking by loss does?
+
+python -m experiments.benchmarks.audit_power --source=FOLDER --workdir=power
+python -m experiments.benchmarks.audit_power --runs=runs/a,runs/b
+
+Prepares endoscene with boxes and polygons of which 10, 30 and 50 % are faulty,
+trains DII + DCR on each, audits them, and prints the tables of
+`experiments/results/audit_power.md`, as Markdown. The same command goes on
+where it was stopped; a finished run is not trained again. --runs takes finished
+runs instead. With cleanlab installed, its label quality score of the same
+predictions is a row; without it the row is empty. Planted faults are read here
+to count what was found, and nowhere else.
+"""
+
+from collections.abc import Mapping, Sequence
+import time
+from typing import Any, NamedTuple
+
+from absl import flags
+from absl import logging
+from data_prep import simulate
+from hybridseg import inference
+from hybridseg import metrics as metrics_lib
+from hybridseg import train_step as train_step_lib
+from hybridseg import types
+import numpy as np
+from scipy import special
+
+from experiments import audit_evidence
+from experiments import audit_files
+from experiments import audit_observer
+from experiments import audit_signs
+from experiments import auditing
+from experiments import binary
+from experiments import grid
+from experiments import sweep_sets
+from experiments import trainer
+from experiments.configs import endoscene
+from experiments.configs.tables import common
+
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of sets and runs.')
+_SOURCE = flags.DEFINE_string('source', '', 'Folder of the original set.')
+_RUNS = flags.DEFINE_list('runs', [], 'Finished runs, instead of --workdir.')
+_SEEDS = flags.DEFINE_list('seeds', ['0'], 'Of the networks.')
+_IMAGE_SIZE = flags.DEFINE_integer('image_size', 96, 'Of the records.')
+_TRAIN_STEPS = flags.DEFINE_integer('train_steps', 400, 'Of each run.')
+
+_FAULT_FRACTIONS = (0.3, 0.1, 0.5)  # The one with a target first.
+_NUM_RESAMPLES = 1000
+_DENSE = (types.AnnotationKind.BOX, types.AnnotationKind.POLYGON)
+_WEIGHTS = (-2, -1, -0.5, 0, 0.5, 1, 2)  # Of what is added, in its sd.
+_LOSS, _SCORE = 'Dice loss of the label', "the audit's score"
+_CLEANLAB = 'cleanlab label quality'
+
+
+class Measured(NamedTuple):
+  """One audited run with N annotations.
+
+  Attributes:
+    rankings: what to rank annotations by, higher is worse, each float [N]; None
+      where it cannot be had.
+    faulty: where a fault is planted, bool [N].
+    faults: which, [N].
+    groups: the video that each is of, [N].
+    pixels: AUROC of maps at faulty pixels: in each image (mean), and over all.
+    facts: what else there is to say.
+  """
+
+  rankings: Mapping[str, np.ndarray | None]
+  faulty: np.ndarray
+  faults: np.ndarray
+  groups: np.ndarray
+  pixels: Mapping[str, tuple[float, float]]
+  facts: Mapping[str, Any]
+
+
+def measure(workdir: str) -> Measured:
+  """Audits a finished run whose set has planted faults."""
+  run = audit_observer.open_run(workdir)
+  start = time.monotonic()
+  evidence = audit_evidence.collect(run)
+  scores = auditing.score(evidence)
+  seconds = time.monotonic() - start
+  records = audit_evidence.audited(run.dataset.splits['train_weak'])
+  texts = audit_files.columns(records)
+  faulty = texts['fault'] != ''
+  if not faulty.any() or faulty.all():
+    raise binary.UserError(
+        f'{workdir}: its set has no planted faults, or nothing else.')
+  params = train_step_lib.eval_params(run.last.state)
+  seen = list(run.observer.look(
+      params, run.observer.strong_directions(
+          params, run.dataset.splits['train_strong']),
+      records, label='label', what='losses'))
+  probs = np.stack([p for _, p, _ in seen])
+  labels = np.stack([r['label'] for r in records])
+  rankings = _rankings(evidence, scores, records, probs, labels)
+  maps = {
+      'alignment map (harm)': -np.stack([m.mean(0) for _, _, m in seen]),
+      'loss map, 1 - p(label)': 1 - _of_label(probs.mean(1), labels),
+      'cleanlab pixel score': _cleanlab(labels, probs.mean(1))[1]}
+  maps['loss map times the score'] = (
+      maps['loss map, 1 - p(label)'] * scores.score[:, None, None])
+  estimate = auditing.estimate_faulty(evidence)
+  return Measured(
+      rankings, faulty, texts['fault'], texts['subject'],
+      _pixels(maps, records, faulty),
+      {'run': run.dataset.name, 'size': labels.shape[-1],
+       'step': run.last.step, 'audit_s': seconds,
+       'first': int(faulty[auditing.rank(scores)[:50]].sum()),
+       'sum of scores': float(scores.score.sum()),
+       'estimate': (estimate['number'], estimate['interval'])})
+
+
+def _rankings(evidence, scores, records, probs, labels):
+  as_drawn = types.AnnotationKind.COARSE_MASK
+  dice = [
+      np.mean([audit_signs.disagreement(q, as_drawn, r['label'], r['present'])
+               for q in pair]) for r, pair in zip(records, probs, strict=True)]
+  apart = np.asarray(inference.disagreement(np.moveaxis(probs, 1, 0)))
+  return {
+      'indicator': scores.parts.get('indicator'),
+      'alignment': scores.parts['alignment'],
+      'disagreement, by kind': scores.parts['disagreement'],
+      'the two networks differ': apart.mean((1, 2)),
+      'cross entropy of the label': np.mean(
+          -np.log(_of_label(probs.mean(1), labels) + 1e-6), axis=(1, 2)),
+      _LOSS: np.array(dice),
+      _CLEANLAB: _cleanlab(labels, probs.mean(1))[0],
+      _SCORE: special.logit(np.clip(scores.score, 1e-9, 1 - 1e-9)),
+  }
+
+
+def _of_label(probs, labels):
+  """Returns the probability of the drawn class; 1 where none is drawn."""
+  known = labels != types.UNLABELLED
+  drawn = np.where(known, labels, 0)[..., None].astype(int)
+  return np.where(known, np.take_along_axis(probs, drawn, axis=-1)[..., 0], 1)
+
+
+def _cleanlab(labels, probs):
+  """Returns how bad it finds images and pixels; (None, None) without it."""
+  try:
+    from cleanlab.segmentation import rank  # Not one of our requirements.
+  except ImportError:
+    return None, None
+  if (labels == types.UNLABELLED).any():
+    return None, None  # It wants a label everywhere.
+  images, pixels = rank.get_label_quality_scores(
+      labels.astype(int), np.moveaxis(probs, -1, 1), verbose=False)
+  return 1 - images, 1 - pixels
+
+
+def _pixels(maps, records, faulty):
+  """Returns AUROC at faulty pixels: mean over faulty images, and over all.
+
+  Faulty pixels are those of a faulty box or polygon that differ from a careful
+  one of the same object. In the other annotations no pixel counts as faulty,
+  and those that differ from a careful one count as nothing.
+  """
+  wrong, counts = [], []
+  for record, is_faulty in zip(records, faulty, strict=True):
+    kind = types.AnnotationKind(int(record['kind']))
+    right = record['label']
+    if kind in _DENSE:
+      right = simulate.draw(simulate.simulate_weak(
+          record['truth'], np.random.default_rng(0), kind=kind.name.lower(),
+          quality_level=1.0), right.shape)
+    differs = right != record['label']
+    wrong.append(differs & is_faulty)
+    counts.append((is_faulty | ~differs) & (kind in _DENSE))
+  wrong, counts = np.stack(wrong), np.stack(counts)
+  found = {}
+  for name, values in maps.items():
+    if values is None:
+      continue
+    each = [metrics_lib.auroc(values[n][counts[n]], wrong[n][counts[n]])
+            for n in np.flatnonzero(faulty)]
+    found[name] = (
+        float(np.nanmean(each)),
+        metrics_lib.auroc(values[counts], wrong[counts]))
+  return found
+
+
+def resampled_aurocs(
+    values: Sequence[np.ndarray],
+    faulty: np.ndarray,
+    groups: np.ndarray,
+    *,
+    seed: int = 0,
+) -> np.ndarray:
+  """Returns AUROCs of draws of whole groups, the same draws for all values.
+
+  Args:
+    values: V rankings, each float [N].
+    faulty: bool [N].
+    groups: what is drawn together, [N].
+    seed: of the draws.
+
+  Returns:
+    float [_NUM_RESAMPLES, V].
+  """
+  rng = np.random.default_rng(seed)
+  members = [np.flatnonzero(groups == g) for g in np.unique(groups)]
+  drawn = [
+      np.concatenate([members[g] for g in rng.integers(
+          len(members), size=len(members))]) for _ in range(_NUM_RESAMPLES)]
+  return np.array([
+      [metrics_lib.auroc(v[rows], faulty[rows]) for v in values]
+      for rows in drawn])
+
+
+def _cell(found, name):
+  """Returns the mean AUROC over runs of one share, and its interval."""
+  if any(m.rankings[name] is None for m in found):
+    return ''
+  mean = np.mean([
+      metrics_lib.auroc(m.rankings[name], m.faulty) for m in found])
+  draws = np.mean([
+      resampled_aurocs([m.rankings[name]], m.faulty, m.groups)[:, 0]
+      for m in found], axis=0)
+  return _with_interval(mean, draws, '.3f')
+
+
+def _difference(found, name, other):
+  """Returns how much better one ranking is than another, as `_cell`."""
+  if any(m.rankings[other] is None for m in found):
+    return ''
+  means, draws = [], []
+  for m in found:
+    pair = [m.rankings[name], m.rankings[other]]
+    means.append([metrics_lib.auroc(v, m.faulty) for v in pair])
+    draws.append(resampled_aurocs(pair, m.faulty, m.groups))
+  (mean, rest), draws = np.mean(means, axis=0), np.mean(draws, axis=0)
+  return _with_interval(mean - rest, draws[:, 0] - draws[:, 1], '+.3f')
+
+
+def _with_interval(mean, draws, form):
+  low, high = np.nanquantile(draws, [0.025, 0.975])
+  return f'{mean:{form}} ({low:{form}} to {high:{form}})'
+
+
+def _added(found, base, other):
+  """Returns the most that a ranking can add to another, in hindsight."""
+  if any(m.rankings[other] is None for m in found):
+    return ''
+  scaled = lambda x: (x - x.mean()) / (x.std() or 1)
+  totals = [
+      np.mean([metrics_lib.auroc(
+          scaled(m.rankings[base]) + weight * scaled(m.rankings[other]),
+          m.faulty) for m in found]) for weight in _WEIGHTS]
+  best = int(np.argmax(totals))
+  gain = totals[best] - totals[_WEIGHTS.index(0)]
+  return f'{gain:+.3f} at {_WEIGHTS[best]:+g}'
+
+
+def _print_table(first, columns, rows):
+  print(f'\n| {first} | ' + ' | '.join(columns) + ' |')
+  print('|---' * (1 + len(columns)) + '|')
+  for name, cells in rows.items():
+    print(f'| {name} | ' + ' | '.join(cells) + ' |')
+
+
+def report(measured: Sequence[Measured]) -> None:
+  """Prints the tables of runs, by their share of faulty annotations."""
+  shares = sorted({round(m.faulty.mean(), 2) for m in measured})
+  by_share = {
+      f'{share:.0%}': [
+          m for m in measured if round(m.faulty.mean(), 2) == share]
+      for share in shares}
+  names = list(measured[0].rankings)
+  lists = list(by_share.values())
+  print('AUROC of annotations, mean over the runs of a share; 95 % intervals '
+        'over whole videos.')
+  _print_table('ranked by', by_share, {
+      name: [_cell(found, name) for found in lists] for name in names} | {
+          f'score above: {other}': [
+              _difference(found, _SCORE, other) for found in lists]
+          for other in (_LOSS, _CLEANLAB)})
+  print('\nBy planted fault, against the good ones:')
+  _print_table('ranked by', [
+      f'{share}, {fault}' for share in by_share for fault in simulate.FAULTS], {
+          name: [_of_fault(found, name, fault) for found in lists
+                 for fault in simulate.FAULTS] for name in (_LOSS, _SCORE)})
+  print('\nThe most that each adds, at the weight that is best in hindsight:')
+  _print_table('to, added', by_share, {
+      f'{base}, {other}': [_added(found, base, other) for found in lists]
+      for base in (_LOSS, _SCORE)
+      for other in ('indicator', 'alignment', 'the two networks differ', _LOSS)
+      if base != other})
+  print('\nAUROC of faulty pixels: within a faulty image / over all images:')
+  _print_table('map', by_share, {
+      name: [_pixel_cell(found, name) for found in lists]
+      for name in measured[0].pixels})
+  print('\nRuns:')
+  _print_table('faulty', [*measured[0].facts], {
+      f'{m.faulty.sum()} of {len(m.faulty)}, {len(np.unique(m.groups))} videos':
+      [f'{v:.1f}' if isinstance(v, float) else str(v)
+       for v in m.facts.values()] for m in measured})
+
+
+def _of_fault(found, name, fault):
+  return '{:.3f}'.format(np.mean([
+      metrics_lib.auroc(m.rankings[name][rows], m.faulty[rows])
+      for m in found for rows in [~m.faulty | (m.faults == fault)]]))
+
+
+def _pixel_cell(found, name):
+  return ' / '.join(
+      f'{np.mean([m.pixels[name][n] for m in found]):.3f}' for n in (0, 1))
+
+
+def _train(workdir, source):
+  """Returns the finished runs of the table; trains what is not there."""
+  table = common.get_table(
+      'endoscene', endoscene.get_config, 'table', methods=('dii_dcr',),
+      image_size=_IMAGE_SIZE.value, fault_fractions=_FAULT_FRACTIONS,
+      seeds=tuple(int(s) for s in _SEEDS.value))
+  with table.unlocked():
+    table.base.train_steps = _TRAIN_STEPS.value
+  cells = grid.make_cells(table, workdir)
+  for cell in cells:
+    state = grid.read_state(cell)
+    if state.name != 'done':
+      print(f'== {cell.words}', flush=True)
+      sweep_sets.prepare(workdir, cell.setting, source)
+      trainer.train_and_evaluate(cell.config, cell.folder)
+  return [cell.folder for cell in cells]
+
+
+def main():
+  logging.set_verbosity(logging.WARNING)
+  if bool(_RUNS.value) == bool(_WORKDIR.value):
+    raise binary.UserError('Give --workdir and --source, or --runs.')
+  runs = _RUNS.value or _train(_WORKDIR.value, _SOURCE.value)
+  report([measure(run) for run in runs])
+
+
+if __name__ == '__main__':
+  binary.run(main)
