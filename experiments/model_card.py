@@ -44,7 +44,7 @@ def write(predictor: predictor_lib.Predictor, workdir: str) -> str:
       '',
       '## Model', '',
       f'- network: two of `{config.model.name}` {_options(config)}; '
-      f'{_use(predictor)}',
+      f'{_use(predictor)}{_weights(config)}',
       f'- input: uint8 images, {height} x {width} x {channels}; a picture of '
       'another size is resized to this (area average down, bilinear up)',
       f'- classes: {", ".join(f"{i} {n}" for i, n in enumerate(names))}',
@@ -149,6 +149,12 @@ def _table(results: dict[str, Any], name: str) -> list[str]:
 def _use(predictor):
   networks = 'the mean of both' if len(predictor.params) == 2 else 'one of them'
   return f'{networks} predicts'
+
+
+def _weights(config):
+  path = config.model.get('weights', '')
+  name = _text(os.path.basename(path))
+  return f'; the ResNet of both started from {name}' if path else ''
 
 
 def _options(config):

@@ -19,6 +19,7 @@ import optax
 
 from experiments import binary
 from experiments import input_pipeline
+from experiments import pretrained
 
 _LOSSES = {
     'balanced_cross_entropy': losses.balanced_cross_entropy_loss,
@@ -51,7 +52,8 @@ class Parts(NamedTuple):
   Attributes:
     step_fn: the mapped training step.
     eval_fn: the mapped evaluation step.
-    init_fn: maps nothing to the state before the first update, not placed.
+    init_fn: maps nothing to the state before the first update, not placed; of
+      random numbers alone: see `pretrained.start_from`.
     apply_fn: (params, images) -> logits, of either network; and the features of
       the last layer with return_features=True.
     mapping: how both run on the devices there are.
@@ -83,6 +85,7 @@ def build(
   try:
     mapping = parallel.make_mapping(config.mapping)
     _check_batches(config, mapping)
+    pretrained.check(config.model)
     model = models.build(
         config.model.name,
         num_classes=num_classes,

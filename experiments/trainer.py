@@ -17,6 +17,7 @@ from experiments import checkpoints as checkpoints_lib
 from experiments import evaluation
 from experiments import input_pipeline
 from experiments import parts as parts_lib
+from experiments import pretrained
 from experiments import reporting
 from experiments import reports
 from experiments import run_folder
@@ -100,13 +101,16 @@ class _Run:
   def _open(self):
     config, workdir = self._config, self._workdir
     fingerprint = self._dataset.fingerprint
-    if self._is_primary:
-      run_folder.open_run(workdir, config, self._dataset)
     self._checkpoints = checkpoints_lib.Checkpoints(
         workdir, run_id=run_folder.run_id(config, fingerprint))
+    backbone = None
+    if not self._checkpoints.steps():  # Else the checkpoint has it.
+      backbone = pretrained.read(config.model)
+    if self._is_primary:
+      run_folder.open_run(workdir, config, self._dataset)
     if self._is_primary:
       self._checkpoints.clean()
-    state = self._parts.init_fn()
+    state = pretrained.start_from(self._parts.init_fn(), backbone)
     self._log = run_log.Log(workdir)
     restored = self._checkpoints.restore(state, set_aside=self._is_primary)
     self._step = 0

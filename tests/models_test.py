@@ -11,7 +11,10 @@ import numpy as np
 from hybridseg import linearization
 from hybridseg import losses
 from hybridseg import models
+from hybridseg import weighting
+from hybridseg.models import residual_unet
 from tests import jaxprs
+from tests import networks
 
 
 def _unet(num_classes=3, **options):
@@ -23,7 +26,8 @@ def _unet(num_classes=3, **options):
 class BuildTest(parameterized.TestCase):
 
   def test_unknown_name_lists_the_known(self):
-    with self.assertRaisesRegex(ValueError, "'vnet'.*'unet'"):
+    with self.assertRaisesRegex(
+        ValueError, "'vnet'.*'deeplab_v3_plus', 'residual_unet', 'unet'"):
       models.build('vnet', num_classes=2)
 
   def test_options_reach_the_network(self):
@@ -44,6 +48,127 @@ class BuildTest(parameterized.TestCase):
     with self.assertRaisesRegex(
         ValueError, f"dtype '{dtype}'.*'bfloat16', 'float32'"):
       _unet(dtype=dtype)
+
+
+class GoldenTest(absltest.TestCase):
+
+  def test_the_2d_unet_stays_as_it_was(self):
+    # Tables were made with it. Parameters and logits as of commit ec9ece4.
+    model = _unet(num_classes=2)
+    images = jnp.arange(16.0).reshape(1, 4, 4, 1) / 16
+    params = model.init(jax.random.key(0), images)['params']
+    sums = {jax.tree_util.keystr(path): (x.shape, float(x.sum()))
+            for path, x in jax.tree_util.tree_leaves_with_path(params)}
+    self.assertLen(sums, 21)
+    for name, shape, total in (
+        ("['Conv_0']['kernel']", (3, 3, 4, 2), -0.6072818),
+        ("['_ConvBlock_0']['Conv_0']['kernel']", (3, 3, 1, 2), 2.7378323),
+        ("['_ConvBlock_1']['Conv_1']['kernel']", (3, 3, 4, 4), 0.9886427),
+        ("['_ConvBlock_2']['Conv_1']['kernel']", (3, 3, 2, 2), 0.3288399),
+        ("['_ConvBlock_2']['GroupNorm_1']['scale']", (2,), 2),
+        ("['head']['kernel']", (1, 1, 2, 2), 1.1947784),
+    ):
+      self.assertEqual(sums[name][0], shape)
+      self.assertAlmostEqual(sums[name][1], total, places=5)
+    logits = model.apply({'params': params}, images)
+    np.testing.assert_allclose(
+        logits[0, 0, 1:3], [[0, 0], [0.04625199, 0.01397338]], atol=1e-6)
+
+
+class AnyUNetTest(parameterized.TestCase):
+
+  @parameterized.product(
+      name=('unet', 'residual_unet'), size=((8, 12), (4, 8, 12)),
+      channels=(1, 3))
+  def test_shapes_and_dtypes(self, name, size, channels):
+    model = models.build(
+        name, num_classes=5, options=dict(features=(2, 4), dtype='bfloat16'))
+    images = jnp.zeros((2, *size, channels))
+    (logits, features), variables = jax.eval_shape(
+        lambda: model.init_with_output(
+            jax.random.key(0), images, return_features=True))
+    self.assertEqual(logits.shape, (2, *size, 5))
+    self.assertEqual(features.shape, (2, *size, 2))
+    self.assertEqual(set(variables), {'params'})
+    leaves = jax.tree.leaves(variables) + [logits, features]
+    self.assertEqual({x.dtype for x in leaves}, {jnp.dtype('float32')})
+    self.assertEqual(
+        variables['params']['head']['kernel'].shape,
+        (1,) * len(size) + (2, 5))
+
+  @parameterized.parameters('unet', 'residual_unet')
+  def test_refuses_volumes_that_do_not_halve(self, name):
+    model = models.build(
+        name, num_classes=2, options=dict(features=(2, 4, 8)))
+    with self.assertRaisesRegex(ValueError, '8 x 6 x 4.*multiples of 4'):
+      networks.random_params(model, (1, 8, 6, 4, 1))
+
+  @parameterized.parameters('unet', 'residual_unet')
+  def test_refuses_what_is_no_batch(self, name):
+    model = models.build(name, num_classes=2)
+    with self.assertRaisesRegex(
+        ValueError, r'\(8, 8, 1\).*\[B, H, W, C\] or \[B, D, H, W, C\]'):
+      networks.random_params(model, (8, 8, 1))
+
+  def test_residual_blocks_per_level(self):
+    model = models.build(
+        'residual_unet', num_classes=2, options=dict(features=(2,) * 5))
+    params = networks.random_params(model, (1, 16, 16, 1))
+    blocks = [x for x in params if x.startswith('_ResidualBlock')]
+    self.assertLen(blocks, 1 + 3 + 4 + 6 + 6)
+
+  def test_a_residual_block_of_zeros_passes_on_what_it_reads(self):
+    block = residual_unet._ResidualBlock(2, jnp.float32)
+    x = jnp.array([-1.0, 0.5, 2.0, -3.0]).reshape(1, 2, 1, 2)
+    zeros = jax.tree.map(
+        jnp.zeros_like, networks.random_params(block, x.shape))
+    np.testing.assert_array_equal(
+        block.apply({'params': zeros}, x), np.maximum(x, 0))
+
+  @parameterized.product(
+      name=('unet', 'residual_unet'), size=((4, 4), (4, 4, 2)))
+  def test_a_batch_through_losses_and_both_lookaheads(self, name, size):
+    model = models.build(name, num_classes=3, options=dict(features=(2, 4)))
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(2, 3, *size, 1)).astype(np.float32)
+    labels = np.eye(3, dtype=np.float32)[rng.integers(0, 3, (2, 3, *size))]
+    params = networks.random_params(model, images[0].shape)
+
+    def instance_losses(params, i):
+      logits = model.apply({'params': params}, images[i])
+      return losses.cross_entropy_dice_loss(logits, labels[i])
+
+    weak = lambda p: instance_losses(p, 0)
+    strong = lambda p: jnp.mean(instance_losses(p, 1))
+
+    @jax.jit
+    def run(params):
+      slopes = [
+          weighting.lookahead_weight_grads(
+              weak, strong, params, jnp.zeros(3), step_size=0.1, method=method)
+          for method in ('grad', 'forward')]
+      direction = jax.grad(strong)(params)['head']
+      logits, features = model.apply(
+          {'params': params}, images[0], return_features=True)
+      alignments = weighting.last_layer_alignments(
+          lambda x: losses.cross_entropy_dice_loss(x, labels[0]), logits,
+          features, direction)
+      by_hand = jax.jvp(
+          lambda head: weak({**params, 'head': head}), (params['head'],),
+          (direction,))[1]
+      return slopes, alignments, by_hand
+
+    (exact, closed), alignments, by_hand = run(params)
+    self.assertEqual(exact.shape, (3,))
+    self.assertGreater(np.abs(exact).min(), 0)
+    np.testing.assert_allclose(closed, exact, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(alignments, by_hand, rtol=1e-4, atol=1e-6)
+
+  @parameterized.product(
+      name=('unet', 'residual_unet'), size=((8, 4), (4, 4, 2)))
+  def test_an_instance_does_not_touch_another(self, name, size):
+    model = models.build(name, num_classes=3, options=dict(features=(2, 4)))
+    networks.check_independent(self, model, (2, *size, 1))
 
 
 class UNetTest(parameterized.TestCase):
@@ -70,14 +195,7 @@ class UNetTest(parameterized.TestCase):
           jnp.zeros((1,) + size + (1,)))
 
   def test_an_instance_does_not_touch_another(self):
-    model = _unet()
-    images = jax.random.normal(jax.random.key(0), (2, 8, 8, 1))
-    params = jax.jit(model.init)(jax.random.key(1), images)
-    apply = jax.jit(model.apply)
-    logits = apply(params, images)
-    changed = apply(params, images.at[1].multiply(-100.0))
-    np.testing.assert_array_equal(changed[0], logits[0])
-    self.assertGreater(np.abs(changed[1] - logits[1]).max(), 0.1)
+    networks.check_independent(self, _unet(), (2, 8, 8, 1))
 
   def test_features_are_what_the_head_reads(self):
     model = _unet()

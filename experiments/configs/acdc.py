@@ -9,7 +9,8 @@ Four classes; the weak labels are scribbles that cover about 1 % of the pixels,
 so that their loss is a partial cross entropy: a Dice loss would score pixels
 that nobody labelled.
 
-Variants: a method of `common.METHODS` (default dii_dcr), `compare`, `debug`.
+Variants: a method of `common.METHODS` (default dii_dcr), a network of
+`common.NETWORKS` (default unet_small), `compare`, `debug`; or several: `a,b`.
 Cost and results: see the README.
 """
 

@@ -2,7 +2,7 @@
 
 A config of a set starts from `get_base(data_dir)`, which is DII + DCR: dynamic
 instance indicators and dynamic co-regularization. Each entry of `METHODS` says
-how another method differs.
+how another method differs, each of `NETWORKS` is another network.
 """
 
 import ml_collections
@@ -119,6 +119,32 @@ METHODS = {
 }
 
 
+_U_NETS = {
+    'small': dict(features=(8, 16, 32), dtype='float32'),
+    'full': dict(features=(32, 64, 128, 256, 512), dtype='float32'),
+}
+
+
+def _deeplab(depth):
+  return dict(
+      name='deeplab_v3_plus',
+      weights='',  # A file of ImageNet's, with norm='frozen_batch'.
+      options=dict(
+          depth=depth, output_stride=16, features=256, norm='group',
+          dtype='float32'))
+
+
+NETWORKS = {
+    'unet_small': dict(name='unet', options=_U_NETS['small']),
+    'unet_full': dict(name='unet', options=_U_NETS['full']),
+    'residual_unet_small': dict(
+        name='residual_unet', options=_U_NETS['small']),
+    'residual_unet_full': dict(name='residual_unet', options=_U_NETS['full']),
+    'deeplab_resnet18': _deeplab(18),
+    'deeplab_resnet50': _deeplab(50),
+}
+
+
 def get_base(data_dir: str) -> ml_collections.ConfigDict:
   """Returns DII + DCR on the records under `data_dir`, not yet locked."""
   return ml_collections.ConfigDict(dict(
@@ -154,8 +180,7 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
       # Further photometric changes of what a student sees and its teacher does
       # not; empty is none.
       student_augmentation=dict(),
-      model=dict(
-          name='unet', options=dict(features=(8, 16, 32), dtype='float32')),
+      model=NETWORKS['unet_small'],
       optimizer=dict(
           learning_rate=4e-3,
           warmup_steps=40,
@@ -201,17 +226,34 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
 def with_variant(
     config: ml_collections.ConfigDict, variant: str
 ) -> ml_collections.ConfigDict:
-  """Applies a method's name, `compare`, or `debug`, and locks the config.
+  """Applies a variant, or several with commas between, and locks the config.
+
+  Args:
+    config: from `get_base`.
+    variant: a key of `METHODS` or of `NETWORKS`, `compare` or `debug`:
+      'dii,unet_full'.
 
   Raises:
     ValueError: if there is no such variant.
   """
-  if variant == 'compare':
+  names = variant.split(',')
+  # Networks first: `debug` makes small what it finds.
+  for name in sorted(names, key=lambda name: name not in NETWORKS):
+    _apply(config, name)
+  return config.lock()
+
+
+def _apply(config, variant):
+  if variant in NETWORKS:
+    config.model = ml_collections.ConfigDict(NETWORKS[variant])
+  elif variant == 'compare':
     config.compare.methods = ('strong_only', 'uniform', 'dii_dcr')
   elif variant == 'debug':  # A smoke test of every part, in seconds.
+    is_u_net = 'unet' in config.model.name
     config.update(dict(
         train_steps=4, log_every_steps=1, eval_every_steps=2,
-        checkpoint_every_steps=2, model=dict(options=dict(features=(8, 8))),
+        checkpoint_every_steps=2,
+        model=dict(options=dict(features=(8, 8) if is_u_net else 8)),
         input=dict(strong_batch_size=4, weak_batch_size=8, eval_batch_size=8),
         optimizer=dict(warmup_steps=1),
     ))
@@ -220,6 +262,5 @@ def with_variant(
   else:
     raise ValueError(
         f'Unknown variant {variant!r}; known: '
-        f'{sorted(METHODS) + ["compare", "debug"]}.'
+        f'{sorted(METHODS) + sorted(NETWORKS) + ["compare", "debug"]}.'
     )
-  return config.lock()

@@ -4,7 +4,8 @@ python -m data_prep.prepare --source=FOLDER --output=data/mine
 python -m experiments.train --config=experiments/configs/custom.py \
     --config.input.data_dir=data/mine --workdir=runs/mine
 
-Variants: a method of `common.METHODS` (default dii_dcr), `compare`, `debug`.
+Variants: a method of `common.METHODS` (default dii_dcr), a network of
+`common.NETWORKS` (default unet_small), `compare`, `debug`; or several: `a,b`.
 """
 
 from experiments.configs import common

@@ -5,7 +5,8 @@ python -m data_prep.prepare --dataset=endoscene --source=FOLDER \
 python -m experiments.train --config=experiments/configs/endoscene.py \
     --workdir=runs/endoscene
 
-Variants: a method of `common.METHODS` (default dii_dcr), `compare`, `debug`.
+Variants: a method of `common.METHODS` (default dii_dcr), a network of
+`common.NETWORKS` (default unet_small), `compare`, `debug`; or several: `a,b`.
 Cost and results: see the README.
 """
 

@@ -11,7 +11,8 @@ pixels, a polygon is drawn as it is: `config.supervision.loss_by_kind`. Which
 loss suits which kind: experiments/results/loss_by_kind.md. Boxes must stay
 upright, so images are not rotated.
 
-Variants: a method of `common.METHODS` (default dii_dcr), `compare`, `debug`.
+Variants: a method of `common.METHODS` (default dii_dcr), a network of
+`common.NETWORKS` (default unet_small), `compare`, `debug`; or several: `a,b`.
 """
 
 from experiments.configs import common

@@ -4,8 +4,9 @@ python -m data_prep.prepare --dataset=phantom --output=data/phantom
 python -m experiments.train --config=experiments/configs/phantom.py \
     --workdir=runs/phantom
 
-Variants: a method of `common.METHODS` (default dii_dcr), `compare` for
-strong-only, uniform weights and DII + DCR side by side, `debug` for seconds.
+Variants: a method of `common.METHODS` (default dii_dcr), a network of
+`common.NETWORKS` (default unet_small), `compare` for strong-only, uniform
+weights and DII + DCR side by side, `debug` for seconds; or several: `a,b`.
 Cost and results: see the README.
 """
 

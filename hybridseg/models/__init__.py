@@ -6,9 +6,15 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from hybridseg.models import deeplab
+from hybridseg.models import residual_unet
 from hybridseg.models import unet
 
-_MODELS = {'unet': unet.UNet}
+_MODELS = {
+    'deeplab_v3_plus': deeplab.DeepLabV3Plus,
+    'residual_unet': residual_unet.ResidualUNet,
+    'unet': unet.UNet,
+}
 # No float16: its range needs a loss scale.
 _DTYPES = {'bfloat16': jnp.bfloat16, 'float32': jnp.float32}
 
@@ -25,7 +31,8 @@ def build(
       by its name, one of the keys of `_DTYPES`, or a dtype.
 
   Returns:
-    A `flax.linen` module that maps images [B, H, W, C] to logits [B, H, W, K].
+    A `flax.linen` module that maps images [B, H, W, C] to logits [B, H, W, K];
+    the U-Nets map volumes [B, D, H, W, C] as well, if initialised on them.
 
   Raises:
     ValueError: if no network or no dtype has this name.

@@ -1,15 +1,17 @@
-"""2-D U-Net with GroupNorm."""
+"""U-Net with GroupNorm, 2-D and 3-D."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from hybridseg.models import layers
+
 
 class _ConvBlock(nn.Module):
-  """Twice: 3 x 3 convolution, GroupNorm, ReLU."""
+  """Twice: convolution of 3 pixels along every axis, GroupNorm, ReLU."""
 
   features: int
   dtype: Any
@@ -17,16 +19,15 @@ class _ConvBlock(nn.Module):
   @nn.compact
   def __call__(self, x):
     for _ in range(2):
-      x = nn.Conv(self.features, (3, 3), use_bias=False, dtype=self.dtype)(x)
-      # GroupNorm, not BatchNorm: no instance may change another's loss, or the
-      # per-instance alignments would lose their meaning.
-      x = nn.GroupNorm(min(8, self.features), dtype=self.dtype)(x)
-      x = nn.relu(x)
+      x = layers.conv_norm_relu(x, self.features, 3, dtype=self.dtype)
     return x
 
 
 class UNet(nn.Module):
   """U-Net: Ronneberger et al., 2015 (https://arxiv.org/abs/1505.04597).
+
+  In 3-D, where the images are: Cicek et al., 2016
+  (https://arxiv.org/abs/1606.06650).
 
   Deviations: padded convolutions, GroupNorm, and up-sampling by repetition
   followed by a convolution (a transposed convolution's gradient is far slower
@@ -45,36 +46,74 @@ class UNet(nn.Module):
 
   @nn.compact
   def __call__(self, images: jax.Array, *, return_features: bool = False):
-    """Maps images, float [B, H, W, C], to logits, float32 [B, H, W, K].
+    """Maps images, float [B, ..., C], to logits, float32 [B, ..., K].
 
     Args:
-      images: float [B, H, W, C].
+      images: float [B, H, W, C] or [B, D, H, W, C].
       return_features: whether to return what the last layer, `head`, reads too.
 
     Returns:
-      Logits, or logits and features, float32 [B, H, W, F].
+      Logits, or logits and features, float32 [B, ..., F].
 
     Raises:
-      ValueError: if H or W is no multiple of 2 ** (len(features) - 1).
+      ValueError: if D, H or W is no multiple of 2 ** (len(features) - 1).
     """
-    stride = 2 ** (len(self.features) - 1)
-    height, width = images.shape[1:3]
-    if height % stride or width % stride:
-      raise ValueError(
-          f'Images of {height} x {width} do not fit a U-Net of '
-          f'{len(self.features)} levels: use multiples of {stride} pixels.'
-      )
-    x = images.astype(self.dtype)
-    skips = []
-    for features in self.features[:-1]:
-      x = _ConvBlock(features, self.dtype)(x)
-      skips.append(x)
-      x = nn.max_pool(x, window_shape=(2, 2), strides=(2, 2))
-    x = _ConvBlock(self.features[-1], self.dtype)(x)
-    for features, skip in zip(self.features[-2::-1], skips[::-1], strict=True):
-      x = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
-      x = nn.Conv(features, (3, 3), use_bias=False, dtype=self.dtype)(x)
-      x = _ConvBlock(features, self.dtype)(jnp.concatenate([skip, x], -1))
-    x = x.astype(jnp.float32)
-    logits = nn.Conv(self.num_classes, (1, 1), name='head')(x)
-    return (logits, x) if return_features else logits
+    block = lambda x, level: _ConvBlock(self.features[level], self.dtype)(x)
+    return down_and_up(
+        images, self.features, num_classes=self.num_classes, dtype=self.dtype,
+        encode=block, decode=block, return_features=return_features)
+
+
+def down_and_up(
+    images: jax.Array,
+    features: Sequence[int],
+    *,
+    num_classes: int,
+    dtype: Any,
+    encode: Callable[[jax.Array, int], jax.Array],
+    decode: Callable[[jax.Array, int], jax.Array],
+    return_features: bool,
+):
+  """Is what all U-Nets do, whatever their blocks are.
+
+  Args:
+    images: float [B, H, W, C] or [B, D, H, W, C].
+    features: channels per level, finest first.
+    num_classes: number of classes K.
+    dtype: of convolutions and activations.
+    encode: maps x, [B, ..., C], and a level to that level's channels, on the
+      way down.
+    decode: the same on the way up, of the skip and what comes from below.
+    return_features: whether to return what the last layer reads too.
+
+  Returns:
+    Logits, or logits and features, float32 [B, ..., F].
+
+  Raises:
+    ValueError: if the images do not halve as often as there are levels.
+  """
+  layers.check_rank(images, 4, 5)
+  _check_sizes(images.shape[1:-1], len(features))
+  x = images.astype(dtype)
+  twos = (2,) * (images.ndim - 2)
+  skips = []
+  for level in range(len(features) - 1):
+    skips.append(encode(x, level))
+    x = nn.max_pool(skips[-1], window_shape=twos, strides=twos)
+  x = encode(x, len(features) - 1)
+  for level in reversed(range(len(features) - 1)):
+    for axis in range(1, x.ndim - 1):
+      x = jnp.repeat(x, 2, axis=axis)
+    x = layers.conv(x, features[level], 3, dtype=dtype)
+    x = decode(jnp.concatenate([skips[level], x], -1), level)
+  x = x.astype(jnp.float32)
+  logits = layers.head(x, num_classes)
+  return (logits, x) if return_features else logits
+
+
+def _check_sizes(sizes, num_levels):
+  stride = 2 ** (num_levels - 1)
+  if any(size % stride for size in sizes):
+    raise ValueError(
+        f'Images of {" x ".join(map(str, sizes))} do not fit a U-Net of '
+        f'{num_levels} levels: use multiples of {stride} pixels.')

@@ -1,0 +1,105 @@
+"""DeepLabV3+ on a ResNet, 2-D."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from hybridseg.models import layers
+from hybridseg.models import resnet
+
+# Output stride -> dilations of the pyramid, in pixels of the last stage.
+_RATES = {8: (12, 24, 36), 16: (6, 12, 18)}
+_LOW_LEVEL_FEATURES = 48
+
+
+def _resize(x, size):
+  """Interpolates bilinearly between pixels' centres, up to [B, *size, F]."""
+  return jax.image.resize(x, (x.shape[0], *size, x.shape[-1]), 'bilinear')
+
+
+class _Pyramid(nn.Module):
+  """Atrous spatial pyramid pooling: one picture at five scales."""
+
+  features: int
+  rates: tuple[int, ...]
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, x):
+    branch = lambda x, size, **options: layers.conv_norm_relu(
+        x, self.features, size, dtype=self.dtype, **options)
+    branches = [branch(x, 1)]
+    for rate in self.rates:
+      branches.append(branch(x, 3, kernel_dilation=rate))
+    # No GroupNorm: of one pixel there is nothing to normalise.
+    mean = jnp.mean(x.astype(jnp.float32), axis=(1, 2), keepdims=True)
+    mean = nn.relu(nn.Conv(self.features, (1, 1), dtype=self.dtype)(mean))
+    branches.append(jnp.broadcast_to(mean, branches[0].shape))
+    return branch(jnp.concatenate(branches, -1), 1)
+
+
+class DeepLabV3Plus(nn.Module):
+  """DeepLabV3+: Chen et al., 2018 (https://arxiv.org/abs/1802.02611).
+
+  Images of any size; all that is coarser is rounded up.
+
+  Deviations: plain instead of separable convolutions, GroupNorm in all that is
+  not the backbone, no dropout.
+
+  Attributes:
+    num_classes: number of classes K, background included.
+    depth: of the ResNet, 18 or 50.
+    output_stride: pixels of the image per pixel of the coarsest features, 16 or
+      8 (finer and slower).
+    features: channels of the pyramid and the decoder.
+    norm: of the ResNet, 'group', or 'frozen_batch' for ImageNet's weights: see
+      `resnet.ResNet`.
+    dtype: of convolutions and activations, float32 or bfloat16; parameters,
+      the statistics of GroupNorm, the last layer and logits are float32.
+  """
+
+  num_classes: int
+  depth: int = 50
+  output_stride: int = 16
+  features: int = 256
+  norm: str = 'group'
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, images: jax.Array, *, return_features: bool = False):
+    """Maps images, float [B, H, W, C], to logits, float32 [B, H, W, K].
+
+    Args:
+      images: float [B, H, W, C].
+      return_features: whether to return the features of each pixel too, whose
+        last layer, `head`, is the logits; to rounding, for the network itself
+        has it before the last interpolation, where it costs a sixteenth.
+
+    Returns:
+      Logits, or logits and features, float32 [B, H, W, F].
+
+    Raises:
+      ValueError: if the images are no batch, or an attribute has no such value.
+    """
+    layers.check_rank(images, 4)
+    if self.output_stride not in _RATES:
+      raise ValueError(
+          f'No DeepLabV3+ of {self.output_stride=}; known: {list(_RATES)}.')
+    low_level, *_, x = resnet.ResNet(
+        self.depth, self.output_stride, self.norm, self.dtype,
+        name='backbone')(images)
+    x = _Pyramid(self.features, _RATES[self.output_stride], self.dtype)(x)
+    low_level = layers.conv_norm_relu(
+        low_level, _LOW_LEVEL_FEATURES, 1, dtype=self.dtype)
+    x = _resize(x, low_level.shape[1:3])
+    x = jnp.concatenate([low_level, x], -1)
+    for _ in range(2):
+      x = layers.conv_norm_relu(x, self.features, 3, dtype=self.dtype)
+    x = x.astype(jnp.float32)
+    # The weights of an interpolation sum to one: it commutes with the head.
+    logits = _resize(layers.head(x, self.num_classes), images.shape[1:3])
+    if not return_features:
+      return logits
+    return logits, _resize(x, images.shape[1:3])

@@ -1,0 +1,84 @@
+"""What the networks share. Layers are named in the module that calls these."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+_AXES = {4: '[B, H, W, C]', 5: '[B, D, H, W, C]'}
+
+
+def check_rank(images: jax.Array, *ranks: int) -> None:
+  """Refuses what is no batch of images of one of these ranks, 4 or 5.
+
+  Raises:
+    ValueError: if it is none.
+  """
+  if images.ndim not in ranks:
+    raise ValueError(
+        f'Images of shape {images.shape}: this network takes '
+        f'{" or ".join(_AXES[rank] for rank in ranks)}.')
+
+
+def conv(
+    x: jax.Array, features: int, size: int, *, dtype: Any, **options
+) -> jax.Array:
+  """Convolves without bias, with kernels of `size` along every axis of space.
+
+  Args:
+    x: float [B, ..., C].
+    features: number of channels F of the result.
+    size: of the kernel, in pixels.
+    dtype: of the convolution.
+    **options: of `nn.Conv`.
+
+  Returns:
+    Features, `dtype` [B, ..., F].
+  """
+  kernel_size = (size,) * (x.ndim - 2)
+  return nn.Conv(
+      features, kernel_size, use_bias=False, dtype=dtype, **options)(x)
+
+
+def group_norm(
+    x: jax.Array, *, dtype: Any, name: str | None = None
+) -> jax.Array:
+  """Normalises groups of channels of each instance; statistics are float32.
+
+  Wu and He, 2018 (https://arxiv.org/abs/1803.08494), with 8 groups, or one per
+  channel where there are fewer.
+
+  Args:
+    x: float [B, ..., F].
+    dtype: of the result.
+    name: of the layer.
+
+  Returns:
+    As `x`.
+  """
+  # GroupNorm, not BatchNorm: no instance may change another's loss, or the
+  # per-instance alignments would lose their meaning.
+  return nn.GroupNorm(min(8, x.shape[-1]), dtype=dtype, name=name)(x)
+
+
+def conv_norm_relu(
+    x: jax.Array, features: int, size: int, *, dtype: Any, **options
+) -> jax.Array:
+  """Is `conv`, `group_norm` and ReLU, with the arguments of `conv`."""
+  x = conv(x, features, size, dtype=dtype, **options)
+  return nn.relu(group_norm(x, dtype=dtype))
+
+
+def head(x: jax.Array, num_classes: int) -> jax.Array:
+  """Is the last layer: a convolution of one pixel, float32.
+
+  The last-layer weighting finds it by its name.
+
+  Args:
+    x: float32 [B, ..., F].
+    num_classes: number of classes K.
+
+  Returns:
+    Logits, float32 [B, ..., K].
+  """
+  return nn.Conv(num_classes, (1,) * (x.ndim - 2), name='head')(x)

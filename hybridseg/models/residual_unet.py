@@ -1,0 +1,70 @@
+"""U-Net with a residual encoder, 2-D and 3-D."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from hybridseg.models import layers
+from hybridseg.models import unet
+
+# Blocks per level of the encoder, finest first; 6 at all levels below.
+_NUM_BLOCKS = (1, 3, 4, 6)
+
+
+class _ResidualBlock(nn.Module):
+  """Adds two convolutions to what they read: He et al., 2015, figure 2."""
+
+  features: int
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, x):
+    y = layers.conv_norm_relu(x, self.features, 3, dtype=self.dtype)
+    y = layers.conv(y, self.features, 3, dtype=self.dtype)
+    y = layers.group_norm(y, dtype=self.dtype)
+    if x.shape[-1] != self.features:
+      x = layers.conv(x, self.features, 1, dtype=self.dtype)
+      x = layers.group_norm(x, dtype=self.dtype)
+    return nn.relu(x + y)
+
+
+class ResidualUNet(nn.Module):
+  """nnU-Net ResEnc: Isensee et al., 2024 (https://arxiv.org/abs/2404.09556).
+
+  As there, the encoder has 1, 3, 4, 6, 6, ... residual blocks (He et al., 2015,
+  https://arxiv.org/abs/1512.03385) per level, the decoder one convolution.
+
+  Deviations: GroupNorm, ReLU, and between the levels what `UNet` does: maximum
+  pooling down, repetition and a convolution up.
+
+  Attributes:
+    num_classes: number of classes K, background included.
+    features: channels per level, finest first; each level halves the size.
+    dtype: as of `UNet`.
+  """
+
+  num_classes: int
+  features: Sequence[int] = (16, 32, 64, 128)
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, images: jax.Array, *, return_features: bool = False):
+    """Maps images to logits, as `UNet` does, with the same arguments."""
+
+    def encode(x, level):
+      if not level:
+        x = layers.conv_norm_relu(x, self.features[0], 3, dtype=self.dtype)
+      for _ in range(_NUM_BLOCKS[min(level, len(_NUM_BLOCKS) - 1)]):
+        x = _ResidualBlock(self.features[level], self.dtype)(x)
+      return x
+
+    def decode(x, level):
+      return layers.conv_norm_relu(
+          x, self.features[level], 3, dtype=self.dtype)
+
+    return unet.down_and_up(
+        images, self.features, num_classes=self.num_classes, dtype=self.dtype,
+        encode=encode, decode=decode, return_features=return_features)

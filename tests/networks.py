@@ -1,0 +1,33 @@
+"""What the tests of networks share."""
+
+import flax.linen as nn
+from flax import traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def random_params(model: nn.Module, shape, *, seed: int = 0):
+  """Returns parameters for images of a shape, drawn by NumPy, which is fast."""
+  shapes = jax.eval_shape(
+      model.init, jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32))
+  rng = np.random.default_rng(seed)
+
+  def draw(path, leaf):
+    noise = rng.standard_normal(leaf.shape, np.float32)
+    if path[-1] == 'kernel':
+      return noise * np.sqrt(2 / np.prod(leaf.shape[:-1]), dtype=np.float32)
+    return np.float32(path[-1] == 'scale') + 0.1 * noise
+
+  return traverse_util.path_aware_map(draw, dict(shapes['params']))
+
+
+def check_independent(test, model: nn.Module, shape):
+  """Sees that the second instance leaves the first one's logits as they are."""
+  variables = {'params': random_params(model, shape)}
+  images = jax.random.uniform(jax.random.key(0), shape)
+  apply = jax.jit(model.apply)
+  logits = apply(variables, images)
+  changed = apply(variables, images.at[1].multiply(-100.0))
+  np.testing.assert_array_equal(changed[0], logits[0])
+  test.assertGreater(np.abs(changed[1] - logits[1]).max(), 0.1)
