@@ -1,0 +1,79 @@
+"""Every network of `experiments.configs.common`, as a part of a config."""
+
+import pathlib
+import re
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax
+from hybridseg import models
+
+from experiments import binary
+from experiments import input_pipeline
+from experiments import parts as parts_lib
+from experiments.configs import common
+from experiments.configs import phantom
+from tests import tiny
+
+
+class NetworksTest(parameterized.TestCase):
+
+  @parameterized.parameters(*common.NETWORKS)
+  def test_makes_the_parts_of_a_run(self, name):
+    config = phantom.get_config(f'dii,{name}')
+    self.assertEqual(config.co_regularization.scale, 0)
+    config = config.copy_and_resolve_references().unlock()
+    config.input.data_dir = tiny.data_dir()
+    dataset = input_pipeline.load_dataset(config.input.data_dir)
+    state = jax.eval_shape(parts_lib.build(config, dataset).init_fn)
+    self.assertIn('head', state.params[0])
+
+  @parameterized.parameters(*common.NETWORKS)
+  def test_debug_is_small_whatever_the_order(self, name):
+    config = phantom.get_config(f'{name},debug')
+    self.assertEqual(config, phantom.get_config(f'debug,{name}'))
+    self.assertEqual(config.model.name, common.NETWORKS[name]['name'])
+    self.assertIn(config.model.options.features, (8, (8, 8)))
+    self.assertEqual(config.train_steps, 4)
+
+  def test_the_default_is_the_small_unet(self):
+    # Tables were made with it.
+    self.assertEqual(
+        phantom.get_config().model.to_dict(),
+        dict(name='unet', options=dict(features=(8, 16, 32), dtype='float32')))
+    self.assertEqual(
+        phantom.get_config(), phantom.get_config('dii_dcr,unet_small'))
+
+  @parameterized.parameters('unet_huge', 'dii,', 'dii;unet_full', '')
+  def test_unknown_variants_list_the_known(self, variant):
+    with self.assertRaisesRegex(ValueError, 'Unknown.*deeplab_resnet18.*debug'):
+      phantom.get_config(variant)
+
+  def test_frozen_norm_without_weights_is_one_line(self):
+    config = phantom.get_config('deeplab_resnet18')
+    config = config.copy_and_resolve_references().unlock()
+    config.input.data_dir = tiny.data_dir()
+    config.model.options.norm = 'frozen_batch'
+    dataset = input_pipeline.load_dataset(config.input.data_dir)
+    with self.assertRaisesRegex(binary.UserError, 'model.weights'):
+      parts_lib.build(config, dataset)
+
+  def test_readme_lists_them(self):
+    readme = pathlib.Path(__file__).parent.parent / 'README.md'
+    _, section = readme.read_text('utf-8').split('## Networks\n')
+    rows = re.findall(
+        r'^\| `(\w+)`.*?\| ([\d.]+) M \|', section.split('\n## ')[0], re.M)
+    self.assertCountEqual([name for name, _ in rows], common.NETWORKS)
+    for name, millions in rows:
+      network = common.NETWORKS[name]
+      model = models.build(
+          network['name'], num_classes=2, options=network['options'])
+      shapes = jax.eval_shape(
+          model.init, jax.random.key(0), jax.numpy.zeros((1, 16, 16, 3)))
+      count = sum(x.size for x in jax.tree.leaves(shapes)) / 1e6
+      self.assertLessEqual(
+          abs(count - float(millions)), 0.05 if count > 1 else 0.005)
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,138 @@
+"""Tests for experiments.pretrained."""
+
+import os
+import sys
+from unittest import mock
+
+from absl.testing import absltest
+from absl.testing import parameterized
+from hybridseg.models import resnet
+import jax
+import numpy as np
+from safetensors import numpy as safetensors_numpy
+
+from experiments import binary
+from experiments import parts as parts_lib
+from experiments import predictor as predictor_lib
+from experiments import pretrained
+from experiments import trainer
+from experiments.configs import phantom
+from tests import resnet_test
+from tests import tiny
+
+
+def _config(weights, variant='strong_only,deeplab_resnet18,debug'):
+  config = phantom.get_config(variant)
+  config = config.copy_and_resolve_references().unlock()
+  config.input.data_dir = tiny.data_dir()
+  config.model.weights = weights
+  config.model.options.norm = 'frozen_batch'
+  return config.lock()
+
+
+class PretrainedTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self._folder = tiny.temp_dir(self)
+    self._state = {name: np.asarray(x, np.float32)
+                   for name, x in resnet_test.torch_state(18).items()}
+
+  def _save(self, name='r18.safetensors', **changes):
+    path = os.path.join(self._folder, name)
+    save = np.savez if name.endswith('.npz') else (
+        lambda path, **state: safetensors_numpy.save_file(state, path))
+    save(path, **self._state | changes)
+    return path
+
+  @parameterized.parameters('r18.safetensors', 'r18.npz')
+  def test_reads_what_was_saved(self, name):
+    params = pretrained.read(_config(self._save(name)).model)
+    expected = resnet.params_from_torchvision(self._state, depth=18)
+    jax.tree.map(np.testing.assert_array_equal, params, expected)
+
+  def _assert_refused(self, path, message):
+    with self.assertRaisesRegex(binary.UserError, message) as caught:
+      pretrained.read(_config(path).model)
+    self.assertIn(f'model.weights={path}', str(caught.exception))
+    self.assertNotIn('\n', str(caught.exception))
+
+  def test_a_key_that_does_not_fit_is_named(self):
+    del self._state['layer2.0.bn1.bias']
+    self._assert_refused(self._save(), "no 'layer2.0.bn1.bias'")
+
+  @parameterized.parameters(
+      ('r18.h5', 'ends with .safetensors, .npz, .pth'),
+      ('r18.safetensors', 'cannot be read'), ('r18.npz', 'cannot be read'))
+  def test_no_such_file(self, name, message):
+    self._assert_refused(os.path.join(self._folder, name), message)
+
+  @parameterized.parameters('r18.safetensors', 'r18.npz')
+  def test_a_damaged_file(self, name):
+    path = os.path.join(self._folder, name)
+    for content in (b'', b'\x00' * 100, b'PK\x03\x04' + b'x' * 100):
+      with open(path, 'wb') as file:
+        file.write(content)
+      self._assert_refused(path, 'does not fit')
+
+  def test_torch_files_need_torch(self):
+    with mock.patch.dict(sys.modules, torch=None), mock.patch.object(
+        pretrained.importlib.util, 'find_spec', return_value=None):
+      self._assert_refused(
+          os.path.join(self._folder, 'r18.pth'), 'torch is not installed')
+
+  def test_weights_and_norm_go_together(self):
+    model = _config('').model
+    with self.assertRaisesRegex(ValueError, 'give their file'):
+      pretrained.check(model)
+    model.unlock()
+    model.weights, model.options.norm = 'r18.npz', 'group'
+    with self.assertRaisesRegex(ValueError, "set model.options.norm='frozen"):
+      pretrained.check(model)
+    pretrained.check(phantom.get_config('deeplab_resnet50').model)
+    pretrained.check(phantom.get_config().model)
+
+  def test_a_wrong_file_leaves_no_folder(self):
+    workdir = os.path.join(self._folder, 'run')
+    with self.assertRaisesRegex(binary.UserError, 'cannot be read'):
+      trainer.train_and_evaluate(_config('none.npz'), workdir)
+    self.assertFalse(os.path.exists(os.path.join(workdir, 'config.json')))
+
+  def test_both_networks_start_from_it_and_the_run_is_enough(self):
+    path, workdir = self._save(), os.path.join(self._folder, 'run')
+    config = _config(path)
+    backbone = pretrained.read(config.model)
+    # Before the first update: nothing is learnt, and no step compiled.
+    with self.assertRaises(binary.Stopped):
+      trainer.train_and_evaluate(config, workdir, should_stop=lambda step: True)
+    os.remove(path)
+    predictor = predictor_lib.load(workdir)
+    for params in predictor.params:
+      jax.tree.map(np.testing.assert_array_equal, params['backbone'], backbone)
+    first, second = predictor.params
+    self.assertGreater(
+        np.abs(first['head']['kernel'] - second['head']['kernel']).max(), 0.1)
+    predictions = predictor_lib.predict_tiles(
+        predictor, [np.zeros(predictor.dataset.image_shape, np.uint8)])
+    self.assertTrue(np.isfinite(next(predictions).probabilities).all())
+    with self.assertRaises(binary.Stopped):  # Goes on without the file, too.
+      trainer.train_and_evaluate(config, workdir, should_stop=lambda step: True)
+
+
+class StartFromTest(absltest.TestCase):
+
+  def test_puts_the_backbone_into_both_and_their_teachers(self):
+    config = _config('r18.npz', 'mean_teacher,deeplab_resnet18,debug')
+    dataset = parts_lib.input_pipeline.load_dataset(config.input.data_dir)
+    shapes = jax.eval_shape(parts_lib.build(config, dataset).init_fn)
+    state = jax.tree.map(lambda x: np.zeros(x.shape, np.float32), shapes)
+    backbone = jax.tree.map(np.ones_like, state.params[0]['backbone'])
+    new = pretrained.start_from(state, backbone)
+    for params in (*new.params, *new.teachers):
+      jax.tree.map(np.testing.assert_array_equal, params['backbone'], backbone)
+      np.testing.assert_array_equal(params['head']['bias'], np.zeros(2))
+    self.assertIs(pretrained.start_from(state, None), state)
+
+
+if __name__ == '__main__':
+  absltest.main()
