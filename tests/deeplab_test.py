@@ -85,6 +85,10 @@ class DeepLabV3PlusTest(parameterized.TestCase):
     np.testing.assert_allclose(
         deeplab._resize(x, (2, 4)).reshape(2, 4), [[0, 1, 3, 4]] * 2,
         atol=1e-6)
+    x = jax.random.normal(jax.random.key(0), (2, 5, 9, 3))
+    np.testing.assert_allclose(
+        deeplab._resize(x, (18, 33)),
+        jax.image.resize(x, (2, 18, 33, 3), 'bilinear'), atol=1e-5)
 
   def test_no_transposed_convolution(self):
     model = _deeplab()

@@ -5,6 +5,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from hybridseg.models import layers
 from hybridseg.models import resnet
@@ -16,7 +17,18 @@ _LOW_LEVEL_FEATURES = 48
 
 def _resize(x, size):
   """Interpolates bilinearly between pixels' centres, up to [B, *size, F]."""
-  return jax.image.resize(x, (x.shape[0], *size, x.shape[-1]), 'bilinear')
+  # `jax.image.resize` does not become ONNX for any batch size.
+  for equation, axis, new in (
+      ('bhwf,hy->bywf', 1, size[0]), ('bywf,wx->byxf', 2, size[1])):
+    weights = jnp.asarray(_interpolation(x.shape[axis], new), x.dtype)
+    x = jnp.einsum(equation, x, weights, precision='highest')
+  return x
+
+
+def _interpolation(old, new):
+  """Returns weights [old, new]; each column sums to one."""
+  position = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
+  return np.maximum(0, 1 - np.abs(position - np.arange(old)[:, None]))
 
 
 class _Pyramid(nn.Module):

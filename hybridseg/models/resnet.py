@@ -125,8 +125,10 @@ class ResNet(nn.Module):
         images.astype(self.dtype), 64, 7, dtype=self.dtype, strides=2,
         padding=3, name='conv1')
     x = nn.relu(_norm(x, self.norm, self.dtype, 'bn1'))
-    x = nn.max_pool(  # By keywords: jax2onnx asks for them.
-        x, window_shape=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+    # Zeros never win behind a ReLU. jax2onnx forgets the padding of a pool, and
+    # wants its arguments by name.
+    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    x = nn.max_pool(x, window_shape=(3, 3), strides=(2, 2))
     bottleneck, num_blocks = _DEPTHS[self.depth]
     stages = []
     total, dilation = 4, 1
