@@ -34,10 +34,6 @@ VARIANTS = {
 
 def get_config(variant: str = 'table'):
   """Returns the locked table of `variant`."""
-  config = common.get_table(
-      'endoscene', endoscene.get_config, variant,
+  return common.get_table(
+      'endoscene', endoscene.get_config, variant, train_steps=200,
       methods=('dii_dcr', 'uniform_dcr', 'dii', *VARIANTS), variants=VARIANTS)
-  if variant == 'table':
-    with config.unlocked():
-      config.base.train_steps = 200
-  return config

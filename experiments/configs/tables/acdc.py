@@ -14,10 +14,6 @@ from experiments.configs.tables import common
 
 def get_config(variant: str = 'table'):
   """Returns the locked table of `variant`."""
-  config = common.get_table(
-      'acdc', acdc.get_config, variant,
+  return common.get_table(
+      'acdc', acdc.get_config, variant, train_steps=200,
       weak_kinds=('scribble',), fault_fractions=(0.0,))
-  if variant == 'table':
-    with config.unlocked():
-      config.base.train_steps = 200
-  return config

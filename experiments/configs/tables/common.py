@@ -16,15 +16,17 @@ def get_table(
     dataset: str,
     get_base: Callable[[str], ml_collections.ConfigDict],
     variant: str,
+    *,
+    train_steps: int | None = None,
     **changes,
 ) -> ml_collections.ConfigDict:
   """Returns the locked configuration of a table.
 
   Args:
     dataset: a key of `sweep_sets.SETS`.
-    get_base: `get_config` of the set, which every run starts from;
-      `base.train_steps` is the budget of a cell.
+    get_base: `get_config` of the set, which every run starts from.
     variant: 'table', or 'debug' for seconds per cell.
+    train_steps: budget of a cell of 'table'; None is that of the set.
     **changes: of what is below.
 
   Raises:
@@ -34,6 +36,8 @@ def get_table(
     raise ValueError(f'Unknown variant {variant!r}; known: debug.')
   base = get_base('debug' if variant == 'debug' else 'dii_dcr')
   base = base.copy_and_resolve_references().unlock()
+  if train_steps is not None and variant == 'table':
+    base.train_steps = train_steps
   config = ml_collections.ConfigDict(dict(
       dataset=dataset,
       source='',  # Folder of the original set; --source also sets it.

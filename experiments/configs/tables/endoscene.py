@@ -13,8 +13,5 @@ from experiments.configs.tables import common
 
 def get_config(variant: str = 'table'):
   """Returns the locked table of `variant`."""
-  config = common.get_table('endoscene', endoscene.get_config, variant)
-  if variant == 'table':
-    with config.unlocked():
-      config.base.train_steps = 200
-  return config
+  return common.get_table(
+      'endoscene', endoscene.get_config, variant, train_steps=200)
