@@ -105,11 +105,13 @@ def measure(workdir: str) -> Measured:
   return Measured(
       rankings, faulty, texts['fault'], texts['subject'],
       _pixels(maps, records, faulty),
-      {'run': run.dataset.name, 'size': labels.shape[-1],
-       'step': run.last.step, 'audit_s': seconds,
-       'first': int(faulty[auditing.rank(scores)[:50]].sum()),
-       'sum of scores': float(scores.score.sum()),
-       'estimate': (estimate['number'], estimate['interval'])})
+      {'set': run.dataset.name, 'pixels': labels.shape[-1],
+       'steps': run.last.step, 'annotations': len(records),
+       'videos': len(np.unique(texts['subject'])), 'audit, s': seconds,
+       'faulty': int(faulty.sum()), 'sum of scores': float(scores.score.sum()),
+       'estimate': f'{estimate["number"]} {estimate["interval"]}',
+       'faulty of the first 50': int(
+           faulty[auditing.rank(scores)[:50]].sum())})
 
 
 def _rankings(evidence, scores, records, probs, labels):
@@ -293,10 +295,10 @@ def report(measured: Sequence[Measured]) -> None:
       name: [_pixel_cell(found, name) for found in lists]
       for name in measured[0].pixels})
   print('\nRuns:')
-  _print_table('faulty', [*measured[0].facts], {
-      f'{m.faulty.sum()} of {len(m.faulty)}, {len(np.unique(m.groups))} videos':
-      [f'{v:.1f}' if isinstance(v, float) else str(v)
-       for v in m.facts.values()] for m in measured})
+  _print_table('run', [*measured[0].facts], {
+      str(n): [f'{v:.0f}' if isinstance(v, float) else str(v)
+               for v in m.facts.values()]
+      for n, m in enumerate(measured, start=1)})
 
 
 def _of_fault(found, name, fault):
