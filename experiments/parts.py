@@ -97,7 +97,7 @@ def build(
     images = jnp.zeros((1, *dataset.image_shape))
     jax.eval_shape(model.init, jax.random.key(0), images)
     optimizer = _build_optimizer(config)
-    supervision = _build_supervision(config, dataset)
+    supervision = _build_supervision(config)
     weighting = train_step_lib.Weighting(
         **_without(config.weighting, 'initial_indicator'))
     co_reg = train_step_lib.CoRegularization(**config.co_regularization)
@@ -223,19 +223,13 @@ def _check_truth(config):
         "variant full_supervision, or 'annotation'.")
 
 
-def _build_supervision(config, dataset):
+def _build_supervision(config):
   names = config.supervision
   if config.input.get('weak_labels') == 'truth':
     _check_truth(config)
     strong_loss = _named(names.strong_loss, _LOSSES)
-    # As far as images of a split are seen too often, they count less.
-    sizes = [len(dataset.splits[f'train_{r}']) for r in ('strong', 'weak')]
-    shares = [2 * size / sum(sizes) for size in sizes]
-    names = ('strong_scale', 'weak_scale')
-    scales = _scales(config)
-    return train_step_lib.Supervision(strong_loss, strong_loss, **{
-        name: share * scales[name]
-        for name, share in zip(names, shares, strict=True)})
+    return train_step_lib.Supervision(
+        strong_loss, strong_loss, **_scales(config))
   weak_loss = _named(names.weak_loss, _LOSSES)
   alignment_loss = _build_alignment_loss(names)
   by_kind = names.loss_by_kind.to_dict()

@@ -3,11 +3,9 @@
 import functools
 import pathlib
 import re
-from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
-from hybridseg import train_step as train_step_lib
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -142,19 +140,6 @@ class TruthTest(parameterized.TestCase):
       _batches(_config('full_supervision'), dataset)
     self.assertNotIn('\n', str(caught.exception))
     _batches(_config('uniform'), dataset)
-
-  def test_all_images_count_the_same(self):
-    with mock.patch.object(
-        train_step_lib, 'make_train_step', autospec=True) as make:
-      parts_lib.build(_config('full_supervision'), _dataset())
-    supervision = make.call_args.kwargs['supervision']
-    strong, weak = (
-        len(_dataset().splits[f'train_{r}']) for r in ('strong', 'weak'))
-    self.assertNotEqual(strong, weak)
-    self.assertAlmostEqual(
-        supervision.strong_scale / strong, supervision.weak_scale / weak)
-    self.assertAlmostEqual(
-        supervision.strong_scale + supervision.weak_scale, 2)
 
   def test_unknown_choice(self):
     config = _config('uniform', input=dict(weak_labels='masks'))
