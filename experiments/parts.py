@@ -113,7 +113,6 @@ def build(
         supervision=supervision,
         weighting=weighting,
         co_reg=co_reg,
-        perturb_fn=_build_perturbation(config),
         axis_name=mapping.axis_name,
     )
   except (TypeError, ValueError) as e:
@@ -143,15 +142,6 @@ def build(
       strong_loss_fn=supervision.strong_loss_fn,
       alignment_loss_fn=_build_alignment_loss(config.supervision),
   )
-
-
-def _build_perturbation(config):
-  options = config.get('student_augmentation')  # Not of runs before it.
-  if not options:
-    return None
-  return functools.partial(
-      augmentation.perturb,
-      options=augmentation.AugmentationOptions(**options))
 
 
 def _without(config, *names):

@@ -146,26 +146,6 @@ def _photometric(key, image, options):
   return jnp.clip(image, 0.0, 1.0)
 
 
-def perturb(
-    keys: jax.Array, images: jax.Array, *, options: AugmentationOptions
-) -> jax.Array:
-  """Changes the photometry alone of images that are float already.
-
-  For a student that sees more of it than its teacher (weak and strong pairs):
-  Sohn et al., "FixMatch", 2020 (https://arxiv.org/abs/2001.07685, section 2.3).
-
-  Args:
-    keys: one key per instance, [B].
-    images: in [0, 1], float32 [B, H, W, C].
-    options: how far each change may go; what moves pixels is not read.
-
-  Returns:
-    Images in [0, 1], float32 [B, H, W, C].
-  """
-  change = lambda key, image: _photometric(key, image, options)
-  return jax.vmap(change)(keys, images)
-
-
 def to_float(image: jax.Array) -> jax.Array:
   """Scales stored intensities, uint8, to float32 in [0, 1]."""
   return image.astype(jnp.float32) / 255.0

@@ -70,7 +70,6 @@ def make_train_step(
     supervision: Supervision,
     weighting: Weighting = Weighting(),
     co_reg: CoRegularization = CoRegularization(),
-    perturb_fn: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
     axis_name: str | None = None,
 ) -> Callable[..., tuple[TrainState, dict[str, Any]]]:
   """Assembles `(state, batch, key) -> (state, metrics)`; pure, not jitted.
@@ -111,8 +110,6 @@ def make_train_step(
     supervision: the losses.
     weighting: how the weak instances are weighted.
     co_reg: how the networks teach each other.
-    perturb_fn: maps keys [B] and float images to the images that students see
-      of what they are taught, before any mixing; None leaves them as they are.
     axis_name: mapped axis over which the batch is sharded, or None.
 
   Returns:
@@ -234,13 +231,8 @@ def make_train_step(
           weak[0].shape[1:3],
       )
       trust = jnp.where(is_unlabelled, 1, TRUSTS[co_reg.trust](weights))
-      seen = weak[0]
-      if perturb_fn is not None:
-        perturb_key = jax.random.fold_in(mix_key, 1)
-        seen = perturb_fn(
-            instance_keys(perturb_key, num_weak, axis_name=axis_name), seen)
       value, cross_grads = pmean(co_regularization.taught_value_and_grads(
-          apply_fn, state.params, seen, taught, trust, masks,
+          apply_fn, state.params, weak[0], taught, trust, masks,
           losses_fn=co_regularization.consistency_losses if use_means else
           co_regularization.cross_pseudo_losses))
       scale = co_regularization.ramp_up(

@@ -140,6 +140,58 @@ class AugmentTest(parameterized.TestCase):
     # by 0.4 * (1 - 2^-0.2), noise by a few standard deviations.
     self.assertLess(change.max(), 0.8)
 
+  def _changed(self, image, **options):
+    """Returns images, uint8 [B, H, W, C], in [0, 1], and what they became."""
+    examples = types.Examples(
+        image=jnp.asarray(image), label=jnp.zeros(image.shape[:3], jnp.uint8),
+        instance_id=jnp.arange(len(image)))
+    out = _augment(_keys(len(image)), examples, _OFF._replace(**options))
+    return image / 255.0, np.asarray(out.image)
+
+  def test_saturation_scales_the_colours_of_an_image_alike(self):
+    # Far from 0 and 1, where colours would be clipped.
+    image = np.random.default_rng(0).integers(110, 146, (4, 3, 3, 3), np.uint8)
+    old, new = self._changed(image, saturation=0.5)
+    colour = lambda x: x - x.mean(-1, keepdims=True)
+    np.testing.assert_allclose(new.mean(-1), old.mean(-1), atol=1e-6)
+    gain = (colour(new) * colour(old)).sum((1, 2, 3)) / (
+        colour(old) ** 2).sum((1, 2, 3))
+    np.testing.assert_allclose(
+        colour(new), gain.reshape(-1, 1, 1, 1) * colour(old), atol=1e-6)
+    self.assertBetween(np.abs(gain - 1).max(), 0.1, 0.5)
+
+  def test_hue_turns_about_grey(self):
+    image = np.full((4, 1, 1, 3), [140, 128, 116], np.uint8)
+    old, new = self._changed(image, hue_deg=40.0)
+    np.testing.assert_allclose(new.mean(-1), old.mean(-1), atol=1e-6)
+    # From (1, 0, -1) to cos(a) (1, 0, -1) + sin(a) (-1, 2, -1) / sqrt(3).
+    turned = (new - old.mean(-1, keepdims=True))[:, 0, 0] * 255 / 12
+    angle = np.arcsin(turned[:, 1] * np.sqrt(3) / 2)
+    np.testing.assert_allclose(turned[:, 0], np.cos(angle) - np.sin(
+        angle) / np.sqrt(3), atol=1e-4)
+    self.assertBetween(np.rad2deg(np.abs(angle)).max(), 10, 40)
+
+  def test_colours_of_other_than_three_channels_stay(self):
+    image = np.random.default_rng(0).integers(9, 250, (2, 3, 3, 4), np.uint8)
+    old, new = self._changed(image, hue_deg=40.0, saturation=0.5)
+    np.testing.assert_allclose(new, old, atol=1e-6)
+
+  def test_blur_spreads_a_point_as_a_gaussian_does(self):
+    image = np.zeros((4, 13, 13, 1), np.uint8)
+    image[:, 6, 6] = 255
+    _, new = self._changed(image, blur=1.0)
+    row = new[:, 6, :, 0] - 1e-4  # The floor.
+    np.testing.assert_allclose(new.sum((1, 2, 3)) - 169e-4, 1, atol=2e-2)
+    np.testing.assert_allclose(new[..., 0], new[..., 0].swapaxes(1, 2),
+                               atol=1e-6)
+    widest = row[np.argmin(row[:, 6])]
+    # exp(-1 / (2 s^2)) at distance 1 is its fourth root of distance 2.
+    self.assertAlmostEqual(
+        widest[8] / widest[6], (widest[7] / widest[6]) ** 4, delta=2e-3)
+    constant = np.full((2, 5, 5, 3), 77, np.uint8)
+    np.testing.assert_allclose(
+        *self._changed(constant, blur=2.0), atol=1e-6)
+
   def test_one_key_decides_for_one_instance(self):
     examples, keys = _examples(4), _keys(4)
     out = _augment(keys, examples, _GEOMETRY)

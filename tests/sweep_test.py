@@ -317,8 +317,8 @@ class SweepTest(parameterized.TestCase):
     for method in ablation.VARIANTS:
       parts = [n for n in default if configs[method][n] != default[n]]
       self.assertLen(parts, 1, method)
-      self.assertContainsSubset(
-          default[parts[0]].keys(), configs[method][parts[0]].keys(), method)
+      self.assertEqual(
+          configs[method][parts[0]].keys(), default[parts[0]].keys(), method)
 
   @parameterized.parameters(ablation, phantom, endoscene, acdc)
   def test_tables_that_come_with_it(self, module):

@@ -178,9 +178,6 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           hue_deg=0.0,
           blur=0.0,
       ),
-      # Further photometric changes of what a student sees and its teacher does
-      # not; empty is none.
-      student_augmentation=dict(),
       model=NETWORKS['unet_small'],
       optimizer=dict(
           learning_rate=4e-3,

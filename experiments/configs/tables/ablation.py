@@ -32,9 +32,6 @@ VARIANTS = {
     'more_augmentation': dict(augmentation=dict(
         rotation_deg=180.0, log2_scale=0.5, shift=0.1, saturation=0.3,
         hue_deg=10.0, blur=1.0)),
-    'perturbed_students': dict(student_augmentation=dict(
-        brightness=0.2, contrast=0.4, log2_gamma=0.5, noise=0.05,
-        saturation=0.5, hue_deg=20.0, blur=1.5)),
 }
 
 
