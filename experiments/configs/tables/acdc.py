@@ -4,8 +4,8 @@ python -m experiments.sweep --config=experiments/configs/tables/acdc.py \
     --source=FOLDER --workdir=runs/table_acdc
 
 All methods of `configs.common`, small enough for a CPU: 64 pixels, a small
-U-Net, 200 steps. No fault is planted: the scribbles are what people drew.
-Variant: `debug`.
+U-Net, 400 steps: after 200, exact masks alone have not found the ventricles. No
+fault is planted: the scribbles are what people drew. Variant: `debug`.
 """
 
 from experiments.configs import acdc
@@ -15,5 +15,5 @@ from experiments.configs.tables import common
 def get_config(variant: str = 'table'):
   """Returns the locked table of `variant`."""
   return common.get_table(
-      'acdc', acdc.get_config, variant, train_steps=200,
+      'acdc', acdc.get_config, variant,
       weak_kinds=('scribble',), fault_fractions=(0.0,))
