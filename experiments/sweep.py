@@ -90,16 +90,8 @@ def run_cells(
   states = [grid.read_state(cell) for cell in cells]
   left = [i for i, state in enumerate(states) if state.name != 'done']
   print(f'{len(cells) - len(left)} of {len(cells)} cells are done.', flush=True)
-  prepared = set()
-
-  def prepare(some):
-    for setting in dict.fromkeys(cells[i].setting for i in some):
-      if setting not in prepared:
-        with _locked(workdir, 'data.lock'):
-          sweep_sets.prepare(workdir, setting, source)
-        prepared.add(setting)
-
-  prepare(left[:max_cells])
+  for setting in dict.fromkeys(cells[i].setting for i in left[:max_cells]):
+    _prepare(workdir, setting, source)
   on_end()
   failures, num_trained, num_elsewhere = [], 0, 0
   durations = [(cell.method, state.seconds) for cell, state in zip(
@@ -117,7 +109,8 @@ def run_cells(
       coming = [cells[j].method for j in left[number:]]
       print(f'\n== cell {i + 1} of {len(cells)}: {cells[i].words}'
             f'{_time_left(durations, coming)}', flush=True)
-      prepare([i])  # Others may have taken those that were foreseen.
+      # Others may have taken the cells that were foreseen.
+      _prepare(workdir, cells[i].setting, source)
       seconds, why = _train(cells[i], state, should_stop)
     num_trained += 1
     durations.append((cells[i].method, seconds))
@@ -138,6 +131,11 @@ def _locked(workdir, name):
     yield
   finally:
     os.close(lock)
+
+
+def _prepare(workdir, setting, source):
+  with _locked(workdir, 'data.lock'):
+    sweep_sets.prepare(workdir, setting, source)
 
 
 def _time_left(durations, coming):

@@ -136,7 +136,7 @@ def compare(
     By method; without the reference itself, and without methods that have no
     seed, or no case that counts, in common with it.
   """
-  found = {}
+  found, p_cases = {}, []
   for method in scores:
     if method == reference or reference not in scores:
       continue
@@ -150,9 +150,8 @@ def compare(
     found[method] = Difference(
         len(common), float(np.mean(_mean(change, axis=1))),
         bootstrap_interval(change, groups),
-        paired.sign_flip_p_value(by_case, groups), float('nan'),
-        paired.wilcoxon_p_value(by_case))
+        paired.sign_flip_p_value(by_case, groups), float('nan'), float('nan'))
+    p_cases.append(paired.wilcoxon_p_value(by_case))
   by_subject = paired.holm([d.p for d in found.values()])
-  by_case = paired.holm([d.p_cases_holm for d in found.values()])
   return {m: d._replace(p_holm=p, p_cases_holm=q) for (m, d), p, q in zip(
-      found.items(), by_subject, by_case, strict=True)}
+      found.items(), by_subject, paired.holm(p_cases), strict=True)}

@@ -108,7 +108,6 @@ class _Run:
       backbone = pretrained.read(config.model)
     if self._is_primary:
       run_folder.open_run(workdir, config, self._dataset)
-    if self._is_primary:
       self._checkpoints.clean()
     state = pretrained.start_from(self._parts.init_fn(), backbone)
     self._log = run_log.Log(workdir)

@@ -83,18 +83,12 @@ class AnyUNetTest(parameterized.TestCase):
   def test_shapes_and_dtypes(self, name, size, channels):
     model = models.build(
         name, num_classes=5, options=dict(features=(2, 4), dtype='bfloat16'))
-    images = jnp.zeros((2, *size, channels))
-    (logits, features), variables = jax.eval_shape(
-        lambda: model.init_with_output(
-            jax.random.key(0), images, return_features=True))
+    logits, features, params = networks.init_shapes(
+        self, model, (2, *size, channels))
     self.assertEqual(logits.shape, (2, *size, 5))
     self.assertEqual(features.shape, (2, *size, 2))
-    self.assertEqual(set(variables), {'params'})
-    leaves = jax.tree.leaves(variables) + [logits, features]
-    self.assertEqual({x.dtype for x in leaves}, {jnp.dtype('float32')})
     self.assertEqual(
-        variables['params']['head']['kernel'].shape,
-        (1,) * len(size) + (2, 5))
+        params['head']['kernel'].shape, (1,) * len(size) + (2, 5))
 
   @parameterized.parameters('unet', 'residual_unet')
   def test_refuses_volumes_that_do_not_halve(self, name):

@@ -22,6 +22,17 @@ def random_params(model: nn.Module, shape, *, seed: int = 0):
   return traverse_util.path_aware_map(draw, dict(shapes['params']))
 
 
+def init_shapes(test, model: nn.Module, shape):
+  """Returns logits, features and parameters as shapes; all are float32."""
+  (logits, features), variables = jax.eval_shape(
+      lambda: model.init_with_output(
+          jax.random.key(0), jnp.zeros(shape), return_features=True))
+  test.assertEqual(set(variables), {'params'})
+  leaves = jax.tree.leaves(variables) + [logits, features]
+  test.assertEqual({x.dtype for x in leaves}, {jnp.dtype('float32')})
+  return logits, features, variables['params']
+
+
 def check_independent(test, model: nn.Module, shape):
   """Sees that the second instance leaves the first one's logits as they are."""
   variables = {'params': random_params(model, shape)}

@@ -316,10 +316,9 @@ def _train(workdir, source):
   """Returns the finished runs of the table; trains what is not there."""
   table = common.get_table(
       'endoscene', endoscene.get_config, 'table', methods=('dii_dcr',),
-      image_size=_IMAGE_SIZE.value, fault_fractions=_FAULT_FRACTIONS,
+      train_steps=_TRAIN_STEPS.value, image_size=_IMAGE_SIZE.value,
+      fault_fractions=_FAULT_FRACTIONS,
       seeds=tuple(int(s) for s in _SEEDS.value))
-  with table.unlocked():
-    table.base.train_steps = _TRAIN_STEPS.value
   cells = grid.make_cells(table, workdir)
   for cell in cells:
     state = grid.read_state(cell)
