@@ -6,9 +6,11 @@ import os
 from typing import Any, NamedTuple
 
 from hybridseg import augmentation
+from hybridseg import kind_losses
 from hybridseg import losses
 from hybridseg import models
 from hybridseg import parallel
+from hybridseg import regularizers
 from hybridseg import train_step as train_step_lib
 from hybridseg import types
 from hybridseg import weak_losses
@@ -29,19 +31,19 @@ _LOSSES = {
 }
 # Of weak labels, beside these: what `supervision.loss_by_kind` may name.
 _TERMS = {
-    name: weak_losses.of_labels(loss_fn) for name, loss_fn in _LOSSES.items()
+    name: kind_losses.of_labels(loss_fn) for name, loss_fn in _LOSSES.items()
 } | {
-    'box': weak_losses.of_labels(weak_losses.box_loss),
-    'entropy': weak_losses.of_pixels(weak_losses.entropy_loss),
-    'gated_crf': weak_losses.of_images(weak_losses.gated_crf_loss),
-    'mumford_shah': weak_losses.of_images(weak_losses.mumford_shah_loss),
-    'outside': weak_losses.of_labels(weak_losses.outside_cross_entropy_loss),
-    'projection': weak_losses.of_labels(weak_losses.projection_loss),
-    'soft_edge': weak_losses.of_labels(
+    'box': kind_losses.of_labels(weak_losses.box_loss),
+    'entropy': kind_losses.of_pixels(regularizers.entropy_loss),
+    'gated_crf': kind_losses.of_images(regularizers.gated_crf_loss),
+    'mumford_shah': kind_losses.of_images(regularizers.mumford_shah_loss),
+    'outside': kind_losses.of_labels(weak_losses.outside_cross_entropy_loss),
+    'projection': kind_losses.of_labels(weak_losses.projection_loss),
+    'soft_edge': kind_losses.of_labels(
         weak_losses.soft_edge_cross_entropy_loss),
-    'tag': weak_losses.of_tags(weak_losses.tag_loss),
-    'tightness': weak_losses.of_labels(weak_losses.tightness_loss),
-    'total_variation': weak_losses.of_pixels(weak_losses.total_variation_loss),
+    'tag': kind_losses.of_tags(weak_losses.tag_loss),
+    'tightness': kind_losses.of_labels(weak_losses.tightness_loss),
+    'total_variation': kind_losses.of_pixels(regularizers.total_variation_loss),
 }
 _UPRIGHT = ('box', 'projection', 'tightness')
 
@@ -283,7 +285,7 @@ def _loss_by_kind(by_kind, default, augmentation_options):
             'augmentation.rotation_deg=0.')
     table[types.AnnotationKind[name.upper()]] = [
         (factor, _named(loss, _TERMS)) for factor, loss in pairs]
-  return weak_losses.by_kind(table, default=[(1.0, _TERMS[default])])
+  return kind_losses.by_kind(table, default=[(1.0, _TERMS[default])])
 
 
 def _of_any_kind(loss_fn):

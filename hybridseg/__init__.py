@@ -10,14 +10,17 @@ from hybridseg import co_regularization
 from hybridseg import guards
 from hybridseg import indicators
 from hybridseg import inference
+from hybridseg import kind_losses
 from hybridseg import linearization
 from hybridseg import losses
+from hybridseg import masking
 from hybridseg import meta_weight_net
 from hybridseg import method_parts
 from hybridseg import metrics
 from hybridseg import mixing
 from hybridseg import models
 from hybridseg import parallel
+from hybridseg import regularizers
 from hybridseg import train_state
 from hybridseg import train_step
 from hybridseg import types
@@ -56,6 +59,7 @@ __all__ = (
     'indicators',
     'inference',
     'init_indicators',
+    'kind_losses',
     'l2rw_weights',
     'linear_weight_grads',
     'linearization',
@@ -64,12 +68,14 @@ __all__ = (
     'make_eval_step',
     'make_predict_step',
     'make_train_step',
+    'masking',
     'meta_weight_net',
     'method_parts',
     'metrics',
     'mixing',
     'models',
     'parallel',
+    'regularizers',
     'sliding_window',
     'train_state',
     'train_step',

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from hybridseg import masking
 from hybridseg import types
 
 
@@ -29,22 +30,6 @@ def one_hot_labels(
   label_map = label_map.astype(jnp.int32)
   labels = jax.nn.one_hot(label_map, num_classes, dtype=jnp.float32)
   return labels, label_map != types.UNLABELLED
-
-
-def _check_shapes(logits, labels, where):
-  if logits.shape != labels.shape:
-    raise ValueError(f'{logits.shape=} differs from {labels.shape=}.')
-  if where is not None and where.shape != logits.shape[:-1]:
-    raise ValueError(f'{where.shape=} differs from {logits.shape[:-1]=}.')
-
-
-def _space(x):
-  """All axes but the batch."""
-  return tuple(range(1, x.ndim))
-
-
-def _where_or_all(where, logits):
-  return jnp.ones(logits.shape[:-1], bool) if where is None else where
 
 
 def _pixel_cross_entropy(logits, labels, where):
@@ -81,11 +66,10 @@ def cross_entropy_loss(
   Raises:
     ValueError: if the shapes of `logits`, `labels`, `where` do not agree.
   """
-  _check_shapes(logits, labels, where)
-  where = _where_or_all(where, logits)
+  masking.check_labels(logits, labels)
+  where = masking.where_or_all(where, logits)
   nll = _pixel_cross_entropy(logits, labels, where)
-  count = jnp.sum(where, axis=_space(where), dtype=nll.dtype)
-  return jnp.sum(nll, axis=_space(nll)) / jnp.maximum(count, 1)
+  return masking.mean(nll, where, masking.space(logits))
 
 
 def balanced_cross_entropy_loss(
@@ -114,11 +98,11 @@ def balanced_cross_entropy_loss(
   Raises:
     ValueError: if the shapes of `logits`, `labels`, `where` do not agree.
   """
-  _check_shapes(logits, labels, where)
-  where = _where_or_all(where, logits)
+  masking.check_labels(logits, labels)
+  where = masking.where_or_all(where, logits)
   nll = _pixel_cross_entropy(logits, labels, where)
   labels = jnp.where(where[..., None], labels, 0)
-  space = _space(nll)
+  space = masking.space(logits)
   count = jnp.sum(labels, axis=space)
   per_class = jnp.sum(labels * nll[..., None], axis=space)
   mean = per_class / jnp.maximum(count, 1)
@@ -155,12 +139,11 @@ def soft_dice_loss(
   Raises:
     ValueError: if the shapes of `logits`, `labels`, `where` do not agree.
   """
-  _check_shapes(logits, labels, where)
-  where = _where_or_all(where, logits)[..., None]
-  # The first mask keeps nan out of the softmax's gradient.
-  probs = jax.nn.softmax(jnp.where(where, logits, 0), axis=-1)
-  probs, labels = (jnp.where(where, x, 0) for x in (probs, labels))
-  space = tuple(range(1, logits.ndim - 1))
+  masking.check_labels(logits, labels)
+  where = masking.where_or_all(where, logits)
+  probs = masking.probabilities(logits, where)
+  labels = jnp.where(where[..., None], labels, 0)
+  space = masking.space(logits)
   overlap = jnp.sum(probs * labels, axis=space)
   size = jnp.sum(probs + labels, axis=space)
   return jnp.mean(1 - (2 * overlap + epsilon) / (size + epsilon), axis=-1)
@@ -215,9 +198,8 @@ def without_class_prior(
   Raises:
     ValueError: if the shapes of `logits` and `where` do not agree.
   """
-  _check_shapes(logits, logits, where)
-  where = _where_or_all(where, logits)[..., None]
-  space = tuple(range(1, logits.ndim - 1))
+  where = masking.where_or_all(where, logits)[..., None]
+  space = masking.space(logits)
   count = jnp.maximum(jnp.sum(where, axis=space, keepdims=True), 1)
   safe = jnp.where(where, logits, 0)
   mean = jnp.sum(safe, axis=space, keepdims=True) / count

@@ -40,7 +40,7 @@ class Supervision(NamedTuple):
     weak_scale: factor of the weak term; 0 trains without weak labels. This and
       `strong_scale` may be schedules: step, int32 [] -> factor.
     by_kind: whether the two losses of weak labels ask for more than the label
-      map: see `weak_losses.by_kind`.
+      map: see `kind_losses.by_kind`.
     strong_scale: factor of the strong term; at 0 the exact masks still steer
       the indicators, but no network learns from them.
     weak_head: whether weak labels are learnt by a last layer of their own,

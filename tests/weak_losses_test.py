@@ -1,6 +1,7 @@
-"""Tests for hybridseg.weak_losses, and what all losses have in common."""
+"""Tests for weak_losses and regularizers, and what all losses share."""
 
 import functools
+import inspect
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -11,29 +12,31 @@ from jax import test_util
 import numpy as np
 
 from hybridseg import losses
-from hybridseg import types
+from hybridseg import regularizers
 from hybridseg import weak_losses
 
-_KIND = types.AnnotationKind
 _K = 3
 
-_OF_LABELS = {
-    f.__name__: f for f in (
-        losses.cross_entropy_loss, losses.balanced_cross_entropy_loss,
-        losses.soft_dice_loss, losses.cross_entropy_dice_loss,
-        weak_losses.outside_cross_entropy_loss, weak_losses.tightness_loss,
-        weak_losses.projection_loss, weak_losses.box_loss,
-        weak_losses.soft_edge_cross_entropy_loss)
-}
-_OF_PIXELS = {
-    f.__name__: f for f in (
-        weak_losses.entropy_loss, weak_losses.total_variation_loss)
-}
-_OF_IMAGES = {
-    'gated_crf_loss': functools.partial(weak_losses.gated_crf_loss, radius=1),
-    'mumford_shah_loss': weak_losses.mumford_shah_loss,
-}
-_ALL = (*_OF_LABELS, *_OF_PIXELS, *_OF_IMAGES, 'tag_loss')
+_MODULES = (losses, weak_losses, regularizers)
+
+
+def _losses(second):
+  """Returns the public losses by what they compare the logits with."""
+  found = {
+      name: fn for module in _MODULES for name, fn in vars(module).items()
+      if name.endswith('_loss') and not name.startswith('_')}
+  takes = {name: list(inspect.signature(fn).parameters)[1]
+           for name, fn in found.items()}
+  return {name: fn for name, fn in found.items() if takes[name] == second}
+
+
+# A new loss is in all tests of `ContractTest` by its name and arguments.
+_OF_LABELS, _OF_PIXELS = _losses('labels'), _losses('where')
+_OF_IMAGES, _OF_TAGS = _losses('images'), _losses('present')
+# A larger neighbourhood only takes longer.
+_OF_IMAGES['gated_crf_loss'] = functools.partial(
+    regularizers.gated_crf_loss, radius=1)
+_ALL = (*_OF_LABELS, *_OF_PIXELS, *_OF_IMAGES, *_OF_TAGS)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -45,7 +48,7 @@ def _call(name, logits, data, where):
     return _OF_PIXELS[name](logits, where=where)
   if name in _OF_IMAGES:
     return _OF_IMAGES[name](logits, images, where=where)
-  return weak_losses.tag_loss(logits, present, where=where)
+  return _OF_TAGS[name](logits, present, where=where)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -131,18 +134,18 @@ class GoldenTest(parameterized.TestCase):
     np.testing.assert_allclose(loss, [-np.log(0.8)], atol=2e-3)
 
   def test_entropy(self):
-    loss = weak_losses.entropy_loss(_logits([0.5, 1.0]))
+    loss = regularizers.entropy_loss(_logits([0.5, 1.0]))
     np.testing.assert_allclose(loss, [np.log(2) / 2], rtol=1e-4)
 
   def test_total_variation(self):
     # Right: .3, .1; down: .4, .2.
-    loss = weak_losses.total_variation_loss(_logits([[0.1, 0.4], [0.5, 0.6]]))
+    loss = regularizers.total_variation_loss(_logits([[0.1, 0.4], [0.5, 0.6]]))
     np.testing.assert_allclose(loss, [(0.3 + 0.1 + 0.4 + 0.2) / 4], rtol=1e-4)
 
   def test_gated_crf(self):
     # Two pairs; unlike by .1 * .4 + .9 * .6 and .6 * .8 + .4 * .2.
     images = np.float32([0.0, 0.1, 0.4])[None, :, None]
-    loss = weak_losses.gated_crf_loss(
+    loss = regularizers.gated_crf_loss(
         _logits([0.1, 0.6, 0.2]), images, radius=1, sigma_xy=1.0,
         sigma_rgb=0.1)
     near, far = np.exp(-0.5 - 0.5), np.exp(-0.5 - 4.5)
@@ -152,7 +155,7 @@ class GoldenTest(parameterized.TestCase):
   def test_mumford_shah(self):
     # Class 1 holds .25 of 0 and .75 of 1: mu .75; class 0 the other way round.
     images = np.float32([0.0, 1.0])[None, :, None]
-    loss = weak_losses.mumford_shah_loss(
+    loss = regularizers.mumford_shah_loss(
         _logits([0.25, 0.75]), images, tv_scale=0.1)
     spread = (0.25 * 0.75**2 + 0.75 * 0.25**2) * 2 / 2
     np.testing.assert_allclose(loss, [spread + 0.1 * 0.5], rtol=1e-4)
@@ -177,7 +180,7 @@ class GoldenTest(parameterized.TestCase):
       with self.assertRaisesRegex(ValueError, 'differs from'):
         fn(logits, images[:, 1:])
     with self.assertRaisesRegex(ValueError, 'where.shape'):
-      weak_losses.entropy_loss(logits, where=np.ones((4, 5), bool))
+      regularizers.entropy_loss(logits, where=np.ones((4, 5), bool))
     with self.assertRaisesRegex(ValueError, 'present.shape'):
       weak_losses.tag_loss(logits, present[:, :2])
     with self.assertRaisesRegex(ValueError, 'width=0'):
@@ -254,96 +257,6 @@ class ContractTest(parameterized.TestCase):
         _call(name, turn(logits), jax.tree.map(turn, data), None), volume,
         rtol=1e-5, atol=1e-6)
     self.assertTrue(np.all(np.isfinite(volume)))
-
-
-class ByKindTest(parameterized.TestCase):
-
-  def setUp(self):
-    super().setUp()
-    self.box = weak_losses.of_labels(weak_losses.box_loss)
-    self.partial = weak_losses.of_labels(losses.cross_entropy_loss)
-    self.crf = weak_losses.of_images(_OF_IMAGES['gated_crf_loss'])
-    self.entropy = weak_losses.of_pixels(weak_losses.entropy_loss)
-    self.tag = weak_losses.of_tags(weak_losses.tag_loss)
-    self.table = {
-        _KIND.BOX: [(1.0, self.box), (0.5, self.crf)],
-        _KIND.TAG: [(2.0, self.tag)],
-        _KIND.NONE: [(0.1, self.entropy)],
-    }
-    self.loss = weak_losses.by_kind(
-        self.table, default=[(1.0, self.partial), (0.3, self.crf)])
-
-  def _data(self, seed=0):
-    logits, (labels, images, present) = _random(seed=seed)
-    where = np.random.default_rng(seed).random(logits.shape[:-1]) < 0.7
-    return logits, weak_losses.Annotation(labels, where, present, images)
-
-  @parameterized.parameters(
-      ([_KIND.BOX, _KIND.TAG, _KIND.NONE, _KIND.SCRIBBLE],),
-      ([_KIND.POINTS, _KIND.BOX, _KIND.BOX, _KIND.POLYGON],))
-  def test_sums_the_terms_of_each_kind(self, kinds):
-    logits, a = self._data()
-    got = self.loss(logits, a.labels, where=a.where, kind=np.int32(kinds),
-                    present=a.present, images=a.images)
-    default = [(1.0, self.partial), (0.3, self.crf)]
-    expected = [
-        sum(f * term(logits, a)[i] for f, term in self.table.get(kind, default))
-        for i, kind in enumerate(kinds)]
-    np.testing.assert_allclose(got, expected, rtol=1e-5)
-
-  def test_one_program_for_all_kinds(self):
-    traces = []
-
-    @jax.jit
-    def loss(logits, a, kind):
-      traces.append(kind)
-      return self.loss(logits, a.labels, where=a.where, kind=kind,
-                       present=a.present, images=a.images)
-
-    for kind in _KIND:
-      logits, a = self._data(int(kind))
-      loss(logits, a, np.full(4, kind, np.int32))
-    self.assertLen(traces, 1)
-
-  def test_a_bad_number_in_an_unused_term_does_no_harm(self):
-    bad = lambda logits, a: jnp.log(-jnp.sum(jnp.square(logits), (1, 2, 3)))
-    loss = weak_losses.by_kind({
-        _KIND.BOX: [(1.0, bad)], _KIND.TAG: [(1.0, self.entropy)]})
-    logits, a = self._data()
-    run = lambda x, kind: loss(
-        x, a.labels, where=a.where, kind=np.int32(kind), present=a.present,
-        images=a.images).sum()
-    good = [_KIND.TAG, _KIND.MASK, _KIND.TAG, _KIND.TAG]
-    value, grads = jax.value_and_grad(run)(logits, good)
-    self.assertTrue(np.isfinite(value))
-    self.assertTrue(np.isfinite(grads).all())
-    np.testing.assert_array_equal(grads[1], 0)
-    self.assertFalse(np.isfinite(run(logits, [_KIND.BOX] * 4)))
-
-  def test_instance_by_instance_and_linearized(self):
-    logits, a = self._data()
-    kind = np.int32([_KIND.BOX, _KIND.TAG, _KIND.NONE, _KIND.SCRIBBLE])
-
-    def one(x, a, kind):
-      a = jax.tree.map(lambda x: x[None], a)
-      return self.loss(x[None], a.labels, where=a.where, kind=kind[None],
-                       present=a.present, images=a.images)[0]
-
-    together = jax.jit(lambda x: self.loss(
-        x, a.labels, where=a.where, kind=kind, present=a.present,
-        images=a.images))
-    np.testing.assert_allclose(
-        jax.jit(jax.vmap(one))(logits, a, kind), together(logits), rtol=1e-5)
-    _, slope = jax.linearize(together, logits)
-    transposed, = jax.linear_transpose(slope, logits)(jnp.ones(4))
-    grads = jax.grad(lambda x: together(x).sum())(logits)
-    np.testing.assert_allclose(transposed, grads, rtol=1e-5, atol=1e-7)
-
-  def test_refuses_what_is_no_table(self):
-    with self.assertRaisesRegex(ValueError, 'No kind has a loss'):
-      weak_losses.by_kind({_KIND.BOX: []})
-    with self.assertRaisesRegex(ValueError, '77'):
-      weak_losses.by_kind({77: [(1.0, self.box)]})
 
 
 if __name__ == '__main__':

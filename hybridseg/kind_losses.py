@@ -1,0 +1,98 @@
+"""A loss for each kind of annotation, as one compiled program."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hybridseg import types
+
+
+class Annotation(NamedTuple):
+  """What a term of `by_kind` may look at.
+
+  Attributes:
+    labels: one-hot targets, float [B, ..., K].
+    where: labelled pixels, bool [B, ...].
+    present: of a tag, see `weak_losses.tag_loss`, uint8 [B, K].
+    images: intensities in [0, 1], float [B, ..., C].
+  """
+
+  labels: jax.Array
+  where: jax.Array
+  present: jax.Array
+  images: jax.Array
+
+
+Term = Callable[[jax.Array, Annotation], jax.Array]
+
+
+def of_labels(loss_fn: Callable[..., jax.Array]) -> Term:
+  """Makes a term of a loss of the labelled pixels."""
+  return lambda logits, a: loss_fn(logits, a.labels, where=a.where)
+
+
+def of_tags(loss_fn: Callable[..., jax.Array]) -> Term:
+  """Makes a term of a loss of the image tag."""
+  return lambda logits, a: loss_fn(logits, a.present)
+
+
+def of_pixels(loss_fn: Callable[..., jax.Array]) -> Term:
+  """Makes a term of a regulariser of all pixels, labelled or not."""
+  return lambda logits, a: loss_fn(logits)
+
+
+def of_images(loss_fn: Callable[..., jax.Array]) -> Term:
+  """Makes a term of a regulariser that looks at the image, at all pixels."""
+  return lambda logits, a: loss_fn(logits, a.images)
+
+
+def by_kind(
+    table: Mapping[types.AnnotationKind, Sequence[tuple[float, Term]]],
+    *,
+    default: Sequence[tuple[float, Term]] = (),
+) -> Callable[..., jax.Array]:
+  """Returns a loss that sums, for each instance, the terms of its kind.
+
+  loss_k = sum_t table[kind_k][t] * term_t(logits_k). Every term is computed
+  once for the whole batch and then chosen by a table, so that one compiled
+  program serves any mixture of kinds.
+
+  Args:
+    table: kind -> pairs of factor and term.
+    default: of the kinds that are not in the table.
+
+  Returns:
+    loss(logits, labels, *, where, kind, present, images) -> float [B], with
+    `kind` int [B]: see `train_step.Supervision.by_kind`.
+
+  Raises:
+    ValueError: if there is no term at all, or a key is no annotation kind.
+  """
+  factors = np.zeros((max(types.AnnotationKind) + 1, 0), np.float32)
+  terms = []
+  kinds = {types.AnnotationKind(k): v for k, v in table.items()}
+  for kind in types.AnnotationKind:
+    for factor, term in kinds.get(kind, default):
+      if term not in terms:
+        terms.append(term)
+        factors = np.pad(factors, ((0, 0), (0, 1)))
+      factors[kind, terms.index(term)] += factor
+  if not terms:
+    raise ValueError('No kind has a loss.')
+
+  def loss(logits, labels, *, where, kind, present, images):
+    annotation = Annotation(labels, where, present, images)
+    chosen = jnp.asarray(factors)[kind]  # [B, T]
+    total = jnp.zeros(logits.shape[0], jnp.float32)
+    for factor, term in zip(chosen.T, terms, strict=True):
+      used = factor != 0
+      # 0 * nan is nan, in a slope too: an unused term sees harmless logits.
+      space = (slice(None),) + (None,) * (logits.ndim - 1)
+      values = term(jnp.where(used[space], logits, 0), annotation)
+      total += jnp.where(used, factor * values, 0)
+    return total
+
+  return loss

@@ -1,0 +1,184 @@
+"""Regularisers: losses of the prediction alone, or of it and the image.
+
+As in `losses`: logits are float [B, ..., K], `where` bool [B, ...], results
+float [B], and a pixel left out may hold nan. All but the first axis and the
+last are space: 2-D and 3-D alike.
+"""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hybridseg import masking
+
+
+def _check_images(logits, images):
+  if images.shape[:-1] != logits.shape[:-1]:
+    raise ValueError(f'{images.shape[:-1]=} differs from {logits.shape[:-1]=}.')
+
+
+def entropy_loss(
+    logits: jax.Array, *, where: jax.Array | None = None
+) -> jax.Array:
+  """Computes the mean entropy of the prediction.
+
+  loss_k = mean_p -sum_c q_pc log q_pc. Grandvalet and Bengio, "Semi-supervised
+  Learning by Entropy Minimization", 2004, eq. 6.
+
+  Args:
+    logits: unnormalised scores, float [B, ..., K].
+    where: pixels to score, bool [B, ...]; None scores all of them.
+
+  Returns:
+    Loss in nats, float [B]; 0 for an instance without any scored pixel.
+
+  Raises:
+    ValueError: if the shapes of `logits` and `where` do not agree.
+  """
+  where = masking.where_or_all(where, logits)
+  log_probs = jax.nn.log_softmax(jnp.where(where[..., None], logits, 0), -1)
+  entropy = -jnp.sum(jnp.exp(log_probs) * log_probs, axis=-1)
+  return masking.mean(entropy, where, masking.space(logits))
+
+
+def total_variation_loss(
+    logits: jax.Array, *, where: jax.Array | None = None
+) -> jax.Array:
+  """Computes the mean change of the prediction between neighbours.
+
+  loss_k = mean over pairs (p, p') next to each other along an axis, both
+  counted, of sum_c |q_pc - q_p'c| / 2: the length of the outlines. Rudin, Osher
+  and Fatemi, 1992 (anisotropic).
+
+  Args:
+    logits: unnormalised scores, float [B, ..., K].
+    where: pixels to score, bool [B, ...]; None scores all of them.
+
+  Returns:
+    Loss in [0, 1], float [B]; 0 without a counted pair.
+
+  Raises:
+    ValueError: if the shapes of `logits` and `where` do not agree.
+  """
+  where = masking.where_or_all(where, logits)
+  probs = masking.probabilities(logits, where)
+  offsets = np.eye(logits.ndim - 2, dtype=int)
+  change = lambda a, b: jnp.sum(jnp.abs(a - b), axis=-1) / 2
+  return _mean_over_pairs([
+      (change(*_pair(probs, o)), _both(where, o)) for o in offsets
+  ])
+
+
+def gated_crf_loss(
+    logits: jax.Array,
+    images: jax.Array,
+    *,
+    where: jax.Array | None = None,
+    radius: int = 2,
+    sigma_xy: float = 3.0,
+    sigma_rgb: float = 0.1,
+) -> jax.Array:
+  """Asks neighbours of like intensity for like classes.
+
+  loss_k = mean over pairs (p, p') at most `radius` apart along each axis, both
+  counted, of kernel_pp' (1 - sum_c q_pc q_p'c), with
+
+  kernel = exp(-|p - p'|^2 / (2 sigma_xy^2) - |I_p - I_p'|^2 / (2 sigma_rgb^2)).
+
+  Obukhov et al., "Gated CRF Loss for Weakly Supervised Semantic Image
+  Segmentation", 2019 (https://arxiv.org/abs/1906.04651, eq. 5), with `where` as
+  the gate of both pixels and a mean in place of their sum.
+
+  Args:
+    logits: unnormalised scores, float [B, ..., K].
+    images: intensities in [0, 1], float [B, ..., C].
+    where: pixels to score, bool [B, ...]; None scores all of them.
+    radius: of the neighbourhood, in pixels.
+    sigma_xy: in pixels.
+    sigma_rgb: of the intensities, summed over the channels.
+
+  Returns:
+    Loss in [0, 1], float [B]; 0 without a counted pair.
+
+  Raises:
+    ValueError: if the shapes of `logits`, `images`, `where` do not agree.
+  """
+  _check_images(logits, images)
+  where = masking.where_or_all(where, logits)
+  probs = masking.probabilities(logits, where)
+  images = jnp.where(where[..., None], images, 0)
+  reach = range(-radius, radius + 1)
+  terms = []
+  for offset in itertools.product(reach, repeat=logits.ndim - 2):
+    if offset <= (0,) * len(offset):
+      continue  # Each pair once.
+    one, other = _pair(images, offset)
+    distance = sum(o**2 for o in offset) / (2 * sigma_xy**2)
+    colour = jnp.sum(jnp.square(one - other), -1) / (2 * sigma_rgb**2)
+    one, other = _pair(probs, offset)
+    unlike = 1 - jnp.sum(one * other, axis=-1)
+    terms.append(
+        (jnp.exp(-distance - colour) * unlike, _both(where, offset)))
+  return _mean_over_pairs(terms)
+
+
+def mumford_shah_loss(
+    logits: jax.Array,
+    images: jax.Array,
+    *,
+    where: jax.Array | None = None,
+    tv_scale: float = 0.1,
+) -> jax.Array:
+  """Asks for classes of even intensity and short outlines.
+
+  loss_k = mean_p sum_c q_pc |I_p - mu_c|^2 + tv_scale * total variation, with
+  mu_c = sum_p q_pc I_p / sum_p q_pc and the square averaged over channels. Kim
+  and Ye, "Mumford-Shah Loss Functional for Image Segmentation with Deep
+  Learning", 2019 (https://arxiv.org/abs/1904.02872, eq. 5).
+
+  Args:
+    logits: unnormalised scores, float [B, ..., K].
+    images: intensities in [0, 1], float [B, ..., C].
+    where: pixels to score, bool [B, ...]; None scores all of them.
+    tv_scale: weight of `total_variation_loss`.
+
+  Returns:
+    Loss, float [B]; 0 for an instance without any scored pixel.
+
+  Raises:
+    ValueError: if the shapes of `logits`, `images`, `where` do not agree.
+  """
+  _check_images(logits, images)
+  where = masking.where_or_all(where, logits)
+  probs = masking.probabilities(logits, where)[..., None, :]
+  images = jnp.where(where[..., None], images, 0)[..., None]
+  space = masking.space(logits)
+  size = jnp.sum(probs, space, keepdims=True)
+  mean = jnp.sum(probs * images, space, keepdims=True) / jnp.maximum(size, 1e-6)
+  spread = jnp.mean(jnp.sum(probs * jnp.square(images - mean), -1), axis=-1)
+  return masking.mean(spread, where, space) + tv_scale * total_variation_loss(
+      logits, where=where
+  )
+
+
+def _pair(x, offset):
+  """Returns x without its end, and x moved by `offset`, of the same shape."""
+  low = [slice(max(-o, 0), n - max(o, 0))
+         for o, n in zip(offset, x.shape[1:], strict=False)]
+  high = [slice(max(o, 0), n - max(-o, 0))
+          for o, n in zip(offset, x.shape[1:], strict=False)]
+  return x[:, *low], x[:, *high]
+
+
+def _both(where, offset):
+  one, other = _pair(where, offset)
+  return one & other
+
+
+def _mean_over_pairs(terms):
+  """Averages (values, counts) of several directions over all that count."""
+  space = tuple(range(1, terms[0][0].ndim))
+  total = sum(jnp.sum(jnp.where(ok, v, 0), space) for v, ok in terms)
+  return total / jnp.maximum(sum(jnp.sum(ok, space) for _, ok in terms), 1)
