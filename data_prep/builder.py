@@ -33,17 +33,12 @@ from typing import Any, NamedTuple
 
 from absl import logging
 from array_record.python import array_record_module
-from hybridseg import types
-import numpy as np
 from PIL import Image
 import tensorflow_datasets as tfds
 
 from data_prep import manifest as manifest_lib
-from data_prep import rasterize
+from data_prep import records
 from data_prep import whole_file
-
-SPLITS = ('train_strong', 'train_weak', 'val', 'test')
-VERSION = '1.1.0'  # Of the records' form.
 
 _NAME = 'hybrid_segmentation'
 _SHARD_ROWS = 256
@@ -54,7 +49,7 @@ class ShardTask(NamedTuple):
   """What one shard is made of; can be sent to another process or machine.
 
   Attributes:
-    split: one of `SPLITS`.
+    split: one of `records.SPLITS`.
     index: number of the shard within its split.
     rows: checked rows.
     first_instance_id: instance id of the first row; -1 if none has one.
@@ -76,53 +71,6 @@ class ShardTask(NamedTuple):
   digest: str = ''
 
 
-def record_features(
-    *, image_size: int, num_classes: int, channels: int
-) -> tfds.features.FeaturesDict:
-  """Returns what every record holds."""
-  tensor, scalar = tfds.features.Tensor, tfds.features.Scalar
-  text = tfds.features.Text
-  side = image_size
-  label_map = lambda doc: tensor(
-      shape=(side, side), dtype=np.uint8, encoding='zlib', doc=doc)
-  return tfds.features.FeaturesDict({
-      'image': tensor(
-          shape=(side, side, channels), dtype=np.uint8, encoding='bytes',
-          doc='Intensities; one channel if all gray.'),
-      'label': label_map('Class per pixel as annotated; 255 = unlabelled.'),
-      'truth': label_map(
-          'Exact class per pixel, for evaluation; all 255 if unknown.'),
-      'id': text(doc='Name of the image in the manifest.'),
-      'subject': text(doc='Patient or video; in one split only.'),
-      'site': text(doc='Where it was recorded.'),
-      'annotator': text(doc='Who drew the annotation.'),
-      'instance_id': scalar(
-          np.int32, doc='Row in the indicator table; -1 if not weak.'),
-      'kind': scalar(np.int32, doc='hybridseg.types.AnnotationKind.'),
-      'present': tensor(
-          shape=(num_classes,), dtype=np.uint8,
-          doc='Whether the tag names a class; 255 = unknown.'),
-      'fault': text(doc='Planted fault, empty if none or unknown.'),
-      'quality': scalar(
-          np.float32, doc='IoU of the weak label; nan if unknown.'),
-      'spacing_mm': tensor(
-          shape=(2,), dtype=np.float32,
-          doc='Of the original pixels (y, x) in mm; nan if unknown.'),
-  })
-
-
-def split_rows(
-    manifest: manifest_lib.Manifest,
-) -> dict[str, list[manifest_lib.Row]]:
-  """Returns the rows of each record split, in the order of the manifest."""
-  rows = {name: [] for name in SPLITS}
-  for row in manifest.rows:
-    # An unlabelled image is a weak one that says nothing.
-    role = 'weak' if row.role == 'unlabelled' else row.role
-    rows[f'train_{role}' if row.split == 'train' else row.split].append(row)
-  return rows
-
-
 def metadata(
     manifest: manifest_lib.Manifest, *, image_size: int
 ) -> dict[str, Any]:
@@ -131,8 +79,8 @@ def metadata(
       'name': manifest.header.name,
       'classes': list(manifest.header.classes),
       'image_size': image_size,
-      'counts': {k: len(v) for k, v in split_rows(manifest).items()},
-      'records_version': VERSION,
+      'counts': {k: len(v) for k, v in records.split_rows(manifest).items()},
+      'records_version': records.VERSION,
       'manifest_sha256': fingerprint(manifest),
       'files_sha256': files_fingerprint(manifest),
   }
@@ -175,7 +123,7 @@ def shard_tasks(
   """
   channels = _channels(manifest)
   tasks = []
-  for split, rows in split_rows(manifest).items():
+  for split, rows in records.split_rows(manifest).items():
     for index, start in enumerate(range(0, len(rows), _SHARD_ROWS)):
       # A line number is not content.
       shard = tuple(
@@ -185,7 +133,8 @@ def shard_tasks(
           first_instance_id=start if split == 'train_weak' else -1,
           root='', image_size=image_size,
           num_classes=len(manifest.header.classes), channels=channels)
-      content = f'{VERSION} {task} {_files_sha256(shard, manifest.root)}'
+      files = _files_sha256(shard, manifest.root)
+      content = f'{records.VERSION} {task} {files}'
       digest = hashlib.sha256(content.encode()).hexdigest()
       tasks.append(task._replace(root=str(manifest.root), digest=digest))
   return tasks
@@ -200,7 +149,7 @@ def write_shard(task: ShardTask, *, folder: str | os.PathLike[str]) -> None:
   path = pathlib.Path(folder) / task.digest
   if path.exists():
     return
-  features = record_features(
+  features = records.record_features(
       image_size=task.image_size, num_classes=task.num_classes,
       channels=task.channels)
   unfinished = f'{path}.{os.getpid()}.unfinished'
@@ -208,7 +157,7 @@ def write_shard(task: ShardTask, *, folder: str | os.PathLike[str]) -> None:
   try:
     for i, row in enumerate(task.rows):
       instance_id = task.first_instance_id
-      example = make_example(
+      example = records.make_example(
           row, root=pathlib.Path(task.root), image_size=task.image_size,
           num_classes=task.num_classes, channels=task.channels,
           instance_id=instance_id + i if instance_id >= 0 else -1)
@@ -216,58 +165,6 @@ def write_shard(task: ShardTask, *, folder: str | os.PathLike[str]) -> None:
   finally:
     writer.close()
   os.replace(unfinished, path)
-
-
-def make_example(
-    row: manifest_lib.Row,
-    *,
-    root: pathlib.Path,
-    image_size: int,
-    num_classes: int,
-    channels: int,
-    instance_id: int,
-) -> dict[str, Any]:
-  """Returns the features of one row, see `HybridSegmentation`.
-
-  Args:
-    row: a checked row.
-    root: folder that its paths are relative to.
-    image_size: height and width S of the result; the aspect is not kept.
-    num_classes: number of classes K.
-    channels: 1 or 3; a gray image is repeated to 3.
-    instance_id: row of the indicator table, or -1.
-  """
-  image = rasterize.read_image(root / row.image)
-  size, output_size = image.shape[:2], (image_size, image_size)
-  unknown = np.full(output_size, types.UNLABELLED, np.uint8)
-  draw = lambda annotation: unknown if annotation is None else (
-      rasterize.rasterize(
-          annotation, size=size, root=root, output_size=output_size))
-  image = rasterize.resize_image(image, size=output_size)
-  annotation = None if row.role == 'unlabelled' else row.annotation
-  kind = 'none' if annotation is None else annotation['kind']
-  present = np.full(num_classes, types.UNLABELLED, np.uint8)
-  if kind == 'tag':
-    present[1:] = np.isin(np.arange(1, num_classes), annotation['labels'])
-  label = draw(annotation)
-  evaluation = row.evaluation or {}
-  truth = label if row.role == 'strong' else draw(evaluation.get('truth'))
-  score = evaluation.get('quality')
-  return {
-      'image': np.broadcast_to(image, (*output_size, channels)).copy(),
-      'label': label,
-      'truth': truth,
-      'id': row.id,
-      'subject': row.subject or row.id,
-      'site': row.site,
-      'annotator': row.annotator,
-      'instance_id': instance_id,
-      'kind': int(types.AnnotationKind[kind.upper()]),
-      'present': present,
-      'fault': evaluation.get('fault', ''),
-      'quality': np.nan if score is None else score,
-      'spacing_mm': np.array(row.spacing_mm or (np.nan, np.nan), np.float32),
-  }
 
 
 def build(
@@ -396,9 +293,9 @@ def _assemble(tasks, manifest, staging, output):
     first = tasks[0]
     with _quiet():
       tfds.folder_dataset.write_metadata(
-          data_dir=temporary, split_infos=infos, version=VERSION,
+          data_dir=temporary, split_infos=infos, version=records.VERSION,
           filename_template=template, check_data=False,
-          features=record_features(
+          features=records.record_features(
               image_size=first.image_size, num_classes=first.num_classes,
               channels=first.channels),
           description='Prepared by data_prep from a manifest.',

@@ -229,6 +229,11 @@ def write_manifest(
   return read_manifest(path)
 
 
+def is_exact(row: Row) -> bool:
+  """Returns whether an image has an exact mask."""
+  return row.annotation is not None and row.annotation.get('kind') == 'mask'
+
+
 def is_number(value: Any) -> bool:
   """Returns whether `value` is a finite JSON number."""
   return (

@@ -24,6 +24,7 @@ from data_prep import rasterize
 from data_prep import simulate
 from data_prep import splits
 from data_prep import splits_file
+from data_prep import strong_choice
 from data_prep.formats import registry
 
 SPLITS_FILE = 'splits.csv'
@@ -53,7 +54,7 @@ class Plan(NamedTuple):
   split_by: str = 'subject'
   num_folds: int | None = None
   fold: int = 0
-  budget: splits.Budget | None = None
+  budget: strong_choice.Budget | None = None
   simulate: Sequence[str] = ()
   fault_fraction: float = 0.0
   keep_copies_together: bool = True
@@ -307,7 +308,7 @@ def _choose_roles(rows, weak, root, plan):
   elif plan.budget is None or not exact:
     return rows, []
   else:
-    strong = splits.choose_strong(
+    strong = strong_choice.choose_strong(
         rows, budget=plan.budget, seed=plan.seed,
         presence=find_presence(exact, root),
         weak_kind=kinds[0] if kinds else 'none')

@@ -11,7 +11,7 @@ from data_prep import formats
 from data_prep import own_set
 from data_prep import rasterize
 from data_prep import simulate
-from data_prep import splits
+from data_prep import strong_choice
 from data_prep.formats import registry
 
 _STRONG_FRACTION = 0.1  # With --simulate.
@@ -136,9 +136,9 @@ def plan(
         f'--fold={_FOLD.value}: expected 0 to {_NUM_FOLDS.value - 1}')
   budget = None
   if _STRONG_MINUTES.value is not None:
-    budget = splits.Budget(minutes=_STRONG_MINUTES.value)
+    budget = strong_choice.Budget(minutes=_STRONG_MINUTES.value)
   elif _SIMULATE.value or strong_fraction is not None:
-    budget = splits.Budget(
+    budget = strong_choice.Budget(
         fraction=_STRONG_FRACTION if strong_fraction is None else
         strong_fraction)
   return own_set.Plan(

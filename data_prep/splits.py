@@ -1,4 +1,4 @@
-"""Divides images into splits and folds, and chooses which keep their mask.
+"""Divides images into splits and folds.
 
 Images are moved in whole groups, so that no subject (and no site, if asked) is
 in two splits. All draws are seeded and do not depend on the order of the rows.
@@ -6,44 +6,13 @@ in two splits. All draws are seeded and do not depend on the order of the rows.
 """
 
 from collections.abc import Collection, Mapping, Sequence, Set
-import math
-import types
-from typing import NamedTuple
 
 import numpy as np
 
 from data_prep import manifest
 
-MINUTES_PER = types.MappingProxyType({
-    'mask': 4.0,
-    'polygon': 1.5,
-    'box': 0.2,
-    'scribble': 0.4,
-    'points': 0.15,
-    'extreme_points': 0.15,
-    'ellipse': 0.2,
-    'coarse_mask': 1.5,
-    'tag': 0.05,
-    'none': 0.0,
-})
-
 _EXACT = ('exact mask',)  # Stands beside the classes of `presence`.
 _TINY = 1e-9  # Images; sums of fractions are not exact.
-
-
-class Budget(NamedTuple):
-  """What annotation may cost; either `fraction` or `minutes` is given.
-
-  Attributes:
-    fraction: share of the train images that are strong, in (0, 1].
-    minutes: of annotating all train images, strong and weak.
-    minutes_per: minutes of one image by kind of annotation. The defaults are
-      placeholders: measure your own annotators and replace them.
-  """
-
-  fraction: float | None = None
-  minutes: float | None = None
-  minutes_per: Mapping[str, float] = MINUTES_PER
 
 
 class TooFewGroupsError(ValueError):
@@ -103,7 +72,7 @@ def assign_splits(
     raise ValueError(
         f'Expected three fractions >= 0 that sum to 1, got {fractions}.')
   if evaluable is None:
-    evaluable = {row.id for row in rows if _is_exact(row)}
+    evaluable = {row.id for row in rows if manifest.is_exact(row)}
   groups = group_rows(rows, by)
   chosen = np.array([_known_split(g, evaluable) for g in groups], np.int64)
   counts = _count(groups, presence, evaluable)
@@ -165,7 +134,7 @@ def k_folds(
   if num_folds < 2:
     raise ValueError(f'Expected at least 2 folds, got {num_folds=}.')
   if evaluable is None:
-    evaluable = {row.id for row in rows if _is_exact(row)}
+    evaluable = {row.id for row in rows if manifest.is_exact(row)}
   groups = group_rows(rows, by)
   exact = np.array([any(r.id in evaluable for r in g) for g in groups], bool)
   if exact.sum() < num_folds:
@@ -181,77 +150,6 @@ def k_folds(
       counts, need, np.random.default_rng([seed, 1]), lacking=range(num_folds),
       open_=np.ones(num_folds, bool), late=~exact)
   return _by_id(groups, folds.tolist())
-
-
-def choose_strong(
-    rows: Sequence[manifest.Row],
-    *,
-    budget: Budget,
-    seed: int,
-    presence: Mapping[str, Set],
-    weak_kind: str | None = None,
-    whole_subjects: bool = False,
-) -> set[str]:
-  """Draws the train images that keep their exact mask; the rest becomes weak.
-
-  A budget of minutes pays for all train images: t_mask for each strong one,
-  t_weak_kind for each other one that has a mask, and for an image that has no
-  mask what it has (nothing if unlabelled). The strong ones are as many as
-
-    num_strong * t_mask + num_weak * t_weak_kind + t_others <= minutes
-
-  allows. First comes, for the rarest class not shown yet, the image that shows
-  most such classes, until all are shown, then images at random. So of one seed,
-  the images of a smaller budget are among those of a larger one, except for
-  whole subjects: of those, one that does not fit is passed over.
-
-  Args:
-    rows: of a manifest, in any order; those not in train are ignored.
-    budget: share of the train images, or minutes.
-    seed: of the draw, not negative.
-    presence: classes that each image shows, by id; images not in it show none.
-    weak_kind: kind of annotation that the rest gets; needed for minutes.
-    whole_subjects: draws all images of a subject or none.
-
-  Returns:
-    Ids, at least one.
-
-  Raises:
-    ValueError: in one line, if the budget is wrong, or pays for no strong image
-      (or subject), or for more than have an exact mask.
-  """
-  train = [row for row in rows if row.split == 'train']
-  units = group_rows([row for row in train if _is_exact(row)], 'subject')
-  if not whole_subjects:
-    units = sorted(([r] for g in units for r in g), key=lambda u: u[0].id)
-  number = _num_strong(train, budget, weak_kind)
-  fitting = [unit for unit in units if len(unit) <= number]
-  if not fitting:
-    raise ValueError(
-        f'The budget pays for {number} strong images, and the smallest subject '
-        f'has {min(map(len, units))}.')
-  order = np.random.default_rng([seed, 2]).permutation(len(fitting))
-  fitting = [fitting[i] for i in order]
-  shown = [frozenset().union(*(presence.get(r.id, ()) for r in unit))
-           for unit in fitting]
-  number_of = {c: sum(c in s for s in shown) for c in frozenset().union(*shown)}
-  missing = set(number_of)
-  first = []
-  while missing:
-    rarest = min(missing, key=lambda c: (number_of[c], repr(c)))
-    first.append(max(
-        (i for i, s in enumerate(shown) if rarest in s),
-        key=lambda i: len(shown[i] & missing)))
-    missing -= shown[first[-1]]
-  strong = set()
-  for i in dict.fromkeys([*first, *range(len(fitting))]):
-    if len(strong) + len(fitting[i]) <= number:
-      strong.update(row.id for row in fitting[i])
-  return strong
-
-
-def _is_exact(row):
-  return row.annotation is not None and row.annotation.get('kind') == 'mask'
 
 
 def group_rows(
@@ -396,39 +294,3 @@ def _deal(counts, need, rng, *, lacking, open_, late=None):
     remaining -= counts[g]
     lacking.discard(int(bins[g]))
   return bins
-
-
-def _num_strong(train, budget, weak_kind):
-  """Returns how many strong images the budget pays for, at least one."""
-  num_exact = sum(map(_is_exact, train))
-  if not num_exact:
-    raise ValueError(f'None of {len(train)} train images has an exact mask.')
-  if (budget.fraction is None) == (budget.minutes is None):
-    raise ValueError('Give either a fraction or minutes as the budget.')
-  if budget.fraction is not None:
-    if not 0 < budget.fraction <= 1:
-      raise ValueError(f'{budget.fraction=} is not in (0, 1].')
-    number = max(1, round(budget.fraction * len(train)))
-    if number > num_exact:
-      raise ValueError(
-          f'The budget is {number} strong images, but only {num_exact} of '
-          f'{len(train)} train images have an exact mask.')
-    return number
-  others = [row.annotation['kind'] for row in train
-            if row.annotation is not None and not _is_exact(row)]
-  for kind in ('mask', weak_kind, *others):
-    if not budget.minutes_per.get(kind, -1) >= 0:
-      raise ValueError(
-          f'No minutes for {kind=}; known: {", ".join(budget.minutes_per)}.')
-  weak = budget.minutes_per[weak_kind]
-  more = budget.minutes_per['mask'] - weak  # Of a strong than of a weak image.
-  least = num_exact * weak + math.fsum(budget.minutes_per[k] for k in others)
-  least += more if more > 0 else num_exact * more
-  if not least <= budget.minutes + _TINY:
-    raise ValueError(
-        f'A strong image and the rest as {weak_kind} take {least:g} minutes, '
-        f'but the budget is {budget.minutes:g}.')
-  if more <= 0:
-    return num_exact
-  number = 1 + (budget.minutes - least) / more + _TINY
-  return int(min(num_exact, number))

@@ -23,9 +23,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from experiments import binary
+from experiments import checkpoint_files
 
-_FORMAT = 1
-_MANIFEST = 'manifest.json'
 _UNFINISHED = '.unfinished-'
 
 
@@ -43,10 +42,6 @@ class Checkpoint(NamedTuple):
   state: Any
   session: dict[str, Any]
   history: dict[str, np.ndarray]
-
-
-class Damaged(Exception):
-  """A checkpoint is not as it was written; says what differs."""
 
 
 def state_sha256(state: Any) -> str:
@@ -124,15 +119,15 @@ class Checkpoints:
       _orbax().save(
           os.path.join(unfinished, 'state'),
           args=ocp.args.StandardSave(_held(state)))
-      _write_file(unfinished, 'session.json', session.encode())
-      _write_file(
+      checkpoint_files.write_file(unfinished, 'session.json', session.encode())
+      checkpoint_files.write_file(
           unfinished, 'structure.json', json.dumps(_structure(state)).encode())
       with open(os.path.join(unfinished, 'history.npz'), 'wb') as f:
         np.savez(f, **history)
-        _sync(f)
-      _write_manifest(unfinished, step, self._run_id)
+        checkpoint_files.sync(f)
+      checkpoint_files.write_manifest(unfinished, step, self._run_id)
       os.rename(unfinished, os.path.join(self._folder, str(step)))
-      _sync_folder(self._folder)
+      checkpoint_files.sync_folder(self._folder)
       self._delete_old(best_step)
     except Exception as e:  # pylint: disable=broad-exception-caught
       # Of whatever layer; the next save or `wait` reports it.
@@ -197,8 +192,8 @@ class Checkpoints:
     for candidate in steps:
       folder = os.path.join(self._folder, str(candidate))
       try:
-        verify(folder, candidate, self._run_id)
-      except Damaged as e:
+        checkpoint_files.verify(folder, candidate, self._run_id)
+      except checkpoint_files.Damaged as e:
         logging.warning(
             'Checkpoint %s/%d is damaged (%s): not used.', self._shown,
             candidate, e)
@@ -207,7 +202,7 @@ class Checkpoints:
       restored = self._read(folder, candidate, state)
       if set_aside:  # Not if none is intact: a run must not start over unasked.
         for folder in damaged:
-          _set_aside(folder)
+          checkpoint_files.set_aside(folder)
       return restored
     if steps:
       raise binary.UserError(
@@ -249,115 +244,6 @@ class Checkpoints:
     if self._error is not None:
       error, self._error = self._error, None
       raise error
-
-
-def verify(folder: str, step: int, run_id: str = '') -> None:
-  """Checks every file of a checkpoint against its manifest.
-
-  Args:
-    folder: of the checkpoint.
-    step: that its name says.
-    run_id: run it must belong to; '' asks for nothing.
-
-  Raises:
-    Damaged: if any file is missing, changed, or not listed, or if the manifest
-      is of another step or run.
-    binary.UserError: if a newer version wrote it.
-  """
-  try:
-    with open(os.path.join(folder, _MANIFEST), 'rb') as f:
-      manifest = json.loads(f.read())
-    claimed = manifest.pop('sha256')
-    intact = claimed == _manifest_sha256(manifest)
-  except FileNotFoundError as e:
-    raise Damaged(f'{_MANIFEST} is missing') from e
-  except (OSError, ValueError, KeyError, AttributeError, TypeError) as e:
-    raise Damaged(f'{_MANIFEST} cannot be read') from e
-  if not intact:
-    raise Damaged(f'{_MANIFEST} was changed')
-  if manifest['format'] > _FORMAT:
-    raise binary.UserError(
-        f'{folder} was written by a newer hybridseg (format '
-        f'{manifest["format"]}, this one reads {_FORMAT}): update hybridseg, '
-        'or use another workdir.')
-  if manifest['format'] != _FORMAT:
-    raise Damaged(f'{_MANIFEST} has format {manifest["format"]}, not {_FORMAT}')
-  if manifest['step'] != step:
-    raise Damaged(f'it was written as step {manifest["step"]}')
-  if run_id and manifest['run_id'] != run_id:
-    raise Damaged('it is of a run with another config or set')
-  found = set(_files(folder)) - {_MANIFEST}
-  for name in sorted(found ^ manifest['files'].keys()):
-    fault = 'does not belong there' if name in found else 'is missing'
-    raise Damaged(f'{name} {fault}')
-  for name, expected in sorted(manifest['files'].items()):
-    try:
-      actual = _fingerprint(os.path.join(folder, name))
-    except OSError as e:
-      raise Damaged(f'{name} cannot be read: {e.strerror}') from e
-    if actual[0] != expected[0]:
-      raise Damaged(f'{name} has {actual[0]} bytes, not {expected[0]}')
-    if actual != expected:
-      raise Damaged(f'{name} was changed')
-
-
-def _write_manifest(folder, step, run_id):
-  manifest = {
-      'format': _FORMAT,
-      'step': step,
-      'run_id': run_id,
-      'files': {
-          n: _fingerprint(os.path.join(folder, n)) for n in _files(folder)
-      },
-  }
-  manifest['sha256'] = _manifest_sha256(manifest)
-  text = json.dumps(manifest, indent=1, sort_keys=True)
-  _write_file(folder, _MANIFEST, text.encode())
-
-
-def _manifest_sha256(manifest):
-  text = json.dumps(manifest, sort_keys=True)
-  return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _files(folder):
-  """Returns the paths of all files below a folder, relative to it."""
-  return sorted(
-      os.path.relpath(os.path.join(parent, name), folder)
-      for parent, _, names in os.walk(folder)
-      for name in names)
-
-
-def _fingerprint(path):
-  with open(path, 'rb') as f:
-    digest = hashlib.file_digest(f, 'sha256').hexdigest()
-  return [os.path.getsize(path), digest]
-
-
-def _write_file(folder, name, content):
-  with open(os.path.join(folder, name), 'wb') as f:
-    f.write(content)
-    _sync(f)
-
-
-def _sync(file):
-  file.flush()
-  os.fsync(file.fileno())
-
-
-def _sync_folder(folder):
-  descriptor = os.open(folder, os.O_RDONLY)
-  try:
-    os.fsync(descriptor)
-  finally:
-    os.close(descriptor)
-
-
-def _set_aside(folder):
-  name, number = f'{folder}.damaged', 1
-  while os.path.exists(name):
-    name, number = f'{folder}.damaged{number}', number + 1
-  os.rename(folder, name)
 
 
 def _check_room(folder, state):

@@ -17,6 +17,7 @@ import tensorflow_datasets as tfds
 from data_prep import builder
 from data_prep import check
 from data_prep import manifest
+from data_prep import records
 
 _FEATURES = (
     'annotator', 'fault', 'id', 'image', 'instance_id', 'kind', 'label',
@@ -140,7 +141,7 @@ class BuilderTest(parameterized.TestCase):
     self.assertEqual(dict(self.reader.info.metadata), {
         'name': 'tiny', 'classes': ['bg', 'a'], 'image_size': 4,
         'counts': {'train_strong': 2, 'train_weak': 4, 'val': 0, 'test': 1},
-        'records_version': builder.VERSION,
+        'records_version': records.VERSION,
         'manifest_sha256': builder.fingerprint(self.manifest),
         'files_sha256': builder.files_fingerprint(self.manifest)})
 
@@ -189,7 +190,7 @@ class BuilderTest(parameterized.TestCase):
       folder = pathlib.Path(folder)
       written = _write(folder)
       made = []
-      make_example = builder.make_example
+      make_example = records.make_example
 
       def make(row, **kwargs):
         if row.id == 't0' and not made.count('t0'):
@@ -198,8 +199,8 @@ class BuilderTest(parameterized.TestCase):
         made.append(row.id)
         return make_example(row, **kwargs)
 
-      with mock.patch.multiple(
-          builder, make_example=make, _SHARD_ROWS=1), mock.patch.object(
+      with mock.patch.object(builder, '_SHARD_ROWS', 1), mock.patch.object(
+          records, 'make_example', make), mock.patch.object(
               os, 'cpu_count', return_value=1):
         with self.assertRaises(KeyboardInterrupt):
           builder.build(written, output=folder / 'a', image_size=4)

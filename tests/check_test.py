@@ -29,7 +29,7 @@ import numpy as np
 from PIL import Image
 
 from data_prep import check
-from data_prep import check_annotation
+from data_prep import check_shape
 from data_prep import manifest as manifest_lib
 from data_prep import rle
 from data_prep.benchmarks import bombs
@@ -1022,7 +1022,7 @@ class CrossedShareTest(parameterized.TestCase):
       ('closed_twice', [[0, 0], [4, 0], [4, 4], [0, 4], [0, 0]], 0),
       ('a_slit', [[0, 0], [4, 0], [4, 4], [2, 4], [2, 2], [2, 4], [0, 4]], 0))
   def test_hand_computed(self, vertices, expected):
-    share = check_annotation.crossed_share(np.array(vertices, float))
+    share = check_shape.crossed_share(np.array(vertices, float))
     self.assertAlmostEqual(share, expected, delta=0.01 if expected else 0)
 
   def test_simple_polygons_are_exactly_zero(self):
@@ -1032,7 +1032,7 @@ class CrossedShareTest(parameterized.TestCase):
       radii = rng.uniform(0.5, 30, 40)
       star = radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], -1)
       if np.diff(angles, append=angles[0] + 2 * np.pi).max() < np.pi:
-        self.assertEqual(check_annotation.crossed_share(star), 0)
+        self.assertEqual(check_shape.crossed_share(star), 0)
 
 
 if __name__ == '__main__':

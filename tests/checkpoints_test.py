@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from experiments import binary
+from experiments import checkpoint_files
 from experiments import checkpoints
 from tests import tiny
 
@@ -103,7 +104,7 @@ class CheckpointsTest(absltest.TestCase):
     self.assertNotIn('\n', str(caught.exception))
 
   def test_refuses_a_newer_format(self):
-    with mock.patch.object(checkpoints, '_FORMAT', 2):
+    with mock.patch.object(checkpoint_files, '_FORMAT', 2):
       _save(self.store, 3)
     with self.assertRaisesRegex(binary.UserError, 'newer hybridseg.*format 2'):
       self.store.restore(_state())
@@ -140,7 +141,8 @@ class CheckpointsTest(absltest.TestCase):
   def test_full_disk_keeps_the_last_one(self):
     _save(self.store, 1)
     full = OSError(errno.ENOSPC, 'No space left on device')
-    with mock.patch.object(checkpoints, '_write_manifest', side_effect=full):
+    with mock.patch.object(
+        checkpoint_files, 'write_manifest', side_effect=full):
       self.store.save(2, _state(), {}, {})
       with self.assertRaises(binary.UserError) as caught:
         self.store.wait()
@@ -163,8 +165,8 @@ class VerifyTest(parameterized.TestCase):
     self.folder = os.path.join(self.workdir, 'checkpoints', '2')
 
   def _assert_damaged(self, message):
-    with self.assertRaisesRegex(checkpoints.Damaged, message):
-      checkpoints.verify(self.folder, 2, 'run')
+    with self.assertRaisesRegex(checkpoint_files.Damaged, message):
+      checkpoint_files.verify(self.folder, 2, 'run')
     with self.assertLogs(level='WARNING') as logs:
       self.assertEqual(self.store.restore(_state()).step, 1)
     self.assertLen(logs.records, 1)
@@ -178,8 +180,8 @@ class VerifyTest(parameterized.TestCase):
       f.write(change(content))
 
   def test_intact(self):
-    checkpoints.verify(self.folder, 2, 'run')
-    checkpoints.verify(self.folder, 2)
+    checkpoint_files.verify(self.folder, 2, 'run')
+    checkpoint_files.verify(self.folder, 2)
 
   @parameterized.parameters('session.json', 'state/_METADATA', 'history.npz')
   def test_changed(self, name):
@@ -219,8 +221,9 @@ class VerifyTest(parameterized.TestCase):
     self._assert_damaged('written as step 1')
 
   def test_folder_of_another_run(self):
-    with self.assertRaisesRegex(checkpoints.Damaged, 'another config or set'):
-      checkpoints.verify(self.folder, 2, 'other')
+    with self.assertRaisesRegex(
+        checkpoint_files.Damaged, 'another config or set'):
+      checkpoint_files.verify(self.folder, 2, 'other')
 
   def test_set_aside_makes_room(self):
     os.remove(os.path.join(self.folder, 'session.json'))

@@ -219,14 +219,14 @@ class PicturesTest(parameterized.TestCase):
 
   def test_a_tile_is_what_the_records_hold(self):
     # The builder resizes by the same function: so must the tiles.
-    from data_prep import builder
+    from data_prep import records
     from data_prep import manifest as manifest_lib
 
     rng = np.random.default_rng(0)
     opened = self._open(rng.integers(0, 256, (37, 51, 3), dtype=np.uint8))
     (tile,) = pictures.tiles_of(opened, pictures.Tiling((16, 16), 3))
     row = manifest_lib.Row('a', 'a.png', 'test', 'unlabelled', None)
-    example = builder.make_example(
+    example = records.make_example(
         row, root=self._dir, image_size=16, num_classes=2, channels=3,
         instance_id=-1)
     np.testing.assert_array_equal(tile, example['image'])

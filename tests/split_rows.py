@@ -2,6 +2,7 @@
 
 from data_prep import manifest
 from data_prep import splits
+from data_prep import strong_choice
 
 MASK = {'kind': 'mask', 'path': 'm.png'}
 BOX = {'kind': 'box', 'boxes': [], 'labels': []}
@@ -27,8 +28,8 @@ def assign(rows, presence=None, seed=0, **kwargs):
 
 
 def choose(rows, presence=None, seed=0, **kwargs):
-  """Returns `splits.choose_strong` for the fields of a budget."""
-  budget = {k: kwargs.pop(k) for k in splits.Budget._fields if k in kwargs}
-  return splits.choose_strong(
-      rows, budget=splits.Budget(**budget), seed=seed, presence=presence or {},
-      **kwargs)
+  """Returns `strong_choice.choose_strong` for the fields of a budget."""
+  budget = strong_choice.Budget(**{
+      k: kwargs.pop(k) for k in strong_choice.Budget._fields if k in kwargs})
+  return strong_choice.choose_strong(
+      rows, budget=budget, seed=seed, presence=presence or {}, **kwargs)

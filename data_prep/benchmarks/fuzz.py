@@ -28,11 +28,11 @@ import warnings
 from absl import app
 from absl import flags
 
-from data_prep import builder
 from data_prep import check
 from data_prep import formats
 from data_prep import own_set
 from data_prep import pixels
+from data_prep import records
 from data_prep.benchmarks import bombs
 from data_prep.benchmarks import mutations
 from data_prep.benchmarks import seed_sets
@@ -87,7 +87,7 @@ def examine(source: pathlib.Path, name: str) -> tuple[str, list[str]]:
     if any(p.line or p.file for p in findings.problems):
       return 'refused', lines
     for row in manifest.rows:
-      example = builder.make_example(
+      example = records.make_example(
           row, root=manifest.root, image_size=24,
           num_classes=len(manifest.header.classes), channels=3,
           instance_id=-1)

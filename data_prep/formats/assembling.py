@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from data_prep import check_annotation
+from data_prep import check_shape
 from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
@@ -241,7 +241,7 @@ def to_annotation(
     for value in values:
       corners = np.array(value, float)
       if np.ptp(corners, axis=0).min() >= 1 and (
-          check_annotation.crossed_share(corners) > check_annotation.CROSSED):
+          check_shape.crossed_share(corners) > check_shape.CROSSED):
         report.wrong('outline crosses itself, its inside is ambiguous',
                      repr(value), 'redraw it, or --polygons_are=polygon',
                      file=file)

@@ -1,0 +1,129 @@
+"""The files of one checkpoint, and the manifest that proves them."""
+
+import hashlib
+import json
+import os
+from typing import BinaryIO
+
+from experiments import binary
+
+_FORMAT = 1
+_MANIFEST = 'manifest.json'
+
+
+class Damaged(Exception):
+  """A checkpoint is not as it was written; says what differs."""
+
+
+def verify(folder: str, step: int, run_id: str = '') -> None:
+  """Checks every file of a checkpoint against its manifest.
+
+  Args:
+    folder: of the checkpoint.
+    step: that its name says.
+    run_id: run it must belong to; '' asks for nothing.
+
+  Raises:
+    Damaged: if any file is missing, changed, or not listed, or if the manifest
+      is of another step or run.
+    binary.UserError: if a newer version wrote it.
+  """
+  try:
+    with open(os.path.join(folder, _MANIFEST), 'rb') as f:
+      manifest = json.loads(f.read())
+    claimed = manifest.pop('sha256')
+    intact = claimed == _manifest_sha256(manifest)
+  except FileNotFoundError as e:
+    raise Damaged(f'{_MANIFEST} is missing') from e
+  except (OSError, ValueError, KeyError, AttributeError, TypeError) as e:
+    raise Damaged(f'{_MANIFEST} cannot be read') from e
+  if not intact:
+    raise Damaged(f'{_MANIFEST} was changed')
+  if manifest['format'] > _FORMAT:
+    raise binary.UserError(
+        f'{folder} was written by a newer hybridseg (format '
+        f'{manifest["format"]}, this one reads {_FORMAT}): update hybridseg, '
+        'or use another workdir.')
+  if manifest['format'] != _FORMAT:
+    raise Damaged(f'{_MANIFEST} has format {manifest["format"]}, not {_FORMAT}')
+  if manifest['step'] != step:
+    raise Damaged(f'it was written as step {manifest["step"]}')
+  if run_id and manifest['run_id'] != run_id:
+    raise Damaged('it is of a run with another config or set')
+  found = set(_files(folder)) - {_MANIFEST}
+  for name in sorted(found ^ manifest['files'].keys()):
+    fault = 'does not belong there' if name in found else 'is missing'
+    raise Damaged(f'{name} {fault}')
+  for name, expected in sorted(manifest['files'].items()):
+    try:
+      actual = _fingerprint(os.path.join(folder, name))
+    except OSError as e:
+      raise Damaged(f'{name} cannot be read: {e.strerror}') from e
+    if actual[0] != expected[0]:
+      raise Damaged(f'{name} has {actual[0]} bytes, not {expected[0]}')
+    if actual != expected:
+      raise Damaged(f'{name} was changed')
+
+
+def write_manifest(folder: str, step: int, run_id: str) -> None:
+  """Writes the manifest of all files that lie in a checkpoint's folder."""
+  manifest = {
+      'format': _FORMAT,
+      'step': step,
+      'run_id': run_id,
+      'files': {
+          n: _fingerprint(os.path.join(folder, n)) for n in _files(folder)
+      },
+  }
+  manifest['sha256'] = _manifest_sha256(manifest)
+  text = json.dumps(manifest, indent=1, sort_keys=True)
+  write_file(folder, _MANIFEST, text.encode())
+
+
+def _manifest_sha256(manifest):
+  text = json.dumps(manifest, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _files(folder):
+  """Returns the paths of all files below a folder, relative to it."""
+  return sorted(
+      os.path.relpath(os.path.join(parent, name), folder)
+      for parent, _, names in os.walk(folder)
+      for name in names)
+
+
+def _fingerprint(path):
+  with open(path, 'rb') as f:
+    digest = hashlib.file_digest(f, 'sha256').hexdigest()
+  return [os.path.getsize(path), digest]
+
+
+def write_file(folder: str, name: str, content: bytes) -> None:
+  """Writes a file and waits until the disk has it."""
+  with open(os.path.join(folder, name), 'wb') as f:
+    f.write(content)
+    sync(f)
+
+
+def sync(file: BinaryIO) -> None:
+  """Waits until the disk has what was written to an open file."""
+  file.flush()
+  os.fsync(file.fileno())
+
+
+def sync_folder(folder: str) -> None:
+  """Waits until the disk has the names in a folder."""
+  descriptor = os.open(folder, os.O_RDONLY)
+  try:
+    os.fsync(descriptor)
+  finally:
+    os.close(descriptor)
+
+
+def set_aside(folder: str) -> None:
+  """Renames a damaged checkpoint: nothing is deleted."""
+  name, number = f'{folder}.damaged', 1
+  while os.path.exists(name):
+    name, number = f'{folder}.damaged{number}', number + 1
+  os.rename(folder, name)
