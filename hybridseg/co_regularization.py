@@ -106,8 +106,8 @@ def update_teachers(
   Returns:
     The means after the update.
   """
-  decay = jnp.minimum(decay, 1 - 1 / (step + 2))
-  mean = lambda teacher, new: decay * teacher + (1 - decay) * new
+  kept = jnp.minimum(decay, 1 - 1 / (step + 2))
+  mean = lambda teacher, new: kept * teacher + (1 - kept) * new
   return jax.tree.map(mean, teachers, params)
 
 

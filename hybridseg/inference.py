@@ -51,8 +51,8 @@ def mean_probabilities(
     params: one or more parameter sets.
     images: float [B, H, W, C].
   """
-  return sum(
-      jax.nn.softmax(apply_fn(p, images)) for p in params) / len(params)
+  probs = [jax.nn.softmax(apply_fn(p, images)) for p in params]
+  return sum(probs, start=jnp.zeros(())) / len(probs)
 
 
 def disagreement(probabilities: Sequence[jax.Array]) -> jax.Array:
@@ -71,9 +71,10 @@ def disagreement(probabilities: Sequence[jax.Array]) -> jax.Array:
   number = len(probabilities)
   if number == 1:
     return jnp.zeros(probabilities[0].shape[:-1])
-  mean = sum(probabilities) / number
-  apart = sum(0.5 * jnp.abs(p - mean).sum(-1) for p in probabilities)
-  return apart / (number - 1)
+  zero = jnp.zeros(())
+  mean = sum(probabilities, start=zero) / number
+  apart = [0.5 * jnp.abs(p - mean).sum(-1) for p in probabilities]
+  return sum(apart, start=zero) / (number - 1)
 
 
 def make_predict_step(

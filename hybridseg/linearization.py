@@ -50,13 +50,17 @@ def linearize_losses(
     tangent pass per call of `directional`, one backward pass per call of
     `weighted_grads`.
   """
-  losses, directional, *aux = jax.linearize(losses_fn, params, has_aux=has_aux)
+  aux = None
+  if has_aux:
+    losses, directional, aux = jax.linearize(losses_fn, params, has_aux=True)
+  else:
+    losses, directional = jax.linearize(losses_fn, params)
   transpose = jax.linear_transpose(directional, params)
   return LinearizedLosses(
       losses=losses,
       directional=directional,
       weighted_grads=lambda c: transpose(c)[0],
-      aux=aux[0] if has_aux else None,
+      aux=aux,
   )
 
 

@@ -289,7 +289,7 @@ def num_processes() -> int:
   return jax.process_count()
 
 
-def compile_together(step: Callable[..., Any], *args: Any) -> None:
+def compile_together(step: jax.stages.Wrapped, *args: Any) -> None:
   """Compiles a mapped step in every process before any of them runs it.
 
   Compilers take their time, and the first processes that are ready would wait
@@ -303,7 +303,8 @@ def compile_together(step: Callable[..., Any], *args: Any) -> None:
     return
   step.lower(*args).compile()  # JAX keeps it for the call.
   # There is no public way to wait that is not a collective.
-  distributed.global_state.client.wait_at_barrier(
+  client: Any = distributed.global_state.client
+  client.wait_at_barrier(
       'hybridseg_compiled', 1000 * _COMPILATION_TIMEOUT_S)
 
 

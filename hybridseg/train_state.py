@@ -100,5 +100,6 @@ def eval_params(state: TrainState) -> tuple[types.Params, types.Params]:
   weak_head = method_parts.WEAK_HEAD
   if not isinstance(params[0], Mapping) or weak_head not in params[0]:
     return params
-  return tuple(
+  first, second = (
       {name: x for name, x in p.items() if name != weak_head} for p in params)
+  return first, second

@@ -54,8 +54,9 @@ def make_weak_gradients(
     axis_name: mapped axis over which the batch is sharded, or None.
   """
   loss_fns = [supervision.weak_loss_fn]
-  if weighting.name != 'uniform' and not method_parts.one_weak_loss(
-      supervision):
+  if supervision.alignment_loss_fn is not None and (
+      weighting.name != 'uniform'
+      and not method_parts.one_weak_loss(supervision)):
     loss_fns.append(supervision.alignment_loss_fn)
 
   def call(loss_fn, logits, images, labels, where, *context):
@@ -146,6 +147,9 @@ def weigh(
   Returns:
     Weights, float [B]; the state with other indicators or another weight net;
     which alignments were not finite, bool [B].
+
+  Raises:
+    ValueError: if the state was initialised for another weighting.
   """
   num = instance_ids.shape[0]
   none_bad = jnp.zeros(num, bool)
@@ -159,6 +163,9 @@ def weigh(
         -mean_alignment, axis_name=axis_name)
     return weights, state, bad
   if weighting.name == 'meta_weight_net':
+    if state.weight_net is None:
+      raise ValueError(
+          'The state has no weight net: give init_state the same weighting.')
     mean_alignment, bad = mean_alignments()
     weights, weight_net = meta_weight_net.weigh(
         state.weight_net, losses, mean_alignment,

@@ -83,7 +83,7 @@ def tightness_loss(
   where = masking.where_or_all(where, logits)
   boxes = jnp.where(where[..., None], labels, 0)[..., 1:]
   inside = masking.probabilities(logits, where)[..., 1:] * boxes
-  total = num_bands = 0
+  total, num_bands = jnp.zeros(()), jnp.zeros((), int)
   for axis in masking.space(logits):
     others = tuple(a for a in masking.space(logits) if a != axis)
     held, most = (_bands(jnp.sum(x, others), width) for x in (inside, boxes))
@@ -141,7 +141,7 @@ def projection_loss(
     overlap = jnp.sum(shadow * expected, axis=1)
     size = jnp.sum(jnp.square(shadow) + jnp.square(expected), axis=1)
     values.append(1 - (2 * overlap + epsilon) / (size + epsilon))
-  return masking.mean(sum(values) / len(values), present, -1)
+  return masking.mean(jnp.mean(jnp.stack(values), axis=0), present, -1)
 
 
 def box_loss(

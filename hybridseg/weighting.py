@@ -56,8 +56,8 @@ def check_inner_optimizer(
       (1,) * (np.ndim(p) - 1) + (2,) if np.ndim(p) else () for p in leaves
   ]
   # Half of the entries are 0, as where units are dead.
-  halves = [np.resize(np.float32([0, 1]), s) if s else np.float32(i % 2)
-            for i, s in enumerate(shapes)]
+  halves = [np.resize(np.array([0, 1], np.float32), s) if s
+            else np.array(i % 2, np.float32) for i, s in enumerate(shapes)]
   with jax.ensure_compile_time_eval():
     grads = jax.tree.unflatten(treedef, [jnp.asarray(h) for h in halves])
     update = lambda g: optimizer.update(g, optimizer.init(grads), grads)[0]

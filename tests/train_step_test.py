@@ -176,6 +176,9 @@ class TrainStepTest(parameterized.TestCase):
     self.assertEqual(new.step, 1)
     self.assertEqual(
         new.weight_net is not None, name == 'meta_weight_net')
+    if new.weight_net is not None:
+      with self.assertRaisesRegex(ValueError, 'no weight net'):
+        _jitted_step(name)(init_state(), batch, key)
     moved = name.startswith('dii')
     self.assertEqual(int(new.indicators.num_updates.sum()), 4 * moved)
     if moved:
