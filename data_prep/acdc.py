@@ -19,6 +19,9 @@ import numpy as np
 from data_prep import manifest
 
 CLASSES = ('background', 'right_ventricle', 'myocardium', 'left_ventricle')
+IMAGE_SIZE = 96
+LISTING = 'slices.csv'
+KINDS = ('scribble',)
 
 
 def write(
@@ -44,7 +47,7 @@ def write(
     OSError: if slices.csv is missing.
   """
   source = pathlib.Path(source).resolve()
-  with open(source / 'slices.csv', newline='', encoding='utf-8') as file:
+  with open(source / LISTING, newline='', encoding='utf-8') as file:
     slices = list(csv.DictReader(file))
   patients = sorted({s['patient'] for s in slices if s['split'] == 'train'})
   count = max(1, round(strong_fraction * len(patients)))

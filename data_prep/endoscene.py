@@ -25,6 +25,9 @@ from data_prep import rasterize
 from data_prep import simulate
 
 CLASSES = ('background', 'polyp')
+IMAGE_SIZE = 96
+LISTING = 'frames.csv'
+KINDS = simulate.KINDS
 STRETCH = 3
 
 
@@ -54,7 +57,7 @@ def write(
     OSError: if frames.csv or a mask is missing.
   """
   source = pathlib.Path(source).resolve()
-  with open(source / 'frames.csv', newline='', encoding='utf-8') as file:
+  with open(source / LISTING, newline='', encoding='utf-8') as file:
     frames = list(csv.DictReader(file))
   subjects = video_blocks(frames)
   strong = draw_strong(

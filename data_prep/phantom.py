@@ -26,6 +26,9 @@ from data_prep import manifest
 from data_prep import simulate
 
 CLASSES = ('background', 'lesion')
+IMAGE_SIZE = 64
+LISTING = ''
+KINDS = ('polygon',)
 IMAGES_PER_SUBJECT = 3
 SITES = ('site_a', 'site_b')
 
@@ -34,7 +37,7 @@ def write(
     output: str | os.PathLike[str],
     *,
     seed: int = 0,
-    image_size: int = 64,
+    image_size: int = IMAGE_SIZE,
     num_train: int = 120,
     num_val: int = 60,
     num_test: int = 120,

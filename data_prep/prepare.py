@@ -32,14 +32,12 @@ from absl import logging
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_prep import acdc
 from data_prep import builder
 from data_prep import check
 from data_prep import command_line
-from data_prep import endoscene
 from data_prep import manifest as manifest_lib
+from data_prep import named_sets
 from data_prep import own_set
-from data_prep import phantom
 from data_prep import preparation
 from data_prep import source_flags
 from data_prep import summary
@@ -49,12 +47,9 @@ _PROGRESS_EVERY_S = 5.0
 
 _Refused = command_line.Refused
 
-# Default of --image_size.
-_IMAGE_SIZES = {'phantom': 64, 'endoscene': 96, 'acdc': 96}
-
 flags.adopt_module_key_flags(source_flags)  # For --help.
 _DATASET = flags.DEFINE_enum(
-    'dataset', None, list(_IMAGE_SIZES), 'A set that is known by name.')
+    'dataset', None, list(named_sets.SETS), 'A set that is known by name.')
 _MANIFEST = flags.DEFINE_string(
     'manifest', None, 'Manifest of your own set, instead of --dataset.')
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder to write.')
@@ -100,7 +95,8 @@ def _run():
   if _OUTPUT.value is None and not _CHECK.value:
     raise _Refused('give --output, the folder to write, or --check')
   _check_source()
-  image_size = _IMAGE_SIZE.value or _IMAGE_SIZES.get(_DATASET.value, 96)
+  image_size = _IMAGE_SIZE.value or (
+      named_sets.SETS[_DATASET.value].IMAGE_SIZE if _DATASET.value else 96)
   if _CHECK.value:
     with tempfile.TemporaryDirectory() as folder:
       manifest = _write_manifest(pathlib.Path(folder), image_size)
@@ -136,14 +132,14 @@ def _run():
 def _check_source():
   """Refuses a --source that is missing, wrong, or of no use."""
   dataset, source = _DATASET.value, _SOURCE.value
-  listing = {'endoscene': 'frames.csv', 'acdc': 'slices.csv'}.get(dataset)
+  listing = dataset and named_sets.SETS[dataset].LISTING
   if dataset is None and _MANIFEST.value is None:
     if not os.path.exists(source):
       raise _Refused(f'--source={source}: no such folder')
-  elif listing is None:
+  elif not listing:
     if source is not None:
-      raise _Refused('--source is not for --dataset=phantom and --manifest: '
-                     'remove it')
+      what = f'--dataset={dataset}' if dataset else '--manifest'
+      raise _Refused(f'--source is not for {what}: remove it')
     if _MANIFEST.value and not os.path.isfile(_MANIFEST.value):
       raise _Refused(f'--manifest={_MANIFEST.value}: no such file')
   elif source is None:
@@ -158,16 +154,13 @@ def _check_source():
 
 def _write_manifest(folder, image_size):
   """Writes the manifest below `folder` and returns it."""
-  draw = dict(seed=_SEED.value, strong_fraction=_STRONG_FRACTION.value)
-  simulated = dict(draw, fault_fraction=_FAULT_FRACTION.value)
-  if _DATASET.value == 'phantom':
-    return phantom.write(folder, image_size=image_size, **simulated)
   try:
-    if _DATASET.value == 'endoscene':
-      return endoscene.write(
-          folder, source=_SOURCE.value, kinds=_WEAK_KINDS.value, **simulated)
-    if _DATASET.value == 'acdc':
-      return acdc.write(folder, source=_SOURCE.value, **draw)
+    if _DATASET.value:
+      return named_sets.write(
+          _DATASET.value, folder, source=_SOURCE.value, image_size=image_size,
+          kinds=_WEAK_KINDS.value, seed=_SEED.value,
+          strong_fraction=_STRONG_FRACTION.value,
+          fault_fraction=_FAULT_FRACTION.value)
   except (LookupError, TypeError, ValueError, csv.Error) as error:
     raise _Refused(
         f'--source={_SOURCE.value}: not the files of {_DATASET.value} as '

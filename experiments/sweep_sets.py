@@ -13,7 +13,7 @@ import pathlib
 import shutil
 from typing import Any, NamedTuple
 
-from data_prep import simulate
+from data_prep import named_sets
 import ml_collections
 import numpy as np
 
@@ -21,18 +21,14 @@ from experiments import binary
 from experiments import input_pipeline
 from experiments import run_folder
 
-# Name of a set -> the file by which its source folder is known, '' without one.
-SETS = {'phantom': '', 'endoscene': 'frames.csv', 'acdc': 'slices.csv'}
 _SEED = 0  # Of the draw of the strong images and of the weak labels.
-# Sets whose weak labels are what they are -> their kind.
-_ONLY_KIND = {'phantom': 'polygon', 'acdc': 'scribble'}
 
 
 class Setting(NamedTuple):
   """What a set is made of.
 
   Attributes:
-    dataset: a key of `SETS`.
+    dataset: a key of `named_sets.SETS`.
     image_size: height and width of the records.
     strong_fraction: share of the training images with exact masks.
     weak: kinds of the weak labels, joined by '+'.
@@ -87,19 +83,20 @@ def make_settings(config: ml_collections.ConfigDict) -> list[Setting]:
     binary.UserError: if the config names a set, kind or share that cannot be.
   """
   dataset = config.dataset
-  if dataset not in SETS:
+  known = named_sets.SETS
+  if dataset not in known:
     raise binary.UserError(
-        f'config.dataset: unknown {dataset!r}; known: {", ".join(SETS)}.')
+        f'config.dataset: unknown {dataset!r}; known: {", ".join(known)}.')
   if not 8 <= config.image_size <= 4096:
     raise binary.UserError(
         f'config.image_size: {config.image_size}; give 8 to 4096.')
-  kinds = [_ONLY_KIND[dataset]] if dataset in _ONLY_KIND else simulate.KINDS
+  kinds = known[dataset].KINDS
   is_number = lambda x: isinstance(x, (int, float)) and not isinstance(x, bool)
   check_axis(config, 'strong_fractions', lambda x: is_number(x) and 0 < x < 1,
              'shares above 0 and below 1')
   check_axis(config, 'weak_kinds', functools.partial(_are_kinds, kinds),
              f'kinds ({", ".join(kinds)}), several joined by +')
-  most = 0 if dataset == 'acdc' else 1  # Nothing is planted in human scribbles.
+  most = int(named_sets.plants_faults(dataset))
   check_axis(config, 'fault_fractions',
              lambda x: is_number(x) and 0 <= x <= most,
              f'shares from 0 to {most}')
@@ -125,7 +122,7 @@ def check_source(dataset: str, source: str) -> None:
   Raises:
     binary.UserError: in one line.
   """
-  listing = SETS[dataset]
+  listing = named_sets.SETS[dataset].LISTING
   if not listing:
     if source:
       raise binary.UserError(f'--source: {dataset} needs none; leave it out.')
@@ -168,21 +165,14 @@ def prepare(workdir: str, setting: Setting, source: str) -> None:
 
 def _write(output, setting, source):
   # Slow to import; not for --list.
-  from data_prep import acdc
   from data_prep import builder
-  from data_prep import endoscene
-  from data_prep import phantom
   from data_prep import preparation
 
-  options = dict(seed=_SEED, strong_fraction=setting.strong_fraction)
-  faulty = dict(options, fault_fraction=setting.fault_fraction)
-  if setting.dataset == 'phantom':
-    manifest = phantom.write(output, image_size=setting.image_size, **faulty)
-  elif setting.dataset == 'endoscene':
-    manifest = endoscene.write(
-        output, source=source, kinds=setting.weak.split('+'), **faulty)
-  else:
-    manifest = acdc.write(output, source=source, **options)
+  manifest = named_sets.write(
+      setting.dataset, output, source=source, image_size=setting.image_size,
+      kinds=setting.weak.split('+'), seed=_SEED,
+      strong_fraction=setting.strong_fraction,
+      fault_fraction=setting.fault_fraction)
   preparation.write(output, intensity_range=None)
   builder.build(
       manifest, output=output / 'records', image_size=setting.image_size)

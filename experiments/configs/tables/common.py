@@ -23,7 +23,7 @@ def get_table(
   """Returns the locked configuration of a table.
 
   Args:
-    dataset: a key of `sweep_sets.SETS`.
+    dataset: a key of `named_sets.SETS`.
     get_base: `get_config` of the set, which every run starts from.
     variant: 'table', or 'debug' for seconds per cell.
     train_steps: budget of a cell of 'table'; None is that of the set.

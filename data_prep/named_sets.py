@@ -1,0 +1,64 @@
+"""The sets that are known by name; a new one is one module and one line here.
+
+Such a module has
+
+  IMAGE_SIZE: height and width of its records, unless asked for another;
+  LISTING: file by which the folder of the original is known, '' without one;
+  KINDS: of its weak labels; several are simulated, as many as are asked for;
+  write(output, *, ...): writes the manifest below a folder and returns it. It
+    names those arguments of `named_sets.write` that it has a use for.
+"""
+
+from collections.abc import Sequence
+import inspect
+import os
+
+from data_prep import acdc
+from data_prep import endoscene
+from data_prep import manifest
+from data_prep import phantom
+
+SETS = {'phantom': phantom, 'endoscene': endoscene, 'acdc': acdc}
+
+
+def plants_faults(name: str) -> bool:
+  """Returns whether weak labels of a set can be made faulty."""
+  return 'fault_fraction' in inspect.signature(SETS[name].write).parameters
+
+
+def write(
+    name: str,
+    output: str | os.PathLike[str],
+    *,
+    source: str | os.PathLike[str] | None,
+    image_size: int,
+    kinds: Sequence[str],
+    seed: int,
+    strong_fraction: float,
+    fault_fraction: float,
+) -> manifest.Manifest:
+  """Writes manifest.jsonl of a set, and what it generates, below `output`.
+
+  Args:
+    name: a key of `SETS`.
+    output: folder that exists.
+    source: folder of the original; a set that is generated has none.
+    image_size: of generated pictures.
+    kinds: of simulated weak labels, which share them evenly.
+    seed: of every draw.
+    strong_fraction: share of the training images with exact masks.
+    fault_fraction: share of the weak labels that get a planted fault.
+
+  Returns:
+    The manifest as written.
+
+  Raises:
+    OSError, LookupError, TypeError, ValueError, csv.Error: if the files are not
+      those that the module of the set describes.
+  """
+  options = dict(
+      source=source, image_size=image_size, kinds=kinds, seed=seed,
+      strong_fraction=strong_fraction, fault_fraction=fault_fraction)
+  wanted = inspect.signature(SETS[name].write).parameters
+  return SETS[name].write(
+      output, **{k: v for k, v in options.items() if k in wanted})
