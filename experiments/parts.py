@@ -22,6 +22,7 @@ import optax
 from experiments import binary
 from experiments import input_pipeline
 from experiments import pretrained
+from experiments import retraining
 
 _LOSSES = {
     'balanced_cross_entropy': losses.balanced_cross_entropy_loss,
@@ -88,6 +89,7 @@ def build(
     mapping = parallel.make_mapping(config.mapping)
     _check_batches(config, mapping)
     pretrained.check(config.model)
+    retraining.check(config.weighting)
     model = models.build(
         config.model.name,
         num_classes=num_classes,
@@ -101,7 +103,7 @@ def build(
     optimizer = _build_optimizer(config)
     supervision = _build_supervision(config)
     weighting = train_step_lib.Weighting(
-        **_without(config.weighting, 'initial_indicator'))
+        **_without(config.weighting, 'initial_indicator', 'initial_from'))
     co_reg = train_step_lib.CoRegularization(**config.co_regularization)
     step_fn = train_step_lib.make_train_step(
         apply_fn,

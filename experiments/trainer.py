@@ -20,6 +20,7 @@ from experiments import parts as parts_lib
 from experiments import pretrained
 from experiments import reporting
 from experiments import reports
+from experiments import retraining
 from experiments import run_folder
 from experiments import run_log
 from experiments import stopping
@@ -103,13 +104,15 @@ class _Run:
     fingerprint = self._dataset.fingerprint
     self._checkpoints = checkpoints_lib.Checkpoints(
         workdir, run_id=run_folder.run_id(config, fingerprint))
-    backbone = None
-    if not self._checkpoints.steps():  # Else the checkpoint has it.
+    backbone = indicators = None
+    if not self._checkpoints.steps():  # Else the checkpoint has them.
       backbone = pretrained.read(config.model)
+      indicators = retraining.read(config, self._dataset)
     if self._is_primary:
       run_folder.open_run(workdir, config, self._dataset)
       self._checkpoints.clean()
     state = pretrained.start_from(self._parts.init_fn(), backbone)
+    state = retraining.start_from(state, indicators)
     self._log = run_log.Log(workdir)
     restored = self._checkpoints.restore(state, set_aside=self._is_primary)
     self._step = 0

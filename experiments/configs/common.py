@@ -205,6 +205,7 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           name='dii_last_layer',
           learning_rate=0.15,  # Of the indicators, or the weight net's Adam.
           initial_indicator=1.0,
+          initial_from='',  # Or an audit.csv: 1 - score. See `retraining`.
           every_steps=1,
           start_step=0,
           method='forward',

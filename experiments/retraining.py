@@ -1,0 +1,86 @@
+"""Training again with what an audit found: each indicator starts at 1 - score.
+
+The indicators of a run find faulty annotations late, when its networks know
+something; its audit has them all at once, by better evidence. What it is worth:
+`experiments/results/retraining.md`.
+"""
+
+import csv
+
+from hybridseg import train_step as train_step_lib
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from experiments import binary
+from experiments import input_pipeline
+
+
+def check(weighting: ml_collections.ConfigDict) -> None:
+  """Sees that `weighting.initial_from` is of use; reads no file.
+
+  Raises:
+    ValueError: if the method has no indicators.
+  """
+  path = weighting.get('initial_from', '')
+  if path and not weighting.name.startswith('dii'):
+    raise ValueError(
+        f'weighting.initial_from={path} is for indicators, and '
+        f'{weighting.name!r} has none: use dii or dii_last_layer.')
+
+
+def read(
+    config: ml_collections.ConfigDict, dataset: input_pipeline.Dataset
+) -> np.ndarray | None:
+  """Returns the indicators to start with, from the table of an audit, if any.
+
+  Args:
+    config: of a run: weighting.initial_from, '' or an audit.csv of any run on
+      the same weak images; weighting.initial_indicator, of images that the
+      audit did not score.
+    dataset: its set.
+
+  Returns:
+    Float32 [N], by instance id; None without a table.
+
+  Raises:
+    binary.UserError: if the file cannot be read, is no audit's, or is of other
+      images.
+  """
+  path = config.weighting.get('initial_from', '')
+  if not path:
+    return None
+  where = f'weighting.initial_from={path}'
+  try:
+    with open(path, newline='', encoding='utf-8') as file:
+      scores = {row['id']: float(row['score']) for row in csv.DictReader(file)}
+  except OSError as e:
+    raise binary.UserError(f'{where} cannot be read: {e.strerror}.') from e
+  except (KeyError, TypeError, ValueError, csv.Error) as e:
+    raise binary.UserError(
+        f'{where} is no table of an audit, with columns id and score: give '
+        'the audit.csv that experiments.audit wrote.') from e
+  records = dataset.splits['train_weak']
+  ids = input_pipeline.column(records, 'id').astype(str).tolist()
+  for name, score in scores.items():
+    if not 0 <= score <= 1:
+      raise binary.UserError(f'{where}: the score of {name} is {score}, not in '
+                             '[0, 1].')
+  strange = sorted(scores.keys() - set(ids))
+  if strange or not scores:
+    raise binary.UserError(
+        f'{where} is of another set: {len(strange)} of its {len(scores)} '
+        f'images are no weak images of {dataset.name}'
+        f'{": " + ", ".join(strange[:3]) if strange else ""}.')
+  default = 1 - config.weighting.initial_indicator
+  return np.float32([1 - scores.get(name, default) for name in ids])
+
+
+def start_from(
+    state: train_step_lib.TrainState, indicators: np.ndarray | None
+) -> train_step_lib.TrainState:
+  """Puts indicators, float [N], into a state before its first update."""
+  if indicators is None:
+    return state
+  return state._replace(indicators=state.indicators._replace(
+      weights=jnp.asarray(indicators)))

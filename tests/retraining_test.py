@@ -1,0 +1,91 @@
+"""Tests for experiments.retraining."""
+
+import os
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+
+from experiments import binary
+from experiments import input_pipeline
+from experiments import parts as parts_lib
+from experiments import retraining
+from experiments import trainer
+from tests import tiny
+
+
+class RetrainingTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self._path = os.path.join(tiny.temp_dir(self), 'audit.csv')
+    self._dataset = input_pipeline.load_dataset(tiny.data_dir())
+    self._ids = input_pipeline.column(
+        self._dataset.splits['train_weak'], 'id').astype(str).tolist()
+
+  def _config(self, text, **weighting):
+    with open(self._path, 'w', encoding='utf-8') as file:
+      file.write(text)
+    return tiny.debug_config(
+        weighting=dict(initial_from=self._path, **weighting)).lock()
+
+  def test_one_minus_the_score_whatever_the_order(self):
+    first, second, third = self._ids[:3]
+    config = self._config(
+        f'rank,id,score\n1,{third},0.75\n2,{first},0.125\n3,{second},0\n',
+        initial_indicator=0.5)
+    indicators = retraining.read(config, self._dataset)
+    np.testing.assert_array_equal(indicators[:3], [0.875, 1, 0.25])
+    np.testing.assert_array_equal(indicators[3:], 0.5)
+    self.assertEqual(indicators.dtype, np.float32)
+    self.assertLen(indicators, len(self._ids))
+
+  def test_a_run_starts_with_them_and_then_needs_no_table(self):
+    config = self._config(
+        'id,score\n' + ''.join(f'{name},0.25\n' for name in self._ids),
+        start_step=1000)
+    workdir = os.path.join(tiny.temp_dir(self), 'run')
+    with self.assertRaises(binary.Stopped):
+      trainer.train_and_evaluate(
+          config, workdir, should_stop=lambda step: step == 2)
+    os.remove(self._path)
+    results = trainer.train_and_evaluate(config, workdir)
+    self.assertEqual(results['step'], 4)
+    with open(os.path.join(workdir, 'indicators.csv'), encoding='utf-8') as f:
+      header, *lines = f.read().splitlines()
+    column = header.split(',').index('indicator')
+    self.assertEqual(
+        {float(line.split(',')[column]) for line in lines}, {0.75})
+
+  @parameterized.parameters(
+      ('id,score\nnobody,0.5\n', 'of another set: 1 of its 1 images'),
+      ('id,score\n', 'of another set: 0 of its 0 images'),
+      ('id,score\n{0},1.5\n', r'the score of \S+ is 1.5'),
+      ('id,score\n{0},nan\n', r'the score of \S+ is nan'),
+      ('id,score\n{0},high\n', 'no table of an audit'),
+      ('id,score\n{0}\n', 'no table of an audit'),
+      ('name,score\n{0},0.5\n', 'no table of an audit'),
+      ('\x00', 'no table of an audit|of another set'))
+  def test_refuses(self, text, message):
+    config = self._config(text.format(*self._ids))
+    with self.assertRaisesRegex(binary.UserError, message) as caught:
+      retraining.read(config, self._dataset)
+    self.assertIn(f'weighting.initial_from={self._path}', str(caught.exception))
+    self.assertNotIn('\n', str(caught.exception))
+
+  def test_refuses_a_missing_file_before_anything_is_written(self):
+    config = self._config('')
+    os.remove(self._path)
+    workdir = os.path.join(tiny.temp_dir(self), 'run')
+    with self.assertRaisesRegex(binary.UserError, 'cannot be read: No such'):
+      trainer.train_and_evaluate(config, workdir)
+    self.assertFalse(os.path.exists(os.path.join(workdir, 'config.json')))
+
+  def test_refuses_a_method_without_indicators(self):
+    config = self._config('id,score\n', name='uniform')
+    with self.assertRaisesRegex(binary.UserError, "'uniform' has none"):
+      parts_lib.build(config, self._dataset)
+
+
+if __name__ == '__main__':
+  absltest.main()
