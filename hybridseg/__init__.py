@@ -26,6 +26,7 @@ from hybridseg import train_step
 from hybridseg import types
 from hybridseg import weak_gradients
 from hybridseg import weak_losses
+from hybridseg import weight_rules
 from hybridseg import weighting
 from hybridseg.indicators import IndicatorState
 from hybridseg.indicators import init_indicators
@@ -83,5 +84,6 @@ __all__ = (
     'update_indicators',
     'weak_gradients',
     'weak_losses',
+    'weight_rules',
     'weighting',
 )

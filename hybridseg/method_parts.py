@@ -1,6 +1,6 @@
 """The parts that a method is a choice of: plain values, checked together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -17,7 +17,6 @@ LossFn = Callable[..., jax.Array]
 # Names in params: the last layer of every network of `models`, and the one that
 # learns weak labels where they have their own.
 HEAD, WEAK_HEAD = 'head', 'weak_head'
-WEIGHTINGS = ('uniform', 'dii', 'dii_last_layer', 'l2rw', 'meta_weight_net')
 METHODS = (*weighting_lib.METHODS, 'per_instance')
 TRUSTS = {
     'indicator': lambda w: w,
@@ -63,7 +62,7 @@ class Weighting(NamedTuple):
   """How the weak instances are weighted.
 
   Attributes:
-    name: one of `WEIGHTINGS`.
+    name: one of `weight_rules.RULES`.
     learning_rate: of the indicators, per unit of alignment scaled to a root
       mean square of 1 over the batch; with 'meta_weight_net', of Adam.
     every_steps: the indicators move at steps divisible by this (paper: tau).
@@ -129,6 +128,7 @@ def check(
     weighting: Weighting,
     co_reg: CoRegularization,
     *,
+    weightings: Sequence[str],
     has_features: bool,
 ) -> None:
   """Refuses parts that do not make a method.
@@ -137,6 +137,7 @@ def check(
     supervision: the losses.
     weighting: how the weak instances are weighted.
     co_reg: how the networks teach each other.
+    weightings: names of the weightings that there are.
     has_features: whether the features of the last layer are at hand.
 
   Raises:
@@ -144,7 +145,7 @@ def check(
       without weak labels, or a weak head with parts that it has no say in.
   """
   for what, name, known in (
-      ('weighting', weighting.name, WEIGHTINGS),
+      ('weighting', weighting.name, weightings),
       ('trust', co_reg.trust, sorted(TRUSTS)),
       ('mixing', co_reg.mixing, sorted(MIXINGS)),
       ('teacher', co_reg.teacher, TEACHERS),

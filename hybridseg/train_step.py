@@ -15,13 +15,13 @@ from hybridseg import method_parts
 from hybridseg import metrics as metrics_lib
 from hybridseg import types
 from hybridseg import weak_gradients as weak_gradients_lib
+from hybridseg import weight_rules
 from hybridseg import weighting as weighting_lib
 from hybridseg.method_parts import CoRegularization
 from hybridseg.method_parts import LossFn
 from hybridseg.method_parts import Supervision
 from hybridseg.method_parts import TRUSTS
 from hybridseg.method_parts import Weighting
-from hybridseg.method_parts import WEIGHTINGS
 from hybridseg.train_state import eval_params
 from hybridseg.train_state import init_state
 from hybridseg.train_state import TrainState
@@ -40,6 +40,8 @@ __all__ = (
     'make_eval_step',
     'make_train_step',
 )
+
+WEIGHTINGS = tuple(weight_rules.RULES)
 
 
 def instance_keys(
@@ -123,7 +125,8 @@ def make_train_step(
     ValueError: if the parts do not make a method, see `method_parts.check`.
   """
   method_parts.check(
-      supervision, weighting, co_reg, has_features=features_fn is not None)
+      supervision, weighting, co_reg, weightings=WEIGHTINGS,
+      has_features=features_fn is not None)
   weak_gradients = weak_gradients_lib.make_weak_gradients(
       apply_fn, features_fn=features_fn, supervision=supervision,
       weighting=weighting, axis_name=axis_name)
@@ -206,10 +209,12 @@ def make_train_step(
         bad = guards.nonfinite_rows([raw, [l.losses[-1] for l in linear]])
         return sum(scaled) / len(scaled), bad
 
-      weights, moved, bad_alignment = weak_gradients_lib.weigh(
-          weighting, state, batch.weak.instance_id,
-          sum(l.losses[0] for l in linear) / 2, mean_alignments,
-          is_unlabelled=is_unlabelled, axis_name=axis_name)
+      weights, moved, bad_alignment = weight_rules.weigh(
+          weighting, state,
+          weight_rules.Batch(
+              batch.weak.instance_id, sum(l.losses[0] for l in linear) / 2,
+              mean_alignments, is_unlabelled),
+          axis_name=axis_name)
       metrics['weak_loss'] = pmean(
           sum(jnp.mean(l.losses[0]) for l in linear) / 2
       )

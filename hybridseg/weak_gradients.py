@@ -1,16 +1,13 @@
-"""What a train step asks of the weak labels: losses, alignments, weights."""
+"""What a train step asks of the weak labels: losses, alignments, gradients."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from hybridseg import indicators as indicators_lib
 from hybridseg import linearization
-from hybridseg import meta_weight_net
 from hybridseg import method_parts
-from hybridseg import train_state
 from hybridseg import types
 from hybridseg import weighting as weighting_lib
 
@@ -120,75 +117,3 @@ def make_weak_gradients(
     return linear.weighted_grads([coefficients] + unused)
 
   return WeakGradients(linearize, alignments, weighted_grads)
-
-
-def weigh(
-    weighting: method_parts.Weighting,
-    state: train_state.TrainState,
-    instance_ids: jax.Array,
-    losses: jax.Array,
-    mean_alignments: Callable[[], tuple[jax.Array, jax.Array]],
-    *,
-    is_unlabelled: Any = False,
-    axis_name: str | None = None,
-) -> tuple[jax.Array, train_state.TrainState, jax.Array]:
-  """Returns the weights of a batch; moves what they come from where it is due.
-
-  Args:
-    weighting: how the weak instances are weighted.
-    state: before the update.
-    instance_ids: rows of the batch, int32 [B].
-    losses: training losses, means of the two networks, float [B].
-    mean_alignments: maps nothing to the alignments and which of them are not
-      finite, float [B] and bool [B]; called where the weights need them.
-    is_unlabelled: whose indicators do not move, bool [B] or False.
-    axis_name: mapped axis over which the batch is sharded, or None.
-
-  Returns:
-    Weights, float [B]; the state with other indicators or another weight net;
-    which alignments were not finite, bool [B].
-
-  Raises:
-    ValueError: if the state was initialised for another weighting.
-  """
-  num = instance_ids.shape[0]
-  none_bad = jnp.zeros(num, bool)
-  if weighting.name == 'uniform':
-    return jnp.ones(num), state, none_bad
-  if weighting.name == 'l2rw':
-    # Scaled to a mean of 1, so that weak_scale means the same as elsewhere.
-    total = num * (1 if axis_name is None else jax.lax.psum(1, axis_name))
-    mean_alignment, bad = mean_alignments()
-    weights = total * weighting_lib.l2rw_weights(
-        -mean_alignment, axis_name=axis_name)
-    return weights, state, bad
-  if weighting.name == 'meta_weight_net':
-    if state.weight_net is None:
-      raise ValueError(
-          'The state has no weight net: give init_state the same weighting.')
-    mean_alignment, bad = mean_alignments()
-    weights, weight_net = meta_weight_net.weigh(
-        state.weight_net, losses, mean_alignment,
-        learning_rate=weighting.learning_rate, axis_name=axis_name)
-    return weights, state._replace(weight_net=weight_net), bad
-
-  def move():
-    mean_alignment, bad = mean_alignments()
-    if weighting.without_common_harm:
-      mean_alignment = weighting_lib.without_common_harm(
-          mean_alignment, axis_name=axis_name)
-    mean_alignment = jnp.where(is_unlabelled, 0, mean_alignment)
-    moved = indicators_lib.update_indicators(
-        state.indicators, instance_ids, -mean_alignment,
-        learning_rate=weighting.learning_rate, axis_name=axis_name)
-    return moved, bad
-
-  if weighting.every_steps == 1 and not weighting.start_step:
-    indicators, bad = move()
-  else:
-    due = (state.step % weighting.every_steps == 0) & (
-        state.step >= weighting.start_step)
-    indicators, bad = jax.lax.cond(
-        due, move, lambda: (state.indicators, none_bad))
-  weights = indicators_lib.gather_indicators(indicators, instance_ids)
-  return weights, state._replace(indicators=indicators), bad

@@ -35,10 +35,10 @@ _MAY_IMPORT = {
     **{name: _LEAVES | _PARTS for name in _RULES},
     'method_parts': _LEAVES | _PARTS | _RULES,
     'train_state': _LEAVES | _PARTS | _RULES | {'method_parts'},
-    'weak_gradients': _LEAVES | _PARTS | _RULES | {
-        'method_parts', 'train_state'},
+    'weak_gradients': _LEAVES | _PARTS | _RULES | {'method_parts'},
+    'weight_rules': _LEAVES | _PARTS | _RULES | {'method_parts', 'train_state'},
     'train_step': _LEAVES | _PARTS | _RULES | {
-        'method_parts', 'train_state', 'weak_gradients'},
+        'method_parts', 'train_state', 'weak_gradients', 'weight_rules'},
     'parallel': _LEAVES,
     'surface_metrics': _LEAVES,
 }
