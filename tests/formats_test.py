@@ -132,9 +132,9 @@ class RoundTripTest(parameterized.TestCase):
     self.assertEqual([place(r) for r in again.rows],
                      [place(r) for r in after.rows])
 
-  def test_every_format_is_written_or_a_table(self):
-    self.assertCountEqual(
-        registry.WRITES, set(registry.FORMATS) - {'table'})
+  def test_a_format_that_holds_something_is_written(self):
+    for name, module in registry.FORMATS.items():
+      self.assertEqual(hasattr(module, 'write'), name in registry.WRITES, name)
 
   def test_same_masks_in_every_format(self):
     before = self._manifest('mask')
