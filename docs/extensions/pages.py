@@ -8,6 +8,9 @@ an included file are read as they are in the repository.
 import os
 import pathlib
 import re
+import types
+
+import hybridseg
 
 _DOCS = pathlib.Path(__file__).resolve().parent.parent
 _ROOT = _DOCS.parent
@@ -29,10 +32,12 @@ def generated_pages() -> dict[str, str]:
     pages[f'results/{path.name}'] = (
         f'```{{include}} ../../{_RESULTS}/{path.name}\n```\n')
   for name in library_modules():
-    members = '' if name == 'hybridseg' else ':members:\n:ignore-module-all:\n'
-    options = '\n   '.join(members.split('\n'))
-    pages[f'api/{name}.rst'] = (
-        f'{name}\n{"=" * len(name)}\n\n.. automodule:: {name}\n   {options}')
+    page = f'{name}\n{"=" * len(name)}\n\n.. automodule:: {name}\n'
+    if name == 'hybridseg':
+      page += f'\nShort names:\n\n{_short_names()}\n'
+    else:
+      page += '   :members:\n   :ignore-module-all:\n'
+    pages[f'api/{name}.rst'] = page
   examples = sorted((_DOCS / 'examples').glob('*.py'))
   for path in examples:
     pages[f'examples/{path.stem}.md'] = (
@@ -41,6 +46,16 @@ def generated_pages() -> dict[str, str]:
   pages['examples/index.md'] = (
       f'# Examples in full\n\n```{{toctree}}\n{names}\n```\n')
   return pages
+
+
+def _short_names():
+  """Returns links to what `hybridseg` itself exports beside modules."""
+  exported = {name: getattr(hybridseg, name) for name in hybridseg.__all__}
+  return '\n'.join(
+      f'- :py:obj:`hybridseg.{name} <{value.__module__}.{value.__name__}>`'
+      for name, value in exported.items()
+      if not isinstance(value, types.ModuleType)
+      and hasattr(value, '__module__'))
 
 
 def _write_pages(app, config):

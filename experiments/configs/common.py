@@ -198,7 +198,8 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           # learn exact masks alone; 0 learns both in every step.
           weak_first_share=0.0,
           alignment_loss='cross_entropy_dice',  # 'training' is `weak_loss`.
-          # See `losses.without_class_prior`.
+          # Where an annotation lies counts, not how much of it there is: see
+          # `losses.without_class_prior`.
           alignment_without_class_prior=True,
       ),
       weighting=dict(
