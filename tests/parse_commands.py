@@ -35,7 +35,9 @@ def main():
       except BaseException as e:  # Whatever it is, the command is wrong.
         print(f'{" ".join(args)}: {type(e).__name__}: {e}', flush=True)
       os._exit(0)
-    os.waitpid(child, 0)
+    _, status = os.waitpid(child, 0)
+    if status:
+      print(f'{" ".join(args)}: ended with status {status}', flush=True)
 
 
 if __name__ == '__main__':

@@ -253,11 +253,11 @@ def _apply(config, variant):
   elif variant == 'compare':
     config.compare.methods = ('strong_only', 'uniform', 'dii_dcr')
   elif variant == 'debug':  # A smoke test of every part, in seconds.
-    is_u_net = 'unet' in config.model.name
+    per_level = not isinstance(config.model.options.features, int)
     config.update(dict(
         train_steps=4, log_every_steps=1, eval_every_steps=2,
         checkpoint_every_steps=2,
-        model=dict(options=dict(features=(8, 8) if is_u_net else 8)),
+        model=dict(options=dict(features=(8, 8) if per_level else 8)),
         input=dict(strong_batch_size=4, weak_batch_size=8, eval_batch_size=8),
         optimizer=dict(warmup_steps=1),
     ))
