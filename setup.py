@@ -32,7 +32,14 @@ _RUN = _DATA + [
 ]
 # Of models for ONNX Runtime, which nothing else here needs.
 _ONNX = ['jax2onnx>=0.17', 'onnxruntime>=1.20']
-_TEST = _RUN + _ONNX + [
+# Builds the site; its configuration reference reads the configs.
+_DOCS = _RUN + [
+    'furo>=2025.12',
+    'myst-parser>=5.0',
+    'sphinx>=8.2',
+    'sphinx-mathjax-offline>=0.0.2',
+]
+_TEST = _DOCS + _ONNX + [
     'chex>=0.1.90',
     'dill',  # tensorflow-datasets' test case needs it.
     'hypothesis>=6',
@@ -77,5 +84,6 @@ setuptools.setup(
         'scipy>=1.14',
     ],
     extras_require={
-        'data': _DATA, 'onnx': _ONNX, 'run': _RUN, 'test': _TEST},
+        'data': _DATA, 'docs': _DOCS, 'onnx': _ONNX, 'run': _RUN,
+        'test': _TEST},
 )

@@ -97,7 +97,8 @@ class CoRegularization(NamedTuple):
     teacher: one of `TEACHERS`: 'other' is the other network's hard pseudo
       labels, 'self' the network's own hard pseudo labels of the plain image,
       'mean' the probabilities of the network's own mean over the steps.
-    decay: of these means, see `co_regularization.update_teachers`.
+    decay: of the mean that teaches, see
+      `co_regularization.update_teachers`.
   """
 
   scale: float = 0.0

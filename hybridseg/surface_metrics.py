@@ -11,6 +11,7 @@ improves a mean over cases:
   default the largest distance the array has room for, |(shape - 1) * spacing|,
   which no other pair exceeds. A smaller number of your own is comparable across
   image sizes, but no longer the worst.
+
 Others: MONAI's distances are inf where one mask is empty, and nan, which its
 mean leaves out, where both are; medpy raises RuntimeError; the validation of
 SSL4MIS (val_2D.py, f5b9b38) scores a missed organ as HD95 = 0, the best there

@@ -26,9 +26,10 @@ def _unet(num_classes=3, **options):
 class BuildTest(parameterized.TestCase):
 
   def test_unknown_name_lists_the_known(self):
-    with self.assertRaisesRegex(
-        ValueError, "'vnet'.*'residual_unet'.*'unet'"):
+    with self.assertRaisesRegex(ValueError, "'vnet'.*known: ") as caught:
       models.build('vnet', num_classes=2)
+    for name in ('deeplab_v3_plus', 'residual_unet', 'unet'):
+      self.assertIn(repr(name), str(caught.exception))
 
   def test_options_reach_the_network(self):
     model = _unet(num_classes=5, features=(3, 6, 9))

@@ -149,19 +149,19 @@ NETWORKS = {
 def get_base(data_dir: str) -> ml_collections.ConfigDict:
   """Returns DII + DCR on the records under `data_dir`, not yet locked."""
   return ml_collections.ConfigDict(dict(
-      seed=0,
-      train_steps=400,
-      log_every_steps=20,
-      eval_every_steps=100,
-      checkpoint_every_steps=100,
-      # A run of updates that are not finite ends the run, not one of them.
+      seed=0,  # Of the parameters, the order of the images, augmentation.
+      train_steps=400,  # Updates of both networks.
+      log_every_steps=20,  # Between lines of log.jsonl and the terminal.
+      eval_every_steps=100,  # Between looks at the validation split.
+      checkpoint_every_steps=100,  # Between saves, where a run resumes.
+      # So many updates that are not finite end the run, if one follows another.
       max_skipped_in_a_row=20,
-      mapping='pmap',  # Or 'jit': one program over all devices.
+      mapping='pmap',  # Over the devices; 'jit' is one program for all.
       input=dict(
-          data_dir=data_dir,
-          strong_batch_size=8,  # All batch sizes are over all devices.
-          weak_batch_size=8,
-          eval_batch_size=32,
+          data_dir=data_dir,  # Folder that `data_prep.prepare` wrote.
+          strong_batch_size=8,  # Exact masks a step, over all devices.
+          weak_batch_size=8,  # Weak annotations a step, over all devices.
+          eval_batch_size=32,  # Over all devices of a process.
           weak_labels='annotation',  # 'truth' is full supervision.
           num_workers=0,  # Threads that read ahead; pays where disks are slow.
       ),
@@ -178,12 +178,13 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           hue_deg=0.0,
           blur=0.0,
       ),
+      # A network; with its options it is a variant: `phantom.py:unet_full`.
       model=NETWORKS['unet_small'],
       optimizer=dict(
-          learning_rate=4e-3,
-          warmup_steps=40,
-          weight_decay=1e-4,
-          clip_norm=1.0,
+          learning_rate=4e-3,  # Of AdamW, the peak; a cosine takes it to 0.
+          warmup_steps=40,  # From 0 to the peak.
+          weight_decay=1e-4,  # Of AdamW.
+          clip_norm=1.0,  # Largest norm of a network's gradient.
       ),
       supervision=dict(
           strong_loss='cross_entropy_dice',
@@ -196,7 +197,9 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           # Share of the steps that learn weak labels alone, before the others
           # learn exact masks alone; 0 learns both in every step.
           weak_first_share=0.0,
-          alignment_loss='cross_entropy_dice',  # Or 'training': weak_loss.
+          alignment_loss='cross_entropy_dice',  # 'training' is `weak_loss`.
+          # Where an annotation lies counts, not how much of it there is: see
+          # `losses.without_class_prior`.
           alignment_without_class_prior=True,
       ),
       weighting=dict(
@@ -204,7 +207,7 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           # experiments/results/alignment_loss.md.
           name='dii_last_layer',
           learning_rate=0.15,  # Of the indicators, or the weight net's Adam.
-          initial_indicator=1.0,
+          initial_indicator=1.0,  # Of every weak instance.
           initial_from='',  # Or an audit.csv: 1 - score. See `retraining`.
           every_steps=1,
           start_step=0,
@@ -216,9 +219,12 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
       co_regularization=dict(
           scale=1.0, ramp_up_steps=100, trust='complement', mixing='cutmix',
           teacher='other', decay=0.99),
-      # Names of `METHODS` to train one after another, with every seed; ()
-      # trains just the one that this config describes.
-      compare=dict(methods=(), seeds=(0,)),
+      compare=dict(
+          # Names of `METHODS` to train one after another, with every seed; ()
+          # trains just the one that this config describes.
+          methods=(),
+          seeds=(0,),  # Of each of them.
+      ),
   ))
 
 
@@ -248,11 +254,11 @@ def _apply(config, variant):
   elif variant == 'compare':
     config.compare.methods = ('strong_only', 'uniform', 'dii_dcr')
   elif variant == 'debug':  # A smoke test of every part, in seconds.
-    is_u_net = 'unet' in config.model.name
+    per_level = not isinstance(config.model.options.features, int)
     config.update(dict(
         train_steps=4, log_every_steps=1, eval_every_steps=2,
         checkpoint_every_steps=2,
-        model=dict(options=dict(features=(8, 8) if is_u_net else 8)),
+        model=dict(options=dict(features=(8, 8) if per_level else 8)),
         input=dict(strong_batch_size=4, weak_batch_size=8, eval_batch_size=8),
         optimizer=dict(warmup_steps=1),
     ))

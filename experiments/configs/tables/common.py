@@ -41,14 +41,14 @@ def get_table(
   config = ml_collections.ConfigDict(dict(
       dataset=dataset,
       source='',  # Folder of the original set; --source also sets it.
-      image_size=64,
-      methods=tuple(common.METHODS),
+      image_size=64,  # Of the records, in pixels.
+      methods=tuple(common.METHODS),  # Of `METHODS` and `variants`.
       variants=dict(),  # Methods of this table alone: name -> overrides.
       reference='dii_dcr',  # Each other method is compared with it.
-      strong_fractions=(0.1,),
+      strong_fractions=(0.1,),  # Shares of exact masks.
       # A kind of the weak labels, or several that share them: 'box+polygon'.
       weak_kinds=('box+polygon',),
-      fault_fractions=(0.3,),
+      fault_fractions=(0.3,),  # Shares of weak labels made faulty.
       seeds=(0, 1, 2),  # Of the networks and the order, not of the sets.
       base=base,
   ))

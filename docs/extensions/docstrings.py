@@ -1,0 +1,80 @@
+"""Reads docstrings as they are written: plain text with a little Markdown."""
+
+import re
+
+_LIST_ITEM = re.compile(r'\s*[-*] ')
+_SECTION = re.compile(r'(Args|Attributes|Returns|Raises):$')
+_INDENT = 2
+# What stays as it is: code, emphasis, arguments such as **changes, items.
+_MARKUP = re.compile(
+    r'`[^`]*`|(?<!\w)\*(?=\w)[^*]*\w\*(?!\w)|^\s+\*+\w+:|^\s*\* ')
+
+
+def _indent(line):
+  return len(line) - len(line.lstrip())
+
+
+def escaped(line: str) -> str:
+  """Returns a line whose asterisks and bars are those of formulas."""
+  parts, end = [], 0
+  for match in _MARKUP.finditer(line):
+    parts += [re.sub(r'([*|])', r'\\\1', line[end:match.start()]), match[0]]
+    end = match.end()
+  return ''.join(parts) + re.sub(r'([*|])', r'\\\1', line[end:])
+
+
+def with_literal_formulas(lines: list[str]) -> list[str]:
+  """Returns a docstring whose indented paragraphs are literal blocks.
+
+  A formula stands in a paragraph of its own that is indented, wholly or from
+  its second line on. What follows Args, Returns and so on is left alone.
+
+  Args:
+    lines: of a docstring, without its common indentation.
+  """
+  result, paragraph = [], []
+
+  def close():
+    if paragraph:
+      indents = [_indent(line) for line in paragraph]
+      if any(indents) and not _LIST_ITEM.match(paragraph[0]):
+        result.extend(['::', ''])
+        shift = ' ' * (0 if min(indents) else _INDENT)
+        result.extend(shift + line for line in paragraph)
+      else:
+        result.extend(map(escaped, paragraph))
+      paragraph.clear()
+
+  for i, line in enumerate(lines):
+    if _SECTION.match(line):
+      close()
+      return result + list(map(escaped, lines[i:]))
+    if line.strip():
+      if paragraph and _LIST_ITEM.match(line) and not _LIST_ITEM.match(
+          paragraph[0]):
+        close()
+        result.append('')  # A list needs a blank line before it.
+      paragraph.append(line)
+    else:
+      close()
+      result.append(line)
+  close()
+  return result
+
+
+def _on_docstring(app, what, name, obj, options, lines):
+  del app, what, name, obj, options
+  lines[:] = with_literal_formulas(lines)
+
+
+def _skip(app, what, name, obj, skip, options):
+  """Leaves out fields of named tuples, which `Attributes` describes."""
+  del app, what, name, options
+  return True if type(obj).__name__ == '_tuplegetter' else skip
+
+
+def setup(app):
+  # Before napoleon, whose priority is 500.
+  app.connect('autodoc-process-docstring', _on_docstring, priority=400)
+  app.connect('autodoc-skip-member', _skip)
+  return {'parallel_read_safe': True}
