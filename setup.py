@@ -34,8 +34,12 @@ _RUN = _DATA + [
 _ONNX = ['jax2onnx>=0.17', 'onnxruntime>=1.20']
 _TEST = _RUN + _ONNX + [
     'chex>=0.1.90',
+    'dm-haiku>=0.0.16',  # This and equinox: docs/examples.
     'dill',  # tensorflow-datasets' test case needs it.
+    'equinox>=0.13',
     'hypothesis>=6',
+    'ipykernel>=6',  # This and nbclient: experiments/colabs.
+    'nbclient>=0.10',
     'pycocotools>=2.0.8',
     'pytest>=8',
     'pytest-xdist>=3',
