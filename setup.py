@@ -42,7 +42,11 @@ _DOCS = _RUN + [
 _TEST = _DOCS + _ONNX + [
     'chex>=0.1.90',
     'dill',  # tensorflow-datasets' test case needs it.
+    'dm-haiku>=0.0.16',  # This and equinox: docs/examples.
+    'equinox>=0.13',
     'hypothesis>=6',
+    'ipykernel>=6',  # This and nbclient: experiments/colabs.
+    'nbclient>=0.10',
     'mypy>=1.18',
     'pycocotools>=2.0.8',
     'pytest>=8',

@@ -1,5 +1,6 @@
 """Bad numbers: found, traced to their instance, and kept out of a state."""
 
+import functools
 from typing import Any
 
 import jax
@@ -59,7 +60,13 @@ def gather_rows(rows: jax.Array, *, axis_name: str | None = None) -> jax.Array:
   """
   if axis_name is None:
     return rows
-  return jax.lax.all_gather(rows, axis_name, tiled=True)
+  gather = functools.partial(
+      jax.lax.all_gather, rows, axis_name, tiled=True)
+  try:
+    # So that `jax.shard_map` knows that all shards hold the same.
+    return gather(to='invarying')
+  except ValueError:  # There is no such thing under vmap.
+    return gather()
 
 
 def select(ok: jax.Array, new: Any, old: Any) -> Any:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from hybridseg import guards
 from hybridseg import types
 
 
@@ -59,10 +60,9 @@ def update_indicators(
   Returns:
     The new state.
   """
-  if axis_name is not None:
-    instance_ids, weight_grads = jax.lax.all_gather(
-        (instance_ids, weight_grads), axis_name, tiled=True
-    )
+  instance_ids, weight_grads = (
+      guards.gather_rows(x, axis_name=axis_name)
+      for x in (instance_ids, weight_grads))
   moved = state.weights[instance_ids] - learning_rate * weight_grads
   return IndicatorState(
       weights=state.weights.at[instance_ids].set(jnp.clip(moved, 0.0, 1.0)),

@@ -32,6 +32,22 @@ def _pmean(tree, axis_name):
   return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
 
 
+def _varying(tree, axis_name):
+  """Marks a tree as different on every shard, for `jax.shard_map`.
+
+  With `check_vma`, its default, it sums the gradient in what all shards share
+  by itself, and `_pmean` of that would still be the sum.
+  """
+
+  def vary(x):
+    try:
+      return jax.lax.pcast(x, axis_name, to='varying')
+    except ValueError:  # It varies already, or is under vmap.
+      return x
+
+  return tree if axis_name is None else jax.tree.map(vary, tree)
+
+
 def _num_shards(axis_name):
   return 1 if axis_name is None else jax.lax.psum(1, axis_name)
 
@@ -139,8 +155,8 @@ def lookahead_weight_grads(
     inner_optimizer: any optax optimiser in place of plain SGD.
     inner_opt_state: its state at theta; None is a fresh one.
     method: 'grad' or 'forward'.
-    axis_name: mapped axis to average over, or None on a single device. Shards
-      hold equally many instances.
+    axis_name: mapped axis to average over, of `jax.pmap` or `jax.shard_map`, or
+      None on a single device. Shards hold equally many instances.
 
   Returns:
     Slope of the global mean strong loss, float [B].
@@ -160,6 +176,7 @@ def lookahead_weight_grads(
     )
   if method not in METHODS:
     raise ValueError(f'Unknown {method=}; known: {METHODS}.')
+  params, weights = _varying((params, weights), axis_name)
   inner = dict(
       step_size=step_size,
       inner_optimizer=inner_optimizer,
@@ -202,7 +219,9 @@ def linear_weight_grads(
   on the weak images once.
 
   Args:
-    linear: the B weak losses at `params`, from `linearization`.
+    linear: the B weak losses at `params`, from `linearization`. Within
+      `jax.shard_map` that checks `vma`, as it does by default, linearise at
+      `jax.lax.pcast(params, axis_name, to='varying')`.
     strong_loss_fn: as for `lookahead_weight_grads`, and so are the rest.
     params: parameters theta.
     weights: current weights of the B weak instances, float [B].
@@ -221,11 +240,12 @@ def linear_weight_grads(
   inner_update = _inner_update_fn(
       params, step_size, inner_optimizer, inner_opt_state
   )
-  grads = _pmean(linear.weighted_grads(weights / weights.size), axis_name)
+  mean = lambda grads: _varying(_pmean(grads, axis_name), axis_name)
+  weights = _varying(weights, axis_name)
+  grads = mean(linear.weighted_grads(weights / weights.size))
   updates, pull_back = jax.vjp(inner_update, grads)
   ahead = optax.apply_updates(params, updates)
-  strong_grads = _pmean(jax.grad(strong_loss_fn)(ahead), axis_name)
-  (direction,) = pull_back(strong_grads)
+  (direction,) = pull_back(mean(jax.grad(strong_loss_fn)(ahead)))
   num_instances = weights.size * _num_shards(axis_name)
   return linear.directional(direction) / num_instances
 

@@ -63,6 +63,20 @@ class UpdateIndicatorsTest(parameterized.TestCase):
     chex.assert_trees_all_equal_shapes_and_dtypes(state, updated)
     self.assertFalse(any(x.weak_type for x in updated))
 
+  def test_shard_map_equals_single(self):
+    # That it compiles says that JAX sees the same table on all shards.
+    state = _state(*np.linspace(0, 1, 10))
+    batch = jnp.array([7, 2, 9, 0]), jnp.array([1.0, -2.0, 3.0, -4.0])
+    rows = jax.sharding.PartitionSpec('batch')
+    sharded = jax.shard_map(
+        lambda i, s: indicators.update_indicators(
+            state, i, s, learning_rate=0.1, axis_name='batch'),
+        mesh=jax.sharding.Mesh(jax.devices(), 'batch'), in_specs=(rows, rows),
+        out_specs=jax.sharding.PartitionSpec())
+    chex.assert_trees_all_equal(
+        jax.jit(sharded)(*batch),
+        indicators.update_indicators(state, *batch, learning_rate=0.1))
+
   @parameterized.parameters(1, 2, 4)
   def test_shards_equal_single(self, num_shards):
     state = _state(*np.linspace(0, 1, 10))

@@ -322,11 +322,7 @@ class LookaheadWeightGradsTest(parameterized.TestCase):
       method=weighting.METHODS, name=('momentum', 'clip_adam'))
   def test_shards_equal_single(self, method, name):
     # An Adam or a clipping that saw one shard's gradient would show here.
-    problem = jax.tree.map(
-        jnp.asarray, _random_problem('mlp', 3, 'float32', (name,), 0))
-    problem = problem._replace(strong=jnp.tile(problem.strong, (2, 1)))
-    problem = problem._replace(strong=problem.strong + jnp.arange(4.0)[:, None])
-    solve = functools.partial(_solve, _mlp_losses, (name,), method=method)
+    solve, problem = self._sharded_problem(method, name)
     axes = _Problem(params=None, weak=0, strong=0, weights=0, opt_state=None)
     shards = parallel.shard_batch(
         {k: getattr(problem, k) for k in ('weak', 'strong', 'weights')}, 4)
@@ -336,6 +332,59 @@ class LookaheadWeightGradsTest(parameterized.TestCase):
     np.testing.assert_allclose(
         mapped(problem._replace(**shards)).reshape(-1), single,
         rtol=1e-5, atol=1e-5 * np.abs(single).max())
+
+  def _sharded_problem(self, method, name):
+    """Returns a solver, and a problem whose shards differ."""
+    problem = jax.tree.map(
+        jnp.asarray, _random_problem('mlp', 3, 'float32', (name,), 0))
+    problem = problem._replace(strong=jnp.tile(problem.strong, (2, 1)))
+    problem = problem._replace(strong=problem.strong + jnp.arange(4.0)[:, None])
+    return functools.partial(
+        _solve, _mlp_losses, (name,), method=method), problem
+
+  @parameterized.product(
+      method=weighting.METHODS, name=('momentum', 'clip_adam'),
+      check_vma=(True, False))
+  def test_shard_map_equals_single(self, method, name, check_vma):
+    # With check_vma, shard_map itself sums the gradients of what is replicated.
+    solve, problem = self._sharded_problem(method, name)
+    everywhere, rows = (
+        jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec('batch'))
+    specs = _Problem(
+        params=everywhere, weak=rows, strong=rows, weights=rows,
+        opt_state=everywhere)
+    mapped = jax.jit(jax.shard_map(
+        functools.partial(solve, axis_name='batch'),
+        mesh=jax.sharding.Mesh(jax.devices(), 'batch'), in_specs=(specs,),
+        out_specs=rows, check_vma=check_vma))
+    single = jax.jit(solve)(problem)
+    np.testing.assert_allclose(
+        mapped(problem), single, rtol=1e-5, atol=1e-5 * np.abs(single).max())
+
+  def test_linearised_elsewhere_in_shard_map(self):
+    _, problem = self._sharded_problem('forward', 'sgd')
+    rows = jax.sharding.PartitionSpec('batch')
+
+    def slopes(params, weak, strong, *, cast):
+      at = jax.lax.pcast(params, 'batch', to='varying') if cast else params
+      linear = linearization.linearize_losses(
+          lambda p: _mlp_losses(p, weak), at)
+      return weighting.linear_weight_grads(
+          linear, lambda p: jnp.mean(_mlp_losses(p, strong)), params,
+          jnp.ones(len(weak)), step_size=0.1, axis_name='batch')
+
+    mapped = lambda cast: jax.shard_map(
+        functools.partial(slopes, cast=cast),
+        mesh=jax.sharding.Mesh(jax.devices(), 'batch'),
+        in_specs=(jax.sharding.PartitionSpec(), rows, rows), out_specs=rows)
+    args = problem.params, problem.weak, problem.strong
+    single = weighting.lookahead_weight_grads(
+        lambda p: _mlp_losses(p, problem.weak),
+        lambda p: jnp.mean(_mlp_losses(p, problem.strong)),
+        problem.params, jnp.ones(_NUM_WEAK), step_size=0.1)
+    np.testing.assert_allclose(mapped(True)(*args), single, rtol=1e-4)
+    with self.assertRaisesRegex(ValueError, 'pcast'):  # By JAX, not silent.
+      mapped(False)(*args)
 
   @parameterized.parameters(*weighting.METHODS)
   def test_clipping_at_weights_0(self, method):

@@ -1,0 +1,156 @@
+"""Runs docs/examples: what they claim; the same weights from every library."""
+
+import contextlib
+import importlib
+import io
+import pathlib
+import sys
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import equinox as eqx
+from flax import nnx
+import haiku as hk
+import hybridseg
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+_FOLDER = pathlib.Path(__file__).parent.parent / 'docs' / 'examples'
+_NAMES = sorted(path.stem for path in _FOLDER.glob('*.py'))
+_SEEDS = (0, 1, 2)
+
+
+def _load(name):
+  sys.path.insert(0, str(_FOLDER))
+  try:
+    return importlib.import_module(name)
+  finally:
+    sys.path.remove(str(_FOLDER))
+
+
+def _run(name, seed=0):
+  """Returns what an example's `main` returns; it prints something, too."""
+  with contextlib.redirect_stdout(io.StringIO()) as printed:
+    results = _load(name).main(seed)
+  assert printed.getvalue().strip(), name
+  return results
+
+
+class FormTest(parameterized.TestCase):
+
+  @parameterized.parameters(*_NAMES)
+  def test_short_and_explained(self, name):
+    text = (_FOLDER / f'{name}.py').read_text(encoding='utf-8')
+    self.assertLess(sum(bool(line.strip()) for line in text.splitlines()), 60)
+    self.assertLess(max(map(len, text.splitlines())), 81)
+    self.assertTrue(_load(name).__doc__)
+    self.assertEndsWith(text, "\n\nif __name__ == '__main__':\n  main()\n")
+
+
+class NoisyLabelsTest(parameterized.TestCase):
+
+  @parameterized.product(
+      name=('learning_to_reweight', 'dii', 'meta_weight_net'), seed=_SEEDS)
+  def test_weighted_beats_uniform_on_clean_examples(self, name, seed):
+    results = _run(name, seed)
+    self.assertGreater(results['weighted'], results['uniform'] + 0.05)
+    if name == 'learning_to_reweight':  # No weight outlives its batch.
+      self.assertLess(results['weight'], 0.6 * results['share'])
+    else:
+      self.assertGreater(results['auroc'], 0.75)
+
+  @parameterized.product(
+      name=('plain_pytree', 'flax_nnx', 'haiku_model', 'equinox_model'),
+      seed=_SEEDS)
+  def test_what_is_wrong_ends_with_less_weight(self, name, seed):
+    self.assertGreater(_run(name, seed)['auroc'], 0.8)
+
+
+class TransformationsTest(absltest.TestCase):
+
+  def test_same_numbers_each_way(self):
+    self.assertLen(jax.devices(), 4)
+    differences = _run('transformations')
+    self.assertLen(differences, 6)
+    for name, difference in differences.items():
+      self.assertLess(difference, 1e-5, name)
+
+
+def _slopes(losses_fn, params, weak, strong, method='forward'):
+  return jax.jit(lambda params, weak, strong: hybridseg.lookahead_weight_grads(
+      lambda p: losses_fn(p, *weak),
+      lambda p: jnp.mean(losses_fn(p, *strong)), params,
+      jnp.linspace(0, 1, len(weak[0])), step_size=0.1, method=method))(
+          params, weak, strong)
+
+
+def _segmentation(library):
+  """Returns losses and parameters of an example's network, all the same."""
+  rng = np.random.default_rng(0)
+  hidden, output = (
+      {'w': jnp.asarray(rng.normal(size=shape), jnp.float32),
+       'b': jnp.asarray(rng.normal(size=shape[-1]), jnp.float32)}
+      for shape in ((3, 3, 1, 8), (1, 1, 8, 2)))
+  example = _load(library)
+  if library == 'haiku_model':
+    return example.losses_fn, {'hidden': hidden, 'output': output}
+  if library == 'flax_nnx':
+    graphdef, params = nnx.split(example.Segmenter(nnx.Rngs(0)), nnx.Param)
+    values = iter([hidden['b'], hidden['w'], output['b'], output['w']])
+    # Leaves are in the order of their names: bias, then kernel.
+    return (lambda p, *data: example.losses_fn(graphdef, p, *data)), (
+        jax.tree.map(lambda p: next(values).reshape(p.shape), params))
+  params, static = eqx.partition(
+      example.Segmenter(jax.random.key(0)), eqx.is_inexact_array)
+  values = iter([
+      hidden['w'].transpose(3, 2, 0, 1), hidden['b'],
+      output['w'].transpose(3, 2, 0, 1), output['b']])
+  return (lambda p, *data: example.losses_fn(static, p, *data)), (
+      jax.tree.map(lambda p: next(values).reshape(p.shape), params))
+
+
+def _classification(library):
+  """Returns losses and parameters of one linear layer, all the same."""
+  w = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
+  cross_entropy = optax.softmax_cross_entropy_with_integer_labels
+  if library == 'haiku_model':
+    layer = hk.without_apply_rng(hk.transform(lambda x: hk.Linear(3)(x)))
+    params = layer.init(jax.random.key(0), jnp.zeros((1, 4)))
+    params['linear']['w'] = w
+    return lambda p, x, y: cross_entropy(layer.apply(p, x), y), params
+  if library == 'flax_nnx':
+    layer = nnx.Linear(4, 3, rngs=nnx.Rngs(0))
+    layer.kernel[...] = w
+    graphdef, params = nnx.split(layer)
+    return (
+        lambda p, x, y: cross_entropy(nnx.merge(graphdef, p)(x), y)), params
+  layer = eqx.nn.Linear(4, 3, key=jax.random.key(0))
+  layer = eqx.tree_at(
+      lambda m: (m.weight, m.bias), layer, (w.T, jnp.zeros(3)))
+  return lambda p, x, y: cross_entropy(jax.vmap(p)(x), y), layer
+
+
+class SameWeightsTest(parameterized.TestCase):
+
+  @parameterized.parameters(_segmentation, _classification)
+  def test_of_every_library_and_method(self, make):
+    if make is _segmentation:
+      make_data = _load('haiku_model').make_discs
+    else:
+      make_data = lambda key, num: (
+          jax.random.normal(key, (num, 4)), jnp.arange(num) % 3)
+    weak, strong = make_data(jax.random.key(0), 6), make_data(
+        jax.random.key(1), 4)
+    expected = _slopes(*make('haiku_model'), weak, strong, method='grad')
+    self.assertGreater(np.abs(expected).min(), 1e-7)
+    for library in ('haiku_model', 'flax_nnx', 'equinox_model'):
+      for method in hybridseg.weighting.METHODS:
+        np.testing.assert_allclose(
+            _slopes(*make(library), weak, strong, method=method), expected,
+            rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+
+
+if __name__ == '__main__':
+  absltest.main()
