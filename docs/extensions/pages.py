@@ -41,7 +41,8 @@ def generated_pages() -> dict[str, str]:
   examples = sorted((_DOCS / 'examples').glob('*.py'))
   for path in examples:
     pages[f'examples/{path.stem}.md'] = (
-        f'# {path.stem}\n\n```{{literalinclude}} {path.name}\n```\n')
+        f'# {path.stem}\n\n```{{literalinclude}} {path.name}\n'
+        ':language: python\n```\n')
   names = '\n'.join(path.stem for path in examples)
   pages['examples/index.md'] = (
       f'# Examples in full\n\n```{{toctree}}\n{names}\n```\n')
