@@ -47,6 +47,7 @@ _TEST = _DOCS + _ONNX + [
     'hypothesis>=6',
     'ipykernel>=6',  # This and nbclient: experiments/colabs.
     'nbclient>=0.10',
+    'nbformat>=5.10',
     'mypy>=1.18',
     'pycocotools>=2.0.8',
     'pytest>=8',

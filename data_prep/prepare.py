@@ -56,8 +56,8 @@ _OUTPUT = flags.DEFINE_string('output', None, 'Folder to write.')
 _SOURCE = flags.DEFINE_string(
     'source', None, 'Folder or file that holds the original set.')
 _IMAGE_SIZE = flags.DEFINE_integer(
-    'image_size', None, 'Height and width of the records; default 96, phantom '
-    '64.', lower_bound=8, upper_bound=4096)
+    'image_size', None, 'Height and width of the records; default 96, or what '
+    'the named set has.', lower_bound=8, upper_bound=4096)
 _SEED = flags.DEFINE_integer(
     'seed', 0, 'Seed of every draw.', lower_bound=0)
 _STRONG_FRACTION = flags.DEFINE_float(
@@ -162,6 +162,8 @@ def _write_manifest(folder, image_size):
           strong_fraction=_STRONG_FRACTION.value,
           fault_fraction=_FAULT_FRACTION.value)
   except (LookupError, TypeError, ValueError, csv.Error) as error:
+    if not named_sets.SETS[_DATASET.value].LISTING:
+      raise  # It read nothing of the user's.
     raise _Refused(
         f'--source={_SOURCE.value}: not the files of {_DATASET.value} as '
         f'data_prep/{_DATASET.value}.py describes them '

@@ -10,6 +10,7 @@ import numpy as np
 from experiments import binary
 from experiments import evaluation
 from experiments import run_folder
+from experiments import retraining
 from experiments import trainer
 from experiments.configs import common
 
@@ -50,6 +51,7 @@ def compare(
       run_config = config.copy_and_resolve_references()
       with run_config.unlocked():
         run_config.update(common.METHODS[method])
+        retraining.only_where_used(run_config)
         run_config.seed = seed
         run_config.compare.methods = ()
       run_config.lock()

@@ -11,6 +11,7 @@ import ml_collections
 
 from experiments import binary
 from experiments import checkpoints
+from experiments import retraining
 from experiments import run_folder
 from experiments import sweep_sets
 from experiments.configs import common
@@ -106,6 +107,7 @@ def _methods(config):
 def _run_config(config, setting, method, seed, workdir):
   run = config.base.copy_and_resolve_references().unlock()
   run.update(_methods(config)[method])
+  retraining.only_where_used(run)
   run.seed = seed
   run.input.data_dir = sweep_sets.folder(workdir, setting)
   return run.lock()

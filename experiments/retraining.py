@@ -8,6 +8,7 @@ something; its audit has them all at once, by better evidence. What it is worth:
 import csv
 
 from hybridseg import train_step as train_step_lib
+from hybridseg import weight_rules
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
@@ -23,10 +24,17 @@ def check(weighting: ml_collections.ConfigDict) -> None:
     ValueError: if the method has no indicators.
   """
   path = weighting.get('initial_from', '')
-  if path and not weighting.name.startswith('dii'):
+  if path and weighting.name not in weight_rules.HAS_INDICATORS:
     raise ValueError(
         f'weighting.initial_from={path} is for indicators, and '
-        f'{weighting.name!r} has none: use dii or dii_last_layer.')
+        f'{weighting.name!r} has none: use '
+        f'{" or ".join(weight_rules.HAS_INDICATORS)}.')
+
+
+def only_where_used(config: ml_collections.ConfigDict) -> None:
+  """Takes the table from one of several methods that has no indicators."""
+  if config.weighting.name not in weight_rules.HAS_INDICATORS:
+    config.weighting.initial_from = ''
 
 
 def read(

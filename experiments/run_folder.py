@@ -36,7 +36,7 @@ def write_json(path: str, value: Any) -> None:
 def run_id(config: ml_collections.ConfigDict, fingerprint: str) -> str:
   """Returns a hash of all that decides a run: its config and its set."""
   # Where the records lie does not matter, what they hold does.
-  wanted = json.loads(config.to_json())
+  wanted = _without_later(json.loads(config.to_json()))
   wanted['input'].pop('data_dir')
   text = json.dumps([wanted, fingerprint], sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()
@@ -247,7 +247,7 @@ def check_same(
   Raises:
     binary.UserError: if they differ, in more than where the set lies.
   """
-  saved, wanted = _flatten(saved), _flatten(wanted)
+  saved, wanted = (_flatten(_without_later(c)) for c in (saved, wanted))
   # The same set may have moved; its fingerprint is compared.
   for name in sorted((saved.keys() | wanted.keys()) - {'input.data_dir'}):
     if saved.get(name) != wanted.get(name):
@@ -256,6 +256,14 @@ def check_same(
           f'{saved.get(name)!r} there, {wanted.get(name)!r} here. Use another '
           '--workdir, or the same config to resume.'
       )
+
+
+def _without_later(config):
+  """Leaves out what came after runs were made and is off: these then resume."""
+  weighting = dict(config['weighting'])
+  if weighting.get('initial_from') == '':
+    del weighting['initial_from']
+  return config | {'weighting': weighting}
 
 
 def _flatten(tree, prefix=''):

@@ -51,8 +51,8 @@ def mean_probabilities(
     params: one or more parameter sets.
     images: float [B, H, W, C].
   """
-  probs = [jax.nn.softmax(apply_fn(p, images)) for p in params]
-  return sum(probs, start=jnp.zeros(())) / len(probs)
+  return jnp.mean(
+      jnp.stack([jax.nn.softmax(apply_fn(p, images)) for p in params]), axis=0)
 
 
 def disagreement(probabilities: Sequence[jax.Array]) -> jax.Array:
@@ -71,10 +71,10 @@ def disagreement(probabilities: Sequence[jax.Array]) -> jax.Array:
   number = len(probabilities)
   if number == 1:
     return jnp.zeros(probabilities[0].shape[:-1])
-  zero = jnp.zeros(())
-  mean = sum(probabilities, start=zero) / number
-  apart = [0.5 * jnp.abs(p - mean).sum(-1) for p in probabilities]
-  return sum(apart, start=zero) / (number - 1)
+  stacked = jnp.stack(probabilities)
+  apart = 0.5 * jnp.abs(
+      stacked - jnp.mean(stacked, axis=0, keepdims=True)).sum(-1)
+  return jnp.sum(apart, axis=0) / (number - 1)
 
 
 def make_predict_step(

@@ -61,4 +61,4 @@ def mean(
     axes: to average over.
   """
   total = jnp.sum(jnp.where(counts, values, 0), axes)
-  return total / jnp.maximum(jnp.sum(counts, axes), 1)
+  return total / jnp.maximum(jnp.sum(counts, axes, dtype=total.dtype), 1)

@@ -32,7 +32,6 @@ __all__ = (
     'Supervision',
     'TRUSTS',
     'TrainState',
-    'WEIGHTINGS',
     'Weighting',
     'eval_params',
     'init_state',
@@ -40,8 +39,6 @@ __all__ = (
     'make_eval_step',
     'make_train_step',
 )
-
-WEIGHTINGS = tuple(weight_rules.RULES)
 
 
 def instance_keys(
@@ -125,7 +122,7 @@ def make_train_step(
     ValueError: if the parts do not make a method, see `method_parts.check`.
   """
   method_parts.check(
-      supervision, weighting, co_reg, weightings=WEIGHTINGS,
+      supervision, weighting, co_reg, weightings=tuple(weight_rules.RULES),
       has_features=features_fn is not None)
   weak_gradients = weak_gradients_lib.make_weak_gradients(
       apply_fn, features_fn=features_fn, supervision=supervision,

@@ -83,16 +83,17 @@ def tightness_loss(
   where = masking.where_or_all(where, logits)
   boxes = jnp.where(where[..., None], labels, 0)[..., 1:]
   inside = masking.probabilities(logits, where)[..., 1:] * boxes
-  total, num_bands = jnp.zeros(()), jnp.zeros((), int)
+  hinges, are_crossed = [], []
   for axis in masking.space(logits):
     others = tuple(a for a in masking.space(logits) if a != axis)
     held, most = (_bands(jnp.sum(x, others), width) for x in (inside, boxes))
     is_crossed = most > 0
     least = jnp.where(is_crossed, jnp.minimum(most, width), 1)
     hinge = jnp.square(jnp.maximum(1 - held / least, 0))
-    total += jnp.sum(jnp.where(is_crossed, hinge, 0), axis=(1, 2))
-    num_bands += jnp.sum(is_crossed, axis=(1, 2))
-  return total / jnp.maximum(num_bands, 1)
+    hinges.append(hinge.reshape(hinge.shape[0], -1))
+    are_crossed.append(is_crossed.reshape(hinge.shape[0], -1))
+  return masking.mean(
+      jnp.concatenate(hinges, axis=1), jnp.concatenate(are_crossed, axis=1), 1)
 
 
 def _bands(lines, width):

@@ -102,6 +102,9 @@ RULES: dict[str, Rule] = {
     'l2rw': _l2rw,
     'meta_weight_net': _meta_weight_net,
 }
+# Whose weights are the persistent indicators of the state.
+HAS_INDICATORS = tuple(
+    name for name, rule in RULES.items() if rule is _indicators)
 
 
 def weigh(
@@ -124,6 +127,10 @@ def weigh(
     which alignments were not finite, bool [B].
 
   Raises:
-    ValueError: if the state was initialised for another weighting.
+    ValueError: if no rule has this name, or if the state was initialised for
+      another weighting.
   """
+  if weighting.name not in RULES:
+    raise ValueError(
+        f'Unknown weighting {weighting.name!r}; known: {tuple(RULES)}.')
   return RULES[weighting.name](weighting, state, batch, axis_name=axis_name)

@@ -63,6 +63,12 @@ class PredictStepTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, 'flips is empty'):
       inference.make_predict_step(_APPLY, flips=())
 
+  def test_dtypes_are_kept(self):
+    probs = [jnp.full((2, 3), x, jnp.bfloat16) for x in (0.25, 0.75)]
+    self.assertEqual(inference.disagreement(probs).dtype, jnp.bfloat16)
+    mean = inference.mean_probabilities(lambda p, x: p * x, probs, probs[0])
+    self.assertEqual(mean.dtype, jnp.bfloat16)
+
   def test_disagreement_is_one_where_all_are_sure_of_different_classes(self):
     sure = jax.nn.one_hot(jnp.arange(3), 3)
     np.testing.assert_allclose(inference.disagreement(list(sure)), 1, rtol=1e-6)

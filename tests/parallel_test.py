@@ -15,6 +15,7 @@ from hybridseg import augmentation
 from hybridseg import models
 from hybridseg import parallel
 from hybridseg import train_step as train_step_lib
+from hybridseg import weight_rules
 from tests import train_step_test as tiny
 
 _NUM_DEVICES = 4
@@ -120,7 +121,7 @@ class DevicesTest(parameterized.TestCase):
         np.isfinite(x).all() for x in jax.tree.leaves(single)))
     return single
 
-  @parameterized.parameters(*train_step_lib.WEIGHTINGS)
+  @parameterized.parameters(*weight_rules.RULES)
   def test_whole_step(self, name):
     state = self._assert_equals_one_device(
         tiny.NETWORK, train_step_lib.Weighting(name=name, learning_rate=0.2),

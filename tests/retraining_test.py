@@ -1,15 +1,18 @@
 """Tests for experiments.retraining."""
 
+import json
 import os
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import ml_collections
 import numpy as np
 
 from experiments import binary
 from experiments import input_pipeline
 from experiments import parts as parts_lib
 from experiments import retraining
+from experiments import run_folder
 from experiments import trainer
 from tests import tiny
 
@@ -80,6 +83,26 @@ class RetrainingTest(parameterized.TestCase):
     with self.assertRaisesRegex(binary.UserError, 'cannot be read: No such'):
       trainer.train_and_evaluate(config, workdir)
     self.assertFalse(os.path.exists(os.path.join(workdir, 'config.json')))
+
+  def test_of_several_methods_those_with_indicators_use_it(self):
+    config = self._config('id,score\n')
+    for name, kept in (('dii', self._path), ('l2rw', '')):
+      changed = config.copy_and_resolve_references().unlock()
+      changed.weighting.name = name
+      retraining.only_where_used(changed)
+      self.assertEqual(changed.weighting.initial_from, kept)
+
+  def test_a_run_from_before_it_resumes(self):
+    config = tiny.debug_config().lock()
+    old = json.loads(config.to_json())
+    del old['weighting']['initial_from']
+    run_folder.check_same(old, json.loads(config.to_json()), 'workdir')
+    self.assertEqual(
+        run_folder.run_id(ml_collections.ConfigDict(old), 'set'),
+        run_folder.run_id(config, 'set'))
+    with self.assertRaisesRegex(binary.UserError, 'weighting.initial_from'):
+      run_folder.check_same(
+          old, json.loads(self._config('').to_json()), 'workdir')
 
   def test_refuses_a_method_without_indicators(self):
     config = self._config('id,score\n', name='uniform')

@@ -19,6 +19,7 @@ from hybridseg import mixing
 from hybridseg import models
 from hybridseg import train_step as train_step_lib
 from hybridseg import types
+from hybridseg import weight_rules
 from tests import jaxprs
 
 NUM_CLASSES = 3
@@ -163,7 +164,7 @@ def _reference_step(name, state, batch, key):
 
 class TrainStepTest(parameterized.TestCase):
 
-  @parameterized.parameters(*train_step_lib.WEIGHTINGS)
+  @parameterized.parameters(*weight_rules.RULES)
   def test_equals_the_formulas(self, name):
     state = init_state(weighting=train_step_lib.Weighting(name=name))
     batch, key = random_batch(0), jax.random.key(7)

@@ -192,6 +192,11 @@ class GoldenTest(parameterized.TestCase):
 class ContractTest(parameterized.TestCase):
   """Of every loss there is."""
 
+  def test_holds_for_all(self):
+    names = {name for module in _MODULES for name in vars(module)
+             if name.endswith('_loss')}
+    self.assertCountEqual(names, _ALL)
+
   @parameterized.parameters(*_ALL)
   def test_one_value_for_each_instance_alone(self, name):
     logits, data = _random()

@@ -24,12 +24,12 @@ def make_data(key, num):
 
 
 def train(seed, *, learning_rate):
-  keys = jax.random.split(jax.random.key(seed), 7)
+  keys = jax.random.split(jax.random.key(seed), 8)
   (x, truth), clean, test = map(make_data, keys[:3], (500, 100, 2000))
   drawn = jax.random.randint(keys[3], (500,), 0, SIZES[-1])
   y = jnp.where(jax.random.bernoulli(keys[4], 0.5, (500,)), drawn, truth)
   params = [jax.random.normal(key, (n, m)) * n**-0.5
-            for key, n, m in zip(keys[5:], SIZES[:-1], SIZES[1:], strict=True)]
+            for key, n, m in zip(keys[5:7], SIZES[:-1], SIZES[1:], strict=True)]
   optimizer = optax.adam(3e-3)
 
   def step(carry, key):
@@ -48,7 +48,7 @@ def train(seed, *, learning_rate):
 
   carry = params, optimizer.init(params), hybridseg.init_indicators(500)
   (params, _, state), _ = jax.lax.scan(
-      step, carry, jax.random.split(keys[0], 500))
+      step, carry, jax.random.split(keys[7], 500))
   logits = jax.nn.relu(test[0] @ params[0]) @ params[1]
   auroc = hybridseg.metrics.auroc(1 - state.weights, y != truth)
   return float(jnp.mean(logits.argmax(-1) == test[1])), auroc

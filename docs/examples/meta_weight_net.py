@@ -25,7 +25,7 @@ def make_data(key, num):
 
 
 def train(seed, *, weighted):
-  keys = jax.random.split(jax.random.key(seed), 8)
+  keys = jax.random.split(jax.random.key(seed), 9)
   (x, truth), clean, test = map(make_data, keys[:3], (500, 100, 2000))
   drawn = jax.random.randint(keys[3], (500,), 0, SIZES[-1])
   y = jnp.where(jax.random.bernoulli(keys[4], 0.5, (500,)), drawn, truth)
@@ -48,7 +48,7 @@ def train(seed, *, weighted):
 
   (params, net), _ = jax.lax.scan(
       step, (params, meta_weight_net.init_weight_net(keys[7])),
-      (jnp.arange(1000), jax.random.split(keys[0], 1000)))
+      (jnp.arange(1000), jax.random.split(keys[8], 1000)))
   weights = meta_weight_net.batch_weights(net.params, losses_fn(params, x, y))
   logits = jax.nn.relu(test[0] @ params[0]) @ params[1]
   return (float(jnp.mean(logits.argmax(-1) == test[1])),

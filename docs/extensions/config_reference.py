@@ -199,7 +199,8 @@ class _Text(docutils.SphinxDirective):
   optional_arguments = 1
 
   def run(self):
-    for module in (common, tables, augmentation, method_parts, models, parts):
+    for module in (common, tables, augmentation, input_pipeline, method_parts,
+                   models, parallel, parts, weight_rules):
       self.env.note_dependency(module.__file__)
     return self.parse_text_to_nodes(self.text(), allow_section_headings=True)
 

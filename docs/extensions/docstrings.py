@@ -69,8 +69,8 @@ def _on_docstring(app, what, name, obj, options, lines):
 
 def _skip(app, what, name, obj, skip, options):
   """Leaves out fields of named tuples, which `Attributes` describes."""
-  del app, what, name, options
-  return True if type(obj).__name__ == '_tuplegetter' else skip
+  del app, what, name, skip, options
+  return True if type(obj).__name__ == '_tuplegetter' else None
 
 
 def setup(app):

@@ -68,9 +68,10 @@ def _write_pages(app, config):
     if not path.exists() or path.read_text('utf-8') != text:
       path.parent.mkdir(exist_ok=True)
       path.write_text(text, 'utf-8')
-  for folder in ('results', 'api'):
+  for folder in ('results', 'api', 'examples'):
     for path in (_DOCS / folder).iterdir():
-      if f'{folder}/{path.name}' not in pages:
+      if path.suffix != '.py' and path.is_file() and (
+          f'{folder}/{path.name}' not in pages):
         path.unlink()  # Its file is gone.
 
 

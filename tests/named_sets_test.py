@@ -1,0 +1,43 @@
+"""Tests for data_prep.named_sets."""
+
+import pathlib
+import types
+from unittest import mock
+
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from data_prep import named_sets
+from data_prep import simulate
+
+_ALL = dict(source='there', image_size=32, kinds=('box',), seed=3,
+            strong_fraction=0.5, fault_fraction=0.25)
+
+
+class NamedSetsTest(parameterized.TestCase):
+
+  @parameterized.parameters(*named_sets.SETS)
+  def test_a_module_says_what_it_must(self, name):
+    module = named_sets.SETS[name]
+    self.assertGreaterEqual(module.IMAGE_SIZE, 8)
+    self.assertContainsSubset(module.KINDS, simulate.KINDS)
+    self.assertIsInstance(module.LISTING, str)
+
+  def test_faults_are_planted_where_labels_are_simulated(self):
+    planted = {name: named_sets.plants_faults(name) for name in named_sets.SETS}
+    self.assertEqual(
+        planted, {'phantom': True, 'endoscene': True, 'acdc': False})
+
+  def test_a_set_gets_what_it_names(self):
+    def write(output, *, seed, kinds):
+      return output, seed, kinds
+
+    sets = {'toy': types.SimpleNamespace(write=write)}
+    with mock.patch.object(named_sets, 'SETS', sets):
+      got = named_sets.write('toy', pathlib.Path('here'), **_ALL)
+      self.assertFalse(named_sets.plants_faults('toy'))
+    self.assertEqual(got, (pathlib.Path('here'), 3, ('box',)))
+
+
+if __name__ == '__main__':
+  absltest.main()
