@@ -65,7 +65,7 @@ def gather_rows(rows: jax.Array, *, axis_name: str | None = None) -> jax.Array:
   try:
     # So that `jax.shard_map` knows that all shards hold the same.
     return gather(to='invarying')
-  except ValueError:  # There is no such thing under vmap.
+  except (AssertionError, ValueError):  # Under vmap, with jit and without.
     return gather()
 
 

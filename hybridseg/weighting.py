@@ -42,7 +42,7 @@ def _varying(tree, axis_name):
   def vary(x):
     try:
       return jax.lax.pcast(x, axis_name, to='varying')
-    except ValueError:  # It varies already, or is under vmap.
+    except (AssertionError, ValueError):  # It does already, or under vmap.
       return x
 
   return tree if axis_name is None else jax.tree.map(vary, tree)

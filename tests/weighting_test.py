@@ -326,12 +326,13 @@ class LookaheadWeightGradsTest(parameterized.TestCase):
     axes = _Problem(params=None, weak=0, strong=0, weights=0, opt_state=None)
     shards = parallel.shard_batch(
         {k: getattr(problem, k) for k in ('weak', 'strong', 'weights')}, 4)
-    mapped = jax.pmap(
-        functools.partial(solve, axis_name='batch'), 'batch', in_axes=(axes,))
+    shard = functools.partial(solve, axis_name='batch')
     single = jax.jit(solve)(problem)
-    np.testing.assert_allclose(
-        mapped(problem._replace(**shards)).reshape(-1), single,
-        rtol=1e-5, atol=1e-5 * np.abs(single).max())
+    over = lambda map_fn: map_fn(shard, axis_name='batch', in_axes=(axes,))
+    for mapped in over(jax.pmap), over(jax.vmap), jax.jit(over(jax.vmap)):
+      np.testing.assert_allclose(
+          mapped(problem._replace(**shards)).reshape(-1), single,
+          rtol=1e-5, atol=1e-5 * np.abs(single).max())
 
   def _sharded_problem(self, method, name):
     """Returns a solver, and a problem whose shards differ."""
