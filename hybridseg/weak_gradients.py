@@ -51,10 +51,10 @@ def make_weak_gradients(
     axis_name: mapped axis over which the batch is sharded, or None.
   """
   loss_fns = [supervision.weak_loss_fn]
-  if supervision.alignment_loss_fn is not None and (
-      weighting.name != 'uniform'
-      and not method_parts.one_weak_loss(supervision)):
-    loss_fns.append(supervision.alignment_loss_fn)
+  alignment_loss_fn = supervision.alignment_loss_fn or supervision.weak_loss_fn
+  if weighting.name != 'uniform' and not method_parts.one_weak_loss(
+      supervision):
+    loss_fns.append(alignment_loss_fn)
 
   def call(loss_fn, logits, images, labels, where, *context):
     if not supervision.by_kind:

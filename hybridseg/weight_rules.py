@@ -51,7 +51,7 @@ def _l2rw(weighting, state, batch, *, axis_name):
   """
   del weighting
   num = batch.losses.shape[0]
-  total = num * (1 if axis_name is None else jax.lax.psum(1, axis_name))
+  total = num * weighting_lib.num_shards(axis_name)
   alignments, bad = batch.mean_alignments()
   weights = total * weighting_lib.l2rw_weights(-alignments, axis_name=axis_name)
   return weights, state, bad

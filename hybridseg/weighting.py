@@ -48,7 +48,8 @@ def _varying(tree, axis_name):
   return tree if axis_name is None else jax.tree.map(vary, tree)
 
 
-def _num_shards(axis_name):
+def num_shards(axis_name: str | None) -> int | jax.Array:
+  """Returns how many shards a mapped axis has; 1 if there is none."""
   return 1 if axis_name is None else jax.lax.psum(1, axis_name)
 
 
@@ -196,7 +197,7 @@ def lookahead_weight_grads(
 
   # Inside a mapped axis, reverse mode sums the cotangent of pmean over the
   # shards, so each one sees the slope of the *sum* of the outer losses.
-  return jax.grad(outer_loss)(weights) / _num_shards(axis_name)
+  return jax.grad(outer_loss)(weights) / num_shards(axis_name)
 
 
 def linear_weight_grads(
@@ -246,7 +247,7 @@ def linear_weight_grads(
   updates, pull_back = jax.vjp(inner_update, grads)
   ahead = optax.apply_updates(params, updates)
   (direction,) = pull_back(mean(jax.grad(strong_loss_fn)(ahead)))
-  num_instances = weights.size * _num_shards(axis_name)
+  num_instances = weights.size * num_shards(axis_name)
   return linear.directional(direction) / num_instances
 
 
