@@ -1,0 +1,212 @@
+"""Do the tests notice faults? Plants them one by one and counts the caught.
+
+pip install cosmic-ray
+python -m experiments.benchmarks.mutants --workdir=runs/mutants
+
+cosmic-ray changes one operator, comparison, condition, number or loop of a
+module at a time, in a clone of the last commit, and the module's tests run
+until one fails. At each place of the code one change is drawn, of those that a
+person could have written: no arithmetic by bit shifts, no `is` for `==`; and
+none that the program cannot show (annotations). Goes on where it was stopped.
+Two processes share the work with different --modules and --workdir.
+"""
+
+import ast
+import csv
+import os
+import random
+import subprocess
+import sys
+import time
+
+from absl import app
+from absl import flags
+from absl import logging
+from cosmic_ray import mutating
+from cosmic_ray import plugins
+from cosmic_ray import testing
+from cosmic_ray import work_db
+from cosmic_ray import work_item
+from cosmic_ray.commands import init
+
+# Module: its tests, those that fail soonest first.
+TESTS = {
+    'hybridseg/losses.py': ('losses', 'weighting'),
+    'hybridseg/masking.py': ('losses', 'weak_losses', 'co_regularization'),
+    'hybridseg/weighting.py': ('weighting', 'parallel', 'train_step'),
+    'hybridseg/weight_rules.py': ('train_step', 'parallel'),
+    'hybridseg/indicators.py': ('indicators', 'train_step'),
+    'hybridseg/co_regularization.py': ('co_regularization', 'train_step'),
+    'hybridseg/metrics.py': ('metrics',),
+    'data_prep/splits.py': ('splits', 'splits_file'),
+    'data_prep/strong_choice.py': ('splits', 'own_set'),
+}
+_MODULES = flags.DEFINE_list('modules', list(TESTS), 'Modules to try.')
+_PLACES = flags.DEFINE_integer(
+    'places', 0, 'Places to try of each module, drawn at random; 0: all.')
+_SEED = flags.DEFINE_integer('seed', 0, 'Of the changes.')
+_TIMEOUT = flags.DEFINE_integer(
+    'timeout', 900, 'Seconds for the tests of a change; caught if longer.')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Clone, sessions, results.')
+
+# What a person may write in place of an operator. Others are noticed at once.
+_PLAUSIBLE = {
+    'Add': ('Sub', 'Mul'), 'Sub': ('Add', 'Mul'), 'Mul': ('Div', 'Add'),
+    'Div': ('Mul', 'FloorDiv'), 'FloorDiv': ('Div', 'Mul'),
+    'Mod': ('FloorDiv', 'Mul'), 'Pow': ('Mul', 'Div'),
+    'BitAnd': ('BitOr', 'BitXor'), 'BitOr': ('BitAnd', 'BitXor'),
+    'BitXor': ('BitOr', 'BitAnd'),
+}
+
+
+def is_plausible(operator: str) -> bool:
+  """Whether a person could make the change, by cosmic-ray's operator name."""
+  kind, *change = operator.removeprefix('core/').split('_')
+  if kind == 'ReplaceBinaryOperator':
+    return change[1] in _PLAUSIBLE.get(change[0], ())
+  if kind == 'ReplaceComparisonOperator':
+    return change[0].startswith('Is') == change[1].startswith('Is')
+  return True
+
+
+def meaning(source: str) -> str | None:
+  """Returns the code without its annotations; None if it is no Python."""
+  try:
+    tree = ast.parse(source)
+  except SyntaxError:
+    return None
+  for node in ast.walk(tree):
+    for field in ('annotation', 'returns'):
+      if getattr(node, field, None) is not None:
+        setattr(node, field, ast.Constant(None))
+  return ast.dump(tree)
+
+
+def changes_meaning(source: str, spec: work_item.MutationSpec) -> bool:
+  operator = plugins.get_operator(spec.operator_name)()
+  mutant = mutating.mutate_code(source, operator, spec.occurrence)
+  return mutant is not None and meaning(mutant) not in (None, meaning(source))
+
+
+def chosen(
+    items: list[work_item.WorkItem], source: str, *, num_places: int, seed: int
+) -> list[work_item.WorkItem]:
+  """Draws one change at each place, and as many places as asked (0: all)."""
+  places = {}
+  for item in items:
+    spec = item.mutations[0]
+    if is_plausible(spec.operator_name) and changes_meaning(source, spec):
+      places.setdefault((spec.start_pos, spec.end_pos), []).append(item)
+  rng = random.Random(seed)
+  drawn = [rng.choice(places[place]) for place in sorted(places)]
+  if num_places and num_places < len(drawn):
+    drawn = rng.sample(drawn, num_places)
+  return drawn
+
+
+def start_session(db: work_db.WorkDB, module: str) -> None:
+  """Fills a session with the chosen changes; the others are skipped."""
+  init.init([module], db, {})
+  with open(module) as f:
+    source = f.read()
+  # Ids are random: their order must not decide what is drawn.
+  items = sorted(db.work_items, key=lambda item: (
+      item.mutations[0].operator_name, item.mutations[0].occurrence))
+  keep = {item.job_id for item in chosen(
+      items, source, num_places=_PLACES.value, seed=_SEED.value)}
+  skipped = work_item.WorkResult(
+      worker_outcome=work_item.WorkerOutcome.SKIPPED)
+  db.set_multiple_results(
+      *[(i.job_id, skipped) for i in items if i.job_id not in keep])
+
+
+def changed_lines(diff: str) -> tuple[str, str]:
+  lines = diff.splitlines()
+  old, new = (
+      ' '.join(' '.join(x[1:].split()) for x in lines
+               if x.startswith(sign) and not x.startswith(sign * 3))
+      for sign in '-+')
+  return old, new
+
+
+def outcomes(module: str, db: work_db.WorkDB) -> list[dict[str, str]]:
+  """Returns a row for each change that was tried."""
+  specs = {item.job_id: item.mutations[0] for item in db.work_items}
+  rows = []
+  for job, result in db.results:
+    if result.worker_outcome == work_item.WorkerOutcome.SKIPPED:
+      continue
+    old, new = changed_lines(result.diff or '')
+    rows.append({
+        'module': module, 'line': str(specs[job].start_pos[0]),
+        'change': specs[job].operator_name.removeprefix('core/'),
+        'outcome': str(result.test_outcome.value), 'old': old, 'new': new})
+  return sorted(rows, key=lambda row: int(row['line']))
+
+
+def try_module(module: str, workdir: str) -> list[dict[str, str]]:
+  """Plants the changes of a module, one by one; returns what came of them."""
+  tests = ' '.join(f'tests/{name}_test.py' for name in TESTS[module])
+  command = f'{sys.executable} -m pytest -x -p no:cacheprovider {tests}'
+  session = os.path.join(workdir, module.replace('/', '_') + '.sqlite')
+  is_new = not os.path.exists(session)
+  with work_db.use_db(session) as db:
+    if is_new:
+      outcome, output = testing.run_tests(command, _TIMEOUT.value)
+      if outcome != work_item.TestOutcome.SURVIVED:
+        raise RuntimeError(f'{module}: its tests fail as it is: {output}')
+      start_session(db, module)
+    pending = list(db.pending_work_items)
+    start = time.time()
+    for i, item in enumerate(pending):
+      result = mutating.mutate_and_test(
+          item.mutations, command, _TIMEOUT.value)
+      db.set_result(item.job_id, result)
+      left = (time.time() - start) / (i + 1) * (len(pending) - i - 1) / 60
+      spec = item.mutations[0]
+      logging.info(
+          '%s:%d %s %s; %d of %d, %.0f minutes left', module,
+          spec.start_pos[0], spec.operator_name, result.test_outcome.value,
+          i + 1, len(pending), left)
+    return outcomes(module, db)
+
+
+def table(rows: list[dict[str, str]]) -> str:
+  """Returns the share of caught changes by module, as Markdown."""
+  lines = ['| module | places | caught | share |', '|---|---|---|---|']
+  modules = list(dict.fromkeys(row['module'] for row in rows))
+  for module in [*modules, 'all']:
+    caught = [row['outcome'] != 'survived' for row in rows
+              if module in ('all', row['module'])]
+    lines.append(f'| {module} | {len(caught)} | {sum(caught)} | '
+                 f'{sum(caught) / max(len(caught), 1):.3f} |')
+  return '\n'.join(lines)
+
+
+def main(argv):
+  del argv
+  workdir = os.path.abspath(_WORKDIR.value)
+  tree = os.path.join(workdir, 'tree')
+  if not os.path.exists(tree):
+    subprocess.run(['git', 'clone', '--quiet', os.getcwd(), tree], check=True)
+  os.chdir(tree)
+  os.environ.update(
+      PYTHONPATH=tree,
+      JAX_COMPILATION_CACHE_DIR=os.path.join(workdir, 'compiled'),
+      JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS='0')
+  rows = []
+  for module in _MODULES.value:
+    rows += try_module(module, workdir)
+    with open(os.path.join(workdir, 'mutants.csv'), 'w', newline='') as f:
+      writer = csv.DictWriter(f, list(rows[0]))
+      writer.writeheader()
+      writer.writerows(rows)
+  print(table(rows))
+  for row in rows:
+    if row['outcome'] == 'survived':
+      print(f"{row['module']}:{row['line']}\n- {row['old']}\n+ {row['new']}")
+
+
+if __name__ == '__main__':
+  flags.mark_flag_as_required('workdir')
+  app.run(main)
