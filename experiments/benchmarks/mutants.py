@@ -14,6 +14,7 @@ Two processes share the work with different --modules and --workdir.
 import ast
 import csv
 import os
+import pathlib
 import random
 import subprocess
 import sys
@@ -106,7 +107,7 @@ def chosen(
 
 def start_session(db: work_db.WorkDB, module: str) -> None:
   """Fills a session with the chosen changes; the others are skipped."""
-  init.init([module], db, {})
+  init.init([pathlib.Path(module)], db, {})
   with open(module) as f:
     source = f.read()
   # Ids are random: their order must not decide what is drawn.
@@ -117,7 +118,7 @@ def start_session(db: work_db.WorkDB, module: str) -> None:
   skipped = work_item.WorkResult(
       worker_outcome=work_item.WorkerOutcome.SKIPPED)
   db.set_multiple_results(
-      *[(i.job_id, skipped) for i in items if i.job_id not in keep])
+      [item.job_id for item in items if item.job_id not in keep], skipped)
 
 
 def changed_lines(diff: str) -> tuple[str, str]:
