@@ -23,12 +23,12 @@ import time
 from absl import app
 from absl import flags
 from absl import logging
+from cosmic_ray import commands
 from cosmic_ray import mutating
 from cosmic_ray import plugins
 from cosmic_ray import testing
 from cosmic_ray import work_db
 from cosmic_ray import work_item
-from cosmic_ray.commands import init
 
 # Module: its tests, those that fail soonest first.
 TESTS = {
@@ -107,7 +107,7 @@ def chosen(
 
 def start_session(db: work_db.WorkDB, module: str) -> None:
   """Fills a session with the chosen changes; the others are skipped."""
-  init.init([pathlib.Path(module)], db, {})
+  commands.init([pathlib.Path(module)], db, {})
   with open(module) as f:
     source = f.read()
   # Ids are random: their order must not decide what is drawn.
