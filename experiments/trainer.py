@@ -77,10 +77,12 @@ class _Run:
   """One session of a run, which may have had others before."""
 
   def __init__(self, config, workdir, dataset, batches, rows, parts):
-    # Resume: (1) take the folder for this process alone; (2) refuse a folder of
-    # another config or set; (3) build the state of a fresh run; (4) replace it
-    # by the newest intact checkpoint; (5) go on from there: step and seed alone
-    # fix data and keys, and the log goes on from what the checkpoint holds.
+    # Resume: (1) read the files that a fresh run starts from: if they are
+    # wrong, nothing was written; (2) take the folder for this process alone;
+    # (3) refuse a folder of another config or set; (4) build the state of a
+    # fresh run; (5) replace it by the newest intact checkpoint; (6) go on from
+    # there: step and seed alone fix data and keys, and the log goes on from
+    # what the checkpoint holds.
     self._config = config
     self._workdir = workdir
     self._dataset = dataset
@@ -92,22 +94,21 @@ class _Run:
         batch_size=config.input.eval_batch_size,
     )
     self._is_primary = parallel.is_primary()
+    self._checkpoints = checkpoints_lib.Checkpoints(
+        workdir, run_id=run_folder.run_id(config, dataset.fingerprint))
+    backbone = indicators = None
+    if not self._checkpoints.steps():  # Else the checkpoint has them.
+      backbone = pretrained.read(config.model)
+      indicators = retraining.read(config, dataset)
     self._lock = run_folder.lock(workdir) if self._is_primary else None
     try:
-      self._open()
+      self._open(backbone, indicators)
     except BaseException:
       self.close()
       raise
 
-  def _open(self):
+  def _open(self, backbone, indicators):
     config, workdir = self._config, self._workdir
-    fingerprint = self._dataset.fingerprint
-    self._checkpoints = checkpoints_lib.Checkpoints(
-        workdir, run_id=run_folder.run_id(config, fingerprint))
-    backbone = indicators = None
-    if not self._checkpoints.steps():  # Else the checkpoint has them.
-      backbone = pretrained.read(config.model)
-      indicators = retraining.read(config, self._dataset)
     if self._is_primary:
       run_folder.open_run(workdir, config, self._dataset)
       self._checkpoints.clean()

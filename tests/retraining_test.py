@@ -92,6 +92,13 @@ class RetrainingTest(parameterized.TestCase):
       retraining.only_where_used(changed)
       self.assertEqual(changed.weighting.initial_from, kept)
 
+  def test_a_refused_run_leaves_no_folder(self):
+    config = self._config('id,score\nnobody,0.5\n')
+    workdir = os.path.join(tiny.temp_dir(self), 'run')
+    with self.assertRaises(binary.UserError):
+      trainer.train_and_evaluate(config, workdir)
+    self.assertFalse(os.path.exists(workdir))
+
   def test_a_run_from_before_it_resumes(self):
     config = tiny.debug_config().lock()
     old = json.loads(config.to_json())
