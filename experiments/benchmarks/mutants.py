@@ -13,6 +13,7 @@ Two processes share the work with different --modules and --workdir.
 
 import ast
 import csv
+import logging as python_logging
 import os
 import pathlib
 import random
@@ -46,9 +47,9 @@ _MODULES = flags.DEFINE_list('modules', list(TESTS), 'Modules to try.')
 _PLACES = flags.DEFINE_integer(
     'places', 0, 'Places to try of each module, drawn at random; 0: all.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Of the changes.')
-_TIMEOUT = flags.DEFINE_integer(
-    'timeout', 900, 'Seconds for the tests of a change; caught if longer.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Clone, sessions, results.')
+
+_MOST_SECONDS = 3600  # For the tests of a module as it is.
 
 # What a person may write in place of an operator. Others are noticed at once.
 _PLAUSIBLE = {
@@ -153,15 +154,17 @@ def try_module(module: str, workdir: str) -> list[dict[str, str]]:
   is_new = not os.path.exists(session)
   with work_db.use_db(session) as db:
     if is_new:
-      outcome, output = testing.run_tests(command, _TIMEOUT.value)
-      if outcome != work_item.TestOutcome.SURVIVED:
-        raise RuntimeError(f'{module}: its tests fail as it is: {output}')
       start_session(db, module)
     pending = list(db.pending_work_items)
     start = time.time()
+    if pending:
+      outcome, output = testing.run_tests(command, _MOST_SECONDS)
+      if outcome != work_item.TestOutcome.SURVIVED:
+        raise RuntimeError(f'{module}: its tests fail as it is: {output}')
+    timeout = 30 + 5 * (time.time() - start)  # A loop may not end any more.
+    start = time.time()
     for i, item in enumerate(pending):
-      result = mutating.mutate_and_test(
-          item.mutations, command, _TIMEOUT.value)
+      result = mutating.mutate_and_test(item.mutations, command, timeout)
       db.set_result(item.job_id, result)
       left = (time.time() - start) / (i + 1) * (len(pending) - i - 1) / 60
       spec = item.mutations[0]
@@ -191,6 +194,7 @@ def main(argv):
   if not os.path.exists(tree):
     subprocess.run(['git', 'clone', '--quiet', os.getcwd(), tree], check=True)
   os.chdir(tree)
+  python_logging.getLogger('cosmic_ray').setLevel(python_logging.WARNING)
   os.environ.update(
       PYTHONPATH=tree,
       JAX_COMPILATION_CACHE_DIR=os.path.join(workdir, 'compiled'),
