@@ -194,6 +194,8 @@ def main(argv):
   if not os.path.exists(tree):
     subprocess.run(['git', 'clone', '--quiet', os.getcwd(), tree], check=True)
   os.chdir(tree)
+  # What a killed session left in.
+  subprocess.run(['git', 'checkout', '--quiet', '--', '.'], check=True)
   python_logging.getLogger('cosmic_ray').setLevel(python_logging.WARNING)
   os.environ.update(
       PYTHONPATH=tree,
