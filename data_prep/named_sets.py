@@ -21,9 +21,9 @@ from data_prep import phantom
 SETS = {'phantom': phantom, 'endoscene': endoscene, 'acdc': acdc}
 
 
-def plants_faults(name: str) -> bool:
-  """Returns whether weak labels of a set can be made faulty."""
-  return 'fault_fraction' in inspect.signature(SETS[name].write).parameters
+def has_use_for(name: str, argument: str) -> bool:
+  """Returns whether an argument of `write` changes anything in a set."""
+  return argument in inspect.signature(SETS[name].write).parameters
 
 
 def write(
@@ -59,6 +59,5 @@ def write(
   options = dict(
       source=source, image_size=image_size, kinds=kinds, seed=seed,
       strong_fraction=strong_fraction, fault_fraction=fault_fraction)
-  wanted = inspect.signature(SETS[name].write).parameters
   return SETS[name].write(
-      output, **{k: v for k, v in options.items() if k in wanted})
+      output, **{k: v for k, v in options.items() if has_use_for(name, k)})

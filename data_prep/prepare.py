@@ -95,6 +95,7 @@ def _run():
   if _OUTPUT.value is None and not _CHECK.value:
     raise _Refused('give --output, the folder to write, or --check')
   _check_source()
+  _check_use()
   image_size = _IMAGE_SIZE.value or (
       named_sets.SETS[_DATASET.value].IMAGE_SIZE if _DATASET.value else 96)
   if _CHECK.value:
@@ -150,6 +151,23 @@ def _check_source():
   elif not os.path.isfile(os.path.join(source, listing)):
     raise _Refused(f'--source={source}: holds no {listing}; give the folder of '
                   f'{dataset}')
+
+
+def _check_use():
+  """Refuses a flag that was given and would change nothing."""
+  dataset = _DATASET.value
+  arguments = {'seed': 'seed', 'strong_fraction': 'strong_fraction',
+               'fault_fraction': 'fault_fraction', 'weak_kinds': 'kinds'}
+  if dataset or _MANIFEST.value:
+    what = f'--dataset={dataset}' if dataset else '--manifest'
+    unused = [name for name, argument in arguments.items()
+              if not (dataset and named_sets.has_use_for(dataset, argument))]
+    unused += source_flags.names()
+  else:
+    what, unused = '--source, which has --simulate', ['weak_kinds']
+  for name in unused:
+    if _given(name) is not None:
+      raise _Refused(f'--{name} is not for {what}: remove it')
 
 
 def _write_manifest(folder, image_size):

@@ -72,6 +72,12 @@ _STRONG_MINUTES = flags.DEFINE_float(
     'may take, instead of --strong_fraction.', lower_bound=0.0)
 
 
+def names() -> list[str]:
+  """Returns the flags that only --source has a use for."""
+  known = flags.FLAGS.flags_by_module_dict()[__name__]
+  return [f.name for f in known if f.name != _INTENSITY_RANGE.name]
+
+
 def format_name() -> str | None:
   """Returns --format."""
   return _FORMAT.value

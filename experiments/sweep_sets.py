@@ -96,7 +96,7 @@ def make_settings(config: ml_collections.ConfigDict) -> list[Setting]:
              'shares above 0 and below 1')
   check_axis(config, 'weak_kinds', functools.partial(_are_kinds, kinds),
              f'kinds ({", ".join(kinds)}), several joined by +')
-  most = int(named_sets.plants_faults(dataset))
+  most = int(named_sets.has_use_for(dataset, 'fault_fraction'))
   check_axis(config, 'fault_fractions',
              lambda x: is_number(x) and 0 <= x <= most,
              f'shares from 0 to {most}')

@@ -24,7 +24,8 @@ class NamedSetsTest(parameterized.TestCase):
     self.assertIsInstance(module.LISTING, str)
 
   def test_faults_are_planted_where_labels_are_simulated(self):
-    planted = {name: named_sets.plants_faults(name) for name in named_sets.SETS}
+    planted = {name: named_sets.has_use_for(name, 'fault_fraction')
+               for name in named_sets.SETS}
     self.assertEqual(
         planted, {'phantom': True, 'endoscene': True, 'acdc': False})
 
@@ -35,7 +36,7 @@ class NamedSetsTest(parameterized.TestCase):
     sets = {'toy': types.SimpleNamespace(write=write)}
     with mock.patch.object(named_sets, 'SETS', sets):
       got = named_sets.write('toy', pathlib.Path('here'), **_ALL)
-      self.assertFalse(named_sets.plants_faults('toy'))
+      self.assertFalse(named_sets.has_use_for('toy', 'fault_fraction'))
     self.assertEqual(got, (pathlib.Path('here'), 3, ('box',)))
 
 

@@ -98,6 +98,10 @@ class PrepareTest(parameterized.TestCase):
       (['--dataset=acdc', '--source=/nowhere'], 'no such folder'),
       (['--dataset=acdc', '--source=/'], 'holds no slices.csv'),
       (['--dataset=phantom', '--source=/'], '--source is not for'),
+      (['--dataset=phantom', '--weak_kinds=box'],
+       '--weak_kinds is not for --dataset=phantom: remove it'),
+      (['--dataset=phantom', '--simulate=box'], '--simulate is not for'),
+      (['--source=/', '--weak_kinds=box'], '--source, which has --simulate'),
       (['--manifest=/nowhere.jsonl'], '--manifest=/nowhere.jsonl: no such'),
   )
   def test_bad_flags(self, argv, words):

@@ -116,6 +116,34 @@ class AssignSplitsTest(parameterized.TestCase):
     self.assertEqual(counts['test'], 40)
     self.assertIn(counts['val'], (7, 8))  # 7.5 wanted.
 
+  def test_train_that_has_its_share_gets_no_more(self):
+    # 2 of 6 images are more than 20 %, so the others share the 4 left, though
+    # train shows nothing of their class.
+    rows = [*(row(f't{i}', split='train') for i in range(2)),
+            *(row(f'{i}') for i in range(4))]
+    presence = {f'{i}': {'polyp'} for i in range(4)}
+    for seed in range(5):
+      found = assign(rows, presence, seed=seed, fractions=(0.2, 0.4, 0.4))
+      self.assertEqual(collections.Counter(found.values()),
+                       {'train': 2, 'val': 2, 'test': 2})
+
+  def test_count_hand_computed(self):
+    groups = [[row('a'), row('b')], [row('c'), row('d')]]
+    presence = {'a': {'x'}, 'b': {'x', 'y'}, 'c': {'y'}, 'd': {'z'}}
+    np.testing.assert_array_equal(  # Images, those of x, those of y.
+        splits._count(groups, presence, {'a', 'b', 'c'}),
+        [[2, 2, 1], [1, 0, 1]])
+
+  def test_share_out_hand_computed(self):
+    # The second split has 4 of 10 images, 1.5 too many; 6 are left for two
+    # thirds and one third. Of the class it has what it should.
+    np.testing.assert_allclose(
+        splits._share_out(
+            total=np.array([10.0, 4.0]),
+            have=np.array([[0.0, 0.0], [4.0, 1.0], [1.0, 0.0], [0.0, 0.0]]),
+            shares=np.array([0.5, 0.25, 0.25, 0.0])),
+        [[4, 2], [0, 0], [1, 1], [0, 0]])
+
   @parameterized.named_parameters(
       ('by', [row('a')], {'by': 'ward'}, 'Unknown by='),
       ('fractions', [row('a')], {'fractions': (0.5, 0.1, 0.1)}, 'sum to 1'),
