@@ -1,5 +1,6 @@
 """Tests for hybridseg.metrics."""
 
+from unittest import mock
 import warnings
 
 from absl.testing import absltest
@@ -101,6 +102,14 @@ class EmptyRuleTest(absltest.TestCase):
       np.testing.assert_allclose(
           fn(self._COUNTS), expected, err_msg=fn.__name__)
 
+  def test_whatever_stands_before_the_classes(self):
+    counts = np.random.default_rng(0).integers(1, 50, (2, 5, 4, 3))
+    for fn in (metrics.dice_from_counts, metrics.iou_from_counts,
+               metrics.precision_from_counts, metrics.recall_from_counts,
+               metrics.volume_error_from_counts):
+      np.testing.assert_array_equal(
+          fn(counts), [[fn(c) for c in row] for row in counts], fn.__name__)
+
   def test_volume_error_is_symmetric_and_bounded(self):
     rng = np.random.default_rng(0)
     counts = rng.integers(0, 50, size=(1000, 3)).astype(float)
@@ -177,7 +186,9 @@ class AurocTest(parameterized.TestCase):
 
   @parameterized.parameters(0, 1)
   def test_one_kind_only_is_nan(self, kind):
-    self.assertTrue(np.isnan(metrics.auroc([1.0, 2.0], [kind, kind])))
+    with warnings.catch_warnings():
+      warnings.simplefilter('error')
+      self.assertTrue(np.isnan(metrics.auroc([1.0, 2.0], [kind, kind])))
 
 
 class BootstrapIntervalTest(absltest.TestCase):
@@ -221,6 +232,13 @@ class BootstrapIntervalTest(absltest.TestCase):
     self.assertEqual(
         metrics.bootstrap_interval(values, groups=np.arange(30)),
         metrics.bootstrap_interval(values))
+
+  def test_little_memory_draws_the_same(self):
+    values = np.random.default_rng(0).random(6)
+    interval = lambda: metrics.bootstrap_interval(values, num_resamples=100)
+    whole = interval()
+    with mock.patch.object(metrics, '_MAX_PICKS', 6 * 30):  # 30, 30, 30, 10.
+      self.assertEqual(interval(), whole)
 
   def test_seeded(self):
     values = np.random.default_rng(0).random(5)

@@ -1,0 +1,37 @@
+"""Signatures of the house: options by keyword only, names always allowed."""
+
+import ast
+import pathlib
+
+from absl.testing import absltest
+from absl.testing import parameterized
+
+_ROOT = pathlib.Path(__file__).parent.parent
+
+
+def _functions(package):
+  """Yields where, and the definition, of functions and methods of a package."""
+  for path in sorted((_ROOT / package).rglob('*.py')):
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+      if isinstance(node, ast.FunctionDef):
+        yield f'{path.relative_to(_ROOT)}:{node.lineno} {node.name}', node
+
+
+class SignaturesTest(parameterized.TestCase):
+
+  @parameterized.parameters('hybridseg', 'data_prep', 'experiments')
+  def test_every_argument_can_be_named(self, package):
+    found = [where for where, node in _functions(package)
+             if node.args.posonlyargs]
+    self.assertEqual(found, [])
+
+  def test_options_of_the_library_are_by_keyword_only(self):
+    # But of a function whose one argument says all: make_mapping('jit').
+    found = [where for where, node in _functions('hybridseg')
+             if not node.name.startswith('_') and node.args.defaults
+             and len(node.args.args) > 1]
+    self.assertEqual(found, [])
+
+
+if __name__ == '__main__':
+  absltest.main()
