@@ -47,6 +47,9 @@ _MODULES = flags.DEFINE_list('modules', list(TESTS), 'Modules to try.')
 _PLACES = flags.DEFINE_integer(
     'places', 0, 'Places to try of each module, drawn at random; 0: all.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Of the changes.')
+_RETRY = flags.DEFINE_bool(
+    'retry', False, 'Plant those again that lived, with the tests of the last '
+    'commit, which must not have changed the modules.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Clone, sessions, results.')
 
 _MOST_SECONDS = 3600  # For the tests of a module as it is.
@@ -148,7 +151,8 @@ def outcomes(module: str, db: work_db.WorkDB) -> list[dict[str, str]]:
 
 def try_module(module: str, workdir: str) -> list[dict[str, str]]:
   """Plants the changes of a module, one by one; returns what came of them."""
-  tests = ' '.join(f'tests/{name}_test.py' for name in TESTS[module])
+  tests = ' '.join(
+      f'tests/{name}_test.py' for name in ('signatures', *TESTS[module]))
   command = f'{sys.executable} -m pytest -x -p no:cacheprovider {tests}'
   session = os.path.join(workdir, module.replace('/', '_') + '.sqlite')
   is_new = not os.path.exists(session)
@@ -156,6 +160,9 @@ def try_module(module: str, workdir: str) -> list[dict[str, str]]:
     if is_new:
       start_session(db, module)
     pending = list(db.pending_work_items)
+    if _RETRY.value:
+      pending += [item for item, result in db.completed_work_items
+                  if result.test_outcome == work_item.TestOutcome.SURVIVED]
     start = time.time()
     if pending:
       outcome, output = testing.run_tests(command, _MOST_SECONDS)
@@ -196,6 +203,12 @@ def main(argv):
   os.chdir(tree)
   # What a killed session left in.
   subprocess.run(['git', 'checkout', '--quiet', '--', '.'], check=True)
+  if _RETRY.value:
+    subprocess.run(['git', 'fetch', '--quiet'], check=True)
+    subprocess.run(
+        ['git', 'diff', '--exit-code', '--stat', 'HEAD', 'origin/HEAD', '--',
+         *_MODULES.value], check=True)
+    subprocess.run(['git', 'merge', '--quiet', 'origin/HEAD'], check=True)
   python_logging.getLogger('cosmic_ray').setLevel(python_logging.WARNING)
   os.environ.update(
       PYTHONPATH=tree,
