@@ -63,13 +63,14 @@ class RatiosTest(absltest.TestCase):
         [0, 3, 0],  # Found where there is none.
         [0, 0, 3],  # Missed.
         [5, 0, 0],
+        [1, 0, 0],  # One pixel.
     ], np.float32)
     with warnings.catch_warnings():
       warnings.simplefilter('error')
       dice = metrics.dice_from_counts(counts)
       iou = metrics.iou_from_counts(counts)
-    np.testing.assert_allclose(dice, [2 / 3, np.nan, 0, 0, 1])
-    np.testing.assert_allclose(iou, [1 / 2, np.nan, 0, 0, 1])
+    np.testing.assert_allclose(dice, [2 / 3, np.nan, 0, 0, 1, 1])
+    np.testing.assert_allclose(iou, [1 / 2, np.nan, 0, 0, 1, 1])
 
   def test_iou_follows_from_dice(self):
     counts = np.random.default_rng(0).integers(1, 50, (4, 3, 3))
@@ -137,6 +138,11 @@ class CalibrationTest(absltest.TestCase):
   def test_sure_and_right_is_calibrated(self):
     counts = metrics.calibration_counts(np.eye(3), np.arange(3))
     self.assertEqual(metrics.expected_calibration_error(counts), 0)
+
+  def test_a_softmax_rounded_above_1_is_in_the_last_bin(self):
+    probs = np.array([[np.nextafter(np.float32(1), np.float32(2)), 0]])
+    counts = metrics.calibration_counts(probs, np.array([0]), num_bins=10)
+    self.assertEqual(counts[9, 0], 1)
 
   def test_sums_of_cases_are_the_counts_of_all(self):
     rng = np.random.default_rng(0)
