@@ -125,15 +125,15 @@ class EmptyRuleTest(absltest.TestCase):
 class CalibrationTest(absltest.TestCase):
 
   def test_by_hand(self):
-    # Two of confidence .8, one right; two of .6, both right; one unknown.
+    # Two of confidence .8, two of .6, one of each right; one unknown.
     probs = np.array([[.2, .8], [.8, .2], [.4, .6], [.6, .4], [0, 1]])
-    label = np.array([1, 1, 1, 0, 255])
+    label = np.array([1, 1, 0, 0, 255])
     counts = metrics.calibration_counts(probs, label, num_bins=10)
     np.testing.assert_allclose(counts[7], [2, 1.6, 1])
-    np.testing.assert_allclose(counts[5], [2, 1.2, 2])
+    np.testing.assert_allclose(counts[5], [2, 1.2, 1])
     self.assertEqual(counts[:, 0].sum(), 4)
     self.assertAlmostEqual(
-        metrics.expected_calibration_error(counts), (0.6 + 0.8) / 4)
+        metrics.expected_calibration_error(counts), (0.6 + 0.2) / 4)
 
   def test_sure_and_right_is_calibrated(self):
     counts = metrics.calibration_counts(np.eye(3), np.arange(3))
@@ -143,6 +143,11 @@ class CalibrationTest(absltest.TestCase):
     probs = np.array([[np.nextafter(np.float32(1), np.float32(2)), 0]])
     counts = metrics.calibration_counts(probs, np.array([0]), num_bins=10)
     self.assertEqual(counts[9, 0], 1)
+
+  def test_of_many_classes_the_first_bin(self):
+    counts = metrics.calibration_counts(
+        np.full((1, 20), 0.05), np.array([0]), num_bins=10)
+    np.testing.assert_allclose(counts[0], [1, 0.05, 1])
 
   def test_sums_of_cases_are_the_counts_of_all(self):
     rng = np.random.default_rng(0)
