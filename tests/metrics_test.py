@@ -48,10 +48,11 @@ class ConfusionCountsTest(parameterized.TestCase):
            np.sum((p != c) & (y == c))] for c in range(3)]
       np.testing.assert_array_equal(counts[case], expected)
 
-  def test_refuses_another_shape(self):
-    with self.assertRaisesRegex(ValueError, r'\(1, 4\).*\(1, 5\)'):
+  @parameterized.parameters((4, 5), (5, 4))
+  def test_refuses_another_shape(self, *sizes):
+    with self.assertRaisesRegex(ValueError, r'\(1, %d\).*\(1, %d\)' % sizes):
       metrics.confusion_counts(
-          jnp.zeros((1, 4), int), jnp.zeros((1, 5), int), num_classes=2)
+          *(jnp.zeros((1, n), int) for n in sizes), num_classes=2)
 
 
 class RatiosTest(absltest.TestCase):
@@ -137,6 +138,7 @@ class CalibrationTest(absltest.TestCase):
 
   def test_sure_and_right_is_calibrated(self):
     counts = metrics.calibration_counts(np.eye(3), np.arange(3))
+    self.assertEqual(counts.shape, (15, 3))  # As in the paper.
     self.assertEqual(metrics.expected_calibration_error(counts), 0)
 
   def test_a_softmax_rounded_above_1_is_in_the_last_bin(self):
@@ -209,10 +211,10 @@ class BootstrapIntervalTest(absltest.TestCase):
 
   def test_two_values(self):
     # Means of two picks from {0, 1}: 0, 1/2, 1 with chances 1/4, 1/2, 1/4, so
-    # both tails of 2.5 % lie at the ends and those of 40 % at 1/2.
+    # both tails of 2.5 % lie at the ends and those of 30 % at 1/2.
     self.assertEqual(metrics.bootstrap_interval([0, 1]), (0.0, 1.0))
     self.assertEqual(
-        metrics.bootstrap_interval([0, 1], level=0.2), (0.5, 0.5))
+        metrics.bootstrap_interval([0, 1], level=0.4), (0.5, 0.5))
 
   def test_close_to_the_normal_interval(self):
     values = np.random.default_rng(0).normal(size=400)
