@@ -17,6 +17,9 @@ def _state(*weights):
 
 class InitIndicatorsTest(absltest.TestCase):
 
+  def test_trusts_all_at_first(self):
+    np.testing.assert_array_equal(indicators.init_indicators(2).weights, [1, 1])
+
   def test_values_and_dtypes(self):
     state = indicators.init_indicators(3, value=0.5)
     np.testing.assert_array_equal(state.weights, [0.5, 0.5, 0.5])

@@ -173,6 +173,11 @@ class WithoutClassPriorTest(parameterized.TestCase):
     )(jnp.zeros((1, 3, 1)))
     np.testing.assert_allclose(gradient[0, :, 0], [-1, 1, 0], atol=1e-7)
 
+  def test_one_pixel_has_no_slope(self):
+    gradient = jax.grad(lambda x: jnp.sum(losses.without_class_prior(
+        x, where=jnp.array([[True, False]]))))(jnp.zeros((1, 2, 3)))
+    np.testing.assert_array_equal(gradient, jnp.zeros((1, 2, 3)))
+
   @parameterized.parameters(1, 1e3)
   def test_values_of_counted_pixels_are_unchanged(self, offset):
     logits, _, where = _random(5)
