@@ -161,6 +161,14 @@ class MaskTest(parameterized.TestCase):
         loss(logits, labels), loss(logits, labels, where=where))
 
 
+  @parameterized.parameters(*_LOSSES)
+  def test_refuses_a_mask_of_another_shape(self, loss):
+    logits, labels, where = _random(4)
+    with self.assertRaisesRegex(
+        ValueError, r'where.*\(2, 4, 3\) differs .*\(2, 4, 4\)'):
+      loss(logits, labels, where=where[..., :3])
+
+
 class WithoutClassPriorTest(parameterized.TestCase):
 
   def test_gradient_hand_computed(self):
@@ -184,6 +192,8 @@ class WithoutClassPriorTest(parameterized.TestCase):
     logits = logits + offset
     np.testing.assert_array_equal(
         losses.without_class_prior(logits, where=where)[where], logits[where])
+    np.testing.assert_array_equal(
+        losses.without_class_prior(logits, where=where)[~where], 0)
     np.testing.assert_array_equal(losses.without_class_prior(logits), logits)
 
   @parameterized.parameters(*itertools.product(_LOSSES, (True, False)))
