@@ -49,10 +49,12 @@ class ConfusionCountsTest(parameterized.TestCase):
       np.testing.assert_array_equal(counts[case], expected)
 
   @parameterized.parameters((4, 5), (5, 4))
-  def test_refuses_another_shape(self, *sizes):
-    with self.assertRaisesRegex(ValueError, r'\(1, %d\).*\(1, %d\)' % sizes):
+  def test_refuses_another_shape(self, first, second):
+    with self.assertRaisesRegex(
+        ValueError, rf'\(1, {first}\).*\(1, {second}\)'):
       metrics.confusion_counts(
-          *(jnp.zeros((1, n), int) for n in sizes), num_classes=2)
+          jnp.zeros((1, first), int), jnp.zeros((1, second), int),
+          num_classes=2)
 
 
 class RatiosTest(absltest.TestCase):

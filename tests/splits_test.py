@@ -144,6 +144,34 @@ class AssignSplitsTest(parameterized.TestCase):
             shares=np.array([0.5, 0.25, 0.25, 0.0])),
         [[4, 2], [0, 0], [1, 1], [0, 0]])
 
+  def test_deal_hand_computed(self):
+    # The first group alone shows the class, so it is dealt first, though the
+    # smallest: to the bin that lacks it. Then the largest fits into the other
+    # one, and the last into none: to the first of two that lack one image each.
+    counts = np.array([[1.0, 1.0], [5.0, 0.0], [2.0, 0.0]])
+    for seed in range(5):
+      bins = splits._deal(
+          counts, np.array([[2.0, 1.0], [6.0, 0.0]]),
+          np.random.default_rng(seed), lacking=(), open_=np.ones(2, bool))
+      np.testing.assert_array_equal(bins, [0, 1, 0])
+
+  def test_deal_weighs_what_runs_out(self):
+    # 2 of 5 images, 1 of 2 of the class: 3.4 * 2/25 + 0.6 * 1/4 = 0.42 is more
+    # than 2 * 2/25 + 1/4 = 0.41.
+    counts = np.array([[2.0, 1.0], [1.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
+    bins = splits._deal(
+        counts, np.array([[3.4, 0.6], [2.0, 1.0]]), np.random.default_rng(0),
+        lacking=(), open_=np.ones(2, bool))
+    self.assertEqual(bins[0], 0)
+
+  @parameterized.parameters((0.02, 0.98, 0.0, {'train', 'val'}),
+                            (0.0, 0.5, 0.5, {'val', 'test'}))
+  def test_train_wants_an_exact_mask_if_it_has_a_share(self, *fractions):
+    *fractions, expected = fractions
+    rows = [row('w', annotation=BOX), *(row(f'{i}') for i in range(4))]
+    found = assign(rows, fractions=tuple(fractions))
+    self.assertEqual({found[f'{i}'] for i in range(4)}, expected)
+
   @parameterized.named_parameters(
       ('by', [row('a')], {'by': 'ward'}, 'Unknown by='),
       ('fractions', [row('a')], {'fractions': (0.5, 0.1, 0.1)}, 'sum to 1'),
@@ -172,6 +200,7 @@ class KFoldsTest(parameterized.TestCase):
   def test_balanced(self):
     rows = [row(f'{i}', annotation=MASK if i < 10 else BOX) for i in range(50)]
     folds = splits.k_folds(rows, num_folds=5, seed=0, presence={})
+    self.assertEqual(list(folds), sorted(folds))
     self.assertEqual(
         collections.Counter(folds.values()), dict.fromkeys(range(5), 10))
     self.assertEqual(collections.Counter(folds[f'{i}'] for i in range(10)),
@@ -185,6 +214,17 @@ class KFoldsTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, '3 folds .* only 2, of 4 groups'):
       deal(3, [*rows_of([3, 3]), row('a', annotation=BOX),
                row('b', annotation=None)])
+
+
+  def test_classes_do_not_cost_the_sizes(self):
+    # By the class alone the folds would have 12 and 6 images.
+    sizes, shown = (5, 3, 1, 4, 5), (5, 1, 0, 1, 2)
+    presence = {f's{i}_{j}': {'polyp'} for i, n in enumerate(shown)
+                for j in range(n)}
+    for seed in range(5):
+      folds = splits.k_folds(
+          rows_of(sizes), num_folds=2, seed=seed, presence=presence)
+      self.assertEqual(collections.Counter(folds.values()), {0: 9, 1: 9})
 
 
 class ChooseStrongTest(parameterized.TestCase):
