@@ -135,14 +135,14 @@ class AssignSplitsTest(parameterized.TestCase):
         [[2, 2, 1], [1, 0, 1]])
 
   def test_share_out_hand_computed(self):
-    # The second split has 4 of 10 images, 1.5 too many; 6 are left for two
-    # thirds and one third. Of the class it has what it should.
+    # The second split has 4 of 11 images, more than a quarter; 7 are left for
+    # two thirds and one third. Of the class it has what it should.
     np.testing.assert_allclose(
         splits._share_out(
-            total=np.array([10.0, 4.0]),
+            total=np.array([11.0, 4.0]),
             have=np.array([[0.0, 0.0], [4.0, 1.0], [1.0, 0.0], [0.0, 0.0]]),
             shares=np.array([0.5, 0.25, 0.25, 0.0])),
-        [[4, 2], [0, 0], [1, 1], [0, 0]])
+        [[14 / 3, 2], [0, 0], [7 / 3 - 1, 1], [0, 0]])
 
   def test_deal_hand_computed(self):
     # The first group alone shows the class, so it is dealt first, though the
@@ -163,6 +163,19 @@ class AssignSplitsTest(parameterized.TestCase):
         counts, np.array([[3.4, 0.6], [2.0, 1.0]]), np.random.default_rng(0),
         lacking=(), open_=np.ones(2, bool))
     self.assertEqual(bins[0], 0)
+    # The last image of the class: 1/64 + 0.3 is more than 9/64.
+    bins = splits._deal(
+        np.array([[1.0, 1.0], [5.0, 0.0], [2.0, 0.0]]),
+        np.array([[1.0, 0.3], [9.0, 0.0]]), np.random.default_rng(0),
+        lacking=(), open_=np.ones(2, bool))
+    self.assertEqual(bins[0], 0)
+
+  def test_deal_lets_fit_what_fills(self):
+    # 3 images fit into either bin, and the first lacks their class.
+    bins = splits._deal(
+        np.array([[3.0, 1.0], [3.0, 0.0]]), np.array([[3.0, 1.0], [3.5, 0.0]]),
+        np.random.default_rng(0), lacking=(), open_=np.ones(2, bool))
+    np.testing.assert_array_equal(bins, [0, 1])
 
   @parameterized.parameters((0.02, 0.98, 0.0, {'train', 'val'}),
                             (0.0, 0.5, 0.5, {'val', 'test'}))
@@ -175,6 +188,7 @@ class AssignSplitsTest(parameterized.TestCase):
   @parameterized.named_parameters(
       ('by', [row('a')], {'by': 'ward'}, 'Unknown by='),
       ('fractions', [row('a')], {'fractions': (0.5, 0.1, 0.1)}, 'sum to 1'),
+      ('four', [row('a')], {'fractions': (0.4, 0.2, 0.2, 0.2)}, 'Expected three'),
       ('nan', [row('a')], {'fractions': (float('nan'), 0, 1)}, 'sum to 1'),
       ('no_site', [row('a', site='x'), row('b')], {'by': 'site'},
        "Id 'b' has no site"),
