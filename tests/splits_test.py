@@ -8,6 +8,7 @@ import numpy as np
 
 from data_prep import manifest
 from data_prep import splits
+from data_prep import strong_choice
 from data_prep.benchmarks import split_leaks
 from tests import split_rows
 
@@ -188,7 +189,7 @@ class AssignSplitsTest(parameterized.TestCase):
   @parameterized.named_parameters(
       ('by', [row('a')], {'by': 'ward'}, 'Unknown by='),
       ('fractions', [row('a')], {'fractions': (0.5, 0.1, 0.1)}, 'sum to 1'),
-      ('four', [row('a')], {'fractions': (0.4, 0.2, 0.2, 0.2)}, 'Expected three'),
+      ('four', [row('a')], {'fractions': (0.4, 0.2, 0.2, 0.2)}, 'three'),
       ('nan', [row('a')], {'fractions': (float('nan'), 0, 1)}, 'sum to 1'),
       ('no_site', [row('a', site='x'), row('b')], {'by': 'site'},
        "Id 'b' has no site"),
@@ -270,6 +271,19 @@ class ChooseStrongTest(parameterized.TestCase):
     self.assertLen(choose(rows, minutes=5.0, **cheap), 5)
     with self.assertRaisesRegex(ValueError, 'take 5 minutes'):
       choose(rows, minutes=4.9, **cheap)
+    as_dear = dict(weak_kind='box', minutes_per={'mask': 2.0, 'box': 2.0})
+    self.assertLen(choose(rows, minutes=10.0, **as_dear), 5)
+
+  def test_no_kind_is_dearer_than_a_mask(self):
+    for kind, minutes in strong_choice.MINUTES_PER.items():
+      self.assertBetween(minutes, 0, strong_choice.MINUTES_PER['mask'], kind)
+
+  def test_first_the_one_that_shows_most(self):
+    # r is the rarest; of the two that show it, a shows x as well.
+    rows = [row(c, split='train') for c in 'abcde']
+    presence = {'a': {'r', 'x'}, 'b': {'r'}, **{c: {'x'} for c in 'cde'}}
+    for seed in range(5):
+      self.assertEqual(choose(rows, presence, seed=seed, fraction=0.2), {'a'})
 
   def test_classes_are_shown(self):
     for seed in range(20):
