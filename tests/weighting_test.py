@@ -481,6 +481,21 @@ class L2rwWeightsTest(parameterized.TestCase):
     np.testing.assert_array_equal(weights[slopes > 0], 0)
 
 
+class OverShardsTest(parameterized.TestCase):
+
+  @parameterized.product(
+      rule=(weighting.l2rw_weights, weighting.without_common_harm,
+            weighting.unit_rms), num_shards=(1, 2, 4))
+  def test_equals_single(self, rule, num_shards):
+    # Of mean below 0, and each shard of another mean.
+    values = jax.random.normal(jax.random.key(0), (8,)) - jnp.arange(8.0)
+    mapped = jax.vmap(
+        functools.partial(rule, axis_name='batch'), axis_name='batch',
+    )(values.reshape(num_shards, -1))
+    np.testing.assert_allclose(
+        mapped.reshape(-1), rule(values), rtol=1e-6, atol=1e-7)
+
+
 class WithoutCommonHarmTest(absltest.TestCase):
 
   def test_hand_computed(self):
