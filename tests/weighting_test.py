@@ -2,6 +2,7 @@
 
 import functools
 from typing import Any, NamedTuple
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -297,6 +298,16 @@ class LookaheadWeightGradsTest(parameterized.TestCase):
         lambda p: _mlp_losses(p, problem.weak),
         lambda p: jnp.mean(_mlp_losses(p, problem.strong)),
         problem.params, problem.weights)
+
+  @parameterized.parameters(('forward', 1), ('grad', 0))
+  def test_only_the_closed_form_linearises(self, method, num_calls):
+    # The numbers are the same; what they cost is not.
+    with mock.patch.object(
+        linearization, 'linearize_losses',
+        wraps=linearization.linearize_losses) as linearize:
+      weighting.lookahead_weight_grads(
+          *self._mlp_problem(), step_size=0.1, method=method)
+    self.assertEqual(linearize.call_count, num_calls)
 
   @parameterized.parameters(*weighting.METHODS)
   def test_step_size_is_sgd(self, method):
