@@ -430,6 +430,18 @@ class RefusalsTest(parameterized.TestCase):
       self._solve(inner_optimizer=optax.chain(
           optax.clip_by_global_norm(1.0), optax.adamw(0.1)))
 
+  @parameterized.parameters(0, 1, 2, 3)
+  def test_an_optimizer_that_minds_the_rank(self, rank):
+    root = lambda g: jnp.sqrt(g) if jnp.ndim(g) == rank else g
+    optimizer = optax.stateless(lambda grads, _: jax.tree.map(root, grads))
+    for other in range(4):
+      params = {'a': jnp.ones((2,) * other)}
+      if other == rank:
+        with self.assertRaisesRegex(ValueError, 'no finite derivative'):
+          weighting.check_inner_optimizer(optimizer, params)
+      else:
+        weighting.check_inner_optimizer(optimizer, params)
+
   @parameterized.parameters(*_OPTIMIZERS)
   def test_accepts(self, name):
     params = {'matrix': jnp.ones((2, 3)), 'scalar': jnp.ones(())}
@@ -457,14 +469,14 @@ class RefusalsTest(parameterized.TestCase):
 class LastLayerAlignmentsTest(absltest.TestCase):
 
   def test_hand_computed(self):
-    # One pixel, features (1, 2), kernel slope [[1, 0], [0, 3]], bias slope
-    # (10, 20): the logits move along (11, 26). Losses: sum and first logit.
+    # One pixel, features (1, 2, 1), kernel slope [[1, 0], [0, 3], [5, 7]], bias
+    # slope (10, 20): the logits move along (16, 33). Losses: sum, first logit.
     alignments = weighting.last_layer_alignments(
         lambda x: jnp.stack([jnp.sum(x[0]), x[1, 0, 0]]),
-        jnp.zeros((2, 1, 2)), jnp.tile(jnp.array([1.0, 2.0]), (2, 1, 1)),
-        {'kernel': jnp.array([[[1.0, 0.0], [0.0, 3.0]]]),
+        jnp.zeros((2, 1, 2)), jnp.tile(jnp.array([1.0, 2.0, 1.0]), (2, 1, 1)),
+        {'kernel': jnp.array([[[1.0, 0.0], [0.0, 3.0], [5.0, 7.0]]]),
          'bias': jnp.array([10.0, 20.0])})
-    np.testing.assert_allclose(alignments, [37, 11])
+    np.testing.assert_allclose(alignments, [49, 16])
 
   def test_refuses_another_layer(self):
     with self.assertRaisesRegex(ValueError, r'\(3, 3, 2, 2\).*\(1, 4, 2\)'):
