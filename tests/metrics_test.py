@@ -248,6 +248,10 @@ class BootstrapIntervalTest(absltest.TestCase):
         metrics.bootstrap_interval(values, groups=np.arange(30)),
         metrics.bootstrap_interval(values))
 
+  def test_one_resample_has_one_mean(self):
+    low, high = metrics.bootstrap_interval(np.arange(9), num_resamples=1)
+    self.assertEqual(low, high)
+
   def test_little_memory_draws_the_same(self):
     values = np.random.default_rng(0).random(6)
     interval = lambda: metrics.bootstrap_interval(values, num_resamples=100)
