@@ -161,8 +161,9 @@ def try_module(module: str, workdir: str) -> list[dict[str, str]]:
       start_session(db, module)
     pending = list(db.pending_work_items)
     if _RETRY.value:
-      pending += [item for item, result in db.completed_work_items
-                  if result.test_outcome == work_item.TestOutcome.SURVIVED]
+      pending = [item for item, result in db.completed_work_items if
+                 result.test_outcome == work_item.TestOutcome.SURVIVED
+                 ] + pending
     start = time.time()
     if pending:
       outcome, output = testing.run_tests(command, _MOST_SECONDS)
