@@ -271,6 +271,9 @@ class ChooseStrongTest(parameterized.TestCase):
     self.assertLen(choose(rows, minutes=5.0, **cheap), 5)
     with self.assertRaisesRegex(ValueError, 'take 5 minutes'):
       choose(rows, minutes=4.9, **cheap)
+    # 5 boxes are 2.5 minutes, and each mask half a minute more.
+    near = dict(weak_kind='box', minutes_per={'mask': 1.0, 'box': 0.5})
+    self.assertLen(choose(rows, minutes=3.5, **near), 2)
     as_dear = dict(weak_kind='box', minutes_per={'mask': 2.0, 'box': 2.0})
     self.assertLen(choose(rows, minutes=10.0, **as_dear), 5)
 
