@@ -7,8 +7,8 @@ cosmic-ray changes one operator, comparison, condition, number or loop of a
 module at a time, in a clone of the last commit, and the module's tests run
 until one fails. At each place of the code one change is drawn, of those that a
 person could have written: no arithmetic by bit shifts, no `is` for `==`; and
-none that the program cannot show (annotations). Goes on where it was stopped.
-Two processes share the work with different --modules and --workdir.
+none that the program cannot show (annotations). They are tried in random order;
+goes on where it was stopped. Two processes share the work with different --modules and --workdir.
 """
 
 import ast
@@ -44,8 +44,6 @@ TESTS = {
     'data_prep/strong_choice.py': ('splits', 'own_set'),
 }
 _MODULES = flags.DEFINE_list('modules', list(TESTS), 'Modules to try.')
-_PLACES = flags.DEFINE_integer(
-    'places', 0, 'Places to try of each module, drawn at random; 0: all.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Of the changes.')
 _RETRY = flags.DEFINE_bool(
     'retry', False, 'Plant those again that lived, with the tests of the last '
@@ -94,19 +92,16 @@ def changes_meaning(source: str, spec: work_item.MutationSpec) -> bool:
 
 
 def chosen(
-    items: list[work_item.WorkItem], source: str, *, num_places: int, seed: int
+    items: list[work_item.WorkItem], source: str, *, seed: int
 ) -> list[work_item.WorkItem]:
-  """Draws one change at each place, and as many places as asked (0: all)."""
+  """Draws one change at each place."""
   places = {}
   for item in items:
     spec = item.mutations[0]
     if is_plausible(spec.operator_name) and changes_meaning(source, spec):
       places.setdefault((spec.start_pos, spec.end_pos), []).append(item)
   rng = random.Random(seed)
-  drawn = [rng.choice(places[place]) for place in sorted(places)]
-  if num_places and num_places < len(drawn):
-    drawn = rng.sample(drawn, num_places)
-  return drawn
+  return [rng.choice(places[place]) for place in sorted(places)]
 
 
 def start_session(db: work_db.WorkDB, module: str) -> None:
@@ -117,8 +112,7 @@ def start_session(db: work_db.WorkDB, module: str) -> None:
   # Ids are random: their order must not decide what is drawn.
   items = sorted(db.work_items, key=lambda item: (
       item.mutations[0].operator_name, item.mutations[0].occurrence))
-  keep = {item.job_id for item in chosen(
-      items, source, num_places=_PLACES.value, seed=_SEED.value)}
+  keep = {item.job_id for item in chosen(items, source, seed=_SEED.value)}
   skipped = work_item.WorkResult(
       worker_outcome=work_item.WorkerOutcome.SKIPPED)
   db.set_multiple_results(
