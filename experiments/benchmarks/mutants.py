@@ -7,8 +7,9 @@ cosmic-ray changes one operator, comparison, condition, number or loop of a
 module at a time, in a clone of the last commit, and the module's tests run
 until one fails. At each place of the code one change is drawn, of those that a
 person could have written: no arithmetic by bit shifts, no `is` for `==`; and
-none that the program cannot show (annotations). They are tried in random order;
-goes on where it was stopped. Two processes share the work with different --modules and --workdir.
+none that the program cannot show (annotations). They are tried in random order,
+and it goes on where it was stopped. Two processes share the work with different
+--modules and --workdir.
 """
 
 import ast
