@@ -280,6 +280,7 @@ class ChooseStrongTest(parameterized.TestCase):
   def test_no_kind_is_dearer_than_a_mask(self):
     for kind, minutes in strong_choice.MINUTES_PER.items():
       self.assertBetween(minutes, 0, strong_choice.MINUTES_PER['mask'], kind)
+    self.assertEqual(strong_choice.MINUTES_PER['none'], 0)
 
   def test_first_the_one_that_shows_most(self):
     # r is the rarest; of the two that show it, a shows x as well.
