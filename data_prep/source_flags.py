@@ -74,8 +74,9 @@ _STRONG_MINUTES = flags.DEFINE_float(
 
 def names() -> list[str]:
   """Returns the flags that only --source has a use for."""
-  known = flags.FLAGS.flags_by_module_dict()[__name__]
-  return [f.name for f in known if f.name != _INTENSITY_RANGE.name]
+  return [holder.name for holder in globals().values()
+          if isinstance(holder, flags.FlagHolder)
+          and holder is not _INTENSITY_RANGE]
 
 
 def format_name() -> str | None:

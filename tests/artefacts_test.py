@@ -1,5 +1,6 @@
 """Tests for experiments.artefacts and model_card, on a tiny run."""
 
+from importlib import metadata
 import json
 import os
 import pathlib
@@ -39,6 +40,12 @@ assert not any(m.startswith(('flax', 'hybridseg')) for m in sys.modules)
 """
 
 
+def _converter_lags():
+  """jax2onnx 0.17 asks JAX for what 0.12 has no more; the rest is written."""
+  return jax.__version_info__ >= (0, 12) and (
+      metadata.version('jax2onnx').startswith('0.17.'))
+
+
 class ArtefactsTest(absltest.TestCase):
 
   @classmethod
@@ -74,6 +81,8 @@ class ArtefactsTest(absltest.TestCase):
       import onnxruntime
     except ImportError:
       self.skipTest('onnxruntime is not installed.')
+    if _converter_lags():
+      self.skipTest('jax2onnx does not know this JAX.')
     session = onnxruntime.InferenceSession(
         (self.folder / 'model.onnx').read_bytes())
     labels, probabilities = session.run(None, {'images': self.images})
@@ -99,7 +108,10 @@ class ArtefactsTest(absltest.TestCase):
   def test_what_is_said(self):
     text = '\n'.join(self.lines)
     self.assertIn('bit for bit', text)
-    self.assertNotIn('not written', text, text)
+    if _converter_lags():
+      self.assertIn('model.onnx           not written: the converter', text)
+    else:
+      self.assertNotIn('not written', text, text)
     config = json.loads((self.folder / 'model.json').read_text())
     self.assertEqual(config['classes'][0], 'background')
     self.assertEqual(config['input']['shape'],
