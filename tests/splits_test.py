@@ -230,7 +230,6 @@ class KFoldsTest(parameterized.TestCase):
       deal(3, [*rows_of([3, 3]), row('a', annotation=BOX),
                row('b', annotation=None)])
 
-
   def test_classes_do_not_cost_the_sizes(self):
     # By the class alone the folds would have 12 and 6 images.
     sizes, shown = (5, 3, 1, 4, 5), (5, 1, 0, 1, 2)

@@ -22,7 +22,6 @@ import subprocess
 import sys
 import time
 
-from absl import app
 from absl import flags
 from absl import logging
 from cosmic_ray import commands
@@ -31,6 +30,8 @@ from cosmic_ray import plugins
 from cosmic_ray import testing
 from cosmic_ray import work_db
 from cosmic_ray import work_item
+
+from experiments import binary
 
 # Module: its tests, those that fail soonest first.
 TESTS = {
@@ -86,20 +87,18 @@ def meaning(source: str) -> str | None:
   return ast.dump(tree)
 
 
-def changes_meaning(source: str, spec: work_item.MutationSpec) -> bool:
-  operator = plugins.get_operator(spec.operator_name)()
-  mutant = mutating.mutate_code(source, operator, spec.occurrence)
-  return mutant is not None and meaning(mutant) not in (None, meaning(source))
-
-
 def chosen(
     items: list[work_item.WorkItem], source: str, *, seed: int
 ) -> list[work_item.WorkItem]:
   """Draws one change at each place."""
-  places = {}
+  places, not_shown = {}, (None, meaning(source))
   for item in items:
     spec = item.mutations[0]
-    if is_plausible(spec.operator_name) and changes_meaning(source, spec):
+    if not is_plausible(spec.operator_name):
+      continue
+    operator = plugins.get_operator(spec.operator_name)()
+    mutant = mutating.mutate_code(source, operator, spec.occurrence)
+    if meaning(mutant) not in not_shown:
       places.setdefault((spec.start_pos, spec.end_pos), []).append(item)
   rng = random.Random(seed)
   return [rng.choice(places[place]) for place in sorted(places)]
@@ -150,10 +149,11 @@ def try_module(module: str, workdir: str) -> list[dict[str, str]]:
       f'tests/{name}_test.py' for name in ('signatures', *TESTS[module]))
   command = f'{sys.executable} -m pytest -x -p no:cacheprovider {tests}'
   session = os.path.join(workdir, module.replace('/', '_') + '.sqlite')
-  is_new = not os.path.exists(session)
-  with work_db.use_db(session) as db:
-    if is_new:
+  if not os.path.exists(session):  # It is there whole or not at all.
+    with work_db.use_db(session + '.new') as db:
       start_session(db, module)
+    os.rename(session + '.new', session)
+  with work_db.use_db(session) as db:
     pending = list(db.pending_work_items)
     if _RETRY.value:
       pending = [item for item, result in db.completed_work_items if
@@ -161,9 +161,11 @@ def try_module(module: str, workdir: str) -> list[dict[str, str]]:
                  ] + pending
     start = time.time()
     if pending:
-      outcome, output = testing.run_tests(command, _MOST_SECONDS)
+      outcome, _ = testing.run_tests(command, _MOST_SECONDS)
       if outcome != work_item.TestOutcome.SURVIVED:
-        raise RuntimeError(f'{module}: its tests fail as it is: {output}')
+        raise binary.UserError(
+            f'{module}: its tests fail as it is; run `{command}` in '
+            f'{os.getcwd()}.')
     timeout = 30 + 5 * (time.time() - start)  # A loop may not end any more.
     start = time.time()
     for i, item in enumerate(pending):
@@ -190,8 +192,11 @@ def table(rows: list[dict[str, str]]) -> str:
   return '\n'.join(lines)
 
 
-def main(argv):
-  del argv
+def main():
+  unknown = sorted(set(_MODULES.value) - set(TESTS))
+  if unknown:
+    raise binary.UserError(
+        f'--modules: unknown {unknown}; known: {", ".join(TESTS)}.')
   workdir = os.path.abspath(_WORKDIR.value)
   tree = os.path.join(workdir, 'tree')
   if not os.path.exists(tree):
@@ -201,9 +206,13 @@ def main(argv):
   subprocess.run(['git', 'checkout', '--quiet', '--', '.'], check=True)
   if _RETRY.value:
     subprocess.run(['git', 'fetch', '--quiet'], check=True)
-    subprocess.run(
-        ['git', 'diff', '--exit-code', '--stat', 'HEAD', 'origin/HEAD', '--',
-         *_MODULES.value], check=True)
+    changed = subprocess.run(
+        ['git', 'diff', '--quiet', 'HEAD', 'origin/HEAD', '--',
+         *_MODULES.value], check=False).returncode
+    if changed:
+      raise binary.UserError(
+          f'--retry: a module has changed since {_WORKDIR.value} was begun; '
+          'use another --workdir.')
     subprocess.run(['git', 'merge', '--quiet', 'origin/HEAD'], check=True)
   python_logging.getLogger('cosmic_ray').setLevel(python_logging.WARNING)
   os.environ.update(
@@ -225,4 +234,4 @@ def main(argv):
 
 if __name__ == '__main__':
   flags.mark_flag_as_required('workdir')
-  app.run(main)
+  binary.run(main)
