@@ -38,6 +38,8 @@ class Options(NamedTuple):
       the largest spacing.
     subject_pattern: regular expression whose first group, found in an id, is
       the subject; None takes the folder below the images' one, if there is any.
+    leave_out: what may be left out instead of being refused: 'shapes', which
+      cannot be drawn, and 'defective', files or patients that cannot be read.
   """
 
   classes: tuple[str, ...] | None = None
@@ -50,6 +52,23 @@ class Options(NamedTuple):
   intensity_range: tuple[float, float] | None = None
   axis: int | None = None
   subject_pattern: str | None = None
+  leave_out: frozenset[str] = frozenset()
+
+
+class LeftOut(NamedTuple):
+  """One thing of the user's data that is not used, because the user said so.
+
+  Attributes:
+    what: 'shape' or 'file'.
+    name: of the picture or file that it concerns, relative to the source.
+    reason: why it cannot be used.
+    field: which shape of that file, or empty.
+  """
+
+  what: str
+  name: str
+  reason: str
+  field: str = ''
 
 
 class Imported(NamedTuple):
@@ -63,6 +82,7 @@ class Imported(NamedTuple):
     notices: what was decided on the way, as lines.
     root: folder that the rows' paths are relative to.
     weak: by id, a weak annotation of an image that has an exact mask, too.
+    left_out: what is not used because `Options.leave_out` allows it.
   """
 
   classes: tuple[str, ...]
@@ -71,3 +91,4 @@ class Imported(NamedTuple):
   notices: list[str]
   root: str
   weak: dict[str, dict[str, Any]]
+  left_out: tuple[LeftOut, ...] = ()

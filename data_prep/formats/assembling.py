@@ -73,10 +73,17 @@ class Item(NamedTuple):
 
 
 class Report:
-  """Problems and notices; each notice is counted, not repeated."""
+  """Problems, notices, and what is left out; a notice is counted, not repeated.
 
-  def __init__(self):
+  Attributes:
+    problems: what refuses the set.
+    left_out: what is not used because the user allows it.
+  """
+
+  def __init__(self, leave_out: frozenset[str] = frozenset()):
     self.problems = []
+    self.left_out = []
+    self._leave_out = leave_out
     self._notices = collections.Counter()
 
   def wrong(self, what, found='', fix='correct it', *, file='', row_id='',
@@ -85,7 +92,31 @@ class Report:
         what, found, fix, id=row_id, field=field, file=file))
 
   def wrong_file(self, wrong: pixels.WrongFile, *, file='', row_id=''):
-    self.wrong(*wrong.args, file=file, row_id=row_id)
+    """Refuses a file that cannot be used, or leaves it out if that is allowed.
+
+    The caller drops what depends on the file in either case.
+    """
+    what, found, fix = wrong.args
+    if 'defective' in self._leave_out:
+      self.left_out.append(formats.LeftOut('file', file or row_id, _reason(
+          what, found)))
+    else:
+      self.wrong(what, found, f'{fix}, or --leave_out=defective', file=file,
+                 row_id=row_id)
+
+  def wrong_shape(
+      self, what, found='', fix='redraw it', *, file='', row_id='', field=''):
+    """Refuses a shape that cannot be drawn, or leaves it out.
+
+    The caller adds a `Shape` of kind 'unreadable' in its place, so that the
+    part of the picture that it covers is unlabelled and not background.
+    """
+    if 'shapes' in self._leave_out:
+      self.left_out.append(formats.LeftOut(
+          'shape', file or row_id, _reason(what, found), field))
+    else:
+      self.wrong(what, found, f'{fix}, or --leave_out=shapes', file=file,
+                 row_id=row_id, field=field)
 
   def note(self, text):
     self._notices[text] += 1
@@ -94,6 +125,10 @@ class Report:
   def notices(self) -> list[str]:
     return [f'{text} ({n} times)' if n > 1 else text
             for text, n in sorted(self._notices.items())]
+
+
+def _reason(what, found):
+  return f'{what}: {found}' if found else what
 
 
 def assemble(
@@ -169,7 +204,8 @@ def assemble(
     report.note(f'{len(free)} pictures are not listed: they are unlabelled')
   rows, _, root = writer.finish(rows, {})
   return formats.Imported(
-      classes, rows, report.problems, report.notices, root, {})
+      classes, rows, report.problems, report.notices, root, {},
+      tuple(report.left_out))
 
 
 def subject_and_more(

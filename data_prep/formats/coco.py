@@ -32,7 +32,7 @@ def read(
     options: formats.Options,
 ) -> formats.Imported:
   """Reads all COCO files below `source`, see the package."""
-  report = assembling.Report()
+  report = assembling.Report(options.leave_out)
   items, categories = [], {}
   for path in _files(source):
     shown = path.relative_to(source).as_posix()

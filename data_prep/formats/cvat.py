@@ -34,7 +34,7 @@ def read(
     options: formats.Options,
 ) -> formats.Imported:
   """Reads all CVAT files below `source`, see the package."""
-  report = assembling.Report()
+  report = assembling.Report(options.leave_out)
   items, names = [], []
   for path in _files(source):
     shown = path.relative_to(source).as_posix()

@@ -44,7 +44,7 @@ def read(
     options: formats.Options,
 ) -> formats.Imported:
   """Reads pictures and masks below `source`, see the package."""
-  report = assembling.Report()
+  report = assembling.Report(options.leave_out)
   writer = intensities.Writer(source, output, options)
   paths = tuple(sources.list_files(source, sources.PICTURES))
   images, masks = pair(paths, options, report)
@@ -80,7 +80,8 @@ def read(
              or numbered_classes(highest))
   rows, weak, root = writer.finish(rows, weak)
   return formats.Imported(
-      classes, rows, report.problems, report.notices, root, weak)
+      classes, rows, report.problems, report.notices, root, weak,
+      tuple(report.left_out))
 
 
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:

@@ -42,7 +42,7 @@ def read(
     options: formats.Options,
 ) -> formats.Imported:
   """Reads volumes and their labels below `source`, see the package."""
-  report = assembling.Report()
+  report = assembling.Report(options.leave_out)
   writer = intensities.Writer(source, output, options)
   paths = tuple(sources.list_files(source, _SUFFIXES))
   images, masks = folder.pair(paths, options, report)
@@ -96,7 +96,8 @@ def read(
              or folder.numbered_classes(highest))
   rows, weak, root = writer.finish(rows, weak)
   return formats.Imported(
-      classes, rows, report.problems, report.notices, root, weak)
+      classes, rows, report.problems, report.notices, root, weak,
+      tuple(report.left_out))
 
 
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:

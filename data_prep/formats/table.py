@@ -47,7 +47,7 @@ def read(
     options: formats.Options,
 ) -> formats.Imported:
   """Reads the CSV file of `source`, see the module."""
-  report = assembling.Report()
+  report = assembling.Report(options.leave_out)
   path = _file(source)
   if path is None:
     report.wrong('there is no CSV file with a column image, or several',

@@ -51,7 +51,7 @@ def read(
     options: formats.Options,
 ) -> formats.Imported:
   """Reads all VOC files below `source`, see the package."""
-  report = assembling.Report()
+  report = assembling.Report(options.leave_out)
   splits, masks = _read_splits(source, report), _masks(source)
   items, used = [], set()
   for name in sources.list_files(source, ('.xml',)):
@@ -85,7 +85,8 @@ def read(
       os.path.relpath(row.image, source.resolve()) if os.path.isabs(row.image)
       else row.image, 'JPEGImages', splits) or '') for row in imported.rows]
   return imported._replace(
-      rows=rows, problems=report.problems, notices=report.notices)
+      rows=rows, problems=report.problems, notices=report.notices,
+      left_out=tuple(report.left_out))
 
 
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:

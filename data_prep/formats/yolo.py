@@ -38,7 +38,7 @@ def read(
     options: formats.Options,
 ) -> formats.Imported:
   """Reads all YOLO files below `source`, see the package."""
-  report = assembling.Report()
+  report = assembling.Report(options.leave_out)
   pictures = sources.list_pictures(source)
   by_stem = {}
   for path in pictures.paths:
