@@ -1,0 +1,94 @@
+"""A run of commit 2be4bb2 must remain usable by every later version.
+
+Bits are promised within one version only: numbers are compared to rounding.
+"""
+
+import contextlib
+import io
+import json
+import os
+import pathlib
+import shutil
+import tarfile
+import tempfile
+
+from absl.testing import absltest
+import numpy as np
+from PIL import Image
+
+from experiments import artefacts
+from experiments import audit_evidence
+from experiments import audit_observer
+from experiments import auditing
+from experiments import pictures
+from experiments import prediction
+from experiments import predictor as predictor_lib
+from experiments import run_evaluation
+from experiments import run_folder
+from experiments import trainer
+
+_ARCHIVE = pathlib.Path(__file__).parent / 'data/run_2be4bb2.tar.xz'
+
+
+class OldRunTest(absltest.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    # The run names its records by a path relative to where it was started.
+    before = os.getcwd()
+    self.addCleanup(os.chdir, before)
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    os.chdir(folder.name)
+    with tarfile.open(_ARCHIVE) as archive:
+      archive.extractall('.', filter='data')
+    out = io.StringIO()
+    self.enterContext(contextlib.redirect_stdout(out))
+    self.enterContext(contextlib.redirect_stderr(out))
+
+  def _stored(self):
+    return json.loads(pathlib.Path('run/metrics.json').read_text('utf-8'))
+
+  def test_evaluate(self):
+    found = run_evaluation.evaluate_run('run', 'test')
+    self.assertEqual(found.results['num_cases'], 120)
+    self.assertAlmostEqual(
+        found.results['dice'], self._stored()['test']['dice'], places=3)
+
+  def test_predict(self):
+    os.mkdir('in')
+    noise = np.random.default_rng(0).integers(0, 256, (20, 24), np.uint8)
+    Image.fromarray(noise).save('in/a.png')
+    predictor = predictor_lib.load('run', checkpoint='best')
+    self.assertEqual(predictor.step, 4)
+    height, width, channels = predictor.dataset.image_shape
+    failed = prediction.predict_files(
+        predictor, prediction.find_inputs(pathlib.Path('in')), 'out',
+        tiling=pictures.Tiling((height, width), channels), extras=(),
+        should_stop=lambda number: False)
+    self.assertEqual(failed, 0)
+    self.assertEqual(np.asarray(Image.open('out/masks/a.png')).shape, (20, 24))
+
+  def test_export(self):
+    artefacts.write(predictor_lib.load('run'), 'run', 'model')
+    self.assertIn('MODEL_CARD.md', os.listdir('model'))
+
+  def test_audit(self):
+    run = audit_observer.open_run('run')
+    records = audit_evidence.audited(run.dataset.splits['train_weak'])
+    self.assertLen(records, 108)
+    scores = auditing.score(audit_evidence.collect(run))
+    self.assertLen(auditing.rank(scores), 108)
+
+  def test_resume(self):
+    stored = self._stored()
+    shutil.rmtree('run/checkpoints/8')
+    os.remove('run/metrics.json')
+    results = trainer.train_and_evaluate(run_folder.read_config('run'), 'run')
+    self.assertEqual(results['step'], 8)
+    self.assertAlmostEqual(
+        results['test']['dice'], stored['test']['dice'], places=2)
+
+
+if __name__ == '__main__':
+  absltest.main()
