@@ -4,6 +4,7 @@ Whatever is wrong with a file is a `pixels.WrongFile`, as of pictures.
 """
 
 import collections
+from collections.abc import Collection
 import json
 import math
 import os
@@ -43,6 +44,11 @@ PICTURES = (
 _SUFFIX = re.compile(r'\.[A-Za-z][A-Za-z0-9]*$')
 _MAX_TEXT = 2**29  # Bytes of one JSON, XML or text file.
 _MAX_LABEL = 200
+_MAX_SUFFIXES = 6
+# Files that only describe a set, or are left by a desktop.
+_DESCRIPTION = re.compile(
+    r'(?:readme|licen[cs]e|citation|changelog|thumbs\.db|desktop\.ini)|'
+    r'.*\.(?:md|rst|pdf|docx?)$', re.I)
 
 
 class Pictures(NamedTuple):
@@ -124,7 +130,59 @@ def list_files(source: pathlib.Path, suffixes: tuple[str, ...]) -> list[str]:
   Raises:
     OSError: if the folder cannot be listed.
   """
-  found, seen = [], set()
+  found = []
+  for folder, name in _walk(source):
+    if _is_ignored(folder):
+      continue
+    path = f'{folder}/{name}' if folder else name
+    if name.lower().endswith(suffixes) or (
+        '.dcm' in suffixes and not _SUFFIX.search(name)
+        and volumes.is_dicom(source / path)):
+      found.append(path)
+  return sorted(found)
+
+
+def note_unused(
+    source: pathlib.Path, used: Collection[str], report
+) -> None:
+  """Notes, by suffix, the files below a source that a reader has no use for.
+
+  They may be annotations of another tool, which nobody should miss in silence.
+  What only describes a set (README, LICENSE) is not mentioned.
+
+  Args:
+    source: folder that was read.
+    used: paths of the files that were read or refused, relative to it.
+    report: gets one notice for each suffix, with the count and a name.
+  """
+  used = set(used)
+  stems = {stem(p).rsplit('/', 1)[-1] for p in used}
+  by_suffix = {}
+  for folder, name in _walk(source):
+    path = f'{folder}/{name}' if folder else name
+    if path not in used and not _DESCRIPTION.match(name):
+      suffix = name[len(stem(name)):].lower()
+      by_suffix.setdefault(suffix, []).append(path)
+  ordered = sorted(by_suffix.items(), key=lambda entry: -len(entry[1]))
+  for suffix, paths in ordered[:_MAX_SUFFIXES]:
+    first = min(paths)
+    like = any(stem(p).rsplit('/', 1)[-1] in stems for p in paths)
+    kind = f' {suffix}' if suffix else ' without suffix'
+    what = (f'1 file{kind} is not read: ' if len(paths) == 1 else
+            f'{len(paths)} files{kind} are not read, such as ')
+    report.note(what + pixels.tail(first) + (
+        ', named as a picture: if it is an annotation, see --format'
+        if like else ''))
+  rest = ordered[_MAX_SUFFIXES:]
+  if rest:
+    report.note(
+        f'{sum(len(paths) for _, paths in rest)} files of {len(rest)} more '
+        f'suffixes are not read, such as {pixels.tail(min(rest[0][1]))}')
+
+
+def _walk(source):
+  """Yields folder, relative to the source, and name of each visible file."""
+  seen = set()
 
   def refuse(error):
     raise error
@@ -136,16 +194,15 @@ def list_files(source: pathlib.Path, suffixes: tuple[str, ...]) -> list[str]:
       folders[:] = []
       continue
     seen.add(real)
-    folders[:] = sorted(
-        f for f in folders if not f.startswith(('.', '__'))
-        and f.lower() not in _IGNORED_FOLDERS)
-    base = pathlib.Path(folder).relative_to(source)
+    folders[:] = sorted(f for f in folders if not f.startswith(('.', '__')))
+    base = pathlib.Path(folder).relative_to(source).as_posix()
     for name in names:
-      if not name.startswith('.') and (name.lower().endswith(suffixes) or (
-          '.dcm' in suffixes and not _SUFFIX.search(name)
-          and volumes.is_dicom(os.path.join(folder, name)))):
-        found.append((base / name).as_posix())
-  return sorted(found)
+      if not name.startswith('.'):
+        yield ('' if base == '.' else base), name
+
+
+def _is_ignored(folder):
+  return any(part in _IGNORED_FOLDERS for part in folder.lower().split('/'))
 
 
 def list_pictures(source: pathlib.Path) -> Pictures:
