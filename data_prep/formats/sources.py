@@ -163,7 +163,8 @@ def note_unused(
     if path not in used and not _DESCRIPTION.match(name):
       suffix = name[len(stem(name)):].lower()
       by_suffix.setdefault(suffix, []).append(path)
-  ordered = sorted(by_suffix.items(), key=lambda entry: -len(entry[1]))
+  ordered = sorted(
+      by_suffix.items(), key=lambda entry: (-len(entry[1]), entry[0]))
   for suffix, paths in ordered[:_MAX_SUFFIXES]:
     first = min(paths)
     like = any(stem(p).rsplit('/', 1)[-1] in stems for p in paths)
