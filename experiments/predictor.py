@@ -16,6 +16,7 @@ from experiments import checkpoints as checkpoints_lib
 from experiments import input_pipeline
 from experiments import parts as parts_lib
 from experiments import run_folder
+from experiments import run_log
 
 # Which of the two parameter sets predict.
 NETWORKS = {'mean': (0, 1), '0': (0,), '1': (1,)}
@@ -102,7 +103,7 @@ def restore(
   """Returns the newest intact checkpoint of a run, or its best one.
 
   Raises:
-    binary.UserError: if there is none.
+    binary.UserError: if there is none, or none that is known to be the best.
   """
   store = checkpoints_lib.Checkpoints(
       workdir, run_id=run_folder.run_id(config, dataset.fingerprint))
@@ -111,9 +112,14 @@ def restore(
   if restored is None:
     raise binary.UserError(
         f'No checkpoint in {workdir}: train first (experiments.train).')
-  best = restored.session['best']
-  if checkpoint == 'best' and best and best['step'] != restored.step:
-    restored = store.restore(like, step=best['step'])
+  if checkpoint == 'best':
+    best = run_log.known_best(restored.session)
+    if best is None:
+      raise binary.UserError(
+          f'{workdir} has no best checkpoint: no evaluation up to step '
+          f'{restored.step} gave a validation Dice. Use --checkpoint=latest.')
+    if best['step'] != restored.step:
+      restored = store.restore(like, step=best['step'])
   return restored
 
 

@@ -18,6 +18,7 @@ import ml_collections
 from experiments import binary
 from experiments import input_pipeline
 from experiments import launcher
+from experiments import switches
 from experiments.configs import common
 
 _PACKAGES = (
@@ -230,9 +231,10 @@ def differences(
   names = ('commit', 'dirty_sha256', 'dataset_fingerprint', 'device_kind',
            'num_devices', 'processor', 'cpu_isa', 'nproc', 'xla_flags',
            'python', 'versions')
+  switched = switches.differences(there.get('switches'), here.get('switches'))
   there, here = (
       _flatten({n: s.get(n) for n in names}) for s in (there, here))
-  return [
+  return switched + [
       f'{name}: {there.get(name)!r} there, {here.get(name)!r} here'
       for name in sorted(there.keys() | here.keys())
       if there.get(name) != here.get(name)
@@ -290,6 +292,7 @@ def _environment(fingerprint, diff):
       'num_cpus': os.cpu_count(),
       'nproc': os.environ.get('NPROC'),
       'xla_flags': os.environ.get('XLA_FLAGS', ''),
+      'switches': switches.read(),
       'host': platform.node(),
       'python': platform.python_version(),
       'versions': {name: _version(name) for name in _PACKAGES},

@@ -1,6 +1,7 @@
 """What a run says: log.jsonl, progress on the terminal, its speed."""
 
 import json
+import math
 import os
 import time
 from typing import Any
@@ -13,6 +14,15 @@ from experiments import binary
 
 
 _LEAST_MEAN = 0.2  # Of the indicators, before a run warns.
+
+
+def known_best(session: dict[str, Any]) -> dict[str, Any] | None:
+  """Returns step and val_dice of the best evaluation of a checkpoint's record.
+
+  None if no evaluation was a number. Older versions kept a first nan for ever.
+  """
+  best = session['best']
+  return None if best is None or math.isnan(best['val_dice']) else best
 
 
 class Log:
@@ -40,7 +50,7 @@ class Log:
       self, session: dict[str, Any], history: dict[str, np.ndarray]
   ) -> None:
     """Goes on from what `session` and `history` returned then."""
-    self.lines, self.best = session['lines'], session['best']
+    self.lines, self.best = session['lines'], known_best(session)
     self.skipped_in_a_row = session['skipped_in_a_row']
     self._pending = session['pending']
     self._history = list(
@@ -119,12 +129,17 @@ class Log:
       indicators: np.ndarray,
       warning: str = '',
   ) -> bool:
-    """Appends an evaluation; returns whether it is the best so far."""
-    self.write(step, {'val_dice': val_dice, **health})
+    """Appends an evaluation; returns whether it is the best so far.
+
+    A Dice of nan, where no case counts, is never the best, and null in the log.
+    """
+    known = not math.isnan(val_dice)
+    self.write(step, {'val_dice': val_dice if known else None, **health})
     if warning:
       self.write(step, {'warning': warning})
     self._history.append((step, np.array(indicators)))
-    if self.best is None or val_dice > self.best['val_dice']:
+    if known and (
+        self.best is None or val_dice > self.best['val_dice']):
       self.best = {'step': step, 'val_dice': val_dice}
       return True
     return False

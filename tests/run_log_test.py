@@ -62,6 +62,28 @@ class LogTest(absltest.TestCase):
     np.testing.assert_array_equal(
         history['indicators'], [[10, 10], [20, 20], [30, 30], [40, 40]])
 
+  def test_nan_is_never_the_best(self):
+    nan = float('nan')
+    best = [
+        self.log.write_evaluation(step, dice, {}, np.zeros(2))
+        for step, dice in ((1, nan), (2, 0.1), (3, nan), (4, 0.2), (5, nan))]
+    self.assertEqual(best, [False, True, False, True, False])
+    self.assertEqual(self.log.best, {'step': 4, 'val_dice': 0.2})
+    self.log.flush()  # JSON has no nan.
+    self.assertEqual([line['val_dice'] for line in self._lines()],
+                     [None, 0.1, None, 0.2, None])
+    self.assertTrue(self.log.evaluated(5))
+
+  def test_nan_that_an_older_version_kept_is_forgotten(self):
+    session = self.log.session() | {'best': {'step': 1, 'val_dice': np.nan}}
+    session = json.loads(json.dumps(session))
+    self.log.restore(session, self.log.history())
+    self.assertIsNone(self.log.best)
+    self.assertTrue(self.log.write_evaluation(2, 0.0, {}, np.zeros(2)))
+    self.assertEqual(run_log.known_best(self.log.session()),
+                     {'step': 2, 'val_dice': 0.0})
+    self.assertIsNone(run_log.known_best({'best': None}))
+
   def test_warning_has_a_line_of_its_own(self):
     self.log.write_evaluation(1, 0.3, {'x': 0.5}, np.zeros(2), 'collapsed')
     self.log.flush()

@@ -236,11 +236,13 @@ class TrainerTest(parameterized.TestCase):
     path = os.path.join(first, 'run.json')
     sessions = json.loads(_read(path))
     sessions['sessions'][0]['nproc'] = '77'
+    sessions['sessions'][0]['switches']['jax_enable_x64'] = 'True'
     run_folder.write_json(path, sessions)
     with contextlib.redirect_stdout(io.StringIO()) as out:
       self.assertFalse(reproduce.reproduce(first, third))
     self.assertIn('Not reproduced', out.getvalue())
     self.assertIn("differs in nproc: '77' there", out.getvalue())
+    self.assertIn("jax_enable_x64: 'True' there, 'False'", out.getvalue())
 
   def test_too_many_bad_updates_end_the_run_in_one_line(self):
     workdir = tiny.temp_dir(self)

@@ -1,0 +1,95 @@
+"""Switches outside the config that change numbers: JAX's own, and drivers'.
+
+A run records them, as they are in force when a session starts, so that a run
+that does not repeat can say which of them differs.
+"""
+
+from collections.abc import Mapping
+import os
+
+import jax
+
+# Of `jax.config`, each also an environment variable in capitals. What decides
+# which devices there are is recorded as these devices.
+JAX = (
+    'jax_allow_f16_reductions',
+    'jax_bcoo_cusparse_lowering',
+    'jax_compiler_enable_remat_pass',
+    'jax_cpu_collectives_implementation',
+    'jax_custom_vjp3',
+    'jax_default_device',
+    'jax_default_matmul_precision',
+    'jax_default_prng_impl',
+    'jax_disable_jit',
+    'jax_disable_most_optimizations',
+    'jax_enable_custom_prng',
+    'jax_enable_pgle',
+    'jax_enable_x64',
+    'jax_exec_time_optimization_effort',
+    'jax_explicit_x64_dtypes',
+    'jax_high_dynamic_range_gumbel',
+    'jax_memory_fitting_effort',
+    'jax_memory_fitting_level',
+    'jax_numpy_dtype_promotion',
+    'jax_optimization_level',
+    'jax_pallas_use_mosaic_gpu',
+    'jax_ragged_dot_use_gpu_pallas_triton_lowering',
+    'jax_ragged_dot_use_ragged_dot_instruction',
+    'jax_random_seed_offset',
+    'jax_remat3',
+    'jax_scan3',
+    'jax_softmax_custom_jvp',
+    'jax_threefry_gpu_kernel_lowering',
+    'jax_threefry_partitionable',
+    'jax_use_direct_linearize',
+    'jax_use_magma',
+    'jax_use_shardy_partitioner',
+)
+# Read by XLA and the libraries below it; XLA_FLAGS is recorded by itself.
+ENVIRONMENT = (
+    'CUBLAS_WORKSPACE_CONFIG',
+    'LIBTPU_INIT_ARGS',
+    'NVIDIA_TF32_OVERRIDE',
+    'TF_CUDNN_DETERMINISTIC',
+    'TF_CUDNN_USE_AUTOTUNE',
+    'TF_CUDNN_USE_FRONTEND',
+    'TF_DETERMINISTIC_OPS',
+    'TF_XLA_FLAGS',
+)
+
+
+def read() -> dict[str, str]:
+  """Returns each switch that this version of JAX has, and the environment's.
+
+  Values are text; that of a variable which is not set is ''.
+  """
+  found = {
+      name: _text(getattr(jax.config, name))
+      for name in JAX if hasattr(jax.config, name)}
+  return found | {name: os.environ.get(name, '') for name in ENVIRONMENT}
+
+
+def differences(
+    there: Mapping[str, str] | None, here: Mapping[str, str] | None
+) -> list[str]:
+  """Says in which switches two sessions differ, one sentence each.
+
+  A switch that only one version of JAX has is not compared: the versions are.
+
+  Args:
+    there: from `read`, in another session; None if it did not record them.
+    here: the same, in this session.
+  """
+  if there is None or here is None:
+    if there is here:
+      return []
+    return ['switches: not recorded '
+            f'{"there" if there is None else "here"}, by an older version']
+  return [
+      f'{name}: {there[name]!r} there, {here[name]!r} here'
+      for name in sorted(there.keys() & here.keys())
+      if there[name] != here[name]]
+
+
+def _text(value):
+  return str(getattr(value, 'value', value))  # Some are enumerations.

@@ -1,0 +1,44 @@
+"""Tests for experiments.predictor: which checkpoint is taken."""
+
+import types
+from unittest import mock
+
+from absl.testing import absltest
+import ml_collections
+
+from experiments import binary
+from experiments import checkpoints
+from experiments import predictor
+from tests import tiny
+
+
+class RestoreTest(absltest.TestCase):
+
+  def _restore(self, best, checkpoint):
+    """Restores a run whose newest checkpoint, of step 9, says `best`."""
+    found = lambda _, *, step=9, **__: checkpoints.Checkpoint(
+        step, None, {'best': best}, {})
+    parts = types.SimpleNamespace(init_fn=lambda: 0.0)
+    config = ml_collections.ConfigDict({'input': {'data_dir': ''},
+                                        'weighting': {}})
+    dataset = types.SimpleNamespace(fingerprint='')
+    with mock.patch.object(
+        checkpoints.Checkpoints, 'restore', side_effect=found):
+      return predictor.restore(
+          tiny.temp_dir(self), config, dataset, parts, checkpoint).step
+
+  def test_best_is_the_one_of_its_step(self):
+    best = {'step': 4, 'val_dice': 0.5}
+    self.assertEqual(self._restore(best, 'best'), 4)
+    self.assertEqual(self._restore(best, 'latest'), 9)
+
+  def test_without_a_best_none_is_taken_for_it(self):
+    for best in None, {'step': 4, 'val_dice': float('nan')}:
+      self.assertEqual(self._restore(best, 'latest'), 9)
+      with self.assertRaisesRegex(
+          binary.UserError, 'no evaluation up to step 9 gave a validation'):
+        self._restore(best, 'best')
+
+
+if __name__ == '__main__':
+  absltest.main()
