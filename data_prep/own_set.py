@@ -114,6 +114,8 @@ def write(
     if not wrong:
       rows, wrong = splits_file.apply_splits(rows, entries, by=plan.split_by)
     problems += wrong
+  else:
+    rows = _without_lone_split(rows, notices)
   rows = _without_unseen(rows, notices)
   try:
     if plan.splits_file is None and not problems:
@@ -155,6 +157,16 @@ def _check_subjects(rows, options, notices):
   return [manifest_lib.Problem(
       f'--subject_pattern matches none of {len(rows)} ids', repr(missing[0]),
       'correct it')]
+
+
+def _without_lone_split(rows, notices):
+  """Takes away a split that holds every picture: it divides nothing."""
+  splits = {row.split for row in rows}
+  if len(splits) > 1 or splits <= {''}:
+    return rows
+  notices.append(f'every picture is in {splits.pop()}, as the source names it: '
+                 'that divides nothing, so train, val and test are drawn')
+  return [row._replace(split='') for row in rows]
 
 
 def _without_unseen(rows, notices):

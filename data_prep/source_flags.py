@@ -30,6 +30,13 @@ _MASK_VALUES = flags.DEFINE_list(
 _MASK_THRESHOLD = flags.DEFINE_float(
     'mask_threshold', None, 'Stored mask values from which on a pixel is class '
     '1, for masks that were saved as JPEG or hold probabilities.')
+_MASK_FOLDER = flags.DEFINE_list(
+    'mask_folder', None, 'Folder of the masks, or end of their names, where '
+    'several pair with the pictures: 1st_manual, or _lesion; several by '
+    'commas.')
+_IMAGE_SUFFIX = flags.DEFINE_string(
+    'image_suffix', None, 'End of the names of the pictures to read, where one '
+    'mask belongs to several: _flair.')
 _MASKS_ARE = flags.DEFINE_enum(
     'masks_are', 'mask', ['mask', 'coarse_mask', 'scribble'],
     'What the masks of --source are.')
@@ -113,7 +120,9 @@ def options() -> formats.Options:
       masks_are=_MASKS_ARE.value,
       polygons_are=_POLYGONS_ARE.value, points_are=_POINTS_ARE.value,
       stroke_width=_STROKE_WIDTH.value, intensity_range=limits,
-      axis=_AXIS.value, subject_pattern=_SUBJECT_PATTERN.value)
+      mask_folders=tuple(_MASK_FOLDER.value) if _MASK_FOLDER.value else None,
+      image_suffix=_IMAGE_SUFFIX.value, axis=_AXIS.value,
+      subject_pattern=_SUBJECT_PATTERN.value)
 
 
 def plan(

@@ -167,7 +167,7 @@ class FoldersTest(_Layouts):
 
   def test_several_masks_of_one_picture(self):
     self._picture('a.png')
-    for name in ('a_mask.png', 'a_mask_1.png'):
+    for name in ('a_mask.png', 'a_mask.tif'):
       self._write(name, seed_sets.label(0))
     imported = self._read('folder')
     self.assertLen(imported.rows, 1)

@@ -38,6 +38,10 @@ class Options(NamedTuple):
       the largest spacing.
     subject_pattern: regular expression whose first group, found in an id, is
       the subject; None takes the folder below the images' one, if there is any.
+    mask_folders: folders of masks, or endings of their names, that are read
+      where several pair with the pictures; None reads all there is.
+    image_suffix: end of the names of the pictures that are read; None reads
+      all.
     leave_out: what may be left out instead of being refused: 'shapes', which
       cannot be drawn, and 'defective', files or patients that cannot be read.
   """
@@ -52,6 +56,8 @@ class Options(NamedTuple):
   intensity_range: tuple[float, float] | None = None
   axis: int | None = None
   subject_pattern: str | None = None
+  mask_folders: tuple[str, ...] | None = None
+  image_suffix: str | None = None
   leave_out: frozenset[str] = frozenset()
 
 

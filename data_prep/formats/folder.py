@@ -1,16 +1,15 @@
 """Plain folders: pictures beside masks, coarse masks or scribbles.
 
 images/a.png belongs to masks/a.png, coarse_masks/a.png or scribbles/a.png (or
-to train_images, ground truth and other names, see `sources`), a.png to
-a_mask.png beside it, p1/image.png to p1/mask.png. Folders named train, val or
-test above or below these are splits; others below the images are subjects. PNG,
-JPEG, TIFF, BMP, NPY and DICOM. A mask is of the same size as its picture;
-without `mask_values` it stores class numbers, or, if all masks of its kind hold
-nothing else, 0 and 255. dataset.json, as of nnU-Net, names the classes.
+to train_images, ground truth and other names), a.png to a_mask.png beside it,
+p1/image.png to p1/mask.png; `pairing` says what names may be, and what several
+masks of one picture mean. Folders named train, val or test above or below these
+are splits; others below the images are subjects. PNG, JPEG, TIFF, BMP, NPY and
+DICOM. A mask is of the same size as its picture; `mask_values` says what its
+values mean. dataset.json, as of nnU-Net, names the classes.
 """
 
 import pathlib
-import re
 
 import numpy as np
 from PIL import Image
@@ -21,15 +20,12 @@ from data_prep import pixels
 from data_prep import rasterize
 from data_prep.formats import assembling
 from data_prep.formats import intensities
+from data_prep.formats import mask_values
+from data_prep.formats import pairing
+from data_prep.formats import parts as parts_lib
 from data_prep.formats import sources
 
 HOLDS = ('mask', 'coarse_mask', 'scribble')
-
-_WORDS = r'(?:masks?|seg|segmentation|labels?|gt|scribbles?|annotation)'
-_MASK_NAME = re.compile(rf'(?:^|[_-]){_WORDS}(?:[_-]?\d+)?$', re.I)
-_IMAGE_NAME = re.compile(r'(?:^|[_-])(?:image|img)$', re.I)
-CHANNEL = re.compile(r'_0000$')  # Of nnU-Net, the first one.
-_FURTHER_CHANNEL = re.compile(r'_(?!0000)\d{4}$')
 
 
 def detect(source: pathlib.Path) -> bool:
@@ -47,37 +43,50 @@ def read(
   report = assembling.Report(options.leave_out)
   writer = intensities.Writer(source, output, options)
   paths = tuple(sources.list_files(source, sources.PICTURES))
-  images, masks = pair(paths, options, report)
-  names = sources.make_names(list(images.values()))
-  values, highest = map_values(
-      [(k, source / m) for kinds in masks.values() for k, m in kinds.items()],
-      options, report)
+  declared = mask_values.read_declared(source, options, report)
+  pairs = pairing.pair(
+      paths, options, report, channel_names=declared.channels)
+  names = sources.make_names(pairs.images)
+  plain = [m for masks in pairs.masks.values() for m in masks if not m.piece]
+  values, highest = mask_values.map_values(
+      [(m.kind, source / m.path) for m in plain], options, report, declared)
+  placer = _Placer(source, writer, options, pairs.structures, values, report)
   rows, weak = [], {}
-  for key, path in sorted(images.items(), key=lambda item: names[item[1]]):
-    row_id = names[path].id
-    image, _, found = writer.place(path, row_id, report)
-    annotations = {}
-    for kind, mask in masks.get(key, {}).items():
-      try:
-        annotations[kind] = {'kind': kind, 'path': _place_mask(
-            source, mask, row_id, kind, writer, options.mask_threshold)}
-        if values.get(kind):
-          annotations[kind]['values'] = values[kind]
-      except pixels.WrongFile as wrong:
-        report.wrong_file(wrong, file=mask, row_id=row_id)
-    ordered = [annotations[k] for k in HOLDS if k in annotations]
-    if len(ordered) > 1 and ordered[0]['kind'] == 'mask':
-      weak[row_id] = ordered[1]
-    rows.append(manifest_lib.Row(
-        row_id, image, sources.split_of(path),
-        '' if ordered else 'unlabelled', ordered[0] if ordered else None,
-        **assembling.subject_and_more(names[path], found, options)))
+  for path in sorted(pairs.images, key=names.get):
+    masks = pairs.masks.get(path, [])
+    observers = parts_lib.observers_of(masks)
+    for observer in observers:
+      row_id = names[path].id
+      if len(observers) > 1:
+        row_id += f'@{observer}'
+      image, _, found = writer.place(path, row_id, report)
+      annotations = {}
+      for kind, some in parts_lib.by_kind(masks, observer).items():
+        try:
+          annotation = placer.annotation(kind, some, row_id)
+          if annotation is not None:
+            annotations[annotation['kind']] = annotation
+        except pixels.WrongFile as wrong:
+          report.wrong_file(wrong, file=some[0].path, row_id=row_id)
+      ordered = [annotations[k] for k in HOLDS if k in annotations]
+      if len(ordered) > 1 and ordered[0]['kind'] == 'mask':
+        weak[row_id] = ordered[1]
+      more = assembling.subject_and_more(names[path], found, options)
+      if len(observers) > 1 and not more.get('subject'):
+        more['subject'] = names[path].id  # One picture is not cut.
+      rows.append(manifest_lib.Row(
+          row_id, image, sources.split_of(path),
+          '' if ordered else 'unlabelled', ordered[0] if ordered else None,
+          annotator=observer, **more))
+  placer.tell()
   unlabelled = sum(r.role == 'unlabelled' for r in rows)
   if unlabelled:
     report.note(f'{unlabelled} of {len(rows)} pictures have no mask: they are '
                 'unlabelled')
-  classes = (options.classes or read_dataset_json(source, report)
-             or numbered_classes(highest))
+  classes = (pairs.names and ('background', *pairs.names)) or (
+      declared.classes or options.classes
+      or mask_values.numbered_classes(highest))
+  sources.note_unused(source, {*paths, 'dataset.json'}, report)
   rows, weak, root = writer.finish(rows, weak)
   return formats.Imported(
       classes, rows, report.problems, report.notices, root, weak,
@@ -101,121 +110,109 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
     Image.fromarray(label).save(file)
 
 
-def pair(
-    paths: tuple[str, ...], options: formats.Options, report
-) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-  """Tells pictures from masks by their names.
+class _Placer:
+  """Makes the annotation of a picture of its mask files."""
 
-  Returns:
-    The picture of each key, and of each key the mask of each kind.
+  def __init__(self, source, writer, options, structures, values, report):
+    self._source = source
+    self._writer = writer
+    self._threshold = options.mask_threshold
+    self._structures = structures
+    self._values = values
+    self._report = report
+    self._weakened = []
+    self._overlaps = []
+
+  def annotation(self, kind, masks, row_id):
+    """Returns the annotation of files of one kind; None if it says nothing.
+
+    Raises:
+      pixels.WrongFile: if a file cannot be used.
+    """
+    values = self._values.get(kind)
+    if len(masks) == 1 and not self._structures:
+      return self._single(masks[0].path, kind, values, row_id)
+    labels = [self._read(m, None if self._structures else values)
+              for m in masks]
+    sizes = sorted({x.shape for x in labels})
+    if len(sizes) > 1:
+      raise pixels.WrongFile(
+          'mask files of one picture are of several sizes',
+          f'{masks[0].path}: {sizes[0]}, {sizes[1]}', 'save all at one size')
+    label, overlap = parts_lib.unite(labels, masks, self._structures)
+    if overlap:
+      self._overlaps.append((overlap, row_id))
+    kind = self._kind(label, kind, row_id)
+    return kind and parts_lib.united_annotation(
+        kind, self._writer.write_png(label, f'{kind}s/{row_id}'), label)
+
+  def tell(self):
+    """Notes what was decided for many pictures."""
+    if self._overlaps:
+      total = sum(n for n, _ in self._overlaps)
+      self._report.note(
+          f'two classes overlap in {total} pixels of {len(self._overlaps)} '
+          f'pictures, such as {pixels.tail(self._overlaps[0][1])}: the later '
+          'one wins')
+    tell_weakened(self._weakened, self._report)
+
+  def _kind(self, label, kind, row_id):
+    found = parts_lib.unlabelled_kind(label, kind)
+    if found != kind:
+      self._weakened.append((found, row_id))
+    return found
+
+  def _single(self, path, kind, values, row_id):
+    if values and 255 in values.values():
+      try:
+        label = rasterize.apply_values(
+            mask_values.read_mask(self._source / path), values)
+        kind = self._kind(label, kind, row_id)
+      except Exception:  # The check names what is wrong with it.
+        pass
+    if kind is None:
+      return None
+    annotation = {'kind': kind, 'path': _place_mask(
+        self._source, path, row_id, kind, self._writer, self._threshold)}
+    if values:
+      annotation['values'] = values
+    return annotation
+
+  def _read(self, mask, values):
+    """Returns the classes of one of several files, uint8 [H, W]."""
+    try:
+      stored = mask_values.read_mask(self._source / mask.path)
+      if self._threshold is not None:
+        stored = stored >= self._threshold
+      if stored.ndim != 2 or np.any(stored % 1):
+        raise ValueError('expected [height, width] of class numbers')
+      return rasterize.apply_values(
+          stored.astype(np.uint8) if stored.dtype == bool else stored, values)
+    except pixels.WrongFile:
+      raise
+    except Exception as error:  # Pillow raises many kinds on damaged files.
+      reason = ' '.join(str(error).split())[:50]
+      raise pixels.WrongFile(
+          'the mask cannot be read', f'{pixels.tail(mask.path)}: {reason}',
+          'replace the file, or map its values: --mask_values') from error
+
+
+def tell_weakened(weakened: list[tuple[str | None, str]], report) -> None:
+  """Notes masks that are not exact, given by their kind and id.
+
+  Args:
+    weakened: kind, None if no pixel is labelled, and id of the picture.
+    report: gets the notices.
   """
-  stems = {sources.stem(p) for p in paths}
-  plain_stems = {_plain(s, _IMAGE_NAME) for s in stems}
-  images, masks = {}, {}
-  for path in paths:
-    *folders, name = sources.stem(path).split('/')
-    if _FURTHER_CHANNEL.search(name) and sources.stem(path)[:-4] + '0000' in (
-        stems):
-      report.note('further channels (_0001, ...) are not read')
-      continue
-    kinds = [sources.KIND_FOLDERS.get(f.lower(), options.masks_are)
-             for f in folders if sources.is_mask_folder(f)]
-    plain = _MASK_NAME.sub('', name)
-    if not kinds and plain != name and (
-        {'/'.join([*folders, plain])} & (stems | plain_stems)):
-      kinds = [options.masks_are]
-    plain = plain if kinds else _IMAGE_NAME.sub('', name)
-    kept = [f for f in folders if f.lower() not in sources.SPLIT_FOLDERS
-            and not sources.is_mask_folder(f)
-            and not sources.is_image_folder(f)]
-    key = '/'.join([sources.split_of(path), *kept, CHANNEL.sub('', plain)])
-    known = masks.setdefault(key, {}) if kinds else images
-    place = kinds[0] if kinds else key
-    if place in known:
-      report.wrong('two files of one name', f'{path}, {known[place]}',
-                   'join or remove one', file=path)
-    known[place] = path
-  for key in sorted(set(masks) - set(images)):
-    path = next(iter(masks[key].values()))
-    report.wrong('a mask without a picture', path,
-                 'add the picture of that name or remove it', file=path)
-  return images, masks
-
-
-def read_dataset_json(source: pathlib.Path, report) -> tuple[str, ...] | None:
-  """Returns the class names of nnU-Net's dataset.json, None if there are none.
-
-  Its labels are {"background": 0, "tumour": 1} or, in its first version,
-  {"0": "background", "1": "tumour"}.
-  """
-  path = source / 'dataset.json'
-  if not path.is_file():
-    return None
-  try:
-    labels = sources.read_json(path)['labels']
-    numbers = {}
-    for key, value in labels.items():
-      number, name = (key, value) if str(key).isdecimal() else (value, key)
-      numbers[int(number)] = sources.text(name)
-    return tuple(numbers[i] for i in range(len(numbers)))
-  except (pixels.WrongFile, AttributeError, KeyError, TypeError, ValueError):
-    report.note('dataset.json names no classes 0, 1, ...: it is not used')
-    return None
-
-
-def _plain(path, pattern):
-  *folders, name = path.split('/')
-  return '/'.join([*folders, pattern.sub('', name)])
-
-
-def numbered_classes(highest: int) -> tuple[str, ...]:
-  """Returns class names for masks up to a class that no file names."""
-  if highest <= 1:
-    return 'background', 'foreground'
-  return 'background', *(f'class_{i}' for i in range(1, highest + 1))
-
-
-def map_values(
-    found: list[tuple[str, pathlib.Path]], options: formats.Options, report
-) -> tuple[dict[str, dict[str, int]], int]:
-  """Reads all masks of a set, given by kind and path.
-
-  Returns:
-    The class of each stored value by kind, where it is not the value itself,
-    and the highest class.
-  """
-  stored = {kind: set() for kind, _ in found}
-  read = pixels.map_in_threads(_stored_values, [path for _, path in found])
-  for (kind, _), values in zip(found, read, strict=True):
-    stored[kind] |= values
-  if options.mask_threshold is not None:
-    return {}, 1
-  mapping = {}
-  for kind, values in stored.items():
-    if options.mask_values:
-      # Those of masks need not be those of scribbles.
-      if kind != 'scribble' or values <= {*map(int, options.mask_values)}:
-        mapping[kind] = options.mask_values
-    elif kind != 'scribble' and 255 in values and values <= {0, 255}:
-      report.note(f'{kind}s hold 0 and 255 only: 255 is class 1')
-      mapping[kind] = {'0': 0, '255': 1}
-  classes = {v for kind, values in stored.items() for v in (
-      mapping[kind].values() if kind in mapping else values)}
-  highest = int(max((v for v in classes if v != 255), default=1))
-  if highest > 254 or (options.classes is None and highest > 64):
-    report.wrong('masks hold values that are hardly class numbers',
-                 f'up to {highest}',
-                 'map them (--mask_values=0:0,128:1,...), or threshold them '
-                 '(--mask_threshold=128)')
-    highest = 1
-  return mapping, highest
-
-
-def _stored_values(path):
-  try:
-    return set(np.unique(_read_mask(path)).tolist())
-  except Exception:  # The check names what is wrong with it.
-    return set()
+  for kind in ('coarse_mask', 'scribble', None):
+    found = [row_id for k, row_id in weakened if k == kind]
+    if found:
+      share = {'coarse_mask': 'over a tenth', 'scribble': 'over half',
+               None: 'all'}[kind]
+      report.note(
+          f'{share} of the pixels of {len(found)} masks are unlabelled, such '
+          f'as {pixels.tail(found[0])}: ' + (
+              f'they are weak, {kind}' if kind else 'these are unlabelled'))
 
 
 def _place_mask(source, path, row_id, kind, writer, threshold):
@@ -223,7 +220,7 @@ def _place_mask(source, path, row_id, kind, writer, threshold):
   if threshold is None and not path.lower().endswith('.npy'):
     return path
   try:
-    label = _read_mask(source / path)
+    label = mask_values.read_mask(source / path)
   except pixels.WrongFile:
     raise
   except Exception as error:  # Pillow raises many kinds on damaged files.
@@ -238,8 +235,3 @@ def _place_mask(source, path, row_id, kind, writer, threshold):
         'save it as uint8')
   return writer.write_png(label.astype(np.uint8), f'{kind}s/{row_id}')
 
-
-def _read_mask(path):
-  if path.suffix.lower() == '.npy':
-    return intensities.read_npy(path)
-  return rasterize.read_mask(path)

@@ -21,6 +21,9 @@ from data_prep import rasterize
 from data_prep.formats import assembling
 from data_prep.formats import folder
 from data_prep.formats import intensities
+from data_prep.formats import mask_values
+from data_prep.formats import pairing
+from data_prep.formats import parts as parts_lib
 from data_prep.formats import sources
 from data_prep.formats import volumes
 
@@ -45,19 +48,21 @@ def read(
   report = assembling.Report(options.leave_out)
   writer = intensities.Writer(source, output, options)
   paths = tuple(sources.list_files(source, _SUFFIXES))
-  images, masks = folder.pair(paths, options, report)
-  names_of = sources.make_names(list(images.values()))
-  rows, weak, index, highest = [], {}, {}, 1
-  for key, path in sorted(images.items(), key=lambda item: names_of[item[1]]):
+  declared = mask_values.read_declared(source, options, report)
+  pairs = pairing.pair(
+      paths, options, report, channel_names=declared.channels)
+  values, highest = _map_values(source, pairs, options, report, declared)
+  names_of = sources.make_names(pairs.images)
+  rows, weak, index = [], {}, {}
+  weakened, overlaps = [], []
+  for path in sorted(pairs.images, key=names_of.get):
     name = names_of[path]
-    case = folder.CHANNEL.sub('', name.id)
+    masks = pairs.masks.get(path, [])
+    case = name.id
+    if path in pairs.channels:
+      case = case.removesuffix('_0000')
     try:
       volume = volumes.read_nifti(source / path)
-      labels = {}
-      for kind, mask in masks.get(key, {}).items():
-        labels[kind] = _read_labels(source / mask, volume, options)
-        inside = labels[kind][labels[kind] != 255]
-        highest = max(highest, int(inside.max(initial=0)))
     except pixels.WrongFile as wrong:
       report.wrong_file(wrong, file=path)
       continue
@@ -66,34 +71,69 @@ def read(
       axis = thinnest_axis(volume)
     kept = [i for i in range(3) if i != axis]
     limits = options.intensity_range or intensities.percentiles(volume.voxels)
-    names = []
-    for k in range(volume.voxels.shape[axis]):
-      row_id = f'{case}_{"xyz"[axis]}{k:03d}'
-      if volume.voxels.shape[axis] == 1:
-        row_id = case
-      names.append(row_id)
-      image = writer.write(
-          np.take(volume.voxels, k, axis), row_id, limits=limits)
-      annotations = [
-          {'kind': kind, 'path': writer.write_png(
-              np.take(labels[kind], k, axis), f'{kind}s/{row_id}')}
-          for kind in folder.HOLDS if kind in labels]
-      if len(annotations) > 1 and annotations[0]['kind'] == 'mask':
-        weak[row_id] = annotations[1]
-      rows.append(manifest_lib.Row(
-          row_id, image, sources.split_of(path),
-          '' if annotations else 'unlabelled',
-          annotations[0] if annotations else None,
-          subject=sources.subject_of(name, options.subject_pattern) or (
-              case if options.subject_pattern is None else ''),
-          spacing_mm=tuple(round(volume.spacing_mm[i], 6) for i in kept)))
-    index[case] = {
-        'file': str((source / path).resolve()), 'axis': axis, 'ids': names,
-        'shape': list(volume.voxels.shape), 'affine': volume.affine.tolist()}
+    observers = parts_lib.observers_of(masks)
+    subject = sources.subject_of(name, options.subject_pattern) or (
+        case if options.subject_pattern is None else '')
+    for observer in observers:
+      key = f'{case}@{observer}' if len(observers) > 1 else case
+      labels = {}
+      try:
+        for kind, some in parts_lib.by_kind(masks, observer).items():
+          mapped = options._replace(
+              mask_values=values.get(kind, options.mask_values))
+          read = [_read_labels(source / m.path, volume, mapped) for m in some]
+          labels[kind], overlap = read[0], 0
+          if len(some) > 1 or pairs.structures:
+            labels[kind], overlap = parts_lib.unite(
+                read, some, pairs.structures)
+          if overlap:
+            overlaps.append((overlap, key))
+          inside = labels[kind][labels[kind] != 255]
+          highest = max(highest, int(inside.max(initial=0)))
+      except pixels.WrongFile as wrong:
+        report.wrong_file(wrong, file=path)
+        continue
+      names = []
+      for k in range(volume.voxels.shape[axis]):
+        row_id = f'{key}_{"xyz"[axis]}{k:03d}'
+        if volume.voxels.shape[axis] == 1:
+          row_id = key
+        names.append(row_id)
+        image = writer.write(
+            np.take(volume.voxels, k, axis), row_id, limits=limits)
+        annotations = []
+        for kind in folder.HOLDS:
+          if kind not in labels:
+            continue
+          label = np.take(labels[kind], k, axis)
+          found = parts_lib.unlabelled_kind(label, kind)
+          if found != kind:
+            weakened.append((found, row_id))
+          if found is not None:
+            annotations.append(parts_lib.united_annotation(
+                found, writer.write_png(label, f'{kind}s/{row_id}'), label))
+        if len(annotations) > 1 and annotations[0]['kind'] == 'mask':
+          weak[row_id] = annotations[1]
+        rows.append(manifest_lib.Row(
+            row_id, image, sources.split_of(path),
+            '' if annotations else 'unlabelled',
+            annotations[0] if annotations else None, subject=subject,
+            annotator=observer,
+            spacing_mm=tuple(round(volume.spacing_mm[i], 6) for i in kept)))
+      index[key] = {
+          'file': str((source / path).resolve()), 'axis': axis, 'ids': names,
+          'shape': list(volume.voxels.shape), 'affine': volume.affine.tolist()}
+  if overlaps:
+    report.note(f'two classes overlap in {sum(n for n, _ in overlaps)} voxels '
+                f'of {len(overlaps)} volumes, such as '
+                f'{pixels.tail(overlaps[0][1])}: the later one wins')
+  folder.tell_weakened(weakened, report)
   if index:
     (output / INDEX).write_text(json.dumps(index, indent=1), encoding='utf-8')
-  classes = (options.classes or folder.read_dataset_json(source, report)
-             or folder.numbered_classes(highest))
+  classes = (pairs.names and ('background', *pairs.names)) or (
+      declared.classes or options.classes
+      or mask_values.numbered_classes(highest))
+  sources.note_unused(source, {*paths, 'dataset.json'}, report)
   rows, weak, root = writer.finish(rows, weak)
   return formats.Imported(
       classes, rows, report.problems, report.notices, root, weak,
@@ -147,6 +187,22 @@ def thinnest_axis(volume: volumes.Volume) -> int:
   single = [n == 1 for n in volume.voxels.shape]
   spacing = np.round(volume.spacing_mm, 3)
   return max(range(3), key=lambda i: (single[i], spacing[i], i))
+
+
+def _map_values(source, pairs, options, report, declared):
+  """Returns what the stored values mean; weak labels are looked through."""
+  masks = [m for some in pairs.masks.values() for m in some if not m.piece]
+  if all(m.kind == 'mask' for m in masks):
+    known = options.mask_values or declared.values
+    return ({'mask': known} if known else {}), 1
+  counted = []
+  for mask in masks:
+    try:
+      voxels = volumes.read_nifti(source / mask.path).voxels
+      counted.append((mask.kind, mask_values.counts_of(voxels)))
+    except pixels.WrongFile:
+      pass  # It is refused when it is read.
+  return mask_values.decide(counted, options, report, declared)
 
 
 def _read_labels(path, volume, options):

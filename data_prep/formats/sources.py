@@ -17,15 +17,10 @@ import defusedxml
 from defusedxml import ElementTree as safe_xml
 
 from data_prep import pixels
+from data_prep.formats import folder_names
 from data_prep.formats import volumes
 
-# Folder names, in lower case, by what lies in them: masks, train_masks, ...
-_IMAGE_FOLDER = re.compile(
-    r'(?:.*[ _-])?(?:images?|imgs?|imagestr|imagests|jpegimages|frames|'
-    r'originals?|inputs?)|default|obj_(?:train|valid|test)_data')
-_MASK_FOLDER = re.compile(
-    r'(?:.*[ _-])?(?:masks?|labels?|labelstr|labelsts|gt|ground[ _-]?truths?|'
-    r'segmentations?|segmentationclass|annotations?|manual)')
+# Folder names, in lower case.
 KIND_FOLDERS = {
     'scribbles': 'scribble', 'scribble': 'scribble',
     'coarse_masks': 'coarse_mask', 'coarse_mask': 'coarse_mask'}
@@ -33,9 +28,8 @@ SPLIT_FOLDERS = {
     'train': 'train', 'training': 'train', 'val': 'val', 'valid': 'val',
     'validation': 'val', 'test': 'test', 'testing': 'test',
     'imagests': 'test', 'labelsts': 'test'}
-# Pictures that are neither: colours of objects, overlays, a second opinion.
-_IGNORED_FOLDERS = (
-    'segmentationobject', 'segmentationclassvisualization', '2nd_manual')
+# Pictures that are neither: colours of objects, overlays.
+_IGNORED_FOLDERS = ('segmentationobject', 'segmentationclassvisualization')
 
 # The last four are converted.
 PICTURES = (
@@ -108,17 +102,6 @@ class Name(NamedTuple):
 
   id: str
   folder: str
-
-
-def is_mask_folder(name: str) -> bool:
-  """Returns whether masks lie in a folder of this name."""
-  return name.lower() in KIND_FOLDERS or bool(
-      _MASK_FOLDER.fullmatch(name.lower()))
-
-
-def is_image_folder(name: str) -> bool:
-  """Returns whether pictures lie in a folder of this name."""
-  return bool(_IMAGE_FOLDER.fullmatch(name.lower()))
 
 
 def list_files(source: pathlib.Path, suffixes: tuple[str, ...]) -> list[str]:
@@ -214,7 +197,8 @@ def list_pictures(source: pathlib.Path) -> Pictures:
     by_name.setdefault(pixels.fold(path.rsplit('/', 1)[-1]), []).append(path)
   return Pictures(source, tuple(
       p for p in paths if not any(
-          is_mask_folder(part) for part in p.split('/')[:-1])), by_name)
+          folder_names.is_mask_folder(part)
+          for part in p.split('/')[:-1])), by_name)
 
 
 def stem(path: str) -> str:
@@ -233,30 +217,51 @@ def make_names(paths: list[str]) -> dict[str, Name]:
   split = lambda path: [p for p in path.split('/') if p not in ('', '.')]
   shared = len(os.path.commonprefix([split(p)[:-1] for p in paths])) if (
       len(paths) > 1) else 0
-  names = {}
+  names, kept = {}, {}
   for path in paths:
     *folders, name = split(stem(path))
-    folders = [f for f in folders[shared:] if not is_image_folder(f)]
-    kept = [f for f in folders if f.lower() not in SPLIT_FOLDERS]
-    names[path] = ['/'.join([*kept, name]), '/'.join([*folders, name]), path,
-                   kept[0] if kept else '']
+    folders = [f for f in folders[shared:]
+               if not folder_names.is_image_folder(f)]
+    kept[path] = [f for f in folders if not folder_names.only_splits(f)]
+    names[path] = ['/'.join([*kept[path], name]),
+                   '/'.join([*folders, name]), path]
+  subjects = _subjects(kept)
   result = {}
   for form in range(3):
     count = collections.Counter(n[form] for n in names.values())
     for path, name in names.items():
       if path not in result and (count[name[form]] == 1 or form == 2):
-        result[path] = Name(name[form], name[3])
+        result[path] = Name(name[form], subjects[path])
   return {path: result[path] for path in paths}
+
+
+def _subjects(kept):
+  """Returns the folder of each path that may be a subject, or ''.
+
+  It is the first that differs between paths. A folder that holds all of a split
+  (train/photos) is none, nor is one that says what pictures show (benign).
+  """
+  level = len(os.path.commonprefix(list(kept.values()))) if (
+      len(kept) > 1) else 0
+  result = {}
+  for path, folders in kept.items():
+    some = [f for f in folders[level:] if not folder_names.is_finding(f)]
+    result[path] = some[0] if some else ''
+  by_split = collections.defaultdict(set)
+  for path, subject in result.items():
+    by_split[split_of(path)].add(subject)
+  if len(by_split) > 1 and len(kept) > 2 * len(by_split) and all(
+      split and len(names) == 1 for split, names in by_split.items()):
+    return dict.fromkeys(kept, '')
+  return result
 
 
 def split_of(path: str) -> str:
   """Returns the split that a folder of the path names, or ''."""
-  for part in path.lower().split('/')[:-1]:
-    words = re.split(r'[ _-]', part) if (
-        is_image_folder(part) or is_mask_folder(part)) else [part]
-    for word in (part, *words):
-      if word in SPLIT_FOLDERS:
-        return SPLIT_FOLDERS[word]
+  for part in path.split('/')[:-1]:
+    split = folder_names.split_word(part)
+    if split:
+      return split
   return ''
 
 

@@ -21,8 +21,8 @@ from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
 from data_prep.formats import assembling
-from data_prep.formats import folder
 from data_prep.formats import intensities
+from data_prep.formats import mask_values
 from data_prep.formats import sources
 
 HOLDS = ()
@@ -79,13 +79,13 @@ def read(
   shapes = {image: _shapes(group, path.name, report)
             for image, group in by_image.items()}
   items = [assembling.Item(image, s, path.name) for image, s in shapes.items()]
-  values, highest = folder.map_values(
+  values, highest = mask_values.map_values(
       [(k, path.parent / line[k]) for line in lines for k in _FILES
        if line.get(k)], options, report)
   if any(shapes.values()) or options.classes:
     classes = assembling.find_classes(items, [], options, report)
   else:
-    classes = folder.numbered_classes(highest)
+    classes = mask_values.numbered_classes(highest)
   usual = assembling.usual_kind(items)
   writer = intensities.Writer(path.parent, output, options)
   names_of = sources.make_names(list(by_image))

@@ -1,0 +1,211 @@
+"""What the names of folders and files say: pictures, masks, splits, observers.
+
+Names are compared word by word: leftMask is left, mask; ISIC_Training_Input is
+isic, training, input; imagesTr is images, tr.
+"""
+
+from collections.abc import Iterator
+import functools
+import re
+from typing import NamedTuple
+
+_IMAGE_WORDS = frozenset((
+    'image', 'images', 'img', 'imgs', 'jpegimages', 'frames', 'original',
+    'originals', 'input', 'inputs', 'imaging', 'photos', 'pictures', 'scans',
+    'imagestr', 'imagests', 'imagesval'))
+_MASK_WORDS = frozenset((
+    'mask', 'masks', 'label', 'labels', 'gt', 'gts', 'groundtruth',
+    'groundtruths', 'truth', 'truths', 'segmentation', 'segmentations',
+    'segs', 'annotation', 'annotations', 'anno', 'annos', 'manual', 'manuals',
+    'labelmap', 'labelmaps', 'delineations', 'labelstr', 'labelsts',
+    'labelsval'))
+# Of masks as the first word, whatever follows: labels-ah, masks_left_lung.
+_FIRST_WORDS = _MASK_WORDS - {
+    'mask', 'label', 'truth', 'segmentation', 'annotation', 'manual'}
+# What follows the word that says what lies in a folder: masks_png, imagesTr.
+_TRAILING = frozenset((
+    'tr', 'ts', 'val', 'set', 'png', 'jpg', 'jpeg', 'tif', 'tiff', 'bmp', 'npy',
+    'gif', 'nii', 'data', 'dataset', 'class'))
+# Words beside that of a split which name no subject: Training Batch 1.
+_NEUTRAL = _IMAGE_WORDS | _MASK_WORDS | _TRAILING | frozenset((
+    'sets', 'datasets', 'batch', 'part', 'phase', 'task', 'stage', 'split',
+    'splits', 'subset', 'full', 'all', 'release', 'cases', 'patients', 'ground',
+    'volumes', 'slices', 'files'))
+_SPLIT_WORD = re.compile(
+    r'(?:(train|training|tr)|(val|valid|validation)|(test|testing|ts))'
+    r'(?:sets?|data(?:sets?)?|images?|imgs?|masks?|labels?)?')
+_SPLITS = ('train', 'val', 'test')
+# Folders that sort pictures by what they show: never patients.
+_FINDINGS = frozenset((
+    'benign', 'malignant', 'normal', 'abnormal', 'healthy', 'diseased',
+    'positive', 'negative', 'pathological', 'infected', 'uninfected'))
+_SIDES = {'left': 'left', 'right': 'right', 'l': 'left', 'r': 'right'}
+
+_TAG_WORDS = (
+    r'(?:masks?|segs?|segmentations?|labels?|gts?|ground[ _-]?truths?|'
+    r'scribbles?|annotations?|annos?|lesions?|manual|contours?)')
+_OBSERVER_WORDS = (
+    r'(?:manual|observer|obs|expert|rater|annotator|reader|grader|reviewer|'
+    r'radiologist|physician|doctor|ho)')
+_OBSERVER = (
+    rf'(?:(?:1st|2nd|3rd|\dth)[ _-]?{_OBSERVER_WORDS}|'
+    rf'{_OBSERVER_WORDS}[ _-]?(?:\d{{1,2}}|[a-d]))')
+_IS_OBSERVER = re.compile(
+    rf'(?:.*[ _-])?({_OBSERVER})|labels?-([a-z]{{2}})', re.I)
+_SUFFIX_TAG = re.compile(
+    rf'(?:^|[ _.-])(?:({_OBSERVER})|({_TAG_WORDS})(?:[ _-]?\d+|[ _-]?\(\d+\))?)'
+    rf'$|\.(ah|vk)$', re.I)
+_PREFIX_TAG = re.compile(rf'^({_TAG_WORDS})(?:[ _.-]|(?=\d))', re.I)
+_IMAGE_AFFIX = re.compile(
+    r'(?:^|[ _-])(?:image|img|imaging)$|^(?:image|img|im|volume|vol|scan)'
+    r'(?:[ _-]|(?=\d))', re.I)
+_SPLIT_SUFFIX = re.compile(r'[ _-](?:train|training|val|valid|test)$', re.I)
+
+
+class Form(NamedTuple):
+  """One way to read the name of a mask.
+
+  Attributes:
+    plain: what remains: the name of its picture; '' if nothing does.
+    tag: the word that was taken away, in lower case, such as mask.
+    annotator: the observer that it names, or ''.
+  """
+
+  plain: str
+  tag: str = ''
+  annotator: str = ''
+
+
+@functools.cache
+def words(name: str) -> tuple[str, ...]:
+  """Returns the words of a name in lower case, numbers apart."""
+  name = re.sub('(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])', ' ', name)
+  return tuple(re.findall(r'\d+|[^\W\d_]+', name.lower()))
+
+
+def _what(name):
+  """Returns the words of a folder up to the one that says what is in it."""
+  found = words(name)
+  while len(found) > 1 and (
+      found[-1] in _TRAILING or _SPLIT_WORD.fullmatch(found[-1])):
+    found = found[:-1]
+  return found
+
+
+@functools.cache
+def is_mask_folder(name: str) -> bool:
+  """Returns whether masks lie in a folder of this name."""
+  found = _what(name)
+  while len(found) > 1 and found[-1].isdecimal():
+    found = found[:-1]
+  if not found:
+    return False
+  joined = re.fullmatch(r'(?:train|training|val|test)(\w+)', found[-1])
+  last = joined[1] if joined else found[-1]
+  if last in _IMAGE_WORDS:
+    return len(found) > 1 and found[-2] in ('mask', 'label', 'gt', 'truth')
+  return last in _MASK_WORDS or last in ('scribble', 'scribbles') or (
+      found[0] in _FIRST_WORDS and len(found) <= 3) or (
+          found[0] in ('mask', 'label', 'manual') and len(found) == 2)
+
+
+@functools.cache
+def is_image_folder(name: str) -> bool:
+  """Returns whether a folder of this name only says that pictures lie in it."""
+  if re.fullmatch('default|obj_(?:train|valid|test)_data', name.lower()):
+    return True
+  found = _what(name)
+  joined = re.fullmatch(
+      r'(?:train|training|val|test)(\w+)', found[-1]) if found else None
+  return bool(found) and not is_mask_folder(name) and (
+      joined[1] if joined else found[-1]) in _IMAGE_WORDS
+
+
+@functools.cache
+def split_word(name: str) -> str:
+  """Returns the split that a folder names, or '': Training_Data, TestSet."""
+  found = words(name)
+  splits = set()
+  for i, word in enumerate(found):
+    match = _SPLIT_WORD.fullmatch(word)
+    # Of nnU-Net, imagesTs is for testing, imagesTr is yet to be cut.
+    if word in ('tr', 'ts') and (not i or found[i - 1] not in (
+        'images', 'labels')):
+      continue
+    if match and word != 'tr':
+      splits.add(next(s for s, m in zip(
+          _SPLITS, match.groups(), strict=True) if m))
+    elif word in ('imagests', 'labelsts'):
+      splits.add('test')
+  return splits.pop() if len(splits) == 1 else ''
+
+
+@functools.cache
+def only_splits(name: str) -> bool:
+  """Returns whether a folder says a split and nothing else.
+
+  TrainDataset and a. Training Set do, BraTS20_Training_001 names a case, too.
+  """
+  if not split_word(name):
+    return False
+  rest = [w for w in words(name) if not _SPLIT_WORD.fullmatch(w)]
+  if not rest:
+    return True
+  if all(w.isdecimal() for w in rest):
+    return False  # train_07 may be a case.
+  return rest[-1] in _NEUTRAL or all(
+      w in _NEUTRAL or w.isdecimal() or len(w) == 1 for w in rest)
+
+
+def is_finding(name: str) -> bool:
+  """Returns whether a folder sorts pictures by what they show: benign."""
+  return any(word in _FINDINGS for word in words(name))
+
+
+def side_of(name: str) -> tuple[str, tuple[str, ...]]:
+  """Returns left, right or '', and the words beside it."""
+  found = words(name)
+  sides = [_SIDES[w] for w in found if w in _SIDES]
+  return (sides[0] if len(sides) == 1 else ''), tuple(
+      w for w in found if w not in _SIDES)
+
+
+def observer_of(name: str) -> str:
+  """Returns the observer that a folder or an ending names, or ''."""
+  found = _IS_OBSERVER.fullmatch(name)
+  return (found[1] or found[2]) if found else ''
+
+
+def is_mask_word(name: str) -> bool:
+  """Returns whether a name is nothing but words of masks and numbers."""
+  return all(w in _MASK_WORDS or w.isdecimal() or w in (
+      'seg', 'ground', 'object', 'obj', 'instance', 'nucleus', 'nuclei', 'cell',
+      'lesion', 'roi') for w in words(name))
+
+
+def mask_forms(name: str) -> Iterator[Form]:
+  """Yields what a name is without the words that masks are marked by.
+
+  a_mask_1, a_1stHO, mask_a and a_training_mask are masks of a.
+  """
+  plain, tag, annotator = name, '', ''
+  while found := _SUFFIX_TAG.search(plain):
+    plain = plain[: found.start()]
+    annotator = annotator or found[1] or found[3] or ''
+    tag = tag or (found[1] or found[2] or found[3]).lower()
+    yield Form(plain, tag, annotator)
+    if not plain:
+      return
+  found = _PREFIX_TAG.match(name)
+  if found and found.end() < len(name):
+    yield Form(name[found.end():], found[1].lower())
+
+
+def picture_aliases(name: str) -> list[str]:
+  """Returns a picture's name, and shorter ones that its mask may have."""
+  result = [name]
+  for pattern in (_IMAGE_AFFIX, _SPLIT_SUFFIX):
+    plain = pattern.sub('', name)
+    if plain != name:
+      result.append(plain)
+  return result

@@ -1,0 +1,275 @@
+"""What the stored values of masks mean: classes, 255, or not annotated.
+
+nnU-Net's dataset.json names them. Without it, they are class numbers; 255 is
+class 1 where all masks of a kind hold nothing but 0 and 255, and unlabelled
+where they hold classes, too. A value that covers most of every scribble, is the
+largest, and no class of the exact masks, is unlabelled; what is less clear is
+asked about.
+"""
+
+import pathlib
+import re
+from typing import NamedTuple
+
+from hybridseg import types
+import numpy as np
+
+from data_prep import formats
+from data_prep import pixels
+from data_prep import rasterize
+from data_prep.formats import intensities
+from data_prep.formats import sources
+
+_MAX_CLASS = 64  # Of masks whose classes no file names.
+_MOST = 0.5  # Of the pixels of a scribble.
+_IGNORED = re.compile(
+    r'ignore(?: (?:label|region|area))?|ignored|un ?label+ed|void|undefined|'
+    r'(?:not|un) ?annotated|not label+ed|do ?n ?t care|no annotation')
+
+
+class Declared(NamedTuple):
+  """What dataset.json and --classes say.
+
+  Attributes:
+    classes: class names, background first; None if nothing names them.
+    values: class or 255 of each stored value; None if each is its own class.
+    channels: names of the channels, if there are any.
+  """
+
+  classes: tuple[str, ...] | None = None
+  values: dict[str, int] | None = None
+  channels: tuple[str, ...] = ()
+
+
+def is_ignored_name(name: str) -> bool:
+  """Returns whether a label is a tool's own 'not annotated': ignore, void."""
+  return bool(_IGNORED.fullmatch(
+      ' '.join(re.findall(r'[^\W\d_]+', name.lower()))))
+
+
+def numbered_classes(highest: int) -> tuple[str, ...]:
+  """Returns class names for masks up to a class that no file names."""
+  if highest <= 1:
+    return 'background', 'foreground'
+  return 'background', *(f'class_{i}' for i in range(1, highest + 1))
+
+
+def read_declared(
+    source: pathlib.Path, options: formats.Options, report
+) -> Declared:
+  """Returns what nnU-Net's dataset.json and --classes say of stored values.
+
+  Its labels are {"background": 0, "tumour": 1} or, in its first version,
+  {"0": "background", "1": "tumour"}; a label may be a list of values, which
+  then is a region. Classes that --classes leaves out become background.
+  """
+  path = source / 'dataset.json'
+  names, channels = {}, ()
+  if path.is_file():
+    try:
+      content = sources.read_json(path)
+      channels = _channels(content)
+      names = _label_names(content['labels'])
+    except (pixels.WrongFile, AttributeError, KeyError, TypeError, ValueError):
+      report.note('dataset.json names no classes 0, 1, ...: it is not used')
+  ignored = {v for v, name in names.items() if is_ignored_name(name)}
+  for value in sorted(ignored):
+    report.note(f'{names[value]!r} of dataset.json, value {value}, is read as '
+                'unlabelled')
+  kept = [names[v] for v in sorted(set(names) - ignored)]
+  if options.classes is None:
+    if not kept:
+      return Declared(channels=channels)
+    numbers = {v: i for i, v in enumerate(sorted(set(names) - ignored))}
+    classes = tuple(kept)
+  else:
+    classes = tuple(n for n in options.classes if not is_ignored_name(n))
+    if len(classes) < len(options.classes):
+      gone = [n for n in options.classes if is_ignored_name(n)]
+      if not names:
+        ignored |= {options.classes.index(n) for n in gone}
+      report.note(f'{", ".join(gone)[:40]} of --classes is read as unlabelled')
+    numbers = _chosen(names, ignored, kept, classes, report)
+    if numbers is None:
+      return Declared(classes, channels=channels)
+  values = numbers | dict.fromkeys(ignored, types.UNLABELLED)
+  if all(k == v for k, v in values.items()):
+    return Declared(classes, channels=channels)
+  values.setdefault(types.UNLABELLED, types.UNLABELLED)
+  return Declared(
+      classes, {str(k): v for k, v in sorted(values.items())}, channels)
+
+
+def _channels(content):
+  named = content.get('channel_names', content.get('modality'))
+  return tuple(str(v)[:20] for _, v in sorted(named.items())) if isinstance(
+      named, dict) else ()
+
+
+def _label_names(labels):
+  """Returns the name of each stored value; of a region, of its smallest."""
+  names, sizes = {}, {}
+  for key, value in labels.items():
+    number, name = (key, value) if str(key).isdecimal() else (value, key)
+    numbers = number if isinstance(number, list) else [number]
+    for one in numbers:
+      if len(numbers) < sizes.get(int(one), 1 << 30):
+        names[int(one)], sizes[int(one)] = sources.text(name), len(numbers)
+  regular = sorted(v for v, n in names.items() if not is_ignored_name(n))
+  if regular != list(range(len(regular))) or len(set(names.values())) < len(
+      names):
+    raise ValueError('no classes 0, 1, ...')
+  return names
+
+
+def _chosen(names, ignored, kept, classes, report):
+  """Returns the class of each stored value that --classes is about, or None."""
+  if not names:
+    return {i: i for i in range(len(classes))} if ignored else None
+  wanted = set(classes[1:])
+  unknown = wanted - set(kept)
+  if not unknown:
+    left = [n for n in kept[1:] if n not in wanted]
+    if left:
+      report.note(f'{len(left)} classes of dataset.json that are not in '
+                  f'--classes become background: {", ".join(left)[:80]}')
+    return {v: classes.index(n) if n in wanted else 0
+            for v, n in names.items() if v not in ignored}
+  if unknown == wanted and len(classes) == len(kept):
+    return {v: i for i, v in enumerate(sorted(set(names) - ignored))}
+  report.wrong(
+      f'--classes names what dataset.json does not: it has '
+      f'{", ".join(kept)[:60]}', ', '.join(sorted(unknown)),
+      'choose among them, or rename all of them')
+  return None
+
+
+def map_values(
+    found: list[tuple[str, pathlib.Path]],
+    options: formats.Options,
+    report,
+    declared: Declared = Declared(),
+) -> tuple[dict[str, dict[str, int]], int]:
+  """Reads all masks of a set, given by kind and path, and decides on values.
+
+  Args:
+    found: kind and path of each mask.
+    options: what the user says.
+    report: gets problems and notices.
+    declared: what the source says.
+
+  Returns:
+    The class of each stored value by kind, where it is not the value itself,
+    and the highest class.
+  """
+  read = pixels.map_in_threads(count_values, [path for _, path in found])
+  return decide(
+      [(kind, counts) for (kind, _), counts in zip(found, read, strict=True)],
+      options, report, declared)
+
+
+def decide(
+    counted: list[tuple[str, dict[int, int]]],
+    options: formats.Options,
+    report,
+    declared: Declared = Declared(),
+) -> tuple[dict[str, dict[str, int]], int]:
+  """Decides as `map_values`, from kind and pixels by stored value of each."""
+  if options.mask_threshold is not None:
+    return {}, 1
+  stored = {kind: set() for kind, _ in counted}
+  for kind, counts in counted:
+    stored[kind] |= set(counts)
+  mapping = {}
+  for kind in sorted(stored, key=lambda k: k != 'mask'):  # Masks first.
+    values = stored[kind]
+    if options.mask_values:
+      # Those of masks need not be those of scribbles.
+      if kind != 'scribble' or values <= {*map(int, options.mask_values)}:
+        mapping[kind] = options.mask_values
+        continue
+    elif declared.values is not None:
+      mapping[kind] = declared.values
+    elif kind != 'scribble' and 255 in values and values <= {0, 255}:
+      report.note(f'{kind}s hold 0 and 255 only: 255 is class 1')
+      mapping[kind] = {'0': 0, '255': 1}
+    elif kind == 'mask' and 255 in values and len(values) > 2 and max(
+        values - {255}) <= _MAX_CLASS and min(values) >= 0:
+      report.note('masks hold classes and 255: 255 is unlabelled')
+      mapping[kind] = {str(v): v for v in sorted(values)}
+    if kind != 'mask':
+      _ask_of_weak(kind, counted, stored, mapping, options, declared, report)
+  classes = {v for kind, values in stored.items() for v in (
+      mapping[kind].values() if kind in mapping else values)}
+  highest = int(max((v for v in classes if v != 255), default=1))
+  if highest > 254 or (
+      options.classes is None and declared.classes is None
+      and highest > _MAX_CLASS):
+    report.wrong('masks hold values that are hardly class numbers',
+                 f'up to {highest}',
+                 'map them (--mask_values=0:0,128:1,...), or threshold them '
+                 '(--mask_threshold=128)')
+    highest = 1
+  return mapping, highest
+
+
+def _ask_of_weak(kind, counted, stored, mapping, options, declared, report):
+  """Finds values of weak labels that mean 'not annotated', or asks."""
+  masks = [c for k, c in counted if k == kind and c]
+  known = mapping.get(kind) or {}
+  values = {v for v in stored[kind] if known.get(str(v), v) != 255}
+  if not values or max(values) > 255:
+    return
+  class_of = lambda v: known.get(str(v), v)
+  of_masks = mapping.get('mask') or {}
+  exact = {of_masks.get(str(v), v) for v in stored.get('mask', ())} - {255}
+  named = declared.classes or options.classes
+  common = [v for v in sorted(values) if kind == 'scribble' and all(
+      c.get(v, 0) > _MOST * sum(c.values()) for c in masks)]
+  only_weak = [v for v in sorted(values)
+               if exact and class_of(v) not in exact and (
+                   named is None or class_of(v) >= len(named))]
+  top = max(values)
+  if top in common and top not in exact and (
+      exact or (named is not None and top >= len(named))):
+    report.note(f'{top}, the largest value of the {kind}s, covers most of each '
+                'and is in no exact mask: it is read as unlabelled')
+    mapping[kind] = {str(v): known.get(str(v), v) for v in sorted(values)} | {
+        str(v): 255 for v in stored[kind] - values} | {str(top): 255}
+    only_weak = [v for v in only_weak if v != top]
+    common = []
+  doubtful = sorted({*common, *only_weak})
+  if doubtful:
+    value = doubtful[-1]
+    why = ('covers most of every one' if value in common
+           else 'is in no exact mask')
+    pairs = ','.join(f'{v}:{255 if v in doubtful else v}'
+                     for v in sorted(values | exact)[:12])
+    report.wrong(
+        f'value {value} of the {kind}s {why}: class, or not annotated (255)?',
+        '', f'say so, such as --mask_values={pairs}, or name it in --classes'
+        if value in only_weak else f'say so, such as --mask_values={pairs}')
+
+
+def count_values(path: pathlib.Path) -> dict[int, int]:
+  """Returns the pixels of each stored value of a mask; {} if it is damaged."""
+  try:
+    return counts_of(read_mask(path))
+  except Exception:  # The check names what is wrong with it.
+    return {}
+
+
+def counts_of(mask: np.ndarray) -> dict[int, int]:
+  """Returns the pixels of each value of an array of integers or floats."""
+  if mask.dtype == np.uint8:
+    counts = np.bincount(mask.ravel())
+    return {int(v): int(counts[v]) for v in np.flatnonzero(counts)}
+  values, counts = np.unique(mask, return_counts=True)
+  return dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+
+def read_mask(path: pathlib.Path) -> np.ndarray:
+  """Reads the stored values of a mask, a picture or an NPY array."""
+  if path.suffix.lower() == '.npy':
+    return intensities.read_npy(path)
+  return rasterize.read_mask(path)

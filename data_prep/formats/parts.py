@@ -1,0 +1,358 @@
+"""Several mask files of one picture: parts, structures, sides, observers."""
+
+import collections
+import re
+from typing import Any, NamedTuple
+
+from hybridseg import types
+import numpy as np
+
+from data_prep import formats
+from data_prep import pixels
+from data_prep.formats import folder_names
+from data_prep.formats import sources
+
+_MAX_STRUCTURES = 254
+
+
+class Mask(NamedTuple):
+  """One mask file of a picture.
+
+  Attributes:
+    path: relative to the source.
+    kind: 'mask', 'coarse_mask' or 'scribble'.
+    place: folders of masks that it lies in, or ''.
+    tag: word at the end of its name that marks it as a mask, or ''.
+    annotator: who drew it, or ''.
+    piece: what tells it from other files of its picture; once resolved, the
+      structure that it shows, or ''.
+    is_whole: whether its whole name is the piece.
+  """
+
+  path: str
+  kind: str
+  place: str = ''
+  tag: str = ''
+  annotator: str = ''
+  piece: str = ''
+  is_whole: bool = False
+
+
+class Resolved(NamedTuple):
+  """What the files of the pictures mean.
+
+  Attributes:
+    masks: the masks of a picture by its path.
+    structures: class of each structure, if there is a file for each.
+    names: foreground classes by class, if the files name them.
+  """
+
+  masks: dict[str, list[Mask]]
+  structures: dict[str, int]
+  names: tuple[str, ...]
+
+
+def words_of(path: str) -> set[str]:
+  """Returns what `--mask_folder` may call a mask by."""
+  *folders, name = sources.stem(path).lower().split('/')
+  found = {w for form in folder_names.mask_forms(name)
+           for w in (form.tag, form.annotator)}
+  return ({*folders, *found, '/'.join(folders)}) - {''}
+
+
+def resolve(
+    found: dict[str, list[Mask]],
+    chosen: set[str],
+    options: formats.Options,
+    report,
+) -> Resolved:
+  """Decides what several files of one picture mean, see `pairing`.
+
+  Args:
+    found: masks of a picture by its path.
+    chosen: folders or endings that the user wants, in lower case.
+    options: what the user says.
+    report: gets problems and notices.
+  """
+  if chosen:
+    found = _choose(found, chosen, report)
+  groups = collections.defaultdict(list)
+  for picture, masks in sorted(found.items()):
+    for mask in sorted(masks):
+      groups[picture, mask.kind, mask.annotator].append(mask)
+  groups = _without_doubles(groups, report)
+  groups = _without_doubt(groups, chosen, report)
+  groups, structures, names = _find_structures(groups, options, report)
+  result, observed, several = collections.defaultdict(list), set(), []
+  for (picture, kind, _), masks in groups.items():
+    if any(m.kind == kind for m in result[picture]):
+      observed.add(picture)
+    result[picture] += masks
+    if len(masks) > 1 and not names:
+      several.append(picture)
+  if several:
+    report.note(f'{len(several)} pictures have several mask files, such as '
+                f'{pixels.tail(several[0])}: they are united')
+  if observed:
+    people = sorted({m.annotator for p in observed for m in result[p]})
+    report.note(f'{len(observed)} pictures have masks of several observers '
+                f'({", ".join(people)[:60]}): each is a row of its own')
+  return Resolved(dict(result), structures, names)
+
+
+def observers_of(masks: list[Mask]) -> list[str]:
+  """Returns who drew masks of one picture, each once; [''] if nobody did."""
+  return sorted({m.annotator for m in masks if m.annotator}) or ['']
+
+
+def by_kind(masks: list[Mask], observer: str) -> dict[str, list[Mask]]:
+  """Returns the masks of an observer, or of nobody in particular, by kind."""
+  kinds = {}
+  for mask in masks:
+    if mask.annotator in ('', observer):
+      kinds.setdefault(mask.kind, []).append(mask)
+  return kinds
+
+
+def unite(
+    labels: list[np.ndarray],
+    masks: list[Mask],
+    structures: dict[str, int],
+) -> tuple[np.ndarray, int]:
+  """Unites the files of one picture.
+
+  A structure takes every pixel of its file that is not 0. Where two classes
+  overlap, the later class (of parts that hold classes: the later file) wins. If
+  the file of a structure is missing, what no other one shows is unlabelled.
+
+  Args:
+    labels: class per pixel of each file, uint8 of one shape.
+    masks: the files.
+    structures: class of each structure; {} if the files hold classes.
+
+  Returns:
+    The label map, uint8, and the number of pixels where two classes overlap.
+
+  Raises:
+    pixels.WrongFile: if a file of one structure holds several values.
+  """
+  if structures:
+    order = np.argsort([structures[m.piece] for m in masks], kind='stable')
+    labels = [_one_class(labels[i], masks[i], structures) for i in order]
+  result, overlap = np.zeros_like(labels[0]), 0
+  for label in labels:
+    drawn = label != 0
+    is_class = drawn & (label != types.UNLABELLED)
+    known = (result != 0) & (result != types.UNLABELLED)
+    overlap += int((is_class & known & (result != label)).sum())
+    result[drawn & ~known] = label[drawn & ~known]
+    result[is_class] = label[is_class]
+  if structures and {m.piece for m in masks} < set(structures):
+    result[result == 0] = types.UNLABELLED
+  return result, overlap
+
+
+def _one_class(label, mask, structures):
+  values = np.unique(label[label != 0])
+  if len(values) > 1:
+    raise pixels.WrongFile(
+        f'the mask of one structure, {mask.piece[:30]!r}, holds several values',
+        f'{pixels.tail(mask.path)}: {values[:4].tolist()}',
+        'save 0 and 1, or --mask_threshold')
+  return np.where(label != 0, structures[mask.piece], 0).astype(np.uint8)
+
+
+def unlabelled_kind(label: np.ndarray, kind: str) -> str | None:
+  """Returns the kind of a mask with unlabelled pixels; None if all are.
+
+  Up to a tenth, the border of objects, it stays exact; of more it is a coarse
+  mask, and of more than a half a scribble.
+  """
+  share = float(np.mean(label == types.UNLABELLED))
+  if share == 1:
+    return None
+  if kind != 'mask' or share <= 0.1:
+    return kind
+  return 'scribble' if share > 0.5 else 'coarse_mask'
+
+
+def _is_chosen(mask, chosen):
+  return bool(chosen & (words_of(mask.path) | {
+      mask.piece.lower(), mask.place.lower()}))
+
+
+def _choose(found, chosen, report):
+  """Returns the masks in the folders that the user names."""
+  kept, left = {}, []
+  for picture, masks in found.items():
+    some = [m for m in masks if _is_chosen(m, chosen)]
+    left += [m.path for m in masks if not _is_chosen(m, chosen)]
+    if some:
+      kept[picture] = some
+  if not kept:
+    places = sorted({_label(m) for masks in found.values() for m in masks})
+    report.wrong('--mask_folder names no folder of masks and no ending of '
+                 'their names', ', '.join(sorted(chosen)),
+                 f'use one of {", ".join(places)[:80]}')
+  elif left:
+    report.note(f'{len(left)} masks that are not in --mask_folder are not '
+                f'read, such as {pixels.tail(min(left))}')
+  return kept
+
+
+def _label(mask):
+  return mask.place or f'_{mask.tag}'
+
+
+def _without_doubles(groups, report):
+  """Refuses a.png beside a.jpg, of which nobody knows which is meant."""
+  result = {}
+  for key, masks in groups.items():
+    by_stem = {}
+    for mask in masks:
+      known = by_stem.setdefault(sources.stem(mask.path), mask)
+      if known is not mask:
+        report.wrong('two files of one name', f'{mask.path}, {known.path}',
+                     'join or remove one', file=mask.path)
+    result[key] = list(by_stem.values())
+  return result
+
+
+def _without_doubt(groups, chosen, report):
+  """Asks where files of one picture may mean different things."""
+  of_picture = collections.defaultdict(dict)
+  for (picture, kind, annotator), masks in groups.items():
+    of_picture[picture, kind][annotator] = masks
+  result, doubtful, places = {}, [], set()
+  for (picture, kind), people in of_picture.items():
+    mixed = len(people) > 1 and '' in people
+    for annotator, masks in people.items():
+      known = {(m.place, m.tag) for m in masks}
+      if len(known) > 1 and not mixed:
+        sides = [folder_names.side_of(m.place.rsplit('/', 1)[-1])
+                 for m in masks]
+        if len({s for s, _ in sides} - {''}) == 2 and (
+            len({rest for _, rest in sides}) == 1) and all(
+                side for side, _ in sides):
+          masks = [m._replace(piece=side) for m, (side, _) in zip(
+              masks, sides, strict=True)]
+        elif len(chosen) > 1 and len({m.place for m in masks}) == len(known):
+          masks = [m._replace(piece=m.place, is_whole=True) for m in masks]
+        else:
+          mixed = True
+      people[annotator] = masks
+    if mixed:
+      doubtful.append(picture)
+      every = [m for masks in people.values() for m in masks]
+      same = len({m.place for m in every}) == 1
+      places |= {f'_{m.tag or m.annotator}' if same else _label(m)
+                 for m in every}
+    else:
+      for annotator, masks in people.items():
+        result[picture, kind, annotator] = masks
+  if doubtful:
+    places = sorted(places)
+    report.wrong(
+        f'{len(doubtful)} pictures have masks in several folders or under '
+        'several endings', ', '.join(places),
+        f'say which are meant: --mask_folder={places[0]}', file=doubtful[0])
+  return result
+
+
+def _find_structures(groups, options, report):
+  """Returns the groups with their structures, their classes, their names."""
+  groups = {key: [
+      m._replace(piece='') if m.is_whole and folder_names.is_mask_word(m.piece)
+      else m for m in masks] for key, masks in groups.items()}
+  pieces = [{m.piece for m in masks} - {''} for masks in groups.values()]
+  if not _are_structures(pieces, groups):
+    return {key: [m._replace(piece='') for m in masks]
+            for key, masks in groups.items()}, {}, ()
+  names = sorted(set().union(*pieces))
+  for key, masks in groups.items():
+    plain = [m for m in masks if not m.piece]
+    if plain:
+      report.wrong(
+          'a mask of no structure, where others have a file for each structure',
+          ', '.join(names)[:40], 'rename or remove it', file=plain[0].path)
+    groups[key] = [m for m in masks if m.piece]
+  sides = [folder_names.side_of(n) for n in names]
+  if all(side and folder_names.is_mask_word(' '.join(rest))
+         for side, rest in sides):
+    _tell_lacking(groups, names, report)
+    return groups, {name: 1 for name in names}, ()
+  if options.classes is not None:
+    names, groups = _select(names, groups, options, report)
+  if len(names) > _MAX_STRUCTURES:
+    report.wrong(f'more than {_MAX_STRUCTURES} structures', str(len(names)),
+                 'choose some: --classes=background,...')
+    names = names[:_MAX_STRUCTURES]
+    groups = {key: [m for m in masks if m.piece in names]
+              for key, masks in groups.items()}
+  report.note(
+      f'one mask file for each of {len(names)} structures '
+      f'({_shortened(names)}): united; where two overlap, the later class wins')
+  _tell_lacking(groups, names, report)
+  return ({key: masks for key, masks in groups.items() if masks},
+          {name: i for i, name in enumerate(names, start=1)}, tuple(names))
+
+
+def _tell_lacking(groups, names, report):
+  lacking = [key[0] for key, masks in groups.items()
+             if masks and {m.piece for m in masks} < set(names)]
+  if lacking:
+    report.note(
+        f'{len(lacking)} pictures lack the file of a structure, such as '
+        f'{pixels.tail(lacking[0])}: what no file shows is unlabelled; add '
+        'empty files, or --classes')
+
+
+def _shortened(names):
+  text = ', '.join(names[:5])[:60]
+  return text if text == ', '.join(names) else f'{text}, ...'
+
+
+def _are_structures(pieces, groups):
+  """Returns whether pieces are names of structures, not just parts."""
+  pieces = [p for p in pieces if p]
+  if not pieces:
+    return False
+  count = collections.Counter(name for some in pieces for name in some)
+  is_whole = any(m.is_whole for masks in groups.values() for m in masks)
+  if not is_whole and max(map(len, pieces)) < 2:
+    return False
+  bases = {re.sub(r'[ _-]?\d+$', '', name) for name in count}
+  if len(count) > 1 and len(bases) == 1:
+    return False  # polyp_1, polyp_2.
+  if len(pieces) > 1:
+    return 2 * sum(n > 1 for n in count.values()) > len(count)
+  words = [n for n in count if re.fullmatch(r'[^\W\d_][^\d]+\d{0,2}', n)]
+  return 2 * len(words) > len(count)
+
+
+def _select(names, groups, options, report):
+  """Returns the structures that the user wants, and only their files."""
+  wanted = list(options.classes[1:])
+  unknown = [name for name in wanted if name not in names]
+  if unknown:
+    report.wrong(
+        f'--classes names structures without a mask file; there are '
+        f'{_shortened(names)}', ', '.join(unknown), 'correct it')
+    return names, groups
+  left = [m.path for masks in groups.values() for m in masks
+          if m.piece not in wanted]
+  if left:
+    report.note(f'{len(left)} mask files of structures that are not in '
+                f'--classes are not read, such as {pixels.tail(left[0])}')
+  return wanted, {key: [m for m in masks if m.piece in wanted]
+                  for key, masks in groups.items()}
+
+
+def united_annotation(
+    kind: str, path: str, label: np.ndarray
+) -> dict[str, Any]:
+  """Returns the annotation of a label map that was written at `path`."""
+  annotation = {'kind': kind, 'path': path}
+  if (label == types.UNLABELLED).any():
+    annotation['values'] = {str(v): v for v in np.unique(label).tolist()}
+  return annotation
