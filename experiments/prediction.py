@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from data_prep import pixels
 from data_prep import whole_file
+from data_prep.formats import dicom_objects
 from data_prep.formats import sources
 import numpy as np
 from PIL import Image
@@ -83,7 +84,13 @@ def find_inputs(path: str) -> Inputs:
         f'{", ".join(pictures.SUFFIXES)}.')
   if others:
     print(f'notice: {others} other files are left alone', file=sys.stderr)
-  return Inputs(_open_folder(path), tuple(names))
+  found = dicom_objects.find(path, tuple(names))
+  if found.others:
+    text = dicom_objects.describe(found.others)
+    if not found.pictures:
+      raise binary.UserError(f'--input={path} holds no picture: {text}.')
+    print(f'notice: {text}', file=sys.stderr)
+  return Inputs(_open_folder(path), found.pictures)
 
 
 def _open_folder(path):

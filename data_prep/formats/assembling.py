@@ -26,6 +26,7 @@ from data_prep import manifest as manifest_lib
 from data_prep import pixels
 from data_prep import rasterize
 from data_prep import rle
+from data_prep.formats import dicom_objects
 from data_prep.formats import intensities
 from data_prep.formats import sources
 
@@ -170,7 +171,8 @@ def assemble(
     else:
       by_path[path] = item
       listed.append(path)
-  free = [p for p in pictures.paths if p not in by_path]
+  kept = dicom_objects.keep_pictures(source, pictures.paths, report)
+  free = [p for p in kept if p not in by_path]
   names_of = sources.make_names(listed + free)
   usual = usual_kind(items)
   rows = []

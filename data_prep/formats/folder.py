@@ -19,6 +19,7 @@ from data_prep import manifest as manifest_lib
 from data_prep import pixels
 from data_prep import rasterize
 from data_prep.formats import assembling
+from data_prep.formats import dicom_objects
 from data_prep.formats import intensities
 from data_prep.formats import mask_values
 from data_prep.formats import pairing
@@ -42,7 +43,8 @@ def read(
   """Reads pictures and masks below `source`, see the package."""
   report = assembling.Report(options.leave_out)
   writer = intensities.Writer(source, output, options)
-  paths = tuple(sources.list_files(source, sources.PICTURES))
+  listed = tuple(sources.list_files(source, sources.PICTURES))
+  paths = dicom_objects.keep_pictures(source, listed, report)
   declared = mask_values.read_declared(source, options, report)
   pairs = pairing.pair(
       paths, options, report, channel_names=declared.channels)
@@ -86,7 +88,7 @@ def read(
   classes = (pairs.names and ('background', *pairs.names)) or (
       declared.classes or options.classes
       or mask_values.numbered_classes(highest))
-  sources.note_unused(source, {*paths, 'dataset.json'}, report)
+  sources.note_unused(source, {*listed, 'dataset.json'}, report)
   rows, weak, root = writer.finish(rows, weak)
   return formats.Imported(
       classes, rows, report.problems, report.notices, root, weak,

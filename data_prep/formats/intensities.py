@@ -16,8 +16,8 @@ from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
 from data_prep import rasterize
+from data_prep.formats import dicom
 from data_prep.formats import sources
-from data_prep.formats import volumes
 
 _PERCENTILES = (0.5, 99.5)
 _MAX_SAMPLES = 2**20
@@ -70,7 +70,7 @@ def _read_deep(name, folder):
   suffix = name.lower().rsplit('.', 1)[-1]
   if suffix in ('dcm', 'dicom', 'ima') or (
       f'.{suffix}' not in sources.PICTURES):
-    return volumes.read_dicom(folder.root / name)
+    return dicom.read_dicom(folder.root / name)
   if suffix == 'npy':
     return read_npy(folder.root / name), None
   with pixels.opened(name, 'image', folder) as (_, image):
@@ -89,7 +89,7 @@ class Writer:
     self._range = options.intensity_range
     self._written = set()
     self._unreadable = set()
-    self._patients = volumes.Patients()
+    self._patients = dicom.Patients()
 
   def place(
       self, path: str, row_id: str, report
@@ -105,7 +105,7 @@ class Writer:
             return path, (image.height, image.width), {}
       array, spacing = _read_deep(path, self._folder)
       found = {} if spacing is None else {'spacing_mm': spacing}
-      if volumes.is_dicom(self._source / path):
+      if dicom.is_dicom(self._source / path):
         patient = self._patients.number_of(self._source / path)
         if patient is not None:
           found['subject'] = f'patient_{patient:04d}'

@@ -17,8 +17,8 @@ import defusedxml
 from defusedxml import ElementTree as safe_xml
 
 from data_prep import pixels
+from data_prep.formats import dicom
 from data_prep.formats import folder_names
-from data_prep.formats import volumes
 
 # Folder names, in lower case.
 KIND_FOLDERS = {
@@ -120,7 +120,7 @@ def list_files(source: pathlib.Path, suffixes: tuple[str, ...]) -> list[str]:
     path = f'{folder}/{name}' if folder else name
     if name.lower().endswith(suffixes) or (
         '.dcm' in suffixes and not _SUFFIX.search(name)
-        and volumes.is_dicom(source / path)):
+        and dicom.is_dicom(source / path)):
       found.append(path)
   return sorted(found)
 

@@ -1,14 +1,7 @@
-"""Reads NIfTI volumes and DICOM pictures; headers are checked before pixels.
-
-Of DICOM, nothing but `DICOM_TAGS` is parsed and nothing but pixels and spacing
-is returned. The exception: files of one patient are told apart from another's
-by `Patients`, whose numbers say nothing; a split may not cut through one.
-"""
+"""Reads NIfTI volumes; headers are checked before voxels."""
 
 import gzip
 import io
-import logging
-import os
 import pathlib
 from typing import NamedTuple
 import warnings
@@ -16,23 +9,11 @@ import zlib
 
 import nibabel
 import numpy as np
-import pydicom
 
 from data_prep import pixels
 
 MAX_BYTES = 2**28  # Of the voxels of one volume, and of what is decompressed.
 MAX_VOXELS = 2**27
-
-DICOM_TAGS = (
-    'Rows', 'Columns', 'NumberOfFrames', 'SamplesPerPixel',
-    'PhotometricInterpretation', 'PlanarConfiguration', 'BitsAllocated',
-    'BitsStored', 'HighBit', 'PixelRepresentation', 'PixelSpacing',
-    'ImagerPixelSpacing', 'RescaleSlope', 'RescaleIntercept', 'PixelData',
-)
-
-# Its warnings quote values, which may be a patient's.
-logging.getLogger('pydicom').setLevel(logging.CRITICAL)
-pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
 _HEADER_BYTES = 1024
 _GZIP = b'\x1f\x8b'
@@ -226,124 +207,3 @@ def _affine(header, shown):
           'qform and sform disagree', shown,
           'keep the right one; set the code of the other to 0')
   return affine
-
-
-class Patients:
-  """Numbers the patients of DICOM files in the order in which they are seen."""
-
-  def __init__(self):
-    self._numbers = {}
-
-  def number_of(self, path: pathlib.Path) -> int | None:
-    """Returns the patient's number, None if the file does not say."""
-    try:
-      with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        header = pydicom.dcmread(
-            path, specific_tags=['PatientID'], stop_before_pixels=True)
-        key = str(header.get('PatientID') or '')
-    except Exception:  # What is wrong with it is told when it is read.
-      return None
-    return self._numbers.setdefault(key, len(self._numbers)) if key else None
-
-
-def is_dicom(path: str | os.PathLike[str]) -> bool:
-  """Returns whether a file has the mark of DICOM."""
-  try:
-    with open(path, 'rb') as file:
-      return file.read(132)[128:] == b'DICM'
-  except OSError:
-    return False
-
-
-def read_dicom(
-    path: pathlib.Path,
-) -> tuple[np.ndarray, tuple[float, float] | None]:
-  """Reads the pixels and the spacing (y, x) in mm of one picture.
-
-  Modality values are scaled as the file says; MONOCHROME1 is inverted, so that
-  bright is large.
-
-  Returns:
-    Intensities, [H, W] or uint8 [H, W, 3]; spacing, None if it does not say.
-
-  Raises:
-    pixels.WrongFile: if it cannot be used; the text holds no value of a tag
-      that is not geometry.
-  """
-  shown = pixels.tail(path.name)
-  try:
-    if os.path.getsize(path) > MAX_BYTES:
-      raise pixels.WrongFile(
-          f'the file is larger than {MAX_BYTES >> 20} MiB', shown,
-          'export single pictures')
-    if not is_dicom(path):
-      raise pixels.WrongFile(
-          'it is no DICOM', shown, 'replace or rename the file')
-    with warnings.catch_warnings():
-      warnings.simplefilter('ignore')
-      dataset = pydicom.dcmread(path, specific_tags=list(DICOM_TAGS))
-      _check_dicom(dataset, shown)
-      array = dataset.pixel_array
-      slope = float(dataset.get('RescaleSlope', 1) or 1)
-      inter = float(dataset.get('RescaleIntercept', 0) or 0)
-      spacing = dataset.get('PixelSpacing') or dataset.get(
-          'ImagerPixelSpacing')
-      spacing = tuple(map(float, spacing)) if spacing else None
-  except pixels.WrongFile:
-    raise
-  except Exception as error:  # The message may hold what is in the file.
-    raise pixels.WrongFile(
-        f'the DICOM cannot be read: {type(error).__name__}', shown,
-        'export it again, uncompressed') from None
-  if array.ndim == 3 and array.shape[-1] == 3:
-    return array, spacing
-  if not (np.isfinite(slope) and np.isfinite(inter)):
-    raise pixels.WrongFile(
-        'RescaleSlope or RescaleIntercept is not finite', shown,
-        'export it again')
-  if (slope, inter) != (1.0, 0.0):
-    array = array * np.float32(slope) + np.float32(inter)
-  if dataset.PhotometricInterpretation == 'MONOCHROME1':
-    array = array.max() - array.astype(np.float32) + array.min()
-  if spacing is not None and (
-      len(spacing) != 2 or not all(0 < v < 1e6 for v in spacing)):
-    raise pixels.WrongFile(
-        'a spacing is not above 0', shown, 'correct PixelSpacing')
-  return array, spacing
-
-
-def _check_dicom(dataset, shown):
-  """Refuses what is no single gray or RGB picture, before it is decoded."""
-  need = ('Rows', 'Columns', 'BitsAllocated', 'PixelData',
-          'PhotometricInterpretation')
-  missing = [name for name in need if name not in dataset]
-  if missing:
-    raise pixels.WrongFile(
-        f'no {missing[0]}, so it holds no picture', shown, 'leave it out')
-  syntax = dataset.file_meta.TransferSyntaxUID
-  frames = int(dataset.get('NumberOfFrames') or 1)
-  if frames != 1:
-    raise pixels.WrongFile(
-        'expected one frame', f'{shown}: {frames}',
-        'save each frame as a file of its own, or convert it to NIfTI')
-  form = str(dataset.PhotometricInterpretation)
-  if form not in ('MONOCHROME1', 'MONOCHROME2', 'RGB'):
-    raise pixels.WrongFile(
-        'expected MONOCHROME1, MONOCHROME2 or RGB', f'{shown}: {form[:20]}',
-        'convert it')
-  if syntax.is_compressed and syntax != '1.2.840.10008.1.2.1.99':
-    raise pixels.WrongFile(
-        'the pixels are compressed', f'{shown}: {syntax.name}'[:60],
-        'decompress it, for instance with dcmdjpeg or gdcmconv --raw')
-  rows, columns = int(dataset.Rows), int(dataset.Columns)
-  samples = 3 if form == 'RGB' else 1
-  if form == 'RGB' and int(dataset.BitsAllocated) != 8:
-    raise pixels.WrongFile(
-        'expected 8 bits per colour', shown, 'convert it')
-  size = rows * columns * samples * int(dataset.BitsAllocated) // 8
-  if not 0 < rows * columns <= pixels.MAX_PIXELS or size > len(
-      dataset.PixelData) or int(dataset.BitsAllocated) not in (8, 16, 32):
-    raise pixels.WrongFile(
-        'the pixels are not as many as the header says', f'{shown}: {rows} x '
-        f'{columns}', 'export it again')

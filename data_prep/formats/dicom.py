@@ -1,0 +1,219 @@
+"""Reads DICOM pictures; headers are checked before pixels.
+
+Nothing but `DICOM_TAGS` is parsed and nothing but pixels and spacing is
+returned. The exception: files of one patient are told apart from another's by
+`Patients`, whose numbers say nothing; a split may not cut through one.
+"""
+
+import logging
+import os
+import pathlib
+import warnings
+
+import numpy as np
+import pydicom
+
+from data_prep import pixels
+
+MAX_BYTES = 2**28
+
+DICOM_TAGS = (
+    'SOPClassUID', 'Modality',
+    'Rows', 'Columns', 'NumberOfFrames', 'SamplesPerPixel',
+    'PhotometricInterpretation', 'PlanarConfiguration', 'BitsAllocated',
+    'BitsStored', 'HighBit', 'PixelRepresentation', 'PixelSpacing',
+    'ImagerPixelSpacing', 'RescaleSlope', 'RescaleIntercept', 'PixelData',
+)
+
+_STORAGE = '1.2.840.10008.5.1.4.1.1.'
+_DIRECTORY = '1.2.840.10008.1.3.10'
+# What is stored beside pictures, by the part of its class that tells it; None
+# is a picture, whose class begins as that of something else.
+_OBJECTS = {
+    '66.4': 'SEG', '66.7': 'SEG', '66.5': 'SEG', '481.3': 'RTSTRUCT',
+    '481.2': 'RTDOSE', '481': 'RTPLAN', '481.1': None, '481.23': None,
+    '481.24': None, '11': 'PR', '88.59': 'KO', '88': 'SR', '91.1': 'ANN',
+    '66': 'REG', '67': 'RWV', '68': 'M3D', '104': 'DOC', '9': 'ECG',
+    '4.2': 'MRS', '10': 'LUT', '131': 'DISPLAY', '200': 'PROTOCOL'}
+# Of a class that is not known; the values are defined by the standard.
+_MODALITIES = {
+    'SEG': 'SEG', 'RTSTRUCT': 'RTSTRUCT', 'RTDOSE': 'RTDOSE',
+    'RTPLAN': 'RTPLAN', 'RTRECORD': 'RTPLAN', 'PR': 'PR', 'KO': 'KO',
+    'SR': 'SR', 'ANN': 'ANN', 'REG': 'REG', 'FID': 'REG', 'RWV': 'RWV',
+    'M3D': 'M3D', 'DOC': 'DOC', 'ECG': 'ECG'}
+_LABELS = {
+    'SEG': 'a DICOM segmentation object (SEG), not a picture',
+    'RTSTRUCT': 'a DICOM structure set (RTSTRUCT), not a picture'}
+
+# Its warnings quote values, which may be a patient's.
+logging.getLogger('pydicom').setLevel(logging.CRITICAL)
+pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+
+
+class Patients:
+  """Numbers the patients of DICOM files in the order in which they are seen."""
+
+  def __init__(self):
+    self._numbers = {}
+
+  def number_of(self, path: pathlib.Path) -> int | None:
+    """Returns the patient's number, None if the file does not say."""
+    try:
+      with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        header = pydicom.dcmread(
+            path, specific_tags=['PatientID'], stop_before_pixels=True)
+        key = str(header.get('PatientID') or '')
+    except Exception:  # What is wrong with it is told when it is read.
+      return None
+    return self._numbers.setdefault(key, len(self._numbers)) if key else None
+
+
+def is_dicom(path: str | os.PathLike[str]) -> bool:
+  """Returns whether a file has the mark of DICOM."""
+  try:
+    with open(path, 'rb') as file:
+      return file.read(132)[128:] == b'DICM'
+  except OSError:
+    return False
+
+
+def object_name(path: str | os.PathLike[str]) -> str | None:
+  """Returns what a DICOM file holds instead of a picture, such as 'SEG'.
+
+  Of the file, only the class is read; the name is one of this module's own.
+
+  Returns:
+    None if it is a picture, no DICOM, or cannot be read.
+  """
+  try:
+    with warnings.catch_warnings():
+      warnings.simplefilter('ignore')
+      if not is_dicom(path):
+        return None
+      meta = pydicom.filereader.read_file_meta_info(path)
+      if meta.get('MediaStorageSOPClassUID'):
+        return _name_of(meta.MediaStorageSOPClassUID, '')
+      header = pydicom.dcmread(
+          path, specific_tags=['SOPClassUID', 'Modality'],
+          stop_before_pixels=True)
+      return _name_of(header.get('SOPClassUID'), header.get('Modality'))
+  except Exception:  # What is wrong with it is told when it is read.
+    return None
+
+
+def _name_of(class_uid, modality):
+  uid = str(class_uid or '')
+  if uid == _DIRECTORY:
+    return 'DICOMDIR'
+  if uid.startswith(_STORAGE):
+    parts = uid[len(_STORAGE):].split('.')
+    for key in ('.'.join(parts[:2]), parts[0]):
+      if key in _OBJECTS:
+        return _OBJECTS[key]
+    return None
+  return _MODALITIES.get(str(modality or ''))
+
+
+def read_dicom(
+    path: pathlib.Path,
+) -> tuple[np.ndarray, tuple[float, float] | None]:
+  """Reads the pixels and the spacing (y, x) in mm of one picture.
+
+  Modality values are scaled as the file says; MONOCHROME1 is inverted, so that
+  bright is large.
+
+  Returns:
+    Intensities, [H, W] or uint8 [H, W, 3]; spacing, None if it does not say.
+
+  Raises:
+    pixels.WrongFile: if it cannot be used; the text holds no value of a tag
+      that is not geometry.
+  """
+  shown = pixels.tail(path.name)
+  try:
+    if os.path.getsize(path) > MAX_BYTES:
+      raise pixels.WrongFile(
+          f'the file is larger than {MAX_BYTES >> 20} MiB', shown,
+          'export single pictures')
+    if not is_dicom(path):
+      raise pixels.WrongFile(
+          'it is no DICOM', shown, 'replace or rename the file')
+    name = object_name(path)
+    if name is not None:
+      raise pixels.WrongFile(
+          _LABELS.get(name, f'a DICOM file without a picture ({name})'), shown,
+          'export it as NIfTI or as PNG masks' if name in _LABELS else
+          'remove it')
+    with warnings.catch_warnings():
+      warnings.simplefilter('ignore')
+      dataset = pydicom.dcmread(path, specific_tags=list(DICOM_TAGS))
+      _check_dicom(dataset, shown)
+      array = dataset.pixel_array
+      slope = float(dataset.get('RescaleSlope', 1) or 1)
+      inter = float(dataset.get('RescaleIntercept', 0) or 0)
+      spacing = dataset.get('PixelSpacing') or dataset.get(
+          'ImagerPixelSpacing')
+      spacing = tuple(map(float, spacing)) if spacing else None
+  except pixels.WrongFile:
+    raise
+  except Exception as error:  # The message may hold what is in the file.
+    raise pixels.WrongFile(
+        f'the DICOM cannot be read: {type(error).__name__}', shown,
+        'export it again, uncompressed') from None
+  if array.ndim == 3 and array.shape[-1] == 3:
+    return array, spacing
+  if not (np.isfinite(slope) and np.isfinite(inter)):
+    raise pixels.WrongFile(
+        'RescaleSlope or RescaleIntercept is not finite', shown,
+        'export it again')
+  if (slope, inter) != (1.0, 0.0):
+    array = array * np.float32(slope) + np.float32(inter)
+  if dataset.PhotometricInterpretation == 'MONOCHROME1':
+    array = array.max() - array.astype(np.float32) + array.min()
+  if spacing is not None and (
+      len(spacing) != 2 or not all(0 < v < 1e6 for v in spacing)):
+    raise pixels.WrongFile(
+        'a spacing is not above 0', shown, 'correct PixelSpacing')
+  return array, spacing
+
+
+def _check_dicom(dataset, shown):
+  """Refuses what is no single gray or RGB picture, before it is decoded."""
+  need = ('Rows', 'Columns', 'BitsAllocated', 'PixelData',
+          'PhotometricInterpretation')
+  missing = [name for name in need if name not in dataset]
+  if missing:
+    raise pixels.WrongFile(
+        f'no {missing[0]}, so it holds no picture', shown, 'remove it')
+  syntax = dataset.file_meta.TransferSyntaxUID
+  frames = int(dataset.get('NumberOfFrames') or 1)
+  if frames != 1:
+    raise pixels.WrongFile(
+        'a DICOM of several frames', f'{shown}: {frames}',
+        'save each frame as a file of its own, or convert it to NIfTI')
+  form = str(dataset.PhotometricInterpretation)
+  if form not in ('MONOCHROME1', 'MONOCHROME2', 'RGB'):
+    raise pixels.WrongFile(
+        'expected MONOCHROME1, MONOCHROME2 or RGB', f'{shown}: {form[:20]}',
+        'convert it')
+  if syntax.is_compressed and syntax != '1.2.840.10008.1.2.1.99':
+    raise pixels.WrongFile(
+        'the pixels are compressed', f'{shown}: {syntax.name}'[:60],
+        'decompress it, for instance with dcmdjpeg or gdcmconv --raw')
+  stored = dataset.get('BitsStored'), dataset.get('HighBit')
+  if None not in stored and int(stored[1]) != int(stored[0]) - 1:
+    # As the standard once allowed; pydicom would cut the upper bits off.
+    raise pixels.WrongFile(
+        'HighBit is not BitsStored - 1', shown, 'convert it with gdcmconv')
+  rows, columns = int(dataset.Rows), int(dataset.Columns)
+  samples = 3 if form == 'RGB' else 1
+  if form == 'RGB' and int(dataset.BitsAllocated) != 8:
+    raise pixels.WrongFile(
+        'expected 8 bits per colour', shown, 'convert it')
+  size = rows * columns * samples * int(dataset.BitsAllocated) // 8
+  if not 0 < rows * columns <= pixels.MAX_PIXELS or size > len(
+      dataset.PixelData) or int(dataset.BitsAllocated) not in (8, 16, 32):
+    raise pixels.WrongFile(
+        'the pixels are not as many as the header says', f'{shown}: {rows} x '
+        f'{columns}', 'export it again')

@@ -1,0 +1,88 @@
+"""DICOM files without a picture: segmentations, structure sets, reports.
+
+They lie in the folder of the pictures that they belong to, with the same
+suffix. None is a picture without a label: they are counted and named.
+"""
+
+import collections
+import pathlib
+from typing import NamedTuple
+
+from data_prep.formats import dicom
+from data_prep.formats import folder_names
+from data_prep.formats import sources
+
+_SUFFIXES = ('.dcm', '.dicom', '.ima')
+
+
+class Found(NamedTuple):
+  """Files, told apart.
+
+  Attributes:
+    pictures: those that may be pictures or masks, in their order.
+    others: what the other ones hold, such as 'SEG', by path.
+  """
+
+  pictures: tuple[str, ...]
+  others: dict[str, str]
+
+
+def find(source: pathlib.Path, paths: tuple[str, ...]) -> Found:
+  """Looks into those of `paths`, relative to `source`, that may be DICOM."""
+  others = {}
+  for path in paths:
+    name = path.rsplit('/', 1)[-1].lower()
+    if name.endswith(_SUFFIXES) or not name.endswith(sources.PICTURES):
+      held = dicom.object_name(source / path)
+      if held is not None:
+        others[path] = held
+  return Found(tuple(p for p in paths if p not in others), others)
+
+
+def count(others: dict[str, str]) -> str:
+  """Returns how many there are of each, such as 'RTSTRUCT 1, SEG 2'."""
+  counts = collections.Counter(others.values())
+  return ', '.join(f'{name} {n}' for name, n in sorted(counts.items()))
+
+
+def describe(others: dict[str, str]) -> str:
+  """Returns one line on files without a picture."""
+  files = ('1 DICOM file that holds no picture' if len(others) == 1 else
+           f'{len(others)} DICOM files that hold no picture')
+  advice = ''
+  if {'SEG', 'RTSTRUCT'} & {*others.values()}:
+    advice = ': export segmentations as NIfTI or as PNG masks'
+  verb = 'is' if len(others) == 1 else 'are'
+  return f'{files} ({count(others)}) {verb} not read{advice}'
+
+
+def keep_pictures(
+    source: pathlib.Path, paths: tuple[str, ...], report
+) -> tuple[str, ...]:
+  """Returns `paths` without DICOM files that hold no picture, and says so.
+
+  Those in a folder of masks were meant to be the labels, so they are a problem
+  and no notice; so are they if there is nothing else.
+
+  Args:
+    source: folder that the paths are relative to.
+    paths: files that may be pictures or masks.
+    report: an `assembling.Report`; gets the notice or the problem.
+  """
+  found = find(source, paths)
+  if not found.others:
+    return paths
+  first = min(found.others)
+  if not found.pictures:
+    report.wrong(
+        'there is no picture, only DICOM files without one',
+        count(found.others), 'add the pictures that they belong to; export '
+        'segmentations as NIfTI or as PNG masks', file=first)
+  elif any(folder_names.is_mask_folder(part) for path in found.others
+           for part in path.split('/')[:-1]):
+    report.wrong(
+        'masks are DICOM files without a picture', count(found.others),
+        'export them as NIfTI or as PNG masks', file=first)
+  else:
+    report.note(describe(found.others))
+  return found.pictures
