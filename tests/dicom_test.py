@@ -225,10 +225,9 @@ class DicomObjectsTest(parameterized.TestCase):
 
   def test_objects_in_place_of_masks(self):
     self._write({'images/a.dcm': _dicom(), 'masks/a.dcm': _object(_SEG)})
-    problem, = self._read().problems
-    self.assertIn('masks are DICOM files without a picture, found SEG 1',
-                  str(problem))
-    self.assertIn('masks/a.dcm', str(problem))
+    imported = self._read()
+    self.assertEqual([row.role for row in imported.rows], ['unlabelled'])
+    self.assertIn('(SEG 1) is not read: export', ' '.join(imported.notices))
 
   def test_read_as_a_picture(self):
     self._write({'a.dcm': _object(_SEG), 'b.dcm': _object(_SR)})

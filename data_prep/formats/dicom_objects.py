@@ -9,7 +9,6 @@ import pathlib
 from typing import NamedTuple
 
 from data_prep.formats import dicom
-from data_prep.formats import folder_names
 from data_prep.formats import sources
 
 _SUFFIXES = ('.dcm', '.dicom', '.ima')
@@ -61,8 +60,7 @@ def keep_pictures(
 ) -> tuple[str, ...]:
   """Returns `paths` without DICOM files that hold no picture, and says so.
 
-  Those in a folder of masks were meant to be the labels, so they are a problem
-  and no notice; so are they if there is nothing else.
+  If there is nothing else, they are a problem and no notice.
 
   Args:
     source: folder that the paths are relative to.
@@ -78,11 +76,6 @@ def keep_pictures(
         'there is no picture, only DICOM files without one',
         count(found.others), 'add the pictures that they belong to; export '
         'segmentations as NIfTI or as PNG masks', file=first)
-  elif any(folder_names.is_mask_folder(part) for path in found.others
-           for part in path.split('/')[:-1]):
-    report.wrong(
-        'masks are DICOM files without a picture', count(found.others),
-        'export them as NIfTI or as PNG masks', file=first)
   else:
     report.note(describe(found.others))
   return found.pictures
