@@ -72,6 +72,7 @@ def inspect_manifest(
     *,
     progress: Callable[[int, int], None] | None = None,
     near_copies: str = 'refuse',
+    unlisted: bool = True,
 ) -> Findings:
   """Finds all problems of a manifest, and what is odd about it.
 
@@ -84,6 +85,7 @@ def inspect_manifest(
     progress: called with the number of rows done and of all rows.
     near_copies: in different splits: 'refuse', or 'notice' if you have looked
       at them.
+    unlisted: whether to note pictures that lie there and are on no line.
   """
   rows = manifest.rows
   log = check_annotation.Log(list(manifest.problems), [])
@@ -112,7 +114,8 @@ def inspect_manifest(
     _check_roles(rows, log)
     if not log.problems:  # Else a class may hide in what could not be read.
       _note_classes(manifest, facts, log)
-    _note_unlisted(manifest, log)
+    if unlisted:
+      _note_unlisted(manifest, log)
   return Findings(_in_order(log.problems), _in_order(log.notices), facts)
 
 

@@ -245,7 +245,9 @@ def _check(manifest):
       print(f'  {done} of {total}', file=sys.stderr, flush=True)
 
   findings = check.inspect_manifest(
-      manifest, progress=progress, near_copies=_NEAR_COPIES.value)
+      manifest, progress=progress, near_copies=_NEAR_COPIES.value,
+      # What is not read of a source, its reader has told.
+      unlisted=_DATASET.value is not None or _MANIFEST.value is not None)
   if _DATASET.value is None and _MANIFEST.value is None:
     findings = findings._replace(
         pictures={row.line: _shown(row.image) for row in manifest.rows})

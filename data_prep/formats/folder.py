@@ -82,7 +82,7 @@ def read(
           annotator=observer, **more))
   placer.tell()
   unlabelled = sum(r.role == 'unlabelled' for r in rows)
-  if unlabelled:
+  if unlabelled and not report.problems:
     report.note(f'{unlabelled} of {len(rows)} pictures have no mask: they are '
                 'unlabelled')
   classes = (pairs.names and ('background', *pairs.names)) or (

@@ -98,8 +98,8 @@ def is_mask_folder(name: str) -> bool:
   found = _what(name)
   while len(found) > 1 and found[-1].isdecimal():
     found = found[:-1]
-  if not found:
-    return False
+  if not found or {'with', 'and'} & set(found):
+    return False  # BUSI_with_GT holds both.
   joined = re.fullmatch(r'(?:train|training|val|test)(\w+)', found[-1])
   last = joined[1] if joined else found[-1]
   if last in _IMAGE_WORDS:
@@ -189,16 +189,14 @@ def mask_forms(name: str) -> Iterator[Form]:
   a_mask_1, a_1stHO, mask_a and a_training_mask are masks of a.
   """
   plain, tag, annotator = name, '', ''
-  while found := _SUFFIX_TAG.search(plain):
+  prefix = _PREFIX_TAG.match(name)
+  if prefix and prefix.end() < len(name):
+    yield Form(name[prefix.end():], prefix[1].lower())
+  while plain and (found := _SUFFIX_TAG.search(plain)):
     plain = plain[: found.start()]
     annotator = annotator or found[1] or found[3] or ''
     tag = tag or (found[1] or found[2] or found[3]).lower()
     yield Form(plain, tag, annotator)
-    if not plain:
-      return
-  found = _PREFIX_TAG.match(name)
-  if found and found.end() < len(name):
-    yield Form(name[found.end():], found[1].lower())
 
 
 def picture_aliases(name: str) -> list[str]:

@@ -15,6 +15,7 @@ from data_prep import formats
 from data_prep import pixels
 from data_prep.formats import folder_names
 from data_prep.formats import parts as parts_lib
+from data_prep.formats import picture_index
 from data_prep.formats import sources
 
 
@@ -52,18 +53,16 @@ def pair(
     channel_names: of nnU-Net's dataset.json; () if it names none.
   """
   chosen = {m.strip(' _.-').lower() for m in options.mask_folders or ()}
-  in_folders, loose = [], []
-  for path in paths:
-    folders = path.split('/')[:-1]
-    (in_folders if any(_holds_masks(f, chosen) for f in folders)
-     else loose).append(path)
-  beside, images = _beside(loose, report)
+  in_folders = [p for p in paths if any(
+      picture_index.holds_masks(f, chosen) for f in p.split('/')[:-1])]
+  within = set(in_folders)
+  beside, images = _beside([p for p in paths if p not in within], report)
   images, channels = _without_channels(
       images, {sources.stem(p).rsplit('/', 1)[-1] for p in in_folders},
       channel_names, report)
   images = _with_suffix(images, options.image_suffix, report)
-  index = _Index(images, channels, chosen, options.image_suffix or '')
-  found, orphans = collections.defaultdict(list), []
+  index = picture_index.Index(images, channels, chosen, options.image_suffix or '')
+  found, orphans, shared = collections.defaultdict(list), [], []
   for path, picture, form in beside:
     owners = [picture] if picture in index.images else index.begin_with(
         path, form.plain)
@@ -71,14 +70,10 @@ def pair(
       found[owners[0]].append(parts_lib.Mask(
           path, options.masks_are, '', form.tag, form.annotator))
     elif len(owners) > 1:
-      names = ', '.join(p.rsplit('/', 1)[-1] for p in owners)
-      report.wrong(
-          f'{len(owners)} pictures have one mask', names,
-          'say which is read, by the end of its name: --image_suffix='
-          f'{sources.stem(owners[0]).rsplit("/", 1)[-1][len(form.plain):]}',
-          file=path)
+      shared.append((path, owners, form))
     else:
       orphans.append(path)
+  _tell_shared(shared, report)
   for path in in_folders:
     picture, mask = index.find(path, options.masks_are)
     if picture is None:
@@ -88,14 +83,63 @@ def pair(
   if index.only:
     report.note(f'{len(index.only)} masks belong to the only picture of their '
                 f'folder, such as {pixels.tail(index.only[0])}')
+  orphans = _adopt(orphans, index, options, found)
+  _tell_same_names(index, found, report)
   resolved = parts_lib.resolve(dict(found), chosen, options, report)
   _tell_orphans(orphans, chosen, report)
   return Pairs(images, resolved.masks, resolved.structures, resolved.names,
                channels)
 
 
-def _holds_masks(folder, chosen):
-  return folder_names.is_mask_folder(folder) or folder.lower() in chosen
+def _tell_shared(shared, report):
+  """Asks which of several pictures, such as of several channels, is meant."""
+  if shared:
+    path, owners, form = shared[0]
+    ends = [sources.stem(p).rsplit('/', 1)[-1][len(form.plain):]
+            for p in owners]
+    report.wrong(
+        f'{len(shared)} masks belong to several pictures each',
+        ', '.join(ends), 'say which are read, by the end of their names: '
+        f'--image_suffix={ends[0]}', file=path)
+
+
+def _adopt(orphans, index, options, found):
+  """Gives masks of another name to a picture that has a mask already.
+
+  IMD002_R1_Label4 beside IMD002_lesion is another mask of IMD002, and which of
+  both is meant has to be asked.
+  """
+  rest = []
+  for path in orphans:
+    owners = [p for p in index.longest(sources.stem(path).rsplit('/', 1)[-1])
+              if p in found]
+    form = next(folder_names.mask_forms(
+        sources.stem(path).rsplit('/', 1)[-1]), None)
+    if len(owners) == 1 and form and not any(
+        m.tag == form.tag for m in found[owners[0]]):
+      found[owners[0]].append(parts_lib.Mask(
+          path, options.masks_are, '', form.tag, form.annotator))
+    else:
+      rest.append(path)
+  return rest
+
+
+def _tell_same_names(index, found, report):
+  """Asks about a folder, such as contours, with the names of images/."""
+  by_folder = collections.defaultdict(list)
+  for path in index.images - set(found):
+    folders = path.split('/')[:-1]
+    if folders and index.kept(path) and not any(
+        folder_names.is_image_folder(f) for f in folders):
+      by_folder[folders[-1]].append(path)
+  for name, paths in sorted(by_folder.items()):
+    if all(any(
+        folder_names.is_image_folder(f) for other in index.of_name(path)
+        for f in other.split('/')[:-1]) for path in paths):
+      report.wrong(
+          f'{len(paths)} pictures of folder {name[:30]!r} have the names of '
+          'others: are they masks?', '', f'say so, --mask_folder={name}, or '
+          'move them away', file=min(paths))
 
 
 def _tell_orphans(orphans, chosen, report):
@@ -157,9 +201,13 @@ def _beside(paths, report):
       elif forms[name]:
         open_.append((path, forms[name][0]))
   known = {path for path, _, _ in masks}
-  # The same ending marks masks elsewhere: this one lacks its picture.
+  # The same ending marks masks elsewhere: this one lacks its picture. One whose
+  # name goes on from a picture's is another mask of it: _adopt.
+  stems = {sources.stem(p).rsplit('/', 1)[-1] for p in paths}
   for path, form in open_:
-    if form.tag in tags and form.plain:
+    if form.plain and (form.tag in tags or (tags and any(
+        form.plain[:i] in stems for i, c in enumerate(form.plain)
+        if c in '_-'))):
       masks.append((path, None, form))
       known.add(path)
   pictures = [p for p in paths if p not in known | doubles]
@@ -210,132 +258,3 @@ def _with_suffix(images, suffix, report):
     report.note(f'{len(images) - len(kept)} pictures are not read, such as '
                 f'{pixels.tail(left)}: --image_suffix={suffix}')
   return kept
-
-
-class _Index:
-  """Finds the picture of a mask.
-
-  Attributes:
-    images: set of all pictures.
-    only: masks that were given to the only picture of a folder.
-  """
-
-  def __init__(self, images, channels, chosen, suffix):
-    self.images = set(images)
-    self.only = []
-    self._chosen = chosen
-    self._by_name = collections.defaultdict(list)
-    self._below = collections.defaultdict(list)
-    kept = {p: self._kept(p) for p in images}
-    shared = 0
-    if len(images) > 1:
-      for level in zip(*kept.values(), strict=False):
-        if len(set(level)) > 1:
-          break
-        shared += 1
-    self._shared = set(next(iter(kept.values()), ())[:shared])
-    self._folders = {p: k[shared:] for p, k in kept.items()}
-    for path in images:
-      name = sources.stem(path).rsplit('/', 1)[-1]
-      aliases = folder_names.picture_aliases(name)
-      if path in channels:
-        aliases.append(name[:-len('_0000')])
-      if suffix and name.endswith(suffix):
-        aliases.append(name[:-len(suffix)].rstrip('_-'))
-      for rank, alias in enumerate(aliases):
-        self._by_name[alias].append((rank > 0, path))
-      parts = path.split('/')
-      for i in range(len(parts)):
-        if len(self._below['/'.join(parts[:i])]) < 2:
-          self._below['/'.join(parts[:i])].append(path)
-
-  def _kept(self, path):
-    return tuple(
-        f for f in path.split('/')[:-1]
-        if not _holds_masks(f, self._chosen)
-        and not folder_names.is_image_folder(f)
-        and not folder_names.only_splits(f))
-
-  def begin_with(self, path, plain):
-    """Returns pictures of that name, or beside `path` that begin with it."""
-    exact = [p for _, p in self._by_name.get(plain, ())]
-    if exact:
-      near = [p for p in exact if path.split('/')[0] == p.split('/')[0]]
-      return near if len(near) == 1 else exact
-    folder = path.rpartition('/')[0]
-    return sorted(
-        p for p in self.images if p.rpartition('/')[0] == folder
-        and p.rsplit('/', 1)[-1].startswith((f'{plain}_', f'{plain}-')))
-
-  def find(self, path, masks_are):
-    """Returns the picture of a mask in a folder of masks, and the mask."""
-    *folders, name = sources.stem(path).split('/')
-    places = [f for f in folders if _holds_masks(f, self._chosen)]
-    kind = next((sources.KIND_FOLDERS[f.lower()] for f in places
-                 if f.lower() in sources.KIND_FOLDERS), masks_are)
-    kept = tuple(f for f in self._kept(path) if f not in self._shared)
-    place = '/'.join(places)
-    annotator = folder_names.observer_of(places[-1])
-    split = sources.split_of(path)
-    forms = [folder_names.Form(name), *folder_names.mask_forms(name)]
-    for form in forms:
-      picture = self._best(form.plain, kept, split, folders)
-      if picture:
-        return picture, parts_lib.Mask(
-            path, kind, place, form.tag, form.annotator or annotator,
-            self._inner(kept, picture))
-    for end in range(len(name) - 1, 0, -1):
-      if name[end] not in ' _.-':
-        continue
-      picture = self._best(name[:end], kept, split, folders)
-      rest = name[end + 1:]
-      # a_2 may be a picture of its own that is missing, beside a_1.
-      if picture and not (rest.isdecimal() and any(
-          n.rpartition(name[end])[0] == name[:end]
-          and n.rpartition(name[end])[2].isdecimal() for n in self._by_name)):
-        return picture, parts_lib.Mask(
-            path, kind, place, '', annotator,
-            self._inner(kept, picture) or (
-                '' if rest.isdecimal() else rest))
-    # masks/a/liver.png of images/a.png.
-    if kept:
-      picture = self._best(kept[-1], kept[:-1], split, folders)
-      if picture:
-        return picture, parts_lib.Mask(
-            path, kind, place, '', annotator, name, True)
-    level = next(i for i, f in enumerate(folders)
-                 if _holds_masks(f, self._chosen))
-    below = self._below['/'.join(folders[:level])]
-    owner = folders[level - 1] if level else ''
-    if len(below) == 1 and (
-        '/' not in below[0] if not level
-        else not folder_names.only_splits(owner)):
-      self.only.append(path)
-      return below[0], parts_lib.Mask(
-          path, kind, place, '', annotator, name, True)
-    return None, None
-
-  def _inner(self, kept, picture):
-    return '/'.join(f for f in kept if f not in self._folders[picture])
-
-  def _best(self, name, kept, split, folders):
-    """Returns the one picture of a name that the folders allow, or None."""
-    scores = []
-    for is_alias, path in self._by_name.get(name, ()):
-      other, known = self._folders[path], sources.split_of(path)
-      if (split and known and split != known) or not (
-          _is_within(kept, other) or _is_within(other, kept)):
-        continue
-      common = {w for f in folders for w in folder_names.words(f)} & {
-          w for f in path.split('/')[:-1] for w in folder_names.words(f)}
-      scores.append(
-          ((kept == other, not is_alias, split == known, len(common)), path))
-    best = max((s for s, _ in scores), default=None)
-    found = sorted({p for s, p in scores if s == best})
-    return found[0] if len(found) == 1 else None
-
-
-def _is_within(some, others):
-  """Returns whether folders are among others, in that order."""
-  rest = iter(others)
-  return all(f in rest for f in some)

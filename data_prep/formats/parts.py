@@ -223,7 +223,7 @@ def _without_doubt(groups, chosen, report):
   of_picture = collections.defaultdict(dict)
   for (picture, kind, annotator), masks in groups.items():
     of_picture[picture, kind][annotator] = masks
-  result, doubtful, places = {}, [], set()
+  result, doubtful, places = {}, [], collections.Counter()
   for (picture, kind), people in of_picture.items():
     mixed = len(people) > 1 and '' in people
     for annotator, masks in people.items():
@@ -237,7 +237,8 @@ def _without_doubt(groups, chosen, report):
           masks = [m._replace(piece=side) for m, (side, _) in zip(
               masks, sides, strict=True)]
         elif len(chosen) > 1 and len({m.place for m in masks}) == len(known):
-          masks = [m._replace(piece=m.place, is_whole=True) for m in masks]
+          masks = [m._replace(piece=_subject_of(m.place), is_whole=True)
+                   for m in masks]
         else:
           mixed = True
       people[annotator] = masks
@@ -245,18 +246,25 @@ def _without_doubt(groups, chosen, report):
       doubtful.append(picture)
       every = [m for masks in people.values() for m in masks]
       same = len({m.place for m in every}) == 1
-      places |= {f'_{m.tag or m.annotator}' if same else _label(m)
-                 for m in every}
+      places.update({f'_{m.tag or m.annotator}' if same else _label(m)
+                     for m in every})
     else:
       for annotator, masks in people.items():
         result[picture, kind, annotator] = masks
   if doubtful:
-    places = sorted(places)
+    places = sorted(places, key=lambda name: (-places[name], name))
     report.wrong(
         f'{len(doubtful)} pictures have masks in several folders or under '
         'several endings', ', '.join(places),
         f'say which are meant: --mask_folder={places[0]}', file=doubtful[0])
   return result
+
+
+def _subject_of(place):
+  """Returns a folder of masks without the word mask: liver of liver_masks."""
+  rest = [w for w in re.split('[ _-]', place)
+          if not folder_names.is_mask_word(w)]
+  return '_'.join(rest) or place
 
 
 def _find_structures(groups, options, report):

@@ -1,0 +1,158 @@
+"""Finds the picture of a mask by name and folders."""
+
+import collections
+
+from data_prep.formats import folder_names
+from data_prep.formats import parts as parts_lib
+from data_prep.formats import sources
+
+
+def holds_masks(folder: str, chosen: set[str]) -> bool:
+  """Returns whether masks lie in a folder, as its name or the user says."""
+  return folder_names.is_mask_folder(folder) or folder.lower() in chosen
+
+
+class Index:
+  """The pictures of a source, by their names.
+
+  Attributes:
+    images: set of all pictures.
+    only: masks that were given to the only picture of a folder.
+  """
+
+  def __init__(self, images, channels, chosen, suffix):
+    self.images = set(images)
+    self.only = []
+    self._chosen = chosen
+    self._by_name = collections.defaultdict(list)
+    self._below = collections.defaultdict(list)
+    kept = {p: self._kept(p) for p in images}
+    shared = 0
+    if len(images) > 1:
+      for level in zip(*kept.values(), strict=False):
+        if len(set(level)) > 1:
+          break
+        shared += 1
+    self._shared = set(next(iter(kept.values()), ())[:shared])
+    self._folders = {p: k[shared:] for p, k in kept.items()}
+    for path in images:
+      name = sources.stem(path).rsplit('/', 1)[-1]
+      aliases = folder_names.picture_aliases(name)
+      if path in channels:
+        aliases.append(name[:-len('_0000')])
+      if suffix and name.endswith(suffix):
+        aliases.append(name[:-len(suffix)].rstrip('_-'))
+      for rank, alias in enumerate(aliases):
+        self._by_name[alias].append((rank > 0, path))
+      parts = path.split('/')
+      for i in range(len(parts)):
+        if len(self._below['/'.join(parts[:i])]) < 2:
+          self._below['/'.join(parts[:i])].append(path)
+
+  def _kept(self, path):
+    return tuple(
+        f for f in path.split('/')[:-1]
+        if not holds_masks(f, self._chosen)
+        and not folder_names.is_image_folder(f)
+        and not folder_names.only_splits(f))
+
+  def kept(self, path):
+    """Returns the folders of a picture that tell it from others."""
+    return self._folders[path]
+
+  def of_name(self, path):
+    """Returns the other pictures with the name of this one."""
+    name = sources.stem(path).rsplit('/', 1)[-1]
+    return [p for is_alias, p in self._by_name[name]
+            if p != path and not is_alias]
+
+  def longest(self, name):
+    """Returns the pictures whose name is the longest start of this one."""
+    for end in range(len(name) - 1, 0, -1):
+      if name[end] in ' _.-' and name[:end] in self._by_name:
+        return [p for _, p in self._by_name[name[:end]]]
+    return []
+
+  def begin_with(self, path, plain):
+    """Returns pictures of that name, or beside `path` that begin with it."""
+    exact = [p for _, p in self._by_name.get(plain, ())]
+    if exact:
+      near = [p for p in exact if path.split('/')[0] == p.split('/')[0]]
+      return near if len(near) == 1 else exact
+    folder = path.rpartition('/')[0]
+    return sorted(
+        p for p in self.images if p.rpartition('/')[0] == folder
+        and p.rsplit('/', 1)[-1].startswith((f'{plain}_', f'{plain}-')))
+
+  def find(self, path, masks_are):
+    """Returns the picture of a mask in a folder of masks, and the mask."""
+    *folders, name = sources.stem(path).split('/')
+    places = [f for f in folders if holds_masks(f, self._chosen)]
+    kind = next((sources.KIND_FOLDERS[f.lower()] for f in places
+                 if f.lower() in sources.KIND_FOLDERS), masks_are)
+    kept = tuple(f for f in self._kept(path) if f not in self._shared)
+    place = '/'.join(places)
+    annotator = folder_names.observer_of(places[-1])
+    split = sources.split_of(path)
+    forms = [folder_names.Form(name), *folder_names.mask_forms(name)]
+    for form in forms:
+      picture = self._best(form.plain, kept, split, folders)
+      if picture:
+        return picture, parts_lib.Mask(
+            path, kind, place, form.tag, form.annotator or annotator,
+            self._inner(kept, picture))
+    for end in range(len(name) - 1, 0, -1):
+      if name[end] not in ' _.-':
+        continue
+      picture = self._best(name[:end], kept, split, folders)
+      rest = name[end + 1:]
+      # a_2 may be a picture of its own that is missing, beside a_1.
+      if picture and not (rest.isdecimal() and any(
+          n.rpartition(name[end])[0] == name[:end]
+          and n.rpartition(name[end])[2].isdecimal() for n in self._by_name)):
+        return picture, parts_lib.Mask(
+            path, kind, place, '', annotator,
+            self._inner(kept, picture) or (
+                '' if rest.isdecimal() else rest))
+    # masks/a/liver.png of images/a.png.
+    if kept:
+      picture = self._best(kept[-1], kept[:-1], split, folders)
+      if picture:
+        return picture, parts_lib.Mask(
+            path, kind, place, '', annotator, name, True)
+    level = next(i for i, f in enumerate(folders)
+                 if holds_masks(f, self._chosen))
+    below = self._below['/'.join(folders[:level])]
+    owner = folders[level - 1] if level else ''
+    if len(below) == 1 and (
+        '/' not in below[0] if not level
+        else not folder_names.only_splits(owner)):
+      self.only.append(path)
+      return below[0], parts_lib.Mask(
+          path, kind, place, '', annotator, name, True)
+    return None, None
+
+  def _inner(self, kept, picture):
+    return '/'.join(f for f in kept if f not in self._folders[picture])
+
+  def _best(self, name, kept, split, folders):
+    """Returns the one picture of a name that the folders allow, or None."""
+    scores = []
+    for is_alias, path in self._by_name.get(name, ()):
+      other, known = self._folders[path], sources.split_of(path)
+      if (split and known and split != known) or not (
+          _is_within(kept, other) or _is_within(other, kept)):
+        continue
+      common = {w for f in folders for w in folder_names.words(f)} & {
+          w for f in path.split('/')[:-1] for w in folder_names.words(f)}
+      scores.append(
+          ((kept == other, not is_alias, split == known, len(common)), path))
+    best = max((s for s, _ in scores), default=None)
+    found = sorted({p for s, p in scores if s == best})
+    return found[0] if len(found) == 1 else None
+
+
+def _is_within(some, others):
+  """Returns whether folders are among others, in that order."""
+  rest = iter(others)
+  return all(f in rest for f in some)
