@@ -61,7 +61,8 @@ def pair(
       images, {sources.stem(p).rsplit('/', 1)[-1] for p in in_folders},
       channel_names, report)
   images = _with_suffix(images, options.image_suffix, report)
-  index = picture_index.Index(images, channels, chosen, options.image_suffix or '')
+  index = picture_index.Index(
+      images, channels, chosen, options.image_suffix or '')
   found, orphans, shared = collections.defaultdict(list), [], []
   for path, picture, form in beside:
     owners = [picture] if picture in index.images else index.begin_with(
