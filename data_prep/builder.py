@@ -18,6 +18,7 @@ Apache Beam, then let `build` assemble what lies in `staging`:
 """
 
 import collections
+from collections.abc import Mapping
 from concurrent import futures
 import contextlib
 import fcntl
@@ -36,6 +37,7 @@ from array_record.python import array_record_module
 from PIL import Image
 import tensorflow_datasets as tfds
 
+from data_prep import fingerprints
 from data_prep import manifest as manifest_lib
 from data_prep import records
 from data_prep import whole_file
@@ -81,37 +83,61 @@ def metadata(
       'image_size': image_size,
       'counts': {k: len(v) for k, v in records.split_rows(manifest).items()},
       'records_version': records.VERSION,
-      'manifest_sha256': fingerprint(manifest),
-      'files_sha256': files_fingerprint(manifest),
+      'manifest_sha256': fingerprints.of_manifest(manifest),
+      'files_sha256': fingerprints.of_files(manifest.rows, manifest.root),
   }
 
 
-def fingerprint(manifest: manifest_lib.Manifest) -> str:
-  """Returns the SHA-256 of the content: header and rows, but no line number."""
-  rows = [repr(row._replace(line=0)) for row in manifest.rows]
-  text = '\n'.join([repr(manifest.header), *rows])
-  return hashlib.sha256(text.encode()).hexdigest()
+def holds(
+    stored: Mapping[str, Any],
+    manifest: manifest_lib.Manifest,
+    *,
+    image_size: int,
+) -> bool:
+  """Returns whether records are those of a manifest, whoever wrote them.
 
-
-def files_fingerprint(manifest: manifest_lib.Manifest) -> str:
-  """Returns the SHA-256 of all images and masks: a corrected mask changes it.
+  Args:
+    stored: the metadata of the records.
+    manifest: of the set.
+    image_size: height and width that the records should have.
 
   Raises:
-    OSError: if one of them cannot be read.
+    OSError: if a picture or mask cannot be read.
   """
-  return _files_sha256(manifest.rows, manifest.root)
+  wanted = metadata(manifest, image_size=image_size)
+  earlier = {
+      'manifest_sha256': fingerprints.of_manifest(manifest, as_written=True)}
+  return dict(stored) in (wanted, wanted | earlier)
 
 
-def _files_sha256(rows, root):
-  digest = hashlib.sha256()
-  for row in rows:
-    truth = (row.evaluation or {}).get('truth')
-    paths = [row.image]
-    paths += [a['path'] for a in (row.annotation, truth) if a and 'path' in a]
-    for path in paths:
-      with open(root / path, 'rb') as file:
-        digest.update(hashlib.file_digest(file, 'sha256').digest())
-  return digest.hexdigest()
+def made_in_other_order(
+    folder: str | os.PathLike[str], manifest: manifest_lib.Manifest
+) -> str:
+  """Returns what records call the fingerprint of a manifest, '' if not its.
+
+  Of those that were written with the keys in an order that is not known any
+  more: files, counts, and the ids of each split are compared.
+
+  Args:
+    folder: of the records.
+    manifest: of the set.
+
+  Raises:
+    OSError: if a picture or mask cannot be read.
+  """
+  reader = tfds.builder_from_directory(folder)
+  stored = dict(reader.info.metadata)
+  claimed = stored.pop('manifest_sha256', '')
+  wanted = metadata(manifest, image_size=stored.get('image_size', 0))
+  del wanted['manifest_sha256']
+  if stored != wanted:
+    return ''
+  for split, rows in records.split_rows(manifest).items():
+    ids = [e['id'].decode() for e in (
+        reader.as_data_source(split=split) if rows else ())]
+    if ids != [row.id for row in rows]:
+      return ''
+  return claimed
 
 
 def shard_tasks(
@@ -125,15 +151,13 @@ def shard_tasks(
   tasks = []
   for split, rows in records.split_rows(manifest).items():
     for index, start in enumerate(range(0, len(rows), _SHARD_ROWS)):
-      # A line number is not content.
-      shard = tuple(
-          r._replace(line=0) for r in rows[start : start + _SHARD_ROWS])
+      shard = tuple(map(fingerprints.content, rows[start : start + _SHARD_ROWS]))
       task = ShardTask(
           split=split, index=index, rows=shard,
           first_instance_id=start if split == 'train_weak' else -1,
           root='', image_size=image_size,
           num_classes=len(manifest.header.classes), channels=channels)
-      files = _files_sha256(shard, manifest.root)
+      files = fingerprints.of_files(shard, manifest.root)
       content = f'{records.VERSION} {task} {files}'
       digest = hashlib.sha256(content.encode()).hexdigest()
       tasks.append(task._replace(root=str(manifest.root), digest=digest))

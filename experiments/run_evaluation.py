@@ -8,6 +8,7 @@ import pathlib
 import sys
 from typing import Any, NamedTuple
 
+from data_prep import fingerprints
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
 from data_prep import rasterize
@@ -69,12 +70,11 @@ def open_split(predictor: predictor_lib.Predictor, split: str) -> Split:
     binary.UserError: if there are no records, or if they are not those that the
       run was trained on.
   """
-  from data_prep import builder  # Slow to import.
-
   data_dir = pathlib.Path(predictor.config.input.data_dir)
   if (data_dir / 'manifest.jsonl').is_file():
     manifest = manifest_lib.read_manifest(data_dir / 'manifest.jsonl')
-    _check_fingerprint(predictor, builder.fingerprint(manifest))
+    if not _is_of_old_records(predictor, manifest):
+      _check_fingerprint(predictor, fingerprints.of_manifest(manifest))
     rows = [row for row in manifest.rows if row.split == split]
     if rows and all(map(functools.partial(_is_there, manifest.root), rows)):
       index = data_dir / nifti.INDEX
@@ -96,6 +96,20 @@ def _is_there(root, row):
   names = [row.image, *(a['path'] for a in (row.annotation or {}, truth)
                         if 'path' in a)]
   return all((root / name).is_file() for name in names)
+
+
+def _is_of_old_records(predictor, manifest):
+  """Says whether the run's own records, of an older version, are these rows.
+
+  Their fingerprint depends on the order in which the keys of the user's
+  manifest stood, which is lost: all else is compared instead.
+  """
+  from data_prep import builder  # Slow to import.
+
+  wanted = predictor.dataset.fingerprint
+  folder = pathlib.Path(predictor.config.input.data_dir) / 'records'
+  return fingerprints.of_manifest(manifest) != wanted and folder.is_dir() and (
+      builder.made_in_other_order(folder, manifest) == wanted)
 
 
 def _check_fingerprint(predictor, found):

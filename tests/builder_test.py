@@ -16,6 +16,7 @@ import tensorflow_datasets as tfds
 
 from data_prep import builder
 from data_prep import check
+from data_prep import fingerprints
 from data_prep import manifest
 from data_prep import records
 
@@ -142,17 +143,18 @@ class BuilderTest(parameterized.TestCase):
         'name': 'tiny', 'classes': ['bg', 'a'], 'image_size': 4,
         'counts': {'train_strong': 2, 'train_weak': 4, 'val': 0, 'test': 1},
         'records_version': records.VERSION,
-        'manifest_sha256': builder.fingerprint(self.manifest),
-        'files_sha256': builder.files_fingerprint(self.manifest)})
+        'manifest_sha256': fingerprints.of_manifest(self.manifest),
+        'files_sha256': fingerprints.of_files(
+            self.manifest.rows, self.manifest.root)})
 
   def test_fingerprint_is_of_the_content(self):
     same = self.manifest._replace(
         rows=tuple(r._replace(line=9) for r in self.manifest.rows))
     self.assertEqual(
-        builder.fingerprint(same), builder.fingerprint(self.manifest))
+        fingerprints.of_manifest(same), fingerprints.of_manifest(self.manifest))
     other = self.manifest._replace(rows=self.manifest.rows[1:])
     self.assertNotEqual(
-        builder.fingerprint(other), builder.fingerprint(self.manifest))
+        fingerprints.of_manifest(other), fingerprints.of_manifest(self.manifest))
 
   def test_nothing_else_is_left_behind(self):
     self.assertCountEqual(

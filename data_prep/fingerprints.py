@@ -1,0 +1,60 @@
+"""Hashes that say whether a set is the same: of its manifest and its files."""
+
+from collections.abc import Sequence
+import hashlib
+import pathlib
+from typing import Any
+
+from data_prep import manifest as manifest_lib
+
+
+def of_manifest(
+    manifest: manifest_lib.Manifest, *, as_written: bool = False
+) -> str:
+  """Returns the SHA-256 of the header and of the content of each row.
+
+  Args:
+    manifest: of the set.
+    as_written: whether to take the keys of each JSON object in their order, as
+      earlier versions did: records of theirs remember this hash.
+  """
+  rows = [row._replace(line=0) if as_written else content(row)
+          for row in manifest.rows]
+  text = '\n'.join(map(repr, [manifest.header, *rows]))
+  return hashlib.sha256(text.encode()).hexdigest()
+
+
+def content(row: manifest_lib.Row) -> manifest_lib.Row:
+  """Returns a row without its line and the order of keys, which say nothing."""
+  return row._replace(
+      line=0, annotation=_sorted_keys(row.annotation),
+      evaluation=_sorted_keys(row.evaluation))
+
+
+def _sorted_keys(value: Any) -> Any:
+  if isinstance(value, dict):
+    return {key: _sorted_keys(value[key]) for key in sorted(value)}
+  if isinstance(value, (list, tuple)):
+    return type(value)(map(_sorted_keys, value))
+  return value
+
+
+def of_files(rows: Sequence[manifest_lib.Row], root: pathlib.Path) -> str:
+  """Returns the SHA-256 of all images and masks: a corrected mask changes it.
+
+  Args:
+    rows: of a manifest.
+    root: folder that their paths are relative to.
+
+  Raises:
+    OSError: if one of them cannot be read.
+  """
+  digest = hashlib.sha256()
+  for row in rows:
+    truth = (row.evaluation or {}).get('truth')
+    paths = [row.image]
+    paths += [a['path'] for a in (row.annotation, truth) if a and 'path' in a]
+    for path in paths:
+      with open(root / path, 'rb') as file:
+        digest.update(hashlib.file_digest(file, 'sha256').digest())
+  return digest.hexdigest()
