@@ -150,11 +150,10 @@ class BuilderTest(parameterized.TestCase):
   def test_fingerprint_is_of_the_content(self):
     same = self.manifest._replace(
         rows=tuple(r._replace(line=9) for r in self.manifest.rows))
-    self.assertEqual(
-        fingerprints.of_manifest(same), fingerprints.of_manifest(self.manifest))
+    of_manifest = fingerprints.of_manifest
+    self.assertEqual(of_manifest(same), of_manifest(self.manifest))
     other = self.manifest._replace(rows=self.manifest.rows[1:])
-    self.assertNotEqual(
-        fingerprints.of_manifest(other), fingerprints.of_manifest(self.manifest))
+    self.assertNotEqual(of_manifest(other), of_manifest(self.manifest))
 
   def test_nothing_else_is_left_behind(self):
     self.assertCountEqual(
