@@ -24,6 +24,7 @@ _DATA = [
     'tensorflow-datasets>=4.9.9',
 ]
 _RUN = _DATA + [
+    'flatbuffers',  # jax.export imports it and forgets it.
     'grain>=0.2.12',
     'matplotlib>=3.8',
     'ml_collections>=1.0',

@@ -1,0 +1,96 @@
+"""A folder of links to what an extra of setup.py pulls in, and nothing else.
+
+As `pip install -e '.[run]'` into a new environment, without the downloads: with
+`python -S` and the folder in PYTHONPATH, what the extra forgets is not there,
+though the tests' own environment has it.
+"""
+
+import csv
+import importlib.metadata
+import os
+import pathlib
+import re
+import runpy
+import sys
+import types
+from unittest import mock
+
+from packaging import requirements
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def make(folder: pathlib.Path, extra: str) -> list[str]:
+  """Fills `folder` with links; returns the names of the distributions."""
+  installed = {
+      _normal(d.metadata['Name']): d for d in importlib.metadata.distributions()
+  }
+  names = _closure(installed, _extra(extra))
+  owners = {}  # Path of an installed file -> whether it is of the closure.
+  for name, distribution in installed.items():
+    base = pathlib.Path(distribution.locate_file(''))
+    for line in csv.reader((distribution.read_text('RECORD') or '').split('\n')):
+      parts = pathlib.PurePath(line[0]).parts if line else ()
+      if parts and parts[0] != '..' and not os.path.isabs(parts[0]):
+        _note(owners, base, parts, name in names)
+  _link(folder, owners)
+  return sorted(names)
+
+
+def environment(folder: pathlib.Path, **changes: str) -> dict[str, str]:
+  """Returns the variables for `python -S` to see the folder and this tree."""
+  return os.environ | {'PYTHONPATH': f'{ROOT}{os.pathsep}{folder}'} | changes
+
+
+def _extra(extra):
+  """Returns what setup.py asks for, of this tree and not as it was installed."""
+  asked = {}
+  stub = types.ModuleType('setuptools')
+  stub.setup = asked.update
+  stub.find_packages = lambda **unused: []
+  with mock.patch.dict(sys.modules, setuptools=stub):
+    runpy.run_path(str(ROOT / 'setup.py'))
+  return asked['install_requires'] + asked['extras_require'][extra]
+
+
+def _closure(installed, asked):
+  names, seen = set(), set()
+  queue = [(text, '') for text in asked]
+  while queue:
+    text, extra = queue.pop()
+    need = requirements.Requirement(text)
+    if need.marker and not need.marker.evaluate({'extra': extra}):
+      continue
+    name = _normal(need.name)
+    names.add(name)
+    for wanted in {'', *need.extras}:
+      if (name, wanted) not in seen:
+        seen.add((name, wanted))
+        queue += [(line, wanted) for line in installed[name].requires or ()]
+  return names
+
+
+def _normal(name):
+  return re.sub('[-_.]+', '-', name).lower()
+
+
+def _note(owners, base, parts, is_ours):
+  """Enters a file into a tree: {name: [place, all ours, any ours, below]}."""
+  for part in parts:
+    base /= part
+    entry = owners.setdefault(part, [base, True, False, {}])
+    entry[1] &= is_ours
+    entry[2] |= is_ours
+    owners = entry[3]
+
+
+def _link(folder, owners):
+  """Links what is all of the closure, and descends where others share."""
+  for name, (place, all_ours, any_ours, below) in owners.items():
+    if name == '__pycache__' or not any_ours:
+      continue
+    if all_ours or not below:
+      (folder / name).symlink_to(place)
+    else:
+      (folder / name).mkdir()
+      _link(folder / name, below)

@@ -1,0 +1,53 @@
+"""Runs commands one after another, each in a child of a warm process.
+
+The commands come as JSON, lists of arguments after `python -m`. Ends with the
+first that fails, and with what it printed.
+"""
+
+import json
+import os
+import runpy
+import sys
+import tempfile
+import traceback
+
+
+def _run(args, output):
+  for stream in 1, 2:
+    os.dup2(output.fileno(), stream)
+  sys.argv = list(args)
+  try:
+    runpy.run_module(args[0], run_name='__main__', alter_sys=True)
+  except SystemExit as e:
+    code = e.code if isinstance(e.code, int) else int(e.code is not None)
+  except BaseException:  # Whatever it is, a user would see it.
+    traceback.print_exc()
+    code = 1
+  else:
+    code = 0
+  sys.stdout.flush()
+  sys.stderr.flush()
+  os._exit(code)
+
+
+def main():
+  commands = json.load(sys.stdin)
+  # Slow to import and without flags; needed by the binaries of each extra.
+  import tensorflow_datasets  # noqa: F401
+  if any(args[0].startswith('experiments.') for args in commands):
+    from experiments import trainer  # noqa: F401
+  for args in commands:
+    with tempfile.TemporaryFile() as output:
+      child = os.fork()
+      if not child:
+        _run(args, output)
+      _, status = os.waitpid(child, 0)
+      output.seek(0)
+      if status:
+        print(f'{" ".join(args)}: ended with {os.waitstatus_to_exitcode(status)}'
+              f'\n{output.read().decode(errors="replace")[-4000:]}')
+        sys.exit(1)
+
+
+if __name__ == '__main__':
+  main()
