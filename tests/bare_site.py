@@ -29,7 +29,8 @@ def make(folder: pathlib.Path, extra: str) -> list[str]:
   owners = {}  # Path of an installed file -> whether it is of the closure.
   for name, distribution in installed.items():
     base = pathlib.Path(distribution.locate_file(''))
-    for line in csv.reader((distribution.read_text('RECORD') or '').split('\n')):
+    record = distribution.read_text('RECORD') or ''
+    for line in csv.reader(record.splitlines()):
       parts = pathlib.PurePath(line[0]).parts if line else ()
       if parts and parts[0] != '..' and not os.path.isabs(parts[0]):
         _note(owners, base, parts, name in names)
@@ -43,7 +44,7 @@ def environment(folder: pathlib.Path, **changes: str) -> dict[str, str]:
 
 
 def _extra(extra):
-  """Returns what setup.py asks for, of this tree and not as it was installed."""
+  """Returns what setup.py of this tree asks for, not what was installed."""
   asked = {}
   stub = types.ModuleType('setuptools')
   stub.setup = asked.update

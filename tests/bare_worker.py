@@ -44,8 +44,9 @@ def main():
       _, status = os.waitpid(child, 0)
       output.seek(0)
       if status:
-        print(f'{" ".join(args)}: ended with {os.waitstatus_to_exitcode(status)}'
-              f'\n{output.read().decode(errors="replace")[-4000:]}')
+        code = os.waitstatus_to_exitcode(status)
+        print(f'{" ".join(args)}: ended with {code}\n'
+              f'{output.read().decode(errors="replace")[-4000:]}')
         sys.exit(1)
 
 

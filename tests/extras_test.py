@@ -78,8 +78,8 @@ class ExtrasTest(absltest.TestCase):
         input=json.dumps(
             [c.replace('CONFIGS', configs).split() for c in commands]),
         env=bare_site.environment(
-            site, XLA_FLAGS='--xla_backend_optimization_level=0'), capture_output=True, text=True,
-        check=False)
+            site, XLA_FLAGS='--xla_backend_optimization_level=0'),
+        capture_output=True, text=True, check=False)
     self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
   def test_every_binary(self):
