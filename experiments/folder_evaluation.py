@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 import pathlib
+import re
 import sys
 from typing import NamedTuple
 
 from data_prep import pixels
 from data_prep import rasterize
-from data_prep.formats import folder as folder_lib
 from data_prep.formats import sources
 from data_prep.formats import volumes
 from hybridseg import types
@@ -20,7 +20,7 @@ from experiments import reports
 
 _SUFFIXES = (*sorted(pixels.KNOWN_SUFFIXES), *pictures.VOLUME_SUFFIXES)
 _MAX_SHOWN = 3
-_CHANNEL = folder_lib.CHANNEL
+_CHANNEL = re.compile('_0000$')  # Of nnU-Net, the first one.
 
 
 class Options(NamedTuple):
