@@ -45,7 +45,9 @@ def read(
   writer = intensities.Writer(source, output, options)
   listed = tuple(sources.list_files(source, sources.PICTURES))
   paths = dicom_objects.keep_pictures(source, listed, report)
-  declared = mask_values.read_declared(source, options, report)
+  declaration = sources.find_above(source, paths, 'dataset.json')
+  declared = mask_values.read_declared(
+      source, options, report, name=declaration)
   pairs = pairing.pair(
       paths, options, report, channel_names=declared.channels)
   names = sources.make_names(pairs.images)
@@ -88,7 +90,7 @@ def read(
   classes = (pairs.names and ('background', *pairs.names)) or (
       declared.classes or options.classes
       or mask_values.numbered_classes(highest))
-  sources.note_unused(source, {*listed, 'dataset.json'}, report)
+  sources.note_unused(source, {*listed, declaration}, report)
   rows, weak, root = writer.finish(rows, weak)
   return formats.Imported(
       classes, rows, report.problems, report.notices, root, weak,

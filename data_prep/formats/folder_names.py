@@ -12,20 +12,23 @@ from typing import NamedTuple
 _IMAGE_WORDS = frozenset((
     'image', 'images', 'img', 'imgs', 'jpegimages', 'frames', 'original',
     'originals', 'input', 'inputs', 'imaging', 'photos', 'pictures', 'scans',
-    'imagestr', 'imagests', 'imagesval'))
+    'imagestr', 'imagests', 'imagesval', 'imagesva'))
 _MASK_WORDS = frozenset((
     'mask', 'masks', 'label', 'labels', 'gt', 'gts', 'groundtruth',
     'groundtruths', 'truth', 'truths', 'segmentation', 'segmentations',
     'segs', 'annotation', 'annotations', 'anno', 'annos', 'manual', 'manuals',
     'labelmap', 'labelmaps', 'delineations', 'labelstr', 'labelsts',
-    'labelsval'))
+    'labelsval', 'labelsva'))
+# Of masks wherever they stand: HAM10000_segmentations_lesion_tschandl.
+_PLURAL_WORDS = frozenset(
+    ('masks', 'segmentations', 'annotations', 'groundtruths', 'labelmaps'))
 # Of masks as the first word, whatever follows: labels-ah, masks_left_lung.
 _FIRST_WORDS = _MASK_WORDS - {
     'mask', 'label', 'truth', 'segmentation', 'annotation', 'manual'}
 # What follows the word that says what lies in a folder: masks_png, imagesTr.
 _TRAILING = frozenset((
-    'tr', 'ts', 'val', 'set', 'png', 'jpg', 'jpeg', 'tif', 'tiff', 'bmp', 'npy',
-    'gif', 'nii', 'data', 'dataset', 'class'))
+    'tr', 'ts', 'val', 'va', 'set', 'png', 'jpg', 'jpeg', 'tif', 'tiff', 'bmp',
+    'npy', 'gif', 'nii', 'data', 'dataset', 'class'))
 # Words beside that of a split which name no subject: Training Batch 1.
 _NEUTRAL = _IMAGE_WORDS | _MASK_WORDS | _TRAILING | frozenset((
     'sets', 'datasets', 'batch', 'part', 'phase', 'task', 'stage', 'split',
@@ -87,7 +90,9 @@ def _what(name):
   """Returns the words of a folder up to the one that says what is in it."""
   found = words(name)
   while len(found) > 1 and (
-      found[-1] in _TRAILING or _SPLIT_WORD.fullmatch(found[-1])):
+      found[-1] in _TRAILING or _SPLIT_WORD.fullmatch(found[-1])
+      or found[-1] in ('part', 'batch')
+      or found[-2] in ('part', 'batch') and found[-1].isdecimal()):
     found = found[:-1]
   return found
 
@@ -104,6 +109,9 @@ def is_mask_folder(name: str) -> bool:
   last = joined[1] if joined else found[-1]
   if last in _IMAGE_WORDS:
     return len(found) > 1 and found[-2] in ('mask', 'label', 'gt', 'truth')
+  if found == ('ground',) or _PLURAL_WORDS & set(found) and not (
+      _IMAGE_WORDS & set(found)):
+    return True
   return last in _MASK_WORDS or last in ('scribble', 'scribbles') or (
       found[0] in _FIRST_WORDS and len(found) <= 3) or (
           found[0] in ('mask', 'label', 'manual') and len(found) == 2)
@@ -129,7 +137,7 @@ def split_word(name: str) -> str:
   for i, word in enumerate(found):
     match = _SPLIT_WORD.fullmatch(word)
     # Of nnU-Net, imagesTs is for testing, imagesTr is yet to be cut.
-    if word in ('tr', 'ts') and (not i or found[i - 1] not in (
+    if word in ('tr', 'ts', 'va') and (not i or found[i - 1] not in (
         'images', 'labels')):
       continue
     if match and word != 'tr':
@@ -137,6 +145,8 @@ def split_word(name: str) -> str:
           _SPLITS, match.groups(), strict=True) if m))
     elif word in ('imagests', 'labelsts'):
       splits.add('test')
+    elif word in ('va', 'imagesva', 'labelsva'):
+      splits.add('val')
   return splits.pop() if len(splits) == 1 else ''
 
 

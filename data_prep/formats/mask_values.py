@@ -55,7 +55,11 @@ def numbered_classes(highest: int) -> tuple[str, ...]:
 
 
 def read_declared(
-    source: pathlib.Path, options: formats.Options, report
+    source: pathlib.Path,
+    options: formats.Options,
+    report,
+    *,
+    name: str = 'dataset.json',
 ) -> Declared:
   """Returns what nnU-Net's dataset.json and --classes say of stored values.
 
@@ -63,7 +67,7 @@ def read_declared(
   {"0": "background", "1": "tumour"}; a label may be a list of values, which
   then is a region. Classes that --classes leaves out become background.
   """
-  path = source / 'dataset.json'
+  path = source / name
   names, channels = {}, ()
   if path.is_file():
     try:
@@ -197,6 +201,8 @@ def decide(
         values - {255}) <= _MAX_CLASS and min(values) >= 0:
       report.note('masks hold classes and 255: 255 is unlabelled')
       mapping[kind] = {str(v): v for v in sorted(values)}
+    elif declared.classes is None and options.classes is None:
+      _ask_of_counts([c for k, c in counted if k == kind], report)
     if kind != 'mask':
       _ask_of_weak(kind, counted, stored, mapping, options, declared, report)
   classes = {v for kind, values in stored.items() for v in (
@@ -211,6 +217,18 @@ def decide(
                  '(--mask_threshold=128)')
     highest = 1
   return mapping, highest
+
+
+def _ask_of_counts(masks, report):
+  """Asks whether values count objects: 1 to n, with another n in each mask."""
+  found = [sorted(v for v in counts if v) for counts in masks if counts]
+  numbers = {len(values) for values in found}
+  if max(numbers, default=0) > 4 and len(numbers - {0}) > 3 and all(
+      values == list(range(1, len(values) + 1)) for values in found):
+    report.wrong(
+        'each mask holds 1 to n with another n: do they count objects?',
+        f'n up to {max(numbers)}', 'make them one class, --mask_threshold=1, '
+        'or name the classes, --classes=background,...')
 
 
 def _ask_of_weak(kind, counted, stored, mapping, options, declared, report):

@@ -48,13 +48,15 @@ def read(
   report = assembling.Report(options.leave_out)
   writer = intensities.Writer(source, output, options)
   paths = tuple(sources.list_files(source, _SUFFIXES))
-  declared = mask_values.read_declared(source, options, report)
+  declaration = sources.find_above(source, paths, 'dataset.json')
+  declared = mask_values.read_declared(
+      source, options, report, name=declaration)
   pairs = pairing.pair(
       paths, options, report, channel_names=declared.channels)
   values, highest = _map_values(source, pairs, options, report, declared)
   names_of = sources.make_names(pairs.images)
   rows, weak, index = [], {}, {}
-  weakened, overlaps = [], []
+  weakened, overlaps, films = [], [], []
   for path in sorted(pairs.images, key=names_of.get):
     name = names_of[path]
     masks = pairs.masks.get(path, [])
@@ -63,6 +65,12 @@ def read(
       case = case.removesuffix('_0000')
     try:
       volume = volumes.read_nifti(source / path)
+    except volumes.FurtherAxis as wrong:
+      if masks or not pairs.masks:
+        report.wrong_file(wrong, file=path)
+      else:
+        films.append(path)
+      continue
     except pixels.WrongFile as wrong:
       report.wrong_file(wrong, file=path)
       continue
@@ -123,6 +131,9 @@ def read(
       index[key] = {
           'file': str((source / path).resolve()), 'axis': axis, 'ids': names,
           'shape': list(volume.voxels.shape), 'affine': volume.affine.tolist()}
+  if films:
+    report.note(f'{len(films)} volumes of four axes without mask are not read, '
+                f'such as {pixels.tail(films[0])}')
   if overlaps:
     report.note(f'two classes overlap in {sum(n for n, _ in overlaps)} voxels '
                 f'of {len(overlaps)} volumes, such as '
@@ -133,7 +144,7 @@ def read(
   classes = (pairs.names and ('background', *pairs.names)) or (
       declared.classes or options.classes
       or mask_values.numbered_classes(highest))
-  sources.note_unused(source, {*paths, 'dataset.json'}, report)
+  sources.note_unused(source, {*paths, declaration}, report)
   rows, weak, root = writer.finish(rows, weak)
   return formats.Imported(
       classes, rows, report.problems, report.notices, root, weak,
@@ -226,6 +237,8 @@ def _read_labels(path, volume, options):
           f'{shown}: {np.round(np.ravel(found)[:3], 3).tolist()}',
           'save both on one grid')
   values = labels.voxels
+  if options.mask_threshold is not None:
+    return (values >= options.mask_threshold).astype(np.uint8)
   if not np.isfinite(values).all() or np.any(values % 1):
     raise pixels.WrongFile(
         'labels hold fractions or values that are not finite', shown,

@@ -53,8 +53,10 @@ def pair(
     channel_names: of nnU-Net's dataset.json; () if it names none.
   """
   chosen = {m.strip(' _.-').lower() for m in options.mask_folders or ()}
+  places = picture_index.Places(
+      frozenset(chosen), sources.outer_folders(paths))
   in_folders = [p for p in paths if any(
-      picture_index.holds_masks(f, chosen) for f in p.split('/')[:-1])]
+      places.hold_masks(f) for f in p.split('/')[:-1])]
   within = set(in_folders)
   beside, images = _beside([p for p in paths if p not in within], report)
   images, channels = _without_channels(
@@ -62,7 +64,7 @@ def pair(
       channel_names, report)
   images = _with_suffix(images, options.image_suffix, report)
   index = picture_index.Index(
-      images, channels, chosen, options.image_suffix or '')
+      images, channels, places, options.image_suffix or '')
   found, orphans, shared = collections.defaultdict(list), [], []
   for path, picture, form in beside:
     owners = [picture] if picture in index.images else index.begin_with(
@@ -88,6 +90,7 @@ def pair(
   _tell_same_names(index, found, report)
   resolved = parts_lib.resolve(dict(found), chosen, options, report)
   _tell_orphans(orphans, chosen, report)
+  images = _without_companions(images, resolved.masks, report)
   return Pairs(images, resolved.masks, resolved.structures, resolved.names,
                channels)
 
@@ -110,7 +113,7 @@ def _adopt(orphans, index, options, found):
   IMD002_R1_Label4 beside IMD002_lesion is another mask of IMD002, and which of
   both is meant has to be asked.
   """
-  rest = []
+  rest, adopted = [], []
   for path in orphans:
     owners = [p for p in index.longest(sources.stem(path).rsplit('/', 1)[-1])
               if p in found]
@@ -118,10 +121,12 @@ def _adopt(orphans, index, options, found):
         sources.stem(path).rsplit('/', 1)[-1]), None)
     if len(owners) == 1 and form and not any(
         m.tag == form.tag for m in found[owners[0]]):
-      found[owners[0]].append(parts_lib.Mask(
-          path, options.masks_are, '', form.tag, form.annotator))
+      adopted.append((owners[0], parts_lib.Mask(
+          path, options.masks_are, '', form.tag, form.annotator)))
     else:
       rest.append(path)
+  for picture, mask in adopted:
+    found[picture].append(mask)
   return rest
 
 
@@ -141,6 +146,29 @@ def _tell_same_names(index, found, report):
           f'{len(paths)} pictures of folder {name[:30]!r} have the names of '
           'others: are they masks?', '', f'say so, --mask_folder={name}, or '
           'move them away', file=min(paths))
+
+
+def _without_companions(images, masks, report):
+  """Leaves out what lies beside every picture under one ending, with no mask.
+
+  ISIC's a_superpixels.png beside a.jpg is no further picture.
+  """
+  known = {sources.stem(p) for p in masks}
+  by_end = collections.defaultdict(list)
+  for path in images:
+    name = sources.stem(path)
+    end = max((i for i, c in enumerate(name)
+               if c in ' _.-' and name[:i] in known), default=None)
+    if path not in masks and end is not None:
+      by_end[name[end:]].append(path)
+  gone = set()
+  for end, paths in sorted(by_end.items()):
+    if any(map(str.isalpha, end)) and 1 < len(paths) >= len(known) / 2:
+      gone.update(paths)
+      report.note(f'{len(paths)} pictures named as others with {end[:40]} at '
+                  'the end, and without mask, are not read, such as '
+                  f'{pixels.tail(paths[0])}')
+  return [p for p in images if p not in gone]
 
 
 def _tell_orphans(orphans, chosen, report):
@@ -230,7 +258,7 @@ def _without_channels(images, mask_names, channel_names, report):
     is_nnunet = any(part.lower() in ('imagestr', 'imagests', 'imagesval')
                     for part in path.split('/')[:-1])
     if not (number.isdecimal() and len(number) == 4) or plain in mask_names or (
-        not (is_nnunet or several)):
+        not (is_nnunet or several or plain[:-5] in mask_names)):
       continue
     if number == '0000':
       first.add(path)

@@ -252,7 +252,11 @@ def _without_doubt(groups, chosen, report):
       for annotator, masks in people.items():
         result[picture, kind, annotator] = masks
   if doubtful:
-    places = sorted(places, key=lambda name: (-places[name], name))
+    # What most pictures have, doubtful or not, is more likely meant.
+    usual = collections.Counter(
+        place for masks in groups.values() for place in {
+            p for m in masks for p in (_label(m), f'_{m.tag or m.annotator}')})
+    places = sorted(places, key=lambda name: (-usual[name], name))
     report.wrong(
         f'{len(doubtful)} pictures have masks in several folders or under '
         'several endings', ', '.join(places),
@@ -272,6 +276,7 @@ def _find_structures(groups, options, report):
   groups = {key: [
       m._replace(piece='') if m.is_whole and folder_names.is_mask_word(m.piece)
       else m for m in masks] for key, masks in groups.items()}
+  groups = _with_short_pieces(groups)
   pieces = [{m.piece for m in masks} - {''} for masks in groups.values()]
   if not _are_structures(pieces, groups):
     return {key: [m._replace(piece='') for m in masks]
@@ -303,6 +308,19 @@ def _find_structures(groups, options, report):
   _tell_lacking(groups, names, report)
   return ({key: masks for key, masks in groups.items() if masks},
           {name: i for i, name in enumerate(names, start=1)}, tuple(names))
+
+
+def _with_short_pieces(groups):
+  """Drops the folders above those of structures, if the last ones suffice.
+
+  So fold1/heart and fold2/heart, of different pictures, are one structure.
+  """
+  shorten = lambda piece: piece.rsplit('/', 1)[-1]
+  if any(len({shorten(m.piece) for m in masks}) < len(
+      {m.piece for m in masks}) for masks in groups.values()):
+    return groups
+  return {key: [m._replace(piece=shorten(m.piece)) for m in masks]
+          for key, masks in groups.items()}
 
 
 def _tell_lacking(groups, names, report):

@@ -1,15 +1,28 @@
 """Finds the picture of a mask by name and folders."""
 
 import collections
+from typing import NamedTuple
 
 from data_prep.formats import folder_names
 from data_prep.formats import parts as parts_lib
 from data_prep.formats import sources
 
 
-def holds_masks(folder: str, chosen: set[str]) -> bool:
-  """Returns whether masks lie in a folder, as its name or the user says."""
-  return folder_names.is_mask_folder(folder) or folder.lower() in chosen
+class Places(NamedTuple):
+  """Which folders hold masks.
+
+  Attributes:
+    chosen: folders or endings that the user wants, in lower case.
+    outer: folders that hold every file, which say nothing of any.
+  """
+
+  chosen: frozenset[str]
+  outer: frozenset[str]
+
+  def hold_masks(self, folder: str) -> bool:
+    """Returns whether masks lie in it, as its name or the user says."""
+    return folder.lower() in self.chosen or (
+        folder not in self.outer and folder_names.is_mask_folder(folder))
 
 
 class Index:
@@ -20,10 +33,10 @@ class Index:
     only: masks that were given to the only picture of a folder.
   """
 
-  def __init__(self, images, channels, chosen, suffix):
+  def __init__(self, images, channels, places, suffix):
     self.images = set(images)
     self.only = []
-    self._chosen = chosen
+    self._places = places
     self._by_name = collections.defaultdict(list)
     self._below = collections.defaultdict(list)
     kept = {p: self._kept(p) for p in images}
@@ -52,7 +65,7 @@ class Index:
   def _kept(self, path):
     return tuple(
         f for f in path.split('/')[:-1]
-        if not holds_masks(f, self._chosen)
+        if not self._places.hold_masks(f)
         and not folder_names.is_image_folder(f)
         and not folder_names.only_splits(f))
 
@@ -87,7 +100,7 @@ class Index:
   def find(self, path, masks_are):
     """Returns the picture of a mask in a folder of masks, and the mask."""
     *folders, name = sources.stem(path).split('/')
-    places = [f for f in folders if holds_masks(f, self._chosen)]
+    places = [f for f in folders if self._places.hold_masks(f)]
     kind = next((sources.KIND_FOLDERS[f.lower()] for f in places
                  if f.lower() in sources.KIND_FOLDERS), masks_are)
     kept = tuple(f for f in self._kept(path) if f not in self._shared)
@@ -121,7 +134,7 @@ class Index:
         return picture, parts_lib.Mask(
             path, kind, place, '', annotator, name, True)
     level = next(i for i, f in enumerate(folders)
-                 if holds_masks(f, self._chosen))
+                 if self._places.hold_masks(f))
     below = self._below['/'.join(folders[:level])]
     owner = folders[level - 1] if level else ''
     if len(below) == 1 and (

@@ -5,6 +5,7 @@ Whatever is wrong with a file is a `pixels.WrongFile`, as of pictures.
 
 import collections
 from collections.abc import Collection
+from collections.abc import Sequence
 import json
 import math
 import os
@@ -38,6 +39,7 @@ PICTURES = (
 _SUFFIX = re.compile(r'\.[A-Za-z][A-Za-z0-9]*$')
 _MAX_TEXT = 2**29  # Bytes of one JSON, XML or text file.
 _MAX_LABEL = 200
+_MAX_KINDS = 4  # Of pictures, that folders may tell.
 _MAX_SUFFIXES = 6
 # Files that only describe a set, or are left by a desktop.
 _DESCRIPTION = re.compile(
@@ -189,15 +191,32 @@ def _is_ignored(folder):
   return any(part in _IGNORED_FOLDERS for part in folder.lower().split('/'))
 
 
+def outer_folders(paths: Sequence[str]) -> frozenset[str]:
+  """Returns the folders that hold every path: Dataset_with_GT says nothing."""
+  folders = [p.split('/')[:-1] for p in paths]
+  return frozenset(os.path.commonprefix(folders)) if len(paths) > 1 else (
+      frozenset())
+
+
+def find_above(
+    source: pathlib.Path, paths: Sequence[str], name: str
+) -> str:
+  """Returns where a file of all paths is: in the source, or above them all."""
+  outer = os.path.commonprefix([p.split('/')[:-1] for p in paths])
+  found = ('/'.join([*outer[:end], name]) for end in range(len(outer) + 1))
+  return next((path for path in found if (source / path).is_file()), name)
+
+
 def list_pictures(source: pathlib.Path) -> Pictures:
   """Returns the pictures below `source`."""
   paths = list_files(source, PICTURES)
+  outer = outer_folders(paths)
   by_name = {}
   for path in paths:
     by_name.setdefault(pixels.fold(path.rsplit('/', 1)[-1]), []).append(path)
   return Pictures(source, tuple(
       p for p in paths if not any(
-          folder_names.is_mask_folder(part)
+          part not in outer and folder_names.is_mask_folder(part)
           for part in p.split('/')[:-1])), by_name)
 
 
@@ -252,6 +271,11 @@ def _subjects(kept):
     by_split[split_of(path)].add(subject)
   if len(by_split) > 1 and len(kept) > 2 * len(by_split) and all(
       split and len(names) == 1 for split, names in by_split.items()):
+    return dict.fromkeys(kept, '')
+  # Few words without a number, such as Glaucoma, are kinds of pictures.
+  names = set(result.values()) - {''}
+  if len(names) <= _MAX_KINDS and 2 * len(names) < len(kept) and all(
+      len(n) > 3 and not re.search(r'\d', n) for n in names):
     return dict.fromkeys(kept, '')
   return result
 

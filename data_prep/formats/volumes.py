@@ -19,6 +19,10 @@ _HEADER_BYTES = 1024
 _GZIP = b'\x1f\x8b'
 
 
+class FurtherAxis(pixels.WrongFile):
+  """A volume has more than three axes, such as one of time."""
+
+
 class Volume(NamedTuple):
   """A volume in its stored order.
 
@@ -129,7 +133,7 @@ def _check_header(header, num_bytes, shown):
     shape.pop()
   shape += [1] * (3 - len(shape))
   if len(shape) > 3:
-    raise pixels.WrongFile(
+    raise FurtherAxis(
         'expected three axes', f'{shown}: {text}',
         'save each time or channel as a file of its own')
   code = int(header['datatype'])

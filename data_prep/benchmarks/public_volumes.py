@@ -1,0 +1,245 @@
+"""Public sets of volumes, see `public_layouts`."""
+
+import numpy as np
+
+from data_prep.benchmarks import layouts
+from data_prep.benchmarks import seed_sets
+
+_NUM_CASES = 6
+
+
+def _dataset_json(**more):
+  """Returns dataset.json as of the Medical Segmentation Decathlon."""
+  return {'name': 'Spleen', 'description': '', 'reference': '', 'licence': '',
+          'tensorImageSize': '3D', 'modality': {'0': 'CT'}, **more}
+
+
+def decathlon() -> layouts.Layout:
+  """Medical Segmentation Decathlon, task 9, with a Mac's shadow files.
+
+  medicaldecathlon.com
+  """
+  files, folder = {}, 'Task09_Spleen'
+  for i in range(_NUM_CASES):
+    name = f'spleen_{i + 10}.nii.gz'
+    files[f'{folder}/imagesTr/{name}'] = layouts.volume(i)
+    files[f'{folder}/labelsTr/{name}'] = layouts.labels(i)
+    files[f'{folder}/imagesTs/spleen_{i + 1}.nii.gz'] = layouts.volume(20 + i)
+  files[f'{folder}/dataset.json'] = _dataset_json(
+      labels={'0': 'background', '1': 'spleen'},
+      training=[{'image': './imagesTr/spleen_10.nii.gz',
+                 'label': './labelsTr/spleen_10.nii.gz'}])
+  files[f'{folder}/imagesTr/._spleen_10.nii.gz'] = b'\0\5\x16\7'
+  return layouts.Layout(
+      files, 18, 18, 6, ('spleen_12_z001', {1: 4 * 6}),
+      classes=('background', 'spleen'), said=('left out',))
+
+
+def nnunet() -> layouts.Layout:
+  """nnU-Net v2's raw folder, with two channels: the first one is read.
+
+  github.com/MIC-DKFZ/nnUNet
+  """
+  files, folder = {}, 'Dataset005_Prostate'
+  for i in range(_NUM_CASES):
+    for channel in range(2):
+      files[f'{folder}/imagesTr/prostate_{i:02d}_{channel:04d}.nii.gz'] = (
+          layouts.volume(2 * i + channel))
+    files[f'{folder}/labelsTr/prostate_{i:02d}.nii.gz'] = layouts.labels(i, 2)
+  files[f'{folder}/dataset.json'] = {
+      'channel_names': {'0': 'T2', '1': 'ADC'}, 'file_ending': '.nii.gz',
+      'labels': {'background': 0, 'PZ': 1, 'TZ': 2}, 'numTraining': _NUM_CASES}
+  return layouts.Layout(
+      files, 18, 18, 6, ('prostate_03_z002', {1: 4 * 8, 2: 4 * 8}),
+      classes=('background', 'PZ', 'TZ'), said=('channel',))
+
+
+def total_segmentator() -> layouts.Layout:
+  """TotalSegmentator v2: a file per structure, most of them empty.
+
+  doi.org/10.5281/zenodo.10047292
+  """
+  files = {'meta.csv': 'image_id;age;gender;split\ns0000;60;m;train\n'}
+  structures = ('aorta', 'liver', 'spleen', 'vertebrae_L1')
+  for i in range(_NUM_CASES):
+    folder = f's{i:04d}'
+    files[f'{folder}/ct.nii.gz'] = layouts.volume(i)
+    label = layouts.labels(i, 3)
+    for value, structure in enumerate(structures, start=1):
+      files[f'{folder}/segmentations/{structure}.nii.gz'] = (
+          label == value).astype(np.uint8)
+  return layouts.Layout(
+      files, 18, 18, 6, ('s0002/ct_z001', {1: 4 * 6, 2: 4 * 6, 3: 4 * 6}),
+      classes=('background', *structures))
+
+
+def acdc() -> layouts.Layout:
+  """ACDC: two frames of each patient with a mask, and the whole movie.
+
+  humanheart-project.creatis.insa-lyon.fr
+  """
+  files = {}
+  for part, first in (('training', 1), ('testing', 101)):
+    for i in range(first, first + _NUM_CASES):
+      name = f'ACDC/database/{part}/patient{i:03d}/patient{i:03d}'
+      movie = layouts.volume(i, 4)
+      files[f'{name}_4d.nii.gz'] = movie
+      for frame in (1, 3):
+        files[f'{name}_frame{frame:02d}.nii.gz'] = movie[..., frame - 1]
+        files[f'{name}_frame{frame:02d}_gt.nii.gz'] = layouts.labels(i, 3)
+      files[f'{name[:-10]}Info.cfg'] = 'ED: 1\nES: 3\n'
+  return layouts.Layout(
+      files, 72, 72, 12, ('patient102/patient102_frame03_z001',
+                          {1: 40, 2: 40, 3: 40}), {'test': 36},
+      classes=('background', 'class_1', 'class_2', 'class_3'), said=('4d',))
+
+
+def brats_2021() -> layouts.Layout:
+  """BraTS 2021: four modalities beside one mask; no value is 3.
+
+  www.synapse.org/#!Synapse:syn25829067
+  """
+  files = {}
+  for i in range(_NUM_CASES):
+    name = f'BraTS2021_{i:05d}/BraTS2021_{i:05d}'
+    for k, modality in enumerate(('flair', 't1', 't1ce', 't2')):
+      files[f'{name}_{modality}.nii.gz'] = layouts.volume(4 * i + k)
+    label = layouts.labels(i, 3)
+    files[f'{name}_seg.nii.gz'] = np.where(label == 3, 4, label)
+  return layouts.Layout(
+      files, 18, 18, 6, ('BraTS2021_00002/BraTS2021_00002_flair_z001',
+                      {1: 24, 2: 24, 4: 24}),
+      classes=('background', 'class_1', 'class_2', 'class_3', 'class_4'),
+      flag='--image_suffix=_flair')
+
+
+def kits() -> layouts.Layout:
+  """KiTS: imaging and segmentation in a folder per case.
+
+  kits-challenge.org
+  """
+  files = {}
+  for i in range(_NUM_CASES):
+    files[f'case_{i:05d}/imaging.nii.gz'] = layouts.volume(i)
+    files[f'case_{i:05d}/segmentation.nii.gz'] = layouts.labels(i, 2)
+  return layouts.Layout(
+      files, 18, 18, 6, ('case_00002/imaging_z001', {1: 24, 2: 24}),
+      classes=('background', 'class_1', 'class_2'))
+
+
+def lits() -> layouts.Layout:
+  """LiTS: volume-0 and segmentation-0 in one folder.
+
+  competitions.codalab.org/competitions/17094
+  """
+  files = {}
+  for i in range(_NUM_CASES):
+    files[f'Training Batch 1/volume-{i}.nii'] = layouts.volume(i)
+    files[f'Training Batch 1/segmentation-{i}.nii'] = layouts.labels(i, 2)
+  return layouts.Layout(
+      files, 18, 18, 6, ('volume-2_z001', {1: 24, 2: 24}),
+      classes=('background', 'class_1', 'class_2'))
+
+
+def segthor() -> layouts.Layout:
+  """SegTHOR: a volume named as its folder, and GT beside it.
+
+  competitions.codalab.org/competitions/21145
+  """
+  files = {}
+  for i in range(_NUM_CASES):
+    folder = f'train/Patient_{i + 1:02d}'
+    files[f'{folder}/Patient_{i + 1:02d}.nii.gz'] = layouts.volume(i)
+    files[f'{folder}/GT.nii.gz'] = layouts.labels(i, 4)
+  return layouts.Layout(
+      files, 18, 18, 6, ('Patient_03/Patient_03_z001',
+                      {c: 24 for c in range(1, 5)}),
+      classes=('background', *(f'class_{i}' for i in range(1, 5))))
+
+
+def camus() -> layouts.Layout:
+  """CAMUS: single frames, and half a heart beat cut along time.
+
+  www.creatis.insa-lyon.fr/Challenge/camus
+  """
+  files = {}
+  for i in range(_NUM_CASES):
+    folder = f'database_nifti/patient{i + 1:04d}'
+    beat, label = layouts.volume(i), layouts.labels(i, 3)
+    for frame, k in (('ED', 0), ('ES', 2)):
+      name = f'{folder}/patient{i + 1:04d}_2CH_{frame}'
+      files[f'{name}.nii.gz'] = beat[..., k]
+      files[f'{name}_gt.nii.gz'] = label[..., k]
+    name = f'{folder}/patient{i + 1:04d}_2CH_half_sequence'
+    files[f'{name}.nii.gz'], files[f'{name}_gt.nii.gz'] = beat, label
+    files[f'{folder}/Info_2CH.cfg'] = 'ED: 1\nES: 3\n'
+  return layouts.Layout(
+      files, 30, 30, 6,
+      ('patient0003/patient0003_2CH_ES', {1: 28, 2: 28, 3: 28}),
+      classes=('background', 'class_1', 'class_2', 'class_3'))
+
+
+def flare22() -> layouts.Layout:
+  """FLARE22: nnU-Net's names of pictures in folders of other names.
+
+  flare22.grand-challenge.org
+  """
+  files = {}
+  for i in range(_NUM_CASES):
+    name = f'FLARE22_Tr_{i + 1:04d}'
+    files[f'FLARE22Train/images/{name}_0000.nii.gz'] = layouts.volume(i)
+    files[f'FLARE22Train/labels/{name}.nii.gz'] = layouts.labels(i, 5)
+  return layouts.Layout(
+      files, 18, 18, 6,
+      ('FLARE22_Tr_0003_z001', {c: 24 for c in range(1, 6)}),
+      classes=('background', *(f'class_{i}' for i in range(1, 6))))
+
+
+def amos22() -> layouts.Layout:
+  """AMOS22: imagesTr, imagesVa and imagesTs, of which the last has no masks.
+
+  amos22.grand-challenge.org
+  """
+  files = {}
+  for part, first, number in (('Tr', 1, 4), ('Va', 8, 2), ('Ts', 50, 2)):
+    for i in range(first, first + number):
+      files[f'amos22/images{part}/amos_{i:04d}.nii.gz'] = layouts.volume(i)
+      if part != 'Ts':
+        files[f'amos22/labels{part}/amos_{i:04d}.nii.gz'] = layouts.labels(i, 2)
+  files['amos22/dataset.json'] = _dataset_json(
+      labels={'0': 'background', '1': 'spleen', '2': 'right kidney'})
+  return layouts.Layout(
+      files, 18, 18, 6, ('amos_0002_z001', {1: 24, 2: 24}), {'val': 6},
+      classes=('background', 'spleen', 'right kidney'), said=('left out',))
+
+
+def chaos() -> layouts.Layout:
+  """CHAOS CT: slices and masks are paired by their order only.
+
+  chaos.grand-challenge.org
+  """
+  files = {}
+  for i in range(3):
+    folder = f'Train_Sets/CT/{i + 1}'
+    for k in range(3):
+      files[f'{folder}/DICOM_anon/i{k:04d},0000b.dcm'] = seed_sets.dicom(
+          layouts.picture(10 * i + k)[..., 0].astype(np.int32),
+          patient=f'case{i}')
+      files[f'{folder}/Ground/liver_GT_{k:03d}.png'] = layouts.blob(k)
+  return layouts.Layout(files, refused='liver_GT_')
+
+
+def ssl4mis() -> layouts.Layout:
+  """SSL4MIS' ACDC: HDF5, which is not read.
+
+  github.com/HiLab-git/SSL4MIS
+  """
+  files = {'train_slices.list': 'patient001_frame01_slice_1\n'}
+  for i in range(4):
+    files[f'data/slices/patient001_frame01_slice_{i}.h5'] = b'\x89HDF\r\n\x1a\n'
+  return layouts.Layout(files, refused='.h5')
+
+
+LAYOUTS = (
+    decathlon, nnunet, total_segmentator, acdc, brats_2021, kits, lits, segthor,
+    camus, flare22, amos22, chaos, ssl4mis)
