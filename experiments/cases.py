@@ -17,6 +17,12 @@ HIGHER_IS_BETTER = {
     'dice': True, 'iou': True, 'precision': True, 'recall': True, 'nsd': True,
     'volume_error': False, 'hd95': False, 'assd': False,
 }
+# No best and worst that a score alone could show.
+DISTANCES = ('hd95', 'assd')
+# What is known of a cell without a number: the class may be in neither mask
+# (EMPTY), is in one of them (NOT_EMPTY), or the table does not say.
+EMPTY, NOT_EMPTY, UNKNOWN = 0, 1, 2
+_OVERLAPS = ('dice', 'iou')
 
 # Of an evaluation, what has to be the same.
 _SETTINGS = ('resolution', 'distance_unit', 'nsd_tolerance')
@@ -31,6 +37,7 @@ class Cases(NamedTuple):
     subjects: subject by id of the case, '' where it is its own.
     classes: names of the K foreground classes.
     scores: one row by id, float64 [K]; nan is not counted.
+    unproven: one row by id, int [K]: EMPTY, NOT_EMPTY or UNKNOWN.
   """
 
   name: str
@@ -38,6 +45,7 @@ class Cases(NamedTuple):
   subjects: dict[str, str]
   classes: tuple[str, ...]
   scores: dict[str, np.ndarray]
+  unproven: dict[str, np.ndarray]
 
 
 class Aligned(NamedTuple):
@@ -52,6 +60,8 @@ class Aligned(NamedTuple):
     scores: float64 [R, N, K].
     num_left_out: cases of each result that another one lacks, R numbers.
     classes_left_out: classes of each result that another one lacks.
+    unproven: what is known of the scores that are nan, int [R, N, K]: EMPTY,
+      NOT_EMPTY or UNKNOWN; None where all may be of an empty class.
   """
 
   names: tuple[str, ...]
@@ -62,6 +72,7 @@ class Aligned(NamedTuple):
   scores: np.ndarray
   num_left_out: tuple[int, ...]
   classes_left_out: tuple[tuple[str, ...], ...]
+  unproven: np.ndarray | None = None
 
 
 def find_files(results: Sequence[str], split: str) -> list[str]:
@@ -156,7 +167,8 @@ def read_cases(path: str, *, name: str, metric: str) -> Cases:
         f'{", ".join(there) or "none"}. Choose another --metric, or evaluate '
         'again.')
   id_column, subject_column = header.index('id'), header.index('subject')
-  subjects, scores = {}, {}
+  subjects, scores, unproven = {}, {}, {}
+  witnesses = [_witnesses(header, c, metric) for c in columns.values()]
   for where, row in rows:
     case = row[id_column]
     if case in scores:
@@ -166,7 +178,24 @@ def read_cases(path: str, *, name: str, metric: str) -> Cases:
     scores[case] = np.array(
         [_number(row[i], f'{where}, {header[i]!r}')
          for i in columns])
-  return Cases(name, path, subjects, tuple(columns.values()), scores)
+    unproven[case] = np.array([
+        _judge_blank(row, found, metric) if np.isnan(score) else EMPTY
+        for score, found in zip(scores[case], witnesses, strict=True)])
+  return Cases(
+      name, path, subjects, tuple(columns.values()), scores, unproven)
+
+
+def _witnesses(header, class_name, metric):
+  """Returns the columns of other overlaps of a class."""
+  return [header.index(f'{m}_{class_name}') for m in _OVERLAPS
+          if m != metric and f'{m}_{class_name}' in header]
+
+
+def _judge_blank(row, witnesses, metric):
+  """Says what the other overlaps of a line tell of a cell without a number."""
+  if any(row[i] and row[i].strip().lower() != 'nan' for i in witnesses):
+    return NOT_EMPTY
+  return UNKNOWN if metric in DISTANCES and not witnesses else EMPTY
 
 
 def _number(text, where):
@@ -205,18 +234,20 @@ def align(results: Sequence[Cases]) -> Aligned:
   # The subject 'x' is not the subject of a case 'x' that has none.
   keys = [(s, '') if s else ('', i) for s, i in zip(subjects, ids, strict=True)]
   numbers = {key: n for n, key in enumerate(sorted(set(keys)))}
+  by_class = lambda rows: np.array([
+      [rows(r)[i][[r.classes.index(c) for c in classes]] for i in ids]
+      for r in results])
   return Aligned(
       names=tuple(r.name for r in results),
       ids=tuple(ids),
       subjects=tuple(subjects),
       groups=np.array([numbers[key] for key in keys]),
       classes=tuple(classes),
-      scores=np.array([
-          [r.scores[i][[r.classes.index(c) for c in classes]] for i in ids]
-          for r in results]),
+      scores=by_class(lambda r: r.scores),
       num_left_out=tuple(len(r.scores) - len(ids) for r in results),
       classes_left_out=tuple(
           tuple(c for c in r.classes if c not in classes) for r in results),
+      unproven=by_class(lambda r: r.unproven),
   )
 
 

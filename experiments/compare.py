@@ -6,9 +6,12 @@ python -m experiments.compare --results=a.csv,b.csv,c.csv --names=old,new,big \
 
 A result is the folder of a run, or of an evaluation by `experiments.evaluate`,
 or a CSV file of either. Cases are paired by id; the score of a case is the
-mean over its foreground classes that count.
+mean over the foreground classes. A class that is rightly in neither mask counts
+as the best score there is (1; distances 0), so that a result which invents it
+is behind. The mean of one result alone, as `evaluate` gives it, leaves it out:
+both means are printed.
 
-Prints, and writes to OUTPUT/comparison.json, the mean of each result; and of
+Prints, and writes to OUTPUT/comparison.json, the means of each result; and of
 each pair (of more than four results: the first with each other) the mean paired
 difference with a 95 % bootstrap interval that draws subjects, not cases; the p
 of a permutation test that flips whole subjects, adjusted for the number of
@@ -28,6 +31,7 @@ from experiments import binary
 from experiments import cases
 from experiments import evaluation
 from experiments import paired
+from experiments import right_empty
 from experiments import run_folder
 
 _RESULTS = flags.DEFINE_list(
@@ -71,10 +75,12 @@ def print_report(report):
   print(f'{report["metric"]} ({better} is better) on {report["num_cases"]} '
         f'common cases of {report["num_subjects"]} subjects.\n')
   width = max(6, *(len(_shown(r['name'])) for r in report['results']))
-  print(f'{"result":{width}s}  {"mean":>8s}  {"95 % interval":>20s}  cases')
+  print(f'{"result":{width}s}  {"paired":>8s}  {"95 % interval":>20s}  '
+        f'{"alone":>8s}  {"95 % interval":>20s}  cases')
+  number = lambda mean: '-' if mean is None else f'{mean:.4g}'
   for r in report['results']:
-    mean = '-' if r['mean'] is None else f'{r["mean"]:.4g}'
-    print(f'{_shown(r["name"]):{width}s}  {mean:>8s}  '
+    print(f'{_shown(r["name"]):{width}s}  {number(r["paired_mean"]):>8s}  '
+          f'{_span(r["paired_interval_95"]):>20s}  {number(r["mean"]):>8s}  '
           f'{_span(r["interval_95"]):>20s}  {r["num_cases_counted"]:5d}')
   for pair in report['pairs']:
     print(f'\n{_shown(pair["words"])}')
@@ -96,6 +102,8 @@ def _print_counts(scores, label, second):
 
 
 def _write(aligned, report):
+  scores = right_empty.case_scores(
+      right_empty.pair(aligned, metric=_METRIC.value))
   try:
     os.makedirs(_OUTPUT.value, exist_ok=True)
     run_folder.write_json(
@@ -105,8 +113,7 @@ def _write(aligned, report):
         ['id', 'subject', *aligned.names],
         [[i, s, *('' if np.isnan(x) else f'{x:.6f}' for x in scores)]
          for i, s, scores in zip(
-             aligned.ids, aligned.subjects, paired.case_scores(aligned).T,
-             strict=True)])
+             aligned.ids, aligned.subjects, scores.T, strict=True)])
   except OSError as e:
     raise binary.UserError(f'--output: cannot be written ({e}).') from e
 

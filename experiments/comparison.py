@@ -62,8 +62,9 @@ def compare(
     aurocs = [run['indicators'].get('auroc') for run in runs]
     table[method] = {
         'dice_by_seed': dice,
-        'dice': float(np.mean(dice)),
-        'dice_sd': float(np.std(dice, ddof=1)) if len(dice) > 1 else None,
+        'dice': None if None in dice else float(np.mean(dice)),
+        'dice_sd': None if None in dice or len(dice) < 2 else float(
+            np.std(dice, ddof=1)),
         'auroc_by_seed': aurocs,
     }
   if not parallel.is_primary():
@@ -76,7 +77,7 @@ def compare(
       os.path.join(workdir, 'compare.csv'),
       ['method', 'seed', 'test_dice', 'indicator_auroc'],
       [
-          [method, seed, dice, '' if auroc is None else auroc]
+          [method, seed, *('' if x is None else x for x in (dice, auroc))]
           for method, row in table.items()
           for seed, dice, auroc in zip(
               seeds, row['dice_by_seed'], row['auroc_by_seed'], strict=True
@@ -92,7 +93,7 @@ def print_table(table: dict[str, dict[str, Any]], seeds: tuple[int, ...]):
   print(f'\n{"method":14s} {"test Dice":>16s}  {"indicator AUROC":>15s}'
         f'   (mean over seeds {", ".join(map(str, seeds))})')
   for method, row in table.items():
-    dice = f'{row["dice"]:.4f}'
+    dice = '-' if row['dice'] is None else f'{row["dice"]:.4f}'
     if row['dice_sd'] is not None:
       dice += f' ± {row["dice_sd"]:.4f}'
     moved = [a for a in row['auroc_by_seed'] if a is not None]

@@ -60,7 +60,9 @@ class State(NamedTuple):
   @property
   def words(self) -> str:
     if self.name == 'done':
-      return f'done, test Dice {self.results["test"]["dice"]:.4f}'
+      dice = self.results['test']['dice']
+      return ('done, no test case counts' if dice is None
+              else f'done, test Dice {dice:.4f}')
     if self.name in ('running', 'stopped'):
       return f'{self.name} at step {self.step}'
     return f'{self.name}: {self.why}' if self.why else self.name

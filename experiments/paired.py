@@ -1,7 +1,8 @@
 """Paired comparison of results on the same cases, by subject.
 
 Cases of one subject resemble each other: intervals and p-values here draw and
-flip whole subjects. A score is nan where a case does not count.
+flip whole subjects. Where a class is rightly found in neither mask, its score
+counts as the best there is: see `experiments.right_empty`.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from hybridseg import metrics as metrics_lib
 import numpy as np
 
 from experiments import cases as cases_lib
+from experiments import right_empty
 
 _LEVEL = 0.95
 _TIE = 1e-9  # Means of the same cells may differ by rounding.
@@ -138,11 +140,6 @@ def choose_pairs(number: int) -> list[tuple[int, int]]:
   return [(0, i) for i in range(1, number)]
 
 
-def case_scores(aligned: cases_lib.Aligned) -> np.ndarray:
-  """Averages over the foreground classes that count, float [R, N]."""
-  return metrics_lib.mean_of_counted(aligned.scores, axis=-1)
-
-
 def compare_scores(
     first: np.ndarray,
     second: np.ndarray,
@@ -150,18 +147,21 @@ def compare_scores(
     *,
     higher_is_better: bool,
 ) -> dict[str, Any]:
-  """Compares two results on the cases that count in both.
+  """Compares two results case by case.
 
   Args:
-    first: one score per case, float [N].
+    first: one score per case, float [N]. Nan in one of them is a right empty,
+      and counts as the best score; nan in both is not compared.
     second: the same of the other result, float [N].
     groups: number of the subject of each case, int [N].
     higher_is_better: whether a case with a higher score is a win.
 
   Returns:
-    Mean of second - first with its interval, None if no case counts in both;
-    wins of the second, ties, losses, and what was counted.
+    Mean of second - first with its interval, None if no case is compared; wins
+    of the second, ties, losses, and what was counted.
   """
+  first, second = right_empty.fill_one_sided(
+      first, second, higher_is_better=higher_is_better)
   difference = second - first
   counted = ~np.isnan(difference)
   gain = difference[counted] if higher_is_better else -difference[counted]
@@ -173,7 +173,6 @@ def compare_scores(
       'losses': int(np.sum(gain < -_TIE)),
       'num_cases': int(counted.sum()),
       'num_subjects': len(np.unique(groups[counted])),
-      'num_in_one_only': int(np.sum(np.isnan(first) != np.isnan(second))),
   }
 
 
@@ -201,17 +200,20 @@ def compare(aligned: cases_lib.Aligned, *, metric: str) -> dict[str, Any]:
     what the whole rests on.
   """
   higher = cases_lib.HIGHER_IS_BETTER[metric]
-  groups, scores = aligned.groups, case_scores(aligned)
+  groups, paired = aligned.groups, right_empty.pair(aligned, metric=metric)
+  scores = right_empty.case_scores(paired)
   pairs = []
   for a, b in choose_pairs(len(scores)):
     pair = compare_scores(scores[a], scores[b], groups, higher_is_better=higher)
     pair['first'], pair['second'] = aligned.names[a], aligned.names[b]
-    pair['p'] = 1.0  # Where no case counts in both.
+    pair['num_unscored'] = int(np.any(
+        paired.unscored[a] != paired.unscored[b], axis=-1).sum())
+    pair['p'] = 1.0  # Where no case is compared.
     if pair['num_cases']:
       pair['p'] = sign_flip_p_value(scores[b] - scores[a], groups)
     pair['per_class'] = {
         name: compare_scores(
-            aligned.scores[a, :, c], aligned.scores[b, :, c], groups,
+            paired.scores[a, :, c], paired.scores[b, :, c], groups,
             higher_is_better=higher)
         for c, name in enumerate(aligned.classes)}
     pairs.append(pair)
@@ -225,17 +227,24 @@ def compare(aligned: cases_lib.Aligned, *, metric: str) -> dict[str, Any]:
       'num_cases': len(aligned.ids),
       'num_subjects': len(np.unique(groups)),
       'classes': list(aligned.classes),
-      'results': [_describe(aligned, scores, r) for r in range(len(scores))],
+      'classes_absent': list(paired.absent),
+      'results': [
+          _describe(aligned, paired, r) for r in range(len(scores))],
       'pairs': pairs,
   }
 
 
-def _describe(aligned, scores, r):
+def _describe(aligned, paired, r):
+  alone = metrics_lib.mean_of_counted(aligned.scores[r], axis=-1)
+  scores = right_empty.case_scores(paired)[r]
   return {
       'name': aligned.names[r],
-      'mean': _mean(scores[r]),
-      'interval_95': _interval(scores[r], aligned.groups),
-      'num_cases_counted': int(np.sum(~np.isnan(scores[r]))),
+      'paired_mean': _mean(scores),
+      'paired_interval_95': _interval(scores, aligned.groups),
+      'num_right_empty': int(paired.right_empty[r].sum()),
+      'mean': _mean(alone),
+      'interval_95': _interval(alone, aligned.groups),
+      'num_cases_counted': int(np.sum(~np.isnan(alone))),
       'num_left_out': aligned.num_left_out[r],
       'classes_left_out': list(aligned.classes_left_out[r]),
   }
@@ -247,12 +256,18 @@ def judge(
   """Says of a pair which result is better, if the data can tell.
 
   They can if Holm's p-value is at most 0.05 and the interval excludes 0: the
-  two rest on different approximations, and must agree.
+  two rest on different approximations, and must agree. There is no verdict
+  where one result alone lacks scores.
 
   Returns:
     'first', 'second', 'same' or 'cannot tell', and a sentence.
   """
   first, second = pair['first'], pair['second']
+  if pair.get('num_unscored'):
+    return 'cannot tell', (
+        f'No verdict on {first} and {second}: {pair["num_unscored"]} cases '
+        'have a score in one of them only, and not because a class is in '
+        'neither mask. Evaluate both in the same way.')
   if not pair['num_cases']:
     return 'cannot tell', (
         f'No case counts in both {first} and {second}: the data cannot tell.')
@@ -295,18 +310,17 @@ def warnings(aligned: cases_lib.Aligned, report: dict[str, Any]) -> list[str]:
       lines.append(
           f'{result["name"]}: left out, another result lacks them: classes '
           f'{", ".join(map(repr, result["classes_left_out"]))}.')
-  for pair in report['pairs']:
-    if pair['num_in_one_only']:
+  best = right_empty.best_score(higher_is_better=report['higher_is_better'])
+  for result in report['results']:
+    if result['num_right_empty']:
       lines.append(
-          f'{pair["first"]}, {pair["second"]}: {pair["num_in_one_only"]} cases '
-          'count in one of them only and are not in the difference.')
-  one_sided = sum(
-      scores['num_in_one_only'] for pair in report['pairs']
-      for scores in pair['per_class'].values())
-  if one_sided and not report['higher_is_better']:
+          f'{result["name"]}: {result["num_right_empty"]} times a class is in '
+          f'neither mask, which counts as {best:g} in all paired numbers, and '
+          'not in the mean of the result alone.')
+  if report['classes_absent']:
     lines.append(
-        f'Where one result misses a class, it may have no {report["metric"]}, '
-        'and looks better for it. Compare dice, too.')
+        'In no mask of any case, and not compared: classes '
+        f'{", ".join(map(repr, report["classes_absent"]))}.')
   if not any(aligned.subjects):
     lines.append('No case names its subject: each counts as its own. If some '
                  'share one, the intervals are too short.')

@@ -1,8 +1,9 @@
 """Means, intervals and paired differences of methods over seeds and subjects.
 
 Scores are float [S, N]: of S seeds on the same N cases, nan where a case does
-not count. Seeds and subjects are crossed: every seed is tested on every
-subject.
+not count. In a difference, a case that counts in one method only is a right
+empty of the other, and has the best score there: see `right_empty`. Seeds and
+subjects are crossed: every seed is tested on every subject.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from hybridseg import metrics as metrics_lib
 import numpy as np
 
 from experiments import paired
+from experiments import right_empty
 
 _LEVEL = 0.95
 _mean = metrics_lib.mean_of_counted
@@ -127,7 +129,7 @@ def compare(
   """Compares each method with the reference, seed by seed and case by case.
 
   Args:
-    scores: by method, float [S, N].
+    scores: by method, float [S, N], of which more is better, at most 1.
     seeds: by method, S seeds.
     groups: number of the subject of each case, int [N].
     reference: a method.
@@ -143,7 +145,9 @@ def compare(
     common = [s for s in seeds[method] if s in seeds[reference]]
     rows = lambda m, common=common: scores[m][[
         list(seeds[m]).index(s) for s in common]]
-    change = rows(method) - rows(reference)
+    ours, theirs = right_empty.fill_one_sided(
+        rows(method), rows(reference), higher_is_better=True)
+    change = ours - theirs
     if np.isnan(change).all():  # So it is without a seed in common.
       continue
     by_case = _mean(change, axis=0)

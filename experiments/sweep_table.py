@@ -5,8 +5,10 @@ They hold what finished cells have measured; what was not run is blank.
 table.csv has a line per cell. table.md and table.png compare the methods on
 each set: test Dice (mean over the seeds of the mean over the cases), its SD
 over the seeds, its 95 % interval over seeds and subjects, and the paired
-difference to the reference with interval and p. The statistics are those of
-`experiments.sweep_statistics`.
+difference to the reference with interval and p. A class that is rightly in
+neither mask is left out of test Dice, and counts as 1 in the difference; where
+there is one, paired Dice, the mean with it, stands below. The statistics are
+those of `experiments.sweep_statistics`.
 """
 
 from collections.abc import Sequence
@@ -15,6 +17,7 @@ import os
 from typing import IO, NamedTuple
 
 from data_prep import whole_file
+from hybridseg import metrics as metrics_lib
 from matplotlib import figure
 import numpy as np
 
@@ -23,6 +26,7 @@ from experiments import cases as cases_lib
 from experiments import evaluation
 from experiments import grid
 from experiments import paired
+from experiments import right_empty
 from experiments import sweep_sets
 from experiments import sweep_statistics
 
@@ -38,6 +42,7 @@ class Line(NamedTuple):
     method: its name.
     num_seeds: of the table.
     described: over the seeds that are done.
+    paired_mean: over the same seeds, with right empties as 1.
     difference: to the reference; None of the reference itself, and where no
       seed of both is done.
     auroc: of the indicators, mean over the seeds; None where no faults are
@@ -47,6 +52,7 @@ class Line(NamedTuple):
   method: str
   num_seeds: int
   described: sweep_statistics.Description | None = None
+  paired_mean: float | None = None
   difference: sweep_statistics.Difference | None = None
   auroc: float | None = None
 
@@ -110,8 +116,9 @@ def _csv_row(cell, state, workdir):
     return [*row, *[''] * (len(_HEADER) - len(row))]
   test = state.results['test']
   auroc = state.results['indicators'].get('auroc')
-  return [*row, f'{test["dice"]:.6f}', f'{test["iou"]:.6f}',
-          '' if auroc is None else f'{auroc:.6f}', state.step,
+  number = lambda value: '' if value is None else f'{value:.6f}'
+  return [*row, number(test['dice']), number(test['iou']),
+          number(auroc), state.step,
           state.seconds or '', os.path.relpath(cell.folder, workdir)]
 
 
@@ -134,7 +141,9 @@ def make_table(
   """
   done = [i for i, state in enumerate(states) if state.results is not None]
   aligned = _align([cells[i] for i in done])
-  scores = dict(zip(done, paired.case_scores(aligned), strict=True))
+  alone = metrics_lib.mean_of_counted(aligned.scores, axis=-1)
+  alone = dict(zip(done, alone, strict=True))
+  scores = dict(zip(done, _paired_scores(aligned), strict=True))
   lines = {}
   for setting in dict.fromkeys(cell.setting for cell in cells):
     rows = {}  # Method -> numbers of its cells.
@@ -152,7 +161,9 @@ def make_table(
     lines[setting] = [
         Line(m, len(row)) if m not in by_method else Line(
             m, len(row),
-            sweep_statistics.describe(by_method[m], aligned.groups),
+            sweep_statistics.describe(
+                np.stack([alone[i] for i in finished[m]]), aligned.groups),
+            float(np.mean(metrics_lib.mean_of_counted(by_method[m], axis=1))),
             differences.get(m), _auroc([states[i] for i in finished[m]]))
         for m, row in rows.items()]
   return Table(lines, reference, len(done), len(cells), len(aligned.ids),
@@ -175,6 +186,16 @@ def _align(cells):
   return aligned
 
 
+def _paired_scores(aligned):
+  found = right_empty.pair(aligned, metric='dice')
+  if found.unscored.any():
+    r, n = np.argwhere(found.unscored.any(axis=-1))[0]
+    raise binary.UserError(
+        f'{aligned.names[r]}: case {aligned.ids[n]!r} has no Dice where '
+        'another cell has one: cases_test.csv is damaged. Remove this cell.')
+  return right_empty.case_scores(found)
+
+
 def _auroc(states):
   found = [s.results['indicators'].get('auroc') for s in states]
   found = [a for a in found if a is not None]
@@ -193,19 +214,21 @@ def to_markdown(table: Table) -> str:
         f'| method | seeds | test Dice | SD | 95 % interval | minus {reference}'
         ' | 95 % interval | p | p by case | AUROC |',
         '|---|---|---|---|---|---|---|---|---|---|',
-        *(f'| {" | ".join(_shown(row))} |' for row in rows)]
+        *(f'| {" | ".join(_shown(row))} |' for row in rows),
+        *_paired_means(rows)]
   text.append(
       '\nTest Dice: mean over seeds and cases. SD: over the seeds. Intervals: '
       'bootstrap over seeds and subjects (subjects are the same for all seeds '
       'of a resample); with few seeds they are too short. '
-      f'Minus {reference}: paired by seed and case. p: permutation by subject '
-      'of the cases averaged over the seeds; p by case: Wilcoxon signed ranks '
-      'of these cases, too sure where a subject has several. Both adjusted for '
-      'the comparisons of one set (Holm). A method is better or worse only '
-      'where p <= 0.05 and the interval excludes 0; else the cells cannot '
-      'tell. AUROC: of the indicators against the planted faults. The strong '
-      'images and the weak labels of a set are drawn once: what another draw '
-      'would change is in no interval.')
+      f'Minus {reference}: paired by seed and case; a class that is rightly in '
+      'neither mask, which test Dice leaves out, counts as 1 here. '
+      'p: permutation by subject of the cases averaged over the seeds; p by '
+      'case: Wilcoxon signed ranks of these cases, too sure where a subject '
+      'has several. Both adjusted for the comparisons of one set (Holm). A '
+      'method is better or worse only where p <= 0.05 and the interval '
+      'excludes 0; else the cells cannot tell. AUROC: of the indicators '
+      'against the planted faults. The strong images and the weak labels of a '
+      'set are drawn once: what another draw would change is in no interval.')
   return '\n'.join(text) + '\n'
 
 
@@ -237,6 +260,15 @@ def _shown(line):
           '{:+.4f} to {:+.4f}'.format(*change.interval),
           f'{change.p_holm:.2g}', f'{change.p_cases_holm:.2g}')),
       '' if line.auroc is None else f'{line.auroc:.3f}']
+
+
+def _paired_means(rows):
+  """Returns the lines below a table where test Dice leaves something out."""
+  done = [row for row in rows if row.described is not None]
+  if all(math.isclose(row.paired_mean, row.described.mean) for row in done):
+    return []
+  means = (f'{row.method} {row.paired_mean:.4f}' for row in done)
+  return [f'\nPaired Dice: {", ".join(means)}.']
 
 
 def _of_seeds(line):

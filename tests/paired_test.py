@@ -204,31 +204,14 @@ class CompareTest(parameterized.TestCase):
     self.assertEqual(pair['verdict'], 'cannot tell')
     self.assertIn('With 5 subjects, no p below 0.062', pair['words'])
 
-  def test_nan_cells(self):
-    # Case 0 counts in A alone; case 1 by class 1; case 2 not at all.
-    nan = np.nan
-    first = [[.5, .7], [nan, .4], [nan, nan], [.2, .2]]
-    second = [[nan, nan], [nan, .6], [nan, nan], [.2, .4]]
-    aligned = _aligned(first, second)
-    report = paired.compare(aligned, metric='dice')
-    pair = report['pairs'][0]
-    self.assertAlmostEqual(pair['difference'], (.2 + .1) / 2)
-    self.assertEqual(pair['num_cases'], 2)
-    self.assertEqual(pair['num_in_one_only'], 1)
-    self.assertEqual(
-        [r['num_cases_counted'] for r in report['results']], [3, 2])
-    self.assertAlmostEqual(report['results'][0]['mean'], (.6 + .4 + .2) / 3)
-    self.assertEqual(pair['per_class']['c0']['num_cases'], 1)
-    lines = ' '.join(paired.warnings(aligned, report))
-    self.assertIn('A, B: 1 cases count in one of them only', lines)
-    self.assertNotIn('misses a class', lines)
-    report = paired.compare(aligned, metric='hd95')
-    self.assertIn('misses a class, it may have no hd95',
-                  ' '.join(paired.warnings(aligned, report)))
-
   def test_no_case_counts_in_both(self):
     pair = self.pair([np.nan, 1], [1, np.nan], groups=np.arange(2))
     self.assertIsNone(pair['difference'])
+    self.assertEqual(pair['num_unscored'], 2)
+    self.assertEqual(pair['verdict'], 'cannot tell')
+    self.assertStartsWith(pair['words'], 'No verdict on A and B: 2 cases')
+    pair = self.pair([np.nan, np.nan], [np.nan, np.nan], groups=np.arange(2))
+    self.assertEqual((pair['num_unscored'], pair['num_cases']), (0, 0))
     self.assertEqual(pair['verdict'], 'cannot tell')
 
   def test_pairs(self):
