@@ -197,7 +197,8 @@ class OwnSetTest(parameterized.TestCase):
     rows = self._rows()
     self.assertLen(rows, 24)
     self.assertLen({(r.subject, r.split) for r in rows}, 12)
-    self.assertEqual({r.annotator for r in rows}, {'1stHO', '2ndHO'})
+    self.assertEqual({r.annotator for r in rows},
+                     {'1stHO', '2ndHO', 'simulated'})
 
   def test_pattern_that_matches_nothing(self):
     self._write()
