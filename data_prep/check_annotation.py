@@ -250,10 +250,15 @@ def _check_shapes(annotation, kind, size, num_classes, where, log):
     log.add(f'expected one label for each of {len(shapes)} shapes',
             str(len(labels)), 'correct it', f'{where}.labels')
   lowest = 0 if kind in rasterize.SPARSE_KINDS else 1
+  is_open = kind in rasterize.OPEN_KINDS
+  allowed = f'{lowest} .. {num_classes - 1}'
+  allowed += f' or {types.UNLABELLED}' if is_open else ''
   for i, label in enumerate(labels):
-    if type(label) is not int or not lowest <= label < num_classes:
-      log.add(f'expected a class in {lowest} .. {num_classes - 1}', repr(label),
-              'correct it', f'{where}.labels[{i}]')
+    if type(label) is not int or not (
+        lowest <= label < num_classes
+        or is_open and label == types.UNLABELLED):
+      log.add(f'expected a class in {allowed}', repr(label), 'correct it',
+              f'{where}.labels[{i}]')
   if kind == 'tag':
     return None
   if kind == 'scribble':
@@ -262,14 +267,18 @@ def _check_shapes(annotation, kind, size, num_classes, where, log):
       log.add('expected a width in pixels above 0', repr(width), 'correct it',
               f'{where}.width')
   number = len(log.problems)
-  label = None
+  label = covered = None
   if kind in ('mask', 'coarse_mask') and size:
-    label = np.zeros(size, np.uint8)
+    label, covered = np.zeros(size, np.uint8), np.zeros(size, bool)
   for i, shape in enumerate(shapes):
     place = f'{where}.{fields[0]}[{i}]'
     if kind in ('mask', 'coarse_mask'):
       mask = _check_rle(shape, size, place, log)
       if label is not None and len(log.problems) == number and i < len(labels):
+        if labels[i] == types.UNLABELLED:
+          mask &= ~covered  # It lies below the others.
+        else:
+          covered |= mask
         label[mask] = labels[i] if _is_class(labels[i], num_classes) else 0
     else:
       check_shape.check_shape(shape, kind, size, place, log)

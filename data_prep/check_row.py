@@ -99,7 +99,7 @@ def inspect_row(
       _compare(row, label, truth, log)
   else:
     labels = row.annotation['labels']
-    seen = seen._replace(present=frozenset(labels))
+    seen = seen._replace(present=frozenset(labels) - {types.UNLABELLED})
     if not labels:
       log.note('the annotation holds no shape', '',
                'fine if the annotator saw no object', 'annotation')

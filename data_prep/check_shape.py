@@ -7,9 +7,10 @@ import numpy as np
 from data_prep import manifest as manifest_lib
 
 # Corners may lie this many pixels outside the image: tools round.
-_TOLERANCE = 1.0
+TOLERANCE = 1.0
 CROSSED = 0.1  # Share of a polygon's area.
 _CROSSING_GRID = 128
+_MAX_PAIRED = 200  # Corners up to which all pairs of edges are looked at.
 _FORMS = {
     'box': '[x0, y0, x1, y1]',
     'polygon': '[[x, y], ...]',
@@ -77,6 +78,8 @@ def crossed_share(vertices: np.ndarray) -> float:
   Args:
     vertices: corners (x, y), float [N, 2], of some width and height.
   """
+  if len(vertices) <= _MAX_PAIRED and _is_simple(vertices):
+    return 0.0
   low, high = vertices.min(0), vertices.max(0)
   a = (vertices - low) / (high - low) * _CROSSING_GRID
   b = np.roll(a, -1, axis=0)
@@ -94,6 +97,25 @@ def crossed_share(vertices: np.ndarray) -> float:
   inside = int((winding != 0).sum())
   once = max(int((winding == 1).sum()), int((winding == -1).sum()))
   return 1 - once / inside if inside else 0.0
+
+
+def _is_simple(vertices):
+  """Returns whether no two edges touch that are not neighbours.
+
+  A vertex on another edge counts as touching; so False decides nothing.
+  """
+  number = len(vertices)
+  step = np.roll(vertices, -1, axis=0) - vertices
+  x, y = vertices.T
+  # The side of edge i on which vertex j lies, [N, N].
+  side = np.sign(step[:, :1] * (y - y[:, None])
+                 - step[:, 1:] * (x - x[:, None]))
+  parted = side * np.roll(side, -1, axis=1) <= 0
+  touching = parted & parted.T
+  index = np.arange(number)
+  for shift in (-1, 0, 1):
+    touching[index, (index + shift) % number] = False
+  return not touching.any()
 
 
 def _is_shape(shape, kind):
@@ -118,13 +140,13 @@ def _is_outside(shape, kind, size):
   Hand-drawn outlines often leave the image a little; a box or a point that does
   so is in other units or belongs to another image.
   """
-  end = np.array([size[1], size[0]]) + _TOLERANCE
+  end = np.array([size[1], size[0]]) + TOLERANCE
   if kind in ('box', 'points', 'extreme_points'):
     corners = shape.reshape(-1, 2)
-    return bool((corners < -_TOLERANCE).any() or (corners > end).any())
+    return bool((corners < -TOLERANCE).any() or (corners > end).any())
   if kind in ('polygon', 'scribble'):
     low, high = shape.min(0), shape.max(0)
   else:
     reach = shape[2:4].max()
     low, high = shape[:2] - reach, shape[:2] + reach
-  return bool((high < 0).any() or (low > end - _TOLERANCE).any())
+  return bool((high < 0).any() or (low > end - TOLERANCE).any())

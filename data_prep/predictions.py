@@ -21,7 +21,8 @@ def constrain(
 
   A box, outline or coarse mask: nothing of a class lies outside of the shapes
   of that class; a shape without any pixel of its class is filled, for the
-  annotator has seen an object there. Scribbles and points: labelled pixels keep
+  annotator has seen an object there; where it is unlabelled, all is kept.
+  Scribbles and points: labelled pixels keep
   their class. A tag: classes that it does not name are background.
 
   Args:
@@ -45,11 +46,16 @@ def constrain(
   else:
     shapes = []
     for i, value in enumerate(annotation['labels']):
+      if value == types.UNLABELLED:
+        continue
       field = rasterize.SHAPE_FIELDS[kind]
       one = annotation | {field: [annotation[field][i]], 'labels': [value]}
       inside = rasterize.rasterize(one, size=label.shape, root=root) != 0
       shapes.append((value, inside))
-  allowed = np.zeros(label.shape, bool)
+  # Of extreme points, what lies within them is unlabelled, too.
+  open_label = drawn if kind != 'extreme_points' else _only_open(
+      annotation, label.shape)
+  allowed = open_label == types.UNLABELLED
   for value, inside in shapes:
     allowed |= inside & (label == value)
   result = np.where(allowed, label, 0).astype(np.uint8)
@@ -57,6 +63,16 @@ def constrain(
     if not (inside & (label == value)).any():
       result[inside & (result == 0)] = value
   return result
+
+
+def _only_open(annotation, size):
+  """Draws the extreme points that are themselves unlabelled."""
+  kept = [p for p, v in zip(
+      annotation['extreme_points'], annotation['labels'], strict=True)
+      if v == types.UNLABELLED]
+  return rasterize.rasterize(annotation | {
+      'extreme_points': kept, 'labels': [types.UNLABELLED] * len(kept)},
+      size=size, root=pathlib.Path())
 
 
 def with_masks(

@@ -31,6 +31,8 @@ SHAPE_FIELDS = {
 }
 FILE_KINDS = ('mask', 'coarse_mask', 'scribble')  # May be kept in a file.
 SPARSE_KINDS = ('scribble', 'points')  # Say nothing where nothing is drawn.
+# Shapes of these may be labelled 255: what lies there is not known.
+OPEN_KINDS = ('coarse_mask', 'box', 'polygon', 'extreme_points', 'ellipse')
 
 
 def has_file(annotation: dict[str, Any]) -> bool:
@@ -52,9 +54,10 @@ def rasterize(
   Inside a box, polygon, ellipse or run lengths: its class, and 0 elsewhere.
   Within `POINT_RADIUS` of a point, or half its width of a stroke: its class,
   and unlabelled elsewhere. Extreme points are points whose boxes are unlabelled
-  and the rest 0. A tag says nothing of any pixel. Masks go through `values`.
-  Shapes are scaled and drawn at `output_size` (so that no point is lost), masks
-  and run lengths are resized by nearest neighbour.
+  and the rest 0. Shapes labelled 255 lie below all others. A tag says nothing
+  of any pixel. Masks go through `values`. Shapes are scaled and drawn at
+  `output_size` (so that no point is lost), masks and run lengths are resized by
+  nearest neighbour.
 
   Args:
     annotation: one annotation of a checked manifest.
@@ -84,9 +87,12 @@ def rasterize(
   scale = np.array([output_size[1] / size[1], output_size[0] / size[0]])
   empty = types.UNLABELLED if kind in SPARSE_KINDS else 0
   label = np.full(output_size, empty, np.uint8)
-  shapes = annotation[SHAPE_FIELDS[kind]]
+  pairs = sorted(
+      zip(annotation[SHAPE_FIELDS[kind]], annotation['labels'], strict=True),
+      key=lambda pair: pair[1] != types.UNLABELLED)  # Keeps the order else.
+  shapes, labels = ([p[i] for p in pairs] for i in (0, 1))
   if kind in ('mask', 'coarse_mask'):
-    for shape, value in zip(shapes, annotation['labels'], strict=True):
+    for shape, value in zip(shapes, labels, strict=True):
       inside = rle.decode_rle(shape)
       if inside.shape != tuple(size):
         raise ValueError(f'Mask of {inside.shape=} on an image of {size=}.')
@@ -97,7 +103,7 @@ def rasterize(
     for shape in shapes:  # The pixels under the points are within their box.
       box = [*(shape.min(0) * scale - 0.5), *(shape.max(0) * scale + 0.5)]
       label[_box(box, output_size)] = types.UNLABELLED
-  for shape, value in zip(shapes, annotation['labels'], strict=True):
+  for shape, value in zip(shapes, labels, strict=True):
     if kind == 'box':
       inside = _box(shape * np.tile(scale, 2), output_size)
     elif kind == 'polygon':

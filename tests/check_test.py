@@ -598,7 +598,8 @@ BAD = (
     ('73_category_not_listed', _draw('tag', labels=[7]),
      _D + r'annotation\.labels\[0\]: expected a class in 1 \.\. 2, found 7.*'),
     ('73_background_box', _draw('box', boxes=[[1, 1, 5, 5]], labels=[0]),
-     _D + r'annotation\.labels\[0\]: expected a class in 1 \.\. 2, found 0.*'),
+     _D + r'annotation\.labels\[0\]: expected a class in 1 \.\. 2 or 255, '
+     'found 0.*'),
     ('73_labels_short', _draw('box', boxes=[[1, 1, 5, 5]], labels=[]),
      _D + r'annotation\.labels: expected one label for each of 1 shapes, found '
      '0; correct it'),

@@ -188,15 +188,20 @@ class ReadTest(source_case.SourceCase):
         'kind': 'polygon', 'polygons': [[[2, 3], [7.5, 3], [2, 7]]],
         'labels': [2]})
 
-  def test_coco_box_and_polygon_of_one_picture_become_boxes(self):
+  def test_coco_box_and_polygon_of_one_picture_become_a_coarse_mask(self):
     entry = {'image_id': 7, 'category_id': 3}
     self._coco([entry | {'id': 1, 'bbox': [2, 3, 5.5, 4]},
                 entry | {'id': 2, 'segmentation': [[1, 1, 9, 1, 5, 8.5]]}])
     imported = self._read('coco')
-    self.assertEqual(imported.rows[0].annotation, {
-        'kind': 'box', 'boxes': [[2, 3, 7.5, 7], [1, 1, 9, 8.5]],
-        'labels': [2, 2]})
-    self.assertIn('the outlines become boxes', ' '.join(imported.notices))
+    row, = imported.rows
+    self.assertEqual(row.annotation['kind'], 'coarse_mask')
+    self.assertEqual(row.annotation['labels'], [2, 2])
+    expected = np.zeros((20, 30), bool)
+    expected[3:7, 2:7] = True  # 7.5 is the end, a centre: exclusive.
+    np.testing.assert_array_equal(
+        rle.decode_rle(row.annotation['rles'][0]), expected)
+    self.assertIn('polygons and boxes on one picture are drawn as one coarse '
+                  'mask', ' '.join(imported.notices))
 
   def test_coco_polygons_that_are_exact(self):
     self._coco([{'id': 1, 'image_id': 7, 'category_id': 3,

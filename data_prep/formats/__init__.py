@@ -25,13 +25,16 @@ class Options(NamedTuple):
     mask_values: class or 255 per stored mask value, as `values` of a manifest;
       None keeps stored values, but if all masks of a kind hold only 0 and 255,
       reads these as 0 and 1.
-    scribble_values: the same of scribbles, where theirs mean something else.
     mask_threshold: stored values of a mask from which on it is class 1; None
       takes the values as they are.
     masks_are: kind of the masks: 'mask', 'coarse_mask' or 'scribble'.
+    masks_are_given: whether the user said so; if not, run lengths in a set that
+      has polygons, too, are as weak as these.
     polygons_are: kind of the polygons: 'polygon', or 'mask' if they are exact.
     points_are: kind of points: 'points', or 'extreme_points' if an object has
       four.
+    voc_boxes_from: where corners of VOC's boxes count from, 0 or 1; None finds
+      it out: a 0 is possible only from 0.
     stroke_width: of strokes of which the source does not say it, in pixels.
     intensity_range: intensities that become 0 and 255 where a picture has more
       than 8 bits; None takes percentiles 0.5 and 99.5 of the picture or volume.
@@ -49,11 +52,12 @@ class Options(NamedTuple):
 
   classes: tuple[str, ...] | None = None
   mask_values: dict[str, int] | None = None
-  scribble_values: dict[str, int] | None = None
   mask_threshold: float | None = None
   masks_are: str = 'mask'
+  masks_are_given: bool = False
   polygons_are: str = 'polygon'
   points_are: str = 'points'
+  voc_boxes_from: int | None = None
   stroke_width: float = 3.0
   intensity_range: tuple[float, float] | None = None
   axis: int | None = None

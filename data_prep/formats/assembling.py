@@ -1,56 +1,35 @@
 """From shapes, as foreign files list them, to rows of a manifest, and back.
 
 A picture that a source lists without a shape was looked at: there is no object.
-A picture that it does not list is unlabelled. A row holds one kind; where an
-annotator mixed several on one picture:
-
-  run lengths and polygons: all become run lengths;
-  a box and any of them or an ellipse: all become boxes;
-  strokes and points: points become strokes of one point;
-  points or strokes beside boxes or outlines, and tags beside all: left out.
+A picture that it does not list is unlabelled, and so is one of which all that
+is said cannot be used: keypoints, attributes, a shape whose place is unknown. A
+row holds one kind; `drawn` says which where an annotator mixed several.
 """
 
 import collections
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 import os
 import pathlib
 import shutil
 from typing import Any, NamedTuple
 
+from hybridseg import types
 import numpy as np
 from PIL import Image
 
-from data_prep import check_shape
 from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
 from data_prep import rasterize
 from data_prep import rle
+from data_prep.formats import annotations
+from data_prep.formats import class_names
 from data_prep.formats import dicom_objects
+from data_prep.formats import drawn
 from data_prep.formats import intensities
 from data_prep.formats import sources
 
-BACKGROUND = ('background', '_background_', '__background__', 'bg')
-
-_OUTLINES = ('rle', 'polygon', 'ellipse')
-_SPARSE = ('stroke', 'point', 'extreme_points')
-
-
-class Shape(NamedTuple):
-  """One shape on one picture.
-
-  Attributes:
-    kind: 'rle', 'polygon', 'box', 'ellipse', 'stroke', 'point',
-      'extreme_points' or 'tag'.
-    label: class name.
-    value: the shape as a manifest lists it; None of a tag.
-    width: of a stroke, in pixels; None if the file does not say.
-  """
-
-  kind: str
-  label: str
-  value: Any = None
-  width: float | None = None
+UNLABELLED = '__ignore__'  # LabelMe's label of what is not known.
 
 
 class Item(NamedTuple):
@@ -63,14 +42,17 @@ class Item(NamedTuple):
     size: height and width as listed, or None.
     split: as listed, or ''.
     more: further fields of the row (subject, site, annotator).
+    by_stem: whether the file belongs to the picture of its own name, if there
+      is one, whatever it calls it: pictures are renamed and converted later.
   """
 
   picture: str
-  shapes: list[Shape]
+  shapes: list[drawn.Shape]
   file: str = ''
   size: tuple[int, int] | None = None
   split: str = ''
   more: dict[str, str] = {}
+  by_stem: bool = False
 
 
 class Report:
@@ -141,6 +123,7 @@ def assemble(
     options: formats.Options,
     report: Report,
     mask_of: Callable[..., dict[str, Any] | None] | None = None,
+    used: Collection[str] = (),
 ) -> formats.Imported:
   """Turns what a source lists into rows.
 
@@ -154,27 +137,34 @@ def assemble(
     report: gets the problems.
     mask_of: maps path and id of a picture, and a writer of pictures, to an
       annotation that counts more than its shapes, or None.
+    used: files that were read, relative to the source: others are mentioned.
   """
-  classes = find_classes(items, names, options, report)
+  classes = class_names.find_classes(items, names, options, report)
+  options = annotations.settle_roles(items, options, report)
   pictures = sources.list_pictures(source)
   writer = intensities.Writer(source, output, options)
   listed, by_path = [], {}
+  find = _Finder(pictures, report)
   for item in items:
-    path = pictures.find(item.picture, near=item.file, split=item.split)
+    path = find(item)
     if path is None:
-      report.wrong(
+      report.wrong_file(pixels.WrongFile(
           'a listed picture is not there, or not the only one of that name',
-          repr(item.picture), 'put it below the source', file=item.file)
+          repr(item.picture), 'put it below the source'), file=item.file)
     elif path in by_path:
+      if item.shapes == by_path[path].shapes:
+        report.note('pictures are listed twice, with the same shapes')
+        continue
       report.wrong('a picture is listed twice', repr(item.picture),
-                   'join both', file=item.file)
+                   f'keep one, or join it with {by_path[path].file}',
+                   file=item.file)
     else:
       by_path[path] = item
       listed.append(path)
   kept = dicom_objects.keep_pictures(source, pictures.paths, report)
   free = [p for p in kept if p not in by_path]
   names_of = sources.make_names(listed + free)
-  usual = usual_kind(items)
+  usual = annotations.usual_kind(items)
   rows = []
   for path in sorted(listed + free, key=names_of.get):
     row_id, item = names_of[path].id, by_path.get(path)
@@ -185,15 +175,17 @@ def assemble(
         **subject_and_more(names_of[path], found, options))
     if item is not None:
       if size and item.size and size != item.size:
-        report.wrong(
+        report.wrong_file(pixels.WrongFile(
             f'the picture is not as large as listed, {item.size[0]} x '
             f'{item.size[1]}', f'{size[0]} x {size[1]}',
-            'export again from these pictures', file=item.file, row_id=row_id)
-      annotation = to_annotation(
+            'export again from these pictures'), file=item.file, row_id=row_id)
+        continue
+      annotation = annotations.to_annotation(
           item.shapes, size or item.size, classes, usual, options, report,
-          file=item.file)
-      row = row._replace(annotation=annotation, **{
-          k: v for k, v in item.more.items() if v})
+          file=item.file, row_id=row_id)
+      row = row._replace(
+          annotation=annotation, role='' if annotation else 'unlabelled',
+          **{k: v for k, v in item.more.items() if v})
     try:
       mask = mask_of and mask_of(path, row_id, writer)
       if mask:
@@ -201,13 +193,48 @@ def assemble(
     except pixels.WrongFile as wrong:
       report.wrong_file(wrong, file=path, row_id=row_id)
     rows.append(row)
-  free = [row for row in rows if row.role == 'unlabelled']
-  if free:
-    report.note(f'{len(free)} pictures are not listed: they are unlabelled')
+  unknown = {names_of[path].id for path in free}
+  number = sum(r.id in unknown and r.role == 'unlabelled' for r in rows)
+  if number:
+    report.note(f'{number} pictures are not listed: they are unlabelled')
+  sources.note_unused(source, {*pictures.paths, *used}, report)
   rows, _, root = writer.finish(rows, {})
   return formats.Imported(
       classes, rows, report.problems, report.notices, root, {},
       tuple(report.left_out))
+
+
+class _Finder:
+  """Finds the picture of an item."""
+
+  def __init__(self, pictures, report):
+    self._pictures = pictures
+    self._report = report
+    self._by_stem = {}
+    for path in pictures.paths:
+      name = path.rsplit('/', 1)[-1]
+      self._by_stem.setdefault(
+          pixels.fold(sources.stem(name)), set()).add(pixels.fold(name))
+
+  def __call__(self, item):
+    find = lambda name: self._pictures.find(
+        name, near=item.file, split=item.split)
+    path = find(item.picture)
+    if not item.by_stem:
+      return path
+    stem = pixels.fold(sources.stem(item.file))
+    names = self._by_stem.get(stem.rsplit('/', 1)[-1], ())
+    if len(names) != 1:
+      return path
+    name, = names
+    # With the folders of the file: those of pictures may be the same.
+    own = find('/'.join([*item.file.split('/')[:-1], name]))
+    if own is None or own == path:
+      return path
+    self._report.note(
+        'files that name another picture than the one of their own name: '
+        'their own name counts')
+    return own
 
 
 def subject_and_more(
@@ -223,111 +250,30 @@ def subject_and_more(
   return {'subject': subject} | found
 
 
-def find_classes(items, names, options, report) -> tuple[str, ...]:
-  """Returns the class names, and names labels that are not among them."""
-  seen = {s.label: item.file for item in items for s in item.shapes}
-  if options.classes is not None:
-    classes = options.classes
-  else:
-    names = names or sorted(seen)
-    classes = ('background', *(
-        n for n in names if n.lower() not in BACKGROUND))
-  for label, file in sorted(seen.items()):
-    if label not in classes and label.lower() not in BACKGROUND:
-      report.wrong(f'a label is none of the classes {", ".join(classes)}',
-                   repr(label), 'add it to the classes or correct it',
-                   file=file)
-  if len(classes) < 2:
-    if not report.problems:
-      report.wrong(
-          'no class is known', '', 'name them: --classes=background,...')
-    classes = ('background', 'foreground')
-  return tuple(classes)
-
-
-def to_annotation(
-    shapes: list[Shape],
-    size: tuple[int, int] | None,
-    classes: tuple[str, ...],
-    usual: str,
-    options: formats.Options,
-    report: Report,
-    *,
-    file: str,
-) -> dict[str, Any]:
-  """Returns the annotation of one picture, see the module.
-
-  Args:
-    shapes: that were drawn.
-    size: height and width of the picture; None if it could not be read.
-    classes: names, background first.
-    usual: kind of a picture without shapes.
-    options: what the user says.
-    report: gets the problems.
-    file: where the shapes are listed.
-  """
-  index = {name: i for i, name in enumerate(classes)}
-  index |= {s.label: 0 for s in shapes if s.label.lower() in BACKGROUND}
-  shapes = [s for s in shapes if s.label in index]
-  shapes = _reconcile(shapes, size, report)
-  kind = shapes[0].kind if shapes else usual
-  if kind not in _SPARSE:
-    shapes = [s for s in shapes if index[s.label]]
-  labels = [index[s.label] for s in shapes]
-  values = [s.value for s in shapes]
-  if kind == 'polygon' and options.polygons_are == 'mask' and size is not None:
-    for value in values:
-      corners = np.array(value, float)
-      if np.ptp(corners, axis=0).min() >= 1 and (
-          check_shape.crossed_share(corners) > check_shape.CROSSED):
-        report.wrong('outline crosses itself, its inside is ambiguous',
-                     repr(value), 'redraw it, or --polygons_are=polygon',
-                     file=file)
-    values = [_polygon_rle(v, size) for v in values]
-    return {'kind': 'mask', 'rles': values, 'labels': labels}
-  if kind == 'rle':
-    return {'kind': options.masks_are, 'rles': values, 'labels': labels}
-  if kind == 'stroke':
-    widths = {s.width for s in shapes if s.width is not None}
-    if len(widths) > 1:
-      report.note('strokes of several widths on one picture: the widest is '
-                  'taken for all')
-    return {'kind': 'scribble', 'strokes': values, 'labels': labels,
-            'width': max(widths, default=options.stroke_width)}
-  if kind == 'tag':
-    return {'kind': 'tag', 'labels': sorted(set(labels))}
-  if kind == 'point' and options.points_are == 'extreme_points':
-    grouped = [values[i : i + 4] for i in range(0, len(values), 4)]
-    if len(values) % 4 or any(
-        len(set(labels[i : i + 4])) > 1 for i in range(0, len(labels), 4)):
-      report.wrong('extreme points come in fours of one class',
-                   f'{len(values)} points', 'add the missing one')
-      grouped, labels = [], []
-    return {'kind': 'extreme_points', 'extreme_points': grouped,
-            'labels': labels[::4]}
-  kind = {'point': 'points'}.get(kind, kind)
-  return {'kind': kind, rasterize.SHAPE_FIELDS[kind]: values, 'labels': labels}
-
-
 def to_shapes(
     annotation: dict[str, Any],
     classes: tuple[str, ...],
     *,
     size: tuple[int, int],
     root: pathlib.Path,
-) -> list[Shape]:
-  """Returns an annotation as shapes; a mask file becomes run lengths."""
+) -> list[drawn.Shape]:
+  """Returns an annotation as shapes; a mask file becomes run lengths.
+
+  What is unlabelled is labelled `UNLABELLED`, which is read as such again.
+  """
   kind = annotation['kind']
   if rasterize.has_file(annotation):
     label = rasterize.rasterize(annotation, size=size, root=root)
-    return [Shape('rle', classes[v], rle.encode_rle(label == v))
-            for v in np.unique(label).tolist() if 0 < v < len(classes)]
-  names = [classes[v] for v in annotation['labels']]
+    names = dict(enumerate(classes)) | {types.UNLABELLED: UNLABELLED}
+    return [drawn.Shape('rle', names[v], rle.encode_rle(label == v))
+            for v in np.unique(label).tolist() if v and v in names]
+  names = [UNLABELLED if v == types.UNLABELLED else classes[v]
+           for v in annotation['labels']]
   if kind == 'tag':
-    return [Shape('tag', name) for name in names]
+    return [drawn.Shape('tag', name) for name in names]
   form = {'mask': 'rle', 'coarse_mask': 'rle', 'scribble': 'stroke',
           'points': 'point'}.get(kind, kind)
-  return [Shape(form, name, value, annotation.get('width'))
+  return [drawn.Shape(form, name, value, annotation.get('width'))
           for name, value in zip(
               names, annotation[rasterize.SHAPE_FIELDS[kind]], strict=True)]
 
@@ -372,61 +318,3 @@ def picture_size(path: pathlib.Path) -> tuple[int, int]:
   """Returns height and width of a picture, from its header."""
   with Image.open(path) as image:
     return image.height, image.width
-
-
-def usual_kind(items: list[Item]) -> str:
-  """Returns the kind of most shapes, for pictures that have none."""
-  count = collections.Counter(s.kind for item in items for s in item.shapes)
-  return max(sorted(count), key=count.get) if count else 'box'
-
-
-def _polygon_rle(value, size):
-  return rle.encode_rle(rasterize.fill_polygon(np.array(value, float), size))
-
-
-def _reconcile(shapes, size, report):
-  """Returns shapes of one kind, see the module."""
-  kinds = {s.kind for s in shapes}
-  if len(kinds) > 1 and 'tag' in kinds:
-    report.note('tags beside shapes are left out')
-    shapes = [s for s in shapes if s.kind != 'tag']
-  kinds = {s.kind for s in shapes}
-  if kinds & {*_OUTLINES, 'box'} and kinds & set(_SPARSE):
-    report.note('points and strokes beside boxes or outlines are left out')
-    shapes = [s for s in shapes if s.kind not in _SPARSE]
-  kinds = {s.kind for s in shapes}
-  if len(kinds) <= 1:
-    return shapes
-  if kinds <= set(_SPARSE):
-    report.note('points beside strokes become strokes')
-    return [s._replace(kind='stroke', value=_as_stroke(s)) for s in shapes]
-  if kinds <= {'rle', 'polygon'} and size is not None:
-    return [s._replace(kind='rle', value=_polygon_rle(s.value, size))
-            if s.kind == 'polygon' else s for s in shapes]
-  report.note('boxes beside outlines: the outlines become boxes')
-  boxes = [s._replace(kind='box', value=box_around(s)) for s in shapes]
-  return [s for s in boxes if s.value is not None]
-
-
-def _as_stroke(shape):
-  return [shape.value] if shape.kind == 'point' else shape.value
-
-
-def box_around(shape: Shape) -> list[float] | None:
-  """Returns [x0, y0, x1, y1] around a shape, None of an empty one."""
-  if shape.kind == 'box':
-    return shape.value
-  if shape.kind == 'rle':
-    mask = rle.decode_rle(shape.value)
-    if not mask.any():
-      return None
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return [int(columns[0]), int(rows[0]),
-            int(columns[-1]) + 1, int(rows[-1]) + 1]
-  if shape.kind == 'ellipse':
-    cx, cy, rx, ry, angle = shape.value
-    cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-    dx, dy = np.hypot(rx * cos, ry * sin), np.hypot(rx * sin, ry * cos)
-    return [float(v) for v in (cx - dx, cy - dy, cx + dx, cy + dy)]
-  corners = np.array(shape.value)
-  return [*corners.min(0).tolist(), *corners.max(0).tolist()]

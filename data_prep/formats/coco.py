@@ -1,8 +1,11 @@
 """COCO JSON: polygons, boxes and run lengths, one file or one per split.
 
 https://cocodataset.org/#format-data. Boxes are [x, y, width, height]. A
-`category` that no annotation uses is a class all the same; categories go by
-their id. Where a polygon annotation has several rings, each is a shape.
+`category` that no annotation uses is a class all the same, unless others have
+it as their `supercategory`; categories go by their id, and two of one name are
+one class. Where a polygon annotation has several rings, each is a shape. Run
+lengths are as exact as the polygons that lie in the set, if there are any:
+`iscrowd` does not say how carefully they were drawn.
 """
 
 import json
@@ -12,6 +15,7 @@ from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
 from data_prep.formats import assembling
+from data_prep.formats import drawn
 from data_prep.formats import sources
 
 HOLDS = ('mask', 'coarse_mask', 'polygon', 'box')
@@ -33,25 +37,34 @@ def read(
 ) -> formats.Imported:
   """Reads all COCO files below `source`, see the package."""
   report = assembling.Report(options.leave_out)
-  items, categories = [], {}
+  contents = {}
   for path in _files(source):
     shown = path.relative_to(source).as_posix()
     try:
-      items += _read_file(path, shown, categories, report)
+      contents[shown] = _read_content(path, shown, report)
     except pixels.WrongFile as wrong:
       report.wrong_file(wrong, file=shown)
+  used = list(contents)
+  contents = _without_doubles(
+      {k: v for k, v in contents.items() if v is not None}, report)
+  items, categories = [], {}
+  for shown, content in contents.items():
+    items += _read_items(content, shown, categories, report)
   names = [categories[key] for key in sorted(
       categories, key=lambda key: (isinstance(key, str), key))]
+  for name in _placeholders(contents.values(), items):
+    report.note(f'category {name!r} is no class: nothing is drawn of it, and '
+                'others have it as their supercategory')
+    names = [n for n in names if n != name]
   return assembling.assemble(
-      source, output, items, names, options=options, report=report)
+      source, output, items, names, options=options, report=report, used=used)
 
 
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
   """Writes images/ and annotations.json, with one annotation per shape."""
-  content = {'images': [], 'annotations': [], 'categories': [
-      {'id': i, 'name': name}
-      for i, name in enumerate(manifest.header.classes) if i]}
-  index = {name: i for i, name in enumerate(manifest.header.classes)}
+  content = {'images': [], 'annotations': []}
+  names = [*manifest.header.classes, assembling.UNLABELLED]
+  index = {name: i for i, name in enumerate(names)}
   for number, row in enumerate(manifest.rows, start=1):
     name = assembling.place_picture(manifest, row, output)
     if row.annotation is None:
@@ -64,17 +77,28 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
     for shape in assembling.to_shapes(
         row.annotation, manifest.header.classes, size=size,
         root=manifest.root):
-      x0, y0, x1, y1 = assembling.box_around(shape) or (0, 0, 0, 0)
-      segmentation = [] if shape.kind == 'box' else shape.value
-      if shape.kind == 'polygon':
-        segmentation = [[v for point in shape.value for v in point]]
       content['annotations'].append({
           'id': len(content['annotations']) + 1, 'image_id': number,
-          'category_id': index[shape.label], 'bbox': [x0, y0, x1 - x0, y1 - y0],
-          'area': (x1 - x0) * (y1 - y0), 'segmentation': segmentation,
-          'iscrowd': int(shape.kind == 'rle')})
+          'category_id': index[shape.label], **_write_shape(shape, size)})
+  used = {a['category_id'] for a in content['annotations']}
+  content['categories'] = [
+      {'id': i, 'name': name} for i, name in enumerate(names)
+      if 0 < i < len(manifest.header.classes) or i in used]
   (output / 'annotations.json').write_text(
       json.dumps(content), encoding='utf-8')
+
+
+def _write_shape(shape, size):
+  """Returns the fields of one shape; none is a crowd."""
+  x0, y0, x1, y1 = drawn.box_around(shape) or (0, 0, 0, 0)
+  fields = {'bbox': [x0, y0, x1 - x0, y1 - y0], 'iscrowd': 0}
+  if shape.kind == 'box':
+    return fields | {'area': (x1 - x0) * (y1 - y0), 'segmentation': []}
+  segmentation = shape.value
+  if shape.kind == 'polygon':
+    segmentation = [[v for point in shape.value for v in point]]
+  return fields | {'area': int(drawn.draw(shape, size).sum()),
+                   'segmentation': segmentation}
 
 
 def _files(source):
@@ -95,16 +119,59 @@ def _looks_like(path):
       f'"{key}"'.encode() in text for key in _KEYS) >= 2
 
 
-def _read_file(path, shown, categories, report):
+def _read_content(path, shown, report):
+  """Returns what a file holds, None if that is not for this reader."""
   content = sources.read_json(path)
   if isinstance(content, dict) and 'annotations' not in content:
     report.note(f'{shown} holds no "annotations": it is not read')
-    return []
+    return None
+  for key in ('caption', 'segments_info'):
+    if isinstance(content, dict) and isinstance(
+        content['annotations'], list) and any(
+            isinstance(a, dict) and key in a for a in content['annotations']):
+      report.note(f'{shown} holds {key}: it is not read')
+      return None
   if not isinstance(content, dict) or not all(
       isinstance(content.get(key), list) for key in _KEYS):
     raise pixels.WrongFile(
         'expected lists "images", "annotations" and "categories"', shown,
         'export it as COCO')
+  return content
+
+
+def _without_doubles(contents, report):
+  """Leaves out files that add nothing to pictures that another file lists.
+
+  Tools write one file for each task: of keypoints, of bare pictures.
+  """
+  names = lambda content: {
+      image.get('file_name') if isinstance(image.get('file_name'), str) else ''
+      for image in content['images'] if isinstance(image, dict)}
+  adds_nothing = lambda content: not content['annotations'] or (
+      content['categories'] and all(
+          isinstance(c, dict) and 'keypoints' in c
+          for c in content['categories']))
+  doubtful = [k for k, content in contents.items() if adds_nothing(content)]
+  others = [names(c) for k, c in contents.items() if k not in doubtful]
+  for shown in doubtful:
+    if any(names(contents[shown]) & other for other in others):
+      report.note(f'{shown} holds keypoints or nothing of pictures that '
+                  'another file lists: it is not read')
+      contents = {k: v for k, v in contents.items() if k != shown}
+  return contents
+
+
+def _placeholders(contents, items):
+  """Returns names of categories that only stand above others, as Roboflow's."""
+  found = [c for content in contents for c in content['categories']
+           if isinstance(c, dict) and isinstance(c.get('name'), str)]
+  above = {c['supercategory'] for c in found
+           if isinstance(c.get('supercategory'), str)
+           and c['supercategory'] != c['name']} & {c['name'] for c in found}
+  return sorted(above - {s.label for item in items for s in item.shapes})
+
+
+def _read_items(content, shown, categories, report):
   names = _read_categories(content['categories'], categories, shown, report)
   items = {}
   for image in content['images']:
@@ -116,19 +183,23 @@ def _read_file(path, shown, categories, report):
     except (ValueError, KeyError, TypeError) as error:
       report.wrong('an image cannot be read', _reason(error, image), file=shown)
   for annotation in content['annotations']:
+    label, item = '', None
     try:
       key = annotation['image_id']
       if key not in items:
         raise ValueError(f'image id {key!r:.30} is not listed')
+      item = items[key]
       category = annotation['category_id']
       if category not in names:
         raise ValueError(f'category id {category!r:.30} is not listed')
-      items[key].shapes.extend(
-          _read_shapes(annotation, names[category], items[key].size, report))
+      label = names[category]
+      _read_shapes(annotation, label, item, report)
     except (ValueError, KeyError, TypeError) as error:
-      report.wrong(
+      report.wrong_shape(
           'an annotation cannot be read', _reason(error, annotation),
-          file=shown)
+          file=shown, row_id=item.picture if item else '')
+      if item is not None:
+        item.shapes.append(_unreadable(annotation, label))
   return items.values()
 
 
@@ -164,6 +235,7 @@ def _read_image(image, shown):
   if image.get('height') is not None and image.get('width') is not None:
     size = (int(sources.number(image['height'])),
             int(sources.number(image['width'])))
+    size = size if min(size) > 0 else None  # 0 x 0 says nothing.
   more = {k: sources.text(image[k]) for k in _MORE if image.get(k)}
   split = image.get('split') or sources.SPLIT_FOLDERS.get(
       _split_word(shown.rsplit('/', 1)[-1]), '') or sources.split_of(shown)
@@ -181,12 +253,22 @@ def _split_word(shown):
   return ''
 
 
-def _read_shapes(annotation, label, size, report):
-  """Returns the shapes of one annotation."""
+def _unreadable(annotation, label):
+  """Returns the shape of an annotation of which only the box may be known."""
+  try:
+    x, y, width, height = map(sources.number, annotation['bbox'])
+  except (ValueError, KeyError, TypeError):
+    return drawn.unreadable(label)
+  return drawn.unreadable(label, [x, y, x + width, y + height])
+
+
+def _read_shapes(annotation, label, item, report):
+  """Adds the shapes of one annotation to its picture."""
   segmentation = annotation.get('segmentation')
   if isinstance(segmentation, dict):
-    mask = assembling.checked_rle(segmentation, size)
-    return [assembling.Shape('rle', label, mask)]
+    mask = assembling.checked_rle(segmentation, item.size)
+    item.shapes.append(drawn.Shape('rle', label, mask))
+    return
   if segmentation:
     if not isinstance(segmentation, list):
       raise ValueError('segmentation is neither polygons nor run lengths')
@@ -195,15 +277,18 @@ def _read_shapes(annotation, label, size, report):
       if not isinstance(ring, list) or len(ring) % 2 or len(ring) < 6:
         raise ValueError('a polygon needs x and y of at least 3 points')
       values = [sources.number(v) for v in ring]
-      shapes.append(assembling.Shape(
+      shapes.append(drawn.Shape(
           'polygon', label, [list(p) for p in zip(
               values[::2], values[1::2], strict=True)]))
-    return shapes
+    item.shapes.extend(shapes)
+    return
   if annotation.get('bbox'):
     x, y, width, height = map(sources.number, annotation['bbox'])
     if width <= 0 or height <= 0:
       raise ValueError(f'a box of {width} x {height}')
     x1, y1 = round(x + width, 6), round(y + height, 6)
-    return [assembling.Shape('box', label, [x, y, x1, y1])]
-  report.note('COCO annotations without segmentation and box are left out')
-  return []
+    item.shapes.append(drawn.Shape('box', label, [x, y, x1, y1]))
+    return
+  report.note('COCO annotations without segmentation and box (keypoints, '
+              'attributes) have no area')
+  item.shapes.append(drawn.unreadable(label))

@@ -2,7 +2,9 @@
 
 https://docs.cvat.ai/docs/dataset_management/formats/format-cvat/. The run
 lengths of a `mask` go along the rows of its rectangle. `subset` is the split.
-The width of a polyline stands in an attribute of that name.
+The width of a polyline stands in an attribute of that name. A turned box is a
+polygon. Skeletons and cuboids have no area in the picture: neither their labels
+nor those of their parts are classes.
 """
 
 import pathlib
@@ -15,11 +17,14 @@ from data_prep import manifest as manifest_lib
 from data_prep import pixels
 from data_prep import rle
 from data_prep.formats import assembling
+from data_prep.formats import drawn
 from data_prep.formats import sources
 
 HOLDS = (
     'mask', 'coarse_mask', 'polygon', 'box', 'scribble', 'points',
     'extreme_points', 'ellipse', 'tag')
+
+_WITHOUT_AREA = ('skeleton', 'cuboid')
 
 
 def detect(source: pathlib.Path) -> bool:
@@ -35,9 +40,10 @@ def read(
 ) -> formats.Imported:
   """Reads all CVAT files below `source`, see the package."""
   report = assembling.Report(options.leave_out)
-  items, names = [], []
+  items, names, used = [], [], []
   for path in _files(source):
     shown = path.relative_to(source).as_posix()
+    used.append(shown)
     try:
       root = sources.read_xml(path)
       if root.tag != 'annotations':
@@ -48,17 +54,14 @@ def read(
         report.wrong(
             'tracks of a video are not read', '<track>',
             'export it as "CVAT for images 1.1"', file=shown)
-      for label in root.iterfind('meta//labels/label/name'):
-        name = (label.text or '').strip()
-        if name and name not in names:
-          names.append(name)
+      names += [name for name in _class_names(root) if name not in names]
       items += [_read_image(image, shown, report) for image in root.iterfind(
           'image')]
     except pixels.WrongFile as wrong:
       report.wrong_file(wrong, file=shown)
   items = [item for item in items if item is not None]
   return assembling.assemble(
-      source, output, items, names, options=options, report=report)
+      source, output, items, names, options=options, report=report, used=used)
 
 
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
@@ -67,8 +70,7 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
   ET.SubElement(root, 'version').text = '1.1'
   labels = ET.SubElement(
       ET.SubElement(ET.SubElement(root, 'meta'), 'task'), 'labels')
-  for name in manifest.header.classes[1:]:
-    ET.SubElement(ET.SubElement(labels, 'label'), 'name').text = name
+  names = dict.fromkeys(manifest.header.classes[1:])
   for i, row in enumerate(manifest.rows):
     name = assembling.place_picture(manifest, row, output)
     if row.annotation is None:
@@ -81,6 +83,9 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
     for shape in assembling.to_shapes(
         row.annotation, manifest.header.classes, size=size, root=manifest.root):
       _write_shape(image, shape)
+      names.setdefault(shape.label)
+  for name in names:
+    ET.SubElement(ET.SubElement(labels, 'label'), 'name').text = name
   ET.indent(root)
   ET.ElementTree(root).write(
       output / 'annotations.xml', encoding='utf-8', xml_declaration=True)
@@ -98,11 +103,23 @@ def _files(source):
   return found
 
 
+def _class_names(root):
+  """Returns the labels that name areas, in their order."""
+  names = []
+  for label in root.iterfind('meta//labels/label'):
+    name = (label.findtext('name') or '').strip()
+    if name and not (label.findtext('parent') or '').strip() and (
+        label.findtext('type') not in ('skeleton', 'cuboid')):
+      names.append(name)
+  return names
+
+
 def _read_image(image, shown, report):
   try:
     name = sources.text(image.get('name', ''))
     size = (int(sources.number(image.get('height'))),
             int(sources.number(image.get('width'))))
+    size = size if min(size) > 0 else None
   except ValueError as error:
     report.wrong('an image cannot be read', str(error), file=shown,
                  field='image')
@@ -110,14 +127,34 @@ def _read_image(image, shown, report):
   subset = image.get('subset', '').lower()
   shapes = []
   for entry in sorted(image, key=_z_order):
+    if entry.tag in _WITHOUT_AREA:
+      report.note(f'CVAT: a {entry.tag} has no area')
+      shapes.append(drawn.unreadable(entry.get('label', '')))
+      continue
     try:
-      shapes += _read_shape(entry, size)
+      shapes += _read_shape(entry, size, report)
     except (ValueError, TypeError, KeyError) as error:
       what = f'no {error}' if isinstance(error, KeyError) else str(error)
-      report.wrong(f'a {entry.tag[:20]} cannot be read', what, 'redraw it',
-                   file=shown, row_id=name)
+      report.wrong_shape(f'a {entry.tag[:20]} cannot be read', what,
+                         file=shown, row_id=name)
+      shapes.append(_unreadable(entry))
   return assembling.Item(
       name, shapes, shown, size, sources.SPLIT_FOLDERS.get(subset, ''))
+
+
+def _unreadable(entry):
+  """Returns a shape of which only the label or the place may be known."""
+  corners = None
+  try:
+    number = lambda key: sources.number(entry.get(key))
+    if entry.tag == 'mask':
+      corners = [number('left'), number('top'), number('left') + number(
+          'width'), number('top') + number('height')]
+    elif entry.tag == 'box' and not float(entry.get('rotation', '0')):
+      corners = [number(k) for k in ('xtl', 'ytl', 'xbr', 'ybr')]
+  except ValueError:
+    pass
+  return drawn.unreadable(entry.get('label', '').strip(), corners)
 
 
 def _z_order(entry):
@@ -128,23 +165,26 @@ def _z_order(entry):
     return 0
 
 
-def _read_shape(entry, size):
+def _read_shape(entry, size, report):
   label = sources.text(entry.attrib['label'])
   number = lambda key: sources.number(entry.attrib[key])
   shape = lambda kind, value=None, width=None: [
-      assembling.Shape(kind, label, value, width)]
+      drawn.Shape(kind, label, value, width)]
   if entry.tag == 'tag':
     return shape('tag')
   if entry.tag == 'box':
-    if float(entry.get('rotation', '0')):
-      raise ValueError('a rotated box; draw it as a polygon')
-    return shape('box', [number(k) for k in ('xtl', 'ytl', 'xbr', 'ybr')])
+    box = [number(k) for k in ('xtl', 'ytl', 'xbr', 'ybr')]
+    angle_deg = sources.number(entry.get('rotation', '0'))
+    if not angle_deg:
+      return shape('box', box)
+    centre = [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2]
+    return shape('polygon', drawn.turned_box(box, angle_deg, pivot=centre))
   if entry.tag == 'ellipse':
     return shape('ellipse', [
         *(number(k) for k in ('cx', 'cy', 'rx', 'ry')),
         sources.number(entry.get('rotation', '0'))])
   if entry.tag == 'mask':
-    return shape('rle', _read_mask(entry, size))
+    return shape('rle', _read_mask(entry, size, report))
   if entry.tag in ('polygon', 'polyline', 'points'):
     points = [[sources.number(v) for v in p.split(',')]
               for p in entry.attrib['points'].split(';')]
@@ -152,7 +192,7 @@ def _read_shape(entry, size):
     if entry.tag == 'polygon':
       return shape('polygon', points)
     if entry.tag == 'points':
-      return [assembling.Shape('point', label, p) for p in points]
+      return [drawn.Shape('point', label, p) for p in points]
     width = next((a.text for a in entry.iterfind('attribute')
                   if a.get('name') == 'width'), None)
     return shape('stroke', points,
@@ -161,20 +201,18 @@ def _read_shape(entry, size):
                    'mask, tag')
 
 
-def _read_mask(entry, size):
+def _read_mask(entry, size, report):
+  if size is None:
+    raise ValueError('a mask needs the width and height of its picture')
   left, top, width, height = (
       int(sources.number(entry.attrib[k]))
       for k in ('left', 'top', 'width', 'height'))
-  if not (0 <= left <= left + width <= size[1]
-          and 0 <= top <= top + height <= size[0]) or (
-              size[0] * size[1] > pixels.MAX_PIXELS):
-    raise ValueError('the mask lies outside the picture')
+  if not (0 < width <= 2 * size[1] and 0 < height <= 2 * size[0]):
+    raise ValueError('the mask lies outside of the picture')
   runs = [int(r) for r in entry.attrib['rle'].split(',')]
   # Rows of the rectangle are columns of its transpose.
   part = rle.decode_rle({'size': [width, height], 'counts': runs}).T
-  mask = np.zeros(size, bool)
-  mask[top : top + height, left : left + width] = part
-  return rle.encode_rle(mask)
+  return drawn.paste(part, (left, top), size, report)
 
 
 def _write_shape(image, shape):
@@ -203,7 +241,7 @@ def _write_shape(image, shape):
 
 
 def _write_mask(shape):
-  x0, y0, x1, y1 = assembling.box_around(shape) or (0, 0, 1, 1)
+  x0, y0, x1, y1 = drawn.box_around(shape) or (0, 0, 1, 1)
   flat = rle.decode_rle(shape.value)[y0:y1, x0:x1].ravel()
   changes = np.flatnonzero(np.diff(flat, prepend=False))
   runs = np.diff([0, *changes, flat.size]).tolist()

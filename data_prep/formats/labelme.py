@@ -1,10 +1,11 @@
 """LabelMe JSON, one file per picture.
 
 https://github.com/wkentaro/labelme. Polygons, rectangles, circles (ellipses of
-two equal radii), points, lines and line strips (strokes), and masks (a PNG
-within their rectangle, whose last row and column count). A file without shapes
-whose `flags` name classes is an image tag. The picture is the one beside the
-file; one that is embedded in it is not read.
+two equal radii), turned rectangles (polygons), points, lines and line strips
+(strokes), and masks (a PNG within their rectangle, whose last row and column
+count). A file without shapes whose `flags` name classes is an image tag. The
+picture is the one of the file's own name, or `imagePath`; one that is embedded
+is not read.
 """
 
 import base64
@@ -22,11 +23,14 @@ from data_prep import manifest as manifest_lib
 from data_prep import pixels
 from data_prep import rle
 from data_prep.formats import assembling
+from data_prep.formats import drawn
 from data_prep.formats import sources
 
 HOLDS = ('mask', 'coarse_mask', 'polygon', 'box', 'scribble', 'points', 'tag')
 
 _STROKES = ('line', 'linestrip')
+# Turned rectangles of LabelMe 6 and of X-AnyLabeling.
+_TURNED = ('oriented_rectangle', 'rotation')
 
 
 def detect(source: pathlib.Path) -> bool:
@@ -48,15 +52,16 @@ def read(
 ) -> formats.Imported:
   """Reads all LabelMe files below `source`, see the package."""
   report = assembling.Report(options.leave_out)
-  items = []
+  items, used = [], []
   for path in _files(source):
     shown = path.relative_to(source).as_posix()
+    used.append(shown)
     try:
-      items.append(_read_file(path, shown, options, report))
+      items.append(_read_file(path, shown, report))
     except pixels.WrongFile as wrong:
       report.wrong_file(wrong, file=shown)
   return assembling.assemble(
-      source, output, items, [], options=options, report=report)
+      source, output, items, [], options=options, report=report, used=used)
 
 
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
@@ -85,7 +90,7 @@ def _files(source):
   return [source / p for p in sources.list_files(source, ('.json',))]
 
 
-def _read_file(path, shown, options, report):
+def _read_file(path, shown, report):
   content = sources.read_json(path)
   if not isinstance(content, dict) or not isinstance(
       content.get('shapes'), list):
@@ -98,6 +103,7 @@ def _read_file(path, shown, options, report):
     if content.get('imageHeight') is not None:
       size = (int(sources.number(content['imageHeight'])),
               int(sources.number(content['imageWidth'])))
+      size = size if min(size) > 0 else None
   except (ValueError, KeyError) as error:
     raise pixels.WrongFile(
         'imagePath, imageHeight or imageWidth cannot be read', str(error)[:60],
@@ -105,33 +111,50 @@ def _read_file(path, shown, options, report):
   shapes = []
   for i, entry in enumerate(content['shapes']):
     try:
-      shapes += _read_shape(entry, size)
+      shapes += _read_shape(entry, size, report)
     except (ValueError, KeyError, TypeError, IndexError) as error:
       what = f'no {error}' if isinstance(error, KeyError) else str(error)
-      report.wrong('a shape cannot be read', what, 'redraw it', file=shown,
-                   field=f'shapes[{i}]')
+      report.wrong_shape('a shape cannot be read', what, file=shown,
+                         field=f'shapes[{i}]')
+      shapes.append(_unreadable(entry))
   flags = content.get('flags')
-  if not content['shapes'] and isinstance(flags, dict) and flags:
-    known = options.classes
-    shapes = [assembling.Shape('tag', name) for name, on in flags.items()
-              if on is True and (known is None or name in known)]
-  return assembling.Item(name, shapes, shown, size)
+  if not content['shapes'] and isinstance(flags, dict):
+    shapes = [drawn.Shape('tag', name) for name, on in flags.items()
+              if on is True and name]
+  return assembling.Item(name, shapes, shown, size, by_stem=True)
 
 
-def _read_shape(entry, size):
+def _unreadable(entry):
+  """Returns a shape of which only the label or the points may be known."""
+  if not isinstance(entry, dict):
+    return drawn.unreadable('')
+  try:
+    label = sources.text(entry.get('label'))
+  except ValueError:
+    label = ''
+  known = entry.get('shape_type') in ('polygon', 'rectangle', 'mask', *_TURNED)
+  return drawn.unreadable(label, entry.get('points') if known else None)
+
+
+def _read_shape(entry, size, report):
   label = sources.text(entry['label'])
   kind = entry.get('shape_type') or 'polygon'
   if not isinstance(kind, str):
     raise ValueError(f'shape_type {kind!r:.40}')
-  shape = lambda form, value: assembling.Shape(form, label, value)
+  shape = lambda form, value: drawn.Shape(form, label, value)
   points = sources.points(entry['points'])
   if kind == 'polygon':
     return [shape('polygon', points)]
+  if kind in _TURNED:
+    if len(points) != 4:
+      raise ValueError('a turned rectangle needs its 4 corners')
+    return [shape('polygon', points)]
   if kind == 'rectangle':
     xs, ys = ({p[i] for p in points} for i in (0, 1))
-    if len(points) not in (2, 4) or (
-        len(points) == 4 and (len(xs), len(ys)) != (2, 2)):
-      raise ValueError('a rectangle is not given by 2 corners, or it is turned')
+    if len(points) not in (2, 4):
+      raise ValueError('a rectangle is not given by 2 or 4 corners')
+    if len(points) == 4 and (len(xs), len(ys)) != (2, 2):
+      return [shape('polygon', points)]  # It is turned.
     return [shape('box', [min(xs), min(ys), max(xs), max(ys)])]
   if kind == 'circle':
     if len(points) != 2:
@@ -141,17 +164,17 @@ def _read_shape(entry, size):
     return [shape('ellipse', [cx, cy, radius, radius, 0])]
   if kind in _STROKES:
     width = sources.number(entry['width']) if 'width' in entry else None
-    return [assembling.Shape('stroke', label, points, width)]
+    return [drawn.Shape('stroke', label, points, width)]
   if kind in ('point', 'points'):
     return [shape('point', point) for point in points]
   if kind == 'mask':
-    return [shape('rle', _read_mask(entry, points, size))]
+    return [shape('rle', _read_mask(entry, points, size, report))]
   raise ValueError(
-      f'shape_type {kind!r:.40} is none of polygon, rectangle, circle, point, '
-      'line, linestrip, mask')
+      f'shape_type {kind!r:.40} is none of polygon, rectangle, circle, '
+      'oriented_rectangle, point, line, linestrip, mask')
 
 
-def _read_mask(entry, points, size):
+def _read_mask(entry, points, size, report):
   """Returns the run lengths of a PNG that lies within a rectangle."""
   if not isinstance(entry.get('mask'), str) or not points:
     raise ValueError('a mask needs its PNG in base64 and its corner')
@@ -161,19 +184,12 @@ def _read_mask(entry, points, size):
   try:
     content = io.BytesIO(base64.b64decode(entry['mask'], validate=True))
     with Image.open(content, formats=('PNG',)) as image:
-      if image.width > size[1] or image.height > size[0]:
+      if image.width > 2 * size[1] or image.height > 2 * size[0]:
         raise ValueError('it is larger than the picture')
       part = np.asarray(image.convert('L')) > 0
   except Exception as error:  # Pillow raises many kinds on damaged files.
     raise ValueError(f'mask: {str(error)[:60]}') from error
-  height, width = part.shape
-  if not (0 <= x0 <= size[1] - width and 0 <= y0 <= size[0] - height):
-    raise ValueError('mask: it lies outside the picture')
-  if size[0] * size[1] > pixels.MAX_PIXELS:
-    raise ValueError(f'a picture of {size[0]} x {size[1]} is too large')
-  mask = np.zeros(size, bool)
-  mask[y0 : y0 + height, x0 : x0 + width] = part
-  return rle.encode_rle(mask)
+  return drawn.paste(part, (x0, y0), size, report)
 
 
 def _write_shape(shape):
@@ -191,7 +207,7 @@ def _write_shape(shape):
   if shape.kind == 'point':
     return entry | {'shape_type': 'point', 'points': [value]}
   mask = rle.decode_rle(value)
-  x0, y0, x1, y1 = assembling.box_around(shape) or (0, 0, 1, 1)
+  x0, y0, x1, y1 = drawn.box_around(shape) or (0, 0, 1, 1)
   content = io.BytesIO()
   Image.fromarray(mask[y0:y1, x0:x1]).save(content, 'PNG')
   return entry | {

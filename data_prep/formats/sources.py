@@ -78,7 +78,8 @@ class Pictures(NamedTuple):
     if beside in known:
       return beside
     # A mask has the name of its picture.
-    found = [p for p in known if p in self.paths] or known
+    found = known if len(known) == 1 else [
+        p for p in known if p in self.paths] or known
     for length in range(len(parts), 0, -1):
       tail = '/'.join(parts[-length:])
       ends = [p for p in found

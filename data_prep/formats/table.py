@@ -11,16 +11,22 @@ Columns; only `image` is needed, paths are relative to the file:
 
 Lines of one image are joined. The columns of what a line does not have are
 empty; a line without any of them says that there is no object if another line
-of the file has one of that column, and if not, that nothing is known.
+of the file has a shape, and if not, that nothing is known. A label without a
+shape has no area: its image is unlabelled. An image with a mask keeps its other
+labels as weak ones.
 """
 
 import csv
 import pathlib
+import posixpath
 
 from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
+from data_prep.formats import annotations
 from data_prep.formats import assembling
+from data_prep.formats import class_names
+from data_prep.formats import drawn
 from data_prep.formats import intensities
 from data_prep.formats import mask_values
 from data_prep.formats import sources
@@ -83,28 +89,42 @@ def read(
       [(k, path.parent / line[k]) for line in lines for k in _FILES
        if line.get(k)], options, report)
   if any(shapes.values()) or options.classes:
-    classes = assembling.find_classes(items, [], options, report)
+    classes = class_names.find_classes(items, [], options, report)
   else:
     classes = mask_values.numbered_classes(highest)
-  usual = assembling.usual_kind(items)
+  usual = annotations.usual_kind(items)
   writer = intensities.Writer(path.parent, output, options)
   names_of = sources.make_names(list(by_image))
-  rows = []
+  shape_options = annotations.settle_roles(items, options, report)
+  rows, weak = [], {}
   for image, group in sorted(by_image.items(), key=lambda e: names_of[e[0]]):
     first = group[0][1]
     row_id = first.get('id') or names_of[image].id
     placed, size, found = writer.place(image, row_id, report)
     annotation = None
-    files = [(k, line[k]) for k in _FILES for _, line in group if line.get(k)]
-    if files:
-      annotation = {'kind': files[0][0], 'path': files[0][1]}
-      if files[0][0] in values:
-        annotation['values'] = values[files[0][0]]
-    elif shapes[image] or (any(shapes.values()) and not any(
-        first.get(k) for k in _FILES) and first.get('role') != 'unlabelled'):
-      annotation = assembling.to_annotation(
-          shapes[image], size, classes, usual, options, report,
-          file=path.name)
+    files = {}
+    for number, line in group:
+      for kind in _FILES:
+        if line.get(kind) and files.setdefault(kind, line[kind]) != line[kind]:
+          report.wrong(f'line {number} names another {kind} of its image',
+                       line[kind], 'join them in one file', file=path.name,
+                       row_id=row_id)
+    found_all = [{'kind': k, 'path': v} | (
+        {'values': values[k]} if k in values else {})
+                 for k, v in files.items()]
+    if shapes[image] or (not files and any(shapes.values())
+                         and first.get('role') != 'unlabelled'):
+      found_all.append(annotations.to_annotation(
+          shapes[image], size, classes, usual, shape_options, report,
+          file=path.name, row_id=row_id))
+    found_all = [a for a in found_all if a is not None]
+    if found_all:
+      annotation = found_all[0]
+    if len(found_all) > 1:
+      if annotation['kind'] == 'mask':
+        weak[row_id] = found_all[1]
+      report.note('images with several kinds of labels: of the weak ones, one '
+                  'is kept')
     more = {k: first[k] for k in _TEXTS if first.get(k)}
     if first.get('spacing_y') and first.get('spacing_x'):
       try:
@@ -118,9 +138,14 @@ def read(
         names_of[image]._replace(id=row_id), found, options)
     rows.append(manifest_lib.Row(
         row_id, placed, annotation=annotation, **(fields | more)))
-  rows, _, root = writer.finish(rows, {})
+  sources.note_unused(path.parent, {
+      posixpath.normpath(line[k].replace('\\', '/')) for _, line in (
+          entry for group in by_image.values() for entry in group)
+      for k in ('image', *_FILES) if line.get(k)} | {path.name}, report)
+  rows, weak, root = writer.finish(rows, weak)
   return formats.Imported(
-      classes, rows, report.problems, report.notices, root, {})
+      classes, rows, report.problems, report.notices, root, weak,
+      tuple(report.left_out))
 
 
 def _file(source):
@@ -155,12 +180,22 @@ def _shapes(group, shown, report):
   """Returns the shapes of the lines of one image."""
   shapes = []
   for number, line in group:
+    label = (line.get('label') or '').strip()
+    kinds = [kind for kind in _SHAPES if line.get(kind)]
     try:
-      for kind, length in _SHAPES.items():
-        if line.get(kind):
-          shapes.append(_shape(kind, line, length))
-      shapes += [assembling.Shape('tag', sources.text(name))
-                 for name in (line.get('tags') or '').split(';') if name]
+      shapes += [_shape(kind, line, _SHAPES[kind]) for kind in kinds]
+    except ValueError as error:
+      report.wrong_shape(f'line {number} cannot be read', str(error),
+                         'correct it', file=shown)
+      shapes.append(drawn.unreadable(label))
+    if label and not kinds and not any(
+        line.get(k) for k in (*_FILES, 'tags')):
+      report.note(f'{shown}: lines with a label and no shape')
+      shapes.append(drawn.unreadable(label))
+    try:
+      shapes += [drawn.Shape('tag', sources.text(name))
+                 for name in (line.get('tags') or '').split(';')
+                 if name.strip()]
     except ValueError as error:
       report.wrong(f'line {number} cannot be read', str(error), file=shown)
   return shapes
@@ -175,4 +210,4 @@ def _shape(kind, line, length):
     values = [list(p) for p in zip(values[::2], values[1::2], strict=True)]
   elif len(values) != length:
     raise ValueError(f'a {kind} needs {length} numbers, not {len(values)}')
-  return assembling.Shape(kind, label, values)
+  return drawn.Shape(kind, label, values)

@@ -1,11 +1,16 @@
 """Pascal VOC: boxes in XML, one file per picture; masks as palette PNGs.
 
 http://host.robots.ox.ac.uk/pascal/VOC/. Corners count from 1 and belong to the
-box: [xmin - 1, ymin - 1, xmax, ymax]. A picture that has a mask below
-SegmentationClass is known by it; 255, the border of objects, is unlabelled.
-Class names of masks are lines of labelmap.txt (`name:r,g,b:...`), else
-`--classes`; masks in its colours, as CVAT writes them, become class numbers.
-ImageSets/*/train.txt and val.txt and test.txt name the splits.
+box: [xmin - 1, ymin - 1, xmax, ymax]. Where a corner of the set is 0, they
+count from 0, as some converters write them: [xmin, ymin, xmax, ymax]. An object
+that has a <polygon>, too, is known by that (LabelMe's web tool, Roboflow). A
+file belongs to the picture of its own name, or of its <filename>.
+
+A picture that has a mask below SegmentationClass is known by it; 255, the
+border of objects, is unlabelled. Class names of masks are lines of labelmap.txt
+(`name:r,g,b:...`), else `--classes`; masks in its colours, or in VOC's own
+where it gives none, become class numbers. ImageSets/*/train.txt and val.txt and
+test.txt name the splits.
 """
 
 import os
@@ -22,12 +27,16 @@ from data_prep import manifest as manifest_lib
 from data_prep import pixels
 from data_prep import rasterize
 from data_prep.formats import assembling
+from data_prep.formats import class_names
+from data_prep.formats import drawn
+from data_prep.formats import mask_values
 from data_prep.formats import sources
 
 HOLDS = ('mask', 'coarse_mask', 'box')
 
 _ROOT = re.compile(rb'<annotation[\s>]')
 _CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
+_BORDER = 0xE0E0C0  # VOC's colour of what is unlabelled: 224, 224, 192.
 
 
 def detect(source: pathlib.Path) -> bool:
@@ -54,30 +63,36 @@ def read(
   report = assembling.Report(options.leave_out)
   splits, masks = _read_splits(source, report), _masks(source)
   items, used = [], set()
-  for name in sources.list_files(source, ('.xml',)):
+  listed = sources.list_files(source, ('.xml',))
+  for name in listed:
     try:
       items.append(_read_file(source / name, name, report))
     except pixels.WrongFile as wrong:
       report.wrong_file(wrong, file=name)
+  items = _with_origin(items, options, report)
   names, colours = _read_labelmap(source, report)
   if masks and not names and options.classes is None:
     report.wrong('class names of the masks are not known', '',
                  'add labelmap.txt or name them: --classes=background,...')
-  values = options.mask_values or {
-      str(v): v for v in (
-          *range(len(options.classes or names)), types.UNLABELLED)}
+  values = _values_of(names, options, report)
+  colours = {colour: values.get(str(i), types.UNLABELLED)
+             for colour, i in colours.items()}
 
   def mask_of(picture, row_id, writer):
     path = _of(picture, 'JPEGImages', masks)
     if path is None:
       return None
     used.add(path)
-    return {'kind': options.masks_are, 'values': values,
-            'path': _index_mask(source, path, row_id, colours, writer)}
+    written = _index_mask(source, path, row_id, colours, writer)
+    # What is written holds classes already.
+    return {'kind': options.masks_are, 'path': written,
+            'values': values if written == path else {
+                str(v): v for v in sorted({*values.values(), 255})}}
 
   imported = assembling.assemble(
-      source, output, items, names, options=options, report=report,
-      mask_of=mask_of)
+      source, output, items, _known(names), options=options, report=report,
+      mask_of=mask_of, used=[*listed, *masks.values(), *_not_annotations(
+          source)])
   for path in sorted(set(masks.values()) - used):
     report.wrong('a mask without a picture', path,
                  'add the picture of that name or remove it', file=path)
@@ -135,6 +150,45 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
     path.write_text('\n'.join(stems) + '\n', encoding='utf-8')
 
 
+def _known(names):
+  """Returns names of a labelmap, each once."""
+  return list(dict.fromkeys(names))
+
+
+def _not_annotations(source):
+  """Returns what VOC's folders hold beside annotations."""
+  lists = sources.list_files(source, ('.txt',))
+  objects = source.glob('**/SegmentationObject/**/*.png')
+  return [p for p in lists if 'ImageSets' in p.split('/')
+          or p == 'labelmap.txt'] + [
+              p.relative_to(source).as_posix() for p in objects]
+
+
+def _values_of(names, options, report):
+  """Returns the class or 255 of each stored value of a mask."""
+  if options.mask_values:
+    return options.mask_values
+  open_value = {str(types.UNLABELLED): types.UNLABELLED}
+  wanted = options.classes
+  if not names or wanted and not set(wanted[1:]) & set(names):
+    # They are numbered, or the user gives them other names.
+    number = len(wanted or names)
+    return {str(i): i for i in range(number)} | open_value
+  if not any(map(class_names.is_background, names)):
+    names = ['background', *names]
+  classes = tuple(wanted or ('background', *(
+      n for n in _known(names) if not class_names.is_background(n)
+      and not mask_values.is_ignored_name(n))))
+  if len(set(names)) < len(names):
+    report.note('a name stands twice in labelmap.txt: it is one class')
+  numbers = [class_names.number_of(name, classes) for name in names]
+  left = [n for n, v in zip(names, numbers, strict=True) if v is None]
+  if left:
+    report.note(f'{len(left)} names of labelmap.txt that are not in --classes '
+                f'become background: {", ".join(left)[:80]}')
+  return {str(i): v or 0 for i, v in enumerate(numbers)} | open_value
+
+
 def palette() -> np.ndarray:
   """Returns the colours of VOC's classes, uint8 [256, 3]."""
   index = np.arange(256)[:, None]
@@ -175,10 +229,16 @@ def _index_mask(source, path, row_id, colours, writer):
     if image.mode not in ('RGB', 'RGBA') or not colours:
       return path
     stored = np.asarray(image.convert('RGB')).astype(np.int64)
+  gray = stored[..., 0]
+  if not (stored != gray[..., None]).any() and gray.max() < len(colours) and (
+      not {*range(0x010101, 0x010101 * (gray.max() + 1), 0x010101)} & {
+          *colours}):
+    return path  # Class numbers in three equal channels.
   stored = stored @ [65536, 256, 1]
   label = np.full(stored.shape, -1)
   for colour, value in colours.items():
     label[stored == colour] = value
+  label[(stored == _BORDER) & (label < 0)] = types.UNLABELLED
   if label.min() < 0:
     colour = int(stored[label < 0][0])
     raise pixels.WrongFile(
@@ -213,6 +273,7 @@ def _read_labelmap(source, report):
   names, colours = [], {}
   if not path.is_file():
     return names, colours
+  own = palette().astype(int) @ [65536, 256, 1]
   try:
     for line in sources.read_text(path).splitlines():
       if not line.strip() or line.startswith('#'):
@@ -225,7 +286,29 @@ def _read_labelmap(source, report):
         colours[red << 16 | green << 8 | blue] = len(names) - 1
   except pixels.WrongFile as wrong:
     report.wrong_file(wrong, file=path.name)
+  if not colours:  # VOC's own, from background on.
+    first = 0 if any(map(class_names.is_background, names)) else 1
+    colours = {int(own[i + first]): i for i in range(
+        min(len(names), 256 - first))}
+  if not any(map(class_names.is_background, names)):
+    # Then values count from it, too, see `_values_of`.
+    colours = {0: 0} | {c: i + 1 for c, i in colours.items()}
   return names, colours
+
+
+def _with_origin(items, options, report):
+  """Returns the pictures with boxes as a manifest has them."""
+  boxes = [s.value for item in items for s in item.shapes if s.kind == 'box']
+  origin = options.voc_boxes_from
+  if origin is None:
+    origin = 0 if any(0 in box[:2] for box in boxes) else 1
+    if not origin:
+      report.note('corners of boxes are 0: they count from 0 in this set, see '
+                  '--voc_boxes_from')
+  move = lambda v: round(v - origin, 6)
+  return [item._replace(shapes=[
+      s._replace(value=[move(s.value[0]), move(s.value[1]), *s.value[2:]])
+      if s.kind == 'box' else s for s in item.shapes]) for item in items]
 
 
 def _read_file(path, shown, report):
@@ -234,20 +317,60 @@ def _read_file(path, shown, report):
     raise pixels.WrongFile(
         'expected <annotation>', f'<{root.tag[:40]}>', 'export it as VOC')
   name = (root.findtext('filename') or '').strip() or f'{path.stem}.jpg'
+  number = lambda *paths: int(sources.number(next(
+      (root.findtext(p) for p in paths if root.findtext(p)), None)))
   try:
-    size = (int(sources.number(root.findtext('size/height'))),
-            int(sources.number(root.findtext('size/width'))))
+    size = (number('size/height', 'imagesize/nrows'),
+            number('size/width', 'imagesize/ncols'))
+    size = size if min(size) > 0 else None  # 0 x 0 says nothing.
   except ValueError:
     size = None
   shapes = []
   for i, entry in enumerate(root.iterfind('object')):
+    if (entry.findtext('deleted') or '').strip() == '1':
+      continue  # LabelMe's web tool keeps what was deleted.
+    label, points = '', None
     try:
       label = sources.text(entry.findtext('name') or '')
-      x0, y0, x1, y1 = (
-          sources.number(entry.findtext(f'bndbox/{k}')) for k in _CORNERS)
-      box = [round(x0 - 1, 6), round(y0 - 1, 6), x1, y1]
-      shapes.append(assembling.Shape('box', label, box))
+      if entry.find('polygon') is not None:
+        points = _outline(entry.find('polygon'))
+        shapes.append(drawn.Shape('polygon', label, points))
+      elif entry.find('bndbox') is not None:
+        points = [sources.number(entry.findtext(f'bndbox/{k}'))
+                  for k in _CORNERS]
+        shapes.append(drawn.Shape('box', label, points))
+      else:
+        report.note('VOC: objects without <bndbox> and <polygon> are '
+                    'unlabelled')
+        shapes.append(drawn.unreadable(label, _corners(entry, 'segm/box')))
     except ValueError as error:
-      report.wrong('an object cannot be read', str(error), 'redraw it',
-                   file=shown, field=f'object[{i}]')
-  return assembling.Item(name, shapes, shown, size)
+      report.wrong_shape('an object cannot be read', str(error), file=shown,
+                         field=f'object[{i}]')
+      shapes.append(drawn.unreadable(label, _corners(entry)))
+  return assembling.Item(name, shapes, shown, size, by_stem=True)
+
+
+def _corners(entry, place='bndbox'):
+  """Returns the corners of a box, None if they cannot be read."""
+  try:
+    return [sources.number(entry.findtext(f'{place}/{k}')) for k in _CORNERS]
+  except ValueError:
+    return None
+
+
+def _outline(entry):
+  """Returns [[x, y], ...] of <pt><x>, <y> or of <x1>, <y1>, <x2>, ...
+
+  Raises:
+    ValueError: if it is neither.
+  """
+  points = [[p.findtext('x'), p.findtext('y')] for p in entry.iterfind('pt')]
+  if not points:
+    number = 1
+    while entry.find(f'x{number}') is not None:
+      points.append([entry.findtext(f'x{number}'),
+                     entry.findtext(f'y{number}')])
+      number += 1
+  if len(points) < 3:
+    raise ValueError('a polygon needs x and y of at least 3 points')
+  return sources.points(points)

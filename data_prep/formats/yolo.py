@@ -2,10 +2,11 @@
 
 https://docs.ultralytics.com/datasets/segment/. Lines are `class cx cy w h` or
 `class x1 y1 x2 y2 ...`, as shares of the width and height, from class 0 = the
-first foreground class. Names come from data.yaml (`names`), classes.txt or
-Darknet's obj.names. labels/a/b.txt belongs to images/a/b.*; of Darknet, a/b.txt
-lies beside its picture. An empty file means no object; without a file the
-picture is unlabelled.
+first foreground class. Of a line of a pose, only the box is read. Names come
+from data.yaml (`names`), classes.txt or Darknet's obj.names. labels/a/b.txt
+belongs to images/a/b.*; in other folders a file belongs to the one picture of
+its name, beside it (Darknet) or elsewhere, if it holds such lines. An empty
+file means no object; without a file the picture is unlabelled.
 """
 
 import pathlib
@@ -16,6 +17,7 @@ from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
 from data_prep.formats import assembling
+from data_prep.formats import drawn
 from data_prep.formats import sources
 
 HOLDS = ('polygon', 'box')
@@ -23,12 +25,24 @@ HOLDS = ('polygon', 'box')
 # Where class names stand, in the order of preference.
 _NAMES = ('data.yaml', 'dataset.yaml', 'data.yml', 'classes.txt',
           'labels/classes.txt', 'obj.names')
+# Text files that are no labels.
+_OTHERS = ('classes.txt', 'train.txt', 'val.txt', 'valid.txt', 'test.txt')
+_DESCRIBING = (*_NAMES, 'obj.data')
 _DIGITS = 4  # Of a pixel: shares are rounded.
+_MAX_LOOK = 2**16  # Bytes of a file that tell whether it holds labels.
 
 
 def detect(source: pathlib.Path) -> bool:
-  """Returns whether there are text files in a folder named labels."""
-  return bool(_files(source))
+  """Returns whether there are text files of labels, see the module.
+
+  Masks count more than those of other folders: --format=yolo reads them.
+  """
+  files = _files(source)
+  if not files or any('labels' in p.split('/')[:-1] for p in files) or any(
+      (source / name).is_file() for name in _NAMES):
+    return bool(files)
+  pictures = sources.list_pictures(source)
+  return sum(map(len, pictures.by_name.values())) == len(pictures.paths)
 
 
 def read(
@@ -39,27 +53,21 @@ def read(
 ) -> formats.Imported:
   """Reads all YOLO files below `source`, see the package."""
   report = assembling.Report(options.leave_out)
-  pictures = sources.list_pictures(source)
-  by_stem = {}
-  for path in pictures.paths:
-    by_stem.setdefault(sources.stem(path), path)
-  names = list(options.classes[1:]) if options.classes else _read_names(
-      source, report)
+  pairs = _files(source)
+  names, pose = _read_names(source, options, report)
   items = []
-  for name in _files(source):
-    parts = name.split('/')
-    if 'labels' in parts:
-      parts[parts.index('labels')] = 'images'
-    picture = by_stem.get(sources.stem('/'.join(parts)))
+  for name, picture in pairs.items():
     if picture is None:
-      report.wrong('no picture of that name', '/'.join(parts),
-                   'put it below images', file=name)
+      report.wrong_file(pixels.WrongFile(
+          'no picture of that name, or several', name, 'put it below images'),
+          file=name)
       continue
     try:
       size = assembling.picture_size(source / picture)
     except Exception:  # Pillow raises many kinds on damaged files.
-      report.wrong('the size of the picture is not known', picture,
-                   'replace it by a PNG, JPEG, TIFF or BMP', file=name)
+      report.wrong_file(pixels.WrongFile(
+          'the size of the picture is not known', picture,
+          'replace it by a PNG, JPEG, TIFF or BMP'), file=name)
       continue
     try:
       lines = sources.read_text(source / name).splitlines()
@@ -69,18 +77,23 @@ def read(
     shapes = []
     for i, line in enumerate(lines, start=1):
       try:
-        shapes += _read_line(line.split(), size, names)
+        shapes += _read_line(line.split(), size, names, pose, report)
       except ValueError as error:
-        report.wrong(f'line {i} cannot be read', str(error), file=name)
+        report.wrong_shape(f'line {i} cannot be read', str(error),
+                           'correct it', file=name)
+        shapes.append(_unreadable(line.split(), names))
     items.append(assembling.Item(picture, shapes, name))
   return assembling.assemble(
-      source, output, items, names, options=options, report=report)
+      source, output, items, names, options=options, report=report,
+      used=[*pairs, *_DESCRIBING, *_lists(source)])
 
 
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
   """Writes labels/, images/ and data.yaml."""
   classes = manifest.header.classes
-  index = {name: i - 1 for i, name in enumerate(classes)}
+  names = [*classes[1:], assembling.UNLABELLED]
+  index = {name: i for i, name in enumerate(names)}
+  used = set()
   for row in manifest.rows:
     assembling.place_picture(
         manifest, row, output, folder=f'images/{row.split}')
@@ -96,6 +109,7 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
                   (x1 - x0) / width, (y1 - y0) / height]
       else:
         values = [v for x, y in shape.value for v in (x / width, y / height)]
+      used.add(shape.label)
       lines.append(' '.join(
           [str(index[shape.label]), *(f'{v:.10g}' for v in values)]))
     path = output / 'labels' / row.split / f'{row.id}.txt'
@@ -103,69 +117,179 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
     path.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
   (output / 'data.yaml').write_text(yaml.safe_dump(
       {'path': '.', 'train': 'images/train', 'val': 'images/val',
-       'test': 'images/test', 'names': dict(enumerate(classes[1:]))},
+       'test': 'images/test', 'names': dict(enumerate(
+           n for n in names if n in classes or n in used))},
       allow_unicode=True), encoding='utf-8')
 
 
 def _files(source):
-  """Returns the files of labels: below labels/, or beside their pictures."""
+  """Returns the picture, or None, of each file of labels.
+
+  They are below labels/, or, if nothing is there, anywhere.
+  """
   found = [p for p in sources.list_files(source, ('.txt',))
-           if p.rsplit('/', 1)[-1] != 'classes.txt']
+           if p.rsplit('/', 1)[-1] not in _OTHERS]
   below = [p for p in found if 'labels' in p.split('/')[:-1]]
-  if below or not any((source / name).is_file() for name in _NAMES):
-    return below
-  stems = {sources.stem(p) for p in sources.list_pictures(source).paths}
-  return [p for p in found if sources.stem(p) in stems]
+  if not found:
+    return {}
+  pictures = sources.list_pictures(source)
+  by_stem, by_name = {}, {}
+  for path in pictures.paths:
+    stem = sources.stem(path)
+    by_stem.setdefault(stem, path)
+    by_name.setdefault(stem.rsplit('/', 1)[-1], []).append(path)
+  if below:
+    return {p: by_stem.get(sources.stem(_images(p))) or _nearest(
+        p, by_name, pictures) for p in below}
+  is_darknet = any((source / name).is_file() for name in _NAMES)
+  beside = {p: by_stem[sources.stem(p)] for p in found
+            if sources.stem(p) in by_stem}
+  if is_darknet and beside:
+    return beside
+  pairs = {p: _nearest(p, by_name, pictures) for p in found}
+  pairs = {p: picture for p, picture in pairs.items() if picture}
+  # A report beside a picture is no label: most must hold such lines.
+  forms = [_is_labels(source / p) for p in pairs]
+  return pairs if forms.count(True) > forms.count(None) else {}
 
 
-def _read_names(source, report):
-  """Returns the foreground class names, [] if they are not known."""
+def _images(path):
+  """Returns images/a/b.txt of labels/a/b.txt."""
+  parts = path.split('/')
+  parts[parts.index('labels')] = 'images'
+  return '/'.join(parts)
+
+
+def _nearest(path, by_name, pictures):
+  """Returns the one picture of the name of a file of labels, or None."""
+  stem = sources.stem(path)
+  names = {p.rsplit('/', 1)[-1]
+           for p in by_name.get(stem.rsplit('/', 1)[-1], ())}
+  if len(names) != 1:
+    return None
+  name, = names
+  return pictures.find('/'.join([*path.split('/')[:-1], name]), near=path)
+
+
+def _is_labels(path):
+  """Returns True of lines as YOLO's, False of none, None of others."""
+  try:
+    with open(path, encoding='utf-8-sig') as file:
+      lines = [line.split() for line in file.read(_MAX_LOOK).splitlines()]
+    if path.stat().st_size > _MAX_LOOK:
+      del lines[-1]
+    for words in filter(None, lines):
+      values = [float(word) for word in words[1:]]
+      if not words[0].isdecimal() or len(values) < 4 or not all(
+          -0.1 <= v <= 1.1 for v in values[:4]):
+        return None
+  except (OSError, ValueError):
+    return None
+  return any(lines)
+
+
+def _lists(source):
+  """Returns the lists of pictures, as Darknet has them."""
+  return [p for p in sources.list_files(source, ('.txt',))
+          if p.rsplit('/', 1)[-1] in _OTHERS]
+
+
+def _read_names(source, options, report):
+  """Returns the foreground class names, and numbers per point of a pose.
+
+  The former are [] if they are not known, the latter are None if data.yaml does
+  not say that there are any.
+  """
+  wanted = options.classes and list(options.classes[1:])
   for name in _NAMES:
     if not (source / name).is_file():
       continue
     try:
-      text = sources.read_text(source / name)
+      text, pose = sources.read_text(source / name), None
       if not name.endswith(('.yaml', '.yml')):
-        return [line.strip() for line in text.splitlines() if line.strip()]
-      names = yaml.safe_load(text)['names']
-      if isinstance(names, dict):
-        names = [names[i] for i in range(len(names))]
-      if not isinstance(names, list):
-        raise ValueError('names is neither a list nor a mapping')
-      return [sources.text(n) for n in names]
+        names = [line.strip() for line in text.splitlines() if line.strip()]
+      else:
+        content = yaml.safe_load(text)
+        names = content['names']
+        if isinstance(names, dict):
+          names = [names[i] for i in range(len(names))]
+        if not isinstance(names, list):
+          raise ValueError('names is neither a list nor a mapping')
+        names = [sources.text(n) for n in names]
+        if content.get('kpt_shape') is not None:
+          count, each = map(int, content['kpt_shape'])
+          pose = count * each
     except (yaml.YAMLError, pixels.WrongFile, KeyError, TypeError, ValueError,
             RecursionError) as error:
+      if wanted:
+        return wanted, None
       reason = ' '.join(str(error).split())[:60]
       report.wrong('class names cannot be read', reason,
                    'write names: {0: ..., 1: ...}', file=name)
-      return []
-  report.wrong('class names are not known', '',
-               'add data.yaml with `names`, or --classes=background,...')
-  return []
+      return [], None
+    if wanted and not set(wanted) & set(names):
+      return wanted, pose  # The user gives them other names.
+    return names, pose
+  if not wanted:
+    report.wrong('class names are not known', '',
+                 'add data.yaml with `names`, or --classes=background,...')
+  return wanted or [], None
 
 
-def _read_line(words, size, names):
-  if not words:
-    return []
+def _label_of(words, names):
   if not words[0].isdecimal():
     raise ValueError(f'class {words[0]!r:.30} is no number')
   number = int(words[0][:9])
   if names and number >= len(names):
     raise ValueError(f'class {number} is not in 0 .. {len(names) - 1}')
-  label = names[number] if names else f'class_{number + 1}'
+  return names[number] if names else f'class_{number + 1}'
+
+
+def _box_of(values, size):
+  (cx, cy, w, h), (height, width) = values, size
+  box = [(cx - w / 2) * width, (cy - h / 2) * height,
+         (cx + w / 2) * width, (cy + h / 2) * height]
+  return [_round(v) for v in box]
+
+
+def _read_line(words, size, names, pose, report):
+  if not words:
+    return []
+  label = _label_of(words, names)
   values = [sources.number(word) for word in words[1:]]
+  if _is_pose(values, pose):
+    report.note('of lines of poses, only the boxes are read')
+    values = values[:4]
   if any(not -0.1 <= v <= 1.1 for v in values):
     raise ValueError('coordinates are no shares of width and height')
   if len(values) == 4:
-    (cx, cy, w, h), (height, width) = values, size
-    box = [(cx - w / 2) * width, (cy - h / 2) * height,
-           (cx + w / 2) * width, (cy + h / 2) * height]
-    return [assembling.Shape('box', label, [_round(v) for v in box])]
+    return [drawn.Shape('box', label, _box_of(values, size))]
   if len(values) < 6 or len(values) % 2:
     raise ValueError(f'{len(values)} numbers are neither a box nor an outline')
   outline = [[_round(x * size[1]), _round(y * size[0])]
              for x, y in zip(values[::2], values[1::2], strict=True)]
-  return [assembling.Shape('polygon', label, outline)]
+  return [drawn.Shape('polygon', label, outline)]
+
+
+def _is_pose(values, pose):
+  """Returns whether numbers are a box and points, as data.yaml says or shows.
+
+  Points of three numbers end in 0, 1 or 2: not labelled, hidden, visible.
+  """
+  if pose is not None:
+    return len(values) == 4 + pose
+  return len(values) > 9 and len(values) % 3 == 1 and set(values[6::3]) <= {
+      0, 1, 2} and bool({1, 2} & set(values[6::3])) and (
+          len(values) % 2 or 2 in values)
+
+
+def _unreadable(words, names):
+  """Returns a line of which only the class may be known."""
+  try:
+    label = _label_of(words, names)
+  except ValueError:
+    label = ''
+  return drawn.unreadable(label)
 
 
 def _round(value):

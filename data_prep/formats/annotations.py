@@ -1,0 +1,127 @@
+"""From the shapes of one picture to its annotation, see `drawn`."""
+
+import collections
+from typing import Any
+
+from hybridseg import types
+
+from data_prep import formats
+from data_prep import pixels
+from data_prep import rasterize
+from data_prep.formats import class_names
+from data_prep.formats import drawn
+
+
+def usual_kind(items: list[Any]) -> str:
+  """Returns the kind of most shapes, for pictures that have none."""
+  count = collections.Counter(
+      s.kind for item in items for s in item.shapes if s.kind != 'unreadable')
+  return max(sorted(count), key=count.get) if count else 'box'
+
+
+def settle_roles(
+    items: list[Any], options: formats.Options, report: Any
+) -> formats.Options:
+  """Returns options in which run lengths are no better than polygons.
+
+  Some tools write run lengths only for what a polygon cannot express, such as
+  an object with a hole or a crowd: these were drawn no more carefully.
+  """
+  kinds = {s.kind for item in items for s in item.shapes}
+  if not {'rle', 'polygon'} <= kinds or options.masks_are_given or (
+      options.masks_are != 'mask' or options.polygons_are == 'mask'):
+    return options
+  report.note('masks beside polygons are as weak as these; --polygons_are=mask '
+              'if all are exact, --masks_are=mask if only the masks are')
+  return options._replace(masks_are='coarse_mask')
+
+
+def to_annotation(
+    shapes: list[drawn.Shape],
+    size: tuple[int, int] | None,
+    classes: tuple[str, ...],
+    usual: str,
+    options: formats.Options,
+    report: Any,
+    *,
+    file: str,
+    row_id: str = '',
+) -> dict[str, Any] | None:
+  """Returns the annotation of one picture; None if nothing is known of it.
+
+  Args:
+    shapes: that were drawn, see `drawn`.
+    size: height and width of the picture; None if it could not be read.
+    classes: names, background first.
+    usual: kind of a picture without shapes.
+    options: what the user says.
+    report: gets the problems.
+    file: where the shapes are listed.
+    row_id: of the picture.
+  """
+  if size is not None and size[0] * size[1] > pixels.MAX_PIXELS:
+    size = None  # As listed, where the picture cannot be read.
+  shapes = drawn.fit(shapes, size, options.polygons_are == 'mask', report,
+                     file=file, row_id=row_id)
+  shapes = _numbered(shapes, classes, usual, options.classes is not None)
+  if shapes is None or (
+      any(s.kind == 'unreadable' for s in shapes)
+      and usual not in drawn.AREAS
+      and not any(s.kind in (*drawn.AREAS, *drawn.SPARSE) for s in shapes)):
+    report.note('pictures with an annotation that has no area, or none that is '
+                'known, are unlabelled')
+    return None
+  kind, shapes = drawn.one_kind(shapes, size, usual, options, report)
+  if kind in ('stroke', 'point', 'tag'):
+    shapes = [s for s in shapes if s.label != types.UNLABELLED]
+  labels, values = [s.label for s in shapes], [s.value for s in shapes]
+  if kind in ('mask', 'coarse_mask'):
+    return {'kind': kind, 'rles': values, 'labels': labels}
+  if kind in ('stroke', 'scribble'):
+    widths = {s.width for s in shapes if s.width is not None}
+    if len(widths) > 1:
+      report.note('strokes of several widths on one picture: the widest is '
+                  'taken for all')
+    return {'kind': 'scribble', 'strokes': values, 'labels': labels,
+            'width': max(widths, default=options.stroke_width)}
+  if kind == 'tag':
+    return {'kind': 'tag', 'labels': sorted({*labels} - {0})}
+  if kind == 'point' and options.points_are == 'extreme_points':
+    grouped = [values[i : i + 4] for i in range(0, len(values), 4)]
+    if len(values) % 4 or any(
+        len(set(labels[i : i + 4])) > 1 for i in range(0, len(labels), 4)):
+      report.wrong_shape('extreme points come in fours of one class',
+                         f'{len(values)} points', 'add the missing one',
+                         file=file, row_id=row_id)
+      return None
+    return {'kind': 'extreme_points', 'extreme_points': grouped,
+            'labels': labels[::4]}
+  kind = {'point': 'points'}.get(kind, kind)
+  return {'kind': kind, rasterize.SHAPE_FIELDS[kind]: values, 'labels': labels}
+
+
+def _numbered(shapes, classes, usual, is_chosen):
+  """Returns shapes by the numbers of their classes; None if one has no place.
+
+  Those of other labels are left out, unless nothing else says that somebody
+  looked at the picture.
+  """
+  result, outside = [], []
+  for shape in shapes:
+    number = class_names.number_of(shape.label, classes)
+    if number is None and shape.label:
+      outside.append(shape)
+    elif shape.kind != 'unreadable':
+      result.append(shape._replace(label=number))
+    elif number != 0:
+      if shape.value is None:
+        return None
+      result.append(shape._replace(label=types.UNLABELLED))
+  says_nothing = lambda s: s.value is None and (
+      s.kind == 'unreadable' or usual != 'tag')
+  if outside and not result and all(map(says_nothing, outside)):
+    return None
+  if not is_chosen:
+    result += [s._replace(label=types.UNLABELLED) for s in outside
+               if s.kind == 'unreadable' and s.value is not None]
+  return result

@@ -1,0 +1,125 @@
+"""Which labels of a source are classes, and which are not.
+
+A label is a class, background, a tool's own "not annotated" (ignore, void, ...:
+what is drawn under it is unlabelled), or left out: because --classes does not
+name it, or because it is only ever a tag where other labels are drawn, which
+makes it an attribute of the picture.
+"""
+
+import collections
+import difflib
+
+from hybridseg import types
+
+from data_prep import formats
+from data_prep.formats import mask_values
+
+BACKGROUND = ('background', '_background_', '__background__', 'bg')
+
+_MAX_SHOWN = 80
+_ALIKE = 0.75
+
+
+def is_background(label: str) -> bool:
+  """Returns whether a label is that of the background."""
+  return label.lower() in BACKGROUND
+
+
+def number_of(label: str, classes: tuple[str, ...]) -> int | None:
+  """Returns the class of a label, 255 of what is unlabelled, else None."""
+  if label in classes:
+    return classes.index(label)
+  if is_background(label):
+    return 0
+  return types.UNLABELLED if mask_values.is_ignored_name(label) else None
+
+
+def find_classes(
+    items, names: list[str], options: formats.Options, report
+) -> tuple[str, ...]:
+  """Returns the class names, background first; notes what is no class.
+
+  Args:
+    items: the listed pictures, `assembling.Item`.
+    names: foreground classes, as the source lists them; [] takes those seen.
+    options: what the user says.
+    report: gets problems and notices.
+  """
+  drawn, tags = {}, {}
+  for item in items:
+    for shape in item.shapes:
+      if shape.kind != 'unreadable':
+        seen = tags if shape.kind == 'tag' else drawn
+        seen.setdefault(shape.label, []).append(item.file)
+  for label in sorted({*names, *drawn, *tags}):
+    if mask_values.is_ignored_name(label):
+      number = len(drawn.get(label, ()))
+      report.note(f'{label!r} is no class: what is drawn under it, {number} '
+                  'shapes, is unlabelled')
+  if options.classes is not None:
+    classes = _chosen(names, drawn, tags, options.classes, report)
+  else:
+    classes = _seen(names, drawn, tags, report)
+  if len(classes) < 2:
+    if not report.problems:
+      report.wrong(
+          'no class is known', '', 'name them: --classes=background,...')
+    classes = ('background', 'foreground')
+  return classes
+
+
+def _is_class(label):
+  return not is_background(label) and not mask_values.is_ignored_name(label)
+
+
+def _seen(names, drawn, tags, report):
+  """Returns the classes that a source has by itself."""
+  count = collections.Counter(names)
+  for name in sorted(n for n, number in count.items() if number > 1):
+    report.note(f'{name!r} is listed {count[name]} times: it is one class')
+  attributes = sorted(
+      label for label in tags if label not in drawn and _is_class(label)
+  ) if any(_is_class(label) for label in drawn) else []
+  if attributes:
+    report.note(f'{_join(attributes)}: tags of which nothing is drawn are no '
+                'classes; name them in --classes if they are')
+  listed = dict.fromkeys(names or sorted({*drawn, *tags}))
+  for label, files in sorted((drawn | tags).items()):
+    if label not in listed and _is_class(label) and label not in attributes:
+      report.wrong(f'a label is none of the classes {_join(listed)}',
+                   repr(label), 'add it to the classes or correct it',
+                   file=files[0])
+  return ('background', *(
+      n for n in listed if _is_class(n) and n not in attributes))
+
+
+def _chosen(names, drawn, tags, wanted, report):
+  """Returns the classes that the user names; notes which labels are none."""
+  ignored = [n for n in wanted if mask_values.is_ignored_name(n)]
+  if ignored:
+    report.note(f'{_join(ignored)} of --classes is read as unlabelled')
+  classes = tuple(n for n in wanted if n not in ignored)
+  known = {*names, *drawn, *tags}
+  left = sorted(label for label in known
+                if label not in classes and _is_class(label))
+  missing = [n for n in classes[1:] if n not in known]
+  lower = {label.lower(): label for label in left}
+  for name in missing:
+    near = difflib.get_close_matches(name.lower(), lower, 1, _ALIKE)
+    if near or (left and len(missing) == len(classes) - 1):
+      report.wrong(
+          f'--classes names {name!r:.40}, which no label is', _join(left),
+          f'did you mean {lower[near[0]]!r:.40}?' if near
+          else 'name classes as the source does')
+      return classes
+  for label in left:
+    number = len(drawn.get(label, ())) + len(tags.get(label, ()))
+    if number:
+      report.note(f'{label!r} is not in --classes: {number} shapes are left '
+                  'out, as background')
+  return classes
+
+
+def _join(labels):
+  text = ', '.join(map(str, labels))
+  return text if len(text) <= _MAX_SHOWN else f'{text[: _MAX_SHOWN - 3]}...'

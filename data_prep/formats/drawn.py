@@ -1,0 +1,356 @@
+"""Shapes as foreign files list them, and how one picture's become one kind.
+
+A row of a manifest holds one kind of annotation, so several on one picture
+become the weakest that holds them all, and what nobody looked at is never
+background by omission:
+
+  areas of one kind (run lengths, polygons, boxes, ellipses): stay what they
+    are;
+  areas of several kinds: are all drawn as run lengths, one coarse mask, later
+    ones above; polygons that are exact beside run lengths that are exact stay
+    an exact mask;
+  strokes and points without areas: points become strokes of one point;
+  strokes and points beside areas: left out if each lies within an area of its
+    class, else all is drawn as a coarse mask whose rest is unlabelled;
+  tags beside shapes: left out; where one names a class that has no shape on the
+    picture, the rest of the picture is unlabelled, too;
+  a shape that cannot be used: its box is unlabelled, or the whole picture if
+    its place is not known.
+"""
+
+from typing import Any, NamedTuple
+
+from hybridseg import types
+import numpy as np
+
+from data_prep import check_shape
+from data_prep import formats
+from data_prep import pixels
+from data_prep import rasterize
+from data_prep import rle
+
+AREAS = ('rle', 'polygon', 'box', 'ellipse')
+SPARSE = ('stroke', 'point', 'extreme_points')
+
+_UNKNOWN = types.UNLABELLED
+_NAMES = {'rle': 'masks', 'polygon': 'polygons', 'box': 'boxes',
+          'ellipse': 'ellipses', 'stroke': 'strokes', 'point': 'points'}
+_CHECKED = {'polygon': 'polygon', 'box': 'box', 'ellipse': 'ellipse',
+            'stroke': 'scribble', 'point': 'points'}
+# Pixels and share of a side by which a box or a point may leave its picture:
+# it is cut off there. Beyond, it belongs to another picture or is in other
+# units.
+_LITTLE = 3.0
+_LITTLE_SHARE = 0.05
+
+
+class Shape(NamedTuple):
+  """One shape on one picture.
+
+  Attributes:
+    kind: 'rle', 'polygon', 'box', 'ellipse', 'stroke', 'point',
+      'extreme_points', 'tag', or 'unreadable' of one that cannot be used.
+    label: class name, '' if not even that is known.
+    value: the shape as a manifest lists it; None of a tag; of one that cannot
+      be used, the box that it lies within, or None if that is not known.
+    width: of a stroke, in pixels; None if the file does not say.
+  """
+
+  kind: str
+  label: str
+  value: Any = None
+  width: float | None = None
+
+
+def box_around(shape: Shape) -> list[float] | None:
+  """Returns [x0, y0, x1, y1] around a shape, None of an empty one."""
+  if shape.kind in ('box', 'unreadable') or shape.value is None:
+    return shape.value
+  if shape.kind == 'rle':
+    mask = rle.decode_rle(shape.value)
+    if not mask.any():
+      return None
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return [int(columns[0]), int(rows[0]),
+            int(columns[-1]) + 1, int(rows[-1]) + 1]
+  if shape.kind == 'ellipse':
+    cx, cy, rx, ry, angle = shape.value
+    cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    dx, dy = np.hypot(rx * cos, ry * sin), np.hypot(rx * sin, ry * cos)
+    return [float(v) for v in (cx - dx, cy - dy, cx + dx, cy + dy)]
+  corners = np.array(shape.value, float).reshape(-1, 2)
+  return [*corners.min(0).tolist(), *corners.max(0).tolist()]
+
+
+def unreadable(label: str, points: Any = None) -> Shape:
+  """Returns a shape that cannot be used.
+
+  Args:
+    label: class name, or '' if it is not known.
+    points: numbers x, y, ... or [[x, y], ...] that its box goes around, or
+      anything else if its place is not known. A box thinner than a pixel does
+      not tell its place either: something may be missing.
+  """
+  try:
+    corners = np.array(points, float).reshape(-1, 2)
+    low, high = corners.min(0), corners.max(0)
+    if (high - low).min() >= 1 and np.abs(corners).max() < 1e9:
+      return Shape('unreadable', label, [*low.tolist(), *high.tolist()])
+  except (TypeError, ValueError, OverflowError):
+    pass
+  return Shape('unreadable', label)
+
+
+def turned_box(box: list[float], angle_deg: float, *, pivot: Any) -> list[Any]:
+  """Returns the corners of [x0, y0, x1, y1] turned clockwise about a point."""
+  x0, y0, x1, y1 = box
+  corners = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], float) - pivot
+  cos, sin = np.cos(np.radians(angle_deg)), np.sin(np.radians(angle_deg))
+  turned = corners @ np.array([[cos, sin], [-sin, cos]]) + pivot
+  return np.round(turned, 6).tolist()
+
+
+def fit(
+    shapes: list[Shape],
+    size: tuple[int, int] | None,
+    exact_polygons: bool,
+    report,
+    *,
+    file: str,
+    row_id: str,
+) -> list[Shape]:
+  """Returns shapes that can be drawn; others are refused, or left out.
+
+  Boxes and points that leave the picture by a little are cut off at its edge.
+
+  Args:
+    shapes: as a file lists them.
+    size: height and width of the picture; None if it is not known.
+    exact_polygons: whether polygons are exact masks.
+    report: gets the problems.
+    file: that lists the shapes.
+    row_id: of the picture.
+  """
+  result = []
+  for shape in shapes:
+    if shape.kind not in _CHECKED:
+      result.append(shape)
+      continue
+    if size is not None and shape.kind in ('box', 'point'):
+      shape = _cut(shape, size, report)
+    log = _FirstProblem()
+    check_shape.check_shape(shape.value, _CHECKED[shape.kind], size, '', log)
+    if log.problem:
+      what, found, fix, _ = log.problem
+      if 'crosses itself' in what and exact_polygons:
+        fix = 'redraw it, or --polygons_are=polygon'
+      report.wrong_shape(what, found, fix, file=file, row_id=row_id)
+      outside = 'outside' in what
+      shape = unreadable(
+          shape.label, None if outside or shape.kind == 'ellipse'
+          else shape.value)
+    result.append(shape)
+  return result
+
+
+class _FirstProblem:
+  """A log as `check_shape` fills it."""
+
+  problem = None
+
+  def add(self, *problem):
+    self.problem = self.problem or problem
+
+  def note(self, *notice):
+    """The check of the manifest tells it."""
+
+
+def _cut(shape, size, report):
+  """Returns a box or point cut off at the edge that it leaves by a little."""
+  try:
+    corners = np.array(shape.value, float).reshape(-1, 2)
+  except (TypeError, ValueError):
+    return shape
+  end = np.array([size[1], size[0]], float)
+  beyond = np.maximum(-corners, corners - end).max(0)
+  if beyond.max() <= check_shape.TOLERANCE or not _is_little(beyond, end):
+    return shape
+  cut = np.clip(corners, 0, end)
+  if shape.kind == 'box' and (cut[1] <= cut[0]).any():
+    return shape
+  report.note(f'{_NAMES[shape.kind]} that leave their picture by a little are '
+              'cut off at its edge')
+  return shape._replace(value=[
+      int(v) if v == int(v) else v for v in cut.ravel().tolist()])
+
+
+def _is_little(beyond, end):
+  return bool((beyond <= np.maximum(_LITTLE, _LITTLE_SHARE * end)).all())
+
+
+def paste(
+    part: np.ndarray, corner: tuple[int, int], size: tuple[int, int], report
+) -> dict[str, Any]:
+  """Returns the run lengths of a picture that has a mask at a corner.
+
+  Args:
+    part: bool [h, w].
+    corner: of its first pixel in the picture, (x, y).
+    size: height and width of the picture.
+    report: notes where the mask leaves the picture by a little.
+
+  Raises:
+    ValueError: if it leaves it by more, or the picture is too large.
+  """
+  if size[0] * size[1] > pixels.MAX_PIXELS:
+    raise ValueError(f'a picture of {size[0]} x {size[1]} is too large')
+  low, end = np.array(corner), np.array([size[1], size[0]])
+  high = low + part.shape[::-1]
+  beyond = np.maximum(np.maximum(-low, high - end), 0)
+  if beyond.any():
+    if not _is_little(beyond, end):
+      raise ValueError('the mask lies outside of the picture')
+    report.note('masks that leave their picture by a little are cut off at its '
+                'edge')
+  (x0, y0), (x1, y1) = np.clip([low, high], 0, end)
+  mask = np.zeros(size, bool)
+  left, top = low
+  mask[y0:y1, x0:x1] = part[y0 - top : y1 - top, x0 - left : x1 - left]
+  return rle.encode_rle(mask)
+
+
+def one_kind(
+    shapes: list[Shape],
+    size: tuple[int, int] | None,
+    usual: str,
+    options: formats.Options,
+    report,
+) -> tuple[str, list[Shape]]:
+  """Returns the kind of annotation that a picture takes, and its shapes.
+
+  Args:
+    shapes: labelled by the numbers of classes, 0 background and 255 unlabelled;
+      none is without a place.
+    size: height and width of the picture; None if it is not known.
+    usual: kind of the shapes where nothing can be used; an area if there is
+      something that cannot be used and no other shape.
+    options: what the user says of masks, polygons and strokes.
+    report: gets notices.
+
+  Returns:
+    'mask' or 'coarse_mask' of run lengths, else the kind of the shapes; and
+    these.
+  """
+  of = lambda *kinds: [s for s in shapes if s.kind in kinds]
+  tags, sparse, lost = of('tag'), of(*SPARSE), of('unreadable')
+  areas = [s for s in of(*AREAS) if s.label]
+  if not areas and (sparse or not lost):  # Then the rest is unlabelled anyway.
+    if tags and sparse:
+      report.note('tags beside points or strokes are left out')
+    found = _one_sparse(sparse, report) if sparse else tags
+    return _kind_of(found[0].kind if found else usual, options), found
+  if size is None:  # Nothing can be drawn; the picture is refused.
+    same = [s for s in areas if s.kind == areas[0].kind]
+    return _kind_of(same[0].kind if same else usual, options), same
+  rest_is_open, kept = _rest(
+      shapes, areas, tags, sparse, size, options, report)
+  opened = [[0, 0, size[1], size[0]]] * rest_is_open + [s.value for s in lost]
+  kinds = {s.kind for s in kept} or {usual}
+  exact = {'rle'} if options.masks_are == 'mask' else set()
+  exact |= {'polygon'} if options.polygons_are == 'mask' else set()
+  is_exact = kinds <= exact and not opened and all(
+      s.label != _UNKNOWN for s in kept)
+  if len(kinds) > 1 and not is_exact and kinds <= set(AREAS):
+    names = ' and '.join(n for k, n in _NAMES.items() if k in kinds)
+    report.note(f'{names} on one picture are drawn as one coarse mask')
+  if len(kinds) > 1 or kinds == {'polygon'} <= exact or (
+      kinds == {'ellipse'} and opened):
+    kept = [s._replace(kind='rle', value=rle.encode_rle(
+        draw(s, size, options.stroke_width))) for s in kept]
+    kinds = {'rle'}
+  kind, = kinds
+  kept = [*(_open(box, kind, size) for box in opened), *kept]
+  if kind == 'rle':
+    return 'mask' if is_exact else 'coarse_mask', kept
+  return kind, kept
+
+
+def _kind_of(kind, options):
+  """Returns the kind of annotation of shapes of one kind."""
+  if kind == 'polygon' and options.polygons_are == 'mask':
+    return 'mask'
+  return options.masks_are if kind == 'rle' else kind
+
+
+def _rest(shapes, areas, tags, sparse, size, options, report):
+  """Returns whether the rest is unlabelled, and what is drawn, see the module.
+  """
+  is_open = options.masks_are == 'scribble' and any(
+      s.kind == 'rle' for s in areas)
+  if tags:
+    report.note('tags beside shapes are left out')
+    if {s.label for s in tags} - {s.label for s in areas} - {0, _UNKNOWN}:
+      report.note('tags name classes without a shape: the rest of these '
+                  'pictures is unlabelled')
+      is_open = True
+  sparse = [s for s in sparse if s.label not in (0, _UNKNOWN)]
+  if all(_lies_within(s, areas, size) for s in sparse):
+    if sparse:
+      report.note('points and strokes within boxes or outlines of their class '
+                  'are left out')
+    return is_open, areas
+  report.note('points or strokes beside boxes or outlines: all are drawn as a '
+              'coarse mask, whose rest is unlabelled')
+  both = {id(s) for s in (*areas, *sparse)}
+  return True, [s for s in shapes if id(s) in both]
+
+
+def _one_sparse(shapes, report):
+  if len({s.kind for s in shapes}) > 1:
+    report.note('points beside strokes become strokes')
+    return [s._replace(kind='stroke', value=[s.value])
+            if s.kind == 'point' else s for s in shapes]
+  return shapes
+
+
+def _lies_within(shape, areas, size):
+  """Returns whether half of a point or stroke lies in areas of its class."""
+  same = [draw(s, size) for s in areas if s.label == shape.label]
+  if not same:
+    return False
+  x, y = np.array(shape.value, float).reshape(-1, 2).T
+  rows = np.clip(y, 0, size[0] - 1).astype(int)
+  columns = np.clip(x, 0, size[1] - 1).astype(int)
+  return np.any(same, axis=0)[rows, columns].mean() >= 0.5
+
+
+def _open(box, kind, size):
+  """Returns an unlabelled shape that covers a box."""
+  if kind == 'box':
+    return Shape('box', _UNKNOWN, box)
+  x0, y0, x1, y1 = box
+  shape = Shape('polygon', _UNKNOWN, [[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+  if kind == 'polygon':
+    return shape
+  return Shape('rle', _UNKNOWN, rle.encode_rle(draw(shape, size)))
+
+
+def draw(
+    shape: Shape, size: tuple[int, int], stroke_width: float = 1.0
+) -> np.ndarray:
+  """Returns the pixels that a shape covers, bool [H, W].
+
+  Args:
+    shape: that is not 'unreadable' and no tag.
+    size: height and width of the picture.
+    stroke_width: of a stroke that does not say it, in pixels.
+  """
+  if shape.kind == 'rle':
+    return rle.decode_rle(shape.value)
+  kind = _CHECKED[shape.kind]
+  annotation = {'kind': kind, 'labels': [1],
+                rasterize.SHAPE_FIELDS[kind]: [shape.value]}
+  if kind == 'scribble':
+    annotation['width'] = shape.width or stroke_width
+  drawn = rasterize.rasterize(annotation, size=size, root=None)
+  return (drawn != 0) & (drawn != types.UNLABELLED)
