@@ -27,6 +27,9 @@ _CLASSES = flags.DEFINE_list(
 _MASK_VALUES = flags.DEFINE_list(
     'mask_values', None, 'Class of each stored mask value, such as '
     '0:0,255:1; 255 as a class means unlabelled.')
+_SCRIBBLE_VALUES = flags.DEFINE_list(
+    'scribble_values', None, 'The same of scribbles, where their values mean '
+    'something else than those of masks.')
 _MASK_THRESHOLD = flags.DEFINE_float(
     'mask_threshold', None, 'Stored mask values from which on a pixel is class '
     '1, for masks that were saved as JPEG or hold probabilities.')
@@ -103,6 +106,8 @@ def name(source: pathlib.Path) -> str:
 def options() -> formats.Options:
   """Returns what the flags say about the files; raises ValueError."""
   values = rasterize.parse_values(_MASK_VALUES.value or (), 'mask_values')
+  of_scribbles = rasterize.parse_values(
+      _SCRIBBLE_VALUES.value or (), 'scribble_values')
   limits = _numbers('intensity_range', _INTENSITY_RANGE.value, 2)
   if limits is not None and limits[0] >= limits[1]:
     raise ValueError('--intensity_range: expected LOW,HIGH with LOW < HIGH')
@@ -120,7 +125,8 @@ def options() -> formats.Options:
                      'background first')
   return formats.Options(
       classes=None if classes is None else tuple(classes),
-      mask_values=values, mask_threshold=_MASK_THRESHOLD.value,
+      mask_values=values, scribble_values=of_scribbles,
+      mask_threshold=_MASK_THRESHOLD.value,
       masks_are=_MASKS_ARE.value, masks_are_given=bool(_MASKS_ARE.present),
       voc_boxes_from=_VOC_BOXES_FROM.value,
       polygons_are=_POLYGONS_ARE.value, points_are=_POINTS_ARE.value,

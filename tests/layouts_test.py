@@ -165,6 +165,15 @@ class FoldersTest(_Layouts):
         ('c_000_0000', ''), ('c_001_0000', ''), ('c_002_0000', 'test')])
     self.assertIn('further channels', ' '.join(imported.notices))
 
+  def test_what_is_not_read_is_mentioned(self):
+    self._picture('images/a.png', 'images/b.png')
+    self._write('masks/a.png', seed_sets.label(0))
+    self._write('annots/a.txt', '0 0.5 0.5 0.1 0.1')
+    self._write('annots/b.txt', '')
+    notices = ' '.join(self._read('folder').notices)
+    self.assertIn('2 files .txt are not read, such as annots/a.txt, named as a '
+                  'picture: if it is an annotation, see --format', notices)
+
   def test_several_masks_of_one_picture(self):
     self._picture('a.png')
     for name in ('a_mask.png', 'a_mask.tif'):

@@ -164,6 +164,42 @@ class OwnSetTest(parameterized.TestCase):
       for group in splits.group_rows(rows, by):
         self.assertLen({found[r.id] for r in group}, 1)
 
+  @parameterized.parameters('train', 'Task1-2_Training_Input')
+  def test_a_split_that_holds_everything_is_none(self, name):
+    self._write()
+    if name == 'train':
+      for folder in ('images', 'masks'):
+        (self.source / name).mkdir(exist_ok=True)
+        (self.source / folder).rename(self.source / name / folder)
+    else:
+      (self.source / 'images').rename(self.source / name)
+      (self.source / 'masks').rename(self.source / 'Task1_Training_GroundTruth')
+    code, out, lines = self._prepare('--simulate=box')
+    self.assertEqual((code, lines), (0, []), out)
+    self.assertIn('every picture is in train', out)
+    rows = self._rows()
+    self.assertEqual({r.split for r in rows}, {'train', 'val', 'test'})
+    self.assertLen({r.subject for r in rows}, 10)
+
+  def test_observers_of_a_picture_are_in_one_split(self):
+    self._write(num_images=12, num_masks=0, per_subject=1)
+    for path in sorted((self.source / 'images').rglob('*.png')):
+      path.rename(self.source / path.name)
+      for k, observer in enumerate(('1stHO', '2ndHO')):
+        mask = np.zeros((24, 32), np.uint8)
+        mask[4 + k : 14, 5:12] = 255
+        Image.fromarray(mask).save(
+            self.source / f'{path.stem}_{observer}.png')
+    code, out, lines = self._prepare('--simulate=box')
+    self.assertEqual((code, lines), (0, []), out)
+    self.assertIn('12 pictures have masks of several observers', out)
+    self.assertNotIn('on no line', out)
+    rows = self._rows()
+    self.assertLen(rows, 24)
+    self.assertLen({(r.subject, r.split) for r in rows}, 12)
+    self.assertEqual({r.annotator for r in rows},
+                     {'1stHO', '2ndHO', 'simulated'})
+
   def test_pattern_that_matches_nothing(self):
     self._write()
     code, _, lines = self._prepare('--subject_pattern=(q.)')

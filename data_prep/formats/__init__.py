@@ -25,6 +25,7 @@ class Options(NamedTuple):
     mask_values: class or 255 per stored mask value, as `values` of a manifest;
       None keeps stored values, but if all masks of a kind hold only 0 and 255,
       reads these as 0 and 1.
+    scribble_values: the same of scribbles, where theirs mean something else.
     mask_threshold: stored values of a mask from which on it is class 1; None
       takes the values as they are.
     masks_are: kind of the masks: 'mask', 'coarse_mask' or 'scribble'.
@@ -52,6 +53,7 @@ class Options(NamedTuple):
 
   classes: tuple[str, ...] | None = None
   mask_values: dict[str, int] | None = None
+  scribble_values: dict[str, int] | None = None
   mask_threshold: float | None = None
   masks_are: str = 'mask'
   masks_are_given: bool = False

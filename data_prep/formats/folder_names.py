@@ -114,7 +114,8 @@ def is_mask_folder(name: str) -> bool:
     return True
   return last in _MASK_WORDS or last in ('scribble', 'scribbles') or (
       found[0] in _FIRST_WORDS and len(found) <= 3) or (
-          found[0] in ('mask', 'label', 'manual') and len(found) == 2)
+          found[0] in ('mask', 'label') and len(found) == 2
+          and found[1] in _SIDES)
 
 
 @functools.cache

@@ -34,11 +34,13 @@ class Declared(NamedTuple):
     classes: class names, background first; None if nothing names them.
     values: class or 255 of each stored value; None if each is its own class.
     channels: names of the channels, if there are any.
+    dropped: stored values of classes that become background.
   """
 
   classes: tuple[str, ...] | None = None
   values: dict[str, int] | None = None
   channels: tuple[str, ...] = ()
+  dropped: frozenset[int] = frozenset()
 
 
 def is_ignored_name(name: str) -> bool:
@@ -67,47 +69,67 @@ def read_declared(
   {"0": "background", "1": "tumour"}; a label may be a list of values, which
   then is a region. Classes that --classes leaves out become background.
   """
-  path = source / name
-  names, channels = {}, ()
-  if path.is_file():
-    try:
-      content = sources.read_json(path)
-      channels = _channels(content)
-      names = _label_names(content['labels'])
-    except (pixels.WrongFile, AttributeError, KeyError, TypeError, ValueError):
-      report.note('dataset.json names no classes 0, 1, ...: it is not used')
-  ignored = {v for v, name in names.items() if is_ignored_name(name)}
-  for value in sorted(ignored):
-    report.note(f'{names[value]!r} of dataset.json, value {value}, is read as '
-                'unlabelled')
-  kept = [names[v] for v in sorted(set(names) - ignored)]
+  names, ignored, channels = _read_labels(source / name, report)
+  kept = [names[v] for v in sorted(names)]
   if options.classes is None:
-    if not kept:
+    if not kept and not ignored:
       return Declared(channels=channels)
-    numbers = {v: i for i, v in enumerate(sorted(set(names) - ignored))}
-    classes = tuple(kept)
+    # nnU-Net's ignore label is the highest one.
+    numbers = {v: i for i, v in enumerate(
+        sorted(names) or range(min(ignored)))}
+    classes = tuple(kept) or None
   else:
     classes = tuple(n for n in options.classes if not is_ignored_name(n))
     if len(classes) < len(options.classes):
       gone = [n for n in options.classes if is_ignored_name(n)]
+      report.note(f'{", ".join(gone)[:40]} of --classes is read as unlabelled')
       if not names:
         ignored |= {options.classes.index(n) for n in gone}
-      report.note(f'{", ".join(gone)[:40]} of --classes is read as unlabelled')
-    numbers = _chosen(names, ignored, kept, classes, report)
+    if not names and ignored:
+      numbers = {options.classes.index(n): i for i, n in enumerate(classes)}
+    else:
+      numbers = _chosen(names, kept, classes, report)
     if numbers is None:
       return Declared(classes, channels=channels)
   values = numbers | dict.fromkeys(ignored, types.UNLABELLED)
   if all(k == v for k, v in values.items()):
     return Declared(classes, channels=channels)
   values.setdefault(types.UNLABELLED, types.UNLABELLED)
-  return Declared(
-      classes, {str(k): v for k, v in sorted(values.items())}, channels)
+  dropped = frozenset(v for v, i in numbers.items() if v and not i)
+  return Declared(classes, {str(k): v for k, v in sorted(values.items())},
+                  channels, dropped)
 
 
 def _channels(content):
   named = content.get('channel_names', content.get('modality'))
   return tuple(str(v)[:20] for _, v in sorted(named.items())) if isinstance(
       named, dict) else ()
+
+
+def _read_labels(path, report):
+  """Returns the name of each stored value, ignored values, and channels."""
+  if not path.is_file():
+    return {}, set(), ()
+  channels, ignored = (), set()
+  try:
+    content = sources.read_json(path)
+    channels = _channels(content)
+    labels = content['labels']
+    for key, value in labels.items():
+      number, name = (key, value) if str(key).isdecimal() else (value, key)
+      if is_ignored_name(str(name)):
+        numbers = number if isinstance(number, list) else [number]
+        ignored |= {int(v) for v in numbers}
+        report.note(f'{str(name)[:30]!r} of dataset.json, value '
+                    f'{", ".join(map(str, numbers))[:20]}, is read as '
+                    'unlabelled')
+    names = _label_names(labels)
+    return {v: n for v, n in names.items() if v not in ignored}, ignored, (
+        channels)
+  except (pixels.WrongFile, AttributeError, KeyError, TypeError, ValueError):
+    report.note('dataset.json names no classes 0, 1, ...: its names are not '
+                'used')
+    return {}, ignored, channels
 
 
 def _label_names(labels):
@@ -126,10 +148,10 @@ def _label_names(labels):
   return names
 
 
-def _chosen(names, ignored, kept, classes, report):
+def _chosen(names, kept, classes, report):
   """Returns the class of each stored value that --classes is about, or None."""
   if not names:
-    return {i: i for i in range(len(classes))} if ignored else None
+    return None
   wanted = set(classes[1:])
   unknown = wanted - set(kept)
   if not unknown:
@@ -138,9 +160,9 @@ def _chosen(names, ignored, kept, classes, report):
       report.note(f'{len(left)} classes of dataset.json that are not in '
                   f'--classes become background: {", ".join(left)[:80]}')
     return {v: classes.index(n) if n in wanted else 0
-            for v, n in names.items() if v not in ignored}
+            for v, n in names.items()}
   if unknown == wanted and len(classes) == len(kept):
-    return {v: i for i, v in enumerate(sorted(set(names) - ignored))}
+    return {v: i for i, v in enumerate(sorted(names))}
   report.wrong(
       f'--classes names what dataset.json does not: it has '
       f'{", ".join(kept)[:60]}', ', '.join(sorted(unknown)),
@@ -184,9 +206,13 @@ def decide(
   stored = {kind: set() for kind, _ in counted}
   for kind, counts in counted:
     stored[kind] |= set(counts)
+  _tell_dropped(counted, declared.dropped, report)
   mapping = {}
   for kind in sorted(stored, key=lambda k: k != 'mask'):  # Masks first.
     values = stored[kind]
+    if kind == 'scribble' and options.scribble_values:
+      mapping[kind] = options.scribble_values
+      continue
     if options.mask_values:
       # Those of masks need not be those of scribbles.
       if kind != 'scribble' or values <= {*map(int, options.mask_values)}:
@@ -231,6 +257,14 @@ def _ask_of_counts(masks, report):
         'or name the classes, --classes=background,...')
 
 
+def _tell_dropped(counted, dropped, report):
+  some = [sum(counts.get(v, 0) for v in dropped) for _, counts in counted]
+  if any(some):
+    report.note(
+        f'{sum(some)} pixels of {sum(n > 0 for n in some)} masks are of '
+        'classes that --classes leaves out: they become background')
+
+
 def _ask_of_weak(kind, counted, stored, mapping, options, declared, report):
   """Finds values of weak labels that mean 'not annotated', or asks."""
   masks = [c for k, c in counted if k == kind and c]
@@ -258,15 +292,18 @@ def _ask_of_weak(kind, counted, stored, mapping, options, declared, report):
     common = []
   doubtful = sorted({*common, *only_weak})
   if doubtful:
-    value = doubtful[-1]
-    why = ('covers most of every one' if value in common
-           else 'is in no exact mask')
-    pairs = ','.join(f'{v}:{255 if v in doubtful else v}'
-                     for v in sorted(values | exact)[:12])
-    report.wrong(
-        f'value {value} of the {kind}s {why}: class, or not annotated (255)?',
-        '', f'say so, such as --mask_values={pairs}, or name it in --classes'
-        if value in only_weak else f'say so, such as --mask_values={pairs}')
+    why = ' and '.join(
+        f'value {", ".join(map(str, some))} of the {kind}s {reason}'
+        for some, reason in ((common, 'covers most of each'), (
+            [v for v in only_weak if v not in common],
+            'is in no exact mask')) if some)
+    # Both kinds share --mask_values, which must not change the exact masks.
+    flag = 'scribble_values' if kind == 'scribble' and exact & {
+        *doubtful} else 'mask_values'
+    pairs = ','.join(f'{v}:{255 if v in common else v}'
+                     for v in sorted(values | exact)[:8])
+    report.wrong(f'{why}: a class, or not annotated (255)?', '',
+                 f'say it, such as --{flag}={pairs}')
 
 
 def count_values(path: pathlib.Path) -> dict[int, int]:

@@ -202,6 +202,7 @@ def _beside(paths, report):
   for folder, names in by_folder.items():
     forms = {n: list(folder_names.mask_forms(n)) for n in names}
     plain = [n for n in names if not forms[n]]
+    starts = {n[:i] for n in plain for i, c in enumerate(n) if c in '_-'}
     aliases = {}
     for name in names:
       for alias in folder_names.picture_aliases(name):
@@ -213,8 +214,7 @@ def _beside(paths, report):
           found = names[aliases[form.plain]], form
         elif not form.plain and len(plain) == 1:
           found = names[plain[0]], form
-        elif form.plain and form.tag[-1:].isalpha() and any(
-            p.startswith((f'{form.plain}_', f'{form.plain}-')) for p in plain):
+        elif form.plain in starts and form.tag[-1:].isalpha():
           found = None, form
         if found:
           break
@@ -239,7 +239,8 @@ def _beside(paths, report):
         if c in '_-'))):
       masks.append((path, None, form))
       known.add(path)
-  pictures = [p for p in paths if p not in known | doubles]
+  known |= doubles
+  pictures = [p for p in paths if p not in known]
   return masks, pictures
 
 

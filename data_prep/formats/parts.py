@@ -224,6 +224,7 @@ def _without_doubt(groups, chosen, report):
   for (picture, kind, annotator), masks in groups.items():
     of_picture[picture, kind][annotator] = masks
   result, doubtful, places = {}, [], collections.Counter()
+  sided = False
   for (picture, kind), people in of_picture.items():
     mixed = len(people) > 1 and '' in people
     for annotator, masks in people.items():
@@ -234,8 +235,7 @@ def _without_doubt(groups, chosen, report):
         if len({s for s, _ in sides} - {''}) == 2 and (
             len({rest for _, rest in sides}) == 1) and all(
                 side for side, _ in sides):
-          masks = [m._replace(piece=side) for m, (side, _) in zip(
-              masks, sides, strict=True)]
+          sided = True
         elif len(chosen) > 1 and len({m.place for m in masks}) == len(known):
           masks = [m._replace(piece=_subject_of(m.place), is_whole=True)
                    for m in masks]
@@ -251,6 +251,10 @@ def _without_doubt(groups, chosen, report):
     else:
       for annotator, masks in people.items():
         result[picture, kind, annotator] = masks
+  if sided:  # The side of a picture that has one only, too.
+    result = {key: [m._replace(piece=folder_names.side_of(
+        m.place.rsplit('/', 1)[-1])[0] or m.piece) for m in masks]
+              for key, masks in result.items()}
   if doubtful:
     # What most pictures have, doubtful or not, is more likely meant.
     usual = collections.Counter(
@@ -350,6 +354,8 @@ def _are_structures(pieces, groups):
   bases = {re.sub(r'[ _-]?\d+$', '', name) for name in count}
   if len(count) > 1 and len(bases) == 1:
     return False  # polyp_1, polyp_2.
+  if set(count) == {'left', 'right'}:
+    return True
   if len(pieces) > 1:
     return 2 * sum(n > 1 for n in count.values()) > len(count)
   words = [n for n in count if re.fullmatch(r'[^\W\d_][^\d]+\d{0,2}', n)]

@@ -48,6 +48,8 @@ class Index:
         shared += 1
     self._shared = set(next(iter(kept.values()), ())[:shared])
     self._folders = {p: k[shared:] for p, k in kept.items()}
+    self._by_start = collections.defaultdict(list)
+    self._numbered = set()  # Starts of names that end in a number.
     for path in images:
       name = sources.stem(path).rsplit('/', 1)[-1]
       aliases = folder_names.picture_aliases(name)
@@ -55,6 +57,13 @@ class Index:
         aliases.append(name[:-len('_0000')])
       if suffix and name.endswith(suffix):
         aliases.append(name[:-len(suffix)].rstrip('_-'))
+      folder = path.rpartition('/')[0]
+      for i, letter in enumerate(name):
+        if letter in '_-':
+          self._by_start[folder, name[:i]].append(path)
+      start = name.rstrip('0123456789')
+      if start != name:
+        self._numbered.add(start)
       for rank, alias in enumerate(aliases):
         self._by_name[alias].append((rank > 0, path))
       parts = path.split('/')
@@ -93,9 +102,7 @@ class Index:
       near = [p for p in exact if path.split('/')[0] == p.split('/')[0]]
       return near if len(near) == 1 else exact
     folder = path.rpartition('/')[0]
-    return sorted(
-        p for p in self.images if p.rpartition('/')[0] == folder
-        and p.rsplit('/', 1)[-1].startswith((f'{plain}_', f'{plain}-')))
+    return sorted(self._by_start.get((folder, plain), ()))
 
   def find(self, path, masks_are):
     """Returns the picture of a mask in a folder of masks, and the mask."""
@@ -120,9 +127,8 @@ class Index:
       picture = self._best(name[:end], kept, split, folders)
       rest = name[end + 1:]
       # a_2 may be a picture of its own that is missing, beside a_1.
-      if picture and not (rest.isdecimal() and any(
-          n.rpartition(name[end])[0] == name[:end]
-          and n.rpartition(name[end])[2].isdecimal() for n in self._by_name)):
+      if picture and not (
+          rest.isdecimal() and name[: end + 1] in self._numbered):
         return picture, parts_lib.Mask(
             path, kind, place, '', annotator,
             self._inner(kept, picture) or (

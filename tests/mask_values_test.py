@@ -1,0 +1,256 @@
+"""What stored values of masks mean: ignore labels, scribbles, --classes."""
+
+import json
+
+from absl.testing import absltest
+from absl.testing import parameterized
+from data_prep import formats
+from data_prep import rasterize
+from data_prep.formats import assembling
+from data_prep.formats import folder
+from data_prep.formats import mask_values
+from data_prep.formats import nifti
+import nibabel
+import numpy as np
+from PIL import Image
+
+from tests import source_case
+
+_SIZE = (10, 20)
+
+
+class NamesTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      'ignore', 'Ignore_Label', 'unlabeled', 'Unlabelled', 'VOID',
+      'not annotated', 'unannotated', "don't care", 'undefined')
+  def test_ignored(self, name):
+    self.assertTrue(mask_values.is_ignored_name(name))
+
+  @parameterized.parameters('background', 'organ', 'avoid', 'ignored_node')
+  def test_not_ignored(self, name):
+    self.assertFalse(mask_values.is_ignored_name(name))
+
+
+class DecideTest(parameterized.TestCase):
+  """Values counted by hand, without files."""
+
+  def _decide(self, *counted, declared=mask_values.Declared(), **options):
+    self.report = assembling.Report()
+    mapping, self.highest = mask_values.decide(
+        list(counted), formats.Options(**options), self.report, declared)
+    self.problems = [str(p) for p in self.report.problems]
+    return mapping
+
+  def test_largest_value_of_scribbles(self):
+    exact = 'mask', {0: 80, 1: 10, 2: 10}
+    found = self._decide(exact, ('scribble', {0: 3, 1: 2, 3: 95}),
+                         ('scribble', {2: 1, 3: 99}))
+    self.assertEqual(found, {'scribble': {'0': 0, '1': 1, '2': 2, '3': 255}})
+    self.assertEqual((self.problems, self.highest), ([], 2))
+    self.assertIn('3, the largest value of the scribbles',
+                  self.report.notices[0])
+
+  def test_no_exact_mask_knows_the_classes(self):
+    counted = ('scribble', {0: 3, 1: 2, 2: 95}), ('scribble', {1: 3, 2: 97})
+    self._decide(*counted)
+    self.assertIn('value 2 of the scribbles covers most of each',
+                  self.problems[0])
+    self.assertIn('--mask_values=0:0,1:1,2:255', self.problems[0])
+    found = self._decide(*counted, classes=('background', 'a'))
+    self.assertEqual((found['scribble']['2'], self.problems), (255, []))
+    self._decide(*counted, mask_values={'0': 0, '1': 1, '2': 255})
+    self.assertEqual(self.problems, [])
+
+  def test_zero_of_scribbles_is_asked_about(self):
+    counted = ('mask', {0: 80, 1: 20}), ('scribble', {0: 95, 1: 3, 2: 2})
+    self._decide(*counted)
+    self.assertLen(self.problems, 1)
+    self.assertIn('value 0 of the scribbles covers most of each and value 2 of '
+                  'the scribbles is in no exact mask', self.problems[0])
+    # --mask_values would change the 0 of the exact masks, too.
+    self.assertIn('--scribble_values=0:255,1:1,2:2', self.problems[0])
+    self.assertLessEqual(len(self.problems[0]), 200)
+    found = self._decide(*counted, scribble_values={
+        '0': 255, '1': 1, '2': 0})
+    self.assertEqual((list(found), self.problems), (['scribble'], []))
+
+  def test_a_value_of_coarse_masks_only(self):
+    counted = ('mask', {0: 80, 1: 20}), ('coarse_mask', {0: 60, 1: 20, 2: 20})
+    self._decide(*counted)
+    self.assertIn('value 2 of the coarse_masks is in no exact mask',
+                  self.problems[0])
+    self._decide(*counted, classes=('background', 'a', 'b'))
+    self.assertEqual(self.problems, [])
+
+  def test_unlabelled_is_known_already(self):
+    self.assertEqual(self._decide(
+        ('mask', {0: 80, 1: 20}), ('scribble', {0: 4, 1: 3, 255: 93})), {})
+    self.assertEqual(self.problems, [])
+
+  def test_classes_and_255(self):
+    found = self._decide(('mask', {0: 80, 1: 15, 255: 5}), ('mask', {2: 100}))
+    self.assertEqual(
+        found, {'mask': {'0': 0, '1': 1, '2': 2, '255': 255}})
+    self.assertEqual(self.highest, 2)
+
+  def test_dropped_classes_are_counted(self):
+    declared = mask_values.Declared(
+        ('background', 'b'), {'0': 0, '1': 0, '2': 1}, (), frozenset([1]))
+    self._decide(('mask', {0: 5, 1: 7}), ('mask', {0: 5, 2: 7}),
+                 declared=declared)
+    self.assertIn('7 pixels of 1 masks are of classes that --classes leaves '
+                  'out: they become background', self.report.notices)
+
+
+class DatasetJsonTest(source_case.SourceCase):
+
+  def _declared(self, labels, classes=None, **more):
+    (self.source / 'dataset.json').write_text(json.dumps(
+        {'labels': labels} | more))
+    self.report = assembling.Report()
+    return mask_values.read_declared(
+        self.source, formats.Options(classes=classes), self.report)
+
+  @parameterized.parameters(
+      ({'background': 0, 'organ': 1, 'ignore': 2},),
+      ({'0': 'background', '1': 'organ', '2': 'Unlabelled'},),
+      ({'background': 0, 'organ': [1], 'ignore': [2]},))
+  def test_ignored(self, labels):
+    declared = self._declared(labels)
+    self.assertEqual(declared.classes, ('background', 'organ'))
+    self.assertEqual(
+        declared.values, {'0': 0, '1': 1, '2': 255, '255': 255})
+    self.assertIn('is read as unlabelled', self.report.notices[0])
+
+  def test_plain(self):
+    declared = self._declared(
+        {'background': 0, 'b': 2, 'a': 1}, channel_names={'0': 'CT'})
+    self.assertEqual(declared, mask_values.Declared(
+        ('background', 'a', 'b'), None, ('CT',)))
+
+  def test_regions(self):
+    declared = self._declared(
+        {'background': 0, 'whole': [1, 2], 'core': [2], 'ignore': 3})
+    self.assertEqual(declared.classes, ('background', 'whole', 'core'))
+    self.assertEqual(declared.values['3'], 255)
+
+  def test_unusable_names_do_not_hide_what_is_ignored(self):
+    declared = self._declared(
+        {'background': 0, 'a': [1, 2], 'b': [1, 2], 'ignore': 3})
+    self.assertIsNone(declared.classes)
+    self.assertEqual(
+        declared.values, {'0': 0, '1': 1, '2': 2, '3': 255, '255': 255})
+
+  def test_classes_choose(self):
+    labels = {'background': 0, 'a': 1, 'b': 2, 'c': 3, 'ignore': 4}
+    declared = self._declared(labels, ('background', 'c', 'a'))
+    self.assertEqual(declared.classes, ('background', 'c', 'a'))
+    self.assertEqual(declared.values, {
+        '0': 0, '1': 2, '2': 0, '3': 1, '4': 255, '255': 255})
+    self.assertIn('1 classes of dataset.json that are not in --classes become '
+                  'background: b', self.report.notices)
+    self._declared(labels, ('background', 'a', 'x'))
+    self.assertIn('found x', str(self.report.problems[0]))
+
+  def test_classes_rename(self):
+    labels = {'background': 0, 'liver': 1, 'kidney': 2}
+    declared = self._declared(labels, ('Grund', 'Leber', 'Niere'))
+    self.assertEqual(declared.classes, ('Grund', 'Leber', 'Niere'))
+    self.assertIsNone(declared.values)
+
+  def test_ignore_in_classes(self):
+    self.report = assembling.Report()
+    declared = mask_values.read_declared(self.source, formats.Options(
+        classes=('background', 'ignore', 'a')), self.report)
+    self.assertEqual(declared.classes, ('background', 'a'))
+    self.assertEqual(
+        declared.values, {'0': 0, '1': 255, '2': 1, '255': 255})
+
+
+class ReadTest(source_case.SourceCase):
+
+  def _picture(self, name):
+    path = self.source / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(0).integers(
+        256, size=(*_SIZE, 3), dtype=np.uint8)).save(path)
+
+  def _mask(self, name, *columns):
+    """Writes a mask whose columns hold (value, how many)."""
+    row = np.concatenate([np.full(n, v, np.uint8) for v, n in columns])
+    path = self.source / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.tile(row, (_SIZE[0], 1))).save(path)
+
+  def test_unlabelled_pixels_make_masks_weak(self):
+    masks = {'border': [(0, 10), (1, 8), (2, 2)], 'part': [(1, 12), (2, 8)],
+             'most': [(1, 8), (2, 12)], 'none': [(2, 20)]}
+    for name, columns in masks.items():
+      self._picture(f'images/{name}.png')
+      self._mask(f'labels/{name}.png', *columns)
+    (self.source / 'dataset.json').write_text(json.dumps(
+        {'labels': {'background': 0, 'organ': 1, 'ignore': 2}}))
+    imported = folder.read(
+        self.source, self.output, options=formats.Options())
+    self.assertEqual(imported.problems, [])
+    self.assertEqual(imported.classes, ('background', 'organ'))
+    rows = {r.id: r for r in imported.rows}
+    self.assertEqual(
+        {k: r.annotation and r.annotation['kind'] for k, r in rows.items()},
+        {'border': 'mask', 'part': 'coarse_mask', 'most': 'scribble',
+         'none': None})
+    self.assertEqual(rows['none'].role, 'unlabelled')
+    label = rasterize.rasterize(
+        rows['border'].annotation, size=_SIZE, root=self.source)
+    np.testing.assert_array_equal(
+        label[0], [0] * 10 + [1] * 8 + [255] * 2)
+
+  def test_volumes_with_an_ignore_label(self):
+    labels = np.full((8, 9, 3), 2, np.uint8)
+    labels[:, :4, 0] = 1  # Slice 0 in part, slice 1 not at all, slice 2 whole.
+    labels[..., 2] = 0
+    for name, array in (
+        ('imagesTr/c_0000', np.arange(216).reshape(8, 9, 3).astype(np.int16)),
+        ('labelsTr/c', labels)):
+      path = self.source / f'{name}.nii.gz'
+      path.parent.mkdir(exist_ok=True)
+      nibabel.save(
+          nibabel.Nifti1Image(array, np.diag([1.0, 1.0, 3.0, 1.0])), path)
+    (self.source / 'dataset.json').write_text(json.dumps({
+        'channel_names': {'0': 'MRI'},
+        'labels': {'background': 0, 'organ': 1, 'ignore': 2}}))
+    imported = nifti.read(self.source, self.output, options=formats.Options())
+    self.assertEqual(imported.problems, [])
+    self.assertEqual(imported.classes, ('background', 'organ'))
+    self.assertEqual(
+        [r.annotation and r.annotation['kind'] for r in imported.rows],
+        ['scribble', None, 'mask'])
+    label = rasterize.rasterize(
+        imported.rows[0].annotation, size=(8, 9), root=self.output)
+    np.testing.assert_array_equal(label[0], [1] * 4 + [255] * 5)
+
+  def test_scribbles_of_volumes(self):
+    truth = np.zeros((8, 9, 2), np.uint8)
+    truth[2:5] = 1
+    scribble = np.full_like(truth, 2)
+    scribble[3, 4:6] = 1
+    scribble[7, 4:6] = 0
+    image = np.arange(144).reshape(8, 9, 2).astype(np.int16)
+    for name, array in (
+        ('images/a', image), ('images/b', image + 3), ('labels/a', truth),
+        ('scribbles/b', scribble)):
+      path = self.source / f'{name}.nii.gz'
+      path.parent.mkdir(exist_ok=True)
+      nibabel.save(
+          nibabel.Nifti1Image(array, np.diag([1.0, 1.0, 3.0, 1.0])), path)
+    imported = nifti.read(self.source, self.output, options=formats.Options())
+    self.assertEqual(imported.problems, [])
+    self.assertEqual(imported.classes, ('background', 'foreground'))
+    label = rasterize.rasterize(
+        imported.rows[2].annotation, size=(8, 9), root=self.output)
+    self.assertEqual(np.unique(label).tolist(), [0, 1, 255])
+
+
+if __name__ == '__main__':
+  absltest.main()
