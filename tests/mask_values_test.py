@@ -83,6 +83,18 @@ class DecideTest(parameterized.TestCase):
     self._decide(*counted, classes=('background', 'a', 'b'))
     self.assertEqual(self.problems, [])
 
+  def test_scribbles_where_masks_lie(self):
+    counted = ('mask', {0: 3, 1: 2, 4: 95}), ('mask', {0: 5, 1: 1, 4: 94})
+    self._decide(*counted)
+    self.assertIn('value 4, the largest, covers most of each mask',
+                  self.problems[0])
+    self.assertIn('--mask_values=0:0,1:1,4:255, and --masks_are=scribble',
+                  self.problems[0])
+    self._decide(*counted, mask_values={'0': 0, '1': 1, '4': 255})
+    self.assertEqual(self.problems, [])
+    self._decide(('mask', {0: 10, 1: 90}), ('mask', {0: 8, 1: 92}))
+    self.assertEqual(self.problems, [])
+
   def test_unlabelled_is_known_already(self):
     self.assertEqual(self._decide(
         ('mask', {0: 80, 1: 20}), ('scribble', {0: 4, 1: 3, 255: 93})), {})
@@ -122,6 +134,10 @@ class DatasetJsonTest(source_case.SourceCase):
     self.assertEqual(
         declared.values, {'0': 0, '1': 1, '2': 255, '255': 255})
     self.assertIn('is read as unlabelled', self.report.notices[0])
+
+  def test_255_is_ignored(self):
+    declared = self._declared({'background': 0, 'organ': 1, 'ignore': 255})
+    self.assertEqual(declared.values, {'0': 0, '1': 1, '255': 255})
 
   def test_plain(self):
     declared = self._declared(

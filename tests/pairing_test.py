@@ -16,27 +16,28 @@ from PIL import Image
 
 from tests import source_case
 
-_SIZE = (10, 12)
+SIZE = (10, 12)
 
 
-def _square(x, value=1):
+def square(x, value=1):
   """Returns a mask of 4 x 4 pixels of one value, whose corner is (x, 2)."""
-  mask = np.zeros(_SIZE, np.uint8)
+  mask = np.zeros(SIZE, np.uint8)
   mask[2:6, x : x + 4] = value
   return mask
 
 
-class _Case(source_case.SourceCase):
+class Case(source_case.SourceCase):
+  """A folder of small pictures and masks, and what is read from it."""
 
-  def _save(self, name, array=None):
+  def save(self, name, array=None):
     path = self.source / name
     path.parent.mkdir(parents=True, exist_ok=True)
     if array is None:
       array = np.random.default_rng(len(name)).integers(
-          256, size=(*_SIZE, 3), dtype=np.uint8)
+          256, size=(*SIZE, 3), dtype=np.uint8)
     Image.fromarray(array).save(path)
 
-  def _read(self, **options):
+  def read(self, **options):
     imported = folder.read(
         self.source, self.output, options=formats.Options(**options))
     self.root = self.output / imported.root
@@ -44,37 +45,37 @@ class _Case(source_case.SourceCase):
     self.rows = {row.id: row for row in imported.rows}
     return imported
 
-  def _label(self, row_id):
+  def label(self, row_id):
     return rasterize.rasterize(
-        self.rows[row_id].annotation, size=_SIZE, root=self.root)
+        self.rows[row_id].annotation, size=SIZE, root=self.root)
 
-  def _ask(self, **options):
+  def ask(self, **options):
     """Returns the one line that the user is asked by."""
-    problem, = self._read(**options).problems
+    problem, = self.read(**options).problems
     self.assertLessEqual(len(str(problem)), 200)
     return str(problem)
 
 
-class ChannelsTest(_Case):
+class ChannelsTest(Case):
 
   def test_frames_counted_from_0000(self):
     for video in 'ab':
       for i in range(3):
-        self._save(f'images/{video}/frame_{i:04d}.png')
-        self._save(f'masks/{video}/frame_{i:04d}.png', _square(i))
-    self.assertEqual(self._read().problems, [])
+        self.save(f'images/{video}/frame_{i:04d}.png')
+        self.save(f'masks/{video}/frame_{i:04d}.png', square(i))
+    self.assertEqual(self.read().problems, [])
     self.assertLen(self.rows, 6)
     for i in range(3):
       np.testing.assert_array_equal(
-          self._label(f'a/frame_{i:04d}'), _square(i))
+          self.label(f'a/frame_{i:04d}'), square(i))
     self.assertEqual({r.subject for r in self.rows.values()}, {'a', 'b'})
 
   def test_channels_of_nnunet_are_counted(self):
     for case in ('c1', 'c2'):
       for channel in range(3):
-        self._save(f'imagesTr/{case}_{channel:04d}.png')
-      self._save(f'labelsTr/{case}.png', _square(1))
-    self._read()
+        self.save(f'imagesTr/{case}_{channel:04d}.png')
+      self.save(f'labelsTr/{case}.png', square(1))
+    self.read()
     self.assertEqual(list(self.rows), ['c1_0000', 'c2_0000'])
     self.assertIn('4 pictures of further channels are not read, such as '
                   'imagesTr/c1_0001.png', self.notices)
@@ -84,18 +85,18 @@ class ChannelsTest(_Case):
         'channel_names': {'0': 'endoscope'},
         'labels': {'background': 0, 'polyp': 1}}))
     for i in range(3):
-      self._save(f'imagesTr/frame_{i:04d}.png')
-      self._save(f'labelsTr/frame_{i:04d}.png', _square(i))
-    self.assertEqual(self._read().problems, [])
+      self.save(f'imagesTr/frame_{i:04d}.png')
+      self.save(f'labelsTr/frame_{i:04d}.png', square(i))
+    self.assertEqual(self.read().problems, [])
     self.assertLen(self.rows, 3)
 
   def test_several_channels_in_dataset_json(self):
     (self.source / 'dataset.json').write_text(json.dumps({
         'modality': {'0': 'T1', '1': 'T2'}, 'labels': {'0': 'bg', '1': 'a'}}))
     for i in range(3):
-      self._save(f'images/a_{i:04d}.png')
-    self._save('labels/a.png', _square(1))
-    self._read()
+      self.save(f'images/a_{i:04d}.png')
+    self.save('labels/a.png', square(1))
+    self.read()
     # A third channel is none of two: it is a picture.
     self.assertEqual(list(self.rows), ['a_0000', 'a_0002'])
     self.assertIn('only the first (_0000, T1) is', self.notices)
@@ -103,49 +104,49 @@ class ChannelsTest(_Case):
   def test_masks_of_one_of_several_pictures(self):
     for case in ('p1', 'p2'):
       for end in ('flair', 't1'):
-        self._save(f'{case}/{case}_{end}.png')
-      self._save(f'{case}/{case}_seg.png', _square(1))
+        self.save(f'{case}/{case}_{end}.png')
+      self.save(f'{case}/{case}_seg.png', square(1))
     self.assertIn('found _flair, _t1; say which are read, by the end of their '
-                  'names: --image_suffix=_flair', self._ask())
-    self.assertEqual(self._read(image_suffix='_t1').problems, [])
+                  'names: --image_suffix=_flair', self.ask())
+    self.assertEqual(self.read(image_suffix='_t1').problems, [])
     self.assertEqual(list(self.rows), ['p1/p1_t1', 'p2/p2_t1'])
     self.assertIn('2 pictures are not read', self.notices)
 
 
-class FoldersOfMasksTest(_Case):
+class FoldersOfMasksTest(Case):
 
   def _drive(self):
     for i in (21, 22):
-      self._save(f'training/images/{i}_training.tif')
-      self._save(f'training/1st_manual/{i}_manual1.gif', _square(1))
-      self._save(f'training/mask/{i}_training_mask.gif', _square(0))
-    self._save('test/images/01_test.tif')
-    self._save('test/1st_manual/01_manual1.gif', _square(2))
-    self._save('test/2nd_manual/01_manual2.gif', _square(3))
-    self._save('test/mask/01_test_mask.gif', _square(0))
+      self.save(f'training/images/{i}_training.tif')
+      self.save(f'training/1st_manual/{i}_manual1.gif', square(1))
+      self.save(f'training/mask/{i}_training_mask.gif', square(0))
+    self.save('test/images/01_test.tif')
+    self.save('test/1st_manual/01_manual1.gif', square(2))
+    self.save('test/2nd_manual/01_manual2.gif', square(3))
+    self.save('test/mask/01_test_mask.gif', square(0))
 
   def test_two_folders_are_asked_about(self):
     self._drive()
-    line = self._ask()
+    line = self.ask()
     self.assertIn('1st_manual, mask, 2nd_manual', line)
     self.assertIn('--mask_folder=1st_manual', line)
-    self.assertEqual(self._read(mask_folders=('1st_manual',)).problems, [])
-    np.testing.assert_array_equal(self._label('21_training'), _square(1))
-    np.testing.assert_array_equal(self._label('01_test'), _square(2))
+    self.assertEqual(self.read(mask_folders=('1st_manual',)).problems, [])
+    np.testing.assert_array_equal(self.label('21_training'), square(1))
+    np.testing.assert_array_equal(self.label('01_test'), square(2))
     self.assertIn('4 masks that are not in --mask_folder are not read',
                   self.notices)
-    self.assertIn('names no folder of masks', self._ask(
+    self.assertIn('names no folder of masks', self.ask(
         mask_folders=('nowhere',)))
 
   def test_observers_are_rows(self):
     self._drive()
-    self._read(mask_folders=('1st_manual', '2nd_manual'))
+    self.read(mask_folders=('1st_manual', '2nd_manual'))
     for number in (1, 2):
       row = self.rows[f'01_test@manual{number}']
       self.assertEqual((row.annotator, row.subject, row.split, row.image),
                        (f'manual{number}', '01_test', 'test',
                         'test/images/01_test.tif'))
-      np.testing.assert_array_equal(self._label(row.id), _square(1 + number))
+      np.testing.assert_array_equal(self.label(row.id), square(1 + number))
     self.assertEqual(self.rows['21_training'].annotator, 'manual1')
 
   @parameterized.parameters(
@@ -157,47 +158,47 @@ class FoldersOfMasksTest(_Case):
        ('rater1', 'rater2')))
   def test_other_observers(self, image, first, second, names):
     for name in ('im1', 'im2'):
-      self._save(image.format(name))
-      self._save(first.format(name), _square(1))
-      self._save(second.format(name), _square(2))
+      self.save(image.format(name))
+      self.save(first.format(name), square(1))
+      self.save(second.format(name), square(2))
     if names is None:  # Not named as masks are: asked about.
-      self.assertIn('--mask_folder=expert1', str(self._read().problems[0]))
+      self.assertIn('--mask_folder=expert1', str(self.read().problems[0]))
       options = {'mask_folders': ('expert1', 'expert2')}
       names = ('expert1', 'expert2')
     else:
       options = {}
-    self.assertEqual(self._read(**options).problems, [])
+    self.assertEqual(self.read(**options).problems, [])
     self.assertEqual([r.annotator for r in self.rows.values()], [*names] * 2)
 
   def test_folders_of_two_structures(self):
     for i in range(2):
-      self._save(f'images/{i}.png')
-      self._save(f'liver_masks/{i}.png', _square(1))
-      self._save(f'kidney_masks/{i}.png', _square(6))
-    self.assertIn('--mask_folder=kidney_masks', self._ask())
-    imported = self._read(mask_folders=('kidney_masks', 'liver_masks'))
+      self.save(f'images/{i}.png')
+      self.save(f'liver_masks/{i}.png', square(1))
+      self.save(f'kidney_masks/{i}.png', square(6))
+    self.assertIn('--mask_folder=kidney_masks', self.ask())
+    imported = self.read(mask_folders=('kidney_masks', 'liver_masks'))
     self.assertEqual(imported.classes, ('background', 'kidney', 'liver'))
     np.testing.assert_array_equal(
-        self._label('0'), _square(6) + 2 * _square(1))
+        self.label('0'), square(6) + 2 * square(1))
 
   def test_endings(self):
     for i in (2, 3):
       name = f'IMD{i:03d}'
-      self._save(f'{name}/{name}_Dermoscopic_Image/{name}.bmp')
-      self._save(f'{name}/{name}_lesion/{name}_lesion.bmp', _square(1))
-      self._save(f'{name}/{name}_roi/{name}_R1_Label4.bmp', _square(2))
-    self.assertIn('_label, _lesion', self._ask())
-    self.assertEqual(self._read(mask_folders=('_lesion',)).problems, [])
-    np.testing.assert_array_equal(self._label('IMD002/IMD002'), _square(1))
+      self.save(f'{name}/{name}_Dermoscopic_Image/{name}.bmp')
+      self.save(f'{name}/{name}_lesion/{name}_lesion.bmp', square(1))
+      self.save(f'{name}/{name}_roi/{name}_R1_Label4.bmp', square(2))
+    self.assertIn('_label, _lesion', self.ask())
+    self.assertEqual(self.read(mask_folders=('_lesion',)).problems, [])
+    np.testing.assert_array_equal(self.label('IMD002/IMD002'), square(1))
 
   @parameterized.parameters('contours', 'overlay')
   def test_pictures_of_the_same_names(self, name):
     for i in range(2):
-      self._save(f'images/{i}.png')
-      self._save(f'{name}/{i}.png', _square(1))
-    self.assertIn(f'--mask_folder={name}', self._ask())
-    self._read(mask_folders=(name,))
-    np.testing.assert_array_equal(self._label('1'), _square(1))
+      self.save(f'images/{i}.png')
+      self.save(f'{name}/{i}.png', square(1))
+    self.assertIn(f'--mask_folder={name}', self.ask())
+    self.read(mask_folders=(name,))
+    np.testing.assert_array_equal(self.label('1'), square(1))
 
   @parameterized.parameters(
       ('img_{}.png', 'mask_{}.png'), ('{}.png', '{}_anno.png'),
@@ -208,25 +209,25 @@ class FoldersOfMasksTest(_Case):
       ('CXR_png/a_{}.png', 'masks/a_{}.png'))
   def test_names_of_pairs(self, image, mask):
     for i in (1, 2):
-      self._save(image.format(i))
-      self._save(mask.format(i), _square(i))
-    self.assertEqual(self._read().problems, [])
+      self.save(image.format(i))
+      self.save(mask.format(i), square(i))
+    self.assertEqual(self.read().problems, [])
     self.assertLen(self.rows, 2)
     for i, row_id in enumerate(sorted(self.rows), start=1):
-      np.testing.assert_array_equal(self._label(row_id), _square(i))
+      np.testing.assert_array_equal(self.label(row_id), square(i))
 
   @parameterized.parameters(
       ('images/p1/a.png', 'masks/p2/a.png'), ('images/1.png', 'masks/12.png'),
       ('train/images/a.png', 'test/masks/a.png'),
       ('images/x_1.png', 'masks/x_2.png'))
   def test_names_of_no_pair(self, image, mask):
-    self._save(image)
-    self._save('images/p3/other.png')
-    self._save(mask, _square(1))
-    self.assertIn('a mask without a picture', self._ask())
+    self.save(image)
+    self.save('images/p3/other.png')
+    self.save(mask, square(1))
+    self.assertIn('a mask without a picture', self.ask())
 
 
-class PartsTest(_Case):
+class PartsTest(Case):
 
   @parameterized.parameters(
       ('case ({}).png', 'case ({})_mask.png', 'case ({})_mask_1.png'),
@@ -238,27 +239,27 @@ class PartsTest(_Case):
       ('images/c{}.png', 'masks/c{}_polyp0.png', 'masks/c{}_polyp1.png'))
   def test_parts_are_united(self, image, first, second):
     for i in ('1', '2'):
-      self._save(image.replace('{}', i))
-      self._save(first.replace('{}', i), _square(0, 255))
-      self._save(second.replace('{}', i), _square(6, 255))
-    imported = self._read()
+      self.save(image.replace('{}', i))
+      self.save(first.replace('{}', i), square(0, 255))
+      self.save(second.replace('{}', i), square(6, 255))
+    imported = self.read()
     self.assertEqual(imported.problems, [])
     self.assertEqual(imported.classes, ('background', 'foreground'))
     self.assertLen(self.rows, 2)
     for row_id in self.rows:
       np.testing.assert_array_equal(
-          self._label(row_id), _square(0) + _square(6))
+          self.label(row_id), square(0) + square(6))
     self.assertIn('2 pictures have several mask files', self.notices)
 
   def test_a_side_without_a_file_is_not_background(self):
     for i in range(2):
-      self._save(f'images/{i}.png')
-      self._save(f'leftMask/{i}.png', _square(0))
-    self._save('rightMask/0.png', _square(6))
-    self._read()
+      self.save(f'images/{i}.png')
+      self.save(f'leftMask/{i}.png', square(0))
+    self.save('rightMask/0.png', square(6))
+    self.read()
     self.assertEqual(self.rows['0'].annotation['kind'], 'mask')
     self.assertEqual(self.rows['1'].annotation['kind'], 'scribble')
-    self.assertEqual(set(np.unique(self._label('1'))), {1, 255})
+    self.assertEqual(set(np.unique(self.label('1'))), {1, 255})
     self.assertIn('1 pictures lack the file of a structure', self.notices)
 
   @parameterized.parameters(
@@ -268,33 +269,33 @@ class PartsTest(_Case):
       ('images/{}.png', 'masks/{}_{name}.png'))
   def test_one_file_for_each_structure(self, image, mask):
     for i in (1, 2):
-      self._save(image.format(i))
+      self.save(image.format(i))
       for name, x in (('liver', 1), ('kidney', 3), ('spleen', 8)):
-        self._save(mask.format(i, name=name), _square(x, 255))
-    imported = self._read()
+        self.save(mask.format(i, name=name), square(x, 255))
+    imported = self.read()
     self.assertEqual(imported.problems, [])
     self.assertEqual(
         imported.classes, ('background', 'kidney', 'liver', 'spleen'))
-    expected = np.maximum(_square(3), 2 * _square(1)) + 3 * _square(8)
+    expected = np.maximum(square(3), 2 * square(1)) + 3 * square(8)
     for row_id in self.rows:
-      np.testing.assert_array_equal(self._label(row_id), expected)
+      np.testing.assert_array_equal(self.label(row_id), expected)
     self.assertIn('two classes overlap in 16 pixels of 2 pictures',
                   self.notices)
-    imported = self._read(classes=('background', 'spleen', 'kidney'))
+    imported = self.read(classes=('background', 'spleen', 'kidney'))
     self.assertEqual(imported.classes, ('background', 'spleen', 'kidney'))
     for row_id in self.rows:
       np.testing.assert_array_equal(
-          self._label(row_id), _square(8) + 2 * _square(3))
+          self.label(row_id), square(8) + 2 * square(3))
     self.assertIn('2 mask files of structures that are not in --classes',
                   self.notices)
-    self.assertIn('found heart', self._ask(classes=('background', 'heart')))
+    self.assertIn('found heart', self.ask(classes=('background', 'heart')))
 
   def test_several_values_in_the_file_of_a_structure(self):
     for i in range(2):
-      self._save(f'case{i}/image.png')
-      self._save(f'case{i}/masks/liver.png', _square(1) + 2 * _square(6))
-      self._save(f'case{i}/masks/kidney.png', _square(1))
-    problem = str(self._read().problems[0])
+      self.save(f'case{i}/image.png')
+      self.save(f'case{i}/masks/liver.png', square(1) + 2 * square(6))
+      self.save(f'case{i}/masks/kidney.png', square(1))
+    problem = str(self.read().problems[0])
     self.assertIn("mask of one structure, 'liver', holds several values",
                   problem)
 
@@ -309,10 +310,10 @@ class PartsTest(_Case):
 
     for i in range(2):
       save(f's{i:04d}/ct.nii.gz', rng.integers(
-          0, 99, (*_SIZE, 2)).astype(np.int16))
+          0, 99, (*SIZE, 2)).astype(np.int16))
       for name, x in (('liver', 1), ('rib_left_1', 6), ('rib_left_2', 3)):
         save(f's{i:04d}/segmentations/{name}.nii.gz',
-             np.stack([_square(x), 0 * _square(x)], -1))
+             np.stack([square(x), 0 * square(x)], -1))
     imported = nifti.read(
         self.source, self.output, options=formats.Options())
     self.assertEqual(imported.problems, [])
@@ -320,41 +321,41 @@ class PartsTest(_Case):
         'background', 'liver', 'rib_left_1', 'rib_left_2'))
     self.assertLen(imported.rows, 4)
     self.assertEqual({r.subject for r in imported.rows}, {'s0000', 's0001'})
-    label = rasterize.rasterize(imported.rows[0].annotation, size=_SIZE,
+    label = rasterize.rasterize(imported.rows[0].annotation, size=SIZE,
                                 root=self.output)
     expected = np.maximum(
-        np.maximum(_square(1), 2 * _square(6)), 3 * _square(3))
+        np.maximum(square(1), 2 * square(6)), 3 * square(3))
     np.testing.assert_array_equal(label, expected)
     self.assertIn('two classes overlap in 24 voxels of 2 volumes',
                   ' '.join(imported.notices))
 
 
-class SubjectsTest(_Case):
+class SubjectsTest(Case):
 
   def _subjects(self):
-    self._read()
+    self.read()
     return {(r.split, r.subject) for r in self.rows.values()}
 
   def test_patients_within_splits(self):
     for split, patients in (('TrainSet', 'abc'), ('TestSet', 'de')):
       for patient in patients:
-        self._save(f'{split}/{patient}/1.png')
-        self._save(f'{split}/{patient}/1_label.png', _square(1))
+        self.save(f'{split}/{patient}/1.png')
+        self.save(f'{split}/{patient}/1_label.png', square(1))
     self.assertEqual(self._subjects(), {
         *(('train', p) for p in 'abc'), *(('test', p) for p in 'de')})
 
   def test_a_folder_that_holds_all_of_a_split_is_no_subject(self):
     for split in ('train', 'Test_Data'):
       for i in range(3):
-        self._save(f'{split}/photographs/{i}.png')
-        self._save(f'{split}/masks/{i}.png', _square(1))
+        self.save(f'{split}/photographs/{i}.png')
+        self.save(f'{split}/masks/{i}.png', square(1))
     self.assertEqual(self._subjects(), {('train', ''), ('test', '')})
 
   def test_what_pictures_show_is_no_subject(self):
     for finding in ('benign', 'malignant'):
       for i in range(2):
-        self._save(f'{finding}/{finding} ({i}).png')
-        self._save(f'{finding}/{finding} ({i})_mask.png', _square(1))
+        self.save(f'{finding}/{finding} ({i}).png')
+        self.save(f'{finding}/{finding} ({i})_mask.png', square(1))
     self.assertEqual(self._subjects(), {('', '')})
 
 

@@ -42,6 +42,12 @@ _SPLITS = ('train', 'val', 'test')
 _FINDINGS = frozenset((
     'benign', 'malignant', 'normal', 'abnormal', 'healthy', 'diseased',
     'positive', 'negative', 'pathological', 'infected', 'uninfected'))
+_IMAGE_NAMES = frozenset((
+    'image', 'img', 'ct', 'mr', 'mri', 'scan', 'volume', 'imaging', 'photo',
+    'orig', 'original', 'picture', 'us'))
+_MODALITIES = frozenset((
+    't1', 't2', 't1w', 't2w', 't1ce', 't1c', 't1gd', 'flair', 'pd', 'dwi',
+    'adc', 'pet', 'dce', 'swi', 'bold', 'depth'))
 _SIDES = {'left': 'left', 'right': 'right', 'l': 'left', 'r': 'right'}
 
 _TAG_WORDS = (
@@ -192,6 +198,21 @@ def is_mask_word(name: str) -> bool:
   return all(w in _MASK_WORDS or w.isdecimal() or w in (
       'seg', 'ground', 'object', 'obj', 'instance', 'nucleus', 'nuclei', 'cell',
       'lesion', 'roi') for w in words(name))
+
+
+def is_image_name(name: str) -> bool:
+  """Returns whether a file is the picture of its folder: image, ct."""
+  return name.lower() in _IMAGE_NAMES
+
+
+def is_modality(name: str) -> bool:
+  """Returns whether a file is another recording of the same: t1, flair."""
+  return is_image_name(name) or name.lower() in _MODALITIES
+
+
+def kind_of(tag: str, kind: str) -> str:
+  """Returns 'scribble' of a mask with that word at its end, else `kind`."""
+  return 'scribble' if kind == 'mask' and tag.startswith('scribble') else kind
 
 
 def mask_forms(name: str) -> Iterator[Form]:

@@ -22,6 +22,7 @@ from data_prep.formats import sources
 
 _MAX_CLASS = 64  # Of masks whose classes no file names.
 _MOST = 0.5  # Of the pixels of a scribble.
+_NEARLY_ALL = 0.8
 _IGNORED = re.compile(
     r'ignore(?: (?:label|region|area))?|ignored|un ?label+ed|void|undefined|'
     r'(?:not|un) ?annotated|not label+ed|do ?n ?t care|no annotation')
@@ -92,7 +93,7 @@ def read_declared(
     if numbers is None:
       return Declared(classes, channels=channels)
   values = numbers | dict.fromkeys(ignored, types.UNLABELLED)
-  if all(k == v for k, v in values.items()):
+  if not ignored and all(k == v for k, v in values.items()):
     return Declared(classes, channels=channels)
   values.setdefault(types.UNLABELLED, types.UNLABELLED)
   dropped = frozenset(v for v, i in numbers.items() if v and not i)
@@ -229,7 +230,10 @@ def decide(
       mapping[kind] = {str(v): v for v in sorted(values)}
     elif declared.classes is None and options.classes is None:
       _ask_of_counts([c for k, c in counted if k == kind], report)
-    if kind != 'mask':
+    if kind == 'mask':
+      _ask_of_exact(counted, mapping, declared.classes or options.classes,
+                    report)
+    else:
       _ask_of_weak(kind, counted, stored, mapping, options, declared, report)
   classes = {v for kind, values in stored.items() for v in (
       mapping[kind].values() if kind in mapping else values)}
@@ -263,6 +267,23 @@ def _tell_dropped(counted, dropped, report):
     report.note(
         f'{sum(some)} pixels of {sum(n > 0 for n in some)} masks are of '
         'classes that --classes leaves out: they become background')
+
+
+def _ask_of_exact(counted, mapping, named, report):
+  """Asks about scribbles that lie where masks do: their top is nearly all."""
+  known = mapping.get('mask') or {}
+  masks = [c for k, c in counted if k == 'mask' and c]
+  values = {v for counts in masks for v in counts}
+  top = max(values, default=0)
+  if 2 <= top <= _MAX_CLASS and not known and (
+      named is None or top >= len(named)) and len(values) > 2 and all(
+          c.get(top, 0) > _NEARLY_ALL * sum(c.values()) for c in masks):
+    pairs = ','.join(f'{v}:{255 if v == top else v}'
+                     for v in sorted(values)[:8])
+    report.wrong(
+        f'value {top}, the largest, covers most of each mask: a class, or not '
+        'annotated (255)?', '',
+        f'say it, such as --mask_values={pairs}, and --masks_are=scribble')
 
 
 def _ask_of_weak(kind, counted, stored, mapping, options, declared, report):

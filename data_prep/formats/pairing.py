@@ -9,6 +9,7 @@ Where folders or endings pair that may mean different things, the user is asked.
 """
 
 import collections
+import re
 from typing import NamedTuple
 
 from data_prep import formats
@@ -58,7 +59,8 @@ def pair(
   in_folders = [p for p in paths if any(
       places.hold_masks(f) for f in p.split('/')[:-1])]
   within = set(in_folders)
-  beside, images = _beside([p for p in paths if p not in within], report)
+  beside, images = _beside(
+      [p for p in paths if p not in within], chosen, report)
   images, channels = _without_channels(
       images, {sources.stem(p).rsplit('/', 1)[-1] for p in in_folders},
       channel_names, report)
@@ -70,8 +72,10 @@ def pair(
     owners = [picture] if picture in index.images else index.begin_with(
         path, form.plain)
     if len(owners) == 1:
+      name = sources.stem(path).rsplit('/', 1)[-1]
       found[owners[0]].append(parts_lib.Mask(
-          path, options.masks_are, '', form.tag, form.annotator))
+          path, folder_names.kind_of(form.tag, options.masks_are), '', form.tag,
+          form.annotator, '' if form.tag else name, not form.tag))
     elif len(owners) > 1:
       shared.append((path, owners, form))
     else:
@@ -87,7 +91,8 @@ def pair(
     report.note(f'{len(index.only)} masks belong to the only picture of their '
                 f'folder, such as {pixels.tail(index.only[0])}')
   orphans = _adopt(orphans, index, options, found)
-  _tell_same_names(index, found, report)
+  images = _without_same_names(images, index, found, chosen, report)
+  _tell_structures(images, found, report)
   resolved = parts_lib.resolve(dict(found), chosen, options, report)
   _tell_orphans(orphans, chosen, report)
   images = _without_companions(images, resolved.masks, report)
@@ -108,21 +113,33 @@ def _tell_shared(shared, report):
 
 
 def _adopt(orphans, index, options, found):
-  """Gives masks of another name to a picture that has a mask already.
+  """Gives masks whose names go on from a picture's to that picture.
 
   IMD002_R1_Label4 beside IMD002_lesion is another mask of IMD002, and which of
-  both is meant has to be asked.
+  both is meant has to be asked. a_left_mask is one of several masks of a, if
+  others have a left one, too.
   """
-  rest, adopted = [], []
+  candidates, rest, adopted = [], [], []
   for path in orphans:
-    owners = [p for p in index.longest(sources.stem(path).rsplit('/', 1)[-1])
-              if p in found]
-    form = next(folder_names.mask_forms(
-        sources.stem(path).rsplit('/', 1)[-1]), None)
-    if len(owners) == 1 and form and not any(
-        m.tag == form.tag for m in found[owners[0]]):
-      adopted.append((owners[0], parts_lib.Mask(
-          path, options.masks_are, '', form.tag, form.annotator)))
+    name = sources.stem(path).rsplit('/', 1)[-1]
+    owners = index.longest(name)
+    form = next((f for f in folder_names.mask_forms(name) if f.plain), None)
+    if len(owners) == 1 and form:
+      start = len(sources.stem(owners[0]).rsplit('/', 1)[-1])
+      candidates.append((path, owners[0], form, form.plain[start + 1:]))
+    else:
+      rest.append(path)
+  count = collections.Counter(
+      piece for piece, _ in {(c[3], c[1]) for c in candidates})
+  for path, picture, form, piece in candidates:
+    tags = {m.tag for m in found.get(picture, ())}
+    mask = parts_lib.Mask(
+        path, folder_names.kind_of(form.tag, options.masks_are), '', form.tag,
+        form.annotator)
+    if tags and form.tag not in tags:
+      adopted.append((picture, mask))
+    elif not tags and (count[piece] > 1 or folder_names.side_of(piece)[0]):
+      adopted.append((picture, mask._replace(piece=piece)))
     else:
       rest.append(path)
   for picture, mask in adopted:
@@ -130,22 +147,55 @@ def _adopt(orphans, index, options, found):
   return rest
 
 
-def _tell_same_names(index, found, report):
-  """Asks about a folder, such as contours, with the names of images/."""
+def _without_same_names(images, index, found, chosen, report):
+  """Asks about a folder, such as contours, with the names of images/.
+
+  If the user has said which folder holds the masks, it is not read.
+  """
   by_folder = collections.defaultdict(list)
   for path in index.images - set(found):
     folders = path.split('/')[:-1]
     if folders and index.kept(path) and not any(
         folder_names.is_image_folder(f) for f in folders):
       by_folder[folders[-1]].append(path)
+  gone = set()
   for name, paths in sorted(by_folder.items()):
-    if all(any(
+    if not all(any(
         folder_names.is_image_folder(f) for other in index.of_name(path)
         for f in other.split('/')[:-1]) for path in paths):
+      continue
+    if chosen:
+      gone.update(paths)
+      report.note(f'{len(paths)} pictures of folder {name[:30]!r}, named as '
+                  'others and not in --mask_folder, are not read')
+    else:
       report.wrong(
           f'{len(paths)} pictures of folder {name[:30]!r} have the names of '
-          'others: are they masks?', '', f'say so, --mask_folder={name}, or '
-          'move them away', file=min(paths))
+          'others: are they masks?', '', 'name the folder of the masks, '
+          f'--mask_folder={name}, or move them away', file=min(paths))
+  return [p for p in images if p not in gone]
+
+
+def _tell_structures(images, found, report):
+  """Asks about liver.png and spleen.png beside image.png of each case."""
+  by_folder = collections.defaultdict(dict)
+  for path in images:
+    folder, _, name = sources.stem(path).rpartition('/')
+    by_folder[folder][name] = path
+  count, first = collections.Counter(), ''
+  for names in by_folder.values():
+    whole = [n for n in names if folder_names.is_image_name(n)]
+    if len(whole) == 1 and names[whole[0]] not in found:
+      others = {n for n in names if not folder_names.is_modality(n)}
+      first = first or (names[min(others)] if others else '')
+      count.update(others)
+  names = sorted(n for n, number in count.items() if number > 1)
+  if names:
+    report.wrong(
+        f'{sum(count[n] for n in names)} files lie beside a picture of their '
+        'case: are they masks of structures?', ', '.join(names),
+        f'say so, --mask_folder={",".join(names)[:60]}, or move them away',
+        file=first)
 
 
 def _without_companions(images, masks, report):
@@ -184,7 +234,7 @@ def _tell_orphans(orphans, chosen, report):
                  'add the picture of that name or remove it', file=path)
 
 
-def _beside(paths, report):
+def _beside(paths, chosen, report):
   """Finds masks that lie beside their pictures, by the words in their names.
 
   Returns:
@@ -207,6 +257,8 @@ def _beside(paths, report):
     for name in names:
       for alias in folder_names.picture_aliases(name):
         aliases.setdefault(alias, name)
+    free = [n for n in names if n.lower() not in chosen]
+    numbered = {n.rstrip('0123456789') for n in plain if n[-1:].isdecimal()}
     for name, path in names.items():
       found = None
       for form in forms[name]:
@@ -216,8 +268,14 @@ def _beside(paths, report):
           found = names[plain[0]], form
         elif form.plain in starts and form.tag[-1:].isalpha():
           found = None, form
+        number = re.fullmatch(r'(.+)[ _-]\d+', form.plain)
+        if found is None and number and number[1] in aliases and (
+            form.plain.rstrip('0123456789') not in numbered):
+          found = names[aliases[number[1]]], form  # a_1_mask, a_2_mask.
         if found:
           break
+      if name.lower() in chosen and len(free) == 1:
+        found = names[free[0]], folder_names.Form('')
       # PH2: IMD002_lesion/IMD002_lesion.bmp, whose picture is elsewhere.
       last = folder.rsplit('/', 1)[-1].lower()
       for form in forms[name]:
@@ -234,9 +292,9 @@ def _beside(paths, report):
   # name goes on from a picture's is another mask of it: _adopt.
   stems = {sources.stem(p).rsplit('/', 1)[-1] for p in paths}
   for path, form in open_:
-    if form.plain and (form.tag in tags or (tags and any(
+    if form.plain and (form.tag in tags or any(
         form.plain[:i] in stems for i, c in enumerate(form.plain)
-        if c in '_-'))):
+        if c in '_-')):
       masks.append((path, None, form))
       known.add(path)
   known |= doubles
@@ -252,6 +310,10 @@ def _without_channels(images, mask_names, channel_names, report):
     several = None if not channel_names else True
   stems = {sources.stem(p) for p in images}
   first, further = set(), []
+  if several is None and any(
+      re.search(r'_\d{4}$', sources.stem(p))
+      and sources.stem(p).rsplit('/', 1)[-1] in mask_names for p in images):
+    several = False  # Frames have numbers, too; these have masks.
   for path in images:
     name = sources.stem(path)
     base, _, number = name.rpartition('_')

@@ -1,6 +1,7 @@
 """Finds the picture of a mask by name and folders."""
 
 import collections
+import re
 from typing import NamedTuple
 
 from data_prep.formats import folder_names
@@ -115,6 +116,8 @@ class Index:
     annotator = folder_names.observer_of(places[-1])
     split = sources.split_of(path)
     forms = [folder_names.Form(name), *folder_names.mask_forms(name)]
+    if any(f.tag.startswith('scribble') for f in forms):
+      kind = folder_names.kind_of('scribble', kind)
     for form in forms:
       picture = self._best(form.plain, kept, split, folders)
       if picture:
@@ -127,12 +130,12 @@ class Index:
       picture = self._best(name[:end], kept, split, folders)
       rest = name[end + 1:]
       # a_2 may be a picture of its own that is missing, beside a_1.
-      if picture and not (
-          rest.isdecimal() and name[: end + 1] in self._numbered):
+      if picture and not (re.match(r'\d+(?:$|[ _.-])', rest)
+                          and name[: end + 1] in self._numbered):
         return picture, parts_lib.Mask(
             path, kind, place, '', annotator,
             self._inner(kept, picture) or (
-                '' if rest.isdecimal() else rest))
+                '' if folder_names.is_mask_word(rest) else rest))
     # masks/a/liver.png of images/a.png.
     if kept:
       picture = self._best(kept[-1], kept[:-1], split, folders)

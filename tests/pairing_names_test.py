@@ -1,0 +1,113 @@
+"""Names of masks that pairing_test does not have: numbers, sides, scribbles."""
+
+from absl.testing import absltest
+from absl.testing import parameterized
+from data_prep import formats
+from data_prep.formats import nifti
+import nibabel
+import numpy as np
+
+from tests import pairing_test
+
+_square = pairing_test.square
+
+
+class NumbersTest(pairing_test.Case):
+
+  def test_masks_counted_before_the_word(self):
+    for name in ('a', 'b'):
+      self.save(f'{name}.png')
+      self.save(f'{name}_1_mask.png', _square(0))
+      self.save(f'{name}_2_mask.png', _square(6))
+    self.assertEqual(self.read().problems, [])
+    for name in ('a', 'b'):
+      np.testing.assert_array_equal(self.label(name), _square(0) + _square(6))
+
+  def test_a_missing_picture_is_no_part_of_another(self):
+    for name in ('a', 'a_1', 'a_2'):
+      self.save(f'{name}.png')
+      self.save(f'{name}_mask.png', _square(0))
+    self.save('a_3_mask.png', _square(6))
+    self.assertIn('a mask without a picture, found a_3_mask.png', self.ask())
+
+  def test_volumes_counted_from_0000(self):
+    for i in range(3):
+      for folder, array in (
+          ('imagesTr', np.arange(144).reshape(8, 9, 2).astype(np.int16)),
+          ('labelsTr', np.ones((8, 9, 2), np.uint8))):
+        path = self.source / folder / f'case_{i:04d}.nii.gz'
+        path.parent.mkdir(exist_ok=True)
+        nibabel.save(nibabel.Nifti1Image(array, np.diag([1, 1, 3, 1.0])), path)
+    imported = nifti.read(self.source, self.output, options=formats.Options())
+    self.assertEqual(imported.problems, [])
+    self.assertEqual([r.id for r in imported.rows], [
+        f'case_{i:04d}_z{k:03d}' for i in range(3) for k in range(2)])
+    self.assertNotIn('unlabelled', {r.role for r in imported.rows})
+
+
+class WordsTest(pairing_test.Case):
+
+  @parameterized.parameters('', 'images/')
+  def test_sides_before_the_word(self, folder):
+    for name in ('a', 'b'):
+      self.save(f'{folder}{name}.png')
+      for side, x in (('left', 0), ('right', 6)):
+        self.save(f'{"masks/" if folder else ""}{name}_{side}_mask.png',
+                  _square(x, 255))
+    self.assertEqual(self.read().problems, [])
+    np.testing.assert_array_equal(self.label('b'), _square(0) + _square(6))
+
+  def test_structures_before_the_word(self):
+    for name in ('a', 'b'):
+      self.save(f'{name}.png')
+      self.save(f'{name}_liver_mask.png', _square(0))
+      self.save(f'{name}_kidney_mask.png', _square(6))
+    self.assertEqual(self.read().classes, ('background', 'kidney', 'liver'))
+    np.testing.assert_array_equal(
+        self.label('a'), 2 * _square(0) + _square(6))
+
+  def test_scribbles_beside_pictures(self):
+    for name in ('a', 'b'):
+      scribble = np.full(pairing_test.SIZE, 255, np.uint8)
+      scribble[2, :3], scribble[8, :3] = 1, 0
+      self.save(f'{name}.png')
+      self.save(f'{name}_gt.png', _square(1))
+      self.save(f'{name}_scribble.png', scribble)
+    imported = self.read()
+    self.assertEqual(imported.problems, [])
+    self.assertEqual(self.rows['a'].annotation['path'], 'a_gt.png')
+    self.assertEqual(imported.weak['a']['kind'], 'scribble')
+
+  def test_structures_beside_a_picture_are_asked_about(self):
+    for case in ('p1', 'p2'):
+      self.save(f'{case}/image.png')
+      self.save(f'{case}/liver.png', _square(0, 255))
+      self.save(f'{case}/spleen.png', _square(6, 255))
+    self.assertIn('--mask_folder=liver,spleen', self.ask())
+    imported = self.read(mask_folders=('liver', 'spleen'))
+    self.assertEqual(imported.problems, [])
+    self.assertEqual(imported.classes, ('background', 'liver', 'spleen'))
+    np.testing.assert_array_equal(
+        self.label('p2/image'), _square(0) + 2 * _square(6))
+
+  def test_modalities_are_no_structures(self):
+    for case in ('p1', 'p2'):
+      for name in ('ct', 'pet'):
+        self.save(f'{case}/{name}.png')
+    self.assertEqual(self.read().problems, [])
+    self.assertLen(self.rows, 4)
+
+  def test_what_lies_beside_the_chosen_masks_is_left_out(self):
+    for i in range(2):
+      for folder in ('images', 'overlay'):
+        self.save(f'{folder}/{i}.png')
+      self.save(f'masks/{i}.png', _square(i))
+    self.assertIn("2 pictures of folder 'overlay' have the names", self.ask())
+    self.assertEqual(self.read(mask_folders=('masks',)).problems, [])
+    self.assertEqual(list(self.rows), ['0', '1'])
+    self.assertIn("2 pictures of folder 'overlay', named as others and not in "
+                  '--mask_folder, are not read', self.notices)
+
+
+if __name__ == '__main__':
+  absltest.main()
