@@ -3,8 +3,10 @@
 http://host.robots.ox.ac.uk/pascal/VOC/. Corners count from 1 and belong to the
 box: [xmin - 1, ymin - 1, xmax, ymax]. Where a corner of the set is 0, they
 count from 0, as some converters write them: [xmin, ymin, xmax, ymax]. An object
-that has a <polygon>, too, is known by that (LabelMe's web tool, Roboflow). A
-file belongs to the picture of its own name, or of its <filename>.
+that has a <polygon>, too, is known by that: of <x1>, <y1>, ... as Roboflow and
+supervision write it, which counts as the boxes do, or of <pt>, as LabelMe's web
+tool does, which counts from 0. A file belongs to the picture of its own name,
+or of its <filename>.
 
 A picture that has a mask below SegmentationClass is known by it; 255, the
 border of objects, is unlabelled. Class names of masks are lines of labelmap.txt
@@ -19,7 +21,6 @@ import re
 import xml.etree.ElementTree as ET
 
 from hybridseg import types
-import numpy as np
 from PIL import Image
 
 from data_prep import formats
@@ -27,16 +28,14 @@ from data_prep import manifest as manifest_lib
 from data_prep import pixels
 from data_prep import rasterize
 from data_prep.formats import assembling
-from data_prep.formats import class_names
 from data_prep.formats import drawn
-from data_prep.formats import mask_values
 from data_prep.formats import sources
+from data_prep.formats import voc_masks
 
 HOLDS = ('mask', 'coarse_mask', 'box')
 
 _ROOT = re.compile(rb'<annotation[\s>]')
 _CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
-_BORDER = 0xE0E0C0  # VOC's colour of what is unlabelled: 224, 224, 192.
 
 
 def detect(source: pathlib.Path) -> bool:
@@ -62,19 +61,19 @@ def read(
   """Reads all VOC files below `source`, see the package."""
   report = assembling.Report(options.leave_out)
   splits, masks = _read_splits(source, report), _masks(source)
-  items, used = [], set()
+  read_files, used = [], set()
   listed = sources.list_files(source, ('.xml',))
   for name in listed:
     try:
-      items.append(_read_file(source / name, name, report))
+      read_files.append(_read_file(source / name, name, report))
     except pixels.WrongFile as wrong:
       report.wrong_file(wrong, file=name)
-  items = _with_origin(items, options, report)
-  names, colours = _read_labelmap(source, report)
+  items = _with_origin(read_files, options, report)
+  names, colours = voc_masks.read_labelmap(source, report)
   if masks and not names and options.classes is None:
     report.wrong('class names of the masks are not known', '',
                  'add labelmap.txt or name them: --classes=background,...')
-  values = _values_of(names, options, report)
+  values = voc_masks.values_of(names, options, report)
   colours = {colour: values.get(str(i), types.UNLABELLED)
              for colour, i in colours.items()}
 
@@ -83,16 +82,16 @@ def read(
     if path is None:
       return None
     used.add(path)
-    written = _index_mask(source, path, row_id, colours, writer)
+    written = voc_masks.index_mask(source, path, row_id, colours, writer)
     # What is written holds classes already.
     return {'kind': options.masks_are, 'path': written,
             'values': values if written == path else {
                 str(v): v for v in sorted({*values.values(), 255})}}
 
   imported = assembling.assemble(
-      source, output, items, _known(names), options=options, report=report,
-      mask_of=mask_of, used=[*listed, *masks.values(), *_not_annotations(
-          source)])
+      source, output, items, list(dict.fromkeys(names)), options=options,
+      report=report, mask_of=mask_of,
+      used=[*listed, *masks.values(), *_not_annotations(source)])
   for path in sorted(set(masks.values()) - used):
     report.wrong('a mask without a picture', path,
                  'add the picture of that name or remove it', file=path)
@@ -138,7 +137,8 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
       label = rasterize.rasterize(
           row.annotation, size=size, root=manifest.root)
       mask = Image.fromarray(label)
-      mask.putpalette(palette().tobytes())  # Makes it a palette picture.
+      # Makes it a palette picture.
+      mask.putpalette(voc_masks.palette().tobytes())
       mask.save(path)
     ET.indent(root)
     path = output / 'Annotations' / f'{stem}.xml'
@@ -150,11 +150,6 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
     path.write_text('\n'.join(stems) + '\n', encoding='utf-8')
 
 
-def _known(names):
-  """Returns names of a labelmap, each once."""
-  return list(dict.fromkeys(names))
-
-
 def _not_annotations(source):
   """Returns what VOC's folders hold beside annotations."""
   lists = sources.list_files(source, ('.txt',))
@@ -162,41 +157,6 @@ def _not_annotations(source):
   return [p for p in lists if 'ImageSets' in p.split('/')
           or p == 'labelmap.txt'] + [
               p.relative_to(source).as_posix() for p in objects]
-
-
-def _values_of(names, options, report):
-  """Returns the class or 255 of each stored value of a mask."""
-  if options.mask_values:
-    return options.mask_values
-  open_value = {str(types.UNLABELLED): types.UNLABELLED}
-  wanted = options.classes
-  if not names or wanted and not set(wanted[1:]) & set(names):
-    # They are numbered, or the user gives them other names.
-    number = len(wanted or names)
-    return {str(i): i for i in range(number)} | open_value
-  if not any(map(class_names.is_background, names)):
-    names = ['background', *names]
-  classes = tuple(wanted or ('background', *(
-      n for n in _known(names) if not class_names.is_background(n)
-      and not mask_values.is_ignored_name(n))))
-  if len(set(names)) < len(names):
-    report.note('a name stands twice in labelmap.txt: it is one class')
-  numbers = [class_names.number_of(name, classes) for name in names]
-  left = [n for n, v in zip(names, numbers, strict=True) if v is None]
-  if left:
-    report.note(f'{len(left)} names of labelmap.txt that are not in --classes '
-                f'become background: {", ".join(left)[:80]}')
-  return {str(i): v or 0 for i, v in enumerate(numbers)} | open_value
-
-
-def palette() -> np.ndarray:
-  """Returns the colours of VOC's classes, uint8 [256, 3]."""
-  index = np.arange(256)[:, None]
-  channel = np.arange(3)[None]
-  colours = np.zeros((256, 3), np.int64)
-  for bit in range(8):
-    colours |= ((index >> (3 * bit + channel)) & 1) << (7 - bit)
-  return colours.astype(np.uint8)
 
 
 def _masks(source):
@@ -223,31 +183,6 @@ def _of(path, folder, by_name):
   return by_name.get(sources.stem(path).rsplit('/', 1)[-1])
 
 
-def _index_mask(source, path, row_id, colours, writer):
-  """Returns the path of a mask; one in colours is written as class numbers."""
-  with pixels.opened(path, 'mask', pixels.open_folder(source)) as (_, image):
-    if image.mode not in ('RGB', 'RGBA') or not colours:
-      return path
-    stored = np.asarray(image.convert('RGB')).astype(np.int64)
-  gray = stored[..., 0]
-  if not (stored != gray[..., None]).any() and gray.max() < len(colours) and (
-      not {*range(0x010101, 0x010101 * (gray.max() + 1), 0x010101)} & {
-          *colours}):
-    return path  # Class numbers in three equal channels.
-  stored = stored @ [65536, 256, 1]
-  label = np.full(stored.shape, -1)
-  for colour, value in colours.items():
-    label[stored == colour] = value
-  label[(stored == _BORDER) & (label < 0)] = types.UNLABELLED
-  if label.min() < 0:
-    colour = int(stored[label < 0][0])
-    raise pixels.WrongFile(
-        'a colour is not in labelmap.txt', f'{pixels.tail(path)}: '
-        f'{colour >> 16},{colour >> 8 & 255},{colour & 255}',
-        'add it to labelmap.txt, or export the mask again')
-  return writer.write_png(label.astype(np.uint8), f'masks/{row_id}')
-
-
 def _read_splits(source, report):
   """Returns the split of each name that a list below ImageSets names."""
   splits = {}
@@ -267,48 +202,41 @@ def _read_splits(source, report):
   return splits
 
 
-def _read_labelmap(source, report):
-  """Returns the class names, and the class of each colour as one number."""
-  path = source / 'labelmap.txt'
-  names, colours = [], {}
-  if not path.is_file():
-    return names, colours
-  own = palette().astype(int) @ [65536, 256, 1]
-  try:
-    for line in sources.read_text(path).splitlines():
-      if not line.strip() or line.startswith('#'):
-        continue
-      name, colour = [*line.split(':'), ''][:2]
-      names.append(name.strip())
-      channels = colour.split(',')
-      if len(channels) == 3 and all(c.strip().isdecimal() for c in channels):
-        red, green, blue = (min(int(c), 255) for c in channels)
-        colours[red << 16 | green << 8 | blue] = len(names) - 1
-  except pixels.WrongFile as wrong:
-    report.wrong_file(wrong, file=path.name)
-  if not colours:  # VOC's own, from background on.
-    first = 0 if any(map(class_names.is_background, names)) else 1
-    colours = {int(own[i + first]): i for i in range(
-        min(len(names), 256 - first))}
-  if not any(map(class_names.is_background, names)):
-    # Then values count from it, too, see `_values_of`.
-    colours = {0: 0} | {c: i + 1 for c, i in colours.items()}
-  return names, colours
+def _with_origin(read, options, report):
+  """Returns the pictures with coordinates as a manifest has them.
 
-
-def _with_origin(items, options, report):
-  """Returns the pictures with boxes as a manifest has them."""
-  boxes = [s.value for item in items for s in item.shapes if s.kind == 'box']
+  Args:
+    read: picture, and the positions of its shapes that count from 0 or 1, as
+      all of the set do.
+    options: what the user says.
+    report: gets notices.
+  """
+  firsts = (
+      item.shapes[k].value[:2] if item.shapes[k].kind == 'box'
+      else [min(v) for v in zip(*item.shapes[k].value, strict=True)]
+      for item, counted in read for k in counted)
   origin = options.voc_boxes_from
   if origin is None:
-    origin = 0 if any(0 in box[:2] for box in boxes) else 1
+    # Of fractions, a half is nearer to 1.
+    origin = 0 if any(v < 0.5 for first in firsts for v in first) else 1
     if not origin:
-      report.note('corners of boxes are 0: they count from 0 in this set, see '
+      report.note('corners are 0: boxes count from 0 in this set, see '
                   '--voc_boxes_from')
-  move = lambda v: round(v - origin, 6)
-  return [item._replace(shapes=[
-      s._replace(value=[move(s.value[0]), move(s.value[1]), *s.value[2:]])
-      if s.kind == 'box' else s for s in item.shapes]) for item in items]
+  items = []
+  for item, counted in read:
+    for k in counted if origin else ():
+      item.shapes[k] = _from_zero(item.shapes[k])
+    items.append(item)
+  return items
+
+
+def _from_zero(shape):
+  """Returns a shape that counts from 1 as one that counts from 0."""
+  less = lambda v: round(v - 1, 6)
+  if shape.kind == 'box':
+    x0, y0, x1, y1 = shape.value
+    return shape._replace(value=[less(x0), less(y0), x1, y1])
+  return shape._replace(value=[[less(x), less(y)] for x, y in shape.value])
 
 
 def _read_file(path, shown, report):
@@ -325,19 +253,22 @@ def _read_file(path, shown, report):
     size = size if min(size) > 0 else None  # 0 x 0 says nothing.
   except ValueError:
     size = None
-  shapes = []
+  shapes, counted = [], []
   for i, entry in enumerate(root.iterfind('object')):
     if (entry.findtext('deleted') or '').strip() == '1':
       continue  # LabelMe's web tool keeps what was deleted.
-    label, points = '', None
+    label = ''
     try:
       label = sources.text(entry.findtext('name') or '')
       if entry.find('polygon') is not None:
         points = _outline(entry.find('polygon'))
+        if entry.find('polygon/x1') is not None:
+          counted.append(len(shapes))
         shapes.append(drawn.Shape('polygon', label, points))
       elif entry.find('bndbox') is not None:
         points = [sources.number(entry.findtext(f'bndbox/{k}'))
                   for k in _CORNERS]
+        counted.append(len(shapes))
         shapes.append(drawn.Shape('box', label, points))
       else:
         report.note('VOC: objects without <bndbox> and <polygon> are '
@@ -347,7 +278,7 @@ def _read_file(path, shown, report):
       report.wrong_shape('an object cannot be read', str(error), file=shown,
                          field=f'object[{i}]')
       shapes.append(drawn.unreadable(label, _corners(entry)))
-  return assembling.Item(name, shapes, shown, size, by_stem=True)
+  return assembling.Item(name, shapes, shown, size, by_stem=True), counted
 
 
 def _corners(entry, place='bndbox'):

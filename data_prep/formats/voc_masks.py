@@ -1,0 +1,136 @@
+"""Masks of Pascal VOC: labelmap.txt, colours, class numbers."""
+
+import pathlib
+
+from hybridseg import types
+import numpy as np
+
+from data_prep import formats
+from data_prep import pixels
+from data_prep.formats import class_names
+from data_prep.formats import intensities
+from data_prep.formats import mask_values
+from data_prep.formats import sources
+
+_BORDER = 0xE0E0C0  # VOC's colour of what is unlabelled: 224, 224, 192.
+
+
+def read_labelmap(
+    source: pathlib.Path, report
+) -> tuple[list[str], dict[int, int]]:
+  """Returns the names of labelmap.txt, and the stored value of each colour.
+
+  A colour is one number, 0xRRGGBB. Where the file gives none, VOC's own count;
+  where it does not name background, that is 0, and names count from 1.
+  """
+  path = source / 'labelmap.txt'
+  names, colours = [], {}
+  if not path.is_file():
+    return names, colours
+  own = palette().astype(int) @ [65536, 256, 1]
+  try:
+    for line in sources.read_text(path).splitlines():
+      if not line.strip() or line.startswith('#'):
+        continue
+      name, colour = [*line.split(':'), ''][:2]
+      names.append(name.strip())
+      channels = colour.split(',')
+      if len(channels) == 3 and all(c.strip().isdecimal() for c in channels):
+        red, green, blue = (min(int(c), 255) for c in channels)
+        colours[red << 16 | green << 8 | blue] = len(names) - 1
+  except pixels.WrongFile as wrong:
+    report.wrong_file(wrong, file=path.name)
+  if not colours:  # VOC's own, from background on.
+    first = 0 if any(map(class_names.is_background, names)) else 1
+    colours = {int(own[i + first]): i for i in range(
+        min(len(names), 256 - first))}
+  if not any(map(class_names.is_background, names)):
+    # Then values count from it, too, see `values_of`.
+    colours = {0: 0} | {c: i + 1 for c, i in colours.items()}
+  return names, colours
+
+
+def values_of(
+    names: list[str], options: formats.Options, report
+) -> dict[str, int]:
+  """Returns the class or 255 of each stored value of a mask.
+
+  Args:
+    names: as `read_labelmap` returns them.
+    options: classes that are not among these names are other names of them, or
+      they choose among them.
+    report: gets notices.
+  """
+  if options.mask_values:
+    return options.mask_values
+  open_value = {str(types.UNLABELLED): types.UNLABELLED}
+  wanted = options.classes
+  if not names or wanted and not set(wanted[1:]) & set(names):
+    # They are numbered, or the user gives them other names.
+    number = len(wanted or names)
+    return {str(i): i for i in range(number)} | open_value
+  if not any(map(class_names.is_background, names)):
+    names = ['background', *names]
+  classes = tuple(wanted or ('background', *(
+      n for n in dict.fromkeys(names) if not class_names.is_background(n)
+      and not mask_values.is_ignored_name(n))))
+  if len(set(names)) < len(names):
+    report.note('a name stands twice in labelmap.txt: it is one class')
+  numbers = [class_names.number_of(name, classes) for name in names]
+  left = [n for n, v in zip(names, numbers, strict=True) if v is None]
+  if left:
+    report.note(f'{len(left)} names of labelmap.txt that are not in --classes '
+                f'become background: {", ".join(left)[:80]}')
+  return {str(i): v or 0 for i, v in enumerate(numbers)} | open_value
+
+
+def index_mask(
+    source: pathlib.Path,
+    path: str,
+    row_id: str,
+    colours: dict[int, int],
+    writer: intensities.Writer,
+) -> str:
+  """Returns the path of a mask; one in colours is written as class numbers.
+
+  Args:
+    source: folder that the path is relative to.
+    path: of the mask.
+    row_id: of its picture.
+    colours: class or 255 of each colour, 0xRRGGBB.
+    writer: of the pictures of the set.
+
+  Raises:
+    pixels.WrongFile: if the mask has a colour that means nothing.
+  """
+  with pixels.opened(path, 'mask', pixels.open_folder(source)) as (_, image):
+    if image.mode not in ('RGB', 'RGBA') or not colours:
+      return path
+    stored = np.asarray(image.convert('RGB')).astype(np.int64)
+  gray = stored[..., 0]
+  if not (stored != gray[..., None]).any() and gray.max() < len(colours) and (
+      not {*range(0x010101, 0x010101 * (gray.max() + 1), 0x010101)} & {
+          *colours}):
+    return path  # Class numbers in three equal channels.
+  stored = stored @ [65536, 256, 1]
+  label = np.full(stored.shape, -1)
+  for colour, value in colours.items():
+    label[stored == colour] = value
+  label[(stored == _BORDER) & (label < 0)] = types.UNLABELLED
+  if label.min() < 0:
+    colour = int(stored[label < 0][0])
+    raise pixels.WrongFile(
+        'a colour is not in labelmap.txt', f'{pixels.tail(path)}: '
+        f'{colour >> 16},{colour >> 8 & 255},{colour & 255}',
+        'add it to labelmap.txt, or export the mask again')
+  return writer.write_png(label.astype(np.uint8), f'masks/{row_id}')
+
+
+def palette() -> np.ndarray:
+  """Returns the colours of VOC's classes, uint8 [256, 3]."""
+  index = np.arange(256)[:, None]
+  channel = np.arange(3)[None]
+  colours = np.zeros((256, 3), np.int64)
+  for bit in range(8):
+    colours |= ((index >> (3 * bit + channel)) & 1) << (7 - bit)
+  return colours.astype(np.uint8)
