@@ -1,9 +1,17 @@
 """A source and an output folder for tests of importers."""
 
+import json
 import pathlib
 import tempfile
 
 from absl.testing import parameterized
+from data_prep import formats
+from data_prep import rasterize
+from data_prep.formats import registry
+import numpy as np
+from PIL import Image
+
+SIZE = (20, 30)  # Of the pictures of `ShapesCase`.
 
 
 class SourceCase(parameterized.TestCase):
@@ -20,3 +28,43 @@ class SourceCase(parameterized.TestCase):
         self.enterContext(tempfile.TemporaryDirectory()))
     self.output = pathlib.Path(
         self.enterContext(tempfile.TemporaryDirectory()))
+
+
+class ShapesCase(SourceCase):
+  """Writes pictures and files of shapes, and reads them as a set."""
+
+  def picture(self, *names):
+    for i, name in enumerate(names):
+      path = self.source / name
+      path.parent.mkdir(parents=True, exist_ok=True)
+      noise = np.random.default_rng(i).integers(0, 256, (*SIZE, 3))
+      Image.fromarray(noise.astype(np.uint8)).save(path)
+
+  def write(self, name, content):
+    path = self.source / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, np.ndarray):
+      Image.fromarray(content).save(path)
+    else:
+      path.write_text(
+          content if isinstance(content, str) else json.dumps(content),
+          encoding='utf-8')
+
+  def read(self, name, is_detected=True, problems=0, **options):
+    if is_detected:
+      self.assertEqual(registry.detect_format(self.source), name)
+    options['leave_out'] = frozenset(options.get('leave_out', ()))
+    imported = registry.FORMATS[name].read(
+        self.source, self.output, options=formats.Options(**options))
+    self.assertLen(imported.problems, problems, imported.problems)
+    self.root = self.output / imported.root
+    self.notices = ' '.join(imported.notices)
+    return imported
+
+  def counts(self, row):
+    if row.annotation is None:
+      self.assertEqual(row.role, 'unlabelled')
+      return None
+    label = rasterize.rasterize(row.annotation, size=SIZE, root=self.root)
+    return dict(zip(*(v.tolist() for v in np.unique(
+        label, return_counts=True)), strict=True))

@@ -89,8 +89,9 @@ def read(
                 str(v): v for v in sorted({*values.values(), 255})}}
 
   imported = assembling.assemble(
-      source, output, items, list(dict.fromkeys(names)), options=options,
-      report=report, mask_of=mask_of,
+      source, output, items, [] if voc_masks.are_renamed(
+          names, options) else names, options=options, report=report,
+      mask_of=mask_of,
       used=[*listed, *masks.values(), *_not_annotations(source)])
   for path in sorted(set(masks.values()) - used):
     report.wrong('a mask without a picture', path,

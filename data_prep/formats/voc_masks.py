@@ -50,6 +50,11 @@ def read_labelmap(
   return names, colours
 
 
+def are_renamed(names: list[str], options: formats.Options) -> bool:
+  """Returns whether the user gives the classes of labelmap.txt other names."""
+  return bool(options.classes) and not set(options.classes[1:]) & set(names)
+
+
 def values_of(
     names: list[str], options: formats.Options, report
 ) -> dict[str, int]:
@@ -65,8 +70,7 @@ def values_of(
     return options.mask_values
   open_value = {str(types.UNLABELLED): types.UNLABELLED}
   wanted = options.classes
-  if not names or wanted and not set(wanted[1:]) & set(names):
-    # They are numbered, or the user gives them other names.
+  if not names or are_renamed(names, options):
     number = len(wanted or names)
     return {str(i): i for i in range(number)} | open_value
   if not any(map(class_names.is_background, names)):
@@ -74,8 +78,6 @@ def values_of(
   classes = tuple(wanted or ('background', *(
       n for n in dict.fromkeys(names) if not class_names.is_background(n)
       and not mask_values.is_ignored_name(n))))
-  if len(set(names)) < len(names):
-    report.note('a name stands twice in labelmap.txt: it is one class')
   numbers = [class_names.number_of(name, classes) for name in names]
   left = [n for n, v in zip(names, numbers, strict=True) if v is None]
   if left:
