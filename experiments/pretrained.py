@@ -1,4 +1,4 @@
-"""ImageNet weights that a user has as a file, for the start of a run.
+"""Weights of ImageNet, from a file or a package, for the start of a run.
 
 After that, a run's folder is enough: its checkpoints hold all parameters.
 """
@@ -12,6 +12,7 @@ import zipfile
 
 from hybridseg import train_step as train_step_lib
 from hybridseg import types
+from hybridseg.models import efficientnet_lite
 from hybridseg.models import resnet
 import jax
 import jax.numpy as jnp
@@ -21,15 +22,27 @@ import safetensors
 from safetensors import numpy as safetensors_numpy
 
 from experiments import binary
+from experiments import imagenet_package
+from experiments import torch_file
+
+INSTALLED = 'installed'  # The file of the package that [pretrained] installs.
+_EFFICIENTNET = 'efficientnet_unet'
 
 
 def check(model: ml_collections.ConfigDict) -> None:
-  """Sees that `model.weights` and `model.options.norm` fit; reads no file.
+  """Checks that `model.weights` and the network fit; reads no file.
 
   Raises:
-    ValueError: if one is given without the other.
+    ValueError: if they do not.
   """
   weights = model.get('weights', '')
+  if model.name == _EFFICIENTNET:
+    if not weights:
+      raise ValueError(
+          f"the network {_EFFICIENTNET!r} has no BatchNorm and starts from "
+          f"ImageNet's weights: set model.weights='{INSTALLED}', or their "
+          'file.')
+    return
   frozen = model.options.get('norm') == 'frozen_batch'
   if weights and not frozen:
     raise ValueError(
@@ -42,12 +55,12 @@ def check(model: ml_collections.ConfigDict) -> None:
 
 
 def read(model: ml_collections.ConfigDict) -> types.Params | None:
-  """Returns the backbone's parameters from the file `model.weights`, if any.
+  """Returns the parameters of the encoder from `model.weights`, if it is set.
 
   Args:
-    model: of a config: weights, '' or a file of a ResNet's `state_dict` as
-      torchvision or timm has it, .safetensors, .npz, or .pth where torch is
-      installed; options, with its depth.
+    model: of a config: `weights`, '' or a file of a `state_dict`: .safetensors,
+      .npz, or .pth (of a ResNet, where torch is installed; of EfficientNet-
+      Lite0 without it), or `INSTALLED`; `options`, with the depth of a ResNet.
 
   Raises:
     binary.UserError: if the file cannot be read, or is of another network.
@@ -55,13 +68,21 @@ def read(model: ml_collections.ConfigDict) -> types.Params | None:
   path = model.get('weights', '')
   if not path:
     return None
+  is_efficientnet = model.name == _EFFICIENTNET
+  readers = _READERS
+  if is_efficientnet:
+    readers = _READERS | {'.pth': torch_file.read_legacy}
+    if path == INSTALLED:
+      path = imagenet_package.find()
   suffix = os.path.splitext(path)[1]
-  if suffix not in _READERS:
+  if suffix not in readers:
     raise binary.UserError(
         f'model.weights={path}: use a file that ends with '
-        f'{", ".join(_READERS)}.')
+        f'{", ".join(readers)}.')
   try:
-    state = _READERS[suffix](path)
+    state = readers[suffix](path)
+    if is_efficientnet:
+      return efficientnet_lite.params_from_pytorch(state)
     return resnet.params_from_torchvision(state, depth=model.options.depth)
   except OSError as e:
     raise binary.UserError(

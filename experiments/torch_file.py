@@ -1,4 +1,4 @@
-"""Reads arrays from PyTorch's old files, without PyTorch and without running any.
+"""Reads arrays from old files of PyTorch, which it neither needs nor runs.
 
 A file of before PyTorch 1.6 is a sequence of pickles: a magic number, a
 protocol, sizes of types, the object, the keys of its storages; then each
@@ -97,10 +97,11 @@ def read_legacy(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
       for key in keys:
         storage = storages[key]
         size = int.from_bytes(file.read(8), 'little')
-        content = file.read(storage.size * storage.dtype.itemsize)
-        storage.values = np.frombuffer(content, storage.dtype)
-        if size != storage.size or storage.values.size != size:
+        content = file.read(size * storage.dtype.itemsize)
+        if size != storage.size or len(content) != (
+            size * storage.dtype.itemsize):
           raise ValueError('it ends too early')
+        storage.values = np.frombuffer(content, storage.dtype)
       return {str(name): tensor.to_array() for name, tensor in tensors.items()}
     except ValueError:
       raise

@@ -9,7 +9,7 @@ import numpy as np
 from hybridseg import losses
 from hybridseg import models
 from hybridseg import weighting
-from hybridseg.models import deeplab
+from hybridseg.models import layers
 from tests import jaxprs
 from tests import networks
 
@@ -78,11 +78,11 @@ class DeepLabV3PlusTest(parameterized.TestCase):
   def test_resize_is_between_centres(self):
     x = jnp.array([0.0, 4.0]).reshape(1, 1, 2, 1)
     np.testing.assert_allclose(
-        deeplab._resize(x, (2, 4)).reshape(2, 4), [[0, 1, 3, 4]] * 2,
+        layers.resize_bilinear(x, (2, 4)).reshape(2, 4), [[0, 1, 3, 4]] * 2,
         atol=1e-6)
     x = jax.random.normal(jax.random.key(0), (2, 5, 9, 3))
     np.testing.assert_allclose(
-        deeplab._resize(x, (18, 33)),
+        layers.resize_bilinear(x, (18, 33)),
         jax.image.resize(x, (2, 18, 33, 3), 'bilinear'), atol=1e-5)
 
   def test_no_transposed_convolution(self):

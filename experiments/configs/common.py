@@ -135,7 +135,21 @@ def _deeplab(depth):
           dtype='float32'))
 
 
+# The encoder starts from ImageNet's weights, which the extra [pretrained]
+# installs; `frozen_until` says how many of its 16 blocks stay as they are.
+def _effnet(frozen_until):
+  return dict(
+      name='efficientnet_unet',
+      weights='installed',  # Or a file of them.
+      encoder_rate=0.1,  # Learning rate of the encoder, as a share.
+      options=dict(
+          decoder_features=(96, 64, 48), frozen_until=frozen_until,
+          dtype='float32'))
+
+
 NETWORKS = {
+    'effnet_lite0': _effnet(5),
+    'effnet_lite0_frozen': _effnet(16),
     'unet_small': dict(name='unet', options=_U_NETS['small']),
     'unet_full': dict(name='unet', options=_U_NETS['full']),
     'residual_unet_small': dict(
@@ -144,6 +158,12 @@ NETWORKS = {
     'deeplab_resnet18': _deeplab(18),
     'deeplab_resnet50': _deeplab(50),
 }
+
+
+# Of networks that start from ImageNet's weights; all others keep the base's.
+_OPTIMIZERS = {
+    name: dict(learning_rate=2e-3)
+    for name in NETWORKS if name.startswith('effnet')}
 
 
 def get_base(data_dir: str) -> ml_collections.ConfigDict:
@@ -251,14 +271,18 @@ def with_variant(
 def _apply(config, variant):
   if variant in NETWORKS:
     config.model = ml_collections.ConfigDict(NETWORKS[variant])
+    config.optimizer.update(_OPTIMIZERS.get(variant, {}))
   elif variant == 'compare':
     config.compare.methods = ('strong_only', 'uniform', 'dii_dcr')
   elif variant == 'debug':  # A smoke test of every part, in seconds.
-    per_level = not isinstance(config.model.options.features, int)
+    options = config.model.options
+    if 'decoder_features' in options:
+      options.decoder_features = (8, 8, 8)
+    else:
+      options.features = 8 if isinstance(options.features, int) else (8, 8)
     config.update(dict(
         train_steps=4, log_every_steps=1, eval_every_steps=2,
         checkpoint_every_steps=2,
-        model=dict(options=dict(features=(8, 8) if per_level else 8)),
         input=dict(strong_batch_size=4, weak_batch_size=8, eval_batch_size=8),
         optimizer=dict(warmup_steps=1),
     ))

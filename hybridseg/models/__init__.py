@@ -7,11 +7,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from hybridseg.models import deeplab
+from hybridseg.models import encoder_unet
 from hybridseg.models import residual_unet
 from hybridseg.models import unet
 
 _MODELS = {
     'deeplab_v3_plus': deeplab.DeepLabV3Plus,
+    'efficientnet_unet': encoder_unet.EfficientNetUNet,
     'residual_unet': residual_unet.ResidualUNet,
     'unet': unet.UNet,
 }

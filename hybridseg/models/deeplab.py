@@ -5,7 +5,6 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from hybridseg.models import layers
 from hybridseg.models import resnet
@@ -13,22 +12,6 @@ from hybridseg.models import resnet
 # Output stride -> dilations of the pyramid, in pixels of the last stage.
 _RATES = {8: (12, 24, 36), 16: (6, 12, 18)}
 _LOW_LEVEL_FEATURES = 48
-
-
-def _resize(x, size):
-  """Interpolates bilinearly between pixels' centres, up to [B, *size, F]."""
-  # `jax.image.resize` does not become ONNX for any batch size.
-  for equation, axis, new in (
-      ('bhwf,hy->bywf', 1, size[0]), ('bywf,wx->byxf', 2, size[1])):
-    weights = jnp.asarray(_interpolation(x.shape[axis], new), x.dtype)
-    x = jnp.einsum(equation, x, weights, precision='highest')
-  return x
-
-
-def _interpolation(old, new):
-  """Returns weights [old, new]; each column sums to one."""
-  position = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
-  return np.maximum(0, 1 - np.abs(position - np.arange(old)[:, None]))
 
 
 class _Pyramid(nn.Module):
@@ -105,13 +88,14 @@ class DeepLabV3Plus(nn.Module):
     x = _Pyramid(self.features, _RATES[self.output_stride], self.dtype)(x)
     low_level = layers.conv_norm_relu(
         low_level, _LOW_LEVEL_FEATURES, 1, dtype=self.dtype)
-    x = _resize(x, low_level.shape[1:3])
+    x = layers.resize_bilinear(x, low_level.shape[1:3])
     x = jnp.concatenate([low_level, x], -1)
     for _ in range(2):
       x = layers.conv_norm_relu(x, self.features, 3, dtype=self.dtype)
     x = x.astype(jnp.float32)
     # The weights of an interpolation sum to one: it commutes with the head.
-    logits = _resize(layers.head(x, self.num_classes), images.shape[1:3])
+    size = images.shape[1:3]
+    logits = layers.resize_bilinear(layers.head(x, self.num_classes), size)
     if not return_features:
       return logits
-    return logits, _resize(x, images.shape[1:3])
+    return logits, layers.resize_bilinear(x, size)

@@ -24,6 +24,8 @@ from jax.interpreters import batching
 from jax.interpreters import mlir
 import jax.numpy as jnp
 
+_MAX_TERMS = 16
+
 
 def depthwise_conv(
     x: jax.Array, kernel: jax.Array, *, stride: int = 1
@@ -83,7 +85,7 @@ def _taps(x, width, stride):
 
 def _shifted_conv(x, kernel, *, stride):
   width = kernel.shape[0]
-  weights = kernel.reshape(width * width, -1)
+  weights = kernel.reshape(width * width, 1, 1, 1, -1)
   return sum(
       tap * w for tap, w in zip(_taps(x, width, stride), weights, strict=True))
 
@@ -98,7 +100,7 @@ def _shifted_input_grad(g, kernel, *, stride, size):
     after = length + width - 1 - before - ((new - 1) * stride + 1)
     config.append((before, after, stride - 1))
   g = lax.pad(g, jnp.zeros((), g.dtype), [*config, (0, 0, 0)])
-  flipped = kernel[::-1, ::-1].reshape(width * width, -1)
+  flipped = kernel[::-1, ::-1].reshape(width * width, 1, 1, 1, -1)
   return sum(
       tap * w for tap, w in zip(_valid_taps(g, width), flipped, strict=True))
 
@@ -115,12 +117,17 @@ def _shifted_kernel_grad(x, g, *, stride, width):
 
   XLA's reduction over all leading axes is several times slower.
   """
-  ones = jnp.ones((1, g.shape[1] * g.shape[2]), g.dtype)
+  batch, features = g.shape[0], g.shape[-1]
+  # Every term is a piece of program: of large batches, several images are one.
+  terms = max(n for n in range(1, _MAX_TERMS + 1) if batch % n == 0)
+  size = batch // terms
+  ones = jnp.ones((1, size * g.shape[1] * g.shape[2]), g.dtype)
   rows = []
   for tap in _taps(x, width, stride):
-    total = sum(tap[b] * g[b] for b in range(g.shape[0]))
+    total = sum(tap[b : b + size] * g[b : b + size]
+                for b in range(0, batch, size))
     rows.append(jnp.dot(
-        ones, total.reshape(-1, g.shape[-1]), precision='highest'))
+        ones, total.reshape(-1, features), precision='highest'))
   return jnp.concatenate(rows).reshape(width, width, -1)
 
 

@@ -4,6 +4,8 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 _AXES = {4: '[B, H, W, C]', 5: '[B, D, H, W, C]'}
 
@@ -82,3 +84,27 @@ def head(x: jax.Array, num_classes: int) -> jax.Array:
     Logits, float32 [B, ..., K].
   """
   return nn.Conv(num_classes, (1,) * (x.ndim - 2), name='head')(x)
+
+
+def resize_bilinear(x: jax.Array, size: tuple[int, int]) -> jax.Array:
+  """Interpolates bilinearly between the centres of pixels.
+
+  Args:
+    x: float [B, H, W, F].
+    size: new height and width, at least H and W.
+
+  Returns:
+    Features, float [B, *size, F].
+  """
+  # `jax.image.resize` does not become ONNX for any batch size.
+  for equation, axis, new in (
+      ('bhwf,hy->bywf', 1, size[0]), ('bywf,wx->byxf', 2, size[1])):
+    weights = jnp.asarray(_interpolation(x.shape[axis], new), x.dtype)
+    x = jnp.einsum(equation, x, weights, precision='highest')
+  return x
+
+
+def _interpolation(old, new):
+  """Returns weights [old, new]; each column sums to one."""
+  position = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
+  return np.maximum(0, 1 - np.abs(position - np.arange(old)[:, None]))

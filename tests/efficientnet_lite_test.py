@@ -1,0 +1,145 @@
+"""Tests for hybridseg.models.efficientnet_lite and encoder_unet."""
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from experiments import pretrained
+from hybridseg import models
+from hybridseg.models import efficientnet_lite
+from hybridseg.models import encoder_unet
+from tests import networks
+
+
+def _installed():
+  return pretrained.read(ml_collections.ConfigDict(dict(
+      name='efficientnet_unet', weights=pretrained.INSTALLED)))
+
+
+def torch_state(seed=0):
+  """Returns random arrays by the names of the PyTorch model."""
+  rng = np.random.default_rng(seed)
+  state = {}
+
+  def conv(name, norm, *shape):
+    state[f'{name}.weight'] = rng.normal(size=shape).astype(np.float32)
+    for part in ('weight', 'bias', 'running_mean', 'running_var'):
+      state[f'{norm}.{part}'] = rng.uniform(
+          0.5, 1.5, shape[0]).astype(np.float32)
+
+  conv('_conv_stem', '_bn0', 32, 3, 3, 3)
+  before, number = 32, 0
+  for repetitions, width, _, expansion, features in efficientnet_lite._STAGES:
+    for _ in range(repetitions):
+      name, inner = f'_blocks.{number}.', before * expansion
+      if expansion != 1:
+        conv(f'{name}_expand_conv', f'{name}_bn0', inner, before, 1, 1)
+      conv(f'{name}_depthwise_conv', f'{name}_bn1', inner, 1, width, width)
+      conv(f'{name}_project_conv', f'{name}_bn2', features, inner, 1, 1)
+      before, number = features, number + 1
+  return state
+
+
+class EfficientNetLiteTest(parameterized.TestCase):
+
+  def test_features_of_the_published_weights(self):
+    # By the PyTorch package, version 0.1.0, on PyTorch 2.14.1: mean absolute
+    # value and one number of each of the four maps of this picture.
+    i, j = np.mgrid[:64, :96]
+    image = np.stack([
+        (np.sin(i / 7 + c) * np.cos(j / (5 + c)) + 1) / 2 for c in range(3)
+    ], -1)[None].astype(np.float32)
+    features = efficientnet_lite.EfficientNetLite().apply(
+        {'params': _installed()}, image)
+    for x, shape, mean, last in zip(
+        features,
+        ((16, 24, 24), (8, 12, 40), (4, 6, 112), (2, 3, 320)),
+        (9.135333, 8.147272, 4.788882, 2.297465),
+        (10.97993, -3.09138, 3.94718, 0.8483), strict=True):
+      self.assertEqual(x.shape[1:], shape)
+      self.assertAlmostEqual(float(jnp.mean(jnp.abs(x))), mean, delta=1e-4)
+      self.assertAlmostEqual(float(x[0, -1, -1, -1]), last, delta=1e-4)
+
+  def test_batch_norm_is_folded(self):
+    state = torch_state()
+    params = efficientnet_lite.params_from_pytorch(state)
+    # One pixel of the projection of block 0, by hand.
+    x = np.random.default_rng(1).normal(size=32).astype(np.float32)
+    norm = {part: state[f'_blocks.0._bn2.{part}'] for part in (
+        'weight', 'bias', 'running_mean', 'running_var')}
+    y = state['_blocks.0._project_conv.weight'][:, :, 0, 0] @ x
+    y = (y - norm['running_mean']) / np.sqrt(norm['running_var'] + 1e-3)
+    y = y * norm['weight'] + norm['bias']
+    ours = params['block_0']['project']
+    np.testing.assert_allclose(
+        x @ ours['kernel'] + ours['bias'], y, rtol=1e-4, atol=1e-4)
+
+  @parameterized.parameters(
+      (lambda s: s.pop('_bn0.bias'), 'no _bn0.bias'),
+      (lambda s: s['_bn0.bias'].fill(np.nan), '_bn0.bias is not finite'),
+      (lambda s: s.update({'_blocks.3._project_conv.weight': np.zeros(
+          (40, 7, 1, 1), np.float32)}), r'block_3/project.*\(7, 40\)'))
+  def test_another_state_is_refused(self, change, message):
+    state = torch_state()
+    change(state)
+    with self.assertRaisesRegex(ValueError, message):
+      efficientnet_lite.params_from_pytorch(state)
+
+  @parameterized.parameters(
+      (dict(), 4, 'of 4 channels'),
+      (dict(frozen_until=17), 3, 'frozen_until=17'))
+  def test_refuses(self, options, channels, message):
+    with self.assertRaisesRegex(ValueError, message):
+      jax.eval_shape(
+          efficientnet_lite.EfficientNetLite(**options).init,
+          jax.random.key(0), jnp.zeros((1, 32, 32, channels)))
+
+
+class EncoderUNetTest(parameterized.TestCase):
+
+  @parameterized.product(
+      size=((32, 32), (33, 50)), channels=(1, 3),
+      dtype=('float32', 'bfloat16'))
+  def test_shapes_and_dtypes_of_any_size(self, size, channels, dtype):
+    model = models.build('efficientnet_unet', num_classes=3, options=dict(
+        decoder_features=(8, 8, 8), dtype=dtype))
+    logits, features, params = networks.init_shapes(
+        self, model, (2, *size, channels))
+    self.assertEqual(logits.shape, (2, *size, 3))
+    self.assertEqual(features.shape, (2, *size, 8))
+    self.assertContainsSubset({'backbone', 'head'}, params)
+
+  def test_decoder_features_are_three(self):
+    model = models.build('efficientnet_unet', num_classes=2, options=dict(
+        decoder_features=(8, 8)))
+    with self.assertRaisesRegex(ValueError, 'expected 3'):
+      jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+
+  @parameterized.parameters((0, 16), (5, 11), (16, 0))
+  def test_what_is_frozen_has_no_gradient_and_does_not_move(
+      self, frozen_until, num_trained):
+    model = models.build('efficientnet_unet', num_classes=2, options=dict(
+        decoder_features=(8, 8, 8), frozen_until=frozen_until))
+    images = jnp.zeros((1, 32, 32, 3))
+    params = jax.eval_shape(model.init, jax.random.key(0), images)['params']
+    loss = lambda p: jnp.sum(model.apply({'params': p}, images)[..., 0])
+    # Traced, not compiled: a gradient that nothing needs is not there at all.
+    text = str(jax.make_jaxpr(jax.grad(loss))(params))
+    self.assertEqual(
+        text.count('hybridseg_depthwise_conv_kernel_grad['), num_trained)
+    labels = encoder_unet.label_params(params, frozen_until=frozen_until)
+    self.assertEqual(set(jax.tree.leaves(labels['head'])), {'decoder'})
+    for i in range(16):
+      self.assertEqual(
+          set(jax.tree.leaves(labels['backbone'][f'block_{i}'])),
+          {'frozen' if i < frozen_until else 'encoder'})
+    self.assertEqual(
+        labels['backbone']['stem']['bias'],
+        'frozen' if frozen_until else 'encoder')
+
+
+if __name__ == '__main__':
+  absltest.main()
