@@ -33,7 +33,10 @@ class NetworksTest(parameterized.TestCase):
     config = phantom.get_config(f'{name},debug')
     self.assertEqual(config, phantom.get_config(f'debug,{name}'))
     self.assertEqual(config.model.name, common.NETWORKS[name]['name'])
-    self.assertIn(config.model.options.features, (8, (8, 8)))
+    options = config.model.options
+    self.assertIn(
+        options.get('features') or options.decoder_features,
+        (8, (8, 8), (8, 8, 8)))
     self.assertEqual(config.train_steps, 4)
 
   def test_the_default_is_the_small_unet(self):
