@@ -22,42 +22,27 @@ Problems refuse a set; notices are odd but valid and only counted. Decisions:
 """
 
 import collections
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from concurrent import futures
 import functools
 import os
-import re
-from typing import NamedTuple
 
 from PIL import Image
 
 from data_prep import check_annotation
+from data_prep import check_report
 from data_prep import check_row
 from data_prep import duplicates
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
 
-_PER_GROUP = 20
-_MAX_LINE = 200
+Findings = check_report.Findings
+report = check_report.report
+
+_MAX_NAMES = 4
+_DEFECTIVE = ('image', 'annotation', 'evaluation')  # Fields of files.
 
 _Problem = manifest_lib.Problem
-
-
-class Findings(NamedTuple):
-  """What a check found.
-
-  Attributes:
-    problems: what refuses the set, in the order of lines.
-    notices: what is odd but valid, in the order of lines.
-    facts: one per row of the manifest; none if its header is broken.
-    pictures: by line of the manifest, to be named instead of the lines where
-      the user has never seen the manifest.
-  """
-
-  problems: list[manifest_lib.Problem]
-  notices: list[manifest_lib.Problem]
-  facts: list[check_row.Facts]
-  pictures: Mapping[int, str] = {}
 
 
 def check_manifest(
@@ -73,6 +58,9 @@ def inspect_manifest(
     progress: Callable[[int, int], None] | None = None,
     near_copies: str = 'refuse',
     unlisted: bool = True,
+    no_weak: str = 'refuse',
+    known: Findings | None = None,
+    all_rows: Sequence[manifest_lib.Row] = (),
 ) -> Findings:
   """Finds all problems of a manifest, and what is odd about it.
 
@@ -86,16 +74,27 @@ def inspect_manifest(
     near_copies: in different splits: 'refuse', or 'notice' if you have looked
       at them.
     unlisted: whether to note pictures that lie there and are on no line.
+    no_weak: if there is no weak training instance: 'refuse', or 'notice' where
+      nothing is going to be trained.
+    known: what was found before of some of these rows; their files are not read
+      again.
+    all_rows: further ones that were left out, which is told elsewhere.
   """
   rows = manifest.rows
   log = check_annotation.Log(list(manifest.problems), [])
-  facts = []
+  facts, logs, defects = [], [], {}
   if manifest.header.classes:
     _check_names(manifest, log)
-    for done, (row_log, seen) in enumerate(_inspect_rows(manifest), start=1):
+    inspected = _inspect_rows(manifest, known)
+    for done, (row, (row_log, seen)) in enumerate(
+        zip(rows, inspected, strict=True), start=1):
       log.problems.extend(row_log.problems)
       log.notices.extend(row_log.notices)
       facts.append(seen)
+      logs.append((row, row_log))
+      if wrong := [p for p in row_log.problems if p.field.startswith(
+          _DEFECTIVE)]:
+        defects[row.id] = wrong
       if progress is not None:
         progress(done, len(rows))
   _check_ids(rows, log)
@@ -111,12 +110,14 @@ def inspect_manifest(
     log.problems.append(_Problem(
         'the manifest holds no image', '', 'add one line per image'))
   elif not unread:
-    _check_roles(rows, log)
+    _check_roles(rows, log, no_weak)
     if not log.problems:  # Else a class may hide in what could not be read.
       _note_classes(manifest, facts, log)
     if unlisted:
-      _note_unlisted(manifest, log)
-  return Findings(_in_order(log.problems), _in_order(log.notices), facts)
+      _note_unlisted(manifest, all_rows, log)
+  return Findings(
+      _in_order(log.problems), _in_order(log.notices), facts,
+      {row_id: _in_order(some) for row_id, some in defects.items()}, logs=logs)
 
 
 def _in_order(problems):
@@ -128,46 +129,6 @@ def _in_order(problems):
   return [_Problem(*map(safe, p)) for p in problems]
 
 
-def report(findings: Findings) -> list[str]:
-  """Returns the lines to print, each of at most 200 characters.
-
-  Problems of one kind stand together; of more than 20 only 20 are shown and
-  the rest is counted. Of each kind of notice only the first is shown.
-  """
-  pictures = findings.pictures
-
-  def say(problem):
-    what = re.sub(
-        r'\bline (\d+)', lambda m: pictures.get(int(m[1]), m[0]), problem.what)
-    if problem.line in pictures and not problem.file:
-      problem = problem._replace(line=0, file=pictures[problem.line])
-    return str(problem._replace(what=what))
-
-  lines = []
-  for problems in _groups(findings.problems):
-    lines += [say(p) for p in problems[:_PER_GROUP]]
-    more = len(problems) - _PER_GROUP
-    if more > 0:
-      lines.append(f'... and {more} more of this kind: {problems[0].what}')
-  for notices in _groups(findings.notices):
-    number = len(notices)
-    count = f', {number} times, first' if number > 1 else ':'
-    lines.append(f'notice{count} {say(notices[0])}')
-  return [x if len(x) <= _MAX_LINE else x[: _MAX_LINE - 3] + '...'
-          for x in lines]
-
-
-def _groups(problems):
-  """Groups problems of lines that differ in numbers and quoted names only."""
-  groups = collections.defaultdict(list)
-  for problem in problems:
-    kind = problem.what
-    if problem.line:
-      kind = re.sub(r"\d+|'[^']*'", '#', kind)
-    groups[kind].append(problem)
-  return groups.values()
-
-
 def _check_names(manifest, log):
   for text in (manifest.header.name, *manifest.header.classes):
     if pixels.is_bad_text(text):
@@ -176,7 +137,7 @@ def _check_names(manifest, log):
           'rename it', 1))
 
 
-def _inspect_rows(manifest):
+def _inspect_rows(manifest, known):
   """Yields the log and the facts of each row, in order."""
   context = check_annotation.Context(
       pixels.open_folder(manifest.root), manifest.header.classes)
@@ -188,13 +149,27 @@ def _inspect_rows(manifest):
     yield from ((empty if i else log, check_row.Facts())
                 for i in range(len(manifest.rows)))
     return
+  before = {row.id: (row, log, seen) for (row, log), seen in zip(
+      known.logs, known.facts, strict=True)} if known else {}
   Image.init()  # Not safe once threads run.
   # Threads: decoding and hashing release Python's lock.
   with pixels.strict_pillow(), futures.ThreadPoolExecutor(
       min(8, os.cpu_count() or 1)) as pool:
     yield from pool.map(
-        functools.partial(check_row.inspect_row, context=context),
+        functools.partial(_inspect_row, context=context, before=before),
         manifest.rows)
+
+
+def _inspect_row(row, context, before):
+  """Inspects a row, unless it was found to be good before."""
+  old, log, seen = before.get(row.id, (None, None, None))
+  # In train, or with an exact mask, a row may be in any split.
+  if old is None or log.problems or row != old._replace(
+      line=row.line, split=row.split) or (
+          row.split != 'train' and row.role != 'strong'):
+    return check_row.inspect_row(row, context)
+  notices = [notice._replace(line=row.line) for notice in log.notices]
+  return check_annotation.Log([], notices, row), seen
 
 
 def _check_ids(rows, log):
@@ -294,14 +269,16 @@ def _check_open_values(rows, facts, log):
           '{"0": 0, "255": 255}', row.line, row.id, 'annotation.path'))
 
 
-def _check_roles(rows, log):
+def _check_roles(rows, log, no_weak):
   roles = {row.role for row in rows if row.split == 'train'}
-  for role, fix in (
-      ('strong', 'give some train images exact masks and role strong'),
-      ('weak', 'give some train images role weak or unlabelled; or, with '
-       '--source, --simulate=box')):
-    if not roles & {role, 'unlabelled' if role == 'weak' else role}:
-      log.problems.append(_Problem(f'no {role} training instance', '', fix))
+  if 'strong' not in roles:
+    log.problems.append(_Problem(
+        'no strong training instance', '',
+        'give some train images exact masks and role strong'))
+  if not roles & {'weak', 'unlabelled'}:
+    (log.problems if no_weak == 'refuse' else log.notices).append(_Problem(
+        'no weak training instance', '', '--simulate=box with --source; or '
+        'give some train images role weak or unlabelled'))
 
 
 def _note_classes(manifest, facts, log):
@@ -314,17 +291,23 @@ def _note_classes(manifest, facts, log):
           f'no {split} image', '', 'nothing can be measured on it'))
       continue
     present = frozenset().union(*shown)
-    for value, name in enumerate(manifest.header.classes):
-      if value and value not in present and not pixels.is_bad_text(name):
-        log.notices.append(_Problem(
-            f'class {name!r} is absent from {split}', '',
-            'its labels or its split may be wrong'))
+    absent = [repr(name) for value, name in enumerate(manifest.header.classes)
+              if value and value not in present
+              and not pixels.is_bad_text(name)]
+    if absent:
+      more = len(absent) - _MAX_NAMES
+      text = ', '.join(absent[:_MAX_NAMES]) + (
+          f' and {more} more' if more > 0 else '')
+      what = f'class {text} is' if len(absent) == 1 else f'classes {text} are'
+      log.notices.append(_Problem(
+          f'{what} absent from {split}', '',
+          'labels or split may be wrong'))
 
 
-def _note_unlisted(manifest, log):
-  """Notes pictures that lie beside those of the set, but are on no line."""
+def _note_unlisted(manifest, all_rows, log):
+  """Notes pictures that lie beside those of the set, but are not in it."""
   used = collections.defaultdict(set)
-  for row in manifest.rows:
+  for row in (*manifest.rows, *all_rows):
     truth = (row.evaluation or {}).get('truth')
     for name in (row.image, *(
         a.get('path') for a in (row.annotation, truth) if isinstance(a, dict))):
@@ -343,6 +326,6 @@ def _note_unlisted(manifest, log):
     if more:
       shown = os.path.relpath(folder, manifest.root)
       log.notices.append(_Problem(
-          f'{len(more)} pictures of folder {pixels.tail(shown)!r} are on no '
-          'line', f'{ascii(more[0])} first',
+          f'{len(more)} pictures of folder {pixels.tail(shown)!r} are not in '
+          'the set', f'{ascii(more[0])} first',
           'add them, or leave them out on purpose'))

@@ -26,16 +26,33 @@ def has_use_for(name: str, argument: str) -> bool:
   return argument in inspect.signature(SETS[name].write).parameters
 
 
+def default_text(argument: str, values: dict[str, object]) -> str:
+  """Returns the default of a flag in each use, as the end of its help.
+
+  Args:
+    argument: of `write`; each set that has a use for it has its own default.
+    values: the default in other uses, in words.
+  """
+  for name in SETS:
+    if has_use_for(name, argument):
+      value = inspect.signature(SETS[name].write).parameters[argument].default
+      if isinstance(value, (list, tuple)):
+        value = ','.join(value)
+      values[f'--dataset={name}'] = value
+  return 'Default: ' + '; '.join(
+      f'{value} with {use}' for use, value in values.items()) + '.'
+
+
 def write(
     name: str,
     output: str | os.PathLike[str],
     *,
     source: str | os.PathLike[str] | None,
     image_size: int,
-    kinds: Sequence[str],
     seed: int,
-    strong_fraction: float,
-    fault_fraction: float,
+    kinds: Sequence[str] | None = None,
+    strong_fraction: float | None = None,
+    fault_fraction: float | None = None,
 ) -> manifest.Manifest:
   """Writes manifest.jsonl of a set, and what it generates, below `output`.
 
@@ -44,10 +61,11 @@ def write(
     output: folder that exists.
     source: folder of the original; a set that is generated has none.
     image_size: of generated pictures.
-    kinds: of simulated weak labels, which share them evenly.
     seed: of every draw.
-    strong_fraction: share of the training images with exact masks.
-    fault_fraction: share of the weak labels that get a planted fault.
+    kinds: of simulated weak labels, which share them evenly; None, as below,
+      leaves it to the set.
+    strong_fraction: share of the training images with exact masks, or None.
+    fault_fraction: share of the weak labels that get a planted fault, or None.
 
   Returns:
     The manifest as written.
@@ -60,4 +78,5 @@ def write(
       source=source, image_size=image_size, kinds=kinds, seed=seed,
       strong_fraction=strong_fraction, fault_fraction=fault_fraction)
   return SETS[name].write(
-      output, **{k: v for k, v in options.items() if has_use_for(name, k)})
+      output, **{k: v for k, v in options.items()
+                if v is not None and has_use_for(name, k)})

@@ -7,57 +7,77 @@ for evaluation only. An image that has both a mask and a human weak label gets
 that one instead of a simulated one.
 """
 
-from collections.abc import Callable, Sequence
-import functools
+import collections
+from collections.abc import Sequence
 import os
 import pathlib
-from typing import NamedTuple
+import re
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import sparse
 
-from data_prep import duplicates
+from data_prep import dividing
 from data_prep import formats
+from data_prep import leaving_out
 from data_prep import manifest as manifest_lib
-from data_prep import pixels
 from data_prep import rasterize
+from data_prep import row_names
 from data_prep import simulate
-from data_prep import splits
+from data_prep import split_refusals
 from data_prep import splits_file
 from data_prep import strong_choice
+from data_prep import subjects_file
 from data_prep.formats import registry
 
 SPLITS_FILE = 'splits.csv'
+
+_MAX_CLASSES = 255  # 255 itself means unlabelled.
+_SLICE = re.compile(r'_[xyz]\d{3,}$')  # Of a volume, see `formats.nifti`.
 
 
 class Plan(NamedTuple):
   """What becomes of the images of a source.
 
   Attributes:
-    seed: seed of every draw.
+    seed: seed of the choice of strong images and of simulated labels.
+    draw: how splits are drawn.
     splits_file: which then says it all; None draws splits and roles.
-    fractions: of the exactly annotated images, for train, val and test.
-    split_by: 'subject' or 'site'.
-    num_folds: None, or into how many folds to cut; then `fractions` is not
-      used.
-    fold: the fold that is test; the next one is val, all others train.
+    subjects: file that says whose the pictures are; None leaves it to the
+      source.
     budget: how many training images keep their mask; None keeps all.
     simulate: kinds of the weak labels of the others, 'none' for no label.
     fault_fraction: share of the simulated labels that get a planted fault.
-    keep_copies_together: whether nearly the same pictures are in one split,
-      if splits are drawn: see `duplicates`.
   """
 
   seed: int = 0
+  draw: dividing.Draw = dividing.Draw()
   splits_file: str | None = None
-  fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
-  split_by: str = 'subject'
-  num_folds: int | None = None
-  fold: int = 0
+  subjects: str | None = None
   budget: strong_choice.Budget | None = None
   simulate: Sequence[str] = ()
   fault_fraction: float = 0.0
-  keep_copies_together: bool = True
+
+
+class Own(NamedTuple):
+  """What a source holds, before it is divided.
+
+  Attributes:
+    header: of its manifest.
+    rows: its images; `split` and `role` may be empty.
+    all_rows: the same with those that are left out.
+    weak: by id, a weak annotation of an image that has an exact mask, too.
+    problems: of the import.
+    notices: what was decided on the way, as lines.
+    left_out: what is not used because the user says so.
+  """
+
+  header: manifest_lib.Header
+  rows: list[manifest_lib.Row]
+  all_rows: list[manifest_lib.Row]
+  weak: dict[str, dict[str, Any]]
+  problems: list[manifest_lib.Problem]
+  notices: list[str]
+  left_out: list[formats.LeftOut]
 
 
 def write(
@@ -69,7 +89,27 @@ def write(
     plan: Plan,
     name: str,
 ) -> tuple[manifest_lib.Manifest, list[str]]:
-  """Writes manifest.jsonl and splits.csv below `output`.
+  """Imports a source and writes it as `divide` does: `read`, then `divide`.
+
+  Returns:
+    The manifest, and all notices.
+  """
+  own = read(output, source=source, format_name=format_name, options=options,
+             subjects=plan.subjects, name=name)
+  manifest, notices = divide(own, output, plan=plan)
+  return manifest, [*own.notices, *notices]
+
+
+def read(
+    output: str | os.PathLike[str],
+    *,
+    source: str | os.PathLike[str],
+    format_name: str | None,
+    options: formats.Options,
+    subjects: str | None,
+    name: str,
+) -> Own:
+  """Imports a source.
 
   Pictures stay where they are, but for those that have to be converted, which
   are written below `output`.
@@ -79,16 +119,12 @@ def write(
     source: folder or file to import.
     format_name: one of `registry.FORMATS`; None finds it out.
     options: what the user says about the files.
-    plan: what becomes of the images.
+    subjects: a file that says whose pictures they are, see `subjects_file`.
     name: name of the set.
 
-  Returns:
-    The manifest, whose `problems` hold those of the import and the splits, too,
-    and notices.
-
   Raises:
-    ValueError: in one line, if the source has no known format or cannot be
-      split.
+    ValueError: in one line, if the source has no known format, or holds nothing
+      that can be used.
   """
   source, output = pathlib.Path(source), pathlib.Path(output)
   if source.is_file() and source.suffix.lower() != '.csv':
@@ -100,42 +136,104 @@ def write(
         f'{source} holds nothing of a known format '
         f'({", ".join(registry.FORMATS)})')
   imported = registry.FORMATS[format_name].read(source, output, options=options)
-  notices = [f'read as {format_name}: {len(imported.rows)} images',
-             *imported.notices]
-  problems = list(imported.problems)
-  header = manifest_lib.Header(name, tuple(imported.classes), imported.root)
-  rows, folds = list(imported.rows), None
-  if not rows and not problems:
+  if not imported.rows and not imported.problems and not imported.left_out:
     raise ValueError(f'{source} holds no image that {format_name} reads')
-  root = output / imported.root
-  problems += _check_subjects(rows, options, notices)
+  left_out = list(imported.left_out)
+  listed = leaving_out.find_listed(
+      imported.rows, options.leave_out, folder=output, already=left_out,
+      refused=imported.problems)
+  rows, problems, defective = leaving_out.drop(
+      imported.rows, imported.problems, options.leave_out, listed)
+  left_out += listed + defective
+  leaving_out.refuse_nothing_left(len(rows) + len(problems), left_out)
+  notices = [f'read as {format_name}: {len(rows)} images', *imported.notices]
+  _check_classes(imported.classes)
+  if subjects is not None:
+    gone = {n for thing in (*left_out, *imported.problems)
+            for n in leaving_out.names_of(thing)}
+    entries, wrong = subjects_file.read_subjects(subjects)
+    if not wrong:
+      rows, wrong = subjects_file.apply_subjects(
+          rows, entries, file=subjects, cases=row_names.read_cases(output),
+          gone=gone)
+    problems += wrong
+  else:
+    problems += _check_subjects(rows, options, notices)
+  header = manifest_lib.Header(name, tuple(imported.classes), imported.root)
+  return Own(header, rows, imported.rows, imported.weak, problems, notices,
+             left_out)
+
+
+def divide(
+    own: Own,
+    output: str | os.PathLike[str],
+    *,
+    plan: Plan,
+    without: frozenset[str] = frozenset(),
+) -> tuple[manifest_lib.Manifest, list[str]]:
+  """Draws splits and roles, and writes manifest.jsonl and splits.csv.
+
+  Args:
+    own: as `read` returns it.
+    output: the same folder.
+    plan: what becomes of the images.
+    without: ids of images that are left out.
+
+  Returns:
+    The manifest, whose `problems` hold those of the import and the splits, too,
+    and notices.
+
+  Raises:
+    ValueError: in one line, if nothing is left.
+  """
+  output = pathlib.Path(output)
+  rows = [row for row in own.rows if row.id not in without]
+  notices, problems, folds = [], list(own.problems), None
+  root = output / own.header.root
   if plan.splits_file is not None:
     entries, wrong = splits_file.read_splits(plan.splits_file)
     if not wrong:
-      rows, wrong = splits_file.apply_splits(rows, entries, by=plan.split_by)
+      gone = without.union(*map(leaving_out.names_of, own.left_out))
+      entries = [e for e in entries if not {
+          e.id, _SLICE.sub('', e.id)} & gone]
+      rows, wrong = splits_file.apply_splits(rows, entries, by=plan.draw.by)
     problems += wrong
   else:
     rows = _without_lone_split(rows, notices)
   rows = _without_unseen(rows, notices)
   try:
     if plan.splits_file is None and not problems:
-      rows, folds = _split(rows, root, plan, notices)
+      rows, folds = dividing.draw_splits(rows, root, plan.draw, notices)
     if not problems:
-      rows, wrong = _choose_roles(rows, imported.weak, root, plan)
+      rows, wrong = _choose_roles(rows, own.weak, root, plan)
       problems += wrong
-  except ValueError as error:
-    problems.append(manifest_lib.Problem(
-        f'the set cannot be split: {error}', '', 'see the notices, and '
-        '--split_fractions, --splits, --subject_pattern'))
+  except split_refusals.RefusedError as error:
+    problems.append(error.problem)
+    # The check shall not say the same of each of them.
+    rows = [r._replace(split='') for r in rows]
   # Problems must not keep the check from reading the files.
   rows = [r._replace(split=r.split or 'train', role=r.role or _natural_role(r))
           for r in rows]
   manifest = manifest_lib.write_manifest(
-      output / 'manifest.jsonl', header, rows)
+      output / 'manifest.jsonl', own.header, rows)
   if not problems:
     splits_file.write_splits(output / SPLITS_FILE, rows, folds)
   return manifest._replace(
       problems=(*manifest.problems, *problems)), notices
+
+
+def _check_classes(classes):
+  """Refuses classes of a source that no manifest can hold."""
+  if len(classes) > _MAX_CLASSES:
+    raise ValueError(
+        f'the source has {len(classes)} classes, and a mask holds at most '
+        f'{_MAX_CLASSES}, with the background; name those to keep: '
+        f'--classes=background,{classes[1][:30]},...')
+  twice = [name for name, n in collections.Counter(classes).items() if n > 1]
+  if twice:
+    raise ValueError(
+        f'the source has two classes named {twice[0][:60]!r}; rename one, or '
+        'name them all: --classes=background,...')
 
 
 def _check_subjects(rows, options, notices):
@@ -178,133 +276,10 @@ def _without_unseen(rows, notices):
   return kept
 
 
-def find_presence(
-    rows: Sequence[manifest_lib.Row], root: pathlib.Path
-) -> dict[str, frozenset[int]]:
-  """Returns the classes that each id shows; reads its mask, if it has one."""
-
-  def find(row):
-    annotation = row.annotation or {}
-    labels = annotation.get('labels', ())
-    if annotation and rasterize.has_file(annotation):
-      try:
-        values = annotation.get('values')
-        labels = np.unique(rasterize.apply_values(
-            rasterize.read_mask(root / annotation['path'], values), values))
-      except Exception:  # The check names what is wrong with it.
-        labels = ()
-    return frozenset(int(v) for v in labels if 0 < v < 255)
-
-  found = pixels.map_in_threads(find, rows)
-  return dict(zip([r.id for r in rows], found, strict=True))
-
-
-def join_copies(
-    rows: Sequence[manifest_lib.Row], root: pathlib.Path
-) -> tuple[list[manifest_lib.Row], int]:
-  """Returns rows whose subjects join pictures that are nearly the same.
-
-  Subjects of which two pictures are nearly the same become one. Also returns
-  how many pictures that concerns.
-  """
-
-  def thumbnail(row):
-    try:
-      return duplicates.thumbnail(rasterize.read_image(root / row.image))
-    except Exception:  # The check names what is wrong with it.
-      return b''
-
-  thumbnails = pixels.map_in_threads(thumbnail, rows)
-  pairs = duplicates.all_pairs(thumbnails)
-  number, place = len(rows), {}
-  edges = [(i, j) for i, j, _ in pairs]
-  edges += [(i, place.setdefault(row.subject, i))
-            for i, row in enumerate(rows) if row.subject]
-  starts, ends = np.array(edges or [(0, 0)]).T
-  graph = sparse.coo_matrix(
-      (np.ones(len(starts)), (starts, ends)), shape=(number, number))
-  _, component = sparse.csgraph.connected_components(graph, directed=False)
-  # Named by the first: problems name them.
-  first = {}
-  for row, c in zip(rows, component.tolist(), strict=True):
-    first.setdefault(c, row.subject or row.id)
-  joined = [row._replace(subject=f'{first[c]} ({c})')
-            for row, c in zip(rows, component.tolist(), strict=True)]
-  return joined, len({k for pair in pairs for k in pair[:2]})
-
-
 def _natural_role(row):
   if row.annotation is None:
     return 'unlabelled'
   return 'strong' if row.annotation['kind'] == 'mask' else 'weak'
-
-
-def _split(rows, root, plan, notices):
-  """Returns the rows with splits, and folds, if there are any."""
-  if plan.num_folds is None and all(row.split for row in rows):
-    return rows, None
-  presence = find_presence(rows, root)
-  units = rows
-  if plan.keep_copies_together:
-    units, number = join_copies(rows, root)
-    if number:
-      notices.append(f'{number} pictures are nearly the same as another: both '
-                     'go to one split')
-  if plan.num_folds is None:
-    deal = functools.partial(
-        splits.assign_splits, fractions=plan.fractions, seed=plan.seed,
-        presence=presence)
-    try:
-      found = deal(units, by=plan.split_by)
-    except splits.TooFewGroupsError:
-      found = deal_in_part(units, deal, plan.split_by)
-    rows = [r._replace(split=found[r.id]) for r in rows]
-    return _without_inexact(rows, plan, notices), None
-  folds = splits.k_folds(
-      units, num_folds=plan.num_folds, by=plan.split_by, seed=plan.seed,
-      presence=presence)
-  used = {0: 'test', 1: 'val'}
-  place = lambda fold: used.get((fold - plan.fold) % plan.num_folds, 'train')
-  rows = [r._replace(split=place(folds[r.id])) for r in rows]
-  return _without_inexact(rows, plan, notices), folds
-
-
-def deal_in_part(
-    rows: Sequence[manifest_lib.Row],
-    deal: Callable[..., dict[str, str]],
-    by: str,
-) -> dict[str, str]:
-  """Deals the exact images of each group; its others follow them.
-
-  So a group may be in val or test of which only a part can be evaluated.
-
-  Args:
-    rows: of a manifest.
-    deal: `splits.assign_splits` of rows, by subject or site.
-    by: what is never cut.
-
-  Returns:
-    Split by id.
-  """
-  group_of, exact = {}, []
-  for i, group in enumerate(splits.group_rows(rows, by)):
-    given = next((r.split for r in group if r.split), '')
-    group_of |= {row.id: str(i) for row in group}
-    exact += [row._replace(subject=str(i), split=given) for row in group
-              if _natural_role(row) == 'strong']
-  found = deal(exact, by='subject')
-  place = {group_of[row_id]: split for row_id, split in found.items()}
-  return {r.id: place.get(group_of[r.id], 'train') for r in rows}
-
-
-def _without_inexact(rows, plan, notices):
-  kept = [r for r in rows
-          if r.split == 'train' or _natural_role(r) == 'strong']
-  if len(kept) < len(rows):
-    notices.append(
-        f'{len(rows) - len(kept)} images without exact mask are left out: '
-        f'their {plan.split_by} is in val or test')
-  return kept
 
 
 def _choose_roles(rows, weak, root, plan):
@@ -320,10 +295,13 @@ def _choose_roles(rows, weak, root, plan):
   elif plan.budget is None or not exact:
     return rows, []
   else:
-    strong = strong_choice.choose_strong(
-        rows, budget=plan.budget, seed=plan.seed,
-        presence=find_presence(exact, root),
-        weak_kind=kinds[0] if kinds else 'none')
+    try:
+      strong = strong_choice.choose_strong(
+          rows, budget=plan.budget, seed=plan.seed,
+          presence=dividing.find_presence(exact, root),
+          weak_kind=kinds[0] if kinds else 'none')
+    except ValueError as error:
+      raise split_refusals.choice(error, plan.budget) from error
     given = {}
   others = [r for r in exact if r.id not in strong]
   drawn = [r for r in others if r.id not in weak]

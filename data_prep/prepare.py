@@ -17,7 +17,6 @@ made; or, if anything is wrong, no OUTPUT at all, one line per problem on stderr
 and exit code 2.
 """
 
-import collections
 import csv
 import os
 import pathlib
@@ -25,16 +24,19 @@ import shutil
 import sys
 import tempfile
 import time
+from typing import NamedTuple
 
 from absl import app
 from absl import flags
 from absl import logging
-import numpy as np
 import tensorflow_datasets as tfds
 
 from data_prep import builder
 from data_prep import check
+from data_prep import closing
 from data_prep import command_line
+from data_prep import formats
+from data_prep import leaving_out
 from data_prep import manifest as manifest_lib
 from data_prep import named_sets
 from data_prep import own_set
@@ -44,8 +46,19 @@ from data_prep import summary
 from data_prep import whole_file
 
 _PROGRESS_EVERY_S = 5.0
+_USUAL_SIZE = 96
 
 _Refused = command_line.Refused
+
+
+class _Made(NamedTuple):
+  """A manifest, what was found of it, and what is left out."""
+
+  manifest: manifest_lib.Manifest
+  findings: check.Findings
+  left_out: list[formats.LeftOut]
+
+
 
 flags.adopt_module_key_flags(source_flags)  # For --help.
 _DATASET = flags.DEFINE_enum(
@@ -56,19 +69,27 @@ _OUTPUT = flags.DEFINE_string('output', None, 'Folder to write.')
 _SOURCE = flags.DEFINE_string(
     'source', None, 'Folder or file that holds the original set.')
 _IMAGE_SIZE = flags.DEFINE_integer(
-    'image_size', None, 'Height and width of the records; default 96, or what '
-    'the named set has.', lower_bound=8, upper_bound=4096)
+    'image_size', None, 'Height and width of the records. Default: '
+    f'{_USUAL_SIZE}' + ''.join(
+        f'; {module.IMAGE_SIZE} with --dataset={name}'
+        for name, module in named_sets.SETS.items()) + '.',
+    lower_bound=8, upper_bound=4096)
 _SEED = flags.DEFINE_integer(
     'seed', 0, 'Seed of every draw.', lower_bound=0)
 _STRONG_FRACTION = flags.DEFINE_float(
-    'strong_fraction', 0.1, 'Share of the training images with exact masks.',
+    'strong_fraction', None, 'Share of the training images with exact masks. '
+    + named_sets.default_text('strong_fraction', {
+        '--source --simulate': source_flags.STRONG_FRACTION,
+        '--source alone': 'all that have one'}),
     lower_bound=0.0, upper_bound=1.0)
 _FAULT_FRACTION = flags.DEFINE_float(
-    'fault_fraction', 0.3, 'Share of simulated weak labels that are faulty.',
+    'fault_fraction', None, 'Share of simulated weak labels that are faulty. '
+    + named_sets.default_text('fault_fraction', {
+        '--source': source_flags.FAULT_FRACTION}),
     lower_bound=0.0, upper_bound=1.0)
 _WEAK_KINDS = flags.DEFINE_list(
-    'weak_kinds', ['box', 'polygon'], 'Kinds of the simulated weak labels of '
-    'endoscene, which share them evenly.')
+    'weak_kinds', None, 'Kinds of the simulated weak labels of a named set, '
+    'which share them evenly. ' + named_sets.default_text('kinds', {}))
 _NEAR_COPIES = flags.DEFINE_enum(
     'near_copies', 'refuse', ['refuse', 'notice'],
     'What to do about nearly the same pictures in two splits. Splits that are '
@@ -97,24 +118,28 @@ def _run():
   _check_source()
   _check_use()
   image_size = _IMAGE_SIZE.value or (
-      named_sets.SETS[_DATASET.value].IMAGE_SIZE if _DATASET.value else 96)
+      named_sets.SETS[_DATASET.value].IMAGE_SIZE if _DATASET.value else
+      _USUAL_SIZE)
   if _CHECK.value:
     with tempfile.TemporaryDirectory() as folder:
-      manifest = _write_manifest(pathlib.Path(folder), image_size)
-      findings = _check(manifest)
-      print(_counts(manifest))
+      made = _make(pathlib.Path(folder), image_size)
+      print(closing.counts(made.manifest))
       if _SUMMARY.value:
         summary.write_summary(
-            _SUMMARY.value, manifest, findings, image_size=image_size)
-      print('The manifest has no problems.')
+            _SUMMARY.value, made.manifest, made.findings,
+            image_size=image_size, left_out=made.left_out)
+      _print_left_out(made)
+      print('The set has no problems.')
     return
   output = pathlib.Path(_OUTPUT.value).absolute()
   _check_output(output)
   output.parent.mkdir(parents=True, exist_ok=True)
   with whole_file.folder_beside(output) as temporary:
-    manifest = _write_manifest(temporary, image_size)
-    findings = _check(manifest)
+    made = _make(temporary, image_size)
+    manifest = made.manifest
     if _is_done(output, manifest, image_size):
+      leaving_out.write(output / leaving_out.FILE, made.left_out)
+      _print_left_out(made)
       print(f'{output} is up to date: same manifest, files and image size.')
       return
     print(f'Building records of {len(manifest.rows)} images ...', flush=True)
@@ -125,9 +150,12 @@ def _run():
         previous=output / 'records',
         staging=output.parent / f'.{output.name}.shards')
     summary.write_summary(
-        temporary / 'summary.html', manifest, findings, image_size=image_size)
+        temporary / 'summary.html', manifest, made.findings,
+        image_size=image_size, left_out=made.left_out)
+    leaving_out.write(temporary / leaving_out.FILE, made.left_out)
     _move(temporary, output)
-  _print_summary(output, image_size)
+  closing.print_summary(output, image_size, dataset=_DATASET.value)
+  _print_left_out(made, output / leaving_out.FILE)
 
 
 def _check_source():
@@ -163,6 +191,8 @@ def _check_use():
     unused = [name for name, argument in arguments.items()
               if not (dataset and named_sets.has_use_for(dataset, argument))]
     unused += source_flags.names()
+    if dataset and not named_sets.SETS[dataset].LISTING:
+      unused.append('leave_out')  # Nothing in it is the user's.
   else:
     what, unused = '--source, which has --simulate', ['weak_kinds']
   for name in unused:
@@ -170,8 +200,42 @@ def _check_use():
       raise _Refused(f'--{name} is not for {what}: remove it')
 
 
+def _make(folder, image_size):
+  """Writes the manifest below `folder`, and checks all that it names."""
+  try:
+    allowed = source_flags.leave_out()
+    if _DATASET.value is None and _MANIFEST.value is None:
+      print(f'Reading {_SOURCE.value} ...', flush=True)
+      plan = _plan()
+      own = own_set.read(
+          folder, source=_SOURCE.value, options=source_flags.options(),
+          format_name=source_flags.format_name(), subjects=plan.subjects,
+          name=source_flags.name(pathlib.Path(_SOURCE.value)))
+      _print_notices(own.notices)
+      left_out, all_rows = own.left_out, own.all_rows
+      make = lambda without: own_set.divide(
+          own, folder, plan=plan, without=without)
+    else:
+      given = _write_manifest(folder, image_size)
+      left_out = leaving_out.find_listed(
+          given.rows, allowed, folder=given.folder)
+      listed, all_rows = {entry.name for entry in left_out}, given.rows
+      leaving_out.refuse_nothing_left(
+          len(given.rows) - len(listed), left_out)
+      make = lambda without: (_move_manifest(
+          given, folder, without | listed), [])
+    (manifest, notices), findings, more = leaving_out.check_and_leave_out(
+        make, lambda made, known: _inspect(made[0], known, all_rows),
+        allowed=allowed)
+  except ValueError as error:
+    raise _Refused(command_line.one_line(error)) from error
+  _print_notices(notices)
+  _tell(findings)
+  return _Made(manifest, findings, [*left_out, *more])
+
+
 def _write_manifest(folder, image_size):
-  """Writes the manifest below `folder` and returns it."""
+  """Writes the manifest of a named set below `folder`, or reads --manifest."""
   try:
     if _DATASET.value:
       return named_sets.write(
@@ -186,38 +250,40 @@ def _write_manifest(folder, image_size):
         f'--source={_SOURCE.value}: not the files of {_DATASET.value} as '
         f'data_prep/{_DATASET.value}.py describes them '
         f'({command_line.one_line(repr(error))[:40]})') from error
-  if _MANIFEST.value is None:
-    return _import_source(folder)
   manifest = manifest_lib.read_manifest(_MANIFEST.value)
   if manifest.problems:
-    _check(manifest)
+    _tell(_inspect(manifest, None, ()))
+  return manifest
+
+
+def _move_manifest(given, folder, without):
+  """Writes a manifest below `folder`, without some ids, and returns it."""
+  rows = [row for row in given.rows if row.id not in without]
   # Absolute, because the manifest moves and its pictures do not.
-  header = manifest.header._replace(root=str(manifest.root.resolve()))
+  root = given.header.root if given.folder == folder.resolve() else str(
+      given.root.resolve())
   moved = manifest_lib.write_manifest(
-      folder / 'manifest.jsonl', header, manifest.rows)
+      folder / 'manifest.jsonl', given.header._replace(root=root), rows)
   # Problems name the lines of the user's file, which may have blank ones.
-  return moved._replace(rows=manifest.rows)
+  return moved._replace(rows=tuple(rows))
 
 
-def _import_source(folder):
-  """Imports --source as the flags say, and returns its manifest."""
-  source = pathlib.Path(_SOURCE.value)
-  print(f'Reading {source} ...', flush=True)
-  try:
-    manifest, notices = own_set.write(
-        folder, source=source,
-        format_name=source_flags.format_name(), name=source_flags.name(source),
-        options=source_flags.options(), plan=source_flags.plan(
-            seed=_SEED.value, strong_fraction=_given('strong_fraction'),
-            fault_fraction=_given('fault_fraction'),
-            near_copies=_NEAR_COPIES.value))
-  except ValueError as error:
-    raise _Refused(command_line.one_line(error)) from error
+def _plan():
+  return source_flags.plan(
+      seed=_SEED.value, strong_fraction=_STRONG_FRACTION.value,
+      fault_fraction=_FAULT_FRACTION.value, near_copies=_NEAR_COPIES.value)
+
+
+def _print_notices(notices):
   for notice in notices:
     print(f'notice: {notice}'[:200])
-  if manifest.problems:
-    _check(manifest)
-  return manifest
+
+
+def _print_left_out(made, path=None):
+  for line in leaving_out.lines(made.left_out):
+    print(line)
+  if made.left_out and path is not None:
+    print(f'all that is left out, and why: {path}')
 
 
 def _shown(path):
@@ -232,10 +298,10 @@ def _given(name):
   return flag.value if flag.present else None
 
 
-def _check(manifest):
-  """Prints notices; refuses the set if there are problems."""
-  total = len(manifest.rows)
-  print(f'Checking {total} images ...', flush=True)
+def _inspect(manifest, known, all_rows):
+  """Returns what is wrong with a set, in words that its user knows."""
+  again = ' again, without what is defective' if known else ''
+  print(f'Checking {len(manifest.rows)} images{again} ...', flush=True)
   told = time.monotonic()
 
   def progress(done, total):
@@ -245,17 +311,23 @@ def _check(manifest):
       print(f'  {done} of {total}', file=sys.stderr, flush=True)
 
   findings = check.inspect_manifest(
-      manifest, progress=progress, near_copies=_NEAR_COPIES.value,
+      manifest, progress=progress, near_copies=_NEAR_COPIES.value, known=known,
+      no_weak='notice' if _CHECK.value else 'refuse', all_rows=all_rows,
       # What is not read of a source, its reader has told.
       unlisted=_DATASET.value is not None or _MANIFEST.value is not None)
   if _DATASET.value is None and _MANIFEST.value is None:
     findings = findings._replace(
-        pictures={row.line: _shown(row.image) for row in manifest.rows})
+        pictures={1: 'the set'} | {
+            row.line: _shown(row.image) for row in manifest.rows})
+  return findings
+
+
+def _tell(findings):
+  """Prints notices; refuses the set if there are problems."""
   for line in check.report(findings._replace(problems=[])):
     print(line)
   if findings.problems:
     raise _Refused(*check.report(findings._replace(notices=[])))
-  return findings
 
 
 def _check_output(output):
@@ -298,49 +370,6 @@ def _move(temporary, output):
   os.rename(output, os.path.join(aside, 'old'))
   os.rename(temporary, output)
   shutil.rmtree(aside)
-
-
-def _counts(manifest):
-  """Returns what the set holds, as text."""
-  rows = manifest.rows
-  weak = [r for r in rows if r.role == 'weak']
-  count = lambda values: ', '.join(
-      f'{k} {n}' for k, n in sorted(collections.Counter(values).items()))
-  lines = [
-      f'name: {manifest.header.name}',
-      f'images: {count(f"{r.split} {r.role}" for r in rows)}',
-      f'subjects: {len({r.subject or r.id for r in rows})}',
-      f'weak kinds: {count(r.annotation["kind"] for r in weak) or "none"}',
-  ]
-  faults = [(r.evaluation or {}).get('fault', '') for r in weak]
-  if any(faults):
-    lines.append(f'planted faults: {count(f for f in faults if f)}')
-  return '\n'.join(lines)
-
-
-def _print_summary(output, image_size):
-  """Prints what was written, read back from the records, and what is next."""
-  manifest = manifest_lib.read_manifest(output / 'manifest.jsonl')
-  records = tfds.builder_from_directory(output / 'records')
-  print(_counts(manifest))
-  classes = manifest.header.classes
-  for split in records.info.splits:
-    counts = np.zeros(256, np.int64)
-    for example in records.as_data_source(split=split):
-      counts += np.bincount(example['label'].ravel(), minlength=256)
-    shares = counts / max(counts.sum(), 1)
-    text = ', '.join(
-        f'{name} {share:.3f}'
-        for name, share in zip(classes, shares, strict=False))
-    print(f'{split}: {records.info.splits[split].num_examples} records, shares '
-          f'{text}, unlabelled {shares[255]:.3f}')
-  print(f'records: {output / "records"} ({image_size} x {image_size})')
-  name = _DATASET.value or manifest.header.name
-  config = f'--config=experiments/configs/{_DATASET.value}.py'
-  if _DATASET.value is None:
-    config = ('--config=experiments/configs/custom.py '
-              f'--config.input.data_dir={output}')
-  print(f'next: python -m experiments.train {config} --workdir=runs/{name}')
 
 
 if __name__ == '__main__':

@@ -7,14 +7,17 @@ import re
 from absl import flags
 import numpy as np
 
+from data_prep import dividing
 from data_prep import formats
+from data_prep import leaving_out
 from data_prep import own_set
 from data_prep import rasterize
 from data_prep import simulate
 from data_prep import strong_choice
 from data_prep.formats import registry
 
-_STRONG_FRACTION = 0.1  # With --simulate.
+STRONG_FRACTION = 0.1  # With --simulate; without it, all masks are kept.
+FAULT_FRACTION = 0.0
 
 _FORMAT = flags.DEFINE_enum(
     'format', None, list(registry.FORMATS),
@@ -65,12 +68,21 @@ _AXIS = flags.DEFINE_integer(
 _SUBJECT_PATTERN = flags.DEFINE_string(
     'subject_pattern', None, 'Regular expression; its first group, found in an '
     'id, is the subject. Default is the folder below images.')
+_SUBJECTS = flags.DEFINE_string(
+    'subjects', None, 'CSV file that says whose pictures these are: columns '
+    'id, subject, and perhaps site, annotator; an id is that of a picture, a '
+    'file or a volume.')
+_LEAVE_OUT = flags.DEFINE_multi_string(
+    'leave_out', [], 'What may be left out instead of being refused: shapes, '
+    'defective (files, pictures), or @FILE with ids, files or patients, one '
+    'per line, such as a former left_out.csv. Listed in OUTPUT/left_out.csv.')
 _SPLITS = flags.DEFINE_string(
     'splits', None, 'File of splits and roles, such as OUTPUT/splits.csv of '
     'before; default is to draw them.')
 _SPLIT_FRACTIONS = flags.DEFINE_list(
     'split_fractions', ['0.7', '0.1', '0.2'],
-    'Of the exactly annotated images, for train, val and test.')
+    'Of the exactly annotated images, for train, val and test, where the '
+    'source does not say; not used with --num_folds.')
 _SPLIT_BY = flags.DEFINE_enum(
     'split_by', 'subject', ['subject', 'site'], 'What is never cut.')
 _NUM_FOLDS = flags.DEFINE_integer(
@@ -90,7 +102,7 @@ def names() -> list[str]:
   """Returns the flags that only --source has a use for."""
   return [holder.name for holder in globals().values()
           if isinstance(holder, flags.FlagHolder)
-          and holder is not _INTENSITY_RANGE]
+          and holder.name not in ('intensity_range', 'leave_out')]
 
 
 def format_name() -> str | None:
@@ -101,6 +113,21 @@ def format_name() -> str | None:
 def name(source: pathlib.Path) -> str:
   """Returns --name, or the last part of the source."""
   return _NAME.value or source.resolve().stem
+
+
+def leave_out() -> frozenset[str]:
+  """Returns what may be left out; raises ValueError."""
+  return leaving_out.parse(_LEAVE_OUT.value)
+
+
+def subjects() -> str | None:
+  """Returns --subjects; raises ValueError."""
+  if _SUBJECTS.value is not None:
+    if _SUBJECT_PATTERN.value is not None:
+      raise ValueError('give --subjects or --subject_pattern, not both')
+    if not os.path.isfile(_SUBJECTS.value):
+      raise ValueError(f'--subjects={_SUBJECTS.value}: no such file')
+  return _SUBJECTS.value
 
 
 def options() -> formats.Options:
@@ -133,7 +160,8 @@ def options() -> formats.Options:
       stroke_width=_STROKE_WIDTH.value, intensity_range=limits,
       mask_folders=tuple(_MASK_FOLDER.value) if _MASK_FOLDER.value else None,
       image_suffix=_IMAGE_SUFFIX.value, axis=_AXIS.value,
-      subject_pattern=_SUBJECT_PATTERN.value)
+      subject_pattern=_SUBJECT_PATTERN.value,
+      leave_out=leave_out())
 
 
 def plan(
@@ -149,7 +177,8 @@ def plan(
     seed: seed of every draw.
     strong_fraction: share of the training images that keep their mask; None
       keeps all, or a tenth with --simulate.
-    fault_fraction: share of the simulated labels that are faulty; None is 0.
+    fault_fraction: share of the simulated labels that are faulty; None is
+      `FAULT_FRACTION`.
     near_copies: 'refuse' keeps nearly the same pictures in one split.
   """
   unknown = set(_SIMULATE.value) - {*simulate.KINDS, 'none'}
@@ -158,6 +187,8 @@ def plan(
                      f'{", ".join(simulate.KINDS)}, none')
   if _SPLITS.value is not None and not os.path.isfile(_SPLITS.value):
     raise ValueError(f'--splits={_SPLITS.value}: no such file')
+  if _NUM_FOLDS.value is None and _FOLD.present:
+    raise ValueError('--fold is for --num_folds: give both or none')
   if _NUM_FOLDS.value is not None and _FOLD.value >= _NUM_FOLDS.value:
     raise ValueError(
         f'--fold={_FOLD.value}: expected 0 to {_NUM_FOLDS.value - 1}')
@@ -166,15 +197,18 @@ def plan(
     budget = strong_choice.Budget(minutes=_STRONG_MINUTES.value)
   elif _SIMULATE.value or strong_fraction is not None:
     budget = strong_choice.Budget(
-        fraction=_STRONG_FRACTION if strong_fraction is None else
+        fraction=STRONG_FRACTION if strong_fraction is None else
         strong_fraction)
   return own_set.Plan(
-      seed=seed, splits_file=_SPLITS.value,
-      fractions=_numbers('split_fractions', _SPLIT_FRACTIONS.value, 3),
-      split_by=_SPLIT_BY.value, num_folds=_NUM_FOLDS.value, fold=_FOLD.value,
-      budget=budget, simulate=_SIMULATE.value,
-      fault_fraction=fault_fraction or 0.0,
-      keep_copies_together=near_copies == 'refuse')
+      seed=seed, draw=dividing.Draw(
+          seed=seed,
+          fractions=_numbers('split_fractions', _SPLIT_FRACTIONS.value, 3),
+          by=_SPLIT_BY.value, num_folds=_NUM_FOLDS.value, fold=_FOLD.value,
+          keep_copies_together=near_copies == 'refuse'),
+      splits_file=_SPLITS.value, subjects=subjects(), budget=budget,
+      simulate=_SIMULATE.value,
+      fault_fraction=FAULT_FRACTION if fault_fraction is None else
+      fault_fraction)
 
 
 def _numbers(name, values, count):

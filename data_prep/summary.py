@@ -14,6 +14,7 @@ from hybridseg import types
 import numpy as np
 
 from data_prep import check
+from data_prep import formats
 from data_prep import html_page
 from data_prep import html_plots
 from data_prep import manifest as manifest_lib
@@ -35,6 +36,7 @@ def write_summary(
     image_size: int,
     num_pictures: int = 24,
     seed: int = 0,
+    left_out: Sequence[formats.LeftOut] = (),
 ) -> None:
   """Writes the page.
 
@@ -46,6 +48,7 @@ def write_summary(
     num_pictures: how many to show at most, spread evenly over splits, roles and
       kinds.
     seed: of the choice of pictures.
+    left_out: what of the user's data is not used.
 
   Raises:
     OSError: if a file cannot be read, or the page not be written.
@@ -63,6 +66,7 @@ def write_summary(
       '<h2>Sizes</h2>', _size_plots(rows, facts),
       '<h2>Origin</h2>', _origin_tables(rows),
       '<h2>Notices</h2>', _notices(findings),
+      '<h2>Left out</h2>', _left_out_table(left_out),
       '<h2>Pictures</h2>',
       f'<p class="dim">{len(chosen)} images as the records hold them, '
       f'{image_size} x {image_size}. Paint: annotation. Grey: unlabelled. '
@@ -307,6 +311,20 @@ def _origin_tables(rows):
       lines = [*lines[:_MAX_ROWS], [f'{more} more', rest]]
     parts.append(html_page.table(f'Images per {name}', ['', 'images'], lines))
   return html_page.side_by_side(*parts)
+
+
+def _left_out_table(left_out):
+  """A table of what is not used, of which left_out.csv has all lines."""
+  if not left_out:
+    return '<p>Nothing.</p>'
+  lines = [[e.what, e.name, e.field, e.reason] for e in left_out[:_MAX_ROWS]]
+  more = len(left_out) - len(lines)
+  if more > 0:
+    lines.append(['', f'{more} more: see left_out.csv', '', ''])
+  counts = collections.Counter(entry.what for entry in left_out)
+  return html_page.table(
+      ', '.join(f'{what} {n}' for what, n in counts.items()),
+      ['', 'name', 'field', 'reason'], lines)
 
 
 def _notices(findings):

@@ -10,9 +10,9 @@ import tempfile
 
 from absl.testing import absltest
 from absl.testing import parameterized
+from data_prep import dividing
 from data_prep import formats
 from data_prep import manifest as manifest_lib
-from data_prep import own_set
 from data_prep import predictions
 from data_prep import rasterize
 from data_prep import rle
@@ -157,7 +157,7 @@ class OwnSetTest(parameterized.TestCase):
           splits.assign_splits, fractions=(0.6, 0.2, 0.2), seed=seed,
           presence={})
       try:
-        found = own_set.deal_in_part(rows, deal, by)
+        found = dividing.deal_in_part(rows, deal, by)
       except splits.TooFewGroupsError:
         continue
       self.assertEqual(set(found), {r.id for r in rows})

@@ -48,7 +48,8 @@ class Options(NamedTuple):
     image_suffix: end of the names of the pictures that are read; None reads
       all.
     leave_out: what may be left out instead of being refused: 'shapes', which
-      cannot be drawn, and 'defective', files or patients that cannot be read.
+      cannot be drawn, 'defective', files or patients that cannot be read, and
+      '@NAME', a picture, case or patient of that name, see `row_names`.
   """
 
   classes: tuple[str, ...] | None = None
@@ -73,8 +74,9 @@ class LeftOut(NamedTuple):
   """One thing of the user's data that is not used, because the user said so.
 
   Attributes:
-    what: 'shape' or 'file'.
-    name: of the picture or file that it concerns, relative to the source.
+    what: 'shape', 'file' or 'picture'.
+    name: of the file that it concerns, relative to the source; of a picture,
+      its id.
     reason: why it cannot be used.
     field: which shape of that file, or empty.
   """

@@ -22,6 +22,7 @@ from data_prep import manifest as manifest_lib
 from data_prep import pixels
 from data_prep import rasterize
 from data_prep import rle
+from data_prep import row_names
 from data_prep.formats import annotations
 from data_prep.formats import class_names
 from data_prep.formats import dicom_objects
@@ -80,7 +81,7 @@ class Report:
     The caller drops what depends on the file in either case.
     """
     what, found, fix = wrong.args
-    if 'defective' in self._leave_out:
+    if self._is_allowed('defective', file, row_id):
       self.left_out.append(formats.LeftOut('file', file or row_id, _reason(
           what, found)))
     else:
@@ -94,12 +95,18 @@ class Report:
     The caller adds a `Shape` of kind 'unreadable' in its place, so that the
     part of the picture that it covers is unlabelled and not background.
     """
-    if 'shapes' in self._leave_out:
+    if self._is_allowed('shapes', file, row_id):
       self.left_out.append(formats.LeftOut(
           'shape', file or row_id, _reason(what, found), field))
     else:
       self.wrong(what, found, f'{fix}, or --leave_out=shapes', file=file,
                  row_id=row_id, field=field)
+
+  def _is_allowed(self, kind, file, row_id):
+    """Returns whether a kind, or a name of this file, may be left out."""
+    return kind in self._leave_out or any(
+        f'@{name}' in self._leave_out
+        for name in row_names.names_of_file(file, row_id))
 
   def note(self, text):
     self._notices[text] += 1

@@ -1,0 +1,139 @@
+"""How users call a picture: by its id, its case, its patient or its file.
+
+Files that a user writes by hand (ids to leave out, subjects) name pictures in
+whichever of these ways is at hand.
+"""
+
+import collections
+from collections.abc import Iterable, Mapping, Sequence
+import difflib
+import json
+import pathlib
+import re
+
+from data_prep import manifest as manifest_lib
+
+_INDEX = 'volumes.json'  # Of `formats.nifti`, which leads back to volumes.
+_SUFFIX = re.compile(r'\.[A-Za-z][A-Za-z0-9]*$')
+_CHANNEL = re.compile(r'_\d{4}$')  # Of nnU-Net's volumes.
+_MAX_SHOWN = 60
+
+
+class UnclearNameError(ValueError):
+  """A name that means several pictures which have nothing in common."""
+
+
+class RowNames:
+  """Finds the ids that a name means."""
+
+  def __init__(
+      self,
+      rows: Sequence[manifest_lib.Row],
+      cases: Mapping[str, Sequence[str]],
+      *,
+      with_subjects: bool,
+  ):
+    """Indexes the names.
+
+    Args:
+      rows: of a manifest.
+      cases: ids of the slices by each name of their volume, see `read_cases`.
+      with_subjects: whether the name of a subject means all its pictures.
+    """
+    ids = {row.id for row in rows}
+    self._by_id = {i: [i] for i in ids}
+    self._groups = {
+        name: sorted(set(some) & ids) for name, some in cases.items()
+        if set(some) & ids}
+    if with_subjects:
+      subjects = collections.defaultdict(list)
+      for row in rows:
+        if row.subject:
+          subjects[row.subject].append(row.id)
+      self._groups = {**subjects, **self._groups}
+    # By the last part of their path, with and without suffix.
+    self._files = [collections.defaultdict(list) for _ in range(2)]
+    for row in rows:
+      for names, path in zip(self._files, _paths(row.image), strict=True):
+        names[path.rsplit('/', 1)[-1]].append((path, row.id))
+
+  def find(self, name: str) -> list[str]:
+    """Returns the ids that a name means; none if it is not known.
+
+    An id counts more than a case or subject, these more than a file.
+
+    Raises:
+      UnclearNameError: if files of several folders have that name.
+    """
+    name = _plain(name)
+    for names in (self._by_id, self._groups):
+      if name in names:
+        return list(names[name])
+    for names in self._files:
+      ends = [(path, row_id) for path, row_id in names.get(
+          name.rsplit('/', 1)[-1], ()) if f'/{path}'.endswith(f'/{name}')]
+      found = [i for path, i in ends if path == name] or [i for _, i in ends]
+      if len(found) > 1:
+        raise UnclearNameError(f'{len(found)} pictures are called so, such as '
+                               f'{found[0]} and {found[1]}: give their ids')
+      if found:
+        return found
+    return []
+
+  def nearest(self, name: str) -> str:
+    """Returns the name that was probably meant, as the end of a sentence."""
+    known = [*self._by_id, *self._groups, *self._files[0]]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
+    near = near or sorted(self._by_id)[:1]
+    return f'the nearest is {near[0]!r}'[:_MAX_SHOWN] if near else ''
+
+
+def names_of_file(file: str, row_id: str = '') -> set[str]:
+  """Returns what a file of a source may be called, as a user would.
+
+  Args:
+    file: path relative to the source, or empty.
+    row_id: of its row, if it has one.
+  """
+  names = {row_id}
+  for path in _paths(file):
+    parts = path.split('/')
+    names |= {'/'.join(parts[i:]) for i in range(len(parts))}
+    names |= {_CHANNEL.sub('', parts[-1]), *parts[:-1]}
+  return names - {''}
+
+
+def read_cases(folder: pathlib.Path) -> dict[str, list[str]]:
+  """Returns the ids of the slices by each name of their volume.
+
+  Args:
+    folder: of the manifest; none of its pictures was cut from a volume if it
+      holds no index of volumes.
+  """
+  path = folder / _INDEX
+  if not path.exists():
+    return {}
+  cases = {}
+  for case, entry in json.loads(path.read_text(encoding='utf-8')).items():
+    file = _paths(entry.get('file', ''))
+    for name in (case, *file, *(path.rsplit('/', 1)[-1] for path in file)):
+      cases[name] = list(entry['ids'])
+  return {k: v for k, v in cases.items() if k}
+
+
+def shown(names: Iterable[str], number: int = 3) -> str:
+  """Returns the first names, and that there are more, as text."""
+  names = [n if n.isprintable() else ascii(n)[1:-1] for n in names]
+  text = ', '.join(
+      n if len(n) <= 40 else f'...{n[-37:]}' for n in names[:number])
+  return f'{text}, ...' if len(names) > number else text
+
+
+def _plain(path):
+  return path.replace('\\', '/').removeprefix('./')
+
+
+def _paths(file):
+  """Returns a path, with slashes, and without its suffix."""
+  path = _plain(file)
+  return path, _SUFFIX.sub('', re.sub(r'\.gz$', '', path, flags=re.I))
