@@ -141,13 +141,16 @@ def find_listed(
     raise ValueError(
         f'--leave_out: {unknown[0][:60]!r}{more}: no such picture, case or '
         f'subject; {known.nearest(unknown[0])}')
-  return [found[row.id] for row in rows if row.id in found]
+  told = {entry.name for entry in already if entry.what == 'picture'}
+  return [found[row.id] for row in rows
+          if row.id in found and row.id not in told]
 
 
 def names_of(thing: formats.LeftOut | manifest_lib.Problem) -> set[str]:
   """Returns what the file or picture of an entry or a problem is called."""
   if isinstance(thing, formats.LeftOut):
-    return row_names.names_of_file(thing.name)
+    return row_names.names_of_file(thing.field, thing.name) | (
+        row_names.names_of_file(thing.name))
   return row_names.names_of_file(thing.file, thing.id)
 
 
@@ -164,12 +167,12 @@ def drop(
     rows: of a source.
     problems: of its import; those that concern one row name its id.
     allowed: see `parse`.
-    listed: of `find_listed`.
+    listed: of `find_listed`, and of the import.
 
   Returns:
     The other rows, the other problems, and what is left out as defective.
   """
-  gone = {entry.name for entry in listed}
+  gone = {entry.name for entry in listed if entry.what == 'picture'}
   ids = {row.id for row in rows}
   kept, defective = [], {}
   for problem in problems:

@@ -143,8 +143,9 @@ def read(
       imported.rows, options.leave_out, folder=output, already=left_out,
       refused=imported.problems)
   rows, problems, defective = leaving_out.drop(
-      imported.rows, imported.problems, options.leave_out, listed)
-  left_out += listed + defective
+      imported.rows, imported.problems, options.leave_out,
+      [*left_out, *listed])
+  left_out += [*listed, *defective]
   leaving_out.refuse_nothing_left(len(rows) + len(problems), left_out)
   notices = [f'read as {format_name}: {len(rows)} images', *imported.notices]
   _check_classes(imported.classes)

@@ -78,7 +78,7 @@ class LeftOut(NamedTuple):
     name: of the file that it concerns, relative to the source; of a picture,
       its id.
     reason: why it cannot be used.
-    field: which shape of that file, or empty.
+    field: which shape, field or file of it, or empty.
   """
 
   what: str

@@ -78,12 +78,15 @@ class Report:
   def wrong_file(self, wrong: pixels.WrongFile, *, file='', row_id=''):
     """Refuses a file that cannot be used, or leaves it out if that is allowed.
 
-    The caller drops what depends on the file in either case.
+    The caller drops what depends on the file in either case; of a picture that
+    is named by its row, nothing is used.
     """
     what, found, fix = wrong.args
     if self._is_allowed('defective', file, row_id):
-      self.left_out.append(formats.LeftOut('file', file or row_id, _reason(
-          what, found)))
+      reason = _reason(what, found)
+      self.left_out.append(
+          formats.LeftOut('picture', row_id, reason, file) if row_id else
+          formats.LeftOut('file', file, reason))
     else:
       self.wrong(what, found, f'{fix}, or --leave_out=defective', file=file,
                  row_id=row_id)
