@@ -206,7 +206,7 @@ def parse_values(pairs: Sequence[str], flag: str) -> dict[str, int] | None:
   """
   values = {}
   for pair in pairs:
-    found = re.fullmatch(r'(\d+):(\d+)', pair)
+    found = re.fullmatch(r'(-?\d+):(\d+)', pair)
     if not found or int(found[2]) > types.UNLABELLED:
       raise ValueError(f'--{flag}: expected STORED:CLASS, found {pair!r}')
     values[found[1]] = int(found[2])

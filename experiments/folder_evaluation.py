@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from data_prep import pixels
 from data_prep import rasterize
+from data_prep.formats import grids
 from data_prep.formats import sources
 from data_prep.formats import volumes
 from hybridseg import types
@@ -50,12 +51,14 @@ class Mask(NamedTuple):
   Attributes:
     label_map: uint8 [H, W] or [A, B, C].
     spacing_mm: along its axes, or None.
-    affine: of a volume, else None.
+    volume: of the class numbers, None for a picture.
+    is_turned: whether it was turned to the axes of another.
   """
 
   label_map: np.ndarray
   spacing_mm: tuple[float, ...] | None
-  affine: np.ndarray | None
+  volume: volumes.Volume | None = None
+  is_turned: bool = False
 
 
 def evaluate_folders(
@@ -85,12 +88,18 @@ def evaluate_folders(
   folders = pixels.open_folder(pathlib.Path(predictions)), pixels.open_folder(
       pathlib.Path(references))
   problems, highest, has_255, spacings = [], 0, False, {}
+  turned, odd = [], []
   for name, (predicted, reference) in pairs.items():
     try:
       first, second = _read_pair(predicted, reference, folders, options)
       highest = max(highest, _highest(first), _highest(second))
       spacings[name] = second.spacing_mm
       has_255 |= bool(np.any(second.label_map == types.UNLABELLED))
+      if first.is_turned:
+        turned.append(name)
+      for mask in first, second:
+        if mask.volume is not None:
+          odd.extend((text, name) for text in mask.volume.notices)
     except pixels.WrongFile as wrong:
       what, found, fix = wrong.args
       problems.append(f'{name}: {what} ({found}): {fix}')
@@ -109,6 +118,13 @@ def evaluate_folders(
     raise binary.UserError('\nError: '.join(
         problems[:20] + ([f'{rest} more problems'] if rest > 0 else [])))
   in_mm = None not in spacings.values()
+  if turned:
+    print(f'notice: {_some(turned)} predictions are stored flipped or with '
+          'other axes than their references and are turned to their grid',
+          file=sys.stderr)
+  for text in sorted({text for text, _ in odd}):
+    names = sorted({name for other, name in odd if other == text})
+    print(f'notice: {_some(names)}: {text}', file=sys.stderr)
 
   def score():
     for name, (predicted, reference) in pairs.items():
@@ -189,16 +205,19 @@ def _read_pair(predicted, reference, folders, options):
     return second._replace(label_map=np.zeros_like(second.label_map)), second
   first = _read(
       predicted, folders[0], options.prediction_values, options, 'prediction')
+  if first.volume is not None and second.volume is not None:
+    # Of one patient, but perhaps flipped or with other axes.
+    placed = grids.place(
+        first.volume, second.volume, pixels.tail(predicted),
+        nouns=('prediction', 'its reference'))
+    first = first._replace(
+        label_map=placed.voxels.reshape(second.label_map.shape),
+        is_turned=placed.is_turned)
   if first.label_map.shape != second.label_map.shape:
     raise pixels.WrongFile(
         'prediction and reference differ in size',
         f'{first.label_map.shape} and {second.label_map.shape}',
         'predict at the size of the reference')
-  if first.affine is not None and second.affine is not None and (
-      not np.allclose(first.affine, second.affine, rtol=1e-3, atol=1e-2)):
-    raise pixels.WrongFile(
-        'prediction and reference lie elsewhere in space', 'other affine',
-        'resample the prediction to the grid of the reference')
   if np.any(first.label_map == types.UNLABELLED):
     raise pixels.WrongFile(
         'the prediction holds 255, which means unlabelled', predicted,
@@ -212,11 +231,8 @@ def _read(name, folder, values, options, noun):
   if pictures.is_volume(name):
     pixels.check_file(name, 'volume', folder)
     volume = volumes.read_nifti(folder.root / name)
-    stored, spacing, affine = volume.voxels, volume.spacing_mm, volume.affine
-    if np.any(stored % 1):
-      raise pixels.WrongFile(
-          f'the {noun} holds fractions', pixels.tail(name),
-          'save class numbers')
+    stored = volumes.class_numbers(volume, pixels.tail(name))
+    spacing = volume.spacing_mm
     if stored.shape[2] == 1:
       stored, spacing = stored[..., 0], spacing[:2]
   else:
@@ -227,14 +243,17 @@ def _read(name, folder, values, options, noun):
         raise pixels.WrongFile(
             f'the {noun} is no mask', str(error), 'save class numbers'
         ) from error
-    spacing, affine = options.spacing_mm, None
+    spacing, volume = options.spacing_mm, None
+    stored = stored.astype(np.int64)
   try:
-    label_map = rasterize.apply_values(stored.astype(np.int64), values)
+    label_map = rasterize.apply_values(stored, values)
   except ValueError as error:
     raise pixels.WrongFile(
         f'a stored value of the {noun} has no class', str(error),
         f'map it: --{flag}=0:0,255:1') from error
-  return Mask(label_map, spacing, affine)
+  if volume is not None:
+    volume = volume._replace(voxels=label_map.reshape(volume.voxels.shape))
+  return Mask(label_map, spacing, volume)
 
 
 def _highest(mask):

@@ -191,6 +191,7 @@ class _Job:
         'input_bytes', 'input_mtime_ns', 'problem']
     self._rows = self._take_over(settings)
     self._file = None
+    self._odd = {}
 
   def _take_over(self, settings):
     """Returns the lines of files that are done; refuses other settings."""
@@ -263,6 +264,9 @@ class _Job:
           raise binary.Stopped(
               f'Stopped after {done + number} of {total} files: the same '
               'command goes on.')
+    for text, found in sorted(self._odd.items()):
+      print(f'notice: {len(found)} volumes, such as {found[0]!r}: {text}',
+            file=sys.stderr)
     if failed == total:
       raise binary.UserError(
           f'None of {total} files could be used: see above, and {table}.')
@@ -306,6 +310,8 @@ class _Job:
     """Writes all that is wanted of a file; returns its line."""
     labels = [p.argmax(axis=-1).astype(np.uint8) for p in maps.probabilities]
     mask = pictures.to_stored(opened, labels)
+    for text in opened.volume.notices if opened.volume is not None else ():
+      self._odd.setdefault(text, []).append(name)
     contents = {'masks': lambda: mask,
                 'probabilities': lambda: pictures.to_stored(
                     opened, maps.probabilities),

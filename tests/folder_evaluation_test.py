@@ -110,11 +110,41 @@ class FolderEvaluationTest(parameterized.TestCase):
     self.assertIn('1: reference cannot be read', lines[1])
     self.assertIn('class 7 occurs', lines[2])
 
+  def test_predictions_of_another_order_are_turned(self):
+    reference = np.zeros((4, 5, 3), np.uint8)
+    reference[1:3, 1:2, 0] = 1
+    affine = np.diag([1.0, 1, 2, 1])
+    self._save('r/a.nii.gz', reference, affine)
+    turn = [[1, 1], [0, -1], [2, 1]]
+    turned = nibabel.Nifti1Image(reference, affine).as_reoriented(turn)
+    self._save('p/a.nii.gz', np.asarray(turned.dataobj), turned.affine)
+    found = self._evaluate()
+    self.assertEqual(found.results['dice'], 1.0)
+    self.assertIn("1 ('a') predictions are stored flipped", self._said)
+
+  def test_odd_but_valid_volumes(self):
+    reference = np.zeros((4, 5, 3), np.float64)
+    reference[1:3, 1:2] = 7
+    header = nibabel.Nifti1Header()
+    header.set_data_dtype(np.uint8)
+    reference[0, 0] = 1  # 0.988 in the file.
+    image = nibabel.Nifti1Image(reference, np.eye(4), header)
+    image.to_filename(self._dir / 'r/a.nii.gz')
+    image = nibabel.Nifti1Image(reference.astype(np.uint8), np.eye(4))
+    image.header.extensions.append(
+        nibabel.nifti1.Nifti1Extension(0, b'x' * 4000))
+    content = bytearray(image.to_bytes())
+    content[112:116] = np.float32(np.nan).tobytes()  # scl_slope.
+    (self._dir / 'p/a.nii').write_bytes(content)
+    self.assertEqual(self._evaluate().results['dice'], 1.0)
+    self.assertIn('read unscaled', self._said)
+
   def test_another_place_in_space_is_refused(self):
     label = np.ones((4, 4, 3), np.uint8)
     self._save('r/a.nii.gz', label, np.eye(4))
     self._save('p/a.nii.gz', label, np.diag([1, 1, 2, 1]))
-    with self.assertRaisesRegex(binary.UserError, 'lie elsewhere in space'):
+    with self.assertRaisesRegex(
+        binary.UserError, 'spacing of the prediction is not that of its'):
       self._evaluate()
 
   @parameterized.parameters('p', 'r')

@@ -31,10 +31,16 @@ def _labels(dtype=np.uint8):
   return np.stack([seed_sets.label(k) for k in range(3)], -1).astype(dtype)
 
 
-def _nifti(array=None, affine=_AFFINE, form=nibabel.Nifti1Image, **header):
+def _extension(content, code=0):
+  return nibabel.nifti1.Nifti1Extension(code, content)
+
+
+def _nifti(array=None, affine=_AFFINE, form=nibabel.Nifti1Image, extensions=(),
+           **header):
   """Returns a file; `header` fields are set as they are, right or wrong."""
   array = _voxels() if array is None else array
   volume = form(array, affine)
+  volume.header.extensions.extend(extensions)
   content = bytearray(volume.to_bytes())
   raw = np.frombuffer(content, volume.header.structarr.dtype, count=1)
   for name, value in header.items():
@@ -67,7 +73,7 @@ _BAD = (
     ('06_flipped_gzip', 'v.nii.gz', _flipped_gzip(), 'CRC'),
     ('07_wrong_extension', 'v.nii', seed_sets.encode(
         seed_sets.picture(0), 'PNG'), 'it is no NIfTI'),
-    ('08_no_gzip', 'v.nii.gz', _nifti(), 'named .gz, but it is not gzip'),
+    ('08_no_nifti', 'v.nii.gz', b'PK' + _nifti(), 'it is no NIfTI'),
     ('19_zero_dimension', 'v.nii', _nifti(dim=_dims(20, 0, 3)),
      'an axis of length below 1'),
     ('19_negative_dimension', 'v.nii', _nifti(dim=_dims(20, -24, 3)),
@@ -92,7 +98,14 @@ _BAD = (
     ('28_forms_disagree', 'v.nii', _nifti(
         qform_code=1, sform_code=1, quatern_b=0, quatern_c=0, quatern_d=0,
         pixdim=_pixdim(3, 3, 3)), 'qform and sform disagree'),
-    ('29_nan_slope', 'v.nii', _nifti(scl_slope=np.nan), 'not finite'),
+    ('29_infinite_slope', 'v.nii', _nifti(scl_slope=np.inf), 'not finite'),
+    ('29_nan_intercept', 'v.nii', _nifti(scl_slope=2, scl_inter=np.nan),
+     'not finite'),
+    ('offset_in_header', 'v.nii', _nifti(vox_offset=0), 'vox_offset is not'),
+    ('offset_nan', 'v.nii', _nifti(vox_offset=np.nan), 'vox_offset is not'),
+    ('offset_huge', 'v.nii', _nifti(vox_offset=2**30), 'vox_offset is not'),
+    ('offset_beyond', 'v.nii', _nifti(vox_offset=4000),
+     'shorter than its header says'),
     ('29_infinite_intercept', 'v.nii', _nifti(scl_slope=1, scl_inter=np.inf),
      'not finite'),
     ('30_complex', 'v.nii', _nifti(_voxels(np.complex64)),
@@ -135,11 +148,43 @@ class NiftiTest(parameterized.TestCase):
       ('fourth_axis_of_one', _nifti(_voxels()[..., None])),
       ('no_forms', _without_forms(pixdim=_pixdim(0.8, 0.9, 5))),
       ('slope_0_is_no_slope', _nifti(scl_slope=0, scl_inter=3)),
+      ('29_nan_slope', _nifti(scl_slope=np.nan, scl_inter=np.nan)),
+      ('extension', _nifti(extensions=[_extension(b'x' * 100_000)])),
+      ('extension_of_two', _nifti(
+          form=nibabel.Nifti2Image, extensions=[_extension(b'x' * 3000)])),
+      ('extension_of_no_size', _nifti()[:348] + b'\1\0\0\0' + _nifti()[352:]),
+      ('gap', _nifti(vox_offset=1376)[:352] + bytes(1024) + _nifti()[352:]),
+      ('offset_is_cut_to_a_whole_number', _nifti(vox_offset=352.5)),
+      ('gzip_of_two_members',
+       gzip.compress(_nifti()[:900]) + gzip.compress(_nifti()[900:])),
+      ('metres', _nifti(
+          affine=np.diag([0.8e-3, 0.9e-3, 5e-3, 1]), xyzt_units=1)),
+      ('micrometres', _nifti(
+          affine=np.diag([800.0, 900, 5000, 1]), xyzt_units=3)),
+      ('template_space', _nifti(
+          sform_code=4, qform_code=1, qoffset_x=30, quatern_b=0, quatern_c=0,
+          quatern_d=0, pixdim=_pixdim(0.8, 0.9, 5))),
   )
   def test_odd_but_valid(self, content):
     volume = volumes.read_nifti(self._write('v.nii', content))
     np.testing.assert_array_equal(volume.voxels, _voxels())
     np.testing.assert_allclose(volume.spacing_mm, (0.8, 0.9, 5.0), rtol=1e-6)
+
+  def test_named_gz_but_not_zipped(self):
+    volume = volumes.read_nifti(self._write('v.nii.gz', _nifti()))
+    np.testing.assert_array_equal(volume.voxels, _voxels())
+
+  @parameterized.named_parameters(
+      ('nan_slope', _nifti(scl_slope=np.nan), 'read unscaled'),
+      ('units', _nifti(xyzt_units=3), 'micrometres'),
+      ('template_space', _nifti(
+          sform_code=4, qform_code=1, qoffset_x=30, quatern_b=0, quatern_c=0,
+          quatern_d=0, pixdim=_pixdim(0.8, 0.9, 5)), 'of different spaces'))
+  def test_notices(self, content, expected):
+    notice, = volumes.read_nifti(self._write('v.nii', content)).notices
+    self.assertIn(expected, notice)
+    self.assertEqual(
+        volumes.read_nifti(self._write('v.nii', _nifti())).notices, ())
 
   def test_signalling_nan_is_no_warning(self):
     content = bytearray(_without_forms())
@@ -169,18 +214,106 @@ class NiftiTest(parameterized.TestCase):
       ('27_direction', _nifti(_labels(), _AFFINE * [-1, 1, 1, 1]),
        'the direction of the labels'),
       ('42_slice_counts', _nifti(_labels()[..., :2]),
-       'of another size than their image'),
+       'the size of the labels is not that of their image'),
       ('51_negative', _nifti(-_labels(np.int16)), 'negative'),
       ('56_fractions', _nifti(_labels(np.float32) / 2), 'fractions'),
       ('43_nan', _nifti(np.where(_labels(), np.nan, 0)), 'not finite'),
-      ('50_many', _nifti(300 * _labels(np.int16)), 'no class'),
+      ('50_many', _nifti(300 * _labels(np.int16)), 'hardly class numbers'),
   )
   def test_bad_labels(self, labels, expected):
     imported = self._read_set(_nifti(), labels)
     problem, = imported.problems
     self.assertIn(expected, str(problem))
-    self.assertIn('images/v.nii.gz', str(problem))
     self.assertEqual(imported.rows, [])
+
+  @parameterized.named_parameters(
+      *((''.join(axes), axes) for axes in ('LPS', 'RAI', 'SRA', 'PIL')))
+  def test_labels_of_another_order_are_turned(self, axes):
+    image = nibabel.Nifti1Image(_labels(), _AFFINE + 30 * np.eye(4, k=3))
+    turn = nibabel.orientations.ornt_transform(
+        nibabel.io_orientation(image.affine),
+        nibabel.orientations.axcodes2ornt(axes))
+    other = image.as_reoriented(turn)
+    self.assertNotEqual(other.affine.tolist(), image.affine.tolist())
+    # What other tools round is no difference.
+    affine = other.affine + 1e-4
+    affine[3] = 0, 0, 0, 1
+    imported = self._read_set(
+        _nifti(affine=image.affine), _nifti(np.asarray(other.dataobj), affine))
+    self.assertEqual(imported.problems, [])
+    for k, row in enumerate(imported.rows):
+      np.testing.assert_array_equal(
+          np.asarray(Image.open(self.folder / row.annotation['path'])),
+          _labels()[..., k])
+    self.assertIn('turned to its grid: 1 files', ' '.join(imported.notices))
+
+  @parameterized.named_parameters(
+      ('flipped_but_elsewhere', _AFFINE * [-1, 1, 1, 1]),
+      ('half_a_voxel', _AFFINE + 0.4 * np.eye(4, k=3)),
+      ('oblique', _AFFINE @ np.array([
+          [0.8, -0.6, 0, 0], [0.6, 0.8, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])),
+      ('turned_and_moved_by_a_voxel', np.diag([-0.8, 0.9, 5, 1]) + [
+          [0, 0, 0, 0.8 * 20], [0] * 4, [0] * 4, [0] * 4]))
+  def test_labels_of_another_grid_are_refused(self, affine):
+    problem, = self._read_set(_nifti(), _nifti(_labels(), affine)).problems
+    self.assertIn('of the labels is not that of their image', str(problem))
+    self.assertIn('resample to the grid of the image', str(problem))
+
+  def test_labels_that_lost_the_unit_or_the_template(self):
+    affine = np.diag([800.0, 900, 5000, 1])
+    imported = self._read_set(
+        _nifti(affine=affine, xyzt_units=3), _nifti(_labels(), affine))
+    self.assertEqual(imported.problems, [])
+    self.assertEqual(imported.rows[0].spacing_mm, (0.8, 0.9))
+    moved = dict(quatern_b=0, quatern_c=0, quatern_d=0, qoffset_x=30,
+                 pixdim=_pixdim(0.8, 0.9, 5))
+    labels = _nifti(_labels(), sform_code=0, qform_code=1, **moved)
+    imported = self._read_set(
+        _nifti(sform_code=4, qform_code=1, **moved), labels)
+    self.assertEqual(imported.problems, [])
+
+  @parameterized.parameters(np.uint8, np.int16)
+  def test_whole_numbers_that_a_scale_has_blurred(self, dtype):
+    """As nibabel saves floats under the header of an integer image."""
+    labels = _labels(np.float64) * 3 + (_labels() == 0)  # 1, 3, 6, ...
+    labels[0, 0] = 7
+    header = nibabel.Nifti1Header()
+    header.set_data_dtype(dtype)
+    content = nibabel.Nifti1Image(labels, _AFFINE, header).to_bytes()
+    stored = nibabel.Nifti1Image.from_bytes(content).get_fdata()
+    self.assertGreater(abs(stored - labels).max(), 1e-5)
+    imported = self._read_set(_nifti(), content)
+    self.assertEqual(imported.problems, [])
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(
+            self.folder / imported.rows[0].annotation['path'])),
+        labels[..., 0])
+
+  def test_probabilities_are_no_labels(self):
+    header = nibabel.Nifti1Header()
+    header.set_data_dtype(np.int16)
+    content = nibabel.Nifti1Image(
+        np.random.default_rng(0).random(_SHAPE), _AFFINE, header).to_bytes()
+    problem, = self._read_set(_nifti(), content).problems
+    self.assertIn('labels hold fractions', str(problem))
+
+  def test_threshold_and_values_that_are_no_class(self):
+    imported = self._read_set(
+        _nifti(), _nifti(_labels(np.float32) / 2), mask_threshold=0.5)
+    self.assertEqual(imported.problems, [])
+    self.assertEqual(imported.classes, ('background', 'foreground'))
+    imported = self._read_set(
+        _nifti(), _nifti(_labels(np.int16) - 1),
+        mask_values={'-1': 255, '0': 0, '1': 1})
+    self.assertEqual(imported.problems, [])
+
+  def test_0_and_255_is_a_class(self):
+    imported = self._read_set(
+        _nifti(), _nifti((_labels() > 0).astype(np.uint8) * 255))
+    self.assertEqual(imported.classes, ('background', 'foreground'))
+    label = np.asarray(Image.open(
+        self.folder / imported.rows[0].annotation['path']))
+    np.testing.assert_array_equal(label, _labels()[..., 0] > 0)
 
   def test_slices(self):
     imported = self._read_set(

@@ -71,6 +71,28 @@ def read_declared(
   then is a region. Classes that --classes leaves out become background.
   """
   names, ignored, channels = _read_labels(source / name, report)
+  return declare(names, ignored, options, report, channels=channels)
+
+
+def declare(
+    names: dict[int, str],
+    ignored: set[int],
+    options: formats.Options,
+    report,
+    *,
+    channels: tuple[str, ...] = (),
+    where: str = 'dataset.json',
+) -> Declared:
+  """Returns what names of stored values and --classes say together.
+
+  Args:
+    names: of the stored values that are classes; {} if nothing names them.
+    ignored: stored values that mean unlabelled.
+    options: what the user says.
+    report: gets problems and notices.
+    channels: names of the channels, if there are any.
+    where: what lists the names, for messages.
+  """
   kept = [names[v] for v in sorted(names)]
   if options.classes is None:
     if not kept and not ignored:
@@ -85,11 +107,11 @@ def read_declared(
       gone = [n for n in options.classes if is_ignored_name(n)]
       report.note(f'{", ".join(gone)[:40]} of --classes is read as unlabelled')
       if not names:
-        ignored |= {options.classes.index(n) for n in gone}
+        ignored = ignored | {options.classes.index(n) for n in gone}
     if not names and ignored:
       numbers = {options.classes.index(n): i for i, n in enumerate(classes)}
     else:
-      numbers = _chosen(names, kept, classes, report)
+      numbers = _chosen(names, kept, classes, report, where)
     if numbers is None:
       return Declared(classes, channels=channels)
   values = numbers | dict.fromkeys(ignored, types.UNLABELLED)
@@ -149,7 +171,7 @@ def _label_names(labels):
   return names
 
 
-def _chosen(names, kept, classes, report):
+def _chosen(names, kept, classes, report, where):
   """Returns the class of each stored value that --classes is about, or None."""
   if not names:
     return None
@@ -158,14 +180,14 @@ def _chosen(names, kept, classes, report):
   if not unknown:
     left = [n for n in kept[1:] if n not in wanted]
     if left:
-      report.note(f'{len(left)} classes of dataset.json that are not in '
+      report.note(f'{len(left)} classes of {where} that are not in '
                   f'--classes become background: {", ".join(left)[:80]}')
     return {v: classes.index(n) if n in wanted else 0
             for v, n in names.items()}
   if unknown == wanted and len(classes) == len(kept):
     return {v: i for i, v in enumerate(sorted(names))}
   report.wrong(
-      f'--classes names what dataset.json does not: it has '
+      f'--classes names what {where} does not: it has '
       f'{", ".join(kept)[:60]}', ', '.join(sorted(unknown)),
       'choose among them, or rename all of them')
   return None
@@ -337,8 +359,10 @@ def count_values(path: pathlib.Path) -> dict[int, int]:
 
 def counts_of(mask: np.ndarray) -> dict[int, int]:
   """Returns the pixels of each value of an array of integers or floats."""
-  if mask.dtype == np.uint8:
-    counts = np.bincount(mask.ravel())
+  if mask.dtype.kind in 'bui' and mask.size and (
+      mask.itemsize == 1 and mask.dtype.kind != 'i'
+      or mask.min() >= 0 and mask.max() < 2**16):
+    counts = np.bincount(mask.ravel('K'))
     return {int(v): int(counts[v]) for v in np.flatnonzero(counts)}
   values, counts = np.unique(mask, return_counts=True)
   return dict(zip(values.tolist(), counts.tolist(), strict=True))

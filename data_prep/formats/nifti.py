@@ -7,9 +7,11 @@ spacing, if `axis` does not say otherwise. OUTPUT/volumes.json keeps what leads
 back: file, axis, shape, affine and the ids of the slices.
 """
 
+import collections
 import json
 import os
 import pathlib
+from typing import NamedTuple
 
 import nibabel
 import numpy as np
@@ -20,7 +22,9 @@ from data_prep import pixels
 from data_prep import rasterize
 from data_prep.formats import assembling
 from data_prep.formats import folder
+from data_prep.formats import grids
 from data_prep.formats import intensities
+from data_prep.formats import label_table
 from data_prep.formats import mask_values
 from data_prep.formats import pairing
 from data_prep.formats import parts as parts_lib
@@ -31,6 +35,7 @@ HOLDS = ('mask', 'coarse_mask', 'scribble')
 INDEX = 'volumes.json'
 
 _SUFFIXES = ('.nii', '.nii.gz')
+_NO_CLASS = 'a stored value has no class'
 
 
 def detect(source: pathlib.Path) -> bool:
@@ -53,10 +58,13 @@ def read(
       source, options, report, name=declaration)
   pairs = pairing.pair(
       paths, options, report, channel_names=declared.channels)
-  values, highest = _map_values(source, pairs, options, report, declared)
+  num_problems = len(report.problems)
+  values, highest, declared = _look_through(
+      source, pairs, options, report, declared)
+  is_asked = len(report.problems) > num_problems
   names_of = sources.make_names(pairs.images)
   rows, weak, index = [], {}, {}
-  weakened, overlaps, films = [], [], []
+  weakened, overlaps, films, oddities = [], [], [], _Oddities()
   for path in sorted(pairs.images, key=names_of.get):
     name = names_of[path]
     masks = pairs.masks.get(path, [])
@@ -74,6 +82,8 @@ def read(
     except pixels.WrongFile as wrong:
       report.wrong_file(wrong, file=path)
       continue
+    for text in volume.notices:
+      oddities.add(text, path)
     axis = options.axis
     if axis is None:
       axis = thinnest_axis(volume)
@@ -89,7 +99,8 @@ def read(
         for kind, some in parts_lib.by_kind(masks, observer).items():
           mapped = options._replace(
               mask_values=values.get(kind, options.mask_values))
-          read = [_read_labels(source / m.path, volume, mapped) for m in some]
+          read = [_read_labels(source / m.path, volume, mapped, oddities)
+                  for m in some]
           labels[kind], overlap = read[0], 0
           if len(some) > 1 or pairs.structures:
             labels[kind], overlap = parts_lib.unite(
@@ -99,7 +110,8 @@ def read(
           inside = labels[kind][labels[kind] != 255]
           highest = max(highest, int(inside.max(initial=0)))
       except pixels.WrongFile as wrong:
-        report.wrong_file(wrong, file=path)
+        if not (is_asked and wrong.args[0] == _NO_CLASS):  # Once is enough.
+          report.wrong_file(wrong, file=path)
         continue
       names = []
       for k in range(volume.voxels.shape[axis]):
@@ -139,6 +151,7 @@ def read(
                 f'of {len(overlaps)} volumes, such as '
                 f'{pixels.tail(overlaps[0][1])}: the later one wins')
   folder.tell_weakened(weakened, report)
+  oddities.tell(report)
   if index:
     (output / INDEX).write_text(json.dumps(index, indent=1), encoding='utf-8')
   classes = (pairs.names and ('background', *pairs.names)) or (
@@ -200,60 +213,107 @@ def thinnest_axis(volume: volumes.Volume) -> int:
   return max(range(3), key=lambda i: (single[i], spacing[i], i))
 
 
-def _map_values(source, pairs, options, report, declared):
-  """Returns what the stored values mean; weak labels are looked through."""
-  masks = [m for some in pairs.masks.values() for m in some if not m.piece]
-  if all(m.kind == 'mask' for m in masks):
-    known = options.mask_values or declared.values
-    return ({'mask': known} if known else {}), 1
-  counted = []
-  for mask in masks:
-    try:
-      voxels = volumes.read_nifti(source / mask.path).voxels
-      counted.append((mask.kind, mask_values.counts_of(voxels)))
-    except pixels.WrongFile:
-      pass  # It is refused when it is read.
-  return mask_values.decide(counted, options, report, declared)
+class _Labels(NamedTuple):
+  """What a first look at all files of labels says.
+
+  Attributes:
+    values: class or 255 of each stored value by kind.
+    highest: class.
+    declared: what names say.
+  """
+
+  values: dict[str, dict[str, int]]
+  highest: int
+  declared: mask_values.Declared
 
 
-def _read_labels(path, volume, options):
+def _look_through(source, pairs, options, report, declared) -> _Labels:
+  """Decides what the stored values mean, and what they are called."""
+  counted, tables = [], []
+  for masks in pairs.masks.values():
+    for mask in masks:
+      if mask.piece or options.mask_threshold is not None:
+        continue
+      try:
+        labels = volumes.read_nifti(source / mask.path)
+        values = volumes.class_numbers(labels, mask.path)
+      except pixels.WrongFile:
+        continue  # It is refused when it is read.
+      counted.append((mask.kind, mask_values.counts_of(values)))
+      tables.append(labels.names)
+  if declared.values is None and declared.classes in (None, options.classes):
+    declared = _declare_names(tables, counted, options, report) or declared
+  return _Labels(
+      *mask_values.decide(counted, options, report, declared), declared)
+
+
+def _declare_names(tables, counted, options, report):
+  """Returns what the names in the headers of labels say, None if nothing."""
+  if not any(tables) or options.mask_values or options.mask_threshold:
+    return None
+  names = label_table.unite(tables)
+  if not names:
+    report.note('the labels name their classes differently: the names in '
+                'their headers are not used')
+    return None
+  stored = {v for _, counts in counted for v in counts} - {0, 255}
+  names |= {v: f'class_{v}' for v in stored if v not in names}
+  if options.classes is not None:
+    if not set(options.classes[1:]) <= set(names.values()):
+      return None
+  elif stored:
+    unused = len(names) - len(stored)
+    names = {v: n for v, n in names.items() if v in stored}
+    rest = f'; {unused} that occur nowhere are left out' if unused else ''
+    report.note(f'{len(names)} classes are named by the headers of the labels'
+                + rest)
+  ignored = {v for v, n in names.items() if mask_values.is_ignored_name(n)}
+  for value in sorted(ignored):
+    report.note(f'{names[value]!r} of the headers, value {value}, is read as '
+                'unlabelled')
+  kept = {v: n for v, n in sorted(names.items()) if v not in ignored}
+  return mask_values.declare(
+      {0: 'background'} | kept, ignored, options, report, where='the headers')
+
+
+def _read_labels(path, volume, options, report):
   """Returns labels of a volume, uint8 [A, B, C], checked against it."""
   labels = volumes.read_nifti(path)
   shown = pixels.tail(path.name)
-  if labels.voxels.shape != volume.voxels.shape:
-    text = ' x '.join(map(str, volume.voxels.shape))
-    raise pixels.WrongFile(
-        f'the labels are of another size than their image, {text}',
-        f'{shown}: {" x ".join(map(str, labels.voxels.shape))}',
-        'resample them to the image by nearest neighbour')
-  tolerance = 1e-3 * max(volume.spacing_mm)
-  for what, found, expected in (
-      ('spacing', labels.spacing_mm, volume.spacing_mm),
-      ('origin', labels.affine[:3, 3], volume.affine[:3, 3]),
-      ('direction', labels.affine[:3, :3], volume.affine[:3, :3])):
-    if not np.allclose(found, expected, rtol=1e-3, atol=10 * tolerance):
-      raise pixels.WrongFile(
-          f'the {what} of the labels is not that of their image',
-          f'{shown}: {np.round(np.ravel(found)[:3], 3).tolist()}',
-          'save both on one grid')
-  values = labels.voxels
+  placed = grids.place(labels, volume, shown)
+  for text in labels.notices:
+    report.add(text, path.name)
+  if placed.is_turned:
+    report.add('labels are stored flipped or with other axes than their image '
+               'and are turned to its grid', path.name)
   if options.mask_threshold is not None:
-    return (values >= options.mask_threshold).astype(np.uint8)
-  if not np.isfinite(values).all() or np.any(values % 1):
+    return (placed.voxels >= options.mask_threshold).astype(np.uint8)
+  values = volumes.class_numbers(labels._replace(voxels=placed.voxels), shown)
+  if not options.mask_values and values.min() < 0:
     raise pixels.WrongFile(
-        'labels hold fractions or values that are not finite', shown,
-        'resample by nearest neighbour; save integers')
-  if values.min() < 0 or values.max() > 2**31:
-    raise pixels.WrongFile(
-        'labels hold negative or huge values',
-        f'{shown}: {values.min():g} .. {values.max():g}', 'save class numbers')
+        'labels hold negative values', f'{shown}: {values.min()}',
+        'save class numbers, or map it: --mask_values=-1:255,0:0,...')
   try:
-    return rasterize.apply_values(
-        values.astype(np.int64), options.mask_values)
+    return rasterize.apply_values(values, options.mask_values)
   except ValueError as error:
     raise pixels.WrongFile(
-        'a stored value has no class', f'{shown}: {error}',
-        'map it: --mask_values=0:0,1:1,...') from error
+        _NO_CLASS, f'{shown}: {error}', 'map it: --mask_values=0:0,1:1,...'
+    ) from error
+
+
+class _Oddities(collections.defaultdict):
+  """File names by what is odd about them."""
+
+  def __init__(self):
+    super().__init__(list)
+
+  def add(self, text, name):
+    self[text].append(name)
+
+  def tell(self, report):
+    for text, names in self.items():
+      report.note(f'{text}: {len(names)} files, such as '
+                  f'{pixels.tail(names[0])}')
 
 
 def _link(file, output, case):

@@ -1,7 +1,6 @@
 """Reads NIfTI volumes; headers are checked before voxels."""
 
 import gzip
-import io
 import pathlib
 from typing import NamedTuple
 import warnings
@@ -11,12 +10,15 @@ import nibabel
 import numpy as np
 
 from data_prep import pixels
+from data_prep.formats import label_table
 
 MAX_BYTES = 2**28  # Of the voxels of one volume, and of what is decompressed.
 MAX_VOXELS = 2**27
 
-_HEADER_BYTES = 1024
+_MAX_OFFSET = 2**24  # Of the voxels: header and extensions lie before them.
 _GZIP = b'\x1f\x8b'
+_UNITS_MM = {1: 1e3, 3: 1e-3}  # Metre, micrometre; all else is mm.
+_NOISE = 1e-4  # Of a whole number that went through floats.
 
 
 class FurtherAxis(pixels.WrongFile):
@@ -31,12 +33,21 @@ class Volume(NamedTuple):
     affine: from voxel indices to mm, float64 [4, 4].
     spacing_mm: along each axis.
     header: as it was read; it may hold more than geometry.
+    affines: all that the header gives, the one that counts first; at the end,
+      without the conversion, those of a header that does not count in mm.
+    names: of values, as an extension of the header lists them.
+    step: distance of two scaled values that it can store, 0 if not scaled.
+    notices: what is odd about the file but valid.
   """
 
   voxels: np.ndarray
   affine: np.ndarray
   spacing_mm: tuple[float, float, float]
   header: nibabel.Nifti1Header
+  affines: tuple[np.ndarray, ...]
+  names: dict[int, str]
+  step: float
+  notices: tuple[str, ...]
 
 
 def read_nifti(path: pathlib.Path) -> Volume:
@@ -53,11 +64,18 @@ def read_nifti(path: pathlib.Path) -> Volume:
     content = _read_content(path, shown)
     header = _read_header(content, shown)
     shape = _check_header(header, len(content), shown)
+    notices = []
     with np.errstate(all='ignore'):  # Whatever a damaged header holds.
-      voxels = _read_voxels(content, header, shape, shown)
-      affine = _affine(header, shown)
-    spacing = tuple(float(v) for v in np.linalg.norm(affine[:3, :3], axis=0))
-    return Volume(voxels, affine, spacing, header)
+      voxels, step = _read_voxels(content, header, shape, shown, notices)
+      affines = _affines(header, shown, notices)
+    spacing = tuple(
+        float(v) for v in np.linalg.norm(affines[0][:3, :3], axis=0))
+    size = int(header['sizeof_hdr'])
+    names = label_table.read(
+        content, size, int(header['vox_offset']),
+        'little' if header.endianness == '<' else 'big')
+    return Volume(voxels, affines[0], spacing, header, affines, names, step,
+                  tuple(notices))
   except pixels.WrongFile:
     raise
   except Exception as error:  # nibabel raises many kinds on damaged files.
@@ -77,12 +95,9 @@ def _read_content(path, shown):
         raise pixels.WrongFile(
             'the volume is empty, 0 bytes', shown, 'replace the file')
       zipped = start == _GZIP
-      if path.name.lower().endswith('.gz') and not zipped:
-        raise pixels.WrongFile(
-            'named .gz, but it is not gzip', shown, 'rename it to .nii')
       stream = gzip.GzipFile(fileobj=file) if zipped else file
       # The voxels follow a header; one byte more tells that it is too much.
-      content = stream.read(MAX_BYTES + 2**16 + 1)
+      content = stream.read(MAX_BYTES + _MAX_OFFSET + 1)
   except (EOFError, zlib.error, gzip.BadGzipFile) as error:
     raise pixels.WrongFile(
         f'the gzip is damaged: {str(error)[:50]}', shown,
@@ -91,7 +106,7 @@ def _read_content(path, shown):
     raise pixels.WrongFile(
         'the volume cannot be read', f'{shown}: {error.strerror}',
         'make it readable') from error
-  if len(content) > MAX_BYTES + 2**16:
+  if len(content) > MAX_BYTES + _MAX_OFFSET:
     raise pixels.WrongFile(
         f'the volume is larger than {MAX_BYTES >> 20} MiB', shown,
         'crop it or cut it into slices')
@@ -114,7 +129,8 @@ def _read_header(content, shown):
         'export it as .nii or .nii.gz')
   with warnings.catch_warnings():
     warnings.simplefilter('ignore')
-    return form.from_fileobj(io.BytesIO(content[:_HEADER_BYTES]), check=False)
+    # Without its extensions, of which nothing but names is used.
+    return form(content[: form.template_dtype.itemsize], check=False)
 
 
 def _check_header(header, num_bytes, shown):
@@ -153,50 +169,97 @@ def _check_header(header, num_bytes, shown):
         f'the header declares more than {MAX_BYTES >> 20} MiB',
         f'{shown}: {text}', 'crop it or cut it into slices')
   offset = float(header['vox_offset'])
-  if not 0 <= offset <= 2**16 or (
-      offset + voxels * dtype.itemsize > num_bytes):
+  start = int(header['sizeof_hdr']) + 4
+  if not start <= offset <= _MAX_OFFSET:
+    raise pixels.WrongFile(
+        f'vox_offset is not within {start} .. {_MAX_OFFSET}',
+        f'{shown}: {offset:g}', 'export it again')
+  if int(offset) + voxels * dtype.itemsize > num_bytes:
     raise pixels.WrongFile(
         f'the file is shorter than its header says, {text}',
         f'{shown}: {num_bytes} bytes', 'copy or export it again')
   return tuple(shape)
 
 
-def _read_voxels(content, header, shape, shown):
+def _read_voxels(content, header, shape, shown, notices):
+  """Returns the scaled voxels, and the distance of two that can be stored."""
   dtype = header.get_data_dtype()
   offset = int(header['vox_offset'])
   voxels = np.frombuffer(
       content, dtype, count=int(np.prod(shape)), offset=offset)
   voxels = voxels.reshape(shape, order='F')
   slope, inter = float(header['scl_slope']), float(header['scl_inter'])
-  raw = header['scl_slope']
-  if np.isnan(raw) or np.isinf(raw) or (slope and not np.isfinite(inter)):
+  if np.isnan(slope):
+    notices.append('scl_slope is nan: the voxels are read unscaled')
+    slope = 0.0
+  if np.isinf(slope) or (slope and not np.isfinite(inter)):
     raise pixels.WrongFile(
         'scl_slope or scl_inter is not finite', f'{shown}: {slope:g}, '
         f'{inter:g}', 'export it again')
   # By the standard, slope 0 means that voxels are not scaled.
-  if slope and (slope, inter) != (1.0, 0.0):
+  is_scaled = bool(slope) and (slope, inter) != (1.0, 0.0)
+  if is_scaled:
     voxels = voxels * np.float32(slope) + np.float32(inter)
-  return voxels.astype(voxels.dtype.newbyteorder('='), copy=False)
+  step = abs(slope) if is_scaled and dtype.kind in 'ui' else 0.0
+  return voxels.astype(voxels.dtype.newbyteorder('='), copy=False), step
 
 
-def _affine(header, shown):
-  """Returns the affine; refuses one that is singular or contradicts itself."""
+def class_numbers(volume: Volume, shown: str) -> np.ndarray:
+  """Returns the voxels of labels as whole numbers.
+
+  nibabel stores floats in integers by a scale that fits their range, so that
+  class 1 may come back as 0.988. What is as near to a whole number as that
+  scale allows is taken for it.
+
+  Args:
+    volume: of labels.
+    shown: name of its file, for messages.
+
+  Returns:
+    Integers of the same shape, at most 2**31 in size.
+
+  Raises:
+    pixels.WrongFile: if there are fractions or huge values.
+  """
+  values = volume.voxels
+  if values.dtype.kind == 'f':
+    if not np.isfinite(values).all():
+      raise pixels.WrongFile(
+          'labels hold values that are not finite', shown,
+          'save integers; 255 is unlabelled')
+    whole = np.rint(values)
+    noise = _NOISE + volume.step / 2 * (volume.step < 0.99)
+    if np.abs(values - whole).max(initial=0) > noise:
+      raise pixels.WrongFile(
+          'labels hold fractions', shown,
+          'resample by nearest neighbour; save integers')
+    values = whole
+  if values.min() < -(2**31) or values.max() > 2**31:
+    raise pixels.WrongFile(
+        'labels hold huge values',
+        f'{shown}: {values.min():g} .. {values.max():g}', 'save class numbers')
+  return values.astype(np.int64) if values.dtype.kind == 'f' else values
+
+
+def _affines(header, shown, notices):
+  """Returns the affines in mm; refuses singular ones and contradictions."""
   spacing = header['pixdim'][1:4].astype(float)
-  forms = []
+  forms, codes = [], []
   for name in ('sform', 'qform'):
     if int(header[f'{name}_code']) > 0:
       if name == 'qform' and not (spacing > 0).all():
         raise pixels.WrongFile(
             'a spacing is not above 0', f'{shown}: {spacing.tolist()}',
             'correct the header')
-      forms.append(getattr(header, f'get_{name}')())
+      forms.append(np.asarray(getattr(header, f'get_{name}')(), np.float64))
+      codes.append(int(header[f'{name}_code']))
   if not forms:
     if not (np.isfinite(spacing).all() and (spacing > 0).all()):
       raise pixels.WrongFile(
           'a spacing is not above 0', f'{shown}: {spacing.tolist()}',
           'correct the header')
     forms.append(np.diag([*spacing, 1.0]))
-  affine = np.asarray(forms[0], np.float64)
+  affine = forms[0]
   if not np.isfinite(affine).all():
     raise pixels.WrongFile(
         'the affine is not finite', shown, 'correct the header')
@@ -206,8 +269,27 @@ def _affine(header, shown):
     raise pixels.WrongFile(
         'the affine is singular', shown, 'correct the header')
   for other in forms[1:]:
-    if not np.allclose(other, affine, rtol=1e-3, atol=1e-2 * lengths.min()):
+    if np.allclose(other, affine, rtol=1e-3, atol=1e-2 * lengths.min()):
+      forms = forms[:1]
+    elif codes[0] != codes[1] and _differ_in_place_only(affine, other):
+      # By the standard, one is the scanner's, the other a template's.
+      notices.append(
+          'qform and sform are of different spaces: the sform counts')
+    else:
       raise pixels.WrongFile(
           'qform and sform disagree', shown,
           'keep the right one; set the code of the other to 0')
-  return affine
+  scale = _UNITS_MM.get(int(header['xyzt_units']) & 7)
+  if scale is None:
+    return tuple(forms)
+  notices.append(f'the header counts in {"metres" if scale > 1 else ""}'
+                 f'{"micrometres" if scale < 1 else ""}: mm are used')
+  # Labels often keep the numbers and lose the unit.
+  return tuple(np.diag([*[scale] * 3, 1.0]) @ f for f in forms) + tuple(forms)
+
+
+def _differ_in_place_only(affine, other):
+  """Returns whether spacing and the ways that the axes point are the same."""
+  lengths = [np.linalg.norm(a[:3, :3], axis=0) for a in (affine, other)]
+  return np.allclose(*lengths, rtol=1e-2) and (
+      nibabel.aff2axcodes(affine) == nibabel.aff2axcodes(other))

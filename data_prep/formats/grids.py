@@ -1,0 +1,103 @@
+"""Labels and their image on one grid of voxels.
+
+Two files may store the same voxels in another order: axes flipped or
+exchanged, as the affines say (RAS where the image is LPS). Such labels are
+turned, which loses nothing. Whatever would need interpolation is refused.
+"""
+
+from typing import NamedTuple
+
+import nibabel
+import numpy as np
+
+from data_prep import pixels
+from data_prep.formats import volumes
+
+
+class Placed(NamedTuple):
+  """Voxels on the grid of another volume.
+
+  Attributes:
+    voxels: in the order of the other volume, of its shape.
+    is_turned: whether they were stored in another order.
+  """
+
+  voxels: np.ndarray
+  is_turned: bool
+
+
+def place(
+    labels: volumes.Volume,
+    image: volumes.Volume,
+    shown: str,
+    *,
+    nouns: tuple[str, str] = ('labels', 'their image'),
+) -> Placed:
+  """Returns the voxels of `labels` in the order of those of `image`.
+
+  Where a header gives two positions, of the scanner and of a template, it is
+  enough that one of them agrees.
+
+  Args:
+    labels: to be placed.
+    image: whose grid counts.
+    shown: name of the file of the labels, for messages.
+    nouns: what to call both in messages.
+
+  Raises:
+    pixels.WrongFile: if they are not on one grid.
+  """
+  pairs = [(a, b) for b in image.affines for a in labels.affines]
+  if labels.voxels.shape == image.voxels.shape:
+    if any(_is_near(a, b) for a, b in pairs):
+      return Placed(labels.voxels, False)
+  for own, other in pairs:
+    turn = _find_turn(own, other)
+    if turn is None:
+      continue
+    turned = nibabel.apply_orientation(labels.voxels, turn)
+    affine = own @ nibabel.orientations.inv_ornt_aff(turn, labels.voxels.shape)
+    if turned.shape == image.voxels.shape and _is_near(affine, other):
+      return Placed(turned, True)
+  raise _difference(labels, image, shown, nouns)
+
+
+def _is_near(found, expected):
+  """Returns whether two affines are the same but for rounding."""
+  spacing = np.linalg.norm(expected[:3, :3], axis=0).max()
+  return np.allclose(found, expected, rtol=1e-3, atol=1e-2 * spacing)
+
+
+def _find_turn(own, other):
+  """Returns nibabel's orientation that turns one grid to another, or None."""
+  steps = np.linalg.solve(other[:3, :3], own[:3, :3])
+  whole = np.rint(steps)
+  if np.abs(steps - whole).max() > 1e-2 or np.any(
+      np.abs(whole).sum(0) != 1) or np.any(np.abs(whole).sum(1) != 1):
+    return None
+  axes = np.abs(whole).argmax(0)
+  return np.stack([axes, whole[axes, range(3)]], 1)
+
+
+def _difference(labels, image, shown, nouns):
+  """Returns the error that says in what two grids differ."""
+  noun, owner = nouns
+  text = lambda shape: ' x '.join(map(str, shape))
+  fix = (f'resample to the grid of the {owner.split()[-1]} by nearest '
+         'neighbour')
+  if sorted(labels.voxels.shape) != sorted(image.voxels.shape):
+    return pixels.WrongFile(
+        f'the size of the {noun} is not that of {owner}, '
+        f'{text(image.voxels.shape)}',
+        f'{shown}: {text(labels.voxels.shape)}', fix)
+  what, found = 'direction', labels.affine[:3, :3]
+  for name, own, other in (
+      ('spacing', labels.spacing_mm, image.spacing_mm),
+      ('origin', labels.affine[:3, 3], image.affine[:3, 3])):
+    if not np.allclose(
+        own, other, rtol=1e-3, atol=1e-2 * max(image.spacing_mm)):
+      what, found = name, own
+      break
+  return pixels.WrongFile(
+      f'the {what} of the {noun} is not that of {owner}',
+      f'{shown}: {np.round(np.ravel(found)[:3], 3).tolist()}', fix)

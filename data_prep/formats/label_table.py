@@ -1,0 +1,74 @@
+"""Names of classes in the header extension of a NIfTI file.
+
+Connectome Workbench (Caret), NiftyNet's viewers and TotalSegmentator write XML
+there, whatever number they give the extension:
+
+  <CaretExtension> ... <LabelTable><Label Key="1" ...>liver</Label> ...
+
+An extension that is anything else, or damaged, names nothing.
+"""
+
+from collections.abc import Iterable
+
+from defusedxml import ElementTree as safe_xml
+
+from data_prep.formats import sources
+
+_MAX_BYTES = 2**22  # Of one table.
+_MAX_VALUE = 2**16
+
+
+def read(content: bytes, start: int, end: int, order: str) -> dict[int, str]:
+  """Returns the name of each value that a file names, {} if it names none.
+
+  Args:
+    content: of the file.
+    start: where the header ends and the mark of extensions begins.
+    end: where the voxels begin.
+    order: of the bytes of numbers, 'little' or 'big'.
+  """
+  if content[start : start + 1] in (b'', b'\0'):
+    return {}
+  place = start + 4
+  while place + 16 <= end:
+    size = int.from_bytes(content[place : place + 4], order, signed=True)
+    if not 16 <= size <= end - place:
+      return {}
+    if size <= _MAX_BYTES:
+      names = _parse(content[place + 8 : place + size])
+      if names:
+        return names
+    place += size
+  return {}
+
+
+def _parse(text):
+  if b'<LabelTable' not in text:
+    return {}
+  try:
+    root = safe_xml.fromstring(
+        text.rstrip(b'\0 \t\r\n').decode('utf-8-sig'), forbid_dtd=True)
+    names = {}
+    for label in next(root.iter('LabelTable')).iter('Label'):
+      value = int(label.get('Key'))
+      if 0 < value < _MAX_VALUE:  # 0 is the background, by whatever name.
+        names[value] = sources.text(''.join(label.itertext()))
+    return names
+  except Exception:  # Anything may stand in an extension.
+    return {}
+
+
+def unite(tables: Iterable[dict[int, str]]) -> dict[int, str]:
+  """Returns one table from those of several files, with unique names.
+
+  Returns:
+    {} if two files name one value differently: then neither is believed.
+  """
+  names = {}
+  for table in tables:
+    for value, name in table.items():
+      if names.setdefault(value, name) != name:
+        return {}
+  seen = [n.lower() for n in names.values()]
+  return {v: f'{n}_{v}' if seen.count(n.lower()) > 1 else n
+          for v, n in sorted(names.items())}
