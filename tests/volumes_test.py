@@ -11,6 +11,7 @@ import warnings
 from absl.testing import absltest
 from absl.testing import parameterized
 from data_prep import formats
+from data_prep import manifest as manifest_lib
 from data_prep import pixels
 from data_prep.benchmarks import seed_sets
 from data_prep.formats import nifti
@@ -330,6 +331,25 @@ class NiftiTest(parameterized.TestCase):
           read(self.folder / row.image), _voxels()[..., k])
       np.testing.assert_array_equal(
           read(self.folder / row.annotation['path']), _labels()[..., k])
+
+  def test_slices_that_are_hardly_labelled_are_weak_and_stay_so(self):
+    """A slice with few labelled pixels is no exact mask, nor after export."""
+    labels = _labels()
+    labels[5:, :, 1] = 255
+    labels[18:, :, 2] = 255  # A tenth is a border.
+    imported = self._read_set(_nifti(), _nifti(labels))
+    kinds = ['mask', 'scribble', 'mask']
+    self.assertEqual([r.annotation['kind'] for r in imported.rows], kinds)
+    output = self.folder / 'again'
+    nifti.write(manifest_lib.Manifest(
+        manifest_lib.Header('v', imported.classes), tuple(imported.rows),
+        self.folder), output)
+    again = nifti.read(output, output, options=formats.Options())
+    self.assertEqual([r.annotation['kind'] for r in again.rows], kinds)
+    for one, two in zip(imported.rows, again.rows, strict=True):
+      np.testing.assert_array_equal(
+          *(np.asarray(Image.open(folder / row.annotation['path']))
+            for folder, row in ((self.folder, one), (output, two))))
 
   @parameterized.parameters(
       ((5.0, 0.9, 0.8), 'x'), ((0.8, 5.0, 0.9), 'y'), ((1.0, 1.0, 1.0), 'z'))

@@ -167,8 +167,9 @@ def read(
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
   """Writes labels/CASE.nii.gz and links to images/CASE.nii.gz.
 
-  Slices of volumes return to their place, see the module; a picture that was
-  never a volume becomes one of a single slice.
+  Slices of volumes return to their place, see the module; where the kinds of a
+  volume are mixed, each has a file, and 255 where a slice is of another one. A
+  picture that was never a volume becomes one of a single slice.
   """
   path = manifest.folder / INDEX
   index = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
@@ -176,19 +177,19 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
   sliced = {i for entry in index.values() for i in entry['ids']}
   for case, entry in index.items():
     _link(entry['file'], output, case)
-    kind, slices = None, []
     size = [n for i, n in enumerate(entry['shape']) if i != entry['axis']]
-    for row_id in entry['ids']:
+    found = {}
+    for k, row_id in enumerate(entry['ids']):
       row = rows.get(row_id)
-      label = np.full(size, 255, np.uint8)
       if row is not None and row.annotation is not None:
-        kind = row.annotation['kind']
-        label = rasterize.rasterize(
+        slices = found.setdefault(
+            _folder_of(row.annotation['kind']),
+            [np.full(size, 255, np.uint8) for _ in entry['ids']])
+        slices[k] = rasterize.rasterize(
             row.annotation, size=tuple(size), root=manifest.root)
-      slices.append(label)
-    if kind is not None:
+    for place, slices in found.items():
       _save(np.stack(slices, entry['axis']), np.array(entry['affine']), output,
-            kind, case)
+            place, case)
   for row in manifest.rows:
     if row.id in sliced:
       continue
@@ -196,11 +197,12 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
     size = assembling.picture_size(with_path)
     affine = np.diag([*(row.spacing_mm or (1.0, 1.0)), 1.0, 1.0])
     image = rasterize.read_image(with_path)[..., 0]
-    _save(image[..., None], affine, output, 'image', row.id)
+    _save(image[..., None], affine, output, 'images', row.id)
     if row.annotation is not None:
       label = rasterize.rasterize(
           row.annotation, size=size, root=manifest.root)
-      _save(label[..., None], affine, output, row.annotation['kind'], row.id)
+      _save(label[..., None], affine, output,
+            _folder_of(row.annotation['kind']), row.id)
 
 
 def thinnest_axis(volume: volumes.Volume) -> int:
@@ -323,8 +325,11 @@ def _link(file, output, case):
   os.symlink(file, path)
 
 
-def _save(voxels, affine, output, kind, case):
-  path = output / (f'{kind}s' if kind in (*HOLDS, 'image') else 'coarse_masks')
-  path = path / f'{case}.nii.gz'
+def _folder_of(kind):
+  return f'{kind}s' if kind in HOLDS else 'coarse_masks'
+
+
+def _save(voxels, affine, output, place, case):
+  path = output / place / f'{case}.nii.gz'
   path.parent.mkdir(parents=True, exist_ok=True)
   nibabel.save(nibabel.Nifti1Image(voxels, affine), path)
