@@ -221,10 +221,10 @@ def _wrong_values(stored, counts, unknown, values, allowed, num_classes, form):
     if form == 'JPEG' or counts[near].sum() > 0.8 * counts.sum():
       return (
           f'noise of JPEG or resizing in a mask, expected {allowed}', found,
-          'export it as PNG, resize by nearest neighbour')
+          'export it as PNG, or --mask_threshold=128 with --source')
     return (
         f'a gray picture, not labels, expected {allowed}', found,
-        'threshold it, or name the mask')
+        'threshold it, with --source by --mask_threshold=128, or name the mask')
   fix = 'map it to a class with `values` or --mask_values'
   if values is not None:
     fix = 'add it to `values`'

@@ -27,6 +27,7 @@ from data_prep import split_refusals
 from data_prep import splits_file
 from data_prep import strong_choice
 from data_prep import subjects_file
+from data_prep.formats import folder_names
 from data_prep.formats import registry
 
 SPLITS_FILE = 'splits.csv'
@@ -132,9 +133,7 @@ def read(
         f'{source} is a file; give the folder that holds it and its pictures')
   format_name = format_name or registry.detect_format(source)
   if format_name is None:
-    raise ValueError(
-        f'{source} holds nothing of a known format '
-        f'({", ".join(registry.FORMATS)})')
+    raise ValueError(registry.refusal(source))
   imported = registry.FORMATS[format_name].read(source, output, options=options)
   if not imported.rows and not imported.problems and not imported.left_out:
     raise ValueError(f'{source} holds no image that {format_name} reads')
@@ -245,6 +244,13 @@ def _check_subjects(rows, options, notices):
     if names:
       notices.append(f'{len(names)} subjects, as the source names them; '
                      '--subject_pattern finds others in the ids')
+    else:
+      kinds = {r.id.split('/')[0] for r in rows if '/' in r.id}
+      kinds = sorted(k for k in kinds if not folder_names.split_word(k))
+      if kinds:
+        notices.append(
+            f'{len(kinds)} folders, such as {kinds[0][:40]}, sort pictures and '
+            "name no subjects; if they do, --subject_pattern='^([^/]+)'")
     return []
   if not missing:
     return []

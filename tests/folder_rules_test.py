@@ -119,6 +119,30 @@ class VolumesTest(_Source):
     self.assertEqual(imported.classes, ('background', 'foreground'))
 
 
+class OtherToolsTest(_Source):
+
+  def _files(self, with_mask):
+    files = {f'images/p{i}.png': layouts.picture(i) for i in range(3)}
+    files |= {f'notes/p{i}.xml': '<Annotations/>' for i in range(3)}
+    return files | ({'masks/p0.png': layouts.blob(0)} if with_mask else {})
+
+  def test_annotations_that_are_not_read_are_a_problem(self):
+    problem, = self._read(self._files(False)).problems
+    self.assertIn('are 3 files .xml annotations?', problem.what)
+    self.assertEqual(problem.file, 'notes/p0.xml')
+
+  def test_beside_masks_they_are_a_notice(self):
+    imported = self._read(self._files(True))
+    self.assertEqual(imported.problems, [])
+    self.assertIn('3 files .xml are not read', '\n'.join(imported.notices))
+
+  def test_a_source_of_no_known_format_says_what_it_holds(self):
+    layouts.write(layouts.Layout(
+        {'a.h5': b'1', 'b.h5': b'1', 'c.list': 'a'}), self.source)
+    self.assertIn(
+        'its files: 2 .h5, 1 .list', registry.refusal(self.source))
+
+
 class NamesTest(_Source):
 
   @parameterized.parameters(

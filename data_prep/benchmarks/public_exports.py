@@ -101,7 +101,7 @@ def coco_2017() -> layouts.Layout:
             for a in annotations if a['category_id'] == 1],
         'categories': [{**person, 'keypoints': ['nose'], 'skeleton': []}]}
   return layouts.Layout(
-      files, 11, 11, 11, (f'{11:012d}', {1: 8 * 12}), {'val': 3},
+      files, 11, 11, 11, (f'train2017/{11:012d}', {1: 8 * 12}), {'val': 3},
       ('background', 'person', 'car'), flag='--polygons_are=mask',
       said=('captions', 'keypoints'))
 

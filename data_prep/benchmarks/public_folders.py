@@ -122,7 +122,7 @@ def busi() -> layouts.Layout:
       (20, 4, 5, 6))
   return layouts.Layout(
       files, 13, 13, 13, ('benign/benign (4)', {1: 8 * 13 + 30}),
-      said=('united',))
+      said=('united', 'name no subjects'))
 
 
 def _kvasir(folder, names, bboxes):
@@ -334,7 +334,7 @@ def dsb_2018() -> layouts.Layout:
         [layouts.picture(i), opaque], -1)
     for k in range(2 + i % 3 if i < 8 else 0):
       files[f'{part}/{name}/masks/{f"{16 * k + i:02x}" * 32}.png'] = (
-          layouts.mask((3 + 8 * k, 5, 6, 7)))
+          layouts.mask((2 + 7 * k, 5, 6, 7)))
   return layouts.Layout(
       files, 8, 8, 8, (f'{"02" * 32}/{"02" * 32}', {1: 4 * 42}),
       said=('united', 'left out'))

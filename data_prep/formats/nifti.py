@@ -157,7 +157,8 @@ def read(
   classes = (pairs.names and ('background', *pairs.names)) or (
       declared.classes or options.classes
       or mask_values.numbered_classes(highest))
-  sources.note_unused(source, {*paths, declaration}, report)
+  sources.note_unused(source, {*paths, declaration}, report,
+                      is_annotated=bool(pairs.masks))
   rows, weak, root = writer.finish(rows, weak)
   return formats.Imported(
       classes, rows, report.problems, report.notices, root, weak,

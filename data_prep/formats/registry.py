@@ -1,5 +1,6 @@
 """The formats by name; a new one is one module and one line here."""
 
+import collections
 import os
 import pathlib
 
@@ -11,6 +12,7 @@ from data_prep.formats import cvat
 from data_prep.formats import folder
 from data_prep.formats import labelme
 from data_prep.formats import nifti
+from data_prep.formats import sources
 from data_prep.formats import table
 from data_prep.formats import voc
 from data_prep.formats import yolo
@@ -37,6 +39,19 @@ def detect_format(source: pathlib.Path) -> str | None:
     if module.detect(source):
       return name
   return None
+
+
+def refusal(source: pathlib.Path) -> str:
+  """Returns why a source of no known format is refused, in one line."""
+  text = f'{source} holds nothing of a known format ({", ".join(FORMATS)})'
+  if not source.is_dir():
+    return text
+  names = [p.rsplit('/', 1)[-1] for p in sources.list_files(source, ('',))]
+  counts = collections.Counter(
+      name[len(sources.stem(name)):].lower() for name in names)
+  found = ', '.join(f'{n} {suffix or "without suffix"}'
+                    for suffix, n in counts.most_common(3))
+  return f'{text}; its files: {found or "none"}; export PNG or NIfTI'
 
 
 def cannot_hold(

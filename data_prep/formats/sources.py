@@ -129,7 +129,11 @@ def list_files(source: pathlib.Path, suffixes: tuple[str, ...]) -> list[str]:
 
 
 def note_unused(
-    source: pathlib.Path, used: Collection[str], report
+    source: pathlib.Path,
+    used: Collection[str],
+    report,
+    *,
+    is_annotated: bool = True,
 ) -> None:
   """Notes, by suffix, the files below a source that a reader has no use for.
 
@@ -140,6 +144,8 @@ def note_unused(
     source: folder that was read.
     used: paths of the files that were read or refused, relative to it.
     report: gets one notice for each suffix, with the count and a name.
+    is_annotated: whether the reader found an annotation; if not, files that are
+      named as the pictures are a problem.
   """
   used = set(used)
   stems = {stem(p).rsplit('/', 1)[-1] for p in used}
@@ -155,6 +161,12 @@ def note_unused(
     first = min(paths)
     like = any(stem(p).rsplit('/', 1)[-1] in stems for p in paths)
     kind = f' {suffix}' if suffix else ' without suffix'
+    if like and not is_annotated:
+      report.wrong(
+          f'no picture has a mask; are {len(paths)} files{kind} annotations? '
+          'They are of no format that is read', first,
+          'export masks or COCO JSON, or say the --format', file=first)
+      continue
     what = (f'1 file{kind} is not read: ' if len(paths) == 1 else
             f'{len(paths)} files{kind} are not read, such as ')
     report.note(what + pixels.tail(first) + (

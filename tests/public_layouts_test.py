@@ -1,0 +1,83 @@
+"""Public sets as they lie on disk: read right with at most one flag."""
+
+import collections
+import pathlib
+import tempfile
+from unittest import mock
+
+from absl.testing import absltest
+from absl.testing import parameterized
+from data_prep import check
+from data_prep import rasterize
+from data_prep.benchmarks import layouts
+from data_prep.benchmarks import public_layouts
+import numpy as np
+
+from tests import prepare_test
+
+
+class _Read:
+  """What the check is given, and the label maps of what is exact."""
+
+  def __init__(self):
+    self.classes, self.rows, self.labels = (), [], {}
+
+  def inspect(self, manifest, **options):
+    """Stands in for `check.inspect_manifest`, and calls it."""
+    self.classes, self.rows = manifest.header.classes, manifest.rows
+    findings = _inspect(manifest, **options)
+    for row, facts in zip(manifest.rows, findings.facts, strict=True):
+      if row.annotation and row.annotation['kind'] == 'mask' and facts.size:
+        self.labels[row.id] = rasterize.rasterize(
+            row.annotation, size=facts.size, root=manifest.root)
+    return findings
+
+
+_inspect = check.inspect_manifest
+
+
+class PublicLayoutsTest(parameterized.TestCase):
+
+  def _prepare(self, folder, *flags):
+    """Returns exit code, notices, lines of errors, and what was read."""
+    read = _Read()
+    with mock.patch.object(check, 'inspect_manifest', read.inspect):
+      code, out, lines = prepare_test.run(
+          f'--source={folder}', '--check', *flags)
+    return code, out, lines, read
+
+  @parameterized.parameters(*public_layouts.LAYOUTS)
+  def test_layout(self, name):
+    layout = public_layouts.LAYOUTS[name]()
+    folder = self.enterContext(tempfile.TemporaryDirectory())
+    layouts.write(layout, pathlib.Path(folder))
+    code, out, lines, read = self._prepare(folder)
+    if layout.flag or layout.refused:
+      self.assertEqual(code, 2, out)
+      # Which value means what, only the user can say.
+      name, _, value = layout.flag.partition('=')
+      self.assertIn(
+          layout.refused or (name if ':' in value else layout.flag), lines[0])
+    if layout.refused:
+      return
+    if layout.flag:
+      code, out, lines, read = self._prepare(folder, layout.flag)
+    self.assertEqual((code, lines), (0, []), out)
+    for words in layout.said:
+      self.assertIn(words, out)
+    self.assertEqual(read.classes, layout.classes)
+    self.assertLen(read.rows, layout.images)
+    self.assertLen(read.labels, layout.exact)
+    self.assertLen({r.subject or r.id for r in read.rows}, layout.subjects)
+    splits = collections.Counter(r.split for r in read.rows)
+    self.assertGreater(splits['train'], 0)
+    self.assertGreater(splits['test'], 0)
+    self.assertEqual(splits, {**splits, **layout.given})
+    shown, pixels = layout.shown
+    label = read.labels[shown]
+    found = {v: int(np.sum(label == v)) for v in np.unique(label) if v}
+    self.assertEqual(found, pixels)
+
+
+if __name__ == '__main__':
+  absltest.main()
