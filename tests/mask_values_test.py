@@ -164,7 +164,7 @@ class DatasetJsonTest(source_case.SourceCase):
     self.assertEqual(declared.classes, ('background', 'c', 'a'))
     self.assertEqual(declared.values, {
         '0': 0, '1': 2, '2': 0, '3': 1, '4': 255, '255': 255})
-    self.assertIn('1 classes of dataset.json that are not in --classes become '
+    self.assertIn('classes of dataset.json that are not in --classes become '
                   'background: b', self.report.notices)
     self._declared(labels, ('background', 'a', 'x'))
     self.assertIn('found x', str(self.report.problems[0]))

@@ -180,8 +180,8 @@ def _chosen(names, kept, classes, report, where):
   if not unknown:
     left = [n for n in kept[1:] if n not in wanted]
     if left:
-      report.note(f'{len(left)} classes of {where} that are not in '
-                  f'--classes become background: {", ".join(left)[:80]}')
+      report.note(f'classes of {where} that are not in --classes become '
+                  f'background: {", ".join(left)[:80]}')
     return {v: classes.index(n) if n in wanted else 0
             for v, n in names.items()}
   if unknown == wanted and len(classes) == len(kept):

@@ -306,9 +306,11 @@ def _find_structures(groups, options, report):
     names = names[:_MAX_STRUCTURES]
     groups = {key: [m for m in masks if m.piece in names]
               for key, masks in groups.items()}
-  report.note(
-      f'one mask file for each of {len(names)} structures '
-      f'({_shortened(names)}): united; where two overlap, the later class wins')
+  if len(names) > 1:
+    report.note(
+        f'one mask file for each of {len(names)} structures '
+        f'({_shortened(names)}): united; where two overlap, the later class '
+        'wins')
   _tell_lacking(groups, names, report)
   return ({key: masks for key, masks in groups.items() if masks},
           {name: i for i, name in enumerate(names, start=1)}, tuple(names))
