@@ -31,6 +31,7 @@ from data_prep.formats import intensities
 from data_prep.formats import sources
 
 UNLABELLED = '__ignore__'  # LabelMe's label of what is not known.
+_MAX_NOTICE = 180  # Characters; how often may follow.
 
 
 class Item(NamedTuple):
@@ -112,7 +113,10 @@ class Report:
         for name in row_names.names_of_file(file, row_id))
 
   def note(self, text):
-    self._notices[text] += 1
+    """Notes what was decided, in one line; names in it may be hostile."""
+    line = ''.join(c if c.isprintable() else '?' for c in text)
+    self._notices[line if len(line) <= _MAX_NOTICE else (
+        f'{line[: _MAX_NOTICE - 3]}...')] += 1
 
   @property
   def notices(self) -> list[str]:
