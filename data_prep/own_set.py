@@ -14,6 +14,7 @@ import pathlib
 import re
 from typing import Any, NamedTuple
 
+from hybridseg import types
 import numpy as np
 
 from data_prep import dividing
@@ -276,11 +277,17 @@ def _without_lone_split(rows, notices):
 
 def _without_unseen(rows, notices):
   """Leaves out what is in val or test and cannot be evaluated."""
-  kept = [r for r in rows if r.split in ('', 'train') or r.annotation]
-  if len(kept) < len(rows):
-    notices.append(f'{len(rows) - len(kept)} pictures of val or test without '
-                   'annotation are left out')
-  return kept
+  in_part = lambda r: r.annotation and types.UNLABELLED in r.annotation.get(
+      'labels', ())
+  for known, what in (
+      (lambda r: r.annotation, 'without annotation'),
+      (lambda r: not in_part(r), 'of which a part is unlabelled')):
+    kept = [r for r in rows if r.split in ('', 'train') or known(r)]
+    if len(kept) < len(rows):
+      notices.append(f'{len(rows) - len(kept)} pictures of val or test {what} '
+                     'are left out')
+    rows = kept
+  return rows
 
 
 def _natural_role(row):

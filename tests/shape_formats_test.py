@@ -12,6 +12,7 @@ from data_prep.formats import registry
 import numpy as np
 from PIL import Image
 
+from tests import prepare_test
 from tests import source_case
 
 _SIZE = source_case.SIZE
@@ -21,15 +22,15 @@ _SQUARE = [[2, 3], [8, 3], [8, 9], [2, 9]]
 
 class CocoTest(source_case.ShapesCase):
 
-  def _write(self, annotations, categories=('a', 'b'), number=2, **more):
-    self.picture(*(f'{i}.png' for i in range(number)))
-    self.write('set.json', {
+  def _write(self, annotations, categories=('a', 'b'), number=2, folder='.'):
+    self.picture(*(f'{folder}/{i}.png' for i in range(number)))
+    self.write(f'{folder}/set.json', {
         'images': [{'id': i, 'file_name': f'{i}.png', 'height': 20, 'width': 30}
                    for i in range(number)],
         'categories': [c if isinstance(c, dict) else {'id': i, 'name': c}
                        for i, c in enumerate(categories)],
         'annotations': [{'id': i, 'category_id': 0, **a}
-                        for i, a in enumerate(annotations)], **more})
+                        for i, a in enumerate(annotations)]})
 
   @parameterized.parameters(
       {'keypoints': [4, 5, 2], 'num_keypoints': 1}, {'attributes': {'x': 1}},
@@ -52,7 +53,7 @@ class CocoTest(source_case.ShapesCase):
     self.assertEqual(row.annotation['kind'], 'coarse_mask')
     self.assertEqual(self.counts(row), {0: 528, 1: 36, 255: 36})
     left_out, = imported.left_out
-    self.assertEqual((left_out.what, left_out.name), ('shape', 'set.json'))
+    self.assertEqual((left_out.what, left_out.name), ('shape', '0.png'))
 
   def test_placeholder_category(self):
     self._write(
@@ -117,6 +118,24 @@ class CocoTest(source_case.ShapesCase):
     self.assertLen(self.read('coco').rows, 2)
     for name in ('persons', 'info', 'captions', 'panoptic'):
       self.assertIn(f'{name}.json holds', self.notices)
+
+  def test_what_is_known_in_part_is_not_evaluated(self):
+    for split in ('train', 'valid', 'test'):
+      self._write([{'image_id': i, 'segmentation': [_RING]} for i in range(3)]
+                  + [{'image_id': 0, 'segmentation': [[1, 2]],
+                      'bbox': [20, 5, 4, 5]},
+                     {'image_id': 1, 'keypoints': [1, 1, 2]}], number=4,
+                  folder=split)
+    code, out, lines = prepare_test.run(
+        f'--source={self.source}', f'--output={self.output / "set"}',
+        '--polygons_are=mask', '--leave_out=shapes', '--near_copies=notice',
+        '--image_size=16')
+    self.assertEqual((code, lines), (0, []), out)
+    for split in ('val', 'test'):
+      self.assertIn(f'{split} strong 2', out)
+    self.assertIn('train strong 2, train unlabelled 1, train weak 1', out)
+    self.assertIn('2 pictures of val or test of which a part is unlabelled',
+                  out)
 
   def test_export_of_a_mask_with_a_hole(self):
     self.picture('a.png')

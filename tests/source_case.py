@@ -34,10 +34,11 @@ class ShapesCase(SourceCase):
   """Writes pictures and files of shapes, and reads them as a set."""
 
   def picture(self, *names):
-    for i, name in enumerate(names):
+    for name in names:
       path = self.source / name
       path.parent.mkdir(parents=True, exist_ok=True)
-      noise = np.random.default_rng(i).integers(0, 256, (*SIZE, 3))
+      rng = np.random.default_rng([*name.encode()])  # All are different.
+      noise = rng.integers(0, 256, (*SIZE, 3))
       Image.fromarray(noise.astype(np.uint8)).save(path)
 
   def write(self, name, content):

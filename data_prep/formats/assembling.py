@@ -101,7 +101,7 @@ class Report:
     """
     if self._is_allowed('shapes', file, row_id):
       self.left_out.append(formats.LeftOut(
-          'shape', file or row_id, _reason(what, found), field))
+          'shape', row_id or file, _reason(what, found), field))
     else:
       self.wrong(what, found, f'{fix}, or --leave_out=shapes', file=file,
                  row_id=row_id, field=field)
@@ -164,7 +164,8 @@ def assemble(
     if path is None:
       report.wrong_file(pixels.WrongFile(
           'a listed picture is not there, or not the only one of that name',
-          repr(item.picture), 'put it below the source'), file=item.file)
+          repr(item.picture), 'put it below the source'), file=item.file,
+                        row_id=item.picture)
     elif path in by_path:
       if item.shapes == by_path[path].shapes:
         report.note('pictures are listed twice, with the same shapes')
