@@ -170,7 +170,8 @@ class NamesTest(_Source):
         sources.list_pictures(self.source).paths, tuple(sorted(files)))
 
   @parameterized.parameters(
-      (('Glaucoma', 'Non-Glaucoma'), {''}), (('p1', 'p2'), {'p1', 'p2'}),
+      (('Glaucoma', 'Non-Glaucoma'), {''}), (('PNG', 'TIF'), {''}),
+      (('p1', 'p2'), {'p1', 'p2'}),
       (('anna', 'ben'), {'anna', 'ben'}))
   def test_kinds_of_pictures_are_no_subjects(self, folders, expected):
     paths = [f'images/{f}/{i}.png' for f in folders for i in range(6)]

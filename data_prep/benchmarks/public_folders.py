@@ -189,6 +189,22 @@ def cvc_clinic_db() -> layouts.Layout:
   return layouts.Layout(files, 10, 10, 10, ('3', {1: 8 * 12}))
 
 
+def cvc_clinic_db_mirror() -> layouts.Layout:
+  """CVC-ClinicDB as a mirror has it: every picture as PNG and as TIFF.
+
+  www.kaggle.com
+  """
+  files = {'metadata.csv': 'frame_id,sequence_id\n1,1\n'}
+  for i in range(8):
+    for form in ('PNG', 'TIF'):
+      name = f'{i + 1}.{form.lower()}'
+      files[f'{form}/Original/{name}'] = layouts.picture(i)
+      files[f'{form}/Ground Truth/{name}'] = layouts.blob(i)
+  return layouts.Layout(
+      files, 16, 16, 16, ('TIF/3', {1: 8 * 12}),
+      said=('16 pictures are nearly the same', 'name no subjects'))
+
+
 def pranet_polyps() -> layouts.Layout:
   """PraNet's bundle of five polyp sets: TrainDataset and TestDataset.
 
@@ -207,96 +223,6 @@ def pranet_polyps() -> layouts.Layout:
       files[f'{folder}/masks/{i}.png'] = layouts.blob(i)
   return layouts.Layout(
       files, 18, 18, 13, ('CVC-300/2', {1: 8 * 12}), {'test': 10})
-
-
-def drive() -> layouts.Layout:
-  """DRIVE: field-of-view masks beside two observers' vessels.
-
-  drive.grand-challenge.org
-  """
-  files = {}
-  for part, first in (('training', 21), ('test', 1)):
-    for i in range(first, first + 6):
-      folder = f'DRIVE/{part}'
-      files |= {
-          f'{folder}/images/{i:02d}_{part}.tif': layouts.picture(i),
-          f'{folder}/mask/{i:02d}_{part}_mask.gif': layouts.mask(
-              *layouts.FIELD_OF_VIEW),
-          f'{folder}/1st_manual/{i:02d}_manual1.gif': layouts.blob(i)}
-      if part == 'test':
-        files[f'{folder}/2nd_manual/{i:02d}_manual2.gif'] = layouts.mask(
-            *layouts.OTHER_OPINION)
-  return layouts.Layout(
-      files, 12, 12, 12, ('04_test', {1: 8 * 14}), {'test': 6},
-      flag='--mask_folder=1st_manual')
-
-
-def chase_db1() -> layouts.Layout:
-  """CHASE_DB1: two observers' masks in the folder of the pictures.
-
-  researchdata.kingston.ac.uk/96
-  """
-  files = {}
-  for i in range(6):
-    for eye in 'LR':
-      name, number = f'CHASEDB1/Image_{i + 1:02d}{eye}', 2 * i + (eye == 'R')
-      files[f'{name}.jpg'] = layouts.picture(number)
-      files[f'{name}_1stHO.png'] = layouts.blob(number) > 0
-      files[f'{name}_2ndHO.png'] = layouts.mask(*layouts.OTHER_OPINION) > 0
-  return layouts.Layout(
-      files, 24, 24, 12, ('Image_02L@1stHO', {1: 8 * 12}), said=('observers',))
-
-
-def stare() -> layouts.Layout:
-  """STARE: a folder for each observer, PPM.
-
-  cecas.clemson.edu/~ahoover/stare
-  """
-  files = {}
-  for i in range(8):
-    name = f'im{i + 1:04d}'
-    files[f'stare-images/{name}.ppm'] = layouts.picture(i)
-    files[f'labels-ah/{name}.ah.ppm'] = layouts.blob(i)
-    files[f'labels-vk/{name}.vk.ppm'] = layouts.mask(*layouts.OTHER_OPINION)
-  return layouts.Layout(
-      files, 16, 16, 8, ('im0003@ah', {1: 8 * 12}), said=('observers',))
-
-
-def hrf() -> layouts.Layout:
-  """HRF: manual1 has the vessels, mask the field of view.
-
-  www5.cs.fau.de/research/data/fundus-images
-  """
-  files = {}
-  for i in range(4):
-    for place, kind in enumerate(('dr', 'g', 'h')):
-      name, number = f'{i + 1:02d}_{kind}', 3 * i + place
-      suffix = 'JPG' if kind == 'dr' else 'jpg'
-      files[f'images/{name}.{suffix}'] = layouts.picture(number)
-      files[f'manual1/{name}.tif'] = layouts.blob(number)
-      files[f'mask/{name}_mask.tif'] = layouts.rgb(
-          layouts.mask(*layouts.FIELD_OF_VIEW))
-  return layouts.Layout(
-      files, 12, 12, 12, ('02_g', {1: 8 * 14}), flag='--mask_folder=manual1')
-
-
-def refuge() -> layouts.Layout:
-  """REFUGE: 0 is the cup, 128 the disc, 255 the background.
-
-  refuge.grand-challenge.org
-  """
-  files = {}
-  for kind, number in (('Glaucoma', 4), ('Non-Glaucoma', 8)):
-    for i in range(number):
-      name = f'{kind}/{"n" if kind[0] == "N" else "g"}{i + 1:04d}'
-      files[f'Training400/{name}.jpg'] = layouts.picture(20 * number + i)
-      label = 255 - layouts.mask((4, 4, 20, 20), value=127)
-      label[10:14, 8:18] = 0
-      files[f'Annotation-Training400/Disc_Cup_Masks/{name}.bmp'] = label
-  return layouts.Layout(
-      files, 12, 12, 12, ('Non-Glaucoma/n0003', {1: 360, 2: 40}),
-      classes=('background', 'class_1', 'class_2'),
-      flag='--mask_values=255:0,128:1,0:2')
 
 
 def glas() -> layouts.Layout:
@@ -397,6 +323,6 @@ def monuseg() -> layouts.Layout:
 
 LAYOUTS = (
     isic_2018, isic_2018_training, isic_2017, isic_2016, ham10000, ph2, busi,
-    kvasir_seg, hyper_kvasir, kvasir_instrument, cvc_clinic_db, pranet_polyps,
-    drive, chase_db1, stare, hrf, refuge, glas, dsb_2018, montgomery, jsrt,
+    kvasir_seg, hyper_kvasir, kvasir_instrument, cvc_clinic_db,
+    cvc_clinic_db_mirror, pranet_polyps, glas, dsb_2018, montgomery, jsrt,
     monuseg)

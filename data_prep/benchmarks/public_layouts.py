@@ -7,10 +7,11 @@ dataset-ninja, and projects that list the folders in their README.
 """
 
 from data_prep.benchmarks import public_exports
+from data_prep.benchmarks import public_eyes
 from data_prep.benchmarks import public_folders
 from data_prep.benchmarks import public_volumes
 
 # Functions that make a `layouts.Layout`, by name.
 LAYOUTS = {make.__name__: make for make in (
-    *public_folders.LAYOUTS, *public_volumes.LAYOUTS,
+    *public_folders.LAYOUTS, *public_eyes.LAYOUTS, *public_volumes.LAYOUTS,
     *public_exports.LAYOUTS)}

@@ -285,10 +285,12 @@ def _subjects(kept):
   if len(by_split) > 1 and len(kept) > 2 * len(by_split) and all(
       split and len(names) == 1 for split, names in by_split.items()):
     return dict.fromkeys(kept, '')
-  # Few words without a number, such as Glaucoma, are kinds of pictures.
+  # Few words without a number, such as Glaucoma, are kinds of pictures; so are
+  # PNG and TIF.
   names = set(result.values()) - {''}
   if len(names) <= _MAX_KINDS and 2 * len(names) < len(kept) and all(
-      len(n) > 3 and not re.search(r'\d', n) for n in names):
+      (len(n) > 3 or f'.{n.lower()}' in PICTURES) and not re.search(r'\d', n)
+      for n in names):
     return dict.fromkeys(kept, '')
   return result
 
