@@ -141,9 +141,9 @@ class YoloTest(source_case.ShapesCase):
   def test_text_that_is_no_label(self, text):
     self.picture('0.png', '1.png')
     self.write('txt/0.txt', text)
-    imported = self.read('folder')
+    imported = self.read('folder', problems=1)  # It asks what they are.
     self.assertEqual([r.role for r in imported.rows], ['unlabelled'] * 2)
-    self.assertIn('1 file .txt is not read: txt/0.txt', self.notices)
+    self.assertIn('txt/0.txt', str(imported.problems[0]))
 
   def test_masks_count_more_than_labels_elsewhere(self):
     self.picture('images/0.png')

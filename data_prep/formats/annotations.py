@@ -61,8 +61,7 @@ def to_annotation(
   """
   if size is not None and size[0] * size[1] > pixels.MAX_PIXELS:
     size = None  # As listed, where the picture cannot be read.
-  shapes = drawn.fit(shapes, size, options.polygons_are == 'mask', report,
-                     file=file, row_id=row_id)
+  shapes = drawn.fit(shapes, size, report, file=file, row_id=row_id)
   shapes = _numbered(shapes, classes, usual, options.classes is not None)
   if shapes is None or (
       any(s.kind == 'unreadable' for s in shapes)

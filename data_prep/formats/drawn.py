@@ -113,7 +113,6 @@ def turned_box(box: list[float], angle_deg: float, *, pivot: Any) -> list[Any]:
 def fit(
     shapes: list[Shape],
     size: tuple[int, int] | None,
-    exact_polygons: bool,
     report,
     *,
     file: str,
@@ -126,7 +125,6 @@ def fit(
   Args:
     shapes: as a file lists them.
     size: height and width of the picture; None if it is not known.
-    exact_polygons: whether polygons are exact masks.
     report: gets the problems.
     file: that lists the shapes.
     row_id: of the picture.
@@ -142,13 +140,10 @@ def fit(
     check_shape.check_shape(shape.value, _CHECKED[shape.kind], size, '', log)
     if log.problem:
       what, found, fix, _ = log.problem
-      if 'crosses itself' in what and exact_polygons:
-        fix = 'redraw it, or --polygons_are=polygon'
       report.wrong_shape(what, found, fix, file=file, row_id=row_id)
-      outside = 'outside' in what
-      shape = unreadable(
-          shape.label, None if outside or shape.kind == 'ellipse'
-          else shape.value)
+      # Outside of the picture, it does not tell where the object is.
+      has_place = 'outside' not in what and shape.kind != 'ellipse'
+      shape = unreadable(shape.label, shape.value if has_place else None)
     result.append(shape)
   return result
 
@@ -250,8 +245,7 @@ def one_kind(
     found = _one_sparse(sparse, report) if sparse else tags
     return _kind_of(found[0].kind if found else usual, options), found
   if size is None:  # Nothing can be drawn; the picture is refused.
-    same = [s for s in areas if s.kind == areas[0].kind]
-    return _kind_of(same[0].kind if same else usual, options), same
+    return _kind_of(usual, options), []
   rest_is_open, kept = _rest(
       shapes, areas, tags, sparse, size, options, report)
   opened = [[0, 0, size[1], size[0]]] * rest_is_open + [s.value for s in lost]
