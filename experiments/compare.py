@@ -11,6 +11,10 @@ as the best score there is (1; distances 0), so that a result which invents it
 is behind. The mean of one result alone, as `evaluate` gives it, leaves it out:
 both means are printed.
 
+Runs whose configs differ in the seed alone (and are of the same set) are one
+result, the mean over its seeds; --names with the same name for several says so
+of others, and with a name of its own for each that none are averaged.
+
 Prints, and writes to OUTPUT/comparison.json, the means of each result; and of
 each pair (of more than four results: the first with each other) the mean paired
 difference with a 95 % bootstrap interval that draws subjects, not cases; the p
@@ -19,7 +23,8 @@ pairs (Holm); wins, ties and losses; the same per class, without p and not
 adjusted. A result is called better where p <= 0.05 and the interval excludes 0;
 otherwise the data cannot tell. OUTPUT/comparison.csv has the paired scores.
 
-What p and interval leave out: another seed would have trained another network.
+Intervals of results with several seeds draw seeds, too. With one seed, what p
+and interval leave out is that another would have trained another network.
 """
 
 import os
@@ -31,13 +36,14 @@ from experiments import binary
 from experiments import cases
 from experiments import evaluation
 from experiments import paired
-from experiments import right_empty
 from experiments import run_folder
+from experiments import seed_groups
 
 _RESULTS = flags.DEFINE_list(
     'results', None, 'Two or more folders of runs, or CSV files.')
 _NAMES = flags.DEFINE_list(
-    'names', None, 'What to call them; default is the name of the folder.')
+    'names', None, 'What to call them, one by one or, where seeds are one '
+    'result, one for each of these; default is made from the paths.')
 _METRIC = flags.DEFINE_enum(
     'metric', 'dice', list(cases.HIGHER_IS_BETTER), 'What to compare.')
 _SPLIT = flags.DEFINE_enum(
@@ -46,18 +52,34 @@ _OUTPUT = flags.DEFINE_string(
     'output', None, 'Folder for comparison.json and comparison.csv.')
 
 
-def _names():
-  """Returns --names, or names made from the paths."""
-  if _NAMES.value is None:
-    return cases.choose_names(_RESULTS.value)
+def _groups(paths):
+  """Returns the results, each a run or the mean of several, and what to tell.
+
+  --names decides where it has a name for each run; else their configs do.
+  """
+  rows, lines = seed_groups.find(_RESULTS.value, paths)
   names = _NAMES.value
-  if len(names) != len(_RESULTS.value):
-    raise binary.UserError(
-        f'--names: {len(names)} for {len(_RESULTS.value)} results.')
+  if names is None:
+    names = seed_groups.choose_names(rows, _RESULTS.value)
+  elif len(names) == len(paths):
+    rows, lines = [
+        [i for i, other in enumerate(names) if other == name]
+        for name in dict.fromkeys(names)], []
+    names = [*dict.fromkeys(names)]
+  elif len(names) != len(rows):
+    there = f'{len(paths)} results'
+    if len(rows) < len(paths):
+      there += f', or {len(rows)} where seeds are one result'
+    raise binary.UserError(f'--names: {len(names)} for {there}.')
   if len({*names, 'id', 'subject', ''}) < len(names) + 3:
     raise binary.UserError(
         "--names: must differ, and none may be empty, 'id' or 'subject'.")
-  return names
+  if len(rows) < 2:
+    lines.append('All are seeds of one result: nothing to compare it with.')
+  return [
+      seed_groups.Group(name, tuple(r), seed_groups.seeds_of(
+          [paths[i] for i in r]) if len(r) > 1 else ())
+      for name, r in zip(names, rows, strict=True)], lines
 
 
 def _shown(text):
@@ -81,7 +103,8 @@ def print_report(report):
   for r in report['results']:
     print(f'{_shown(r["name"]):{width}s}  {number(r["paired_mean"]):>8s}  '
           f'{_span(r["paired_interval_95"]):>20s}  {number(r["mean"]):>8s}  '
-          f'{_span(r["interval_95"]):>20s}  {r["num_cases_counted"]:5d}')
+          f'{_span(r["interval_95"]):>20s}  {r["num_cases_counted"]:5d}'
+          f'{_seeds(r)}')
   for pair in report['pairs']:
     print(f'\n{_shown(pair["words"])}')
     _print_counts(pair, '', pair['second'])
@@ -93,6 +116,14 @@ def print_report(report):
   print()
 
 
+def _seeds(result):
+  """Says of how many seeds a result is the mean, and how far they spread."""
+  if 'mean_by_seed' not in result:
+    return ''
+  return (f'  mean of {len(result["mean_by_seed"])} seeds, SD '
+          f'{result["sd"]:.2g}')
+
+
 def _print_counts(scores, label, second):
   mean = scores['difference']
   print(f'  {label}{"-" if mean is None else format(mean, "+.4g")} '
@@ -101,9 +132,7 @@ def _print_counts(scores, label, second):
         f'{_shown(second)}')
 
 
-def _write(aligned, report):
-  scores = right_empty.case_scores(
-      right_empty.pair(aligned, metric=_METRIC.value))
+def _write(aligned, scores, report):
   try:
     os.makedirs(_OUTPUT.value, exist_ok=True)
     run_folder.write_json(
@@ -122,16 +151,18 @@ def main():
   if len(_RESULTS.value) < 2:
     raise binary.UserError('--results: give two or more, with commas between.')
   paths = cases.find_files(_RESULTS.value, _SPLIT.value)
-  aligned = cases.align([
-      cases.read_cases(path, name=name, metric=_METRIC.value)
-      for path, name in zip(paths, _names(), strict=True)])
-  report = paired.compare(aligned, metric=_METRIC.value)
+  groups, lines = _groups(paths)
+  runs = cases.align([
+      cases.read_cases(path, name=path, metric=_METRIC.value)
+      for path in paths])
+  aligned, scores, report = seed_groups.compare(
+      runs, groups, metric=_METRIC.value)
   report['warnings'] = (
-      cases.differences(paths) + paired.warnings(aligned, report))
-  for result, path in zip(report['results'], paths, strict=True):
-    result['file'] = path
+      lines + cases.differences(paths) + paired.warnings(aligned, report))
+  for result, group in zip(report['results'], groups, strict=True):
+    result['files'] = [paths[row] for row in group.rows]
   if _OUTPUT.value:
-    _write(aligned, report)
+    _write(aligned, scores, report)
   print_report(report)
 
 

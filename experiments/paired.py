@@ -199,9 +199,16 @@ def compare(aligned: cases_lib.Aligned, *, metric: str) -> dict[str, Any]:
     A tree of plain numbers and sentences, for JSON: `results`, `pairs`, and
     what the whole rests on.
   """
+  return compare_paired(
+      aligned, right_empty.pair(aligned, metric=metric), metric=metric)
+
+
+def compare_paired(
+    aligned: cases_lib.Aligned, paired: right_empty.Paired, *, metric: str
+) -> dict[str, Any]:
+  """Does the same on scores that were paired before, as `right_empty.pair`."""
   higher = cases_lib.HIGHER_IS_BETTER[metric]
-  groups, paired = aligned.groups, right_empty.pair(aligned, metric=metric)
-  scores = right_empty.case_scores(paired)
+  groups, scores = aligned.groups, right_empty.case_scores(paired)
   pairs = []
   for a, b in choose_pairs(len(scores)):
     pair = compare_scores(scores[a], scores[b], groups, higher_is_better=higher)

@@ -15,6 +15,7 @@ import numpy as np
 
 from experiments import binary
 from experiments import evaluation
+from experiments import run_folder
 from tests import binaries
 from tests import tiny
 
@@ -78,9 +79,99 @@ class CompareTest(parameterized.TestCase):
 
   def test_names(self):
     self.assertIn('new is better than old', self.compare(names=['old', 'new']))
-    for names in (['x'], ['x', 'x'], ['x', 'id'], ['', 'x']):
+    for names in (['x'], ['x', 'y', 'z'], ['x', 'id'], ['', 'x']):
       with self.assertRaisesRegex(binary.UserError, '--names'):
         self.compare(names=names)
+
+  def write_run(self, run, scores, seed, **changes):
+    """Writes a run: its scores, and a config as far as it matters here."""
+    self.write(run, scores)
+    config = {'seed': seed, 'compare': {'seeds': [seed]}, 'train_steps': 4,
+              'input': {'data_dir': 'data'}, 'weighting': {'name': 'dii'}}
+    run_folder.write_json(
+        os.path.join(self.folder, run, 'config.json'), config | changes)
+
+  def report(self, runs, **values):
+    output = os.path.join(self.folder, 'out')
+    text = self.compare(runs, output=output, **values)
+    with open(f'{output}/comparison.json', encoding='utf-8') as f:
+      return text, json.load(f)
+
+  def test_seeds_of_one_method_are_one_result(self):
+    scores = np.full((60, 2), 0.5)
+    for seed, (a, b) in enumerate([(0, 0.1), (0.1, 0.3), (0.2, 0.2)]):
+      self.write_run(f'uniform/seed{seed}', scores + a, seed)
+      self.write_run(
+          f'dii/seed{seed}', scores + b, seed,
+          weighting={'initial_from': f'x/seed{seed}/audit.csv'})
+    runs = [f'{m}/seed{s}' for s in (2, 0, 1) for m in ('uniform', 'dii')]
+    text, report = self.report(runs)
+    self.assertRegex(
+        text, r'uniform +0\.6 .* mean of 3 seeds, SD 0\.1\n'
+        r'dii +0\.7 .* mean of 3 seeds, SD 0\.1\n')
+    uniform, dii = report['results']
+    self.assertEqual(uniform['seeds'], [2, 0, 1])
+    np.testing.assert_allclose(uniform['mean_by_seed'], [0.7, 0.5, 0.6])
+    np.testing.assert_allclose(dii['mean_by_seed'], [0.7, 0.6, 0.8])
+    self.assertLen(dii['files'], 3)
+    (pair,) = report['pairs']
+    self.assertAlmostEqual(pair['difference'], 0.1)
+    # By seed 0.1, 0.2 and 0; subjects say the same, so the seeds alone spread:
+    # with 3 drawn of 3, all are the lowest or the highest once in 27 draws.
+    np.testing.assert_allclose(pair['interval_95'], [0, 0.2], atol=1e-9)
+    self.assertEqual(pair['verdict'], 'cannot tell')
+
+  def test_what_is_not_a_seed_stands_alone(self):
+    scores = np.full((60, 2), 0.5)
+    self.write_run('a/seed0', scores, 0)
+    self.write_run('a/seed1', scores, 1)
+    self.write_run('long/seed0', scores, 0, train_steps=8)
+    self.write_run('other/seed0', scores, 0, input={'data_dir': 'other'})
+    self.write_run('again/seed0', scores, 0)
+    groups = lambda *runs: [
+        len(r['files']) for r in self.report(runs)[1]['results']]
+    self.assertEqual(groups('a/seed0', 'a/seed1', 'long/seed0'), [2, 1])
+    self.assertEqual(groups('a/seed1', 'other/seed0', 'a/seed0'), [2, 1])
+    # One seed twice is a copy, or another version of the code: no repeat.
+    self.assertEqual(groups('a/seed0', 'again/seed0'), [1, 1])
+    self.assertEqual(groups('a/seed0', 'a/seed1', 'again/seed0'), [1, 1, 1])
+    text = self.compare(('a/seed0', 'a/seed1'))
+    self.assertIn('All are seeds of one result: nothing to compare', text)
+
+  def test_right_empties_are_found_before_means_are_taken(self):
+    scores = np.full((60, 2), 0.5)
+    invented = scores.copy()
+    invented[:, 1] = 0
+    empty = scores.copy()
+    empty[:, 1] = np.nan
+    for seed, values in enumerate([empty, invented]):
+      self.write_run(f'a/seed{seed}', values, seed)
+    self.write('b', empty)
+    _, report = self.report(('a/seed0', 'b', 'a/seed1'))
+    # Of a, seed 0 scores (0.5 + 1) / 2, seed 1 (0.5 + 0) / 2; alone 0.5, 0.25.
+    a, b = report['results']
+    self.assertAlmostEqual(a['paired_mean'], 0.5)
+    np.testing.assert_allclose(a['mean_by_seed'], [0.5, 0.25])
+    self.assertAlmostEqual(a['mean'], 0.375)
+    self.assertAlmostEqual(b['paired_mean'], 0.75)
+    self.assertAlmostEqual(report['pairs'][0]['difference'], 0.25)
+
+  def test_names_say_what_is_one_result(self):
+    scores = np.full((60, 2), 0.5)
+    self.write('x', scores + 0.2)
+    runs = ('a', 'b', 'x')
+    _, report = self.report(runs, names=['old', 'old', 'new'])
+    self.assertEqual([r['name'] for r in report['results']], ['old', 'new'])
+    self.assertLen(report['results'][0]['mean_by_seed'], 2)
+    self.write_run('s/seed0', scores, 0)
+    self.write_run('s/seed1', scores, 1)
+    runs = ('s/seed0', 's/seed1', 'x')
+    _, report = self.report(runs, names=['s', 'x'])
+    self.assertLen(report['results'], 2)
+    _, report = self.report(runs, names=['s0', 's1', 'x'])
+    self.assertLen(report['results'], 3)
+    with self.assertRaisesRegex(binary.UserError, '3 results, or 2 where'):
+      self.compare(runs, names=['s'])
 
   def test_same_result_twice(self):
     self.assertIn('a and a (2) score the same on all 60 cases',

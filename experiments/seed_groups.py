@@ -1,0 +1,265 @@
+"""Runs that differ in their seed alone are one result: the mean over them.
+
+What such a result scores on a case is the mean over its seeds. Its interval,
+and that of a difference, draw seeds as well as subjects, both crossed: the
+pigeonhole bootstrap of `experiments.sweep_statistics`. Two results of the same
+seeds are paired by seed, too.
+"""
+
+from collections.abc import Sequence
+import json
+import os
+import re
+from typing import Any, NamedTuple
+
+from hybridseg import metrics as metrics_lib
+import numpy as np
+
+from experiments import cases as cases_lib
+from experiments import paired
+from experiments import right_empty
+from experiments import run_folder
+from experiments import sweep_statistics
+
+
+class Group(NamedTuple):
+  """One result.
+
+  Attributes:
+    name: of the result.
+    rows: which of the runs it is the mean of, int [S].
+    seeds: of these, S numbers; () of a single one.
+  """
+
+  name: str
+  rows: tuple[int, ...]
+  seeds: tuple[int, ...] = ()
+
+
+def find(
+    results: Sequence[str], paths: Sequence[str]
+) -> tuple[list[list[int]], list[str]]:
+  """Finds out which runs differ in their seed alone.
+
+  Args:
+    results: R folders or files, as the user names them.
+    paths: of their tables; the folder of each may have a config.json.
+
+  Returns:
+    Rows of each group, in the order of the first of each; and lines to tell,
+    where a seed is there twice and nothing is averaged.
+  """
+  by_key, lines = {}, []
+  for row, path in enumerate(paths):
+    key = _config_without_seed(os.path.dirname(path)) or ('alone', row)
+    by_key.setdefault(key, []).append(row)
+  groups = []
+  for rows in by_key.values():
+    seeds = seeds_of([paths[row] for row in rows])
+    if len(set(seeds)) < len(rows):
+      if len(rows) > 2:
+        lines.append(
+            f'{results[rows[0]]} and {len(rows) - 1} others have one config, '
+            'and some of them one seed: each stands alone. --names with one '
+            'name for several takes the mean of these.')
+      groups += [[row] for row in rows]
+    else:
+      groups.append(rows)
+  return sorted(groups), lines
+
+
+def seeds_of(paths: Sequence[str]) -> tuple[int | str, ...]:
+  """Returns the seed of each run; of what has no config, its path."""
+  seeds = []
+  for path in paths:
+    config = _config(os.path.dirname(path))
+    seeds.append(config['seed'] if config else path)
+  return tuple(seeds)
+
+
+def _config(folder):
+  """Returns the config of a run as JSON; None if this is no run's folder."""
+  path = os.path.join(folder, 'config.json')
+  if not os.path.exists(path):
+    return None
+  config = run_folder.read_json(path)
+  is_run = isinstance(config, dict) and {'seed', 'input'} <= config.keys()
+  return config if is_run else None
+
+
+def _config_without_seed(folder):
+  """Returns what all seeds of a method share, as text; '' of no run."""
+  config = _config(folder)
+  if config is None:
+    return ''
+  config = {k: v for k, v in config.items() if k not in ('seed', 'compare')} | {
+      'input': dict(config['input']),
+      'weighting': dict(config.get('weighting') or {})}
+  if not config['weighting'].get('initial_from'):
+    config['weighting'].pop('initial_from', None)  # Older than this field.
+  # What the records hold counts, not where they lie.
+  for session in run_folder.read_sessions(folder)[:1]:
+    config['input']['data_dir'] = session.get('dataset_fingerprint')
+  seed = run_folder.read_json(os.path.join(folder, 'config.json'))['seed']
+  return json.dumps(_without_number(config, str(seed)), sort_keys=True)
+
+
+def _without_number(value, seed):
+  """Takes the seed out of paths, such as runs/dii/seed0/audit/audit.csv."""
+  if isinstance(value, dict):
+    return {k: _without_number(v, seed) for k, v in value.items()}
+  if isinstance(value, str) and '/' in value:
+    return re.sub(rf'(seed[_=-]?|(?<=/)){seed}(?=[/._-]|$)', r'\1*', value)
+  return value
+
+
+def choose_names(
+    groups: Sequence[Sequence[int]], results: Sequence[str]
+) -> list[str]:
+  """Returns a name for each group: the path that its runs have in common."""
+  shared = []
+  any_mean = any(len(rows) > 1 for rows in groups)
+  for rows in groups:
+    path = os.path.normpath(results[rows[0]])
+    if len(rows) == 1 and any_mean:
+      path = re.sub(r'(?<=.)/seed_?\d+$', '', path)
+    elif len(rows) > 1:
+      path = os.path.commonprefix(
+          [os.path.normpath(results[row]) for row in rows])
+      path = re.sub(r'([_=.\-/]*(seed)?[_=.\-/]*\d*)$', '', path)
+    if not os.path.basename(path) or path in shared:
+      path = os.path.normpath(results[rows[0]])
+    shared.append(path)
+  return cases_lib.choose_names(shared)
+
+
+def compare(
+    aligned: cases_lib.Aligned, groups: Sequence[Group], *, metric: str
+) -> tuple[cases_lib.Aligned, np.ndarray, dict[str, Any]]:
+  """Compares results pair by pair, each the mean of one run or of several.
+
+  Right empties are found run by run, before means are taken.
+
+  Args:
+    aligned: all runs.
+    groups: of them.
+    metric: a key of `cases.HIGHER_IS_BETTER`.
+
+  Returns:
+    The G results as if each were one run; their paired scores, float [G, N];
+    and the report of `paired.compare` with `seeds`, `mean_by_seed` and `sd` of
+    each result of several seeds.
+  """
+  found = right_empty.pair(aligned, metric=metric)
+  rows = [list(group.rows) for group in groups]
+  results = aligned._replace(
+      names=tuple(group.name for group in groups),
+      scores=np.array([metrics_lib.mean_of_counted(aligned.scores[r], axis=0)
+                       for r in rows]),
+      num_left_out=tuple(
+          max(aligned.num_left_out[i] for i in r) for r in rows),
+      classes_left_out=tuple(
+          tuple(dict.fromkeys(
+              c for i in r for c in aligned.classes_left_out[i]))
+          for r in rows),
+      unproven=None)
+  # Where one run has no paired score, none has.
+  merged = right_empty.Paired(
+      np.array([found.scores[r].mean(axis=0) for r in rows]),
+      *(np.array([x[r].any(axis=0) for r in rows])
+        for x in (found.right_empty, found.unscored)), found.absent)
+  report = paired.compare_paired(results, merged, metric=metric)
+  alone = metrics_lib.mean_of_counted(aligned.scores, axis=-1)
+  together = right_empty.case_scores(found)
+  for result, group in zip(report['results'], groups, strict=True):
+    if len(group.rows) > 1 and result['mean'] is not None:
+      result.update(_describe(alone, together, aligned.groups, group))
+  by_name = {group.name: group for group in groups}
+  for pair in report['pairs']:
+    chosen = [by_name[pair[name]] for name in ('first', 'second')]
+    if pair['num_cases'] and any(len(group.rows) > 1 for group in chosen):
+      _add_seeds(pair, chosen, together, found.scores, aligned.groups)
+      pair['verdict'], pair['words'] = paired.judge(
+          pair, higher_is_better=report['higher_is_better'])
+  return results, right_empty.case_scores(merged), report
+
+
+def _describe(alone, together, subjects, group):
+  rows = list(group.rows)
+  found = sweep_statistics.describe(alone[rows], subjects)
+  interval = sweep_statistics.bootstrap_interval(together[rows], subjects)
+  return {
+      'seeds': list(group.seeds), 'mean_by_seed': found.by_seed.tolist(),
+      'mean': found.mean, 'sd': found.sd,
+      'interval_95': list(found.interval),
+      'paired_interval_95': list(interval)}
+
+
+def _add_seeds(pair, chosen, scores, class_scores, subjects):
+  """Replaces the intervals of a pair by those that draw seeds, too."""
+  # A seed that --names put there twice is not one of several.
+  first, second = (
+      dict(zip(g.seeds if len(set(g.seeds)) == len(g.rows) else g.rows, g.rows,
+               strict=True)) for g in chosen)
+  same_seeds = bool(chosen[0].seeds) and first.keys() == second.keys()
+  if same_seeds:  # In one order.
+    second = {seed: second[seed] for seed in first}
+  interval = lambda values: list(difference_interval(
+      values[[*first.values()]], values[[*second.values()]], subjects,
+      same_seeds=same_seeds))
+  pair['interval_95'] = interval(scores)
+  for c, entry in enumerate(pair['per_class'].values()):
+    if entry['num_cases']:
+      entry['interval_95'] = interval(class_scores[..., c])
+
+
+def difference_interval(
+    first: np.ndarray,
+    second: np.ndarray,
+    groups: np.ndarray,
+    *,
+    same_seeds: bool,
+    num_resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float]:
+  """Returns the 95 % interval of the mean of second - first.
+
+  Each resample draws subjects, the same for both, and seeds: the same for both
+  where they have the same, else of each its own.
+
+  Args:
+    first: float [S, N]; nan where a case does not count.
+    second: float [T, N].
+    groups: number of the subject of each case, int [N].
+    same_seeds: whether row k of both is of the same seed.
+    num_resamples: number of resamples.
+    seed: of the resampling.
+
+  Returns:
+    Lower and upper end.
+  """
+  # Cases that count in one only are not in the difference.
+  counted = ~np.isnan(first).all(axis=0) & ~np.isnan(second).all(axis=0)
+  first, second, groups = first[:, counted], second[:, counted], groups[counted]
+  if same_seeds:
+    return sweep_statistics.bootstrap_interval(
+        second - first, groups, num_resamples=num_resamples, seed=seed)
+  rng = np.random.default_rng(seed)
+  draw = lambda n: rng.multinomial(n, np.full(n, 1 / n), size=num_resamples)
+  _, index = np.unique(groups, return_inverse=True)
+  subjects = draw(index.max() + 1)
+  means = [_resampled_means(scores, index, subjects, draw(len(scores)))
+           for scores in (first, second)]
+  return tuple(np.nanquantile(means[1] - means[0], [0.025, 0.975]).tolist())
+
+
+def _resampled_means(scores, index, subjects, seeds):
+  """Returns the mean over drawn seeds of the mean over drawn cases, [R]."""
+  there = ~np.isnan(scores)
+  per_subject = lambda values: np.array([np.bincount(index, v) for v in values])
+  numbers = subjects @ per_subject(there.astype(float)).T
+  sums = subjects @ per_subject(np.where(there, scores, 0.0)).T
+  weights = np.where(numbers > 0, seeds, 0)
+  total = weights.sum(axis=1)
+  by_seed = sums / np.maximum(numbers, 1)
+  return np.sum(weights * by_seed, axis=1) / np.where(total, total, np.nan)
