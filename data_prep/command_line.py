@@ -3,10 +3,12 @@
 from collections.abc import Callable
 import sys
 
+from absl import app
 from absl import flags
 from absl import logging
 
 from data_prep import pixels
+from data_prep import system_errors
 
 
 class Refused(Exception):
@@ -25,10 +27,21 @@ def run(argv: list[str], body: Callable[[], None]) -> int:
     for line in refused.args:
       print(line, file=sys.stderr)
     return 2
+  except BrokenPipeError:
+    raise
   except OSError as error:
-    print(one_line(error), file=sys.stderr)
+    # Of this module's own making, such as "another process prepares this set".
+    known = error.errno is not None
+    print(system_errors.in_words(error) if known else one_line(error),
+          file=sys.stderr)
     return 2
   return 0
+
+
+def start(main: Callable[[list[str]], int]) -> None:
+  """Parses the flags, calls `main` and ends with its exit code."""
+  with system_errors.quiet_without_reader():
+    app.run(main, flags_parser=parse_flags)
 
 
 def parse_flags(argv: list[str]) -> list[str]:

@@ -16,7 +16,6 @@ import collections
 import os
 import pathlib
 
-from absl import app
 from absl import flags
 
 from data_prep import check
@@ -85,4 +84,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == '__main__':
-  app.run(main, flags_parser=command_line.parse_flags)
+  command_line.start(main)

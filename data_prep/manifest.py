@@ -38,8 +38,9 @@ shape is valid: the annotator saw no object. Role unlabelled has none at all.
 import json
 import os
 import pathlib
-import tempfile
 from typing import Any, NamedTuple
+
+from data_prep import whole_file
 
 VERSION = 1
 SPLITS = ('train', 'val', 'test')
@@ -218,16 +219,9 @@ def write_manifest(
     if row.evaluation is None:
       del fields['evaluation']
     lines.append(fields)
-  handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-  try:
-    with os.fdopen(handle, 'w', encoding='utf-8') as file:
-      for fields in lines:
-        file.write(json.dumps(fields, sort_keys=True) + '\n')
-    os.chmod(temporary, 0o644)  # mkstemp makes it readable by its owner only.
-    os.replace(temporary, path)
-  except BaseException:
-    os.unlink(temporary)
-    raise
+  with whole_file.open_whole(path, encoding='utf-8') as file:
+    for fields in lines:
+      file.write(json.dumps(fields, sort_keys=True) + '\n')
   return read_manifest(path)
 
 

@@ -26,7 +26,6 @@ import tempfile
 import time
 from typing import NamedTuple
 
-from absl import app
 from absl import flags
 from absl import logging
 import tensorflow_datasets as tfds
@@ -43,6 +42,7 @@ from data_prep import own_set
 from data_prep import preparation
 from data_prep import source_flags
 from data_prep import summary
+from data_prep import system_errors
 from data_prep import whole_file
 
 _PROGRESS_EVERY_S = 5.0
@@ -121,7 +121,8 @@ def _run():
       named_sets.SETS[_DATASET.value].IMAGE_SIZE if _DATASET.value else
       _USUAL_SIZE)
   if _CHECK.value:
-    with tempfile.TemporaryDirectory() as folder:
+    with (tempfile.TemporaryDirectory() as folder,
+          system_errors.naming(folder)):
       made = _make(pathlib.Path(folder), image_size)
       print(closing.counts(made.manifest))
       if _SUMMARY.value:
@@ -373,4 +374,4 @@ def _move(temporary, output):
 
 
 if __name__ == '__main__':
-  app.run(main, flags_parser=command_line.parse_flags)
+  command_line.start(main)

@@ -8,6 +8,8 @@ import shutil
 import tempfile
 from typing import Any, IO
 
+from data_prep import system_errors
+
 
 @contextlib.contextmanager
 def open_whole(
@@ -29,9 +31,10 @@ def open_whole(
   folder, name = os.path.split(os.path.abspath(path))
   temporary = os.path.join(folder, f'.{name}.tmp')
   try:
-    with open(temporary, mode, **options) as file:
-      yield file
-    os.replace(temporary, path)
+    with system_errors.naming(path):
+      with open(temporary, mode, **options) as file:
+        yield file
+      os.replace(temporary, path)
   except BaseException:
     with contextlib.suppress(OSError):
       os.remove(temporary)
@@ -55,6 +58,7 @@ def folder_beside(output: pathlib.Path) -> Iterator[pathlib.Path]:
       tempfile.mkdtemp(dir=output.parent, prefix=f'.{output.name}.'))
   try:
     os.chmod(temporary, 0o755)  # mkdtemp shuts out everybody else.
-    yield temporary
+    with system_errors.naming(output):
+      yield temporary
   finally:
     shutil.rmtree(temporary, ignore_errors=True)

@@ -7,6 +7,7 @@ import logging as python_logging
 import os
 import pathlib
 
+from data_prep import system_errors
 from data_prep import whole_file
 import jax
 from jax import export as jax_export
@@ -99,7 +100,7 @@ def write(
       os.rename(temporary, output)
   except OSError as e:
     raise binary.UserError(
-        f'Cannot write to --output={output}: {e.strerror}.') from e
+        f'--output: {system_errors.in_words(e, output)}') from e
   return [f'{output}:', *lines]
 
 

@@ -16,6 +16,7 @@ import pathlib
 from absl import flags
 from absl import logging
 from data_prep.formats import registry
+from data_prep import system_errors
 import numpy as np
 
 from experiments import audit_evidence
@@ -57,7 +58,8 @@ def main():
         output / 'audit.html', run, records, evidence, scores, summary)
     run_folder.write_json(str(output / 'audit.json'), summary)
   except OSError as e:
-    raise binary.UserError(f'Cannot write {output}: {e.strerror}.') from e
+    raise binary.UserError(
+        f'--output: {system_errors.in_words(e, output)}') from e
   print(f'Faulty annotations: {audit_files.in_words(summary["faulty"])}.')
   print(f'{output / "audit.csv"}: {len(records)} annotations, most suspect '
         'first.')

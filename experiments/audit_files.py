@@ -7,6 +7,7 @@ from typing import Any
 
 from data_prep import manifest as manifest_lib
 from data_prep.formats import registry
+from data_prep import system_errors
 from hybridseg import indicators as indicators_lib
 from hybridseg import types
 import jax
@@ -166,5 +167,5 @@ def export_suspects(
         manifest._replace(rows=tuple(rows)), format_name, output.absolute())
   except OSError as e:
     raise binary.Incomplete(
-        f'Nothing exported: {e.filename or output}: {e.strerror or e}.') from e
+        f'Nothing exported: {system_errors.in_words(e)}') from e
   return f'{output}: {len(rows)} suspects as {format_name}.{note}'

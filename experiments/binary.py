@@ -6,6 +6,7 @@ import sys
 
 from absl import app
 from absl import flags
+from data_prep import system_errors
 from hybridseg import parallel
 import jax
 
@@ -26,7 +27,8 @@ def run(main: Callable[[], None]) -> None:
   """Parses the flags and calls `main`.
 
   A `UserError`, or a file that cannot be read or written, ends the process with
-  exit code 2, `Incomplete` with 4, `Stopped` with 0, Ctrl-C with 130. Where
+  exit code 2, `Incomplete` with 4, `Stopped` with 0, Ctrl-C with 130, without
+  a word where nobody reads what is printed (`... | head -1`). Where
   several processes run together, any other error is told in one line, exit code
   3.
   """
@@ -47,8 +49,10 @@ def run(main: Callable[[], None]) -> None:
       print(f'Incomplete: {e}', file=sys.stderr)
       sys.exit(4)
     except Exception as e:
+      if parallel.num_processes() == 1 and isinstance(e, BrokenPipeError):
+        raise
       if parallel.num_processes() == 1 and isinstance(e, OSError):
-        _exit(UserError(_of_file(e)))
+        _exit(UserError(system_errors.in_words(e)))
       if parallel.num_processes() == 1:
         raise
       # A process that ended or failed: the others cannot go on without it.
@@ -61,7 +65,8 @@ def run(main: Callable[[], None]) -> None:
     except UserError as e:
       return _exit(e)
 
-  app.run(guarded, flags_parser=parse)
+  with system_errors.quiet_without_reader():
+    app.run(guarded, flags_parser=parse)
 
 
 def _exit(error: UserError):
@@ -69,13 +74,6 @@ def _exit(error: UserError):
   if parallel.num_processes() > 1:
     parallel.exit_now(2)  # A normal exit waits for the others.
   sys.exit(2)
-
-
-def _of_file(error):
-  """Says which file could not be read or written, and why."""
-  return (f'{error.filename or "A file"} cannot be used '
-          f'({error.strerror or error}): make room, or correct its path or '
-          'permissions, and start the same command again.')
 
 
 def _lost(error):

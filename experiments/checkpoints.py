@@ -18,6 +18,7 @@ import threading
 from typing import Any, NamedTuple
 
 from absl import logging
+from data_prep import system_errors
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
@@ -133,7 +134,8 @@ class Checkpoints:
       # Of whatever layer; the next save or `wait` reports it.
       shutil.rmtree(unfinished, ignore_errors=True)
       self._error = binary.UserError(
-          f'Cannot write checkpoint {self._shown}/{step}: {_first_line(e)}. '
+          f'Cannot write checkpoint {self._shown}/{step}: '
+          f'{_first_line(e, self._folder)}. '
           f'{self._intact()} Make room, or the folder writable, and start the '
           'same command again.')
 
@@ -300,7 +302,8 @@ def _describe(entry):
   return 'absent' if entry is None else f'{entry[1]}{entry[0]}'
 
 
-def _first_line(error):
-  if 'No space left on device' in str(error):  # Orbax's line starts elsewhere.
-    return 'No space left on device'
+def _first_line(error, folder=''):
+  full = 'No space left on device'
+  if full in str(error):  # Orbax's line starts elsewhere.
+    return full + (system_errors.room(folder) if folder else '')
   return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

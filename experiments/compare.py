@@ -30,6 +30,7 @@ and interval leave out is that another would have trained another network.
 import os
 
 from absl import flags
+from data_prep import system_errors
 import numpy as np
 
 from experiments import binary
@@ -144,7 +145,8 @@ def _write(aligned, scores, report):
          for i, s, scores in zip(
              aligned.ids, aligned.subjects, scores.T, strict=True)])
   except OSError as e:
-    raise binary.UserError(f'--output: cannot be written ({e}).') from e
+    raise binary.UserError(
+        f'--output: {system_errors.in_words(e, _OUTPUT.value)}') from e
 
 
 def main():

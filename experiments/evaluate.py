@@ -22,6 +22,7 @@ import os
 from absl import flags
 from absl import logging
 from data_prep import rasterize
+from data_prep import system_errors
 
 from experiments import binary
 from experiments import evaluation
@@ -130,7 +131,7 @@ def _evaluate_folders(on_case):
     evaluation.write_evaluation(_OUTPUT.value, found)
   except OSError as e:
     raise binary.UserError(
-        f'Cannot write to --output={_OUTPUT.value}: {e.strerror}.') from e
+        f'--output: {system_errors.in_words(e, _OUTPUT.value)}') from e
   return found
 
 

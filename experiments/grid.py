@@ -7,6 +7,7 @@ import json
 import os
 from typing import Any, NamedTuple
 
+from data_prep import system_errors
 import ml_collections
 
 from experiments import binary
@@ -194,4 +195,4 @@ def write_end(cell: Cell, *, seconds: float, why: str = '') -> None:
         os.path.join(cell.folder, 'cell.json'),
         {'seconds': round(seconds, 1), 'why': why})
   except OSError as e:
-    raise binary.UserError(f'Cannot write to {cell.folder}: {e}.') from e
+    raise binary.UserError(system_errors.in_words(e, cell.folder)) from e

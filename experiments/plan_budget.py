@@ -41,6 +41,7 @@ import os
 from absl import flags
 from absl import logging
 
+from data_prep import system_errors
 from experiments import binary
 from experiments import budget
 from experiments import mixed_runs
@@ -132,7 +133,8 @@ def main():
       os.makedirs(os.path.dirname(_OUTPUT.value) or '.', exist_ok=True)
       run_folder.write_json(_OUTPUT.value, report)
     except OSError as e:
-      raise binary.UserError(f'--output: cannot be written ({e}).') from e
+      raise binary.UserError(
+          f'--output: {system_errors.in_words(e, _OUTPUT.value)}') from e
   print_report(report)
 
 

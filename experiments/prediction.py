@@ -11,6 +11,7 @@ import time
 from typing import Any, NamedTuple
 
 from data_prep import pixels
+from data_prep import system_errors
 from data_prep import whole_file
 from data_prep.formats import dicom_objects
 from data_prep.formats import sources
@@ -157,8 +158,9 @@ def predict_files(
         predictor, inputs, output, tiling, extras, settings).run(should_stop)
   except OSError as e:
     raise binary.UserError(
-        f'Cannot write below {output}: {e.strerror}. Make room, or the folder '
-        'writable, and start the same command again.') from e
+        f'Cannot write below {output}: {system_errors.why(e, output)}. Make '
+        'room, or the folder writable, and start the same command '
+        'again.') from e
   finally:
     os.close(lock)
 

@@ -1,5 +1,6 @@
 """The folder of a run: who writes it, what it runs, and on what machine."""
 
+import contextlib
 import fcntl
 import hashlib
 import importlib.metadata
@@ -11,6 +12,7 @@ import sys
 from typing import Any
 
 from data_prep import preparation
+from data_prep import system_errors
 from data_prep import whole_file
 import jax
 import ml_collections
@@ -97,8 +99,7 @@ def lock(workdir: str, *, name: str = 'lock', wait: bool = False) -> int:
     descriptor = os.open(
         os.path.join(workdir, name), os.O_RDWR | os.O_CREAT, 0o644)
   except OSError as e:
-    raise binary.UserError(
-        f'Cannot write to {workdir}: {e.strerror}.') from e
+    raise binary.UserError(system_errors.in_words(e, workdir)) from e
   try:
     fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
   except BlockingIOError as e:
@@ -108,7 +109,8 @@ def lock(workdir: str, *, name: str = 'lock', wait: bool = False) -> int:
         f'{workdir} is in use by {holder or "another process"}: wait for it, '
         'stop it, or use another folder.') from e
   os.ftruncate(descriptor, 0)
-  os.write(descriptor, f'process {os.getpid()} on {platform.node()}'.encode())
+  with contextlib.suppress(OSError):  # Of a full disk: the lock holds.
+    os.write(descriptor, f'process {os.getpid()} on {platform.node()}'.encode())
   return descriptor
 
 
@@ -177,7 +179,8 @@ def open_run(
     write_json(
         os.path.join(workdir, 'run.json'), {'sessions': sessions + [session]})
   except OSError as e:
-    raise binary.UserError(f'Cannot write to workdir: {e}.') from e
+    raise binary.UserError(
+        f'--workdir: {system_errors.in_words(e, e.filename or workdir)}') from e
 
 
 def read_json(path: str) -> Any:

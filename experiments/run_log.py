@@ -6,6 +6,7 @@ import os
 import time
 from typing import Any
 
+from data_prep import system_errors
 from data_prep import whole_file
 import jax
 import numpy as np
@@ -157,7 +158,8 @@ class Log:
         np.savez(f, **self.history())
     except OSError as e:
       raise binary.UserError(
-          f'Cannot write {self._path}: {e.strerror}. Make room, or the folder '
+          f'Cannot write {self._path}: '
+          f'{system_errors.why(e, self._path)}. Make room, or the folder '
           'writable, and start the same command again: it resumes.') from e
 
 
@@ -218,7 +220,7 @@ class Progress:
       with open(self._path, 'a', encoding='utf-8') as f:
         f.write(json.dumps(line) + '\n')
     except OSError as e:
-      raise binary.UserError(f'Cannot write {self._path}: {e.strerror}.') from e
+      raise binary.UserError(system_errors.in_words(e, self._path)) from e
 
   def note(self, step: int, text: str) -> None:
     """Prints one line."""

@@ -14,6 +14,7 @@ import shutil
 from typing import Any, NamedTuple
 
 from data_prep import named_sets
+from data_prep import system_errors
 import ml_collections
 import numpy as np
 
@@ -154,6 +155,8 @@ def prepare(workdir: str, setting: Setting, source: str) -> None:
       _write(unfinished, setting, source)
       os.rename(unfinished, output)
     except (OSError, LookupError, TypeError, ValueError) as e:
+      if system_errors.is_full(e) or isinstance(e, BrokenPipeError):
+        raise binary.UserError(system_errors.in_words(e, output)) from e
       raise binary.UserError(
           f'The set {setting.name} cannot be prepared from {source!r} '
           f'({" ".join(str(e).split())[:80]}): see data_prep/'

@@ -16,6 +16,7 @@ import math
 import os
 from typing import IO, NamedTuple
 
+from data_prep import system_errors
 from data_prep import whole_file
 from hybridseg import metrics as metrics_lib
 from matplotlib import figure
@@ -105,7 +106,8 @@ def write(
     with whole_file.open_whole(path('table.png'), 'wb') as f:
       plot(table.lines, f)
   except OSError as e:
-    raise binary.UserError(f'The table cannot be written: {e}.') from e
+    raise binary.UserError(
+        f'The table: {system_errors.in_words(e, workdir)}') from e
 
 
 def _csv_row(cell, state, workdir):

@@ -5,6 +5,7 @@ import functools
 import os
 from typing import Any
 
+from data_prep import system_errors
 from hybridseg import indicators as indicators_lib
 from hybridseg import parallel
 from hybridseg import train_step as train_step_lib
@@ -283,9 +284,10 @@ class _Run:
           self._workdir if self._is_primary else None)
     except OSError as e:
       raise binary.UserError(
-          f'Cannot write the results of {self._workdir}: {e.strerror}. The '
-          'final checkpoint is there: make room, or the folder writable, and '
-          'start the same command again.') from e
+          f'Cannot write the results of {self._workdir}: '
+          f'{system_errors.why(e, self._workdir)}. The final checkpoint is '
+          'there: make room, or the folder writable, and start the same '
+          'command again.') from e
 
   def close(self):
     """Gives the folder free."""
