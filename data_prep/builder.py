@@ -21,6 +21,7 @@ import collections
 from collections.abc import Mapping
 from concurrent import futures
 import contextlib
+import errno
 import fcntl
 import hashlib
 import io
@@ -178,6 +179,17 @@ def write_shard(task: ShardTask, *, folder: str | os.PathLike[str]) -> None:
       image_size=task.image_size, num_classes=task.num_classes,
       channels=task.channels)
   unfinished = f'{path}.{os.getpid()}.unfinished'
+  try:
+    _write_rows(task, features, unfinished)
+  except RuntimeError as error:  # As ArrayRecord tells what the system says.
+    full = os.strerror(errno.ENOSPC)
+    if full not in str(error):
+      raise
+    raise OSError(errno.ENOSPC, full, unfinished) from error
+  os.replace(unfinished, path)
+
+
+def _write_rows(task, features, unfinished):
   writer = array_record_module.ArrayRecordWriter(unfinished, 'group_size:1')
   try:
     for i, row in enumerate(task.rows):
@@ -189,7 +201,6 @@ def write_shard(task: ShardTask, *, folder: str | os.PathLike[str]) -> None:
       writer.write(features.serialize_example(example))
   finally:
     writer.close()
-  os.replace(unfinished, path)
 
 
 def build(

@@ -91,6 +91,8 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
     if 'config' in flags.FLAGS:
       getattr(flags.FLAGS.config, 'lock', None)  # Raises if it is missing.
     return rest
+  except BrokenPipeError:  # Of --help.
+    raise
   # ml_collections reports config keys and files by the errors of dicts, casts
   # and files.
   except (

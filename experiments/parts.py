@@ -47,6 +47,15 @@ _TERMS = {
     'tightness': kind_losses.of_labels(weak_losses.tightness_loss),
     'total_variation': kind_losses.of_pixels(regularizers.total_variation_loss),
 }
+# Settings of JAX, and with which of their values runs work. Without jit, a step
+# takes minutes.
+_SETTINGS = {
+    'jax_disable_jit': (False,),
+    'jax_numpy_dtype_promotion': ('standard',),
+    'jax_transfer_guard': (None, 'allow', 'log', 'log_explicit'),
+    'jax_transfer_guard_host_to_device': (
+        None, 'allow', 'log', 'log_explicit'),
+}
 _UPRIGHT = ('box', 'projection', 'tightness')
 
 
@@ -84,8 +93,8 @@ def build(
       devices.
   """
   num_classes = len(dataset.classes)
+  check_jax()
   _check_steps(config)
-  _check_devices()
   try:
     mapping = parallel.make_mapping(config.mapping)
     _check_batches(config, mapping)
@@ -154,13 +163,42 @@ def _without(config, *names):
 
 
 def _check_steps(config):
-  for name in ('train_steps', 'log_every_steps', 'eval_every_steps',
-               'checkpoint_every_steps', 'max_skipped_in_a_row'):
-    if config[name] <= 0:
-      raise binary.UserError(f'{name} is {config[name]}: use 1 or more.')
+  """Refuses numbers of steps that cannot be, or of which nothing would come."""
+  last = config.train_steps
+  schedules = {name: config[name] for name in (
+      'train_steps', 'log_every_steps', 'eval_every_steps',
+      'checkpoint_every_steps', 'max_skipped_in_a_row')}
+  schedules['weighting.every_steps'] = config.weighting.every_steps
+  for name, value in schedules.items():
+    if value <= 0:
+      raise binary.UserError(f'{name} is {value}: use 1 or more.')
+  steps = {
+      'optimizer.warmup_steps': config.optimizer.warmup_steps,
+      'weighting.start_step': config.weighting.start_step,
+      'co_regularization.ramp_up_steps': config.co_regularization.ramp_up_steps}
+  for name, value in steps.items():
+    if value < 0:
+      raise binary.UserError(f'{name} is {value}: use 0 or more.')
+  # Other schedules may end after the run: nothing of it is lost.
+  warmup = config.optimizer.warmup_steps
+  if warmup >= last:
+    raise binary.UserError(
+        f'optimizer.warmup_steps is {warmup}, but train_steps is {last}: use 0 '
+        f'to {last - 1}, or train longer.')
 
 
-def _check_devices():
+def check_jax() -> None:
+  """Refuses settings of JAX that no run works with, before anything is made.
+
+  Raises:
+    binary.UserError: if there is one, or no device.
+  """
+  for name, good in _SETTINGS.items():
+    value = getattr(jax.config, name, None)
+    if value not in good:
+      raise binary.UserError(
+          f'JAX is set to {name}={value}, under which nothing here can run: '
+          f'unset the environment variable {name.upper()}.')
   try:
     jax.devices()
   except (AssertionError, RuntimeError) as e:  # JAX raises both.
@@ -194,6 +232,10 @@ def _build_optimizer(config):
     raise ValueError(
         f'optimizer.learning_rate is {learning_rate}: use a positive number.'
     )
+  for name, least in ('clip_norm', '> 0'), ('weight_decay', '>= 0'):
+    value = config.optimizer[name]
+    if not (value > 0 or least == '>= 0' and value == 0):
+      raise ValueError(f'optimizer.{name} is {value}: use a number {least}.')
 
   def adamw(share):
     schedule = optax.warmup_cosine_decay_schedule(
@@ -266,6 +308,10 @@ def _scales(config):
         f'supervision.weak_first_share is {share}: use 0 to below 1, and '
         'neither strong_scale=0 nor weak_scale=0 beside it.')
   first = round(share * config.train_steps)
+  if not 0 < first < config.train_steps:
+    raise ValueError(
+        f'supervision.weak_first_share is {share}, which is {first} of '
+        f'{config.train_steps} train_steps: use another share, or more steps.')
   return dict(
       strong_scale=lambda step: jnp.where(step < first, 0.0, strong),
       weak_scale=lambda step: jnp.where(step < first, weak, 0.0))

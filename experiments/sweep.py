@@ -44,6 +44,7 @@ import numpy as np
 
 from experiments import binary
 from experiments import grid
+from experiments import parts as parts_lib
 from experiments import run_folder
 from experiments import sweep_sets
 from experiments import sweep_table
@@ -209,6 +210,7 @@ def main():
     if os.path.isdir(workdir):
       write_tables()
     return
+  parts_lib.check_jax()  # Else each cell would say so, one after another.
   source = config.source if _SOURCE.value is None else _SOURCE.value
   with _share_programs():
     failures = run_cells(

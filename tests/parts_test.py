@@ -1,0 +1,66 @@
+"""Tests of experiments.parts: what no run can be built from, in one line."""
+
+from unittest import mock
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax
+
+from experiments import binary
+from experiments import input_pipeline
+from experiments import parts
+from tests import tiny
+
+
+class RefusalTest(parameterized.TestCase):
+
+  def refused(self, message, **changes):
+    config = tiny.debug_config()
+    config.update(changes)
+    dataset = input_pipeline.load_dataset(config.input.data_dir)
+    with self.assertRaisesRegex(binary.UserError, message) as caught:
+      parts.build(config, dataset)
+    self.assertNotIn('\n', str(caught.exception))
+    self.assertLessEqual(len(str(caught.exception)), 193)  # With "Error: ".
+
+  @parameterized.parameters(4, 5, 400)
+  def test_warm_up_that_never_ends(self, steps):
+    self.refused(
+        f'optimizer.warmup_steps is {steps}, but train_steps is 4: use 0 to 3, '
+        'or train longer.', optimizer=dict(warmup_steps=steps))
+
+  @parameterized.parameters(
+      ('optimizer', 'warmup_steps', -1, 'use 0 or more'),
+      ('weighting', 'start_step', -1, 'use 0 or more'),
+      ('weighting', 'every_steps', 0, 'use 1 or more'),
+      ('co_regularization', 'ramp_up_steps', -3, 'use 0 or more'),
+      ('optimizer', 'clip_norm', 0.0, 'use a number > 0'),
+      ('optimizer', 'clip_norm', float('nan'), 'use a number > 0'),
+      ('optimizer', 'weight_decay', -0.1, 'use a number >= 0'),
+      ('optimizer', 'learning_rate', float('nan'), 'use a positive number'),
+  )
+  def test_numbers_that_cannot_be(self, part, key, value, message):
+    self.refused(f'{part}.{key} is {value}: {message}', **{part: {key: value}})
+
+  @parameterized.parameters(
+      'train_steps', 'log_every_steps', 'eval_every_steps',
+      'checkpoint_every_steps')
+  def test_steps_below_1(self, key):
+    for value in 0, -1:
+      self.refused(f'{key} is {value}: use 1 or more', **{key: value})
+
+  def test_share_without_a_step(self):
+    self.refused('weak_first_share is 0.1, which is 0 of 4 train_steps',
+                 supervision=dict(weak_first_share=0.1))
+
+  @parameterized.parameters(
+      ('jax_disable_jit', True), ('jax_numpy_dtype_promotion', 'strict'),
+      ('jax_transfer_guard', 'disallow'))
+  def test_settings_of_jax(self, name, value):
+    with mock.patch.object(
+        type(jax.config), name, property(lambda _: value), create=True):
+      self.refused(f'JAX is set to {name}={value}.*unset .*{name.upper()}')
+
+
+if __name__ == '__main__':
+  absltest.main()
