@@ -9,7 +9,7 @@ import sys
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _LOCKED = (errno.EACCES, errno.EPERM, errno.EROFS)
-_MAX_PATH = 60
+_MAX_PATH = 50
 _SIGPIPE_CODE = 141  # As a shell shows it of a program ended by SIGPIPE.
 
 
