@@ -1,0 +1,106 @@
+"""Tests that no help text states a default that is not the one used.
+
+`--help` adds the default of a flag by itself. A text speaks of one only where
+the flag has none, to say what happens then; a number in it is checked here.
+"""
+
+import ast
+import pathlib
+import re
+
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from data_prep.formats import intensities
+
+
+_ROOT = pathlib.Path(__file__).parent.parent
+_FOLDERS = (
+    'experiments', 'experiments/benchmarks', 'data_prep',
+    'data_prep/benchmarks')
+# How the texts in the code speak of a default, and what they say it is.
+_CLAIM = re.compile(
+    r'\b[Dd]efaults?(?: to| is|:)? (?P<what>[^.;,)]*(?:\.\d+[^.;,)]*)*)')
+_NONE = (None, '', [], ())
+# Numbers that such a text may state, and the code that uses them.
+_NUMBERS = {
+    'intensity_range': intensities._PERCENTILES,  # pylint: disable=protected-access
+    'voc_boxes_from': (0, 0),  # See the test of `voc` for corners at 0.
+}
+
+
+class Flag:
+  """A call of flags.DEFINE_*: its name, default and help, as far as literal."""
+
+  def __init__(self, path, call):
+    names = ('name', 'default', 'help') if 'enum' not in call.func.attr else (
+        'name', 'default', 'enum_values', 'help')
+    given = dict(zip(names, call.args, strict=False))
+    given |= {k.arg: k.value for k in call.keywords}
+    self.path = path
+    self.name = ast.literal_eval(given['name'])
+    self.help = _literal(given.get('help'), '')
+    self.default = _literal(given.get('default'), 'made by code')
+
+  def __repr__(self):
+    return f'{self.path}: --{self.name}'
+
+
+def _literal(node, otherwise):
+  """Returns a literal; of a sum, the parts of it that are."""
+  if isinstance(node, ast.BinOp):
+    return f'{_literal(node.left, "")}{_literal(node.right, "")}'
+  try:
+    return ast.literal_eval(node)
+  except (TypeError, ValueError):
+    return otherwise
+
+
+def _flags(folder):
+  """Returns every flag that the modules of a folder define."""
+  found = []
+  for path in sorted((_ROOT / folder).glob('*.py')):
+    for node in ast.walk(ast.parse(path.read_text('utf-8'))):
+      if isinstance(node, ast.Call) and isinstance(
+          node.func, ast.Attribute) and node.func.attr.startswith('DEFINE_'):
+        if node.args or node.keywords:
+          found.append(Flag(path.name, node))
+  return found
+
+
+class HelpTest(parameterized.TestCase):
+
+  def test_flags_are_found(self):
+    names = [flag.name for folder in _FOLDERS for flag in _flags(folder)]
+    self.assertContainsSubset(
+        {'config', 'workdir', 'metric', 'tolerance', 'overlap', 'seed'}, names)
+    self.assertGreater(len(names), 80)
+
+  @parameterized.parameters(*_FOLDERS)
+  def test_a_flag_with_a_default_leaves_it_to_help(self, folder):
+    for flag in _flags(folder):
+      if flag.default not in _NONE:
+        self.assertNotRegex(flag.help, _CLAIM, flag)
+
+  @parameterized.parameters(*_FOLDERS)
+  def test_numbers_are_those_of_the_code(self, folder):
+    for flag in _flags(folder):
+      for claim in _CLAIM.finditer(flag.help):
+        numbers = [float(x) for x in re.findall(r'\d+(?:\.\d+)?', claim[0])]
+        used = _NUMBERS.get(flag.name, ())
+        self.assertEqual(numbers, list(used), f'{flag}: {claim[0]}')
+
+  @parameterized.parameters(*_FOLDERS)
+  def test_a_default_does_not_depend_on_whether_the_flag_was_given(
+      self, folder):
+    """Else --help shows one that is not used, or not always."""
+    names = {flag.name for flag in _flags(folder) if flag.default not in _NONE}
+    for path in sorted((_ROOT / folder).glob('*.py')):
+      text = path.read_text('utf-8')
+      for call in re.findall(
+          r"(?:_given\(|FLAGS\[)'(\w+)'(?:\)|\]\.present)", text):
+        self.assertNotIn(call, names, path)
+
+
+if __name__ == '__main__':
+  absltest.main()
