@@ -128,9 +128,9 @@ def open_file(
   limits = preparation.intensity_range or intensities.percentiles(voxels)
   slices = tuple(
       with_channels(
-          intensities.to_uint8(np.take(voxels, k, axis), limits)[..., None],
-          channels, name)
-      for k in range(voxels.shape[axis]))
+          intensities.to_uint8(np.ascontiguousarray(voxel_slice), limits)[
+              ..., None], channels, name)
+      for voxel_slice in np.moveaxis(voxels, axis, 0))
   return Opened(slices, volume.spacing_mm, volume, turned, axis)
 
 

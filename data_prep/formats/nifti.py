@@ -119,13 +119,14 @@ def read(
         if volume.voxels.shape[axis] == 1:
           row_id = key
         names.append(row_id)
+        # Not by np.take, which copies the whole volume for each slice.
         image = writer.write(
-            np.take(volume.voxels, k, axis), row_id, limits=limits)
+            np.moveaxis(volume.voxels, axis, 0)[k], row_id, limits=limits)
         annotations = []
         for kind in folder.HOLDS:
           if kind not in labels:
             continue
-          label = np.take(labels[kind], k, axis)
+          label = np.moveaxis(labels[kind], axis, 0)[k]
           found = parts_lib.unlabelled_kind(label, kind)
           if found != kind:
             weakened.append((found, row_id))
