@@ -163,9 +163,12 @@ def _check_evaluation(rows):
 def _exact_fix(counts):
   if counts['polygon']:
     return '--polygons_are=mask if they are exact, else give exact masks'
-  if counts['coarse_mask'] or counts['scribble']:
+  if counts['coarse_mask']:
     return ('--masks_are=mask if they are exact, else give exact masks, such '
             'as masks/NAME.png')
+  if counts['scribble']:  # A flag would not label what nobody labelled.
+    return ('label every pixel of some pictures; masks that are unlabelled in '
+            'part count as scribbles')
   return 'give them exact masks, such as masks/NAME.png for images/NAME.png'
 
 
