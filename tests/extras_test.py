@@ -97,7 +97,7 @@ class ExtrasTest(absltest.TestCase):
     names = {f'{path.parent.name}.{path.stem}'
              for package in ('data_prep', 'experiments')
              for path in (bare_site.ROOT / package).glob('*.py')
-             if re.search(r"^if __name__ == '__main__':(\n  .*)*\.run\(",
+             if re.search(r"^if __name__ == '__main__':(\n  .*)*\.(run|start)\(",
                           path.read_text('utf-8'), re.MULTILINE)}
     self.assertEqual({c.split()[0] for c in _RUN}, names)
 
