@@ -61,6 +61,9 @@ _SWEEP = 'mask,box,seed,dice\n' + ''.join(
     f'{mask},{box},{seed},{0.9 - 1 / (2 + mask + box / 10) + seed / 100}\n'
     for mask in (5, 10, 20) for box in (0, 50) for seed in (0, 1))
 
+_MAIN = re.compile(
+    r"^if __name__ == '__main__':(\n  .*)*\.(run|start)\(", re.MULTILINE)
+
 
 class ExtrasTest(absltest.TestCase):
 
@@ -97,8 +100,7 @@ class ExtrasTest(absltest.TestCase):
     names = {f'{path.parent.name}.{path.stem}'
              for package in ('data_prep', 'experiments')
              for path in (bare_site.ROOT / package).glob('*.py')
-             if re.search(r"^if __name__ == '__main__':(\n  .*)*\.(run|start)\(",
-                          path.read_text('utf-8'), re.MULTILINE)}
+             if _MAIN.search(path.read_text('utf-8'))}
     self.assertEqual({c.split()[0] for c in _RUN}, names)
 
 
