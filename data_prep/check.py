@@ -16,7 +16,8 @@ Problems refuse a set; notices are odd but valid and only counted. Decisions:
   tenth of the pixels, if `values` says which they are.
   The same picture in two splits is a problem, twice in one split a notice.
   So are nearly the same ones in two splits, see `duplicates`; those of one
-  subject are told by the subject.
+  subject are told by the subject. Consecutive names in two splits, as of the
+  frames of a video, are a notice, unless their subjects are known to differ.
   An inverted picture cannot be told from a dark one; a manifest holds no
   checksum to compare with.
 """
@@ -103,6 +104,7 @@ def inspect_manifest(
   if facts:
     _check_copies(rows, facts, log)
     _check_near_copies(rows, facts, log, near_copies)
+    _note_neighbours(rows, log)
     _check_open_values(rows, facts, log)
   unread = manifest.problems or any(
       p.field in ('split', 'role') for p in log.problems)
@@ -255,6 +257,23 @@ def _check_near_copies(rows, facts, log, near_copies):
         'keep both in one split, or --near_copies=notice', row.line, row.id,
         'image')
     (log.problems if near_copies == 'refuse' else log.notices).append(problem)
+
+
+def _note_neighbours(rows, log):
+  """Notes consecutive names in two splits: these may be frames of a video."""
+  pairs = [
+      (rows[i], rows[j]) for i, j in duplicates.neighbours(
+          [row.image if isinstance(row.image, str) else '' for row in rows],
+          [row.split for row in rows])
+      if not (rows[i].subject and rows[j].subject)]
+  if pairs:
+    row, after = pairs[0]
+    log.notices.append(_Problem(
+        f'{len(pairs)} pairs of consecutive names are in two splits',
+        ' and '.join(f'{os.path.basename(r.image)} in {r.split}'
+                     for r in (row, after)),
+        'if they are frames of one video, keep it in one split', row.line,
+        row.id, 'image'))
 
 
 def _check_open_values(rows, facts, log):
