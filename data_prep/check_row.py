@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from hybridseg import types
 import numpy as np
+from PIL import Image
 from scipy import ndimage
 
 from data_prep import check_annotation
@@ -75,7 +76,10 @@ def inspect_row(
     image = _read_image(row.image, context, log)
     seen = _facts_of_image(image, log)
   except pixels.WrongFile as wrong:
-    log.add(*wrong.args, 'image')
+    what, found, fix = wrong.args
+    if pixels.ROTATED in what:
+      fix = _turned_fix(row, context) or fix
+    log.add(what, found, fix, 'image')
   truth = _check_evaluation(row, image, context, log)
   if row.annotation is None:
     if row.role != 'unlabelled':
@@ -110,6 +114,27 @@ def inspect_row(
         and row.annotation['kind'] != 'scribble',
         values_plain=bool(stored - {0, 255}))
   return log, seen
+
+
+def _turned_fix(row, context):
+  """Returns what to do about a rotation tag, by the size of the mask."""
+  annotation = row.annotation or {}
+  try:
+    if rasterize.has_file(annotation):
+      with Image.open(context.folder.root / annotation['path']) as mask:
+        drawn = mask.height, mask.width
+    else:
+      drawn = tuple(annotation['rles'][0]['size'])
+    with Image.open(context.folder.root / row.image) as image:
+      stored, turned = (image.height, image.width), (image.width, image.height)
+      is_quarter = pixels.orientation_of(image) > 4
+  except Exception:  # The mask is checked apart.
+    return ''
+  if not is_quarter or stored == turned or drawn not in (stored, turned):
+    return ''
+  if drawn == turned:
+    return 'its mask fits the turned picture: turn the pixels, remove the tag'
+  return 'its mask fits the pixels as they are stored: remove the tag'
 
 
 def _check_evaluation(row, image, context, log):

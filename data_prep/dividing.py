@@ -64,7 +64,8 @@ def draw_splits(
     split_refusals.check_before(rows, draw)
     if draw.num_folds is not None:
       return _draw_folds(rows, root, draw, notices)
-    rows = _take_back(rows, draw, notices)
+    # Of all that are annotated, by now.
+    rows = take_back(rows, draw, notices)
     if not all(row.split for row in rows):
       units, deal = _units(rows, root, draw, notices)
       try:
@@ -73,6 +74,7 @@ def draw_splits(
         found = deal_in_part(
             units, functools.partial(deal, fractions=draw.fractions), draw.by)
       rows = [r._replace(split=found[r.id]) for r in rows]
+      split_refusals.check_after(rows, draw)
       return without_inexact(rows, draw.by, notices), None
     return _draw_missing(rows, root, draw, notices), None
   except split_refusals.RefusedError:
@@ -81,21 +83,32 @@ def draw_splits(
     raise split_refusals.explain(rows, draw, error) from error
 
 
-def _take_back(rows, draw, notices):
-  """Empties the splits of a source that puts all its pictures into one."""
+def take_back(
+    rows: Sequence[manifest_lib.Row], draw: Draw, notices: list[str]
+) -> list[manifest_lib.Row]:
+  """Empties the splits of a source that puts all its pictures into one.
+
+  Args:
+    rows: of a manifest; `split` is empty where the source does not say.
+    draw: how splits are drawn; its fractions may ask for that split alone.
+    notices: gets what was decided.
+  """
   given = {row.split for row in rows} - {''}
   exact = [row for row in rows if manifest_lib.is_exact(row)]
-  if len(given) != 1 or not exact or {row.split for row in exact} != given:
-    return rows
-  only = next(iter(given))
   drawn = [s for s, share in zip(
       manifest_lib.SPLITS, draw.fractions, strict=True) if share > 0]
-  if only not in manifest_lib.SPLITS or drawn == [only]:
-    return rows
-  notices.append(
-      f'the source puts all {len(exact)} exact masks into {only}, which is no '
-      f'split: {", ".join(drawn)} are drawn; keep it by --split_fractions='
-      f'{",".join(str(int(s == only)) for s in manifest_lib.SPLITS)}')
+  if len(given) != 1 or given == set(drawn) or (
+      {row.split for row in exact} - given):
+    return list(rows)
+  only = next(iter(given))
+  if only not in manifest_lib.SPLITS:
+    return list(rows)
+  if draw.num_folds is None:
+    alone = ','.join(str(int(s == only)) for s in manifest_lib.SPLITS)
+    notices.append(
+        f'every picture is in {only}, as the source names it: that divides '
+        f'nothing, so {", ".join(drawn)} are drawn; '
+        f'--split_fractions={alone} keeps it')
   return [row._replace(split='') for row in rows]
 
 

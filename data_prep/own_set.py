@@ -28,6 +28,7 @@ from data_prep import split_refusals
 from data_prep import splits_file
 from data_prep import strong_choice
 from data_prep import subjects_file
+from data_prep import volume_pairs
 from data_prep.formats import folder_names
 from data_prep.formats import registry
 
@@ -160,6 +161,8 @@ def read(
     problems += wrong
   else:
     problems += _check_subjects(rows, options, notices)
+    notices += filter(None, [volume_pairs.find_notice(
+        rows, output, output / imported.root)])
   header = manifest_lib.Header(name, tuple(imported.classes), imported.root)
   return Own(header, rows, imported.rows, imported.weak, problems, notices,
              left_out)
@@ -200,7 +203,7 @@ def divide(
       rows, wrong = splits_file.apply_splits(rows, entries, by=plan.draw.by)
     problems += wrong
   else:
-    rows = _without_lone_split(rows, notices)
+    rows = dividing.take_back(rows, plan.draw, notices)
   rows = _without_unseen(rows, notices)
   try:
     if plan.splits_file is None and not problems:
@@ -244,7 +247,7 @@ def _check_subjects(rows, options, notices):
     names = {r.subject for r in rows} - {''}
     if names:
       notices.append(f'{len(names)} subjects, as the source names them; '
-                     '--subject_pattern finds others in the ids')
+                     '--subject_pattern or --subjects names others')
     else:
       kinds = {r.id.split('/')[0] for r in rows if '/' in r.id}
       kinds = sorted(k for k in kinds if not folder_names.split_word(k))
@@ -263,16 +266,6 @@ def _check_subjects(rows, options, notices):
   return [manifest_lib.Problem(
       f'--subject_pattern matches none of {len(rows)} ids', repr(missing[0]),
       'correct it')]
-
-
-def _without_lone_split(rows, notices):
-  """Takes away a split that holds every picture: it divides nothing."""
-  splits = {row.split for row in rows}
-  if len(splits) > 1 or splits <= {''}:
-    return rows
-  notices.append(f'every picture is in {splits.pop()}, as the source names it: '
-                 'that divides nothing, so train, val and test are drawn')
-  return [row._replace(split='') for row in rows]
 
 
 def _without_unseen(rows, notices):

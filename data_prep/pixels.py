@@ -31,6 +31,8 @@ SUFFIXES = {
 }
 KNOWN_SUFFIXES = frozenset(s for v in SUFFIXES.values() for s in v)
 
+ROTATED = 'has an EXIF rotation tag'  # In the words of a refusal.
+
 _FORMATS = tuple(name for name in SUFFIXES if name != 'MPO')
 _ORIENTATION = 0x0112  # EXIF tag; 1 is upright, 0 is undefined.
 _MAX_NAME = 46
@@ -180,14 +182,18 @@ def _check_header(image, shown, noun):
     raise WrongFile(
         f'{noun} holds several pictures, expected one',
         f'{shown}: {frames} frames', 'save each frame as a file of its own')
+  turned = orientation_of(image)
+  if turned != 1:
+    raise WrongFile(
+        f'{noun} {ROTATED}, expected upright pixels', f'orientation {turned}',
+        'turn the pixels as the annotation was drawn and remove the tag')
+
+
+def orientation_of(image: Image.Image) -> int:
+  """Returns how a camera says that a picture be turned; 1 is upright."""
   # Asking a PNG for its EXIF decodes it, unless it came before the pixels.
   has_exif = image.format != 'PNG' or 'exif' in image.info
-  turned = image.getexif().get(_ORIENTATION, 1) if has_exif else 1
-  if turned not in (0, 1):
-    raise WrongFile(
-        f'{noun} has an EXIF rotation tag, expected upright pixels',
-        f'orientation {turned}',
-        'turn the pixels as the annotation was drawn and remove the tag')
+  return (image.getexif().get(_ORIENTATION, 1) or 1) if has_exif else 1
 
 
 def check_alpha(image: Image.Image, noun: str) -> bool:

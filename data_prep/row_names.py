@@ -13,7 +13,7 @@ import re
 
 from data_prep import manifest as manifest_lib
 
-_INDEX = 'volumes.json'  # Of `formats.nifti`, which leads back to volumes.
+INDEX = 'volumes.json'  # Of `formats.nifti`, which leads back to volumes.
 _SUFFIX = re.compile(r'\.[A-Za-z][A-Za-z0-9]*$')
 _CHANNEL = re.compile(r'_\d{4}$')  # Of nnU-Net's volumes.
 _MAX_SHOWN = 60
@@ -110,7 +110,7 @@ def read_cases(folder: pathlib.Path) -> dict[str, list[str]]:
     folder: of the manifest; none of its pictures was cut from a volume if it
       holds no index of volumes.
   """
-  path = folder / _INDEX
+  path = folder / INDEX
   if not path.exists():
     return {}
   cases = {}

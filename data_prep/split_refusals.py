@@ -12,7 +12,7 @@ from data_prep import manifest as manifest_lib
 from data_prep import row_names
 from data_prep import splits
 
-_WHO = '--subjects=FILE or --subject_pattern tells subjects apart'
+_WHO = '--subjects=FILE or --subject_pattern names others'
 
 
 class RefusedError(ValueError):
@@ -57,9 +57,9 @@ def check_before(rows: Sequence[manifest_lib.Row], draw: Any) -> None:
   names = {row.subject for row in rows}
   if not is_one and len(rows) > 1 and len(names) == 1 and names != {''}:
     raise RefusedError(
-        f'all {len(rows)} pictures are of one subject, and no subject may be '
-        'in two splits', repr(next(iter(names))),
-        f"{_WHO}; --subject_pattern='(.+)' if each picture is its own")
+        f'all {len(rows)} pictures are of one subject, which no split may cut',
+        repr(next(iter(names))),
+        f"{_WHO}; '(.+)' makes each picture its own")
 
 
 def explain(
@@ -91,7 +91,7 @@ def explain(
         manifest_lib.SPLITS, draw.fractions, strict=True) if share > 0]
     needed, what = len(parts), ' and '.join(
         filter(None, (', '.join(parts[:-1]), parts[-1])))
-    fix = '--split_fractions=0.8,0,0.2 needs only two'
+    fix = '--split_fractions=0.8,0,0.2'
   number = f'{len(exact)} {draw.by}{"s" * (len(exact) != 1)}'
   if len(exact) < needed:
     if draw.by == 'site':
@@ -117,6 +117,25 @@ def explain(
           f'are nearly the same that {what} cannot be kept apart', '',
           'look at them; --near_copies=notice if they may be in two splits')
   return _unexplained(error)
+
+
+def check_after(rows: Sequence[manifest_lib.Row], draw: Any) -> None:
+  """Refuses a draw that leaves train without an exact mask.
+
+  Args:
+    rows: with the splits that were drawn.
+    draw: of `dividing`.
+
+  Raises:
+    RefusedError: with the cause.
+  """
+  exact = [row for row in rows if manifest_lib.is_exact(row)]
+  if draw.fractions[0] and not any(row.split == 'train' for row in exact):
+    number = len(splits.group_rows(exact, draw.by))
+    raise RefusedError(
+        f'train, val and test need exact masks, and only {number} '
+        f'{draw.by}s have some', row_names.shown(row.id for row in exact),
+        'give more exact masks; or --split_fractions=0.8,0,0.2')
 
 
 def choice(error: ValueError, budget: Any) -> RefusedError:

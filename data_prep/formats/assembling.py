@@ -190,10 +190,9 @@ def assemble(
         **subject_and_more(names_of[path], found, options))
     if item is not None:
       if size and item.size and size != item.size:
-        report.wrong_file(pixels.WrongFile(
-            f'the picture is not as large as listed, {item.size[0]} x '
-            f'{item.size[1]}', f'{size[0]} x {size[1]}',
-            'export again from these pictures'), file=item.file, row_id=row_id)
+        report.wrong_file(
+            _wrong_size(source / path, size, item.size), file=item.file,
+            row_id=row_id)
         continue
       annotation = annotations.to_annotation(
           item.shapes, size or item.size, classes, usual, options, report,
@@ -250,6 +249,22 @@ class _Finder:
         'files that name another picture than the one of their own name: '
         'their own name counts')
     return own
+
+
+def _wrong_size(path, size, listed):
+  """Returns why a picture is not as large as a file lists it."""
+  if size == listed[::-1]:
+    try:
+      with Image.open(path) as image:
+        if pixels.orientation_of(image) > 4:  # By a quarter.
+          return pixels.WrongFile(
+              f'the picture {pixels.ROTATED}, and was annotated as that turns '
+              'it', path.name, 'turn its pixels and remove the tag')
+    except Exception:  # Of the many that Pillow raises on damaged files.
+      pass
+  return pixels.WrongFile(
+      f'the picture is not as large as listed, {listed[0]} x {listed[1]}',
+      f'{size[0]} x {size[1]}', 'export again from these pictures')
 
 
 def subject_and_more(

@@ -265,9 +265,10 @@ def decide(
       and highest > _MAX_CLASS):
     report.wrong('masks hold values that are hardly class numbers',
                  f'up to {highest}',
-                 'map them (--mask_values=0:0,128:1,...), or threshold them '
+                 'name them (--classes=...) if they are, map them '
+                 '(--mask_values=0:0,128:1,...), or threshold them '
                  '(--mask_threshold=128)')
-    highest = 1
+    highest = min(highest, 254)  # The check shall not refuse each mask, too.
   return mapping, highest
 
 

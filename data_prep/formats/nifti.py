@@ -20,6 +20,7 @@ from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
 from data_prep import rasterize
+from data_prep import row_names
 from data_prep.formats import assembling
 from data_prep.formats import folder
 from data_prep.formats import grids
@@ -32,7 +33,7 @@ from data_prep.formats import sources
 from data_prep.formats import volumes
 
 HOLDS = ('mask', 'coarse_mask', 'scribble')
-INDEX = 'volumes.json'
+INDEX = row_names.INDEX
 
 _SUFFIXES = ('.nii', '.nii.gz')
 _NO_CLASS = 'a stored value has no class'
