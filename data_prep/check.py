@@ -41,6 +41,7 @@ Findings = check_report.Findings
 report = check_report.report
 
 _MAX_NAMES = 4
+_VALUE_FLAGS = ('--mask_values', '--mask_threshold', '--scribble_values')
 _DEFECTIVE = ('image', 'annotation', 'evaluation')  # Fields of files.
 
 _Problem = manifest_lib.Problem
@@ -142,7 +143,9 @@ def _check_names(manifest, log):
 def _inspect_rows(manifest, known):
   """Yields the log and the facts of each row, in order."""
   context = check_annotation.Context(
-      pixels.open_folder(manifest.root), manifest.header.classes)
+      pixels.open_folder(manifest.root), manifest.header.classes,
+      is_asked=any(flag in problem.fix for problem in manifest.problems
+                   for flag in _VALUE_FLAGS))
   if manifest.rows and not manifest.root.is_dir():
     log = check_annotation.Log([_Problem(
         'the root is not a folder', str(manifest.root),

@@ -41,10 +41,18 @@ class Log(NamedTuple):
 
 
 class Context(NamedTuple):
-  """What all rows share."""
+  """What all rows share.
+
+  Attributes:
+    folder: that files are read from.
+    classes: names, background first.
+    is_asked: whether the user is asked already what stored values mean, so that
+      no mask need be refused for them.
+  """
 
   folder: pixels.Folder
   classes: tuple[str, ...]
+  is_asked: bool = False
 
 
 def check_annotation(
@@ -157,6 +165,8 @@ def _check_mask(annotation, image, context, where, role, log):
       mask, image[..., 0]):
     log.add('the mask has the pixels of its image', pixels.tail(path),
             'name the mask', field)
+    return None, None
+  if context.is_asked:
     return None, None
   stored, counts = _count(mask)
   is_known = lambda v: (

@@ -11,6 +11,7 @@ from data_prep import manifest as manifest_lib
 MAX_LINE = 200
 
 _MAX_SINGLE = 3  # Of one cause; more are counted, with this many examples.
+_FLAG = re.compile(r'--(?!leave_out|near_copies|source)\w')
 _LEAVE_OUT = ', or --leave_out='
 _IN_A_FILE = re.compile(r'image|path|\[')  # Fields; others are slips.
 # Numbers, quoted names and names of files differ within one cause.
@@ -49,7 +50,10 @@ def report(findings: Findings) -> list[str]:
   """
   defects = {p for some in findings.defects.values() for p in some}
   lines = []
-  for problems in _groups(findings.problems):
+  # A flag may mend more than its own cause.
+  for problems in sorted(
+      _groups(findings.problems),
+      key=lambda some: _flag_of(some[0].fix) is None):
     first, *others = problems
     if (first in defects and _IN_A_FILE.search(first.field)
         and _LEAVE_OUT not in first.fix):
@@ -68,6 +72,11 @@ def report(findings: Findings) -> list[str]:
     lines.append(
         f'notice{count} {_fit(_shown(notices[0], findings.pictures))}')
   return [_cut(line) for line in lines]
+
+
+def _flag_of(fix):
+  """Returns the flag that mends a cause for all pictures, or None."""
+  return _FLAG.search(fix)
 
 
 def _cut(line):

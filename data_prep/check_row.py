@@ -92,7 +92,8 @@ def inspect_row(
   number = len(log.problems)
   label, stored = check_annotation.check_annotation(
       row.annotation, image, context, 'annotation', row.role, log)
-  if len(log.problems) > number:
+  if len(log.problems) > number or (
+      context.is_asked and rasterize.has_file(row.annotation)):
     return log, seen
   if row.annotation['kind'] in ('mask', 'coarse_mask', 'scribble'):
     if label is None and image is not None:

@@ -124,6 +124,26 @@ class SourceReportTest(source_case.SourceCase):
     self.assertIn('was annotated as that turns it', lines[0])
     self.assertIn('turn its pixels and remove the tag', lines[0])
 
+  def test_what_stored_values_mean_is_asked_once(self):
+    # Edges of a JPEG, and a value that is no class: one question, not 24.
+    leaving_out_test.write_set(self.source)
+    for path in self.source.rglob('masks/*/*'):
+      mask = np.asarray(Image.open(path)).astype(int)
+      mask[0] = np.arange(32) * 8
+      Image.fromarray(mask.astype(np.uint8)).save(path)
+    for argv in ((), ('--masks_are=coarse_mask',)):
+      lines = [x for x in self._check(*argv) if 'val and test' not in x]
+      self.assertLen(lines, 1, lines)
+      self.assertIn('--mask_threshold', lines[0])
+
+  def test_the_flag_that_mends_comes_first(self):
+    lines = _report(
+        _Problem('a', '', 'replace it, or --leave_out=defective', 2, 'i'),
+        _Problem('b', '', 'correct it', 3, 'j'),
+        _Problem('c', '', 'map it: --mask_values=0:0'))
+    self.assertStartsWith(lines[0], 'manifest: c')
+    self.assertStartsWith(lines[1], 'line 2')
+
   def test_hundreds_of_classes(self):
     leaving_out_test.write_set(self.source, num_images=12, per_subject=1)
     for i, path in enumerate(sorted(self.source.rglob('masks/*/*'))):

@@ -462,7 +462,7 @@ BAD = (
      ' .*'),
     ('36_exif_rotation', _rotated,
      _IMAGE + r'image has an EXIF rotation tag, expected upright pixels, found '
-     'orientation 6; turn the pixels .*'),
+     'orientation 6; its mask fits the turned picture: turn the pixels, .*'),
     ('38_cmyk', _save_as(
         'images/d.jpg', Image.fromarray(_image(3)).convert('CMYK')),
      _IMAGE + 'expected gray or RGB, found mode CMYK; convert the .*'),

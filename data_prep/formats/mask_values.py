@@ -268,7 +268,7 @@ def decide(
                  'name them (--classes=...) if they are, map them '
                  '(--mask_values=0:0,128:1,...), or threshold them '
                  '(--mask_threshold=128)')
-    highest = min(highest, 254)  # The check shall not refuse each mask, too.
+    highest = 1
   return mapping, highest
 
 
