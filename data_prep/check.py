@@ -287,8 +287,8 @@ def _check_open_values(rows, facts, log):
       log.problems.append(_Problem(
           'mask holds 0 and 255 only, and 255 means unlabelled',
           pixels.tail(row.annotation['path']),
-          'if 255 is a class, add `values`, such as {"0": 0, "255": 1}, else '
-          '{"0": 0, "255": 255}', row.line, row.id, 'annotation.path'))
+          'if 255 is a class, --mask_values=0:0,255:1 or `values` {"0": 0, '
+          '"255": 1}, else 0:0,255:255', row.line, row.id, 'annotation.path'))
 
 
 def _check_roles(rows, log, no_weak):

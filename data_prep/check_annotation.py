@@ -175,7 +175,7 @@ def _check_mask(annotation, image, context, where, role, log):
   if values is None and role == 'strong' and stored[-1] == 255 and set(
       stored) <= {0, 255}:
     log.add(f'mask holds 0 and 255, expected {allowed}', pixels.tail(path),
-            'add `values` {"0": 0, "255": 1} (--mask_values=0:0,255:1)', field)
+            '--mask_values=0:0,255:1, or `values` {"0": 0, "255": 1}', field)
   elif unknown:
     log.add(*_wrong_values(
         stored, counts, unknown, values, allowed, num_classes, form), field)
@@ -235,12 +235,13 @@ def _wrong_values(stored, counts, unknown, values, allowed, num_classes, form):
     return (
         f'a gray picture, not labels, expected {allowed}', found,
         'threshold it, with --source by --mask_threshold=128, or name the mask')
-  fix = 'map it to a class with `values` or --mask_values'
+  fix = 'map it by --mask_values, or by `values` of a manifest'
   if values is not None:
-    fix = 'add it to `values`'
+    fix = 'add it to --mask_values, or to `values` of a manifest'
   elif stored[0] >= 0 and len(stored) <= num_classes:
     example = {str(v): i for i, v in enumerate(stored)}
-    fix += f', such as {json.dumps(example)}'
+    flag = ','.join(f'{k}:{v}' for k, v in example.items())
+    fix = f'map it: --mask_values={flag}, or `values` {json.dumps(example)}'
   return (f'label value outside the classes, expected {allowed}',
           ', '.join(map(str, unknown)), fix)
 

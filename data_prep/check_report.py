@@ -17,6 +17,7 @@ _IN_A_FILE = re.compile(r'image|path|\[')  # Fields; others are slips.
 # Numbers, quoted names and names of files differ within one cause.
 _NAMES = re.compile(
     r"'(?:[^'\\]|\\.)*'|\"[^\"]*\"|[^\s,;:()]*\w\.[A-Za-z]\w{1,4}\b|\d+")
+_LISTS = re.compile(r'#(?:[ ,:{}]+#)+')
 
 
 class Findings(NamedTuple):
@@ -167,6 +168,7 @@ def _groups(problems):
   for problem in problems:
     kind = (problem.what, '')
     if problem.line or problem.file or problem.id:
-      kind = (_NAMES.sub('#', problem.what), _NAMES.sub('#', problem.fix))
+      kind = tuple(_LISTS.sub('#', _NAMES.sub('#', text))
+                   for text in (problem.what, problem.fix))
     groups[kind].append(problem)
   return groups.values()

@@ -30,6 +30,12 @@ class ReportTest(parameterized.TestCase):
                       for i in range(9)))
     self.assertEqual(lines, [f'9 times: {what(0)}; fix: i0, i1, i2, ...'])
 
+  def test_lists_within_one_cause(self):
+    values = lambda i: ','.join(f'{k}:{k}' for k in range(i + 1))
+    lines = _report(*(_Problem('label', '', f'--mask_values={values(i)}',
+                               id=f'i{i}') for i in range(1, 6)))
+    self.assertLen(lines, 1)
+
   def test_causes_that_differ(self):
     some = [_Problem('gone', '', 'fix', id=f'i{i}') for i in range(5)]
     lines = _report(*some, *(p._replace(fix='other') for p in some),

@@ -493,26 +493,26 @@ BAD = (
      _MASK + r'mask holds NaN or infinity, found masks/d\.tif; save class .*'),
     ('50_value_above', _strong_mask(_mask() * 3),
      _MASK + r'label value outside the classes, expected 0 \.\. 2, found 3, 6; '
-     r'map it to a class with `values` or --mask_values, such as '
-     r'{"0": 0, "3": 1, "6": 2}'),
+     r'map it: --mask_values=0:0,3:1,6:2, or `values` {"0": 0, "3": 1, '
+     r'"6": 2}'),
     ('50_value_not_mapped', lambda s: (s.mask(_mask()), s.make_strong(
         values={'0': 0, '1': 1})),
      _MASK + r'label value outside the classes, expected keys of `values` \(0, '
-     r'1\), found 2; add it to `values`'),
+     r'1\), found 2; add it to --mask_values, or to `values` of a manifest'),
     ('50_value_of_coarse_mask', _coarse(_mask() * 5),
      _MASK + r'label value outside .* 0 \.\. 2 or 255, found 5, 10; map .*'),
     ('51_negative', lambda s: s.mask(
         _mask().astype(np.int32) - 1, 'masks/d.tif'),
      _MASK + 'label value outside the classes, .*, found -1; map it .*'),
     ('52_gap', _strong_mask(np.array([0, 2, 3], np.uint8)[_mask()]),
-     _MASK + r'label value outside .*, found 3; map it to a class with '
-     r'`values` or --mask_values, such as {"0": 0, "2": 1, "3": 2}'),
+     _MASK + r'label value outside .*, found 3; map it: '
+     r'--mask_values=0:0,2:1,3:2, or `values` {"0": 0, "2": 1, "3": 2}'),
     ('53_zero_and_255', _zero_255,
-     _MASK + r'mask holds 0 and 255, expected 0 \.\. 1, found masks/d\.png; add'
-     r' `values` {"0": 0, "255": 1} \(--mask_values=0:0,255:1\)'),
+     _MASK + r'mask holds 0 and 255, expected 0 \.\. 1, found masks/d\.png; '
+     r'--mask_values=0:0,255:1, or `values` {"0": 0, "255": 1}'),
     ('53_zero_and_255_weak', _zero_255_weak,
      _MASK + r'mask holds 0 and 255 only, and 255 means unlabelled, found '
-     r'masks/d\.png; if 255 is a class, add `values`, such as .*'),
+     r'masks/d\.png; if 255 is a class, --mask_values=0:0,255:1 or .*'),
     ('54_gray', _gray_mask,
      _MASK + r'a gray picture, not labels, expected 0 \.\. 2, found 256 values '
      r'in 0 \.\. 255; threshold it, .*'),
