@@ -541,7 +541,7 @@ BAD = (
     ('66_scribble_class_in_file',
      lambda s: (s.coarse(_mask() * 9),
                 s.draw('scribble', path='masks/d.png')),
-     _MASK + 'label value outside the classes, .*, found 9, 18; map it .*'),
+     _MASK + 'label value outside the classes, .*, found 9, 18; map it: .*'),
     ('66_scribble_width', _draw(
         'scribble', strokes=[[[2, 3], [9, 9]]], labels=[1], width=0),
      _D + r'annotation\.width: expected a width in pixels above 0, found 0.*'),
