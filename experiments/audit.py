@@ -8,6 +8,12 @@ score, its interval and a reason; audit.json, what it says of all annotations,
 of each kind, annotator and site; audit.html, the first 200 with pictures; with
 --export, the first suspects for an annotation tool. What is planted in a set is
 never used, only counted.
+
+What a fault looks like is learnt from the exact masks of the strong training
+images, in which faults are planted; the validation and the test split take no
+part in the scores, so that a run which starts from them
+(`weighting.initial_from`) can be judged by both. audit.json says how well what
+was learnt ranks planted faults in subjects that it has not seen.
 """
 
 import os
@@ -33,6 +39,13 @@ _EXPORT = flags.DEFINE_enum(
     'export', None, registry.WRITES, 'Format of the exported suspects.')
 _NUM_EXPORT = flags.DEFINE_integer(
     'num_export', 50, 'How many suspects to export.', lower_bound=1)
+_LEARN_FROM = flags.DEFINE_enum(
+    'learn_from', 'strong', list(audit_evidence.LEARN_FROM),
+    'Exact masks to plant faults in and learn from: of the strong training '
+    'images, or (val) of the validation split too. That is more to learn from, '
+    'and costs its independence: of a run that starts from the scores '
+    '(weighting.initial_from), neither the validation Dice nor the choice of '
+    'the best checkpoint may then be trusted; its test split still may.')
 
 
 def main():
@@ -45,7 +58,7 @@ def main():
         '--output.')
   run = audit_observer.open_run(_RUN.value)
   records = audit_evidence.audited(run.dataset.splits['train_weak'])
-  evidence = audit_evidence.collect(run)
+  evidence = audit_evidence.collect(run, learn_from=_LEARN_FROM.value)
   scores = auditing.score(evidence)
   summary = {'step': run.last.step} | audit_files.summarize(
       records, evidence, scores, run.last.history)

@@ -12,8 +12,12 @@ Three parts, each from both networks of the newest checkpoint:
 `references` are disagreements with annotations that are right: exact masks of
 the strong training images, which the networks know, and of the validation
 split, which they do not, drawn again as each kind with the usual care.
-`planted` are the signs of these, and of the same masks drawn with a fault.
-Faults that are planted in the weak annotations themselves are not read.
+`planted` are the signs of the strong ones, and of the same masks drawn with a
+fault. What is learnt from these may train the next run
+(`experiments.retraining`), and so the masks of the validation split are among
+them only if asked for: a run that has learnt from them, by however long a way,
+cannot be judged by them. Faults that are planted in the weak annotations
+themselves are not read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +35,13 @@ from experiments import audit_signs
 from experiments import input_pipeline
 
 _Kind = types.AnnotationKind
-_NUM_DRAWINGS = 2  # Of each exact mask as each kind, and as many faulty ones.
+# Whose exact masks faults are planted in and learnt from.
+LEARN_FROM = {'strong': ('strong',), 'val': ('strong', 'val')}
+# Of each exact mask as each kind, and as many faulty ones. Four of 52 strong
+# masks rank as well as two of them and of 183 of the validation split.
+_NUM_DRAWINGS, _NUM_DRAWINGS_OF_FEW, _FEW = 2, 4, 200
+# Name, split, and feature of the exact mask.
+_KNOWN = (('strong', 'train_strong', 'label'), ('val', 'val', 'truth'))
 
 
 class Evidence(NamedTuple):
@@ -44,8 +54,10 @@ class Evidence(NamedTuple):
     indicators: float [N]; None where the run has no indicators that move.
     references: 'strong' and 'val' to, by kind, disagreements with exact masks
       drawn as that kind once, float [M], mean over the networks.
-    planted: by kind, exact masks drawn as that kind, good and faulty.
+    planted: by kind, exact masks drawn as that kind, good and faulty: those to
+      learn from.
     reasons: what is wrong if anything is, [N].
+    learn_from: a key of `LEARN_FROM`.
   """
 
   kinds: np.ndarray
@@ -55,6 +67,7 @@ class Evidence(NamedTuple):
   references: Mapping[str, Mapping[int, np.ndarray]]
   planted: Mapping[int, audit_planting.Planted]
   reasons: Sequence[audit_reasons.Reason]
+  learn_from: str = 'strong'
 
   @property
   def disagreements(self) -> np.ndarray:
@@ -71,8 +84,15 @@ def audited(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
   return [r for r in records if r['kind'] != _Kind.NONE]
 
 
-def collect(run: audit_observer.Run) -> Evidence:
-  """Looks at every weak annotation that says anything."""
+def collect(
+    run: audit_observer.Run, *, learn_from: str = 'strong'
+) -> Evidence:
+  """Looks at every weak annotation that says anything.
+
+  Args:
+    run: finished.
+    learn_from: a key of `LEARN_FROM`.
+  """
   observer, last, splits = run.observer, run.last, run.dataset.splits
   params = train_step_lib.eval_params(last.state)
   indicators = later_indicators(
@@ -91,12 +111,14 @@ def collect(run: audit_observer.Run) -> Evidence:
   by_network = lambda values, *rest: np.reshape(
       values, (len(weak), 2, *rest)).swapaxes(0, 1)
   known = {
-      name: _draw_known(kinds, observer.look(
-          params, directions, splits[split], label=label, what=split), label)
-      for name, split, label in (
-          ('strong', 'train_strong', 'label'), ('val', 'val', 'truth'))
+      name: _draw_known(
+          kinds, observer.look(
+              params, directions, splits[split], label=label, what=split),
+          label, num_drawings=_num_drawings(splits[split]))
+      for name, split, label in _KNOWN
   }
   ids = input_pipeline.column(weak, 'instance_id').astype(int)
+  learnt = [known[name] for name in LEARN_FROM[learn_from]]
   return Evidence(
       kinds=kinds,
       signs=by_network(signs, len(audit_signs.NAMES)),
@@ -104,42 +126,51 @@ def collect(run: audit_observer.Run) -> Evidence:
       indicators=None if indicators is None else indicators[ids],
       references={
           name: {kind: _disagreements(
-              drawn.signs[:, ~drawn.faulty][:, ::_NUM_DRAWINGS]).mean(0)
-                 for kind, drawn in by_kind.items()}
-          for name, by_kind in known.items()},
+              drawn.signs[:, ~drawn.faulty][:, ::_num_drawings(
+                  splits[of_split])]).mean(0)
+                 for kind, drawn in known[name].items()}
+          for name, of_split, _ in _KNOWN},
       planted={
           kind: audit_planting.Planted(
-              np.concatenate([k[kind].signs for k in known.values()], axis=1),
-              np.concatenate([k[kind].faulty for k in known.values()]))
+              np.concatenate([k[kind].signs for k in learnt], axis=1),
+              *(np.concatenate([getattr(k[kind], what) for k in learnt])
+                for what in ('faulty', 'groups')))
           for kind in np.unique(kinds).tolist()},
       reasons=reasons,
+      learn_from=learn_from,
   )
 
 
-def _draw_known(kinds, looked_at, label):
+def _num_drawings(records):
+  return _NUM_DRAWINGS_OF_FEW if len(records) <= _FEW else _NUM_DRAWINGS
+
+
+def _draw_known(kinds, looked_at, label, *, num_drawings):
   """Returns kind -> exact masks, each drawn as each kind, good and faulty."""
-  found = {kind: ([], []) for kind in np.unique(kinds).tolist()}
+  found = {kind: ([], [], []) for kind in np.unique(kinds).tolist()}
   for i, (record, probs, _) in enumerate(looked_at):
     truth = record[label]
     if np.all(truth == types.UNLABELLED):
       continue
     # In turn, so that each fault is as frequent as the others.
-    faults = [simulate.FAULTS[(_NUM_DRAWINGS * i + n) % len(simulate.FAULTS)]
-              for n in range(_NUM_DRAWINGS)]
+    faults = [simulate.FAULTS[(num_drawings * i + n) % len(simulate.FAULTS)]
+              for n in range(num_drawings)]
+    subject = str(np.asarray(record['subject']).astype(str)) or f'image {i}'
     if not np.isin(truth, (0, types.UNLABELLED), invert=True).any():
       faults = []  # There is nothing to spoil.
-    for kind, (signs, faulty) in found.items():
-      for n, fault in enumerate([''] * _NUM_DRAWINGS + faults):
+    for kind, (signs, faulty, groups) in found.items():
+      for n, fault in enumerate([''] * num_drawings + faults):
         annotation = audit_planting.draw(
             truth, kind, np.random.default_rng((i, kind, n)),
             num_classes=probs.shape[-1], fault=fault)
         signs.append([audit_signs.signs(q, kind, *annotation) for q in probs])
         faulty.append(bool(fault))
+        groups.append(subject)
   return {
       kind: audit_planting.Planted(
           np.reshape(signs, (-1, 2, len(audit_signs.NAMES))).swapaxes(0, 1),
-          np.array(faulty, bool))
-      for kind, (signs, faulty) in found.items()}
+          np.array(faulty, bool), np.array(groups, str))
+      for kind, (signs, faulty, groups) in found.items()}
 
 
 def later_indicators(

@@ -82,6 +82,10 @@ def summarize(
   summary = {
       'num_annotations': len(records),
       'parts': list(scores.parts),
+      'learn_from': evidence.learn_from,
+      'auroc_held_out': {
+          types.AnnotationKind(kind).name.lower(): auroc
+          for kind, auroc in scores.held_out.items()},
       'faulty': auditing.estimate_faulty(evidence),
       'weighting': _health(records, history, evidence.indicators is not None),
   }

@@ -23,6 +23,7 @@ _RULE = np.array(
     [8.0 if n == 'disagreement' else 0.0 for n in audit_signs.NAMES] + [-4.0])
 # 0.03 to 0.3 rank alike with all masks; 1 does not hear 50 of them.
 _PENALTY = 0.1
+_NUM_FOLDS = 5
 _NUM_ROUNDS = 500  # Of EM, which is slow where few are faulty.
 
 
@@ -32,10 +33,12 @@ class Planted(NamedTuple):
   Attributes:
     signs: by network, float [V, M, S].
     faulty: where a fault is planted, bool [M].
+    groups: subject that each is of, [M]; None, each of its own.
   """
 
   signs: np.ndarray
   faulty: np.ndarray
+  groups: np.ndarray | None = None
 
 
 def draw(
@@ -97,6 +100,36 @@ def fit(signs: np.ndarray, faulty: np.ndarray) -> np.ndarray:
 
   return optimize.minimize(
       loss_and_grad, _RULE, jac=True, method='L-BFGS-B').x
+
+
+def cross_fit(planted: Planted) -> tuple[np.ndarray, np.ndarray]:
+  """Fits once per fold of the subjects, on all but that fold.
+
+  Args:
+    planted: masks of one kind.
+
+  Returns:
+    Coefficients of each fit, float [F, S + 1], and the log odds of each planted
+    mask by the fit that has not seen its subject, by network, float [V, M]; nan
+    where there is but one subject, which all of the one fit has seen.
+  """
+  num_networks, number, num_signs = planted.signs.shape
+  held_out = np.full((num_networks, number), np.nan)
+  groups = np.arange(number) if planted.groups is None else planted.groups
+  _, groups = np.unique(groups, return_inverse=True)
+  num_groups = int(groups.max(initial=0)) + 1
+  num_folds = min(_NUM_FOLDS, num_groups)
+  order = np.random.default_rng(0).permutation(num_groups)
+  folds = (order % num_folds)[groups]
+  coefficients = []
+  for fold in range(num_folds):
+    inside = (folds != fold) | (num_folds == 1)
+    coefficients.append(fit(
+        planted.signs[:, inside].reshape(-1, num_signs),
+        np.tile(planted.faulty[inside], num_networks)))
+    held_out[:, ~inside] = log_odds(
+        planted.signs[:, ~inside], coefficients[-1])
+  return np.stack(coefficients), held_out
 
 
 def log_odds(signs: np.ndarray, coefficients: np.ndarray) -> np.ndarray:

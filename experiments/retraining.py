@@ -6,6 +6,9 @@ something; its audit has them all at once, by better evidence. What it is worth:
 """
 
 import csv
+import json
+import os
+import sys
 
 from hybridseg import train_step as train_step_lib
 from hybridseg import weight_rules
@@ -70,6 +73,10 @@ def read(
         'the audit.csv that experiments.audit wrote.') from e
   records = dataset.splits['train_weak']
   ids = input_pipeline.column(records, 'id').astype(str).tolist()
+  if learnt_from(path) == 'val':
+    print(f'Note: {where} was learnt from masks of the validation split: val '
+          'Dice and the best checkpoint of this run are not independent of '
+          'them.', file=sys.stderr)
   for name, score in scores.items():
     if not 0 <= score <= 1:
       raise binary.UserError(f'{where}: the score of {name} is {score}, not in '
@@ -82,6 +89,20 @@ def read(
         f'{": " + ", ".join(strange[:3]) if strange else ""}.')
   default = 1 - config.weighting.initial_indicator
   return np.float32([1 - scores.get(name, default) for name in ids])
+
+
+def learnt_from(path: str) -> str:
+  """Returns what an audit.csv was learnt from: 'strong', 'val' or ''.
+
+  By the audit.json beside it, '' without one. Audits of older versions do not
+  say so, and learnt from the validation split too.
+  """
+  beside = os.path.join(os.path.dirname(path), 'audit.json')
+  try:
+    with open(beside, encoding='utf-8') as file:
+      return json.load(file).get('learn_from', 'val')
+  except (OSError, ValueError, AttributeError):
+    return ''
 
 
 def start_from(

@@ -464,6 +464,25 @@ class RunTest(absltest.TestCase):
         auditing.score(found).score, auditing.score(wanted).score)
     self.assertEqual(found.reasons, wanted.reasons)
 
+  def test_masks_of_validation_and_test_are_in_no_score(self):
+    # Else a run that starts from the scores could not be judged by them.
+    dataset = self.run_.dataset
+    rng = np.random.default_rng(0)
+    other = {
+        split: [r | {'truth': rng.integers(
+            2, size=r['truth'].shape, dtype=np.uint8)}
+                for r in dataset.splits[split]] for split in ('val', 'test')}
+    changed = self.run_._replace(dataset=dataset._replace(
+        splits=dataset.splits | other))
+    for learn_from, same in (('strong', True), ('val', False)):
+      first, second = (
+          audit_evidence.collect(run, learn_from=learn_from)
+          for run in (self.run_, changed))
+      self.assertEqual(first.learn_from, learn_from)
+      found = np.array_equal(
+          auditing.score(first).score, auditing.score(second).score)
+      self.assertEqual(found, same, learn_from)
+
   def test_without_weak_instances_or_only_unlabelled_ones(self):
     records = self.run_.dataset.splits['train_weak']
     unlabelled = [r | {'kind': np.int32(_Kind.NONE)} for r in records]

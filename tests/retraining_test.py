@@ -1,5 +1,7 @@
 """Tests for experiments.retraining."""
 
+import contextlib
+import io
 import json
 import os
 
@@ -42,6 +44,21 @@ class RetrainingTest(parameterized.TestCase):
     np.testing.assert_array_equal(indicators[3:], 0.5)
     self.assertEqual(indicators.dtype, np.float32)
     self.assertLen(indicators, len(self._ids))
+
+  @parameterized.parameters(
+      ('{"learn_from": "val"}', 'val'), ('{"learn_from": "strong"}', 'strong'),
+      ('{}', 'val'), (None, ''), ('{', ''), ('[]', ''))
+  def test_says_if_validation_masks_were_learnt_from(self, beside, wanted):
+    config = self._config(f'id,score\n{self._ids[0]},0.5\n')
+    if beside is not None:
+      path = os.path.join(os.path.dirname(self._path), 'audit.json')
+      with open(path, 'w', encoding='utf-8') as file:
+        file.write(beside)
+    self.assertEqual(retraining.learnt_from(self._path), wanted)
+    with contextlib.redirect_stderr(io.StringIO()) as told:
+      retraining.read(config, self._dataset)
+    self.assertEqual('of the validation split' in told.getvalue(),
+                     wanted == 'val')
 
   def test_a_run_starts_with_them_and_then_needs_no_table(self):
     config = self._config(
