@@ -33,6 +33,7 @@ from PIL import Image
 from data_prep import check_annotation
 from data_prep import check_report
 from data_prep import check_row
+from data_prep import confined
 from data_prep import duplicates
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
@@ -180,6 +181,10 @@ def _inspect_row(row, context, before):
 def _check_ids(rows, log):
   first = {}
   for row in rows:
+    if not confined.is_name(row.id):
+      log.problems.append(_Problem(
+          'the id is no name of a file below a folder', pixels.tail(row.id),
+          confined.FIX, row.line, row.id, 'id'))
     if row.id in first:
       log.problems.append(_Problem(
           f'duplicate id, first on line {first[row.id]}', '',

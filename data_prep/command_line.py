@@ -27,6 +27,10 @@ def run(argv: list[str], body: Callable[[], None]) -> int:
     for line in refused.args:
       print(line, file=sys.stderr)
     return 2
+  except pixels.WrongFile as wrong:
+    print(one_line('; '.join(map(str, filter(None, wrong.args)))),
+          file=sys.stderr)
+    return 2
   except BrokenPipeError:
     raise
   except OSError as error:

@@ -6,6 +6,7 @@ import pathlib
 from hybridseg import types
 import numpy as np
 
+from data_prep import confined
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
 from data_prep import rasterize
@@ -92,7 +93,7 @@ def with_masks(
   opened = pixels.open_folder(folder)
   for row in manifest.rows:
     name = f'{row.id}.png'
-    if not (folder / name).is_file():
+    if not confined.is_name(row.id) or not (folder / name).is_file():
       rows.append(row)
       continue
     try:

@@ -6,6 +6,7 @@ import pathlib
 from typing import Any
 
 from data_prep import manifest as manifest_lib
+from data_prep import pixels
 from data_prep.formats import registry
 from data_prep import system_errors
 from hybridseg import indicators as indicators_lib
@@ -169,6 +170,9 @@ def export_suspects(
   try:
     registry.write(
         manifest._replace(rows=tuple(rows)), format_name, output.absolute())
+  except pixels.WrongFile as wrong:
+    raise binary.Incomplete(
+        f'Nothing exported: {"; ".join(filter(None, wrong.args))}.') from wrong
   except OSError as e:
     raise binary.Incomplete(
         f'Nothing exported: {system_errors.in_words(e)}') from e

@@ -17,6 +17,7 @@ from hybridseg import types
 import numpy as np
 from PIL import Image
 
+from data_prep import confined
 from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
@@ -332,11 +333,15 @@ def place_picture(
   """Puts the picture of a row at FOLDER/ID below `output`; returns that path.
 
   It is a hard link, or a copy where the disk is another.
+
+  Raises:
+    pixels.WrongFile: if the picture lies outside the root, or its copy would
+      lie outside `output` or on another one.
   """
+  pixels.check_file(row.image, 'image', pixels.open_folder(manifest.root))
   path = (manifest.root / row.image).resolve()
   name = f'{folder}/{row.id}{path.suffix}'
-  target = output / name
-  target.parent.mkdir(parents=True, exist_ok=True)
+  target = confined.new_file(output, name)
   try:
     os.link(path, target)
   except OSError:

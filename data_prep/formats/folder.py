@@ -14,6 +14,7 @@ import pathlib
 import numpy as np
 from PIL import Image
 
+from data_prep import confined
 from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
@@ -110,9 +111,8 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
             manifest.root / row.image), root=manifest.root)
     kind = row.annotation['kind']
     folder = f'{kind}s' if kind in HOLDS else 'coarse_masks'
-    file = output / folder / row.split / f'{row.id}.png'
-    file.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(label).save(file)
+    Image.fromarray(label).save(confined.new_file(
+        output, f'{folder}/{row.split}/{row.id}.png'))
 
 
 class _Placer:

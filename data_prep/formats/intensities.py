@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from data_prep import confined
 from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
@@ -99,6 +100,10 @@ class Writer:
     What cannot be read is left for the check to tell, which reads all.
     """
     try:
+      if confined.leads_out(self._source, path):
+        raise pixels.WrongFile(
+            'image lies outside the source', pixels.tail(path),
+            'put the file itself below the folder')
       if f'.{path.lower().rsplit(".", 1)[-1]}' in pixels.KNOWN_SUFFIXES:
         with Image.open(self._source / path) as image:
           if not is_deep(image):
@@ -123,9 +128,13 @@ class Writer:
         to_uint8(array, limits or self._range), f'images/{row_id}')
 
   def write_png(self, array: np.ndarray, name: str) -> str:
-    """Writes uint8 [H, W] or [H, W, 3] as `name`.png below the output."""
+    """Writes uint8 [H, W] or [H, W, 3] as `name`.png below the output.
+
+    Raises:
+      pixels.WrongFile: if that would not be below it.
+    """
     name = f'{name}.png'
-    path = self._output / name
+    path = confined.inside(self._output, name)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(array).save(path)
     self._written.add(name)
@@ -147,7 +156,10 @@ class Writer:
       return rows, weak, str(self._source)
 
     def moved(path):
-      return path if path in self._written else str(self._source / path)
+      # One that leaves the source stays relative, for the check to refuse.
+      if path in self._written or confined.leads_out(self._source, path):
+        return path
+      return str(self._source / path)
 
     def moved_annotation(annotation):
       if annotation is None or 'path' not in annotation:

@@ -18,6 +18,7 @@ import pathlib
 import numpy as np
 from PIL import Image
 
+from data_prep import confined
 from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
@@ -68,7 +69,7 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
   """Writes SPLIT/ID.json beside each image."""
   for row in manifest.rows:
     picture = assembling.place_picture(
-        manifest, row, output, folder=row.split or '.')
+        manifest, row, output, folder=row.split or 'images')
     if row.annotation is None:
       continue
     size = assembling.picture_size(manifest.root / row.image)
@@ -81,8 +82,7 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
         'imagePath': os.path.basename(picture),
         'imageData': None,
         'imageHeight': size[0], 'imageWidth': size[1]}
-    file = output / row.split / f'{row.id}.json'
-    file.parent.mkdir(parents=True, exist_ok=True)
+    file = confined.new_file(output, f'{row.split or "images"}/{row.id}.json')
     file.write_text(json.dumps(content, indent=1), encoding='utf-8')
 
 

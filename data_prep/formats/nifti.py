@@ -16,6 +16,7 @@ from typing import NamedTuple
 import nibabel
 import numpy as np
 
+from data_prep import confined
 from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
@@ -196,6 +197,7 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
   for row in manifest.rows:
     if row.id in sliced:
       continue
+    pixels.check_file(row.image, 'image', pixels.open_folder(manifest.root))
     with_path = (manifest.root / row.image).resolve()
     size = assembling.picture_size(with_path)
     affine = np.diag([*(row.spacing_mm or (1.0, 1.0)), 1.0, 1.0])
@@ -323,9 +325,7 @@ class _Oddities(collections.defaultdict):
 
 def _link(file, output, case):
   suffix = '.nii.gz' if file.lower().endswith('.gz') else '.nii'
-  path = output / 'images' / f'{case}{suffix}'
-  path.parent.mkdir(parents=True, exist_ok=True)
-  os.symlink(file, path)
+  os.symlink(file, confined.new_file(output, f'images/{case}{suffix}'))
 
 
 def _folder_of(kind):
@@ -333,6 +333,6 @@ def _folder_of(kind):
 
 
 def _save(voxels, affine, output, place, case):
-  path = output / place / f'{case}.nii.gz'
-  path.parent.mkdir(parents=True, exist_ok=True)
-  nibabel.save(nibabel.Nifti1Image(voxels, affine), path)
+  nibabel.save(
+      nibabel.Nifti1Image(voxels, affine),
+      confined.new_file(output, f'{place}/{case}.nii.gz'))

@@ -91,6 +91,8 @@ def write(
 
   Raises:
     OSError: if an image or a mask cannot be read, or the folder not be written.
+    pixels.WrongFile: if an image lies outside the root, or an id leads out of
+      the folder.
   """
   output.parent.mkdir(parents=True, exist_ok=True)
   with whole_file.folder_beside(output) as temporary:

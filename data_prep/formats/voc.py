@@ -23,6 +23,7 @@ import xml.etree.ElementTree as ET
 from hybridseg import types
 from PIL import Image
 
+from data_prep import confined
 from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
@@ -133,8 +134,7 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
         for key, value in zip(_CORNERS, (x0 + 1, y0 + 1, x1, y1), strict=True):
           ET.SubElement(box, key).text = repr(value)
     else:
-      path = output / 'SegmentationClass' / f'{stem}.png'
-      path.parent.mkdir(parents=True, exist_ok=True)
+      path = confined.new_file(output, f'SegmentationClass/{stem}.png')
       label = rasterize.rasterize(
           row.annotation, size=size, root=manifest.root)
       mask = Image.fromarray(label)
@@ -142,12 +142,10 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
       mask.putpalette(voc_masks.palette().tobytes())
       mask.save(path)
     ET.indent(root)
-    path = output / 'Annotations' / f'{stem}.xml'
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = confined.new_file(output, f'Annotations/{stem}.xml')
     ET.ElementTree(root).write(path, encoding='utf-8')
   for split, stems in splits.items():
-    path = output / 'ImageSets' / 'Segmentation' / f'{split}.txt'
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = confined.new_file(output, f'ImageSets/Segmentation/{split}.txt')
     path.write_text('\n'.join(stems) + '\n', encoding='utf-8')
 
 

@@ -13,6 +13,7 @@ import pathlib
 
 import yaml
 
+from data_prep import confined
 from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
@@ -112,8 +113,7 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
       used.add(shape.label)
       lines.append(' '.join(
           [str(index[shape.label]), *(f'{v:.10g}' for v in values)]))
-    path = output / 'labels' / row.split / f'{row.id}.txt'
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = confined.new_file(output, f'labels/{row.split}/{row.id}.txt')
     path.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
   (output / 'data.yaml').write_text(yaml.safe_dump(
       {'path': '.', 'train': 'images/train', 'val': 'images/val',
