@@ -205,6 +205,9 @@ def _make(folder, image_size):
   """Writes the manifest below `folder`, and checks all that it names."""
   try:
     allowed = source_flags.leave_out()
+    if 'shapes' in allowed and _MANIFEST.value:
+      raise _Refused('--leave_out=shapes is not for --manifest: --leave_out='
+                     'defective leaves out the picture of a shape')
     if _DATASET.value is None and _MANIFEST.value is None:
       print(f'Reading {_SOURCE.value} ...', flush=True)
       plan = _plan()

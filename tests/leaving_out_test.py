@@ -183,6 +183,9 @@ class LeaveOutTest(source_case.SourceCase):
                      {r.id: splits[r.id] for r in rows})
     code, _, lines = prepare_test.run(given, '--check')
     self.assertEqual((code, len(lines)), (2, 2))
+    code, _, lines = prepare_test.run(given, '--check', '--leave_out=shapes')
+    self.assertEqual((code, len(lines)), (2, 1))
+    self.assertIn('--leave_out=shapes is not for --manifest', lines[0])
 
   def test_a_former_file_of_splits(self):
     write_set(self.source)
