@@ -75,6 +75,23 @@ def report(findings: Findings) -> list[str]:
   return [_cut(line) for line in lines]
 
 
+def join_notices(notices: Sequence[str]) -> list[str]:
+  """Returns lines of which more than three of one kind are counted."""
+  groups = collections.defaultdict(list)
+  for notice in notices:
+    groups[_kind(notice)].append(notice)
+  lines = []
+  for some in groups.values():
+    lines += some if len(some) <= _MAX_SINGLE else [
+        f'{len(some)} times, first: {some[0]}']
+  return [_cut(f'notice: {line}') for line in lines]
+
+
+def _kind(text):
+  """Returns a text without what may differ within one cause."""
+  return _LISTS.sub('#', _NAMES.sub('#', text))
+
+
 def _flag_of(fix):
   """Returns the flag that mends a cause for all pictures, or None."""
   return _FLAG.search(fix)
@@ -168,7 +185,6 @@ def _groups(problems):
   for problem in problems:
     kind = (problem.what, '')
     if problem.line or problem.file or problem.id:
-      kind = tuple(_LISTS.sub('#', _NAMES.sub('#', text))
-                   for text in (problem.what, problem.fix))
+      kind = (_kind(problem.what), _kind(problem.fix))
     groups[kind].append(problem)
   return groups.values()

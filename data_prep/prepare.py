@@ -12,7 +12,8 @@ NIfTI set: data_prep/formats.
 
 Leaves OUTPUT/manifest.jsonl, OUTPUT/summary.html (what is in the set, with
 pictures), OUTPUT/records (open it with `tfds.builder_from_directory`), of a
-source OUTPUT/splits.csv, and OUTPUT/images and the like if pictures had to be
+source OUTPUT/splits.csv, OUTPUT/left_out.csv if anything is left out on
+purpose, and OUTPUT/images and the like if pictures had to be
 made; or, if anything is wrong, no OUTPUT at all, one line per problem on stderr
 and exit code 2.
 """
@@ -32,6 +33,7 @@ import tensorflow_datasets as tfds
 
 from data_prep import builder
 from data_prep import check
+from data_prep import check_report
 from data_prep import closing
 from data_prep import command_line
 from data_prep import formats
@@ -279,8 +281,8 @@ def _plan():
 
 
 def _print_notices(notices):
-  for notice in notices:
-    print(f'notice: {notice}'[:200])
+  for line in check_report.join_notices(notices):
+    print(line)
 
 
 def _print_left_out(made, path=None):

@@ -18,8 +18,8 @@ from data_prep import manifest as manifest_lib
 from data_prep import rasterize
 from data_prep import row_names
 
-_ALIKE = 0.9  # Mean correlation of slices on a grid that many may share.
-_SIMILAR = 0.5  # The same, of either sign, on a grid that only they have.
+_ALIKE = 0.92  # Mean likeness of slices on a grid that many may share.
+_SIMILAR = 0.75  # The same on a grid that only they have.
 _NUM_SLICES = 5
 _FEW = 3  # Volumes of one session.
 _MANY = 50  # Volumes on one grid; more say nothing, and take long.
@@ -56,7 +56,7 @@ def find_notice(
       subjects = {cases[c][0].subject or c for c in (one, other)}
       likeness = _likeness(thumbnails[one], thumbnails[other])
       if len(subjects) > 1 and (likeness > _ALIKE or (
-          is_own and abs(likeness) > _SIMILAR)):
+          is_own and likeness > _SIMILAR)):
         pairs.append((one, other))
   if not pairs:
     return ''
@@ -76,18 +76,18 @@ def _is_odd(affine):
 
 
 def _thumbnails(rows, root):
-  """Returns the signatures of some slices, none where one cannot be read."""
+  """Returns the thumbnails of some slices, none where one cannot be read."""
   places = np.linspace(0, len(rows) - 1, _NUM_SLICES + 2)[1:-1]
   try:
-    return duplicates.signatures([
-        duplicates.thumbnail(rasterize.read_image(root / rows[round(p)].image))
-        for p in places])
+    images = [
+        rasterize.read_image(root / rows[round(p)].image) for p in places]
   except Exception:  # The check names what is wrong with it.
     return None
+  return [duplicates.thumbnail(image) for image in images]
 
 
 def _likeness(one, other):
-  """Returns the mean correlation; slices without content count as 0."""
+  """Returns the mean likeness; slices without content count as 0."""
   if one is None or other is None:
     return 0.0
-  return float(np.mean(np.sum(one * other, axis=1)))
+  return float(np.mean(duplicates.likeness(one, other)))

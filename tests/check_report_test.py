@@ -1,8 +1,10 @@
 """Tests of the lines that a user reads: one cause, one line, its fix kept."""
 
-import numpy as np
+import json
+
 from absl.testing import absltest
 from absl.testing import parameterized
+import numpy as np
 from PIL import Image
 
 from data_prep import check_report
@@ -35,6 +37,13 @@ class ReportTest(parameterized.TestCase):
     lines = _report(*(_Problem('label', '', f'--mask_values={values(i)}',
                                id=f'i{i}') for i in range(1, 6)))
     self.assertLen(lines, 1)
+
+  def test_notices(self):
+    notices = [f"'c{i}' is no class: {i} shapes" for i in range(9)]
+    self.assertEqual(check_report.join_notices(['a', *notices, 'b', 'c']), [
+        'notice: a', "notice: 9 times, first: 'c0' is no class: 0 shapes",
+        'notice: b', 'notice: c'])
+    self.assertLen(check_report.join_notices(['x' * 300])[0], 200)
 
   def test_causes_that_differ(self):
     some = [_Problem('gone', '', 'fix', id=f'i{i}') for i in range(5)]
@@ -168,6 +177,27 @@ class SourceReportTest(source_case.SourceCase):
         f'--classes={",".join(names[:230])}')
     self.assertEqual((code, lines), (0, []))
     self.assertLess(len(out.splitlines()), 20)  # Not one for each class.
+
+  def test_polygons_only(self):
+    leaving_out_test.write_set(self.source)
+    for path in self.source.rglob('masks/*/*'):
+      path.unlink()
+    (self.source / 'annotations.json').write_text(json.dumps({
+        'images': [{'id': i, 'file_name': f'p{i // 2:02d}/{i:02d}.png',
+                    'height': 24, 'width': 32} for i in range(24)],
+        'categories': [{'id': 1, 'name': 'polyp'}],
+        'annotations': [{
+            'id': i, 'image_id': i, 'category_id': 1, 'iscrowd': 0,
+            'segmentation': [[3, 3, 20, 3, 20, 20, 3, 20]],
+            'bbox': [3, 3, 17, 17]} for i in range(24)]}))
+    self.assertEqual(self._check(), [
+        'the set: no picture has an exact mask; val and test need some, found '
+        '24 polygon; --polygons_are=mask if they are exact, else give exact '
+        'masks'])
+    code, out, lines = prepare_test.run(
+        f'--source={self.source}', '--check', '--polygons_are=mask')
+    self.assertEqual((code, lines), (0, []))
+    self.assertIn('notice: the set: no weak training instance', out)
 
   def test_masks_of_one_wrong_size(self):
     leaving_out_test.write_set(self.source)
