@@ -46,6 +46,8 @@ def check_before(rows: Sequence[manifest_lib.Row], draw: Any) -> None:
   if not any(map(manifest_lib.is_exact, rows)):
     raise _no_exact_mask(rows)
   _check_evaluation(rows)
+  if draw.num_folds is None:
+    _check_subjects(rows)
   if draw.by == 'site':
     missing = [row.id for row in rows if not row.site]
     if missing:
@@ -60,6 +62,21 @@ def check_before(rows: Sequence[manifest_lib.Row], draw: Any) -> None:
         f'all {len(rows)} pictures are of one subject, which no split may cut',
         repr(next(iter(names))),
         f"{_WHO}; '(.+)' makes each picture its own")
+
+
+def _check_subjects(rows):
+  """Refuses subjects that the source puts into two splits."""
+  places = collections.defaultdict(set)
+  for row in rows:
+    if row.subject and row.split:
+      places[row.subject].add(row.split)
+  wrong = [name for name, given in places.items() if len(given) > 1]
+  if wrong:
+    some = ' and '.join(sorted(places[wrong[0]]))
+    what = '1 subject is' if len(wrong) == 1 else f'{len(wrong)} subjects are'
+    raise RefusedError(
+        f'{what} in two splits of the source, {some}', row_names.shown(wrong),
+        f'{_WHO}; else keep each in one, by folders or --splits=FILE')
 
 
 def explain(

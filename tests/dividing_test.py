@@ -85,7 +85,13 @@ REFUSALS = (
     ('negative_fractions', _rows(9), dict(fractions=(1.2, -0.2, 0)),
      '--split_fractions: expected three shares', '1.2,-0.2,0'),
     ('subject_in_two_splits', _ONE_SUBJECT_IN_TWO, {},
-     'a subject is in train and in test', "found 's0'; --subjects=FILE"),
+     '4 subjects are in two splits of the source, test and train',
+     'found s0, s1, s2, ...; --subjects=FILE or --subject_pattern'),
+    ('site_in_two_splits', [
+        *_rows(6, site='x', split='train'),
+        *_rows(6, site='x', split='test', start=6),
+        *_rows(2, site='y', start=12)], dict(by='site'),
+     'a site is in train and in test', "found 'x'; --subjects=FILE"),
     ('given_to_most', [
         *_rows(9, split='train'), *_rows(1, start=9)], {},
      'the source gives splits to 9 of 10 subjects with exact masks, and too '
