@@ -10,8 +10,10 @@ from hybridseg import co_regularization
 from hybridseg import guards
 from hybridseg import indicators
 from hybridseg import inference
+from hybridseg import inner_optimizers
 from hybridseg import kind_losses
 from hybridseg import linearization
+from hybridseg import loss_functions
 from hybridseg import losses
 from hybridseg import masking
 from hybridseg import meta_weight_net
@@ -60,11 +62,13 @@ __all__ = (
     'indicators',
     'inference',
     'init_indicators',
+    'inner_optimizers',
     'kind_losses',
     'l2rw_weights',
     'linear_weight_grads',
     'linearization',
     'lookahead_weight_grads',
+    'loss_functions',
     'losses',
     'make_eval_step',
     'make_predict_step',

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from hybridseg import loss_functions
 from hybridseg import types
 
 
@@ -20,8 +21,9 @@ class LinearizedLosses(NamedTuple):
   Attributes:
     losses: outputs of the losses function, any pytree of float [B].
     directional: v -> J v, the slope of every loss along v; tree like `losses`.
+      `v` is a tree like the params, with None for leaves that are no floats.
     weighted_grads: c -> J^T c, the gradient of the sum of c_k * loss_k; `c` is
-      a tree like `losses`.
+      a tree like `losses`, cast to their dtype; the gradient is like `v`.
     aux: what else the losses function returned, or None.
   """
 
@@ -42,26 +44,39 @@ def linearize_losses(
   Args:
     losses_fn: maps params to losses, any pytree of float [B]; with `has_aux`
       to a pair of losses and any other pytree.
-    params: point of linearisation, any pytree.
+    params: point of linearisation, any pytree; leaves that are no floats are
+      left as they are, see `loss_functions.split_floats`.
     has_aux: whether `losses_fn` returns a pair.
 
   Returns:
     Losses and the two products of their Jacobian: one forward pass in all, one
     tangent pass per call of `directional`, one backward pass per call of
     `weighted_grads`.
+
+  Raises:
+    ValueError: if a loss is no float, or if `losses_fn` returns no pair with
+      `has_aux`.
   """
-  aux = None
-  if has_aux:
-    losses, directional, aux = jax.linearize(losses_fn, params, has_aux=True)
-  else:
-    losses, directional = jax.linearize(losses_fn, params)
-  transpose = jax.linear_transpose(directional, params)
+  floats, merge = loss_functions.split_floats(params)
+  floats_fn = loss_functions.of_floats(
+      losses_fn, merge, name='losses_fn', has_aux=has_aux)
+  losses, directional, aux = jax.linearize(floats_fn, floats, has_aux=True)
+  for loss in jax.tree.leaves(losses):
+    if not jnp.issubdtype(loss.dtype, jnp.inexact):
+      raise ValueError(
+          f'losses_fn returns {loss.dtype} {loss.shape} among its losses: pass '
+          'has_aux=True if it returns a pair of its losses and aux.')
+  transpose = jax.linear_transpose(directional, floats)
   return LinearizedLosses(
       losses=losses,
       directional=directional,
-      weighted_grads=lambda c: transpose(c)[0],
+      weighted_grads=lambda c: transpose(_cast_like(c, losses))[0],
       aux=aux,
   )
+
+
+def _cast_like(tree, other):
+  return jax.tree.map(lambda x, y: jnp.asarray(x, y.dtype), tree, other)
 
 
 def linearize_per_instance(
@@ -83,29 +98,37 @@ def linearize_per_instance(
   Args:
     loss_fn: maps params and one example to its loss, float []; with `has_aux`
       to a pair of the loss and any pytree.
-    params: point of linearisation, any pytree of float arrays.
+    params: point of linearisation, any pytree; leaves that are no floats are
+      left as they are, see `loss_functions.split_floats`.
     examples: pytree of arrays [B, ...].
     has_aux: whether `loss_fn` returns a pair.
 
   Returns:
     Losses, float [B], and the two products of their Jacobian; `aux` has a
     leading axis B.
+
+  Raises:
+    ValueError: if `loss_fn` does not return a scalar, or no pair with
+      `has_aux`.
   """
-  grad_fn = jax.value_and_grad(loss_fn, has_aux=has_aux)
-  values, grads = jax.vmap(grad_fn, in_axes=(None, 0))(params, examples)
-  losses, aux = values if has_aux else (values, None)
+  floats, merge = loss_functions.split_floats(params)
+  floats_fn = loss_functions.of_floats(
+      loss_fn, merge, name='loss_fn', has_aux=has_aux, shape=(),
+      meaning='the loss of one example, a float of shape ()')
+  grad_fn = jax.value_and_grad(floats_fn, has_aux=True)
+  (losses, aux), grads = jax.vmap(grad_fn, in_axes=(None, 0))(floats, examples)
 
   def directional(direction):
     slopes = jax.tree.map(
-        lambda g, v: jnp.tensordot(g, v, axes=v.ndim), grads, direction
-    )
-    return sum(jax.tree.leaves(slopes))
+        lambda g, v: jnp.tensordot(g, v.astype(g.dtype), axes=v.ndim),
+        grads, direction)
+    return sum(s.astype(losses.dtype) for s in jax.tree.leaves(slopes))
 
   return LinearizedLosses(
       losses=losses,
       directional=directional,
       weighted_grads=lambda c: jax.tree.map(
-          lambda g: jnp.tensordot(c, g, axes=1), grads
+          lambda g: jnp.tensordot(c.astype(g.dtype), g, axes=1), grads
       ),
       aux=aux,
   )

@@ -19,11 +19,26 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
+from hybridseg import inner_optimizers
 from hybridseg import linearization
+from hybridseg import loss_functions
 from hybridseg import types
+from hybridseg.inner_optimizers import check_inner_optimizer
+
+__all__ = (
+    'METHODS',
+    'check_inner_optimizer',
+    'l2rw_weights',
+    'last_layer_alignments',
+    'last_layer_slopes',
+    'linear_weight_grads',
+    'lookahead_weight_grads',
+    'num_shards',
+    'unit_rms',
+    'without_common_harm',
+)
 
 METHODS = ('grad', 'forward')
 
@@ -53,70 +68,31 @@ def num_shards(axis_name: str | None) -> int | jax.Array:
   return 1 if axis_name is None else jax.lax.psum(1, axis_name)
 
 
-def check_inner_optimizer(
-    optimizer: optax.GradientTransformation, params: types.Params
-) -> None:
-  """Refuses an optimiser whose update has no finite derivative at gradient 0.
-
-  Adam with `eps_root=0` divides by sqrt(nu): where a gradient is exactly 0 (a
-  dead unit) the derivative of the root is infinite and the lookahead nan.
-
-  Args:
-    optimizer: the inner optimiser.
-    params: parameters; only their tree structure and ranks are read.
-
-  Raises:
-    ValueError: if the derivative of `optimizer.update` is not finite.
-  """
-  leaves, treedef = jax.tree.flatten(params)
-  shapes = [
-      (1,) * (np.ndim(p) - 1) + (2,) if np.ndim(p) else () for p in leaves
-  ]
-  # Half of the entries are 0, as where units are dead.
-  halves = [np.resize(np.array([0, 1], np.float32), s) if s
-            else np.array(i % 2, np.float32) for i, s in enumerate(shapes)]
-  with jax.ensure_compile_time_eval():
-    grads = jax.tree.unflatten(treedef, [jnp.asarray(h) for h in halves])
-    update = lambda g: optimizer.update(g, optimizer.init(grads), grads)[0]
-    updates, pull_back = jax.vjp(update, grads)
-    (slopes,) = pull_back(jax.tree.map(jnp.ones_like, updates))
-    finite = all(np.isfinite(t).all() for t in jax.tree.leaves(slopes))
-  if not finite:
-    raise ValueError(
-        'The inner optimizer has no finite derivative where a gradient is 0, '
-        'so the lookahead would be nan. Adam and its kin: pass eps_root > 0 '
-        '(for example optax.adam(..., eps_root=1e-8)), or use step_size.'
-    )
+def _cast_like(tree, other):
+  return jax.tree.map(lambda x, y: x.astype(y.dtype), tree, other)
 
 
-def _off_zero(grads):
-  """Moves a gradient that is 0 everywhere, as at weights 0, a little aside.
-
-  A norm has no slope at 0, so that clipping by one would give nan there.
-  """
-  leaves = jax.tree.leaves(jax.lax.stop_gradient(grads))
-  all_zero = jnp.all(jnp.stack([jnp.all(g == 0) for g in leaves]))
-  return jax.tree.map(
-      lambda g: g + jnp.where(all_zero, 1e-12, 0).astype(g.dtype), grads
-  )
+def _wider(dtype, other):
+  """Returns the dtype of more bits; NumPy's rules may be switched off."""
+  return max(dtype, other, key=lambda d: jnp.finfo(d).bits)
 
 
-def _inner_update_fn(params, step_size, inner_optimizer, inner_opt_state):
-  """Returns the map from the weighted gradient to the lookahead's update."""
-  if (step_size is None) == (inner_optimizer is None):
-    raise ValueError('Give exactly one of step_size and inner_optimizer.')
-  if inner_optimizer is None:
-    inner_optimizer = optax.sgd(step_size)
-  else:
-    check_inner_optimizer(inner_optimizer, params)
-  if inner_opt_state is None:
-    inner_opt_state = inner_optimizer.init(params)
+def _float_weights(weights):
+  """Returns weights as they are, or if they are no floats, as floats."""
+  weights = jnp.asarray(weights)
+  is_float = jnp.issubdtype(weights.dtype, jnp.floating)
+  return weights if is_float else weights.astype(jnp.result_type(float))
 
-  def inner_update(grads):
-    grads = _off_zero(grads)
-    return inner_optimizer.update(grads, inner_opt_state, params)[0]
 
-  return inner_update
+def _one_per_weight(weights):
+  return f'one loss per instance, a float for each of {weights.shape=}'
+
+
+def _strong_loss(fn, merge, has_aux):
+  """Returns the strong loss as a checked function of the float leaves."""
+  return loss_functions.of_floats(
+      fn, merge, name='strong_loss_fn', has_aux=has_aux, shape=(),
+      meaning='the mean of its losses, a float of shape ()')
 
 
 def lookahead_weight_grads(
@@ -129,8 +105,9 @@ def lookahead_weight_grads(
     inner_optimizer: optax.GradientTransformation | None = None,
     inner_opt_state: optax.OptState | None = None,
     method: str = 'forward',
+    has_aux: bool = False,
     axis_name: str | None = None,
-) -> jax.Array:
+) -> Any:
   """Differentiates the strong-set loss with respect to weak-instance weights.
 
   With g(w) = grad_theta(mean_k w_k * weak_k(theta)) and theta' = theta -
@@ -150,54 +127,73 @@ def lookahead_weight_grads(
   Args:
     weak_losses_fn: maps params to the weak losses of this shard, float [B].
     strong_loss_fn: maps params to the mean strong loss of this shard, float [].
-    params: parameters theta, any pytree of float arrays.
+    params: parameters theta, any pytree. Leaves that are no floats, as modules
+      of equinox and nnx have, are left as they are: see
+      `loss_functions.split_floats`.
     weights: current weights of the B weak instances, float [B].
     step_size: learning rate of a plain SGD lookahead, not of the optimiser.
     inner_optimizer: any optax optimiser in place of plain SGD.
-    inner_opt_state: its state at theta; None is a fresh one.
+    inner_opt_state: its state at theta; None is a fresh one. Of params that
+      hold other leaves than floats, it is that of the floats:
+      `inner_optimizer.init(eqx.filter(model, eqx.is_inexact_array))`.
     method: 'grad' or 'forward'.
+    has_aux: whether both loss functions return pairs, of their losses and any
+      pytree, as for `jax.grad`.
     axis_name: mapped axis to average over, of `jax.pmap` or `jax.shard_map`, or
       None on a single device. Shards hold equally many instances.
 
   Returns:
-    Slope of the global mean strong loss, float [B].
+    Slope of the global mean strong loss, float [B] of the dtype of the weights;
+    with `has_aux` a pair of it and the pair of aux of this shard, of the weak
+    losses at theta and of the strong one at theta'.
 
   Raises:
     ValueError: if `weights` is not rank 1 or does not fit the weak losses, if
       not exactly one of `step_size` and `inner_optimizer` is given, if the
-      inner optimiser has no finite derivative (Adam with `eps_root=0`), or if
-      `method` is unknown.
+      inner optimiser has no slopes, as Adam with `eps_root=0` or Lion (see
+      `check_inner_optimizer`), if `method` is unknown, if the strong loss is no
+      scalar, or if a loss function returns a pair or does not against
+      `has_aux`.
   """
   if weights.ndim != 1:
     raise ValueError(f'weights must have rank 1, got shape {weights.shape}.')
-  losses_shape = jax.eval_shape(weak_losses_fn, params).shape
-  if losses_shape != weights.shape:
-    raise ValueError(
-        f'weak_losses_fn returns shape {losses_shape}, but {weights.shape=}.'
-    )
   if method not in METHODS:
     raise ValueError(f'Unknown {method=}; known: {METHODS}.')
-  params, weights = _varying((params, weights), axis_name)
+  params, merge = loss_functions.split_floats(params)
+  params, weights = _varying((params, _float_weights(weights)), axis_name)
+  weak_fn = loss_functions.of_floats(
+      weak_losses_fn, merge, name='weak_losses_fn', has_aux=has_aux,
+      shape=weights.shape, meaning=_one_per_weight(weights))
+  strong_fn = _strong_loss(strong_loss_fn, merge, has_aux)
   inner = dict(
       step_size=step_size,
       inner_optimizer=inner_optimizer,
       inner_opt_state=inner_opt_state,
   )
   if method == 'forward':
-    return linear_weight_grads(
-        linearization.linearize_losses(weak_losses_fn, params), strong_loss_fn,
-        params, weights, **inner, axis_name=axis_name)
-  inner_update = _inner_update_fn(params, **inner)
+    linear = linearization.linearize_losses(weak_fn, params, has_aux=True)
+    slopes, strong_aux = _linear_weight_grads(
+        linear, strong_fn, params, weights, **inner, axis_name=axis_name)
+    return (slopes, (linear.aux, strong_aux)) if has_aux else slopes
+  inner_update = inner_optimizers.update_fn(params, **inner)
 
   def outer_loss(w):
-    inner_loss = lambda p: jnp.mean(w * weak_losses_fn(p))
-    grads = _pmean(jax.grad(inner_loss)(params), axis_name)
-    ahead = optax.apply_updates(params, inner_update(grads))
-    return strong_loss_fn(ahead)
 
+    def inner_loss(p):
+      losses, aux = weak_fn(p)
+      dtype = _wider(w.dtype, losses.dtype)
+      return jnp.mean(w.astype(dtype) * losses.astype(dtype)), aux
+
+    grads, weak_aux = jax.grad(inner_loss, has_aux=True)(params)
+    updates = inner_update(_pmean(grads, axis_name))
+    loss, strong_aux = strong_fn(optax.apply_updates(params, updates))
+    return loss, (weak_aux, strong_aux)
+
+  slopes, aux = jax.grad(outer_loss, has_aux=True)(weights)
   # Inside a mapped axis, reverse mode sums the cotangent of pmean over the
   # shards, so each one sees the slope of the *sum* of the outer losses.
-  return jax.grad(outer_loss)(weights) / num_shards(axis_name)
+  slopes = slopes / num_shards(axis_name)
+  return (slopes, aux) if has_aux else slopes
 
 
 def linear_weight_grads(
@@ -209,8 +205,9 @@ def linear_weight_grads(
     step_size: float | None = None,
     inner_optimizer: optax.GradientTransformation | None = None,
     inner_opt_state: optax.OptState | None = None,
+    has_aux: bool = False,
     axis_name: str | None = None,
-) -> jax.Array:
+) -> Any:
   """Is the closed form of `lookahead_weight_grads`, of losses at hand.
 
   With J the Jacobian of the weak losses at theta, U the optimiser's update and
@@ -229,26 +226,45 @@ def linear_weight_grads(
     step_size: learning rate of a plain SGD lookahead.
     inner_optimizer: any optax optimiser in place of plain SGD.
     inner_opt_state: its state at theta; None is a fresh one.
+    has_aux: whether `strong_loss_fn` returns a pair; the aux of the weak losses
+      is that of `linear`.
     axis_name: mapped axis to average over, or None.
 
   Returns:
-    Slope of the global mean strong loss, float [B].
+    Slope of the global mean strong loss, float [B] of the dtype of the weights;
+    with `has_aux` a pair of it and the aux of the strong loss at theta'.
 
   Raises:
-    ValueError: if not exactly one of `step_size` and `inner_optimizer` is
-      given, or if the inner optimiser has no finite derivative.
+    ValueError: as `lookahead_weight_grads`.
   """
-  inner_update = _inner_update_fn(
-      params, step_size, inner_optimizer, inner_opt_state
-  )
+  floats, merge = loss_functions.split_floats(params)
+  slopes, aux = _linear_weight_grads(
+      linear, _strong_loss(strong_loss_fn, merge, has_aux), floats, weights,
+      step_size=step_size, inner_optimizer=inner_optimizer,
+      inner_opt_state=inner_opt_state, axis_name=axis_name)
+  return (slopes, aux) if has_aux else slopes
+
+
+def _linear_weight_grads(
+    linear, strong_fn, params, weights, *, axis_name, **inner
+):
+  """Is `linear_weight_grads` of float params, always with aux."""
+  loss_functions.check_losses(
+      linear.losses, weights.shape, name='The linearised losses_fn',
+      meaning=_one_per_weight(weights))
+  inner_update = inner_optimizers.update_fn(params, **inner)
   mean = lambda grads: _varying(_pmean(grads, axis_name), axis_name)
-  weights = _varying(weights, axis_name)
-  grads = mean(linear.weighted_grads(weights / weights.size))
+  dtype = linear.losses.dtype
+  weights = _varying(_float_weights(weights), axis_name)
+  wide = weights.astype(_wider(weights.dtype, dtype))
+  grads = mean(linear.weighted_grads(wide / weights.size))
   updates, pull_back = jax.vjp(inner_update, grads)
   ahead = optax.apply_updates(params, updates)
-  (direction,) = pull_back(mean(jax.grad(strong_loss_fn)(ahead)))
+  strong_grads, aux = jax.grad(strong_fn, has_aux=True)(ahead)
+  (direction,) = pull_back(_cast_like(mean(strong_grads), updates))
+  slopes = linear.directional(direction).astype(wide.dtype)
   num_instances = weights.size * num_shards(axis_name)
-  return linear.directional(direction) / num_instances
+  return (slopes / num_instances).astype(weights.dtype), aux
 
 
 def last_layer_slopes(

@@ -1,0 +1,204 @@
+"""The optimiser of a lookahead: which have slopes, and which do not."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from hybridseg import loss_functions
+from hybridseg import types
+
+# States in optax of optimisers that have the option eps_root.
+_WITH_EPS_ROOT = {
+    'ScaleByAdamState', 'ScaleByAmsgradState', 'ScaleByBeliefState',
+    'ScaleByNovogradState', 'ScaleByAdanState', 'ScaleByAdemamixState',
+    'ScaleBySimplifiedAdEMAMixState'}
+_INSTEAD = 'optax.sgd, optax.adam(..., eps_root=1e-8) or step_size'
+
+
+def update_fn(
+    params: types.Params,
+    *,
+    step_size: float | None,
+    inner_optimizer: optax.GradientTransformation | None,
+    inner_opt_state: optax.OptState | None,
+) -> Callable[[types.Params], types.Params]:
+  """Returns the map from the weighted gradient to the lookahead's update.
+
+  Args:
+    params: parameters theta, any pytree of floats.
+    step_size: learning rate of plain SGD.
+    inner_optimizer: the optimiser in its place.
+    inner_opt_state: its state at theta; None is a fresh one.
+
+  Raises:
+    ValueError: if not exactly one of `step_size` and `inner_optimizer` is
+      given, or the optimiser is of no use: see `check_inner_optimizer`.
+  """
+  if (step_size is None) == (inner_optimizer is None):
+    raise ValueError('Give exactly one of step_size and inner_optimizer.')
+  if inner_optimizer is None:
+    inner_optimizer = optax.sgd(step_size)
+  else:
+    check_inner_optimizer(inner_optimizer, params, opt_state=inner_opt_state)
+  if inner_opt_state is None:
+    inner_opt_state = inner_optimizer.init(params)
+
+  def inner_update(grads):
+    grads = _off_zero(grads)
+    return inner_optimizer.update(grads, inner_opt_state, params)[0]
+
+  return inner_update
+
+
+def check_inner_optimizer(
+    optimizer: optax.GradientTransformation,
+    params: types.Params,
+    *,
+    opt_state: optax.OptState | None = None,
+) -> None:
+  """Refuses an optimiser whose update has no slopes that tell instances apart.
+
+  Adam with `eps_root=0` divides by sqrt(nu): where a gradient is exactly 0 (a
+  dead unit) the derivative of the root is infinite and the lookahead nan.
+  Lion takes the sign of the gradient, so that all slopes are 0; so they are of
+  `optax.MultiSteps` on a fresh state, and where the learning rate is 0.
+
+  It runs a tiny problem once, while a program is traced, and costs nothing when
+  the program runs. So it sees of a state that is traced only what is possible
+  in *some* state: `optax.MultiSteps` passes.
+
+  Args:
+    optimizer: the inner optimiser.
+    params: parameters; only their tree structure and ranks are read.
+    opt_state: the optimiser's state; None is a fresh one. Only its scalars are
+      read, if they are known.
+
+  Raises:
+    ValueError: if the derivative of `optimizer.update` is not finite or is 0,
+      or if the update asks for more than gradients and parameters.
+  """
+  params, _ = loss_functions.split_floats(params)
+  leaves, treedef = jax.tree.flatten(params)
+  shapes = [
+      (1,) * (np.ndim(p) - 1) + (2,) if np.ndim(p) else () for p in leaves
+  ]
+  # Half of the entries are 0, as where units are dead.
+  halves = [np.resize(np.array([0, 1], np.float32), s) if s
+            else np.array(i % 2, np.float32) for i, s in enumerate(shapes)]
+  rng = np.random.default_rng(0)
+  normals = [rng.normal(size=s).astype(np.float32) for s in shapes]
+  # A caller who forbids transfers means those of a running program.
+  with jax.ensure_compile_time_eval(), jax.transfer_guard('allow'):
+    grads, other = (
+        jax.tree.unflatten(treedef, [jnp.asarray(x) for x in values])
+        for values in (halves, normals))
+    try:
+      state = optimizer.init(grads)
+      update = lambda g: optimizer.update(g, state, grads)[0]
+      slopes = _slopes(update, grads, jax.tree.map(jnp.ones_like, grads))
+    except (AttributeError, NotImplementedError, TypeError, ValueError) as e:
+      line = (str(e).strip().splitlines() or [''])[0]
+      raise ValueError(
+          'The inner optimizer makes no update of gradients and parameters '
+          f'alone ({line[:60]}): use {_INSTEAD}.') from e
+    if not all(np.isfinite(t).all() for t in slopes):
+      names = _state_names(state)
+      kin, how = names & _WITH_EPS_ROOT, f'use {_INSTEAD}'
+      if kin:
+        how = ('pass eps_root > 0, as optax.adam(..., eps_root=1e-8), to muon '
+               'adam_eps_root')
+      name = max(kin or names or {'stateless'})[:24]
+      raise ValueError(
+          f'The inner optimizer ({name}) has no finite derivative where a '
+          f'gradient is 0, so the lookahead would be nan: {how}.')
+    if any(np.any(s) for s in slopes):
+      return
+    if not _depends(update, grads):
+      raise ValueError(
+          'All slopes would be 0: the update of the inner optimizer does not '
+          'follow the gradient (lion, rprop and sign_sgd take its sign). Use '
+          f'{_INSTEAD}.')
+    if opt_state is not None:
+      state = _with_scalars_of(
+          opt_state, optimizer.update(other, state, grads)[1])
+    if state is not None and not any(
+        np.any(s) for g in (grads, other) for s in _slopes(update, g, other)):
+      raise ValueError(
+          'All slopes would be 0: in this state the update of the inner '
+          'optimizer does not follow the gradient (MultiSteps before its last '
+          'step, a learning rate of 0). Pass a later inner_opt_state.')
+
+
+def _slopes(update, grads, cotangents):
+  """Returns the leaves of the update's vector-Jacobian product, on the host."""
+  updates, pull_back = jax.vjp(update, grads)
+  cotangents = jax.tree.map(lambda c, u: c.astype(u.dtype), cotangents, updates)
+  return [np.asarray(x) for x in
+          jax.device_get(jax.tree.leaves(pull_back(cotangents)[0]))]
+
+
+def _depends(update, grads):
+  """Returns whether any update has a derivative other than the constant 0.
+
+  JAX calls no derivative of a function whose argument does not move.
+  """
+  calls = []
+
+  @jax.custom_jvp
+  def watch(x):
+    return x
+
+  @watch.defjvp
+  def _(primals, tangents):
+    calls.append(True)
+    return primals[0], tangents[0]
+
+  jax.eval_shape(
+      lambda g: jax.jvp(
+          lambda g: jax.tree.map(watch, update(g)), (g,), (g,)), grads)
+  return bool(calls)
+
+
+def _state_names(state):
+  """Returns the names of the NamedTuples that a state is made of."""
+  if isinstance(state, dict):
+    return set().union(*map(_state_names, state.values()))
+  if not isinstance(state, (tuple, list)):
+    return set()
+  names = {type(state).__name__} if hasattr(state, '_fields') else set()
+  return set().union(names, *map(_state_names, state)) - {'EmptyState'}
+
+
+def _with_scalars_of(given, state):
+  """Returns `state` with the scalars of `given`; None if they are not known."""
+  leaves, treedef = jax.tree.flatten(state)
+  others, other_def = jax.tree.flatten(given)
+  if treedef != other_def:
+    return None
+  pairs = list(zip(leaves, others, strict=True))
+  is_scalar = lambda x: np.ndim(x) == 0 and hasattr(x, 'dtype')
+  scalars = [o for x, o in pairs if is_scalar(x) and is_scalar(o)]
+  if any(isinstance(o, jax.core.Tracer) for o in scalars):
+    return None
+  return treedef.unflatten([
+      o if is_scalar(x) and is_scalar(o) else x for x, o in pairs])
+
+
+def _off_zero(grads):
+  """Moves a gradient that is 0 everywhere, as at weights 0, a little aside.
+
+  A norm has no slope at 0, so that clipping by one would give nan there.
+  """
+  leaves = jax.tree.leaves(jax.lax.stop_gradient(grads))
+  all_zero = jnp.all(jnp.stack([jnp.all(g == 0) for g in leaves]))
+
+  def move(g):
+    # Its square must not vanish either, as it would in float16.
+    tiny = float(jnp.finfo(g.dtype).smallest_subnormal)
+    aside = max(1e-12, 2 * tiny**0.5)
+    return g + jnp.where(all_zero, aside, 0).astype(g.dtype)
+
+  return jax.tree.map(move, grads)
