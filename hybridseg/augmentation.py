@@ -54,10 +54,11 @@ def _source_coordinates(key, size, options):
     signs = jnp.where(jax.random.bernoulli(flip_key, shape=(2,)), -1.0, 1.0)
   angle = jnp.deg2rad(uniform(angle_key, options.rotation_deg))
   scale = 2.0 ** uniform(scale_key, options.log2_scale)
-  shift = uniform(shift_key, options.shift, (2,)) * jnp.array([height, width])
+  shift = uniform(shift_key, options.shift, (2,)) * jnp.array(
+      [height, width], float)
   y, x = jnp.meshgrid(
-      jnp.arange(height) - (height - 1) / 2,
-      jnp.arange(width) - (width - 1) / 2,
+      jnp.arange(height, dtype=float) - (height - 1) / 2,
+      jnp.arange(width, dtype=float) - (width - 1) / 2,
       indexing='ij',
   )
   cos, sin = jnp.cos(angle) * scale, jnp.sin(angle) * scale
@@ -111,7 +112,8 @@ def _turn_colours(image, gain, angle):
 
 def _blur(image, sigma):
   """Convolves [H, W, C] with a Gaussian of `sigma` pixels, edges repeated."""
-  offsets = jnp.arange(-_BLUR_RADIUS, _BLUR_RADIUS + 1)
+  offsets = jnp.arange(
+      -_BLUR_RADIUS, _BLUR_RADIUS + 1, dtype=float)
   kernel = jnp.exp(-0.5 * jnp.square(offsets / jnp.maximum(sigma, 1e-3)))
   kernel = kernel / jnp.sum(kernel)
   for axis in (0, 1):

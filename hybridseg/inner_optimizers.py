@@ -1,6 +1,7 @@
 """The optimiser of a lookahead: which have slopes, and which do not."""
 
 from collections.abc import Callable
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +14,9 @@ from hybridseg import types
 # States in optax of optimisers that have the option eps_root.
 _WITH_EPS_ROOT = {
     'ScaleByAdamState', 'ScaleByAmsgradState', 'ScaleByBeliefState',
-    'ScaleByNovogradState', 'ScaleByAdanState', 'ScaleByAdemamixState',
+    'ScaleByAdanState', 'ScaleByAdemamixState',
     'ScaleBySimplifiedAdEMAMixState'}
+_NUM_STEPS = 6  # An early step may differ: RAdam's third.
 _INSTEAD = 'optax.sgd, optax.adam(..., eps_root=1e-8) or step_size'
 
 
@@ -48,7 +50,17 @@ def update_fn(
 
   def inner_update(grads):
     grads = _off_zero(grads)
-    return inner_optimizer.update(grads, inner_opt_state, params)[0]
+    try:
+      with jax.numpy_dtype_promotion('standard'):  # As optax's Adam needs it.
+        return inner_optimizer.update(grads, inner_opt_state, params)[0]
+    except (TypeError, ValueError) as error:
+      fresh = jax.eval_shape(inner_optimizer.init, params)
+      if jax.tree.structure(fresh) == jax.tree.structure(inner_opt_state):
+        raise
+      raise ValueError(
+          'inner_opt_state does not fit params: make it by init(params) of the '
+          'optimizer, for a module that holds more than float arrays by '
+          'init(eqx.filter(model, eqx.is_inexact_array)).') from error
 
   return inner_update
 
@@ -81,63 +93,102 @@ def check_inner_optimizer(
       or if the update asks for more than gradients and parameters.
   """
   params, _ = loss_functions.split_floats(params)
-  leaves, treedef = jax.tree.flatten(params)
-  shapes = [
-      (1,) * (np.ndim(p) - 1) + (2,) if np.ndim(p) else () for p in leaves
-  ]
-  # Half of the entries are 0, as where units are dead.
-  halves = [np.resize(np.array([0, 1], np.float32), s) if s
-            else np.array(i % 2, np.float32) for i, s in enumerate(shapes)]
-  rng = np.random.default_rng(0)
-  normals = [rng.normal(size=s).astype(np.float32) for s in shapes]
-  # A caller who forbids transfers means those of a running program.
-  with jax.ensure_compile_time_eval(), jax.transfer_guard('allow'):
-    grads, other = (
-        jax.tree.unflatten(treedef, [jnp.asarray(x) for x in values])
-        for values in (halves, normals))
+  # A caller who forbids transfers or promotion means those of the program.
+  with (jax.ensure_compile_time_eval(), jax.transfer_guard('allow'),
+        jax.numpy_dtype_promotion('standard')):
+    *zeros, other = _probes(params)
+    grads = zeros[0]
     try:
-      state = optimizer.init(grads)
-      update = lambda g: optimizer.update(g, state, grads)[0]
-      slopes = _slopes(update, grads, jax.tree.map(jnp.ones_like, grads))
-    except (AttributeError, NotImplementedError, TypeError, ValueError) as e:
+      fresh = optimizer.init(grads)
+      update = lambda g, state: optimizer.update(g, state, grads)[0]
+      slopes = _slopes_fn(update)
+      at_fresh = [slopes(g, fresh, grads) for g in zeros]
+    except (AttributeError, IndexError, NotImplementedError, TypeError,
+            ValueError) as e:
       line = (str(e).strip().splitlines() or [''])[0]
       raise ValueError(
           'The inner optimizer makes no update of gradients and parameters '
           f'alone ({line[:60]}): use {_INSTEAD}.') from e
-    if not all(np.isfinite(t).all() for t in slopes):
-      names = _state_names(state)
-      kin, how = names & _WITH_EPS_ROOT, f'use {_INSTEAD}'
-      if kin:
-        how = ('pass eps_root > 0, as optax.adam(..., eps_root=1e-8), to muon '
-               'adam_eps_root')
-      name = max(kin or names or {'stateless'})[:24]
-      raise ValueError(
-          f'The inner optimizer ({name}) has no finite derivative where a '
-          f'gradient is 0, so the lookahead would be nan: {how}.')
-    if any(np.any(s) for s in slopes):
+    is_finite = lambda leaves: all(np.isfinite(x).all() for x in leaves)
+    if not all(map(is_finite, at_fresh)):
+      raise ValueError(_not_finite(_state_names(fresh)))
+    for g, count in itertools.product(zeros, range(1, _NUM_STEPS)):
+      if not is_finite(slopes(g, _with_counts(fresh, count), grads)):
+        raise ValueError(
+            'The inner optimizer has no finite derivative at its update '
+            f'{count + 1}, so the lookahead would be nan: use {_INSTEAD}.')
+    if any(np.any(x) for leaves in at_fresh for x in leaves):
       return
-    if not _depends(update, grads):
+    if not _depends(lambda g: update(g, fresh), grads):
       raise ValueError(
           'All slopes would be 0: the update of the inner optimizer does not '
           'follow the gradient (lion, rprop and sign_sgd take its sign). Use '
           f'{_INSTEAD}.')
+    state = fresh
     if opt_state is not None:
       state = _with_scalars_of(
-          opt_state, optimizer.update(other, state, grads)[1])
+          opt_state, optimizer.update(other, fresh, grads)[1])
     if state is not None and not any(
-        np.any(s) for g in (grads, other) for s in _slopes(update, g, other)):
+        np.any(x) for g in (grads, other) for x in slopes(g, state, other)):
       raise ValueError(
           'All slopes would be 0: in this state the update of the inner '
           'optimizer does not follow the gradient (MultiSteps before its last '
           'step, a learning rate of 0). Pass a later inner_opt_state.')
 
 
-def _slopes(update, grads, cotangents):
-  """Returns the leaves of the update's vector-Jacobian product, on the host."""
-  updates, pull_back = jax.vjp(update, grads)
-  cotangents = jax.tree.map(lambda c, u: c.astype(u.dtype), cotangents, updates)
-  return [np.asarray(x) for x in
-          jax.device_get(jax.tree.leaves(pull_back(cotangents)[0]))]
+def _probes(params):
+  """Returns tiny gradients: three with zeros, as of dead units, one without."""
+  leaves, treedef = jax.tree.flatten(params)
+  shapes = [
+      (1,) * (np.ndim(p) - 1) + (2,) if np.ndim(p) else () for p in leaves
+  ]
+  half = lambda i, s: np.resize([0.0, 1.0], s) if s else np.array(i % 2)
+  ones = lambda j: lambda i, s: np.full(s, (i + j) % 2)
+  rng = np.random.default_rng(0)
+  probes = [half, lambda i, s: rng.normal(size=s)]
+  if len(leaves) > 1:  # All of a leaf: its norm has no slope there.
+    probes[1:1] = [ones(0), ones(1)]
+  return [
+      jax.tree.unflatten(treedef, [
+          jnp.asarray(probe(i, s), jnp.float32) for i, s in enumerate(shapes)
+      ]) for probe in probes
+  ]
+
+
+def _not_finite(names):
+  """Returns the message for an optimiser whose state is made of `names`."""
+  kin, how = names & _WITH_EPS_ROOT, f'use {_INSTEAD}'
+  if 'MuonState' in names:  # It has an Adam within, and a norm of its own.
+    kin = {'MuonState'}
+  elif kin:
+    how = 'pass eps_root > 0, as optax.adam(..., eps_root=1e-8)'
+  name = max(kin or names or {'stateless'})[:24]
+  return (f'The inner optimizer ({name}) has no finite derivative where a '
+          f'gradient is 0, so the lookahead would be nan: {how}.')
+
+
+def _slopes_fn(update):
+  """Returns a function of gradients, state and cotangents: the slopes' leaves.
+
+  Compiled, other than all else in the library: it runs now, and many times.
+  """
+
+  @jax.jit
+  def slopes(grads, state, cotangents):
+    updates, pull_back = jax.vjp(lambda g: update(g, state), grads)
+    cotangents = jax.tree.map(
+        lambda c, u: c.astype(u.dtype), cotangents, updates)
+    return jax.tree.leaves(pull_back(cotangents)[0])
+
+  return lambda *args: jax.device_get(slopes(*args))
+
+
+def _with_counts(state, count):
+  """Returns a state whose integers, its counts of steps, are all `count`."""
+  is_count = lambda x: (
+      np.ndim(x) == 0 and jnp.issubdtype(jnp.result_type(x), jnp.integer))
+  return jax.tree.map(
+      lambda x: jnp.full_like(x, count) if is_count(x) else x, state)
 
 
 def _depends(update, grads):
@@ -197,7 +248,7 @@ def _off_zero(grads):
 
   def move(g):
     # Its square must not vanish either, as it would in float16.
-    tiny = float(jnp.finfo(g.dtype).smallest_subnormal)
+    tiny = float(jnp.finfo(g.dtype).smallest_normal)
     aside = max(1e-12, 2 * tiny**0.5)
     return g + jnp.where(all_zero, aside, 0).astype(g.dtype)
 

@@ -107,7 +107,7 @@ def balanced_cross_entropy_loss(
   per_class = jnp.sum(labels * nll[..., None], axis=space)
   mean = per_class / jnp.maximum(count, 1)
   present = count > 0
-  num_present = jnp.sum(present, axis=-1)
+  num_present = jnp.sum(present, axis=-1, dtype=mean.dtype)
   return jnp.sum(jnp.where(present, mean, 0), -1) / jnp.maximum(num_present, 1)
 
 
@@ -200,8 +200,9 @@ def without_class_prior(
   """
   where = masking.where_or_all(where, logits)[..., None]
   space = masking.space(logits)
-  count = jnp.maximum(jnp.sum(where, axis=space, keepdims=True), 1)
   safe = jnp.where(where, logits, 0)
+  count = jnp.maximum(
+      jnp.sum(where, axis=space, keepdims=True, dtype=safe.dtype), 1)
   mean = jnp.sum(safe, axis=space, keepdims=True) / count
   # The bracket is exactly 0; only its slope matters.
   return jnp.where(where, safe - (mean - jax.lax.stop_gradient(mean)), 0)

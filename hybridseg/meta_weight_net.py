@@ -131,8 +131,10 @@ def weigh(
   losses, alignments = (
       guards.gather_rows(x, axis_name=axis_name) for x in (losses, alignments))
   params = weight_net.params
-  updates, opt_state = _optimizer(learning_rate).update(
-      strong_slopes(params, losses, alignments), weight_net.opt_state, params)
+  slopes = strong_slopes(params, losses, alignments)
+  with jax.numpy_dtype_promotion('standard'):  # As optax's Adam needs it.
+    updates, opt_state = _optimizer(learning_rate).update(
+        slopes, weight_net.opt_state, params)
   params = optax.apply_updates(params, updates)
   first = 0 if axis_name is None else num * jax.lax.axis_index(axis_name)
   weights = jax.lax.dynamic_slice_in_dim(

@@ -43,8 +43,8 @@ def cutmix_masks(
     width = jnp.minimum(jnp.sqrt(area / ratio), 1.0)
     top = jax.random.uniform(y_key) * (1 - height)
     left = jax.random.uniform(x_key) * (1 - width)
-    rows = (jnp.arange(size[0]) + 0.5) / size[0]
-    columns = (jnp.arange(size[1]) + 0.5) / size[1]
+    rows = (jnp.arange(size[0], dtype=float) + 0.5) / size[0]
+    columns = (jnp.arange(size[1], dtype=float) + 0.5) / size[1]
     in_rows = (rows >= top) & (rows < top + height)
     in_columns = (columns >= left) & (columns < left + width)
     return in_rows[:, None] & in_columns[None, :]

@@ -181,4 +181,5 @@ def _mean_over_pairs(terms):
   """Averages (values, counts) of several directions over all that count."""
   space = tuple(range(1, terms[0][0].ndim))
   total = sum(jnp.sum(jnp.where(ok, v, 0), space) for v, ok in terms)
-  return total / jnp.maximum(sum(jnp.sum(ok, space) for _, ok in terms), 1)
+  count = sum(jnp.sum(ok, space, dtype=total.dtype) for _, ok in terms)
+  return total / jnp.maximum(count, 1)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from hybridseg import indicators as indicators_lib
@@ -65,7 +66,10 @@ def init_state(
   Returns:
     The state before the first update.
   """
-  params = tuple(model_init(jax.random.fold_in(key, i)) for i in range(2))
+  # Explicit transfers, which `jax.transfer_guard('disallow')` lets pass.
+  number = lambda i, dtype: jax.device_put(np.array(i, dtype))
+  fold_in = lambda i: jax.random.fold_in(key, number(i, np.uint32))
+  params = tuple(model_init(fold_in(i)) for i in range(2))
   if weak_head:
     params = tuple(
         {**p, method_parts.WEAK_HEAD: jax.tree.map(
@@ -74,16 +78,16 @@ def init_state(
   if method_parts.has_mean_teachers(co_reg):
     teachers = jax.tree.map(jnp.array, params)  # Copies: states are donated.
   if weighting.name == 'meta_weight_net':
-    weight_net = meta_weight_net.init_weight_net(jax.random.fold_in(key, 2))
+    weight_net = meta_weight_net.init_weight_net(fold_in(2))
   return TrainState(
-      step=jnp.zeros((), jnp.int32),
+      step=number(0, np.int32),
       params=params,
       opt_states=tuple(optimizer.init(p) for p in params),
       indicators=indicators_lib.init_indicators(
           num_weak, value=indicator_value
       ),
-      num_skipped=jnp.zeros((), jnp.int32),
-      num_skipped_in_a_row=jnp.zeros((), jnp.int32),
+      num_skipped=number(0, np.int32),
+      num_skipped_in_a_row=number(0, np.int32),
       teachers=teachers,
       weight_net=weight_net,
   )

@@ -244,10 +244,11 @@ def make_train_step(
       metrics['co_reg_loss'] = value
       terms |= {'co_reg_loss': value, **_named('co_reg_grad', cross_grads)}
 
-    updates, opt_states = zip(*(
-        optimizer.update(g, s, p)
-        for g, s, p in zip(grads, state.opt_states, state.params, strict=True)
-    ), strict=True)
+    with jax.numpy_dtype_promotion('standard'):  # As optax's Adam needs it.
+      updates, opt_states = zip(*(
+          optimizer.update(g, s, p) for g, s, p in zip(
+              grads, state.opt_states, state.params, strict=True)
+      ), strict=True)
     params = tuple(map(optax.apply_updates, state.params, updates))
 
     teachers = state.teachers

@@ -93,16 +93,17 @@ def _run(network, weighting, augment_fn, kind, num_devices):
       indicator_value=0.5, weighting=weighting))
   key = mapping.replicate(jax.random.key(1))
   history = []
-  for i in range(_NUM_STEPS):
-    batch = mapping.place_batch(
-        tiny.random_batch(i, num_strong=4, num_weak=8))
-    with _traces() as traces:
-      state, metrics = step(state, batch, key)
-    # A state placed as a step returns it: the first step compiles, no other.
-    if bool(traces) != (i == 0):
-      raise AssertionError(f'Traced at step {i}: {traces}.')
-    history.append(parallel.to_host((state.indicators, metrics)))
-  return parallel.to_host(state), history
+  with jax.transfer_guard('disallow'):
+    for i in range(_NUM_STEPS):
+      batch = mapping.place_batch(
+          tiny.random_batch(i, num_strong=4, num_weak=8))
+      with _traces() as traces:
+        state, metrics = step(state, batch, key)
+      # A state placed as a step returns it: the first step compiles, no other.
+      if bool(traces) != (i == 0):
+        raise AssertionError(f'Traced at step {i}: {traces}.')
+      history.append(parallel.to_host((state.indicators, metrics)))
+    return parallel.to_host(state), history
 
 
 class DevicesTest(parameterized.TestCase):
