@@ -57,12 +57,12 @@ def split_floats(
 
   def merge(floats):
     learnt = iter(jax.tree.leaves(floats))
-    return treedef.unflatten([
+    return jax.tree.unflatten(treedef, [
         next(learnt) if is_one else x
         for x, is_one in zip(leaves, is_learnt, strict=True)
     ])
 
-  floats = treedef.unflatten([
+  floats = jax.tree.unflatten(treedef, [
       x if is_one else None for x, is_one in zip(leaves, is_learnt, strict=True)
   ])
   return floats, merge
