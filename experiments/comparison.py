@@ -16,7 +16,10 @@ from experiments.configs import common
 
 
 def compare(
-    config: ml_collections.ConfigDict, workdir: str
+    config: ml_collections.ConfigDict,
+    workdir: str,
+    *,
+    record_machine: bool = False,
 ) -> dict[str, dict[str, Any]]:
   """Trains every method of `config.compare` with every seed, then tabulates.
 
@@ -26,6 +29,7 @@ def compare(
   Args:
     config: a config with methods to compare.
     workdir: folder of the comparison.
+    record_machine: see `trainer.train_and_evaluate`.
 
   Returns:
     For each method: test Dice per seed, mean and sample standard deviation, and
@@ -57,7 +61,8 @@ def compare(
       run_config.lock()
       run_dir = os.path.join(workdir, method, f'seed{seed}')
       print(f'== {method}, seed {seed} -> {run_dir}', flush=True)
-      runs.append(trainer.train_and_evaluate(run_config, run_dir))
+      runs.append(trainer.train_and_evaluate(
+          run_config, run_dir, record_machine=record_machine))
     dice = [run['test']['dice'] for run in runs]
     aurocs = [run['indicators'].get('auroc') for run in runs]
     table[method] = {

@@ -18,6 +18,7 @@ from experiments import evaluation
 from experiments import html_report
 from experiments import input_pipeline
 from experiments import report_sections as sections
+from experiments import session as session_lib
 
 _ALIGNMENT = (
     '<p class="dim">Alignment, over a grey image: red pixels harm the strong '
@@ -174,8 +175,10 @@ def write_train_report(
                   total_bytes=sections.SHORT_LIST_BYTES),
               note=f'{len(weak)} of {len(weak_records)}; indicators.csv has '
               'all.'),
-          sections.details({'Run': plain, 'Config': config} | {
-              f'Session {i}': s for i, s in enumerate(sessions, 1)}),
+          # Of the config, too, where the set lies on this machine.
+          sections.details(session_lib.without_paths(
+              {'Run': plain, 'Config': config} | {
+                  f'Session {i}': s for i, s in enumerate(sessions, 1)})),
       ])
   html_page.write(path, page)
 

@@ -7,12 +7,15 @@ from experiments import run_folder
 from experiments import trainer
 
 
-def reproduce(run_dir: str, workdir: str) -> bool:
+def reproduce(
+    run_dir: str, workdir: str, *, record_machine: bool = False
+) -> bool:
   """Trains the config of `run_dir` in `workdir`; prints whether it repeats.
 
   Args:
     run_dir: folder of a finished run.
     workdir: folder of the new run.
+    record_machine: see `trainer.train_and_evaluate`.
 
   Returns:
     Whether parameters, optimiser states and indicators end bit for bit equal.
@@ -31,7 +34,8 @@ def reproduce(run_dir: str, workdir: str) -> bool:
         'first.') from e
   if os.path.realpath(run_dir) == os.path.realpath(workdir):
     raise binary.UserError('--reproduce and --workdir are the same folder.')
-  results = trainer.train_and_evaluate(config, workdir)
+  results = trainer.train_and_evaluate(
+      config, workdir, record_machine=record_machine)
   found = results['state_sha256']
   if found == wanted:
     print(f'Reproduced: the final state has the same sha256, {found}.')

@@ -3,30 +3,21 @@
 import contextlib
 import fcntl
 import hashlib
-import importlib.metadata
 import json
 import os
 import platform
-import subprocess
-import sys
 from typing import Any
 
 from data_prep import preparation
 from data_prep import system_errors
 from data_prep import whole_file
-import jax
 import ml_collections
 
 from experiments import binary
 from experiments import input_pipeline
-from experiments import launcher
+from experiments import session as session_lib
 from experiments import switches
 from experiments.configs import common
-
-_PACKAGES = (
-    'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain',
-    'tensorflow-datasets', 'numpy',
-)
 
 
 def write_json(path: str, value: Any) -> None:
@@ -80,13 +71,20 @@ def read_dataset(
   )
 
 
-def lock(workdir: str, *, name: str = 'lock', wait: bool = False) -> int:
+def lock(
+    workdir: str,
+    *,
+    name: str = 'lock',
+    wait: bool = False,
+    record_machine: bool = False,
+) -> int:
   """Makes this process the folder's only writer until it ends, however it does.
 
   Args:
     workdir: folder of the run; made if absent.
     name: of the lock file.
     wait: whether to wait until no other process holds it.
+    record_machine: whether the file says on which machine the process is.
 
   Returns:
     The descriptor of the open lock file; `os.close` gives the folder free.
@@ -110,7 +108,8 @@ def lock(workdir: str, *, name: str = 'lock', wait: bool = False) -> int:
         'stop it, or use another folder.') from e
   os.ftruncate(descriptor, 0)
   with contextlib.suppress(OSError):  # Of a full disk: the lock holds.
-    os.write(descriptor, f'process {os.getpid()} on {platform.node()}'.encode())
+    where = f' on {platform.node()}' if record_machine else ''
+    os.write(descriptor, f'process {os.getpid()}{where}'.encode())
   return descriptor
 
 
@@ -133,6 +132,8 @@ def open_run(
     workdir: str,
     config: ml_collections.ConfigDict,
     dataset: input_pipeline.Dataset,
+    *,
+    record_machine: bool = False,
 ) -> None:
   """Writes config.json and dataset.json and adds this session to run.json.
 
@@ -142,6 +143,7 @@ def open_run(
     workdir: folder of the run, locked.
     config: of the run.
     dataset: the set; dataset.json is what a prediction must know of it.
+    record_machine: whether run.json names the machine and absolute paths.
 
   Raises:
     binary.UserError: if the folder holds a run of another config or set, or
@@ -161,8 +163,9 @@ def open_run(
           f'{workdir} holds a run on another set: the records under '
           f'{config.input.data_dir} have changed since. Use another --workdir, '
           'or prepare the set as it was.')
-    diff = _git('diff', 'HEAD') or ''
-    session = _environment(fingerprint, diff)
+    diff = session_lib.diff()
+    session = session_lib.describe(
+        fingerprint, diff, record_machine=record_machine)
     if diff:
       name = f'dirty-{session["dirty_sha256"][:12]}.diff'
       with open(os.path.join(workdir, name), 'w', encoding='utf-8') as f:
@@ -234,6 +237,8 @@ def differences(
   names = ('commit', 'dirty_sha256', 'dataset_fingerprint', 'device_kind',
            'num_devices', 'processor', 'cpu_isa', 'nproc', 'xla_flags',
            'python', 'versions')
+  # Paths are cut in one session and perhaps not in the other.
+  there, here = map(session_lib.without_paths, (there, here))
   switched = switches.differences(there.get('switches'), here.get('switches'))
   there, here = (
       _flatten({n: s.get(n) for n in names}) for s in (there, here))
@@ -278,53 +283,3 @@ def _flatten(tree, prefix=''):
   for name, value in tree.items():
     flat.update(_flatten(value, f'{prefix}.{name}' if prefix else name))
   return flat
-
-
-def _environment(fingerprint, diff):
-  devices = jax.devices()
-  return {
-      'argv': sys.argv,
-      'commit': _git('rev-parse', 'HEAD'),
-      'dirty_sha256': hashlib.sha256(diff.encode()).hexdigest() if diff else '',
-      'dataset_fingerprint': fingerprint,
-      'num_devices': len(devices),
-      'num_processes': jax.process_count(),
-      'device_kind': devices[0].device_kind,
-      'processor': _processor(),
-      'cpu_isa': launcher.cpu_isa(),
-      'num_cpus': os.cpu_count(),
-      'nproc': os.environ.get('NPROC'),
-      'xla_flags': os.environ.get('XLA_FLAGS', ''),
-      'switches': switches.read(),
-      'host': platform.node(),
-      'python': platform.python_version(),
-      'versions': {name: _version(name) for name in _PACKAGES},
-  }
-
-
-def _processor():
-  """Returns the processor's own name where the system tells it."""
-  try:
-    with open('/proc/cpuinfo', encoding='utf-8') as f:
-      names = [x.split(':')[1].strip() for x in f if x.startswith('model name')]
-  except OSError:
-    names = []
-  return names[0] if names else platform.processor() or platform.machine()
-
-
-def _version(package):
-  try:
-    return importlib.metadata.version(package)
-  except importlib.metadata.PackageNotFoundError:
-    return None
-
-
-def _git(*args):
-  here = os.path.dirname(os.path.abspath(__file__))
-  try:
-    out = subprocess.run(
-        ('git', *args), cwd=here, capture_output=True, text=True, check=True
-    )
-  except (OSError, subprocess.CalledProcessError):
-    return None
-  return out.stdout.strip()

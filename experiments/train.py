@@ -41,6 +41,9 @@ _WORKDIR = flags.DEFINE_string(
 _REPRODUCE = flags.DEFINE_string(
     'reproduce', None, 'Folder of a finished run to repeat in --workdir, '
     'instead of --config.')
+_RECORD_MACHINE = flags.DEFINE_bool(
+    'record_machine', False, "Also record the machine's name, the working "
+    'folder and absolute paths in --workdir; else only what decides a result.')
 _DISTRIBUTED = flags.DEFINE_bool(
     'distributed', False, 'Several processes that find each other.')
 _COORDINATOR = flags.DEFINE_string(
@@ -63,15 +66,16 @@ def main():
         num_processes=_NUM_PROCESSES.value,
         process_id=_PROCESS_ID.value)
   config, workdir = _CONFIG.value, _WORKDIR.value
+  more = {'record_machine': _RECORD_MACHINE.value}
   if (config is None) == (_REPRODUCE.value is None):
     raise binary.UserError('Give either --config or --reproduce. See --help.')
   if _REPRODUCE.value:
-    if not reproduce.reproduce(_REPRODUCE.value, workdir):
+    if not reproduce.reproduce(_REPRODUCE.value, workdir, **more):
       sys.exit(1)
   elif config.compare.methods:
-    comparison.compare(config, workdir)
+    comparison.compare(config, workdir, **more)
   else:
-    results = trainer.train_and_evaluate(config, workdir)
+    results = trainer.train_and_evaluate(config, workdir, **more)
     if parallel.is_primary():
       summary.print_summary(results, workdir)
 

@@ -32,6 +32,7 @@ def train_and_evaluate(
     workdir: str,
     *,
     should_stop: Callable[[int], bool] | None = None,
+    record_machine: bool = False,
 ) -> dict[str, Any]:
   """Trains to `config.train_steps`, from the newest checkpoint if there is one.
 
@@ -45,6 +46,8 @@ def train_and_evaluate(
     workdir: folder of the run.
     should_stop: maps the number of updates done to whether to save and stop
       there; None asks SIGTERM and Ctrl-C.
+    record_machine: whether the folder may name the machine and absolute paths,
+      see `session.describe`.
 
   Returns:
     The content of metrics.json.
@@ -66,7 +69,8 @@ def train_and_evaluate(
   rows = input_pipeline.train_rows(dataset, **order)
   parts = parts_lib.build(config, dataset)
   with stopping.StopRequest() as request:
-    run = _Run(config, workdir, dataset, batches, rows, parts)
+    run = _Run(
+        config, workdir, dataset, batches, rows, parts, record_machine)
     try:
       run.train(should_stop or request, request)
       return run.finish()
@@ -77,7 +81,8 @@ def train_and_evaluate(
 class _Run:
   """One session of a run, which may have had others before."""
 
-  def __init__(self, config, workdir, dataset, batches, rows, parts):
+  def __init__(
+      self, config, workdir, dataset, batches, rows, parts, record_machine):
     # Resume: (1) read the files that a fresh run starts from: if they are
     # wrong, nothing was written; (2) take the folder for this process alone;
     # (3) refuse a folder of another config or set; (4) build the state of a
@@ -89,6 +94,7 @@ class _Run:
     self._dataset = dataset
     self._batches, self._rows = batches, rows
     self._parts = parts
+    self._record_machine = record_machine
     self._evaluate = functools.partial(
         evaluation.evaluate_records,
         parts.eval_fn,
@@ -101,7 +107,8 @@ class _Run:
     if not self._checkpoints.steps():  # Else the checkpoint has them.
       backbone = pretrained.read(config.model)
       indicators = retraining.read(config, dataset)
-    self._lock = run_folder.lock(workdir) if self._is_primary else None
+    self._lock = run_folder.lock(
+        workdir, record_machine=record_machine) if self._is_primary else None
     try:
       self._open(backbone, indicators)
     except BaseException:
@@ -111,7 +118,9 @@ class _Run:
   def _open(self, backbone, indicators):
     config, workdir = self._config, self._workdir
     if self._is_primary:
-      run_folder.open_run(workdir, config, self._dataset)
+      run_folder.open_run(
+          workdir, config, self._dataset,
+          record_machine=self._record_machine)
       self._checkpoints.clean()
     state = pretrained.start_from(self._parts.init_fn(), backbone)
     state = retraining.start_from(state, indicators)

@@ -204,7 +204,7 @@ class TrainerTest(parameterized.TestCase):
     workdir = tiny.temp_dir(self)
     lock = run_folder.lock(workdir)
     with self.assertRaisesRegex(
-        binary.UserError, f'in use by process {os.getpid()} on'):
+        binary.UserError, f'in use by process {os.getpid()}:'):
       trainer.train_and_evaluate(tiny.debug_config(), workdir)
     self.assertEqual(os.listdir(workdir), ['lock'])
     os.close(lock)

@@ -1,0 +1,160 @@
+"""What a run records of its session: the code, the machine, nobody's secrets.
+
+A run's folder is passed on. It holds what decides a result; whose machine it
+was made on, and where the files lay there, only if that is asked for.
+"""
+
+import hashlib
+import importlib.metadata
+import os
+import pathlib
+import platform
+import re
+import subprocess
+import sys
+from typing import Any
+
+import hybridseg
+import jax
+
+from experiments import launcher
+from experiments import switches
+
+_PACKAGES = (
+    'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain',
+    'tensorflow-datasets', 'numpy',
+)
+# Of the repository, only what a run is made of: a fork may hold more.
+_CODE = (':/hybridseg', ':/data_prep', ':/experiments', ':/setup.py',
+         ':/pyproject.toml')
+_ADDRESS = r'\w+://[^\s,;\'"]*'
+_PATH = r'(?<![\w.~/\\-])(?:~[\w.-]*|[A-Za-z]:)?[/\\][^\s,;:\'"=\[\](){}]*'
+_FOUND = re.compile(f'({_ADDRESS})|{_PATH}')
+_HOST_FLAG = 'coordinator'
+
+
+def diff() -> str:
+  """Returns how the code differs from its commit; '' if its commit is unknown.
+
+  Only of this project's own repository: where it is installed or copied into
+  another one, that is somebody else's.
+  """
+  return (_git('diff', 'HEAD', '--', *_CODE) or '') if _is_own() else ''
+
+
+def describe(
+    fingerprint: str, changes: str, *, record_machine: bool = False
+) -> dict[str, Any]:
+  """Returns what run.json says of this session.
+
+  Args:
+    fingerprint: of the set.
+    changes: from `diff`.
+    record_machine: whether to add the machine's name and the working folder,
+      and to keep absolute paths; else only their last part is kept.
+  """
+  devices = jax.devices()
+  facts = {
+      'argv': sys.argv,
+      'commit': _git('rev-parse', 'HEAD') if _is_own() else None,
+      'dirty_sha256': (
+          hashlib.sha256(changes.encode()).hexdigest() if changes else ''),
+      'dataset_fingerprint': fingerprint,
+      'num_devices': len(devices),
+      'num_processes': jax.process_count(),
+      'device_kind': devices[0].device_kind,
+      'processor': _processor(),
+      'cpu_isa': launcher.cpu_isa(),
+      'num_cpus': os.cpu_count(),
+      'nproc': os.environ.get('NPROC'),
+      'xla_flags': os.environ.get('XLA_FLAGS', ''),
+      'switches': switches.read(),
+      'python': platform.python_version(),
+      'versions': {name: _version(name) for name in _PACKAGES},
+  }
+  if record_machine:
+    return facts | {'host': platform.node(), 'folder': os.getcwd()}
+  return without_paths(facts | {'argv': _without_hosts(facts['argv'])})
+
+
+def without_paths(value: Any) -> Any:
+  """Returns text, or a tree of it, with absolute paths cut to their last part.
+
+  '--workdir=/home/jane/runs/a' becomes '--workdir=.../a'. Addresses such as
+  gs://bucket/a stay: they are no folder of the machine.
+  """
+  if isinstance(value, dict):
+    return {k: without_paths(v) for k, v in value.items()}
+  if isinstance(value, (list, tuple)):
+    return [without_paths(v) for v in value]
+  if not isinstance(value, str):
+    return value
+  # A whole value may hold spaces.
+  name, sign, rest = value.partition('=')
+  if not re.search(r'[\s/\\]', name) and sign and _is_path(rest):
+    return f'{name}={_last(rest)}'
+  if _is_path(value):
+    return _last(value)
+  return _FOUND.sub(lambda m: m[1] or _last(m[0]), value)
+
+
+def _is_path(text):
+  """Returns whether all of a text is one absolute path, maybe with spaces."""
+  return bool(re.match(r'(~|[A-Za-z]:)?[/\\]', text)) and not re.search(
+      r'[,;:=\'"]|\s-', text[2:])
+
+
+def _last(path):
+  last = re.split(r'[/\\]', path.rstrip('/\\'))[-1]
+  return '...' if last.startswith('~') else f'.../{last}'
+
+
+def _without_hosts(argv):
+  """Returns a command line without the machine that processes meet at."""
+  found, is_host = [], False
+  for arg in argv:
+    name, sign, _ = arg.partition('=')
+    is_flag = arg.startswith('-') and name.lstrip('-') == _HOST_FLAG
+    found.append(f'{name}=...' if is_flag and sign else
+                 '...' if is_host else arg)
+    is_host = is_flag and not sign
+  return found
+
+
+def _is_own():
+  """Returns whether the repository around this file is this project's."""
+  root = _git('rev-parse', '--show-toplevel')
+  if not root:
+    return False
+  return pathlib.Path(root, 'hybridseg', '__init__.py').resolve() == (
+      pathlib.Path(hybridseg.__file__).resolve())
+
+
+def _processor():
+  """Returns the processor's own name where the system tells it."""
+  try:
+    with open('/proc/cpuinfo', encoding='utf-8') as f:
+      names = [x.split(':')[1].strip() for x in f if x.startswith('model name')]
+  except OSError:
+    names = []
+  return names[0] if names else platform.processor() or platform.machine()
+
+
+def _version(package):
+  try:
+    return importlib.metadata.version(package)
+  except importlib.metadata.PackageNotFoundError:
+    return None
+
+
+def _git(*args):
+  here = os.path.dirname(os.path.abspath(__file__))
+  # Set by a hook or an alias, they would name another repository.
+  clean = {k: v for k, v in os.environ.items() if not k.startswith('GIT_')}
+  try:
+    out = subprocess.run(
+        ('git', *args), cwd=here, capture_output=True, text=True, check=True,
+        env=clean)
+  except (OSError, ValueError, subprocess.CalledProcessError):
+    return None
+  return out.stdout.strip()

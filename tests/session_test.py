@@ -1,0 +1,136 @@
+"""Tests of experiments.session: a run's folder tells nothing of its owner."""
+
+import json
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from unittest import mock
+
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from experiments import input_pipeline
+from experiments import run_folder
+from experiments import session
+from tests import tiny
+
+_HERE = pathlib.Path(session.__file__).parent.parent
+
+
+class PathsTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      ('--workdir=/home/jane/runs/a', '--workdir=.../a'),
+      ('--workdir=/home/jane doe/runs/a', '--workdir=.../a'),
+      ('--workdir=/home/jane doe/', '--workdir=.../jane doe'),
+      ('/home/jane/train.py', '.../train.py'),
+      ('~/runs', '.../runs'),
+      ('C:\\Users\\jane\\a', '.../a'),
+      ('--xla_dump_to=/tmp/jane/a --xla_b=1', '--xla_dump_to=.../a --xla_b=1'),
+      ('PATH=/a/b:/c/d', 'PATH=.../b:.../d'),
+      ("('/a/b', '/c/d')", "('.../b', '.../d')"),
+      ('--data=gs://bucket/a/b', '--data=gs://bucket/a/b'),
+      ('--workdir=runs/a', '--workdir=runs/a'),
+      ('../a', '../a'), ('1/2', '1/2'), ('', ''), ('--seed=1', '--seed=1'),
+      ('--config=a/b.py:x', '--config=a/b.py:x'))
+  def test_text(self, text, expected):
+    self.assertEqual(session.without_paths(text), expected)
+    self.assertEqual(session.without_paths(expected), expected)
+    self.assertEqual(
+        session.without_paths({'a': [text, 1, None]}),
+        {'a': [expected, 1, None]})
+
+
+class SessionTest(absltest.TestCase):
+
+  def _opened(self, **options):
+    workdir = tiny.temp_dir(self)
+    config = tiny.debug_config()
+    dataset = input_pipeline.load_dataset(config.input.data_dir)
+    argv = ['/home/jane/train.py', '--workdir=/home/jane/a',
+            '--coordinator=node7:1234', '--coordinator', 'node7:1234']
+    lock = run_folder.lock(workdir, **options)
+    self.addCleanup(os.close, lock)
+    with mock.patch.object(sys, 'argv', argv), mock.patch.object(
+        platform, 'node', lambda: 'janes-laptop'):
+      run_folder.open_run(workdir, config, dataset, **options)
+    return pathlib.Path(workdir)
+
+  def test_neither_host_nor_paths(self):
+    workdir = self._opened()
+    text = (workdir / 'run.json').read_text('utf-8')
+    for secret in ('janes-laptop', 'jane', 'node7', str(_HERE), os.getcwd()):
+      self.assertNotIn(secret, text)
+    found, = json.loads(text)['sessions']
+    self.assertEqual(found['argv'], [
+        '.../train.py', '--workdir=.../a', '--coordinator=...',
+        '--coordinator', '...'])
+    self.assertEqual(
+        (workdir / 'lock').read_text(), f'process {os.getpid()}')
+
+  def test_all_of_it_if_asked(self):
+    text = (self._opened(record_machine=True) / 'run.json').read_text('utf-8')
+    found, = json.loads(text)['sessions']
+    self.assertEqual(found['host'], 'janes-laptop')
+    self.assertEqual(found['folder'], os.getcwd())
+    self.assertIn('--workdir=/home/jane/a', found['argv'])
+
+  def test_sessions_with_and_without_paths_are_compared(self):
+    flags = '--xla_dump_to={}/a --xla_b=1'
+    there = {'xla_flags': flags.format('/home/jane'), 'switches': {}}
+    here = {'xla_flags': flags.format('...'), 'switches': {}}
+    self.assertEqual(run_folder.differences(there, here), [])
+    here['xla_flags'] = flags.format('...').replace('b=1', 'b=2')
+    self.assertLen(run_folder.differences(there, here), 1)
+
+
+class RepositoryTest(absltest.TestCase):
+  """Of a repository of another project around ours, nothing is recorded."""
+
+  def _copied(self, place):
+    """Returns a new repository with one secret change, and ours below it."""
+    root = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    git = lambda *args: subprocess.run(
+        ('git', '-c', 'user.name=a', '-c', 'user.email=a@b.c', *args),
+        cwd=root, check=True, capture_output=True)
+    git('init')
+    (root / 'notes.txt').write_text('patient list\n')
+    for name in ('hybridseg', 'experiments'):
+      (root / place / name).mkdir(parents=True)
+      shutil.copy(_HERE / name / '__init__.py', root / place / name)
+    shutil.copy(session.__file__, root / place / 'experiments')
+    git('add', '.')
+    git('commit', '-m', 'x')
+    (root / 'notes.txt').write_text('patient list of Jane\n')
+    code = root / place / 'experiments/session.py'
+    code.write_text(code.read_text() + '# changed\n')
+    return root / place
+
+  def _seen(self, place):
+    code = place / 'hybridseg/__init__.py'
+    with (mock.patch.object(
+        session, '__file__', str(place / 'experiments/session.py')),
+          mock.patch.object(session.hybridseg, '__file__', str(code))):
+      return session.diff(), session.describe('', session.diff())['commit']
+
+  def test_another_project(self):
+    self.assertEqual(self._seen(self._copied('third_party/ours')), ('', None))
+
+  def test_our_own(self):
+    diff, commit = self._seen(self._copied('.'))
+    self.assertIn('+# changed', diff)
+    self.assertNotIn('patient', diff)
+    self.assertLen(commit, 40)
+
+  def test_no_repository(self):
+    with mock.patch.object(session, '_git', lambda *_: None):
+      self.assertEqual(session.diff(), '')
+      self.assertIsNone(session.describe('', '')['commit'])
+
+
+if __name__ == '__main__':
+  absltest.main()
