@@ -15,7 +15,7 @@ def _state(*weights):
       weights=jnp.array(weights, jnp.float32))
 
 
-class InitIndicatorsTest(absltest.TestCase):
+class InitIndicatorsTest(parameterized.TestCase):
 
   def test_trusts_all_at_first(self):
     np.testing.assert_array_equal(indicators.init_indicators(2).weights, [1, 1])
@@ -29,6 +29,11 @@ class InitIndicatorsTest(absltest.TestCase):
     # A weakly typed state would make the second step compile again.
     self.assertFalse(any(x.weak_type for x in state))
 
+  @parameterized.parameters(3.0, -0.1, np.nan)
+  def test_refuses_a_value_outside_the_unit_interval(self, value):
+    with self.assertRaisesRegex(ValueError, rf'\[0, 1\].*{value}'):
+      indicators.init_indicators(2, value=value)
+
 
 class GatherIndicatorsTest(absltest.TestCase):
 
@@ -36,6 +41,35 @@ class GatherIndicatorsTest(absltest.TestCase):
     np.testing.assert_array_equal(
         indicators.gather_indicators(
             _state(0.0, 0.25, 0.5), jnp.array([2, 0])), [0.5, 0.0])
+
+  def test_no_indicator_counts_in_full(self):
+    state = _state(0.0, 0.25, 0.5)
+    for ids in ([-1, 3, 7, -2, 1], [-1, 3, 127, -128, 1]):
+      for dtype in (jnp.int32, jnp.int8):
+        np.testing.assert_array_equal(
+            jax.jit(indicators.gather_indicators)(
+                state, jnp.array(ids, dtype)), [1, 1, 1, 1, 0.25])
+    self.assertEqual(indicators.gather_indicators(
+        indicators.init_indicators(500, value=0.5),
+        jnp.array([127], jnp.int8)), 0.5)  # 500 is no int8.
+
+  def test_refuses_what_is_no_id(self):
+    for ids, said in (
+        ([0, 2], '2 is no row of 2'), ([-2], '-2 is no row'),
+        (np.array([2**32 + 1]), '4294967297 is no row'),  # Would be row 1.
+        ([0.0], 'float'), (jnp.array([True]), 'bool'), (jnp.ones(1), 'float')):
+      with self.assertRaisesRegex(ValueError, said):
+        indicators.gather_indicators(_state(0.5, 0.5), ids)
+      with self.assertRaisesRegex(ValueError, said):
+        indicators.update_indicators(
+            _state(0.5, 0.5), ids, jnp.ones(len(ids)), learning_rate=0.1)
+
+  def test_long_ids_do_not_wrap(self):
+    with jax.enable_x64(True):
+      ids = jnp.array([2**32 + 1, 1])
+      self.assertEqual(ids.dtype, jnp.int64)
+      np.testing.assert_array_equal(
+          indicators.gather_indicators(_state(0.5, 0.25), ids), [1, 0.25])
 
 
 class UpdateIndicatorsTest(parameterized.TestCase):
@@ -58,6 +92,64 @@ class UpdateIndicatorsTest(parameterized.TestCase):
     state = indicators.update_indicators(
         _state(0.0), jnp.array([0]), jnp.array([-1.0]), learning_rate=0.1)
     np.testing.assert_allclose(state.weights, [0.1], rtol=1e-6)
+
+  @parameterized.parameters(-1, -2, 3, 4, 2**31 - 1, -2**31)
+  def test_an_id_that_is_no_row_moves_nothing(self, wrong):
+    state = jax.jit(indicators.update_indicators)(
+        _state(0.5, 0.5, 0.5), jnp.array([wrong, 1]), jnp.array([2.0, 1.0]),
+        learning_rate=0.1)
+    np.testing.assert_allclose(state.weights, [0.5, 0.4, 0.5], rtol=1e-6)
+    np.testing.assert_array_equal(state.num_updates, [0, 1, 0])
+
+  def test_slopes_of_one_instance_are_added_up(self):
+    state = indicators.update_indicators(
+        _state(0.5, 0.5), jnp.array([0, 1, 0, 0]),
+        jnp.array([1.0, 1.0, 2.0, -1.0]), learning_rate=0.1)
+    np.testing.assert_allclose(state.weights, [0.3, 0.4], rtol=1e-6)
+    np.testing.assert_array_equal(state.num_updates, [1, 1])
+
+  @parameterized.parameters(np.nan, np.inf, -np.inf)
+  def test_what_is_not_finite_moves_nothing(self, bad):
+    ids = jnp.array([0, 1, 2, 2])
+    slopes = jnp.array([bad, 1.0, 1.0, bad])
+    state = indicators.update_indicators(
+        _state(0.5, 0.5, 0.5, 0.5), ids, slopes, learning_rate=0.1)
+    np.testing.assert_allclose(state.weights, [0.5, 0.4, 0.5, 0.5], rtol=1e-6)
+    np.testing.assert_array_equal(state.num_updates, [0, 1, 0, 0])
+    state = indicators.update_indicators(  # 0 * inf is nan.
+        _state(0.5), jnp.array([0]), jnp.zeros(1), learning_rate=bad)
+    np.testing.assert_array_equal(state.weights, [0.5])
+
+  def test_a_step_beyond_float32_ends_at_the_border(self):
+    state = indicators.update_indicators(
+        _state(0.5, 0.5), jnp.arange(2), jnp.array([1e30, -1e30]),
+        learning_rate=1e20)
+    np.testing.assert_array_equal(state.weights, [0, 1])
+
+  def test_half_precision_slopes_step_in_single(self):
+    # 0.1 * 0.5 in bfloat16 is 0.05005.
+    state = indicators.update_indicators(
+        _state(0.5), jnp.array([0]), jnp.array([0.5], jnp.bfloat16),
+        learning_rate=0.1)
+    np.testing.assert_allclose(state.weights, [0.45], rtol=1e-6)
+
+  @parameterized.parameters(
+      ((2,), (1,)), ((1,), (2,)), ((1, 1), (1,)), ((1, 1), (1, 1)), ((), ()))
+  def test_refuses_other_shapes(self, ids, slopes):
+    with self.assertRaises(ValueError) as raised:
+      indicators.update_indicators(
+          _state(0.5), jnp.zeros(ids, jnp.int32), jnp.zeros(slopes),
+          learning_rate=0.1)
+    self.assertIn(
+        f'ids {ids} and slopes {slopes}', str(raised.exception))
+
+  def test_an_empty_table(self):
+    state = indicators.init_indicators(0)
+    updated = indicators.update_indicators(
+        state, jnp.array([-1, 0]), jnp.ones(2), learning_rate=0.1)
+    chex.assert_trees_all_equal(state, updated)
+    np.testing.assert_array_equal(
+        indicators.gather_indicators(state, jnp.array([-1, 0])), [1, 1])
 
   def test_keeps_types(self):
     state = indicators.init_indicators(4)
