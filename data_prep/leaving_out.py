@@ -14,6 +14,7 @@ import os
 import pathlib
 from typing import Any
 
+from data_prep import cells
 from data_prep import check
 from data_prep import formats
 from data_prep import manifest as manifest_lib
@@ -89,7 +90,7 @@ def _names_of_csv(text, header):
   for row in rows if column is None else rows[1:]:
     if what is not None and row[what : what + 1] == ['shape']:
       continue
-    names += [cell.strip() for cell in row[column or 0 :][:1]]
+    names += [cells.undo(cell.strip()) for cell in row[column or 0 :][:1]]
   return names
 
 
@@ -272,5 +273,6 @@ def write(
     writer = csv.writer(file, lineterminator='\n')
     writer.writerow(COLUMNS)
     for entry in left_out:
-      writer.writerow(
-          (entry.name, entry.what, entry.field, ' '.join(entry.reason.split())))
+      writer.writerow(cells.guard_all((
+          entry.name, entry.what, entry.field,
+          ' '.join(entry.reason.split()))))

@@ -12,6 +12,7 @@ import pathlib
 import tempfile
 from typing import NamedTuple
 
+from data_prep import cells
 from data_prep import manifest
 
 COLUMNS = ('id', 'subject', 'split', 'role', 'fold')
@@ -63,8 +64,8 @@ def write_splits(
           quoting=csv.QUOTE_ALL if quote else csv.QUOTE_MINIMAL)
       writer.writerow(COLUMNS)
       for row in sorted(rows, key=lambda r: r.id):
-        writer.writerow([
-            row.id, row.subject, row.split, row.role, folds.get(row.id, '')])
+        writer.writerow(cells.guard_all((
+            row.id, row.subject, row.split, row.role, folds.get(row.id, ''))))
     os.chmod(temporary, 0o644)  # mkstemp makes it readable by its owner only.
     os.replace(temporary, path)
   except BaseException:
@@ -98,25 +99,26 @@ def read_splits(
   reader = csv.reader(io.StringIO(text, newline=''), strict=True)
   header, entries, line = None, {}, 0
   try:
-    for cells in reader:
-      # Of a record; one with a line break in quotes ends further down.
+    for record in reader:
+      # One with a line break in quotes ends further down.
       start, line = line + 1, reader.line_num
-      if not any(cells):
+      if not any(record):
         continue
+      record = cells.undo_all(record)
       if header is None:
-        header = cells
+        header = record
         problems += _check_columns(header, start, file)
         if not set(COLUMNS) <= set(header):
           return [], problems
         continue
-      if len(cells) != len(header):
+      if len(record) != len(header):
         problems.append(manifest.Problem(
-            f'expected {len(header)} cells', str(len(cells)),
+            f'expected {len(header)} cells', str(len(record)),
             'quote cells that hold a comma, and end none too early', start,
             file=file))
         continue
       entry, wrong = _parse_entry(
-          dict(zip(header, cells, strict=True)), start, file)
+          dict(zip(header, record, strict=True)), start, file)
       problems += wrong
       if entry.id in entries:
         problems.append(manifest.Problem(
@@ -204,22 +206,22 @@ def _check_columns(header, line, file):
   return problems
 
 
-def _parse_entry(cells, line, file):
+def _parse_entry(found, line, file):
   """Returns an entry, usable even if wrong, and its problems."""
   problems = []
-  fold = cells['fold'].strip()
+  fold = found['fold'].strip()
   if fold and not (fold.isascii() and fold.isdigit() and len(fold) < 10):
     problems.append(manifest.Problem(
         'expected a whole number from 0, or nothing', repr(fold),
-        'correct the fold', line, cells['id'], 'fold', file))
+        'correct the fold', line, found['id'], 'fold', file))
     fold = ''
-  if not cells['id']:
+  if not found['id']:
     problems.append(manifest.Problem(
         'the id is empty', '', 'write the id of an image', line, '', 'id',
         file))
   return Entry(
-      cells['id'], cells['subject'], cells['split'].strip(),
-      cells['role'].strip(), int(fold) if fold else None, line, file), problems
+      found['id'], found['subject'], found['split'].strip(),
+      found['role'].strip(), int(fold) if fold else None, line, file), problems
 
 
 def _check_entries(entries):

@@ -15,6 +15,7 @@ import io
 import pathlib
 from typing import NamedTuple
 
+from data_prep import cells
 from data_prep import manifest as manifest_lib
 from data_prep import row_names
 
@@ -57,23 +58,23 @@ def read_subjects(
       io.StringIO(text, newline=''), strict=True, delimiter=separator)
   header, entries, problems, line = None, [], [], 0
   try:
-    for cells in reader:
+    for record in reader:
       start, line = line + 1, reader.line_num
-      cells = [cell.strip() for cell in cells]
-      if not any(cells):
+      record = cells.undo_all(cell.strip() for cell in record)
+      if not any(record):
         continue
       if header is None:
-        header = [cell.lower() for cell in cells]
+        header = [cell.lower() for cell in record]
         wrong = _check_header(header, start, path)
         if wrong:
           return [], wrong
-      elif len(cells) != len(header):
+      elif len(record) != len(header):
         problems.append(_Problem(
-            f'expected {len(header)} cells', str(len(cells)),
+            f'expected {len(header)} cells', str(len(record)),
             'quote cells that hold a comma', start, file=path))
       else:
         fields = dict.fromkeys(_COLUMNS, '') | dict(
-            zip(header, cells, strict=True))
+            zip(header, record, strict=True))
         if fields['id']:
           entries.append(Entry(**fields, line=start))
         else:

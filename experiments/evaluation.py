@@ -6,6 +6,7 @@ import math
 import os
 from typing import Any, NamedTuple
 
+from data_prep import cells
 from data_prep import whole_file
 from hybridseg import metrics as metrics_lib
 from hybridseg import surface_metrics
@@ -296,8 +297,8 @@ def write_csv(path: str, header: Sequence[str], rows: Sequence[Any]) -> None:
   """Writes a table; a reader never sees half of one."""
   with whole_file.open_whole(path, newline='', encoding='utf-8') as f:
     writer = csv.writer(f)
-    writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerow(cells.guard_all(header))
+    writer.writerows(map(cells.guard_all, rows))
 
 
 def summarize_indicators(

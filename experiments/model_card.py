@@ -9,6 +9,7 @@ import csv
 import os
 from typing import Any
 
+from data_prep import cells
 import hybridseg
 
 from experiments import evaluation
@@ -97,7 +98,7 @@ def _weak_labels(workdir):
   if not os.path.exists(path):
     return []
   with open(path, newline='', encoding='utf-8') as file:
-    rows = list(csv.DictReader(file))
+    rows = [cells.undo_row(row) for row in csv.DictReader(file)]
   kinds = collections.Counter(row['kind'].replace('_', ' ') for row in rows)
   faulty = sum(bool(row['fault']) for row in rows)
   text = ', '.join(f'{n} {kind}' for kind, n in kinds.most_common())

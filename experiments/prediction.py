@@ -10,6 +10,7 @@ import sys
 import time
 from typing import Any, NamedTuple
 
+from data_prep import cells
 from data_prep import pixels
 from data_prep import system_errors
 from data_prep import whole_file
@@ -247,7 +248,7 @@ class _Job:
               encoding='utf-8') as file:
       self._writer = csv.DictWriter(file, self._fields)
       self._writer.writeheader()
-      self._writer.writerows(self._rows.values())
+      self._writer.writerows(map(cells.guard_row, self._rows.values()))
       file.flush()
       os.replace(table.with_suffix('.tmp'), table)
       self._file = file
@@ -275,7 +276,7 @@ class _Job:
     return failed
 
   def _write_row(self, row):
-    self._writer.writerow(row)
+    self._writer.writerow(cells.guard_row(row))
     self._file.flush()
     if row['problem']:
       print(f'{row["file"]}: {row["problem"]}', file=sys.stderr, flush=True)
@@ -371,4 +372,4 @@ def read_table(path: str | os.PathLike[str]) -> list[dict[str, str]]:
   rows = list(csv.DictReader(text.splitlines(keepends=True)))
   if rows and not text.endswith('\n'):
     rows.pop()
-  return [row for row in rows if None not in row.values()]
+  return [cells.undo_row(row) for row in rows if None not in row.values()]

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 
+from data_prep import cells
 from hybridseg import train_step as train_step_lib
 from hybridseg import weight_rules
 import jax.numpy as jnp
@@ -64,7 +65,8 @@ def read(
   where = f'weighting.initial_from={path}'
   try:
     with open(path, newline='', encoding='utf-8') as file:
-      scores = {row['id']: float(row['score']) for row in csv.DictReader(file)}
+      scores = {row['id']: float(row['score'])
+                for row in map(cells.undo_row, csv.DictReader(file))}
   except OSError as e:
     raise binary.UserError(f'{where} cannot be read: {e.strerror}.') from e
   except (KeyError, TypeError, ValueError, csv.Error) as e:

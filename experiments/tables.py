@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 import csv
 
+from data_prep import cells
+
 from experiments import binary
 
 
@@ -26,8 +28,9 @@ def read_csv(
   try:
     with open(path, newline='', encoding='utf-8-sig') as f:
       reader = csv.reader(f, strict=True)
-      header = next(reader, [])
-      rows = [(f'{path}, line {reader.line_num}', row) for row in reader if row]
+      header = cells.undo_all(next(reader, []))
+      rows = [(f'{path}, line {reader.line_num}', cells.undo_all(row))
+              for row in reader if row]
   except (OSError, ValueError, csv.Error) as e:
     raise binary.UserError(f'{path} cannot be read as CSV: {e}.') from e
   for name in required:

@@ -14,6 +14,7 @@ from absl.testing import parameterized
 import jax
 import numpy as np
 
+from data_prep import cells
 from data_prep import manifest as manifest_lib
 from experiments import audit_evidence
 from experiments import audit_files
@@ -391,6 +392,8 @@ class FilesTest(absltest.TestCase):
         path, records, evidence, auditing.score(evidence), np.ones(1))
     with open(path, newline='', encoding='utf-8') as f:
       rows = list(csv.DictReader(f))
+    self.assertEqual(rows[3]['id'], "'=1+1")  # No formula in a spreadsheet.
+    rows = list(map(cells.undo_row, rows))
     self.assertEqual([r['id'] for r in rows], ids)
     self.assertEqual([r['rank'] for r in rows], ['1', '2', '3', '4', '5', '6'])
 
