@@ -5,6 +5,7 @@ import os
 
 from absl.testing import absltest
 from absl.testing import parameterized
+from data_prep import cells
 import numpy as np
 
 from experiments import evaluation
@@ -89,6 +90,8 @@ class EvaluationTest(parameterized.TestCase):
     evaluation.write_cases(path, names, names, scores, ('background', 'le,s'))
     with open(path, encoding='utf-8', newline='') as f:
       rows = list(csv.DictReader(f))
+    self.assertEqual(rows[0]['id'], "'" + names[0])  # No formula.
+    rows = list(map(cells.undo_row, rows))
     self.assertEqual([row['id'] for row in rows], names)
     self.assertEqual([row['dice_le,s'] for row in rows],
                      ['0.500000', '', '0.250000'])

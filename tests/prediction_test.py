@@ -11,6 +11,7 @@ from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
+from data_prep import cells
 from data_prep import preparation as preparation_lib
 from hybridseg import inference
 import nibabel
@@ -65,7 +66,8 @@ class PredictionTest(parameterized.TestCase):
   def _rows(self):
     with open(self._output / 'predictions.csv', newline='',
               encoding='utf-8') as f:
-      return {row['file']: row for row in csv.DictReader(f)}
+      rows = list(map(cells.undo_row, csv.DictReader(f)))
+    return {row['file']: row for row in rows}
 
   def test_mask_is_the_largest_of_the_resized_probabilities(self):
     picture = _picture(size=(33, 50))
