@@ -304,8 +304,9 @@ def _check_roles(rows, log, no_weak):
         'give some train images exact masks and role strong'))
   if not roles & {'weak', 'unlabelled'}:
     (log.problems if no_weak == 'refuse' else log.notices).append(_Problem(
-        'no weak training instance', '', '--simulate=box with --source; or '
-        'give some train images role weak or unlabelled'))
+        'no weak training instance', '', 'with --source, --simulate=box keeps '
+        'a tenth of the masks (--strong_fraction) and draws boxes for the '
+        'others; else give some images role weak'))
 
 
 def _note_classes(manifest, facts, log):

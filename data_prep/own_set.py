@@ -27,6 +27,7 @@ from data_prep import simulate
 from data_prep import split_refusals
 from data_prep import splits_file
 from data_prep import strong_choice
+from data_prep import subject_names
 from data_prep import subjects_file
 from data_prep import volume_pairs
 from data_prep.formats import folder_names
@@ -248,6 +249,7 @@ def _check_subjects(rows, options, notices):
     if names:
       notices.append(f'{len(names)} subjects, as the source names them; '
                      '--subject_pattern or --subjects names others')
+      notices += filter(None, [subject_names.find_notice(rows)])
     else:
       kinds = {r.id.split('/')[0] for r in rows if '/' in r.id}
       kinds = sorted(k for k in kinds if not folder_names.split_word(k))

@@ -84,6 +84,10 @@ def make_cells(
   Raises:
     binary.UserError: if the table has no cell, or names what does not exist.
   """
+  if 'variants' not in config or 'base' not in config:
+    raise binary.UserError(
+        '--config is of one run, not of a table: give one of '
+        'experiments/configs/tables/, or train with the variant compare.')
   known = _methods(config)
   sweep_sets.check_axis(
       config, 'methods', lambda m: m in known, f'methods ({", ".join(known)})')

@@ -175,6 +175,15 @@ def train_rows(
       lambda strong, weak: {'strong': strong, 'weak': weak})
 
 
+def _batch_fix(role, number):
+  """Returns what to do about a batch that is larger than its set."""
+  multiple = 2 if role == 'weak' else 1  # CutMix pairs neighbours.
+  largest = number - number % multiple
+  if not largest:
+    return f'prepare a set with {multiple} or more'
+  return f'set --config.input.{role}_batch_size={largest}, or less'
+
+
 def _zip(dataset, strong_batch_size, weak_batch_size, seed, source_fn, join):
   """Returns two endless shuffled and batched Grain sequences read in step."""
   parts = []
@@ -185,8 +194,8 @@ def _zip(dataset, strong_batch_size, weak_batch_size, seed, source_fn, join):
     if not 0 < batch_size <= len(records):
       raise binary.UserError(
           f'input.{role}_batch_size is {batch_size}, but {dataset.name} has '
-          f'{len(records)} {role} training instances: use 1 to {len(records)}.'
-      )
+          f'{len(records)} {role} training instances: '
+          f'{_batch_fix(role, len(records))}.')
     parts.append(
         source_fn(records)
         .shuffle(seed=2 * seed + i)

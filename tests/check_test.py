@@ -611,7 +611,7 @@ BAD = (
     ('75_no_strong', _only('c', _FAULTY, 'v', 't'),
      'manifest: no strong training instance; give .*'),
     ('76_no_weak', _only('a', 'b', 'v', 't'),
-     'manifest: no weak training instance; --simulate=box .*'),
+     'manifest: no weak training instance; .*--simulate=box .*'),
     ('76_weak_in_val', lambda s: s.set(
         'v', role='weak', annotation=dict(_BOX)),
      "line 6, id v, role: val images are for evaluation .*, found 'weak'; .*"),

@@ -21,6 +21,7 @@ from experiments import grid
 from experiments import run_folder
 from experiments import sweep_sets
 from experiments import trainer
+from experiments.configs import custom
 from experiments.configs.tables import ablation
 from experiments.configs.tables import acdc
 from experiments.configs.tables import endoscene
@@ -271,6 +272,10 @@ class SweepTest(parameterized.TestCase):
     self.assertEqual(rows[1][7], '')  # No indicator has moved.
     self.assertEqual(rows[4], ['uniform', '0.1', 'polygon', '0.3', '1',
                                *[''] * 6])
+
+  def test_a_config_of_one_run_is_no_table(self):
+    with self.assertRaisesRegex(binary.UserError, 'configs/tables/'):
+      grid.make_cells(custom.get_config(), 'unused')
 
   def test_other_cases_are_refused(self):
     self.sweep()

@@ -1,0 +1,39 @@
+"""Suspects subjects whose names differ only in a short ending.
+
+Folders p01_a and p01_b are often two films or two eyes of one patient, whom no
+split may part.
+"""
+
+from collections.abc import Sequence
+import re
+
+from data_prep import manifest as manifest_lib
+
+_ENDING = re.compile(r'^(.*\d.*)[_-]\w{1,2}$')
+_SHOWN = 40
+
+
+def find_notice(rows: Sequence[manifest_lib.Row]) -> str:
+  """Returns a line that names two subjects which may be one, or ''.
+
+  At least two names must become common to several subjects when an ending of
+  one or two letters or digits is taken off; what is left has a digit, so that
+  case_1 and case_2 are two cases.
+
+  Args:
+    rows: of a manifest, with the subjects that the source names.
+  """
+  # The pattern that is offered finds its subject at the start of an id.
+  names = {row.subject for row in rows
+           if row.subject and row.id.startswith(f'{row.subject}/')}
+  parts = {}
+  for name in sorted(names):
+    found = _ENDING.match(name)
+    if found:
+      parts.setdefault(found[1], []).append(name)
+  several = [some for some in parts.values() if len(some) > 1]
+  if len(several) < 2:
+    return ''
+  one, other = (name[:_SHOWN] for name in several[0][:2])
+  return (f"{one} and {other} may be one subject, and {len(several) - 1} more "
+          "likewise: --subject_pattern='^([^/]+)[_-]' if they are")
