@@ -189,7 +189,10 @@ class FoldersTest(_Layouts):
     os.symlink(self.source / 'there/images', self.source / 'set/images')
     os.symlink(self.source / 'set', self.source / 'set/loop')
     self.source = self.source / 'set'
-    self.assertLen(self._read('folder').rows, 1)
+    # The loop ends, and what lies outside of the source is refused.
+    problem, = self._read('folder').problems
+    self.assertIn('outside the source', problem.what)
+    self.assertIn('images/a.png', problem.file)
 
   def test_dicom_without_suffix(self):
     self._write('images/IM0001', seed_sets.dicom(
