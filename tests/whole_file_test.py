@@ -1,12 +1,22 @@
 """Tests for data_prep.whole_file."""
 
+import contextlib
+import fcntl
+import io
 import os
 import pathlib
+import signal
+import subprocess
+import sys
 import tempfile
+import textwrap
+from unittest import mock
 
 from absl.testing import absltest
 
 from data_prep import whole_file
+
+_ROOT = pathlib.Path(whole_file.__file__).parent.parent
 
 
 class WholeFileTest(absltest.TestCase):
@@ -53,6 +63,74 @@ class WholeFileTest(absltest.TestCase):
         (temporary / 'half').touch()
         raise KeyError
     self.assertEqual(os.listdir(output.parent), ['a'])
+
+  def test_what_a_killed_process_left_is_removed(self):
+    code = textwrap.dedent("""
+        import os, pathlib, signal, sys
+        from data_prep import whole_file
+        with whole_file.folder_beside(pathlib.Path(sys.argv[1])) as folder:
+          (folder / 'images').mkdir()
+          (folder / 'images/a.png').touch()
+          if sys.argv[2] == 'kill':
+            os.kill(os.getpid(), signal.SIGKILL)
+          print(folder, flush=True)
+          sys.stdin.read()
+        """)
+    start = lambda path, how: subprocess.Popen(
+        [sys.executable, '-c', code, str(path), how], text=True, cwd=_ROOT,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    parent = self._path.parent
+    for name in 'a', 'a.b':  # Another output's is not ours to remove.
+      with start(parent / name, 'kill') as process:
+        process.communicate()
+      self.assertEqual(process.returncode, -signal.SIGKILL)
+    self.assertLen(os.listdir(parent), 2)
+    running = start(self._path, 'run')  # Removes what is left of the first.
+    alive = pathlib.Path(running.stdout.readline().strip())
+    self.assertLen(os.listdir(parent), 2)
+    out = io.StringIO()
+    with contextlib.redirect_stderr(out):
+      for _ in range(2):
+        with whole_file.folder_beside(self._path):
+          # What a process that runs still fills is left alone.
+          self.assertTrue((alive / 'images/a.png').exists())
+    self.assertEqual(out.getvalue(), '')
+    running.kill()
+    running.communicate()
+    (parent / '.a.mine').mkdir()
+    with contextlib.redirect_stderr(out):
+      with whole_file.folder_beside(self._path):
+        self.assertFalse(alive.exists())
+    self.assertEqual(
+        out.getvalue(), f'notice: removed {alive.name}, which a process that '
+        'was killed had left beside a\n')
+    left = sorted(os.listdir(parent))
+    self.assertLen(left, 2)
+    self.assertEqual(left[1], '.a.mine')
+    self.assertStartsWith(left[0], '.a.b.')
+
+  def test_a_disk_without_locks(self):
+    with mock.patch.object(
+        whole_file.fcntl, 'flock', side_effect=OSError('no locks')):
+      with whole_file.folder_beside(self._path) as one:
+        with whole_file.folder_beside(self._path) as two:
+          self.assertNotEqual(one, two)
+          self.assertTrue(one.exists())
+    self.assertEqual(os.listdir(self._path.parent), [])
+
+  def test_one_that_was_taken_away_before_it_was_locked(self):
+    flock, taken = fcntl.flock, []
+
+    def take_away(descriptor, how):
+      if not taken:
+        taken.extend(self._path.parent.iterdir())
+        os.rmdir(taken[0])
+      flock(descriptor, how)
+
+    with mock.patch.object(whole_file.fcntl, 'flock', take_away):
+      with whole_file.folder_beside(self._path) as folder:
+        self.assertTrue(folder.exists())
+        self.assertNotEqual([folder], taken)
 
 
 if __name__ == '__main__':
