@@ -55,17 +55,11 @@ def report(findings: Findings) -> list[str]:
   for problems in sorted(
       _groups(findings.problems),
       key=lambda some: _flag_of(some[0].fix) is None):
-    first, *others = problems
-    if (first in defects and _IN_A_FILE.search(first.field)
-        and _LEAVE_OUT not in first.fix):
-      first = first._replace(fix=f'{first.fix}{_LEAVE_OUT}defective')
-    shown = [_shown(p, findings.pictures) for p in (first, *others)]
+    shown = [_shown(_with_flag(p, defects), findings.pictures)
+             for p in problems]
     if len(shown) > _MAX_SINGLE:
       lines.append(_together(shown))
       continue
-    # What they share is said once.
-    shown[1:] = [p._replace(fix=p.fix.partition(_LEAVE_OUT)[0])
-                 for p in shown[1:]]
     lines += [_fit(p) for p in shown]
   for notices in _groups(findings.notices):
     number = len(notices)
@@ -73,6 +67,14 @@ def report(findings: Findings) -> list[str]:
     lines.append(
         f'notice{count} {_fit(_shown(notices[0], findings.pictures))}')
   return [_cut(line) for line in lines]
+
+
+def _with_flag(problem, defects):
+  """Returns a problem whose fix names the flag that leaves its picture out."""
+  if (problem in defects and _IN_A_FILE.search(problem.field)
+      and _LEAVE_OUT not in problem.fix):
+    return problem._replace(fix=f'{problem.fix}{_LEAVE_OUT}defective')
+  return problem
 
 
 def join_notices(notices: Sequence[str]) -> list[str]:

@@ -298,6 +298,20 @@ class NiftiTest(parameterized.TestCase):
     problem, = self._read_set(_nifti(), content).problems
     self.assertIn('labels hold fractions', str(problem))
 
+  def test_a_damaged_label_file_is_named_and_not_its_image(self):
+    self._write('labels/v.nii', _nifti(_labels())[:-40])
+    self._write('images/v.nii', _nifti())
+    refused = nifti.read(self.folder, self.folder, options=formats.Options())
+    self.assertStartsWith(str(refused.problems[0]), 'labels/v.nii: the file is')
+    self.assertEndsWith(
+        str(refused.problems[0]), 'or --leave_out=defective')
+    for name in ('defective', '@v.nii', '@labels/v.nii', '@v'):
+      imported = nifti.read(self.folder, self.folder, options=formats.Options(
+          leave_out=frozenset([name])))
+      self.assertEqual(imported.problems, [])
+      self.assertEqual([entry.name for entry in imported.left_out],
+                       ['labels/v.nii'])
+
   def test_threshold_and_values_that_are_no_class(self):
     imported = self._read_set(
         _nifti(), _nifti(_labels(np.float32) / 2), mask_threshold=0.5)

@@ -97,12 +97,16 @@ def read(
     for observer in observers:
       key = f'{case}@{observer}' if len(observers) > 1 else case
       labels = {}
+      wrong_path = path  # Of the labels, as soon as one of them is read.
       try:
         for kind, some in parts_lib.by_kind(masks, observer).items():
           mapped = options._replace(
               mask_values=values.get(kind, options.mask_values))
-          read = [_read_labels(source / m.path, volume, mapped, oddities)
-                  for m in some]
+          read = []
+          for mask in some:
+            wrong_path = mask.path
+            read.append(
+                _read_labels(source / mask.path, volume, mapped, oddities))
           labels[kind], overlap = read[0], 0
           if len(some) > 1 or pairs.structures:
             labels[kind], overlap = parts_lib.unite(
@@ -113,7 +117,7 @@ def read(
           highest = max(highest, int(inside.max(initial=0)))
       except pixels.WrongFile as wrong:
         if not (is_asked and wrong.args[0] == _NO_CLASS):  # Once is enough.
-          report.wrong_file(wrong, file=path)
+          report.wrong_file(wrong, file=wrong_path)
         continue
       names = []
       for k in range(volume.voxels.shape[axis]):
