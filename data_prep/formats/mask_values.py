@@ -147,6 +147,14 @@ def _read_labels(path, report):
                     f'{", ".join(map(str, numbers))[:20]}, is read as '
                     'unlabelled')
     names = _label_names(labels)
+    regions = [str(key)[:30] for key, value in labels.items()
+               if isinstance(value, list) and not is_ignored_name(str(key))
+               and len(value) > 1]
+    if regions:
+      report.note(
+          'regions of dataset.json are read as the values they are made of, '
+          f'each by its smallest region: {", ".join(regions)[:60]} is the name '
+          'of what its parts leave; --classes names the values otherwise')
     return {v: n for v, n in names.items() if v not in ignored}, ignored, (
         channels)
   except (pixels.WrongFile, AttributeError, KeyError, TypeError, ValueError):
