@@ -18,6 +18,7 @@ from data_prep import formats
 from data_prep import pixels
 from data_prep import rasterize
 from data_prep.formats import intensities
+from data_prep.formats import lossy_masks
 from data_prep.formats import sources
 
 _MAX_CLASS = 64  # Of masks whose classes no file names.
@@ -220,6 +221,8 @@ def map_values(
     and the highest class.
   """
   read = pixels.map_in_threads(count_values, [path for _, path in found])
+  if lossy_masks.ask(found, read, options, report):
+    return {}, 1
   return decide(
       [(kind, counts) for (kind, _), counts in zip(found, read, strict=True)],
       options, report, declared)
