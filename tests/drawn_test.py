@@ -194,6 +194,23 @@ class OneKindTest(parameterized.TestCase):
                      [expected])
     self.assertLen(self.report.notices, value != expected)
 
+  @parameterized.parameters(
+      (24, 36, 'refused'),  # Half of it is outside, by 6 pixels of 30.
+      (10, 36, 'noted'),  # 23 % of it is.
+      (27, 33, 'noted'),  # Half of it, but by 3 pixels.
+      (10, 30, ''))
+  def test_outlines_that_leave_the_picture(self, x0, x1, expected):
+    outline = [[x0, 2], [x1, 2], [x1, 8], [x0, 8]]
+    annotation = self._annotate([_Shape('polygon', 'a', outline)])
+    self.assertLen(self.report.problems, expected == 'refused')
+    self.assertEqual(
+        'cut off' in str(self.report.notices), expected == 'noted')
+    if expected == 'refused':
+      self.assertIn('50 % of its box', str(self.report.problems[0]))
+      self.assertIsNone(annotation)
+    else:
+      self.assertEqual(annotation['polygons'], [outline])
+
   def test_masks_are_cut_as_boxes_are(self):
     report = assembling.Report()
     part = np.ones((4, 6), bool)

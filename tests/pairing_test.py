@@ -128,7 +128,7 @@ class FoldersOfMasksTest(Case):
   def test_two_folders_are_asked_about(self):
     self._drive()
     line = self.ask()
-    self.assertIn('1st_manual, mask, 2nd_manual', line)
+    self.assertIn('1st_manual, 2nd_manual, mask', line)
     self.assertIn('--mask_folder=1st_manual', line)
     self.assertEqual(self.read(mask_folders=('1st_manual',)).problems, [])
     np.testing.assert_array_equal(self.label('21_training'), square(1))

@@ -42,6 +42,7 @@ _CHECKED = {'polygon': 'polygon', 'box': 'box', 'ellipse': 'ellipse',
 # units.
 _LITTLE = 3.0
 _LITTLE_SHARE = 0.05
+_FAR_SHARE = 0.25  # Of the box around an outline: more outside is another's.
 
 
 class Shape(NamedTuple):
@@ -138,6 +139,9 @@ def fit(
       shape = _cut(shape, size, report)
     log = _FirstProblem()
     check_shape.check_shape(shape.value, _CHECKED[shape.kind], size, '', log)
+    if size is not None and not log.problem and shape.kind in (
+        'polygon', 'ellipse', 'stroke'):
+      _check_place(shape, size, report, log)
     if log.problem:
       what, found, fix, _ = log.problem
       report.wrong_shape(what, found, fix, file=file, row_id=row_id)
@@ -146,6 +150,26 @@ def fit(
       shape = unreadable(shape.label, shape.value if has_place else None)
     result.append(shape)
   return result
+
+
+def _check_place(shape, size, report, log):
+  """Notes an outline that leaves its picture; refuses one that is mostly out.
+
+  Hand-drawn outlines often leave the picture, and are drawn up to its edge.
+  """
+  low, high = np.array(box_around(shape), float).reshape(2, 2)
+  end = np.array([size[1], size[0]], float)
+  beyond = np.maximum(np.maximum(-low, high - end), 0)
+  if beyond.max() <= check_shape.TOLERANCE:
+    return
+  inside = np.clip(np.minimum(high, end) - np.maximum(low, 0), 0, None)
+  outside = 1 - np.prod(inside / np.maximum(high - low, 1e-9))
+  if outside > _FAR_SHARE and not _is_little(beyond, end):
+    log.add('a large part of an outline lies outside of the picture',
+            f'{100 * outside:.0f} % of its box', 'correct it', '')
+    return
+  report.note(f'{_NAMES[shape.kind]} that leave their picture are cut off at '
+              'its edge')
 
 
 class _FirstProblem:

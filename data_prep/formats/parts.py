@@ -260,7 +260,9 @@ def _without_doubt(groups, chosen, report):
     usual = collections.Counter(
         place for masks in groups.values() for place in {
             p for m in masks for p in (_label(m), f'_{m.tag or m.annotator}')})
-    places = sorted(places, key=lambda name: (-usual[name], name))
+    # A folder that is just called mask, beside others, is a field of view.
+    places = sorted(places, key=lambda name: (
+        name.lower() in ('mask', 'masks', '_mask'), -usual[name], name))
     report.wrong(
         f'{len(doubtful)} pictures have masks in several folders or under '
         'several endings', ', '.join(places),
