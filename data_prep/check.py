@@ -27,6 +27,7 @@ from collections.abc import Callable, Sequence
 from concurrent import futures
 import functools
 import os
+import re
 
 from PIL import Image
 
@@ -42,6 +43,7 @@ Findings = check_report.Findings
 report = check_report.report
 
 _MAX_NAMES = 4
+_MAX_FLAG = 130  # Characters of classes, and of the flag that leaves them out.
 _VALUE_FLAGS = ('--mask_values', '--mask_threshold', '--scribble_values')
 _DEFECTIVE = ('image', 'annotation', 'evaluation')  # Fields of files.
 
@@ -63,6 +65,7 @@ def inspect_manifest(
     unlisted: bool = True,
     no_weak: str = 'refuse',
     known: Findings | None = None,
+    can_choose: bool = False,
     all_rows: Sequence[manifest_lib.Row] = (),
 ) -> Findings:
   """Finds all problems of a manifest, and what is odd about it.
@@ -81,6 +84,7 @@ def inspect_manifest(
       nothing is going to be trained.
     known: what was found before of some of these rows; their files are not read
       again.
+    can_choose: whether flags such as --classes can change what is read.
     all_rows: further ones that were left out, which is told elsewhere.
   """
   rows = manifest.rows
@@ -116,7 +120,7 @@ def inspect_manifest(
   elif not unread:
     _check_roles(rows, log, no_weak)
     if not log.problems:  # Else a class may hide in what could not be read.
-      _note_classes(manifest, facts, log)
+      _note_classes(manifest, facts, log, can_choose)
     if unlisted:
       _note_unlisted(manifest, all_rows, log)
   return Findings(
@@ -309,27 +313,59 @@ def _check_roles(rows, log, no_weak):
         'others; else give some images role weak'))
 
 
-def _note_classes(manifest, facts, log):
-  """Notes splits without an image, and classes that a split never shows."""
+def _note_classes(manifest, facts, log, can_choose):
+  """Notes splits without an image, and classes that a split never shows.
+
+  A class that nothing shows is noted once; if no class is shown, it is a
+  problem.
+  """
+  classes = manifest.header.classes
+  shown = frozenset().union(*(seen.present | seen.hidden for seen in facts))
+  unseen = set(range(1, len(classes))) - shown
+  if len(classes) > 1 and len(unseen) == len(classes) - 1:
+    log.problems.append(_Problem(
+        'no picture shows any class but background', '',
+        'see --mask_values, --mask_threshold, --mask_folder' if can_choose else
+        'correct the masks, or `values` of their annotations'))
+    return
+  if unseen:
+    what, it = _some_classes(classes, unseen)
+    log.notices.append(_Problem(
+        f'{what} in no picture at all', '',
+        f'{_without(classes, unseen, it, _MAX_FLAG - len(what))} leaves {it} '
+        'out' if can_choose else 'labels may be wrong'))
   for split in manifest_lib.SPLITS:
-    shown = [seen.present for row, seen in zip(
+    of_split = [seen.present for row, seen in zip(
         manifest.rows, facts, strict=True) if row.split == split]
-    if not shown:
+    if not of_split:
       log.notices.append(_Problem(
           f'no {split} image', '', 'nothing can be measured on it'))
       continue
-    present = frozenset().union(*shown)
-    absent = [repr(name) for value, name in enumerate(manifest.header.classes)
-              if value and value not in present
-              and not pixels.is_bad_text(name)]
+    absent = set(range(1, len(classes))) - unseen - frozenset().union(*of_split)
     if absent:
-      more = len(absent) - _MAX_NAMES
-      text = ', '.join(absent[:_MAX_NAMES]) + (
-          f' and {more} more' if more > 0 else '')
-      what = f'class {text} is' if len(absent) == 1 else f'classes {text} are'
+      what, _ = _some_classes(classes, absent)
       log.notices.append(_Problem(
-          f'{what} absent from {split}', '',
-          'labels or split may be wrong'))
+          f'{what} absent from {split}', '', 'labels or split may be wrong'))
+
+
+def _some_classes(classes, values):
+  """Returns the start of a sentence of some classes, and their pronoun."""
+  names = [repr(pixels.tail(classes[value])) for value in sorted(values)]
+  more = len(names) - _MAX_NAMES
+  text = ', '.join(names[:_MAX_NAMES]) + (f' and {more} more' * (more > 0))
+  return ((f'class {text} is', 'it') if len(names) == 1
+          else (f'classes {text} are', 'them'))
+
+
+def _without(classes, values, it, length):
+  """Returns the flag that names the other classes, if it is short enough."""
+  names = [name for i, name in enumerate(classes) if i not in values]
+  text = ','.join(names)
+  # A shell parts a name at a space, and the flag at a comma.
+  if len(text) > length or not all(
+      re.fullmatch(r'[\w.-]+', name) for name in names):
+    return f'--classes without {it}'
+  return f'--classes={text}'
 
 
 def _note_unlisted(manifest, all_rows, log):

@@ -33,6 +33,7 @@ class Facts(NamedTuple):
     counts: pixels per class of a mask and, last, unlabelled ones, int64
       [K + 1]; None of other annotations than masks.
     present: classes that the annotation names or holds.
+    hidden: classes of the truth that only the evaluation sees.
     values_open: whether a mask holds only 0 and 255 and says nothing of them.
     values_plain: whether a mask holds a foreground class as it is.
   """
@@ -43,6 +44,7 @@ class Facts(NamedTuple):
   thumbnail: bytes = b''
   counts: np.ndarray | None = None
   present: frozenset[int] = frozenset()
+  hidden: frozenset[int] = frozenset()
   values_open: bool = False
   values_plain: bool = False
 
@@ -81,6 +83,7 @@ def inspect_row(
       fix = _turned_fix(row, context) or fix
     log.add(what, found, fix, 'image')
   truth = _check_evaluation(row, image, context, log)
+  seen = seen._replace(hidden=_hidden_classes(row, truth))
   if row.annotation is None:
     if row.role != 'unlabelled':
       log.add(f'a {row.role} image needs an annotation', 'null',
@@ -165,6 +168,18 @@ def _check_evaluation(row, image, context, log):
             check_annotation.nearest(fault, manifest_lib.FAULTS),
             'evaluation.fault')
   return label
+
+
+def _hidden_classes(row, truth):
+  """Returns the classes of the truth of a row whose truth is good."""
+  drawn = (row.evaluation or {}).get('truth')
+  if truth is not None:
+    found = np.flatnonzero(np.bincount(truth.ravel())).tolist()
+  elif isinstance(drawn, dict) and isinstance(drawn.get('labels'), list):
+    found = [label for label in drawn['labels'] if isinstance(label, int)]
+  else:
+    found = []
+  return frozenset(found) - {types.UNLABELLED}
 
 
 def _facts_of_image(image, log):

@@ -316,12 +316,13 @@ def _inspect(manifest, known, all_rows):
       told = time.monotonic()
       print(f'  {done} of {total}', file=sys.stderr, flush=True)
 
+  is_source = _DATASET.value is None and _MANIFEST.value is None
   findings = check.inspect_manifest(
       manifest, progress=progress, near_copies=_NEAR_COPIES.value, known=known,
       no_weak='notice' if _CHECK.value else 'refuse', all_rows=all_rows,
       # What is not read of a source, its reader has told.
-      unlisted=_DATASET.value is not None or _MANIFEST.value is not None)
-  if _DATASET.value is None and _MANIFEST.value is None:
+      unlisted=not is_source, can_choose=is_source)
+  if is_source:
     findings = findings._replace(
         pictures={1: 'the set'} | {
             row.line: _shown(row.image) for row in manifest.rows})

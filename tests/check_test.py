@@ -961,6 +961,67 @@ class CheckTest(parameterized.TestCase):
     self.assertIsNone(facts[2].counts)
     self.assertEqual(facts[2].present, {1})
 
+  def test_class_in_no_picture_is_noted_once_with_the_flag(self):
+    self.set.classes('none', 'polyp', 'tool')
+    for name, row in self.set.rows.items():
+      self.set.save(f'masks/{name}.png', _mask() + (_mask() > 0))
+      if row['role'] == 'weak':
+        row['annotation'] = dict(_BOX, labels=[2])
+    self.inspect()
+    findings = check.inspect_manifest(manifest_lib.read_manifest(
+        self.set.folder / 'manifest.jsonl'), can_choose=True)
+    self.assertEqual(findings.problems, [])
+    self.assertEqual(
+        [str(n) for n in findings.notices if 'class' in n.what],
+        ["manifest: class 'none' is in no picture at all; "
+         '--classes=background,polyp,tool leaves it out'])
+
+  def test_long_names_are_not_listed_in_the_flag(self):
+    self.set.classes('polyp', 'tool', 'n' * 50, 'm' * 50, 'a' * 60)
+    _truth(_mask())(self.set)
+    self.set.draw('tag', labels=[3])
+    self.inspect()
+    findings = check.inspect_manifest(manifest_lib.read_manifest(
+        self.set.folder / 'manifest.jsonl'), can_choose=True)
+    self.assertEqual(findings.problems, [])
+    line, = (str(n) for n in findings.notices if 'no picture' in n.what)
+    self.assertEndsWith(line, '; --classes without them leaves them out')
+    self.assertLessEqual(len(line), 200)
+
+  def test_no_class_is_shown_anywhere(self):
+    for name in self.set.rows:
+      self.set.save(f'masks/{name}.png', 0 * _mask())
+    for name in ('c', 'd'):
+      self.set.set(name, annotation={'kind': 'tag', 'labels': []})
+    problems, _ = self.inspect()
+    self.assertEqual(problems, [
+        'manifest: no picture shows any class but background; correct the '
+        'masks, or `values` of their annotations'])
+    findings = check.inspect_manifest(manifest_lib.read_manifest(
+        self.set.folder / 'manifest.jsonl'), can_choose=True)
+    self.assertEndsWith(str(*findings.problems),
+                        'see --mask_values, --mask_threshold, --mask_folder')
+    # A tag shows its classes, as a mask does.
+    self.set.draw('tag', labels=[2])
+    problems, notices = self.inspect()
+    self.assertEqual(problems, [])
+    self.assertEqual([n.split('; ')[0] for n in notices if 'class ' in n], [
+        "manifest: class 'polyp' is in no picture at all",
+        "manifest: class 'tool' is absent from val",
+        "manifest: class 'tool' is absent from test"])
+
+  def test_class_that_only_the_truth_shows_is_in_some_picture(self):
+    for name in self.set.rows:
+      self.set.save(f'masks/{name}.png', 0 * _mask())
+    for name in ('c', 'd'):
+      self.set.set(name, annotation=None, role='unlabelled')
+    self.set.save('masks/c.png', _mask())
+    self.set.set('c', evaluation={'truth': {
+        'kind': 'mask', 'path': 'masks/c.png'}})
+    problems, notices = self.inspect()
+    self.assertEqual(problems, [])
+    self.assertEmpty([n for n in notices if 'no picture' in n])
+
   def test_progress(self):
     calls = []
     path = self.set.folder / 'manifest.jsonl'
