@@ -106,6 +106,36 @@ class DecideTest(parameterized.TestCase):
         found, {'mask': {'0': 0, '1': 1, '2': 2, '255': 255}})
     self.assertEqual(self.highest, 2)
 
+  @parameterized.parameters(
+      ([0, 50], '0:0,50:1'), ([0, 37, 38, 39], '0:0,37:1,38:2,39:3'),
+      ([37, 38], '0:0,37:1,38:2'), ([0, 4], '0:0,4:1'))
+  def test_most_numbers_are_unused(self, values, pairs):
+    counted = 'mask', dict.fromkeys(values, 10)
+    self._decide(counted)
+    self.assertLen(self.problems, 1)
+    self.assertIn('found 0, ', self.problems[0])
+    self.assertFalse(self.problems[0].endswith('...'))  # Read as cut off.
+    self.assertIn(f'--mask_values={pairs},', self.problems[0])
+    self.assertLessEqual(len(self.problems[0]), 200)
+    self._decide(counted, mask_values={str(v): v for v in values})
+    self.assertEqual(self.problems, [])
+    names = ('background', *map(str, range(1, 51)))
+    self._decide(counted, classes=names)
+    self._decide(counted, declared=mask_values.Declared(names))
+    self.assertEqual(self.problems, [])
+
+  def test_unused_numbers_between_many_values(self):
+    self._decide(('mask', dict.fromkeys(range(0, 64, 3), 10)))
+    self.assertLen(self.problems, 1)
+    self.assertLessEqual(len(self.problems[0]), 200)
+
+  @parameterized.parameters(
+      ([0],), ([0, 1],), ([1],), ([0, 2],), ([0, 3],), ([0, 1, 3, 4],),
+      ([0, 1, 2, 4, 255],), ([0, 255],), ([3, 4],), ([255],))
+  def test_a_class_is_missing(self, values):
+    self._decide(('mask', dict.fromkeys(values, 10)))
+    self.assertEqual(self.problems, [])
+
   def test_dropped_classes_are_counted(self):
     declared = mask_values.Declared(
         ('background', 'b'), {'0': 0, '1': 0, '2': 1}, (), frozenset([1]))

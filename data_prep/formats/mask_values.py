@@ -221,8 +221,9 @@ def map_values(
     and the highest class.
   """
   read = pixels.map_in_threads(count_values, [path for _, path in found])
-  if lossy_masks.ask(found, read, options, report):
-    return {}, 1
+  if lossy_masks.ask(found, read, options, report):  # Said once, for the set.
+    anything = {str(v): int(v > 0) for counts in read for v in counts}
+    return {kind: anything for kind, _ in found}, 1
   return decide(
       [(kind, counts) for (kind, _), counts in zip(found, read, strict=True)],
       options, report, declared)
@@ -271,16 +272,28 @@ def decide(
   classes = {v for kind, values in stored.items() for v in (
       mapping[kind].values() if kind in mapping else values)}
   highest = int(max((v for v in classes if v != 255), default=1))
-  if highest > 254 or (
-      options.classes is None and declared.classes is None
-      and highest > _MAX_CLASS):
+  unnamed = options.classes is None and declared.classes is None
+  if highest > 254 or unnamed and highest > _MAX_CLASS:
     report.wrong('masks hold values that are hardly class numbers',
                  f'up to {highest}',
                  'name them (--classes=...) if they are, map them '
                  '(--mask_values=0:0,128:1,...), or threshold them '
                  '(--mask_threshold=128)')
     highest = 1
+  elif unnamed and not options.mask_values:
+    _ask_of_gaps(classes - {255}, report)
   return mapping, highest
+
+
+def _ask_of_gaps(values, report):
+  """Asks if most numbers are unused; 0, 1, 3, 4 just lack a class."""
+  if values and min(values) >= 0 and 2 * len({0, *values}) < max(values) + 1:
+    used = sorted({0, *values})[:8]
+    pairs = ','.join(f'{v}:{i}' for i, v in enumerate(used))
+    report.wrong(
+        'masks skip most class numbers up to their largest',
+        ', '.join(map(str, used)),
+        f'map them: --mask_values={pairs}, or name all by --classes')
 
 
 def _ask_of_counts(masks, report):
@@ -292,7 +305,7 @@ def _ask_of_counts(masks, report):
     report.wrong(
         'each mask holds 1 to n with another n: do they count objects?',
         f'n up to {max(numbers)}', 'make them one class, --mask_threshold=1, '
-        'or name the classes, --classes=background,...')
+        'or name the classes by --classes')
 
 
 def _tell_dropped(counted, dropped, report):
