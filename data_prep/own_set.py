@@ -100,7 +100,7 @@ def write(
   """
   own = read(output, source=source, format_name=format_name, options=options,
              subjects=plan.subjects, name=name)
-  manifest, notices = divide(own, output, plan=plan)
+  manifest, notices, _ = divide(own, output, plan=plan)
   return manifest, [*own.notices, *notices]
 
 
@@ -175,7 +175,7 @@ def divide(
     *,
     plan: Plan,
     without: frozenset[str] = frozenset(),
-) -> tuple[manifest_lib.Manifest, list[str]]:
+) -> tuple[manifest_lib.Manifest, list[str], list[formats.LeftOut]]:
   """Draws splits and roles, and writes manifest.jsonl and splits.csv.
 
   Args:
@@ -185,8 +185,8 @@ def divide(
     without: ids of images that are left out.
 
   Returns:
-    The manifest, whose `problems` hold those of the import and the splits, too,
-    and notices.
+    The manifest, whose `problems` hold those of the import and the splits, too;
+    notices; and the pictures that can be neither learnt from nor evaluated.
 
   Raises:
     ValueError: in one line, if nothing is left.
@@ -205,7 +205,7 @@ def divide(
     problems += wrong
   else:
     rows = dividing.take_back(rows, plan.draw, notices)
-  rows = _without_unseen(rows, notices)
+  rows, left_out = _without_unseen(rows, notices)
   try:
     if plan.splits_file is None and not problems:
       rows, folds = dividing.draw_splits(rows, root, plan.draw, notices)
@@ -224,7 +224,7 @@ def divide(
   if not problems:
     splits_file.write_splits(output / SPLITS_FILE, rows, folds)
   return manifest._replace(
-      problems=(*manifest.problems, *problems)), notices
+      problems=(*manifest.problems, *problems)), notices, left_out
 
 
 def _check_classes(classes):
@@ -274,15 +274,19 @@ def _without_unseen(rows, notices):
   """Leaves out what is in val or test and cannot be evaluated."""
   in_part = lambda r: r.annotation and types.UNLABELLED in r.annotation.get(
       'labels', ())
+  left_out = []
   for known, what in (
       (lambda r: r.annotation, 'without annotation'),
       (lambda r: not in_part(r), 'of which a part is unlabelled')):
-    kept = [r for r in rows if r.split in ('', 'train') or known(r)]
-    if len(kept) < len(rows):
-      notices.append(f'{len(rows) - len(kept)} pictures of val or test {what} '
-                     'are left out')
-    rows = kept
-  return rows
+    unseen = {r.id: formats.LeftOut(
+        'picture', r.id, f'picture of {r.split} {what}', 'annotation')
+              for r in rows if r.split not in ('', 'train') and not known(r)}
+    if unseen:
+      notices.append(f'{len(unseen)} pictures of val or test {what} are left '
+                     f'out: {row_names.shown(unseen)}')
+    left_out += unseen.values()
+    rows = [r for r in rows if r.id not in unseen]
+  return rows, left_out
 
 
 def _natural_role(row):

@@ -229,15 +229,16 @@ def _make(folder, image_size):
       leaving_out.refuse_nothing_left(
           len(given.rows) - len(listed), left_out)
       make = lambda without: (_move_manifest(
-          given, folder, without | listed), [])
-    (manifest, notices), findings, more = leaving_out.check_and_leave_out(
+          given, folder, without | listed), [], [])
+    made, findings, more = leaving_out.check_and_leave_out(
         make, lambda made, known: _inspect(made[0], known, all_rows),
         allowed=allowed)
+    manifest, notices, unseen = made
   except ValueError as error:
     raise _Refused(command_line.one_line(error)) from error
   _print_notices(notices)
   _tell(findings)
-  return _Made(manifest, findings, [*left_out, *more])
+  return _Made(manifest, findings, [*left_out, *unseen, *more])
 
 
 def _write_manifest(folder, image_size):

@@ -191,9 +191,18 @@ def _check_evaluation(rows):
            and row.annotation and not manifest_lib.is_exact(row)]
   if wrong:
     counts = collections.Counter(row.annotation['kind'] for row in wrong)
+    names = row_names.shown((row.id for row in wrong), longest=16)
     raise RefusedError(
         f'{len(wrong)} pictures that the source puts into val or test have no '
-        'exact mask', _text(counts), _exact_fix(counts))
+        f'exact mask ({names})', _text(counts), _evaluation_fix(counts))
+
+
+def _evaluation_fix(counts):
+  flag = ('--polygons_are=mask' if counts['polygon'] else
+          '--masks_are=mask' if counts['coarse_mask'] else '')
+  if flag:
+    return f'{flag} if they are exact, else --leave_out=@FILE'
+  return 'give exact masks, or --leave_out=@FILE'
 
 
 def _exact_fix(counts):

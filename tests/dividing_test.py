@@ -53,8 +53,14 @@ REFUSALS = (
     ('folds_of_polygons', _rows(9, annotation=_kind('polygon')),
      dict(num_folds=3), 'no picture has an exact mask', '--polygons_are=mask'),
     ('weak_in_test', _GIVEN_BOTH, {},
-     '3 pictures that the source puts into val or test have no exact mask',
-     'found 3 polygon; --polygons_are=mask'),
+     '3 pictures that the source puts into val or test have no exact mask (09, '
+     '10, 11)', 'found 3 polygon; --polygons_are=mask if they are exact, else '
+     '--leave_out=@FILE'),
+    ('boxes_in_test', [
+        *_rows(9, split='train'),
+        *_rows(4, split='test', start=9, annotation=_BOX)], {},
+     'have no exact mask (09, 10, 11, ...)',
+     'give exact masks, or --leave_out=@FILE'),
     ('one_subject', _rows(9, per_subject=9), {},
      'all 9 pictures are of one subject', "found 's0'; --subjects=FILE"),
     ('two_subjects', _rows(8, per_subject=4), {},

@@ -145,6 +145,35 @@ class OwnSetTest(parameterized.TestCase):
     self.assertEqual({r.role for r in rows if r.split != 'train'}, {'strong'})
     self.assertIn('unlabelled', {r.role for r in rows})
 
+  def test_pictures_of_test_without_annotation_are_named_and_listed(self):
+    self._write()
+    for kind in ('images', 'masks'):
+      for i in range(10):
+        split = 'test' if i < 3 else 'val' if i < 6 else 'train'
+        path = self.source / kind / split / f'p{i:02d}'
+        path.parent.mkdir(exist_ok=True)
+        (self.source / kind / f'p{i:02d}').rename(path)
+    names = ['p00/00', 'p00/01', 'p00/02', 'p01/03']
+    for name in names:
+      (self.source / f'masks/test/{name}.png').unlink()
+    code, out, lines = self._prepare('--simulate=box')
+    self.assertEqual((code, lines), (0, []), out)
+    self.assertIn('4 pictures of val or test without annotation are left out: '
+                  'p00/00, p00/01, p00/02, ...', out)
+    path = self.output / 'left_out.csv'
+    self.assertEqual(path.read_text().splitlines(), [
+        'name,what,field,reason', *(
+            f'{name},picture,annotation,picture of test without annotation'
+            for name in names)])
+    before = self._rows()
+    self.assertNoCommonElements(names, [r.id for r in before])
+    # The list is one that --leave_out takes.
+    kept = path.rename(self.folder / 'left_out.csv')
+    self.output.rename(self.folder / 'old')
+    code, out, lines = self._prepare('--simulate=box', f'--leave_out=@{kept}')
+    self.assertEqual((code, lines), (0, []), out)
+    self.assertEqual(self._rows(), before)
+
   def test_groups_that_are_exact_in_part_are_never_cut(self):
     mask, rng = {'kind': 'mask', 'path': 'm.png'}, np.random.default_rng(0)
     for seed in range(300):
