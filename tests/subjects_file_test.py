@@ -173,7 +173,7 @@ class VolumePairsTest(source_case.SourceCase):
         f'--source={self.source}', '--simulate=box', '--check',
         f'--leave_out=@{path}')
     self.assertEqual((code, lines), (0, []), out)
-    self.assertIn('left out: 1 file (images/003.nii.gz)', out)
+    self.assertIn('left out: 1 file (labels/003.nii.gz)', out)
     self.assertIn('left out: 9 pictures (001_z000, 001_z001, 001_z002, ...)',
                   out)
 
