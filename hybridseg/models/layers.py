@@ -1,5 +1,6 @@
 """What the networks share. Layers are named in the module that calls these."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -86,7 +87,7 @@ def head(x: jax.Array, num_classes: int) -> jax.Array:
   return nn.Conv(num_classes, (1,) * (x.ndim - 2), name='head')(x)
 
 
-def resize_bilinear(x: jax.Array, size: tuple[int, int]) -> jax.Array:
+def resize_bilinear(x: jax.Array, size: Sequence[int]) -> jax.Array:
   """Interpolates bilinearly between the centres of pixels.
 
   Args:
