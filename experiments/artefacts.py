@@ -9,6 +9,7 @@ import pathlib
 
 from data_prep import system_errors
 from data_prep import whole_file
+from hybridseg.models import depthwise
 import jax
 from jax import export as jax_export
 import jax.numpy as jnp
@@ -52,7 +53,8 @@ def to_onnx(predictor: predictor_lib.Predictor) -> bytes:
   import jax2onnx  # Heavy, and not everybody's.
 
   python_logging.getLogger('onnx_ir').setLevel(python_logging.ERROR)
-  with jax.numpy_rank_promotion('allow'):  # The converter relies on it.
+  # The converter relies on rank promotion, and knows JAX's operations alone.
+  with jax.numpy_rank_promotion('allow'), depthwise.as_grouped():
     return jax2onnx.to_onnx(
         model_fn(predictor), [_any_batch(predictor)], model_name='hybridseg',
         input_names=['images'], output_names=['labels', 'probabilities'],

