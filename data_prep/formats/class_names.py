@@ -12,7 +12,7 @@ import difflib
 from hybridseg import types
 
 from data_prep import formats
-from data_prep.formats import mask_values
+from data_prep.formats import declared_names
 
 BACKGROUND = ('background', '_background_', '__background__', 'bg')
 
@@ -31,7 +31,7 @@ def number_of(label: str, classes: tuple[str, ...]) -> int | None:
     return classes.index(label)
   if is_background(label):
     return 0
-  return types.UNLABELLED if mask_values.is_ignored_name(label) else None
+  return types.UNLABELLED if declared_names.is_ignored_name(label) else None
 
 
 def find_classes(
@@ -52,7 +52,7 @@ def find_classes(
         seen = tags if shape.kind == 'tag' else drawn
         seen.setdefault(shape.label, []).append(item.file)
   for label in sorted({*names, *drawn, *tags}):
-    if mask_values.is_ignored_name(label):
+    if declared_names.is_ignored_name(label):
       number = len(drawn.get(label, ()))
       report.note(f'{label!r} is no class: what is drawn under it, {number} '
                   'shapes, is unlabelled')
@@ -69,7 +69,7 @@ def find_classes(
 
 
 def _is_class(label):
-  return not is_background(label) and not mask_values.is_ignored_name(label)
+  return not is_background(label) and not declared_names.is_ignored_name(label)
 
 
 def _seen(names, drawn, tags, report):
@@ -95,7 +95,7 @@ def _seen(names, drawn, tags, report):
 
 def _chosen(names, drawn, tags, wanted, report):
   """Returns the classes that the user names; notes which labels are none."""
-  ignored = [n for n in wanted if mask_values.is_ignored_name(n)]
+  ignored = [n for n in wanted if declared_names.is_ignored_name(n)]
   if ignored:
     report.note(f'{_join(ignored)} of --classes is read as unlabelled')
   classes = tuple(n for n in wanted if n not in ignored)

@@ -20,6 +20,7 @@ from data_prep import manifest as manifest_lib
 from data_prep import pixels
 from data_prep import rasterize
 from data_prep.formats import assembling
+from data_prep.formats import declared_names
 from data_prep.formats import dicom_objects
 from data_prep.formats import intensities
 from data_prep.formats import mask_values
@@ -47,7 +48,7 @@ def read(
   listed = tuple(sources.list_files(source, sources.PICTURES))
   paths = dicom_objects.keep_pictures(source, listed, report)
   declaration = sources.find_above(source, paths, 'dataset.json')
-  declared = mask_values.read_declared(
+  declared = declared_names.read(
       source, options, report, name=declaration)
   pairs = pairing.pair(
       paths, options, report, channel_names=declared.channels)
@@ -88,9 +89,7 @@ def read(
   if unlabelled and not report.problems:
     report.note(f'{unlabelled} of {len(rows)} pictures have no mask: they are '
                 'unlabelled')
-  classes = (pairs.names and ('background', *pairs.names)) or (
-      declared.classes or options.classes
-      or mask_values.numbered_classes(highest))
+  classes = declared_names.classes_of(pairs.names, declared, options, highest)
   sources.note_unused(source, {*listed, declaration}, report,
                       is_annotated=bool(pairs.masks))
   rows, weak, root = writer.finish(rows, weak)

@@ -8,205 +8,26 @@ asked about.
 """
 
 import pathlib
-import re
-from typing import NamedTuple
 
-from hybridseg import types
 import numpy as np
 
 from data_prep import formats
 from data_prep import pixels
 from data_prep import rasterize
+from data_prep.formats import declared_names
 from data_prep.formats import intensities
 from data_prep.formats import lossy_masks
-from data_prep.formats import sources
 
 _MAX_CLASS = 64  # Of masks whose classes no file names.
 _MOST = 0.5  # Of the pixels of a scribble.
 _NEARLY_ALL = 0.8
-_IGNORED = re.compile(
-    r'ignore(?: (?:label|region|area))?|ignored|un ?label+ed|void|undefined|'
-    r'(?:not|un) ?annotated|not label+ed|do ?n ?t care|no annotation')
-
-
-class Declared(NamedTuple):
-  """What dataset.json and --classes say.
-
-  Attributes:
-    classes: class names, background first; None if nothing names them.
-    values: class or 255 of each stored value; None if each is its own class.
-    channels: names of the channels, if there are any.
-    dropped: stored values of classes that become background.
-  """
-
-  classes: tuple[str, ...] | None = None
-  values: dict[str, int] | None = None
-  channels: tuple[str, ...] = ()
-  dropped: frozenset[int] = frozenset()
-
-
-def is_ignored_name(name: str) -> bool:
-  """Returns whether a label is a tool's own 'not annotated': ignore, void."""
-  return bool(_IGNORED.fullmatch(
-      ' '.join(re.findall(r'[^\W\d_]+', name.lower()))))
-
-
-def numbered_classes(highest: int) -> tuple[str, ...]:
-  """Returns class names for masks up to a class that no file names."""
-  if highest <= 1:
-    return 'background', 'foreground'
-  return 'background', *(f'class_{i}' for i in range(1, highest + 1))
-
-
-def read_declared(
-    source: pathlib.Path,
-    options: formats.Options,
-    report,
-    *,
-    name: str = 'dataset.json',
-) -> Declared:
-  """Returns what nnU-Net's dataset.json and --classes say of stored values.
-
-  Its labels are {"background": 0, "tumour": 1} or, in its first version,
-  {"0": "background", "1": "tumour"}; a label may be a list of values, which
-  then is a region. Classes that --classes leaves out become background.
-  """
-  names, ignored, channels = _read_labels(source / name, report)
-  return declare(names, ignored, options, report, channels=channels)
-
-
-def declare(
-    names: dict[int, str],
-    ignored: set[int],
-    options: formats.Options,
-    report,
-    *,
-    channels: tuple[str, ...] = (),
-    where: str = 'dataset.json',
-) -> Declared:
-  """Returns what names of stored values and --classes say together.
-
-  Args:
-    names: of the stored values that are classes; {} if nothing names them.
-    ignored: stored values that mean unlabelled.
-    options: what the user says.
-    report: gets problems and notices.
-    channels: names of the channels, if there are any.
-    where: what lists the names, for messages.
-  """
-  kept = [names[v] for v in sorted(names)]
-  if options.classes is None:
-    if not kept and not ignored:
-      return Declared(channels=channels)
-    # nnU-Net's ignore label is the highest one.
-    numbers = {v: i for i, v in enumerate(
-        sorted(names) or range(min(ignored)))}
-    classes = tuple(kept) or None
-  else:
-    classes = tuple(n for n in options.classes if not is_ignored_name(n))
-    if len(classes) < len(options.classes):
-      gone = [n for n in options.classes if is_ignored_name(n)]
-      report.note(f'{", ".join(gone)[:40]} of --classes is read as unlabelled')
-      if not names:
-        ignored = ignored | {options.classes.index(n) for n in gone}
-    if not names and ignored:
-      numbers = {options.classes.index(n): i for i, n in enumerate(classes)}
-    else:
-      numbers = _chosen(names, kept, classes, report, where)
-    if numbers is None:
-      return Declared(classes, channels=channels)
-  values = numbers | dict.fromkeys(ignored, types.UNLABELLED)
-  if not ignored and all(k == v for k, v in values.items()):
-    return Declared(classes, channels=channels)
-  values.setdefault(types.UNLABELLED, types.UNLABELLED)
-  dropped = frozenset(v for v, i in numbers.items() if v and not i)
-  return Declared(classes, {str(k): v for k, v in sorted(values.items())},
-                  channels, dropped)
-
-
-def _channels(content):
-  named = content.get('channel_names', content.get('modality'))
-  return tuple(str(v)[:20] for _, v in sorted(named.items())) if isinstance(
-      named, dict) else ()
-
-
-def _read_labels(path, report):
-  """Returns the name of each stored value, ignored values, and channels."""
-  if not path.is_file():
-    return {}, set(), ()
-  channels, ignored = (), set()
-  try:
-    content = sources.read_json(path)
-    channels = _channels(content)
-    labels = content['labels']
-    for key, value in labels.items():
-      number, name = (key, value) if str(key).isdecimal() else (value, key)
-      if is_ignored_name(str(name)):
-        numbers = number if isinstance(number, list) else [number]
-        ignored |= {int(v) for v in numbers}
-        report.note(f'{str(name)[:30]!r} of dataset.json, value '
-                    f'{", ".join(map(str, numbers))[:20]}, is read as '
-                    'unlabelled')
-    names = _label_names(labels)
-    regions = [str(key)[:30] for key, value in labels.items()
-               if isinstance(value, list) and not is_ignored_name(str(key))
-               and len(value) > 1]
-    if regions:
-      report.note(
-          'regions of dataset.json are read as the values they are made of, '
-          f'each by its smallest region: {", ".join(regions)[:60]} is the name '
-          'of what its parts leave; --classes names the values otherwise')
-    return {v: n for v, n in names.items() if v not in ignored}, ignored, (
-        channels)
-  except (pixels.WrongFile, AttributeError, KeyError, TypeError, ValueError):
-    report.note('dataset.json names no classes 0, 1, ...: its names are not '
-                'used')
-    return {}, ignored, channels
-
-
-def _label_names(labels):
-  """Returns the name of each stored value; of a region, of its smallest."""
-  names, sizes = {}, {}
-  for key, value in labels.items():
-    number, name = (key, value) if str(key).isdecimal() else (value, key)
-    numbers = number if isinstance(number, list) else [number]
-    for one in numbers:
-      if len(numbers) < sizes.get(int(one), 1 << 30):
-        names[int(one)], sizes[int(one)] = sources.text(name), len(numbers)
-  regular = sorted(v for v, n in names.items() if not is_ignored_name(n))
-  if regular != list(range(len(regular))) or len(set(names.values())) < len(
-      names):
-    raise ValueError('no classes 0, 1, ...')
-  return names
-
-
-def _chosen(names, kept, classes, report, where):
-  """Returns the class of each stored value that --classes is about, or None."""
-  if not names:
-    return None
-  wanted = set(classes[1:])
-  unknown = wanted - set(kept)
-  if not unknown:
-    left = [n for n in kept[1:] if n not in wanted]
-    if left:
-      report.note(f'classes of {where} that are not in --classes become '
-                  f'background: {", ".join(left)[:80]}')
-    return {v: classes.index(n) if n in wanted else 0
-            for v, n in names.items()}
-  if unknown == wanted and len(classes) == len(kept):
-    return {v: i for i, v in enumerate(sorted(names))}
-  report.wrong(
-      f'--classes names what {where} does not: it has '
-      f'{", ".join(kept)[:60]}', ', '.join(sorted(unknown)),
-      'choose among them, or rename all of them')
-  return None
 
 
 def map_values(
     found: list[tuple[str, pathlib.Path]],
     options: formats.Options,
     report,
-    declared: Declared = Declared(),
+    declared: declared_names.Declared = declared_names.Declared(),
 ) -> tuple[dict[str, dict[str, int]], int]:
   """Reads all masks of a set, given by kind and path, and decides on values.
 
@@ -233,7 +54,7 @@ def decide(
     counted: list[tuple[str, dict[int, int]]],
     options: formats.Options,
     report,
-    declared: Declared = Declared(),
+    declared: declared_names.Declared = declared_names.Declared(),
 ) -> tuple[dict[str, dict[str, int]], int]:
   """Decides as `map_values`, from kind and pixels by stored value of each."""
   if options.mask_threshold is not None:

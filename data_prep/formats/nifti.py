@@ -23,6 +23,7 @@ from data_prep import pixels
 from data_prep import rasterize
 from data_prep import row_names
 from data_prep.formats import assembling
+from data_prep.formats import declared_names
 from data_prep.formats import folder
 from data_prep.formats import grids
 from data_prep.formats import intensities
@@ -56,7 +57,7 @@ def read(
   writer = intensities.Writer(source, output, options)
   paths = tuple(sources.list_files(source, _SUFFIXES))
   declaration = sources.find_above(source, paths, 'dataset.json')
-  declared = mask_values.read_declared(
+  declared = declared_names.read(
       source, options, report, name=declaration)
   pairs = pairing.pair(
       paths, options, report, channel_names=declared.channels)
@@ -161,9 +162,7 @@ def read(
   oddities.tell(report)
   if index:
     (output / INDEX).write_text(json.dumps(index, indent=1), encoding='utf-8')
-  classes = (pairs.names and ('background', *pairs.names)) or (
-      declared.classes or options.classes
-      or mask_values.numbered_classes(highest))
+  classes = declared_names.classes_of(pairs.names, declared, options, highest)
   sources.note_unused(source, {*paths, declaration}, report,
                       is_annotated=bool(pairs.masks))
   rows, weak, root = writer.finish(rows, weak)
@@ -235,7 +234,7 @@ class _Labels(NamedTuple):
 
   values: dict[str, dict[str, int]]
   highest: int
-  declared: mask_values.Declared
+  declared: declared_names.Declared
 
 
 def _look_through(source, pairs, options, report, declared) -> _Labels:
@@ -278,12 +277,12 @@ def _declare_names(tables, counted, options, report):
     rest = f'; {unused} that occur nowhere are left out' if unused else ''
     report.note(f'{len(names)} classes are named by the headers of the labels'
                 + rest)
-  ignored = {v for v, n in names.items() if mask_values.is_ignored_name(n)}
+  ignored = {v for v, n in names.items() if declared_names.is_ignored_name(n)}
   for value in sorted(ignored):
     report.note(f'{names[value]!r} of the headers, value {value}, is read as '
                 'unlabelled')
   kept = {v: n for v, n in sorted(names.items()) if v not in ignored}
-  return mask_values.declare(
+  return declared_names.declare(
       {0: 'background'} | kept, ignored, options, report, where='the headers')
 
 

@@ -26,6 +26,7 @@ from data_prep import pixels
 from data_prep.formats import annotations
 from data_prep.formats import assembling
 from data_prep.formats import class_names
+from data_prep.formats import declared_names
 from data_prep.formats import drawn
 from data_prep.formats import intensities
 from data_prep.formats import mask_values
@@ -91,7 +92,7 @@ def read(
   if any(shapes.values()) or options.classes:
     classes = class_names.find_classes(items, [], options, report)
   else:
-    classes = mask_values.numbered_classes(highest)
+    classes = declared_names.numbered_classes(highest)
   usual = annotations.usual_kind(items)
   writer = intensities.Writer(path.parent, output, options)
   names_of = sources.make_names(list(by_image))

@@ -8,8 +8,8 @@ import numpy as np
 from data_prep import formats
 from data_prep import pixels
 from data_prep.formats import class_names
+from data_prep.formats import declared_names
 from data_prep.formats import intensities
-from data_prep.formats import mask_values
 from data_prep.formats import sources
 
 _BORDER = 0xE0E0C0  # VOC's colour of what is unlabelled: 224, 224, 192.
@@ -77,7 +77,7 @@ def values_of(
     names = ['background', *names]
   classes = tuple(wanted or ('background', *(
       n for n in dict.fromkeys(names) if not class_names.is_background(n)
-      and not mask_values.is_ignored_name(n))))
+      and not declared_names.is_ignored_name(n))))
   numbers = [class_names.number_of(name, classes) for name in names]
   left = [n for n, v in zip(names, numbers, strict=True) if v is None]
   if left:
