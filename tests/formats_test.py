@@ -1,9 +1,5 @@
 """Tests of data_prep.formats: the same set in every format, there and back."""
 
-import json
-import pathlib
-import tempfile
-
 from absl.testing import absltest
 from absl.testing import parameterized
 from data_prep import check
@@ -70,12 +66,7 @@ def _options(kind):
   return options
 
 
-class RoundTripTest(parameterized.TestCase):
-
-  def setUp(self):
-    super().setUp()
-    self.folder = pathlib.Path(
-        self.enterContext(tempfile.TemporaryDirectory()))
+class RoundTripTest(source_case.SourceCase):
 
   def _manifest(self, kind):
     rows = []
@@ -84,18 +75,18 @@ class RoundTripTest(parameterized.TestCase):
       pixels = np.random.default_rng(i).integers(
           256, size=(*label.shape, 3), dtype=np.uint8)
       Image.fromarray(pixels[..., 0] if i % 2 else pixels).save(
-          self.folder / f'p{i:02d}.png')
+          self.source / f'p{i:02d}.png')
       rows.append(manifest_lib.Row(
           f'p{i:02d}', f'p{i:02d}.png', ('train', 'val', 'test')[i % 3], 'weak',
           _annotation(kind, label)))
     header = manifest_lib.Header('set', _CLASSES)
-    return manifest_lib.Manifest(header, tuple(rows), self.folder)
+    return manifest_lib.Manifest(header, tuple(rows), self.source)
 
   def _pass_through(self, name, manifest, options):
     """Writes a manifest in a format and reads it back."""
-    number = len(list(self.folder.glob('out*')))
-    output = self.folder / f'out{number}'
-    back = self.folder / f'back{number}'
+    number = len(list(self.source.glob('out*')))
+    output = self.source / f'out{number}'
+    back = self.source / f'back{number}'
     output.mkdir()
     back.mkdir()
     registry.FORMATS[name].write(manifest, output)
@@ -160,19 +151,14 @@ class ReadTest(source_case.SourceCase):
     return registry.FORMATS[name].read(
         self.source, self.output, options=formats.Options(**options))
 
-  def _text(self, name, text):
-    path = self.source / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding='utf-8')
-
   def _coco(self, annotations, **more):
     self._picture('images/a.jpg')
-    self._text('instances_val2017.json', json.dumps({
+    self.write('instances_val2017.json', {
         'info': {}, 'licenses': [], 'images': [
             {'id': 7, 'file_name': 'a.jpg', 'height': 20, 'width': 30}],
         'categories': [{'id': 3, 'name': 'polyp', 'supercategory': ''},
                        {'id': 1, 'name': 'tool'}],
-        'annotations': annotations} | more))
+        'annotations': annotations} | more)
 
   def test_coco(self):
     self._coco([
@@ -251,9 +237,9 @@ class ReadTest(source_case.SourceCase):
          'points': [[9, 8], [2, 3]]},
         {'label': 'tool', 'shape_type': 'rectangle',
          'points': [[1, 1], [4, 4]]}]
-    self._text('p1/a.json', json.dumps({
+    self.write('p1/a.json', {
         'version': '5.0', 'flags': {}, 'shapes': shapes, 'imagePath': 'a.png',
-        'imageData': None, 'imageHeight': 20, 'imageWidth': 30}))
+        'imageData': None, 'imageHeight': 20, 'imageWidth': 30})
     imported = self._read('labelme')
     self.assertEqual(imported.classes, ('background', 'polyp', 'tool'))
     row, = imported.rows
@@ -263,16 +249,16 @@ class ReadTest(source_case.SourceCase):
 
   def test_labelme_of_another_size(self):
     self._picture('a.png')
-    self._text('a.json', json.dumps({
+    self.write('a.json', {
         'shapes': [{'label': 'x', 'points': [[1, 2]], 'shape_type': 'point'}],
-        'imagePath': 'a.png', 'imageHeight': 40, 'imageWidth': 30}))
+        'imagePath': 'a.png', 'imageHeight': 40, 'imageWidth': 30})
     problem, = self._read('labelme').problems
     self.assertIn('not as large as listed, 40 x 30, found 20 x 30',
                   str(problem))
 
   def test_cvat(self):
     self._picture('a.png')
-    self._text('annotations.xml', """<?xml version="1.0" encoding="utf-8"?>
+    self.write('annotations.xml', """<?xml version="1.0" encoding="utf-8"?>
 <annotations><version>1.1</version>
   <meta><task><labels><label><name>polyp</name></label></labels></task></meta>
   <image id="0" name="a.png" subset="Test" width="30" height="20">
@@ -287,15 +273,15 @@ class ReadTest(source_case.SourceCase):
 
   def test_entities_are_not_expanded(self):
     self._picture('a.png')
-    self._text('annotations.xml', '<!DOCTYPE x [<!ENTITY a "b">]>'
+    self.write('annotations.xml', '<!DOCTYPE x [<!ENTITY a "b">]>'
                '<annotations><image name="&a;"/></annotations>')
     problem, = self._read('cvat').problems
     self.assertIn('DTD or entities', str(problem))
 
   def test_voc_counts_from_one(self):
     self._picture('JPEGImages/a.jpg')
-    self._text('ImageSets/Main/train.txt', 'a\n')
-    self._text('Annotations/a.xml', """<annotation>
+    self.write('ImageSets/Main/train.txt', 'a\n')
+    self.write('Annotations/a.xml', """<annotation>
       <filename>a.jpg</filename>
       <size><width>30</width><height>20</height><depth>3</depth></size>
       <object><name>polyp</name><bndbox><xmin>1</xmin><ymin>2</ymin>
@@ -307,9 +293,9 @@ class ReadTest(source_case.SourceCase):
   def test_yolo(self):
     for name in ('a', 'b', 'c'):
       self._picture(f'images/train/{name}.png')
-    self._text('data.yaml', 'names: [polyp, tool]\n')
-    self._text('labels/train/a.txt', '1 0.5 0.5 0.2 0.4\n')
-    self._text('labels/train/b.txt', '')
+    self.write('data.yaml', 'names: [polyp, tool]\n')
+    self.write('labels/train/a.txt', '1 0.5 0.5 0.2 0.4\n')
+    self.write('labels/train/b.txt', '')
     imported = self._read('yolo')
     self.assertEqual(imported.problems, [])
     a, b, c = imported.rows
@@ -322,7 +308,7 @@ class ReadTest(source_case.SourceCase):
   def test_table(self):
     for name in ('a', 'b', 'c'):
       self._picture(f'{name}.png')
-    self._text('set.csv', """\
+    self.write('set.csv', """\
 image,subject,split,box,label,mask,spacing_y,spacing_x
 a.png,s1,train,1 2 5 6,polyp,,0.5,0.25
 a.png,s1,train,3 3 9 9,tool,,0.5,0.25

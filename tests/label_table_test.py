@@ -1,9 +1,5 @@
 """Tests of data_prep.formats.label_table: names in the headers of labels."""
 
-import json
-import pathlib
-import tempfile
-
 from absl.testing import absltest
 from absl.testing import parameterized
 from data_prep import formats
@@ -13,6 +9,8 @@ from data_prep.formats import volumes
 import nibabel
 import numpy as np
 from PIL import Image
+
+from tests import source_case
 
 _SHAPE = (8, 9, 2)
 
@@ -39,16 +37,11 @@ def _labels():
   return labels
 
 
-class LabelTableTest(parameterized.TestCase):
-
-  def setUp(self):
-    super().setUp()
-    self.folder = pathlib.Path(
-        self.enterContext(tempfile.TemporaryDirectory()))
+class LabelTableTest(source_case.SourceCase):
 
   def _names(self, content):
-    (self.folder / 'v.nii').write_bytes(content)
-    return volumes.read_nifti(self.folder / 'v.nii').names
+    self.write('v.nii', content)
+    return volumes.read_nifti(self.source / 'v.nii').names
 
   @parameterized.named_parameters(
       ('as_totalsegmentator', _volume(_labels(), _xml(
@@ -88,16 +81,14 @@ class LabelTableTest(parameterized.TestCase):
         ('images', _volume(np.arange(144, dtype=np.int16).reshape(_SHAPE))),
         ('labels', _volume(
             _labels() if labels is None else labels, _xml(names)))):
-      (self.folder / folder).mkdir(exist_ok=True)
-      (self.folder / folder / 'v.nii').write_bytes(content)
+      self.write(f'{folder}/v.nii', content)
     if dataset:
-      (self.folder / 'dataset.json').write_text(
-          json.dumps({'labels': dataset}))
+      self.write('dataset.json', {'labels': dataset})
     imported = nifti.read(
-        self.folder, self.folder, options=formats.Options(**options))
+        self.source, self.source, options=formats.Options(**options))
     self.assertEqual(imported.problems, [])
     label = np.asarray(Image.open(
-        self.folder / imported.rows[0].annotation['path']))
+        self.source / imported.rows[0].annotation['path']))
     return imported, label
 
   def test_classes_are_those_that_occur(self):

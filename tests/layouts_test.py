@@ -1,6 +1,5 @@
 """Folders as other tools and published sets lay them out: what is read."""
 
-import json
 import os
 
 from absl.testing import absltest
@@ -11,7 +10,6 @@ from data_prep.benchmarks import seed_sets
 from data_prep.formats import registry
 from data_prep.formats import sources
 import numpy as np
-from PIL import Image
 
 from tests import source_case
 
@@ -22,21 +20,9 @@ _BOW_TIE = [[2, 3], [12, 13], [12, 3], [2, 13]]
 
 class _Layouts(source_case.SourceCase):
 
-  def _write(self, name, content):
-    path = self.source / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(content, np.ndarray):
-      Image.fromarray(content).save(path)
-    else:
-      path.write_bytes(
-          content if isinstance(content, bytes) else content.encode())
-
   def _picture(self, *names):
     for i, name in enumerate(names):
-      self._write(name, seed_sets.picture(i))
-
-  def _json(self, name, content):
-    self._write(name, json.dumps(content))
+      self.write(name, seed_sets.picture(i))
 
   def _read(self, name, **options):
     self.assertEqual(registry.detect_format(self.source), name)
@@ -73,7 +59,7 @@ class FoldersTest(_Layouts):
     for i, name in enumerate(('a', 'b', 'c')):
       self._picture(image.format(name))
       truths[name] = np.minimum(seed_sets.label(i), 1)
-      self._write(mask.format(name), truths[name])
+      self.write(mask.format(name), truths[name])
     imported = self._read('folder')
     self._check_masks(imported, truths)
     self.assertEqual({r.subject for r in imported.rows}, {''})
@@ -83,7 +69,7 @@ class FoldersTest(_Layouts):
     for i in range(3):
       self._picture(f'p{i}/image.png')
       truths[f'p{i}/image'] = np.minimum(seed_sets.label(i), 1)
-      self._write(f'p{i}/mask.png', truths[f'p{i}/image'])
+      self.write(f'p{i}/mask.png', truths[f'p{i}/image'])
     imported = self._read('folder')
     self._check_masks(imported, truths)
     self.assertEqual([r.subject for r in imported.rows], ['p0', 'p1', 'p2'])
@@ -93,8 +79,8 @@ class FoldersTest(_Layouts):
     for split in ('train', 'val', 'test'):
       for name in ('0', '1'):
         self._picture(layout.format(split, name))
-        self._write(layout.format(split, name).replace('images', 'masks'),
-                    seed_sets.label(0))
+        self.write(layout.format(split, name).replace('images', 'masks'),
+                   seed_sets.label(0))
     imported = self._read('folder')
     self.assertEqual(imported.problems, [])
     self.assertEqual({(r.id, r.split, r.subject) for r in imported.rows}, {
@@ -111,17 +97,17 @@ class FoldersTest(_Layouts):
     for i, name in enumerate(('a', 'b')):
       self._picture(f'images/{name}.png')
       truths[name] = np.minimum(seed_sets.label(i), 1)
-    self._write('masks/a.png', truths['a'])
-    self._write('coarse_masks/b.png', 255 * truths['b'])
+    self.write('masks/a.png', truths['a'])
+    self.write('coarse_masks/b.png', 255 * truths['b'])
     self._check_masks(self._read('folder'), truths)
-    self._write('set.csv', 'image,mask,coarse_mask\n'
-                'images/a.png,masks/a.png,\nimages/b.png,,coarse_masks/b.png\n')
+    self.write('set.csv', 'image,mask,coarse_mask\n'
+               'images/a.png,masks/a.png,\nimages/b.png,,coarse_masks/b.png\n')
     self._check_masks(self._read('table'), truths)
 
   def test_one_mask_with_an_object_among_many(self):
     for i in range(40):
       self._picture(f'images/{i:02d}.png')
-      self._write(f'masks/{i:02d}.png', np.uint8(255 * (i == 21)) * np.minimum(
+      self.write(f'masks/{i:02d}.png', np.uint8(255 * (i == 21)) * np.minimum(
           seed_sets.label(0), 1))
     imported = self._read('folder')
     self.assertEqual([bool(self._label(r).any()) for r in imported.rows],
@@ -132,8 +118,8 @@ class FoldersTest(_Layouts):
     truth = np.minimum(seed_sets.label(0), 1)
     scribble = np.where(truth, 1, 255).astype(np.uint8)
     scribble[0] = 0
-    self._write('masks/a.png', 255 * truth)
-    self._write('scribbles/b.png', scribble)
+    self.write('masks/a.png', 255 * truth)
+    self.write('scribbles/b.png', scribble)
     for options in ({}, {'mask_values': {'0': 0, '255': 1}}):
       self._check_masks(
           self._read('folder', **options), {'a': truth, 'b': scribble})
@@ -141,9 +127,9 @@ class FoldersTest(_Layouts):
   def test_masks_saved_as_jpeg(self):
     y, x = np.mgrid[:64, :64]
     truth = ((y - 30) ** 2 + (x - 34) ** 2 < 200).astype(np.uint8)
-    self._write('images/a.jpg', np.random.default_rng(0).integers(
+    self.write('images/a.jpg', np.random.default_rng(0).integers(
         256, size=(64, 64, 3), dtype=np.uint8))
-    self._write('masks/a.jpg', 255 * truth)
+    self.write('masks/a.jpg', 255 * truth)
     self.assertIn('--mask_threshold', str(self._read('folder').problems[0]))
     row, = self._read('folder', mask_threshold=128).rows
     label = rasterize.rasterize(
@@ -153,9 +139,9 @@ class FoldersTest(_Layouts):
   def test_nnunet(self):
     for case in ('c_000', 'c_001'):
       self._picture(f'imagesTr/{case}_0000.png', f'imagesTr/{case}_0001.png')
-      self._write(f'labelsTr/{case}.png', seed_sets.label(0))
+      self.write(f'labelsTr/{case}.png', seed_sets.label(0))
     self._picture('imagesTs/c_002_0000.png')
-    self._json('dataset.json', {
+    self.write('dataset.json', {
         'channel_names': {'0': 'T1', '1': 'T2'},
         'labels': {'background': 0, 'liver': 1, 'tumour': 2}})
     imported = self._read('folder')
@@ -167,9 +153,9 @@ class FoldersTest(_Layouts):
 
   def test_what_is_not_read_is_mentioned(self):
     self._picture('images/a.png', 'images/b.png')
-    self._write('masks/a.png', seed_sets.label(0))
-    self._write('annots/a.txt', '0 0.5 0.5 0.1 0.1')
-    self._write('annots/b.txt', '')
+    self.write('masks/a.png', seed_sets.label(0))
+    self.write('annots/a.txt', '0 0.5 0.5 0.1 0.1')
+    self.write('annots/b.txt', '')
     notices = ' '.join(self._read('folder').notices)
     self.assertIn('2 files .txt are not read, such as annots/a.txt, named as a '
                   'picture: if it is an annotation, see --format', notices)
@@ -177,14 +163,14 @@ class FoldersTest(_Layouts):
   def test_several_masks_of_one_picture(self):
     self._picture('a.png')
     for name in ('a_mask.png', 'a_mask.tif'):
-      self._write(name, seed_sets.label(0))
+      self.write(name, seed_sets.label(0))
     imported = self._read('folder')
     self.assertLen(imported.rows, 1)
     self.assertIn('two files of one name', str(imported.problems[0]))
 
   def test_linked_folder(self):
     self._picture('there/images/a.png')
-    self._write('there/masks/a.png', seed_sets.label(0))
+    self.write('there/masks/a.png', seed_sets.label(0))
     (self.source / 'set').mkdir()
     os.symlink(self.source / 'there/images', self.source / 'set/images')
     os.symlink(self.source / 'set', self.source / 'set/loop')
@@ -195,10 +181,10 @@ class FoldersTest(_Layouts):
     self.assertIn('images/a.png', problem.file)
 
   def test_dicom_without_suffix(self):
-    self._write('images/IM0001', seed_sets.dicom(
+    self.write('images/IM0001', seed_sets.dicom(
         seed_sets.picture(0)[..., 0].astype(np.int32)))
-    self._write('images/README', 'no picture')
-    self._write('masks/IM0001.png', seed_sets.label(0))
+    self.write('images/README', 'no picture')
+    self.write('masks/IM0001.png', seed_sets.label(0))
     row, = self._read('folder').rows
     self.assertEqual((row.id, row.subject, row.spacing_mm),
                      ('IM0001', 'patient_0000', (0.5, 0.75)))
@@ -206,7 +192,7 @@ class FoldersTest(_Layouts):
   def test_patients_of_volumes(self):
     for patient in ('p1', 'p2'):
       for frame in ('01', '12'):
-        self._write(f'{patient}/{patient}_frame{frame}.nii.gz', seed_sets.nifti(
+        self.write(f'{patient}/{patient}_frame{frame}.nii.gz', seed_sets.nifti(
             np.zeros((8, 9, 2), np.int16), zipped=True))
     imported = self._read('nifti')
     self.assertEqual(
@@ -219,17 +205,17 @@ class FoldersTest(_Layouts):
       ('set.csv', '\ufeffimage\tmask\tsubject ', '\t'))
   def test_csv_however_it_is_written(self, name, header, delimiter):
     self._picture('images/a.png')
-    self._write('masks/a.png', seed_sets.label(0))
+    self.write('masks/a.png', seed_sets.label(0))
     line = delimiter.join(['images/a.png', 'masks/a.png', 's7'])
-    self._write(name, f'{header}\n{line}\n')
+    self.write(name, f'{header}\n{line}\n')
     row, = self._read('table').rows
     self.assertEqual((row.id, row.subject), ('a', 's7'))
     np.testing.assert_array_equal(self._label(row), seed_sets.label(0))
 
   def test_csv_of_something_else(self):
     self._picture('images/a.png')
-    self._write('masks/a.png', seed_sets.label(0))
-    self._write('metadata.csv', 'image,age,sex\na,40,F\n')
+    self.write('masks/a.png', seed_sets.label(0))
+    self.write('metadata.csv', 'image,age,sex\na,40,F\n')
     self.assertLen(self._read('folder').rows, 1)
 
 
@@ -251,7 +237,7 @@ class ShapesTest(_Layouts):
 
   def test_the_nearest_picture_is_meant(self):
     self._picture('3.png', 'roi/3.png')
-    self._json('roi/3.json', self._shapes(_SQUARE) | {'imagePath': '3.png'})
+    self.write('roi/3.json', self._shapes(_SQUARE) | {'imagePath': '3.png'})
     rows = {r.image: r for r in self._read('labelme').rows}
     self.assertIsNone(rows['3.png'].annotation)
     self.assertEqual(rows['roi/3.png'].annotation['polygons'], [_SQUARE])
@@ -259,7 +245,7 @@ class ShapesTest(_Layouts):
   def test_coco_of_every_split(self):
     for split in ('train', 'valid', 'test'):
       self._picture(f'{split}/0.png')
-      self._json(f'{split}/_annotations.coco.json', self._coco('0.png'))
+      self.write(f'{split}/_annotations.coco.json', self._coco('0.png'))
     imported = self._read('coco')
     self.assertEqual(imported.problems, [])
     self.assertEqual({(r.id, r.split) for r in imported.rows}, {
@@ -268,8 +254,8 @@ class ShapesTest(_Layouts):
   def test_coco_beside_its_folders(self):
     self._picture('images/train/0.png', 'images/val/0.png')
     for split in ('train', 'val'):
-      self._json(f'annotations/instances_{split}.json', self._coco('0.PNG'))
-    self._json('annotations/image_info_test.json', {
+      self.write(f'annotations/instances_{split}.json', self._coco('0.PNG'))
+    self.write('annotations/image_info_test.json', {
         'images': [], 'categories': []})
     imported = self._read('coco')
     self.assertEqual(imported.problems, [])
@@ -280,13 +266,13 @@ class ShapesTest(_Layouts):
     content = self._coco('0.png')
     del content['images'][0]['height'], content['images'][0]['width']
     self._picture('0.png')
-    self._json('a.json', content)
+    self.write('a.json', content)
     row, = self._read('coco', polygons_are='mask').rows
     self.assertEqual(self._label(row).sum(), 36)
 
   def test_a_bow_tie_is_no_exact_mask(self):
     self._picture('0.png')
-    self._json('a.json', self._coco('0.png', polygon=_BOW_TIE))
+    self.write('a.json', self._coco('0.png', polygon=_BOW_TIE))
     problem, = self._read('coco', polygons_are='mask').problems
     self.assertIn('crosses itself', str(problem))
     problem, = self._read('coco').problems
@@ -297,14 +283,14 @@ class ShapesTest(_Layouts):
     corners = [_SQUARE[0], _SQUARE[2]] if number == 2 else _SQUARE
     self._picture('0.png')
     shape = {'label': 'a', 'shape_type': 'rectangle', 'points': corners}
-    self._json('0.json', {'shapes': [shape], 'imagePath': '0.png'})
+    self.write('0.json', {'shapes': [shape], 'imagePath': '0.png'})
     row, = self._read('labelme').rows
     self.assertEqual(row.annotation['boxes'], [[2, 3, 8, 9]])
 
   def test_cvat_draws_by_z_order(self):
     self._picture('images/default/0.png')
     box = ('<box label="{}" xtl="2" ytl="3" xbr="8" ybr="9" z_order="{}" />')
-    self._write('annotations.xml', (
+    self.write('annotations.xml', (
         '<annotations><image name="0.png" width="24" height="20">'
         f'{box.format("a", 1)}{box.format("b", 0)}</image></annotations>'))
     row, = self._read('cvat').rows
@@ -317,12 +303,12 @@ class ShapesTest(_Layouts):
       name = f'{folder}0'
       self._picture(f'VOC/JPEGImages/{name}.jpg')
       truths[name] = seed_sets.label(i)
-      self._write(f'VOC/SegmentationClass/{name}.png', mask(truths[name]))
-      self._write(f'VOC/SegmentationObject/{name}.png', mask(truths[name]))
-      self._write(f'VOC/Annotations/{name}.xml', (
+      self.write(f'VOC/SegmentationClass/{name}.png', mask(truths[name]))
+      self.write(f'VOC/SegmentationObject/{name}.png', mask(truths[name]))
+      self.write(f'VOC/Annotations/{name}.xml', (
           f'<annotation verified="yes"><filename>{name}.jpg</filename><size>'
           '<width>24</width><height>20</height></size></annotation>'))
-    self._write('VOC/ImageSets/Segmentation/train.txt', '\n'.join(truths))
+    self.write('VOC/ImageSets/Segmentation/train.txt', '\n'.join(truths))
     return truths
 
   def test_voc_of_several_folders(self):
@@ -346,35 +332,35 @@ class ShapesTest(_Layouts):
   def test_voc_masks_in_colours(self, has_xml):
     colours = np.array([[0, 0, 0], [128, 0, 0], [0, 128, 64]], np.uint8)
     truths = self._voc(lambda label: colours[label], 'a', 'b')
-    self._write('VOC/labelmap.txt', (
+    self.write('VOC/labelmap.txt', (
         '# label:color_rgb:parts:actions\nbackground:0,0,0::\na:128,0,0::\n'
         'b:0,128,64::\n'))
     self.source = self.source / 'VOC'
     if not has_xml:
       os.remove(self.source / 'Annotations/a0.xml')
     self._check_masks(self._read('voc'), truths)
-    self._write('SegmentationClass/a0.png', colours[seed_sets.label(0)] + 1)
+    self.write('SegmentationClass/a0.png', colours[seed_sets.label(0)] + 1)
     problem, = self._read('voc').problems
     self.assertIn('a colour is not in labelmap.txt, found '
                   'SegmentationClass/a0.png: 1,1,1', str(problem))
 
   def test_yolo_of_labelimg_and_darknet(self):
     self._picture('images/0.png')
-    self._write('labels/0.txt', '0 0.5 0.5 0.25 0.5\n')
-    self._write('labels/classes.txt', 'a\nb\n')
+    self.write('labels/0.txt', '0 0.5 0.5 0.25 0.5\n')
+    self.write('labels/classes.txt', 'a\nb\n')
     row, = self._read('yolo').rows
     self.assertEqual(row.annotation['boxes'], [[9, 5, 15, 15]])
     self.source = self.source / 'darknet'
     self._picture('obj_train_data/0.png')
-    self._write('obj_train_data/0.txt', '1 0.5 0.5 0.25 0.5\n')
-    self._write('obj.names', 'a\nb\n')
+    self.write('obj_train_data/0.txt', '1 0.5 0.5 0.25 0.5\n')
+    self.write('obj.names', 'a\nb\n')
     row, = self._read('yolo').rows
     self.assertEqual(row.annotation['labels'], [2])
 
   def test_yolo_names_are_a_list(self):
     self._picture('images/0.png')
-    self._write('labels/0.txt', '0 0.5 0.5 0.25 0.5\n')
-    self._write('data.yaml', 'names: polyp\n')
+    self.write('labels/0.txt', '0 0.5 0.5 0.25 0.5\n')
+    self.write('data.yaml', 'names: polyp\n')
     self.assertIn('neither a list nor', str(self._read('yolo').problems[0]))
 
 

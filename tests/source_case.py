@@ -29,6 +29,19 @@ class SourceCase(parameterized.TestCase):
     self.output = pathlib.Path(
         self.enterContext(tempfile.TemporaryDirectory()))
 
+  def write(self, name, content):
+    """Writes a picture, bytes, text, or what becomes JSON, below the source."""
+    path = self.source / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, np.ndarray):
+      Image.fromarray(content).save(path)
+    elif isinstance(content, bytes):
+      path.write_bytes(content)
+    else:
+      path.write_text(
+          content if isinstance(content, str) else json.dumps(content),
+          encoding='utf-8')
+
 
 class ShapesCase(SourceCase):
   """Writes pictures and files of shapes, and reads them as a set."""
@@ -40,16 +53,6 @@ class ShapesCase(SourceCase):
       rng = np.random.default_rng([*name.encode()])  # All are different.
       noise = rng.integers(0, 256, (*SIZE, 3))
       Image.fromarray(noise.astype(np.uint8)).save(path)
-
-  def write(self, name, content):
-    path = self.source / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(content, np.ndarray):
-      Image.fromarray(content).save(path)
-    else:
-      path.write_text(
-          content if isinstance(content, str) else json.dumps(content),
-          encoding='utf-8')
 
   def read(self, name, is_detected=True, problems=0, **options):
     if is_detected:
