@@ -23,8 +23,8 @@ def constrain(
   A box, outline or coarse mask: nothing of a class lies outside of the shapes
   of that class; a shape without any pixel of its class is filled, for the
   annotator has seen an object there; where it is unlabelled, all is kept.
-  Scribbles and points: labelled pixels keep
-  their class. A tag: classes that it does not name are background.
+  Scribbles and points: labelled pixels keep their class. A tag: classes that it
+  does not name are background.
 
   Args:
     label: predicted class per pixel, uint8 [H, W], of the image's size.

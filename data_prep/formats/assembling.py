@@ -349,6 +349,16 @@ def place_picture(
   return name
 
 
+def listed_size(height: Any, width: Any) -> tuple[int, int] | None:
+  """Returns the size of a picture as a file lists it; 0 x 0 says nothing.
+
+  Raises:
+    ValueError: if one of them is no number.
+  """
+  size = int(sources.number(height)), int(sources.number(width))
+  return size if min(size) > 0 else None
+
+
 def picture_size(path: pathlib.Path) -> tuple[int, int]:
   """Returns height and width of a picture, from its header."""
   with Image.open(path) as image:

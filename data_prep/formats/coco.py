@@ -233,9 +233,7 @@ def _read_image(image, shown):
   name = sources.text(image['file_name'])
   size = None
   if image.get('height') is not None and image.get('width') is not None:
-    size = (int(sources.number(image['height'])),
-            int(sources.number(image['width'])))
-    size = size if min(size) > 0 else None  # 0 x 0 says nothing.
+    size = assembling.listed_size(image['height'], image['width'])
   more = {k: sources.text(image[k]) for k in _MORE if image.get(k)}
   split = image.get('split') or sources.SPLIT_FOLDERS.get(
       _split_word(shown.rsplit('/', 1)[-1]), '') or sources.split_of(shown)

@@ -109,7 +109,7 @@ def _class_names(root):
   for label in root.iterfind('meta//labels/label'):
     name = (label.findtext('name') or '').strip()
     if name and not (label.findtext('parent') or '').strip() and (
-        label.findtext('type') not in ('skeleton', 'cuboid')):
+        label.findtext('type') not in _WITHOUT_AREA):
       names.append(name)
   return names
 
@@ -117,9 +117,7 @@ def _class_names(root):
 def _read_image(image, shown, report):
   try:
     name = sources.text(image.get('name', ''))
-    size = (int(sources.number(image.get('height'))),
-            int(sources.number(image.get('width'))))
-    size = size if min(size) > 0 else None
+    size = assembling.listed_size(image.get('height'), image.get('width'))
   except ValueError as error:
     report.wrong('an image cannot be read', str(error), file=shown,
                  field='image')

@@ -181,7 +181,7 @@ class _FirstProblem:
     self.problem = self.problem or problem
 
   def note(self, *notice):
-    """The check of the manifest tells it."""
+    """Does nothing: the check of the manifest notes it."""
 
 
 def _cut(shape, size, report):

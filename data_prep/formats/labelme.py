@@ -101,9 +101,8 @@ def _read_file(path, shown, report):
     name = sources.text(content.get('imagePath') or f'{path.stem}.png')
     size = None  # Version 3 does not say it.
     if content.get('imageHeight') is not None:
-      size = (int(sources.number(content['imageHeight'])),
-              int(sources.number(content['imageWidth'])))
-      size = size if min(size) > 0 else None
+      size = assembling.listed_size(
+          content['imageHeight'], content['imageWidth'])
   except (ValueError, KeyError) as error:
     raise pixels.WrongFile(
         'imagePath, imageHeight or imageWidth cannot be read', str(error)[:60],

@@ -244,12 +244,11 @@ def _read_file(path, shown, report):
     raise pixels.WrongFile(
         'expected <annotation>', f'<{root.tag[:40]}>', 'export it as VOC')
   name = (root.findtext('filename') or '').strip() or f'{path.stem}.jpg'
-  number = lambda *paths: int(sources.number(next(
-      (root.findtext(p) for p in paths if root.findtext(p)), None)))
+  first = lambda *paths: next(
+      (root.findtext(p) for p in paths if root.findtext(p)), None)
   try:
-    size = (number('size/height', 'imagesize/nrows'),
-            number('size/width', 'imagesize/ncols'))
-    size = size if min(size) > 0 else None  # 0 x 0 says nothing.
+    size = assembling.listed_size(first('size/height', 'imagesize/nrows'),
+                                  first('size/width', 'imagesize/ncols'))
   except ValueError:
     size = None
   shapes, counted = [], []
