@@ -2,10 +2,7 @@
 
 import collections
 import re
-from typing import Any, NamedTuple
-
-from hybridseg import types
-import numpy as np
+from typing import NamedTuple
 
 from data_prep import formats
 from data_prep import pixels
@@ -112,68 +109,6 @@ def by_kind(masks: list[Mask], observer: str) -> dict[str, list[Mask]]:
     if mask.annotator in ('', observer):
       kinds.setdefault(mask.kind, []).append(mask)
   return kinds
-
-
-def unite(
-    labels: list[np.ndarray],
-    masks: list[Mask],
-    structures: dict[str, int],
-) -> tuple[np.ndarray, int]:
-  """Unites the files of one picture.
-
-  A structure takes every pixel of its file that is not 0. Where two classes
-  overlap, the later class (of parts that hold classes: the later file) wins. If
-  the file of a structure is missing, what no other one shows is unlabelled.
-
-  Args:
-    labels: class per pixel of each file, uint8 of one shape.
-    masks: the files.
-    structures: class of each structure; {} if the files hold classes.
-
-  Returns:
-    The label map, uint8, and the number of pixels where two classes overlap.
-
-  Raises:
-    pixels.WrongFile: if a file of one structure holds several values.
-  """
-  if structures:
-    order = np.argsort([structures[m.piece] for m in masks], kind='stable')
-    labels = [_one_class(labels[i], masks[i], structures) for i in order]
-  result, overlap = np.zeros_like(labels[0]), 0
-  for label in labels:
-    drawn = label != 0
-    is_class = drawn & (label != types.UNLABELLED)
-    known = (result != 0) & (result != types.UNLABELLED)
-    overlap += int((is_class & known & (result != label)).sum())
-    result[drawn & ~known] = label[drawn & ~known]
-    result[is_class] = label[is_class]
-  if structures and {m.piece for m in masks} < set(structures):
-    result[result == 0] = types.UNLABELLED
-  return result, overlap
-
-
-def _one_class(label, mask, structures):
-  values = np.unique(label[label != 0])
-  if len(values) > 1:
-    raise pixels.WrongFile(
-        f'the mask of one structure, {mask.piece[:30]!r}, holds several values',
-        f'{pixels.tail(mask.path)}: {values[:4].tolist()}',
-        'save 0 and 1, or --mask_threshold')
-  return np.where(label != 0, structures[mask.piece], 0).astype(np.uint8)
-
-
-def unlabelled_kind(label: np.ndarray, kind: str) -> str | None:
-  """Returns the kind of a mask with unlabelled pixels; None if all are.
-
-  Up to a tenth, the border of objects, it stays exact; of more it is a coarse
-  mask, and of more than a half a scribble.
-  """
-  share = float(np.mean(label == types.UNLABELLED))
-  if share == 1:
-    return None
-  if kind != 'mask' or share <= 0.1:
-    return kind
-  return 'scribble' if share > 0.5 else 'coarse_mask'
 
 
 def _is_chosen(mask, chosen):
@@ -382,13 +317,3 @@ def _select(names, groups, options, report):
                 f'--classes are not read, such as {pixels.tail(left[0])}')
   return wanted, {key: [m for m in masks if m.piece in wanted]
                   for key, masks in groups.items()}
-
-
-def united_annotation(
-    kind: str, path: str, label: np.ndarray
-) -> dict[str, Any]:
-  """Returns the annotation of a label map that was written at `path`."""
-  annotation = {'kind': kind, 'path': path}
-  if (label == types.UNLABELLED).any():
-    annotation['values'] = {str(v): v for v in np.unique(label).tolist()}
-  return annotation

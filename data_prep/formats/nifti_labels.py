@@ -1,0 +1,196 @@
+"""Labels of NIfTI volumes: what their values mean, and on which grid they lie.
+
+All files are decompressed twice, since what a value means depends on all of
+them, and a set of volumes does not fit into memory.
+"""
+
+import collections
+from collections.abc import Iterable
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from data_prep import formats
+from data_prep import pixels
+from data_prep import rasterize
+from data_prep.formats import declared_names
+from data_prep.formats import grids
+from data_prep.formats import label_table
+from data_prep.formats import mask_values
+from data_prep.formats import parts as parts_lib
+from data_prep.formats import uniting
+from data_prep.formats import volumes
+
+_NO_CLASS = 'a stored value has no class'
+
+
+class Meaning(NamedTuple):
+  """What a first look at all files of labels says.
+
+  Attributes:
+    values: class or 255 of each stored value by kind.
+    highest: class.
+    declared: what names say.
+  """
+
+  values: dict[str, dict[str, int]]
+  highest: int
+  declared: declared_names.Declared
+
+
+def look_through(
+    source: pathlib.Path,
+    masks: list[parts_lib.Mask],
+    options: formats.Options,
+    report,
+    declared: declared_names.Declared,
+) -> Meaning:
+  """Decides what the stored values of labels mean, and what they are called.
+
+  Args:
+    source: folder that the files are in.
+    masks: all files of labels; those of structures say nothing.
+    options: what the user says.
+    report: gets problems and notices.
+    declared: what dataset.json and --classes say.
+  """
+  counted, tables = [], []
+  for mask in masks:
+    if mask.piece or options.mask_threshold is not None:
+      continue
+    try:
+      labels = volumes.read_nifti(source / mask.path)
+      values = volumes.class_numbers(labels, mask.path)
+    except pixels.WrongFile:
+      continue  # It is refused when it is read.
+    counted.append((mask.kind, mask_values.counts_of(values)))
+    tables.append(labels.names)
+  if declared.values is None and declared.classes in (None, options.classes):
+    declared = _declare_names(tables, counted, options, report) or declared
+  return Meaning(
+      *mask_values.decide(counted, options, report, declared), declared)
+
+
+def _declare_names(tables, counted, options, report):
+  """Returns what the names in the headers of labels say, None if nothing."""
+  if not any(tables) or options.mask_values or options.mask_threshold:
+    return None
+  names = label_table.unite(tables)
+  if not names:
+    report.note('the labels name their classes differently: the names in '
+                'their headers are not used')
+    return None
+  stored = {v for _, counts in counted for v in counts} - {0, 255}
+  names |= {v: f'class_{v}' for v in stored if v not in names}
+  if options.classes is not None:
+    if not set(options.classes[1:]) <= set(names.values()):
+      return None
+  elif stored:
+    unused = len(names) - len(stored)
+    names = {v: n for v, n in names.items() if v in stored}
+    rest = f'; {unused} that occur nowhere are left out' if unused else ''
+    report.note(f'{len(names)} classes are named by the headers of the labels'
+                + rest)
+  ignored = {v for v, n in names.items() if declared_names.is_ignored_name(n)}
+  for value in sorted(ignored):
+    report.note(f'{names[value]!r} of the headers, value {value}, is read as '
+                'unlabelled')
+  kept = {v: n for v, n in sorted(names.items()) if v not in ignored}
+  return declared_names.declare(
+      {0: 'background'} | kept, ignored, options, report, where='the headers')
+
+
+class Reader:
+  """Reads the labels of volumes, and keeps what is odd about their files."""
+
+  def __init__(
+      self,
+      source: pathlib.Path,
+      values: dict[str, dict[str, int]],
+      options: formats.Options,
+      uniter: uniting.Uniter,
+      report,
+      *,
+      is_asked: bool,
+  ):
+    """Starts with nothing read.
+
+    Args:
+      source: folder that the files are in.
+      values: class or 255 of each stored value by kind, see `Meaning`.
+      options: what the user says.
+      uniter: unites several files of a volume.
+      report: gets problems and, by `tell`, notices.
+      is_asked: whether the user is asked about values already.
+    """
+    self._source = source
+    self._values = values
+    self._options = options
+    self._uniter = uniter
+    self._report = report
+    self._is_asked = is_asked
+    self._oddities = collections.defaultdict(list)
+
+  def read(
+      self,
+      masks: dict[str, list[parts_lib.Mask]],
+      volume: volumes.Volume,
+      name: str,
+  ) -> dict[str, np.ndarray] | None:
+    """Returns labels by kind, uint8 [A, B, C]; None if one is refused.
+
+    Args:
+      masks: the files of a volume by kind.
+      volume: whose grid counts.
+      name: of the volume, for messages.
+    """
+    labels, path = {}, ''
+    try:
+      for kind, some in masks.items():
+        read = []
+        for mask in some:
+          path = mask.path
+          read.append(self._read_file(path, kind, volume))
+        labels[kind] = self._uniter.unite(read, some, name)
+    except pixels.WrongFile as wrong:
+      if not (self._is_asked and wrong.args[0] == _NO_CLASS):  # Once is enough.
+        self._report.wrong_file(wrong, file=path)
+      return None
+    return labels
+
+  def _read_file(self, path, kind, volume):
+    """Returns the classes of one file, checked against its volume."""
+    labels = volumes.read_nifti(self._source / path)
+    shown = pixels.tail(path.rsplit('/', 1)[-1])
+    placed = grids.place(labels, volume, shown)
+    self.add_oddities(labels.notices, path)
+    if placed.is_turned:
+      self.add_oddities(('labels are stored flipped or with other axes than '
+                         'their image and are turned to its grid',), path)
+    if self._options.mask_threshold is not None:
+      return (placed.voxels >= self._options.mask_threshold).astype(np.uint8)
+    values = self._values.get(kind, self._options.mask_values)
+    stored = volumes.class_numbers(
+        labels._replace(voxels=placed.voxels), shown)
+    if not values and stored.min() < 0:
+      raise pixels.WrongFile(
+          'labels hold negative values', f'{shown}: {stored.min()}',
+          'save class numbers, or map it: --mask_values=-1:255,0:0,...')
+    try:
+      return rasterize.apply_values(stored, values)
+    except ValueError as error:
+      raise pixels.WrongFile(
+          _NO_CLASS, f'{shown}: {error}', 'map it: --mask_values=0:0,1:1,...'
+      ) from error
+
+  def add_oddities(self, texts: Iterable[str], path: str) -> None:
+    """Keeps what is odd about a file for `tell`."""
+    for text in texts:
+      self._oddities[text].append(path)
+
+  def tell(self) -> None:
+    """Notes what was odd, each with the number of files and one of them."""
+    for text, paths in self._oddities.items():
+      self._report.note(f'{text}: {len(paths)} files, such as '
+                        f'{pixels.tail(paths[0])}')

@@ -1,0 +1,151 @@
+"""Makes one label map, and its annotation, of the mask files of a picture."""
+
+from typing import Any
+
+from hybridseg import types
+import numpy as np
+
+from data_prep import pixels
+from data_prep.formats import intensities
+from data_prep.formats import parts as parts_lib
+
+HOLDS = ('mask', 'coarse_mask', 'scribble')  # The exact ones first.
+
+
+class Uniter:
+  """Makes annotations of label maps, and keeps what was decided on the way."""
+
+  def __init__(
+      self,
+      structures: dict[str, int],
+      writer: intensities.Writer,
+      *,
+      nouns: tuple[str, str] = ('pixels', 'pictures'),
+  ):
+    """Starts with nothing decided.
+
+    Args:
+      structures: class of each structure; {} if files hold classes.
+      writer: writes the label maps.
+      nouns: what overlaps, and in what, for messages.
+    """
+    self._structures = structures
+    self._writer = writer
+    self._nouns = nouns
+    self._weakened = []
+    self._overlaps = []
+
+  def unite(
+      self, labels: list[np.ndarray], masks: list[parts_lib.Mask], name: str
+  ) -> np.ndarray:
+    """Returns the label map of the files of one kind of a picture or volume.
+
+    A structure takes every pixel of its file that is not 0. Where two classes
+    overlap, the later class (of parts that hold classes: the later file) wins.
+    If the file of a structure is missing, what no other one shows is
+    unlabelled.
+
+    Args:
+      labels: class per pixel of each file, uint8 of one shape.
+      masks: the files.
+      name: of the picture or volume, for messages.
+
+    Raises:
+      pixels.WrongFile: if a file of one structure holds several values.
+    """
+    if len(labels) == 1 and not self._structures:
+      return labels[0]
+    label, overlap = _unite(labels, masks, self._structures)
+    if overlap:
+      self._overlaps.append((overlap, name))
+    return label
+
+  def kind_of(self, label: np.ndarray, kind: str, row_id: str) -> str | None:
+    """Returns `unlabelled_kind` of a label map, which `tell` mentions."""
+    found = unlabelled_kind(label, kind)
+    if found != kind:
+      self._weakened.append((found, row_id))
+    return found
+
+  def annotation(
+      self, label: np.ndarray, kind: str, row_id: str
+  ) -> dict[str, Any] | None:
+    """Writes a label map; returns its annotation, None if it says nothing."""
+    found = self.kind_of(label, kind, row_id)
+    if found is None:
+      return None
+    annotation = {
+        'kind': found,
+        'path': self._writer.write_png(label, f'{kind}s/{row_id}')}
+    if (label == types.UNLABELLED).any():
+      annotation['values'] = {str(v): v for v in np.unique(label).tolist()}
+    return annotation
+
+  def tell(self, report) -> None:
+    """Notes what was decided for many pictures."""
+    if self._overlaps:
+      total = sum(number for number, _ in self._overlaps)
+      report.note(
+          f'two classes overlap in {total} {self._nouns[0]} of '
+          f'{len(self._overlaps)} {self._nouns[1]}, such as '
+          f'{pixels.tail(self._overlaps[0][1])}: the later one wins')
+    for kind, share in (('coarse_mask', 'over a tenth'),
+                        ('scribble', 'over half'), (None, 'all')):
+      found = [row_id for k, row_id in self._weakened if k == kind]
+      if found:
+        report.note(
+            f'{share} of the pixels of {len(found)} masks are unlabelled, such '
+            f'as {pixels.tail(found[0])}: ' + (
+                f'they are weak, {kind}' if kind else 'these are unlabelled'))
+
+
+def strong_and_weak(
+    annotations: list[dict[str, Any] | None],
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+  """Returns the annotation that counts, and a weak one beside an exact one."""
+  ordered = sorted(
+      filter(None, annotations), key=lambda a: HOLDS.index(a['kind']))
+  first, second = [*ordered, None, None][:2]
+  return first, second if first and first['kind'] == 'mask' else None
+
+
+def _unite(labels, masks, structures):
+  """Returns the label map, and in how many pixels two classes overlap."""
+  if structures:
+    order = np.argsort([structures[m.piece] for m in masks], kind='stable')
+    labels = [_one_class(labels[i], masks[i], structures) for i in order]
+  result, overlap = np.zeros_like(labels[0]), 0
+  for label in labels:
+    drawn = label != 0
+    is_class = drawn & (label != types.UNLABELLED)
+    known = (result != 0) & (result != types.UNLABELLED)
+    overlap += int((is_class & known & (result != label)).sum())
+    result[drawn & ~known] = label[drawn & ~known]
+    result[is_class] = label[is_class]
+  if structures and {m.piece for m in masks} < set(structures):
+    result[result == 0] = types.UNLABELLED
+  return result, overlap
+
+
+def _one_class(label, mask, structures):
+  values = np.unique(label[label != 0])
+  if len(values) > 1:
+    raise pixels.WrongFile(
+        f'the mask of one structure, {mask.piece[:30]!r}, holds several values',
+        f'{pixels.tail(mask.path)}: {values[:4].tolist()}',
+        'save 0 and 1, or --mask_threshold')
+  return np.where(label != 0, structures[mask.piece], 0).astype(np.uint8)
+
+
+def unlabelled_kind(label: np.ndarray, kind: str) -> str | None:
+  """Returns the kind of a mask with unlabelled pixels; None if all are.
+
+  Up to a tenth, the border of objects, it stays exact; of more it is a coarse
+  mask, and of more than a half a scribble.
+  """
+  share = float(np.mean(label == types.UNLABELLED))
+  if share == 1:
+    return None
+  if kind != 'mask' or share <= 0.1:
+    return kind
+  return 'scribble' if share > 0.5 else 'coarse_mask'
