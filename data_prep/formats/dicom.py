@@ -64,7 +64,7 @@ class Patients:
         header = pydicom.dcmread(
             path, specific_tags=['PatientID'], stop_before_pixels=True)
         key = str(header.get('PatientID') or '')
-    except Exception:  # What is wrong with it is told when it is read.
+    except Exception:  # Reading it says what is wrong with it.
       return None
     return self._numbers.setdefault(key, len(self._numbers)) if key else None
 
@@ -98,7 +98,7 @@ def object_name(path: str | os.PathLike[str]) -> str | None:
           path, specific_tags=['SOPClassUID', 'Modality'],
           stop_before_pixels=True)
       return _name_of(header.get('SOPClassUID'), header.get('Modality'))
-  except Exception:  # What is wrong with it is told when it is read.
+  except Exception:  # Reading it says what is wrong with it.
     return None
 
 

@@ -147,9 +147,9 @@ class Writer:
   ) -> tuple[list[manifest_lib.Row], dict[str, dict[str, Any]], str]:
     """Returns rows, weak annotations, and the root of all their paths.
 
-    Rows whose picture could not be placed are left out: it is told already. The
-    root is the source, or, if anything was written, the folder of the manifest;
-    the paths of what was not are absolute, then.
+    Rows whose picture could not be placed are left out: the report names them.
+    The root is the source, or, if anything was written, the folder of the
+    manifest; the paths of what was not are absolute, then.
     """
     rows = [row for row in rows if row.id not in self._unreadable]
     if not self._written:

@@ -17,6 +17,7 @@ from data_prep import pixels
 from data_prep.formats import folder_names
 from data_prep.formats import parts as parts_lib
 from data_prep.formats import picture_index
+from data_prep.formats import siblings
 from data_prep.formats import sources
 
 
@@ -59,7 +60,7 @@ def pair(
   in_folders = [p for p in paths if any(
       places.hold_masks(f) for f in p.split('/')[:-1])]
   within = set(in_folders)
-  beside, images = _beside(
+  beside, images = siblings.find(
       [p for p in paths if p not in within], chosen, report)
   images, channels = _without_channels(
       images, {sources.stem(p).rsplit('/', 1)[-1] for p in in_folders},
@@ -232,74 +233,6 @@ def _tell_orphans(orphans, chosen, report):
   for path in sorted(orphans):
     report.wrong('a mask without a picture', path,
                  'add the picture of that name or remove it', file=path)
-
-
-def _beside(paths, chosen, report):
-  """Finds masks that lie beside their pictures, by the words in their names.
-
-  Returns:
-    Path, path of the picture or None, and form of each mask; and the pictures.
-  """
-  by_folder, doubles = collections.defaultdict(dict), set()
-  for path in paths:
-    folder, _, name = sources.stem(path).rpartition('/')
-    known = by_folder[folder].setdefault(name, path)
-    if known != path:
-      doubles.add(path)
-      report.wrong('two files of one name', f'{path}, {known}',
-                   'join or remove one', file=path)
-  masks, tags, open_ = [], set(), []
-  for folder, names in by_folder.items():
-    forms = {n: list(folder_names.mask_forms(n)) for n in names}
-    plain = [n for n in names if not forms[n]]
-    starts = {n[:i] for n in plain for i, c in enumerate(n) if c in '_-'}
-    aliases = {}
-    for name in names:
-      for alias in folder_names.picture_aliases(name):
-        aliases.setdefault(alias, name)
-    free = [n for n in names if n.lower() not in chosen]
-    numbered = {n.rstrip('0123456789') for n in plain if n[-1:].isdecimal()}
-    for name, path in names.items():
-      found = None
-      for form in forms[name]:
-        if form.plain in aliases and aliases[form.plain] != name:
-          found = names[aliases[form.plain]], form
-        elif not form.plain and len(plain) == 1:
-          found = names[plain[0]], form
-        elif form.plain in starts and form.tag[-1:].isalpha():
-          found = None, form
-        number = re.fullmatch(r'(.+)[ _-]\d+', form.plain)
-        if found is None and number and number[1] in aliases and (
-            form.plain.rstrip('0123456789') not in numbered):
-          found = names[aliases[number[1]]], form  # a_1_mask, a_2_mask.
-        if found:
-          break
-      if name.lower() in chosen and len(free) == 1:
-        found = names[free[0]], folder_names.Form('')
-      # PH2: IMD002_lesion/IMD002_lesion.bmp, whose picture is elsewhere.
-      last = folder.rsplit('/', 1)[-1].lower()
-      for form in forms[name]:
-        if found is None and form.plain and last.endswith(
-            f'_{form.tag}') and last.startswith(form.plain.lower()):
-          found = None, form
-      if found:
-        masks.append((path, *found))
-        tags.add(found[1].tag)
-      elif forms[name]:
-        open_.append((path, forms[name][0]))
-  known = {path for path, _, _ in masks}
-  # The same ending marks masks elsewhere: this one lacks its picture. One whose
-  # name goes on from a picture's is another mask of it: _adopt.
-  stems = {sources.stem(p).rsplit('/', 1)[-1] for p in paths}
-  for path, form in open_:
-    if form.plain and (form.tag in tags or any(
-        form.plain[:i] in stems for i, c in enumerate(form.plain)
-        if c in '_-')):
-      masks.append((path, None, form))
-      known.add(path)
-  known |= doubles
-  pictures = [p for p in paths if p not in known]
-  return masks, pictures
 
 
 def _without_channels(images, mask_names, channel_names, report):

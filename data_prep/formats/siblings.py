@@ -1,0 +1,103 @@
+"""Masks that lie beside their pictures, by the words in their names."""
+
+import collections
+import re
+
+from data_prep.formats import folder_names
+from data_prep.formats import sources
+
+
+def find(
+    paths: list[str], chosen: set[str], report
+) -> tuple[list[tuple[str, str | None, folder_names.Form]], list[str]]:
+  """Finds the masks among files that lie in no folder of masks.
+
+  Args:
+    paths: of the files.
+    chosen: folders or endings that the user wants, in lower case.
+    report: gets problems.
+
+  Returns:
+    Path, path of the picture or None, and form of each mask; and the pictures.
+  """
+  by_folder, doubles = collections.defaultdict(dict), set()
+  for path in paths:
+    folder, _, name = sources.stem(path).rpartition('/')
+    known = by_folder[folder].setdefault(name, path)
+    if known != path:
+      doubles.add(path)
+      report.wrong('two files of one name', f'{path}, {known}',
+                   'join or remove one', file=path)
+  masks, tags, open_ = [], set(), []
+  for folder, names in by_folder.items():
+    siblings = _Siblings(folder, names, chosen)
+    for name, path in names.items():
+      found = siblings.find(name)
+      if found:
+        masks.append((path, *found))
+        tags.add(found[1].tag)
+      elif siblings.forms[name]:
+        open_.append((path, siblings.forms[name][0]))
+  known = {path for path, _, _ in masks}
+  # The same ending marks masks elsewhere: this one lacks its picture. One whose
+  # name goes on from a picture's is another mask of it: _adopt.
+  stems = {sources.stem(p).rsplit('/', 1)[-1] for p in paths}
+  for path, form in open_:
+    if form.plain and (form.tag in tags or any(
+        form.plain[:i] in stems for i, c in enumerate(form.plain)
+        if c in '_-')):
+      masks.append((path, None, form))
+      known.add(path)
+  known |= doubles
+  pictures = [p for p in paths if p not in known]
+  return masks, pictures
+
+
+class _Siblings:
+  """Files of one folder, of which some are masks of others.
+
+  Attributes:
+    forms: ways to read each name as that of a mask.
+  """
+
+  def __init__(self, folder, names, chosen):
+    self.forms = {n: list(folder_names.mask_forms(n)) for n in names}
+    self._folder = folder.rsplit('/', 1)[-1].lower()
+    self._names = names
+    self._chosen = chosen
+    self._free = [n for n in names if n.lower() not in chosen]
+    self._plain = [n for n in names if not self.forms[n]]
+    self._starts = {
+        n[:i] for n in self._plain for i, c in enumerate(n) if c in '_-'}
+    self._numbered = {
+        n.rstrip('0123456789') for n in self._plain if n[-1:].isdecimal()}
+    self._aliases = {}
+    for name in names:
+      for alias in folder_names.picture_aliases(name):
+        self._aliases.setdefault(alias, name)
+
+  def find(self, name):
+    """Returns picture and form of a mask, None if the name is none of a mask.
+
+    The picture is None if it is elsewhere, or one of several.
+    """
+    if name.lower() in self._chosen and len(self._free) == 1:
+      return self._names[self._free[0]], folder_names.Form('')
+    for form in self.forms[name]:
+      if self._aliases.get(form.plain, name) != name:
+        return self._names[self._aliases[form.plain]], form
+      if not form.plain and len(self._plain) == 1:
+        return self._names[self._plain[0]], form
+      if form.plain in self._starts and form.tag[-1:].isalpha():
+        return None, form
+      number = re.fullmatch(r'(.+)[ _-]\d+', form.plain)
+      if number and number[1] in self._aliases and (
+          form.plain.rstrip('0123456789') not in self._numbered):
+        # a_1_mask, a_2_mask.
+        return self._names[self._aliases[number[1]]], form
+    # PH2: IMD002_lesion/IMD002_lesion.bmp, whose picture is elsewhere.
+    for form in self.forms[name]:
+      if form.plain and self._folder.endswith(
+          f'_{form.tag}') and self._folder.startswith(form.plain.lower()):
+        return None, form
+    return None
