@@ -292,15 +292,15 @@ def _without_unseen(rows, notices):
 def _natural_role(row):
   if row.annotation is None:
     return 'unlabelled'
-  return 'strong' if row.annotation['kind'] == 'mask' else 'weak'
+  return 'strong' if manifest_lib.is_exact(row) else 'weak'
 
 
 def _choose_roles(rows, weak, root, plan):
   """Returns rows with roles and weak labels, and problems."""
   given = {r.id: r.role for r in rows}
   rows = [r._replace(role=r.role or _natural_role(r)) for r in rows]
-  exact = [r for r in rows if r.split == 'train'
-           and _natural_role(r) == 'strong']
+  exact = [
+      r for r in rows if r.split == 'train' and manifest_lib.is_exact(r)]
   kinds = list(plan.simulate)
   if plan.splits_file is not None:
     # The file says which masks are kept, and that nothing remains of others.

@@ -61,7 +61,6 @@ class _Made(NamedTuple):
   left_out: list[formats.LeftOut]
 
 
-
 flags.adopt_module_key_flags(source_flags)  # For --help.
 _DATASET = flags.DEFINE_enum(
     'dataset', None, list(named_sets.SETS), 'A set that is known by name.')
