@@ -9,11 +9,11 @@ import csv
 import io
 import os
 import pathlib
-import tempfile
 from typing import NamedTuple
 
 from data_prep import cells
 from data_prep import manifest
+from data_prep import whole_file
 
 COLUMNS = ('id', 'subject', 'split', 'role', 'fold')
 
@@ -52,25 +52,17 @@ def write_splits(
     rows: one line each.
     folds: fold by id; rows that are not in it have none.
   """
-  path = pathlib.Path(path)
   folds = folds or {}
-  handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-  try:
-    with os.fdopen(handle, 'w', encoding='utf-8', newline='') as file:
-      # By itself, the writer quotes a line feed only.
-      quote = any('\r' in row.id + row.subject for row in rows)
-      writer = csv.writer(
-          file, lineterminator='\n',
-          quoting=csv.QUOTE_ALL if quote else csv.QUOTE_MINIMAL)
-      writer.writerow(COLUMNS)
-      for row in sorted(rows, key=lambda r: r.id):
-        writer.writerow(cells.guard_all((
-            row.id, row.subject, row.split, row.role, folds.get(row.id, ''))))
-    os.chmod(temporary, 0o644)  # mkstemp makes it readable by its owner only.
-    os.replace(temporary, path)
-  except BaseException:
-    os.unlink(temporary)
-    raise
+  # By itself, the writer quotes a line feed only.
+  quote = any('\r' in row.id + row.subject for row in rows)
+  with whole_file.open_whole(path, encoding='utf-8', newline='') as file:
+    writer = csv.writer(
+        file, lineterminator='\n',
+        quoting=csv.QUOTE_ALL if quote else csv.QUOTE_MINIMAL)
+    writer.writerow(COLUMNS)
+    for row in sorted(rows, key=lambda r: r.id):
+      writer.writerow(cells.guard_all((
+          row.id, row.subject, row.split, row.role, folds.get(row.id, ''))))
 
 
 def read_splits(
