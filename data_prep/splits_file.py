@@ -6,12 +6,11 @@
 
 from collections.abc import Mapping, Sequence
 import csv
-import io
 import os
-import pathlib
 from typing import NamedTuple
 
 from data_prep import cells
+from data_prep import csv_lines
 from data_prep import manifest
 from data_prep import whole_file
 
@@ -81,49 +80,22 @@ def read_splits(
     OSError: if the file cannot be read.
   """
   file = str(path)
-  problems = []
-  try:
-    text = pathlib.Path(path).read_bytes().decode('utf-8-sig')
-  except UnicodeDecodeError as error:
-    return [], [manifest.Problem(
-        'not UTF-8', f'byte {error.start}', 'save it as CSV in UTF-8',
-        file=file)]
-  reader = csv.reader(io.StringIO(text, newline=''), strict=True)
-  header, entries, line = None, {}, 0
-  try:
-    for record in reader:
-      # One with a line break in quotes ends further down.
-      start, line = line + 1, reader.line_num
-      if not any(record):
-        continue
-      record = cells.undo_all(record)
-      if header is None:
-        header = record
-        problems += _check_columns(header, start, file)
-        if not set(COLUMNS) <= set(header):
-          return [], problems
-        continue
-      if len(record) != len(header):
-        problems.append(manifest.Problem(
-            f'expected {len(header)} cells', str(len(record)),
-            'quote cells that hold a comma, and end none too early', start,
-            file=file))
-        continue
-      entry, wrong = _parse_entry(
-          dict(zip(header, record, strict=True)), start, file)
-      problems += wrong
-      if entry.id in entries:
-        problems.append(manifest.Problem(
-            f'duplicate id, first on line {entries[entry.id].line}', '',
-            'remove one of the lines', start, entry.id, 'id', file))
-      elif entry.id:
-        entries[entry.id] = entry
-  except csv.Error as error:
-    problems.append(manifest.Problem(
-        f'not CSV ({error})', '', 'correct its quotes', reader.line_num,
-        file=file))
-  if header is None:
-    problems += _check_columns([], 1, file)
+
+  def parse_header(header, line):
+    return (header if set(COLUMNS) <= set(header) else None,
+            _check_columns(header, line, file))
+
+  lines, problems = csv_lines.read(path, parse_header)
+  entries = {}
+  for line, found in lines:
+    entry, wrong = _parse_entry(found, line, file)
+    problems += wrong
+    if entry.id in entries:
+      problems.append(manifest.Problem(
+          f'duplicate id, first on line {entries[entry.id].line}', '',
+          'remove one of the lines', line, entry.id, 'id', file))
+    elif entry.id:
+      entries[entry.id] = entry
   entries = list(entries.values())
   return entries, _in_order([*problems, *_check_entries(entries)])
 

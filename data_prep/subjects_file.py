@@ -10,12 +10,9 @@ of a row, the name of a file, or that of a volume, whose slices it means all.
 """
 
 from collections.abc import Collection, Sequence
-import csv
-import io
-import pathlib
 from typing import NamedTuple
 
-from data_prep import cells
+from data_prep import csv_lines
 from data_prep import manifest as manifest_lib
 from data_prep import row_names
 
@@ -45,48 +42,21 @@ def read_subjects(
   Raises:
     OSError: if the file cannot be read.
   """
-  try:
-    text = pathlib.Path(path).read_bytes().decode('utf-8-sig')
-  except UnicodeDecodeError as error:
-    return [], [_Problem(
-        'not UTF-8', f'byte {error.start}', 'save it as CSV in UTF-8',
-        file=path)]
-  # A spreadsheet of some countries separates by semicolons.
-  first = text.partition('\n')[0]
-  separator = ';' if ';' in first and ',' not in first else ','
-  reader = csv.reader(
-      io.StringIO(text, newline=''), strict=True, delimiter=separator)
-  header, entries, problems, line = None, [], [], 0
-  try:
-    for record in reader:
-      start, line = line + 1, reader.line_num
-      record = cells.undo_all(cell.strip() for cell in record)
-      if not any(record):
-        continue
-      if header is None:
-        header = [cell.lower() for cell in record]
-        wrong = _check_header(header, start, path)
-        if wrong:
-          return [], wrong
-      elif len(record) != len(header):
-        problems.append(_Problem(
-            f'expected {len(header)} cells', str(len(record)),
-            'quote cells that hold a comma', start, file=path))
-      else:
-        fields = dict.fromkeys(_COLUMNS, '') | dict(
-            zip(header, record, strict=True))
-        if fields['id']:
-          entries.append(Entry(**fields, line=start))
-        else:
-          problems.append(_Problem(
-              'the id is empty', '', 'write the id of a picture', start,
-              file=path))
-  except csv.Error as error:
-    problems.append(_Problem(
-        f'not CSV ({error})', '', 'correct its quotes', reader.line_num,
-        file=path))
-  if header is None:
-    problems += _check_header([], 1, path)
+  def parse_header(header, line):
+    header = [cell.lower() for cell in header]
+    wrong = _check_header(header, line, path)
+    return None if wrong else header, wrong
+
+  lines, problems = csv_lines.read(
+      path, parse_header, strip=True, semicolons=True)
+  entries = []
+  for line, found in lines:
+    fields = dict.fromkeys(_COLUMNS, '') | found
+    if fields['id']:
+      entries.append(Entry(**fields, line=line))
+    else:
+      problems.append(_Problem(
+          'the id is empty', '', 'write the id of a picture', line, file=path))
   return entries, problems
 
 
