@@ -10,6 +10,7 @@ import difflib
 import json
 import pathlib
 import re
+from typing import Any
 
 from data_prep import manifest as manifest_lib
 
@@ -103,18 +104,27 @@ def names_of_file(file: str, row_id: str = '') -> set[str]:
   return names - {''}
 
 
-def read_cases(folder: pathlib.Path) -> dict[str, list[str]]:
-  """Returns the ids of the slices by each name of their volume.
+def read_index(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
+  """Returns the index of volumes by case, as `formats.nifti` has written it.
 
   Args:
     folder: of the manifest; none of its pictures was cut from a volume if it
-      holds no index of volumes.
+      holds no index: then it is empty.
   """
   path = folder / INDEX
   if not path.exists():
     return {}
+  return json.loads(path.read_text(encoding='utf-8'))
+
+
+def read_cases(folder: pathlib.Path) -> dict[str, list[str]]:
+  """Returns the ids of the slices by each name of their volume.
+
+  Args:
+    folder: of the manifest, see `read_index`.
+  """
   cases = {}
-  for case, entry in json.loads(path.read_text(encoding='utf-8')).items():
+  for case, entry in read_index(folder).items():
     file = _paths(entry.get('file', ''))
     for name in (case, *file, *(path.rsplit('/', 1)[-1] for path in file)):
       cases[name] = list(entry['ids'])

@@ -8,7 +8,6 @@ then only slices that look alike tell.
 
 from collections.abc import Sequence
 import itertools
-import json
 import pathlib
 
 import numpy as np
@@ -35,12 +34,9 @@ def find_notice(
     folder: that holds the index of volumes, if there are any.
     root: folder that the paths of the rows are relative to.
   """
-  path = folder / row_names.INDEX
-  if not path.exists():
-    return ''
   by_id = {row.id: row for row in rows}
   grids, number = {}, 0
-  for case, entry in json.loads(path.read_text(encoding='utf-8')).items():
+  for case, entry in row_names.read_index(folder).items():
     some = [by_id[i] for i in entry['ids'] if i in by_id]
     if some:
       number += 1
