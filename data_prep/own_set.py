@@ -46,8 +46,6 @@ class Plan(NamedTuple):
     seed: seed of the choice of strong images and of simulated labels.
     draw: how splits are drawn.
     splits_file: which then says it all; None draws splits and roles.
-    subjects: file that says whose the pictures are; None leaves it to the
-      source.
     budget: how many training images keep their mask; None keeps all.
     simulate: kinds of the weak labels of the others, 'none' for no label.
     fault_fraction: share of the simulated labels that get a planted fault.
@@ -56,7 +54,6 @@ class Plan(NamedTuple):
   seed: int = 0
   draw: dividing.Draw = dividing.Draw()
   splits_file: str | None = None
-  subjects: str | None = None
   budget: strong_choice.Budget | None = None
   simulate: Sequence[str] = ()
   fault_fraction: float = 0.0
@@ -82,26 +79,6 @@ class Own(NamedTuple):
   problems: list[manifest_lib.Problem]
   notices: list[str]
   left_out: list[formats.LeftOut]
-
-
-def write(
-    output: str | os.PathLike[str],
-    *,
-    source: str | os.PathLike[str],
-    format_name: str | None,
-    options: formats.Options,
-    plan: Plan,
-    name: str,
-) -> tuple[manifest_lib.Manifest, list[str]]:
-  """Imports a source and writes it as `divide` does: `read`, then `divide`.
-
-  Returns:
-    The manifest, and all notices.
-  """
-  own = read(output, source=source, format_name=format_name, options=options,
-             subjects=plan.subjects, name=name)
-  manifest, notices, _ = divide(own, output, plan=plan)
-  return manifest, [*own.notices, *notices]
 
 
 def read(

@@ -214,7 +214,8 @@ def _make(folder, image_size):
       plan = _plan()
       own = own_set.read(
           folder, source=_SOURCE.value, options=source_flags.options(),
-          format_name=source_flags.format_name(), subjects=plan.subjects,
+          format_name=source_flags.format_name(),
+          subjects=source_flags.subjects(),
           name=source_flags.name(pathlib.Path(_SOURCE.value)))
       _print_notices(own.notices)
       left_out, all_rows = own.left_out, own.all_rows

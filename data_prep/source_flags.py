@@ -205,8 +205,7 @@ def plan(
           fractions=_numbers('split_fractions', _SPLIT_FRACTIONS.value, 3),
           by=_SPLIT_BY.value, num_folds=_NUM_FOLDS.value, fold=_FOLD.value,
           keep_copies_together=near_copies == 'refuse'),
-      splits_file=_SPLITS.value, subjects=subjects(), budget=budget,
-      simulate=_SIMULATE.value,
+      splits_file=_SPLITS.value, budget=budget, simulate=_SIMULATE.value,
       fault_fraction=FAULT_FRACTION if fault_fraction is None else
       fault_fraction)
 

@@ -66,10 +66,11 @@ def examine(source: pathlib.Path, name: str) -> tuple[str, list[str]]:
   with tempfile.TemporaryDirectory(
       dir=source.parent) as output, pixels.strict_pillow():
     try:
-      manifest, notices = own_set.write(
+      own = own_set.read(
           output, source=source, format_name=name, options=formats.Options(
               classes=seed_sets.CLASSES if name != 'table' else None),
-          plan=own_set.Plan(), name='fuzz')
+          subjects=None, name='fuzz')
+      manifest, notices, _ = own_set.divide(own, output, plan=own_set.Plan())
     except ValueError as error:
       # The binary prints these; others than its own must not hide among them.
       place = traceback.extract_tb(error.__traceback__)[-1]
@@ -80,7 +81,7 @@ def examine(source: pathlib.Path, name: str) -> tuple[str, list[str]]:
       return 'refused', lines
     findings = check.inspect_manifest(manifest, near_copies='notice')
     lines = check.report(findings)
-    for line in [*lines, *(n[:200] for n in notices)]:
+    for line in [*lines, *(n[:200] for n in (*own.notices, *notices))]:
       if len(line) > 200 or not line.isprintable():
         return 'WRONG', [f'not a line: {line!r}']
     # A set may lack a role or a class: such a problem is no row's.
