@@ -219,15 +219,22 @@ def _turned(vectors):
 
 
 def _screen(first, second):
-  """Returns correlations at best over the views of one, float [N, M]."""
+  """Returns what no view of one correlates more than, float [N, M].
+
+  A view changes signs of the four parts, and half of all signs are a view: so
+  the sum of absolute values is seldom more, and takes half the time.
+  """
   best = np.zeros((len(first), len(second)), np.float32)
+  total, part = np.empty_like(best), np.empty_like(best)
   quarter = _KEPT**2 // 4
-  parts = [slice(k, k + quarter) for k in range(0, _KEPT**2, quarter)]
   for other in (second, _turned(second)):
-    a, b, c, d = (first[:, p] @ other[:, p].T for p in parts)
-    for one, two in ((a + b, c + d), (a - b, c - d)):
-      for found in (one + two, one - two):
-        np.maximum(best, np.abs(found), out=best)
+    total.fill(0)
+    for k in range(0, _KEPT**2, quarter):
+      # Into the same memory: fresh one would take as long as the product.
+      np.matmul(
+          first[:, k : k + quarter], other[:, k : k + quarter].T, out=part)
+      total += np.abs(part, out=part)
+    np.maximum(best, total, out=best)
   return best
 
 
