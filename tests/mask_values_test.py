@@ -56,12 +56,40 @@ class DecideTest(parameterized.TestCase):
     self.assertLen(self.problems, 1)
     self.assertIn('value 0 of the scribbles covers most of each and value 2 of '
                   'the scribbles is in no exact mask', self.problems[0])
-    # --mask_values would change the 0 of the exact masks, too.
-    self.assertIn('--scribble_values=0:255,1:1,2:2', self.problems[0])
+    # --mask_values would change the 0 of the exact masks, too. As many values
+    # are left as there are classes: these count from 1.
+    self.assertIn('--scribble_values=0:255,1:0,2:1', self.problems[0])
     self.assertLessEqual(len(self.problems[0]), 200)
     found = self._decide(*counted, scribble_values={
-        '0': 255, '1': 1, '2': 0})
+        '0': 255, '1': 0, '2': 1})
     self.assertEqual((list(found), self.problems), (['scribble'], []))
+    self.assertEmpty(self.report.notices)
+
+  def test_values_of_scribbles_that_are_right_already(self):
+    counted = ('mask', {0: 80, 1: 10, 2: 10}), ('scribble', {0: 9, 1: 1, 2: 1})
+    self._decide(*counted)
+    self.assertIn('--scribble_values=0:255,1:1,2:2', self.problems[0])
+
+  @parameterized.parameters(
+      ({'0': 255, '1': 1, '2': 2}, {}, [
+          'no scribble marks background, class 0',
+          'class 2 occurs in scribbles and in no exact mask']),
+      ({'0': 255, '1': 1, '2': 1}, {}, ['no scribble marks background']),
+      ({'0': 255, '1': 0, '2': 2}, {'classes': ('background', 'a', 'b')}, [
+          'class 2 (b) occurs in scribbles and in no exact mask']))
+  def test_scribbles_that_lack_a_class_are_mentioned(
+      self, values, options, expected):
+    self._decide(('mask', {0: 80, 1: 20}), ('scribble', {0: 95, 1: 3, 2: 2}),
+                 scribble_values=values, **options)
+    self.assertEqual(self.problems, [])
+    notices = self.report.notices
+    self.assertLen(notices, len(expected))
+    for text in expected:
+      self.assertTrue(any(text in n for n in notices), notices)
+
+  def test_scribbles_alone_without_background(self):
+    self._decide(('scribble', {1: 3, 2: 2, 255: 95}))
+    self.assertIn('no scribble marks background', self.report.notices[0])
 
   def test_a_value_of_coarse_masks_only(self):
     counted = ('mask', {0: 80, 1: 20}), ('coarse_mask', {0: 60, 1: 20, 2: 20})

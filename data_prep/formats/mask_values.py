@@ -103,6 +103,8 @@ def decide(
     highest = 1
   elif unnamed and not options.mask_values:
     _ask_of_gaps(classes - {255}, report)
+  if not report.problems:
+    _tell_lacking(stored, mapping, declared.classes or options.classes, report)
   return mapping, highest
 
 
@@ -186,13 +188,34 @@ def _ask_of_weak(kind, counted, stored, mapping, options, declared, report):
         for some, reason in ((common, 'covers most of each'), (
             [v for v in only_weak if v not in common],
             'is in no exact mask')) if some)
+    rest = sorted(values.difference(common))
+    # Where 0 is not annotated, scribbles count background from 1.
+    moved = dict(zip(rest, sorted(exact), strict=True)) if (
+        common and len(rest) == len(exact) and not exact.issuperset(rest)
+    ) else {}
     # Both kinds share --mask_values, which must not change the exact masks.
-    flag = 'scribble_values' if kind == 'scribble' and exact & {
-        *doubtful} else 'mask_values'
-    pairs = ','.join(f'{v}:{255 if v in common else v}'
-                     for v in sorted(values | exact)[:8])
+    own = kind == 'scribble' and exact & {*doubtful, *moved}
+    flag = 'scribble_values' if own else 'mask_values'
+    pairs = ','.join(f'{v}:{255 if v in common else moved.get(v, v)}'
+                     for v in sorted(values if own else values | exact)[:8])
     report.wrong(f'{why}: a class, or not annotated (255)?', '',
                  f'say it, such as --{flag}={pairs}')
+
+
+def _tell_lacking(stored, mapping, names, report):
+  """Notes scribbles without background, and classes that only they have."""
+  classes = {
+      kind: {mapping.get(kind, {}).get(str(v), v) for v in values} - {255}
+      for kind, values in stored.items()}
+  exact = classes.pop('mask', ())
+  for kind, found in classes.items():
+    if kind == 'scribble' and found and 0 not in found:
+      report.note('no scribble marks background, class 0: weak labels then say '
+                  'where objects are, and never where none is')
+    for number in sorted(found.difference(exact)) if exact else ():
+      name = f' ({names[number][:40]})' if number < len(names or ()) else ''
+      report.note(
+          f'class {number}{name} occurs in {kind}s and in no exact mask')
 
 
 def count_values(path: pathlib.Path) -> dict[int, int]:
