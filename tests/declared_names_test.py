@@ -57,8 +57,28 @@ class DatasetJsonTest(source_case.SourceCase):
   def test_regions(self):
     declared = self._declared(
         {'background': 0, 'whole': [1, 2], 'core': [2], 'ignore': 3})
-    self.assertEqual(declared.classes, ('background', 'whole', 'core'))
+    self.assertEqual(
+        declared.classes, ('background', 'whole without core', 'core'))
     self.assertEqual(declared.values['3'], 255)
+
+  @parameterized.parameters(
+      ({'whole_tumor': [1, 2, 3], 'tumor_core': [2, 3], 'enhancing_tumor': 3},
+       'whole_tumor without tumor_core',
+       'tumor_core without enhancing_tumor', 'enhancing_tumor'),
+      ({'kidney': [1, 2, 3], 'masses': [2, 3], 'tumor': 2},
+       'kidney without masses', 'tumor', 'masses without tumor'),
+      ({'whole': [1, 2, 3], 'a': 2, 'b': [3]}, 'whole without a and b', 'a',
+       'b'),
+      ({'left': [1, 2], 'right': [2, 3]}, 'left without right',
+       'left and right', 'right without left'),
+      ({'w' * 40: [1, 2], 'c' * 40: 2}, f'{"w" * 40} at value 1', 'c' * 40),
+  )
+  def test_each_value_of_a_region_has_a_true_name(self, labels, *names):
+    declared = self._declared({'background': 0} | labels)
+    self.assertEqual(declared.classes, ('background', *names))
+    self.assertLessEqual(max(map(len, names)), 60)
+    self.assertIn(f'1 is {names[0]}'[:70], self.report.notices[0])
+    self.assertIn('--classes names them otherwise', self.report.notices[0])
 
   def test_unusable_names_do_not_hide_what_is_ignored(self):
     declared = self._declared(

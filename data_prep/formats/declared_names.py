@@ -10,6 +10,7 @@ from data_prep import formats
 from data_prep import pixels
 from data_prep.formats import sources
 
+_MAX_NAME = 60  # Of a value that is named by its regions.
 _IGNORED = re.compile(
     r'ignore(?: (?:label|region|area))?|ignored|un ?label+ed|void|undefined|'
     r'(?:not|un) ?annotated|not label+ed|do ?n ?t care|no annotation')
@@ -125,13 +126,14 @@ def _read_labels(path, report):
                     f'{", ".join(map(str, values))[:20]}, is read as '
                     'unlabelled')
     labels = [(n, v) for n, v in labels if not is_ignored_name(str(n))]
-    names = _names_by_value(labels, ignored)
-    regions = [str(name)[:30] for name, values in labels if len(values) > 1]
-    if regions:
+    names = _names_by_value([
+        (sources.text(name), {int(v) for v in values} - ignored)
+        for name, values in labels])
+    if any(len(values) > 1 for _, values in labels):
+      listed = '; '.join(f'{v} is {n}' for v, n in sorted(names.items()) if v)
       report.note(
-          'regions of dataset.json are read as the values they are made of, '
-          f'each by its smallest region: {", ".join(regions)[:60]} is the name '
-          'of what its parts leave; --classes names the values otherwise')
+          'regions of dataset.json are read as the values they are made of: '
+          f'{listed[:70]}; --classes names them otherwise')
     return names, ignored, channels
   except (pixels.WrongFile, AttributeError, KeyError, TypeError, ValueError):
     report.note('dataset.json names no classes 0, 1, ...: its names are not '
@@ -144,13 +146,25 @@ def _name_and_values(key, value):
   return name, number if isinstance(number, list) else [number]
 
 
-def _names_by_value(labels, ignored):
-  """Returns the name of each stored value; of a region, of its smallest."""
-  names, sizes = {}, {}
-  for name, values in labels:
-    for value in {int(v) for v in values} - ignored:
-      if len(values) < sizes.get(value, 1 << 30):
-        names[value], sizes[value] = sources.text(name), len(values)
+def _names_by_value(regions):
+  """Returns the name of each stored value, of its region less the parts of it.
+
+  Of whole [1, 2] and core [2], 1 is whole without core.
+  """
+  names = {}
+  for value in sorted(set().union(*(values for _, values in regions))):
+    around = [(n, r) for n, r in regions if value in r]
+    smallest = [(n, r) for n, r in around if not any(s < r for _, s in around)]
+    inside = set.intersection(*(r for _, r in smallest))
+    parts = [(n, r) for n, r in regions if value not in r and r & inside]
+    name = ' and '.join(n for n, _ in smallest)
+    without = ' and '.join(
+        n for n, r in parts if not any(r < s for _, s in parts))
+    if without:
+      name = f'{name} without {without}'
+    if len(smallest) + len(parts) > 1 and len(name) > _MAX_NAME:
+      name = f'{smallest[0][0][: _MAX_NAME - 15]} at value {value}'
+    names[value] = name
   if sorted(names) != list(range(len(names))) or len(
       set(names.values())) < len(names):
     raise ValueError('no classes 0, 1, ...')
