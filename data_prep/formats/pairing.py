@@ -93,7 +93,7 @@ def pair(
                 f'folder, such as {pixels.tail(index.only[0])}')
   orphans = _adopt(orphans, index, options, found)
   images = _without_same_names(images, index, found, chosen, report)
-  _tell_structures(images, found, report)
+  images = _without_structures(images, found, chosen, report)
   resolved = parts_lib.resolve(dict(found), chosen, options, report)
   _tell_orphans(orphans, chosen, report)
   images = _without_companions(images, resolved.masks, report)
@@ -177,26 +177,38 @@ def _without_same_names(images, index, found, chosen, report):
   return [p for p in images if p not in gone]
 
 
-def _tell_structures(images, found, report):
-  """Asks about liver.png and spleen.png beside image.png of each case."""
+def _without_structures(images, found, chosen, report):
+  """Asks about liver.png and spleen.png beside image.png of each case.
+
+  If the user has said which of them hold masks, the others are not read.
+  """
   by_folder = collections.defaultdict(dict)
   for path in images:
     folder, _, name = sources.stem(path).rpartition('/')
     by_folder[folder][name] = path
-  count, first = collections.Counter(), ''
+  beside, left = collections.defaultdict(list), []
   for names in by_folder.values():
     whole = [n for n in names if folder_names.is_image_name(n)]
-    if len(whole) == 1 and names[whole[0]] not in found:
-      others = {n for n in names if not folder_names.is_modality(n)}
-      first = first or (names[min(others)] if others else '')
-      count.update(others)
-  names = sorted(n for n, number in count.items() if number > 1)
+    others = [n for n in names if not folder_names.is_modality(n)]
+    masks = found.get(names[whole[0]], ()) if len(whole) == 1 else None
+    if masks == ():
+      for name in others:
+        beside[name].append(names[name])
+    elif chosen and masks and all(m.is_whole and not m.place for m in masks):
+      left += [names[name] for name in others]
+  if left:
+    report.note(f'{len(left)} files that lie beside a picture of their case '
+                'and are not in --mask_folder are not read, such as '
+                f'{pixels.tail(min(left))}')
+  names = sorted(n for n, paths in beside.items() if len(paths) > 1)
   if names:
     report.wrong(
-        f'{sum(count[n] for n in names)} files lie beside a picture of their '
-        'case: are they masks of structures?', ', '.join(names),
+        f'{sum(len(beside[n]) for n in names)} files lie beside a picture of '
+        'their case: are they masks of structures?', ', '.join(names),
         f'say so, --mask_folder={",".join(names)[:60]}, or move them away',
-        file=first)
+        file=min(path for n in names for path in beside[n]))
+  gone = set(left)
+  return [p for p in images if p not in gone]
 
 
 def _without_companions(images, masks, report):

@@ -54,7 +54,25 @@ def words_of(path: str) -> set[str]:
   *folders, name = sources.stem(path).lower().split('/')
   found = {w for form in folder_names.mask_forms(name)
            for w in (form.tag, form.annotator)}
-  return ({*folders, *found, '/'.join(folders)}) - {''}
+  # Of a_seg01, seg01; seg alone names all of a_seg01, a_seg02.
+  ends = {name[len(form.plain):].lstrip(' _.-')
+          for form in folder_names.mask_forms(name)
+          if name.startswith(form.plain)}
+  return {*folders, *found, *ends, name, '/'.join(folders)} - {''}
+
+
+def word_of_one(groups: list[list[Mask]]) -> str:
+  """Returns a word that names one mask of most groups, or ''.
+
+  Args:
+    groups: masks, several of each picture.
+  """
+  count = collections.Counter()
+  for masks in groups:
+    words = collections.Counter(w for m in masks for w in words_of(m.path))
+    count.update(w for w, number in words.items() if number == 1)
+  usual = [w for w, number in count.items() if 2 * number > len(groups)]
+  return min(usual, key=lambda w: (-count[w], -len(w), w), default='')
 
 
 def resolve(

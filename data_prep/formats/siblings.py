@@ -40,7 +40,7 @@ def find(
         open_.append((path, siblings.forms[name][0]))
   known = {path for path, _, _ in masks}
   # The same ending marks masks elsewhere: this one lacks its picture. One whose
-  # name goes on from a picture's is another mask of it: _adopt.
+  # name goes on from a picture's is another mask of it, see `pairing`.
   stems = {sources.stem(p).rsplit('/', 1)[-1] for p in paths}
   for path, form in open_:
     if form.plain and (form.tag in tags or any(
@@ -81,8 +81,11 @@ class _Siblings:
 
     The picture is None if it is elsewhere, or one of several.
     """
-    if name.lower() in self._chosen and len(self._free) == 1:
-      return self._names[self._free[0]], folder_names.Form('')
+    if name.lower() in self._chosen:
+      owners = self._free if len(self._free) == 1 else [
+          n for n in self._free if folder_names.is_image_name(n)]
+      if len(owners) == 1:
+        return self._names[owners[0]], folder_names.Form('')
     for form in self.forms[name]:
       if self._aliases.get(form.plain, name) != name:
         return self._names[self._aliases[form.plain]], form

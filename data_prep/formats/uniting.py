@@ -11,6 +11,8 @@ from data_prep.formats import parts as parts_lib
 
 HOLDS = ('mask', 'coarse_mask', 'scribble')  # The exact ones first.
 
+_ALIKE = 0.5  # Parts hardly overlap; observers agree on more than half.
+
 
 class Uniter:
   """Makes annotations of label maps, and keeps what was decided on the way."""
@@ -34,6 +36,7 @@ class Uniter:
     self._nouns = nouns
     self._weakened = []
     self._overlaps = []
+    self._several = []
 
   def unite(
       self, labels: list[np.ndarray], masks: list[parts_lib.Mask], name: str
@@ -55,6 +58,8 @@ class Uniter:
     """
     if len(labels) == 1 and not self._structures:
       return labels[0]
+    if not self._structures:
+      self._several.append((_likeness(labels), masks))
     label, overlap = _unite(labels, masks, self._structures)
     if overlap:
       self._overlaps.append((overlap, name))
@@ -82,7 +87,8 @@ class Uniter:
     return annotation
 
   def tell(self, report) -> None:
-    """Notes what was decided for many pictures."""
+    """Notes what was decided for many pictures, or asks what was meant."""
+    self._ask_of_observers(report)
     if self._overlaps:
       total = sum(number for number, _ in self._overlaps)
       report.note(
@@ -97,6 +103,36 @@ class Uniter:
             f'{share} of the pixels of {len(found)} masks are unlabelled, such '
             f'as {pixels.tail(found[0])}: ' + (
                 f'they are weak, {kind}' if kind else 'these are unlabelled'))
+
+
+  def _ask_of_observers(self, report):
+    """Asks about files of one picture that show the same, unlike parts."""
+    alike = [masks for likeness, masks in self._several if likeness > _ALIKE]
+    if 2 * len(alike) <= len(self._several):
+      if alike:
+        report.note(f'{len(alike)} {self._nouns[1]} have mask files that are '
+                    f'nearly the same, such as {pixels.tail(alike[0][0].path)}')
+      return
+    word = parts_lib.word_of_one(alike)
+    report.wrong(
+        f'mask files of {len(alike)} {self._nouns[1]} are nearly the same: of '
+        'several observers, or copies?', '',
+        (f'read one, --mask_folder={word[:30]}' if word else 'keep one of each')
+        + ', or rename them, rater1, rater2, ...: a row for each',
+        file=alike[0][0].path)
+
+
+def _likeness(labels):
+  """Returns which share of what all files show a further file shows, too.
+
+  It is the intersection over union of two files, takes no time for hundreds of
+  small parts, and is 1 if all are the same.
+  """
+  shown = np.zeros(labels[0].shape, np.int32)
+  for label in labels:
+    shown += (label != 0) & (label != types.UNLABELLED)
+  union = np.count_nonzero(shown)
+  return (int(shown.sum()) / union - 1) / (len(labels) - 1) if union else 0.0
 
 
 def strong_and_weak(
