@@ -51,6 +51,29 @@ class CompanionsTest(_Source):
     self.assertEqual(roles[f'p0{end}'], 'unlabelled')
 
 
+class MasksAloneTest(_Source):
+
+  @parameterized.parameters(
+      '{}_mask', 'mask_{}', '{}_seg', 'x/{}_GroundTruth', '{}_label_1')
+  def test_files_named_as_masks(self, form):
+    files = {f'{form.format(f"p{i}")}.png': layouts.blob(i) for i in range(3)}
+    problem, = self._read(files).problems
+    self.assertIn('3 of 3 files are named as masks, and no picture is named as '
+                  'one of them', str(problem))
+    self.assertLessEqual(len(str(problem)), 200)
+    # Most of them are not masks of a picture of another name, either.
+    (self.source / 'overview').mkdir()
+    problem, = self._read({'overview/map.png': layouts.picture(9)}).problems
+    self.assertIn('3 of 4 files', str(problem))
+
+  @parameterized.parameters('{}', 'lesion_{}', '{}_lesion', '{}_contour')
+  def test_pictures_alone(self, form):
+    imported = self._read({f'{form.format(f"p{i}")}.png': layouts.picture(i)
+                           for i in range(3)})
+    self.assertEqual(imported.problems, [])
+    self.assertEqual({*self._roles(imported).values()}, {'unlabelled'})
+
+
 class CountedObjectsTest(_Source):
 
   def _files(self, *values):

@@ -200,6 +200,16 @@ def is_mask_word(name: str) -> bool:
       'lesion', 'roi') for w in words(name))
 
 
+def is_named_as_mask(name: str) -> bool:
+  """Returns whether a file says that it is a mask: a_mask, seg_1, not lesion_1.
+
+  Lesions and contours may be the names of pictures, too.
+  """
+  return any(set(words(form.tag)) <= _MASK_WORDS | {
+      'seg', 'ground', 'scribble', 'scribbles'}
+             for form in mask_forms(name) if form.tag)
+
+
 def is_image_name(name: str) -> bool:
   """Returns whether a file is the picture of its folder: image, ct."""
   return name.lower() in _IMAGE_NAMES

@@ -97,6 +97,8 @@ def pair(
   resolved = parts_lib.resolve(dict(found), chosen, options, report)
   _tell_orphans(orphans, chosen, report)
   images = _without_companions(images, resolved.masks, report)
+  if not found and not orphans:
+    _tell_masks_alone(images, report)
   return Pairs(images, resolved.masks, resolved.structures, resolved.names,
                channels)
 
@@ -245,6 +247,17 @@ def _tell_orphans(orphans, chosen, report):
   for path in sorted(orphans):
     report.wrong('a mask without a picture', path,
                  'add the picture of that name or remove it', file=path)
+
+
+def _tell_masks_alone(images, report):
+  """Refuses files that are named as masks, and not one as its picture."""
+  alone = [p for p in images if folder_names.is_named_as_mask(
+      sources.stem(p).rsplit('/', 1)[-1])]
+  if 2 * len(alone) > len(images):
+    report.wrong(
+        f'{len(alone)} of {len(images)} files are named as masks, and no '
+        'picture is named as one of them', pixels.tail(alone[0]),
+        'add the pictures; if these are pictures, rename them', file=alone[0])
 
 
 def _without_channels(images, mask_names, channel_names, report):
