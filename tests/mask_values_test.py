@@ -161,59 +161,6 @@ class DecideTest(parameterized.TestCase):
                   'out: they become background', self.report.notices)
 
 
-class JpegTest(source_case.SourceCase):
-  """Two squares of 24 x 20 pixels in masks of 60 x 80, off the 8 x 8 blocks."""
-
-  def _mask(self, name, first, second=0, **options):
-    mask = np.zeros((60, 80), np.uint8)
-    mask[10:34, 11:31], mask[20:44, 45:65] = first, second
-    Image.fromarray(mask).save(self.source / name, **options)
-    return 'mask', self.source / name
-
-  def _problems(self, *found, **options):
-    report = assembling.Report()
-    self.values = mask_values.map_values(
-        list(found), formats.Options(**options), report)
-    return [str(p) for p in report.problems]
-
-  def test_black_and_white(self):
-    found = [self._mask('a.jpg', 255), self._mask('b.png', 255)]
-    problem, = self._problems(*found)
-    self.assertIn('1 masks are JPEG, whose compression changes class numbers',
-                  problem)
-    self.assertIn('a.jpg', problem)
-    self.assertIn('--mask_threshold=128', problem)
-    self.assertEqual(self._problems(*found, mask_threshold=128), [])
-
-  def test_threshold_would_empty_the_other_masks(self):
-    problem, = self._problems(
-        self._mask('a.jpg', 255), self._mask('b.png', 1))
-    self.assertIn('export them as PNG', problem)
-
-  def test_grey_levels(self):
-    problem, = self._problems(self._mask('a.JPEG', 127, 254, quality=95))
-    self.assertRegex(
-        problem, r'export them as PNG \(their pixels gather around '
-        r'0, 12\d, 25\d\)')
-    self.assertLessEqual(len(problem), 200)
-
-  def test_class_numbers(self):
-    # Noise makes 0 to 2 or 3 of them; also under another name.
-    self._mask('a.jpg', 1, quality=90)
-    (self.source / 'a.jpg').rename(self.source / 'a.png')
-    problem, = self._problems(('mask', self.source / 'a.png'))
-    self.assertIn('export them as PNG (their pixels hold 0 to', problem)
-
-  def test_nothing_and_clean_values(self):
-    empty = self._mask('a.jfif', 0, format='JPEG')
-    self.assertEqual(self._problems(empty, self._mask('b.png', 1, 2)), [])
-    self.assertEqual(self.values, ({}, 2))
-    self.assertEqual(self._problems(empty), [])
-    Image.fromarray(np.full((16, 16), 255, np.uint8)).save(
-        self.source / 'c.jpg')
-    self.assertEqual(self._problems(empty, ('mask', self.source / 'c.jpg')), [])
-
-
 class ReadTest(source_case.SourceCase):
 
   def _picture(self, name):

@@ -55,9 +55,13 @@ def read(
   pairs = pairing.pair(
       paths, options, report, channel_names=declared.channels)
   names = sources.make_names(pairs.images)
-  plain = [m for masks in pairs.masks.values() for m in masks if not m.piece]
-  values, highest = mask_values.map_values(
-      [(m.kind, source / m.path) for m in plain], options, report, declared)
+  found = [(m.kind, source / m.path)
+           for masks in pairs.masks.values() for m in masks]
+  if pairs.structures:
+    of_any = mask_values.ask_of_structures(found, options, report)
+    values, highest = dict.fromkeys({kind for kind, _ in found}, of_any), 1
+  else:
+    values, highest = mask_values.map_values(found, options, report, declared)
   uniter = uniting.Uniter(pairs.structures, writer)
   placer = _Placer(source, options, values, uniter)
   rows, weak = [], {}
@@ -135,7 +139,7 @@ class _Placer:
     if len(masks) == 1 and not masks[0].piece and self._threshold is None and (
         not path.lower().endswith('.npy')):
       return self._in_place(path, kind, values, row_id)
-    labels = [self._read(m.path, None if m.piece else values) for m in masks]
+    labels = [self._read(m.path, values) for m in masks]
     sizes = sorted({x.shape for x in labels})
     if len(sizes) > 1:
       raise pixels.WrongFile(

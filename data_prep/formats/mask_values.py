@@ -43,11 +43,35 @@ def map_values(
   """
   read = pixels.map_in_threads(count_values, [path for _, path in found])
   if lossy_masks.ask(found, read, options, report):  # Said once, for the set.
-    anything = {str(v): int(v > 0) for counts in read for v in counts}
-    return {kind: anything for kind, _ in found}, 1
+    return {kind: _any_value(read) for kind, _ in found}, 1
   return decide(
       [(kind, counts) for (kind, _), counts in zip(found, read, strict=True)],
       options, report, declared)
+
+
+def ask_of_structures(
+    found: list[tuple[str, pathlib.Path]], options: formats.Options, report
+) -> dict[str, int] | None:
+  """Asks about JPEG files of one structure each, given by kind and path.
+
+  Args:
+    found: kind and path of each file.
+    options: what the user says.
+    report: gets the problem.
+
+  Returns:
+    Values by which they can still be read if they are refused, else None.
+  """
+  if not any(lossy_masks.is_lossy(path) for _, path in found):
+    return None  # What others hold is seen when they are read.
+  read = pixels.map_in_threads(count_values, [path for _, path in found])
+  return _any_value(read) if lossy_masks.ask(
+      found, read, options, report) else None
+
+
+def _any_value(read):
+  """Returns 1 for all values that masks hold, which says nothing twice."""
+  return {str(v): int(v > 0) for counts in read for v in counts}
 
 
 def decide(

@@ -36,6 +36,7 @@ from data_prep.formats import voc_masks
 HOLDS = ('mask', 'coarse_mask', 'box')
 
 _ROOT = re.compile(rb'<annotation[\s>]')
+_MASKS = ('.jpeg', '.jpg', '.png')
 _CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 
 
@@ -78,11 +79,15 @@ def read(
   colours = {colour: values.get(str(i), types.UNLABELLED)
              for colour, i in colours.items()}
 
+  lossy = voc_masks.find_lossy(source, masks.values(), options, report)
+
   def mask_of(picture, row_id, writer):
     path = _of(picture, 'JPEGImages', masks)
     if path is None:
       return None
     used.add(path)
+    if path in lossy:
+      return None
     written = voc_masks.index_mask(source, path, row_id, colours, writer)
     # What is written holds classes already.
     return {'kind': options.masks_are, 'path': written,
@@ -159,9 +164,12 @@ def _not_annotations(source):
 
 
 def _masks(source):
-  """Returns the path of each mask by its own below SegmentationClass."""
+  """Returns the path of each mask by its own below SegmentationClass.
+
+  Of a.jpg and a.png, it is the latter.
+  """
   return {_below(p, 'SegmentationClass'): p
-          for p in sources.list_files(source, ('.png',))
+          for p in sources.list_files(source, _MASKS)
           if 'SegmentationClass' in p.split('/')[:-1]}
 
 

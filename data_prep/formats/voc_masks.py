@@ -1,5 +1,6 @@
 """Masks of Pascal VOC: labelmap.txt, colours, class numbers."""
 
+from collections.abc import Iterable
 import pathlib
 
 from hybridseg import types
@@ -10,6 +11,8 @@ from data_prep import pixels
 from data_prep.formats import class_names
 from data_prep.formats import declared_names
 from data_prep.formats import intensities
+from data_prep.formats import lossy_masks
+from data_prep.formats import mask_values
 from data_prep.formats import sources
 
 _BORDER = 0xE0E0C0  # VOC's colour of what is unlabelled: 224, 224, 192.
@@ -84,6 +87,35 @@ def values_of(
     report.note(f'{len(left)} names of labelmap.txt that are not in --classes '
                 f'become background: {", ".join(left)[:80]}')
   return {str(i): v or 0 for i, v in enumerate(numbers)} | open_value
+
+
+def find_lossy(
+    source: pathlib.Path,
+    paths: Iterable[str],
+    options: formats.Options,
+    report,
+) -> set[str]:
+  """Refuses JPEG masks, whose class numbers or colours are others by now.
+
+  Args:
+    source: folder that the paths are relative to.
+    paths: of all masks.
+    options: what the user says.
+    report: gets the problem.
+
+  Returns:
+    The refused ones.
+  """
+  known = {0, *map(int, options.mask_values or ())}
+  lossy = [p for p in sorted(paths) if lossy_masks.is_lossy(source / p)]
+  # What holds colours is not counted.
+  lossy = [p for p in lossy if not known.issuperset(
+      mask_values.count_values(source / p) or {-1})]
+  if lossy:
+    report.wrong(
+        f'{len(lossy)} masks are JPEG, whose compression changes class numbers '
+        'and colours', pixels.tail(lossy[0]), 'export them as PNG')
+  return set(lossy)
 
 
 def index_mask(
