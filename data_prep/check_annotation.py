@@ -18,8 +18,6 @@ from data_prep import rle
 KINDS = (*rasterize.SHAPE_FIELDS, 'tag')
 
 _MANY_VALUES = 8  # Stored values without a class: noise, not a forgotten one.
-# Share of an exact mask that `values` may leave unlabelled: VOC's borders.
-_BORDER = 0.1
 
 
 class Log(NamedTuple):
@@ -92,7 +90,10 @@ def check_annotation(
   if rasterize.has_file(annotation):
     return _check_mask(annotation, image, context, where, role, log)
   size = None if image is None else image.shape[:2]
-  return _check_shapes(annotation, kind, size, num_classes, where, log), None
+  label = _check_shapes(annotation, kind, size, num_classes, where, log)
+  if label is not None and role == 'strong':
+    _check_exact(label, f'{where}.rles', log)
+  return label, None
 
 
 def _read_mask(name, values, context):
@@ -181,15 +182,19 @@ def _check_mask(annotation, image, context, where, role, log):
         stored, counts, unknown, values, allowed, num_classes, form), field)
   else:
     label = rasterize.apply_values(mask, values)
-    number = int((label == types.UNLABELLED).sum())
-    is_border = number <= _BORDER * label.size and (
-        values is not None and types.UNLABELLED in values.values())
-    if number and role == 'strong' and not is_border:
-      log.add('an exact mask has no unlabelled pixel',
-              f'{number} pixels of {types.UNLABELLED}',
-              'label them or use role weak', field)
+    if role == 'strong':
+      _check_exact(label, field, log, is_meant=values is not None)
     return label, set(stored)
   return None, None
+
+
+def _check_exact(label, field, log, *, is_meant=True):
+  """Refuses an exact mask of which too much is unlabelled, or any by chance."""
+  number = int((label == types.UNLABELLED).sum())
+  if number and not (is_meant and rasterize.is_exact(label)):
+    log.add('an exact mask has no unlabelled pixel',
+            f'{number} pixels of {types.UNLABELLED}',
+            'label them or use role weak', field)
 
 
 def _is_class(value, num_classes):

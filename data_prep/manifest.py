@@ -29,10 +29,11 @@ column j and row i covers [j, j + 1) x [i, i + 1):
   ellipse: `ellipses` [[cx, cy, rx, ry, angle_deg], ...].
   tag: `labels` only: the foreground classes that the image shows, all of them.
 
-All without a file carry `labels`, one class per shape; in a coarse mask, box,
-polygon, extreme points or ellipse 255 says that what lies there is not known,
-below all other shapes. An annotation without a
-shape is valid: the annotator saw no object. Role unlabelled has none at all.
+All without a file carry `labels`, one class per shape; in a mask, coarse mask,
+box, polygon, extreme points or ellipse 255 says that what lies there is not
+known, below all other shapes; of an exact mask, a tenth at most. An annotation
+without a shape is valid: the annotator saw no object. Role unlabelled has none
+at all.
 """
 
 import json

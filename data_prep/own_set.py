@@ -249,8 +249,8 @@ def _check_subjects(rows, options, notices):
 
 def _without_unseen(rows, notices):
   """Leaves out what is in val or test and cannot be evaluated."""
-  in_part = lambda r: r.annotation and types.UNLABELLED in r.annotation.get(
-      'labels', ())
+  in_part = lambda r: not manifest_lib.is_exact(r) and types.UNLABELLED in (
+      r.annotation or {}).get('labels', ())
   left_out = []
   for known, what in (
       (lambda r: r.annotation, 'without annotation'),

@@ -32,7 +32,10 @@ SHAPE_FIELDS = {
 FILE_KINDS = ('mask', 'coarse_mask', 'scribble')  # May be kept in a file.
 SPARSE_KINDS = ('scribble', 'points')  # Say nothing where nothing is drawn.
 # Shapes of these may be labelled 255: what lies there is not known.
-OPEN_KINDS = ('coarse_mask', 'box', 'polygon', 'extreme_points', 'ellipse')
+OPEN_KINDS = (
+    'mask', 'coarse_mask', 'box', 'polygon', 'extreme_points', 'ellipse')
+
+_MAX_BORDER = 0.1  # Share of a mask.
 
 
 def has_file(annotation: dict[str, Any]) -> bool:
@@ -40,6 +43,18 @@ def has_file(annotation: dict[str, Any]) -> bool:
   return annotation['kind'] in FILE_KINDS and (
       'path' in annotation or SHAPE_FIELDS[annotation['kind']] not in annotation
   )
+
+
+def is_exact(label: np.ndarray) -> bool:
+  """Returns whether so much of a mask is labelled that it can be exact.
+
+  Up to a tenth may be unlabelled: the border of objects, as VOC has it, or a
+  small area that its annotator chose to ignore.
+
+  Args:
+    label: class per pixel, uint8 [H, W].
+  """
+  return float(np.mean(label == types.UNLABELLED)) <= _MAX_BORDER
 
 
 def rasterize(

@@ -49,6 +49,15 @@ class OneKindTest(parameterized.TestCase):
         shapes, _SIZE, self.classes, usual, formats.Options(**options),
         self.report, file='f', row_id='x')
 
+  def _problems(self, annotation, role='weak'):
+    """Returns what the check of a manifest finds in an annotation."""
+    log = check_annotation.Log([], [], manifest_lib.Row(
+        'x', 'x.png', 'train', role, annotation, line=2))
+    check_annotation.check_annotation(
+        annotation, np.zeros((*_SIZE, 1), np.uint8),
+        check_annotation.Context(None, _CLASSES), 'annotation', role, log)
+    return log.problems
+
   def _counts(self, annotation):
     label = rasterize.rasterize(annotation, size=_SIZE, root=None)
     return dict(zip(*(v.tolist() for v in np.unique(
@@ -129,12 +138,7 @@ class OneKindTest(parameterized.TestCase):
       self.assertEqual(counts[255], 30)
       self.assertEqual(counts[0], 570 - sum(
           n for v, n in counts.items() if v in (1, 2)))
-      log = check_annotation.Log([], [], manifest_lib.Row(
-          'x', 'x.png', 'train', 'weak', annotation, line=2))
-      check_annotation.check_annotation(
-          annotation, np.zeros((*_SIZE, 1), np.uint8),
-          check_annotation.Context(None, _CLASSES), 'annotation', 'weak', log)
-      self.assertEqual(log.problems, [])
+      self.assertEqual(self._problems(annotation), [])
     self.assertIsNone(self._annotate([_shapes()[kind], drawn.unreadable('a')]))
     self.assertIsNone(self._annotate([lost], usual='point'))
     self.assertIsNone(self._annotate([lost], usual='tag'))
@@ -144,6 +148,52 @@ class OneKindTest(parameterized.TestCase):
     for shapes in ([over, _shapes()['polygon']], [_shapes()['polygon'], over]):
       self.assertEqual(self._counts(self._annotate(shapes)),
                        {0: 552, 1: 36, 255: 12})
+
+  @parameterized.parameters(
+      # 60 of 600 pixels are a tenth, the most that may be unlabelled.
+      ('polygon', [10, 1, 20, 7], 'mask', 60),
+      ('rle', [10, 1, 20, 7], 'mask', 60),
+      ('rle polygon', [10, 1, 20, 7], 'mask', 60),
+      ('polygon', [10, 1, 21, 7], 'coarse_mask', 66),
+      ('rle', [10, 1, 21, 7], 'coarse_mask', 66))
+  def test_an_exact_mask_may_be_unlabelled_in_a_tenth(
+      self, kinds, ignored, expected, unlabelled):
+    below = [3, 4, 6, 6] if 'polygon' in kinds else [21, 11, 23, 14]
+    annotation = self._annotate(
+        [*(_shapes()[k] for k in kinds.split()), _Shape('box', 'void', ignored),
+         _Shape('box', 'void', below)], polygons_are='mask')
+    self.assertEqual(annotation['kind'], expected)
+    self.assertEqual(self._counts(annotation)[255], unlabelled)
+    self.assertLen(self.report.notices, expected != 'mask')
+    role = 'strong' if expected == 'mask' else 'weak'
+    self.assertEqual(self._problems(annotation, role), [])
+
+  def test_the_check_of_an_exact_mask_that_is_unlabelled_in_part(self):
+    annotation = {'kind': 'mask', 'rles': [_mask(0, 0, 10, 6)], 'labels': [255]}
+    self.assertEqual(self._problems(annotation, 'strong'), [])
+    annotation['rles'] = [_mask(0, 0, 11, 6)]
+    problem, = self._problems(annotation, 'strong')
+    self.assertEqual((problem.what, problem.found, problem.field), (
+        'an exact mask has no unlabelled pixel', '66 pixels of 255',
+        'annotation.rles'))
+
+  @parameterized.parameters(
+      ('polygon', 'box', 'polygon', {0: 528, 1: 36, 255: 36}),
+      ('box', 'box', 'box', {0: 528, 1: 36, 255: 36}),
+      ('stroke', 'box', 'scribble', None), ('point', 'rle', 'points', None),
+      ('tag', 'box', 'tag', None),
+      ('box', 'rle', 'coarse_mask', {0: 544, 1: 36, 255: 20}),
+      ('ellipse', 'box', 'coarse_mask', {0: 552, 2: 12, 255: 36}))
+  def test_an_ignored_area_is_no_kind_of_its_own(
+      self, kind, ignored, expected, counts):
+    area = _shapes()[ignored]._replace(label='ignore')
+    if kind == ignored:
+      area = area._replace(value=[20, 10, 26, 16])
+    annotation = self._annotate([area, _shapes()[kind]])
+    self.assertEqual(annotation['kind'], expected)
+    if counts:
+      self.assertEqual(self._counts(annotation), counts)
+    self.assertLen(self.report.notices, expected == 'coarse_mask')
 
   def test_a_prediction_is_kept_where_nothing_is_known(self):
     annotation = {'kind': 'box', 'boxes': [[0, 0, 4, 4], [10, 10, 14, 14]],

@@ -5,7 +5,8 @@ become the weakest that holds them all, and what nobody looked at is never
 background by omission:
 
   areas of one kind (run lengths, polygons, boxes, ellipses): stay what they
-    are;
+    are; an area that is marked as not annotated is of no kind of its own, and
+    leaves an exact mask exact as far as `rasterize.is_exact` says;
   areas of several kinds: are all drawn as run lengths, one coarse mask, later
     ones above; polygons that are exact beside run lengths that are exact stay
     an exact mask;
@@ -263,7 +264,9 @@ def one_kind(
   of = lambda *kinds: [s for s in shapes if s.kind in kinds]
   tags, sparse, lost = of('tag'), of(*SPARSE), of('unreadable')
   areas = [s for s in of(*AREAS) if s.label]
-  if not areas and (sparse or not lost):  # Then the rest is unlabelled anyway.
+  if (sparse or tags and not lost) and all(s.label == _UNKNOWN for s in areas):
+    areas = []  # The rest is unlabelled anyway.
+  if not areas and (sparse or not lost):
     if tags and sparse:
       report.note('tags beside points or strokes are left out')
     found = _one_sparse(sparse, report) if sparse else tags
@@ -273,24 +276,34 @@ def one_kind(
   rest_is_open, kept = _rest(
       shapes, areas, tags, sparse, size, options, report)
   opened = [[0, 0, size[1], size[0]]] * rest_is_open + [s.value for s in lost]
-  kinds = {s.kind for s in kept} or {usual}
+  kinds = {s.kind for s in kept if s.label != _UNKNOWN} or (
+      {usual} & {*AREAS}) or {s.kind for s in kept}
   exact = {'rle'} if options.masks_are == 'mask' else set()
   exact |= {'polygon'} if options.polygons_are == 'mask' else set()
-  is_exact = kinds <= exact and not opened and all(
-      s.label != _UNKNOWN for s in kept)
-  if len(kinds) > 1 and not is_exact and kinds <= set(AREAS):
-    names = ' and '.join(n for k, n in _NAMES.items() if k in kinds)
-    report.note(f'{names} on one picture are drawn as one coarse mask')
-  if len(kinds) > 1 or kinds == {'polygon'} <= exact or (
-      kinds == {'ellipse'} and opened):
-    kept = [s._replace(kind='rle', value=rle.encode_rle(
-        draw(s, size, options.stroke_width))) for s in kept]
-    kinds = {'rle'}
-  kind, = kinds
-  kept = [*(_open(box, kind, size) for box in opened), *kept]
-  if kind == 'rle':
-    return 'mask' if is_exact else 'coarse_mask', kept
-  return kind, kept
+  may_be_exact = kinds <= exact and not opened
+  kept = [*(Shape('box', _UNKNOWN, box) for box in opened), *kept]
+  names = ' and '.join(n for k, n in _NAMES.items() if k in kinds)
+  if len(kinds) > 1:
+    if not may_be_exact and kinds <= {*AREAS}:
+      report.note(f'{names} on one picture are drawn as one coarse mask')
+  elif not kinds <= {'rle', *exact}:
+    kind, = kinds
+    same = [_as_kind(s, kind) if s.label == _UNKNOWN else s for s in kept]
+    if None not in same:
+      return kind, same
+    report.note(f'{names} beside an unlabelled area of another form are drawn '
+                'as one coarse mask')
+  kept = [s if s.kind == 'rle' else s._replace(
+      kind='rle', value=rle.encode_rle(draw(s, size, options.stroke_width)))
+          for s in kept]
+  if may_be_exact and any(s.label == _UNKNOWN for s in kept):
+    may_be_exact = rasterize.is_exact(rasterize.rasterize(
+        {'kind': 'mask', 'rles': [s.value for s in kept],
+         'labels': [s.label for s in kept]}, size=size, root=None))
+    if not may_be_exact:
+      report.note('exact masks of which more than a tenth is marked as not '
+                  'annotated become coarse masks')
+  return 'mask' if may_be_exact else 'coarse_mask', kept
 
 
 def _kind_of(kind, options):
@@ -342,15 +355,13 @@ def _lies_within(shape, areas, size):
   return np.any(same, axis=0)[rows, columns].mean() >= 0.5
 
 
-def _open(box, kind, size):
-  """Returns an unlabelled shape that covers a box."""
-  if kind == 'box':
-    return Shape('box', _UNKNOWN, box)
-  x0, y0, x1, y1 = box
-  shape = Shape('polygon', _UNKNOWN, [[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
-  if kind == 'polygon':
-    return shape
-  return Shape('rle', _UNKNOWN, rle.encode_rle(draw(shape, size)))
+def _as_kind(shape, kind):
+  """Returns a shape as one of another kind; None if that cannot hold it."""
+  if shape.kind == 'box' and kind == 'polygon':
+    x0, y0, x1, y1 = shape.value
+    return shape._replace(
+        kind='polygon', value=[[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+  return shape if shape.kind == kind else None
 
 
 def draw(

@@ -6,6 +6,7 @@ from hybridseg import types
 import numpy as np
 
 from data_prep import pixels
+from data_prep import rasterize
 from data_prep.formats import intensities
 from data_prep.formats import parts as parts_lib
 
@@ -176,12 +177,12 @@ def _one_class(label, mask, structures):
 def unlabelled_kind(label: np.ndarray, kind: str) -> str | None:
   """Returns the kind of a mask with unlabelled pixels; None if all are.
 
-  Up to a tenth, the border of objects, it stays exact; of more it is a coarse
+  It stays exact up to what `rasterize.is_exact` says; of more it is a coarse
   mask, and of more than a half a scribble.
   """
   share = float(np.mean(label == types.UNLABELLED))
   if share == 1:
     return None
-  if kind != 'mask' or share <= 0.1:
+  if kind != 'mask' or rasterize.is_exact(label):
     return kind
   return 'scribble' if share > 0.5 else 'coarse_mask'
