@@ -195,6 +195,25 @@ class OneKindTest(parameterized.TestCase):
       self.assertEqual(self._counts(annotation), counts)
     self.assertLen(self.report.notices, expected == 'coarse_mask')
 
+  @parameterized.parameters(
+      # A ruler that is no class, and an ignored box, do not count.
+      ({'train': 'box box', 'val': 'rle', 'test': 'polygon ruler void'},
+       {'train': 'box', 'val': 'rle', 'test': 'polygon'}),
+      ({'train': 'box box', 'val': '', 'test': 'rle'},
+       {'train': 'box', 'val': 'rle', 'test': 'rle'}),
+      ({'train': '', 'val': '', 'test': 'void'}, dict.fromkeys(
+          ('train', 'val', 'test'), 'box')),
+      ({'': 'point box rle rle', 'train': ''}, {'': 'rle', 'train': 'rle'}))
+  def test_the_usual_kind_is_that_of_the_split(self, drawn_in, expected):
+    known = _shapes() | {
+        'ruler': _Shape('stroke', 'ruler', [[1, 1], [5, 5]]),
+        'void': _Shape('box', 'void', [1, 1, 5, 5])}
+    pictures = [(split, [known[k]]) for split, kinds in drawn_in.items()
+                for k in kinds.split()]
+    pictures += [(split, []) for split in drawn_in]
+    usual = annotations.usual_kinds(pictures, _CLASSES)
+    self.assertEqual({split: usual[split] for split in expected}, expected)
+
   def test_a_prediction_is_kept_where_nothing_is_known(self):
     annotation = {'kind': 'box', 'boxes': [[0, 0, 4, 4], [10, 10, 14, 14]],
                   'labels': [1, 255]}

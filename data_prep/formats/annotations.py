@@ -1,6 +1,7 @@
 """From the shapes of one picture to its annotation, see `drawn`."""
 
 import collections
+from collections.abc import Iterable
 from typing import Any
 
 from hybridseg import types
@@ -12,11 +13,32 @@ from data_prep.formats import class_names
 from data_prep.formats import drawn
 
 
-def usual_kind(items: list[Any]) -> str:
-  """Returns the kind of most shapes, for pictures that have none."""
-  count = collections.Counter(
-      s.kind for item in items for s in item.shapes if s.kind != 'unreadable')
-  return max(sorted(count), key=count.get) if count else 'box'
+def usual_kinds(
+    shapes: Iterable[tuple[str, list[drawn.Shape]]], classes: tuple[str, ...]
+) -> dict[str, str]:
+  """Returns, by split, the kind of most shapes, for pictures that have none.
+
+  Val and test may have other annotators than train, so that no object means an
+  exact empty mask there; where one of them has no shape, the other counts, and
+  where a split has none, the whole set.
+
+  Args:
+    shapes: split and shapes of each picture.
+    classes: names; what is drawn under others, or is ignored, does not count.
+  """
+  counts = collections.defaultdict(collections.Counter)
+  for split, some in shapes:
+    counts[split].update(
+        s.kind for s in some if s.kind != 'unreadable' and (
+            class_names.number_of(s.label, classes) not in (
+                None, types.UNLABELLED)))
+  every = sum(counts.values(), collections.Counter())
+  evaluated = counts['val'] + counts['test']
+  kinds = {}
+  for split, count in counts.items():
+    count = count or (split in ('val', 'test') and evaluated) or every
+    kinds[split] = max(sorted(count), key=count.get) if count else 'box'
+  return kinds
 
 
 def settle_roles(

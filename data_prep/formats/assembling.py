@@ -180,14 +180,16 @@ def assemble(
   kept = dicom_objects.keep_pictures(source, pictures.paths, report)
   free = [p for p in kept if p not in by_path]
   names_of = sources.make_names(listed + free)
-  usual = annotations.usual_kind(items)
+  split_of = lambda path, item: item.split or sources.split_of(path)
+  usual = annotations.usual_kinds(
+      ((split_of(p, i), i.shapes) for p, i in by_path.items()), classes)
   rows = []
   for path in sorted(listed + free, key=names_of.get):
     row_id, item = names_of[path].id, by_path.get(path)
     image, size, found = writer.place(path, row_id, report)
+    split = split_of(path, item) if item else sources.split_of(path)
     row = manifest_lib.Row(
-        row_id, image, (item.split if item else '') or sources.split_of(path),
-        '' if item else 'unlabelled', None,
+        row_id, image, split, '' if item else 'unlabelled', None,
         **subject_and_more(names_of[path], found, options))
     if item is not None:
       if size and item.size and size != item.size:
@@ -196,8 +198,8 @@ def assemble(
             row_id=row_id)
         continue
       annotation = annotations.to_annotation(
-          item.shapes, size or item.size, classes, usual, options, report,
-          file=item.file, row_id=row_id)
+          item.shapes, size or item.size, classes, usual[split], options,
+          report, file=item.file, row_id=row_id)
       row = row._replace(
           annotation=annotation, role='' if annotation else 'unlabelled',
           **{k: v for k, v in item.more.items() if v})

@@ -85,7 +85,9 @@ def read(
                    file=path.name)
   shapes = {image: _shapes(group, path.name, report)
             for image, group in by_image.items()}
-  items = [assembling.Item(image, s, path.name) for image, s in shapes.items()]
+  split_of = lambda image: by_image[image][0][1].get('split') or ''
+  items = [assembling.Item(image, s, path.name, split=split_of(image))
+           for image, s in shapes.items()]
   values, highest = mask_values.map_values(
       [(k, path.parent / line[k]) for line in lines for k in _FILES
        if line.get(k)], options, report)
@@ -93,7 +95,7 @@ def read(
     classes = class_names.find_classes(items, [], options, report)
   else:
     classes = declared_names.numbered_classes(highest)
-  usual = annotations.usual_kind(items)
+  usual = annotations.usual_kinds(((i.split, i.shapes) for i in items), classes)
   writer = intensities.Writer(path.parent, output, options)
   names_of = sources.make_names(list(by_image))
   shape_options = annotations.settle_roles(items, options, report)
@@ -116,7 +118,8 @@ def read(
     if shapes[image] or (not files and any(shapes.values())
                          and first.get('role') != 'unlabelled'):
       found_all.append(annotations.to_annotation(
-          shapes[image], size, classes, usual, shape_options, report,
+          shapes[image], size, classes, usual[split_of(image)],
+          shape_options, report,
           file=path.name, row_id=row_id))
     found_all = [a for a in found_all if a is not None]
     if found_all:
