@@ -50,6 +50,8 @@ def draw_splits(
 ) -> tuple[list[manifest_lib.Row], dict[str, int] | None]:
   """Returns the rows with splits, and the fold of each id if there are folds.
 
+  What has no exact mask follows its group, into val and test as well.
+
   Args:
     rows: of a manifest; `split` is empty where the source does not say.
     root: folder that their paths are relative to.
@@ -75,7 +77,7 @@ def draw_splits(
             units, functools.partial(deal, fractions=draw.fractions), draw.by)
       rows = [r._replace(split=found[r.id]) for r in rows]
       split_refusals.check_after(rows, draw)
-      return without_inexact(rows, draw.by, notices), None
+      return rows, None
     return _draw_missing(rows, root, draw, notices), None
   except split_refusals.RefusedError:
     raise
@@ -141,7 +143,7 @@ def _draw_missing(rows, root, draw, notices):
       f'the source has no {names}: '
       + ' and '.join(f'{counts[s]} pictures' for s in missing)
       + f' of train become {names}, by {draw.by}')
-  return without_inexact(rows, draw.by, notices)
+  return rows
 
 
 def _draw_folds(rows, root, draw, notices):
@@ -151,8 +153,7 @@ def _draw_folds(rows, root, draw, notices):
       presence=find_presence(rows, root))
   used = {0: 'test', 1: 'val'}
   place = lambda fold: used.get((fold - draw.fold) % draw.num_folds, 'train')
-  rows = [r._replace(split=place(folds[r.id])) for r in rows]
-  return without_inexact(rows, draw.by, notices), folds
+  return [r._replace(split=place(folds[r.id])) for r in rows], folds
 
 
 def _units(rows, root, draw, notices):
@@ -247,15 +248,3 @@ def deal_in_part(
   found = deal(exact, by='subject')
   place = {group_of[row_id]: split for row_id, split in found.items()}
   return {r.id: place.get(group_of[r.id], 'train') for r in rows}
-
-
-def without_inexact(
-    rows: Sequence[manifest_lib.Row], by: str, notices: list[str]
-) -> list[manifest_lib.Row]:
-  """Leaves out what is in val or test and has no exact mask."""
-  kept = [r for r in rows if r.split == 'train' or manifest_lib.is_exact(r)]
-  if len(kept) < len(rows):
-    notices.append(
-        f'{len(rows) - len(kept)} images without exact mask are left out: '
-        f'their {by} is in val or test')
-  return kept

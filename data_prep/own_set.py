@@ -19,6 +19,7 @@ import numpy as np
 
 from data_prep import dividing
 from data_prep import formats
+from data_prep import grammar
 from data_prep import leaving_out
 from data_prep import manifest as manifest_lib
 from data_prep import rasterize
@@ -182,10 +183,14 @@ def divide(
     problems += wrong
   else:
     rows = dividing.take_back(rows, plan.draw, notices)
-  rows, left_out = _without_unseen(rows, notices)
+  rows, left_out = _leave_out(rows, _find_unseen, notices)
   try:
     if plan.splits_file is None and not problems:
       rows, folds = dividing.draw_splits(rows, root, plan.draw, notices)
+      what = f'without exact mask but of a {plan.draw.by} that has some'
+      rows, more = _leave_out(
+          rows, lambda row: '' if manifest_lib.is_exact(row) else what, notices)
+      left_out += more
     if not problems:
       rows, wrong = _choose_roles(rows, own.weak, root, plan)
       problems += wrong
@@ -247,23 +252,40 @@ def _check_subjects(rows, options, notices):
       'correct it')]
 
 
-def _without_unseen(rows, notices):
-  """Leaves out what is in val or test and cannot be evaluated."""
-  in_part = lambda r: not manifest_lib.is_exact(r) and types.UNLABELLED in (
-      r.annotation or {}).get('labels', ())
-  left_out = []
-  for known, what in (
-      (lambda r: r.annotation, 'without annotation'),
-      (lambda r: not in_part(r), 'of which a part is unlabelled')):
-    unseen = {r.id: formats.LeftOut(
-        'picture', r.id, f'picture of {r.split} {what}', 'annotation')
-              for r in rows if r.split not in ('', 'train') and not known(r)}
-    if unseen:
-      notices.append(f'{len(unseen)} pictures of val or test {what} are left '
-                     f'out: {row_names.shown(unseen)}')
-    left_out += unseen.values()
-    rows = [r for r in rows if r.id not in unseen]
-  return rows, left_out
+def _leave_out(rows, find_reason, notices):
+  """Leaves out what is in val or test and cannot be evaluated.
+
+  Args:
+    rows: of a manifest.
+    find_reason: returns why a picture cannot be evaluated, '' if it can.
+    notices: gets how many are left out, and the first names.
+
+  Returns:
+    The other rows, and what is left out.
+  """
+  groups, left_out = collections.defaultdict(list), []
+  for row in rows:
+    reason = row.split not in ('', 'train') and find_reason(row)
+    if reason:
+      groups[reason].append(row.id)
+      left_out.append(formats.LeftOut(
+          'picture', row.id, f'picture of {row.split} {reason}', 'annotation'))
+  notices += [
+      f'{grammar.counted(len(ids), "picture")} of val or test {reason} '
+      f'{grammar.verb(len(ids), "are")} left out: {row_names.shown(ids)}'
+      for reason, ids in groups.items()]
+  gone = {entry.name for entry in left_out}
+  return [row for row in rows if row.id not in gone], left_out
+
+
+def _find_unseen(row):
+  """Returns why a picture that the source puts there cannot be evaluated."""
+  if row.annotation is None:
+    return 'without annotation'
+  if not manifest_lib.is_exact(row) and (
+      types.UNLABELLED in row.annotation.get('labels', ())):
+    return 'of which a part is unlabelled'
+  return ''
 
 
 def _natural_role(row):

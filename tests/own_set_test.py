@@ -138,12 +138,30 @@ class OwnSetTest(parameterized.TestCase):
       (self.source / f'masks/p{i // 3:02d}/{i:02d}.png').unlink()
     code, out, lines = self._prepare()
     self.assertEqual((code, lines), (0, []))
-    self.assertIn('without exact mask are left out', out)
     rows = self._rows()
+    # The first of three pictures of one subject in val, and of two in test.
+    names = sorted({f'{r.subject}/{int(r.subject[1:]) * 3:02d}': r.split
+                    for r in rows if r.split != 'train'}.items())
+    self.assertLen(names, 3)
+    self.assertIn(
+        '3 pictures of val or test without exact mask but of a subject that '
+        f'has some are left out: {", ".join(n for n, _ in names)}\n', out)
+    path = self.output / 'left_out.csv'
+    self.assertEqual(path.read_text().splitlines()[1:], [
+        f'{name},picture,annotation,picture of {split} without exact mask but '
+        'of a subject that has some' for name, split in names])
     splits = {(r.subject, r.split) for r in rows}
     self.assertLen({s for s, _ in splits}, len(splits))
     self.assertEqual({r.role for r in rows if r.split != 'train'}, {'strong'})
     self.assertIn('unlabelled', {r.role for r in rows})
+    # What was written divides the same set in the same way.
+    kept = [(self.output / name).rename(self.folder / name)
+            for name in ('splits.csv', 'left_out.csv')]
+    self.output.rename(self.folder / 'old')
+    code, out, lines = self._prepare(
+        f'--splits={kept[0]}', f'--leave_out=@{kept[1]}')
+    self.assertEqual((code, lines), (0, []), out)
+    self.assertEqual(self._rows(), rows)
 
   def test_pictures_of_test_without_annotation_are_named_and_listed(self):
     self._write()

@@ -1,0 +1,23 @@
+"""Tests of numbers in sentences."""
+
+from absl.testing import absltest
+from data_prep import grammar
+
+
+class GrammarTest(absltest.TestCase):
+
+  def test_counted(self):
+    self.assertEqual([grammar.counted(n, 'picture') for n in (0, 1, 2)],
+                     ['0 pictures', '1 picture', '2 pictures'])
+    self.assertEqual([grammar.counted(n, 'class') for n in (1, 2)],
+                     ['1 class', '2 classes'])
+
+  def test_verb(self):
+    self.assertEqual([grammar.verb(n, 'are') for n in (0, 1, 2)],
+                     ['are', 'is', 'are'])
+    self.assertEqual([grammar.verb(1, v) for v in ('have', 'lie', 'do')],
+                     ['has', 'lies', 'does'])
+
+
+if __name__ == '__main__':
+  absltest.main()
