@@ -118,7 +118,9 @@ def inspect_manifest(
     log.problems.append(_Problem(
         'the manifest holds no image', '', 'add one line per image'))
   elif not unread:
-    _check_roles(rows, log, no_weak)
+    # Where files are defective, a source gets no roles by --simulate.
+    if not (can_choose and log.problems):
+      _check_roles(rows, log, no_weak)
     if not log.problems:  # Else a class may hide in what could not be read.
       _note_classes(manifest, facts, log, can_choose)
     if unlisted:

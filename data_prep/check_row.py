@@ -122,8 +122,11 @@ def inspect_row(
 
 def _turned_fix(row, context):
   """Returns what to do about a rotation tag, by the size of the mask."""
-  annotation = row.annotation or {}
   try:
+    # A simulated annotation has no size of its own, but that of its truth.
+    annotation = next(a for a in (
+        row.annotation, (row.evaluation or {}).get('truth'))
+        if a and (rasterize.has_file(a) or a.get('rles')))
     if rasterize.has_file(annotation):
       with Image.open(context.folder.root / annotation['path']) as mask:
         drawn = mask.height, mask.width

@@ -111,10 +111,27 @@ class SourceReportTest(source_case.SourceCase):
         Image.open(path).transpose(Image.Transpose.ROTATE_270).save(path)
     fits = ('fits the turned picture: turn the pixels, remove the tag'
             if is_turned else 'fits the pixels as they are stored: remove the')
-    lines = self._check()
-    self.assertLen(lines, 2)  # One for each picture.
-    for line in lines:
-      self.assertIn(fits, line)
+    for argv in ((), ('--simulate=box',), ('--simulate=none',)):
+      lines = self._check(*argv)
+      self.assertLen(lines, 2)  # One for each picture.
+      for line in lines:
+        self.assertIn(fits, line)
+
+  @parameterized.parameters(True, False)
+  def test_rotation_tags_of_all_pictures_are_one_cause(self, is_turned):
+    leaving_out_test.write_set(self.source, num_images=12, per_subject=1)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for path in self.source.rglob('images/*/*'):
+      Image.open(path).save(path, exif=exif)
+    for path in self.source.rglob('masks/*/*') if is_turned else ():
+      Image.open(path).transpose(Image.Transpose.ROTATE_270).save(path)
+    for argv in ((), ('--simulate=box',), ('--simulate=none',)):
+      # Without --check, it would be a problem that no picture is weak.
+      code, _, lines = prepare_test.run(
+          f'--source={self.source}', f'--output={self.output}/a', *argv)
+      self.assertEqual((code, len(lines)), (2, 1), lines)
+      self.assertStartsWith(lines[0], '12 times: image has an EXIF rotation')
 
   def test_rotation_tag_of_a_listed_picture(self):
     # Annotated as turned, so listed as 32 x 24; stored as 24 x 32.
