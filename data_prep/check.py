@@ -32,10 +32,10 @@ import re
 from PIL import Image
 
 from data_prep import check_annotation
+from data_prep import check_copies
 from data_prep import check_report
 from data_prep import check_row
 from data_prep import confined
-from data_prep import duplicates
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
 
@@ -108,9 +108,9 @@ def inspect_manifest(
   _check_case(rows, log)
   _check_subjects(rows, log)
   if facts:
-    _check_copies(rows, facts, log)
-    _check_near_copies(rows, facts, log, near_copies)
-    _note_neighbours(rows, log)
+    check_copies.check_copies(rows, facts, log)
+    check_copies.check_near_copies(rows, facts, log, near_copies)
+    check_copies.note_neighbours(rows, log)
     _check_open_values(rows, facts, log)
   unread = manifest.problems or any(
       p.field in ('split', 'role') for p in log.problems)
@@ -232,62 +232,6 @@ def _check_subjects(rows, log):
           f'subject is in {row.split} and, on line {known.line}, in '
           f'{known.split}', repr(row.subject),
           'keep all its images in one split', row.line, row.id, 'subject'))
-
-
-def _check_copies(rows, facts, log):
-  """Finds the same pixels on two lines; constant pictures do not count."""
-  first = {}
-  for row, seen in zip(rows, facts, strict=True):
-    if not seen.digest:
-      continue
-    known = first.setdefault(seen.digest, row)
-    if known is row:
-      continue
-    if known.split != row.split:
-      log.problems.append(_Problem(
-          f'same picture as line {known.line}, which is in {known.split}',
-          f'{pixels.tail(row.image)} in {row.split}',
-          'remove one, or keep both in one split', row.line, row.id, 'image'))
-    else:
-      log.notices.append(_Problem(
-          f'same picture as line {known.line}', pixels.tail(row.image),
-          'fine if two annotators drew on it', row.line, row.id, 'image'))
-
-
-def _check_near_copies(rows, facts, log, near_copies):
-  """Finds nearly the same pictures in two splits, each with its likest."""
-  told = set()
-  pairs = duplicates.near_pairs(
-      [seen.thumbnail for seen in facts], [row.split for row in rows])
-  for i, j, _ in sorted(pairs, key=lambda pair: -pair[2]):
-    row, other = rows[i], rows[j]
-    if facts[i].digest == facts[j].digest or i in told or (
-        row.subject and row.subject == other.subject):
-      continue
-    told.add(i)
-    problem = _Problem(
-        f'nearly the same as line {other.line}, {pixels.tail(other.image)} in '
-        f'{other.split}', f'{pixels.tail(row.image)} in {row.split}',
-        'keep both in one split, or --near_copies=notice', row.line, row.id,
-        'image')
-    (log.problems if near_copies == 'refuse' else log.notices).append(problem)
-
-
-def _note_neighbours(rows, log):
-  """Notes consecutive names in two splits: these may be frames of a video."""
-  pairs = [
-      (rows[i], rows[j]) for i, j in duplicates.neighbours(
-          [row.image if isinstance(row.image, str) else '' for row in rows],
-          [row.split for row in rows])
-      if not (rows[i].subject and rows[j].subject)]
-  if pairs:
-    row, after = pairs[0]
-    log.notices.append(_Problem(
-        f'{len(pairs)} pairs of consecutive names are in two splits',
-        ' and '.join(f'{os.path.basename(r.image)} in {r.split}'
-                     for r in (row, after)),
-        'if they are frames of one video, keep it in one split', row.line,
-        row.id, 'image'))
 
 
 def _check_open_values(rows, facts, log):

@@ -5,7 +5,7 @@ import types
 
 from absl.testing import absltest
 from absl.testing import parameterized
-from data_prep import check
+from data_prep import check_copies
 from data_prep import duplicates
 import numpy as np
 from PIL import Image
@@ -135,7 +135,7 @@ class DuplicatesTest(parameterized.TestCase):
             for i, subject in enumerate(('', '', '', 'p', 'p'))]
     rows[0].split = 'val'
     log = types.SimpleNamespace(notices=[])
-    check._note_neighbours(rows, log)
+    check_copies.note_neighbours(rows, log)
     self.assertEqual([*map(str, log.notices)], [
         'line 2, id 0, image: 2 pairs of consecutive names are in two splits, '
         "found frame_000.png in val and frame_001.png in train; if they are "
@@ -144,7 +144,7 @@ class DuplicatesTest(parameterized.TestCase):
     for row, subject in zip(rows, 'abcde', strict=True):
       row.subject = subject
     log.notices.clear()
-    check._note_neighbours(rows, log)
+    check_copies.note_neighbours(rows, log)
     self.assertEmpty(log.notices)
 
 
