@@ -23,7 +23,7 @@ Problems refuse a set; notices are odd but valid and only counted. Decisions:
 """
 
 import collections
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent import futures
 import functools
 import os
@@ -67,6 +67,7 @@ def inspect_manifest(
     known: Findings | None = None,
     can_choose: bool = False,
     all_rows: Sequence[manifest_lib.Row] = (),
+    drawn: Collection[str] = (),
 ) -> Findings:
   """Finds all problems of a manifest, and what is odd about it.
 
@@ -85,7 +86,8 @@ def inspect_manifest(
     known: what was found before of some of these rows; their files are not read
       again.
     can_choose: whether flags such as --classes can change what is read.
-    all_rows: further ones that were left out, which is told elsewhere.
+    all_rows: further ones that were left out, which is said elsewhere.
+    drawn: ids whose split nobody gave, so that consecutive names may part.
   """
   rows = manifest.rows
   log = check_annotation.Log(list(manifest.problems), [])
@@ -110,7 +112,8 @@ def inspect_manifest(
   if facts:
     check_copies.check_copies(rows, facts, log)
     check_copies.check_near_copies(rows, facts, log, near_copies)
-    check_copies.note_neighbours(rows, log)
+    check_copies.note_neighbours(
+        [row for row in rows if row.id not in drawn], log, can_choose)
     _check_open_values(rows, facts, log)
   unread = manifest.problems or any(
       p.field in ('split', 'role') for p in log.problems)

@@ -6,6 +6,7 @@ import os
 from data_prep import check_annotation
 from data_prep import check_row
 from data_prep import duplicates
+from data_prep import grammar
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
 
@@ -74,13 +75,16 @@ def check_near_copies(
 
 
 def note_neighbours(
-    rows: Sequence[manifest_lib.Row], log: check_annotation.Log
+    rows: Sequence[manifest_lib.Row],
+    log: check_annotation.Log,
+    can_choose: bool,
 ) -> None:
   """Notes consecutive names in two splits: these may be frames of a video.
 
   Args:
     rows: of a manifest.
     log: gets the notice.
+    can_choose: whether flags can name subjects.
   """
   pairs = [
       (rows[i], rows[j]) for i, j in duplicates.neighbours(
@@ -90,8 +94,11 @@ def note_neighbours(
   if pairs:
     row, after = pairs[0]
     log.notices.append(_Problem(
-        f'{len(pairs)} pairs of consecutive names are in two splits',
+        f'{grammar.counted(len(pairs), "pair")} of consecutive names '
+        f'{grammar.verb(len(pairs), "are")} in two splits',
         ' and '.join(f'{os.path.basename(r.image)} in {r.split}'
                      for r in (row, after)),
+        'if they are frames of one video, name it as their subject: '
+        '--subject_pattern or --subjects=FILE' if can_choose else
         'if they are frames of one video, keep it in one split', row.line,
         row.id, 'image'))

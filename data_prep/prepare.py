@@ -318,11 +318,15 @@ def _inspect(manifest, known, all_rows):
       print(f'  {done} of {total}', file=sys.stderr, flush=True)
 
   is_source = _DATASET.value is None and _MANIFEST.value is None
+  drawn = ()
+  if is_source and not source_flags.has_splits():
+    given = {row.id: row.split for row in all_rows}
+    drawn = {r.id for r in manifest.rows if r.split != given[r.id]}
   findings = check.inspect_manifest(
       manifest, progress=progress, near_copies=_NEAR_COPIES.value, known=known,
       no_weak='notice' if _CHECK.value else 'refuse', all_rows=all_rows,
-      # What is not read of a source, its reader has told.
-      unlisted=not is_source, can_choose=is_source)
+      # What is not read of a source, its reader has said.
+      drawn=drawn, unlisted=not is_source, can_choose=is_source)
   if is_source:
     findings = findings._replace(
         pictures={1: 'the set'} | {

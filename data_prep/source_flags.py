@@ -105,6 +105,11 @@ def names() -> list[str]:
           and holder.name not in ('intensity_range', 'leave_out')]
 
 
+def has_splits() -> bool:
+  """Returns whether --splits is given."""
+  return _SPLITS.value is not None
+
+
 def format_name() -> str | None:
   """Returns --format."""
   return _FORMAT.value

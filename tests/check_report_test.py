@@ -195,6 +195,34 @@ class SourceReportTest(source_case.SourceCase):
     self.assertEqual((code, lines), (0, []))
     self.assertLess(len(out.splitlines()), 20)  # Not one for each class.
 
+  def test_consecutive_names(self):
+    rng = np.random.default_rng(0)
+    for i in range(12):
+      part = 'train' if i < 8 else 'val' if i < 10 else 'test'
+      self.write(f'images/{part}/frame_{i:03d}.png', rng.integers(
+          256, size=(24, 32, 3), dtype=np.uint8))
+      self.write(f'masks/{part}/frame_{i:03d}.png', np.pad(
+          np.ones((9 + i, 8), np.uint8), ((2, 13 - i), (9, 15))))
+    args = f'--source={self.source}', '--simulate=box', '--image_size=8'
+    notice = (
+        'notice: images/train/frame_007.png, image: 2 pairs of consecutive '
+        'names are in two splits; if they are frames of one video, name it '
+        'as their subject: --subject_pattern or --subjects=FILE\n')
+    code, out, lines = prepare_test.run(*args, f'--output={self.output}/a')
+    self.assertEqual((code, lines), (0, []))
+    self.assertIn(notice, out)
+    # Whoever draws them parts neighbours by chance.
+    for kind in ('images', 'masks'):
+      for path in [*(self.source / kind).glob('*/*')]:
+        path.rename(self.source / kind / path.name)
+    code, out, lines = prepare_test.run(*args, '--check')
+    self.assertEqual((code, lines), (0, []))
+    self.assertNotIn('consecutive', out)
+    code, out, lines = prepare_test.run(
+        *args, '--check', f'--splits={self.output}/a/splits.csv')
+    self.assertEqual((code, lines), (0, []))
+    self.assertIn('consecutive', out)
+
   def test_polygons_only(self):
     leaving_out_test.write_set(self.source)
     for path in self.source.rglob('masks/*/*'):

@@ -135,7 +135,7 @@ class DuplicatesTest(parameterized.TestCase):
             for i, subject in enumerate(('', '', '', 'p', 'p'))]
     rows[0].split = 'val'
     log = types.SimpleNamespace(notices=[])
-    check_copies.note_neighbours(rows, log)
+    check_copies.note_neighbours(rows, log, can_choose=False)
     self.assertEqual([*map(str, log.notices)], [
         'line 2, id 0, image: 2 pairs of consecutive names are in two splits, '
         "found frame_000.png in val and frame_001.png in train; if they are "
@@ -144,7 +144,7 @@ class DuplicatesTest(parameterized.TestCase):
     for row, subject in zip(rows, 'abcde', strict=True):
       row.subject = subject
     log.notices.clear()
-    check_copies.note_neighbours(rows, log)
+    check_copies.note_neighbours(rows, log, can_choose=False)
     self.assertEmpty(log.notices)
 
 
