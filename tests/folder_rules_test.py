@@ -141,6 +141,17 @@ class VolumesTest(_Source):
     self.assertEqual(imported.problems, [])
     self.assertEqual(imported.classes, ('background', 'foreground'))
 
+  def test_labels_of_a_single_value_are_no_candidates(self):
+    files = {}
+    for i in range(2):
+      files[f'images/p{i}.nii.gz'] = layouts.volume(i)
+      files[f'labels/p{i}.nii.gz'] = layouts.labels(i)
+      files[f'masks/p{i}.nii.gz'] = np.ones_like(layouts.labels(i))
+    imported = self._read(files)
+    self.assertEqual(imported.problems, [])
+    self.assertIn('2 masks are not read, such as masks/p0.nii.gz: ',
+                  ' '.join(imported.notices))
+
 
 class OtherToolsTest(_Source):
 

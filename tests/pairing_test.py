@@ -138,6 +138,30 @@ class FoldersOfMasksTest(Case):
     self.assertIn('names no folder of masks', self.ask(
         mask_folders=('nowhere',)))
 
+  def test_folders_of_a_single_value_are_no_candidates(self):
+    for name, x in (('a', 1), ('b', 5), ('c', 3)):
+      self.save(f'images/{name}.png')
+      self.save(f'manual/{name}.png', square(x))
+      self.save(f'mask/{name}.png', np.full(SIZE, 255, np.uint8))
+      self.save(f'empty_masks/{name}.png', np.zeros(SIZE, np.uint8))
+    self.assertEqual(self.read().problems, [])
+    np.testing.assert_array_equal(self.label('b'), square(5))
+    self.assertIn('6 masks are not read, such as empty_masks/a.png: each of '
+                  'their files holds a single value', self.notices)
+    # One that is not so makes its folder a candidate again.
+    self.save('mask/c.png', square(2, 255))
+    self.assertIn('manual, mask', self.ask())
+    self.assertIn('3 masks are not read, such as empty_masks', self.notices)
+
+  def test_folders_of_a_single_value_alone(self):
+    self.save('images/a.png')
+    for name in 'manual', 'mask':
+      self.save(f'{name}/a.png', np.zeros(SIZE, np.uint8))
+    self.assertIn('manual, mask', self.ask())
+    (self.source / 'manual/a.png').unlink()
+    self.assertEqual(self.read().problems, [])
+    self.assertEqual(self.rows['a'].annotation['kind'], 'mask')
+
   def test_observers_are_rows(self):
     self._drive()
     self.read(mask_folders=('1st_manual', '2nd_manual'))

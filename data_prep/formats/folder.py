@@ -53,7 +53,8 @@ def read(
   declared = declared_names.read(
       source, options, report, name=declaration)
   pairs = pairing.pair(
-      paths, options, report, channel_names=declared.channels)
+      paths, options, report, channel_names=declared.channels,
+      is_blank=lambda path: len(mask_values.count_values(source / path)) == 1)
   names = sources.make_names(pairs.images)
   found = [(m.kind, source / m.path)
            for masks in pairs.masks.values() for m in masks]

@@ -55,7 +55,8 @@ def read(
   declared = declared_names.read(
       source, options, report, name=declaration)
   pairs = pairing.pair(
-      paths, options, report, channel_names=declared.channels)
+      paths, options, report, channel_names=declared.channels,
+      is_blank=lambda path: len(nifti_labels.count_values(source / path)) == 1)
   num_problems = len(report.problems)
   values, highest, declared = nifti_labels.look_through(
       source, [m for masks in pairs.masks.values() for m in masks], options,

@@ -72,6 +72,14 @@ def look_through(
       *mask_values.decide(counted, options, report, declared), declared)
 
 
+def count_values(path: pathlib.Path) -> dict[int, int]:
+  """Returns the voxels of each stored value; {} if the file is damaged."""
+  try:
+    return mask_values.counts_of(volumes.read_nifti(path).voxels)
+  except pixels.WrongFile:  # It is refused when it is read.
+    return {}
+
+
 def _declare_names(tables, counted, options, report):
   """Returns what the names in the headers of labels say, None if nothing."""
   if not any(tables) or options.mask_values or options.mask_threshold:

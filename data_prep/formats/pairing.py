@@ -1,14 +1,16 @@
-"""Pairs pictures (or volumes) with their mask files by names alone.
+"""Pairs pictures (or volumes) with their mask files by names.
 
 A mask lies in a folder of masks, or beside its picture with a word at the end
 of its name: see `folder_names`. Of one picture there may be several files:
 parts that are united (a_mask.png, a_mask_1.png; ID/masks/*.png; left and
 right), one file for each structure (segmentations/liver.nii.gz), and masks of
 several observers (1st_manual, 2nd_manual), which become rows of their own.
-Where folders or endings pair that may mean different things, the user is asked.
+Where folders or endings pair that may mean different things, the user is asked,
+unless all files of one hold a single value: nothing else is looked into.
 """
 
 import collections
+from collections.abc import Callable
 import re
 from typing import NamedTuple
 
@@ -45,6 +47,7 @@ def pair(
     report,
     *,
     channel_names: tuple[str, ...] = (),
+    is_blank: Callable[[str], bool] = lambda path: False,
 ) -> Pairs:
   """Tells pictures from masks and pairs them.
 
@@ -53,6 +56,8 @@ def pair(
     options: what the user says.
     report: gets problems and notices.
     channel_names: of nnU-Net's dataset.json; () if it names none.
+    is_blank: whether the file at a path holds a single value; read only where
+      the user would be asked.
   """
   chosen = {m.strip(' _.-').lower() for m in options.mask_folders or ()}
   places = picture_index.Places(
@@ -94,7 +99,8 @@ def pair(
   orphans = _adopt(orphans, index, options, found)
   images = _without_same_names(images, index, found, chosen, report)
   images = _without_structures(images, found, chosen, report)
-  resolved = parts_lib.resolve(dict(found), chosen, options, report)
+  resolved = parts_lib.resolve(
+      dict(found), chosen, options, report, is_blank=is_blank)
   _tell_orphans(orphans, chosen, report)
   images = _without_companions(images, resolved.masks, report)
   if not found and not orphans:

@@ -1,6 +1,7 @@
 """Several mask files of one picture: parts, structures, sides, observers."""
 
 import collections
+from collections.abc import Callable
 import re
 from typing import NamedTuple
 
@@ -80,6 +81,8 @@ def resolve(
     chosen: set[str],
     options: formats.Options,
     report,
+    *,
+    is_blank: Callable[[str], bool] = lambda path: False,
 ) -> Resolved:
   """Decides what several files of one picture mean, see `pairing`.
 
@@ -88,6 +91,8 @@ def resolve(
     chosen: folders or endings that the user wants, in lower case.
     options: what the user says.
     report: gets problems and notices.
+    is_blank: whether the file at a path holds a single value; read only where
+      the user would be asked.
   """
   if chosen:
     found = _choose(found, chosen, report)
@@ -96,7 +101,7 @@ def resolve(
     for mask in sorted(masks):
       groups[picture, mask.kind, mask.annotator].append(mask)
   groups = _without_doubles(groups, report)
-  groups = _without_doubt(groups, chosen, report)
+  groups = _without_doubt(groups, chosen, is_blank, report)
   groups, structures, names = _find_structures(groups, options, report)
   result, observed, several = collections.defaultdict(list), set(), []
   for (picture, kind, _), masks in groups.items():
@@ -171,56 +176,103 @@ def _without_doubles(groups, report):
   return result
 
 
-def _without_doubt(groups, chosen, report):
+def _without_doubt(groups, chosen, is_blank, report):
   """Asks where files of one picture may mean different things."""
+  result, doubtful = _sort_out(groups, chosen)
+  if doubtful:
+    groups = _without_blank(groups, doubtful, is_blank, report)
+    result, doubtful = _sort_out(groups, chosen)
+  if doubtful:
+    _ask_which(groups, doubtful, report)
+  return result
+
+
+def _sort_out(groups, chosen):
+  """Returns the groups that are clear, and picture and masks of the others."""
   of_picture = collections.defaultdict(dict)
   for (picture, kind, annotator), masks in groups.items():
     of_picture[picture, kind][annotator] = masks
-  result, doubtful, places = {}, [], collections.Counter()
-  sided = False
+  result, doubtful = {}, []
   for (picture, kind), people in of_picture.items():
-    mixed = len(people) > 1 and '' in people
-    for annotator, masks in people.items():
-      known = {(m.place, m.tag) for m in masks}
-      if len(known) > 1 and not mixed:
-        sides = [folder_names.side_of(m.place.rsplit('/', 1)[-1])
-                 for m in masks]
-        if len({s for s, _ in sides} - {''}) == 2 and (
-            len({rest for _, rest in sides}) == 1) and all(
-                side for side, _ in sides):
-          sided = True
-        elif len(chosen) > 1 and len({m.place for m in masks}) == len(known):
-          masks = [m._replace(piece=_subject_of(m.place), is_whole=True)
-                   for m in masks]
-        else:
-          mixed = True
-      people[annotator] = masks
-    if mixed:
-      doubtful.append(picture)
-      every = [m for masks in people.values() for m in masks]
-      same = len({m.place for m in every}) == 1
-      places.update({f'_{m.tag or m.annotator}' if same else _label(m)
-                     for m in every})
+    found = {name: _parts(masks, chosen) for name, masks in people.items()}
+    if (len(people) > 1 and '' in people) or None in found.values():
+      doubtful.append((picture, [m for some in people.values() for m in some]))
     else:
-      for annotator, masks in people.items():
+      for annotator, masks in found.items():
         result[picture, kind, annotator] = masks
-  if sided:  # The side of a picture that has one only, too.
-    result = {key: [m._replace(piece=folder_names.side_of(
-        m.place.rsplit('/', 1)[-1])[0] or m.piece) for m in masks]
+  if any(map(_are_sides, result.values())):
+    # The side of a picture that has one only, too.
+    result = {key: [m._replace(piece=_side(m)[0] or m.piece) for m in masks]
               for key, masks in result.items()}
-  if doubtful:
-    # What most pictures have, doubtful or not, is more likely meant.
-    usual = collections.Counter(
-        place for masks in groups.values() for place in {
-            p for m in masks for p in (_label(m), f'_{m.tag or m.annotator}')})
-    # A folder that is just called mask, beside others, is a field of view.
-    places = sorted(places, key=lambda name: (
-        name.lower() in ('mask', 'masks', '_mask'), -usual[name], name))
-    report.wrong(
-        f'{len(doubtful)} pictures have masks in several folders or under '
-        'several endings', ', '.join(places),
-        f'say which are meant: --mask_folder={places[0]}', file=doubtful[0])
-  return result
+  return result, doubtful
+
+
+def _parts(masks, chosen):
+  """Returns files of one picture that belong together, None if unclear."""
+  known = {(m.place, m.tag) for m in masks}
+  if len(known) == 1 or _are_sides(masks):
+    return masks
+  if len(chosen) > 1 and len({m.place for m in masks}) == len(known):
+    return [m._replace(piece=_subject_of(m.place), is_whole=True)
+            for m in masks]
+  return None
+
+
+def _side(mask):
+  return folder_names.side_of(mask.place.rsplit('/', 1)[-1])
+
+
+def _are_sides(masks):
+  """Returns whether files lie in two folders, of left and of right."""
+  return {side for side, _ in map(_side, masks)} == {'left', 'right'} and len(
+      {rest for _, rest in map(_side, masks)}) == 1
+
+
+def _without_blank(groups, doubtful, is_blank, report):
+  """Leaves out folders or endings of which each file holds a single value.
+
+  They are no candidates beside others: fields of view, empty templates.
+  """
+  by_origin = collections.defaultdict(list)
+  for masks in groups.values():
+    for mask in masks:
+      by_origin[_origin(mask)].append(mask)
+  seen = {_origin(m) for _, masks in doubtful for m in masks}
+  blank = {origin for origin in sorted(seen)
+           if all(is_blank(m.path) for m in by_origin[origin])}
+  if not blank or blank == seen:
+    return groups
+  gone = [m.path for origin in blank for m in by_origin[origin]]
+  report.note(f'{len(gone)} masks are not read, such as '
+              f'{pixels.tail(min(gone))}: each of their files holds a single '
+              'value, those beside them do not')
+  kept = {key: [m for m in masks if _origin(m) not in blank]
+          for key, masks in groups.items()}
+  return {key: masks for key, masks in kept.items() if masks}
+
+
+def _origin(mask):
+  return mask.place, mask.tag, mask.annotator
+
+
+def _ask_which(groups, doubtful, report):
+  """Asks which folder or ending holds the masks that are meant."""
+  places = set()
+  for _, masks in doubtful:
+    same = len({m.place for m in masks}) == 1
+    places |= {f'_{m.tag or m.annotator}' if same else _label(m)
+               for m in masks}
+  # What most pictures have, doubtful or not, is more likely meant.
+  usual = collections.Counter(
+      place for masks in groups.values() for place in {
+          p for m in masks for p in (_label(m), f'_{m.tag or m.annotator}')})
+  # A folder that is just called mask, beside others, is a field of view.
+  places = sorted(places, key=lambda name: (
+      name.lower() in ('mask', 'masks', '_mask'), -usual[name], name))
+  report.wrong(
+      f'{len(doubtful)} pictures have masks in several folders or under '
+      'several endings', ', '.join(places),
+      f'say which are meant: --mask_folder={places[0]}', file=doubtful[0][0])
 
 
 def _subject_of(place):
