@@ -55,7 +55,9 @@ class VocTest(source_case.ShapesCase):
   @parameterized.parameters(
       ((0, 4, 8, 9), None, [0, 4, 8, 9]), ((1, 4, 8, 9), None, [0, 3, 8, 9]),
       ((1, 4, 8, 9), 0, [1, 4, 8, 9]), ((0, 4, 8, 9), 1, [-1, 3, 8, 9]),
-      (('-3e-05', 4, 8, 9), None, [-3e-05, 4, 8, 9]))
+      (('-3e-05', 4, 8, 9), None, [-3e-05, 4, 8, 9]),
+      # A corner beyond the edge says nothing; it is cut off there.
+      ((-2, 4, 8, 9), None, [0, 3, 8, 9]))
   def test_where_boxes_count_from(self, box, origin, expected):
     self._write('a', self._object(box))
     self._write('b', self._object((5, 6, 7, 8)))

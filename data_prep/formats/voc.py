@@ -224,8 +224,8 @@ def _with_origin(read, options, report):
       for item, counted in read for k in counted)
   origin = options.voc_boxes_from
   if origin is None:
-    # Of fractions, a half is nearer to 1.
-    origin = 0 if any(v < 0.5 for first in firsts for v in first) else 1
+    # Of fractions, a half is nearer to 1. Below 0, a box leaves its picture.
+    origin = 0 if any(abs(v) < 0.5 for first in firsts for v in first) else 1
     if not origin:
       report.note('corners are 0: boxes count from 0 in this set, see '
                   '--voc_boxes_from')
