@@ -55,6 +55,23 @@ class CocoTest(source_case.ShapesCase):
     left_out, = imported.left_out
     self.assertEqual((left_out.what, left_out.name), ('shape', '0.png'))
 
+  @parameterized.parameters(
+      ({'bbox': [0, 0, 0, 0]}, True),
+      ({'bbox': [0, 0, 0, 0], 'segmentation': []}, True),
+      ({'bbox': [0, 0, 4, 5]}, False), ({'segmentation': [_RING]}, False))
+  def test_a_category_of_nothing(self, fields, is_none):
+    self._write([
+        {'image_id': 0, 'category_id': 0, **fields},
+        {'image_id': 1, 'category_id': 1, 'bbox': [1, 1, 4, 5]},
+        {'image_id': 1, 'category_id': 0, 'bbox': [0, 0, 0, 0]}],
+        ('none', 'a'))
+    imported = self.read('coco', problems=not is_none)
+    self.assertEqual('none' in imported.classes, not is_none)
+    if is_none:
+      self.assertEqual([self.counts(r) for r in imported.rows],
+                       [{0: 600}, {0: 580, 1: 20}])
+      self.assertIn("'none' is no class", self.notices)
+
   def test_placeholder_category(self):
     self._write(
         [{'image_id': i, 'category_id': 1 + i, 'segmentation': [_RING]}

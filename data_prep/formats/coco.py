@@ -47,6 +47,7 @@ def read(
   used = list(contents)
   contents = _without_doubles(
       {k: v for k, v in contents.items() if v is not None}, report)
+  contents = {k: _without_nothing(v, report) for k, v in contents.items()}
   items, categories = [], {}
   for shown, content in contents.items():
     items += _read_items(content, shown, categories, report)
@@ -159,6 +160,25 @@ def _without_doubles(contents, report):
                   'another file lists: it is not read')
       contents = {k: v for k, v in contents.items() if k != shown}
   return contents
+
+
+def _without_nothing(content, report):
+  """Leaves out a category `none`, of which all boxes are 0 x 0.
+
+  Some tools mark a picture without an object by such a box.
+  """
+  ids = [c.get('id') for c in content['categories'] if isinstance(c, dict)
+         and str(c.get('name')).lower() == 'none']
+  of_it = lambda a: isinstance(a, dict) and a.get('category_id') in ids
+  is_empty = lambda a: not a.get('segmentation') and isinstance(
+      a.get('bbox'), list) and a['bbox'][2:] == [0, 0]
+  if not ids or not all(map(is_empty, filter(of_it, content['annotations']))):
+    return content
+  report.note("category 'none' is no class: nothing is drawn of it")
+  return content | {
+      'categories': [c for c in content['categories']
+                     if not isinstance(c, dict) or c.get('id') not in ids],
+      'annotations': [a for a in content['annotations'] if not of_it(a)]}
 
 
 def _placeholders(contents, items):
