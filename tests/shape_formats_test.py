@@ -6,6 +6,7 @@ import json
 
 from absl.testing import absltest
 from absl.testing import parameterized
+from data_prep import check_report
 from data_prep import manifest as manifest_lib
 from data_prep import rle
 from data_prep.formats import registry
@@ -54,6 +55,18 @@ class CocoTest(source_case.ShapesCase):
     self.assertEqual(self.counts(row), {0: 528, 1: 36, 255: 36})
     left_out, = imported.left_out
     self.assertEqual((left_out.what, left_out.name), ('shape', '0.png'))
+
+  def test_each_cause_has_a_line_of_its_own(self):
+    damaged = [{'bbox': [1, 1, 0, 2]}] * 5 + [
+        {'category_id': 7, 'bbox': [1, 1, 2, 2]}] * 4
+    self._write([{'image_id': 0, **a} for a in damaged])
+    problems = self.read('coco', problems=9).problems
+    self.assertEqual(
+        check_report.report(check_report.Findings(problems, [], [])),
+        [f'{number} times: an annotation cannot be read: {cause}, found id '
+         f'{first}; correct it, or --leave_out=shapes: set.json (0.png)'
+         for number, cause, first in (
+             (5, 'a box of 0 x 2', 0), (4, 'category id 7 is not listed', 5))])
 
   @parameterized.parameters(
       ({'bbox': [0, 0, 0, 0]}, True),

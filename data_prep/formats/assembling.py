@@ -97,6 +97,8 @@ class Report:
       self, what, found='', fix='redraw it', *, file='', row_id='', field=''):
     """Refuses a shape that cannot be drawn, or leaves it out.
 
+    Its cause belongs in `what`: problems of one text are counted in one line.
+
     The caller adds a `Shape` of kind 'unreadable' in its place, so that the
     part of the picture that it covers is unlabelled and not background.
     """
@@ -349,6 +351,14 @@ def place_picture(
   except OSError:
     shutil.copyfile(path, target)
   return name
+
+
+def cause_of(error: Exception) -> str:
+  """Returns why an entry of a file cannot be read, in words of the file."""
+  if isinstance(error, KeyError):
+    return f'no {error}'
+  return ('a field is of a wrong type' if isinstance(error, TypeError)
+          else str(error))
 
 
 def listed_size(height: Any, width: Any) -> tuple[int, int] | None:

@@ -201,7 +201,9 @@ def _read_items(content, shown, categories, report):
         report.wrong('an image id is given twice', str(key), file=shown)
       items[key] = item
     except (ValueError, KeyError, TypeError) as error:
-      report.wrong('an image cannot be read', _reason(error, image), file=shown)
+      report.wrong(
+          f'an image cannot be read: {assembling.cause_of(error)}',
+          _id_of(image), file=shown)
   for annotation in content['annotations']:
     label, item = '', None
     try:
@@ -216,21 +218,17 @@ def _read_items(content, shown, categories, report):
       _read_shapes(annotation, label, item, report)
     except (ValueError, KeyError, TypeError) as error:
       report.wrong_shape(
-          'an annotation cannot be read', _reason(error, annotation),
-          file=shown, row_id=item.picture if item else '')
+          f'an annotation cannot be read: {assembling.cause_of(error)}',
+          _id_of(annotation), 'correct it', file=shown,
+          row_id=item.picture if item else '')
       if item is not None:
         item.shapes.append(_unreadable(annotation, label))
   return items.values()
 
 
-def _reason(error, entry):
-  key = f'id {entry["id"]!r:.20}: ' if (
+def _id_of(entry):
+  return f'id {entry["id"]!r:.20}' if (
       isinstance(entry, dict) and 'id' in entry) else ''
-  if isinstance(error, KeyError):
-    return f'{key}no {error}'
-  if isinstance(error, TypeError):
-    return f'{key}a field is of a wrong type'
-  return f'{key}{error}'
 
 
 def _read_categories(entries, categories, shown, report):
@@ -245,7 +243,8 @@ def _read_categories(entries, categories, shown, report):
       names[key] = name
     except (ValueError, KeyError, TypeError) as error:
       report.wrong(
-          'a category cannot be read', _reason(error, entry), file=shown)
+          f'a category cannot be read: {assembling.cause_of(error)}',
+          _id_of(entry), file=shown)
   return names
 
 

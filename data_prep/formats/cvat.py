@@ -132,9 +132,9 @@ def _read_image(image, shown, report):
     try:
       shapes += _read_shape(entry, size, report)
     except (ValueError, TypeError, KeyError) as error:
-      what = f'no {error}' if isinstance(error, KeyError) else str(error)
-      report.wrong_shape(f'a {entry.tag[:20]} cannot be read', what,
-                         file=shown, row_id=name)
+      report.wrong_shape(
+          f'a {entry.tag[:20]} cannot be read: {assembling.cause_of(error)}',
+          file=shown, row_id=name)
       shapes.append(_unreadable(entry))
   return assembling.Item(
       name, shapes, shown, size, sources.SPLIT_FOLDERS.get(subset, ''))

@@ -112,9 +112,9 @@ def _read_file(path, shown, report):
     try:
       shapes += _read_shape(entry, size, report)
     except (ValueError, KeyError, TypeError, IndexError) as error:
-      what = f'no {error}' if isinstance(error, KeyError) else str(error)
-      report.wrong_shape('a shape cannot be read', what, file=shown,
-                         field=f'shapes[{i}]')
+      report.wrong_shape(
+          f'a shape cannot be read: {assembling.cause_of(error)}', file=shown,
+          field=f'shapes[{i}]')
       shapes.append(_unreadable(entry))
   flags = content.get('flags')
   if not content['shapes'] and isinstance(flags, dict):

@@ -189,8 +189,8 @@ def _shapes(group, shown, report):
     try:
       shapes += [_shape(kind, line, _SHAPES[kind]) for kind in kinds]
     except ValueError as error:
-      report.wrong_shape(f'line {number} cannot be read', str(error),
-                         'correct it', file=shown)
+      report.wrong_shape(f'line {number} cannot be read: {error}',
+                         fix='correct it', file=shown)
       shapes.append(drawn.unreadable(label))
     if label and not kinds and not any(
         line.get(k) for k in (*_FILES, 'tags')):

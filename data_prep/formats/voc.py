@@ -281,7 +281,7 @@ def _read_file(path, shown, report):
                     'unlabelled')
         shapes.append(drawn.unreadable(label, _corners(entry, 'segm/box')))
     except ValueError as error:
-      report.wrong_shape('an object cannot be read', str(error), file=shown,
+      report.wrong_shape(f'an object cannot be read: {error}', file=shown,
                          field=f'object[{i}]')
       shapes.append(drawn.unreadable(label, _corners(entry)))
   return assembling.Item(name, shapes, shown, size, by_stem=True), counted

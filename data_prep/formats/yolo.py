@@ -80,8 +80,8 @@ def read(
       try:
         shapes += _read_line(line.split(), size, names, pose, report)
       except ValueError as error:
-        report.wrong_shape(f'line {i} cannot be read', str(error),
-                           'correct it', file=name)
+        report.wrong_shape(f'line {i} cannot be read: {error}',
+                           fix='correct it', file=name)
         shapes.append(_unreadable(line.split(), names))
     items.append(assembling.Item(picture, shapes, name))
   return assembling.assemble(
