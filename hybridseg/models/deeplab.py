@@ -69,8 +69,7 @@ class DeepLabV3Plus(nn.Module):
     Args:
       images: float [B, H, W, C].
       return_features: whether to return the features of each pixel too, whose
-        last layer, `head`, is the logits; to rounding, for the network itself
-        has it before the last interpolation, where it costs a sixteenth.
+        last layer, `head`, is the logits: see `layers.resized_head`.
 
     Returns:
       Logits, or logits and features, float32 [B, H, W, F].
@@ -92,10 +91,6 @@ class DeepLabV3Plus(nn.Module):
     x = jnp.concatenate([low_level, x], -1)
     for _ in range(2):
       x = layers.conv_norm_relu(x, self.features, 3, dtype=self.dtype)
-    x = x.astype(jnp.float32)
-    # The weights of an interpolation sum to one: it commutes with the head.
-    size = images.shape[1:3]
-    logits = layers.resize_bilinear(layers.head(x, self.num_classes), size)
-    if not return_features:
-      return logits
-    return logits, layers.resize_bilinear(x, size)
+    return layers.resized_head(
+        x, self.num_classes, images.shape[1:3],
+        return_features=return_features)

@@ -87,6 +87,29 @@ def head(x: jax.Array, num_classes: int) -> jax.Array:
   return nn.Conv(num_classes, (1,) * (x.ndim - 2), name='head')(x)
 
 
+def resized_head(
+    x: jax.Array, num_classes: int, size: Sequence[int], *, return_features: bool
+) -> jax.Array | tuple[jax.Array, jax.Array]:
+  """Is `head` on features that are coarser than the images.
+
+  The weights of an interpolation sum to one, so that it commutes with the head,
+  to rounding: logits are interpolated, which are fewer than features.
+
+  Args:
+    x: float [B, H, W, F].
+    num_classes: number of classes K.
+    size: height and width of the images.
+    return_features: whether to return interpolated features, too.
+
+  Returns:
+    Logits, float32 [B, *size, K], or logits and features, float32
+    [B, *size, F].
+  """
+  x = x.astype(jnp.float32)
+  logits = resize_bilinear(head(x, num_classes), size)
+  return (logits, resize_bilinear(x, size)) if return_features else logits
+
+
 def resize_bilinear(x: jax.Array, size: Sequence[int]) -> jax.Array:
   """Interpolates bilinearly between the centres of pixels.
 
