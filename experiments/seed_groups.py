@@ -92,6 +92,7 @@ def _config_without_seed(folder):
   config = _config(folder)
   if config is None:
     return ''
+  seed = str(config['seed'])
   config = {k: v for k, v in config.items() if k not in ('seed', 'compare')} | {
       'input': dict(config['input']),
       'weighting': dict(config.get('weighting') or {})}
@@ -100,8 +101,7 @@ def _config_without_seed(folder):
   # What the records hold counts, not where they lie.
   for session in run_folder.read_sessions(folder)[:1]:
     config['input']['data_dir'] = session.get('dataset_fingerprint')
-  seed = run_folder.read_json(os.path.join(folder, 'config.json'))['seed']
-  return json.dumps(_without_number(config, str(seed)), sort_keys=True)
+  return json.dumps(_without_number(config, seed), sort_keys=True)
 
 
 def _without_number(value, seed):
