@@ -73,8 +73,9 @@ def open_split(predictor: predictor_lib.Predictor, split: str) -> Split:
   data_dir = pathlib.Path(predictor.config.input.data_dir)
   if (data_dir / 'manifest.jsonl').is_file():
     manifest = manifest_lib.read_manifest(data_dir / 'manifest.jsonl')
-    if not _is_of_old_records(predictor, manifest):
-      _check_fingerprint(predictor, fingerprints.of_manifest(manifest))
+    found = fingerprints.of_manifest(manifest)
+    if not _is_of_old_records(predictor, manifest, found):
+      _check_fingerprint(predictor, found)
     rows = [row for row in manifest.rows if row.split == split]
     if rows and all(map(functools.partial(_is_there, manifest.root), rows)):
       index = data_dir / nifti.INDEX
@@ -98,18 +99,19 @@ def _is_there(root, row):
   return all((root / name).is_file() for name in names)
 
 
-def _is_of_old_records(predictor, manifest):
+def _is_of_old_records(predictor, manifest, found):
   """Says whether the run's own records, of an older version, are these rows.
 
   Their fingerprint depends on the order in which the keys of the user's
   manifest stood, which is lost: all else is compared instead.
   """
-  from data_prep import builder  # Slow to import.
-
   wanted = predictor.dataset.fingerprint
   folder = pathlib.Path(predictor.config.input.data_dir) / 'records'
-  return fingerprints.of_manifest(manifest) != wanted and folder.is_dir() and (
-      builder.made_in_other_order(folder, manifest) == wanted)
+  if found == wanted or not folder.is_dir():
+    return False
+  from data_prep import builder  # Slow to import.
+
+  return builder.made_in_other_order(folder, manifest) == wanted
 
 
 def _check_fingerprint(predictor, found):
