@@ -112,8 +112,7 @@ def _turn_colours(image, gain, angle):
 
 def _blur(image, sigma):
   """Convolves [H, W, C] with a Gaussian of `sigma` pixels, edges repeated."""
-  offsets = jnp.arange(
-      -_BLUR_RADIUS, _BLUR_RADIUS + 1, dtype=float)
+  offsets = jnp.arange(-_BLUR_RADIUS, _BLUR_RADIUS + 1, dtype=float)
   kernel = jnp.exp(-0.5 * jnp.square(offsets / jnp.maximum(sigma, 1e-3)))
   kernel = kernel / jnp.sum(kernel)
   for axis in (0, 1):

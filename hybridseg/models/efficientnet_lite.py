@@ -16,11 +16,16 @@ from hybridseg.models import depthwise
 _STAGES = (
     (1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80),
     (3, 5, 1, 6, 112), (4, 5, 2, 6, 192), (1, 3, 1, 6, 320))
+# The same for each block; only the first one of a stage has its stride.
+_BLOCKS = tuple(
+    (width, stride if i == 0 else 1, expansion, features)
+    for repetitions, width, stride, expansion, features in _STAGES
+    for i in range(repetitions))
 _STEM_FEATURES = 32
 _BATCH_NORM_EPSILON = 1e-3
 # Blocks whose output is the last one of its size, at strides 4, 8, 16 and 32.
 SKIP_BLOCKS = (2, 4, 10, 15)
-NUM_BLOCKS = sum(stage[0] for stage in _STAGES)
+NUM_BLOCKS = len(_BLOCKS)
 
 
 def relu6(x: jax.Array) -> jax.Array:
@@ -130,18 +135,14 @@ class EfficientNetLite(nn.Module):
     x = relu6(nn.Conv(
         _STEM_FEATURES, (3, 3), strides=2, padding='SAME', dtype=self.dtype,
         name='stem')(x))
-    skips, number = [], 0
-    for repetitions, width, stride, expansion, features in _STAGES:
-      for i in range(repetitions):
-        x = _Block(
-            width, stride if i == 0 else 1, expansion, features, self.dtype,
-            name=f'block_{number}')(x)
-        if number in SKIP_BLOCKS:
-          skips.append(x)
-        number += 1
-        if number == self.frozen_until:
-          x = lax.stop_gradient(x)
-          skips = [lax.stop_gradient(skip) for skip in skips]
+    skips = []
+    for number, block in enumerate(_BLOCKS):
+      x = _Block(*block, self.dtype, name=f'block_{number}')(x)
+      if number in SKIP_BLOCKS:
+        skips.append(x)
+      if number + 1 == self.frozen_until:
+        x = lax.stop_gradient(x)
+        skips = [lax.stop_gradient(skip) for skip in skips]
     return skips
 
 
@@ -183,18 +184,15 @@ def params_from_pytorch(state: Mapping[str, Any]) -> dict[str, Any]:
     params[f'{path}/kernel'], params[f'{path}/bias'] = kernel, bias
 
   put('stem', *folded('_conv_stem', '_bn0'))
-  number = 0
-  for repetitions, _, _, expansion, _ in _STAGES:
-    for _ in range(repetitions):
-      theirs, ours = f'_blocks.{number}.', f'block_{number}/'
-      if expansion != 1:
-        kernel, bias = folded(f'{theirs}_expand_conv', f'{theirs}_bn0')
-        put(f'{ours}expand', kernel[0, 0], bias)
-      kernel, bias = folded(f'{theirs}_depthwise_conv', f'{theirs}_bn1')
-      put(f'{ours}depthwise', kernel[:, :, 0], bias)
-      kernel, bias = folded(f'{theirs}_project_conv', f'{theirs}_bn2')
-      put(f'{ours}project', kernel[0, 0], bias)
-      number += 1
+  for number, (_, _, expansion, _) in enumerate(_BLOCKS):
+    theirs, ours = f'_blocks.{number}.', f'block_{number}/'
+    if expansion != 1:
+      kernel, bias = folded(f'{theirs}_expand_conv', f'{theirs}_bn0')
+      put(f'{ours}expand', kernel[0, 0], bias)
+    kernel, bias = folded(f'{theirs}_depthwise_conv', f'{theirs}_bn1')
+    put(f'{ours}depthwise', kernel[:, :, 0], bias)
+    kernel, bias = folded(f'{theirs}_project_conv', f'{theirs}_bn2')
+    put(f'{ours}project', kernel[0, 0], bias)
   _check_shapes(params)
   return traverse_util.unflatten_dict(params, sep='/')
 
