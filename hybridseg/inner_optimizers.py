@@ -176,8 +176,7 @@ def _slopes_fn(update):
   @jax.jit
   def slopes(grads, state, cotangents):
     updates, pull_back = jax.vjp(lambda g: update(g, state), grads)
-    cotangents = jax.tree.map(
-        lambda c, u: c.astype(u.dtype), cotangents, updates)
+    cotangents = optax.tree.cast_like(cotangents, updates)
     return jax.tree.leaves(pull_back(cotangents)[0])
 
   return lambda *args: jax.device_get(slopes(*args))

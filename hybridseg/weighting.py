@@ -25,22 +25,10 @@ from hybridseg import inner_optimizers
 from hybridseg import linearization
 from hybridseg import loss_functions
 from hybridseg import types
-from hybridseg.inner_optimizers import check_inner_optimizer
-
-__all__ = (
-    'METHODS',
-    'check_inner_optimizer',
-    'l2rw_weights',
-    'last_layer_alignments',
-    'last_layer_slopes',
-    'linear_weight_grads',
-    'lookahead_weight_grads',
-    'num_shards',
-    'unit_rms',
-    'without_common_harm',
-)
 
 METHODS = ('grad', 'forward')
+# Users call it by this name, too.
+check_inner_optimizer = inner_optimizers.check_inner_optimizer
 
 
 def _pmean(tree, axis_name):
@@ -66,10 +54,6 @@ def _varying(tree, axis_name):
 def num_shards(axis_name: str | None) -> int | jax.Array:
   """Returns how many shards a mapped axis has; 1 if there is none."""
   return 1 if axis_name is None else jax.lax.psum(1, axis_name)
-
-
-def _cast_like(tree, other):
-  return jax.tree.map(lambda x, y: x.astype(y.dtype), tree, other)
 
 
 def _wider(dtype, other):
@@ -261,7 +245,7 @@ def _linear_weight_grads(
   updates, pull_back = jax.vjp(inner_update, grads)
   ahead = optax.apply_updates(params, updates)
   strong_grads, aux = jax.grad(strong_fn, has_aux=True)(ahead)
-  (direction,) = pull_back(_cast_like(mean(strong_grads), updates))
+  (direction,) = pull_back(optax.tree.cast_like(mean(strong_grads), updates))
   slopes = linear.directional(direction).astype(wide.dtype)
   num_instances = weights.size * num_shards(axis_name)
   return (slopes / num_instances).astype(weights.dtype), aux
