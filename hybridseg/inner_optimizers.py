@@ -1,6 +1,7 @@
 """The optimiser of a lookahead: which have slopes, and which do not."""
 
 from collections.abc import Callable
+import functools
 import itertools
 
 import jax
@@ -100,8 +101,8 @@ def check_inner_optimizer(
     grads = zeros[0]
     try:
       fresh = optimizer.init(grads)
-      update = lambda g, state: optimizer.update(g, state, grads)[0]
-      slopes = _slopes_fn(update)
+      slopes = lambda g, state, cotangents: jax.device_get(
+          _slopes(optimizer.update, grads, g, state, cotangents))
       at_fresh = [slopes(g, fresh, grads) for g in zeros]
     except (AttributeError, IndexError, NotImplementedError, TypeError,
             ValueError) as e:
@@ -119,7 +120,7 @@ def check_inner_optimizer(
             f'{count + 1}, so the lookahead would be nan: use {_INSTEAD}.')
     if any(np.any(x) for leaves in at_fresh for x in leaves):
       return
-    if not _depends(lambda g: update(g, fresh), grads):
+    if not _depends(lambda g: optimizer.update(g, fresh, grads)[0], grads):
       raise ValueError(
           'All slopes would be 0: the update of the inner optimizer does not '
           'follow the gradient (lion, rprop and sign_sgd take its sign). Use '
@@ -167,19 +168,17 @@ def _not_finite(names):
           f'gradient is 0, so the lookahead would be nan: {how}.')
 
 
-def _slopes_fn(update):
-  """Returns a function of gradients, state and cotangents: the slopes' leaves.
+@functools.partial(jax.jit, static_argnums=0)
+def _slopes(update, params, grads, state, cotangents):
+  """Returns the leaves of the slopes of an update in its gradients.
 
-  Compiled, other than all else in the library: it runs now, and many times.
+  Compiled, other than all else in the library, for it runs now, and many times;
+  and once for an optimiser, in however many programs it is.
   """
-
-  @jax.jit
-  def slopes(grads, state, cotangents):
-    updates, pull_back = jax.vjp(lambda g: update(g, state), grads)
-    cotangents = optax.tree.cast_like(cotangents, updates)
-    return jax.tree.leaves(pull_back(cotangents)[0])
-
-  return lambda *args: jax.device_get(slopes(*args))
+  updates, pull_back = jax.vjp(
+      lambda g: update(g, state, params)[0], grads)
+  cotangents = optax.tree.cast_like(cotangents, updates)
+  return jax.tree.leaves(pull_back(cotangents)[0])
 
 
 def _with_counts(state, count):

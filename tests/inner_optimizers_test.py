@@ -126,6 +126,21 @@ class EveryOptimizerTest(parameterized.TestCase):
     with jax.enable_x64(True):
       self._assert_right(_make(name, eps_root=1e-4))
 
+  def test_is_compiled_once_for_an_optimizer(self):
+    calls = []
+
+    def update(grads, _):
+      calls.append(grads)
+      return jax.tree.map(lambda g: 2 * g, grads)
+
+    optimizer, params = optax.stateless(update), _problem()[0]
+    inner_optimizers.check_inner_optimizer(optimizer, params)
+    number = len(calls)
+    inner_optimizers.check_inner_optimizer(optimizer, params)
+    jax.jit(lambda p: inner_optimizers.check_inner_optimizer(optimizer, p))(
+        params)
+    self.assertLen(calls, number)
+
   def test_radam(self):
     # Its third update takes the root of a negative number in a branch that it
     # then discards, whose derivative is nan all the same.
