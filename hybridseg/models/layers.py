@@ -88,7 +88,11 @@ def head(x: jax.Array, num_classes: int) -> jax.Array:
 
 
 def resized_head(
-    x: jax.Array, num_classes: int, size: Sequence[int], *, return_features: bool
+    x: jax.Array,
+    num_classes: int,
+    size: Sequence[int],
+    *,
+    return_features: bool,
 ) -> jax.Array | tuple[jax.Array, jax.Array]:
   """Is `head` on features that are coarser than the images.
 
