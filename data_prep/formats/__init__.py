@@ -7,7 +7,7 @@ Each module has
   def read(source, output, *, options: Options) -> Imported
   def write(manifest, output) -> None
 
-(`dicom` and `table` only read) and is named in
+(`table` only reads) and is named in
 `data_prep.formats.registry.FORMATS`. Coordinates are those of a manifest,
 see `data_prep.manifest`; what a format counts otherwise is converted.
 """

@@ -41,6 +41,8 @@ def map_values(
     The class of each stored value by kind, where it is not the value itself,
     and the highest class.
   """
+  if options.mask_threshold is not None:
+    return {}, 1
   read = pixels.map_in_threads(count_values, [path for _, path in found])
   if lossy_masks.ask(found, read, options, report):  # Said once, for the set.
     return {kind: _any_value(read) for kind, _ in found}, 1
@@ -87,49 +89,70 @@ def decide(
   for kind, counts in counted:
     stored[kind] |= set(counts)
   _tell_dropped(counted, declared.dropped, report)
+  names = declared.classes or options.classes
   mapping = {}
   for kind in sorted(stored, key=lambda k: k != 'mask'):  # Masks first.
-    values = stored[kind]
-    if kind == 'scribble' and options.scribble_values:
-      mapping[kind] = options.scribble_values
+    given = _given(kind, stored[kind], options)
+    if given:
+      mapping[kind] = given
       continue
-    if options.mask_values:
-      # Those of masks need not be those of scribbles.
-      if kind != 'scribble' or values <= {*map(int, options.mask_values)}:
-        mapping[kind] = options.mask_values
-        continue
-    elif declared.values is not None:
-      mapping[kind] = declared.values
-    elif kind != 'scribble' and 255 in values and values <= {0, 255}:
-      report.note(f'{kind}s hold 0 and 255 only: 255 is class 1')
-      mapping[kind] = {'0': 0, '255': 1}
-    elif kind == 'mask' and 255 in values and len(values) > 2 and max(
-        values - {255}) <= _MAX_CLASS and min(values) >= 0:
-      report.note('masks hold classes and 255: 255 is unlabelled')
-      mapping[kind] = {str(v): v for v in sorted(values)}
-    elif declared.classes is None and options.classes is None:
-      _ask_of_counts([c for k, c in counted if k == kind], report)
+    if not options.mask_values:
+      usual = _usual(kind, stored[kind], declared, report)
+      if usual:
+        mapping[kind] = usual
+      elif names is None:
+        _ask_of_counts([c for k, c in counted if k == kind], report)
     if kind == 'mask':
-      _ask_of_exact(counted, mapping, declared.classes or options.classes,
-                    report)
+      _ask_of_exact(counted, mapping, names, report)
     else:
-      _ask_of_weak(kind, counted, stored, mapping, options, declared, report)
+      _ask_of_weak(kind, counted, stored, mapping, names, report)
   classes = {v for kind, values in stored.items() for v in (
-      mapping[kind].values() if kind in mapping else values)}
-  highest = int(max((v for v in classes if v != 255), default=1))
-  unnamed = options.classes is None and declared.classes is None
-  if highest > 254 or unnamed and highest > _MAX_CLASS:
-    report.wrong('masks hold values that are hardly class numbers',
-                 f'up to {highest}',
-                 'name them (--classes=...) if they are, map them '
-                 '(--mask_values=0:0,128:1,...), or threshold them '
-                 '(--mask_threshold=128)')
-    highest = 1
-  elif unnamed and not options.mask_values:
-    _ask_of_gaps(classes - {255}, report)
+      mapping[kind].values() if kind in mapping else values)} - {255}
+  if not _are_class_numbers(classes, names, report):
+    return mapping, 1
+  if names is None and not options.mask_values:
+    _ask_of_gaps(classes, report)
   if not report.problems:
-    _tell_lacking(stored, mapping, declared.classes or options.classes, report)
-  return mapping, highest
+    _tell_lacking(stored, mapping, names, report)
+  return mapping, int(max(classes, default=1))
+
+
+def _given(kind, values, options):
+  """Returns what the user says of the values of a kind, or None."""
+  if kind == 'scribble' and options.scribble_values:
+    return options.scribble_values
+  # Those of masks need not be those of scribbles.
+  if options.mask_values and (
+      kind != 'scribble' or values <= {*map(int, options.mask_values)}):
+    return options.mask_values
+  return None
+
+
+def _usual(kind, values, declared, report):
+  """Returns what values usually mean, None if they are class numbers."""
+  if declared.values is not None:
+    return declared.values
+  if kind != 'scribble' and 255 in values and values <= {0, 255}:
+    report.note(f'{kind}s hold 0 and 255 only: 255 is class 1')
+    return {'0': 0, '255': 1}
+  if kind == 'mask' and 255 in values and len(values) > 2 and max(
+      values - {255}) <= _MAX_CLASS and min(values) >= 0:
+    report.note('masks hold classes and 255: 255 is unlabelled')
+    return {str(v): v for v in sorted(values)}
+  return None
+
+
+def _are_class_numbers(classes, names, report):
+  """Refuses numbers that are too large for classes."""
+  highest = max(classes, default=1)
+  if highest <= (_MAX_CLASS if names is None else 254):
+    return True
+  report.wrong('masks hold values that are hardly class numbers',
+               f'up to {int(highest)}',
+               'name them (--classes=...) if they are, map them '
+               '(--mask_values=0:0,128:1,...), or threshold them '
+               '(--mask_threshold=128)')
+  return False
 
 
 def _ask_of_gaps(values, report):
@@ -180,7 +203,7 @@ def _ask_of_exact(counted, mapping, named, report):
         f'say it, such as --mask_values={pairs}, and --masks_are=scribble')
 
 
-def _ask_of_weak(kind, counted, stored, mapping, options, declared, report):
+def _ask_of_weak(kind, counted, stored, mapping, named, report):
   """Finds values of weak labels that mean 'not annotated', or asks."""
   masks = [c for k, c in counted if k == kind and c]
   known = mapping.get(kind) or {}
@@ -190,7 +213,6 @@ def _ask_of_weak(kind, counted, stored, mapping, options, declared, report):
   class_of = lambda v: known.get(str(v), v)
   of_masks = mapping.get('mask') or {}
   exact = {of_masks.get(str(v), v) for v in stored.get('mask', ())} - {255}
-  named = declared.classes or options.classes
   common = [v for v in sorted(values) if kind == 'scribble' and all(
       c.get(v, 0) > _MOST * sum(c.values()) for c in masks)]
   only_weak = [v for v in sorted(values)
