@@ -281,8 +281,8 @@ def _write_shards(tasks, staging):
   missing = [t for t in tasks if not (staging / t.digest).exists()]
   total, done = sum(len(t.rows) for t in missing), 0
   if len(missing) < len(tasks):
-    print(f'  {len(tasks) - len(missing)} of {len(tasks)} shards are there '
-          'already', file=sys.stderr)
+    print(f'  shards that are there already: {len(tasks) - len(missing)} of '
+          f'{len(tasks)}', file=sys.stderr)
   start = told = time.monotonic()
   # Threads: decoding, resizing and compressing release Python's lock.
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:

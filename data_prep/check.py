@@ -15,10 +15,10 @@ Problems refuse a set; notices are odd but valid and only counted. Decisions:
   An exact mask has no unlabelled pixel, but for borders, as of VOC: up to a
   tenth of the pixels, if `values` says which they are.
   The same picture in two splits is a problem, twice in one split a notice.
-  So are nearly the same ones in two splits, see `duplicates`; those of one
-  subject are told by the subject. Consecutive names in two splits, as of the
-  frames of a video, are a notice, unless their subjects are known to differ.
-  An inverted picture cannot be told from a dark one; a manifest holds no
+  So are nearly the same ones in two splits, see `duplicates`; of one subject,
+  the problem names the subject instead. Consecutive names in two splits, as of
+  the frames of a video, are a notice, unless their subjects are known to
+  differ. An inverted picture looks like a dark one; a manifest holds no
   checksum to compare with.
 """
 
@@ -36,6 +36,7 @@ from data_prep import check_copies
 from data_prep import check_report
 from data_prep import check_row
 from data_prep import confined
+from data_prep import grammar
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
 
@@ -339,6 +340,7 @@ def _note_unlisted(manifest, all_rows, log):
     if more:
       shown = os.path.relpath(folder, manifest.root)
       log.notices.append(_Problem(
-          f'{len(more)} pictures of folder {pixels.tail(shown)!r} are not in '
-          'the set', f'{ascii(more[0])} first',
+          f'{grammar.counted(len(more), "picture")} of folder '
+          f'{pixels.tail(shown)!r} {grammar.verb(len(more), "are")} not in the '
+          'set', f'{ascii(more[0])} first',
           'add them, or leave them out on purpose'))

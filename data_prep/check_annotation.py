@@ -10,6 +10,7 @@ from hybridseg import types
 import numpy as np
 
 from data_prep import check_shape
+from data_prep import grammar
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
 from data_prep import rasterize
@@ -193,7 +194,7 @@ def _check_exact(label, field, log, *, is_meant=True):
   number = int((label == types.UNLABELLED).sum())
   if number and not (is_meant and rasterize.is_exact(label)):
     log.add('an exact mask has no unlabelled pixel',
-            f'{number} pixels of {types.UNLABELLED}',
+            f'{grammar.counted(number, "pixel")} of {types.UNLABELLED}',
             'label them or use role weak', field)
 
 
@@ -263,7 +264,7 @@ def _check_shapes(annotation, kind, size, num_classes, where, log):
       return None
   labels, shapes = annotation['labels'], annotation[fields[0]]
   if len(shapes) != len(labels):
-    log.add(f'expected one label for each of {len(shapes)} shapes',
+    log.add(f'expected as many labels as shapes, {len(shapes)}',
             str(len(labels)), 'correct it', f'{where}.labels')
   lowest = 0 if kind in rasterize.SPARSE_KINDS else 1
   is_open = kind in rasterize.OPEN_KINDS

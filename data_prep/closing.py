@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 import tensorflow_datasets as tfds
 
+from data_prep import grammar
 from data_prep import manifest as manifest_lib
 
 
@@ -49,8 +50,9 @@ def print_summary(
     text = ', '.join(
         f'{name} {share:.3f}'
         for name, share in zip(classes, shares, strict=False))
-    print(f'{split}: {records.info.splits[split].num_examples} records, shares '
-          f'{text}, unlabelled {shares[255]:.3f}')
+    number = records.info.splits[split].num_examples
+    print(f'{split}: {grammar.counted(number, "record")}, shares {text}, '
+          f'unlabelled {shares[255]:.3f}')
   print(f'records: {output / "records"} ({image_size} x {image_size})')
   name = dataset or manifest.header.name
   config = f'--config=experiments/configs/{dataset}.py'

@@ -7,6 +7,7 @@ import os
 import pathlib
 
 from data_prep import cells
+from data_prep import grammar
 from data_prep import manifest
 
 _Problem = manifest.Problem
@@ -63,7 +64,8 @@ def read(
           return [], problems
       elif len(record) != len(columns):
         problems.append(_Problem(
-            f'expected {len(columns)} cells', str(len(record)),
+            f'expected {grammar.counted(len(columns), "cell")}',
+            str(len(record)),
             'quote cells that hold a comma, and end none too early', start,
             file=file))
       else:

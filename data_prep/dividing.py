@@ -14,6 +14,7 @@ import numpy as np
 from scipy import sparse
 
 from data_prep import duplicates
+from data_prep import grammar
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
 from data_prep import rasterize
@@ -139,10 +140,11 @@ def _draw_missing(rows, root, draw, notices):
     return rows
   rows = [r._replace(split=found.get(r.id, r.split)) for r in rows]
   counts = collections.Counter(found.values())
+  number = sum(counts[s] for s in missing)
   notices.append(
       f'the source has no {names}: '
-      + ' and '.join(f'{counts[s]} pictures' for s in missing)
-      + f' of train become {names}, by {draw.by}')
+      + ' and '.join(grammar.counted(counts[s], 'picture') for s in missing)
+      + f' of train {grammar.verb(number, "become")} {names}, by {draw.by}')
   return rows
 
 

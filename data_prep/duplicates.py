@@ -102,7 +102,7 @@ def neighbours(
 
   Names are consecutive that differ by 1 in their last number: `p1/frame_9.png`
   and `p1/frame_10.png`, whatever zeros lead. A folder that is called as a split
-  does not count, unless numbers begin anew in each: then nothing is told.
+  does not count, unless numbers begin anew in each: then no pair is returned.
 
   Args:
     names: paths of the pictures, with slashes.

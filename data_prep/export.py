@@ -20,6 +20,7 @@ from absl import flags
 
 from data_prep import check
 from data_prep import command_line
+from data_prep import grammar
 from data_prep import manifest as manifest_lib
 from data_prep import predictions
 from data_prep.formats import registry
@@ -70,12 +71,16 @@ def _run():
   kinds = collections.Counter(
       'none' if r.annotation is None else r.annotation['kind']
       for r in manifest.rows)
-  print(f'{output}: {len(manifest.rows)} images as {_FORMAT.value}')
+  print(f'{output}: {grammar.counted(len(manifest.rows), "image")} as '
+        f'{_FORMAT.value}')
   if kinds['none']:
-    print(f'notice: {kinds["none"]} of them have no annotation yet')
+    print(f'notice: {grammar.counted(kinds["none"], "image", "have")} no '
+          'annotation yet')
   if kinds['coarse_mask'] and _FORMAT.value not in ('folder', 'nifti'):
-    print(f'notice: {kinds["coarse_mask"]} coarse masks are written as masks: '
-          'they come back as exact ones, unless with --masks_are=coarse_mask')
+    number = kinds['coarse_mask']
+    print(f'notice: {grammar.counted(number, "coarse mask", "are")} written as '
+          'exact masks are, and read as such again, unless with '
+          '--masks_are=coarse_mask')
 
 
 def main(argv: list[str]) -> int:

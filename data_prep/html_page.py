@@ -35,11 +35,13 @@ table { border-collapse: collapse; margin: 0 2rem 1rem 0; }
 .tables td { max-width: 40rem; } .tables th, .tables td { min-width: 3em; }
 .tables tr:first-child th { overflow-wrap: normal; max-width: 12rem; }
 .tables td { overflow-wrap: break-word; }
+.tables p { margin: 0 2rem 1rem 0; }
 caption { text-align: left; opacity: .8; padding-bottom: .2rem; }
 th, td { padding: .15rem .7rem; text-align: right; overflow-wrap: anywhere;
   border-bottom: 1px solid rgb(128 128 128 / .35);
   font-variant-numeric: tabular-nums; }
 th { font-weight: 600; } th:first-child { text-align: left; }
+.words th, .words td { text-align: left; }
 .swatch { display: inline-block; width: .8em; height: .8em;
   margin-right: .4em; border: 1px solid rgb(128 128 128 / .6); }
 .pictures { display: flex; flex-wrap: wrap; gap: .9rem; }
@@ -104,14 +106,26 @@ def write(path: str | os.PathLike[str], text: str) -> None:
 
 
 def table(
-    caption: str, head: Sequence[Any], lines: Sequence[Sequence[Any]]
+    caption: str,
+    head: Sequence[Any],
+    lines: Sequence[Sequence[Any]],
+    *,
+    css_class: str = '',
 ) -> str:
-  """Returns a table; the first cell of each line is its heading."""
+  """Returns a table; the first cell of each line is its heading.
+
+  Args:
+    caption: plain text, as all cells are.
+    head: of the columns.
+    lines: cells, numbers as a rule, which stand at the right.
+    css_class: 'words' puts all of them at the left.
+  """
   cells = lambda tag, values: ''.join(
       f'<{tag}>{escape(v)}</{tag}>' for v in values)
   rows = [f'<tr>{cells("th", head)}</tr>']
   rows += [f'<tr>{cells("th", x[:1])}{cells("td", x[1:])}</tr>' for x in lines]
-  return f'<table><caption>{escape(caption)}</caption>{"".join(rows)}</table>'
+  start = f'<table class="{css_class}">' if css_class else '<table>'
+  return f'{start}<caption>{escape(caption)}</caption>{"".join(rows)}</table>'
 
 
 def side_by_side(*parts: str, css_class: str = 'tables') -> str:

@@ -17,6 +17,7 @@ from typing import Any
 from data_prep import cells
 from data_prep import check
 from data_prep import formats
+from data_prep import grammar
 from data_prep import manifest as manifest_lib
 from data_prep import row_names
 from data_prep import whole_file
@@ -27,7 +28,6 @@ KINDS = ('shapes', 'defective')
 
 _LISTED = 'it is listed in a file of --leave_out'
 _HEADERS = ('id', 'name')
-_PLURALS = {'shape': 'shapes', 'file': 'files', 'picture': 'pictures'}
 
 
 def parse(values: Iterable[str]) -> frozenset[str]:
@@ -246,7 +246,7 @@ def refuse_nothing_left(number: int, left_out: Sequence[formats.LeftOut]):
   """
   if not number and left_out:
     raise ValueError(
-        f'all {len(left_out)} pictures or files are left out, the first, '
+        f'nothing is left: {len(left_out)} left out, the first, '
         f'{left_out[0].name[-40:]}, because: {left_out[0].reason[:80]}')
 
 
@@ -256,7 +256,7 @@ def lines(left_out: Sequence[formats.LeftOut]) -> list[str]:
   for entry in left_out:
     groups[entry.what].append(entry.name)
   return [
-      f'left out: {len(names)} {_PLURALS[what] if len(names) > 1 else what} '
+      f'left out: {grammar.counted(len(names), what)} '
       f'({row_names.shown(dict.fromkeys(names))})'
       for what, names in groups.items()]
 

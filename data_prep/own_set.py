@@ -127,7 +127,8 @@ def read(
       [*left_out, *listed])
   left_out += [*listed, *defective]
   leaving_out.refuse_nothing_left(len(rows) + len(problems), left_out)
-  notices = [f'read as {format_name}: {len(rows)} images', *imported.notices]
+  notices = [f'read as {format_name}: {grammar.counted(len(rows), "image")}',
+             *imported.notices]
   _check_classes(imported.classes)
   if subjects is not None:
     gone = {n for thing in (*left_out, *imported.problems)
@@ -229,16 +230,18 @@ def _check_subjects(rows, options, notices):
   if options.subject_pattern is None:
     names = {r.subject for r in rows} - {''}
     if names:
-      notices.append(f'{len(names)} subjects, as the source names them; '
-                     '--subject_pattern or --subjects names others')
+      notices.append(f'{grammar.counted(len(names), "subject")}, named by the '
+                     'source; --subject_pattern or --subjects names others')
       notices += filter(None, [subject_names.find_notice(rows)])
     else:
       kinds = {r.id.split('/')[0] for r in rows if '/' in r.id}
       kinds = sorted(k for k in kinds if not folder_names.split_word(k))
       if kinds:
         notices.append(
-            f'{len(kinds)} folders, such as {kinds[0][:40]}, sort pictures and '
-            "name no subjects; if they do, --subject_pattern='^([^/]+)'")
+            f'{grammar.counted(len(kinds), "folder")}, such as '
+            f'{kinds[0][:40]}, {grammar.verb(len(kinds), "sort")} pictures and '
+            f'{grammar.verb(len(kinds), "name")} no subjects; if they are '
+            "subjects, --subject_pattern='^([^/]+)'")
     return []
   if not missing:
     return []
@@ -248,7 +251,8 @@ def _check_subjects(rows, options, notices):
         f'ids, not {missing[0]!r}: the others are subjects of their own')
     return []
   return [manifest_lib.Problem(
-      f'--subject_pattern matches none of {len(rows)} ids', repr(missing[0]),
+      f'--subject_pattern matches none of {grammar.counted(len(rows), "id")}',
+      repr(missing[0]),
       'correct it')]
 
 

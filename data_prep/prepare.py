@@ -37,6 +37,7 @@ from data_prep import check_report
 from data_prep import closing
 from data_prep import command_line
 from data_prep import formats
+from data_prep import grammar
 from data_prep import leaving_out
 from data_prep import manifest as manifest_lib
 from data_prep import named_sets
@@ -54,10 +55,11 @@ _Refused = command_line.Refused
 
 
 class _Made(NamedTuple):
-  """A manifest, what was found of it, and what is left out."""
+  """A manifest, what was found and said of it, and what is left out."""
 
   manifest: manifest_lib.Manifest
   findings: check.Findings
+  notices: list[str]  # As printed, without those of the findings.
   left_out: list[formats.LeftOut]
 
 
@@ -127,9 +129,7 @@ def _run():
       made = _make(pathlib.Path(folder), image_size)
       print(closing.counts(made.manifest))
       if _SUMMARY.value:
-        summary.write_summary(
-            _SUMMARY.value, made.manifest, made.findings,
-            image_size=image_size, left_out=made.left_out)
+        _write_summary(_SUMMARY.value, made, image_size)
       _print_left_out(made)
       print('The set has no problems.')
     return
@@ -140,20 +140,21 @@ def _run():
     made = _make(temporary, image_size)
     manifest = made.manifest
     if _is_done(output, manifest, image_size):
+      # What is left out, or not read, may have changed.
+      _write_summary(output / 'summary.html', made, image_size)
       leaving_out.write(output / leaving_out.FILE, made.left_out)
       _print_left_out(made)
       print(f'{output} is up to date: same manifest, files and image size.')
       return
-    print(f'Building records of {len(manifest.rows)} images ...', flush=True)
+    number = grammar.counted(len(manifest.rows), 'image')
+    print(f'Building records of {number} ...', flush=True)
     preparation.write(
         temporary, intensity_range=source_flags.options().intensity_range)
     builder.build(
         manifest, output=temporary / 'records', image_size=image_size,
         previous=output / 'records',
         staging=output.parent / f'.{output.name}.shards')
-    summary.write_summary(
-        temporary / 'summary.html', manifest, made.findings,
-        image_size=image_size, left_out=made.left_out)
+    _write_summary(temporary / 'summary.html', made, image_size)
     leaving_out.write(temporary / leaving_out.FILE, made.left_out)
     _move(temporary, output)
   closing.print_summary(output, image_size, dataset=_DATASET.value)
@@ -204,6 +205,7 @@ def _check_use():
 
 def _make(folder, image_size):
   """Writes the manifest below `folder`, and checks all that it names."""
+  printed = []
   try:
     allowed = source_flags.leave_out()
     if 'shapes' in allowed and _MANIFEST.value:
@@ -217,7 +219,7 @@ def _make(folder, image_size):
           format_name=source_flags.format_name(),
           subjects=source_flags.subjects(),
           name=source_flags.name(pathlib.Path(_SOURCE.value)))
-      _print_notices(own.notices)
+      printed += _print_notices(own.notices)
       left_out, all_rows = own.left_out, own.all_rows
       make = lambda without: own_set.divide(
           own, folder, plan=plan, without=without)
@@ -236,9 +238,9 @@ def _make(folder, image_size):
     manifest, notices, unseen = made
   except ValueError as error:
     raise _Refused(command_line.one_line(error)) from error
-  _print_notices(notices)
+  printed += _print_notices(notices)
   _tell(findings)
-  return _Made(manifest, findings, [*left_out, *unseen, *more])
+  return _Made(manifest, findings, printed, [*left_out, *unseen, *more])
 
 
 def _write_manifest(folder, image_size):
@@ -281,9 +283,18 @@ def _plan():
       fault_fraction=_FAULT_FRACTION.value, near_copies=_NEAR_COPIES.value)
 
 
+def _write_summary(path, made, image_size):
+  summary.write_summary(
+      path, made.manifest, made.findings, image_size=image_size,
+      notices=made.notices, left_out=made.left_out)
+
+
 def _print_notices(notices):
-  for line in check_report.join_notices(notices):
+  """Prints notices; returns the lines."""
+  lines = check_report.join_notices(notices)
+  for line in lines:
     print(line)
+  return lines
 
 
 def _print_left_out(made, path=None):
@@ -308,7 +319,8 @@ def _given(name):
 def _inspect(manifest, known, all_rows):
   """Returns what is wrong with a set, in words that its user knows."""
   again = ' again, without what is defective' if known else ''
-  print(f'Checking {len(manifest.rows)} images{again} ...', flush=True)
+  number = grammar.counted(len(manifest.rows), 'image')
+  print(f'Checking {number}{again} ...', flush=True)
   told = time.monotonic()
 
   def progress(done, total):

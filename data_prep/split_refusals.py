@@ -8,6 +8,7 @@ import collections
 from collections.abc import Sequence
 from typing import Any
 
+from data_prep import grammar
 from data_prep import manifest as manifest_lib
 from data_prep import row_names
 from data_prep import splits
@@ -52,8 +53,9 @@ def check_before(rows: Sequence[manifest_lib.Row], draw: Any) -> None:
     missing = [row.id for row in rows if not row.site]
     if missing:
       raise RefusedError(
-          f'--split_by=site, but {len(missing)} of {len(rows)} pictures have '
-          'no site', repr(missing[0]),
+          f'--split_by=site, but {len(missing)} of '
+          f'{grammar.counted(len(rows), "picture")} '
+          f'{grammar.verb(len(missing), "have")} no site', repr(missing[0]),
           '--subjects=FILE with a column site, or --split_by=subject')
   is_one = draw.num_folds is None and shares.count(0.0) == 2
   names = {row.subject for row in rows}
@@ -73,9 +75,9 @@ def _check_subjects(rows):
   wrong = [name for name, given in places.items() if len(given) > 1]
   if wrong:
     some = ' and '.join(sorted(places[wrong[0]]))
-    what = '1 subject is' if len(wrong) == 1 else f'{len(wrong)} subjects are'
     raise RefusedError(
-        f'{what} in two splits of the source, {some}', row_names.shown(wrong),
+        f'{grammar.counted(len(wrong), "subject", "are")} in two splits of the '
+        f'source, {some}', row_names.shown(wrong),
         f'{_WHO}; else keep each in one, by folders or --splits=FILE')
 
 
@@ -109,7 +111,7 @@ def explain(
     needed, what = len(parts), ' and '.join(
         filter(None, (', '.join(parts[:-1]), parts[-1])))
     fix = '--split_fractions=0.8,0,0.2'
-  number = f'{len(exact)} {draw.by}{"s" * (len(exact) != 1)}'
+  number = grammar.counted(len(exact), draw.by)
   if len(exact) < needed:
     if draw.by == 'site':
       fix = f'--split_by=subject, or {fix}'
@@ -118,9 +120,10 @@ def explain(
     else:
       fix = f'give more exact masks; or {fix}'
     return RefusedError(
-        f'{what} need {needed} {draw.by}s with exact masks, and there are only '
-        f'{len(exact)}', row_names.shown(g[0].subject or g[0].id
-                                         for g in exact), fix)
+        f'{what} {grammar.verb(needed, "need")} '
+        f'{grammar.counted(needed, draw.by)} with exact masks, and there '
+        f'{grammar.verb(len(exact), "are")} only {len(exact)}',
+        row_names.shown(g[0].subject or g[0].id for g in exact), fix)
   if isinstance(error, splits.TooFewGroupsError) or draw.num_folds is not None:
     given = sum(any(row.split for row in group) for group in exact)
     if given:
@@ -130,8 +133,8 @@ def explain(
           'put all or none into folders of splits, or list them: --splits=FILE')
     if draw.keep_copies_together:
       return RefusedError(
-          f'there are {number} with exact masks, but so many of their pictures '
-          f'are nearly the same that {what} cannot be kept apart', '',
+          f'of {number} with exact masks, so many pictures are nearly '
+          f'the same that {what} cannot be kept apart', '',
           'look at them; --near_copies=notice if they may be in two splits')
   return _unexplained(error)
 
@@ -150,8 +153,9 @@ def check_after(rows: Sequence[manifest_lib.Row], draw: Any) -> None:
   if draw.fractions[0] and not any(row.split == 'train' for row in exact):
     number = len(splits.group_rows(exact, draw.by))
     raise RefusedError(
-        f'train, val and test need exact masks, and only {number} '
-        f'{draw.by}s have some', row_names.shown(row.id for row in exact),
+        'train, val and test need exact masks, and only '
+        f'{grammar.counted(number, draw.by, "have")} some',
+        row_names.shown(row.id for row in exact),
         'give more exact masks; or --split_fractions=0.8,0,0.2')
 
 
@@ -177,12 +181,12 @@ def _no_exact_mask(rows):
       row.annotation['kind'] for row in rows if row.annotation)
   if not counts:
     return RefusedError(
-        f'none of {len(rows)} pictures is annotated; val and test need exact '
-        'masks', '', 'put masks beside them, such as masks/NAME.png for '
-        'images/NAME.png; or name the --format')
+        f'none of {grammar.counted(len(rows), "picture")} is annotated; val '
+        'and test need exact masks', '', 'put masks beside them, such as '
+        'masks/NAME.png for images/NAME.png; or name the --format')
   return RefusedError(
       'no picture has an exact mask; val and test need some', _text(counts),
-      _exact_fix(counts))
+      _exact_fix(counts, rows))
 
 
 def _check_evaluation(rows):
@@ -193,28 +197,38 @@ def _check_evaluation(rows):
     counts = collections.Counter(row.annotation['kind'] for row in wrong)
     names = row_names.shown((row.id for row in wrong), longest=16)
     raise RefusedError(
-        f'{len(wrong)} pictures that the source puts into val or test have no '
-        f'exact mask ({names})', _text(counts), _evaluation_fix(counts))
+        f'{grammar.counted(len(wrong), "picture")} that the source puts into '
+        f'val or test {grammar.verb(len(wrong), "have")} no exact mask '
+        f'({names})', _text(counts), _evaluation_fix(counts, wrong))
 
 
-def _evaluation_fix(counts):
-  flag = ('--polygons_are=mask' if counts['polygon'] else
-          '--masks_are=mask' if counts['coarse_mask'] else '')
-  if flag:
-    return f'{flag} if they are exact, else --leave_out=@FILE'
+def _evaluation_fix(counts, rows):
+  if counts['polygon']:
+    return '--polygons_are=mask if they are exact, else --leave_out=@FILE'
+  if any(map(_is_drawn, rows)):
+    return '--masks_are=mask if each is a mask alone, else --leave_out=@FILE'
   return 'give exact masks, or --leave_out=@FILE'
 
 
-def _exact_fix(counts):
+def _exact_fix(counts, rows):
   if counts['polygon']:
     return '--polygons_are=mask if they are exact, else give exact masks'
-  if counts['coarse_mask']:
-    return ('--masks_are=mask if they are exact, else give exact masks, such '
-            'as masks/NAME.png')
+  if any(map(_is_drawn, rows)):
+    return ('--masks_are=mask where masks are alone; beside other shapes they '
+            'stay weak (--classes can leave labels out)')
+  if counts['coarse_mask']:  # A file is weak by its folder, flag or gaps.
+    return ('masks in coarse_masks/, of --masks_are, or unlabelled by over a '
+            'tenth are weak: add others')
   if counts['scribble']:  # A flag would not label what nobody labelled.
     return ('label every pixel of some pictures; masks that are unlabelled in '
             'part count as scribbles')
   return 'give them exact masks, such as masks/NAME.png for images/NAME.png'
+
+
+def _is_drawn(row):
+  """Returns whether a coarse mask was drawn of the shapes of a picture."""
+  annotation = row.annotation or {}
+  return annotation.get('kind') == 'coarse_mask' and 'rles' in annotation
 
 
 def _text(counts):

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence, Set
 
 import numpy as np
 
+from data_prep import grammar
 from data_prep import manifest
 
 _EXACT = ('exact mask',)  # Stands beside the classes of `presence`.
@@ -84,11 +85,13 @@ def assign_splits(
     needed = np.count_nonzero(shares)
     if len(groups) < needed:
       raise TooFewGroupsError(
-          f'{needed} splits need a group (by {by}) each, but there are only '
-          f'{len(groups)} groups.')
+          f'{needed} splits need a group (by {by}) each, but there '
+          f'{grammar.verb(len(groups), "are")} only '
+          f'{grammar.counted(len(groups), "group")}.')
     raise TooFewGroupsError(
-        f'{names}: {len(lacking)} groups (by {by}) are needed, one for each, '
-        f'but only {free.sum()} of {len(groups)} can be given: in no split yet '
+        f'{names}: {grammar.counted(len(lacking), "group")} (by {by}) '
+        f'{grammar.verb(len(lacking), "are")} needed, one for each, but only '
+        f'{free.sum()} of {len(groups)} can be given: in no split yet '
         'and every image with an exact mask.')
   # Train wants a strong image, too, even if it has a weak one already.
   if shares[0] and not have[0, 0] and 0 not in lacking:
@@ -140,7 +143,8 @@ def k_folds(
   if exact.sum() < num_folds:
     raise ValueError(
         f'{num_folds} folds need as many groups (by {by}) with an exact mask, '
-        f'but there are only {exact.sum()}, of {len(groups)} groups.')
+        f'but only {exact.sum()} of {grammar.counted(len(groups), "group")} '
+        f'{grammar.verb(int(exact.sum()), "have")} one.')
   shown = {
       row.id: {*presence.get(row.id, ()), *([_EXACT] * (row.id in evaluable))}
       for row in rows}

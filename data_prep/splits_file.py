@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from data_prep import cells
 from data_prep import csv_lines
+from data_prep import grammar
 from data_prep import manifest
 from data_prep import whole_file
 
@@ -202,7 +203,9 @@ def _check_entries(entries):
             entry.id, field, entry.file))
     if entry.fold is not None and not 0 <= entry.fold < num_folds:
       problems.append(manifest.Problem(
-          f'there are {num_folds} folds, expected 0 to {num_folds - 1}',
+          f'expected 0 to {num_folds - 1}, as there '
+          f'{grammar.verb(num_folds, "are")} '
+          f'{grammar.counted(num_folds, "fold")}',
           str(entry.fold), 'count from 0 and leave no fold empty', entry.line,
           entry.id, 'fold', entry.file))
   return problems + _check_shared([(e.subject, e) for e in entries], 'subject')

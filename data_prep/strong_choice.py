@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data_prep import grammar
 from data_prep import manifest
 from data_prep import splits
 
@@ -87,8 +88,8 @@ def choose_strong(
   fitting = [unit for unit in units if len(unit) <= number]
   if not fitting:
     raise ValueError(
-        f'The budget pays for {number} strong images, and the smallest subject '
-        f'has {min(map(len, units))}.')
+        f'The budget pays for {grammar.counted(number, "strong image")}, and '
+        f'the smallest subject has {min(map(len, units))}.')
   order = np.random.default_rng([seed, 2]).permutation(len(fitting))
   fitting = [fitting[i] for i in order]
   shown = [frozenset().union(*(presence.get(r.id, ()) for r in unit))
@@ -113,7 +114,9 @@ def _num_strong(train, budget, weak_kind):
   """Returns how many strong images the budget pays for, at least one."""
   num_exact = sum(map(manifest.is_exact, train))
   if not num_exact:
-    raise ValueError(f'None of {len(train)} train images has an exact mask.')
+    raise ValueError(
+        f'None of {grammar.counted(len(train), "train image")} has an exact '
+        'mask.')
   if (budget.fraction is None) == (budget.minutes is None):
     raise ValueError('Give either a fraction or minutes as the budget.')
   if budget.fraction is not None:
@@ -122,8 +125,9 @@ def _num_strong(train, budget, weak_kind):
     number = max(1, round(budget.fraction * len(train)))
     if number > num_exact:
       raise ValueError(
-          f'The budget is {number} strong images, but only {num_exact} of '
-          f'{len(train)} train images have an exact mask.')
+          f'The budget is {grammar.counted(number, "strong image")}, but only '
+          f'{num_exact} of {grammar.counted(len(train), "train image")} '
+          f'{grammar.verb(num_exact, "have")} an exact mask.')
     return number
   others = [row.annotation['kind'] for row in train
             if row.annotation is not None and not manifest.is_exact(row)]

@@ -15,6 +15,7 @@ import numpy as np
 
 from data_prep import check
 from data_prep import formats
+from data_prep import grammar
 from data_prep import html_page
 from data_prep import html_plots
 from data_prep import manifest as manifest_lib
@@ -24,6 +25,7 @@ _OPACITY = 0.45
 _PICTURE_SIDE = 216  # Pixels on the page, about.
 _SHARE_SIDE = 64  # Side of the label maps that shares of shapes come from.
 _MAX_ROWS = 20  # Of a table of names.
+_MAX_NAMES = 1000  # Of a list.
 _MAX_SIZES = 8  # Sizes that are listed one by one.
 _MAX_BINS = 24
 
@@ -36,6 +38,7 @@ def write_summary(
     image_size: int,
     num_pictures: int = 24,
     seed: int = 0,
+    notices: Sequence[str] = (),
     left_out: Sequence[formats.LeftOut] = (),
 ) -> None:
   """Writes the page.
@@ -48,6 +51,7 @@ def write_summary(
     num_pictures: how many to show at most, spread evenly over splits, roles and
       kinds.
     seed: of the choice of pictures.
+    notices: lines that were printed beside those of `findings`.
     left_out: what of the user's data is not used.
 
   Raises:
@@ -59,18 +63,20 @@ def write_summary(
   chosen = choose_rows(rows, number=num_pictures, seed=seed)
   body = [
       f'<h1>{html_page.name(header.name)}</h1>',
-      f'<p>{len(rows)} images of {subjects} subjects. Classes: '
+      f'<p>{grammar.counted(len(rows), "image")} of '
+      f'{grammar.counted(subjects, "subject")}. Classes: '
       f'{html_page.legend(header.classes)}</p>',
       '<h2>Images</h2>', _count_tables(rows),
       '<h2>Classes</h2>', _class_tables(manifest, facts),
       '<h2>Sizes</h2>', _size_plots(rows, facts),
       '<h2>Origin</h2>', _origin_tables(rows),
-      '<h2>Notices</h2>', _notices(findings),
+      '<h2>Notices</h2>', _notices(notices, findings), _unlabelled(rows),
       '<h2>Left out</h2>', _left_out_table(left_out),
       '<h2>Pictures</h2>',
-      f'<p class="dim">{len(chosen)} images as the records hold them, '
-      f'{image_size} x {image_size}. Paint: annotation. Grey: unlabelled. '
-      'Black strokes: background. White line: the truth of a weak one.</p>',
+      f'<p class="dim">{grammar.counted(len(chosen), "image")} as the records '
+      f'hold them, {image_size} x {image_size}. Paint: annotation. Grey: '
+      'unlabelled. Black strokes: background. White line: the truth of a weak '
+      'one.</p>',
       '<div class="pictures">',
       *(_figure(rows[i], manifest, image_size=image_size) for i in chosen),
       '</div>',
@@ -323,15 +329,27 @@ def _left_out_table(left_out):
     lines.append(['', f'{more} more: see left_out.csv', '', ''])
   counts = collections.Counter(entry.what for entry in left_out)
   return html_page.table(
-      ', '.join(f'{what} {n}' for what, n in counts.items()),
-      ['', 'name', 'field', 'reason'], lines)
+      ', '.join(grammar.counted(n, what) for what, n in counts.items()),
+      ['', 'name', 'field', 'reason'], lines, css_class='words')
 
 
-def _notices(findings):
-  lines = check.report(findings._replace(problems=[]))
+def _notices(notices, findings):
+  lines = [*notices, *check.report(findings._replace(problems=[]))]
   if not lines:
     return '<p>None: nothing about this set is odd.</p>'
   items = ''.join(
       f'<li>{html_page.escape(re.sub("^notice[,:] ", "", line))}</li>'
       for line in lines)
   return f'<ul>{items}</ul>'
+
+
+def _unlabelled(rows):
+  """The names of all pictures without a label, of which notices show three."""
+  ids = [row.id for row in rows if row.role == 'unlabelled']
+  if not ids:
+    return ''
+  more = len(ids) - _MAX_NAMES
+  names = ', '.join(map(html_page.name, ids[:_MAX_NAMES]))
+  rest = f', and {more} more: see manifest.jsonl' if more > 0 else ''
+  return (f'<details><summary>{grammar.counted(len(ids), "unlabelled image")}'
+          f'</summary><p>{names}{rest}</p></details>')

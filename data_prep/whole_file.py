@@ -50,7 +50,7 @@ def folder_beside(output: pathlib.Path) -> Iterator[pathlib.Path]:
   """Makes a folder to fill, and to be renamed to `output` when it is whole.
 
   Those that killed processes of this machine have left beside the same output
-  are removed first, which is told on stderr: a process holds a lock on its own.
+  are removed first, with a line on stderr: a process holds a lock on its own.
 
   Args:
     output: absolute; its parent is there.

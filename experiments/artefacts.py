@@ -7,6 +7,7 @@ import logging as python_logging
 import os
 import pathlib
 
+from data_prep import grammar
 from data_prep import system_errors
 from data_prep import whole_file
 from hybridseg.models import depthwise
@@ -124,7 +125,7 @@ def _write_all(predictor, workdir, folder):
             f'{jax.default_backend()}: nothing was written.')
   (folder / 'model.stablehlo').write_bytes(content)
   lines.append(f'  model.stablehlo      equals the live model bit for bit on '
-               f'{len(images)} images')
+               f'{grammar.counted(len(images), "image")}')
 
   if all(map(importlib.util.find_spec, ('jax2onnx', 'onnxruntime'))):
     lines.append(_write_onnx(predictor, folder, trials, expected))

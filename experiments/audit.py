@@ -22,6 +22,7 @@ import pathlib
 from absl import flags
 from absl import logging
 from data_prep.formats import registry
+from data_prep import grammar
 from data_prep import system_errors
 import numpy as np
 
@@ -74,8 +75,8 @@ def main():
     raise binary.UserError(
         f'--output: {system_errors.in_words(e, output)}') from e
   print(f'Faulty annotations: {audit_files.in_words(summary["faulty"])}.')
-  print(f'{output / "audit.csv"}: {len(records)} annotations, most suspect '
-        'first.')
+  number = grammar.counted(len(records), 'annotation')
+  print(f'{output / "audit.csv"}: {number}, most suspect first.')
   if _EXPORT.value:
     first = auditing.rank(scores)[: _NUM_EXPORT.value]
     print(audit_files.export_suspects(

@@ -5,6 +5,7 @@ import os
 import pathlib
 from typing import Any
 
+from data_prep import grammar
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
 from data_prep.formats import registry
@@ -157,12 +158,15 @@ def export_suspects(
   gone = [r for r in rows if not (manifest.root / r.image).is_file()]
   if gone:
     raise binary.Incomplete(
-        f'Nothing exported: {len(gone)} of {len(rows)} original images are '
-        f'gone, the first is {gone[0].image} in {manifest.root}.')
+        f'Nothing exported: {len(gone)} of '
+        f'{grammar.counted(len(rows), "original image")} '
+        f'{grammar.verb(len(gone), "are")} gone, the first is {gone[0].image} '
+        f'in {manifest.root}.')
   note = ''
   if unable:
     kinds = sorted({r.annotation['kind'] for r in unable})
-    note = (f' {len(unable)} are left out: {format_name} cannot express '
+    note = (f' {len(unable)} {grammar.verb(len(unable), "are")} left out: '
+            f'{format_name} cannot express '
             f'{", ".join(kinds)}; --export=folder can.')
   if not rows:
     raise binary.Incomplete(
@@ -176,4 +180,5 @@ def export_suspects(
   except OSError as e:
     raise binary.Incomplete(
         f'Nothing exported: {system_errors.in_words(e)}') from e
-  return f'{output}: {len(rows)} suspects as {format_name}.{note}'
+  return (f'{output}: {grammar.counted(len(rows), "suspect")} as {format_name}.'
+          f'{note}')

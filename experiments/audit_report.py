@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from data_prep import grammar
 from experiments import audit_evidence
 from experiments import audit_files
 from experiments import audit_observer
@@ -56,7 +57,8 @@ def write(
   history = run.last.history
   reports.write_audit_report(
       path,
-      title=f'{run.dataset.name}: audit of {len(records)} weak annotations',
+      title=f'{run.dataset.name}: audit of '
+      f'{grammar.counted(len(records), "weak annotation")}',
       classes=run.dataset.classes,
       summary=reports.AuditSummary(
           facts=_facts(summary), tables=_tables(summary),

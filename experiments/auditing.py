@@ -21,6 +21,7 @@ from hybridseg import metrics as metrics_lib
 import numpy as np
 from scipy import special
 
+from data_prep import grammar
 from experiments import audit_evidence
 from experiments import audit_planting
 
@@ -131,7 +132,8 @@ def estimate_faulty(
   values = evidence.disagreements[:, rows].mean(0)
   unknown = {'share': None, 'number': None, 'interval': None, 'can_tell': False}
   if len(values) < _MIN_NUMBER:
-    return unknown | {'why': f'{len(values)} weak annotations, too few'}
+    return unknown | {'why': (
+        f'{grammar.counted(len(values), "weak annotation")}, too few')}
   smallest = min(
       len(reference[kind])
       for reference in evidence.references.values() for kind in set(kinds))

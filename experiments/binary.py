@@ -28,9 +28,8 @@ def run(main: Callable[[], None]) -> None:
 
   A `UserError`, or a file that cannot be read or written, ends the process with
   exit code 2, `Incomplete` with 4, `Stopped` with 0, Ctrl-C with 130, without
-  a word where nobody reads what is printed (`... | head -1`). Where
-  several processes run together, any other error is told in one line, exit code
-  3.
+  a word where nobody reads what is printed (`... | head -1`). Where several
+  processes run together, any other error is printed as one line, exit code 3.
   """
 
   def guarded(argv):

@@ -214,7 +214,7 @@ def plan(
     num_fits: int = 500,
     seed: int = 0,
 ) -> dict[str, Any]:
-  """Fits, proposes, and says what cannot be told.
+  """Fits, proposes, and says what the data leave open.
 
   Args:
     sweep: finished runs.
@@ -243,7 +243,7 @@ def plan(
       'verdict': 'cannot tell',
       'reasons': learning_curve.design_objections(sweep) + refused,
       'warnings': warned + [
-          f'No run has {kind}: what it is worth cannot be told, and it is not '
+          f'No run has {kind}: what it is worth is unknown, and it is not '
           'proposed.' for kind in absent],
   }
   if not report['reasons']:

@@ -265,7 +265,7 @@ def _orbax():
 
   One for the whole process: each new one keeps a little memory.
   """
-  # What it raises is told in one line; its threads would log pages as well.
+  # What it raises is printed as one line; its threads would log pages as well.
   for logger in logging.get_absl_logger(), python_logging.getLogger('asyncio'):
     logger.addFilter(_is_not_of_orbax)  # Added once, however often.
   here = jax.process_index()

@@ -30,6 +30,7 @@ and interval leave out is that another would have trained another network.
 import os
 
 from absl import flags
+from data_prep import grammar
 from data_prep import system_errors
 import numpy as np
 
@@ -68,7 +69,7 @@ def _groups(paths):
         for name in dict.fromkeys(names)], []
     names = [*dict.fromkeys(names)]
   elif len(names) != len(rows):
-    there = f'{len(paths)} results'
+    there = grammar.counted(len(paths), 'result')
     if len(rows) < len(paths):
       there += f', or {len(rows)} where seeds are one result'
     raise binary.UserError(f'--names: {len(names)} for {there}.')
@@ -95,8 +96,9 @@ def _span(interval):
 def print_report(report):
   """Prints the means, then each pair in words, then per class."""
   better = 'higher' if report['higher_is_better'] else 'lower'
-  print(f'{report["metric"]} ({better} is better) on {report["num_cases"]} '
-        f'common cases of {report["num_subjects"]} subjects.\n')
+  print(f'{report["metric"]} ({better} is better) on '
+        f'{grammar.counted(report["num_cases"], "common case")} of '
+        f'{grammar.counted(report["num_subjects"], "subject")}.\n')
   width = max(6, *(len(_shown(r['name'])) for r in report['results']))
   print(f'{"result":{width}s}  {"paired":>8s}  {"95 % interval":>20s}  '
         f'{"alone":>8s}  {"95 % interval":>20s}  cases')

@@ -21,6 +21,7 @@ import os
 
 from absl import flags
 from absl import logging
+from data_prep import grammar
 from data_prep import rasterize
 from data_prep import system_errors
 
@@ -91,11 +92,13 @@ def main():
 def _print(results, report):
   """Prints the means of all and of each class, and where the rest is."""
   unit = results['distance_unit']
-  print(f'{results["num_cases"]} cases of {results["num_subjects"]} subjects; '
-        f'distances in {unit}, NSD at {results["nsd_tolerance"]:g} {unit}; '
-        '95 % intervals')
+  print(f'{grammar.counted(results["num_cases"], "case")} of '
+        f'{grammar.counted(results["num_subjects"], "subject")}; distances '
+        f'in {unit}, NSD at {results["nsd_tolerance"]:g} {unit}; 95 % '
+        'intervals')
   for name, scores in [('all', results), *results['per_class'].items()]:
-    print(f'{name}: {scores["num_cases_counted"]} cases counted')
+    number = grammar.counted(scores['num_cases_counted'], 'case')
+    print(f'{name}: {number} counted')
     for metric in [n for n in scores if f'{n}_interval_95' in scores]:
       print(f'  {metric:12s} {evaluation.in_words(scores, metric)}')
   if 'ece' in results:

@@ -6,6 +6,7 @@ import re
 import sys
 from typing import NamedTuple
 
+from data_prep import grammar
 from data_prep import pixels
 from data_prep import rasterize
 from data_prep.formats import grids
@@ -111,20 +112,21 @@ def evaluate_folders(
       ['background', *(f'class_{i}' for i in range(1, max(highest, 1) + 1))])
   if highest >= len(classes):
     problems.append(
-        f'--classes names {len(classes)} classes, but class {highest} occurs: '
-        'name all, or map stored values by --mask_values')
+        f'--classes names {grammar.counted(len(classes), "class")}, but class '
+        f'{highest} occurs: name all, or map stored values by --mask_values')
   if problems:
     rest = len(problems) - 20
     raise binary.UserError('\nError: '.join(
-        problems[:20] + ([f'{rest} more problems'] if rest > 0 else [])))
+        problems[:20] + (
+            [grammar.counted(rest, 'more problem')] if rest > 0 else [])))
   in_mm = None not in spacings.values()
   if turned:
-    print(f'notice: {_some(turned)} predictions are stored flipped or with '
-          'other axes than their references and are turned to their grid',
+    print(f'notice: {_some(turned, "prediction", "are")} stored flipped or '
+          'with other axes than the reference, and turned to its grid',
           file=sys.stderr)
   for text in sorted({text for text, _ in odd}):
     names = sorted({name for other, name in odd if other == text})
-    print(f'notice: {_some(names)}: {text}', file=sys.stderr)
+    print(f'notice: {_some(names, "volume")}: {text}', file=sys.stderr)
 
   def score():
     for name, (predicted, reference) in pairs.items():
@@ -183,19 +185,22 @@ def _pair(predictions, references, missing_is_empty):
   missing = sorted(set(wanted) - set(predicted))
   if missing and not missing_is_empty:
     raise binary.UserError(
-        f'{_some(missing)} of {len(wanted)} references have no prediction of '
-        'the same name: add them, or count them as empty by '
-        '--missing_is_empty.')
+        f'{_some(missing)} of {grammar.counted(len(wanted), "reference")} '
+        f'{grammar.verb(len(missing), "have")} no prediction of the same name: '
+        'add it, or count what is missing as empty by --missing_is_empty.')
   extra = sorted(set(predicted) - set(wanted))
   if extra:
-    print(f'notice: {_some(extra)} predictions have no reference and are left '
+    print(f'notice: {_some(extra, "prediction", "have")} no reference: left '
           'out', file=sys.stderr)
   return {name: (predicted.get(name), wanted[name]) for name in sorted(wanted)}
 
 
-def _some(names: Sequence[str]) -> str:
+def _some(names: Sequence[str], noun: str = '', does: str = '') -> str:
+  """Returns how many there are, the first names, and what they do."""
   shown = ', '.join(map(repr, names[:_MAX_SHOWN]))
-  return f'{len(names)} ({shown}{", ..." if len(names) > _MAX_SHOWN else ""})'
+  number = grammar.counted(len(names), noun) if noun else f'{len(names)}'
+  return (f'{number} ({shown}{", ..." if len(names) > _MAX_SHOWN else ""})'
+          + (f' {grammar.verb(len(names), does)}' if does else ''))
 
 
 def _read_pair(predicted, reference, folders, options):

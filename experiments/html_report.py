@@ -9,6 +9,7 @@ import math
 import numbers
 from typing import Any, NamedTuple
 
+from data_prep import grammar
 from data_prep import html_page
 from data_prep import html_plots
 from data_prep import rasterize
@@ -142,7 +143,8 @@ def cases_list(
       f'<tr><th scope="row">{html_page.name(case.id)}</th>{_thumbs(case)}'
       + ''.join(column.cell(i) for column in columns.values()) + '</tr>'
       for i, case in enumerate(cases)]
-  note = f'<p>{rest} more are not shown. {html_page.escape(more)}</p>'
+  note = (f'<p>{rest} more {grammar.verb(rest, "are")} not shown. '
+          f'{html_page.escape(more)}</p>')
   label = html_page.escape(label)
   return (
       '<div class="cases"><div class="tools" hidden><label>Filter <input '

@@ -7,6 +7,7 @@ import functools
 import os
 from typing import Any, NamedTuple
 
+from data_prep import grammar
 from data_prep import preparation as preparation_lib
 import grain
 from hybridseg import types
@@ -91,7 +92,7 @@ def load_dataset(data_dir: str) -> Dataset:
 
 
 class _Checked(Sequence):
-  """The records of a split; a damaged one is told in one line."""
+  """The records of a split; a damaged one is an error of one line."""
 
   def __init__(self, open_fn, split, data_dir):
     self._split, self._data_dir = split, data_dir
@@ -194,7 +195,7 @@ def _zip(dataset, strong_batch_size, weak_batch_size, seed, source_fn, join):
     if not 0 < batch_size <= len(records):
       raise binary.UserError(
           f'input.{role}_batch_size is {batch_size}, but {dataset.name} has '
-          f'{len(records)} {role} training instances: '
+          f'{grammar.counted(len(records), f"{role} training instance")}: '
           f'{_batch_fix(role, len(records))}.')
     parts.append(
         source_fn(records)

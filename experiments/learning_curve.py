@@ -21,6 +21,7 @@ import numpy as np
 from scipy import optimize
 from scipy import stats
 
+from data_prep import grammar
 from experiments import mixed_runs
 
 LEVEL = 0.95
@@ -194,19 +195,20 @@ def design_objections(sweep: mixed_runs.Sweep) -> list[str]:
   objections = []
   if num_mixes < wanted or len(counts) <= wanted:
     objections.append(
-        f'{len(counts)} runs of {num_mixes} different mixes are too few for '
-        f'{wanted} parameters: at least {wanted} mixes and {wanted + 1} runs.')
+        f'Too few for {wanted} parameters, which take {wanted} mixes and '
+        f'{wanted + 1} runs: {grammar.counted(len(counts), "run")} of '
+        f'{grammar.counted(num_mixes, "different mix")}.')
   constant = [k for k, n in zip(kinds, counts.T, strict=True) if np.ptp(n) == 0]
   for kind in constant:
     objections.append(
-        f'Every run has the same number of {kind}: what one is worth cannot '
-        'be told. Add runs with fewer or more.')
+        f'Every run has the same number of {kind}: what one is worth '
+        'stays unknown. Add runs with fewer or more.')
   if not constant:
     mixed = _dependent(counts)
     if mixed.any():
       objections.append(
           f'{_join(kinds, mixed)} always come in the same proportion: which of '
-          'them helps cannot be told. Add runs that change one alone.')
+          'them helps stays unknown. Add runs that change one alone.')
   return objections
 
 
@@ -228,8 +230,8 @@ def fit_objections(sweep: mixed_runs.Sweep, theta: np.ndarray) -> list[str]:
   weak = slopes[:, _NUM_SHAPE:]
   mixed = _dependent(weak - shape @ (shape.T @ weak), normalize=False)
   if mixed.any():
-    return [f'The worth of {_join(sweep.kinds[1:], mixed)} cannot be told from '
-            'the shape of the curve. Add runs that change one kind alone.']
+    return [f'The worth of {_join(sweep.kinds[1:], mixed)} does not follow '
+            'from the shape of the curve. Add runs that change one kind alone.']
   return []
 
 

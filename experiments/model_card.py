@@ -10,6 +10,7 @@ import os
 from typing import Any
 
 from data_prep import cells
+from data_prep import grammar
 import hybridseg
 
 from experiments import evaluation
@@ -124,9 +125,12 @@ def _metrics(workdir, step):
 
 def _table(results: dict[str, Any], name: str) -> list[str]:
   unit = results.get('distance_unit', 'px')
+  subjects = 'an unknown number of subjects'
+  if 'num_subjects' in results:
+    subjects = grammar.counted(results['num_subjects'], 'subject')
   lines = [
-      f'Test split, {results["num_cases"]} cases of '
-      f'{results.get("num_subjects", "an unknown number of")} subjects, '
+      f'Test split, {grammar.counted(results["num_cases"], "case")} of '
+      f'{subjects}, '
       f'resolution: {results["resolution"]} (`{name}`). Means over cases with '
       '95 % bootstrap intervals over subjects; what is missed or invented has '
       'the worst score.', '',

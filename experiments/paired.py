@@ -12,6 +12,7 @@ from typing import Any
 from hybridseg import metrics as metrics_lib
 import numpy as np
 
+from data_prep import grammar
 from experiments import cases as cases_lib
 from experiments import right_empty
 
@@ -272,15 +273,17 @@ def judge(
   first, second = pair['first'], pair['second']
   if pair.get('num_unscored'):
     return 'cannot tell', (
-        f'No verdict on {first} and {second}: {pair["num_unscored"]} cases '
-        'have a score in one of them only, and not because a class is in '
-        'neither mask. Evaluate both in the same way.')
+        f'No verdict on {first} and {second}: '
+        f'{grammar.counted(pair["num_unscored"], "case", "have")} a score in '
+        'one of them only, and not because a class is in neither mask. '
+        'Evaluate both in the same way.')
   if not pair['num_cases']:
     return 'cannot tell', (
         f'No case counts in both {first} and {second}: the data cannot tell.')
   if pair['ties'] == pair['num_cases']:
     return 'same', (
-        f'{first} and {second} score the same on all {pair["ties"]} cases.')
+        f'{first} and {second} score the same on all common cases, '
+        f'{pair["ties"]}.')
   difference, (low, high) = pair['difference'], pair['interval_95']
   p = f'p = {pair["p_holm"]:.2g}'
   if pair['p_holm'] <= 1 - _LEVEL + 1e-12 and (low > 0 or high < 0):
@@ -300,8 +303,8 @@ def _limits(pair):
   """Says if no data of this size could have told."""
   smallest = least_p(pair['num_subjects'])
   if smallest > 1 - _LEVEL:
-    return (f' With {pair["num_subjects"]} subjects, no p below {smallest:.2g} '
-            'is possible.')
+    return (f' With {grammar.counted(pair["num_subjects"], "subject")}, no p '
+            f'below {smallest:.2g} is possible.')
   return ''
 
 
@@ -311,8 +314,8 @@ def warnings(aligned: cases_lib.Aligned, report: dict[str, Any]) -> list[str]:
   for result in report['results']:
     if result['num_left_out']:
       lines.append(
-          f'{result["name"]}: {result["num_left_out"]} cases are left out, '
-          'another result lacks them.')
+          f'{result["name"]}: another result lacks '
+          f'{grammar.counted(result["num_left_out"], "case")}: left out.')
     if result['classes_left_out']:
       lines.append(
           f'{result["name"]}: left out, another result lacks them: classes '
@@ -333,5 +336,6 @@ def warnings(aligned: cases_lib.Aligned, report: dict[str, Any]) -> list[str]:
                  'share one, the intervals are too short.')
   if report['num_subjects'] < _FEW_SUBJECTS:
     lines.append(
-        f'Only {report["num_subjects"]} subjects: intervals are too short.')
+        f'Only {grammar.counted(report["num_subjects"], "subject")}: intervals '
+        'are too short.')
   return lines

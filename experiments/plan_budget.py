@@ -41,6 +41,7 @@ import os
 from absl import flags
 from absl import logging
 
+from data_prep import grammar
 from data_prep import system_errors
 from experiments import binary
 from experiments import budget
@@ -89,7 +90,8 @@ def _span(interval, form):
 
 def print_report(report):
   """Prints the curve, the candidates and the answer in words."""
-  print(f'{report["num_runs"]} runs of {report["num_mixes"]} mixes. There: '
+  print(f'{grammar.counted(report["num_runs"], "run")} of '
+        f'{grammar.counted(report["num_mixes"], "mix")}. There: '
         f'{_mix(report["have"])}. To spend: {report["budget"]:g} minutes.')
   if 'curve' in report:
     shape = report['curve']['shape']

@@ -18,13 +18,14 @@ Leaves, under the names of the inputs,
                       uncertainty, what was wrong with it
 
 The same command again goes on where it was stopped, and tries again what
-failed. A file that cannot be read is told and left out; exit code 4 says that
+failed. A file that cannot be read is named and left out; exit code 4 says that
 there were some, 0 that there were none, 2 that nothing could be done.
 """
 
 from absl import flags
 from absl import logging
 
+from data_prep import grammar
 from experiments import binary
 from experiments import network_flags
 from experiments import pictures
@@ -86,8 +87,8 @@ def main():
         should_stop=request)
   if failed:
     raise binary.Incomplete(
-        f'{failed} of {len(inputs.names)} files could not be used: see above, '
-        f'and {_OUTPUT.value}/predictions.csv.')
+        f'{failed} of {grammar.counted(len(inputs.names), "file")} could not '
+        f'be used: see above, and {_OUTPUT.value}/predictions.csv.')
 
 
 if __name__ == '__main__':

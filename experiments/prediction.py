@@ -11,6 +11,7 @@ import time
 from typing import Any, NamedTuple
 
 from data_prep import cells
+from data_prep import grammar
 from data_prep import pixels
 from data_prep import system_errors
 from data_prep import whole_file
@@ -242,7 +243,8 @@ class _Job:
     names = [n for n in self._inputs.names if n not in self._rows]
     done, total = len(self._rows), len(self._inputs.names)
     if done:
-      print(f'{done} of {total} files are done already.', flush=True)
+      print(f'{done} of {grammar.counted(total, "file")} '
+            f'{grammar.verb(done, "are")} done already.', flush=True)
     table = self._output / TABLE
     with open(table.with_suffix('.tmp'), 'w', newline='',
               encoding='utf-8') as file:
@@ -265,14 +267,15 @@ class _Job:
                 f'{left_s // 60}m{left_s % 60:02d}s left', flush=True)
         if should_stop(number) and number < len(names):
           raise binary.Stopped(
-              f'Stopped after {done + number} of {total} files: the same '
-              'command goes on.')
+              f'Stopped after {done + number} of '
+              f'{grammar.counted(total, "file")}: the same command goes on.')
     for text, found in sorted(self._odd.items()):
-      print(f'notice: {len(found)} volumes, such as {found[0]!r}: {text}',
-            file=sys.stderr)
+      print(f'notice: {grammar.counted(len(found), "volume")}, such as '
+            f'{found[0]!r}: {text}', file=sys.stderr)
     if failed == total:
       raise binary.UserError(
-          f'None of {total} files could be used: see above, and {table}.')
+          f'None of {grammar.counted(total, "file")} could be used: see above, '
+          f'and {table}.')
     return failed
 
   def _write_row(self, row):

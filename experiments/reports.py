@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import os
 from typing import Any, NamedTuple
 
+from data_prep import grammar
 from data_prep import html_page
 from data_prep import html_plots
 from hybridseg import metrics as metrics_lib
@@ -153,7 +154,7 @@ def write_train_report(
       for row, prediction in zip(weak_rows, weak_predictions, strict=True)]
   intro = (
       f'Test Dice {evaluation.in_words(test, "dice")}, 95 % interval, '
-      f'{test["num_cases_counted"]} cases.')
+      f'{grammar.counted(test["num_cases_counted"], "case")}.')
   page = html_report.page(
       f'{dataset.name}: training, {results["step"]} steps',
       [f'<p>{intro}</p>', sections.legend(classes)], [

@@ -11,6 +11,7 @@ import os
 import sys
 
 from data_prep import cells
+from data_prep import grammar
 from hybridseg import train_step as train_step_lib
 from hybridseg import weight_rules
 import jax.numpy as jnp
@@ -86,8 +87,9 @@ def read(
   strange = sorted(scores.keys() - set(ids))
   if strange or not scores:
     raise binary.UserError(
-        f'{where} is of another set: {len(strange)} of its {len(scores)} '
-        f'images are no weak images of {dataset.name}'
+        f'{where} is of another set: {len(strange)} of its '
+        f'{grammar.counted(len(scores), "image")} '
+        f'{grammar.verb(len(strange), "are")} no weak image of {dataset.name}'
         f'{": " + ", ".join(strange[:3]) if strange else ""}.')
   default = 1 - config.weighting.initial_indicator
   return np.float32([1 - scores.get(name, default) for name in ids])

@@ -63,7 +63,7 @@ class Split(NamedTuple):
 def open_split(predictor: predictor_lib.Predictor, split: str) -> Split:
   """Opens the original files, if all are still where the manifest names them.
 
-  Else the records, which is told: their pictures have another spacing, and
+  Else the records, with a notice: their pictures have another spacing, and
   slices of volumes stay alone.
 
   Raises:

@@ -87,7 +87,7 @@ def lock(
     record_machine: whether the file says on which machine the process is.
 
   Returns:
-    The descriptor of the open lock file; `os.close` gives the folder free.
+    The descriptor of the open lock file; `os.close` releases the folder.
 
   Raises:
     binary.UserError: if another process holds it, or it cannot be written.

@@ -2,32 +2,36 @@
 
 from typing import Any
 
+from data_prep import grammar
 from experiments import evaluation
 
 
 def print_summary(results: dict[str, Any], workdir: str) -> None:
   """Prints what a run found, where it lies and what to do next."""
   test, indicators = results['test'], results['indicators']
-  print(f'\nDone: {results["dataset"]}, {results["step"]} steps.')
+  print(f'\nDone: {results["dataset"]}, '
+        f'{grammar.counted(results["step"], "step")}.')
   print(f'  test Dice        {evaluation.in_words(test, "dice")}: 95 % '
-        f'interval, {test["num_cases_counted"]} cases of '
-        f'{test["num_subjects"]} subjects')
+        f'interval, {grammar.counted(test["num_cases_counted"], "case")} of '
+        f'{grammar.counted(test["num_subjects"], "subject")}')
   for name, scores in test['per_class'].items():
     print(f'    {name:14s} {evaluation.in_words(scores, "dice")}')
   if 'auroc' in indicators:
+    good = indicators['num_weak'] - indicators['num_faulty']
     print(f'  bad weak labels  AUROC {indicators["auroc"]:.3f}: the indicators '
-          f'rank {indicators["num_faulty"]} planted faults below '
-          f'{indicators["num_weak"] - indicators["num_faulty"]} good labels')
+          f'rank {grammar.counted(indicators["num_faulty"], "planted fault")} '
+          f'below {grammar.counted(good, "good label")}')
   best = results['best']
   if best and best['step'] != results['step']:
     print(f'  best val Dice    {best["val_dice"]:.3f} at step {best["step"]}: '
           'python -m experiments.evaluate --checkpoint=best '
           f'--workdir={workdir}')
   if results['num_skipped']:
-    print(f'  skipped updates  {results["num_skipped"]} were not finite: see '
-          'log.jsonl')
+    number = results['num_skipped']
+    print(f'  skipped updates  {number} {grammar.verb(number, "were")} not '
+          'finite: see log.jsonl')
   print(f'  indicators       mean {indicators["mean"]:.3f} over '
-        f'{indicators["num_weak"]} weak instances')
+        f'{grammar.counted(indicators["num_weak"], "weak instance")}')
   print(f'  files            {workdir}/: report.html (open it in a browser), '
         'metrics.json, cases_test.csv, indicators.csv, panel.png, curves.png, '
         'indicators.png')

@@ -9,7 +9,7 @@ A cell is a run of one method, on a set of one strong fraction, kind and quality
 of the weak labels, with one seed; it lies in WORKDIR/cells/SET/METHOD/seedN and
 is a run folder like any other. Sets are prepared in WORKDIR/data. Cells run one
 after another; the same command again goes on where it was stopped, and passes
-over what is done. A cell that fails is told and the others go on: exit code 4.
+over what is done. A cell that fails is named and the others go on: exit code 4.
 
 Start the command once per device to use several: each process takes the next
 cell that no other has, for example
@@ -25,6 +25,7 @@ else. How to read them: `experiments.sweep_table`.
 
 # isort: off
 import sys
+from data_prep import grammar
 from experiments import launcher
 if __name__ == '__main__':
   launcher.prepare(sys.argv)  # Before anything imports JAX.
@@ -90,7 +91,9 @@ def run_cells(
   """
   states = [grid.read_state(cell) for cell in cells]
   left = [i for i, state in enumerate(states) if state.name != 'done']
-  print(f'{len(cells) - len(left)} of {len(cells)} cells are done.', flush=True)
+  done = len(cells) - len(left)
+  print(f'{done} of {grammar.counted(len(cells), "cell")} '
+        f'{grammar.verb(done, "are")} done.', flush=True)
   for setting in dict.fromkeys(cells[i].setting for i in left[:max_cells]):
     _prepare(workdir, setting, source)
   on_end()
@@ -100,8 +103,8 @@ def run_cells(
   for number, i in enumerate(left):
     if num_trained == max_cells:
       raise binary.Stopped(
-          f'--max_cells: not yet run: {len(left) - number} of {len(cells)} '
-          'cells. The same command goes on.')
+          f'--max_cells: not yet run: {len(left) - number} of '
+          f'{grammar.counted(len(cells), "cell")}. The same command goes on.')
     with grid.claim(cells[i]) as is_ours:
       state = grid.read_state(cells[i])
       if not is_ours or state.name == 'done':
@@ -120,7 +123,8 @@ def run_cells(
       print(f'Failed: {why}', file=sys.stderr, flush=True)
     on_end()
   if num_elsewhere:
-    print(f'\nTaken by other processes: {num_elsewhere} cells.', flush=True)
+    print('\nTaken by other processes: '
+          f'{grammar.counted(num_elsewhere, "cell")}.', flush=True)
   return failures
 
 
@@ -147,8 +151,8 @@ def _time_left(durations, coming):
   for method in coming:
     alike = [x for m, x in durations if m == method]
     total += np.mean(alike or [x for _, x in durations])
-  return (f'; about {total / 60:.0f} min left for {len(coming)} '
-          f'cell{"s" * (len(coming) > 1)}')
+  return (f'; about {total / 60:.0f} min left for '
+          f'{grammar.counted(len(coming), "cell")}')
 
 
 def _train(cell, state, should_stop):
@@ -219,7 +223,8 @@ def main():
   print(f'\nTable: {os.path.join(workdir, "table.md")}')
   if failures:
     raise binary.Incomplete(
-        f'{len(failures)} of {len(chosen)} cells failed: {failures[0]}')
+        f'{len(failures)} of {grammar.counted(len(chosen), "cell")} failed: '
+        f'{failures[0]}')
 
 
 if __name__ == '__main__':

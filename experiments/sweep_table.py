@@ -16,6 +16,7 @@ import math
 import os
 from typing import IO, NamedTuple
 
+from data_prep import grammar
 from data_prep import system_errors
 from data_prep import whole_file
 from hybridseg import metrics as metrics_lib
@@ -183,8 +184,9 @@ def _align(cells):
       aligned.names, aligned.num_left_out, strict=True):
     if left_out:
       raise binary.UserError(
-          f'{name} was tested on {left_out} cases that another cell lacks: '
-          'their results cannot be compared. Remove the cells that are wrong.')
+          f'{name} was tested on {grammar.counted(left_out, "case")} that '
+          'another cell lacks: their results cannot be compared. Remove the '
+          'cells that are wrong.')
   return aligned
 
 
@@ -207,9 +209,10 @@ def _auroc(states):
 def to_markdown(table: Table) -> str:
   """Returns table.md."""
   reference = table.reference
-  text = [f'{table.num_done} of {table.num_cells} cells are done; what was not '
-          f'run is blank. {table.num_cases} test cases of '
-          f'{table.num_subjects} subjects.{_limits(table)}']
+  text = [f'{table.num_done} of {grammar.counted(table.num_cells, "cell")} '
+          f'{grammar.verb(table.num_done, "are")} done; what was not run is '
+          f'blank. {grammar.counted(table.num_cases, "test case")} of '
+          f'{grammar.counted(table.num_subjects, "subject")}.{_limits(table)}']
   for setting, rows in table.lines.items():
     text += [
         f'\n## {setting.words}\n',
@@ -241,8 +244,8 @@ def _limits(table):
   smallest = number * paired.least_p(table.num_subjects)
   if smallest <= 0.05:
     return ''
-  comparisons = f'{number} comparison{"s" * (number > 1)}'
-  return (f' With {table.num_subjects} subjects and {comparisons}, no p below '
+  return (f' With {grammar.counted(table.num_subjects, "subject")} and '
+          f'{grammar.counted(number, "comparison")}, no p below '
           f'{min(smallest, 1):.2g} is possible.')
 
 
@@ -278,7 +281,7 @@ def _of_seeds(line):
   number = line.difference.num_seeds
   if number == len(line.described.by_seed):
     return ''
-  return f' ({number} seed{"s" * (number > 1)})'
+  return f' ({grammar.counted(number, "seed")})'
 
 
 def plot(

@@ -1,9 +1,10 @@
-"""Reads CSV tables; whatever is wrong with one is told in one line."""
+"""Reads CSV tables; whatever is wrong with one is an error of one line."""
 
 from collections.abc import Sequence
 import csv
 
 from data_prep import cells
+from data_prep import grammar
 
 from experiments import binary
 
@@ -44,5 +45,6 @@ def read_csv(
   for where, row in rows:
     if len(row) != len(header):
       raise binary.UserError(
-          f'{where}: {len(row)} cells, expected {len(header)}.')
+          f'{where}: {grammar.counted(len(row), "cell")}, expected '
+          f'{len(header)}.')
   return header, rows

@@ -230,8 +230,9 @@ class _Run:
     self._checkpoints.wait()
     instances = (causes['strong'] + causes['weak'])[:3]
     raise binary.UserError(
-        f'{self._log.skipped_in_a_row} updates in a row up to step {step} were '
-        f'not finite ({", ".join(causes["terms"])}; images: '
+        f'Updates up to step {step} were not finite, '
+        f'{self._log.skipped_in_a_row} in a row '
+        f'({", ".join(causes["terms"])}; images: '
         f'{", ".join(instances) or "none by itself"}): look at these images, '
         'lower optimizer.learning_rate, or raise max_skipped_in_a_row. Nothing '
         'of them entered the state, which is saved.')

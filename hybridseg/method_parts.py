@@ -67,7 +67,7 @@ class Weighting(NamedTuple):
       mean square of 1 over the batch; with 'meta_weight_net', of Adam.
     every_steps: the indicators move at steps divisible by this (paper: tau).
     start_step: first step at which they move.
-    method: how exact alignments over all layers are had, one of `METHODS`:
+    method: how exact alignments over all layers are computed, one of `METHODS`:
       'forward' is the closed form by one tangent pass; 'per_instance' by the
       gradient of every instance, the cheapest, but only where the alignment's
       loss is the training loss; 'grad' is the reference, slowest.

@@ -158,7 +158,7 @@ def make_train_step(
       strong_values, strong_grads = zip(*(
           jax.value_and_grad(strong_fn, has_aux=True)(p) for p in state.params
       ), strict=True)
-    else:  # The loss is still told: no network learns these masks.
+    else:  # The loss is still reported: no network learns these masks.
       strong_values = [strong_fn(p) for p in state.params]
       strong_grads = jax.tree.map(jnp.zeros_like, state.params)
     strong_means, strong_losses = zip(*strong_values, strict=True)

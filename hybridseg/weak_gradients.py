@@ -47,7 +47,7 @@ def make_weak_gradients(
     features_fn: maps them to logits and features, for 'dii_last_layer' and a
       weak head.
     supervision: the losses.
-    weighting: how the alignments are had.
+    weighting: how the alignments are computed.
     axis_name: mapped axis over which the batch is sharded, or None.
   """
   loss_fns = [supervision.weak_loss_fn]

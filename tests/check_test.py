@@ -11,7 +11,7 @@ are elsewhere:
   18 checksum: a manifest holds none
   43, 44, 47, 49 NaN, infinity, outliers, overflow of images: 8 bits hold none,
     float pictures are refused here
-  48 inverted: cannot be told from a dark picture
+  48 inverted: looks like a dark picture
   77 fold: tests of the splits
   80, 82, 85, 87, 89 trainer_test; 81, 88 binary_test; 83, 84, 86
     checkpoints_test; 90 for records: input_pipeline_test
@@ -210,7 +210,7 @@ def _rotated(s):
   s.save('images/d.jpg', _image(3), exif=exif)
   s.set(image='images/d.jpg')
   s.make_strong()
-  s.save('masks/d.png', _mask().T)  # Follows from the rotation: not told.
+  s.save('masks/d.png', _mask().T)  # As the rotation says.
 
 
 def _save_as(name, picture, **kwargs):
@@ -601,7 +601,7 @@ BAD = (
      _D + r'annotation\.labels\[0\]: expected a class in 1 \.\. 2 or 255, '
      'found 0.*'),
     ('73_labels_short', _draw('box', boxes=[[1, 1, 5, 5]], labels=[]),
-     _D + r'annotation\.labels: expected one label for each of 1 shapes, found '
+     _D + r'annotation\.labels: expected as many labels as shapes, 1, found '
      '0; correct it'),
     ('73_strong_box', _row(role='strong'),
      _D + r"annotation\.kind: an exact label is of kind mask, found 'box'; .*"),
@@ -870,7 +870,7 @@ ODD_BUT_VALID = (
     ('12_absolute_path', _absolute, None),
     ('12_linked_root', _linked_root, None),
     ('78_unlisted', _unlisted,
-     "1 pictures of folder 'images' are not in the set"),
+     "1 picture of folder 'images' is not in the set"),
     ('unicode_and_spaces', _names, None),
     ('upper_case_suffix', _jpeg_image, None),
     ('many_sites', _many_sites, None),

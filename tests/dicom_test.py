@@ -199,7 +199,7 @@ class DicomObjectsTest(parameterized.TestCase):
     self.assertEqual([row.id for row in imported.rows], ['a', 'b'])
     self.assertEqual(imported.problems, [])
     self.assertIn(
-        '5 DICOM files that hold no picture (DICOMDIR 1, RTSTRUCT 1, SEG 2, '
+        '5 DICOM files without a picture (DICOMDIR 1, RTSTRUCT 1, SEG 2, '
         'SR 1) are not read: export segmentations as NIfTI or as PNG masks',
         imported.notices)
     self.assertNotIn('ZZMARKZZ', str(imported))
@@ -212,7 +212,7 @@ class DicomObjectsTest(parameterized.TestCase):
         b'24}], "annotations": [], "categories": [{"id": 1, "name": "t"}]}')})
     imported = self._read(coco)
     self.assertEqual([row.id for row in imported.rows], ['a'])
-    self.assertIn('1 DICOM file that holds no picture (SR 1) is not read',
+    self.assertIn('1 DICOM file without a picture (SR 1) is not read',
                   imported.notices)
 
   def test_nothing_but_objects(self):

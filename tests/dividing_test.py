@@ -32,6 +32,7 @@ def _kind(kind):
   return {'kind': kind}
 
 
+_COARSE = {'kind': 'coarse_mask', 'rles': [], 'labels': []}
 _two = ('train', 'test')
 _GIVEN_BOTH = [
     *_rows(9, split='train'),
@@ -49,7 +50,16 @@ REFUSALS = (
     ('boxes_only', _rows(9, annotation=_BOX), {},
      'no picture has an exact mask', 'give them exact masks'),
     ('coarse_masks_only', _rows(9, annotation=_kind('coarse_mask')), {},
-     'no picture has an exact mask', '--masks_are=mask if they are exact'),
+     'no picture has an exact mask', 'unlabelled by over a tenth are weak'),
+    ('drawn_coarse_masks_only', _rows(12345, annotation=_COARSE), {},
+     'no picture has an exact mask', 'found 12345 coarse_mask; '
+     '--masks_are=mask where masks are alone; beside other shapes they stay '
+     'weak (--classes can leave labels out)'),
+    ('drawn_coarse_mask_in_test', [
+        *_rows(9, split='train'),
+        *_rows(1, split='test', start=9, annotation=_COARSE)], {},
+     '1 picture that the source puts into val or test has no exact mask (09)',
+     '--masks_are=mask if each is a mask alone, else --leave_out=@FILE'),
     ('folds_of_polygons', _rows(9, annotation=_kind('polygon')),
      dict(num_folds=3), 'no picture has an exact mask', '--polygons_are=mask'),
     ('weak_in_test', _GIVEN_BOTH, {},
@@ -82,7 +92,7 @@ REFUSALS = (
      '--split_by=site, but 9 of 9 pictures have no site',
      "found '00'; --subjects=FILE with a column site, or --split_by=subject"),
     ('some_sites', [*_rows(8, site='x'), *_rows(1, start=8)], dict(by='site'),
-     '1 of 9 pictures have no site', '--split_by=subject'),
+     '1 of 9 pictures has no site', '--split_by=subject'),
     ('two_sites', [*_rows(8, site='x'), *_rows(8, start=8, site='y')],
      dict(by='site'), 'need 3 sites with exact masks, and there are only 2',
      '--split_by=subject'),

@@ -120,7 +120,7 @@ class FolderEvaluationTest(parameterized.TestCase):
     self._save('p/a.nii.gz', np.asarray(turned.dataobj), turned.affine)
     found = self._evaluate()
     self.assertEqual(found.results['dice'], 1.0)
-    self.assertIn("1 ('a') predictions are stored flipped", self._said)
+    self.assertIn("1 prediction ('a') is stored flipped", self._said)
 
   def test_odd_but_valid_volumes(self):
     reference = np.zeros((4, 5, 3), np.float64)

@@ -162,13 +162,13 @@ class OtherToolsTest(_Source):
 
   def test_annotations_that_are_not_read_are_a_problem(self):
     problem, = self._read(self._files(False)).problems
-    self.assertIn('are 3 files .xml annotations?', problem.what)
+    self.assertIn('3 .xml files may be annotations', problem.what)
     self.assertEqual(problem.file, 'notes/p0.xml')
 
   def test_beside_masks_they_are_a_notice(self):
     imported = self._read(self._files(True))
     self.assertEqual(imported.problems, [])
-    self.assertIn('3 files .xml are not read', '\n'.join(imported.notices))
+    self.assertIn('3 .xml files are not read', '\n'.join(imported.notices))
 
   def test_a_source_of_no_known_format_says_what_it_holds(self):
     layouts.write(layouts.Layout(

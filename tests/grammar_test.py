@@ -12,6 +12,11 @@ class GrammarTest(absltest.TestCase):
     self.assertEqual([grammar.counted(n, 'class') for n in (1, 2)],
                      ['1 class', '2 classes'])
 
+  def test_counted_with_a_verb(self):
+    self.assertEqual(
+        [grammar.counted(n, 'mask', 'are') for n in (0, 1, 2)],
+        ['0 masks are', '1 mask is', '2 masks are'])
+
   def test_verb(self):
     self.assertEqual([grammar.verb(n, 'are') for n in (0, 1, 2)],
                      ['are', 'is', 'are'])

@@ -157,7 +157,7 @@ class FoldersTest(_Layouts):
     self.write('annots/a.txt', '0 0.5 0.5 0.1 0.1')
     self.write('annots/b.txt', '')
     notices = ' '.join(self._read('folder').notices)
-    self.assertIn('2 files .txt are not read, such as annots/a.txt, named as a '
+    self.assertIn('2 .txt files are not read, such as annots/a.txt, named as a '
                   'picture: if it is an annotation, see --format', notices)
 
   def test_several_masks_of_one_picture(self):

@@ -96,7 +96,8 @@ class BootstrapTest(absltest.TestCase):
 class ObjectionsTest(parameterized.TestCase):
 
   @parameterized.named_parameters(
-      ('one_run', [[10, 5]], '1 runs of 1 different mixes are too few for 4'),
+      ('one_run', [[10, 5]], 'Too few for 4 parameters, which take 4 mixes and '
+       '5 runs: 1 run of 1 different mix.'),
       ('few_mixes', [[10, 0], [10, 9], [20, 0]] * 4, 'of 3 different mixes'),
       ('constant', [[m, 40] for m in range(8)],
        'same number of box: what one is worth'),
@@ -145,7 +146,7 @@ class ObjectionsTest(parameterized.TestCase):
     sweep = sweeps.make(sweeps.THETA_2, np.stack(
         [masks, (1 + masks) * 7], axis=1), spread=0)
     theta = learning_curve.fit(sweep.counts, sweep.dice)
-    self.assertIn('worth of box cannot be told',
+    self.assertIn('worth of box does not follow from',
                   ' '.join(learning_curve.fit_objections(sweep, theta)))
 
 

@@ -1,7 +1,9 @@
 """Tests of what may be left out: --leave_out, its files, and left_out.csv."""
 
 import csv
+import html
 import json
+import re
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -78,6 +80,11 @@ class LeaveOutTest(source_case.SourceCase):
     self.assertIn('another size than its image', found[1]['reason'])
     page = (self.set / 'summary.html').read_text(encoding='utf-8')
     self.assertIn('<h2>Left out</h2>', page)
+    # Every line that was printed is on the page, too.
+    printed = re.findall('^notice: (.*)$', out, re.M)
+    self.assertNotEmpty(printed)
+    for line in printed:
+      self.assertIn(f'<li>{html.escape(line)}</li>', page)
     self.assertIn('<td>p02/04</td>', page)
 
   def test_splits_are_those_of_the_set_without_them(self):
@@ -125,7 +132,8 @@ class LeaveOutTest(source_case.SourceCase):
       ('\n', 'holds no id'),
       (b'\xff\xfe', 'not UTF-8'),
       ('id,why\n"a', 'not CSV'),
-      ('\n'.join(f'p{i:02d}' for i in range(12)), 'all 24 pictures or files'))
+      ('\n'.join(f'p{i:02d}' for i in range(12)),
+       'nothing is left: 24 left out'))
   def test_a_file_that_cannot_be_used(self, content, words):
     write_set(self.source)
     path = self.output / 'names'
@@ -152,7 +160,7 @@ class LeaveOutTest(source_case.SourceCase):
     code, _, lines = self._prepare('--check', '--leave_out=defective')
     self.assertEqual(code, 2)
     self.assertLen(lines, 1)
-    self.assertIn('all 24 pictures or files are left out', lines[0])
+    self.assertIn('nothing is left: 24 left out, the first, ', lines[0])
     self.assertIn('cannot be read', lines[0])
     # One line for one cause.
     code, _, lines = self._prepare('--check')

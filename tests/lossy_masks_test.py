@@ -29,7 +29,7 @@ class JpegTest(source_case.SourceCase):
   def test_black_and_white(self):
     found = [self._mask('a.jpg', 255), self._mask('b.png', 255)]
     problem, = self._problems(*found)
-    self.assertIn('1 masks are JPEG, whose compression changes class numbers',
+    self.assertIn('1 mask is JPEG, whose compression changes class numbers',
                   problem)
     self.assertIn('a.jpg', problem)
     self.assertIn('--mask_threshold=128', problem)
@@ -38,12 +38,12 @@ class JpegTest(source_case.SourceCase):
   def test_threshold_would_empty_the_other_masks(self):
     problem, = self._problems(
         self._mask('a.jpg', 255), self._mask('b.png', 1))
-    self.assertIn('export them as PNG', problem)
+    self.assertIn('export as PNG', problem)
 
   def test_grey_levels(self):
     problem, = self._problems(self._mask('a.JPEG', 127, 254, quality=95))
     self.assertRegex(
-        problem, r'export them as PNG \(their pixels gather around '
+        problem, r'export as PNG \(the pixels gather around '
         r'0, 12\d, 25\d\)')
     self.assertLessEqual(len(problem), 200)
 
@@ -52,7 +52,7 @@ class JpegTest(source_case.SourceCase):
     self._mask('a.jpg', 1, quality=90)
     (self.source / 'a.jpg').rename(self.source / 'a.png')
     problem, = self._problems(('mask', self.source / 'a.png'))
-    self.assertIn('export them as PNG (their pixels hold 0 to', problem)
+    self.assertIn('export as PNG (the pixels hold 0 to', problem)
 
   def test_nothing_and_clean_values(self):
     empty = self._mask('a.jfif', 0, format='JPEG')
@@ -95,7 +95,7 @@ class LayoutsTest(source_case.ShapesCase):
       self._jpeg(f'masks/{name}/spleen.jpg', self._square(255))
     problem = str(self.read('folder', problems=1).problems[0])
     self.assertIn('2 masks are JPEG', problem)
-    self.assertIn('export them as PNG', problem)  # Liver is below 128.
+    self.assertIn('export as PNG', problem)  # Liver is below 128.
 
   @parameterized.parameters('jpg', 'png')
   def test_voc(self, suffix):

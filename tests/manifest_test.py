@@ -150,7 +150,7 @@ BAD = (
     ('labels_missing', rows(annotation={'kind': 'box', 'boxes': []}),
      'annotation.labels: expected a list, found None'),
     ('labels_short', rows(annotation={**BOX, 'labels': []}),
-     'expected one label for each of 1 shapes, found 0'),
+     'expected as many labels as shapes, 1, found 0'),
     ('misspelt_field', rows(anotator='x'), 'id d, anotator: unknown field'),
     ('missing_field', [row('a'), {'id': 'd', 'image': 'images/i.png',
                                   'role': 'weak', 'annotation': BOX}],

@@ -157,8 +157,8 @@ class DecideTest(parameterized.TestCase):
         ('background', 'b'), {'0': 0, '1': 0, '2': 1}, (), frozenset([1]))
     self._decide(('mask', {0: 5, 1: 7}), ('mask', {0: 5, 2: 7}),
                  declared=declared)
-    self.assertIn('7 pixels of 1 masks are of classes that --classes leaves '
-                  'out: they become background', self.report.notices)
+    self.assertIn('7 pixels of 1 mask become background: of classes that '
+                  '--classes leaves out', self.report.notices)
 
 
 class ReadTest(source_case.SourceCase):

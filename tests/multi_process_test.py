@@ -109,7 +109,7 @@ class MultiProcessTest(parameterized.TestCase):
     self.assertLess(time.monotonic() - start, _TIMEOUT_S)
     if victim == 0 and survivor.returncode == -signal.SIGABRT:
       # Process 0 keeps the list of processes: JAX aborts the others as soon as
-      # its connection breaks, perhaps before Python is told of the step.
+      # its connection breaks, perhaps before Python learns of the step.
       self.assertIn('Terminating process', errors)
     else:
       self.assertEqual(survivor.returncode, 3, errors)

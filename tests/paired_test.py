@@ -196,7 +196,8 @@ class CompareTest(parameterized.TestCase):
     self.assertEqual(pair['difference'], 0)
     self.assertEqual(pair['interval_95'], [0, 0])
     self.assertEqual((pair['p'], pair['ties']), (1, 90))
-    self.assertEqual(pair['words'], 'A and B score the same on all 90 cases.')
+    self.assertEqual(
+        pair['words'], 'A and B score the same on all common cases, 90.')
 
   def test_few_subjects_can_never_tell(self):
     scores = np.arange(5) / 10
@@ -232,7 +233,7 @@ class CompareTest(parameterized.TestCase):
     lines = paired.warnings(aligned, paired.compare(aligned, metric='dice'))
     self.assertLen(lines, 3)
     self.assertEqual(
-        lines[0], 'B: 4 cases are left out, another result lacks them.')
+        lines[0], 'B: another result lacks 4 cases: left out.')
     self.assertIn("classes 'x'", lines[1])
     self.assertStartsWith(lines[2], 'No case names its subject')
     aligned = _aligned(self.first[:9], self.second[:9])

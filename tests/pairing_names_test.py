@@ -105,8 +105,8 @@ class WordsTest(pairing_test.Case):
     self.assertIn("2 pictures of folder 'overlay' have the names", self.ask())
     self.assertEqual(self.read(mask_folders=('masks',)).problems, [])
     self.assertEqual(list(self.rows), ['0', '1'])
-    self.assertIn("2 pictures of folder 'overlay', named as others and not in "
-                  '--mask_folder, are not read', self.notices)
+    self.assertIn('2 pictures are not read, such as overlay/0.png: named as '
+                  'others, and not in --mask_folder', self.notices)
 
 
 if __name__ == '__main__':

@@ -133,8 +133,8 @@ class FoldersOfMasksTest(Case):
     self.assertEqual(self.read(mask_folders=('1st_manual',)).problems, [])
     np.testing.assert_array_equal(self.label('21_training'), square(1))
     np.testing.assert_array_equal(self.label('01_test'), square(2))
-    self.assertIn('4 masks that are not in --mask_folder are not read',
-                  self.notices)
+    self.assertIn('4 masks are not read, such as', self.notices)
+    self.assertIn(': not in --mask_folder', self.notices)
     self.assertIn('names no folder of masks', self.ask(
         mask_folders=('nowhere',)))
 
@@ -146,8 +146,8 @@ class FoldersOfMasksTest(Case):
       self.save(f'empty_masks/{name}.png', np.zeros(SIZE, np.uint8))
     self.assertEqual(self.read().problems, [])
     np.testing.assert_array_equal(self.label('b'), square(5))
-    self.assertIn('6 masks are not read, such as empty_masks/a.png: each of '
-                  'their files holds a single value', self.notices)
+    self.assertIn('6 masks are not read, such as empty_masks/a.png: each '
+                  'file there holds a single value', self.notices)
     # One that is not so makes its folder a candidate again.
     self.save('mask/c.png', square(2, 255))
     self.assertIn('manual, mask', self.ask())
@@ -284,7 +284,7 @@ class PartsTest(Case):
     self.assertEqual(self.rows['0'].annotation['kind'], 'mask')
     self.assertEqual(self.rows['1'].annotation['kind'], 'scribble')
     self.assertEqual(set(np.unique(self.label('1'))), {1, 255})
-    self.assertIn('1 pictures lack the file of a structure', self.notices)
+    self.assertIn('1 picture lacks the file of a structure', self.notices)
 
   @parameterized.parameters(
       ('case{}/image.png', 'case{}/masks/{name}.png'),
@@ -310,8 +310,7 @@ class PartsTest(Case):
     for row_id in self.rows:
       np.testing.assert_array_equal(
           self.label(row_id), square(8) + 2 * square(3))
-    self.assertIn('2 mask files of structures that are not in --classes',
-                  self.notices)
+    self.assertIn('2 mask files are not read, such as ', self.notices)
     self.assertIn('found heart', self.ask(classes=('background', 'heart')))
 
   def test_several_values_in_the_file_of_a_structure(self):

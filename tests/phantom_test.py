@@ -63,7 +63,7 @@ class PhantomTest(parameterized.TestCase):
       warmth[row.site].append(red / blue)
       if row.site == 'site_a':
         self.assertGreater(red, max(green, blue) + 10)  # Tissue.
-    # The sites can be told apart by their white balance.
+    # The sites differ in their white balance.
     self.assertLess(max(warmth['site_b']), min(warmth['site_a']) + 0.2)
     self.assertLess(np.mean(warmth['site_b']), np.mean(warmth['site_a']) - 0.5)
 

@@ -133,7 +133,7 @@ class PredictionTest(parameterized.TestCase):
 
   def test_nothing_but_broken_files(self):
     (self._dir / 'in/text.jpg').write_text('no picture')
-    with self.assertRaisesRegex(binary.UserError, 'None of 1 files'):
+    with self.assertRaisesRegex(binary.UserError, 'None of 1 file could'):
       self._predict()
 
   def test_the_same_command_goes_on(self):

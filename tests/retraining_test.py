@@ -78,7 +78,7 @@ class RetrainingTest(parameterized.TestCase):
         {float(line.split(',')[column]) for line in lines}, {0.75})
 
   @parameterized.parameters(
-      ('id,score\nnobody,0.5\n', 'of another set: 1 of its 1 images'),
+      ('id,score\nnobody,0.5\n', 'of another set: 1 of its 1 image is no weak'),
       ('id,score\n', 'of another set: 0 of its 0 images'),
       ('id,score\n{0},1.5\n', r'the score of \S+ is 1.5'),
       ('id,score\n{0},nan\n', r'the score of \S+ is nan'),

@@ -94,7 +94,7 @@ class PairTest(parameterized.TestCase):
     self.assertEqual(pair['num_cases'], 30)
     self.assertEqual((pair['num_unscored'], pair['verdict']),
                      (1, 'cannot tell'))
-    self.assertStartsWith(pair['words'], 'No verdict on A and B: 1 cases')
+    self.assertStartsWith(pair['words'], 'No verdict on A and B: 1 case has')
 
   def test_no_verdict_on_a_distance_that_a_missed_class_lacks(self):
     # The Dice of the same line is 0: A has missed the class.

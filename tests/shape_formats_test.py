@@ -265,7 +265,7 @@ class LabelMeTest(source_case.ShapesCase):
     self._write('a.json', self._shape('polygon', _SQUARE))
     self.write('txt/a.txt', '0 0.5 0.5 0.1 0.1')
     self.read('labelme')
-    self.assertIn('1 file .txt is not read: txt/a.txt', self.notices)
+    self.assertIn('1 .txt file is not read: txt/a.txt', self.notices)
 
 
 class CvatTest(source_case.ShapesCase):

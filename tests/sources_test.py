@@ -23,10 +23,10 @@ class UnusedTest(source_case.SourceCase):
         ('a.png', 'b.png', 'annots/a.txt', 'annots/b.txt', 'x.nrrd',
          'README.md', 'LICENSE', '.hidden', 'SegmentationObject/a.png'),
         ('a.png', 'b.png')), [
-            '1 file .nrrd is not read: x.nrrd',
-            '1 file .png is not read: SegmentationObject/a.png, named as a '
+            '1 .nrrd file is not read: x.nrrd',
+            '1 .png file is not read: SegmentationObject/a.png, named as a '
             'picture: if it is an annotation, see --format',
-            '2 files .txt are not read, such as annots/a.txt, named as a '
+            '2 .txt files are not read, such as annots/a.txt, named as a '
             'picture: if it is an annotation, see --format'])
 
   def test_many_suffixes(self):

@@ -86,7 +86,7 @@ g,v,train,strong,-1
              'subject is in fold 1 and, on line 2, in fold 0'),
             (5, 'c', 'split', 'expected one of train, val, test'),
             (6, 'd', 'role', 'expected one of strong, weak, unlabelled'),
-            (6, 'd', 'fold', 'there are 3 folds, expected 0 to 2'),
+            (6, 'd', 'fold', 'expected 0 to 2, as there are 3 folds'),
             (6, 'd', 'subject',
              'subject is in split train and, on line 5, in split dev'),
             (7, 'e', 'fold', 'expected a whole number from 0, or nothing'),

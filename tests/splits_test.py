@@ -226,7 +226,7 @@ class KFoldsTest(parameterized.TestCase):
         rows, num_folds=n, seed=0, presence={})
     with self.assertRaisesRegex(ValueError, 'at least 2'):
       deal(1, rows_of([1, 1]))
-    with self.assertRaisesRegex(ValueError, '3 folds .* only 2, of 4 groups'):
+    with self.assertRaisesRegex(ValueError, '3 folds .* 2 of 4 groups have'):
       deal(3, [*rows_of([3, 3]), row('a', annotation=BOX),
                row('b', annotation=None)])
 

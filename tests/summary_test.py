@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from data_prep import check
+from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep import phantom
 from data_prep import summary
@@ -169,6 +170,26 @@ class SummaryTest(parameterized.TestCase):
     path = self.folder / 'summary.html'
     summary.write_summary(path, manifest, findings, image_size=16)
     self.assertIn('None: nothing about this set is odd.', path.read_text())
+    # What was printed while the set was read is no less a notice.
+    summary.write_summary(
+        path, manifest, findings, image_size=16,
+        notices=['notice: 1 .txt file is not read: <b>.txt'])
+    self.assertIn('<li>1 .txt file is not read: &lt;b&gt;.txt</li>',
+                  path.read_text())
+    self.assertNotIn('None:', path.read_text())
+
+  def test_left_out_and_unlabelled_are_named(self):
+    words = lambda text: ' '.join(_Page(text).text)
+    text = self.write(self.mixed_set(), image_size=16, left_out=[
+        formats.LeftOut('picture', 'a', 'image is empty', 'image')])
+    # Words stand at the left.
+    self.assertIn('<table class="words"><caption>1 picture</caption>', text)
+    self.assertIn('.words td { text-align: left; }', text)
+    self.assertIn('1 unlabelled image <b>ü<b>', words(text))
+    some = [formats.LeftOut('shape', 'x', 'cut', 'box')] * 22
+    text = words(self.write(self.mixed_set(), image_size=16, left_out=some))
+    self.assertIn('22 shapes', text)
+    self.assertIn('2 more: see left_out.csv', text)
 
   def test_missing_file(self):
     manifest = self.mixed_set()

@@ -252,7 +252,7 @@ class TrainerTest(parameterized.TestCase):
       with self.assertRaises(binary.UserError) as caught:
         trainer.train_and_evaluate(config, workdir)
     message = str(caught.exception)
-    self.assertIn('3 updates in a row up to step 3 were not finite', message)
+    self.assertIn('Updates up to step 3 were not finite, 3 in a row', message)
     self.assertIn('strong_loss', message)
     self.assertIn('images: train_0', message)
     self.assertNotIn('\n', message)

@@ -49,7 +49,7 @@ class ObserversTest(source_case.ShapesCase):
     imported = self.read('folder', mask_folders=(word,))
     self.assertEqual(
         [self.counts(r)[1] for r in imported.rows], [64, 64])
-    self.assertIn('4 masks that are not in --mask_folder', self.notices)
+    self.assertIn('4 masks are not read, such as ', self.notices)
 
   def test_as_the_message_says_raters_are_rows(self):
     self.files('{}/rater{}.png', 0, 1)
@@ -65,8 +65,9 @@ class ObserversTest(source_case.ShapesCase):
     imported = self.read('folder', mask_folders=('task01_seg01',))
     self.assertLen(imported.rows, 2)
     self.assertEqual([self.counts(r)[1] for r in imported.rows], [64, 64])
-    self.assertIn('4 files that lie beside a picture of their case and are not '
-                  'in --mask_folder are not read', self.notices)
+    self.assertIn('4 files are not read, such as ', self.notices)
+    self.assertIn(': beside a picture of the case, and not in --mask_folder',
+                  self.notices)
 
   @parameterized.parameters((4, 96), (12, 128))
   def test_parts_are_united(self, move, number):
@@ -78,7 +79,7 @@ class ObserversTest(source_case.ShapesCase):
     self.files('masks/{}_seg0{}.png', 0, 8)
     self.write('masks/b_seg02.png', square(9))
     self.read('folder')
-    self.assertIn('1 pictures have mask files that are nearly the same, such '
+    self.assertIn('1 picture has mask files that are nearly the same, such '
                   'as masks/b_seg01.png', self.notices)
 
   def test_volumes(self):
@@ -93,7 +94,7 @@ class ObserversTest(source_case.ShapesCase):
     words = ('task01_seg01', 'task01_seg02')
     problem = str(self.read(
         'nifti', problems=1, mask_folders=words).problems[0])
-    self.assertIn('mask files of 1 volumes are nearly the same', problem)
+    self.assertIn('mask files of 1 volume are nearly the same', problem)
     imported = self.read('nifti', mask_folders=words[:1])
     self.assertIsNotNone(imported.rows[0].annotation)
 

@@ -246,7 +246,7 @@ class NiftiTest(parameterized.TestCase):
       np.testing.assert_array_equal(
           np.asarray(Image.open(self.folder / row.annotation['path'])),
           _labels()[..., k])
-    self.assertIn('turned to its grid: 1 files', ' '.join(imported.notices))
+    self.assertIn('turned to its grid: 1 file,', ' '.join(imported.notices))
 
   @parameterized.named_parameters(
       ('flipped_but_elsewhere', _AFFINE * [-1, 1, 1, 1]),

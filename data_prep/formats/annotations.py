@@ -7,6 +7,7 @@ from typing import Any
 from hybridseg import types
 
 from data_prep import formats
+from data_prep import grammar
 from data_prep import pixels
 from data_prep import rasterize
 from data_prep.formats import class_names
@@ -112,7 +113,8 @@ def to_annotation(
     if len(values) % 4 or any(
         len(set(labels[i : i + 4])) > 1 for i in range(0, len(labels), 4)):
       report.wrong_shape('extreme points come in fours of one class',
-                         f'{len(values)} points', 'add the missing one',
+                         grammar.counted(len(values), 'point'),
+                         'add the missing one',
                          file=file, row_id=row_id)
       return None
     return {'kind': 'extreme_points', 'extreme_points': grouped,

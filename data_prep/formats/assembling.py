@@ -19,6 +19,7 @@ from PIL import Image
 
 from data_prep import confined
 from data_prep import formats
+from data_prep import grammar
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
 from data_prep import rasterize
@@ -213,9 +214,10 @@ def assemble(
       report.wrong_file(wrong, file=path, row_id=row_id)
     rows.append(row)
   unknown = {names_of[path].id for path in free}
-  number = sum(r.id in unknown and r.role == 'unlabelled' for r in rows)
-  if number:
-    report.note(f'{number} pictures are not listed: they are unlabelled')
+  bare = [r.id for r in rows if r.id in unknown and r.role == 'unlabelled']
+  if bare:
+    report.note(f'{grammar.counted(len(bare), "picture", "are")} not listed '
+                f'and thus unlabelled: {row_names.shown(bare)}')
   sources.note_unused(source, {*pictures.paths, *used}, report)
   rows, _, root = writer.finish(rows, {})
   return formats.Imported(

@@ -12,6 +12,7 @@ import difflib
 from hybridseg import types
 
 from data_prep import formats
+from data_prep import grammar
 from data_prep.formats import declared_names
 
 BACKGROUND = ('background', '_background_', '__background__', 'bg')
@@ -97,7 +98,8 @@ def _chosen(names, drawn, tags, wanted, report):
   """Returns the classes that the user names; notes which labels are none."""
   ignored = [n for n in wanted if declared_names.is_ignored_name(n)]
   if ignored:
-    report.note(f'{_join(ignored)} of --classes is read as unlabelled')
+    report.note(f'{_join(ignored)} of --classes '
+                f'{grammar.verb(len(ignored), "are")} read as unlabelled')
   classes = tuple(n for n in wanted if n not in ignored)
   known = {*names, *drawn, *tags}
   left = sorted(label for label in known
@@ -115,8 +117,9 @@ def _chosen(names, drawn, tags, wanted, report):
   for label in left:
     number = len(drawn.get(label, ())) + len(tags.get(label, ()))
     if number:
-      report.note(f'{label!r} is not in --classes: {number} shapes are left '
-                  'out, as background')
+      report.note(f'{label!r} is not in --classes: '
+                  f'{grammar.counted(number, "shape", "are")} left out, as '
+                  'background')
   return classes
 
 

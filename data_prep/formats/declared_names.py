@@ -7,6 +7,7 @@ from typing import NamedTuple
 from hybridseg import types
 
 from data_prep import formats
+from data_prep import grammar
 from data_prep import pixels
 from data_prep.formats import sources
 
@@ -86,7 +87,8 @@ def declare(
     classes = tuple(n for n in options.classes if not is_ignored_name(n))
     if len(classes) < len(options.classes):
       gone = [n for n in options.classes if is_ignored_name(n)]
-      report.note(f'{", ".join(gone)[:40]} of --classes is read as unlabelled')
+      report.note(f'{", ".join(gone)[:40]} of --classes '
+                  f'{grammar.verb(len(gone), "are")} read as unlabelled')
       if not names:
         ignored = ignored | {options.classes.index(n) for n in gone}
     if not names and ignored:

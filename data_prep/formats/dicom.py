@@ -1,7 +1,7 @@
 """Reads DICOM pictures; headers are checked before pixels.
 
 Nothing but `DICOM_TAGS` is parsed and nothing but pixels and spacing is
-returned. The exception: files of one patient are told apart from another's by
+returned. The exception: files of one patient are set apart from another's by
 `Patients`, whose numbers say nothing; a split may not cut through one.
 """
 

@@ -8,6 +8,7 @@ import collections
 import pathlib
 from typing import NamedTuple
 
+from data_prep import grammar
 from data_prep.formats import dicom
 from data_prep.formats import sources
 
@@ -15,7 +16,7 @@ _SUFFIXES = ('.dcm', '.dicom', '.ima')
 
 
 class Found(NamedTuple):
-  """Files, told apart.
+  """Files, sorted by whether they may hold a picture.
 
   Attributes:
     pictures: those that may be pictures or masks, in their order.
@@ -46,13 +47,12 @@ def count(others: dict[str, str]) -> str:
 
 def describe(others: dict[str, str]) -> str:
   """Returns one line on files without a picture."""
-  files = ('1 DICOM file that holds no picture' if len(others) == 1 else
-           f'{len(others)} DICOM files that hold no picture')
   advice = ''
   if {'SEG', 'RTSTRUCT'} & {*others.values()}:
     advice = ': export segmentations as NIfTI or as PNG masks'
-  verb = 'is' if len(others) == 1 else 'are'
-  return f'{files} ({count(others)}) {verb} not read{advice}'
+  number = len(others)
+  return (f'{grammar.counted(number, "DICOM file")} without a picture '
+          f'({count(others)}) {grammar.verb(number, "are")} not read{advice}')
 
 
 def keep_pictures(

@@ -17,9 +17,11 @@ from PIL import Image
 
 from data_prep import confined
 from data_prep import formats
+from data_prep import grammar
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
 from data_prep import rasterize
+from data_prep import row_names
 from data_prep.formats import assembling
 from data_prep.formats import declared_names
 from data_prep.formats import dicom_objects
@@ -91,10 +93,12 @@ def read(
           '' if annotation else 'unlabelled', annotation,
           annotator=observer, **more))
   uniter.tell(report)
-  unlabelled = sum(r.role == 'unlabelled' for r in rows)
-  if unlabelled and not report.problems:
-    report.note(f'{unlabelled} of {len(rows)} pictures have no mask: they are '
-                'unlabelled')
+  bare = [r.id for r in rows if r.role == 'unlabelled']
+  if bare and not report.problems:
+    report.note(f'{len(bare)} of {grammar.counted(len(rows), "picture")} '
+                f'{grammar.verb(len(bare), "have")} no mask and '
+                f'{grammar.verb(len(bare), "are")} unlabelled: '
+                f'{row_names.shown(bare)}')
   classes = declared_names.classes_of(pairs.names, declared, options, highest)
   sources.note_unused(source, {*listed, declaration}, report,
                       is_annotated=bool(pairs.masks))

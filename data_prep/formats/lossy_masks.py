@@ -4,6 +4,7 @@ import collections
 import pathlib
 
 from data_prep import formats
+from data_prep import grammar
 
 _NEAR = 48  # Of 0 or 255, where noise leaves the pixels of a black-white mask.
 _NEARLY_ALL = 0.99
@@ -62,10 +63,11 @@ def ask(
   else:
     around = (f'gather around {", ".join(map(str, centres))}'
               if len(centres) > 1 else f'hold {min(total)} to {max(total)}')
-    fix = f'export them as PNG (their pixels {around})'
+    fix = f'export as PNG (the pixels {around})'
   first = next(path for path, c in jpegs if not known.issuperset(c))
   report.wrong(
-      f'{len(jpegs)} masks are JPEG, whose compression changes class numbers',
+      f'{grammar.counted(len(jpegs), "mask", "are")} JPEG, whose compression '
+      'changes class numbers',
       first.name[-40:], fix)
   return True
 

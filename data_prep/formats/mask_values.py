@@ -12,6 +12,7 @@ import pathlib
 import numpy as np
 
 from data_prep import formats
+from data_prep import grammar
 from data_prep import pixels
 from data_prep import rasterize
 from data_prep.formats import declared_names
@@ -182,8 +183,10 @@ def _tell_dropped(counted, dropped, report):
   some = [sum(counts.get(v, 0) for v in dropped) for _, counts in counted]
   if any(some):
     report.note(
-        f'{sum(some)} pixels of {sum(n > 0 for n in some)} masks are of '
-        'classes that --classes leaves out: they become background')
+        f'{grammar.counted(sum(some), "pixel")} of '
+        f'{grammar.counted(sum(n > 0 for n in some), "mask")} '
+        f'{grammar.verb(sum(some), "become")} background: of classes that '
+        '--classes leaves out')
 
 
 def _ask_of_exact(counted, mapping, named, report):

@@ -16,6 +16,7 @@ import numpy as np
 
 from data_prep import confined
 from data_prep import formats
+from data_prep import grammar
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
 from data_prep import rasterize
@@ -62,7 +63,7 @@ def read(
       source, [m for masks in pairs.masks.values() for m in masks], options,
       report, declared)
   uniter = uniting.Uniter(
-      pairs.structures, writer, nouns=('voxels', 'volumes'))
+      pairs.structures, writer, nouns=('voxel', 'volume'))
   labels = nifti_labels.Reader(
       source, values, options, uniter, report,
       is_asked=len(report.problems) > num_problems)
@@ -97,8 +98,9 @@ def read(
         cutter.cut(path, volume, of_kinds, key, subject=subject,
                    annotator=observer)
   if films:
-    report.note(f'{len(films)} volumes of four axes without mask are not read, '
-                f'such as {pixels.tail(films[0])}')
+    report.note(f'{grammar.counted(len(films), "volume")} of four axes without '
+                f'mask {grammar.verb(len(films), "are")} not read, such as '
+                f'{pixels.tail(films[0])}')
   uniter.tell(report)
   labels.tell()
   if cutter.index:

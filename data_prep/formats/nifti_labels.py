@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_prep import formats
+from data_prep import grammar
 from data_prep import pixels
 from data_prep import rasterize
 from data_prep.formats import declared_names
@@ -97,9 +98,10 @@ def _declare_names(tables, counted, options, report):
   elif stored:
     unused = len(names) - len(stored)
     names = {v: n for v, n in names.items() if v in stored}
-    rest = f'; {unused} that occur nowhere are left out' if unused else ''
-    report.note(f'{len(names)} classes are named by the headers of the labels'
-                + rest)
+    rest = (f'; {unused} that {grammar.verb(unused, "occur")} nowhere '
+            f'{grammar.verb(unused, "are")} left out' if unused else '')
+    report.note(f'{grammar.counted(len(names), "class", "are")} named by the '
+                f'headers of the labels{rest}')
   ignored = {v for v, n in names.items() if declared_names.is_ignored_name(n)}
   for value in sorted(ignored):
     report.note(f'{names[value]!r} of the headers, value {value}, is read as '
@@ -200,5 +202,5 @@ class Reader:
   def tell(self) -> None:
     """Notes what was odd, each with the number of files and one of them."""
     for text, paths in self._oddities.items():
-      self._report.note(f'{text}: {len(paths)} files, such as '
-                        f'{pixels.tail(paths[0])}')
+      self._report.note(f'{text}: {grammar.counted(len(paths), "file")}, such '
+                        f'as {pixels.tail(paths[0])}')

@@ -15,6 +15,7 @@ import re
 from typing import NamedTuple
 
 from data_prep import formats
+from data_prep import grammar
 from data_prep import pixels
 from data_prep.formats import folder_names
 from data_prep.formats import parts as parts_lib
@@ -94,8 +95,9 @@ def pair(
     else:
       found[picture].append(mask)
   if index.only:
-    report.note(f'{len(index.only)} masks belong to the only picture of their '
-                f'folder, such as {pixels.tail(index.only[0])}')
+    report.note(f'{grammar.counted(len(index.only), "mask", "belong")} to the '
+                'only picture of the same folder, such as '
+                f'{pixels.tail(index.only[0])}')
   orphans = _adopt(orphans, index, options, found)
   images = _without_same_names(images, index, found, chosen, report)
   images = _without_structures(images, found, chosen, report)
@@ -116,7 +118,7 @@ def _tell_shared(shared, report):
     ends = [sources.stem(p).rsplit('/', 1)[-1][len(form.plain):]
             for p in owners]
     report.wrong(
-        f'{len(shared)} masks belong to several pictures each',
+        f'several pictures pair with one mask (such masks: {len(shared)})',
         ', '.join(ends), 'say which are read, by the end of their names: '
         f'--image_suffix={ends[0]}', file=path)
 
@@ -175,12 +177,14 @@ def _without_same_names(images, index, found, chosen, report):
       continue
     if chosen:
       gone.update(paths)
-      report.note(f'{len(paths)} pictures of folder {name[:30]!r}, named as '
-                  'others and not in --mask_folder, are not read')
+      report.note(f'{grammar.counted(len(paths), "picture", "are")} not read, '
+                  f'such as {pixels.tail(min(paths))}: named as others, and '
+                  'not in --mask_folder')
     else:
       report.wrong(
-          f'{len(paths)} pictures of folder {name[:30]!r} have the names of '
-          'others: are they masks?', '', 'name the folder of the masks, '
+          f'{grammar.counted(len(paths), "picture")} of folder {name[:30]!r} '
+          f'{grammar.verb(len(paths), "have")} the names of others: does it '
+          'hold masks?', '', 'name the folder of the masks, '
           f'--mask_folder={name}, or move them away', file=min(paths))
   return [p for p in images if p not in gone]
 
@@ -205,9 +209,9 @@ def _without_structures(images, found, chosen, report):
     elif chosen and masks and all(m.is_whole and not m.place for m in masks):
       left += [names[name] for name in others]
   if left:
-    report.note(f'{len(left)} files that lie beside a picture of their case '
-                'and are not in --mask_folder are not read, such as '
-                f'{pixels.tail(min(left))}')
+    report.note(f'{grammar.counted(len(left), "file", "are")} not read, such '
+                f'as {pixels.tail(min(left))}: beside a picture of the case, '
+                'and not in --mask_folder')
   names = sorted(n for n, paths in beside.items() if len(paths) > 1)
   if names:
     report.wrong(
@@ -247,8 +251,9 @@ def _tell_orphans(orphans, chosen, report):
     kept = [p for p in orphans if chosen & parts_lib.words_of(p)]
     if len(kept) < len(orphans):
       left = min(set(orphans) - set(kept))
-      report.note(f'{len(orphans) - len(kept)} masks that are not in '
-                  f'--mask_folder are not read, such as {pixels.tail(left)}')
+      number = len(orphans) - len(kept)
+      report.note(f'{grammar.counted(number, "mask", "are")} not read, such as '
+                  f'{pixels.tail(left)}: not in --mask_folder')
     orphans = kept
   for path in sorted(orphans):
     report.wrong('a mask without a picture', path,
@@ -261,8 +266,9 @@ def _tell_masks_alone(images, report):
       sources.stem(p).rsplit('/', 1)[-1])]
   if 2 * len(alone) > len(images):
     report.wrong(
-        f'{len(alone)} of {len(images)} files are named as masks, and no '
-        'picture is named as one of them', pixels.tail(alone[0]),
+        f'{len(alone)} of {grammar.counted(len(images), "file")} '
+        f'{grammar.verb(len(alone), "are")} named as masks, and no picture is '
+        'named as one of them', pixels.tail(alone[0]),
         'add the pictures; if these are pictures, rename them', file=alone[0])
 
 
@@ -295,7 +301,8 @@ def _without_channels(images, mask_names, channel_names, report):
   if further:
     name = f', {channel_names[0]}' if channel_names else ''
     report.note(
-        f'{len(further)} pictures of further channels are not read, such as '
+        f'{grammar.counted(len(further), "picture")} of further channels '
+        f'{grammar.verb(len(further), "are")} not read, such as '
         f'{pixels.tail(further[0])}: only the first (_0000{name}) is')
   gone = set(further)
   return [p for p in images if p not in gone], frozenset(first)
@@ -311,6 +318,7 @@ def _with_suffix(images, suffix, report):
     return images
   if len(kept) < len(images):
     left = min(set(images) - set(kept))
-    report.note(f'{len(images) - len(kept)} pictures are not read, such as '
-                f'{pixels.tail(left)}: --image_suffix={suffix}')
+    number = len(images) - len(kept)
+    report.note(f'{grammar.counted(number, "picture", "are")} not read, such '
+                f'as {pixels.tail(left)}: --image_suffix={suffix}')
   return kept

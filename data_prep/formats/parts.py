@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 from data_prep import formats
+from data_prep import grammar
 from data_prep import pixels
 from data_prep.formats import folder_names
 from data_prep.formats import sources
@@ -111,12 +112,14 @@ def resolve(
     if len(masks) > 1 and not names:
       several.append(picture)
   if several:
-    report.note(f'{len(several)} pictures have several mask files, such as '
-                f'{pixels.tail(several[0])}: they are united')
+    report.note(f'{grammar.counted(len(several), "picture", "have")} several '
+                f'mask files, such as {pixels.tail(several[0])}: they are '
+                'united')
   if observed:
     people = sorted({m.annotator for p in observed for m in result[p]})
-    report.note(f'{len(observed)} pictures have masks of several observers '
-                f'({", ".join(people)[:60]}): each is a row of its own')
+    report.note(f'{grammar.counted(len(observed), "picture", "have")} masks of '
+                f'several observers ({", ".join(people)[:60]}): each is a row '
+                'of its own')
   return Resolved(dict(result), structures, names)
 
 
@@ -153,8 +156,8 @@ def _choose(found, chosen, report):
                  'their names', ', '.join(sorted(chosen)),
                  f'use one of {", ".join(places)[:80]}')
   elif left:
-    report.note(f'{len(left)} masks that are not in --mask_folder are not '
-                f'read, such as {pixels.tail(min(left))}')
+    report.note(f'{grammar.counted(len(left), "mask", "are")} not read, such '
+                f'as {pixels.tail(min(left))}: not in --mask_folder')
   return kept
 
 
@@ -243,9 +246,9 @@ def _without_blank(groups, doubtful, is_blank, report):
   if not blank or blank == seen:
     return groups
   gone = [m.path for origin in blank for m in by_origin[origin]]
-  report.note(f'{len(gone)} masks are not read, such as '
-              f'{pixels.tail(min(gone))}: each of their files holds a single '
-              'value, those beside them do not')
+  report.note(f'{grammar.counted(len(gone), "mask", "are")} not read, such as '
+              f'{pixels.tail(min(gone))}: each file there holds a single '
+              'value, unlike those beside them')
   kept = {key: [m for m in masks if _origin(m) not in blank]
           for key, masks in groups.items()}
   return {key: masks for key, masks in kept.items() if masks}
@@ -270,8 +273,8 @@ def _ask_which(groups, doubtful, report):
   places = sorted(places, key=lambda name: (
       name.lower() in ('mask', 'masks', '_mask'), -usual[name], name))
   report.wrong(
-      f'{len(doubtful)} pictures have masks in several folders or under '
-      'several endings', ', '.join(places),
+      f'{grammar.counted(len(doubtful), "picture", "have")} masks in several '
+      'folders or under several endings', ', '.join(places),
       f'say which are meant: --mask_folder={places[0]}', file=doubtful[0][0])
 
 
@@ -341,9 +344,9 @@ def _tell_lacking(groups, names, report):
              if masks and {m.piece for m in masks} < set(names)]
   if lacking:
     report.note(
-        f'{len(lacking)} pictures lack the file of a structure, such as '
-        f'{pixels.tail(lacking[0])}: what no file shows is unlabelled; add '
-        'empty files, or --classes')
+        f'{grammar.counted(len(lacking), "picture", "lack")} the file of a '
+        f'structure, such as {pixels.tail(lacking[0])}: what no file shows is '
+        'unlabelled; add empty files, or --classes')
 
 
 def _shortened(names):
@@ -383,7 +386,8 @@ def _select(names, groups, options, report):
   left = [m.path for masks in groups.values() for m in masks
           if m.piece not in wanted]
   if left:
-    report.note(f'{len(left)} mask files of structures that are not in '
-                f'--classes are not read, such as {pixels.tail(left[0])}')
+    report.note(f'{grammar.counted(len(left), "mask file", "are")} not read, '
+                f'such as {pixels.tail(left[0])}: of structures that --classes '
+                'does not name')
   return wanted, {key: [m for m in masks if m.piece in wanted]
                   for key, masks in groups.items()}

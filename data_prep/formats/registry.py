@@ -4,6 +4,7 @@ import collections
 import os
 import pathlib
 
+from data_prep import grammar
 from data_prep import manifest as manifest_lib
 from data_prep import rasterize
 from data_prep import whole_file
@@ -72,7 +73,7 @@ def cannot_hold(
   able = lambda kind: [n for n in WRITES
                        if kind in FORMATS[n].HOLDS]
   return [manifest_lib.Problem(
-      f'{format_name} cannot express {kind}', f'{number} images',
+      f'{format_name} cannot express {kind}', grammar.counted(number, 'image'),
       f'use --format={" or ".join(able(kind))}')
           for kind, number in sorted(counts.items())]
 

@@ -17,6 +17,7 @@ import xml.etree.ElementTree as ET
 import defusedxml
 from defusedxml import ElementTree as safe_xml
 
+from data_prep import grammar
 from data_prep import pixels
 from data_prep.formats import dicom
 from data_prep.formats import folder_names
@@ -160,23 +161,25 @@ def note_unused(
   for suffix, paths in ordered[:_MAX_SUFFIXES]:
     first = min(paths)
     like = any(stem(p).rsplit('/', 1)[-1] in stems for p in paths)
-    kind = f' {suffix}' if suffix else ' without suffix'
+    count = grammar.counted(len(paths), f'{suffix} file'.strip()) + (
+        ' without suffix' * (not suffix))
     if like and not is_annotated:
       report.wrong(
-          f'no picture has a mask; are {len(paths)} files{kind} annotations? '
-          'They are of no format that is read', first,
+          f'no picture has a mask; {count} may be annotations, but of no '
+          'format that is read', first,
           'export masks or COCO JSON, or say the --format', file=first)
       continue
-    what = (f'1 file{kind} is not read: ' if len(paths) == 1 else
-            f'{len(paths)} files{kind} are not read, such as ')
-    report.note(what + pixels.tail(first) + (
-        ', named as a picture: if it is an annotation, see --format'
-        if like else ''))
+    report.note(f'{count} {grammar.verb(len(paths), "are")} not read'
+                f'{", such as" if len(paths) > 1 else ":"} {pixels.tail(first)}'
+                + ', named as a picture: if it is an annotation, see --format'
+                * like)
   rest = ordered[_MAX_SUFFIXES:]
   if rest:
-    report.note(
-        f'{sum(len(paths) for _, paths in rest)} files of {len(rest)} more '
-        f'suffixes are not read, such as {pixels.tail(min(rest[0][1]))}')
+    number = sum(len(paths) for _, paths in rest)
+    report.note(f'{grammar.counted(number, "file")} of '
+                f'{grammar.counted(len(rest), "more suffix")} '
+                f'{grammar.verb(number, "are")} not read, such as '
+                f'{pixels.tail(min(rest[0][1]))}')
 
 
 def _walk(source):

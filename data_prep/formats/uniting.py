@@ -5,6 +5,7 @@ from typing import Any
 from hybridseg import types
 import numpy as np
 
+from data_prep import grammar
 from data_prep import pixels
 from data_prep import rasterize
 from data_prep.formats import intensities
@@ -23,14 +24,14 @@ class Uniter:
       structures: dict[str, int],
       writer: intensities.Writer,
       *,
-      nouns: tuple[str, str] = ('pixels', 'pictures'),
+      nouns: tuple[str, str] = ('pixel', 'picture'),
   ):
     """Starts with nothing decided.
 
     Args:
       structures: class of each structure; {} if files hold classes.
       writer: writes the label maps.
-      nouns: what overlaps, and in what, for messages.
+      nouns: one of what overlaps, and of what it lies in, for messages.
     """
     self._structures = structures
     self._writer = writer
@@ -93,17 +94,18 @@ class Uniter:
     if self._overlaps:
       total = sum(number for number, _ in self._overlaps)
       report.note(
-          f'two classes overlap in {total} {self._nouns[0]} of '
-          f'{len(self._overlaps)} {self._nouns[1]}, such as '
+          f'two classes overlap in {grammar.counted(total, self._nouns[0])} of '
+          f'{grammar.counted(len(self._overlaps), self._nouns[1])}, such as '
           f'{pixels.tail(self._overlaps[0][1])}: the later one wins')
     for kind, share in (('coarse_mask', 'over a tenth'),
                         ('scribble', 'over half'), (None, 'all')):
       found = [row_id for k, row_id in self._weakened if k == kind]
       if found:
         report.note(
-            f'{share} of the pixels of {len(found)} masks are unlabelled, such '
-            f'as {pixels.tail(found[0])}: ' + (
-                f'they are weak, {kind}' if kind else 'these are unlabelled'))
+            f'{share} of the pixels are unlabelled in '
+            f'{grammar.counted(len(found), "mask")}, such as '
+            f'{pixels.tail(found[0])}: ' + (
+                f'weak, as {kind}' if kind else 'read as unlabelled'))
 
 
   def _ask_of_observers(self, report):
@@ -111,13 +113,14 @@ class Uniter:
     alike = [masks for likeness, masks in self._several if likeness > _ALIKE]
     if 2 * len(alike) <= len(self._several):
       if alike:
-        report.note(f'{len(alike)} {self._nouns[1]} have mask files that are '
-                    f'nearly the same, such as {pixels.tail(alike[0][0].path)}')
+        report.note(f'{grammar.counted(len(alike), self._nouns[1], "have")} '
+                    'mask files that are nearly the same, such as '
+                    f'{pixels.tail(alike[0][0].path)}')
       return
     word = parts_lib.word_of_one(alike)
     report.wrong(
-        f'mask files of {len(alike)} {self._nouns[1]} are nearly the same: of '
-        'several observers, or copies?', '',
+        f'mask files of {grammar.counted(len(alike), self._nouns[1])} are '
+        'nearly the same: of several observers, or copies?', '',
         (f'read one, --mask_folder={word[:30]}' if word else 'keep one of each')
         + ', or rename them, rater1, rater2, ...: a row for each',
         file=alike[0][0].path)

@@ -7,6 +7,7 @@ from hybridseg import types
 import numpy as np
 
 from data_prep import formats
+from data_prep import grammar
 from data_prep import pixels
 from data_prep.formats import class_names
 from data_prep.formats import declared_names
@@ -84,8 +85,9 @@ def values_of(
   numbers = [class_names.number_of(name, classes) for name in names]
   left = [n for n, v in zip(names, numbers, strict=True) if v is None]
   if left:
-    report.note(f'{len(left)} names of labelmap.txt that are not in --classes '
-                f'become background: {", ".join(left)[:80]}')
+    report.note(f'{grammar.counted(len(left), "name")} of labelmap.txt that '
+                f'--classes leaves out {grammar.verb(len(left), "become")} '
+                f'background: {", ".join(left)[:80]}')
   return {str(i): v or 0 for i, v in enumerate(numbers)} | open_value
 
 
@@ -113,8 +115,9 @@ def find_lossy(
       mask_values.count_values(source / p) or {-1})]
   if lossy:
     report.wrong(
-        f'{len(lossy)} masks are JPEG, whose compression changes class numbers '
-        'and colours', pixels.tail(lossy[0]), 'export them as PNG')
+        f'{grammar.counted(len(lossy), "mask", "are")} JPEG, whose compression '
+        'changes class numbers and colours', pixels.tail(lossy[0]),
+        'export as PNG')
   return set(lossy)
 
 

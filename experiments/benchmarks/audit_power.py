@@ -58,7 +58,7 @@ class Measured(NamedTuple):
 
   Attributes:
     rankings: what to rank annotations by, higher is worse, each float [N]; None
-      where it cannot be had.
+      where it is not known.
     faulty: where a fault is planted, bool [N].
     faults: which, [N].
     groups: the video that each is of, [N].

@@ -6,7 +6,7 @@ Writes pictures of odd sizes and hostile names (8 and 16 bits, gray and colour,
 PNG, JPEG, TIFF, NPY, NIfTI) and `num_broken` broken ones, starts
 `experiments.predict`, kills it (SIGKILL) `num_kills` times, lets it end, and
 compares with one session that nobody disturbed: every mask there, of the size
-of its file, equal byte for byte; every broken file told; exit code 4.
+of its file, equal byte for byte; every broken file named; exit code 4.
 """
 
 import csv
@@ -112,7 +112,7 @@ def main(argv):
     equal = digests == _digests(base / 'alone')
     print(f'exit codes {codes} and, undisturbed, {code}\n'
           f'{len(digests)} masks of {num_good} files, {len(wrong)} wrong\n'
-          f'{told} of {_NUM_BROKEN.value} broken files told\n'
+          f'{told} of {_NUM_BROKEN.value} broken files named\n'
           f'equal to the undisturbed session: {equal}\n'
           f'{len(left)} unfinished files left over by kills\n'
           f'last two sessions: {seconds:.0f} s')
