@@ -197,7 +197,7 @@ def design_objections(sweep: mixed_runs.Sweep) -> list[str]:
     objections.append(
         f'Too few for {wanted} parameters, which take {wanted} mixes and '
         f'{wanted + 1} runs: {grammar.counted(len(counts), "run")} of '
-        f'{grammar.counted(num_mixes, "different mix")}.')
+        f'{grammar.counted(num_mixes, "mix")}.')
   constant = [k for k, n in zip(kinds, counts.T, strict=True) if np.ptp(n) == 0]
   for kind in constant:
     objections.append(

@@ -117,7 +117,7 @@ class PlanTest(parameterized.TestCase):
     self.assertIn('overlap', report['reasons'][0])
 
   @parameterized.named_parameters(
-      ('one_run', [[10, 100]], 'too few'),
+      ('one_run', [[10, 100]], 'Too few'),
       ('constant', [[m, 40] for m in (5, 10, 20, 30, 40, 50)], 'same number'),
       ('proportional', [[m, 10 * m] for m in (5, 10, 20, 30, 40, 50)],
        'same proportion'),

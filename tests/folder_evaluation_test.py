@@ -53,7 +53,7 @@ class FolderEvaluationTest(parameterized.TestCase):
     self.assertEqual(found.results['distance_unit'], 'mm')
     self.assertEqual(found.results['hd95'], 2.0)
     self.assertEqual(found.classes, ('background', 'class_1'))
-    self.assertIn("1 ('extra') predictions have no reference", self._said)
+    self.assertIn("1 prediction ('extra') has no reference", self._said)
 
   def test_volumes_in_mm(self):
     reference = np.zeros((6, 6, 4), np.uint8)

@@ -97,8 +97,8 @@ class ObjectionsTest(parameterized.TestCase):
 
   @parameterized.named_parameters(
       ('one_run', [[10, 5]], 'Too few for 4 parameters, which take 4 mixes and '
-       '5 runs: 1 run of 1 different mix.'),
-      ('few_mixes', [[10, 0], [10, 9], [20, 0]] * 4, 'of 3 different mixes'),
+       '5 runs: 1 run of 1 mix.'),
+      ('few_mixes', [[10, 0], [10, 9], [20, 0]] * 4, 'of 3 mixes'),
       ('constant', [[m, 40] for m in range(8)],
        'same number of box: what one is worth'),
       ('constant_mask', [[40, b] for b in range(8)], 'same number of mask'),

@@ -67,7 +67,7 @@ class PlanBudgetTest(parameterized.TestCase):
   def test_cannot_tell(self):
     self.write(self.lines[:1])
     text = self.plan(have=None, budget=10.0)
-    self.assertIn('THE DATA CANNOT TELL.\nToo few for 4 parameters', text)
+    self.assertIn('THE DATA CANNOT TELL.\nToo few for 3 parameters', text)
     self.assertNotIn('gain', text)
 
   @parameterized.named_parameters(

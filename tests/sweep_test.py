@@ -192,7 +192,7 @@ class SweepTest(parameterized.TestCase):
       self.assertTrue(is_ours)
       with grid.claim(cells[0]) as is_ours_too:
         self.assertFalse(is_ours_too)
-      self.assertIn('Taken by other processes: 1 cells', self.sweep())
+      self.assertIn('Taken by other processes: 1 cell.', self.sweep())
       self.assertNotIn('strong_only/seed0', self.runs())
       self.assertLen(self.runs(), 3)
     self.sweep()
@@ -208,7 +208,7 @@ class SweepTest(parameterized.TestCase):
       play(config, workdir, **kwargs)
 
     with mock.patch.object(trainer, 'train_and_evaluate', with_another):
-      self.assertIn('Taken by other processes: 1 cells', self.sweep())
+      self.assertIn('Taken by other processes: 1 cell.', self.sweep())
     self.assertCountEqual(self.runs(), [
         f'{m}/seed{s}' for m in _METHODS for s in (0, 1)])
 

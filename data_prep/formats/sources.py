@@ -167,7 +167,7 @@ def note_unused(
       report.wrong(
           f'no picture has a mask; {count} may be annotations, but of no '
           'format that is read', first,
-          'export masks or COCO JSON, or say the --format', file=first)
+          'export masks or COCO JSON, or name the --format', file=first)
       continue
     report.note(f'{count} {grammar.verb(len(paths), "are")} not read'
                 f'{", such as" if len(paths) > 1 else ":"} {pixels.tail(first)}'
