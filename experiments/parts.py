@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 import functools
-import os
 from typing import Any, NamedTuple
 
 from hybridseg import augmentation
@@ -21,6 +20,7 @@ import ml_collections
 import optax
 
 from experiments import binary
+from experiments import config_checks
 from experiments import input_pipeline
 from experiments import pretrained
 from experiments import retraining
@@ -46,15 +46,6 @@ _TERMS = {
     'tag': kind_losses.of_tags(weak_losses.tag_loss),
     'tightness': kind_losses.of_labels(weak_losses.tightness_loss),
     'total_variation': kind_losses.of_pixels(regularizers.total_variation_loss),
-}
-# Settings of JAX, and with which of their values runs work. Without jit, a step
-# takes minutes.
-_SETTINGS = {
-    'jax_disable_jit': (False,),
-    'jax_numpy_dtype_promotion': ('standard',),
-    'jax_transfer_guard': (None, 'allow', 'log', 'log_explicit'),
-    'jax_transfer_guard_host_to_device': (
-        None, 'allow', 'log', 'log_explicit'),
 }
 _UPRIGHT = ('box', 'projection', 'tightness')
 
@@ -93,11 +84,11 @@ def build(
       devices.
   """
   num_classes = len(dataset.classes)
-  check_jax()
-  _check_steps(config)
+  config_checks.check_jax()
+  config_checks.check_numbers(config)
   try:
     mapping = parallel.make_mapping(config.mapping)
-    _check_batches(config, mapping)
+    config_checks.check_batches(config, mapping)
     pretrained.check(config.model)
     retraining.check(config.weighting)
     model = models.build(
@@ -162,80 +153,8 @@ def _without(config, *names):
   return {k: v for k, v in config.items() if k not in names}
 
 
-def _check_steps(config):
-  """Refuses numbers of steps that cannot be, or of which nothing would come."""
-  last = config.train_steps
-  schedules = {name: config[name] for name in (
-      'train_steps', 'log_every_steps', 'eval_every_steps',
-      'checkpoint_every_steps', 'max_skipped_in_a_row')}
-  schedules['weighting.every_steps'] = config.weighting.every_steps
-  for name, value in schedules.items():
-    if value <= 0:
-      raise binary.UserError(f'{name} is {value}: use 1 or more.')
-  steps = {
-      'optimizer.warmup_steps': config.optimizer.warmup_steps,
-      'weighting.start_step': config.weighting.start_step,
-      'co_regularization.ramp_up_steps': config.co_regularization.ramp_up_steps}
-  for name, value in steps.items():
-    if value < 0:
-      raise binary.UserError(f'{name} is {value}: use 0 or more.')
-  # Other schedules may end after the run: nothing of it is lost.
-  warmup = config.optimizer.warmup_steps
-  if warmup >= last:
-    raise binary.UserError(
-        f'optimizer.warmup_steps is {warmup}, but train_steps is {last}: use 0 '
-        f'to {last - 1}, or train longer.')
-
-
-def check_jax() -> None:
-  """Refuses settings of JAX that no run works with, before anything is made.
-
-  Raises:
-    binary.UserError: if there is one, or no device.
-  """
-  for name, good in _SETTINGS.items():
-    value = getattr(jax.config, name, None)
-    if value not in good:
-      raise binary.UserError(
-          f'JAX is set to {name}={value}, under which nothing here can run: '
-          f'unset the environment variable {name.upper()}.')
-  try:
-    jax.devices()
-  except (AssertionError, RuntimeError) as e:  # JAX raises both.
-    wanted = os.environ.get('JAX_PLATFORMS', '')
-    raise binary.UserError(
-        f'JAX finds no device for JAX_PLATFORMS={wanted}: install the jax of '
-        'that device, or unset JAX_PLATFORMS to use what is there.') from e
-
-
-def _check_batches(config, mapping):
-  if config.input.num_workers < 0:
-    raise binary.UserError(
-        f'input.num_workers is {config.input.num_workers}: use 0 or more.')
-  for name, num_devices in (
-      ('strong_batch_size', mapping.num_devices),
-      ('weak_batch_size', mapping.num_devices),
-      ('eval_batch_size', mapping.num_local_devices),
-  ):
-    # CutMix pairs neighbours within a device.
-    multiple = num_devices * (2 if name == 'weak_batch_size' else 1)
-    if config.input[name] <= 0 or config.input[name] % multiple:
-      raise binary.UserError(
-          f'input.{name} is {config.input[name]}: with {num_devices} device(s) '
-          f'use a positive multiple of {multiple}.'
-      )
-
-
 def _build_optimizer(config):
   learning_rate = config.optimizer.learning_rate
-  if not learning_rate > 0:
-    raise ValueError(
-        f'optimizer.learning_rate is {learning_rate}: use a positive number.'
-    )
-  for name, least in ('clip_norm', '> 0'), ('weight_decay', '>= 0'):
-    value = config.optimizer[name]
-    if not (value > 0 or least == '>= 0' and value == 0):
-      raise ValueError(f'optimizer.{name} is {value}: use a number {least}.')
 
   def adamw(share):
     schedule = optax.warmup_cosine_decay_schedule(

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import sys
 from typing import Any
 
 from data_prep import preparation
@@ -166,6 +167,8 @@ def open_run(
     diff = session_lib.diff()
     session = session_lib.describe(
         fingerprint, diff, record_machine=record_machine)
+    if sessions:
+      _warn_of_switches(sessions[-1], session)
     if diff:
       name = f'dirty-{session["dirty_sha256"][:12]}.diff'
       with open(os.path.join(workdir, name), 'w', encoding='utf-8') as f:
@@ -184,6 +187,18 @@ def open_run(
   except OSError as e:
     raise binary.UserError(
         f'--workdir: {system_errors.in_words(e, e.filename or workdir)}') from e
+
+
+def _warn_of_switches(before, session):
+  """Prints one line if switches are not as in the session before this one."""
+  before, session = map(session_lib.without_paths, (before, session))
+  if 'switches' not in before:  # By an older version.
+    return
+  found = switches.differences(before['switches'], session['switches'])
+  if found:
+    more = f' (and {len(found) - 1} more)' if found[1:] else ''
+    print('notice: numbers may differ from the last session of this run, which '
+          f'had another setting: {found[0]}{more}', file=sys.stderr)
 
 
 def read_json(path: str) -> Any:

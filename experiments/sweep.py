@@ -44,8 +44,8 @@ from ml_collections import config_flags
 import numpy as np
 
 from experiments import binary
+from experiments import config_checks
 from experiments import grid
-from experiments import parts as parts_lib
 from experiments import run_folder
 from experiments import sweep_sets
 from experiments import sweep_table
@@ -214,7 +214,7 @@ def main():
     if os.path.isdir(workdir):
       write_tables()
     return
-  parts_lib.check_jax()  # Else each cell would say so, one after another.
+  config_checks.check_jax()  # Else each cell would say so, one after another.
   source = config.source if _SOURCE.value is None else _SOURCE.value
   with _share_programs():
     failures = run_cells(

@@ -59,6 +59,7 @@ def train_and_evaluate(
     binary.Stopped: if it was asked to stop, with everything saved.
   """
   dataset = input_pipeline.load_dataset(config.input.data_dir)
+  parts = parts_lib.build(config, dataset)
   order = dict(
       strong_batch_size=config.input.strong_batch_size,
       weak_batch_size=config.input.weak_batch_size,
@@ -67,7 +68,6 @@ def train_and_evaluate(
   batches = input_pipeline.train_batches(
       dataset, **order, weak_labels=config.input.weak_labels)
   rows = input_pipeline.train_rows(dataset, **order)
-  parts = parts_lib.build(config, dataset)
   with stopping.StopRequest() as request:
     run = _Run(
         config, workdir, dataset, batches, rows, parts, record_machine)

@@ -47,18 +47,18 @@ def _source_coordinates(key, size, options):
   flip_key, angle_key, scale_key, shift_key = jax.random.split(key, 4)
   height, width = size
   uniform = lambda key, bound, shape=(): jax.random.uniform(
-      key, shape, minval=-bound, maxval=bound
+      key, shape, jnp.float32, minval=-bound, maxval=bound
   )
-  signs = jnp.ones(2)
+  signs = jnp.ones(2, jnp.float32)
   if options.flip:
     signs = jnp.where(jax.random.bernoulli(flip_key, shape=(2,)), -1.0, 1.0)
   angle = jnp.deg2rad(uniform(angle_key, options.rotation_deg))
   scale = 2.0 ** uniform(scale_key, options.log2_scale)
   shift = uniform(shift_key, options.shift, (2,)) * jnp.array(
-      [height, width], float)
+      [height, width], jnp.float32)
   y, x = jnp.meshgrid(
-      jnp.arange(height, dtype=float) - (height - 1) / 2,
-      jnp.arange(width, dtype=float) - (width - 1) / 2,
+      jnp.arange(height, dtype=jnp.float32) - (height - 1) / 2,
+      jnp.arange(width, dtype=jnp.float32) - (width - 1) / 2,
       indexing='ij',
   )
   cos, sin = jnp.cos(angle) * scale, jnp.sin(angle) * scale
@@ -112,7 +112,7 @@ def _turn_colours(image, gain, angle):
 
 def _blur(image, sigma):
   """Convolves [H, W, C] with a Gaussian of `sigma` pixels, edges repeated."""
-  offsets = jnp.arange(-_BLUR_RADIUS, _BLUR_RADIUS + 1, dtype=float)
+  offsets = jnp.arange(-_BLUR_RADIUS, _BLUR_RADIUS + 1, dtype=jnp.float32)
   kernel = jnp.exp(-0.5 * jnp.square(offsets / jnp.maximum(sigma, 1e-3)))
   kernel = kernel / jnp.sum(kernel)
   for axis in (0, 1):
@@ -128,7 +128,7 @@ def _photometric(key, image, options):
   (bright_key, contrast_key, gamma_key, level_key, noise_key, gain_key,
    hue_key, blur_key) = jax.random.split(key, 8)
   uniform = lambda key, bound: jax.random.uniform(
-      key, minval=-bound, maxval=bound
+      key, (), jnp.float32, minval=-bound, maxval=bound
   )
   if image.shape[-1] == 3 and (options.saturation or options.hue_deg):
     image = _turn_colours(
@@ -143,7 +143,8 @@ def _photometric(key, image, options):
   image = jnp.clip(image, 1e-4, 1.0)
   image = image ** (2.0 ** uniform(gamma_key, options.log2_gamma))
   level = jnp.abs(uniform(level_key, options.noise))
-  image = image + level * jax.random.normal(noise_key, image.shape)
+  image = image + level * jax.random.normal(
+      noise_key, image.shape, jnp.float32)
   return jnp.clip(image, 0.0, 1.0)
 
 

@@ -53,7 +53,7 @@ def init_weight_net(key: jax.Array) -> WeightNet:
 def _init_layer(key, num_in, num_out):
   bound = num_in**-0.5
   uniform = lambda key, shape: jax.random.uniform(
-      key, shape, minval=-bound, maxval=bound)
+      key, shape, jnp.float32, minval=-bound, maxval=bound)
   kernel, bias = jax.random.split(key)
   return {
       'kernel': uniform(kernel, (num_in, num_out)),

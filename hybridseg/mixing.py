@@ -33,18 +33,21 @@ def cutmix_masks(
   if keys.shape[0] % 2:
     raise ValueError(f'CutMix pairs neighbours: {keys.shape[0]=} must be even.')
 
+  draw = lambda key, low, high: jax.random.uniform(
+      key, (), jnp.float32, minval=low, maxval=high)
+
   def one_mask(key):
     area_key, ratio_key, y_key, x_key = jax.random.split(key, 4)
-    area = jax.random.uniform(area_key, minval=min_area, maxval=max_area)
-    log_ratio = jax.random.uniform(ratio_key, minval=-1.0, maxval=1.0)
+    area = draw(area_key, min_area, max_area)
+    log_ratio = draw(ratio_key, -1.0, 1.0)
     ratio = 2.0**log_ratio
     # Clipping a side gives up some area rather than leave the image.
     height = jnp.minimum(jnp.sqrt(area * ratio), 1.0)
     width = jnp.minimum(jnp.sqrt(area / ratio), 1.0)
-    top = jax.random.uniform(y_key) * (1 - height)
-    left = jax.random.uniform(x_key) * (1 - width)
-    rows = (jnp.arange(size[0], dtype=float) + 0.5) / size[0]
-    columns = (jnp.arange(size[1], dtype=float) + 0.5) / size[1]
+    top = draw(y_key, 0.0, 1.0) * (1 - height)
+    left = draw(x_key, 0.0, 1.0) * (1 - width)
+    rows = (jnp.arange(size[0], dtype=jnp.float32) + 0.5) / size[0]
+    columns = (jnp.arange(size[1], dtype=jnp.float32) + 0.5) / size[1]
     in_rows = (rows >= top) & (rows < top + height)
     in_columns = (columns >= left) & (columns < left + width)
     return in_rows[:, None] & in_columns[None, :]

@@ -50,7 +50,7 @@ def instance_keys(
   """
   first = 0 if axis_name is None else jax.lax.axis_index(axis_name) * num
   return jax.vmap(lambda i: jax.random.fold_in(key, i))(
-      first + jnp.arange(num)
+      first + jnp.arange(num, dtype=jnp.int32)
   )
 
 

@@ -107,7 +107,7 @@ def make_weak_gradients(
     if weighting.method == 'grad':
       slopes = weighting_lib.lookahead_weight_grads(
           lambda p: losses_at(p, *weak)[0][-1], lambda p: strong_fn(p)[0],
-          params, jnp.zeros(linear.losses[-1].shape),
+          params, jnp.zeros_like(linear.losses[-1]),
           step_size=1.0, method='grad', axis_name=axis_name)
       return -slopes
     return linear.directional(strong_grads)[-1]

@@ -41,7 +41,7 @@ def _uniform(weighting, state, batch, *, axis_name):
   """All weigh 1."""
   del weighting, axis_name
   num = batch.losses.shape[0]
-  return jnp.ones(num), state, jnp.zeros(num, bool)
+  return jnp.ones_like(batch.losses), state, jnp.zeros(num, bool)
 
 
 def _l2rw(weighting, state, batch, *, axis_name):

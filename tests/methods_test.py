@@ -70,6 +70,20 @@ class MethodsTest(parameterized.TestCase):
     self.assertEqual(jax.tree.map(np.shape, new), jax.tree.map(np.shape, state))
     self.assertIn('strong_loss', metrics)
 
+  @parameterized.parameters('dii_dcr', 'mean_teacher', 'meta_weight_net')
+  def test_strict_promotion_and_64_bits(self, method):
+    # JAX_NUMPY_DTYPE_PROMOTION=strict and JAX_ENABLE_X64=1: the same state.
+    config = _config(method)
+    with jax.numpy_dtype_promotion('strict'), jax.enable_x64(True):
+      parts = parts_lib.build(config, _dataset())
+      state = jax.eval_shape(parts.init_fn)
+      new, _ = jax.eval_shape(
+          parts.step_fn, state, _batches(config, _dataset())[0],
+          jax.random.key(0))
+    of = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)
+    self.assertEqual(of(new), of(state))
+    self.assertEqual(of(state), of(jax.eval_shape(
+        parts_lib.build(config, _dataset()).init_fn)))
 
   def test_readme_lists_them(self):
     readme = pathlib.Path(__file__).parent.parent / 'README.md'

@@ -38,6 +38,14 @@ class RefusalTest(parameterized.TestCase):
       ('optimizer', 'clip_norm', float('nan'), 'use a number > 0'),
       ('optimizer', 'weight_decay', -0.1, 'use a number >= 0'),
       ('optimizer', 'learning_rate', float('nan'), 'use a positive number'),
+      ('optimizer', 'learning_rate', float('inf'), 'use a positive number'),
+      ('weighting', 'initial_indicator', 1.5, 'use a number from 0 to 1'),
+      ('weighting', 'initial_indicator', float('nan'), 'use a number from 0 t'),
+      ('weighting', 'learning_rate', -0.1, 'use a number >= 0'),
+      ('weighting', 'learning_rate', float('inf'), 'use a number >= 0'),
+      ('supervision', 'weak_scale', -1.0, 'use a number >= 0'),
+      ('co_regularization', 'decay', 1.5, 'use a number from 0 to 1'),
+      ('augmentation', 'noise', float('nan'), 'use a number >= 0'),
   )
   def test_numbers_that_cannot_be(self, part, key, value, message):
     self.refused(f'{part}.{key} is {value}: {message}', **{part: {key: value}})
@@ -49,13 +57,17 @@ class RefusalTest(parameterized.TestCase):
     for value in 0, -1:
       self.refused(f'{key} is {value}: use 1 or more', **{key: value})
 
+  @parameterized.parameters(
+      (-1, 'use 0 or more'), (2**31, 'use a number from 0 to 2147483647'))
+  def test_seed(self, seed, message):
+    self.refused(f'seed is {seed}: {message}', seed=seed)
+
   def test_share_without_a_step(self):
     self.refused('weak_first_share is 0.1, which is 0 of 4 train_steps',
                  supervision=dict(weak_first_share=0.1))
 
   @parameterized.parameters(
-      ('jax_disable_jit', True), ('jax_numpy_dtype_promotion', 'strict'),
-      ('jax_transfer_guard', 'disallow'))
+      ('jax_disable_jit', True), ('jax_transfer_guard', 'disallow'))
   def test_settings_of_jax(self, name, value):
     with mock.patch.object(
         type(jax.config), name, property(lambda _: value), create=True):

@@ -1,5 +1,7 @@
 """Tests of experiments.session: a run's folder tells nothing of its owner."""
 
+import contextlib
+import io
 import json
 import os
 import pathlib
@@ -12,6 +14,7 @@ from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import jax
 
 from experiments import input_pipeline
 from experiments import run_folder
@@ -86,6 +89,29 @@ class SessionTest(absltest.TestCase):
     self.assertEqual(run_folder.differences(there, here), [])
     here['xla_flags'] = flags.format('...').replace('b=1', 'b=2')
     self.assertLen(run_folder.differences(there, here), 1)
+
+
+class SwitchesTest(absltest.TestCase):
+
+  def _notices_of_sessions(self, *x64):
+    """Returns what the last of several sessions of a run says on stderr."""
+    workdir, config = tiny.temp_dir(self), tiny.debug_config()
+    dataset = input_pipeline.load_dataset(config.input.data_dir)
+    for value in x64:
+      with jax.enable_x64(value), contextlib.redirect_stderr(
+          io.StringIO()) as err:
+        run_folder.open_run(workdir, config, dataset)
+    return err.getvalue()
+
+  def test_another_setting_than_before_is_one_notice(self):
+    self.assertEqual(
+        self._notices_of_sessions(False, True),
+        'notice: numbers may differ from the last session of this run, which '
+        "had another setting: jax_enable_x64: 'False' there, 'True' here\n")
+
+  def test_the_same_settings_are_none(self):
+    self.assertEqual(self._notices_of_sessions(True, True), '')
+    self.assertEqual(self._notices_of_sessions(False), '')
 
 
 class RepositoryTest(absltest.TestCase):

@@ -1,0 +1,125 @@
+"""What no run can be trained with, refused in one line before it starts."""
+
+import math
+import os
+
+from hybridseg import parallel
+import jax
+import ml_collections
+
+from experiments import binary
+
+# Settings of JAX, and with which of their values runs work. Without jit, a step
+# takes minutes.
+_SETTINGS = {
+    'jax_disable_jit': (False,),
+    'jax_transfer_guard': (None, 'allow', 'log', 'log_explicit'),
+    'jax_transfer_guard_host_to_device': (
+        None, 'allow', 'log', 'log_explicit'),
+}
+_MOST = 2**31 - 1  # Steps are counted in int32.
+# Whole numbers of a config: the least, and the largest.
+_COUNTS = {
+    'seed': (0, _MOST),
+    'train_steps': (1, _MOST),
+    'log_every_steps': (1, _MOST),
+    'eval_every_steps': (1, _MOST),
+    'checkpoint_every_steps': (1, _MOST),
+    'max_skipped_in_a_row': (1, _MOST),
+    'optimizer.warmup_steps': (0, _MOST),
+    'weighting.every_steps': (1, _MOST),
+    'weighting.start_step': (0, _MOST),
+    'co_regularization.ramp_up_steps': (0, _MOST),
+    'input.num_workers': (0, 1024),
+}
+# Real numbers; none of them may be infinite.
+_RANGES = {
+    'weighting.initial_indicator': (0, 1),
+    'weighting.learning_rate': (0, math.inf),
+    'co_regularization.scale': (0, math.inf),
+    'co_regularization.decay': (0, 1),
+    'supervision.strong_scale': (0, math.inf),
+    'supervision.weak_scale': (0, math.inf),
+    'optimizer.weight_decay': (0, math.inf),
+}
+
+
+def check_numbers(config: ml_collections.ConfigDict) -> None:
+  """Refuses numbers that nothing can be trained with, nan among them.
+
+  Raises:
+    binary.UserError: if there is one.
+  """
+  ranges = _COUNTS | _RANGES | {
+      f'augmentation.{name}': (0, math.inf)
+      for name, value in config.augmentation.items()
+      if not isinstance(value, bool)}
+  for name, (least, largest) in ranges.items():
+    value = config
+    for key in name.split('.'):
+      value = value[key]
+    if not (least <= value <= largest and math.isfinite(value)):
+      raise binary.UserError(
+          f'{name} is {value}: use {_wanted(name, value, least, largest)}.')
+  for name, wanted in (('learning_rate', 'a positive number'),
+                       ('clip_norm', 'a number > 0')):
+    value = config.optimizer[name]
+    if not 0 < value < math.inf:
+      raise binary.UserError(f'optimizer.{name} is {value}: use {wanted}.')
+  # Other schedules may end after the run: nothing of it is lost.
+  warmup, last = config.optimizer.warmup_steps, config.train_steps
+  if warmup >= last:
+    raise binary.UserError(
+        f'optimizer.warmup_steps is {warmup}, but train_steps is {last}: use 0 '
+        f'to {last - 1}, or train longer.')
+
+
+def _wanted(name, value, least, largest):
+  if largest == math.inf:
+    return f'a number >= {least}'
+  if name in _COUNTS and value < least:
+    return f'{least} or more'
+  return f'a number from {least} to {largest}'
+
+
+def check_jax() -> None:
+  """Refuses settings of JAX that no run works with, before anything is made.
+
+  Raises:
+    binary.UserError: if there is one, or no device.
+  """
+  for name, good in _SETTINGS.items():
+    value = getattr(jax.config, name, None)
+    if value not in good:
+      raise binary.UserError(
+          f'JAX is set to {name}={value}, under which nothing here can run: '
+          f'unset the environment variable {name.upper()}.')
+  try:
+    jax.devices()
+  except (AssertionError, RuntimeError) as e:  # JAX raises both.
+    wanted = os.environ.get('JAX_PLATFORMS', '')
+    raise binary.UserError(
+        f'JAX finds no device for JAX_PLATFORMS={wanted}: install the jax of '
+        'that device, or unset JAX_PLATFORMS to use what is there.') from e
+
+
+def check_batches(
+    config: ml_collections.ConfigDict, mapping: parallel.Mapping
+) -> None:
+  """Refuses batches that cannot be split over the devices.
+
+  Raises:
+    binary.UserError: if there is one.
+  """
+  for name, num_devices in (
+      ('strong_batch_size', mapping.num_devices),
+      ('weak_batch_size', mapping.num_devices),
+      ('eval_batch_size', mapping.num_local_devices),
+  ):
+    # CutMix pairs neighbours within a device.
+    multiple = num_devices * (2 if name == 'weak_batch_size' else 1)
+    if config.input[name] <= 0 or config.input[name] % multiple:
+      raise binary.UserError(
+          f'input.{name} is {config.input[name]}: with {num_devices} device(s) '
+          f'use a positive multiple of {multiple}.'
+      )
