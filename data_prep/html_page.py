@@ -42,6 +42,8 @@ th, td { padding: .15rem .7rem; text-align: right; overflow-wrap: anywhere;
   font-variant-numeric: tabular-nums; }
 th { font-weight: 600; } th:first-child { text-align: left; }
 .words th, .words td { text-align: left; }
+.words th { overflow-wrap: normal; }
+.words td:not(:last-child) { max-width: 16rem; }
 .swatch { display: inline-block; width: .8em; height: .8em;
   margin-right: .4em; border: 1px solid rgb(128 128 128 / .6); }
 .pictures { display: flex; flex-wrap: wrap; gap: .9rem; }

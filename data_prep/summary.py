@@ -328,9 +328,9 @@ def _left_out_table(left_out):
   if more > 0:
     lines.append(['', f'{more} more: see left_out.csv', '', ''])
   counts = collections.Counter(entry.what for entry in left_out)
-  return html_page.table(
+  return html_page.side_by_side(html_page.table(
       ', '.join(grammar.counted(n, what) for what, n in counts.items()),
-      ['', 'name', 'field', 'reason'], lines, css_class='words')
+      ['', 'name', 'field', 'reason'], lines, css_class='words'))
 
 
 def _notices(notices, findings):
