@@ -2,8 +2,9 @@
 
 python -m experiments.colabs.tidy
 
-after an edit in Jupyter or Colab. Ids of cells stay: a test finds the cell
-`settings` by its id.
+after an edit in Jupyter or Colab, or of `setup_cell.py`: it is the text of the
+cell `setup` of each, since a notebook that has yet to fetch the repository
+cannot import it. Ids of cells stay: a test finds the cell `settings` by its id.
 """
 
 import pathlib
@@ -11,6 +12,7 @@ import pathlib
 import nbformat
 
 FOLDER = pathlib.Path(__file__).parent
+SETUP = FOLDER / 'setup_cell.py'
 _METADATA = {
     'kernelspec': {
         'display_name': 'Python 3', 'language': 'python', 'name': 'python3'},
@@ -19,7 +21,9 @@ _METADATA = {
 
 
 def tidy(notebook: nbformat.NotebookNode) -> str:
-  """Returns the text of a notebook without outputs and other people's metadata.
+  """Returns the text of a notebook as it is committed.
+
+  Without outputs and other people's metadata, and with the setup of all.
 
   Args:
     notebook: as `nbformat.read` gives it; it is changed.
@@ -29,6 +33,8 @@ def tidy(notebook: nbformat.NotebookNode) -> str:
     cell.metadata = nbformat.from_dict({})
     if cell.cell_type == 'code':
       cell.outputs, cell.execution_count = [], None
+    if cell.id == 'setup':
+      cell.source = SETUP.read_text(encoding='utf-8').rstrip()
   nbformat.validate(notebook)
   return nbformat.writes(notebook) + '\n'
 
