@@ -15,7 +15,7 @@ class NamesTest(parameterized.TestCase):
 
   @parameterized.parameters(
       'ignore', 'Ignore_Label', 'unlabeled', 'Unlabelled', 'VOID',
-      'not annotated', 'unannotated', "don't care", 'undefined')
+      'not annotated', 'unannotated', "don't care", 'DontCare', 'undefined')
   def test_ignored(self, name):
     self.assertTrue(declared_names.is_ignored_name(name))
 

@@ -50,6 +50,20 @@ class DecideTest(parameterized.TestCase):
     self._decide(*counted, mask_values={'0': 0, '1': 1, '2': 255})
     self.assertEqual(self.problems, [])
 
+  def test_255_of_scribbles_is_a_class_where_it_is_one_in_masks(self):
+    counted = ('mask', {0: 80, 255: 20}), ('scribble', {0: 95, 128: 3, 255: 2})
+    self._decide(*counted)
+    self.assertLen(self.problems, 1)
+    self.assertIn('--scribble_values=0:255,128:0,255:1', self.problems[0])
+    values = {'0': 255, '128': 0, '255': 1}
+    found = self._decide(*counted, scribble_values=values)
+    self.assertEqual((self.problems, found['scribble']), ([], values))
+
+  def test_what_is_asked_about_is_asked_once(self):
+    self._decide(('scribble', {0: 3, 1: 2, 9: 95}))
+    self.assertLen(self.problems, 1)
+    self.assertIn('--mask_values=0:0,1:1,9:255', self.problems[0])
+
   def test_zero_of_scribbles_is_asked_about(self):
     counted = ('mask', {0: 80, 1: 20}), ('scribble', {0: 95, 1: 3, 2: 2})
     self._decide(*counted)

@@ -108,6 +108,66 @@ class WordsTest(pairing_test.Case):
     self.assertIn('2 pictures are not read, such as overlay/0.png: named as '
                   'others, and not in --mask_folder', self.notices)
 
+  @parameterized.parameters('fov/{}_fov.png', 'vessel/{}_vessel.png')
+  def test_names_that_go_on_elsewhere_may_be_masks(self, other):
+    for name in ('a', 'b'):
+      self.save(f'images/{name}.png')
+      self.save(f'mask/{name}_mask.png', _square(0))
+      self.save(other.format(name), _square(6))
+    folder = other.split('/')[0]
+    self.assertIn(f'--mask_folder=mask or --mask_folder={folder}', self.ask())
+    self.assertEqual(self.read(mask_folders=(folder,)).problems, [])
+    np.testing.assert_array_equal(self.label('a'), _square(6))
+    self.assertEqual(self.read(mask_folders=('mask',)).problems, [])
+    np.testing.assert_array_equal(self.label('a'), _square(0))
+    self.assertEqual([*self.rows], ['a', 'b'])
+
+  def test_the_folder_of_all_masks_is_named(self):
+    for split in ('Train', 'Test'):
+      for folder in ('img', 'ann'):
+        self.save(f'{folder}/{split}/{split}_1.png', _square(0))
+    self.assertIn('--mask_folder=ann,', self.ask())
+    self.assertEqual(self.read(mask_folders=('ann',)).problems, [])
+    np.testing.assert_array_equal(self.label('Test_1'), _square(0))
+
+  @parameterized.parameters(
+      'masks/reader_A/{}.png', 'masks/{}/reader_A.png', 'reader_A/masks/{}.png')
+  def test_observers_in_folders(self, place):
+    for name in ('a', 'b'):
+      self.save(f'images/{name}.png')
+      self.save(place.format(name), _square(0))
+      self.save(place.format(name).replace('_A', '_B'), _square(6))
+    self.assertEqual(self.read().classes, ('background', 'foreground'))
+    self.assertEqual([*self.rows], [
+        f'{name}@reader_{letter}' for name in 'ab' for letter in 'AB'])
+    np.testing.assert_array_equal(self.label('b@reader_B'), _square(6))
+
+  @parameterized.parameters(
+      ('masks/{}_{}.png', None), ('masks/{}/{}.png', None),
+      ('{1}_masks/{0}.png', ('nucleus_masks', 'cytoplasm_masks')),
+      ('images/{}_{}.png', ('nucleus', 'cytoplasm')))
+  def test_a_nucleus_beside_another_structure(self, place, chosen):
+    for name in ('a', 'b'):
+      self.save(f'images/{name}.png')
+      self.save(place.format(name, 'nucleus'), _square(0))
+      self.save(place.format(name, 'cytoplasm'), _square(6))
+    if chosen:
+      self.ask()
+    imported = self.read(mask_folders=chosen)
+    self.assertEqual(imported.problems, [])
+    self.assertEqual(imported.classes, ('background', 'cytoplasm', 'nucleus'))
+    np.testing.assert_array_equal(self.label('a'), 2 * _square(0) + _square(6))
+
+  def test_endings_without_any_mask_are_asked_about(self):
+    for name in ('a', 'b'):
+      self.save(f'{name}.png')
+      self.save(f'{name}_liver.png', _square(0))
+      self.save(f'{name}_spleen.png', _square(6))
+    self.assertIn('--mask_folder=liver,spleen', self.ask())
+    self.assertEqual(self.read(mask_folders=('liver',)).classes,
+                     ('background', 'liver'))
+    self.assertEqual([*self.rows], ['a', 'b'])
+
 
 if __name__ == '__main__':
   absltest.main()

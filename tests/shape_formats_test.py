@@ -35,7 +35,8 @@ class CocoTest(source_case.ShapesCase):
 
   @parameterized.parameters(
       {'keypoints': [4, 5, 2], 'num_keypoints': 1}, {'attributes': {'x': 1}},
-      {'segmentation': [], 'bbox': []})
+      {'segmentation': [], 'bbox': []}, {'caption': 'a polyp'},
+      {'keypoints': [4, 5, 2], 'segmentation': [], 'bbox': [4, 5, 0, 0]})
   def test_what_has_no_area_is_unlabelled(self, **fields):
     self._write([{'image_id': 0, **fields},
                  {'image_id': 1, 'segmentation': [_RING]}], number=3)

@@ -55,8 +55,9 @@ def find_classes(
   for label in sorted({*names, *drawn, *tags}):
     if declared_names.is_ignored_name(label):
       number = len(drawn.get(label, ()))
-      report.note(f'{label!r} is no class: what is drawn under it, {number} '
-                  'shapes, is unlabelled')
+      shapes = f', {grammar.counted(number, "shape")},' if number else ''
+      report.note(f'{label!r} is no class: what is drawn under it{shapes} is '
+                  'unlabelled')
   if options.classes is not None:
     classes = _chosen(names, drawn, tags, options.classes, report)
   else:

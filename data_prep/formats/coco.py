@@ -128,8 +128,7 @@ def _read_content(path, shown, report):
     return None
   for key in ('caption', 'segments_info'):
     if isinstance(content, dict) and isinstance(
-        content['annotations'], list) and any(
-            isinstance(a, dict) and key in a for a in content['annotations']):
+        content['annotations'], list) and _is_of(key, content['annotations']):
       report.note(f'{shown} holds {key}: it is not read')
       return None
   if not isinstance(content, dict) or not all(
@@ -138,6 +137,13 @@ def _read_content(path, shown, report):
         'expected lists "images", "annotations" and "categories"', shown,
         'export it as COCO')
   return content
+
+
+def _is_of(key, annotations):
+  """Returns whether annotations hold that key, and none is of a category."""
+  known = [a for a in annotations if isinstance(a, dict)]
+  return any(key in a for a in known) and not any(
+      'category_id' in a for a in known)
 
 
 def _without_doubles(contents, report):
@@ -299,8 +305,10 @@ def _read_shapes(annotation, label, item, report):
               values[::2], values[1::2], strict=True)]))
     item.shapes.extend(shapes)
     return
-  if annotation.get('bbox'):
-    x, y, width, height = map(sources.number, annotation['bbox'])
+  box = annotation.get('bbox')
+  # Tools that find no outline around keypoints write a box of 0 x 0.
+  if box and not (annotation.get('keypoints') and not any(box[2:])):
+    x, y, width, height = map(sources.number, box)
     if width <= 0 or height <= 0:
       raise ValueError(f'a box of {width} x {height}')
     x1, y1 = round(x + width, 6), round(y + height, 6)

@@ -9,6 +9,7 @@ from hybridseg import types
 from data_prep import formats
 from data_prep import grammar
 from data_prep import pixels
+from data_prep.formats import folder_names
 from data_prep.formats import sources
 
 _MAX_NAME = 60  # Of a value that is named by its regions.
@@ -35,8 +36,8 @@ class Declared(NamedTuple):
 
 def is_ignored_name(name: str) -> bool:
   """Returns whether a label is a tool's own 'not annotated': ignore, void."""
-  return bool(_IGNORED.fullmatch(
-      ' '.join(re.findall(r'[^\W\d_]+', name.lower()))))
+  return bool(_IGNORED.fullmatch(' '.join(
+      w for w in folder_names.words(name) if not w.isdecimal())))
 
 
 def read(

@@ -42,6 +42,9 @@ _SPLITS = ('train', 'val', 'test')
 _FINDINGS = frozenset((
     'benign', 'malignant', 'normal', 'abnormal', 'healthy', 'diseased',
     'positive', 'negative', 'pathological', 'infected', 'uninfected'))
+# Of one of many parts of a mask, or of a structure beside others.
+_OBJECTS = frozenset((
+    'object', 'obj', 'instance', 'nucleus', 'nuclei', 'cell', 'lesion', 'roi'))
 _IMAGE_NAMES = frozenset((
     'image', 'img', 'ct', 'mr', 'mri', 'scan', 'volume', 'imaging', 'photo',
     'orig', 'original', 'picture', 'us'))
@@ -193,11 +196,16 @@ def observer_of(name: str) -> str:
   return (found[1] or found[2]) if found else ''
 
 
-def is_mask_word(name: str) -> bool:
-  """Returns whether a name is nothing but words of masks and numbers."""
-  return all(w in _MASK_WORDS or w.isdecimal() or w in (
-      'seg', 'ground', 'object', 'obj', 'instance', 'nucleus', 'nuclei', 'cell',
-      'lesion', 'roi') for w in words(name))
+def is_mask_word(name: str, *, or_object: bool = True) -> bool:
+  """Returns whether a name is nothing but words of masks and numbers.
+
+  Args:
+    name: of a file or folder.
+    or_object: whether words of any one object, such as cell, count as these.
+  """
+  return all(
+      w in _MASK_WORDS or w.isdecimal() or w in ('seg', 'ground')
+      or or_object and w in _OBJECTS for w in words(name))
 
 
 def is_named_as_mask(name: str) -> bool:

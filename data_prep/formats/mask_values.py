@@ -238,6 +238,8 @@ def _ask_of_weak(kind, counted, stored, mapping, named, report):
             [v for v in only_weak if v not in common],
             'is in no exact mask')) if some)
     rest = sorted(values.difference(common))
+    if common and of_masks.get('255', 255) != 255 and 255 in stored[kind]:
+      rest.append(255)  # A class in the exact masks of this set.
     # Where 0 is not annotated, scribbles count background from 1.
     moved = dict(zip(rest, sorted(exact), strict=True)) if (
         common and len(rest) == len(exact) and not exact.issuperset(rest)
@@ -245,10 +247,12 @@ def _ask_of_weak(kind, counted, stored, mapping, named, report):
     # Both kinds share --mask_values, which must not change the exact masks.
     own = kind == 'scribble' and exact & {*doubtful, *moved}
     flag = 'scribble_values' if own else 'mask_values'
-    pairs = ','.join(f'{v}:{255 if v in common else moved.get(v, v)}'
-                     for v in sorted(values if own else values | exact)[:8])
+    likely = {str(v): 255 if v in common else moved.get(v, v)
+              for v in sorted((values if own else values | exact) | {*moved})}
+    pairs = ','.join(f'{v}:{k}' for v, k in [*likely.items()][:8])
     report.wrong(f'{why}: a class, or not annotated (255)?', '',
                  f'say it, such as --{flag}={pairs}')
+    mapping[kind] = likely  # Nothing more is asked about these values.
 
 
 def _tell_lacking(stored, mapping, names, report):

@@ -80,6 +80,7 @@ def pair(
         path, form.plain)
     if len(owners) == 1:
       name = sources.stem(path).rsplit('/', 1)[-1]
+      name = name[len(form.plain):].lstrip(' _.-')
       found[owners[0]].append(parts_lib.Mask(
           path, folder_names.kind_of(form.tag, options.masks_are), '', form.tag,
           form.annotator, '' if form.tag else name, not form.tag))
@@ -107,6 +108,7 @@ def pair(
   images = _without_companions(images, resolved.masks, report)
   if not found and not orphans:
     _tell_masks_alone(images, report)
+    _ask_of_endings(images, report)
   return Pairs(images, resolved.masks, resolved.structures, resolved.names,
                channels)
 
@@ -161,32 +163,61 @@ def _adopt(orphans, index, options, found):
 def _without_same_names(images, index, found, chosen, report):
   """Asks about a folder, such as contours, with the names of images/.
 
-  If the user has said which folder holds the masks, it is not read.
+  So is a folder of names that go on from these in one way: fov/a_fov.png. If
+  the user has said which folder holds the masks, it is not read.
   """
-  by_folder = collections.defaultdict(list)
-  for path in index.images - set(found):
+  by_folder, refuted = collections.defaultdict(list), set()
+  for path in sorted(index.images - set(found)):
     folders = path.split('/')[:-1]
-    if folders and index.kept(path) and not any(
-        folder_names.is_image_folder(f) for f in folders):
-      by_folder[folders[-1]].append(path)
-  gone = set()
-  for name, paths in sorted(by_folder.items()):
-    if not all(any(
-        folder_names.is_image_folder(f) for other in index.of_name(path)
-        for f in other.split('/')[:-1]) for path in paths):
+    if not index.kept(path) or any(map(folder_names.is_image_folder, folders)):
       continue
+    owner, end = _owner_elsewhere(path, index)
+    own = [f for f in folders if f not in owner.split('/')[:-1]]
+    if owner and own:
+      by_folder[own[0]].append((path, owner, end))
+    else:
+      refuted.update(folders)
+  gone = set()
+  for name, some in sorted(by_folder.items()):
+    paths, owners, ends = zip(*some, strict=True)
+    end = ends[0]
+    if name in refuted or len(set(ends)) > 1 or end and (
+        len(paths) < 2 or not any(map(str.isalpha, end))):
+      continue
+    number = len(paths)
     if chosen:
       gone.update(paths)
-      report.note(f'{grammar.counted(len(paths), "picture", "are")} not read, '
-                  f'such as {pixels.tail(min(paths))}: named as others, and '
+      report.note(f'{grammar.counted(number, "picture", "are")} not read, '
+                  f'such as {pixels.tail(paths[0])}: named as others, and '
                   'not in --mask_folder')
-    else:
-      report.wrong(
-          f'{grammar.counted(len(paths), "picture")} of folder {name[:30]!r} '
-          f'{grammar.verb(len(paths), "have")} the names of others: does it '
-          'hold masks?', '', 'name the folder of the masks, '
-          f'--mask_folder={name}, or move them away', file=min(paths))
+      continue
+    usual = min((parts_lib.label_of(m) for o in owners
+                 for m in found.get(o, ())), default='')
+    what = f' with {end[:20]} at the end' if end else ''
+    report.wrong(
+        f'{grammar.counted(number, "picture")} of folder {name[:30]!r} '
+        f'{grammar.verb(number, "have")} the names of others{what}: does it '
+        'hold masks?', '',
+        f'say which are meant, --mask_folder={usual} or --mask_folder={name}'
+        if usual else 'name the folder of the masks, '
+        f'--mask_folder={name}, or move them away', file=paths[0])
   return [p for p in images if p not in gone]
+
+
+def _owner_elsewhere(path, index):
+  """Returns the picture in images/ of that name, or of a start of it.
+
+  Returns:
+    Its path, or '', and what follows its name in the other one.
+  """
+  name = sources.stem(path).rsplit('/', 1)[-1]
+  for other in index.of_name(path) or index.longest(name):
+    if any(map(folder_names.is_image_folder, other.split('/')[:-1])):
+      start = sources.stem(other).rsplit('/', 1)[-1]
+      return other, next((
+          name[len(alias):] for alias in folder_names.picture_aliases(start)
+          if name.startswith(alias)), name)
+  return '', ''
 
 
 def _without_structures(images, found, chosen, report):
@@ -270,6 +301,26 @@ def _tell_masks_alone(images, report):
         f'{grammar.verb(len(alone), "are")} named as masks, and no picture is '
         'named as one of them', pixels.tail(alone[0]),
         'add the pictures; if these are pictures, rename them', file=alone[0])
+
+
+def _ask_of_endings(images, report):
+  """Asks about a_liver and a_spleen beside a, where nothing else is a mask."""
+  stems = {sources.stem(p) for p in images}
+  by_end = collections.defaultdict(list)
+  for path in images:
+    name = sources.stem(path)
+    for i, letter in enumerate(name):
+      if letter in ' _.-' and name[:i] in stems and re.search(
+          r'[^\W\d_]', name[i + 1:]):
+        by_end[name[i + 1:]].append(path)
+  ends = sorted(end for end, paths in by_end.items() if len(paths) > 1)
+  some = [path for end in ends for path in by_end[end]]
+  if 2 * len(some) >= len(images):
+    report.wrong(
+        f'{len(some)} files are named as others with more at the end: are they '
+        'masks?', ', '.join(ends)[:30],
+        f'say so, --mask_folder={",".join(ends)[:60]}, or move them away',
+        file=min(some))
 
 
 def _without_channels(images, mask_names, channel_names, report):

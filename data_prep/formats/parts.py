@@ -151,17 +151,19 @@ def _choose(found, chosen, report):
     if some:
       kept[picture] = some
   if not kept:
-    places = sorted({_label(m) for masks in found.values() for m in masks})
-    report.wrong('--mask_folder names no folder of masks and no ending of '
-                 'their names', ', '.join(sorted(chosen)),
-                 f'use one of {", ".join(places)[:80]}')
+    places = {label_of(m) for masks in found.values() for m in masks}
+    known = ', '.join(sorted(places))[:80] or 'the names on the disk'
+    report.wrong(
+        '--mask_folder names no folder of masks and no ending of their names',
+        ', '.join(sorted(chosen)), f'use one of {known}')
   elif left:
     report.note(f'{grammar.counted(len(left), "mask", "are")} not read, such '
                 f'as {pixels.tail(min(left))}: not in --mask_folder')
   return kept
 
 
-def _label(mask):
+def label_of(mask: Mask) -> str:
+  """Returns what a mask may be called by in --mask_folder."""
   return mask.place or f'_{mask.tag}'
 
 
@@ -263,12 +265,12 @@ def _ask_which(groups, doubtful, report):
   places = set()
   for _, masks in doubtful:
     same = len({m.place for m in masks}) == 1
-    places |= {f'_{m.tag or m.annotator}' if same else _label(m)
+    places |= {f'_{m.tag or m.annotator}' if same else label_of(m)
                for m in masks}
   # What most pictures have, doubtful or not, is more likely meant.
   usual = collections.Counter(
       place for masks in groups.values() for place in {
-          p for m in masks for p in (_label(m), f'_{m.tag or m.annotator}')})
+          p for m in masks for p in (label_of(m), f'_{m.tag or m.annotator}')})
   # A folder that is just called mask, beside others, is a field of view.
   places = sorted(places, key=lambda name: (
       name.lower() in ('mask', 'masks', '_mask'), -usual[name], name))
@@ -281,15 +283,13 @@ def _ask_which(groups, doubtful, report):
 def _subject_of(place):
   """Returns a folder of masks without the word mask: liver of liver_masks."""
   rest = [w for w in re.split('[ _-]', place)
-          if not folder_names.is_mask_word(w)]
+          if not folder_names.is_mask_word(w, or_object=False)]
   return '_'.join(rest) or place
 
 
 def _find_structures(groups, options, report):
   """Returns the groups with their structures, their classes, their names."""
-  groups = {key: [
-      m._replace(piece='') if m.is_whole and folder_names.is_mask_word(m.piece)
-      else m for m in masks] for key, masks in groups.items()}
+  groups = {key: _without_words(masks) for key, masks in groups.items()}
   groups = _with_short_pieces(groups)
   pieces = [{m.piece for m in masks} - {''} for masks in groups.values()]
   if not _are_structures(pieces, groups):
@@ -324,6 +324,14 @@ def _find_structures(groups, options, report):
   _tell_lacking(groups, names, report)
   return ({key: masks for key, masks in groups.items() if masks},
           {name: i for i, name in enumerate(names, start=1)}, tuple(names))
+
+
+def _without_words(masks):
+  """Drops names that only say mask; cell is a structure beside cytoplasm."""
+  are_objects = all(folder_names.is_mask_word(m.piece) for m in masks)
+  return [
+      m._replace(piece='') if m.is_whole and folder_names.is_mask_word(
+          m.piece, or_object=are_objects) else m for m in masks]
 
 
 def _with_short_pieces(groups):

@@ -121,9 +121,10 @@ class Index:
     for form in forms:
       picture = self._best(form.plain, kept, split, folders)
       if picture:
+        observer, inner = self._inner(kept, picture)
         return picture, parts_lib.Mask(
-            path, kind, place, form.tag, form.annotator or annotator,
-            self._inner(kept, picture))
+            path, kind, place, form.tag,
+            form.annotator or annotator or observer, inner)
     for end in range(len(name) - 1, 0, -1):
       if name[end] not in ' _.-':
         continue
@@ -132,16 +133,18 @@ class Index:
       # a_2 may be a picture of its own that is missing, beside a_1.
       if picture and not (re.match(r'\d+(?:$|[ _.-])', rest)
                           and name[: end + 1] in self._numbered):
+        observer, inner = self._inner(kept, picture)
         return picture, parts_lib.Mask(
-            path, kind, place, '', annotator,
-            self._inner(kept, picture) or (
-                '' if folder_names.is_mask_word(rest) else rest))
+            path, kind, place, '', annotator or observer, inner or rest,
+            not inner and folder_names.is_mask_word(rest))
     # masks/a/liver.png of images/a.png.
     if kept:
       picture = self._best(kept[-1], kept[:-1], split, folders)
       if picture:
+        observer = folder_names.observer_of(name)
         return picture, parts_lib.Mask(
-            path, kind, place, '', annotator, name, True)
+            path, kind, place, '', annotator or observer,
+            '' if observer else name, True)
     level = next(i for i, f in enumerate(folders)
                  if self._places.hold_masks(f))
     below = self._below['/'.join(folders[:level])]
@@ -155,7 +158,11 @@ class Index:
     return None, None
 
   def _inner(self, kept, picture):
-    return '/'.join(f for f in kept if f not in self._folders[picture])
+    """Returns the observer and the structure that folders of a mask name."""
+    inner = [f for f in kept if f not in self._folders[picture]]
+    observers = [f for f in inner if folder_names.observer_of(f)]
+    return (folder_names.observer_of(observers[-1]) if observers else ''), (
+        '/'.join(f for f in inner if f not in observers))
 
   def _best(self, name, kept, split, folders):
     """Returns the one picture of a name that the folders allow, or None."""

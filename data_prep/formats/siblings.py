@@ -86,6 +86,11 @@ class _Siblings:
           n for n in self._free if folder_names.is_image_name(n)]
       if len(owners) == 1:
         return self._names[owners[0]], folder_names.Form('')
+    for i, letter in enumerate(name):
+      # a_liver of a, if the user names liver.
+      if letter in ' _.-' and name[i + 1:].lower() in self._chosen and (
+          name[:i] in self._names and not self.forms[name]):
+        return self._names[name[:i]], folder_names.Form(name[:i])
     for form in self.forms[name]:
       if self._aliases.get(form.plain, name) != name:
         return self._names[self._aliases[form.plain]], form
