@@ -35,7 +35,7 @@ class Supervision(NamedTuple):
     weak_loss_fn: loss of the weak label maps.
     alignment_loss_fn: loss of the weak label maps *as the lookahead sees them*;
       a choice of its own, see `losses.without_class_prior`; None is
-      `weak_loss_fn`, as in the paper.
+      `weak_loss_fn`, as in Algorithm 1.
     weak_scale: factor of the weak term; 0 trains without weak labels. This and
       `strong_scale` may be schedules: step, int32 [] -> factor.
     by_kind: whether the two losses of weak labels ask for more than the label
@@ -65,7 +65,7 @@ class Weighting(NamedTuple):
     name: one of `weight_rules.RULES`.
     learning_rate: of the indicators, per unit of alignment scaled to a root
       mean square of 1 over the batch; with 'meta_weight_net', of Adam.
-    every_steps: the indicators move at steps divisible by this (paper: tau).
+    every_steps: the indicators move at steps divisible by this (Algorithm 1: tau).
     start_step: first step at which they move.
     method: how exact alignments over all layers are computed, one of `METHODS`:
       'forward' is the closed form by one tangent pass; 'per_instance' by the

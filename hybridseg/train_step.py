@@ -94,9 +94,11 @@ def make_train_step(
   network, optimiser state, indicator nor weight net: it only counts itself, and
   says what it met where. A weight of 0 is no shelter: 0 * nan is nan.
 
-  Deviations from the paper: the lookahead sees the weak labels through
-  `supervision.alignment_loss_fn`, alignments have root mean square 1 per batch
-  and network, and the two networks share one indicator per instance.
+  Deviations from Algorithm 1, which moves the indicators of all weak instances,
+  after the networks: those of the batch move, before them; the lookahead sees
+  the weak labels through `supervision.alignment_loss_fn`, alignments have root
+  mean square 1 per batch and network, and the two networks share one indicator
+  per instance.
 
   Args:
     apply_fn: maps params and float images [B, H, W, C] to logits [B, H, W, K].

@@ -101,8 +101,9 @@ METHODS = {
     'dii_dcr': dict(),
     # The exact alignment over all layers, through the alignment's own loss.
     'dii_dcr_all_layers': dict(weighting=dict(name='dii')),
-    # As published: the lookahead descends the training loss, over all layers,
-    # and a pseudo label counts as much as the instance's own label.
+    # Nearest to Algorithm 1 and to the authors' code: the lookahead descends
+    # the training loss, over all layers, and a pseudo label counts as much as
+    # the instance's own label. What is still different: docs/differences.md.
     'paper': dict(
         supervision=dict(
             alignment_loss='training', alignment_without_class_prior=False),
