@@ -8,6 +8,7 @@ from hybridseg import alignment_maps
 from hybridseg import augmentation
 from hybridseg import co_regularization
 from hybridseg import guards
+from hybridseg import indicator_step
 from hybridseg import indicators
 from hybridseg import inference
 from hybridseg import inner_optimizers
@@ -30,6 +31,7 @@ from hybridseg import weak_gradients
 from hybridseg import weak_losses
 from hybridseg import weight_rules
 from hybridseg import weighting
+from hybridseg.indicator_step import make_indicator_step
 from hybridseg.indicators import IndicatorState
 from hybridseg.indicators import init_indicators
 from hybridseg.indicators import update_indicators
@@ -59,6 +61,7 @@ __all__ = (
     'augmentation',
     'co_regularization',
     'guards',
+    'indicator_step',
     'indicators',
     'inference',
     'init_indicators',
@@ -71,6 +74,7 @@ __all__ = (
     'loss_functions',
     'losses',
     'make_eval_step',
+    'make_indicator_step',
     'make_predict_step',
     'make_train_step',
     'masking',

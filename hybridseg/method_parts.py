@@ -23,6 +23,7 @@ TRUSTS = {
     'complement': lambda w: jnp.maximum(1 - w, 0),  # L2RW exceeds 1.
     'one': jnp.ones_like,
 }
+INSTANCES = ('batch', 'all')
 TEACHERS = ('other', 'self', 'mean')
 MIXINGS = {'cutmix': mixing.cutmix_masks, 'none': mixing.no_masks}
 
@@ -65,8 +66,12 @@ class Weighting(NamedTuple):
     name: one of `weight_rules.RULES`.
     learning_rate: of the indicators, per unit of alignment scaled to a root
       mean square of 1 over the batch; with 'meta_weight_net', of Adam.
-    every_steps: the indicators move at steps divisible by this (Algorithm 1: tau).
+    every_steps: the indicators move at steps divisible by this (tau of
+      Algorithm 1).
     start_step: first step at which they move.
+    instances: which move, one of `INSTANCES`: 'batch' is those of the batch, in
+      the training step; with 'all' the training step moves none, and
+      `indicator_step` is called with every weak instance instead.
     method: how exact alignments over all layers are computed, one of `METHODS`:
       'forward' is the closed form by one tangent pass; 'per_instance' by the
       gradient of every instance, the cheapest, but only where the alignment's
@@ -79,6 +84,7 @@ class Weighting(NamedTuple):
   learning_rate: float = 0.05
   every_steps: int = 1
   start_step: int = 0
+  instances: str = 'batch'
   method: str = 'forward'
   without_common_harm: bool = False
 
@@ -151,6 +157,7 @@ def check(
       ('mixing', co_reg.mixing, sorted(MIXINGS)),
       ('teacher', co_reg.teacher, TEACHERS),
       ('method', weighting.method, METHODS),
+      ('instances', weighting.instances, INSTANCES),
   ):
     if name not in known:
       raise ValueError(f'Unknown {what} {name!r}; known: {known}.')

@@ -1,6 +1,7 @@
 """One update of two networks: every method is a choice of parts."""
 
 from collections.abc import Callable
+import functools
 from typing import Any
 
 import jax
@@ -16,7 +17,6 @@ from hybridseg import metrics as metrics_lib
 from hybridseg import types
 from hybridseg import weak_gradients as weak_gradients_lib
 from hybridseg import weight_rules
-from hybridseg import weighting as weighting_lib
 from hybridseg.method_parts import CoRegularization
 from hybridseg.method_parts import LossFn
 from hybridseg.method_parts import Supervision
@@ -198,16 +198,9 @@ def make_train_step(
           taught if use_co_reg else [],
       ])
 
-      def mean_alignments():
-        """Returns the alignments [B] and which of them are not finite."""
-        raw = [
-            weak_gradients.alignments(p, weak, l, strong_fn, g)
-            for p, l, g in zip(state.params, linear, strong_grads, strict=True)
-        ]
-        scaled = [weighting_lib.unit_rms(a, axis_name=axis_name) for a in raw]
-        bad = guards.nonfinite_rows([raw, [l.losses[-1] for l in linear]])
-        return sum(scaled) / len(scaled), bad
-
+      mean_alignments = functools.partial(
+          weak_gradients_lib.mean_alignments, weak_gradients, state.params,
+          weak, linear, strong_fn, strong_grads, axis_name=axis_name)
       weights, moved, bad_alignment = weight_rules.weigh(
           weighting, state,
           weight_rules.Batch(

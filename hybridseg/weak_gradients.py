@@ -1,11 +1,12 @@
 """What a train step asks of the weak labels: losses, alignments, gradients."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from hybridseg import guards
 from hybridseg import linearization
 from hybridseg import method_parts
 from hybridseg import types
@@ -27,6 +28,39 @@ class WeakGradients(NamedTuple):
   linearize: Callable[..., linearization.LinearizedLosses]
   alignments: Callable[..., jax.Array]
   weighted_grads: Callable[..., types.Params]
+
+
+def mean_alignments(
+    weak_gradients: WeakGradients,
+    networks: Sequence[types.Params],
+    weak: tuple[jax.Array, ...],
+    linear: Sequence[linearization.LinearizedLosses],
+    strong_fn: Callable[[types.Params], tuple[jax.Array, jax.Array]],
+    strong_grads: Sequence[types.Params],
+    *,
+    axis_name: str | None,
+) -> tuple[jax.Array, jax.Array]:
+  """Returns the mean alignments of all networks, each of root mean square 1.
+
+  Args:
+    weak_gradients: from `make_weak_gradients`.
+    networks: parameters of each network.
+    weak: images, one-hot labels, known pixels, and what losses by kind ask for.
+    linear: `weak_gradients.linearize` of each network.
+    strong_fn: params -> mean loss of the strong batch, and anything.
+    strong_grads: its gradient for each network, of the global batch.
+    axis_name: mapped axis over which the batch is sharded, or None.
+
+  Returns:
+    Alignments, float [B], and which of them are not finite, bool [B].
+  """
+  raw = [
+      weak_gradients.alignments(p, weak, l, strong_fn, g)
+      for p, l, g in zip(networks, linear, strong_grads, strict=True)
+  ]
+  scaled = [weighting_lib.unit_rms(a, axis_name=axis_name) for a in raw]
+  bad = guards.nonfinite_rows([raw, [l.losses[-1] for l in linear]])
+  return sum(scaled) / len(scaled), bad
 
 
 def make_weak_gradients(

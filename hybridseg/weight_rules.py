@@ -74,25 +74,52 @@ def _indicators(weighting, state, batch, *, axis_name):
 
   def move():
     alignments, bad = batch.mean_alignments()
-    if weighting.without_common_harm:
-      alignments = weighting_lib.without_common_harm(
-          alignments, axis_name=axis_name)
-    alignments = jnp.where(batch.is_unlabelled, 0, alignments)
-    moved = indicators_lib.update_indicators(
-        state.indicators, batch.instance_ids, -alignments,
-        learning_rate=weighting.learning_rate, axis_name=axis_name)
+    moved = move_indicators(
+        weighting, state.indicators, batch.instance_ids, alignments,
+        is_unlabelled=batch.is_unlabelled, axis_name=axis_name)
     return moved, bad
 
-  if weighting.every_steps == 1 and not weighting.start_step:
+  none_bad = jnp.zeros(batch.losses.shape[0], bool)
+  if weighting.instances == 'all':  # `indicator_step` moves them.
+    indicators, bad = state.indicators, none_bad
+  elif weighting.every_steps == 1 and not weighting.start_step:
     indicators, bad = move()
   else:
     due = (state.step % weighting.every_steps == 0) & (
         state.step >= weighting.start_step)
-    none_bad = jnp.zeros(batch.losses.shape[0], bool)
     indicators, bad = jax.lax.cond(
         due, move, lambda: (state.indicators, none_bad))
   weights = indicators_lib.gather_indicators(indicators, batch.instance_ids)
   return weights, state._replace(indicators=indicators), bad
+
+
+def move_indicators(
+    weighting: method_parts.Weighting,
+    indicators: indicators_lib.IndicatorState,
+    instance_ids: jax.Array,
+    alignments: jax.Array,
+    *,
+    is_unlabelled: jax.Array | bool = False,
+    axis_name: str | None = None,
+) -> indicators_lib.IndicatorState:
+  """Returns indicators that moved along the alignments of a batch.
+
+  Args:
+    weighting: rate, and whether common harm is taken off.
+    indicators: of the whole weak set.
+    instance_ids: rows that move, int32 [B]; -1 for none.
+    alignments: <grad strong, grad weak_k>, float [B].
+    is_unlabelled: which have no annotation, and so do not move, bool [B] or
+      False.
+    axis_name: mapped axis over which the batch is sharded, or None.
+  """
+  if weighting.without_common_harm:
+    alignments = weighting_lib.without_common_harm(
+        alignments, axis_name=axis_name)
+  alignments = jnp.where(is_unlabelled, 0, alignments)
+  return indicators_lib.update_indicators(
+      indicators, instance_ids, -alignments,
+      learning_rate=weighting.learning_rate, axis_name=axis_name)
 
 
 RULES: dict[str, Rule] = {

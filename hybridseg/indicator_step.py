@@ -1,0 +1,94 @@
+"""A step that moves indicators alone: those of any batch, networks left."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from hybridseg import augmentation
+from hybridseg import losses as losses_lib
+from hybridseg import method_parts
+from hybridseg import train_state
+from hybridseg import types
+from hybridseg import weak_gradients as weak_gradients_lib
+from hybridseg import weight_rules
+
+
+def make_indicator_step(
+    apply_fn: Callable[[types.Params, jax.Array], jax.Array],
+    *,
+    num_classes: int,
+    features_fn: Callable[..., tuple[jax.Array, jax.Array]] | None = None,
+    supervision: method_parts.Supervision,
+    weighting: method_parts.Weighting,
+    axis_name: str | None = None,
+) -> Callable[..., tuple[train_state.TrainState, dict[str, Any]]]:
+  """Assembles `(state, batch, key) -> (state, metrics)`; pure, not jitted.
+
+  With both networks at theta and B weak instances,
+
+    w_k <- clip(w_k + learning_rate * a_k, 0, 1),
+
+  where a_k is the alignment <grad strong(theta), grad weak_k(theta)> that
+  `make_train_step` uses, of images that are not augmented. Called with every
+  weak instance in turn, this is lines 9 to 19 of Algorithm 1 of Pan et al.,
+  2022 (https://arxiv.org/abs/2203.05956), with the identity for the Hessian;
+  `Weighting.instances` 'all' leaves moving to it.
+
+  Args:
+    apply_fn: maps params and float images [B, H, W, C] to logits [B, H, W, K].
+    num_classes: number of classes K.
+    features_fn: as `make_train_step` takes it; for 'dii_last_layer' only.
+    supervision: the losses, as in training.
+    weighting: a rule with indicators, as in training.
+    axis_name: mapped axis over which the batch is sharded, or None.
+
+  Returns:
+    A step function with the signature of a training step, so that it is mapped
+    alike. Only the indicators of the batch change; an instance of id -1 fills
+    a batch up and moves nothing. The key is not used, and there is no metric.
+
+  Raises:
+    ValueError: if the weighting has no indicators.
+  """
+  if weighting.name not in weight_rules.HAS_INDICATORS:
+    raise ValueError(
+        f'Weighting {weighting.name!r} has no indicators to move; known: '
+        f'{weight_rules.HAS_INDICATORS}.')
+  weak_gradients = weak_gradients_lib.make_weak_gradients(
+      apply_fn, features_fn=features_fn, supervision=supervision,
+      weighting=weighting, axis_name=axis_name)
+
+  def prepare(examples):
+    return augmentation.to_float(examples.image), *losses_lib.one_hot_labels(
+        examples.label, num_classes)
+
+  def indicator_step(state, batch, unused_key):
+    images, labels, where = prepare(batch.strong)
+
+    def strong_fn(params):
+      losses = supervision.strong_loss_fn(
+          apply_fn(params, images), labels, where=where)
+      return jnp.mean(losses), losses
+
+    strong_grads = [
+        jax.grad(strong_fn, has_aux=True)(p)[0] for p in state.params]
+    if axis_name is not None:
+      strong_grads = jax.lax.pmean(strong_grads, axis_name)
+    weak = prepare(batch.weak)
+    if supervision.by_kind:
+      weak += (batch.weak.kind, batch.weak.present)
+    linear = [weak_gradients.linearize(p, weak) for p in state.params]
+    alignments, _ = weak_gradients_lib.mean_alignments(
+        weak_gradients, state.params, weak, linear, strong_fn, strong_grads,
+        axis_name=axis_name)
+    is_unlabelled = False
+    if batch.weak.kind is not None:
+      is_unlabelled = batch.weak.kind == types.AnnotationKind.NONE
+    indicators = weight_rules.move_indicators(
+        weighting, state.indicators, batch.weak.instance_id, alignments,
+        is_unlabelled=is_unlabelled, axis_name=axis_name)
+    return state._replace(indicators=indicators), {}
+
+  return indicator_step
