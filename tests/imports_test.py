@@ -39,6 +39,8 @@ _MAY_IMPORT = {
     'train_state': _LEAVES | _PARTS | _RULES | {'method_parts'},
     'weak_gradients': _LEAVES | _PARTS | _RULES | {'method_parts'},
     'weight_rules': _LEAVES | _PARTS | _RULES | {'method_parts', 'train_state'},
+    'indicator_step': _LEAVES | _PARTS | _RULES | {
+        'method_parts', 'train_state', 'weak_gradients', 'weight_rules'},
     'train_step': _LEAVES | _PARTS | _RULES | {
         'method_parts', 'train_state', 'weak_gradients', 'weight_rules'},
     'parallel': _LEAVES,

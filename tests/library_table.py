@@ -8,6 +8,7 @@ from hybridseg import alignment_maps
 from hybridseg import augmentation
 from hybridseg import co_regularization
 from hybridseg import guards
+from hybridseg import indicator_step
 from hybridseg import indicators
 from hybridseg import inference
 from hybridseg import kind_losses
@@ -48,7 +49,8 @@ NOT_TRACED = {
     'parallel.compile_together', 'parallel.exit_now', 'parallel.initialize',
     'parallel.is_primary', 'parallel.make_mapping', 'parallel.num_processes',
     'parallel.shard_batch', 'parallel.to_host', 'train_state.eval_params',
-    'weak_gradients.make_weak_gradients', 'weight_rules.weigh',
+    'weak_gradients.make_weak_gradients', 'weak_gradients.mean_alignments',
+    'weight_rules.move_indicators', 'weight_rules.weigh',
     'weighting.num_shards'}
 
 
@@ -133,6 +135,16 @@ def _step(name, **co_reg):
         co_reg=co_reg)(state, a['batch'], a['key'])
 
   return call
+
+
+def _indicator_step(a):
+  weighting_ = train_step.Weighting(name='dii')
+  state = train_step.init_state(
+      init_fn, optax.sgd(0.1), a['key'], num_weak=NUM_WEAK,
+      weighting=weighting_)
+  return indicator_step.make_indicator_step(
+      apply_fn, num_classes=NUM_CLASSES, supervision=_SUPERVISION,
+      weighting=weighting_)(state, a['batch'], a['key'])
 
 
 def _losses_fn(a):
@@ -245,6 +257,7 @@ CALLS = {
     'guards.nonfinite_rows': lambda a: guards.nonfinite_rows(a['logits']),
     'guards.select': lambda a: guards.select(
         a['where'][0, 0, 0], a['params'], a['params']),
+    'indicator_step.make_indicator_step': _indicator_step,
     'indicators.init_indicators': _update_indicators,
     'indicators.update_indicators': _update_indicators,
     'indicators.gather_indicators': _update_indicators,
