@@ -60,7 +60,7 @@ def mean_alignments(
   ]
   scaled = [weighting_lib.unit_rms(a, axis_name=axis_name) for a in raw]
   bad = guards.nonfinite_rows([raw, [l.losses[-1] for l in linear]])
-  return sum(scaled) / len(scaled), bad
+  return jnp.mean(jnp.stack(scaled), axis=0), bad
 
 
 def make_weak_gradients(
