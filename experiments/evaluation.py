@@ -43,8 +43,8 @@ def evaluate_records(
     batch_size: images per call, over the devices of this process.
 
   Returns:
-    Predictions, uint8 [N, H, W], and counts, float32 [N, K, 3], in the order of
-    the records.
+    Predictions, uint8 [N, H, W], and counts, int64 [N, K, 3], whose sums over
+    cases are exact, too; in the order of the records.
   """
   outputs = []
   for batch in input_pipeline.eval_batches(records, batch_size):
@@ -53,14 +53,14 @@ def evaluate_records(
       np.concatenate(part)[: len(records)]
       for part in zip(*outputs, strict=True)
   )
-  return predictions, counts
+  return predictions, counts.astype(np.int64)
 
 
 def overlap_scores(counts: np.ndarray) -> dict[str, np.ndarray]:
   """Returns every metric that counts of pixels decide, float [N, K] each.
 
   Args:
-    counts: from `metrics.confusion_counts`, float [N, K, 3].
+    counts: from `metrics.confusion_counts`, int [N, K, 3].
   """
   return {name: fn(counts) for name, fn in _FROM_COUNTS.items()}
 

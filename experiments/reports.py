@@ -138,7 +138,7 @@ def write_train_report(
     weights: final indicators, float [N].
     weak_rows: rows of train_weak to show, least trusted first.
     weak_predictions: of these, uint8 [len(weak_rows), H, W].
-    test_counts: of the test split, float [M, K, 3].
+    test_counts: of the test split, int [M, K, 3].
     test_predictions: uint8 [M, H, W].
 
   Raises:

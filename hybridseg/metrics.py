@@ -1,11 +1,14 @@
 """Segmentation metrics from counts: sums until the host divides."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from hybridseg import types
 
+_MAX_PIXELS = 2**31 - 1  # Of a case, in an int32.
 _MAX_PICKS = 2**22  # Of a bootstrap, in memory at once.
 
 
@@ -21,19 +24,26 @@ def confusion_counts(
     num_classes: number of classes K.
 
   Returns:
-    True positives, false positives and false negatives, float32 [B, K, 3].
+    True positives, false positives and false negatives, int32 [B, K, 3]: exact.
+    Sums over many cases need int64, which NumPy takes by itself.
 
   Raises:
-    ValueError: if the two maps differ in shape.
+    ValueError: if the two maps differ in shape, or if a case has more pixels
+      than an int32 counts (2^31 - 1).
   """
   if predictions.shape != label_map.shape:
     raise ValueError(f'{predictions.shape=} differs from {label_map.shape=}.')
+  num_pixels = math.prod(label_map.shape[1:])
+  if num_pixels > _MAX_PIXELS:
+    raise ValueError(
+        f'A case of {num_pixels} pixels: an int32 counts up to {_MAX_PIXELS}. '
+        'Count parts of it, and add them up in int64.')
   label_map = label_map.astype(jnp.int32)
   known = (label_map != types.UNLABELLED)[..., None]
   one_hot = lambda x: jax.nn.one_hot(x, num_classes, dtype=bool) & known
   predicted, actual = one_hot(predictions), one_hot(label_map)
   space = tuple(range(1, label_map.ndim))
-  count = lambda x: jnp.sum(x, axis=space, dtype=jnp.float32)
+  count = lambda x: jnp.sum(x, axis=space, dtype=jnp.int32)
   return jnp.stack(
       [
           count(predicted & actual),
@@ -57,7 +67,7 @@ def dice_from_counts(counts: np.ndarray) -> np.ndarray:
   missed, or found where there is none, is 0.
 
   Args:
-    counts: from `confusion_counts`, or sums of them, float [..., K, 3].
+    counts: from `confusion_counts`, or sums of them, [..., K, 3].
   """
   tp, fp, fn = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
   return _ratio(2 * tp, 2 * tp + fp + fn)
@@ -67,7 +77,7 @@ def iou_from_counts(counts: np.ndarray) -> np.ndarray:
   """Returns IoU = TP / (TP + FP + FN), float [..., K]; nan as for Dice.
 
   Args:
-    counts: from `confusion_counts`, or sums of them, float [..., K, 3].
+    counts: from `confusion_counts`, or sums of them, [..., K, 3].
   """
   tp, fp, fn = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
   return _ratio(tp, tp + fp + fn)
@@ -79,7 +89,7 @@ def precision_from_counts(counts: np.ndarray) -> np.ndarray:
   nan as for Dice; 0 where a class is missed altogether, where TP + FP = 0.
 
   Args:
-    counts: from `confusion_counts`, or sums of them, float [..., K, 3].
+    counts: from `confusion_counts`, or sums of them, [..., K, 3].
   """
   return _of_present(counts, lambda tp, fp, fn: _ratio(tp, tp + fp))
 
@@ -91,7 +101,7 @@ def recall_from_counts(counts: np.ndarray) -> np.ndarray:
   where TP + FN = 0.
 
   Args:
-    counts: from `confusion_counts`, or sums of them, float [..., K, 3].
+    counts: from `confusion_counts`, or sums of them, [..., K, 3].
   """
   return _of_present(counts, lambda tp, fp, fn: _ratio(tp, tp + fn))
 
@@ -106,7 +116,7 @@ def volume_error_from_counts(counts: np.ndarray) -> np.ndarray:
   (1). nan as for Dice; 1 where a class is missed or invented.
 
   Args:
-    counts: from `confusion_counts`, or sums of them, float [..., K, 3].
+    counts: from `confusion_counts`, or sums of them, [..., K, 3].
   """
   tp, fp, fn = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
   return _ratio(np.abs(fp - fn), 2 * tp + fp + fn)
@@ -163,7 +173,7 @@ def expected_calibration_error(counts: np.ndarray) -> float:
 def mean_of_counted(values: np.ndarray, *, axis: int) -> np.ndarray:
   """Averages what is not nan along an axis; nan where all of it is."""
   counted = ~np.isnan(values)
-  total = np.sum(np.where(counted, values, 0), axis=axis)
+  total = np.sum(np.where(counted, values, 0), axis=axis, dtype=np.float64)
   return _ratio(total, counted.sum(axis=axis))
 
 

@@ -302,7 +302,7 @@ def make_eval_step(
 
   Returns:
     A function that returns predictions, uint8 [B, H, W], and
-    `metrics.confusion_counts`, float32 [B, K, 3].
+    `metrics.confusion_counts`, int32 [B, K, 3].
   """
 
   def eval_step(params: Any, examples: types.Examples):

@@ -25,7 +25,20 @@ class ConfusionCountsTest(parameterized.TestCase):
         [[1, 1, 1], [1, 1, 1], [0, 0, 0]],
         [[0, 0, 1], [0, 0, 1], [2, 2, 0]],
     ])
-    self.assertEqual(counts.dtype, jnp.float32)
+    self.assertEqual(counts.dtype, jnp.int32)
+
+  def test_exact_beyond_what_a_float32_counts(self):
+    # 2^24 + 1 pixels, of which all but one are right.
+    zeros = jnp.zeros((1, 2**24 + 1), jnp.uint8)
+    counts = jax.jit(metrics.confusion_counts, static_argnames='num_classes')(
+        zeros.at[0, 0].set(1), zeros, num_classes=2)
+    np.testing.assert_array_equal(counts, [[[2**24, 0, 1], [0, 1, 0]]])
+
+  def test_refuses_more_pixels_than_an_int32_counts(self):
+    case = jax.ShapeDtypeStruct((1, 2048, 1024, 1024), jnp.uint8)
+    count = lambda p, y: metrics.confusion_counts(p, y, num_classes=2)
+    with self.assertRaisesRegex(ValueError, '2147483648 pixels.*2147483647'):
+      jax.eval_shape(count, case, case)
 
   def test_unlabelled_pixels_do_not_count(self):
     label = jnp.array([[1, types.UNLABELLED, types.UNLABELLED]], jnp.uint8)
