@@ -13,6 +13,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from hybridseg import masking
 from hybridseg import types
 
 
@@ -56,13 +57,14 @@ def alignment_maps(
     slopes: t, of the shape of the logits.
 
   Returns:
-    Map, float [B, ...]; its sum over the pixels is the alignment.
+    Map, at least float32 [B, ...]; its sum over the pixels is the alignment.
 
   Raises:
     ValueError: if the two shapes differ.
   """
   if logits.shape != slopes.shape:
     raise ValueError(f'{logits.shape=} differs from {slopes.shape=}.')
+  logits, slopes = masking.widen(logits), masking.widen(slopes)
   grads = jax.grad(lambda x: jnp.sum(losses_fn(x)))(logits)
   # 0 * nan is nan: a pixel that does not count may hold anything.
   return jnp.sum(jnp.where(grads != 0, grads * slopes, 0), axis=-1)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from hybridseg import losses
+from hybridseg import masking
 from hybridseg import mixing
 from hybridseg import types
 
@@ -40,6 +41,7 @@ def cross_pseudo_losses(
   if logits.shape != teacher_logits.shape:
     raise ValueError(f'{logits.shape=} differs from {teacher_logits.shape=}.')
   pseudo = jnp.argmax(jax.lax.stop_gradient(teacher_logits), axis=-1)
+  logits = masking.widen(logits)
   labels = jax.nn.one_hot(pseudo, logits.shape[-1], dtype=logits.dtype)
   # The argmax takes nan for the largest and hides that it was there.
   known = jnp.all(jnp.isfinite(teacher_logits), axis=-1, keepdims=True)
@@ -77,6 +79,7 @@ def consistency_losses(
   """
   if logits.shape != teacher_logits.shape:
     raise ValueError(f'{logits.shape=} differs from {teacher_logits.shape=}.')
+  logits, teacher_logits = map(masking.widen, (logits, teacher_logits))
   teacher = jax.nn.softmax(jax.lax.stop_gradient(teacher_logits))
   distances = jnp.sum(jnp.square(jax.nn.softmax(logits) - teacher), axis=-1)
   if pixel_weights is not None:

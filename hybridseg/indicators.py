@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hybridseg import guards
+from hybridseg import masking
 from hybridseg import types
 
 
@@ -135,10 +136,9 @@ def update_indicators(
       for x in (_rows(instance_ids, num_weak), jnp.asarray(weight_grads)))
   if not num_weak:
     return state
-  # Steps are taken in at least single precision.
-  dtype = jnp.float64 if slopes.dtype == jnp.float64 else jnp.float32
-  total = jnp.zeros(num_weak, dtype).at[rows].add(
-      slopes.astype(dtype), mode='drop')
+  slopes = masking.widen(slopes)
+  dtype = slopes.dtype
+  total = jnp.zeros(num_weak, dtype).at[rows].add(slopes, mode='drop')
   slopes = total.at[rows].get(mode='fill')
   old = state.weights.at[rows].get(mode='fill')
   moved = jnp.clip(old.astype(dtype) - learning_rate * slopes, 0.0, 1.0)

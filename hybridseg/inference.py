@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hybridseg import masking
 from hybridseg import types
 
 # Axes of [B, H, W, ...] that a test-time flip reverses.
@@ -44,15 +45,15 @@ def mean_probabilities(
     params: Sequence[types.Params],
     images: jax.Array,
 ) -> jax.Array:
-  """Returns the mean of the networks' softmax, float [B, H, W, K].
+  """Returns the mean of the networks' softmax, at least float32 [B, H, W, K].
 
   Args:
     apply_fn: maps params and float images to logits [B, H, W, K].
     params: one or more parameter sets.
     images: float [B, H, W, C].
   """
-  return jnp.mean(
-      jnp.stack([jax.nn.softmax(apply_fn(p, images)) for p in params]), axis=0)
+  softmax = lambda p: jax.nn.softmax(masking.widen(apply_fn(p, images)))
+  return jnp.mean(jnp.stack([softmax(p) for p in params]), axis=0)
 
 
 def disagreement(probabilities: Sequence[jax.Array]) -> jax.Array:
@@ -66,12 +67,12 @@ def disagreement(probabilities: Sequence[jax.Array]) -> jax.Array:
     probabilities: one float [..., K] per network.
 
   Returns:
-    float [...] in [0, 1]; 0 for a single network.
+    In [0, 1], at least float32 [...]; 0 for a single network.
   """
   number = len(probabilities)
   if number == 1:
     return jnp.zeros(probabilities[0].shape[:-1])
-  stacked = jnp.stack(probabilities)
+  stacked = jnp.stack([masking.widen(x) for x in probabilities])
   apart = 0.5 * jnp.abs(
       stacked - jnp.mean(stacked, axis=0, keepdims=True)).sum(-1)
   return jnp.sum(apart, axis=0) / (number - 1)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from hybridseg import loss_functions
+from hybridseg import masking
 from hybridseg import types
 
 
@@ -119,10 +120,13 @@ def linearize_per_instance(
   (losses, aux), grads = jax.vmap(grad_fn, in_axes=(None, 0))(floats, examples)
 
   def directional(direction):
-    slopes = jax.tree.map(
-        lambda g, v: jnp.tensordot(g, v.astype(g.dtype), axes=v.ndim),
-        grads, direction)
-    return sum(s.astype(losses.dtype) for s in jax.tree.leaves(slopes))
+    # A sum over all parameters: in half precision it would say little.
+    inner = lambda g, v: jnp.tensordot(
+        g, v.astype(g.dtype), axes=v.ndim,
+        preferred_element_type=masking.wide_dtype(g.dtype))
+    slopes = jax.tree.leaves(jax.tree.map(inner, grads, direction))
+    wide = masking.wide_dtype(losses.dtype)
+    return sum(s.astype(wide) for s in slopes).astype(losses.dtype)
 
   return LinearizedLosses(
       losses=losses,

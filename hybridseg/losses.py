@@ -1,8 +1,11 @@
 """Per-instance segmentation losses; the caller reduces over the batch.
 
 Every loss takes unnormalised scores, float [B, ..., K], and one-hot targets of
-the same shape, and returns one value per instance, float [B]. `where` is bool
-[B, ...], True = the pixel counts; a pixel left out may hold nan.
+the same shape, and returns one value per instance, float [B]: float32, or
+float64 for float64 scores, for a half-precision number can neither count the
+pixels of an image nor add them up. Gradients have the dtype of the scores.
+`where` is bool [B, ...], True = the pixel counts; a pixel left out may hold
+nan.
 """
 
 from collections.abc import Callable
@@ -35,7 +38,8 @@ def one_hot_labels(
 def _pixel_cross_entropy(logits, labels, where):
   """Cross entropy per pixel, 0 where left out; a masked nan stays out."""
   # The inner `where` keeps nan out of the backward pass too.
-  logits = jnp.where(where[..., None], logits, 0)
+  logits = jnp.where(where[..., None], masking.widen(logits), 0)
+  labels = masking.widen(labels)
   nll = -jnp.sum(labels * jax.nn.log_softmax(logits, axis=-1), axis=-1)
   return jnp.where(where, nll, 0)
 
@@ -101,7 +105,7 @@ def balanced_cross_entropy_loss(
   masking.check_labels(logits, labels)
   where = masking.where_or_all(where, logits)
   nll = _pixel_cross_entropy(logits, labels, where)
-  labels = jnp.where(where[..., None], labels, 0)
+  labels = jnp.where(where[..., None], masking.widen(labels), 0)
   space = masking.space(logits)
   count = jnp.sum(labels, axis=space)
   per_class = jnp.sum(labels * nll[..., None], axis=space)
@@ -142,7 +146,7 @@ def soft_dice_loss(
   masking.check_labels(logits, labels)
   where = masking.where_or_all(where, logits)
   probs = masking.probabilities(logits, where)
-  labels = jnp.where(where[..., None], labels, 0)
+  labels = jnp.where(where[..., None], masking.widen(labels), 0)
   space = masking.space(logits)
   overlap = jnp.sum(probs * labels, axis=space)
   size = jnp.sum(probs + labels, axis=space)
@@ -193,16 +197,18 @@ def without_class_prior(
     where: pixels that the loss counts, bool [B, ...]; None counts all.
 
   Returns:
-    The same values, float [B, ..., K]; 0 at pixels that are left out.
+    The same values, of at least float32, [B, ..., K]; 0 at pixels that are left
+    out.
 
   Raises:
     ValueError: if the shapes of `logits` and `where` do not agree.
   """
   where = masking.where_or_all(where, logits)[..., None]
   space = masking.space(logits)
-  safe = jnp.where(where, logits, 0)
+  safe = jnp.where(where, masking.widen(logits), 0)
   count = jnp.maximum(
-      jnp.sum(where, axis=space, keepdims=True, dtype=safe.dtype), 1)
+      jnp.sum(where, axis=space, keepdims=True, dtype=jnp.int32), 1
+  ).astype(safe.dtype)
   mean = jnp.sum(safe, axis=space, keepdims=True) / count
   # The bracket is exactly 0; only its slope matters.
   return jnp.where(where, safe - (mean - jax.lax.stop_gradient(mean)), 0)

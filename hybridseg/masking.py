@@ -1,7 +1,24 @@
 """What all losses do with the pixels that count and those that do not."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+
+
+def wide_dtype(dtype: Any) -> Any:
+  """Returns float64 for float64, float32 for all else."""
+  # Not `jnp.promote_types`, which strict promotion switches off.
+  return jnp.float64 if dtype == jnp.float64 else jnp.float32
+
+
+def widen(x: jax.Array) -> jax.Array:
+  """Returns numbers as float64 if they are, else as float32.
+
+  Sums and counts of pixels need them: bfloat16 counts no further than 256, and
+  float16 ends at 65504. Gradients come back in the dtype of `x`.
+  """
+  return jnp.asarray(x, wide_dtype(x.dtype))
 
 
 def space(logits: jax.Array) -> tuple[int, ...]:
@@ -44,8 +61,11 @@ def probabilities(logits: jax.Array, where: jax.Array) -> jax.Array:
   Args:
     logits: unnormalised scores, float [B, ..., K].
     where: pixels that count, bool [B, ...].
+
+  Returns:
+    Probabilities, of at least float32, [B, ..., K].
   """
-  where = where[..., None]
+  logits, where = widen(logits), where[..., None]
   # The first mask keeps nan out of the slopes.
   return jnp.where(where, jax.nn.softmax(jnp.where(where, logits, 0), -1), 0)
 
@@ -59,6 +79,10 @@ def mean(
     values: may be nan where they do not count.
     counts: bool, of the shape of `values`.
     axes: to average over.
+
+  Returns:
+    The means, of at least float32.
   """
-  total = jnp.sum(jnp.where(counts, values, 0), axes)
-  return total / jnp.maximum(jnp.sum(counts, axes, dtype=total.dtype), 1)
+  total = jnp.sum(jnp.where(counts, widen(values), 0), axes)
+  count = jnp.maximum(jnp.sum(counts, axes, dtype=jnp.int32), 1)
+  return total / count.astype(total.dtype)

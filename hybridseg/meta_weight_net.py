@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import optax
 
 from hybridseg import guards
+from hybridseg import masking
 from hybridseg import types
 
 _NUM_HIDDEN = 100
@@ -129,7 +130,8 @@ def weigh(
   """
   num = losses.shape[0]
   losses, alignments = (
-      guards.gather_rows(x, axis_name=axis_name) for x in (losses, alignments))
+      guards.gather_rows(masking.widen(x), axis_name=axis_name)
+      for x in (losses, alignments))
   params = weight_net.params
   slopes = strong_slopes(params, losses, alignments)
   with jax.numpy_dtype_promotion('standard'):  # As optax's Adam needs it.

@@ -38,7 +38,8 @@ def entropy_loss(
     ValueError: if the shapes of `logits` and `where` do not agree.
   """
   where = masking.where_or_all(where, logits)
-  log_probs = jax.nn.log_softmax(jnp.where(where[..., None], logits, 0), -1)
+  logits = jnp.where(where[..., None], masking.widen(logits), 0)
+  log_probs = jax.nn.log_softmax(logits, -1)
   entropy = -jnp.sum(jnp.exp(log_probs) * log_probs, axis=-1)
   return masking.mean(entropy, where, masking.space(logits))
 
@@ -108,7 +109,7 @@ def gated_crf_loss(
   _check_images(logits, images)
   where = masking.where_or_all(where, logits)
   probs = masking.probabilities(logits, where)
-  images = jnp.where(where[..., None], images, 0)
+  images = jnp.where(where[..., None], masking.widen(images), 0)
   reach = range(-radius, radius + 1)
   terms = []
   for offset in itertools.product(reach, repeat=logits.ndim - 2):
@@ -153,7 +154,7 @@ def mumford_shah_loss(
   _check_images(logits, images)
   where = masking.where_or_all(where, logits)
   probs = masking.probabilities(logits, where)[..., None, :]
-  images = jnp.where(where[..., None], images, 0)[..., None]
+  images = jnp.where(where[..., None], masking.widen(images), 0)[..., None]
   space = masking.space(logits)
   size = jnp.sum(probs, space, keepdims=True)
   mean = jnp.sum(probs * images, space, keepdims=True) / jnp.maximum(size, 1e-6)
@@ -181,5 +182,7 @@ def _mean_over_pairs(terms):
   """Averages (values, counts) of several directions over all that count."""
   space = tuple(range(1, terms[0][0].ndim))
   total = sum(jnp.sum(jnp.where(ok, v, 0), space) for v, ok in terms)
-  count = sum(jnp.sum(ok, space, dtype=total.dtype) for _, ok in terms)
+  # Added up as floats: the pairs of a volume may be more than an int32 holds.
+  count = sum(jnp.sum(ok, space, dtype=jnp.int32).astype(total.dtype)
+              for _, ok in terms)
   return total / jnp.maximum(count, 1)

@@ -81,7 +81,7 @@ def tightness_loss(
   if width < 1:
     raise ValueError(f'{width=} is not positive.')
   where = masking.where_or_all(where, logits)
-  boxes = jnp.where(where[..., None], labels, 0)[..., 1:]
+  boxes = jnp.where(where[..., None], masking.widen(labels), 0)[..., 1:]
   inside = masking.probabilities(logits, where)[..., 1:] * boxes
   hinges, are_crossed = [], []
   for axis in masking.space(logits):
@@ -132,7 +132,7 @@ def projection_loss(
   """
   masking.check_labels(logits, labels)
   where = masking.where_or_all(where, logits)
-  boxes = jnp.where(where[..., None], labels, 0)[..., 1:]
+  boxes = jnp.where(where[..., None], masking.widen(labels), 0)[..., 1:]
   probs = masking.probabilities(logits, where)[..., 1:]
   present = jnp.any(boxes > 0, masking.space(logits))
   values = []
@@ -205,6 +205,7 @@ def soft_edge_cross_entropy_loss(
   window = (1,) + (2 * radius + 1,) * (logits.ndim - 2) + (1,)
   blur = lambda x: jax.lax.reduce_window(
       x, 0.0, jax.lax.add, window, (1,) * x.ndim, 'SAME')
+  labels = masking.widen(labels)
   weights = where[..., None].astype(labels.dtype)
   soft = blur(labels * weights) / jnp.maximum(blur(weights), 1)
   return losses_lib.cross_entropy_loss(logits, soft, where=where)
@@ -245,9 +246,9 @@ def tag_loss(
     raise ValueError(
         f'{present.shape=} is not {(logits.shape[0], num_classes)}.')
   where = masking.where_or_all(where, logits)
-  logits = jnp.where(where[..., None], logits, 0)
+  logits = jnp.where(where[..., None], masking.widen(logits), 0)
   space = masking.space(logits)
-  count = jnp.sum(where, space)
+  count = jnp.sum(where, space, dtype=jnp.int32).astype(logits.dtype)
   values = []
   for c in range(1, num_classes):
     others = jnp.concatenate([logits[..., :c], logits[..., c + 1 :]], axis=-1)

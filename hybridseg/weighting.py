@@ -24,6 +24,7 @@ import optax
 from hybridseg import inner_optimizers
 from hybridseg import linearization
 from hybridseg import loss_functions
+from hybridseg import masking
 from hybridseg import types
 
 METHODS = ('grad', 'forward')
@@ -306,7 +307,8 @@ def last_layer_alignments(
     ValueError: if the layer is not a 1 x 1 convolution of these features.
   """
   slopes = last_layer_slopes(features, head_direction)
-  return jax.jvp(losses_fn, (logits,), (slopes,))[1]
+  return jax.jvp(
+      losses_fn, (masking.widen(logits),), (masking.widen(slopes),))[1]
 
 
 def l2rw_weights(
@@ -323,9 +325,10 @@ def l2rw_weights(
     axis_name: mapped axis over which the batch is sharded, or None.
 
   Returns:
-    Weights that sum to 1 over the global batch, or to 0, float [B].
+    Weights that sum to 1 over the global batch, or to 0, of at least float32,
+    [B].
   """
-  raw = jnp.maximum(-weight_grads, 0)
+  raw = jnp.maximum(-masking.widen(weight_grads), 0)
   total = jnp.sum(raw)
   if axis_name is not None:
     total = jax.lax.psum(total, axis_name)
@@ -350,8 +353,9 @@ def without_common_harm(
     axis_name: mapped axis over which the batch is sharded, or None.
 
   Returns:
-    Alignments of mean >= 0, float [B].
+    Alignments of mean >= 0, of at least float32, [B].
   """
+  alignments = masking.widen(alignments)
   return alignments - jnp.minimum(_pmean(jnp.mean(alignments), axis_name), 0)
 
 
@@ -368,7 +372,8 @@ def unit_rms(
     axis_name: mapped axis over which the batch is sharded, or None.
 
   Returns:
-    Values of mean square 1, float [B].
+    Values of mean square 1, of at least float32, [B].
   """
+  values = masking.widen(values)
   mean_square = _pmean(jnp.mean(jnp.square(values)), axis_name)
   return values * jax.lax.rsqrt(jnp.where(mean_square > 0, mean_square, 1))

@@ -63,11 +63,18 @@ class PredictStepTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, 'flips is empty'):
       inference.make_predict_step(_APPLY, flips=())
 
-  def test_dtypes_are_kept(self):
-    probs = [jnp.full((2, 3), x, jnp.bfloat16) for x in (0.25, 0.75)]
-    self.assertEqual(inference.disagreement(probs).dtype, jnp.bfloat16)
-    mean = inference.mean_probabilities(lambda p, x: p * x, probs, probs[0])
-    self.assertEqual(mean.dtype, jnp.bfloat16)
+  def test_half_precision_is_computed_in_single(self):
+    # In bfloat16, 0.5 and 0.501 are one number: the classes would be alike.
+    logits = [jnp.asarray([[0.0, x]], jnp.bfloat16) for x in (0.004, 1.0)]
+    apply_fn = lambda p, x: p + x
+    zero = jnp.zeros((1, 2), jnp.bfloat16)
+    mean = inference.mean_probabilities(apply_fn, logits[:1], zero)
+    self.assertEqual(mean.dtype, jnp.float32)
+    np.testing.assert_allclose(mean, [[0.499, 0.501]], rtol=1e-5)
+    apart = inference.disagreement(
+        [jax.nn.softmax(x) for x in logits])  # 0.5 and 0.73.
+    self.assertEqual(apart.dtype, jnp.float32)
+    np.testing.assert_allclose(apart, 0.23, atol=0.003)
 
   def test_disagreement_is_one_where_all_are_sure_of_different_classes(self):
     sure = jax.nn.one_hot(jnp.arange(3), 3)
