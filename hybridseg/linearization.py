@@ -80,6 +80,25 @@ def _cast_like(tree, other):
   return jax.tree.map(lambda x, y: jnp.asarray(x, y.dtype), tree, other)
 
 
+def _whole(tree):
+  """Returns arrays as they are, but whole on every device.
+
+  A compiler that splits a program over devices by itself, because its arguments
+  are split, gets gradients of single instances wrong: those of a convolution's
+  kernel are 0 beyond the first shard (XLA of jax 0.10 to 0.12). What is looked
+  up in an order that the compiler does not know is not split, whether what it
+  comes from or what is made of it is.
+  """
+
+  def look_up(x):
+    for axis, size in enumerate(x.shape):
+      order = jax.lax.optimization_barrier(jnp.arange(size))
+      x = jnp.take(x, order, axis, mode='clip')
+    return x
+
+  return jax.tree.map(lambda x: look_up(jnp.asarray(x)), tree)
+
+
 def linearize_per_instance(
     loss_fn: Callable[[types.Params, Any], Any],
     params: types.Params,
@@ -95,6 +114,10 @@ def linearize_per_instance(
   The price is B x P floats of memory, and weight gradients that are computed
   instance by instance. Exact for losses that do not look at other instances (no
   BatchNorm). Measured in `experiments/results/step_time.md`.
+
+  Under a `jax.jit` whose arguments are split over devices, without `shard_map`
+  or `pmap`, every device computes the gradients of the whole batch: XLA splits
+  those of convolutions wrongly.
 
   Args:
     loss_fn: maps params and one example to its loss, float []; with `has_aux`
@@ -117,7 +140,9 @@ def linearize_per_instance(
       loss_fn, merge, name='loss_fn', has_aux=has_aux, shape=(),
       meaning='the loss of one example, a float of shape ()')
   grad_fn = jax.value_and_grad(floats_fn, has_aux=True)
-  (losses, aux), grads = jax.vmap(grad_fn, in_axes=(None, 0))(floats, examples)
+  (losses, aux), grads = jax.vmap(grad_fn, in_axes=(None, 0))(
+      floats, _whole(examples))
+  losses, aux = _whole((losses, aux))
 
   def directional(direction):
     # A sum over all parameters: in half precision it would say little.
@@ -126,13 +151,11 @@ def linearize_per_instance(
         preferred_element_type=masking.wide_dtype(g.dtype))
     slopes = jax.tree.leaves(jax.tree.map(inner, grads, direction))
     wide = masking.wide_dtype(losses.dtype)
-    return sum(s.astype(wide) for s in slopes).astype(losses.dtype)
+    return _whole(sum(s.astype(wide) for s in slopes).astype(losses.dtype))
 
-  return LinearizedLosses(
-      losses=losses,
-      directional=directional,
-      weighted_grads=lambda c: jax.tree.map(
-          lambda g: jnp.tensordot(c.astype(g.dtype), g, axes=1), grads
-      ),
-      aux=aux,
-  )
+  def weighted_grads(coefficients):
+    weigh = lambda g: jnp.tensordot(
+        _whole(coefficients).astype(g.dtype), g, axes=1)
+    return jax.tree.map(weigh, grads)
+
+  return LinearizedLosses(losses, directional, weighted_grads, aux)

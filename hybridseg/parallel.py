@@ -120,9 +120,8 @@ def _jit(mesh):
 
   def step(step_fn):
     # Not jit alone, which would leave it to the compiler to split a step on the
-    # global batch: XLA then gives the gradients of single instances (vmap of
-    # the gradient of a convolution) as 0 beyond the first shard, without a word
-    # (jax 0.10.2, tests/parallel_test.py).
+    # global batch: gradients of single instances are then computed on every
+    # device for the whole batch (`linearization`).
     mapped = _shard_map(step_fn, mesh, (_ALL, _ROWS, _ALL), _ALL)
     return jax.jit(
         mapped,

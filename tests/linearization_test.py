@@ -1,6 +1,8 @@
 """Tests for hybridseg.linearization."""
 
 from absl.testing import absltest
+from absl.testing import parameterized
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -32,7 +34,45 @@ class LinearizeLossesTest(absltest.TestCase):
     np.testing.assert_allclose(grads['x'], [34])
 
 
-class LinearizePerInstanceTest(absltest.TestCase):
+def _convolve(x, kernel):
+  return jax.lax.conv_general_dilated(
+      x, kernel, (1, 1), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+
+
+class LinearizePerInstanceTest(parameterized.TestCase):
+
+  # In batches; in batches and rows of images; in batches and in channels.
+  @parameterized.parameters(
+      ((4,), ('b',), ()), ((2, 2), ('b', 'm'), ()),
+      ((2, 2), ('b',), (None, None, None, 'm')))
+  def test_split_by_the_compiler_alone(self, devices, batch, kernels):
+    # XLA made the slopes 0 beyond the first shard, in silence.
+    rng = np.random.default_rng(0)
+    draw = lambda *shape: rng.normal(size=shape).astype(np.float32)
+    params, direction = (
+        {'a': draw(3, 3, 1, 4), 'b': draw(3, 3, 4, 2)} for _ in range(2))
+    images, weights = draw(8, 6, 6, 1), draw(8)
+
+    def products(params, direction, images, weights):
+      def loss(params, image):
+        logits = _convolve(
+            jnp.tanh(_convolve(image[None], params['a'])), params['b'])
+        return jnp.mean(jnp.square(logits)), logits[0]
+      linear = linearization.linearize_per_instance(
+          loss, params, images, has_aux=True)
+      slopes = linear.directional(direction)
+      return slopes, linear.weighted_grads(weights * slopes), linear.aux
+
+    mesh = jax.make_mesh(devices, ('b', 'm')[: len(devices)], axis_types=(
+        jax.sharding.AxisType.Auto,) * len(devices))
+    place = lambda x, *axes: jax.device_put(x, jax.sharding.NamedSharding(
+        mesh, jax.sharding.PartitionSpec(*axes)))
+    split = (*(place(x, *kernels) for x in (params, direction)),
+             place(images, *batch), place(weights, 'b'))
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6),
+        jax.jit(products)(*split),
+        jax.jit(products)(params, direction, images, weights))
 
   def test_products_of_the_jacobian(self):
     # losses_k = x_k p_0 p_1 at (3, 5), x = (2, 10): J = [[10, 6], [50, 30]].

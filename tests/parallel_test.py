@@ -143,7 +143,6 @@ class DevicesTest(parameterized.TestCase):
         _jitter, places=_FOUR)
 
   def test_whole_step_per_instance(self):
-    # Split by the compiler instead of by shard_map, 'jit' fails here.
     self._assert_equals_one_device(
         tiny.NETWORK, train_step_lib.Weighting(
             name='dii', learning_rate=0.2, method='per_instance'),
@@ -155,6 +154,25 @@ class DevicesTest(parameterized.TestCase):
         _unet(), train_step_lib.Weighting(
             name='dii', learning_rate=0.2, method=method), _jitter,
         places=[(kind, _NUM_DEVICES)])
+
+
+  @parameterized.parameters('forward', 'per_instance')
+  def test_whole_step_split_by_the_compiler_alone(self, method):
+    # A user's own jit of a step without axis_name, its arguments split.
+    supervision = tiny.SUPERVISION._replace(alignment_loss_fn=None)
+    weighting = train_step_lib.Weighting(
+        name='dii', learning_rate=0.2, method=method)
+    step = jax.jit(tiny.make_step(weighting, supervision=supervision))
+    mesh = jax.make_mesh(
+        (_NUM_DEVICES,), ('b',), axis_types=(jax.sharding.AxisType.Auto,))
+    place = lambda x, *axes: jax.device_put(x, jax.sharding.NamedSharding(
+        mesh, jax.sharding.PartitionSpec(*axes)))
+    args = (tiny.init_state(weighting=weighting),
+            tiny.random_batch(0, num_strong=4, num_weak=8), jax.random.key(1))
+    state, batch, key = args
+    chex.assert_trees_all_close(
+        parallel.to_host(step(place(state), place(batch, 'b'), place(key))),
+        parallel.to_host(step(*args)), rtol=1e-5, atol=1e-6)
 
 
 class ShardBatchTest(absltest.TestCase):
