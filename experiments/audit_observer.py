@@ -17,6 +17,7 @@ import numpy as np
 
 from experiments import binary
 from experiments import checkpoints as checkpoints_lib
+from experiments import corrections
 from experiments import input_pipeline
 from experiments import parts as parts_lib
 from experiments import predictor
@@ -148,7 +149,7 @@ def open_run(workdir: str) -> Run:
     raise binary.UserError(
         f'{workdir} is a run of full supervision, which never saw the weak '
         'annotations: audit a run of another method.')
-  dataset = input_pipeline.load_dataset(config.input.data_dir)
+  dataset = corrections.load(config, workdir)
   parts = parts_lib.build(config, dataset)
   last = predictor.restore(workdir, config, dataset, parts, 'latest')
   observer = Observer(

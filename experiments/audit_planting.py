@@ -116,11 +116,7 @@ def cross_fit(planted: Planted) -> tuple[np.ndarray, np.ndarray]:
   num_networks, number, num_signs = planted.signs.shape
   held_out = np.full((num_networks, number), np.nan)
   groups = np.arange(number) if planted.groups is None else planted.groups
-  _, groups = np.unique(groups, return_inverse=True)
-  num_groups = int(groups.max(initial=0)) + 1
-  num_folds = min(_NUM_FOLDS, num_groups)
-  order = np.random.default_rng(0).permutation(num_groups)
-  folds = (order % num_folds)[groups]
+  folds, num_folds = fold_numbers(groups)
   coefficients = []
   for fold in range(num_folds):
     inside = (folds != fold) | (num_folds == 1)
@@ -130,6 +126,23 @@ def cross_fit(planted: Planted) -> tuple[np.ndarray, np.ndarray]:
     held_out[:, ~inside] = log_odds(
         planted.signs[:, ~inside], coefficients[-1])
   return np.stack(coefficients), held_out
+
+
+def fold_numbers(groups: np.ndarray) -> tuple[np.ndarray, int]:
+  """Deals subjects to folds; all masks of a subject go to one.
+
+  Args:
+    groups: subject of each mask, [M].
+
+  Returns:
+    Fold of each mask, int [M], and the number of folds: 5, or as many as there
+    are subjects where these are fewer.
+  """
+  _, groups = np.unique(groups, return_inverse=True)
+  num_groups = int(groups.max(initial=0)) + 1
+  num_folds = min(_NUM_FOLDS, num_groups)
+  order = np.random.default_rng(0).permutation(num_groups)
+  return (order % num_folds)[groups], num_folds
 
 
 def log_odds(signs: np.ndarray, coefficients: np.ndarray) -> np.ndarray:

@@ -34,6 +34,8 @@ class Dataset(NamedTuple):
       a random-access sequence of dicts.
     fingerprint: sha256 of the manifest that the records were built from.
     preparation: how pictures became records.
+    corrections: sha256 of the labels that were put in the place of weak
+      annotations, see `experiments.corrections`; '' if none were.
   """
 
   name: str
@@ -42,6 +44,7 @@ class Dataset(NamedTuple):
   splits: dict[str, Sequence[dict[str, Any]]]
   fingerprint: str
   preparation: preparation_lib.Preparation = preparation_lib.Preparation()
+  corrections: str = ''
 
 
 def load_dataset(data_dir: str) -> Dataset:

@@ -31,7 +31,7 @@ def write_json(path: str, value: Any) -> None:
 def run_id(config: ml_collections.ConfigDict, fingerprint: str) -> str:
   """Returns a hash of all that decides a run: its config and its set."""
   # Where the records lie does not matter, what they hold does.
-  wanted = _without_later(json.loads(config.to_json()))
+  wanted = without_later(json.loads(config.to_json()))
   wanted['input'].pop('data_dir')
   text = json.dumps([wanted, fingerprint], sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()
@@ -164,11 +164,17 @@ def open_run(
           f'{workdir} holds a run on another set: the records under '
           f'{config.input.data_dir} have changed since. Use another --workdir, '
           'or prepare the set as it was.')
+    if sessions and sessions[0].get('corrections', '') != dataset.corrections:
+      raise binary.UserError(
+          f'{workdir} holds a run on other corrected labels, which have '
+          'changed since. Use another --workdir, or put them back.')
     diff = session_lib.diff()
     session = session_lib.describe(
         fingerprint, diff, record_machine=record_machine)
     if sessions:
       _warn_of_switches(sessions[-1], session)
+    if dataset.corrections:
+      session['corrections'] = dataset.corrections
     if diff:
       name = f'dirty-{session["dirty_sha256"][:12]}.diff'
       with open(os.path.join(workdir, name), 'w', encoding='utf-8') as f:
@@ -272,7 +278,7 @@ def check_same(
   Raises:
     binary.UserError: if they differ, in more than where the set lies.
   """
-  saved, wanted = (_flatten(_without_later(c)) for c in (saved, wanted))
+  saved, wanted = (_flatten(without_later(c)) for c in (saved, wanted))
   # The same set may have moved; its fingerprint is compared.
   for name in sorted((saved.keys() | wanted.keys()) - {'input.data_dir'}):
     if saved.get(name) != wanted.get(name):
@@ -283,12 +289,19 @@ def check_same(
       )
 
 
-def _without_later(config):
-  """Leaves out what came after runs were made and is off: these then resume."""
-  weighting = dict(config['weighting'])
-  if weighting.get('initial_from') == '':
-    del weighting['initial_from']
-  return config | {'weighting': weighting}
+def without_later(config: dict[str, Any]) -> dict[str, Any]:
+  """Leaves out what came after runs were made and is off: these then resume.
+
+  Args:
+    config: of a run, as JSON.
+  """
+  config = dict(config)
+  for part, name in (('weighting', 'initial_from'),
+                     ('input', 'corrected_labels'), ('supervision', 'refine')):
+    values = config[part] = dict(config.get(part) or {})
+    if not values.get(name, True):
+      del values[name]
+  return config
 
 
 def _flatten(tree, prefix=''):

@@ -96,8 +96,7 @@ def _config_without_seed(folder):
   config = {k: v for k, v in config.items() if k not in ('seed', 'compare')} | {
       'input': dict(config['input']),
       'weighting': dict(config.get('weighting') or {})}
-  if not config['weighting'].get('initial_from'):
-    config['weighting'].pop('initial_from', None)  # Older than this field.
+  config = run_folder.without_later(config)
   # What the records hold counts, not where they lie.
   for session in run_folder.read_sessions(folder)[:1]:
     config['input']['data_dir'] = session.get('dataset_fingerprint')

@@ -15,10 +15,12 @@ import numpy as np
 
 from experiments import binary
 from experiments import checkpoints as checkpoints_lib
+from experiments import corrections
 from experiments import evaluation
 from experiments import input_pipeline
 from experiments import parts as parts_lib
 from experiments import pretrained
+from experiments import refining
 from experiments import reporting
 from experiments import reports
 from experiments import retraining
@@ -39,7 +41,8 @@ def train_and_evaluate(
   Leaves in `workdir`: config.json, run.json (versions, commit, devices),
   log.jsonl, timing.jsonl, metrics.json, cases_test.csv, indicators.csv,
   indicator_history.npz, checkpoints/, curves.png, panel.png, indicators.png,
-  report.html.
+  report.html. With `supervision.refine`, a first run in first/ and the labels
+  that it corrected in refined/, which the run then learns from.
 
   Args:
     config: locked config, see `experiments/configs/common.py`.
@@ -58,7 +61,11 @@ def train_and_evaluate(
       were not finite.
     binary.Stopped: if it was asked to stop, with everything saved.
   """
-  dataset = input_pipeline.load_dataset(config.input.data_dir)
+  if config.supervision.get('refine', False):
+    refining.train_first(config, workdir, train=functools.partial(
+        train_and_evaluate, should_stop=should_stop,
+        record_machine=record_machine))
+  dataset = corrections.load(config, workdir)
   parts = parts_lib.build(config, dataset)
   order = dict(
       strong_batch_size=config.input.strong_batch_size,

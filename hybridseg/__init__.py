@@ -23,6 +23,7 @@ from hybridseg import metrics
 from hybridseg import mixing
 from hybridseg import models
 from hybridseg import parallel
+from hybridseg import refinement
 from hybridseg import regularizers
 from hybridseg import train_state
 from hybridseg import train_step
@@ -84,6 +85,7 @@ __all__ = (
     'mixing',
     'models',
     'parallel',
+    'refinement',
     'regularizers',
     'sliding_window',
     'train_state',

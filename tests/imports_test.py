@@ -25,7 +25,7 @@ _LEAVES = {'types', 'masking', 'loss_functions'}
 _PARTS = {
     'losses', 'metrics', 'mixing', 'augmentation', 'models', 'linearization',
     'guards', 'inference', 'alignment_maps', 'regularizers', 'kind_losses',
-    'inner_optimizers'}
+    'inner_optimizers', 'refinement'}
 _RULES = {
     'weak_losses', 'weighting', 'indicators', 'co_regularization',
     'meta_weight_net'}

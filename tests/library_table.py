@@ -19,6 +19,7 @@ from hybridseg import meta_weight_net
 from hybridseg import metrics
 from hybridseg import mixing
 from hybridseg import models
+from hybridseg import refinement
 from hybridseg import regularizers
 from hybridseg import train_state
 from hybridseg import train_step
@@ -216,6 +217,16 @@ def _network(name, **options):
   return call
 
 
+def _refined(a):
+  weights = jnp.abs(a['values'])
+  return refinement.refine_labels(
+      jax.nn.softmax(a['logits']),
+      refinement.annotation_evidence(
+          a['label'], num_classes=NUM_CLASSES, inside=weights, outside=weights,
+          present=a['examples'].present),
+      refinement.gated_trust(weights, threshold=0.5))
+
+
 def _of_labels(fn):
   return lambda a: fn(a['logits'], a['labels'], where=a['where'])
 
@@ -304,6 +315,8 @@ CALLS = {
     'mixing.swap_pairs': lambda a: mixing.swap_pairs(a['values']),
     'models unet': _network('unet', features=(4, 8)),
     'models residual_unet': _network('residual_unet', features=(4, 8)),
+    **{f'refinement.{name}': _refined for name in (
+        'annotation_evidence', 'gated_trust', 'refine_labels')},
     'regularizers.entropy_loss': lambda a: regularizers.entropy_loss(
         a['logits'], where=a['where']),
     'regularizers.gated_crf_loss': lambda a: regularizers.gated_crf_loss(

@@ -99,6 +99,13 @@ METHODS = {
     ),
     'dii': dict(co_regularization=dict(scale=0.0)),
     'dii_dcr': dict(),
+    # Trained twice: the first run corrects the weak labels. Own addition.
+    'dii_dcr_refine': dict(supervision=dict(refine=True)),
+    'uniform_refine': dict(
+        supervision=dict(refine=True),
+        weighting=dict(name='uniform'),
+        co_regularization=dict(scale=0.0),
+    ),
     # The exact alignment over all layers, through the alignment's own loss.
     'dii_dcr_all_layers': dict(weighting=dict(name='dii')),
     # Nearest to Algorithm 1 and to the authors' code: the lookahead descends
@@ -184,6 +191,9 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           weak_batch_size=8,  # Weak annotations a step, over all devices.
           eval_batch_size=32,  # Over all devices of a process.
           weak_labels='annotation',  # 'truth' is full supervision.
+          # Or a folder of `experiments.refine`: its masks take the place of
+          # the weak annotations that they were made from.
+          corrected_labels='',
           num_workers=0,  # Threads that read ahead; pays where disks are slow.
       ),
       augmentation=dict(  # See `augmentation.AugmentationOptions`.
@@ -218,6 +228,9 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           # Share of the steps that learn weak labels alone, before the others
           # learn exact masks alone; 0 learns both in every step.
           weak_first_share=0.0,
+          # Train twice, the second time with the weak labels that the first
+          # run has corrected: see `refining`. Twice the steps.
+          refine=False,
           alignment_loss='cross_entropy_dice',  # 'training' is `weak_loss`.
           # Where an annotation lies counts, not how much of it there is: see
           # `losses.without_class_prior`.

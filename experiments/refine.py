@@ -1,0 +1,49 @@
+r"""Corrects the weak labels of a finished run by its two networks.
+
+python -m experiments.refine --run=runs/mine
+python -m experiments.train --config=experiments/configs/custom.py \
+    --config.input.corrected_labels=runs/mine/refined --workdir=runs/again
+
+Leaves in --output (default RUN/refined): masks/ID.png, a mask of classes for
+each weak annotation, of the size of the picture; corrected.csv, one line for
+each, most changed first: what was changed and how much, its indicator, and how
+far the annotation was asked (0: it is distrusted); corrected.json, the
+constants and what they are worth on exact masks. Look at them, correct the
+masks, and remove the lines that you do not accept: these images keep their
+annotation. `data_prep.export --masks=RUN/refined/masks` takes them to an
+annotation tool.
+
+The methods `dii_dcr_refine` and `uniform_refine` do all of it in one command.
+"""
+
+import os
+
+from absl import flags
+from absl import logging
+
+from experiments import binary
+from experiments import corrections
+from experiments import refining
+
+_RUN = flags.DEFINE_string('run', None, 'Folder of a finished run.')
+_OUTPUT = flags.DEFINE_string(
+    'output', None, f'Folder to write; default RUN/{corrections.OWN_FOLDER}.')
+
+
+def main():
+  logging.set_verbosity(logging.WARNING)
+  output = _OUTPUT.value or os.path.join(_RUN.value, corrections.OWN_FOLDER)
+  summary = refining.refine(_RUN.value, output)
+  for kind, c in summary['constants'].items():
+    dice = ', '.join(f'{n} {d:.3f}' for n, d in c['dice'].items())
+    print(f'{kind}: inside {c["inside"]:.2f}, outside {c["outside"]:.2f}; Dice '
+          f'of {c["num_masks"]} exact masks: {dice}.')
+  print(refining.in_words(summary))
+  print(f'{output}: most changed first. Remove the lines of '
+        f'{corrections.TABLE} that you do not accept, then train with '
+        f'--config.input.corrected_labels={output}')
+
+
+if __name__ == '__main__':
+  flags.mark_flags_as_required(['run'])
+  binary.run(main)

@@ -1,0 +1,208 @@
+"""Corrects the weak labels of a finished run, for people or for another run.
+
+  new label = argmax_c [ log mean probability + trust * evidence ],
+
+`hybridseg.refinement`: the evidence is what the annotation says by its kind,
+with constants that exact masks give (`experiments.calibration`); the trust is
+its indicator, or 0 below `THRESHOLD`. Images without annotation stay so. How
+good these labels are: `experiments/results/refinement.md`.
+"""
+
+from collections.abc import Callable
+import contextlib
+import os
+import pathlib
+from typing import Any
+
+from data_prep import confined
+from data_prep import manifest as manifest_lib
+from data_prep import rasterize
+from data_prep import system_errors
+from data_prep import whole_file
+from hybridseg import parallel
+from hybridseg import refinement
+from hybridseg import train_step as train_step_lib
+from hybridseg import types
+import ml_collections
+import numpy as np
+from PIL import Image
+
+from experiments import audit_evidence
+from experiments import audit_observer
+from experiments import binary
+from experiments import calibration
+from experiments import corrections
+from experiments import evaluation
+from experiments import run_folder
+
+# Of the indicator: below it, an annotation is not asked.
+THRESHOLD = 0.7
+FIRST_FOLDER = 'first'  # Of the run that refines, below the one that learns.
+
+
+def train_first(
+    config: ml_collections.ConfigDict,
+    workdir: str,
+    *,
+    train: Callable[[ml_collections.ConfigDict, str], Any],
+) -> None:
+  """Trains the first run of two, and corrects its labels for the second.
+
+  What is done already is not done again.
+
+  Args:
+    config: of the run, with `supervision.refine`.
+    workdir: of the run; the first one is in WORKDIR/first, its labels in
+      WORKDIR/refined.
+    train: trains a config in a folder, from where it was stopped.
+
+  Raises:
+    binary.UserError: if it cannot be trained or written; or if several
+      processes are to do it.
+  """
+  if config.input.weak_labels == 'truth' or not config.supervision.weak_scale:
+    raise binary.UserError(
+        'supervision.refine corrects weak labels, and this method learns none: '
+        'use dii_dcr_refine, uniform_refine, or another one that does.')
+  if parallel.num_processes() > 1:
+    raise binary.UserError(
+        'supervision.refine is for one process: train without it, correct the '
+        'labels with experiments.refine, and set input.corrected_labels.')
+  output = os.path.join(workdir, corrections.OWN_FOLDER)
+  if os.path.exists(output):
+    return
+  first = os.path.join(workdir, FIRST_FOLDER)
+  first_config = config.copy_and_resolve_references()
+  with first_config.unlocked():
+    first_config.supervision.refine = False
+  print(f'== first run -> {first}', flush=True)
+  train(first_config.lock(), first)
+  print(f'== corrected labels -> {output}', flush=True)
+  print(in_words(refine(first, output)), flush=True)
+  print(f'== second run -> {workdir}', flush=True)
+
+
+def refine(run_dir: str, output: str) -> dict[str, Any]:
+  """Writes corrected labels of all weak annotations of a finished run.
+
+  Args:
+    run_dir: folder of the run.
+    output: folder to write, whole or not at all; see `experiments.corrections`.
+      It also holds corrected.json.
+
+  Returns:
+    The content of corrected.json: constants by kind, with the Dice that they
+    reach on exact masks, and how many annotations were changed or distrusted.
+
+  Raises:
+    binary.UserError: if the run cannot be read, or the folder not be written.
+  """
+  if os.path.exists(output):
+    raise binary.UserError(
+        f'{output} exists and may hold corrections: move it, or give another '
+        '--output.')
+  run = audit_observer.open_run(run_dir)
+  splits, state = run.dataset.splits, run.last.state
+  params = train_step_lib.eval_params(state)
+  directions = run.observer.strong_directions(params, splits['train_strong'])
+
+  def look(records, what):
+    for record, probs, _ in run.observer.look(
+        params, directions, records, label='label', what=what):
+      yield record, probs.mean(0)
+
+  weak = audit_evidence.audited(splits['train_weak'])
+  kinds = sorted({int(r['kind']) for r in weak})
+  constants = calibration.calibrate(
+      look(splits['train_strong'], 'exact masks'), kinds)
+  weights = np.asarray(state.indicators.weights)
+  trusts = np.asarray(
+      refinement.gated_trust(weights, threshold=THRESHOLD), np.float32)
+  lines = []
+  try:
+    target = pathlib.Path(output).absolute()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file.folder_beside(target) as folder:
+      sizes = _picture_sizes(run_folder.read_config(run_dir).input.data_dir)
+      for record, probs in look(weak, 'annotations'):
+        lines.append(_correct(
+            folder, len(lines), record, probs,
+            constants[int(record['kind'])], weights, trusts, sizes))
+      # Most changed first, for people to look at.
+      lines.sort(key=lambda line: -line['added'] - line['removed'])
+      evaluation.write_csv(
+          str(folder / corrections.TABLE), corrections.HEADER,
+          [[_cell(line[name]) for name in corrections.HEADER]
+           for line in lines])
+      summary = _summarize(lines, constants, run.last.step)
+      run_folder.write_json(str(folder / 'corrected.json'), summary)
+      os.rename(folder, target)
+  except OSError as e:
+    raise binary.UserError(
+        f'--output: {system_errors.in_words(e, output)}') from e
+  return summary
+
+
+def _correct(folder, number, record, probs, constants, weights, trusts, sizes):
+  """Writes the mask of one annotation; returns its line of the table."""
+  name = str(np.asarray(record['id']).astype(str))
+  row = int(record['instance_id'])
+  refined = np.asarray(calibration.refine(
+      probs, record['label'], record['present'],
+      np.float32([[constants.inside, constants.outside]]), trusts[row],
+      num_classes=probs.shape[-1])[0])
+  mask = f'masks/{name}.png' if confined.is_name(name) else (
+      f'masks/image {number}.png')
+  path = folder / mask
+  path.parent.mkdir(parents=True, exist_ok=True)
+  Image.fromarray(rasterize.resize_label(
+      refined, size=sizes(name) or refined.shape)).save(path)
+  return {
+      'id': name, 'mask': mask,
+      'kind': types.AnnotationKind(int(record['kind'])).name.lower(),
+      'indicator': float(weights[row]), 'trust': float(trusts[row]),
+  } | corrections.describe(record['label'], refined)
+
+
+def _cell(value):
+  return f'{value:.4f}' if isinstance(value, float) else value
+
+
+def _picture_sizes(data_dir):
+  """Returns id -> size of the original picture; None where that is gone."""
+  try:
+    manifest = manifest_lib.read_manifest(
+        os.path.join(data_dir, 'manifest.jsonl'))
+  except OSError:
+    return lambda name: None
+  paths = {row.id: manifest.root / row.image for row in manifest.rows}
+
+  def size(name):
+    with contextlib.suppress(OSError, KeyError, ValueError):
+      with Image.open(paths[name]) as picture:
+        return picture.height, picture.width
+    return None
+
+  return size
+
+
+def _summarize(lines, constants, step):
+  names = [line['what'] for line in lines]
+  return {
+      'step': step,
+      'num_annotations': len(lines),
+      'num_distrusted': sum(line['trust'] == 0 for line in lines),
+      'what': {name: names.count(name) for name in sorted(set(names))},
+      'constants': {
+          types.AnnotationKind(kind).name.lower(): c._asdict()
+          for kind, c in constants.items()},
+  }
+
+
+def in_words(summary: dict[str, Any]) -> str:
+  """Returns what `refine` did, in a sentence."""
+  changed = ', '.join(
+      f'{number} {name}' for name, number in summary['what'].items())
+  return (f'{summary["num_annotations"]} weak labels corrected, '
+          f'{summary["num_distrusted"]} of them without asking the annotation, '
+          f'which is distrusted: {changed}.')

@@ -1,0 +1,92 @@
+"""Tests for hybridseg.refinement."""
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax.numpy as jnp
+import numpy as np
+
+from hybridseg import refinement
+from hybridseg import types
+
+_OPEN = types.UNLABELLED
+
+
+def _refined(foreground, label, *, inside, outside, trust=1.0, present=None):
+  """Refines one row of pixels of two classes, by Python's own numbers."""
+  probs = np.stack([1 - np.array(foreground), foreground], -1)[None, None]
+  said = refinement.annotation_evidence(
+      np.array(label, np.uint8)[None, None], num_classes=2,
+      inside=jnp.array([inside]), outside=jnp.array([outside]),
+      present=None if present is None else np.array([present], np.uint8))
+  return refinement.refine_labels(
+      probs, said, jnp.array([trust]))[0, 0].tolist()
+
+
+class RefineLabelsTest(parameterized.TestCase):
+
+  def test_box_by_hand(self):
+    # Log odds of .4 are -.405, of .3 -.847, of .9 2.197: .7 inside turns the
+    # first alone, and -2 outside does not turn the last, as -3 does.
+    foreground, label = [0.4, 0.3, 0.9, 0.6], [1, 1, 0, 0]
+    self.assertEqual(
+        _refined(foreground, label, inside=0.7, outside=2.0), [1, 0, 1, 0])
+    self.assertEqual(
+        _refined(foreground, label, inside=0.7, outside=3.0), [1, 0, 0, 0])
+
+  def test_trust_scales_it_and_none_leaves_the_prediction(self):
+    # Log odds of .4 are -.405, below .5 * 1, above .4 * 1.
+    self.assertEqual(
+        _refined([0.4], [1], inside=1, outside=0, trust=0.5), [1])
+    self.assertEqual(
+        _refined([0.4], [1], inside=1, outside=0, trust=0.4), [0])
+    self.assertEqual(
+        _refined([0.4, 0.9], [1, 0], inside=50, outside=50, trust=0), [0, 1])
+
+  def test_scribble_says_nothing_of_other_pixels(self):
+    self.assertEqual(
+        _refined([0.2, 0.6, 0.4, 0.9], [1, _OPEN, _OPEN, 0],
+                 inside=3, outside=3), [1, 1, 0, 0])
+
+  def test_polygon_of_several_classes(self):
+    # Class 1 is drawn, and class 2, which has the same odds, is not.
+    probs = np.full((1, 1, 1, 3), 1 / 3)
+    for value in range(3):
+      said = refinement.annotation_evidence(
+          np.full((1, 1, 1), value, np.uint8), num_classes=3,
+          inside=jnp.ones(1), outside=jnp.ones(1))
+      np.testing.assert_array_equal(said[0, 0, 0], np.eye(3)[value])
+      refined = refinement.refine_labels(probs, said, jnp.ones(1))
+      self.assertEqual(refined.item(), value)
+      self.assertEqual(refined.dtype, np.uint8)
+
+  @parameterized.parameters((1, [1, 0]), (0, [0, 0]), (_OPEN, [1, 0]))
+  def test_tag(self, present, wanted):
+    # .6 is class 1, unless the tag says that it is not there.
+    self.assertEqual(
+        _refined([0.6, 0.1], [_OPEN] * 2, inside=1, outside=2,
+                 present=[_OPEN, present]), wanted)
+
+  def test_constants_are_of_each_annotation(self):
+    said = refinement.annotation_evidence(
+        np.array([[[1, 0]], [[1, 0]]], np.uint8), num_classes=2,
+        inside=jnp.array([1.0, 2.0]), outside=jnp.array([3.0, 4.0]))
+    np.testing.assert_array_equal(
+        said[:, 0], [[[0, 1], [3, 0]], [[0, 2], [4, 0]]])
+
+  def test_a_sure_network_can_be_outweighed(self):
+    self.assertEqual(_refined([0.0], [1], inside=13, outside=0), [0])
+    self.assertEqual(_refined([0.0], [1], inside=14, outside=0), [1])
+
+  def test_trust_ends_at_the_threshold(self):
+    np.testing.assert_array_equal(
+        refinement.gated_trust(jnp.array([0.69, 0.7, 1.0]), threshold=0.7),
+        np.float32([0, 0.7, 1]))
+
+  def test_refuses_other_shapes(self):
+    with self.assertRaisesRegex(ValueError, 'differs from'):
+      refinement.refine_labels(
+          np.ones((1, 2, 2, 2)), np.ones((1, 2, 2, 3)), jnp.ones(1))
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,247 @@
+"""Tests for experiments.refining and all that it is made of."""
+
+import csv
+import json
+import os
+import pathlib
+import shutil
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+from PIL import Image
+
+from experiments import binary
+from experiments import calibration
+from experiments import corrections
+from experiments import input_pipeline
+from experiments import refining
+from experiments import run_folder
+from experiments import trainer
+from experiments.configs import common
+from hybridseg import types
+from tests import tiny
+
+_Kind = types.AnnotationKind
+_OPEN = types.UNLABELLED
+
+
+def _row(*values):
+  return np.array([values], np.uint8)
+
+
+class DescribeTest(parameterized.TestCase):
+
+  @parameterized.named_parameters(
+      ('nothing', _row(0, 1, 1, 0), _row(0, 1, 1, 0), 'nothing', 0, 0, 1),
+      ('grown', _row(0, 1, 0, 0), _row(0, 1, 1, 0), 'grown', 0.25, 0, 2 / 3),
+      ('shrunken', _row(1, 1, 0, 0), _row(1, 0, 0, 0), 'shrunken', 0, 0.25,
+       2 / 3),
+      ('reshaped', _row(1, 1, 0, 0), _row(0, 1, 1, 0), 'reshaped', 0.25, 0.25,
+       0.5),
+      ('other_place', _row(1, 0, 0, 0), _row(0, 0, 1, 1), 'other place', 0.5,
+       0.25, 0),
+      ('other_class', _row(1, 0, 0, 0), _row(2, 0, 0, 0), 'other place', 0.25,
+       0.25, 0),
+      ('added', _row(0, 0, 0, 0), _row(0, 1, 0, 0), 'object added', 0.25, 0, 0),
+      ('removed', _row(0, 1, 0, 0), _row(0, 0, 0, 0), 'object removed', 0, 0.25,
+       0),
+      ('scribble', _row(0, 1, _OPEN, _OPEN), _row(0, 1, 1, 0), 'completed',
+       0.25, 0, 1),
+      ('tag', _row(*[_OPEN] * 4), _row(0, 1, 1, 0), 'drawn', 0.5, 0, 1),
+  )
+  def test_by_hand(self, label, refined, what, added, removed, dice):
+    found = corrections.describe(label, refined)
+    self.assertEqual(found.pop('what'), what)
+    self.assertEqual(
+        found, {'added': added, 'removed': removed, 'dice': dice})
+
+
+class CalibrationTest(parameterized.TestCase):
+
+  def _looked_at(self, number, sure):
+    """Yields squares, and networks that find half of each, and as much else."""
+    for i in range(number):
+      truth = np.zeros((12, 12), np.uint8)
+      truth[2:8, 2:8] = 1
+      found = np.full((12, 12), 1 - sure)
+      found[2:8, 5:11] = sure
+      yield ({'label': truth, 'subject': f's{i}'},
+             np.stack([1 - found, found], -1))
+
+  def test_networks_that_are_unsure_leave_it_to_the_outline(self):
+    for sure, least in ((0.6, 0.999), (0.9, 0.999)):
+      found = calibration.calibrate(
+          self._looked_at(6, sure), [_Kind.MASK])[_Kind.MASK]
+      odds = np.log(sure / (1 - sure))
+      self.assertGreater(min(found.inside, found.outside), odds)
+      self.assertEqual(found.num_masks, 12)
+      self.assertAlmostEqual(found.dice['predicted'], 0.5, places=5)
+      self.assertGreater(found.dice['refined'], least)
+
+  def test_good_networks_ask_no_more_than_the_rule(self):
+    looked_at = [
+        (r, np.eye(2)[r['label']]) for r, _ in self._looked_at(6, 0.9)]
+    found = calibration.calibrate(looked_at, [_Kind.MASK])
+    constants = found[_Kind.MASK]
+    self.assertEqual((constants.inside, constants.outside), (1, 2))
+
+  def test_without_a_mask_it_is_the_rule(self):
+    unknown = {'label': np.full((4, 4), _OPEN, np.uint8), 'subject': 'a'}
+    found = calibration.calibrate(
+        [(unknown, np.ones((4, 4, 2)))], [_Kind.BOX])
+    self.assertEqual(found, {_Kind.BOX: (1, 2, 0, {})})
+
+
+class RefiningTest(parameterized.TestCase):
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls._folder = os.path.join(
+        os.path.dirname(tiny.run_dir()), 'corrected')
+    cls._summary = refining.refine(tiny.run_dir(), cls._folder)
+    cls._dataset = input_pipeline.load_dataset(tiny.data_dir())
+
+  def _lines(self):
+    with open(os.path.join(self._folder, corrections.TABLE),
+              newline='', encoding='utf-8') as file:
+      return list(csv.DictReader(file))
+
+  def _copy(self):
+    folder = os.path.join(tiny.temp_dir(self), 'corrected')
+    shutil.copytree(self._folder, folder)
+    return folder
+
+  def test_leaves_a_mask_and_its_provenance_for_each(self):
+    lines = self._lines()
+    self.assertEqual(tuple(lines[0]), corrections.HEADER)
+    weak = self._dataset.splits['train_weak']
+    self.assertCountEqual(
+        [line['id'] for line in lines],
+        input_pipeline.column(weak, 'id').tolist())
+    changed = [float(x['added']) + float(x['removed']) for x in lines]
+    self.assertEqual(changed, sorted(changed, reverse=True))
+    with open(os.path.join(self._folder, 'corrected.json'),
+              encoding='utf-8') as file:
+      self.assertEqual(json.load(file), self._summary)
+    self.assertIn('32 weak labels corrected', refining.in_words(self._summary))
+    corrected = corrections.apply(self._dataset, self._folder)
+    for before, after in zip(
+        weak, corrected.splits['train_weak'], strict=True):
+      line = lines[[x['id'] for x in lines].index(before['id'].decode())]
+      described = corrections.describe(before['label'], after['label'])
+      self.assertEqual(line['what'], described['what'])
+      self.assertEqual(after['kind'], _Kind.COARSE_MASK)
+      self.assertEqual(after['fault'], b'')
+      np.testing.assert_array_equal(before['truth'], after['truth'])
+
+  def test_distrusted_annotations_are_not_asked(self):
+    constants = calibration.Constants(50.0, 50.0, 0, {})
+    probs = np.eye(2)[np.array([[0, 1], [0, 1]])]
+    record = {
+        'id': b'a', 'instance_id': 1, 'kind': _Kind.BOX,
+        'label': np.array([[1, 0], [1, 0]], np.uint8),
+        'present': np.full(2, _OPEN, np.uint8)}
+    folder = pathlib.Path(tiny.temp_dir(self))
+    for trust, wanted in ((1.0, [[1, 0], [1, 0]]), (0.0, [[0, 1], [0, 1]])):
+      line = refining._correct(
+          folder, 0, record, probs, constants, np.array([9, 0.5]),
+          np.float32([9, trust]), lambda name: (4, 4))
+      mask = np.asarray(Image.open(folder / line['mask']))
+      np.testing.assert_array_equal(mask, np.kron(wanted, np.ones((2, 2))))
+      self.assertEqual((line['indicator'], line['trust']), (0.5, trust))
+
+  def test_a_removed_line_keeps_the_annotation(self):
+    folder = self._copy()
+    path = os.path.join(folder, corrections.TABLE)
+    with open(path, encoding='utf-8') as file:
+      header, first, *_ = file.read().splitlines()
+    with open(path, 'w', encoding='utf-8') as file:
+      file.write(f'{header}\n{first}\n')
+    corrected = corrections.apply(self._dataset, folder)
+    kept = sum(a is b for a, b in zip(
+        corrected.splits['train_weak'], self._dataset.splits['train_weak'],
+        strict=True))
+    self.assertEqual(kept, 31)
+    self.assertNotEqual(
+        corrected.corrections,
+        corrections.apply(self._dataset, self._folder).corrections)
+
+  def test_a_run_learns_from_them_and_refuses_others(self):
+    folder = self._copy()
+    config = tiny.debug_config().unlock()
+    config.input.corrected_labels = folder
+    workdir = tiny.temp_dir(self)
+    dataset = corrections.load(config, workdir)
+    run_folder.open_run(workdir, config, dataset)
+    run_folder.open_run(workdir, config, dataset)  # As it resumes.
+    name = self._lines()[0]['mask']
+    Image.fromarray(np.zeros((16, 16), np.uint8)).save(
+        os.path.join(folder, name))
+    with self.assertRaisesRegex(binary.UserError, 'changed since'):
+      run_folder.open_run(workdir, config, corrections.load(config, workdir))
+
+  @parameterized.named_parameters(
+      ('no_folder', None, 'cannot be read'),
+      ('no_table', 'name,what\na,b\n', 'no table of experiments.refine'),
+      ('short_line', 'id,mask\ntrain_0000\n', 'line without a mask'),
+      ('other_set', 'id,mask\nnobody,masks/a.png\n', 'of another set'),
+      ('no_mask', 'id,mask\n{0},masks/gone.png\n', 'no mask of classes'),
+      ('outside', 'id,mask\n{0},../../a.png\n', 'lead out of its folder'),
+      ('class', 'id,mask\n{0},five.png\n', 'holds class 5'))
+  def test_refuses(self, text, message):
+    folder = tiny.temp_dir(self)
+    if text is not None:
+      ids = [line['id'] for line in self._lines()]
+      with open(os.path.join(folder, corrections.TABLE), 'w',
+                encoding='utf-8') as file:
+        file.write(text.format(*ids))
+    Image.fromarray(np.full((16, 16), 5, np.uint8)).save(
+        os.path.join(folder, 'five.png'))
+    with self.assertRaisesRegex(binary.UserError, message) as caught:
+      corrections.apply(self._dataset, folder)
+    self.assertNotIn('\n', str(caught.exception))
+
+  def test_overwrites_nothing(self):
+    with self.assertRaisesRegex(binary.UserError, 'may hold corrections'):
+      refining.refine(tiny.run_dir(), self._folder)
+
+
+class TwoRunsTest(parameterized.TestCase):
+
+  def _train(self, config, workdir):
+    self.assertFalse(config.supervision.refine)
+    self._trained.append(workdir)
+    shutil.copytree(tiny.run_dir(), workdir)
+
+  def test_the_second_run_learns_what_the_first_one_corrected(self):
+    self._trained = []
+    workdir = tiny.temp_dir(self)
+    config = tiny.debug_config(**common.METHODS['dii_dcr_refine']).lock()
+    for _ in range(2):  # The second time, all is there.
+      refining.train_first(config, workdir, train=self._train)
+    self.assertEqual(self._trained, [os.path.join(workdir, 'first')])
+    dataset = corrections.load(config, workdir)
+    self.assertEqual(
+        dataset.corrections,
+        corrections.apply(
+            input_pipeline.load_dataset(tiny.data_dir()),
+            os.path.join(workdir, 'refined')).corrections)
+
+  def test_a_stopped_first_run_is_told(self):
+    config = tiny.debug_config(supervision=dict(refine=True)).lock()
+    with self.assertRaisesRegex(binary.Stopped, 'first: the same command'):
+      trainer.train_and_evaluate(
+          config, tiny.temp_dir(self), should_stop=lambda step: True)
+
+  @parameterized.parameters('strong_only', 'full_supervision')
+  def test_refuses_methods_without_weak_labels(self, method):
+    config = tiny.debug_config(**common.METHODS[method])
+    config.supervision.refine = True
+    with self.assertRaisesRegex(binary.UserError, 'learns none'):
+      refining.train_first(config, tiny.temp_dir(self), train=self._train)
+
+
+if __name__ == '__main__':
+  absltest.main()
