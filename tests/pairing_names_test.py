@@ -158,6 +158,31 @@ class WordsTest(pairing_test.Case):
     self.assertEqual(imported.classes, ('background', 'cytoplasm', 'nucleus'))
     np.testing.assert_array_equal(self.label('a'), 2 * _square(0) + _square(6))
 
+  @parameterized.parameters(
+      'masks/{1}/{0}.png', 'masks/{0}_{1}.png', 'masks/{0}/{1}.png')
+  def test_people_are_no_structures(self, place):
+    for name in ('a', 'b'):
+      self.save(f'images/{name}.png')
+      self.save(place.format(name, 'anna'), _square(1))
+      self.save(place.format(name, 'bob'), _square(2))
+    self.assertIn('nearly the same: of several observers?', self.ask())
+    classes = ('background', 'anna', 'bob')
+    imported = self.read(classes=classes)
+    self.assertEqual((imported.classes, imported.problems), (classes, []))
+
+  def test_a_structure_within_another_is_not_hidden(self):
+    disc = np.zeros(pairing_test.SIZE, np.uint8)
+    disc[:8, :10] = 1
+    for name in ('a', 'b'):
+      self.save(f'images/{name}.png')
+      self.save(f'masks/cup/{name}.png', _square(1))
+      self.save(f'masks/disc/{name}.png', disc)
+    self.assertIn('cover all of cup', self.ask())
+    classes = ('background', 'disc', 'cup')
+    self.assertIn('--classes=background,disc,cup', self.ask())
+    self.assertEqual(self.read(classes=classes).problems, [])
+    np.testing.assert_array_equal(self.label('a'), disc + _square(1))
+
   def test_endings_without_any_mask_are_asked_about(self):
     for name in ('a', 'b'):
       self.save(f'{name}.png')

@@ -65,7 +65,8 @@ def read(
     values, highest = dict.fromkeys({kind for kind, _ in found}, of_any), 1
   else:
     values, highest = mask_values.map_values(found, options, report, declared)
-  uniter = uniting.Uniter(pairs.structures, writer)
+  uniter = uniting.Uniter(
+      pairs.structures, writer, is_ordered=options.classes is not None)
   placer = _Placer(source, options, values, uniter)
   rows, weak = [], {}
   for path in sorted(pairs.images, key=names.get):

@@ -63,7 +63,8 @@ def read(
       source, [m for masks in pairs.masks.values() for m in masks], options,
       report, declared)
   uniter = uniting.Uniter(
-      pairs.structures, writer, nouns=('voxel', 'volume'))
+      pairs.structures, writer, nouns=('voxel', 'volume'),
+      is_ordered=options.classes is not None)
   labels = nifti_labels.Reader(
       source, values, options, uniter, report,
       is_asked=len(report.problems) > num_problems)

@@ -1,5 +1,6 @@
 """Makes one label map, and its annotation, of the mask files of a picture."""
 
+import collections
 from typing import Any
 
 from hybridseg import types
@@ -14,6 +15,7 @@ from data_prep.formats import parts as parts_lib
 HOLDS = ('mask', 'coarse_mask', 'scribble')  # The exact ones first.
 
 _ALIKE = 0.5  # Parts hardly overlap; observers agree on more than half.
+_MAX_OBSERVERS = 8  # More files than these are structures.
 
 
 class Uniter:
@@ -25,6 +27,7 @@ class Uniter:
       writer: intensities.Writer,
       *,
       nouns: tuple[str, str] = ('pixel', 'picture'),
+      is_ordered: bool = False,
   ):
     """Starts with nothing decided.
 
@@ -32,8 +35,11 @@ class Uniter:
       structures: class of each structure; {} if files hold classes.
       writer: writes the label maps.
       nouns: one of what overlaps, and of what it lies in, for messages.
+      is_ordered: whether the user names the structures, the last on top.
     """
     self._structures = structures
+    self._is_doubtful = len(set(structures.values())) > 1 and not is_ordered
+    self._structured = []
     self._writer = writer
     self._nouns = nouns
     self._weakened = []
@@ -65,6 +71,14 @@ class Uniter:
     label, overlap = _unite(labels, masks, self._structures)
     if overlap:
       self._overlaps.append((overlap, name))
+    if self._is_doubtful:
+      drawn = {m.piece for x, m in zip(labels, masks, strict=True) if x.any()}
+      shown = set(np.flatnonzero(np.bincount(label.ravel('K'))).tolist())
+      self._structured.append((
+          _likeness(labels) if overlap and len(labels) <= _MAX_OBSERVERS
+          else 0.0, drawn, {
+              piece for piece in drawn if self._structures[piece] not in shown},
+          masks[0].path))
     return label
 
   def kind_of(self, label: np.ndarray, kind: str, row_id: str) -> str | None:
@@ -91,6 +105,7 @@ class Uniter:
   def tell(self, report) -> None:
     """Notes what was decided for many pictures, or asks what was meant."""
     self._ask_of_observers(report)
+    self._ask_of_structures(report)
     if self._overlaps:
       total = sum(number for number, _ in self._overlaps)
       report.note(
@@ -124,6 +139,35 @@ class Uniter:
         (f'read one, --mask_folder={word[:30]}' if word else 'keep one of each')
         + ', or rename them, rater1, rater2, ...: a row for each',
         file=alike[0][0].path)
+
+  def _ask_of_structures(self, report):
+    """Asks about structures that are alike, or of which others hide one.
+
+    In the order of the alphabet, disc covers all of the cup that lies in it;
+    anna and bob are no structures.
+    """
+    alike = [path for likeness, _, _, path in self._structured
+             if likeness > _ALIKE]
+    drawn, hidden = collections.Counter(), collections.Counter()
+    for _, some, below, _ in self._structured:
+      drawn.update(some)
+      hidden.update(below)
+    covered = {n for n, number in hidden.items() if 2 * number > drawn[n]}
+    order = sorted(self._structures, key=lambda n: (n in covered, n))
+    listed = ','.join(order)
+    flag = '--classes=background,' + (
+        listed if len(listed) <= 50 else f'{listed[:50]}...')
+    if 2 * len(alike) > len(self._structured):
+      report.wrong(
+          f'masks of {", ".join(sorted(order))[:30]} are nearly the same: of '
+          'several observers?', '', f'rename them, rater1, rater2, ...; or, if '
+          f'they are structures, {flag}', file=alike[0])
+    elif covered:
+      report.wrong(
+          f'other structures cover all of {", ".join(sorted(covered))[:30]}',
+          '', f'say which lies on top, the last: {flag}', file=next(
+              path for _, _, below, path in self._structured
+              if covered & below))
 
 
 def _likeness(labels):
