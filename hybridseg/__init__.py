@@ -8,6 +8,7 @@ from hybridseg import alignment_maps
 from hybridseg import augmentation
 from hybridseg import co_regularization
 from hybridseg import guards
+from hybridseg import indicator_grads
 from hybridseg import indicator_step
 from hybridseg import indicators
 from hybridseg import inference
@@ -32,6 +33,7 @@ from hybridseg import weak_gradients
 from hybridseg import weak_losses
 from hybridseg import weight_rules
 from hybridseg import weighting
+from hybridseg.indicator_grads import indicator_value_and_grad
 from hybridseg.indicator_step import make_indicator_step
 from hybridseg.indicators import IndicatorState
 from hybridseg.indicators import init_indicators
@@ -62,7 +64,9 @@ __all__ = (
     'augmentation',
     'co_regularization',
     'guards',
+    'indicator_grads',
     'indicator_step',
+    'indicator_value_and_grad',
     'indicators',
     'inference',
     'init_indicators',

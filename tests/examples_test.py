@@ -79,6 +79,121 @@ class TransformationsTest(absltest.TestCase):
       self.assertLess(difference, 1e-5, name)
 
 
+def _plain_step(weak_fn, strong_fn, params, weights):
+  """Returns weights after their step, and the gradient, by `jax.grad` alone."""
+
+  def lookahead(w):
+    grads = jax.grad(lambda p: jnp.mean(w * weak_fn(p)))(params)
+    return strong_fn(jax.tree.map(lambda p, g: p - 0.1 * g, params, grads))
+
+  slopes = jax.grad(lookahead)(weights)
+  weights = jnp.clip(
+      weights - 0.1 * slopes / jnp.sqrt(jnp.mean(slopes**2)), 0, 1)
+  return weights, jax.grad(
+      lambda p: strong_fn(p) + jnp.mean(weights * weak_fn(p)))(params)
+
+
+class StepsTest(parameterized.TestCase):
+  """Two steps on four devices are those of `_plain_step` on one."""
+
+  def setUp(self):
+    super().setUp()
+    self.assertLen(jax.devices(), 4)
+
+  def _assert_close(self, found, expected):
+    for x, y in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+      np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)
+
+  def _data(self, example):
+    noisy, clean = (
+        example.make_data(jax.random.key(i), n) for i, n in ((1, 640), (2, 64)))
+    return noisy, clean, jnp.asarray(np.arange(640)[::5].reshape(2, 64))
+
+  @parameterized.parameters('batch_norm', 'dropout', 'scan_and_donation')
+  def test_finds_what_is_wrong(self, name):
+    results = _run(name)
+    self.assertGreater(results['auroc'], 0.8)
+    self.assertGreater(results.get('accuracy', 1), 0.8)
+
+  def test_batch_norm(self):
+    example = _load('batch_norm')
+    (x, y), clean, ids = self._data(example)
+    split = lambda name: nnx.split(
+        example.Classifier(nnx.Rngs(0), name), nnx.Param, nnx.BatchStat)
+    graphdef, params, stats = split('batch')
+    train_step = example.make_train_step(graphdef)
+    carry = params, stats, hybridseg.init_indicators(640)
+    graphdef, weights = split(None)[0], jnp.ones(640)
+
+    @jax.jit
+    def plain_step(params, stats, noisy, weights):
+      call = lambda p, data: example.losses_fn(graphdef, p, stats, *data)
+      weights, grads = _plain_step(
+          lambda p: call(p, noisy)[0], lambda p: jnp.mean(call(p, clean)[0]),
+          params, weights)
+      return weights, jax.tree.map(
+          lambda p, g: p - 0.3 * g, params, grads), call(params, noisy)[1]
+
+    for rows in ids:
+      noisy = x[rows], y[rows]
+      carry = train_step(*carry, clean, noisy, rows)
+      moved, params, stats = plain_step(params, stats, noisy, weights[rows])
+      weights = weights.at[rows].set(moved)
+    self._assert_close(
+        (*carry[:2], carry[2].weights), (params, stats, weights))
+
+  def test_dropout(self):
+    example = _load('dropout')
+    (x, y), clean, ids = self._data(example)
+    params, static = eqx.partition(
+        example.Classifier(jax.random.key(0)), eqx.is_inexact_array)
+    carry = params, hybridseg.init_indicators(640)
+    train_step, weights = example.make_train_step(static), jnp.ones(640)
+
+    def losses_fn(p, x, y, key):
+      keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(64))
+      return optax.softmax_cross_entropy_with_integer_labels(
+          jax.vmap(eqx.combine(p, static))(x, keys), y)
+
+    @jax.jit
+    def plain_step(params, noisy, weights, key):
+      keys = jax.random.split(key)
+      weights, grads = _plain_step(
+          lambda p: losses_fn(p, *noisy, keys[0]),
+          lambda p: jnp.mean(losses_fn(p, *clean, keys[1])), params, weights)
+      return weights, jax.tree.map(lambda p, g: p - 0.3 * g, params, grads)
+
+    for key, rows in zip(jax.random.split(jax.random.key(4)), ids, strict=True):
+      noisy = x[rows], y[rows]
+      carry = train_step(*carry, clean, noisy, rows, key)
+      moved, params = plain_step(params, noisy, weights[rows], key)
+      weights = weights.at[rows].set(moved)
+    self._assert_close((carry[0], carry[1].weights), (params, weights))
+
+  def test_scan_and_donation(self):
+    example = _load('scan_and_donation')
+    (x, y), clean, ids = self._data(example)
+    params, opt_state, _ = example.init(jax.random.key(0))
+    weights, donated = jnp.ones(640), example.init(jax.random.key(0))
+    (found, _, state), losses = example.make_epoch((x, y), clean)(donated, ids)
+    self.assertLen(losses, 2)
+    self.assertTrue(all(a.is_deleted() for a in jax.tree.leaves(donated)))
+
+    @jax.jit
+    def plain_step(params, opt_state, x, y, weights):
+      weights, grads = _plain_step(
+          lambda p: example.losses_fn(p, x, y),
+          lambda p: jnp.mean(example.losses_fn(p, *clean)), params, weights)
+      updates, opt_state = example.optimizer.update(grads, opt_state)
+      return weights, optax.apply_updates(params, updates), opt_state
+
+    for rows in ids:
+      moved, params, opt_state = plain_step(
+          params, opt_state, x[rows], y[rows], weights[rows])
+      weights = weights.at[rows].set(moved)
+    self._assert_close((found, state.weights), (params, weights))
+
+
 def _slopes(losses_fn, params, weak, strong, method='forward'):
   return jax.jit(lambda params, weak, strong: hybridseg.lookahead_weight_grads(
       lambda p: losses_fn(p, *weak),

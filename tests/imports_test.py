@@ -36,6 +36,7 @@ _MAY_IMPORT = {
     **{name: _LEAVES for name in _PARTS},
     **{name: _LEAVES | _PARTS for name in _RULES},
     'method_parts': _LEAVES | _PARTS | _RULES,
+    'indicator_grads': _LEAVES | _PARTS | _RULES,
     'train_state': _LEAVES | _PARTS | _RULES | {'method_parts'},
     'weak_gradients': _LEAVES | _PARTS | _RULES | {'method_parts'},
     'weight_rules': _LEAVES | _PARTS | _RULES | {'method_parts', 'train_state'},

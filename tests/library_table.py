@@ -8,6 +8,7 @@ from hybridseg import alignment_maps
 from hybridseg import augmentation
 from hybridseg import co_regularization
 from hybridseg import guards
+from hybridseg import indicator_grads
 from hybridseg import indicator_step
 from hybridseg import indicators
 from hybridseg import inference
@@ -193,6 +194,14 @@ def _update_indicators(a):
           indicators.indicator_health(state))
 
 
+def _indicator_value_and_grad(a):
+  weak = _losses_fn(a)
+  return indicator_grads.indicator_value_and_grad(
+      weak, lambda p: jnp.mean(weak(p)), a['params'],
+      indicators.init_indicators(NUM_WEAK), a['examples'].instance_id,
+      step_size=0.1, learning_rate=0.1)
+
+
 def _slopes_of_net(a):
   net = meta_weight_net.init_weight_net(a['key'])
   return meta_weight_net.strong_slopes(net.params, a['values'], a['values'])
@@ -269,6 +278,7 @@ CALLS = {
     'guards.nonfinite_rows': lambda a: guards.nonfinite_rows(a['logits']),
     'guards.select': lambda a: guards.select(
         a['where'][0, 0, 0], a['params'], a['params']),
+    'indicator_grads.indicator_value_and_grad': _indicator_value_and_grad,
     'indicator_step.make_indicator_step': _indicator_step,
     'indicators.init_indicators': _update_indicators,
     'indicators.update_indicators': _update_indicators,

@@ -1,0 +1,130 @@
+"""Slopes, indicators and the training gradient of a step of your own, at once.
+
+For networks and optimisers that `train_step` does not know.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from hybridseg import indicators as indicators_lib
+from hybridseg import linearization
+from hybridseg import loss_functions
+from hybridseg import types
+from hybridseg import weighting as weighting_lib
+
+
+class IndicatorGrads(NamedTuple):
+  """What a training step needs of a batch, see `indicator_value_and_grad`.
+
+  Attributes:
+    loss: training loss of the global batch, float [].
+    grads: its gradient, a tree like the params, for an optimiser; None for
+      leaves that are no floats.
+    state: the indicators after their step.
+    weights: those of the batch after their step, float32 [B].
+    slopes: d strong(theta') / d w_k before their step, float32 [B].
+    losses: weak losses at theta, float [B].
+    aux: with `has_aux` the pair of aux of this shard, of the weak losses and of
+      the strong loss, both at theta; else None.
+  """
+
+  loss: jax.Array
+  grads: types.Params
+  state: indicators_lib.IndicatorState
+  weights: jax.Array
+  slopes: jax.Array
+  losses: jax.Array
+  aux: Any
+
+
+def indicator_value_and_grad(
+    weak_losses_fn: Callable[[Any], Any],
+    strong_loss_fn: Callable[[Any], Any],
+    params: types.Params,
+    state: indicators_lib.IndicatorState,
+    instance_ids: jax.Array,
+    *,
+    learning_rate: float | jax.Array,
+    step_size: float | None = None,
+    inner_optimizer: optax.GradientTransformation | None = None,
+    inner_opt_state: optax.OptState | None = None,
+    has_aux: bool = False,
+    axis_name: str | None = None,
+) -> IndicatorGrads:
+  """Moves the indicators of a batch and returns the training gradient there.
+
+  With the indicators w of the batch and the slopes s_k = d strong(theta'(w)) /
+  d w_k of `lookahead_weight_grads`,
+
+    w_k <- clip(w_k - learning_rate * s_k / rms(s), 0, 1),
+    loss(theta) = strong(theta) + (1 / B) sum_k w_k weak_k(theta),
+
+  where the new w is a constant of the loss. Pan et al., 2022
+  (https://arxiv.org/abs/2203.05956, Algorithm 1); the division by the root mean
+  square over the global batch, `weighting.unit_rms`, is ours. The same numbers
+  as `lookahead_weight_grads`, `update_indicators`, `gather_indicators` and
+  `jax.value_and_grad` one after another, but with one forward pass on the weak
+  instances instead of two, so that a network with dropout or statistics of its
+  batch is called on them once. Under `jax.jit`, XLA often merges the two by
+  itself, and both ways then take the same time.
+
+  Args:
+    weak_losses_fn: maps params to the weak losses of this shard, float [B].
+    strong_loss_fn: maps params to the mean strong loss of this shard, float [];
+      called at theta' and at theta.
+    params: parameters theta, any pytree, as for `lookahead_weight_grads`.
+    state: indicators of the whole weak set.
+    instance_ids: rows of the table, int [B]; -1 for an instance that has no
+      indicator, which counts in full.
+    learning_rate: step of the indicators; at 0 they stay as they are.
+    step_size: learning rate of a plain SGD lookahead, not of the optimiser.
+    inner_optimizer: any optax optimiser in place of plain SGD.
+    inner_opt_state: its state at theta; None is a fresh one.
+    has_aux: whether both loss functions return pairs, of their losses and any
+      pytree, as for `jax.grad`.
+    axis_name: mapped axis to average over, of `jax.pmap` or `jax.shard_map`, or
+      None on a single device. Shards hold equally many instances.
+
+  Returns:
+    Loss and gradient, means over the shards; the new indicators, the same on
+    all shards; weights, slopes and losses of this shard; aux. Where a loss or a
+    slope is not finite, no indicator moves, and loss or gradient tell.
+
+  Raises:
+    ValueError: as `lookahead_weight_grads` and `update_indicators`.
+  """
+  weights = indicators_lib.gather_indicators(state, instance_ids)
+  floats, merge = loss_functions.split_floats(params)
+  floats = weighting_lib._varying(floats, axis_name)
+  weak_fn = loss_functions.of_floats(
+      weak_losses_fn, merge, name='weak_losses_fn', has_aux=has_aux,
+      shape=weights.shape,
+      meaning=f'one loss per instance id, a float for each of {weights.shape}')
+  strong_fn = loss_functions.of_floats(
+      strong_loss_fn, merge, name='strong_loss_fn', has_aux=has_aux, shape=(),
+      meaning='the mean of its losses, a float of shape ()')
+  linear = linearization.linearize_losses(weak_fn, floats, has_aux=True)
+  slopes, _ = weighting_lib.linear_weight_grads(
+      linear, strong_fn, floats, weights, step_size=step_size,
+      inner_optimizer=inner_optimizer, inner_opt_state=inner_opt_state,
+      has_aux=True, axis_name=axis_name)
+  state = indicators_lib.update_indicators(
+      state, instance_ids, weighting_lib.unit_rms(slopes, axis_name=axis_name),
+      learning_rate=learning_rate, axis_name=axis_name)
+  weights = indicators_lib.gather_indicators(state, instance_ids)
+  (strong, strong_aux), strong_grads = jax.value_and_grad(
+      strong_fn, has_aux=True)(floats)
+  weak_grads = linear.weighted_grads(weights / weights.size)
+  dtype = weighting_lib._wider(weights.dtype, linear.losses.dtype)
+  loss = strong.astype(dtype) + jnp.mean(
+      weights.astype(dtype) * linear.losses.astype(dtype))
+  grads = jax.tree.map(jnp.add, strong_grads, weak_grads)
+  if axis_name is not None:
+    loss, grads = jax.lax.pmean((loss, grads), axis_name)
+  return IndicatorGrads(
+      loss, grads, state, weights, slopes, linear.losses,
+      (linear.aux, strong_aux) if has_aux else None)
