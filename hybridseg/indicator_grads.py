@@ -104,7 +104,7 @@ def indicator_value_and_grad(
       weak_losses_fn, merge, name='weak_losses_fn', has_aux=has_aux,
       shape=weights.shape,
       meaning=f'one loss per instance id, a float for each of {weights.shape}')
-  strong_fn = loss_functions.of_floats(
+  strong_fn: Callable[..., Any] = loss_functions.of_floats(
       strong_loss_fn, merge, name='strong_loss_fn', has_aux=has_aux, shape=(),
       meaning='the mean of its losses, a float of shape ()')
   linear = linearization.linearize_losses(weak_fn, floats, has_aux=True)
