@@ -169,6 +169,24 @@ class YoloTest(source_case.ShapesCase):
     first, second = self.read('yolo').rows
     self.assertEqual(first.annotation, second.annotation)
 
+  @parameterized.parameters(
+      '0.5 0.5 0.6 0.6', '0.5 0.5 0.6 0.6 0 0', '0.5 0.5 1 0.6 0.6 1',
+      '0.5 0.5 1 0 0 0')
+  def test_poses_that_nothing_but_their_points_shows(self, points):
+    self.picture('images/0.png', 'images/1.png')
+    self.write('data.yaml', 'names: [a]\n')
+    boxes = [f'0 0.5 0.{i} 0.4 0.4' for i in (46, 47, 48, 50, 52, 54)]
+    self.write('labels/0.txt', '\n'.join(f'{b} {points}' for b in boxes))
+    self.write('labels/1.txt', '')
+    row, _ = self.read('yolo').rows
+    self.assertEqual(row.annotation['kind'], 'box')
+    self.assertIn('poses', self.notices)
+    # One outline of another length, and they are outlines.
+    self.write('labels/1.txt', '0 0.1 0.1 0.5 0.1 0.3 0.5\n')
+    self.assertEqual(
+        [r.annotation['kind'] for r in self.read('yolo').rows],
+        ['polygon'] * 2)
+
   def test_a_damaged_line_leaves_its_picture_unlabelled(self):
     self.picture('images/0.png', 'images/1.png')
     self.write('data.yaml', 'names: [a]\n')

@@ -2,7 +2,8 @@
 
 https://docs.ultralytics.com/datasets/segment/. Lines are `class cx cy w h` or
 `class x1 y1 x2 y2 ...`, as shares of the width and height, from class 0 = the
-first foreground class. Of a line of a pose, only the box is read. Names come
+first foreground class. Of a line of a pose, only the box is read: `kpt_shape`
+of data.yaml says that lines are poses, or all their points show it. Names come
 from data.yaml (`names`), classes.txt or Darknet's obj.names. labels/a/b.txt
 belongs to images/a/b.*; in other folders a file belongs to the one picture of
 its name, beside it (Darknet) or elsewhere, if it holds such lines. An empty
@@ -30,6 +31,7 @@ _NAMES = ('data.yaml', 'dataset.yaml', 'data.yml', 'classes.txt',
 _OTHERS = ('classes.txt', 'train.txt', 'val.txt', 'valid.txt', 'test.txt')
 _DESCRIBING = (*_NAMES, 'obj.data')
 _DIGITS = 4  # Of a pixel: shares are rounded.
+_MIN_POSES = 6  # Lines from which on they can be taken for poses by place.
 _MAX_LOOK = 2**16  # Bytes of a file that tell whether it holds labels.
 
 
@@ -56,7 +58,7 @@ def read(
   report = assembling.Report(options.leave_out)
   pairs = _files(source)
   names, pose = _read_names(source, options, report)
-  items = []
+  read_files = {}
   for name, picture in pairs.items():
     if picture is None:
       report.wrong_file(pixels.WrongFile(
@@ -75,6 +77,12 @@ def read(
     except pixels.WrongFile as wrong:
       report.wrong_file(wrong, file=name)
       continue
+    read_files[name] = picture, size, lines
+  if pose is None:
+    pose = _guess_pose(
+        line.split() for *_, lines in read_files.values() for line in lines)
+  items = []
+  for name, (picture, size, lines) in read_files.items():
     shapes = []
     for i, line in enumerate(lines, start=1):
       try:
@@ -269,6 +277,33 @@ def _read_line(words, size, names, pose, report):
   outline = [[_round(x * size[1]), _round(y * size[0])]
              for x, y in zip(values[::2], values[1::2], strict=True)]
   return [drawn.Shape('polygon', label, outline)]
+
+
+def _guess_pose(lines):
+  """Returns how many numbers of each line are key points, or None.
+
+  An outline of as many numbers would have all of its later points within the
+  box that the first two spell, in every line of the set. A point that is not
+  labelled is 0, 0.
+  """
+  counts, num_lines = set(), 0
+  for words in filter(None, lines):
+    try:
+      cx, cy, width, height, *rest = map(float, words[1:])
+    except ValueError:
+      return None
+    counts.add(len(rest))
+    num_lines += 1
+    if len(counts) > 1 or len(rest) < 4:
+      return None
+    if not any(
+        len(rest) % each == 0 and all(
+            (x, y) == (0, 0) or (
+                abs(x - cx) <= width / 2 and abs(y - cy) <= height / 2)
+            for x, y in zip(rest[::each], rest[1::each], strict=True))
+        for each in (2, 3)):
+      return None
+  return counts.pop() if num_lines >= _MIN_POSES else None
 
 
 def _is_pose(values, pose):
