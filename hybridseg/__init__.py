@@ -6,6 +6,7 @@ many devices there are (`hybridseg.parallel` does, where you import it).
 
 from hybridseg import alignment_maps
 from hybridseg import augmentation
+from hybridseg import batch_checks
 from hybridseg import co_regularization
 from hybridseg import guards
 from hybridseg import indicator_grads
@@ -17,10 +18,12 @@ from hybridseg import kind_losses
 from hybridseg import linearization
 from hybridseg import loss_functions
 from hybridseg import losses
+from hybridseg import mapped_axis
 from hybridseg import masking
 from hybridseg import meta_weight_net
 from hybridseg import method_parts
 from hybridseg import metrics
+from hybridseg import microbatches
 from hybridseg import mixing
 from hybridseg import models
 from hybridseg import parallel
@@ -62,6 +65,7 @@ __all__ = (
     'UNLABELLED',
     'alignment_maps',
     'augmentation',
+    'batch_checks',
     'co_regularization',
     'guards',
     'indicator_grads',
@@ -82,10 +86,12 @@ __all__ = (
     'make_indicator_step',
     'make_predict_step',
     'make_train_step',
+    'mapped_axis',
     'masking',
     'meta_weight_net',
     'method_parts',
     'metrics',
+    'microbatches',
     'mixing',
     'models',
     'parallel',

@@ -149,7 +149,26 @@ def _photometric(key, image, options):
 
 
 def to_float(image: jax.Array) -> jax.Array:
-  """Scales stored intensities, uint8, to float32 in [0, 1]."""
+  """Scales stored intensities, uint8, to float32 in [0, 1].
+
+  Floats are taken for intensities in [0, 1] already, and stay as they are.
+
+  Args:
+    image: uint8 or float, of any shape.
+
+  Returns:
+    float32, of the same shape.
+
+  Raises:
+    ValueError: if the intensities are of another type, whose range is not
+      known.
+  """
+  if jnp.issubdtype(image.dtype, jnp.floating):
+    return image.astype(jnp.float32)
+  if image.dtype != jnp.uint8:
+    raise ValueError(
+        f'Images are {image.dtype}, of a range that nobody knows: make them '
+        'uint8, or float in [0, 1].')
   return image.astype(jnp.float32) / 255.0
 
 
@@ -167,7 +186,8 @@ def augment(
 
   Args:
     keys: one key per instance, [B].
-    examples: stored examples, uint8 images [B, H, W, C].
+    examples: stored examples, images [B, H, W, C] of uint8 or of float in
+      [0, 1].
     options: how far each change may go.
 
   Returns:

@@ -107,10 +107,18 @@ def update_teachers(
     decay: share of the old mean that stays, in [0, 1).
 
   Returns:
-    The means after the update.
+    The means after the update, each of the dtype that it had. One of bfloat16
+    knows three digits and stands still where a step is smaller: keep means of
+    such parameters in float32.
   """
   kept = jnp.minimum(decay, 1 - 1 / (step + 2))
-  mean = lambda teacher, new: kept * teacher + (1 - kept) * new
+
+  def mean(teacher, new):
+    old, new = masking.widen(teacher), new.astype(
+        masking.wide_dtype(teacher.dtype))
+    share = kept.astype(old.dtype)
+    return (share * old + (1 - share) * new).astype(teacher.dtype)
+
   return jax.tree.map(mean, teachers, params)
 
 

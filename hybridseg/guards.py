@@ -6,6 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from hybridseg import mapped_axis
+
 
 def _floats(tree):
   """Returns the leaves that can hold nan or infinity."""
@@ -48,7 +50,9 @@ def nonfinite_rows(tree: Any) -> jax.Array:
   return jnp.any(jnp.stack(bad), axis=0)
 
 
-def gather_rows(rows: jax.Array, *, axis_name: str | None = None) -> jax.Array:
+def gather_rows(
+    rows: jax.Array, *, axis_name: mapped_axis.AxisName = None
+) -> jax.Array:
   """Returns the rows of the global batch, in its order, on every device.
 
   Args:
@@ -58,7 +62,8 @@ def gather_rows(rows: jax.Array, *, axis_name: str | None = None) -> jax.Array:
   Returns:
     Values of all shards, [D * B].
   """
-  if axis_name is None:
+  mapped_axis.check(axis_name)
+  if not axis_name:
     return rows
   gather = functools.partial(
       jax.lax.all_gather, rows, axis_name, tiled=True)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hybridseg import guards
+from hybridseg import mapped_axis
 from hybridseg import masking
 from hybridseg import types
 
@@ -99,7 +100,7 @@ def update_indicators(
     weight_grads: jax.Array,
     *,
     learning_rate: float | jax.Array,
-    axis_name: str | None = None,
+    axis_name: mapped_axis.AxisName = None,
 ) -> IndicatorState:
   """Takes one projected gradient step on the indicators of a batch.
 

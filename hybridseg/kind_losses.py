@@ -66,7 +66,8 @@ def by_kind(
 
   Returns:
     loss(logits, labels, *, where, kind, present, images) -> float [B], with
-    `kind` int [B]: see `train_step.Supervision.by_kind`.
+    `kind` int [B]: see `train_step.Supervision.by_kind`. The loss of an
+    instance of a kind that there is not is nan.
 
   Raises:
     ValueError: if there is no term at all, or a key is no annotation kind.
@@ -85,7 +86,12 @@ def by_kind(
 
   def loss(logits, labels, *, where, kind, present, images):
     annotation = Annotation(labels, where, present, images)
-    chosen = jnp.asarray(factors)[kind]  # [B, T]
+    if not jnp.issubdtype(kind.dtype, jnp.integer):
+      raise ValueError(f'kind is {kind.dtype}: it must be int32.')
+    # A kind that there is not has the loss nan, not that of another.
+    row = jnp.where((kind >= 0) & (kind < len(factors)), kind, len(factors))
+    chosen = jnp.asarray(factors).at[row].get(
+        mode='fill', fill_value=jnp.nan)  # [B, T]
     total = jnp.zeros(logits.shape[0], jnp.float32)
     for factor, term in zip(chosen.T, terms, strict=True):
       used = factor != 0

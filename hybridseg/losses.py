@@ -28,11 +28,19 @@ def one_hot_labels(
 
   Returns:
     One-hot targets, float32 [B, ..., K] (all zero where unknown), and `where`,
-    bool [B, ...].
+    bool [B, ...]. The targets of a class that there is not are nan: all zero,
+    such a pixel would count as one that is always right.
+
+  Raises:
+    ValueError: if the map is no integer, or int8, which ends below 255.
   """
+  masking.check_label_map(label_map)
   label_map = label_map.astype(jnp.int32)
   labels = jax.nn.one_hot(label_map, num_classes, dtype=jnp.float32)
-  return labels, label_map != types.UNLABELLED
+  where = label_map != types.UNLABELLED
+  is_class = (label_map >= 0) & (label_map < num_classes)
+  labels = jnp.where((where & ~is_class)[..., None], jnp.nan, labels)
+  return labels, where
 
 
 def _pixel_cross_entropy(logits, labels, where):

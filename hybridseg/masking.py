@@ -36,6 +36,27 @@ def check_labels(logits: jax.Array, labels: jax.Array) -> None:
     raise ValueError(f'{logits.shape=} differs from {labels.shape=}.')
 
 
+def check_label_map(label_map: jax.Array, name: str = 'label_map') -> None:
+  """Refuses what cannot hold the number of every class and 255.
+
+  Args:
+    label_map: class per pixel, [B, ...].
+    name: of it, for messages.
+
+  Raises:
+    ValueError: if the numbers are no integers, or int8, in which 255, which
+      marks unlabelled pixels, is -1.
+  """
+  dtype = label_map.dtype
+  if dtype == jnp.int8:
+    raise ValueError(
+        f'{name} is int8, in which 255, the unlabelled pixels, became -1: read '
+        'it as uint8.')
+  if not any(jnp.issubdtype(dtype, x) for x in (jnp.bool_, jnp.integer)):
+    raise ValueError(
+        f'{name} is {dtype}: a label map holds the class of each pixel, uint8.')
+
+
 def where_or_all(where: jax.Array | None, logits: jax.Array) -> jax.Array:
   """Returns `where`, bool [B, ...]; all pixels count where it is None.
 

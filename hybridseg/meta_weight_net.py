@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import optax
 
 from hybridseg import guards
+from hybridseg import mapped_axis
 from hybridseg import masking
 from hybridseg import types
 
@@ -112,7 +113,7 @@ def weigh(
     alignments: jax.Array,
     *,
     learning_rate: float,
-    axis_name: str | None = None,
+    axis_name: mapped_axis.AxisName = None,
 ) -> tuple[jax.Array, WeightNet]:
   """Takes one step of phi down `strong_slopes`, then weighs the batch.
 
@@ -138,7 +139,7 @@ def weigh(
     updates, opt_state = _optimizer(learning_rate).update(
         slopes, weight_net.opt_state, params)
   params = optax.apply_updates(params, updates)
-  first = 0 if axis_name is None else num * jax.lax.axis_index(axis_name)
+  first = num * mapped_axis.shard_index(axis_name)
   weights = jax.lax.dynamic_slice_in_dim(
       batch_weights(params, losses), first, num)
   return weights, WeightNet(params, opt_state)

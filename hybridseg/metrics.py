@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hybridseg import masking
 from hybridseg import types
 
 _MAX_PIXELS = 2**31 - 1  # Of a case, in an int32.
@@ -28,9 +29,13 @@ def confusion_counts(
     Sums over many cases need int64, which NumPy takes by itself.
 
   Raises:
-    ValueError: if the two maps differ in shape, or if a case has more pixels
-      than an int32 counts (2^31 - 1).
+    ValueError: if the two maps differ in shape, if one is no integer, if the
+      truth is int8, or if a case has more pixels than an int32 counts
+      (2^31 - 1).
   """
+  masking.check_label_map(label_map)
+  if predictions.dtype != jnp.int8:  # Where there is no class beyond 127.
+    masking.check_label_map(predictions, 'predictions')
   if predictions.shape != label_map.shape:
     raise ValueError(f'{predictions.shape=} differs from {label_map.shape=}.')
   num_pixels = math.prod(label_map.shape[1:])

@@ -12,6 +12,7 @@ from hybridseg import co_regularization
 from hybridseg import guards
 from hybridseg import inference
 from hybridseg import losses as losses_lib
+from hybridseg import mapped_axis
 from hybridseg import method_parts
 from hybridseg import metrics as metrics_lib
 from hybridseg import types
@@ -42,13 +43,13 @@ __all__ = (
 
 
 def instance_keys(
-    key: jax.Array, num: int, *, axis_name: str | None = None
+    key: jax.Array, num: int, *, axis_name: mapped_axis.AxisName = None
 ) -> jax.Array:
   """Folds each instance's position in the *global* batch into `key`, [num].
 
   No random number then depends on how many devices share the batch.
   """
-  first = 0 if axis_name is None else jax.lax.axis_index(axis_name) * num
+  first = mapped_axis.shard_index(axis_name) * num
   return jax.vmap(lambda i: jax.random.fold_in(key, i))(
       first + jnp.arange(num, dtype=jnp.int32)
   )
@@ -69,7 +70,7 @@ def make_train_step(
     supervision: Supervision,
     weighting: Weighting = Weighting(),
     co_reg: CoRegularization = CoRegularization(),
-    axis_name: str | None = None,
+    axis_name: mapped_axis.AxisName = None,
 ) -> Callable[..., tuple[TrainState, dict[str, Any]]]:
   """Assembles `(state, batch, key) -> (state, metrics)`; pure, not jitted.
 
@@ -134,7 +135,7 @@ def make_train_step(
   use_weak = bool(supervision.weak_scale)
   use_co_reg = bool(co_reg.scale)
   use_means = method_parts.has_mean_teachers(co_reg)
-  pmean = lambda t: t if axis_name is None else jax.lax.pmean(t, axis_name)
+  pmean = lambda tree: mapped_axis.pmean(tree, axis_name)
   gather = lambda rows: guards.gather_rows(rows, axis_name=axis_name)
 
   def strong_loss(params, images, labels, where):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from hybridseg import guards
 from hybridseg import linearization
+from hybridseg import mapped_axis
 from hybridseg import method_parts
 from hybridseg import types
 from hybridseg import weighting as weighting_lib
@@ -69,7 +70,7 @@ def make_weak_gradients(
     features_fn: Callable[..., tuple[jax.Array, jax.Array]] | None,
     supervision: method_parts.Supervision,
     weighting: method_parts.Weighting,
-    axis_name: str | None,
+    axis_name: mapped_axis.AxisName,
 ) -> WeakGradients:
   """Returns the functions of a choice of parts.
 

@@ -232,6 +232,7 @@ def tag_loss(
   Args:
     logits: unnormalised scores, float [B, ..., K].
     present: 1 present, 0 absent, `types.UNLABELLED` unknown; uint8 [B, K].
+      Anything else is nan.
     where: pixels to score, bool [B, ...]; None scores all of them.
     sharpness: r; the larger, the closer to the maximum.
 
@@ -241,6 +242,7 @@ def tag_loss(
   Raises:
     ValueError: if shapes do not agree.
   """
+  masking.check_label_map(present, 'present')
   num_classes = logits.shape[-1]
   if present.shape != (logits.shape[0], num_classes):
     raise ValueError(
@@ -257,7 +259,10 @@ def tag_loss(
     odds = jnp.where(where, sharpness * odds, -1e30)
     total = jax.nn.logsumexp(odds, axis=space)
     score = (total - jnp.log(jnp.maximum(count, 1))) / sharpness
-    sign = jnp.where(present[:, c] == 1, 1.0, -1.0)
+    tag = present[:, c]
+    # Unknown ones are left out below; their sign must be finite, too.
+    is_other = (tag == 0) | (tag == types.UNLABELLED)
+    sign = jnp.where(tag == 1, 1.0, jnp.where(is_other, -1.0, jnp.nan))
     values.append(jax.nn.softplus(-sign * score))
   known = (present[:, 1:] != types.UNLABELLED) & (count > 0)[:, None]
   return masking.mean(jnp.stack(values, axis=-1), known, -1)

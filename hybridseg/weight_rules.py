@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from hybridseg import indicators as indicators_lib
+from hybridseg import mapped_axis
 from hybridseg import meta_weight_net
 from hybridseg import method_parts
 from hybridseg import train_state
@@ -51,7 +52,7 @@ def _l2rw(weighting, state, batch, *, axis_name):
   """
   del weighting
   num = batch.losses.shape[0]
-  total = num * weighting_lib.num_shards(axis_name)
+  total = num * mapped_axis.num_shards(axis_name)
   alignments, bad = batch.mean_alignments()
   weights = total * weighting_lib.l2rw_weights(-alignments, axis_name=axis_name)
   return weights, state, bad
@@ -139,7 +140,7 @@ def weigh(
     state: train_state.TrainState,
     batch: Batch,
     *,
-    axis_name: str | None = None,
+    axis_name: mapped_axis.AxisName = None,
 ) -> tuple[jax.Array, train_state.TrainState, jax.Array]:
   """Returns the weights of a batch; moves what they come from where it is due.
 

@@ -24,37 +24,15 @@ import optax
 from hybridseg import inner_optimizers
 from hybridseg import linearization
 from hybridseg import loss_functions
+from hybridseg import mapped_axis
 from hybridseg import masking
+from hybridseg import microbatches
 from hybridseg import types
 
 METHODS = ('grad', 'forward')
-# Users call it by this name, too.
+# Users call them by these names, too.
 check_inner_optimizer = inner_optimizers.check_inner_optimizer
-
-
-def _pmean(tree, axis_name):
-  return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
-
-
-def _varying(tree, axis_name):
-  """Marks a tree as different on every shard, for `jax.shard_map`.
-
-  With `check_vma`, its default, it sums the gradient in what all shards share
-  by itself, and `_pmean` of that would still be the sum.
-  """
-
-  def vary(x):
-    try:
-      return jax.lax.pcast(x, axis_name, to='varying')
-    except (AssertionError, ValueError):  # It does already, or under vmap.
-      return x
-
-  return tree if axis_name is None else jax.tree.map(vary, tree)
-
-
-def num_shards(axis_name: str | None) -> int | jax.Array:
-  """Returns how many shards a mapped axis has; 1 if there is none."""
-  return 1 if axis_name is None else jax.lax.psum(1, axis_name)
+num_shards = mapped_axis.num_shards
 
 
 def _wider(dtype, other):
@@ -69,8 +47,28 @@ def _float_weights(weights):
   return weights if is_float else weights.astype(jnp.result_type(float))
 
 
-def _one_per_weight(weights):
-  return f'one loss per instance, a float for each of {weights.shape=}'
+def _one_per_weight(shape):
+  return f'one loss per instance, a float for each weight, of shape {shape}'
+
+
+def _part_shape(weights, num_microbatches):
+  """Returns the shape of the losses of one part of the batch."""
+  num = num_microbatches or 1
+  if weights.size % num:
+    raise ValueError(
+        f'{weights.size} weights do not divide into {num_microbatches=}.')
+  return (weights.size // num,)
+
+
+def _joined(fn, num_microbatches, join):
+  """Returns a loss function with aux of the whole batch from one of parts."""
+  parts_fn = microbatches.over_microbatches(fn, num_microbatches)
+
+  def whole_fn(params):
+    losses, aux = parts_fn(params)
+    return join(losses), aux
+
+  return whole_fn
 
 
 def _strong_loss(fn, merge, has_aux):
@@ -91,7 +89,8 @@ def lookahead_weight_grads(
     inner_opt_state: optax.OptState | None = None,
     method: str = 'forward',
     has_aux: bool = False,
-    axis_name: str | None = None,
+    num_microbatches: int | None = None,
+    axis_name: mapped_axis.AxisName = None,
 ) -> Any:
   """Differentiates the strong-set loss with respect to weak-instance weights.
 
@@ -124,8 +123,15 @@ def lookahead_weight_grads(
     method: 'grad' or 'forward'.
     has_aux: whether both loss functions return pairs, of their losses and any
       pytree, as for `jax.grad`.
-    axis_name: mapped axis to average over, of `jax.pmap` or `jax.shard_map`, or
-      None on a single device. Shards hold equally many instances.
+    num_microbatches: number M of parts of a batch that is too large for the
+      memory. Both loss functions then take the number of a part, int32 [], as
+      second argument, and return the B / M weak losses and the mean strong loss
+      of that part; their aux gets a leading axis M. The slopes are those of the
+      whole batch. Those of each part alone are not: M times too large, after
+      steps of that part alone.
+    axis_name: mapped axis to average over, of `jax.pmap` or `jax.shard_map`;
+      None on a single device, and () where every shard is a problem of its own.
+      Shards hold equally many instances.
 
   Returns:
     Slope of the global mean strong loss, float [B] of the dtype of the weights;
@@ -133,7 +139,8 @@ def lookahead_weight_grads(
     losses at theta and of the strong one at theta'.
 
   Raises:
-    ValueError: if `weights` is not rank 1 or does not fit the weak losses, if
+    ValueError: if `weights` is not rank 1, does not fit the weak losses or does
+      not divide into the parts, if `axis_name` is missing (`mapped_axis`), if
       not exactly one of `step_size` and `inner_optimizer` is given, if the
       inner optimiser has no slopes, as Adam with `eps_root=0` or Lion (see
       `check_inner_optimizer`), if `method` is unknown, if the strong loss is no
@@ -145,11 +152,16 @@ def lookahead_weight_grads(
   if method not in METHODS:
     raise ValueError(f'Unknown {method=}; known: {METHODS}.')
   params, merge = loss_functions.split_floats(params)
-  params, weights = _varying((params, _float_weights(weights)), axis_name)
+  params, weights = mapped_axis.varying(
+      (params, _float_weights(weights)), axis_name)
+  shape = _part_shape(weights, num_microbatches)
   weak_fn = loss_functions.of_floats(
       weak_losses_fn, merge, name='weak_losses_fn', has_aux=has_aux,
-      shape=weights.shape, meaning=_one_per_weight(weights))
+      shape=shape, meaning=_one_per_weight(shape))
   strong_fn = _strong_loss(strong_loss_fn, merge, has_aux)
+  if num_microbatches is not None:
+    weak_fn = _joined(weak_fn, num_microbatches, jnp.ravel)
+    strong_fn = _joined(strong_fn, num_microbatches, jnp.mean)
   inner = dict(
       step_size=step_size,
       inner_optimizer=inner_optimizer,
@@ -170,14 +182,14 @@ def lookahead_weight_grads(
       return jnp.mean(w.astype(dtype) * losses.astype(dtype)), aux
 
     grads, weak_aux = jax.grad(inner_loss, has_aux=True)(params)
-    updates = inner_update(_pmean(grads, axis_name))
+    updates = inner_update(mapped_axis.pmean(grads, axis_name))
     loss, strong_aux = strong_fn(optax.apply_updates(params, updates))
     return loss, (weak_aux, strong_aux)
 
   slopes, aux = jax.grad(outer_loss, has_aux=True)(weights)
   # Inside a mapped axis, reverse mode sums the cotangent of pmean over the
   # shards, so each one sees the slope of the *sum* of the outer losses.
-  slopes = slopes / num_shards(axis_name)
+  slopes = slopes / mapped_axis.num_shards(axis_name)
   return (slopes, aux) if has_aux else slopes
 
 
@@ -191,7 +203,7 @@ def linear_weight_grads(
     inner_optimizer: optax.GradientTransformation | None = None,
     inner_opt_state: optax.OptState | None = None,
     has_aux: bool = False,
-    axis_name: str | None = None,
+    axis_name: mapped_axis.AxisName = None,
 ) -> Any:
   """Is the closed form of `lookahead_weight_grads`, of losses at hand.
 
@@ -236,11 +248,12 @@ def _linear_weight_grads(
   """Is `linear_weight_grads` of float params, always with aux."""
   loss_functions.check_losses(
       linear.losses, weights.shape, name='The linearised losses_fn',
-      meaning=_one_per_weight(weights))
+      meaning=_one_per_weight(weights.shape))
   inner_update = inner_optimizers.update_fn(params, **inner)
-  mean = lambda grads: _varying(_pmean(grads, axis_name), axis_name)
+  mean = lambda grads: mapped_axis.varying(
+      mapped_axis.pmean(grads, axis_name), axis_name)
   dtype = linear.losses.dtype
-  weights = _varying(_float_weights(weights), axis_name)
+  weights = mapped_axis.varying(_float_weights(weights), axis_name)
   wide = weights.astype(_wider(weights.dtype, dtype))
   grads = mean(linear.weighted_grads(wide / weights.size))
   updates, pull_back = jax.vjp(inner_update, grads)
@@ -248,7 +261,7 @@ def _linear_weight_grads(
   strong_grads, aux = jax.grad(strong_fn, has_aux=True)(ahead)
   (direction,) = pull_back(optax.tree.cast_like(mean(strong_grads), updates))
   slopes = linear.directional(direction).astype(wide.dtype)
-  num_instances = weights.size * num_shards(axis_name)
+  num_instances = weights.size * mapped_axis.num_shards(axis_name)
   return (slopes / num_instances).astype(weights.dtype), aux
 
 
@@ -312,7 +325,7 @@ def last_layer_alignments(
 
 
 def l2rw_weights(
-    weight_grads: jax.Array, *, axis_name: str | None = None
+    weight_grads: jax.Array, *, axis_name: mapped_axis.AxisName = None
 ) -> jax.Array:
   """Turns slopes into the normalised weights of one batch.
 
@@ -329,14 +342,15 @@ def l2rw_weights(
     [B].
   """
   raw = jnp.maximum(-masking.widen(weight_grads), 0)
+  mapped_axis.check(axis_name)
   total = jnp.sum(raw)
-  if axis_name is not None:
+  if axis_name:
     total = jax.lax.psum(total, axis_name)
   return raw / jnp.where(total > 0, total, 1)
 
 
 def without_common_harm(
-    alignments: jax.Array, *, axis_name: str | None = None
+    alignments: jax.Array, *, axis_name: mapped_axis.AxisName = None
 ) -> jax.Array:
   """Takes a negative mean over the global batch off the alignments.
 
@@ -356,11 +370,12 @@ def without_common_harm(
     Alignments of mean >= 0, of at least float32, [B].
   """
   alignments = masking.widen(alignments)
-  return alignments - jnp.minimum(_pmean(jnp.mean(alignments), axis_name), 0)
+  mean = mapped_axis.pmean(jnp.mean(alignments), axis_name)
+  return alignments - jnp.minimum(mean, 0)
 
 
 def unit_rms(
-    values: jax.Array, *, axis_name: str | None = None
+    values: jax.Array, *, axis_name: mapped_axis.AxisName = None
 ) -> jax.Array:
   """Divides by the root mean square over the global batch; 0 stays 0.
 
@@ -375,5 +390,5 @@ def unit_rms(
     Values of mean square 1, of at least float32, [B].
   """
   values = masking.widen(values)
-  mean_square = _pmean(jnp.mean(jnp.square(values)), axis_name)
+  mean_square = mapped_axis.pmean(jnp.mean(jnp.square(values)), axis_name)
   return values * jax.lax.rsqrt(jnp.where(mean_square > 0, mean_square, 1))

@@ -41,6 +41,25 @@ def _keys(num, seed=0):
   return jax.random.split(jax.random.key(seed), num)
 
 
+class ToFloatTest(parameterized.TestCase):
+
+  def test_hand_computed(self):
+    np.testing.assert_array_equal(
+        augmentation.to_float(np.uint8([0, 51, 255])), np.float32([0, 0.2, 1]))
+
+  @parameterized.parameters('float16', 'bfloat16', 'float32', 'float64')
+  def test_floats_are_scaled_already(self, dtype):
+    # They were divided by 255 once more.
+    found = augmentation.to_float(jnp.asarray([0.25, 1.0]).astype(dtype))
+    self.assertEqual(found.dtype, jnp.float32)
+    np.testing.assert_array_equal(found, [0.25, 1])
+
+  @parameterized.parameters('uint16', 'int8', 'int32', 'bool')
+  def test_refuses_an_unknown_range(self, dtype):
+    with self.assertRaisesRegex(ValueError, f'Images are {dtype}, of a range'):
+      augmentation.to_float(np.ones(3, dtype))
+
+
 class AugmentTest(parameterized.TestCase):
 
   def test_everything_off_changes_nothing(self):

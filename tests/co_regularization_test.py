@@ -124,6 +124,20 @@ class UpdateTeachersTest(parameterized.TestCase):
     self.assertEqual(means['a'].dtype, jnp.float32)
 
 
+  @parameterized.parameters('bfloat16', 'float16', 'float32', 'float64')
+  def test_means_keep_their_dtype(self, dtype):
+    # By hand: 1 / 2 of 1 and of 3, and a float32 mean of bfloat16 parameters.
+    with jax.enable_x64(True):
+      teachers = {'a': jnp.ones(2, dtype), 'b': jnp.ones((), jnp.float32)}
+      params = {'a': jnp.full(2, 3, dtype), 'b': jnp.asarray(3, dtype)}
+      means = jax.jit(lambda t, p: co_regularization.update_teachers(
+          t, p, step=jnp.int32(0), decay=0.9))(teachers, params)
+      self.assertEqual(means['a'].dtype, dtype)
+      self.assertEqual(means['b'].dtype, jnp.float32)
+      np.testing.assert_array_equal(means['a'].astype(float), [2, 2])
+      self.assertEqual(means['b'], 2)
+
+
 class CutmixValueAndGradsTest(absltest.TestCase):
 
   def test_hand_computed(self):

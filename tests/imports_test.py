@@ -21,17 +21,18 @@ _FOREIGN = (
     'matplotlib', 'PIL', 'scipy', 'chex', 'experiments', 'data_prep')
 
 # What each module of the library may import from it, in one direction.
-_LEAVES = {'types', 'masking', 'loss_functions'}
+_LEAVES = {'types', 'masking', 'mapped_axis', 'loss_functions'}
 _PARTS = {
     'losses', 'metrics', 'mixing', 'augmentation', 'models', 'linearization',
     'guards', 'inference', 'alignment_maps', 'regularizers', 'kind_losses',
-    'inner_optimizers', 'refinement'}
+    'inner_optimizers', 'refinement', 'microbatches', 'batch_checks'}
 _RULES = {
     'weak_losses', 'weighting', 'indicators', 'co_regularization',
     'meta_weight_net'}
 _MAY_IMPORT = {
     'types': set(),
     'masking': set(),
+    'mapped_axis': set(),
     'loss_functions': {'types'},
     **{name: _LEAVES for name in _PARTS},
     **{name: _LEAVES | _PARTS for name in _RULES},

@@ -106,6 +106,19 @@ class ByKindTest(parameterized.TestCase):
     grads = jax.grad(lambda x: together(x).sum())(logits)
     np.testing.assert_allclose(transposed, grads, rtol=1e-5, atol=1e-7)
 
+  @parameterized.parameters(-1, len(_KIND), 255)
+  def test_a_kind_that_there_is_not_is_nan(self, kind):
+    # It was read as the last kind, or from the end.
+    logits, a = self._data()
+    loss = kind_losses.by_kind({}, default=[(1.0, self.entropy)])
+    call = lambda kind: loss(logits, a.labels, where=a.where, kind=kind,
+                             present=a.present, images=a.images)
+    found = call(np.int32([_KIND.BOX, kind, _KIND.NONE, _KIND.TAG]))
+    np.testing.assert_array_equal(
+        np.isnan(found), [False, True, False, False])
+    with self.assertRaisesRegex(ValueError, 'kind is float32'):
+      call(np.zeros(4, np.float32))
+
   def test_refuses_what_is_no_table(self):
     with self.assertRaisesRegex(ValueError, 'No kind has a loss'):
       kind_losses.by_kind({_KIND.BOX: []})

@@ -18,6 +18,7 @@ from hybridseg import losses
 from hybridseg import masking
 from hybridseg import meta_weight_net
 from hybridseg import metrics
+from hybridseg import microbatches
 from hybridseg import mixing
 from hybridseg import models
 from hybridseg import refinement
@@ -36,11 +37,14 @@ import optax
 NUM_CLASSES, NUM_WEAK, BATCH = 3, 12, 4
 # Of NumPy, of the host, of shapes and names alone, or called by others here.
 NOT_TRACED = {
-    'inference.merge_tiles', 'inference.sliding_window',
-    'inference.window_starts', 'inference.window_tiles',
-    'inner_optimizers.check_inner_optimizer', 'inner_optimizers.update_fn',
-    'loss_functions.check_losses', 'loss_functions.of_floats',
-    'loss_functions.split_floats', 'masking.check_labels', 'masking.space',
+    'batch_checks.check_batch', 'inference.merge_tiles',
+    'inference.sliding_window', 'inference.window_starts',
+    'inference.window_tiles', 'inner_optimizers.check_inner_optimizer',
+    'inner_optimizers.update_fn', 'loss_functions.check_losses',
+    'loss_functions.of_floats', 'loss_functions.split_floats',
+    'mapped_axis.check', 'mapped_axis.num_shards', 'mapped_axis.pmean',
+    'mapped_axis.shard_index', 'mapped_axis.varying',
+    'masking.check_label_map', 'masking.check_labels', 'masking.space',
     'masking.wide_dtype', 'method_parts.check',
     'method_parts.has_mean_teachers', 'method_parts.one_weak_loss',
     'method_parts.scale_at', 'metrics.auroc', 'metrics.bootstrap_interval',
@@ -53,8 +57,8 @@ NOT_TRACED = {
     'parallel.make_mapping', 'parallel.num_processes', 'parallel.shard_batch',
     'parallel.to_host', 'train_state.eval_params',
     'weak_gradients.make_weak_gradients', 'weak_gradients.mean_alignments',
-    'weight_rules.move_indicators', 'weight_rules.weigh',
-    'weighting.num_shards'}
+    'weight_rules.move_indicators', 'weight_rules.weigh'}
+    'weak_gradients.make_weak_gradients', 'weight_rules.weigh'}
 
 
 def public_functions() -> set[str]:
@@ -274,6 +278,10 @@ CALLS = {
             a['params'], a['params'], step=a['step'], decay=0.9)),
     'guards.all_finite': lambda a: guards.all_finite(a),
     'guards.all_finite none': lambda a: guards.all_finite(()),
+    'microbatches.over_microbatches': lambda a: (
+        microbatches.over_microbatches(
+            lambda p, i: jnp.sum(apply_fn(p, a['images'][i])[None]), 2)(
+                a['params'])),
     'guards.gather_rows': lambda a: guards.gather_rows(a['values']),
     'guards.nonfinite_rows': lambda a: guards.nonfinite_rows(a['logits']),
     'guards.select': lambda a: guards.select(

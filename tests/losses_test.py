@@ -58,6 +58,24 @@ class OneHotLabelsTest(absltest.TestCase):
     self.assertEqual(where.dtype, jnp.bool_)
 
 
+  def test_a_class_that_there_is_not_is_nan(self):
+    # All zero, its pixel would count as one that is always right.
+    labels, where = losses.one_hot_labels(jnp.array([[2, -1], [0, 255]]), 2)
+    np.testing.assert_array_equal(
+        labels, [[[np.nan] * 2] * 2, [[1, 0], [0, 0]]])
+    np.testing.assert_array_equal(where, [[True, True], [True, False]])
+    loss = losses.cross_entropy_loss(jnp.zeros((2, 2, 2)), labels, where=where)
+    np.testing.assert_allclose(loss, [np.nan, np.log(2)], rtol=1e-6)
+
+  def test_refuses_a_map_that_cannot_hold_255(self):
+    with self.assertRaisesRegex(ValueError, 'int8, in which 255.* uint8'):
+      losses.one_hot_labels(jnp.array([[-1, 1]], jnp.int8), 2)
+    with self.assertRaisesRegex(ValueError, 'float32: a label map holds'):
+      losses.one_hot_labels(jnp.array([[0.0, 1.0]]), 2)
+    labels, _ = losses.one_hot_labels(jnp.array([[False, True]]), 2)
+    np.testing.assert_array_equal(labels, [[[1, 0], [0, 1]]])
+
+
 class HandComputedTest(absltest.TestCase):
 
   def test_cross_entropy(self):

@@ -40,6 +40,16 @@ class ConfusionCountsTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, '2147483648 pixels.*2147483647'):
       jax.eval_shape(count, case, case)
 
+  def test_refuses_a_map_that_cannot_hold_255(self):
+    truth = np.array([[0, 1]])
+    count = lambda p, y: metrics.confusion_counts(p, y, num_classes=2)
+    with self.assertRaisesRegex(ValueError, 'label_map is int8, in which 255'):
+      count(truth, truth.astype(np.int8))
+    with self.assertRaisesRegex(ValueError, 'predictions is float'):
+      count(truth + 0.5, truth)
+    np.testing.assert_array_equal(
+        count(truth.astype(np.int8), truth), [[[1, 0, 0], [1, 0, 0]]])
+
   def test_unlabelled_pixels_do_not_count(self):
     label = jnp.array([[1, types.UNLABELLED, types.UNLABELLED]], jnp.uint8)
     counts = metrics.confusion_counts(

@@ -128,6 +128,13 @@ class GoldenTest(parameterized.TestCase):
           logits, np.uint8([[255, present]]), sharpness=1.0)
       np.testing.assert_allclose(loss, [np.log(expected)], rtol=1e-5)
 
+  def test_a_tag_of_another_value_is_nan_and_no_absent_class(self):
+    logits = _logits([0.5, 0.8])
+    loss = weak_losses.tag_loss(logits, np.uint8([[255, 2]]), sharpness=1.0)
+    np.testing.assert_array_equal(loss, [np.nan])
+    with self.assertRaisesRegex(ValueError, 'present is int8, in which 255'):
+      weak_losses.tag_loss(logits, np.int8([[-1, 1]]))
+
   def test_sharp_tag_looks_at_the_maximum(self):
     loss = weak_losses.tag_loss(
         _logits([0.1, 0.8, 0.2]), np.uint8([[255, 1]]), sharpness=200.0)
