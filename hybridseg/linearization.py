@@ -145,9 +145,10 @@ def linearize_per_instance(
   losses, aux = _whole((losses, aux))
 
   def directional(direction):
-    # A sum over all parameters: in half precision it would say little.
+    # Sums over all parameters, whose terms cancel: neither half precision nor
+    # the short products of accelerators, 10 bits on GPUs and 7 on TPUs.
     inner = lambda g, v: jnp.tensordot(
-        g, v.astype(g.dtype), axes=v.ndim,
+        g, v.astype(g.dtype), axes=v.ndim, precision='highest',
         preferred_element_type=masking.wide_dtype(g.dtype))
     slopes = jax.tree.leaves(jax.tree.map(inner, grads, direction))
     wide = masking.wide_dtype(losses.dtype)
@@ -155,7 +156,7 @@ def linearize_per_instance(
 
   def weighted_grads(coefficients):
     weigh = lambda g: jnp.tensordot(
-        _whole(coefficients).astype(g.dtype), g, axes=1)
+        _whole(coefficients).astype(g.dtype), g, axes=1, precision='highest')
     return jax.tree.map(weigh, grads)
 
   return LinearizedLosses(losses, directional, weighted_grads, aux)

@@ -291,7 +291,9 @@ def last_layer_slopes(
         f'The last layer has {kernel.shape=}, but maps features '
         f'{features.shape} to {bias.size} logits: want [1, ..., 1, F, K].'
     )
-  slopes = features @ kernel.reshape(expected)
+  # Indicators are ranked by them: no short products on accelerators.
+  slopes = jnp.matmul(
+      features, kernel.reshape(expected), precision='highest')
   return slopes + bias.reshape((1,) * (slopes.ndim - 1) + bias.shape)
 
 
