@@ -54,7 +54,7 @@ def check_label_map(label_map: jax.Array, name: str = 'label_map') -> None:
         'it as uint8.')
   if not any(jnp.issubdtype(dtype, x) for x in (jnp.bool_, jnp.integer)):
     raise ValueError(
-        f'{name} is {dtype}: a label map holds the class of each pixel, uint8.')
+        f'{name} is {dtype}: it must hold whole numbers, as uint8 does.')
 
 
 def where_or_all(where: jax.Array | None, logits: jax.Array) -> jax.Array:
