@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from hybridseg import augmentation
 from hybridseg import losses as losses_lib
+from hybridseg import mapped_axis
 from hybridseg import method_parts
 from hybridseg import train_state
 from hybridseg import types
@@ -22,7 +23,7 @@ def make_indicator_step(
     features_fn: Callable[..., tuple[jax.Array, jax.Array]] | None = None,
     supervision: method_parts.Supervision,
     weighting: method_parts.Weighting,
-    axis_name: str | None = None,
+    axis_name: mapped_axis.AxisName = None,
 ) -> Callable[..., tuple[train_state.TrainState, dict[str, Any]]]:
   """Assembles `(state, batch, key) -> (state, metrics)`; pure, not jitted.
 
@@ -74,8 +75,7 @@ def make_indicator_step(
 
     strong_grads = [
         jax.grad(strong_fn, has_aux=True)(p)[0] for p in state.params]
-    if axis_name is not None:
-      strong_grads = jax.lax.pmean(strong_grads, axis_name)
+    strong_grads = mapped_axis.pmean(strong_grads, axis_name)
     weak = prepare(batch.weak)
     if supervision.by_kind:
       weak += (batch.weak.kind, batch.weak.present)

@@ -39,7 +39,7 @@ def mean_alignments(
     strong_fn: Callable[[types.Params], tuple[jax.Array, jax.Array]],
     strong_grads: Sequence[types.Params],
     *,
-    axis_name: str | None,
+    axis_name: mapped_axis.AxisName,
 ) -> tuple[jax.Array, jax.Array]:
   """Returns the mean alignments of all networks, each of root mean square 1.
 

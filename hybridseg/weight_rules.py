@@ -101,7 +101,7 @@ def move_indicators(
     alignments: jax.Array,
     *,
     is_unlabelled: jax.Array | bool = False,
-    axis_name: str | None = None,
+    axis_name: mapped_axis.AxisName = None,
 ) -> indicators_lib.IndicatorState:
   """Returns indicators that moved along the alignments of a batch.
 

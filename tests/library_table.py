@@ -58,7 +58,6 @@ NOT_TRACED = {
     'parallel.to_host', 'train_state.eval_params',
     'weak_gradients.make_weak_gradients', 'weak_gradients.mean_alignments',
     'weight_rules.move_indicators', 'weight_rules.weigh'}
-    'weak_gradients.make_weak_gradients', 'weight_rules.weigh'}
 
 
 def public_functions() -> set[str]:
@@ -280,8 +279,9 @@ CALLS = {
     'guards.all_finite none': lambda a: guards.all_finite(()),
     'microbatches.over_microbatches': lambda a: (
         microbatches.over_microbatches(
-            lambda p, i: jnp.sum(apply_fn(p, a['images'][i])[None]), 2)(
-                a['params'])),
+            lambda p, i: apply_fn(
+                p, jax.lax.dynamic_slice_in_dim(a['images'], i, 1)), 2)(
+                    a['params'])),
     'guards.gather_rows': lambda a: guards.gather_rows(a['values']),
     'guards.nonfinite_rows': lambda a: guards.nonfinite_rows(a['logits']),
     'guards.select': lambda a: guards.select(
