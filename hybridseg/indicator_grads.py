@@ -13,6 +13,7 @@ import optax
 from hybridseg import indicators as indicators_lib
 from hybridseg import linearization
 from hybridseg import loss_functions
+from hybridseg import mapped_axis
 from hybridseg import types
 from hybridseg import weighting as weighting_lib
 
@@ -53,7 +54,7 @@ def indicator_value_and_grad(
     inner_optimizer: optax.GradientTransformation | None = None,
     inner_opt_state: optax.OptState | None = None,
     has_aux: bool = False,
-    axis_name: str | None = None,
+    axis_name: mapped_axis.AxisName = None,
 ) -> IndicatorGrads:
   """Moves the indicators of a batch and returns the training gradient there.
 
@@ -99,7 +100,7 @@ def indicator_value_and_grad(
   """
   weights = indicators_lib.gather_indicators(state, instance_ids)
   floats, merge = loss_functions.split_floats(params)
-  floats = weighting_lib._varying(floats, axis_name)
+  floats = mapped_axis.varying(floats, axis_name)
   weak_fn = loss_functions.of_floats(
       weak_losses_fn, merge, name='weak_losses_fn', has_aux=has_aux,
       shape=weights.shape,
@@ -123,8 +124,7 @@ def indicator_value_and_grad(
   loss = strong.astype(dtype) + jnp.mean(
       weights.astype(dtype) * linear.losses.astype(dtype))
   grads = jax.tree.map(jnp.add, strong_grads, weak_grads)
-  if axis_name is not None:
-    loss, grads = jax.lax.pmean((loss, grads), axis_name)
+  loss, grads = mapped_axis.pmean((loss, grads), axis_name)
   return IndicatorGrads(
       loss, grads, state, weights, slopes, linear.losses,
       (linear.aux, strong_aux) if has_aux else None)

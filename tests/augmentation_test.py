@@ -50,7 +50,8 @@ class ToFloatTest(parameterized.TestCase):
   @parameterized.parameters('float16', 'bfloat16', 'float32', 'float64')
   def test_floats_are_scaled_already(self, dtype):
     # They were divided by 255 once more.
-    found = augmentation.to_float(jnp.asarray([0.25, 1.0]).astype(dtype))
+    found = augmentation.to_float(np.array([0.25, 1.0]).astype(
+        jnp.dtype(dtype)))
     self.assertEqual(found.dtype, jnp.float32)
     np.testing.assert_array_equal(found, [0.25, 1])
 
