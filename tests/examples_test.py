@@ -107,23 +107,69 @@ class StepsTest(parameterized.TestCase):
   def _data(self, example):
     noisy, clean = (
         example.make_data(jax.random.key(i), n) for i, n in ((1, 640), (2, 64)))
-    return noisy, clean, jnp.asarray(np.arange(640)[::5].reshape(2, 64))
+    # On the host, where looking up rows compiles nothing.
+    return *jax.device_get((noisy, clean)), np.arange(640)[::5].reshape(2, 64)
 
-  @parameterized.parameters('batch_norm', 'dropout', 'scan_and_donation')
+  @parameterized.parameters(
+      'auto_sharded_jit', 'batch_norm', 'dropout', 'microbatches',
+      'scan_and_donation')
   def test_finds_what_is_wrong(self, name):
     results = _run(name)
     self.assertGreater(results['auroc'], 0.8)
     self.assertGreater(results.get('accuracy', 1), 0.8)
+    self.assertLess(results.get('share', 0), 0.25)  # Of memory, in 8 parts.
+
+  def test_auto_sharded_jit(self):
+    example = _load('auto_sharded_jit')
+    weak, exact = (
+        example.make_discs(jax.random.key(i), n) for i, n in ((1, 32), (2, 16)))
+    params = example.init(jax.random.key(0))
+    # Of zeros, as at first, the layer below would have no gradient.
+    params[1] = jax.random.normal(jax.random.key(3), params[1].shape)
+    state = hybridseg.init_indicators(40, value=0.5)
+    found, state = example.train_step(
+        *jax.device_put((params, state), example.EVERYWHERE),
+        *jax.device_put((exact, weak, jnp.arange(32)), example.ROWS))
+    weights, grads = jax.jit(lambda params: _plain_step(
+        lambda p: example.losses_fn(p, *weak),
+        lambda p: jnp.mean(example.losses_fn(p, *exact)), params,
+        jnp.full(32, 0.5)))(params)
+    # All of them have moved: it is easy to be right on one device of four.
+    self.assertGreater(jnp.min(jnp.abs(weights - 0.5)), 1e-4)
+    self._assert_close(
+        (found, state.weights[:32]),
+        (jax.tree.map(lambda p, g: p - 0.5 * g, params, grads), weights))
+
+  def test_microbatches(self):
+    example = _load('microbatches')
+    (x, y), clean, ids = self._data(example)
+    params = example.init(jax.random.key(0))
+    carry = params, hybridseg.init_indicators(640)
+    weights, train_step = np.ones(640, np.float32), example.make_train_step(8)
+
+    @jax.jit
+    def plain_step(params, x, y, weights):
+      weights, grads = _plain_step(
+          lambda p: example.losses_fn(p, x, y),
+          lambda p: jnp.mean(example.losses_fn(p, *clean)), params, weights)
+      return weights, jax.tree.map(lambda p, g: p - 0.1 * g, params, grads)
+
+    for rows in ids:
+      carry = train_step(*carry, clean, (x[rows], y[rows]), rows)
+      moved, params = plain_step(params, x[rows], y[rows], weights[rows])
+      weights[rows] = moved
+    self._assert_close((carry[0], carry[1].weights), (params, weights))
 
   def test_batch_norm(self):
     example = _load('batch_norm')
     (x, y), clean, ids = self._data(example)
-    split = lambda name: nnx.split(
-        example.Classifier(nnx.Rngs(0), name), nnx.Param, nnx.BatchStat)
-    graphdef, params, stats = split('batch')
+    graphdef, params, stats = nnx.split(
+        example.Classifier(nnx.Rngs(0), 'batch'), nnx.Param, nnx.BatchStat)
     train_step = example.make_train_step(graphdef)
     carry = params, stats, hybridseg.init_indicators(640)
-    graphdef, weights = split(None)[0], jnp.ones(640)
+    graphdef, *_ = nnx.split(nnx.eval_shape(
+        lambda: example.Classifier(nnx.Rngs(0), None)), nnx.Param, ...)
+    weights = np.ones(640, np.float32)
 
     @jax.jit
     def plain_step(params, stats, noisy, weights):
@@ -138,7 +184,7 @@ class StepsTest(parameterized.TestCase):
       noisy = x[rows], y[rows]
       carry = train_step(*carry, clean, noisy, rows)
       moved, params, stats = plain_step(params, stats, noisy, weights[rows])
-      weights = weights.at[rows].set(moved)
+      weights[rows] = moved
     self._assert_close(
         (*carry[:2], carry[2].weights), (params, stats, weights))
 
@@ -148,7 +194,7 @@ class StepsTest(parameterized.TestCase):
     params, static = eqx.partition(
         example.Classifier(jax.random.key(0)), eqx.is_inexact_array)
     carry = params, hybridseg.init_indicators(640)
-    train_step, weights = example.make_train_step(static), jnp.ones(640)
+    train_step, weights = example.make_train_step(static), np.ones(640, np.float32)
 
     def losses_fn(p, x, y, key):
       keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(64))
@@ -167,15 +213,16 @@ class StepsTest(parameterized.TestCase):
       noisy = x[rows], y[rows]
       carry = train_step(*carry, clean, noisy, rows, key)
       moved, params = plain_step(params, noisy, weights[rows], key)
-      weights = weights.at[rows].set(moved)
+      weights[rows] = moved
     self._assert_close((carry[0], carry[1].weights), (params, weights))
 
   def test_scan_and_donation(self):
     example = _load('scan_and_donation')
     (x, y), clean, ids = self._data(example)
     params, opt_state, _ = example.init(jax.random.key(0))
-    weights, donated = jnp.ones(640), example.init(jax.random.key(0))
-    (found, _, state), losses = example.make_epoch((x, y), clean)(donated, ids)
+    weights, donated = np.ones(640, np.float32), example.init(jax.random.key(0))
+    epoch = example.make_epoch(jax.device_put((x, y)), clean)
+    (found, _, state), losses = epoch(donated, ids)
     self.assertLen(losses, 2)
     self.assertTrue(all(a.is_deleted() for a in jax.tree.leaves(donated)))
 
@@ -190,7 +237,7 @@ class StepsTest(parameterized.TestCase):
     for rows in ids:
       moved, params, opt_state = plain_step(
           params, opt_state, x[rows], y[rows], weights[rows])
-      weights = weights.at[rows].set(moved)
+      weights[rows] = moved
     self._assert_close((found, state.weights), (params, weights))
 
 
