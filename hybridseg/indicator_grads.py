@@ -14,6 +14,7 @@ from hybridseg import indicators as indicators_lib
 from hybridseg import linearization
 from hybridseg import loss_functions
 from hybridseg import mapped_axis
+from hybridseg import masking
 from hybridseg import types
 from hybridseg import weighting as weighting_lib
 
@@ -74,7 +75,8 @@ def indicator_value_and_grad(
   itself, and both ways then take the same time.
 
   Args:
-    weak_losses_fn: maps params to the weak losses of this shard, float [B].
+    weak_losses_fn: maps params to the weak losses of this shard, float [B]; for
+      a batch too large for the memory, see `microbatches.over_microbatches`.
     strong_loss_fn: maps params to the mean strong loss of this shard, float [];
       called at theta' and at theta.
     params: parameters theta, any pytree, as for `lookahead_weight_grads`.
@@ -87,8 +89,9 @@ def indicator_value_and_grad(
     inner_opt_state: its state at theta; None is a fresh one.
     has_aux: whether both loss functions return pairs, of their losses and any
       pytree, as for `jax.grad`.
-    axis_name: mapped axis to average over, of `jax.pmap` or `jax.shard_map`, or
-      None on a single device. Shards hold equally many instances.
+    axis_name: mapped axis to average over, of `jax.pmap` or `jax.shard_map`;
+      None on a single device, and () where every shard is a problem of its own.
+      Shards hold equally many instances.
 
   Returns:
     Loss and gradient, means over the shards; the new indicators, the same on
@@ -96,7 +99,8 @@ def indicator_value_and_grad(
     slope is not finite, no indicator moves, and loss or gradient tell.
 
   Raises:
-    ValueError: as `lookahead_weight_grads` and `update_indicators`.
+    ValueError: as `lookahead_weight_grads` and `update_indicators`; where they
+      want weights of shape [B], it is the ids that have it.
   """
   weights = indicators_lib.gather_indicators(state, instance_ids)
   floats, merge = loss_functions.split_floats(params)
@@ -120,7 +124,7 @@ def indicator_value_and_grad(
   (strong, strong_aux), strong_grads = jax.value_and_grad(
       strong_fn, has_aux=True)(floats)
   weak_grads = linear.weighted_grads(weights / weights.size)
-  dtype = weighting_lib._wider(weights.dtype, linear.losses.dtype)
+  dtype = masking.wide_dtype(linear.losses.dtype)
   loss = strong.astype(dtype) + jnp.mean(
       weights.astype(dtype) * linear.losses.astype(dtype))
   grads = jax.tree.map(jnp.add, strong_grads, weak_grads)

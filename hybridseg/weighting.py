@@ -389,8 +389,9 @@ def unit_rms(
     axis_name: mapped axis over which the batch is sharded, or None.
 
   Returns:
-    Values of mean square 1, of at least float32, [B].
+    Values of mean square 1, of at least float32, [B]. With a nan among them
+    their scale is not known, and all are nan.
   """
   values = masking.widen(values)
   mean_square = mapped_axis.pmean(jnp.mean(jnp.square(values)), axis_name)
-  return values * jax.lax.rsqrt(jnp.where(mean_square > 0, mean_square, 1))
+  return values * jax.lax.rsqrt(jnp.where(mean_square == 0, 1, mean_square))

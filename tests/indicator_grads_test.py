@@ -142,11 +142,12 @@ class IndicatorValueAndGradTest(parameterized.TestCase):
     self.assertIsNone(results.grads['name'])
     self.assertIsNone(results.grads['count'])
 
-  def test_nothing_moves_by_what_is_not_finite(self):
+  @parameterized.parameters((2, np.inf), (np.nan, 1))
+  def test_nothing_moves_by_what_is_not_finite(self, *factors):
     state = indicators.init_indicators(3, value=0.5)
     results = hybridseg.indicator_value_and_grad(
-        lambda p: jnp.array([2, np.inf]) * p, lambda p: p, jnp.float32(2),
-        state, jnp.array([2, 0]), **_RATES)
+        lambda p: jnp.array(factors) * p, lambda p: p, jnp.float32(2), state,
+        jnp.array([2, 0]), **_RATES)
     np.testing.assert_array_equal(results.state.weights, state.weights)
     self.assertFalse(np.isfinite(results.loss))
     self.assertFalse(np.isfinite(results.grads))

@@ -9,6 +9,7 @@ Which masks of discs in noise lie beside their disc?
 import hybridseg
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 NUM, BATCH = 64, 32  # BATCH is a multiple of the number of devices.
@@ -61,7 +62,7 @@ def main(seed: int = 0) -> dict[str, float]:
   carry = jax.device_put((init(keys[2]), hybridseg.init_indicators(NUM)),
                          EVERYWHERE)
   for step in range(30):
-    ids = jax.random.permutation(jax.random.key(step), NUM)[:BATCH]
+    ids = np.random.default_rng(step).permutation(NUM)[:BATCH]
     batch = jax.device_put((exact, (images[ids], masks[ids]), ids), ROWS)
     carry = train_step(*carry, *batch)
   auroc = hybridseg.metrics.auroc(1 - carry[1].weights, jnp.arange(NUM) < 16)

@@ -1,14 +1,14 @@
 """BatchNorm: the statistics of the global batch, and the running ones.
 
-The lookahead and the gradient see the statistics of the batch. The running
-ones, which predict, are no parameters: they leave the loss function as aux, and
-move once a step. On several devices, the layer takes the name of their axis.
+The running ones, which predict, are no parameters: they leave the loss function
+as aux, and move once a step. The layer takes the name of the devices' axis.
 """
 
 from flax import nnx
 import hybridseg
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 BATCH = 64  # A multiple of the number of devices.
@@ -64,7 +64,7 @@ def main(seed: int = 0) -> dict[str, float]:
   carry += [hybridseg.init_indicators(640)]
   train_step = make_train_step(graphdef)
   for step in range(80):
-    ids = jax.random.permutation(jax.random.key(step), 640)[:BATCH]
+    ids = np.random.default_rng(step).permutation(640)[:BATCH]
     carry = train_step(*carry, clean, (x[ids], y[ids]), ids)
   model = nnx.merge(graphdef, *carry[:2])
   model.eval()  # By the running statistics.

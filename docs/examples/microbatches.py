@@ -9,6 +9,7 @@ so that the activations of one part are all that is ever held. For slopes alone,
 import hybridseg
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 NUM, BATCH = 640, 64
@@ -61,7 +62,7 @@ def main(seed: int = 0) -> dict[str, float]:
            for num in (1, 8)]  # Compiled here, to ask what they hold.
   whole, parts = (s.memory_analysis().temp_size_in_bytes for s in steps)
   for step in range(60):
-    ids = jax.random.permutation(jax.random.key(step), NUM)[:BATCH]
+    ids = np.random.default_rng(step).permutation(NUM)[:BATCH]
     params, state = steps[1](params, state, clean, (x[ids], y[ids]), ids)
   auroc = hybridseg.metrics.auroc(1 - state.weights, is_wrong)
   print(f'Memory of a step: {whole:,} bytes whole, {parts:,} in 8 parts')
