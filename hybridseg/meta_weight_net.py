@@ -86,7 +86,7 @@ def batch_weights(params: types.Params, losses: jax.Array) -> jax.Array:
   hidden = jax.nn.relu(layer('hidden', losses[:, None]))
   values = jax.nn.sigmoid(layer('output', hidden))[:, 0]
   mean = jnp.mean(values)
-  return values / jnp.where(mean > 0, mean, 1)
+  return values / jnp.where(mean == 0, 1, mean)  # nan stays nan.
 
 
 def strong_slopes(

@@ -340,15 +340,15 @@ def l2rw_weights(
     axis_name: mapped axis over which the batch is sharded, or None.
 
   Returns:
-    Weights that sum to 1 over the global batch, or to 0, of at least float32,
-    [B].
+    Weights that sum to 1 over the global batch, or to 0, or with a nan among
+    the slopes are all nan; of at least float32, [B].
   """
   raw = jnp.maximum(-masking.widen(weight_grads), 0)
   mapped_axis.check(axis_name)
   total = jnp.sum(raw)
   if axis_name:
     total = jax.lax.psum(total, axis_name)
-  return raw / jnp.where(total > 0, total, 1)
+  return raw / jnp.where(total == 0, 1, total)
 
 
 def without_common_harm(

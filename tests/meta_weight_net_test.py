@@ -38,6 +38,9 @@ class BatchWeightsTest(absltest.TestCase):
         'kernel': jnp.zeros((2, 1)), 'bias': jnp.array([-200.0])}}
     np.testing.assert_array_equal(
         meta_weight_net.batch_weights(params, jnp.asarray(_LOSSES)), [0, 0])
+    np.testing.assert_array_equal(  # The mean is not known.
+        meta_weight_net.batch_weights(_PARAMS, jnp.array([np.nan, 1])),
+        [np.nan, np.nan])
 
 
 class StrongSlopesTest(absltest.TestCase):

@@ -495,6 +495,8 @@ class L2rwWeightsTest(parameterized.TestCase):
   def test_nothing_helps(self):
     np.testing.assert_array_equal(
         weighting.l2rw_weights(jnp.array([1.0, 0.0, 2.0])), [0, 0, 0])
+    np.testing.assert_array_equal(  # The sum is not known.
+        weighting.l2rw_weights(jnp.array([np.nan, -7.0])), [np.nan, np.nan])
 
   @parameterized.parameters(1e-20, 1e-6, 1, 1e6)
   def test_sum_to_1_at_any_scale(self, scale):
