@@ -145,7 +145,7 @@ def open_run(workdir: str) -> Run:
       or if its networks learnt the exact masks of the images to audit.
   """
   config = run_folder.read_config(workdir)
-  if config.input.get('weak_labels') == 'truth':
+  if config.input.weak_labels == 'truth':
     raise binary.UserError(
         f'{workdir} is a run of full supervision, which never saw the weak '
         'annotations: audit a run of another method.')

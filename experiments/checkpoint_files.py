@@ -1,5 +1,6 @@
 """The files of one checkpoint, and the manifest that proves them."""
 
+from collections.abc import Collection
 import hashlib
 import json
 import os
@@ -15,13 +16,13 @@ class Damaged(Exception):
   """A checkpoint is not as it was written; says what differs."""
 
 
-def verify(folder: str, step: int, run_id: str = '') -> None:
+def verify(folder: str, step: int, run_ids: Collection[str] = ()) -> None:
   """Checks every file of a checkpoint against its manifest.
 
   Args:
     folder: of the checkpoint.
     step: that its name says.
-    run_id: run it must belong to; '' asks for nothing.
+    run_ids: runs of which it must belong to one; none asks for nothing.
 
   Raises:
     Damaged: if any file is missing, changed, or not listed, or if the manifest
@@ -48,7 +49,7 @@ def verify(folder: str, step: int, run_id: str = '') -> None:
     raise Damaged(f'{_MANIFEST} has format {manifest["format"]}, not {_FORMAT}')
   if manifest['step'] != step:
     raise Damaged(f'it was written as step {manifest["step"]}')
-  if run_id and manifest['run_id'] != run_id:
+  if run_ids and manifest['run_id'] not in run_ids:
     raise Damaged('it is of a run with another config or set')
   found = set(_files(folder)) - {_MANIFEST}
   for name in sorted(found ^ manifest['files'].keys()):

@@ -7,6 +7,7 @@ It is written under another name and renamed when complete, so that a folder of
 a step's name is whole or was damaged afterwards, which the manifest shows.
 """
 
+from collections.abc import Sequence
 import errno
 import functools
 import hashlib
@@ -56,19 +57,32 @@ def state_sha256(state: Any) -> str:
 
 
 class Checkpoints:
-  """The checkpoints of one run folder."""
+  """The checkpoints of one run folder.
 
-  def __init__(self, workdir: str, *, run_id: str = '', max_to_keep: int = 2):
+  Attributes:
+    run_ids: what they may belong to; () asks for nothing.
+  """
+
+  def __init__(
+      self,
+      workdir: str,
+      *,
+      run_id: str = '',
+      also: Sequence[str] = (),
+      max_to_keep: int = 2,
+  ):
     """Opens a folder that need not exist; writes nothing.
 
     Args:
       workdir: folder of the run.
       run_id: what the checkpoints must belong to; '' asks for nothing.
+      also: what else they may belong to: the same run under another config.
       max_to_keep: newest ones to keep, besides the best.
     """
     self._folder = os.path.join(os.path.abspath(workdir), 'checkpoints')
     self._shown = os.path.join(workdir, 'checkpoints')
     self._run_id = run_id
+    self.run_ids = (run_id, *also) if run_id else ()
     self._max_to_keep = max_to_keep
     self._thread = None
     self._error = None
@@ -194,7 +208,7 @@ class Checkpoints:
     for candidate in steps:
       folder = os.path.join(self._folder, str(candidate))
       try:
-        checkpoint_files.verify(folder, candidate, self._run_id)
+        checkpoint_files.verify(folder, candidate, self.run_ids)
       except checkpoint_files.Damaged as e:
         logging.warning(
             'Checkpoint %s/%d is damaged (%s): not used.', self._shown,

@@ -40,6 +40,7 @@ _RANGES = {
     'co_regularization.decay': (0, 1),
     'supervision.strong_scale': (0, math.inf),
     'supervision.weak_scale': (0, math.inf),
+    'model.encoder_rate': (0, math.inf),
     'optimizer.weight_decay': (0, math.inf),
 }
 

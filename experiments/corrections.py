@@ -45,8 +45,8 @@ def load(config: ml_collections.ConfigDict, workdir: str
     binary.UserError: if the set or the corrected labels cannot be read.
   """
   dataset = input_pipeline.load_dataset(config.input.data_dir)
-  folder = config.input.get('corrected_labels', '')
-  if config.supervision.get('refine', False):
+  folder = config.input.corrected_labels
+  if config.supervision.refine:
     folder = os.path.join(workdir, OWN_FOLDER)
   return apply(dataset, folder) if folder else dataset
 

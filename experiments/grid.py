@@ -12,8 +12,10 @@ import ml_collections
 
 from experiments import binary
 from experiments import checkpoints
+from experiments import resuming
 from experiments import retraining
 from experiments import run_folder
+from experiments import run_schema
 from experiments import sweep_sets
 from experiments.configs import common
 
@@ -130,8 +132,10 @@ def read_state(cell: Cell) -> State:
   there = lambda name: os.path.exists(os.path.join(cell.folder, name))
   if there('config.json'):
     try:
-      run_folder.check_same(
-          read('config.json'), json.loads(cell.config.to_json()), cell.folder)
+      resuming.check_same(
+          resuming.changes(
+              run_schema.read_config(os.path.join(cell.folder, 'config.json')),
+              json.loads(cell.config.to_json())), cell.folder)
     except binary.UserError as e:
       return State('another run', why=str(e))
   seconds = read('cell.json')['seconds'] if there('cell.json') else 0.0

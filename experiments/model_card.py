@@ -159,7 +159,7 @@ def _use(predictor):
 
 
 def _weights(config):
-  path = config.model.get('weights', '')
+  path = config.model.weights
   if not path:
     return ''
   origin = _text(os.path.basename(path))

@@ -153,16 +153,21 @@ def _without(config, *names):
   return {k: v for k, v in config.items() if k not in names}
 
 
+def learning_rates(
+    config: ml_collections.ConfigDict, share: float = 1.0
+) -> optax.Schedule:
+  """Returns the learning rate by step, times a share."""
+  return optax.warmup_cosine_decay_schedule(
+      0.0, share * config.optimizer.learning_rate,
+      config.optimizer.warmup_steps, config.train_steps)
+
+
 def _build_optimizer(config):
-  learning_rate = config.optimizer.learning_rate
+  adamw = lambda share: optax.adamw(
+      learning_rates(config, share),
+      weight_decay=config.optimizer.weight_decay)
 
-  def adamw(share):
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, share * learning_rate, config.optimizer.warmup_steps,
-        config.train_steps)
-    return optax.adamw(schedule, weight_decay=config.optimizer.weight_decay)
-
-  if 'encoder_rate' in config.model:
+  if config.model.name == pretrained.EFFICIENTNET:
     update = optax.multi_transform(
         {'decoder': adamw(1.0), 'encoder': adamw(config.model.encoder_rate),
          'frozen': optax.set_to_zero()},
@@ -183,7 +188,7 @@ def _named(name, known):
 
 def _check_truth(config):
   if (config.weighting.name != 'uniform' or config.co_regularization.scale
-      or config.supervision.get('weak_head')
+      or config.supervision.weak_head
       or any(callable(x) or not x for x in _scales(config).values())):
     raise ValueError(
         "input.weak_labels 'truth' is for full supervision alone: use the "
@@ -192,7 +197,7 @@ def _check_truth(config):
 
 def _build_supervision(config):
   names = config.supervision
-  if config.input.get('weak_labels') == 'truth':
+  if config.input.weak_labels == 'truth':
     _check_truth(config)
     strong_loss = _named(names.strong_loss, _LOSSES)
     return train_step_lib.Supervision(
@@ -210,7 +215,7 @@ def _build_supervision(config):
       weak_loss_fn=weak_loss,
       alignment_loss_fn=alignment_loss,
       by_kind=bool(by_kind),
-      weak_head=names.get('weak_head', False),
+      weak_head=names.weak_head,
       **_scales(config),
   )
 
@@ -218,8 +223,8 @@ def _build_supervision(config):
 def _scales(config):
   """Returns the factors of the two terms, schedules where one comes first."""
   names = config.supervision
-  strong, weak = names.get('strong_scale', 1.0), names.weak_scale
-  share = names.get('weak_first_share', 0.0)
+  strong, weak = names.strong_scale, names.weak_scale
+  share = names.weak_first_share
   if not share:
     return dict(strong_scale=strong, weak_scale=weak)
   if not 0 < share < 1 or not strong or not weak:

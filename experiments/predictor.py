@@ -105,8 +105,7 @@ def restore(
   Raises:
     binary.UserError: if there is none, or none that is known to be the best.
   """
-  store = checkpoints_lib.Checkpoints(
-      workdir, run_id=run_folder.run_id(config, dataset.fingerprint))
+  store = run_folder.open_checkpoints(workdir, config, dataset.fingerprint)
   like = jax.eval_shape(parts.init_fn)
   restored = store.restore(like)
   if restored is None:

@@ -26,7 +26,7 @@ from experiments import imagenet_package
 from experiments import torch_file
 
 INSTALLED = 'installed'  # The file of the package that [pretrained] installs.
-_EFFICIENTNET = 'efficientnet_unet'
+EFFICIENTNET = 'efficientnet_unet'
 
 
 def check(model: ml_collections.ConfigDict) -> None:
@@ -35,11 +35,15 @@ def check(model: ml_collections.ConfigDict) -> None:
   Raises:
     ValueError: if they do not.
   """
-  weights = model.get('weights', '')
-  if model.name == _EFFICIENTNET:
+  weights = model.weights
+  if model.name != EFFICIENTNET and model.encoder_rate != 1:
+    raise ValueError(
+        f'model.encoder_rate is {model.encoder_rate}, which is for the network '
+        f'{EFFICIENTNET!r}: use 1.')
+  if model.name == EFFICIENTNET:
     if not weights:
       raise ValueError(
-          f"the network {_EFFICIENTNET!r} has no BatchNorm and starts from "
+          f"the network {EFFICIENTNET!r} has no BatchNorm and starts from "
           f"ImageNet's weights: set model.weights='{INSTALLED}', or their "
           'file.')
     return
@@ -65,10 +69,10 @@ def read(model: ml_collections.ConfigDict) -> types.Params | None:
   Raises:
     binary.UserError: if the file cannot be read, or is of another network.
   """
-  path = model.get('weights', '')
+  path = model.weights
   if not path:
     return None
-  is_efficientnet = model.name == _EFFICIENTNET
+  is_efficientnet = model.name == EFFICIENTNET
   readers = _READERS
   if is_efficientnet:
     readers = _READERS | {'.pth': torch_file.read_legacy}

@@ -4,6 +4,7 @@ import os
 
 from experiments import binary
 from experiments import run_folder
+from experiments import run_schema
 from experiments import trainer
 
 
@@ -27,11 +28,16 @@ def reproduce(
   sessions = run_folder.read_sessions(run_dir)
   path = os.path.join(run_dir, 'metrics.json')
   try:
-    wanted = run_folder.read_json(path)['state_sha256']
-  except (OSError, KeyError) as e:
+    done = run_folder.read_json(path, run_schema.METRICS)
+  except OSError as e:
     raise binary.UserError(
-        f'{run_dir} is not finished: {path} has no state_sha256. Resume it '
-        'first.') from e
+        f'{run_dir} is not finished: {path} cannot be read ({e.strerror}). '
+        'Resume it first.') from e
+  if done['step'] != config.train_steps:
+    raise binary.UserError(
+        f'{run_dir} is not finished: {path} is of step {done["step"]}, not '
+        f'{config.train_steps}. Resume it first.')
+  wanted = done['state_sha256']
   if os.path.realpath(run_dir) == os.path.realpath(workdir):
     raise binary.UserError('--reproduce and --workdir are the same folder.')
   results = trainer.train_and_evaluate(
@@ -41,6 +47,9 @@ def reproduce(
     print(f'Reproduced: the final state has the same sha256, {found}.')
   else:
     print(f'Not reproduced: sha256 {found}, not {wanted}.')
+  for piece in run_folder.read_bit_equality(run_dir)[1:]:
+    print(f'  {run_dir} was not one piece: from step {piece["from_step"]}, '
+          f'{piece["why"]}')
   here = run_folder.read_sessions(workdir)[-1]
   for number, there in enumerate(sessions):
     for difference in run_folder.differences(there, here):

@@ -28,7 +28,7 @@ def check(weighting: ml_collections.ConfigDict) -> None:
   Raises:
     ValueError: if the method has no indicators.
   """
-  path = weighting.get('initial_from', '')
+  path = weighting.initial_from
   if path and weighting.name not in weight_rules.HAS_INDICATORS:
     raise ValueError(
         f'weighting.initial_from={path} is for indicators, and '
@@ -60,7 +60,7 @@ def read(
     binary.UserError: if the file cannot be read, is no audit's, or is of other
       images.
   """
-  path = config.weighting.get('initial_from', '')
+  path = config.weighting.initial_from
   if not path:
     return None
   where = f'weighting.initial_from={path}'

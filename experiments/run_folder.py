@@ -2,12 +2,11 @@
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import platform
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 from data_prep import preparation
 from data_prep import system_errors
@@ -15,10 +14,12 @@ from data_prep import whole_file
 import ml_collections
 
 from experiments import binary
+from experiments import checkpoints as checkpoints_lib
 from experiments import input_pipeline
+from experiments import resuming
+from experiments import run_schema
 from experiments import session as session_lib
 from experiments import switches
-from experiments.configs import common
 
 
 def write_json(path: str, value: Any) -> None:
@@ -28,13 +29,27 @@ def write_json(path: str, value: Any) -> None:
     f.write('\n')
 
 
-def run_id(config: ml_collections.ConfigDict, fingerprint: str) -> str:
-  """Returns a hash of all that decides a run: its config and its set."""
-  # Where the records lie does not matter, what they hold does.
-  wanted = without_later(json.loads(config.to_json()))
-  wanted['input'].pop('data_dir')
-  text = json.dumps([wanted, fingerprint], sort_keys=True)
-  return hashlib.sha256(text.encode()).hexdigest()
+def open_checkpoints(
+    workdir: str, config: ml_collections.ConfigDict, fingerprint: str
+) -> checkpoints_lib.Checkpoints:
+  """Opens the checkpoints of a run, those before a change of its config, too.
+
+  Args:
+    workdir: folder of the run; need not exist.
+    config: of the run.
+    fingerprint: of its set.
+
+  Raises:
+    binary.UserError: if a file of the folder is damaged.
+  """
+  own = resuming.run_id(json.loads(config.to_json()), fingerprint)
+  known = set(_read_run(workdir).get('run_ids') or ())
+  path = os.path.join(workdir, 'config.json')
+  if os.path.exists(path):
+    run_schema.read_config(path)
+    known.add(resuming.run_id(read_json(path), fingerprint))
+  return checkpoints_lib.Checkpoints(
+      workdir, run_id=own, also=sorted(known - {own}))
 
 
 def read_dataset(
@@ -53,7 +68,9 @@ def read_dataset(
     binary.UserError: if neither can be read.
   """
   try:
-    facts = read_json(os.path.join(workdir, 'dataset.json'))
+    path = os.path.join(workdir, 'dataset.json')
+    facts = read_json(path)
+    run_schema.check_dataset(facts, path)
   except FileNotFoundError:
     try:
       return input_pipeline.load_dataset(config.input.data_dir)
@@ -62,6 +79,10 @@ def read_dataset(
           f'{workdir} has no dataset.json, as runs of older versions, and the '
           f'records of its set are not at {config.input.data_dir} any more: '
           'put them back there.') from e
+  for session in read_sessions(workdir)[:1]:
+    if session['dataset_fingerprint'] != facts['fingerprint']:
+      raise binary.UserError(
+          f'{path} is of another set than run.json beside it: restore both.')
   return input_pipeline.Dataset(
       name=facts['name'],
       classes=tuple(facts['classes']),
@@ -129,11 +150,75 @@ def is_locked(workdir: str) -> bool:
     os.close(descriptor)
 
 
+class _Resumed(NamedTuple):
+  """What a folder says of the sessions before; of a new one, nothing.
+
+  Attributes:
+    config: as it is stored, JSON; None of a new folder.
+    upgraded: the same in today's version.
+    run: of run.json.
+  """
+
+  config: dict[str, Any] | None
+  upgraded: dict[str, Any] | None
+  run: dict[str, Any]
+
+
+def _read_before(workdir):
+  path = os.path.join(workdir, 'config.json')
+  if not os.path.exists(path):
+    return _Resumed(None, None, {'sessions': []})
+  return _Resumed(
+      read_json(path), run_schema.read_config(path), _read_run(workdir))
+
+
+def check_run(
+    workdir: str,
+    config: ml_collections.ConfigDict,
+    dataset: input_pipeline.Dataset,
+    *,
+    step: int = 0,
+) -> list[resuming.Change]:
+  """Checks that a folder is new, or holds this run; writes nothing.
+
+  Args:
+    workdir: folder of the run.
+    config: of the run.
+    dataset: its set.
+    step: of the newest checkpoint, 0 if there is none.
+
+  Returns:
+    In which keys the run goes on with another config, if it may.
+
+  Raises:
+    binary.UserError: if the folder holds a run of another config or set.
+  """
+  before = _read_before(workdir)
+  if before.config is None:
+    return []
+  # JSON turns tuples into lists: compare like with like.
+  found = resuming.changes(before.upgraded, json.loads(config.to_json()))
+  resuming.check_resumable(found, before.upgraded, step, workdir)
+  sessions = before.run['sessions']
+  if sessions and sessions[0]['dataset_fingerprint'] != dataset.fingerprint:
+    raise binary.UserError(
+        f'{workdir} holds a run on another set: the records under '
+        f'{config.input.data_dir} have changed since. Use another --workdir, '
+        'or prepare the set as it was.')
+  if sessions and (
+      sessions[0].get('corrections') or '') != dataset.corrections:
+    raise binary.UserError(
+        f'{workdir} holds a run on other corrected labels, which have changed '
+        'since. Use another --workdir, or put them back.')
+  return found
+
+
 def open_run(
     workdir: str,
     config: ml_collections.ConfigDict,
     dataset: input_pipeline.Dataset,
     *,
+    step: int = 0,
     record_machine: bool = False,
 ) -> None:
   """Writes config.json and dataset.json and adds this session to run.json.
@@ -144,33 +229,22 @@ def open_run(
     workdir: folder of the run, locked.
     config: of the run.
     dataset: the set; dataset.json is what a prediction must know of it.
+    step: at which this session goes on.
     record_machine: whether run.json names the machine and absolute paths.
 
   Raises:
     binary.UserError: if the folder holds a run of another config or set, or
       cannot be written.
   """
-  path = os.path.join(workdir, 'config.json')
-  # JSON turns tuples into lists: compare like with like.
-  wanted = json.loads(config.to_json())
-  fingerprint = dataset.fingerprint
   try:
-    sessions = []
-    if os.path.exists(path):
-      check_same(read_json(path), wanted, workdir)
-      sessions = read_sessions(workdir)
-    if sessions and sessions[0]['dataset_fingerprint'] != fingerprint:
-      raise binary.UserError(
-          f'{workdir} holds a run on another set: the records under '
-          f'{config.input.data_dir} have changed since. Use another --workdir, '
-          'or prepare the set as it was.')
-    if sessions and sessions[0].get('corrections', '') != dataset.corrections:
-      raise binary.UserError(
-          f'{workdir} holds a run on other corrected labels, which have '
-          'changed since. Use another --workdir, or put them back.')
+    found = check_run(workdir, config, dataset, step=step)
+    before = _read_before(workdir)
+    sessions = before.run['sessions']
     diff = session_lib.diff()
     session = session_lib.describe(
-        fingerprint, diff, record_machine=record_machine)
+        dataset.fingerprint, diff, record_machine=record_machine)
+    if found:
+      session['config_changes'] = [change.words for change in found]
     if sessions:
       _warn_of_switches(sessions[-1], session)
     if dataset.corrections:
@@ -179,17 +253,25 @@ def open_run(
       name = f'dirty-{session["dirty_sha256"][:12]}.diff'
       with open(os.path.join(workdir, name), 'w', encoding='utf-8') as f:
         f.write(diff + '\n')
-    write_json(path, wanted)
+    wanted = json.loads(config.to_json())
+    ids = [*(before.run.get('run_ids') or ()), *(
+        resuming.run_id(c, dataset.fingerprint)
+        for c in (before.config, wanted) if c is not None)]
+    # First: a folder whose config.json is not in it counts as edited.
+    write_json(os.path.join(workdir, 'run.json'), {
+        'sessions': [*sessions, session],
+        'run_ids': [*dict.fromkeys(ids)],
+        'bit_equality': resuming.bit_equality(
+            before.run.get('bit_equality'), found, step)})
+    write_json(os.path.join(workdir, 'config.json'), wanted)
     write_json(os.path.join(workdir, 'dataset.json'), {
         'name': dataset.name,
         'classes': dataset.classes,
         'image_shape': dataset.image_shape,
         'num_records': {n: len(r) for n, r in dataset.splits.items()},
-        'fingerprint': fingerprint,
+        'fingerprint': dataset.fingerprint,
         'preparation': dataset.preparation._asdict(),
     })
-    write_json(
-        os.path.join(workdir, 'run.json'), {'sessions': sessions + [session]})
   except OSError as e:
     raise binary.UserError(
         f'--workdir: {system_errors.in_words(e, e.filename or workdir)}') from e
@@ -207,48 +289,61 @@ def _warn_of_switches(before, session):
           f'had another setting: {found[0]}{more}', file=sys.stderr)
 
 
-def read_json(path: str) -> Any:
-  """Reads JSON.
+def read_json(path: str, schema: Any = None) -> Any:
+  """Reads JSON, and checks it: see `run_schema`.
 
   Raises:
-    binary.UserError: if it is not JSON.
+    binary.UserError: if it is not JSON, or does not fit the schema.
     OSError: if it cannot be read.
   """
-  with open(path, encoding='utf-8') as f:
-    try:
-      return json.load(f)
-    except ValueError as e:
-      raise binary.UserError(
-          f'{path} is damaged ({e}): restore it, or use another --workdir.'
-      ) from e
+  return run_schema.read(path, schema)
 
 
 def read_config(workdir: str) -> ml_collections.ConfigDict:
-  """Returns the locked config of a run.
+  """Returns the locked config of a run, of today's version.
 
   Raises:
-    binary.UserError: if there is none.
+    binary.UserError: if there is none, or it is not as the run wrote it.
   """
   path = os.path.join(workdir, 'config.json')
   try:
-    config = ml_collections.ConfigDict(read_json(path)).lock()
-    missing = sorted(set(common.get_base('')) - set(config))
-    if missing:
-      raise binary.UserError(
-          f'{path} is not the config of a run: it lacks {", ".join(missing)}. '
-          'Restore it.')
-    return config
+    config = run_schema.read_config(path)
+    stored = read_json(path)
   except OSError as e:
     raise binary.UserError(
         f'No run at {workdir}: {path} cannot be read ({e.strerror}).') from e
+  run = _read_run(workdir)
+  ids = run.get('run_ids')
+  if ids and run['sessions'] and resuming.run_id(
+      stored, run['sessions'][0]['dataset_fingerprint']) not in ids:
+    raise binary.UserError(
+        f'{path} was edited after the run, or is of another one: restore it.')
+  return ml_collections.ConfigDict(config).lock()
+
+
+def _read_run(workdir):
+  """Returns run.json; of a folder without one, no session."""
+  path = os.path.join(workdir, 'run.json')
+  try:
+    return read_json(path, run_schema.RUN)
+  except FileNotFoundError:
+    return {'sessions': []}
+  except OSError as e:
+    raise binary.UserError(f'{path} cannot be read ({e.strerror}).') from e
 
 
 def read_sessions(workdir: str) -> list[dict[str, Any]]:
-  """Returns what run.json says of each session of a run; [] without one."""
-  try:
-    return read_json(os.path.join(workdir, 'run.json'))['sessions']
-  except FileNotFoundError:
-    return []
+  """Returns what run.json says of each session of a run; [] without one.
+
+  Raises:
+    binary.UserError: if it is not what a run writes.
+  """
+  return _read_run(workdir)['sessions']
+
+
+def read_bit_equality(workdir: str) -> list[dict[str, Any]]:
+  """Returns the pieces of a run that repeat, see `resuming.bit_equality`."""
+  return _read_run(workdir).get('bit_equality') or []
 
 
 def differences(
@@ -262,52 +357,9 @@ def differences(
   there, here = map(session_lib.without_paths, (there, here))
   switched = switches.differences(there.get('switches'), here.get('switches'))
   there, here = (
-      _flatten({n: s.get(n) for n in names}) for s in (there, here))
+      resuming.flatten({n: s.get(n) for n in names}) for s in (there, here))
   return switched + [
       f'{name}: {there.get(name)!r} there, {here.get(name)!r} here'
       for name in sorted(there.keys() | here.keys())
       if there.get(name) != here.get(name)
   ]
-
-
-def check_same(
-    saved: dict[str, Any], wanted: dict[str, Any], workdir: str
-) -> None:
-  """Compares the config of a folder, as JSON, with the one that is wanted.
-
-  Raises:
-    binary.UserError: if they differ, in more than where the set lies.
-  """
-  saved, wanted = (_flatten(without_later(c)) for c in (saved, wanted))
-  # The same set may have moved; its fingerprint is compared.
-  for name in sorted((saved.keys() | wanted.keys()) - {'input.data_dir'}):
-    if saved.get(name) != wanted.get(name):
-      raise binary.UserError(
-          f'{workdir} holds a run with another config: {name} is '
-          f'{saved.get(name)!r} there, {wanted.get(name)!r} here. Use another '
-          '--workdir, or the same config to resume.'
-      )
-
-
-def without_later(config: dict[str, Any]) -> dict[str, Any]:
-  """Leaves out what came after runs were made and is off: these then resume.
-
-  Args:
-    config: of a run, as JSON.
-  """
-  config = dict(config)
-  for part, name in (('weighting', 'initial_from'),
-                     ('input', 'corrected_labels'), ('supervision', 'refine')):
-    values = config[part] = dict(config.get(part) or {})
-    if not values.get(name, True):
-      del values[name]
-  return config
-
-
-def _flatten(tree, prefix=''):
-  if not isinstance(tree, dict):
-    return {prefix: tree}
-  flat = {}
-  for name, value in tree.items():
-    flat.update(_flatten(value, f'{prefix}.{name}' if prefix else name))
-  return flat

@@ -19,6 +19,7 @@ from experiments import cases as cases_lib
 from experiments import paired
 from experiments import right_empty
 from experiments import run_folder
+from experiments import run_schema
 from experiments import sweep_statistics
 
 
@@ -84,7 +85,7 @@ def _config(folder):
     return None
   config = run_folder.read_json(path)
   is_run = isinstance(config, dict) and {'seed', 'input'} <= config.keys()
-  return config if is_run else None
+  return run_schema.upgraded(config, path) if is_run else None
 
 
 def _config_without_seed(folder):
@@ -94,9 +95,7 @@ def _config_without_seed(folder):
     return ''
   seed = str(config['seed'])
   config = {k: v for k, v in config.items() if k not in ('seed', 'compare')} | {
-      'input': dict(config['input']),
-      'weighting': dict(config.get('weighting') or {})}
-  config = run_folder.without_later(config)
+      'input': dict(config['input'])}
   # What the records hold counts, not where they lie.
   for session in run_folder.read_sessions(folder)[:1]:
     config['input']['data_dir'] = session.get('dataset_fingerprint')

@@ -23,6 +23,7 @@ from experiments import pretrained
 from experiments import refining
 from experiments import reporting
 from experiments import reports
+from experiments import resuming
 from experiments import retraining
 from experiments import run_folder
 from experiments import run_log
@@ -61,7 +62,7 @@ def train_and_evaluate(
       were not finite.
     binary.Stopped: if it was asked to stop, with everything saved.
   """
-  if config.supervision.get('refine', False):
+  if config.supervision.refine:
     refining.train_first(config, workdir, train=functools.partial(
         train_and_evaluate, should_stop=should_stop,
         record_machine=record_machine))
@@ -93,9 +94,10 @@ class _Run:
     # Resume: (1) read the files that a fresh run starts from: if they are
     # wrong, nothing was written; (2) take the folder for this process alone;
     # (3) refuse a folder of another config or set; (4) build the state of a
-    # fresh run; (5) replace it by the newest intact checkpoint; (6) go on from
-    # there: step and seed alone fix data and keys, and the log goes on from
-    # what the checkpoint holds.
+    # fresh run; (5) replace it by the newest intact checkpoint; (6) write what
+    # runs here, now that its step is known; (7) go on from there: step and seed
+    # alone fix data and keys, and the log goes on from what the checkpoint
+    # holds.
     self._config = config
     self._workdir = workdir
     self._dataset = dataset
@@ -108,8 +110,8 @@ class _Run:
         batch_size=config.input.eval_batch_size,
     )
     self._is_primary = parallel.is_primary()
-    self._checkpoints = checkpoints_lib.Checkpoints(
-        workdir, run_id=run_folder.run_id(config, dataset.fingerprint))
+    self._checkpoints = run_folder.open_checkpoints(
+        workdir, config, dataset.fingerprint)
     backbone = indicators = None
     if not self._checkpoints.steps():  # Else the checkpoint has them.
       backbone = pretrained.read(config.model)
@@ -124,10 +126,12 @@ class _Run:
 
   def _open(self, backbone, indicators):
     config, workdir = self._config, self._workdir
+    changes = []
     if self._is_primary:
-      run_folder.open_run(
+      changes = run_folder.check_run(
           workdir, config, self._dataset,
-          record_machine=self._record_machine)
+          step=max(self._checkpoints.steps(), default=0))
+      before = run_folder.read_config(workdir) if changes else None
       self._checkpoints.clean()
     state = pretrained.start_from(self._parts.init_fn(), backbone)
     state = retraining.start_from(state, indicators)
@@ -140,6 +144,12 @@ class _Run:
       self._step = restored.step
       if self._is_primary:
         print(f'Resuming {workdir} at step {self._step}.', flush=True)
+        if any(change.name == 'train_steps' for change in changes):
+          print(resuming.joint(before, config, self._step), flush=True)
+    if self._is_primary:
+      run_folder.open_run(
+          workdir, config, self._dataset, step=self._step,
+          record_machine=self._record_machine)
     self._state = self._parts.mapping.replicate(state)
     self._progress = run_log.Progress(
         workdir,

@@ -166,7 +166,7 @@ class VerifyTest(parameterized.TestCase):
 
   def _assert_damaged(self, message):
     with self.assertRaisesRegex(checkpoint_files.Damaged, message):
-      checkpoint_files.verify(self.folder, 2, 'run')
+      checkpoint_files.verify(self.folder, 2, ['run'])
     with self.assertLogs(level='WARNING') as logs:
       self.assertEqual(self.store.restore(_state()).step, 1)
     self.assertLen(logs.records, 1)
@@ -180,7 +180,7 @@ class VerifyTest(parameterized.TestCase):
       f.write(change(content))
 
   def test_intact(self):
-    checkpoint_files.verify(self.folder, 2, 'run')
+    checkpoint_files.verify(self.folder, 2, ['run'])
     checkpoint_files.verify(self.folder, 2)
 
   @parameterized.parameters('session.json', 'state/_METADATA', 'history.npz')
@@ -223,7 +223,7 @@ class VerifyTest(parameterized.TestCase):
   def test_folder_of_another_run(self):
     with self.assertRaisesRegex(
         checkpoint_files.Damaged, 'another config or set'):
-      checkpoint_files.verify(self.folder, 2, 'other')
+      checkpoint_files.verify(self.folder, 2, ['other'])
 
   def test_set_aside_makes_room(self):
     os.remove(os.path.join(self.folder, 'session.json'))

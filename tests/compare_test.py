@@ -16,6 +16,7 @@ import numpy as np
 from experiments import binary
 from experiments import evaluation
 from experiments import run_folder
+from experiments.configs import phantom
 from tests import binaries
 from tests import tiny
 
@@ -86,10 +87,12 @@ class CompareTest(parameterized.TestCase):
   def write_run(self, run, scores, seed, **changes):
     """Writes a run: its scores, and a config as far as it matters here."""
     self.write(run, scores)
-    config = {'seed': seed, 'compare': {'seeds': [seed]}, 'train_steps': 4,
-              'input': {'data_dir': 'data'}, 'weighting': {'name': 'dii'}}
+    config = phantom.get_config('debug').unlock()
+    config.update(dict(seed=seed, compare=dict(seeds=(seed,))))
+    config.update(changes)
     run_folder.write_json(
-        os.path.join(self.folder, run, 'config.json'), config | changes)
+        os.path.join(self.folder, run, 'config.json'),
+        json.loads(config.to_json()))
 
   def report(self, runs, **values):
     output = os.path.join(self.folder, 'out')

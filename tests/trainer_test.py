@@ -311,8 +311,8 @@ class TrainerTest(parameterized.TestCase):
     run_folder.open_run(
         workdir, config, input_pipeline.load_dataset(config.input.data_dir))
     with self.assertRaisesRegex(
-        binary.UserError, 'train_steps is 4 there, 6 here'):
-      trainer.train_and_evaluate(tiny.debug_config(train_steps=6), workdir)
+        binary.UserError, 'seed is 0 there, 1 here'):
+      trainer.train_and_evaluate(tiny.debug_config(seed=1), workdir)
 
 
 if __name__ == '__main__':

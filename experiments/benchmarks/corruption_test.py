@@ -146,8 +146,7 @@ def main():
   trainer.train_and_evaluate(config, workdir)
   dataset = input_pipeline.load_dataset(config.input.data_dir)
   like = parts.build(config, dataset).init_fn()
-  store = checkpoints_lib.Checkpoints(
-      workdir, run_id=run_folder.run_id(config, dataset.fingerprint))
+  store = run_folder.open_checkpoints(workdir, config, dataset.fingerprint)
   newest, older = store.steps()
   intact = checkpoints_lib.state_sha256(store.restore(like, step=older).state)
   root = os.path.join(workdir, 'checkpoints')

@@ -7,6 +7,8 @@ how another method differs, each of `NETWORKS` is another network.
 
 import ml_collections
 
+from experiments.configs import versions
+
 # Everything that a method changes; all else is the same for all of them.
 METHODS = {
     'strong_only': dict(
@@ -72,8 +74,7 @@ METHODS = {
         co_regularization=dict(trust='one', teacher='mean'),
     ),
     # Luo and Yang, "Semi-supervised Semantic Segmentation via Strong-weak
-    # Dual-branch Network", ECCV 2020: see `Supervision.weak_head`. Not a field
-    # of the base: runs that were started before it could not resume.
+    # Dual-branch Network", ECCV 2020: see `Supervision.weak_head`.
     'strong_weak': dict(
         supervision=dict(weak_head=True),
         weighting=dict(name='uniform'),
@@ -134,11 +135,15 @@ _U_NETS = {
 }
 
 
-def _deeplab(depth):
+def _network(name, options, *, weights='', encoder_rate=1.0):
   return dict(
-      name='deeplab_v3_plus',
-      weights='',  # A file of ImageNet's, with norm='frozen_batch'.
-      options=dict(
+      name=name, weights=weights, encoder_rate=encoder_rate, options=options)
+
+
+def _deeplab(depth):
+  return _network(
+      'deeplab_v3_plus',
+      dict(
           depth=depth, output_stride=16, features=256, norm='group',
           dtype='float32'))
 
@@ -146,23 +151,21 @@ def _deeplab(depth):
 # The encoder starts from ImageNet's weights, which the extra [pretrained]
 # installs; `frozen_until` says how many of its 16 blocks stay as they are.
 def _effnet(frozen_until):
-  return dict(
-      name='efficientnet_unet',
-      weights='installed',  # Or a file of them.
-      encoder_rate=0.1,  # Learning rate of the encoder, as a share.
-      options=dict(
+  return _network(
+      'efficientnet_unet',
+      dict(
           decoder_features=(96, 64, 48), frozen_until=frozen_until,
-          dtype='float32'))
+          dtype='float32'),
+      weights='installed', encoder_rate=0.1)
 
 
 NETWORKS = {
     'effnet_lite0': _effnet(5),
     'effnet_lite0_frozen': _effnet(16),
-    'unet_small': dict(name='unet', options=_U_NETS['small']),
-    'unet_full': dict(name='unet', options=_U_NETS['full']),
-    'residual_unet_small': dict(
-        name='residual_unet', options=_U_NETS['small']),
-    'residual_unet_full': dict(name='residual_unet', options=_U_NETS['full']),
+    'unet_small': _network('unet', _U_NETS['small']),
+    'unet_full': _network('unet', _U_NETS['full']),
+    'residual_unet_small': _network('residual_unet', _U_NETS['small']),
+    'residual_unet_full': _network('residual_unet', _U_NETS['full']),
     'deeplab_resnet18': _deeplab(18),
     'deeplab_resnet50': _deeplab(50),
 }
@@ -177,6 +180,7 @@ _OPTIMIZERS = {
 def get_base(data_dir: str) -> ml_collections.ConfigDict:
   """Returns DII + DCR on the records under `data_dir`, not yet locked."""
   return ml_collections.ConfigDict(dict(
+      version=versions.VERSION,  # Of these keys, in a stored config; not yours.
       seed=0,  # Of the parameters, the order of the images, augmentation.
       train_steps=400,  # Updates of both networks.
       log_every_steps=20,  # Between lines of log.jsonl and the terminal.
@@ -210,7 +214,15 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           blur=0.0,
       ),
       # A network; with its options it is a variant: `phantom.py:unet_full`.
-      model=NETWORKS['unet_small'],
+      model=dict(
+          name='unet',
+          # ImageNet's, for the encoder to start from: a file, or 'installed'.
+          weights='',
+          # Of the learning rate, the share with which that encoder learns;
+          # 'efficientnet_unet' alone may have another than 1.
+          encoder_rate=1.0,
+          options=_U_NETS['small'],
+      ),
       optimizer=dict(
           learning_rate=4e-3,  # Of AdamW, the peak; a cosine takes it to 0.
           warmup_steps=40,  # From 0 to the peak.
@@ -225,6 +237,7 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           loss_by_kind=dict(),
           strong_scale=1.0,  # 0 learns nothing from the exact masks.
           weak_scale=1.0,
+          weak_head=False,  # For the method `strong_weak`.
           # Share of the steps that learn weak labels alone, before the others
           # learn exact masks alone; 0 learns both in every step.
           weak_first_share=0.0,

@@ -1,0 +1,84 @@
+"""What a stored config of an older version says in the words of today's.
+
+A run keeps its config for as long as it is used, and the keys of `common` go on
+changing. Whoever adds, renames or removes one raises `VERSION` and adds a step:
+what a config that never heard of the key means by its silence.
+"""
+
+import copy
+from typing import Any
+
+VERSION = 2
+
+# What was added, and off, before configs had a version. A run that lacks it did
+# without.
+_ADDED_IN_1 = {
+    'max_skipped_in_a_row': 20,
+    'mapping': 'pmap',
+    'input.num_workers': 0,
+    'input.corrected_labels': '',
+    'input.weak_labels': 'annotation',
+    'augmentation.saturation': 0.0,
+    'augmentation.hue_deg': 0.0,
+    'augmentation.blur': 0.0,
+    'model.weights': '',
+    'model.encoder_rate': 1.0,
+    'supervision.loss_by_kind': {},
+    'supervision.strong_scale': 1.0,
+    'supervision.weak_first_share': 0.0,
+    'supervision.weak_head': False,
+    'supervision.refine': False,
+    'weighting.initial_from': '',
+}
+
+
+def _from_1(config):
+  """Adds all that a config could leave out, and drops what was given up."""
+  for name, value in _ADDED_IN_1.items():
+    *sections, key = name.split('.')
+    part = config
+    for section in sections:
+      part = part.get(section)
+    if isinstance(part, dict):
+      part.setdefault(key, copy.copy(value))
+  if config.get('student_augmentation') == {}:
+    del config['student_augmentation']
+
+
+_STEPS = {1: _from_1}
+
+
+def version_of(config: dict[str, Any]) -> int:
+  """Returns the version of a stored config, 1 if it does not say one.
+
+  Raises:
+    ValueError: if it is none that this code can read.
+  """
+  version = config.get('version', 1)
+  if type(version) is not int or version < 1:
+    raise ValueError(f'version is {version!r:.40}, not a whole number from 1')
+  if version > VERSION:
+    raise ValueError(
+        f'it has version {version!r:.40}, of a newer hybridseg, and this one '
+        f'reads up to {VERSION}')
+  return version
+
+
+def upgrade(config: dict[str, Any]) -> dict[str, Any]:
+  """Returns a stored config as today's code would have stored it.
+
+  Args:
+    config: JSON, of any version; stays as it is.
+
+  Returns:
+    A new dictionary of version `VERSION`. Whether its values make sense is for
+    the caller to check.
+
+  Raises:
+    ValueError: if its version is not known.
+  """
+  version = version_of(config)
+  config = copy.deepcopy(config)
+  for step in range(version, VERSION):
+    _STEPS[step](config)
+  return config | {'version': VERSION}

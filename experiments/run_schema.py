@@ -1,0 +1,274 @@
+"""What the files of a run's folder hold: they may be edited, or of others.
+
+A folder is handed over, mended by hand or mistaken for a run. Each file is
+compared with what a run writes before anything uses it; the first thing that is
+wrong is one line.
+"""
+
+from collections.abc import Callable
+import json
+import math
+from typing import Any, NamedTuple
+
+from experiments import binary
+from experiments.configs import common
+from experiments.configs import versions
+
+_MOST = 2**31 - 1
+
+
+class _Is(NamedTuple):
+  """A value that is no list and no dictionary: in words, and a test."""
+
+  words: str
+  fits: Callable[[Any], bool]
+
+
+def _is_number(x):
+  return type(x) in (int, float) and math.isfinite(x) and abs(x) < 1e38
+
+
+def _is_plain(x):
+  """Returns whether a value is what an option of a network may be."""
+  if isinstance(x, list):
+    return len(x) <= 64 and all(map(_is_plain, x))
+  return isinstance(x, (bool, str)) or _is_number(x) and abs(x) <= _MOST
+
+
+TEXT = _Is('text', lambda x: isinstance(x, str))
+BOOL = _Is('true or false', lambda x: isinstance(x, bool))
+NUMBER = _Is('a number', _is_number)
+COUNT = _Is('a whole number from 0 to 2147483647',
+            lambda x: type(x) is int and 0 <= x <= _MOST)
+WHOLE = _Is('a whole number', lambda x: type(x) is int and abs(x) < 2**63)
+ANY = _Is('anything', lambda x: True)
+_PLAIN = _Is('a number, text or a list of these', _is_plain)
+_TERM = _Is('a pair of a number and the name of a loss', lambda x: (
+    isinstance(x, list) and len(x) == 2 and _is_number(x[0])
+    and isinstance(x[1], str)))
+_DIGITS = _Is('a whole number as text', lambda x: (
+    isinstance(x, str) and x.isascii() and x.isdecimal() and len(x) < 5
+    and int(x) > 0))
+
+
+class Maybe(NamedTuple):
+  """A value that may be null; a key that may be absent."""
+
+  schema: Any
+
+
+class Each(NamedTuple):
+  """A dictionary of any keys, and what each value is."""
+
+  schema: Any
+
+
+SESSION = {
+    'dataset_fingerprint': TEXT,
+    'argv': Maybe([TEXT]),
+    'commit': Maybe(TEXT),
+    'corrections': Maybe(TEXT),
+    'cpu_isa': Maybe(TEXT),
+    'device_kind': Maybe(TEXT),
+    'dirty_sha256': Maybe(TEXT),
+    'nproc': Maybe(_DIGITS),
+    'num_cpus': Maybe(COUNT),
+    'num_devices': Maybe(COUNT),
+    'num_processes': Maybe(COUNT),
+    'processor': Maybe(TEXT),
+    'python': Maybe(TEXT),
+    'switches': Maybe(Each(TEXT)),
+    'versions': Maybe(Each(Maybe(TEXT))),
+    'xla_flags': Maybe(TEXT),
+}
+RUN = {
+    'sessions': [SESSION],
+    'run_ids': Maybe([TEXT]),
+    'bit_equality': Maybe([
+        {'from_step': COUNT, 'hybridseg': TEXT, 'config_version': COUNT,
+         'why': TEXT}]),
+}
+_SIDE = _Is('a whole number from 1 to 65536',
+            lambda x: type(x) is int and 1 <= x <= 65536)
+DATASET = {
+    'name': TEXT,
+    'classes': [TEXT],
+    'image_shape': [_SIDE],
+    'num_records': dict.fromkeys(
+        ('train_strong', 'train_weak', 'val', 'test'), COUNT),
+    'fingerprint': TEXT,
+    'preparation': {
+        'intensity_range': Maybe([NUMBER]),
+        'orientation': Maybe(_Is('three letters such as LPS', lambda x: (
+            isinstance(x, str) and len(x) == 3 and set(x) <= set('LRAPIS')))),
+        'axis': Maybe(_Is(
+            '0, 1 or 2', lambda x: type(x) is int and 0 <= x < 3)),
+    },
+}
+_DICE = Maybe(NUMBER)
+METRICS = {
+    'step': COUNT,
+    'state_sha256': TEXT,
+    'test': {'dice': _DICE},
+    'val': Maybe({'dice': _DICE}),
+    'indicators': Maybe({'auroc': Maybe(NUMBER)}),
+}
+
+
+def read(path: str, schema: Any = None) -> Any:
+  """Reads JSON, and checks it.
+
+  Raises:
+    binary.UserError: if it is not JSON, or does not fit the schema.
+    OSError: if it cannot be read.
+  """
+  with open(path, encoding='utf-8') as f:
+    try:
+      value = json.load(f)
+    except (ValueError, RecursionError) as e:  # A bad byte is a ValueError.
+      raise binary.UserError(
+          f'{path} is damaged ({_cut(e, 80)}): restore it, or use another '
+          '--workdir.') from e
+  if schema is not None:
+    check(value, schema, path)
+  return value
+
+
+def check(value: Any, schema: Any, path: str) -> None:
+  """Compares a value with a schema.
+
+  Args:
+    value: of a JSON file.
+    schema: an `_Is`; a dictionary of the keys that must be there, and what each
+      is; a list of one, which every item is; `Maybe`, `Each` of one of these.
+    path: of the file.
+
+  Raises:
+    binary.UserError: at the first value that does not fit.
+  """
+  found = _mismatch(value, schema, '')
+  if found:
+    raise binary.UserError(
+        f'{path} is not as a run writes it: {found}. Restore it.')
+
+
+def _mismatch(value, schema, name):
+  """Says in words where a value does not fit; '' if it does."""
+  if isinstance(schema, Maybe):
+    return '' if value is None else _mismatch(value, schema.schema, name)
+  shown = name or 'its content'
+  if isinstance(schema, (dict, Each)):
+    if not isinstance(value, dict):
+      return f'{shown} is {_cut(json.dumps(value), 40)}, no dictionary'
+    schemas = schema
+    if isinstance(schema, Each):
+      schemas = dict.fromkeys(value, schema.schema)
+    for key, inner in schemas.items():
+      where = f'{name}.{_cut(key, 40)}' if name else _cut(key, 40)
+      if key not in value and not isinstance(inner, Maybe):
+        return f'it lacks {where}'
+      found = _mismatch(value.get(key), inner, where)
+      if found:
+        return found
+    return ''
+  if isinstance(schema, list):
+    if not isinstance(value, list):
+      return f'{shown} is {_cut(json.dumps(value), 40)}, no list'
+    return next(filter(None, (
+        _mismatch(x, schema[0], f'{name}[{i}]')
+        for i, x in enumerate(value))), '')
+  if not schema.fits(value):
+    return f'{shown} is {_cut(json.dumps(value), 40)}, not {schema.words}'
+  return ''
+
+
+def check_dataset(facts: Any, path: str) -> None:
+  """Checks dataset.json.
+
+  Raises:
+    binary.UserError: if it is not what a run writes.
+  """
+  check(facts, DATASET, path)
+  limits = facts['preparation']['intensity_range']
+  for what, fits in (
+      ('2 to 255 classes', 2 <= len(facts['classes']) <= 255),
+      ('an image_shape of height, width and 1 to 16 channels',
+       len(facts['image_shape']) == 3 and facts['image_shape'][2] <= 16),
+      ('an intensity_range from low to high',
+       not limits or len(limits) == 2 and limits[0] < limits[1])):
+    if not fits:
+      raise binary.UserError(
+          f'{path} is not as a run writes it: expected {what}. Restore it.')
+
+
+def read_config(path: str) -> dict[str, Any]:
+  """Reads config.json and returns it in the words of today's version.
+
+  Raises:
+    binary.UserError: if it is no config of a run.
+    OSError: if it cannot be read.
+  """
+  return upgraded(read(path), path)
+
+
+def upgraded(config: Any, path: str) -> dict[str, Any]:
+  """Returns a stored config of any version as one of today's, checked.
+
+  Args:
+    config: JSON.
+    path: of the file it is from.
+
+  Raises:
+    binary.UserError: if it is no config of a run.
+  """
+  try:
+    check(config, {}, path)
+    config = versions.upgrade(config)
+  except ValueError as e:
+    raise binary.UserError(
+        f'{path} cannot be used: {e}. Update hybridseg, or restore the '
+        'file.') from e
+  template = json.loads(common.get_base('').to_json())
+  schema = _schema_of(template, '')
+  check(config, schema, path)
+  unknown = _unknown(config, schema, '')
+  if unknown:
+    raise binary.UserError(
+        f'{path} is not as a run writes it: {unknown} is no key of a config. '
+        'Restore it.')
+  return config
+
+
+def _schema_of(value, name):
+  """Returns the schema of a config from its defaults."""
+  if name == 'supervision.loss_by_kind':
+    return Each([_TERM])
+  if name == 'model.options':
+    return Each(_PLAIN)
+  if isinstance(value, dict):
+    return {k: _schema_of(v, f'{name}.{k}' if name else k)
+            for k, v in value.items()}
+  if isinstance(value, list):
+    return [TEXT if name == 'compare.methods' else WHOLE]
+  return {bool: BOOL, int: WHOLE, float: NUMBER, str: TEXT}[type(value)]
+
+
+def _unknown(value, schema, name):
+  """Returns the first key of a config that nobody reads, or ''."""
+  if not isinstance(schema, dict):
+    return ''
+  for key, inner in value.items():
+    where = f'{name}.{_cut(key, 40)}' if name else _cut(key, 40)
+    if key not in schema:
+      return where
+    found = _unknown(inner, schema[key], where)
+    if found:
+      return found
+  return ''
+
+
+def _cut(value, length):
+  """Returns a value as one short line."""
+  text = ' '.join(str(value).split())
+  text = text if text.isprintable() else ascii(text)
+  return text if len(text) <= length else f'{text[:length]}...'
