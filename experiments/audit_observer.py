@@ -56,7 +56,7 @@ class Observer:
   """Runs the networks over a set; compiles two programs, once."""
 
   def __init__(
-      self, parts: parts_lib.Parts, *, num_classes: int, batch_size: int
+      self, network: parts_lib.Network, *, num_classes: int, batch_size: int
   ):
     self._batch_size = batch_size
 
@@ -69,8 +69,8 @@ class Observer:
       images, labels, where = prepare(examples)
 
       def total(head):
-        logits = parts.apply_fn({**params, 'head': head}, images)
-        values = parts.strong_loss_fn(logits, labels, where=where)
+        logits = network.apply_fn({**params, 'head': head}, images)
+        values = network.strong_loss_fn(logits, labels, where=where)
         # An unlabelled image, as the padding is, says nothing.
         return jnp.sum(jnp.where(where.any((1, 2)), values, 0))
 
@@ -81,10 +81,10 @@ class Observer:
       images, labels, where = prepare(examples)
       probs, maps = [], []
       for p, direction in zip(params, directions, strict=True):
-        logits, features = parts.apply_fn(p, images, return_features=True)
+        logits, features = network.apply_fn(p, images, return_features=True)
         probs.append(jax.nn.softmax(logits))
         maps.append(alignment_maps.alignment_maps(
-            lambda f: parts.alignment_loss_fn(f, labels, where=where), logits,
+            lambda f: network.alignment_loss_fn(f, labels, where=where), logits,
             weighting.last_layer_slopes(features, direction)))
       return jnp.stack(probs, axis=1), jnp.stack(maps, axis=1)
 
@@ -150,11 +150,11 @@ def open_run(workdir: str) -> Run:
         f'{workdir} is a run of full supervision, which never saw the weak '
         'annotations: audit a run of another method.')
   dataset = corrections.load(config, workdir)
-  parts = parts_lib.build(config, dataset)
-  last = predictor.restore(workdir, config, dataset, parts, 'latest')
+  network = parts_lib.build_network(config, dataset)
+  last = predictor.restore(workdir, config, dataset, network, 'latest')
   observer = Observer(
-      parts, num_classes=len(dataset.classes),
-      batch_size=config.input.eval_batch_size)
+      network, num_classes=len(dataset.classes),
+      batch_size=max(1, config.input.eval_batch_size))
   return Run(dataset, last, observer)
 
 

@@ -113,6 +113,8 @@ def differences(paths: Sequence[str]) -> list[str]:
       results = run_folder.read_json(f'{path.removesuffix(".csv")}.json')
     except OSError:
       results = {}
+    if not isinstance(results, dict):
+      results = {}
     settings.append({name: results.get(name) for name in _SETTINGS})
   lines = []
   for name in _SETTINGS:

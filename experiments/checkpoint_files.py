@@ -10,6 +10,7 @@ from experiments import binary
 
 _FORMAT = 1
 _MANIFEST = 'manifest.json'
+_FIELDS = {'format': int, 'step': int, 'run_id': str, 'files': dict}
 
 
 class Damaged(Exception):
@@ -36,10 +37,14 @@ def verify(folder: str, step: int, run_ids: Collection[str] = ()) -> None:
     intact = claimed == _manifest_sha256(manifest)
   except FileNotFoundError as e:
     raise Damaged(f'{_MANIFEST} is missing') from e
-  except (OSError, ValueError, KeyError, AttributeError, TypeError) as e:
+  except (OSError, ValueError, KeyError, AttributeError, RecursionError,
+          TypeError) as e:
     raise Damaged(f'{_MANIFEST} cannot be read') from e
   if not intact:
     raise Damaged(f'{_MANIFEST} was changed')
+  for name, kind in _FIELDS.items():
+    if type(manifest.get(name)) is not kind:
+      raise Damaged(f'{_MANIFEST} has no {name}, or a strange one')
   if manifest['format'] > _FORMAT:
     raise binary.UserError(
         f'{folder} was written by a newer hybridseg (format '
@@ -60,6 +65,8 @@ def verify(folder: str, step: int, run_ids: Collection[str] = ()) -> None:
       actual = _fingerprint(os.path.join(folder, name))
     except OSError as e:
       raise Damaged(f'{name} cannot be read: {e.strerror}') from e
+    if not isinstance(expected, list) or len(expected) != 2:
+      raise Damaged(f'{_MANIFEST} does not say how {name} was')
     if actual[0] != expected[0]:
       raise Damaged(f'{name} has {actual[0]} bytes, not {expected[0]}')
     if actual != expected:

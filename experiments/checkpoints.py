@@ -210,42 +210,49 @@ class Checkpoints:
       try:
         checkpoint_files.verify(folder, candidate, self.run_ids)
       except checkpoint_files.Damaged as e:
-        logging.warning(
-            'Checkpoint %s/%d is damaged (%s): not used.', self._shown,
-            candidate, e)
-        damaged.append(folder)
+        damaged.append((folder, e))
         continue
+      for other, why in damaged:
+        logging.warning(
+            'Checkpoint %s/%s is damaged (%s): not used.', self._shown,
+            os.path.basename(other), why)
       restored = self._read(folder, candidate, state)
       if set_aside:  # Not if none is intact: a run must not start over unasked.
-        for folder in damaged:
-          checkpoint_files.set_aside(folder)
+        for other, _ in damaged:
+          checkpoint_files.set_aside(other)
       return restored
     if steps:
       raise binary.UserError(
           f'No intact checkpoint in {self._shown}: all of {sorted(steps)} are '
-          'damaged. Move the folder away to start this run from step 0.')
+          f'damaged ({damaged[0][1]!s:.60}). Move the folder away to start '
+          'this run from step 0.')
     return None
 
   def _read(self, folder, step, state):
-    with open(os.path.join(folder, 'structure.json'), encoding='utf-8') as f:
-      saved = json.load(f)
-    expected = _structure(state)
-    for path in sorted(saved.keys() | expected.keys()):
-      if saved.get(path) != expected.get(path):
-        raise binary.UserError(
-            f'Checkpoint {self._shown}/{step} is of another model or set: '
-            f'{path} is {_describe(saved.get(path))} there, '
-            f'{_describe(expected.get(path))} here. Use the run\'s own config, '
-            'or another workdir.')
-    like = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), _held(state))
-    restored = _orbax().restore(
-        os.path.join(folder, 'state'), args=ocp.args.StandardRestore(like))
-    if hasattr(state, '_replace'):
-      restored = state._replace(**restored)
-    with open(os.path.join(folder, 'session.json'), encoding='utf-8') as f:
-      session = json.load(f)
-    with np.load(os.path.join(folder, 'history.npz')) as arrays:
-      history = dict(arrays)
+    try:
+      saved = _read_json(folder, 'structure.json')
+      expected = _structure(state)
+      for path in sorted(saved.keys() | expected.keys()):
+        if saved.get(path) != expected.get(path):
+          raise binary.UserError(
+              f'Checkpoint {self._shown}/{step} is of another model or set: '
+              f'{path:.60} is {_describe(saved.get(path))} there, '
+              f'{_describe(expected.get(path))} here. Use the run\'s own '
+              'config, or another workdir.')
+      like = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), _held(state))
+      restored = _orbax().restore(
+          os.path.join(folder, 'state'), args=ocp.args.StandardRestore(like))
+      if hasattr(state, '_replace'):
+        restored = state._replace(**restored)
+      session = _read_json(folder, 'session.json')
+      with np.load(os.path.join(folder, 'history.npz')) as arrays:
+        history = dict(arrays)
+    except binary.UserError:
+      raise
+    except Exception as e:  # Of whatever layer: the manifest was forged.
+      raise binary.UserError(
+          f'Checkpoint {self._shown}/{step} cannot be read '
+          f'({_first_line(e):.80}): move it away to use the one before.') from e
     return Checkpoint(step, restored, session, history)
 
   def wait(self) -> None:
@@ -260,6 +267,15 @@ class Checkpoints:
     if self._error is not None:
       error, self._error = self._error, None
       raise error
+
+
+def _read_json(folder, name):
+  """Returns a dictionary."""
+  with open(os.path.join(folder, name), encoding='utf-8') as f:
+    value = json.load(f)
+  if not isinstance(value, dict):
+    raise ValueError(f'{name} holds no dictionary')
+  return value
 
 
 def _check_room(folder, state):
@@ -313,7 +329,9 @@ def _name(path):
 
 
 def _describe(entry):
-  return 'absent' if entry is None else f'{entry[1]}{entry[0]}'
+  if not isinstance(entry, list) or len(entry) != 2:
+    return 'absent' if entry is None else 'no array'
+  return f'{entry[1]}{entry[0]}'[:40]
 
 
 def _first_line(error, folder=''):

@@ -20,6 +20,9 @@ from experiments import sweep_sets
 from experiments.configs import common
 
 
+_END = {'seconds': run_schema.NUMBER, 'why': run_schema.Maybe(run_schema.TEXT)}
+
+
 class Cell(NamedTuple):
   """One run of a table.
 
@@ -128,7 +131,8 @@ def read_state(cell: Cell) -> State:
   Raises:
     binary.UserError: if a file of it is damaged.
   """
-  read = lambda name: run_folder.read_json(os.path.join(cell.folder, name))
+  read = lambda name, schema: run_folder.read_json(
+      os.path.join(cell.folder, name), schema)
   there = lambda name: os.path.exists(os.path.join(cell.folder, name))
   if there('config.json'):
     try:
@@ -138,15 +142,18 @@ def read_state(cell: Cell) -> State:
               json.loads(cell.config.to_json())), cell.folder)
     except binary.UserError as e:
       return State('another run', why=str(e))
-  seconds = read('cell.json')['seconds'] if there('cell.json') else 0.0
+  end = {'seconds': 0.0}
+  if there('cell.json'):
+    end = read('cell.json', _END)
+  seconds = end['seconds']
   if there('metrics.json'):
-    results = read('metrics.json')
+    results = read('metrics.json', run_schema.METRICS)
     return State('done', results['step'], results=results, seconds=seconds)
   step = max(checkpoints.Checkpoints(cell.folder).steps(), default=0)
   if run_folder.is_locked(cell.folder):
     return State(
         'running', max(step, _last_told(cell.folder)), seconds=seconds)
-  why = read('cell.json').get('why', '') if there('cell.json') else ''
+  why = end.get('why')
   if why:
     return State('failed', step, why, seconds=seconds)
   return State('stopped' if there('config.json') else 'not started', step,

@@ -99,9 +99,21 @@ def _flag(argv, name):
 
 
 def _saved(run_dir):
-  """Returns the first session of a run's manifest; {} if there is none."""
+  """Returns what the first session of a run ran with, as far as it says so.
+
+  What is no number of threads and no set of instructions is left out: whoever
+  reads the run for more refuses it.
+  """
   try:
     with open(os.path.join(run_dir or '', 'run.json'), encoding='utf-8') as f:
-      return json.load(f)['sessions'][0]
-  except (OSError, ValueError, KeyError, IndexError, TypeError):
+      session = json.load(f)['sessions'][0]
+    nproc, isa = session.get('nproc'), session.get('cpu_isa')
+  except (OSError, ValueError, AttributeError, LookupError, RecursionError,
+          TypeError):
     return {}
+  found = {}
+  if isinstance(nproc, str) and re.fullmatch('[1-9][0-9]{0,3}', nproc):
+    found['nproc'] = nproc
+  if isinstance(isa, str) and isa in _ISAS:
+    found['cpu_isa'] = isa
+  return found

@@ -12,6 +12,7 @@ import numpy as np
 from experiments import binary
 from experiments import input_pipeline
 from experiments import run_folder
+from experiments import run_schema
 from experiments import tables
 
 # The mask first: all others are measured in it.
@@ -206,13 +207,13 @@ def _read_run(folder, sets):
   config = run_folder.read_config(folder)
   path = os.path.join(folder, 'metrics.json')
   try:
-    dice = run_folder.read_json(path)['test']['dice']
-    data_dir, seed = config.input.data_dir, config.seed
-    weak_scale = config.supervision.weak_scale
-  except (OSError, KeyError, TypeError, AttributeError) as e:
+    dice = run_folder.read_json(path, run_schema.METRICS)['test']['dice']
+  except OSError as e:
     raise binary.UserError(
-        f'{folder} is not a finished run: no {e} in its metrics.json or '
-        'config.json.') from e
+        f'{folder} is not a finished run: {path} cannot be read '
+        f'({e.strerror}).') from e
+  data_dir, seed = config.input.data_dir, config.seed
+  weak_scale = config.supervision.weak_scale
   if data_dir not in sets:
     dataset = input_pipeline.load_dataset(data_dir)
     sets[data_dir] = (dataset.fingerprint, _count_kinds(dataset))

@@ -5,19 +5,19 @@ Mitchell et al., "Model Cards for Model Reporting", 2019
 """
 
 import collections
-import csv
 import os
 from typing import Any
 
-from data_prep import cells
 from data_prep import grammar
 import hybridseg
 
+from experiments import binary
 from experiments import evaluation
 from experiments import imagenet_package
 from experiments import predictor as predictor_lib
 from experiments import pretrained
 from experiments import run_folder
+from experiments import tables
 
 _METRICS = {
     'dice': 'Dice', 'iou': 'IoU', 'precision': 'precision',
@@ -100,10 +100,11 @@ def _weak_labels(workdir):
   path = os.path.join(workdir, 'indicators.csv')
   if not os.path.exists(path):
     return []
-  with open(path, newline='', encoding='utf-8') as file:
-    rows = [cells.undo_row(row) for row in csv.DictReader(file)]
-  kinds = collections.Counter(row['kind'].replace('_', ' ') for row in rows)
-  faulty = sum(bool(row['fault']) for row in rows)
+  header, rows = tables.read_csv(path, required=('kind', 'fault'))
+  columns = [header.index(name) for name in ('kind', 'fault')]
+  found = [[row[c] for c in columns] for _, row in rows]
+  kinds = collections.Counter(kind.replace('_', ' ') for kind, _ in found)
+  faulty = sum(bool(fault) for _, fault in found)
   text = ', '.join(f'{n} {kind}' for kind, n in kinds.most_common())
   planted = f'; faults were planted in {faulty} of them' if faulty else ''
   return [f'- weak labels: {text or "none"}{planted}']
@@ -114,12 +115,16 @@ def _metrics(workdir, step):
   for name, pick in (('evaluation_test.json', lambda r: r),
                      ('metrics.json', lambda r: r['test'] | {
                          'step': r['step'], 'resolution': 'records'})):
+    path = os.path.join(workdir, name)
     try:
-      results = pick(run_folder.read_json(os.path.join(workdir, name)))
+      results = pick(run_folder.read_json(path))
+      if results['step'] == step:
+        return _table(results, name)
     except FileNotFoundError:
       continue
-    if results['step'] == step:
-      return _table(results, name)
+    except (AttributeError, LookupError, TypeError, ValueError) as e:
+      raise binary.UserError(
+          f'{path} is not as it was written: restore it, or delete it.') from e
   return ['Not evaluated at this step: run `experiments.evaluate`.']
 
 

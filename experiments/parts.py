@@ -1,6 +1,7 @@
 """From a config and a set to the parts of a run: the place that reads both."""
 
 from collections.abc import Callable
+import contextlib
 import functools
 from typing import Any, NamedTuple
 
@@ -50,34 +51,75 @@ _TERMS = {
 _UPRIGHT = ('box', 'projection', 'tightness')
 
 
-class Parts(NamedTuple):
-  """What a config and a set are turned into, once.
+class Network(NamedTuple):
+  """The networks of a run as they are used, on any number of devices.
 
   Attributes:
-    step_fn: the mapped training step.
-    eval_fn: the mapped evaluation step.
-    init_fn: maps nothing to the state before the first update, not placed; of
-      random numbers alone: see `pretrained.start_from`.
     apply_fn: (params, images) -> logits, of either network; and the features of
       the last layer with return_features=True.
-    mapping: how both run on the devices there are.
+    init_fn: maps nothing to the state before the first update, not placed; of
+      random numbers alone: see `pretrained.start_from`.
+    mapping: how they run on the devices there are.
     strong_loss_fn: of exact masks.
     alignment_loss_fn: of weak label maps, as the lookahead sees them.
   """
 
-  step_fn: Callable[..., Any]
-  eval_fn: Callable[..., Any]
-  init_fn: Callable[[], train_step_lib.TrainState]
   apply_fn: Callable[..., Any]
+  init_fn: Callable[[], train_step_lib.TrainState]
   mapping: parallel.Mapping
   strong_loss_fn: train_step_lib.LossFn
   alignment_loss_fn: train_step_lib.LossFn
 
 
-def build(
+class Training(NamedTuple):
+  """All that trains.
+
+  Attributes:
+    step_fn: the mapped training step.
+    eval_fn: the mapped evaluation step.
+    network: what is trained.
+  """
+
+  step_fn: Callable[..., Any]
+  eval_fn: Callable[..., Any]
+  network: Network
+
+
+class _Choices(NamedTuple):
+  """What a config chooses, as the library takes it."""
+
+  optimizer: optax.GradientTransformation
+  supervision: train_step_lib.Supervision
+  weighting: train_step_lib.Weighting
+  co_reg: train_step_lib.CoRegularization
+
+
+@contextlib.contextmanager
+def _one_line():
+  try:
+    yield
+  except (OverflowError, TypeError, ValueError) as e:
+    lines = str(e).strip().splitlines() or [type(e).__name__]
+    raise binary.UserError(f'Config does not fit: {lines[0]}') from e
+
+
+def build_network(
     config: ml_collections.ConfigDict, dataset: input_pipeline.Dataset
-) -> Parts:
-  """Builds every part of a run; the one place that reads the config.
+) -> Network:
+  """Builds what predicts; batches of training need not fit the devices.
+
+  Raises:
+    binary.UserError: if a field does not fit the library or the set.
+  """
+  config_checks.check_jax()
+  with _one_line():
+    return _build_network(config, dataset, _choose(config))
+
+
+def build_training(
+    config: ml_collections.ConfigDict, dataset: input_pipeline.Dataset
+) -> Training:
+  """Builds what trains.
 
   Raises:
     binary.UserError: if a field does not fit the library, the set or the
@@ -86,67 +128,68 @@ def build(
   num_classes = len(dataset.classes)
   config_checks.check_jax()
   config_checks.check_numbers(config)
-  try:
-    mapping = parallel.make_mapping(config.mapping)
-    config_checks.check_batches(config, mapping)
-    pretrained.check(config.model)
-    retraining.check(config.weighting)
-    model = models.build(
-        config.model.name,
-        num_classes=num_classes,
-        options=config.model.options.to_dict(),
-    )
-    apply_fn = lambda params, images, **options: model.apply(
-        {'params': params}, images, **options
-    )
-    images = jnp.zeros((1, *dataset.image_shape))
-    jax.eval_shape(model.init, jax.random.key(0), images)
-    optimizer = _build_optimizer(config)
-    supervision = _build_supervision(config)
-    weighting = train_step_lib.Weighting(
-        **_without(config.weighting, 'initial_indicator', 'initial_from'))
-    co_reg = train_step_lib.CoRegularization(**config.co_regularization)
+  with _one_line():
+    config_checks.check_batches(config, parallel.make_mapping(config.mapping))
+    choices = _choose(config)
+    network = _build_network(config, dataset, choices)
     step_fn = train_step_lib.make_train_step(
-        apply_fn,
-        optimizer,
+        network.apply_fn,
+        choices.optimizer,
         num_classes=num_classes,
-        features_fn=functools.partial(apply_fn, return_features=True),
+        features_fn=functools.partial(network.apply_fn, return_features=True),
         augment_fn=functools.partial(
             augmentation.augment,
             options=augmentation.AugmentationOptions(**config.augmentation),
         ),
-        supervision=supervision,
-        weighting=weighting,
-        co_reg=co_reg,
-        axis_name=mapping.axis_name,
+        supervision=choices.supervision,
+        weighting=choices.weighting,
+        co_reg=choices.co_reg,
+        axis_name=network.mapping.axis_name,
     )
-  except (TypeError, ValueError) as e:
-    raise binary.UserError(f'Config does not fit: {e}') from e
   eval_fn = train_step_lib.make_eval_step(
-      apply_fn, num_classes=num_classes, image_fn=augmentation.to_float
-  )
+      network.apply_fn, num_classes=num_classes, image_fn=augmentation.to_float)
+  return Training(
+      network.mapping.step(step_fn), network.mapping.eval(eval_fn), network)
+
+
+def _choose(config):
+  pretrained.check(config.model)
+  retraining.check(config.weighting)
+  return _Choices(
+      _build_optimizer(config),
+      _build_supervision(config),
+      train_step_lib.Weighting(
+          **_without(config.weighting, 'initial_indicator', 'initial_from')),
+      train_step_lib.CoRegularization(**config.co_regularization))
+
+
+def _build_network(config, dataset, choices):
+  mapping = parallel.make_mapping(config.mapping)
+  model = models.build(
+      config.model.name, num_classes=len(dataset.classes),
+      options=config.model.options.to_dict())
+  images = jnp.zeros((1, *dataset.image_shape))
+  jax.eval_shape(model.init, jax.random.key(0), images)
 
   def init_fn():
     return train_step_lib.init_state(
         lambda key: model.init(key, images)['params'],
-        optimizer,
+        choices.optimizer,
         jax.random.key(config.seed),
         num_weak=len(dataset.splits['train_weak']),
         indicator_value=config.weighting.initial_indicator,
-        weak_head=supervision.weak_head,
-        weighting=weighting,
-        co_reg=co_reg,
+        weak_head=choices.supervision.weak_head,
+        weighting=choices.weighting,
+        co_reg=choices.co_reg,
     )
 
-  return Parts(
-      step_fn=mapping.step(step_fn),
-      eval_fn=mapping.eval(eval_fn),
+  return Network(
+      apply_fn=lambda params, images, **options: model.apply(
+          {'params': params}, images, **options),
       init_fn=jax.jit(init_fn),
-      apply_fn=apply_fn,
       mapping=mapping,
-      strong_loss_fn=supervision.strong_loss_fn,
-      alignment_loss_fn=_build_alignment_loss(config.supervision),
-  )
+      strong_loss_fn=choices.supervision.strong_loss_fn,
+      alignment_loss_fn=_build_alignment_loss(config.supervision))
 
 
 def _without(config, *names):

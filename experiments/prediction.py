@@ -202,7 +202,7 @@ class _Job:
     # JSON turns tuples into lists: compare like with like.
     path = str(self._output / SETTINGS)
     if os.path.exists(path):
-      there = run_folder.read_json(path)
+      there = run_folder.read_json(path, {})
       wanted = json.loads(json.dumps(settings))
       if there != wanted:
         names = sorted(k for k in wanted if there.get(k) != wanted[k])

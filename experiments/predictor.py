@@ -71,19 +71,19 @@ def load(
   """
   config = run_folder.read_config(workdir)
   dataset = run_folder.read_dataset(workdir, config)
-  parts = parts_lib.build(config, dataset)
-  restored = restore(workdir, config, dataset, parts, checkpoint)
+  built = parts_lib.build_network(config, dataset)
+  restored = restore(workdir, config, dataset, built, checkpoint)
   params = tuple(
       train_step_lib.eval_params(restored.state)[i] for i in NETWORKS[network])
   flips = inference.ALL_FLIPS if flip else inference.NO_FLIPS
   predict_fn = inference.make_predict_step(
-      parts.apply_fn, image_fn=augmentation.to_float, flips=flips)
-  placed = parts.mapping.replicate(params)
+      built.apply_fn, image_fn=augmentation.to_float, flips=flips)
+  placed = built.mapping.replicate(params)
   return Predictor(
       predict_fn=predict_fn,
-      run_fn=functools.partial(parts.mapping.eval(predict_fn), placed),
+      run_fn=functools.partial(built.mapping.eval(predict_fn), placed),
       params=params,
-      batch_size=config.input.eval_batch_size,
+      batch_size=_batch_size(config, built.mapping),
       dataset=dataset,
       config=config,
       step=restored.step,
@@ -93,11 +93,17 @@ def load(
   )
 
 
+def _batch_size(config, mapping):
+  """Returns that of evaluation, or a bit more: a multiple of the devices."""
+  num_devices = mapping.num_local_devices
+  return -(-max(1, config.input.eval_batch_size) // num_devices) * num_devices
+
+
 def restore(
     workdir: str,
     config: ml_collections.ConfigDict,
     dataset: input_pipeline.Dataset,
-    parts: parts_lib.Parts,
+    built: parts_lib.Network,
     checkpoint: str = 'latest',
 ) -> checkpoints_lib.Checkpoint:
   """Returns the newest intact checkpoint of a run, or its best one.
@@ -106,7 +112,7 @@ def restore(
     binary.UserError: if there is none, or none that is known to be the best.
   """
   store = run_folder.open_checkpoints(workdir, config, dataset.fingerprint)
-  like = jax.eval_shape(parts.init_fn)
+  like = jax.eval_shape(built.init_fn)
   restored = store.restore(like)
   if restored is None:
     raise binary.UserError(

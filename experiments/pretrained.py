@@ -106,7 +106,7 @@ def start_from(
   Decoders and heads stay as they are: in them, the two networks differ.
 
   Args:
-    state: from `parts.Parts.init_fn`.
+    state: from `parts.Network.init_fn`.
     backbone: from `read`; with None, the state stays as it is.
   """
   if backbone is None:

@@ -79,10 +79,13 @@ def read_dataset(
           f'{workdir} has no dataset.json, as runs of older versions, and the '
           f'records of its set are not at {config.input.data_dir} any more: '
           'put them back there.') from e
-  for session in read_sessions(workdir)[:1]:
-    if session['dataset_fingerprint'] != facts['fingerprint']:
-      raise binary.UserError(
-          f'{path} is of another set than run.json beside it: restore both.')
+  run = _read_run(workdir)
+  wanted = run.get('dataset_sha256')
+  if wanted and run_schema.digest(facts) != wanted or any(
+      s['dataset_fingerprint'] != facts['fingerprint']
+      for s in run['sessions'][:1]):
+    raise binary.UserError(
+        f'{path} was edited after the run, or is of another one: restore it.')
   return input_pipeline.Dataset(
       name=facts['name'],
       classes=tuple(facts['classes']),
@@ -257,21 +260,23 @@ def open_run(
     ids = [*(before.run.get('run_ids') or ()), *(
         resuming.run_id(c, dataset.fingerprint)
         for c in (before.config, wanted) if c is not None)]
-    # First: a folder whose config.json is not in it counts as edited.
-    write_json(os.path.join(workdir, 'run.json'), {
-        'sessions': [*sessions, session],
-        'run_ids': [*dict.fromkeys(ids)],
-        'bit_equality': resuming.bit_equality(
-            before.run.get('bit_equality'), found, step)})
-    write_json(os.path.join(workdir, 'config.json'), wanted)
-    write_json(os.path.join(workdir, 'dataset.json'), {
+    facts = json.loads(json.dumps({
         'name': dataset.name,
         'classes': dataset.classes,
         'image_shape': dataset.image_shape,
         'num_records': {n: len(r) for n, r in dataset.splits.items()},
         'fingerprint': dataset.fingerprint,
         'preparation': dataset.preparation._asdict(),
-    })
+    }))
+    # First: a folder whose config.json is not in it counts as edited.
+    write_json(os.path.join(workdir, 'run.json'), {
+        'sessions': [*sessions, session],
+        'run_ids': [*dict.fromkeys(ids)],
+        'dataset_sha256': run_schema.digest(facts),
+        'bit_equality': resuming.bit_equality(
+            before.run.get('bit_equality'), found, step)})
+    write_json(os.path.join(workdir, 'config.json'), wanted)
+    write_json(os.path.join(workdir, 'dataset.json'), facts)
   except OSError as e:
     raise binary.UserError(
         f'--workdir: {system_errors.in_words(e, e.filename or workdir)}') from e

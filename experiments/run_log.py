@@ -12,9 +12,21 @@ import jax
 import numpy as np
 
 from experiments import binary
+from experiments import run_schema
 
 
 _LEAST_MEAN = 0.2  # Of the indicators, before a run warns.
+
+
+_FLOAT = run_schema.Is(
+    'a number', lambda x: type(x) in (int, float))  # Or nan.
+_BEST = run_schema.Maybe({'step': run_schema.COUNT, 'val_dice': _FLOAT})
+_RECORD = {
+    'lines': [{'step': run_schema.COUNT}],
+    'pending': [run_schema.Each(_FLOAT)],
+    'best': _BEST,
+    'skipped_in_a_row': run_schema.COUNT,
+}
 
 
 def known_best(session: dict[str, Any]) -> dict[str, Any] | None:
@@ -22,7 +34,8 @@ def known_best(session: dict[str, Any]) -> dict[str, Any] | None:
 
   None if no evaluation was a number. Older versions kept a first nan for ever.
   """
-  best = session['best']
+  run_schema.check(session, {'best': _BEST}, 'session.json of the checkpoint')
+  best = session.get('best')
   return None if best is None or math.isnan(best['val_dice']) else best
 
 
@@ -51,11 +64,17 @@ class Log:
       self, session: dict[str, Any], history: dict[str, np.ndarray]
   ) -> None:
     """Goes on from what `session` and `history` returned then."""
+    run_schema.check(session, _RECORD, 'session.json of the checkpoint')
     self.lines, self.best = session['lines'], known_best(session)
     self.skipped_in_a_row = session['skipped_in_a_row']
     self._pending = session['pending']
-    self._history = list(
-        zip(history['step'].tolist(), history['indicators'], strict=True))
+    try:
+      self._history = list(
+          zip(history['step'].tolist(), history['indicators'], strict=True))
+    except (KeyError, TypeError, ValueError) as e:
+      raise binary.UserError(
+          'history.npz of the checkpoint is not as a run writes it: move the '
+          'checkpoint away to use the one before.') from e
 
   def session(self) -> dict[str, Any]:
     """Returns everything but arrays, as JSON."""

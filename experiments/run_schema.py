@@ -6,6 +6,7 @@ wrong is one line.
 """
 
 from collections.abc import Callable
+import hashlib
 import json
 import math
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from experiments.configs import versions
 _MOST = 2**31 - 1
 
 
-class _Is(NamedTuple):
+class Is(NamedTuple):
   """A value that is no list and no dictionary: in words, and a test."""
 
   words: str
@@ -35,18 +36,16 @@ def _is_plain(x):
   return isinstance(x, (bool, str)) or _is_number(x) and abs(x) <= _MOST
 
 
-TEXT = _Is('text', lambda x: isinstance(x, str))
-BOOL = _Is('true or false', lambda x: isinstance(x, bool))
-NUMBER = _Is('a number', _is_number)
-COUNT = _Is('a whole number from 0 to 2147483647',
+TEXT = Is('text', lambda x: isinstance(x, str))
+BOOL = Is('true or false', lambda x: isinstance(x, bool))
+NUMBER = Is('a number', _is_number)
+COUNT = Is('a whole number from 0 to 2147483647',
             lambda x: type(x) is int and 0 <= x <= _MOST)
-WHOLE = _Is('a whole number', lambda x: type(x) is int and abs(x) < 2**63)
-ANY = _Is('anything', lambda x: True)
-_PLAIN = _Is('a number, text or a list of these', _is_plain)
-_TERM = _Is('a pair of a number and the name of a loss', lambda x: (
+_PLAIN = Is('a number, text or a list of these', _is_plain)
+_TERM = Is('a pair of a number and the name of a loss', lambda x: (
     isinstance(x, list) and len(x) == 2 and _is_number(x[0])
     and isinstance(x[1], str)))
-_DIGITS = _Is('a whole number as text', lambda x: (
+_DIGITS = Is('a whole number as text', lambda x: (
     isinstance(x, str) and x.isascii() and x.isdecimal() and len(x) < 5
     and int(x) > 0))
 
@@ -84,11 +83,12 @@ SESSION = {
 RUN = {
     'sessions': [SESSION],
     'run_ids': Maybe([TEXT]),
+    'dataset_sha256': Maybe(TEXT),
     'bit_equality': Maybe([
         {'from_step': COUNT, 'hybridseg': TEXT, 'config_version': COUNT,
          'why': TEXT}]),
 }
-_SIDE = _Is('a whole number from 1 to 65536',
+_SIDE = Is('a whole number from 1 to 65536',
             lambda x: type(x) is int and 1 <= x <= 65536)
 DATASET = {
     'name': TEXT,
@@ -99,9 +99,9 @@ DATASET = {
     'fingerprint': TEXT,
     'preparation': {
         'intensity_range': Maybe([NUMBER]),
-        'orientation': Maybe(_Is('three letters such as LPS', lambda x: (
+        'orientation': Maybe(Is('three letters such as LPS', lambda x: (
             isinstance(x, str) and len(x) == 3 and set(x) <= set('LRAPIS')))),
-        'axis': Maybe(_Is(
+        'axis': Maybe(Is(
             '0, 1 or 2', lambda x: type(x) is int and 0 <= x < 3)),
     },
 }
@@ -139,7 +139,7 @@ def check(value: Any, schema: Any, path: str) -> None:
 
   Args:
     value: of a JSON file.
-    schema: an `_Is`; a dictionary of the keys that must be there, and what each
+    schema: an `Is`; a dictionary of the keys that must be there, and what each
       is; a list of one, which every item is; `Maybe`, `Each` of one of these.
     path: of the file.
 
@@ -201,6 +201,12 @@ def check_dataset(facts: Any, path: str) -> None:
           f'{path} is not as a run writes it: expected {what}. Restore it.')
 
 
+def digest(facts: Any) -> str:
+  """Returns a sha256 of what a file of JSON holds, however it is laid out."""
+  text = json.dumps(facts, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()
+
+
 def read_config(path: str) -> dict[str, Any]:
   """Reads config.json and returns it in the words of today's version.
 
@@ -249,8 +255,8 @@ def _schema_of(value, name):
     return {k: _schema_of(v, f'{name}.{k}' if name else k)
             for k, v in value.items()}
   if isinstance(value, list):
-    return [TEXT if name == 'compare.methods' else WHOLE]
-  return {bool: BOOL, int: WHOLE, float: NUMBER, str: TEXT}[type(value)]
+    return [TEXT if name == 'compare.methods' else COUNT]
+  return {bool: BOOL, int: COUNT, float: NUMBER, str: TEXT}[type(value)]
 
 
 def _unknown(value, schema, name):

@@ -67,7 +67,7 @@ def train_and_evaluate(
         train_and_evaluate, should_stop=should_stop,
         record_machine=record_machine))
   dataset = corrections.load(config, workdir)
-  parts = parts_lib.build(config, dataset)
+  parts = parts_lib.build_training(config, dataset)
   order = dict(
       strong_batch_size=config.input.strong_batch_size,
       weak_batch_size=config.input.weak_batch_size,
@@ -102,7 +102,7 @@ class _Run:
     self._workdir = workdir
     self._dataset = dataset
     self._batches, self._rows = batches, rows
-    self._parts = parts
+    self._parts, self._network = parts, parts.network
     self._record_machine = record_machine
     self._evaluate = functools.partial(
         evaluation.evaluate_records,
@@ -133,7 +133,7 @@ class _Run:
           step=max(self._checkpoints.steps(), default=0))
       before = run_folder.read_config(workdir) if changes else None
       self._checkpoints.clean()
-    state = pretrained.start_from(self._parts.init_fn(), backbone)
+    state = pretrained.start_from(self._network.init_fn(), backbone)
     state = retraining.start_from(state, indicators)
     self._log = run_log.Log(workdir)
     restored = self._checkpoints.restore(state, set_aside=self._is_primary)
@@ -150,7 +150,7 @@ class _Run:
       run_folder.open_run(
           workdir, config, self._dataset, step=self._step,
           record_machine=self._record_machine)
-    self._state = self._parts.mapping.replicate(state)
+    self._state = self._network.mapping.replicate(state)
     self._progress = run_log.Progress(
         workdir,
         config.train_steps,
@@ -168,7 +168,7 @@ class _Run:
   def train(self, should_stop, request):
     """Trains to the last step, or raises `binary.Stopped`."""
     config = self._config
-    key = self._parts.mapping.replicate(jax.random.key(config.seed))
+    key = self._network.mapping.replicate(jax.random.key(config.seed))
     if self._step < config.train_steps:
       if self._is_primary:
         print('Compiling; the first step follows within minutes.', flush=True)
@@ -197,7 +197,7 @@ class _Run:
         raise binary.Stopped(
             f'Stopped at step {step} of {config.train_steps}, saved in '
             f'{self._workdir}: the same command resumes.')
-      batch = self._parts.mapping.place_batch(next(batches))
+      batch = self._network.mapping.place_batch(next(batches))
       if request.nothing_to_save:
         parallel.compile_together(
             self._parts.step_fn, self._state, batch, key)

@@ -510,7 +510,7 @@ class RunTest(absltest.TestCase):
     record = run.dataset.splits['train_weak'][0]
     shown, = audit_observer.pictures(run, [record])
     self.assertEqual(shown.prediction.shape, record['label'].shape)
-    parts = parts_lib.build(tiny.debug_config(), run.dataset)
+    parts = parts_lib.build_network(tiny.debug_config(), run.dataset)
 
     def head_grad(params, records, label, loss_fn):
       images = augmentation.to_float(np.stack([r['image'] for r in records]))

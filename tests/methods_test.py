@@ -62,8 +62,8 @@ class MethodsTest(parameterized.TestCase):
   @parameterized.product(method=tuple(common.METHODS), name=tuple(_CONFIGS))
   def test_fits_every_config(self, method, name):
     config = _config(method, name)
-    parts = parts_lib.build(config, _dataset())
-    state = jax.eval_shape(parts.init_fn)
+    parts = parts_lib.build_training(config, _dataset())
+    state = jax.eval_shape(parts.network.init_fn)
     new, metrics = jax.eval_shape(
         parts.step_fn, state, _batches(config, _dataset())[0],
         jax.random.key(0))
@@ -75,15 +75,15 @@ class MethodsTest(parameterized.TestCase):
     # JAX_NUMPY_DTYPE_PROMOTION=strict and JAX_ENABLE_X64=1: the same state.
     config = _config(method)
     with jax.numpy_dtype_promotion('strict'), jax.enable_x64(True):
-      parts = parts_lib.build(config, _dataset())
-      state = jax.eval_shape(parts.init_fn)
+      parts = parts_lib.build_training(config, _dataset())
+      state = jax.eval_shape(parts.network.init_fn)
       new, _ = jax.eval_shape(
           parts.step_fn, state, _batches(config, _dataset())[0],
           jax.random.key(0))
     of = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)
     self.assertEqual(of(new), of(state))
     self.assertEqual(of(state), of(jax.eval_shape(
-        parts_lib.build(config, _dataset()).init_fn)))
+        parts_lib.build_training(config, _dataset()).network.init_fn)))
 
   def test_readme_lists_them(self):
     readme = pathlib.Path(__file__).parent.parent / 'README.md'
@@ -98,7 +98,7 @@ class WeakThenStrongTest(parameterized.TestCase):
   def test_one_after_the_other(self):
     config = _config(
         'weak_then_strong', train_steps=10, optimizer=dict(warmup_steps=0))
-    parts = parts_lib.build(config, _dataset())
+    parts = parts_lib.build_training(config, _dataset())
     batch = _batches(config, _dataset())[0]
     others = {
         role: batch._replace(**{role: getattr(batch, role)._replace(
@@ -108,7 +108,7 @@ class WeakThenStrongTest(parameterized.TestCase):
         states = []
         for b in batch, other:
           # Made anew, for it is donated.
-          state = parts.init_fn()._replace(step=jnp.int32(step))
+          state = parts.network.init_fn()._replace(step=jnp.int32(step))
           states.append(parts.step_fn(state, b, jax.random.key(0))[0])
         one, two = (checkpoints.state_sha256(s.params) for s in states)
         self.assertEqual(one != two, role == learnt, (step, role))
@@ -119,7 +119,7 @@ class WeakThenStrongTest(parameterized.TestCase):
   def test_refuses(self, **changes):
     config = _config('weak_then_strong', supervision=changes)
     with self.assertRaisesRegex(binary.UserError, 'weak_first_share is'):
-      parts_lib.build(config, _dataset())
+      parts_lib.build_training(config, _dataset())
 
 
 class TruthTest(parameterized.TestCase):
@@ -144,7 +144,7 @@ class TruthTest(parameterized.TestCase):
   def test_no_other_method_can_ask_for_it(self, method):
     config = _config(method, input=dict(weak_labels='truth'))
     with self.assertRaisesRegex(binary.UserError, 'full_supervision'):
-      parts_lib.build(config, _dataset())
+      parts_lib.build_training(config, _dataset())
 
   def test_every_mask_must_be_known(self):
     dataset = _with_truths(lambda r: np.full_like(

@@ -25,7 +25,7 @@ class NetworksTest(parameterized.TestCase):
     config = config.copy_and_resolve_references().unlock()
     config.input.data_dir = tiny.data_dir()
     dataset = input_pipeline.load_dataset(config.input.data_dir)
-    state = jax.eval_shape(parts_lib.build(config, dataset).init_fn)
+    state = jax.eval_shape(parts_lib.build_network(config, dataset).init_fn)
     self.assertIn('head', state.params[0])
 
   @parameterized.parameters(*common.NETWORKS)
@@ -59,7 +59,7 @@ class NetworksTest(parameterized.TestCase):
     config.model.options.norm = 'frozen_batch'
     dataset = input_pipeline.load_dataset(config.input.data_dir)
     with self.assertRaisesRegex(binary.UserError, 'model.weights'):
-      parts_lib.build(config, dataset)
+      parts_lib.build_training(config, dataset)
 
   def test_readme_lists_them(self):
     readme = pathlib.Path(__file__).parent.parent / 'README.md'

@@ -9,6 +9,8 @@ import json
 import os
 import pathlib
 import shutil
+import subprocess
+import sys
 import tarfile
 import tempfile
 
@@ -27,7 +29,8 @@ from experiments import run_evaluation
 from experiments import run_folder
 from experiments import trainer
 
-_ARCHIVE = pathlib.Path(__file__).parent / 'data/run_2be4bb2.tar.xz'
+_ROOT = pathlib.Path(__file__).parent.parent
+_ARCHIVE = _ROOT / 'tests/data/run_2be4bb2.tar.xz'
 
 
 class OldRunTest(absltest.TestCase):
@@ -68,6 +71,21 @@ class OldRunTest(absltest.TestCase):
         should_stop=lambda number: False)
     self.assertEqual(failed, 0)
     self.assertEqual(np.asarray(Image.open('out/masks/a.png')).shape, (20, 24))
+
+  def test_predict_and_evaluate_on_8_devices(self):
+    # Training split 4 strong images a step, which 8 devices cannot share.
+    code = (
+        'from experiments import predictor, run_evaluation; import jax;'
+        'assert jax.device_count() == 8;'
+        'assert predictor.load("run").batch_size == 8;'
+        'print(run_evaluation.evaluate_run("run", "test").results["dice"])')
+    found = subprocess.run(
+        [sys.executable, '-c', code], text=True, check=True,
+        stdout=subprocess.PIPE, env=os.environ | {
+            'PYTHONPATH': str(_ROOT), 'NPROC': '16', 'XLA_FLAGS':
+            '--xla_force_host_platform_device_count=8'}).stdout
+    self.assertAlmostEqual(
+        float(found), self._stored()['test']['dice'], places=3)
 
   def test_export(self):
     artefacts.write(predictor_lib.load('run'), 'run', 'model')

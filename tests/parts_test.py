@@ -9,6 +9,7 @@ import jax
 from experiments import binary
 from experiments import input_pipeline
 from experiments import parts
+from experiments import predictor
 from tests import tiny
 
 
@@ -19,7 +20,7 @@ class RefusalTest(parameterized.TestCase):
     config.update(changes)
     dataset = input_pipeline.load_dataset(config.input.data_dir)
     with self.assertRaisesRegex(binary.UserError, message) as caught:
-      parts.build(config, dataset)
+      parts.build_training(config, dataset)
     self.assertNotIn('\n', str(caught.exception))
     self.assertLessEqual(len(str(caught.exception)), 193)  # With "Error: ".
 
@@ -61,6 +62,18 @@ class RefusalTest(parameterized.TestCase):
       (-1, 'use 0 or more'), (2**31, 'use a number from 0 to 2147483647'))
   def test_seed(self, seed, message):
     self.refused(f'seed is {seed}: {message}', seed=seed)
+
+  def test_what_predicts_does_not_ask_for_batches_that_devices_can_share(self):
+    odd = dict(strong_batch_size=3, weak_batch_size=5, eval_batch_size=7)
+    self.refused('input.strong_batch_size is 3', input=odd)
+    config = tiny.debug_config(input=odd, optimizer=dict(warmup_steps=0))
+    dataset = input_pipeline.load_dataset(config.input.data_dir)
+    network = parts.build_network(config, dataset)
+    devices = network.mapping.num_local_devices
+    # As many as are asked for, or a few more.
+    for size, wanted in (7, 8), (8, 8), (1, devices), (-3, devices):
+      config.input.eval_batch_size = size
+      self.assertEqual(predictor._batch_size(config, network.mapping), wanted)  # pylint: disable=protected-access
 
   def test_share_without_a_step(self):
     self.refused('weak_first_share is 0.1, which is 0 of 4 train_steps',

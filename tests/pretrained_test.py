@@ -124,7 +124,7 @@ class StartFromTest(absltest.TestCase):
   def test_puts_the_backbone_into_both_and_their_teachers(self):
     config = _config('r18.npz', 'mean_teacher,deeplab_resnet18,debug')
     dataset = parts_lib.input_pipeline.load_dataset(config.input.data_dir)
-    shapes = jax.eval_shape(parts_lib.build(config, dataset).init_fn)
+    shapes = jax.eval_shape(parts_lib.build_network(config, dataset).init_fn)
     state = jax.tree.map(lambda x: np.zeros(x.shape, np.float32), shapes)
     backbone = jax.tree.map(np.ones_like, state.params[0]['backbone'])
     new = pretrained.start_from(state, backbone)

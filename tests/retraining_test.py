@@ -131,7 +131,7 @@ class RetrainingTest(parameterized.TestCase):
   def test_refuses_a_method_without_indicators(self):
     config = self._config('id,score\n', name='uniform')
     with self.assertRaisesRegex(binary.UserError, "'uniform' has none"):
-      parts_lib.build(config, self._dataset)
+      parts_lib.build_training(config, self._dataset)
 
 
 if __name__ == '__main__':

@@ -94,7 +94,7 @@ class TrainerTest(parameterized.TestCase):
     self._assert_equal_runs(whole, stopped)
     means = predictor.load(whole)
     dataset = input_pipeline.load_dataset(tiny.data_dir())
-    built = parts.build(config, dataset)
+    built = parts.build_network(config, dataset)
     state = predictor.restore(whole, config, dataset, built, 'latest').state
     for i in range(2):
       chex.assert_trees_all_equal(means.params[i], state.teachers[i])

@@ -145,7 +145,7 @@ def main():
   workdir = os.path.join(folder, 'run')
   trainer.train_and_evaluate(config, workdir)
   dataset = input_pipeline.load_dataset(config.input.data_dir)
-  like = parts.build(config, dataset).init_fn()
+  like = parts.build_network(config, dataset).init_fn()
   store = run_folder.open_checkpoints(workdir, config, dataset.fingerprint)
   newest, older = store.steps()
   intact = checkpoints_lib.state_sha256(store.restore(like, step=older).state)

@@ -104,7 +104,8 @@ def record(
     cross_fitted: whether each network learns the exact masks of its own fold
       alone.
   """
-  parts = parts_lib.build(config, dataset)
+  training = parts_lib.build_training(config, dataset)
+  parts = training.network
   observe, observe_strong = _make_observers(
       parts, config, len(dataset.classes))
   sets = [dataset]
@@ -130,7 +131,8 @@ def record(
     states = []
     for batch in now:
       copy = jax.tree.map(jnp.array, state)  # A step's state is donated.
-      states.append(parts.step_fn(copy, parts.mapping.place_batch(batch), key))
+      states.append(
+          training.step_fn(copy, parts.mapping.place_batch(batch), key))
     state = states[0][0]
     if cross_fitted:
       both = [s for s, _ in states]

@@ -1,0 +1,299 @@
+r"""Run folders that are edited, damaged or somebody else's: one line each?
+
+python -m experiments.benchmarks.foreign_runs --run=runs/phantom \
+    --workdir=runs/foreign
+
+Copies a finished run once for each of `CASES`, spoils the copy, and gives it to
+what every binary that takes a run does first. Prints a line for each: which
+ones refused it and what they said. Exit code 1 if any of them raised anything
+but a refusal of one line.
+"""
+
+from collections.abc import Callable, Iterator
+import contextlib
+import io
+import json
+import math
+import os
+import pathlib
+import shutil
+import sys
+from typing import Any
+
+from absl import flags
+from absl import logging
+
+from experiments import audit_observer
+from experiments import binary
+from experiments import cases as cases_lib
+from experiments import input_pipeline
+from experiments import model_card
+from experiments import predictor as predictor_lib
+from experiments import reproduce
+from experiments import run_folder
+from experiments import run_log
+from experiments import seed_groups
+
+_RUN = flags.DEFINE_string('run', None, 'Folder of a finished run.')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder to work in; new.')
+
+_FILES = ('config.json', 'run.json', 'dataset.json')
+
+
+def _text(name, text):
+  return lambda folder: (folder / name).write_text(text, 'utf-8')
+
+
+def _bytes(name, content):
+  return lambda folder: (folder / name).write_bytes(content)
+
+
+def _edit(name, path, value):
+  """Sets a value by its keys; `...` deletes it."""
+
+  def spoil(folder):
+    tree = json.loads((folder / name).read_text('utf-8'))
+    *parents, last = path
+    part = tree
+    for key in parents:
+      part = part[key]
+    if value is ...:
+      del part[last]
+    else:
+      part[last] = value
+    (folder / name).write_text(json.dumps(tree), 'utf-8')
+
+  return spoil
+
+
+def _truncate(name):
+  return lambda folder: os.truncate(
+      folder / name, (folder / name).stat().st_size // 2)
+
+
+def _as_folder(name):
+  def spoil(folder):
+    (folder / name).unlink()
+    (folder / name).mkdir()
+  return spoil
+
+
+def _empty(folder):
+  shutil.rmtree(folder)
+  folder.mkdir()
+
+
+def _other_tool(folder):
+  """What a folder of another tool looks like, with files of the same names."""
+  _empty(folder)
+  _text('config.json', json.dumps({
+      'architectures': ['UNet'], 'hidden_size': 64}))(folder)
+  _text('dataset.json', json.dumps({
+      'channel_names': {'0': 'CT'}, 'labels': {'background': 0}}))(folder)
+
+
+# What is done to a copy of a run.
+CASES: dict[str, Callable[[pathlib.Path], Any]] = {
+    'an empty folder': _empty,
+    "another tool's folder": _other_tool,
+    'config.json is a folder': _as_folder('config.json'),
+    **{f'{n} cut short': _truncate(n) for n in _FILES},
+    **{f'{n} is empty': _text(n, '') for n in _FILES},
+    **{f'{n} is binary': _bytes(n, bytes(range(256))) for n in _FILES},
+    **{f'{n} is a list': _text(n, '[1, 2]') for n in _FILES},
+    **{f'{n} is null': _text(n, 'null') for n in _FILES},
+    **{f'{n} nests deeply': _text(n, '[' * 100_000) for n in _FILES},
+    **{f'{n} has a huge number': _text(n, '1' * 5000) for n in _FILES},
+    'config without a section': _edit('config.json', ['weighting'], ...),
+    'config without a key': _edit('config.json', ['input', 'num_workers'], ...),
+    'config of another seed': _edit('config.json', ['seed'], 7),
+    'config with nan': _edit('config.json', ['weighting', 'learning_rate'],
+                             math.nan),
+    'config with an infinity': _edit(
+        'config.json', ['optimizer', 'learning_rate'], math.inf),
+    'config with text for a number': _edit(
+        'config.json', ['train_steps'], 'many'),
+    'config with a list for a section': _edit('config.json', ['input'], []),
+    'config with a number for text': _edit('config.json', ['mapping'], 3),
+    'config with true for a number': _edit('config.json', ['seed'], True),
+    'config with a huge number': _edit('config.json', ['seed'], 10**300),
+    'config with a negative batch': _edit(
+        'config.json', ['input', 'eval_batch_size'], -8),
+    'config with an unknown key': _edit('config.json', ['colour'], 'red'),
+    'config with a dotted key': _edit('config.json', ['input', 'a.b'], 1),
+    'config of an unknown network': _edit(
+        'config.json', ['model', 'name'], 'resnext'),
+    'config of a huge network': _edit(
+        'config.json', ['model', 'options', 'features'], [10**8, 10**8]),
+    'config with options of no network': _edit(
+        'config.json', ['model', 'options', 'wings'], 2),
+    'config of a newer version': _edit('config.json', ['version'], 99),
+    'config with a version in words': _edit('config.json', ['version'], '2.0'),
+    'run without sessions': _edit('run.json', ['sessions'], ...),
+    'run with a session that is text': _edit('run.json', ['sessions', 0], 'x'),
+    'run without a fingerprint': _edit(
+        'run.json', ['sessions', 0, 'dataset_fingerprint'], ...),
+    'run on too many threads': _edit(
+        'run.json', ['sessions', 0, 'nproc'], '9' * 30),
+    'run with versions as a list': _edit(
+        'run.json', ['sessions', 0, 'versions'], ['jax']),
+    'run of another set': _edit(
+        'run.json', ['sessions', 0, 'dataset_fingerprint'], 'f' * 64),
+    'set with one class': _edit('dataset.json', ['classes'], ['background']),
+    'set with numbers for classes': _edit('dataset.json', ['classes'], [0, 1]),
+    'set with a flat shape': _edit('dataset.json', ['image_shape'], [16]),
+    'set with a huge shape': _edit(
+        'dataset.json', ['image_shape'], [10**9, 10**9, 3]),
+    'set with a strange preparation': _edit(
+        'dataset.json', ['preparation'], {'axis': 'z'}),
+    'set with fewer records': _edit(
+        'dataset.json', ['num_records', 'train_weak'], 1),
+    'set without records': _edit('dataset.json', ['num_records'], ...),
+}
+
+
+def _manifest(key, value):
+  """Forges the manifest of every checkpoint, with a right sha256 of itself."""
+
+  def spoil(folder):
+    from experiments import checkpoint_files  # For its own sha256.
+
+    for path in (folder / 'checkpoints').glob('*/manifest.json'):
+      manifest = json.loads(path.read_text('utf-8'))
+      del manifest['sha256']
+      if value is ...:
+        del manifest[key]
+      else:
+        manifest[key] = value
+      manifest['sha256'] = checkpoint_files._manifest_sha256(manifest)  # pylint: disable=protected-access
+      path.write_text(json.dumps(manifest), 'utf-8')
+
+  return spoil
+
+
+def _in_checkpoints(name, content):
+  """Replaces a file of every checkpoint, and writes their manifests anew."""
+
+  def spoil(folder):
+    from experiments import checkpoint_files
+
+    for path in (folder / 'checkpoints').glob('*/manifest.json'):
+      manifest = json.loads(path.read_text('utf-8'))
+      (path.parent / name).write_bytes(content)
+      path.unlink()
+      checkpoint_files.write_manifest(
+          str(path.parent), manifest['step'], manifest['run_id'])
+
+  return spoil
+
+
+# These need the checkpoints of a run that was trained.
+CHECKPOINT_CASES: dict[str, Callable[[pathlib.Path], Any]] = {
+    'no checkpoint': lambda folder: shutil.rmtree(folder / 'checkpoints'),
+    'checkpoints is a file': lambda folder: (
+        shutil.rmtree(folder / 'checkpoints'),
+        (folder / 'checkpoints').write_text('')),
+    'manifest without a format': _manifest('format', ...),
+    'manifest with a format in words': _manifest('format', '1'),
+    'manifest of a newer format': _manifest('format', 99),
+    'manifest of another run': _manifest('run_id', 'f' * 64),
+    'manifest with a list of files': _manifest('files', []),
+    'structure is a list': _in_checkpoints('structure.json', b'[]'),
+    'structure of another model': _in_checkpoints(
+        'structure.json', b'{"params/0/kernel": [[3, 3], "float32"]}'),
+    'structure is binary': _in_checkpoints('structure.json', b'\xff\x00'),
+    'session is a list': _in_checkpoints('session.json', b'[]'),
+    'session without a best': _in_checkpoints('session.json', b'{}'),
+    'session with a strange best': _in_checkpoints(
+        'session.json', b'{"best": {"step": "x"}, "lines": 3}'),
+    'history is no archive': _in_checkpoints('history.npz', b'PK'),
+    'state is not of Orbax': _in_checkpoints('state/_METADATA', b'{}'),
+    'metrics.json is a list': _text('metrics.json', '[]'),
+    'metrics.json without a sha256': _edit(
+        'metrics.json', ['state_sha256'], ...),
+}
+
+
+def _predict(folder):
+  model_card.write(predictor_lib.load(folder, checkpoint='best'), folder)
+
+
+def _compare(folder):
+  paths = cases_lib.find_files([folder, folder], 'test')
+  seed_groups.find([folder, folder], paths)
+
+
+def _reproduce(folder):
+  reproduce.reproduce(folder, folder)  # Refused, but after all is read.
+
+
+def _resume(folder):
+  """Does what `experiments.train` does before it builds a state."""
+  config = run_folder.read_config(_RUN.value)
+  dataset = input_pipeline.load_dataset(config.input.data_dir)
+  store = run_folder.open_checkpoints(folder, config, dataset.fingerprint)
+  run_folder.check_run(
+      folder, config, dataset, step=max(store.steps(), default=0))
+  built = predictor_lib.parts_lib.build_network(config, dataset)
+  restored = predictor_lib.restore(folder, config, dataset, built, 'latest')
+  run_log.Log(folder).restore(restored.session, restored.history)
+
+
+# `evaluate`, `predict` and `export` load the networks in the same way.
+BINARIES = {
+    'evaluate, predict, export': _predict,
+    'audit': audit_observer.open_run,
+    'compare': _compare,
+    'reproduce': _reproduce,
+    'train': _resume,
+}
+
+
+def look(
+    call: Callable[[str], Any], folder: str
+) -> tuple[bool, str]:
+  """Returns whether a binary behaves, and what it says."""
+  try:
+    with contextlib.redirect_stderr(io.StringIO()):
+      call(folder)
+  except (binary.UserError, OSError) as e:  # Either is told in one line.
+    text = str(e)
+    return '\n' not in text and len(text) <= 300, text
+  except Exception as e:  # pylint: disable=broad-exception-caught
+    return False, f'{type(e).__name__}: {e}'
+  return True, ''
+
+
+def spoiled(run: str, workdir: pathlib.Path) -> Iterator[tuple[str, str]]:
+  """Yields each case and its folder, which is deleted afterwards."""
+  for number, (name, spoil) in enumerate((CASES | CHECKPOINT_CASES).items()):
+    folder = workdir / f'run{number}'
+    shutil.copytree(run, folder)
+    spoil(folder)
+    yield name, str(folder)
+    shutil.rmtree(folder)
+
+
+def main():
+  logging.set_verbosity(logging.ERROR)
+  workdir = pathlib.Path(_WORKDIR.value)
+  workdir.mkdir(parents=True)
+  wrong = refused = number = 0
+  for name, folder in spoiled(_RUN.value, workdir):
+    found = {b: look(call, folder) for b, call in BINARIES.items()}
+    bad = [b for b, (is_good, _) in found.items() if not is_good]
+    said = [text for _, text in found.values() if text]
+    number, wrong = number + 1, wrong + bool(bad)
+    refused += bool(said)
+    print(f'{"WRONG" if bad else "ok":5s} {name}: refused by '
+          f'{len(said)} of {len(found)}'
+          f'{": " + said[0].replace(folder, "RUN") if said else ""}')
+    for b in bad:
+      print(f'      {b}: {found[b][1][:300]}')
+  print(f'{number} folders, {refused} refused by some, {wrong} wrong')
+  sys.exit(bool(wrong))
+
+
+if __name__ == '__main__':
+  flags.mark_flags_as_required(['run', 'workdir'])
+  binary.run(main)
