@@ -147,7 +147,7 @@ def read_state(cell: Cell) -> State:
     end = read('cell.json', _END)
   seconds = end['seconds']
   if there('metrics.json'):
-    results = read('metrics.json', run_schema.METRICS)
+    results = read('metrics.json', run_schema.RESULTS)
     return State('done', results['step'], results=results, seconds=seconds)
   step = max(checkpoints.Checkpoints(cell.folder).steps(), default=0)
   if run_folder.is_locked(cell.folder):

@@ -12,7 +12,6 @@ import numpy as np
 from experiments import binary
 from experiments import input_pipeline
 from experiments import run_folder
-from experiments import run_schema
 from experiments import tables
 
 # The mask first: all others are measured in it.
@@ -207,7 +206,8 @@ def _read_run(folder, sets):
   config = run_folder.read_config(folder)
   path = os.path.join(folder, 'metrics.json')
   try:
-    dice = run_folder.read_json(path, run_schema.METRICS)['test']['dice']
+    # Whether it is a number in [0, 1], `parse_number` says below.
+    dice = run_folder.read_json(path, {'test': {}})['test'].get('dice')
   except OSError as e:
     raise binary.UserError(
         f'{folder} is not a finished run: {path} cannot be read '

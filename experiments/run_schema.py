@@ -105,14 +105,13 @@ DATASET = {
             '0, 1 or 2', lambda x: type(x) is int and 0 <= x < 3)),
     },
 }
-_DICE = Maybe(NUMBER)
-METRICS = {
+# Of metrics.json, what each reader needs.
+RESULTS = {
     'step': COUNT,
-    'state_sha256': TEXT,
-    'test': {'dice': _DICE},
-    'val': Maybe({'dice': _DICE}),
-    'indicators': Maybe({'auroc': Maybe(NUMBER)}),
+    'test': {'dice': Maybe(NUMBER)},
+    'indicators': {'auroc': Maybe(NUMBER)},
 }
+FINAL_STATE = {'step': COUNT, 'state_sha256': TEXT}
 
 
 def read(path: str, schema: Any = None) -> Any:

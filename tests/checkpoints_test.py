@@ -117,7 +117,7 @@ class CheckpointsTest(absltest.TestCase):
           self.workdir, 'checkpoints', step, 'manifest.json'))
     with self.assertNoLogs(level='WARNING'):  # The one line says it all.
       with self.assertRaisesRegex(
-          binary.UserError, r'all of \[1, 2\] are damaged \(manifest.json is mi'):
+          binary.UserError, r'all of \[1, 2\] are damaged \(manifest.json is'):
         self.store.restore(_state())
     with self.assertRaisesRegex(binary.UserError, r'step 9 .* \[1, 2\]'):
       self.store.restore(_state(), step=9)
