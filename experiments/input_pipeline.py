@@ -291,6 +291,24 @@ def eval_batches(
     )
 
 
+def indicator_batches(
+    records: Sequence[dict[str, Any]], batch_size: int, *, weak_labels: str
+) -> Iterator[types.Examples]:
+  """Yields every weak image as it is learnt from, in batches of equal size.
+
+  The last batch is filled up with the first images, whose instance id is then
+  -1: they count in what a batch has in common, and move no indicator.
+  """
+  for start in range(0, len(records), batch_size):
+    rows = range(start, start + batch_size)
+    examples = [
+        _to_example(records[i % len(records)], label=_LABELS[weak_labels])
+        for i in rows]
+    batch = {name: np.stack([e[name] for e in examples]) for name in examples[0]}
+    batch['instance_id'][np.array(rows) >= len(records)] = -1
+    yield types.Examples(**batch)
+
+
 def column(records: Sequence[dict[str, Any]], name: str) -> np.ndarray:
   """Returns one feature of all records; text is decoded."""
   values = [r[name] for r in records]

@@ -50,6 +50,16 @@ class InputPipelineTest(absltest.TestCase):
       np.testing.assert_array_equal(np.sort(ids), np.arange(32))
     self.assertFalse(np.array_equal(*passes))
 
+  def test_every_weak_image_once_to_move_indicators(self):
+    records = input_pipeline.load_dataset(tiny.data_dir()).splits['train_weak']
+    batches = list(input_pipeline.indicator_batches(
+        records, 12, weak_labels='annotation'))
+    ids = np.concatenate([b.instance_id for b in batches])
+    np.testing.assert_array_equal(ids, [*range(32), *[-1] * 4])
+    np.testing.assert_array_equal(batches[2].image[8:], batches[0].image[:4])
+    np.testing.assert_array_equal(
+        batches[2].label[7], records[31]['label'])
+
   def test_dtypes(self):
     batch = _batches()[0]
     self.assertIsInstance(batch, types.HybridBatch)
