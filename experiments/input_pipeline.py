@@ -304,7 +304,7 @@ def indicator_batches(
     examples = [
         _to_example(records[i % len(records)], label=_LABELS[weak_labels])
         for i in rows]
-    batch = {name: np.stack([e[name] for e in examples]) for name in examples[0]}
+    batch = {n: np.stack([e[n] for e in examples]) for n in examples[0]}
     batch['instance_id'][np.array(rows) >= len(records)] = -1
     yield types.Examples(**batch)
 

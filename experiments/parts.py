@@ -6,6 +6,7 @@ import functools
 from typing import Any, NamedTuple
 
 from hybridseg import augmentation
+from hybridseg import indicator_step
 from hybridseg import kind_losses
 from hybridseg import losses
 from hybridseg import models
@@ -76,11 +77,14 @@ class Training(NamedTuple):
 
   Attributes:
     step_fn: the mapped training step.
+    indicator_fn: the mapped step that moves indicators alone; None where the
+      training step does that.
     eval_fn: the mapped evaluation step.
     network: what is trained.
   """
 
   step_fn: Callable[..., Any]
+  indicator_fn: Callable[..., Any] | None
   eval_fn: Callable[..., Any]
   network: Network
 
@@ -132,24 +136,32 @@ def build_training(
     config_checks.check_batches(config, parallel.make_mapping(config.mapping))
     choices = _choose(config)
     network = _build_network(config, dataset, choices)
+    shared = dict(
+        num_classes=num_classes,
+        features_fn=functools.partial(network.apply_fn, return_features=True),
+        supervision=choices.supervision,
+        weighting=choices.weighting,
+        axis_name=network.mapping.axis_name,
+    )
     step_fn = train_step_lib.make_train_step(
         network.apply_fn,
         choices.optimizer,
-        num_classes=num_classes,
-        features_fn=functools.partial(network.apply_fn, return_features=True),
         augment_fn=functools.partial(
             augmentation.augment,
             options=augmentation.AugmentationOptions(**config.augmentation),
         ),
-        supervision=choices.supervision,
-        weighting=choices.weighting,
         co_reg=choices.co_reg,
-        axis_name=network.mapping.axis_name,
+        **shared,
     )
+    indicator_fn = None
+    if choices.weighting.instances == 'all':
+      indicator_fn = network.mapping.step(
+          indicator_step.make_indicator_step(network.apply_fn, **shared))
   eval_fn = train_step_lib.make_eval_step(
       network.apply_fn, num_classes=num_classes, image_fn=augmentation.to_float)
   return Training(
-      network.mapping.step(step_fn), network.mapping.eval(eval_fn), network)
+      network.mapping.step(step_fn), indicator_fn,
+      network.mapping.eval(eval_fn), network)
 
 
 def _choose(config):

@@ -17,6 +17,7 @@ from experiments import binary
 from experiments import checkpoints as checkpoints_lib
 from experiments import corrections
 from experiments import evaluation
+from experiments import indicator_pass
 from experiments import input_pipeline
 from experiments import parts as parts_lib
 from experiments import pretrained
@@ -197,12 +198,16 @@ class _Run:
         raise binary.Stopped(
             f'Stopped at step {step} of {config.train_steps}, saved in '
             f'{self._workdir}: the same command resumes.')
-      batch = self._network.mapping.place_batch(next(batches))
+      drawn = next(batches)
+      batch = self._network.mapping.place_batch(drawn)
       if request.nothing_to_save:
         parallel.compile_together(
             self._parts.step_fn, self._state, batch, key)
       self._state, metrics = self._parts.step_fn(self._state, batch, key)
       self._step += 1
+      if indicator_pass.is_due(config, self._step):
+        self._state = indicator_pass.run(
+            config, self._dataset, self._parts, self._state, drawn.strong, key)
       if request.nothing_to_save:
         request.nothing_to_save = False  # Not before: the first call compiles.
         self._progress.start(self._step)

@@ -83,6 +83,20 @@ class TrainerTest(parameterized.TestCase):
     trainer.train_and_evaluate(tiny.debug_config(), resumed)
     self._assert_equal_runs(whole, resumed)
 
+  def test_indicators_of_all_weak_images_move_where_that_is_asked_for(self):
+    whole, stopped = (tiny.temp_dir(self) for _ in range(2))
+    config = tiny.debug_config()
+    config.weighting.update(instances='all', every_steps=2)
+    trainer.train_and_evaluate(config.lock(), whole)
+    with open(os.path.join(whole, 'indicators.csv'), encoding='utf-8') as f:
+      self.assertEqual(
+          [row['num_updates'] for row in csv.DictReader(f)], ['2'] * 32)
+    with self.assertRaises(binary.Stopped):
+      trainer.train_and_evaluate(
+          config, stopped, should_stop=lambda step: step == 3)
+    trainer.train_and_evaluate(config, stopped)
+    self._assert_equal_runs(whole, stopped)
+
   def test_means_of_the_networks_are_kept_and_predict(self):
     whole, stopped = (tiny.temp_dir(self) for _ in range(2))
     config = tiny.debug_config(**common.METHODS['mean_teacher']).lock()

@@ -258,6 +258,7 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           initial_from='',  # Or an audit.csv: 1 - score. See `retraining`.
           every_steps=1,
           start_step=0,
+          instances='batch',  # That move; 'all' takes a pass of its own.
           method='forward',
           # Without it, good indicators sink once the strong set is learnt by
           # heart: experiments/results/phantom.md.

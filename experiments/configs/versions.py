@@ -29,6 +29,7 @@ _ADDED_IN_1 = {
     'supervision.weak_head': False,
     'supervision.refine': False,
     'weighting.initial_from': '',
+    'weighting.instances': 'batch',
 }
 
 
