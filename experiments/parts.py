@@ -23,6 +23,7 @@ import optax
 
 from experiments import binary
 from experiments import config_checks
+from experiments import feature_cache
 from experiments import input_pipeline
 from experiments import pretrained
 from experiments import retraining
@@ -63,6 +64,8 @@ class Network(NamedTuple):
     mapping: how they run on the devices there are.
     strong_loss_fn: of exact masks.
     alignment_loss_fn: of weak label maps, as the lookahead sees them.
+    encode_fn: (params, images) -> `types.Encoded` by the part of the network
+      that is never trained; None if all of it is.
   """
 
   apply_fn: Callable[..., Any]
@@ -70,6 +73,7 @@ class Network(NamedTuple):
   mapping: parallel.Mapping
   strong_loss_fn: train_step_lib.LossFn
   alignment_loss_fn: train_step_lib.LossFn
+  encode_fn: Callable[..., types.Encoded] | None = None
 
 
 class Training(NamedTuple):
@@ -146,11 +150,9 @@ def build_training(
     step_fn = train_step_lib.make_train_step(
         network.apply_fn,
         choices.optimizer,
-        augment_fn=functools.partial(
-            augmentation.augment,
-            options=augmentation.AugmentationOptions(**config.augmentation),
-        ),
+        augment_fn=feature_cache.augment_fn(config),
         co_reg=choices.co_reg,
+        encode_fn=network.encode_fn,
         **shared,
     )
     indicator_fn = None
@@ -195,13 +197,18 @@ def _build_network(config, dataset, choices):
         co_reg=choices.co_reg,
     )
 
+  apply_fn = lambda params, images, **options: model.apply(
+      {'params': params}, images, **options)
+  encode_fn = None
+  if config.model.options.get('frozen_until', 0):
+    encode_fn = functools.partial(apply_fn, frozen_only=True)
   return Network(
-      apply_fn=lambda params, images, **options: model.apply(
-          {'params': params}, images, **options),
+      apply_fn=apply_fn,
       init_fn=jax.jit(init_fn),
       mapping=mapping,
       strong_loss_fn=choices.supervision.strong_loss_fn,
-      alignment_loss_fn=_build_alignment_loss(config.supervision))
+      alignment_loss_fn=_build_alignment_loss(config.supervision),
+      encode_fn=encode_fn)
 
 
 def _without(config, *names):

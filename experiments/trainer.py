@@ -17,6 +17,7 @@ from experiments import binary
 from experiments import checkpoints as checkpoints_lib
 from experiments import corrections
 from experiments import evaluation
+from experiments import feature_cache
 from experiments import indicator_pass
 from experiments import input_pipeline
 from experiments import parts as parts_lib
@@ -43,8 +44,7 @@ def train_and_evaluate(
   Leaves in `workdir`: config.json, run.json (versions, commit, devices),
   log.jsonl, timing.jsonl, metrics.json, cases_test.csv, indicators.csv,
   indicator_history.npz, checkpoints/, curves.png, panel.png, indicators.png,
-  report.html. With `supervision.refine`, a first run in first/ and the labels
-  that it corrected in refined/, which the run then learns from.
+  report.html; with `supervision.refine`, also first/ and refined/.
 
   Args:
     config: locked config, see `experiments/configs/common.py`.
@@ -71,12 +71,11 @@ def train_and_evaluate(
   parts = parts_lib.build_training(config, dataset)
   order = dict(
       strong_batch_size=config.input.strong_batch_size,
-      weak_batch_size=config.input.weak_batch_size,
-      seed=config.seed,
-  )
+      weak_batch_size=config.input.weak_batch_size, seed=config.seed)
   batches = input_pipeline.train_batches(
       dataset, **order, weak_labels=config.input.weak_labels)
   rows = input_pipeline.train_rows(dataset, **order)
+  batches = feature_cache.views(config, dataset, batches, rows)
   with stopping.StopRequest() as request:
     run = _Run(
         config, workdir, dataset, batches, rows, parts, record_machine)
@@ -151,6 +150,8 @@ class _Run:
       run_folder.open_run(
           workdir, config, self._dataset, step=self._step,
           record_machine=self._record_machine)
+    feature_cache.prepare(
+        self._batches, config, self._network.encode_fn, state, workdir=workdir)
     self._state = self._network.mapping.replicate(state)
     self._progress = run_log.Progress(
         workdir,

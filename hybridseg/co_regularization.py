@@ -1,6 +1,7 @@
 """Consistency of networks with each other, or with means of their past."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -160,6 +161,7 @@ def taught_value_and_grads(
     masks: jax.Array,
     *,
     losses_fn: Callable[..., jax.Array],
+    encode_fn: Callable[[jax.Array], Any] = lambda images: images,
 ) -> tuple[jax.Array, tuple[types.Params, ...]]:
   """Is `cutmix_value_and_grads` with any teachers and any loss.
 
@@ -172,11 +174,12 @@ def taught_value_and_grads(
     trusts: weight of what is taught about each plain image, float [B].
     masks: bool [B, H, W].
     losses_fn: `cross_pseudo_losses` or `consistency_losses`.
+    encode_fn: maps mixed images to what `apply_fn` takes.
 
   Returns:
     Mean loss of the two networks, float [], and one gradient for each.
   """
-  images = mixing.mix_pairs(masks, images)
+  images = encode_fn(mixing.mix_pairs(masks, images))
   pixel_weights = mixing.mix_pairs(masks, trusts)
   teachers = [mixing.mix_pairs(masks, x) for x in teacher_logits]
 

@@ -70,6 +70,7 @@ def make_train_step(
     supervision: Supervision,
     weighting: Weighting = Weighting(),
     co_reg: CoRegularization = CoRegularization(),
+    encode_fn: Callable[[types.Params, jax.Array], types.Encoded] | None = None,
     axis_name: mapped_axis.AxisName = None,
 ) -> Callable[..., tuple[TrainState, dict[str, Any]]]:
   """Assembles `(state, batch, key) -> (state, metrics)`; pure, not jitted.
@@ -112,6 +113,10 @@ def make_train_step(
     supervision: the losses.
     weighting: how the weak instances are weighted.
     co_reg: how the networks teach each other.
+    encode_fn: the part of the network that is never trained and is the same in
+      both networks, which then share what it makes of images; `apply_fn` and
+      `features_fn` must take that. Examples whose images are encoded already
+      are not encoded again.
     axis_name: mapped axis over which the batch is sharded, or None.
 
   Returns:
@@ -148,10 +153,15 @@ def make_train_step(
     key = jax.random.fold_in(key, state.step)
     strong_key, weak_key, mix_key = jax.random.split(key, 3)
 
+    def encode(images):
+      if encode_fn is None or isinstance(images, types.Encoded):
+        return images
+      return encode_fn(state.params[0], images)
+
     def prepare(key, examples):
       keys = instance_keys(key, examples.label.shape[0], axis_name=axis_name)
       examples = augment_fn(keys, examples)
-      return examples.image, *losses_lib.one_hot_labels(
+      return encode(examples.image), *losses_lib.one_hot_labels(
           examples.label, num_classes
       )
 
@@ -186,7 +196,7 @@ def make_train_step(
       is_unlabelled = False
       if batch.weak.kind is not None:
         is_unlabelled = batch.weak.kind == types.AnnotationKind.NONE
-      num_weak = weak[0].shape[0]
+      num_weak = batch.weak.label.shape[0]
       linear = [weak_gradients.linearize(p, weak) for p in state.params]
       taught = [l.aux[0] for l in linear]
       if use_means:
@@ -226,11 +236,12 @@ def make_train_step(
     if use_co_reg:
       masks = method_parts.MIXINGS[co_reg.mixing](
           instance_keys(mix_key, num_weak, axis_name=axis_name),
-          weak[0].shape[1:3],
+          batch.weak.label.shape[1:3],
       )
       trust = jnp.where(is_unlabelled, 1, TRUSTS[co_reg.trust](weights))
       value, cross_grads = pmean(co_regularization.taught_value_and_grads(
-          apply_fn, state.params, weak[0], taught, trust, masks,
+          apply_fn, state.params, types.pixels(weak[0]), taught, trust, masks,
+          encode_fn=encode,
           losses_fn=co_regularization.consistency_losses if use_means else
           co_regularization.cross_pseudo_losses))
       scale = co_regularization.ramp_up(

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 
 Params = Any  # Any pytree of float arrays.
+Images = Any  # jax.Array [B, H, W, C], or `Encoded`.
 Metrics = dict[str, jax.Array]  # Scalars only.
 
 # Value of an unlabelled pixel in every stored label map: never a class, never
@@ -28,24 +29,49 @@ class AnnotationKind(enum.IntEnum):
   NONE = 9  # An unlabelled image.
 
 
+class Encoded(NamedTuple):
+  """Images with what the frozen part of a network makes of them.
+
+  A network that has such a part takes these in the place of images, and goes on
+  from there.
+
+  Attributes:
+    image: as the network would take them, float [B, H, W, C].
+    features: float [B, h, w, F] each, of the sizes and number that the network
+      says.
+  """
+
+  image: jax.Array
+  features: tuple[jax.Array, ...]
+
+
+def pixels(images: Images) -> jax.Array:
+  """Returns the images themselves, [B, H, W, C]."""
+  return images.image if isinstance(images, Encoded) else images
+
+
 class Examples(NamedTuple):
   """A batch of annotated images.
 
   Attributes:
     image: intensities, uint8 [B, H, W, C]; float32 in [0, 1] once augmented.
+      May be `Encoded`: then that holds these.
     label: class per pixel, uint8 [B, H, W], `UNLABELLED` where unknown.
     instance_id: row of each image in the indicator table, int32 [B]; -1 for
       images that have none (strong and evaluation images).
     kind: `AnnotationKind`, int32 [B]; None if no loss asks for it.
     present: whether an image tag says that a class is there, uint8 [B, K]: 1
       yes, 0 no, `UNLABELLED` unknown; None if no loss asks for it.
+    view: which of a fixed number of augmented views of which image it is, int32
+      [B]; None where each step draws its own.
   """
 
-  image: jax.Array
+  image: Images
   label: jax.Array
   instance_id: jax.Array
   kind: jax.Array | None = None
   present: jax.Array | None = None
+  view: jax.Array | None = None
 
 
 class HybridBatch(NamedTuple):

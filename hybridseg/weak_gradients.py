@@ -96,7 +96,7 @@ def make_weak_gradients(
       return loss_fn(logits, labels, where=where)
     kind, present = context
     return loss_fn(logits, labels, where=where, kind=kind, present=present,
-                   images=images)
+                   images=types.pixels(images))
 
   def losses_at(params, images, *annotation):
     """Returns (training, alignment) losses [B] and (logits, features)."""
@@ -119,7 +119,8 @@ def make_weak_gradients(
       )
 
     def one_weak_loss(params, example):
-      (loss,), aux = losses_at(params, *(x[None] for x in example))
+      (loss,), aux = losses_at(
+          params, *jax.tree.map(lambda x: x[None], example))
       return loss[0], jax.tree.map(lambda x: x[0], aux)
 
     linear = linearization.linearize_per_instance(

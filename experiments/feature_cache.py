@@ -1,0 +1,253 @@
+"""What the frozen part of a network makes of augmented views, computed once.
+
+With `model.cached_copies` = (S, W), a run sees S augmented views of each image
+with an exact mask and W of each weak one, and no others. What the frozen part
+of the network makes of those that the run will use is computed before its first
+step and kept as float16: in memory up to `_MAX_IN_MEMORY_BYTES`, else in a file
+without a name in the run's folder, of which nothing is left behind. The two
+networks share it. Images that are mixed (CutMix) are encoded when they are.
+
+Which view a step takes depends on (seed, step) alone, and what a view looks
+like on (seed, view): a resumed run goes on with the same ones.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import functools
+import math
+import sys
+import tempfile
+import time
+
+from hybridseg import augmentation
+from hybridseg import parallel
+from hybridseg import train_step as train_step_lib
+from hybridseg import types
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from experiments import input_pipeline
+
+_MAX_IN_MEMORY_BYTES = 4 << 30
+_PROGRESS_EVERY_S = 10.0
+# Folded into the run's key, so that no step draws the same numbers.
+_OF_VIEWS = 0x76696577
+
+
+def copies(model: ml_collections.ConfigDict) -> tuple[int, ...]:
+  """Returns views of each strong and of each weak image; () if not limited.
+
+  Args:
+    model: of a config.
+
+  Raises:
+    ValueError: if the numbers make no sense with the network.
+  """
+  found = tuple(model.get('cached_copies', ()))
+  if found and (len(found) != 2 or min(found) < 1):
+    raise ValueError(
+        f'model.cached_copies is {found}: use two numbers from 1, of views of '
+        'each strong and of each weak image, or ().')
+  if found and not model.options.get('frozen_until', 0):
+    raise ValueError(
+        f'model.cached_copies is {found}, but nothing of the network is '
+        'frozen: set model.options.frozen_until, or cached_copies=().')
+  return found
+
+
+def augment_fn(
+    config: ml_collections.ConfigDict,
+) -> Callable[[jax.Array, types.Examples], types.Examples]:
+  """Returns how a step augments: by its own keys, or as views say."""
+  options = augmentation.AugmentationOptions(**config.augmentation)
+  if not copies(config.model):
+    return lambda keys, examples: augmentation.augment(
+        keys, examples, options=options)
+
+  def of_views(keys, examples):
+    del keys
+    key = jax.random.fold_in(jax.random.key(config.seed), _OF_VIEWS)
+    keys = jax.vmap(lambda view: jax.random.fold_in(key, view))(examples.view)
+    stored = examples.image
+    augmented = augmentation.augment(
+        keys, examples._replace(image=types.pixels(stored)), options=options)
+    if not isinstance(stored, types.Encoded):
+      return augmented
+    # Where nothing asks for the image, the compiler leaves it out.
+    return augmented._replace(
+        image=types.Encoded(augmented.image, stored.features))
+
+  return of_views
+
+
+def views(
+    config: ml_collections.ConfigDict,
+    dataset: input_pipeline.Dataset,
+    batches: Sequence[types.HybridBatch],
+    rows: Sequence[Mapping[str, np.ndarray]],
+) -> Sequence[types.HybridBatch]:
+  """Returns the batches, as `Views` where a run sees a limited number."""
+  if not copies(config.model):
+    return batches
+  return Views(config, dataset, batches, rows)
+
+
+class Views:
+  """Batches of views of images, with features once these are computed."""
+
+  def __init__(
+      self,
+      config: ml_collections.ConfigDict,
+      dataset: input_pipeline.Dataset,
+      batches: Sequence[types.HybridBatch],
+      rows: Sequence[Mapping[str, np.ndarray]],
+  ):
+    """Takes `train_batches` and `train_rows` of the same arguments."""
+    strong, weak = copies(config.model)
+    num_strong = len(dataset.splits['train_strong'])
+    self._records = {
+        'strong': dataset.splits['train_strong'],
+        'weak': dataset.splits['train_weak']}
+    self._copies = {'strong': strong, 'weak': weak}
+    self._first = {'strong': 0, 'weak': num_strong * strong}
+    self._seed = config.seed
+    uses_weak = config.supervision.weak_scale or config.co_regularization.scale
+    self._computed = ('strong', 'weak') if uses_weak else ('strong',)
+    self._batches, self._rows = batches, rows
+    self._slots = self._features = None
+
+  def __getitem__(self, step: int) -> types.HybridBatch:
+    views = self._views(step)
+    return types.HybridBatch(**{
+        role: self._encoded(
+            role, getattr(self._batches[step], role), views[role])
+        for role in views})
+
+  def _encoded(self, role, examples, views):
+    if self._features is not None and role in self._computed:
+      slots = self._slots[views]
+      examples = examples._replace(image=types.Encoded(
+          examples.image, tuple(x[slots] for x in self._features)))
+    return examples._replace(view=views)
+
+  def _views(self, step):
+    """Returns the views of a step, int32 [B], by role."""
+    rng = np.random.default_rng([self._seed, step])
+    return {
+        role: (self._first[role] + rows * self._copies[role] + rng.integers(
+            self._copies[role], size=len(rows))).astype(np.int32)
+        for role, rows in self._rows[step].items()}
+
+  def compute(
+      self,
+      encode_fn: Callable[[types.Examples], types.Encoded],
+      *,
+      first: int,
+      last: int,
+      batch_size: int,
+      folder: str,
+  ) -> str:
+    """Computes the features of all views of the steps `first` to `last` - 1.
+
+    Args:
+      encode_fn: maps stored examples with views to features of these.
+      first: first step.
+      last: one past the last step.
+      batch_size: of the computation.
+      folder: where to keep what does not fit into memory.
+
+    Returns:
+      A line on how many views there are, and how much memory they take.
+    """
+    start = time.monotonic()
+    views = np.unique(np.concatenate([
+        self._views(step)[role] for step in range(first, last)
+        for role in self._computed]))
+    self._slots = np.full(views.max() + 1, -1, np.int64)
+    self._slots[views] = np.arange(len(views))
+    told = start + _PROGRESS_EVERY_S
+    for done in range(0, len(views), batch_size):
+      part = views[done : done + batch_size]
+      filled = np.pad(part, (0, batch_size - len(part)), mode='edge')
+      found = jax.device_get(encode_fn(self._stored(filled)).features)
+      if self._features is None:
+        self._features = _make(
+            [(len(views), *x.shape[1:]) for x in found], folder)
+      for target, x in zip(self._features, found, strict=True):
+        target[done : done + len(part)] = x[: len(part)]
+      if time.monotonic() >= told:
+        print(f'features: {done + len(part)}/{len(views)} views',
+              file=sys.stderr, flush=True)
+        told = time.monotonic() + _PROGRESS_EVERY_S
+    size = sum(x.nbytes for x in self._features) / 1e6
+    where = 'on disk' if isinstance(self._features[0], np.memmap) else (
+        'in memory')
+    return (f'Features of {len(views)} views of {self._num_images(views)} '
+            f'images, {size:.0f} MB {where}, computed in '
+            f'{time.monotonic() - start:.0f} s.')
+
+  def _num_images(self, views):
+    return len({self._place(view) for view in views.tolist()})
+
+  def _place(self, view):
+    """Returns role and row of the image of a view."""
+    role = 'weak' if view >= self._first['weak'] else 'strong'
+    return role, (view - self._first[role]) // self._copies[role]
+
+  def _stored(self, views):
+    """Returns the examples that views are made from."""
+    places = [self._place(view) for view in views.tolist()]
+    records = [self._records[role][row] for role, row in places]
+    return types.Examples(
+        image=np.stack([r['image'] for r in records]),
+        label=np.stack([r['label'] for r in records]),
+        instance_id=np.full(len(views), -1, np.int32), view=views)
+
+
+def _make(shapes, folder):
+  """Returns float16 arrays to fill, in memory if they fit."""
+  size = sum(2 * math.prod(shape) for shape in shapes)
+  if size <= _MAX_IN_MEMORY_BYTES:
+    return tuple(np.empty(shape, np.float16) for shape in shapes)
+  return tuple(
+      np.memmap(tempfile.TemporaryFile(dir=folder), np.float16, 'w+',
+                shape=shape)
+      for shape in shapes)
+
+
+def prepare(
+    batches: Sequence[types.HybridBatch],
+    config: ml_collections.ConfigDict,
+    frozen_fn: Callable[[types.Params, jax.Array], types.Encoded] | None,
+    state: train_step_lib.TrainState,
+    *,
+    workdir: str,
+) -> None:
+  """Computes the features of all views that a run is still to see, if any.
+
+  Args:
+    batches: of the run; nothing happens if these are no `Views`.
+    config: of the run.
+    frozen_fn: maps params and images to what the frozen part of the network
+      makes of them; both networks have the same.
+    state: which the run starts from or goes on with.
+    workdir: of the run.
+  """
+  first = int(state.step)
+  if not isinstance(batches, Views) or first >= config.train_steps:
+    return
+  augment = augment_fn(config)
+
+  @jax.jit
+  def encode(params, examples):
+    found = frozen_fn(params, augment(None, examples).image)
+    return found._replace(features=tuple(
+        x.astype(jnp.float16) for x in found.features))
+
+  told = batches.compute(
+      functools.partial(encode, state.params[0]), first=first,
+      last=config.train_steps, batch_size=config.input.eval_batch_size,
+      folder=workdir)
+  if parallel.is_primary():
+    print(told, flush=True)
