@@ -152,9 +152,7 @@ def _deeplab(depth):
 
 # The encoder starts from ImageNet's weights, which the extra [pretrained]
 # installs; `frozen_until` says how many of its 16 blocks stay as they are.
-# `cached_copies`: so many augmented views of each strong and of each weak
-# image, whose features by the frozen blocks are computed once; () is new views
-# in each step. Of 52 strong images, 8 views are learnt by heart.
+# Of 52 strong images, 8 cached copies would be learnt by heart.
 def _effnet(frozen_until, cached_copies=()):
   return _network(
       'efficientnet_unet',
@@ -226,6 +224,9 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           # Of the learning rate, the share with which that encoder learns;
           # 'efficientnet_unet' alone may have another than 1.
           encoder_rate=1.0,
+          # So many augmented views of each strong and of each weak image, whose
+          # features by the frozen blocks are computed once; () draws new ones.
+          cached_copies=(),
           options=_U_NETS['small'],
       ),
       optimizer=dict(
