@@ -46,7 +46,7 @@ def _check_examples(part, examples, num_classes):
         f'{part}.image is {image.dtype}: make it uint8, or float in [0, 1].')
   unlabelled = (types.UNLABELLED,)
   label = np.asarray(examples.label)
-  masking.check_label_map(label, f'{part}.label')
+  masking.check_label_map(label, name=f'{part}.label')
   _check_values(f'{part}.label', label, 0, num_classes - 1, but=unlabelled)
   if examples.kind is not None:
     _check_values(

@@ -36,7 +36,9 @@ def check_labels(logits: jax.Array, labels: jax.Array) -> None:
     raise ValueError(f'{logits.shape=} differs from {labels.shape=}.')
 
 
-def check_label_map(label_map: jax.Array, name: str = 'label_map') -> None:
+def check_label_map(
+    label_map: jax.Array, *, name: str = 'label_map'
+) -> None:
   """Refuses what cannot hold the number of every class and 255.
 
   Args:

@@ -35,7 +35,7 @@ def confusion_counts(
   """
   masking.check_label_map(label_map)
   if predictions.dtype != jnp.int8:  # Where there is no class beyond 127.
-    masking.check_label_map(predictions, 'predictions')
+    masking.check_label_map(predictions, name='predictions')
   if predictions.shape != label_map.shape:
     raise ValueError(f'{predictions.shape=} differs from {label_map.shape=}.')
   num_pixels = math.prod(label_map.shape[1:])

@@ -242,7 +242,7 @@ def tag_loss(
   Raises:
     ValueError: if shapes do not agree.
   """
-  masking.check_label_map(present, 'present')
+  masking.check_label_map(present, name='present')
   num_classes = logits.shape[-1]
   if present.shape != (logits.shape[0], num_classes):
     raise ValueError(

@@ -71,28 +71,29 @@ class LayoutsTest(source_case.ShapesCase):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(mask).save(path, format='JPEG', **options)
 
-  def _square(self, value):
+  def _square(self, value, right=0):
     mask = np.zeros(source_case.SIZE, np.uint8)
-    mask[3:14, 5:18] = value
+    mask[3:14, 5 + right:18 + right] = value
     return mask
 
   @parameterized.parameters('jpg', 'png')
   def test_files_of_structures(self, suffix):
     for name in 'ab':
       self.picture(f'images/{name}.png')
-      for structure in 'liver', 'spleen':
-        self._jpeg(f'masks/{name}/{structure}.{suffix}', self._square(255))
+      for right, structure in enumerate(('liver', 'spleen')):
+        self._jpeg(f'masks/{name}/{structure}.{suffix}',
+                   self._square(255, 8 * right))
     problem = str(self.read('folder', problems=1).problems[0])
     self.assertIn('4 masks are JPEG, whose compression', problem)
     self.assertIn('--mask_threshold=128', problem)
     imported = self.read('folder', mask_threshold=128)
-    self.assertEqual(self.counts(imported.rows[0]), {0: 457, 2: 143})
+    self.assertEqual(self.counts(imported.rows[0]), {0: 369, 1: 88, 2: 143})
 
   def test_files_of_structures_of_small_values(self):
     for name in 'ab':
       self.picture(f'images/{name}.png')
       self.write(f'masks/{name}/liver.png', self._square(1))
-      self._jpeg(f'masks/{name}/spleen.jpg', self._square(255))
+      self._jpeg(f'masks/{name}/spleen.jpg', self._square(255, 8))
     problem = str(self.read('folder', problems=1).problems[0])
     self.assertIn('2 masks are JPEG', problem)
     self.assertIn('export as PNG', problem)  # Liver is below 128.
