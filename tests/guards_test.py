@@ -39,12 +39,14 @@ def _features(params, images):
 
 
 def _loss(logits, labels, *, where):
-  values = losses.cross_entropy_loss(logits, labels, where=where)
+  values = losses.cross_entropy_loss(
+      logits, labels, where=where & ~poison.marked(labels, where))
   return values + poison.value(labels, where, _MARKS['loss'])
 
 
 def _alignment_loss(logits, labels, *, where):
-  values = losses.soft_dice_loss(logits, labels, where=where)
+  values = losses.soft_dice_loss(
+      logits, labels, where=where & ~poison.marked(labels, where))
   values = values + poison.value(labels, where, _MARKS['alignment'])
   return poison.with_slope(
       values, poison.value(labels, where, _MARKS['alignment_slope']))

@@ -74,7 +74,7 @@ def _apply(model, params, images, *, return_features=False):
 
 def _augment(keys, examples):
   """Augments the intensities; the other channels stay as they are."""
-  plain = examples._replace(image=examples.image[..., :1] * 255)
+  plain = examples._replace(image=examples.image[..., :1])
   plain = augmentation.augment(
       keys, plain, options=augmentation.AugmentationOptions(
           rotation_deg=0.0, log2_scale=0.0, shift=0.0, flip=False))

@@ -26,8 +26,12 @@ def _(primals, tangents):
 
 
 def marked(labels: jax.Array, where: jax.Array) -> jax.Array:
-  """Says which pixels mark, [B, H, W], given one-hot labels [B, H, W, K]."""
-  return where & (jnp.sum(labels, axis=-1) == 0)
+  """Says which pixels mark, [B, H, W], given one-hot labels [B, H, W, K].
+
+  The labels of a class that does not exist are nan, see
+  `losses.one_hot_labels`: a loss that is to see other numbers leaves them out.
+  """
+  return where & jnp.any(jnp.isnan(labels), axis=-1)
 
 
 def value(labels: jax.Array, where: jax.Array, first_mark: int) -> jax.Array:
