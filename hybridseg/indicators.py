@@ -64,7 +64,7 @@ def _rows(instance_ids, num_weak):
       raise ValueError(
           f'Instance id {wrong.flat[0]} is no row of {num_weak} indicators, '
           'nor -1 for none.')
-  elif instance_ids.dtype.itemsize < 4:  # Their range may not hold N.
+  if instance_ids.dtype.itemsize < 4:  # Their range may not hold N.
     instance_ids = instance_ids.astype(jnp.int32)
   is_row = (instance_ids >= 0) & (instance_ids < num_weak)
   return jnp.where(is_row, instance_ids, num_weak).astype(jnp.int32)

@@ -53,6 +53,16 @@ class GatherIndicatorsTest(absltest.TestCase):
         indicators.init_indicators(500, value=0.5),
         jnp.array([127], jnp.int8)), 0.5)  # 500 is no int8.
 
+  def test_no_indicator_in_a_short_numpy_type_is_no_other_row(self):
+    # 300 in an int8 is 44.
+    state = indicators.init_indicators(300, value=0.5)
+    ids = np.array([-1, 3], np.int8)
+    np.testing.assert_array_equal(
+        indicators.gather_indicators(state, ids), [1, 0.5])
+    moved = indicators.update_indicators(
+        state, ids, jnp.ones(2), learning_rate=0.1)
+    np.testing.assert_array_equal(np.flatnonzero(moved.num_updates), [3])
+
   def test_refuses_what_is_no_id(self):
     for ids, said in (
         ([0, 2], '2 is no row of 2'), ([-2], '-2 is no row'),
