@@ -44,7 +44,7 @@ def copies(model: ml_collections.ConfigDict) -> tuple[int, ...]:
   Raises:
     ValueError: if the numbers make no sense with the network.
   """
-  found = tuple(model.get('cached_copies', ()))
+  found = tuple(model.cached_copies)
   if found and (len(found) != 2 or min(found) < 1):
     raise ValueError(
         f'model.cached_copies is {found}: use two numbers from 1, of views of '
