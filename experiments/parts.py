@@ -106,7 +106,7 @@ class _Choices(NamedTuple):
 def _one_line():
   try:
     yield
-  except (OverflowError, TypeError, ValueError) as e:
+  except (IndexError, OverflowError, TypeError, ValueError) as e:
     lines = str(e).strip().splitlines() or [type(e).__name__]
     raise binary.UserError(f'Config does not fit: {lines[0]}') from e
 

@@ -35,7 +35,7 @@ def one_hot_labels(
     ValueError: if the map is no integer, or int8, which ends below 255.
   """
   masking.check_label_map(label_map)
-  label_map = label_map.astype(jnp.int32)
+  label_map = masking.to_int32(label_map)
   labels = jax.nn.one_hot(label_map, num_classes, dtype=jnp.float32)
   where = label_map != types.UNLABELLED
   is_class = (label_map >= 0) & (label_map < num_classes)

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def wide_dtype(dtype: Any) -> Any:
@@ -57,6 +58,22 @@ def check_label_map(
   if not any(jnp.issubdtype(dtype, x) for x in (jnp.bool_, jnp.integer)):
     raise ValueError(
         f'{name} is {dtype}: it must hold whole numbers, as uint8 does.')
+
+
+def to_int32(label_map: jax.Array) -> jax.Array:
+  """Returns a label map, of bools or integers, as int32.
+
+  A number that an int32 does not hold becomes -1, which is no class, where a
+  cast would make it another one: 2^32 + 1 becomes 1.
+
+  Args:
+    label_map: class per pixel, [B, ...].
+  """
+  if label_map.dtype.itemsize > 4:
+    lib = jnp if isinstance(label_map, jax.Array) else np
+    held = (label_map >= -(2**31)) & (label_map < 2**31)
+    label_map = lib.where(held, label_map, -1)
+  return label_map.astype(jnp.int32)
 
 
 def where_or_all(where: jax.Array | None, logits: jax.Array) -> jax.Array:

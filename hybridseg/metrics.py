@@ -43,7 +43,7 @@ def confusion_counts(
     raise ValueError(
         f'A case of {num_pixels} pixels: an int32 counts up to {_MAX_PIXELS}. '
         'Count parts of it, and add them up in int64.')
-  label_map = label_map.astype(jnp.int32)
+  predictions, label_map = map(masking.to_int32, (predictions, label_map))
   known = (label_map != types.UNLABELLED)[..., None]
   one_hot = lambda x: jax.nn.one_hot(x, num_classes, dtype=bool) & known
   predicted, actual = one_hot(predictions), one_hot(label_map)

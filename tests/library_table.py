@@ -45,7 +45,7 @@ NOT_TRACED = {
     'mapped_axis.check', 'mapped_axis.num_shards', 'mapped_axis.pmean',
     'mapped_axis.shard_index', 'mapped_axis.varying',
     'masking.check_label_map', 'masking.check_labels', 'masking.space',
-    'masking.wide_dtype', 'method_parts.check',
+    'masking.to_int32', 'masking.wide_dtype', 'method_parts.check',
     'method_parts.has_mean_teachers', 'method_parts.one_weak_loss',
     'method_parts.scale_at', 'metrics.auroc', 'metrics.bootstrap_interval',
     'metrics.calibration_counts', 'metrics.dice_from_counts',

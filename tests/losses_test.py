@@ -58,6 +58,13 @@ class OneHotLabelsTest(absltest.TestCase):
     self.assertEqual(where.dtype, jnp.bool_)
 
 
+  def test_a_number_that_an_int32_does_not_hold_is_no_class(self):
+    label_map = np.array([[2**32 + 1, 1, 255]])
+    labels, where = losses.one_hot_labels(label_map, 2)
+    np.testing.assert_array_equal(
+        labels, [[[np.nan, np.nan], [0, 1], [0, 0]]])
+    np.testing.assert_array_equal(where, [[True, True, False]])
+
   def test_a_class_that_there_is_not_is_nan(self):
     # All zero, its pixel would count as one that is always right.
     labels, where = losses.one_hot_labels(jnp.array([[2, -1], [0, 255]]), 2)

@@ -27,6 +27,16 @@ class ConfusionCountsTest(parameterized.TestCase):
     ])
     self.assertEqual(counts.dtype, jnp.int32)
 
+  def test_bools_count_and_wide_numbers_do_not_become_other_classes(self):
+    yes, no = np.ones((1, 3), bool), np.zeros((1, 3), bool)
+    np.testing.assert_array_equal(
+        metrics.confusion_counts(yes, yes, num_classes=2),
+        [[[0, 0, 0], [3, 0, 0]]])
+    wide = np.full((1, 3), 2**32)
+    np.testing.assert_array_equal(
+        metrics.confusion_counts(no, wide, num_classes=2),
+        [[[0, 3, 0], [0, 0, 0]]])
+
   def test_exact_beyond_what_a_float32_counts(self):
     # 2^24 + 1 pixels, of which all but one are right.
     zeros = jnp.zeros((1, 2**24 + 1), jnp.uint8)
