@@ -250,7 +250,7 @@ def _named(name, known):
 
 def _check_truth(config):
   if (config.weighting.name != 'uniform' or config.co_regularization.scale
-      or config.supervision.weak_head
+      or config.supervision.weak_head or config.supervision.refine
       or any(callable(x) or not x for x in _scales(config).values())):
     raise ValueError(
         "input.weak_labels 'truth' is for full supervision alone: use the "

@@ -50,6 +50,7 @@ _RUN = (
     '--probabilities --uncertainty --overlays',
     'experiments.audit --run=run --export=labelme',
     'experiments.export --run=run --output=model',
+    'experiments.refine --run=run',
     'experiments.compare --results=run,run --output=compared',
     'experiments.plan_budget --sweep=sweep.csv --budget=60 '
     '--minutes=mask:10,box:1 --output=plan.json',

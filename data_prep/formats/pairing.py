@@ -315,7 +315,7 @@ def _ask_of_endings(images, report):
         by_end[name[i + 1:]].append(path)
   ends = sorted(end for end, paths in by_end.items() if len(paths) > 1)
   some = [path for end in ends for path in by_end[end]]
-  if 2 * len(some) >= len(images):
+  if some and 2 * len(some) >= len(images):
     report.wrong(
         f'{len(some)} files are named as others with more at the end: are they '
         'masks?', ', '.join(ends)[:30],
