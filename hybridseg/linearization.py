@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from hybridseg import loss_functions
+from hybridseg import mapped_axis
 from hybridseg import masking
 from hybridseg import types
 
@@ -87,8 +88,12 @@ def _whole(tree):
   are split, gets gradients of single instances wrong: those of a convolution's
   kernel are 0 beyond the first shard (XLA of jax 0.10 to 0.12). What is looked
   up in an order that the compiler does not know is not split, whether what it
-  comes from or what is made of it is.
+  comes from or what is made of it is. Within `pmap` and `shard_map` there is
+  nothing left to split, and nothing is looked up.
   """
+  tree = jax.tree.map(jnp.asarray, tree)
+  if mapped_axis.is_split_by_hand():
+    return tree
 
   def look_up(x):
     for axis, size in enumerate(x.shape):
@@ -96,7 +101,7 @@ def _whole(tree):
       x = jnp.take(x, order, axis, mode='clip')
     return x
 
-  return jax.tree.map(lambda x: look_up(jnp.asarray(x)), tree)
+  return jax.tree.map(look_up, tree)
 
 
 def linearize_per_instance(

@@ -13,6 +13,12 @@ import jax
 AxisName = str | tuple[()] | None
 
 
+def is_split_by_hand() -> bool:
+  """Returns whether the compiler has no axis of devices left to split over."""
+  mesh = jax.sharding.get_abstract_mesh()
+  return bool(mesh.manual_axes) and not (mesh.auto_axes or mesh.explicit_axes)
+
+
 def check(axis_name: AxisName) -> None:
   """Refuses to take one shard of a batch for all of it.
 

@@ -74,6 +74,28 @@ class LinearizePerInstanceTest(parameterized.TestCase):
         jax.jit(products)(*split),
         jax.jit(products)(params, direction, images, weights))
 
+  def test_nothing_is_looked_up_where_nothing_is_left_to_split(self):
+
+    def step(x):
+      linear = linearization.linearize_per_instance(
+          lambda p, x: jnp.sum(p * x), jnp.ones(3), x)
+      return linear.directional(jnp.ones(3))
+
+    def look_ups(fn):
+      jaxpr = jax.make_jaxpr(jax.jit(fn))(jnp.ones((4, 3)))
+      return str(jaxpr).count('optimization_barrier')
+
+    def mapped(axis_names):
+      mesh = jax.make_mesh((2, 2), ('a', 'b'), axis_types=(
+          jax.sharding.AxisType.Auto,) * 2)
+      split = jax.sharding.PartitionSpec('a')
+      return jax.shard_map(step, mesh=mesh, in_specs=split, out_specs=split,
+                           axis_names=axis_names)
+
+    self.assertEqual(look_ups(mapped({'a', 'b'})), 0)
+    self.assertGreater(look_ups(mapped({'a'})), 0)  # b is left.
+    self.assertGreater(look_ups(step), 0)
+
   def test_products_of_the_jacobian(self):
     # losses_k = x_k p_0 p_1 at (3, 5), x = (2, 10): J = [[10, 6], [50, 30]].
     linear = linearization.linearize_per_instance(
