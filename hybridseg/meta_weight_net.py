@@ -80,7 +80,7 @@ def batch_weights(params: types.Params, losses: jax.Array) -> jax.Array:
   Returns:
     Weights of mean 1, or all 0 where V is, float [B].
   """
-  # In full, on accelerators too: losses that differ little are told apart.
+  # With all bits, on accelerators too: losses may differ by little.
   layer = lambda name, x: params[name]['bias'][None] + jnp.matmul(
       x, params[name]['kernel'], precision='highest')
   hidden = jax.nn.relu(layer('hidden', losses[:, None]))

@@ -62,7 +62,7 @@ class CommittedTest(parameterized.TestCase):
     self.assertLess(max(map(len, first.source.splitlines())), 81)
 
 
-# What git says on stderr where it cannot clone, and what the reader is told.
+# What git says on stderr where it cannot clone, and what the reader sees.
 _GIT = {
     "fatal: unable to access 'ADDRESS/': Could not resolve host: a.org":
         'there is no network',

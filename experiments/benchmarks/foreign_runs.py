@@ -256,7 +256,7 @@ def look(
   try:
     with contextlib.redirect_stderr(io.StringIO()):
       call(folder)
-  except (binary.UserError, OSError) as e:  # Either is told in one line.
+  except (binary.UserError, OSError) as e:  # Binaries print either in one line.
     text = str(e)
     return '\n' not in text and len(text) <= 300, text
   except Exception as e:  # pylint: disable=broad-exception-caught
