@@ -62,8 +62,9 @@ def make_indicator_step(
       weighting=weighting, axis_name=axis_name)
 
   def prepare(examples):
-    return augmentation.to_float(examples.image), *losses_lib.one_hot_labels(
-        examples.label, num_classes)
+    # Of encoded ones, too: features are of augmented views, and these are not.
+    images = augmentation.to_float(types.pixels(examples.image))
+    return images, *losses_lib.one_hot_labels(examples.label, num_classes)
 
   def indicator_step(state, batch, unused_key):
     images, labels, where = prepare(batch.strong)
@@ -83,12 +84,9 @@ def make_indicator_step(
     alignments, _ = weak_gradients_lib.mean_alignments(
         weak_gradients, state.params, weak, linear, strong_fn, strong_grads,
         axis_name=axis_name)
-    is_unlabelled = False
-    if batch.weak.kind is not None:
-      is_unlabelled = batch.weak.kind == types.AnnotationKind.NONE
     indicators = weight_rules.move_indicators(
         weighting, state.indicators, batch.weak.instance_id, alignments,
-        is_unlabelled=is_unlabelled, axis_name=axis_name)
+        is_unlabelled=types.is_unlabelled(batch.weak), axis_name=axis_name)
     return state._replace(indicators=indicators), {}
 
   return indicator_step

@@ -193,9 +193,7 @@ def make_train_step(
       weak = prepare(weak_key, batch.weak)
       if supervision.by_kind:
         weak += (batch.weak.kind, batch.weak.present)
-      is_unlabelled = False
-      if batch.weak.kind is not None:
-        is_unlabelled = batch.weak.kind == types.AnnotationKind.NONE
+      is_unlabelled = types.is_unlabelled(batch.weak)
       num_weak = batch.weak.label.shape[0]
       linear = [weak_gradients.linearize(p, weak) for p in state.params]
       taught = [l.aux[0] for l in linear]

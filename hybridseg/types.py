@@ -74,6 +74,13 @@ class Examples(NamedTuple):
   view: jax.Array | None = None
 
 
+def is_unlabelled(examples: Examples) -> jax.Array | bool:
+  """Returns which images have no annotation, bool [B]; False if none says."""
+  if examples.kind is None:
+    return False
+  return examples.kind == AnnotationKind.NONE
+
+
 class HybridBatch(NamedTuple):
   """One training batch: a few exact masks and many weak annotations.
 

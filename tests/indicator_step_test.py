@@ -9,6 +9,7 @@ import numpy as np
 from hybridseg import indicator_step
 from hybridseg import parallel
 from hybridseg import train_step as train_step_lib
+from hybridseg import types
 from tests import train_step_test as tiny
 
 
@@ -46,6 +47,16 @@ class IndicatorStepTest(parameterized.TestCase):
     self.assertEqual(set(moved), set(ids[:2]))
     np.testing.assert_array_equal(
         got.indicators.weights[moved], whole.indicators.weights[moved])
+
+  def test_strong_images_may_be_encoded_already(self):
+    # As cached features are: of other, augmented views.
+    step = jax.jit(_make_step(train_step_lib.Weighting(name='dii')))
+    state, batch = tiny.init_state(), tiny.random_batch(0)
+    encoded = types.Encoded(batch.strong.image, (np.zeros((4, 2, 2, 1)),))
+    want, _ = step(state, batch, jax.random.key(0))
+    got, _ = step(state, batch._replace(
+        strong=batch.strong._replace(image=encoded)), jax.random.key(0))
+    chex.assert_trees_all_equal(got.indicators, want.indicators)
 
   def test_the_training_step_then_moves_none(self):
     state, batch = tiny.init_state(), tiny.random_batch(0)

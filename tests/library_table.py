@@ -57,7 +57,8 @@ NOT_TRACED = {
     'parallel.exit_now', 'parallel.initialize', 'parallel.is_primary',
     'parallel.make_mapping', 'parallel.num_processes', 'parallel.shard_batch',
     'parallel.to_host', 'train_state.eval_params',
-    'types.pixels', 'weak_gradients.make_weak_gradients',
+    'types.is_unlabelled', 'types.pixels',
+    'weak_gradients.make_weak_gradients',
     'weak_gradients.mean_alignments',
     'weight_rules.move_indicators', 'weight_rules.weigh'}
 
