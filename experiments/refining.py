@@ -202,7 +202,7 @@ def _summarize(lines, constants, step):
 def in_words(summary: dict[str, Any]) -> str:
   """Returns what `refine` did, in a sentence."""
   changed = ', '.join(
-      f'{number} {name}' for name, number in summary['what'].items())
+      f'{name} {number}' for name, number in summary['what'].items())
   return (f'{summary["num_annotations"]} weak labels corrected, '
           f'{summary["num_distrusted"]} of them without asking the annotation, '
           f'which is distrusted: {changed}.')
