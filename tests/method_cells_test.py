@@ -1,4 +1,4 @@
-"""Tests for the folds of experiments.benchmarks.method_folds."""
+"""Tests for the folds of experiments.benchmarks.method_cells."""
 
 from absl.testing import absltest
 
@@ -17,11 +17,11 @@ def _row(subject, number, role='weak'):
       evaluation={'truth': _TRUTH} if weak else None)
 
 
-class MethodFoldsTest(absltest.TestCase):
+class MethodCellsTest(absltest.TestCase):
 
   def setUp(self):
     super().setUp()
-    self._module = binaries.load('experiments.benchmarks.method_folds')
+    self._module = binaries.load('experiments.benchmarks.method_cells')
     self._rows = [
         _row(s, i, 'strong' if not i else 'weak')
         for s, n in (('a', 5), ('b', 2), ('c', 4), ('d', 3))
@@ -38,11 +38,16 @@ class MethodFoldsTest(absltest.TestCase):
     for fold in range(3):
       rows = self._module.fold_rows(self._rows, folds, fold)
       self.assertLen(rows, len(self._rows))
-      splits = {(row.subject, row.split) for row in rows}
-      self.assertLen(splits, 4)
-      self.assertLen({split for _, split in splits}, 3)
-      tested += [row.id for row in rows if row.split == 'test']
+      self.assertLen({(row.subject, row.split) for row in rows}, 4)
+      tested += [row.id for row in rows if row.split != 'train']
     self.assertCountEqual(tested, [row.id for row in self._rows])
+
+  def test_subjects_held_out_are_val_and_test_in_turn(self):
+    folds = {'a': 0, 'b': 1, 'c': 1, 'd': 1}
+    rows = self._module.fold_rows(self._rows, folds, 1)
+    self.assertEqual(
+        {row.subject: row.split for row in rows},
+        {'a': 'train', 'b': 'val', 'c': 'test', 'd': 'val'})
 
   def test_masks_judge_and_annotations_train(self):
     folds = self._module.deal(self._rows, 3)
@@ -52,6 +57,17 @@ class MethodFoldsTest(absltest.TestCase):
         self.assertEqual(after, before)
       else:
         self.assertEqual((after.role, after.annotation), ('strong', _TRUTH))
+
+  def test_all_images_held_out_that_count_are_read(self):
+    folder = self.create_tempdir()
+    folder.create_file(
+        'cases_val.csv', 'id,subject,dice_a,iou_a,dice_b\n1,x,0.5,0.1,0.7\n')
+    folder.create_file(
+        'cases_test.csv',
+        'id,subject,dice_a,iou_a,dice_b\n2,y,,0.1,0.25\n3,y,,,\n')
+    self.assertEqual(
+        self._module.read_held_out(folder.full_path),
+        [('1', 'x', 0.6), ('2', 'y', 0.25)])
 
 
 if __name__ == '__main__':

@@ -1,0 +1,239 @@
+r"""How fast a training step is on a GPU, and what share of its peak that is.
+
+python -m experiments.benchmarks.gpu_speed --data_dir=data/endoscene192
+
+Compiles every program first, all at once; prints READY; and waits for a line on
+stdin, so that whoever started it can give it the GPU for itself. Then prints
+one line of JSON for each program: the full step of DII + DCR of two networks,
+and the plain step of one, which for the U-Net stands beside the same in torch
+where that is installed. A plain step is cross entropy + soft Dice and AdamW on
+as many images as both halves of the full step together, without augmentation.
+Times are medians of `--rounds` calls, waited for one by one.
+"""
+
+import concurrent.futures
+import json
+import sys
+import time
+
+from absl import flags
+from absl import logging
+from hybridseg import augmentation
+from hybridseg import losses
+import jax
+import ml_collections
+import numpy as np
+import optax
+
+from experiments import binary
+from experiments import input_pipeline
+from experiments import parts as parts_lib
+from experiments.configs import endoscene
+
+_DATA_DIR = flags.DEFINE_string('data_dir', None, 'Prepared set.')
+_BATCH_SIZE = flags.DEFINE_integer('batch_size', 16, 'Of each role.')
+_ROUNDS = flags.DEFINE_integer('rounds', 20, 'Timed calls of each program.')
+_NETWORKS = flags.DEFINE_list(
+    'networks', ['unet_full', 'effnet_lite0', 'deeplab_resnet50'], 'Variants.')
+_PLAIN = ('unet_full',)
+_DTYPES = ('float32', 'bfloat16')
+
+
+def _config(network, dtype) -> ml_collections.ConfigDict:
+  config = endoscene.get_config(f'dii_dcr,{network}')
+  config = config.copy_and_resolve_references().unlock()
+  config.input.data_dir = _DATA_DIR.value
+  config.input.strong_batch_size = _BATCH_SIZE.value
+  config.input.weak_batch_size = _BATCH_SIZE.value
+  config.model.options.dtype = dtype
+  config.mapping = 'jit'
+  return config.lock()
+
+
+def _full(dataset, network, dtype):
+  """Returns the compiled step of two networks, and a function that calls it."""
+  config = _config(network, dtype)
+  parts = parts_lib.build_training(config, dataset)
+  place = parts.network.mapping
+  state = place.replicate(parts.network.init_fn())
+  key = place.replicate(jax.random.key(0))
+  batch = place.place_batch(input_pipeline.train_batches(
+      dataset, strong_batch_size=_BATCH_SIZE.value,
+      weak_batch_size=_BATCH_SIZE.value, seed=0)[0])
+  compiled = jax.jit(parts.step_fn).lower(state, batch, key).compile()
+  return compiled, lambda: compiled(state, batch, key)
+
+
+def _plain(dataset, network, dtype):
+  """Returns the compiled step of one network, and a function that calls it."""
+  config = _config(network, dtype)
+  network_parts = parts_lib.build_network(config, dataset)
+  params = network_parts.init_fn().params[0]
+  optimizer = optax.adamw(1e-3)
+  images, labels = _images(dataset)
+
+  @jax.jit
+  def step(params, opt_state, images, labels):
+    def loss(params):
+      logits = network_parts.apply_fn(params, images)
+      return losses.cross_entropy_dice_loss(logits, labels).mean()
+
+    grads = jax.grad(loss)(params)
+    updates, opt_state = optimizer.update(grads, opt_state, params)
+    return optax.apply_updates(params, updates), opt_state
+
+  arguments = params, optimizer.init(params), images, labels
+  compiled = step.lower(*arguments).compile()
+  return compiled, lambda: compiled(*arguments)
+
+
+def _images(dataset):
+  records = [dataset.splits['train_weak'][i]
+             for i in range(2 * _BATCH_SIZE.value)]
+  return (augmentation.to_float(np.stack([r['image'] for r in records])),
+          np.stack([r['truth'] for r in records]).astype(np.int32))
+
+
+def _median_s(call, wait):
+  times = []
+  for index in range(_ROUNDS.value + 2):  # The first two warm up.
+    start = time.perf_counter()
+    wait(call())
+    if index >= 2:
+      times.append(time.perf_counter() - start)
+  return float(np.median(times))
+
+
+def _line(what, network, dtype, compile_s, compiled, call):
+  seconds = _median_s(call, jax.block_until_ready)
+  memory = compiled.memory_analysis()
+  return dict(
+      what=what, network=network, dtype=dtype,
+      images_per_s=round(2 * _BATCH_SIZE.value / seconds, 1),
+      ms=round(1e3 * seconds, 2), compile_s=round(compile_s, 1),
+      tflop_per_s=round(
+          compiled.cost_analysis()['flops'] / seconds / 1e12, 2),
+      temp_mib=round(memory.temp_size_in_bytes / 2**20))
+
+
+def _timed(build, *arguments):
+  start = time.monotonic()
+  found = build(*arguments)
+  return time.monotonic() - start, *found
+
+
+class _TorchUNet:
+  """The same U-Net by torch: 3x3 convolutions, GroupNorm(8), ReLU, AdamW."""
+
+  def __init__(self, features, dataset, dtype):
+    import torch
+    self._torch = torch
+    nn = torch.nn
+
+    def conv(n, m):
+      return [nn.Conv2d(n, m, 3, padding=1, bias=False)]
+
+    def block(n, m):
+      return nn.Sequential(*[
+          layer for a in (n, m)
+          for layer in (*conv(a, m), nn.GroupNorm(8, m, eps=1e-6), nn.ReLU())])
+
+    class Net(nn.Module):
+
+      def __init__(self):
+        super().__init__()
+        pairs = list(zip(features[:-1], features[1:], strict=True))
+        self.down = nn.ModuleList(
+            [block(3, features[0]), *(block(n, m) for n, m in pairs)])
+        self.up = nn.ModuleList(
+            [nn.Sequential(nn.Upsample(scale_factor=2), *conv(m, n))
+             for n, m in pairs])
+        self.join = nn.ModuleList([block(2 * n, n) for n, _ in pairs])
+        self.head = nn.Conv2d(features[0], 2, 1)
+
+      def forward(self, x):
+        skips = []
+        for index, layer in enumerate(self.down):
+          x = layer(x if not index else nn.functional.max_pool2d(x, 2))
+          skips.append(x)
+        for index in reversed(range(len(self.up))):
+          x = self.join[index](
+              torch.cat([skips[index], self.up[index](x)], 1))
+        return self.head(x.float())
+
+    torch.backends.cuda.matmul.allow_tf32 = True
+    torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark = True
+    images, labels = _images(dataset)
+    self._device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    self._dtype = torch.bfloat16 if dtype == 'bfloat16' else None
+    self._net = Net().to(self._device, memory_format=torch.channels_last)
+    self._optimizer = torch.optim.AdamW(self._net.parameters(), 1e-3)
+    self._x = torch.tensor(np.asarray(images)).permute(0, 3, 1, 2).to(
+        self._device, memory_format=torch.channels_last)
+    self._y = torch.tensor(np.asarray(labels)).long().to(self._device)
+    self.num_params = sum(p.numel() for p in self._net.parameters())
+
+  def __call__(self):
+    torch = self._torch
+    with torch.autocast(
+        self._device, self._dtype, enabled=self._dtype is not None):
+      logits = self._net(self._x)
+    logits = logits.float()
+    probs = torch.softmax(logits, 1)[:, 1]
+    y = self._y.float()
+    dice = (2 * (probs * y).sum((1, 2)) + 1) / (
+        probs.sum((1, 2)) + y.sum((1, 2)) + 1)
+    loss = torch.nn.functional.cross_entropy(logits, self._y) + 1 - dice.mean()
+    self._optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    self._optimizer.step()
+
+  def wait(self, unused_result):
+    if self._device == 'cuda':
+      self._torch.cuda.synchronize()
+
+
+def _torch_lines(dataset):
+  features = tuple(_config('unet_full', 'float32').model.options.features)
+  for dtype in _DTYPES:
+    net = _TorchUNet(features, dataset, dtype)
+    seconds = _median_s(net, net.wait)
+    yield dict(what='plain, torch', network='unet_full', dtype=dtype,
+               images_per_s=round(2 * _BATCH_SIZE.value / seconds, 1),
+               ms=round(1e3 * seconds, 2), num_params=net.num_params)
+
+
+def main():
+  logging.set_verbosity(logging.WARNING)
+  dataset = input_pipeline.load_dataset(_DATA_DIR.value)
+  jobs = {}
+  with concurrent.futures.ThreadPoolExecutor() as pool:
+    for network in _NETWORKS.value:
+      for dtype in _DTYPES:
+        jobs['full', network, dtype] = pool.submit(
+            _timed, _full, dataset, network, dtype)
+        if network in _PLAIN:
+          jobs['plain', network, dtype] = pool.submit(
+              _timed, _plain, dataset, network, dtype)
+    concurrent.futures.wait(jobs.values())
+  print('READY', flush=True)
+  sys.stdin.readline()
+  for name, job in jobs.items():
+    if job.exception() is not None:
+      line = dict(zip(('what', 'network', 'dtype'), name, strict=True))
+      line['error'] = str(job.exception()).splitlines()[0][:200]
+    else:
+      line = _line(*name, *job.result())
+    print(json.dumps(line), flush=True)
+  if 'unet_full' in _NETWORKS.value:
+    try:
+      for line in _torch_lines(dataset):
+        print(json.dumps(line), flush=True)
+    except ImportError:
+      print('No torch here: its lines are left out.', file=sys.stderr)
+
+
+if __name__ == '__main__':
+  flags.mark_flags_as_required(['data_dir'])
+  binary.run(main)

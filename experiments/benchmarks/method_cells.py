@@ -1,0 +1,185 @@
+r"""Methods compared, cell after cell, on folds of the training blocks.
+
+python -m data_prep.prepare --dataset=endoscene --source=FOLDER \
+    --image_size=128 --output=data/endoscene
+python -m experiments.benchmarks.method_cells --data_dir=data/endoscene \
+    --parts=0,1,2,3 --train_steps=300,600 --workdir=runs/cells --cells=CELLS
+
+What is chosen here must not be chosen on the published val and test splits. So
+the training subjects are dealt to folds, evenly by their images; each fold is
+held out once, and the others are trained on, with the annotations that the set
+gives them. `--parts=published` trains on all of them instead, and holds out the
+published val and test splits.
+
+A cell is one method on one part, for so many steps, with one seed. CELLS gets a
+file for each, with the Dice of every image held out: the same command again
+goes on with the cells that have none, also on another machine, and several such
+commands can share the work where each has its own --methods or --parts. No
+result selects a step: networks are judged after their last one.
+"""
+
+from collections.abc import Sequence
+import csv
+import itertools
+import os
+import pathlib
+import statistics
+import time
+from typing import Any
+
+from absl import flags
+from absl import logging
+from data_prep import builder
+from data_prep import manifest as manifest_lib
+import jax
+
+from experiments import binary
+from experiments import input_pipeline
+from experiments import run_folder
+from experiments import trainer
+from experiments.configs import endoscene
+
+METHODS = (
+    'strong_only', 'uniform', 'uniform_dcr', 'dii_dcr', 'uniform_refine',
+    'dii_dcr_refine', 'full_supervision')
+PUBLISHED = 'published'
+
+_DATA_DIR = flags.DEFINE_string('data_dir', None, 'Prepared set.')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of folds and runs.')
+_CELLS = flags.DEFINE_string('cells', None, 'Folder of the results.')
+_METHODS = flags.DEFINE_list('methods', list(METHODS), 'In this order.')
+_NETWORK = flags.DEFINE_string('network', 'effnet_lite0', 'Variant.')
+_STEPS = flags.DEFINE_list('train_steps', ['300'], 'Of each run.')
+_SEEDS = flags.DEFINE_list('seeds', ['0'], 'Of networks and order.')
+_NUM_FOLDS = flags.DEFINE_integer('num_folds', 4, 'Of the training subjects.')
+_PARTS = flags.DEFINE_list(
+    'parts', ['0'], f'Folds to hold out, from 0; or {PUBLISHED}.')
+_DRAW = flags.DEFINE_integer(
+    'draw', 0, 'Of the exact masks: the --seed that the set was prepared with.')
+
+
+def deal(rows: Sequence[manifest_lib.Row], num_folds: int) -> dict[str, int]:
+  """Deals subjects to folds: the largest first, to the smallest fold.
+
+  Args:
+    rows: images to train on.
+    num_folds: number of folds.
+
+  Returns:
+    Fold of each subject.
+  """
+  numbers = {}
+  for row in rows:
+    numbers[row.subject] = numbers.get(row.subject, 0) + 1
+  sizes, folds = [0] * num_folds, {}
+  for subject in sorted(numbers, key=lambda s: (-numbers[s], s)):
+    folds[subject] = sizes.index(min(sizes))
+    sizes[folds[subject]] += numbers[subject]
+  return folds
+
+
+def fold_rows(
+    rows: Sequence[manifest_lib.Row], folds: dict[str, int], fold: int
+) -> list[manifest_lib.Row]:
+  """Returns the rows of one fold's set; those held out with their masks.
+
+  The subjects held out are val and test in turn, since a set has both.
+
+  Args:
+    rows: images to train on.
+    folds: fold of each subject.
+    fold: which one to hold out.
+  """
+  held_out = sorted(subject for subject in folds if folds[subject] == fold)
+  found = []
+  for row in rows:
+    split = 'train'
+    if row.subject in held_out:
+      split = ('val', 'test')[held_out.index(row.subject) % 2]
+      if row.role != 'strong':
+        truth = (row.evaluation or {}).get('truth')
+        row = row._replace(role='strong', annotation=truth, evaluation=None)
+    found.append(row._replace(split=split))
+  return found
+
+
+def _prepare(part):
+  """Writes the set of a fold, once; returns its folder."""
+  if part == PUBLISHED:
+    return _DATA_DIR.value
+  output = pathlib.Path(_WORKDIR.value, 'data', f'fold{part}').absolute()
+  if (output / 'records').exists():
+    return str(output)
+  source = manifest_lib.read_manifest(
+      os.path.join(_DATA_DIR.value, 'manifest.jsonl'))
+  rows = [row for row in source.rows if row.split == 'train']
+  output.mkdir(parents=True, exist_ok=True)
+  manifest = manifest_lib.write_manifest(
+      output / 'manifest.jsonl',
+      source.header._replace(root=str(source.root.absolute())),
+      fold_rows(rows, deal(rows, _NUM_FOLDS.value), int(part)))
+  size = input_pipeline.load_dataset(_DATA_DIR.value).image_shape[0]
+  builder.build(manifest, output=output / 'records', image_size=size)
+  return str(output)
+
+
+def read_held_out(workdir: str) -> list[tuple[str, str, float]]:
+  """Returns image, subject and Dice of all images held out that count.
+
+  Args:
+    workdir: of a finished run; the Dice is the mean over the classes that an
+      image or its prediction has.
+  """
+  found = []
+  for split in ('val', 'test'):
+    with open(os.path.join(workdir, f'cases_{split}.csv'), newline='',
+              encoding='utf-8') as file:
+      for row in csv.DictReader(file):
+        dice = [float(cell) for name, cell in row.items()
+                if name.startswith('dice_') and cell]
+        if dice:
+          found.append((row['id'], row['subject'], statistics.mean(dice)))
+  return found
+
+
+def _run(method, part, steps, seed, workdir) -> dict[str, Any]:
+  config = endoscene.get_config(f'{method},{_NETWORK.value}')
+  config = config.copy_and_resolve_references().unlock()
+  config.input.data_dir = _prepare(part)
+  config.train_steps, config.seed = steps, seed
+  start = time.monotonic()
+  results = trainer.train_and_evaluate(config.lock(), workdir)
+  jax.clear_caches()
+  held_out = read_held_out(workdir)
+  return {
+      'method': method, 'part': part, 'network': _NETWORK.value,
+      'train_steps': steps, 'seed': seed, 'draw': _DRAW.value,
+      'dice': statistics.mean(dice for _, _, dice in held_out),
+      'val_dice': results['val']['dice'], 'test_dice': results['test']['dice'],
+      'auroc': results['indicators'].get('auroc'),
+      'state_sha256': results['state_sha256'],
+      'seconds': round(time.monotonic() - start),
+      'device': jax.devices()[0].device_kind, 'jax': jax.__version__,
+      'held_out': held_out}
+
+
+def main():
+  logging.set_verbosity(logging.WARNING)
+  os.makedirs(_CELLS.value, exist_ok=True)
+  for part in _PARTS.value:
+    _prepare(part)
+  for steps, part, seed, method in itertools.product(
+      _STEPS.value, _PARTS.value, _SEEDS.value, _METHODS.value):
+    name = f'{method}-{part}-{steps}steps-draw{_DRAW.value}-seed{seed}'
+    path = os.path.join(_CELLS.value, f'{name}.json')
+    if not os.path.exists(path):
+      run_folder.write_json(path, _run(
+          method, part, int(steps), int(seed),
+          os.path.join(_WORKDIR.value, 'runs', name)))
+    cell = run_folder.read_json(path)
+    print(f'{name}: Dice {cell["dice"]:.4f}, {cell["seconds"]} s', flush=True)
+
+
+if __name__ == '__main__':
+  flags.mark_flags_as_required(['data_dir', 'workdir', 'cells'])
+  binary.run(main)
