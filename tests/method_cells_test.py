@@ -1,5 +1,8 @@
 """Tests for the folds of experiments.benchmarks.method_cells."""
 
+import pathlib
+import tempfile
+
 from absl.testing import absltest
 
 from data_prep import manifest as manifest_lib
@@ -59,15 +62,14 @@ class MethodCellsTest(absltest.TestCase):
         self.assertEqual((after.role, after.annotation), ('strong', _TRUTH))
 
   def test_all_images_held_out_that_count_are_read(self):
-    folder = self.create_tempdir()
-    folder.create_file(
-        'cases_val.csv', 'id,subject,dice_a,iou_a,dice_b\n1,x,0.5,0.1,0.7\n')
-    folder.create_file(
-        'cases_test.csv',
-        'id,subject,dice_a,iou_a,dice_b\n2,y,,0.1,0.25\n3,y,,,\n')
-    self.assertEqual(
-        self._module.read_held_out(folder.full_path),
-        [('1', 'x', 0.6), ('2', 'y', 0.25)])
+    with tempfile.TemporaryDirectory() as folder:
+      for name, lines in (
+          ('val', '1,x,0.5,0.1,0.7\n'), ('test', '2,y,,0.1,0.25\n3,y,,,\n')):
+        pathlib.Path(folder, f'cases_{name}.csv').write_text(
+            f'id,subject,dice_a,iou_a,dice_b\n{lines}', encoding='utf-8')
+      self.assertEqual(
+          self._module.read_held_out(folder),
+          [('1', 'x', 0.6), ('2', 'y', 0.25)])
 
 
 if __name__ == '__main__':

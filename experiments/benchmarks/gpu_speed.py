@@ -35,7 +35,7 @@ _BATCH_SIZE = flags.DEFINE_integer('batch_size', 16, 'Of each role.')
 _ROUNDS = flags.DEFINE_integer('rounds', 20, 'Timed calls of each program.')
 _NETWORKS = flags.DEFINE_list(
     'networks', ['unet_full', 'effnet_lite0', 'deeplab_resnet50'], 'Variants.')
-_PLAIN = ('unet_full',)
+_PLAIN = ('unet_full', 'effnet_lite0')
 _DTYPES = ('float32', 'bfloat16')
 
 

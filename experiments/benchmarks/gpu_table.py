@@ -128,7 +128,7 @@ class _Cells:
     folder = pathlib.Path(_FOLDER.value)
     log = folder / 'logs' / f'{cell.replace(":", "-")}.log'
     log.parent.mkdir(exist_ok=True)
-    share = f'{0.7 / _WORKERS.value:.3f}'
+    share = f'{0.6 / _WORKERS.value:.3f}'
     environment = dict(os.environ, XLA_PYTHON_CLIENT_MEM_FRACTION=share)
     if _XLA_FLAGS.value:
       environment['XLA_FLAGS'] = _XLA_FLAGS.value
