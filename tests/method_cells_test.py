@@ -64,12 +64,13 @@ class MethodCellsTest(absltest.TestCase):
   def test_all_images_held_out_that_count_are_read(self):
     with tempfile.TemporaryDirectory() as folder:
       for name, lines in (
-          ('val', '1,x,0.5,0.1,0.7\n'), ('test', '2,y,,0.1,0.25\n3,y,,,\n')):
+          ('val', '1,x,0.5,0.1,0.7\n4,x,0.8,0.1,\n'),
+          ('test', '2,y,,0.1,0.25\n3,y,,,\n')):
         pathlib.Path(folder, f'cases_{name}.csv').write_text(
             f'id,subject,dice_a,iou_a,dice_b\n{lines}', encoding='utf-8')
       self.assertEqual(
           self._module.read_held_out(folder),
-          [('1', 'x', 0.6), ('2', 'y', 0.25)])
+          {'x': [0.6, 0.8], 'y': [0.25]})
 
 
 if __name__ == '__main__':

@@ -2,16 +2,14 @@ r"""How fast a training step is on a GPU, and what share of its peak that is.
 
 python -m experiments.benchmarks.gpu_speed --data_dir=data/endoscene192
 
-Compiles every program first, all at once; prints READY; and waits for a line on
-stdin, so that whoever started it can give it the GPU for itself. Then prints
-one line of JSON for each program: the full step of DII + DCR of two networks,
-and the plain step of one, which for the U-Net stands beside the same in torch
-where that is installed. A plain step is cross entropy + soft Dice and AdamW on
-as many images as both halves of the full step together, without augmentation.
-Times are medians of `--rounds` calls, waited for one by one.
+Prints one line of JSON for each program, as soon as it is compiled and timed:
+the full step of DII + DCR of two networks, and the plain step of one, which for
+the U-Net stands beside the same in torch where that is installed. Nothing else
+may use the GPU meanwhile. A plain step is cross entropy + soft Dice and AdamW
+on as many images as both halves of the full step together, without
+augmentation. Times are medians of `--rounds` calls, waited for one by one.
 """
 
-import concurrent.futures
 import json
 import sys
 import time
@@ -104,22 +102,22 @@ def _median_s(call, wait):
   return float(np.median(times))
 
 
-def _line(what, network, dtype, compile_s, compiled, call):
-  seconds = _median_s(call, jax.block_until_ready)
-  memory = compiled.memory_analysis()
-  return dict(
-      what=what, network=network, dtype=dtype,
+def _line(what, build, dataset, network, dtype):
+  line = dict(what=what, network=network, dtype=dtype)
+  start = time.monotonic()
+  try:
+    compiled, call = build(dataset, network, dtype)
+    compile_s = time.monotonic() - start
+    seconds = _median_s(call, jax.block_until_ready)
+  except jax.errors.JaxRuntimeError as e:  # Out of memory, say.
+    return line | {'error': str(e).splitlines()[0][:200]}
+  return line | dict(
       images_per_s=round(2 * _BATCH_SIZE.value / seconds, 1),
       ms=round(1e3 * seconds, 2), compile_s=round(compile_s, 1),
       tflop_per_s=round(
           compiled.cost_analysis()['flops'] / seconds / 1e12, 2),
-      temp_mib=round(memory.temp_size_in_bytes / 2**20))
-
-
-def _timed(build, *arguments):
-  start = time.monotonic()
-  found = build(*arguments)
-  return time.monotonic() - start, *found
+      temp_mib=round(
+          compiled.memory_analysis().temp_size_in_bytes / 2**20))
 
 
 class _TorchUNet:
@@ -207,25 +205,12 @@ def _torch_lines(dataset):
 def main():
   logging.set_verbosity(logging.WARNING)
   dataset = input_pipeline.load_dataset(_DATA_DIR.value)
-  jobs = {}
-  with concurrent.futures.ThreadPoolExecutor() as pool:
-    for network in _NETWORKS.value:
-      for dtype in _DTYPES:
-        jobs['full', network, dtype] = pool.submit(
-            _timed, _full, dataset, network, dtype)
-        if network in _PLAIN:
-          jobs['plain', network, dtype] = pool.submit(
-              _timed, _plain, dataset, network, dtype)
-    concurrent.futures.wait(jobs.values())
-  print('READY', flush=True)
-  sys.stdin.readline()
-  for name, job in jobs.items():
-    if job.exception() is not None:
-      line = dict(zip(('what', 'network', 'dtype'), name, strict=True))
-      line['error'] = str(job.exception()).splitlines()[0][:200]
-    else:
-      line = _line(*name, *job.result())
-    print(json.dumps(line), flush=True)
+  for network in _NETWORKS.value:
+    for dtype in _DTYPES:
+      for what, build in (('full', _full), ('plain', _plain)):
+        if what == 'full' or network in _PLAIN:
+          print(json.dumps(_line(what, build, dataset, network, dtype)),
+                flush=True)
   if 'unet_full' in _NETWORKS.value:
     try:
       for line in _torch_lines(dataset):

@@ -12,10 +12,12 @@ gives them. `--parts=published` trains on all of them instead, and holds out the
 published val and test splits.
 
 A cell is one method on one part, for so many steps, with one seed. CELLS gets a
-file for each, with the Dice of every image held out: the same command again
-goes on with the cells that have none, also on another machine, and several such
-commands can share the work where each has its own --methods or --parts. No
-result selects a step: networks are judged after their last one.
+file for each, with the mean Dice of every subject held out and the number of
+its images: the same command again goes on with those that have none, also on
+another machine. Several such commands can share the work where each has its own
+--methods or --parts. The first run of METHOD_refine is that of METHOD, so put
+METHOD first; its seconds are then not counted. No result selects a step:
+networks are judged after their last one.
 """
 
 from collections.abc import Sequence
@@ -23,6 +25,7 @@ import csv
 import itertools
 import os
 import pathlib
+import shutil
 import statistics
 import time
 from typing import Any
@@ -35,6 +38,7 @@ import jax
 
 from experiments import binary
 from experiments import input_pipeline
+from experiments import refining
 from experiments import run_folder
 from experiments import trainer
 from experiments.configs import endoscene
@@ -123,14 +127,14 @@ def _prepare(part):
   return str(output)
 
 
-def read_held_out(workdir: str) -> list[tuple[str, str, float]]:
-  """Returns image, subject and Dice of all images held out that count.
+def read_held_out(workdir: str) -> dict[str, list[float]]:
+  """Returns the Dice of all images held out that count, by their subject.
 
   Args:
     workdir: of a finished run; the Dice is the mean over the classes that an
       image or its prediction has.
   """
-  found = []
+  found = {}
   for split in ('val', 'test'):
     with open(os.path.join(workdir, f'cases_{split}.csv'), newline='',
               encoding='utf-8') as file:
@@ -138,8 +142,17 @@ def read_held_out(workdir: str) -> list[tuple[str, str, float]]:
         dice = [float(cell) for name, cell in row.items()
                 if name.startswith('dice_') and cell]
         if dice:
-          found.append((row['id'], row['subject'], statistics.mean(dice)))
+          found.setdefault(row['subject'], []).append(statistics.mean(dice))
   return found
+
+
+def _start_from_base(method, workdir):
+  """Copies the run of METHOD, if it is there, as first of METHOD_refine."""
+  base = workdir.replace(method, method.removesuffix('_refine'))
+  first = os.path.join(workdir, refining.FIRST_FOLDER)
+  if base != workdir and not os.path.exists(first) and os.path.exists(
+      os.path.join(base, 'metrics.json')):
+    shutil.copytree(base, first)
 
 
 def _run(method, part, steps, seed, workdir) -> dict[str, Any]:
@@ -147,20 +160,23 @@ def _run(method, part, steps, seed, workdir) -> dict[str, Any]:
   config = config.copy_and_resolve_references().unlock()
   config.input.data_dir = _prepare(part)
   config.train_steps, config.seed = steps, seed
+  config.lock()
   start = time.monotonic()
-  results = trainer.train_and_evaluate(config.lock(), workdir)
+  _start_from_base(method, workdir)
+  results = trainer.train_and_evaluate(config, workdir)
   jax.clear_caches()
   held_out = read_held_out(workdir)
   return {
       'method': method, 'part': part, 'network': _NETWORK.value,
       'train_steps': steps, 'seed': seed, 'draw': _DRAW.value,
-      'dice': statistics.mean(dice for _, _, dice in held_out),
+      'dice': statistics.mean(itertools.chain(*held_out.values())),
       'val_dice': results['val']['dice'], 'test_dice': results['test']['dice'],
       'auroc': results['indicators'].get('auroc'),
       'state_sha256': results['state_sha256'],
       'seconds': round(time.monotonic() - start),
       'device': jax.devices()[0].device_kind, 'jax': jax.__version__,
-      'held_out': held_out}
+      'blocks': {subject: [len(dice), round(statistics.mean(dice), 6)]
+                 for subject, dice in held_out.items()}}
 
 
 def main():

@@ -2,9 +2,10 @@
 
 XLA's grouped convolution takes many times as long as the arithmetic on a CPU,
 its gradients most of all. There, this module writes the convolution and its two
-gradients as shifted products of whole feature maps; elsewhere they are XLA's.
-The choice is made when a program is lowered, for the platform it is lowered
-for. Measured in `experiments/results/encoders.md`.
+gradients as shifted products of whole feature maps. On a GPU by CUDA it does so
+but for the gradient in the kernel, whose sums are slower that way; elsewhere
+all three are XLA's. The choice is made when a program is lowered, for the
+platform it is lowered for. Measured in `experiments/results/encoders.md`.
 
 With y = D(x, k) the convolution, its gradients in x and in k are
 
@@ -170,7 +171,7 @@ def _grouped_kernel_grad(x, g, *, stride, width):
       lambda k: _grouped_conv(x, k, stride=stride), kernel)(g)[0]
 
 
-def _primitive(name, shape_fn, grouped_fn, shifted_fn):
+def _primitive(name, shape_fn, grouped_fn, shifted_fn, *, shifted_on):
   """Makes one of the three maps known to JAX."""
   primitive = core.Primitive(f'hybridseg_{name}')
   primitive.def_impl(
@@ -180,7 +181,9 @@ def _primitive(name, shape_fn, grouped_fn, shifted_fn):
       lambda a, b, **options: a.update(shape=shape_fn(a, b, **options)))
   as_lowered = lambda fn: mlir.lower_fun(fn, multiple_results=False)
   mlir.register_lowering(primitive, as_lowered(grouped_fn))
-  mlir.register_lowering(primitive, as_lowered(shifted_fn), platform='cpu')
+  for platform in shifted_on:
+    mlir.register_lowering(
+        primitive, as_lowered(shifted_fn), platform=platform)
 
   def batch(args, axes, **options):
     # Of plain operations: a gradient per instance has no batch to sum over.
@@ -198,15 +201,15 @@ _conv_p = _primitive(
     lambda x, kernel, *, stride: (
         x.shape[0], -(-x.shape[1] // stride), -(-x.shape[2] // stride),
         x.shape[3]),
-    _grouped_conv, _shifted_conv)
+    _grouped_conv, _shifted_conv, shifted_on=('cpu', 'cuda'))
 _input_grad_p = _primitive(
     'depthwise_conv_input_grad',
     lambda g, kernel, *, stride, size: (g.shape[0], *size, g.shape[3]),
-    _grouped_input_grad, _shifted_input_grad)
+    _grouped_input_grad, _shifted_input_grad, shifted_on=('cpu', 'cuda'))
 _kernel_grad_p = _primitive(
     'depthwise_conv_kernel_grad',
     lambda x, g, *, stride, width: (width, width, g.shape[3]),
-    _grouped_kernel_grad, _shifted_kernel_grad)
+    _grouped_kernel_grad, _shifted_kernel_grad, shifted_on=('cpu',))
 
 ad.defbilinear(
     _conv_p,
