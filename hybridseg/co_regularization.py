@@ -37,7 +37,7 @@ def cross_pseudo_losses(
     Loss in nats, float [B]; nan where a score of the teacher is not finite.
 
   Raises:
-    ValueError: if the shapes of the two logits differ.
+    ValueError: if the shapes do not agree.
   """
   if logits.shape != teacher_logits.shape:
     raise ValueError(f'{logits.shape=} differs from {teacher_logits.shape=}.')
@@ -49,8 +49,14 @@ def cross_pseudo_losses(
   labels = jnp.where(known, labels, jnp.nan)
   if pixel_weights is not None:
     # Scaled targets scale the pixel's cross entropy.
-    labels = labels * jax.lax.stop_gradient(pixel_weights)[..., None]
+    labels = labels * _trust(pixel_weights, labels)[..., None]
   return losses.cross_entropy_loss(logits, labels)
+
+
+def _trust(pixel_weights, scores):
+  """Returns the trust in each pixel, in the dtype of scores [B, ..., K]."""
+  masking.check_pixels(pixel_weights, scores, name='pixel_weights')
+  return jax.lax.stop_gradient(pixel_weights).astype(scores.dtype)
 
 
 def consistency_losses(
@@ -76,7 +82,7 @@ def consistency_losses(
     Loss in [0, 2], float [B].
 
   Raises:
-    ValueError: if the shapes of the two logits differ.
+    ValueError: if the shapes do not agree.
   """
   if logits.shape != teacher_logits.shape:
     raise ValueError(f'{logits.shape=} differs from {teacher_logits.shape=}.')
@@ -84,7 +90,7 @@ def consistency_losses(
   teacher = jax.nn.softmax(jax.lax.stop_gradient(teacher_logits))
   distances = jnp.sum(jnp.square(jax.nn.softmax(logits) - teacher), axis=-1)
   if pixel_weights is not None:
-    distances = distances * jax.lax.stop_gradient(pixel_weights)
+    distances = distances * _trust(pixel_weights, teacher)
   return jnp.mean(distances, axis=tuple(range(1, distances.ndim)))
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hybridseg import masking
 from hybridseg import types
 
 
@@ -72,7 +73,7 @@ def by_kind(
   Raises:
     ValueError: if there is no term at all, or a key is no annotation kind.
   """
-  factors = np.zeros((max(types.AnnotationKind) + 1, 0), np.float32)
+  factors = np.zeros((max(types.AnnotationKind) + 1, 0), np.float64)
   terms = []
   kinds = {types.AnnotationKind(k): v for k, v in table.items()}
   for kind in types.AnnotationKind:
@@ -90,14 +91,16 @@ def by_kind(
       raise ValueError(f'kind is {kind.dtype}: it must be int32.')
     # A kind that there is not has the loss nan, not that of another.
     row = jnp.where((kind >= 0) & (kind < len(factors)), kind, len(factors))
-    chosen = jnp.asarray(factors).at[row].get(
+    dtype = masking.wide_dtype(logits.dtype)
+    chosen = jnp.asarray(factors, dtype).at[row].get(
         mode='fill', fill_value=jnp.nan)  # [B, T]
-    total = jnp.zeros(logits.shape[0], jnp.float32)
+    total = jnp.zeros(logits.shape[0], dtype)
     for factor, term in zip(chosen.T, terms, strict=True):
       used = factor != 0
       # 0 * nan is nan, in a slope too: an unused term sees harmless logits.
       space = (slice(None),) + (None,) * (logits.ndim - 1)
-      values = term(jnp.where(used[space], logits, 0), annotation)
+      values = term(
+          jnp.where(used[space], logits, 0), annotation).astype(dtype)
       total += jnp.where(used, factor * values, 0)
     return total
 

@@ -3,7 +3,9 @@
 Every loss takes unnormalised scores, float [B, ..., K], and one-hot targets of
 the same shape, and returns one value per instance, float [B]: float32, or
 float64 for float64 scores, for a half-precision number can neither count the
-pixels of an image nor add them up. Gradients have the dtype of the scores.
+pixels of an image nor add them up. Gradients have the dtype of the scores; in
+float16, where a slope below 6e-8 is 0, the mean over a large image has few or
+none: scale the loss up, or have the network return float32 scores, as ours do.
 `where` is bool [B, ...], True = the pixel counts; a pixel left out may hold
 nan.
 """

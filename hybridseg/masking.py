@@ -76,6 +76,22 @@ def to_int32(label_map: jax.Array) -> jax.Array:
   return label_map.astype(jnp.int32)
 
 
+def check_pixels(pixels: jax.Array, logits: jax.Array, *, name: str) -> None:
+  """Refuses one value per pixel, [B, ...], that does not fit [B, ..., K].
+
+  Args:
+    pixels: of any dtype, [B, ...].
+    logits: float [B, ..., K].
+    name: of `pixels`, for messages.
+
+  Raises:
+    ValueError: if the shapes do not agree: a product would broadcast them.
+  """
+  if pixels.shape != logits.shape[:-1]:
+    raise ValueError(
+        f'{name}.shape={pixels.shape} differs from {logits.shape[:-1]=}.')
+
+
 def where_or_all(where: jax.Array | None, logits: jax.Array) -> jax.Array:
   """Returns `where`, bool [B, ...]; all pixels count where it is None.
 
@@ -88,8 +104,7 @@ def where_or_all(where: jax.Array | None, logits: jax.Array) -> jax.Array:
   """
   if where is None:
     return jnp.ones(logits.shape[:-1], bool)
-  if where.shape != logits.shape[:-1]:
-    raise ValueError(f'{where.shape=} differs from {logits.shape[:-1]=}.')
+  check_pixels(where, logits, name='where')
   return where
 
 

@@ -38,6 +38,13 @@ class CrossPseudoLossesTest(parameterized.TestCase):
         student, teacher, pixel_weights=jnp.full(student.shape[:-1], weight))
     np.testing.assert_allclose(weighted, weight * plain, rtol=1e-6)
 
+  @parameterized.parameters('cross_pseudo_losses', 'consistency_losses')
+  def test_refuses_weights_that_are_not_one_per_pixel(self, name):
+    # [3] would be multiplied along the last axis of [2, 3, 3].
+    loss_fn = getattr(co_regularization, name)
+    with self.assertRaisesRegex(ValueError, r'pixel_weights.shape=\(3,\)'):
+      loss_fn(_logits(0), _logits(1), pixel_weights=jnp.ones(3))
+
   def test_no_gradient_reaches_the_teacher_or_the_weights(self):
     student, teacher = _logits(0), _logits(1)
     weights = jnp.full(student.shape[:-1], 0.5)

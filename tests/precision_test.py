@@ -45,7 +45,7 @@ def _of_labels(name, loss_fn):
 def _by_kind(d):
   loss_fn = kind_losses.by_kind({
       types.AnnotationKind.MASK: (
-          (1.0, kind_losses.of_labels(losses.cross_entropy_loss)),),
+          (0.1, kind_losses.of_labels(losses.cross_entropy_loss)),),
       types.AnnotationKind.NONE: (
           (0.5, kind_losses.of_pixels(regularizers.entropy_loss)),)})
   return loss_fn(
@@ -185,6 +185,23 @@ class PrecisionTest(parameterized.TestCase):
   @parameterized.product(size=_SIZES, dtype=_DTYPES)
   def test_losses(self, size, dtype):
     self._check(_LOSSES, _LOSSES_FN, _data(size, dtype), dtype)
+
+  @parameterized.parameters(*_DTYPES)
+  def test_losses_with_strict_promotion(self, dtype):
+    data = _data((4, 5), dtype)
+    with jax.numpy_dtype_promotion('strict'):
+      for name, loss_fn in _LOSSES.items():
+        with self.subTest(name):
+          jax.eval_shape(loss_fn, jax.tree.map(jnp.asarray, data))
+
+  def test_factors_of_kinds_have_all_digits(self):
+    # Rounded to float32, 0.1 is off by 1e-8.
+    data = _data((4, 5), 'float64')
+    np.testing.assert_allclose(
+        _by_kind(data)[0],
+        0.1 * losses.cross_entropy_loss(
+            data['logits'], data['labels'], where=data['where'])[0],
+        rtol=1e-14)
 
   @parameterized.parameters(*_DTYPES)
   def test_losses_of_a_large_image(self, dtype):
