@@ -22,8 +22,11 @@ def is_split_by_hand() -> bool:
 def check(axis_name: AxisName) -> None:
   """Refuses to take one shard of a batch for all of it.
 
-  It sees the axes of `jax.pmap` that have a name and those of `jax.shard_map`,
-  not those of `jax.vmap`.
+  It sees the axes of `jax.shard_map`, and of a `jax.pmap` that has a name. It
+  does not see those of a `jax.pmap` without one, over which nothing could be
+  averaged, nor those of `jax.vmap(axis_name=...)`, which JAX shows to nobody:
+  each row is then taken for a batch of its own. Nor can it know whether an axis
+  beside the one that is given splits the batch, too.
 
   Args:
     axis_name: what the caller was given.
@@ -33,8 +36,9 @@ def check(axis_name: AxisName) -> None:
   """
   if axis_name is not None:
     return
+  # JAX gives a pmap without a name one of its own.
   axes = [name for name in jax.sharding.get_abstract_mesh().manual_axes
-          if not name.startswith('_')]  # JAX's own, of a pmap without a name.
+          if not name.startswith('_internal_pmap')]
   if axes:
     raise ValueError(
         f'The batch is split over the mapped axis {axes[0]!r}: pass '

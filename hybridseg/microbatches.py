@@ -15,7 +15,8 @@ def over_microbatches(
   """Returns a loss function of the whole batch from one of its parts.
 
   The parts are computed one after the other, and again in a backward pass, so
-  that no more than the activations of one of them are ever held.
+  that no more than the activations of one of them are ever held. All parts must
+  be there: of an array with fewer, JAX reads the last one again, in silence.
 
   Args:
     fn: maps params and the number of a part, int32 [], to any pytree of arrays.

@@ -78,9 +78,20 @@ class MappedAxisTest(parameterized.TestCase):
     for part, rows in zip(found, x.reshape(_NUM, -1), strict=True):
       np.testing.assert_allclose(part, _CALLS[name](rows, None), rtol=1e-6)
 
+  def test_a_name_may_begin_as_those_of_jax_do(self):
+    fn = jax.pmap(weighting.unit_rms, '_batch', devices=jax.devices()[:2])
+    with self.assertRaisesRegex(ValueError, "mapped axis '_batch'"):
+      fn(jnp.ones((2, 3)))
+
   def test_a_pmap_without_a_name_has_no_batch_to_share(self):
     x = jnp.arange(1.0, 9).reshape(_NUM, -1)
     unit = jax.pmap(weighting.unit_rms, devices=jax.devices()[:_NUM])(x)
+    np.testing.assert_allclose(jnp.mean(unit**2, axis=1), 1, rtol=1e-6)
+
+  def test_a_vmap_with_a_name_is_not_seen(self):
+    # As the docstring says. If JAX ever shows it: refuse it, as the others.
+    x = jnp.arange(1.0, 9).reshape(_NUM, -1)
+    unit = jax.vmap(weighting.unit_rms, axis_name='batch')(x)
     np.testing.assert_allclose(jnp.mean(unit**2, axis=1), 1, rtol=1e-6)
 
   def test_hand_computed(self):

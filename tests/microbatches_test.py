@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from hybridseg import indicator_grads
+from hybridseg import indicators
 from hybridseg import microbatches
 from hybridseg import weighting
 
@@ -54,6 +56,31 @@ class MicrobatchesTest(parameterized.TestCase):
         weights, num_microbatches=_NUM, **options))()
     np.testing.assert_allclose(found, whole, rtol=1e-4, atol=1e-7)
     np.testing.assert_array_equal(parts.ravel(), logits)
+
+  @parameterized.parameters(1, 2, 3, 6)
+  def test_one_call_moves_the_indicators_of_the_whole_batch(self, num):
+    params, weak, strong, _ = _problem()
+    state = indicators.init_indicators(8, value=0.5)
+    # Two instances have no indicator.
+    ids = jnp.array([7, -1, 2, 3, -1, 0])
+    split = lambda data: [x.reshape(num, -1, *x.shape[1:]) for x in data]
+    part = lambda data, i: (x[i] for x in split(data))
+    weak_fn = microbatches.over_microbatches(
+        lambda p, i: _losses(p, *part(weak, i)), num)
+    strong_fn = microbatches.over_microbatches(
+        lambda p, i: jnp.mean(_losses(p, *part(strong, i))), num)
+    options = dict(learning_rate=0.1, step_size=0.3)
+    whole = indicator_grads.indicator_value_and_grad(
+        lambda p: _losses(p, *weak), lambda p: jnp.mean(_losses(p, *strong)),
+        params, state, ids, **options)
+    found = jax.jit(lambda: indicator_grads.indicator_value_and_grad(
+        lambda p: jnp.ravel(weak_fn(p)), lambda p: jnp.mean(strong_fn(p)),
+        params, state, ids, **options))()
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+        found, whole)
+    np.testing.assert_array_equal(
+        found.state.num_updates, [1, 0, 1, 1, 0, 0, 0, 1])
 
   def test_slopes_of_a_part_alone_are_too_large(self):
     # As the docstring says; at weights 0, M times exactly.
