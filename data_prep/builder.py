@@ -251,7 +251,8 @@ def build(
 
 @contextlib.contextmanager
 def _locked(folder):
-  descriptor = os.open(folder / 'lock', os.O_RDWR | os.O_CREAT, 0o644)
+  descriptor = whole_file.follow_no_link(
+      folder / 'lock', os.O_RDWR | os.O_CREAT)
   try:
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     yield

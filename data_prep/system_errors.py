@@ -33,6 +33,8 @@ def in_words(
     verb, advice = 'written', 'make room, or write to another disk'
   elif error.errno in _LOCKED:
     advice = 'change its permissions, or give another path'
+  elif error.errno == errno.ELOOP:
+    advice = 'remove it'
   return (f'{_shown(path) if path else "A file"} cannot be {verb} '
           f'({why(error, path)}): {advice}, and start the same command again.')
 
@@ -52,6 +54,8 @@ def why(
   if isinstance(error, BrokenPipeError):
     raise error
   reason = error.strerror or ' '.join(str(error).split())[:80]
+  if error.errno == errno.ELOOP:  # As `O_NOFOLLOW` has it, too.
+    reason = 'it is a link'
   return reason + (room(path) if path and error.errno in _FULL else '')
 
 

@@ -15,6 +15,17 @@ from typing import Any, IO
 from data_prep import system_errors
 
 
+def follow_no_link(path: str | os.PathLike[str], flags: int) -> int:
+  """Opens a file for `open(opener=...)`, unless its name is a link.
+
+  In a folder of somebody else's, that may lead to any file of the user's.
+
+  Raises:
+    OSError: if it is a link, or cannot be opened.
+  """
+  return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
 @contextlib.contextmanager
 def open_whole(
     path: str | os.PathLike[str], mode: str = 'w', **options: Any
@@ -36,7 +47,9 @@ def open_whole(
   temporary = os.path.join(folder, f'.{name}.tmp')
   try:
     with system_errors.naming(path):
-      with open(temporary, mode, **options) as file:
+      with contextlib.suppress(FileNotFoundError):
+        os.remove(temporary)  # Of a killed process, or a link of a stranger's.
+      with open(temporary, mode, opener=follow_no_link, **options) as file:
         yield file
       os.replace(temporary, path)
   except BaseException:

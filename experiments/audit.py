@@ -21,6 +21,7 @@ import pathlib
 
 from absl import flags
 from absl import logging
+from data_prep import confined
 from data_prep.formats import registry
 from data_prep import grammar
 from data_prep import system_errors
@@ -52,6 +53,11 @@ _LEARN_FROM = flags.DEFINE_enum(
 def main():
   logging.set_verbosity(logging.WARNING)
   output = pathlib.Path(_OUTPUT.value or os.path.join(_RUN.value, 'audit'))
+  if not _OUTPUT.value and confined.leads_out(
+      pathlib.Path(_RUN.value), 'audit'):
+    raise binary.UserError(
+        f'{output} is a link out of the folder of the run: say where to write '
+        'with --output.')
   exported = output / f'suspects_{_EXPORT.value}'
   if _EXPORT.value and exported.exists():
     raise binary.UserError(

@@ -8,6 +8,7 @@ import jax
 import ml_collections
 
 from experiments import binary
+from experiments.configs import versions
 
 # Settings of JAX, and with which of their values runs work. Without jit, a step
 # takes minutes.
@@ -51,6 +52,10 @@ def check_numbers(config: ml_collections.ConfigDict) -> None:
   Raises:
     binary.UserError: if there is one.
   """
+  if config.version != versions.VERSION:
+    raise binary.UserError(
+        f'version is {config.version}: leave it at {versions.VERSION}, which '
+        'says how the keys of this config are read.')
   ranges = _COUNTS | _RANGES | {
       f'augmentation.{name}': (0, math.inf)
       for name, value in config.augmentation.items()

@@ -120,6 +120,7 @@ def open_file(
     return Opened((with_channels(image, channels, name),), spacing)
   pixels.check_file(name, 'volume', folder)
   volume = volumes.read_nifti(folder.root / name)
+  intensities.check_finite(volume.voxels, name)
   turned = _turns(volume.affine, preparation.orientation)
   voxels = nibabel.apply_orientation(volume.voxels, turned[0])
   axis = preparation.axis

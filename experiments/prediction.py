@@ -282,7 +282,10 @@ class _Job:
     self._writer.writerow(cells.guard_row(row))
     self._file.flush()
     if row['problem']:
-      print(f'{row["file"]}: {row["problem"]}', file=sys.stderr, flush=True)
+      # A name may hold a line break, or what a terminal obeys.
+      name = row['file']
+      name = name if name.isprintable() else ascii(name)
+      print(f'{name}: {row["problem"]}', file=sys.stderr, flush=True)
 
   def _results(self, names) -> Iterator[dict[str, Any]]:
     """Yields the line of each file; pictures share batches."""

@@ -10,6 +10,7 @@ good these labels are: `experiments/results/refinement.md`.
 
 from collections.abc import Callable
 import contextlib
+import json
 import os
 import pathlib
 from typing import Any
@@ -33,6 +34,7 @@ from experiments import binary
 from experiments import calibration
 from experiments import corrections
 from experiments import evaluation
+from experiments import resuming
 from experiments import run_folder
 
 # Of the indicator: below it, an annotation is not asked.
@@ -71,6 +73,12 @@ def train_first(
   output = os.path.join(workdir, corrections.OWN_FOLDER)
   if os.path.exists(output):
     return
+  if os.path.exists(os.path.join(workdir, 'config.json')):
+    # Before hours of training, and before anything is written into it.
+    there, here = (json.loads(c.to_json()) for c in (
+        run_folder.read_config(workdir), config))
+    resuming.check_resumable(
+        resuming.changes(there, here), there, 0, workdir)
   first = os.path.join(workdir, FIRST_FOLDER)
   first_config = config.copy_and_resolve_references()
   with first_config.unlocked():
@@ -175,7 +183,8 @@ def _picture_sizes(data_dir):
         os.path.join(data_dir, 'manifest.jsonl'))
   except OSError:
     return lambda name: None
-  paths = {row.id: manifest.root / row.image for row in manifest.rows}
+  paths = {row.id: manifest.root / row.image for row in manifest.rows
+           if not confined.leads_out(manifest.root, row.image)}
 
   def size(name):
     with contextlib.suppress(OSError, KeyError, ValueError):

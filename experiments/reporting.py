@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from data_prep import html_page
+from data_prep import whole_file
 from hybridseg import types
 from matplotlib import figure
 import numpy as np
@@ -37,6 +38,11 @@ def curves(
   return panels
 
 
+def _save(fig, path, dpi):
+  with whole_file.open_whole(path, 'wb') as file:
+    fig.savefig(file, dpi=dpi, format='png')
+
+
 def plot_curves(lines: Sequence[dict[str, float]], path: str) -> None:
   """Draws losses, validation Dice and indicators over the steps."""
   panels = curves(lines)
@@ -51,7 +57,7 @@ def plot_curves(lines: Sequence[dict[str, float]], path: str) -> None:
     if ax.has_data():
       ax.legend(fontsize=8, frameon=False)
     ax.grid(alpha=0.3)
-  fig.savefig(path, dpi=110)
+  _save(fig, path, dpi=110)
 
 
 def choose_weak(
@@ -158,7 +164,7 @@ def plot_panel(
     if label is not None:
       column[2].imshow(overlay(image, label))
     column[3].imshow(overlay(image, prediction))
-  fig.savefig(path, dpi=120)
+  _save(fig, path, dpi=120)
 
 
 def plot_indicators(
@@ -192,4 +198,4 @@ def plot_indicators(
   else:
     right.set_axis_off()
     right.set_title('Quality of the weak labels is not known')
-  fig.savefig(path, dpi=110)
+  _save(fig, path, dpi=110)

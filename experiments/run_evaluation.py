@@ -8,6 +8,7 @@ import pathlib
 import sys
 from typing import Any, NamedTuple
 
+from data_prep import confined
 from data_prep import fingerprints
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
@@ -96,7 +97,8 @@ def _is_there(root, row):
   truth = (row.evaluation or {}).get('truth') or {}
   names = [row.image, *(a['path'] for a in (row.annotation or {}, truth)
                         if 'path' in a)]
-  return all((root / name).is_file() for name in names)
+  return all((root / name).is_file() and not confined.leads_out(root, name)
+             for name in names)
 
 
 def _is_of_old_records(predictor, manifest, found):

@@ -119,10 +119,11 @@ def lock(
   """
   try:
     os.makedirs(workdir, exist_ok=True)
-    descriptor = os.open(
-        os.path.join(workdir, name), os.O_RDWR | os.O_CREAT, 0o644)
+    path = os.path.join(workdir, name)
+    descriptor = whole_file.follow_no_link(path, os.O_RDWR | os.O_CREAT)
   except OSError as e:
-    raise binary.UserError(system_errors.in_words(e, workdir)) from e
+    raise binary.UserError(
+        system_errors.in_words(e, e.filename or workdir)) from e
   try:
     fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
   except BlockingIOError as e:
@@ -254,7 +255,8 @@ def open_run(
       session['corrections'] = dataset.corrections
     if diff:
       name = f'dirty-{session["dirty_sha256"][:12]}.diff'
-      with open(os.path.join(workdir, name), 'w', encoding='utf-8') as f:
+      with whole_file.open_whole(
+          os.path.join(workdir, name), encoding='utf-8') as f:
         f.write(diff + '\n')
     wanted = json.loads(config.to_json())
     ids = [*(before.run.get('run_ids') or ()), *(

@@ -236,7 +236,8 @@ class Progress:
         'resident_mib': round(resident_mib(), 1),
     }
     try:
-      with open(self._path, 'a', encoding='utf-8') as f:
+      with open(self._path, 'a', encoding='utf-8',
+                opener=whole_file.follow_no_link) as f:
         f.write(json.dumps(line) + '\n')
     except OSError as e:
       raise binary.UserError(system_errors.in_words(e, self._path)) from e

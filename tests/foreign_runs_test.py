@@ -13,7 +13,10 @@ from absl.testing import parameterized
 from experiments import binary
 from experiments import input_pipeline
 from experiments import launcher
+from experiments import refining
+from experiments import reporting
 from experiments import run_folder
+from experiments import run_log
 from experiments.benchmarks import foreign_runs
 from tests import tiny
 
@@ -57,6 +60,36 @@ class ForeignRunsTest(parameterized.TestCase):
     foreign_runs._edit(  # pylint: disable=protected-access
         'config.json', ['input', 'eval_batch_size'], 2)(self._folder)
     _read(str(self._folder))
+
+  @parameterized.parameters('lock', 'timing.jsonl', 'curves.png')
+  def test_a_link_is_not_written_through(self, name):
+    other = self._folder.with_name('precious')
+    other.write_text('precious')
+    (self._folder / name).unlink(missing_ok=True)
+    (self._folder / name).symlink_to(other)
+    run = str(self._folder)
+    if name == 'curves.png':  # Whole files take the place of the link.
+      reporting.plot_curves([{'step': 1, 'val_dice': 0.5}], f'{run}/{name}')
+      self.assertFalse((self._folder / name).is_symlink())
+    else:
+      with self.assertRaisesRegex(binary.UserError, f'{name} .*is a link'):
+        if name == 'lock':
+          run_folder.lock(run)
+        else:
+          progress = run_log.Progress(run, 2, images_per_step=1)
+          progress.start(0)
+          progress.print(1, {})
+    self.assertEqual(other.read_text(), 'precious')
+
+  def test_another_config_is_refused_before_a_first_run(self):
+    self._config.supervision.refine = True
+    try:
+      with self.assertRaisesRegex(
+          binary.UserError, 'supervision.refine is False there'):
+        refining.train_first(self._config, str(self._folder), train=self.fail)
+    finally:
+      self._config.supervision.refine = False
+    self.assertFalse((self._folder / 'first').exists())
 
   def test_a_moved_run_is_read(self):
     moved = self._folder.with_name('moved')

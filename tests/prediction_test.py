@@ -131,6 +131,26 @@ class PredictionTest(parameterized.TestCase):
     self.assertCountEqual(
         os.listdir(self._output / 'masks'), ['good.png', 'linked.png'])
 
+  def test_a_picture_without_a_finite_value_is_not_predicted(self):
+    self._save('good.png')
+    np.save(self._dir / 'in/nan.npy', np.full((20, 30), np.nan))
+    np.save(self._dir / 'in/some.npy', np.where(np.eye(20), np.nan, 1.0))
+    self.assertEqual(self._predict(), 1)
+    rows = self._rows()
+    self.assertIn(
+        'no value of the image is a finite', rows['nan.npy']['problem'])
+    self.assertEqual(rows['some.npy']['state'], 'done')
+
+  def test_names_are_printed_in_one_line(self):
+    self._save('good.png')
+    (self._dir / 'in/a\n\x1b[31mb.png').write_text('no picture')
+    with contextlib.redirect_stderr(io.StringIO()) as err, (
+        contextlib.redirect_stdout(io.StringIO())):
+      prediction.predict_files(
+          self._predictor, prediction.find_inputs(self._dir / 'in'),
+          str(self._output), tiling=pictures.Tiling((16, 16), 3))
+    self.assertRegex(err.getvalue(), r"^'a\\n\\x1b\[31mb.png': [^\n]*\n$")
+
   def test_nothing_but_broken_files(self):
     (self._dir / 'in/text.jpg').write_text('no picture')
     with self.assertRaisesRegex(binary.UserError, 'None of 1 file could'):

@@ -46,6 +46,19 @@ class WholeFileTest(absltest.TestCase):
           raise error
     self.assertEqual(os.listdir(self._path.parent), [])
 
+  def test_no_link_is_followed(self):
+    # In a folder of a stranger's, it may lead to any file of the user's.
+    other = self._path.with_name('other')
+    other.write_text('precious')
+    for name in 'a', '.a.tmp':
+      self._path.with_name(name).symlink_to(other)
+      with whole_file.open_whole(self._path) as file:
+        file.write('new')
+      self.assertFalse(self._path.is_symlink())
+      self.assertEqual(self._path.read_text(), 'new')
+      self._path.unlink()
+      self.assertEqual(other.read_text(), 'precious')
+
   def test_no_such_folder(self):
     with self.assertRaises(FileNotFoundError):
       with whole_file.open_whole(self._path / 'b'):

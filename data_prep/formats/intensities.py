@@ -62,6 +62,7 @@ def read_picture(
             'convert the image to RGB')
       pixels.check_alpha(image, 'image')
       return Picture(rasterize.read_image(path), None)
+  check_finite(deep[0], name)
   array = to_uint8(deep[0], intensity_range)
   return Picture(array.reshape(*array.shape[:2], -1), deep[1])
 
@@ -109,6 +110,7 @@ class Writer:
           if not is_deep(image):
             return path, (image.height, image.width), {}
       array, spacing = _read_deep(path, self._folder)
+      check_finite(array, path)
       found = {} if spacing is None else {'spacing_mm': spacing}
       if dicom.is_dicom(self._source / path):
         patient = self._patients.number_of(self._source / path)
@@ -212,6 +214,23 @@ def to_uint8(
   values -= low
   values *= 255 / max(high - low, 1e-30)
   return np.round(values, out=values).astype(np.uint8)
+
+
+def check_finite(array: np.ndarray, name: str) -> None:
+  """Refuses a picture or volume of which no value is a finite number.
+
+  Args:
+    array: intensities of any real type.
+    name: of the file.
+
+  Raises:
+    pixels.WrongFile: if none is: it would be taken for an even gray.
+  """
+  with np.errstate(invalid='ignore'):  # A signalling nan is a nan, too.
+    if array.dtype.kind == 'f' and not np.isfinite(array).any():
+      raise pixels.WrongFile(
+          'no value of the image is a finite number', pixels.tail(name),
+          'replace the file')
 
 
 def percentiles(array: np.ndarray) -> tuple[float, float]:
