@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from data_prep import grammar
 from data_prep import preparation as preparation_lib
 import grain
+from hybridseg import batch_checks
 from hybridseg import types
 import numpy as np
 
@@ -146,8 +147,9 @@ def train_batches(
     A random-access sequence of NumPy batches.
 
   Raises:
-    binary.UserError: if a batch is larger than its split, or if the truth is
-      asked for and that of a weak image is not known.
+    binary.UserError: if a batch is larger than its split, if the truth is asked
+      for and that of a weak image is not known, or if the first batch holds
+      what no training can use.
   """
   if weak_labels not in _LABELS:
     raise binary.UserError(
@@ -155,11 +157,20 @@ def train_batches(
   if weak_labels == 'truth':
     _check_truth(dataset)
   to_example = functools.partial(_to_example, label=_LABELS[weak_labels])
-  return _zip(
+  batches = _zip(
       dataset, strong_batch_size, weak_batch_size, seed,
       lambda records: grain.MapDataset.source(records).map(to_example),
       lambda strong, weak: types.HybridBatch(
           types.Examples(**strong), types.Examples(**weak)))
+  try:  # What is wrong with all records shows in one batch.
+    batch_checks.check_batch(
+        batches[0], num_classes=len(dataset.classes),
+        num_weak=len(dataset.splits['train_weak']))
+  except ValueError as e:
+    raise binary.UserError(
+        f'The records of {dataset.name} cannot be trained on ({e!s:.90}): '
+        'prepare the set again, with --overwrite.') from e
+  return batches
 
 
 def train_rows(

@@ -172,8 +172,19 @@ def _read_before(workdir):
   path = os.path.join(workdir, 'config.json')
   if not os.path.exists(path):
     return _Resumed(None, None, {'sessions': []})
-  return _Resumed(
+  found = _Resumed(
       read_json(path), run_schema.read_config(path), _read_run(workdir))
+  _check_unedited(path, found.config, found.run)
+  return found
+
+
+def _check_unedited(path, config, run):
+  """Refuses a config.json that no session of the run has written."""
+  ids = run.get('run_ids')
+  if ids and run['sessions'] and resuming.run_id(
+      config, run['sessions'][0]['dataset_fingerprint']) not in ids:
+    raise binary.UserError(
+        f'{path} was edited after the run, or is of another one: restore it.')
 
 
 def check_run(
@@ -319,12 +330,7 @@ def read_config(workdir: str) -> ml_collections.ConfigDict:
   except OSError as e:
     raise binary.UserError(
         f'No run at {workdir}: {path} cannot be read ({e.strerror}).') from e
-  run = _read_run(workdir)
-  ids = run.get('run_ids')
-  if ids and run['sessions'] and resuming.run_id(
-      stored, run['sessions'][0]['dataset_fingerprint']) not in ids:
-    raise binary.UserError(
-        f'{path} was edited after the run, or is of another one: restore it.')
+  _check_unedited(path, stored, _read_run(workdir))
   return ml_collections.ConfigDict(config).lock()
 
 

@@ -41,6 +41,8 @@ BOOL = Is('true or false', lambda x: isinstance(x, bool))
 NUMBER = Is('a number', _is_number)
 COUNT = Is('a whole number from 0 to 2147483647',
             lambda x: type(x) is int and 0 <= x <= _MOST)
+_POSITIVE = Is('a whole number from 1 to 2147483647',
+               lambda x: type(x) is int and 1 <= x <= _MOST)
 _PLAIN = Is('a number, text or a list of these', _is_plain)
 _TERM = Is('a pair of a number and the name of a loss', lambda x: (
     isinstance(x, list) and len(x) == 2 and _is_number(x[0])
@@ -253,6 +255,8 @@ def _schema_of(value, name):
   if isinstance(value, dict):
     return {k: _schema_of(v, f'{name}.{k}' if name else k)
             for k, v in value.items()}
+  if name.endswith(('batch_size', 'train_steps', 'every_steps')):
+    return _POSITIVE
   if isinstance(value, list):
     return [TEXT if name == 'compare.methods' else COUNT]
   return {bool: BOOL, int: COUNT, float: NUMBER, str: TEXT}[type(value)]

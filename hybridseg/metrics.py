@@ -18,6 +18,12 @@ def confusion_counts(
 ) -> jax.Array:
   """Counts pixels per case and class.
 
+  Of class c, a false positive is a pixel that is predicted as c and known to be
+  something else, a false negative the reverse. That something else may be a
+  number that is no class: such a pixel counts against the class that was
+  predicted, or missed, there, as it does with a larger `num_classes`. Left out,
+  wrong labels would improve the score in silence.
+
   Args:
     predictions: class per pixel, integer [B, ...].
     label_map: reference class per pixel, integer [B, ...]; pixels of value

@@ -56,6 +56,14 @@ class ForeignRunsTest(parameterized.TestCase):
     saved = launcher._saved(str(self._folder))  # pylint: disable=protected-access
     self.assertContainsSubset(saved, ('nproc', 'cpu_isa'))
 
+  @parameterized.parameters(
+      (['weighting', 'name'], 'uniform'), (['version'], 1))
+  def test_an_edited_config_is_not_resumed(self, path, value):
+    foreign_runs._edit('config.json', path, value)(self._folder)  # pylint: disable=protected-access
+    with self.assertRaisesRegex(
+        binary.UserError, 'config.json was edited after the run.*restore it'):
+      run_folder.check_run(str(self._folder), self._config, self._dataset)
+
   def test_what_may_change_may_be_edited(self):
     foreign_runs._edit(  # pylint: disable=protected-access
         'config.json', ['input', 'eval_batch_size'], 2)(self._folder)

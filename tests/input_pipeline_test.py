@@ -30,6 +30,23 @@ class InputPipelineTest(absltest.TestCase):
     self.assertEqual(
         sizes, {'train_strong': 8, 'train_weak': 32, 'val': 6, 'test': 10})
 
+  def test_records_that_no_training_can_use_are_refused(self):
+    dataset = input_pipeline.load_dataset(tiny.data_dir())
+    order = dict(strong_batch_size=8, weak_batch_size=32, seed=0)
+    input_pipeline.train_batches(dataset, **order)
+    for change, message in (
+        (dict(label=np.full((16, 16), 2, np.uint8)), 'label holds 2: want 0 t'),
+        (dict(instance_id=np.int32(32)), 'id holds 32: want 0 to 31 or -1'),
+        (dict(instance_id=np.int32(3)), 'an instance twice'),
+        (dict(kind=np.int32(11)), 'kind holds 11')):
+      weak = [r | change for r in dataset.splits['train_weak'][:2]]
+      weak += dataset.splits['train_weak'][2:]
+      wrong = dataset._replace(splits=dataset.splits | {'train_weak': weak})
+      with self.assertRaisesRegex(binary.UserError, message) as caught:
+        input_pipeline.train_batches(wrong, **order)
+      self.assertNotIn('\n', str(caught.exception))
+      self.assertLess(len(str(caught.exception)), 193)
+
   def test_batch_is_a_function_of_seed_and_step(self):
     first, second = _batches(), _batches()
     for step in (7, 0, 7):  # In any order.

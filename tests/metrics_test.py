@@ -37,6 +37,18 @@ class ConfusionCountsTest(parameterized.TestCase):
         metrics.confusion_counts(no, wide, num_classes=2),
         [[[0, 3, 0], [0, 0, 0]]])
 
+  def test_what_is_no_class_counts_as_it_does_among_more_classes(self):
+    # [0, 0, 1, 7] predicted where [0, 5, 6, 1] is true.
+    predictions = np.array([[0, 0, 1, 7]], np.uint8)
+    truth = np.array([[0, 5, 6, 1]], np.uint8)
+    counts = metrics.confusion_counts(predictions, truth, num_classes=2)
+    np.testing.assert_array_equal(counts, [[[1, 1, 0], [0, 1, 1]]])
+    np.testing.assert_array_equal(counts, metrics.confusion_counts(
+        predictions, truth, num_classes=8)[:, :2])
+    # A number below 0 is known to be none of the classes, too.
+    np.testing.assert_array_equal(counts, metrics.confusion_counts(
+        predictions, truth.astype(np.int16) - [0, 9, 9, 0], num_classes=2))
+
   def test_exact_beyond_what_a_float32_counts(self):
     # 2^24 + 1 pixels, of which all but one are right.
     zeros = jnp.zeros((1, 2**24 + 1), jnp.uint8)

@@ -119,6 +119,11 @@ CASES: dict[str, Callable[[pathlib.Path], Any]] = {
     'config with a huge number': _edit('config.json', ['seed'], 10**300),
     'config with a negative batch': _edit(
         'config.json', ['input', 'eval_batch_size'], -8),
+    'config with a batch of none': _edit(
+        'config.json', ['input', 'eval_batch_size'], 0),
+    'config without a step': _edit('config.json', ['train_steps'], 0),
+    'config of another weighting': _edit(
+        'config.json', ['weighting', 'name'], 'uniform'),
     'config with an unknown key': _edit('config.json', ['colour'], 'red'),
     'config with a dotted key': _edit('config.json', ['input', 'a.b'], 1),
     'config of an unknown network': _edit(

@@ -1,10 +1,12 @@
 """Networks: one file each, built by name."""
 
 from collections.abc import Mapping
+import dataclasses
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 
 from hybridseg.models import deeplab
 from hybridseg.models import encoder_unet
@@ -37,14 +39,51 @@ def build(
     the U-Nets map volumes [B, D, H, W, C] as well, if initialised on them.
 
   Raises:
-    ValueError: if no network or no dtype has this name.
+    ValueError: if no network, option or dtype has this name, or if a number of
+      channels or of blocks is none.
   """
   if name not in _MODELS:
     raise ValueError(f'Unknown model {name!r}; known: {sorted(_MODELS)}.')
   options = dict(options or {})
-  dtype = options.get('dtype')
-  if isinstance(dtype, str):
-    if dtype not in _DTYPES:
-      raise ValueError(f'Unknown dtype {dtype!r}; known: {sorted(_DTYPES)}.')
-    options['dtype'] = _DTYPES[dtype]
+  defaults = {
+      field.name: field.default for field in dataclasses.fields(_MODELS[name])
+      if field.name not in ('num_classes', 'parent', 'name')}
+  for key, value in options.items():
+    if key not in defaults:
+      raise ValueError(
+          f'Unknown option {key!r:.40} of {name}; known: {sorted(defaults)}.')
+    _check_option(key, value, isinstance(defaults[key], tuple))
+  if isinstance(options.get('dtype'), str):
+    options['dtype'] = _DTYPES[options['dtype']]
   return _MODELS[name](num_classes=num_classes, **options)
+
+
+def _check_option(key, value, is_list):
+  """Refuses what Flax would refuse in words of its own, or not at all."""
+  if key == 'dtype':
+    is_name = isinstance(value, str)
+    if is_name and value not in _DTYPES or not is_name and not _is_dtype(value):
+      raise ValueError(f'Unknown dtype {value!r:.40}; known: {sorted(_DTYPES)}.')
+  elif key in ('features', 'decoder_features'):
+    numbers = value if is_list else [value]
+    if not isinstance(numbers, (list, tuple)) or not numbers or not all(
+        _is_whole(n) and (0 < n < 8 or n > 0 and n % 8 == 0) for n in numbers):
+      what = 'a list of whole numbers' if is_list else 'a whole number'
+      each = ', each' if is_list else ','
+      raise ValueError(
+          f'{key} is {value!r:.60}: use {what} of channels{each} from 1 to 7 '
+          'or a multiple of 8.')
+  elif key == 'frozen_until' and not _is_whole(value):
+    raise ValueError(f'{key} is {value!r:.60}: use a whole number of blocks.')
+
+
+def _is_whole(value):
+  return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def _is_dtype(value):
+  try:
+    return value is not None and not isinstance(value, list) and bool(
+        jnp.dtype(value))
+  except TypeError:
+    return False
