@@ -182,12 +182,14 @@ def _build_network(config, dataset, choices):
   model = models.build(
       config.model.name, num_classes=len(dataset.classes),
       options=config.model.options.to_dict())
-  images = jnp.zeros((1, *dataset.image_shape))
-  jax.eval_shape(model.init, jax.random.key(0), images)
+  # In traced functions alone: never in memory, however large they are.
+  init_model = lambda key: model.init(
+      key, jnp.zeros((1, *dataset.image_shape)))['params']
+  jax.eval_shape(init_model, jax.random.key(0))
 
   def init_fn():
     return train_step_lib.init_state(
-        lambda key: model.init(key, images)['params'],
+        init_model,
         choices.optimizer,
         jax.random.key(config.seed),
         num_weak=len(dataset.splits['train_weak']),

@@ -90,8 +90,9 @@ RUN = {
         {'from_step': COUNT, 'hybridseg': TEXT, 'config_version': COUNT,
          'why': TEXT}]),
 }
-_SIDE = Is('a whole number from 1 to 65536',
-            lambda x: type(x) is int and 1 <= x <= 65536)
+# No picture of more than 8192 x 8192 pixels is ever read.
+_SIDE = Is('a whole number from 1 to 8192',
+            lambda x: type(x) is int and 1 <= x <= 8192)
 DATASET = {
     'name': TEXT,
     'classes': [TEXT],

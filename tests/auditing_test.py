@@ -557,6 +557,17 @@ class RunTest(absltest.TestCase):
     self.assertEqual(again.returncode, 2)
     self.assertRegex(again.stderr, r'^Error: .*suspects_labelme exists.*\n$')
 
+  def test_a_link_out_of_the_run_is_not_written_to(self):
+    run = os.path.join(tiny.temp_dir(self), 'run')
+    os.makedirs(run)
+    other = tiny.temp_dir(self)
+    os.symlink(other, os.path.join(run, 'audit'))
+    found = self._run('--run=' + run)
+    self.assertEqual(found.returncode, 2)
+    self.assertRegex(
+        found.stderr, '^Error: .*audit is a link out of .* --output.\n$')
+    self.assertEmpty(os.listdir(other))
+
   def _run(self, *arguments):
     return subprocess.run(
         [sys.executable, '-m', 'experiments.audit', *arguments], cwd=_ROOT,

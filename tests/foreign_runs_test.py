@@ -17,6 +17,7 @@ from experiments import refining
 from experiments import reporting
 from experiments import run_folder
 from experiments import run_log
+from experiments import run_schema
 from experiments.benchmarks import foreign_runs
 from tests import tiny
 
@@ -68,6 +69,14 @@ class ForeignRunsTest(parameterized.TestCase):
     foreign_runs._edit(  # pylint: disable=protected-access
         'config.json', ['input', 'eval_batch_size'], 2)(self._folder)
     _read(str(self._folder))
+
+  def test_pictures_that_would_fill_the_memory(self):
+    path = self._folder / 'dataset.json'
+    facts = run_folder.read_json(str(path))
+    run_schema.check_dataset(facts, str(path))
+    facts['image_shape'] = [65536, 65536, 3]
+    with self.assertRaisesRegex(binary.UserError, '65536, not .* to 8192'):
+      run_schema.check_dataset(facts, str(path))
 
   @parameterized.parameters('lock', 'timing.jsonl', 'curves.png')
   def test_a_link_is_not_written_through(self, name):

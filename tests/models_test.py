@@ -32,9 +32,9 @@ class BuildTest(parameterized.TestCase):
       self.assertIn(repr(name), str(caught.exception))
 
   def test_options_reach_the_network(self):
-    model = _unet(num_classes=5, features=(3, 6, 9))
+    model = _unet(num_classes=5, features=(3, 6, 16))
     self.assertEqual(model.num_classes, 5)
-    self.assertEqual(tuple(model.features), (3, 6, 9))
+    self.assertEqual(tuple(model.features), (3, 6, 16))
 
   def test_options_of_a_json_config(self):
     options = json.loads('{"features": [2, 4], "dtype": "bfloat16"}')
@@ -49,6 +49,36 @@ class BuildTest(parameterized.TestCase):
     with self.assertRaisesRegex(
         ValueError, f"dtype '{dtype}'.*'bfloat16', 'float32'"):
       _unet(dtype=dtype)
+
+
+  @parameterized.parameters(
+      ('unet', 'features'), ('residual_unet', 'features'),
+      ('efficientnet_unet', 'decoder_features'))
+  def test_odd_channels(self, name, key):
+    for value in (
+        (), [], '', 'abc', ('8', '16'), (-8, 8), (8, 0), ((8, 8), 8), [[8]],
+        (8.0, 16.0), (8.5, 8), (None,), None, 8, (True, 8), (7, 9), {'a': 8},
+        (float('nan'),)):
+      with self.subTest(value), self.assertRaisesRegex(
+          ValueError, f'^{key} is .*: use a list of whole numbers of channels, '
+          'each from 1 to 7 or a multiple of 8.$'):
+        models.build(name, num_classes=2, options={key: value})
+
+  @parameterized.parameters(
+      ('deeplab_v3_plus', dict(features=(8, 8)), 'features is .8, 8.: use a w'),
+      ('deeplab_v3_plus', dict(features=0), 'features is 0: use a whole numb'),
+      ('efficientnet_unet', dict(frozen_until=1.5), 'frozen_until is 1.5: use'),
+      ('efficientnet_unet', dict(frozen_until='5'), "frozen_until is '5': use"),
+      ('unet', dict(dtype=None), 'Unknown dtype None; known'),
+      ('unet', dict(dtype=32), 'Unknown dtype 32; known'),
+      ('unet', dict(wings=2), "'wings' of unet; known: .'dtype', 'features'"))
+  def test_odd_options(self, name, options, message):
+    with self.assertRaisesRegex(ValueError, message):
+      models.build(name, num_classes=2, options=options)
+
+  def test_numbers_of_numpy_and_dtypes_are_options(self):
+    model = _unet(features=[np.int64(2), 16], dtype=jnp.bfloat16)
+    self.assertEqual(tuple(model.features), (2, 16))
 
 
 class GoldenTest(absltest.TestCase):

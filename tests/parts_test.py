@@ -63,6 +63,21 @@ class RefusalTest(parameterized.TestCase):
   def test_seed(self, seed, message):
     self.refused(f'seed is {seed}: {message}', seed=seed)
 
+  @parameterized.parameters(1, 3)
+  def test_version_of_another_hybridseg(self, version):
+    self.refused(f'version is {version}: leave it at 2', version=version)
+
+  @parameterized.parameters((), (('a', 8),), ((0, 8),), ((8,) * 60,), (None,))
+  def test_channels_in_our_words(self, *features):
+    config = tiny.debug_config()
+    del config.model.options.features
+    config.model.options.features = features[0] if features else ()
+    dataset = input_pipeline.load_dataset(config.input.data_dir)
+    with self.assertRaisesRegex(
+        binary.UserError, 'features is .*use a list|multiples of') as caught:
+      parts.build_training(config, dataset)
+    self.assertLessEqual(len(str(caught.exception)), 193)
+
   def test_what_predicts_does_not_ask_for_batches_that_devices_can_share(self):
     odd = dict(strong_batch_size=3, weak_batch_size=5, eval_batch_size=7)
     self.refused('input.strong_batch_size is 3', input=odd)

@@ -411,6 +411,15 @@ class EvaluateRunTest(absltest.TestCase):
     with self.assertRaisesRegex(binary.UserError, 'holds another set'):
       run_evaluation.evaluate_run(workdir, 'test')
 
+  def test_no_picture_is_taken_from_outside_the_set(self):
+    # A report would show it to whoever gets the report.
+    workdir, data_dir = self._with_data()
+    shutil.move(data_dir / 'images', data_dir.with_name('elsewhere'))
+    (data_dir / 'images').symlink_to(data_dir.with_name('elsewhere'))
+    with contextlib.redirect_stderr(io.StringIO()):
+      found = run_evaluation.evaluate_run(workdir, 'test')
+    self.assertEqual(found.results['resolution'], 'records, 16 x 16')
+
   def test_records_serve_where_the_originals_are_gone(self):
     workdir, data_dir = self._with_data()
     shutil.rmtree(data_dir / 'images')

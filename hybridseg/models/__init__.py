@@ -61,9 +61,10 @@ def build(
 def _check_option(key, value, is_list):
   """Refuses what Flax would refuse in words of its own, or not at all."""
   if key == 'dtype':
-    is_name = isinstance(value, str)
-    if is_name and value not in _DTYPES or not is_name and not _is_dtype(value):
-      raise ValueError(f'Unknown dtype {value!r:.40}; known: {sorted(_DTYPES)}.')
+    fits = value in _DTYPES if isinstance(value, str) else _is_dtype(value)
+    if not fits:
+      raise ValueError(
+          f'Unknown dtype {value!r:.40}; known: {sorted(_DTYPES)}.')
   elif key in ('features', 'decoder_features'):
     numbers = value if is_list else [value]
     if not isinstance(numbers, (list, tuple)) or not numbers or not all(
