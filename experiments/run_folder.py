@@ -172,10 +172,8 @@ def _read_before(workdir):
   path = os.path.join(workdir, 'config.json')
   if not os.path.exists(path):
     return _Resumed(None, None, {'sessions': []})
-  found = _Resumed(
+  return _Resumed(
       read_json(path), run_schema.read_config(path), _read_run(workdir))
-  _check_unedited(path, found.config, found.run)
-  return found
 
 
 def _check_unedited(path, config, run):
@@ -211,10 +209,13 @@ def check_run(
   before = _read_before(workdir)
   if before.config is None:
     return []
+  sessions = before.run['sessions']
+  if sessions and sessions[0]['dataset_fingerprint'] == dataset.fingerprint:
+    _check_unedited(
+        os.path.join(workdir, 'config.json'), before.config, before.run)
   # JSON turns tuples into lists: compare like with like.
   found = resuming.changes(before.upgraded, json.loads(config.to_json()))
   resuming.check_resumable(found, before.upgraded, step, workdir)
-  sessions = before.run['sessions']
   if sessions and sessions[0]['dataset_fingerprint'] != dataset.fingerprint:
     raise binary.UserError(
         f'{workdir} holds a run on another set: the records under '
