@@ -18,7 +18,7 @@ import numpy as np
 from experiments import audit_evidence
 from experiments import auditing
 from experiments import binary
-from experiments import evaluation
+from experiments import csv_files
 from experiments import input_pipeline
 
 HEADER = (
@@ -63,7 +63,7 @@ def write_table(
         f'{weights[records[n]["instance_id"]]:.4f}',
         *(texts[c][n] for c in ('kind', 'annotator', 'site', 'subject')),
         reason.name, reason.words, texts['fault'][n]])
-  evaluation.write_csv(path, HEADER, rows)
+  csv_files.write_csv(path, HEADER, rows)
 
 
 def summarize(

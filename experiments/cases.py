@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments import binary
+from experiments import csv_files
 from experiments import run_folder
-from experiments import tables
 
 # Prefix of a column -> whether more of it is better. The name of the class
 # follows; it may hold anything, and so does not tell where the metric ends.
@@ -156,7 +156,7 @@ def read_cases(path: str, *, name: str, metric: str) -> Cases:
     binary.UserError: if it cannot be read, or what it holds is not such a
       table; with file, line and column.
   """
-  header, rows = tables.read_csv(path, required=('id', 'subject'))
+  header, rows = csv_files.read_csv(path, required=('id', 'subject'))
   prefix = f'{metric}_'
   columns = {
       i: c[len(prefix):] for i, c in enumerate(header) if c.startswith(prefix)}

@@ -36,7 +36,7 @@ import numpy as np
 
 from experiments import binary
 from experiments import cases
-from experiments import evaluation
+from experiments import csv_files
 from experiments import paired
 from experiments import run_folder
 from experiments import seed_groups
@@ -140,7 +140,7 @@ def _write(aligned, scores, report):
     os.makedirs(_OUTPUT.value, exist_ok=True)
     run_folder.write_json(
         os.path.join(_OUTPUT.value, 'comparison.json'), report)
-    evaluation.write_csv(
+    csv_files.write_csv(
         os.path.join(_OUTPUT.value, 'comparison.csv'),
         ['id', 'subject', *aligned.names],
         [[i, s, *('' if np.isnan(x) else f'{x:.6f}' for x in scores)]

@@ -8,9 +8,9 @@ import ml_collections
 import numpy as np
 
 from experiments import binary
-from experiments import evaluation
-from experiments import run_folder
+from experiments import csv_files
 from experiments import retraining
+from experiments import run_folder
 from experiments import trainer
 from experiments.configs import common
 
@@ -78,7 +78,7 @@ def compare(
       os.path.join(workdir, 'metrics.json'),
       {'seeds': list(seeds), 'methods': table},
   )
-  evaluation.write_csv(
+  csv_files.write_csv(
       os.path.join(workdir, 'compare.csv'),
       ['method', 'seed', 'test_dice', 'indicator_auroc'],
       [

@@ -1,19 +1,17 @@
 """Evaluation of a state on a split, and what a run reports of it."""
 
-from collections.abc import Callable, Iterable, Sequence
-import csv
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import math
 import os
 from typing import Any, NamedTuple
 
-from data_prep import cells
-from data_prep import whole_file
 from hybridseg import metrics as metrics_lib
 from hybridseg import surface_metrics
 from hybridseg import types
 import jax
 import numpy as np
 
+from experiments import csv_files
 from experiments import input_pipeline
 from experiments import run_folder
 
@@ -167,7 +165,7 @@ def write_cases(
       f'{metric}_{name}': values[:, c]
       for c, name in enumerate(classes) if c > 0
       for metric, values in scores.items()}
-  write_csv(path, ['id', 'subject', *columns], [
+  csv_files.write_csv(path, ['id', 'subject', *columns], [
       [ids[n], subjects[n], *(_cell(v[n]) for v in columns.values())]
       for n in range(len(ids))])
 
@@ -188,6 +186,29 @@ class Evaluated(NamedTuple):
   ids: list[str]
   subjects: list[str]
   scores: dict[str, np.ndarray]
+
+
+class EvaluatedCase(NamedTuple):
+  """One case of an evaluation's report.
+
+  Attributes:
+    id: of the case.
+    subject: or ''.
+    scores: by metric and class, such as {'dice_polyp': 0.8}; nan where there is
+      none.
+    image: uint8 [H, W, C], C = 1 or 3, of any size.
+    truth: uint8 [H, W], `types.UNLABELLED` where unknown.
+    prediction: uint8 [H, W].
+    maps: more pictures, float [H, W] in [0, 1], such as 'uncertainty'.
+  """
+
+  id: str
+  subject: str
+  scores: Mapping[str, float]
+  image: np.ndarray
+  truth: np.ndarray
+  prediction: np.ndarray
+  maps: Mapping[str, np.ndarray] = {}
 
 
 def write_evaluation(
@@ -293,14 +314,6 @@ def _cell(value):
   return '' if np.isnan(value) else f'{value:.6f}'
 
 
-def write_csv(path: str, header: Sequence[str], rows: Sequence[Any]) -> None:
-  """Writes a table; a reader never sees half of one."""
-  with whole_file.open_whole(path, newline='', encoding='utf-8') as f:
-    writer = csv.writer(f)
-    writer.writerow(cells.guard_all(header))
-    writer.writerows(map(cells.guard_all, rows))
-
-
 def summarize_indicators(
     weights: np.ndarray,
     num_updates: np.ndarray,
@@ -370,4 +383,4 @@ def write_indicators(
   ]
   rows.sort(key=lambda row: (float(row[1]), row[0]))
   header = ['id', 'indicator', 'num_updates', 'kind', 'fault', 'quality']
-  write_csv(path, header, rows)
+  csv_files.write_csv(path, header, rows)

@@ -18,7 +18,6 @@ import numpy as np
 from experiments import binary
 from experiments import evaluation
 from experiments import pictures
-from experiments import reports
 
 _SUFFIXES = (*sorted(pixels.KNOWN_SUFFIXES), *pictures.VOLUME_SUFFIXES)
 _MAX_SHOWN = 3
@@ -67,7 +66,7 @@ def evaluate_folders(
     references: str,
     options: Options,
     *,
-    on_case: Callable[[reports.EvaluatedCase], None] = lambda case: None,
+    on_case: Callable[[evaluation.EvaluatedCase], None] = lambda case: None,
 ) -> evaluation.Evaluated:
   """Scores every reference.
 
@@ -158,7 +157,7 @@ def _shown(name, scores, prediction, reference):
     prediction, reference = (
         np.take(m, k, axis) for m in (prediction, reference))
   image = np.zeros((*reference.shape, 1), np.uint8)
-  return reports.EvaluatedCase(
+  return evaluation.EvaluatedCase(
       name, '', scores, image, reference, prediction, {})
 
 

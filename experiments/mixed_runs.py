@@ -10,9 +10,9 @@ from hybridseg import types
 import numpy as np
 
 from experiments import binary
+from experiments import csv_files
 from experiments import input_pipeline
 from experiments import run_folder
-from experiments import tables
 
 # The mask first: all others are measured in it.
 KINDS = tuple(
@@ -92,7 +92,7 @@ def read_table(path: str) -> list[Run]:
     binary.UserError: if it is not such a table; with file, line and column.
   """
   known = (*KINDS, 'seed', 'dice')
-  header, rows = tables.read_csv(path, required=(KINDS[0], 'seed', 'dice'))
+  header, rows = csv_files.read_csv(path, required=(KINDS[0], 'seed', 'dice'))
   for name in header:
     if name not in known:
       raise binary.UserError(
@@ -198,7 +198,7 @@ def read_runs(folders: Sequence[str]) -> list[Run]:
 
 def _test_ids(folder):
   path = os.path.join(folder, 'cases_test.csv')
-  header, rows = tables.read_csv(path, required=('id',))
+  header, rows = csv_files.read_csv(path, required=('id',))
   return {row[header.index('id')] for _, row in rows}
 
 

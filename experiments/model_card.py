@@ -12,12 +12,12 @@ from data_prep import grammar
 import hybridseg
 
 from experiments import binary
+from experiments import csv_files
 from experiments import evaluation
 from experiments import imagenet_package
 from experiments import predictor as predictor_lib
 from experiments import pretrained
 from experiments import run_folder
-from experiments import tables
 
 _METRICS = {
     'dice': 'Dice', 'iou': 'IoU', 'precision': 'precision',
@@ -100,7 +100,7 @@ def _weak_labels(workdir):
   path = os.path.join(workdir, 'indicators.csv')
   if not os.path.exists(path):
     return []
-  header, rows = tables.read_csv(path, required=('kind', 'fault'))
+  header, rows = csv_files.read_csv(path, required=('kind', 'fault'))
   columns = [header.index(name) for name in ('kind', 'fault')]
   found = [[row[c] for c in columns] for _, row in rows]
   kinds = collections.Counter(kind.replace('_', ' ') for kind, _ in found)

@@ -22,9 +22,9 @@ from PIL import Image
 
 from experiments import binary
 from experiments import input_pipeline
+from experiments import painting
 from experiments import pictures
 from experiments import predictor as predictor_lib
-from experiments import reporting
 from experiments import run_folder
 
 TABLE = 'predictions.csv'
@@ -360,7 +360,7 @@ class _Job:
 def _overlay(opened, labels):
   """Paints the mask; of a volume, on the slice where it is largest."""
   k = int(np.argmax([np.count_nonzero(label) for label in labels]))
-  painted = reporting.overlay(opened.slices[k], labels[k])
+  painted = painting.overlay(opened.slices[k], labels[k])
   return np.round(255 * painted).astype(np.uint8)
 
 

@@ -33,7 +33,7 @@ from experiments import audit_observer
 from experiments import binary
 from experiments import calibration
 from experiments import corrections
-from experiments import evaluation
+from experiments import csv_files
 from experiments import resuming
 from experiments import run_folder
 
@@ -138,7 +138,7 @@ def refine(run_dir: str, output: str) -> dict[str, Any]:
             constants[int(record['kind'])], weights, trusts, sizes))
       # Most changed first, for people to look at.
       lines.sort(key=lambda line: -line['added'] - line['removed'])
-      evaluation.write_csv(
+      csv_files.write_csv(
           str(folder / corrections.TABLE), corrections.HEADER,
           [[_cell(line[name]) for name in corrections.HEADER]
            for line in lines])

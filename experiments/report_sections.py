@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from experiments import html_report
+from experiments import painting
 from experiments import reporting
 
 # Bytes of a page that its pictures may take; the rest of it is small.
@@ -60,7 +61,7 @@ def _pictures(item, limit):
   layers = {'image': np.zeros(size, np.uint8)}
   layers |= {n: _shrink(layer, size) for n, layer in item.layers.items()}
   paint = lambda layer: (
-      reporting.overlay if layer.dtype == np.uint8 else reporting.paint_map)(
+      painting.overlay if layer.dtype == np.uint8 else painting.paint_map)(
           image, layer)
   return {
       name: html_report.encode((255 * paint(layer)).astype(np.uint8), limit)

@@ -3,16 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from data_prep import html_page
 from data_prep import whole_file
-from hybridseg import types
 from matplotlib import figure
 import numpy as np
 
 from experiments import input_pipeline
-
-_HARM, _HELP = (230, 30, 30), (30, 110, 255)  # Of maps of pixels.
-
+from experiments import painting
 
 _PANELS = {
     'Training loss': ('strong_loss', 'weak_loss', 'co_reg_loss'),
@@ -77,48 +73,6 @@ def least_trusted(
   return np.argsort(weights[ids], kind='stable')[:number].tolist()
 
 
-def overlay(
-    image: np.ndarray, label_map: np.ndarray, *, opacity: float = 0.45
-) -> np.ndarray:
-  """Paints classes over an image, unlabelled pixels grey.
-
-  Args:
-    image: uint8 [H, W, C], C = 1 or 3.
-    label_map: uint8 [H, W], `types.UNLABELLED` where unknown.
-    opacity: of the paint.
-
-  Returns:
-    float [H, W, 3] in [0, 1].
-  """
-  image = np.broadcast_to(image / 255.0, image.shape[:2] + (3,)).copy()
-  unlabelled = label_map == types.UNLABELLED
-  classes = np.where(unlabelled, 0, label_map).astype(int)
-  # Class 0 stays bare; the rest cycle through the colours.
-  palette = np.array(html_page.COLOURS) / 255
-  colours = palette[(classes - 1) % len(palette)]
-  painted = (classes > 0)[..., None]
-  image = np.where(painted, (1 - opacity) * image + opacity * colours, image)
-  return np.where(unlabelled[..., None], 0.75 * image + 0.1, image)
-
-
-def paint_map(image: np.ndarray, values: np.ndarray) -> np.ndarray:
-  """Paints values over a grey image: red above 0, blue below.
-
-  Args:
-    image: uint8 [H, W, C], C = 1 or 3.
-    values: float [H, W]; -1 and 1 get the full colour, through which the image
-      still shows; what is not finite leaves it bare.
-
-  Returns:
-    float [H, W, 3] in [0, 1].
-  """
-  grey = image.mean(axis=-1, keepdims=True) / 255
-  values = np.clip(np.nan_to_num(values), -1, 1)[..., None]
-  colour = np.where(values > 0, _HARM, _HELP) / 255
-  opacity = 0.75 * np.abs(values)
-  return (1 - opacity) * grey + opacity * colour
-
-
 def plot_panel(
     path: str,
     *,
@@ -158,12 +112,13 @@ def plot_panel(
   for column, (record, label, prediction, title) in zip(
       axes.T, columns, strict=True):
     image = record['image']
-    column[0].imshow(overlay(image, np.zeros(image.shape[:2], np.uint8)))
+    blank = np.zeros(image.shape[:2], np.uint8)
+    column[0].imshow(painting.overlay(image, blank))
     column[0].set_title(title, fontsize=8)
-    column[1].imshow(overlay(image, record['truth']))
+    column[1].imshow(painting.overlay(image, record['truth']))
     if label is not None:
-      column[2].imshow(overlay(image, label))
-    column[3].imshow(overlay(image, prediction))
+      column[2].imshow(painting.overlay(image, label))
+    column[3].imshow(painting.overlay(image, prediction))
   _save(fig, path, dpi=120)
 
 

@@ -26,29 +26,6 @@ _ALIGNMENT = (
     'loss, blue ones help it.</p>')
 
 
-class EvaluatedCase(NamedTuple):
-  """One case of `write_evaluation_report`.
-
-  Attributes:
-    id: of the case.
-    subject: or ''.
-    scores: by metric and class, such as {'dice_polyp': 0.8}; nan where there is
-      none.
-    image: uint8 [H, W, C], C = 1 or 3, of any size.
-    truth: uint8 [H, W], `types.UNLABELLED` where unknown.
-    prediction: uint8 [H, W].
-    maps: more pictures, float [H, W] in [0, 1], such as 'uncertainty'.
-  """
-
-  id: str
-  subject: str
-  scores: Mapping[str, float]
-  image: np.ndarray
-  truth: np.ndarray
-  prediction: np.ndarray
-  maps: Mapping[str, np.ndarray] = {}
-
-
 class Suspect(NamedTuple):
   """One weak instance of `write_audit_report`.
 
@@ -190,7 +167,7 @@ def write_evaluation_report(
     title: str,
     classes: Sequence[str],
     results: Mapping[str, Any],
-    cases: Sequence[EvaluatedCase],
+    cases: Sequence[evaluation.EvaluatedCase],
     details: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
   """Writes the report of an evaluation.
@@ -304,7 +281,7 @@ def _evaluated(records, classes, counts, predictions):
   ids = input_pipeline.column(records, 'id')
   subjects = input_pipeline.column(records, 'subject')
   return [
-      EvaluatedCase(
+      evaluation.EvaluatedCase(
           ids[n], subjects[n],
           {f'{metric}_{name}': float(values[n, c])
            for c, name in enumerate(classes) if c

@@ -23,7 +23,6 @@ from experiments import evaluation
 from experiments import input_pipeline
 from experiments import pictures
 from experiments import predictor as predictor_lib
-from experiments import reports
 
 
 class Case(NamedTuple):
@@ -190,7 +189,7 @@ class _Predicted(NamedTuple):
   prediction: np.ndarray
   label_map: np.ndarray
   spacing_mm: tuple[float, ...] | None
-  shown: reports.EvaluatedCase
+  shown: evaluation.EvaluatedCase
 
 
 def _predict(predictor, split, bins) -> Iterator[_Predicted]:
@@ -207,7 +206,7 @@ def _predict(predictor, split, bins) -> Iterator[_Predicted]:
         probabilities, case.label_map, num_bins=len(bins))
     found = _Predicted(
         case.id, case.subject, prediction, case.label_map, case.spacing_mm,
-        reports.EvaluatedCase(
+        evaluation.EvaluatedCase(
             case.id, case.subject, {}, case.image, case.label_map, prediction,
             {'uncertainty': apart}))
     name = volume_of.get(case.id)
@@ -246,7 +245,7 @@ def evaluate_run(
     *,
     checkpoint: str = 'latest',
     tolerance: float = 2.0,
-    on_case: Callable[[reports.EvaluatedCase], None] = lambda case: None,
+    on_case: Callable[[evaluation.EvaluatedCase], None] = lambda case: None,
 ) -> evaluation.Evaluated:
   """Evaluates a checkpoint of a run; writes evaluation_SPLIT.json and .csv.
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from experiments import binary
 from experiments import cases as cases_lib
-from experiments import evaluation
+from experiments import csv_files
 from experiments import grid
 from experiments import paired
 from experiments import right_empty
@@ -99,7 +99,7 @@ def write(
   table = make_table(cells, states, reference=reference)
   path = lambda name: os.path.join(workdir, name)
   try:
-    evaluation.write_csv(path('table.csv'), _HEADER, [
+    csv_files.write_csv(path('table.csv'), _HEADER, [
         _csv_row(cell, state, workdir)
         for cell, state in zip(cells, states, strict=True)])
     with whole_file.open_whole(path('table.md'), encoding='utf-8') as f:

@@ -8,6 +8,7 @@ import numpy as np
 
 from experiments import binary
 from experiments import cases
+from experiments import csv_files
 from experiments import evaluation
 from experiments import run_folder
 from tests import tiny
@@ -24,7 +25,7 @@ class CasesTest(parameterized.TestCase):
   def write(self, rows, header=('id', 'subject', 'dice_a', 'iou_a'),
             name='cases_test.csv'):
     path = os.path.join(self.folder, name)
-    evaluation.write_csv(path, header, rows)
+    csv_files.write_csv(path, header, rows)
     return path
 
   def read(self, rows, header=('id', 'subject', 'dice_a', 'iou_a'),

@@ -14,9 +14,8 @@ from data_prep import leaving_out
 from data_prep import manifest as manifest_lib
 from data_prep import splits_file
 from data_prep import subjects_file
-from experiments import evaluation
+from experiments import csv_files
 from experiments import prediction
-from experiments import tables
 
 _FORMULAS = ('=1+1', '+a', '-a', '@SUM(1)', '=cmd|x', '\t=1', '\r=1', '\n=1',
              '-1+2', '--1', '-', '-inf', '-1 2', "-1'", '=,"')
@@ -100,11 +99,11 @@ class FilesTest(absltest.TestCase):
   def test_tables(self):
     # audit.csv, indicators.csv, cases_*.csv, evaluation_*.csv, comparison.csv.
     path = self.folder / 'cases_test.csv'
-    evaluation.write_csv(
+    csv_files.write_csv(
         str(path), ['id', 'subject', '=a'],
         [[n, n, '-1.5'] for n in self.names])
     self._assert_harmless(path)
-    header, rows = tables.read_csv(str(path), required=('id',))
+    header, rows = csv_files.read_csv(str(path), required=('id',))
     self.assertEqual(header, ['id', 'subject', '=a'])
     self.assertEqual(
         [row for _, row in rows], [[n, n, '-1.5'] for n in self.names])

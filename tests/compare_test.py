@@ -14,7 +14,7 @@ from absl.testing import parameterized
 import numpy as np
 
 from experiments import binary
-from experiments import evaluation
+from experiments import csv_files
 from experiments import run_folder
 from experiments.configs import phantom
 from tests import binaries
@@ -41,7 +41,7 @@ class CompareTest(parameterized.TestCase):
             for i, row in enumerate(scores)]
     rows = rows if order is None else [rows[i] for i in order]
     os.makedirs(os.path.join(self.folder, run), exist_ok=True)
-    evaluation.write_csv(
+    csv_files.write_csv(
         os.path.join(self.folder, run, 'cases_test.csv'), header, rows)
 
   def compare(self, runs=('a', 'b'), **values):

@@ -9,7 +9,6 @@ from data_prep import cells
 import numpy as np
 
 from experiments import evaluation
-from experiments import reporting
 from tests import binaries
 from tests import tiny
 
@@ -118,13 +117,6 @@ class EvaluationTest(parameterized.TestCase):
     with open(path, encoding='utf-8') as f:
       lines = f.read().splitlines()
     self.assertEqual(lines[1], 'case,0.100000,4,box,missing,0.500000')
-
-  def test_overlay_paints_classes_and_greys_the_unlabelled(self):
-    image = np.full((1, 3, 1), 255, np.uint8)
-    painted = reporting.overlay(image, np.array([[0, 1, 255]], np.uint8))
-    np.testing.assert_allclose(painted[0, 0], 1)
-    self.assertGreater(painted[0, 1, 1], painted[0, 1, 0])  # Green.
-    np.testing.assert_allclose(painted[0, 2], 0.85)
 
 
 if __name__ == '__main__':

@@ -15,9 +15,10 @@ from data_prep.formats import intensities
 
 
 _ROOT = pathlib.Path(__file__).parent.parent
-_FOLDERS = (
-    'experiments', 'experiments/benchmarks', 'data_prep',
-    'data_prep/benchmarks')
+_FOLDERS = sorted({
+    str(path.parent.relative_to(_ROOT))
+    for package in ('experiments', 'data_prep')
+    for path in (_ROOT / package).rglob('*.py')})
 # How the texts in the code speak of a default, and what they say it is.
 _CLAIM = re.compile(
     r'\b[Dd]efaults?(?: to| is|:)? (?P<what>[^.;,)]*(?:\.\d+[^.;,)]*)*)')

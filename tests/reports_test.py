@@ -10,9 +10,9 @@ from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
-from hybridseg import types
 import numpy as np
 
+from experiments import evaluation
 from experiments import html_report
 from experiments import input_pipeline
 from experiments import reporting
@@ -31,7 +31,7 @@ def _read(path):
 def _case(name, dice, **changes):
   image = np.full((8, 12, 1), 100, np.uint8)
   label = np.zeros((8, 12), np.uint8)
-  return reports.EvaluatedCase(
+  return evaluation.EvaluatedCase(
       name, '', {'dice_a': dice}, image, label, label)._replace(**changes)
 
 
@@ -192,7 +192,7 @@ class TrainReportTest(absltest.TestCase):
     self.assertNotIn('Curves', text)
 
 
-class PaintTest(absltest.TestCase):
+class HarmTest(absltest.TestCase):
 
   def test_alignment_of_few_pixels_is_seen(self):
     alignment = np.zeros((50, 50))
@@ -200,24 +200,6 @@ class PaintTest(absltest.TestCase):
     harm = reports._harm(alignment)  # pylint: disable=protected-access
     np.testing.assert_allclose(harm[0, :3], [-1, 1, 0])
     np.testing.assert_array_equal(reports._harm(0 * alignment[1:]), 0)  # pylint: disable=protected-access
-
-  def test_map_red_above_blue_below(self):
-    image = np.full((1, 3, 3), 128, np.uint8)
-    painted = reporting.paint_map(image, np.array([[1.0, 0.0, -np.inf]]))
-    grey = 128 / 255
-    np.testing.assert_allclose(painted[0, 1], grey)
-    np.testing.assert_allclose(
-        painted[0, 0], 0.25 * grey + 0.75 * np.array([230, 30, 30]) / 255)
-    np.testing.assert_allclose(
-        painted[0, 2], 0.25 * grey + 0.75 * np.array([30, 110, 255]) / 255)
-
-  def test_overlay_uses_the_colours_of_the_page(self):
-    image = np.zeros((1, 3, 1), np.uint8)
-    label = np.array([[0, 1, types.UNLABELLED]], np.uint8)
-    painted = reporting.overlay(image, label, opacity=1.0)
-    np.testing.assert_allclose(painted[0, 0], 0)
-    np.testing.assert_allclose(painted[0, 1], np.array([26, 255, 89]) / 255)
-    np.testing.assert_allclose(painted[0, 2], 0.1)
 
 
 class ReportCheckTest(absltest.TestCase):

@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments import binary
 from experiments import cases
-from experiments import evaluation
+from experiments import csv_files
 from experiments import grid
 from experiments import paired
 from experiments import right_empty
@@ -139,7 +139,7 @@ class TablesTest(absltest.TestCase):
 
   def write(self, name, header, rows):
     path = os.path.join(self.folder, name)
-    evaluation.write_csv(path, header, rows)
+    csv_files.write_csv(path, header, rows)
     return path
 
   def test_compare_does_not_forgive_what_is_invented(self):

@@ -16,7 +16,7 @@ from absl.testing import flagsaver
 from absl.testing import parameterized
 
 from experiments import binary
-from experiments import evaluation
+from experiments import csv_files
 from experiments import grid
 from experiments import run_folder
 from experiments import sweep_sets
@@ -79,7 +79,7 @@ class _Player:
       os.makedirs(f'{workdir}/checkpoints/2')
       raise binary.Stopped('Stopped at step 2 of 4.')
     dice = [_dice(method, seed, case) for case in range(3)]
-    evaluation.write_csv(
+    csv_files.write_csv(
         f'{workdir}/cases_test.csv', ['id', 'subject', 'dice_lesion'],
         [[f'case{i}', f's{i}', d] for i, d in enumerate(dice)])
     run_folder.write_json(f'{workdir}/metrics.json', {
@@ -280,7 +280,7 @@ class SweepTest(parameterized.TestCase):
   def test_other_cases_are_refused(self):
     self.sweep()
     cell = grid.make_cells(_config(), self.workdir)[1]
-    evaluation.write_csv(
+    csv_files.write_csv(
         f'{cell.folder}/cases_test.csv', ['id', 'subject', 'dice_lesion'],
         [['case0', 's0', .1]])
     with self.assertRaisesRegex(binary.UserError, 'cases that another cell'):

@@ -26,7 +26,7 @@ from experiments import audit_observer
 from experiments import audit_signs
 from experiments import auditing
 from experiments import binary
-from experiments import reporting
+from experiments import painting
 
 _RUN = flags.DEFINE_string('run', None, 'Folder of a finished run.')
 _SHEET = flags.DEFINE_string('sheet', None, 'Picture of the first suspects.')
@@ -148,8 +148,8 @@ def _draw(run, records, evidence, scores, texts):
   for place, (n, picture) in enumerate(zip(first, shown, strict=True)):
     trio = axes[place // 3, 3 * (place % 3) : 3 * (place % 3) + 3]
     record = records[n]
-    trio[0].imshow(reporting.overlay(record['image'], record['label']))
-    trio[1].imshow(reporting.overlay(record['image'], picture.prediction))
+    trio[0].imshow(painting.overlay(record['image'], record['label']))
+    trio[1].imshow(painting.overlay(record['image'], picture.prediction))
     top = np.abs(picture.alignment_map).max() or 1
     trio[2].imshow(picture.alignment_map, cmap='RdBu', vmin=-top, vmax=top)
     trio[0].set_title(f'{place + 1}: {texts["id"][n]}', fontsize=7)

@@ -1,4 +1,4 @@
-"""Tests for experiments.tables."""
+"""Tests for experiments.csv_files."""
 
 import os
 
@@ -6,7 +6,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from experiments import binary
-from experiments import tables
+from experiments import csv_files
 from tests import tiny
 
 
@@ -16,7 +16,7 @@ class ReadCsvTest(parameterized.TestCase):
     path = os.path.join(tiny.temp_dir(self), 't.csv')
     with open(path, 'wb') as f:
       f.write(content)
-    header, rows = tables.read_csv(path, required=required)
+    header, rows = csv_files.read_csv(path, required=required)
     return header, [(os.path.basename(where), row) for where, row in rows]
 
   def test_rows_and_where_they_end(self):

@@ -1,10 +1,12 @@
-"""Reads CSV tables; whatever is wrong with one is an error of one line."""
+"""Reads and writes CSV tables; a wrong one is an error of one line."""
 
 from collections.abc import Sequence
 import csv
+from typing import Any
 
 from data_prep import cells
 from data_prep import grammar
+from data_prep import whole_file
 
 from experiments import binary
 
@@ -48,3 +50,11 @@ def read_csv(
           f'{where}: {grammar.counted(len(row), "cell")}, expected '
           f'{len(header)}.')
   return header, rows
+
+
+def write_csv(path: str, header: Sequence[str], rows: Sequence[Any]) -> None:
+  """Writes a table; a reader never sees half of one."""
+  with whole_file.open_whole(path, newline='', encoding='utf-8') as f:
+    writer = csv.writer(f)
+    writer.writerow(cells.guard_all(header))
+    writer.writerows(map(cells.guard_all, rows))
