@@ -35,11 +35,11 @@ from data_prep import system_errors
 import numpy as np
 
 from experiments import binary
-from experiments import cases
 from experiments import csv_files
-from experiments import paired
 from experiments import run_folder
-from experiments import seed_groups
+from experiments.tables import cases
+from experiments.tables import paired
+from experiments.tables import seed_groups
 
 _RESULTS = flags.DEFINE_list(
     'results', None, 'Two or more folders of runs, or CSV files.')

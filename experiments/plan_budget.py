@@ -44,9 +44,9 @@ from absl import logging
 from data_prep import grammar
 from data_prep import system_errors
 from experiments import binary
-from experiments import budget
-from experiments import mixed_runs
 from experiments import run_folder
+from experiments.tables import budget
+from experiments.tables import mixed_runs
 
 _SWEEP = flags.DEFINE_string('sweep', None, 'CSV file, one line per run.')
 _RUNS = flags.DEFINE_list(

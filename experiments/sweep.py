@@ -20,7 +20,7 @@ done
 
 After each cell, and by --list, WORKDIR/table.csv (a line per cell), table.md
 and table.png are written anew from the cells that are done, and from nothing
-else. How to read them: `experiments.sweep_table`.
+else. How to read them: `experiments.tables.sweep_files`.
 """
 
 # isort: off
@@ -45,11 +45,11 @@ import numpy as np
 
 from experiments import binary
 from experiments import config_checks
-from experiments import grid
 from experiments import run_folder
-from experiments import sweep_sets
-from experiments import sweep_table
 from experiments import trainer
+from experiments.tables import grid
+from experiments.tables import sweep_files
+from experiments.tables import sweep_sets
 
 _CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'The table.', lock_config=True)
@@ -206,7 +206,7 @@ def main():
 
   def write_tables():
     with _locked(workdir, 'table.lock'):  # Nobody overwrites a newer one.
-      sweep_table.write(cells, workdir, reference=config.reference)
+      sweep_files.write(cells, workdir, reference=config.reference)
 
   if _LIST.value:
     for cell in chosen:

@@ -29,10 +29,10 @@ from hybridseg import parallel
 from ml_collections import config_flags
 
 from experiments import binary
-from experiments import comparison
 from experiments import reproduce
 from experiments import summary
 from experiments import trainer
+from experiments.tables import side_by_side
 
 _CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'Experiment configuration.', lock_config=True)
@@ -73,7 +73,7 @@ def main():
     if not reproduce.reproduce(_REPRODUCE.value, workdir, **more):
       sys.exit(1)
   elif config.compare.methods:
-    comparison.compare(config, workdir, **more)
+    side_by_side.compare(config, workdir, **more)
   else:
     results = trainer.train_and_evaluate(config, workdir, **more)
     if parallel.is_primary():

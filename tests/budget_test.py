@@ -1,4 +1,4 @@
-"""Tests for experiments.budget: what to buy, and when to say nothing."""
+"""Tests for experiments.tables.budget: what to buy, and when to say nothing."""
 
 import itertools
 import json
@@ -7,8 +7,8 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
-from experiments import budget
-from experiments import learning_curve
+from experiments.tables import budget
+from experiments.tables import learning_curve
 from tests import sweeps
 
 _MINUTES = {'mask': 10.0, 'box': 0.5, 'scribble': 1.0}

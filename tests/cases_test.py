@@ -1,4 +1,4 @@
-"""Tests for experiments.cases: reading and pairing tables of scores."""
+"""Tests for experiments.tables.cases: reading and pairing tables of scores."""
 
 import os
 
@@ -7,10 +7,10 @@ from absl.testing import parameterized
 import numpy as np
 
 from experiments import binary
-from experiments import cases
 from experiments import csv_files
 from experiments import evaluation
 from experiments import run_folder
+from experiments.tables import cases
 from tests import tiny
 
 _HOSTILE = ('a,b', 'say "x"', 'ü/ñ', 'two\nlines', ' blank ', '=1+1')

@@ -51,6 +51,30 @@ _MAY_IMPORT = {
 # For the host only, so `import hybridseg` leaves it out; it may name scipy.
 _ON_HOST = 'hybridseg.surface_metrics'
 
+# The rooms of experiments, and what each may import from the others, in one
+# direction: no exceptions, a function that stands in the way belongs elsewhere.
+# Binaries, benchmarks and notebooks may import any room; no room imports them.
+_ROOMS = {
+    'configs': set(),
+    'tables': {'configs'},
+}
+# What every room may import beside them; these import no room.
+_SHARED = {'binary', 'csv_files', 'launcher', 'painting'}
+# Modules that have no room yet.
+_NO_ROOM = {
+    'artefacts', 'audit_evidence', 'audit_files', 'audit_observer',
+    'audit_planting', 'audit_reasons', 'audit_report', 'audit_signs',
+    'auditing', 'calibration', 'checkpoint_files', 'checkpoints',
+    'config_checks', 'corrections', 'evaluation', 'feature_cache',
+    'folder_evaluation', 'html_report', 'html_script', 'imagenet_package',
+    'indicator_pass', 'input_pipeline', 'model_card', 'network_flags', 'parts',
+    'pictures', 'prediction', 'predictor', 'pretrained', 'refining',
+    'report_sections', 'reporting', 'reports', 'reproduce', 'resuming',
+    'retraining', 'run_evaluation', 'run_folder', 'run_log', 'run_schema',
+    'session', 'stopping', 'summary', 'switches', 'torch_file', 'trainer'}
+_OPEN = {'benchmarks', 'colabs', 'results'}
+_MAX_AT_THE_TOP = 20
+
 _PROBE = """
 import json, sys, time
 start = time.process_time()
@@ -87,6 +111,12 @@ def _imports(path):
       assert not node.level, f'{path}: relative import.'
       names |= {f'{node.module}.{alias.name}' for alias in node.names}
   return names
+
+
+def _of_experiments(path):
+  """Returns the rooms and top modules of experiments that a file imports."""
+  return {name.split('.')[1] for name in _imports(path)
+          if name.startswith('experiments.')}
 
 
 def _files(package):
@@ -135,6 +165,34 @@ class DirectionTest(parameterized.TestCase):
         if name.startswith('hybridseg.'):
           imported = name.split('.')[1]
           self.assertIn(imported, _MAY_IMPORT[part] | {part}, path)
+
+  def test_rooms_of_experiments(self):
+    top = _ROOT / 'experiments'
+    folders = {
+        path.name for path in top.iterdir()
+        if path.is_dir() and path.name != '__pycache__'}
+    self.assertEqual(folders, set(_ROOMS) | _OPEN)
+    for room, others in _ROOMS.items():
+      for path in _files(f'experiments/{room}'):
+        self.assertContainsSubset(
+            _of_experiments(path), _SHARED | _NO_ROOM | others | {room}, path)
+
+  @parameterized.parameters(*_ROOMS)
+  def test_a_room_says_what_lives_there(self, room):
+    text = (_ROOT / 'experiments' / room / '__init__.py').read_text('utf-8')
+    self.assertGreater(len(ast.get_docstring(ast.parse(text)) or ''), 80)
+
+  def test_top_of_experiments(self):
+    paths = [path for path in (_ROOT / 'experiments').glob('*.py')
+             if path.name != '__init__.py']
+    binaries = {path.stem for path in paths
+                if "__name__ == '__main__'" in path.read_text('utf-8')}
+    self.assertEqual(
+        {path.stem for path in paths}, binaries | _SHARED | _NO_ROOM)
+    self.assertLessEqual(len(paths) - len(_NO_ROOM), _MAX_AT_THE_TOP)
+    for name in _SHARED:
+      path = _ROOT / 'experiments' / f'{name}.py'
+      self.assertContainsSubset(_of_experiments(path), _SHARED, path)
 
   @parameterized.parameters(*_FOREIGN)
   def test_library_files_do_not_name(self, package):

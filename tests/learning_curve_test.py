@@ -1,12 +1,12 @@
-"""Tests for experiments.learning_curve: the fit, and what it cannot tell."""
+"""Tests for tables.learning_curve: the fit, and what it cannot tell."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 from scipy import optimize
 
-from experiments import learning_curve
-from experiments import mixed_runs
+from experiments.tables import learning_curve
+from experiments.tables import mixed_runs
 from tests import sweeps
 
 

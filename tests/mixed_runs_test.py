@@ -1,4 +1,4 @@
-"""Tests for experiments.mixed_runs: tables and folders of runs."""
+"""Tests for experiments.tables.mixed_runs: tables and folders of runs."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments import binary
 from experiments import input_pipeline
-from experiments import mixed_runs
+from experiments.tables import mixed_runs
 from tests import tiny
 
 _HEADER = 'mask,box,seed,dice'

@@ -1,12 +1,12 @@
-"""Tests for experiments.paired: who is better, and can the data tell?"""
+"""Tests for experiments.tables.paired: who is better, and can the data tell?"""
 
 from absl.testing import absltest
 from absl.testing import parameterized
 from hybridseg import metrics
 import numpy as np
 
-from experiments import cases
-from experiments import paired
+from experiments.tables import cases
+from experiments.tables import paired
 
 
 def _simulate(rng, *, num_subjects, per_subject, effect=0.0, shared=1.0):

@@ -1,4 +1,4 @@
-"""Tests for experiments.right_empty: what is rightly in neither mask counts."""
+"""Tests for tables.right_empty: what is rightly in neither mask counts."""
 
 import contextlib
 import io
@@ -10,14 +10,14 @@ from absl.testing import parameterized
 import numpy as np
 
 from experiments import binary
-from experiments import cases
 from experiments import csv_files
-from experiments import grid
-from experiments import paired
-from experiments import right_empty
-from experiments import sweep_sets
-from experiments import sweep_statistics
-from experiments import sweep_table
+from experiments.tables import cases
+from experiments.tables import grid
+from experiments.tables import paired
+from experiments.tables import right_empty
+from experiments.tables import sweep_files
+from experiments.tables import sweep_sets
+from experiments.tables import sweep_statistics
 from tests import binaries
 from tests import tiny
 
@@ -193,14 +193,14 @@ class TablesTest(absltest.TestCase):
 
   def test_table_does_not_forgive_what_is_invented(self):
     cells, states = self.cells({'ours': [.8, '', ''], 'other': [.9, 0, '']})
-    table = sweep_table.make_table(cells, states, reference='ours')
+    table = sweep_files.make_table(cells, states, reference='ours')
     ours, other = next(iter(table.lines.values()))
     self.assertAlmostEqual(ours.described.mean, .8)
     self.assertAlmostEqual(other.described.mean, .45)
     self.assertAlmostEqual(ours.paired_mean, 2.8 / 3)
     self.assertAlmostEqual(other.paired_mean, 1.9 / 3)
     self.assertAlmostEqual(other.difference.mean, (.1 - 1) / 3)
-    text = sweep_table.to_markdown(table)
+    text = sweep_files.to_markdown(table)
     self.assertIn('\nPaired Dice: ours 0.9333, other 0.6333.\n', text)
     self.assertIn('| other | 1 of 1 | 0.4500 |', text)
     self.assertIn('| -0.3000 |', text)
@@ -209,7 +209,7 @@ class TablesTest(absltest.TestCase):
     cells, states = self.cells({'ours': [.8, ''], 'other': [.9, .5]})
     with self.assertRaisesRegex(
         binary.UserError, "ours, .*, seed 0: case 'c1' has no Dice where"):
-      sweep_table.make_table(cells, states, reference='ours')
+      sweep_files.make_table(cells, states, reference='ours')
 
   def test_statistics_fill_what_one_method_lacks(self):
     found = sweep_statistics.compare(

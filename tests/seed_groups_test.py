@@ -1,11 +1,11 @@
-"""Tests of experiments.seed_groups: names, means and intervals over seeds."""
+"""Tests of tables.seed_groups: names, means and intervals over seeds."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
-from experiments import seed_groups
-from experiments import sweep_statistics
+from experiments.tables import seed_groups
+from experiments.tables import sweep_statistics
 
 
 class SeedGroupsTest(parameterized.TestCase):

@@ -1,10 +1,10 @@
-"""Tests for experiments.sweep_statistics."""
+"""Tests for experiments.tables.sweep_statistics."""
 
 from absl.testing import absltest
 from hybridseg import metrics
 import numpy as np
 
-from experiments import sweep_statistics
+from experiments.tables import sweep_statistics
 
 _NAN = float('nan')
 

@@ -4,8 +4,8 @@ import itertools
 
 import numpy as np
 
-from experiments import learning_curve
-from experiments import mixed_runs
+from experiments.tables import learning_curve
+from experiments.tables import mixed_runs
 
 KINDS = ('mask', 'box', 'scribble')
 THETA_2 = np.array([0.9, 1.0, 0.5, 0.1])

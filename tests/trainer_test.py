@@ -17,15 +17,15 @@ import numpy as np
 from experiments import artefacts
 from experiments import binary
 from experiments import checkpoints
-from experiments import comparison
 from experiments import input_pipeline
 from experiments import parts
 from experiments import predictor
 from experiments import reproduce
-from experiments import run_folder
 from experiments import run_evaluation
+from experiments import run_folder
 from experiments import trainer
 from experiments.configs import common
+from experiments.tables import side_by_side
 from tests import tiny
 
 
@@ -284,7 +284,7 @@ class TrainerTest(parameterized.TestCase):
     workdir = tiny.temp_dir(self)
     config = tiny.debug_config(train_steps=2, compare=dict(
         methods=('strong_only', 'dii_dcr'), seeds=(0, 1)))
-    table = comparison.compare(config.lock(), workdir)
+    table = side_by_side.compare(config.lock(), workdir)
     self.assertEqual(list(table), ['strong_only', 'dii_dcr'])
     self.assertEqual(table['strong_only']['auroc_by_seed'], [None, None])
     self.assertLen(table['dii_dcr']['dice_by_seed'], 2)
@@ -294,7 +294,7 @@ class TrainerTest(parameterized.TestCase):
       self.assertLen(list(csv.DictReader(f)), 4)
     with self.assertRaisesRegex(binary.UserError, "unknown .'dia'."):
       config = tiny.debug_config(compare=dict(methods=('dia',)))
-      comparison.compare(config, workdir)
+      side_by_side.compare(config, workdir)
 
   @parameterized.named_parameters(
       ('loss', dict(supervision=dict(weak_loss='dce')), "'dce'; known"),

@@ -32,11 +32,11 @@ from experiments import audit_observer
 from experiments import audit_signs
 from experiments import auditing
 from experiments import binary
-from experiments import grid
-from experiments import sweep_sets
 from experiments import trainer
 from experiments.configs import endoscene
 from experiments.configs.tables import common
+from experiments.tables import grid
+from experiments.tables import sweep_sets
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of sets and runs.')
 _SOURCE = flags.DEFINE_string('source', '', 'Folder of the original set.')

@@ -25,14 +25,14 @@ from absl import logging
 
 from experiments import audit_observer
 from experiments import binary
-from experiments import cases as cases_lib
 from experiments import input_pipeline
 from experiments import model_card
 from experiments import predictor as predictor_lib
 from experiments import reproduce
 from experiments import run_folder
 from experiments import run_log
-from experiments import seed_groups
+from experiments.tables import cases as cases_lib
+from experiments.tables import seed_groups
 
 _RUN = flags.DEFINE_string('run', None, 'Folder of a finished run.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder to work in; new.')

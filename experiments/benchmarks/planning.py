@@ -15,10 +15,10 @@ from hybridseg import metrics as metrics_lib
 import numpy as np
 
 from experiments import binary
-from experiments import budget
-from experiments import learning_curve
-from experiments import mixed_runs
-from experiments import paired
+from experiments.tables import budget
+from experiments.tables import learning_curve
+from experiments.tables import mixed_runs
+from experiments.tables import paired
 
 _NUM_PAIRS = flags.DEFINE_integer(
     'num_pairs', 1000, 'Of each row of the first table.', lower_bound=1)

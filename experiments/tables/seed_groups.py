@@ -2,8 +2,8 @@
 
 What such a result scores on a case is the mean over its seeds. Its interval,
 and that of a difference, draw seeds as well as subjects, both crossed: the
-pigeonhole bootstrap of `experiments.sweep_statistics`. Two results of the same
-seeds are paired by seed, too.
+pigeonhole bootstrap of `experiments.tables.sweep_statistics`. Two results of
+the same seeds are paired by seed, too.
 """
 
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 from hybridseg import metrics as metrics_lib
 import numpy as np
 
-from experiments import cases as cases_lib
-from experiments import paired
-from experiments import right_empty
 from experiments import run_folder
 from experiments import run_schema
-from experiments import sweep_statistics
+from experiments.tables import cases as cases_lib
+from experiments.tables import paired
+from experiments.tables import right_empty
+from experiments.tables import sweep_statistics
 
 
 class Group(NamedTuple):

@@ -22,7 +22,7 @@ from scipy import optimize
 from scipy import stats
 
 from data_prep import grammar
-from experiments import mixed_runs
+from experiments.tables import mixed_runs
 
 LEVEL = 0.95
 _NUM_SHAPE = 3  # a, b, c.

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from hybridseg import metrics as metrics_lib
 import numpy as np
 
-from experiments import cases as cases_lib
+from experiments.tables import cases as cases_lib
 
 _TIE = 1e-9
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import optimize
 
-from experiments import learning_curve
-from experiments import mixed_runs
+from experiments.tables import learning_curve
+from experiments.tables import mixed_runs
 
 _MOST_BEYOND = 2.0  # Times what was tried.
 _TINY = 1e-9  # Minutes; sums of fractions are not exact.

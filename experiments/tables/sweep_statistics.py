@@ -12,8 +12,8 @@ from typing import NamedTuple
 from hybridseg import metrics as metrics_lib
 import numpy as np
 
-from experiments import paired
-from experiments import right_empty
+from experiments.tables import paired
+from experiments.tables import right_empty
 
 _LEVEL = 0.95
 _mean = metrics_lib.mean_of_counted

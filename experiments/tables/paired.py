@@ -2,7 +2,7 @@
 
 Cases of one subject resemble each other: intervals and p-values here draw and
 flip whole subjects. Where a class is rightly found in neither mask, its score
-counts as the best there is: see `experiments.right_empty`.
+counts as the best there is: see `experiments.tables.right_empty`.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from hybridseg import metrics as metrics_lib
 import numpy as np
 
 from data_prep import grammar
-from experiments import cases as cases_lib
-from experiments import right_empty
+from experiments.tables import cases as cases_lib
+from experiments.tables import right_empty
 
 _LEVEL = 0.95
 _TIE = 1e-9  # Means of the same cells may differ by rounding.

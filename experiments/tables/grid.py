@@ -16,8 +16,8 @@ from experiments import resuming
 from experiments import retraining
 from experiments import run_folder
 from experiments import run_schema
-from experiments import sweep_sets
 from experiments.configs import common
+from experiments.tables import sweep_sets
 
 
 _END = {'seconds': run_schema.NUMBER, 'why': run_schema.Maybe(run_schema.TEXT)}

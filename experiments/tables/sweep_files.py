@@ -8,7 +8,7 @@ over the seeds, its 95 % interval over seeds and subjects, and the paired
 difference to the reference with interval and p. A class that is rightly in
 neither mask is left out of test Dice, and counts as 1 in the difference; where
 there is one, paired Dice, the mean with it, stands below. The statistics are
-those of `experiments.sweep_statistics`.
+those of `experiments.tables.sweep_statistics`.
 """
 
 from collections.abc import Sequence
@@ -24,13 +24,13 @@ from matplotlib import figure
 import numpy as np
 
 from experiments import binary
-from experiments import cases as cases_lib
 from experiments import csv_files
-from experiments import grid
-from experiments import paired
-from experiments import right_empty
-from experiments import sweep_sets
-from experiments import sweep_statistics
+from experiments.tables import cases as cases_lib
+from experiments.tables import grid
+from experiments.tables import paired
+from experiments.tables import right_empty
+from experiments.tables import sweep_sets
+from experiments.tables import sweep_statistics
 
 _HEADER = ('method', 'strong_fraction', 'weak', 'fault_fraction', 'seed',
            'test_dice', 'test_iou', 'indicator_auroc', 'step', 'seconds',
