@@ -11,7 +11,7 @@ from experiments import audit_evidence
 from experiments import audit_files
 from experiments import audit_observer
 from experiments import auditing
-from experiments import reports
+from experiments.reports import pages
 
 _NUM_SHOWN = 200
 
@@ -43,7 +43,7 @@ def write(
   first = auditing.rank(scores)[:_NUM_SHOWN]
   shown = audit_observer.pictures(run, [records[n] for n in first])
   suspects = [
-      reports.Suspect(
+      pages.Suspect(
           rank=place, score=float(scores.score[n]),
           interval=(float(scores.low[n]), float(scores.high[n])),
           reason=f'{evidence.reasons[n].name}: {evidence.reasons[n].words}',
@@ -55,12 +55,12 @@ def write(
       for place, (n, picture) in enumerate(
           zip(first, shown, strict=True), start=1)]
   history = run.last.history
-  reports.write_audit_report(
+  pages.write_audit_report(
       path,
       title=f'{run.dataset.name}: audit of '
       f'{grammar.counted(len(records), "weak annotation")}',
       classes=run.dataset.classes,
-      summary=reports.AuditSummary(
+      summary=pages.AuditSummary(
           facts=_facts(summary), tables=_tables(summary),
           kinds=texts['kind'].tolist(),
           faults=texts['fault'].tolist() if any(texts['fault']) else [],

@@ -28,10 +28,10 @@ from data_prep import system_errors
 from experiments import binary
 from experiments import evaluation
 from experiments import folder_evaluation
-from experiments import html_report
 from experiments import pictures
-from experiments import reports
 from experiments import run_evaluation
+from experiments.reports import blocks
+from experiments.reports import pages
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run.')
 _SPLIT = flags.DEFINE_enum('split', 'test', ('val', 'test'), 'Which cases.')
@@ -83,7 +83,7 @@ def main():
   else:
     found = _evaluate_folders(on_case)
     report = os.path.join(_OUTPUT.value, 'report.html')
-  reports.write_evaluation_report(
+  pages.write_evaluation_report(
       report, title=f'Evaluation of {_WORKDIR.value or _PREDICTIONS.value}',
       classes=found.classes, results=found.results, cases=shown)
   _print(found.results, report)
@@ -109,7 +109,7 @@ def _print(results, report):
 
 def _small(case):
   """Returns a case of a size that a thousand of them fit in memory."""
-  size = html_report.fit(case.truth.shape, _SHOWN_SIDE)
+  size = blocks.fit(case.truth.shape, _SHOWN_SIDE)
   label = lambda x: rasterize.resize_label(x, size=size)
   return case._replace(
       image=rasterize.resize_image(case.image, size=size),

@@ -23,13 +23,13 @@ from experiments import input_pipeline
 from experiments import parts as parts_lib
 from experiments import pretrained
 from experiments import refining
-from experiments import reporting
-from experiments import reports
 from experiments import resuming
 from experiments import retraining
 from experiments import run_folder
 from experiments import run_log
 from experiments import stopping
+from experiments.reports import pages
+from experiments.reports import plots
 
 
 def train_and_evaluate(
@@ -376,9 +376,9 @@ def _report(state, evaluate, val_counts, dataset, log, workdir):
   predict = lambda rows: evaluate(
       params, [weak_records[i] for i in rows])[0]
   # The panel's weak instances show what the indicators think of them.
-  shown = reporting.choose_weak(weights, weak_records)
-  reporting.plot_curves(log.lines, path('curves.png'))
-  reporting.plot_panel(
+  shown = plots.choose_weak(weights, weak_records)
+  plots.plot_curves(log.lines, path('curves.png'))
+  plots.plot_panel(
       path('panel.png'),
       dataset=dataset,
       weak_indices=shown,
@@ -386,10 +386,10 @@ def _report(state, evaluate, val_counts, dataset, log, workdir):
       weights=weights,
       test_predictions=test_predictions,
   )
-  reporting.plot_indicators(
+  plots.plot_indicators(
       path('indicators.png'), weights=weights, records=weak_records)
-  least = reporting.least_trusted(weights, weak_records, number=200)
-  reports.write_train_report(
+  least = plots.least_trusted(weights, weak_records, number=200)
+  pages.write_train_report(
       path('report.html'), results=results, lines=log.lines,
       history=log.history(),
       config=run_folder.read_config(workdir).to_dict(),

@@ -14,11 +14,11 @@ from experiments import binary
 from experiments import input_pipeline
 from experiments import launcher
 from experiments import refining
-from experiments import reporting
 from experiments import run_folder
 from experiments import run_log
 from experiments import run_schema
 from experiments.benchmarks import foreign_runs
+from experiments.reports import plots
 from tests import tiny
 
 
@@ -86,7 +86,7 @@ class ForeignRunsTest(parameterized.TestCase):
     (self._folder / name).symlink_to(other)
     run = str(self._folder)
     if name == 'curves.png':  # Whole files take the place of the link.
-      reporting.plot_curves([{'step': 1, 'val_dice': 0.5}], f'{run}/{name}')
+      plots.plot_curves([{'step': 1, 'val_dice': 0.5}], f'{run}/{name}')
       self.assertFalse((self._folder / name).is_symlink())
     else:
       with self.assertRaisesRegex(binary.UserError, f'{name} .*is a link'):

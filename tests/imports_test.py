@@ -56,6 +56,7 @@ _ON_HOST = 'hybridseg.surface_metrics'
 # Binaries, benchmarks and notebooks may import any room; no room imports them.
 _ROOMS = {
     'configs': set(),
+    'reports': {'configs'},
     'tables': {'configs'},
 }
 # What every room may import beside them; these import no room.
@@ -66,10 +67,9 @@ _NO_ROOM = {
     'audit_planting', 'audit_reasons', 'audit_report', 'audit_signs',
     'auditing', 'calibration', 'checkpoint_files', 'checkpoints',
     'config_checks', 'corrections', 'evaluation', 'feature_cache',
-    'folder_evaluation', 'html_report', 'html_script', 'imagenet_package',
-    'indicator_pass', 'input_pipeline', 'model_card', 'network_flags', 'parts',
-    'pictures', 'prediction', 'predictor', 'pretrained', 'refining',
-    'report_sections', 'reporting', 'reports', 'reproduce', 'resuming',
+    'folder_evaluation', 'imagenet_package', 'indicator_pass', 'input_pipeline',
+    'model_card', 'network_flags', 'parts', 'pictures', 'prediction',
+    'predictor', 'pretrained', 'refining', 'reproduce', 'resuming',
     'retraining', 'run_evaluation', 'run_folder', 'run_log', 'run_schema',
     'session', 'stopping', 'summary', 'switches', 'torch_file', 'trainer'}
 _OPEN = {'benchmarks', 'colabs', 'results'}

@@ -7,7 +7,7 @@ from hybridseg import types
 import numpy as np
 
 from experiments import evaluation
-from experiments import reports
+from experiments.reports import pages
 
 NAMES = (
     '<script>alert(1)</script>',
@@ -76,7 +76,7 @@ def write_evaluation(path: str, num_cases: int, *, size: int = 128) -> None:
   per_class = {c: {'dice': {'mean': 0.8, 'interval_95': [0.75, 0.84]},
                    'hd95_mm': {'mean': 3.25, 'interval_95': [2.9, 4.0]}}
                for c in _CLASSES[1:]}
-  reports.write_evaluation_report(
+  pages.write_evaluation_report(
       path, title=f'{NAMES[0]}: test', classes=_CLASSES,
       results={'step': 400, 'dice': 0.8, 'dice_interval_95': [0.75, 0.84],
                'per_class': per_class}, cases=cases,
@@ -94,7 +94,7 @@ def write_audit(path: str, num_suspects: int, *, size: int = 128) -> None:
   for i in range(num_suspects):
     image, _, label = pool[i % _POOL]
     score = float(1 - i / num_suspects)
-    suspects.append(reports.Suspect(
+    suspects.append(pages.Suspect(
         _name(i), i + 1, score, (score - 0.1, score + 0.1),
         kinds[i % len(kinds)], _name(i % 5), '', _REASONS[i % len(_REASONS)],
         float(rng.uniform()), 'shifted' if i % 3 == 0 else '', image, label,
@@ -104,9 +104,9 @@ def write_audit(path: str, num_suspects: int, *, size: int = 128) -> None:
       1 - np.outer(steps / 400, rng.uniform(-0.2, 1, 2 * num_suspects)), 0, 1)
   groups = [{'kind': kind, 'instances': 70 + i, 'mean_score': 0.1 * i}
             for i, kind in enumerate((*kinds, *NAMES))]
-  reports.write_audit_report(
+  pages.write_audit_report(
       path, title=f'audit of {NAMES[4]}', classes=_CLASSES,
-      summary=reports.AuditSummary(
+      summary=pages.AuditSummary(
           {'instances': 2 * num_suspects, 'suspects': num_suspects},
           {'By kind': groups, 'By annotator': groups},
           [kinds[i % len(kinds)] for i in range(2 * num_suspects)],

@@ -1,4 +1,4 @@
-"""Tests for experiments.reports: three reports, whole pages."""
+"""Tests for experiments.reports.pages: three reports, whole pages."""
 
 import contextlib
 import io
@@ -13,11 +13,11 @@ from absl.testing import parameterized
 import numpy as np
 
 from experiments import evaluation
-from experiments import html_report
 from experiments import input_pipeline
-from experiments import reporting
-from experiments import reports
 from experiments.benchmarks import synthetic_reports
+from experiments.reports import blocks
+from experiments.reports import pages
+from experiments.reports import plots
 from tests import binaries
 from tests import html_pages
 from tests import tiny
@@ -42,7 +42,7 @@ class ReportsTest(parameterized.TestCase):
     self.path = os.path.join(tiny.temp_dir(self), 'report.html')
 
   def evaluate(self, cases, **kwargs):
-    reports.write_evaluation_report(
+    pages.write_evaluation_report(
         self.path, title='t', classes=('background', 'a'), results={},
         cases=cases, **kwargs)
     return _read(self.path)
@@ -74,8 +74,8 @@ class ReportsTest(parameterized.TestCase):
     # Nothing compresses worse; the bound of 1,000 cases scales.
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 255, (200, 200, 3), np.uint8)
-    limit = html_report.limits(4000, total_bytes=9_000_000, max_side=160)
-    picture = html_report.encode(noise, limit)
+    limit = blocks.limits(4000, total_bytes=9_000_000, max_side=160)
+    picture = blocks.encode(noise, limit)
     self.assertLess(4000 * len(picture.uri), 10e6)
 
   def test_order_worst_and_best(self):
@@ -140,11 +140,11 @@ class TrainReportTest(absltest.TestCase):
         len(dataset.splits[n]) for n in ('train_weak', 'test'))
     rng = np.random.default_rng(0)
     weights = rng.uniform(size=num_weak).astype(np.float32)
-    rows = reporting.least_trusted(
+    rows = plots.least_trusted(
         weights, dataset.splits['train_weak'], number=9)
     size = (tiny.IMAGE_SIZE, tiny.IMAGE_SIZE)
     path = os.path.join(tiny.temp_dir(self), 'report.html')
-    reports.write_train_report(path, **dict(
+    pages.write_train_report(path, **dict(
         results={'step': 4, 'test': {
             'dice': 0.5, 'dice_interval_95': [0.4, 0.6],
             'num_cases_counted': 10, 'per_class': {'lesion': {'dice': 0.5}}}},
@@ -197,9 +197,9 @@ class HarmTest(absltest.TestCase):
   def test_alignment_of_few_pixels_is_seen(self):
     alignment = np.zeros((50, 50))
     alignment[0, :3] = 1e-4, -1e-4, np.nan
-    harm = reports._harm(alignment)  # pylint: disable=protected-access
+    harm = pages._harm(alignment)  # pylint: disable=protected-access
     np.testing.assert_allclose(harm[0, :3], [-1, 1, 0])
-    np.testing.assert_array_equal(reports._harm(0 * alignment[1:]), 0)  # pylint: disable=protected-access
+    np.testing.assert_array_equal(pages._harm(0 * alignment[1:]), 0)  # pylint: disable=protected-access
 
 
 class ReportCheckTest(absltest.TestCase):

@@ -16,10 +16,10 @@ from hybridseg import types
 import numpy as np
 
 from experiments import evaluation
-from experiments import html_report
 from experiments import input_pipeline
-from experiments import report_sections as sections
 from experiments import session as session_lib
+from experiments.reports import blocks
+from experiments.reports import sections
 
 _ALIGNMENT = (
     '<p class="dim">Alignment, over a grey image: red pixels harm the strong '
@@ -132,10 +132,10 @@ def write_train_report(
   intro = (
       f'Test Dice {evaluation.in_words(test, "dice")}, 95 % interval, '
       f'{grammar.counted(test["num_cases_counted"], "case")}.')
-  page = html_report.page(
+  page = blocks.page(
       f'{dataset.name}: training, {results["step"]} steps',
       [f'<p>{intro}</p>', sections.legend(classes)], [
-          sections.section('Results', html_report.tables(
+          sections.section('Results', blocks.tables(
               {k: v for k, v in results.items() if k not in plain})),
           sections.section('Curves', sections.curves(lines)),
           sections.section('Indicators', html_plots.side_by_side(
@@ -187,8 +187,8 @@ def write_evaluation_report(
   Raises:
     OSError: if it cannot be written.
   """
-  page = html_report.page(title, [sections.legend(classes)], [
-      sections.section('Results', html_report.tables(results)),
+  page = blocks.page(title, [sections.legend(classes)], [
+      sections.section('Results', blocks.tables(results)),
       *_case_sections(cases, 'The CSV file of the cases has all.'),
       sections.details(details or {}),
   ])
@@ -218,8 +218,8 @@ def write_audit_report(
     OSError: if it cannot be written.
   """
   items = [_suspect_item(suspect) for suspect in suspects]
-  page = html_report.page(title, [sections.legend(classes), _ALIGNMENT], [
-      sections.section('Summary', html_report.tables(summary.facts)),
+  page = blocks.page(title, [sections.legend(classes), _ALIGNMENT], [
+      sections.section('Summary', blocks.tables(summary.facts)),
       sections.section('Groups', sections.lines_tables(summary.tables)),
       sections.section('Indicators', html_plots.side_by_side(
           *sections.indicator_plots(

@@ -13,9 +13,9 @@ from data_prep import rasterize
 import numpy as np
 from PIL import Image
 
-from experiments import html_report
 from experiments import painting
-from experiments import reporting
+from experiments.reports import blocks
+from experiments.reports import plots
 
 # Bytes of a page that its pictures may take; the rest of it is small.
 LIST_BYTES = 9_000_000
@@ -47,16 +47,16 @@ class Item(NamedTuple):
 def _draw(items, *, total_bytes, max_side):
   """Paints and encodes items, so that together they stay below the bytes."""
   items = items[:_MAX_CASES]
-  limit = html_report.limits(
+  limit = blocks.limits(
       sum(1 + len(item.layers) for item in items), total_bytes=total_bytes,
       max_side=max_side)
-  return [html_report.Case(item.id, item.values, _pictures(item, limit))
+  return [blocks.Case(item.id, item.values, _pictures(item, limit))
           for item in items]
 
 
 def _pictures(item, limit):
   # Shrunk before it is painted: edges stay sharp, and huge images cheap.
-  size = html_report.fit(item.image.shape, limit.side)
+  size = blocks.fit(item.image.shape, limit.side)
   image = rasterize.resize_image(item.image, size=size)
   layers = {'image': np.zeros(size, np.uint8)}
   layers |= {n: _shrink(layer, size) for n, layer in item.layers.items()}
@@ -64,7 +64,7 @@ def _pictures(item, limit):
       painting.overlay if layer.dtype == np.uint8 else painting.paint_map)(
           image, layer)
   return {
-      name: html_report.encode((255 * paint(layer)).astype(np.uint8), limit)
+      name: blocks.encode((255 * paint(layer)).astype(np.uint8), limit)
       for name, layer in layers.items()}
 
 
@@ -84,28 +84,28 @@ def cases_list(
     total_bytes: int,
     more: str = '',
 ) -> str:
-  """Draws and lists items; see `html_report.cases_list`."""
-  return html_report.cases_list(
+  """Draws and lists items; see `blocks.cases_list`."""
+  return blocks.cases_list(
       _draw(items, total_bytes=total_bytes, max_side=_LIST_SIDE),
       label=label, sorted_by=sorted_by, num_cases=len(items), more=more)
 
 
 def gallery(items: Sequence[Item]) -> str:
   """Draws a few items, large."""
-  return html_report.gallery(_draw(
+  return blocks.gallery(_draw(
       items, total_bytes=_GALLERY_BYTES, max_side=_GALLERY_SIDE))
 
 
-def section(title: str, body: str, *, note: str = '') -> html_report.Section:
+def section(title: str, body: str, *, note: str = '') -> blocks.Section:
   """Returns a section with a plain note above its HTML, if it has any."""
   note = f'<p class="dim">{html_page.escape(note)}</p>' if body and note else ''
-  return html_report.Section(title, note + body)
+  return blocks.Section(title, note + body)
 
 
-def details(values: Mapping[str, Mapping[str, Any]]) -> html_report.Section:
+def details(values: Mapping[str, Mapping[str, Any]]) -> blocks.Section:
   """Returns the last section: what a reader may want to look up."""
   return section('Config and versions', ''.join(
-      html_report.details(name, tree) for name, tree in values.items()))
+      blocks.details(name, tree) for name, tree in values.items()))
 
 
 def legend(classes: Sequence[str]) -> str:
@@ -116,7 +116,7 @@ def legend(classes: Sequence[str]) -> str:
 def lines_tables(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
   """Returns tables side by side, name -> lines of equal keys."""
   return html_page.side_by_side(*(
-      html_report.lines_table(name, lines) for name, lines in tables.items()))
+      blocks.lines_table(name, lines) for name, lines in tables.items()))
 
 
 def curves(lines: Sequence[Mapping[str, Any]]) -> str:
@@ -124,7 +124,7 @@ def curves(lines: Sequence[Mapping[str, Any]]) -> str:
   return html_plots.side_by_side(*(
       html_plots.lines(title, series, x_label='step', y_range=None
                        if title == 'Training loss' else (0, 1))
-      for title, series in reporting.curves(lines).items()))
+      for title, series in plots.curves(lines).items()))
 
 
 def indicator_plots(

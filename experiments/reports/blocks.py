@@ -15,7 +15,7 @@ from data_prep import html_plots
 from data_prep import rasterize
 import numpy as np
 
-from experiments import html_script
+from experiments.reports import script
 
 _TINY = 32  # Pixels that a browser would blur into each other.
 _MIN_SIDE = 32  # No picture is made smaller, whatever it weighs.
@@ -109,8 +109,8 @@ def page(
              f'tabindex="-1">{html_page.escape(section.title)}</h2>',
              section.body, '</section>']
   return html_page.page(
-      title, [*body, '</main>', html_script.VIEWER],
-      style=html_plots.STYLE + html_script.STYLE, script=html_script.SCRIPT)
+      title, [*body, '</main>', script.VIEWER],
+      style=html_plots.STYLE + script.STYLE, script=script.SCRIPT)
 
 
 def cases_list(

@@ -1,4 +1,4 @@
-"""Tests for data_prep.html_page, html_plots and experiments.html_report."""
+"""Tests for data_prep.html_page, html_plots and experiments.reports.blocks."""
 
 import base64
 import io
@@ -13,12 +13,12 @@ from data_prep import html_plots
 import numpy as np
 from PIL import Image
 
-from experiments import html_report
 from experiments.benchmarks import synthetic_reports
+from experiments.reports import blocks
 from tests import html_pages
 from tests import tiny
 
-_PICTURE = html_report.Picture('data:image/webp;base64,AA==', 4, 3)
+_PICTURE = blocks.Picture('data:image/webp;base64,AA==', 4, 3)
 
 
 def _decode(uri):
@@ -28,8 +28,8 @@ def _decode(uri):
 
 
 def _page(*bodies):
-  return html_report.page('t', [], [
-      html_report.Section(f'part {i}', body) for i, body in enumerate(bodies)])
+  return blocks.page('t', [], [
+      blocks.Section(f'part {i}', body) for i, body in enumerate(bodies)])
 
 
 class HtmlPageTest(parameterized.TestCase):
@@ -158,20 +158,20 @@ class HtmlReportTest(parameterized.TestCase):
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 255, (300, 150, 3), np.uint8)
     for num_bytes in (20_000, 4000, 1500):
-      picture = html_report.encode(noise, html_report.Limits(128, num_bytes))
+      picture = blocks.encode(noise, blocks.Limits(128, num_bytes))
       self.assertLessEqual(len(picture.uri), num_bytes * 4 / 3 + 30)
       pixels = _decode(picture.uri)
       self.assertEqual(pixels.shape, (picture.height, picture.width, 3))
       self.assertLessEqual(picture.height, 128)
       self.assertAlmostEqual(picture.height / picture.width, 2, delta=0.1)
     tiny_one = rng.integers(0, 255, (16, 8, 3), np.uint8)
-    picture = html_report.encode(tiny_one, html_report.Limits(128, 4000))
+    picture = blocks.encode(tiny_one, blocks.Limits(128, 4000))
     np.testing.assert_array_equal(
         _decode(picture.uri), tiny_one.repeat(6, 0).repeat(6, 1))
 
   def test_limits_share_the_bytes(self):
-    few = html_report.limits(10, total_bytes=4_000_000, max_side=160)
-    many = html_report.limits(4000, total_bytes=4_000_000, max_side=160)
+    few = blocks.limits(10, total_bytes=4_000_000, max_side=160)
+    many = blocks.limits(4000, total_bytes=4_000_000, max_side=160)
     self.assertEqual(few, (160, 300_000))
     self.assertEqual(many, (72, 750))
 
@@ -179,16 +179,16 @@ class HtmlReportTest(parameterized.TestCase):
       ((100, 50), 200, (100, 50)), ((100, 50), 50, (50, 25)),
       ((1, 4000), 100, (1, 100)))
   def test_fit(self, size, side, expected):
-    self.assertEqual(html_report.fit(size, side), expected)
+    self.assertEqual(blocks.fit(size, side), expected)
 
   def test_list(self):
     pictures = {'image': _PICTURE, 'truth': _PICTURE}
     cases = [
-        html_report.Case('a', {'n': 3, 'x': 0.5, 'who': 'me', 'no': ''},
-                         pictures),
-        html_report.Case('b', {'n': 4, 'x': math.inf, 'who': ''}, pictures),
-        html_report.Case('c', {'n': 5, 'x': math.nan}, {})]
-    text = _page(html_report.cases_list(
+        blocks.Case('a', {'n': 3, 'x': 0.5, 'who': 'me', 'no': ''},
+                    pictures),
+        blocks.Case('b', {'n': 4, 'x': math.inf, 'who': ''}, pictures),
+        blocks.Case('c', {'n': 5, 'x': math.nan}, {})]
+    text = _page(blocks.cases_list(
         cases, label='case', sorted_by='x', num_cases=9, more='More <there>.'))
     page = html_pages.assert_sound(self, text)
     heads = page.all('th')[:5]
@@ -209,13 +209,13 @@ class HtmlReportTest(parameterized.TestCase):
     self.assertIn('<div class="tools" hidden>', text)
 
   def test_empty_list_and_sections_leave_no_trace(self):
-    text = _page('', html_report.cases_list([], label='case'),
-                 html_report.gallery([]), html_report.tables({}), '<p>x</p>')
+    text = _page('', blocks.cases_list([], label='case'),
+                 blocks.gallery([]), blocks.tables({}), '<p>x</p>')
     self.assertNotIn('<table', text)
     self.assertEqual(text.count('<section'), 1)
 
   def test_tables_of_nested_numbers(self):
-    text = html_report.tables({
+    text = blocks.tables({
         'step': 4, 'dice': 0.12345678, 'interval_95': [0.1, 0.2], 'nan':
         math.nan, 'test': {'num_cases': 3, 'per_class': {
             'polyp': {'dice': {'mean': 0.5, 'interval': (0.25, 0.75)}},
@@ -233,12 +233,12 @@ class HtmlReportTest(parameterized.TestCase):
 
   def test_a_wide_table_is_turned(self):
     lines = [{'': name} | {f'm{i}': i for i in range(12)} for name in 'ab']
-    text = html_report.lines_table('t', lines)
+    text = blocks.lines_table('t', lines)
     self.assertEqual(text.count('<tr>'), 13)
     self.assertIn('<tr><th></th><th>a</th><th>b</th></tr>', text)
 
   def test_details_name_keys_as_flags_do(self):
-    text = html_report.details(
+    text = blocks.details(
         'Config', {'input': {'sizes': (16, 32)}, 'name': '<b>'})
     self.assertIn('<th>input.sizes</th><td>16, 32</td>', text)
     self.assertIn('<td>&lt;b&gt;</td>', text)
