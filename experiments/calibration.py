@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import audit_planting
-from experiments import evaluation
+from experiments.evaluation import scoring
 
 # In nats; above the largest, an annotation outweighs almost any network.
 _INSIDE = (0.0, 0.35, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0)
@@ -132,7 +132,7 @@ def _dice(predictions, truth, num_classes):
   """Returns the mean Dice of each of P maps, [P]; nan if nothing is there."""
   counts = _counts(
       np.asarray(predictions, np.uint8), truth, num_classes=num_classes)
-  return evaluation.case_means(metrics_lib.dice_from_counts(np.asarray(counts)))
+  return scoring.case_means(metrics_lib.dice_from_counts(np.asarray(counts)))
 
 
 @functools.partial(jax.jit, static_argnames='num_classes')

@@ -9,7 +9,7 @@ with 95 % intervals that resample subjects; of a run also the calibration error.
 Distances are in mm where every spacing is known, else in pixels. What is missed
 or invented has the worst score there is; what is in neither mask is not
 counted, and how many cases were is part of the results (the definitions are in
-`experiments.evaluation` and `hybridseg.surface_metrics`).
+`experiments.evaluation.scoring` and `hybridseg.surface_metrics`).
 
 Of a run: at the resolution of the original pictures, where they are; writes
 evaluation_SPLIT.json, the same .csv and report_SPLIT.html into its folder. Of
@@ -26,10 +26,10 @@ from data_prep import rasterize
 from data_prep import system_errors
 
 from experiments import binary
-from experiments import evaluation
-from experiments import folder_evaluation
 from experiments import pictures
-from experiments import run_evaluation
+from experiments.evaluation import finished_run
+from experiments.evaluation import mask_folders
+from experiments.evaluation import scoring
 from experiments.reports import blocks
 from experiments.reports import pages
 
@@ -76,7 +76,7 @@ def main():
       shown.append(_small(case))
 
   if _WORKDIR.value:
-    found = run_evaluation.evaluate_run(
+    found = finished_run.evaluate_run(
         _WORKDIR.value, _SPLIT.value, checkpoint=_CHECKPOINT.value,
         tolerance=_TOLERANCE.value, on_case=on_case)
     report = os.path.join(_WORKDIR.value, f'report_{_SPLIT.value}.html')
@@ -100,7 +100,7 @@ def _print(results, report):
     number = grammar.counted(scores['num_cases_counted'], 'case')
     print(f'{name}: {number} counted')
     for metric in [n for n in scores if f'{n}_interval_95' in scores]:
-      print(f'  {metric:12s} {evaluation.in_words(scores, metric)}')
+      print(f'  {metric:12s} {scoring.in_words(scores, metric)}')
   if 'ece' in results:
     print(f'calibration error {results["ece"]:.4f}')
   print(f'files: {os.path.dirname(report)}/: the same as JSON, every case as '
@@ -120,18 +120,18 @@ def _small(case):
 def _evaluate_folders(on_case):
   if not _REFERENCES.value or not _OUTPUT.value:
     raise binary.UserError('--predictions needs --references and --output.')
-  options = folder_evaluation.Options(
+  options = mask_folders.Options(
       classes=tuple(_CLASSES.value),
       reference_values=_values(_MASK_VALUES),
       prediction_values=_values(_PREDICTION_VALUES),
       spacing_mm=_spacing(),
       tolerance=_TOLERANCE.value,
       missing_is_empty=_MISSING_IS_EMPTY.value)
-  found = folder_evaluation.evaluate_folders(
+  found = mask_folders.evaluate_folders(
       _PREDICTIONS.value, _REFERENCES.value, options, on_case=on_case)
   try:
     os.makedirs(_OUTPUT.value, exist_ok=True)
-    evaluation.write_evaluation(_OUTPUT.value, found)
+    scoring.write_evaluation(_OUTPUT.value, found)
   except OSError as e:
     raise binary.UserError(
         f'--output: {system_errors.in_words(e, _OUTPUT.value)}') from e

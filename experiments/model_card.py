@@ -13,11 +13,11 @@ import hybridseg
 
 from experiments import binary
 from experiments import csv_files
-from experiments import evaluation
 from experiments import imagenet_package
 from experiments import predictor as predictor_lib
 from experiments import pretrained
 from experiments import run_folder
+from experiments.evaluation import scoring
 
 _METRICS = {
     'dice': 'Dice', 'iou': 'IoU', 'precision': 'precision',
@@ -150,7 +150,7 @@ def _table(results: dict[str, Any], name: str) -> list[str]:
         label = f'{shown} at {results["nsd_tolerance"]:g} {unit}'
       lines.append(
           f'| {_text(class_name)} | {label} | '
-          f'{evaluation.in_words(scores, metric)} | '
+          f'{scoring.in_words(scores, metric)} | '
           f'{scores["num_cases_counted"]} |')
   if 'ece' in results:
     lines += ['', f'Expected calibration error, over pixels: '

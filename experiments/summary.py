@@ -3,7 +3,7 @@
 from typing import Any
 
 from data_prep import grammar
-from experiments import evaluation
+from experiments.evaluation import scoring
 
 
 def print_summary(
@@ -19,11 +19,11 @@ def print_summary(
   test, indicators = results['test'], results['indicators']
   print(f'\nDone: {results["dataset"]}, '
         f'{grammar.counted(results["step"], "step")}.')
-  print(f'  test Dice        {evaluation.in_words(test, "dice")}: 95 % '
+  print(f'  test Dice        {scoring.in_words(test, "dice")}: 95 % '
         f'interval, {grammar.counted(test["num_cases_counted"], "case")} of '
         f'{grammar.counted(test["num_subjects"], "subject")}')
   for name, scores in test['per_class'].items():
-    print(f'    {name:14s} {evaluation.in_words(scores, "dice")}')
+    print(f'    {name:14s} {scoring.in_words(scores, "dice")}')
   if 'auroc' in indicators:
     good = indicators['num_weak'] - indicators['num_faulty']
     print(f'  bad weak labels  AUROC {indicators["auroc"]:.3f}: the indicators '

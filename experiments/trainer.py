@@ -16,7 +16,6 @@ import numpy as np
 from experiments import binary
 from experiments import checkpoints as checkpoints_lib
 from experiments import corrections
-from experiments import evaluation
 from experiments import feature_cache
 from experiments import indicator_pass
 from experiments import input_pipeline
@@ -28,6 +27,7 @@ from experiments import retraining
 from experiments import run_folder
 from experiments import run_log
 from experiments import stopping
+from experiments.evaluation import scoring
 from experiments.reports import pages
 from experiments.reports import plots
 
@@ -105,7 +105,7 @@ class _Run:
     self._parts, self._network = parts, parts.network
     self._record_machine = record_machine
     self._evaluate = functools.partial(
-        evaluation.evaluate_records,
+        scoring.evaluate_records,
         parts.eval_fn,
         batch_size=config.input.eval_batch_size,
     )
@@ -274,7 +274,7 @@ class _Run:
     if not due or self._log.evaluated(self._step):
       return False
     self._collect()
-    dice = evaluation.mean_dice(self._val_counts())
+    dice = scoring.mean_dice(self._val_counts())
     indicators = parallel.to_host(self._state.indicators)
     health = _health(indicators)
     warning = run_log.collapse_warning(health)
@@ -350,17 +350,17 @@ def _report(state, evaluate, val_counts, dataset, log, workdir):
   test_predictions, test_counts = evaluate(
       params, dataset.splits['test'])
   counts = {'val': val_counts, 'test': test_counts}
-  scores = {s: evaluation.overlap_scores(c) for s, c in counts.items()}
+  scores = {s: scoring.overlap_scores(c) for s, c in counts.items()}
   names = {
       split: [input_pipeline.column(dataset.splits[split], name).tolist()
               for name in ('id', 'subject')] for split in counts}
   for split in counts:
-    results[split] = evaluation.summarize(
+    results[split] = scoring.summarize(
         scores[split], dataset.classes, names[split][1])
   weak_records = dataset.splits['train_weak']
   weights = np.asarray(state.indicators.weights)
   num_updates = np.asarray(state.indicators.num_updates)
-  results['indicators'] = evaluation.summarize_indicators(
+  results['indicators'] = scoring.summarize_indicators(
       weights, num_updates, weak_records
   )
   if workdir is None:
@@ -368,10 +368,10 @@ def _report(state, evaluate, val_counts, dataset, log, workdir):
 
   path = functools.partial(os.path.join, workdir)
   for split in counts:
-    evaluation.write_cases(
+    scoring.write_cases(
         path(f'cases_{split}.csv'), *names[split], scores[split],
         dataset.classes)
-  evaluation.write_indicators(
+  scoring.write_indicators(
       path('indicators.csv'), weights, num_updates, weak_records)
   predict = lambda rows: evaluate(
       params, [weak_records[i] for i in rows])[0]

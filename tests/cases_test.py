@@ -8,8 +8,8 @@ import numpy as np
 
 from experiments import binary
 from experiments import csv_files
-from experiments import evaluation
 from experiments import run_folder
+from experiments.evaluation import scoring
 from experiments.tables import cases
 from tests import tiny
 
@@ -43,8 +43,8 @@ class CasesTest(parameterized.TestCase):
     counts = np.zeros((2, 3, 3))
     counts[0, 1] = 3, 1, 1
     path = os.path.join(self.folder, 'cases_val.csv')
-    evaluation.write_cases(
-        path, ['x', 'y'], ['s', 's'], evaluation.overlap_scores(counts),
+    scoring.write_cases(
+        path, ['x', 'y'], ['s', 's'], scoring.overlap_scores(counts),
         ('back', 'a b_ü', 'c'))
     result = cases.read_cases(path, name='r', metric='dice')
     self.assertEqual(result.classes, ('a b_ü', 'c'))

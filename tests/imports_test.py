@@ -56,7 +56,8 @@ _ON_HOST = 'hybridseg.surface_metrics'
 # Binaries, benchmarks and notebooks may import any room; no room imports them.
 _ROOMS = {
     'configs': set(),
-    'reports': {'configs'},
+    'reports': {'evaluation'},
+    'evaluation': set(),
     'tables': {'configs'},
 }
 # What every room may import beside them; these import no room.
@@ -66,12 +67,12 @@ _NO_ROOM = {
     'artefacts', 'audit_evidence', 'audit_files', 'audit_observer',
     'audit_planting', 'audit_reasons', 'audit_report', 'audit_signs',
     'auditing', 'calibration', 'checkpoint_files', 'checkpoints',
-    'config_checks', 'corrections', 'evaluation', 'feature_cache',
-    'folder_evaluation', 'imagenet_package', 'indicator_pass', 'input_pipeline',
-    'model_card', 'network_flags', 'parts', 'pictures', 'prediction',
-    'predictor', 'pretrained', 'refining', 'reproduce', 'resuming',
-    'retraining', 'run_evaluation', 'run_folder', 'run_log', 'run_schema',
-    'session', 'stopping', 'summary', 'switches', 'torch_file', 'trainer'}
+    'config_checks', 'corrections', 'feature_cache', 'imagenet_package',
+    'indicator_pass', 'input_pipeline', 'model_card', 'network_flags', 'parts',
+    'pictures', 'prediction', 'predictor', 'pretrained', 'refining',
+    'reproduce', 'resuming', 'retraining', 'run_folder', 'run_log',
+    'run_schema', 'session', 'stopping', 'summary', 'switches', 'torch_file',
+    'trainer'}
 _OPEN = {'benchmarks', 'colabs', 'results'}
 _MAX_AT_THE_TOP = 20
 

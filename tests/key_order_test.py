@@ -13,7 +13,7 @@ from data_prep import fingerprints
 from data_prep import manifest as manifest_lib
 from experiments import binary
 from experiments import input_pipeline
-from experiments import run_evaluation
+from experiments.evaluation import finished_run
 from tests import prepare_test
 from tests import tiny
 
@@ -75,7 +75,7 @@ class KeyOrderTest(absltest.TestCase):
     config.input.data_dir = str(self.folder / 'set')
     dataset = input_pipeline.load_dataset(config.input.data_dir)
     predictor = types.SimpleNamespace(config=config, dataset=dataset)
-    return run_evaluation.open_split(predictor, 'test')
+    return finished_run.open_split(predictor, 'test')
 
   def test_same_fingerprint_and_same_shards(self):
     given, ordered = self.read('given'), self.read('sorted')

@@ -25,9 +25,9 @@ from experiments import auditing
 from experiments import pictures
 from experiments import prediction
 from experiments import predictor as predictor_lib
-from experiments import run_evaluation
 from experiments import run_folder
 from experiments import trainer
+from experiments.evaluation import finished_run
 
 _ROOT = pathlib.Path(__file__).parent.parent
 _ARCHIVE = _ROOT / 'tests/data/run_2be4bb2.tar.xz'
@@ -53,7 +53,7 @@ class OldRunTest(absltest.TestCase):
     return json.loads(pathlib.Path('run/metrics.json').read_text('utf-8'))
 
   def test_evaluate(self):
-    found = run_evaluation.evaluate_run('run', 'test')
+    found = finished_run.evaluate_run('run', 'test')
     self.assertEqual(found.results['num_cases'], 120)
     self.assertAlmostEqual(
         found.results['dice'], self._stored()['test']['dice'], places=3)
@@ -75,10 +75,11 @@ class OldRunTest(absltest.TestCase):
   def test_predict_and_evaluate_on_8_devices(self):
     # Training split 4 strong images a step, which 8 devices cannot share.
     code = (
-        'from experiments import predictor, run_evaluation; import jax;'
+        'from experiments import predictor; import jax;'
+        'from experiments.evaluation import finished_run;'
         'assert jax.device_count() == 8;'
         'assert predictor.load("run").batch_size == 8;'
-        'print(run_evaluation.evaluate_run("run", "test").results["dice"])')
+        'print(finished_run.evaluate_run("run", "test").results["dice"])')
     found = subprocess.run(
         [sys.executable, '-c', code], text=True, check=True,
         stdout=subprocess.PIPE, env=os.environ | {

@@ -12,9 +12,9 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
-from experiments import evaluation
 from experiments import input_pipeline
 from experiments.benchmarks import synthetic_reports
+from experiments.evaluation import scoring
 from experiments.reports import blocks
 from experiments.reports import pages
 from experiments.reports import plots
@@ -31,7 +31,7 @@ def _read(path):
 def _case(name, dice, **changes):
   image = np.full((8, 12, 1), 100, np.uint8)
   label = np.zeros((8, 12), np.uint8)
-  return evaluation.EvaluatedCase(
+  return scoring.EvaluatedCase(
       name, '', {'dice_a': dice}, image, label, label)._replace(**changes)
 
 

@@ -19,12 +19,12 @@ import numpy as np
 from PIL import Image
 
 from experiments import binary
-from experiments import evaluation
 from experiments import pictures
 from experiments import prediction
 from experiments import predictor as predictor_lib
-from experiments import run_evaluation
 from experiments import run_folder
+from experiments.evaluation import finished_run
+from experiments.evaluation import scoring
 from tests import pictures_test
 from tests import tiny
 
@@ -340,7 +340,7 @@ class EvaluateRunTest(absltest.TestCase):
     with open(os.path.join(workdir, 'metrics.json'), encoding='utf-8') as f:
       trained = json.load(f)['test']
     shown = []
-    found = run_evaluation.evaluate_run(workdir, 'test', on_case=shown.append)
+    found = finished_run.evaluate_run(workdir, 'test', on_case=shown.append)
     self.assertEqual(found.results['resolution'], 'original')
     self.assertEqual(found.results['distance_unit'], 'px')
     self.assertLen(shown, trained['num_cases'])
@@ -359,7 +359,7 @@ class EvaluateRunTest(absltest.TestCase):
       batches_of = lambda *args, size=size, **kwargs: load(
           *args, **kwargs)._replace(batch_size=size)
       with mock.patch.object(predictor_lib, 'load', batches_of):
-        found.append(run_evaluation.evaluate_run(self._run(), 'test').results)
+        found.append(finished_run.evaluate_run(self._run(), 'test').results)
     for results in found[1:]:
       self.assertAlmostEqual(results.pop('ece'), found[0]['ece'], places=6)
       self.assertEqual(
@@ -378,7 +378,7 @@ class EvaluateRunTest(absltest.TestCase):
   def test_a_volume_is_one_case_in_3d(self):
     workdir, data_dir = self._with_data()
     slices = []
-    run_evaluation.evaluate_run(workdir, 'test', on_case=slices.append)
+    finished_run.evaluate_run(workdir, 'test', on_case=slices.append)
     ids = [case.id for case in slices]
     affine = np.diag([2.0, 1, 1, 1]).tolist()
     # The second slice is of no split: its place in the volume is unlabelled.
@@ -387,12 +387,12 @@ class EvaluateRunTest(absltest.TestCase):
               'affine': affine},
         'alone': {'axis': 0, 'ids': [ids[4]], 'affine': affine}})
     shown = []
-    found = run_evaluation.evaluate_run(workdir, 'test', on_case=shown.append)
+    found = finished_run.evaluate_run(workdir, 'test', on_case=shown.append)
     self.assertCountEqual(found.ids, ['v', *ids[4:]])
     truth, prediction = (
         np.stack([getattr(case, name) for case in slices[:4]])
         for name in ('truth', 'prediction'))
-    expected = evaluation.score_case(
+    expected = scoring.score_case(
         np.insert(prediction, 1, 1, axis=0),
         np.insert(truth, 1, 255, axis=0), num_classes=2, spacing=None,
         tolerance=2.0)
@@ -409,7 +409,7 @@ class EvaluateRunTest(absltest.TestCase):
     path.write_text(text.replace('"split": "train"', '"split": "test"', 1),
                     encoding='utf-8')
     with self.assertRaisesRegex(binary.UserError, 'holds another set'):
-      run_evaluation.evaluate_run(workdir, 'test')
+      finished_run.evaluate_run(workdir, 'test')
 
   def test_no_picture_is_taken_from_outside_the_set(self):
     # A report would show it to whoever gets the report.
@@ -417,16 +417,16 @@ class EvaluateRunTest(absltest.TestCase):
     shutil.move(data_dir / 'images', data_dir.with_name('elsewhere'))
     (data_dir / 'images').symlink_to(data_dir.with_name('elsewhere'))
     with contextlib.redirect_stderr(io.StringIO()):
-      found = run_evaluation.evaluate_run(workdir, 'test')
+      found = finished_run.evaluate_run(workdir, 'test')
     self.assertEqual(found.results['resolution'], 'records, 16 x 16')
 
   def test_records_serve_where_the_originals_are_gone(self):
     workdir, data_dir = self._with_data()
     shutil.rmtree(data_dir / 'images')
     with contextlib.redirect_stderr(io.StringIO()) as err:
-      found = run_evaluation.evaluate_run(workdir, 'test')
+      found = finished_run.evaluate_run(workdir, 'test')
     self.assertIn('notice: the pictures of test are not where', err.getvalue())
-    original = run_evaluation.evaluate_run(self._run(), 'test')
+    original = finished_run.evaluate_run(self._run(), 'test')
     self.assertEqual(found.results['resolution'], 'records, 16 x 16')
     self.assertEqual(found.results['dice'], original.results['dice'])
     self.assertEqual(found.results['hd95'], original.results['hd95'])

@@ -21,10 +21,10 @@ from experiments import input_pipeline
 from experiments import parts
 from experiments import predictor
 from experiments import reproduce
-from experiments import run_evaluation
 from experiments import run_folder
 from experiments import trainer
 from experiments.configs import common
+from experiments.evaluation import finished_run
 from experiments.tables import side_by_side
 from tests import tiny
 
@@ -112,7 +112,7 @@ class TrainerTest(parameterized.TestCase):
     state = predictor.restore(whole, config, dataset, built, 'latest').state
     for i in range(2):
       chex.assert_trees_all_equal(means.params[i], state.teachers[i])
-    again = run_evaluation.evaluate_run(whole, 'val').results
+    again = finished_run.evaluate_run(whole, 'val').results
     self.assertEqual(again['dice'], results['val']['dice'])
     # Not those that the networks themselves would give.
     self.assertNotEqual(
@@ -129,7 +129,7 @@ class TrainerTest(parameterized.TestCase):
           config, stopped, should_stop=lambda step: step == 3)
     trainer.train_and_evaluate(config, stopped)
     self._assert_equal_runs(whole, stopped)  # And with it the state's sha256.
-    again = run_evaluation.evaluate_run(whole, 'val').results
+    again = finished_run.evaluate_run(whole, 'val').results
     self.assertEqual(again['dice'], results['val']['dice'])
     # What does not predict is not exported.
     self.assertNotIn('weak_head', str(artefacts.flat_weights(
@@ -209,7 +209,7 @@ class TrainerTest(parameterized.TestCase):
     dice = {x['step']: x['val_dice'] for x in lines if 'val_dice' in x}
     self.assertEqual(results['best']['val_dice'], max(dice.values()))
     self.assertEqual(dice[results['best']['step']], max(dice.values()))
-    best = run_evaluation.evaluate_run(
+    best = finished_run.evaluate_run(
         workdir, 'val', checkpoint='best').results
     self.assertEqual(best['step'], results['best']['step'])
     self.assertAlmostEqual(best['dice'], results['best']['val_dice'])

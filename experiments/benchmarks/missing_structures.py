@@ -12,7 +12,7 @@ from absl import app
 from absl import flags
 import numpy as np
 
-from experiments import evaluation
+from experiments.evaluation import scoring
 
 _NUM_CASES = flags.DEFINE_integer('num_cases', 10000, 'Number of cases.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Seed of the cases.')
@@ -57,7 +57,7 @@ def check(*, num_cases: int, seed: int, in_3d: bool) -> int:
       continue
     structure = rng.choice(overlapping)
     spacing = tuple(rng.uniform(0.5, 3, size=reference.ndim))
-    score = lambda p, t, spacing=spacing: evaluation.score_case(
+    score = lambda p, t, spacing=spacing: scoring.score_case(
         p, t, num_classes=_NUM_CLASSES, spacing=spacing, tolerance=1.0)
     full = score(prediction, reference)
     pruned = score(np.where(prediction == structure, 0, prediction), reference)
@@ -71,7 +71,7 @@ def check(*, num_cases: int, seed: int, in_3d: bool) -> int:
   for name in before[0]:
     sign = -1 if name in _LOWER_IS_BETTER else 1
     full, pruned = (
-        sign * evaluation.case_means(np.stack([row[name] for row in rows]))
+        sign * scoring.case_means(np.stack([row[name] for row in rows]))
         for rows in (before, after))
     worse = pruned <= full + 1e-9
     assert worse.all(), f'{name} improved in {np.sum(~worse)} cases.'

@@ -6,7 +6,7 @@ import os
 from hybridseg import types
 import numpy as np
 
-from experiments import evaluation
+from experiments.evaluation import scoring
 from experiments.reports import pages
 
 NAMES = (
@@ -70,7 +70,7 @@ def write_evaluation(path: str, num_cases: int, *, size: int = 128) -> None:
       dice[0] = np.nan
     scores = {f'dice_{_CLASSES[1]}': dice[0], f'dice_{_CLASSES[2]}': dice[1],
               f'hd95_{_CLASSES[1]}': np.inf if i == 5 else 40 * (1 - dice[0])}
-    cases.append(evaluation.EvaluatedCase(
+    cases.append(scoring.EvaluatedCase(
         _name(i), _name((i + 1) % 20), scores, image, truth,
         pool[(i + 1) % _POOL][1], {'uncertainty': uncertainty}))
   per_class = {c: {'dice': {'mean': 0.8, 'interval_95': [0.75, 0.84]},

@@ -15,9 +15,9 @@ from hybridseg import metrics as metrics_lib
 from hybridseg import types
 import numpy as np
 
-from experiments import evaluation
 from experiments import input_pipeline
 from experiments import session as session_lib
+from experiments.evaluation import scoring
 from experiments.reports import blocks
 from experiments.reports import sections
 
@@ -130,7 +130,7 @@ def write_train_report(
       _weak_item(weak_records[row], prediction, weights)
       for row, prediction in zip(weak_rows, weak_predictions, strict=True)]
   intro = (
-      f'Test Dice {evaluation.in_words(test, "dice")}, 95 % interval, '
+      f'Test Dice {scoring.in_words(test, "dice")}, 95 % interval, '
       f'{grammar.counted(test["num_cases_counted"], "case")}.')
   page = blocks.page(
       f'{dataset.name}: training, {results["step"]} steps',
@@ -167,7 +167,7 @@ def write_evaluation_report(
     title: str,
     classes: Sequence[str],
     results: Mapping[str, Any],
-    cases: Sequence[evaluation.EvaluatedCase],
+    cases: Sequence[scoring.EvaluatedCase],
     details: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
   """Writes the report of an evaluation.
@@ -281,7 +281,7 @@ def _evaluated(records, classes, counts, predictions):
   ids = input_pipeline.column(records, 'id')
   subjects = input_pipeline.column(records, 'subject')
   return [
-      evaluation.EvaluatedCase(
+      scoring.EvaluatedCase(
           ids[n], subjects[n],
           {f'{metric}_{name}': float(values[n, c])
            for c, name in enumerate(classes) if c

@@ -144,7 +144,7 @@ def choose_names(results: Sequence[str]) -> list[str]:
 
 
 def read_cases(path: str, *, name: str, metric: str) -> Cases:
-  """Reads one metric of a table as `evaluation.write_cases` leaves it.
+  """Reads one metric of a table as `scoring.write_cases` leaves it.
 
   Args:
     path: CSV file with `id`, `subject` and a column METRIC_CLASS per class. An

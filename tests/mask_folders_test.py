@@ -1,4 +1,4 @@
-"""Tests for experiments.folder_evaluation and the evaluate binary."""
+"""Tests for experiments.evaluation.mask_folders and the evaluate binary."""
 
 import contextlib
 import io
@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image
 
 from experiments import binary
-from experiments import folder_evaluation
+from experiments.evaluation import mask_folders
 from tests import tiny
 
-_BINARY = folder_evaluation.Options(
+_BINARY = mask_folders.Options(
     reference_values={'0': 0, '255': 1}, prediction_values={'0': 0, '255': 1})
 
 
@@ -34,9 +34,9 @@ class FolderEvaluationTest(parameterized.TestCase):
     else:
       Image.fromarray(label).save(path)
 
-  def _evaluate(self, options=folder_evaluation.Options(), **kwargs):
+  def _evaluate(self, options=mask_folders.Options(), **kwargs):
     with contextlib.redirect_stderr(io.StringIO()) as err:
-      found = folder_evaluation.evaluate_folders(
+      found = mask_folders.evaluate_folders(
           str(self._dir / 'p'), str(self._dir / 'r'), options, **kwargs)
     self._said = err.getvalue()
     return found
@@ -47,7 +47,7 @@ class FolderEvaluationTest(parameterized.TestCase):
     self._save('r/sub/a.png', reference)
     self._save('p/sub/a.tif', np.roll(reference, 1, axis=1))
     self._save('p/extra.png', reference)
-    found = self._evaluate(folder_evaluation.Options(spacing_mm=(3.0, 2.0)))
+    found = self._evaluate(mask_folders.Options(spacing_mm=(3.0, 2.0)))
     self.assertEqual(found.ids, ['sub/a'])
     self.assertAlmostEqual(found.results['dice'], 2 * 6 / 16)
     self.assertEqual(found.results['distance_unit'], 'mm')
@@ -63,7 +63,7 @@ class FolderEvaluationTest(parameterized.TestCase):
     self._save('p/v.nii.gz', np.roll(reference, 1, axis=2), affine)
     shown = []
     found = self._evaluate(
-        folder_evaluation.Options(classes=('background', 'a', 'b')),
+        mask_folders.Options(classes=('background', 'a', 'b')),
         on_case=shown.append)
     self.assertEqual(found.results['per_class']['b']['hd95'], 5.0)
     self.assertEqual(found.results['per_class']['a']['num_cases_counted'], 0)
@@ -76,7 +76,7 @@ class FolderEvaluationTest(parameterized.TestCase):
       self._save(name, reference)
     with self.assertRaisesRegex(binary.UserError, r"1 \('b'\) of 2 references"):
       self._evaluate()
-    found = self._evaluate(folder_evaluation.Options(missing_is_empty=True))
+    found = self._evaluate(mask_folders.Options(missing_is_empty=True))
     self.assertEqual(found.results['dice'], 0.5)
     self.assertEqual(found.results['num_missing_predictions'], 1)
     self.assertAlmostEqual(found.results['hd95'], np.hypot(3, 3) / 2)
@@ -103,7 +103,7 @@ class FolderEvaluationTest(parameterized.TestCase):
       else:
         self._save(f'r/{i}.png', r.astype(np.uint8))
     with self.assertRaises(binary.UserError) as caught:
-      self._evaluate(folder_evaluation.Options(classes=('background', 'a')))
+      self._evaluate(mask_folders.Options(classes=('background', 'a')))
     lines = str(caught.exception).splitlines()
     self.assertLen(lines, 3)
     self.assertIn('0: prediction and reference differ in size', lines[0])

@@ -16,8 +16,8 @@ from hybridseg import types
 import numpy as np
 
 from experiments import binary
-from experiments import evaluation
 from experiments import pictures
+from experiments.evaluation import scoring
 
 _SUFFIXES = (*sorted(pixels.KNOWN_SUFFIXES), *pictures.VOLUME_SUFFIXES)
 _MAX_SHOWN = 3
@@ -66,8 +66,8 @@ def evaluate_folders(
     references: str,
     options: Options,
     *,
-    on_case: Callable[[evaluation.EvaluatedCase], None] = lambda case: None,
-) -> evaluation.Evaluated:
+    on_case: Callable[[scoring.EvaluatedCase], None] = lambda case: None,
+) -> scoring.Evaluated:
   """Scores every reference.
 
   Files belong together if their paths are the same, but for the suffix.
@@ -133,14 +133,14 @@ def evaluate_folders(
           m.label_map
           for m in _read_pair(predicted, reference, folders, options))
       spacing = spacings[name] if in_mm else None
-      scores = evaluation.score_case(
+      scores = scoring.score_case(
           first, second, num_classes=len(classes), spacing=spacing,
           tolerance=options.tolerance)
       on_case(_shown(
-          name, evaluation.named_scores(scores, classes), first, second))
+          name, scoring.named_scores(scores, classes), first, second))
       yield name, name, scores
 
-  found = evaluation.evaluate_cases(
+  found = scoring.evaluate_cases(
       score(), classes, tolerance=options.tolerance, in_mm=in_mm)
   return found._replace(results={
       'num_missing_predictions': sum(p is None for p, _ in pairs.values()),
@@ -157,7 +157,7 @@ def _shown(name, scores, prediction, reference):
     prediction, reference = (
         np.take(m, k, axis) for m in (prediction, reference))
   image = np.zeros((*reference.shape, 1), np.uint8)
-  return evaluation.EvaluatedCase(
+  return scoring.EvaluatedCase(
       name, '', scores, image, reference, prediction, {})
 
 

@@ -19,10 +19,10 @@ from hybridseg import types
 import numpy as np
 
 from experiments import binary
-from experiments import evaluation
 from experiments import input_pipeline
 from experiments import pictures
 from experiments import predictor as predictor_lib
+from experiments.evaluation import scoring
 
 
 class Case(NamedTuple):
@@ -189,7 +189,7 @@ class _Predicted(NamedTuple):
   prediction: np.ndarray
   label_map: np.ndarray
   spacing_mm: tuple[float, ...] | None
-  shown: evaluation.EvaluatedCase
+  shown: scoring.EvaluatedCase
 
 
 def _predict(predictor, split, bins) -> Iterator[_Predicted]:
@@ -206,7 +206,7 @@ def _predict(predictor, split, bins) -> Iterator[_Predicted]:
         probabilities, case.label_map, num_bins=len(bins))
     found = _Predicted(
         case.id, case.subject, prediction, case.label_map, case.spacing_mm,
-        evaluation.EvaluatedCase(
+        scoring.EvaluatedCase(
             case.id, case.subject, {}, case.image, case.label_map, prediction,
             {'uncertainty': apart}))
     name = volume_of.get(case.id)
@@ -245,8 +245,8 @@ def evaluate_run(
     *,
     checkpoint: str = 'latest',
     tolerance: float = 2.0,
-    on_case: Callable[[evaluation.EvaluatedCase], None] = lambda case: None,
-) -> evaluation.Evaluated:
+    on_case: Callable[[scoring.EvaluatedCase], None] = lambda case: None,
+) -> scoring.Evaluated:
   """Evaluates a checkpoint of a run; writes evaluation_SPLIT.json and .csv.
 
   A case is a picture, or a whole volume where the set was cut from volumes.
@@ -274,15 +274,15 @@ def evaluate_run(
 
   def score():
     for case in _predict(predictor, opened, bins):
-      scores = evaluation.score_case(
+      scores = scoring.score_case(
           case.prediction, case.label_map, num_classes=len(classes),
           spacing=case.spacing_mm if opened.in_mm else None,
           tolerance=tolerance)
       on_case(case.shown._replace(
-          scores=evaluation.named_scores(scores, classes)))
+          scores=scoring.named_scores(scores, classes)))
       yield case.id, case.subject, scores
 
-  found = evaluation.evaluate_cases(
+  found = scoring.evaluate_cases(
       score(), classes, tolerance=tolerance, in_mm=opened.in_mm)
   found = found._replace(results={
       'step': predictor.step,
@@ -290,5 +290,5 @@ def evaluate_run(
       'resolution': opened.resolution,
       'ece': metrics_lib.expected_calibration_error(bins),
   } | found.results)
-  evaluation.write_evaluation(workdir, found, suffix=f'_{split}')
+  scoring.write_evaluation(workdir, found, suffix=f'_{split}')
   return found

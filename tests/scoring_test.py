@@ -1,4 +1,4 @@
-"""Tests for experiments.evaluation."""
+"""Tests for experiments.evaluation.scoring."""
 
 import csv
 import os
@@ -8,7 +8,7 @@ from absl.testing import parameterized
 from data_prep import cells
 import numpy as np
 
-from experiments import evaluation
+from experiments.evaluation import scoring
 from tests import binaries
 from tests import tiny
 
@@ -28,13 +28,13 @@ class EvaluationTest(parameterized.TestCase):
     counts = np.zeros((3, 2, 3))
     counts[0, 1] = 3, 1, 1
     counts[1, 1] = 0, 0, 5
-    summary = evaluation.summarize(
-        evaluation.overlap_scores(counts), ('background', 'lesion'),
+    summary = scoring.summarize(
+        scoring.overlap_scores(counts), ('background', 'lesion'),
         list('abc'))
     self.assertAlmostEqual(summary['dice'], 0.375)
     self.assertEqual(summary['num_cases'], 3)
     self.assertEqual(summary['num_subjects'], 3)
-    self.assertEqual(evaluation.mean_dice(counts), summary['dice'])
+    self.assertEqual(scoring.mean_dice(counts), summary['dice'])
     self.assertEqual(summary['num_cases_counted'], 2)
     self.assertAlmostEqual(summary['per_class']['lesion']['iou'], 0.3)
     low, high = summary['dice_interval_95']
@@ -45,13 +45,13 @@ class EvaluationTest(parameterized.TestCase):
     found[:, 1], missed[0, 1] = (5, 5, 5), (5, 5, 5)
     missed[1, 1] = 0, 0, 10
     self.assertLess(
-        evaluation.mean_dice(missed), evaluation.mean_dice(found))
+        scoring.mean_dice(missed), scoring.mean_dice(found))
 
   def test_scores_of_a_case_by_hand(self):
     # Class 1: two of three pixels; class 2 is missed; class 3 is in neither.
     label_map = np.array([[1, 1, 1, 0], [0, 0, 0, 0], [2, 0, 0, 255]])
     prediction = np.array([[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 3]])
-    scores = evaluation.score_case(
+    scores = scoring.score_case(
         prediction, label_map, num_classes=4, spacing=(2, 1), tolerance=1)
     np.testing.assert_allclose(scores['dice'], [np.nan, 0.8, 0, np.nan])
     np.testing.assert_allclose(scores['recall'], [np.nan, 2 / 3, 0, np.nan])
@@ -74,7 +74,7 @@ class EvaluationTest(parameterized.TestCase):
       prediction = rng.integers(0, 3, size=(7, 9))
       pad = [tuple(rng.integers(0, 4, size=2)) for _ in range(2)]
       plain, padded = (
-          evaluation.score_case(p, t, num_classes=3, spacing=None, tolerance=1)
+          scoring.score_case(p, t, num_classes=3, spacing=None, tolerance=1)
           for p, t in (
               (prediction, label_map),
               (np.pad(prediction, pad, mode='edge'),
@@ -86,7 +86,7 @@ class EvaluationTest(parameterized.TestCase):
     path = os.path.join(tiny.temp_dir(self), 'cases.csv')
     names = ['-a, "b"\n', '<script>', 'ü']
     scores = {'dice': np.array([[np.nan, 0.5], [np.nan, np.nan], [1, 0.25]])}
-    evaluation.write_cases(path, names, names, scores, ('background', 'le,s'))
+    scoring.write_cases(path, names, names, scores, ('background', 'le,s'))
     with open(path, encoding='utf-8', newline='') as f:
       rows = list(csv.DictReader(f))
     self.assertEqual(rows[0]['id'], "'" + names[0])  # No formula.
@@ -97,7 +97,7 @@ class EvaluationTest(parameterized.TestCase):
 
   def test_indicators_by_hand(self):
     records = _records(['', '', 'shifted', 'missing'])
-    summary = evaluation.summarize_indicators(
+    summary = scoring.summarize_indicators(
         np.array([1.0, 0.5, 0.75, 0.0]), np.ones(4), records)
     # Pairs (good, faulty): 1 > .75, 1 > 0, .5 < .75, .5 > 0.
     self.assertEqual(summary['auroc'], 0.75)
@@ -106,13 +106,13 @@ class EvaluationTest(parameterized.TestCase):
     self.assertEqual(summary['mean_good'], 0.75)
 
   def test_indicators_that_never_moved_have_no_auroc(self):
-    summary = evaluation.summarize_indicators(
+    summary = scoring.summarize_indicators(
         np.ones(2), np.zeros(2), _records(['', 'shifted']))
     self.assertNotIn('auroc', summary)
 
   def test_indicator_table_names_the_least_trusted_first(self):
     path = os.path.join(tiny.temp_dir(self), 'indicators.csv')
-    evaluation.write_indicators(
+    scoring.write_indicators(
         path, np.array([0.9, 0.1]), np.array([3, 4]), _records(['', 'missing']))
     with open(path, encoding='utf-8') as f:
       lines = f.read().splitlines()
