@@ -19,8 +19,8 @@ from safetensors import numpy as safetensors_numpy
 
 from experiments import binary
 from experiments import model_card
-from experiments import predictor as predictor_lib
 from experiments import run_folder
+from experiments.prediction import predictor as predictor_lib
 
 _PLATFORMS = ('cpu', 'cuda', 'tpu')
 # Another program may add in another order: of probabilities, and of pixels

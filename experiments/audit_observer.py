@@ -20,8 +20,8 @@ from experiments import checkpoints as checkpoints_lib
 from experiments import corrections
 from experiments import input_pipeline
 from experiments import parts as parts_lib
-from experiments import predictor
 from experiments import run_folder
+from experiments.prediction import predictor
 
 _PROGRESS_EVERY_S = 5.0
 

@@ -26,10 +26,10 @@ from data_prep import rasterize
 from data_prep import system_errors
 
 from experiments import binary
-from experiments import pictures
 from experiments.evaluation import finished_run
 from experiments.evaluation import mask_folders
 from experiments.evaluation import scoring
+from experiments.prediction import pictures
 from experiments.reports import blocks
 from experiments.reports import pages
 

@@ -23,7 +23,7 @@ from absl import logging
 
 from experiments import artefacts
 from experiments import binary
-from experiments import network_flags
+from experiments.prediction import network_flags
 
 flags.adopt_module_key_flags(network_flags)  # For --help.
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder to write; new.')

@@ -14,10 +14,10 @@ import hybridseg
 from experiments import binary
 from experiments import csv_files
 from experiments import imagenet_package
-from experiments import predictor as predictor_lib
 from experiments import pretrained
 from experiments import run_folder
 from experiments.evaluation import scoring
+from experiments.prediction import predictor as predictor_lib
 
 _METRICS = {
     'dice': 'Dice', 'iou': 'IoU', 'precision': 'precision',

@@ -27,10 +27,10 @@ from absl import logging
 
 from data_prep import grammar
 from experiments import binary
-from experiments import network_flags
-from experiments import pictures
-from experiments import prediction
 from experiments import stopping
+from experiments.prediction import file_by_file
+from experiments.prediction import network_flags
+from experiments.prediction import pictures
 
 flags.adopt_module_key_flags(network_flags)  # For --help.
 _INPUT = flags.DEFINE_string('input', None, 'A file, or a folder of files.')
@@ -71,12 +71,12 @@ def main():
     raise binary.UserError(
         '--uncertainty is the disagreement of the two networks: use '
         '--network=mean.')
-  inputs = prediction.find_inputs(_INPUT.value)
+  inputs = file_by_file.find_inputs(_INPUT.value)
   with stopping.StopRequest() as request:
     predictor = _with_volume_axes(network_flags.load())
     height, width, channels = predictor.dataset.image_shape
     request.nothing_to_save = False
-    failed = prediction.predict_files(
+    failed = file_by_file.predict_files(
         predictor, inputs, _OUTPUT.value,
         tiling=pictures.Tiling(
             (height, width), channels, _WINDOW.value, _OVERLAP.value),

@@ -21,8 +21,8 @@ from safetensors import numpy as safetensors_numpy
 from experiments import artefacts
 from experiments import binary
 from experiments import model_card
-from experiments import predictor as predictor_lib
 from experiments import run_folder
+from experiments.prediction import predictor as predictor_lib
 from tests import tiny
 
 # What a user does who has jax and the file, and nothing of ours.

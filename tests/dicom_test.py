@@ -20,7 +20,7 @@ from data_prep.formats import dicom
 from data_prep.formats import dicom_objects
 from data_prep.formats import folder
 from experiments import binary
-from experiments import prediction
+from experiments.prediction import file_by_file
 import numpy as np
 import pydicom
 
@@ -203,7 +203,7 @@ class DicomObjectsTest(parameterized.TestCase):
         'SR 1) are not read: export segmentations as NIfTI or as PNG masks',
         imported.notices)
     self.assertNotIn('ZZMARKZZ', str(imported))
-    inputs = prediction.find_inputs(str(self.folder))
+    inputs = file_by_file.find_inputs(str(self.folder))
     self.assertEqual(inputs.names, ('a.dcm', 'b.dcm'))
 
   def test_beside_listed_pictures_they_are_not_unlabelled(self):
@@ -221,7 +221,7 @@ class DicomObjectsTest(parameterized.TestCase):
     self.assertIn('there is no picture, only DICOM files without one, found '
                   'RTSTRUCT 1, SEG 1', str(problem))
     with self.assertRaisesRegex(binary.UserError, r'RTSTRUCT 1, SEG 1'):
-      prediction.find_inputs(str(self.folder))
+      file_by_file.find_inputs(str(self.folder))
 
   def test_objects_in_place_of_masks(self):
     self._write({'images/a.dcm': _dicom(), 'masks/a.dcm': _object(_SEG)})

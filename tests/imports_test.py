@@ -57,7 +57,8 @@ _ON_HOST = 'hybridseg.surface_metrics'
 _ROOMS = {
     'configs': set(),
     'reports': {'evaluation'},
-    'evaluation': set(),
+    'evaluation': {'prediction'},
+    'prediction': set(),
     'tables': {'configs'},
 }
 # What every room may import beside them; these import no room.
@@ -68,9 +69,8 @@ _NO_ROOM = {
     'audit_planting', 'audit_reasons', 'audit_report', 'audit_signs',
     'auditing', 'calibration', 'checkpoint_files', 'checkpoints',
     'config_checks', 'corrections', 'feature_cache', 'imagenet_package',
-    'indicator_pass', 'input_pipeline', 'model_card', 'network_flags', 'parts',
-    'pictures', 'prediction', 'predictor', 'pretrained', 'refining',
-    'reproduce', 'resuming', 'retraining', 'run_folder', 'run_log',
+    'indicator_pass', 'input_pipeline', 'model_card', 'parts', 'pretrained',
+    'refining', 'reproduce', 'resuming', 'retraining', 'run_folder', 'run_log',
     'run_schema', 'session', 'stopping', 'summary', 'switches', 'torch_file',
     'trainer'}
 _OPEN = {'benchmarks', 'colabs', 'results'}

@@ -22,12 +22,12 @@ from experiments import artefacts
 from experiments import audit_evidence
 from experiments import audit_observer
 from experiments import auditing
-from experiments import pictures
-from experiments import prediction
-from experiments import predictor as predictor_lib
 from experiments import run_folder
 from experiments import trainer
 from experiments.evaluation import finished_run
+from experiments.prediction import file_by_file
+from experiments.prediction import pictures
+from experiments.prediction import predictor as predictor_lib
 
 _ROOT = pathlib.Path(__file__).parent.parent
 _ARCHIVE = _ROOT / 'tests/data/run_2be4bb2.tar.xz'
@@ -65,8 +65,8 @@ class OldRunTest(absltest.TestCase):
     predictor = predictor_lib.load('run', checkpoint='best')
     self.assertEqual(predictor.step, 4)
     height, width, channels = predictor.dataset.image_shape
-    failed = prediction.predict_files(
-        predictor, prediction.find_inputs(pathlib.Path('in')), 'out',
+    failed = file_by_file.predict_files(
+        predictor, file_by_file.find_inputs(pathlib.Path('in')), 'out',
         tiling=pictures.Tiling((height, width), channels), extras=(),
         should_stop=lambda number: False)
     self.assertEqual(failed, 0)
@@ -75,7 +75,7 @@ class OldRunTest(absltest.TestCase):
   def test_predict_and_evaluate_on_8_devices(self):
     # Training split 4 strong images a step, which 8 devices cannot share.
     code = (
-        'from experiments import predictor; import jax;'
+        'from experiments.prediction import predictor; import jax;'
         'from experiments.evaluation import finished_run;'
         'assert jax.device_count() == 8;'
         'assert predictor.load("run").batch_size == 8;'

@@ -9,7 +9,7 @@ import jax
 from experiments import binary
 from experiments import input_pipeline
 from experiments import parts
-from experiments import predictor
+from experiments.prediction import predictor
 from tests import tiny
 
 

@@ -1,4 +1,4 @@
-"""Tests for experiments.pictures: any file to tiles, and back."""
+"""Tests for experiments.prediction.pictures: any file to tiles, and back."""
 
 import itertools
 import os
@@ -13,7 +13,7 @@ from PIL import Image
 from data_prep import pixels
 from data_prep import preparation as preparation_lib
 from data_prep.formats import volumes
-from experiments import pictures
+from experiments.prediction import pictures
 from tests import tiny
 
 ORIENTATIONS = [

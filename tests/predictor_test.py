@@ -1,4 +1,4 @@
-"""Tests for experiments.predictor: which checkpoint is taken."""
+"""Tests for experiments.prediction.predictor: which checkpoint is taken."""
 
 import types
 from unittest import mock
@@ -8,7 +8,7 @@ import ml_collections
 
 from experiments import binary
 from experiments import checkpoints
-from experiments import predictor
+from experiments.prediction import predictor
 from tests import tiny
 
 

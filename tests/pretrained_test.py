@@ -13,10 +13,10 @@ from safetensors import numpy as safetensors_numpy
 
 from experiments import binary
 from experiments import parts as parts_lib
-from experiments import predictor as predictor_lib
 from experiments import pretrained
 from experiments import trainer
 from experiments.configs import phantom
+from experiments.prediction import predictor as predictor_lib
 from tests import resnet_test
 from tests import tiny
 

@@ -19,12 +19,12 @@ from experiments import binary
 from experiments import checkpoints
 from experiments import input_pipeline
 from experiments import parts
-from experiments import predictor
 from experiments import reproduce
 from experiments import run_folder
 from experiments import trainer
 from experiments.configs import common
 from experiments.evaluation import finished_run
+from experiments.prediction import predictor
 from experiments.tables import side_by_side
 from tests import tiny
 

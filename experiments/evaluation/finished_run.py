@@ -20,9 +20,9 @@ import numpy as np
 
 from experiments import binary
 from experiments import input_pipeline
-from experiments import pictures
-from experiments import predictor as predictor_lib
 from experiments.evaluation import scoring
+from experiments.prediction import pictures
+from experiments.prediction import predictor as predictor_lib
 
 
 class Case(NamedTuple):

@@ -16,8 +16,8 @@ from hybridseg import types
 import numpy as np
 
 from experiments import binary
-from experiments import pictures
 from experiments.evaluation import scoring
+from experiments.prediction import pictures
 
 _SUFFIXES = (*sorted(pixels.KNOWN_SUFFIXES), *pictures.VOLUME_SUFFIXES)
 _MAX_SHOWN = 3

@@ -1,4 +1,4 @@
-"""Tests for experiments.prediction and predictor, on a tiny run."""
+"""Tests for prediction.file_by_file and predictor, on a tiny run."""
 
 import contextlib
 import csv
@@ -19,12 +19,12 @@ import numpy as np
 from PIL import Image
 
 from experiments import binary
-from experiments import pictures
-from experiments import prediction
-from experiments import predictor as predictor_lib
 from experiments import run_folder
 from experiments.evaluation import finished_run
 from experiments.evaluation import scoring
+from experiments.prediction import file_by_file
+from experiments.prediction import pictures
+from experiments.prediction import predictor as predictor_lib
 from tests import pictures_test
 from tests import tiny
 
@@ -57,8 +57,8 @@ class PredictionTest(parameterized.TestCase):
     height, width, channels = self._predictor.dataset.image_shape
     with (contextlib.redirect_stdout(io.StringIO()),
           contextlib.redirect_stderr(io.StringIO())):
-      return prediction.predict_files(
-          self._predictor, prediction.find_inputs(self._dir / 'in'),
+      return file_by_file.predict_files(
+          self._predictor, file_by_file.find_inputs(self._dir / 'in'),
           str(self._output),
           tiling=pictures.Tiling((height, width), channels, **tiling),
           extras=extras, should_stop=should_stop)
@@ -146,8 +146,8 @@ class PredictionTest(parameterized.TestCase):
     (self._dir / 'in/a\n\x1b[31mb.png').write_text('no picture')
     with contextlib.redirect_stderr(io.StringIO()) as err, (
         contextlib.redirect_stdout(io.StringIO())):
-      prediction.predict_files(
-          self._predictor, prediction.find_inputs(self._dir / 'in'),
+      file_by_file.predict_files(
+          self._predictor, file_by_file.find_inputs(self._dir / 'in'),
           str(self._output), tiling=pictures.Tiling((16, 16), 3))
     self.assertRegex(err.getvalue(), r"^'a\\n\\x1b\[31mb.png': [^\n]*\n$")
 
@@ -205,15 +205,16 @@ class PredictionTest(parameterized.TestCase):
 
   def test_names_that_differ_in_their_suffix_alone(self):
     self.assertEqual(
-        prediction.stems(['a.png', 'a.JPG', 'b.nii.gz', 'B.nii', 'c.x.png']),
+        file_by_file.stems(
+            ['a.png', 'a.JPG', 'b.nii.gz', 'B.nii', 'c.x.png']),
         {'a.png': 'a.png', 'a.JPG': 'a.JPG', 'b.nii.gz': 'b.nii.gz',
          'B.nii': 'B.nii', 'c.x.png': 'c.x'})
 
   def test_nothing_to_predict(self):
     with self.assertRaisesRegex(binary.UserError, 'holds no picture'):
-      prediction.find_inputs(str(self._dir / 'in'))
+      file_by_file.find_inputs(str(self._dir / 'in'))
     with self.assertRaisesRegex(binary.UserError, 'no such file'):
-      prediction.find_inputs(str(self._dir / 'nowhere'))
+      file_by_file.find_inputs(str(self._dir / 'nowhere'))
 
   def test_window_of_the_training_size_is_the_whole(self):
     picture = _picture(size=(tiny.IMAGE_SIZE, tiny.IMAGE_SIZE))

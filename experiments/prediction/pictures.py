@@ -27,7 +27,7 @@ import nibabel
 import numpy as np
 from PIL import Image
 
-from experiments import predictor as predictor_lib
+from experiments.prediction import predictor as predictor_lib
 
 VOLUME_SUFFIXES = ('.nii', '.nii.gz')
 SUFFIXES = (*sources.PICTURES, *VOLUME_SUFFIXES)

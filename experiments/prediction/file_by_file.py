@@ -23,9 +23,9 @@ from PIL import Image
 from experiments import binary
 from experiments import input_pipeline
 from experiments import painting
-from experiments import pictures
-from experiments import predictor as predictor_lib
 from experiments import run_folder
+from experiments.prediction import pictures
+from experiments.prediction import predictor as predictor_lib
 
 TABLE = 'predictions.csv'
 SETTINGS = 'settings.json'

@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from experiments import predictor as predictor_lib
+from experiments.prediction import predictor as predictor_lib
 
 _RUN = flags.DEFINE_string('run', None, 'Folder of a run.', required=True)
 _CHECKPOINT = flags.DEFINE_enum(
