@@ -21,8 +21,8 @@ W is not (area average down, bilinear up: `data_prep.rasterize.resize_image`).
 from absl import flags
 from absl import logging
 
-from experiments import artefacts
 from experiments import binary
+from experiments.exporting import artefacts
 from experiments.prediction import network_flags
 
 flags.adopt_module_key_flags(network_flags)  # For --help.

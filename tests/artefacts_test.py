@@ -1,4 +1,4 @@
-"""Tests for experiments.artefacts and model_card, on a tiny run."""
+"""Tests for experiments.exporting.artefacts and model_card, on a tiny run."""
 
 from importlib import metadata
 import json
@@ -18,10 +18,10 @@ import jax
 import numpy as np
 from safetensors import numpy as safetensors_numpy
 
-from experiments import artefacts
 from experiments import binary
-from experiments import model_card
 from experiments import run_folder
+from experiments.exporting import artefacts
+from experiments.exporting import model_card
 from experiments.prediction import predictor as predictor_lib
 from tests import tiny
 

@@ -18,13 +18,13 @@ from absl.testing import absltest
 import numpy as np
 from PIL import Image
 
-from experiments import artefacts
 from experiments import audit_evidence
 from experiments import audit_observer
 from experiments import auditing
 from experiments import run_folder
 from experiments import trainer
 from experiments.evaluation import finished_run
+from experiments.exporting import artefacts
 from experiments.prediction import file_by_file
 from experiments.prediction import pictures
 from experiments.prediction import predictor as predictor_lib

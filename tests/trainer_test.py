@@ -14,7 +14,6 @@ import chex
 import jax
 import numpy as np
 
-from experiments import artefacts
 from experiments import binary
 from experiments import checkpoints
 from experiments import input_pipeline
@@ -24,6 +23,7 @@ from experiments import run_folder
 from experiments import trainer
 from experiments.configs import common
 from experiments.evaluation import finished_run
+from experiments.exporting import artefacts
 from experiments.prediction import predictor
 from experiments.tables import side_by_side
 from tests import tiny

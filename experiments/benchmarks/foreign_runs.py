@@ -26,10 +26,10 @@ from absl import logging
 from experiments import audit_observer
 from experiments import binary
 from experiments import input_pipeline
-from experiments import model_card
 from experiments import reproduce
 from experiments import run_folder
 from experiments import run_log
+from experiments.exporting import model_card
 from experiments.prediction import predictor as predictor_lib
 from experiments.tables import cases as cases_lib
 from experiments.tables import seed_groups

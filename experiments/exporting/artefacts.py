@@ -18,8 +18,8 @@ import numpy as np
 from safetensors import numpy as safetensors_numpy
 
 from experiments import binary
-from experiments import model_card
 from experiments import run_folder
+from experiments.exporting import model_card
 from experiments.prediction import predictor as predictor_lib
 
 _PLATFORMS = ('cpu', 'cuda', 'tpu')
