@@ -27,13 +27,13 @@ from data_prep import grammar
 from data_prep import system_errors
 import numpy as np
 
-from experiments import audit_evidence
-from experiments import audit_files
-from experiments import audit_observer
-from experiments import audit_report
-from experiments import auditing
 from experiments import binary
 from experiments import run_folder
+from experiments.auditing import evidence as evidence_lib
+from experiments.auditing import files
+from experiments.auditing import observer
+from experiments.auditing import ranking
+from experiments.auditing import report
 
 _RUN = flags.DEFINE_string('run', None, 'Folder of a finished run.')
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder; default RUN/audit.')
@@ -42,7 +42,7 @@ _EXPORT = flags.DEFINE_enum(
 _NUM_EXPORT = flags.DEFINE_integer(
     'num_export', 50, 'How many suspects to export.', lower_bound=1)
 _LEARN_FROM = flags.DEFINE_enum(
-    'learn_from', 'strong', list(audit_evidence.LEARN_FROM),
+    'learn_from', 'strong', list(evidence_lib.LEARN_FROM),
     'Exact masks to plant faults in and learn from: of the strong training '
     'images, or (val) of the validation split too. That is more to learn from, '
     'and costs its independence: of a run that starts from the scores '
@@ -63,31 +63,31 @@ def main():
     raise binary.UserError(
         f'{exported} exists and may hold corrections: move it, or give another '
         '--output.')
-  run = audit_observer.open_run(_RUN.value)
-  records = audit_evidence.audited(run.dataset.splits['train_weak'])
-  evidence = audit_evidence.collect(run, learn_from=_LEARN_FROM.value)
-  scores = auditing.score(evidence)
-  summary = {'step': run.last.step} | audit_files.summarize(
+  run = observer.open_run(_RUN.value)
+  records = evidence_lib.audited(run.dataset.splits['train_weak'])
+  evidence = evidence_lib.collect(run, learn_from=_LEARN_FROM.value)
+  scores = ranking.score(evidence)
+  summary = {'step': run.last.step} | files.summarize(
       records, evidence, scores, run.last.history)
   try:
     output.mkdir(parents=True, exist_ok=True)
-    audit_files.write_table(
+    files.write_table(
         str(output / 'audit.csv'), records, evidence, scores,
         np.asarray(run.last.state.indicators.weights))
-    audit_report.write(
+    report.write(
         output / 'audit.html', run, records, evidence, scores, summary)
     run_folder.write_json(str(output / 'audit.json'), summary)
   except OSError as e:
     raise binary.UserError(
         f'--output: {system_errors.in_words(e, output)}') from e
-  print(f'Faulty annotations: {audit_files.in_words(summary["faulty"])}.')
+  print(f'Faulty annotations: {files.in_words(summary["faulty"])}.')
   number = grammar.counted(len(records), 'annotation')
   print(f'{output / "audit.csv"}: {number}, most suspect first.')
   if _EXPORT.value:
-    first = auditing.rank(scores)[: _NUM_EXPORT.value]
-    print(audit_files.export_suspects(
+    first = ranking.rank(scores)[: _NUM_EXPORT.value]
+    print(files.export_suspects(
         run_folder.read_config(_RUN.value).input.data_dir,
-        audit_files.columns(records)['id'][first], _EXPORT.value, exported))
+        files.columns(records)['id'][first], _EXPORT.value, exported))
 
 
 if __name__ == '__main__':

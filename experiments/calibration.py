@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import audit_planting
+from experiments.auditing import planting
 from experiments.evaluation import scoring
 
 # In nats; above the largest, an annotation outweighs almost any network.
@@ -112,7 +112,7 @@ def calibrate(
     subject = str(np.asarray(record['subject']).astype(str)) or f'image {i}'
     for kind, (dice, references, groups) in found.items():
       for n in range(_NUM_DRAWINGS):
-        drawn, present = audit_planting.draw(
+        drawn, present = planting.draw(
             truth, kind, np.random.default_rng((i, kind, n)),
             num_classes=num_classes)
         if kind != types.AnnotationKind.TAG:  # As in records.
@@ -146,7 +146,7 @@ def _choose(dice, references, groups):
   """Returns the constants by Dice [M, C], of drawings of these subjects."""
   if not len(groups):
     return Constants(*_RULE.tolist(), 0, {})
-  folds, num_folds = audit_planting.fold_numbers(groups)
+  folds, num_folds = planting.fold_numbers(groups)
   penalty = _PENALTY * np.sum((_CANDIDATES - _RULE) ** 2, axis=1)
   chosen, held_out = [], np.full(len(groups), np.nan)
   for fold in range(num_folds):

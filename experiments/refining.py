@@ -28,14 +28,14 @@ import ml_collections
 import numpy as np
 from PIL import Image
 
-from experiments import audit_evidence
-from experiments import audit_observer
 from experiments import binary
 from experiments import calibration
 from experiments import corrections
 from experiments import csv_files
 from experiments import resuming
 from experiments import run_folder
+from experiments.auditing import evidence as evidence_lib
+from experiments.auditing import observer
 
 # Of the indicator: below it, an annotation is not asked.
 THRESHOLD = 0.7
@@ -109,7 +109,7 @@ def refine(run_dir: str, output: str) -> dict[str, Any]:
     raise binary.UserError(
         f'{output} exists and may hold corrections: move it, or give another '
         '--output.')
-  run = audit_observer.open_run(run_dir)
+  run = observer.open_run(run_dir)
   splits, state = run.dataset.splits, run.last.state
   params = train_step_lib.eval_params(state)
   directions = run.observer.strong_directions(params, splits['train_strong'])
@@ -119,7 +119,7 @@ def refine(run_dir: str, output: str) -> dict[str, Any]:
         params, directions, records, label='label', what=what):
       yield record, probs.mean(0)
 
-  weak = audit_evidence.audited(splits['train_weak'])
+  weak = evidence_lib.audited(splits['train_weak'])
   kinds = sorted({int(r['kind']) for r in weak})
   constants = calibration.calibrate(
       look(splits['train_strong'], 'exact masks'), kinds)

@@ -16,17 +16,17 @@ import numpy as np
 
 from data_prep import cells
 from data_prep import manifest as manifest_lib
-from experiments import audit_evidence
-from experiments import audit_files
-from experiments import audit_observer
-from experiments import audit_planting
-from experiments import audit_reasons
-from experiments import audit_report
-from experiments import audit_signs
-from experiments import auditing
 from experiments import binary
 from experiments import parts as parts_lib
 from experiments import trainer
+from experiments.auditing import evidence as evidence_lib
+from experiments.auditing import files
+from experiments.auditing import observer
+from experiments.auditing import planting
+from experiments.auditing import ranking
+from experiments.auditing import reasons
+from experiments.auditing import report
+from experiments.auditing import signs as signs_lib
 from hybridseg import augmentation
 from hybridseg import losses
 from hybridseg import types
@@ -73,7 +73,7 @@ class ReasonsTest(parameterized.TestCase):
   )
   def test_golden(self, drawn, wanted, seen=(_SEEN,)):
     for kind in (_Kind.POLYGON, _Kind.BOX):
-      reason = audit_reasons.explain(
+      reason = reasons.explain(
           _probs(_square(*seen)), kind, _square(*drawn), _NO_TAG)
       self.assertEqual(reason.name, wanted, kind)
       self.assertNotEmpty(reason.words)
@@ -81,7 +81,7 @@ class ReasonsTest(parameterized.TestCase):
   def test_what_one_network_sees_blames_nobody(self):
     probs = _probs(_square(_SEEN))
     probs[1] = _probs(_square())[1]
-    reason = audit_reasons.explain(probs, _Kind.BOX, _square(), _NO_TAG)
+    reason = reasons.explain(probs, _Kind.BOX, _square(), _NO_TAG)
     self.assertEqual(reason.name, 'unclear')
 
   @parameterized.named_parameters(
@@ -95,7 +95,7 @@ class ReasonsTest(parameterized.TestCase):
   def test_marks(self, drawn, wanted):
     label = _square(*drawn, background=types.UNLABELLED)
     for kind in (_Kind.POINTS, _Kind.SCRIBBLE):
-      reason = audit_reasons.explain(
+      reason = reasons.explain(
           _probs(_square(_SEEN)), kind, label, _NO_TAG)
       self.assertEqual(reason.name, wanted)
 
@@ -104,21 +104,21 @@ class ReasonsTest(parameterized.TestCase):
       ((1, 1), 'unclear'))
   def test_tags(self, tag, wanted):
     label = _square(background=types.UNLABELLED)
-    reason = audit_reasons.explain(
+    reason = reasons.explain(
         _probs(_square(_SEEN)), _Kind.TAG, label, np.array([255, *tag]))
     self.assertEqual(reason.name, wanted)
 
   def test_every_planted_fault_has_its_reason(self):
-    self.assertEqual({*audit_reasons.OF_FAULT}, {*manifest_lib.FAULTS} - {''})
+    self.assertEqual({*reasons.OF_FAULT}, {*manifest_lib.FAULTS} - {''})
     self.assertContainsSubset(
-        audit_reasons.OF_FAULT.values(), audit_reasons.REASONS)
+        reasons.OF_FAULT.values(), reasons.REASONS)
 
 
 class DisagreementTest(parameterized.TestCase):
 
   def _of(self, kind, drawn, present=_NO_TAG, seen=(_SEEN,)):
     label = drawn if isinstance(drawn, np.ndarray) else _square(*drawn)
-    return audit_signs.disagreement(
+    return signs_lib.disagreement(
         _probs(_square(*seen), sure=1.0)[0], kind, label, present)
 
   def test_by_hand(self):
@@ -153,10 +153,10 @@ class DisagreementTest(parameterized.TestCase):
 class SignsTest(parameterized.TestCase):
 
   def _of(self, kind, drawn, seen=(_SEEN,), background=0):
-    found = audit_signs.signs(
+    found = signs_lib.signs(
         _probs(_square(*seen), sure=1.0)[0], kind,
         _square(*drawn, background=background), _NO_TAG)
-    return dict(zip(audit_signs.NAMES, found, strict=True))
+    return dict(zip(signs_lib.NAMES, found, strict=True))
 
   def test_drawn_as_seen(self):
     found = self._of(_Kind.POLYGON, [_SEEN])
@@ -207,28 +207,28 @@ class SignsTest(parameterized.TestCase):
 class PlantingTest(parameterized.TestCase):
 
   def test_with_nothing_planted_it_is_the_rule(self):
-    coefficients = audit_planting.fit(
-        np.zeros((0, len(audit_signs.NAMES))), np.zeros(0, bool))
-    signs = np.zeros((3, len(audit_signs.NAMES)))
+    coefficients = planting.fit(
+        np.zeros((0, len(signs_lib.NAMES))), np.zeros(0, bool))
+    signs = np.zeros((3, len(signs_lib.NAMES)))
     signs[:, 0] = 0, 0.5, 1
     np.testing.assert_allclose(
-        audit_planting.log_odds(signs, coefficients), [-4, 0, 4])
+        planting.log_odds(signs, coefficients), [-4, 0, 4])
 
   def test_learns_which_sign_tells(self):
     rng = np.random.default_rng(0)
-    signs = rng.normal(size=(400, len(audit_signs.NAMES)))
+    signs = rng.normal(size=(400, len(signs_lib.NAMES)))
     faulty = rng.uniform(size=400) < 1 / (1 + np.exp(3 * signs[:, 2] - 1))
-    found = audit_planting.fit(signs, faulty)
+    found = planting.fit(signs, faulty)
     wanted = np.zeros(len(found))
     wanted[[2, -1]] = -3, 1
     np.testing.assert_allclose(found, wanted, atol=0.6)
 
   def test_fit_is_where_the_gradient_vanishes(self):
     rng = np.random.default_rng(1)
-    signs = rng.normal(size=(50, len(audit_signs.NAMES)))
+    signs = rng.normal(size=(50, len(signs_lib.NAMES)))
     faulty = rng.uniform(size=50) < 0.5
-    found = audit_planting.fit(signs, faulty)
-    probs = 1 / (1 + np.exp(-audit_planting.log_odds(signs, found)))
+    found = planting.fit(signs, faulty)
+    probs = 1 / (1 + np.exp(-planting.log_odds(signs, found)))
     rule = np.zeros(len(found))
     rule[[0, -1]] = 8, -4
     grad = np.append(
@@ -240,10 +240,10 @@ class PlantingTest(parameterized.TestCase):
     # Whoever is sure stays so: (30 + 1) / (100 + 2) of them.
     odds = np.where(np.arange(100) < 30, 50.0, -50.0)
     self.assertAlmostEqual(
-        audit_planting.prior_log_odds(odds), np.log(31 / 71))
+        planting.prior_log_odds(odds), np.log(31 / 71))
     # Who knows nothing, knows nothing of all.
-    self.assertAlmostEqual(audit_planting.prior_log_odds(np.zeros(9)), 0)
-    self.assertAlmostEqual(audit_planting.prior_log_odds(np.zeros(0)), 0)
+    self.assertAlmostEqual(planting.prior_log_odds(np.zeros(9)), 0)
+    self.assertAlmostEqual(planting.prior_log_odds(np.zeros(0)), 0)
 
   @parameterized.parameters(0.0, 0.05, 0.2, 0.5)
   def test_prior_finds_the_share(self, share):
@@ -251,14 +251,14 @@ class PlantingTest(parameterized.TestCase):
     faulty = np.arange(1000) < share * 1000
     # Normal, a step of 3 apart: these are their true log odds.
     odds = 3 * (rng.normal(size=1000) + 3 * faulty - 1.5)
-    prior = audit_planting.prior_log_odds(odds)
+    prior = planting.prior_log_odds(odds)
     self.assertAlmostEqual(1 / (1 + np.exp(-prior)), share, delta=0.03)
 
   @parameterized.parameters(*(k for k in _Kind if k != _Kind.NONE))
   def test_draws_every_kind_good_and_faulty(self, kind):
     truth = _square(_SEEN)
-    for fault in ('', *audit_reasons.OF_FAULT):
-      label, present = audit_planting.draw(
+    for fault in ('', *reasons.OF_FAULT):
+      label, present = planting.draw(
           truth, kind, np.random.default_rng(0), num_classes=3, fault=fault)
       self.assertEqual(label.shape, truth.shape)
       if kind == _Kind.TAG:
@@ -272,10 +272,10 @@ def _evidence(disagreements, *, spread=0.0, alignments=None, indicators=None,
   values = np.asarray(disagreements, float)
   kinds = np.full(len(values), 2) if kinds is None else np.asarray(kinds)
   reference = np.linspace(0, 0.5, 21)
-  signs = np.zeros((2, len(values), len(audit_signs.NAMES)))
+  signs = np.zeros((2, len(values), len(signs_lib.NAMES)))
   signs[..., 0] = values - spread, values + spread
-  nothing = audit_planting.Planted(signs[:, :0], np.zeros(0, bool))
-  return audit_evidence.Evidence(
+  nothing = planting.Planted(signs[:, :0], np.zeros(0, bool))
+  return evidence_lib.Evidence(
       kinds=kinds,
       signs=signs,
       alignments=np.zeros((2, len(values))) if alignments is None
@@ -285,7 +285,7 @@ def _evidence(disagreements, *, spread=0.0, alignments=None, indicators=None,
           name: {int(k): reference for k in np.unique(kinds)}
           for name in ('strong', 'val')},
       planted=planted or {int(k): nothing for k in np.unique(kinds)},
-      reasons=[audit_reasons.Reason('unclear', '')] * len(values))
+      reasons=[reasons.Reason('unclear', '')] * len(values))
 
 
 class ScoreTest(absltest.TestCase):
@@ -293,7 +293,7 @@ class ScoreTest(absltest.TestCase):
   def test_by_hand(self):
     # With nothing planted sigmoid(8 D - 4 + prior), where the prior is that of
     # a share of 1/2, for the two lie evenly about D = 1/2.
-    scores = auditing.score(_evidence([0.375, 0.625]))
+    scores = ranking.score(_evidence([0.375, 0.625]))
     np.testing.assert_allclose(
         scores.score, 1 / (1 + np.exp([1.0, -1.0])), rtol=1e-6)
     np.testing.assert_allclose(scores.low, scores.score)
@@ -303,25 +303,25 @@ class ScoreTest(absltest.TestCase):
 
   def test_learns_from_what_is_planted(self):
     # In this set a fault is what agrees.
-    signs = np.zeros((2, 100, len(audit_signs.NAMES)))
+    signs = np.zeros((2, 100, len(signs_lib.NAMES)))
     signs[..., 0] = np.linspace(0, 1, 100)
-    planted = {2: audit_planting.Planted(signs, np.arange(100) < 50)}
+    planted = {2: planting.Planted(signs, np.arange(100) < 50)}
     grid = np.linspace(0, 1, 11)
-    scores = auditing.score(_evidence(grid, planted=planted)).score
+    scores = ranking.score(_evidence(grid, planted=planted)).score
     self.assertTrue(np.all(np.diff(scores) < 0))
 
   def test_each_part_rises_with_the_evidence(self):
     grid = np.linspace(0, 1, 11)
-    found = auditing.score(
+    found = ranking.score(
         _evidence(grid, alignments=[1 - 2 * grid] * 2, indicators=1 - grid))
     self.assertCountEqual(
         found.parts, ['disagreement', 'alignment', 'indicator'])
     for values in (found.score, *found.parts.values()):
       self.assertTrue(np.all(np.diff(values) > 0))
-    self.assertNotIn('indicator', auditing.score(_evidence(grid)).parts)
+    self.assertNotIn('indicator', ranking.score(_evidence(grid)).parts)
 
   def test_networks_that_differ_widen_the_interval(self):
-    scores = auditing.score(
+    scores = ranking.score(
         _evidence([0.5, 0.5], spread=np.array([0.05, 0.2])))
     self.assertAlmostEqual(scores.score[0], scores.score[1])
     self.assertLess(scores.low[1], scores.low[0])
@@ -329,13 +329,13 @@ class ScoreTest(absltest.TestCase):
 
   def test_networks_that_find_nothing_stay_finite(self):
     nothing = {n: {2: np.ones(20)} for n in ('strong', 'val')}
-    scores = auditing.score(_evidence([1.0, 0.9], references=nothing))
+    scores = ranking.score(_evidence([1.0, 0.9], references=nothing))
     for values in (scores.score, *scores.parts.values()):
       self.assertTrue(np.isfinite(values).all())
 
   def test_evaluation_by_hand(self):
-    scores = auditing.score(_evidence([1.0, 0.9, 0.1, 0.5]))
-    found = auditing.evaluate(
+    scores = ranking.score(_evidence([1.0, 0.9, 0.1, 0.5]))
+    found = ranking.evaluate(
         scores, np.array(['shifted', '', '', 'missing']),
         ['shifted', 'unclear', 'unclear', 'unclear'], num_first=2)
     self.assertEqual(found['auroc'], 0.75)
@@ -344,7 +344,7 @@ class ScoreTest(absltest.TestCase):
     self.assertEqual(found['confusion'], {
         'none': {'unclear': 2}, 'shifted': {'shifted': 1},
         'missing': {'unclear': 1}})
-    self.assertIsNone(auditing.evaluate(scores, np.array([''] * 4), [''] * 4))
+    self.assertIsNone(ranking.evaluate(scores, np.array([''] * 4), [''] * 4))
 
 
 class EstimateTest(absltest.TestCase):
@@ -352,7 +352,7 @@ class EstimateTest(absltest.TestCase):
   def test_by_hand(self):
     # The 0.9 quantile of the reference is 0.45; 40 of 100 lie beyond:
     # (0.4 - 0.1) / 0.9 of them are faulty.
-    found = auditing.estimate_faulty(_evidence([0.2] * 60 + [0.9] * 40))
+    found = ranking.estimate_faulty(_evidence([0.2] * 60 + [0.9] * 40))
     self.assertAlmostEqual(found['share'], 1 / 3)
     self.assertEqual(found['number'], 33)
     self.assertTrue(found['can_tell'])
@@ -361,7 +361,7 @@ class EstimateTest(absltest.TestCase):
     self.assertBetween(high, 33, 50)
 
   def test_all_fine_says_that_it_cannot_tell(self):
-    found = auditing.estimate_faulty(_evidence(np.linspace(0, 0.5, 200)))
+    found = ranking.estimate_faulty(_evidence(np.linspace(0, 0.5, 200)))
     self.assertFalse(found['can_tell'])
     self.assertEqual(found['number'], 0)
     self.assertEqual(found['interval'][0], 0)
@@ -369,10 +369,10 @@ class EstimateTest(absltest.TestCase):
 
   def test_needs_something_to_compare_with(self):
     few = {n: {2: np.zeros(9)} for n in ('strong', 'val')}
-    found = auditing.estimate_faulty(_evidence([1.0] * 10, references=few))
+    found = ranking.estimate_faulty(_evidence([1.0] * 10, references=few))
     self.assertIsNone(found['number'])
     self.assertIn('9 exact masks', found['why'])
-    found = auditing.estimate_faulty(_evidence([]))
+    found = ranking.estimate_faulty(_evidence([]))
     self.assertIn('0 weak annotations', found['why'])
 
 
@@ -388,8 +388,8 @@ class FilesTest(absltest.TestCase):
     records = [_record(i.encode()) for i in ids]
     path = os.path.join(tiny.temp_dir(self), 'audit.csv')
     evidence = _evidence([0.5] * len(ids), kinds=[3] * len(ids))
-    audit_files.write_table(
-        path, records, evidence, auditing.score(evidence), np.ones(1))
+    files.write_table(
+        path, records, evidence, ranking.score(evidence), np.ones(1))
     with open(path, newline='', encoding='utf-8') as f:
       rows = list(csv.DictReader(f))
     self.assertEqual(rows[3]['id'], "'=1+1")  # No formula in a spreadsheet.
@@ -401,7 +401,7 @@ class FilesTest(absltest.TestCase):
     folder = tiny.temp_dir(self)
     output = pathlib.Path(tiny.temp_dir(self)) / 'out'
     export = functools.partial(
-        audit_files.export_suspects, folder, ['b', 'a', 'c', 'other'],
+        files.export_suspects, folder, ['b', 'a', 'c', 'other'],
         output=output)
     with self.assertRaisesRegex(binary.Incomplete, 'cannot be read'):
       export(format_name='coco')
@@ -431,7 +431,7 @@ class RunTest(absltest.TestCase):
     cls.addClassCleanup(folder.cleanup)
     cls.workdir = os.path.join(folder.name, 'run')
     trainer.train_and_evaluate(tiny.debug_config(), cls.workdir)
-    cls.run_ = audit_observer.open_run(cls.workdir)
+    cls.run_ = observer.open_run(cls.workdir)
 
   def _with_weak(self, records):
     dataset = self.run_.dataset
@@ -440,15 +440,15 @@ class RunTest(absltest.TestCase):
 
   def _audit(self, run, name):
     """Audits as the binary does; returns summary and table."""
-    records = audit_evidence.audited(run.dataset.splits['train_weak'])
-    evidence = audit_evidence.collect(run)
-    scores = auditing.score(evidence)
-    summary = audit_files.summarize(
+    records = evidence_lib.audited(run.dataset.splits['train_weak'])
+    evidence = evidence_lib.collect(run)
+    scores = ranking.score(evidence)
+    summary = files.summarize(
         records, evidence, scores, run.last.history)
     path = os.path.join(self.workdir, name)
-    audit_files.write_table(
+    files.write_table(
         path + '.csv', records, evidence, scores, np.ones(32))
-    audit_report.write(
+    report.write(
         path + '.html', run, records, evidence, scores, summary)
     with open(path + '.csv', encoding='utf-8') as f:
       return summary, list(csv.DictReader(f))
@@ -460,11 +460,11 @@ class RunTest(absltest.TestCase):
                 for r, fault in zip(records, faults[::-1], strict=True)]
     blind = [r | {'truth': np.full_like(r['truth'], types.UNLABELLED)}
              for r in shuffled]
-    wanted = audit_evidence.collect(self._with_weak(records))
+    wanted = evidence_lib.collect(self._with_weak(records))
     self.assertNotEqual(faults, faults[::-1])
-    found = audit_evidence.collect(self._with_weak(blind))
+    found = evidence_lib.collect(self._with_weak(blind))
     np.testing.assert_array_equal(
-        auditing.score(found).score, auditing.score(wanted).score)
+        ranking.score(found).score, ranking.score(wanted).score)
     self.assertEqual(found.reasons, wanted.reasons)
 
   def test_masks_of_validation_and_test_are_in_no_score(self):
@@ -479,11 +479,11 @@ class RunTest(absltest.TestCase):
         splits=dataset.splits | other))
     for learn_from, same in (('strong', True), ('val', False)):
       first, second = (
-          audit_evidence.collect(run, learn_from=learn_from)
+          evidence_lib.collect(run, learn_from=learn_from)
           for run in (self.run_, changed))
       self.assertEqual(first.learn_from, learn_from)
       found = np.array_equal(
-          auditing.score(first).score, auditing.score(second).score)
+          ranking.score(first).score, ranking.score(second).score)
       self.assertEqual(found, same, learn_from)
 
   def test_without_weak_instances_or_only_unlabelled_ones(self):
@@ -508,7 +508,7 @@ class RunTest(absltest.TestCase):
     # By another way: the gradients of the last layer themselves.
     run = self.run_
     record = run.dataset.splits['train_weak'][0]
-    shown, = audit_observer.pictures(run, [record])
+    shown, = observer.pictures(run, [record])
     self.assertEqual(shown.prediction.shape, record['label'].shape)
     parts = parts_lib.build_network(tiny.debug_config(), run.dataset)
 
@@ -542,14 +542,14 @@ class RunTest(absltest.TestCase):
     self.assertLen(rows, 32)
     scores = [float(r['score']) for r in rows]
     self.assertEqual(scores, sorted(scores, reverse=True))
-    self.assertContainsSubset({r['why'] for r in rows}, audit_reasons.REASONS)
+    self.assertContainsSubset({r['why'] for r in rows}, reasons.REASONS)
     with open(os.path.join(output, 'audit.json'), encoding='utf-8') as f:
       summary = json.load(f)
     self.assertEqual(summary['num_annotations'], 32)
     self.assertBetween(summary['planted']['auroc'], 0, 1)
-    files = os.listdir(os.path.join(output, 'suspects_labelme', 'train'))
+    exported = os.listdir(os.path.join(output, 'suspects_labelme', 'train'))
     self.assertCountEqual(
-        [f for f in files if f.endswith('.json')],
+        [f for f in exported if f.endswith('.json')],
         [r['id'] + '.json' for r in rows[:5]])
     # Corrections may be in there by now.
     again = self._run('--run=' + self.workdir, '--output=' + output,

@@ -15,8 +15,8 @@ from data_prep import pixels
 from data_prep import predictions
 from data_prep.formats import intensities
 from data_prep.formats import registry
-from experiments import audit_files
 from experiments import binary
+from experiments.auditing import files
 import numpy as np
 from PIL import Image
 
@@ -100,7 +100,7 @@ class ConfinedTest(parameterized.TestCase):
         self.root / 'manifest.jsonl', manifest.header, list(manifest.rows))
     before = self._everything()
     with self.assertRaisesRegex(binary.Incomplete, 'Nothing exported: [^\n]*$'):
-      audit_files.export_suspects(
+      files.export_suspects(
           str(self.root), ['../x'], form, self.top / 'out')
     self.assertEqual(self._everything(), before)
 

@@ -60,19 +60,18 @@ _ROOMS = {
     'evaluation': {'prediction'},
     'prediction': set(),
     'exporting': {'evaluation', 'prediction'},
+    'auditing': {'prediction', 'reports'},
     'tables': {'configs'},
 }
 # What every room may import beside them; these import no room.
 _SHARED = {'binary', 'csv_files', 'launcher', 'painting'}
 # Modules that have no room yet.
 _NO_ROOM = {
-    'audit_evidence', 'audit_files', 'audit_observer', 'audit_planting',
-    'audit_reasons', 'audit_report', 'audit_signs', 'auditing', 'calibration',
-    'checkpoint_files', 'checkpoints', 'config_checks', 'corrections',
-    'feature_cache', 'imagenet_package', 'indicator_pass', 'input_pipeline',
-    'parts', 'pretrained', 'refining', 'reproduce', 'resuming', 'retraining',
-    'run_folder', 'run_log', 'run_schema', 'session', 'stopping', 'summary',
-    'switches', 'torch_file', 'trainer'}
+    'calibration', 'checkpoint_files', 'checkpoints', 'config_checks',
+    'corrections', 'feature_cache', 'imagenet_package', 'indicator_pass',
+    'input_pipeline', 'parts', 'pretrained', 'refining', 'reproduce',
+    'resuming', 'retraining', 'run_folder', 'run_log', 'run_schema', 'session',
+    'stopping', 'summary', 'switches', 'torch_file', 'trainer'}
 _OPEN = {'benchmarks', 'colabs', 'results'}
 _MAX_AT_THE_TOP = 20
 

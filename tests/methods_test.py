@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import audit_observer
 from experiments import binary
 from experiments import checkpoints
 from experiments import input_pipeline
 from experiments import parts as parts_lib
 from experiments import run_folder
+from experiments.auditing import observer
 from experiments.configs import acdc
 from experiments.configs import common
 from experiments.configs import endoscene
@@ -164,7 +164,7 @@ class TruthTest(parameterized.TestCase):
     workdir = tiny.temp_dir(self)
     run_folder.open_run(workdir, _config('full_supervision'), _dataset())
     with self.assertRaisesRegex(binary.UserError, 'another method'):
-      audit_observer.open_run(workdir)
+      observer.open_run(workdir)
 
 
 if __name__ == '__main__':

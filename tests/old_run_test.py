@@ -18,11 +18,11 @@ from absl.testing import absltest
 import numpy as np
 from PIL import Image
 
-from experiments import audit_evidence
-from experiments import audit_observer
-from experiments import auditing
 from experiments import run_folder
 from experiments import trainer
+from experiments.auditing import evidence as evidence_lib
+from experiments.auditing import observer
+from experiments.auditing import ranking
 from experiments.evaluation import finished_run
 from experiments.exporting import artefacts
 from experiments.prediction import file_by_file
@@ -93,11 +93,11 @@ class OldRunTest(absltest.TestCase):
     self.assertIn('MODEL_CARD.md', os.listdir('model'))
 
   def test_audit(self):
-    run = audit_observer.open_run('run')
-    records = audit_evidence.audited(run.dataset.splits['train_weak'])
+    run = observer.open_run('run')
+    records = evidence_lib.audited(run.dataset.splits['train_weak'])
     self.assertLen(records, 108)
-    scores = auditing.score(audit_evidence.collect(run))
-    self.assertLen(auditing.rank(scores), 108)
+    scores = ranking.score(evidence_lib.collect(run))
+    self.assertLen(ranking.rank(scores), 108)
 
   def test_resume(self):
     stored = self._stored()

@@ -20,13 +20,13 @@ from hybridseg import types
 from matplotlib import figure
 import numpy as np
 
-from experiments import audit_evidence
-from experiments import audit_files
-from experiments import audit_observer
-from experiments import audit_signs
-from experiments import auditing
 from experiments import binary
 from experiments import painting
+from experiments.auditing import evidence as evidence_lib
+from experiments.auditing import files
+from experiments.auditing import observer
+from experiments.auditing import ranking
+from experiments.auditing import signs as signs_lib
 
 _RUN = flags.DEFINE_string('run', None, 'Folder of a finished run.')
 _SHEET = flags.DEFINE_string('sheet', None, 'Picture of the first suspects.')
@@ -36,11 +36,11 @@ _NUM_SHOWN = 24
 
 def main():
   logging.set_verbosity(logging.WARNING)
-  run = audit_observer.open_run(_RUN.value)
-  records = audit_evidence.audited(run.dataset.splits['train_weak'])
-  evidence = audit_evidence.collect(run)
-  scores = auditing.score(evidence)
-  texts = audit_files.columns(records)
+  run = observer.open_run(_RUN.value)
+  records = evidence_lib.audited(run.dataset.splits['train_weak'])
+  evidence = evidence_lib.collect(run)
+  scores = ranking.score(evidence)
+  texts = files.columns(records)
   print(f'step {run.last.step}; {len(records)} annotations, '
         f'{(texts["fault"] != "").sum()} faulty')
   dice_loss = _dice_loss(run, records)
@@ -49,7 +49,7 @@ def main():
   _print_difference(scores.score, dice_loss, texts['fault'] != '')
   _print_calibration(scores, texts['fault'] != '')
   _print_estimates(evidence, texts['fault'] != '')
-  found = auditing.evaluate(
+  found = ranking.evaluate(
       scores, texts['fault'], [r.name for r in evidence.reasons])
   for fault, reasons in found['confusion'].items():
     print(f'{fault}: {reasons}')
@@ -80,7 +80,7 @@ def _dice_loss(run, records):
   directions = run.observer.strong_directions(
       params, run.dataset.splits['train_strong'])
   return np.array([
-      np.mean([audit_signs.disagreement(
+      np.mean([signs_lib.disagreement(
           q, types.AnnotationKind.COARSE_MASK, record['label'],
           record['present']) for q in probs])
       for record, probs, _ in run.observer.look(
@@ -133,14 +133,14 @@ def _print_estimates(evidence, faulty):
   for share in (0, 0.05, 0.1, 0.2, 0.3):
     number = round(share / (1 - share) * len(good))
     rows = np.concatenate([good, bad[:number]])
-    found = auditing.estimate_faulty(evidence, rows)
+    found = ranking.estimate_faulty(evidence, rows)
     print(f'| {len(rows) - len(good)} | {len(rows)} | {found["number"]} | '
           f'{found["interval"]} | {found["can_tell"]} |')
 
 
 def _draw(run, records, evidence, scores, texts):
-  first = auditing.rank(scores)[:_NUM_SHOWN]
-  shown = audit_observer.pictures(run, [records[n] for n in first])
+  first = ranking.rank(scores)[:_NUM_SHOWN]
+  shown = observer.pictures(run, [records[n] for n in first])
   fig = figure.Figure(figsize=(16, 17), layout='constrained')
   axes = fig.subplots(8, 9)
   for ax in axes.flat:

@@ -26,13 +26,13 @@ from hybridseg import types
 import numpy as np
 from scipy import special
 
-from experiments import audit_evidence
-from experiments import audit_files
-from experiments import audit_observer
-from experiments import audit_signs
-from experiments import auditing
 from experiments import binary
 from experiments import trainer
+from experiments.auditing import evidence as evidence_lib
+from experiments.auditing import files
+from experiments.auditing import observer
+from experiments.auditing import ranking
+from experiments.auditing import signs as signs_lib
 from experiments.configs import endoscene
 from experiments.configs.tables import common
 from experiments.tables import grid
@@ -76,13 +76,13 @@ class Measured(NamedTuple):
 
 def measure(workdir: str) -> Measured:
   """Audits a finished run whose set has planted faults."""
-  run = audit_observer.open_run(workdir)
+  run = observer.open_run(workdir)
   start = time.monotonic()
-  evidence = audit_evidence.collect(run)
-  scores = auditing.score(evidence)
+  evidence = evidence_lib.collect(run)
+  scores = ranking.score(evidence)
   seconds = time.monotonic() - start
-  records = audit_evidence.audited(run.dataset.splits['train_weak'])
-  texts = audit_files.columns(records)
+  records = evidence_lib.audited(run.dataset.splits['train_weak'])
+  texts = files.columns(records)
   faulty = texts['fault'] != ''
   if not faulty.any() or faulty.all():
     raise binary.UserError(
@@ -101,7 +101,7 @@ def measure(workdir: str) -> Measured:
       'cleanlab pixel score': _cleanlab(labels, probs.mean(1))[1]}
   maps['loss map times the score'] = (
       maps['loss map, 1 - p(label)'] * scores.score[:, None, None])
-  estimate = auditing.estimate_faulty(evidence)
+  estimate = ranking.estimate_faulty(evidence)
   return Measured(
       rankings, faulty, texts['fault'], texts['subject'],
       _pixels(maps, records, faulty),
@@ -111,13 +111,13 @@ def measure(workdir: str) -> Measured:
        'faulty': int(faulty.sum()), 'sum of scores': float(scores.score.sum()),
        'estimate': f'{estimate["number"]} {estimate["interval"]}',
        'faulty of the first 50': int(
-           faulty[auditing.rank(scores)[:50]].sum())})
+           faulty[ranking.rank(scores)[:50]].sum())})
 
 
 def _rankings(evidence, scores, records, probs, labels):
   as_drawn = types.AnnotationKind.COARSE_MASK
   dice = [
-      np.mean([audit_signs.disagreement(q, as_drawn, r['label'], r['present'])
+      np.mean([signs_lib.disagreement(q, as_drawn, r['label'], r['present'])
                for q in pair]) for r, pair in zip(records, probs, strict=True)]
   apart = np.asarray(inference.disagreement(np.moveaxis(probs, 1, 0)))
   return {

@@ -23,12 +23,12 @@ from typing import Any
 from absl import flags
 from absl import logging
 
-from experiments import audit_observer
 from experiments import binary
 from experiments import input_pipeline
 from experiments import reproduce
 from experiments import run_folder
 from experiments import run_log
+from experiments.auditing import observer
 from experiments.exporting import model_card
 from experiments.prediction import predictor as predictor_lib
 from experiments.tables import cases as cases_lib
@@ -247,7 +247,7 @@ def _resume(folder):
 # `evaluate`, `predict` and `export` load the networks in the same way.
 BINARIES = {
     'evaluate, predict, export': _predict,
-    'audit': audit_observer.open_run,
+    'audit': observer.open_run,
     'compare': _compare,
     'reproduce': _reproduce,
     'train': _resume,

@@ -2,7 +2,7 @@
 
 Exact masks are drawn again as a kind of weak annotation, with the usual care
 and with the faults of `data_prep.label_noise`. From the signs
-(`audit_signs`) of these a logistic regression learns the odds of a fault. No
+(`signs`) of these a logistic regression learns the odds of a fault. No
 weak annotation of the set takes part in it, and nothing that is known of it.
 """
 
@@ -15,12 +15,12 @@ import numpy as np
 from scipy import optimize
 from scipy import special
 
-from experiments import audit_signs
+from experiments.auditing import signs as signs_lib
 
 _Kind = types.AnnotationKind
 # With nothing planted, the odds are those of sigmoid(8 (disagreement - 1/2)).
 _RULE = np.array(
-    [8.0 if n == 'disagreement' else 0.0 for n in audit_signs.NAMES] + [-4.0])
+    [8.0 if n == 'disagreement' else 0.0 for n in signs_lib.NAMES] + [-4.0])
 # 0.03 to 0.3 rank alike with all masks; 1 does not hear 50 of them.
 _PENALTY = 0.1
 _NUM_FOLDS = 5

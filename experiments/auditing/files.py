@@ -15,11 +15,11 @@ from hybridseg import types
 import jax
 import numpy as np
 
-from experiments import audit_evidence
-from experiments import auditing
 from experiments import binary
 from experiments import csv_files
 from experiments import input_pipeline
+from experiments.auditing import evidence as evidence_lib
+from experiments.auditing import ranking
 
 HEADER = (
     'rank', 'id', 'score', 'low', 'high', 'indicator', 'kind', 'annotator',
@@ -40,8 +40,8 @@ def columns(records: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
 def write_table(
     path: str,
     records: Sequence[dict[str, Any]],
-    evidence: audit_evidence.Evidence,
-    scores: auditing.Scores,
+    evidence: evidence_lib.Evidence,
+    scores: ranking.Scores,
     weights: np.ndarray,
 ) -> None:
   """Writes one CSV line per audited annotation, most suspect first.
@@ -55,7 +55,7 @@ def write_table(
   """
   texts = columns(records)
   rows = []
-  for place, n in enumerate(auditing.rank(scores), start=1):
+  for place, n in enumerate(ranking.rank(scores), start=1):
     reason = evidence.reasons[n]
     rows.append([
         place, texts['id'][n],
@@ -68,8 +68,8 @@ def write_table(
 
 def summarize(
     records: Sequence[dict[str, Any]],
-    evidence: audit_evidence.Evidence,
-    scores: auditing.Scores,
+    evidence: evidence_lib.Evidence,
+    scores: ranking.Scores,
     history: Mapping[str, np.ndarray],
 ) -> dict[str, Any]:
   """Returns the content of audit.json.
@@ -88,19 +88,19 @@ def summarize(
       'auroc_held_out': {
           types.AnnotationKind(kind).name.lower(): auroc
           for kind, auroc in scores.held_out.items()},
-      'faulty': auditing.estimate_faulty(evidence),
+      'faulty': ranking.estimate_faulty(evidence),
       'weighting': _health(records, history, evidence.indicators is not None),
   }
   for name in ('kind', 'annotator', 'site'):
-    summary[f'by_{name}'] = auditing.summarize_groups(
+    summary[f'by_{name}'] = ranking.summarize_groups(
         evidence, scores, texts[name])
-  summary['planted'] = auditing.evaluate(
+  summary['planted'] = ranking.evaluate(
       scores, texts['fault'], [r.name for r in evidence.reasons])
   return summary
 
 
 def in_words(faulty: Mapping[str, Any]) -> str:
-  """Returns an estimate of `auditing.estimate_faulty` as a sentence."""
+  """Returns an estimate of `ranking.estimate_faulty` as a sentence."""
   if faulty['number'] is None:
     return f'cannot tell: {faulty["why"]}'
   low, high = faulty['interval']

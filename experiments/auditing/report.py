@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from data_prep import grammar
-from experiments import audit_evidence
-from experiments import audit_files
-from experiments import audit_observer
-from experiments import auditing
+from experiments.auditing import evidence as evidence_lib
+from experiments.auditing import files
+from experiments.auditing import observer
+from experiments.auditing import ranking
 from experiments.reports import pages
 
 _NUM_SHOWN = 200
@@ -18,10 +18,10 @@ _NUM_SHOWN = 200
 
 def write(
     path: str | os.PathLike[str],
-    run: audit_observer.Run,
+    run: observer.Run,
     records: Sequence[dict[str, Any]],
-    evidence: audit_evidence.Evidence,
-    scores: auditing.Scores,
+    evidence: evidence_lib.Evidence,
+    scores: ranking.Scores,
     summary: Mapping[str, Any],
 ) -> None:
   """Writes the report.
@@ -32,16 +32,16 @@ def write(
     records: audited, in the order of the evidence.
     evidence: of them.
     scores: of them.
-    summary: of `audit_files.summarize`.
+    summary: of `files.summarize`.
 
   Raises:
     OSError: if it cannot be written.
   """
-  texts = audit_files.columns(records)
+  texts = files.columns(records)
   ids = np.array([r['instance_id'] for r in records], int)
   weights = np.asarray(run.last.state.indicators.weights)
-  first = auditing.rank(scores)[:_NUM_SHOWN]
-  shown = audit_observer.pictures(run, [records[n] for n in first])
+  first = ranking.rank(scores)[:_NUM_SHOWN]
+  shown = observer.pictures(run, [records[n] for n in first])
   suspects = [
       pages.Suspect(
           rank=place, score=float(scores.score[n]),
@@ -75,7 +75,7 @@ def write(
 def _facts(summary):
   facts = {
       'annotations': summary['num_annotations'],
-      'faulty, estimated': audit_files.in_words(summary['faulty']),
+      'faulty, estimated': files.in_words(summary['faulty']),
       'weighting': summary['weighting']['verdict'],
   }
   if summary['planted']:
@@ -94,7 +94,7 @@ def _tables(summary):
           {name: group or 'not known', 'number': line['number'],
            'mean score': line['mean_score'],
            # The number; why is said once, of all of them.
-           'faulty, estimated': audit_files.in_words(
+           'faulty, estimated': files.in_words(
                line['faulty']).split(':')[0]}
           for group, line in summary[f'by_{name}'].items()]
       for name in ('kind', 'annotator', 'site')}

@@ -2,7 +2,7 @@
 
 Three parts, each from both networks of the newest checkpoint:
 
-- signs: of a fault, prediction beside annotation, see `audit_signs`; the first
+- signs: of a fault, prediction beside annotation, see `signs`; the first
   of them is the disagreement of the two, by the annotation's kind, in [0, 1];
 - alignment: of the last layer with the gradient of the whole strong set, scaled
   to a root mean square of 1 over the weak set, then squashed by tanh, for a few
@@ -28,11 +28,11 @@ from hybridseg import train_step as train_step_lib
 from hybridseg import types
 import numpy as np
 
-from experiments import audit_observer
-from experiments import audit_planting
-from experiments import audit_reasons
-from experiments import audit_signs
 from experiments import input_pipeline
+from experiments.auditing import observer as observer_lib
+from experiments.auditing import planting
+from experiments.auditing import reasons as reasons_lib
+from experiments.auditing import signs as signs_lib
 
 _Kind = types.AnnotationKind
 # Whose exact masks faults are planted in and learnt from.
@@ -65,8 +65,8 @@ class Evidence(NamedTuple):
   alignments: np.ndarray
   indicators: np.ndarray | None
   references: Mapping[str, Mapping[int, np.ndarray]]
-  planted: Mapping[int, audit_planting.Planted]
-  reasons: Sequence[audit_reasons.Reason]
+  planted: Mapping[int, planting.Planted]
+  reasons: Sequence[reasons_lib.Reason]
   learn_from: str = 'strong'
 
   @property
@@ -76,7 +76,7 @@ class Evidence(NamedTuple):
 
 
 def _disagreements(signs):
-  return signs[..., audit_signs.NAMES.index('disagreement')]
+  return signs[..., signs_lib.NAMES.index('disagreement')]
 
 
 def audited(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -85,7 +85,7 @@ def audited(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def collect(
-    run: audit_observer.Run, *, learn_from: str = 'strong'
+    run: observer_lib.Run, *, learn_from: str = 'strong'
 ) -> Evidence:
   """Looks at every weak annotation that says anything.
 
@@ -105,9 +105,9 @@ def collect(
   for record, probs, maps in observer.look(
       params, directions, weak, label='label', what='annotations'):
     annotation = (int(record['kind']), record['label'], record['present'])
-    signs.append([audit_signs.signs(q, *annotation) for q in probs])
+    signs.append([signs_lib.signs(q, *annotation) for q in probs])
     alignments.append(maps.sum((1, 2)))
-    reasons.append(audit_reasons.explain(probs, *annotation))
+    reasons.append(reasons_lib.explain(probs, *annotation))
   by_network = lambda values, *rest: np.reshape(
       values, (len(weak), 2, *rest)).swapaxes(0, 1)
   known = {
@@ -121,7 +121,7 @@ def collect(
   learnt = [known[name] for name in LEARN_FROM[learn_from]]
   return Evidence(
       kinds=kinds,
-      signs=by_network(signs, len(audit_signs.NAMES)),
+      signs=by_network(signs, len(signs_lib.NAMES)),
       alignments=np.tanh(_unit_rms(by_network(alignments))),
       indicators=None if indicators is None else indicators[ids],
       references={
@@ -131,7 +131,7 @@ def collect(
                  for kind, drawn in known[name].items()}
           for name, of_split, _ in _KNOWN},
       planted={
-          kind: audit_planting.Planted(
+          kind: planting.Planted(
               np.concatenate([k[kind].signs for k in learnt], axis=1),
               *(np.concatenate([getattr(k[kind], what) for k in learnt])
                 for what in ('faulty', 'groups')))
@@ -160,15 +160,15 @@ def _draw_known(kinds, looked_at, label, *, num_drawings):
       faults = []  # There is nothing to spoil.
     for kind, (signs, faulty, groups) in found.items():
       for n, fault in enumerate([''] * num_drawings + faults):
-        annotation = audit_planting.draw(
+        annotation = planting.draw(
             truth, kind, np.random.default_rng((i, kind, n)),
             num_classes=probs.shape[-1], fault=fault)
-        signs.append([audit_signs.signs(q, kind, *annotation) for q in probs])
+        signs.append([signs_lib.signs(q, kind, *annotation) for q in probs])
         faulty.append(bool(fault))
         groups.append(subject)
   return {
-      kind: audit_planting.Planted(
-          np.reshape(signs, (-1, 2, len(audit_signs.NAMES))).swapaxes(0, 1),
+      kind: planting.Planted(
+          np.reshape(signs, (-1, 2, len(signs_lib.NAMES))).swapaxes(0, 1),
           np.array(faulty, bool), np.array(groups, str))
       for kind, (signs, faulty, groups) in found.items()}
 

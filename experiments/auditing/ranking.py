@@ -4,10 +4,10 @@ The score of an annotation is the probability that it is faulty,
 
   score_k = sigmoid(mean over the networks of (b . [s_k, 1]) + prior),
 
-with its signs s (`audit_signs`), coefficients b learnt, for each kind, from
+with its signs s (`signs`), coefficients b learnt, for each kind, from
 faults that are planted in exact masks of the strong training images (the mean
 of fits that each leave out one fold of their subjects), and the log odds of the
-share of faulty ones among all (`audit_planting`). The networks have learnt
+share of faulty ones among all (`planting`). The networks have learnt
 these masks, and agree with them better than with good weak annotations: the
 ranking does not suffer from it, but the scores are too high, by about a fifth
 (`experiments/results/audit.md`). How the score compares with the parts that are
@@ -22,8 +22,8 @@ import numpy as np
 from scipy import special
 
 from data_prep import grammar
-from experiments import audit_evidence
-from experiments import audit_planting
+from experiments.auditing import evidence as evidence_lib
+from experiments.auditing import planting
 
 # Networks that hardly find anything must not turn noise into evidence.
 _MIN_ROOM = 0.1
@@ -53,7 +53,7 @@ class Scores(NamedTuple):
   held_out: Mapping[int, float | None]
 
 
-def score(evidence: audit_evidence.Evidence) -> Scores:
+def score(evidence: evidence_lib.Evidence) -> Scores:
   """Scores every annotation.
 
   The interval is sigmoid(mean +- 2 standard deviations of the log odds over
@@ -70,12 +70,12 @@ def score(evidence: audit_evidence.Evidence) -> Scores:
   for kind, planted in evidence.planted.items():
     rows = evidence.kinds == kind
     # The odds are linear: their mean is that of the coefficients.
-    coefficients, unseen = audit_planting.cross_fit(planted)
-    odds[:, rows] = audit_planting.log_odds(
+    coefficients, unseen = planting.cross_fit(planted)
+    odds[:, rows] = planting.log_odds(
         evidence.signs[:, rows], coefficients.mean(0))
     held_out[kind] = _auroc(unseen.mean(0), planted.faulty)
   mean, spread = odds.mean(0), 2 * odds.std(0)
-  mean += audit_planting.prior_log_odds(mean)
+  mean += planting.prior_log_odds(mean)
   return Scores(
       parts=parts, score=special.expit(mean),
       low=special.expit(mean - spread), high=special.expit(mean + spread),
@@ -102,7 +102,7 @@ def _above_usual(evidence):
 
 
 def estimate_faulty(
-    evidence: audit_evidence.Evidence,
+    evidence: evidence_lib.Evidence,
     rows: np.ndarray | None = None,
     *,
     seed: int = 0,
@@ -179,7 +179,7 @@ def _excess(values, kinds, reference, rng):
 
 
 def summarize_groups(
-    evidence: audit_evidence.Evidence,
+    evidence: evidence_lib.Evidence,
     scores: Scores,
     names: np.ndarray,
 ) -> dict[str, dict[str, Any]]:

@@ -3,8 +3,8 @@
 One number, as a loss is, cannot tell a fault from a network that is unsure or
 from a small object. These can: is what is drawn seen, does what is seen go on
 around what is drawn, is the drawn place the best one in this image, how large
-are both. `experiments.audit_planting` learns what they look like where a fault
-is.
+are both. `experiments.auditing.planting` learns what they look like where a
+fault is.
 """
 
 from hybridseg import metrics as metrics_lib
@@ -15,7 +15,7 @@ from scipy import ndimage
 _Kind = types.AnnotationKind
 _BOXES = (_Kind.BOX, _Kind.EXTREME_POINTS)
 _SPARSE = (_Kind.SCRIBBLE, _Kind.POINTS)
-# All are of the order of 1, for `audit_planting.fit`.
+# All are of the order of 1, for `planting.fit`.
 NAMES = (
     'disagreement', 'inside', 'ring', 'rank', 'odds_inside', 'odds_ring',
     'size_drawn', 'size_seen')
