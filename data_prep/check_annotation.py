@@ -10,13 +10,13 @@ from hybridseg import types
 import numpy as np
 
 from data_prep import check_shape
+from data_prep import annotation_kinds
 from data_prep import grammar
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
 from data_prep import rasterize
 from data_prep import rle
 
-KINDS = (*rasterize.SHAPE_FIELDS, 'tag')
 
 _MANY_VALUES = 8  # Stored values without a class: noise, not a forgotten one.
 
@@ -69,21 +69,23 @@ def check_annotation(
     mask file; None where there is none, or where there are problems.
   """
   kind = annotation.get('kind')
-  if kind not in KINDS:
-    log.add(f'unknown annotation kind, expected one of {", ".join(KINDS)}',
-            repr(kind), nearest(kind, KINDS), f'{where}.kind')
+  if kind not in (*annotation_kinds.TABLE,):  # Not a look-up: it may be a list.
+    known = (*annotation_kinds.TABLE,)
+    log.add(f'unknown annotation kind, expected one of {", ".join(known)}',
+            repr(kind), nearest(kind, known), f'{where}.kind')
     return None, None
+  row = annotation_kinds.TABLE[kind]
   if role == 'strong' and kind != 'mask':
     log.add('an exact label is of kind mask', repr(kind),
             'use role weak or give the mask', f'{where}.kind')
     return None, None
-  if kind == 'tag':
+  if row.field is None:
     known = ('kind', 'labels')
   elif rasterize.has_file(annotation):
     known = ('kind', 'path', 'values')
   else:
-    known = ('kind', rasterize.SHAPE_FIELDS[kind], 'labels')
-    known += ('width',) * (kind == 'scribble')
+    known = ('kind', row.field, 'labels')
+    known += ('width',) * row.has_width
   for name in annotation:
     if name not in known:
       log.add('unknown field', '', f'use {", ".join(known)}', f'{where}.{name}')
@@ -254,9 +256,8 @@ def _wrong_values(stored, counts, unknown, values, allowed, num_classes, form):
 
 def _check_shapes(annotation, kind, size, num_classes, where, log):
   """Checks what is drawn, or a tag; returns the label map of run lengths."""
-  fields = ['labels']
-  if kind != 'tag':
-    fields.insert(0, rasterize.SHAPE_FIELDS[kind])
+  row = annotation_kinds.TABLE[kind]
+  fields = ['labels'] if row.field is None else [row.field, 'labels']
   for field in fields:
     if not isinstance(annotation.get(field), list):
       log.add('expected a list', repr(annotation.get(field)),
@@ -266,8 +267,8 @@ def _check_shapes(annotation, kind, size, num_classes, where, log):
   if len(shapes) != len(labels):
     log.add(f'expected as many labels as shapes, {len(shapes)}',
             str(len(labels)), 'correct it', f'{where}.labels')
-  lowest = 0 if kind in rasterize.SPARSE_KINDS else 1
-  is_open = kind in rasterize.OPEN_KINDS
+  lowest = 0 if row.is_sparse else 1
+  is_open = row.may_be_open
   allowed = f'{lowest} .. {num_classes - 1}'
   allowed += f' or {types.UNLABELLED}' if is_open else ''
   for i, label in enumerate(labels):
@@ -276,20 +277,20 @@ def _check_shapes(annotation, kind, size, num_classes, where, log):
         or is_open and label == types.UNLABELLED):
       log.add(f'expected a class in {allowed}', repr(label), 'correct it',
               f'{where}.labels[{i}]')
-  if kind == 'tag':
+  if row.field is None:
     return None
-  if kind == 'scribble':
+  if row.has_width:
     width = annotation.get('width')
     if not (manifest_lib.is_number(width) and width > 0):
       log.add('expected a width in pixels above 0', repr(width), 'correct it',
               f'{where}.width')
   number = len(log.problems)
   label = covered = None
-  if kind in ('mask', 'coarse_mask') and size:
+  if row.is_mask and size:
     label, covered = np.zeros(size, np.uint8), np.zeros(size, bool)
   for i, shape in enumerate(shapes):
     place = f'{where}.{fields[0]}[{i}]'
-    if kind in ('mask', 'coarse_mask'):
+    if row.is_mask:
       mask = _check_rle(shape, size, place, log)
       if label is not None and len(log.problems) == number and i < len(labels):
         if labels[i] == types.UNLABELLED:

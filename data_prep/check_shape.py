@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from data_prep import annotation_kinds
 from data_prep import manifest as manifest_lib
 
 # Corners may lie this many pixels outside the image: tools round.
@@ -11,14 +12,6 @@ TOLERANCE = 1.0
 CROSSED = 0.1  # Share of a polygon's area.
 _CROSSING_GRID = 128
 _MAX_PAIRED = 200  # Corners up to which all pairs of edges are looked at.
-_FORMS = {
-    'box': '[x0, y0, x1, y1]',
-    'polygon': '[[x, y], ...]',
-    'scribble': '[[x, y], ...], not empty',
-    'points': '[x, y]',
-    'extreme_points': '[[x, y], [x, y], [x, y], [x, y]]',
-    'ellipse': '[cx, cy, rx, ry, angle_deg]',
-}
 
 
 def check_shape(
@@ -34,7 +27,8 @@ def check_shape(
     log: `check_annotation.Log` of the row.
   """
   if not _is_shape(shape, kind):
-    log.add(f'expected {_FORMS[kind]}', repr(shape), 'correct it', place)
+    log.add(f'expected {annotation_kinds.TABLE[kind].form}', repr(shape),
+            'correct it', place)
   elif kind == 'polygon' and len(shape) < 3:
     log.add('a polygon needs 3 points', str(len(shape)), 'redraw it', place)
   elif kind == 'box' and (shape[2] <= shape[0] or shape[3] <= shape[1]):
@@ -124,14 +118,12 @@ def _is_shape(shape, kind):
       and len(value) == length
       and all(manifest_lib.is_number(v) for v in value)
   )
-  if kind in ('polygon', 'scribble', 'extreme_points'):
-    return (
-        isinstance(shape, list)
-        and all(is_numbers(p, 2) for p in shape)
-        and (kind != 'extreme_points' or len(shape) == 4)
-        and (kind != 'scribble' or len(shape) > 0)
-    )
-  return is_numbers(shape, {'box': 4, 'points': 2, 'ellipse': 5}[kind])
+  row = annotation_kinds.TABLE[kind]
+  if row.num_points is None:
+    return is_numbers(shape, row.num_values)
+  least, most = row.num_points
+  return (isinstance(shape, list) and least <= len(shape) <= most
+          and all(is_numbers(p, 2) for p in shape))
 
 
 def _is_outside(shape, kind, size):
@@ -141,10 +133,11 @@ def _is_outside(shape, kind, size):
   so is in other units or belongs to another image.
   """
   end = np.array([size[1], size[0]]) + TOLERANCE
-  if kind in ('box', 'points', 'extreme_points'):
+  row = annotation_kinds.TABLE[kind]
+  if not row.may_leave:
     corners = shape.reshape(-1, 2)
     return bool((corners < -TOLERANCE).any() or (corners > end).any())
-  if kind in ('polygon', 'scribble'):
+  if row.num_points:
     low, high = shape.min(0), shape.max(0)
   else:
     reach = shape[2:4].max()

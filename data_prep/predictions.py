@@ -6,6 +6,7 @@ import pathlib
 from hybridseg import types
 import numpy as np
 
+from data_prep import annotation_kinds
 from data_prep import confined
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
@@ -49,7 +50,7 @@ def constrain(
     for i, value in enumerate(annotation['labels']):
       if value == types.UNLABELLED:
         continue
-      field = rasterize.SHAPE_FIELDS[kind]
+      field = annotation_kinds.TABLE[kind].field
       one = annotation | {field: [annotation[field][i]], 'labels': [value]}
       inside = rasterize.rasterize(one, size=label.shape, root=root) != 0
       shapes.append((value, inside))

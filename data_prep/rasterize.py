@@ -1,9 +1,7 @@
 """From an annotation to a label map, and both to the prepared size.
 
-One pixel convention everywhere: the pixel in column j and row i covers
-[j, j + 1) x [i, i + 1), its centre is (j + 0.5, i + 0.5), and it belongs to a
-shape if its centre does. A box with whole numbers therefore holds exactly
-columns x0 .. x1 - 1. Where shapes overlap, the later one wins.
+Which pixels a shape covers is in `data_prep.drawing`. Where shapes overlap, the
+later one wins.
 """
 
 from collections.abc import Sequence
@@ -15,34 +13,18 @@ from hybridseg import types
 import numpy as np
 from PIL import Image
 
+from data_prep import annotation_kinds
 from data_prep import rle
-
-POINT_RADIUS = 2.0  # Pixels of the label map that is drawn.
-
-SHAPE_FIELDS = {
-    'mask': 'rles',
-    'coarse_mask': 'rles',
-    'scribble': 'strokes',
-    'box': 'boxes',
-    'polygon': 'polygons',
-    'points': 'points',
-    'extreme_points': 'extreme_points',
-    'ellipse': 'ellipses',
-}
-FILE_KINDS = ('mask', 'coarse_mask', 'scribble')  # May be kept in a file.
-SPARSE_KINDS = ('scribble', 'points')  # Say nothing where nothing is drawn.
-# Shapes of these may be labelled 255: what lies there is not known.
-OPEN_KINDS = (
-    'mask', 'coarse_mask', 'box', 'polygon', 'extreme_points', 'ellipse')
+from data_prep import drawing
 
 _MAX_BORDER = 0.1  # Share of a mask.
 
 
 def has_file(annotation: dict[str, Any]) -> bool:
   """Returns whether an annotation is kept as a picture of its own."""
-  return annotation['kind'] in FILE_KINDS and (
-      'path' in annotation or SHAPE_FIELDS[annotation['kind']] not in annotation
-  )
+  kind = annotation_kinds.TABLE.get(annotation['kind'])
+  return kind is not None and kind.may_be_file and (
+      'path' in annotation or kind.field not in annotation)
 
 
 def is_exact(label: np.ndarray) -> bool:
@@ -67,9 +49,9 @@ def rasterize(
   """Draws an annotation as a label map.
 
   Inside a box, polygon, ellipse or run lengths: its class, and 0 elsewhere.
-  Within `POINT_RADIUS` of a point, or half its width of a stroke: its class,
-  and unlabelled elsewhere. Extreme points are points whose boxes are unlabelled
-  and the rest 0. Shapes labelled 255 lie below all others. A tag says nothing
+  Within `drawing.POINT_RADIUS` of a point, or half its width of a stroke: its
+  class, and unlabelled elsewhere. Extreme points are points whose boxes are
+  unlabelled and the rest 0. Shapes labelled 255 lie below all others. A tag says nothing
   of any pixel. Masks go through `values`. Shapes are scaled and drawn at
   `output_size` (so that no point is lost), masks and run lengths are resized by
   nearest neighbour.
@@ -88,52 +70,40 @@ def rasterize(
       value is not in `values`.
   """
   output_size = output_size or size
-  kind = annotation['kind']
-  if kind == 'tag':
+  name = annotation['kind']
+  if name not in annotation_kinds.TABLE:
+    raise ValueError(
+        f'Unknown kind={name!r}; known: {[*annotation_kinds.TABLE]}.')
+  kind = annotation_kinds.TABLE[name]
+  if kind.field is None:
     return np.full(output_size, types.UNLABELLED, np.uint8)
-  if kind not in SHAPE_FIELDS:
-    raise ValueError(f'Unknown {kind=}; known: {[*SHAPE_FIELDS, "tag"]}.')
   if has_file(annotation):
     values = annotation.get('values')
     label = apply_values(read_mask(root / annotation['path'], values), values)
     if label.shape != tuple(size):
       raise ValueError(f'Mask of {label.shape=} on an image of {size=}.')
     return resize_label(label, size=output_size)
-  scale = np.array([output_size[1] / size[1], output_size[0] / size[0]])
-  empty = types.UNLABELLED if kind in SPARSE_KINDS else 0
+  empty = types.UNLABELLED if kind.is_sparse else 0
   label = np.full(output_size, empty, np.uint8)
   pairs = sorted(
-      zip(annotation[SHAPE_FIELDS[kind]], annotation['labels'], strict=True),
+      zip(annotation[kind.field], annotation['labels'], strict=True),
       key=lambda pair: pair[1] != types.UNLABELLED)  # Keeps the order else.
-  shapes, labels = ([p[i] for p in pairs] for i in (0, 1))
-  if kind in ('mask', 'coarse_mask'):
-    for shape, value in zip(shapes, labels, strict=True):
+  if kind.is_mask:
+    for shape, value in pairs:
       inside = rle.decode_rle(shape)
       if inside.shape != tuple(size):
         raise ValueError(f'Mask of {inside.shape=} on an image of {size=}.')
       label[resize_label(inside, size=output_size)] = value
     return label
-  shapes = [np.asarray(shape, np.float64) for shape in shapes]
-  if kind == 'extreme_points':
-    for shape in shapes:  # The pixels under the points are within their box.
+  scale = np.array([output_size[1] / size[1], output_size[0] / size[0]])
+  pairs = [(np.asarray(shape, np.float64), value) for shape, value in pairs]
+  if kind.value == types.AnnotationKind.EXTREME_POINTS:
+    for shape, _ in pairs:  # The pixels under the points are within their box.
       box = [*(shape.min(0) * scale - 0.5), *(shape.max(0) * scale + 0.5)]
-      label[_box(box, output_size)] = types.UNLABELLED
-  for shape, value in zip(shapes, labels, strict=True):
-    if kind == 'box':
-      inside = _box(shape * np.tile(scale, 2), output_size)
-    elif kind == 'polygon':
-      inside = fill_polygon(shape * scale, output_size)
-    elif kind == 'points':
-      inside = _disc(shape * scale, output_size)
-    elif kind == 'extreme_points':
-      inside = np.any([_disc(p, output_size) for p in shape * scale], axis=0)
-    elif kind == 'scribble':
-      # At least half a pixel: a thin line must not fall between the centres.
-      radius = max(annotation['width'] / 2 * scale.min(), 0.71)
-      inside = _stroke(shape * scale, radius, output_size)
-    else:
-      inside = _ellipse(shape, scale, output_size)
-    label[inside] = value
+      label[drawing.rectangle(box, output_size)] = types.UNLABELLED
+  for shape, value in pairs:
+    label[kind.cover(
+        shape, scale, output_size, annotation.get('width'))] = value
   return label
 
 
@@ -249,71 +219,3 @@ def resize_label(label: np.ndarray, *, size: tuple[int, int]) -> np.ndarray:
       for new, old in zip(size, label.shape, strict=True)
   )
   return label[rows[:, None], columns]
-
-
-def _centres(size):
-  """Returns the pixel centres, y [H, 1] and x [1, W]."""
-  return np.arange(size[0])[:, None] + 0.5, np.arange(size[1])[None] + 0.5
-
-
-def _box(box, size):
-  y, x = _centres(size)
-  x0, y0, x1, y1 = box
-  return (x0 <= x) & (x < x1) & (y0 <= y) & (y < y1)
-
-
-def _disc(point, size):
-  y, x = _centres(size)
-  return (x - point[0]) ** 2 + (y - point[1]) ** 2 <= POINT_RADIUS**2
-
-
-def _stroke(vertices, radius, size):
-  """Covers the pixels whose centre lies within `radius` of a polyline."""
-  inside = np.zeros(size, bool)
-  if len(vertices) == 1:
-    vertices = np.repeat(vertices, 2, axis=0)
-  for start, end in zip(vertices[:-1], vertices[1:], strict=True):
-    low, high = np.minimum(start, end), np.maximum(start, end)
-    x0, y0 = np.clip(np.floor(low - radius), 0, size[::-1]).astype(int)
-    x1, y1 = np.clip(np.ceil(high + radius), 0, size[::-1]).astype(int)
-    y, x = _centres(size)
-    dy, dx = y[y0:y1] - start[1], x[:, x0:x1] - start[0]
-    step = end - start
-    along = (dx * step[0] + dy * step[1]) / max(step @ step, 1e-12)
-    along = np.clip(along, 0, 1)
-    distance2 = (dx - along * step[0]) ** 2 + (dy - along * step[1]) ** 2
-    inside[y0:y1, x0:x1] |= distance2 <= radius**2
-  return inside
-
-
-def _ellipse(ellipse, scale, size):
-  """Fills an ellipse; its angle turns the x axis towards the y axis."""
-  cx, cy, rx, ry, angle_deg = ellipse
-  y, x = _centres(size)
-  dx, dy = x / scale[0] - cx, y / scale[1] - cy
-  cos, sin = np.cos(np.radians(angle_deg)), np.sin(np.radians(angle_deg))
-  along, across = dx * cos + dy * sin, dy * cos - dx * sin
-  return (along / rx) ** 2 + (across / ry) ** 2 <= 1.0
-
-
-def fill_polygon(vertices: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-  """Fills a polygon by the even-odd rule, bool [H, W].
-
-  Each edge flips, in the rows whose centre line it crosses, all pixels left of
-  the crossing; so the cost is that of the outline, not of the area.
-  """
-  height, width = size
-  flips = np.zeros((height, width + 1), np.int64)
-  for (xa, ya), (xb, yb) in zip(
-      vertices, np.roll(vertices, -1, axis=0), strict=True):
-    low, high = min(ya, yb), max(ya, yb)
-    # Rows with low <= centre < high: no vertex counts twice.
-    first = int(np.clip(np.ceil(low - 0.5), 0, height))
-    last = int(np.clip(np.ceil(high - 0.5), 0, height))
-    rows = np.arange(first, last)
-    if rows.size:
-      crossing = xa + (rows + 0.5 - ya) * (xb - xa) / (yb - ya)
-      flips[rows, np.clip(np.ceil(crossing - 0.5), 0, width).astype(int)] += 1
-  # Column c of `flips` counts the edges that flip columns 0 .. c - 1.
-  counts = np.cumsum(flips[:, ::-1], axis=1)[:, ::-1]
-  return counts[:, 1:] % 2 == 1

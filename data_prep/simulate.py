@@ -14,6 +14,8 @@ from typing import Any
 from hybridseg import types
 import numpy as np
 
+from data_prep import annotation_kinds
+from data_prep import drawing
 from data_prep import geometry
 from data_prep import label_noise
 from data_prep import manifest
@@ -182,7 +184,7 @@ def weak_row(
 def _annotation(shapes, labels, kind):
   """Returns the manifest form of shapes held as vertices, float [V, 2]."""
   shapes = [np.round(s, 2) for s in shapes]
-  field = rasterize.SHAPE_FIELDS[kind]
+  field = annotation_kinds.TABLE[kind].field
   lists = [(s.reshape(-1) if kind == 'box' else s).tolist() for s in shapes]
   return {'kind': kind, field: lists, 'labels': list(labels)}
 
@@ -331,7 +333,7 @@ def _draw_points(label, rng, quality_level):
   far = geometry.depth_inside(label == 0)
   if far.any():
     # No disc reaches an object, if there is room.
-    free = far > min(rasterize.POINT_RADIUS, far.max() / 2)
+    free = far > min(drawing.POINT_RADIUS, far.max() / 2)
     count = min(len(points) or num_points, int(free.sum()))
     index = rng.choice(int(free.sum()), count, replace=False)
     points = geometry.pixel_centres(free, index) + points

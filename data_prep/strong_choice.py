@@ -8,21 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from data_prep import grammar
+from data_prep import annotation_kinds
 from data_prep import manifest
 from data_prep import splits
 
-MINUTES_PER = types.MappingProxyType({
-    'mask': 4.0,
-    'polygon': 1.5,
-    'box': 0.2,
-    'scribble': 0.4,
-    'points': 0.15,
-    'extreme_points': 0.15,
-    'ellipse': 0.2,
-    'coarse_mask': 1.5,
-    'tag': 0.05,
-    'none': 0.0,
-})
+MINUTES_PER = types.MappingProxyType(
+    {name: kind.minutes for name, kind in annotation_kinds.TABLE.items()}
+    | {'none': 0.0})
 
 _TINY = 1e-9  # Minutes; sums of them are not exact.
 

@@ -13,6 +13,7 @@ import re
 from hybridseg import types
 import numpy as np
 
+from data_prep import annotation_kinds
 from data_prep import check
 from data_prep import formats
 from data_prep import grammar
@@ -138,10 +139,12 @@ def draw_overlay(
     label = enlarge(draw(row.annotation))
   image = np.where((label == types.UNLABELLED)[..., None],
                    0.75 * image + 25, image)
-  if kind in (*rasterize.SPARSE_KINDS, 'extreme_points'):
+  known = annotation_kinds.TABLE.get(kind)  # None of unlabelled images.
+  is_sparse = known is not None and known.is_sparse
+  if is_sparse or kind == 'extreme_points':
     # Thin lines must drown neither in the picture nor below the outline.
     image = _paint(_outline(image, edges), label, opacity=1.0)
-    if kind in rasterize.SPARSE_KINDS:  # Drawn background, in black.
+    if is_sparse:  # Drawn background, in black.
       image = np.where((label == 0)[..., None], 0, image)
   else:
     image = _outline(_paint(image, label, opacity=_OPACITY), edges)

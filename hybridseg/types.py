@@ -29,6 +29,12 @@ class AnnotationKind(enum.IntEnum):
   NONE = 9  # An unlabelled image.
 
 
+# These say nothing where nothing is drawn.
+SPARSE_KINDS = (AnnotationKind.SCRIBBLE, AnnotationKind.POINTS)
+# These say how far each object reaches, and no more.
+BOX_KINDS = (AnnotationKind.BOX, AnnotationKind.EXTREME_POINTS)
+
+
 class Encoded(NamedTuple):
   """Images with what the frozen part of a network makes of them.
 

@@ -2,6 +2,7 @@
 
 from absl.testing import absltest
 from absl.testing import parameterized
+from data_prep import annotation_kinds
 from data_prep import check
 from data_prep import formats
 from data_prep import geometry
@@ -49,7 +50,8 @@ def _annotation(kind, label):
       'ellipse': lambda m: [*first(m), 6.0, 4.25, 30.0],
   }[kind]
   annotation = {'kind': kind, 'labels': labels,
-                rasterize.SHAPE_FIELDS[kind]: [draw(m) for _, m in objects]}
+                annotation_kinds.TABLE[kind].field: [
+                    draw(m) for _, m in objects]}
   if kind == 'scribble':
     annotation['width'] = 2.5
     annotation['strokes'].append([[1.5, 1.5], [5.0, 1.5]])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import numpy as np
 from PIL import Image
 
+from data_prep import drawing
 from data_prep import rasterize
 from data_prep import rle
 
@@ -72,7 +73,7 @@ class ShapesTest(parameterized.TestCase):
     self.assertBetween(inside.sum(), 120 + 28 - 6, 120 + 28 + 6)
 
   def test_extreme_points_by_hand(self):
-    with mock.patch.object(rasterize, 'POINT_RADIUS', 0.5):
+    with mock.patch.object(drawing, 'POINT_RADIUS', 0.5):
       label = _draw(
           (5, 6), kind='extreme_points', labels=[1], extreme_points=[
               [[2.5, 0.5], [4.5, 1.5], [3.5, 3.5], [1.5, 2.5]]])

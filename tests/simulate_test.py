@@ -12,10 +12,10 @@ from hybridseg import types
 import numpy as np
 from PIL import Image
 
+from data_prep import annotation_kinds
 from data_prep import check
 from data_prep import geometry
 from data_prep import manifest
-from data_prep import rasterize
 from data_prep import rle
 from data_prep import simulate
 from tests import label_maps
@@ -38,7 +38,7 @@ class SimulateWeakTest(parameterized.TestCase):
           truth, np.random.default_rng(i), kind=kind, quality_level=i / 11,
           fault=fault)
       self.assertEqual(annotation['kind'], kind)
-      shapes = annotation[rasterize.SHAPE_FIELDS[kind]]
+      shapes = annotation[annotation_kinds.TABLE[kind].field]
       self.assertLen(annotation['labels'], len(shapes))
       self.assertEqual(
           len(shapes),
@@ -83,7 +83,7 @@ class SimulateWeakTest(parameterized.TestCase):
           fault=fault)
       label = simulate.draw(annotation, truth.shape)
       self.assertContainsSubset(np.unique(label), [0, 1])
-      for shape in annotation[rasterize.SHAPE_FIELDS[kind]]:
+      for shape in annotation[annotation_kinds.TABLE[kind].field]:
         self.assertBetween(np.min(shape), -0.01, 16.01)
         self.assertBetween(np.max(shape), -0.01, 16.01)
 
@@ -138,8 +138,8 @@ class NewKindsTest(parameterized.TestCase):
         self.assertEqual(annotation, draw())
       self.assertEqual(annotation['kind'], kind)
       if kind != 'tag':
-        self.assertLen(
-            annotation['labels'], len(annotation[rasterize.SHAPE_FIELDS[kind]]))
+        field = annotation_kinds.TABLE[kind].field
+        self.assertLen(annotation['labels'], len(annotation[field]))
       label = simulate.draw(annotation, truth.shape)
       self.assertContainsSubset(
           np.unique(label), [0, 1, 2, 3, _UNLABELLED])

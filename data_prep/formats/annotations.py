@@ -6,10 +6,10 @@ from typing import Any
 
 from hybridseg import types
 
+from data_prep import annotation_kinds
 from data_prep import formats
 from data_prep import grammar
 from data_prep import pixels
-from data_prep import rasterize
 from data_prep.formats import class_names
 from data_prep.formats import drawn
 
@@ -120,7 +120,8 @@ def to_annotation(
     return {'kind': 'extreme_points', 'extreme_points': grouped,
             'labels': labels[::4]}
   kind = {'point': 'points'}.get(kind, kind)
-  return {'kind': kind, rasterize.SHAPE_FIELDS[kind]: values, 'labels': labels}
+  return {'kind': kind, annotation_kinds.TABLE[kind].field: values,
+          'labels': labels}
 
 
 def _numbered(shapes, classes, usual, is_chosen):

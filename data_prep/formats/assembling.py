@@ -17,6 +17,7 @@ from hybridseg import types
 import numpy as np
 from PIL import Image
 
+from data_prep import annotation_kinds
 from data_prep import confined
 from data_prep import formats
 from data_prep import grammar
@@ -312,7 +313,8 @@ def to_shapes(
           'points': 'point'}.get(kind, kind)
   return [drawn.Shape(form, name, value, annotation.get('width'))
           for name, value in zip(
-              names, annotation[rasterize.SHAPE_FIELDS[kind]], strict=True)]
+              names, annotation[annotation_kinds.TABLE[kind].field],
+              strict=True)]
 
 
 def checked_rle(value: Any, size: tuple[int, int] | None) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 from hybridseg import types
 import numpy as np
 
+from data_prep import annotation_kinds
 from data_prep import check_shape
 from data_prep import formats
 from data_prep import pixels
@@ -378,7 +379,7 @@ def draw(
     return rle.decode_rle(shape.value)
   kind = _CHECKED[shape.kind]
   annotation = {'kind': kind, 'labels': [1],
-                rasterize.SHAPE_FIELDS[kind]: [shape.value]}
+                annotation_kinds.TABLE[kind].field: [shape.value]}
   if kind == 'scribble':
     annotation['width'] = shape.width or stroke_width
   drawn = rasterize.rasterize(annotation, size=size, root=None)

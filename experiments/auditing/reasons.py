@@ -65,10 +65,10 @@ def explain(
   seen = _seen(probs)
   if kind == _Kind.TAG:
     return _explain_tag(seen, present)
-  if kind in (_Kind.SCRIBBLE, _Kind.POINTS):
+  if kind in types.SPARSE_KINDS:
     return _explain_sparse(seen, label)
   drawn = np.where(label == types.UNLABELLED, 0, label)
-  if kind in (_Kind.BOX, _Kind.EXTREME_POINTS):
+  if kind in types.BOX_KINDS:
     seen = _boxed(seen)
   return _explain_dense(seen, drawn)
 

@@ -13,8 +13,6 @@ import numpy as np
 from scipy import ndimage
 
 _Kind = types.AnnotationKind
-_BOXES = (_Kind.BOX, _Kind.EXTREME_POINTS)
-_SPARSE = (_Kind.SCRIBBLE, _Kind.POINTS)
 # All are of the order of 1, for `planting.fit`.
 NAMES = (
     'disagreement', 'inside', 'ring', 'rank', 'odds_inside', 'odds_ring',
@@ -48,7 +46,7 @@ def signs(
   """
   known = label != types.UNLABELLED
   # Marks are few on purpose: what is around them is seen, if not labelled.
-  visible = known | (kind in (*_SPARSE, _Kind.TAG))
+  visible = known | (kind in (*types.SPARSE_KINDS, _Kind.TAG))
   classes = range(1, probs.shape[-1])
   held = [c for c in classes if (label == c).any()
           or probs[..., c].max(where=visible, initial=0) >= 0.5]
@@ -106,7 +104,7 @@ def disagreement(
   if kind == _Kind.TAG:
     values = [abs(float(present[c]) - probs[..., c].max())
               for c in range(1, num_classes) if present[c] <= 1]
-  elif kind in _SPARSE:
+  elif kind in types.SPARSE_KINDS:
     marked = {c: label == c for c in range(num_classes)}
     values = [1 - probs[marks, c].mean() if marks.any() else probs[..., c].max()
               for c, marks in marked.items() if c or marks.any()]
@@ -118,7 +116,7 @@ def disagreement(
       # A class that nobody holds agrees trivially: it must not dilute.
       if drawn.any() or seen.max(initial=0) >= 0.5 or num_classes == 2:
         values.append(
-            _shadow_loss(seen, drawn) if kind in _BOXES
+            _shadow_loss(seen, drawn) if kind in types.BOX_KINDS
             else _dice_loss(seen.sum(), drawn.sum(), seen[drawn].sum()))
   return float(np.mean(values)) if values else 0.0
 
