@@ -51,10 +51,10 @@ def rasterize(
   Inside a box, polygon, ellipse or run lengths: its class, and 0 elsewhere.
   Within `drawing.POINT_RADIUS` of a point, or half its width of a stroke: its
   class, and unlabelled elsewhere. Extreme points are points whose boxes are
-  unlabelled and the rest 0. Shapes labelled 255 lie below all others. A tag says nothing
-  of any pixel. Masks go through `values`. Shapes are scaled and drawn at
-  `output_size` (so that no point is lost), masks and run lengths are resized by
-  nearest neighbour.
+  unlabelled and the rest 0. Shapes labelled 255 lie below all others. A tag
+  says nothing of any pixel. Masks go through `values`. Shapes are scaled and
+  drawn at `output_size` (so that no point is lost), masks and run lengths are
+  resized by nearest neighbour.
 
   Args:
     annotation: one annotation of a checked manifest.
