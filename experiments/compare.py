@@ -37,6 +37,7 @@ import numpy as np
 from experiments import binary
 from experiments import csv_files
 from experiments import run_folder
+from experiments.evaluation import metric_table
 from experiments.tables import cases
 from experiments.tables import paired
 from experiments.tables import seed_groups
@@ -47,7 +48,7 @@ _NAMES = flags.DEFINE_list(
     'names', None, 'What to call them, one by one or, where seeds are one '
     'result, one for each of these; default is made from the paths.')
 _METRIC = flags.DEFINE_enum(
-    'metric', 'dice', list(cases.HIGHER_IS_BETTER), 'What to compare.')
+    'metric', 'dice', list(metric_table.TABLE), 'What to compare.')
 _SPLIT = flags.DEFINE_enum(
     'split', 'test', ('val', 'test'), 'Which cases, of folders.')
 _OUTPUT = flags.DEFINE_string(

@@ -14,15 +14,7 @@ import numpy as np
 from experiments import csv_files
 from experiments import input_pipeline
 from experiments import run_folder
-
-# Lower is better for the volume error, and of `surface_metrics` for hd95, assd.
-_FROM_COUNTS = {
-    'dice': metrics_lib.dice_from_counts,
-    'iou': metrics_lib.iou_from_counts,
-    'precision': metrics_lib.precision_from_counts,
-    'recall': metrics_lib.recall_from_counts,
-    'volume_error': metrics_lib.volume_error_from_counts,
-}
+from experiments.evaluation import metric_table
 
 
 def evaluate_records(
@@ -60,7 +52,9 @@ def overlap_scores(counts: np.ndarray) -> dict[str, np.ndarray]:
   Args:
     counts: from `metrics.confusion_counts`, int [N, K, 3].
   """
-  return {name: fn(counts) for name, fn in _FROM_COUNTS.items()}
+  return {
+      name: metric.from_counts(counts)
+      for name, metric in metric_table.TABLE.items() if metric.from_counts}
 
 
 def mean_dice(counts: np.ndarray) -> float:

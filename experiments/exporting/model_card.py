@@ -5,6 +5,7 @@ Mitchell et al., "Model Cards for Model Reporting", 2019
 """
 
 import collections
+import math
 import os
 from typing import Any
 
@@ -16,13 +17,9 @@ from experiments import csv_files
 from experiments import imagenet_package
 from experiments import pretrained
 from experiments import run_folder
+from experiments.evaluation import metric_table
 from experiments.evaluation import scoring
 from experiments.prediction import predictor as predictor_lib
-
-_METRICS = {
-    'dice': 'Dice', 'iou': 'IoU', 'precision': 'precision',
-    'recall': 'recall', 'volume_error': 'volume error', 'hd95': 'HD95',
-    'assd': 'ASSD', 'nsd': 'NSD'}
 
 
 def write(predictor: predictor_lib.Predictor, workdir: str) -> str:
@@ -142,16 +139,13 @@ def _table(results: dict[str, Any], name: str) -> list[str]:
       '| class | metric | mean (95 % interval) | cases counted |',
       '|---|---|---|---|']
   for class_name, scores in [('all', results), *results['per_class'].items()]:
-    for metric, shown in _METRICS.items():
-      if metric not in scores:
-        continue
-      label = f'{shown} ({unit})' if metric in ('hd95', 'assd') else shown
-      if metric == 'nsd':
-        label = f'{shown} at {results["nsd_tolerance"]:g} {unit}'
-      lines.append(
-          f'| {_text(class_name)} | {label} | '
-          f'{scoring.in_words(scores, metric)} | '
-          f'{scores["num_cases_counted"]} |')
+    for key, metric in metric_table.TABLE.items():
+      if key in scores:
+        label = metric.label(unit, results.get('nsd_tolerance', math.nan))
+        lines.append(
+            f'| {_text(class_name)} | {label} | '
+            f'{scoring.in_words(scores, key)} | '
+            f'{scores["num_cases_counted"]} |')
   if 'ece' in results:
     lines += ['', f'Expected calibration error, over pixels: '
               f'{results["ece"]:.4f}.']

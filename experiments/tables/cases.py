@@ -10,15 +10,8 @@ import numpy as np
 from experiments import binary
 from experiments import csv_files
 from experiments import run_folder
+from experiments.evaluation import metric_table
 
-# Prefix of a column -> whether more of it is better. The name of the class
-# follows; it may hold anything, and so does not tell where the metric ends.
-HIGHER_IS_BETTER = {
-    'dice': True, 'iou': True, 'precision': True, 'recall': True, 'nsd': True,
-    'volume_error': False, 'hd95': False, 'assd': False,
-}
-# No best and worst that a score alone could show.
-DISTANCES = ('hd95', 'assd')
 # What is known of a cell without a number: the class may be in neither mask
 # (EMPTY), is in one of them (NOT_EMPTY), or the table does not say.
 EMPTY, NOT_EMPTY, UNKNOWN = 0, 1, 2
@@ -150,7 +143,7 @@ def read_cases(path: str, *, name: str, metric: str) -> Cases:
     path: CSV file with `id`, `subject` and a column METRIC_CLASS per class. An
       empty cell, or nan, is not counted. Other columns are passed over.
     name: of the result.
-    metric: a key of `HIGHER_IS_BETTER`.
+    metric: a key of `metric_table.TABLE`.
 
   Raises:
     binary.UserError: if it cannot be read, or what it holds is not such a
@@ -162,7 +155,7 @@ def read_cases(path: str, *, name: str, metric: str) -> Cases:
       i: c[len(prefix):] for i, c in enumerate(header) if c.startswith(prefix)}
   if not columns:
     there = [
-        m for m in HIGHER_IS_BETTER
+        m for m in metric_table.TABLE
         if any(c.startswith(f'{m}_') for c in header)]
     raise binary.UserError(
         f'{path} has no column {prefix}CLASS; metrics in it: '
@@ -197,7 +190,8 @@ def _judge_blank(row, witnesses, metric):
   """Says what the other overlaps of a line tell of a cell without a number."""
   if any(row[i] and row[i].strip().lower() != 'nan' for i in witnesses):
     return NOT_EMPTY
-  return UNKNOWN if metric in DISTANCES and not witnesses else EMPTY
+  is_distance = metric_table.TABLE[metric].is_distance
+  return UNKNOWN if is_distance and not witnesses else EMPTY
 
 
 def _number(text, where):

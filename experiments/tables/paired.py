@@ -13,6 +13,7 @@ from hybridseg import metrics as metrics_lib
 import numpy as np
 
 from data_prep import grammar
+from experiments.evaluation import metric_table
 from experiments.tables import cases as cases_lib
 from experiments.tables import right_empty
 
@@ -194,7 +195,7 @@ def compare(aligned: cases_lib.Aligned, *, metric: str) -> dict[str, Any]:
 
   Args:
     aligned: two or more results.
-    metric: a key of `cases.HIGHER_IS_BETTER`.
+    metric: a key of `metric_table.TABLE`.
 
   Returns:
     A tree of plain numbers and sentences, for JSON: `results`, `pairs`, and
@@ -208,7 +209,7 @@ def compare_paired(
     aligned: cases_lib.Aligned, paired: right_empty.Paired, *, metric: str
 ) -> dict[str, Any]:
   """Does the same on scores that were paired before, as `right_empty.pair`."""
-  higher = cases_lib.HIGHER_IS_BETTER[metric]
+  higher = metric_table.TABLE[metric].higher_is_better
   groups, scores = aligned.groups, right_empty.case_scores(paired)
   pairs = []
   for a, b in choose_pairs(len(scores)):

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from hybridseg import metrics as metrics_lib
 import numpy as np
 
+from experiments.evaluation import metric_table
 from experiments.tables import cases as cases_lib
 
 _TIE = 1e-9
@@ -54,7 +55,7 @@ def pair(aligned: cases_lib.Aligned, *, metric: str) -> Paired:
 
   Args:
     aligned: one or more results.
-    metric: a key of `cases.HIGHER_IS_BETTER`.
+    metric: a key of `metric_table.TABLE`.
   """
   blank = np.isnan(aligned.scores)
   refuted = _refutes(aligned.scores, blank, metric).any(axis=0)
@@ -68,7 +69,7 @@ def pair(aligned: cases_lib.Aligned, *, metric: str) -> Paired:
   right_empty = blank & ~unscored & ~absent
   scores = np.where(
       right_empty,
-      best_score(higher_is_better=cases_lib.HIGHER_IS_BETTER[metric]),
+      best_score(higher_is_better=metric_table.TABLE[metric].higher_is_better),
       aligned.scores)
   scores = np.where(unscored.any(axis=0), np.nan, scores)
   names = tuple(
@@ -78,9 +79,9 @@ def pair(aligned: cases_lib.Aligned, *, metric: str) -> Paired:
 
 def _refutes(scores, blank, metric):
   """Says where a number cannot be of a case whose reference is empty."""
-  if metric in cases_lib.DISTANCES:
+  if metric_table.TABLE[metric].is_distance:
     return np.zeros_like(blank)  # What is invented is as far as the case wide.
-  worst = 0.0 if cases_lib.HIGHER_IS_BETTER[metric] else 1.0
+  worst = 0.0 if metric_table.TABLE[metric].higher_is_better else 1.0
   return ~blank & (np.abs(np.where(blank, worst, scores) - worst) > _TIE)
 
 

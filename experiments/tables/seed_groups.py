@@ -141,7 +141,7 @@ def compare(
   Args:
     aligned: all runs.
     groups: of them.
-    metric: a key of `cases.HIGHER_IS_BETTER`.
+    metric: a key of `metric_table.TABLE`.
 
   Returns:
     The G results as if each were one run; their paired scores, float [G, N];
