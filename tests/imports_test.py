@@ -61,7 +61,7 @@ _ROOMS = {
     'prediction': set(),
     'exporting': {'evaluation', 'prediction'},
     'auditing': {'prediction', 'reports'},
-    'tables': {'configs'},
+    'tables': {'configs', 'evaluation'},
 }
 # What every room may import beside them; these import no room.
 _SHARED = {'binary', 'csv_files', 'launcher', 'painting'}
