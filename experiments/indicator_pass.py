@@ -7,8 +7,8 @@ from hybridseg import types
 import jax
 import ml_collections
 
-from experiments import input_pipeline
-from experiments import parts as parts_lib
+from experiments.building import input_pipeline
+from experiments.building import parts as parts_lib
 
 
 def is_due(config: ml_collections.ConfigDict, step: int) -> bool:

@@ -22,8 +22,8 @@ from absl import flags
 from absl import logging
 
 from experiments import binary
-from experiments import corrections
 from experiments import refining
+from experiments.building import corrections
 
 _RUN = flags.DEFINE_string('run', None, 'Folder of a finished run.')
 _OUTPUT = flags.DEFINE_string(

@@ -30,12 +30,12 @@ from PIL import Image
 
 from experiments import binary
 from experiments import calibration
-from experiments import corrections
 from experiments import csv_files
 from experiments import resuming
 from experiments import run_folder
 from experiments.auditing import evidence as evidence_lib
 from experiments.auditing import observer
+from experiments.building import corrections
 
 # Of the indicator: below it, an annotation is not asked.
 THRESHOLD = 0.7
@@ -95,7 +95,7 @@ def refine(run_dir: str, output: str) -> dict[str, Any]:
 
   Args:
     run_dir: folder of the run.
-    output: folder to write, whole or not at all; see `experiments.corrections`.
+    output: folder to write, whole or not at all; see `building.corrections`.
       It also holds corrected.json.
 
   Returns:

@@ -13,7 +13,7 @@ import hybridseg
 import ml_collections
 
 from experiments import binary
-from experiments import parts
+from experiments.building import parts
 from experiments.configs import versions
 
 # Key -> whether the bits of an uninterrupted run end where it changes.

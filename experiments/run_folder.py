@@ -15,11 +15,11 @@ import ml_collections
 
 from experiments import binary
 from experiments import checkpoints as checkpoints_lib
-from experiments import input_pipeline
 from experiments import resuming
 from experiments import run_schema
 from experiments import session as session_lib
 from experiments import switches
+from experiments.building import input_pipeline
 
 
 def write_json(path: str, value: Any) -> None:

@@ -15,18 +15,18 @@ import numpy as np
 
 from experiments import binary
 from experiments import checkpoints as checkpoints_lib
-from experiments import corrections
-from experiments import feature_cache
 from experiments import indicator_pass
-from experiments import input_pipeline
-from experiments import parts as parts_lib
-from experiments import pretrained
 from experiments import refining
 from experiments import resuming
-from experiments import retraining
 from experiments import run_folder
 from experiments import run_log
 from experiments import stopping
+from experiments.building import corrections
+from experiments.building import feature_cache
+from experiments.building import input_pipeline
+from experiments.building import parts as parts_lib
+from experiments.building import pretrained
+from experiments.building import retraining
 from experiments.evaluation import scoring
 from experiments.reports import pages
 from experiments.reports import plots

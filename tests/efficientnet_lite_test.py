@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from experiments import imagenet_package
-from experiments import pretrained
-from experiments import torch_file
+from experiments.building import imagenet_package
+from experiments.building import pretrained
+from experiments.building import torch_file
 from hybridseg import models
 from hybridseg.models import efficientnet_lite
 from hybridseg.models import encoder_unet

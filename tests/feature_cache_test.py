@@ -10,9 +10,9 @@ import ml_collections
 import numpy as np
 
 from experiments import binary
-from experiments import feature_cache
-from experiments import input_pipeline
-from experiments import parts as parts_lib
+from experiments.building import feature_cache
+from experiments.building import input_pipeline
+from experiments.building import parts as parts_lib
 from experiments.configs import phantom
 from hybridseg import augmentation
 from hybridseg import models

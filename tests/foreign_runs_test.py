@@ -11,13 +11,13 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from experiments import binary
-from experiments import input_pipeline
 from experiments import launcher
 from experiments import refining
 from experiments import run_folder
 from experiments import run_log
 from experiments import run_schema
 from experiments.benchmarks import foreign_runs
+from experiments.building import input_pipeline
 from experiments.reports import plots
 from tests import tiny
 

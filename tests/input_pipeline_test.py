@@ -1,4 +1,4 @@
-"""Tests for experiments.input_pipeline."""
+"""Tests for experiments.building.input_pipeline."""
 
 import glob
 import os
@@ -9,7 +9,7 @@ from hybridseg import types
 import numpy as np
 
 from experiments import binary
-from experiments import input_pipeline
+from experiments.building import input_pipeline
 from tests import tiny
 
 

@@ -12,7 +12,7 @@ from data_prep import builder
 from data_prep import fingerprints
 from data_prep import manifest as manifest_lib
 from experiments import binary
-from experiments import input_pipeline
+from experiments.building import input_pipeline
 from experiments.evaluation import finished_run
 from tests import prepare_test
 from tests import tiny

@@ -12,10 +12,10 @@ import numpy as np
 
 from experiments import binary
 from experiments import checkpoints
-from experiments import input_pipeline
-from experiments import parts as parts_lib
 from experiments import run_folder
 from experiments.auditing import observer
+from experiments.building import input_pipeline
+from experiments.building import parts as parts_lib
 from experiments.configs import acdc
 from experiments.configs import common
 from experiments.configs import endoscene

@@ -8,7 +8,7 @@ from absl.testing import parameterized
 import numpy as np
 
 from experiments import binary
-from experiments import input_pipeline
+from experiments.building import input_pipeline
 from experiments.tables import mixed_runs
 from tests import tiny
 

@@ -9,8 +9,8 @@ import jax
 from hybridseg import models
 
 from experiments import binary
-from experiments import input_pipeline
-from experiments import parts as parts_lib
+from experiments.building import input_pipeline
+from experiments.building import parts as parts_lib
 from experiments.configs import common
 from experiments.configs import phantom
 from tests import tiny

@@ -12,8 +12,8 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
-from experiments import input_pipeline
 from experiments.benchmarks import synthetic_reports
+from experiments.building import input_pipeline
 from experiments.evaluation import scoring
 from experiments.reports import blocks
 from experiments.reports import pages

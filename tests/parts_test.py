@@ -1,4 +1,4 @@
-"""Tests of experiments.parts: what no run can be built from, in one line."""
+"""Tests of building.parts: what no run can be built from, in one line."""
 
 from unittest import mock
 
@@ -7,8 +7,8 @@ from absl.testing import parameterized
 import jax
 
 from experiments import binary
-from experiments import input_pipeline
-from experiments import parts
+from experiments.building import input_pipeline
+from experiments.building import parts
 from experiments.prediction import predictor
 from tests import tiny
 

@@ -1,4 +1,4 @@
-"""Tests for experiments.pretrained."""
+"""Tests for experiments.building.pretrained."""
 
 import os
 import sys
@@ -12,9 +12,9 @@ import numpy as np
 from safetensors import numpy as safetensors_numpy
 
 from experiments import binary
-from experiments import parts as parts_lib
-from experiments import pretrained
 from experiments import trainer
+from experiments.building import parts as parts_lib
+from experiments.building import pretrained
 from experiments.configs import phantom
 from experiments.prediction import predictor as predictor_lib
 from tests import resnet_test

@@ -1,4 +1,4 @@
-"""Tests for experiments.retraining."""
+"""Tests for experiments.building.retraining."""
 
 import contextlib
 import io
@@ -11,11 +11,11 @@ from absl.testing import parameterized
 import numpy as np
 
 from experiments import binary
-from experiments import input_pipeline
-from experiments import parts as parts_lib
 from experiments import resuming
-from experiments import retraining
 from experiments import trainer
+from experiments.building import input_pipeline
+from experiments.building import parts as parts_lib
+from experiments.building import retraining
 from experiments.configs import versions
 from tests import tiny
 

@@ -16,9 +16,9 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import jax
 
-from experiments import input_pipeline
 from experiments import run_folder
 from experiments import session
+from experiments.building import input_pipeline
 from tests import tiny
 
 _HERE = pathlib.Path(session.__file__).parent.parent

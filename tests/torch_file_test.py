@@ -1,4 +1,4 @@
-"""Tests for experiments.torch_file and imagenet_package."""
+"""Tests for experiments.building.torch_file and imagenet_package."""
 
 import collections
 import hashlib
@@ -12,8 +12,8 @@ from absl.testing import parameterized
 import numpy as np
 
 from experiments import binary
-from experiments import imagenet_package
-from experiments import torch_file
+from experiments.building import imagenet_package
+from experiments.building import torch_file
 from tests import tiny
 
 

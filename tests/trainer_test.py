@@ -16,11 +16,11 @@ import numpy as np
 
 from experiments import binary
 from experiments import checkpoints
-from experiments import input_pipeline
-from experiments import parts
 from experiments import reproduce
 from experiments import run_folder
 from experiments import trainer
+from experiments.building import input_pipeline
+from experiments.building import parts
 from experiments.configs import common
 from experiments.evaluation import finished_run
 from experiments.exporting import artefacts

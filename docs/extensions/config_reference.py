@@ -13,8 +13,8 @@ import re
 import tokenize
 from typing import Any, NamedTuple
 
-from experiments import input_pipeline
-from experiments import parts
+from experiments.building import input_pipeline
+from experiments.building import parts
 from experiments.configs import common
 from experiments.configs.tables import common as tables
 from hybridseg import augmentation

@@ -14,7 +14,7 @@ the strong training images, which the networks know, and of the validation
 split, which they do not, drawn again as each kind with the usual care.
 `planted` are the signs of the strong ones, and of the same masks drawn with a
 fault. What is learnt from these may train the next run
-(`experiments.retraining`), and so the masks of the validation split are among
+(`building.retraining`), and so the masks of the validation split are among
 them only if asked for: a run that has learnt from them, by however long a way,
 cannot be judged by them. Faults that are planted in the weak annotations
 themselves are not read.
@@ -28,11 +28,11 @@ from hybridseg import train_step as train_step_lib
 from hybridseg import types
 import numpy as np
 
-from experiments import input_pipeline
 from experiments.auditing import observer as observer_lib
 from experiments.auditing import planting
 from experiments.auditing import reasons as reasons_lib
 from experiments.auditing import signs as signs_lib
+from experiments.building import input_pipeline
 
 _Kind = types.AnnotationKind
 # Whose exact masks faults are planted in and learnt from.

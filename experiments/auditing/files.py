@@ -17,9 +17,9 @@ import numpy as np
 
 from experiments import binary
 from experiments import csv_files
-from experiments import input_pipeline
 from experiments.auditing import evidence as evidence_lib
 from experiments.auditing import ranking
+from experiments.building import input_pipeline
 
 HEADER = (
     'rank', 'id', 'score', 'low', 'high', 'indicator', 'kind', 'annotator',

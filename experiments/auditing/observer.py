@@ -17,10 +17,10 @@ import numpy as np
 
 from experiments import binary
 from experiments import checkpoints as checkpoints_lib
-from experiments import corrections
-from experiments import input_pipeline
-from experiments import parts as parts_lib
 from experiments import run_folder
+from experiments.building import corrections
+from experiments.building import input_pipeline
+from experiments.building import parts as parts_lib
 from experiments.prediction import predictor
 
 _PROGRESS_EVERY_S = 5.0

@@ -24,7 +24,7 @@ import numpy as np
 import optax
 
 from experiments import binary
-from experiments import input_pipeline
+from experiments.building import input_pipeline
 
 _DATA_DIR = flags.DEFINE_string('data_dir', None, 'Prepared set with faults.')
 _STEPS = flags.DEFINE_list('steps', ['0', '50', '150', '300'], 'When to look.')

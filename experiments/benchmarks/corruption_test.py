@@ -26,11 +26,11 @@ from absl import logging
 
 from experiments import binary
 from experiments import checkpoints as checkpoints_lib
-from experiments import input_pipeline
-from experiments import parts
 from experiments import run_folder
 from experiments import trainer
 from experiments.benchmarks import tiny_runs
+from experiments.building import input_pipeline
+from experiments.building import parts
 
 _NUM_CORRUPTIONS = flags.DEFINE_integer(
     'num_corruptions', 1000, 'Corruptions to try.', lower_bound=1)

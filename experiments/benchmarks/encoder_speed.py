@@ -26,9 +26,9 @@ import numpy as np
 from PIL import Image
 
 from experiments import binary
-from experiments import imagenet_package
-from experiments import pretrained
-from experiments import torch_file
+from experiments.building import imagenet_package
+from experiments.building import pretrained
+from experiments.building import torch_file
 
 _TORCH = flags.DEFINE_string('torch', None, 'Python that has torch.')
 _PICTURES = flags.DEFINE_list(

@@ -24,11 +24,11 @@ from absl import flags
 from absl import logging
 
 from experiments import binary
-from experiments import input_pipeline
 from experiments import reproduce
 from experiments import run_folder
 from experiments import run_log
 from experiments.auditing import observer
+from experiments.building import input_pipeline
 from experiments.exporting import model_card
 from experiments.prediction import predictor as predictor_lib
 from experiments.tables import cases as cases_lib

@@ -24,8 +24,8 @@ import numpy as np
 import optax
 
 from experiments import binary
-from experiments import input_pipeline
-from experiments import parts as parts_lib
+from experiments.building import input_pipeline
+from experiments.building import parts as parts_lib
 from experiments.configs import endoscene
 
 _DATA_DIR = flags.DEFINE_string('data_dir', None, 'Prepared set.')

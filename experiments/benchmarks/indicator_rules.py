@@ -26,8 +26,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import binary
-from experiments import input_pipeline
 from experiments.benchmarks import indicator_trace
+from experiments.building import input_pipeline
 from experiments.configs import endoscene
 
 _DATA_DIR = flags.DEFINE_string('data_dir', None, 'Prepared set with faults.')

@@ -17,8 +17,8 @@ import ml_collections
 import numpy as np
 
 from experiments import binary
-from experiments import input_pipeline
-from experiments import parts as parts_lib
+from experiments.building import input_pipeline
+from experiments.building import parts as parts_lib
 
 _WEAK_LOSS = losses.cross_entropy_dice_loss
 _EVERY = 4  # Steps between two looks at every exact mask.

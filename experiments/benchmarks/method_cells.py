@@ -37,10 +37,10 @@ from data_prep import manifest as manifest_lib
 import jax
 
 from experiments import binary
-from experiments import input_pipeline
 from experiments import refining
 from experiments import run_folder
 from experiments import trainer
+from experiments.building import input_pipeline
 from experiments.configs import endoscene
 
 METHODS = (

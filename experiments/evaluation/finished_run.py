@@ -19,7 +19,7 @@ from hybridseg import types
 import numpy as np
 
 from experiments import binary
-from experiments import input_pipeline
+from experiments.building import input_pipeline
 from experiments.evaluation import scoring
 from experiments.prediction import pictures
 from experiments.prediction import predictor as predictor_lib

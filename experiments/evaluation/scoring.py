@@ -12,8 +12,8 @@ import jax
 import numpy as np
 
 from experiments import csv_files
-from experiments import input_pipeline
 from experiments import run_folder
+from experiments.building import input_pipeline
 from experiments.evaluation import metric_table
 
 

@@ -14,9 +14,9 @@ import hybridseg
 
 from experiments import binary
 from experiments import csv_files
-from experiments import imagenet_package
-from experiments import pretrained
 from experiments import run_folder
+from experiments.building import imagenet_package
+from experiments.building import pretrained
 from experiments.evaluation import metric_table
 from experiments.evaluation import scoring
 from experiments.prediction import predictor as predictor_lib

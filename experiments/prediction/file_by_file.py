@@ -21,9 +21,9 @@ import numpy as np
 from PIL import Image
 
 from experiments import binary
-from experiments import input_pipeline
 from experiments import painting
 from experiments import run_folder
+from experiments.building import input_pipeline
 from experiments.prediction import pictures
 from experiments.prediction import predictor as predictor_lib
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from experiments import binary
 from experiments import checkpoints as checkpoints_lib
-from experiments import input_pipeline
-from experiments import parts as parts_lib
 from experiments import run_folder
 from experiments import run_log
+from experiments.building import input_pipeline
+from experiments.building import parts as parts_lib
 
 # Which of the two parameter sets predict.
 NETWORKS = {'mean': (0, 1), '0': (0,), '1': (1,)}

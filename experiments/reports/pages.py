@@ -15,8 +15,8 @@ from hybridseg import metrics as metrics_lib
 from hybridseg import types
 import numpy as np
 
-from experiments import input_pipeline
 from experiments import session as session_lib
+from experiments.building import input_pipeline
 from experiments.evaluation import scoring
 from experiments.reports import blocks
 from experiments.reports import sections

@@ -7,8 +7,8 @@ from data_prep import whole_file
 from matplotlib import figure
 import numpy as np
 
-from experiments import input_pipeline
 from experiments import painting
+from experiments.building import input_pipeline
 
 _PANELS = {
     'Training loss': ('strong_loss', 'weak_loss', 'co_reg_loss'),

@@ -13,9 +13,9 @@ import ml_collections
 from experiments import binary
 from experiments import checkpoints
 from experiments import resuming
-from experiments import retraining
 from experiments import run_folder
 from experiments import run_schema
+from experiments.building import retraining
 from experiments.configs import common
 from experiments.tables import sweep_sets
 

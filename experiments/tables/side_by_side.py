@@ -9,9 +9,9 @@ import numpy as np
 
 from experiments import binary
 from experiments import csv_files
-from experiments import retraining
 from experiments import run_folder
 from experiments import trainer
+from experiments.building import retraining
 from experiments.configs import common
 
 

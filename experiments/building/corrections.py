@@ -24,7 +24,7 @@ import ml_collections
 import numpy as np
 
 from experiments import binary
-from experiments import input_pipeline
+from experiments.building import input_pipeline
 
 TABLE = 'corrected.csv'
 HEADER = (

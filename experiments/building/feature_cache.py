@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from experiments import input_pipeline
+from experiments.building import input_pipeline
 
 _MAX_IN_MEMORY_BYTES = 4 << 30
 _PROGRESS_EVERY_S = 10.0

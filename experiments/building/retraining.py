@@ -19,7 +19,7 @@ import ml_collections
 import numpy as np
 
 from experiments import binary
-from experiments import input_pipeline
+from experiments.building import input_pipeline
 
 
 def check(weighting: ml_collections.ConfigDict) -> None:

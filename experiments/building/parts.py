@@ -22,11 +22,11 @@ import ml_collections
 import optax
 
 from experiments import binary
-from experiments import config_checks
-from experiments import feature_cache
-from experiments import input_pipeline
-from experiments import pretrained
-from experiments import retraining
+from experiments.building import config_checks
+from experiments.building import feature_cache
+from experiments.building import input_pipeline
+from experiments.building import pretrained
+from experiments.building import retraining
 
 _LOSSES = {
     'balanced_cross_entropy': losses.balanced_cross_entropy_loss,

@@ -22,8 +22,8 @@ import safetensors
 from safetensors import numpy as safetensors_numpy
 
 from experiments import binary
-from experiments import imagenet_package
-from experiments import torch_file
+from experiments.building import imagenet_package
+from experiments.building import torch_file
 
 INSTALLED = 'installed'  # The file of the package that [pretrained] installs.
 EFFICIENTNET = 'efficientnet_unet'

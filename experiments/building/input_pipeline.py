@@ -36,7 +36,7 @@ class Dataset(NamedTuple):
     fingerprint: sha256 of the manifest that the records were built from.
     preparation: how pictures became records.
     corrections: sha256 of the labels that were put in the place of weak
-      annotations, see `experiments.corrections`; '' if none were.
+      annotations, see `experiments.building.corrections`; '' if none were.
   """
 
   name: str
