@@ -28,12 +28,12 @@ from data_prep import system_errors
 import numpy as np
 
 from experiments import binary
-from experiments import run_folder
 from experiments.auditing import evidence as evidence_lib
 from experiments.auditing import files
 from experiments.auditing import observer
 from experiments.auditing import ranking
 from experiments.auditing import report
+from experiments.saving import run_folder
 
 _RUN = flags.DEFINE_string('run', None, 'Folder of a finished run.')
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder; default RUN/audit.')

@@ -36,8 +36,8 @@ import numpy as np
 
 from experiments import binary
 from experiments import csv_files
-from experiments import run_folder
 from experiments.evaluation import metric_table
+from experiments.saving import run_folder
 from experiments.tables import cases
 from experiments.tables import paired
 from experiments.tables import seed_groups

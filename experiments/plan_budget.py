@@ -44,7 +44,7 @@ from absl import logging
 from data_prep import grammar
 from data_prep import system_errors
 from experiments import binary
-from experiments import run_folder
+from experiments.saving import run_folder
 from experiments.tables import budget
 from experiments.tables import mixed_runs
 

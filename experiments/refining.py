@@ -31,11 +31,11 @@ from PIL import Image
 from experiments import binary
 from experiments import calibration
 from experiments import csv_files
-from experiments import resuming
-from experiments import run_folder
 from experiments.auditing import evidence as evidence_lib
 from experiments.auditing import observer
 from experiments.building import corrections
+from experiments.saving import resuming
+from experiments.saving import run_folder
 
 # Of the indicator: below it, an annotation is not asked.
 THRESHOLD = 0.7

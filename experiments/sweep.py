@@ -44,9 +44,9 @@ from ml_collections import config_flags
 import numpy as np
 
 from experiments import binary
-from experiments import run_folder
 from experiments import trainer
 from experiments.building import config_checks
+from experiments.saving import run_folder
 from experiments.tables import grid
 from experiments.tables import sweep_files
 from experiments.tables import sweep_sets

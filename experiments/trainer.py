@@ -14,12 +14,8 @@ import ml_collections
 import numpy as np
 
 from experiments import binary
-from experiments import checkpoints as checkpoints_lib
 from experiments import indicator_pass
 from experiments import refining
-from experiments import resuming
-from experiments import run_folder
-from experiments import run_log
 from experiments import stopping
 from experiments.building import corrections
 from experiments.building import feature_cache
@@ -30,6 +26,10 @@ from experiments.building import retraining
 from experiments.evaluation import scoring
 from experiments.reports import pages
 from experiments.reports import plots
+from experiments.saving import checkpoints as checkpoints_lib
+from experiments.saving import resuming
+from experiments.saving import run_folder
+from experiments.saving import run_log
 
 
 def train_and_evaluate(

@@ -19,10 +19,10 @@ import numpy as np
 from safetensors import numpy as safetensors_numpy
 
 from experiments import binary
-from experiments import run_folder
 from experiments.exporting import artefacts
 from experiments.exporting import model_card
 from experiments.prediction import predictor as predictor_lib
+from experiments.saving import run_folder
 from tests import tiny
 
 # What a user does who has jax and the file, and nothing of ours.

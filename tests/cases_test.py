@@ -8,8 +8,8 @@ import numpy as np
 
 from experiments import binary
 from experiments import csv_files
-from experiments import run_folder
 from experiments.evaluation import scoring
+from experiments.saving import run_folder
 from experiments.tables import cases
 from tests import tiny
 

@@ -1,4 +1,4 @@
-"""Tests for experiments.checkpoints."""
+"""Tests for experiments.saving.checkpoints."""
 
 import collections
 import errno
@@ -12,8 +12,8 @@ import jax
 import numpy as np
 
 from experiments import binary
-from experiments import checkpoint_files
-from experiments import checkpoints
+from experiments.saving import checkpoint_files
+from experiments.saving import checkpoints
 from tests import tiny
 
 

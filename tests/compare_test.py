@@ -15,8 +15,8 @@ import numpy as np
 
 from experiments import binary
 from experiments import csv_files
-from experiments import run_folder
 from experiments.configs import phantom
+from experiments.saving import run_folder
 from tests import binaries
 from tests import tiny
 

@@ -19,12 +19,12 @@ import numpy as np
 from PIL import Image
 
 from experiments import binary
-from experiments import run_folder
 from experiments.evaluation import finished_run
 from experiments.evaluation import scoring
 from experiments.prediction import file_by_file
 from experiments.prediction import pictures
 from experiments.prediction import predictor as predictor_lib
+from experiments.saving import run_folder
 from tests import pictures_test
 from tests import tiny
 

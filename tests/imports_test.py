@@ -62,15 +62,15 @@ _ROOMS = {
     'exporting': {'evaluation', 'prediction'},
     'auditing': {'prediction', 'reports'},
     'building': {'configs'},
+    'saving': {'building', 'configs'},
     'tables': {'configs', 'evaluation'},
 }
 # What every room may import beside them; these import no room.
 _SHARED = {'binary', 'csv_files', 'launcher', 'painting'}
 # Modules that have no room yet.
 _NO_ROOM = {
-    'calibration', 'checkpoint_files', 'checkpoints', 'indicator_pass',
-    'refining', 'reproduce', 'resuming', 'run_folder', 'run_log', 'run_schema',
-    'session', 'stopping', 'summary', 'switches', 'trainer'}
+    'calibration', 'indicator_pass', 'refining', 'reproduce', 'stopping',
+    'summary', 'trainer'}
 _OPEN = {'benchmarks', 'colabs', 'results'}
 _MAX_AT_THE_TOP = 20
 

@@ -11,8 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import binary
-from experiments import checkpoints
-from experiments import run_folder
 from experiments.auditing import observer
 from experiments.building import input_pipeline
 from experiments.building import parts as parts_lib
@@ -21,6 +19,8 @@ from experiments.configs import common
 from experiments.configs import endoscene
 from experiments.configs import endoscene_kinds
 from experiments.configs import phantom
+from experiments.saving import checkpoints
+from experiments.saving import run_folder
 from tests import tiny
 
 _CONFIGS = dict(

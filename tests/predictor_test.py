@@ -7,8 +7,8 @@ from absl.testing import absltest
 import ml_collections
 
 from experiments import binary
-from experiments import checkpoints
 from experiments.prediction import predictor
+from experiments.saving import checkpoints
 from tests import tiny
 
 

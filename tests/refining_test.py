@@ -14,11 +14,11 @@ from PIL import Image
 from experiments import binary
 from experiments import calibration
 from experiments import refining
-from experiments import run_folder
 from experiments import trainer
 from experiments.building import corrections
 from experiments.building import input_pipeline
 from experiments.configs import common
+from experiments.saving import run_folder
 from hybridseg import types
 from tests import tiny
 

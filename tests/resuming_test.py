@@ -12,12 +12,12 @@ import hybridseg
 import jax
 
 from experiments import binary
-from experiments import checkpoint_files
 from experiments import reproduce
-from experiments import resuming
-from experiments import run_folder
 from experiments import trainer
 from experiments.configs import versions
+from experiments.saving import checkpoint_files
+from experiments.saving import resuming
+from experiments.saving import run_folder
 from tests import tiny
 
 

@@ -1,4 +1,4 @@
-"""Tests for experiments.run_log."""
+"""Tests for experiments.saving.run_log."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import binary
-from experiments import run_log
+from experiments.saving import run_log
 from tests import tiny
 
 

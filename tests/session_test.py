@@ -1,4 +1,4 @@
-"""Tests of experiments.session: a run's folder tells nothing of its owner."""
+"""Tests of saving.session: a run's folder tells nothing of its owner."""
 
 import contextlib
 import io
@@ -16,12 +16,12 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import jax
 
-from experiments import run_folder
-from experiments import session
 from experiments.building import input_pipeline
+from experiments.saving import run_folder
+from experiments.saving import session
 from tests import tiny
 
-_HERE = pathlib.Path(session.__file__).parent.parent
+_HERE = pathlib.Path(session.__file__).parents[2]
 
 
 class PathsTest(parameterized.TestCase):
@@ -125,21 +125,21 @@ class RepositoryTest(absltest.TestCase):
         cwd=root, check=True, capture_output=True)
     git('init')
     (root / 'notes.txt').write_text('patient list\n')
-    for name in ('hybridseg', 'experiments'):
+    for name in ('hybridseg', 'experiments/saving'):
       (root / place / name).mkdir(parents=True)
       shutil.copy(_HERE / name / '__init__.py', root / place / name)
-    shutil.copy(session.__file__, root / place / 'experiments')
+    shutil.copy(session.__file__, root / place / 'experiments/saving')
     git('add', '.')
     git('commit', '-m', 'x')
     (root / 'notes.txt').write_text('patient list of Jane\n')
-    code = root / place / 'experiments/session.py'
+    code = root / place / 'experiments/saving/session.py'
     code.write_text(code.read_text() + '# changed\n')
     return root / place
 
   def _seen(self, place):
     code = place / 'hybridseg/__init__.py'
     with (mock.patch.object(
-        session, '__file__', str(place / 'experiments/session.py')),
+        session, '__file__', str(place / 'experiments/saving/session.py')),
           mock.patch.object(session.hybridseg, '__file__', str(code))):
       return session.diff(), session.describe('', session.diff())['commit']
 

@@ -10,8 +10,8 @@ import time
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from experiments import checkpoints
 from experiments import stopping
+from experiments.saving import checkpoints
 from tests import tiny
 
 _ROOT = pathlib.Path(__file__).parent.parent

@@ -17,13 +17,13 @@ from absl.testing import parameterized
 
 from experiments import binary
 from experiments import csv_files
-from experiments import run_folder
 from experiments import trainer
 from experiments.configs import custom
 from experiments.configs.tables import ablation
 from experiments.configs.tables import acdc
 from experiments.configs.tables import endoscene
 from experiments.configs.tables import phantom
+from experiments.saving import run_folder
 from experiments.tables import grid
 from experiments.tables import sweep_sets
 from tests import binaries

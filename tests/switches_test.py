@@ -1,4 +1,4 @@
-"""Tests for experiments.switches."""
+"""Tests for experiments.saving.switches."""
 
 import os
 from unittest import mock
@@ -6,8 +6,8 @@ from unittest import mock
 from absl.testing import absltest
 import jax
 
-from experiments import run_folder
-from experiments import switches
+from experiments.saving import run_folder
+from experiments.saving import switches
 
 
 class SwitchesTest(absltest.TestCase):

@@ -18,7 +18,7 @@ from data_prep import manifest
 from data_prep import system_errors
 from data_prep import whole_file
 from experiments import binary
-from experiments import run_folder
+from experiments.saving import run_folder
 from tests import builder_test
 from tests import prepare_test
 from tests import tiny

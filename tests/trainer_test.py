@@ -15,9 +15,7 @@ import jax
 import numpy as np
 
 from experiments import binary
-from experiments import checkpoints
 from experiments import reproduce
-from experiments import run_folder
 from experiments import trainer
 from experiments.building import input_pipeline
 from experiments.building import parts
@@ -25,6 +23,8 @@ from experiments.configs import common
 from experiments.evaluation import finished_run
 from experiments.exporting import artefacts
 from experiments.prediction import predictor
+from experiments.saving import checkpoints
+from experiments.saving import run_folder
 from experiments.tables import side_by_side
 from tests import tiny
 

@@ -7,10 +7,10 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import ml_collections
 
-from experiments import resuming
 from experiments.configs import common
 from experiments.configs import phantom
 from experiments.configs import versions
+from experiments.saving import resuming
 
 
 def _stored(variant='debug'):

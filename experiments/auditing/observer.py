@@ -16,12 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import binary
-from experiments import checkpoints as checkpoints_lib
-from experiments import run_folder
 from experiments.building import corrections
 from experiments.building import input_pipeline
 from experiments.building import parts as parts_lib
 from experiments.prediction import predictor
+from experiments.saving import checkpoints as checkpoints_lib
+from experiments.saving import run_folder
 
 _PROGRESS_EVERY_S = 5.0
 

@@ -25,12 +25,12 @@ from absl import logging
 
 from experiments import binary
 from experiments import reproduce
-from experiments import run_folder
-from experiments import run_log
 from experiments.auditing import observer
 from experiments.building import input_pipeline
 from experiments.exporting import model_card
 from experiments.prediction import predictor as predictor_lib
+from experiments.saving import run_folder
+from experiments.saving import run_log
 from experiments.tables import cases as cases_lib
 from experiments.tables import seed_groups
 
@@ -161,7 +161,7 @@ def _manifest(key, value):
   """Forges the manifest of every checkpoint, with a right sha256 of itself."""
 
   def spoil(folder):
-    from experiments import checkpoint_files  # For its own sha256.
+    from experiments.saving import checkpoint_files  # For its own sha256.
 
     for path in (folder / 'checkpoints').glob('*/manifest.json'):
       manifest = json.loads(path.read_text('utf-8'))
@@ -180,7 +180,7 @@ def _in_checkpoints(name, content):
   """Replaces a file of every checkpoint, and writes their manifests anew."""
 
   def spoil(folder):
-    from experiments import checkpoint_files
+    from experiments.saving import checkpoint_files
 
     for path in (folder / 'checkpoints').glob('*/manifest.json'):
       manifest = json.loads(path.read_text('utf-8'))

@@ -26,8 +26,8 @@ from absl import flags
 import jax
 
 from experiments import binary
-from experiments import checkpoints
 from experiments.benchmarks import tiny_runs
+from experiments.saving import checkpoints
 
 _NUM_STOPS = flags.DEFINE_integer(
     'num_stops', 300, 'Signals to send.', lower_bound=1)

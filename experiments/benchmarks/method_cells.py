@@ -38,10 +38,10 @@ import jax
 
 from experiments import binary
 from experiments import refining
-from experiments import run_folder
 from experiments import trainer
 from experiments.building import input_pipeline
 from experiments.configs import endoscene
+from experiments.saving import run_folder
 
 METHODS = (
     'strong_only', 'uniform', 'uniform_dcr', 'dii_dcr', 'uniform_refine',

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import binary
-from experiments import checkpoints
+from experiments.saving import checkpoints
 
 _MIB = flags.DEFINE_float('mib', 13.0, 'Size of the state.', lower_bound=0.1)
 _NUM_SAVES = flags.DEFINE_integer('num_saves', 30, 'To time.', lower_bound=2)

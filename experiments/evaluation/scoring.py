@@ -12,9 +12,9 @@ import jax
 import numpy as np
 
 from experiments import csv_files
-from experiments import run_folder
 from experiments.building import input_pipeline
 from experiments.evaluation import metric_table
+from experiments.saving import run_folder
 
 
 def evaluate_records(

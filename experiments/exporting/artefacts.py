@@ -18,9 +18,9 @@ import numpy as np
 from safetensors import numpy as safetensors_numpy
 
 from experiments import binary
-from experiments import run_folder
 from experiments.exporting import model_card
 from experiments.prediction import predictor as predictor_lib
+from experiments.saving import run_folder
 
 _PLATFORMS = ('cpu', 'cuda', 'tpu')
 # Another program may add in another order: of probabilities, and of pixels

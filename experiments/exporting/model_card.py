@@ -14,12 +14,12 @@ import hybridseg
 
 from experiments import binary
 from experiments import csv_files
-from experiments import run_folder
 from experiments.building import imagenet_package
 from experiments.building import pretrained
 from experiments.evaluation import metric_table
 from experiments.evaluation import scoring
 from experiments.prediction import predictor as predictor_lib
+from experiments.saving import run_folder
 
 
 def write(predictor: predictor_lib.Predictor, workdir: str) -> str:

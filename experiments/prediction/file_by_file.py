@@ -22,10 +22,10 @@ from PIL import Image
 
 from experiments import binary
 from experiments import painting
-from experiments import run_folder
 from experiments.building import input_pipeline
 from experiments.prediction import pictures
 from experiments.prediction import predictor as predictor_lib
+from experiments.saving import run_folder
 
 TABLE = 'predictions.csv'
 SETTINGS = 'settings.json'

@@ -12,11 +12,11 @@ import ml_collections
 import numpy as np
 
 from experiments import binary
-from experiments import checkpoints as checkpoints_lib
-from experiments import run_folder
-from experiments import run_log
 from experiments.building import input_pipeline
 from experiments.building import parts as parts_lib
+from experiments.saving import checkpoints as checkpoints_lib
+from experiments.saving import run_folder
+from experiments.saving import run_log
 
 # Which of the two parameter sets predict.
 NETWORKS = {'mean': (0, 1), '0': (0,), '1': (1,)}

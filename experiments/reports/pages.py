@@ -15,11 +15,11 @@ from hybridseg import metrics as metrics_lib
 from hybridseg import types
 import numpy as np
 
-from experiments import session as session_lib
 from experiments.building import input_pipeline
 from experiments.evaluation import scoring
 from experiments.reports import blocks
 from experiments.reports import sections
+from experiments.saving import session as session_lib
 
 _ALIGNMENT = (
     '<p class="dim">Alignment, over a grey image: red pixels harm the strong '

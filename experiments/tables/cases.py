@@ -9,8 +9,8 @@ import numpy as np
 
 from experiments import binary
 from experiments import csv_files
-from experiments import run_folder
 from experiments.evaluation import metric_table
+from experiments.saving import run_folder
 
 # What is known of a cell without a number: the class may be in neither mask
 # (EMPTY), is in one of them (NOT_EMPTY), or the table does not say.

@@ -11,12 +11,12 @@ from data_prep import system_errors
 import ml_collections
 
 from experiments import binary
-from experiments import checkpoints
-from experiments import resuming
-from experiments import run_folder
-from experiments import run_schema
 from experiments.building import retraining
 from experiments.configs import common
+from experiments.saving import checkpoints
+from experiments.saving import resuming
+from experiments.saving import run_folder
+from experiments.saving import run_schema
 from experiments.tables import sweep_sets
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from experiments import binary
 from experiments import csv_files
-from experiments import run_folder
 from experiments.building import input_pipeline
+from experiments.saving import run_folder
 
 # The mask first: all others are measured in it.
 KINDS = tuple(

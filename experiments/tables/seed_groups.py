@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from hybridseg import metrics as metrics_lib
 import numpy as np
 
-from experiments import run_folder
-from experiments import run_schema
+from experiments.saving import run_folder
+from experiments.saving import run_schema
 from experiments.tables import cases as cases_lib
 from experiments.tables import paired
 from experiments.tables import right_empty

@@ -19,8 +19,8 @@ import ml_collections
 import numpy as np
 
 from experiments import binary
-from experiments import run_folder
 from experiments.building import input_pipeline
+from experiments.saving import run_folder
 
 _SEED = 0  # Of the draw of the strong images and of the weak labels.
 

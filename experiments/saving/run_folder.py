@@ -14,12 +14,12 @@ from data_prep import whole_file
 import ml_collections
 
 from experiments import binary
-from experiments import checkpoints as checkpoints_lib
-from experiments import resuming
-from experiments import run_schema
-from experiments import session as session_lib
-from experiments import switches
 from experiments.building import input_pipeline
+from experiments.saving import checkpoints as checkpoints_lib
+from experiments.saving import resuming
+from experiments.saving import run_schema
+from experiments.saving import session as session_lib
+from experiments.saving import switches
 
 
 def write_json(path: str, value: Any) -> None:

@@ -25,7 +25,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from experiments import binary
-from experiments import checkpoint_files
+from experiments.saving import checkpoint_files
 
 _UNFINISHED = '.unfinished-'
 

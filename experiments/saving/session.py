@@ -18,7 +18,7 @@ import hybridseg
 import jax
 
 from experiments import launcher
-from experiments import switches
+from experiments.saving import switches
 
 _PACKAGES = (
     'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain',

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from experiments import binary
-from experiments import run_schema
+from experiments.saving import run_schema
 
 
 _LEAST_MEAN = 0.2  # Of the indicators, before a run warns.
