@@ -27,10 +27,10 @@ from absl import logging
 
 from data_prep import grammar
 from experiments import binary
-from experiments import stopping
 from experiments.prediction import file_by_file
 from experiments.prediction import network_flags
 from experiments.prediction import pictures
+from experiments.training import stopping
 
 flags.adopt_module_key_flags(network_flags)  # For --help.
 _INPUT = flags.DEFINE_string('input', None, 'A file, or a folder of files.')

@@ -22,8 +22,8 @@ from absl import flags
 from absl import logging
 
 from experiments import binary
-from experiments import refining
 from experiments.building import corrections
+from experiments.training import refining
 
 _RUN = flags.DEFINE_string('run', None, 'Folder of a finished run.')
 _OUTPUT = flags.DEFINE_string(

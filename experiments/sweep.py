@@ -44,12 +44,12 @@ from ml_collections import config_flags
 import numpy as np
 
 from experiments import binary
-from experiments import trainer
 from experiments.building import config_checks
 from experiments.saving import run_folder
 from experiments.tables import grid
 from experiments.tables import sweep_files
 from experiments.tables import sweep_sets
+from experiments.training import trainer
 
 _CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'The table.', lock_config=True)

@@ -29,10 +29,10 @@ from hybridseg import parallel
 from ml_collections import config_flags
 
 from experiments import binary
-from experiments import reproduce
-from experiments import summary
-from experiments import trainer
 from experiments.tables import side_by_side
+from experiments.training import closing_words
+from experiments.training import reproduce
+from experiments.training import trainer
 
 _CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'Experiment configuration.', lock_config=True)
@@ -77,7 +77,7 @@ def main():
   else:
     results = trainer.train_and_evaluate(config, workdir, **more)
     if parallel.is_primary():
-      summary.print_summary(results, workdir, network=config.model.name)
+      closing_words.print_summary(results, workdir, network=config.model.name)
 
 
 if __name__ == '__main__':

@@ -17,7 +17,6 @@ import numpy as np
 from data_prep import cells
 from data_prep import manifest as manifest_lib
 from experiments import binary
-from experiments import trainer
 from experiments.auditing import evidence as evidence_lib
 from experiments.auditing import files
 from experiments.auditing import observer
@@ -27,6 +26,7 @@ from experiments.auditing import reasons
 from experiments.auditing import report
 from experiments.auditing import signs as signs_lib
 from experiments.building import parts as parts_lib
+from experiments.training import trainer
 from hybridseg import augmentation
 from hybridseg import losses
 from hybridseg import types

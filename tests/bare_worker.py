@@ -35,7 +35,7 @@ def main():
   # Slow to import and without flags; needed by the binaries of each extra.
   import tensorflow_datasets  # noqa: F401
   if any(args[0].startswith('experiments.') for args in commands):
-    from experiments import trainer  # noqa: F401
+    from experiments.training import trainer  # noqa: F401
   for args in commands:
     with tempfile.TemporaryFile() as output:
       child = os.fork()

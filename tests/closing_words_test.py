@@ -1,11 +1,11 @@
-"""Tests for experiments.summary: the closing words of a run."""
+"""Tests for experiments.training.closing_words: the closing words of a run."""
 
 import contextlib
 import io
 
 from absl.testing import absltest
 
-from experiments import summary
+from experiments.training import closing_words
 
 
 def _printed(network):
@@ -16,7 +16,7 @@ def _printed(network):
       'test': scores | {'per_class': {}},
       'indicators': {'mean': 1.0, 'num_weak': 2}}
   with contextlib.redirect_stdout(io.StringIO()) as text:
-    summary.print_summary(results, 'runs/mine', network=network)
+    closing_words.print_summary(results, 'runs/mine', network=network)
   return text.getvalue()
 
 

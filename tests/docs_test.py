@@ -168,7 +168,7 @@ class PagesTest(parameterized.TestCase):
     wrong = [
         (*train, f'{phantom}:dij'), (*train, phantom, '--seed=1'),
         (*train, phantom, '--config.weighting.rate=1'),
-        (*train, phantom, 'debug'), ('experiments.training',),
+        (*train, phantom, 'debug'), ('experiments.trains',),
         (*train, '--config=experiments/configs/phantoms.py')]
     done = subprocess.run(
         [sys.executable, '-m', 'tests.parse_commands'], cwd=_ROOT,

@@ -12,13 +12,13 @@ from absl.testing import parameterized
 
 from experiments import binary
 from experiments import launcher
-from experiments import refining
 from experiments.benchmarks import foreign_runs
 from experiments.building import input_pipeline
 from experiments.reports import plots
 from experiments.saving import run_folder
 from experiments.saving import run_log
 from experiments.saving import run_schema
+from experiments.training import refining
 from tests import tiny
 
 

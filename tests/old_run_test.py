@@ -18,7 +18,6 @@ from absl.testing import absltest
 import numpy as np
 from PIL import Image
 
-from experiments import trainer
 from experiments.auditing import evidence as evidence_lib
 from experiments.auditing import observer
 from experiments.auditing import ranking
@@ -28,6 +27,7 @@ from experiments.prediction import file_by_file
 from experiments.prediction import pictures
 from experiments.prediction import predictor as predictor_lib
 from experiments.saving import run_folder
+from experiments.training import trainer
 
 _ROOT = pathlib.Path(__file__).parent.parent
 _ARCHIVE = _ROOT / 'tests/data/run_2be4bb2.tar.xz'

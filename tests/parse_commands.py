@@ -12,9 +12,9 @@ import sys
 from experiments import binary
 
 # Loaded once for all, heavy and without flags.
-from experiments import trainer  # noqa: F401
 from experiments.auditing import ranking  # noqa: F401
 from experiments.exporting import artefacts  # noqa: F401
+from experiments.training import trainer  # noqa: F401
 import tensorflow_datasets  # noqa: F401
 
 

@@ -12,11 +12,11 @@ import numpy as np
 from safetensors import numpy as safetensors_numpy
 
 from experiments import binary
-from experiments import trainer
 from experiments.building import parts as parts_lib
 from experiments.building import pretrained
 from experiments.configs import phantom
 from experiments.prediction import predictor as predictor_lib
+from experiments.training import trainer
 from tests import resnet_test
 from tests import tiny
 

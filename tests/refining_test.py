@@ -1,4 +1,4 @@
-"""Tests for experiments.refining and all that it is made of."""
+"""Tests for experiments.training.refining and all that it is made of."""
 
 import csv
 import json
@@ -12,13 +12,13 @@ import numpy as np
 from PIL import Image
 
 from experiments import binary
-from experiments import calibration
-from experiments import refining
-from experiments import trainer
 from experiments.building import corrections
 from experiments.building import input_pipeline
 from experiments.configs import common
 from experiments.saving import run_folder
+from experiments.training import calibration
+from experiments.training import refining
+from experiments.training import trainer
 from hybridseg import types
 from tests import tiny
 

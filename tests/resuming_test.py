@@ -12,12 +12,12 @@ import hybridseg
 import jax
 
 from experiments import binary
-from experiments import reproduce
-from experiments import trainer
 from experiments.configs import versions
 from experiments.saving import checkpoint_files
 from experiments.saving import resuming
 from experiments.saving import run_folder
+from experiments.training import reproduce
+from experiments.training import trainer
 from tests import tiny
 
 

@@ -11,12 +11,12 @@ from absl.testing import parameterized
 import numpy as np
 
 from experiments import binary
-from experiments import trainer
 from experiments.building import input_pipeline
 from experiments.building import parts as parts_lib
 from experiments.building import retraining
 from experiments.configs import versions
 from experiments.saving import resuming
+from experiments.training import trainer
 from tests import tiny
 
 

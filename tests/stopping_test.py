@@ -1,4 +1,4 @@
-"""Tests for experiments.stopping, and of the train binary that is stopped."""
+"""Tests for training.stopping, and of the train binary that is stopped."""
 
 import os
 import pathlib
@@ -10,8 +10,8 @@ import time
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from experiments import stopping
 from experiments.saving import checkpoints
+from experiments.training import stopping
 from tests import tiny
 
 _ROOT = pathlib.Path(__file__).parent.parent
@@ -53,7 +53,7 @@ class StopRequestTest(parameterized.TestCase):
 
   def test_ends_by_itself_while_there_is_nothing_to_save(self):
     # `input` stands for a call that does not come back to Python.
-    code = ('from experiments import stopping\n'
+    code = ('from experiments.training import stopping\n'
             'with stopping.StopRequest(patience_s=0.1):\n'
             '  print("ready", flush=True)\n'
             '  import ctypes; ctypes.CDLL(None).sleep(60); input()')

@@ -17,7 +17,6 @@ from absl.testing import parameterized
 
 from experiments import binary
 from experiments import csv_files
-from experiments import trainer
 from experiments.configs import custom
 from experiments.configs.tables import ablation
 from experiments.configs.tables import acdc
@@ -26,6 +25,7 @@ from experiments.configs.tables import phantom
 from experiments.saving import run_folder
 from experiments.tables import grid
 from experiments.tables import sweep_sets
+from experiments.training import trainer
 from tests import binaries
 from tests import tiny
 

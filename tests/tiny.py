@@ -10,8 +10,8 @@ import tempfile
 from data_prep import builder
 from data_prep import phantom
 
-from experiments import trainer
 from experiments.configs import phantom as phantom_config
+from experiments.training import trainer
 
 IMAGE_SIZE = 16
 

@@ -15,8 +15,6 @@ import jax
 import numpy as np
 
 from experiments import binary
-from experiments import reproduce
-from experiments import trainer
 from experiments.building import input_pipeline
 from experiments.building import parts
 from experiments.configs import common
@@ -26,6 +24,8 @@ from experiments.prediction import predictor
 from experiments.saving import checkpoints
 from experiments.saving import run_folder
 from experiments.tables import side_by_side
+from experiments.training import reproduce
+from experiments.training import trainer
 from tests import tiny
 
 

@@ -27,7 +27,6 @@ import numpy as np
 from scipy import special
 
 from experiments import binary
-from experiments import trainer
 from experiments.auditing import evidence as evidence_lib
 from experiments.auditing import files
 from experiments.auditing import observer
@@ -37,6 +36,7 @@ from experiments.configs import endoscene
 from experiments.configs.tables import common
 from experiments.tables import grid
 from experiments.tables import sweep_sets
+from experiments.training import trainer
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of sets and runs.')
 _SOURCE = flags.DEFINE_string('source', '', 'Folder of the original set.')

@@ -25,12 +25,12 @@ from absl import flags
 from absl import logging
 
 from experiments import binary
-from experiments import trainer
 from experiments.benchmarks import tiny_runs
 from experiments.building import input_pipeline
 from experiments.building import parts
 from experiments.saving import checkpoints as checkpoints_lib
 from experiments.saving import run_folder
+from experiments.training import trainer
 
 _NUM_CORRUPTIONS = flags.DEFINE_integer(
     'num_corruptions', 1000, 'Corruptions to try.', lower_bound=1)

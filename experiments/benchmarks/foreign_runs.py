@@ -24,7 +24,6 @@ from absl import flags
 from absl import logging
 
 from experiments import binary
-from experiments import reproduce
 from experiments.auditing import observer
 from experiments.building import input_pipeline
 from experiments.exporting import model_card
@@ -33,6 +32,7 @@ from experiments.saving import run_folder
 from experiments.saving import run_log
 from experiments.tables import cases as cases_lib
 from experiments.tables import seed_groups
+from experiments.training import reproduce
 
 _RUN = flags.DEFINE_string('run', None, 'Folder of a finished run.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder to work in; new.')

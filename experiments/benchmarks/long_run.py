@@ -23,8 +23,8 @@ from absl import flags
 from absl import logging
 
 from experiments import binary
-from experiments import trainer
 from experiments.benchmarks import tiny_runs
+from experiments.training import trainer
 
 _NUM_STEPS = flags.DEFINE_integer(
     'num_steps', 20_000, 'Of the run.', lower_bound=20)

@@ -29,8 +29,8 @@ import ml_collections
 import numpy as np
 
 from experiments import binary
-from experiments import trainer
 from experiments.configs import common
+from experiments.training import trainer
 
 _DATA_DIR = flags.DEFINE_string(
     'data_dir', None, 'Prepared sets; KIND stands for the kind.')

@@ -37,11 +37,11 @@ from data_prep import manifest as manifest_lib
 import jax
 
 from experiments import binary
-from experiments import refining
-from experiments import trainer
 from experiments.building import input_pipeline
 from experiments.configs import endoscene
 from experiments.saving import run_folder
+from experiments.training import refining
+from experiments.training import trainer
 
 METHODS = (
     'strong_only', 'uniform', 'uniform_dcr', 'dii_dcr', 'uniform_refine',

@@ -24,8 +24,8 @@ from absl import logging
 import jax
 
 from experiments import binary
-from experiments import trainer
 from experiments.benchmarks import tiny_runs
+from experiments.training import trainer
 
 _NUM_STEPS = flags.DEFINE_integer('num_steps', 50, 'Of the run.', lower_bound=2)
 _NUM_REPEATS = flags.DEFINE_integer('num_repeats', 20, 'Of the same run.')

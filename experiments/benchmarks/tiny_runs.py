@@ -65,8 +65,8 @@ def _train(run_config, workdir, log_path, step):
   os.dup2(descriptor, 2)
   # pylint: disable=g-import-not-at-top
   from experiments import binary  # See `preload`.
-  from experiments import stopping
-  from experiments import trainer
+  from experiments.training import stopping
+  from experiments.training import trainer
 
   seen = stopping.StopRequest.__call__
 
@@ -89,7 +89,8 @@ def _train(run_config, workdir, log_path, step):
 
 def preload() -> None:
   """Imports what a session needs, but starts no JAX backend."""
-  for name in ('experiments.trainer', 'tensorflow_datasets.core.features',
+  for name in ('experiments.training.trainer',
+               'tensorflow_datasets.core.features',
                'matplotlib.backends.backend_agg'):
     importlib.import_module(name)
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from experiments import binary
 from experiments import csv_files
-from experiments import trainer
 from experiments.building import retraining
 from experiments.configs import common
 from experiments.saving import run_folder
+from experiments.training import trainer
 
 
 def compare(

@@ -14,9 +14,6 @@ import ml_collections
 import numpy as np
 
 from experiments import binary
-from experiments import indicator_pass
-from experiments import refining
-from experiments import stopping
 from experiments.building import corrections
 from experiments.building import feature_cache
 from experiments.building import input_pipeline
@@ -30,6 +27,9 @@ from experiments.saving import checkpoints as checkpoints_lib
 from experiments.saving import resuming
 from experiments.saving import run_folder
 from experiments.saving import run_log
+from experiments.training import indicator_pass
+from experiments.training import refining
+from experiments.training import stopping
 
 
 def train_and_evaluate(

@@ -3,7 +3,7 @@
   new label = argmax_c [ log mean probability + trust * evidence ],
 
 `hybridseg.refinement`: the evidence is what the annotation says by its kind,
-with constants that exact masks give (`experiments.calibration`); the trust is
+with constants that exact masks give (`training.calibration`); the trust is
 its indicator, or 0 below `THRESHOLD`. Images without annotation stay so. How
 good these labels are: `experiments/results/refinement.md`.
 """
@@ -29,13 +29,13 @@ import numpy as np
 from PIL import Image
 
 from experiments import binary
-from experiments import calibration
 from experiments import csv_files
 from experiments.auditing import evidence as evidence_lib
 from experiments.auditing import observer
 from experiments.building import corrections
 from experiments.saving import resuming
 from experiments.saving import run_folder
+from experiments.training import calibration
 
 # Of the indicator: below it, an annotation is not asked.
 THRESHOLD = 0.7

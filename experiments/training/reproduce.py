@@ -3,9 +3,9 @@
 import os
 
 from experiments import binary
-from experiments import trainer
 from experiments.saving import run_folder
 from experiments.saving import run_schema
+from experiments.training import trainer
 
 
 def reproduce(
