@@ -9,14 +9,13 @@ from typing import Any, NamedTuple
 from hybridseg import types
 import numpy as np
 
-from data_prep import check_shape
 from data_prep import annotation_kinds
+from data_prep import check_shape
 from data_prep import grammar
 from data_prep import manifest as manifest_lib
 from data_prep import pixels
 from data_prep import rasterize
 from data_prep import rle
-
 
 _MANY_VALUES = 8  # Stored values without a class: noise, not a forgotten one.
 
@@ -69,10 +68,10 @@ def check_annotation(
     mask file; None where there is none, or where there are problems.
   """
   kind = annotation.get('kind')
-  if kind not in (*annotation_kinds.TABLE,):  # Not a look-up: it may be a list.
-    known = (*annotation_kinds.TABLE,)
-    log.add(f'unknown annotation kind, expected one of {", ".join(known)}',
-            repr(kind), nearest(kind, known), f'{where}.kind')
+  kinds = tuple(annotation_kinds.TABLE)
+  if kind not in kinds:  # Not a look-up: the manifest may have a list here.
+    log.add(f'unknown annotation kind, expected one of {", ".join(kinds)}',
+            repr(kind), nearest(kind, kinds), f'{where}.kind')
     return None, None
   row = annotation_kinds.TABLE[kind]
   if role == 'strong' and kind != 'mask':

@@ -8,7 +8,7 @@ columns x0 .. x1 - 1. The functions of `annotation_kinds` take
   shape: as the manifest has it, float64 [...], in pixels of the image;
   scale: of the label map to the image along x and y, float [2];
   size: height and width of the label map;
-  width: of what is a line, in pixels of the image, else None
+  width: in pixels of the image, of a kind that has one
 
 and return bool [H, W].
 """
@@ -19,27 +19,23 @@ POINT_RADIUS = 2.0  # Pixels of the label map that is drawn.
 _LEAST_RADIUS = 0.71  # Half a diagonal: no thin line falls between the centres.
 
 
-def box(shape, scale, size, width=None):
+def box(shape, scale, size):
   """Covers [x0, y0, x1, y1]."""
-  del width
   return rectangle(shape * np.tile(scale, 2), size)
 
 
-def polygon(shape, scale, size, width=None):
+def polygon(shape, scale, size):
   """Covers the inside of an outline, float [N, 2]."""
-  del width
   return fill_polygon(shape * scale, size)
 
 
-def point(shape, scale, size, width=None):
+def point(shape, scale, size):
   """Covers `POINT_RADIUS` around [x, y]."""
-  del width
   return _disc(shape * scale, size)
 
 
-def points(shape, scale, size, width=None):
+def points(shape, scale, size):
   """Covers `POINT_RADIUS` around each of float [N, 2]."""
-  del width
   return np.any([_disc(p, size) for p in shape * scale], axis=0)
 
 
@@ -49,10 +45,14 @@ def stroke(shape, scale, size, width):
   return _stroke(shape * scale, radius, size)
 
 
-def ellipse(shape, scale, size, width=None):
+def ellipse(shape, scale, size):
   """Covers [cx, cy, rx, ry, angle_deg], which turns x towards y."""
-  del width
-  return _ellipse(shape, scale, size)
+  cx, cy, rx, ry, angle_deg = shape
+  y, x = _centres(size)
+  dx, dy = x / scale[0] - cx, y / scale[1] - cy
+  cos, sin = np.cos(np.radians(angle_deg)), np.sin(np.radians(angle_deg))
+  along, across = dx * cos + dy * sin, dy * cos - dx * sin
+  return (along / rx) ** 2 + (across / ry) ** 2 <= 1.0
 
 
 def _centres(size):
@@ -89,15 +89,6 @@ def _stroke(vertices, radius, size):
     distance2 = (dx - along * step[0]) ** 2 + (dy - along * step[1]) ** 2
     inside[y0:y1, x0:x1] |= distance2 <= radius**2
   return inside
-
-
-def _ellipse(shape, scale, size):
-  cx, cy, rx, ry, angle_deg = shape
-  y, x = _centres(size)
-  dx, dy = x / scale[0] - cx, y / scale[1] - cy
-  cos, sin = np.cos(np.radians(angle_deg)), np.sin(np.radians(angle_deg))
-  along, across = dx * cos + dy * sin, dy * cos - dx * sin
-  return (along / rx) ** 2 + (across / ry) ** 2 <= 1.0
 
 
 def fill_polygon(vertices: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 
 from data_prep import annotation_kinds
-from data_prep import rle
 from data_prep import drawing
+from data_prep import rle
 
 _MAX_BORDER = 0.1  # Share of a mask.
 
@@ -52,9 +52,9 @@ def rasterize(
   Within `drawing.POINT_RADIUS` of a point, or half its width of a stroke: its
   class, and unlabelled elsewhere. Extreme points are points whose boxes are
   unlabelled and the rest 0. Shapes labelled 255 lie below all others. A tag
-  says nothing of any pixel. Masks go through `values`. Shapes are scaled and
-  drawn at `output_size` (so that no point is lost), masks and run lengths are
-  resized by nearest neighbour.
+  leaves every pixel unlabelled. `values` maps the stored values of a mask to
+  classes. Shapes are scaled and then drawn at `output_size`, so that no point
+  is lost; masks and run lengths are resized by nearest neighbour.
 
   Args:
     annotation: one annotation of a checked manifest.
@@ -101,9 +101,9 @@ def rasterize(
     for shape, _ in pairs:  # The pixels under the points are within their box.
       box = [*(shape.min(0) * scale - 0.5), *(shape.max(0) * scale + 0.5)]
       label[drawing.rectangle(box, output_size)] = types.UNLABELLED
+  width = (annotation['width'],) if kind.has_width else ()
   for shape, value in pairs:
-    label[kind.cover(
-        shape, scale, output_size, annotation.get('width'))] = value
+    label[kind.cover(shape, scale, output_size, *width)] = value
   return label
 
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_prep import grammar
 from data_prep import annotation_kinds
+from data_prep import grammar
 from data_prep import manifest
 from data_prep import splits
 

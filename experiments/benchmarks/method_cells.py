@@ -148,7 +148,9 @@ def read_held_out(workdir: str) -> dict[str, list[float]]:
 
 def _start_from_base(method, workdir):
   """Copies the run of METHOD, if it is there, as first of METHOD_refine."""
-  base = workdir.replace(method, method.removesuffix('_refine'))
+  folder, name = os.path.split(workdir)
+  base = os.path.join(
+      folder, name.replace(method, method.removesuffix('_refine'), 1))
   first = os.path.join(workdir, refining.FIRST_FOLDER)
   if base != workdir and not os.path.exists(first) and os.path.exists(
       os.path.join(base, 'metrics.json')):
