@@ -7,8 +7,8 @@ from absl import app
 from absl import flags
 from absl import logging
 
-from data_prep import pixels
-from data_prep import system_errors
+from data_prep.shared import pixels
+from data_prep.shared import system_errors
 
 
 class Refused(Exception):

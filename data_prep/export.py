@@ -18,12 +18,12 @@ import pathlib
 
 from absl import flags
 
-from data_prep import check
 from data_prep import command_line
-from data_prep import grammar
 from data_prep import manifest as manifest_lib
-from data_prep import predictions
+from data_prep.checks import check
+from data_prep.drawing import predictions
 from data_prep.formats import registry
+from data_prep.shared import grammar
 
 _Refused = command_line.Refused
 

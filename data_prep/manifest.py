@@ -41,7 +41,7 @@ import os
 import pathlib
 from typing import Any, NamedTuple
 
-from data_prep import whole_file
+from data_prep.shared import whole_file
 
 VERSION = 1
 SPLITS = ('train', 'val', 'test')

@@ -22,33 +22,31 @@ import csv
 import os
 import pathlib
 import shutil
-import sys
 import tempfile
-import time
 from typing import NamedTuple
 
 from absl import flags
 from absl import logging
 import tensorflow_datasets as tfds
 
-from data_prep import builder
-from data_prep import check
-from data_prep import check_report
-from data_prep import closing
 from data_prep import command_line
 from data_prep import formats
-from data_prep import grammar
-from data_prep import leaving_out
 from data_prep import manifest as manifest_lib
-from data_prep import named_sets
-from data_prep import own_set
-from data_prep import preparation
-from data_prep import source_flags
-from data_prep import summary
-from data_prep import system_errors
-from data_prep import whole_file
+from data_prep.checks import check
+from data_prep.checks import check_report
+from data_prep.records import builder
+from data_prep.records import preparation
+from data_prep.sets import closing
+from data_prep.sets import leaving_out
+from data_prep.sets import named_sets
+from data_prep.sets import own_set
+from data_prep.sets import source_flags
+from data_prep.sets import summary
+from data_prep.shared import grammar
+from data_prep.shared import progress as progress_lib
+from data_prep.shared import system_errors
+from data_prep.shared import whole_file
 
-_PROGRESS_EVERY_S = 5.0
 _USUAL_SIZE = 96
 
 _Refused = command_line.Refused
@@ -257,7 +255,7 @@ def _write_manifest(folder, image_size):
       raise  # It read nothing of the user's.
     raise _Refused(
         f'--source={_SOURCE.value}: not the files of {_DATASET.value} as '
-        f'data_prep/{_DATASET.value}.py describes them '
+        f'data_prep/sets/{_DATASET.value}.py describes them '
         f'({command_line.one_line(repr(error))[:40]})') from error
   manifest = manifest_lib.read_manifest(_MANIFEST.value)
   if manifest.problems:
@@ -321,21 +319,15 @@ def _inspect(manifest, known, all_rows):
   again = ' again, without what is defective' if known else ''
   number = grammar.counted(len(manifest.rows), 'image')
   print(f'Checking {number}{again} ...', flush=True)
-  told = time.monotonic()
-
-  def progress(done, total):
-    nonlocal told
-    if time.monotonic() - told > _PROGRESS_EVERY_S:
-      told = time.monotonic()
-      print(f'  {done} of {total}', file=sys.stderr, flush=True)
-
   is_source = _DATASET.value is None and _MANIFEST.value is None
   drawn = ()
   if is_source and not source_flags.has_splits():
     given = {row.id: row.split for row in all_rows}
     drawn = {r.id for r in manifest.rows if r.split != given[r.id]}
   findings = check.inspect_manifest(
-      manifest, progress=progress, near_copies=_NEAR_COPIES.value, known=known,
+      manifest, near_copies=_NEAR_COPIES.value, known=known,
+      progress=progress_lib.Progress(
+          len(manifest.rows), 'images', what='  '),
       no_weak='notice' if _CHECK.value else 'refuse', all_rows=all_rows,
       # What is not read of a source, its reader has said.
       drawn=drawn, unlisted=not is_source, can_choose=is_source)

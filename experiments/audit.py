@@ -21,10 +21,10 @@ import pathlib
 
 from absl import flags
 from absl import logging
-from data_prep import confined
 from data_prep.formats import registry
-from data_prep import grammar
-from data_prep import system_errors
+from data_prep.shared import confined
+from data_prep.shared import grammar
+from data_prep.shared import system_errors
 import numpy as np
 
 from experiments import binary

@@ -6,7 +6,7 @@ import sys
 
 from absl import app
 from absl import flags
-from data_prep import system_errors
+from data_prep.shared import system_errors
 from hybridseg import parallel
 import jax
 

@@ -30,8 +30,8 @@ and interval leave out is that another would have trained another network.
 import os
 
 from absl import flags
-from data_prep import grammar
-from data_prep import system_errors
+from data_prep.shared import grammar
+from data_prep.shared import system_errors
 import numpy as np
 
 from experiments import binary

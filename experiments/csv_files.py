@@ -4,9 +4,9 @@ from collections.abc import Sequence
 import csv
 from typing import Any
 
-from data_prep import cells
-from data_prep import grammar
-from data_prep import whole_file
+from data_prep.shared import cells
+from data_prep.shared import grammar
+from data_prep.shared import whole_file
 
 from experiments import binary
 

@@ -21,9 +21,9 @@ import os
 
 from absl import flags
 from absl import logging
-from data_prep import grammar
-from data_prep import rasterize
-from data_prep import system_errors
+from data_prep.drawing import rasterize
+from data_prep.shared import grammar
+from data_prep.shared import system_errors
 
 from experiments import binary
 from experiments.evaluation import finished_run

@@ -15,7 +15,8 @@ Leaves, if all of it was checked against the live networks,
 Model: uint8 images [B, H, W, C] of the size of the records, any B -> labels,
 uint8 [B, H, W], and probabilities, float32 [B, H, W, K]. The scaling of
 intensities and the mean of both networks are inside; resizing a picture to H x
-W is not (area average down, bilinear up: `data_prep.rasterize.resize_image`).
+W is not (area average down, bilinear up: `resize_image` of
+`data_prep.drawing.rasterize`).
 """
 
 from absl import flags

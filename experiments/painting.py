@@ -1,6 +1,6 @@
 """Paints classes and maps of values over an image."""
 
-from data_prep import html_page
+from data_prep.shared import html_page
 from hybridseg import types
 import numpy as np
 

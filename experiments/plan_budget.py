@@ -41,8 +41,8 @@ import os
 from absl import flags
 from absl import logging
 
-from data_prep import grammar
-from data_prep import system_errors
+from data_prep.shared import grammar
+from data_prep.shared import system_errors
 from experiments import binary
 from experiments.saving import run_folder
 from experiments.tables import budget

@@ -25,7 +25,7 @@ there were some, 0 that there were none, 2 that nothing could be done.
 from absl import flags
 from absl import logging
 
-from data_prep import grammar
+from data_prep.shared import grammar
 from experiments import binary
 from experiments.prediction import file_by_file
 from experiments.prediction import network_flags

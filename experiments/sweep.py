@@ -25,7 +25,7 @@ else. How to read them: `experiments.tables.sweep_files`.
 
 # isort: off
 import sys
-from data_prep import grammar
+from data_prep.shared import grammar
 from experiments import launcher
 if __name__ == '__main__':
   launcher.prepare(sys.argv)  # Before anything imports JAX.

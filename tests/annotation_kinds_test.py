@@ -1,4 +1,4 @@
-"""Tests for data_prep.annotation_kinds: every row fits what reads it."""
+"""Tests of the table of annotation kinds: every row fits what reads it."""
 
 import pathlib
 
@@ -7,9 +7,9 @@ from absl.testing import parameterized
 from hybridseg import types
 import numpy as np
 
-from data_prep import annotation_kinds
-from data_prep import rasterize
-from data_prep import rle
+from data_prep.drawing import annotation_kinds
+from data_prep.drawing import rasterize
+from data_prep.drawing import rle
 
 _MASK = np.zeros((8, 8), bool)
 _MASK[2:5, 3:6] = True

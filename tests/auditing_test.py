@@ -14,8 +14,8 @@ from absl.testing import parameterized
 import jax
 import numpy as np
 
-from data_prep import cells
 from data_prep import manifest as manifest_lib
+from data_prep.shared import cells
 from experiments import binary
 from experiments.auditing import evidence as evidence_lib
 from experiments.auditing import files

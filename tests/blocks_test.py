@@ -1,4 +1,4 @@
-"""Tests for data_prep.html_page, html_plots and experiments.reports.blocks."""
+"""Tests of the pieces of HTML pages: html_page, html_plots and blocks."""
 
 import base64
 import io
@@ -8,8 +8,8 @@ import re
 
 from absl.testing import absltest
 from absl.testing import parameterized
-from data_prep import html_page
-from data_prep import html_plots
+from data_prep.shared import html_page
+from data_prep.shared import html_plots
 import numpy as np
 from PIL import Image
 

@@ -1,4 +1,4 @@
-"""Tests for data_prep.builder: tiny sets, written and read back."""
+"""Tests for data_prep.records.builder: tiny sets, written and read back."""
 
 import os
 import pathlib
@@ -14,11 +14,11 @@ import numpy as np
 from PIL import Image
 import tensorflow_datasets as tfds
 
-from data_prep import builder
-from data_prep import check
-from data_prep import fingerprints
 from data_prep import manifest
-from data_prep import records
+from data_prep.checks import check
+from data_prep.records import builder
+from data_prep.records import fingerprints
+from data_prep.records import schema
 
 _FEATURES = (
     'annotator', 'fault', 'id', 'image', 'instance_id', 'kind', 'label',
@@ -142,7 +142,7 @@ class BuilderTest(parameterized.TestCase):
     self.assertEqual(dict(self.reader.info.metadata), {
         'name': 'tiny', 'classes': ['bg', 'a'], 'image_size': 4,
         'counts': {'train_strong': 2, 'train_weak': 4, 'val': 0, 'test': 1},
-        'records_version': records.VERSION,
+        'records_version': schema.VERSION,
         'manifest_sha256': fingerprints.of_manifest(self.manifest),
         'files_sha256': fingerprints.of_files(
             self.manifest.rows, self.manifest.root)})
@@ -191,7 +191,7 @@ class BuilderTest(parameterized.TestCase):
       folder = pathlib.Path(folder)
       written = _write(folder)
       made = []
-      make_example = records.make_example
+      make_example = schema.make_example
 
       def make(row, **kwargs):
         if row.id == 't0' and not made.count('t0'):
@@ -201,7 +201,7 @@ class BuilderTest(parameterized.TestCase):
         return make_example(row, **kwargs)
 
       with mock.patch.object(builder, '_SHARD_ROWS', 1), mock.patch.object(
-          records, 'make_example', make), mock.patch.object(
+          schema, 'make_example', make), mock.patch.object(
               os, 'cpu_count', return_value=1):
         with self.assertRaises(KeyboardInterrupt):
           builder.build(written, output=folder / 'a', image_size=4)

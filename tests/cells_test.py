@@ -1,4 +1,4 @@
-"""Tests of data_prep.cells, and of all that writes or reads our CSV files."""
+"""Tests of the cells of CSV files, in all that writes or reads them."""
 
 import csv
 import io
@@ -8,12 +8,12 @@ import tempfile
 
 from absl.testing import absltest
 from absl.testing import parameterized
-from data_prep import cells
 from data_prep import formats
-from data_prep import leaving_out
 from data_prep import manifest as manifest_lib
-from data_prep import splits_file
-from data_prep import subjects_file
+from data_prep.sets import leaving_out
+from data_prep.shared import cells
+from data_prep.splits import splits_file
+from data_prep.splits import subjects_file
 from experiments import csv_files
 from experiments.prediction import file_by_file
 

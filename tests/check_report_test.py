@@ -7,8 +7,8 @@ from absl.testing import parameterized
 import numpy as np
 from PIL import Image
 
-from data_prep import check_report
 from data_prep import manifest as manifest_lib
+from data_prep.checks import check_report
 from tests import leaving_out_test
 from tests import prepare_test
 from tests import source_case

@@ -1,4 +1,4 @@
-r"""Tests for data_prep.check: the bad inputs by number, and odd but valid sets.
+r"""Tests of the check: the bad inputs by number, and odd but valid sets.
 
 Each row of `BAD` is one kind of bad input, each of `ODD_BUT_VALID` is valid and
 at most noticed. Both are named by their number in the list of bad inputs; these
@@ -7,7 +7,7 @@ are elsewhere:
   3 orphan masks: 78 here; of folders, tests of the importers
   5, 6, 8, 19 to 31, 42 files and headers of volumes: volumes_test
   9 no permission: a test of its own below
-  17 near duplicates: tests of data_prep.duplicates
+  17 near duplicates: tests of data_prep.checks.duplicates
   18 checksum: a manifest holds none
   43, 44, 47, 49 NaN, infinity, outliers, overflow of images: 8 bits hold none,
     float pictures are refused here
@@ -28,11 +28,11 @@ from absl.testing import parameterized
 import numpy as np
 from PIL import Image
 
-from data_prep import check
-from data_prep import check_shape
 from data_prep import manifest as manifest_lib
-from data_prep import rle
 from data_prep.benchmarks import bombs
+from data_prep.checks import check
+from data_prep.checks import check_shape
+from data_prep.drawing import rle
 
 _HEIGHT, _WIDTH = 20, 24
 _FAULTY = 'd'  # The row that a case breaks; line 5 of its manifest.

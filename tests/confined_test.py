@@ -1,4 +1,4 @@
-"""Tests of data_prep.confined: no name in a file leads out of its folder."""
+"""Tests of `confined`: no name in a file leads out of its folder."""
 
 import json
 import os
@@ -7,14 +7,14 @@ import tempfile
 
 from absl.testing import absltest
 from absl.testing import parameterized
-from data_prep import check
-from data_prep import confined
 from data_prep import formats
 from data_prep import manifest as manifest_lib
-from data_prep import pixels
-from data_prep import predictions
+from data_prep.checks import check
+from data_prep.drawing import predictions
 from data_prep.formats import intensities
 from data_prep.formats import registry
+from data_prep.shared import confined
+from data_prep.shared import pixels
 from experiments import binary
 from experiments.auditing import files
 import numpy as np

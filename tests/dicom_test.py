@@ -13,12 +13,12 @@ import tempfile
 from absl.testing import absltest
 from absl.testing import parameterized
 from data_prep import formats
-from data_prep import pixels
 from data_prep.benchmarks import seed_sets
 from data_prep.formats import coco
 from data_prep.formats import dicom
 from data_prep.formats import dicom_objects
 from data_prep.formats import folder
+from data_prep.shared import pixels
 from experiments import binary
 from experiments.prediction import file_by_file
 import numpy as np

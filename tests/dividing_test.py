@@ -8,10 +8,10 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
-from data_prep import dividing
 from data_prep import manifest as manifest_lib
-from data_prep import split_refusals
-from data_prep import strong_choice
+from data_prep.splits import dividing
+from data_prep.splits import split_refusals
+from data_prep.splits import strong_choice
 from tests import split_rows
 
 _MASK, _BOX = split_rows.MASK, split_rows.BOX

@@ -2,12 +2,12 @@
 
 from absl.testing import absltest
 from absl.testing import parameterized
-from data_prep import check_annotation
 from data_prep import formats
 from data_prep import manifest as manifest_lib
-from data_prep import predictions
-from data_prep import rasterize
-from data_prep import rle
+from data_prep.checks import check_annotation
+from data_prep.drawing import predictions
+from data_prep.drawing import rasterize
+from data_prep.drawing import rle
 from data_prep.formats import annotations
 from data_prep.formats import assembling
 from data_prep.formats import class_names

@@ -1,12 +1,12 @@
-"""Tests of data_prep.duplicates."""
+"""Tests of data_prep.checks.duplicates."""
 
 import io
 import types
 
 from absl.testing import absltest
 from absl.testing import parameterized
-from data_prep import check_copies
-from data_prep import duplicates
+from data_prep.checks import check_copies
+from data_prep.checks import duplicates
 import numpy as np
 from PIL import Image
 

@@ -12,7 +12,7 @@ import sys
 
 from absl.testing import absltest
 
-from data_prep import phantom
+from data_prep.sets import phantom
 from tests import bare_site
 from tests import tiny
 

@@ -9,8 +9,8 @@ import shutil
 
 from absl.testing import absltest
 from absl.testing import parameterized
-from data_prep import cells
-from data_prep import preparation as preparation_lib
+from data_prep.records import preparation as preparation_lib
+from data_prep.shared import cells
 from hybridseg import inference
 import nibabel
 import numpy as np

@@ -2,14 +2,14 @@
 
 from absl.testing import absltest
 from absl.testing import parameterized
-from data_prep import annotation_kinds
-from data_prep import check
 from data_prep import formats
-from data_prep import geometry
 from data_prep import manifest as manifest_lib
-from data_prep import rasterize
-from data_prep import rle
+from data_prep.checks import check
+from data_prep.drawing import annotation_kinds
+from data_prep.drawing import rasterize
+from data_prep.drawing import rle
 from data_prep.formats import registry
+from data_prep.shared import geometry
 import numpy as np
 from PIL import Image
 

@@ -1,12 +1,12 @@
-"""Tests for data_prep.geometry."""
+"""Tests for data_prep.shared.geometry."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 from scipy import ndimage
 
-from data_prep import geometry
-from data_prep import simulate
+from data_prep.drawing import simulate
+from data_prep.shared import geometry
 from tests import label_maps
 
 

@@ -1,7 +1,7 @@
 """Tests of numbers in sentences."""
 
 from absl.testing import absltest
-from data_prep import grammar
+from data_prep.shared import grammar
 
 
 class GrammarTest(absltest.TestCase):

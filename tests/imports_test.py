@@ -51,24 +51,42 @@ _MAY_IMPORT = {
 # For the host only, so `import hybridseg` leaves it out; it may name scipy.
 _ON_HOST = 'hybridseg.surface_metrics'
 
-# The rooms of experiments, and what each may import from the others, in one
+# The rooms of a package, and what each may import from the others, in one
 # direction: no exceptions, a function that stands in the way belongs elsewhere.
 # Binaries, benchmarks and notebooks may import any room; no room imports them.
 _ROOMS = {
-    'configs': set(),
-    'building': {'configs'},
-    'saving': {'building', 'configs'},
-    'prediction': {'building', 'saving'},
-    'evaluation': {'building', 'saving', 'prediction'},
-    'exporting': {'building', 'saving', 'prediction', 'evaluation'},
-    'reports': {'building', 'saving', 'evaluation'},
-    'auditing': {'building', 'saving', 'prediction', 'reports'},
-    'training': {'building', 'saving', 'evaluation', 'reports', 'auditing'},
-    'tables': {'configs', 'building', 'saving', 'evaluation', 'training'},
+    'data_prep': {
+        'shared': set(),
+        'drawing': {'shared'},
+        'checks': {'shared', 'drawing'},
+        'formats': {'shared', 'drawing', 'checks'},
+        'splits': {'shared', 'drawing', 'checks'},
+        'records': {'shared', 'drawing', 'formats'},
+        'sets': {'shared', 'drawing', 'checks', 'formats', 'splits'},
+    },
+    'experiments': {
+        'configs': set(),
+        'building': {'configs'},
+        'saving': {'building', 'configs'},
+        'prediction': {'building', 'saving'},
+        'evaluation': {'building', 'saving', 'prediction'},
+        'exporting': {'building', 'saving', 'prediction', 'evaluation'},
+        'reports': {'building', 'saving', 'evaluation'},
+        'auditing': {'building', 'saving', 'prediction', 'reports'},
+        'training': {'building', 'saving', 'evaluation', 'reports', 'auditing'},
+        'tables': {'configs', 'building', 'saving', 'evaluation', 'training'},
+    },
 }
-# What every room may import beside them; these import no room.
-_SHARED = {'binary', 'csv_files', 'launcher', 'painting'}
-_OPEN = {'benchmarks', 'colabs', 'results'}
+# What all rooms but `shared` may import beside them; these import no room but
+# `shared`.
+_BESIDE = {
+    'data_prep': {'command_line', 'manifest', 'row_names'},
+    'experiments': {'binary', 'csv_files', 'launcher', 'painting'},
+}
+_OPEN = {
+    'data_prep': {'benchmarks'},
+    'experiments': {'benchmarks', 'colabs', 'results'},
+}
 _MAX_AT_THE_TOP = 20
 
 _PROBE = """
@@ -109,10 +127,10 @@ def _imports(path):
   return names
 
 
-def _of_experiments(path):
-  """Returns the rooms and top modules of experiments that a file imports."""
+def _parts(path, package):
+  """Returns the rooms and top modules of a package that a file imports."""
   return {name.split('.')[1] for name in _imports(path)
-          if name.startswith('experiments.')}
+          if name.startswith(f'{package}.')}
 
 
 def _files(package):
@@ -162,35 +180,40 @@ class DirectionTest(parameterized.TestCase):
           imported = name.split('.')[1]
           self.assertIn(imported, _MAY_IMPORT[part] | {part}, path)
 
-  def test_rooms_of_experiments(self):
-    top = _ROOT / 'experiments'
+  @parameterized.parameters(*_ROOMS)
+  def test_rooms(self, package):
     folders = {
-        path.name for path in top.iterdir()
+        path.name for path in (_ROOT / package).iterdir()
         if path.is_dir() and path.name != '__pycache__'}
-    self.assertEqual(folders, set(_ROOMS) | _OPEN)
+    self.assertEqual(folders, set(_ROOMS[package]) | _OPEN[package])
     known = set()
-    for room, others in _ROOMS.items():
+    for room, others in _ROOMS[package].items():
       self.assertContainsSubset(others, known, 'A row names rows above it.')
       known.add(room)
-      for path in _files(f'experiments/{room}'):
+      beside = set() if room == 'shared' else _BESIDE[package]
+      for path in _files(f'{package}/{room}'):
         self.assertContainsSubset(
-            _of_experiments(path), _SHARED | others | {room}, path)
+            _parts(path, package), beside | others | {room}, path)
 
-  @parameterized.parameters(*_ROOMS)
-  def test_a_room_says_what_lives_there(self, room):
-    text = (_ROOT / 'experiments' / room / '__init__.py').read_text('utf-8')
+  @parameterized.parameters(
+      *((package, room) for package in _ROOMS for room in _ROOMS[package]))
+  def test_a_room_says_what_lives_there(self, package, room):
+    text = (_ROOT / package / room / '__init__.py').read_text('utf-8')
     self.assertGreater(len(ast.get_docstring(ast.parse(text)) or ''), 80)
 
-  def test_top_of_experiments(self):
-    paths = [path for path in (_ROOT / 'experiments').glob('*.py')
+  @parameterized.parameters(*_ROOMS)
+  def test_the_top_of_a_package(self, package):
+    paths = [path for path in (_ROOT / package).glob('*.py')
              if path.name != '__init__.py']
     binaries = {path.stem for path in paths
                 if "__name__ == '__main__'" in path.read_text('utf-8')}
-    self.assertEqual({path.stem for path in paths}, binaries | _SHARED)
+    beside = _BESIDE[package]
+    self.assertEqual({path.stem for path in paths}, binaries | beside)
     self.assertLessEqual(len(paths), _MAX_AT_THE_TOP)
-    for name in _SHARED:
-      path = _ROOT / 'experiments' / f'{name}.py'
-      self.assertContainsSubset(_of_experiments(path), _SHARED, path)
+    for name in beside:
+      path = _ROOT / package / f'{name}.py'
+      self.assertContainsSubset(
+          _parts(path, package), beside | {'shared'}, path)
 
   @parameterized.parameters(*_FOREIGN)
   def test_library_files_do_not_name(self, package):

@@ -8,9 +8,9 @@ from absl.testing import absltest
 import numpy as np
 from PIL import Image
 
-from data_prep import builder
-from data_prep import fingerprints
 from data_prep import manifest as manifest_lib
+from data_prep.records import builder
+from data_prep.records import fingerprints
 from experiments import binary
 from experiments.building import input_pipeline
 from experiments.evaluation import finished_run

@@ -1,4 +1,4 @@
-"""Tests for data_prep.label_noise."""
+"""Tests for data_prep.drawing.label_noise."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -6,9 +6,9 @@ from hybridseg import types
 import numpy as np
 from scipy import ndimage
 
-from data_prep import geometry
-from data_prep import label_noise
-from data_prep import simulate
+from data_prep.drawing import label_noise
+from data_prep.drawing import simulate
+from data_prep.shared import geometry
 from tests import label_maps
 
 _UNLABELLED = types.UNLABELLED

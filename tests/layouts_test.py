@@ -5,8 +5,8 @@ import os
 from absl.testing import absltest
 from absl.testing import parameterized
 from data_prep import formats
-from data_prep import rasterize
 from data_prep.benchmarks import seed_sets
+from data_prep.drawing import rasterize
 from data_prep.formats import registry
 from data_prep.formats import sources
 import numpy as np

@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image
 
 from data_prep import formats
-from data_prep import leaving_out
 from data_prep import manifest as manifest_lib
-from data_prep import own_set
 from data_prep import row_names
+from data_prep.sets import leaving_out
+from data_prep.sets import own_set
 from tests import prepare_test
 from tests import source_case
 

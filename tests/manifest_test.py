@@ -1,4 +1,4 @@
-"""Tests for data_prep.manifest and data_prep.check."""
+"""Tests for data_prep.manifest and data_prep.checks.check."""
 
 import json
 import os
@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 import numpy as np
 from PIL import Image
 
-from data_prep import annotation_kinds
-from data_prep import check
 from data_prep import manifest
+from data_prep.checks import check
+from data_prep.drawing import annotation_kinds
 
 HEADER = {'manifest_version': 1, 'name': 'tiny', 'classes': ['bg', 'a'],
           'root': '.'}

@@ -1,4 +1,4 @@
-"""Tests for data_prep.named_sets."""
+"""Tests for data_prep.sets.named_sets."""
 
 import pathlib
 import types
@@ -7,8 +7,8 @@ from unittest import mock
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from data_prep import named_sets
-from data_prep import simulate
+from data_prep.drawing import simulate
+from data_prep.sets import named_sets
 
 _ALL = dict(source='there', image_size=32, kinds=('box',), seed=3,
             strong_fraction=0.5, fault_fraction=0.25)

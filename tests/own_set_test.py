@@ -10,15 +10,15 @@ import tempfile
 
 from absl.testing import absltest
 from absl.testing import parameterized
-from data_prep import dividing
 from data_prep import formats
 from data_prep import manifest as manifest_lib
-from data_prep import predictions
-from data_prep import rasterize
-from data_prep import rle
-from data_prep import splits
 from data_prep.benchmarks import bombs
+from data_prep.drawing import predictions
+from data_prep.drawing import rasterize
+from data_prep.drawing import rle
 from data_prep.formats import coco
+from data_prep.splits import dividing
+from data_prep.splits import splits
 import numpy as np
 from PIL import Image
 import tensorflow_datasets as tfds

@@ -5,7 +5,7 @@ import json
 from absl.testing import absltest
 from absl.testing import parameterized
 from data_prep import formats
-from data_prep import rasterize
+from data_prep.drawing import rasterize
 from data_prep.formats import assembling
 from data_prep.formats import folder
 from data_prep.formats import nifti

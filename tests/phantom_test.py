@@ -1,4 +1,4 @@
-"""Tests for data_prep.phantom."""
+"""Tests for data_prep.sets.phantom."""
 
 import collections
 import pathlib
@@ -9,8 +9,8 @@ from absl.testing import parameterized
 import numpy as np
 from PIL import Image
 
-from data_prep import check
-from data_prep import phantom
+from data_prep.checks import check
+from data_prep.sets import phantom
 
 _COUNTS = dict(num_train=40, num_val=4, num_test=5)
 

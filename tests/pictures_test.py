@@ -10,9 +10,9 @@ import nibabel
 import numpy as np
 from PIL import Image
 
-from data_prep import pixels
-from data_prep import preparation as preparation_lib
 from data_prep.formats import volumes
+from data_prep.records import preparation as preparation_lib
+from data_prep.shared import pixels
 from experiments.prediction import pictures
 from tests import tiny
 
@@ -219,14 +219,14 @@ class PicturesTest(parameterized.TestCase):
 
   def test_a_tile_is_what_the_records_hold(self):
     # The builder resizes by the same function: so must the tiles.
-    from data_prep import records
+    from data_prep.records import schema
     from data_prep import manifest as manifest_lib
 
     rng = np.random.default_rng(0)
     opened = self._open(rng.integers(0, 256, (37, 51, 3), dtype=np.uint8))
     (tile,) = pictures.tiles_of(opened, pictures.Tiling((16, 16), 3))
     row = manifest_lib.Row('a', 'a.png', 'test', 'unlabelled', None)
-    example = records.make_example(
+    example = schema.make_example(
         row, root=self._dir, image_size=16, num_classes=2, channels=3,
         instance_id=-1)
     np.testing.assert_array_equal(tile, example['image'])

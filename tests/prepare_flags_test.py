@@ -11,11 +11,11 @@ from absl.testing import absltest
 from absl.testing import flagsaver
 from absl.testing import parameterized
 
-from data_prep import dividing
 from data_prep import formats
-from data_prep import named_sets
 from data_prep import prepare
-from data_prep import source_flags
+from data_prep.sets import named_sets
+from data_prep.sets import source_flags
+from data_prep.splits import dividing
 from tests import prepare_test
 
 _MODULES = (prepare, source_flags)

@@ -7,10 +7,10 @@ from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
-from data_prep import check
-from data_prep import rasterize
 from data_prep.benchmarks import layouts
 from data_prep.benchmarks import public_layouts
+from data_prep.checks import check
+from data_prep.drawing import rasterize
 import numpy as np
 
 from tests import prepare_test

@@ -1,4 +1,4 @@
-"""Tests for data_prep.rasterize."""
+"""Tests for data_prep.drawing.rasterize."""
 
 import pathlib
 import tempfile
@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 import numpy as np
 from PIL import Image
 
-from data_prep import drawing
-from data_prep import rasterize
-from data_prep import rle
+from data_prep.drawing import covering
+from data_prep.drawing import rasterize
+from data_prep.drawing import rle
 
 _ROOT = pathlib.Path()
 
@@ -73,7 +73,7 @@ class ShapesTest(parameterized.TestCase):
     self.assertBetween(inside.sum(), 120 + 28 - 6, 120 + 28 + 6)
 
   def test_extreme_points_by_hand(self):
-    with mock.patch.object(drawing, 'POINT_RADIUS', 0.5):
+    with mock.patch.object(covering, 'POINT_RADIUS', 0.5):
       label = _draw(
           (5, 6), kind='extreme_points', labels=[1], extreme_points=[
               [[2.5, 0.5], [4.5, 1.5], [3.5, 3.5], [1.5, 2.5]]])

@@ -1,4 +1,4 @@
-"""Tests for data_prep.endoscene and data_prep.acdc.
+"""Tests for data_prep.sets.endoscene and data_prep.sets.acdc.
 
 The draws are tested on made-up listings; the rest needs the real pictures and
 is skipped without them: set HYBRIDSEG_REAL_DATA to the folder that holds
@@ -14,9 +14,9 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
-from data_prep import acdc
-from data_prep import endoscene
-from data_prep import rasterize
+from data_prep.drawing import rasterize
+from data_prep.sets import acdc
+from data_prep.sets import endoscene
 
 
 def _frame(number, sequence='', split='train', part='cvc-300'):

@@ -2,12 +2,12 @@
 
 from absl.testing import absltest
 from absl.testing import parameterized
-from data_prep import check
 from data_prep import formats
-from data_prep import own_set
-from data_prep import rasterize
-from data_prep import strong_choice
+from data_prep.checks import check
+from data_prep.drawing import rasterize
 from data_prep.formats import registry
+from data_prep.sets import own_set
+from data_prep.splits import strong_choice
 import numpy as np
 
 from tests import source_case

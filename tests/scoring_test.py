@@ -5,7 +5,7 @@ import os
 
 from absl.testing import absltest
 from absl.testing import parameterized
-from data_prep import cells
+from data_prep.shared import cells
 import numpy as np
 
 from experiments.evaluation import scoring

@@ -1,12 +1,12 @@
-"""Tests for data_prep.scribbles."""
+"""Tests for data_prep.drawing.scribbles."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 from scipy import ndimage
 
-from data_prep import geometry
-from data_prep import scribbles
+from data_prep.drawing import scribbles
+from data_prep.shared import geometry
 from tests import label_maps
 
 

@@ -6,9 +6,9 @@ import json
 
 from absl.testing import absltest
 from absl.testing import parameterized
-from data_prep import check_report
 from data_prep import manifest as manifest_lib
-from data_prep import rle
+from data_prep.checks import check_report
+from data_prep.drawing import rle
 from data_prep.formats import registry
 import numpy as np
 from PIL import Image

@@ -1,4 +1,4 @@
-"""Tests for data_prep.simulate."""
+"""Tests for data_prep.drawing.simulate."""
 
 import collections
 import hashlib
@@ -12,12 +12,12 @@ from hybridseg import types
 import numpy as np
 from PIL import Image
 
-from data_prep import annotation_kinds
-from data_prep import check
-from data_prep import geometry
 from data_prep import manifest
-from data_prep import rle
-from data_prep import simulate
+from data_prep.checks import check
+from data_prep.drawing import annotation_kinds
+from data_prep.drawing import rle
+from data_prep.drawing import simulate
+from data_prep.shared import geometry
 from tests import label_maps
 
 _NEW_KINDS = simulate.KINDS[len(simulate.DEFAULT_KINDS):]

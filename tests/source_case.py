@@ -6,7 +6,7 @@ import tempfile
 
 from absl.testing import parameterized
 from data_prep import formats
-from data_prep import rasterize
+from data_prep.drawing import rasterize
 from data_prep.formats import registry
 import numpy as np
 from PIL import Image

@@ -1,8 +1,8 @@
 """Rows that tests of splits draw from."""
 
 from data_prep import manifest
-from data_prep import splits
-from data_prep import strong_choice
+from data_prep.splits import splits
+from data_prep.splits import strong_choice
 
 MASK = {'kind': 'mask', 'path': 'm.png'}
 BOX = {'kind': 'box', 'boxes': [], 'labels': []}

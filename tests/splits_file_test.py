@@ -1,4 +1,4 @@
-"""Tests for data_prep.splits_file."""
+"""Tests for data_prep.splits.splits_file."""
 
 import os
 import pathlib
@@ -7,7 +7,7 @@ import tempfile
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from data_prep import splits_file
+from data_prep.splits import splits_file
 from tests import split_rows
 
 BOX = split_rows.BOX

@@ -1,4 +1,4 @@
-"""Tests for data_prep.splits."""
+"""Tests for data_prep.splits.splits."""
 
 import collections
 
@@ -7,9 +7,9 @@ from absl.testing import parameterized
 import numpy as np
 
 from data_prep import manifest
-from data_prep import splits
-from data_prep import strong_choice
 from data_prep.benchmarks import split_leaks
+from data_prep.splits import splits
+from data_prep.splits import strong_choice
 from tests import split_rows
 
 MASK = split_rows.MASK

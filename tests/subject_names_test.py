@@ -1,4 +1,4 @@
-"""Tests for data_prep.subject_names."""
+"""Tests for data_prep.checks.subject_names."""
 
 import re
 
@@ -6,7 +6,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from data_prep import manifest as manifest_lib
-from data_prep import subject_names
+from data_prep.checks import subject_names
 
 
 def _rows(*names):

@@ -10,9 +10,9 @@ from scipy import ndimage
 
 from data_prep import formats
 from data_prep import manifest as manifest_lib
-from data_prep import own_set
 from data_prep import row_names
-from data_prep import subjects_file
+from data_prep.sets import own_set
+from data_prep.splits import subjects_file
 from tests import leaving_out_test
 from tests import prepare_test
 from tests import source_case

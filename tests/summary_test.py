@@ -1,4 +1,4 @@
-"""Tests for data_prep.summary: one page about a set."""
+"""Tests for data_prep.sets.summary: one page about a set."""
 
 import base64
 import html.parser
@@ -13,11 +13,11 @@ from absl.testing import parameterized
 import numpy as np
 from PIL import Image
 
-from data_prep import check
 from data_prep import formats
 from data_prep import manifest as manifest_lib
-from data_prep import phantom
-from data_prep import summary
+from data_prep.checks import check
+from data_prep.sets import phantom
+from data_prep.sets import summary
 
 _MASK = {'kind': 'mask', 'path': 'm.png'}
 _KINDS = (

@@ -380,7 +380,8 @@ class SetsTest(absltest.TestCase):
     unfinished = os.path.join(
         self.workdir, 'data', f'.{self.settings[0].name}.unfinished')
     os.makedirs(os.path.join(unfinished, 'records'))  # Of a process killed.
-    with mock.patch('data_prep.builder.build', side_effect=OSError('full\nx')):
+    with mock.patch(
+        'data_prep.records.builder.build', side_effect=OSError('full\nx')):
       with self.assertRaisesRegex(binary.UserError, 'prepared .*full x'):
         self.prepare(self.settings[0])
     self.assertEmpty(os.listdir(os.path.join(self.workdir, 'data')))

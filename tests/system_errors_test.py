@@ -1,4 +1,4 @@
-"""Tests of data_prep.system_errors, and of the binaries that use it."""
+"""Tests of data_prep.shared.system_errors, and of the binaries that use it."""
 
 import contextlib
 import errno
@@ -12,11 +12,11 @@ from unittest import mock
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from data_prep import builder
 from data_prep import command_line
 from data_prep import manifest
-from data_prep import system_errors
-from data_prep import whole_file
+from data_prep.records import builder
+from data_prep.shared import system_errors
+from data_prep.shared import whole_file
 from experiments import binary
 from experiments.saving import run_folder
 from tests import builder_test

@@ -2,7 +2,7 @@
 
 from absl.testing import absltest
 from absl.testing import parameterized
-from data_prep import rasterize
+from data_prep.drawing import rasterize
 from data_prep.formats import registry
 import numpy as np
 

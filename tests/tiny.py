@@ -7,8 +7,8 @@ import os
 import pathlib
 import tempfile
 
-from data_prep import builder
-from data_prep import phantom
+from data_prep.records import builder
+from data_prep.sets import phantom
 
 from experiments.configs import phantom as phantom_config
 from experiments.training import trainer

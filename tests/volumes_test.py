@@ -12,10 +12,10 @@ from absl.testing import absltest
 from absl.testing import parameterized
 from data_prep import formats
 from data_prep import manifest as manifest_lib
-from data_prep import pixels
 from data_prep.benchmarks import seed_sets
 from data_prep.formats import nifti
 from data_prep.formats import volumes
+from data_prep.shared import pixels
 import nibabel
 import numpy as np
 from PIL import Image

@@ -1,4 +1,4 @@
-"""Tests for data_prep.whole_file."""
+"""Tests for data_prep.shared.whole_file."""
 
 import contextlib
 import fcntl
@@ -14,7 +14,7 @@ from unittest import mock
 
 from absl.testing import absltest
 
-from data_prep import whole_file
+from data_prep.shared import whole_file
 
 _ROOT = pathlib.Path(whole_file.__file__).parent.parent
 
@@ -80,7 +80,7 @@ class WholeFileTest(absltest.TestCase):
   def test_what_a_killed_process_left_is_removed(self):
     code = textwrap.dedent("""
         import os, pathlib, signal, sys
-        from data_prep import whole_file
+        from data_prep.shared import whole_file
         with whole_file.folder_beside(pathlib.Path(sys.argv[1])) as folder:
           (folder / 'images').mkdir()
           (folder / 'images/a.png').touch()

@@ -15,12 +15,12 @@ import numpy as np
 from PIL import Image
 from PIL import ImageDraw
 
-from data_prep import label_noise
 from data_prep import manifest as manifest_lib
-from data_prep import rasterize
-from data_prep import rle
-from data_prep import simulate
-from data_prep import summary
+from data_prep.drawing import label_noise
+from data_prep.drawing import rasterize
+from data_prep.drawing import rle
+from data_prep.drawing import simulate
+from data_prep.sets import summary
 
 _IMAGE = flags.DEFINE_string('image', None, 'A picture.', required=True)
 _MASK = flags.DEFINE_string('mask', None, 'Its exact mask.', required=True)

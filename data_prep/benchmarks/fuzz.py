@@ -28,14 +28,14 @@ import warnings
 from absl import app
 from absl import flags
 
-from data_prep import check
 from data_prep import formats
-from data_prep import own_set
-from data_prep import pixels
-from data_prep import records
 from data_prep.benchmarks import bombs
 from data_prep.benchmarks import mutations
 from data_prep.benchmarks import seed_sets
+from data_prep.checks import check
+from data_prep.records import schema
+from data_prep.sets import own_set
+from data_prep.shared import pixels
 
 _NUM_FILES = flags.DEFINE_integer('num_files', 100_000, 'To damage.', 1)
 _FUZZ_SEED = flags.DEFINE_integer('fuzz_seed', 0, 'Seed of the damage.', 0)
@@ -88,7 +88,7 @@ def examine(source: pathlib.Path, name: str) -> tuple[str, list[str]]:
     if any(p.line or p.file for p in findings.problems):
       return 'refused', lines
     for row in manifest.rows:
-      example = records.make_example(
+      example = schema.make_example(
           row, root=manifest.root, image_size=24,
           num_classes=len(manifest.header.classes), channels=3,
           instance_id=-1)

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from data_prep import duplicates
+from data_prep.checks import duplicates
 
 _IMAGES = flags.DEFINE_string('images', None, 'Folder of ID.jpg.')
 _LISTING = flags.DEFINE_string('listing', None, 'CSV with id and split.')

@@ -15,7 +15,7 @@ import pydicom
 from pydicom import uid
 
 from data_prep import manifest as manifest_lib
-from data_prep import rle
+from data_prep.drawing import rle
 from data_prep.formats import registry
 
 CLASSES = ('background', 'a', 'b')

@@ -17,7 +17,7 @@ from absl import flags
 import numpy as np
 
 from data_prep import manifest
-from data_prep import splits
+from data_prep.splits import splits
 
 _NUM_SETS = flags.DEFINE_integer('num_sets', 10_000, 'Random sets.', 1)
 _SEED = flags.DEFINE_integer('set_seed', 0, 'Seed of the sets.', 0)

@@ -6,12 +6,12 @@ from typing import Any
 
 from hybridseg import types
 
-from data_prep import annotation_kinds
 from data_prep import formats
-from data_prep import grammar
-from data_prep import pixels
+from data_prep.drawing import annotation_kinds
 from data_prep.formats import class_names
 from data_prep.formats import drawn
+from data_prep.shared import grammar
+from data_prep.shared import pixels
 
 
 def usual_kinds(

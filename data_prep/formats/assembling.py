@@ -17,21 +17,21 @@ from hybridseg import types
 import numpy as np
 from PIL import Image
 
-from data_prep import annotation_kinds
-from data_prep import confined
 from data_prep import formats
-from data_prep import grammar
 from data_prep import manifest as manifest_lib
-from data_prep import pixels
-from data_prep import rasterize
-from data_prep import rle
 from data_prep import row_names
+from data_prep.drawing import annotation_kinds
+from data_prep.drawing import rasterize
+from data_prep.drawing import rle
 from data_prep.formats import annotations
 from data_prep.formats import class_names
 from data_prep.formats import dicom_objects
 from data_prep.formats import drawn
 from data_prep.formats import intensities
 from data_prep.formats import sources
+from data_prep.shared import confined
+from data_prep.shared import grammar
+from data_prep.shared import pixels
 
 UNLABELLED = '__ignore__'  # LabelMe's label of what is not known.
 _MAX_NOTICE = 180  # Characters; how often may follow.

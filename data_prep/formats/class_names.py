@@ -12,8 +12,8 @@ import difflib
 from hybridseg import types
 
 from data_prep import formats
-from data_prep import grammar
 from data_prep.formats import declared_names
+from data_prep.shared import grammar
 
 BACKGROUND = ('background', '_background_', '__background__', 'bg')
 

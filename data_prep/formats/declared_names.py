@@ -7,10 +7,10 @@ from typing import NamedTuple
 from hybridseg import types
 
 from data_prep import formats
-from data_prep import grammar
-from data_prep import pixels
 from data_prep.formats import folder_names
 from data_prep.formats import sources
+from data_prep.shared import grammar
+from data_prep.shared import pixels
 
 _MAX_NAME = 60  # Of a value that is named by its regions.
 _IGNORED = re.compile(

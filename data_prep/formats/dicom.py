@@ -13,7 +13,7 @@ import warnings
 import numpy as np
 import pydicom
 
-from data_prep import pixels
+from data_prep.shared import pixels
 
 MAX_BYTES = 2**28
 

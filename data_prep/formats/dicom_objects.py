@@ -8,9 +8,9 @@ import collections
 import pathlib
 from typing import NamedTuple
 
-from data_prep import grammar
 from data_prep.formats import dicom
 from data_prep.formats import sources
+from data_prep.shared import grammar
 
 _SUFFIXES = ('.dcm', '.dicom', '.ima')
 

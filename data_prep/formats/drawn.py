@@ -24,12 +24,12 @@ from typing import Any, NamedTuple
 from hybridseg import types
 import numpy as np
 
-from data_prep import annotation_kinds
-from data_prep import check_shape
 from data_prep import formats
-from data_prep import pixels
-from data_prep import rasterize
-from data_prep import rle
+from data_prep.checks import check_shape
+from data_prep.drawing import annotation_kinds
+from data_prep.drawing import rasterize
+from data_prep.drawing import rle
+from data_prep.shared import pixels
 
 AREAS = ('rle', 'polygon', 'box', 'ellipse')
 SPARSE = ('stroke', 'point', 'extreme_points')

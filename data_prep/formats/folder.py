@@ -15,13 +15,10 @@ from hybridseg import types
 import numpy as np
 from PIL import Image
 
-from data_prep import confined
 from data_prep import formats
-from data_prep import grammar
 from data_prep import manifest as manifest_lib
-from data_prep import pixels
-from data_prep import rasterize
 from data_prep import row_names
+from data_prep.drawing import rasterize
 from data_prep.formats import assembling
 from data_prep.formats import declared_names
 from data_prep.formats import dicom_objects
@@ -31,6 +28,9 @@ from data_prep.formats import pairing
 from data_prep.formats import parts as parts_lib
 from data_prep.formats import sources
 from data_prep.formats import uniting
+from data_prep.shared import confined
+from data_prep.shared import grammar
+from data_prep.shared import pixels
 
 HOLDS = uniting.HOLDS
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import nibabel
 import numpy as np
 
-from data_prep import pixels
 from data_prep.formats import volumes
+from data_prep.shared import pixels
 
 
 class Placed(NamedTuple):

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from data_prep import confined
 from data_prep import formats
 from data_prep import manifest as manifest_lib
-from data_prep import pixels
-from data_prep import rasterize
+from data_prep.drawing import rasterize
 from data_prep.formats import dicom
 from data_prep.formats import sources
+from data_prep.shared import confined
+from data_prep.shared import pixels
 
 _PERCENTILES = (0.5, 99.5)
 _MAX_SAMPLES = 2**20

@@ -18,14 +18,14 @@ import pathlib
 import numpy as np
 from PIL import Image
 
-from data_prep import confined
 from data_prep import formats
 from data_prep import manifest as manifest_lib
-from data_prep import pixels
-from data_prep import rle
+from data_prep.drawing import rle
 from data_prep.formats import assembling
 from data_prep.formats import drawn
 from data_prep.formats import sources
+from data_prep.shared import confined
+from data_prep.shared import pixels
 
 HOLDS = ('mask', 'coarse_mask', 'polygon', 'box', 'scribble', 'points', 'tag')
 

@@ -4,7 +4,7 @@ import collections
 import pathlib
 
 from data_prep import formats
-from data_prep import grammar
+from data_prep.shared import grammar
 
 _NEAR = 48  # Of 0 or 255, where noise leaves the pixels of a black-white mask.
 _NEARLY_ALL = 0.99

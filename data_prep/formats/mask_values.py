@@ -12,12 +12,12 @@ import pathlib
 import numpy as np
 
 from data_prep import formats
-from data_prep import grammar
-from data_prep import pixels
-from data_prep import rasterize
+from data_prep.drawing import rasterize
 from data_prep.formats import declared_names
 from data_prep.formats import intensities
 from data_prep.formats import lossy_masks
+from data_prep.shared import grammar
+from data_prep.shared import pixels
 
 _MAX_CLASS = 64  # Of masks whose classes no file names.
 _MOST = 0.5  # Of the pixels of a scribble.

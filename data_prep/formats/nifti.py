@@ -14,13 +14,10 @@ import pathlib
 import nibabel
 import numpy as np
 
-from data_prep import confined
 from data_prep import formats
-from data_prep import grammar
 from data_prep import manifest as manifest_lib
-from data_prep import pixels
-from data_prep import rasterize
 from data_prep import row_names
+from data_prep.drawing import rasterize
 from data_prep.formats import assembling
 from data_prep.formats import declared_names
 from data_prep.formats import intensities
@@ -30,6 +27,9 @@ from data_prep.formats import parts as parts_lib
 from data_prep.formats import sources
 from data_prep.formats import uniting
 from data_prep.formats import volumes
+from data_prep.shared import confined
+from data_prep.shared import grammar
+from data_prep.shared import pixels
 
 HOLDS = uniting.HOLDS
 INDEX = row_names.INDEX

@@ -12,9 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_prep import formats
-from data_prep import grammar
-from data_prep import pixels
-from data_prep import rasterize
+from data_prep.drawing import rasterize
 from data_prep.formats import declared_names
 from data_prep.formats import grids
 from data_prep.formats import label_table
@@ -22,6 +20,8 @@ from data_prep.formats import mask_values
 from data_prep.formats import parts as parts_lib
 from data_prep.formats import uniting
 from data_prep.formats import volumes
+from data_prep.shared import grammar
+from data_prep.shared import pixels
 
 _NO_CLASS = 'a stored value has no class'
 

@@ -15,13 +15,13 @@ import re
 from typing import NamedTuple
 
 from data_prep import formats
-from data_prep import grammar
-from data_prep import pixels
 from data_prep.formats import folder_names
 from data_prep.formats import parts as parts_lib
 from data_prep.formats import picture_index
 from data_prep.formats import siblings
 from data_prep.formats import sources
+from data_prep.shared import grammar
+from data_prep.shared import pixels
 
 
 class Pairs(NamedTuple):

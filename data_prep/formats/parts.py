@@ -6,10 +6,10 @@ import re
 from typing import NamedTuple
 
 from data_prep import formats
-from data_prep import grammar
-from data_prep import pixels
 from data_prep.formats import folder_names
 from data_prep.formats import sources
+from data_prep.shared import grammar
+from data_prep.shared import pixels
 
 _MAX_STRUCTURES = 254
 

@@ -4,10 +4,8 @@ import collections
 import os
 import pathlib
 
-from data_prep import grammar
 from data_prep import manifest as manifest_lib
-from data_prep import rasterize
-from data_prep import whole_file
+from data_prep.drawing import rasterize
 from data_prep.formats import coco
 from data_prep.formats import cvat
 from data_prep.formats import folder
@@ -17,6 +15,8 @@ from data_prep.formats import sources
 from data_prep.formats import table
 from data_prep.formats import voc
 from data_prep.formats import yolo
+from data_prep.shared import grammar
+from data_prep.shared import whole_file
 
 # Tried in this order: the first that recognises a source reads it.
 FORMATS = {

@@ -17,10 +17,10 @@ import xml.etree.ElementTree as ET
 import defusedxml
 from defusedxml import ElementTree as safe_xml
 
-from data_prep import grammar
-from data_prep import pixels
 from data_prep.formats import dicom
 from data_prep.formats import folder_names
+from data_prep.shared import grammar
+from data_prep.shared import pixels
 
 # Folder names, in lower case.
 KIND_FOLDERS = {

@@ -22,7 +22,6 @@ import posixpath
 
 from data_prep import formats
 from data_prep import manifest as manifest_lib
-from data_prep import pixels
 from data_prep.formats import annotations
 from data_prep.formats import assembling
 from data_prep.formats import class_names
@@ -31,6 +30,7 @@ from data_prep.formats import drawn
 from data_prep.formats import intensities
 from data_prep.formats import mask_values
 from data_prep.formats import sources
+from data_prep.shared import pixels
 
 HOLDS = ()
 

@@ -6,11 +6,11 @@ from typing import Any
 from hybridseg import types
 import numpy as np
 
-from data_prep import grammar
-from data_prep import pixels
-from data_prep import rasterize
+from data_prep.drawing import rasterize
 from data_prep.formats import intensities
 from data_prep.formats import parts as parts_lib
+from data_prep.shared import grammar
+from data_prep.shared import pixels
 
 HOLDS = ('mask', 'coarse_mask', 'scribble')  # The exact ones first.
 

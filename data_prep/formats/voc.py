@@ -23,15 +23,15 @@ import xml.etree.ElementTree as ET
 from hybridseg import types
 from PIL import Image
 
-from data_prep import confined
 from data_prep import formats
 from data_prep import manifest as manifest_lib
-from data_prep import pixels
-from data_prep import rasterize
+from data_prep.drawing import rasterize
 from data_prep.formats import assembling
 from data_prep.formats import drawn
 from data_prep.formats import sources
 from data_prep.formats import voc_masks
+from data_prep.shared import confined
+from data_prep.shared import pixels
 
 HOLDS = ('mask', 'coarse_mask', 'box')
 

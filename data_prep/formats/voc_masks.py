@@ -7,14 +7,14 @@ from hybridseg import types
 import numpy as np
 
 from data_prep import formats
-from data_prep import grammar
-from data_prep import pixels
 from data_prep.formats import class_names
 from data_prep.formats import declared_names
 from data_prep.formats import intensities
 from data_prep.formats import lossy_masks
 from data_prep.formats import mask_values
 from data_prep.formats import sources
+from data_prep.shared import grammar
+from data_prep.shared import pixels
 
 _BORDER = 0xE0E0C0  # VOC's colour of what is unlabelled: 224, 224, 192.
 

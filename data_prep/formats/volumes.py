@@ -9,8 +9,8 @@ import zlib
 import nibabel
 import numpy as np
 
-from data_prep import pixels
 from data_prep.formats import label_table
+from data_prep.shared import pixels
 
 MAX_BYTES = 2**28  # Of the voxels of one volume, and of what is decompressed.
 MAX_VOXELS = 2**27

@@ -23,7 +23,7 @@ themselves are not read.
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from data_prep import simulate
+from data_prep.drawing import simulate
 from hybridseg import train_step as train_step_lib
 from hybridseg import types
 import numpy as np

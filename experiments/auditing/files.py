@@ -5,11 +5,11 @@ import os
 import pathlib
 from typing import Any
 
-from data_prep import grammar
 from data_prep import manifest as manifest_lib
-from data_prep import pixels
 from data_prep.formats import registry
-from data_prep import system_errors
+from data_prep.shared import grammar
+from data_prep.shared import pixels
+from data_prep.shared import system_errors
 from hybridseg import indicators as indicators_lib
 from hybridseg import types
 import jax

@@ -1,10 +1,9 @@
 """A finished run that is asked about images, one by one."""
 
 from collections.abc import Iterator, Sequence
-import sys
-import time
 from typing import Any, NamedTuple
 
+from data_prep.shared import progress
 from hybridseg import alignment_maps
 from hybridseg import augmentation
 from hybridseg import losses
@@ -23,7 +22,6 @@ from experiments.prediction import predictor
 from experiments.saving import checkpoints as checkpoints_lib
 from experiments.saving import run_folder
 
-_PROGRESS_EVERY_S = 5.0
 
 
 class Run(NamedTuple):
@@ -125,7 +123,7 @@ class Observer:
     Yields:
       Record, probabilities [2, H, W, K] and alignment maps [2, H, W].
     """
-    progress = _Progress(what, len(records))
+    told = progress.Progress(len(records), 'images', what=f'{what}: ')
     for i, examples in enumerate(input_pipeline.eval_batches(
         records, self._batch_size, label=label)):
       rows = zip(*jax.device_get(self._look(params, directions, examples)),
@@ -134,7 +132,7 @@ class Observer:
       # What is longer than the records is padding.
       for number, row in zip(range(done, len(records)), rows, strict=False):
         yield records[number], *row
-      progress(min(done + self._batch_size, len(records)))
+      told(min(done + self._batch_size, len(records)))
 
 
 def open_run(workdir: str) -> Run:
@@ -170,16 +168,3 @@ def pictures(
       for _, probs, maps in run.observer.look(
           params, directions, records, label='label', what='pictures')
   ]
-
-
-class _Progress:
-  """Says on stderr how far a long pass is."""
-
-  def __init__(self, what: str, total: int):
-    self._what, self._total = what, total
-    self._next = time.monotonic() + _PROGRESS_EVERY_S
-
-  def __call__(self, done: int) -> None:
-    if time.monotonic() >= self._next:
-      print(f'{self._what}: {done}/{self._total} images', file=sys.stderr)
-      self._next = time.monotonic() + _PROGRESS_EVERY_S

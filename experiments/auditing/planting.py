@@ -1,15 +1,15 @@
 """What a faulty annotation looks like to a run: faults are planted, and learnt.
 
 Exact masks are drawn again as a kind of weak annotation, with the usual care
-and with the faults of `data_prep.label_noise`. From the signs
+and with the faults of `data_prep.drawing.label_noise`. From the signs
 (`signs`) of these a logistic regression learns the odds of a fault. No
 weak annotation of the set takes part in it, and nothing that is known of it.
 """
 
 from typing import NamedTuple
 
-from data_prep import label_noise
-from data_prep import simulate
+from data_prep.drawing import label_noise
+from data_prep.drawing import simulate
 from hybridseg import types
 import numpy as np
 from scipy import optimize

@@ -21,7 +21,7 @@ from hybridseg import metrics as metrics_lib
 import numpy as np
 from scipy import special
 
-from data_prep import grammar
+from data_prep.shared import grammar
 from experiments.auditing import evidence as evidence_lib
 from experiments.auditing import planting
 

@@ -1,13 +1,13 @@
 """Why an annotation is suspect: its geometry against the prediction's.
 
 The thresholds were set on the generated phantom and by what the planted faults
-of `data_prep.label_noise` are, and then measured on endoscene:
+of `data_prep.drawing.label_noise` are, and then measured on endoscene:
 `experiments/results/audit.md`.
 """
 
 from typing import NamedTuple
 
-from data_prep import geometry
+from data_prep.shared import geometry
 from hybridseg import types
 import numpy as np
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from data_prep import grammar
+from data_prep.shared import grammar
 from experiments.auditing import evidence as evidence_lib
 from experiments.auditing import files
 from experiments.auditing import observer

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from absl import flags
 from absl import logging
-from data_prep import simulate
+from data_prep.drawing import simulate
 from hybridseg import inference
 from hybridseg import metrics as metrics_lib
 from hybridseg import train_step as train_step_lib

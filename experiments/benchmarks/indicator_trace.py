@@ -7,7 +7,7 @@ import functools
 import os
 from typing import NamedTuple
 
-from data_prep import whole_file
+from data_prep.shared import whole_file
 from hybridseg import augmentation
 from hybridseg import losses
 from hybridseg import train_step as train_step_lib

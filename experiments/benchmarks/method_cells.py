@@ -32,8 +32,8 @@ from typing import Any
 
 from absl import flags
 from absl import logging
-from data_prep import builder
 from data_prep import manifest as manifest_lib
+from data_prep.records import builder
 import jax
 
 from experiments import binary

@@ -42,8 +42,8 @@ TESTS = {
     'hybridseg/indicators.py': ('indicators',),
     'hybridseg/co_regularization.py': ('co_regularization',),
     'hybridseg/metrics.py': ('metrics',),
-    'data_prep/splits.py': ('splits', 'splits_file'),
-    'data_prep/strong_choice.py': ('splits', 'own_set'),
+    'data_prep/splits/splits.py': ('splits', 'splits_file'),
+    'data_prep/splits/strong_choice.py': ('splits', 'own_set'),
 }
 _MODULES = flags.DEFINE_list('modules', list(TESTS), 'Modules to try.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Of the changes.')

@@ -15,10 +15,10 @@ import os
 import pathlib
 from typing import Any
 
-from data_prep import cells
-from data_prep import confined
-from data_prep import pixels
-from data_prep import rasterize
+from data_prep.drawing import rasterize
+from data_prep.shared import cells
+from data_prep.shared import confined
+from data_prep.shared import pixels
 from hybridseg import types
 import ml_collections
 import numpy as np

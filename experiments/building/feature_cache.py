@@ -14,10 +14,10 @@ like on (seed, view): a resumed run goes on with the same ones.
 from collections.abc import Callable, Mapping, Sequence
 import functools
 import math
-import sys
 import tempfile
 import time
 
+from data_prep.shared import progress
 from hybridseg import augmentation
 from hybridseg import parallel
 from hybridseg import train_step as train_step_lib
@@ -30,7 +30,6 @@ import numpy as np
 from experiments.building import input_pipeline
 
 _MAX_IN_MEMORY_BYTES = 4 << 30
-_PROGRESS_EVERY_S = 10.0
 # Folded into the run's key, so that no step draws the same numbers.
 _OF_VIEWS = 0x76696577
 
@@ -166,7 +165,7 @@ class Views:
         for role in self._computed]))
     self._slots = np.full(views.max() + 1, -1, np.int64)
     self._slots[views] = np.arange(len(views))
-    told = start + _PROGRESS_EVERY_S
+    told = progress.Progress(len(views), 'views', what='features: ')
     for done in range(0, len(views), batch_size):
       part = views[done : done + batch_size]
       filled = np.pad(part, (0, batch_size - len(part)), mode='edge')
@@ -176,10 +175,7 @@ class Views:
             [(len(views), *x.shape[1:]) for x in found], folder)
       for target, x in zip(self._features, found, strict=True):
         target[done : done + len(part)] = x[: len(part)]
-      if time.monotonic() >= told:
-        print(f'features: {done + len(part)}/{len(views)} views',
-              file=sys.stderr, flush=True)
-        told = time.monotonic() + _PROGRESS_EVERY_S
+      told(done + len(part))
     size = sum(x.nbytes for x in self._features) / 1e6
     where = 'on disk' if isinstance(self._features[0], np.memmap) else (
         'in memory')

@@ -7,8 +7,8 @@ import functools
 import os
 from typing import Any, NamedTuple
 
-from data_prep import grammar
-from data_prep import preparation as preparation_lib
+from data_prep.records import preparation as preparation_lib
+from data_prep.shared import grammar
 import grain
 from hybridseg import batch_checks
 from hybridseg import types

@@ -10,8 +10,8 @@ import json
 import os
 import sys
 
-from data_prep import cells
-from data_prep import grammar
+from data_prep.shared import cells
+from data_prep.shared import grammar
 from hybridseg import train_step as train_step_lib
 from hybridseg import weight_rules
 import jax.numpy as jnp

@@ -8,12 +8,12 @@ import pathlib
 import sys
 from typing import Any, NamedTuple
 
-from data_prep import confined
-from data_prep import fingerprints
 from data_prep import manifest as manifest_lib
-from data_prep import pixels
-from data_prep import rasterize
+from data_prep.drawing import rasterize
 from data_prep.formats import nifti
+from data_prep.records import fingerprints
+from data_prep.shared import confined
+from data_prep.shared import pixels
 from hybridseg import metrics as metrics_lib
 from hybridseg import types
 import numpy as np
@@ -110,7 +110,7 @@ def _is_of_old_records(predictor, manifest, found):
   folder = pathlib.Path(predictor.config.input.data_dir) / 'records'
   if found == wanted or not folder.is_dir():
     return False
-  from data_prep import builder  # Slow to import.
+  from data_prep.records import builder  # Slow to import.
 
   return builder.made_in_other_order(folder, manifest) == wanted
 

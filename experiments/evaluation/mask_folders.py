@@ -6,12 +6,12 @@ import re
 import sys
 from typing import NamedTuple
 
-from data_prep import grammar
-from data_prep import pixels
-from data_prep import rasterize
+from data_prep.drawing import rasterize
 from data_prep.formats import grids
 from data_prep.formats import sources
 from data_prep.formats import volumes
+from data_prep.shared import grammar
+from data_prep.shared import pixels
 from hybridseg import types
 import numpy as np
 

@@ -7,9 +7,9 @@ import logging as python_logging
 import os
 import pathlib
 
-from data_prep import grammar
-from data_prep import system_errors
-from data_prep import whole_file
+from data_prep.shared import grammar
+from data_prep.shared import system_errors
+from data_prep.shared import whole_file
 from hybridseg.models import depthwise
 import jax
 from jax import export as jax_export

@@ -9,7 +9,7 @@ import math
 import os
 from typing import Any
 
-from data_prep import grammar
+from data_prep.shared import grammar
 import hybridseg
 
 from experiments import binary

@@ -7,16 +7,16 @@ import json
 import os
 import pathlib
 import sys
-import time
 from typing import Any, NamedTuple
 
-from data_prep import cells
-from data_prep import grammar
-from data_prep import pixels
-from data_prep import system_errors
-from data_prep import whole_file
 from data_prep.formats import dicom_objects
 from data_prep.formats import sources
+from data_prep.shared import cells
+from data_prep.shared import grammar
+from data_prep.shared import pixels
+from data_prep.shared import progress
+from data_prep.shared import system_errors
+from data_prep.shared import whole_file
 import numpy as np
 from PIL import Image
 
@@ -31,7 +31,6 @@ TABLE = 'predictions.csv'
 SETTINGS = 'settings.json'
 
 _NUM_READERS = 4
-_PROGRESS_EVERY_S = 5.0
 
 
 class Inputs(NamedTuple):
@@ -254,17 +253,13 @@ class _Job:
       file.flush()
       os.replace(table.with_suffix('.tmp'), table)
       self._file = file
-      failed, start = 0, time.monotonic()
-      told = start
+      failed = 0
+      told = progress.Progress(
+          total, 'files', before=done, to_the_end=True, file=sys.stdout)
       for number, row in enumerate(self._results(names), 1):
         self._write_row(row)
         failed += row['state'] == 'failed'
-        now = time.monotonic()
-        if now - told > _PROGRESS_EVERY_S or number == len(names):
-          told, speed = now, number / (now - start)
-          left_s = round((len(names) - number) / speed)
-          print(f'{done + number} of {total} files  {speed:.1f} files/s  '
-                f'{left_s // 60}m{left_s % 60:02d}s left', flush=True)
+        told(done + number)
         if should_stop(number) and number < len(names):
           raise binary.Stopped(
               f'Stopped after {done + number} of '

@@ -14,14 +14,14 @@ import gzip
 import pathlib
 from typing import Any, NamedTuple
 
-from data_prep import pixels
-from data_prep import preparation as preparation_lib
-from data_prep import rasterize
-from data_prep import whole_file
+from data_prep.drawing import rasterize
 from data_prep.formats import intensities
 from data_prep.formats import nifti
 from data_prep.formats import sources
 from data_prep.formats import volumes
+from data_prep.records import preparation as preparation_lib
+from data_prep.shared import pixels
+from data_prep.shared import whole_file
 from hybridseg import inference
 import nibabel
 import numpy as np

@@ -9,10 +9,10 @@ import math
 import numbers
 from typing import Any, NamedTuple
 
-from data_prep import grammar
-from data_prep import html_page
-from data_prep import html_plots
-from data_prep import rasterize
+from data_prep.drawing import rasterize
+from data_prep.shared import grammar
+from data_prep.shared import html_page
+from data_prep.shared import html_plots
 import numpy as np
 
 from experiments.reports import script

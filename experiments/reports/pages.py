@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import os
 from typing import Any, NamedTuple
 
-from data_prep import grammar
-from data_prep import html_page
-from data_prep import html_plots
+from data_prep.shared import grammar
+from data_prep.shared import html_page
+from data_prep.shared import html_plots
 from hybridseg import metrics as metrics_lib
 from hybridseg import types
 import numpy as np

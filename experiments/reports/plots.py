@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from data_prep import whole_file
+from data_prep.shared import whole_file
 from matplotlib import figure
 import numpy as np
 

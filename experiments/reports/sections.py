@@ -7,9 +7,9 @@ import collections
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from data_prep import html_page
-from data_prep import html_plots
-from data_prep import rasterize
+from data_prep.drawing import rasterize
+from data_prep.shared import html_page
+from data_prep.shared import html_plots
 import numpy as np
 from PIL import Image
 

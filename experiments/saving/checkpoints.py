@@ -19,7 +19,7 @@ import threading
 from typing import Any, NamedTuple
 
 from absl import logging
-from data_prep import system_errors
+from data_prep.shared import system_errors
 import jax
 import numpy as np
 import orbax.checkpoint as ocp

@@ -8,9 +8,9 @@ import platform
 import sys
 from typing import Any, NamedTuple
 
-from data_prep import preparation
-from data_prep import system_errors
-from data_prep import whole_file
+from data_prep.records import preparation
+from data_prep.shared import system_errors
+from data_prep.shared import whole_file
 import ml_collections
 
 from experiments import binary

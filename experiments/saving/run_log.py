@@ -6,8 +6,9 @@ import os
 import time
 from typing import Any
 
-from data_prep import system_errors
-from data_prep import whole_file
+from data_prep.shared import progress
+from data_prep.shared import system_errors
+from data_prep.shared import whole_file
 import jax
 import numpy as np
 
@@ -224,9 +225,9 @@ class Progress:
     if self._seen is not None and step > self._seen[0]:
       step_time_s = (time.time() - self._seen[1]) / (step - self._seen[0])
       images_per_s = round(self._images_per_step / step_time_s, 2)
-      left_s = round(step_time_s * (self._last_step - step))
       parts.append(f'{images_per_s:.0f} images/s')
-      parts.append(f'{left_s // 60}m{left_s % 60:02d}s left')
+      left_s = step_time_s * (self._last_step - step)
+      parts.append(f'{progress.minutes(left_s)} left')
     self.start(step)
     self.note(step, '  '.join(parts))
     line = {

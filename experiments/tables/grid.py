@@ -7,7 +7,7 @@ import json
 import os
 from typing import Any, NamedTuple
 
-from data_prep import system_errors
+from data_prep.shared import system_errors
 import ml_collections
 
 from experiments import binary

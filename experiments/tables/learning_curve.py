@@ -21,7 +21,7 @@ import numpy as np
 from scipy import optimize
 from scipy import stats
 
-from data_prep import grammar
+from data_prep.shared import grammar
 from experiments.tables import mixed_runs
 
 LEVEL = 0.95

@@ -12,7 +12,7 @@ from typing import Any
 from hybridseg import metrics as metrics_lib
 import numpy as np
 
-from data_prep import grammar
+from data_prep.shared import grammar
 from experiments.evaluation import metric_table
 from experiments.tables import cases as cases_lib
 from experiments.tables import right_empty

@@ -16,9 +16,9 @@ import math
 import os
 from typing import IO, NamedTuple
 
-from data_prep import grammar
-from data_prep import system_errors
-from data_prep import whole_file
+from data_prep.shared import grammar
+from data_prep.shared import system_errors
+from data_prep.shared import whole_file
 from hybridseg import metrics as metrics_lib
 from matplotlib import figure
 import numpy as np

@@ -13,8 +13,8 @@ import pathlib
 import shutil
 from typing import Any, NamedTuple
 
-from data_prep import named_sets
-from data_prep import system_errors
+from data_prep.sets import named_sets
+from data_prep.shared import system_errors
 import ml_collections
 import numpy as np
 
@@ -168,8 +168,8 @@ def prepare(workdir: str, setting: Setting, source: str) -> None:
 
 def _write(output, setting, source):
   # Slow to import; not for --list.
-  from data_prep import builder
-  from data_prep import preparation
+  from data_prep.records import builder
+  from data_prep.records import preparation
 
   manifest = named_sets.write(
       setting.dataset, output, source=source, image_size=setting.image_size,

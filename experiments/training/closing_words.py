@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from data_prep import grammar
+from data_prep.shared import grammar
 from experiments.evaluation import scoring
 
 

@@ -15,11 +15,11 @@ import os
 import pathlib
 from typing import Any
 
-from data_prep import confined
 from data_prep import manifest as manifest_lib
-from data_prep import rasterize
-from data_prep import system_errors
-from data_prep import whole_file
+from data_prep.drawing import rasterize
+from data_prep.shared import confined
+from data_prep.shared import system_errors
+from data_prep.shared import whole_file
 from hybridseg import parallel
 from hybridseg import refinement
 from hybridseg import train_step as train_step_lib

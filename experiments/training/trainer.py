@@ -5,7 +5,7 @@ import functools
 import os
 from typing import Any
 
-from data_prep import system_errors
+from data_prep.shared import system_errors
 from hybridseg import indicators as indicators_lib
 from hybridseg import parallel
 from hybridseg import train_step as train_step_lib

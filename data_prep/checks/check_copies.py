@@ -1,0 +1,104 @@
+"""Finds pictures in two splits that are the same, nearly so, or neighbours."""
+
+from collections.abc import Sequence
+import os
+
+from data_prep import manifest as manifest_lib
+from data_prep.checks import check_annotation
+from data_prep.checks import check_row
+from data_prep.checks import duplicates
+from data_prep.shared import grammar
+from data_prep.shared import pixels
+
+_Problem = manifest_lib.Problem
+
+
+def check_copies(
+    rows: Sequence[manifest_lib.Row],
+    facts: Sequence[check_row.Facts],
+    log: check_annotation.Log,
+) -> None:
+  """Finds the same pixels on two lines; constant pictures do not count.
+
+  Args:
+    rows: of a manifest.
+    facts: one of each row.
+    log: gets what is found.
+  """
+  first = {}
+  for row, seen in zip(rows, facts, strict=True):
+    if not seen.digest:
+      continue
+    known = first.setdefault(seen.digest, row)
+    if known is row:
+      continue
+    if known.split != row.split:
+      log.problems.append(_Problem(
+          f'same picture as line {known.line}, which is in {known.split}',
+          f'{pixels.tail(row.image)} in {row.split}',
+          'remove one, or keep both in one split', row.line, row.id, 'image'))
+    else:
+      log.notices.append(_Problem(
+          f'same picture as line {known.line}', pixels.tail(row.image),
+          'fine if two annotators drew on it', row.line, row.id, 'image'))
+
+
+def check_near_copies(
+    rows: Sequence[manifest_lib.Row],
+    facts: Sequence[check_row.Facts],
+    log: check_annotation.Log,
+    near_copies: str,
+) -> None:
+  """Finds nearly the same pictures in two splits, each with its likest.
+
+  Args:
+    rows: of a manifest.
+    facts: one of each row.
+    log: gets what is found.
+    near_copies: 'refuse', or 'notice'.
+  """
+  told = set()
+  pairs = duplicates.near_pairs(
+      [seen.thumbnail for seen in facts], [row.split for row in rows])
+  for i, j, _ in sorted(pairs, key=lambda pair: -pair[2]):
+    row, other = rows[i], rows[j]
+    if facts[i].digest == facts[j].digest or i in told or (
+        row.subject and row.subject == other.subject):
+      continue
+    told.add(i)
+    problem = _Problem(
+        f'nearly the same as line {other.line}, {pixels.tail(other.image)} in '
+        f'{other.split}', f'{pixels.tail(row.image)} in {row.split}',
+        'keep both in one split, or --near_copies=notice', row.line, row.id,
+        'image')
+    (log.problems if near_copies == 'refuse' else log.notices).append(problem)
+
+
+def note_neighbours(
+    rows: Sequence[manifest_lib.Row],
+    log: check_annotation.Log,
+    can_choose: bool,
+) -> None:
+  """Notes consecutive names in two splits: these may be frames of a video.
+
+  Args:
+    rows: of a manifest.
+    log: gets the notice.
+    can_choose: whether flags can name subjects.
+  """
+  pairs = [
+      (rows[i], rows[j]) for i, j in duplicates.neighbours(
+          [row.image if isinstance(row.image, str) else '' for row in rows],
+          [row.split for row in rows])
+      if not (rows[i].subject and rows[j].subject)]
+  if pairs:
+    row, after = pairs[0]
+    log.notices.append(_Problem(
+        f'{grammar.counted(len(pairs), "pair")} of consecutive names '
+        f'{grammar.verb(len(pairs), "are")} in two splits',
+        ' and '.join(f'{os.path.basename(r.image)} in {r.split}'
+                     for r in (row, after)),
+        'if they are frames of one video, name it as their subject: '
+        '--subject_pattern or --subjects=FILE' if can_choose else
+        'if they are frames of one video, keep it in one split', row.line,
+        row.id, 'image'))

@@ -1,0 +1,192 @@
+"""What was found, as the lines that a user reads: one line for one cause."""
+
+import collections
+from collections.abc import Mapping, Sequence
+import re
+from typing import NamedTuple
+
+from data_prep import manifest as manifest_lib
+from data_prep.checks import check_row
+
+MAX_LINE = 200
+
+_MAX_SINGLE = 3  # Of one cause; more are counted, with this many examples.
+_FLAG = re.compile(r'--(?!leave_out|near_copies|source)\w')
+_LEAVE_OUT = ', or --leave_out='
+_IN_A_FILE = re.compile(r'image|path|\[')  # Fields; others are slips.
+# Numbers, quoted names and names of files differ within one cause.
+_NAMES = re.compile(
+    r"'(?:[^'\\]|\\.)*'|\"[^\"]*\"|[^\s,;:()]*\w\.[A-Za-z]\w{1,4}\b|\d+")
+_LISTS = re.compile(r'#(?:[ ,:{}]+#)+')
+
+
+class Findings(NamedTuple):
+  """What a check found.
+
+  Attributes:
+    problems: what refuses the set, in the order of lines.
+    notices: what is odd but valid, in the order of lines.
+    facts: one per row of the manifest; none if its header is broken.
+    defects: by id, those problems that lie in the files or the annotation of
+      one row, so that the set can do without it.
+    pictures: by line of the manifest, to be named instead of the lines where
+      the user has never seen the manifest.
+    logs: what was found of each row, where `facts` has it.
+  """
+
+  problems: list[manifest_lib.Problem]
+  notices: list[manifest_lib.Problem]
+  facts: list[check_row.Facts]
+  defects: Mapping[str, list[manifest_lib.Problem]] = {}
+  pictures: Mapping[int, str] = {}
+  logs: Sequence[tuple[manifest_lib.Row, object]] = ()
+
+
+def report(findings: Findings) -> list[str]:
+  """Returns the lines to print, each of at most `MAX_LINE` characters.
+
+  Up to three problems of one cause have a line each; more share one, with their
+  number, how to mend them, and the first three. Of each kind of notice only the
+  first is shown.
+  """
+  defects = {p for some in findings.defects.values() for p in some}
+  lines = []
+  # A flag may mend more than its own cause.
+  for problems in sorted(
+      _groups(findings.problems),
+      key=lambda some: _flag_of(some[0].fix) is None):
+    shown = [_shown(_with_flag(p, defects), findings.pictures)
+             for p in problems]
+    if len(shown) > _MAX_SINGLE:
+      lines.append(_together(shown))
+      continue
+    lines += [_fit(p) for p in shown]
+  for notices in _groups(findings.notices):
+    number = len(notices)
+    count = f', {number} times, first' if number > 1 else ':'
+    lines.append(
+        f'notice{count} {_fit(_shown(notices[0], findings.pictures))}')
+  return [_cut(line) for line in lines]
+
+
+def _with_flag(problem, defects):
+  """Returns a problem whose fix names the flag that leaves its picture out."""
+  if (problem in defects and _IN_A_FILE.search(problem.field)
+      and _LEAVE_OUT not in problem.fix):
+    return problem._replace(fix=f'{problem.fix}{_LEAVE_OUT}defective')
+  return problem
+
+
+def join_notices(notices: Sequence[str]) -> list[str]:
+  """Returns lines of which more than three of one kind are counted."""
+  groups = collections.defaultdict(list)
+  for notice in notices:
+    groups[_kind(notice)].append(notice)
+  lines = []
+  for some in groups.values():
+    lines += some if len(some) <= _MAX_SINGLE else [
+        f'{len(some)} times, first: {some[0]}']
+  return [_cut(f'notice: {line}') for line in lines]
+
+
+def _kind(text):
+  """Returns a text without what may differ within one cause."""
+  return _LISTS.sub('#', _NAMES.sub('#', text))
+
+
+def _flag_of(fix):
+  """Returns the flag that mends a cause for all pictures, or None."""
+  return _FLAG.search(fix)
+
+
+def _cut(line):
+  return line if len(line) <= MAX_LINE else line[: MAX_LINE - 3] + '...'
+
+
+def _shown(problem, pictures):
+  """Returns a problem as the user knows the set, if it was not a manifest."""
+  if problem.file or not pictures:
+    return problem
+  if not problem.line:
+    return problem._replace(file='the set')
+
+  def name(line):
+    path = pictures.get(line, 'the set')
+    return path if path.isprintable() else ascii(path)[1:-1]
+
+  what = re.sub(r'\bline (\d+)', lambda m: name(int(m[1])), problem.what)
+  return problem._replace(what=what, line=0, file=name(problem.line))
+
+
+def _fit(problem):
+  """Returns a problem as a line; what is least needed goes if it is too long.
+
+  The fix is at the end of a line, and cutting it would leave no way out.
+  """
+  where = problem.file or problem.id
+  if problem.found and problem.found in where:
+    problem = problem._replace(found='')
+  for shorter in (
+      problem, problem._replace(id='' if problem.file else problem.id),
+      problem._replace(id='' if problem.file else problem.id, found='')):
+    text = str(shorter)
+    if not text.endswith('...'):
+      return text
+  over = len(_sentence(shorter)) - MAX_LINE
+  return _sentence(shorter._replace(
+      what=f'{shorter.what[: max(40, len(shorter.what) - over - 3)]}...'))
+
+
+def _sentence(problem):
+  """Returns a problem as `str` does, but as long as it is."""
+  head, _, _ = str(problem._replace(what='\0', fix='')).partition('\0')
+  return ' '.join(f'{head}{problem.what}; {problem.fix}'.split())
+
+
+def _together(problems):
+  """Returns one line for many problems of one cause."""
+  first = problems[0]
+  names = list(dict.fromkeys(_place(p) for p in problems))
+  found = f', found {_clip(first.found)}' if (
+      first.found and first.found not in names[0]) else ''
+  more = ', ...' if len(names) > _MAX_SINGLE else ''
+  what = ' '.join(first.what.split())
+  for some_found, number in (
+      (found, _MAX_SINGLE), ('', _MAX_SINGLE), ('', 2), ('', 1)):
+    end = f'{some_found}; {first.fix}: {", ".join(names[:number])}{more}'
+    line = f'{len(problems)} times: {what}{end}'
+    if len(line) <= MAX_LINE:
+      return line
+  room = max(40, MAX_LINE - (len(line) - len(what)) - 3)
+  return f'{len(problems)} times: {what[:room]}...{end}'
+
+
+def _place(problem):
+  """Returns where a problem is, in few characters."""
+  if problem.file:
+    place = problem.file
+    if problem.line:
+      place = f'{place} line {problem.line}'
+    elif problem.id and problem.id not in place:
+      place = f'{place} ({problem.id})'
+  elif problem.line:
+    place = f'line {problem.line}'
+  else:
+    place = problem.id or problem.found
+  return place if len(place) <= 40 else f'...{place[-37:]}'
+
+
+def _clip(text):
+  text = ' '.join(text.split())
+  return text if len(text) <= 40 else f'{text[:37]}...'
+
+
+def _groups(problems):
+  """Groups problems of one cause that differ in numbers and names only."""
+  groups = collections.defaultdict(list)
+  for problem in problems:
+    kind = (problem.what, '')
+    if problem.line or problem.file or problem.id:
+      kind = (_kind(problem.what), _kind(problem.fix))
+    groups[kind].append(problem)
+  return groups.values()

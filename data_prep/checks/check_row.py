@@ -1,0 +1,287 @@
+"""Checks one row of a manifest and the files that it names."""
+
+import hashlib
+import os
+from typing import NamedTuple
+
+from hybridseg import types
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from data_prep import manifest as manifest_lib
+from data_prep.checks import check_annotation
+from data_prep.checks import duplicates
+from data_prep.drawing import rasterize
+from data_prep.shared import pixels
+
+_SMALL_IMAGE = 16  # Pixels; four halvings leave nothing of less.
+_SMALL_OBJECT = 9  # Pixels of a class in one image.
+_SPECK = 3  # Pixels of a part beside larger ones.
+_CONTRADICTION = 0.1  # Share of a scribble.
+_SPACINGS_MM = (1e-4, 50.0)  # From a microscope's to a coarse volume's.
+
+
+class Facts(NamedTuple):
+  """What was seen of one row.
+
+  Attributes:
+    size: height and width of the image, None if it could not be read.
+    channels: 1 or 3; 0 if it could not be read.
+    digest: of the pixels; empty if they are constant or could not be read.
+    thumbnail: see `duplicates`; empty likewise.
+    counts: pixels per class of a mask and, last, unlabelled ones, int64
+      [K + 1]; None of other annotations than masks.
+    present: classes that the annotation names or holds.
+    hidden: classes of the truth that only the evaluation sees.
+    values_open: whether a mask holds only 0 and 255 and says nothing of them.
+    values_plain: whether a mask holds a foreground class as it is.
+  """
+
+  size: tuple[int, int] | None = None
+  channels: int = 0
+  digest: bytes = b''
+  thumbnail: bytes = b''
+  counts: np.ndarray | None = None
+  present: frozenset[int] = frozenset()
+  hidden: frozenset[int] = frozenset()
+  values_open: bool = False
+  values_plain: bool = False
+
+
+def inspect_row(
+    row: manifest_lib.Row, context: check_annotation.Context
+) -> tuple[check_annotation.Log, Facts]:
+  """Returns the log and the facts of one row, having read its files."""
+  log = check_annotation.Log([], [], row)
+  for field in ('id', 'subject', 'site', 'annotator'):
+    value = getattr(row, field)
+    if pixels.is_bad_text(value):
+      log.add('holds control characters or is not UTF-8', ascii(value),
+              'rename it', field)
+  for field, known in (
+      ('split', manifest_lib.SPLITS), ('role', manifest_lib.ROLES)):
+    value = getattr(row, field)
+    if value not in known:
+      log.add(f'expected one of {", ".join(known)}', repr(value),
+              check_annotation.nearest(value, known), field)
+  if row.split in ('val', 'test') and row.role in ('weak', 'unlabelled'):
+    log.add(f'{row.split} images are for evaluation and need an exact mask',
+            repr(row.role), 'give a mask and role strong, or use split train',
+            'role')
+  if row.spacing_mm is not None and not all(
+      _SPACINGS_MM[0] <= s <= _SPACINGS_MM[1] for s in row.spacing_mm):
+    log.note('unusual spacing in mm', str(list(row.spacing_mm)),
+             'is it in another unit?', 'spacing_mm')
+  image, seen = None, Facts()
+  try:
+    image = _read_image(row.image, context, log)
+    seen = _facts_of_image(image, log)
+  except pixels.WrongFile as wrong:
+    what, found, fix = wrong.args
+    if pixels.ROTATED in what:
+      fix = _turned_fix(row, context) or fix
+    log.add(what, found, fix, 'image')
+  truth = _check_evaluation(row, image, context, log)
+  seen = seen._replace(hidden=_hidden_classes(row, truth))
+  if row.annotation is None:
+    if row.role != 'unlabelled':
+      log.add(f'a {row.role} image needs an annotation', 'null',
+              'add it or use role unlabelled', 'annotation')
+    return log, seen
+  if row.role == 'unlabelled':
+    log.note('an unlabelled image has an annotation', '', 'it is not used',
+             'annotation')
+  number = len(log.problems)
+  label, stored = check_annotation.check_annotation(
+      row.annotation, image, context, 'annotation', row.role, log)
+  if len(log.problems) > number or (
+      context.is_asked and rasterize.has_file(row.annotation)):
+    return log, seen
+  if row.annotation['kind'] in ('mask', 'coarse_mask', 'scribble'):
+    if label is None and image is not None:
+      label = rasterize.rasterize(
+          row.annotation, size=image.shape[:2], root=context.folder.root)
+    seen = _facts_of_label(seen, label, len(context.classes), log)
+    if row.role == 'weak':
+      _compare(row, label, truth, log)
+  else:
+    labels = row.annotation['labels']
+    seen = seen._replace(present=frozenset(labels) - {types.UNLABELLED})
+    if not labels:
+      log.note('the annotation holds no shape', '',
+               'fine if the annotator saw no object', 'annotation')
+  values = row.annotation.get('values')
+  if stored is not None and values is None:
+    seen = seen._replace(
+        values_open=stored <= {0, 255} and 255 in stored
+        and row.annotation['kind'] != 'scribble',
+        values_plain=bool(stored - {0, 255}))
+  return log, seen
+
+
+def _turned_fix(row, context):
+  """Returns what to do about a rotation tag, by the size of the mask."""
+  try:
+    # A simulated annotation has no size of its own, but that of its truth.
+    annotation = next(a for a in (
+        row.annotation, (row.evaluation or {}).get('truth'))
+        if a and (rasterize.has_file(a) or a.get('rles')))
+    if rasterize.has_file(annotation):
+      with Image.open(context.folder.root / annotation['path']) as mask:
+        drawn = mask.height, mask.width
+    else:
+      drawn = tuple(annotation['rles'][0]['size'])
+    with Image.open(context.folder.root / row.image) as image:
+      stored, turned = (image.height, image.width), (image.width, image.height)
+      is_quarter = pixels.orientation_of(image) > 4
+  except Exception:  # The mask is checked apart.
+    return ''
+  if not is_quarter or stored == turned or drawn not in (stored, turned):
+    return ''
+  if drawn == turned:
+    return 'its mask fits the turned picture: turn the pixels, remove the tag'
+  return 'its mask fits the pixels as they are stored: remove the tag'
+
+
+def _check_evaluation(row, image, context, log):
+  """Checks what only the evaluation sees; returns the truth if it is good."""
+  evaluation = row.evaluation or {}
+  for name in evaluation:
+    if name not in ('truth', 'quality', 'fault'):
+      log.add('unknown field', '', 'use truth, quality and fault',
+              f'evaluation.{name}')
+  label, truth = None, evaluation.get('truth')
+  if isinstance(truth, dict):
+    number = len(log.problems)
+    label, _ = check_annotation.check_annotation(
+        truth, image, context, 'evaluation.truth', 'strong', log)
+    label = label if len(log.problems) == number else None
+  elif truth is not None:
+    log.add('expected null or an annotation of kind mask', repr(truth),
+            'correct it', 'evaluation.truth')
+  value = evaluation.get('quality')
+  if value is not None and not (
+      manifest_lib.is_number(value) and 0 <= value <= 1):
+    log.add('expected null or an IoU in [0, 1]', repr(value), 'correct it',
+            'evaluation.quality')
+  fault = evaluation.get('fault', '')
+  if fault not in manifest_lib.FAULTS:
+    log.add(f'expected "", {", ".join(manifest_lib.FAULTS[1:])}', repr(fault),
+            check_annotation.nearest(fault, manifest_lib.FAULTS),
+            'evaluation.fault')
+  return label
+
+
+def _hidden_classes(row, truth):
+  """Returns the classes of the truth of a row whose truth is good."""
+  drawn = (row.evaluation or {}).get('truth')
+  if truth is not None:
+    found = np.flatnonzero(np.bincount(truth.ravel())).tolist()
+  elif isinstance(drawn, dict) and isinstance(drawn.get('labels'), list):
+    found = [label for label in drawn['labels'] if isinstance(label, int)]
+  else:
+    found = []
+  return frozenset(found) - {types.UNLABELLED}
+
+
+def _facts_of_image(image, log):
+  if min(image.shape[:2]) < _SMALL_IMAGE:
+    log.note(f'image smaller than {_SMALL_IMAGE} pixels',
+             f'{image.shape[0]} x {image.shape[1]}',
+             'it will be enlarged', 'image')
+  digest = thumbnail = b''
+  if image.min() == image.max():
+    value = int(image.flat[0])
+    log.note('the image is constant' if value else 'the image is all zero',
+             str(value), 'nothing can be seen in it', 'image')
+  else:
+    content = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
+    content.update(np.ascontiguousarray(image))
+    digest = content.digest()
+    thumbnail = duplicates.thumbnail(image)
+  return Facts(image.shape[:2], image.shape[-1], digest, thumbnail)
+
+
+def _facts_of_label(seen, label, num_classes, log):
+  """Adds what a label map shows, and notes what is odd about it."""
+  if label is None:
+    return seen
+  counts = np.bincount(label.ravel(), minlength=types.UNLABELLED + 1)
+  counts = counts[[*range(num_classes), types.UNLABELLED]]
+  classes = np.flatnonzero(counts[:-1])
+  field = 'annotation'
+  if not classes.size:
+    log.note('the annotation says nothing of any pixel', '',
+             'fine if nothing is known', field)
+  elif classes.tolist() == [0] and log.row.annotation['kind'] != 'scribble':
+    log.note('the mask is empty', '', 'fine if there is no object', field)
+  elif classes.size == 1 and classes[0] and not counts[-1]:
+    log.note('the mask is full, there is no background', '',
+             'fine if the object fills the image', field)
+  elif log.row.annotation['kind'] == 'mask':
+    _note_small(label, counts, classes, log)
+  return seen._replace(counts=counts, present=frozenset(classes.tolist()))
+
+
+def _note_small(label, counts, classes, log):
+  for value in classes[classes > 0]:
+    if counts[value] < _SMALL_OBJECT:
+      log.note(f'class covers fewer than {_SMALL_OBJECT} pixels',
+               f'{counts[value]} of class {value}',
+               'it may vanish when the image shrinks', 'annotation')
+      continue
+    parts, number = ndimage.label(label == value)
+    sizes = np.bincount(parts.ravel())[1:]
+    specks = int((sizes <= _SPECK).sum())
+    if number > specks > 0:
+      log.note(f'specks of at most {_SPECK} pixels',
+               f'{specks} of class {value}',
+               'remove them if they are slips of the pen', 'annotation')
+
+
+def _compare(row, label, truth, log):
+  """Notes a weak annotation that equals or contradicts its truth."""
+  if label is None or truth is None or label.shape != truth.shape:
+    return
+  if row.annotation['kind'] == 'scribble':
+    drawn = label != types.UNLABELLED
+    wrong = int((drawn & (label != truth)).sum())
+    fault = (row.evaluation or {}).get('fault')
+    if not fault and wrong > _CONTRADICTION * drawn.sum():
+      log.note('the scribble contradicts its truth',
+               f'{wrong} of {int(drawn.sum())} pixels',
+               'look at both', 'annotation')
+  elif label.any() and np.array_equal(label, truth):
+    log.note('the weak mask is identical to its truth', '',
+             'it is an exact one, then: role strong?', 'annotation')
+
+
+def _read_image(name, context, log):
+  """Returns the pixels of an image, uint8 [H, W, 1 or 3].
+
+  Raises:
+    pixels.WrongFile: if it cannot be used.
+  """
+  with pixels.opened(name, 'image', context.folder) as (path, picture):
+    mode = picture.mode
+    if mode[:1] not in ('I', 'F') and ';16' in str(picture.tile):
+      mode += ';16'  # Pillow keeps the upper 8 bits without a word.
+    if mode[:1] in ('I', 'F') or ';16' in mode:
+      raise pixels.WrongFile(
+          'expected 8 bits per channel', f'pixels of mode {mode}',
+          'convert the image, with one intensity window for the whole set')
+    if picture.mode not in pixels.IMAGE_MODES:
+      raise pixels.WrongFile(
+          'expected gray or RGB', f'mode {picture.mode}',
+          'convert the image to RGB')
+    opaque = pixels.check_alpha(picture, 'image')
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix not in pixels.SUFFIXES.get(picture.format, (suffix,)):
+      log.note(
+          f'named {suffix or "without suffix"}, but holds {picture.format}',
+          pixels.tail(name), 'rename it', 'image')
+    image = rasterize.read_image(path)
+  if opaque:
+    log.note('opaque alpha channel', '', 'it is dropped', 'image')
+  return image

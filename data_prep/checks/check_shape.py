@@ -1,0 +1,145 @@
+"""Checks one shape of an annotation: its form, place and outline."""
+
+from typing import Any
+
+import numpy as np
+
+from data_prep import manifest as manifest_lib
+from data_prep.drawing import annotation_kinds
+
+# Corners may lie this many pixels outside the image: tools round.
+TOLERANCE = 1.0
+CROSSED = 0.1  # Share of a polygon's area.
+_CROSSING_GRID = 128
+_MAX_PAIRED = 200  # Corners up to which all pairs of edges are looked at.
+
+
+def check_shape(
+    shape: Any, kind: str, size: tuple[int, int] | None, place: str, log: Any
+) -> None:
+  """Checks one shape that is drawn by its coordinates.
+
+  Args:
+    shape: as the manifest has it.
+    kind: of the annotation.
+    size: height and width of its image; None if that could not be read.
+    place: field that holds the shape.
+    log: `check_annotation.Log` of the row.
+  """
+  if not _is_shape(shape, kind):
+    log.add(f'expected {annotation_kinds.TABLE[kind].form}', repr(shape),
+            'correct it', place)
+  elif kind == 'polygon' and len(shape) < 3:
+    log.add('a polygon needs 3 points', str(len(shape)), 'redraw it', place)
+  elif kind == 'box' and (shape[2] <= shape[0] or shape[3] <= shape[1]):
+    log.add('expected [x0, y0, x1, y1] with x1 > x0 and y1 > y0', repr(shape),
+            'swap the corners or remove the box', place)
+  elif kind == 'ellipse' and min(shape[2:4]) <= 0:
+    log.add('expected radii above 0', repr(shape[2:4]), 'correct it', place)
+  elif size is not None and _is_outside(np.array(shape), kind, size):
+    log.add(f'lies outside the image, {size[1]} wide and {size[0]} high',
+            repr(shape), 'give pixels (x, y) of this image', place)
+  elif kind == 'polygon':
+    _check_polygon(np.array(shape, float), place, log)
+  elif (kind == 'box' and min(shape[2] - shape[0], shape[3] - shape[1]) < 1
+        or kind == 'ellipse' and min(shape[2:4]) < 0.5):
+    log.note('shape thinner than a pixel', repr(shape),
+             'it may cover no pixel at all', place)
+
+
+def _check_polygon(vertices, place, log):
+  if np.ptp(vertices, axis=0).min() < 1:
+    log.note('shape thinner than a pixel', repr(vertices.tolist()),
+             'it may cover no pixel at all', place)
+    return
+  share = crossed_share(vertices)
+  found = f'{max(100 * share, 0.1):.1f} % of its area'
+  if share > CROSSED:
+    log.add('outline crosses itself, its inside is ambiguous', found,
+            'give the corners in the order in which they are connected', place)
+  elif share:
+    log.note('outline crosses itself in small loops', found,
+             'filled by the even-odd rule', place)
+
+
+def crossed_share(vertices: np.ndarray) -> float:
+  """Returns the share of a polygon that its outline does not go round once.
+
+  A simple polygon has winding number 1 (or all -1) inside: exactly 0. A bow tie
+  has 0.5, an outline that goes round twice 1. Measured on a grid of
+  `_CROSSING_GRID` squared points over the bounding box.
+
+  Args:
+    vertices: corners (x, y), float [N, 2], of some width and height.
+  """
+  if len(vertices) <= _MAX_PAIRED and _is_simple(vertices):
+    return 0.0
+  low, high = vertices.min(0), vertices.max(0)
+  a = (vertices - low) / (high - low) * _CROSSING_GRID
+  b = np.roll(a, -1, axis=0)
+  levels = np.arange(_CROSSING_GRID) + 0.5
+  upward = (a[:, 1:] <= levels) & (levels < b[:, 1:])  # [N, grid]
+  downward = (b[:, 1:] <= levels) & (levels < a[:, 1:])
+  edges, rows = np.nonzero(upward | downward)
+  start, step = a[edges], (b - a)[edges]
+  crossing = start[:, 0] + (rows + 0.5 - start[:, 1]) * step[:, 0] / step[:, 1]
+  # Each edge turns once round all points of its row that lie left of it.
+  turns = np.zeros((_CROSSING_GRID, _CROSSING_GRID + 1), np.int64)
+  columns = np.clip(np.ceil(crossing - 0.5), 0, _CROSSING_GRID).astype(int)
+  np.add.at(turns, (rows, columns), np.where(upward[edges, rows], 1, -1))
+  winding = np.cumsum(turns[:, ::-1], axis=1)[:, ::-1][:, 1:]
+  inside = int((winding != 0).sum())
+  once = max(int((winding == 1).sum()), int((winding == -1).sum()))
+  return 1 - once / inside if inside else 0.0
+
+
+def _is_simple(vertices):
+  """Returns whether no two edges touch that are not neighbours.
+
+  A vertex on another edge counts as touching; so False decides nothing.
+  """
+  number = len(vertices)
+  step = np.roll(vertices, -1, axis=0) - vertices
+  x, y = vertices.T
+  # The side of edge i on which vertex j lies, [N, N].
+  side = np.sign(step[:, :1] * (y - y[:, None])
+                 - step[:, 1:] * (x - x[:, None]))
+  parted = side * np.roll(side, -1, axis=1) <= 0
+  touching = parted & parted.T
+  index = np.arange(number)
+  for shift in (-1, 0, 1):
+    touching[index, (index + shift) % number] = False
+  return not touching.any()
+
+
+def _is_shape(shape, kind):
+  is_numbers = lambda value, length: (
+      isinstance(value, list)
+      and len(value) == length
+      and all(manifest_lib.is_number(v) for v in value)
+  )
+  row = annotation_kinds.TABLE[kind]
+  if row.num_points is None:
+    return is_numbers(shape, row.num_values)
+  least, most = row.num_points
+  return (isinstance(shape, list) and least <= len(shape) <= most
+          and all(is_numbers(p, 2) for p in shape))
+
+
+def _is_outside(shape, kind, size):
+  """Returns whether a box or point leaves the image, another misses it.
+
+  Hand-drawn outlines often leave the image a little; a box or a point that does
+  so is in other units or belongs to another image.
+  """
+  end = np.array([size[1], size[0]]) + TOLERANCE
+  row = annotation_kinds.TABLE[kind]
+  if not row.may_leave:
+    corners = shape.reshape(-1, 2)
+    return bool((corners < -TOLERANCE).any() or (corners > end).any())
+  if row.num_points:
+    low, high = shape.min(0), shape.max(0)
+  else:
+    reach = shape[2:4].max()
+    low, high = shape[:2] - reach, shape[:2] + reach
+  return bool((high < 0).any() or (low > end - TOLERANCE).any())

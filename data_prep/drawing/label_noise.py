@@ -1,0 +1,326 @@
+"""Noise and faults of label maps, as annotators make them; pure and seeded.
+
+`NOISE` is what any annotation may have, in any strength; a fault of
+`manifest.FAULTS` makes an annotation worthless, as one made on another frame.
+"""
+
+from hybridseg import types
+import numpy as np
+from scipy import ndimage
+
+from data_prep.drawing import rasterize
+from data_prep.shared import geometry
+
+_NUM_TRIES = 60
+
+
+def add_noise(
+    label: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    noise: str,
+    num_classes: int,
+    strength: float,
+) -> np.ndarray:
+  """Spoils a label map by one function of `NOISE`.
+
+  Args:
+    label: classes, uint8 [H, W]; unlabelled pixels stay unlabelled, and no
+      other pixel becomes so.
+    rng: source of all randomness.
+    noise: a key of `NOISE`.
+    num_classes: number of classes, background included.
+    strength: in (0, 1]; what it scales depends on the noise.
+
+  Returns:
+    Classes, uint8 [H, W]; a map without objects changes only by
+    'hallucinate_object'.
+
+  Raises:
+    ValueError: if `noise` is unknown or `strength` out of range.
+  """
+  if noise not in NOISE:
+    raise ValueError(f'Unknown {noise=}; known: {[*NOISE]}.')
+  if not 0 < strength <= 1:
+    raise ValueError(f'{strength=} is not in (0, 1].')
+  return NOISE[noise](label, rng, num_classes=num_classes, strength=strength)
+
+
+def add_fault(
+    label: np.ndarray, rng: np.random.Generator, *, fault: str
+) -> np.ndarray:
+  """Spoils a label map that has an object by one of `manifest.FAULTS`.
+
+  All objects are shifted by 0.6 to 1.2 sizes, shrink to 13 to 27 % of their
+  area, move to a random place off all objects, or become background
+  ('missing').
+
+  Args:
+    label: classes, uint8 [H, W]; unlabelled pixels stay unlabelled.
+    rng: source of all randomness.
+    fault: which one.
+
+  Returns:
+    Classes, uint8 [H, W].
+  """
+  return _FAULT_MAP_FNS[fault](label, rng)
+
+
+def _paint(label, objects):
+  """Returns background with the objects in order; unlabelled pixels stay."""
+  painted = np.zeros_like(label)
+  for value, mask in objects:
+    painted[mask] = value
+  return np.where(label == types.UNLABELLED, label, painted)
+
+
+def _size(mask):
+  """Returns height and width of the tight box."""
+  x0, y0, x1, y1 = geometry.tight_box(mask)
+  return np.array([y1 - y0, x1 - x0])
+
+
+def _moved(mask, step):
+  """Returns bool [H, W] moved by (down, right) whole pixels, cut off there."""
+  height, width = mask.shape
+  down = int(np.clip(np.rint(step[0]), -height, height))
+  right = int(np.clip(np.rint(step[1]), -width, width))
+  moved = np.zeros_like(mask)
+  moved[max(down, 0) : height + min(down, 0),
+        max(right, 0) : width + min(right, 0)] = mask[
+            max(-down, 0) : height - max(down, 0),
+            max(-right, 0) : width - max(right, 0)]
+  return moved
+
+
+def _largest(mask):
+  """Returns the largest 8-connected part."""
+  parts, count = ndimage.label(mask, structure=np.ones((3, 3)))
+  if count < 2:
+    return mask
+  return parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
+
+
+def _placed(mask, free, rng):
+  """Moves an object to a random place, smaller if need be.
+
+  Args:
+    mask: the object, bool [H, W].
+    free: where it may lie, bool [H, W].
+    rng: source of the places.
+
+  Returns:
+    The object there, or where most of it is free, and whether all of it is.
+  """
+  height, width = mask.shape
+  x0, y0, x1, y1 = map(int, geometry.tight_box(mask))
+  crop = mask[y0:y1, x0:x1]
+  best, best_overlap = mask, np.inf
+  for attempt in range(_NUM_TRIES):
+    scale = 1.0 if attempt < 20 else 0.97 ** (attempt - 20)
+    small = _largest(rasterize.resize_label(
+        crop, size=tuple(max(round(s * scale), 1) for s in crop.shape)))
+    top = rng.integers(height - small.shape[0] + 1)
+    left = rng.integers(width - small.shape[1] + 1)
+    there = (slice(top, top + small.shape[0]),
+             slice(left, left + small.shape[1]))
+    overlap = (small & ~free[there]).sum() if small.any() else np.inf
+    if overlap < best_overlap:
+      best, best_overlap = np.zeros_like(mask), overlap
+      best[there] = small
+    if overlap == 0:
+      break
+  return best, best_overlap == 0
+
+
+def _random_disc(free, rng, *, radius):
+  """Returns a disc within `free`, at least a pixel, smaller if need be."""
+  depth = geometry.depth_inside(free)
+  radius = max(min(radius, depth.max() - 1), 0.5)
+  centres = np.argwhere(depth > radius)
+  row, column = centres[rng.integers(len(centres))]
+  y, x = np.ogrid[: free.shape[0], : free.shape[1]]
+  return (y - row) ** 2 + (x - column) ** 2 <= radius**2
+
+
+def _shift_map(label, rng):
+  """Moves all objects by 0.6 to 1.2 sizes in one direction."""
+  objects = geometry.components(label)
+  best, best_iou = None, 2.0
+  for _ in range(_NUM_TRIES):
+    angle, distance = rng.uniform(0, 2 * np.pi), rng.uniform(0.6, 1.2)
+    direction = distance * np.array([np.sin(angle), np.cos(angle)])
+    moved = [(v, _moved(m, direction * _size(m))) for v, m in objects]
+    if any(
+        after.sum() < 0.3 * before.sum()
+        for (_, after), (_, before) in zip(moved, objects, strict=True)):
+      continue
+    candidate = _paint(label, moved)
+    iou = geometry.quality(candidate, label, 1 + max(v for v, _ in objects))
+    if iou < best_iou:
+      best, best_iou = candidate, iou
+    if iou < 0.3:
+      break
+  return _shrink_map(label, rng) if best is None else best
+
+
+def _shrink_map(label, rng):
+  """Shrinks each object about its middle to 13 to 27 % of its area."""
+  share = rng.uniform(0.13, 0.27)
+  shrunken = []
+  for value, mask in geometry.components(label):
+    x0, y0, x1, y1 = map(int, geometry.tight_box(mask))
+    old = np.array([y1 - y0, x1 - x0])
+    new = np.empty(2, int)
+    # The longer side makes up for a shorter one that cannot go below a pixel.
+    short = int(np.argmin(old))
+    new[short] = max(round(np.sqrt(share) * old[short]), 1)
+    new[1 - short] = max(round(share * old.prod() / new[short]), 1)
+    small = _largest(rasterize.resize_label(
+        mask[y0:y1, x0:x1], size=tuple(new.tolist())))
+    if not small.any():
+      small[new[0] // 2, new[1] // 2] = True
+    top, left = np.array([y0, x0]) + (old - new) // 2
+    there = np.zeros_like(mask)
+    there[top : top + new[0], left : left + new[1]] = small
+    shrunken.append((value, there))
+  return _paint(label, shrunken)
+
+
+def _misplace_map(label, rng):
+  """Moves each object to a random place off all objects and off the others."""
+  free = label == 0
+  placed = []
+  for value, mask in geometry.components(label):
+    candidate, is_free = _placed(mask, free, rng)
+    if not is_free and free.any():
+      candidate = _random_disc(free, rng, radius=_size(mask).min() / 2)
+    free &= ~candidate
+    placed.append((value, candidate))
+  return _paint(label, placed)
+
+
+def _empty_map(label, rng):
+  del rng
+  return _paint(label, [])
+
+
+_FAULT_MAP_FNS = {
+    'shifted': _shift_map,
+    'shrunken': _shrink_map,
+    'wrong_place': _misplace_map,
+    'missing': _empty_map,
+}
+
+
+def _noise_radius(mask, rng, strength):
+  """Returns 0.25 to 0.5 * strength of the greatest depth, a pixel at least."""
+  depth = geometry.depth_inside(mask).max()
+  return max(strength * rng.uniform(0.25, 0.5) * depth, 1.0)
+
+
+def _dilate(label, rng, *, num_classes, strength):
+  """Grows objects over background by `_noise_radius`."""
+  del num_classes
+  objects = geometry.components(label)
+  grown = []
+  for value, mask in objects:
+    radius = _noise_radius(mask, rng, strength)
+    grown.append((value, ndimage.distance_transform_edt(~mask) <= radius))
+  return _paint(label, grown + objects)
+
+
+def _erode(label, rng, *, num_classes, strength):
+  """Takes `_noise_radius` off objects, but never their deepest pixels."""
+  del num_classes
+  eroded = []
+  for value, mask in geometry.components(label):
+    radius = _noise_radius(mask, rng, strength)
+    depth = geometry.depth_inside(mask)
+    eroded.append((value, mask & (depth > min(radius, depth.max() - 1e-6))))
+  return _paint(label, eroded)
+
+
+def _shift(label, rng, *, num_classes, strength):
+  """Moves all objects one way, by 0.25 to 0.5 * strength sizes.
+
+  By a pixel at least; what would lose over half of its pixels stays.
+  """
+  del num_classes
+  angle, distance = rng.uniform(0, 2 * np.pi), rng.uniform(0.25, 0.5)
+  direction = np.array([np.sin(angle), np.cos(angle)])
+  moved = []
+  for value, mask in geometry.components(label):
+    step = strength * distance * direction * _size(mask)
+    step = step if np.abs(step).max() > 0.5 else np.rint(direction)
+    candidate = _moved(mask, step)
+    is_kept = candidate.sum() >= 0.5 * mask.sum()
+    moved.append((value, candidate if is_kept else mask))
+  return _paint(label, moved)
+
+
+def _rotate(label, rng, *, num_classes, strength):
+  """Turns each object about its centre by 45 to 90 * strength degrees."""
+  del num_classes
+  turned = []
+  for value, mask in geometry.components(label):
+    angle = np.pi / 2 * strength * rng.uniform(0.5, 1) * rng.choice([-1, 1])
+    cos, sin = np.cos(angle), np.sin(angle)
+    back = np.array([[cos, -sin], [sin, cos]])
+    centre = np.argwhere(mask).mean(0)
+    candidate = ndimage.affine_transform(
+        mask.astype(np.uint8), back, centre - back @ centre, order=0) > 0
+    turned.append((value, candidate if candidate.any() else mask))
+  return _paint(label, turned)
+
+
+def _miss_object(label, rng, *, num_classes, strength):
+  """Removes one object, whatever the strength."""
+  del num_classes, strength
+  objects = geometry.components(label)
+  if objects:
+    del objects[rng.integers(len(objects))]
+  return _paint(label, objects)
+
+
+def _hallucinate_object(label, rng, *, num_classes, strength):
+  """Adds a copy of an object, or a disc, on background, touching no object.
+
+  Evenly one or the other; a disc where there is nothing to copy or no room for
+  the copy. The disc has a radius of strength / 6 of the shorter side of the
+  image, or what room there is, and any class; strength does not scale a copy.
+  """
+  objects = geometry.components(label)
+  near = ndimage.binary_dilation(label != 0, np.ones((3, 3)))
+  if near.all():
+    return label.copy()
+  if objects and rng.uniform() < 0.5:
+    value, mask = objects[rng.integers(len(objects))]
+    added, is_free = _placed(mask, ~near, rng)
+    if is_free:
+      return _paint(label, [*objects, (value, added)])
+  added = _random_disc(~near, rng, radius=strength * min(label.shape) / 6)
+  return _paint(label, [*objects, (int(rng.integers(1, num_classes)), added)])
+
+
+def _swap_classes(label, rng, *, num_classes, strength):
+  """Gives one object another foreground class, if any; of any strength."""
+  del strength
+  objects = geometry.components(label)
+  if objects and num_classes > 2:
+    i = rng.integers(len(objects))
+    value, mask = objects[i]
+    others = np.setdiff1d(np.arange(1, num_classes), value)
+    objects[i] = (int(rng.choice(others)), mask)
+  return _paint(label, objects)
+
+
+NOISE = {
+    'dilate': _dilate,
+    'erode': _erode,
+    'shift': _shift,
+    'rotate': _rotate,
+    'miss_object': _miss_object,
+    'hallucinate_object': _hallucinate_object,
+    'swap_classes': _swap_classes,
+}

@@ -1,0 +1,125 @@
+"""Predicted or corrected masks in place of what an annotator has drawn."""
+
+from typing import Any
+import pathlib
+
+from hybridseg import types
+import numpy as np
+
+from data_prep import manifest as manifest_lib
+from data_prep.drawing import annotation_kinds
+from data_prep.drawing import rasterize
+from data_prep.drawing import rle
+from data_prep.shared import confined
+from data_prep.shared import pixels
+
+_DENSE = ('box', 'polygon', 'ellipse', 'coarse_mask', 'mask', 'extreme_points')
+
+
+def constrain(
+    label: np.ndarray, annotation: dict[str, Any], *, root: pathlib.Path
+) -> np.ndarray:
+  """Returns a prediction constrained to a weak annotation.
+
+  A box, outline or coarse mask: nothing of a class lies outside of the shapes
+  of that class; a shape without any pixel of its class is filled, for the
+  annotator has seen an object there; where it is unlabelled, all is kept.
+  Scribbles and points: labelled pixels keep their class. A tag: classes that it
+  does not name are background.
+
+  Args:
+    label: predicted class per pixel, uint8 [H, W], of the image's size.
+    annotation: of a checked manifest.
+    root: folder that its path is relative to.
+  """
+  label = label.copy()
+  kind = annotation['kind']
+  if kind == 'tag':
+    label[~np.isin(label, annotation['labels'])] = 0
+    return label
+  drawn = rasterize.rasterize(annotation, size=label.shape, root=root)
+  if kind not in _DENSE:
+    known = drawn != types.UNLABELLED
+    label[known] = drawn[known]
+    return label
+  if 'labels' not in annotation:
+    shapes = [(int(v), drawn == v) for v in np.unique(drawn)
+              if v not in (0, types.UNLABELLED)]
+  else:
+    shapes = []
+    for i, value in enumerate(annotation['labels']):
+      if value == types.UNLABELLED:
+        continue
+      field = annotation_kinds.TABLE[kind].field
+      one = annotation | {field: [annotation[field][i]], 'labels': [value]}
+      inside = rasterize.rasterize(one, size=label.shape, root=root) != 0
+      shapes.append((value, inside))
+  # Of extreme points, what lies within them is unlabelled, too.
+  open_label = drawn if kind != 'extreme_points' else _only_open(
+      annotation, label.shape)
+  allowed = open_label == types.UNLABELLED
+  for value, inside in shapes:
+    allowed |= inside & (label == value)
+  result = np.where(allowed, label, 0).astype(np.uint8)
+  for value, inside in shapes:
+    if not (inside & (label == value)).any():
+      result[inside & (result == 0)] = value
+  return result
+
+
+def _only_open(annotation, size):
+  """Draws the extreme points that are themselves unlabelled."""
+  kept = [p for p, v in zip(
+      annotation['extreme_points'], annotation['labels'], strict=True)
+      if v == types.UNLABELLED]
+  return rasterize.rasterize(annotation | {
+      'extreme_points': kept, 'labels': [types.UNLABELLED] * len(kept)},
+      size=size, root=pathlib.Path())
+
+
+def with_masks(
+    manifest: manifest_lib.Manifest,
+    folder: pathlib.Path,
+    *,
+    constrained: bool,
+) -> tuple[manifest_lib.Manifest, list[manifest_lib.Problem]]:
+  """Returns the set with the masks ID.png of a folder, and their problems.
+
+  Args:
+    manifest: without problems; an image without a mask keeps its annotation.
+    folder: of class numbers, each of the size of its image.
+    constrained: whether to make the masks agree with the annotations.
+  """
+  rows, problems = [], []
+  opened = pixels.open_folder(folder)
+  for row in manifest.rows:
+    name = f'{row.id}.png'
+    if not confined.is_name(row.id) or not (folder / name).is_file():
+      rows.append(row)
+      continue
+    try:
+      with pixels.opened(name, 'mask', opened):
+        label = rasterize.apply_values(
+            rasterize.read_mask(folder / name), None)
+      size = rasterize.read_image(manifest.root / row.image).shape[:2]
+      if label.shape != size or label.max(initial=0) >= len(
+          manifest.header.classes):
+        raise pixels.WrongFile(
+            f'expected classes below {len(manifest.header.classes)}, '
+            f'{size[0]} x {size[1]}', f'up to {label.max(initial=0)}, '
+            f'{label.shape[0]} x {label.shape[1]}', 'predict it again')
+    except pixels.WrongFile as wrong:
+      problems.append(manifest_lib.Problem(*wrong.args, id=row.id, file=name))
+      continue
+    if constrained and row.annotation is not None:
+      label = constrain(label, row.annotation, root=manifest.root)
+    values = [v for v in range(1, len(manifest.header.classes))
+              if (label == v).any()]
+    rows.append(row._replace(annotation={
+        'kind': 'mask', 'labels': values,
+        'rles': [rle.encode_rle(label == v) for v in values]}))
+  if not any((folder / f'{r.id}.png').is_file() for r in manifest.rows):
+    problems.append(manifest_lib.Problem(
+        'no mask is named like an id of the set', str(folder),
+        'name them ID.png'))
+  return manifest._replace(rows=tuple(rows)), problems

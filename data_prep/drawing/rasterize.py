@@ -1,0 +1,221 @@
+"""From an annotation to a label map, and both to the prepared size.
+
+Which pixels a shape covers is in `covering`. Where shapes overlap, the later
+one wins.
+"""
+
+from collections.abc import Sequence
+import pathlib
+import re
+from typing import Any
+
+from hybridseg import types
+import numpy as np
+from PIL import Image
+
+from data_prep.drawing import annotation_kinds
+from data_prep.drawing import covering
+from data_prep.drawing import rle
+
+_MAX_BORDER = 0.1  # Share of a mask.
+
+
+def has_file(annotation: dict[str, Any]) -> bool:
+  """Returns whether an annotation is kept as a picture of its own."""
+  kind = annotation_kinds.TABLE.get(annotation['kind'])
+  return kind is not None and kind.may_be_file and (
+      'path' in annotation or kind.field not in annotation)
+
+
+def is_exact(label: np.ndarray) -> bool:
+  """Returns whether so much of a mask is labelled that it can be exact.
+
+  Up to a tenth may be unlabelled: the border of objects, as VOC has it, or a
+  small area that its annotator chose to ignore.
+
+  Args:
+    label: class per pixel, uint8 [H, W].
+  """
+  return float(np.mean(label == types.UNLABELLED)) <= _MAX_BORDER
+
+
+def rasterize(
+    annotation: dict[str, Any],
+    *,
+    size: tuple[int, int],
+    root: pathlib.Path,
+    output_size: tuple[int, int] | None = None,
+) -> np.ndarray:
+  """Draws an annotation as a label map.
+
+  Inside a box, polygon, ellipse or run lengths: its class, and 0 elsewhere.
+  Within `covering.POINT_RADIUS` of a point, or half its width of a stroke: its
+  class, and unlabelled elsewhere. Extreme points are points whose boxes are
+  unlabelled and the rest 0. Shapes labelled 255 lie below all others. A tag
+  leaves every pixel unlabelled. `values` maps the stored values of a mask to
+  classes. Shapes are scaled and then drawn at `output_size`, so that no point
+  is lost; masks and run lengths are resized by nearest neighbour.
+
+  Args:
+    annotation: one annotation of a checked manifest.
+    size: height and width of the image that it was drawn on.
+    root: folder that the paths are relative to.
+    output_size: height and width of the result; None takes `size`.
+
+  Returns:
+    Class per pixel, `types.UNLABELLED` where unknown, uint8 [H, W].
+
+  Raises:
+    ValueError: if the kind is unknown, a mask is of another size, or a pixel
+      value is not in `values`.
+  """
+  output_size = output_size or size
+  name = annotation['kind']
+  if name not in annotation_kinds.TABLE:
+    raise ValueError(
+        f'Unknown kind={name!r}; known: {[*annotation_kinds.TABLE]}.')
+  kind = annotation_kinds.TABLE[name]
+  if kind.field is None:
+    return np.full(output_size, types.UNLABELLED, np.uint8)
+  if has_file(annotation):
+    values = annotation.get('values')
+    label = apply_values(read_mask(root / annotation['path'], values), values)
+    if label.shape != tuple(size):
+      raise ValueError(f'Mask of {label.shape=} on an image of {size=}.')
+    return resize_label(label, size=output_size)
+  empty = types.UNLABELLED if kind.is_sparse else 0
+  label = np.full(output_size, empty, np.uint8)
+  pairs = sorted(
+      zip(annotation[kind.field], annotation['labels'], strict=True),
+      key=lambda pair: pair[1] != types.UNLABELLED)  # Keeps the order else.
+  if kind.is_mask:
+    for shape, value in pairs:
+      inside = rle.decode_rle(shape)
+      if inside.shape != tuple(size):
+        raise ValueError(f'Mask of {inside.shape=} on an image of {size=}.')
+      label[resize_label(inside, size=output_size)] = value
+    return label
+  scale = np.array([output_size[1] / size[1], output_size[0] / size[0]])
+  pairs = [(np.asarray(shape, np.float64), value) for shape, value in pairs]
+  if kind.value == types.AnnotationKind.EXTREME_POINTS:
+    for shape, _ in pairs:  # The pixels under the points are within their box.
+      box = [*(shape.min(0) * scale - 0.5), *(shape.max(0) * scale + 0.5)]
+      label[covering.rectangle(box, output_size)] = types.UNLABELLED
+  width = (annotation['width'],) if kind.has_width else ()
+  for shape, value in pairs:
+    label[kind.cover(shape, scale, output_size, *width)] = value
+  return label
+
+
+def read_image(path: pathlib.Path) -> np.ndarray:
+  """Reads an image, uint8 [H, W, 1] if it is gray, else uint8 [H, W, 3].
+
+  Transparency is dropped; an orientation tag of a camera is not applied.
+
+  Raises:
+    ValueError: if it does not hold 8 bits per channel.
+    OSError: if it cannot be read.
+  """
+  with Image.open(path) as image:
+    if image.mode in ('1', 'L', 'LA'):
+      return np.asarray(image.convert('L'))[..., None]
+    if image.mode[:1] in ('I', 'F'):
+      raise ValueError(f'pixels of mode {image.mode}')
+    return np.asarray(image.convert('RGB'))
+
+
+def read_mask(
+    path: pathlib.Path, values: dict[str, int] | None = None
+) -> np.ndarray:
+  """Reads the stored pixel values of a mask, of an integer type, [H, W].
+
+  A palette picture gives its indices, a one-bit picture 0 and 1, or 0 and 255
+  where `values` names 255; colour channels must be equal.
+
+  Raises:
+    ValueError: if the colour channels differ.
+    OSError: if it cannot be read.
+  """
+  with Image.open(path) as image:
+    if image.mode in ('LA', 'RGBA'):
+      image = image.convert(image.mode[:-1])
+    if image.mode == '1' and '255' in (values or {}):
+      image = image.convert('L')
+    mask = np.asarray(image)
+  if mask.ndim == 3:
+    if np.any(mask != mask[..., :1]):
+      raise ValueError('channels of different values')
+    mask = mask[..., 0]
+  return mask if mask.dtype.kind in 'iu' else mask.astype(
+      np.uint8 if mask.dtype == bool else np.int64)
+
+
+def apply_values(
+    mask: np.ndarray, values: dict[str, int] | None
+) -> np.ndarray:
+  """Maps stored pixel values, int [H, W], to classes, uint8 [H, W].
+
+  Args:
+    mask: stored pixel values.
+    values: class per stored value; None keeps the values.
+
+  Raises:
+    ValueError: if a stored value has no class; the message holds the value.
+  """
+  if values is None:
+    if mask.size and (mask.min() < 0 or mask.max() > types.UNLABELLED):
+      raise ValueError(f'{int(mask.min())} .. {int(mask.max())}')
+    return mask.astype(np.uint8)
+  # Not by np.unique, which sorts all pixels.
+  label = np.full(mask.shape, -1, np.int16)
+  for stored, value in values.items():
+    label[mask == int(stored)] = value
+  unknown = mask[label < 0]
+  if unknown.size:
+    raise ValueError(f'{unknown.min()}')
+  return label.astype(np.uint8)
+
+
+def parse_values(pairs: Sequence[str], flag: str) -> dict[str, int] | None:
+  """Returns the class of each stored value, as `apply_values` takes it.
+
+  Args:
+    pairs: such as ['0:0', '255:1'].
+    flag: that they are of.
+
+  Returns:
+    Class by stored value; None if there is no pair.
+
+  Raises:
+    ValueError: if a pair is no such pair, in one line.
+  """
+  values = {}
+  for pair in pairs:
+    found = re.fullmatch(r'(-?\d+):(\d+)', pair)
+    if not found or int(found[2]) > types.UNLABELLED:
+      raise ValueError(f'--{flag}: expected STORED:CLASS, found {pair!r}')
+    values[found[1]] = int(found[2])
+  return values or None
+
+
+def resize_image(image: np.ndarray, *, size: tuple[int, int]) -> np.ndarray:
+  """Resizes uint8 [H, W, C] to `size`: area average down, bilinear up."""
+  if image.shape[:2] == tuple(size):
+    return image
+  shrinks = size[0] <= image.shape[0] and size[1] <= image.shape[1]
+  # Pillow's BILINEAR is antialiased, too, where only one axis shrinks.
+  resample = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
+  picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+  resized = np.asarray(picture.resize((size[1], size[0]), resample))
+  return resized.reshape(*size, image.shape[-1])
+
+
+def resize_label(label: np.ndarray, *, size: tuple[int, int]) -> np.ndarray:
+  """Resizes uint8 [H, W] to `size` by the pixel under each new centre."""
+  if label.shape == tuple(size):
+    return label
+  rows, columns = (
+      ((np.arange(new) + 0.5) * old / new).astype(np.int64)
+      for new, old in zip(size, label.shape, strict=True)
+  )
+  return label[rows[:, None], columns]

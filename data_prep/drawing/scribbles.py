@@ -1,0 +1,147 @@
+"""Strokes of a pen within or around an object; pure and seeded."""
+
+import numpy as np
+from scipy import ndimage
+from scipy import sparse
+from scipy.sparse import csgraph
+
+from data_prep.shared import geometry
+
+_STROKE_GRID = 160  # Strokes through more pixels go from block to block.
+
+
+def interior_scribble(
+    mask: np.ndarray, rng: np.random.Generator, *, length: float = 1.0
+) -> list[list[float]]:
+  """Draws one stroke along the middle of the object.
+
+  The cheapest path between two random pixels of the interior (at least 0.3 of
+  the greatest depth) that are far apart; a pixel costs about 1 / its distance
+  to the outside. It stays inside: of an object that is not 4-connected it takes
+  the part with the deepest pixel. On more than 160 rows or columns it goes from
+  block to block of those that lie inside as a whole.
+
+  Args:
+    mask: the object, bool [H, W], not empty.
+    rng: source of the two ends and of the wiggle.
+    length: share of the path that is drawn, in (0, 1].
+
+  Returns:
+    Vertices [[x, y], ...], one at least.
+  """
+  block = -(-max(mask.shape) // _STROKE_GRID)
+  inside = _whole_blocks(mask, block)
+  if not inside.any():
+    block, inside = 1, mask
+  depth = geometry.depth_inside(inside)[inside]
+  graph = _graph(inside, (1 + 0.3 * rng.random(depth.size)) / depth)
+  end = int(np.argmax(depth))
+  for _ in range(2):
+    distance, previous = csgraph.dijkstra(
+        graph, directed=False, indices=end, return_predecessors=True)
+    is_candidate = np.isfinite(distance) & (depth >= 0.3 * depth.max())
+    distance = np.where(is_candidate, distance, -1)
+    end = int(rng.choice(np.flatnonzero(distance >= 0.8 * distance.max())))
+  path = _trace(previous, end)
+  count = max(round(length * len(path)), 1)
+  first = rng.integers(len(path) - count + 1)
+  return _vertices(inside, path[first : first + count], block)
+
+
+def border_scribble(
+    mask: np.ndarray, rng: np.random.Generator
+) -> list[list[float]]:
+  """Draws one closed stroke through the outermost pixels of the object.
+
+  From a random pixel of the border to the one farthest along it, and back by
+  the other side; of an object in parts, or with holes, one border.
+
+  Args:
+    mask: the object, bool [H, W], not empty.
+    rng: source of the start.
+
+  Returns:
+    Vertices [[x, y], ...], pixel centres of `mask`, one at least.
+  """
+  ring = mask & ~ndimage.binary_erosion(mask, np.ones((3, 3)))
+  cost = 1 + 0.3 * rng.random(int(ring.sum()))
+  start = int(rng.integers(cost.size))
+  distance, previous = csgraph.dijkstra(
+      _graph(ring, cost), directed=False, indices=start,
+      return_predecessors=True)
+  end = int(np.argmax(np.where(np.isfinite(distance), distance, -1)))
+  there = _trace(previous, end)
+  cost[there[1:-1]] *= 1e3  # So that the way back is another one, if any.
+  _, previous = csgraph.dijkstra(
+      _graph(ring, cost), directed=False, indices=end, return_predecessors=True)
+  return _vertices(ring, there + _trace(previous, start)[1:], 1)
+
+
+def background_scribble(
+    label: np.ndarray, rng: np.random.Generator, *, length: float = 1.0
+) -> list[list[float]]:
+  """Draws one stroke of class 0 that stays off objects and unlabelled pixels.
+
+  Args:
+    label: classes, uint8 [H, W].
+    rng: source of the two ends and of the wiggle.
+    length: share of the path that is drawn, in (0, 1].
+
+  Returns:
+    Vertices [[x, y], ...]; none if there is no background.
+  """
+  free = label == 0
+  return interior_scribble(free, rng, length=length) if free.any() else []
+
+
+def _whole_blocks(mask, block):
+  """Returns which blocks of bool [H, W] lie inside as a whole."""
+  height, width = (size // block for size in mask.shape)
+  cut = mask[: height * block, : width * block]
+  return cut.reshape(height, block, width, block).all((1, 3))
+
+
+def _graph(inside, cost):
+  """Returns the steps between neighbours among the N pixels inside, [N, N].
+
+  A diagonal step needs both pixels beside it, so that a thin line stays inside.
+
+  Args:
+    inside: bool [H, W].
+    cost: of each pixel inside, in the order of rows, float [N].
+  """
+  index = np.cumsum(inside).reshape(inside.shape) - 1
+  right = inside[:, :-1] & inside[:, 1:]
+  down = inside[:-1] & inside[1:]
+  square = right[:-1] & right[1:]
+  starts, ends, lengths = [], [], []
+  for start, end, where, length in (
+      (index[:, :-1], index[:, 1:], right, 1.0),
+      (index[:-1], index[1:], down, 1.0),
+      (index[:-1, :-1], index[1:, 1:], square, np.sqrt(2)),
+      (index[:-1, 1:], index[1:, :-1], square, np.sqrt(2))):
+    starts.append(start[where])
+    ends.append(end[where])
+    lengths.append(np.full(starts[-1].size, length))
+  starts, ends = np.concatenate(starts), np.concatenate(ends)
+  weights = np.concatenate(lengths) * (cost[starts] + cost[ends])
+  return sparse.csr_array(
+      (weights, (starts, ends)), shape=(cost.size, cost.size))
+
+
+def _trace(previous, end):
+  """Returns the pixels from `end` back to where the search started."""
+  path = [end]
+  while previous[path[-1]] >= 0:
+    path.append(int(previous[path[-1]]))
+  return path
+
+
+def _vertices(inside, path, block):
+  """Returns [[x, y], ...] of a path without those on a straight line."""
+  path = np.array(geometry.pixel_centres(inside, path)) * block
+  if len(path) > 2:
+    step = np.diff(path, axis=0)
+    turns = np.any(step[1:] != step[:-1], axis=1)
+    path = path[np.concatenate([[True], turns, [True]])]
+  return path.tolist()

@@ -1,0 +1,373 @@
+"""Weak annotations, good and faulty, from exact label maps; pure and seeded.
+
+Every connected component of every class becomes one shape. A good label has a
+graded quality; a fault is one of `manifest.FAULTS` and spoils all shapes of the
+image alike, as an annotation made on another frame would. Boxes and polygons
+are spoilt by their corners; every other kind is drawn from a spoilt label map.
+Noise of a label map itself is in `label_noise`: any kind can be drawn of it.
+"""
+
+from collections.abc import Sequence
+import pathlib
+from typing import Any
+
+from hybridseg import types
+import numpy as np
+
+from data_prep import manifest
+from data_prep.drawing import annotation_kinds
+from data_prep.drawing import covering
+from data_prep.drawing import label_noise
+from data_prep.drawing import rasterize
+from data_prep.drawing import rle
+from data_prep.drawing import scribbles
+from data_prep.shared import geometry
+
+DEFAULT_KINDS = ('box', 'polygon')
+KINDS = (
+    *DEFAULT_KINDS, 'ellipse', 'scribble', 'points', 'extreme_points',
+    'coarse_mask', 'tag')
+FAULTS = manifest.FAULTS[1:]
+
+_NUM_TRIES = 60
+_NUM_REDRAWS = 5
+_GOOD_IOU = 0.55
+_STROKE_WIDTHS = (3.0, 2.0, 1.0)  # Pixels; the first that stays inside.
+
+
+def simulate_weak(
+    truth: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    kind: str,
+    quality_level: float,
+    fault: str = '',
+    num_classes: int | None = None,
+) -> dict[str, Any]:
+  """Draws one weak annotation of an exact label map.
+
+  Good boxes grow from tight to 10 % looser on each side, good polygons fall
+  from 12 to 4 vertices, as `quality_level` falls from 1 to 0. A label with an
+  IoU below 0.55 is drawn again, with more care each time; what a tight box
+  cannot do better stays. The same holds for ellipses, whose radii grow by up to
+  20 %, and coarse masks, whose blocks grow from 1 / 32 to 1 / 9 of the shorter
+  side of the image, but never so far that an object vanishes. Scribbles get
+  shorter, points fewer (3 to 1 per object), extreme points move by up to 5 % of
+  the object's size. Background has one stroke, or as many points as all objects
+  together.
+
+  A fault of these kinds spoils the label map that they are drawn from: all
+  objects are shifted by 0.6 to 1.2 sizes, shrink to 13 to 27 % of their area,
+  move to a random place off all objects, or become background ('missing'). A
+  faulty tag names no class if 'missing', else an absent class instead of one
+  that is present, or no class if none is absent.
+
+  Args:
+    truth: exact classes, uint8 [H, W].
+    rng: source of all randomness.
+    kind: one of `KINDS`.
+    quality_level: 0 (coarse) to 1 (careful).
+    fault: '' or one of `FAULTS`, planted on top.
+    num_classes: number of classes, background included, which a faulty tag is
+      drawn from; None takes those up to the highest in `truth`.
+
+  Returns:
+    An annotation as a manifest holds it; without shapes, but for those of class
+    0, if `truth` has no object or the fault is 'missing'.
+
+  Raises:
+    ValueError: if `kind` or `fault` is unknown.
+  """
+  if kind not in KINDS:
+    raise ValueError(f'Unknown {kind=}; known: {KINDS}.')
+  if fault and fault not in FAULTS:
+    raise ValueError(f'Unknown {fault=}; known: {FAULTS}.')
+  if kind == 'tag':
+    return _draw_tag(truth, rng, fault=fault, num_classes=num_classes)
+  if kind not in DEFAULT_KINDS:
+    return _draw_from_map(
+        truth, rng, kind=kind, quality_level=quality_level, fault=fault)
+  objects = geometry.components(truth)
+  labels = [value for value, _ in objects]
+  shapes = []
+  for redraw in range(1 + _NUM_REDRAWS if objects else 0):
+    level = min(quality_level + redraw / _NUM_REDRAWS, 1.0)
+    shapes = [
+        _draw_shape(mask, rng, kind=kind, quality_level=level)
+        for _, mask in objects
+    ]
+    if _iou(shapes, labels, kind, truth) >= _GOOD_IOU:
+      break
+  if fault == 'missing':
+    shapes, labels = [], []
+  elif fault and shapes:
+    shapes = _FAULT_FNS[fault](shapes, labels, truth, rng, kind)
+  return _annotation(shapes, labels, kind)
+
+
+def _draw_shape(mask, rng, *, kind, quality_level):
+  """Returns the vertices of one good shape, float [V, 2]."""
+  carelessness = 1 - quality_level
+  if kind == 'box':
+    box = geometry.loose_box(mask, margin=0.10 * carelessness)
+    return np.array(box).reshape(2, 2)
+  return np.array(geometry.coarse_polygon(
+      mask, rng, num_vertices=4 + round(8 * quality_level),
+      jitter=0.02 + 0.10 * carelessness))
+
+
+def draw(annotation: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
+  """Returns the label map of a simulated annotation, uint8 [H, W]."""
+  return rasterize.rasterize(annotation, size=size, root=pathlib.Path())
+
+
+def plan_faults(
+    num_weak: int,
+    rng: np.random.Generator,
+    *,
+    fault_fraction: float,
+    kinds: Sequence[str] = DEFAULT_KINDS,
+) -> list[dict[str, Any]]:
+  """Draws kind, quality level and fault of each weak label.
+
+  The kinds share the labels evenly; round(fault_fraction * num_weak) are
+  faulty, spread evenly over the faults and over the kinds.
+  """
+  num_faulty = round(fault_fraction * num_weak)
+  faults = [FAULTS[i % len(FAULTS)] for i in range(num_faulty)]
+  faults += [''] * (num_weak - num_faulty)
+  drawn = [kinds[(i // len(FAULTS)) % len(kinds)] for i in range(num_faulty)]
+  drawn += [kinds[i % len(kinds)] for i in range(num_weak - num_faulty)]
+  return [
+      dict(kind=drawn[i], fault=faults[i], quality_level=float(rng.uniform()))
+      for i in rng.permutation(num_weak)
+  ]
+
+
+def weak_row(
+    row: manifest.Row,
+    truth: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    plan: dict[str, Any],
+    num_classes: int | None = None,
+) -> manifest.Row:
+  """Returns the strong row with a simulated weak label in place of its mask.
+
+  An image without object keeps no fault: there is nothing to spoil.
+
+  The stored quality is the IoU over the pixels that the annotation labels. Of
+  scribbles, points and extreme points these are few, so that even a faulty one
+  may score high, and discs that reach over the outline lower the score of an
+  exact one; a tag labels none and always scores 1.
+
+  Args:
+    row: the strong row.
+    truth: its exact classes, uint8 [H, W].
+    rng: source of all randomness.
+    plan: `kind`, `quality_level` and `fault`, as `plan_faults` gives them.
+    num_classes: see `simulate_weak`.
+
+  Returns:
+    The weak row; its `evaluation` holds truth, quality and fault.
+  """
+  annotation = simulate_weak(truth, rng, **plan, num_classes=num_classes)
+  score = geometry.quality(
+      draw(annotation, truth.shape), truth, int(truth.max(initial=1)) + 1)
+  return row._replace(
+      role='weak', annotation=annotation, annotator='simulated',
+      evaluation={
+          'truth': row.annotation, 'quality': round(score, 4),
+          'fault': plan['fault'] if truth.any() else ''})
+
+
+def _annotation(shapes, labels, kind):
+  """Returns the manifest form of shapes held as vertices, float [V, 2]."""
+  shapes = [np.round(s, 2) for s in shapes]
+  field = annotation_kinds.TABLE[kind].field
+  lists = [(s.reshape(-1) if kind == 'box' else s).tolist() for s in shapes]
+  return {'kind': kind, field: lists, 'labels': list(labels)}
+
+
+def _iou(shapes, labels, kind, truth):
+  label = draw(_annotation(shapes, labels, kind), truth.shape)
+  return geometry.quality(label, truth, int(max(labels)) + 1)
+
+
+def _clip(shape, size):
+  return np.clip(shape, 0, [size[1], size[0]])
+
+
+def _area(shape, kind):
+  """Returns the area that vertices [V, 2] enclose; a box has two corners."""
+  if kind == 'box':
+    return float(np.prod(shape[1] - shape[0]))
+  x, y = shape.T
+  return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
+
+
+def _shifted(shapes, labels, truth, rng, kind):
+  """Moves all shapes by 0.6 to 1.2 sizes in one direction."""
+  best, best_iou = None, 2.0
+  for _ in range(_NUM_TRIES):
+    angle, distance = rng.uniform(0, 2 * np.pi), rng.uniform(0.6, 1.2)
+    moved = []
+    for shape in shapes:
+      step = distance * np.ptp(shape, axis=0) * [np.cos(angle), np.sin(angle)]
+      moved.append(_clip(shape + step, truth.shape))
+    kept = min(
+        _area(m, kind) / max(_area(s, kind), 1e-6)
+        for m, s in zip(moved, shapes, strict=True))
+    iou = _iou(moved, labels, kind, truth)
+    if kept >= 0.3 and iou < best_iou:
+      best, best_iou = moved, iou
+    # Some overlap is left on purpose: this fault is the near miss.
+    if kept >= 0.3 and iou < 0.3:
+      return moved
+  return best or _shrunken(shapes, labels, truth, rng, kind)
+
+
+def _shrunken(shapes, labels, truth, rng, kind):
+  """Shrinks all shapes to 13 to 27 % of the area of the objects."""
+  area = sum(_area(s, kind) for s in shapes)
+  target = rng.uniform(0.13, 0.27) * np.isin(truth, labels).sum()
+  scale = float(np.clip(np.sqrt(target / max(area, 1e-6)), 0.25, 0.55))
+  # No shape below a pixel or so: it has to be drawn somewhere.
+  shrink = lambda s: max(scale, 1.5 / max(np.ptp(s, axis=0).min(), 1.5))
+  middle = lambda s: (s.min(0) + s.max(0)) / 2
+  return [middle(s) + shrink(s) * (s - middle(s)) for s in shapes]
+
+
+def _wrong_place(shapes, labels, truth, rng, kind):
+  """Moves each shape to a random place off all objects, smaller if need be."""
+  height, width = truth.shape
+  placed = []
+  for shape, value in zip(shapes, labels, strict=True):
+    best, best_overlap = None, np.inf
+    for attempt in range(_NUM_TRIES):
+      scale = 1.0 if attempt < 20 else 0.97 ** (attempt - 20)
+      small = (shape - shape.min(0)) * scale
+      room = np.array([width, height]) - small.max(0)
+      candidate = small + rng.uniform(0, 1, 2) * np.maximum(room, 0)
+      drawn = draw(_annotation([candidate], [value], kind), truth.shape) > 0
+      overlap = (drawn & (truth != 0)).sum() if drawn.any() else np.inf
+      if overlap < best_overlap:
+        best, best_overlap = candidate, overlap
+      if overlap == 0:
+        break
+    placed.append(shape if best is None else best)
+  return placed
+
+
+_FAULT_FNS = {
+    'shifted': _shifted,
+    'shrunken': _shrunken,
+    'wrong_place': _wrong_place,
+}
+
+
+def _draw_tag(truth, rng, *, fault, num_classes):
+  """Returns the classes that are present, or wrong ones, as an annotation."""
+  present = np.setdiff1d(truth, [0, types.UNLABELLED])
+  if fault and present.size:
+    classes = np.arange(1, num_classes or present[-1] + 1)
+    absent = np.setdiff1d(classes, present)
+    if fault == 'missing' or not absent.size:
+      present = absent[:0]
+    else:
+      present[rng.integers(present.size)] = rng.choice(absent)
+  return {'kind': 'tag', 'labels': np.sort(present).tolist()}
+
+
+def _draw_from_map(truth, rng, *, kind, quality_level, fault):
+  """Draws a kind of `_DRAW_FNS`, if need be from a spoilt label map."""
+  label = truth
+  if fault and geometry.components(truth):
+    label = label_noise.add_fault(truth, rng, fault=fault)
+  num_classes = 1 + max((v for v, _ in geometry.components(label)), default=0)
+  for redraw in range(1 + _NUM_REDRAWS):
+    annotation = _DRAW_FNS[kind](
+        label, rng, min(quality_level + redraw / _NUM_REDRAWS, 1.0))
+    # Care does not help the others.
+    if kind not in ('ellipse', 'coarse_mask') or _GOOD_IOU <= geometry.quality(
+        draw(annotation, label.shape), label, num_classes):
+      break
+  return annotation
+
+
+def _draw_ellipses(label, rng, quality_level):
+  del rng
+  objects = geometry.components(label)
+  scale = 1 + 0.2 * (1 - quality_level)
+  return _annotation(
+      [geometry.fitted_ellipse(mask, scale=scale) for _, mask in objects],
+      [value for value, _ in objects], 'ellipse')
+
+
+def _draw_scribbles(label, rng, quality_level):
+  """Draws background first: where strokes cross, the object counts."""
+  length = 0.4 + 0.6 * quality_level
+  strokes = [scribbles.background_scribble(label, rng, length=length)]
+  labels = [0]
+  for value, mask in geometry.components(label):
+    strokes.append(scribbles.interior_scribble(mask, rng, length=length))
+    labels.append(value)
+  if not strokes[0]:
+    strokes, labels = strokes[1:], labels[1:]
+  annotation = _annotation(strokes, labels, 'scribble')
+  for width in _STROKE_WIDTHS:
+    annotation['width'] = width
+    drawn = draw(annotation, label.shape)
+    if np.all((drawn == label) | (drawn == types.UNLABELLED)):
+      break
+  return annotation
+
+
+def _draw_points(label, rng, quality_level):
+  """Draws background first: where discs overlap, the object counts."""
+  num_points = 1 + round(2 * quality_level)
+  points, labels = [], []
+  for value, mask in geometry.components(label):
+    points += geometry.interior_points(mask, rng, num_points=num_points)
+    labels += [value] * (len(points) - len(labels))
+  far = geometry.depth_inside(label == 0)
+  if far.any():
+    # No disc reaches an object, if there is room.
+    free = far > min(covering.POINT_RADIUS, far.max() / 2)
+    count = min(len(points) or num_points, int(free.sum()))
+    index = rng.choice(int(free.sum()), count, replace=False)
+    points = geometry.pixel_centres(free, index) + points
+    labels = [0] * count + labels
+  return _annotation(points, labels, 'points')
+
+
+def _draw_extreme_points(label, rng, quality_level):
+  objects = geometry.components(label)
+  jitter = 0.05 * (1 - quality_level)
+  return _annotation(
+      [geometry.extreme_points(mask, rng, jitter=jitter)
+       for _, mask in objects],
+      [value for value, _ in objects], 'extreme_points')
+
+
+def _draw_coarse_mask(label, rng, quality_level):
+  del rng
+  objects = geometry.components(label)
+  share = 1 / 32 + (1 / 9 - 1 / 32) * (1 - quality_level)
+  block = max(round(share * min(label.shape)), 1)
+  coarse = geometry.low_resolution(label, block=block)
+  while not all((coarse[mask] == value).any() for value, mask in objects):
+    block //= 2
+    coarse = geometry.low_resolution(label, block=block)
+  labels = np.setdiff1d(coarse, [0, types.UNLABELLED]).tolist()
+  return {'kind': 'coarse_mask', 'labels': labels,
+          'rles': [rle.encode_rle(coarse == value) for value in labels]}
+
+
+_DRAW_FNS = {
+    'ellipse': _draw_ellipses,
+    'scribble': _draw_scribbles,
+    'points': _draw_points,
+    'extreme_points': _draw_extreme_points,
+    'coarse_mask': _draw_coarse_mask,
+}

@@ -1,0 +1,357 @@
+"""From a manifest to records: ArrayRecord shards that TFDS reads.
+
+Reads and writes ArrayRecord without TensorFlow:
+
+  builder = tfds.builder_from_directory('OUTPUT/records')
+  source = builder.as_data_source(split='train_weak')
+
+Shards are independent: a shard is written when its rows or their files have
+changed, and taken over from the last records when not; what an interrupted
+build has finished serves the next one. For a set that outgrows one machine, map
+`write_shard` over `shard_tasks` where the files can be read, for instance by
+Apache Beam, then let `build` assemble what lies in `staging`:
+
+  with beam.Pipeline() as pipeline:
+    _ = (pipeline | beam.Create(builder.shard_tasks(manifest, image_size=96))
+         | beam.Reshuffle() | beam.Map(builder.write_shard, folder=staging))
+  builder.build(manifest, output=output, image_size=96, staging=staging)
+"""
+
+import collections
+from collections.abc import Mapping
+from concurrent import futures
+import contextlib
+import errno
+import fcntl
+import hashlib
+import io
+import json
+import os
+import pathlib
+import shutil
+import sys
+from typing import Any, NamedTuple
+
+from absl import logging
+from array_record.python import array_record_module
+from PIL import Image
+import tensorflow_datasets as tfds
+
+from data_prep import manifest as manifest_lib
+from data_prep.records import fingerprints
+from data_prep.records import schema
+from data_prep.shared import progress as progress_lib
+from data_prep.shared import whole_file
+
+_NAME = 'hybrid_segmentation'
+_SHARD_ROWS = 256
+
+
+class ShardTask(NamedTuple):
+  """What one shard is made of; can be sent to another process or machine.
+
+  Attributes:
+    split: one of `schema.SPLITS`.
+    index: number of the shard within its split.
+    rows: checked rows.
+    first_instance_id: instance id of the first row; -1 if none has one.
+    root: folder that the rows' paths are relative to.
+    image_size: height and width of every record.
+    num_classes: number of classes K.
+    channels: of every record, 1 or 3.
+    digest: sha256 of all of it and of the files.
+  """
+
+  split: str
+  index: int
+  rows: tuple[manifest_lib.Row, ...]
+  first_instance_id: int
+  root: str
+  image_size: int
+  num_classes: int
+  channels: int
+  digest: str = ''
+
+
+def metadata(
+    manifest: manifest_lib.Manifest, *, image_size: int
+) -> dict[str, Any]:
+  """Returns what the records remember: name, classes, sizes, counts, hash."""
+  return {
+      'name': manifest.header.name,
+      'classes': list(manifest.header.classes),
+      'image_size': image_size,
+      'counts': {k: len(v) for k, v in schema.split_rows(manifest).items()},
+      'records_version': schema.VERSION,
+      'manifest_sha256': fingerprints.of_manifest(manifest),
+      'files_sha256': fingerprints.of_files(manifest.rows, manifest.root),
+  }
+
+
+def holds(
+    stored: Mapping[str, Any],
+    manifest: manifest_lib.Manifest,
+    *,
+    image_size: int,
+) -> bool:
+  """Returns whether records are those of a manifest, whoever wrote them.
+
+  Args:
+    stored: the metadata of the records.
+    manifest: of the set.
+    image_size: height and width that the records should have.
+
+  Raises:
+    OSError: if a picture or mask cannot be read.
+  """
+  wanted = metadata(manifest, image_size=image_size)
+  earlier = {
+      'manifest_sha256': fingerprints.of_manifest(manifest, as_written=True)}
+  return dict(stored) in (wanted, wanted | earlier)
+
+
+def made_in_other_order(
+    folder: str | os.PathLike[str], manifest: manifest_lib.Manifest
+) -> str:
+  """Returns what records call the fingerprint of a manifest, '' if not its.
+
+  Of those that were written with the keys in an order that is not known any
+  more: files, counts, and the ids of each split are compared.
+
+  Args:
+    folder: of the records.
+    manifest: of the set.
+
+  Raises:
+    OSError: if a picture or mask cannot be read.
+  """
+  reader = tfds.builder_from_directory(folder)
+  stored = dict(reader.info.metadata)
+  claimed = stored.pop('manifest_sha256', '')
+  wanted = metadata(manifest, image_size=stored.get('image_size', 0))
+  del wanted['manifest_sha256']
+  if stored != wanted:
+    return ''
+  for split, rows in schema.split_rows(manifest).items():
+    ids = [e['id'].decode() for e in (
+        reader.as_data_source(split=split) if rows else ())]
+    if ids != [row.id for row in rows]:
+      return ''
+  return claimed
+
+
+def shard_tasks(
+    manifest: manifest_lib.Manifest, *, image_size: int
+) -> list[ShardTask]:
+  """Cuts a checked manifest into shards, in its order.
+
+  Row k of train_weak is instance k. Reads every file, for the digests.
+  """
+  channels = _channels(manifest)
+  tasks = []
+  for split, rows in schema.split_rows(manifest).items():
+    for index, start in enumerate(range(0, len(rows), _SHARD_ROWS)):
+      shard = tuple(
+          map(fingerprints.content, rows[start : start + _SHARD_ROWS]))
+      task = ShardTask(
+          split=split, index=index, rows=shard,
+          first_instance_id=start if split == 'train_weak' else -1,
+          root='', image_size=image_size,
+          num_classes=len(manifest.header.classes), channels=channels)
+      files = fingerprints.of_files(shard, manifest.root)
+      content = f'{schema.VERSION} {task} {files}'
+      digest = hashlib.sha256(content.encode()).hexdigest()
+      tasks.append(task._replace(root=str(manifest.root), digest=digest))
+  return tasks
+
+
+def write_shard(task: ShardTask, *, folder: str | os.PathLike[str]) -> None:
+  """Writes a shard as `folder`/DIGEST, whole or not at all.
+
+  Raises:
+    OSError: if a file cannot be read, or the shard not be written.
+  """
+  path = pathlib.Path(folder) / task.digest
+  if path.exists():
+    return
+  features = schema.record_features(
+      image_size=task.image_size, num_classes=task.num_classes,
+      channels=task.channels)
+  unfinished = f'{path}.{os.getpid()}.unfinished'
+  try:
+    _write_rows(task, features, unfinished)
+  except RuntimeError as error:  # As ArrayRecord tells what the system says.
+    full = os.strerror(errno.ENOSPC)
+    if full not in str(error):
+      raise
+    raise OSError(errno.ENOSPC, full, unfinished) from error
+  os.replace(unfinished, path)
+
+
+def _write_rows(task, features, unfinished):
+  writer = array_record_module.ArrayRecordWriter(unfinished, 'group_size:1')
+  try:
+    for i, row in enumerate(task.rows):
+      instance_id = task.first_instance_id
+      example = schema.make_example(
+          row, root=pathlib.Path(task.root), image_size=task.image_size,
+          num_classes=task.num_classes, channels=task.channels,
+          instance_id=instance_id + i if instance_id >= 0 else -1)
+      writer.write(features.serialize_example(example))
+  finally:
+    writer.close()
+
+
+def build(
+    manifest: manifest_lib.Manifest,
+    *,
+    output: str | os.PathLike[str],
+    image_size: int,
+    previous: str | os.PathLike[str] | None = None,
+    staging: str | os.PathLike[str] | None = None,
+) -> pathlib.Path:
+  """Writes the records of a checked manifest, all of them or nothing.
+
+  Args:
+    manifest: without problems, see `check.check_manifest`.
+    output: folder of the records, must not exist; its parent must.
+    image_size: height and width of every record.
+    previous: older records, from which unchanged shards are taken.
+    staging: folder, on the disk of `output`, that keeps finished shards if the
+      build is interrupted; default is next to `output`. It is gone afterwards.
+
+  Returns:
+    `output`, to be opened with `tfds.builder_from_directory`.
+
+  Raises:
+    FileExistsError: if `output` exists.
+    BlockingIOError: if another process builds there.
+    ValueError: if lines of the manifest could not be parsed.
+  """
+  if manifest.problems:
+    raise ValueError(str(manifest.problems[0]))
+  output = pathlib.Path(output)
+  if output.exists():
+    raise FileExistsError(f'{output} exists.')
+  staging = pathlib.Path(staging or output.parent / f'.{output.name}.shards')
+  staging.mkdir(exist_ok=True)
+  with _locked(staging):
+    try:
+      tasks = shard_tasks(manifest, image_size=image_size)
+      _take_over(tasks, previous, staging)
+      _write_shards(tasks, staging)
+      _assemble(tasks, manifest, staging, output)
+    except Exception:
+      shutil.rmtree(staging, ignore_errors=True)
+      raise
+    shutil.rmtree(staging)
+  return output
+
+
+@contextlib.contextmanager
+def _locked(folder):
+  descriptor = whole_file.follow_no_link(
+      folder / 'lock', os.O_RDWR | os.O_CREAT)
+  try:
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    yield
+  except BlockingIOError as error:
+    raise BlockingIOError(
+        f'{folder} is in use: another process prepares this set; wait for it '
+        'or stop it.') from error
+  finally:
+    os.close(descriptor)
+
+
+def _take_over(tasks, previous, staging):
+  """Copies the shards of older records that are still right."""
+  if previous is None or not (pathlib.Path(previous) / 'shards.json').exists():
+    return
+  with open(pathlib.Path(previous) / 'shards.json', encoding='utf-8') as file:
+    known = json.load(file)
+  for task in tasks:
+    if task.digest in known and not (staging / task.digest).exists():
+      unfinished = staging / f'{task.digest}.unfinished'
+      shutil.copyfile(pathlib.Path(previous) / known[task.digest], unfinished)
+      os.replace(unfinished, staging / task.digest)
+
+
+def _write_shards(tasks, staging):
+  """Writes what is missing, on all cores, and tells how far it is."""
+  missing = [t for t in tasks if not (staging / t.digest).exists()]
+  done = 0
+  progress = progress_lib.Progress(
+      sum(len(t.rows) for t in missing), 'images', what='  ')
+  if len(missing) < len(tasks):
+    print(f'  shards that are there already: {len(tasks) - len(missing)} of '
+          f'{len(tasks)}', file=sys.stderr)
+  # Threads: decoding, resizing and compressing release Python's lock.
+  with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    pending = {
+        pool.submit(write_shard, task, folder=staging): task for task in missing
+    }
+    try:
+      for future in futures.as_completed(pending):
+        future.result()
+        done += len(pending[future].rows)
+        progress(done)
+    finally:
+      for future in pending:
+        future.cancel()
+
+
+def _assemble(tasks, manifest, staging, output):
+  """Names the shards as TFDS does and writes what it must know of them."""
+  with whole_file.folder_beside(output) as temporary:
+    by_split = collections.defaultdict(list)
+    for task in tasks:
+      by_split[task.split].append(task)
+    template = tfds.core.ShardedFileTemplate(
+        data_dir=temporary, dataset_name=_NAME, filetype_suffix='array_record')
+    names, infos = {}, []
+    for split, shards in by_split.items():
+      for task in shards:
+        name = (f'{_NAME}-{split}.array_record-{task.index:05d}-of-'
+                f'{len(shards):05d}')
+        os.replace(staging / task.digest, temporary / name)
+        names[task.digest] = name
+      infos.append(tfds.core.SplitInfo(
+          name=split, shard_lengths=[len(t.rows) for t in shards],
+          num_bytes=sum(
+              (temporary / names[t.digest]).stat().st_size for t in shards),
+          filename_template=template.replace(split=split)))
+    first = tasks[0]
+    with _quiet():
+      tfds.folder_dataset.write_metadata(
+          data_dir=temporary, split_infos=infos, version=schema.VERSION,
+          filename_template=template, check_data=False,
+          features=schema.record_features(
+              image_size=first.image_size, num_classes=first.num_classes,
+              channels=first.channels),
+          description='Prepared by data_prep from a manifest.',
+          metadata=tfds.core.MetadataDict(
+              metadata(manifest, image_size=first.image_size)))
+    with open(temporary / 'shards.json', 'w', encoding='utf-8') as file:
+      json.dump(names, file, indent=1)
+    os.rename(temporary, output)
+
+
+@contextlib.contextmanager
+def _quiet():
+  """Silences what TFDS says about a download that does not take place."""
+  verbosity = logging.get_verbosity()
+  logging.set_verbosity(logging.WARNING)
+  try:
+    with contextlib.redirect_stdout(io.StringIO()):
+      yield
+  finally:
+    logging.set_verbosity(verbosity)
+
+
+def _channels(manifest):
+  """Returns 1 if all images are gray, else 3."""
+  for row in manifest.rows:
+    with Image.open(manifest.root / row.image) as image:
+      if image.mode not in ('1', 'L', 'LA'):
+        return 3
+  return 1

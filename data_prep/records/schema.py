@@ -1,0 +1,113 @@
+"""What a record is: the features of one image, made of one row."""
+
+import pathlib
+from typing import Any
+
+from hybridseg import types
+import numpy as np
+import tensorflow_datasets as tfds
+
+from data_prep import manifest as manifest_lib
+from data_prep.drawing import rasterize
+
+SPLITS = ('train_strong', 'train_weak', 'val', 'test')
+VERSION = '1.1.0'  # Of the records' form.
+
+
+def record_features(
+    *, image_size: int, num_classes: int, channels: int
+) -> tfds.features.FeaturesDict:
+  """Returns what every record holds."""
+  tensor, scalar = tfds.features.Tensor, tfds.features.Scalar
+  text = tfds.features.Text
+  side = image_size
+  label_map = lambda doc: tensor(
+      shape=(side, side), dtype=np.uint8, encoding='zlib', doc=doc)
+  return tfds.features.FeaturesDict({
+      'image': tensor(
+          shape=(side, side, channels), dtype=np.uint8, encoding='bytes',
+          doc='Intensities; one channel if all gray.'),
+      'label': label_map('Class per pixel as annotated; 255 = unlabelled.'),
+      'truth': label_map(
+          'Exact class per pixel, for evaluation; all 255 if unknown.'),
+      'id': text(doc='Name of the image in the manifest.'),
+      'subject': text(doc='Patient or video; in one split only.'),
+      'site': text(doc='Where it was recorded.'),
+      'annotator': text(doc='Who drew the annotation.'),
+      'instance_id': scalar(
+          np.int32, doc='Row in the indicator table; -1 if not weak.'),
+      'kind': scalar(np.int32, doc='hybridseg.types.AnnotationKind.'),
+      'present': tensor(
+          shape=(num_classes,), dtype=np.uint8,
+          doc='Whether the tag names a class; 255 = unknown.'),
+      'fault': text(doc='Planted fault, empty if none or unknown.'),
+      'quality': scalar(
+          np.float32, doc='IoU of the weak label; nan if unknown.'),
+      'spacing_mm': tensor(
+          shape=(2,), dtype=np.float32,
+          doc='Of the original pixels (y, x) in mm; nan if unknown.'),
+  })
+
+
+def split_rows(
+    manifest: manifest_lib.Manifest,
+) -> dict[str, list[manifest_lib.Row]]:
+  """Returns the rows of each record split, in the order of the manifest."""
+  rows = {name: [] for name in SPLITS}
+  for row in manifest.rows:
+    # An unlabelled image is a weak one that says nothing.
+    role = 'weak' if row.role == 'unlabelled' else row.role
+    rows[f'train_{role}' if row.split == 'train' else row.split].append(row)
+  return rows
+
+
+def make_example(
+    row: manifest_lib.Row,
+    *,
+    root: pathlib.Path,
+    image_size: int,
+    num_classes: int,
+    channels: int,
+    instance_id: int,
+) -> dict[str, Any]:
+  """Returns the features of one row, see `record_features`.
+
+  Args:
+    row: a checked row.
+    root: folder that its paths are relative to.
+    image_size: height and width S of the result; the aspect is not kept.
+    num_classes: number of classes K.
+    channels: 1 or 3; a gray image is repeated to 3.
+    instance_id: row of the indicator table, or -1.
+  """
+  image = rasterize.read_image(root / row.image)
+  size, output_size = image.shape[:2], (image_size, image_size)
+  unknown = np.full(output_size, types.UNLABELLED, np.uint8)
+  draw = lambda annotation: unknown if annotation is None else (
+      rasterize.rasterize(
+          annotation, size=size, root=root, output_size=output_size))
+  image = rasterize.resize_image(image, size=output_size)
+  annotation = None if row.role == 'unlabelled' else row.annotation
+  kind = 'none' if annotation is None else annotation['kind']
+  present = np.full(num_classes, types.UNLABELLED, np.uint8)
+  if kind == 'tag':
+    present[1:] = np.isin(np.arange(1, num_classes), annotation['labels'])
+  label = draw(annotation)
+  evaluation = row.evaluation or {}
+  truth = label if row.role == 'strong' else draw(evaluation.get('truth'))
+  score = evaluation.get('quality')
+  return {
+      'image': np.broadcast_to(image, (*output_size, channels)).copy(),
+      'label': label,
+      'truth': truth,
+      'id': row.id,
+      'subject': row.subject or row.id,
+      'site': row.site,
+      'annotator': row.annotator,
+      'instance_id': instance_id,
+      'kind': int(types.AnnotationKind[kind.upper()]),
+      'present': present,
+      'fault': evaluation.get('fault', ''),
+      'quality': np.nan if score is None else score,
+      'spacing_mm': np.array(row.spacing_mm or (np.nan, np.nan), np.float32),
+  }

@@ -1,0 +1,62 @@
+"""What `prepare` says at its end."""
+
+import collections
+import pathlib
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from data_prep import manifest as manifest_lib
+from data_prep.shared import grammar
+
+
+def counts(manifest: manifest_lib.Manifest) -> str:
+  """Returns what a set holds, as text."""
+  rows = manifest.rows
+  weak = [r for r in rows if r.role == 'weak']
+  count = lambda values: ', '.join(
+      f'{k} {n}' for k, n in sorted(collections.Counter(values).items()))
+  lines = [
+      f'name: {manifest.header.name}',
+      f'images: {count(f"{r.split} {r.role}" for r in rows)}',
+      f'subjects: {len({r.subject or r.id for r in rows})}',
+      f'weak kinds: {count(r.annotation["kind"] for r in weak) or "none"}',
+  ]
+  faults = [(r.evaluation or {}).get('fault', '') for r in weak]
+  if any(faults):
+    lines.append(f'planted faults: {count(f for f in faults if f)}')
+  return '\n'.join(lines)
+
+
+def print_summary(
+    output: pathlib.Path, image_size: int, *, dataset: str | None
+) -> None:
+  """Prints what was written, read back from the records, and what is next.
+
+  Args:
+    output: folder of the prepared set.
+    image_size: height and width of its records.
+    dataset: its name if it is known by name.
+  """
+  manifest = manifest_lib.read_manifest(output / 'manifest.jsonl')
+  records = tfds.builder_from_directory(output / 'records')
+  print(counts(manifest))
+  classes = manifest.header.classes
+  for split in records.info.splits:
+    pixels = np.zeros(256, np.int64)
+    for example in records.as_data_source(split=split):
+      pixels += np.bincount(example['label'].ravel(), minlength=256)
+    shares = pixels / max(pixels.sum(), 1)
+    text = ', '.join(
+        f'{name} {share:.3f}'
+        for name, share in zip(classes, shares, strict=False))
+    number = records.info.splits[split].num_examples
+    print(f'{split}: {grammar.counted(number, "record")}, shares {text}, '
+          f'unlabelled {shares[255]:.3f}')
+  print(f'records: {output / "records"} ({image_size} x {image_size})')
+  name = dataset or manifest.header.name
+  config = f'--config=experiments/configs/{dataset}.py'
+  if dataset is None:
+    config = ('--config=experiments/configs/custom.py '
+              f'--config.input.data_dir={output}')
+  print(f'next: python -m experiments.train {config} --workdir=runs/{name}')

@@ -1,0 +1,156 @@
+"""CVC-EndoSceneStill, colonoscopy polyps: exact masks, simulated weak labels.
+
+Vazquez et al., 2017 (https://arxiv.org/abs/1612.00799). Expects the folder
+`images/ID.jpg`, `masks/ID.png` (0 and 255) and `frames.csv`. The published
+split, by video block, is kept. Pictures stay where they are: the root of the
+manifest is the source folder.
+
+Strong frames: the distinct training frames of each video block are cut into
+stretches of `STRETCH` consecutive frames; blocks take turns in random order,
+and each gives one random stretch, until the share is reached. So the strong
+frames come from many videos, and a frame and its near-identical neighbour are
+mostly on one side. Copies of a strong frame are left out: their weak label
+would stand beside the exact mask of the same picture.
+"""
+
+from collections.abc import Sequence
+import csv
+import os
+import pathlib
+
+import numpy as np
+
+from data_prep import manifest
+from data_prep.drawing import rasterize
+from data_prep.drawing import simulate
+
+CLASSES = ('background', 'polyp')
+IMAGE_SIZE = 96
+LISTING = 'frames.csv'
+KINDS = simulate.KINDS
+STRETCH = 3
+
+
+def write(
+    output: str | os.PathLike[str],
+    *,
+    source: str | os.PathLike[str],
+    seed: int = 0,
+    strong_fraction: float = 0.1,
+    fault_fraction: float = 0.3,
+    kinds: Sequence[str] = ('box', 'polygon'),
+) -> manifest.Manifest:
+  """Writes manifest.jsonl below `output`; copies no picture.
+
+  Args:
+    output: folder that exists.
+    source: folder of the set.
+    seed: seed of the draw and of the weak labels.
+    strong_fraction: share of the distinct training frames that keep their mask.
+    fault_fraction: share of the weak labels that get a planted fault.
+    kinds: of the weak labels, which share them evenly.
+
+  Returns:
+    The manifest as written.
+
+  Raises:
+    OSError: if frames.csv or a mask is missing.
+  """
+  source = pathlib.Path(source).resolve()
+  with open(source / LISTING, newline='', encoding='utf-8') as file:
+    frames = list(csv.DictReader(file))
+  subjects = video_blocks(frames)
+  strong = draw_strong(
+      [f for f in frames if f['split'] == 'train' and not f['copy_of']],
+      subjects, np.random.default_rng([seed, 0]),
+      strong_fraction=strong_fraction)
+  frames = [f for f in frames if f['copy_of'] not in strong]
+  is_weak = lambda f: f['split'] == 'train' and f['id'] not in strong
+  plans = iter(simulate.plan_faults(
+      sum(map(is_weak, frames)), np.random.default_rng([seed, 1]),
+      fault_fraction=fault_fraction, kinds=kinds))
+  rows = []
+  for frame in frames:
+    mask = {'kind': 'mask', 'path': f'masks/{frame["id"]}.png',
+            'values': {'0': 0, '255': 1}}
+    row = manifest.Row(
+        id=frame['id'], image=f'images/{frame["id"]}.jpg',
+        split=frame['split'], role='strong', annotation=mask,
+        subject=subjects[frame['id']], site=_part(frame))
+    if is_weak(frame):
+      values = mask['values']
+      truth = rasterize.apply_values(
+          rasterize.read_mask(source / mask['path'], values), values)
+      # Seeded by the frame, so that no label depends on the other frames.
+      rng = np.random.default_rng([seed, 2, *frame['id'].encode()])
+      row = simulate.weak_row(row, truth, rng, plan=next(plans))
+    rows.append(row)
+  header = manifest.Header('endoscene', CLASSES, str(source))
+  return manifest.write_manifest(
+      pathlib.Path(output) / 'manifest.jsonl', header, rows)
+
+
+def video_blocks(frames: list[dict[str, str]]) -> dict[str, str]:
+  """Returns the subject of each frame id.
+
+  CVC-612 names its video sequences. CVC-300 does not: there, a block is a
+  stretch of consecutive frame numbers within one split.
+  """
+  subjects = {}
+  previous = None
+  for frame in sorted(frames, key=lambda f: (_part(f), _number(f))):
+    if frame['sequence']:
+      subject = f'{_part(frame)}_seq{frame["sequence"]}'
+    elif (previous is not None
+          and _part(previous) == _part(frame)
+          and previous['split'] == frame['split']
+          and _number(previous) + 1 == _number(frame)):
+      subject = subjects[previous['id']]
+    else:
+      subject = f'{_part(frame)}_from{_number(frame)}'
+    subjects[frame['id']] = subject
+    previous = frame
+  return subjects
+
+
+def draw_strong(
+    frames: list[dict[str, str]],
+    subjects: dict[str, str],
+    rng: np.random.Generator,
+    *,
+    strong_fraction: float,
+) -> set[str]:
+  """Draws short stretches from many video blocks, see the module.
+
+  Args:
+    frames: distinct training frames.
+    subjects: video block of each frame id.
+    rng: source of all randomness.
+    strong_fraction: share to draw.
+
+  Returns:
+    round(strong_fraction * len(frames)) ids, at least one.
+  """
+  target = max(1, round(strong_fraction * len(frames)))
+  stretches = {}
+  for frame in sorted(frames, key=lambda f: (_part(f), _number(f))):
+    runs = stretches.setdefault(subjects[frame['id']], [[]])
+    if len(runs[-1]) == STRETCH:
+      runs.append([])
+    runs[-1].append(frame['id'])
+  strong = []
+  while len(strong) < target:
+    for block in rng.permutation(sorted(stretches)):
+      runs = stretches[block]
+      if runs and len(strong) < target:
+        strong += runs.pop(rng.integers(len(runs)))
+  return set(strong[:target])
+
+
+def _part(frame):
+  """Returns 'cvc-612' or 'cvc-300'."""
+  return frame['id'].rsplit('_', 1)[0]
+
+
+def _number(frame):
+  return int(frame['id'].rsplit('_', 1)[1])

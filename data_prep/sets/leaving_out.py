@@ -1,0 +1,278 @@
+"""What of a user's data is not used because the user says so, and its list.
+
+--leave_out takes 'shapes', 'defective' and '@FILE', a file of names: one per
+line, or a CSV whose column `id` or `name`, or else whose first one, holds them.
+OUTPUT/left_out.csv is such a file; its lines of shapes are passed over, since a
+picture is still used if one of its shapes is not.
+"""
+
+import collections
+from collections.abc import Callable, Collection, Iterable, Sequence
+import csv
+import io
+import os
+import pathlib
+from typing import Any
+
+from data_prep import formats
+from data_prep import manifest as manifest_lib
+from data_prep import row_names
+from data_prep.checks import check
+from data_prep.shared import cells
+from data_prep.shared import grammar
+from data_prep.shared import whole_file
+
+FILE = 'left_out.csv'
+COLUMNS = ('name', 'what', 'field', 'reason')
+KINDS = ('shapes', 'defective')
+
+_LISTED = 'it is listed in a file of --leave_out'
+_HEADERS = ('id', 'name')
+
+
+def parse(values: Iterable[str]) -> frozenset[str]:
+  """Returns what --leave_out says, as `formats.Options.leave_out` has it.
+
+  Args:
+    values: of the flag; each may hold several, with commas.
+
+  Raises:
+    ValueError: in one line, if one is not known or a file cannot be used.
+  """
+  allowed = set()
+  for value in values:
+    is_one = value.startswith('@') and os.path.isfile(value[1:])
+    for part in [value] if is_one else value.split(','):
+      if part.startswith('@'):
+        allowed |= {f'@{name}' for name in read_names(part[1:])}
+      elif part in KINDS:
+        allowed.add(part)
+      else:
+        raise ValueError(f'--leave_out: unknown {part!r}; use '
+                         f'{", ".join(KINDS)} or @FILE, a file of ids')
+  return frozenset(allowed)
+
+
+def read_names(path: str) -> list[str]:
+  """Returns the names that a file lists, see the module.
+
+  Raises:
+    ValueError: in one line, if it cannot be used.
+  """
+  where = f'--leave_out=@{path}'
+  try:
+    text = pathlib.Path(path).read_bytes().decode('utf-8-sig')
+  except UnicodeDecodeError as error:
+    raise ValueError(f'{where}: not UTF-8; save it as UTF-8') from error
+  except OSError as error:
+    raise ValueError(f'{where}: {error.strerror}') from error
+  lines = text.splitlines()
+  header = [c.strip().lower() for c in lines[0].split(',')] if lines else []
+  if set(header) & set(_HEADERS) or path.lower().endswith('.csv'):
+    try:
+      names = _names_of_csv(text, header)
+    except csv.Error as error:
+      raise ValueError(f'{where}: not CSV ({error}); correct it') from error
+  else:
+    names = [line.strip() for line in lines]
+  names = [name for name in names if name]
+  if not names and 'what' not in header:
+    raise ValueError(f'{where}: holds no id; write one per line')
+  return names
+
+
+def _names_of_csv(text, header):
+  rows = [r for r in csv.reader(io.StringIO(text, newline=''), strict=True)
+          if any(r)]
+  column = next((header.index(h) for h in _HEADERS if h in header), None)
+  what = header.index('what') if 'what' in header else None
+  names = []
+  for row in rows if column is None else rows[1:]:
+    if what is not None and row[what : what + 1] == ['shape']:
+      continue
+    names += [cells.undo(cell.strip()) for cell in row[column or 0 :][:1]]
+  return names
+
+
+def names_in(allowed: Collection[str]) -> list[str]:
+  """Returns the names that files of --leave_out list."""
+  return sorted(name[1:] for name in allowed if name.startswith('@'))
+
+
+def find_listed(
+    rows: Sequence[manifest_lib.Row],
+    allowed: Collection[str],
+    *,
+    folder: pathlib.Path,
+    already: Iterable[formats.LeftOut] = (),
+    refused: Iterable[manifest_lib.Problem] = (),
+) -> list[formats.LeftOut]:
+  """Returns the pictures that are listed by name.
+
+  Args:
+    rows: of a manifest.
+    allowed: see `parse`.
+    folder: of the manifest, which holds the index of volumes if there are any.
+    already: what the importer left out: a name may mean one of these instead.
+    refused: what it refused: likewise.
+
+  Raises:
+    ValueError: in one line, if a name means nothing, or files of several
+      folders.
+  """
+  listed = names_in(allowed)
+  if not listed:
+    return []
+  known = row_names.RowNames(
+      rows, row_names.read_cases(folder), with_subjects=True)
+  earlier = frozenset().union(*map(names_of, (*already, *refused)))
+  found, unknown = {}, []
+  for name in listed:
+    try:
+      ids = known.find(name)
+    except row_names.UnclearNameError as error:
+      raise ValueError(f'--leave_out: {name!r}: {error}') from error
+    if not ids and name not in earlier:
+      unknown.append(name)
+    reason = _LISTED if ids == [name] else f'{_LISTED}, as {name!r}'
+    for row_id in ids:
+      found.setdefault(row_id, formats.LeftOut('picture', row_id, reason))
+  if unknown:
+    more = f' and {len(unknown) - 1} more' if len(unknown) > 1 else ''
+    raise ValueError(
+        f'--leave_out: {unknown[0][:60]!r}{more}: no such picture, case or '
+        f'subject; {known.nearest(unknown[0])}')
+  told = {entry.name for entry in already if entry.what == 'picture'}
+  return [found[row.id] for row in rows
+          if row.id in found and row.id not in told]
+
+
+def names_of(thing: formats.LeftOut | manifest_lib.Problem) -> set[str]:
+  """Returns what the file or picture of an entry or a problem is called."""
+  if isinstance(thing, formats.LeftOut):
+    return row_names.names_of_file(thing.field, thing.name) | (
+        row_names.names_of_file(thing.name))
+  return row_names.names_of_file(thing.file, thing.id)
+
+
+def drop(
+    rows: Sequence[manifest_lib.Row],
+    problems: Sequence[manifest_lib.Problem],
+    allowed: Collection[str],
+    listed: Sequence[formats.LeftOut],
+) -> tuple[list[manifest_lib.Row], list[manifest_lib.Problem],
+           list[formats.LeftOut]]:
+  """Drops pictures that are listed, or that an importer has a problem with.
+
+  Args:
+    rows: of a source.
+    problems: of its import; those that concern one row name its id.
+    allowed: see `parse`.
+    listed: of `find_listed`, and of the import.
+
+  Returns:
+    The other rows, the other problems, and what is left out as defective.
+  """
+  gone = {entry.name for entry in listed if entry.what == 'picture'}
+  ids = {row.id for row in rows}
+  kept, defective = [], {}
+  for problem in problems:
+    if problem.id in gone:
+      continue
+    if problem.id in ids and 'defective' in allowed:
+      defective.setdefault(problem.id, formats.LeftOut(
+          'picture', problem.id, _reason(problem), problem.field))
+      continue
+    if problem.id in ids and '--leave_out' not in problem.fix:
+      problem = problem._replace(fix=f'{problem.fix}, or --leave_out=defective')
+    kept.append(problem)
+  gone |= set(defective)
+  return ([row for row in rows if row.id not in gone], kept,
+          list(defective.values()))
+
+
+def _reason(problem):
+  return ': '.join(filter(None, (problem.what, problem.found)))
+
+
+def check_and_leave_out(
+    make: Callable[[frozenset[str]], Any],
+    inspect: Callable[..., check.Findings],
+    *,
+    allowed: Collection[str],
+) -> tuple[Any, check.Findings, list[formats.LeftOut]]:
+  """Checks a set; if that is allowed, makes it again without what is defective.
+
+  Roles and splits are drawn again then, so that they do not depend on pictures
+  that are not used. Files are not read a second time for rows that stay.
+
+  Args:
+    make: returns the set without pictures of some ids, as something that
+      `inspect` takes.
+    inspect: returns what is wrong with it; its second argument are the findings
+      of before, or None.
+    allowed: see `parse`.
+
+  Returns:
+    The set, what was found, and the pictures that are left out.
+
+  Raises:
+    ValueError: in one line, if nothing is left.
+  """
+  left_out = {}
+  made = make(frozenset())
+  findings = inspect(made, None)
+  while 'defective' in allowed and findings.defects:
+    for row_id, problems in findings.defects.items():
+      left_out[row_id] = formats.LeftOut(
+          'picture', row_id, _reason(problems[0]), problems[0].field)
+    refuse_nothing_left(
+        sum(row.id not in left_out for row, _ in findings.logs),
+        [*left_out.values()])
+    made = make(frozenset(left_out))
+    findings = inspect(made, findings)
+  return made, findings, list(left_out.values())
+
+
+def refuse_nothing_left(number: int, left_out: Sequence[formats.LeftOut]):
+  """Refuses a set of which nothing is left.
+
+  Args:
+    number: of its pictures that are left.
+    left_out: the others.
+
+  Raises:
+    ValueError: if `number` is 0 and something is left out.
+  """
+  if not number and left_out:
+    raise ValueError(
+        f'nothing is left: {len(left_out)} left out, the first, '
+        f'{left_out[0].name[-40:]}, because: {left_out[0].reason[:80]}')
+
+
+def lines(left_out: Sequence[formats.LeftOut]) -> list[str]:
+  """Returns what is left out, counted, with the first names."""
+  groups = collections.defaultdict(list)
+  for entry in left_out:
+    groups[entry.what].append(entry.name)
+  return [
+      f'left out: {grammar.counted(len(names), what)} '
+      f'({row_names.shown(dict.fromkeys(names))})'
+      for what, names in groups.items()]
+
+
+def write(
+    path: pathlib.Path, left_out: Sequence[formats.LeftOut]
+) -> None:
+  """Writes the list, whole; if it is empty, there is no such file then."""
+  if not left_out:
+    path.unlink(missing_ok=True)
+    return
+  with whole_file.open_whole(path, newline='', encoding='utf-8',
+                              errors='backslashreplace') as file:
+    writer = csv.writer(file, lineterminator='\n')
+    writer.writerow(COLUMNS)
+    for entry in left_out:
+      writer.writerow(cells.guard_all((
+          entry.name, entry.what, entry.field,
+          ' '.join(entry.reason.split()))))

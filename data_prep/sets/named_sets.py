@@ -1,0 +1,82 @@
+"""The sets that are known by name; a new one is one module and one line here.
+
+Such a module has
+
+  IMAGE_SIZE: height and width of its records, unless asked for another;
+  LISTING: file by which the folder of the original is known, '' without one;
+  KINDS: of its weak labels; several are simulated, as many as are asked for;
+  write(output, *, ...): writes the manifest below a folder and returns it. It
+    names those arguments of `named_sets.write` that it has a use for.
+"""
+
+from collections.abc import Sequence
+import inspect
+import os
+
+from data_prep import manifest
+from data_prep.sets import acdc
+from data_prep.sets import endoscene
+from data_prep.sets import phantom
+
+SETS = {'phantom': phantom, 'endoscene': endoscene, 'acdc': acdc}
+
+
+def has_use_for(name: str, argument: str) -> bool:
+  """Returns whether an argument of `write` changes anything in a set."""
+  return argument in inspect.signature(SETS[name].write).parameters
+
+
+def default_text(argument: str, values: dict[str, object]) -> str:
+  """Returns the default of a flag in each use, as the end of its help.
+
+  Args:
+    argument: of `write`; each set that has a use for it has its own default.
+    values: the default in other uses, in words.
+  """
+  for name in SETS:
+    if has_use_for(name, argument):
+      value = inspect.signature(SETS[name].write).parameters[argument].default
+      if isinstance(value, (list, tuple)):
+        value = ','.join(value)
+      values[f'--dataset={name}'] = value
+  return 'Default: ' + '; '.join(
+      f'{value} with {use}' for use, value in values.items()) + '.'
+
+
+def write(
+    name: str,
+    output: str | os.PathLike[str],
+    *,
+    source: str | os.PathLike[str] | None,
+    image_size: int,
+    seed: int,
+    kinds: Sequence[str] | None = None,
+    strong_fraction: float | None = None,
+    fault_fraction: float | None = None,
+) -> manifest.Manifest:
+  """Writes manifest.jsonl of a set, and what it generates, below `output`.
+
+  Args:
+    name: a key of `SETS`.
+    output: folder that exists.
+    source: folder of the original; a set that is generated has none.
+    image_size: of generated pictures.
+    seed: of every draw.
+    kinds: of simulated weak labels, which share them evenly; None, as below,
+      leaves it to the set.
+    strong_fraction: share of the training images with exact masks, or None.
+    fault_fraction: share of the weak labels that get a planted fault, or None.
+
+  Returns:
+    The manifest as written.
+
+  Raises:
+    OSError, LookupError, TypeError, ValueError, csv.Error: if the files are not
+      those that the module of the set describes.
+  """
+  options = dict(
+      source=source, image_size=image_size, kinds=kinds, seed=seed,
+      strong_fraction=strong_fraction, fault_fraction=fault_fraction)
+  return SETS[name].write(
+      output, **{k: v for k, v in options.items()
+                if v is not None and has_use_for(name, k)})

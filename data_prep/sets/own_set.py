@@ -1,0 +1,361 @@
+"""Anyone's files -> a manifest: import, split, choose roles, simulate.
+
+Without `plan.simulate`, an exact mask is strong and everything else is weak, or
+unlabelled if there is nothing. With it, a part of the training images keeps its
+mask and the others get a weak label of these kinds, or none; their mask is kept
+for evaluation only. An image that has both a mask and a human weak label gets
+that one instead of a simulated one.
+"""
+
+import collections
+from collections.abc import Sequence
+import os
+import pathlib
+import re
+from typing import Any, NamedTuple
+
+from hybridseg import types
+import numpy as np
+
+from data_prep import formats
+from data_prep import manifest as manifest_lib
+from data_prep import row_names
+from data_prep.checks import subject_names
+from data_prep.checks import volume_pairs
+from data_prep.drawing import rasterize
+from data_prep.drawing import simulate
+from data_prep.formats import folder_names
+from data_prep.formats import registry
+from data_prep.sets import leaving_out
+from data_prep.shared import grammar
+from data_prep.splits import dividing
+from data_prep.splits import split_refusals
+from data_prep.splits import splits_file
+from data_prep.splits import strong_choice
+from data_prep.splits import subjects_file
+
+SPLITS_FILE = 'splits.csv'
+
+_MAX_CLASSES = 255  # 255 itself means unlabelled.
+_SLICE = re.compile(r'_[xyz]\d{3,}$')  # Of a volume, see `formats.nifti`.
+
+
+class Plan(NamedTuple):
+  """What becomes of the images of a source.
+
+  Attributes:
+    seed: seed of the choice of strong images and of simulated labels.
+    draw: how splits are drawn.
+    splits_file: which then says it all; None draws splits and roles.
+    budget: how many training images keep their mask; None keeps all.
+    simulate: kinds of the weak labels of the others, 'none' for no label.
+    fault_fraction: share of the simulated labels that get a planted fault.
+  """
+
+  seed: int = 0
+  draw: dividing.Draw = dividing.Draw()
+  splits_file: str | None = None
+  budget: strong_choice.Budget | None = None
+  simulate: Sequence[str] = ()
+  fault_fraction: float = 0.0
+
+
+class Own(NamedTuple):
+  """What a source holds, before it is divided.
+
+  Attributes:
+    header: of its manifest.
+    rows: its images; `split` and `role` may be empty.
+    all_rows: the same with those that are left out.
+    weak: by id, a weak annotation of an image that has an exact mask, too.
+    problems: of the import.
+    notices: what was decided on the way, as lines.
+    left_out: what is not used because the user says so.
+  """
+
+  header: manifest_lib.Header
+  rows: list[manifest_lib.Row]
+  all_rows: list[manifest_lib.Row]
+  weak: dict[str, dict[str, Any]]
+  problems: list[manifest_lib.Problem]
+  notices: list[str]
+  left_out: list[formats.LeftOut]
+
+
+def read(
+    output: str | os.PathLike[str],
+    *,
+    source: str | os.PathLike[str],
+    format_name: str | None,
+    options: formats.Options,
+    subjects: str | None,
+    name: str,
+) -> Own:
+  """Imports a source.
+
+  Pictures stay where they are, but for those that have to be converted, which
+  are written below `output`.
+
+  Args:
+    output: folder that exists.
+    source: folder or file to import.
+    format_name: one of `registry.FORMATS`; None finds it out.
+    options: what the user says about the files.
+    subjects: a file that says whose pictures they are, see `subjects_file`.
+    name: name of the set.
+
+  Raises:
+    ValueError: in one line, if the source has no known format, or holds nothing
+      that can be used.
+  """
+  source, output = pathlib.Path(source), pathlib.Path(output)
+  if source.is_file() and source.suffix.lower() != '.csv':
+    raise ValueError(
+        f'{source} is a file; give the folder that holds it and its pictures')
+  format_name = format_name or registry.detect_format(source)
+  if format_name is None:
+    raise ValueError(registry.refusal(source))
+  imported = registry.FORMATS[format_name].read(source, output, options=options)
+  if not imported.rows and not imported.problems and not imported.left_out:
+    raise ValueError(f'{source} holds no image that {format_name} reads')
+  left_out = list(imported.left_out)
+  listed = leaving_out.find_listed(
+      imported.rows, options.leave_out, folder=output, already=left_out,
+      refused=imported.problems)
+  rows, problems, defective = leaving_out.drop(
+      imported.rows, imported.problems, options.leave_out,
+      [*left_out, *listed])
+  left_out += [*listed, *defective]
+  leaving_out.refuse_nothing_left(len(rows) + len(problems), left_out)
+  notices = [f'read as {format_name}: {grammar.counted(len(rows), "image")}',
+             *imported.notices]
+  _check_classes(imported.classes)
+  if subjects is not None:
+    gone = {n for thing in (*left_out, *imported.problems)
+            for n in leaving_out.names_of(thing)}
+    entries, wrong = subjects_file.read_subjects(subjects)
+    if not wrong:
+      rows, wrong = subjects_file.apply_subjects(
+          rows, entries, file=subjects, cases=row_names.read_cases(output),
+          gone=gone)
+    problems += wrong
+  else:
+    problems += _check_subjects(rows, options, notices)
+    notices += filter(None, [volume_pairs.find_notice(
+        rows, output, output / imported.root)])
+  header = manifest_lib.Header(name, tuple(imported.classes), imported.root)
+  return Own(header, rows, imported.rows, imported.weak, problems, notices,
+             left_out)
+
+
+def divide(
+    own: Own,
+    output: str | os.PathLike[str],
+    *,
+    plan: Plan,
+    without: frozenset[str] = frozenset(),
+) -> tuple[manifest_lib.Manifest, list[str], list[formats.LeftOut]]:
+  """Draws splits and roles, and writes manifest.jsonl and splits.csv.
+
+  Args:
+    own: as `read` returns it.
+    output: the same folder.
+    plan: what becomes of the images.
+    without: ids of images that are left out.
+
+  Returns:
+    The manifest, whose `problems` hold those of the import and the splits, too;
+    notices; and the pictures that can be neither learnt from nor evaluated.
+
+  Raises:
+    ValueError: in one line, if nothing is left.
+  """
+  output = pathlib.Path(output)
+  rows = [row for row in own.rows if row.id not in without]
+  notices, problems, folds = [], list(own.problems), None
+  root = output / own.header.root
+  if plan.splits_file is not None:
+    entries, wrong = splits_file.read_splits(plan.splits_file)
+    if not wrong:
+      gone = without.union(*map(leaving_out.names_of, own.left_out))
+      entries = [e for e in entries if not {
+          e.id, _SLICE.sub('', e.id)} & gone]
+      rows, wrong = splits_file.apply_splits(rows, entries, by=plan.draw.by)
+    problems += wrong
+  else:
+    rows = dividing.take_back(rows, plan.draw, notices)
+  rows, left_out = _leave_out(rows, _find_unseen, notices)
+  try:
+    if plan.splits_file is None and not problems:
+      rows, folds = dividing.draw_splits(rows, root, plan.draw, notices)
+      what = f'without exact mask but of a {plan.draw.by} that has some'
+      rows, more = _leave_out(
+          rows, lambda row: '' if manifest_lib.is_exact(row) else what, notices)
+      left_out += more
+    if not problems:
+      rows, wrong = _choose_roles(rows, own.weak, root, plan)
+      problems += wrong
+  except split_refusals.RefusedError as error:
+    problems.append(error.problem)
+    # The check shall not say the same of each of them.
+    rows = [r._replace(split='') for r in rows]
+  # Problems must not keep the check from reading the files.
+  rows = [r._replace(split=r.split or 'train', role=r.role or _natural_role(r))
+          for r in rows]
+  manifest = manifest_lib.write_manifest(
+      output / 'manifest.jsonl', own.header, rows)
+  if not problems:
+    splits_file.write_splits(output / SPLITS_FILE, rows, folds)
+  return manifest._replace(
+      problems=(*manifest.problems, *problems)), notices, left_out
+
+
+def _check_classes(classes):
+  """Refuses classes of a source that no manifest can hold."""
+  if len(classes) > _MAX_CLASSES:
+    raise ValueError(
+        f'the source has {len(classes)} classes, and a mask holds at most '
+        f'{_MAX_CLASSES}, with the background; name those to keep: '
+        f'--classes=background,{classes[1][:30]},...')
+  twice = [name for name, n in collections.Counter(classes).items() if n > 1]
+  if twice:
+    raise ValueError(
+        f'the source has two classes named {twice[0][:60]!r}; rename one, or '
+        'name them all: --classes=background,...')
+
+
+def _check_subjects(rows, options, notices):
+  """Notes where subjects come from; finds a pattern that does not fit."""
+  missing = [r.id for r in rows if not r.subject]
+  if options.subject_pattern is None:
+    names = {r.subject for r in rows} - {''}
+    if names:
+      notices.append(f'{grammar.counted(len(names), "subject")}, named by the '
+                     'source; --subject_pattern or --subjects names others')
+      notices += filter(None, [subject_names.find_notice(rows)])
+    else:
+      kinds = {r.id.split('/')[0] for r in rows if '/' in r.id}
+      kinds = sorted(k for k in kinds if not folder_names.split_word(k))
+      if kinds:
+        notices.append(
+            f'{grammar.counted(len(kinds), "folder")}, such as '
+            f'{kinds[0][:40]}, {grammar.verb(len(kinds), "sort")} pictures and '
+            f'{grammar.verb(len(kinds), "name")} no subjects; if they are '
+            "subjects, --subject_pattern='^([^/]+)'")
+    return []
+  if not missing:
+    return []
+  if len(missing) < len(rows):
+    notices.append(
+        f'--subject_pattern matches {len(rows) - len(missing)} of {len(rows)} '
+        f'ids, not {missing[0]!r}: the others are subjects of their own')
+    return []
+  return [manifest_lib.Problem(
+      f'--subject_pattern matches none of {grammar.counted(len(rows), "id")}',
+      repr(missing[0]),
+      'correct it')]
+
+
+def _leave_out(rows, find_reason, notices):
+  """Leaves out what is in val or test and cannot be evaluated.
+
+  Args:
+    rows: of a manifest.
+    find_reason: returns why a picture cannot be evaluated, '' if it can.
+    notices: gets how many are left out, and the first names.
+
+  Returns:
+    The other rows, and what is left out.
+  """
+  groups, left_out = collections.defaultdict(list), []
+  for row in rows:
+    reason = row.split not in ('', 'train') and find_reason(row)
+    if reason:
+      groups[reason].append(row.id)
+      left_out.append(formats.LeftOut(
+          'picture', row.id, f'picture of {row.split} {reason}', 'annotation'))
+  notices += [
+      f'{grammar.counted(len(ids), "picture")} of val or test {reason} '
+      f'{grammar.verb(len(ids), "are")} left out: {row_names.shown(ids)}'
+      for reason, ids in groups.items()]
+  gone = {entry.name for entry in left_out}
+  return [row for row in rows if row.id not in gone], left_out
+
+
+def _find_unseen(row):
+  """Returns why a picture that the source puts there cannot be evaluated."""
+  if row.annotation is None:
+    return 'without annotation'
+  if not manifest_lib.is_exact(row) and (
+      types.UNLABELLED in row.annotation.get('labels', ())):
+    return 'of which a part is unlabelled'
+  return ''
+
+
+def _natural_role(row):
+  if row.annotation is None:
+    return 'unlabelled'
+  return 'strong' if manifest_lib.is_exact(row) else 'weak'
+
+
+def _choose_roles(rows, weak, root, plan):
+  """Returns rows with roles and weak labels, and problems."""
+  given = {r.id: r.role for r in rows}
+  rows = [r._replace(role=r.role or _natural_role(r)) for r in rows]
+  exact = [
+      r for r in rows if r.split == 'train' and manifest_lib.is_exact(r)]
+  kinds = list(plan.simulate)
+  if plan.splits_file is not None:
+    # The file says which masks are kept, and that nothing remains of others.
+    strong = {r.id for r in exact if r.role == 'strong'}
+  elif plan.budget is None or not exact:
+    return rows, []
+  else:
+    try:
+      strong = strong_choice.choose_strong(
+          rows, budget=plan.budget, seed=plan.seed,
+          presence=dividing.find_presence(exact, root),
+          weak_kind=kinds[0] if kinds else 'none')
+    except ValueError as error:
+      raise split_refusals.choice(error, plan.budget) from error
+    given = {}
+  others = [r for r in exact if r.id not in strong]
+  drawn = [r for r in others if r.id not in weak]
+  plans = simulate.plan_faults(
+      len(drawn), np.random.default_rng([plan.seed, 3]),
+      fault_fraction=plan.fault_fraction, kinds=kinds) if kinds else []
+  plans = {r.id: p for r, p in zip(drawn, plans, strict=False)}
+  problems = []
+  for row in drawn:
+    if given.get(row.id) == 'unlabelled':
+      plans.pop(row.id, None)
+    elif given.get(row.id) == 'weak' and plans.get(
+        row.id, {'kind': 'none'})['kind'] == 'none':
+      problems.append(manifest_lib.Problem(
+          'its role is weak, but all that is known of it is an exact mask', '',
+          'simulate a weak label (--simulate), or make it strong or unlabelled',
+          id=row.id, file=str(plan.splits_file)))
+  others = {r.id for r in others}
+  return [_weaken(r, weak, plans, root, plan.seed) if r.id in others else r
+          for r in rows], problems
+
+
+def _weaken(row, weak, plans, root, seed):
+  """Returns a strong row with a weak label, or none, in place of its mask."""
+  evaluation = {'truth': row.annotation, 'quality': None, 'fault': ''}
+  if row.id in weak:
+    return row._replace(
+        role='weak', annotation=weak[row.id], evaluation=evaluation)
+  plan = plans.get(row.id)
+  if plan is None or plan['kind'] == 'none':
+    return row._replace(
+        role='unlabelled', annotation=None, evaluation=evaluation)
+  try:
+    image = rasterize.read_image(root / row.image)
+    truth = rasterize.rasterize(
+        row.annotation, size=image.shape[:2], root=root)
+  except Exception:  # The check names what is wrong with either.
+    return row._replace(role='strong')
+  # Seeded by the image, so that no label depends on the other images.
+  rng = np.random.default_rng([seed, 4, *row.id.encode()])
+  return simulate.weak_row(row, truth, rng, plan=plan)

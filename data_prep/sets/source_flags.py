@@ -1,0 +1,228 @@
+"""Flags of `prepare --source`: what the files are, what becomes of them."""
+
+import os
+import pathlib
+import re
+
+from absl import flags
+import numpy as np
+
+from data_prep import formats
+from data_prep.drawing import rasterize
+from data_prep.drawing import simulate
+from data_prep.formats import registry
+from data_prep.sets import leaving_out
+from data_prep.sets import own_set
+from data_prep.splits import dividing
+from data_prep.splits import strong_choice
+
+STRONG_FRACTION = 0.1  # With --simulate; without it, all masks are kept.
+FAULT_FRACTION = 0.0
+
+_FORMAT = flags.DEFINE_enum(
+    'format', None, list(registry.FORMATS),
+    'Of --source; default is found out.')
+_NAME = flags.DEFINE_string(
+    'name', None, 'Of the set; default is the last part of --source.')
+_CLASSES = flags.DEFINE_list(
+    'classes', None, 'Class names, background first, where --source names none '
+    'or others.')
+_MASK_VALUES = flags.DEFINE_list(
+    'mask_values', None, 'Class of each stored mask value, such as '
+    '0:0,255:1; 255 as a class means unlabelled.')
+_SCRIBBLE_VALUES = flags.DEFINE_list(
+    'scribble_values', None, 'The same of scribbles, where their values mean '
+    'something else than those of masks.')
+_MASK_THRESHOLD = flags.DEFINE_float(
+    'mask_threshold', None, 'Stored mask values from which on a pixel is class '
+    '1, for masks that were saved as JPEG or hold probabilities.')
+_MASK_FOLDER = flags.DEFINE_list(
+    'mask_folder', None, 'Folder of the masks, or end of their names, where '
+    'several pair with the pictures: 1st_manual, or _lesion; several by '
+    'commas.')
+_IMAGE_SUFFIX = flags.DEFINE_string(
+    'image_suffix', None, 'End of the names of the pictures to read, where one '
+    'mask belongs to several: _flair.')
+_MASKS_ARE = flags.DEFINE_enum(
+    'masks_are', 'mask', ['mask', 'coarse_mask', 'scribble'],
+    'What the masks of --source are.')
+_POLYGONS_ARE = flags.DEFINE_enum(
+    'polygons_are', 'polygon', ['polygon', 'mask'],
+    'Whether the polygons of --source are exact masks.')
+_POINTS_ARE = flags.DEFINE_enum(
+    'points_are', 'points', ['points', 'extreme_points'],
+    'Whether the points of --source come in fours, one four for each object.')
+_VOC_BOXES_FROM = flags.DEFINE_integer(
+    'voc_boxes_from', None, 'Where corners of VOC boxes count from: 1, as VOC '
+    'says, or 0, as some converters write. Default is 0 if a corner is 0, else '
+    '1.', lower_bound=0, upper_bound=1)
+_STROKE_WIDTH = flags.DEFINE_float(
+    'stroke_width', 3.0, 'Of strokes, in pixels, where --source does not say.',
+    lower_bound=0.1)
+_INTENSITY_RANGE = flags.DEFINE_list(
+    'intensity_range', None, 'LOW,HIGH: intensities that become black and '
+    'white where there are more than 8 bits; default percentiles 0.5 and 99.5.')
+_AXIS = flags.DEFINE_integer(
+    'axis', None, 'Axis along which volumes are cut; default is the thinnest.',
+    lower_bound=0, upper_bound=2)
+_SUBJECT_PATTERN = flags.DEFINE_string(
+    'subject_pattern', None, 'Regular expression; its first group, found in an '
+    'id, is the subject. Default is the folder below images.')
+_SUBJECTS = flags.DEFINE_string(
+    'subjects', None, 'CSV file that says whose pictures these are: columns '
+    'id, subject, and perhaps site, annotator; an id is that of a picture, a '
+    'file or a volume.')
+_LEAVE_OUT = flags.DEFINE_multi_string(
+    'leave_out', [], 'What may be left out instead of being refused: shapes, '
+    'defective (files, pictures), or @FILE with ids, files or patients, one '
+    'per line, such as a former left_out.csv. Listed in OUTPUT/left_out.csv.')
+_SPLITS = flags.DEFINE_string(
+    'splits', None, 'File of splits and roles, such as OUTPUT/splits.csv of '
+    'before; default is to draw them.')
+_SPLIT_FRACTIONS = flags.DEFINE_list(
+    'split_fractions', ['0.7', '0.1', '0.2'],
+    'Of the exactly annotated images, for train, val and test, where the '
+    'source does not say; not used with --num_folds.')
+_SPLIT_BY = flags.DEFINE_enum(
+    'split_by', 'subject', ['subject', 'site'], 'What is never cut.')
+_NUM_FOLDS = flags.DEFINE_integer(
+    'num_folds', None, 'Cut into folds, instead of --split_fractions.',
+    lower_bound=2)
+_FOLD = flags.DEFINE_integer(
+    'fold', 0, 'The fold that is test; the next one is val.', lower_bound=0)
+_SIMULATE = flags.DEFINE_list(
+    'simulate', [], 'Kinds of weak labels that training images get which do '
+    f'not keep their mask: {", ".join(simulate.KINDS)}, or none.')
+_STRONG_MINUTES = flags.DEFINE_float(
+    'strong_minutes', None, 'Minutes of annotation that all training images '
+    'may take, instead of --strong_fraction.', lower_bound=0.0)
+
+
+def names() -> list[str]:
+  """Returns the flags that only --source has a use for."""
+  return [holder.name for holder in globals().values()
+          if isinstance(holder, flags.FlagHolder)
+          and holder.name not in ('intensity_range', 'leave_out')]
+
+
+def has_splits() -> bool:
+  """Returns whether --splits is given."""
+  return _SPLITS.value is not None
+
+
+def format_name() -> str | None:
+  """Returns --format."""
+  return _FORMAT.value
+
+
+def name(source: pathlib.Path) -> str:
+  """Returns --name, or the last part of the source."""
+  return _NAME.value or source.resolve().stem
+
+
+def leave_out() -> frozenset[str]:
+  """Returns what may be left out; raises ValueError."""
+  return leaving_out.parse(_LEAVE_OUT.value)
+
+
+def subjects() -> str | None:
+  """Returns --subjects; raises ValueError."""
+  if _SUBJECTS.value is not None:
+    if _SUBJECT_PATTERN.value is not None:
+      raise ValueError('give --subjects or --subject_pattern, not both')
+    if not os.path.isfile(_SUBJECTS.value):
+      raise ValueError(f'--subjects={_SUBJECTS.value}: no such file')
+  return _SUBJECTS.value
+
+
+def options() -> formats.Options:
+  """Returns what the flags say about the files; raises ValueError."""
+  values = rasterize.parse_values(_MASK_VALUES.value or (), 'mask_values')
+  of_scribbles = rasterize.parse_values(
+      _SCRIBBLE_VALUES.value or (), 'scribble_values')
+  limits = _numbers('intensity_range', _INTENSITY_RANGE.value, 2)
+  if limits is not None and limits[0] >= limits[1]:
+    raise ValueError('--intensity_range: expected LOW,HIGH with LOW < HIGH')
+  if _SUBJECT_PATTERN.value is not None:
+    try:
+      if re.compile(_SUBJECT_PATTERN.value).groups < 1:
+        raise ValueError(
+            '--subject_pattern has no group: write (...) around the subject')
+    except re.error as error:
+      raise ValueError(f'--subject_pattern: {error}') from error
+  classes = _CLASSES.value
+  if classes is not None and (
+      len(classes) < 2 or len(set(classes)) < len(classes) or '' in classes):
+    raise ValueError('--classes: expected two or more different names, '
+                     'background first')
+  return formats.Options(
+      classes=None if classes is None else tuple(classes),
+      mask_values=values, scribble_values=of_scribbles,
+      mask_threshold=_MASK_THRESHOLD.value,
+      masks_are=_MASKS_ARE.value, masks_are_given=bool(_MASKS_ARE.present),
+      voc_boxes_from=_VOC_BOXES_FROM.value,
+      polygons_are=_POLYGONS_ARE.value, points_are=_POINTS_ARE.value,
+      stroke_width=_STROKE_WIDTH.value, intensity_range=limits,
+      mask_folders=tuple(_MASK_FOLDER.value) if _MASK_FOLDER.value else None,
+      image_suffix=_IMAGE_SUFFIX.value, axis=_AXIS.value,
+      subject_pattern=_SUBJECT_PATTERN.value,
+      leave_out=leave_out())
+
+
+def plan(
+    *,
+    seed: int,
+    strong_fraction: float | None,
+    fault_fraction: float | None,
+    near_copies: str,
+) -> own_set.Plan:
+  """Returns what the flags say about splits and roles; raises ValueError.
+
+  Args:
+    seed: seed of every draw.
+    strong_fraction: share of the training images that keep their mask; None
+      keeps all, or a tenth with --simulate.
+    fault_fraction: share of the simulated labels that are faulty; None is
+      `FAULT_FRACTION`.
+    near_copies: 'refuse' keeps nearly the same pictures in one split.
+  """
+  unknown = set(_SIMULATE.value) - {*simulate.KINDS, 'none'}
+  if unknown:
+    raise ValueError(f'--simulate: unknown {sorted(unknown)}; known: '
+                     f'{", ".join(simulate.KINDS)}, none')
+  if _SPLITS.value is not None and not os.path.isfile(_SPLITS.value):
+    raise ValueError(f'--splits={_SPLITS.value}: no such file')
+  if _NUM_FOLDS.value is None and _FOLD.present:
+    raise ValueError('--fold is for --num_folds: give both or none')
+  if _NUM_FOLDS.value is not None and _FOLD.value >= _NUM_FOLDS.value:
+    raise ValueError(
+        f'--fold={_FOLD.value}: expected 0 to {_NUM_FOLDS.value - 1}')
+  budget = None
+  if _STRONG_MINUTES.value is not None:
+    budget = strong_choice.Budget(minutes=_STRONG_MINUTES.value)
+  elif _SIMULATE.value or strong_fraction is not None:
+    budget = strong_choice.Budget(
+        fraction=STRONG_FRACTION if strong_fraction is None else
+        strong_fraction)
+  return own_set.Plan(
+      seed=seed, draw=dividing.Draw(
+          seed=seed,
+          fractions=_numbers('split_fractions', _SPLIT_FRACTIONS.value, 3),
+          by=_SPLIT_BY.value, num_folds=_NUM_FOLDS.value, fold=_FOLD.value,
+          keep_copies_together=near_copies == 'refuse'),
+      splits_file=_SPLITS.value, budget=budget, simulate=_SIMULATE.value,
+      fault_fraction=FAULT_FRACTION if fault_fraction is None else
+      fault_fraction)
+
+
+def _numbers(name, values, count):
+  """Returns the numbers of a flag, None if it is not given."""
+  if values is None:
+    return None
+  try:
+    numbers = tuple(float(value) for value in values)
+  except ValueError:
+    numbers = ()
+  if len(numbers) != count or not np.isfinite(numbers).all():
+    raise ValueError(f'--{name}: expected {count} numbers, found {values}')
+  return numbers

@@ -1,0 +1,358 @@
+"""One HTML page that shows what a set holds: counts, shares, pictures.
+
+The page is one file. It needs no network and no script, and follows the
+reader's dark or light colours.
+"""
+
+import collections
+from collections.abc import Sequence
+import os
+import pathlib
+import re
+
+from hybridseg import types
+import numpy as np
+
+from data_prep import formats
+from data_prep import manifest as manifest_lib
+from data_prep.checks import check
+from data_prep.drawing import annotation_kinds
+from data_prep.drawing import rasterize
+from data_prep.shared import grammar
+from data_prep.shared import html_page
+from data_prep.shared import html_plots
+
+_OPACITY = 0.45
+_PICTURE_SIDE = 216  # Pixels on the page, about.
+_SHARE_SIDE = 64  # Side of the label maps that shares of shapes come from.
+_MAX_ROWS = 20  # Of a table of names.
+_MAX_NAMES = 1000  # Of a list.
+_MAX_SIZES = 8  # Sizes that are listed one by one.
+_MAX_BINS = 24
+
+
+def write_summary(
+    path: str | os.PathLike[str],
+    manifest: manifest_lib.Manifest,
+    findings: check.Findings,
+    *,
+    image_size: int,
+    num_pictures: int = 24,
+    seed: int = 0,
+    notices: Sequence[str] = (),
+    left_out: Sequence[formats.LeftOut] = (),
+) -> None:
+  """Writes the page.
+
+  Args:
+    path: HTML file to write.
+    manifest: without problems.
+    findings: of `check.inspect_manifest` of it.
+    image_size: height and width of the records, which the pictures show.
+    num_pictures: how many to show at most, spread evenly over splits, roles and
+      kinds.
+    seed: of the choice of pictures.
+    notices: lines that were printed beside those of `findings`.
+    left_out: what of the user's data is not used.
+
+  Raises:
+    OSError: if a file cannot be read, or the page not be written.
+  """
+  rows, facts = manifest.rows, findings.facts
+  header = manifest.header
+  subjects = len({row.subject or row.id for row in rows})
+  chosen = choose_rows(rows, number=num_pictures, seed=seed)
+  body = [
+      f'<h1>{html_page.name(header.name)}</h1>',
+      f'<p>{grammar.counted(len(rows), "image")} of '
+      f'{grammar.counted(subjects, "subject")}. Classes: '
+      f'{html_page.legend(header.classes)}</p>',
+      '<h2>Images</h2>', _count_tables(rows),
+      '<h2>Classes</h2>', _class_tables(manifest, facts),
+      '<h2>Sizes</h2>', _size_plots(rows, facts),
+      '<h2>Origin</h2>', _origin_tables(rows),
+      '<h2>Notices</h2>', _notices(notices, findings), _unlabelled(rows),
+      '<h2>Left out</h2>', _left_out_table(left_out),
+      '<h2>Pictures</h2>',
+      f'<p class="dim">{grammar.counted(len(chosen), "image")} as the records '
+      f'hold them, {image_size} x {image_size}. Paint: annotation. Grey: '
+      'unlabelled. Black strokes: background. White line: the truth of a weak '
+      'one.</p>',
+      '<div class="pictures">',
+      *(_figure(rows[i], manifest, image_size=image_size) for i in chosen),
+      '</div>',
+  ]
+  html_page.write(path, html_page.page(
+      header.name, body, style=html_plots.STYLE))
+
+
+def choose_rows(
+    rows: Sequence[manifest_lib.Row], *, number: int, seed: int
+) -> list[int]:
+  """Picks rows evenly over splits, roles and kinds, at random within each.
+
+  Returns:
+    At most `number` positions, those of one group together.
+  """
+  groups = collections.defaultdict(list)
+  for i in np.random.default_rng(seed).permutation(len(rows)):
+    groups[_group(rows[i])].append(int(i))
+  ordered = [groups[key] for key in sorted(groups)]
+  # Position within the group first: all firsts, then all seconds.
+  turns = sorted(
+      (turn, place, i) for place, group in enumerate(ordered)
+      for turn, i in enumerate(group))[:number]
+  return [i for _, _, i in sorted(turns, key=lambda t: (t[1], t[0]))]
+
+
+def draw_overlay(
+    row: manifest_lib.Row, *, root: pathlib.Path, image_size: int
+) -> np.ndarray:
+  """Paints the annotation over the image, and outlines the truth of a weak one.
+
+  Args:
+    row: a checked row.
+    root: folder that its paths are relative to.
+    image_size: height and width of the records.
+
+  Returns:
+    uint8 [S, S, 3], S a multiple of `image_size` if that is small.
+  """
+  image = rasterize.read_image(root / row.image)
+  size, output_size = image.shape[:2], (image_size, image_size)
+  draw = lambda annotation: rasterize.rasterize(
+      annotation, size=size, root=root, output_size=output_size)
+  side = image_size * max(1, round(_PICTURE_SIDE / image_size))
+  side = min(side, 2 * _PICTURE_SIDE)
+  enlarge = lambda label: rasterize.resize_label(label, size=(side, side))
+  image = rasterize.resize_image(image, size=output_size)
+  # Nearest, so that it shows the very pixels of the records.
+  image = np.stack([enlarge(c) for c in np.moveaxis(image, -1, 0)], axis=-1)
+  image = np.broadcast_to(image, (side, side, 3)).astype(np.float32)
+  truth = (row.evaluation or {}).get('truth')
+  edges = np.zeros((side, side), bool)
+  if truth is not None and row.role != 'strong':
+    edges = _edges(enlarge(draw(truth)))
+  kind = _kind(row)
+  label = np.zeros((side, side), np.uint8)
+  if kind not in ('none', 'tag'):
+    label = enlarge(draw(row.annotation))
+  image = np.where((label == types.UNLABELLED)[..., None],
+                   0.75 * image + 25, image)
+  known = annotation_kinds.TABLE.get(kind)  # None of unlabelled images.
+  is_sparse = known is not None and known.is_sparse
+  if is_sparse or kind == 'extreme_points':
+    # Thin lines must drown neither in the picture nor below the outline.
+    image = _paint(_outline(image, edges), label, opacity=1.0)
+    if is_sparse:  # Drawn background, in black.
+      image = np.where((label == 0)[..., None], 0, image)
+  else:
+    image = _outline(_paint(image, label, opacity=_OPACITY), edges)
+  return image.clip(0, 255).astype(np.uint8)
+
+
+def _outline(image, edges):
+  return np.where(edges[..., None], 255, image)
+
+
+def _paint(image, label, *, opacity):
+  for value in np.unique(label[(label > 0) & (label != types.UNLABELLED)]):
+    image = np.where(
+        (label == value)[..., None],
+        (1 - opacity) * image + opacity * np.array(html_page.colour(value)),
+        image)
+  return image
+
+
+def _edges(label):
+  """Marks pixels whose right or lower neighbour is of another class."""
+  edges = np.zeros(label.shape, bool)
+  edges[:, :-1] |= label[:, :-1] != label[:, 1:]
+  edges[:-1] |= label[:-1] != label[1:]
+  return edges
+
+
+def _kind(row):
+  if row.role == 'unlabelled' or row.annotation is None:
+    return 'none'
+  return row.annotation['kind']
+
+
+def _group(row):
+  return (manifest_lib.SPLITS.index(row.split),
+          manifest_lib.ROLES.index(row.role), _kind(row))
+
+
+def _figure(row, manifest, *, image_size):
+  pixels = draw_overlay(row, root=manifest.root, image_size=image_size)
+  source = html_page.data_uri(html_page.image_bytes(pixels, 'PNG'), 'PNG')
+  words = [f'{row.split} {row.role}']
+  if row.role != 'unlabelled':
+    words.append(_kind(row).replace('_', ' '))
+  if _kind(row) == 'tag':
+    names = [manifest.header.classes[v] for v in row.annotation['labels']]
+    words[-1] += ': ' + (', '.join(names) or 'no class')
+  evaluation = row.evaluation or {}
+  if evaluation.get('quality') is not None:
+    words.append(f'IoU {evaluation["quality"]:.2f}')
+  if evaluation.get('fault'):
+    words.append(evaluation['fault'].replace('_', ' '))
+  caption = html_page.escape(', '.join(words))
+  return (
+      f'<figure><img alt="{caption}" src="{source}">'
+      f'<figcaption><b>{html_page.name(row.id)}</b><br>{caption}</figcaption>'
+      '</figure>')
+
+
+def _count_tables(rows):
+  """Tables of splits by roles, and of kinds by splits."""
+  splits = [s for s in manifest_lib.SPLITS if any(r.split == s for r in rows)]
+  lines = []
+  for split in splits:
+    members = [row for row in rows if row.split == split]
+    counts = collections.Counter(row.role for row in members)
+    lines.append([
+        split, *(counts[role] for role in manifest_lib.ROLES), len(members),
+        len({row.subject or row.id for row in members})])
+  counts = collections.Counter((_kind(row), row.split) for row in rows)
+  kinds = sorted({kind for kind, _ in counts})
+  return html_page.side_by_side(html_page.table(
+      'Splits by roles', ['', *manifest_lib.ROLES, 'all', 'subjects'], lines
+  ), html_page.table(
+      'Kinds of annotation by splits', ['', *splits],
+      [[kind.replace('_', ' '), *(counts[kind, s] for s in splits)]
+       for kind in kinds]))
+
+
+def _class_tables(manifest, facts):
+  """Tables of how many images show a class, and of its share of the pixels."""
+  names = manifest.header.classes
+  present = collections.defaultdict(lambda: np.zeros(len(names)))
+  shares = collections.defaultdict(lambda: np.zeros(len(names) + 1))
+  images = collections.Counter()
+  for row, seen in zip(manifest.rows, facts, strict=True):
+    if _kind(row) == 'none':
+      continue
+    group = f'{row.split} {row.role}'
+    images[group] += 1
+    present[group][sorted(seen.present)] += 1
+    if _kind(row) != 'tag':
+      counts = _pixel_counts(row, seen, len(names))
+      shares[group] += counts / counts.sum()  # Each image counts the same.
+  percent = lambda value: f'{100 * value:.1f} %'
+  shown, covered = [], []
+  order = {f'{s} {r}': None for s in manifest_lib.SPLITS
+           for r in manifest_lib.ROLES}
+  for group in (g for g in order if images[g]):
+    number = images[group]
+    shown.append([group, *(
+        f'{int(n)} ({percent(n / number)})' for n in present[group][1:])])
+    if group in shares:
+      total = shares[group].sum()
+      covered.append([
+          group, *(percent(share / total) for share in shares[group])])
+  return html_page.side_by_side(html_page.table(
+      'Images that show the class', ['', *names[1:]], shown
+  ), html_page.table(
+      'Share of the pixels, as annotated', ['', *names, 'unlabelled'], covered))
+
+
+def _pixel_counts(row, seen, num_classes):
+  """Returns pixels per class and, last, unlabelled ones, int64 [K + 1]."""
+  if seen.counts is not None:
+    return seen.counts
+  # Shapes need no file; their shares need no full size.
+  label = rasterize.rasterize(
+      row.annotation, size=seen.size, root=pathlib.Path(),
+      output_size=(_SHARE_SIDE, _SHARE_SIDE))
+  counts = np.bincount(label.ravel(), minlength=types.UNLABELLED + 1)
+  return counts[[*range(num_classes), types.UNLABELLED]]
+
+
+def _size_plots(rows, facts):
+  """Image sizes, listed if they are few, and pixel spacings."""
+  sizes = collections.Counter(seen.size for seen in facts)
+  channels = collections.Counter(seen.channels for seen in facts)
+  plots, tables = [], []
+  if len(sizes) <= _MAX_SIZES:
+    tables.append(html_page.table('Height x width in pixels', ['', 'images'], [
+        [f'{size[0]} x {size[1]}', n] for size, n in sizes.most_common()]))
+  else:
+    plots += [
+        _histogram([seen.size[i] for seen in facts], f'{name} in pixels')
+        for i, name in enumerate(('Height', 'Width'))]
+  tables.append(html_page.table('Channels', ['', 'images'], [
+      [{1: 'gray', 3: 'colour'}[c], n] for c, n in sorted(channels.items())]))
+  known = [row.spacing_mm for row in rows if row.spacing_mm is not None]
+  if known:
+    plots += [
+        _histogram([spacing[i] for spacing in known], f'Spacing {axis} in mm')
+        for i, axis in enumerate('yx')]
+  parts = [html_page.side_by_side(*tables), html_plots.side_by_side(*plots)]
+  if len(known) < len(rows):
+    parts.append(
+        f'<p>The pixel spacing of {len(rows) - len(known)} of {len(rows)} '
+        'images is not known: their distances will be in pixels.</p>')
+  return ''.join(parts)
+
+
+def _histogram(values, title):
+  if min(values) == max(values):
+    return f'<p>{title}: {min(values):g} in all images.</p>'
+  return html_plots.histogram(
+      title, {'': values}, x_label=title, y_label='images',
+      num_bins=min(_MAX_BINS, len(np.unique(values)) + 1))
+
+
+def _origin_tables(rows):
+  """Tables of images per site and per annotator."""
+  parts = []
+  for name in ('site', 'annotator'):
+    counts = collections.Counter(getattr(row, name) for row in rows)
+    if set(counts) == {''}:
+      parts.append(f'<p>No {name} is named.</p>')
+      continue
+    lines = [[value or 'not named', n] for value, n in sorted(
+        counts.items(), key=lambda x: (-x[1], x[0]))]
+    more = len(lines) - _MAX_ROWS
+    if more > 0:
+      rest = sum(n for _, n in lines[_MAX_ROWS:])
+      lines = [*lines[:_MAX_ROWS], [f'{more} more', rest]]
+    parts.append(html_page.table(f'Images per {name}', ['', 'images'], lines))
+  return html_page.side_by_side(*parts)
+
+
+def _left_out_table(left_out):
+  """A table of what is not used, of which left_out.csv has all lines."""
+  if not left_out:
+    return '<p>Nothing.</p>'
+  lines = [[e.what, e.name, e.field, e.reason] for e in left_out[:_MAX_ROWS]]
+  more = len(left_out) - len(lines)
+  if more > 0:
+    lines.append(['', f'{more} more: see left_out.csv', '', ''])
+  counts = collections.Counter(entry.what for entry in left_out)
+  return html_page.side_by_side(html_page.table(
+      ', '.join(grammar.counted(n, what) for what, n in counts.items()),
+      ['', 'name', 'field', 'reason'], lines, css_class='words'))
+
+
+def _notices(notices, findings):
+  lines = [*notices, *check.report(findings._replace(problems=[]))]
+  if not lines:
+    return '<p>None: nothing about this set is odd.</p>'
+  items = ''.join(
+      f'<li>{html_page.escape(re.sub("^notice[,:] ", "", line))}</li>'
+      for line in lines)
+  return f'<ul>{items}</ul>'
+
+
+def _unlabelled(rows):
+  """The names of all pictures without a label, of which notices show three."""
+  ids = [row.id for row in rows if row.role == 'unlabelled']
+  if not ids:
+    return ''
+  more = len(ids) - _MAX_NAMES
+  names = ', '.join(map(html_page.name, ids[:_MAX_NAMES]))
+  rest = f', and {more} more: see manifest.jsonl' if more > 0 else ''
+  return (f'<details><summary>{grammar.counted(len(ids), "unlabelled image")}'
+          f'</summary><p>{names}{rest}</p></details>')

@@ -1,0 +1,84 @@
+"""Keeps what a file names inside the folder that it belongs to.
+
+Ids and paths come from files, and files come from anybody: whatever writes or
+opens a path that is made of them asks here.
+"""
+
+import os
+import pathlib
+
+from data_prep.shared import pixels
+
+FIX = 'rename it: no "." or ".." between slashes, and no slash at either end'
+
+
+def is_name(name: str) -> bool:
+  """Returns whether a name, read as a path, stays below any folder.
+
+  An absolute name does not, nor does one with a part that is empty, '.' or
+  '..': two such names could be one file. Links are looked at by `inside`.
+
+  Args:
+    name: an id, or a path below some folder, with slashes.
+  """
+  return '\0' not in name and not {'', '.', '..'} & set(name.split('/'))
+
+
+def leads_out(root: pathlib.Path, name: str) -> bool:
+  """Returns whether a relative path leaves its root, by '..' or by a link.
+
+  Args:
+    root: folder that the path is relative to.
+    name: the path. An absolute one is no path below the root and was meant:
+      False.
+  """
+  if os.path.isabs(name):
+    return False
+  real_root = os.path.realpath(root)
+  real = os.path.realpath(os.path.join(root, name))
+  return os.path.commonpath([real, real_root]) != real_root
+
+
+def inside(root: pathlib.Path, name: str) -> pathlib.Path:
+  """Returns the path of `name` below `root`.
+
+  Args:
+    root: a folder.
+    name: path below it, with slashes; nothing needs to be there.
+
+  Raises:
+    pixels.WrongFile: if the path is absolute, climbs, or is or follows a link
+      that leads out of the folder.
+  """
+  if not is_name(name):
+    raise pixels.WrongFile(
+        'a name would lead out of its folder', repr(pixels.tail(name)), FIX)
+  if leads_out(root, name):
+    raise pixels.WrongFile(
+        'a link would lead out of its folder', repr(pixels.tail(name)),
+        'remove the link')
+  return root / name
+
+
+def new_file(root: pathlib.Path, name: str) -> pathlib.Path:
+  """Returns a path to write below `root`, where nothing is yet.
+
+  The folders on the way are made. What is there is never overwritten: it may be
+  a hard link to a picture of the user's.
+
+  Args:
+    root: a folder that is being filled.
+    name: path below it, with slashes.
+
+  Raises:
+    pixels.WrongFile: if the path leads out of the folder, or something is
+      there.
+    OSError: if a folder cannot be made.
+  """
+  path = inside(root, name)
+  if os.path.lexists(path):
+    raise pixels.WrongFile(
+        'two things would be written as one file', repr(pixels.tail(name)),
+        'give each image its own id')
+  path.parent.mkdir(parents=True, exist_ok=True)
+  return path

@@ -1,0 +1,58 @@
+"""How far a long pass is, how fast, and how much time is left: one line."""
+
+import sys
+import time
+from typing import TextIO
+
+
+def minutes(seconds: float) -> str:
+  """Returns a duration as people read it: '2m05s'."""
+  seconds = round(seconds)
+  return f'{seconds // 60}m{seconds % 60:02d}s'
+
+
+class Progress:
+  """Prints a line every few seconds, and says nothing of a short pass.
+
+    3 of 10 files  1.5 files/s  0m05s left
+  """
+
+  def __init__(
+      self,
+      total: int,
+      noun: str,
+      *,
+      what: str = '',
+      before: int = 0,
+      every_s: float = 5.0,
+      to_the_end: bool = False,
+      file: TextIO | None = None,
+  ):
+    """Starts the clock.
+
+    Args:
+      total: how many there are in all.
+      noun: what they are, in the plural.
+      what: what the line begins with, such as the name of the pass.
+      before: how many were done before this pass, which do not count as speed.
+      every_s: least seconds between two lines.
+      to_the_end: whether the last one always gets its line.
+      file: where to print; stderr if None.
+    """
+    self._total, self._noun, self._what = total, noun, what
+    self._before, self._every_s, self._to_the_end = before, every_s, to_the_end
+    self._file = file
+    self._start = self._last_line = time.monotonic()
+
+  def __call__(self, done: int) -> None:
+    """Says that so many are done, with those from before."""
+    now = time.monotonic()
+    is_last = self._to_the_end and done == self._total
+    if now - self._last_line < self._every_s and not is_last:
+      return
+    self._last_line = now
+    speed = (done - self._before) / max(now - self._start, 1e-9)
+    left = (f'  {minutes((self._total - done) / speed)} left' if speed else '')
+    print(f'{self._what}{done} of {self._total} {self._noun}  '
+          f'{speed:.1f} {self._noun}/s{left}',
+          file=self._file or sys.stderr, flush=True)

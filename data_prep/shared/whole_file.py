@@ -1,0 +1,134 @@
+"""Files and folders that are written whole or not at all."""
+
+from collections.abc import Iterator
+import contextlib
+import fcntl
+import hashlib
+import os
+import pathlib
+import platform
+import shutil
+import sys
+import tempfile
+from typing import Any, IO
+
+from data_prep.shared import system_errors
+
+
+def follow_no_link(path: str | os.PathLike[str], flags: int) -> int:
+  """Opens a file for `open(opener=...)`, unless its name is a link.
+
+  In a folder of somebody else's, that may lead to any file of the user's.
+
+  Raises:
+    OSError: if it is a link, or cannot be opened.
+  """
+  return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
+@contextlib.contextmanager
+def open_whole(
+    path: str | os.PathLike[str], mode: str = 'w', **options: Any
+) -> Iterator[IO[Any]]:
+  """Opens a file to write: a reader sees the old one, or all of the new one.
+
+  Args:
+    path: of the file.
+    mode: 'w' or 'wb'.
+    **options: of `open`.
+
+  Yields:
+    The file, under another name, which nothing is left of if it fails.
+
+  Raises:
+    OSError: if it cannot be written.
+  """
+  folder, name = os.path.split(os.path.abspath(path))
+  temporary = os.path.join(folder, f'.{name}.tmp')
+  try:
+    with system_errors.naming(path):
+      with contextlib.suppress(FileNotFoundError):
+        os.remove(temporary)  # Of a killed process, or a link of a stranger's.
+      with open(temporary, mode, opener=follow_no_link, **options) as file:
+        yield file
+      os.replace(temporary, path)
+  except BaseException:
+    with contextlib.suppress(OSError):
+      os.remove(temporary)
+    raise
+
+
+@contextlib.contextmanager
+def folder_beside(output: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Makes a folder to fill, and to be renamed to `output` when it is whole.
+
+  Those that killed processes of this machine have left beside the same output
+  are removed first, with a line on stderr: a process holds a lock on its own.
+
+  Args:
+    output: absolute; its parent is there.
+
+  Yields:
+    A folder on the same disk; what is left of it is removed.
+
+  Raises:
+    OSError: if it cannot be made.
+  """
+  # Of this machine alone: locks may not be seen by another that has the disk.
+  machine = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+  prefix = f'.{output.name}.{machine}-'
+  _remove_left_over(output, prefix)
+  temporary, descriptor = _make_locked(output.parent, prefix)
+  try:
+    os.chmod(temporary, 0o755)  # mkdtemp shuts out everybody else.
+    with system_errors.naming(output):
+      yield temporary
+  finally:
+    shutil.rmtree(temporary, ignore_errors=True)
+    if descriptor is not None:
+      os.close(descriptor)
+
+
+def _make_locked(parent, prefix):
+  """Returns a new folder, and the descriptor of its lock, None without one."""
+  while True:
+    folder = pathlib.Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
+    descriptor = None
+    try:
+      descriptor = os.open(folder, os.O_RDONLY)
+      fcntl.flock(descriptor, fcntl.LOCK_EX)
+      # Before it was locked, another process may have taken it for left over.
+      if folder.exists():
+        return folder, descriptor
+    except FileNotFoundError:
+      pass
+    except OSError:  # A disk without locks: nothing is removed there, either.
+      if descriptor is not None:
+        os.close(descriptor)
+      return folder, None
+    if descriptor is not None:
+      os.close(descriptor)
+
+
+def _remove_left_over(output, prefix):
+  """Removes folders of that name that no process holds, and says so."""
+  removed = []
+  try:
+    with os.scandir(output.parent) as entries:
+      found = [e.path for e in entries if e.name.startswith(prefix)
+               and e.is_dir(follow_symlinks=False)]
+  except OSError:
+    return
+  for path in found:
+    with contextlib.suppress(OSError):
+      descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+      try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(path)
+        removed.append(os.path.basename(path))
+      finally:
+        os.close(descriptor)
+  if removed:
+    more = f' and {len(removed) - 1} more' if len(removed) > 1 else ''
+    print(f'notice: removed {removed[0]}{more}, which a process that was '
+          f'killed had left beside {output.name}', file=sys.stderr)

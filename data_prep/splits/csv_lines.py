@@ -1,0 +1,79 @@
+"""CSV files that users write or edit: what is wrong becomes a problem."""
+
+from collections.abc import Callable
+import csv
+import io
+import os
+import pathlib
+
+from data_prep import manifest
+from data_prep.shared import cells
+from data_prep.shared import grammar
+
+_Problem = manifest.Problem
+
+
+def read(
+    path: str | os.PathLike[str],
+    parse_header: Callable[
+        [list[str], int], tuple[list[str] | None, list[_Problem]]],
+    *,
+    strip: bool = False,
+    semicolons: bool = False,
+) -> tuple[list[tuple[int, dict[str, str]]], list[_Problem]]:
+  """Reads the lines of a file by their columns; blank ones are passed over.
+
+  Args:
+    path: the file.
+    parse_header: of the cells of the first line (none in an empty file) and its
+      number; returns the columns, None if they are of no use, and problems.
+    strip: whether spaces around a cell say nothing.
+    semicolons: whether they may separate the cells, as in the spreadsheets of
+      some countries.
+
+  Returns:
+    The number, from 1, and the cells of each line that has as many as the
+    header; and all problems.
+
+  Raises:
+    OSError: if the file cannot be read.
+  """
+  file = str(path)
+  try:
+    text = pathlib.Path(path).read_bytes().decode('utf-8-sig')
+  except UnicodeDecodeError as error:
+    return [], [_Problem(
+        'not UTF-8', f'byte {error.start}', 'save it as CSV in UTF-8',
+        file=file)]
+  first = text.partition('\n')[0]
+  separator = ';' if semicolons and ';' in first and ',' not in first else ','
+  reader = csv.reader(
+      io.StringIO(text, newline=''), strict=True, delimiter=separator)
+  columns, is_first, lines, problems, line = None, True, [], [], 0
+  try:
+    for record in reader:
+      # One with a line break in quotes ends further down.
+      start, line = line + 1, reader.line_num
+      record = cells.undo_all(c.strip() if strip else c for c in record)
+      if not any(record):
+        continue
+      if is_first:
+        is_first = False
+        columns, problems = parse_header(record, start)
+        if columns is None:
+          return [], problems
+      elif len(record) != len(columns):
+        problems.append(_Problem(
+            f'expected {grammar.counted(len(columns), "cell")}',
+            str(len(record)),
+            'quote cells that hold a comma, and end none too early', start,
+            file=file))
+      else:
+        lines.append((start, dict(zip(columns, record, strict=True))))
+  except csv.Error as error:
+    problems.append(_Problem(
+        f'not CSV ({error})', '', 'correct its quotes', reader.line_num,
+        file=file))
+  if is_first:
+    problems += parse_header([], 1)[1]
+  return lines, problems

@@ -1,0 +1,252 @@
+"""Draws the splits of a source, or keeps those that its folders name.
+
+A split that holds everything is no split: where the source puts all pictures
+into one, all three are drawn, and a split that it lacks is drawn from train.
+"""
+
+import collections
+from collections.abc import Callable, Sequence
+import functools
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from data_prep import manifest as manifest_lib
+from data_prep.checks import duplicates
+from data_prep.drawing import rasterize
+from data_prep.shared import grammar
+from data_prep.shared import pixels
+from data_prep.splits import split_refusals
+from data_prep.splits import splits
+
+
+class Draw(NamedTuple):
+  """How splits are drawn.
+
+  Attributes:
+    seed: seed of the draw.
+    fractions: of the exactly annotated images, for train, val and test.
+    by: 'subject' or 'site'.
+    num_folds: None, or into how many folds to cut; then `fractions` is not
+      used.
+    fold: the fold that is test; the next one is val, all others train.
+    keep_copies_together: whether nearly the same pictures are in one split.
+  """
+
+  seed: int = 0
+  fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
+  by: str = 'subject'
+  num_folds: int | None = None
+  fold: int = 0
+  keep_copies_together: bool = True
+
+
+def draw_splits(
+    rows: Sequence[manifest_lib.Row],
+    root: pathlib.Path,
+    draw: Draw,
+    notices: list[str],
+) -> tuple[list[manifest_lib.Row], dict[str, int] | None]:
+  """Returns the rows with splits, and the fold of each id if there are folds.
+
+  What has no exact mask follows its group, into val and test as well.
+
+  Args:
+    rows: of a manifest; `split` is empty where the source does not say.
+    root: folder that their paths are relative to.
+    draw: how splits are drawn.
+    notices: gets what was decided.
+
+  Raises:
+    split_refusals.RefusedError: if the set cannot be split, with the cause.
+  """
+  rows = list(rows)
+  try:
+    split_refusals.check_before(rows, draw)
+    if draw.num_folds is not None:
+      return _draw_folds(rows, root, draw, notices)
+    # Of all that are annotated, by now.
+    rows = take_back(rows, draw, notices)
+    if not all(row.split for row in rows):
+      units, deal = _units(rows, root, draw, notices)
+      try:
+        found = deal(units, fractions=draw.fractions, by=draw.by)
+      except splits.TooFewGroupsError:
+        found = deal_in_part(
+            units, functools.partial(deal, fractions=draw.fractions), draw.by)
+      rows = [r._replace(split=found[r.id]) for r in rows]
+      split_refusals.check_after(rows, draw)
+      return rows, None
+    return _draw_missing(rows, root, draw, notices), None
+  except split_refusals.RefusedError:
+    raise
+  except ValueError as error:
+    raise split_refusals.explain(rows, draw, error) from error
+
+
+def take_back(
+    rows: Sequence[manifest_lib.Row], draw: Draw, notices: list[str]
+) -> list[manifest_lib.Row]:
+  """Empties the splits of a source that puts all its pictures into one.
+
+  Args:
+    rows: of a manifest; `split` is empty where the source does not say.
+    draw: how splits are drawn; its fractions may ask for that split alone.
+    notices: gets what was decided.
+  """
+  given = {row.split for row in rows} - {''}
+  exact = [row for row in rows if manifest_lib.is_exact(row)]
+  drawn = [s for s, share in zip(
+      manifest_lib.SPLITS, draw.fractions, strict=True) if share > 0]
+  if len(given) != 1 or given == set(drawn) or (
+      {row.split for row in exact} - given):
+    return list(rows)
+  only = next(iter(given))
+  if only not in manifest_lib.SPLITS:
+    return list(rows)
+  if draw.num_folds is None:
+    alone = ','.join(str(int(s == only)) for s in manifest_lib.SPLITS)
+    notices.append(
+        f'every picture is in {only}, as the source names it: that divides '
+        f'nothing, so {", ".join(drawn)} are drawn; '
+        f'--split_fractions={alone} keeps it')
+  return [row._replace(split='') for row in rows]
+
+
+def _draw_missing(rows, root, draw, notices):
+  """Draws val or test from train where a source has no picture of it."""
+  shares = dict(zip(manifest_lib.SPLITS, draw.fractions, strict=True))
+  given = collections.Counter(row.split for row in rows)
+  missing = [s for s in ('val', 'test') if shares[s] > 0 and not given[s]]
+  if not missing or not given['train'] or not shares['train']:
+    return rows
+  fractions = np.array([
+      shares[s] * (s == 'train' or s in missing) for s in manifest_lib.SPLITS])
+  units, deal = _units(
+      [r for r in rows if r.split == 'train'], root, draw, notices)
+  deal = functools.partial(deal, fractions=tuple(fractions / fractions.sum()))
+  units = [unit._replace(split='') for unit in units]
+  names = ' and '.join(missing)
+  try:
+    try:
+      found = deal(units, by=draw.by)
+    except splits.TooFewGroupsError:
+      found = deal_in_part(units, deal, draw.by)
+  except ValueError:
+    notices.append(f'the source has no {names}, and train has too few '
+                   f'{draw.by}s with exact masks to draw it from')
+    return rows
+  rows = [r._replace(split=found.get(r.id, r.split)) for r in rows]
+  counts = collections.Counter(found.values())
+  number = sum(counts[s] for s in missing)
+  notices.append(
+      f'the source has no {names}: '
+      + ' and '.join(grammar.counted(counts[s], 'picture') for s in missing)
+      + f' of train {grammar.verb(number, "become")} {names}, by {draw.by}')
+  return rows
+
+
+def _draw_folds(rows, root, draw, notices):
+  units, _ = _units(rows, root, draw, notices)
+  folds = splits.k_folds(
+      units, num_folds=draw.num_folds, by=draw.by, seed=draw.seed,
+      presence=find_presence(rows, root))
+  used = {0: 'test', 1: 'val'}
+  place = lambda fold: used.get((fold - draw.fold) % draw.num_folds, 'train')
+  return [r._replace(split=place(folds[r.id])) for r in rows], folds
+
+
+def _units(rows, root, draw, notices):
+  """Returns rows whose subjects join copies, and what deals them."""
+  if draw.keep_copies_together:
+    rows, number = join_copies(rows, root)
+    if number:
+      notices.append(f'{number} pictures are nearly the same as another: both '
+                     'go to one split')
+  return rows, functools.partial(
+      splits.assign_splits, seed=draw.seed, presence=find_presence(rows, root))
+
+
+def find_presence(
+    rows: Sequence[manifest_lib.Row], root: pathlib.Path
+) -> dict[str, frozenset[int]]:
+  """Returns the classes that each id shows; reads its mask, if it has one."""
+
+  def find(row):
+    annotation = row.annotation or {}
+    labels = annotation.get('labels', ())
+    if annotation and rasterize.has_file(annotation):
+      try:
+        values = annotation.get('values')
+        labels = np.unique(rasterize.apply_values(
+            rasterize.read_mask(root / annotation['path'], values), values))
+      except Exception:  # The check names what is wrong with it.
+        labels = ()
+    return frozenset(int(v) for v in labels if 0 < v < 255)
+
+  found = pixels.map_in_threads(find, rows)
+  return dict(zip([r.id for r in rows], found, strict=True))
+
+
+def join_copies(
+    rows: Sequence[manifest_lib.Row], root: pathlib.Path
+) -> tuple[list[manifest_lib.Row], int]:
+  """Returns rows whose subjects join pictures that are nearly the same.
+
+  Subjects of which two pictures are nearly the same become one. Also returns
+  how many pictures that concerns.
+  """
+
+  def thumbnail(row):
+    try:
+      return duplicates.thumbnail(rasterize.read_image(root / row.image))
+    except Exception:  # The check names what is wrong with it.
+      return b''
+
+  thumbnails = pixels.map_in_threads(thumbnail, rows)
+  pairs = duplicates.all_pairs(thumbnails)
+  number, place = len(rows), {}
+  edges = [(i, j) for i, j, _ in pairs]
+  edges += [(i, place.setdefault(row.subject, i))
+            for i, row in enumerate(rows) if row.subject]
+  starts, ends = np.array(edges or [(0, 0)]).T
+  graph = sparse.coo_matrix(
+      (np.ones(len(starts)), (starts, ends)), shape=(number, number))
+  _, component = sparse.csgraph.connected_components(graph, directed=False)
+  # Named by the first: problems name them.
+  first = {}
+  for row, c in zip(rows, component.tolist(), strict=True):
+    first.setdefault(c, row.subject or row.id)
+  joined = [row._replace(subject=f'{first[c]} ({c})')
+            for row, c in zip(rows, component.tolist(), strict=True)]
+  return joined, len({k for pair in pairs for k in pair[:2]})
+
+
+def deal_in_part(
+    rows: Sequence[manifest_lib.Row],
+    deal: Callable[..., dict[str, str]],
+    by: str,
+) -> dict[str, str]:
+  """Deals the exact images of each group; its others follow them.
+
+  So a group may be in val or test of which only a part can be evaluated.
+
+  Args:
+    rows: of a manifest.
+    deal: `splits.assign_splits` of rows, by subject or site.
+    by: what is never cut.
+
+  Returns:
+    Split by id.
+  """
+  group_of, exact = {}, []
+  for i, group in enumerate(splits.group_rows(rows, by)):
+    given = next((r.split for r in group if r.split), '')
+    group_of |= {row.id: str(i) for row in group}
+    exact += [row._replace(subject=str(i), split=given) for row in group
+              if manifest_lib.is_exact(row)]
+  found = deal(exact, by='subject')
+  place = {group_of[row_id]: split for row_id, split in found.items()}
+  return {r.id: place.get(group_of[r.id], 'train') for r in rows}

@@ -1,0 +1,300 @@
+"""Divides images into splits and folds.
+
+Images are moved in whole groups, so that no subject (and no site, if asked) is
+in two splits. All draws are seeded and do not depend on the order of the rows.
+`splits_file` keeps the result.
+"""
+
+from collections.abc import Collection, Mapping, Sequence, Set
+
+import numpy as np
+
+from data_prep import manifest
+from data_prep.shared import grammar
+
+_EXACT = ('exact mask',)  # Stands beside the classes of `presence`.
+_TINY = 1e-9  # Images; sums of fractions are not exact.
+
+
+class TooFewGroupsError(ValueError):
+  """There are fewer groups with exact masks than splits that need one."""
+
+
+def assign_splits(
+    rows: Sequence[manifest.Row],
+    *,
+    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
+    by: str = 'subject',
+    seed: int,
+    presence: Mapping[str, Set],
+    evaluable: Collection[str] | None = None,
+) -> dict[str, str]:
+  """Assigns each image to train, val or test, in whole groups.
+
+  A group is a subject; if `by` is 'site', all that shares a site or a subject.
+  It keeps a split that one of its rows already has. A group that holds a row
+  without an exact mask goes to train. The others are dealt greedily, those of
+  the rarest class first, then the largest: each to that split, of those it fits
+  into, whose remaining need is largest,
+
+    argmax_s sum_c count[c] * need[s, c] / left[c]^2,
+
+  where c is the images and the images of each class, and left counts those not
+  dealt yet: what is running out is shared out first. If it fits into none, it
+  goes to the one that lacks most images. Sechidis et al., "On the
+  Stratification of Multi-Label Data", 2011
+  (https://doi.org/10.1007/978-3-642-23808-6_10), but for groups, and over all
+  labels of a group at once.
+
+  `fractions` are of the images that can be evaluated, so that many weak images
+  do not leave train without a strong one. With no rows assigned before, each
+  split is within one group of its fraction, unless it holds a single group or
+  another one does.
+
+  Args:
+    rows: of a manifest, in any order.
+    fractions: shares of train, val and test, which sum to 1.
+    by: 'subject' or 'site'.
+    seed: of the draw, not negative.
+    presence: classes that each image shows, by id; images not in it show none.
+    evaluable: ids of images that have an exact mask; None: those of kind mask.
+
+  Returns:
+    Split by id, in the order of ids.
+
+  Raises:
+    ValueError: in one line, if an argument is wrong, a site is empty, an id
+      occurs twice, a group is in two splits already or in val or test without
+      exact masks, or there are too few groups.
+  """
+  shares = np.asarray(fractions, np.float64)
+  if (shares.shape != (3,) or not (shares >= 0).all()
+      or abs(shares.sum() - 1) > 1e-6):
+    raise ValueError(
+        f'Expected three fractions >= 0 that sum to 1, got {fractions}.')
+  if evaluable is None:
+    evaluable = {row.id for row in rows if manifest.is_exact(row)}
+  groups = group_rows(rows, by)
+  chosen = np.array([_known_split(g, evaluable) for g in groups], np.int64)
+  counts = _count(groups, presence, evaluable)
+  free = chosen < 0
+  have = np.stack([counts[chosen == s].sum(0) for s in range(3)])
+  lacking = [s for s in np.flatnonzero(shares) if not (chosen == s).any()]
+  if free.sum() < len(lacking):
+    names = ', '.join(manifest.SPLITS[s] for s in lacking)
+    needed = np.count_nonzero(shares)
+    if len(groups) < needed:
+      raise TooFewGroupsError(
+          f'{needed} splits need a group (by {by}) each, but there '
+          f'{grammar.verb(len(groups), "are")} only '
+          f'{grammar.counted(len(groups), "group")}.')
+    raise TooFewGroupsError(
+        f'{names}: {grammar.counted(len(lacking), "group")} (by {by}) '
+        f'{grammar.verb(len(lacking), "are")} needed, one for each, but only '
+        f'{free.sum()} of {len(groups)} can be given: in no split yet '
+        'and every image with an exact mask.')
+  # Train wants a strong image, too, even if it has a weak one already.
+  if shares[0] and not have[0, 0] and 0 not in lacking:
+    if free.sum() > len(lacking):
+      lacking.append(0)
+  chosen[free] = _deal(
+      counts[free], _share_out(counts.sum(0), have, shares),
+      np.random.default_rng([seed, 0]), lacking=lacking, open_=shares > 0)
+  return _by_id(groups, [manifest.SPLITS[s] for s in chosen])
+
+
+def k_folds(
+    rows: Sequence[manifest.Row],
+    *,
+    num_folds: int,
+    by: str = 'subject',
+    seed: int,
+    presence: Mapping[str, Set],
+    evaluable: Collection[str] | None = None,
+) -> dict[str, int]:
+  """Assigns each image to one of `num_folds` folds, in whole groups.
+
+  As `assign_splits`, with equal shares; the exact masks are balanced like one
+  more class, and each fold gets some. Of a fold that is held out only those can
+  be evaluated; leave its other images out. Splits that rows have are ignored:
+  pass only the rows to fold.
+
+  Args:
+    rows: of a manifest, in any order.
+    num_folds: at least 2.
+    by: 'subject' or 'site'.
+    seed: of the draw, not negative.
+    presence: classes that each image shows, by id; images not in it show none.
+    evaluable: ids of images that have an exact mask; None: those of kind mask.
+
+  Returns:
+    Fold by id, from 0, in the order of ids.
+
+  Raises:
+    ValueError: in one line, if an argument is wrong, a site is empty, an id
+      occurs twice, or there are fewer groups with an exact mask than folds.
+  """
+  if num_folds < 2:
+    raise ValueError(f'Expected at least 2 folds, got {num_folds=}.')
+  if evaluable is None:
+    evaluable = {row.id for row in rows if manifest.is_exact(row)}
+  groups = group_rows(rows, by)
+  exact = np.array([any(r.id in evaluable for r in g) for g in groups], bool)
+  if exact.sum() < num_folds:
+    raise ValueError(
+        f'{num_folds} folds need as many groups (by {by}) with an exact mask, '
+        f'but only {exact.sum()} of {grammar.counted(len(groups), "group")} '
+        f'{grammar.verb(int(exact.sum()), "have")} one.')
+  shown = {
+      row.id: {*presence.get(row.id, ()), *([_EXACT] * (row.id in evaluable))}
+      for row in rows}
+  counts = _count(groups, shown, shown)
+  need = np.tile(counts.sum(0) / num_folds, (num_folds, 1))
+  folds = _deal(
+      counts, need, np.random.default_rng([seed, 1]), lacking=range(num_folds),
+      open_=np.ones(num_folds, bool), late=~exact)
+  return _by_id(groups, folds.tolist())
+
+
+def group_rows(
+    rows: Sequence[manifest.Row], by: str
+) -> list[list[manifest.Row]]:
+  """Returns what may not be cut: groups of rows, in the order of ids.
+
+  Args:
+    rows: of a manifest, in any order.
+    by: 'subject' or 'site': rows that share a site are in one group, too.
+
+  Raises:
+    ValueError: in one line, if a site is empty or an id occurs twice.
+  """
+  if by not in ('subject', 'site'):
+    raise ValueError(f'Unknown {by=}; use subject or site.')
+  parent = {}
+
+  def find(key):
+    parent.setdefault(key, key)
+    while parent[key] != key:
+      parent[key] = key = parent[parent[key]]
+    return key
+
+  rows = sorted(rows, key=lambda r: r.id)
+  for row in rows:
+    if ('id', row.id) in parent:
+      raise ValueError(f'Duplicate id {row.id!r}.')
+    find(('id', row.id))
+    if row.subject:
+      parent[find(('id', row.id))] = find(('subject', row.subject))
+    if by == 'site':
+      if not row.site:
+        raise ValueError(
+            f'Id {row.id!r} has no site: give it one, or split by subject.')
+      parent[find(('id', row.id))] = find(('site', row.site))
+  groups = {}
+  for row in rows:
+    groups.setdefault(find(('id', row.id)), []).append(row)
+  return list(groups.values())
+
+
+def _by_id(groups, values):
+  """Returns the value of each row's group by id, in the order of ids."""
+  return dict(sorted(
+      (row.id, value)
+      for group, value in zip(groups, values, strict=True) for row in group))
+
+
+def _known_split(group, evaluable):
+  """Returns the index of the split that a group must go to, or -1."""
+  given = None
+  for row in group:
+    if row.split and row.split not in manifest.SPLITS:
+      raise ValueError(
+          f'Id {row.id!r} has unknown split {row.split!r}; known: '
+          f'{", ".join(manifest.SPLITS)}.')
+    given = given or (row if row.split else None)
+    if row.split and row.split != given.split:
+      raise ValueError(
+          'One group is in two splits: ' + ' and '.join(
+              f'id {r.id!r} (subject {r.subject!r}, site {r.site!r}) in '
+              f'{r.split}' for r in (given, row)) + '.')
+  inexact = next((row for row in group if row.id not in evaluable), None)
+  if given is None:
+    return -1 if inexact is None else 0
+  if inexact is not None and given.split != 'train':
+    raise ValueError(
+        f'Id {inexact.id!r} (subject {inexact.subject!r}) has no exact mask, '
+        f'but id {given.id!r} of its group is in {given.split}.')
+  return manifest.SPLITS.index(given.split)
+
+
+def _count(groups, presence, counted):
+  """Counts the images of each group, and of each class, float64 [G, 1 + K]."""
+  classes = sorted({c for group in groups for row in group
+                    if row.id in counted for c in presence.get(row.id, ())},
+                   key=repr)
+  columns = {c: i for i, c in enumerate(classes, start=1)}
+  counts = np.zeros((len(groups), 1 + len(classes)))
+  for count, group in zip(counts, groups, strict=True):
+    for row in group:
+      if row.id in counted:
+        count[[0, *(columns[c] for c in presence.get(row.id, ()))]] += 1
+  return counts
+
+
+def _share_out(total, have, shares):
+  """Returns what each split still lacks, float64 [S, 1 + K], at least 0.
+
+  A split that has more than its share keeps it, at the cost of the others in
+  proportion to their shares.
+  """
+  need = np.zeros_like(have)
+  for c in range(have.shape[1]):
+    open_ = shares > 0
+    while open_.any():
+      want = shares * (total[c] - have[~open_, c].sum()) / shares[open_].sum()
+      over = open_ & (have[:, c] > want + _TINY)
+      if not over.any():
+        need[open_, c] = np.maximum(want - have[:, c], 0)[open_]
+        break
+      open_ &= ~over
+  return need
+
+
+def _deal(counts, need, rng, *, lacking, open_, late=None):
+  """Deals groups to bins, see `assign_splits`.
+
+  Args:
+    counts: images, and images of each class, of a group, [G, 1 + K].
+    need: the same, of what each bin lacks, [S, 1 + K].
+    rng: breaks ties of the order.
+    lacking: bins that must get a group that is not late.
+    open_: bins that may get one, bool [S].
+    late: groups that are dealt after the others, bool [G].
+
+  Returns:
+    Bin of each group, int64 [G].
+  """
+  late = np.zeros(len(counts), bool) if late is None else late
+  need = need.copy()
+  remaining = counts.sum(0)
+  rarity = np.min(
+      np.where(counts > 0, remaining, np.inf)[:, 1:], axis=1, initial=np.inf)
+  order = np.lexsort((rng.random(len(counts)), -counts[:, 0], rarity, late))
+  lacking = set(lacking)
+  left = np.count_nonzero(~late)
+  bins = np.full(len(counts), -1)
+  for g in order:
+    images = np.where(open_, need[:, 0], -np.inf)
+    if not late[g] and left <= len(lacking):
+      allowed = np.isin(np.arange(len(need)), [*lacking])
+    else:
+      allowed = images >= counts[g, 0] - _TINY
+      if not allowed.any():
+        allowed = images >= images.max()
+    left -= not late[g]
+    weight = counts[g] / np.maximum(remaining, 1) ** 2
+    bins[g] = np.argmax(np.where(allowed, need @ weight, -np.inf))
+    need[bins[g]] -= counts[g]
+    remaining -= counts[g]
+    lacking.discard(int(bins[g]))
+  return bins

@@ -1,0 +1,141 @@
+"""Chooses which images keep their exact mask, for a share or for minutes."""
+
+from collections.abc import Mapping, Sequence, Set
+import math
+import types
+from typing import NamedTuple
+
+import numpy as np
+
+from data_prep import manifest
+from data_prep.drawing import annotation_kinds
+from data_prep.shared import grammar
+from data_prep.splits import splits
+
+MINUTES_PER = types.MappingProxyType(
+    {name: kind.minutes for name, kind in annotation_kinds.TABLE.items()}
+    | {'none': 0.0})
+
+_TINY = 1e-9  # Minutes; sums of them are not exact.
+
+
+class Budget(NamedTuple):
+  """What annotation may cost; either `fraction` or `minutes` is given.
+
+  Attributes:
+    fraction: share of the train images that are strong, in (0, 1].
+    minutes: of annotating all train images, strong and weak.
+    minutes_per: minutes of one image by kind of annotation. The defaults are
+      placeholders: measure your own annotators and replace them.
+  """
+
+  fraction: float | None = None
+  minutes: float | None = None
+  minutes_per: Mapping[str, float] = MINUTES_PER
+
+
+def choose_strong(
+    rows: Sequence[manifest.Row],
+    *,
+    budget: Budget,
+    seed: int,
+    presence: Mapping[str, Set],
+    weak_kind: str | None = None,
+    whole_subjects: bool = False,
+) -> set[str]:
+  """Draws the train images that keep their exact mask; the rest becomes weak.
+
+  A budget of minutes pays for all train images: t_mask for each strong one,
+  t_weak_kind for each other one that has a mask, and for an image that has no
+  mask what it has (nothing if unlabelled). The strong ones are as many as
+
+    num_strong * t_mask + num_weak * t_weak_kind + t_others <= minutes
+
+  allows. First comes, for the rarest class not shown yet, the image that shows
+  most such classes, until all are shown, then images at random. So of one seed,
+  the images of a smaller budget are among those of a larger one, except for
+  whole subjects: of those, one that does not fit is passed over.
+
+  Args:
+    rows: of a manifest, in any order; those not in train are ignored.
+    budget: share of the train images, or minutes.
+    seed: of the draw, not negative.
+    presence: classes that each image shows, by id; images not in it show none.
+    weak_kind: kind of annotation that the rest gets; needed for minutes.
+    whole_subjects: draws all images of a subject or none.
+
+  Returns:
+    Ids, at least one.
+
+  Raises:
+    ValueError: in one line, if the budget is wrong, or pays for no strong image
+      (or subject), or for more than have an exact mask.
+  """
+  train = [row for row in rows if row.split == 'train']
+  units = splits.group_rows(
+      [row for row in train if manifest.is_exact(row)], 'subject')
+  if not whole_subjects:
+    units = sorted(([r] for g in units for r in g), key=lambda u: u[0].id)
+  number = _num_strong(train, budget, weak_kind)
+  fitting = [unit for unit in units if len(unit) <= number]
+  if not fitting:
+    raise ValueError(
+        f'The budget pays for {grammar.counted(number, "strong image")}, and '
+        f'the smallest subject has {min(map(len, units))}.')
+  order = np.random.default_rng([seed, 2]).permutation(len(fitting))
+  fitting = [fitting[i] for i in order]
+  shown = [frozenset().union(*(presence.get(r.id, ()) for r in unit))
+           for unit in fitting]
+  number_of = {c: sum(c in s for s in shown) for c in frozenset().union(*shown)}
+  missing = set(number_of)
+  first = []
+  while missing:
+    rarest = min(missing, key=lambda c: (number_of[c], repr(c)))
+    first.append(max(
+        (i for i, s in enumerate(shown) if rarest in s),
+        key=lambda i: len(shown[i] & missing)))
+    missing -= shown[first[-1]]
+  strong = set()
+  for i in dict.fromkeys([*first, *range(len(fitting))]):
+    if len(strong) + len(fitting[i]) <= number:
+      strong.update(row.id for row in fitting[i])
+  return strong
+
+
+def _num_strong(train, budget, weak_kind):
+  """Returns how many strong images the budget pays for, at least one."""
+  num_exact = sum(map(manifest.is_exact, train))
+  if not num_exact:
+    raise ValueError(
+        f'None of {grammar.counted(len(train), "train image")} has an exact '
+        'mask.')
+  if (budget.fraction is None) == (budget.minutes is None):
+    raise ValueError('Give either a fraction or minutes as the budget.')
+  if budget.fraction is not None:
+    if not 0 < budget.fraction <= 1:
+      raise ValueError(f'{budget.fraction=} is not in (0, 1].')
+    number = max(1, round(budget.fraction * len(train)))
+    if number > num_exact:
+      raise ValueError(
+          f'The budget is {grammar.counted(number, "strong image")}, but only '
+          f'{num_exact} of {grammar.counted(len(train), "train image")} '
+          f'{grammar.verb(num_exact, "have")} an exact mask.')
+    return number
+  others = [row.annotation['kind'] for row in train
+            if row.annotation is not None and not manifest.is_exact(row)]
+  for kind in ('mask', weak_kind, *others):
+    if not budget.minutes_per.get(kind, -1) >= 0:
+      raise ValueError(
+          f'No minutes for {kind=}; known: {", ".join(budget.minutes_per)}.')
+  weak = budget.minutes_per[weak_kind]
+  more = budget.minutes_per['mask'] - weak  # Of a strong than of a weak image.
+  least = num_exact * weak + math.fsum(budget.minutes_per[k] for k in others)
+  least += more if more > 0 else num_exact * more
+  if not least <= budget.minutes + _TINY:
+    raise ValueError(
+        f'A strong image and the rest as {weak_kind} take {least:g} minutes, '
+        f'but the budget is {budget.minutes:g}.')
+  if more <= 0:
+    return num_exact
+  number = 1 + (budget.minutes - least) / more + _TINY
+  return int(min(num_exact, number))
