@@ -61,6 +61,16 @@ class MethodCellsTest(absltest.TestCase):
       else:
         self.assertEqual((after.role, after.annotation), ('strong', _TRUTH))
 
+  def test_a_changed_method(self):
+    changes = [
+        'light:uniform:supervision.weak_scale=0.3;input.strong_batch_size=12']
+    config = self._module.make_config('light', 'unet_small', changes)
+    self.assertEqual(config.weighting.name, 'uniform')
+    self.assertEqual(config.supervision.weak_scale, 0.3)
+    self.assertEqual(config.input.strong_batch_size, 12)
+    config = self._module.make_config('uniform', 'unet_small', changes)
+    self.assertEqual(config.supervision.weak_scale, 1.0)
+
   def test_all_images_held_out_that_count_are_read(self):
     with tempfile.TemporaryDirectory() as folder:
       for name, lines in (

@@ -18,8 +18,14 @@ another machine. Several such commands can share the work where each has its own
 --methods or --parts. The first run of METHOD_refine is that of METHOD, so put
 METHOD first; its seconds are then not counted. No result selects a step:
 networks are judged after their last one.
+
+A change of a method is tried as a method with a name of its own, for --methods
+to list:
+
+    --change=uniform_light:uniform:supervision.weak_scale=0.3
 """
 
+import ast
 from collections.abc import Sequence
 import csv
 import itertools
@@ -35,6 +41,7 @@ from absl import logging
 from data_prep import manifest as manifest_lib
 from data_prep.records import builder
 import jax
+import ml_collections
 
 from experiments import binary
 from experiments.building import input_pipeline
@@ -58,6 +65,9 @@ _SEEDS = flags.DEFINE_list('seeds', ['0'], 'Of networks and order.')
 _NUM_FOLDS = flags.DEFINE_integer('num_folds', 4, 'Of the training subjects.')
 _PARTS = flags.DEFINE_list(
     'parts', ['0'], f'Folds to hold out, from 0; or {PUBLISHED}.')
+_CHANGES = flags.DEFINE_multi_string(
+    'change', [], 'NAME:METHOD:KEY=VALUE;KEY=VALUE: METHOD, but for these keys '
+    'of its config; a VALUE is written as in Python.')
 _DRAW = flags.DEFINE_integer(
     'draw', 0, 'Of the exact masks: the --seed that the set was prepared with.')
 
@@ -157,9 +167,30 @@ def _start_from_base(method, workdir):
     shutil.copytree(base, first)
 
 
-def _run(method, part, steps, seed, workdir) -> dict[str, Any]:
-  config = endoscene.get_config(f'{method},{_NETWORK.value}')
+def make_config(
+    method: str, network: str, changes: Sequence[str]
+) -> ml_collections.ConfigDict:
+  """Returns the config of a method or of a changed one, not locked.
+
+  Args:
+    method: a method, or the NAME of a change.
+    network: variant of `common.NETWORKS`.
+    changes: of flag --change.
+  """
+  found = {}
+  for change in changes:
+    name, base, settings = change.split(':', 2)
+    found[name] = base, [s.split('=', 1) for s in settings.split(';')]
+  base, settings = found.get(method, (method, ()))
+  config = endoscene.get_config(f'{base},{network}')
   config = config.copy_and_resolve_references().unlock()
+  for key, value in settings:
+    config.update_from_flattened_dict({key: ast.literal_eval(value)})
+  return config
+
+
+def _run(method, part, steps, seed, workdir) -> dict[str, Any]:
+  config = make_config(method, _NETWORK.value, _CHANGES.value)
   config.input.data_dir = _prepare(part)
   config.train_steps, config.seed = steps, seed
   config.lock()
