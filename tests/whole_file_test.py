@@ -16,7 +16,7 @@ from absl.testing import absltest
 
 from data_prep.shared import whole_file
 
-_ROOT = pathlib.Path(whole_file.__file__).parent.parent
+_ROOT = pathlib.Path(whole_file.__file__).parents[2]
 
 
 class WholeFileTest(absltest.TestCase):
