@@ -7,7 +7,7 @@ Leaves, if all of it was checked against the live networks,
   OUT/model.stablehlo      loaded by jax alone: `jax.export.deserialize(bytes)
                            .call(images)`; CPU, GPU and TPU
   OUT/model.onnx           the same for ONNX Runtime, where jax2onnx and
-                           onnxruntime are installed (pip install '.[onnx]')
+                           onnxruntime are installed: docs/install.md
   OUT/weights.safetensors  the parameters of both networks
   OUT/model.json           shapes, class names, how pictures were prepared
   OUT/MODEL_CARD.md        data, metrics with intervals, intended use, limits

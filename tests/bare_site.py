@@ -9,13 +9,14 @@ import csv
 import importlib.metadata
 import os
 import pathlib
-import re
 import runpy
 import sys
 import types
+from typing import Any
 from unittest import mock
 
 from packaging import requirements
+from packaging import utils
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -23,9 +24,10 @@ ROOT = pathlib.Path(__file__).parent.parent
 def make(folder: pathlib.Path, extra: str) -> list[str]:
   """Fills `folder` with links; returns the names of the distributions."""
   installed = {
-      _normal(d.metadata['Name']): d for d in importlib.metadata.distributions()
+      utils.canonicalize_name(d.metadata['Name']): d
+      for d in importlib.metadata.distributions()
   }
-  names = _closure(installed, _extra(extra))
+  names = _closure(installed, requirements_of(extra))
   owners = {}  # Path of an installed file -> whether it is of the closure.
   for name, distribution in installed.items():
     base = pathlib.Path(distribution.locate_file(''))
@@ -43,15 +45,22 @@ def environment(folder: pathlib.Path, **changes: str) -> dict[str, str]:
   return os.environ | {'PYTHONPATH': f'{ROOT}{os.pathsep}{folder}'} | changes
 
 
-def _extra(extra):
-  """Returns what setup.py of this tree asks for, not what was installed."""
+def setup_arguments() -> dict[str, Any]:
+  """Returns what setup.py of this tree says, not what was installed."""
   asked = {}
   stub = types.ModuleType('setuptools')
   stub.setup = asked.update
   stub.find_packages = lambda **unused: []
   with mock.patch.dict(sys.modules, setuptools=stub):
     runpy.run_path(str(ROOT / 'setup.py'))
-  return asked['install_requires'] + asked['extras_require'][extra]
+  return asked
+
+
+def requirements_of(*extras: str) -> list[str]:
+  """Returns what setup.py asks for with these extras."""
+  asked = setup_arguments()
+  return asked['install_requires'] + [
+      text for extra in extras for text in asked['extras_require'][extra]]
 
 
 def _closure(installed, asked):
@@ -62,17 +71,13 @@ def _closure(installed, asked):
     need = requirements.Requirement(text)
     if need.marker and not need.marker.evaluate({'extra': extra}):
       continue
-    name = _normal(need.name)
+    name = utils.canonicalize_name(need.name)
     names.add(name)
     for wanted in {'', *need.extras}:
       if (name, wanted) not in seen:
         seen.add((name, wanted))
         queue += [(line, wanted) for line in installed[name].requires or ()]
   return names
-
-
-def _normal(name):
-  return re.sub('[-_.]+', '-', name).lower()
 
 
 def _note(owners, base, parts, is_ours):

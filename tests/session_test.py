@@ -157,6 +157,31 @@ class RepositoryTest(absltest.TestCase):
       self.assertEqual(session.diff(), '')
       self.assertIsNone(session.describe('', '')['commit'])
 
+class InstallLineTest(absltest.TestCase):
+
+  def test_of_the_packages_that_decide_a_result(self):
+    self.assertEqual(
+        session.install_line({
+            'commit': '2be4bb2', 'python': '3.11.7', 'versions': {
+                'numpy': '2.4.6', 'jax': '0.10.2', 'jaxlib': '0.10.2+cpu',
+                'flax': None, 'other': '1'}}, extras='run,pretrained'),
+        "git checkout 2be4bb2 && pip install -e '.[run,pretrained]' "
+        'jax==0.10.2 jaxlib==0.10.2+cpu numpy==2.4.6  # Python 3.11.7')
+
+  def test_of_a_run_that_says_nothing(self):
+    self.assertEqual(session.install_line({}), "pip install -e '.[run]'")
+
+  def test_nothing_of_a_folder_from_elsewhere_is_a_command(self):
+    self.assertEqual(
+        session.install_line({
+            'commit': 'abcdef0; echo', 'python': '3\nrm',
+            'versions': {'jax': '1; echo'}}),
+        "pip install -e '.[run]'")
+
+  def test_this_session_names_every_package(self):
+    line = session.install_line(session.describe('', ''))
+    self.assertLen(line.split('=='), 9)
+
 
 if __name__ == '__main__':
   absltest.main()

@@ -244,6 +244,8 @@ class TrainerTest(parameterized.TestCase):
     with contextlib.redirect_stdout(io.StringIO()) as out:
       self.assertTrue(reproduce.reproduce(first, second))
     self.assertIn('Reproduced: the final state has the same', out.getvalue())
+    self.assertRegex(
+        out.getvalue(), r"pip install -e '\.\[run\]' jax==[\d.]+ jaxlib==")
     path = os.path.join(first, 'metrics.json')
     results = json.loads(_read(path))
     run_folder.write_json(path, results | {'state_sha256': 'x'})

@@ -130,7 +130,7 @@ def _write_all(predictor, workdir, folder):
   if all(map(importlib.util.find_spec, ('jax2onnx', 'onnxruntime'))):
     lines.append(_write_onnx(predictor, folder, trials, expected))
   else:
-    lines.append("  model.onnx           not written: pip install '.[onnx]'")
+    lines.append("  model.onnx           not written: pip install -e '.[onnx]'")
 
   weights = safetensors_numpy.save(flat_weights(predictor))
   (folder / 'weights.safetensors').write_bytes(weights)

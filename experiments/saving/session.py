@@ -4,6 +4,7 @@ A run's folder is passed on. It holds what decides a result; whose machine it
 was made on, and where the files lay there, only if that is asked for.
 """
 
+from collections.abc import Mapping
 import hashlib
 import importlib.metadata
 import os
@@ -27,6 +28,8 @@ _PACKAGES = (
 # Of the repository, only what a run is made of: a fork may hold more.
 _CODE = (':/hybridseg', ':/data_prep', ':/experiments', ':/setup.py',
          ':/pyproject.toml')
+_VERSION = re.compile(r'[0-9][0-9A-Za-z.!+]*')
+_COMMIT = re.compile(r'[0-9a-f]{7,64}')
 _ADDRESS = r'\w+://[^\s,;\'"]*'
 _PATH = r'(?<![\w.~/\\-])(?:~[\w.-]*|[A-Za-z]:)?[/\\][^\s,;:\'"=\[\](){}]*'
 _FOUND = re.compile(f'({_ADDRESS})|{_PATH}')
@@ -75,6 +78,29 @@ def describe(
   if record_machine:
     return facts | {'host': platform.node(), 'folder': os.getcwd()}
   return without_paths(facts | {'argv': _without_hosts(facts['argv'])})
+
+
+def install_line(session: Mapping[str, Any], *, extras: str = 'run') -> str:
+  """Returns the shell line that installs what a session of run.json had.
+
+  A run's folder is passed on, and the line is made to be pasted into a shell:
+  only what has the form of a version or a commit gets into it.
+
+  Args:
+    session: as `describe` writes it, of any version of hybridseg.
+    extras: of setup.py, separated by commas.
+  """
+  line = f"pip install -e '.[{extras}]'"
+  versions = session.get('versions') or {}
+  for name in _PACKAGES:
+    if _VERSION.fullmatch(versions.get(name) or ''):
+      line += f' {name}=={versions[name]}'
+  if _VERSION.fullmatch(session.get('python') or ''):
+    line += f'  # Python {session["python"]}'
+  commit = session.get('commit') or ''
+  if _COMMIT.fullmatch(commit):
+    line = f'git checkout {commit} && {line}'
+  return line
 
 
 def without_paths(value: Any) -> Any:

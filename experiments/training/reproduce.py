@@ -3,8 +3,10 @@
 import os
 
 from experiments import binary
+from experiments.building import pretrained
 from experiments.saving import run_folder
 from experiments.saving import run_schema
+from experiments.saving import session as session_lib
 from experiments.training import trainer
 
 
@@ -12,6 +14,9 @@ def reproduce(
     run_dir: str, workdir: str, *, record_machine: bool = False
 ) -> bool:
   """Trains the config of `run_dir` in `workdir`; prints whether it repeats.
+
+  First prints the line that installs the code and the packages of `run_dir`:
+  with other ones, the bits are likely to differ.
 
   Args:
     run_dir: folder of a finished run.
@@ -40,6 +45,11 @@ def reproduce(
   wanted = done['state_sha256']
   if os.path.realpath(run_dir) == os.path.realpath(workdir):
     raise binary.UserError('--reproduce and --workdir are the same folder.')
+  extras = 'run'
+  if config.model.weights == pretrained.INSTALLED:
+    extras += ',pretrained'
+  line = session_lib.install_line(sessions[0], extras=extras)
+  print(f'To install what the run had: {line}', flush=True)
   results = trainer.train_and_evaluate(
       config, workdir, record_machine=record_machine)
   found = results['state_sha256']
