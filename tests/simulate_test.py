@@ -20,7 +20,8 @@ from data_prep.drawing import simulate
 from data_prep.shared import geometry
 from tests import label_maps
 
-_NEW_KINDS = simulate.KINDS[len(simulate.DEFAULT_KINDS):]
+_NEW_KINDS = tuple(
+    kind for kind in simulate.KINDS if kind not in simulate.DEFAULT_KINDS)
 _UNLABELLED = types.UNLABELLED
 
 

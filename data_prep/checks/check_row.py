@@ -12,6 +12,7 @@ from scipy import ndimage
 from data_prep import manifest as manifest_lib
 from data_prep.checks import check_annotation
 from data_prep.checks import duplicates
+from data_prep.drawing import annotation_kinds
 from data_prep.drawing import rasterize
 from data_prep.shared import pixels
 
@@ -98,7 +99,7 @@ def inspect_row(
   if len(log.problems) > number or (
       context.is_asked and rasterize.has_file(row.annotation)):
     return log, seen
-  if row.annotation['kind'] in ('mask', 'coarse_mask', 'scribble'):
+  if annotation_kinds.TABLE[row.annotation['kind']].may_be_file:
     if label is None and image is not None:
       label = rasterize.rasterize(
           row.annotation, size=image.shape[:2], root=context.folder.root)

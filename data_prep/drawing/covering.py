@@ -39,6 +39,12 @@ def points(shape, scale, size):
   return np.any([_disc(p, size) for p in shape * scale], axis=0)
 
 
+def between(shape, scale, size):
+  """Covers the box around points, float [N, 2], and the pixels under them."""
+  corners = [*(shape.min(0) * scale - 0.5), *(shape.max(0) * scale + 0.5)]
+  return rectangle(corners, size)
+
+
 def stroke(shape, scale, size, width):
   """Covers half the width of a polyline, float [N, 2], to either side."""
   radius = max(width / 2 * scale.min(), _LEAST_RADIUS)

@@ -13,8 +13,6 @@ from data_prep.drawing import rle
 from data_prep.shared import confined
 from data_prep.shared import pixels
 
-_DENSE = ('box', 'polygon', 'ellipse', 'coarse_mask', 'mask', 'extreme_points')
-
 
 def constrain(
     label: np.ndarray, annotation: dict[str, Any], *, root: pathlib.Path
@@ -33,12 +31,12 @@ def constrain(
     root: folder that its path is relative to.
   """
   label = label.copy()
-  kind = annotation['kind']
-  if kind == 'tag':
+  kind = annotation_kinds.TABLE[annotation['kind']]
+  if kind.field is None:
     label[~np.isin(label, annotation['labels'])] = 0
     return label
   drawn = rasterize.rasterize(annotation, size=label.shape, root=root)
-  if kind not in _DENSE:
+  if kind.is_sparse:
     known = drawn != types.UNLABELLED
     label[known] = drawn[known]
     return label
@@ -50,13 +48,13 @@ def constrain(
     for i, value in enumerate(annotation['labels']):
       if value == types.UNLABELLED:
         continue
-      field = annotation_kinds.TABLE[kind].field
-      one = annotation | {field: [annotation[field][i]], 'labels': [value]}
+      one = annotation | {
+          kind.field: [annotation[kind.field][i]], 'labels': [value]}
       inside = rasterize.rasterize(one, size=label.shape, root=root) != 0
       shapes.append((value, inside))
-  # Of extreme points, what lies within them is unlabelled, too.
-  open_label = drawn if kind != 'extreme_points' else _only_open(
-      annotation, label.shape)
+  # What such shapes leave unlabelled is not open in itself.
+  open_label = drawn if not kind.opens else _only_open(
+      annotation, kind.field, label.shape)
   allowed = open_label == types.UNLABELLED
   for value, inside in shapes:
     allowed |= inside & (label == value)
@@ -67,13 +65,13 @@ def constrain(
   return result
 
 
-def _only_open(annotation, size):
-  """Draws the extreme points that are themselves unlabelled."""
+def _only_open(annotation, field, size):
+  """Draws the shapes that are themselves unlabelled."""
   kept = [p for p, v in zip(
-      annotation['extreme_points'], annotation['labels'], strict=True)
+      annotation[field], annotation['labels'], strict=True)
       if v == types.UNLABELLED]
   return rasterize.rasterize(annotation | {
-      'extreme_points': kept, 'labels': [types.UNLABELLED] * len(kept)},
+      field: kept, 'labels': [types.UNLABELLED] * len(kept)},
       size=size, root=pathlib.Path())
 
 

@@ -14,7 +14,6 @@ import numpy as np
 from PIL import Image
 
 from data_prep.drawing import annotation_kinds
-from data_prep.drawing import covering
 from data_prep.drawing import rle
 
 _MAX_BORDER = 0.1  # Share of a mask.
@@ -97,10 +96,9 @@ def rasterize(
     return label
   scale = np.array([output_size[1] / size[1], output_size[0] / size[0]])
   pairs = [(np.asarray(shape, np.float64), value) for shape, value in pairs]
-  if kind.value == types.AnnotationKind.EXTREME_POINTS:
-    for shape, _ in pairs:  # The pixels under the points are within their box.
-      box = [*(shape.min(0) * scale - 0.5), *(shape.max(0) * scale + 0.5)]
-      label[covering.rectangle(box, output_size)] = types.UNLABELLED
+  if kind.opens:
+    for shape, _ in pairs:
+      label[kind.opens(shape, scale, output_size)] = types.UNLABELLED
   width = (annotation['width'],) if kind.has_width else ()
   for shape, value in pairs:
     label[kind.cover(shape, scale, output_size, *width)] = value

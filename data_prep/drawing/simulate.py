@@ -2,37 +2,32 @@
 
 Every connected component of every class becomes one shape. A good label has a
 graded quality; a fault is one of `manifest.FAULTS` and spoils all shapes of the
-image alike, as an annotation made on another frame would. Boxes and polygons
-are spoilt by their corners; every other kind is drawn from a spoilt label map.
-Noise of a label map itself is in `label_noise`: any kind can be drawn of it.
+image alike, as an annotation made on another frame would. How a kind is drawn,
+and what a fault spoils, is in its row of `annotation_kinds`. Noise of a label
+map itself is in `label_noise`: any kind can be drawn of it.
 """
 
 from collections.abc import Sequence
 import pathlib
 from typing import Any
 
-from hybridseg import types
 import numpy as np
 
 from data_prep import manifest
 from data_prep.drawing import annotation_kinds
-from data_prep.drawing import covering
+from data_prep.drawing import annotators
 from data_prep.drawing import label_noise
 from data_prep.drawing import rasterize
-from data_prep.drawing import rle
-from data_prep.drawing import scribbles
 from data_prep.shared import geometry
 
 DEFAULT_KINDS = ('box', 'polygon')
-KINDS = (
-    *DEFAULT_KINDS, 'ellipse', 'scribble', 'points', 'extreme_points',
-    'coarse_mask', 'tag')
+KINDS = tuple(
+    name for name, kind in annotation_kinds.TABLE.items() if kind.annotate)
 FAULTS = manifest.FAULTS[1:]
 
 _NUM_TRIES = 60
 _NUM_REDRAWS = 5
 _GOOD_IOU = 0.55
-_STROKE_WIDTHS = (3.0, 2.0, 1.0)  # Pixels; the first that stays inside.
 
 
 def simulate_weak(
@@ -82,38 +77,43 @@ def simulate_weak(
     raise ValueError(f'Unknown {kind=}; known: {KINDS}.')
   if fault and fault not in FAULTS:
     raise ValueError(f'Unknown {fault=}; known: {FAULTS}.')
-  if kind == 'tag':
-    return _draw_tag(truth, rng, fault=fault, num_classes=num_classes)
-  if kind not in DEFAULT_KINDS:
-    return _draw_from_map(
-        truth, rng, kind=kind, quality_level=quality_level, fault=fault)
-  objects = geometry.components(truth)
-  labels = [value for value, _ in objects]
-  shapes = []
-  for redraw in range(1 + _NUM_REDRAWS if objects else 0):
-    level = min(quality_level + redraw / _NUM_REDRAWS, 1.0)
-    shapes = [
-        _draw_shape(mask, rng, kind=kind, quality_level=level)
-        for _, mask in objects
-    ]
-    if _iou(shapes, labels, kind, truth) >= _GOOD_IOU:
+  row = annotation_kinds.TABLE[kind]
+  is_spoilt = bool(fault and geometry.components(truth))
+  label = truth
+  if is_spoilt and row.spoilt == 'map':
+    label = label_noise.add_fault(truth, rng, fault=fault)
+  drawn = _draw_with_care(label, rng, row, quality_level)
+  if is_spoilt and row.spoilt == 'classes':
+    drawn = drawn._replace(labels=_wrong_classes(
+        np.array(drawn.labels), rng, fault, num_classes))
+  elif is_spoilt and row.spoilt == 'corners':
+    drawn = annotators.Drawn((), ()) if fault == 'missing' else drawn._replace(
+        shapes=_FAULT_FNS[fault](
+            drawn.shapes, drawn.labels, truth, rng, kind))
+  return _annotation(drawn, row)
+
+
+def _draw_with_care(label, rng, row, quality_level):
+  """Draws all objects of a label map, again if that is not good enough."""
+  num_classes = 1 + max((v for v, _ in geometry.components(label)), default=0)
+  for redraw in range(1 + _NUM_REDRAWS):
+    drawn = row.annotate(
+        label, rng, min(quality_level + redraw / _NUM_REDRAWS, 1.0))
+    # Of other kinds, the IoU does not tell how careful they are.
+    if not row.is_dense or _GOOD_IOU <= geometry.quality(
+        draw(_annotation(drawn, row), label.shape), label, num_classes):
       break
-  if fault == 'missing':
-    shapes, labels = [], []
-  elif fault and shapes:
-    shapes = _FAULT_FNS[fault](shapes, labels, truth, rng, kind)
-  return _annotation(shapes, labels, kind)
+  return drawn
 
 
-def _draw_shape(mask, rng, *, kind, quality_level):
-  """Returns the vertices of one good shape, float [V, 2]."""
-  carelessness = 1 - quality_level
-  if kind == 'box':
-    box = geometry.loose_box(mask, margin=0.10 * carelessness)
-    return np.array(box).reshape(2, 2)
-  return np.array(geometry.coarse_polygon(
-      mask, rng, num_vertices=4 + round(8 * quality_level),
-      jitter=0.02 + 0.10 * carelessness))
+def _wrong_classes(present, rng, fault, num_classes):
+  """Returns the classes that a faulty tag names."""
+  classes = np.arange(1, num_classes or present[-1] + 1)
+  absent = np.setdiff1d(classes, present)
+  if fault == 'missing' or not absent.size:
+    return []
+  present[rng.integers(present.size)] = rng.choice(absent)
+  return np.sort(present).tolist()
 
 
 def draw(annotation: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
@@ -181,16 +181,28 @@ def weak_row(
           'fault': plan['fault'] if truth.any() else ''})
 
 
-def _annotation(shapes, labels, kind):
-  """Returns the manifest form of shapes held as vertices, float [V, 2]."""
-  shapes = [np.round(s, 2) for s in shapes]
-  field = annotation_kinds.TABLE[kind].field
-  lists = [(s.reshape(-1) if kind == 'box' else s).tolist() for s in shapes]
-  return {'kind': kind, field: lists, 'labels': list(labels)}
+def _annotation(drawn, row):
+  """Returns the manifest form of what is drawn."""
+  annotation = {'kind': row.name}
+  if row.field is not None:
+    annotation[row.field] = [
+        shape if row.is_mask else _rounded(shape, row.num_values)
+        for shape in drawn.shapes]
+  annotation['labels'] = list(drawn.labels)
+  if row.has_width:
+    annotation['width'] = drawn.width
+  return annotation
+
+
+def _rounded(shape, num_values):
+  shape = np.round(shape, 2)
+  return (shape.reshape(-1) if num_values else shape).tolist()
 
 
 def _iou(shapes, labels, kind, truth):
-  label = draw(_annotation(shapes, labels, kind), truth.shape)
+  row = annotation_kinds.TABLE[kind]
+  label = draw(
+      _annotation(annotators.Drawn(shapes, labels), row), truth.shape)
   return geometry.quality(label, truth, int(max(labels)) + 1)
 
 
@@ -249,7 +261,9 @@ def _wrong_place(shapes, labels, truth, rng, kind):
       small = (shape - shape.min(0)) * scale
       room = np.array([width, height]) - small.max(0)
       candidate = small + rng.uniform(0, 1, 2) * np.maximum(room, 0)
-      drawn = draw(_annotation([candidate], [value], kind), truth.shape) > 0
+      drawn = draw(_annotation(
+          annotators.Drawn([candidate], [value]),
+          annotation_kinds.TABLE[kind]), truth.shape) > 0
       overlap = (drawn & (truth != 0)).sum() if drawn.any() else np.inf
       if overlap < best_overlap:
         best, best_overlap = candidate, overlap
@@ -263,111 +277,4 @@ _FAULT_FNS = {
     'shifted': _shifted,
     'shrunken': _shrunken,
     'wrong_place': _wrong_place,
-}
-
-
-def _draw_tag(truth, rng, *, fault, num_classes):
-  """Returns the classes that are present, or wrong ones, as an annotation."""
-  present = np.setdiff1d(truth, [0, types.UNLABELLED])
-  if fault and present.size:
-    classes = np.arange(1, num_classes or present[-1] + 1)
-    absent = np.setdiff1d(classes, present)
-    if fault == 'missing' or not absent.size:
-      present = absent[:0]
-    else:
-      present[rng.integers(present.size)] = rng.choice(absent)
-  return {'kind': 'tag', 'labels': np.sort(present).tolist()}
-
-
-def _draw_from_map(truth, rng, *, kind, quality_level, fault):
-  """Draws a kind of `_DRAW_FNS`, if need be from a spoilt label map."""
-  label = truth
-  if fault and geometry.components(truth):
-    label = label_noise.add_fault(truth, rng, fault=fault)
-  num_classes = 1 + max((v for v, _ in geometry.components(label)), default=0)
-  for redraw in range(1 + _NUM_REDRAWS):
-    annotation = _DRAW_FNS[kind](
-        label, rng, min(quality_level + redraw / _NUM_REDRAWS, 1.0))
-    # Care does not help the others.
-    if kind not in ('ellipse', 'coarse_mask') or _GOOD_IOU <= geometry.quality(
-        draw(annotation, label.shape), label, num_classes):
-      break
-  return annotation
-
-
-def _draw_ellipses(label, rng, quality_level):
-  del rng
-  objects = geometry.components(label)
-  scale = 1 + 0.2 * (1 - quality_level)
-  return _annotation(
-      [geometry.fitted_ellipse(mask, scale=scale) for _, mask in objects],
-      [value for value, _ in objects], 'ellipse')
-
-
-def _draw_scribbles(label, rng, quality_level):
-  """Draws background first: where strokes cross, the object counts."""
-  length = 0.4 + 0.6 * quality_level
-  strokes = [scribbles.background_scribble(label, rng, length=length)]
-  labels = [0]
-  for value, mask in geometry.components(label):
-    strokes.append(scribbles.interior_scribble(mask, rng, length=length))
-    labels.append(value)
-  if not strokes[0]:
-    strokes, labels = strokes[1:], labels[1:]
-  annotation = _annotation(strokes, labels, 'scribble')
-  for width in _STROKE_WIDTHS:
-    annotation['width'] = width
-    drawn = draw(annotation, label.shape)
-    if np.all((drawn == label) | (drawn == types.UNLABELLED)):
-      break
-  return annotation
-
-
-def _draw_points(label, rng, quality_level):
-  """Draws background first: where discs overlap, the object counts."""
-  num_points = 1 + round(2 * quality_level)
-  points, labels = [], []
-  for value, mask in geometry.components(label):
-    points += geometry.interior_points(mask, rng, num_points=num_points)
-    labels += [value] * (len(points) - len(labels))
-  far = geometry.depth_inside(label == 0)
-  if far.any():
-    # No disc reaches an object, if there is room.
-    free = far > min(covering.POINT_RADIUS, far.max() / 2)
-    count = min(len(points) or num_points, int(free.sum()))
-    index = rng.choice(int(free.sum()), count, replace=False)
-    points = geometry.pixel_centres(free, index) + points
-    labels = [0] * count + labels
-  return _annotation(points, labels, 'points')
-
-
-def _draw_extreme_points(label, rng, quality_level):
-  objects = geometry.components(label)
-  jitter = 0.05 * (1 - quality_level)
-  return _annotation(
-      [geometry.extreme_points(mask, rng, jitter=jitter)
-       for _, mask in objects],
-      [value for value, _ in objects], 'extreme_points')
-
-
-def _draw_coarse_mask(label, rng, quality_level):
-  del rng
-  objects = geometry.components(label)
-  share = 1 / 32 + (1 / 9 - 1 / 32) * (1 - quality_level)
-  block = max(round(share * min(label.shape)), 1)
-  coarse = geometry.low_resolution(label, block=block)
-  while not all((coarse[mask] == value).any() for value, mask in objects):
-    block //= 2
-    coarse = geometry.low_resolution(label, block=block)
-  labels = np.setdiff1d(coarse, [0, types.UNLABELLED]).tolist()
-  return {'kind': 'coarse_mask', 'labels': labels,
-          'rles': [rle.encode_rle(coarse == value) for value in labels]}
-
-
-_DRAW_FNS = {
-    'ellipse': _draw_ellipses,
-    'scribble': _draw_scribbles,
-    'points': _draw_points,
-    'extreme_points': _draw_extreme_points,
-    'coarse_mask': _draw_coarse_mask,
 }

@@ -94,20 +94,12 @@ def to_annotation(
                 'known, are unlabelled')
     return None
   kind, shapes = drawn.one_kind(shapes, size, usual, options, report)
-  if kind in ('stroke', 'point', 'tag'):
+  found = annotation_kinds.TABLE.get(kind) or annotation_kinds.OF_SHAPE[kind]
+  if not found.may_be_open:
     shapes = [s for s in shapes if s.label != types.UNLABELLED]
   labels, values = [s.label for s in shapes], [s.value for s in shapes]
-  if kind in ('mask', 'coarse_mask'):
-    return {'kind': kind, 'rles': values, 'labels': labels}
-  if kind in ('stroke', 'scribble'):
-    widths = {s.width for s in shapes if s.width is not None}
-    if len(widths) > 1:
-      report.note('strokes of several widths on one picture: the widest is '
-                  'taken for all')
-    return {'kind': 'scribble', 'strokes': values, 'labels': labels,
-            'width': max(widths, default=options.stroke_width)}
-  if kind == 'tag':
-    return {'kind': 'tag', 'labels': sorted({*labels} - {0})}
+  if found.field is None:
+    return {'kind': found.name, 'labels': sorted({*labels} - {0})}
   if kind == 'point' and options.points_are == 'extreme_points':
     grouped = [values[i : i + 4] for i in range(0, len(values), 4)]
     if len(values) % 4 or any(
@@ -119,9 +111,14 @@ def to_annotation(
       return None
     return {'kind': 'extreme_points', 'extreme_points': grouped,
             'labels': labels[::4]}
-  kind = {'point': 'points'}.get(kind, kind)
-  return {'kind': kind, annotation_kinds.TABLE[kind].field: values,
-          'labels': labels}
+  annotation = {'kind': found.name, found.field: values, 'labels': labels}
+  if found.has_width:
+    widths = {s.width for s in shapes if s.width is not None}
+    if len(widths) > 1:
+      report.note(f'{found.field} of several widths on one picture: the widest '
+                  'is taken for all')
+    annotation['width'] = max(widths, default=options.stroke_width)
+  return annotation
 
 
 def _numbered(shapes, classes, usual, is_chosen):

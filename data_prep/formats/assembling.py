@@ -299,7 +299,7 @@ def to_shapes(
 
   What is unlabelled is labelled `UNLABELLED`, which is read as such again.
   """
-  kind = annotation['kind']
+  kind = annotation_kinds.TABLE[annotation['kind']]
   if rasterize.has_file(annotation):
     label = rasterize.rasterize(annotation, size=size, root=root)
     names = dict(enumerate(classes)) | {types.UNLABELLED: UNLABELLED}
@@ -307,14 +307,10 @@ def to_shapes(
             for v in np.unique(label).tolist() if v and v in names]
   names = [UNLABELLED if v == types.UNLABELLED else classes[v]
            for v in annotation['labels']]
-  if kind == 'tag':
-    return [drawn.Shape('tag', name) for name in names]
-  form = {'mask': 'rle', 'coarse_mask': 'rle', 'scribble': 'stroke',
-          'points': 'point'}.get(kind, kind)
-  return [drawn.Shape(form, name, value, annotation.get('width'))
-          for name, value in zip(
-              names, annotation[annotation_kinds.TABLE[kind].field],
-              strict=True)]
+  if kind.field is None:
+    return [drawn.Shape(kind.shape, name) for name in names]
+  return [drawn.Shape(kind.shape, name, value, annotation.get('width'))
+          for name, value in zip(names, annotation[kind.field], strict=True)]
 
 
 def checked_rle(value: Any, size: tuple[int, int] | None) -> dict[str, Any]:

@@ -31,14 +31,16 @@ from data_prep.drawing import rasterize
 from data_prep.drawing import rle
 from data_prep.shared import pixels
 
-AREAS = ('rle', 'polygon', 'box', 'ellipse')
-SPARSE = ('stroke', 'point', 'extreme_points')
+_KINDS = annotation_kinds.TABLE.values()
+AREAS = tuple({kind.shape for kind in _KINDS if kind.is_dense})
+SPARSE = tuple(
+    {kind.shape for kind in _KINDS if kind.field and not kind.is_dense})
 
 _UNKNOWN = types.UNLABELLED
-_NAMES = {'rle': 'masks', 'polygon': 'polygons', 'box': 'boxes',
-          'ellipse': 'ellipses', 'stroke': 'strokes', 'point': 'points'}
-_CHECKED = {'polygon': 'polygon', 'box': 'box', 'ellipse': 'ellipse',
-            'stroke': 'scribble', 'point': 'points'}
+_NAMES = {kind.shape: 'masks' if kind.is_mask else kind.field
+          for kind in _KINDS if kind.field}
+# Those that are drawn by their coordinates.
+_CHECKED = {kind.shape: kind for kind in _KINDS if kind.cover}
 # Pixels and share of a side by which a box or a point may leave its picture:
 # it is cut off there. Beyond, it belongs to another picture or is in other
 # units.
@@ -134,15 +136,15 @@ def fit(
   """
   result = []
   for shape in shapes:
-    if shape.kind not in _CHECKED:
+    kind = _CHECKED.get(shape.kind)
+    if kind is None:
       result.append(shape)
       continue
-    if size is not None and shape.kind in ('box', 'point'):
+    if size is not None and not kind.may_leave:
       shape = _cut(shape, size, report)
     log = _FirstProblem()
-    check_shape.check_shape(shape.value, _CHECKED[shape.kind], size, '', log)
-    if size is not None and not log.problem and shape.kind in (
-        'polygon', 'ellipse', 'stroke'):
+    check_shape.check_shape(shape.value, kind.name, size, '', log)
+    if size is not None and not log.problem and kind.may_leave:
       _check_place(shape, size, report, log)
     if log.problem:
       what, found, fix, _ = log.problem
@@ -378,9 +380,8 @@ def draw(
   if shape.kind == 'rle':
     return rle.decode_rle(shape.value)
   kind = _CHECKED[shape.kind]
-  annotation = {'kind': kind, 'labels': [1],
-                annotation_kinds.TABLE[kind].field: [shape.value]}
-  if kind == 'scribble':
+  annotation = {'kind': kind.name, 'labels': [1], kind.field: [shape.value]}
+  if kind.has_width:
     annotation['width'] = shape.width or stroke_width
   drawn = rasterize.rasterize(annotation, size=size, root=None)
   return (drawn != 0) & (drawn != types.UNLABELLED)

@@ -18,6 +18,7 @@ from PIL import Image
 from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep import row_names
+from data_prep.drawing import annotation_kinds
 from data_prep.drawing import rasterize
 from data_prep.formats import assembling
 from data_prep.formats import declared_names
@@ -32,7 +33,7 @@ from data_prep.shared import confined
 from data_prep.shared import grammar
 from data_prep.shared import pixels
 
-HOLDS = uniting.HOLDS
+HOLDS = annotation_kinds.FILES
 
 
 def detect(source: pathlib.Path) -> bool:

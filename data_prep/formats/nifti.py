@@ -17,6 +17,7 @@ import numpy as np
 from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep import row_names
+from data_prep.drawing import annotation_kinds
 from data_prep.drawing import rasterize
 from data_prep.formats import assembling
 from data_prep.formats import declared_names
@@ -31,7 +32,7 @@ from data_prep.shared import confined
 from data_prep.shared import grammar
 from data_prep.shared import pixels
 
-HOLDS = uniting.HOLDS
+HOLDS = annotation_kinds.FILES
 INDEX = row_names.INDEX
 
 _SUFFIXES = ('.nii', '.nii.gz')

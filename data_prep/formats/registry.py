@@ -5,6 +5,7 @@ import os
 import pathlib
 
 from data_prep import manifest as manifest_lib
+from data_prep.drawing import annotation_kinds
 from data_prep.drawing import rasterize
 from data_prep.formats import coco
 from data_prep.formats import cvat
@@ -67,7 +68,8 @@ def cannot_hold(
     kind = row.annotation['kind']
     # Of a scribble, a file marks background, which shapes cannot.
     if kind not in holds or (
-        kind == 'scribble' and rasterize.has_file(row.annotation)
+        annotation_kinds.TABLE[kind].is_sparse
+        and rasterize.has_file(row.annotation)
         and format_name not in ('folder', 'nifti')):
       counts[kind] = counts.get(kind, 0) + 1
   able = lambda kind: [n for n in WRITES

@@ -22,6 +22,7 @@ import posixpath
 
 from data_prep import formats
 from data_prep import manifest as manifest_lib
+from data_prep.drawing import annotation_kinds
 from data_prep.formats import annotations
 from data_prep.formats import assembling
 from data_prep.formats import class_names
@@ -36,8 +37,8 @@ HOLDS = ()
 
 _MAX_HEADER = 2**16
 _TEXTS = ('subject', 'site', 'annotator', 'split', 'role')
-_FILES = ('mask', 'coarse_mask', 'scribble')
-_SHAPES = {'box': 4, 'polygon': None, 'point': 2, 'ellipse': 5}
+_FILES = annotation_kinds.FILES
+_SHAPES = ('box', 'polygon', 'point', 'ellipse')
 COLUMNS = ('image', 'id', *_TEXTS, 'spacing_y', 'spacing_x', *_FILES, *_SHAPES,
            'label', 'tags')
 
@@ -187,7 +188,7 @@ def _shapes(group, shown, report):
     label = (line.get('label') or '').strip()
     kinds = [kind for kind in _SHAPES if line.get(kind)]
     try:
-      shapes += [_shape(kind, line, _SHAPES[kind]) for kind in kinds]
+      shapes += [_shape(kind, line) for kind in kinds]
     except ValueError as error:
       report.wrong_shape(f'line {number} cannot be read: {error}',
                          fix='correct it', file=shown)
@@ -205,13 +206,14 @@ def _shapes(group, shown, report):
   return shapes
 
 
-def _shape(kind, line, length):
+def _shape(kind, line):
   values = [sources.number(v) for v in line[kind].split()]
   label = sources.text(line.get('label') or '')
   if kind == 'polygon':
     if len(values) < 6 or len(values) % 2:
       raise ValueError('a polygon needs x and y of at least 3 points')
     values = [list(p) for p in zip(values[::2], values[1::2], strict=True)]
-  elif len(values) != length:
+  elif len(values) != (
+      length := annotation_kinds.OF_SHAPE[kind].num_values):
     raise ValueError(f'a {kind} needs {length} numbers, not {len(values)}')
   return drawn.Shape(kind, label, values)

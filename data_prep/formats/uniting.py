@@ -6,13 +6,12 @@ from typing import Any
 from hybridseg import types
 import numpy as np
 
+from data_prep.drawing import annotation_kinds
 from data_prep.drawing import rasterize
 from data_prep.formats import intensities
 from data_prep.formats import parts as parts_lib
 from data_prep.shared import grammar
 from data_prep.shared import pixels
-
-HOLDS = ('mask', 'coarse_mask', 'scribble')  # The exact ones first.
 
 _ALIKE = 0.5  # Parts hardly overlap; observers agree on more than half.
 _MAX_OBSERVERS = 8  # More files than these are structures.
@@ -188,7 +187,8 @@ def strong_and_weak(
 ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
   """Returns the annotation that counts, and a weak one beside an exact one."""
   ordered = sorted(
-      filter(None, annotations), key=lambda a: HOLDS.index(a['kind']))
+      filter(None, annotations),
+      key=lambda a: annotation_kinds.FILES.index(a['kind']))
   first, second = [*ordered, None, None][:2]
   return first, second if first and first['kind'] == 'mask' else None
 

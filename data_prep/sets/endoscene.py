@@ -38,7 +38,7 @@ def write(
     seed: int = 0,
     strong_fraction: float = 0.1,
     fault_fraction: float = 0.3,
-    kinds: Sequence[str] = ('box', 'polygon'),
+    kinds: Sequence[str] = simulate.DEFAULT_KINDS,
 ) -> manifest.Manifest:
   """Writes manifest.jsonl below `output`; copies no picture.
 

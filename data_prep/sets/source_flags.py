@@ -8,6 +8,7 @@ from absl import flags
 import numpy as np
 
 from data_prep import formats
+from data_prep.drawing import annotation_kinds
 from data_prep.drawing import rasterize
 from data_prep.drawing import simulate
 from data_prep.formats import registry
@@ -44,7 +45,7 @@ _IMAGE_SUFFIX = flags.DEFINE_string(
     'image_suffix', None, 'End of the names of the pictures to read, where one '
     'mask belongs to several: _flair.')
 _MASKS_ARE = flags.DEFINE_enum(
-    'masks_are', 'mask', ['mask', 'coarse_mask', 'scribble'],
+    'masks_are', 'mask', list(annotation_kinds.FILES),
     'What the masks of --source are.')
 _POLYGONS_ARE = flags.DEFINE_enum(
     'polygons_are', 'polygon', ['polygon', 'mask'],

@@ -140,11 +140,10 @@ def draw_overlay(
   image = np.where((label == types.UNLABELLED)[..., None],
                    0.75 * image + 25, image)
   known = annotation_kinds.TABLE.get(kind)  # None of unlabelled images.
-  is_sparse = known is not None and known.is_sparse
-  if is_sparse or kind == 'extreme_points':
+  if known is not None and known.is_thin:
     # Thin lines must drown neither in the picture nor below the outline.
     image = _paint(_outline(image, edges), label, opacity=1.0)
-    if is_sparse:  # Drawn background, in black.
+    if known.is_sparse:  # Drawn background, in black.
       image = np.where((label == 0)[..., None], 0, image)
   else:
     image = _outline(_paint(image, label, opacity=_OPACITY), edges)

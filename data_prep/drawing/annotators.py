@@ -1,0 +1,132 @@
+"""How an annotator draws all objects of a label map, one function per kind.
+
+The functions of `annotation_kinds` take
+
+  label: classes, uint8 [H, W];
+  rng: source of all randomness;
+  quality_level: 0 (coarse) to 1 (careful)
+
+and return `Drawn`. What each level means is in `simulate.simulate_weak`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from hybridseg import types
+import numpy as np
+
+from data_prep.drawing import covering
+from data_prep.drawing import rle
+from data_prep.drawing import scribbles
+from data_prep.shared import geometry
+
+_STROKE_WIDTHS = (3.0, 2.0, 1.0)  # Pixels; the first that stays inside.
+
+
+class Drawn(NamedTuple):
+  """Shapes, as a manifest lists them, and what they are.
+
+  Attributes:
+    shapes: one each; corners are float [V, 2], those of a box, too.
+    labels: class of each shape.
+    width: of all of them in pixels, of a kind that has one.
+  """
+
+  shapes: Sequence[Any]
+  labels: Sequence[int]
+  width: float | None = None
+
+
+def boxes(label, rng, quality_level):
+  """Draws a box around each object, as two corners."""
+  del rng
+  margin = 0.10 * (1 - quality_level)
+  return _each(label, lambda mask: np.array(
+      geometry.loose_box(mask, margin=margin)).reshape(2, 2))
+
+
+def polygons(label, rng, quality_level):
+  """Draws an outline around each object."""
+  return _each(label, lambda mask: np.array(geometry.coarse_polygon(
+      mask, rng, num_vertices=4 + round(8 * quality_level),
+      jitter=0.02 + 0.10 * (1 - quality_level))))
+
+
+def ellipses(label, rng, quality_level):
+  """Draws an ellipse over each object."""
+  del rng
+  scale = 1 + 0.2 * (1 - quality_level)
+  return _each(label, lambda mask: geometry.fitted_ellipse(mask, scale=scale))
+
+
+def strokes(label, rng, quality_level):
+  """Draws background first: where strokes cross, the object counts."""
+  length = 0.4 + 0.6 * quality_level
+  drawn = _each(label, lambda mask: scribbles.interior_scribble(
+      mask, rng, length=length), first=scribbles.background_scribble(
+          label, rng, length=length))
+  for width in _STROKE_WIDTHS:
+    if not _is_wrong(drawn, width, label):
+      break
+  return drawn._replace(width=width)
+
+
+def _is_wrong(drawn, width, label):
+  """Returns whether strokes leave what they mark."""
+  seen = np.full(label.shape, types.UNLABELLED, np.uint8)
+  for shape, value in zip(drawn.shapes, drawn.labels, strict=True):
+    seen[covering.stroke(
+        np.array(shape), np.ones(2), label.shape, width)] = value
+  return np.any((seen != label) & (seen != types.UNLABELLED))
+
+
+def points(label, rng, quality_level):
+  """Draws background first: where discs overlap, the object counts."""
+  num_points = 1 + round(2 * quality_level)
+  shapes, labels = [], []
+  for value, mask in geometry.components(label):
+    shapes += geometry.interior_points(mask, rng, num_points=num_points)
+    labels += [value] * (len(shapes) - len(labels))
+  far = geometry.depth_inside(label == 0)
+  if far.any():
+    # No disc reaches an object, if there is room.
+    free = far > min(covering.POINT_RADIUS, far.max() / 2)
+    count = min(len(shapes) or num_points, int(free.sum()))
+    index = rng.choice(int(free.sum()), count, replace=False)
+    shapes = geometry.pixel_centres(free, index) + shapes
+    labels = [0] * count + labels
+  return Drawn(shapes, labels)
+
+
+def extreme_points(label, rng, quality_level):
+  """Marks how far each object reaches."""
+  jitter = 0.05 * (1 - quality_level)
+  return _each(
+      label, lambda mask: geometry.extreme_points(mask, rng, jitter=jitter))
+
+
+def coarse_masks(label, rng, quality_level):
+  """Fills blocks."""
+  del rng
+  objects = geometry.components(label)
+  share = 1 / 32 + (1 / 9 - 1 / 32) * (1 - quality_level)
+  block = max(round(share * min(label.shape)), 1)
+  coarse = geometry.low_resolution(label, block=block)
+  while not all((coarse[mask] == value).any() for value, mask in objects):
+    block //= 2
+    coarse = geometry.low_resolution(label, block=block)
+  labels = np.setdiff1d(coarse, [0, types.UNLABELLED]).tolist()
+  return Drawn([rle.encode_rle(coarse == value) for value in labels], labels)
+
+
+def tags(label, rng, quality_level):
+  """Names the classes that are there."""
+  del rng, quality_level
+  return Drawn((), np.setdiff1d(label, [0, types.UNLABELLED]).tolist())
+
+
+def _each(label, draw, first=()):
+  """Draws each object; `first` is a shape of class 0, if it is any."""
+  drawn = [(0, first)] if len(first) else []
+  drawn += [(value, draw(mask)) for value, mask in geometry.components(label)]
+  return Drawn([shape for _, shape in drawn], [value for value, _ in drawn])
