@@ -20,6 +20,7 @@ column j and row i covers [j, j + 1) x [i, i + 1):
     stored pixel value to a class or to 255 = unlabelled ({"0": 0, "255": 1}).
   mask, coarse_mask without a file: `rles` [{"size": [h, w], "counts": ...}],
     run lengths as COCO writes them.
+  line: `lines` [[[x, y], ...], ...], open, and their `width` in pixels.
   scribble without a file: `strokes` [[[x, y], ...], ...], class 0 marks
     background, and their `width` in pixels.
   box: `boxes` [[x0, y0, x1, y1], ...], x1 and y1 exclusive.
@@ -30,10 +31,10 @@ column j and row i covers [j, j + 1) x [i, i + 1):
   tag: `labels` only: the foreground classes that the image shows, all of them.
 
 All without a file carry `labels`, one class per shape; in a mask, coarse mask,
-box, polygon, extreme points or ellipse 255 says that what lies there is not
-known, below all other shapes; of an exact mask, a tenth at most. An annotation
-without a shape is valid: the annotator saw no object. Role unlabelled has none
-at all.
+box, polygon, line, extreme points or ellipse 255 says that what lies there is
+not known, below all other shapes; of an exact mask, a tenth at most. An
+annotation without a shape is valid: the annotator saw no object. Role
+unlabelled has none at all.
 """
 
 import json

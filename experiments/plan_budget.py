@@ -14,8 +14,8 @@ run, with the number of training annotations under each kind:
   10,100,0,0,0.70
 
 Kinds: mask (always there), coarse_mask, polygon, box, scribble, points,
-ellipse, tag, extreme_points; dice is in [0, 1]. With --runs, folders of runs
-(or patterns) give the same numbers: of each, seed and records come from
+ellipse, tag, extreme_points, line; dice is in [0, 1]. With --runs, folders of
+runs (or patterns) give the same numbers: of each, seed and records come from
 config.json, test Dice from metrics.json; a run with supervision.weak_scale 0
 has used its masks only.
 

@@ -27,6 +27,7 @@ class AnnotationKind(enum.IntEnum):
   TAG = 7  # Classes of the image, no place.
   EXTREME_POINTS = 8  # Leftmost, topmost, rightmost, lowest of each object.
   NONE = 9  # An unlabelled image.
+  LINE = 10  # Open lines of a width, background elsewhere: a vessel, a needle.
 
 
 # These say nothing where nothing is drawn.

@@ -17,6 +17,7 @@ _MASK[2:5, 3:6] = True
 _SHAPES = {
     'rles': rle.encode_rle(_MASK),
     'strokes': [[3.5, 3.5], [5.5, 3.5]],
+    'lines': [[3.5, 3.5], [5.5, 3.5]],
     'boxes': [3, 2, 6, 5],
     'polygons': [[3, 2], [6, 2], [6, 5], [3, 5]],
     'points': [4.5, 3.5],
@@ -31,6 +32,11 @@ class AnnotationKindsTest(parameterized.TestCase):
     self.assertEqual(
         {kind.value for kind in annotation_kinds.TABLE.values()},
         set(types.AnnotationKind) - {types.AnnotationKind.NONE})
+
+  def test_all_but_the_exact_kind_can_be_simulated(self):
+    self.assertEqual(
+        [name for name, kind in annotation_kinds.TABLE.items()
+         if not kind.annotate], ['mask'])
 
   @parameterized.parameters(
       *(name for name, kind in annotation_kinds.TABLE.items() if kind.field))

@@ -290,6 +290,27 @@ class OneKindTest(parameterized.TestCase):
       with self.assertRaisesRegex(ValueError, 'outside'):
         drawn.paste(part, corner, _SIZE, report)
 
+  def test_lines(self):
+    line = _Shape('line', 'a', [[4.5, 4.5], [9.5, 4.5]], 1.0)
+    below = _Shape('line', 'b', [[4.5, 8.5], [9.5, 8.5]])
+    annotation = self._annotate([line, below], stroke_width=1.0)
+    self.assertEqual(annotation, {
+        'kind': 'line', 'lines': [line.value, below.value], 'labels': [1, 2],
+        'width': 1.0})
+    self.assertEqual(self._problems(annotation), [])
+    # An empty picture says that there is no object.
+    self.assertEqual(
+        self._annotate([], usual='line', stroke_width=2.0),
+        {'kind': 'line', 'lines': [], 'labels': [], 'width': 2.0})
+    # No width is right for both.
+    annotation = self._annotate([line, below], stroke_width=3.0)
+    self.assertEqual(annotation['kind'], 'coarse_mask')
+    label = rasterize.rasterize(annotation, size=_SIZE, root=None)
+    self.assertEqual((label == 1).sum(), 6)
+    np.testing.assert_array_equal(
+        np.flatnonzero(label[:, 6] == 2), [7, 8, 9])
+    self.assertIn('lines of several widths', self.report.notices[0])
+
   def test_masks_that_are_scribbles(self):
     annotation = self._annotate([_shapes()['rle']], masks_are='scribble')
     self.assertEqual(self._counts(annotation), {1: 20, 255: 580})

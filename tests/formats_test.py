@@ -45,6 +45,7 @@ def _annotation(kind, label):
       'polygon': lambda m: np.round(geometry.coarse_polygon(
           m, np.random.default_rng(0), num_vertices=8, jitter=0.1), 2).tolist(),
       'points': first,
+      'line': lambda m: [first(m), last(m)],
       'scribble': lambda m: [first(m), last(m)],
       'extreme_points': lambda m: [first(m), last(m), [2.5, 3.25], [9, 4]],
       'ellipse': lambda m: [*first(m), 6.0, 4.25, 30.0],
@@ -52,8 +53,9 @@ def _annotation(kind, label):
   annotation = {'kind': kind, 'labels': labels,
                 annotation_kinds.TABLE[kind].field: [
                     draw(m) for _, m in objects]}
-  if kind == 'scribble':
+  if annotation_kinds.TABLE[kind].has_width:
     annotation['width'] = 2.5
+  if kind == 'scribble':
     annotation['strokes'].append([[1.5, 1.5], [5.0, 1.5]])
     annotation['labels'].append(0)
   return annotation
@@ -63,6 +65,8 @@ def _options(kind):
   options = formats.Options(classes=_CLASSES)
   if kind in ('coarse_mask', 'scribble'):
     options = options._replace(masks_are=kind)
+  if kind == 'line':
+    options = options._replace(lines_are=kind, stroke_width=2.5)
   if kind == 'extreme_points':
     options = options._replace(points_are=kind)
   return options

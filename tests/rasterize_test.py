@@ -63,6 +63,18 @@ class ShapesTest(parameterized.TestCase):
         [255] * 6,
         [255, 255, 255, 255, 255, 0]])
 
+  def test_lines_by_hand(self):
+    label = _draw(
+        (5, 6), kind='line', width=1,
+        lines=[[[0.5, 1.5], [3.5, 1.5]], [[5.5, 4.5]], [[0.5, 3.5]]],
+        labels=[2, 1, 255])
+    np.testing.assert_array_equal(label, [
+        [0] * 6,
+        [2, 2, 2, 2, 0, 0],
+        [0] * 6,
+        [255, 0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 1]])
+
   def test_stroke_width_is_its_diameter(self):
     label = _draw((40, 40), kind='scribble', width=6, labels=[1],
                   strokes=[[[10, 20], [30, 20]]])

@@ -37,6 +37,18 @@ class ScribblesTest(parameterized.TestCase):
     stroke = scribbles.interior_scribble(truth > 0, np.random.default_rng(0))
     self.assertTrue(truth[label_maps.on_line(stroke)].all())
 
+  def test_medial_line_by_hand(self):
+    bar = np.zeros((8, 12), bool)
+    bar[2:5, 1:11] = True
+    self.assertCountEqual(
+        scribbles.medial_line(bar), [[2.5, 3.5], [9.5, 3.5]])
+    # A line as thin as a pixel keeps its ends, and may be a diagonal.
+    self.assertCountEqual(
+        scribbles.medial_line(np.eye(6, dtype=bool)), [[0.5, 0.5], [5.5, 5.5]])
+    disc = label_maps.disc(32, 16, 16, 6) > 0
+    for x, y in scribbles.medial_line(disc):
+      self.assertLess(np.hypot(x - 16, y - 16), 2)
+
   def test_border_scribble_goes_round(self):
     truth = label_maps.disc(64, 32, 32, 15) > 0
     stroke = scribbles.border_scribble(truth, np.random.default_rng(0))

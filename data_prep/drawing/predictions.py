@@ -19,9 +19,9 @@ def constrain(
 ) -> np.ndarray:
   """Returns a prediction constrained to a weak annotation.
 
-  A box, outline or coarse mask: nothing of a class lies outside of the shapes
-  of that class; a shape without any pixel of its class is filled, for the
-  annotator has seen an object there; where it is unlabelled, all is kept.
+  A box, outline, line or coarse mask: nothing of a class lies outside of the
+  shapes of that class; a shape without any pixel of its class is filled, for
+  the annotator has seen an object there; where it is unlabelled, all is kept.
   Scribbles and points: labelled pixels keep their class. A tag: classes that it
   does not name are background.
 

@@ -47,13 +47,14 @@ def rasterize(
 ) -> np.ndarray:
   """Draws an annotation as a label map.
 
-  Inside a box, polygon, ellipse or run lengths: its class, and 0 elsewhere.
-  Within `covering.POINT_RADIUS` of a point, or half its width of a stroke: its
-  class, and unlabelled elsewhere. Extreme points are points whose boxes are
-  unlabelled and the rest 0. Shapes labelled 255 lie below all others. A tag
-  leaves every pixel unlabelled. `values` maps the stored values of a mask to
-  classes. Shapes are scaled and then drawn at `output_size`, so that no point
-  is lost; masks and run lengths are resized by nearest neighbour.
+  Inside a box, polygon, ellipse or run lengths, or within half its width of a
+  line: its class, and 0 elsewhere. Within `covering.POINT_RADIUS` of a point,
+  or half its width of a stroke: its class, and unlabelled elsewhere. Extreme
+  points are points whose boxes are unlabelled and the rest 0. Shapes labelled
+  255 lie below all others. A tag leaves every pixel unlabelled. `values` maps
+  the stored values of a mask to classes. Shapes are scaled and then drawn at
+  `output_size`, so that no point is lost; masks and run lengths are resized by
+  nearest neighbour.
 
   Args:
     annotation: one annotation of a checked manifest.

@@ -77,6 +77,43 @@ def border_scribble(
   return _vertices(ring, there + _trace(previous, start)[1:], 1)
 
 
+def medial_line(mask: np.ndarray) -> list[list[float]]:
+  """Draws the line that an object is, through its middle.
+
+  The ends are two pixels that lie farthest apart within the object; between
+  them, a pixel costs 1 / its distance to the outside, squared. At either end
+  the line starts at the last of its pixels whose inscribed disc still holds
+  that end, as a stroke with round ends does; of a disc, little more than its
+  centre is left.
+
+  Args:
+    mask: the object, bool [H, W], not empty; of several parts, the one with the
+      deepest pixel.
+
+  Returns:
+    Vertices [[x, y], ...], one at least.
+  """
+  depth = geometry.depth_inside(mask)[mask]
+  even, middle = (
+      _graph(mask, cost, may_cut_corners=True)
+      for cost in (np.ones(depth.size), depth**-2.0))
+  start = end = int(np.argmax(depth))
+  for _ in range(2):
+    start = end
+    distance = csgraph.dijkstra(even, directed=False, indices=start)
+    end = int(np.argmax(np.where(np.isfinite(distance), distance, -1)))
+  _, previous = csgraph.dijkstra(
+      middle, directed=False, indices=start, return_predecessors=True)
+  path = np.array(_trace(previous, end))
+  place = np.argwhere(mask)[path]
+  holds = lambda pixel: np.flatnonzero(
+      np.hypot(*(place - pixel).T) < depth[path])
+  first, last = holds(place[0])[-1], holds(place[-1])[0]
+  if first >= last:
+    first = last = int(np.argmax(depth[path]))
+  return _vertices(mask, path[first : last + 1], 1)
+
+
 def background_scribble(
     label: np.ndarray, rng: np.random.Generator, *, length: float = 1.0
 ) -> list[list[float]]:
@@ -101,7 +138,7 @@ def _whole_blocks(mask, block):
   return cut.reshape(height, block, width, block).all((1, 3))
 
 
-def _graph(inside, cost):
+def _graph(inside, cost, *, may_cut_corners=False):
   """Returns the steps between neighbours among the N pixels inside, [N, N].
 
   A diagonal step needs both pixels beside it, so that a thin line stays inside.
@@ -109,17 +146,21 @@ def _graph(inside, cost):
   Args:
     inside: bool [H, W].
     cost: of each pixel inside, in the order of rows, float [N].
+    may_cut_corners: whether a diagonal step needs neither.
   """
   index = np.cumsum(inside).reshape(inside.shape) - 1
   right = inside[:, :-1] & inside[:, 1:]
   down = inside[:-1] & inside[1:]
-  square = right[:-1] & right[1:]
+  falls = inside[:-1, :-1] & inside[1:, 1:]
+  rises = inside[:-1, 1:] & inside[1:, :-1]
+  if not may_cut_corners:
+    falls = rises = falls & rises
   starts, ends, lengths = [], [], []
   for start, end, where, length in (
       (index[:, :-1], index[:, 1:], right, 1.0),
       (index[:-1], index[1:], down, 1.0),
-      (index[:-1, :-1], index[1:, 1:], square, np.sqrt(2)),
-      (index[:-1, 1:], index[1:, :-1], square, np.sqrt(2))):
+      (index[:-1, :-1], index[1:, 1:], falls, np.sqrt(2)),
+      (index[:-1, 1:], index[1:, :-1], rises, np.sqrt(2))):
     starts.append(start[where])
     ends.append(end[where])
     lengths.append(np.full(starts[-1].size, length))

@@ -47,9 +47,9 @@ def simulate_weak(
   cannot do better stays. The same holds for ellipses, whose radii grow by up to
   20 %, and coarse masks, whose blocks grow from 1 / 32 to 1 / 9 of the shorter
   side of the image, but never so far that an object vanishes. Scribbles get
-  shorter, points fewer (3 to 1 per object), extreme points move by up to 5 % of
-  the object's size. Background has one stroke, or as many points as all objects
-  together.
+  shorter, points fewer (3 to 1 per object), lines up to half as wide again,
+  extreme points move by up to 5 % of the object's size. Background has one
+  stroke, or as many points as all objects together.
 
   A fault of these kinds spoils the label map that they are drawn from: all
   objects are shifted by 0.6 to 1.2 sizes, shrink to 13 to 27 % of their area,

@@ -36,7 +36,10 @@ class Options(NamedTuple):
       four.
     voc_boxes_from: where corners of VOC's boxes count from, 0 or 1; None finds
       it out: a 0 is possible only from 0.
-    stroke_width: of strokes of which the source does not say it, in pixels.
+    lines_are: kind of open lines: 'scribble', or 'line' if they are the objects
+      and not only marks on them.
+    stroke_width: of strokes and lines of which the source does not say it, in
+      pixels.
     intensity_range: intensities that become 0 and 255 where a picture has more
       than 8 bits; None takes percentiles 0.5 and 99.5 of the picture or volume.
     axis: axis along which volumes are cut, 0, 1 or 2; None takes the one with
@@ -61,6 +64,7 @@ class Options(NamedTuple):
   polygons_are: str = 'polygon'
   points_are: str = 'points'
   voc_boxes_from: int | None = None
+  lines_are: str = 'scribble'
   stroke_width: float = 3.0
   intensity_range: tuple[float, float] | None = None
   axis: int | None = None

@@ -42,6 +42,18 @@ def usual_kinds(
   return kinds
 
 
+def settle_lines(items: list[Any], options: formats.Options) -> list[Any]:
+  """Returns items whose open lines are objects, if the user says that."""
+  if options.lines_are == 'scribble':
+    return items
+  stroke = annotation_kinds.TABLE['scribble'].shape
+  form = annotation_kinds.TABLE[options.lines_are].shape
+  return [
+      item._replace(shapes=[
+          s._replace(kind=form) if s.kind == stroke else s
+          for s in item.shapes]) for item in items]
+
+
 def settle_roles(
     items: list[Any], options: formats.Options, report: Any
 ) -> formats.Options:

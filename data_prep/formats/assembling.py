@@ -159,6 +159,7 @@ def assemble(
     used: files that were read, relative to the source: others are mentioned.
   """
   classes = class_names.find_classes(items, names, options, report)
+  items = annotations.settle_lines(items, options)
   options = annotations.settle_roles(items, options, report)
   pictures = sources.list_pictures(source)
   writer = intensities.Writer(source, output, options)

@@ -2,7 +2,8 @@
 
 https://docs.cvat.ai/docs/dataset_management/formats/format-cvat/. The run
 lengths of a `mask` go along the rows of its rectangle. `subset` is the split.
-The width of a polyline stands in an attribute of that name. A turned box is a
+A polyline is a stroke, or a line if `--lines_are=line`; its width stands in an
+attribute of that name. A turned box is a
 polygon. Skeletons and cuboids have no area in the picture: neither their labels
 nor those of their parts are classes.
 """
@@ -228,11 +229,12 @@ def _write_shape(image, shape):
   elif shape.kind == 'rle':
     tag, more = 'mask', _write_mask(shape)
   elif shape.kind != 'tag':
-    tag = {'stroke': 'polyline', 'point': 'points'}.get(tag, tag)
+    tag = {'stroke': 'polyline', 'line': 'polyline', 'point': 'points'}.get(
+        tag, tag)
     points = [value] if shape.kind == 'point' else value
     more = {'points': ';'.join(f'{x!r},{y!r}' for x, y in points)}
   entry = ET.SubElement(image, tag, {'label': shape.label, **more})
-  if shape.kind == 'stroke':
+  if shape.width is not None:
     ET.SubElement(entry, 'attribute', {'name': 'width'}).text = repr(
         shape.width)
 

@@ -4,12 +4,13 @@ A row of a manifest holds one kind of annotation, so several on one picture
 become the weakest that holds them all, and what nobody looked at is never
 background by omission:
 
-  areas of one kind (run lengths, polygons, boxes, ellipses): stay what they
-    are; an area that is marked as not annotated is of no kind of its own, and
-    leaves an exact mask exact as far as `rasterize.is_exact` says;
-  areas of several kinds: are all drawn as run lengths, one coarse mask, later
-    ones above; polygons that are exact beside run lengths that are exact stay
-    an exact mask;
+  areas of one kind (run lengths, polygons, boxes, ellipses, lines of one
+    width): stay what they are; an area that is marked as not annotated is of no
+    kind of its own, and leaves an exact mask exact as far as
+    `rasterize.is_exact` says;
+  areas of several kinds, lines of several widths: are all drawn as run lengths,
+    one coarse mask, later ones above; polygons that are exact beside run
+    lengths that are exact stay an exact mask;
   strokes and points without areas: points become strokes of one point;
   strokes and points beside areas: left out if each lies within an area of its
     class, else all is drawn as a coarse mask whose rest is unlabelled;
@@ -53,12 +54,12 @@ class Shape(NamedTuple):
   """One shape on one picture.
 
   Attributes:
-    kind: 'rle', 'polygon', 'box', 'ellipse', 'stroke', 'point',
+    kind: 'rle', 'polygon', 'box', 'ellipse', 'line', 'stroke', 'point',
       'extreme_points', 'tag', or 'unreadable' of one that cannot be used.
     label: class name, '' if not even that is known.
     value: the shape as a manifest lists it; None of a tag; of one that cannot
       be used, the box that it lies within, or None if that is not known.
-    width: of a stroke, in pixels; None if the file does not say.
+    width: of a stroke or line, in pixels; None if the file does not say.
   """
 
   kind: str
@@ -291,11 +292,16 @@ def one_kind(
       report.note(f'{names} on one picture are drawn as one coarse mask')
   elif not kinds <= {'rle', *exact}:
     kind, = kinds
+    width_of = lambda s: s.width or options.stroke_width
     same = [_as_kind(s, kind) if s.label == _UNKNOWN else s for s in kept]
-    if None not in same:
+    if None in same:
+      report.note(f'{names} beside an unlabelled area of another form are '
+                  'drawn as one coarse mask')
+    elif len({width_of(s) for s in same}) > 1:
+      report.note(f'{names} of several widths on one picture are drawn as one '
+                  'coarse mask')
+    else:
       return kind, same
-    report.note(f'{names} beside an unlabelled area of another form are drawn '
-                'as one coarse mask')
   kept = [s if s.kind == 'rle' else s._replace(
       kind='rle', value=rle.encode_rle(draw(s, size, options.stroke_width)))
           for s in kept]
@@ -328,7 +334,7 @@ def _rest(shapes, areas, tags, sparse, size, options, report):
                   'pictures is unlabelled')
       is_open = True
   sparse = [s for s in sparse if s.label not in (0, _UNKNOWN)]
-  if all(_lies_within(s, areas, size) for s in sparse):
+  if all(_lies_within(s, areas, size, options.stroke_width) for s in sparse):
     if sparse:
       report.note('points and strokes within boxes or outlines of their class '
                   'are left out')
@@ -347,9 +353,10 @@ def _one_sparse(shapes, report):
   return shapes
 
 
-def _lies_within(shape, areas, size):
+def _lies_within(shape, areas, size, stroke_width):
   """Returns whether half of a point or stroke lies in areas of its class."""
-  same = [draw(s, size) for s in areas if s.label == shape.label]
+  same = [draw(s, size, stroke_width) for s in areas
+          if s.label == shape.label]
   if not same:
     return False
   x, y = np.array(shape.value, float).reshape(-1, 2).T
@@ -375,7 +382,7 @@ def draw(
   Args:
     shape: that is not 'unreadable' and no tag.
     size: height and width of the picture.
-    stroke_width: of a stroke that does not say it, in pixels.
+    stroke_width: of a stroke or line that does not say it, in pixels.
   """
   if shape.kind == 'rle':
     return rle.decode_rle(shape.value)

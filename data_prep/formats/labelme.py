@@ -2,10 +2,10 @@
 
 https://github.com/wkentaro/labelme. Polygons, rectangles, circles (ellipses of
 two equal radii), turned rectangles (polygons), points, lines and line strips
-(strokes), and masks (a PNG within their rectangle, whose last row and column
-count). A file without shapes whose `flags` name classes is an image tag. The
-picture is the one of the file's own name, or `imagePath`; one that is embedded
-is not read.
+(strokes, or with `--lines_are=line` lines), and masks (a PNG within their
+rectangle, whose last row and column count). A file without shapes whose `flags`
+name classes is an image tag. The picture is the one of the file's own name, or
+`imagePath`; one that is embedded is not read.
 """
 
 import base64
@@ -27,7 +27,8 @@ from data_prep.formats import sources
 from data_prep.shared import confined
 from data_prep.shared import pixels
 
-HOLDS = ('mask', 'coarse_mask', 'polygon', 'box', 'scribble', 'points', 'tag')
+HOLDS = ('mask', 'coarse_mask', 'polygon', 'box', 'line', 'scribble', 'points',
+         'tag')
 
 _STROKES = ('line', 'linestrip')
 # Turned rectangles of LabelMe 6 and of X-AnyLabeling.
@@ -199,7 +200,7 @@ def _write_shape(shape):
   if shape.kind == 'box':
     return entry | {
         'shape_type': 'rectangle', 'points': [value[:2], value[2:]]}
-  if shape.kind == 'stroke':
+  if shape.width is not None:
     # A point is a strip of one: `width` is ours, LabelMe keeps it.
     return entry | {
         'shape_type': 'linestrip', 'points': value, 'width': shape.width}

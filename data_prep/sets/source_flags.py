@@ -53,12 +53,17 @@ _POLYGONS_ARE = flags.DEFINE_enum(
 _POINTS_ARE = flags.DEFINE_enum(
     'points_are', 'points', ['points', 'extreme_points'],
     'Whether the points of --source come in fours, one four for each object.')
+_LINES_ARE = flags.DEFINE_enum(
+    'lines_are', 'scribble', ['scribble', 'line'],
+    'Whether the open lines of --source are marks on objects, or the objects: '
+    'vessels, needles; what they do not cover is background then.')
 _VOC_BOXES_FROM = flags.DEFINE_integer(
     'voc_boxes_from', None, 'Where corners of VOC boxes count from: 1, as VOC '
     'says, or 0, as some converters write. Default is 0 if a corner is 0, else '
     '1.', lower_bound=0, upper_bound=1)
 _STROKE_WIDTH = flags.DEFINE_float(
-    'stroke_width', 3.0, 'Of strokes, in pixels, where --source does not say.',
+    'stroke_width', 3.0, 'Of scribbles and lines, in pixels, where --source '
+    'does not say.',
     lower_bound=0.1)
 _INTENSITY_RANGE = flags.DEFINE_list(
     'intensity_range', None, 'LOW,HIGH: intensities that become black and '
@@ -163,7 +168,8 @@ def options() -> formats.Options:
       masks_are=_MASKS_ARE.value, masks_are_given=bool(_MASKS_ARE.present),
       voc_boxes_from=_VOC_BOXES_FROM.value,
       polygons_are=_POLYGONS_ARE.value, points_are=_POINTS_ARE.value,
-      stroke_width=_STROKE_WIDTH.value, intensity_range=limits,
+      lines_are=_LINES_ARE.value, stroke_width=_STROKE_WIDTH.value,
+      intensity_range=limits,
       mask_folders=tuple(_MASK_FOLDER.value) if _MASK_FOLDER.value else None,
       image_suffix=_IMAGE_SUFFIX.value, axis=_AXIS.value,
       subject_pattern=_SUBJECT_PATTERN.value,
