@@ -1,7 +1,7 @@
-"""Noise and faults of label maps, as annotators make them; pure and seeded.
+"""Faults of label maps, as annotators make them; pure and seeded.
 
-`NOISE` is what any annotation may have, in any strength; a fault of
-`manifest.FAULTS` makes an annotation worthless, as one made on another frame.
+A fault of `manifest.FAULTS` makes an annotation worthless, as one that was made
+on another frame.
 """
 
 from hybridseg import types
@@ -12,38 +12,6 @@ from data_prep.drawing import rasterize
 from data_prep.shared import geometry
 
 _NUM_TRIES = 60
-
-
-def add_noise(
-    label: np.ndarray,
-    rng: np.random.Generator,
-    *,
-    noise: str,
-    num_classes: int,
-    strength: float,
-) -> np.ndarray:
-  """Spoils a label map by one function of `NOISE`.
-
-  Args:
-    label: classes, uint8 [H, W]; unlabelled pixels stay unlabelled, and no
-      other pixel becomes so.
-    rng: source of all randomness.
-    noise: a key of `NOISE`.
-    num_classes: number of classes, background included.
-    strength: in (0, 1]; what it scales depends on the noise.
-
-  Returns:
-    Classes, uint8 [H, W]; a map without objects changes only by
-    'hallucinate_object'.
-
-  Raises:
-    ValueError: if `noise` is unknown or `strength` out of range.
-  """
-  if noise not in NOISE:
-    raise ValueError(f'Unknown {noise=}; known: {[*NOISE]}.')
-  if not 0 < strength <= 1:
-    raise ValueError(f'{strength=} is not in (0, 1].')
-  return NOISE[noise](label, rng, num_classes=num_classes, strength=strength)
 
 
 def add_fault(
@@ -210,117 +178,4 @@ _FAULT_MAP_FNS = {
     'shrunken': _shrink_map,
     'wrong_place': _misplace_map,
     'missing': _empty_map,
-}
-
-
-def _noise_radius(mask, rng, strength):
-  """Returns 0.25 to 0.5 * strength of the greatest depth, a pixel at least."""
-  depth = geometry.depth_inside(mask).max()
-  return max(strength * rng.uniform(0.25, 0.5) * depth, 1.0)
-
-
-def _dilate(label, rng, *, num_classes, strength):
-  """Grows objects over background by `_noise_radius`."""
-  del num_classes
-  objects = geometry.components(label)
-  grown = []
-  for value, mask in objects:
-    radius = _noise_radius(mask, rng, strength)
-    grown.append((value, ndimage.distance_transform_edt(~mask) <= radius))
-  return _paint(label, grown + objects)
-
-
-def _erode(label, rng, *, num_classes, strength):
-  """Takes `_noise_radius` off objects, but never their deepest pixels."""
-  del num_classes
-  eroded = []
-  for value, mask in geometry.components(label):
-    radius = _noise_radius(mask, rng, strength)
-    depth = geometry.depth_inside(mask)
-    eroded.append((value, mask & (depth > min(radius, depth.max() - 1e-6))))
-  return _paint(label, eroded)
-
-
-def _shift(label, rng, *, num_classes, strength):
-  """Moves all objects one way, by 0.25 to 0.5 * strength sizes.
-
-  By a pixel at least; what would lose over half of its pixels stays.
-  """
-  del num_classes
-  angle, distance = rng.uniform(0, 2 * np.pi), rng.uniform(0.25, 0.5)
-  direction = np.array([np.sin(angle), np.cos(angle)])
-  moved = []
-  for value, mask in geometry.components(label):
-    step = strength * distance * direction * _size(mask)
-    step = step if np.abs(step).max() > 0.5 else np.rint(direction)
-    candidate = _moved(mask, step)
-    is_kept = candidate.sum() >= 0.5 * mask.sum()
-    moved.append((value, candidate if is_kept else mask))
-  return _paint(label, moved)
-
-
-def _rotate(label, rng, *, num_classes, strength):
-  """Turns each object about its centre by 45 to 90 * strength degrees."""
-  del num_classes
-  turned = []
-  for value, mask in geometry.components(label):
-    angle = np.pi / 2 * strength * rng.uniform(0.5, 1) * rng.choice([-1, 1])
-    cos, sin = np.cos(angle), np.sin(angle)
-    back = np.array([[cos, -sin], [sin, cos]])
-    centre = np.argwhere(mask).mean(0)
-    candidate = ndimage.affine_transform(
-        mask.astype(np.uint8), back, centre - back @ centre, order=0) > 0
-    turned.append((value, candidate if candidate.any() else mask))
-  return _paint(label, turned)
-
-
-def _miss_object(label, rng, *, num_classes, strength):
-  """Removes one object, whatever the strength."""
-  del num_classes, strength
-  objects = geometry.components(label)
-  if objects:
-    del objects[rng.integers(len(objects))]
-  return _paint(label, objects)
-
-
-def _hallucinate_object(label, rng, *, num_classes, strength):
-  """Adds a copy of an object, or a disc, on background, touching no object.
-
-  Evenly one or the other; a disc where there is nothing to copy or no room for
-  the copy. The disc has a radius of strength / 6 of the shorter side of the
-  image, or what room there is, and any class; strength does not scale a copy.
-  """
-  objects = geometry.components(label)
-  near = ndimage.binary_dilation(label != 0, np.ones((3, 3)))
-  if near.all():
-    return label.copy()
-  if objects and rng.uniform() < 0.5:
-    value, mask = objects[rng.integers(len(objects))]
-    added, is_free = _placed(mask, ~near, rng)
-    if is_free:
-      return _paint(label, [*objects, (value, added)])
-  added = _random_disc(~near, rng, radius=strength * min(label.shape) / 6)
-  return _paint(label, [*objects, (int(rng.integers(1, num_classes)), added)])
-
-
-def _swap_classes(label, rng, *, num_classes, strength):
-  """Gives one object another foreground class, if any; of any strength."""
-  del strength
-  objects = geometry.components(label)
-  if objects and num_classes > 2:
-    i = rng.integers(len(objects))
-    value, mask = objects[i]
-    others = np.setdiff1d(np.arange(1, num_classes), value)
-    objects[i] = (int(rng.choice(others)), mask)
-  return _paint(label, objects)
-
-
-NOISE = {
-    'dilate': _dilate,
-    'erode': _erode,
-    'shift': _shift,
-    'rotate': _rotate,
-    'miss_object': _miss_object,
-    'hallucinate_object': _hallucinate_object,
-    'swap_classes': _swap_classes,
 }

@@ -1,7 +1,6 @@
-"""Strokes of a pen within or around an object; pure and seeded."""
+"""Strokes of a pen within an object or off all objects; pure and seeded."""
 
 import numpy as np
-from scipy import ndimage
 from scipy import sparse
 from scipy.sparse import csgraph
 
@@ -46,35 +45,6 @@ def interior_scribble(
   count = max(round(length * len(path)), 1)
   first = rng.integers(len(path) - count + 1)
   return _vertices(inside, path[first : first + count], block)
-
-
-def border_scribble(
-    mask: np.ndarray, rng: np.random.Generator
-) -> list[list[float]]:
-  """Draws one closed stroke through the outermost pixels of the object.
-
-  From a random pixel of the border to the one farthest along it, and back by
-  the other side; of an object in parts, or with holes, one border.
-
-  Args:
-    mask: the object, bool [H, W], not empty.
-    rng: source of the start.
-
-  Returns:
-    Vertices [[x, y], ...], pixel centres of `mask`, one at least.
-  """
-  ring = mask & ~ndimage.binary_erosion(mask, np.ones((3, 3)))
-  cost = 1 + 0.3 * rng.random(int(ring.sum()))
-  start = int(rng.integers(cost.size))
-  distance, previous = csgraph.dijkstra(
-      _graph(ring, cost), directed=False, indices=start,
-      return_predecessors=True)
-  end = int(np.argmax(np.where(np.isfinite(distance), distance, -1)))
-  there = _trace(previous, end)
-  cost[there[1:-1]] *= 1e3  # So that the way back is another one, if any.
-  _, previous = csgraph.dijkstra(
-      _graph(ring, cost), directed=False, indices=end, return_predecessors=True)
-  return _vertices(ring, there + _trace(previous, start)[1:], 1)
 
 
 def medial_line(mask: np.ndarray) -> list[list[float]]:

@@ -16,8 +16,6 @@ from data_prep import manifest as manifest_lib
 from data_prep import row_names
 from data_prep.splits import csv_lines
 
-FLAG = '--subjects'
-
 _REQUIRED = ('id', 'subject')
 _COLUMNS = (*_REQUIRED, 'site', 'annotator')
 
