@@ -131,19 +131,18 @@ def read_cases(folder: pathlib.Path) -> dict[str, list[str]]:
   return {k: v for k, v in cases.items() if k}
 
 
-def shown(names: Iterable[str], number: int = 3, longest: int = 40) -> str:
-  """Returns the first names, and that there are more, as text.
+def shown(names: Iterable[str], longest: int = 40) -> str:
+  """Returns the first three names, and that there are more, as text.
 
   Args:
     names: of pictures, files or subjects.
-    number: of names that are shown.
     longest: number of characters of one; of a longer name, its end is shown.
   """
   names = [n if n.isprintable() else ascii(n)[1:-1] for n in names]
   text = ', '.join(
       n if len(n) <= longest else f'...{n[3 - longest:]}'
-      for n in names[:number])
-  return f'{text}, ...' if len(names) > number else text
+      for n in names[:3])
+  return f'{text}, ...' if len(names) > 3 else text
 
 
 def _plain(path):

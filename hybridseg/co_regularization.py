@@ -129,35 +129,6 @@ def update_teachers(
   return jax.tree.map(mean, teachers, params)
 
 
-def cutmix_value_and_grads(
-    apply_fn: Callable[[types.Params, jax.Array], jax.Array],
-    params: Sequence[types.Params],
-    images: jax.Array,
-    logits: Sequence[jax.Array],
-    trusts: jax.Array,
-    masks: jax.Array,
-) -> tuple[jax.Array, tuple[types.Params, ...]]:
-  """Returns the mean cross pseudo loss of two networks and its gradients.
-
-  Each network learns, on the mixed images, the mixed pseudo labels of the
-  other: `cross_pseudo_losses`, averaged over the batch.
-
-  Args:
-    apply_fn: maps params and images to logits.
-    params: the two parameter sets.
-    images: plain images, float [B, H, W, C].
-    logits: of either network on the plain images, 2 x float [B, H, W, K].
-    trusts: weight of the pseudo label of each plain image, float [B].
-    masks: from `mixing.cutmix_masks` or `no_masks`, bool [B, H, W].
-
-  Returns:
-    Mean loss of the two networks, float [], and one gradient for each.
-  """
-  return taught_value_and_grads(
-      apply_fn, params, images, logits[::-1], trusts, masks,
-      losses_fn=cross_pseudo_losses)
-
-
 def taught_value_and_grads(
     apply_fn: Callable[[types.Params, jax.Array], jax.Array],
     params: Sequence[types.Params],
@@ -169,7 +140,11 @@ def taught_value_and_grads(
     losses_fn: Callable[..., jax.Array],
     encode_fn: Callable[[jax.Array], Any] = lambda images: images,
 ) -> tuple[jax.Array, tuple[types.Params, ...]]:
-  """Is `cutmix_value_and_grads` with any teachers and any loss.
+  """Returns the mean loss of two networks that are taught, and its gradients.
+
+  Each network learns, on the mixed images, what its teacher says of them, mixed
+  alike: `losses_fn`, averaged over the batch. In cross pseudo supervision the
+  teacher of either network is the other.
 
   Args:
     apply_fn: maps params and images to logits.
@@ -178,7 +153,7 @@ def taught_value_and_grads(
     teacher_logits: of the teacher of either network on the plain images, 2 x
       float [B, H, W, K].
     trusts: weight of what is taught about each plain image, float [B].
-    masks: bool [B, H, W].
+    masks: from `mixing.cutmix_masks` or `no_masks`, bool [B, H, W].
     losses_fn: `cross_pseudo_losses` or `consistency_losses`.
     encode_fn: maps mixed images to what `apply_fn` takes.
 

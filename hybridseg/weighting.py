@@ -30,9 +30,6 @@ from hybridseg import microbatches
 from hybridseg import types
 
 METHODS = ('grad', 'forward')
-# Users call them by these names, too.
-check_inner_optimizer = inner_optimizers.check_inner_optimizer
-num_shards = mapped_axis.num_shards
 
 
 def _wider(dtype, other):
@@ -143,9 +140,9 @@ def lookahead_weight_grads(
       not divide into the parts, if `axis_name` is missing (`mapped_axis`), if
       not exactly one of `step_size` and `inner_optimizer` is given, if the
       inner optimiser has no slopes, as Adam with `eps_root=0` or Lion (see
-      `check_inner_optimizer`), if `method` is unknown, if the strong loss is no
-      scalar, or if a loss function returns a pair or does not against
-      `has_aux`.
+      `inner_optimizers.check_inner_optimizer`), if `method` is unknown, if the
+      strong loss is no scalar, or if a loss function returns a pair or does not
+      against `has_aux`.
   """
   if weights.ndim != 1:
     raise ValueError(f'weights must have rank 1, got shape {weights.shape}.')

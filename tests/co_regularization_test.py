@@ -145,7 +145,7 @@ class UpdateTeachersTest(parameterized.TestCase):
       self.assertEqual(means['b'], 2)
 
 
-class CutmixValueAndGradsTest(absltest.TestCase):
+class TaughtValueAndGradsTest(absltest.TestCase):
 
   def test_hand_computed(self):
     # Logits are (0, p * image): on two images of one pixel each, swapped, with
@@ -154,9 +154,10 @@ class CutmixValueAndGradsTest(absltest.TestCase):
     params = jnp.float32(1), jnp.float32(-1)
     images = jnp.full((2, 1, 1, 1), _LOG3)
     logits = [apply_fn(p, images) for p in params]
-    value, grads = co_regularization.cutmix_value_and_grads(
-        apply_fn, params, images, logits, jnp.array([0.25, 0.75]),
-        jnp.ones((2, 1, 1), bool))
+    value, grads = co_regularization.taught_value_and_grads(
+        apply_fn, params, images, logits[::-1], jnp.array([0.25, 0.75]),
+        jnp.ones((2, 1, 1), bool),
+        losses_fn=co_regularization.cross_pseudo_losses)
     # Either gives the other's class 1/4: a loss of log 4, of mean trust 1/2.
     np.testing.assert_allclose(value, np.log(4) / 2, rtol=1e-6)
     # d CE / d p = +-(3/4) log 3.
@@ -169,8 +170,9 @@ class CutmixValueAndGradsTest(absltest.TestCase):
     images = _logits(0, (2, 1, 2, 3))
     masks = jnp.array([[[True, False]]] * 2)
     logits = [_logits(1, images.shape), _logits(2, images.shape)]
-    value, _ = co_regularization.cutmix_value_and_grads(
-        apply_fn, params, images, logits, jnp.array([0.2, 0.9]), masks)
+    value, _ = co_regularization.taught_value_and_grads(
+        apply_fn, params, images, logits[::-1], jnp.array([0.2, 0.9]), masks,
+        losses_fn=co_regularization.cross_pseudo_losses)
     mix = lambda x: jnp.stack([
         jnp.stack([x[1, :, 0], x[0, :, 1]], 1),
         jnp.stack([x[0, :, 0], x[1, :, 1]], 1)])

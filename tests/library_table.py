@@ -219,11 +219,10 @@ def _weights_of_net(a):
   return meta_weight_net.batch_weights(net.params, a['values'])
 
 
-def _taught(a, **options):
-  fn = (co_regularization.taught_value_and_grads if options else
-        co_regularization.cutmix_value_and_grads)
-  return fn(apply_fn, [a['params']] * 2, a['images'], [a['logits']] * 2,
-            a['values'], a['where'], **options)
+def _taught(a):
+  return co_regularization.taught_value_and_grads(
+      apply_fn, [a['params']] * 2, a['images'], [a['logits']] * 2, a['values'],
+      a['where'], losses_fn=co_regularization.consistency_losses)
 
 
 def _network(name, **options):
@@ -269,9 +268,7 @@ CALLS = {
     'co_regularization.cross_pseudo_losses': lambda a: (
         co_regularization.cross_pseudo_losses(
             a['logits'], a['logits'], pixel_weights=a['images'][..., 0])),
-    'co_regularization.cutmix_value_and_grads': _taught,
-    'co_regularization.taught_value_and_grads': functools.partial(
-        _taught, losses_fn=co_regularization.consistency_losses),
+    'co_regularization.taught_value_and_grads': _taught,
     'co_regularization.ramp_up': lambda a: co_regularization.ramp_up(
         a['step'], scale=0.5, ramp_up_steps=10),
     'co_regularization.ramp_up none': lambda a: co_regularization.ramp_up(

@@ -7,6 +7,7 @@ import numpy as np
 
 from experiments.tables import cases
 from experiments.tables import paired
+from experiments.tables import right_empty
 
 
 def _simulate(rng, *, num_subjects, per_subject, effect=0.0, shared=1.0):
@@ -14,6 +15,11 @@ def _simulate(rng, *, num_subjects, per_subject, effect=0.0, shared=1.0):
   groups = np.repeat(np.arange(num_subjects), per_subject)
   noise = rng.normal(size=len(groups))
   return effect + noise + shared * rng.normal(size=num_subjects)[groups], groups
+
+
+def _compare(aligned, *, metric):
+  return paired.compare(
+      aligned, right_empty.pair(aligned, metric=metric), metric=metric)
 
 
 def _aligned(*scores, groups=None, **changes):
@@ -62,7 +68,7 @@ class IntervalTest(parameterized.TestCase):
     low, high = metrics.bootstrap_interval(
         np.array([.1, .2]), groups=np.zeros(2, int))
     self.assertEqual(low, high)
-    report = paired.compare(
+    report = _compare(
         _aligned([0, 0], [.1, .2], groups=np.zeros(2, int)), metric='dice')
     self.assertEqual(report['pairs'][0]['verdict'], 'cannot tell')
 
@@ -158,7 +164,7 @@ class CompareTest(parameterized.TestCase):
 
   def pair(self, *scores, metric='dice', groups=None):
     groups = self.groups if groups is None else groups
-    report = paired.compare(_aligned(*scores, groups=groups), metric=metric)
+    report = _compare(_aligned(*scores, groups=groups), metric=metric)
     return report['pairs'][0]
 
   @parameterized.parameters(('dice', 'second', 'B'), ('hd95', 'first', 'A'))
@@ -221,7 +227,7 @@ class CompareTest(parameterized.TestCase):
 
   def test_holm_over_pairs(self):
     scores = [self.first + 0.001 * i for i in range(3)]
-    report = paired.compare(
+    report = _compare(
         _aligned(*scores, groups=self.groups), metric='dice')
     for pair in report['pairs']:
       self.assertAlmostEqual(pair['p_holm'], 3 * pair['p'])
@@ -230,14 +236,14 @@ class CompareTest(parameterized.TestCase):
     aligned = _aligned(
         self.first, self.second, groups=self.groups, subjects=('',) * 90,
         num_left_out=(0, 4), classes_left_out=((), ('x',)))
-    lines = paired.warnings(aligned, paired.compare(aligned, metric='dice'))
+    lines = paired.warnings(aligned, _compare(aligned, metric='dice'))
     self.assertLen(lines, 3)
     self.assertEqual(
         lines[0], 'B: another result lacks 4 cases: left out.')
     self.assertIn("classes 'x'", lines[1])
     self.assertStartsWith(lines[2], 'No case names its subject')
     aligned = _aligned(self.first[:9], self.second[:9])
-    lines = paired.warnings(aligned, paired.compare(aligned, metric='dice'))
+    lines = paired.warnings(aligned, _compare(aligned, metric='dice'))
     self.assertEqual(lines, ['Only 9 subjects: intervals are too short.'])
 
 

@@ -26,6 +26,11 @@ _SETTING = sweep_sets.Setting('phantom', 16, .1, 'box', 0.)
 _BINARY = binaries.load('experiments.compare')
 
 
+def _compare(aligned, *, metric):
+  return paired.compare(
+      aligned, right_empty.pair(aligned, metric=metric), metric=metric)
+
+
 def _aligned(*scores, unproven=None):
   """Returns results [N, K] whose cases are subjects of their own."""
   scores = np.array(scores, np.float64)
@@ -51,7 +56,7 @@ class PairTest(parameterized.TestCase):
         found.scores[..., 0], [[best, best, .5], [worst, best, .25]])
     self.assertEqual(found.right_empty.sum(), 3)
     self.assertFalse(found.unscored.any())
-    report = paired.compare(aligned, metric=metric)
+    report = _compare(aligned, metric=metric)
     self.assertAlmostEqual(
         report['pairs'][0]['difference'], (worst - best - .25) / 3)
     a, b = report['results']
@@ -61,7 +66,7 @@ class PairTest(parameterized.TestCase):
   def test_classes_are_filled_before_they_are_averaged(self):
     # B invents class 1: its case has (.8 + 0) / 2, that of A (.8 + 1) / 2.
     aligned = _aligned([[.8, _NAN], [.6, .4]], [[.8, 0], [.6, .4]])
-    report = paired.compare(aligned, metric='dice')
+    report = _compare(aligned, metric='dice')
     pair, = report['pairs']
     self.assertAlmostEqual(pair['difference'], (.4 - .9) / 2)
     self.assertEqual((pair['wins'], pair['ties'], pair['losses']), (0, 1, 1))
@@ -76,7 +81,7 @@ class PairTest(parameterized.TestCase):
 
   def test_class_that_is_nowhere_is_left_out(self):
     aligned = _aligned([[.8, _NAN], [.6, _NAN]], [[.7, _NAN], [.6, _NAN]])
-    report = paired.compare(aligned, metric='dice')
+    report = _compare(aligned, metric='dice')
     self.assertAlmostEqual(report['pairs'][0]['difference'], -.05)
     self.assertEqual(report['classes_absent'], ['c1'])
     self.assertIn("not compared: classes 'c1'",
@@ -87,7 +92,7 @@ class PairTest(parameterized.TestCase):
     # B has an overlap: what A lacks is a score, not a structure.
     first = np.append(np.full(30, .2), _NAN)[:, None]
     second = np.append(np.full(30, .4), overlap)[:, None]
-    report = paired.compare(_aligned(first, second), metric=metric)
+    report = _compare(_aligned(first, second), metric=metric)
     pair, = report['pairs']
     self.assertAlmostEqual(pair['difference'], .2)
     self.assertLess(pair['p'], .001)
@@ -100,26 +105,26 @@ class PairTest(parameterized.TestCase):
     # The Dice of the same line is 0: A has missed the class.
     unproven = [[[cases.NOT_EMPTY]], [[cases.EMPTY]]]
     aligned = _aligned([[_NAN]], [[3]], unproven=unproven)
-    pair, = paired.compare(aligned, metric='hd95')['pairs']
+    pair, = _compare(aligned, metric='hd95')['pairs']
     self.assertEqual((pair['num_unscored'], pair['num_cases']), (1, 0))
     # Both missed it: neither is better for it.
     aligned = _aligned([[_NAN], [2]], [[_NAN], [3]],
                        unproven=[[[cases.NOT_EMPTY], [cases.EMPTY]]] * 2)
-    pair, = paired.compare(aligned, metric='hd95')['pairs']
+    pair, = _compare(aligned, metric='hd95')['pairs']
     self.assertEqual((pair['num_unscored'], pair['num_cases']), (0, 1))
     self.assertEqual(pair['difference'], 1)
 
   def test_distance_alone_proves_nothing_of_one_result(self):
     unproven = np.full((2, 2, 1), cases.UNKNOWN)
     aligned = _aligned([[_NAN], [_NAN]], [[3], [_NAN]], unproven=unproven)
-    pair, = paired.compare(aligned, metric='hd95')['pairs']
+    pair, = _compare(aligned, metric='hd95')['pairs']
     self.assertEqual((pair['num_unscored'], pair['ties']), (1, 1))
 
   def test_differences_add_up_over_three_results(self):
     nan = _NAN
     aligned = _aligned([[.5], [nan], [nan]], [[.4], [0], [nan]],
                        [[.7], [nan], [0]])
-    pairs = paired.compare(aligned, metric='dice')['pairs']
+    pairs = _compare(aligned, metric='dice')['pairs']
     one, two, three = (pair['difference'] for pair in pairs)
     self.assertAlmostEqual(one + three, two)
 

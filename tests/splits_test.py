@@ -89,11 +89,9 @@ class AssignSplitsTest(parameterized.TestCase):
       found = assign(rows, seed=seed, fractions=(0.02, 0.49, 0.49))
       self.assertIn('train', [found[f'{i}'] for i in range(3)])
 
-  def test_evaluable(self):
+  def test_an_image_without_annotation_goes_to_train(self):
     rows = [row('a'), row('b'), row('c', annotation=None)]
     self.assertEqual(assign(rows)['c'], 'train')
-    found = assign(rows, evaluable={'a', 'c'})
-    self.assertEqual(found['b'], 'train')
 
   def test_subject_links_sites(self):
     rows = [row('a', 's', site='x'), row('b', 's', site='y'),
@@ -196,8 +194,8 @@ class AssignSplitsTest(parameterized.TestCase):
       ('duplicate', [row('a'), row('a')], {}, "Duplicate id 'a'"),
       ('none', [], {}, '3 splits .* only 0 groups'),
       ('few', rows_of([5, 5]), {}, r'3 splits .* \(by subject\) .* only 2'),
-      ('inexact', [row(c, annotation=BOX if c > 'b' else MASK) for c in 'abcd'],
-       {'evaluable': {'a'}}, 'val, test: 2 groups .* only 1 of 4'),
+      ('inexact', [row(c, annotation=BOX if c > 'a' else MASK) for c in 'abcd'],
+       {}, 'val, test: 2 groups .* only 1 of 4'),
       ('torn', [row('a', 's', split='val'), row('b', 's', split='test')], {},
        r"'a' \(subject 's'.* in val and id 'b' \(subject 's'.* in test"),
       ('unknown', [row('a', split='dev')], {}, "unknown split 'dev'"),
@@ -306,15 +304,6 @@ class ChooseStrongTest(parameterized.TestCase):
       self.assertLen(less, n)
       self.assertLess(less, more)
 
-  def test_whole_subjects(self):
-    rows = rows_of([4, 3, 3, 2, 8], split='train')
-    for seed in range(10):
-      strong = choose(rows, seed=seed, fraction=0.35, whole_subjects=True)
-      self.assertBetween(len(strong), 4, 7)  # Never the one of 8.
-      for subject in {i.split('_')[0] for i in strong}:
-        self.assertTrue(
-            {r.id for r in rows if r.subject == subject} <= strong)
-
   @parameterized.named_parameters(
       ('both', {'fraction': 0.5, 'minutes': 9.0}, 'either'),
       ('neither', {}, 'either'),
@@ -326,8 +315,6 @@ class ChooseStrongTest(parameterized.TestCase):
       ('nan', {'minutes': float('nan'), 'weak_kind': 'box'}, 'budget is nan'),
       ('no_kind', {'minutes': 99.0}, 'No minutes for kind=None'),
       ('bad_kind', {'minutes': 99.0, 'weak_kind': 'blob'}, "kind='blob'"),
-      ('large_subjects', {'fraction': 0.2, 'whole_subjects': True},
-       'pays for 2 strong images, and the smallest subject has 5'),
   )
   def test_refused(self, kwargs, text):
     rows = [*rows_of([5, 5], split='train'),

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from hybridseg import inner_optimizers
 from hybridseg import linearization
 from hybridseg import losses
 from hybridseg import models
@@ -438,14 +439,14 @@ class RefusalsTest(parameterized.TestCase):
       params = {'a': jnp.ones((2,) * other)}
       if other == rank:
         with self.assertRaisesRegex(ValueError, 'no finite derivative'):
-          weighting.check_inner_optimizer(optimizer, params)
+          inner_optimizers.check_inner_optimizer(optimizer, params)
       else:
-        weighting.check_inner_optimizer(optimizer, params)
+        inner_optimizers.check_inner_optimizer(optimizer, params)
 
   @parameterized.parameters(*_OPTIMIZERS)
   def test_accepts(self, name):
     params = {'matrix': jnp.ones((2, 3)), 'scalar': jnp.ones(())}
-    weighting.check_inner_optimizer(_OPTIMIZERS[name], params)
+    inner_optimizers.check_inner_optimizer(_OPTIMIZERS[name], params)
 
   def test_weights_of_another_rank(self):
     with self.assertRaisesRegex(ValueError, r'rank 1.*\(2, 1\)'):

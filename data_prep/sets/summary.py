@@ -38,7 +38,6 @@ def write_summary(
     *,
     image_size: int,
     num_pictures: int = 24,
-    seed: int = 0,
     notices: Sequence[str] = (),
     left_out: Sequence[formats.LeftOut] = (),
 ) -> None:
@@ -51,7 +50,6 @@ def write_summary(
     image_size: height and width of the records, which the pictures show.
     num_pictures: how many to show at most, spread evenly over splits, roles and
       kinds.
-    seed: of the choice of pictures.
     notices: lines that were printed beside those of `findings`.
     left_out: what of the user's data is not used.
 
@@ -61,7 +59,7 @@ def write_summary(
   rows, facts = manifest.rows, findings.facts
   header = manifest.header
   subjects = len({row.subject or row.id for row in rows})
-  chosen = choose_rows(rows, number=num_pictures, seed=seed)
+  chosen = choose_rows(rows, number=num_pictures, seed=0)
   body = [
       f'<h1>{html_page.name(header.name)}</h1>',
       f'<p>{grammar.counted(len(rows), "image")} of '

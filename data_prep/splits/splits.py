@@ -5,7 +5,7 @@ in two splits. All draws are seeded and do not depend on the order of the rows.
 `splits_file` keeps the result.
 """
 
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 
@@ -27,7 +27,6 @@ def assign_splits(
     by: str = 'subject',
     seed: int,
     presence: Mapping[str, Set],
-    evaluable: Collection[str] | None = None,
 ) -> dict[str, str]:
   """Assigns each image to train, val or test, in whole groups.
 
@@ -57,7 +56,6 @@ def assign_splits(
     by: 'subject' or 'site'.
     seed: of the draw, not negative.
     presence: classes that each image shows, by id; images not in it show none.
-    evaluable: ids of images that have an exact mask; None: those of kind mask.
 
   Returns:
     Split by id, in the order of ids.
@@ -72,11 +70,10 @@ def assign_splits(
       or abs(shares.sum() - 1) > 1e-6):
     raise ValueError(
         f'Expected three fractions >= 0 that sum to 1, got {fractions}.')
-  if evaluable is None:
-    evaluable = {row.id for row in rows if manifest.is_exact(row)}
   groups = group_rows(rows, by)
-  chosen = np.array([_known_split(g, evaluable) for g in groups], np.int64)
-  counts = _count(groups, presence, evaluable)
+  chosen = np.array([_known_split(g) for g in groups], np.int64)
+  counts = _count(
+      groups, presence, {row.id for row in rows if manifest.is_exact(row)})
   free = chosen < 0
   have = np.stack([counts[chosen == s].sum(0) for s in range(3)])
   lacking = [s for s in np.flatnonzero(shares) if not (chosen == s).any()]
@@ -110,7 +107,6 @@ def k_folds(
     by: str = 'subject',
     seed: int,
     presence: Mapping[str, Set],
-    evaluable: Collection[str] | None = None,
 ) -> dict[str, int]:
   """Assigns each image to one of `num_folds` folds, in whole groups.
 
@@ -125,7 +121,6 @@ def k_folds(
     by: 'subject' or 'site'.
     seed: of the draw, not negative.
     presence: classes that each image shows, by id; images not in it show none.
-    evaluable: ids of images that have an exact mask; None: those of kind mask.
 
   Returns:
     Fold by id, from 0, in the order of ids.
@@ -136,17 +131,15 @@ def k_folds(
   """
   if num_folds < 2:
     raise ValueError(f'Expected at least 2 folds, got {num_folds=}.')
-  if evaluable is None:
-    evaluable = {row.id for row in rows if manifest.is_exact(row)}
   groups = group_rows(rows, by)
-  exact = np.array([any(r.id in evaluable for r in g) for g in groups], bool)
+  exact = np.array([any(map(manifest.is_exact, g)) for g in groups], bool)
   if exact.sum() < num_folds:
     raise ValueError(
         f'{num_folds} folds need as many groups (by {by}) with an exact mask, '
         f'but only {exact.sum()} of {grammar.counted(len(groups), "group")} '
         f'{grammar.verb(int(exact.sum()), "have")} one.')
   shown = {
-      row.id: {*presence.get(row.id, ()), *([_EXACT] * (row.id in evaluable))}
+      row.id: {*presence.get(row.id, ()), *([_EXACT] * manifest.is_exact(row))}
       for row in rows}
   counts = _count(groups, shown, shown)
   need = np.tile(counts.sum(0) / num_folds, (num_folds, 1))
@@ -203,7 +196,7 @@ def _by_id(groups, values):
       for group, value in zip(groups, values, strict=True) for row in group))
 
 
-def _known_split(group, evaluable):
+def _known_split(group):
   """Returns the index of the split that a group must go to, or -1."""
   given = None
   for row in group:
@@ -217,7 +210,7 @@ def _known_split(group, evaluable):
           'One group is in two splits: ' + ' and '.join(
               f'id {r.id!r} (subject {r.subject!r}, site {r.site!r}) in '
               f'{r.split}' for r in (given, row)) + '.')
-  inexact = next((row for row in group if row.id not in evaluable), None)
+  inexact = next((row for row in group if not manifest.is_exact(row)), None)
   if given is None:
     return -1 if inexact is None else 0
   if inexact is not None and given.split != 'train':

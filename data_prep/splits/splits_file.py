@@ -104,18 +104,14 @@ def read_splits(
 def apply_splits(
     rows: Sequence[manifest.Row],
     entries: Sequence[Entry],
-    problems: Sequence[manifest.Problem] = (),
     *,
     by: str = 'subject',
 ) -> tuple[list[manifest.Row], list[manifest.Problem]]:
   """Gives rows the split and role of their entry, whatever they had before.
 
-  `apply_splits(rows, *read_splits(path))` tells each problem once.
-
   Args:
     rows: of a manifest.
     entries: as read by `read_splits`.
-    problems: found before; they stay in the result.
     by: 'site' finds sites in two splits as well.
 
   Returns:
@@ -123,7 +119,7 @@ def apply_splits(
     all problems.
   """
   file = entries[0].file if entries else ''
-  found = [*problems, *_check_entries(entries)]
+  found = _check_entries(entries)
   ids = {row.id for row in rows}
   for entry in entries:
     if entry.id not in ids:

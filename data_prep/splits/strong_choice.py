@@ -10,7 +10,6 @@ import numpy as np
 from data_prep import manifest
 from data_prep.drawing import annotation_kinds
 from data_prep.shared import grammar
-from data_prep.splits import splits
 
 MINUTES_PER = types.MappingProxyType(
     {name: kind.minutes for name, kind in annotation_kinds.TABLE.items()}
@@ -41,7 +40,6 @@ def choose_strong(
     seed: int,
     presence: Mapping[str, Set],
     weak_kind: str | None = None,
-    whole_subjects: bool = False,
 ) -> set[str]:
   """Draws the train images that keep their exact mask; the rest becomes weak.
 
@@ -53,8 +51,7 @@ def choose_strong(
 
   allows. First comes, for the rarest class not shown yet, the image that shows
   most such classes, until all are shown, then images at random. So of one seed,
-  the images of a smaller budget are among those of a larger one, except for
-  whole subjects: of those, one that does not fit is passed over.
+  the images of a smaller budget are among those of a larger one.
 
   Args:
     rows: of a manifest, in any order; those not in train are ignored.
@@ -62,30 +59,20 @@ def choose_strong(
     seed: of the draw, not negative.
     presence: classes that each image shows, by id; images not in it show none.
     weak_kind: kind of annotation that the rest gets; needed for minutes.
-    whole_subjects: draws all images of a subject or none.
 
   Returns:
     Ids, at least one.
 
   Raises:
-    ValueError: in one line, if the budget is wrong, or pays for no strong image
-      (or subject), or for more than have an exact mask.
+    ValueError: in one line, if the budget is wrong, or pays for no strong
+      image, or for more than have an exact mask.
   """
   train = [row for row in rows if row.split == 'train']
-  units = splits.group_rows(
-      [row for row in train if manifest.is_exact(row)], 'subject')
-  if not whole_subjects:
-    units = sorted(([r] for g in units for r in g), key=lambda u: u[0].id)
   number = _num_strong(train, budget, weak_kind)
-  fitting = [unit for unit in units if len(unit) <= number]
-  if not fitting:
-    raise ValueError(
-        f'The budget pays for {grammar.counted(number, "strong image")}, and '
-        f'the smallest subject has {min(map(len, units))}.')
-  order = np.random.default_rng([seed, 2]).permutation(len(fitting))
-  fitting = [fitting[i] for i in order]
-  shown = [frozenset().union(*(presence.get(r.id, ()) for r in unit))
-           for unit in fitting]
+  exact = sorted(row.id for row in train if manifest.is_exact(row))
+  exact = [exact[i] for i in np.random.default_rng([seed, 2]).permutation(
+      len(exact))]
+  shown = [frozenset(presence.get(i, ())) for i in exact]
   number_of = {c: sum(c in s for s in shown) for c in frozenset().union(*shown)}
   missing = set(number_of)
   first = []
@@ -95,11 +82,8 @@ def choose_strong(
         (i for i, s in enumerate(shown) if rarest in s),
         key=lambda i: len(shown[i] & missing)))
     missing -= shown[first[-1]]
-  strong = set()
-  for i in dict.fromkeys([*first, *range(len(fitting))]):
-    if len(strong) + len(fitting[i]) <= number:
-      strong.update(row.id for row in fitting[i])
-  return strong
+  return {exact[i] for i in [*dict.fromkeys([*first, *range(len(exact))])][
+      :number]}
 
 
 def _num_strong(train, budget, weak_kind):

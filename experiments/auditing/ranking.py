@@ -102,10 +102,7 @@ def _above_usual(evidence):
 
 
 def estimate_faulty(
-    evidence: evidence_lib.Evidence,
-    rows: np.ndarray | None = None,
-    *,
-    seed: int = 0,
+    evidence: evidence_lib.Evidence, rows: np.ndarray | None = None
 ) -> dict[str, Any]:
   """Estimates how many annotations are faulty, between two references.
 
@@ -121,7 +118,6 @@ def estimate_faulty(
   Args:
     evidence: of all annotations.
     rows: of those to speak of, int or bool [N]; None is all.
-    seed: of the bootstrap.
 
   Returns:
     `share`, `number`, and `interval` of the number, None where it cannot tell
@@ -140,7 +136,7 @@ def estimate_faulty(
   if smallest < _MIN_NUMBER:
     return unknown | {
         'why': f'{smallest} exact masks to compare with, too few'}
-  rng = np.random.default_rng(seed)
+  rng = np.random.default_rng(0)
   bounds = {
       name: _excess(values, kinds, reference, rng)
       for name, reference in evidence.references.items()}

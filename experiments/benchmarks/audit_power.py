@@ -185,11 +185,7 @@ def _pixels(maps, records, faulty):
 
 
 def resampled_aurocs(
-    values: Sequence[np.ndarray],
-    faulty: np.ndarray,
-    groups: np.ndarray,
-    *,
-    seed: int = 0,
+    values: Sequence[np.ndarray], faulty: np.ndarray, groups: np.ndarray
 ) -> np.ndarray:
   """Returns AUROCs of draws of whole groups, the same draws for all values.
 
@@ -197,12 +193,11 @@ def resampled_aurocs(
     values: V rankings, each float [N].
     faulty: bool [N].
     groups: what is drawn together, [N].
-    seed: of the draws.
 
   Returns:
     float [_NUM_RESAMPLES, V].
   """
-  rng = np.random.default_rng(seed)
+  rng = np.random.default_rng(0)
   members = [np.flatnonzero(groups == g) for g in np.unique(groups)]
   drawn = [
       np.concatenate([members[g] for g in rng.integers(

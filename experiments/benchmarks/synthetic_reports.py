@@ -1,7 +1,6 @@
 """Made-up reports of any size, with the worst names that a set may hold."""
 
 from collections.abc import Callable
-import os
 
 from hybridseg import types
 import numpy as np
@@ -118,13 +117,3 @@ def write_audit(path: str, num_suspects: int, *, size: int = 128) -> None:
 
 WRITERS: dict[str, Callable[..., None]] = {
     'evaluation': write_evaluation, 'audit': write_audit}
-
-
-def write_all(
-    folder: str, *, num_cases: int, size: int
-) -> dict[str, str]:
-  """Writes each; returns kind -> path."""
-  paths = {n: os.path.join(folder, f'{n}.html') for n in WRITERS}
-  for name, path in paths.items():
-    WRITERS[name](path, num_cases, size=size)
-  return paths

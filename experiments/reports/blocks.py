@@ -227,14 +227,14 @@ def gallery(cases: Sequence[Case]) -> str:
   return f'<div class="pictures">{"".join(groups)}</div>' if groups else ''
 
 
-def tables(tree: Mapping[str, Any], caption: str = '') -> str:
+def tables(tree: Mapping[str, Any]) -> str:
   """Returns nested numbers as tables.
 
   Plain values become a table of keys and values. Dicts under one key that hold
   nothing but dicts become one table, the longer way down. A pair of numbers is
   an interval.
   """
-  return html_page.side_by_side(*_tables(tree, caption))
+  return html_page.side_by_side(*_tables(tree, ''))
 
 
 def _tables(tree, caption):

@@ -57,11 +57,11 @@ def plot_curves(lines: Sequence[dict[str, float]], path: str) -> None:
 
 
 def choose_weak(
-    weights: np.ndarray, records: Sequence[dict[str, Any]], *, number: int = 6
+    weights: np.ndarray, records: Sequence[dict[str, Any]]
 ) -> list[int]:
-  """Picks records from the least to the most trusted, evenly by rank."""
+  """Picks six records from the least to the most trusted, evenly by rank."""
   order = least_trusted(weights, records, number=len(records))
-  picks = np.linspace(0, len(order) - 1, min(number, len(order)))
+  picks = np.linspace(0, len(order) - 1, min(6, len(order)))
   return [order[i] for i in picks.astype(int)]
 
 
@@ -81,16 +81,15 @@ def plot_panel(
     weak_predictions: np.ndarray,
     weights: np.ndarray,
     test_predictions: np.ndarray,
-    num_test: int = 6,
 ) -> None:
   """Draws image / truth / weak label / prediction, one instance per column.
 
-  Left: weak training instances from the least to the most trusted. Right: test
-  cases spread evenly over the split, which have no weak label.
+  Left: weak training instances from the least to the most trusted. Right: six
+  test cases spread evenly over the split, which have no weak label.
   """
   weak = [dataset.splits['train_weak'][i] for i in weak_indices]
   test = dataset.splits['test']
-  spread = np.linspace(0, len(test) - 1, min(num_test, len(test))).astype(int)
+  spread = np.linspace(0, len(test) - 1, min(6, len(test))).astype(int)
   columns = []
   for record, prediction in zip(weak, weak_predictions, strict=True):
     fault = input_pipeline.column([record], 'fault')[0]

@@ -26,6 +26,7 @@ from experiments.tables import mixed_runs
 
 LEVEL = 0.95
 _NUM_SHAPE = 3  # a, b, c.
+_NUM_STEPS = 60  # Of a fit that is redrawn.
 _LOW, _HIGH = (0.0, 0.0, 0.05), (1.0, 10.0, 2.0)
 # Relative singular values below this are of combinations that no run moves.
 _SINGULAR = 1e-3
@@ -104,11 +105,7 @@ def fit(counts: np.ndarray, dice: np.ndarray) -> np.ndarray:
 
 
 def refit(
-    counts: np.ndarray,
-    dice: np.ndarray,
-    start: np.ndarray,
-    *,
-    num_steps: int = 60,
+    counts: np.ndarray, dice: np.ndarray, start: np.ndarray
 ) -> np.ndarray:
   """Fits many redrawn sweeps at once, float [F, P].
 
@@ -119,14 +116,13 @@ def refit(
     counts: annotations of each kind, float [N, K].
     dice: of each run, float [F, N].
     start: parameters near the solutions, float [P].
-    num_steps: number of steps.
   """
   low, high = _bounds(counts.shape[1])
   theta = np.tile(start, (len(dice), 1))
   cost = lambda t: np.sum((predict(t, counts) - dice) ** 2, axis=1)
   damping, best = np.full((len(dice), 1), 1e-3), cost(theta)
   eye = np.eye(len(start))
-  for _ in range(num_steps):
+  for _ in range(_NUM_STEPS):
     slopes = jacobian(theta, counts)
     uphill = np.einsum('fnp,fn->fp', slopes, predict(theta, counts) - dice)
     free = ~((theta <= low) & (uphill > 0) | (theta >= high) & (uphill < 0))
@@ -177,9 +173,9 @@ def bootstrap(
   return refit(counts, drawn, theta)
 
 
-def interval(values: np.ndarray, level: float = LEVEL) -> list[float]:
+def interval(values: np.ndarray) -> list[float]:
   """Returns the percentile interval of draws [F]: lower and upper end."""
-  tail = (1 - level) / 2
+  tail = (1 - LEVEL) / 2
   return np.quantile(values, [tail, 1 - tail]).tolist()
 
 

@@ -51,7 +51,6 @@ def sign_flip_p_value(
     groups: np.ndarray,
     *,
     num_flips: int = 9999,
-    seed: int = 0,
 ) -> float:
   """Returns the two-sided p-value of a paired permutation test.
 
@@ -67,7 +66,6 @@ def sign_flip_p_value(
     differences: one number per case, float [N]; nan cases are left out.
     groups: number of the subject of each case, int [N].
     num_flips: number of random flips.
-    seed: of them.
 
   Returns:
     p in (0, 1]; nan if no case counts.
@@ -80,7 +78,7 @@ def sign_flip_p_value(
   if sums.size <= _MAX_EXACT_SUBJECTS:
     signs = np.array([*itertools.product((-1, 1), repeat=sums.size)])
     return float(np.mean(np.abs(signs @ sums) >= least))
-  rng = np.random.default_rng(seed)
+  rng = np.random.default_rng(0)
   as_far = 1
   for size in _chunks(num_flips, sums.size):
     signs = 2 * rng.integers(2, size=(size, sums.size)) - 1
@@ -190,25 +188,20 @@ def _interval(values, groups):
   return list(metrics_lib.bootstrap_interval(values, groups=groups))
 
 
-def compare(aligned: cases_lib.Aligned, *, metric: str) -> dict[str, Any]:
+def compare(
+    aligned: cases_lib.Aligned, paired: right_empty.Paired, *, metric: str
+) -> dict[str, Any]:
   """Compares results pair by pair.
 
   Args:
     aligned: two or more results.
+    paired: their scores by `right_empty.pair`.
     metric: a key of `metric_table.TABLE`.
 
   Returns:
     A tree of plain numbers and sentences, for JSON: `results`, `pairs`, and
     what the whole rests on.
   """
-  return compare_paired(
-      aligned, right_empty.pair(aligned, metric=metric), metric=metric)
-
-
-def compare_paired(
-    aligned: cases_lib.Aligned, paired: right_empty.Paired, *, metric: str
-) -> dict[str, Any]:
-  """Does the same on scores that were paired before, as `right_empty.pair`."""
   higher = metric_table.TABLE[metric].higher_is_better
   groups, scores = aligned.groups, right_empty.case_scores(paired)
   pairs = []

@@ -22,6 +22,8 @@ from experiments.tables import paired
 from experiments.tables import right_empty
 from experiments.tables import sweep_statistics
 
+_NUM_RESAMPLES = 2000
+
 
 class Group(NamedTuple):
   """One result.
@@ -166,7 +168,7 @@ def compare(
       np.array([found.scores[r].mean(axis=0) for r in rows]),
       *(np.array([x[r].any(axis=0) for r in rows])
         for x in (found.right_empty, found.unscored)), found.absent)
-  report = paired.compare_paired(results, merged, metric=metric)
+  report = paired.compare(results, merged, metric=metric)
   alone = metrics_lib.mean_of_counted(aligned.scores, axis=-1)
   together = right_empty.case_scores(found)
   for result, group in zip(report['results'], groups, strict=True):
@@ -217,8 +219,6 @@ def difference_interval(
     groups: np.ndarray,
     *,
     same_seeds: bool,
-    num_resamples: int = 2000,
-    seed: int = 0,
 ) -> tuple[float, float]:
   """Returns the 95 % interval of the mean of second - first.
 
@@ -230,8 +230,6 @@ def difference_interval(
     second: float [T, N].
     groups: number of the subject of each case, int [N].
     same_seeds: whether row k of both is of the same seed.
-    num_resamples: number of resamples.
-    seed: of the resampling.
 
   Returns:
     Lower and upper end.
@@ -240,24 +238,13 @@ def difference_interval(
   counted = ~np.isnan(first).all(axis=0) & ~np.isnan(second).all(axis=0)
   first, second, groups = first[:, counted], second[:, counted], groups[counted]
   if same_seeds:
-    return sweep_statistics.bootstrap_interval(
-        second - first, groups, num_resamples=num_resamples, seed=seed)
-  rng = np.random.default_rng(seed)
-  draw = lambda n: rng.multinomial(n, np.full(n, 1 / n), size=num_resamples)
+    return sweep_statistics.bootstrap_interval(second - first, groups)
+  rng = np.random.default_rng(0)
+  draw = lambda n: rng.multinomial(n, np.full(n, 1 / n), size=_NUM_RESAMPLES)
   _, index = np.unique(groups, return_inverse=True)
   subjects = draw(index.max() + 1)
-  means = [_resampled_means(scores, index, subjects, draw(len(scores)))
-           for scores in (first, second)]
+  means = [
+      sweep_statistics.resampled_means(
+          scores, index, subjects, draw(len(scores)))
+      for scores in (first, second)]
   return tuple(np.nanquantile(means[1] - means[0], [0.025, 0.975]).tolist())
-
-
-def _resampled_means(scores, index, subjects, seeds):
-  """Returns the mean over drawn seeds of the mean over drawn cases, [R]."""
-  there = ~np.isnan(scores)
-  per_subject = lambda values: np.array([np.bincount(index, v) for v in values])
-  numbers = subjects @ per_subject(there.astype(float)).T
-  sums = subjects @ per_subject(np.where(there, scores, 0.0)).T
-  weights = np.where(numbers > 0, seeds, 0)
-  total = weights.sum(axis=1)
-  by_seed = sums / np.maximum(numbers, 1)
-  return np.sum(weights * by_seed, axis=1) / np.where(total, total, np.nan)

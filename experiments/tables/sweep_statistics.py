@@ -97,26 +97,43 @@ def bootstrap_interval(
   Returns:
     Lower and upper end; nan if no case counts.
   """
-  counted = ~np.isnan(scores)
-  if not counted.any():
+  if np.isnan(scores).all():
     return float('nan'), float('nan')
   _, index = np.unique(groups, return_inverse=True)
-  per_subject = lambda values: np.array([np.bincount(index, v) for v in values])
-  sums = per_subject(np.where(counted, scores, 0.0))
-  counts = per_subject(counted.astype(float))
-  num_seeds, num_subjects = sums.shape
   rng = np.random.default_rng(seed)
   draw = lambda n: rng.multinomial(n, np.full(n, 1 / n), size=num_resamples)
-  seeds, subjects = draw(num_seeds), draw(num_subjects)
-  totals, numbers = subjects @ sums.T, subjects @ counts.T
-  by_seed = totals / np.where(numbers > 0, numbers, np.nan)
-  weights = np.where(numbers > 0, seeds, 0)
-  means = np.nansum(weights * by_seed, axis=1) / np.maximum(
-      weights.sum(axis=1), 1)
-  means = means[weights.sum(axis=1) > 0]
+  seeds, subjects = draw(len(scores)), draw(index.max() + 1)
+  means = resampled_means(scores, index, subjects, seeds)
   tail = (1 - _LEVEL) / 2
-  low, high = np.quantile(means, [tail, 1 - tail])
+  low, high = np.nanquantile(means, [tail, 1 - tail])
   return float(low), float(high)
+
+
+def resampled_means(
+    scores: np.ndarray,
+    index: np.ndarray,
+    subjects: np.ndarray,
+    seeds: np.ndarray,
+) -> np.ndarray:
+  """Returns the mean over drawn seeds of the mean over drawn cases.
+
+  Args:
+    scores: float [S, N]; nan where a case does not count.
+    index: number of the subject of each case, below U, int [N].
+    subjects: how often each is drawn, int [R, U].
+    seeds: how often each is drawn, int [R, S].
+
+  Returns:
+    float [R]; nan where nothing drawn counts.
+  """
+  counted = ~np.isnan(scores)
+  per_subject = lambda values: np.array([np.bincount(index, v) for v in values])
+  numbers = subjects @ per_subject(counted.astype(float)).T
+  sums = subjects @ per_subject(np.where(counted, scores, 0.0)).T
+  weights = np.where(numbers > 0, seeds, 0)
+  total = weights.sum(axis=1)
+  by_seed = sums / np.maximum(numbers, 1)
+  return np.sum(weights * by_seed, axis=1) / np.where(total, total, np.nan)
 
 
 def compare(
