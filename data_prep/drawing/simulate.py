@@ -3,8 +3,7 @@
 Every connected component of every class becomes one shape. A good label has a
 graded quality; a fault is one of `manifest.FAULTS` and spoils all shapes of the
 image alike, as an annotation made on another frame would. How a kind is drawn,
-and what a fault spoils, is in its row of `annotation_kinds`. Noise of a label
-map itself is in `label_noise`: any kind can be drawn of it.
+and what a fault spoils, is in its row of `annotation_kinds`.
 """
 
 from collections.abc import Sequence
