@@ -18,7 +18,7 @@ from tests import prepare_test
 from tests import tiny
 
 _HEADER = {'manifest_version': 1, 'name': 'keys', 'classes': ['bg', 'polyp']}
-# As the README writes them, which is not their order in the alphabet.
+# As docs/own_data.md writes them, which is not their order in the alphabet.
 _BOX = {'kind': 'box', 'boxes': [[10, 10, 30, 25]], 'labels': [1]}
 _VALUES = {'255': 1, '0': 0}
 

@@ -1,4 +1,4 @@
-"""Runs what the README promises: its example and its quickstart, cut short."""
+"""Runs the quickstart of the README, cut short, and the library's example."""
 
 import os
 import re
@@ -12,9 +12,9 @@ from absl.testing import absltest
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
-def _block(marker):
-  """Returns the code block that follows an HTML comment of the README."""
-  with open(os.path.join(_ROOT, 'README.md'), encoding='utf-8') as f:
+def _block(marker, page='README.md'):
+  """Returns the code block that follows an HTML comment of a page."""
+  with open(os.path.join(_ROOT, page), encoding='utf-8') as f:
     text = f.read()
   return re.search(
       rf'<!-- {marker} -->\n```\w*\n(.*?)\n```', text, re.DOTALL)[1]
@@ -24,7 +24,7 @@ class ReadmeTest(absltest.TestCase):
 
   def test_library_example(self):
     names = {}
-    exec(_block('library-example'), names)  # pylint: disable=exec-used
+    exec(_block('library-example', 'docs/library.md'), names)  # pylint: disable=exec-used
     self.assertEqual(names['slopes'].shape, (8,))
     self.assertAlmostEqual(float(names['weights'].sum()), 1, places=5)
     self.assertEqual(names['state'].weights.shape, (100,))
@@ -54,6 +54,10 @@ class ReadmeTest(absltest.TestCase):
       for promised in ('test Dice', 'AUROC', 'your own data'):
         self.assertIn(promised, done.stdout)
       self.assertTrue(os.path.exists(f'{folder}/run/panel.png'))
+
+  def test_it_fits_on_one_screen(self):
+    with open(os.path.join(_ROOT, 'README.md'), encoding='utf-8') as f:
+      self.assertLess(len(f.readlines()), 80)
 
   def test_ci_runs_the_test_command(self):
     with open(os.path.join(_ROOT, '.ci', 'run'), encoding='utf-8') as f:

@@ -102,7 +102,14 @@ def _on_include(app, relative_path, parent_docname, content):
   content[0] = site_links(content[0], folder)
 
 
+def _on_source(app, docname, content):
+  del app
+  if '/' not in docname:  # Generated pages include a file, with its own links.
+    content[0] = site_links(content[0], 'docs')
+
+
 def setup(app):
   app.connect('config-inited', _write_pages)
+  app.connect('source-read', _on_source)
   app.connect('include-read', _on_include)
   return {'parallel_read_safe': True}

@@ -66,7 +66,7 @@ def load_dataset(data_dir: str) -> Dataset:
   if not os.path.isdir(folder):
     raise binary.UserError(
         f'No records at {folder}: run `python -m data_prep.prepare '
-        f'--output={data_dir} --dataset=NAME` first (see the README).'
+        f'--output={data_dir} --dataset=NAME` first (see docs/own_data.md).'
     )
   builder = tfds.builder_from_directory(folder)
   metadata = builder.info.metadata

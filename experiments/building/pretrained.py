@@ -127,8 +127,8 @@ def _read_torch(path: str) -> Mapping[str, Any]:
   if importlib.util.find_spec('torch') is None:
     raise binary.UserError(
         f'model.weights={path}: torch is not installed here to read it: '
-        'convert it where torch is, to .safetensors or .npz: see Networks in '
-        'the README.')
+        'convert it where torch is, to .safetensors or .npz: see '
+        'docs/networks.md.')
   import torch  # Heavy, and not everybody's.
 
   state = torch.load(path, map_location='cpu', weights_only=True)

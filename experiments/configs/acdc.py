@@ -11,7 +11,7 @@ that nobody labelled.
 
 Variants: a method of `common.METHODS` (default dii_dcr), a network of
 `common.NETWORKS` (default unet_small), `compare`, `debug`; or several: `a,b`.
-Cost and results: see the README.
+Cost and results: docs/results.md.
 """
 
 from experiments.configs import common

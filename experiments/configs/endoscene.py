@@ -7,7 +7,7 @@ python -m experiments.train --config=experiments/configs/endoscene.py \
 
 Variants: a method of `common.METHODS` (default dii_dcr), a network of
 `common.NETWORKS` (default unet_small), `compare`, `debug`; or several: `a,b`.
-Cost and results: see the README.
+Cost and results: docs/results.md.
 """
 
 from experiments.configs import common

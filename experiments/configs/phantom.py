@@ -7,7 +7,7 @@ python -m experiments.train --config=experiments/configs/phantom.py \
 Variants: a method of `common.METHODS` (default dii_dcr), a network of
 `common.NETWORKS` (default unet_small), `compare` for strong-only, uniform
 weights and DII + DCR side by side, `debug` for seconds; or several: `a,b`.
-Cost and results: see the README.
+Cost and results: docs/results.md.
 """
 
 from experiments.configs import common

