@@ -12,7 +12,15 @@ from data_prep.shared import system_errors
 
 
 class Refused(Exception):
-  """The input cannot be used; `args` are the lines to print."""
+  """The input cannot be used.
+
+  Attributes:
+    lines: to print.
+  """
+
+  def __init__(self, *lines: str):
+    super().__init__(*lines)
+    self.lines = lines
 
 
 def run(argv: list[str], body: Callable[[], None]) -> int:
@@ -24,12 +32,11 @@ def run(argv: list[str], body: Callable[[], None]) -> int:
     with pixels.strict_pillow():
       body()
   except Refused as refused:
-    for line in refused.args:
+    for line in refused.lines:
       print(line, file=sys.stderr)
     return 2
   except pixels.WrongFile as wrong:
-    print(one_line('; '.join(map(str, filter(None, wrong.args)))),
-          file=sys.stderr)
+    print(one_line(wrong), file=sys.stderr)
     return 2
   except BrokenPipeError:
     raise

@@ -228,17 +228,17 @@ def _make(folder, image_size):
       listed, all_rows = {entry.name for entry in left_out}, given.rows
       leaving_out.refuse_nothing_left(
           len(given.rows) - len(listed), left_out)
-      make = lambda without: (_move_manifest(
-          given, folder, without | listed), [], [])
+      make = lambda without: own_set.Divided(
+          _move_manifest(given, folder, without | listed), [], [])
     made, findings, more = leaving_out.check_and_leave_out(
-        make, lambda made, known: _inspect(made[0], known, all_rows),
+        make, lambda made, known: _inspect(made.manifest, known, all_rows),
         allowed=allowed)
-    manifest, notices, unseen = made
   except ValueError as error:
     raise _Refused(command_line.one_line(error)) from error
-  printed += _print_notices(notices)
+  printed += _print_notices(made.notices)
   _tell(findings)
-  return _Made(manifest, findings, printed, [*left_out, *unseen, *more])
+  return _Made(made.manifest, findings, printed,
+               [*left_out, *made.left_out, *more])
 
 
 def _write_manifest(folder, image_size):

@@ -238,7 +238,7 @@ class DicomObjectsTest(parameterized.TestCase):
         'export it as NIfTI or as PNG masks'))
     with self.assertRaises(pixels.WrongFile) as caught:
       dicom.read_dicom(self.folder / 'b.dcm')
-    self.assertIn('without a picture (SR)', caught.exception.args[0])
+    self.assertIn('without a picture (SR)', caught.exception.what)
 
   def test_only_what_may_be_dicom_is_looked_into(self):
     self._write({'a.png': _object(_SEG), 'b': _object(_SEG)})

@@ -194,7 +194,7 @@ class NiftiTest(parameterized.TestCase):
       warnings.simplefilter('error')
       with self.assertRaises(pixels.WrongFile) as caught:
         volumes.read_nifti(self._write('v.nii', bytes(content)))
-    self.assertIn('a spacing is not above 0', caught.exception.args[0])
+    self.assertIn('a spacing is not above 0', caught.exception.what)
 
   def test_zipped_and_scaled(self):
     content = gzip.compress(_nifti(scl_slope=2, scl_inter=-100))

@@ -160,7 +160,7 @@ def _check_mask(annotation, image, context, where, role, log):
   try:
     mask, form = _read_mask(path, values, context)
   except pixels.WrongFile as wrong:
-    log.add(*wrong.args, field)
+    log.add(wrong.what, wrong.found, wrong.fix, field)
     return None, None
   if image is not None and mask.shape != image.shape[:2]:
     log.add(*_wrong_size(mask.shape, image.shape[:2]), field)

@@ -60,7 +60,7 @@ def check_near_copies(
   told = set()
   pairs = duplicates.near_pairs(
       [seen.thumbnail for seen in facts], [row.split for row in rows])
-  for i, j, _ in sorted(pairs, key=lambda pair: -pair[2]):
+  for i, j, _ in sorted(pairs, key=lambda pair: -pair.likeness):
     row, other = rows[i], rows[j]
     if facts[i].digest == facts[j].digest or i in told or (
         row.subject and row.subject == other.subject):

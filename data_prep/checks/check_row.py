@@ -79,10 +79,10 @@ def inspect_row(
     image = _read_image(row.image, context, log)
     seen = _facts_of_image(image, log)
   except pixels.WrongFile as wrong:
-    what, found, fix = wrong.args
-    if pixels.ROTATED in what:
+    fix = wrong.fix
+    if pixels.ROTATED in wrong.what:
       fix = _turned_fix(row, context) or fix
-    log.add(what, found, fix, 'image')
+    log.add(wrong.what, wrong.found, fix, 'image')
   truth = _check_evaluation(row, image, context, log)
   seen = seen._replace(hidden=_hidden_classes(row, truth))
   if row.annotation is None:

@@ -22,6 +22,7 @@ videos and patients by at most 0.90 (experiments/results/duplicates.md).
 from collections.abc import Iterator, Sequence
 import pathlib
 import re
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -55,6 +56,20 @@ def thumbnail(image: np.ndarray) -> bytes:
   return picture.resize((SIDE, SIDE), Image.Resampling.BOX).tobytes()
 
 
+class Pair(NamedTuple):
+  """Two pictures that are alike.
+
+  Attributes:
+    later: place of one.
+    earlier: place of the other.
+    likeness: of both.
+  """
+
+  later: int
+  earlier: int
+  likeness: float
+
+
 def likeness(
     first: Sequence[bytes], second: Sequence[bytes]
 ) -> np.ndarray:
@@ -62,9 +77,7 @@ def likeness(
   return _likeness(_spans(first), _spans(second))
 
 
-def near_pairs(
-    thumbnails: list[bytes], groups: list[str]
-) -> list[tuple[int, int, float]]:
+def near_pairs(thumbnails: list[bytes], groups: list[str]) -> list[Pair]:
   """Returns pairs of different groups that are alike by over `THRESHOLD`.
 
   Args:
@@ -72,9 +85,8 @@ def near_pairs(
     groups: the split of each picture.
 
   Returns:
-    The places of both, the later one first, and their likeness, by place. The
-    cost is two products of [N, 256] matrices per pair of groups, and little
-    more for each pair that these leave.
+    The pairs, by place. The cost is two products of [N, 256] matrices per pair
+    of groups, and little more for each pair that these leave.
   """
   members = {}
   for i, (content, group) in enumerate(zip(thumbnails, groups, strict=True)):
@@ -89,7 +101,7 @@ def near_pairs(
   return sorted(pairs)
 
 
-def all_pairs(thumbnails: list[bytes]) -> list[tuple[int, int, float]]:
+def all_pairs(thumbnails: list[bytes]) -> list[Pair]:
   """Returns such pairs of all pictures, in whatever group."""
   places = [i for i, content in enumerate(thumbnails) if content]
   return sorted(_between(places, places, _plain(thumbnails), thumbnails))
@@ -141,7 +153,7 @@ def _between(first, second, plain, thumbnails):
   return pairs
 
 
-def _compare(left, right, thumbnails) -> Iterator[tuple[int, int, float]]:
+def _compare(left, right, thumbnails) -> Iterator[Pair]:
   """Yields those of the candidates that are alike, the later place first."""
   for start in range(0, len(left), _NUM_PAIRS):
     both = np.stack([x[start : start + _NUM_PAIRS] for x in (left, right)])
@@ -151,7 +163,7 @@ def _compare(left, right, thumbnails) -> Iterator[tuple[int, int, float]]:
     alike = _likeness(spans[index[0]], spans[index[1]])
     for n in np.flatnonzero(alike > THRESHOLD):
       earlier, later = sorted(both[:, n].tolist())
-      yield later, earlier, float(alike[n])
+      yield Pair(later, earlier, float(alike[n]))
 
 
 def _plain(thumbnails):

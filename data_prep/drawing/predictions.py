@@ -107,7 +107,8 @@ def with_masks(
             f'{size[0]} x {size[1]}', f'up to {label.max(initial=0)}, '
             f'{label.shape[0]} x {label.shape[1]}', 'predict it again')
     except pixels.WrongFile as wrong:
-      problems.append(manifest_lib.Problem(*wrong.args, id=row.id, file=name))
+      problems.append(manifest_lib.Problem(
+          wrong.what, wrong.found, wrong.fix, id=row.id, file=name))
       continue
     if constrained and row.annotation is not None:
       label = constrain(label, row.annotation, root=manifest.root)

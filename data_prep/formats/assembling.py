@@ -85,14 +85,14 @@ class Report:
     The caller drops what depends on the file in either case; of a picture that
     is named by its row, nothing is used.
     """
-    what, found, fix = wrong.args
     if self._is_allowed('defective', file, row_id):
-      reason = _reason(what, found)
+      reason = _reason(wrong.what, wrong.found)
       self.left_out.append(
           formats.LeftOut('picture', row_id, reason, file) if row_id else
           formats.LeftOut('file', file, reason))
     else:
-      self.wrong(what, found, f'{fix}, or --leave_out=defective', file=file,
+      self.wrong(wrong.what, wrong.found,
+                 f'{wrong.fix}, or --leave_out=defective', file=file,
                  row_id=row_id)
 
   def wrong_shape(

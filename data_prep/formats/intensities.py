@@ -24,6 +24,34 @@ _PERCENTILES = (0.5, 99.5)
 _MAX_SAMPLES = 2**20
 
 
+class Placed(NamedTuple):
+  """A picture, as its row names it.
+
+  Attributes:
+    path: relative to the source, or to the output if it was written.
+    size: height and width; None if it cannot be read.
+    more: further fields of the row.
+  """
+
+  path: str
+  size: tuple[int, int] | None = None
+  more: dict[str, Any] = {}
+
+
+class Finished(NamedTuple):
+  """What the pictures of a source have become.
+
+  Attributes:
+    rows: whose picture could be placed.
+    weak: by id, a weak annotation of an image that has an exact mask, too.
+    root: folder that all their paths are relative to.
+  """
+
+  rows: list[manifest_lib.Row]
+  weak: dict[str, dict[str, Any]]
+  root: str
+
+
 class Picture(NamedTuple):
   """A picture as records hold it, but for its size.
 
@@ -93,10 +121,8 @@ class Writer:
     self._unreadable = set()
     self._patients = dicom.Patients()
 
-  def place(
-      self, path: str, row_id: str, report
-  ) -> tuple[str, tuple[int, int] | None, dict[str, Any]]:
-    """Returns the path of a picture for its row, its size, and more fields.
+  def place(self, path: str, row_id: str, report) -> Placed:
+    """Returns where a picture is, for its row.
 
     What cannot be read is left for the check to tell, which reads all.
     """
@@ -108,7 +134,7 @@ class Writer:
       if f'.{path.lower().rsplit(".", 1)[-1]}' in pixels.KNOWN_SUFFIXES:
         with Image.open(self._source / path) as image:
           if not is_deep(image):
-            return path, (image.height, image.width), {}
+            return Placed(path, (image.height, image.width))
       array, spacing = _read_deep(path, self._folder)
       check_finite(array, path)
       found = {} if spacing is None else {'spacing_mm': spacing}
@@ -116,13 +142,13 @@ class Writer:
         patient = self._patients.number_of(self._source / path)
         if patient is not None:
           found['subject'] = f'patient_{patient:04d}'
-      return self.write(array, row_id), array.shape[:2], found
+      return Placed(self.write(array, row_id), array.shape[:2], found)
     except pixels.WrongFile as wrong:
       report.wrong_file(wrong, file=path, row_id=row_id)
       self._unreadable.add(row_id)
     except Exception:  # Pillow raises many kinds; the check names them.
       pass
-    return path, None, {}
+    return Placed(path)
 
   def write(self, array: np.ndarray, row_id: str, limits=None) -> str:
     """Writes intensities as 8 bits; returns the path below the output."""
@@ -146,8 +172,8 @@ class Writer:
       self,
       rows: list[manifest_lib.Row],
       weak: dict[str, dict[str, Any]],
-  ) -> tuple[list[manifest_lib.Row], dict[str, dict[str, Any]], str]:
-    """Returns rows, weak annotations, and the root of all their paths.
+  ) -> Finished:
+    """Returns all rows, by paths that have one root.
 
     Rows whose picture could not be placed are left out: the report names them.
     The root is the source, or, if anything was written, the folder of the
@@ -155,7 +181,7 @@ class Writer:
     """
     rows = [row for row in rows if row.id not in self._unreadable]
     if not self._written:
-      return rows, weak, str(self._source)
+      return Finished(rows, weak, str(self._source))
 
     def moved(path):
       # One that leaves the source stays relative, for the check to refuse.
@@ -168,11 +194,11 @@ class Writer:
         return annotation
       return annotation | {'path': moved(annotation['path'])}
 
-    return [
-        row._replace(
+    return Finished(
+        [row._replace(
             image=moved(row.image),
-            annotation=moved_annotation(row.annotation))
-        for row in rows], {k: moved_annotation(v) for k, v in weak.items()}, '.'
+            annotation=moved_annotation(row.annotation)) for row in rows],
+        {k: moved_annotation(v) for k, v in weak.items()}, '.')
 
 
 def is_deep(image: Image.Image) -> bool:

@@ -164,7 +164,7 @@ class Reader:
           read.append(self._read_file(path, kind, volume))
         labels[kind] = self._uniter.unite(read, some, name)
     except pixels.WrongFile as wrong:
-      if not (self._is_asked and wrong.args[0] == _NO_CLASS):  # Once is enough.
+      if not (self._is_asked and wrong.what == _NO_CLASS):  # Once is enough.
         self._report.wrong_file(wrong, file=path)
       return None
     return labels

@@ -2,14 +2,29 @@
 
 import collections
 import re
+from typing import NamedTuple
 
 from data_prep.formats import folder_names
 from data_prep.formats import sources
 
 
+class Mask(NamedTuple):
+  """A mask that lies beside its picture.
+
+  Attributes:
+    path: of the mask.
+    picture: path of its picture; None if that is elsewhere, or one of several.
+    form: how its name says that it is a mask.
+  """
+
+  path: str
+  picture: str | None
+  form: folder_names.Form
+
+
 def find(
     paths: list[str], chosen: set[str], report
-) -> tuple[list[tuple[str, str | None, folder_names.Form]], list[str]]:
+) -> tuple[list[Mask], list[str]]:
   """Finds the masks among files that lie in no folder of masks.
 
   Args:
@@ -18,7 +33,7 @@ def find(
     report: gets problems.
 
   Returns:
-    Path, path of the picture or None, and form of each mask; and the pictures.
+    The masks, and the paths of the pictures.
   """
   by_folder, doubles = collections.defaultdict(dict), set()
   for path in paths:
@@ -34,11 +49,11 @@ def find(
     for name, path in names.items():
       found = siblings.find(name)
       if found:
-        masks.append((path, *found))
+        masks.append(Mask(path, *found))
         tags.add(found[1].tag)
       elif siblings.forms[name]:
         open_.append((path, siblings.forms[name][0]))
-  known = {path for path, _, _ in masks}
+  known = {mask.path for mask in masks}
   # The same ending marks masks elsewhere: this one lacks its picture. One whose
   # name goes on from a picture's is another mask of it, see `pairing`.
   stems = {sources.stem(p).rsplit('/', 1)[-1] for p in paths}
@@ -46,7 +61,7 @@ def find(
     if form.plain and (form.tag in tags or any(
         form.plain[:i] in stems for i, c in enumerate(form.plain)
         if c in '_-')):
-      masks.append((path, None, form))
+      masks.append(Mask(path, None, form))
       known.add(path)
   known |= doubles
   pictures = [p for p in paths if p not in known]

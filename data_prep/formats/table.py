@@ -68,10 +68,12 @@ def read(
     lines = list(csv.DictReader(
         text.splitlines()[1:], names, delimiter=_delimiter(text), restkey='',
         strict=True))
-  except (pixels.WrongFile, csv.Error) as error:
-    args = error.args if isinstance(error, pixels.WrongFile) else (
-        'not CSV', str(error)[:60], 'separate by commas')
-    report.wrong(*args, file=path.name)
+  except pixels.WrongFile as wrong:
+    report.wrong(wrong.what, wrong.found, wrong.fix, file=path.name)
+    names, lines = [], []
+  except csv.Error as error:
+    report.wrong('not CSV', str(error)[:60], 'separate by commas',
+                 file=path.name)
     names, lines = [], []
   for name in names:
     if name not in COLUMNS:

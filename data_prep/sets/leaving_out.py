@@ -12,7 +12,7 @@ import csv
 import io
 import os
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 from data_prep import formats
 from data_prep import manifest as manifest_lib
@@ -155,13 +155,40 @@ def names_of(thing: formats.LeftOut | manifest_lib.Problem) -> set[str]:
   return row_names.names_of_file(thing.file, thing.id)
 
 
+class Dropped(NamedTuple):
+  """What is left of a source.
+
+  Attributes:
+    rows: that are used.
+    problems: of these, or of none.
+    defective: what is left out for a problem of its own.
+  """
+
+  rows: list[manifest_lib.Row]
+  problems: list[manifest_lib.Problem]
+  defective: list[formats.LeftOut]
+
+
+class Checked(NamedTuple):
+  """A set that was made and checked.
+
+  Attributes:
+    made: the set.
+    findings: about it.
+    left_out: pictures that are left out of it.
+  """
+
+  made: Any
+  findings: check.Findings
+  left_out: list[formats.LeftOut]
+
+
 def drop(
     rows: Sequence[manifest_lib.Row],
     problems: Sequence[manifest_lib.Problem],
     allowed: Collection[str],
     listed: Sequence[formats.LeftOut],
-) -> tuple[list[manifest_lib.Row], list[manifest_lib.Problem],
-           list[formats.LeftOut]]:
+) -> Dropped:
   """Drops pictures that are listed, or that an importer has a problem with.
 
   Args:
@@ -169,9 +196,6 @@ def drop(
     problems: of its import; those that concern one row name its id.
     allowed: see `parse`.
     listed: of `find_listed`, and of the import.
-
-  Returns:
-    The other rows, the other problems, and what is left out as defective.
   """
   gone = {entry.name for entry in listed if entry.what == 'picture'}
   ids = {row.id for row in rows}
@@ -187,8 +211,8 @@ def drop(
       problem = problem._replace(fix=f'{problem.fix}, or --leave_out=defective')
     kept.append(problem)
   gone |= set(defective)
-  return ([row for row in rows if row.id not in gone], kept,
-          list(defective.values()))
+  return Dropped([row for row in rows if row.id not in gone], kept,
+                 list(defective.values()))
 
 
 def _reason(problem):
@@ -200,7 +224,7 @@ def check_and_leave_out(
     inspect: Callable[..., check.Findings],
     *,
     allowed: Collection[str],
-) -> tuple[Any, check.Findings, list[formats.LeftOut]]:
+) -> Checked:
   """Checks a set; if that is allowed, makes it again without what is defective.
 
   Roles and splits are drawn again then, so that they do not depend on pictures
@@ -212,9 +236,6 @@ def check_and_leave_out(
     inspect: returns what is wrong with it; its second argument are the findings
       of before, or None.
     allowed: see `parse`.
-
-  Returns:
-    The set, what was found, and the pictures that are left out.
 
   Raises:
     ValueError: in one line, if nothing is left.
@@ -231,7 +252,7 @@ def check_and_leave_out(
         [*left_out.values()])
     made = make(frozenset(left_out))
     findings = inspect(made, findings)
-  return made, findings, list(left_out.values())
+  return Checked(made, findings, list(left_out.values()))
 
 
 def refuse_nothing_left(number: int, left_out: Sequence[formats.LeftOut]):

@@ -60,6 +60,21 @@ class Plan(NamedTuple):
   fault_fraction: float = 0.0
 
 
+class Divided(NamedTuple):
+  """A set with splits and roles.
+
+  Attributes:
+    manifest: as written; its `problems` hold those of the import and the
+      splits, too.
+    notices: what was decided on the way, as lines.
+    left_out: pictures that can be neither learnt from nor evaluated.
+  """
+
+  manifest: manifest_lib.Manifest
+  notices: list[str]
+  left_out: list[formats.LeftOut]
+
+
 class Own(NamedTuple):
   """What a source holds, before it is divided.
 
@@ -154,7 +169,7 @@ def divide(
     *,
     plan: Plan,
     without: frozenset[str] = frozenset(),
-) -> tuple[manifest_lib.Manifest, list[str], list[formats.LeftOut]]:
+) -> Divided:
   """Draws splits and roles, and writes manifest.jsonl and splits.csv.
 
   Args:
@@ -162,10 +177,6 @@ def divide(
     output: the same folder.
     plan: what becomes of the images.
     without: ids of images that are left out.
-
-  Returns:
-    The manifest, whose `problems` hold those of the import and the splits, too;
-    notices; and the pictures that can be neither learnt from nor evaluated.
 
   Raises:
     ValueError: in one line, if nothing is left.
@@ -206,8 +217,9 @@ def divide(
       output / 'manifest.jsonl', own.header, rows)
   if not problems:
     splits_file.write_splits(output / SPLITS_FILE, rows, folds)
-  return manifest._replace(
-      problems=(*manifest.problems, *problems)), notices, left_out
+  return Divided(
+      manifest._replace(problems=(*manifest.problems, *problems)), notices,
+      left_out)
 
 
 def _check_classes(classes):

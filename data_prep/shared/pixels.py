@@ -39,7 +39,22 @@ _MAX_NAME = 46
 
 
 class WrongFile(Exception):
-  """A file cannot be used; `args` are what is wrong, found, and the fix."""
+  """A file cannot be used.
+
+  Attributes:
+    what: is wrong.
+    found: in its place, or ''.
+    fix: what to do, or ''.
+  """
+
+  def __init__(self, what: str, found: str = '', fix: str = ''):
+    super().__init__(what, found, fix)  # By which it is pickled.
+    self.what = what
+    self.found = found
+    self.fix = fix
+
+  def __str__(self) -> str:
+    return '; '.join(filter(None, (self.what, self.found, self.fix)))
 
 
 class Folder(NamedTuple):

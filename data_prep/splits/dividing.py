@@ -208,7 +208,7 @@ def join_copies(
   thumbnails = pixels.map_in_threads(thumbnail, rows)
   pairs = duplicates.all_pairs(thumbnails)
   number, place = len(rows), {}
-  edges = [(i, j) for i, j, _ in pairs]
+  edges = [(pair.later, pair.earlier) for pair in pairs]
   edges += [(i, place.setdefault(row.subject, i))
             for i, row in enumerate(rows) if row.subject]
   starts, ends = np.array(edges or [(0, 0)]).T

@@ -176,7 +176,7 @@ def export_suspects(
         manifest._replace(rows=tuple(rows)), format_name, output.absolute())
   except pixels.WrongFile as wrong:
     raise binary.Incomplete(
-        f'Nothing exported: {"; ".join(filter(None, wrong.args))}.') from wrong
+        f'Nothing exported: {wrong}.') from wrong
   except OSError as e:
     raise binary.Incomplete(
         f'Nothing exported: {system_errors.in_words(e)}') from e

@@ -50,6 +50,20 @@ class Picture(NamedTuple):
   alignment_map: np.ndarray
 
 
+class Look(NamedTuple):
+  """A record, and what the networks make of it.
+
+  Attributes:
+    record: that was looked at.
+    probs: by network, float [2, H, W, K].
+    alignment_maps: by network, float [2, H, W], see `alignment_maps`.
+  """
+
+  record: dict[str, Any]
+  probs: np.ndarray
+  alignment_maps: np.ndarray
+
+
 class Observer:
   """Runs the networks over a set; compiles two programs, once."""
 
@@ -110,7 +124,7 @@ class Observer:
       *,
       label: str,
       what: str,
-  ) -> Iterator[tuple[dict[str, Any], np.ndarray, np.ndarray]]:
+  ) -> Iterator[Look]:
     """Yields each record with what the networks make of it.
 
     Args:
@@ -119,9 +133,6 @@ class Observer:
       records: to look at.
       label: feature that holds the label map.
       what: name of the pass, for the progress on stderr.
-
-    Yields:
-      Record, probabilities [2, H, W, K] and alignment maps [2, H, W].
     """
     told = progress.Progress(len(records), 'images', what=f'{what}: ')
     for i, examples in enumerate(input_pipeline.eval_batches(
@@ -131,7 +142,7 @@ class Observer:
       done = i * self._batch_size
       # What is longer than the records is padding.
       for number, row in zip(range(done, len(records)), rows, strict=False):
-        yield records[number], *row
+        yield Look(records[number], *row)
       told(min(done + self._batch_size, len(records)))
 
 
@@ -164,7 +175,8 @@ def pictures(
   directions = run.observer.strong_directions(
       params, run.dataset.splits['train_strong'])
   return [
-      Picture(probs.mean(0).argmax(-1).astype(np.uint8), maps.mean(0))
-      for _, probs, maps in run.observer.look(
+      Picture(look.probs.mean(0).argmax(-1).astype(np.uint8),
+              look.alignment_maps.mean(0))
+      for look in run.observer.look(
           params, directions, records, label='label', what='pictures')
   ]

@@ -81,9 +81,9 @@ def _dice_loss(run, records):
       params, run.dataset.splits['train_strong'])
   return np.array([
       np.mean([signs_lib.disagreement(
-          q, types.AnnotationKind.COARSE_MASK, record['label'],
-          record['present']) for q in probs])
-      for record, probs, _ in run.observer.look(
+          q, types.AnnotationKind.COARSE_MASK, look.record['label'],
+          look.record['present']) for q in look.probs])
+      for look in run.observer.look(
           params, directions, records, label='label', what='Dice loss')])
 
 

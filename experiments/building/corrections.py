@@ -117,7 +117,7 @@ def _read_mask(folder, name, dataset):
     label = rasterize.apply_values(rasterize.read_mask(
         confined.inside(pathlib.Path(folder), name)), None)
   except pixels.WrongFile as wrong:
-    raise binary.UserError(f'{path}: {wrong.args[0]}.') from wrong
+    raise binary.UserError(f'{path}: {wrong.what}.') from wrong
   except (OSError, ValueError) as e:
     why = getattr(e, 'strerror', None) or str(e)
     raise binary.UserError(f'{path} is no mask of classes: {why}.') from e

@@ -161,15 +161,8 @@ class _Records(Sequence):
     return Case(*names, record['image'], record['truth'], None)
 
 
-def predict_cases(
-    predictor: predictor_lib.Predictor, cases: Sequence[Case]
-) -> Iterator[tuple[Case, np.ndarray, np.ndarray]]:
-  """Yields case, probabilities [H, W, K] and disagreement [H, W].
-
-  Args:
-    predictor: from `predictor.load`.
-    cases: each of a size of its own.
-  """
+def _predict_cases(predictor, cases):
+  """Yields case, probabilities [H, W, K] and disagreement [H, W]."""
   height, width, channels = predictor.dataset.image_shape
   tiling = pictures.Tiling((height, width), channels)
   read = input_pipeline.read_from(cases, 0, len(cases), 2)
@@ -177,8 +170,8 @@ def predict_cases(
       (case, pictures.Opened(
           (pictures.with_channels(case.image, channels, case.id),), None))
       for case in read)
-  for case, _, maps in pictures.predict(predictor, files, tiling):
-    yield case, maps.probabilities[0], maps.disagreement[0]
+  for found in pictures.predict(predictor, files, tiling):
+    yield (found.key, found.maps.probabilities[0], found.maps.disagreement[0])
 
 
 class _Predicted(NamedTuple):
@@ -200,7 +193,7 @@ def _predict(predictor, split, bins) -> Iterator[_Predicted]:
   left = collections.Counter(
       volume_of.get(row_id) for row_id in split.pictures.ids)
   slices = collections.defaultdict(dict)
-  for case, probabilities, apart in predict_cases(predictor, split.pictures):
+  for case, probabilities, apart in _predict_cases(predictor, split.pictures):
     prediction = probabilities.argmax(axis=-1).astype(np.uint8)
     bins += metrics_lib.calibration_counts(
         probabilities, case.label_map, num_bins=len(bins))
@@ -280,7 +273,7 @@ def evaluate_run(
           tolerance=tolerance)
       on_case(case.shown._replace(
           scores=scoring.named_scores(scores, classes)))
-      yield case.id, case.subject, scores
+      yield scoring.ScoredCase(case.id, case.subject, scores)
 
   found = scoring.evaluate_cases(
       score(), classes, tolerance=tolerance, in_mm=opened.in_mm)

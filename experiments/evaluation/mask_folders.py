@@ -101,8 +101,7 @@ def evaluate_folders(
         if mask.volume is not None:
           odd.extend((text, name) for text in mask.volume.notices)
     except pixels.WrongFile as wrong:
-      what, found, fix = wrong.args
-      problems.append(f'{name}: {what} ({found}): {fix}')
+      problems.append(f'{name}: {wrong.what} ({wrong.found}): {wrong.fix}')
   if has_255 and not highest and options.reference_values is None:
     problems.append(
         'the references hold 0 and 255 alone: say whether 255 is a class '
@@ -138,7 +137,7 @@ def evaluate_folders(
           tolerance=options.tolerance)
       on_case(_shown(
           name, scoring.named_scores(scores, classes), first, second))
-      yield name, name, scores
+      yield scoring.ScoredCase(name, name, scores)
 
   found = scoring.evaluate_cases(
       score(), classes, tolerance=options.tolerance, in_mm=in_mm)

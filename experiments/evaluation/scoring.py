@@ -215,8 +215,22 @@ def write_evaluation(
       os.path.join(folder, f'evaluation{suffix}.json'), found.results)
 
 
+class ScoredCase(NamedTuple):
+  """A picture or a volume with its scores.
+
+  Attributes:
+    id: of the case.
+    subject: that it is of.
+    scores: by metric, float [K], as `score_case` returns them.
+  """
+
+  id: str
+  subject: str
+  scores: dict[str, np.ndarray]
+
+
 def evaluate_cases(
-    cases: Iterable[tuple[str, str, dict[str, np.ndarray]]],
+    cases: Iterable[ScoredCase],
     classes: Sequence[str],
     *,
     tolerance: float,
@@ -225,7 +239,7 @@ def evaluate_cases(
   """Reduces the scores of cases, from `score_case`, one at a time.
 
   Args:
-    cases: id, subject and scores of each.
+    cases: one at least.
     classes: K names; index 0 is the background.
     tolerance: of NSD.
     in_mm: the unit of all distances: mm, or pixels.

@@ -305,8 +305,8 @@ class _Job:
     yield from failed  # Those behind the last tile.
 
   def _failure(self, name, wrong):
-    what, found, fix = (*wrong.args, '', '')[:3]
-    text = f'{what} ({found}): {fix}' if found else f'{what}: {fix}'
+    found = f' ({wrong.found})' if wrong.found else ''
+    text = f'{wrong.what}{found}: {wrong.fix}'
     return dict.fromkeys(self._fields, '') | {
         'file': _printable(name), 'state': 'failed', 'problem': text}
 

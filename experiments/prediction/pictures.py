@@ -203,20 +203,31 @@ def merge(
       for i in range(0, len(maps), each)]
 
 
+class Predicted(NamedTuple):
+  """A file with its prediction.
+
+  Attributes:
+    key: of the file.
+    opened: the file.
+    maps: of each part of a prediction a list, [H, W, ...] per slice.
+  """
+
+  key: Any
+  opened: Opened
+  maps: inference.Prediction
+
+
 def predict(
     predictor: predictor_lib.Predictor,
     files: Iterable[tuple[Any, Opened]],
     tiling: Tiling,
-) -> Iterator[tuple[Any, Opened, inference.Prediction]]:
+) -> Iterator[Predicted]:
   """Predicts files one after another; their tiles share batches.
 
   Args:
     predictor: from `predictor.load`.
     files: a key of each, and the file; read ahead by one batch of tiles.
     tiling: how slices become tiles.
-
-  Yields:
-    Key, file, and its prediction: of each part a list, [H, W, ...] per slice.
   """
   waiting = collections.deque()  # Files whose tiles are on their way.
 
@@ -231,8 +242,8 @@ def predict(
     outputs.append(output)
     if len(outputs) == number:
       waiting.popleft()
-      yield key, opened, inference.Prediction(*(
-          merge(opened, part, tiling) for part in zip(*outputs, strict=True)))
+      yield Predicted(key, opened, inference.Prediction(*(
+          merge(opened, part, tiling) for part in zip(*outputs, strict=True))))
 
 
 def resize_map(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -133,9 +133,24 @@ def choose_names(
   return cases_lib.choose_names(shared)
 
 
+class Comparison(NamedTuple):
+  """Results, compared pair by pair.
+
+  Attributes:
+    results: G of them, as if each were one run.
+    scores: paired, float [G, N].
+    report: of `paired.compare` with `seeds`, `mean_by_seed` and `sd` of each
+      result of several seeds.
+  """
+
+  results: cases_lib.Aligned
+  scores: np.ndarray
+  report: dict[str, Any]
+
+
 def compare(
     aligned: cases_lib.Aligned, groups: Sequence[Group], *, metric: str
-) -> tuple[cases_lib.Aligned, np.ndarray, dict[str, Any]]:
+) -> Comparison:
   """Compares results pair by pair, each the mean of one run or of several.
 
   Right empties are found run by run, before means are taken.
@@ -144,11 +159,6 @@ def compare(
     aligned: all runs.
     groups: of them.
     metric: a key of `metric_table.TABLE`.
-
-  Returns:
-    The G results as if each were one run; their paired scores, float [G, N];
-    and the report of `paired.compare` with `seeds`, `mean_by_seed` and `sd` of
-    each result of several seeds.
   """
   found = right_empty.pair(aligned, metric=metric)
   rows = [list(group.rows) for group in groups]
@@ -181,7 +191,7 @@ def compare(
       _add_seeds(pair, chosen, together, found.scores, aligned.groups)
       pair['verdict'], pair['words'] = paired.judge(
           pair, higher_is_better=report['higher_is_better'])
-  return results, right_empty.case_scores(merged), report
+  return Comparison(results, right_empty.case_scores(merged), report)
 
 
 def _describe(alone, together, subjects, group):

@@ -115,9 +115,9 @@ def refine(run_dir: str, output: str) -> dict[str, Any]:
   directions = run.observer.strong_directions(params, splits['train_strong'])
 
   def look(records, what):
-    for record, probs, _ in run.observer.look(
+    for seen in run.observer.look(
         params, directions, records, label='label', what=what):
-      yield record, probs.mean(0)
+      yield seen.record, seen.probs.mean(0)
 
   weak = evidence_lib.audited(splits['train_weak'])
   kinds = sorted({int(r['kind']) for r in weak})
