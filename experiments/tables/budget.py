@@ -1,7 +1,8 @@
-"""Which annotations to add for a number of minutes, and how sure that is.
+"""Plans which annotations to add for a budget of minutes.
 
-No mix beyond twice what the sweep has tried is proposed, neither of one kind
-nor in minutes: a curve says little far from its points.
+The plan also states how certain it is. It never proposes more than twice what
+the sweep has tried, neither of one kind nor in total minutes, because a curve
+says little far from its points.
 """
 
 from typing import Any, NamedTuple
@@ -12,16 +13,16 @@ from scipy import optimize
 from experiments.tables import learning_curve
 from experiments.tables import mixed_runs
 
-_MOST_BEYOND = 2.0  # Times what was tried.
-_TINY = 1e-9  # Minutes; sums of fractions are not exact.
+_MOST_BEYOND = 2.0  # A plan may reach this many times what was tried.
+_TINY = 1e-9  # Minutes of slack, because sums of fractions are not exact.
 
 
 class Problem(NamedTuple):
-  """What may be bought.
+  """The choice to make: what annotations cost, and how many may be added.
 
   Attributes:
-    minutes: of one annotation of each kind, float64 [K].
-    have: annotations that are there, float64 [K].
+    minutes: time that one annotation of each kind takes, float64 [K].
+    have: number of existing annotations of each kind, float64 [K].
     room: further annotations of each kind that may be proposed, float64 [K].
     budget: minutes to spend.
   """
@@ -33,7 +34,7 @@ class Problem(NamedTuple):
 
 
 def largest_mix(sweep: mixed_runs.Sweep, minutes: np.ndarray) -> np.ndarray:
-  """Returns the mix of the sweep that took most minutes, float64 [K]."""
+  """Returns the mix of the sweep that took the most minutes, float64 [K]."""
   return sweep.counts[np.argmax(sweep.counts @ minutes)]
 
 
@@ -44,18 +45,19 @@ def make_problem(
     have: np.ndarray,
     budget: float,
 ) -> Problem:
-  """Returns the problem, with the room that the sweep leaves."""
+  """Returns the problem, with the room that the tried mixes leave."""
   room = np.floor(_MOST_BEYOND * sweep.counts.max(axis=0) - have)
   return Problem(minutes, have, np.maximum(room, 0), budget)
 
 
 def best_mix(worths: np.ndarray, problem: Problem) -> np.ndarray:
-  """Returns the whole numbers that add most effective annotations, [K].
+  """Returns the mix that adds the most effective annotations, [K].
 
-  Dice rises with sum_k r_k n_k alone, so this is a knapsack.
+  On the curve, Dice depends on sum_k r_k n_k alone, so that this is a knapsack
+  problem in whole numbers.
 
   Args:
-    worths: r_k, float [K], of the mask 1.
+    worths: r_k of each kind, float [K]; the mask has 1.
     problem: what may be bought.
   """
   most = np.minimum(
@@ -70,7 +72,7 @@ def best_mix(worths: np.ndarray, problem: Problem) -> np.ndarray:
 
 
 def single_kind(kind: int, problem: Problem) -> np.ndarray:
-  """Returns as many of one kind as budget and room allow, [K]."""
+  """Returns the mix with as many of one kind as budget and room allow, [K]."""
   mix = np.zeros_like(problem.have)
   mix[kind] = min(
       problem.room[kind],
@@ -79,7 +81,7 @@ def single_kind(kind: int, problem: Problem) -> np.ndarray:
 
 
 def more_of_the_same(problem: Problem) -> np.ndarray:
-  """Returns what is there once more, as far as the budget goes, [K]."""
+  """Returns the existing mix, scaled to what the budget allows, [K]."""
   spent = problem.have @ problem.minutes
   share = problem.budget / spent if spent else 0.0
   return np.minimum(problem.room, np.floor(problem.have * share + _TINY))
@@ -88,7 +90,10 @@ def more_of_the_same(problem: Problem) -> np.ndarray:
 def candidates(
     worths: np.ndarray, kinds: tuple[str, ...], problem: Problem
 ) -> dict[str, np.ndarray]:
-  """Returns different mixes by name, the best one first; none is empty."""
+  """Returns the mixes to compare, by name, with the best one first.
+
+  Empty mixes are left out; equal mixes share one entry under a joint name.
+  """
   mixes = {'best mix': best_mix(worths, problem)}
   for k, kind in enumerate(kinds):
     mixes[f'{kind} only'] = single_kind(k, problem)
@@ -102,7 +107,7 @@ def candidates(
       different[f'{same[0]} = {name}'] = different.pop(same[0])
     else:
       different[name] = mix
-  # A renamed one went to the end.
+  # Renaming moves an entry to the end, so put the best mix first again.
   return dict(sorted(
       different.items(), key=lambda item: not item[0].startswith('best mix')))
 
@@ -110,10 +115,11 @@ def candidates(
 def spending_objections(
     sweep: mixed_runs.Sweep, problem: Problem
 ) -> tuple[list[str], list[str]]:
-  """Says what a plan would extrapolate.
+  """Returns what a plan would have to extrapolate, in sentences.
 
   Returns:
-    Why it is refused, and what it is warned of; [] and [] if all was tried.
+    The reasons to refuse the plan, and the warnings about it; both are empty
+    if the sweep has tried as much as the plan needs.
   """
   tried = float((sweep.counts @ problem.minutes).max())
   wanted = float(problem.have @ problem.minutes + problem.budget)
@@ -144,17 +150,18 @@ def score(
     theta: np.ndarray,
     fits: np.ndarray,
 ) -> list[dict[str, Any]]:
-  """Predicts each mix, with intervals over the fits.
+  """Predicts the Dice of each mix, with intervals over the fits.
 
   Args:
-    mixes: annotations to add, by name; the first is compared with each other.
-    problem: what they are bought with.
-    theta: the fit, float [P].
-    fits: from `learning_curve.bootstrap`, float [F, P].
+    mixes: annotations to add, by name; all others are compared with the first.
+    problem: existing annotations and their cost.
+    theta: parameters of the fitted curve, float [P].
+    fits: parameters from `learning_curve.bootstrap`, float [F, P].
 
   Returns:
-    Of each mix what it buys, its predicted Dice and gain with intervals, how
-    often it is the best over the fits, and how far the first is above it.
+    For each mix: its annotations, its predicted Dice and gain with intervals,
+    the share of fits in which it is the best, and how far it lies below the
+    first mix.
   """
   rows = problem.have + np.array([np.zeros_like(problem.have), *mixes.values()])
   dice = learning_curve.predict(theta, rows)
@@ -179,10 +186,10 @@ def score(
 
 
 def judge(table: list[dict[str, Any]]) -> tuple[str, list[str]]:
-  """Says whether the first mix of a table is the one to buy.
+  """Judges whether the data show that the first mix of a table is the best.
 
   Returns:
-    'ranked' or 'cannot tell', and sentences.
+    'ranked' or 'cannot tell', and sentences that explain it.
   """
   best, others = table[0], table[1:]
   low, high = best['gain_interval_95']
@@ -214,19 +221,20 @@ def plan(
     num_fits: int = 500,
     seed: int = 0,
 ) -> dict[str, Any]:
-  """Fits, proposes, and says what the data leave open.
+  """Fits the curve, proposes mixes, and states what the data leave open.
 
   Args:
     sweep: finished runs.
-    minutes: of one annotation of each kind of the sweep.
+    minutes: time that one annotation takes, for each kind of the sweep.
     budget: minutes to spend.
-    have: annotations that are there; None takes the largest mix of the sweep.
+    have: number of existing annotations by kind; None takes the largest mix of
+      the sweep.
     num_fits: number of bootstrap fits.
-    seed: of the bootstrap.
+    seed: seed of the bootstrap.
 
   Returns:
     A tree of plain numbers and sentences, for JSON. `verdict` is 'ranked' or
-    'cannot tell', `reasons` say why not.
+    'cannot tell', and `reasons` explains it.
   """
   sweep, absent = _drop_absent(sweep, have or {})
   costs = np.array([minutes[k] for k in sweep.kinds])
@@ -260,7 +268,7 @@ def plan(
 
 
 def _rank(sweep, problem, theta, fits):
-  """Returns the parts of a report that need a curve."""
+  """Returns the parts of a report that need a fitted curve."""
   mixes = candidates(learning_curve.worths(theta), sweep.kinds, problem)
   if not mixes:
     return {'reasons': ['The budget buys no annotation of a kind that the '
@@ -279,7 +287,10 @@ def _by_kind(sweep, values):
 
 
 def _drop_absent(sweep, have):
-  """Leaves out kinds, but the mask, that neither a run nor the user has."""
+  """Leaves out the kinds that neither a run nor the user has.
+
+  The mask always stays. Returns the smaller sweep and the kinds left out.
+  """
   used = [k for k, kind in enumerate(sweep.kinds)
           if not k or sweep.counts[:, k].any() or have.get(kind)]
   absent = [kind for k, kind in enumerate(sweep.kinds) if k not in used]

@@ -1,4 +1,4 @@
-"""Reads tables of scores per case, and lines up those of several results."""
+"""Reads tables of scores per case, and aligns those of several results."""
 
 from collections.abc import Sequence
 import math
@@ -12,12 +12,12 @@ from experiments import csv_files
 from experiments.evaluation import metric_table
 from experiments.saving import run_folder
 
-# What is known of a cell without a number: the class may be in neither mask
-# (EMPTY), is in one of them (NOT_EMPTY), or the table does not say.
+# What is known about a cell without a number: the class may be in neither mask
+# (EMPTY), it is in one of them (NOT_EMPTY), or nothing is known (UNKNOWN).
 EMPTY, NOT_EMPTY, UNKNOWN = 0, 1, 2
 _OVERLAPS = ('dice', 'iou')
 
-# Of an evaluation, what has to be the same.
+# The settings of an evaluation that must agree for scores to be comparable.
 _SETTINGS = ('resolution', 'distance_unit', 'nsd_tolerance')
 
 
@@ -25,12 +25,13 @@ class Cases(NamedTuple):
   """The scores of one result.
 
   Attributes:
-    name: of the result.
-    path: of the file.
-    subjects: subject by id of the case, '' where it is its own.
+    name: name of the result.
+    path: path of the file.
+    subjects: subject of each case, by id; '' where a case is its own subject.
     classes: names of the K foreground classes.
-    scores: one row by id, float64 [K]; nan is not counted.
-    unproven: one row by id, int [K]: EMPTY, NOT_EMPTY or UNKNOWN.
+    scores: scores of each case, by id, float64 [K]; nan is not counted.
+    unproven: what is known about the nan scores of each case, by id, int [K]:
+      EMPTY, NOT_EMPTY or UNKNOWN.
   """
 
   name: str
@@ -45,16 +46,16 @@ class Aligned(NamedTuple):
   """Several results on the N cases that all of them have.
 
   Attributes:
-    names: of the R results.
-    ids: of the cases, sorted.
-    subjects: of the cases, '' where a case is its own.
+    names: names of the R results.
+    ids: ids of the cases, sorted.
+    subjects: subjects of the cases; '' where a case is its own subject.
     groups: number of the subject of each case, int [N].
     classes: foreground classes that all results have, K names.
-    scores: float64 [R, N, K].
+    scores: scores of all results, float64 [R, N, K].
     num_left_out: cases of each result that another one lacks, R numbers.
     classes_left_out: classes of each result that another one lacks.
-    unproven: what is known of the scores that are nan, int [R, N, K]: EMPTY,
-      NOT_EMPTY or UNKNOWN; None where all may be of an empty class.
+    unproven: what is known about the nan scores, int [R, N, K]: EMPTY,
+      NOT_EMPTY or UNKNOWN; None where all of them may be empty classes.
   """
 
   names: tuple[str, ...]
@@ -69,13 +70,14 @@ class Aligned(NamedTuple):
 
 
 def find_files(results: Sequence[str], split: str) -> list[str]:
-  """Returns the table of each result: the file itself, or one of a folder.
+  """Returns the path of the table of each result.
 
-  Of folders, what `experiments.evaluate` has left, if all have that; else what
-  training has left, at the size of the records.
+  A result is such a table itself, or a folder that holds one. The tables of
+  `experiments.evaluate` are taken if all folders have one, else those of
+  training, which were scored at the size of the records.
 
   Raises:
-    binary.UserError: if there is none.
+    binary.UserError: if a result does not exist or has no table.
   """
   for result in results:
     if not os.path.exists(result):
@@ -99,7 +101,10 @@ def _find(result, names):
 
 
 def differences(paths: Sequence[str]) -> list[str]:
-  """Says in what the evaluations differ, where they have left their JSON."""
+  """Returns sentences on the settings in which the evaluations differ.
+
+  The settings are read from the JSON file beside each table, if there is one.
+  """
   settings = []
   for path in paths:
     try:
@@ -120,9 +125,11 @@ def differences(paths: Sequence[str]) -> list[str]:
 
 
 def choose_names(results: Sequence[str]) -> list[str]:
-  """Returns the shortest ends of the paths that differ, (2) for the same path.
+  """Returns the shortest ends of the paths that tell the results apart.
 
   runs/a/seed0, runs/b/seed0 -> a/seed0, b/seed0
+
+  A path that is given again gets (2), (3) and so on at its end.
   """
   parts = [
       os.path.normpath(r).removesuffix('.csv').split(os.sep) for r in results]
@@ -137,17 +144,17 @@ def choose_names(results: Sequence[str]) -> list[str]:
 
 
 def read_cases(path: str, *, name: str, metric: str) -> Cases:
-  """Reads one metric of a table as `scoring.write_cases` leaves it.
+  """Reads one metric of a table that `scoring.write_cases` has written.
 
   Args:
     path: CSV file with `id`, `subject` and a column METRIC_CLASS per class. An
-      empty cell, or nan, is not counted. Other columns are passed over.
-    name: of the result.
+      empty cell, or nan, is not counted. Other columns are ignored.
+    name: name of the result.
     metric: a key of `metric_table.TABLE`.
 
   Raises:
-    binary.UserError: if it cannot be read, or what it holds is not such a
-      table; with file, line and column.
+    binary.UserError: if the file cannot be read or is not such a table; the
+      message names file, line and column.
   """
   header, rows = csv_files.read_csv(path, required=('id', 'subject'))
   prefix = f'{metric}_'
@@ -181,13 +188,13 @@ def read_cases(path: str, *, name: str, metric: str) -> Cases:
 
 
 def _witnesses(header, class_name, metric):
-  """Returns the columns of other overlaps of a class."""
+  """Returns the columns that hold other overlap metrics of a class."""
   return [header.index(f'{m}_{class_name}') for m in _OVERLAPS
           if m != metric and f'{m}_{class_name}' in header]
 
 
 def _judge_blank(row, witnesses, metric):
-  """Says what the other overlaps of a line tell of a cell without a number."""
+  """Returns what the other overlaps of a line prove about an empty cell."""
   if any(row[i] and row[i].strip().lower() != 'nan' for i in witnesses):
     return NOT_EMPTY
   is_distance = metric_table.TABLE[metric].is_distance
@@ -227,7 +234,7 @@ def align(results: Sequence[Cases]) -> Aligned:
           f'No {what} is in all of {", ".join(r.path for r in results)}: are '
           'they results on the same split of the same set?')
   subjects = [_subject(results, i) for i in ids]
-  # The subject 'x' is not the subject of a case 'x' that has none.
+  # A subject named 'x' and a case 'x' without a subject are different groups.
   keys = [(s, '') if s else ('', i) for s, i in zip(subjects, ids, strict=True)]
   numbers = {key: n for n, key in enumerate(sorted(set(keys)))}
   by_class = lambda rows: np.array([

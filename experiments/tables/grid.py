@@ -1,4 +1,4 @@
-"""The cells of a table: which runs there are, and how far each is."""
+"""The cells of a table: which runs it consists of, and their progress."""
 
 from collections.abc import Iterator
 import contextlib
@@ -27,11 +27,11 @@ class Cell(NamedTuple):
   """One run of a table.
 
   Attributes:
-    setting: which set it is trained on.
+    setting: the set that it is trained on.
     method: a key of `common.METHODS`, or of the table's own variants.
-    seed: of the run.
-    config: of the run, locked.
-    folder: of the run.
+    seed: seed of the run.
+    config: config of the run, locked.
+    folder: folder of the run.
   """
 
   setting: sweep_sets.Setting
@@ -46,15 +46,16 @@ class Cell(NamedTuple):
 
 
 class State(NamedTuple):
-  """How far a cell is.
+  """The progress of a cell.
 
   Attributes:
     name: 'done', 'running', 'stopped', 'failed', 'another run' or
       'not started'.
-    step: updates done, as far as the folder tells.
-    why: one line, where it failed or the folder holds another run.
-    results: of metrics.json, where it is done.
-    seconds: that its sessions took, as far as they ended by themselves.
+    step: number of updates that the files of the folder show.
+    why: one line of explanation, where the cell failed or its folder holds
+      another run.
+    results: contents of metrics.json, where the cell is done.
+    seconds: total time of its sessions, without those that were killed.
   """
 
   name: str
@@ -77,17 +78,18 @@ class State(NamedTuple):
 def make_cells(
     config: ml_collections.ConfigDict, workdir: str
 ) -> list[Cell]:
-  """Returns the cells, in the order in which they are run.
+  """Returns the cells of a table, in the order in which they are run.
 
   All methods of one seed come before the next seed, so that an unfinished table
-  compares as many methods as it can.
+  compares as many methods as possible.
 
   Args:
-    config: of a table, see `experiments/configs/tables/common.py`.
+    config: config of a table, see `experiments/configs/tables/common.py`.
     workdir: folder of the table.
 
   Raises:
-    binary.UserError: if the table has no cell, or names what does not exist.
+    binary.UserError: if the table has no cell, or names a method, seed or set
+      that does not exist.
   """
   if 'variants' not in config or 'base' not in config:
     raise binary.UserError(
@@ -126,10 +128,10 @@ def _run_config(config, setting, method, seed, workdir):
 
 
 def read_state(cell: Cell) -> State:
-  """Says how far a cell is, from small files alone.
+  """Returns the progress of a cell; reads small files alone.
 
   Raises:
-    binary.UserError: if a file of it is damaged.
+    binary.UserError: if a file of the cell is damaged.
   """
   read = lambda name, schema: run_folder.read_json(
       os.path.join(cell.folder, name), schema)
@@ -161,7 +163,7 @@ def read_state(cell: Cell) -> State:
 
 
 def _last_told(folder):
-  """Returns the step up to which a running process has told its speed."""
+  """Returns the last step for which a running process has logged its speed."""
   try:
     with open(os.path.join(folder, 'timing.jsonl'), encoding='utf-8') as f:
       return max((json.loads(line)['step'] for line in f
@@ -172,13 +174,16 @@ def _last_told(folder):
 
 @contextlib.contextmanager
 def claim(cell: Cell) -> Iterator[bool]:
-  """Yields whether the cell is this process's, against others of the sweep.
+  """Claims a cell, so that no other process of the sweep trains it.
+
+  Yields:
+    Whether this process has got the cell.
 
   Raises:
-    binary.UserError: if it cannot be written.
+    binary.UserError: if the lock file cannot be written.
   """
   if read_state(cell).name == 'another run':
-    yield True  # Nothing of that run is touched.
+    yield True  # No lock is written: the other run's folder stays untouched.
     return
   try:
     lock = run_folder.lock(cell.folder, name='claim')
@@ -194,15 +199,15 @@ def claim(cell: Cell) -> Iterator[bool]:
 
 
 def write_end(cell: Cell, *, seconds: float, why: str = '') -> None:
-  """Records how a session of a cell ended: after how long, and why it failed.
+  """Records the time that a cell took, and why its last session failed.
 
   Args:
-    cell: whose folder may not exist yet.
-    seconds: of all sessions.
-    why: '' if it did not fail.
+    cell: a cell, whose folder may not exist yet.
+    seconds: total time of all its sessions.
+    why: reason of the failure; '' if it did not fail.
 
   Raises:
-    binary.UserError: if it cannot be written.
+    binary.UserError: if the record cannot be written.
   """
   try:
     os.makedirs(cell.folder, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Dice as a curve in effective annotations, and what a sweep cannot tell of it.
+"""Dice as a curve in effective annotations, and the limits of its fit.
 
   effective = 1 + n_mask + sum_k r_k n_k
   dice      = a - b * effective ** -c
@@ -6,10 +6,10 @@
 The power law with an asymptote is the usual shape of learning curves: Hestness
 et al., "Deep Learning Scaling is Predictable, Empirically", 2017
 (https://arxiv.org/abs/1712.00409); Viering and Loog, "The Shape of Learning
-Curves", 2021 (https://arxiv.org/abs/2103.10948). r_k in [0, 1], the worth of
-one annotation of kind k, is how many exact masks it replaces. That one number
-does for all mixes is the assumption: kinds do not help or hinder each other. A
-test for lack of fit says where a sweep contradicts it.
+Curves", 2021 (https://arxiv.org/abs/2103.10948). The worth r_k in [0, 1] of one
+annotation of kind k is the number of exact masks that it replaces. The curve
+assumes that this number is the same in all mixes: kinds neither help nor hinder
+each other. A test for lack of fit shows where a sweep contradicts that.
 
 A parameter vector is (a, b, c, r_2, ..., r_K); the first kind is the mask.
 """
@@ -26,22 +26,23 @@ from experiments.tables import mixed_runs
 
 LEVEL = 0.95
 _NUM_SHAPE = 3  # a, b, c.
-_NUM_STEPS = 60  # Of a fit that is redrawn.
+_NUM_STEPS = 60  # Iterations of each bootstrap fit.
 _LOW, _HIGH = (0.0, 0.0, 0.05), (1.0, 10.0, 2.0)
-# Relative singular values below this are of combinations that no run moves.
+# Combinations of parameters with relative singular values below this do not
+# change the prediction of any run.
 _SINGULAR = 1e-3
-_BAD_FIT = 0.01  # p of the lack of fit.
-_HARM = 0.01  # p of a kind that lowers Dice.
-_TINY = 1e-12  # Squares of Dice.
-_VAGUE = 0.5  # Length of the interval of a worth.
+_BAD_FIT = 0.01  # Warn of a lack of fit up to this p.
+_HARM = 0.01  # Warn that a kind lowers Dice up to this p.
+_TINY = 1e-12  # Sums of squared Dice below this are rounding.
+_VAGUE = 0.5  # Warn where the interval of a worth is longer than this.
 
 
 def effective(theta: np.ndarray, counts: np.ndarray) -> np.ndarray:
-  """Returns effective annotations, float [..., N].
+  """Returns the number of effective annotations of each run, float [..., N].
 
   Args:
     theta: parameters, float [..., P].
-    counts: annotations of each kind, [N, K].
+    counts: number of annotations of each kind, [N, K].
   """
   theta = np.asarray(theta)
   weak = np.einsum('...k,nk->...n', theta[..., _NUM_SHAPE:], counts[:, 1:])
@@ -49,13 +50,13 @@ def effective(theta: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def predict(theta: np.ndarray, counts: np.ndarray) -> np.ndarray:
-  """Returns the Dice on the curve, float [..., N]; arguments as above."""
+  """Returns the Dice on the curve, float [..., N]; Args as in `effective`."""
   a, b, c = np.moveaxis(np.asarray(theta)[..., :_NUM_SHAPE, None], -2, 0)
   return a - b * effective(theta, counts) ** -c
 
 
 def jacobian(theta: np.ndarray, counts: np.ndarray) -> np.ndarray:
-  """Returns d predict / d theta, float [..., N, P]; arguments as above."""
+  """Returns d predict / d theta, float [..., N, P]; Args as in `effective`."""
   _, b, c = np.moveaxis(np.asarray(theta)[..., :_NUM_SHAPE, None], -2, 0)
   size = effective(theta, counts)
   power = size ** -c
@@ -66,30 +67,30 @@ def jacobian(theta: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def worths(theta: np.ndarray) -> np.ndarray:
-  """Returns r_k of all kinds, 1 for the mask, float [K]."""
+  """Returns the worths r_k of all kinds, which is 1 for the mask, float [K]."""
   return np.concatenate([[1.0], theta[_NUM_SHAPE:]])
 
 
 def num_parameters(num_kinds: int) -> int:
-  """Returns P."""
+  """Returns the number of parameters P of a curve over `num_kinds` kinds."""
   return _NUM_SHAPE + num_kinds - 1
 
 
 def _bounds(num_kinds):
-  """Returns the lowest and the highest parameters, two arrays [P]."""
+  """Returns the lower and upper bounds of the parameters, two arrays [P]."""
   return (np.array([*_LOW, *[0.0] * (num_kinds - 1)]),
           np.array([*_HIGH, *[1.0] * (num_kinds - 1)]))
 
 
 def fit(counts: np.ndarray, dice: np.ndarray) -> np.ndarray:
-  """Returns the parameters of least squares within their bounds, float [P].
+  """Fits the parameters by least squares within their bounds, float [P].
 
-  a in [0, 1], b in [0, 10], c in [0.05, 2], r_k in [0, 1]; the best of several
-  starts.
+  The bounds are a in [0, 1], b in [0, 10], c in [0.05, 2] and r_k in [0, 1].
+  The best of several starts is returned.
 
   Args:
-    counts: annotations of each kind, float [N, K].
-    dice: of each run, float [N].
+    counts: number of annotations of each kind, float [N, K].
+    dice: Dice of each run, float [N].
   """
   num_kinds = counts.shape[1]
   starts = [
@@ -107,14 +108,15 @@ def fit(counts: np.ndarray, dice: np.ndarray) -> np.ndarray:
 def refit(
     counts: np.ndarray, dice: np.ndarray, start: np.ndarray
 ) -> np.ndarray:
-  """Fits many redrawn sweeps at once, float [F, P].
+  """Fits the curve to many redrawn sweeps at once, float [F, P].
 
-  Levenberg and Marquardt's steps, clipped to the bounds of `fit`; a parameter
-  that would leave them stays. Some hundred times faster than one by one.
+  Takes Levenberg-Marquardt steps, clipped to the bounds of `fit`; a parameter
+  at a bound that would leave it is held there. This is some hundred times
+  faster than fitting one sweep after the other.
 
   Args:
-    counts: annotations of each kind, float [N, K].
-    dice: of each run, float [F, N].
+    counts: number of annotations of each kind, float [N, K].
+    dice: Dice of each run in each redrawn sweep, float [F, N].
     start: parameters near the solutions, float [P].
   """
   low, high = _bounds(counts.shape[1])
@@ -150,18 +152,19 @@ def bootstrap(
 ) -> np.ndarray:
   """Fits the curve to redrawn runs, float [num_fits, P].
 
-  The mixes stay; residuals are drawn anew around the curve (Efron and
-  Tibshirani, 1993, chapter 9), widened by n / (n - P) for the parameters and by
-  a draw of chi^2 / (n - P) for what so few runs know of their own spread: the
-  same step that leads from the normal to the t interval. Runs count as
-  independent, and as equally noisy at all mixes.
+  The mixes are kept, and residuals are redrawn around the curve (Efron and
+  Tibshirani, 1993, chapter 9). Their variance is multiplied by n / (n - P) for
+  the fitted parameters. It is also divided by a draw of chi^2 / (n - P), since
+  few runs know their own spread badly: the same step that leads from the normal
+  to the t interval. Runs are taken to be independent, and equally noisy at all
+  mixes.
 
   Args:
-    counts: annotations of each kind, float [N, K], N > P.
-    dice: of each run, float [N].
-    theta: the fit to them.
+    counts: number of annotations of each kind, float [N, K], N > P.
+    dice: Dice of each run, float [N].
+    theta: parameters fitted to these runs, float [P].
     num_fits: number of fits.
-    seed: of the draws.
+    seed: seed of the draws.
   """
   rng = np.random.default_rng(seed)
   fitted = predict(theta, counts)
@@ -174,16 +177,19 @@ def bootstrap(
 
 
 def interval(values: np.ndarray) -> list[float]:
-  """Returns the percentile interval of draws [F]: lower and upper end."""
+  """Returns the lower and upper end of the percentile interval of draws [F]."""
   tail = (1 - LEVEL) / 2
   return np.quantile(values, [tail, 1 - tail]).tolist()
 
 
 def design_objections(sweep: mixed_runs.Sweep) -> list[str]:
-  """Says why no curve can be fitted to these mixes; [] if one can.
+  """Returns the reasons why no curve can be fitted to these mixes.
 
   Args:
-    sweep: runs, each kind in at least one of them.
+    sweep: finished runs; each kind occurs in at least one of them.
+
+  Returns:
+    One sentence per reason; [] if a curve can be fitted.
   """
   counts, kinds = sweep.counts, sweep.kinds
   wanted = num_parameters(len(kinds))
@@ -209,17 +215,20 @@ def design_objections(sweep: mixed_runs.Sweep) -> list[str]:
 
 
 def fit_objections(sweep: mixed_runs.Sweep, theta: np.ndarray) -> list[str]:
-  """Says why a fitted curve ranks nothing; [] if it may.
+  """Returns the reasons why a fitted curve must not rank mixes.
 
   Args:
-    sweep: that passed `design_objections`.
-    theta: the fit to it, float [P].
+    sweep: finished runs that passed `design_objections`.
+    theta: parameters fitted to them, float [P].
+
+  Returns:
+    One sentence per reason; [] if the curve may rank mixes.
   """
   p = effect_p_value(sweep, theta)
   if not p <= 1 - LEVEL:
     return ['No curve that rises with the annotations explains Dice better '
             f'than a constant does (F test, p = {p:.2g}).']
-  # What of the worths is left once a, b and c have taken their share.
+  # Look at the part of the worths' slopes that a, b and c cannot imitate.
   slopes = jacobian(theta, sweep.counts)
   slopes = slopes / np.maximum(np.linalg.norm(slopes, axis=0), 1e-300)
   shape, _ = np.linalg.qr(slopes[:, :_NUM_SHAPE])
@@ -232,7 +241,7 @@ def fit_objections(sweep: mixed_runs.Sweep, theta: np.ndarray) -> list[str]:
 
 
 def _dependent(columns, *, normalize=True):
-  """Returns which columns take part in a combination that is nearly 0."""
+  """Returns which columns take part in a nearly vanishing combination, [K]."""
   if not columns.shape[1]:
     return np.zeros(0, bool)
   if normalize:
@@ -247,7 +256,7 @@ def _join(kinds, chosen):
 
 
 def effect_p_value(sweep: mixed_runs.Sweep, theta: np.ndarray) -> float:
-  """Returns p of the F test of the curve against a constant Dice."""
+  """Returns the p-value of the F test of the curve against a constant Dice."""
   rest = np.sum((sweep.dice - predict(theta, sweep.counts)) ** 2)
   total = np.sum((sweep.dice - sweep.dice.mean()) ** 2)
   return _f_test(
@@ -255,10 +264,11 @@ def effect_p_value(sweep: mixed_runs.Sweep, theta: np.ndarray) -> float:
 
 
 def lack_of_fit_p_value(sweep: mixed_runs.Sweep, theta: np.ndarray) -> float:
-  """Returns p of the F test of the curve against the means of the mixes.
+  """Returns the p-value of the F test of the curve against means per mix.
 
-  Small where runs of the same mix agree among themselves but not with the
-  curve; nan without repeats, or without more mixes than parameters.
+  It is small where runs of the same mix agree among themselves but not with the
+  curve, and nan where no mix has repeats, or where there are not more mixes
+  than parameters.
   """
   _, index = np.unique(sweep.counts, axis=0, return_inverse=True)
   index = index.ravel()
@@ -270,10 +280,10 @@ def lack_of_fit_p_value(sweep: mixed_runs.Sweep, theta: np.ndarray) -> float:
 
 
 def harm_p_values(sweep: mixed_runs.Sweep) -> np.ndarray:
-  """Returns p of "more of this kind, lower Dice" for each kind, float [K].
+  """Returns the p-value of "more of this kind, lower Dice" per kind, float [K].
 
-  One-sided t tests of a linear regression on log(1 + n_k): the curve itself
-  cannot fall. nan without more runs than K + 1.
+  These are one-sided t tests of a linear regression on log(1 + n_k), because
+  the curve itself cannot fall. They are nan with K + 1 runs or fewer.
   """
   columns = np.column_stack(
       [np.ones(len(sweep.dice)), np.log1p(sweep.counts)])
@@ -287,7 +297,7 @@ def harm_p_values(sweep: mixed_runs.Sweep) -> np.ndarray:
 
 
 def harm_warnings(sweep: mixed_runs.Sweep) -> list[str]:
-  """Names the kinds that seem to do harm, one sentence each."""
+  """Returns one sentence for each kind that seems to do harm."""
   return [
       f'Runs with more {kind} score lower (p = {p:.2g}): as it is used in '
       'these runs, it does harm, and the curve counts it as worth 0.'
@@ -298,7 +308,7 @@ def harm_warnings(sweep: mixed_runs.Sweep) -> list[str]:
 def describe(
     sweep: mixed_runs.Sweep, theta: np.ndarray, fits: np.ndarray
 ) -> dict[str, Any]:
-  """Returns the parameters with their intervals, for JSON."""
+  """Returns the parameters with their intervals and tests, for JSON."""
   names = [*'abc', *sweep.kinds[1:]]
   values = {
       name: {'value': float(theta[i]), 'interval_95': interval(fits[:, i])}
@@ -318,7 +328,7 @@ def describe(
 def warnings(
     sweep: mixed_runs.Sweep, theta: np.ndarray, fits: np.ndarray
 ) -> list[str]:
-  """Lists what makes a fitted curve doubtful, one sentence each."""
+  """Returns one sentence for each thing that makes a fitted curve doubtful."""
   lines = []
   p = lack_of_fit_p_value(sweep, theta)
   if p <= _BAD_FIT:
@@ -343,7 +353,7 @@ def _none(value):
 def _f_test(explained, num_explained, rest, num_rest):
   if num_explained < 1 or num_rest < 1:
     return float('nan')
-  if explained <= _TINY:  # Else rounding would be compared with rounding.
+  if explained <= _TINY:  # The ratio would compare rounding with rounding.
     return 1.0
   if rest <= 0:
     return 0.0

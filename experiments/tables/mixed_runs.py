@@ -1,4 +1,4 @@
-"""Reads runs over mixes of annotations: a table, or folders of runs."""
+"""Reads runs over mixes of annotations from a table or from run folders."""
 
 from collections.abc import Sequence
 import glob
@@ -14,7 +14,7 @@ from experiments import csv_files
 from experiments.building import input_pipeline
 from experiments.saving import run_folder
 
-# The mask first: all others are measured in it.
+# The mask comes first, because the worth of all other kinds is measured in it.
 KINDS = tuple(
     k.name.lower() for k in types.AnnotationKind
     if k != types.AnnotationKind.NONE)
@@ -26,8 +26,8 @@ class Sweep(NamedTuple):
   Attributes:
     kinds: K kinds, the mask first.
     counts: training annotations of each run and kind, float64 [N, K].
-    dice: of each run, float64 [N].
-    seeds: of each run, int [N]; they tell repeats from copies, no more.
+    dice: Dice of each run, float64 [N].
+    seeds: seed of each run, int [N]; used only to tell repeats from copies.
   """
 
   kinds: tuple[str, ...]
@@ -37,13 +37,13 @@ class Sweep(NamedTuple):
 
 
 class Run(NamedTuple):
-  """One line of a sweep.
+  """One finished run of a sweep.
 
   Attributes:
     where: file and line, or folder, for messages.
-    counts: training annotations by kind.
-    seed: of the run.
-    dice: of the run, in [0, 1].
+    counts: number of training annotations by kind.
+    seed: seed of the run.
+    dice: Dice of the run, in [0, 1].
   """
 
   where: str
@@ -53,10 +53,11 @@ class Run(NamedTuple):
 
 
 def make_sweep(runs: Sequence[Run]) -> Sweep:
-  """Sorts runs into arrays.
+  """Sorts runs and returns them as arrays.
 
   Raises:
-    binary.UserError: if there is none, one is there twice, or none has a mask.
+    binary.UserError: if there is no run, if one is there twice, or if no run
+      has a number of masks.
   """
   if not runs:
     raise binary.UserError('The sweep has no finished run.')
@@ -83,13 +84,15 @@ def make_sweep(runs: Sequence[Run]) -> Sweep:
 
 
 def read_table(path: str) -> list[Run]:
-  """Reads a CSV file: columns `mask`, further kinds, `seed` and `dice`.
+  """Reads a CSV file with the columns `mask`, further kinds, `seed` and `dice`.
 
   Args:
-    path: one line per run; the number of annotations under each kind.
+    path: file with one line per run, and the number of annotations in the
+      column of each kind.
 
   Raises:
-    binary.UserError: if it is not such a table; with file, line and column.
+    binary.UserError: if it is not such a table; the message names file, line
+      and column.
   """
   known = (*KINDS, 'seed', 'dice')
   header, rows = csv_files.read_csv(path, required=(KINDS[0], 'seed', 'dice'))
@@ -114,10 +117,10 @@ def _parse(where, cells):
 def parse_number(
     text: str, where: str, *, most: float = 1e9, whole: bool = False
 ) -> float:
-  """Returns the number from 0 to `most` that a text is.
+  """Parses a number from 0 to `most`.
 
   Raises:
-    binary.UserError: if it is none.
+    binary.UserError: if the text is not such a number.
   """
   try:
     value = float(text)
@@ -133,16 +136,17 @@ def parse_number(
 def parse_kinds(
     pairs: Sequence[str], flag: str, *, known: Sequence[str], whole: bool
 ) -> dict[str, float]:
-  """Reads KIND:NUMBER of a flag.
+  """Parses the KIND:NUMBER pairs of a flag.
 
   Args:
-    pairs: such as ['mask:10', 'box:0.5'].
-    flag: its name, for messages.
-    known: kinds that may be there.
-    whole: whether only whole numbers are good.
+    pairs: pairs such as ['mask:10', 'box:0.5'].
+    flag: name of the flag, for messages.
+    known: kinds that are allowed.
+    whole: whether only whole numbers are allowed.
 
   Raises:
-    binary.UserError: if one is no such pair, of no known kind, or twice.
+    binary.UserError: if a text is not such a pair, its kind is unknown, or a
+      kind is there twice.
   """
   values = {}
   for pair in pairs:
@@ -156,10 +160,13 @@ def parse_kinds(
 
 
 def find_runs(patterns: Sequence[str]) -> list[str]:
-  """Returns the finished runs among folders or glob patterns, sorted.
+  """Returns the folders of finished runs that the patterns match, sorted.
+
+  Args:
+    patterns: folders or glob patterns.
 
   Raises:
-    binary.UserError: if a pattern finds none.
+    binary.UserError: if a pattern matches no finished run.
   """
   found = set()
   for pattern in patterns:
@@ -179,13 +186,13 @@ def read_runs(folders: Sequence[str]) -> list[Run]:
   """Reads seed, test Dice and numbers of annotations of finished runs.
 
   Args:
-    folders: of runs, whose records still lie where they were trained on.
+    folders: folders of runs, whose records must still be where the config says.
 
   Raises:
-    binary.UserError: if one lacks something, if its records have changed, or
-      if not all were tested on the same images.
+    binary.UserError: if a run lacks something, if its records have changed, or
+      if not all runs were tested on the same images.
   """
-  sets = {}  # Often the same for several runs; large.
+  sets = {}  # Sets are large, and several runs often share one.
   runs = [_read_run(folder, sets) for folder in folders]
   tests = {folder: _test_ids(folder) for folder in folders}
   for folder, ids in tests.items():
@@ -206,7 +213,7 @@ def _read_run(folder, sets):
   config = run_folder.read_config(folder)
   path = os.path.join(folder, 'metrics.json')
   try:
-    # Whether it is a number in [0, 1], `parse_number` says below.
+    # `parse_number` checks below that this is a number in [0, 1].
     dice = run_folder.read_json(path, {'test': {}})['test'].get('dice')
   except OSError as e:
     raise binary.UserError(
@@ -230,7 +237,7 @@ def _read_run(folder, sets):
 
 
 def _count_kinds(dataset):
-  """Returns numbers by kind of the strong and of the weak training images."""
+  """Counts the strong and the weak training images by kind, two dicts."""
   weak = input_pipeline.column(dataset.splits['train_weak'], 'kind')
   numbers = {kind: int(np.sum(weak == types.AnnotationKind[kind.upper()]))
              for kind in KINDS}

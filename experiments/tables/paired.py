@@ -1,8 +1,8 @@
 """Paired comparison of results on the same cases, by subject.
 
-Cases of one subject resemble each other: intervals and p-values here draw and
-flip whole subjects. Where a class is rightly found in neither mask, its score
-counts as the best there is: see `experiments.tables.right_empty`.
+Cases of one subject resemble each other, so that intervals and p-values here
+resample and flip whole subjects. A class that is rightly in neither mask counts
+with the best possible score, see `experiments.tables.right_empty`.
 """
 
 from collections.abc import Sequence
@@ -18,28 +18,30 @@ from experiments.tables import cases as cases_lib
 from experiments.tables import right_empty
 
 _LEVEL = 0.95
-_TIE = 1e-9  # Means of the same cells may differ by rounding.
-# Up to so many subjects, all 2 ** n ways to flip signs are counted.
+_TIE = 1e-9  # Means of the same numbers may differ by rounding.
+# With at most this many subjects, all 2 ** n ways to flip signs are counted.
 _MAX_EXACT_SUBJECTS = 12
-# Fewer subjects than this, and the bootstrap interval is known to be too short:
-# experiments/results/planning.md.
+# With fewer subjects than this, bootstrap intervals are known to be too short:
+# see experiments/results/planning.md.
 _FEW_SUBJECTS = 20
-# Up to so many results, each is compared with each, not only with the first.
+# With at most this many results, all pairs are compared, else each with the
+# first only.
 _MAX_ALL_PAIRS = 4
-_CELLS = 4_000_000  # Of the largest temporary array.
+_CELLS = 4_000_000  # Most elements of a temporary array.
 
 
 def subject_sums(
     values: np.ndarray, groups: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Returns sum and number of the values of each subject that has any.
+  """Returns the sum and the number of the values of each subject.
 
   Args:
     values: one number per case, float [N]; nan cases are left out.
     groups: number of the subject of each case, int [N].
 
   Returns:
-    Two arrays [G], in the order of the numbers of the subjects.
+    Two arrays [G], over the subjects with at least one value, in the order of
+    their numbers.
   """
   counted = ~np.isnan(values)
   _, index = np.unique(groups[counted], return_inverse=True)
@@ -55,9 +57,10 @@ def sign_flip_p_value(
   """Returns the two-sided p-value of a paired permutation test.
 
   If neither result is better, each subject's differences might as well have the
-  other sign: p is the share of all ways to flip subjects, the observed one
-  among them, whose sum is at least as far from 0. With up to 12 subjects all
-  ways are counted, else `num_flips` random ones and the observed one.
+  other sign. p is the share of all ways to flip subjects, including the
+  observed one, whose sum is at least as far from 0 as the observed sum. With up
+  to 12 subjects all ways are counted, else `num_flips` random ones and the
+  observed one.
 
   Phipson and Smyth, "Permutation P-values Should Never Be Zero", 2010
   (https://doi.org/10.2202/1544-6115.1585).
@@ -73,7 +76,7 @@ def sign_flip_p_value(
   sums, _ = subject_sums(differences, groups)
   if not sums.size:
     return float('nan')
-  # What rounding alone makes smaller than the observed sum is as large.
+  # Allow for rounding: sums that equal the observed one must count as well.
   least = abs(sums.sum()) - 1e-12 * np.abs(sums).sum()
   if sums.size <= _MAX_EXACT_SUBJECTS:
     signs = np.array([*itertools.product((-1, 1), repeat=sums.size)])
@@ -87,16 +90,16 @@ def sign_flip_p_value(
 
 
 def wilcoxon_p_value(differences: np.ndarray) -> float:
-  """Returns the two-sided p of the signed ranks of paired differences.
+  """Returns the two-sided p-value of Wilcoxon's signed-rank test.
 
   Wilcoxon, "Individual comparisons by ranking methods", 1945
-  (https://doi.org/10.2307/3001968), by `scipy.stats.wilcoxon`; differences of 0
-  are left out. It takes every case for independent of the others: where several
-  are of one subject it is too sure, and `sign_flip_p_value` is the one to go
-  by.
+  (https://doi.org/10.2307/3001968), computed by `scipy.stats.wilcoxon`.
+  Differences of 0 are left out. The test takes all cases to be independent, so
+  that it is too confident where a subject has several: rely on
+  `sign_flip_p_value` there.
 
   Args:
-    differences: one per case, float [N]; nan where a case does not count.
+    differences: one number per case, float [N]; nan cases are left out.
 
   Returns:
     p in (0, 1]; 1 if no difference is left.
@@ -108,19 +111,19 @@ def wilcoxon_p_value(differences: np.ndarray) -> float:
 
 
 def least_p(num_subjects: int) -> float:
-  """Returns the smallest p that `sign_flip_p_value` can have."""
+  """Returns the smallest p-value that `sign_flip_p_value` can return."""
   return 2.0 ** (1 - num_subjects)
 
 
 def _chunks(total, width):
-  """Yields numbers of rows that add up to `total`, each of a small array."""
+  """Yields row counts that sum to `total` and keep temporary arrays small."""
   rows = max(1, _CELLS // width)
   for start in range(0, total, rows):
     yield min(rows, total - start)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-  """Adjusts p-values of several comparisons, in their order.
+  """Adjusts the p-values of several comparisons, and keeps their order.
 
   Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979
   (https://www.jstor.org/stable/4615733).
@@ -134,7 +137,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def choose_pairs(number: int) -> list[tuple[int, int]]:
-  """Returns pairs of results: all of few, else the first with each other."""
+  """Returns the pairs of results to compare, by their numbers.
+
+  With few results these are all pairs, else the first with every other one.
+  """
   if number <= _MAX_ALL_PAIRS:
     return [*itertools.combinations(range(number), 2)]
   return [(0, i) for i in range(1, number)]
@@ -150,15 +156,17 @@ def compare_scores(
   """Compares two results case by case.
 
   Args:
-    first: one score per case, float [N]. Nan in one of them is a right empty,
-      and counts as the best score; nan in both is not compared.
-    second: the same of the other result, float [N].
+    first: one score per case, float [N]. A case that is nan in only one result
+      is a right empty, and counts as the best score; a case that is nan in
+      both is not compared.
+    second: scores of the other result, float [N].
     groups: number of the subject of each case, int [N].
     higher_is_better: whether a case with a higher score is a win.
 
   Returns:
-    Mean of second - first with its interval, None if no case is compared; wins
-    of the second, ties, losses, and what was counted.
+    The mean of second - first with its interval, both None if no case is
+    compared; the wins, ties and losses of the second result; and the number of
+    cases and subjects compared.
   """
   first, second = right_empty.fill_one_sided(
       first, second, higher_is_better=higher_is_better)
@@ -195,12 +203,12 @@ def compare(
 
   Args:
     aligned: two or more results.
-    paired: their scores by `right_empty.pair`.
+    paired: their scores from `right_empty.pair`.
     metric: a key of `metric_table.TABLE`.
 
   Returns:
     A tree of plain numbers and sentences, for JSON: `results`, `pairs`, and
-    what the whole rests on.
+    the cases, subjects and classes that they rest on.
   """
   higher = metric_table.TABLE[metric].higher_is_better
   groups, scores = aligned.groups, right_empty.case_scores(paired)
@@ -210,7 +218,7 @@ def compare(
     pair['first'], pair['second'] = aligned.names[a], aligned.names[b]
     pair['num_unscored'] = int(np.any(
         paired.unscored[a] != paired.unscored[b], axis=-1).sum())
-    pair['p'] = 1.0  # Where no case is compared.
+    pair['p'] = 1.0  # Stays if no case is compared.
     if pair['num_cases']:
       pair['p'] = sign_flip_p_value(scores[b] - scores[a], groups)
     pair['per_class'] = {
@@ -255,11 +263,11 @@ def _describe(aligned, paired, r):
 def judge(
     pair: dict[str, Any], *, higher_is_better: bool
 ) -> tuple[str, str]:
-  """Says of a pair which result is better, if the data can tell.
+  """Returns which result of a pair is better, if the data can tell.
 
   They can if Holm's p-value is at most 0.05 and the interval excludes 0: the
   two rest on different approximations, and must agree. There is no verdict
-  where one result alone lacks scores.
+  where only one of the two results lacks a score.
 
   Returns:
     'first', 'second', 'same' or 'cannot tell', and a sentence.
@@ -294,7 +302,7 @@ def judge(
 
 
 def _limits(pair):
-  """Says if no data of this size could have told."""
+  """Returns a sentence if no data of this size could have told, else ''."""
   smallest = least_p(pair['num_subjects'])
   if smallest > 1 - _LEVEL:
     return (f' With {grammar.counted(pair["num_subjects"], "subject")}, no p '
@@ -303,7 +311,7 @@ def _limits(pair):
 
 
 def warnings(aligned: cases_lib.Aligned, report: dict[str, Any]) -> list[str]:
-  """Lists what a reader of a report has to know, one sentence each."""
+  """Returns the warnings that a reader of a report must see, one per line."""
   lines = []
   for result in report['results']:
     if result['num_left_out']:

@@ -1,16 +1,16 @@
-"""Right empties in paired numbers: a class that is rightly in neither mask.
+"""Right empties in paired numbers: classes that are rightly in neither mask.
 
-The mean of one result leaves them out, for nothing was to be found. A
-comparison must not: where the other result invents the class, its score is the
-worst, and a difference without this case forgives what was invented. In every
-paired number a right empty therefore counts as the best score there is, in all
-results alike.
+The mean of one result leaves right empties out, because there was nothing to
+find. A comparison must not leave them out: where the other result invents the
+class, its score is the worst possible, and a difference without this case would
+forgive the invention. In every paired number a right empty therefore counts
+with the best possible score, in all results alike.
 
-In a table, a right empty is a cell without a number. Not every such cell is
-one: other tools leave blank what they could not measure. Where the results
-themselves show that it is none, or nothing shows that it is one, the cell is
-taken out of all results, and there is no verdict between two results of which
-one alone lacks the number.
+In a table, a right empty is a cell without a number. Not every such cell is a
+right empty, because other tools leave blank what they could not measure. If the
+results themselves show that a cell is not one, or if nothing shows that it is,
+the cell is removed from all results. There is no verdict between two results if
+only one of them lacks the number.
 """
 
 from typing import NamedTuple
@@ -25,13 +25,15 @@ _TIE = 1e-9
 
 
 class Paired(NamedTuple):
-  """Scores that may be subtracted.
+  """Scores that may be subtracted from each other.
 
   Attributes:
-    scores: float64 [R, N, K]; nan where no result is compared.
+    scores: scores of all results, float64 [R, N, K]; nan where no result is
+      compared.
     right_empty: cells that were given the best score, bool [R, N, K].
-    unscored: cells without a number that are no right empty, bool [R, N, K].
-    absent: names of classes that no case has a number of, in any result.
+    unscored: cells without a number that are not right empties, bool
+      [R, N, K].
+    absent: names of the classes without a number in any case of any result.
   """
 
   scores: np.ndarray
@@ -41,17 +43,17 @@ class Paired(NamedTuple):
 
 
 def best_score(*, higher_is_better: bool) -> float:
-  """Returns 1 of what is better when higher, 0 of errors and distances."""
+  """Returns the best possible score: 1, or 0 for errors and distances."""
   return 1.0 if higher_is_better else 0.0
 
 
 def pair(aligned: cases_lib.Aligned, *, metric: str) -> Paired:
-  """Gives right empties the best score, and takes out what has no score.
+  """Gives right empties the best score, and removes cells without a score.
 
-  A cell without a number is no right empty if the same line of its table has
-  an overlap of that class (`Aligned.unproven`), or if another result has some
-  overlap there, for which the reference cannot be empty. Distances alone prove
-  nothing where only some of the results have one.
+  A cell without a number is not a right empty if the same line of its table has
+  an overlap of that class (`Aligned.unproven`), or if another result has an
+  overlap above 0 there, since the reference cannot be empty then. Distances
+  alone prove nothing where only some of the results have one.
 
   Args:
     aligned: one or more results.
@@ -78,22 +80,23 @@ def pair(aligned: cases_lib.Aligned, *, metric: str) -> Paired:
 
 
 def _refutes(scores, blank, metric):
-  """Says where a number cannot be of a case whose reference is empty."""
+  """Returns where a score proves that the reference is not empty, [R, N, K]."""
   if metric_table.TABLE[metric].is_distance:
-    return np.zeros_like(blank)  # What is invented is as far as the case wide.
+    # An invented class has a distance, too, even if the reference is empty.
+    return np.zeros_like(blank)
   worst = 0.0 if metric_table.TABLE[metric].higher_is_better else 1.0
   return ~blank & (np.abs(np.where(blank, worst, scores) - worst) > _TIE)
 
 
 def case_scores(paired: Paired) -> np.ndarray:
-  """Averages over the foreground classes, float64 [R, N]."""
+  """Returns the mean score over the foreground classes, float64 [R, N]."""
   return metrics_lib.mean_of_counted(paired.scores, axis=-1)
 
 
 def fill_one_sided(
     first: np.ndarray, second: np.ndarray, *, higher_is_better: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Returns both, with the best score where only the other one has a number."""
+  """Fills in the best score where only the other result has a number."""
   best = best_score(higher_is_better=higher_is_better)
   fill = lambda x, other: np.where(np.isnan(x) & ~np.isnan(other), best, x)
   return fill(first, second), fill(second, first)

@@ -1,9 +1,9 @@
-"""Runs that differ in their seed alone are one result: the mean over them.
+"""Groups runs that differ in their seed alone into one result, their mean.
 
-What such a result scores on a case is the mean over its seeds. Its interval,
-and that of a difference, draw seeds as well as subjects, both crossed: the
-pigeonhole bootstrap of `experiments.tables.sweep_statistics`. Two results of
-the same seeds are paired by seed, too.
+The score of such a result on a case is the mean over its seeds. The intervals
+of results and of differences resample seeds as well as subjects, which are
+crossed: the pigeonhole bootstrap of `experiments.tables.sweep_statistics`. Two
+results with the same seeds are also paired by seed.
 """
 
 from collections.abc import Sequence
@@ -26,12 +26,12 @@ _NUM_RESAMPLES = 2000
 
 
 class Group(NamedTuple):
-  """One result.
+  """One result: a run, or the mean of several runs.
 
   Attributes:
-    name: of the result.
-    rows: which of the runs it is the mean of, int [S].
-    seeds: of these, S numbers; () of a single one.
+    name: name of the result.
+    rows: numbers of the runs that it is the mean of, S of them.
+    seeds: seeds of these runs, S numbers; () for a single run.
   """
 
   name: str
@@ -42,15 +42,15 @@ class Group(NamedTuple):
 def find(
     results: Sequence[str], paths: Sequence[str]
 ) -> tuple[list[list[int]], list[str]]:
-  """Finds out which runs differ in their seed alone.
+  """Finds the runs that differ in their seed alone.
 
   Args:
     results: R folders or files, as the user names them.
-    paths: of their tables; the folder of each may have a config.json.
+    paths: paths of their tables; the folder of each may have a config.json.
 
   Returns:
-    Rows of each group, in the order of the first of each; and lines to tell,
-    where a seed is there twice and nothing is averaged.
+    The rows of each group, ordered by the first row of each; and messages for
+    the user, where runs are not averaged because a seed is there twice.
   """
   by_key, lines = {}, []
   for row, path in enumerate(paths):
@@ -72,7 +72,7 @@ def find(
 
 
 def seeds_of(paths: Sequence[str]) -> tuple[int | str, ...]:
-  """Returns the seed of each run; of what has no config, its path."""
+  """Returns the seed of each run, or its path where it has no config."""
   seeds = []
   for path in paths:
     config = _config(os.path.dirname(path))
@@ -81,7 +81,7 @@ def seeds_of(paths: Sequence[str]) -> tuple[int | str, ...]:
 
 
 def _config(folder):
-  """Returns the config of a run as JSON; None if this is no run's folder."""
+  """Returns the config of a run as JSON; None if `folder` is not a run."""
   path = os.path.join(folder, 'config.json')
   if not os.path.exists(path):
     return None
@@ -91,21 +91,21 @@ def _config(folder):
 
 
 def _config_without_seed(folder):
-  """Returns what all seeds of a method share, as text; '' of no run."""
+  """Returns the config without its seed, as text; '' if there is no run."""
   config = _config(folder)
   if config is None:
     return ''
   seed = str(config['seed'])
   config = {k: v for k, v in config.items() if k not in ('seed', 'compare')} | {
       'input': dict(config['input'])}
-  # What the records hold counts, not where they lie.
+  # Compare the contents of the records, not their path.
   for session in run_folder.read_sessions(folder)[:1]:
     config['input']['data_dir'] = session.get('dataset_fingerprint')
   return json.dumps(_without_number(config, seed), sort_keys=True)
 
 
 def _without_number(value, seed):
-  """Takes the seed out of paths, such as runs/dii/seed0/audit/audit.csv."""
+  """Removes the seed from paths such as runs/dii/seed0/audit/audit.csv."""
   if isinstance(value, dict):
     return {k: _without_number(v, seed) for k, v in value.items()}
   if isinstance(value, str) and '/' in value:
@@ -134,13 +134,13 @@ def choose_names(
 
 
 class Comparison(NamedTuple):
-  """Results, compared pair by pair.
+  """Results that were compared pair by pair.
 
   Attributes:
-    results: G of them, as if each were one run.
-    scores: paired, float [G, N].
-    report: of `paired.compare` with `seeds`, `mean_by_seed` and `sd` of each
-      result of several seeds.
+    results: the G results, as if each were one run.
+    scores: paired scores, float [G, N].
+    report: report of `paired.compare`; results of several seeds also have
+      `seeds`, `mean_by_seed` and `sd`.
   """
 
   results: cases_lib.Aligned
@@ -151,13 +151,13 @@ class Comparison(NamedTuple):
 def compare(
     aligned: cases_lib.Aligned, groups: Sequence[Group], *, metric: str
 ) -> Comparison:
-  """Compares results pair by pair, each the mean of one run or of several.
+  """Compares results pair by pair, each of which is the mean of its runs.
 
-  Right empties are found run by run, before means are taken.
+  Right empties are found in each run, before means are taken.
 
   Args:
     aligned: all runs.
-    groups: of them.
+    groups: the results, as groups of runs.
     metric: a key of `metric_table.TABLE`.
   """
   found = right_empty.pair(aligned, metric=metric)
@@ -173,7 +173,7 @@ def compare(
               c for i in r for c in aligned.classes_left_out[i]))
           for r in rows),
       unproven=None)
-  # Where one run has no paired score, none has.
+  # The plain mean over runs is right: where one has no paired score, none has.
   merged = right_empty.Paired(
       np.array([found.scores[r].mean(axis=0) for r in rows]),
       *(np.array([x[r].any(axis=0) for r in rows])
@@ -206,13 +206,13 @@ def _describe(alone, together, subjects, group):
 
 
 def _add_seeds(pair, chosen, scores, class_scores, subjects):
-  """Replaces the intervals of a pair by those that draw seeds, too."""
-  # A seed that --names put there twice is not one of several.
+  """Replaces the intervals of a pair by those that also resample seeds."""
+  # --names can put the same seed into a group twice: use rows as keys then.
   first, second = (
       dict(zip(g.seeds if len(set(g.seeds)) == len(g.rows) else g.rows, g.rows,
                strict=True)) for g in chosen)
   same_seeds = bool(chosen[0].seeds) and first.keys() == second.keys()
-  if same_seeds:  # In one order.
+  if same_seeds:  # Put both into the same order.
     second = {seed: second[seed] for seed in first}
   interval = lambda values: list(difference_interval(
       values[[*first.values()]], values[[*second.values()]], subjects,
@@ -232,19 +232,21 @@ def difference_interval(
 ) -> tuple[float, float]:
   """Returns the 95 % interval of the mean of second - first.
 
-  Each resample draws subjects, the same for both, and seeds: the same for both
-  where they have the same, else of each its own.
+  Each resample draws subjects, which are the same for both results, and seeds.
+  The seeds drawn are the same for both if the results have the same seeds, else
+  they are drawn for each separately.
 
   Args:
-    first: float [S, N]; nan where a case does not count.
-    second: float [T, N].
+    first: scores of the first result, float [S, N]; nan where a case does not
+      count.
+    second: scores of the second result, float [T, N].
     groups: number of the subject of each case, int [N].
-    same_seeds: whether row k of both is of the same seed.
+    same_seeds: whether row k of both has the same seed.
 
   Returns:
     Lower and upper end.
   """
-  # Cases that count in one only are not in the difference.
+  # The difference leaves out cases that count in only one of the results.
   counted = ~np.isnan(first).all(axis=0) & ~np.isnan(second).all(axis=0)
   first, second, groups = first[:, counted], second[:, counted], groups[counted]
   if same_seeds:

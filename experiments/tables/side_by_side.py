@@ -1,4 +1,4 @@
-"""Several methods under one budget, side by side."""
+"""Trains several methods under one budget and tabulates them side by side."""
 
 import os
 from typing import Any
@@ -23,8 +23,8 @@ def compare(
 ) -> dict[str, dict[str, Any]]:
   """Trains every method of `config.compare` with every seed, then tabulates.
 
-  A finished run is only evaluated again; a stopped one resumes. Runs lie in
-  `workdir`/METHOD/seedN; the table in compare.csv and metrics.json.
+  A finished run is only evaluated again; a stopped run is resumed. Runs are
+  written to `workdir`/METHOD/seedN, the table to compare.csv and metrics.json.
 
   Args:
     config: a config with methods to compare.
@@ -32,11 +32,11 @@ def compare(
     record_machine: see `trainer.train_and_evaluate`.
 
   Returns:
-    For each method: test Dice per seed, mean and sample standard deviation, and
-    the AUROC of the indicators where there are planted faults.
+    For each method: test Dice per seed, its mean and sample standard deviation,
+    and the AUROC of the indicators where there are planted faults.
 
   Raises:
-    binary.UserError: if there is no seed, an unknown method, or a run
+    binary.UserError: if there is no seed, if a method is unknown, or if a run
       cannot start.
   """
   seeds = tuple(config.compare.seeds)

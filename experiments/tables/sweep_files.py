@@ -1,14 +1,14 @@
-"""The tables of a sweep: table.csv, table.md and table.png.
+"""Writes the tables of a sweep: table.csv, table.md and table.png.
 
-They hold what finished cells have measured; what was not run is blank.
+They hold the results of finished cells; cells that were not run are blank.
 
-table.csv has a line per cell. table.md and table.png compare the methods on
+table.csv has one line per cell. table.md and table.png compare the methods on
 each set: test Dice (mean over the seeds of the mean over the cases), its SD
 over the seeds, its 95 % interval over seeds and subjects, and the paired
 difference to the reference with interval and p. A class that is rightly in
-neither mask is left out of test Dice, and counts as 1 in the difference; where
-there is one, paired Dice, the mean with it, stands below. The statistics are
-those of `experiments.tables.sweep_statistics`.
+neither mask is left out of test Dice, but counts as 1 in the difference. Where
+there is such a class, the mean that includes it is given below the table as
+paired Dice. `experiments.tables.sweep_statistics` computes the statistics.
 """
 
 from collections.abc import Sequence
@@ -38,17 +38,17 @@ _HEADER = ('method', 'strong_fraction', 'weak', 'fault_fraction', 'seed',
 
 
 class Line(NamedTuple):
-  """One method on one set; `described` is None if no seed is done.
+  """The results of one method on one set.
 
   Attributes:
-    method: its name.
-    num_seeds: of the table.
-    described: over the seeds that are done.
-    paired_mean: over the same seeds, with right empties as 1.
-    difference: to the reference; None of the reference itself, and where no
-      seed of both is done.
-    auroc: of the indicators, mean over the seeds; None where no faults are
-      known, or no indicator has moved.
+    method: name of the method.
+    num_seeds: number of seeds of the table.
+    described: statistics over the seeds that are done; None if none is done.
+    paired_mean: mean over the same seeds, where right empties count as 1.
+    difference: difference to the reference; None for the reference itself, and
+      where no seed is done for both.
+    auroc: AUROC of the indicators, mean over the seeds; None where no faults
+      are known, or no indicator has moved.
   """
 
   method: str
@@ -63,12 +63,12 @@ class Table(NamedTuple):
   """The methods side by side, on each set.
 
   Attributes:
-    lines: by set.
+    lines: lines of each set, one per method.
     reference: the method that all others are compared with.
-    num_done: cells that are done.
-    num_cells: cells of the table.
-    num_cases: test cases of each cell.
-    num_subjects: that they are of.
+    num_done: number of cells that are done.
+    num_cells: number of cells of the table.
+    num_cases: number of test cases of each cell.
+    num_subjects: number of subjects of these cases.
   """
 
   lines: dict[sweep_sets.Setting, list[Line]]
@@ -85,13 +85,13 @@ def write(
   """Writes the three files, unless no cell is done.
 
   Args:
-    cells: all of the table.
+    cells: all cells of the table.
     workdir: folder of the table.
     reference: the method that all others are compared with.
 
   Raises:
-    binary.UserError: if a result is damaged, cells were tested on different
-      cases, or the folder cannot be written.
+    binary.UserError: if a result is damaged, if cells were tested on different
+      cases, or if the folder cannot be written.
   """
   states = [grid.read_state(cell) for cell in cells]
   if all(state.results is None for state in states):
@@ -134,13 +134,13 @@ def make_table(
   """Compares the methods on each set.
 
   Args:
-    cells: all of the table.
-    states: of each; at least one is done.
+    cells: all cells of the table.
+    states: progress of each cell; at least one is done.
     reference: the method that all others are compared with.
 
   Raises:
-    binary.UserError: if a table of cases is damaged, or cells were tested on
-      different cases.
+    binary.UserError: if a table of cases is damaged, or if cells were tested
+      on different cases.
   """
   done = [i for i, state in enumerate(states) if state.results is not None]
   aligned = _align([cells[i] for i in done])
@@ -174,7 +174,7 @@ def make_table(
 
 
 def _align(cells):
-  """Reads the scores per case of finished cells, all on the same cases."""
+  """Reads the scores per case of finished cells; all have the same cases."""
   aligned = cases_lib.align([
       cases_lib.read_cases(
           os.path.join(cell.folder, 'cases_test.csv'), name=cell.words,
@@ -207,7 +207,7 @@ def _auroc(states):
 
 
 def to_markdown(table: Table) -> str:
-  """Returns table.md."""
+  """Returns the text of table.md."""
   reference = table.reference
   text = [f'{table.num_done} of {grammar.counted(table.num_cells, "cell")} '
           f'{grammar.verb(table.num_done, "are")} done; what was not run is '
@@ -238,7 +238,7 @@ def to_markdown(table: Table) -> str:
 
 
 def _limits(table):
-  """Says if so few subjects cannot tell methods apart, whatever they score."""
+  """Returns a sentence if there are too few subjects for any verdict."""
   number = max(sum(line.difference is not None for line in rows)
                for rows in table.lines.values())
   smallest = number * paired.least_p(table.num_subjects)
@@ -250,7 +250,7 @@ def _limits(table):
 
 
 def _shown(line):
-  """Returns the ten cells of a line."""
+  """Returns the texts of the ten columns of a line."""
   found, change = line.described, line.difference
   if found is None:
     return [line.method, *[''] * 9]
@@ -268,7 +268,7 @@ def _shown(line):
 
 
 def _paired_means(rows):
-  """Returns the lines below a table where test Dice leaves something out."""
+  """Returns the line of paired means; none if test Dice leaves nothing out."""
   done = [row for row in rows if row.described is not None]
   if all(math.isclose(row.paired_mean, row.described.mean) for row in done):
     return []
@@ -277,7 +277,7 @@ def _paired_means(rows):
 
 
 def _of_seeds(line):
-  """Says on how many seeds a difference rests, if not on all of the line."""
+  """Returns the seeds of a difference if fewer than those of its line."""
   number = line.difference.num_seeds
   if number == len(line.described.by_seed):
     return ''
@@ -287,7 +287,7 @@ def _of_seeds(line):
 def plot(
     lines: dict[sweep_sets.Setting, list[Line]], file: IO[bytes]
 ) -> None:
-  """Draws mean, interval and seeds of each method, one panel per set."""
+  """Plots mean, interval and seeds of each method, one panel per set."""
   columns = min(len(lines), 4)
   rows = math.ceil(len(lines) / columns)
   methods = [line.method for line in next(iter(lines.values()))]

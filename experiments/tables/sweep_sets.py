@@ -1,7 +1,8 @@
-"""The sets of a table: one per strong fraction and quality of weak labels.
+"""Prepares the sets of a table.
 
-Each is prepared once, when a cell first needs it, and is whole or not there.
-All share one test split, which is checked, not assumed.
+There is one set for each strong fraction and quality of weak labels. A set is
+prepared when a cell first needs it, and appears only once it is complete. All
+sets must share one test split, which is checked and not assumed.
 """
 
 from collections.abc import Callable
@@ -22,11 +23,11 @@ from experiments import binary
 from experiments.building import input_pipeline
 from experiments.saving import run_folder
 
-_SEED = 0  # Of the draw of the strong images and of the weak labels.
+_SEED = 0  # Seed of the draw of the strong images and of the weak labels.
 
 
 class Setting(NamedTuple):
-  """What a set is made of.
+  """The properties of a set.
 
   Attributes:
     dataset: a key of `named_sets.SETS`.
@@ -60,10 +61,16 @@ def check_axis(
     is_good: Callable[[Any], bool],
     expected: str,
 ) -> None:
-  """Refuses an axis of the grid that is empty, wrong, or has one thing twice.
+  """Checks that an axis of the grid has distinct, valid values.
+
+  Args:
+    config: config of a table.
+    name: key of the axis in the config.
+    is_good: returns whether a value is valid.
+    expected: description of valid values, for messages.
 
   Raises:
-    binary.UserError: in one line.
+    binary.UserError: if the axis is empty, or a value is invalid or repeated.
   """
   values = config[name]
   if not isinstance(values, tuple) or not values:
@@ -81,7 +88,7 @@ def make_settings(config: ml_collections.ConfigDict) -> list[Setting]:
   """Returns the sets of a table.
 
   Raises:
-    binary.UserError: if the config names a set, kind or share that cannot be.
+    binary.UserError: if the config names a set, kind or share that is invalid.
   """
   dataset = config.dataset
   known = named_sets.SETS
@@ -113,15 +120,16 @@ def _are_kinds(known, text):
 
 
 def folder(workdir: str, setting: Setting) -> str:
-  """Returns where the set lies."""
+  """Returns the path of a set."""
   return os.path.join(workdir, 'data', setting.name)
 
 
 def check_source(dataset: str, source: str) -> None:
-  """Refuses a source that is missing, or not of the set.
+  """Checks that `source` is the folder of the original dataset.
 
   Raises:
-    binary.UserError: in one line.
+    binary.UserError: if it is missing, belongs to another dataset, or is given
+      where none is needed.
   """
   listing = named_sets.SETS[dataset].LISTING
   if not listing:
@@ -134,23 +142,24 @@ def check_source(dataset: str, source: str) -> None:
 
 
 def prepare(workdir: str, setting: Setting, source: str) -> None:
-  """Writes the set, unless it is there; then checks its test split.
+  """Prepares a set, unless it exists, and checks its test split.
 
   Args:
-    workdir: folder of the table, which no other process prepares in.
-    setting: what to make.
-    source: folder of the original set, '' if it has none.
+    workdir: folder of the table, in which no other process prepares sets.
+    setting: properties of the set.
+    source: folder of the original dataset; '' if it needs none.
 
   Raises:
-    binary.UserError: if it cannot be made, or its test split is not the one of
-      the other sets of the table.
+    binary.UserError: if the set cannot be prepared, or its test split differs
+      from that of the other sets of the table.
   """
   output = pathlib.Path(folder(workdir, setting))
   if not output.exists():
     check_source(setting.dataset, source)
     unfinished = output.with_name(f'.{output.name}.unfinished')
     try:
-      shutil.rmtree(unfinished, ignore_errors=True)  # Of a process killed.
+      # Remove what a killed process may have left.
+      shutil.rmtree(unfinished, ignore_errors=True)
       unfinished.mkdir(parents=True)
       _write(unfinished, setting, source)
       os.rename(unfinished, output)
@@ -167,7 +176,7 @@ def prepare(workdir: str, setting: Setting, source: str) -> None:
 
 
 def _write(output, setting, source):
-  # Slow to import; not for --list.
+  # These imports are slow, and --list does without them.
   from data_prep.records import builder
   from data_prep.records import preparation
 
@@ -184,7 +193,7 @@ def _write(output, setting, source):
 
 
 def _describe_test_split(output):
-  """Returns what must be the same in all sets: ids, pictures and truth."""
+  """Returns a digest of what all sets must share: ids, images and truth."""
   records = input_pipeline.load_dataset(str(output)).splits['test']
   digest = hashlib.sha256()
   for record in records:
@@ -195,7 +204,7 @@ def _describe_test_split(output):
 
 
 def _check_test_split(output):
-  """Compares a set's test split with those of all that lie beside it."""
+  """Compares a set's test split with those of all sets beside it."""
   size = output.name.split('_strong')[0]  # Name and size of the set.
   own = run_folder.read_json(os.path.join(output, 'test_split.json'))
   for path in sorted(output.parent.glob(f'{size}_*/test_split.json')):

@@ -1,9 +1,9 @@
 """Means, intervals and paired differences of methods over seeds and subjects.
 
-Scores are float [S, N]: of S seeds on the same N cases, nan where a case does
-not count. In a difference, a case that counts in one method only is a right
-empty of the other, and has the best score there: see `right_empty`. Seeds and
-subjects are crossed: every seed is tested on every subject.
+Scores are float [S, N], of S seeds on the same N cases, and nan where a case
+does not count. In a difference, a case that counts in only one method is a
+right empty of the other, and has the best score there: see `right_empty`. Seeds
+and subjects are crossed: every seed is tested on every subject.
 """
 
 from collections.abc import Sequence
@@ -20,13 +20,13 @@ _mean = metrics_lib.mean_of_counted
 
 
 class Description(NamedTuple):
-  """What is known of one method.
+  """The statistics of one method.
 
   Attributes:
     by_seed: mean over the cases of each seed, float [S].
-    mean: over the seeds.
-    sd: sample standard deviation over the seeds; nan of one seed.
-    interval: 95 %, over seeds and subjects.
+    mean: mean over the seeds.
+    sd: sample standard deviation over the seeds; nan for a single seed.
+    interval: 95 % interval over seeds and subjects.
   """
 
   by_seed: np.ndarray
@@ -36,17 +36,18 @@ class Description(NamedTuple):
 
 
 class Difference(NamedTuple):
-  """What a method has more than the reference, on the seeds that both have.
+  """The difference of a method to the reference, on their common seeds.
 
   Attributes:
-    num_seeds: that both have.
-    mean: of method - reference, over seeds and cases.
-    interval: 95 %, over seeds and subjects.
-    p: of a paired permutation test by subject, after each case was averaged
-      over the seeds.
-    p_holm: the same, adjusted for all comparisons of the setting.
-    p_cases_holm: of Wilcoxon's signed ranks of the cases, averaged and adjusted
-      the same way; too sure where a subject has several cases.
+    num_seeds: number of common seeds.
+    mean: mean of method - reference, over seeds and cases.
+    interval: 95 % interval over seeds and subjects.
+    p: p-value of a paired permutation test by subject, after each case was
+      averaged over the seeds.
+    p_holm: the same p-value, adjusted for all comparisons of the setting.
+    p_cases_holm: p-value of Wilcoxon's signed-rank test of the cases, averaged
+      and adjusted in the same way; too confident where a subject has several
+      cases.
   """
 
   num_seeds: int
@@ -58,10 +59,10 @@ class Difference(NamedTuple):
 
 
 def describe(scores: np.ndarray, groups: np.ndarray) -> Description:
-  """Summarizes one method.
+  """Returns the statistics of one method.
 
   Args:
-    scores: float [S, N].
+    scores: scores of all seeds, float [S, N].
     groups: number of the subject of each case, int [N].
   """
   by_seed = _mean(scores, axis=1)
@@ -81,18 +82,19 @@ def bootstrap_interval(
   """Returns the 95 % percentile interval of the mean over seeds and subjects.
 
   Each resample draws S seeds, then as many subjects as there are, with all
-  their cases and the same for all seeds drawn; its value is the mean over its
-  seeds of the mean over its cases. As seeds and subjects are crossed, this is
-  the pigeonhole bootstrap: Owen, 2007 (https://doi.org/10.1214/07-AOAS122).
+  their cases. All seeds of a resample share its subjects. Its value is the mean
+  over its seeds of the mean over its cases. As seeds and subjects are crossed,
+  this is the pigeonhole bootstrap: Owen, 2007
+  (https://doi.org/10.1214/07-AOAS122).
 
-  Few seeds are drawn from few: with S seeds, what they add to the interval is
-  too short by about sqrt((S - 1) / S); of one seed it is nothing.
+  With few seeds the interval is too short: what S seeds add to it is too small
+  by a factor of about sqrt((S - 1) / S), and a single seed adds nothing.
 
   Args:
-    scores: float [S, N].
+    scores: scores of all seeds, float [S, N].
     groups: number of the subject of each case, int [N].
     num_resamples: number of resamples.
-    seed: of the resampling.
+    seed: seed of the resampling.
 
   Returns:
     Lower and upper end; nan if no case counts.
@@ -118,10 +120,10 @@ def resampled_means(
   """Returns the mean over drawn seeds of the mean over drawn cases.
 
   Args:
-    scores: float [S, N]; nan where a case does not count.
+    scores: scores of all seeds, float [S, N]; nan where a case does not count.
     index: number of the subject of each case, below U, int [N].
-    subjects: how often each is drawn, int [R, U].
-    seeds: how often each is drawn, int [R, S].
+    subjects: how often each subject is drawn, int [R, U].
+    seeds: how often each seed is drawn, int [R, S].
 
   Returns:
     float [R]; nan where nothing drawn counts.
@@ -146,14 +148,14 @@ def compare(
   """Compares each method with the reference, seed by seed and case by case.
 
   Args:
-    scores: by method, float [S, N], of which more is better, at most 1.
-    seeds: by method, S seeds.
+    scores: scores by method, float [S, N]; at most 1, and higher is better.
+    seeds: the S seeds by method.
     groups: number of the subject of each case, int [N].
-    reference: a method.
+    reference: the method that all others are compared with.
 
   Returns:
-    By method; without the reference itself, and without methods that have no
-    seed, or no case that counts, in common with it.
+    The difference of each method, without the reference itself and without
+    methods that share no seed, or no case that counts, with it.
   """
   found, p_cases = {}, []
   for method in scores:
@@ -165,7 +167,7 @@ def compare(
     ours, theirs = right_empty.fill_one_sided(
         rows(method), rows(reference), higher_is_better=True)
     change = ours - theirs
-    if np.isnan(change).all():  # So it is without a seed in common.
+    if np.isnan(change).all():  # Also true without a common seed.
       continue
     by_case = _mean(change, axis=0)
     found[method] = Difference(
