@@ -2,57 +2,64 @@
 
 Pure JAX functions. Nothing here reads a file, a flag or a config, or asks how
 many devices there are (`hybridseg.parallel` does, where you import it).
+
+A module is loaded when it is first asked for, so that `hybridseg.types` brings
+no JAX to those who only prepare pictures.
 """
 
-from hybridseg import alignment_maps
-from hybridseg import augmentation
-from hybridseg import batch_checks
-from hybridseg import co_regularization
-from hybridseg import guards
-from hybridseg import indicator_grads
-from hybridseg import indicator_step
-from hybridseg import indicators
-from hybridseg import inference
-from hybridseg import inner_optimizers
-from hybridseg import kind_losses
-from hybridseg import linearization
-from hybridseg import loss_functions
-from hybridseg import losses
-from hybridseg import mapped_axis
-from hybridseg import masking
-from hybridseg import meta_weight_net
-from hybridseg import method_parts
-from hybridseg import metrics
-from hybridseg import microbatches
-from hybridseg import mixing
-from hybridseg import models
-from hybridseg import parallel
-from hybridseg import refinement
-from hybridseg import regularizers
-from hybridseg import train_state
-from hybridseg import train_step
-from hybridseg import types
-from hybridseg import weak_gradients
-from hybridseg import weak_losses
-from hybridseg import weight_rules
-from hybridseg import weighting
-from hybridseg.indicator_grads import indicator_value_and_grad
-from hybridseg.indicator_step import make_indicator_step
-from hybridseg.indicators import IndicatorState
-from hybridseg.indicators import init_indicators
-from hybridseg.indicators import update_indicators
-from hybridseg.inference import make_predict_step
-from hybridseg.inference import sliding_window
-from hybridseg.train_step import make_eval_step
-from hybridseg.train_step import make_train_step
-from hybridseg.train_step import TrainState
-from hybridseg.types import AnnotationKind
-from hybridseg.types import Examples
-from hybridseg.types import HybridBatch
-from hybridseg.types import UNLABELLED
-from hybridseg.weighting import l2rw_weights
-from hybridseg.weighting import linear_weight_grads
-from hybridseg.weighting import lookahead_weight_grads
+import importlib
+from typing import Any, TYPE_CHECKING
+
+if TYPE_CHECKING:  # For type checkers and editors, which run nothing.
+  from hybridseg import alignment_maps
+  from hybridseg import augmentation
+  from hybridseg import batch_checks
+  from hybridseg import co_regularization
+  from hybridseg import guards
+  from hybridseg import indicator_grads
+  from hybridseg import indicator_step
+  from hybridseg import indicators
+  from hybridseg import inference
+  from hybridseg import inner_optimizers
+  from hybridseg import kind_losses
+  from hybridseg import linearization
+  from hybridseg import loss_functions
+  from hybridseg import losses
+  from hybridseg import mapped_axis
+  from hybridseg import masking
+  from hybridseg import meta_weight_net
+  from hybridseg import method_parts
+  from hybridseg import metrics
+  from hybridseg import microbatches
+  from hybridseg import mixing
+  from hybridseg import models
+  from hybridseg import parallel
+  from hybridseg import refinement
+  from hybridseg import regularizers
+  from hybridseg import train_state
+  from hybridseg import train_step
+  from hybridseg import types
+  from hybridseg import weak_gradients
+  from hybridseg import weak_losses
+  from hybridseg import weight_rules
+  from hybridseg import weighting
+  from hybridseg.indicator_grads import indicator_value_and_grad
+  from hybridseg.indicator_step import make_indicator_step
+  from hybridseg.indicators import IndicatorState
+  from hybridseg.indicators import init_indicators
+  from hybridseg.indicators import update_indicators
+  from hybridseg.inference import make_predict_step
+  from hybridseg.inference import sliding_window
+  from hybridseg.train_step import make_eval_step
+  from hybridseg.train_step import make_train_step
+  from hybridseg.train_step import TrainState
+  from hybridseg.types import AnnotationKind
+  from hybridseg.types import Examples
+  from hybridseg.types import HybridBatch
+  from hybridseg.types import UNLABELLED
+  from hybridseg.weighting import l2rw_weights
+  from hybridseg.weighting import linear_weight_grads
+  from hybridseg.weighting import lookahead_weight_grads
 
 __version__ = '0.1.0'
 
@@ -107,3 +114,38 @@ __all__ = (
     'weight_rules',
     'weighting',
 )
+
+# What is no module, and the module that it is in.
+_HOMES = {
+    'AnnotationKind': 'types',
+    'Examples': 'types',
+    'HybridBatch': 'types',
+    'IndicatorState': 'indicators',
+    'TrainState': 'train_step',
+    'UNLABELLED': 'types',
+    'indicator_value_and_grad': 'indicator_grads',
+    'init_indicators': 'indicators',
+    'l2rw_weights': 'weighting',
+    'linear_weight_grads': 'weighting',
+    'lookahead_weight_grads': 'weighting',
+    'make_eval_step': 'train_step',
+    'make_indicator_step': 'indicator_step',
+    'make_predict_step': 'inference',
+    'make_train_step': 'train_step',
+    'sliding_window': 'inference',
+    'update_indicators': 'indicators',
+}
+
+
+def __getattr__(name: str) -> Any:
+  if name not in __all__:
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+  value = importlib.import_module(f'{__name__}.{_HOMES.get(name, name)}')
+  if name in _HOMES:
+    value = getattr(value, name)
+  globals()[name] = value  # The next time, nobody has to look for it.
+  return value
+
+
+def __dir__() -> list[str]:
+  return sorted({*globals(), *__all__})

@@ -1,13 +1,16 @@
 """Words and shapes that every module shares."""
 
-import enum
-from typing import Any, NamedTuple
+from __future__ import annotations
 
-import jax
+import enum
+from typing import Any, NamedTuple, TYPE_CHECKING
+
+if TYPE_CHECKING:  # `data_prep` needs the words, and no JAX.
+  import jax
 
 Params = Any  # Any pytree of float arrays.
 Images = Any  # jax.Array [B, H, W, C], or `Encoded`.
-Metrics = dict[str, jax.Array]  # Scalars only.
+Metrics = dict[str, 'jax.Array']  # Scalars only.
 
 # Value of an unlabelled pixel in every stored label map: never a class, never
 # counted by a loss or a metric.

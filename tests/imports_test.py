@@ -1,6 +1,7 @@
 """Tests of what imports what, and of what `import hybridseg` costs."""
 
 import ast
+import importlib
 import json
 import os
 import pathlib
@@ -9,6 +10,8 @@ import sys
 
 from absl.testing import absltest
 from absl.testing import parameterized
+
+import hybridseg
 
 _ROOT = pathlib.Path(__file__).parent.parent
 _MODULES = sorted(
@@ -92,14 +95,17 @@ _MAX_AT_THE_TOP = 20
 _PROBE = """
 import json, sys, time
 start = time.process_time()
-import hybridseg
+import hybridseg.types
+early = [m for m in ('jax', 'flax', 'optax') if m in sys.modules]
+for name in hybridseg.__all__:
+  getattr(hybridseg, name)
 seconds = time.process_time() - start
 for name in {modules!r}:
   __import__(name)
 # Not to be charged to the library: flags is read only to see what it defined.
 from absl import flags
 print(json.dumps(dict(
-    seconds=seconds,
+    seconds=seconds, early=early,
     foreign=[m for m in {foreign!r} if m in sys.modules],
     flags=[m for m in flags.FLAGS.flags_by_module_dict()
            if m.split('.')[0] == 'hybridseg'])))
@@ -145,9 +151,26 @@ class ImportHybridsegTest(absltest.TestCase):
       probe = _probe()
       if probe['seconds'] < 2:
         break
+    self.assertEqual(probe['early'], [])
     self.assertEqual(probe['foreign'], [])
     self.assertEqual(probe['flags'], [])
     self.assertLess(probe['seconds'], 2)
+
+
+  def test_what_is_loaded_late_is_what_type_checkers_see(self):
+    tree = ast.parse((_ROOT / 'hybridseg/__init__.py').read_text('utf-8'))
+    seen = {
+        alias.name: node.module for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) for alias in node.names
+        if node.module.startswith('hybridseg')}
+    self.assertEqual(sorted(seen), sorted(hybridseg.__all__))
+    for name, module in seen.items():
+      self.assertIs(
+          getattr(hybridseg, name),
+          getattr(importlib.import_module(module), name), name)
+    self.assertContainsSubset(hybridseg.__all__, dir(hybridseg))
+    with self.assertRaisesRegex(AttributeError, "no attribute 'loses'"):
+      hybridseg.loses  # noqa: B018
 
 
 class DirectionTest(parameterized.TestCase):
