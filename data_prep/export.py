@@ -18,18 +18,13 @@ import pathlib
 
 from absl import flags
 
-from data_prep import command_line
 from data_prep import manifest as manifest_lib
-from data_prep.checks import check
-from data_prep.drawing import predictions
-from data_prep.formats import registry
-from data_prep.shared import grammar
-
-_Refused = command_line.Refused
+from data_prep.formats import names
+from data_prep.shared import early_help
 
 _MANIFEST = flags.DEFINE_string('manifest', None, 'Of the set.')
 _FORMAT = flags.DEFINE_enum(
-    'format', None, registry.WRITES, 'Of the output.')
+    'format', None, names.WRITES, 'Of the output.')
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder to write.')
 _MASKS = flags.DEFINE_string(
     'masks', None, 'Folder of predicted or corrected masks, ID.png.')
@@ -37,6 +32,16 @@ _CONSTRAIN = flags.DEFINE_bool(
     'constrain', False, 'Make --masks agree with the annotations.')
 _SPLITS = flags.DEFINE_list(
     'splits', list(manifest_lib.SPLITS), 'Splits to write.')
+
+early_help.answer(__name__)  # Above what is slow to import.
+
+from data_prep import command_line
+from data_prep.checks import check
+from data_prep.drawing import predictions
+from data_prep.formats import registry
+from data_prep.shared import grammar
+
+_Refused = command_line.Refused
 
 
 def _run():

@@ -26,40 +26,11 @@ import tempfile
 from typing import NamedTuple
 
 from absl import flags
-from absl import logging
-import tensorflow_datasets as tfds
-
-from data_prep import command_line
-from data_prep import formats
-from data_prep import manifest as manifest_lib
-from data_prep.checks import check
-from data_prep.checks import check_report
-from data_prep.records import builder
-from data_prep.records import preparation
-from data_prep.sets import closing
-from data_prep.sets import leaving_out
 from data_prep.sets import named_sets
-from data_prep.sets import own_set
 from data_prep.sets import source_flags
-from data_prep.sets import summary
-from data_prep.shared import grammar
-from data_prep.shared import progress as progress_lib
-from data_prep.shared import system_errors
-from data_prep.shared import whole_file
+from data_prep.shared import early_help
 
 _USUAL_SIZE = 96
-
-_Refused = command_line.Refused
-
-
-class _Made(NamedTuple):
-  """A manifest, what was found and said of it, and what is left out."""
-
-  manifest: manifest_lib.Manifest
-  findings: check.Findings
-  notices: list[str]  # As printed, without those of the findings.
-  left_out: list[formats.LeftOut]
-
 
 flags.adopt_module_key_flags(source_flags)  # For --help.
 _DATASET = flags.DEFINE_enum(
@@ -100,6 +71,38 @@ _SUMMARY = flags.DEFINE_string(
     'summary', None, 'With --check: an HTML page to write, with pictures.')
 _OVERWRITE = flags.DEFINE_bool(
     'overwrite', False, 'Replace an --output that was prepared differently.')
+
+early_help.answer(__name__)  # Above what is slow to import.
+
+from absl import logging
+import tensorflow_datasets as tfds
+
+from data_prep import command_line
+from data_prep import formats
+from data_prep import manifest as manifest_lib
+from data_prep.checks import check
+from data_prep.checks import check_report
+from data_prep.records import builder
+from data_prep.records import preparation
+from data_prep.sets import closing
+from data_prep.sets import leaving_out
+from data_prep.sets import own_set
+from data_prep.sets import summary
+from data_prep.shared import grammar
+from data_prep.shared import progress as progress_lib
+from data_prep.shared import system_errors
+from data_prep.shared import whole_file
+
+_Refused = command_line.Refused
+
+
+class _Made(NamedTuple):
+  """A manifest, what was found and said of it, and what is left out."""
+
+  manifest: manifest_lib.Manifest
+  findings: check.Findings
+  notices: list[str]  # As printed, without those of the findings.
+  left_out: list[formats.LeftOut]
 
 
 def main(argv: list[str]) -> int:

@@ -20,8 +20,26 @@ import os
 import pathlib
 
 from absl import flags
+from data_prep.formats import names
+from data_prep.shared import early_help
+
+_RUN = flags.DEFINE_string('run', None, 'Folder of a finished run.')
+_OUTPUT = flags.DEFINE_string('output', None, 'Folder; default RUN/audit.')
+_EXPORT = flags.DEFINE_enum(
+    'export', None, names.WRITES, 'Format of the exported suspects.')
+_NUM_EXPORT = flags.DEFINE_integer(
+    'num_export', 50, 'How many suspects to export.', lower_bound=1)
+_LEARN_FROM = flags.DEFINE_enum(
+    'learn_from', 'strong', ['strong', 'val'],
+    'Exact masks to plant faults in and learn from: of the strong training '
+    'images, or (val) of the validation split too. That is more to learn from, '
+    'and costs its independence: of a run that starts from the scores '
+    '(weighting.initial_from), neither the validation Dice nor the choice of '
+    'the best checkpoint may then be trusted; its test split still may.')
+
+early_help.answer(__name__)  # Above what is slow to import.
+
 from absl import logging
-from data_prep.formats import registry
 from data_prep.shared import confined
 from data_prep.shared import grammar
 from data_prep.shared import system_errors
@@ -34,20 +52,6 @@ from experiments.auditing import observer
 from experiments.auditing import ranking
 from experiments.auditing import report
 from experiments.saving import run_folder
-
-_RUN = flags.DEFINE_string('run', None, 'Folder of a finished run.')
-_OUTPUT = flags.DEFINE_string('output', None, 'Folder; default RUN/audit.')
-_EXPORT = flags.DEFINE_enum(
-    'export', None, registry.WRITES, 'Format of the exported suspects.')
-_NUM_EXPORT = flags.DEFINE_integer(
-    'num_export', 50, 'How many suspects to export.', lower_bound=1)
-_LEARN_FROM = flags.DEFINE_enum(
-    'learn_from', 'strong', list(evidence_lib.LEARN_FROM),
-    'Exact masks to plant faults in and learn from: of the strong training '
-    'images, or (val) of the validation split too. That is more to learn from, '
-    'and costs its independence: of a run that starts from the scores '
-    '(weighting.initial_from), neither the validation Dice nor the choice of '
-    'the best checkpoint may then be trusted; its test split still may.')
 
 
 def main():

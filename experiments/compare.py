@@ -30,17 +30,9 @@ and interval leave out is that another would have trained another network.
 import os
 
 from absl import flags
-from data_prep.shared import grammar
-from data_prep.shared import system_errors
-import numpy as np
+from data_prep.shared import early_help
 
-from experiments import binary
-from experiments import csv_files
 from experiments.evaluation import metric_table
-from experiments.saving import run_folder
-from experiments.tables import cases
-from experiments.tables import paired
-from experiments.tables import seed_groups
 
 _RESULTS = flags.DEFINE_list(
     'results', None, 'Two or more folders of runs, or CSV files.')
@@ -53,6 +45,19 @@ _SPLIT = flags.DEFINE_enum(
     'split', 'test', ('val', 'test'), 'Which cases, of folders.')
 _OUTPUT = flags.DEFINE_string(
     'output', None, 'Folder for comparison.json and comparison.csv.')
+
+early_help.answer(__name__)  # Above what is slow to import.
+
+from data_prep.shared import grammar
+from data_prep.shared import system_errors
+import numpy as np
+
+from experiments import binary
+from experiments import csv_files
+from experiments.saving import run_folder
+from experiments.tables import cases
+from experiments.tables import paired
+from experiments.tables import seed_groups
 
 
 def _groups(paths):

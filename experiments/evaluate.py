@@ -20,18 +20,7 @@ without the suffix): evaluation.json, .csv and report.html into --output.
 import os
 
 from absl import flags
-from absl import logging
-from data_prep.drawing import rasterize
-from data_prep.shared import grammar
-from data_prep.shared import system_errors
-
-from experiments import binary
-from experiments.evaluation import finished_run
-from experiments.evaluation import mask_folders
-from experiments.evaluation import scoring
-from experiments.prediction import pictures
-from experiments.reports import blocks
-from experiments.reports import pages
+from data_prep.shared import early_help
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run.')
 _SPLIT = flags.DEFINE_enum('split', 'test', ('val', 'test'), 'Which cases.')
@@ -59,6 +48,22 @@ _TOLERANCE = flags.DEFINE_float(
 _MISSING_IS_EMPTY = flags.DEFINE_bool(
     'missing_is_empty', False, 'Count a reference without a prediction as one '
     'where nothing was found, instead of refusing.')
+
+early_help.answer(__name__)  # Above what is slow to import.
+
+from absl import logging
+from data_prep.drawing import rasterize
+from data_prep.shared import grammar
+from data_prep.shared import system_errors
+
+from experiments import binary
+from experiments.evaluation import finished_run
+from experiments.evaluation import mask_folders
+from experiments.evaluation import scoring
+from experiments.prediction import pictures
+from experiments.reports import blocks
+from experiments.reports import pages
+
 
 _MAX_SHOWN = 1000  # Cases in the report.
 _SHOWN_SIDE = 192

@@ -20,14 +20,19 @@ W is not (area average down, bilinear up: `resize_image` of
 """
 
 from absl import flags
-from absl import logging
+from data_prep.shared import early_help
 
-from experiments import binary
-from experiments.exporting import artefacts
 from experiments.prediction import network_flags
 
 flags.adopt_module_key_flags(network_flags)  # For --help.
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder to write; new.')
+
+early_help.answer(__name__)  # Above what is slow to import.
+
+from absl import logging
+
+from experiments import binary
+from experiments.exporting import artefacts
 
 
 def main():

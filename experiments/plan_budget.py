@@ -39,14 +39,7 @@ image tags 20.0 s. Medical masks take longer.
 import os
 
 from absl import flags
-from absl import logging
-
-from data_prep.shared import grammar
-from data_prep.shared import system_errors
-from experiments import binary
-from experiments.saving import run_folder
-from experiments.tables import budget
-from experiments.tables import mixed_runs
+from data_prep.shared import early_help
 
 _SWEEP = flags.DEFINE_string('sweep', None, 'CSV file, one line per run.')
 _RUNS = flags.DEFINE_list(
@@ -58,6 +51,17 @@ _HAVE = flags.DEFINE_list(
     'have', None, 'Annotations that are there, KIND:NUMBER; default is the mix '
     'of the sweep that took most minutes.')
 _OUTPUT = flags.DEFINE_string('output', None, 'JSON file to write.')
+
+early_help.answer(__name__)  # Above what is slow to import.
+
+from absl import logging
+
+from data_prep.shared import grammar
+from data_prep.shared import system_errors
+from experiments import binary
+from experiments.saving import run_folder
+from experiments.tables import budget
+from experiments.tables import mixed_runs
 
 
 def _read_sweep():

@@ -23,14 +23,9 @@ there were some, 0 that there were none, 2 that nothing could be done.
 """
 
 from absl import flags
-from absl import logging
+from data_prep.shared import early_help
 
-from data_prep.shared import grammar
-from experiments import binary
-from experiments.prediction import file_by_file
 from experiments.prediction import network_flags
-from experiments.prediction import pictures
-from experiments.training import stopping
 
 flags.adopt_module_key_flags(network_flags)  # For --help.
 _INPUT = flags.DEFINE_string('input', None, 'A file, or a folder of files.')
@@ -48,6 +43,16 @@ _OVERLAYS = flags.DEFINE_bool('overlays', False, 'Write pictures to look at.')
 _VOLUME_AXES = flags.DEFINE_string(
     'volume_axes', None, 'Where rows, columns and slices point in a volume, '
     'such as PLS, or "stored"; default is as in the training set.')
+
+early_help.answer(__name__)  # Above what is slow to import.
+
+from absl import logging
+
+from data_prep.shared import grammar
+from experiments import binary
+from experiments.prediction import file_by_file
+from experiments.prediction import pictures
+from experiments.training import stopping
 
 
 def _with_volume_axes(predictor):

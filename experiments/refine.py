@@ -19,15 +19,19 @@ The methods `dii_dcr_refine` and `uniform_refine` do all of it in one command.
 import os
 
 from absl import flags
+from data_prep.shared import early_help
+
+_RUN = flags.DEFINE_string('run', None, 'Folder of a finished run.')
+_OUTPUT = flags.DEFINE_string(
+    'output', None, 'Folder to write; default RUN/refined.')
+
+early_help.answer(__name__)  # Above what is slow to import.
+
 from absl import logging
 
 from experiments import binary
 from experiments.building import corrections
 from experiments.training import refining
-
-_RUN = flags.DEFINE_string('run', None, 'Folder of a finished run.')
-_OUTPUT = flags.DEFINE_string(
-    'output', None, f'Folder to write; default RUN/{corrections.OWN_FOLDER}.')
 
 
 def main():

@@ -23,33 +23,18 @@ and table.png are written anew from the cells that are done, and from nothing
 else. How to read them: `experiments.tables.sweep_files`.
 """
 
-# isort: off
-import sys
-from data_prep.shared import grammar
-from experiments import launcher
-if __name__ == '__main__':
-  launcher.prepare(sys.argv)  # Before anything imports JAX.
-# isort: on
-
 from collections.abc import Callable, Sequence
 import contextlib
 import os
+import sys
 import tempfile
 import time
 
 from absl import flags
-from absl import logging
-import jax
 from ml_collections import config_flags
-import numpy as np
+from data_prep.shared import early_help
 
-from experiments import binary
-from experiments.building import config_checks
-from experiments.saving import run_folder
-from experiments.tables import grid
-from experiments.tables import sweep_files
-from experiments.tables import sweep_sets
-from experiments.training import trainer
+from experiments import launcher
 
 _CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'The table.', lock_config=True)
@@ -61,6 +46,25 @@ _LIST = flags.DEFINE_bool(
 _ONLY = flags.DEFINE_list('only', [], 'Methods to train; default is all.')
 _MAX_CELLS = flags.DEFINE_integer(
     'max_cells', None, 'Stop after so many cells.', lower_bound=1)
+
+early_help.answer(__name__)  # Above what is slow to import.
+
+if __name__ == '__main__':
+  launcher.prepare(sys.argv)  # Before anything imports JAX.
+
+from data_prep.shared import grammar
+
+from absl import logging
+import jax
+import numpy as np
+
+from experiments import binary
+from experiments.building import config_checks
+from experiments.saving import run_folder
+from experiments.tables import grid
+from experiments.tables import sweep_files
+from experiments.tables import sweep_sets
+from experiments.training import trainer
 
 
 def run_cells(

@@ -14,25 +14,14 @@ SLURM, Kubernetes or Cloud TPU tell who is who, or else with --coordinator,
 --num_processes and --process_id.
 """
 
-# isort: off
-import sys
-from experiments import launcher
-if __name__ == '__main__':
-  launcher.prepare(sys.argv)  # Before anything imports JAX.
-# isort: on
-
 import faulthandler
+import sys
 
 from absl import flags
-from absl import logging
-from hybridseg import parallel
 from ml_collections import config_flags
+from data_prep.shared import early_help
 
-from experiments import binary
-from experiments.tables import side_by_side
-from experiments.training import closing_words
-from experiments.training import reproduce
-from experiments.training import trainer
+from experiments import launcher
 
 _CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'Experiment configuration.', lock_config=True)
@@ -52,6 +41,20 @@ _NUM_PROCESSES = flags.DEFINE_integer(
     'num_processes', None, 'Number of processes.', lower_bound=1)
 _PROCESS_ID = flags.DEFINE_integer(
     'process_id', None, 'Which of them this is, from 0.', lower_bound=0)
+
+early_help.answer(__name__)  # Above what is slow to import.
+
+if __name__ == '__main__':
+  launcher.prepare(sys.argv)  # Before anything imports JAX.
+
+from absl import logging
+from hybridseg import parallel
+
+from experiments import binary
+from experiments.tables import side_by_side
+from experiments.training import closing_words
+from experiments.training import reproduce
+from experiments.training import trainer
 
 
 def main():

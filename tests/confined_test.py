@@ -12,6 +12,7 @@ from data_prep import manifest as manifest_lib
 from data_prep.checks import check
 from data_prep.drawing import predictions
 from data_prep.formats import intensities
+from data_prep.formats import names
 from data_prep.formats import registry
 from data_prep.shared import confined
 from data_prep.shared import pixels
@@ -83,7 +84,7 @@ class ConfinedTest(parameterized.TestCase):
     return manifest_lib.Manifest(header, (manifest_lib.Row(
         row_id, image, 'train', 'strong', annotation),), self.root)
 
-  @parameterized.product(name=_CLIMBING, form=registry.WRITES)
+  @parameterized.product(name=_CLIMBING, form=names.WRITES)
   def test_no_writer_leaves_its_folder(self, name, form):
     kind = 'mask' if 'mask' in registry.FORMATS[form].HOLDS else 'box'
     manifest = self._manifest(name.format(self.top), kind=kind)
@@ -92,7 +93,7 @@ class ConfinedTest(parameterized.TestCase):
       registry.write(manifest, form, self.top / 'out')
     self.assertEqual(self._everything(), before)
 
-  @parameterized.parameters(*registry.WRITES)
+  @parameterized.parameters(*names.WRITES)
   def test_an_audit_exports_no_such_thing(self, form):
     kind = 'mask' if 'mask' in registry.FORMATS[form].HOLDS else 'box'
     manifest = self._manifest('../x', kind=kind)
@@ -104,7 +105,7 @@ class ConfinedTest(parameterized.TestCase):
           str(self.root), ['../x'], form, self.top / 'out')
     self.assertEqual(self._everything(), before)
 
-  @parameterized.parameters(*registry.WRITES)
+  @parameterized.parameters(*names.WRITES)
   def test_no_picture_is_taken_from_outside(self, form):
     _png(self.top / 'secret.png')
     manifest = self._manifest('x', '../secret.png', kind='box' if (

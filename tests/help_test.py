@@ -1,4 +1,4 @@
-"""Tests that no help text states a default that is not the one used.
+"""Tests of `--help`: it is fast, and states no default that is not used.
 
 `--help` adds the default of a flag by itself. A text speaks of one only where
 the flag has none, to say what happens then; a number in it is checked here.
@@ -7,12 +7,15 @@ the flag has none, to say what happens then; a number in it is checked here.
 import ast
 import pathlib
 import re
+import subprocess
+import sys
 
 from absl.testing import absltest
 from absl.testing import parameterized
 
 from data_prep.formats import intensities
-
+from experiments.auditing import evidence
+from experiments.prediction import predictor
 
 _ROOT = pathlib.Path(__file__).parent.parent
 _FOLDERS = sorted({
@@ -23,6 +26,13 @@ _FOLDERS = sorted({
 _CLAIM = re.compile(
     r'\b[Dd]efaults?(?: to| is|:)? (?P<what>[^.;,)]*(?:\.\d+[^.;,)]*)*)')
 _NONE = (None, '', [], ())
+_BINARIES = sorted(
+    f'{package}.{path.stem}' for package in ('data_prep', 'experiments')
+    for path in (_ROOT / package).glob('*.py')
+    if "\nif __name__ == '__main__':" in path.read_text('utf-8'))
+# Of these, each takes a tenth of a second and more.
+_SLOW = {'jax', 'flax', 'optax', 'grain', 'orbax', 'matplotlib', 'nibabel',
+         'pydicom', 'tensorflow', 'tensorflow_datasets'}
 # Numbers that such a text may state, and the code that uses them.
 _NUMBERS = {
     'intensity_range': intensities._PERCENTILES,  # pylint: disable=protected-access
@@ -39,6 +49,7 @@ class Flag:
     given = dict(zip(names, call.args, strict=False))
     given |= {k.arg: k.value for k in call.keywords}
     self.path = path
+    self.values = _literal(given.get('enum_values'), ())
     self.name = ast.literal_eval(given['name'])
     self.help = _literal(given.get('help'), '')
     self.default = _literal(given.get('default'), 'made by code')
@@ -67,6 +78,39 @@ def _flags(folder):
         if node.args or node.keywords:
           found.append(Flag(path.name, node))
   return found
+
+
+class AnswerTest(parameterized.TestCase):
+
+  def test_binaries_are_found(self):
+    self.assertContainsSubset(
+        {'data_prep.prepare', 'experiments.train'}, _BINARIES)
+
+  @parameterized.parameters(*_BINARIES)
+  def test_before_anything_slow_is_imported(self, name):
+    done = subprocess.run(
+        (sys.executable, '-X', 'importtime', '-m', name, '--help'), cwd=_ROOT,
+        capture_output=True, text=True, check=False)
+    self.assertEqual(done.returncode, 0, done.stderr[-2000:])
+    self.assertIn('\nflags:\n', done.stdout)
+    imported = set(re.findall(
+        r'^import time: .*\| +(\w+)$', done.stderr, re.MULTILINE))
+    self.assertIn('absl', imported)
+    self.assertEmpty(imported & _SLOW)
+
+  def test_an_error_before_it_is_left_to_the_start(self):
+    done = subprocess.run(
+        (sys.executable, '-m', 'data_prep.export', '--splits', '--help'),
+        cwd=_ROOT, capture_output=True, text=True, check=False)
+    self.assertEqual(done.returncode, 2, done.stdout)  # A value, no question.
+    self.assertEqual(done.stderr.count('\n'), 1)
+
+  def test_values_that_are_written_out_are_those_of_the_code(self):
+    values = {flag.name: flag.values
+              for folder in ('experiments', 'experiments/prediction')
+              for flag in _flags(folder) if flag.values}
+    self.assertEqual(values['learn_from'], list(evidence.LEARN_FROM))
+    self.assertEqual(values['network'], sorted(predictor.NETWORKS))
 
 
 class HelpTest(parameterized.TestCase):

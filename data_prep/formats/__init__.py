@@ -8,7 +8,7 @@ Each module has
   def write(manifest, output) -> None
 
 (`table` only reads) and is named in
-`data_prep.formats.registry.FORMATS`. Coordinates are those of a manifest,
+`data_prep.formats.names.READS`. Coordinates are those of a manifest,
 see `data_prep.manifest`; what a format counts otherwise is converted.
 """
 

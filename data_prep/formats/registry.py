@@ -1,36 +1,20 @@
-"""The formats by name; a new one is one module and one line here."""
+"""The formats by name; a new one is one module and one line of `names`."""
 
 import collections
+import importlib
 import os
 import pathlib
 
 from data_prep import manifest as manifest_lib
 from data_prep.drawing import annotation_kinds
 from data_prep.drawing import rasterize
-from data_prep.formats import coco
-from data_prep.formats import cvat
-from data_prep.formats import folder
-from data_prep.formats import labelme
-from data_prep.formats import nifti
+from data_prep.formats import names
 from data_prep.formats import sources
-from data_prep.formats import table
-from data_prep.formats import voc
-from data_prep.formats import yolo
 from data_prep.shared import grammar
 from data_prep.shared import whole_file
 
-# Tried in this order: the first that recognises a source reads it.
-FORMATS = {
-    'coco': coco,
-    'labelme': labelme,
-    'cvat': cvat,
-    'voc': voc,
-    'yolo': yolo,
-    'table': table,
-    'nifti': nifti,
-    'folder': folder,
-}
-WRITES = tuple(name for name, module in FORMATS.items() if module.HOLDS)
+FORMATS = {name: importlib.import_module(f'{__package__}.{name}')
+           for name in names.READS}
 
 
 def detect_format(source: pathlib.Path) -> str | None:
@@ -48,9 +32,9 @@ def refusal(source: pathlib.Path) -> str:
   text = f'{source} holds nothing of a known format ({", ".join(FORMATS)})'
   if not source.is_dir():
     return text
-  names = [p.rsplit('/', 1)[-1] for p in sources.list_files(source, ('',))]
+  files = [p.rsplit('/', 1)[-1] for p in sources.list_files(source, ('',))]
   counts = collections.Counter(
-      name[len(sources.stem(name)):].lower() for name in names)
+      name[len(sources.stem(name)):].lower() for name in files)
   found = ', '.join(f'{n} {suffix or "without suffix"}'
                     for suffix, n in counts.most_common(3))
   return f'{text}; its files: {found or "none"}; export PNG or NIfTI'
@@ -72,7 +56,7 @@ def cannot_hold(
         and rasterize.has_file(row.annotation)
         and format_name not in ('folder', 'nifti')):
       counts[kind] = counts.get(kind, 0) + 1
-  able = lambda kind: [n for n in WRITES
+  able = lambda kind: [n for n in names.WRITES
                        if kind in FORMATS[n].HOLDS]
   return [manifest_lib.Problem(
       f'{format_name} cannot express {kind}', grammar.counted(number, 'image'),
@@ -89,7 +73,7 @@ def write(
 
   Args:
     manifest: of kinds that the format can express.
-    format_name: one of `WRITES`.
+    format_name: one of `names.WRITES`.
     output: folder to write, absolute and not there yet.
 
   Raises:

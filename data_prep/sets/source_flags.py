@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+from typing import TYPE_CHECKING
 
 from absl import flags
 import numpy as np
@@ -11,17 +12,17 @@ from data_prep import formats
 from data_prep.drawing import annotation_kinds
 from data_prep.drawing import rasterize
 from data_prep.drawing import simulate
-from data_prep.formats import registry
-from data_prep.sets import leaving_out
-from data_prep.sets import own_set
-from data_prep.splits import dividing
+from data_prep.formats import names as format_names
 from data_prep.splits import strong_choice
+
+if TYPE_CHECKING:  # Slow to import, and not needed for --help.
+  from data_prep.sets import own_set
 
 STRONG_FRACTION = 0.1  # With --simulate; without it, all masks are kept.
 FAULT_FRACTION = 0.0
 
 _FORMAT = flags.DEFINE_enum(
-    'format', None, list(registry.FORMATS),
+    'format', None, list(format_names.READS),
     'Of --source; default is found out.')
 _NAME = flags.DEFINE_string(
     'name', None, 'Of the set; default is the last part of --source.')
@@ -128,6 +129,7 @@ def name(source: pathlib.Path) -> str:
 
 def leave_out() -> frozenset[str]:
   """Returns what may be left out; raises ValueError."""
+  from data_prep.sets import leaving_out
   return leaving_out.parse(_LEAVE_OUT.value)
 
 
@@ -182,7 +184,7 @@ def plan(
     strong_fraction: float | None,
     fault_fraction: float | None,
     near_copies: str,
-) -> own_set.Plan:
+) -> 'own_set.Plan':
   """Returns what the flags say about splits and roles; raises ValueError.
 
   Args:
@@ -193,6 +195,8 @@ def plan(
       `FAULT_FRACTION`.
     near_copies: 'refuse' keeps nearly the same pictures in one split.
   """
+  from data_prep.sets import own_set
+  from data_prep.splits import dividing
   unknown = set(_SIMULATE.value) - {*simulate.KINDS, 'none'}
   if unknown:
     raise ValueError(f'--simulate: unknown {sorted(unknown)}; known: '

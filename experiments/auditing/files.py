@@ -138,7 +138,7 @@ def export_suspects(
   Args:
     data_dir: folder of the set, with its manifest.
     ids: of the suspects, most suspect first.
-    format_name: one of `registry.WRITES`.
+    format_name: one of `names.WRITES`.
     output: folder to write.
 
   Raises:

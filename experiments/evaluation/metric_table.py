@@ -8,7 +8,7 @@ from collections.abc import Callable
 import types
 from typing import NamedTuple
 
-from hybridseg import metrics as metrics_lib
+import hybridseg
 import numpy as np
 
 
@@ -46,14 +46,17 @@ class Metric(NamedTuple):
 
 
 # In the order of tables. A column of a table is METRIC_CLASS: no name here may
-# be the start of another one and an underscore.
+# be the start of another one and an underscore. The functions are looked up
+# when they are called: --help needs the names of the metrics, and no JAX.
 TABLE = types.MappingProxyType({
-    'dice': Metric('Dice', metrics_lib.dice_from_counts),
-    'iou': Metric('IoU', metrics_lib.iou_from_counts),
-    'precision': Metric('precision', metrics_lib.precision_from_counts),
-    'recall': Metric('recall', metrics_lib.recall_from_counts),
+    'dice': Metric('Dice', lambda x: hybridseg.metrics.dice_from_counts(x)),
+    'iou': Metric('IoU', lambda x: hybridseg.metrics.iou_from_counts(x)),
+    'precision': Metric(
+        'precision', lambda x: hybridseg.metrics.precision_from_counts(x)),
+    'recall': Metric(
+        'recall', lambda x: hybridseg.metrics.recall_from_counts(x)),
     'volume_error': Metric(
-        'volume error', metrics_lib.volume_error_from_counts,
+        'volume error', lambda x: hybridseg.metrics.volume_error_from_counts(x),
         higher_is_better=False),
     'hd95': Metric('HD95', higher_is_better=False, is_distance=True),
     'assd': Metric('ASSD', higher_is_better=False, is_distance=True),

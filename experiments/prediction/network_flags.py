@@ -1,15 +1,18 @@
 """The flags of binaries that use the networks of a run: which, and how."""
 
+from typing import TYPE_CHECKING
+
 from absl import flags
 
-from experiments.prediction import predictor as predictor_lib
+if TYPE_CHECKING:  # Slow to import, and not needed for --help.
+  from experiments.prediction import predictor as predictor_lib
 
 _RUN = flags.DEFINE_string('run', None, 'Folder of a run.', required=True)
 _CHECKPOINT = flags.DEFINE_enum(
     'checkpoint', 'latest', ('latest', 'best'),
     'The newest one, or the best on the validation split.')
 _NETWORK = flags.DEFINE_enum(
-    'network', 'mean', sorted(predictor_lib.NETWORKS),
+    'network', 'mean', ['0', '1', 'mean'],
     'Which of the two networks, or the mean of both.')
 _FLIP = flags.DEFINE_bool(
     'flip', False, 'Average over four flips of each image: four times slower.')
@@ -25,8 +28,9 @@ def network() -> str:
   return _NETWORK.value
 
 
-def load() -> predictor_lib.Predictor:
+def load() -> 'predictor_lib.Predictor':
   """Loads the networks; see `predictor.load`."""
+  from experiments.prediction import predictor as predictor_lib
   return predictor_lib.load(
       _RUN.value, checkpoint=_CHECKPOINT.value, network=_NETWORK.value,
       flip=_FLIP.value)
