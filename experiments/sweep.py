@@ -52,9 +52,8 @@ early_help.answer(__name__)  # Above what is slow to import.
 if __name__ == '__main__':
   launcher.prepare(sys.argv)  # Before anything imports JAX.
 
-from data_prep.shared import grammar
-
 from absl import logging
+from data_prep.shared import grammar
 import jax
 import numpy as np
 
