@@ -37,6 +37,7 @@ early_help.answer(__name__)  # Above what is slow to import.
 
 from data_prep import command_line
 from data_prep.checks import check
+from data_prep.checks import check_report
 from data_prep.drawing import predictions
 from data_prep.formats import registry
 from data_prep.shared import grammar
@@ -71,7 +72,8 @@ def _run():
   if not problems and not manifest.rows:
     raise _Refused(f'--splits={",".join(_SPLITS.value)}: no image is in them')
   if problems:
-    raise _Refused(*check.report(check.Findings(problems, [], [])))
+    raise _Refused(
+        *check_report.report(check_report.Findings(problems, [], [])))
   registry.write(manifest, _FORMAT.value, output)
   kinds = collections.Counter(
       'none' if r.annotation is None else r.annotation['kind']

@@ -100,7 +100,7 @@ class _Made(NamedTuple):
   """A manifest, what was found and said of it, and what is left out."""
 
   manifest: manifest_lib.Manifest
-  findings: check.Findings
+  findings: check_report.Findings
   notices: list[str]  # As printed, without those of the findings.
   left_out: list[formats.LeftOut]
 
@@ -343,10 +343,10 @@ def _inspect(manifest, known, all_rows):
 
 def _tell(findings):
   """Prints notices; refuses the set if there are problems."""
-  for line in check.report(findings._replace(problems=[])):
+  for line in check_report.report(findings._replace(problems=[])):
     print(line)
   if findings.problems:
-    raise _Refused(*check.report(findings._replace(notices=[])))
+    raise _Refused(*check_report.report(findings._replace(notices=[])))
 
 
 def _check_output(output):

@@ -23,6 +23,7 @@ from experiments.exporting import artefacts
 from experiments.exporting import model_card
 from experiments.prediction import predictor as predictor_lib
 from experiments.saving import run_folder
+from experiments.saving import run_schema
 from tests import tiny
 
 # What a user does who has jax and the file, and nothing of ours.
@@ -144,7 +145,7 @@ class ModelCardTest(absltest.TestCase):
   def test_card_of_a_run(self):
     predictor = predictor_lib.load(tiny.run_dir())
     card = model_card.write(predictor, tiny.run_dir())
-    results = run_folder.read_json(
+    results = run_schema.read(
         os.path.join(tiny.run_dir(), 'metrics.json'))['test']
     self.assertIn(f'| all | Dice | {results["dice"]:.3f} (', card)
     self.assertIn('- weak labels: 32 polygon; faults were planted in', card)
@@ -156,7 +157,7 @@ class ModelCardTest(absltest.TestCase):
     workdir = os.path.join(tiny.temp_dir(self), 'run')
     shutil.copytree(tiny.run_dir(), workdir)
     path = os.path.join(workdir, 'metrics.json')
-    run_folder.write_json(path, run_folder.read_json(path) | {'step': 3})
+    run_folder.write_json(path, run_schema.read(path) | {'step': 3})
     card = model_card.write(predictor_lib.load(workdir), workdir)
     self.assertIn('Not evaluated at this step', card)
     self.assertNotIn('| all |', card)

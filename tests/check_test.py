@@ -31,6 +31,7 @@ from PIL import Image
 from data_prep import manifest as manifest_lib
 from data_prep.benchmarks import bombs
 from data_prep.checks import check
+from data_prep.checks import check_report
 from data_prep.checks import check_shape
 from data_prep.drawing import rle
 
@@ -760,10 +761,6 @@ def _class_absent(s):
   s.save('masks/v.png', np.minimum(_mask(), 1))
 
 
-def _class_unused(s):
-  s.classes('polyp', 'tool', 'never')
-
-
 def _truth(mask, **fields):
   def odd(s):
     s.save('masks/d.png', mask)
@@ -1041,14 +1038,14 @@ class ReportTest(absltest.TestCase):
   def test_groups_in_order_of_their_first_line(self):
     problems = [_problem('gone', 2), _problem('size 3 x 4', 3),
                 _problem('gone', 4), _problem('size 9 x 9', 5)]
-    lines = check.report(check.Findings(problems, [], []))
+    lines = check_report.report(check_report.Findings(problems, [], []))
     self.assertEqual([x[:6] for x in lines],
                      ['line 2', 'line 4', 'line 3', 'line 5'])
 
   def test_many_of_one_kind(self):
     problems = [_problem(f'size {i}', i + 2) for i in range(50)]
     problems.append(_problem('gone', 99))
-    lines = check.report(check.Findings(problems, [], []))
+    lines = check_report.report(check_report.Findings(problems, [], []))
     self.assertEqual(lines, [
         '50 times: size 0, found x; fix: line 2, line 3, line 4, ...',
         'line 99, id i99: gone, found x; fix'])
@@ -1057,7 +1054,7 @@ class ReportTest(absltest.TestCase):
     notices = [_problem('empty', i, field='annotation') for i in range(7, 19)]
     notices += [_problem("class 'a' is absent", 0)._replace(id=''),
                 _problem("class 'b' is absent", 0)._replace(id='')]
-    lines = check.report(check.Findings([], notices, []))
+    lines = check_report.report(check_report.Findings([], notices, []))
     self.assertEqual(lines, [
         'notice, 12 times, first line 7, id i7, annotation: empty, found x; '
         'fix',
@@ -1066,7 +1063,7 @@ class ReportTest(absltest.TestCase):
 
   def test_short_lines(self):
     long = _problem('w' * 400, 1)
-    lines = check.report(check.Findings([long] * 21, [long], []))
+    lines = check_report.report(check_report.Findings([long] * 21, [long], []))
     self.assertLen(lines, 2)
     self.assertEndsWith(lines[0], '...; fix: line 1')
     for line in lines:

@@ -21,6 +21,7 @@ from experiments.prediction import file_by_file
 from experiments.prediction import pictures
 from experiments.prediction import predictor as predictor_lib
 from experiments.saving import run_folder
+from experiments.saving import run_schema
 from tests import pictures_test
 from tests import tiny
 
@@ -303,7 +304,7 @@ class PredictorTest(absltest.TestCase):
     workdir = os.path.join(tiny.temp_dir(self), 'run')
     shutil.copytree(tiny.run_dir(), workdir)
     path = os.path.join(workdir, 'config.json')
-    config = run_folder.read_json(path)
+    config = run_schema.read(path)
     config['input']['data_dir'] = '/nowhere'
     run_folder.write_json(path, config)
     moved = predictor_lib.load(workdir)

@@ -16,6 +16,7 @@ from experiments.evaluation import finished_run
 from experiments.evaluation import scoring
 from experiments.prediction import predictor as predictor_lib
 from experiments.saving import run_folder
+from experiments.saving import run_schema
 from tests import tiny
 
 
@@ -42,7 +43,7 @@ class EvaluateRunTest(absltest.TestCase):
         self.assertAlmostEqual(a, b, places=6)
     self.assertBetween(found.results['ece'], 0, 1)
     path = os.path.join(workdir, 'evaluation_test.json')
-    self.assertEqual(run_folder.read_json(path), found.results)
+    self.assertEqual(run_schema.read(path), found.results)
 
   def test_batch_size_changes_no_metric(self):
     load, found = predictor_lib.load, []
@@ -61,7 +62,7 @@ class EvaluateRunTest(absltest.TestCase):
     workdir, data_dir = self._run(), os.path.join(tiny.temp_dir(self), 'data')
     shutil.copytree(tiny.data_dir(), data_dir)
     path = os.path.join(workdir, 'config.json')
-    config = run_folder.read_json(path)
+    config = run_schema.read(path)
     config['input']['data_dir'] = data_dir
     run_folder.write_json(path, config)
     return workdir, pathlib.Path(data_dir)

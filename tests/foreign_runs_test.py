@@ -72,7 +72,7 @@ class ForeignRunsTest(parameterized.TestCase):
 
   def test_pictures_that_would_fill_the_memory(self):
     path = self._folder / 'dataset.json'
-    facts = run_folder.read_json(str(path))
+    facts = run_schema.read(str(path))
     run_schema.check_dataset(facts, str(path))
     facts['image_shape'] = [65536, 65536, 3]
     with self.assertRaisesRegex(binary.UserError, '65536, not .* to 8192'):

@@ -23,6 +23,7 @@ from experiments.configs.tables import acdc
 from experiments.configs.tables import endoscene
 from experiments.configs.tables import phantom
 from experiments.saving import run_folder
+from experiments.saving import run_schema
 from experiments.tables import grid
 from experiments.tables import sweep_sets
 from experiments.training import trainer
@@ -365,7 +366,7 @@ class SetsTest(absltest.TestCase):
     self.prepare(second)
     path = os.path.join(
         sweep_sets.folder(self.workdir, second), 'test_split.json')
-    run_folder.write_json(path, run_folder.read_json(path) | {'sha256': '0'})
+    run_folder.write_json(path, run_schema.read(path) | {'sha256': '0'})
     with self.assertRaisesRegex(binary.UserError, 'different test splits'):
       self.prepare(first)
 

@@ -33,6 +33,7 @@ from data_prep.benchmarks import bombs
 from data_prep.benchmarks import mutations
 from data_prep.benchmarks import seed_sets
 from data_prep.checks import check
+from data_prep.checks import check_report
 from data_prep.records import schema
 from data_prep.sets import own_set
 from data_prep.shared import pixels
@@ -80,7 +81,7 @@ def examine(source: pathlib.Path, name: str) -> tuple[str, list[str]]:
         return 'WRONG', [f'{place.filename}:{place.lineno}: {error!r}']
       return 'refused', lines
     findings = check.inspect_manifest(manifest, near_copies='notice')
-    lines = check.report(findings)
+    lines = check_report.report(findings)
     for line in [*lines, *(n[:200] for n in (*own.notices, *notices))]:
       if len(line) > 200 or not line.isprintable():
         return 'WRONG', [f'not a line: {line!r}']

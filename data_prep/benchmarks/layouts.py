@@ -1,14 +1,13 @@
 """What the public layouts are made of, see `public_layouts`."""
 
-import gzip
-import io
 import json
 import pathlib
 from typing import Any, NamedTuple
 
-import nibabel
 import numpy as np
 from PIL import Image
+
+from data_prep.benchmarks import seed_sets
 
 SIZE = (32, 40)
 FIELD_OF_VIEW = ((1, 1, 30, 38),)
@@ -52,12 +51,10 @@ def write(layout: Layout, folder: pathlib.Path) -> None:
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(content, np.ndarray) and '.nii' in name:
-      content = _nifti(content, zipped=name.endswith('.gz'))
+      content = seed_sets.nifti(content, zipped=name.endswith('.gz'))
     elif isinstance(content, np.ndarray):
-      stream = io.BytesIO()
-      Image.fromarray(content).save(
-          stream, Image.registered_extensions()[path.suffix.lower()])
-      content = stream.getvalue()
+      content = seed_sets.encode(
+          content, Image.registered_extensions()[path.suffix.lower()])
     elif not isinstance(content, bytes):
       content = (content if isinstance(content, str)
                  else json.dumps(content)).encode()
@@ -111,10 +108,3 @@ def labels(seed: int, classes: int = 1, *, depth: int = 3) -> np.ndarray:
     for c in range(1, classes + 1):
       result[4 : 7 + k + seed % 8, 5 * c : 5 * c + 4, k] = c
   return result
-
-
-def _nifti(array, *, zipped):
-  """Returns a volume whose thinnest axis is the third."""
-  affine = np.diag([0.8, 0.9, 5.0, 1.0])
-  content = nibabel.Nifti1Image(array, affine).to_bytes()
-  return gzip.compress(content, 1) if zipped else content

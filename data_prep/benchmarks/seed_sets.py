@@ -103,44 +103,29 @@ def npy(array: np.ndarray) -> bytes:
   return content.getvalue()
 
 
-def _pictures(form, suffix):
-  """A folder of pictures of one form; masks are PNG."""
+def _pairs(picture_suffix, picture_of, mask_suffix, mask_of):
+  """A folder of pictures and their masks, as files of pictures 0, 1, 2."""
   files = {}
   for i, name in enumerate(_NAMES):
-    files[f'images/{name}{suffix}'] = encode(picture(i), form)
-    files[f'masks/{name}.png'] = encode(label(i), 'PNG')
+    files[f'images/{name}{picture_suffix}'] = picture_of(i)
+    files[f'masks/{name}{mask_suffix}'] = mask_of(i)
   return files
 
 
+def _pictures(suffix, picture_of):
+  return _pairs(suffix, picture_of, '.png', lambda i: encode(label(i), 'PNG'))
+
+
 def _masks(form, suffix):
-  files = {}
-  for i, name in enumerate(_NAMES):
-    files[f'images/{name}.png'] = encode(picture(i), 'PNG')
+  def mask_of(i):
     mask = Image.fromarray(label(i))
     if i == 1:
       mask.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
     content = io.BytesIO()
     mask.save(content, form)
-    files[f'masks/{name}{suffix}'] = content.getvalue()
-  return files
+    return content.getvalue()
 
-
-def _arrays():
-  files = {}
-  for i, name in enumerate(_NAMES):
-    values = (picture(i)[..., 0] * 3.5).astype(np.float32)
-    files[f'images/{name}.npy'] = npy(values)
-    files[f'masks/{name}.npy'] = npy(label(i))
-  return files
-
-
-def _dicoms():
-  files = {}
-  for i, name in enumerate(_NAMES):
-    files[f'images/{name}.dcm'] = dicom(
-        picture(i)[..., 0].astype(np.int32) * 9, patient=f'secret{i}')
-    files[f'masks/{name}.png'] = encode(label(i), 'PNG')
-  return files
+  return _pairs('.png', lambda i: encode(picture(i), 'PNG'), suffix, mask_of)
 
 
 def _volumes(suffix):
@@ -216,12 +201,17 @@ _WRITTEN = {
     'yolo': (('polygon', 'box'), ('.txt', '.yaml')),
 }
 SETS = {
-    'png': SeedSet('folder', lambda: _pictures('PNG', '.png'), ('.png',)),
-    'jpeg': SeedSet('folder', lambda: _pictures('JPEG', '.jpg'), ('.jpg',)),
+    'png': SeedSet('folder', lambda: _pictures(
+        '.png', lambda i: encode(picture(i), 'PNG')), ('.png',)),
+    'jpeg': SeedSet('folder', lambda: _pictures(
+        '.jpg', lambda i: encode(picture(i), 'JPEG')), ('.jpg',)),
     'tiff': SeedSet('folder', lambda: _masks('TIFF', '.tif'), ('.tif',)),
     'bmp': SeedSet('folder', lambda: _masks('BMP', '.bmp'), ('.bmp',)),
-    'npy': SeedSet('folder', _arrays, ('.npy',)),
-    'dicom': SeedSet('folder', _dicoms, ('.dcm',)),
+    'npy': SeedSet('folder', lambda: _pairs(
+        '.npy', lambda i: npy((picture(i)[..., 0] * 3.5).astype(np.float32)),
+        '.npy', lambda i: npy(label(i))), ('.npy',)),
+    'dicom': SeedSet('folder', lambda: _pictures('.dcm', lambda i: dicom(
+        picture(i)[..., 0].astype(np.int32) * 9, f'secret{i}')), ('.dcm',)),
     'nifti': SeedSet('nifti', lambda: _volumes('.nii'), ('.nii',)),
     'nifti_gz': SeedSet('nifti', lambda: _volumes('.nii.gz'), ('.nii.gz',)),
     **{name: SeedSet(name, functools.partial(_written, name, kinds), suffixes)

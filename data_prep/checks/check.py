@@ -40,8 +40,6 @@ from data_prep.shared import confined
 from data_prep.shared import grammar
 from data_prep.shared import pixels
 
-Findings = check_report.Findings
-report = check_report.report
 
 _MAX_NAMES = 4
 _MAX_FLAG = 130  # Characters of classes, and of the flag that leaves them out.
@@ -65,11 +63,11 @@ def inspect_manifest(
     near_copies: str = 'refuse',
     unlisted: bool = True,
     no_weak: str = 'refuse',
-    known: Findings | None = None,
+    known: check_report.Findings | None = None,
     can_choose: bool = False,
     all_rows: Sequence[manifest_lib.Row] = (),
     drawn: Collection[str] = (),
-) -> Findings:
+) -> check_report.Findings:
   """Finds all problems of a manifest, and what is odd about it.
 
   Reads every image and every mask, a few at a time. That a training role is
@@ -129,7 +127,7 @@ def inspect_manifest(
       _note_classes(manifest, facts, log, can_choose)
     if unlisted:
       _note_unlisted(manifest, all_rows, log)
-  return Findings(
+  return check_report.Findings(
       _in_order(log.problems), _in_order(log.notices), facts,
       {row_id: _in_order(some) for row_id, some in defects.items()}, logs=logs)
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep import row_names
-from data_prep.checks import check
+from data_prep.checks import check_report
 from data_prep.shared import cells
 from data_prep.shared import grammar
 from data_prep.shared import whole_file
@@ -179,7 +179,7 @@ class Checked(NamedTuple):
   """
 
   made: Any
-  findings: check.Findings
+  findings: check_report.Findings
   left_out: list[formats.LeftOut]
 
 
@@ -221,7 +221,7 @@ def _reason(problem):
 
 def check_and_leave_out(
     make: Callable[[frozenset[str]], Any],
-    inspect: Callable[..., check.Findings],
+    inspect: Callable[..., check_report.Findings],
     *,
     allowed: Collection[str],
 ) -> Checked:

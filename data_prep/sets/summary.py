@@ -15,7 +15,7 @@ import numpy as np
 
 from data_prep import formats
 from data_prep import manifest as manifest_lib
-from data_prep.checks import check
+from data_prep.checks import check_report
 from data_prep.drawing import annotation_kinds
 from data_prep.drawing import rasterize
 from data_prep.shared import grammar
@@ -34,7 +34,7 @@ _MAX_BINS = 24
 def write_summary(
     path: str | os.PathLike[str],
     manifest: manifest_lib.Manifest,
-    findings: check.Findings,
+    findings: check_report.Findings,
     *,
     image_size: int,
     num_pictures: int = 24,
@@ -334,7 +334,7 @@ def _left_out_table(left_out):
 
 
 def _notices(notices, findings):
-  lines = [*notices, *check.report(findings._replace(problems=[]))]
+  lines = [*notices, *check_report.report(findings._replace(problems=[]))]
   if not lines:
     return '<p>None: nothing about this set is odd.</p>'
   items = ''.join(

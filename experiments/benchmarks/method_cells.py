@@ -47,6 +47,7 @@ from experiments import binary
 from experiments.building import input_pipeline
 from experiments.configs import endoscene
 from experiments.saving import run_folder
+from experiments.saving import run_schema
 from experiments.training import refining
 from experiments.training import trainer
 
@@ -225,7 +226,7 @@ def main():
       run_folder.write_json(path, _run(
           method, part, int(steps), int(seed),
           os.path.join(_WORKDIR.value, 'runs', name)))
-    cell = run_folder.read_json(path)
+    cell = run_schema.read(path)
     print(f'{name}: Dice {cell["dice"]:.4f}, {cell["seconds"]} s', flush=True)
 
 

@@ -20,6 +20,7 @@ from experiments.evaluation import metric_table
 from experiments.evaluation import scoring
 from experiments.prediction import predictor as predictor_lib
 from experiments.saving import run_folder
+from experiments.saving import run_schema
 
 
 def write(predictor: predictor_lib.Predictor, workdir: str) -> str:
@@ -114,7 +115,7 @@ def _metrics(workdir, step):
                          'step': r['step'], 'resolution': 'records'})):
     path = os.path.join(workdir, name)
     try:
-      results = pick(run_folder.read_json(path))
+      results = pick(run_schema.read(path))
       if results['step'] == step:
         return _table(results, name)
     except FileNotFoundError:

@@ -26,6 +26,7 @@ from experiments.building import input_pipeline
 from experiments.prediction import pictures
 from experiments.prediction import predictor as predictor_lib
 from experiments.saving import run_folder
+from experiments.saving import run_schema
 
 TABLE = 'predictions.csv'
 SETTINGS = 'settings.json'
@@ -201,7 +202,7 @@ class _Job:
     # JSON turns tuples into lists: compare like with like.
     path = str(self._output / SETTINGS)
     if os.path.exists(path):
-      there = run_folder.read_json(path, {})
+      there = run_schema.read(path, {})
       wanted = json.loads(json.dumps(settings))
       if there != wanted:
         names = sorted(k for k in wanted if there.get(k) != wanted[k])

@@ -242,9 +242,9 @@ def _tables(tree, caption):
   parts = []
   if plain:
     parts.append(html_page.table(
-        caption, ['', ''], [[_words(k), _text(v)] for k, v in plain.items()]))
+        caption, ['', ''], [[words(k), _text(v)] for k, v in plain.items()]))
   for key, child in tree.items():
-    title = f'{caption}: {_words(key)}' if caption else _words(key)
+    title = f'{caption}: {words(key)}' if caption else words(key)
     if not isinstance(child, Mapping) or not child:
       continue
     if all(isinstance(v, Mapping) for v in child.values()):
@@ -261,7 +261,7 @@ def lines_table(caption: str, lines: Sequence[Mapping[str, Any]]) -> str:
     return ''
   keys = list(dict.fromkeys(itertools.chain.from_iterable(lines)))
   rows = [[_text(line.get(k)) for k in keys] for line in lines]
-  head = [_words(k) for k in keys]
+  head = [words(k) for k in keys]
   if len(keys) > max(8, len(lines)):
     head, *rows = zip(head, *rows, strict=True)
   return html_page.table(caption, head, rows)
@@ -285,7 +285,8 @@ def details(title: str, values: Mapping[str, Any]) -> str:
           '</details>')
 
 
-def _words(key):
+def words(key: Any) -> str:
+  """Returns a name as a reader wants it."""
   return str(key).replace('_', ' ')
 
 

@@ -226,7 +226,7 @@ def write_audit_report(
               summary.steps, summary.history, summary.kinds, summary.faults),
           html_plots.lines(
               'Health of the indicators',
-              {sections.words(n): (summary.steps, v)
+              {blocks.words(n): (summary.steps, v)
                for n, v in summary.health.items()}, x_label='step'))),
       sections.section(
           'First suspects', sections.gallery(items[:sections.NUM_GALLERY])),

@@ -146,7 +146,7 @@ def indicator_plots(
   hist = lambda title, names: html_plots.histogram(
       title, {n: history[-1][rows] for n, rows in _groups(names).items()},
       x_label='indicator', y_label='instances', x_range=(0, 1))
-  figures = [hist('Final indicators by kind', [words(k) for k in kinds])]
+  figures = [hist('Final indicators by kind', [blocks.words(k) for k in kinds])]
   if any(faults):
     figures.append(hist('Final indicators by planted fault', _named(faults)))
   if len(steps) > 1:
@@ -154,7 +154,7 @@ def indicator_plots(
         html_plots.lines(
             'Mean indicator by kind',
             {n: (steps, history[:, rows].mean(axis=1))
-             for n, rows in _groups([words(k) for k in kinds]).items()},
+             for n, rows in _groups([blocks.words(k) for k in kinds]).items()},
             x_label='step', y_range=(0, 1)),
         _history_map(np.asarray(steps), np.asarray(history))]
   return figures
@@ -186,7 +186,7 @@ def quality_plot(
 
 
 def _named(faults):
-  return [words(fault) or 'no planted fault' for fault in faults]
+  return [blocks.words(fault) or 'no planted fault' for fault in faults]
 
 
 def _groups(names):
@@ -198,8 +198,3 @@ def _groups(names):
         *kept, 'other']
   names = np.array(names, object)
   return {n: np.flatnonzero(names == n) for n in shown}
-
-
-def words(name: Any) -> str:
-  """Returns a name as a reader wants it."""
-  return str(name).replace('_', ' ')

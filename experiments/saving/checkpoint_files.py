@@ -7,6 +7,7 @@ import os
 from typing import BinaryIO
 
 from experiments import binary
+from experiments.saving import run_schema
 
 _FORMAT = 1
 _MANIFEST = 'manifest.json'
@@ -34,7 +35,7 @@ def verify(folder: str, step: int, run_ids: Collection[str] = ()) -> None:
     with open(os.path.join(folder, _MANIFEST), 'rb') as f:
       manifest = json.loads(f.read())
     claimed = manifest.pop('sha256')
-    intact = claimed == _manifest_sha256(manifest)
+    intact = claimed == run_schema.digest(manifest)
   except FileNotFoundError as e:
     raise Damaged(f'{_MANIFEST} is missing') from e
   except (OSError, ValueError, KeyError, AttributeError, RecursionError,
@@ -83,14 +84,9 @@ def write_manifest(folder: str, step: int, run_id: str) -> None:
           n: _fingerprint(os.path.join(folder, n)) for n in _files(folder)
       },
   }
-  manifest['sha256'] = _manifest_sha256(manifest)
+  manifest['sha256'] = run_schema.digest(manifest)
   text = json.dumps(manifest, indent=1, sort_keys=True)
   write_file(folder, _MANIFEST, text.encode())
-
-
-def _manifest_sha256(manifest):
-  text = json.dumps(manifest, sort_keys=True)
-  return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _files(folder):

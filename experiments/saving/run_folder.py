@@ -47,7 +47,7 @@ def open_checkpoints(
   path = os.path.join(workdir, 'config.json')
   if os.path.exists(path):
     run_schema.read_config(path)
-    known.add(resuming.run_id(read_json(path), fingerprint))
+    known.add(resuming.run_id(run_schema.read(path), fingerprint))
   return checkpoints_lib.Checkpoints(
       workdir, run_id=own, also=sorted(known - {own}))
 
@@ -69,7 +69,7 @@ def read_dataset(
   """
   try:
     path = os.path.join(workdir, 'dataset.json')
-    facts = read_json(path)
+    facts = run_schema.read(path)
     run_schema.check_dataset(facts, path)
   except FileNotFoundError:
     try:
@@ -173,7 +173,7 @@ def _read_before(workdir):
   if not os.path.exists(path):
     return _Resumed(None, None, {'sessions': []})
   return _Resumed(
-      read_json(path), run_schema.read_config(path), _read_run(workdir))
+      run_schema.read(path), run_schema.read_config(path), _read_run(workdir))
 
 
 def _check_unedited(path, config, run):
@@ -308,16 +308,6 @@ def _warn_of_switches(before, session):
           f'had another setting: {found[0]}{more}', file=sys.stderr)
 
 
-def read_json(path: str, schema: Any = None) -> Any:
-  """Reads JSON, and checks it: see `run_schema`.
-
-  Raises:
-    binary.UserError: if it is not JSON, or does not fit the schema.
-    OSError: if it cannot be read.
-  """
-  return run_schema.read(path, schema)
-
-
 def read_config(workdir: str) -> ml_collections.ConfigDict:
   """Returns the locked config of a run, of today's version.
 
@@ -327,7 +317,7 @@ def read_config(workdir: str) -> ml_collections.ConfigDict:
   path = os.path.join(workdir, 'config.json')
   try:
     config = run_schema.read_config(path)
-    stored = read_json(path)
+    stored = run_schema.read(path)
   except OSError as e:
     raise binary.UserError(
         f'No run at {workdir}: {path} cannot be read ({e.strerror}).') from e
@@ -339,7 +329,7 @@ def _read_run(workdir):
   """Returns run.json; of a folder without one, no session."""
   path = os.path.join(workdir, 'run.json')
   try:
-    return read_json(path, run_schema.RUN)
+    return run_schema.read(path, run_schema.RUN)
   except FileNotFoundError:
     return {'sessions': []}
   except OSError as e:

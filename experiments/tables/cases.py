@@ -10,7 +10,7 @@ import numpy as np
 from experiments import binary
 from experiments import csv_files
 from experiments.evaluation import metric_table
-from experiments.saving import run_folder
+from experiments.saving import run_schema
 
 # What is known about a cell without a number: the class may be in neither mask
 # (EMPTY), it is in one of them (NOT_EMPTY), or nothing is known (UNKNOWN).
@@ -108,7 +108,7 @@ def differences(paths: Sequence[str]) -> list[str]:
   settings = []
   for path in paths:
     try:
-      results = run_folder.read_json(f'{path.removesuffix(".csv")}.json')
+      results = run_schema.read(f'{path.removesuffix(".csv")}.json')
     except OSError:
       results = {}
     if not isinstance(results, dict):

@@ -133,7 +133,7 @@ def read_state(cell: Cell) -> State:
   Raises:
     binary.UserError: if a file of the cell is damaged.
   """
-  read = lambda name, schema: run_folder.read_json(
+  read = lambda name, schema: run_schema.read(
       os.path.join(cell.folder, name), schema)
   there = lambda name: os.path.exists(os.path.join(cell.folder, name))
   if there('config.json'):

@@ -13,6 +13,7 @@ from experiments import binary
 from experiments import csv_files
 from experiments.building import input_pipeline
 from experiments.saving import run_folder
+from experiments.saving import run_schema
 
 # The mask comes first, because the worth of all other kinds is measured in it.
 KINDS = tuple(
@@ -214,7 +215,7 @@ def _read_run(folder, sets):
   path = os.path.join(folder, 'metrics.json')
   try:
     # `parse_number` checks below that this is a number in [0, 1].
-    dice = run_folder.read_json(path, {'test': {}})['test'].get('dice')
+    dice = run_schema.read(path, {'test': {}})['test'].get('dice')
   except OSError as e:
     raise binary.UserError(
         f'{folder} is not a finished run: {path} cannot be read '

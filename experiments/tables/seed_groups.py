@@ -85,7 +85,7 @@ def _config(folder):
   path = os.path.join(folder, 'config.json')
   if not os.path.exists(path):
     return None
-  config = run_folder.read_json(path)
+  config = run_schema.read(path)
   is_run = isinstance(config, dict) and {'seed', 'input'} <= config.keys()
   return run_schema.upgraded(config, path) if is_run else None
 

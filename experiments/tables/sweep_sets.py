@@ -22,6 +22,7 @@ import numpy as np
 from experiments import binary
 from experiments.building import input_pipeline
 from experiments.saving import run_folder
+from experiments.saving import run_schema
 
 _SEED = 0  # Seed of the draw of the strong images and of the weak labels.
 
@@ -206,9 +207,9 @@ def _describe_test_split(output):
 def _check_test_split(output):
   """Compares a set's test split with those of all sets beside it."""
   size = output.name.split('_strong')[0]  # Name and size of the set.
-  own = run_folder.read_json(os.path.join(output, 'test_split.json'))
+  own = run_schema.read(os.path.join(output, 'test_split.json'))
   for path in sorted(output.parent.glob(f'{size}_*/test_split.json')):
-    if run_folder.read_json(path) != own:
+    if run_schema.read(path) != own:
       raise binary.UserError(
           f'{output} and {path.parent} have different test splits: their '
           'results cannot be compared. Has the source changed? Use another '

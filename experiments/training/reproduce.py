@@ -33,7 +33,7 @@ def reproduce(
   sessions = run_folder.read_sessions(run_dir)
   path = os.path.join(run_dir, 'metrics.json')
   try:
-    done = run_folder.read_json(path, run_schema.FINAL_STATE)
+    done = run_schema.read(path, run_schema.FINAL_STATE)
   except OSError as e:
     raise binary.UserError(
         f'{run_dir} is not finished: {path} cannot be read ({e.strerror}). '
