@@ -1,25 +1,27 @@
-"""Finds everything that is wrong with a manifest and its files, in one pass.
+"""Finds everything that is wrong with a manifest and its files in one pass.
 
-Problems refuse a set; notices are odd but valid and only counted. Decisions:
+Problems refuse a set. Notices are odd but valid, and only reported. The rules
+that are matters of decision:
 
-  A relative path may not leave the root, by '..' or by a link; an absolute path
-  was meant. A link within the root is fine.
+  A relative path must not leave the root, by '..' or by a link. An absolute
+  path was given on purpose. A link within the root is fine.
   An alpha channel is dropped, so it must be opaque. Gray and RGB may be mixed.
-  A camera's rotation tag is a problem: it is unknown which way the annotation
-  was drawn.
+  A camera's rotation tag is a problem, since nobody knows which way up the
+  annotation was drawn.
   Polygons are filled by the even-odd rule. One that crosses itself is a problem
   only if over a tenth of its area depends on the rule, or lies on the wrong
   side of its outline (a bow tie); smaller loops are a notice.
   A mask of only 0 and 255 without `values` is a problem if it is exact, or if
   no mask of the set holds another class: 255 would mean unlabelled.
-  An exact mask has no unlabelled pixel, but for borders, as of VOC: up to a
-  tenth of the pixels, if `values` says which they are.
-  The same picture in two splits is a problem, twice in one split a notice.
-  So are nearly the same ones in two splits, see `duplicates`; of one subject,
-  the problem names the subject instead. Consecutive names in two splits, as of
-  the frames of a video, are a notice, unless their subjects are known to
-  differ. An inverted picture looks like a dark one; a manifest holds no
-  checksum to compare with.
+  An exact mask has no unlabelled pixels except borders, as in VOC: up to a
+  tenth of the pixels, if `values` names their stored value.
+  The same picture is a problem if it is in two splits, and a notice if it is
+  twice in one split.
+  So are nearly the same pictures in two splits, see `duplicates`. If both have
+  one subject, the problem of that subject is reported instead. Consecutive
+  names in two splits, which may be frames of a video, are a notice, unless both
+  subjects are known. An inverted picture looks like a dark one and is not
+  found, since a manifest holds no checksum to compare with.
 """
 
 import collections
@@ -42,9 +44,9 @@ from data_prep.shared import pixels
 
 
 _MAX_NAMES = 4
-_MAX_FLAG = 130  # Characters of classes, and of the flag that leaves them out.
+_MAX_FLAG = 130  # Characters of the classes and of the flag without them.
 _VALUE_FLAGS = ('--mask_values', '--mask_threshold', '--scribble_values')
-_DEFECTIVE = ('image', 'annotation', 'evaluation')  # Fields of files.
+_DEFECTIVE = ('image', 'annotation', 'evaluation')  # Fields that name files.
 
 _Problem = manifest_lib.Problem
 
@@ -52,7 +54,7 @@ _Problem = manifest_lib.Problem
 def check_manifest(
     manifest: manifest_lib.Manifest,
 ) -> list[manifest_lib.Problem]:
-  """Returns the problems only, see `inspect_manifest`."""
+  """Returns only the problems of a manifest, see `inspect_manifest`."""
   return inspect_manifest(manifest).problems
 
 
@@ -70,23 +72,24 @@ def inspect_manifest(
 ) -> check_report.Findings:
   """Finds all problems of a manifest, and what is odd about it.
 
-  Reads every image and every mask, a few at a time. That a training role is
-  missing is said only if every line could be read: otherwise the bad line may
-  be the missing one.
+  Reads every image and every mask, a few at a time. A missing training role is
+  reported only if every line could be read: otherwise the missing row may be
+  the one that could not be read.
 
   Args:
     manifest: as read by `manifest.read_manifest`.
     progress: called with the number of rows done.
-    near_copies: in different splits: 'refuse', or 'notice' if you have looked
-      at them.
-    unlisted: whether to note pictures that lie there and are on no line.
-    no_weak: if there is no weak training instance: 'refuse', or 'notice' where
-      nothing is going to be trained.
-    known: what was found before of some of these rows; their files are not read
-      again.
+    near_copies: how to treat near copies in different splits: 'refuse', or
+      'notice' once you have looked at them.
+    unlisted: whether to note pictures in the folders that no line names.
+    no_weak: how to treat a set without weak training instances: 'refuse', or
+      'notice' if nothing is going to be trained.
+    known: findings of an earlier check of some of these rows; the files of
+      unchanged good rows are not read again.
     can_choose: whether flags such as --classes can change what is read.
-    all_rows: further ones that were left out, which is said elsewhere.
-    drawn: ids whose split nobody gave, so that consecutive names may part.
+    all_rows: further rows that were left out, which is reported elsewhere.
+    drawn: ids whose splits were drawn at random, so that consecutive names may
+      be in two splits.
   """
   rows = manifest.rows
   log = check_annotation.Log(list(manifest.problems), [])
@@ -120,10 +123,10 @@ def inspect_manifest(
     log.problems.append(_Problem(
         'the manifest holds no image', '', 'add one line per image'))
   elif not unread:
-    # Where files are defective, a source gets no roles by --simulate.
+    # A source whose files are defective gets no roles from --simulate.
     if not (can_choose and log.problems):
       _check_roles(rows, log, no_weak)
-    if not log.problems:  # Else a class may hide in what could not be read.
+    if not log.problems:  # Unread files may show a class that seems missing.
       _note_classes(manifest, facts, log, can_choose)
     if unlisted:
       _note_unlisted(manifest, all_rows, log)
@@ -133,7 +136,7 @@ def inspect_manifest(
 
 
 def _in_order(problems):
-  """Sorts by line and makes whatever the manifest holds fit to print."""
+  """Sorts problems by line and escapes whatever cannot be printed."""
   safe = lambda value: (
       value if isinstance(value, int) or value.isprintable()
       else ascii(value)[1:-1])
@@ -165,8 +168,8 @@ def _inspect_rows(manifest, known):
     return
   before = {row.id: (row, log, seen) for (row, log), seen in zip(
       known.logs, known.facts, strict=True)} if known else {}
-  Image.init()  # Not safe once threads run.
-  # Threads: decoding and hashing release Python's lock.
+  Image.init()  # This is not safe once threads run.
+  # Threads are enough: decoding and hashing release Python's lock.
   with pixels.strict_pillow(), futures.ThreadPoolExecutor(
       min(8, os.cpu_count() or 1)) as pool:
     yield from pool.map(
@@ -175,9 +178,9 @@ def _inspect_rows(manifest, known):
 
 
 def _inspect_row(row, context, before):
-  """Inspects a row, unless it was found to be good before."""
+  """Inspects a row, unless an earlier check found it to be good."""
   old, log, seen = before.get(row.id, (None, None, None))
-  # In train, or with an exact mask, a row may be in any split.
+  # A good row that was in train or has an exact mask fits any split.
   if old is None or log.problems or row != old._replace(
       line=row.line, split=row.split) or (
           row.split != 'train' and row.role != 'strong'):
@@ -201,7 +204,7 @@ def _check_ids(rows, log):
 
 
 def _check_case(rows, log):
-  """Names files and ids that differ from another one only in case."""
+  """Reports files and ids that differ from another one only in case."""
   first = {}
   for row in rows:
     names = [('image', row.image), ('id', row.id)]
@@ -217,11 +220,11 @@ def _check_case(rows, log):
             f'differs only in case from {pixels.tail(known)!r} on line {line}',
             pixels.tail(name), 'rename one: many disks cannot hold both',
             row.line, row.id, field))
-        break  # An id is often the name of its file.
+        break  # An id is often the name of its file: one report is enough.
 
 
 def _check_subjects(rows, log):
-  """Names, once per subject, two splits that hold it; empty is no subject."""
+  """Reports each subject in two splits once; an empty name is no subject."""
   first = {}
   told = set()
   for row in rows:
@@ -264,8 +267,8 @@ def _check_roles(rows, log, no_weak):
 def _note_classes(manifest, facts, log, can_choose):
   """Notes splits without an image, and classes that a split never shows.
 
-  A class that nothing shows is noted once; if no class is shown, it is a
-  problem.
+  A class that no picture shows is noted once. If no picture shows any class,
+  that is a problem.
   """
   classes = manifest.header.classes
   shown = frozenset().union(*(seen.present | seen.hidden for seen in facts))
@@ -297,7 +300,7 @@ def _note_classes(manifest, facts, log, can_choose):
 
 
 def _some_classes(classes, values):
-  """Returns the start of a sentence of some classes, and their pronoun."""
+  """Returns the start of a sentence about classes, and their pronoun."""
   names = [repr(pixels.tail(classes[value])) for value in sorted(values)]
   more = len(names) - _MAX_NAMES
   text = ', '.join(names[:_MAX_NAMES]) + (f' and {more} more' * (more > 0))
@@ -306,10 +309,10 @@ def _some_classes(classes, values):
 
 
 def _without(classes, values, it, length):
-  """Returns the flag that names the other classes, if it is short enough."""
+  """Returns the flag that keeps the other classes, if it is short enough."""
   names = [name for i, name in enumerate(classes) if i not in values]
   text = ','.join(names)
-  # A shell parts a name at a space, and the flag at a comma.
+  # A shell splits a name at a space, and the flag splits it at a comma.
   if len(text) > length or not all(
       re.fullmatch(r'[\w.-]+', name) for name in names):
     return f'--classes without {it}'
@@ -317,7 +320,7 @@ def _without(classes, values, it, length):
 
 
 def _note_unlisted(manifest, all_rows, log):
-  """Notes pictures that lie beside those of the set, but are not in it."""
+  """Notes pictures in the folders of the set that are not in the set."""
   used = collections.defaultdict(set)
   for row in (*manifest.rows, *all_rows):
     truth = (row.evaluation or {}).get('truth')

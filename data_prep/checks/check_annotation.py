@@ -17,11 +17,11 @@ from data_prep.drawing import rle
 from data_prep.shared import grammar
 from data_prep.shared import pixels
 
-_MANY_VALUES = 8  # Stored values without a class: noise, not a forgotten one.
+_MANY_VALUES = 8  # More unknown stored values are noise, not a missing class.
 
 
 class Log(NamedTuple):
-  """Collects what is found about one row; about the set if `row` is None."""
+  """Collects findings about one row, or about the set if `row` is None."""
 
   problems: list[manifest_lib.Problem]
   notices: list[manifest_lib.Problem]
@@ -42,10 +42,10 @@ class Context(NamedTuple):
   """What all rows share.
 
   Attributes:
-    folder: that files are read from.
-    classes: names, background first.
-    is_asked: whether the user is asked already what stored values mean, so that
-      no mask need be refused for them.
+    folder: folder that files are read from.
+    classes: names of the classes, background first.
+    is_asked: whether a problem already asks the user what stored values mean,
+      so that no mask need be refused for its values.
   """
 
   folder: pixels.Folder
@@ -65,11 +65,11 @@ def check_annotation(
 
   Returns:
     The label map of a mask, uint8 [H, W], and the set of stored values of a
-    mask file; None where there is none, or where there are problems.
+    mask file; None for other annotations, or if there are problems.
   """
   kind = annotation.get('kind')
   kinds = tuple(annotation_kinds.TABLE)
-  if kind not in kinds:  # Not a look-up: the manifest may have a list here.
+  if kind not in kinds:  # A look-up would fail if the manifest has a list here.
     log.add(f'unknown annotation kind, expected one of {", ".join(kinds)}',
             repr(kind), nearest(kind, kinds), f'{where}.kind')
     return None, None
@@ -99,7 +99,7 @@ def check_annotation(
 
 
 def _read_mask(name, values, context):
-  """Returns the stored values of a mask, int [H, W], and its format.
+  """Returns the stored values of a mask, int [H, W], and its file format.
 
   Raises:
     pixels.WrongFile: if it cannot be used.
@@ -136,7 +136,7 @@ def _read_mask(name, values, context):
 
 
 def _check_mask(annotation, image, context, where, role, log):
-  """Checks a mask file; returns as `check_annotation` does."""
+  """Checks a mask file, with the same results as `check_annotation`."""
   path, values = annotation.get('path'), annotation.get('values')
   field = f'{where}.path'
   if not isinstance(path, str) or not path:
@@ -191,7 +191,7 @@ def _check_mask(annotation, image, context, where, role, log):
 
 
 def _check_exact(label, field, log, *, is_meant=True):
-  """Refuses an exact mask of which too much is unlabelled, or any by chance."""
+  """Refuses an exact mask with too many or unintended unlabelled pixels."""
   number = int((label == types.UNLABELLED).sum())
   if number and not (is_meant and rasterize.is_exact(label)):
     log.add('an exact mask has no unlabelled pixel',
@@ -207,7 +207,7 @@ def _is_class(value, num_classes):
 def _count(mask):
   """Returns the stored values, ascending, and how often each occurs."""
   if 0 <= mask.min() and mask.max() < 2**16:
-    counts = np.bincount(mask.ravel())  # Much faster than sorting.
+    counts = np.bincount(mask.ravel())  # This is much faster than sorting.
     values = np.flatnonzero(counts)
     return values.tolist(), counts[values]
   values, counts = np.unique(mask, return_counts=True)
@@ -215,7 +215,7 @@ def _count(mask):
 
 
 def _wrong_size(found, expected):
-  """Returns what is wrong, found, and the fix of a mask of another size."""
+  """Returns what is wrong with the size of a mask, the size and the fix."""
   hint, fix = '', 'save both at one size'
   if found == expected[::-1]:
     hint, fix = ' (transposed?)', 'swap rows and columns of the mask'
@@ -227,7 +227,7 @@ def _wrong_size(found, expected):
 
 
 def _wrong_values(stored, counts, unknown, values, allowed, num_classes, form):
-  """Returns what is wrong, found, and the fix of stored values."""
+  """Returns what is wrong with stored values, the values and the fix."""
   if values is not None:
     allowed = f'keys of `values` ({", ".join(values)})'
   if len(unknown) > _MANY_VALUES or form == 'JPEG':
@@ -254,7 +254,7 @@ def _wrong_values(stored, counts, unknown, values, allowed, num_classes, form):
 
 
 def _check_shapes(annotation, kind, size, num_classes, where, log):
-  """Checks what is drawn, or a tag; returns the label map of run lengths."""
+  """Checks shapes or a tag; returns the label map of run lengths."""
   row = annotation_kinds.TABLE[kind]
   fields = ['labels'] if row.field is None else [row.field, 'labels']
   for field in fields:
@@ -293,7 +293,7 @@ def _check_shapes(annotation, kind, size, num_classes, where, log):
       mask = _check_rle(shape, size, place, log)
       if label is not None and len(log.problems) == number and i < len(labels):
         if labels[i] == types.UNLABELLED:
-          mask &= ~covered  # It lies below the others.
+          mask &= ~covered  # An open shape lies below the others.
         else:
           covered |= mask
         label[mask] = labels[i] if _is_class(labels[i], num_classes) else 0
@@ -303,7 +303,7 @@ def _check_shapes(annotation, kind, size, num_classes, where, log):
 
 
 def _check_rle(shape, size, place, log):
-  """Checks one mask in run lengths; returns it, None if it cannot be read."""
+  """Checks and returns one mask in run lengths; None if it is unreadable."""
   try:
     mask = rle.decode_rle(shape)
   except ValueError as error:
@@ -316,7 +316,7 @@ def _check_rle(shape, size, place, log):
 
 
 def nearest(value: Any, known: Sequence[str]) -> str:
-  """Returns which known word was meant, as a fix."""
+  """Returns a fix that suggests the known word closest to a value."""
   near = isinstance(value, str) and difflib.get_close_matches(
       value, known, n=1, cutoff=0.4)
   return f'did you mean {near[0]!r}?' if near else 'use one of them'

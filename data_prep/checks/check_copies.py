@@ -21,9 +21,9 @@ def check_copies(
   """Finds the same pixels on two lines; constant pictures do not count.
 
   Args:
-    rows: of a manifest.
-    facts: one of each row.
-    log: gets what is found.
+    rows: rows of a manifest.
+    facts: facts of each row.
+    log: receives the findings.
   """
   first = {}
   for row, seen in zip(rows, facts, strict=True):
@@ -49,13 +49,13 @@ def check_near_copies(
     log: check_annotation.Log,
     near_copies: str,
 ) -> None:
-  """Finds nearly the same pictures in two splits, each with its likest.
+  """Finds near copies in two splits, each with the picture most like it.
 
   Args:
-    rows: of a manifest.
-    facts: one of each row.
-    log: gets what is found.
-    near_copies: 'refuse', or 'notice'.
+    rows: rows of a manifest.
+    facts: facts of each row.
+    log: receives the findings.
+    near_copies: 'refuse' for problems, or 'notice'.
   """
   told = set()
   pairs = duplicates.near_pairs(
@@ -79,11 +79,11 @@ def note_neighbours(
     log: check_annotation.Log,
     can_choose: bool,
 ) -> None:
-  """Notes consecutive names in two splits: these may be frames of a video.
+  """Notes consecutive names in two splits, which may be frames of a video.
 
   Args:
-    rows: of a manifest.
-    log: gets the notice.
+    rows: rows of a manifest.
+    log: receives the notice.
     can_choose: whether flags can name subjects.
   """
   pairs = [

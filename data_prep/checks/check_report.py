@@ -1,4 +1,4 @@
-"""What was found, as the lines that a user reads: one line for one cause."""
+"""Turns findings into the lines that a user reads, one line for each cause."""
 
 import collections
 from collections.abc import Mapping, Sequence
@@ -10,11 +10,11 @@ from data_prep.checks import check_row
 
 MAX_LINE = 200
 
-_MAX_SINGLE = 3  # Of one cause; more are counted, with this many examples.
+_MAX_SINGLE = 3  # More problems of one cause share one line.
 _FLAG = re.compile(r'--(?!leave_out|near_copies|source)\w')
 _LEAVE_OUT = ', or --leave_out='
-_IN_A_FILE = re.compile(r'image|path|\[')  # Fields; others are slips.
-# Numbers, quoted names and names of files differ within one cause.
+_IN_A_FILE = re.compile(r'image|path|\[')  # Other fields hold slips of the pen.
+# Numbers, quoted names and file names, which differ within one cause.
 _NAMES = re.compile(
     r"'(?:[^'\\]|\\.)*'|\"[^\"]*\"|[^\s,;:()]*\w\.[A-Za-z]\w{1,4}\b|\d+")
 _LISTS = re.compile(r'#(?:[ ,:{}]+#)+')
@@ -23,15 +23,14 @@ _LISTS = re.compile(r'#(?:[ ,:{}]+#)+')
 class Findings(NamedTuple):
   """What a check found.
 
-  Attributes:
-    problems: what refuses the set, in the order of lines.
+    problems: what makes the check refuse the set, in the order of lines.
     notices: what is odd but valid, in the order of lines.
     facts: one per row of the manifest; none if its header is broken.
-    defects: by id, those problems that lie in the files or the annotation of
-      one row, so that the set can do without it.
-    pictures: by line of the manifest, to be named instead of the lines where
-      the user has never seen the manifest.
-    logs: what was found of each row, where `facts` has it.
+    defects: by id, the problems in the files or the annotation of one row; the
+      set can do without that row.
+    pictures: pictures by line of the manifest, which the report names instead
+      of lines if the user has never seen the manifest.
+    logs: each row of `facts`, with its log.
   """
 
   problems: list[manifest_lib.Problem]
@@ -45,13 +44,13 @@ class Findings(NamedTuple):
 def report(findings: Findings) -> list[str]:
   """Returns the lines to print, each of at most `MAX_LINE` characters.
 
-  Up to three problems of one cause have a line each; more share one, with their
-  number, how to mend them, and the first three. Of each kind of notice only the
-  first is shown.
+  Up to three problems of one cause have a line each. More share one, with their
+  number, the fix, and the first three places. Of each kind of notice only the
+  first is shown, with the number of all.
   """
   defects = {p for some in findings.defects.values() for p in some}
   lines = []
-  # A flag may mend more than its own cause.
+  # Causes that a flag mends come first: the flag may mend others, too.
   for problems in sorted(
       _groups(findings.problems),
       key=lambda some: _flag_of(some[0].fix) is None):
@@ -70,7 +69,7 @@ def report(findings: Findings) -> list[str]:
 
 
 def _with_flag(problem, defects):
-  """Returns a problem whose fix names the flag that leaves its picture out."""
+  """Adds to a problem's fix the flag that leaves its picture out."""
   if (problem in defects and _IN_A_FILE.search(problem.field)
       and _LEAVE_OUT not in problem.fix):
     return problem._replace(fix=f'{problem.fix}{_LEAVE_OUT}defective')
@@ -78,7 +77,7 @@ def _with_flag(problem, defects):
 
 
 def join_notices(notices: Sequence[str]) -> list[str]:
-  """Returns lines of which more than three of one kind are counted."""
+  """Returns lines for notices; more than three of one kind share a line."""
   groups = collections.defaultdict(list)
   for notice in notices:
     groups[_kind(notice)].append(notice)
@@ -90,12 +89,12 @@ def join_notices(notices: Sequence[str]) -> list[str]:
 
 
 def _kind(text):
-  """Returns a text without what may differ within one cause."""
+  """Returns a text without the parts that may differ within one cause."""
   return _LISTS.sub('#', _NAMES.sub('#', text))
 
 
 def _flag_of(fix):
-  """Returns the flag that mends a cause for all pictures, or None."""
+  """Finds the flag in a fix that mends a cause for all pictures, or None."""
   return _FLAG.search(fix)
 
 
@@ -104,7 +103,7 @@ def _cut(line):
 
 
 def _shown(problem, pictures):
-  """Returns a problem as the user knows the set, if it was not a manifest."""
+  """Returns a problem with pictures for lines, if there was no manifest."""
   if problem.file or not pictures:
     return problem
   if not problem.line:
@@ -119,9 +118,10 @@ def _shown(problem, pictures):
 
 
 def _fit(problem):
-  """Returns a problem as a line; what is least needed goes if it is too long.
+  """Returns a problem as a line; if it is too long, the fix is kept.
 
-  The fix is at the end of a line, and cutting it would leave no way out.
+  The fix is at the end of a line: if that were cut, the user would not know
+  what to do.
   """
   where = problem.file or problem.id
   if problem.found and problem.found in where:
@@ -138,7 +138,7 @@ def _fit(problem):
 
 
 def _sentence(problem):
-  """Returns a problem as `str` does, but as long as it is."""
+  """Returns a problem as `str` does, but without a limit on its length."""
   head, _, _ = str(problem._replace(what='\0', fix='')).partition('\0')
   return ' '.join(f'{head}{problem.what}; {problem.fix}'.split())
 
@@ -162,7 +162,7 @@ def _together(problems):
 
 
 def _place(problem):
-  """Returns where a problem is, in few characters."""
+  """Returns where a problem is, in at most 40 characters."""
   if problem.file:
     place = problem.file
     if problem.line:
@@ -182,7 +182,7 @@ def _clip(text):
 
 
 def _groups(problems):
-  """Groups problems of one cause that differ in numbers and names only."""
+  """Groups problems of one cause, which differ only in numbers and names."""
   groups = collections.defaultdict(list)
   for problem in problems:
     kind = (problem.what, '')

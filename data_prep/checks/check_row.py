@@ -16,27 +16,28 @@ from data_prep.drawing import annotation_kinds
 from data_prep.drawing import rasterize
 from data_prep.shared import pixels
 
-_SMALL_IMAGE = 16  # Pixels; four halvings leave nothing of less.
+_SMALL_IMAGE = 16  # Pixels; four halvings of a smaller side leave nothing.
 _SMALL_OBJECT = 9  # Pixels of a class in one image.
-_SPECK = 3  # Pixels of a part beside larger ones.
+_SPECK = 3  # Pixels of a part that lies beside larger ones.
 _CONTRADICTION = 0.1  # Share of a scribble.
 _SPACINGS_MM = (1e-4, 50.0)  # From a microscope's to a coarse volume's.
 
 
 class Facts(NamedTuple):
-  """What was seen of one row.
+  """What the check saw in one row.
 
   Attributes:
-    size: height and width of the image, None if it could not be read.
-    channels: 1 or 3; 0 if it could not be read.
-    digest: of the pixels; empty if they are constant or could not be read.
-    thumbnail: see `duplicates`; empty likewise.
-    counts: pixels per class of a mask and, last, unlabelled ones, int64
-      [K + 1]; None of other annotations than masks.
+    size: height and width of the image; None if it could not be read.
+    channels: 1 or 3; 0 if the image could not be read.
+    digest: hash of the pixels; empty if they are constant or could not be read.
+    thumbnail: see `duplicates`; empty in the same cases.
+    counts: pixels of a mask per class and, last, unlabelled ones, int64 [K +
+      1]; None for other annotations.
     present: classes that the annotation names or holds.
-    hidden: classes of the truth that only the evaluation sees.
-    values_open: whether a mask holds only 0 and 255 and says nothing of them.
-    values_plain: whether a mask holds a foreground class as it is.
+    hidden: classes of the truth, which only the evaluation sees.
+    values_open: whether a mask holds only 0 and 255 and does not say what they
+      mean.
+    values_plain: whether a mask stores foreground classes as their numbers.
   """
 
   size: tuple[int, int] | None = None
@@ -53,7 +54,7 @@ class Facts(NamedTuple):
 def inspect_row(
     row: manifest_lib.Row, context: check_annotation.Context
 ) -> tuple[check_annotation.Log, Facts]:
-  """Returns the log and the facts of one row, having read its files."""
+  """Reads the files of one row and returns its log and its facts."""
   log = check_annotation.Log([], [], row)
   for field in ('id', 'subject', 'site', 'annotator'):
     value = getattr(row, field)
@@ -122,9 +123,9 @@ def inspect_row(
 
 
 def _turned_fix(row, context):
-  """Returns what to do about a rotation tag, by the size of the mask."""
+  """Returns the fix for a rotation tag, depending on the size of the mask."""
   try:
-    # A simulated annotation has no size of its own, but that of its truth.
+    # A simulated annotation has no size of its own: take that of its truth.
     annotation = next(a for a in (
         row.annotation, (row.evaluation or {}).get('truth'))
         if a and (rasterize.has_file(a) or a.get('rles')))
@@ -136,7 +137,7 @@ def _turned_fix(row, context):
     with Image.open(context.folder.root / row.image) as image:
       stored, turned = (image.height, image.width), (image.width, image.height)
       is_quarter = pixels.orientation_of(image) > 4
-  except Exception:  # The mask is checked apart.
+  except Exception:  # The mask has its own check.
     return ''
   if not is_quarter or stored == turned or drawn not in (stored, turned):
     return ''
@@ -146,7 +147,7 @@ def _turned_fix(row, context):
 
 
 def _check_evaluation(row, image, context, log):
-  """Checks what only the evaluation sees; returns the truth if it is good."""
+  """Checks the evaluation fields; returns the truth if it is good."""
   evaluation = row.evaluation or {}
   for name in evaluation:
     if name not in ('truth', 'quality', 'fault'):
@@ -175,7 +176,7 @@ def _check_evaluation(row, image, context, log):
 
 
 def _hidden_classes(row, truth):
-  """Returns the classes of the truth of a row whose truth is good."""
+  """Returns the classes of the truth of a row, as drawn or else as named."""
   drawn = (row.evaluation or {}).get('truth')
   if truth is not None:
     found = np.flatnonzero(np.bincount(truth.ravel())).tolist()
@@ -242,7 +243,8 @@ def _note_small(label, counts, classes, log):
 
 
 def _compare(row, label, truth, log):
-  """Notes a weak annotation that equals or contradicts its truth."""
+  """Notes a weak mask that equals, or a scribble that contradicts, its
+  truth."""
   if label is None or truth is None or label.shape != truth.shape:
     return
   if row.annotation['kind'] == 'scribble':
@@ -267,7 +269,7 @@ def _read_image(name, context, log):
   with pixels.opened(name, 'image', context.folder) as (path, picture):
     mode = picture.mode
     if mode[:1] not in ('I', 'F') and ';16' in str(picture.tile):
-      mode += ';16'  # Pillow keeps the upper 8 bits without a word.
+      mode += ';16'  # Pillow silently keeps only the upper 8 bits.
     if mode[:1] in ('I', 'F') or ';16' in mode:
       raise pixels.WrongFile(
           'expected 8 bits per channel', f'pixels of mode {mode}',

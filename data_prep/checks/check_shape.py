@@ -7,11 +7,11 @@ import numpy as np
 from data_prep import manifest as manifest_lib
 from data_prep.drawing import annotation_kinds
 
-# Corners may lie this many pixels outside the image: tools round.
+# Corners may lie this many pixels outside the image, since tools round.
 TOLERANCE = 1.0
-CROSSED = 0.1  # Share of a polygon's area.
+CROSSED = 0.1  # Largest share of a polygon's area that may be ambiguous.
 _CROSSING_GRID = 128
-_MAX_PAIRED = 200  # Corners up to which all pairs of edges are looked at.
+_MAX_PAIRED = 200  # Polygons with more corners skip the test of all edge pairs.
 
 
 def check_shape(
@@ -20,8 +20,8 @@ def check_shape(
   """Checks one shape that is drawn by its coordinates.
 
   Args:
-    shape: as the manifest has it.
-    kind: of the annotation.
+    shape: as the manifest holds it.
+    kind: kind of the annotation.
     size: height and width of its image; None if that could not be read.
     place: field that holds the shape.
     log: `check_annotation.Log` of the row.
@@ -65,12 +65,13 @@ def _check_polygon(vertices, place, log):
 def crossed_share(vertices: np.ndarray) -> float:
   """Returns the share of a polygon that its outline does not go round once.
 
-  A simple polygon has winding number 1 (or all -1) inside: exactly 0. A bow tie
-  has 0.5, an outline that goes round twice 1. Measured on a grid of
-  `_CROSSING_GRID` squared points over the bounding box.
+  A simple polygon has winding number 1 (or -1) everywhere inside, so the share
+  is exactly 0. A bow tie has 0.5, and an outline that goes round twice has 1.
+  The share is measured on a grid of `_CROSSING_GRID` squared points over the
+  bounding box.
 
   Args:
-    vertices: corners (x, y), float [N, 2], of some width and height.
+    vertices: corners (x, y), float [N, 2], of non-zero width and height.
   """
   if len(vertices) <= _MAX_PAIRED and _is_simple(vertices):
     return 0.0
@@ -83,7 +84,7 @@ def crossed_share(vertices: np.ndarray) -> float:
   edges, rows = np.nonzero(upward | downward)
   start, step = a[edges], (b - a)[edges]
   crossing = start[:, 0] + (rows + 0.5 - start[:, 1]) * step[:, 0] / step[:, 1]
-  # Each edge turns once round all points of its row that lie left of it.
+    # Each edge winds once around all points of its row that lie left of it.
   turns = np.zeros((_CROSSING_GRID, _CROSSING_GRID + 1), np.int64)
   columns = np.clip(np.ceil(crossing - 0.5), 0, _CROSSING_GRID).astype(int)
   np.add.at(turns, (rows, columns), np.where(upward[edges, rows], 1, -1))
@@ -96,7 +97,8 @@ def crossed_share(vertices: np.ndarray) -> float:
 def _is_simple(vertices):
   """Returns whether no two edges touch that are not neighbours.
 
-  A vertex on another edge counts as touching; so False decides nothing.
+  A vertex on another edge counts as touching, so False does not prove a
+  crossing.
   """
   number = len(vertices)
   step = np.roll(vertices, -1, axis=0) - vertices
@@ -127,10 +129,11 @@ def _is_shape(shape, kind):
 
 
 def _is_outside(shape, kind, size):
-  """Returns whether a box or point leaves the image, another misses it.
+  """Returns whether a shape lies too far outside the image.
 
-  Hand-drawn outlines often leave the image a little; a box or a point that does
-  so is in other units or belongs to another image.
+  Hand-drawn outlines often leave the image a little, so they may not miss it
+  altogether. A box or a point that leaves the image is in other units or
+  belongs to another image.
   """
   end = np.array([size[1], size[0]]) + TOLERANCE
   row = annotation_kinds.TABLE[kind]

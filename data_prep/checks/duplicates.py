@@ -1,22 +1,23 @@
-"""Finds pictures that are nearly the same in different splits.
+"""Finds pictures in different splits that are nearly the same.
 
-A picture is compared by a gray thumbnail of 32 x 32: its middle details (a
-difference of Gaussians of 1 and 3 pixels, under a window that fades the
-border), as a cosine transform. Two pictures are as alike as their correlation
-is at best, in absolute value, over
+A picture is compared by a gray thumbnail of 32 x 32. The comparison uses the
+cosine transform of its middle details (a difference of Gaussians of 1 and 3
+pixels, under a window that fades the border). The likeness of two pictures is
+their largest correlation, in absolute value, over
 
 - the eight ways to mirror and turn one of them by 90 degrees, which in a cosine
-  transform are signs and a transposition;
-- a negative, which is a sign;
-- small shifts, zooms and turns, to first order: the correlation is with the
-  span of the picture and its four derivatives (Simard et al., "Efficient
-  pattern recognition using a new transformation distance", 1993), the lesser
-  one of both directions.
+  transform are changes of sign and a transposition;
+- a negative, which is a change of sign;
+- small shifts, zooms and turns, to first order: one picture is correlated with
+  the span of the other and its four derivatives (Simard et al., "Efficient
+  pattern recognition using a new transformation distance", 1993), and the
+  lesser value of both directions counts.
 
-Copies that were recompressed, resized, made brighter or noisy, inverted,
-mirrored, turned by 90 or 3 degrees, shifted by up to 2 %, zoomed or cropped by
-2 % are alike by at least 0.95 on polyps and hearts, and pictures of different
-videos and patients by at most 0.90 (experiments/results/duplicates.md).
+On polyps and hearts, copies that were recompressed, resized, made brighter or
+noisy, inverted, mirrored, turned by 90 or 3 degrees, shifted by up to 2 %,
+zoomed or cropped by 2 % have a likeness of at least 0.95, and pictures of
+different videos and patients one of at most 0.90
+(experiments/results/duplicates.md).
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,26 +32,27 @@ from scipy import ndimage
 SIDE = 32
 THRESHOLD = 0.94
 
-_FINE, _COARSE = 1.0, 3.0  # Gaussians, in pixels of a thumbnail.
+_FINE, _COARSE = 1.0, 3.0  # Widths of the Gaussians, in thumbnail pixels.
 _FADED = 0.3  # Share of the side over which the window rises from 0.
 _KEPT = 16  # Frequencies of the cosine transform, along each axis.
-# Below, of the picture as it is, no span reaches the threshold: copies that are
-# shifted by 2 % have 0.81.
+# Pairs whose plain correlation is lower are skipped, as no span would lift them
+# to the threshold: copies that are shifted by 2 % have 0.81.
 _SCREEN = 0.75
-_FLAT = 0.5  # Of the deviation of details, in gray levels: nothing to compare.
+_FLAT = 0.5  # Deviation, in gray levels, below which there are no details.
 _BLOCK = 1024
 _SPLIT_FOLDER = re.compile(
     r'(images?)?[-_]?(tr|train(ing)?|va|val(id(ation)?)?|ts|test(ing)?)'
     r'([-_]?images?)?', re.IGNORECASE)
 _NUM_PAIRS = 1000  # Compared at once.
-# Signs of even and odd frequencies in a picture, mirrored up to down, left to
-# right, and both: of (even, even), (even, odd), (odd, even), (odd, odd).
+# How mirroring (not, up to down, left to right, both) changes the signs of a
+# picture's frequencies that are (even, even), (even, odd), (odd, even), (odd,
+# odd).
 _MIRRORS = np.array(
     [[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]], np.float32)
 
 
 def thumbnail(image: np.ndarray) -> bytes:
-  """Returns uint8 [H, W, 1 or 3] as gray bytes of 32 x 32."""
+  """Returns an image, uint8 [H, W, 1 or 3], as 32 x 32 bytes of gray."""
   picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
   picture = picture.convert('L')
   return picture.resize((SIDE, SIDE), Image.Resampling.BOX).tobytes()
@@ -60,9 +62,9 @@ class Pair(NamedTuple):
   """Two pictures that are alike.
 
   Attributes:
-    later: place of one.
-    earlier: place of the other.
-    likeness: of both.
+    later: place of the later one.
+    earlier: place of the earlier one.
+    likeness: their likeness, in (`THRESHOLD`, 1].
   """
 
   later: int
@@ -73,20 +75,20 @@ class Pair(NamedTuple):
 def likeness(
     first: Sequence[bytes], second: Sequence[bytes]
 ) -> np.ndarray:
-  """Returns how alike each of N pictures is to its partner, float [N]."""
+  """Returns the likeness of each of N pictures to its partner, float [N]."""
   return _likeness(_spans(first), _spans(second))
 
 
 def near_pairs(thumbnails: list[bytes], groups: list[str]) -> list[Pair]:
-  """Returns pairs of different groups that are alike by over `THRESHOLD`.
+  """Returns pairs from different groups with a likeness above `THRESHOLD`.
 
   Args:
-    thumbnails: one per picture; b'' is compared to none.
+    thumbnails: one per picture; b'' is compared with none.
     groups: the split of each picture.
 
   Returns:
-    The pairs, by place. The cost is two products of [N, 256] matrices per pair
-    of groups, and little more for each pair that these leave.
+    The pairs, sorted by place. The cost is two products of [N, 256] matrices
+    per pair of groups, and little more for each pair that these leave.
   """
   members = {}
   for i, (content, group) in enumerate(zip(thumbnails, groups, strict=True)):
@@ -102,7 +104,7 @@ def near_pairs(thumbnails: list[bytes], groups: list[str]) -> list[Pair]:
 
 
 def all_pairs(thumbnails: list[bytes]) -> list[Pair]:
-  """Returns such pairs of all pictures, in whatever group."""
+  """Returns such pairs among all pictures, whatever their group."""
   places = [i for i, content in enumerate(thumbnails) if content]
   return sorted(_between(places, places, _plain(thumbnails), thumbnails))
 
@@ -112,9 +114,10 @@ def neighbours(
 ) -> list[tuple[int, int]]:
   """Returns the places of consecutive names in different groups.
 
-  Names are consecutive that differ by 1 in their last number: `p1/frame_9.png`
-  and `p1/frame_10.png`, whatever zeros lead. A folder that is called as a split
-  does not count, unless numbers begin anew in each: then no pair is returned.
+  Names are consecutive if their last numbers differ by 1, with any leading
+  zeros: `p1/frame_9.png` and `p1/frame_10.png`. Folders named after a split are
+  ignored, so that `train/1.png` and `test/2.png` are consecutive. If numbers
+  begin anew in each split, no pair is returned.
 
   Args:
     names: paths of the pictures, with slashes.
@@ -146,7 +149,7 @@ def _between(first, second, plain, thumbnails):
       if first is second and j > i:
         continue
       found = _screen(plain[some], plain[others]) > _SCREEN
-      if first is second:  # Each pair once, and none of a picture with itself.
+      if first is second:  # Take each pair once, and no picture with itself.
         found &= some[:, None] > others
       left, right = np.nonzero(found)
       pairs += _compare(some[left], others[right], thumbnails)
@@ -154,7 +157,7 @@ def _between(first, second, plain, thumbnails):
 
 
 def _compare(left, right, thumbnails) -> Iterator[Pair]:
-  """Yields those of the candidates that are alike, the later place first."""
+  """Yields the candidates that are alike, as pairs of places."""
   for start in range(0, len(left), _NUM_PAIRS):
     both = np.stack([x[start : start + _NUM_PAIRS] for x in (left, right)])
     used, index = np.unique(both, return_inverse=True)
@@ -177,9 +180,9 @@ def _plain(thumbnails):
 
 
 def _spans(thumbnails):
-  """Returns each picture and its derivatives, orthonormal, [N, 5, 256].
+  """Returns each picture and its four derivatives, orthonormal, [N, 5, 256].
 
-  The first is the picture. Of a flat one, all are zero.
+  The picture comes first. For a flat picture, all are zero.
   """
   details = _details(thumbnails)
   down, right = np.gradient(details, axis=(1, 2))
@@ -189,7 +192,7 @@ def _spans(thumbnails):
   # Shifts, a turn and a zoom.
   for change in (right, down, x * down - y * right, x * right + y * down):
     rest = _transform(change)
-    for known in spans:  # What the others span already.
+    for known in spans:  # Remove what the others span already.
       rest = rest - np.sum(rest * known, -1, keepdims=True) * known
     spans.append(_unit(rest) * spans[0].any(-1, keepdims=True))
   return np.stack(spans, axis=1)
@@ -224,17 +227,18 @@ def _unit(vectors):
 
 
 def _turned(vectors):
-  """Returns the same of the transposed pictures."""
+  """Returns the transforms of the transposed pictures, as [..., 256]."""
   half = _KEPT // 2
   found = vectors.reshape(-1, 2, 2, half, half).transpose(0, 2, 1, 4, 3)
   return found.reshape(vectors.shape)
 
 
 def _screen(first, second):
-  """Returns what no view of one correlates more than, float [N, M].
+  """Returns a bound on the correlation over all views, float [N, M].
 
-  A view changes signs of the four parts, and half of all signs are a view: so
-  the sum of absolute values is seldom more, and takes half the time.
+  A view changes the signs of the four parts, and half of all combinations of
+  signs are views. The sum of the parts' absolute values is therefore seldom
+  more than the best view, and takes half the time.
   """
   best = np.zeros((len(first), len(second)), np.float32)
   total, part = np.empty_like(best), np.empty_like(best)
@@ -242,7 +246,7 @@ def _screen(first, second):
   for other in (second, _turned(second)):
     total.fill(0)
     for k in range(0, _KEPT**2, quarter):
-      # Into the same memory: fresh one would take as long as the product.
+      # Reuse the memory: allocating it would take as long as the product.
       np.matmul(
           first[:, k : k + quarter], other[:, k : k + quarter].T, out=part)
       total += np.abs(part, out=part)
@@ -251,7 +255,7 @@ def _screen(first, second):
 
 
 def _views(vectors):
-  """Returns the eight views of each picture, [N, 8, 256]."""
+  """Returns the eight mirrored and turned views of pictures, [N, 8, 256]."""
   both = np.stack([vectors, _turned(vectors)], axis=1)
   parts = both.reshape(len(vectors), 2, 1, 4, -1) * _MIRRORS[:, :, None]
   return parts.reshape(len(vectors), 8, -1)

@@ -1,7 +1,7 @@
-"""Suspects subjects whose names differ only in a short ending.
+"""Finds subjects who may be one: their names differ only in a short ending.
 
-Folders p01_a and p01_b are often two films or two eyes of one patient, whom no
-split may part.
+Folders p01_a and p01_b often hold two films or two eyes of one patient, who
+must not be in two splits.
 """
 
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ _SHOWN = 40
 
 
 def find_notice(rows: Sequence[manifest_lib.Row]) -> str:
-  """Returns a line that names two subjects which may be one, or ''.
+  """Returns a line that names two subjects who may be one, or ''.
 
-  At least two names must become common to several subjects when an ending of
-  one or two letters or digits is taken off; what is left has a digit, so that
-  case_1 and case_2 are two cases.
+  The ending is one or two letters or digits behind a '_' or '-'. A notice needs
+  at least two groups of subjects that share a name without their endings. That
+  shared name must hold a digit, since case_1 and case_2 are two cases.
 
   Args:
-    rows: of a manifest, with the subjects that the source names.
+    rows: rows of a manifest, with the subjects that the source names.
   """
-  # The pattern that is offered finds its subject at the start of an id.
+  # The suggested pattern finds its subject at the start of an id.
   names = {row.subject for row in rows
            if row.subject and row.id.startswith(f'{row.subject}/')}
   parts = {}

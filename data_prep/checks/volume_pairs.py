@@ -1,9 +1,9 @@
-"""Suspects volumes that may be two scans of one patient.
+"""Finds volumes that may be two scans of one patient.
 
-Names such as 001 and 002 do not say that both are of one head, and no split
-may part them. Two scans of one session share their grid to the last digit,
-which those of two patients hardly do, unless all were resampled to one grid;
-then only slices that look alike tell.
+Names such as 001 and 002 do not show that both scans are of one head, which
+must not be in two splits. Two scans of one session share their grid to the last
+digit. Those of two patients hardly ever do, unless all were resampled to one
+grid; then only slices that look alike give them away.
 """
 
 from collections.abc import Sequence
@@ -18,20 +18,20 @@ from data_prep.checks import duplicates
 from data_prep.drawing import rasterize
 
 _ALIKE = 0.92  # Mean likeness of slices on a grid that many may share.
-_SIMILAR = 0.75  # The same on a grid that only they have.
+_SIMILAR = 0.75  # The same, on a grid that no other volume has.
 _NUM_SLICES = 5
-_FEW = 3  # Volumes of one session.
-_MANY = 50  # Volumes on one grid; more say nothing, and take long.
+_FEW = 3  # Most volumes that one session yields.
+_MANY = 50  # More volumes on one grid take long, and prove nothing.
 
 
 def find_notice(
     rows: Sequence[manifest_lib.Row], folder: pathlib.Path, root: pathlib.Path
 ) -> str:
-  """Returns a line that names volumes which may be of one patient, or ''.
+  """Returns a line that names volumes that may be of one patient, or ''.
 
   Args:
-    rows: of a manifest.
-    folder: that holds the index of volumes, if there are any.
+    rows: rows of a manifest.
+    folder: folder that holds the index of volumes, if there are any.
     root: folder that the paths of the rows are relative to.
   """
   by_id = {row.id: row for row in rows}
@@ -63,7 +63,7 @@ def find_notice(
 
 
 def _is_odd(affine):
-  """Returns whether a grid lies as only a scanner places it."""
+  """Returns whether a grid is placed as only a scanner would place it."""
   affine = np.reshape(affine, (-1, 4))[:3]
   direction = affine[:, :3]
   is_oblique = np.count_nonzero(np.abs(direction) > 1e-3) > 3
@@ -72,12 +72,12 @@ def _is_odd(affine):
 
 
 def _thumbnails(rows, root):
-  """Returns the thumbnails of some slices, none where one cannot be read."""
+  """Returns the thumbnails of some slices; None if one cannot be read."""
   places = np.linspace(0, len(rows) - 1, _NUM_SLICES + 2)[1:-1]
   try:
     images = [
         rasterize.read_image(root / rows[round(p)].image) for p in places]
-  except Exception:  # The check names what is wrong with it.
+  except Exception:  # The check itself reports what is wrong with a file.
     return None
   return [duplicates.thumbnail(image) for image in images]
 

@@ -1,8 +1,7 @@
-"""From shapes to label maps, and back.
+"""Turns shapes into label maps, and label maps into shapes.
 
-What lives here: the table of annotation kinds (`annotation_kinds`), which
-pixels a shape covers (`covering`), label maps (`rasterize`, `rle`), and the
-weak annotations, good and faulty, that are simulated from exact masks
-(`simulate`, `scribbles`, `label_noise`) or taken from predictions
-(`predictions`).
+It holds the table of annotation kinds (`annotation_kinds`), the pixels that a
+shape covers (`covering`), label maps (`rasterize`, `rle`), and the weak
+annotations, good and faulty, that are simulated from exact masks (`simulate`,
+`scribbles`, `label_noise`) or taken from predictions (`predictions`).
 """

@@ -1,8 +1,9 @@
-"""The kinds of annotation, one row each: what every other module asks about.
+"""The table of annotation kinds, with one row for each kind.
 
-A new kind is a row here, a member of `types.AnnotationKind`, a function of
-`annotators` that draws it and, if its shapes are of a new form, one of
-`covering` that says which pixels they cover: docs/adding.md.
+All other modules look up here what they need to know of a kind. A new kind is a
+row here, a member of `types.AnnotationKind`, a function of `annotators` that
+draws it and, if its shapes have a new form, a function of `covering` that
+returns which pixels they cover: see docs/adding.md.
 """
 
 from collections.abc import Callable
@@ -19,30 +20,31 @@ _Kind = types.AnnotationKind
 
 
 class Kind(NamedTuple):
-  """What is known of a kind.
+  """What the package knows of one kind.
 
   Attributes:
-    value: as records hold it.
-    minutes: that one image takes, if nobody has measured: a placeholder.
+    value: the kind as records hold it.
+    minutes: minutes that one image takes, a placeholder for a measured time.
     shape: what `formats.drawn` calls one of its shapes.
-    field: of the manifest, that holds its shapes; None where it has none.
-    form: of one shape, in words.
-    num_values: in one shape that is a flat list; None where it is no such list.
-    num_points: least and most [x, y] in one shape that is a list of them; None
-      where it is no such list.
-    cover: which pixels a shape covers, see `covering`; None for masks.
-    opens: which pixels around its shapes are unlabelled, though others are
-      background, see `covering`; None where there are none.
-    annotate: how a label map is drawn as this kind, see `annotators`; None
-      where that cannot be simulated.
+    field: field of the manifest that holds its shapes; None if it has no
+      shapes.
+    form: form of one shape, for messages.
+    num_values: length of a shape that is a flat list; None for other shapes.
+    num_points: least and largest number of [x, y] in a shape that is a list of
+      points; None for other shapes.
+    cover: returns which pixels a shape covers, see `covering`; None for masks.
+    opens: returns which pixels around its shapes are unlabelled although the
+      rest is background, see `covering`; None if there are none.
+    annotate: draws a label map as this kind, see `annotators`; None if the kind
+      cannot be simulated.
     spoilt: what a simulated fault spoils: the label 'map' that is drawn, the
       'corners' of the shapes, or the 'classes' that are named.
     has_width: whether it has a field `width` beside its shapes.
-    may_be_open: whether a shape may be labelled 255: what lies in it is not
-      known.
+    may_be_open: whether a shape may be labelled 255, which means that the
+      classes inside it are unknown.
     may_be_file: whether it may be a picture of its own.
-    may_leave: whether a part of a shape may lie outside of the image, as
-      outlines drawn by hand do.
+    may_leave: whether a part of a shape may lie outside of the image, as in
+      outlines drawn by hand.
   """
 
   value: _Kind
@@ -63,22 +65,22 @@ class Kind(NamedTuple):
 
   @property
   def name(self) -> str:
-    """Of the kind, as the manifest has it."""
+    """The name of the kind in the manifest."""
     return self.value.name.lower()
 
   @property
   def is_sparse(self) -> bool:
-    """Whether it says nothing where nothing is drawn."""
+    """Whether pixels without a shape are unlabelled."""
     return self.value in types.SPARSE_KINDS
 
   @property
   def is_dense(self) -> bool:
-    """Whether its shapes say of every pixel what it is."""
+    """Whether its shapes give every pixel a class."""
     return not (self.field is None or self.is_sparse or self.opens)
 
   @property
   def is_thin(self) -> bool:
-    """Whether its shapes may be so thin that they drown in a picture."""
+    """Whether its shapes may be too thin to be seen in a picture."""
     return bool(self.has_width or self.is_sparse or self.opens)
 
   @property
@@ -118,9 +120,9 @@ TABLE = python_types.MappingProxyType({kind.name: kind for kind in (
     Kind(_Kind.TAG, 0.05, 'tag', annotate=annotators.tags, spoilt='classes'),
 )})
 
-# The kind of each form of shape; the exact one of several.
+# The kind for each form of shape; where several share a form, the exact one.
 OF_SHAPE = python_types.MappingProxyType(
     {kind.shape: kind for kind in reversed(TABLE.values())})
 
-# Those that may be pictures of their own, the exact one first.
+# The kinds that may be pictures of their own, the exact one first.
 FILES = tuple(name for name, kind in TABLE.items() if kind.may_be_file)

@@ -1,12 +1,13 @@
-"""How an annotator draws all objects of a label map, one function per kind.
+"""Simulates how an annotator draws all objects of a label map.
 
-The functions of `annotation_kinds` take
+There is one function for each kind of annotation. Those that `annotation_kinds`
+lists take
 
   label: classes, uint8 [H, W];
   rng: source of all randomness;
   quality_level: 0 (coarse) to 1 (careful)
 
-and return `Drawn`. What each level means is in `simulate.simulate_weak`.
+and return `Drawn`. `simulate.simulate_weak` says what each level means.
 """
 
 from collections.abc import Sequence
@@ -20,16 +21,16 @@ from data_prep.drawing import rle
 from data_prep.drawing import scribbles
 from data_prep.shared import geometry
 
-_STROKE_WIDTHS = (3.0, 2.0, 1.0)  # Pixels; the first that stays inside.
+_STROKE_WIDTHS = (3.0, 2.0, 1.0)  # Pixels; the first that stays inside is used.
 
 
 class Drawn(NamedTuple):
-  """Shapes, as a manifest lists them, and what they are.
+  """Shapes as a manifest lists them, with their classes.
 
   Attributes:
-    shapes: one each; corners are float [V, 2], those of a box, too.
+    shapes: the shapes; corners are float [V, 2], also those of a box.
     labels: class of each shape.
-    width: of all of them in pixels, of a kind that has one.
+    width: line width of all shapes in pixels, if the kind has one.
   """
 
   shapes: Sequence[Any]
@@ -60,7 +61,7 @@ def ellipses(label, rng, quality_level):
 
 
 def strokes(label, rng, quality_level):
-  """Draws background first: where strokes cross, the object counts."""
+  """Draws a scribble in each object and one, below them, in the background."""
   length = 0.4 + 0.6 * quality_level
   drawn = _each(label, lambda mask: scribbles.interior_scribble(
       mask, rng, length=length), first=scribbles.background_scribble(
@@ -72,7 +73,7 @@ def strokes(label, rng, quality_level):
 
 
 def _is_wrong(drawn, width, label):
-  """Returns whether strokes leave what they mark."""
+  """Returns whether strokes cover pixels of another class than their own."""
   seen = np.full(label.shape, types.UNLABELLED, np.uint8)
   for shape, value in zip(drawn.shapes, drawn.labels, strict=True):
     seen[covering.stroke(
@@ -83,12 +84,12 @@ def _is_wrong(drawn, width, label):
 def lines(label, rng, quality_level):
   """Draws the middle line of each object with one pen.
 
-  With lengths L and areas A of the objects, the width w is that with which n
-  strokes with round ends have their area,
+  The width w of n strokes with round ends is such that they have the total area
+  of the objects, where L are the lengths and A the areas:
 
-    n pi w^2 / 4 + w sum L = sum A,
+    n pi w^2 / 4 + w sum L = sum A.
 
-  and up to half more of a careless pen.
+  A careless pen is up to half as wide again.
   """
   del rng
   areas = [mask.sum() for _, mask in geometry.components(label)]
@@ -104,7 +105,7 @@ def lines(label, rng, quality_level):
 
 
 def points(label, rng, quality_level):
-  """Draws background first: where discs overlap, the object counts."""
+  """Marks points in each object and as many, below them, in the background."""
   num_points = 1 + round(2 * quality_level)
   shapes, labels = [], []
   for value, mask in geometry.components(label):
@@ -112,7 +113,7 @@ def points(label, rng, quality_level):
     labels += [value] * (len(shapes) - len(labels))
   far = geometry.depth_inside(label == 0)
   if far.any():
-    # No disc reaches an object, if there is room.
+    # Choose places where no disc reaches an object, if there is room.
     free = far > min(covering.POINT_RADIUS, far.max() / 2)
     count = min(len(shapes) or num_points, int(free.sum()))
     index = rng.choice(int(free.sum()), count, replace=False)
@@ -122,14 +123,14 @@ def points(label, rng, quality_level):
 
 
 def extreme_points(label, rng, quality_level):
-  """Marks how far each object reaches."""
+  """Marks the extreme points of each object."""
   jitter = 0.05 * (1 - quality_level)
   return _each(
       label, lambda mask: geometry.extreme_points(mask, rng, jitter=jitter))
 
 
 def coarse_masks(label, rng, quality_level):
-  """Fills blocks."""
+  """Fills blocks of pixels with their most frequent class."""
   del rng
   objects = geometry.components(label)
   share = 1 / 32 + (1 / 9 - 1 / 32) * (1 - quality_level)
@@ -143,13 +144,13 @@ def coarse_masks(label, rng, quality_level):
 
 
 def tags(label, rng, quality_level):
-  """Names the classes that are there."""
+  """Names the classes that the label map shows."""
   del rng, quality_level
   return Drawn((), np.setdiff1d(label, [0, types.UNLABELLED]).tolist())
 
 
 def _each(label, draw, first=()):
-  """Draws each object; `first` is a shape of class 0, if it is any."""
+  """Draws each object, after `first`, a shape of class 0 that may be empty."""
   drawn = [(0, first)] if len(first) else []
   drawn += [(value, draw(mask)) for value, mask in geometry.components(label)]
   return Drawn([shape for _, shape in drawn], [value for value, _ in drawn])

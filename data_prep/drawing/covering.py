@@ -1,26 +1,26 @@
-"""Which pixels a shape covers: one function for each form of shape.
+"""Computes which pixels a shape covers: one function per form of shape.
 
-One pixel convention everywhere: the pixel in column j and row i covers
+One pixel convention holds everywhere: the pixel in column j and row i covers
 [j, j + 1) x [i, i + 1), its centre is (j + 0.5, i + 0.5), and it belongs to a
-shape if its centre does. A box with whole numbers therefore holds exactly
-columns x0 .. x1 - 1. The functions of `annotation_kinds` take
+shape if its centre does. A box with whole numbers therefore holds exactly the
+columns x0 .. x1 - 1. The functions that `annotation_kinds` lists take
 
-  shape: as the manifest has it, float64 [...], in pixels of the image;
-  scale: of the label map to the image along x and y, float [2];
+  shape: the shape as the manifest holds it, float64 [...], in image pixels;
+  scale: size of the label map over that of the image along x and y, float [2];
   size: height and width of the label map;
-  width: in pixels of the image, of a kind that has one
+  width: line width in image pixels, if the kind has one
 
 and return bool [H, W].
 """
 
 import numpy as np
 
-POINT_RADIUS = 2.0  # Pixels of the label map that is drawn.
+POINT_RADIUS = 2.0  # In pixels of the label map that is drawn.
 _LEAST_RADIUS = 0.71  # Half a diagonal: no thin line falls between the centres.
 
 
 def box(shape, scale, size):
-  """Covers [x0, y0, x1, y1]."""
+  """Covers the box [x0, y0, x1, y1]."""
   return rectangle(shape * np.tile(scale, 2), size)
 
 
@@ -30,29 +30,29 @@ def polygon(shape, scale, size):
 
 
 def point(shape, scale, size):
-  """Covers `POINT_RADIUS` around [x, y]."""
+  """Covers a disc of `POINT_RADIUS` around [x, y]."""
   return _disc(shape * scale, size)
 
 
 def points(shape, scale, size):
-  """Covers `POINT_RADIUS` around each of float [N, 2]."""
+  """Covers a disc of `POINT_RADIUS` around each point, float [N, 2]."""
   return np.any([_disc(p, size) for p in shape * scale], axis=0)
 
 
 def between(shape, scale, size):
-  """Covers the box around points, float [N, 2], and the pixels under them."""
+  """Covers the box around points, float [N, 2], and the pixels they lie in."""
   corners = [*(shape.min(0) * scale - 0.5), *(shape.max(0) * scale + 0.5)]
   return rectangle(corners, size)
 
 
 def stroke(shape, scale, size, width):
-  """Covers half the width of a polyline, float [N, 2], to either side."""
+  """Covers half the width to either side of a polyline, float [N, 2]."""
   radius = max(width / 2 * scale.min(), _LEAST_RADIUS)
   return _stroke(shape * scale, radius, size)
 
 
 def ellipse(shape, scale, size):
-  """Covers [cx, cy, rx, ry, angle_deg], which turns x towards y."""
+  """Covers an ellipse, [cx, cy, rx, ry, angle_deg]; the angle turns x to y."""
   cx, cy, rx, ry, angle_deg = shape
   y, x = _centres(size)
   dx, dy = x / scale[0] - cx, y / scale[1] - cy
@@ -67,7 +67,7 @@ def _centres(size):
 
 
 def rectangle(corners, size):
-  """Covers [x0, y0, x1, y1] of the label map, bool [H, W]."""
+  """Covers [x0, y0, x1, y1] in pixels of the label map, bool [H, W]."""
   y, x = _centres(size)
   x0, y0, x1, y1 = corners
   return (x0 <= x) & (x < x1) & (y0 <= y) & (y < y1)
@@ -100,15 +100,15 @@ def _stroke(vertices, radius, size):
 def fill_polygon(vertices: np.ndarray, size: tuple[int, int]) -> np.ndarray:
   """Fills a polygon by the even-odd rule, bool [H, W].
 
-  Each edge flips, in the rows whose centre line it crosses, all pixels left of
-  the crossing; so the cost is that of the outline, not of the area.
+  In each row whose centre line it crosses, an edge flips all pixels left of the
+  crossing. The cost therefore grows with the outline, not with the area.
   """
   height, width = size
   flips = np.zeros((height, width + 1), np.int64)
   for (xa, ya), (xb, yb) in zip(
       vertices, np.roll(vertices, -1, axis=0), strict=True):
     low, high = min(ya, yb), max(ya, yb)
-    # Rows with low <= centre < high: no vertex counts twice.
+    # Rows with low <= centre < high, so that no vertex counts twice.
     first = int(np.clip(np.ceil(low - 0.5), 0, height))
     last = int(np.clip(np.ceil(high - 0.5), 0, height))
     rows = np.arange(first, last)

@@ -1,7 +1,7 @@
-"""Faults of label maps, as annotators make them; pure and seeded.
+"""Adds the faults of annotators to label maps; pure and seeded.
 
-A fault of `manifest.FAULTS` makes an annotation worthless, as one that was made
-on another frame.
+A fault of `manifest.FAULTS` makes an annotation worthless, as if it had been
+made on another frame.
 """
 
 from hybridseg import types
@@ -17,7 +17,7 @@ _NUM_TRIES = 60
 def add_fault(
     label: np.ndarray, rng: np.random.Generator, *, fault: str
 ) -> np.ndarray:
-  """Spoils a label map that has an object by one of `manifest.FAULTS`.
+  """Spoils a label map that holds an object with one of `manifest.FAULTS`.
 
   All objects are shifted by 0.6 to 1.2 sizes, shrink to 13 to 27 % of their
   area, move to a random place off all objects, or become background
@@ -26,7 +26,7 @@ def add_fault(
   Args:
     label: classes, uint8 [H, W]; unlabelled pixels stay unlabelled.
     rng: source of all randomness.
-    fault: which one.
+    fault: one of `manifest.FAULTS`.
 
   Returns:
     Classes, uint8 [H, W].
@@ -35,7 +35,7 @@ def add_fault(
 
 
 def _paint(label, objects):
-  """Returns background with the objects in order; unlabelled pixels stay."""
+  """Paints objects in order on background; unlabelled pixels stay so."""
   painted = np.zeros_like(label)
   for value, mask in objects:
     painted[mask] = value
@@ -43,13 +43,14 @@ def _paint(label, objects):
 
 
 def _size(mask):
-  """Returns height and width of the tight box."""
+  """Returns the height and width of the tight box of bool [H, W]."""
   x0, y0, x1, y1 = geometry.tight_box(mask)
   return np.array([y1 - y0, x1 - x0])
 
 
 def _moved(mask, step):
-  """Returns bool [H, W] moved by (down, right) whole pixels, cut off there."""
+  """Returns bool [H, W] moved by whole pixels (down, right), cut at the
+  edge."""
   height, width = mask.shape
   down = int(np.clip(np.rint(step[0]), -height, height))
   right = int(np.clip(np.rint(step[1]), -width, width))
@@ -62,7 +63,7 @@ def _moved(mask, step):
 
 
 def _largest(mask):
-  """Returns the largest 8-connected part."""
+  """Returns the largest 8-connected part of bool [H, W]."""
   parts, count = ndimage.label(mask, structure=np.ones((3, 3)))
   if count < 2:
     return mask
@@ -70,7 +71,7 @@ def _largest(mask):
 
 
 def _placed(mask, free, rng):
-  """Moves an object to a random place, smaller if need be.
+  """Moves an object to a random place, shrinking it if needed.
 
   Args:
     mask: the object, bool [H, W].
@@ -78,7 +79,8 @@ def _placed(mask, free, rng):
     rng: source of the places.
 
   Returns:
-    The object there, or where most of it is free, and whether all of it is.
+    The object at the first place that is all free, or else at the place with
+    the least overlap, and whether the place is all free.
   """
   height, width = mask.shape
   x0, y0, x1, y1 = map(int, geometry.tight_box(mask))
@@ -102,7 +104,7 @@ def _placed(mask, free, rng):
 
 
 def _random_disc(free, rng, *, radius):
-  """Returns a disc within `free`, at least a pixel, smaller if need be."""
+  """Returns a disc within `free`, of at least one pixel, smaller if needed."""
   depth = geometry.depth_inside(free)
   radius = max(min(radius, depth.max() - 1), 0.5)
   centres = np.argwhere(depth > radius)
@@ -112,7 +114,7 @@ def _random_disc(free, rng, *, radius):
 
 
 def _shift_map(label, rng):
-  """Moves all objects by 0.6 to 1.2 sizes in one direction."""
+  """Moves all objects by 0.6 to 1.2 of their sizes in one direction."""
   objects = geometry.components(label)
   best, best_iou = None, 2.0
   for _ in range(_NUM_TRIES):
@@ -140,7 +142,7 @@ def _shrink_map(label, rng):
     x0, y0, x1, y1 = map(int, geometry.tight_box(mask))
     old = np.array([y1 - y0, x1 - x0])
     new = np.empty(2, int)
-    # The longer side makes up for a shorter one that cannot go below a pixel.
+    # The longer side compensates for a shorter one of at least a pixel.
     short = int(np.argmin(old))
     new[short] = max(round(np.sqrt(share) * old[short]), 1)
     new[1 - short] = max(round(share * old.prod() / new[short]), 1)

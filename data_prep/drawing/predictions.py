@@ -1,4 +1,4 @@
-"""Predicted or corrected masks in place of what an annotator has drawn."""
+"""Puts predicted or corrected masks in place of the annotations of a set."""
 
 from typing import Any
 import pathlib
@@ -19,15 +19,15 @@ def constrain(
 ) -> np.ndarray:
   """Returns a prediction constrained to a weak annotation.
 
-  A box, outline, line or coarse mask: nothing of a class lies outside of the
-  shapes of that class; a shape without any pixel of its class is filled, for
-  the annotator has seen an object there; where it is unlabelled, all is kept.
-  Scribbles and points: labelled pixels keep their class. A tag: classes that it
-  does not name are background.
+  For a box, outline, line or coarse mask, no pixel outside of the shapes of a
+  class keeps that class. A shape without any pixel of its class is filled, for
+  the annotator has seen an object there. Where the annotation is unlabelled,
+  the prediction is kept. For scribbles and points, labelled pixels keep their
+  class. For a tag, classes that it does not name become background.
 
   Args:
     label: predicted class per pixel, uint8 [H, W], of the image's size.
-    annotation: of a checked manifest.
+    annotation: one annotation of a checked manifest.
     root: folder that its path is relative to.
   """
   label = label.copy()
@@ -52,7 +52,7 @@ def constrain(
           kind.field: [annotation[kind.field][i]], 'labels': [value]}
       inside = rasterize.rasterize(one, size=label.shape, root=root) != 0
       shapes.append((value, inside))
-  # What such shapes leave unlabelled is not open in itself.
+  # The pixels that such shapes leave unlabelled are not open by themselves.
   open_label = drawn if not kind.opens else _only_open(
       annotation, kind.field, label.shape)
   allowed = open_label == types.UNLABELLED
@@ -66,7 +66,7 @@ def constrain(
 
 
 def _only_open(annotation, field, size):
-  """Draws the shapes that are themselves unlabelled."""
+  """Draws only the shapes that are labelled 255."""
   kept = [p for p, v in zip(
       annotation[field], annotation['labels'], strict=True)
       if v == types.UNLABELLED]
@@ -85,7 +85,7 @@ def with_masks(
 
   Args:
     manifest: without problems; an image without a mask keeps its annotation.
-    folder: of class numbers, each of the size of its image.
+    folder: masks of class numbers, each of the size of its image.
     constrained: whether to make the masks agree with the annotations.
   """
   rows, problems = [], []

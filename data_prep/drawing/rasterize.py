@@ -1,6 +1,6 @@
-"""From an annotation to a label map, and both to the prepared size.
+"""Draws annotations as label maps, and resizes images and label maps.
 
-Which pixels a shape covers is in `covering`. Where shapes overlap, the later
+`covering` computes which pixels a shape covers. Where shapes overlap, the later
 one wins.
 """
 
@@ -16,21 +16,21 @@ from PIL import Image
 from data_prep.drawing import annotation_kinds
 from data_prep.drawing import rle
 
-_MAX_BORDER = 0.1  # Share of a mask.
+_MAX_BORDER = 0.1  # Largest share of a mask that may be unlabelled.
 
 
 def has_file(annotation: dict[str, Any]) -> bool:
-  """Returns whether an annotation is kept as a picture of its own."""
+  """Returns whether an annotation is stored as a picture of its own."""
   kind = annotation_kinds.TABLE.get(annotation['kind'])
   return kind is not None and kind.may_be_file and (
       'path' in annotation or kind.field not in annotation)
 
 
 def is_exact(label: np.ndarray) -> bool:
-  """Returns whether so much of a mask is labelled that it can be exact.
+  """Returns whether enough of a mask is labelled for it to be exact.
 
-  Up to a tenth may be unlabelled: the border of objects, as VOC has it, or a
-  small area that its annotator chose to ignore.
+  Up to a tenth may be unlabelled: the border of objects, as in VOC, or a small
+  area that the annotator chose to ignore.
 
   Args:
     label: class per pixel, uint8 [H, W].
@@ -47,14 +47,15 @@ def rasterize(
 ) -> np.ndarray:
   """Draws an annotation as a label map.
 
-  Inside a box, polygon, ellipse or run lengths, or within half its width of a
-  line: its class, and 0 elsewhere. Within `covering.POINT_RADIUS` of a point,
-  or half its width of a stroke: its class, and unlabelled elsewhere. Extreme
-  points are points whose boxes are unlabelled and the rest 0. Shapes labelled
-  255 lie below all others. A tag leaves every pixel unlabelled. `values` maps
-  the stored values of a mask to classes. Shapes are scaled and then drawn at
-  `output_size`, so that no point is lost; masks and run lengths are resized by
-  nearest neighbour.
+  Inside a box, polygon, ellipse or run lengths, and within half the width of a
+  line, pixels get the class of the shape, and 0 elsewhere. Within
+  `covering.POINT_RADIUS` of a point, and within half the width of a stroke,
+  they get its class and are unlabelled elsewhere. Extreme points are drawn as
+  points; the rest of their box is unlabelled and everything outside is 0.
+  Shapes labelled 255 lie below all others. A tag leaves every pixel unlabelled.
+  `values` maps the stored values of a mask to classes. Shapes are scaled first
+  and then drawn at `output_size`, so that no point is lost; masks and run
+  lengths are resized by nearest neighbour.
 
   Args:
     annotation: one annotation of a checked manifest.
@@ -87,7 +88,7 @@ def rasterize(
   label = np.full(output_size, empty, np.uint8)
   pairs = sorted(
       zip(annotation[kind.field], annotation['labels'], strict=True),
-      key=lambda pair: pair[1] != types.UNLABELLED)  # Keeps the order else.
+      key=lambda pair: pair[1] != types.UNLABELLED)  # Stable for the others.
   if kind.is_mask:
     for shape, value in pairs:
       inside = rle.decode_rle(shape)
@@ -107,7 +108,7 @@ def rasterize(
 
 
 def read_image(path: pathlib.Path) -> np.ndarray:
-  """Reads an image, uint8 [H, W, 1] if it is gray, else uint8 [H, W, 3].
+  """Reads an image as uint8 [H, W, 1] if it is gray, else [H, W, 3].
 
   Transparency is dropped; an orientation tag of a camera is not applied.
 
@@ -126,10 +127,10 @@ def read_image(path: pathlib.Path) -> np.ndarray:
 def read_mask(
     path: pathlib.Path, values: dict[str, int] | None = None
 ) -> np.ndarray:
-  """Reads the stored pixel values of a mask, of an integer type, [H, W].
+  """Reads the stored pixel values of a mask as an integer array, [H, W].
 
-  A palette picture gives its indices, a one-bit picture 0 and 1, or 0 and 255
-  where `values` names 255; colour channels must be equal.
+  A palette picture yields its indices. A one-bit picture yields 0 and 1, or 0
+  and 255 if `values` names 255. Colour channels must be equal.
 
   Raises:
     ValueError: if the colour channels differ.
@@ -165,7 +166,7 @@ def apply_values(
     if mask.size and (mask.min() < 0 or mask.max() > types.UNLABELLED):
       raise ValueError(f'{int(mask.min())} .. {int(mask.max())}')
     return mask.astype(np.uint8)
-  # Not by np.unique, which sorts all pixels.
+  # np.unique would be slow: it sorts all pixels.
   label = np.full(mask.shape, -1, np.int16)
   for stored, value in values.items():
     label[mask == int(stored)] = value
@@ -180,13 +181,13 @@ def parse_values(pairs: Sequence[str], flag: str) -> dict[str, int] | None:
 
   Args:
     pairs: such as ['0:0', '255:1'].
-    flag: that they are of.
+    flag: name of the flag that the pairs come from, for the message.
 
   Returns:
-    Class by stored value; None if there is no pair.
+    Class by stored value; None if there are no pairs.
 
   Raises:
-    ValueError: if a pair is no such pair, in one line.
+    ValueError: if a pair is malformed; the message is one line.
   """
   values = {}
   for pair in pairs:
@@ -198,11 +199,13 @@ def parse_values(pairs: Sequence[str], flag: str) -> dict[str, int] | None:
 
 
 def resize_image(image: np.ndarray, *, size: tuple[int, int]) -> np.ndarray:
-  """Resizes uint8 [H, W, C] to `size`: area average down, bilinear up."""
+  """Resizes uint8 [H, W, C]: by area averages if it shrinks, else
+  bilinearly."""
   if image.shape[:2] == tuple(size):
     return image
   shrinks = size[0] <= image.shape[0] and size[1] <= image.shape[1]
-  # Pillow's BILINEAR is antialiased, too, where only one axis shrinks.
+  # Pillow's BILINEAR also antialiases an axis that shrinks while the other
+  # grows.
   resample = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
   picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
   resized = np.asarray(picture.resize((size[1], size[0]), resample))
@@ -210,7 +213,7 @@ def resize_image(image: np.ndarray, *, size: tuple[int, int]) -> np.ndarray:
 
 
 def resize_label(label: np.ndarray, *, size: tuple[int, int]) -> np.ndarray:
-  """Resizes uint8 [H, W] to `size` by the pixel under each new centre."""
+  """Resizes uint8 [H, W] by taking the pixel under each new centre."""
   if label.shape == tuple(size):
     return label
   rows, columns = (

@@ -1,8 +1,9 @@
-"""Run lengths of a mask, as COCO writes them.
+"""Encodes and decodes the run lengths of a mask as COCO writes them.
 
-Runs go down the columns and start with a run of 0, which may be empty. As text
-each run beyond the third is its difference to the one two before, in groups of
-5 bits from the lowest, each plus 48 as a character, bit 6 = one more follows
+Runs go down the columns and start with a run of 0, which may be empty. In text
+form, each run beyond the third is stored as its difference to the run two
+before. The number is cut into groups of 5 bits, the lowest first; each group is
+written as the character 48 + group, and + 32 if another group follows
 (pycocotools, maskApi.c).
 """
 
@@ -31,10 +32,10 @@ def encode_rle(mask: np.ndarray) -> dict[str, Any]:
 
 
 def decode_rle(rle: Any) -> np.ndarray:
-  """Returns bool [H, W] from run lengths, as text or as a list of them.
+  """Returns bool [H, W] from run lengths, given as text or as a list.
 
   Raises:
-    ValueError: if that is not what it is, in one line.
+    ValueError: if `rle` is not a valid mask; the message is one line.
   """
   size = rle.get('size') if isinstance(rle, dict) else None
   if not (isinstance(size, (list, tuple)) and len(size) == 2

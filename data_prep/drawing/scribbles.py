@@ -1,4 +1,4 @@
-"""Strokes of a pen within an object or off all objects; pure and seeded."""
+"""Draws pen strokes within an object or off all objects; pure and seeded."""
 
 import numpy as np
 from scipy import sparse
@@ -6,7 +6,7 @@ from scipy.sparse import csgraph
 
 from data_prep.shared import geometry
 
-_STROKE_GRID = 160  # Strokes through more pixels go from block to block.
+_STROKE_GRID = 160  # On larger images, strokes go from block to block.
 
 
 def interior_scribble(
@@ -14,11 +14,12 @@ def interior_scribble(
 ) -> list[list[float]]:
   """Draws one stroke along the middle of the object.
 
-  The cheapest path between two random pixels of the interior (at least 0.3 of
-  the greatest depth) that are far apart; a pixel costs about 1 / its distance
-  to the outside. It stays inside: of an object that is not 4-connected it takes
-  the part with the deepest pixel. On more than 160 rows or columns it goes from
-  block to block of those that lie inside as a whole.
+  The stroke is the cheapest path between two random pixels of the interior (at
+  least 0.3 of the greatest depth) that lie far apart; a pixel costs about 1 /
+  its distance to the outside. The path stays inside: if an object is not
+  4-connected, the part with the deepest pixel is taken. If the image has more
+  than 160 rows or columns, the path goes from block to block through blocks
+  that lie entirely inside.
 
   Args:
     mask: the object, bool [H, W], not empty.
@@ -26,7 +27,7 @@ def interior_scribble(
     length: share of the path that is drawn, in (0, 1].
 
   Returns:
-    Vertices [[x, y], ...], one at least.
+    Vertices [[x, y], ...], at least one.
   """
   block = -(-max(mask.shape) // _STROKE_GRID)
   inside = _whole_blocks(mask, block)
@@ -48,20 +49,20 @@ def interior_scribble(
 
 
 def medial_line(mask: np.ndarray) -> list[list[float]]:
-  """Draws the line that an object is, through its middle.
+  """Draws the line through the middle of an object that is itself a line.
 
   The ends are two pixels that lie farthest apart within the object; between
-  them, a pixel costs 1 / its distance to the outside, squared. At either end
-  the line starts at the last of its pixels whose inscribed disc still holds
-  that end, as a stroke with round ends does; of a disc, little more than its
-  centre is left.
+  them, a pixel costs 1 / its squared distance to the outside. At either end the
+  line starts at the last of its pixels whose inscribed disc still holds that
+  end, as in a stroke with round ends. For a disc, little more than the centre
+  is left.
 
   Args:
-    mask: the object, bool [H, W], not empty; of several parts, the one with the
-      deepest pixel.
+    mask: the object, bool [H, W], not empty; if it has several parts, the one
+      with the deepest pixel is drawn.
 
   Returns:
-    Vertices [[x, y], ...], one at least.
+    Vertices [[x, y], ...], at least one.
   """
   depth = geometry.depth_inside(mask)[mask]
   even, middle = (
@@ -102,21 +103,21 @@ def background_scribble(
 
 
 def _whole_blocks(mask, block):
-  """Returns which blocks of bool [H, W] lie inside as a whole."""
+  """Returns which blocks of bool [H, W] lie entirely inside."""
   height, width = (size // block for size in mask.shape)
   cut = mask[: height * block, : width * block]
   return cut.reshape(height, block, width, block).all((1, 3))
 
 
 def _graph(inside, cost, *, may_cut_corners=False):
-  """Returns the steps between neighbours among the N pixels inside, [N, N].
+  """Returns the cost of steps between neighbours among N pixels, [N, N].
 
   A diagonal step needs both pixels beside it, so that a thin line stays inside.
 
   Args:
-    inside: bool [H, W].
+    inside: bool [H, W], of which N pixels are True.
     cost: of each pixel inside, in the order of rows, float [N].
-    may_cut_corners: whether a diagonal step needs neither.
+    may_cut_corners: whether a diagonal step needs neither of the two pixels.
   """
   index = np.cumsum(inside).reshape(inside.shape) - 1
   right = inside[:, :-1] & inside[:, 1:]
@@ -141,7 +142,7 @@ def _graph(inside, cost, *, may_cut_corners=False):
 
 
 def _trace(previous, end):
-  """Returns the pixels from `end` back to where the search started."""
+  """Returns the pixels of a path from `end` back to the start of the search."""
   path = [end]
   while previous[path[-1]] >= 0:
     path.append(int(previous[path[-1]]))
@@ -149,7 +150,7 @@ def _trace(previous, end):
 
 
 def _vertices(inside, path, block):
-  """Returns [[x, y], ...] of a path without those on a straight line."""
+  """Returns the vertices [[x, y], ...] of a path at which it turns."""
   path = np.array(geometry.pixel_centres(inside, path)) * block
   if len(path) > 2:
     step = np.diff(path, axis=0)

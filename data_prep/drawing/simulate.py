@@ -1,9 +1,10 @@
-"""Weak annotations, good and faulty, from exact label maps; pure and seeded.
+"""Simulates weak annotations, good and faulty, from exact label maps.
 
-Every connected component of every class becomes one shape. A good label has a
-graded quality; a fault is one of `manifest.FAULTS` and spoils all shapes of the
-image alike, as an annotation made on another frame would. How a kind is drawn,
-and what a fault spoils, is in its row of `annotation_kinds`.
+All functions are pure and seeded. Every connected component of every class
+becomes one shape. A good annotation has a graded quality. A fault is one of
+`manifest.FAULTS` and spoils all shapes of an image alike, as if the annotation
+had been made on another frame. The row of a kind in `annotation_kinds` holds
+how it is drawn and what a fault spoils.
 """
 
 from collections.abc import Sequence
@@ -40,34 +41,36 @@ def simulate_weak(
 ) -> dict[str, Any]:
   """Draws one weak annotation of an exact label map.
 
-  Good boxes grow from tight to 10 % looser on each side, good polygons fall
-  from 12 to 4 vertices, as `quality_level` falls from 1 to 0. A label with an
-  IoU below 0.55 is drawn again, with more care each time; what a tight box
-  cannot do better stays. The same holds for ellipses, whose radii grow by up to
-  20 %, and coarse masks, whose blocks grow from 1 / 32 to 1 / 9 of the shorter
-  side of the image, but never so far that an object vanishes. Scribbles get
-  shorter, points fewer (3 to 1 per object), lines up to half as wide again,
-  extreme points move by up to 5 % of the object's size. Background has one
-  stroke, or as many points as all objects together.
+  As `quality_level` falls from 1 to 0, good boxes grow from tight to 10 %
+  looser on each side, and good polygons fall from 12 to 4 vertices. An
+  annotation with an IoU below 0.55 is drawn again, with more care each time; if
+  even the most careful one is below, it stays. The same holds for ellipses,
+  whose radii grow by up to 20 %, and for coarse masks, whose blocks grow from 1
+  / 32 to 1 / 9 of the shorter side of the image, but never so far that an
+  object vanishes. Scribbles get shorter, points fewer (3 to 1 per object),
+  lines up to half as wide again, and extreme points move by up to 5 % of the
+  object's size. The background gets one stroke, or as many points as all
+  objects together.
 
-  A fault of these kinds spoils the label map that they are drawn from: all
-  objects are shifted by 0.6 to 1.2 sizes, shrink to 13 to 27 % of their area,
-  move to a random place off all objects, or become background ('missing'). A
-  faulty tag names no class if 'missing', else an absent class instead of one
-  that is present, or no class if none is absent.
+  A fault spoils boxes and polygons after they are drawn; for all other kinds
+  but tags, it spoils the label map that they are drawn from. All objects are
+  shifted by 0.6 to 1.2 sizes, shrink to 13 to 27 % of their area, move to a
+  random place off all objects, or become background ('missing'). A faulty tag
+  names no class if the fault is 'missing'. Otherwise it names an absent class
+  instead of a present one, or no class if none is absent.
 
   Args:
     truth: exact classes, uint8 [H, W].
     rng: source of all randomness.
     kind: one of `KINDS`.
     quality_level: 0 (coarse) to 1 (careful).
-    fault: '' or one of `FAULTS`, planted on top.
-    num_classes: number of classes, background included, which a faulty tag is
-      drawn from; None takes those up to the highest in `truth`.
+    fault: '' or one of `FAULTS`, added to the drawn annotation.
+    num_classes: number of classes, background included, from which a faulty tag
+      draws; None takes those up to the highest class in `truth`.
 
   Returns:
-    An annotation as a manifest holds it; without shapes, but for those of class
-    0, if `truth` has no object or the fault is 'missing'.
+    An annotation as a manifest holds it. If `truth` has no object or the fault
+    is 'missing', it has no shapes but those of class 0.
 
   Raises:
     ValueError: if `kind` or `fault` is unknown.
@@ -93,12 +96,12 @@ def simulate_weak(
 
 
 def _draw_with_care(label, rng, row, quality_level):
-  """Draws all objects of a label map, again if that is not good enough."""
+  """Draws all objects of a label map, again if the IoU is too low."""
   num_classes = 1 + max((v for v, _ in geometry.components(label)), default=0)
   for redraw in range(1 + _NUM_REDRAWS):
     drawn = row.annotate(
         label, rng, min(quality_level + redraw / _NUM_REDRAWS, 1.0))
-    # Of other kinds, the IoU does not tell how careful they are.
+    # The IoU of other kinds does not show how carefully they were drawn.
     if not row.is_dense or _GOOD_IOU <= geometry.quality(
         draw(_annotation(drawn, row), label.shape), label, num_classes):
       break
@@ -127,10 +130,10 @@ def plan_faults(
     fault_fraction: float,
     kinds: Sequence[str] = DEFAULT_KINDS,
 ) -> list[dict[str, Any]]:
-  """Draws kind, quality level and fault of each weak label.
+  """Draws the kind, quality level and fault of each weak annotation.
 
-  The kinds share the labels evenly; round(fault_fraction * num_weak) are
-  faulty, spread evenly over the faults and over the kinds.
+  The kinds share the annotations evenly. round(fault_fraction * num_weak) of
+  them are faulty, spread evenly over the faults and over the kinds.
   """
   num_faulty = round(fault_fraction * num_weak)
   faults = [FAULTS[i % len(FAULTS)] for i in range(num_faulty)]
@@ -151,14 +154,14 @@ def weak_row(
     plan: dict[str, Any],
     num_classes: int | None = None,
 ) -> manifest.Row:
-  """Returns the strong row with a simulated weak label in place of its mask.
+  """Returns a strong row with a simulated weak annotation instead of its mask.
 
-  An image without object keeps no fault: there is nothing to spoil.
+  An image without objects has no fault, since there is nothing to spoil.
 
-  The stored quality is the IoU over the pixels that the annotation labels. Of
+  The stored quality is the IoU over the pixels that the annotation labels. For
   scribbles, points and extreme points these are few, so that even a faulty one
-  may score high, and discs that reach over the outline lower the score of an
-  exact one; a tag labels none and always scores 1.
+  may score high, while discs that reach over the outline lower the score of an
+  exact one. A tag labels no pixel and always scores 1.
 
   Args:
     row: the strong row.
@@ -181,7 +184,7 @@ def weak_row(
 
 
 def _annotation(drawn, row):
-  """Returns the manifest form of what is drawn."""
+  """Returns the drawn shapes as an annotation of a manifest."""
   annotation = {'kind': row.name}
   if row.field is not None:
     annotation[row.field] = [
@@ -210,7 +213,7 @@ def _clip(shape, size):
 
 
 def _area(shape, kind):
-  """Returns the area that vertices [V, 2] enclose; a box has two corners."""
+  """Returns the area of a shape, [V, 2]; a box has two opposite corners."""
   if kind == 'box':
     return float(np.prod(shape[1] - shape[0]))
   x, y = shape.T
@@ -232,7 +235,7 @@ def _shifted(shapes, labels, truth, rng, kind):
     iou = _iou(moved, labels, kind, truth)
     if kept >= 0.3 and iou < best_iou:
       best, best_iou = moved, iou
-    # Some overlap is left on purpose: this fault is the near miss.
+    # Some overlap is left on purpose, since this fault is a near miss.
     if kept >= 0.3 and iou < 0.3:
       return moved
   return best or _shrunken(shapes, labels, truth, rng, kind)
@@ -243,14 +246,14 @@ def _shrunken(shapes, labels, truth, rng, kind):
   area = sum(_area(s, kind) for s in shapes)
   target = rng.uniform(0.13, 0.27) * np.isin(truth, labels).sum()
   scale = float(np.clip(np.sqrt(target / max(area, 1e-6)), 0.25, 0.55))
-  # No shape below a pixel or so: it has to be drawn somewhere.
+  # Keep every shape above about a pixel, so that it still covers something.
   shrink = lambda s: max(scale, 1.5 / max(np.ptp(s, axis=0).min(), 1.5))
   middle = lambda s: (s.min(0) + s.max(0)) / 2
   return [middle(s) + shrink(s) * (s - middle(s)) for s in shapes]
 
 
 def _wrong_place(shapes, labels, truth, rng, kind):
-  """Moves each shape to a random place off all objects, smaller if need be."""
+  """Moves each shape to a random place off all objects, shrinking if needed."""
   height, width = truth.shape
   placed = []
   for shape, value in zip(shapes, labels, strict=True):

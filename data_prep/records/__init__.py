@@ -1,6 +1,6 @@
-"""From a manifest to the records that training reads.
+"""Turns a manifest into the records that training reads.
 
-What lives here: what a record is (`schema`), the TFDS builder that writes them
-(`builder`), the hashes that say whether a set is the same (`fingerprints`), and
-what prediction has to do again with a new picture (`preparation`).
+It holds the form of a record (`schema`), the TFDS builder that writes records
+(`builder`), the hashes that show whether a set is the same (`fingerprints`),
+and the steps that prediction repeats for a new picture (`preparation`).
 """

@@ -1,15 +1,16 @@
-"""From a manifest to records: ArrayRecord shards that TFDS reads.
+"""Writes a manifest as records: ArrayRecord shards that TFDS reads.
 
-Reads and writes ArrayRecord without TensorFlow:
+ArrayRecord is read and written without TensorFlow:
 
   builder = tfds.builder_from_directory('OUTPUT/records')
   source = builder.as_data_source(split='train_weak')
 
-Shards are independent: a shard is written when its rows or their files have
-changed, and taken over from the last records when not; what an interrupted
-build has finished serves the next one. For a set that outgrows one machine, map
-`write_shard` over `shard_tasks` where the files can be read, for instance by
-Apache Beam, then let `build` assemble what lies in `staging`:
+Shards are independent. A shard is written if its rows or their files have
+changed, and otherwise taken over from the last records; the shards that an
+interrupted build has finished serve the next one. If a set outgrows one
+machine, map `write_shard` over `shard_tasks` where the files can be read, for
+instance with Apache Beam, and then let `build` assemble the shards in
+`staging`:
 
   with beam.Pipeline() as pipeline:
     _ = (pipeline | beam.Create(builder.shard_tasks(manifest, image_size=96))
@@ -48,7 +49,7 @@ _SHARD_ROWS = 256
 
 
 class ShardTask(NamedTuple):
-  """What one shard is made of; can be sent to another process or machine.
+  """The content of one shard; can be sent to another process or machine.
 
   Attributes:
     split: one of `schema.SPLITS`.
@@ -58,8 +59,8 @@ class ShardTask(NamedTuple):
     root: folder that the rows' paths are relative to.
     image_size: height and width of every record.
     num_classes: number of classes K.
-    channels: of every record, 1 or 3.
-    digest: sha256 of all of it and of the files.
+    channels: channels of every record, 1 or 3.
+    digest: SHA-256 of all of the above and of the files.
   """
 
   split: str
@@ -76,7 +77,7 @@ class ShardTask(NamedTuple):
 def metadata(
     manifest: manifest_lib.Manifest, *, image_size: int
 ) -> dict[str, Any]:
-  """Returns what the records remember: name, classes, sizes, counts, hash."""
+  """Returns the metadata of records: name, classes, sizes, counts, hashes."""
   return {
       'name': manifest.header.name,
       'classes': list(manifest.header.classes),
@@ -94,7 +95,7 @@ def holds(
     *,
     image_size: int,
 ) -> bool:
-  """Returns whether records are those of a manifest, whoever wrote them.
+  """Returns whether records hold a manifest, whichever version wrote them.
 
   Args:
     stored: the metadata of the records.
@@ -113,13 +114,14 @@ def holds(
 def made_in_other_order(
     folder: str | os.PathLike[str], manifest: manifest_lib.Manifest
 ) -> str:
-  """Returns what records call the fingerprint of a manifest, '' if not its.
+  """Returns the hash that records store for a manifest, '' if not its records.
 
-  Of those that were written with the keys in an order that is not known any
-  more: files, counts, and the ids of each split are compared.
+  This is for records whose hash was computed with JSON keys in an order that is
+  no longer known. Files, counts, and the ids of each split are compared
+  instead.
 
   Args:
-    folder: of the records.
+    folder: folder of the records.
     manifest: of the set.
 
   Raises:
@@ -145,7 +147,7 @@ def shard_tasks(
 ) -> list[ShardTask]:
   """Cuts a checked manifest into shards, in its order.
 
-  Row k of train_weak is instance k. Reads every file, for the digests.
+  Row k of train_weak is instance k. Every file is read for the digests.
   """
   channels = _channels(manifest)
   tasks = []
@@ -169,7 +171,7 @@ def write_shard(task: ShardTask, *, folder: str | os.PathLike[str]) -> None:
   """Writes a shard as `folder`/DIGEST, whole or not at all.
 
   Raises:
-    OSError: if a file cannot be read, or the shard not be written.
+    OSError: if a file cannot be read, or the shard cannot be written.
   """
   path = pathlib.Path(folder) / task.digest
   if path.exists():
@@ -180,7 +182,7 @@ def write_shard(task: ShardTask, *, folder: str | os.PathLike[str]) -> None:
   unfinished = f'{path}.{os.getpid()}.unfinished'
   try:
     _write_rows(task, features, unfinished)
-  except RuntimeError as error:  # As ArrayRecord tells what the system says.
+  except RuntimeError as error:  # ArrayRecord puts the system's error in here.
     full = os.strerror(errno.ENOSPC)
     if full not in str(error):
       raise
@@ -214,11 +216,12 @@ def build(
 
   Args:
     manifest: without problems, see `check.check_manifest`.
-    output: folder of the records, must not exist; its parent must.
+    output: folder of the records, which must not exist; its parent must.
     image_size: height and width of every record.
     previous: older records, from which unchanged shards are taken.
     staging: folder, on the disk of `output`, that keeps finished shards if the
-      build is interrupted; default is next to `output`. It is gone afterwards.
+      build is interrupted; the default lies next to `output`. It is removed at
+      the end.
 
   Returns:
     `output`, to be opened with `tfds.builder_from_directory`.
@@ -264,7 +267,7 @@ def _locked(folder):
 
 
 def _take_over(tasks, previous, staging):
-  """Copies the shards of older records that are still right."""
+  """Copies the shards of older records that are still valid."""
   if previous is None or not (pathlib.Path(previous) / 'shards.json').exists():
     return
   with open(pathlib.Path(previous) / 'shards.json', encoding='utf-8') as file:
@@ -277,7 +280,7 @@ def _take_over(tasks, previous, staging):
 
 
 def _write_shards(tasks, staging):
-  """Writes what is missing, on all cores, and tells how far it is."""
+  """Writes the missing shards on all cores and reports the progress."""
   missing = [t for t in tasks if not (staging / t.digest).exists()]
   done = 0
   progress = progress_lib.Progress(
@@ -285,7 +288,8 @@ def _write_shards(tasks, staging):
   if len(missing) < len(tasks):
     print(f'  shards that are there already: {len(tasks) - len(missing)} of '
           f'{len(tasks)}', file=sys.stderr)
-  # Threads: decoding, resizing and compressing release Python's lock.
+  # Threads are enough: decoding, resizing and compressing release Python's
+  # lock.
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     pending = {
         pool.submit(write_shard, task, folder=staging): task for task in missing
@@ -301,7 +305,7 @@ def _write_shards(tasks, staging):
 
 
 def _assemble(tasks, manifest, staging, output):
-  """Names the shards as TFDS does and writes what it must know of them."""
+  """Names the shards as TFDS does and writes its metadata."""
   with whole_file.folder_beside(output) as temporary:
     by_split = collections.defaultdict(list)
     for task in tasks:
@@ -338,7 +342,7 @@ def _assemble(tasks, manifest, staging, output):
 
 @contextlib.contextmanager
 def _quiet():
-  """Silences what TFDS says about a download that does not take place."""
+  """Silences the TFDS message about a download that does not take place."""
   verbosity = logging.get_verbosity()
   logging.set_verbosity(logging.WARNING)
   try:

@@ -1,4 +1,4 @@
-"""Hashes that say whether a set is the same: of its manifest and its files."""
+"""Computes hashes of a set's manifest and files, to tell sets apart."""
 
 from collections.abc import Sequence
 import hashlib
@@ -15,8 +15,8 @@ def of_manifest(
 
   Args:
     manifest: of the set.
-    as_written: whether to take the keys of each JSON object in their order, as
-      earlier versions did: records of theirs remember this hash.
+    as_written: whether to hash the keys of each JSON object in their order, as
+      earlier versions did; records that they wrote store this hash.
   """
   rows = [row._replace(line=0) if as_written else content(row)
           for row in manifest.rows]
@@ -25,7 +25,7 @@ def of_manifest(
 
 
 def content(row: manifest_lib.Row) -> manifest_lib.Row:
-  """Returns a row without its line and the order of keys, which say nothing."""
+  """Returns a row without its line number and with sorted keys."""
   return row._replace(
       line=0, annotation=_sorted_keys(row.annotation),
       evaluation=_sorted_keys(row.evaluation))
@@ -40,10 +40,13 @@ def _sorted_keys(value: Any) -> Any:
 
 
 def of_files(rows: Sequence[manifest_lib.Row], root: pathlib.Path) -> str:
-  """Returns the SHA-256 of all images and masks: a corrected mask changes it.
+  """Returns the SHA-256 of all images and masks.
+
+  It changes if a mask is corrected.
 
   Args:
-    rows: of a manifest.
+    rows: rows of a manifest.
+    root: folder that their paths are relative to.
     root: folder that their paths are relative to.
 
   Raises:

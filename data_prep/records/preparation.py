@@ -1,8 +1,9 @@
-"""How pictures became records: what a prediction has to do again.
+"""Stores how pictures became records, so that prediction can do the same.
 
-`preparation.json` lies beside the records. Prediction reads a new file as
-`prepare` read the set: same window of intensities, same orientation and cut of
-volumes. The sizes of records are in the records themselves.
+`preparation.json` lies beside the records. With it, prediction reads a new file
+as `prepare` read the set: with the same window of intensities, and the same
+orientation and slicing axis of volumes. The size of records is in the records
+themselves.
 """
 
 import collections
@@ -20,14 +21,15 @@ FILE = 'preparation.json'
 
 
 class Preparation(NamedTuple):
-  """See the module.
+  """How the pictures of a set were read.
 
   Attributes:
     intensity_range: intensities that became 0 and 255 in files of more than 8
       bits; None takes percentiles of each file.
     orientation: where the axes of the volumes point, such as 'LPS'; None if
-      there were none: then a volume is taken as it is stored.
-    axis: along which they were cut; None is the one of the largest spacing.
+      there were no volumes: then a volume is read as it is stored.
+    axis: axis along which volumes were sliced; None takes the one of the
+      largest spacing.
   """
 
   intensity_range: tuple[float, float] | None = None
@@ -38,12 +40,12 @@ class Preparation(NamedTuple):
 def write(
     folder: pathlib.Path, *, intensity_range: tuple[float, float] | None
 ) -> None:
-  """Writes the file, from what is known and from the index of volumes.
+  """Writes the preparation of a set, using its index of volumes.
 
-  Of several orientations or cuts, the most frequent one is written.
+  If there are several orientations or axes, the most frequent pair is written.
 
   Args:
-    folder: of the manifest, to which the volumes, if any, were written.
+    folder: folder of the manifest and of the volumes, if there are any.
     intensity_range: as the user gave it.
   """
   orientation = axis = None
@@ -59,7 +61,7 @@ def write(
 
 
 def read(folder: str | os.PathLike[str]) -> Preparation:
-  """Reads it; the default where an older `prepare` has not written one."""
+  """Reads the preparation of a set; older sets without one get the default."""
   path = pathlib.Path(folder) / FILE
   if not path.exists():
     return Preparation()
@@ -67,12 +69,12 @@ def read(folder: str | os.PathLike[str]) -> Preparation:
 
 
 def from_json(value: dict[str, Any]) -> Preparation:
-  """Returns what `_asdict` wrote as JSON."""
+  """Returns a preparation from the JSON form of its `_asdict`."""
   limits = value['intensity_range']
   return Preparation(
       tuple(limits) if limits else None, value['orientation'], value['axis'])
 
 
 def orientation_of(affine: np.ndarray) -> str:
-  """Returns where the axes point, such as 'LPS', to the nearest right angle."""
+  """Returns the nearest directions of a volume's axes, such as 'LPS'."""
   return ''.join(nibabel.aff2axcodes(affine))

@@ -1,4 +1,4 @@
-"""What a record is: the features of one image, made of one row."""
+"""Defines a record: the features of one image, which are made from one row."""
 
 import pathlib
 from typing import Any
@@ -11,13 +11,13 @@ from data_prep import manifest as manifest_lib
 from data_prep.drawing import rasterize
 
 SPLITS = ('train_strong', 'train_weak', 'val', 'test')
-VERSION = '1.1.0'  # Of the records' form.
+VERSION = '1.1.0'  # Version of the form of records.
 
 
 def record_features(
     *, image_size: int, num_classes: int, channels: int
 ) -> tfds.features.FeaturesDict:
-  """Returns what every record holds."""
+  """Returns the features that every record holds."""
   tensor, scalar = tfds.features.Tensor, tfds.features.Scalar
   text = tfds.features.Text
   side = image_size
@@ -55,7 +55,7 @@ def split_rows(
   """Returns the rows of each record split, in the order of the manifest."""
   rows = {name: [] for name in SPLITS}
   for row in manifest.rows:
-    # An unlabelled image is a weak one that says nothing.
+    # An unlabelled image counts as a weak one without information.
     role = 'weak' if row.role == 'unlabelled' else row.role
     rows[f'train_{role}' if row.split == 'train' else row.split].append(row)
   return rows

@@ -1,8 +1,8 @@
-"""What data_prep and experiments both stand on; it imports nothing of theirs.
+"""What data_prep and experiments both build on; it imports neither of them.
 
-What lives here: files written whole or not at all (`whole_file`) and names that
-may not leave their folder (`confined`); pictures as pixels (`pixels`); cells of
-CSV files (`cells`); the pieces of HTML pages (`html_page`, `html_plots`);
-shapes around an object (`geometry`); progress (`progress`), numbers in
-sentences (`grammar`) and the system's errors in words (`system_errors`).
+It holds files that are written whole or not at all (`whole_file`), names that
+must not leave their folder (`confined`), pictures as pixels (`pixels`), cells
+of CSV files (`cells`), the pieces of HTML pages (`html_page`, `html_plots`),
+shapes around an object (`geometry`), progress lines (`progress`), numbers in
+sentences (`grammar`) and explanations of system errors (`system_errors`).
 """

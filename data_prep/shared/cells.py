@@ -1,26 +1,27 @@
-"""Cells of CSV files that people open in a spreadsheet.
+"""Guards the cells of CSV files that people open in a spreadsheet.
 
 A spreadsheet runs a cell that begins with = + - @, a tab or a line break. Ids,
-subjects and class names come from anybody: what begins so, and is no number, is
-written behind an apostrophe, which a spreadsheet shows as text, and which our
-readers take away again.
+subjects and class names may come from anybody. A text that begins so and is not
+a number is therefore written behind an apostrophe: a spreadsheet then shows it
+as text, and our readers remove the apostrophe again.
 """
 
 from collections.abc import Iterable, Mapping
 import re
 from typing import Any
 
-# With an apostrophe in front, it would be mistaken for a guarded one.
+# A text that already has the apostrophe gets another one: otherwise the reader
+# would take it for a guarded text.
 _RISKY = re.compile(r"'*[=+\-@\t\r\n]")
 _GUARDED = re.compile(r"'+[=+\-@\t\r\n]")
 _NUMBER = re.compile(r'[+-](\d+\.?\d*|\.\d+)([eE][+-]?\d+)?')
 
 
 def guard(value: Any) -> Any:
-  """Returns a cell to write: '=1+1' becomes "'=1+1", and -1 stays a number.
+  """Returns a cell to write: '=1+1' becomes "'=1+1", while -1 stays a number.
 
   Args:
-    value: text, or anything else, which is returned as it is.
+    value: text, which may be guarded, or anything else, which stays as it is.
   """
   if isinstance(value, str) and _RISKY.match(value) and not _NUMBER.fullmatch(
       value):
@@ -29,27 +30,27 @@ def guard(value: Any) -> Any:
 
 
 def undo(value: Any) -> Any:
-  """Returns what `guard` was given, of a cell that was read."""
+  """Returns the value that `guard` received, from a cell that was read."""
   if isinstance(value, str) and _GUARDED.match(value):
     return value[1:]
   return value
 
 
 def guard_all(values: Iterable[Any]) -> list[Any]:
-  """Returns a line to write."""
+  """Returns a line to write, with all its cells guarded."""
   return [guard(v) for v in values]
 
 
 def undo_all(values: Iterable[Any]) -> list[Any]:
-  """Returns a line that was read, as it was meant."""
+  """Returns a line that was read, with the guards of its cells removed."""
   return [undo(v) for v in values]
 
 
 def guard_row(row: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns a line to write, by column."""
+  """Returns a line to write, keyed by column, with all its cells guarded."""
   return {k: guard(v) for k, v in row.items()}
 
 
 def undo_row(row: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns a line that was read, by column, as it was meant."""
+  """Returns a line that was read, keyed by column, without the guards."""
   return {undo(k): undo(v) for k, v in row.items()}

@@ -1,7 +1,7 @@
-"""Keeps what a file names inside the folder that it belongs to.
+"""Keeps the paths that a file names inside the folder that it belongs to.
 
-Ids and paths come from files, and files come from anybody: whatever writes or
-opens a path that is made of them asks here.
+Ids and paths come from files, and files may come from anybody: whoever writes
+or opens a path that is built from them checks it here.
 """
 
 import os
@@ -15,8 +15,9 @@ FIX = 'rename it: no "." or ".." between slashes, and no slash at either end'
 def is_name(name: str) -> bool:
   """Returns whether a name, read as a path, stays below any folder.
 
-  An absolute name does not, nor does one with a part that is empty, '.' or
-  '..': two such names could be one file. Links are looked at by `inside`.
+  An absolute name does not, and neither does a name with a part that is empty,
+  '.' or '..': two names with such parts could lead to the same file. Links are
+  checked by `inside`.
 
   Args:
     name: an id, or a path below some folder, with slashes.
@@ -29,7 +30,7 @@ def leads_out(root: pathlib.Path, name: str) -> bool:
 
   Args:
     root: folder that the path is relative to.
-    name: the path. An absolute one is no path below the root and was meant:
+    name: the path. An absolute path was given on purpose, so the result is
       False.
   """
   if os.path.isabs(name):
@@ -44,7 +45,7 @@ def inside(root: pathlib.Path, name: str) -> pathlib.Path:
 
   Args:
     root: a folder.
-    name: path below it, with slashes; nothing needs to be there.
+    name: path below it, with slashes; it need not exist.
 
   Raises:
     pixels.WrongFile: if the path is absolute, climbs, or is or follows a link
@@ -61,18 +62,17 @@ def inside(root: pathlib.Path, name: str) -> pathlib.Path:
 
 
 def new_file(root: pathlib.Path, name: str) -> pathlib.Path:
-  """Returns a path to write below `root`, where nothing is yet.
+  """Returns a path to write below `root`, where no file exists yet.
 
-  The folders on the way are made. What is there is never overwritten: it may be
-  a hard link to a picture of the user's.
+  The folders on the way are made. An existing file is never overwritten: it may
+  be a hard link to a picture of the user's.
 
   Args:
     root: a folder that is being filled.
     name: path below it, with slashes.
 
   Raises:
-    pixels.WrongFile: if the path leads out of the folder, or something is
-      there.
+    pixels.WrongFile: if the path leads out of the folder, or already exists.
     OSError: if a folder cannot be made.
   """
   path = inside(root, name)

@@ -1,7 +1,7 @@
-"""Shapes around and within one object of a label map; pure and seeded.
+"""Computes shapes around and within one object of a label map.
 
-Coordinates are those of a manifest: a pixel in column j and row i covers
-[j, j + 1) x [i, i + 1).
+All functions are pure and seeded. Coordinates are those of a manifest: the
+pixel in column j and row i covers [j, j + 1) x [i, i + 1).
 """
 
 from hybridseg import types
@@ -61,7 +61,7 @@ def coarse_polygon(
     angle = start + k * sector
     along = dx * np.cos(angle) + dy * np.sin(angle)
     across = np.abs(dy * np.cos(angle) - dx * np.sin(angle))
-    # The ray, one pixel wide; it always holds the centre itself.
+    # Follow a ray that is one pixel wide; it always holds the centre itself.
     reach = along[across <= 0.71].max(initial=0.0) + 0.5
     reach *= max(1.0 + jitter * rng.standard_normal(), 0.3)
     vertices.append([
@@ -74,8 +74,8 @@ def fitted_ellipse(mask: np.ndarray, *, scale: float) -> list[float]:
   """Returns the ellipse with the second moments of the object.
 
   A filled ellipse has the variance r^2 / 4 along an axis of radius r, so the
-  radii are scale * 2 * sqrt(eigenvalues of the covariance of x and y); each
-  pixel adds 1 / 12, the variance of its own area.
+  radii are scale * 2 * sqrt(eigenvalues of the covariance of x and y). The
+  variance of each pixel's own area, 1 / 12, is added to that of x and of y.
 
   Args:
     mask: the object, bool [H, W], not empty.
@@ -92,7 +92,8 @@ def fitted_ellipse(mask: np.ndarray, *, scale: float) -> list[float]:
   xy = ((x - cx) * (y - cy)).mean()
   mean, spread = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
   angle_deg = np.degrees(np.arctan2(2 * xy, xx - yy)) / 2 % 180
-  # The smaller eigenvalue is at least 1 / 12, but for the rounding.
+    # In exact arithmetic the smaller eigenvalue is at least 1 / 12; the maximum
+    # guards against rounding.
   radii = 2 * scale * np.sqrt([mean + spread, max(mean - spread, 1 / 12)])
   return [float(v) for v in (cx, cy, *radii, angle_deg)]
 
@@ -100,15 +101,16 @@ def fitted_ellipse(mask: np.ndarray, *, scale: float) -> list[float]:
 def interior_points(
     mask: np.ndarray, rng: np.random.Generator, *, num_points: int
 ) -> list[list[float]]:
-  """Draws pixel centres of the interior, the most interior first.
+  """Draws pixel centres from the interior of an object, the deepest first.
 
-  The first is the deepest pixel; the others are random among those of at least
-  half its distance to the outside, or the deepest where these are too few.
+  The first is the deepest pixel. The others are random pixels of at least half
+  its distance to the outside, or the deepest ones where there are too few of
+  these.
 
   Args:
     mask: the object, bool [H, W], not empty.
-    rng: source of all but the first.
-    num_points: how many; a smaller object gives as many as it has pixels.
+    rng: source of all points but the first.
+    num_points: how many to draw; an object with fewer pixels gives all of them.
 
   Returns:
     Points [[x, y], ...], all different.
@@ -126,8 +128,9 @@ def extreme_points(
 ) -> list[list[float]]:
   """Returns the leftmost, topmost, rightmost and lowest pixel centre.
 
-  Of several, a random one. Each coordinate then moves by jitter * N(0, 1) times
-  the width or height of the object, and stays within the image.
+  If several pixels qualify, a random one is taken. Each coordinate then moves
+  by jitter * N(0, 1) times the width or height of the object, and stays within
+  the image.
 
   Args:
     mask: the object, bool [H, W], not empty.
@@ -150,9 +153,10 @@ def extreme_points(
 def low_resolution(label: np.ndarray, *, block: int) -> np.ndarray:
   """Gives every block the most frequent class of its pixels.
 
-  Unlabelled pixels do not vote; a block of nothing else stays unlabelled. Of
-  equally frequent classes the lowest wins. Blocks start in the upper left
-  corner, the last ones may be cut. A block of 1 changes nothing.
+  Unlabelled pixels do not vote; a block of unlabelled pixels alone stays
+  unlabelled. Among equally frequent classes the lowest wins. Blocks start in
+  the upper left corner, and the last ones may be cut off. A block of 1 changes
+  nothing.
 
   Args:
     label: classes, uint8 [H, W].
@@ -177,7 +181,7 @@ def low_resolution(label: np.ndarray, *, block: int) -> np.ndarray:
 
 
 def quality(label: np.ndarray, truth: np.ndarray, num_classes: int) -> float:
-  """Returns the mean IoU of the foreground classes that either map holds.
+  """Returns the mean IoU over the foreground classes that either map holds.
 
   Args:
     label: class per pixel, uint8 [H, W]; unlabelled pixels do not count.
@@ -197,10 +201,15 @@ def quality(label: np.ndarray, truth: np.ndarray, num_classes: int) -> float:
 
 
 def depth_inside(mask):
-  """Returns the distance to the outside, which the image border is part of."""
+  """Returns the distance to the outside, where the image border is outside."""
   return ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
 
 
 def pixel_centres(mask, index):
-  """Returns [[x, y], ...] of pixels numbered among those inside."""
+  """Returns the centres [[x, y], ...] of pixels of bool [H, W].
+
+  Args:
+    mask: bool [H, W].
+    index: which pixels, counted among those inside in the order of rows.
+  """
   return (np.argwhere(mask)[index][:, ::-1] + 0.5).tolist()

@@ -1,6 +1,7 @@
-"""One HTML page that is one file: no network, dark and light, safe names.
+"""Builds an HTML page in one file: no network, dark and light, safe names.
 
-Knows nothing of what a page is about. Whatever a user wrote passes `escape`.
+The module knows nothing of what a page is about. Whatever a user wrote passes
+through `escape`.
 """
 
 import base64
@@ -17,10 +18,12 @@ from PIL import Image
 
 from data_prep.shared import whole_file
 
-# Of classes from 1 on: green first, tissue has none. The rest repeats.
+# Colours of the classes from 1 on, green first, which no tissue has; they
+# repeat after the last.
 COLOURS = ((26, 255, 89), (0, 153, 255), (255, 224, 26), (255, 26, 204),
            (245, 130, 49), (145, 30, 180))
-# Control characters, and halves of pairs as in file names that are no UTF-8.
+# Control characters, and surrogates, which stand for bytes of a file name that
+# are not UTF-8.
 _UNPRINTABLE = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]')
 
 _STYLE = """
@@ -59,28 +62,28 @@ figure img { width: 100%; height: auto; display: block; }
 
 
 def escape(value: Any) -> str:
-  """Returns text for HTML, also within quotes.
+  """Returns text that is safe in HTML, also within quotes.
 
-  What UTF-8 or HTML cannot hold becomes U+FFFD.
+  Characters that UTF-8 or HTML cannot hold become U+FFFD.
   """
   return html.escape(_UNPRINTABLE.sub('\ufffd', str(value)))
 
 
 def name(value: Any) -> str:
-  """Returns a name whose direction of writing does not reach its neighbours."""
+  """Returns a name whose writing direction does not affect its neighbours."""
   return f'<bdi>{escape(value)}</bdi>'
 
 
 def page(
     title: str, body: Sequence[str], *, style: str = '', script: str = ''
 ) -> str:
-  """Returns a document that may load nothing, and run only its own script.
+  """Returns a document that may load nothing and run only its own script.
 
   Args:
     title: plain text.
     body: HTML.
-    style: CSS beside the one of every page.
-    script: JavaScript; runs once the body is there.
+    style: CSS in addition to that of every page.
+    script: JavaScript, which runs once the body is loaded.
   """
   digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
   source = f'sha256-{digest}' if script else 'none'
@@ -118,9 +121,9 @@ def table(
 
   Args:
     caption: plain text, as all cells are.
-    head: of the columns.
-    lines: cells, numbers as a rule, which stand at the right.
-    css_class: 'words' puts all of them at the left.
+    head: headings of the columns.
+    lines: cells; they are usually numbers and are aligned to the right.
+    css_class: 'words' aligns all cells to the left.
   """
   cells = lambda tag, values: ''.join(
       f'<{tag}>{escape(v)}</{tag}>' for v in values)
@@ -131,13 +134,13 @@ def table(
 
 
 def side_by_side(*parts: str, css_class: str = 'tables') -> str:
-  """Returns parts beside each other where there is room; '' if all are ''."""
+  """Returns parts beside each other if there is room; '' if all are ''."""
   content = ''.join(parts)
   return f'<div class="{css_class}">{content}</div>' if content else ''
 
 
 def legend(classes: Sequence[str]) -> str:
-  """Returns the names of the classes, each after its colour."""
+  """Returns the names of the classes, each preceded by its colour."""
   return ', '.join(
       (f'<span class="swatch" style="background: rgb{colour(i)}"></span>'
        if i else '') + name(text) for i, text in enumerate(classes))
@@ -149,9 +152,9 @@ def colour(value: int) -> tuple[int, int, int]:
 
 
 def image_bytes(pixels: np.ndarray, form: str, **options: Any) -> bytes:
-  """Encodes uint8 [H, W, 3]; a PNG gets a palette.
+  """Encodes uint8 [H, W, 3] in a file format; a PNG gets a palette.
 
-  A palette takes a third of the bytes, and nobody sees the difference.
+  With a palette, a PNG takes a third of the bytes and looks the same.
   """
   image = Image.fromarray(pixels)
   if form == 'PNG':
@@ -162,6 +165,6 @@ def image_bytes(pixels: np.ndarray, form: str, **options: Any) -> bytes:
 
 
 def data_uri(content: bytes, form: str) -> str:
-  """Returns an encoded image as an address that holds it."""
+  """Returns the address of an encoded image that holds the image itself."""
   text = base64.b64encode(content).decode()
   return f'data:image/{form.lower()};base64,{text}'

@@ -1,9 +1,9 @@
-"""Plots as inline SVG: lines, stacked histograms, scatter, heat maps.
+"""Draws plots as inline SVG: lines, stacked histograms, scatter, heat maps.
 
 They follow the page's dark or light colours. A series differs from its
-neighbours by colour and by dashes, markers or hatching; the colours are those
-of Okabe and Ito (2008), lighter on a dark page. A screen reader gets the title
-and the numbers that matter.
+neighbours by colour and by dashes, markers or hatching. The colours are those
+of Okabe and Ito (2008), lighter on a dark page. A screen reader reads the title
+and the most important numbers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,11 @@ _WIDTH, _HEIGHT = 400, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 14, 12, 40
 _NUM_STYLES = 6
 _DASHES = ('', '6 3', '2 2', '8 3 2 3', '10 4', '4 2 1 2')
-_MAX_MARKERS = 12  # Along a line.
-_MAX_POINTS = 2000  # Of a scatter plot; more say no more.
-_MAX_COLUMNS = 512  # Of a heat map.
-# Dark blue to yellow, as cividis: the same order to the colour blind.
+_MAX_MARKERS = 12  # Along one line.
+_MAX_POINTS = 2000  # In a scatter plot; more points add nothing visible.
+_MAX_COLUMNS = 512  # In a heat map.
+# From dark blue to yellow like cividis, in an order that colour-blind readers
+# see as well.
 _HEAT = np.array([
     [0, 32, 77], [61, 78, 107], [124, 123, 120], [187, 174, 108],
     [255, 234, 70]])
@@ -49,7 +50,7 @@ STYLE = """
 """
 _HATCH_PATHS = (
     '', 'M0 2H6', 'M2 0V6', 'M0 6L6 0', 'M0 0L6 6', 'M0 2H6M2 0V6')
-# Once per page that shows histograms of several groups.
+# A page needs these once if it shows histograms of several groups.
 HATCHES = (
     '<svg width="0" height="0" aria-hidden="true" style="position: absolute">'
     '<defs>' + ''.join(
@@ -68,10 +69,10 @@ def lines(
     x_label: str,
     y_range: tuple[float, float] | None = None,
 ) -> str:
-  """Draws series, label -> (x, y), as lines; a nan breaks its line.
+  """Draws series, label -> (x, y), as lines; a NaN breaks its line.
 
   Returns:
-    A <figure>; '' if there is nothing finite to draw.
+    A <figure>; '' if no value is finite.
   """
   series = {n: _finite(*xy, keep_gaps=True) for n, xy in series.items()}
   series = {n: xy for n, xy in series.items() if np.isfinite(xy[1]).any()}
@@ -98,7 +99,7 @@ def histogram(
     x_range: tuple[float, float] | None = None,
     num_bins: int = 20,
 ) -> str:
-  """Draws how often finite values occur, groups stacked.
+  """Draws how often finite values occur, with the groups stacked.
 
   Several groups need `HATCHES` on the page.
   """
@@ -129,7 +130,7 @@ def scatter(
     x_range: tuple[float, float] | None = None,
     y_range: tuple[float, float] | None = None,
 ) -> str:
-  """Draws groups of points, label -> (x, y); of many, some, evenly chosen."""
+  """Draws groups of points, label -> (x, y); of many, evenly spaced ones."""
   groups = {n: _finite(*xy) for n, xy in groups.items()}
   groups = {n: xy for n, xy in groups.items() if xy[0].size}
   if not groups:
@@ -157,9 +158,9 @@ def heat_map(
     x_range: tuple[float, float],
     y_range: tuple[float, float],
 ) -> str:
-  """Draws [R, C] values in [0, 1], dark blue to yellow; row 0 is at the bottom.
+  """Draws values in [0, 1], [R, C], dark blue to yellow, row 0 at the bottom.
 
-  Of many columns, neighbours are averaged.
+  If there are many rows or columns, neighbours are averaged.
   """
   values = np.asarray(values, float)
   if not values.size:
@@ -185,12 +186,12 @@ def heat_map(
 
 
 def side_by_side(*figures: str) -> str:
-  """Returns figures side by side; those with nothing to show are ''."""
+  """Returns figures side by side; empty ones are ''."""
   return html_page.side_by_side(*figures, css_class='plots')
 
 
 class _Axes:
-  """Where values lie on the canvas."""
+  """Maps values to their places on the canvas."""
 
   def __init__(self, x_range, y_range):
     self._x_range, self._y_range = _widen(x_range), _widen(y_range)
@@ -205,7 +206,7 @@ class _Axes:
     return _TOP + (1 - (values - low) / (high - low)) * tall
 
   def draw(self, x_label, y_label=''):
-    """Returns grid, axes, ticks and labels."""
+    """Returns the grid, axes, ticks and labels."""
     bottom, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
     parts = [f'<path class="axis" d="M{_LEFT} {_TOP}V{bottom}H{right}"/>']
     for value in _ticks(*self._x_range):
@@ -232,7 +233,7 @@ class _Axes:
 
 
 def _figure(title, says, drawing, keys):
-  """Returns the frame of a plot; one series without a label needs no legend."""
+  """Returns the frame of a plot; a single unlabelled series has no legend."""
   items = ''.join(f'<li>{key}{html_page.name(label)}</li>'
                   for label, key in keys.items())
   items = f'<ul>{items}</ul>' if any(keys) else ''
@@ -245,7 +246,7 @@ def _figure(title, says, drawing, keys):
 
 
 def _line(i, x, y):
-  """Returns a line that a nan interrupts, with a few markers on it."""
+  """Returns a line that a NaN interrupts, with a few markers on it."""
   path, pen = [], 'M'
   for a, b in zip(x, y, strict=True):
     if math.isfinite(b):

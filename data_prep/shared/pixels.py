@@ -1,7 +1,8 @@
-"""Opens pictures that come from anybody, and says what is wrong with one.
+"""Opens pictures of unknown origin, and says what is wrong with one.
 
-Every failure is a `WrongFile`; nothing is decoded before its header was found
-sane. Up to `MAX_PIXELS` are read: at most 1 GiB at the widest type.
+Every failure is a `WrongFile`, and nothing is decoded before its header has
+been checked. Pictures of up to `MAX_PIXELS` are read, which is at most 1 GiB at
+the widest type.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,7 +32,7 @@ SUFFIXES = {
 }
 KNOWN_SUFFIXES = frozenset(s for v in SUFFIXES.values() for s in v)
 
-ROTATED = 'has an EXIF rotation tag'  # In the words of a refusal.
+ROTATED = 'has an EXIF rotation tag'  # Part of a refusal's message.
 
 _FORMATS = tuple(name for name in SUFFIXES if name != 'MPO')
 _ORIENTATION = 0x0112  # EXIF tag; 1 is upright, 0 is undefined.
@@ -39,16 +40,16 @@ _MAX_NAME = 46
 
 
 class WrongFile(Exception):
-  """A file cannot be used.
+  """Raised when a file cannot be used.
 
   Attributes:
-    what: is wrong.
-    found: in its place, or ''.
+    what: what is wrong.
+    found: what was found instead, or ''.
     fix: what to do, or ''.
   """
 
   def __init__(self, what: str, found: str = '', fix: str = ''):
-    super().__init__(what, found, fix)  # By which it is pickled.
+    super().__init__(what, found, fix)  # Pickle rebuilds it from these.
     self.what = what
     self.found = found
     self.fix = fix
@@ -58,12 +59,12 @@ class WrongFile(Exception):
 
 
 class Folder(NamedTuple):
-  """A folder that files may be read from, and none outside of it.
+  """A folder from which files may be read, but none outside of it.
 
   Attributes:
     root: the folder.
-    real_root: the same without links.
-    listing: from the path of a folder to its names, by their folded stem.
+    real_root: the same path with all links resolved.
+    listing: maps the path of a folder to its file names by their folded stem.
   """
 
   root: pathlib.Path
@@ -81,18 +82,18 @@ def open_folder(root: pathlib.Path) -> Folder:
 def map_in_threads(
     fn: Callable[[Any], Any], items: Sequence[Any]
 ) -> list[Any]:
-  """Maps items that are read from files: decoding releases Python's lock."""
-  Image.init()  # Not safe once threads run.
+  """Maps items that are read from files; decoding releases Python's lock."""
+  Image.init()  # This is not safe once threads run.
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     return list(pool.map(fn, items))
 
 
 @contextlib.contextmanager
 def strict_pillow():
-  """Makes Pillow refuse bombs, of which it warns, and keep other warnings.
+  """Makes Pillow refuse decompression bombs and silences its other warnings.
 
-  Those are of damage that either does not matter or is refused in our words.
-  Holds in all threads.
+  The silenced ones report damage that either does not matter or is refused with
+  our own message. The setting holds in all threads.
   """
   with warnings.catch_warnings():
     warnings.filterwarnings('ignore', category=UserWarning, module=r'PIL\.')
@@ -102,7 +103,7 @@ def strict_pillow():
 
 @contextlib.contextmanager
 def opened(name: str, noun: str, folder: Folder):
-  """Opens a picture, checked up to its header, and gives its path and header.
+  """Opens a picture whose header was checked, and yields its path and image.
 
   Raises:
     WrongFile: for whatever goes wrong, within the block, too.
@@ -142,10 +143,10 @@ def opened(name: str, noun: str, folder: Folder):
 
 
 def check_file(name: str, noun: str, folder: Folder) -> None:
-  """Refuses what is not a file below the root, without opening it.
+  """Refuses whatever is not a file below the root, without opening it.
 
   Raises:
-    WrongFile: if it is not.
+    WrongFile: if it is not such a file.
   """
   if is_bad_text(name):
     raise WrongFile(
@@ -171,7 +172,7 @@ def check_file(name: str, noun: str, folder: Folder) -> None:
   if stat.S_ISDIR(status.st_mode):
     raise WrongFile(
         f'{noun} is a folder, expected a file', shown, 'name one file')
-  if not stat.S_ISREG(status.st_mode):  # Reading a pipe would wait for ever.
+  if not stat.S_ISREG(status.st_mode):  # Reading a pipe could wait for ever.
     raise WrongFile(
         f'{noun} is no regular file', shown, 'put the file itself there')
   if not status.st_size:
@@ -185,14 +186,14 @@ def check_file(name: str, noun: str, folder: Folder) -> None:
 
 
 def _check_header(image, shown, noun):
-  """Refuses what one 2-D picture cannot be."""
+  """Refuses headers that one upright 2-D picture cannot have."""
   if image.width * image.height > MAX_PIXELS:
     raise WrongFile(
         f'{noun} declares more than {MAX_PIXELS} pixels',
         f'{shown}: {image.height} x {image.width}',
         'replace it, or cut it into smaller ones')
   frames = getattr(image, 'n_frames', 1)
-  # A camera's MPO holds previews behind its picture.
+  # The additional frames of a camera's MPO are previews of its picture.
   if frames > 1 and image.format != 'MPO':
     raise WrongFile(
         f'{noun} holds several pictures, expected one',
@@ -205,14 +206,15 @@ def _check_header(image, shown, noun):
 
 
 def orientation_of(image: Image.Image) -> int:
-  """Returns how a camera says that a picture be turned; 1 is upright."""
-  # Asking a PNG for its EXIF decodes it, unless it came before the pixels.
+  """Returns the EXIF orientation of a picture; 1 is upright."""
+  # Asking a PNG for its EXIF decodes the picture, unless the EXIF came before
+  # the pixels.
   has_exif = image.format != 'PNG' or 'exif' in image.info
   return (image.getexif().get(_ORIENTATION, 1) or 1) if has_exif else 1
 
 
 def check_alpha(image: Image.Image, noun: str) -> bool:
-  """Refuses transparent pixels; returns whether there is an opaque channel."""
+  """Refuses transparent pixels; returns whether an opaque alpha is present."""
   if 'A' not in image.mode and 'transparency' not in image.info:
     return False
   lowest = image.convert('RGBA').getchannel('A').getextrema()[0]
@@ -224,7 +226,7 @@ def check_alpha(image: Image.Image, noun: str) -> bool:
 
 
 def _unknown_format(path):
-  """Returns what a file is that Pillow cannot identify."""
+  """Returns what kind of file Pillow could not identify."""
   with open(path, 'rb') as file:
     start = file.read(132)
   if start.startswith(b'\x89PNG') and len(start) >= 24:
@@ -240,7 +242,7 @@ def _unknown_format(path):
 
 
 def _listing(folder):
-  """Returns the names in a folder by their folded stem; empty if unreadable."""
+  """Returns the names in a folder by folded stem; empty if it is unreadable."""
   try:
     return {fold(pathlib.Path(n).stem): n for n in sorted(os.listdir(folder))}
   except (OSError, ValueError):
@@ -248,16 +250,16 @@ def _listing(folder):
 
 
 def fold(name: str) -> str:
-  """Returns a name as a disk that ignores case compares it."""
+  """Returns a name in the form in which a case-insensitive disk compares it."""
   return unicodedata.normalize('NFC', name).casefold()
 
 
 def is_bad_text(text: str) -> bool:
-  """Returns whether a text has control characters or was not UTF-8."""
+  """Returns whether a text has control characters or was not valid UTF-8."""
   return any(
       unicodedata.category(c) in ('Cc', 'Cs') or c == '\ufffd' for c in text)
 
 
 def tail(name: str) -> str:
-  """Returns a path with its end, which tells most, kept."""
+  """Returns a path of limited length: its end, which says most, is kept."""
   return name if len(name) <= _MAX_NAME else '...' + name[3 - _MAX_NAME :]

@@ -1,4 +1,4 @@
-"""How far a long pass is, how fast, and how much time is left: one line."""
+"""Shows in one line how far a long pass is, how fast, and the time left."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ def minutes(seconds: float) -> str:
 
 
 class Progress:
-  """Prints a line every few seconds, and says nothing of a short pass.
+  """Prints a line every few seconds, and nothing for a short pass.
 
     3 of 10 files  1.5 files/s  0m05s left
   """
@@ -31,12 +31,13 @@ class Progress:
     """Starts the clock.
 
     Args:
-      total: how many there are in all.
-      noun: what they are, in the plural.
+      total: how many items there are in all.
+      noun: what the items are, in the plural.
       what: what the line begins with, such as the name of the pass.
-      before: how many were done before this pass, which do not count as speed.
-      every_s: least seconds between two lines.
-      to_the_end: whether the last one always gets its line.
+      before: how many items were done before this pass; the speed leaves them
+        out.
+      every_s: least number of seconds between two lines.
+      to_the_end: whether the last item always gets its line.
       file: where to print; stderr if None.
     """
     self._total, self._noun, self._what = total, noun, what
@@ -45,7 +46,7 @@ class Progress:
     self._start = self._last_line = time.monotonic()
 
   def __call__(self, done: int) -> None:
-    """Says that so many are done, with those from before."""
+    """Reports that `done` items are finished, those from before included."""
     now = time.monotonic()
     is_last = self._to_the_end and done == self._total
     if now - self._last_line < self._every_s and not is_last:

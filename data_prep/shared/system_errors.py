@@ -1,4 +1,4 @@
-"""What the system refuses: a full disk, a file, a pipe that nobody reads."""
+"""Explains system errors: a full disk, a locked file, a closed pipe."""
 
 from collections.abc import Iterator
 import contextlib
@@ -10,21 +10,21 @@ import sys
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _LOCKED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _MAX_PATH = 50
-_SIGPIPE_CODE = 141  # As a shell shows it of a program ended by SIGPIPE.
+_SIGPIPE_CODE = 141  # The code that a shell reports after SIGPIPE, 128 + 13.
 
 
 def in_words(
     error: OSError, path: str | os.PathLike[str] | None = None
 ) -> str:
-  """Returns one line: which file, what is wrong with it, what to do.
+  """Returns one line: which file, what is wrong with it, and what to do.
 
   Args:
     error: of a file that could not be read or written.
-    path: where it was to lie, if the error does not know: that of a `write` to
-      an open file names none.
+    path: the file, in case the error does not name it: the error of a `write`
+      to an open file names none.
 
   Raises:
-    BrokenPipeError: if the error is one: it is of no file.
+    BrokenPipeError: if the error is one, since no file is to blame.
   """
   path = path or error.filename2 or error.filename
   verb = 'used'
@@ -42,11 +42,11 @@ def in_words(
 def why(
     error: OSError, path: str | os.PathLike[str] | None = None
 ) -> str:
-  """Returns the reason alone; of a full disk, how much room there is.
+  """Returns the reason alone and, for a full disk, how much room is left.
 
   Args:
-    error: of a file.
-    path: where it was to lie.
+    error: of a file that could not be read or written.
+    path: the file.
 
   Raises:
     BrokenPipeError: if the error is one.
@@ -54,19 +54,19 @@ def why(
   if isinstance(error, BrokenPipeError):
     raise error
   reason = error.strerror or ' '.join(str(error).split())[:80]
-  if error.errno == errno.ELOOP:  # As `O_NOFOLLOW` has it, too.
+  if error.errno == errno.ELOOP:  # `O_NOFOLLOW` raises this, too.
     reason = 'it is a link'
   return reason + (room(path) if path and error.errno in _FULL else '')
 
 
 def _shown(path):
-  """Returns a path in one line, its end if it is long."""
+  """Returns a path in one line; of a long path, its end."""
   text = ' '.join(os.fsdecode(path).split())
   return text if len(text) <= _MAX_PATH else f'...{text[3 - _MAX_PATH:]}'
 
 
 def room(path: str | os.PathLike[str]) -> str:
-  """Says how much room there is where a path lies or was to lie."""
+  """Returns how much room the disk of an existing or future path has."""
   folder = os.path.abspath(os.fsdecode(path))
   while not os.path.exists(folder) and folder != os.path.dirname(folder):
     folder = os.path.dirname(folder)
@@ -77,15 +77,15 @@ def room(path: str | os.PathLike[str]) -> str:
 
 
 def is_full(error: BaseException) -> bool:
-  """Says whether a disk, or a user's part of it, is full."""
+  """Returns whether a disk, or a user's quota on it, is full."""
   return isinstance(error, OSError) and error.errno in _FULL
 
 
 @contextlib.contextmanager
 def naming(path: str | os.PathLike[str]) -> Iterator[None]:
-  """Has errors of a full disk name the path that the user gave.
+  """Makes errors of a full disk name the path that the user gave.
 
-  That of a `write` names none, and others the temporary file.
+  The error of a `write` names no file, and others name the temporary one.
   """
   try:
     yield
@@ -97,10 +97,11 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet_without_reader() -> Iterator[None]:
-  """Ends the process without a word where nobody reads its output any more.
+  """Ends the process silently if nobody reads its output any more.
 
-  As of `... | head -1`. Around all that a binary does: what is still in the
-  buffer of stdout is written here, and not when Python ends, which would tell.
+  This happens in `... | head -1`. Wrap everything that a binary does: whatever
+  is still in the buffer of stdout is written here. If Python wrote it at exit,
+  it would print an error.
   """
   try:
     try:

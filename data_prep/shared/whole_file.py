@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all."""
+"""Writes files and folders whole or not at all."""
 
 from collections.abc import Iterator
 import contextlib
@@ -18,10 +18,11 @@ from data_prep.shared import system_errors
 def follow_no_link(path: str | os.PathLike[str], flags: int) -> int:
   """Opens a file for `open(opener=...)`, unless its name is a link.
 
-  In a folder of somebody else's, that may lead to any file of the user's.
+  In a folder that belongs to somebody else, a link may lead to any file of the
+  user's.
 
   Raises:
-    OSError: if it is a link, or cannot be opened.
+    OSError: if the path is a link or cannot be opened.
   """
   return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
@@ -33,12 +34,12 @@ def open_whole(
   """Opens a file to write: a reader sees the old one, or all of the new one.
 
   Args:
-    path: of the file.
+    path: the file.
     mode: 'w' or 'wb'.
-    **options: of `open`.
+    **options: passed on to `open`.
 
   Yields:
-    The file, under another name, which nothing is left of if it fails.
+    The file under a temporary name; if writing fails, it is removed.
 
   Raises:
     OSError: if it cannot be written.
@@ -48,7 +49,7 @@ def open_whole(
   try:
     with system_errors.naming(path):
       with contextlib.suppress(FileNotFoundError):
-        os.remove(temporary)  # Of a killed process, or a link of a stranger's.
+        os.remove(temporary)  # Left by a killed process, or a planted link.
       with open(temporary, mode, opener=follow_no_link, **options) as file:
         yield file
       os.replace(temporary, path)
@@ -60,27 +61,29 @@ def open_whole(
 
 @contextlib.contextmanager
 def folder_beside(output: pathlib.Path) -> Iterator[pathlib.Path]:
-  """Makes a folder to fill, and to be renamed to `output` when it is whole.
+  """Makes a folder to fill, which is renamed to `output` once it is whole.
 
-  Those that killed processes of this machine have left beside the same output
-  are removed first, with a line on stderr: a process holds a lock on its own.
+  Folders that killed processes of this machine left beside the same output are
+  removed first, with a line on stderr. A folder in use is recognised by the
+  lock that its process holds.
 
   Args:
-    output: absolute; its parent is there.
+    output: absolute path whose parent exists.
 
   Yields:
-    A folder on the same disk; what is left of it is removed.
+    A folder on the same disk; at the end, whatever is left of it is removed.
 
   Raises:
     OSError: if it cannot be made.
   """
-  # Of this machine alone: locks may not be seen by another that has the disk.
+  # The name holds the machine: another machine with the same disk may not see
+  # the locks of this one.
   machine = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
   prefix = f'.{output.name}.{machine}-'
   _remove_left_over(output, prefix)
   temporary, descriptor = _make_locked(output.parent, prefix)
   try:
-    os.chmod(temporary, 0o755)  # mkdtemp shuts out everybody else.
+    os.chmod(temporary, 0o755)  # mkdtemp gives access to the owner alone.
     with system_errors.naming(output):
       yield temporary
   finally:
@@ -90,19 +93,19 @@ def folder_beside(output: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def _make_locked(parent, prefix):
-  """Returns a new folder, and the descriptor of its lock, None without one."""
+  """Returns a new folder and its lock's descriptor, None without a lock."""
   while True:
     folder = pathlib.Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
     descriptor = None
     try:
       descriptor = os.open(folder, os.O_RDONLY)
       fcntl.flock(descriptor, fcntl.LOCK_EX)
-      # Before it was locked, another process may have taken it for left over.
+      # Before it was locked, another process may have removed it as left over.
       if folder.exists():
         return folder, descriptor
     except FileNotFoundError:
       pass
-    except OSError:  # A disk without locks: nothing is removed there, either.
+    except OSError:  # The disk has no locks, so nobody removes folders there.
       if descriptor is not None:
         os.close(descriptor)
       return folder, None
@@ -111,7 +114,7 @@ def _make_locked(parent, prefix):
 
 
 def _remove_left_over(output, prefix):
-  """Removes folders of that name that no process holds, and says so."""
+  """Removes folders with this prefix that no process holds, and says so."""
   removed = []
   try:
     with os.scandir(output.parent) as entries:
