@@ -1,7 +1,8 @@
-"""Which weak annotations of a finished run are to be drawn again first.
+"""Finds the weak annotations of a finished run that should be redrawn first.
 
-What lives here: a run that is asked about images (`observer`), what it knows
-of every annotation (`evidence`), from signs of a fault (`signs`), planted
-faults to learn them from (`planting`) and reasons in words (`reasons`); the
-ranked list (`ranking`), and what an audit leaves (`files`, `report`).
+This room holds the run's networks, applied to images (`observer`), and the
+evidence on every annotation (`evidence`). The evidence consists of signs of a
+fault (`signs`), planted faults from which their meaning is learnt (`planting`),
+and reasons in words (`reasons`). The room also holds the ranked list
+(`ranking`), and the files of an audit (`files`, `report`).
 """

@@ -1,23 +1,25 @@
-"""What a finished run knows of every weak annotation; no augmentation.
+"""Collects what a finished run knows about every weak annotation.
 
-Three parts, each from both networks of the newest checkpoint:
+The evidence has three parts, each from both networks of the newest checkpoint,
+on images without augmentation:
 
-- signs: of a fault, prediction beside annotation, see `signs`; the first
-  of them is the disagreement of the two, by the annotation's kind, in [0, 1];
-- alignment: of the last layer with the gradient of the whole strong set, scaled
-  to a root mean square of 1 over the weak set, then squashed by tanh, for a few
-  large ones rule that scale;
-- indicator: its mean over the later half of its history.
+- signs: numbers that compare the prediction with the annotation, see `signs`;
+  the first one is their disagreement in [0, 1], which depends on the kind;
+- alignment: alignment of the last layer with the gradient of the whole strong
+  set, scaled to a root mean square of 1 over the weak set. It is then squashed
+  by tanh, because a few large values dominate that scale;
+- indicator: the mean over the later half of its history.
 
-`references` are disagreements with annotations that are right: exact masks of
-the strong training images, which the networks know, and of the validation
-split, which they do not, drawn again as each kind with the usual care.
-`planted` are the signs of the strong ones, and of the same masks drawn with a
-fault. What is learnt from these may train the next run
-(`building.retraining`), and so the masks of the validation split are among
-them only if asked for: a run that has learnt from them, by however long a way,
-cannot be judged by them. Faults that are planted in the weak annotations
-themselves are not read.
+`references` are disagreements with correct annotations: exact masks of the
+strong training images, which the networks know, and of the validation split,
+which they do not know, redrawn as each kind with the usual care.
+
+`planted` are the signs of these masks of the strong images, and of the same
+masks redrawn with a fault. What is learnt from them may train the next run
+(`building.retraining`). Masks of the validation split are therefore among them
+only on request: a run that has learnt from them, however indirectly, cannot be
+judged by them. Faults that are planted in the weak annotations themselves are
+never read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,28 +37,31 @@ from experiments.auditing import signs as signs_lib
 from experiments.building import input_pipeline
 
 _Kind = types.AnnotationKind
-# Whose exact masks faults are planted in and learnt from.
+# The exact masks in which faults are planted, to learn from them.
 LEARN_FROM = {'strong': ('strong',), 'val': ('strong', 'val')}
-# Of each exact mask as each kind, and as many faulty ones. Four of 52 strong
-# masks rank as well as two of them and of 183 of the validation split.
+# Good drawings of each exact mask per kind; there are as many faulty ones. Four
+# drawings of 52 strong masks rank as well as two drawings of them and of 183
+# masks of the validation split.
 _NUM_DRAWINGS, _NUM_DRAWINGS_OF_FEW, _FEW = 2, 4, 200
-# Name, split, and feature of the exact mask.
+# Each entry: name, split, and feature of the exact mask.
 _KNOWN = (('strong', 'train_strong', 'label'), ('val', 'val', 'truth'))
 
 
 class Evidence(NamedTuple):
-  """What is known of N weak annotations, in the order of the records.
+  """The evidence on N weak annotations, in the order of the records.
 
   Attributes:
-    kinds: `AnnotationKind`, int [N].
-    signs: by network, float [2, N, S].
-    alignments: in (-1, 1), positive where trusting it helps, float [2, N].
-    indicators: float [N]; None where the run has no indicators that move.
-    references: 'strong' and 'val' to, by kind, disagreements with exact masks
-      drawn as that kind once, float [M], mean over the networks.
-    planted: by kind, exact masks drawn as that kind, good and faulty: those to
-      learn from.
-    reasons: what is wrong if anything is, [N].
+    kinds: `AnnotationKind` of each annotation, int [N].
+    signs: signs of each network, float [2, N, S].
+    alignments: alignments of each network in (-1, 1), positive where trusting
+      the annotation helps, float [2, N].
+    indicators: mean indicators, float [N]; None if no indicator has moved.
+    references: for 'strong' and 'val', and for each kind, the disagreements
+      with M exact masks that were drawn once as that kind, mean over the
+      networks, float [M].
+    planted: for each kind, the good and faulty drawings of exact masks as that
+      kind, to learn from.
+    reasons: what seems wrong with each annotation, [N].
     learn_from: a key of `LEARN_FROM`.
   """
 
@@ -71,7 +76,7 @@ class Evidence(NamedTuple):
 
   @property
   def disagreements(self) -> np.ndarray:
-    """Of prediction and annotation, by network, float [2, N]."""
+    """Disagreement of prediction and annotation, per network, float [2, N]."""
     return _disagreements(self.signs)
 
 
@@ -80,17 +85,17 @@ def _disagreements(signs):
 
 
 def audited(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-  """Returns the weak records that have an annotation to doubt."""
+  """Returns the weak records with an annotation that may be doubted."""
   return [r for r in records if r['kind'] != _Kind.NONE]
 
 
 def collect(
     run: observer_lib.Run, *, learn_from: str = 'strong'
 ) -> Evidence:
-  """Looks at every weak annotation that says anything.
+  """Collects the evidence on every weak annotation of a run.
 
   Args:
-    run: finished.
+    run: a finished run.
     learn_from: a key of `LEARN_FROM`.
   """
   observer, last, splits = run.observer, run.last, run.dataset.splits
@@ -146,18 +151,18 @@ def _num_drawings(records):
 
 
 def _draw_known(kinds, looked_at, label, *, num_drawings):
-  """Returns kind -> exact masks, each drawn as each kind, good and faulty."""
+  """Returns good and faulty drawings of all exact masks, by kind."""
   found = {kind: ([], [], []) for kind in np.unique(kinds).tolist()}
   for i, (record, probs, _) in enumerate(looked_at):
     truth = record[label]
     if np.all(truth == types.UNLABELLED):
       continue
-    # In turn, so that each fault is as frequent as the others.
+    # Take the faults in turn, so that all are equally frequent.
     faults = [simulate.FAULTS[(num_drawings * i + n) % len(simulate.FAULTS)]
               for n in range(num_drawings)]
     subject = str(np.asarray(record['subject']).astype(str)) or f'image {i}'
     if not np.isin(truth, (0, types.UNLABELLED), invert=True).any():
-      faults = []  # There is nothing to spoil.
+      faults = []  # A mask without any object offers nothing to spoil.
     for kind, (signs, faulty, groups) in found.items():
       for n, fault in enumerate([''] * num_drawings + faults):
         annotation = planting.draw(
@@ -180,8 +185,8 @@ def later_indicators(
 
   Args:
     weights: final indicators, float [N].
-    num_updates: how often each has moved, int [N].
-    history: at each evaluation, float [T, N]; T may be 0.
+    num_updates: how often each indicator has moved, int [N].
+    history: indicators at each evaluation, float [T, N]; T may be 0.
 
   Returns:
     float [N], or None if no indicator ever moved.

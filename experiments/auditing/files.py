@@ -1,4 +1,4 @@
-"""What an audit leaves: the table, its summary, pictures, an export."""
+"""Writes the files of an audit: the table, its summary, and an export."""
 
 from collections.abc import Mapping, Sequence
 import os
@@ -24,12 +24,12 @@ from experiments.building import input_pipeline
 HEADER = (
     'rank', 'id', 'score', 'low', 'high', 'indicator', 'kind', 'annotator',
     'site', 'subject', 'why', 'evidence', 'fault')
-# Of the effective sample size: below, one instance in ten is listened to.
+# Below this share of effective instances, the weighting has collapsed.
 _COLLAPSED = 0.1
 
 
 def columns(records: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
-  """Returns what is written of audited records, text [N], by column."""
+  """Returns the text columns of audited records, [N] each, by name."""
   names = ('id', 'annotator', 'site', 'subject', 'fault')
   found = {n: input_pipeline.column(records, n).astype(str) for n in names}
   found['kind'] = np.array(
@@ -47,10 +47,10 @@ def write_table(
   """Writes one CSV line per audited annotation, most suspect first.
 
   Args:
-    path: of the file.
-    records: audited, in the order of the evidence.
-    evidence: of them.
-    scores: of them.
+    path: CSV file to write.
+    records: audited records, in the order of the evidence.
+    evidence: evidence on them.
+    scores: scores of them.
     weights: final indicators of all weak instances, by instance id.
   """
   texts = columns(records)
@@ -75,9 +75,9 @@ def summarize(
   """Returns the content of audit.json.
 
   Args:
-    records: audited, in the order of the evidence.
-    evidence: of them.
-    scores: of them.
+    records: audited records, in the order of the evidence.
+    evidence: evidence on them.
+    scores: scores of them.
     history: `step` [T] and `indicators` [T, N] of all weak instances.
   """
   texts = columns(records)
@@ -133,13 +133,16 @@ def export_suspects(
     format_name: str,
     output: pathlib.Path,
 ) -> str:
-  """Writes suspects for an annotation tool; returns one line on what came.
+  """Writes suspects in the format of an annotation tool.
 
   Args:
     data_dir: folder of the set, with its manifest.
-    ids: of the suspects, most suspect first.
+    ids: ids of the suspects, most suspect first.
     format_name: one of `names.WRITES`.
     output: folder to write.
+
+  Returns:
+    One line that tells what was written.
 
   Raises:
     binary.Incomplete: if nothing could be exported.

@@ -1,4 +1,4 @@
-"""A finished run that is asked about images, one by one."""
+"""Applies the networks of a finished run to images, one by one."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -28,9 +28,9 @@ class Run(NamedTuple):
   """A finished run.
 
   Attributes:
-    dataset: its set.
+    dataset: set of the run.
     last: newest checkpoint.
-    observer: of its networks.
+    observer: observer with its networks.
   """
 
   dataset: input_pipeline.Dataset
@@ -39,10 +39,10 @@ class Run(NamedTuple):
 
 
 class Picture(NamedTuple):
-  """One weak instance to look at.
+  """The maps of one weak instance that a report shows.
 
   Attributes:
-    prediction: uint8 [H, W].
+    prediction: predicted classes, uint8 [H, W].
     alignment_map: mean over the networks, float [H, W], see `alignment_maps`.
   """
 
@@ -51,12 +51,13 @@ class Picture(NamedTuple):
 
 
 class Look(NamedTuple):
-  """A record, and what the networks make of it.
+  """A record with the outputs of both networks.
 
   Attributes:
-    record: that was looked at.
-    probs: by network, float [2, H, W, K].
-    alignment_maps: by network, float [2, H, W], see `alignment_maps`.
+    record: the record.
+    probs: probabilities by network, float [2, H, W, K].
+    alignment_maps: alignment maps by network, float [2, H, W], see
+      `alignment_maps`.
   """
 
   record: dict[str, Any]
@@ -65,7 +66,7 @@ class Look(NamedTuple):
 
 
 class Observer:
-  """Runs the networks over a set; compiles two programs, once."""
+  """Runs the networks over a set; compiles its two programs only once."""
 
   def __init__(
       self, network: parts_lib.Network, *, num_classes: int, batch_size: int
@@ -83,7 +84,7 @@ class Observer:
       def total(head):
         logits = network.apply_fn({**params, 'head': head}, images)
         values = network.strong_loss_fn(logits, labels, where=where)
-        # An unlabelled image, as the padding is, says nothing.
+        # Leave out unlabelled images; the padding of a batch is unlabelled.
         return jnp.sum(jnp.where(where.any((1, 2)), values, 0))
 
       return jax.grad(total)(params['head'])
@@ -107,7 +108,7 @@ class Observer:
       params: Sequence[types.Params],
       records: Sequence[dict[str, Any]],
   ) -> list[Any]:
-    """Returns the last layer's gradient of the mean strong loss, by network."""
+    """Returns each network's last-layer gradient of the mean strong loss."""
     total = [jax.tree.map(np.zeros_like, p['head']) for p in params]
     for examples in input_pipeline.eval_batches(
         records, self._batch_size, label='label'):
@@ -125,13 +126,13 @@ class Observer:
       label: str,
       what: str,
   ) -> Iterator[Look]:
-    """Yields each record with what the networks make of it.
+    """Yields each record with the outputs of the networks.
 
     Args:
-      params: by network.
-      directions: from `strong_directions`.
-      records: to look at.
-      label: feature that holds the label map.
+      params: parameters by network.
+      directions: gradients from `strong_directions`.
+      records: records to look at.
+      label: feature of the records that holds the label map.
       what: name of the pass, for the progress on stderr.
     """
     told = progress.Progress(len(records), 'images', what=f'{what}: ')
@@ -140,7 +141,7 @@ class Observer:
       rows = zip(*jax.device_get(self._look(params, directions, examples)),
                  strict=True)
       done = i * self._batch_size
-      # What is longer than the records is padding.
+      # The last batch is padded: `zip` drops rows without a record.
       for number, row in zip(range(done, len(records)), rows, strict=False):
         yield Look(records[number], *row)
       told(min(done + self._batch_size, len(records)))
@@ -150,8 +151,8 @@ def open_run(workdir: str) -> Run:
   """Opens a run with its records and checkpoints.
 
   Raises:
-    binary.UserError: if the run, its records or its checkpoint are not there,
-      or if its networks learnt the exact masks of the images to audit.
+    binary.UserError: if the run, its records or its checkpoint are missing, or
+      if its networks learnt the exact masks of the images to audit.
   """
   config = run_folder.read_config(workdir)
   if config.input.weak_labels == 'truth':
@@ -170,7 +171,10 @@ def open_run(workdir: str) -> Run:
 def pictures(
     run: Run, records: Sequence[dict[str, Any]]
 ) -> list[Picture]:
-  """Returns prediction and alignment map of weak records, newest checkpoint."""
+  """Returns predictions and alignment maps of weak records.
+
+  They are those of the newest checkpoint.
+  """
   params = train_step_lib.eval_params(run.last.state)
   directions = run.observer.strong_directions(
       params, run.dataset.splits['train_strong'])

@@ -1,9 +1,9 @@
-"""What a faulty annotation looks like to a run: faults are planted, and learnt.
+"""Learns from planted faults what a faulty annotation looks like to a run.
 
-Exact masks are drawn again as a kind of weak annotation, with the usual care
-and with the faults of `data_prep.drawing.label_noise`. From the signs
-(`signs`) of these a logistic regression learns the odds of a fault. No
-weak annotation of the set takes part in it, and nothing that is known of it.
+Exact masks are redrawn as a kind of weak annotation, with the usual care and
+with the faults of `data_prep.drawing.label_noise`. A logistic regression learns
+the odds of a fault from the signs (`signs`) of these drawings. It uses neither
+the weak annotations of the set nor anything known about them.
 """
 
 from typing import NamedTuple
@@ -18,22 +18,23 @@ from scipy import special
 from experiments.auditing import signs as signs_lib
 
 _Kind = types.AnnotationKind
-# With nothing planted, the odds are those of sigmoid(8 (disagreement - 1/2)).
+# Without any planted fault, the score is sigmoid(8 (disagreement - 1/2)).
 _RULE = np.array(
     [8.0 if n == 'disagreement' else 0.0 for n in signs_lib.NAMES] + [-4.0])
-# 0.03 to 0.3 rank alike with all masks; 1 does not hear 50 of them.
+# With all masks, values from 0.03 to 0.3 rank alike; a penalty of 1 is too
+# strong for 50 masks to move the coefficients.
 _PENALTY = 0.1
 _NUM_FOLDS = 5
-_NUM_ROUNDS = 500  # Of EM, which is slow where few are faulty.
+_NUM_ROUNDS = 500  # Rounds of EM, which converges slowly if few are faulty.
 
 
 class Planted(NamedTuple):
-  """Exact masks drawn as one kind, M times, good and faulty.
+  """M good and faulty drawings of exact masks as one kind.
 
   Attributes:
-    signs: by network, float [V, M, S].
-    faulty: where a fault is planted, bool [M].
-    groups: subject that each is of, [M]; None, each of its own.
+    signs: signs of each network, float [V, M, S].
+    faulty: whether a fault is planted in each drawing, bool [M].
+    groups: subject of each drawing, [M]; None if each is its own subject.
   """
 
   signs: np.ndarray
@@ -49,17 +50,19 @@ def draw(
     num_classes: int,
     fault: str = '',
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Draws an exact mask as a usual annotator of a kind would.
+  """Draws an exact mask as a usual annotator would draw it as a given kind.
 
   Args:
-    truth: classes, uint8 [H, W].
-    kind: `types.AnnotationKind`; what `simulate` cannot draw stays the mask.
+    truth: exact mask, uint8 [H, W].
+    kind: `types.AnnotationKind`; for kinds that `simulate` cannot draw, the
+      result is the mask itself.
     rng: source of all randomness.
     num_classes: number of classes K.
     fault: one of `simulate.FAULTS`, or ''.
 
   Returns:
-    Label map, uint8 [H, W], and what a tag says of each class, uint8 [K].
+    The label map, uint8 [H, W], and whether each class is tagged as present,
+    uint8 [K].
   """
   held = lambda classes: np.isin(
       np.arange(num_classes), classes).astype(np.uint8)
@@ -78,16 +81,16 @@ def draw(
 def fit(signs: np.ndarray, faulty: np.ndarray) -> np.ndarray:
   """Returns the coefficients b of the log odds of a fault, float [S + 1].
 
-  They minimise, with y = 1 for a fault and else -1,
+  They minimise, with y = 1 for a fault and y = -1 otherwise,
 
     sum_m log(1 + exp(-y_m (b . [s_m, 1]))) + 0.05 ||b - b0||^2,
 
-  where b0 is the rule by disagreement alone: the fewer masks there are, the
-  nearer to that rule.
+  where b0 is the rule by disagreement alone. The fewer masks there are, the
+  closer the solution stays to that rule.
 
   Args:
-    signs: float [M, S]; M may be 0.
-    faulty: bool [M].
+    signs: signs of the drawings, float [M, S]; M may be 0.
+    faulty: whether each drawing is faulty, bool [M].
   """
   inputs = _with_one(signs)
   sign = np.where(faulty, 1.0, -1.0)
@@ -103,15 +106,15 @@ def fit(signs: np.ndarray, faulty: np.ndarray) -> np.ndarray:
 
 
 def cross_fit(planted: Planted) -> tuple[np.ndarray, np.ndarray]:
-  """Fits once per fold of the subjects, on all but that fold.
+  """Fits once per fold of the subjects, each time without that fold.
 
   Args:
-    planted: masks of one kind.
+    planted: drawings of one kind.
 
   Returns:
-    Coefficients of each fit, float [F, S + 1], and the log odds of each planted
-    mask by the fit that has not seen its subject, by network, float [V, M]; nan
-    where there is but one subject, which all of the one fit has seen.
+    The coefficients of each fit, float [F, S + 1], and for each network and
+    drawing the log odds by the fit that has not seen its subject, float [V, M].
+    The latter are nan with a single subject, which the only fit has seen.
   """
   num_networks, number, num_signs = planted.signs.shape
   held_out = np.full((num_networks, number), np.nan)
@@ -129,14 +132,14 @@ def cross_fit(planted: Planted) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fold_numbers(groups: np.ndarray) -> tuple[np.ndarray, int]:
-  """Deals subjects to folds; all masks of a subject go to one.
+  """Assigns subjects to folds; all masks of a subject go to the same fold.
 
   Args:
     groups: subject of each mask, [M].
 
   Returns:
-    Fold of each mask, int [M], and the number of folds: 5, or as many as there
-    are subjects where these are fewer.
+    The fold of each mask, int [M], and the number of folds: 5, or the number of
+    subjects if that is smaller.
   """
   _, groups = np.unique(groups, return_inverse=True)
   num_groups = int(groups.max(initial=0)) + 1
@@ -146,14 +149,14 @@ def fold_numbers(groups: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def log_odds(signs: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
-  """Returns the log odds of a fault, were half of all faulty.
+  """Returns the log odds of a fault if half of all annotations were faulty.
 
   Args:
-    signs: float [..., S].
-    coefficients: from `fit`.
+    signs: signs of annotations, float [..., S].
+    coefficients: coefficients from `fit`, float [S + 1].
 
   Returns:
-    float [...].
+    Log odds, float [...].
   """
   return _with_one(signs) @ coefficients
 
@@ -163,15 +166,17 @@ def _with_one(signs):
 
 
 def prior_log_odds(balanced: np.ndarray) -> float:
-  """Returns the log odds of the share of faulty ones, to add to each.
+  """Returns the log odds of the share of faulty annotations.
 
-  The share that its own posterior has as mean, by EM: Saerens et al.,
+  They are added to the balanced log odds of each annotation. The share is the
+  one that equals the mean of its posterior, found by EM: Saerens et al.,
   "Adjusting the outputs of a classifier to new a priori probabilities", 2002
-  (https://doi.org/10.1162/089976602753284446), with one good and one faulty
-  more than there are, so that few cannot make it 0 or 1.
+  (https://doi.org/10.1162/089976602753284446). One good and one faulty
+  annotation are added to those observed, so that a few annotations cannot make
+  the share 0 or 1.
 
   Args:
-    balanced: log odds were half of all faulty, float [N].
+    balanced: log odds if half of all annotations were faulty, float [N].
   """
   share = 0.5
   for _ in range(_NUM_ROUNDS):

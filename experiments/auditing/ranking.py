@@ -1,17 +1,19 @@
-"""From the evidence of a run to a ranked list of annotations to draw again.
+"""Turns the evidence of a run into a ranked list of annotations to redraw.
 
 The score of an annotation is the probability that it is faulty,
 
-  score_k = sigmoid(mean over the networks of (b . [s_k, 1]) + prior),
+  score_k = sigmoid(mean over the networks of (b . [s_k, 1]) + prior).
 
-with its signs s (`signs`), coefficients b learnt, for each kind, from
-faults that are planted in exact masks of the strong training images (the mean
-of fits that each leave out one fold of their subjects), and the log odds of the
-share of faulty ones among all (`planting`). The networks have learnt
-these masks, and agree with them better than with good weak annotations: the
-ranking does not suffer from it, but the scores are too high, by about a fifth
-(`experiments/results/audit.md`). How the score compares with the parts that are
-not in it, and with ranking by the loss: `experiments/results/audit_power.md`.
+Here s_k are its signs (`signs`). The coefficients b are learnt for each kind
+from faults that are planted in exact masks of the strong training images; they
+are the mean of several fits, each of which leaves out one fold of the subjects.
+The prior is the log odds of the share of faulty annotations (`planting`).
+
+The networks have learnt these masks, and agree with them better than with good
+weak annotations. The ranking does not suffer from this, but the scores are too
+high, by about a fifth (`experiments/results/audit.md`). How the score compares
+with the evidence that it does not use, and with ranking by the loss, is in
+`experiments/results/audit_power.md`.
 """
 
 from collections.abc import Mapping
@@ -25,25 +27,27 @@ from data_prep.shared import grammar
 from experiments.auditing import evidence as evidence_lib
 from experiments.auditing import planting
 
-# Networks that hardly find anything must not turn noise into evidence.
+# Keeps the noise of networks that hardly find anything from becoming evidence.
 _MIN_ROOM = 0.1
-_LEVEL = 0.9  # Quantile of the references that an annotation has to exceed.
-_MIN_NUMBER = 10  # To speak of a share, and of a reference.
+_LEVEL = 0.9  # Quantile of the references that a suspect must exceed.
+_MIN_NUMBER = 10  # Fewest annotations, or reference masks, for an estimate.
 _NUM_RESAMPLES = 1000
 
 
 class Scores(NamedTuple):
-  """What is made of the evidence on N annotations.
+  """The scores of N annotations.
 
   Attributes:
-    parts: what one could rank by instead, higher is worse, each float [N]:
-      'disagreement', 'alignment' and, where they move, 'indicator'.
-    score: in [0, 1], higher is more suspect, float [N].
-    low: lower end of its interval, float [N].
-    high: upper end of its interval, float [N].
-    held_out: AUROC on planted faults of subjects that a fit has not seen, by
-      kind; None where there is but one subject, or nothing planted. The
-      networks have seen the strong ones: it is better than on weak annotations.
+    parts: single pieces of evidence that one could rank by instead, float [N]
+      each, higher is worse: 'disagreement', 'alignment' and, if the indicators
+      have moved, 'indicator'.
+    score: score in [0, 1], higher is more suspect, float [N].
+    low: lower end of the score's interval, float [N].
+    high: upper end of the score's interval, float [N].
+    held_out: AUROC by kind on planted faults of subjects that a fit has not
+      seen; None where there is only one subject, or nothing planted. It is
+      better than on weak annotations, because the networks have seen the strong
+      images.
   """
 
   parts: Mapping[str, np.ndarray]
@@ -54,11 +58,11 @@ class Scores(NamedTuple):
 
 
 def score(evidence: evidence_lib.Evidence) -> Scores:
-  """Scores every annotation.
+  """Computes the score of every annotation.
 
   The interval is sigmoid(mean +- 2 standard deviations of the log odds over
-  the networks): what the two do not agree on. It is no confidence interval:
-  what both get wrong it does not show.
+  the networks) and shows how much the two networks disagree. It is not a
+  confidence interval: it does not show errors that both of them make.
   """
   parts = {
       'disagreement': _above_usual(evidence),
@@ -69,7 +73,7 @@ def score(evidence: evidence_lib.Evidence) -> Scores:
   odds, held_out = np.zeros(evidence.signs.shape[:2]), {}
   for kind, planted in evidence.planted.items():
     rows = evidence.kinds == kind
-    # The odds are linear: their mean is that of the coefficients.
+    # Log odds are linear, so that averaging the coefficients averages them.
     coefficients, unseen = planting.cross_fit(planted)
     odds[:, rows] = planting.log_odds(
         evidence.signs[:, rows], coefficients.mean(0))
@@ -90,9 +94,10 @@ def _auroc(odds, faulty):
 
 
 def _above_usual(evidence):
-  """Returns disagreements on one scale for all kinds: (D - m) / (1 - m).
+  """Returns disagreements D on one scale for all kinds: (D - m) / (1 - m).
 
-  m is the median over exact masks of the validation split, drawn as that kind.
+  m is the median disagreement with exact masks of the validation split that
+  were drawn as the same kind.
   """
   usual = np.zeros(len(evidence.kinds))
   for kind, values in evidence.references['val'].items():
@@ -104,24 +109,28 @@ def _above_usual(evidence):
 def estimate_faulty(
     evidence: evidence_lib.Evidence, rows: np.ndarray | None = None
 ) -> dict[str, Any]:
-  """Estimates how many annotations are faulty, between two references.
+  """Estimates how many annotations are faulty, from two references.
 
-  Were all annotations of a kind as good as a reference's exact masks, a tenth
-  of them would disagree with the networks more than the 0.9 quantile of the
-  reference does. What exceeds that, s, points at a share of (s - 0.1) / 0.9
-  faulty ones. Images of the validation split are new to the networks, which
-  disagree with them more than with good annotations of the training images: too
-  few faults are found. The strong training images are well known: too many. The
-  estimate is the mean of both; the interval goes from the lower end of the
-  bootstrap interval of the one to the upper end of the other.
+  If all annotations of a kind were as good as the exact masks of a reference, a
+  tenth of them would disagree with the networks more than the 0.9 quantile of
+  the reference. If a larger share s does so, a share of (s - 0.1) / 0.9 is
+  estimated to be faulty.
+
+  Images of the validation split are new to the networks, which disagree with
+  them more than with good annotations of the training images: this reference
+  finds too few faults. The strong training images are well known to the
+  networks: this reference finds too many. The estimate is the mean of both. Its
+  interval goes from the lowest to the highest end of the two bootstrap
+  intervals.
 
   Args:
-    evidence: of all annotations.
-    rows: of those to speak of, int or bool [N]; None is all.
+    evidence: evidence on all annotations.
+    rows: annotations to estimate it for, int rows or bool [N]; None is all.
 
   Returns:
-    `share`, `number`, and `interval` of the number, None where it cannot tell
-    them at all; `can_tell`: whether there are any; `why`, in words.
+    `share`, `number`, and `interval` of the number, which are None if there are
+    too few annotations or masks; `can_tell`, whether there is any faulty
+    annotation; and `why`, an explanation.
   """
   rows = np.arange(len(evidence.kinds)) if rows is None else rows
   kinds = evidence.kinds[rows]
@@ -154,7 +163,7 @@ def estimate_faulty(
 
 
 def _excess(values, kinds, reference, rng):
-  """Returns the share beyond a reference, and a bootstrap interval of it."""
+  """Returns the share of faulty annotations, and its bootstrap interval."""
   codes = np.unique(kinds)
   groups = [(values[kinds == k], reference[k]) for k in codes.tolist()]
 
@@ -164,7 +173,7 @@ def _excess(values, kinds, reference, rng):
       if resampled:
         found, exact = (
             x[rng.integers(len(x), size=len(x))] for x in (found, exact))
-      # A strict excess: many values of 0 or 1 are no fault.
+      # The excess must be strict, since good annotations often tie at 0 or 1.
       beyond = np.mean(found > np.quantile(exact, _LEVEL))
       total += len(found) * (beyond - (1 - _LEVEL)) / _LEVEL
     return float(np.clip(total / len(values), 0, 1))
@@ -179,12 +188,12 @@ def summarize_groups(
     scores: Scores,
     names: np.ndarray,
 ) -> dict[str, dict[str, Any]]:
-  """Returns number, mean score and estimate of faulty ones, by group.
+  """Returns number, mean score and estimated faults for each group.
 
   Args:
-    evidence: of all annotations.
-    scores: of all annotations.
-    names: group of each, text [N].
+    evidence: evidence on all annotations.
+    scores: scores of all annotations.
+    names: group of each annotation, text [N].
   """
   return {
       str(name): {
@@ -203,19 +212,21 @@ def evaluate(
     *,
     num_first: int = 50,
 ) -> dict[str, Any] | None:
-  """Says how well planted faults were found; None where none are known.
+  """Measures how well the planted faults were found.
 
   Args:
-    scores: of all annotations.
-    faults: the planted fault of each, '' if none, text [N].
-    reasons: the stated reason of each.
-    num_first: how many of the first suspects to count the faulty among.
+    scores: scores of all annotations.
+    faults: planted fault of each annotation, '' if none, text [N].
+    reasons: stated reason of each annotation.
+    num_first: number of first suspects for `precision_of_first`.
 
   Returns:
+    None if no annotation, or every annotation, has a planted fault. Otherwise:
     `auroc` of the score, of each part, and by fault; `precision_of_first`;
-    `confusion`: planted fault to stated reason to their number; `share_sure`:
-    of the annotations whose interval lies on one side of 0.5, and how many of
-    these, and of the others, are on the right side.
+    `confusion`, the number of annotations for each planted fault and stated
+    reason; `share_sure`, the share of annotations whose interval lies on one
+    side of 0.5; and the share of these, and of the others, whose score is on
+    the right side.
   """
   faulty = faults != ''
   if not faulty.any() or faulty.all():
@@ -254,5 +265,5 @@ def _mean(values):
 
 
 def rank(scores: Scores) -> np.ndarray:
-  """Returns the rows, most suspect first; of equals the first, int [N]."""
+  """Returns the rows, most suspect first, int [N]; ties keep their order."""
   return np.argsort(-scores.score, kind='stable')

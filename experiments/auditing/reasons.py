@@ -1,8 +1,8 @@
-"""Why an annotation is suspect: its geometry against the prediction's.
+"""Explains why an annotation is suspect, by its geometry and the prediction's.
 
-The thresholds were set on the generated phantom and by what the planted faults
-of `data_prep.drawing.label_noise` are, and then measured on endoscene:
-`experiments/results/audit.md`.
+The thresholds were set on the generated phantom and by the definition of the
+planted faults of `data_prep.drawing.label_noise`. They were then measured on
+endoscene: `experiments/results/audit.md`.
 """
 
 from typing import NamedTuple
@@ -15,26 +15,27 @@ _Kind = types.AnnotationKind
 REASONS = (
     'missing_object', 'wrong_place', 'shifted', 'too_large', 'too_small',
     'wrong_class', 'unclear')
-# The reason that a planted fault deserves.
+# The reason that is right for each planted fault.
 OF_FAULT = {
     'shifted': 'shifted', 'shrunken': 'too_small',
     'wrong_place': 'wrong_place', 'missing': 'missing_object'}
 
-# An object is one that both networks see, at this mean probability: below, the
-# networks have no opinion that could blame an annotator.
+# An object must be seen by both networks with this mean probability: below it,
+# the networks have no opinion that could blame an annotator.
 _SURE = 0.5
-# Share of the image below which something seen is a speck.
+# Objects that take less than this share of the image are specks.
 _SPECK = 0.002
-# A box of half the side has a quarter of the area; careful annotators stay
-# within 10 % of the side, networks within about 30 %: half the area lies
-# between.
+# A box of half the side has a quarter of the area. Careful annotators stay
+# within 10 % of the side and networks within about 30 %, so that half the area
+# separates faults from both.
 _SMALL = 0.5
-# Of the smaller one, inside the other: else it is elsewhere, not another size.
+# If less than this share of the smaller object lies inside the larger one, the
+# drawing is in another place, and not of another size.
 _INSIDE = 0.6
 # Distances are in sizes of the drawn object. Careful outlines stay within a
-# quarter. What is a whole size away and touches nothing is no slip of the hand:
-# with the exact masks of the phantom as prediction, this tells 80 % of the
-# shifted and 83 % of the misplaced.
+# quarter. A drawing that is a whole size away and touches nothing is no slip of
+# the hand: with the exact masks of the phantom as prediction, this recognises
+# 80 % of the shifted and 83 % of the misplaced annotations.
 _NEAR, _FAR = 0.25, 1.0
 _IOU_GOOD = 0.6
 
@@ -44,7 +45,7 @@ class Reason(NamedTuple):
 
   Attributes:
     name: one of `REASONS`.
-    words: the evidence, in a few words.
+    words: the evidence for it, in a few words.
   """
 
   name: str
@@ -54,13 +55,13 @@ class Reason(NamedTuple):
 def explain(
     probs: np.ndarray, kind: int, label: np.ndarray, present: np.ndarray
 ) -> Reason:
-  """Returns what is wrong with an annotation, if anything is.
+  """Returns what seems wrong with an annotation, if anything does.
 
   Args:
-    probs: of both networks, float [2, H, W, K].
+    probs: probabilities of both networks, float [2, H, W, K].
     kind: `types.AnnotationKind`.
-    label: uint8 [H, W], `types.UNLABELLED` where unknown.
-    present: what the tag says of each class, uint8 [K].
+    label: label map, uint8 [H, W], `types.UNLABELLED` where unknown.
+    present: whether each class is tagged as present, uint8 [K].
   """
   seen = _seen(probs)
   if kind == _Kind.TAG:
@@ -113,7 +114,7 @@ def _explain_dense(seen, drawn):
 
 
 def _is_good(seen, drawn, unmatched):
-  """Whether all would be well without the objects that nobody drew."""
+  """Returns whether the overlap is good without the objects nobody drew."""
   rest = (seen > 0) & ~np.any(unmatched, axis=0)
   return (rest & (drawn > 0)).sum() >= _IOU_GOOD * (rest | (drawn > 0)).sum()
 
@@ -138,7 +139,10 @@ def _compare(seen, drawn, both):
 
 
 def _distance(seen, drawn):
-  """Of the largest drawn object to the nearest seen one, in its own sizes."""
+  """Returns the distance from the largest drawn to the nearest seen object.
+
+  The unit is the size of the drawn object.
+  """
   masks = [m for _, m in geometry.components(drawn.astype(np.uint8))]
   largest = max(masks, key=np.sum)
   x0, y0, x1, y1 = geometry.tight_box(largest)
@@ -167,7 +171,7 @@ def _explain_sparse(seen, label):
       return Reason('too_small', f'{inside:.0%} of the background marks on '
                     'something seen')
     return Reason('unclear', words)
-  # Marks have no size of their own: compare with that of what is seen.
+  # Marks have no size of their own: measure in sizes of the seen object.
   distance = _distance(drawn, seen > 0)
   return Reason('wrong_place' if distance > _FAR else 'shifted',
                 f'{words}, {distance:.1f} sizes away')

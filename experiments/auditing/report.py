@@ -1,4 +1,4 @@
-"""audit.html: the first suspects with prediction and alignment map."""
+"""Writes audit.html, with predictions and alignment maps of the suspects."""
 
 from collections.abc import Mapping, Sequence
 import os
@@ -24,18 +24,18 @@ def write(
     scores: ranking.Scores,
     summary: Mapping[str, Any],
 ) -> None:
-  """Writes the report.
+  """Writes the report of an audit.
 
   Args:
     path: HTML file to write.
-    run: that was audited.
-    records: audited, in the order of the evidence.
-    evidence: of them.
-    scores: of them.
-    summary: of `files.summarize`.
+    run: the run that was audited.
+    records: audited records, in the order of the evidence.
+    evidence: evidence on them.
+    scores: scores of them.
+    summary: summary from `files.summarize`.
 
   Raises:
-    OSError: if it cannot be written.
+    OSError: if the file cannot be written.
   """
   texts = files.columns(records)
   ids = np.array([r['instance_id'] for r in records], int)
@@ -65,7 +65,7 @@ def write(
           kinds=texts['kind'].tolist(),
           faults=texts['fault'].tolist() if any(texts['fault']) else [],
           steps=history['step'],
-          # Without any evaluation its shape is (0,).
+          # The history of a run without any evaluation has the shape (0,).
           history=history['indicators'].reshape(-1, len(weights))[:, ids],
           health={k: v for k, v in summary['weighting'].items()
                   if k not in ('step', 'verdict')}),
@@ -93,7 +93,7 @@ def _tables(summary):
       f'By {name}': [
           {name: group or 'not known', 'number': line['number'],
            'mean score': line['mean_score'],
-           # The number; why is said once, of all of them.
+           # Only the number: the summary explains it once for all groups.
            'faulty, estimated': files.in_words(
                line['faulty']).split(':')[0]}
           for group, line in summary[f'by_{name}'].items()]

@@ -1,10 +1,10 @@
-"""Signs of a fault: a prediction beside an annotation, in a few numbers.
+"""Signs of a fault: a few numbers that compare prediction and annotation.
 
-One number, as a loss is, cannot tell a fault from a network that is unsure or
-from a small object. These can: is what is drawn seen, does what is seen go on
-around what is drawn, is the drawn place the best one in this image, how large
-are both. `experiments.auditing.planting` learns what they look like where a
-fault is.
+A single number, such as a loss, cannot tell a fault from a small object or from
+a network that is unsure. Several numbers can: they state whether the network
+sees the drawn object, whether the seen object continues around the drawn one,
+whether the drawn place is the best one in the image, and how large both objects
+are. `experiments.auditing.planting` learns which values point to a fault.
 """
 
 from hybridseg import metrics as metrics_lib
@@ -13,14 +13,14 @@ import numpy as np
 from scipy import ndimage
 
 _Kind = types.AnnotationKind
-# All are of the order of 1, for `planting.fit`.
+# All signs are of the order of 1, as `planting.fit` expects.
 NAMES = (
     'disagreement', 'inside', 'ring', 'rank', 'odds_inside', 'odds_ring',
     'size_drawn', 'size_seen')
-_LOG_SCALE = 0.2  # Logarithms reach 5 and more.
-_LEAST = 0.01  # Probability, before its odds are taken.
-_RING = 0.35  # Width, in square roots of the drawn area.
-_MIN_RING = 1.5  # Pixels.
+_LOG_SCALE = 0.2  # Scales logarithms, which reach 5 and more, to about 1.
+_LEAST = 0.01  # Added to probabilities before their log odds are taken.
+_RING = 0.35  # Width of the ring, in square roots of the drawn area.
+_MIN_RING = 1.5  # Smallest width of the ring, in pixels.
 
 
 def signs(
@@ -28,24 +28,27 @@ def signs(
 ) -> np.ndarray:
   """Returns the signs of `NAMES`, float [S].
 
-  For each foreground class that either holds, and then their mean: with q its
-  probability, D the pixels drawn as it and R a ring around these,
+  All signs but the disagreement are computed for each foreground class that the
+  prediction or the annotation holds, and averaged over these classes. With the
+  probability q of a class, its drawn pixels D, and a ring R around them, they
+  are
 
     inside, ring: mean of q over D, over R;
-    rank: AUROC of q for D: whether this is the place to draw;
+    rank: AUROC of q for D, which is high if D is the best place to draw;
     odds_inside, odds_ring: mean of the log odds of q over D, over R;
     size_drawn, size_seen: log of the share of the image in D, in q.
 
   Where nothing is drawn, q counts as 0 in D and R, and the rank is 1/2.
 
   Args:
-    probs: of one network, float [H, W, K].
+    probs: probabilities of one network, float [H, W, K].
     kind: `AnnotationKind`.
-    label: uint8 [H, W], `types.UNLABELLED` where unknown.
-    present: what the tag says of each class, uint8 [K].
+    label: label map, uint8 [H, W], `types.UNLABELLED` where unknown.
+    present: whether each class is tagged as present, uint8 [K].
   """
   known = label != types.UNLABELLED
-  # Marks are few on purpose: what is around them is seen, if not labelled.
+  # Marks are few on purpose: use the prediction around them, too, although
+  # those pixels are unlabelled.
   visible = known | (kind in (*types.SPARSE_KINDS, _Kind.TAG))
   classes = range(1, probs.shape[-1])
   held = [c for c in classes if (label == c).any()
@@ -84,21 +87,25 @@ def _log_odds(probs):
 def disagreement(
     probs: np.ndarray, kind: int, label: np.ndarray, present: np.ndarray
 ) -> float:
-  """Returns how far a prediction and an annotation are apart, in [0, 1].
+  """Returns the disagreement of a prediction and an annotation, in [0, 1].
 
-  By what the annotation says. Dense kinds: 1 - soft Dice over the foreground
-  classes that either of them holds. Boxes and extreme points: the same of the
-  shadows on both axes (as `weak_losses.projection_loss`). Scribbles and points:
-  mean over the classes of the probability of another class at their marks, or
-  for a foreground class that has none, which says that it is not there, of its
-  largest probability. Tags: mean over the classes of how far the largest
-  probability is from yes or no.
+  Its definition depends on what the kind of annotation states:
+
+  - dense kinds: 1 - soft Dice, mean over the foreground classes that either of
+    the two holds;
+  - boxes and extreme points: the same for the projections on both axes, as in
+    `weak_losses.projection_loss`;
+  - scribbles and points: mean over the classes of the probability of another
+    class at their marks. A foreground class without marks is taken to be
+    absent, and counts with its largest probability;
+  - tags: mean over the classes of the distance between the largest probability
+    and the tag, which is 0 or 1.
 
   Args:
-    probs: of one network, float [H, W, K].
+    probs: probabilities of one network, float [H, W, K].
     kind: `AnnotationKind`.
-    label: uint8 [H, W], `types.UNLABELLED` where unknown.
-    present: what the tag says of each class, uint8 [K].
+    label: label map, uint8 [H, W], `types.UNLABELLED` where unknown.
+    present: whether each class is tagged as present, uint8 [K].
   """
   num_classes = probs.shape[-1]
   if kind == _Kind.TAG:
@@ -113,7 +120,8 @@ def disagreement(
     values = []
     for c in range(1, num_classes):
       drawn, seen = label == c, np.where(known, probs[..., c], 0)
-      # A class that nobody holds agrees trivially: it must not dilute.
+      # Skip a class that neither holds: its trivial agreement would dilute the
+      # mean.
       if drawn.any() or seen.max(initial=0) >= 0.5 or num_classes == 2:
         values.append(
             _shadow_loss(seen, drawn) if kind in types.BOX_KINDS

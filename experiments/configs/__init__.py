@@ -1,6 +1,6 @@
-"""What is trained: a config for each set, with its methods and networks.
+"""Configs of trainings: one for each set, with its methods and networks.
 
-What lives here: the base config with its variants, one module per set, the
-tables of sweeps (`tables`), and what stored configs of older versions mean
-(`versions`).
+This room holds the base config with its variants (`common`), one module per
+set, the tables of sweeps (`tables`), and the upgrade of stored configs of older
+versions (`versions`).
 """

@@ -1,13 +1,13 @@
-"""Cardiac MRI with human scribbles: ACDC, 10 % of the patients exact.
+"""Cardiac MRI with human scribbles: ACDC, exact masks of 10 % of the patients.
 
 python -m data_prep.prepare --dataset=acdc --source=FOLDER \
     --image_size=96 --output=data/acdc
 python -m experiments.train --config=experiments/configs/acdc.py \
     --workdir=runs/acdc
 
-Four classes; the weak labels are scribbles that cover about 1 % of the pixels,
-so that their loss is a partial cross entropy: a Dice loss would score pixels
-that nobody labelled.
+There are four classes. The weak labels are scribbles that cover about 1 % of
+the pixels, so that their loss is a partial cross entropy: a Dice loss would
+score pixels that nobody labelled.
 
 Variants: a method of `common.METHODS` (default dii_dcr), a network of
 `common.NETWORKS` (default unet_small), `compare`, `debug`; or several: `a,b`.

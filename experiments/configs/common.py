@@ -1,37 +1,38 @@
-"""Defaults of every config, and the methods as overrides of them.
+"""The defaults of every config, and the methods as overrides of them.
 
-A config of a set starts from `get_base(data_dir)`, which is DII + DCR: dynamic
-instance indicators and dynamic co-regularization. Each entry of `METHODS` says
-how another method differs, each of `NETWORKS` is another network.
+The config of a set starts from `get_base(data_dir)`, which is DII + DCR:
+dynamic instance indicators and dynamic co-regularization. Each entry of
+`METHODS` holds the keys in which another method differs, and each entry of
+`NETWORKS` is another network.
 """
 
 import ml_collections
 
 from experiments.configs import versions
 
-# Everything that a method changes; all else is the same for all of them.
+# The keys that each method changes; all methods share all other keys.
 METHODS = {
     'strong_only': dict(
         supervision=dict(weak_scale=0.0),
         weighting=dict(name='uniform'),
         co_regularization=dict(scale=0.0),
     ),
-    # No exact mask but those that validate.
+    # Uses no exact mask except those of the validation split.
     'weak_only': dict(
         supervision=dict(strong_scale=0.0),
         weighting=dict(name='uniform'),
         co_regularization=dict(scale=0.0),
     ),
-    # Pre-training and fine tuning within one schedule of the learning rate.
+    # Pre-trains and fine-tunes within one schedule of the learning rate.
     'weak_then_strong': dict(
         supervision=dict(weak_first_share=0.5),
         weighting=dict(name='uniform'),
         co_regularization=dict(scale=0.0),
     ),
-    # Upper line: the exact masks of the weak images, which no other method may
-    # see, with the loss of the strong ones. Half of each batch are the strong
-    # images as everywhere, so that these are seen more often: weighting them
-    # down to the others' share made it worse (results/table_small.md).
+    # An upper bound: it learns the exact masks of the weak images, which no
+    # other method may see, with the strong loss. As in all methods, half of
+    # each batch are strong images, which are therefore seen more often.
+    # Weighting them down to their share made it worse (results/table_small.md).
     'full_supervision': dict(
         input=dict(weak_labels='truth'),
         weighting=dict(name='uniform'),
@@ -44,8 +45,8 @@ METHODS = {
     'uniform_dcr': dict(
         weighting=dict(name='uniform'), co_regularization=dict(trust='one')),
     # Chen et al., 2021 (https://arxiv.org/abs/2106.01226), without and with
-    # CutMix: no weak label at all. There, the two networks teach each other on
-    # the images with exact masks too, and the scale does not ramp up.
+    # CutMix; no weak label is used. In the paper, the two networks also teach
+    # each other on the images with exact masks, and the scale does not ramp up.
     'cps': dict(
         supervision=dict(weak_scale=0.0),
         weighting=dict(name='uniform'),
@@ -57,7 +58,7 @@ METHODS = {
         co_regularization=dict(trust='one'),
     ),
     # Lee, "Pseudo-Label", ICML 2013 workshop: each network learns from its own
-    # hard labels of the weak images, no matter how sure it is of them. There,
+    # hard labels of the weak images, however certain they are. In the paper,
     # their weight is 0 at first and then grows linearly.
     'pseudo_label': dict(
         supervision=dict(weak_scale=0.0),
@@ -65,9 +66,9 @@ METHODS = {
         co_regularization=dict(trust='one', mixing='none', teacher='self'),
     ),
     # Tarvainen and Valpola, 2017 (https://arxiv.org/abs/1703.01780): each of
-    # the two networks learns from its own mean, and the means predict. No weak
-    # label; the student's noise is CutMix, as by French et al., 2020
-    # (https://arxiv.org/abs/1906.01916).
+    # the two networks learns from its own mean over the steps, and these means
+    # predict. No weak label is used. CutMix is the student's noise, as in
+    # French et al., 2020 (https://arxiv.org/abs/1906.01916).
     'mean_teacher': dict(
         supervision=dict(weak_scale=0.0),
         weighting=dict(name='uniform'),
@@ -80,9 +81,10 @@ METHODS = {
         weighting=dict(name='uniform'),
         co_regularization=dict(scale=0.0),
     ),
-    # Ren et al., 2018 (https://arxiv.org/abs/1803.09050): weights of one batch
-    # from the lookahead down the training loss. There, the exact masks steer
-    # only; here the networks learn them too, as in all other methods.
+    # Ren et al., 2018 (https://arxiv.org/abs/1803.09050): the weights of a
+    # batch come from a lookahead down the training loss. In the paper, the
+    # exact masks only steer; here the networks learn them, too, as in all other
+    # methods.
     'l2rw': dict(
         supervision=dict(
             alignment_loss='training', alignment_without_class_prior=False),
@@ -90,7 +92,7 @@ METHODS = {
         co_regularization=dict(scale=0.0),
     ),
     # Shu et al., 2019 (https://arxiv.org/abs/1902.07379): see `meta_weight_net`
-    # of the library. As with l2rw, the networks learn the exact masks too.
+    # of the library. As in l2rw, the networks also learn the exact masks.
     'meta_weight_net': dict(
         supervision=dict(
             alignment_loss='training', alignment_without_class_prior=False),
@@ -100,18 +102,20 @@ METHODS = {
     ),
     'dii': dict(co_regularization=dict(scale=0.0)),
     'dii_dcr': dict(),
-    # Trained twice: the first run corrects the weak labels. Own addition.
+    # Trains twice: the first training corrects the weak labels for the second.
+    # This is our own addition.
     'dii_dcr_refine': dict(supervision=dict(refine=True)),
     'uniform_refine': dict(
         supervision=dict(refine=True),
         weighting=dict(name='uniform'),
         co_regularization=dict(scale=0.0),
     ),
-    # The exact alignment over all layers, through the alignment's own loss.
+    # Computes exact alignments over all layers, with the alignment loss.
     'dii_dcr_all_layers': dict(weighting=dict(name='dii')),
-    # Nearest to Algorithm 1 and to the authors' code: the lookahead descends
-    # the training loss, over all layers, and a pseudo label counts as much as
-    # the instance's own label. What is still different: docs/differences.md.
+    # The closest to Algorithm 1 and to the authors' code: the lookahead
+    # descends the training loss over all layers, and the trust of a pseudo
+    # label is the instance's indicator. docs/differences.md lists what still
+    # differs.
     'paper': dict(
         supervision=dict(
             alignment_loss='training', alignment_without_class_prior=False),
@@ -119,7 +123,7 @@ METHODS = {
             name='dii', method='per_instance', without_common_harm=False),
         co_regularization=dict(trust='indicator'),
     ),
-    # The same by the last layer alone, as the default is.
+    # The same with the last layer alone, as in the default.
     'paper_last_layer': dict(
         supervision=dict(
             alignment_loss='training', alignment_without_class_prior=False),
@@ -150,9 +154,10 @@ def _deeplab(depth):
           dtype='float32'))
 
 
-# The encoder starts from ImageNet's weights, which the extra [pretrained]
-# installs; `frozen_until` says how many of its 16 blocks stay as they are.
-# Of 52 strong images, 8 cached copies would be learnt by heart.
+# The encoder starts from ImageNet weights, which the extra [pretrained]
+# installs; `frozen_until` is the number of its 16 blocks that stay frozen. The
+# strong images have more cached copies: 8 copies of 52 of them would be learnt
+# by heart.
 def _effnet(frozen_until, cached_copies=()):
   return _network(
       'efficientnet_unet',
@@ -174,7 +179,7 @@ NETWORKS = {
 }
 
 
-# Of networks that start from ImageNet's weights; all others keep the base's.
+# For networks that start from ImageNet weights; others keep the base optimizer.
 _OPTIMIZERS = {
     name: dict(learning_rate=2e-3)
     for name in NETWORKS if name.startswith('effnet')}
@@ -183,25 +188,40 @@ _OPTIMIZERS = {
 def get_base(data_dir: str) -> ml_collections.ConfigDict:
   """Returns DII + DCR on the records under `data_dir`, not yet locked."""
   return ml_collections.ConfigDict(dict(
-      version=versions.VERSION,  # Of these keys, in a stored config; not yours.
-      seed=0,  # Of the parameters, the order of the images, augmentation.
-      train_steps=400,  # Updates of both networks.
-      log_every_steps=20,  # Between lines of log.jsonl and the terminal.
-      eval_every_steps=100,  # Between looks at the validation split.
-      checkpoint_every_steps=100,  # Between saves, where a run resumes.
-      # So many updates that are not finite end the run, if one follows another.
+      # The version of these keys in a stored config. Do not set it yourself.
+      version=versions.VERSION,
+      # The seed of the parameters, of the order of the images and of the
+      # augmentation.
+      seed=0,
+      train_steps=400,  # The number of updates of both networks.
+      # The number of steps between two lines of log.jsonl and the terminal.
+      log_every_steps=20,
+      # The number of steps between two evaluations of the validation split.
+      eval_every_steps=100,
+      # The number of steps between two checkpoints, from which a run resumes.
+      checkpoint_every_steps=100,
+      # The run ends after this many consecutive updates that are not finite.
       max_skipped_in_a_row=20,
-      mapping='pmap',  # Over the devices; 'jit' is one program for all.
+      # How steps are spread over the devices; 'jit' compiles one program for
+      # all of them.
+      mapping='pmap',
       input=dict(
-          data_dir=data_dir,  # Folder that `data_prep.prepare` wrote.
-          strong_batch_size=8,  # Exact masks a step, over all devices.
-          weak_batch_size=8,  # Weak annotations a step, over all devices.
-          eval_batch_size=32,  # Over all devices of a process.
-          weak_labels='annotation',  # 'truth' is full supervision.
-          # Or a folder of `experiments.refine`: its masks take the place of
-          # the weak annotations that they were made from.
+          data_dir=data_dir,  # The folder that `data_prep.prepare` has written.
+          # The number of exact masks per step, over all devices.
+          strong_batch_size=8,
+          # The number of weak annotations per step, over all devices.
+          weak_batch_size=8,
+          # The number of images per evaluation batch, over all devices of a
+          # process.
+          eval_batch_size=32,
+          # The labels of the weak images. 'truth' takes their exact masks,
+          # which is full supervision.
+          weak_labels='annotation',
+          # A folder of `experiments.refine`, whose masks replace the weak
+          # annotations that they were made from; '' uses none.
           corrected_labels='',
-          num_workers=0,  # Threads that read ahead; pays where disks are slow.
+          # The number of threads that read ahead. It pays if disks are slow.
+          num_workers=0,
       ),
       augmentation=dict(  # See `augmentation.AugmentationOptions`.
           flip=True,
@@ -216,68 +236,80 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           hue_deg=0.0,
           blur=0.0,
       ),
-      # A network; with its options it is a variant: `phantom.py:unet_full`.
+      # The network. Each network with its options is also a variant, such as
+      # `phantom.py:unet_full`.
       model=dict(
           name='unet',
-          # ImageNet's, for the encoder to start from: a file, or 'installed'.
+          # The ImageNet weights from which the encoder starts: a file, or
+          # 'installed' for those of the extra [pretrained]. '' draws them.
           weights='',
-          # Of the learning rate, the share with which that encoder learns;
-          # 'efficientnet_unet' alone may have another than 1.
+          # The learning rate of that encoder as a share of the learning rate;
+          # only 'efficientnet_unet' may have a value other than 1.
           encoder_rate=1.0,
-          # So many augmented views of each strong and of each weak image, whose
-          # features by the frozen blocks are computed once; () draws new ones.
+          # The numbers of augmented views of each strong and of each weak image
+          # for which the features of the frozen blocks are computed once and
+          # kept; () draws new views in every step.
           cached_copies=(),
           options=_U_NETS['small'],
       ),
       optimizer=dict(
-          learning_rate=4e-3,  # Of AdamW, the peak; a cosine takes it to 0.
-          warmup_steps=40,  # From 0 to the peak.
-          weight_decay=1e-4,  # Of AdamW.
-          clip_norm=1.0,  # Largest norm of a network's gradient.
+          # The peak of AdamW's learning rate, which then falls to 0 along a
+          # cosine.
+          learning_rate=4e-3,
+          # The number of steps in which the learning rate rises from 0 to the
+          # peak.
+          warmup_steps=40,
+          weight_decay=1e-4,  # The weight decay of AdamW.
+          # The largest norm of a network's gradient; longer ones are clipped.
+          clip_norm=1.0,
       ),
       supervision=dict(
           strong_loss='cross_entropy_dice',
           weak_loss='cross_entropy_dice',
-          # Kind -> ((factor, loss), ...) where a kind is used for what it is,
-          # instead of `weak_loss` on its label map: see `parts`.
+          # The losses of each kind that is not learnt from its label map by
+          # `weak_loss`: kind -> ((factor, loss), ...).
           loss_by_kind=dict(),
-          strong_scale=1.0,  # 0 learns nothing from the exact masks.
+          strong_scale=1.0,
           weak_scale=1.0,
-          weak_head=False,  # For the method `strong_weak`.
-          # Share of the steps that learn weak labels alone, before the others
-          # learn exact masks alone; 0 learns both in every step.
+          weak_head=False,  # The method `strong_weak` uses it.
+          # The share of the steps that learn weak labels alone. All later steps
+          # learn exact masks alone. With 0, every step learns both.
           weak_first_share=0.0,
-          # Train twice, the second time with the weak labels that the first
-          # run has corrected: see `refining`. Twice the steps.
+          # Whether to train twice, the second time with the weak labels that
+          # the first training has corrected. This takes twice the steps.
           refine=False,
-          alignment_loss='cross_entropy_dice',  # 'training' is `weak_loss`.
-          # Where an annotation lies counts, not how much of it there is: see
-          # `losses.without_class_prior`.
+          # 'training' uses `weak_loss`.
+          alignment_loss='cross_entropy_dice',
+          # Whether alignments depend only on where an annotation lies, and not
+          # on how large it is: see `losses.without_class_prior`.
           alignment_without_class_prior=True,
       ),
       weighting=dict(
-          # Why the last layer, and why without the class prior:
-          # experiments/results/alignment_loss.md.
+          # experiments/results/alignment_loss.md explains why the default uses
+          # the last layer, and no class prior.
           name='dii_last_layer',
-          learning_rate=0.15,  # Of the indicators, or the weight net's Adam.
-          initial_indicator=1.0,  # Of every weak instance.
-          initial_from='',  # Or an audit.csv: 1 - score. See `retraining`.
+          learning_rate=0.15,
+          initial_indicator=1.0,  # The first indicator of every weak instance.
+          # An audit.csv, from which the first indicator of each instance is
+          # 1 - score; '' starts from `initial_indicator`.
+          initial_from='',
           every_steps=1,
           start_step=0,
-          instances='batch',  # That move; 'all' takes a pass of its own.
+          # With 'all', moving them takes a pass of its own.
+          instances='batch',
           method='forward',
           # Without it, good indicators sink once the strong set is learnt by
-          # heart: experiments/results/phantom.md.
+          # heart: see experiments/results/phantom.md.
           without_common_harm=True,
       ),
       co_regularization=dict(
           scale=1.0, ramp_up_steps=100, trust='complement', mixing='cutmix',
           teacher='other', decay=0.99),
       compare=dict(
-          # Names of `METHODS` to train one after another, with every seed; ()
-          # trains just the one that this config describes.
+          # The names of methods to train one after another, each with every
+          # seed; () trains only the method that this config describes.
           methods=(),
-          seeds=(0,),  # Of each of them.
+          seeds=(0,),  # The seeds with which each method is trained.
       ),
   ))
 
@@ -285,18 +317,18 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
 def with_variant(
     config: ml_collections.ConfigDict, variant: str
 ) -> ml_collections.ConfigDict:
-  """Applies a variant, or several with commas between, and locks the config.
+  """Applies one or several variants and locks the config.
 
   Args:
-    config: from `get_base`.
-    variant: a key of `METHODS` or of `NETWORKS`, `compare` or `debug`:
-      'dii,unet_full'.
+    config: config from `get_base`.
+    variant: a key of `METHODS` or of `NETWORKS`, `compare` or `debug`, or
+      several of them with commas between, such as 'dii,unet_full'.
 
   Raises:
     ValueError: if there is no such variant.
   """
   names = variant.split(',')
-  # Networks first: `debug` makes small what it finds.
+  # Apply networks first, since `debug` shrinks the network that it finds.
   for name in sorted(names, key=lambda name: name not in NETWORKS):
     _apply(config, name)
   return config.lock()

@@ -1,4 +1,4 @@
-"""Your own data: DII + DCR on records that `data_prep.prepare` wrote.
+"""Your own data: DII + DCR on records that `data_prep.prepare` has written.
 
 python -m data_prep.prepare --source=FOLDER --output=data/mine
 python -m experiments.train --config=experiments/configs/custom.py \

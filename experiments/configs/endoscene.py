@@ -1,4 +1,4 @@
-"""Real polyps: CVC-EndoSceneStill, published split, 10 % exact masks.
+"""Real polyps: CVC-EndoSceneStill, published split, with 10 % exact masks.
 
 python -m data_prep.prepare --dataset=endoscene --source=FOLDER \
     --image_size=96 --output=data/endoscene

@@ -1,4 +1,4 @@
-"""Real polyps with boxes, polygons and points, each used for what it is.
+"""Real polyps with boxes, polygons and points, each with a loss of its own.
 
 python -m data_prep.prepare --dataset=endoscene --source=FOLDER \
     --weak_kinds=box,polygon,points --image_size=96 \
@@ -6,10 +6,11 @@ python -m data_prep.prepare --dataset=endoscene --source=FOLDER \
 python -m experiments.train --config=experiments/configs/endoscene_kinds.py \
     --workdir=runs/endoscene_kinds
 
-A box says where no polyp is and how far one reaches, a point labels a few
-pixels, a polygon is drawn as it is: `config.supervision.loss_by_kind`. Which
-loss suits which kind: experiments/results/loss_by_kind.md. Boxes must stay
-upright, so images are not rotated.
+A box states where there is no polyp and how far a polyp reaches, points label a
+few pixels, and a polygon is learnt like a mask:
+`config.supervision.loss_by_kind`. experiments/results/loss_by_kind.md compares
+the losses of each kind. Boxes must stay upright, so that images are not
+rotated.
 
 Variants: a method of `common.METHODS` (default dii_dcr), a network of
 `common.NETWORKS` (default unet_small), `compare`, `debug`; or several: `a,b`.

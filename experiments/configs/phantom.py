@@ -1,4 +1,4 @@
-"""The embedded default: generated tissue pictures, no download.
+"""The embedded default: generated images of tissue, without any download.
 
 python -m data_prep.prepare --dataset=phantom --output=data/phantom
 python -m experiments.train --config=experiments/configs/phantom.py \
@@ -6,7 +6,8 @@ python -m experiments.train --config=experiments/configs/phantom.py \
 
 Variants: a method of `common.METHODS` (default dii_dcr), a network of
 `common.NETWORKS` (default unet_small), `compare` for strong-only, uniform
-weights and DII + DCR side by side, `debug` for seconds; or several: `a,b`.
+weights and DII + DCR side by side, `debug` for a run of seconds; or several:
+`a,b`.
 Cost and results: docs/results.md.
 """
 

@@ -1,8 +1,8 @@
-"""What a stored config of an older version says in the words of today's.
+"""Upgrades stored configs of older versions to today's keys.
 
-A run keeps its config for as long as it is used, and the keys of `common` go on
-changing. Whoever adds, renames or removes one raises `VERSION` and adds a step:
-what a config that never heard of the key means by its silence.
+A run keeps its config as long as it is used, while the keys of `common` keep
+changing. Whoever adds, renames or removes a key raises `VERSION` and adds a
+step, which states what a config without the key means.
 """
 
 import copy
@@ -10,8 +10,8 @@ from typing import Any
 
 VERSION = 2
 
-# What was added, and off, before configs had a version. A run that lacks it did
-# without.
+# Keys that were added before configs had a version, with the values that switch
+# them off. A run whose config lacks a key was trained without its feature.
 _ADDED_IN_1 = {
     'max_skipped_in_a_row': 20,
     'mapping': 'pmap',
@@ -35,7 +35,7 @@ _ADDED_IN_1 = {
 
 
 def _from_1(config):
-  """Adds all that a config could leave out, and drops what was given up."""
+  """Adds the keys that a config could lack, and drops one that was removed."""
   for name, value in _ADDED_IN_1.items():
     *sections, key = name.split('.')
     part = config
@@ -51,10 +51,10 @@ _STEPS = {1: _from_1}
 
 
 def version_of(config: dict[str, Any]) -> int:
-  """Returns the version of a stored config, 1 if it does not say one.
+  """Returns the version of a stored config; 1 if it has none.
 
   Raises:
-    ValueError: if it is none that this code can read.
+    ValueError: if this code cannot read that version.
   """
   version = config.get('version', 1)
   if type(version) is not int or version < 1:
@@ -70,14 +70,13 @@ def upgrade(config: dict[str, Any]) -> dict[str, Any]:
   """Returns a stored config as today's code would have stored it.
 
   Args:
-    config: JSON, of any version; stays as it is.
+    config: config as JSON, of any version; it is not changed.
 
   Returns:
-    A new dictionary of version `VERSION`. Whether its values make sense is for
-    the caller to check.
+    A new dictionary of version `VERSION`. The caller must check its values.
 
   Raises:
-    ValueError: if its version is not known.
+    ValueError: if this code cannot read its version.
   """
   version = version_of(config)
   config = copy.deepcopy(config)

@@ -1,6 +1,7 @@
-"""Blocks of a report: lists of cases with pictures, tables, sections.
+"""Blocks of a report: lists of cases with pictures, tables, and sections.
 
-Knows nothing of runs: what is drawn here was named, painted and sorted before.
+This module knows nothing of runs: its callers have already named, painted and
+sorted everything that it draws.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,8 +18,8 @@ import numpy as np
 
 from experiments.reports import script
 
-_TINY = 32  # Pixels that a browser would blur into each other.
-_MIN_SIDE = 32  # No picture is made smaller, whatever it weighs.
+_TINY = 32  # Pixels; browsers would blur pictures of up to this size.
+_MIN_SIDE = 32  # Pixels; no picture is shrunk below this to save bytes.
 _QUALITY = 75
 
 
@@ -31,12 +32,12 @@ class Picture(NamedTuple):
 
 
 class Case(NamedTuple):
-  """A line of a list.
+  """One line of a list of cases.
 
   Attributes:
-    id: its heading.
-    values: by column; text or a number, nan where there is none.
-    pictures: by caption.
+    id: heading of the line.
+    values: text or number for each column; nan where there is none.
+    pictures: pictures by caption.
   """
 
   id: str
@@ -45,21 +46,21 @@ class Case(NamedTuple):
 
 
 class Section(NamedTuple):
-  """A part of a page: plain title, HTML body."""
+  """A part of a page, with a plain title and an HTML body."""
 
   title: str
   body: str
 
 
 class Limits(NamedTuple):
-  """How large a picture may be: its longer side, and its bytes."""
+  """The largest allowed size of a picture: its longer side, and its bytes."""
 
   side: int
   num_bytes: int
 
 
 def limits(num_pictures: int, *, total_bytes: int, max_side: int) -> Limits:
-  """Shares bytes of a page among pictures; base64 takes 4 for 3."""
+  """Divides the bytes of a page among its pictures; base64 turns 3 into 4."""
   num_bytes = total_bytes * 3 // 4 // max(num_pictures, 1)
   # A painted photograph takes 0.13 bytes per pixel at this quality.
   side = min(max_side, max(64, int(math.sqrt(num_bytes / 0.13)) // 8 * 8))
@@ -67,14 +68,14 @@ def limits(num_pictures: int, *, total_bytes: int, max_side: int) -> Limits:
 
 
 def fit(size: Sequence[int], side: int) -> tuple[int, int]:
-  """Returns the height and width to shrink to, none above `side`."""
+  """Returns the height and width after shrinking, neither above `side`."""
   scale = min(1.0, side / max(size[0], size[1]))
   return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def encode(pixels: np.ndarray, limit: Limits) -> Picture:
-  """Encodes uint8 [H, W, 3] within the limit; tiny pictures are enlarged."""
-  if max(pixels.shape[:2]) <= _TINY:  # To whole pixels, and sharp ones.
+  """Encodes uint8 [H, W, 3] within the limit; enlarges tiny pictures."""
+  if max(pixels.shape[:2]) <= _TINY:  # Whole multiples keep pixels sharp.
     times = 96 // max(pixels.shape[:2])
     pixels = pixels.repeat(times, axis=0).repeat(times, axis=1)
     content = html_page.image_bytes(
@@ -97,7 +98,7 @@ def _picture(content, shape):
 def page(
     title: str, intro: Sequence[str], sections: Sequence[Section]
 ) -> str:
-  """Returns a report: title, introduction, contents, sections."""
+  """Returns the HTML of a report: title, introduction, contents, sections."""
   sections = [s for s in sections if s.body]
   contents = ''.join(
       f'<li><a href="#part-{i}">{html_page.escape(s.title)}</a></li>'
@@ -121,14 +122,14 @@ def cases_list(
     num_cases: int | None = None,
     more: str = '',
 ) -> str:
-  """Returns a table that can be sorted, filtered and enlarged.
+  """Returns a table of cases whose reader can sort, filter and enlarge it.
 
   Args:
-    cases: in the order to begin with.
-    label: what is listed, for a screen reader.
-    sorted_by: the column that rises in this order, if one does.
-    num_cases: how many there are, if more than these.
-    more: where to read of the others.
+    cases: cases in their initial order.
+    label: name of what is listed, for screen readers.
+    sorted_by: the column that rises in the initial order; '' if none does.
+    num_cases: total number of cases, if more than those given.
+    more: sentence that tells where to find the other cases.
   """
   if not cases:
     return ''
@@ -183,7 +184,7 @@ def _img(caption, picture, *, lazy=False):
 
 
 class _Column:
-  """The cells of a column: numbers of one format, or text."""
+  """The cells of a column: numbers in one common format, or text."""
 
   def __init__(self, values):
     self._values = values
@@ -211,7 +212,7 @@ class _Column:
 
 
 def gallery(cases: Sequence[Case]) -> str:
-  """Returns cases one after the other, pictures large."""
+  """Returns the cases one after the other, with large pictures."""
   groups = []
   for case in cases:
     figures = ''.join(
@@ -228,11 +229,11 @@ def gallery(cases: Sequence[Case]) -> str:
 
 
 def tables(tree: Mapping[str, Any]) -> str:
-  """Returns nested numbers as tables.
+  """Returns a tree of numbers as HTML tables.
 
-  Plain values become a table of keys and values. Dicts under one key that hold
-  nothing but dicts become one table, the longer way down. A pair of numbers is
-  an interval.
+  The plain values of a dict become a table of keys and values. A dict that
+  holds nothing but dicts becomes one table, with a line for each of them. A
+  pair of numbers is shown as an interval.
   """
   return html_page.side_by_side(*_tables(tree, ''))
 
@@ -256,7 +257,7 @@ def _tables(tree, caption):
 
 
 def lines_table(caption: str, lines: Sequence[Mapping[str, Any]]) -> str:
-  """Returns lines of equal keys as a table; turned if it is too wide."""
+  """Returns lines of equal keys as a table, transposed if it is too wide."""
   if not lines:
     return ''
   keys = list(dict.fromkeys(itertools.chain.from_iterable(lines)))
@@ -276,7 +277,7 @@ def _leaves(tree, separator, prefix=''):
 
 
 def details(title: str, values: Mapping[str, Any]) -> str:
-  """Returns keys and values, nested or not, that open on demand."""
+  """Returns a folded table of keys and values, which may be nested."""
   lines = [[k, _text(v, pair=', ')] for k, v in _leaves(values, '.')]
   if not lines:
     return ''
@@ -291,7 +292,7 @@ def words(key: Any) -> str:
 
 
 def _text(value, *, pair=' to '):
-  """Returns a value as a reader wants it; '' for one that is not there."""
+  """Returns a value as text for a reader; '' for None and nan."""
   if value is None:
     return ''
   if isinstance(value, (bool, np.bool_, str)):

@@ -1,7 +1,6 @@
-"""The reports of train, evaluate and audit: each one HTML file.
+"""Writes the reports of train, evaluate and audit, each as one HTML file.
 
-A report opens offline, needs no network, and may run nothing but its own
-script.
+A report opens offline, needs no network, and may run no script but its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,24 +26,25 @@ _ALIGNMENT = (
 
 
 class Suspect(NamedTuple):
-  """One weak instance of `write_audit_report`.
+  """One suspect weak instance, for `write_audit_report`.
 
   Attributes:
-    id: of the instance.
-    rank: 1 for the one to look at first.
-    score: by which it was ranked.
-    interval: of the score, or (nan, nan).
-    kind: of annotation, such as 'box'.
-    annotator: or ''.
-    site: or ''.
-    reason: why it is suspect, in words.
-    indicator: in [0, 1].
-    fault: the planted one; '' if there is none or none is known.
-    image: uint8 [H, W, C], C = 1 or 3, of any size.
+    id: id of the instance.
+    rank: place in the ranking; 1 is the first to look at.
+    score: score by which it was ranked.
+    interval: interval of the score, or (nan, nan).
+    kind: kind of the annotation, such as 'box'.
+    annotator: name of the annotator, or ''.
+    site: name of the site, or ''.
+    reason: explanation of why it is suspect.
+    indicator: indicator, in [0, 1].
+    fault: planted fault; '' if there is none or none is known.
+    image: image, uint8 [H, W, C], C = 1 or 3, of any size.
     label: weak label, uint8 [H, W].
-    prediction: uint8 [H, W].
-    alignment: of each pixel's weak gradient with the strong one, float [H, W];
-      negative harms (red), positive helps (blue). None if it was not computed.
+    prediction: predicted classes, uint8 [H, W].
+    alignment: alignment of each pixel's weak gradient with the strong one,
+      float [H, W]; negative values do harm (red), positive ones help (blue).
+      None if it was not computed.
   """
 
   id: str
@@ -64,18 +64,18 @@ class Suspect(NamedTuple):
 
 
 class AuditSummary(NamedTuple):
-  """What an audit says of all instances together.
+  """The findings of an audit about all instances together.
 
   Attributes:
-    facts: shown first, such as {'instances': 493, 'suspects': 100}.
-    tables: name, such as 'By kind', to lines of equal keys; the first key heads
-      the line.
+    facts: what to show first, such as {'instances': 493, 'suspects': 100}.
+    tables: lines of equal keys by name of the table, such as 'By kind'; the
+      first key is the heading of the line.
     kinds: kind of each instance, [N].
     faults: planted fault of each instance, [N], '' if none; [] if none is
       known.
-    steps: at which `history` and `health` were taken, int [T].
+    steps: steps at which `history` and `health` were recorded, int [T].
     history: indicators, float [T, N].
-    health: share or mean to its values over time, each [T].
+    health: values of each share or mean over time, [T], by name.
   """
 
   facts: Mapping[str, Any]
@@ -107,19 +107,19 @@ def write_train_report(
   Args:
     path: HTML file to write.
     results: content of metrics.json.
-    lines: of log.jsonl.
+    lines: lines of log.jsonl.
     history: `step` [T] and `indicators` [T, N], as `run_log.Log.history`.
-    config: of the run, nested.
-    sessions: of run.json.
-    dataset: that it was trained on.
+    config: config of the run, nested.
+    sessions: sessions of run.json.
+    dataset: the set that the run was trained on.
     weights: final indicators, float [N].
     weak_rows: rows of train_weak to show, least trusted first.
-    weak_predictions: of these, uint8 [len(weak_rows), H, W].
-    test_counts: of the test split, int [M, K, 3].
-    test_predictions: uint8 [M, H, W].
+    weak_predictions: predictions of these rows, uint8 [len(weak_rows), H, W].
+    test_counts: confusion counts of the test split, int [M, K, 3].
+    test_predictions: predictions of the test split, uint8 [M, H, W].
 
   Raises:
-    OSError: if it cannot be written.
+    OSError: if the file cannot be written.
   """
   classes, weak_records = dataset.classes, dataset.splits['train_weak']
   column = lambda name: input_pipeline.column(weak_records, name)
@@ -153,7 +153,7 @@ def write_train_report(
                   total_bytes=sections.SHORT_LIST_BYTES),
               note=f'{len(weak)} of {len(weak_records)}; indicators.csv has '
               'all.'),
-          # Of the config, too, where the set lies on this machine.
+          # Reports travel: they must not show paths of this machine.
           sections.details(session_lib.without_paths(
               {'Run': plain, 'Config': config} | {
                   f'Session {i}': s for i, s in enumerate(sessions, 1)})),
@@ -177,15 +177,15 @@ def write_evaluation_report(
 
   Args:
     path: HTML file to write.
-    title: such as 'phantom: test, step 400'.
+    title: title such as 'phantom: test, step 400'.
     classes: K names; index 0 is the background.
-    results: numbers, nested; a pair of numbers is an interval.
-    cases: in any order.
-    details: shown folded, name -> keys and values, such as {'Config': {...},
-      'Versions': {...}}; may be nested.
+    results: tree of numbers; a pair of numbers is an interval.
+    cases: cases in any order.
+    details: folded tables of keys and values by name, such as {'Config': {...},
+      'Versions': {...}}; they may be nested.
 
   Raises:
-    OSError: if it cannot be written.
+    OSError: if the file cannot be written.
   """
   page = blocks.page(title, [sections.legend(classes)], [
       sections.section('Results', blocks.tables(results)),
@@ -208,14 +208,14 @@ def write_audit_report(
 
   Args:
     path: HTML file to write.
-    title: such as 'phantom: audit of 493 weak instances'.
+    title: title such as 'phantom: audit of 493 weak instances'.
     classes: K names; index 0 is the background.
-    summary: of all instances.
-    suspects: in the order to show them; 1,000 at most are shown.
-    details: as of `write_evaluation_report`.
+    summary: findings about all instances.
+    suspects: suspects in the order to show them; at most 1,000 are shown.
+    details: as in `write_evaluation_report`.
 
   Raises:
-    OSError: if it cannot be written.
+    OSError: if the file cannot be written.
   """
   items = [_suspect_item(suspect) for suspect in suspects]
   page = blocks.page(title, [sections.legend(classes), _ALIGNMENT], [
@@ -239,13 +239,13 @@ def write_audit_report(
 
 
 def _case_sections(cases, more):
-  """Returns the worst, the best and all cases, from the worst to the best."""
+  """Returns three sections: the worst cases, the best ones, and all of them."""
   ranks = [_mean_dice(case.scores) for case in cases]
-  order = np.argsort(ranks, kind='stable')  # Nan last.
+  order = np.argsort(ranks, kind='stable')  # Places nan last.
   items = [_case_item(cases[i], ranks[i]) for i in order]
   known = items[:np.isfinite(ranks).sum()]
   num = sections.NUM_GALLERY
-  best = known[num:][::-1][:num]  # None that is among the worst.
+  best = known[num:][::-1][:num]  # Skip those shown among the worst.
   names = [n for item in items[:1] for n in item.values if _is_dice(n)]
   return (
       sections.section('Worst cases', sections.gallery(known[:num])),
@@ -275,7 +275,7 @@ def _case_item(case, mean_dice):
 
 
 def _evaluated(records, classes, counts, predictions):
-  """Returns the cases of a split."""
+  """Returns the evaluated cases of a split."""
   scores = {'dice': metrics_lib.dice_from_counts(counts),
             'iou': metrics_lib.iou_from_counts(counts)}
   ids = input_pipeline.column(records, 'id')
@@ -320,7 +320,10 @@ def _suspect_item(suspect):
 
 
 def _harm(alignment):
-  """Scales to [-1, 1], harm above 0; few pixels are far above the others."""
+  """Returns an alignment map scaled so that most lies in [-1, 1]; harm is > 0.
+
+  The scale is a quantile, because a few pixels are far above all others.
+  """
   harm = -np.where(np.isfinite(alignment), alignment, 0)
-  sizes = np.abs(harm[harm != 0])  # Of a scribble, most pixels have none.
+  sizes = np.abs(harm[harm != 0])  # Most pixels of a scribble have no value.
   return harm / (np.quantile(sizes, 0.99) if sizes.size else 1)

@@ -1,4 +1,4 @@
-"""Pictures of a run: learning curves, panel, indicators by quality."""
+"""Plots of a run: learning curves, example panel, indicators by quality."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +21,7 @@ _PANELS = {
 def curves(
     lines: Sequence[dict[str, Any]],
 ) -> dict[str, dict[str, tuple[Sequence[float], Sequence[float]]]]:
-  """Returns panel -> label -> (steps, values), of what a log holds of it."""
+  """Returns the curves that a log holds, panel -> label -> (steps, values)."""
   panels = {}
   for title, names in _PANELS.items():
     panels[title] = {}
@@ -40,7 +40,7 @@ def _save(fig, path, dpi):
 
 
 def plot_curves(lines: Sequence[dict[str, float]], path: str) -> None:
-  """Draws losses, validation Dice and indicators over the steps."""
+  """Plots losses, validation Dice and indicators over the steps."""
   panels = curves(lines)
   fig = figure.Figure(figsize=(13, 3.6), layout='constrained')
   for ax, (title, series) in zip(
@@ -59,7 +59,7 @@ def plot_curves(lines: Sequence[dict[str, float]], path: str) -> None:
 def choose_weak(
     weights: np.ndarray, records: Sequence[dict[str, Any]]
 ) -> list[int]:
-  """Picks six records from the least to the most trusted, evenly by rank."""
+  """Picks six rows from the least to the most trusted, evenly by rank."""
   order = least_trusted(weights, records, number=len(records))
   picks = np.linspace(0, len(order) - 1, min(6, len(order)))
   return [order[i] for i in picks.astype(int)]
@@ -68,7 +68,7 @@ def choose_weak(
 def least_trusted(
     weights: np.ndarray, records: Sequence[dict[str, Any]], *, number: int
 ) -> list[int]:
-  """Returns the rows of the lowest indicators, the lowest first."""
+  """Returns the rows with the lowest indicators, the lowest first."""
   ids = input_pipeline.column(records, 'instance_id')
   return np.argsort(weights[ids], kind='stable')[:number].tolist()
 
@@ -82,10 +82,11 @@ def plot_panel(
     weights: np.ndarray,
     test_predictions: np.ndarray,
 ) -> None:
-  """Draws image / truth / weak label / prediction, one instance per column.
+  """Draws image, truth, weak label and prediction, one image per column.
 
-  Left: weak training instances from the least to the most trusted. Right: six
-  test cases spread evenly over the split, which have no weak label.
+  On the left are weak training instances, from the least to the most trusted.
+  On the right are six test images, spread evenly over the split, which have no
+  weak label.
   """
   weak = [dataset.splits['train_weak'][i] for i in weak_indices]
   test = dataset.splits['test']
@@ -127,7 +128,7 @@ def plot_indicators(
     weights: np.ndarray,
     records: Sequence[dict[str, Any]],
 ) -> None:
-  """Draws the indicators by planted fault, and over the label's quality."""
+  """Plots the indicators by planted fault, and over the label's quality."""
   values = weights[input_pipeline.column(records, 'instance_id')]
   faults = input_pipeline.column(records, 'fault')
   quality = input_pipeline.column(records, 'quality').astype(float)

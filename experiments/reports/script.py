@@ -1,7 +1,8 @@
-"""The script and the style of a report: sorting, filter, large pictures.
+"""The script and the style of a report: sorting, filtering, large pictures.
 
-Plain JavaScript without eval or innerHTML: what a page shows is moved, cloned
-or set as text. Without it a report shows the same, unsorted.
+This is plain JavaScript without eval or innerHTML: the script moves and clones
+elements of the page or sets them as text. Without the script, a report shows
+the same content in its initial order.
 """
 
 STYLE = """

@@ -1,6 +1,6 @@
-"""Sections of a report: cases drawn and listed, plots of indicators.
+"""Sections of a report: lists of painted cases, and plots of indicators.
 
-Knows what a run holds, but not which report asks.
+This module knows what a run holds, but not which report it serves.
 """
 
 import collections
@@ -17,25 +17,25 @@ from experiments import painting
 from experiments.reports import blocks
 from experiments.reports import plots
 
-# Bytes of a page that its pictures may take; the rest of it is small.
+# Bytes that the pictures of a page may take; everything else is small.
 LIST_BYTES = 9_000_000
 SHORT_LIST_BYTES = 2_500_000
 _GALLERY_BYTES = 1_200_000
-_LIST_SIDE, _GALLERY_SIDE = 160, 256  # Pixels at most.
-_MAX_CASES = 1000  # Of one list: pictures of more would not fit the page.
-NUM_GALLERY = 6  # Cases.
-_MAX_GROUPS = 6  # Told apart in one plot.
+_LIST_SIDE, _GALLERY_SIDE = 160, 256  # Longest sides of pictures, in pixels.
+_MAX_CASES = 1000  # Per list: the pictures of more would not fit on a page.
+NUM_GALLERY = 6  # Cases per gallery.
+_MAX_GROUPS = 6  # Groups that one plot distinguishes.
 
 
 class Item(NamedTuple):
-  """A case that is not drawn yet; its arrays are those of the caller.
+  """A case that is still to be painted; it shares its arrays with the caller.
 
   Attributes:
-    id: of the case.
-    values: by column.
-    image: uint8 [H, W, C].
-    layers: caption to what lies over the image: a label map, uint8 [H, W], or
-      a map in [-1, 1], float [H, W].
+    id: id of the case.
+    values: text or number for each column.
+    image: image, uint8 [H, W, C].
+    layers: what to paint over the image, by caption: a label map, uint8
+      [H, W], or a map in [-1, 1], float [H, W].
   """
 
   id: str
@@ -45,7 +45,7 @@ class Item(NamedTuple):
 
 
 def _draw(items, *, total_bytes, max_side):
-  """Paints and encodes items, so that together they stay below the bytes."""
+  """Paints and encodes items so that together they fit in `total_bytes`."""
   items = items[:_MAX_CASES]
   limit = blocks.limits(
       sum(1 + len(item.layers) for item in items), total_bytes=total_bytes,
@@ -55,7 +55,7 @@ def _draw(items, *, total_bytes, max_side):
 
 
 def _pictures(item, limit):
-  # Shrunk before it is painted: edges stay sharp, and huge images cheap.
+  # Shrink before painting: edges stay sharp, and huge images are cheap.
   size = blocks.fit(item.image.shape, limit.side)
   image = rasterize.resize_image(item.image, size=size)
   layers = {'image': np.zeros(size, np.uint8)}
@@ -84,43 +84,43 @@ def cases_list(
     total_bytes: int,
     more: str = '',
 ) -> str:
-  """Draws and lists items; see `blocks.cases_list`."""
+  """Paints and lists items; see `blocks.cases_list`."""
   return blocks.cases_list(
       _draw(items, total_bytes=total_bytes, max_side=_LIST_SIDE),
       label=label, sorted_by=sorted_by, num_cases=len(items), more=more)
 
 
 def gallery(items: Sequence[Item]) -> str:
-  """Draws a few items, large."""
+  """Paints a few items as large pictures."""
   return blocks.gallery(_draw(
       items, total_bytes=_GALLERY_BYTES, max_side=_GALLERY_SIDE))
 
 
 def section(title: str, body: str, *, note: str = '') -> blocks.Section:
-  """Returns a section with a plain note above its HTML, if it has any."""
+  """Returns a section with a plain note above its HTML, if both exist."""
   note = f'<p class="dim">{html_page.escape(note)}</p>' if body and note else ''
   return blocks.Section(title, note + body)
 
 
 def details(values: Mapping[str, Mapping[str, Any]]) -> blocks.Section:
-  """Returns the last section: what a reader may want to look up."""
+  """Returns the last section, with all that a reader may want to look up."""
   return section('Config and versions', ''.join(
       blocks.details(name, tree) for name, tree in values.items()))
 
 
 def legend(classes: Sequence[str]) -> str:
-  """Says which colour is which class."""
+  """Returns a paragraph that explains the colours of the classes."""
   return f'<p>Classes: {html_page.legend(classes)}. Grey: unlabelled.</p>'
 
 
 def lines_tables(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-  """Returns tables side by side, name -> lines of equal keys."""
+  """Returns tables side by side; `tables` maps names to lines of equal keys."""
   return html_page.side_by_side(*(
       blocks.lines_table(name, lines) for name, lines in tables.items()))
 
 
 def curves(lines: Sequence[Mapping[str, Any]]) -> str:
-  """Plots what a log.jsonl holds."""
+  """Plots the learning curves of the lines of log.jsonl."""
   return html_plots.side_by_side(*(
       html_plots.lines(title, series, x_label='step', y_range=None
                        if title == 'Training loss' else (0, 1))
@@ -136,10 +136,10 @@ def indicator_plots(
   """Plots indicators by group and over time.
 
   Args:
-    steps: int [T].
-    history: float [T, N].
-    kinds: of annotation, [N].
-    faults: [N], '' for none; [] if none is known.
+    steps: steps of the evaluations, int [T].
+    history: indicators at these steps, float [T, N].
+    kinds: kinds of the annotations, [N].
+    faults: planted faults, [N], '' for none; [] if none is known.
   """
   if not len(steps) or not len(kinds):
     return []
@@ -161,7 +161,7 @@ def indicator_plots(
 
 
 def _history_map(steps, history):
-  # A column per evaluation, but as wide as the steps it stands for.
+  # Each evaluation is as wide as the range of steps that it represents.
   grid = np.linspace(steps[0], steps[-1], min(4 * len(steps), 200))
   nearest = np.abs(steps[:, None] - grid).argmin(axis=0)
   order = np.argsort(history[-1], kind='stable')
@@ -175,7 +175,7 @@ def _history_map(steps, history):
 def quality_plot(
     values: np.ndarray, quality: np.ndarray, faults: Sequence[str]
 ) -> str:
-  """Plots indicators [N] by quality [N], nan where unknown."""
+  """Plots indicators [N] over quality [N], which is nan where unknown."""
   quality = quality.astype(float)
   return html_plots.scatter(
       'Final indicators by quality',
@@ -190,7 +190,10 @@ def _named(faults):
 
 
 def _groups(names):
-  """Returns name -> rows, the largest first; beyond a few, 'other'."""
+  """Returns the rows of each name, largest group first.
+
+  If there are many names, the smaller groups are merged as 'other'.
+  """
   shown = [n for n, _ in collections.Counter(names).most_common()]
   if len(shown) > _MAX_GROUPS:
     kept = shown[:_MAX_GROUPS - 1]

@@ -1,10 +1,10 @@
-r"""What each default of DII + DCR is worth: one thing changed at a time.
+r"""Measures the defaults of DII + DCR by changing one of them at a time.
 
 python -m experiments.sweep --config=experiments/configs/tables/ablation.py \
     --source=FOLDER --workdir=runs/ablation
 
-The set and the budget of `endoscene`, the table beside this. Variant: `debug`.
-What it showed: experiments/results/ablation.md.
+The set and the budget are those of the table `endoscene`. Variant: `debug`.
+Results: experiments/results/ablation.md.
 """
 
 from experiments.configs import endoscene
@@ -13,12 +13,12 @@ from experiments.configs.tables import common
 _WEIGHTING = {
     'tau_10': dict(every_steps=10),
     'tau_100': dict(every_steps=100),
-    'tau_epoch': dict(every_steps=61),  # 493 weak images, 8 a step.
+    'tau_epoch': dict(every_steps=61),  # 493 weak images, 8 per step.
     'rate_low': dict(learning_rate=0.05),
     'rate_high': dict(learning_rate=0.5),
     'from_step_50': dict(start_step=50),
     'all_layers': dict(name='dii'),
-    # Weights of one batch that sum to a constant, without memory.
+    # Weights without memory, which sum to a constant in each batch.
     'normalised': dict(name='l2rw'),
     'common_harm_kept': dict(without_common_harm=False),
 }

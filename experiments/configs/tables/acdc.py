@@ -3,9 +3,10 @@
 python -m experiments.sweep --config=experiments/configs/tables/acdc.py \
     --source=FOLDER --workdir=runs/table_acdc
 
-All methods of `configs.common`, small enough for a CPU: 64 pixels, a small
-U-Net, 400 steps: after 200, exact masks alone have not found the ventricles. No
-fault is planted: the scribbles are what people drew. Variant: `debug`.
+This runs all methods of `configs.common`, small enough for a CPU: 64 pixels, a
+small U-Net and 400 steps, because after 200 steps exact masks alone have not
+found the ventricles. No fault is planted: the scribbles are as people drew
+them. Variant: `debug`.
 """
 
 from experiments.configs import acdc

@@ -1,8 +1,8 @@
-"""What every table has; a file per set beside this says what differs.
+"""The defaults of every table; the file of each set beside this changes them.
 
 A table is a grid of cells: every method at every strong fraction, with every
-kind and quality of weak labels, and with every seed. All else is `base`, the
-same for all methods.
+kind and quality of weak labels, and with every seed. Everything else is in
+`base`, which is the same for all methods.
 """
 
 from collections.abc import Callable
@@ -24,10 +24,11 @@ def get_table(
 
   Args:
     dataset: a key of `named_sets.SETS`.
-    get_base: `get_config` of the set, which every run starts from.
-    variant: 'table', or 'debug' for seconds per cell.
-    train_steps: budget of a cell of 'table'; None is that of the set.
-    **changes: of what is below.
+    get_base: `get_config` of the set, from which every run starts.
+    variant: 'table', or 'debug' for cells that take seconds.
+    train_steps: number of steps of a cell of 'table'; None takes the number of
+      the set's config.
+    **changes: values that replace the defaults below.
 
   Raises:
     ValueError: if there is no such variant.
@@ -40,16 +41,22 @@ def get_table(
     base.train_steps = train_steps
   config = ml_collections.ConfigDict(dict(
       dataset=dataset,
-      source='',  # Folder of the original set; --source also sets it.
-      image_size=64,  # Of the records, in pixels.
-      methods=tuple(common.METHODS),  # Of `METHODS` and `variants`.
-      variants=dict(),  # Methods of this table alone: name -> overrides.
-      reference='dii_dcr',  # Each other method is compared with it.
-      strong_fractions=(0.1,),  # Shares of exact masks.
-      # A kind of the weak labels, or several that share them: 'box+polygon'.
+      # The folder of the original dataset; --source also sets it.
+      source='',
+      image_size=64,  # The height and width of the records, in pixels.
+      # The names of the methods, from `METHODS` and `variants`.
+      methods=tuple(common.METHODS),
+      # Methods of this table alone: name -> overrides.
+      variants=dict(),
+      reference='dii_dcr',  # The method that all others are compared with.
+      strong_fractions=(0.1,),  # The shares of images with exact masks.
+      # The kinds of weak labels. Each entry is one kind, or several kinds that
+      # share the images, such as 'box+polygon'.
       weak_kinds=('box+polygon',),
-      fault_fractions=(0.3,),  # Shares of weak labels made faulty.
-      seeds=(0, 1, 2),  # Of the networks and the order, not of the sets.
+      fault_fractions=(0.3,),  # The shares of weak labels that are made faulty.
+      # The seeds of the networks and of the order of the images; the sets do
+      # not depend on them.
+      seeds=(0, 1, 2),
       base=base,
   ))
   config.update(changes)

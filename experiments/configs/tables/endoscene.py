@@ -3,8 +3,8 @@
 python -m experiments.sweep --config=experiments/configs/tables/endoscene.py \
     --source=FOLDER --workdir=runs/table_endoscene
 
-All methods of `configs.common`, small enough for a CPU: 64 pixels, a small
-U-Net, 200 steps. Variant: `debug`.
+This runs all methods of `configs.common`, small enough for a CPU: 64 pixels, a
+small U-Net and 200 steps. Variant: `debug`.
 """
 
 from experiments.configs import endoscene

@@ -1,9 +1,9 @@
-"""The methods on generated pictures, which every machine can make.
+"""The methods on generated images, which every machine can make.
 
 python -m experiments.sweep --config=experiments/configs/tables/phantom.py \
     --workdir=runs/table_phantom
 
-Variant: `debug`, seconds per cell.
+Variant: `debug`, whose cells take seconds.
 """
 
 from experiments.configs import phantom
