@@ -1,16 +1,16 @@
 """hybridseg: segmentation from a few exact masks and many weak annotations.
 
-Pure JAX functions. Nothing here reads a file, a flag or a config, or asks how
-many devices there are (`hybridseg.parallel` does, where you import it).
+The library consists of pure JAX functions. Nothing here reads a file, a flag or
+a config, and only `hybridseg.parallel` asks how many devices there are.
 
-A module is loaded when it is first asked for, so that `hybridseg.types` brings
-no JAX to those who only prepare pictures.
+A module is loaded at its first use, so that `hybridseg.types` can be imported
+without JAX by programs that only prepare pictures.
 """
 
 import importlib
 from typing import Any, TYPE_CHECKING
 
-if TYPE_CHECKING:  # For type checkers and editors, which run nothing.
+if TYPE_CHECKING:  # For type checkers and editors, which do not run it.
   from hybridseg import alignment_maps
   from hybridseg import augmentation
   from hybridseg import batch_checks
@@ -143,7 +143,7 @@ def __getattr__(name: str) -> Any:
   value = importlib.import_module(f'{__name__}.{_HOMES.get(name, name)}')
   if name in _HOMES:
     value = getattr(value, name)
-  globals()[name] = value  # The next time, nobody has to look for it.
+  globals()[name] = value  # The next access then does not call this.
   return value
 
 

@@ -1,11 +1,12 @@
-"""Where in an image an annotation helps the strong loss, and where it harms.
+"""Maps of where in an image an annotation helps the strong loss or harms it.
 
-The alignment of instance k is <grad strong, grad weak_k> (`weighting`). With f
-the logits and t their slope along the strong gradient, it is a sum over pixels,
+The alignment of instance k is <grad strong, grad weak_k> (`weighting`). With
+the logits f and their slope t along the strong gradient, it is a sum over
+pixels,
 
   alignment_k = sum_p <d weak_k / d f_kp, t_kp>,
 
-and its summands are the map. Own addition.
+and the terms of this sum are the map. The maps are our own addition.
 """
 
 from collections.abc import Callable
@@ -23,15 +24,15 @@ def logits_and_slopes(
     images: jax.Array,
     direction: types.Params,
 ) -> tuple[jax.Array, jax.Array]:
-  """Returns the logits and their slope along a direction of all layers.
+  """Returns the logits and their slope along a direction in all parameters.
 
-  The slope along the last layer alone is `weighting.last_layer_slopes`.
+  For a direction in the last layer alone, use `weighting.last_layer_slopes`.
 
   Args:
     apply_fn: maps params and float images [B, H, W, C] to logits [B, H, W, K].
     params: parameters theta.
     images: float [B, H, W, C].
-    direction: of the shape of `params`, for example the strong gradient.
+    direction: a tree like `params`, for example the strong gradient.
 
   Returns:
     Logits f and d f(theta + s direction) / d s at s = 0, float [B, H, W, K].
@@ -44,20 +45,21 @@ def alignment_maps(
     logits: jax.Array,
     slopes: jax.Array,
 ) -> jax.Array:
-  """Splits the alignment of each instance into what each pixel adds.
+  """Splits the alignment of each instance into the contribution of each pixel.
 
   map_kp = sum_c (d weak_k / d f_kpc) t_kpc: positive where following the
-  annotation lowers the strong loss too, negative where it raises it, 0 where
-  the loss does not look.
+  annotation lowers the strong loss too, negative where it raises that loss, and
+  0 at pixels that the weak loss does not count.
 
   Args:
     losses_fn: maps logits to the weak losses, float [B]; loss k may depend on
       the logits of instance k alone.
     logits: f, float [B, ..., K].
-    slopes: t, of the shape of the logits.
+    slopes: t, of the same shape as the logits.
 
   Returns:
-    Map, at least float32 [B, ...]; its sum over the pixels is the alignment.
+    The maps, at least float32 [B, ...]; the sum of a map over its pixels is the
+    alignment.
 
   Raises:
     ValueError: if the two shapes differ.
@@ -66,5 +68,5 @@ def alignment_maps(
     raise ValueError(f'{logits.shape=} differs from {slopes.shape=}.')
   logits, slopes = masking.widen(logits), masking.widen(slopes)
   grads = jax.grad(lambda x: jnp.sum(losses_fn(x)))(logits)
-  # 0 * nan is nan: a pixel that does not count may hold anything.
+  # A pixel that does not count may hold nan, and 0 * nan would be nan.
   return jnp.sum(jnp.where(grads != 0, grads * slopes, 0), axis=-1)

@@ -1,4 +1,4 @@
-"""On-device augmentation: one geometry for an image and its label map."""
+"""Augmentation on the device, with one geometry for image and label map."""
 
 from typing import NamedTuple
 
@@ -23,9 +23,9 @@ class AugmentationOptions(NamedTuple):
     contrast: largest relative change of the contrast around the image mean.
     log2_gamma: largest change of gamma either way, as a power of two.
     noise: largest standard deviation of Gaussian noise, intensities in [0, 1].
-    saturation: largest relative change of what differs between the channels of
-      a colour image.
-    hue_deg: largest turn of the hue either way, in degrees.
+    saturation: largest relative change of the differences between the channels
+      of a colour image.
+    hue_deg: largest rotation of the hue either way, in degrees.
     blur: largest standard deviation of a Gaussian blur, in pixels, up to 2.
   """
 
@@ -43,7 +43,7 @@ class AugmentationOptions(NamedTuple):
 
 
 def _source_coordinates(key, size, options):
-  """Returns where each output pixel is read from, in pixels, 2 x [H, W]."""
+  """Returns the place each output pixel is read from, in pixels, 2 x [H, W]."""
   flip_key, angle_key, scale_key, shift_key = jax.random.split(key, 4)
   height, width = size
   uniform = lambda key, bound, shape=(): jax.random.uniform(
@@ -68,7 +68,7 @@ def _source_coordinates(key, size, options):
 
 
 def _read_nearest(x, y_index, x_index):
-  """Reads [H, W, ...] at integer places, the edge repeated outside."""
+  """Reads [H, W, ...] at integer places; outside, the edge is repeated."""
   height, width = x.shape[:2]
   y_index = jnp.clip(y_index, 0, height - 1)
   x_index = jnp.clip(x_index, 0, width - 1)
@@ -76,7 +76,7 @@ def _read_nearest(x, y_index, x_index):
 
 
 def _warp_image(image, source_y, source_x):
-  """Samples bilinearly; the edge is repeated outside."""
+  """Samples the image bilinearly; outside, the edge is repeated."""
   y0, x0 = jnp.floor(source_y), jnp.floor(source_x)
   fy, fx = (source_y - y0)[..., None], (source_x - x0)[..., None]
   y0, x0 = y0.astype(jnp.int32), x0.astype(jnp.int32)
@@ -90,7 +90,7 @@ def _warp_image(image, source_y, source_x):
 
 
 def _warp_label(label, source_y, source_x):
-  """Reads the nearest class; outside the image nothing is labelled."""
+  """Reads the nearest class; places outside the image become unlabelled."""
   height, width = label.shape
   y, x = (jnp.round(t).astype(jnp.int32) for t in (source_y, source_x))
   inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
@@ -98,20 +98,21 @@ def _warp_label(label, source_y, source_x):
 
 
 def _turn_colours(image, gain, angle):
-  """Scales by `gain` and turns by `angle` what is not grey of RGB [H, W, 3].
+  """Scales the colour of RGB [H, W, 3] by `gain` and rotates it by `angle`.
 
-  The turn is about the grey axis (1, 1, 1): the mean of the channels stays.
+  The rotation is about the grey axis (1, 1, 1), so the mean of the channels
+  does not change.
   """
   grey = jnp.mean(image, axis=-1, keepdims=True)
   colour = image - grey
-  # Of a vector at right angles to the axis, the cross product with it.
+  # The cross product of the grey axis with the colour, orthogonal to both.
   across = (jnp.roll(colour, 1, axis=-1) - jnp.roll(colour, -1, axis=-1)
             ) / jnp.sqrt(3.0)
   return grey + gain * (jnp.cos(angle) * colour + jnp.sin(angle) * across)
 
 
 def _blur(image, sigma):
-  """Convolves [H, W, C] with a Gaussian of `sigma` pixels, edges repeated."""
+  """Blurs [H, W, C] by a Gaussian of `sigma` pixels; edges are repeated."""
   offsets = jnp.arange(-_BLUR_RADIUS, _BLUR_RADIUS + 1, dtype=jnp.float32)
   kernel = jnp.exp(-0.5 * jnp.square(offsets / jnp.maximum(sigma, 1e-3)))
   kernel = kernel / jnp.sum(kernel)
@@ -124,7 +125,7 @@ def _blur(image, sigma):
 
 
 def _photometric(key, image, options):
-  """Changes colours, sharpness, brightness, contrast, gamma and noise."""
+  """Changes colours, sharpness, contrast, brightness and gamma; adds noise."""
   (bright_key, contrast_key, gamma_key, level_key, noise_key, gain_key,
    hue_key, blur_key) = jax.random.split(key, 8)
   uniform = lambda key, bound: jax.random.uniform(
@@ -139,7 +140,7 @@ def _photometric(key, image, options):
   mean = jnp.mean(image, axis=(0, 1), keepdims=True)
   image = mean + (image - mean) * (1 + uniform(contrast_key, options.contrast))
   image = image + uniform(bright_key, options.brightness)
-  # The floor keeps the power's slope finite at black.
+  # The lower bound keeps the derivative of the power finite at black.
   image = jnp.clip(image, 1e-4, 1.0)
   image = image ** (2.0 ** uniform(gamma_key, options.log2_gamma))
   level = jnp.abs(uniform(level_key, options.noise))
@@ -149,9 +150,10 @@ def _photometric(key, image, options):
 
 
 def to_float(image: jax.Array) -> jax.Array:
-  """Scales stored intensities, uint8, to float32 in [0, 1].
+  """Converts stored intensities to float32 in [0, 1].
 
-  Floats are taken for intensities in [0, 1] already, and stay as they are.
+  uint8 intensities are divided by 255. Floats are assumed to lie in [0, 1]
+  already and keep their values.
 
   Args:
     image: uint8 or float, of any shape.
@@ -160,8 +162,8 @@ def to_float(image: jax.Array) -> jax.Array:
     float32, of the same shape.
 
   Raises:
-    ValueError: if the intensities are of another type, whose range is not
-      known.
+    ValueError: if the intensities have another type, because their range is
+      then unknown.
   """
   if jnp.issubdtype(image.dtype, jnp.floating):
     return image.astype(jnp.float32)
@@ -178,11 +180,12 @@ def augment(
     *,
     options: AugmentationOptions,
 ) -> types.Examples:
-  """Augments images and label maps together, one key per instance.
+  """Augments images and label maps together, with one key per instance.
 
-  Geometry: flips, then rotation, zoom and shift about the image centre, read
-  bilinearly for the image (edge repeated) and nearest for the label map
-  (`types.UNLABELLED` outside). Photometry touches the image only.
+  The geometry is a flip, then a rotation, zoom and shift about the centre of
+  the image. The image is sampled bilinearly and its edge is repeated outside.
+  The label map takes the nearest class, and `types.UNLABELLED` outside. Changes
+  of colour, blur, intensity and noise touch the image only.
 
   Args:
     keys: one key per instance, [B].

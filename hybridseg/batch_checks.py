@@ -1,7 +1,7 @@
-"""Values of a batch that would be learnt from as something else.
+"""Checks of the values in a batch, so that nothing is learnt by mistake.
 
-What their types show is refused where a step is traced; the values are looked
-at on the host, where a batch is made.
+Wrong types are refused where a step is traced. Wrong values can only be seen on
+the host, where a batch is made, and are refused here.
 """
 
 import jax.numpy as jnp
@@ -14,17 +14,19 @@ from hybridseg import types
 def check_batch(
     batch: types.HybridBatch, *, num_classes: int, num_weak: int
 ) -> None:
-  """Refuses a batch whose values would be learnt from as something else.
+  """Refuses a batch that holds values a step would misunderstand.
 
-  For the host, where a batch is made: before it goes to a device.
+  Call it on the host, before the batch is copied to a device.
 
   Args:
-    batch: of NumPy arrays.
+    batch: the batch, of NumPy arrays.
     num_classes: number of classes K.
     num_weak: number of weak instances N of the set.
 
   Raises:
-    ValueError: names the part of the batch, its values and what they must be.
+    ValueError: if an image, a label map, a kind, a tag or an instance id holds
+      a value out of its range, or if an instance id occurs twice. The message
+      names the part of the batch, the value and the valid range.
   """
   for part, examples in (('strong', batch.strong), ('weak', batch.weak)):
     _check_examples(part, examples, num_classes)
@@ -37,7 +39,7 @@ def check_batch(
 
 
 def _check_examples(part, examples, num_classes):
-  """Checks what strong and weak examples have in common."""
+  """Checks the fields that strong and weak examples have in common."""
   image = np.asarray(examples.image)
   if jnp.issubdtype(image.dtype, jnp.floating):
     _check_values(f'{part}.image', image, 0, 1)

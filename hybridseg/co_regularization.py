@@ -1,4 +1,4 @@
-"""Consistency of networks with each other, or with means of their past."""
+"""Consistency of networks with each other or with means of their past."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,18 +23,20 @@ def cross_pseudo_losses(
   loss_k = mean_p weight_kp * CE(logits_kp, argmax_c teacher_logits_kpc); no
   gradient reaches the teacher. Chen et al., "Semi-Supervised Semantic
   Segmentation with Cross Pseudo Supervision", 2021
-  (https://arxiv.org/abs/2106.01226, eq. 2). With CutMix, `logits` are those of
-  the mixed images and `teacher_logits` the mix of the logits of the plain ones
-  (their section 3.2), and the weights are mixed the same way.
+  (https://arxiv.org/abs/2106.01226, eq. 2). With CutMix, `logits` belong to the
+  mixed images, while `teacher_logits` are computed on the plain images and then
+  mixed (section 3.2 of the paper); the weights are mixed the same way.
 
   Args:
     logits: scores of the student, float [B, ..., K].
     teacher_logits: scores of the other network on the same pixels, float
       [B, ..., K].
-    pixel_weights: trust in each pixel's source, float [B, ...]; None is 1.
+    pixel_weights: trust in the image that each pixel comes from, float
+      [B, ...]; None stands for 1.
 
   Returns:
-    Loss in nats, float [B]; nan where a score of the teacher is not finite.
+    Loss in nats, float [B]; nan for an instance of which a score of the teacher
+    is not finite.
 
   Raises:
     ValueError: if the shapes do not agree.
@@ -44,17 +46,17 @@ def cross_pseudo_losses(
   pseudo = jnp.argmax(jax.lax.stop_gradient(teacher_logits), axis=-1)
   logits = masking.widen(logits)
   labels = jax.nn.one_hot(pseudo, logits.shape[-1], dtype=logits.dtype)
-  # The argmax takes nan for the largest and hides that it was there.
+  # argmax treats nan as the largest score, which would hide the nan.
   known = jnp.all(jnp.isfinite(teacher_logits), axis=-1, keepdims=True)
   labels = jnp.where(known, labels, jnp.nan)
   if pixel_weights is not None:
-    # Scaled targets scale the pixel's cross entropy.
+    # The cross entropy of a pixel is linear in its target.
     labels = labels * _trust(pixel_weights, labels)[..., None]
   return losses.cross_entropy_loss(logits, labels)
 
 
 def _trust(pixel_weights, scores):
-  """Returns the trust in each pixel, in the dtype of scores [B, ..., K]."""
+  """Returns the trust in each pixel, in the dtype of `scores` [B, ..., K]."""
   masking.check_pixels(pixel_weights, scores, name='pixel_weights')
   return jax.lax.stop_gradient(pixel_weights).astype(scores.dtype)
 
@@ -65,18 +67,19 @@ def consistency_losses(
     *,
     pixel_weights: jax.Array | None = None,
 ) -> jax.Array:
-  """Computes the squared distance to a teacher's probabilities.
+  """Computes the squared distance to the probabilities of a teacher.
 
   loss_k = mean_p weight_kp * sum_c (softmax(logits)_kpc -
   softmax(teacher_logits)_kpc)^2; no gradient reaches the teacher. Tarvainen and
   Valpola, "Mean teachers are better role models", 2017
-  (https://arxiv.org/abs/1703.01780, section 2), summed over the classes as by
-  French et al., 2020 (https://arxiv.org/abs/1906.01916, section 3.1).
+  (https://arxiv.org/abs/1703.01780, section 2); the sum over the classes
+  follows French et al., 2020 (https://arxiv.org/abs/1906.01916, section 3.1).
 
   Args:
     logits: scores of the student, float [B, ..., K].
     teacher_logits: scores of the teacher on the same pixels, float [B, ..., K].
-    pixel_weights: trust in each pixel's source, float [B, ...]; None is 1.
+    pixel_weights: trust in the image that each pixel comes from, float
+      [B, ...]; None stands for 1.
 
   Returns:
     Loss in [0, 2], float [B].
@@ -101,22 +104,22 @@ def update_teachers(
     step: jax.Array,
     decay: float,
 ) -> types.Params:
-  """Moves exponential means of the parameters towards them.
+  """Updates the exponential moving averages of the parameters.
 
   teacher <- a * teacher + (1 - a) * params, with a = min(decay, 1 - 1 / (step +
-  2)), so that the first steps soon count no more. Tarvainen and Valpola, 2017
-  (https://arxiv.org/abs/1703.01780, eq. 2; the minimum is that of their code).
+  2)), so that the first steps are soon forgotten. Tarvainen and Valpola, 2017
+  (https://arxiv.org/abs/1703.01780, eq. 2; the minimum is from their code).
 
   Args:
     teachers: means before the update, any pytree.
     params: parameters after the update, the same structure.
     step: number of updates done before this one, int32 [].
-    decay: share of the old mean that stays, in [0, 1).
+    decay: share of the old mean that is kept, in [0, 1).
 
   Returns:
-    The means after the update, each of the dtype that it had. One of bfloat16
-    knows three digits and stands still where a step is smaller: keep means of
-    such parameters in float32.
+    The means after the update; each keeps its dtype. A bfloat16 mean has only
+    three digits and stops moving once the steps are smaller than its last
+    digit: keep the means of bfloat16 parameters in float32.
   """
   kept = jnp.minimum(decay, 1 - 1 / (step + 2))
 
@@ -140,25 +143,27 @@ def taught_value_and_grads(
     losses_fn: Callable[..., jax.Array],
     encode_fn: Callable[[jax.Array], Any] = lambda images: images,
 ) -> tuple[jax.Array, tuple[types.Params, ...]]:
-  """Returns the mean loss of two networks that are taught, and its gradients.
+  """Returns the mean loss of two networks with teachers, and their gradients.
 
-  Each network learns, on the mixed images, what its teacher says of them, mixed
-  alike: `losses_fn`, averaged over the batch. In cross pseudo supervision the
-  teacher of either network is the other.
+  Each network sees the mixed images and learns from the logits of its teacher
+  on the plain images, which are mixed the same way. Its loss is `losses_fn`,
+  averaged over the batch. In cross pseudo supervision, the teacher of each
+  network is the other one.
 
   Args:
     apply_fn: maps params and images to logits.
     params: the two parameter sets.
     images: plain images, float [B, H, W, C].
-    teacher_logits: of the teacher of either network on the plain images, 2 x
-      float [B, H, W, K].
-    trusts: weight of what is taught about each plain image, float [B].
+    teacher_logits: logits of the teacher of each network on the plain images,
+      2 x float [B, H, W, K].
+    trusts: trust in the teachers' predictions for each plain image, float [B].
     masks: from `mixing.cutmix_masks` or `no_masks`, bool [B, H, W].
     losses_fn: `cross_pseudo_losses` or `consistency_losses`.
-    encode_fn: maps mixed images to what `apply_fn` takes.
+    encode_fn: maps the mixed images to the input of `apply_fn`.
 
   Returns:
-    Mean loss of the two networks, float [], and one gradient for each.
+    Mean of the losses of the two networks, float [], and the gradient of each
+    network's loss in its parameters.
   """
   images = encode_fn(mixing.mix_pairs(masks, images))
   pixel_weights = mixing.mix_pairs(masks, trusts)
@@ -179,15 +184,16 @@ def taught_value_and_grads(
 def ramp_up(
     step: jax.Array, *, scale: float, ramp_up_steps: int
 ) -> jax.Array:
-  """Returns the weight of the consistency at a step.
+  """Returns the weight of the consistency loss at a step.
 
   scale * exp(-5 * (1 - min(step / ramp_up_steps, 1))^2): Laine and Aila,
   "Temporal Ensembling", 2017 (https://arxiv.org/abs/1610.02242, section 3).
 
   Args:
     step: number of updates done, int32 [].
-    scale: final value.
-    ramp_up_steps: length of the ramp; 0 starts at `scale`.
+    scale: final value of the weight.
+    ramp_up_steps: length of the ramp in steps; with 0, the weight is `scale`
+      from the first step on.
 
   Returns:
     The weight, float32 [].

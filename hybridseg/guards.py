@@ -1,4 +1,4 @@
-"""Bad numbers: found, traced to their instance, and kept out of a state."""
+"""Guards that find nans and infinities and keep them out of a state."""
 
 import functools
 from typing import Any
@@ -10,7 +10,7 @@ from hybridseg import mapped_axis
 
 
 def _floats(tree):
-  """Returns the leaves that can hold nan or infinity."""
+  """Returns the leaves that can hold a nan or an infinity."""
   leaves = [jnp.asarray(x) for x in jax.tree.leaves(tree)]
   return [x for x in leaves if jnp.issubdtype(x.dtype, jnp.inexact)]
 
@@ -19,7 +19,7 @@ def all_finite(tree: Any) -> jax.Array:
   """Returns whether no array of a tree holds a nan or an infinity.
 
   Args:
-    tree: any pytree of arrays; integers, booleans and keys are finite.
+    tree: any pytree of arrays; integers, booleans and keys count as finite.
 
   Returns:
     bool []; True for a tree without floats.
@@ -29,16 +29,17 @@ def all_finite(tree: Any) -> jax.Array:
 
 
 def nonfinite_rows(tree: Any) -> jax.Array:
-  """Returns which rows hold a nan or an infinity in any array of a tree.
+  """Returns which rows hold a nan or an infinity in some array of a tree.
 
   Args:
-    tree: pytree of at least one float array, [B, ...] with the same B.
+    tree: pytree with at least one float array; all are [B, ...] with the same
+      B.
 
   Returns:
     bool [B].
 
   Raises:
-    ValueError: if the arrays differ in B, or there is none.
+    ValueError: if the arrays differ in B, or if there is no float array.
   """
   leaves = _floats(tree)
   shapes = [x.shape for x in leaves]
@@ -53,14 +54,14 @@ def nonfinite_rows(tree: Any) -> jax.Array:
 def gather_rows(
     rows: jax.Array, *, axis_name: mapped_axis.AxisName = None
 ) -> jax.Array:
-  """Returns the rows of the global batch, in its order, on every device.
+  """Gathers the rows of all shards, in the order of the global batch.
 
   Args:
     rows: one value per instance of this shard, [B].
     axis_name: mapped axis over which the batch is sharded, or None.
 
   Returns:
-    Values of all shards, [D * B].
+    Values of all D shards, [D * B], the same on every device.
   """
   mapped_axis.check(axis_name)
   if not axis_name:
@@ -68,19 +69,20 @@ def gather_rows(
   gather = functools.partial(
       jax.lax.all_gather, rows, axis_name, tiled=True)
   try:
-    # So that `jax.shard_map` knows that all shards hold the same.
+    # `jax.shard_map` then knows that all shards hold the same values.
     return gather(to='invarying')
-  except (AssertionError, ValueError):  # Under vmap, with jit and without.
+  except (AssertionError, ValueError):  # Raised under vmap.
     return gather()
 
 
 def select(ok: jax.Array, new: Any, old: Any) -> Any:
-  """Returns `new` where `ok`, else `old`, bit by bit.
+  """Returns `new` if `ok` is True, else `old`, bit for bit.
 
-  A choice, not a product: whatever `new` holds, nothing of it is left in `old`.
+  This is a choice and not a product, so a nan in `new` cannot reach the result
+  when `old` is chosen.
 
   Args:
-    ok: bool []; the same on all devices, or their states part.
+    ok: bool []; must be the same on all devices, or their states would diverge.
     new: any pytree of arrays.
     old: the same structure, shapes and dtypes.
 
@@ -98,6 +100,6 @@ def select(ok: jax.Array, new: Any, old: Any) -> Any:
       )
 
   jax.tree.map(check, new, old)
-  # Not `jnp.where` leaf by leaf: XLA's CPU compiler then copies all that `ok`
-  # depends on into each of them, and takes six times as long.
+  # With `jnp.where` on each leaf, XLA's CPU compiler would copy everything that
+  # `ok` depends on into each of them, which takes six times as long.
   return jax.lax.cond(ok, lambda n, o: n, lambda n, o: o, new, old)

@@ -1,6 +1,6 @@
-"""Slopes, indicators and the training gradient of a step of your own, at once.
+"""One call that gives your own training step its slopes and gradients.
 
-For networks and optimisers that `train_step` does not know.
+It serves networks and optimisers that `train_step` does not support.
 """
 
 from collections.abc import Callable
@@ -20,18 +20,18 @@ from hybridseg import weighting as weighting_lib
 
 
 class IndicatorGrads(NamedTuple):
-  """What a training step needs of a batch, see `indicator_value_and_grad`.
+  """Result of `indicator_value_and_grad` for one batch.
 
   Attributes:
     loss: training loss of the global batch, float [].
-    grads: its gradient, a tree like the params, for an optimiser; None for
-      leaves that are no floats.
-    state: the indicators after their step.
-    weights: those of the batch after their step, float32 [B].
-    slopes: d strong(theta') / d w_k before their step, float32 [B].
+    grads: gradient of `loss` for the optimiser, a tree like `params`; None in
+      place of leaves that are not floats.
+    state: indicators after their update.
+    weights: indicators of the batch after their update, float32 [B].
+    slopes: d strong(theta') / d w_k before the update, float32 [B].
     losses: weak losses at theta, float [B].
-    aux: with `has_aux` the pair of aux of this shard, of the weak losses and of
-      the strong loss, both at theta; else None.
+    aux: with `has_aux`, the aux of the weak losses and that of the strong loss
+      on this shard, a pair, both at theta; else None.
   """
 
   loss: jax.Array
@@ -57,7 +57,7 @@ def indicator_value_and_grad(
     has_aux: bool = False,
     axis_name: mapped_axis.AxisName = None,
 ) -> IndicatorGrads:
-  """Moves the indicators of a batch and returns the training gradient there.
+  """Updates the indicators of a batch, then returns the training gradient.
 
   With the indicators w of the batch and the slopes s_k = d strong(theta'(w)) /
   d w_k of `lookahead_weight_grads`,
@@ -67,40 +67,45 @@ def indicator_value_and_grad(
 
   where the new w is a constant of the loss. Pan et al., 2022
   (https://arxiv.org/abs/2203.05956, Algorithm 1); the division by the root mean
-  square over the global batch, `weighting.unit_rms`, is ours. The same numbers
-  as `lookahead_weight_grads`, `update_indicators`, `gather_indicators` and
-  `jax.value_and_grad` one after another, but with one forward pass on the weak
-  instances instead of two, so that a network with dropout or statistics of its
-  batch is called on them once. Under `jax.jit`, XLA often merges the two by
-  itself, and both ways then take the same time.
+  square over the global batch, `weighting.unit_rms`, is our own addition.
+
+  The result equals that of `lookahead_weight_grads`, `update_indicators`,
+  `gather_indicators` and `jax.value_and_grad` called one after another. But it
+  takes one forward pass on the weak instances instead of two, so that a network
+  with dropout or batch statistics is called on them only once. Under `jax.jit`,
+  XLA often merges the two passes by itself, and both ways then take the same
+  time.
 
   Args:
-    weak_losses_fn: maps params to the weak losses of this shard, float [B]; for
-      a batch too large for the memory, see `microbatches.over_microbatches`.
+    weak_losses_fn: maps params to the weak losses of this shard, float [B]. For
+      a batch that does not fit in memory, see `microbatches.over_microbatches`.
     strong_loss_fn: maps params to the mean strong loss of this shard, float [];
-      called at theta' and at theta.
+      it is called at theta' and at theta.
     params: parameters theta, any pytree, as for `lookahead_weight_grads`.
-    state: indicators of the whole weak set.
-    instance_ids: rows of the table, int [B]; -1 for an instance that has no
-      indicator, which counts in full.
-    learning_rate: step of the indicators; at 0 they stay as they are.
+    state: indicators of all weak instances of the set.
+    instance_ids: rows of the indicator table, int [B]; -1 for an instance that
+      has no indicator, which gets the weight 1.
+    learning_rate: learning rate of the indicators; 0 leaves them unchanged.
     step_size: learning rate of a plain SGD lookahead, not of the optimiser.
-    inner_optimizer: any optax optimiser in place of plain SGD.
-    inner_opt_state: its state at theta; None is a fresh one.
-    has_aux: whether both loss functions return pairs, of their losses and any
+    inner_optimizer: any optax optimiser for the lookahead, instead of plain
+      SGD.
+    inner_opt_state: state of `inner_optimizer` at theta; None starts a fresh
+      one.
+    has_aux: whether both loss functions return a pair of their losses and any
       pytree, as for `jax.grad`.
     axis_name: mapped axis to average over, of `jax.pmap` or `jax.shard_map`;
       None on a single device, and () where every shard is a problem of its own.
-      Shards hold equally many instances.
+      All shards hold the same number of instances.
 
   Returns:
-    Loss and gradient, means over the shards; the new indicators, the same on
-    all shards; weights, slopes and losses of this shard; aux. Where a loss or a
-    slope is not finite, no indicator moves, and loss or gradient tell.
+    Loss and gradient are means over the shards, and the new indicators are the
+    same on all shards; weights, slopes, losses and aux belong to this shard.
+    Where a loss or a slope is not finite, no indicator moves, and the loss or
+    the gradient is not finite either.
 
   Raises:
-    ValueError: as `lookahead_weight_grads` and `update_indicators`; where they
-      want weights of shape [B], it is the ids that have it.
+    ValueError: as `lookahead_weight_grads` and `update_indicators`, with the
+      shape [B] taken from `instance_ids` instead of weights.
   """
   weights = indicators_lib.gather_indicators(state, instance_ids)
   floats, merge = loss_functions.split_floats(params)

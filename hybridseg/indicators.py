@@ -1,4 +1,4 @@
-"""Dynamic instance indicators: one persistent weight per weak instance."""
+"""Dynamic instance indicators: a persistent weight for each weak instance."""
 
 from typing import NamedTuple
 
@@ -13,11 +13,11 @@ from hybridseg import types
 
 
 class IndicatorState(NamedTuple):
-  """Weights of all weak instances, carried from step to step.
+  """The indicators of all weak instances, carried from step to step.
 
   Attributes:
     weights: one indicator per weak instance of the set, float32 [N], in [0, 1].
-    num_updates: how often each indicator has moved, int32 [N].
+    num_updates: number of updates of each indicator, int32 [N].
   """
 
   weights: jax.Array
@@ -29,7 +29,7 @@ def init_indicators(num_weak: int, *, value: float = 1.0) -> IndicatorState:
 
   Args:
     num_weak: number of weak instances N.
-    value: first value of every indicator, in [0, 1].
+    value: initial value of every indicator, in [0, 1].
 
   Returns:
     The state.
@@ -39,7 +39,7 @@ def init_indicators(num_weak: int, *, value: float = 1.0) -> IndicatorState:
   """
   if not 0 <= value <= 1:
     raise ValueError(f'An indicator lies in [0, 1]; got {value=}.')
-  # An explicit transfer, which `jax.transfer_guard('disallow')` lets pass.
+  # `jax.transfer_guard('disallow')` permits this, since it is explicit.
   return IndicatorState(*jax.device_put((
       np.full((num_weak,), value, np.float32),
       np.zeros((num_weak,), np.int32),
@@ -47,12 +47,12 @@ def init_indicators(num_weak: int, *, value: float = 1.0) -> IndicatorState:
 
 
 def _rows(instance_ids, num_weak):
-  """Returns rows of the table, int32; N, which is none, for other ids.
+  """Returns the ids as int32 rows of the table; N for an id that has no row.
 
-  Indexing would take -1, which says "none", for the last row.
+  The id -1 means "no indicator", but as an index it would read the last row.
   """
   if not isinstance(instance_ids, jax.Array):
-    # Before JAX cuts off what an int32 cannot hold.
+    # Check the ids in NumPy: JAX would truncate what does not fit an int32.
     instance_ids = np.asarray(instance_ids)
     if not instance_ids.size:
       instance_ids = instance_ids.astype(np.int32)
@@ -64,7 +64,7 @@ def _rows(instance_ids, num_weak):
       raise ValueError(
           f'Instance id {wrong.flat[0]} is no row of {num_weak} indicators, '
           'nor -1 for none.')
-  if instance_ids.dtype.itemsize < 4:  # Their range may not hold N.
+  if instance_ids.dtype.itemsize < 4:  # A short type may not hold N.
     instance_ids = instance_ids.astype(jnp.int32)
   is_row = (instance_ids >= 0) & (instance_ids < num_weak)
   return jnp.where(is_row, instance_ids, num_weak).astype(jnp.int32)
@@ -76,20 +76,21 @@ def gather_indicators(
   """Returns the indicators of a batch.
 
   Args:
-    state: indicators of the whole weak set.
-    instance_ids: rows of the table, int [B]; -1 for an instance that has none.
+    state: indicators of all weak instances of the set.
+    instance_ids: rows of the table, int [B]; -1 for an instance that has no
+      indicator.
 
   Returns:
-    Indicators, float32 [B]. An instance without one counts in full, as with
-    uniform weights: 1. So does an id out of range, which cannot be refused
-    once it is on a device.
+    Indicators, float32 [B]. An instance without an indicator gets 1, as with
+    uniform weights. So does an id out of range if the ids are a JAX array,
+    whose values cannot be checked.
 
   Raises:
-    ValueError: if the ids are not integers, or if they are no JAX array and one
-      is out of range.
+    ValueError: if the ids are not integers, or if they are not a JAX array and
+      one of them is out of range.
   """
   rows = _rows(instance_ids, state.weights.size)
-  if not state.weights.size:  # Nothing is read from an empty array.
+  if not state.weights.size:  # An empty table has no row to read.
     return jnp.ones(rows.shape, state.weights.dtype)
   return state.weights.at[rows].get(mode='fill', fill_value=1)
 
@@ -107,16 +108,16 @@ def update_indicators(
   w_k <- clip(w_k - learning_rate * weight_grads_k, 0, 1). Pan et al., 2022
   (https://arxiv.org/abs/2203.05956, Algorithm 1).
 
-  No indicator moves by a slope that is nan or infinite, and an id that is no
-  row of the table moves nothing.
+  An indicator whose slope is nan or infinite does not move. An id that is not a
+  row of the table has no effect.
 
   Args:
-    state: indicators of the whole weak set.
-    instance_ids: rows to move, int [B]; -1 for an instance that has no
-      indicator. The slopes of one that is in the global batch more than once
-      are added up, and it moves once.
-    weight_grads: d strong / d w_k, float [B].
-    learning_rate: step of the indicators.
+    state: indicators of all weak instances of the set.
+    instance_ids: rows to update, int [B]; -1 for an instance that has no
+      indicator. If an instance is in the global batch more than once, its
+      slopes are added up and its indicator is updated once.
+    weight_grads: slopes d strong / d w_k, float [B].
+    learning_rate: learning rate of the indicators.
     axis_name: mapped axis whose shards are gathered, so that every device ends
       with the same table; None on a single device.
 
@@ -125,7 +126,7 @@ def update_indicators(
 
   Raises:
     ValueError: if the ids and slopes are not both [B], if the ids are not
-      integers, or if they are no JAX array and one is out of range.
+      integers, or if they are not a JAX array and one of them is out of range.
   """
   shapes = jnp.shape(instance_ids), jnp.shape(weight_grads)
   if shapes[0] != shapes[1] or len(shapes[0]) != 1:
@@ -143,7 +144,7 @@ def update_indicators(
   slopes = total.at[rows].get(mode='fill')
   old = state.weights.at[rows].get(mode='fill')
   moved = jnp.clip(old.astype(dtype) - learning_rate * slopes, 0.0, 1.0)
-  # An infinite weight stays one that the train step finds.
+  # An indicator that is infinite already stays so, and the train step finds it.
   is_sound = jnp.isfinite(old) & jnp.isfinite(slopes) & ~jnp.isnan(moved)
   rows = jnp.where(is_sound, rows, num_weak)
   counts = state.num_updates.at[rows].get(mode='fill') + 1
@@ -158,12 +159,12 @@ def indicator_health(state: IndicatorState) -> types.Metrics:
   """Returns scalars that tell a healthy weighting from a collapsed one.
 
   Args:
-    state: indicators of the whole weak set.
+    state: indicators of all weak instances of the set.
 
   Returns:
     `mean`; `share_at_0` and `share_at_1`; `effective_share` = (sum w)^2 /
-    (N sum w^2), Kish's effective sample size over N: 1 if all are equal, 1 / N
-    if one instance holds all the weight, 0 if all are 0.
+    (N sum w^2), which is Kish's effective sample size divided by N: 1 if all
+    indicators are equal, 1 / N if all but one are 0, and 0 if all are 0.
   """
   w = state.weights
   sum_squares = jnp.sum(jnp.square(w))

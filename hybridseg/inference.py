@@ -1,12 +1,12 @@
-"""Prediction: mean probabilities, test-time flips, sliding windows.
+"""Prediction with mean probabilities, test-time flips and sliding windows.
 
-With a network's `apply_fn` and one or more parameter sets, in five lines:
+Given the `apply_fn` of a network and one or more parameter sets:
 
   predict = jax.jit(make_predict_step(apply_fn, image_fn=to_float))
   probabilities, disagreement = predict(params, images)
   labels = jnp.argmax(probabilities, axis=-1)
 
-and, for an image larger than the network was trained on:
+For an image larger than those that the network was trained on:
 
   predict_fn = lambda tiles: predict(params, tiles).probabilities
   probabilities = sliding_window(predict_fn, image, window=(96, 96))
@@ -23,17 +23,17 @@ import numpy as np
 from hybridseg import masking
 from hybridseg import types
 
-# Axes of [B, H, W, ...] that a test-time flip reverses.
+# Each flip is the tuple of the axes of [B, H, W, ...] that it reverses.
 NO_FLIPS = ((),)
 ALL_FLIPS = ((), (1,), (2,), (1, 2))
 
 
 class Prediction(NamedTuple):
-  """What the networks say of a batch.
+  """Prediction of one or more networks for a batch.
 
   Attributes:
     probabilities: mean over networks and flips, float32 [B, H, W, K].
-    disagreement: of the networks, float32 [B, H, W] in [0, 1].
+    disagreement: see `disagreement`, float32 [B, H, W] in [0, 1].
   """
 
   probabilities: jax.Array
@@ -57,17 +57,18 @@ def mean_probabilities(
 
 
 def disagreement(probabilities: Sequence[jax.Array]) -> jax.Array:
-  """Returns how far the networks' probabilities lie apart.
+  """Returns how far the probabilities of the networks lie apart.
 
-  The sum over N networks n of the total variation distance to their mean m,
-  1/2 sum_c |p_n(c) - m(c)|, over N - 1: 1 if each is sure of another class. For
-  two networks 1/2 sum_c |p_0(c) - p_1(c)|.
+  The total variation distance of each network n to the mean m of all N networks
+  is 1/2 sum_c |p_n(c) - m(c)|. Their sum divided by N - 1 is returned, which is
+  1 if each network is sure of a different class. For two networks, it is
+  1/2 sum_c |p_0(c) - p_1(c)|.
 
   Args:
-    probabilities: one float [..., K] per network.
+    probabilities: one array per network, float [..., K].
 
   Returns:
-    In [0, 1], at least float32 [...]; 0 for a single network.
+    Disagreement in [0, 1], at least float32 [...]; 0 for a single network.
   """
   number = len(probabilities)
   if number == 1:
@@ -84,19 +85,21 @@ def make_predict_step(
     image_fn: Callable[[jax.Array], jax.Array] = lambda x: x,
     flips: Sequence[tuple[int, ...]] = NO_FLIPS,
 ) -> Callable[[Sequence[types.Params], jax.Array], Prediction]:
-  """Assembles `(params, images) -> Prediction`; pure, not jitted.
+  """Assembles the function `(params, images) -> Prediction`.
 
   Args:
     apply_fn: maps params and float images to logits [B, H, W, K].
-    image_fn: maps images as they are stored, uint8, to the network's input.
-    flips: which axes to reverse before, and again after, the networks; the
-      probabilities are averaged over them: `NO_FLIPS`, `ALL_FLIPS`, or others.
+    image_fn: maps stored images, uint8, to the input of the network.
+    flips: `NO_FLIPS`, `ALL_FLIPS` or your own choice. For each flip, its axes
+      are reversed before the networks and restored after them; the
+      probabilities are averaged over all flips.
 
   Returns:
-    A function of one or more parameter sets and images [B, H, W, C].
+    A pure function of one or more parameter sets and images [B, H, W, C], not
+    jitted.
 
   Raises:
-    ValueError: if there is no flip at all; list () for the image itself.
+    ValueError: if `flips` is empty. The flip () leaves the image as it is.
   """
   if not flips:
     raise ValueError('flips is empty: give ((),) for the image as it is.')
@@ -115,15 +118,18 @@ def make_predict_step(
 
 
 def window_starts(length: int, window: int, overlap: float) -> list[int]:
-  """Returns where windows start along an axis: evenly, the last at its end.
+  """Returns the starts of windows that are spread evenly along an axis.
+
+  The first window starts at 0 and the last one ends at the end of the axis. An
+  axis that is no longer than a window has one window, at 0.
 
   Args:
-    length: of the axis.
+    length: length of the axis.
     window: length of a window.
-    overlap: least share of a window that its neighbour covers, too.
+    overlap: smallest share of a window that its neighbour also covers.
 
   Raises:
-    ValueError: if overlap is not in [0, 1) or window not positive.
+    ValueError: if `overlap` is not in [0, 1) or `window` is not positive.
   """
   if not 0 <= overlap < 1:
     raise ValueError(f'overlap is {overlap}: use 0 <= overlap < 1.')
@@ -142,8 +148,9 @@ def window_tiles(
   """Cuts an image into windows, row by row.
 
   Args:
-    image: [H, W, C]; below and right of a smaller one its edge is repeated.
-    window: height and width.
+    image: [H, W, C]; if it is smaller than a window, its edge is repeated below
+      and on the right.
+    window: height and width of a window.
     overlap: see `window_starts`.
 
   Returns:
@@ -162,15 +169,15 @@ def merge_tiles(
     *,
     overlap: float = 0.5,
 ) -> np.ndarray:
-  """Undoes `window_tiles`: the weighted mean where windows overlap.
+  """Undoes `window_tiles`, with a weighted mean where windows overlap.
 
-  The weight is a Gaussian around the middle of a window, of standard deviation
-  1/8 of its sides: Isensee et al., 2021 (nnU-Net,
-  https://doi.org/10.1038/s41592-020-01008-z). A single window is returned as
-  it is, cut to the size.
+  The weight is a Gaussian around the middle of the window whose standard
+  deviation is 1/8 of the window's sides: Isensee et al., 2021 (nnU-Net,
+  https://doi.org/10.1038/s41592-020-01008-z). A single tile is returned
+  unchanged, cropped to the size of the image.
 
   Args:
-    tiles: in the order of `window_tiles`, float [h, w, ...] each.
+    tiles: float [h, w, ...] each, in the order of `window_tiles`.
     size: height and width of the image.
     overlap: as for `window_tiles`.
 
@@ -178,7 +185,7 @@ def merge_tiles(
     float32 [H, W, ...].
 
   Raises:
-    ValueError: if there are not as many tiles as windows.
+    ValueError: if the number of tiles is not the number of windows.
   """
   window = tiles[0].shape[:2]
   corners = _corners(size, window, overlap)
@@ -206,18 +213,18 @@ def sliding_window(
     overlap: float = 0.5,
     batch_size: int = 8,
 ) -> np.ndarray:
-  """Predicts an image of any size by overlapping windows.
+  """Predicts an image of any size in overlapping windows.
 
   Args:
     predict_fn: maps tiles [batch_size, *window, C] to [batch_size, *window,
       ...], for example probabilities.
     image: [H, W, C].
-    window: height and width of what the network was trained on.
-    overlap: least share of a window that its neighbour covers, too.
-    batch_size: tiles per call; the last call is filled up with the last tile.
+    window: height and width of the images that the network was trained on.
+    overlap: smallest share of a window that its neighbour also covers.
+    batch_size: tiles per call; the last call repeats the last tile to be full.
 
   Returns:
-    float32 [H, W, ...], see `merge_tiles`.
+    Merged outputs, float32 [H, W, ...]; see `merge_tiles`.
   """
   tiles = window_tiles(image, window=window, overlap=overlap)
   outputs = []
@@ -234,7 +241,7 @@ def _corners(size, window, overlap):
 
 
 def _bell(length):
-  """Returns the Gaussian over a window, float32 [length], 1 in the middle."""
+  """Returns a Gaussian along one side of a window, float32 [length]."""
   middle = (length - 1) / 2
   return np.exp(
       -0.5 * ((np.arange(length) - middle) / (length / 8)) ** 2

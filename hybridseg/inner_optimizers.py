@@ -1,4 +1,4 @@
-"""The optimiser of a lookahead: which have slopes, and which do not."""
+"""The inner optimiser of a lookahead, and a check that it has slopes."""
 
 from collections.abc import Callable
 import functools
@@ -12,12 +12,12 @@ import optax
 from hybridseg import loss_functions
 from hybridseg import types
 
-# States in optax of optimisers that have the option eps_root.
+# Optax states of the optimisers that have the option eps_root.
 _WITH_EPS_ROOT = {
     'ScaleByAdamState', 'ScaleByAmsgradState', 'ScaleByBeliefState',
     'ScaleByAdanState', 'ScaleByAdemamixState',
     'ScaleBySimplifiedAdEMAMixState'}
-_NUM_STEPS = 6  # An early step may differ: RAdam's third.
+_NUM_STEPS = 6  # Some early steps are special, such as the third of RAdam.
 _INSTEAD = 'optax.sgd, optax.adam(..., eps_root=1e-8) or step_size'
 
 
@@ -32,13 +32,15 @@ def update_fn(
 
   Args:
     params: parameters theta, any pytree of floats.
-    step_size: learning rate of plain SGD.
-    inner_optimizer: the optimiser in its place.
-    inner_opt_state: its state at theta; None is a fresh one.
+    step_size: learning rate of plain SGD, or None.
+    inner_optimizer: any other optimiser, or None.
+    inner_opt_state: state of `inner_optimizer` at theta; None starts a fresh
+      one.
 
   Raises:
     ValueError: if not exactly one of `step_size` and `inner_optimizer` is
-      given, or the optimiser is of no use: see `check_inner_optimizer`.
+      given, or if `check_inner_optimizer` refuses the optimiser. The returned
+      function raises it if `inner_opt_state` does not fit `params`.
   """
   if (step_size is None) == (inner_optimizer is None):
     raise ValueError('Give exactly one of step_size and inner_optimizer.')
@@ -52,7 +54,7 @@ def update_fn(
   def inner_update(grads):
     grads = _off_zero(grads)
     try:
-      with jax.numpy_dtype_promotion('standard'):  # As optax's Adam needs it.
+      with jax.numpy_dtype_promotion('standard'):  # Optax's Adam needs it.
         return inner_optimizer.update(grads, inner_opt_state, params)[0]
     except (TypeError, ValueError) as error:
       fresh = jax.eval_shape(inner_optimizer.init, params)
@@ -72,29 +74,31 @@ def check_inner_optimizer(
     *,
     opt_state: optax.OptState | None = None,
 ) -> None:
-  """Refuses an optimiser whose update has no slopes that tell instances apart.
+  """Refuses an optimiser whose update has no useful derivative.
 
-  Adam with `eps_root=0` divides by sqrt(nu): where a gradient is exactly 0 (a
-  dead unit) the derivative of the root is infinite and the lookahead nan.
-  Lion takes the sign of the gradient, so that all slopes are 0; so they are of
-  `optax.MultiSteps` on a fresh state, and where the learning rate is 0.
+  Adam with `eps_root=0` divides by sqrt(nu). Where a gradient is exactly 0 (a
+  dead unit), the derivative of the root is infinite and the lookahead is nan.
+  Lion takes the sign of the gradient, so that all slopes are 0. They are also 0
+  for `optax.MultiSteps` on a fresh state, and with a learning rate of 0.
 
-  It runs a tiny problem once, while a program is traced, and costs nothing when
-  the program runs. So it sees of a state that is traced only what is possible
-  in *some* state: `optax.MultiSteps` passes.
+  The check solves a tiny problem once, while a program is traced, and costs
+  nothing when the program runs. If the state is traced too, its values are
+  unknown, and the check passes an optimiser that has slopes in *some* state,
+  such as `optax.MultiSteps`.
 
   Args:
     optimizer: the inner optimiser.
-    params: parameters; only their tree structure and ranks are read.
-    opt_state: the optimiser's state; None is a fresh one. Only its scalars are
-      read, if they are known.
+    params: parameters; only their tree structure and ranks are used.
+    opt_state: state of the optimiser; None stands for a fresh one. Only its
+      scalars are used, if they are known.
 
   Raises:
-    ValueError: if the derivative of `optimizer.update` is not finite or is 0,
-      or if the update asks for more than gradients and parameters.
+    ValueError: if the derivative of `optimizer.update` is 0 or not finite, or
+      if the update needs more than gradients and parameters.
   """
   params, _ = loss_functions.split_floats(params)
-  # A caller who forbids transfers or promotion means those of the program.
+  # Transfers and promotion may be forbidden in the caller's program, but this
+  # check is not part of it.
   with (jax.ensure_compile_time_eval(), jax.transfer_guard('allow'),
         jax.numpy_dtype_promotion('standard')):
     *zeros, other = _probes(params)
@@ -138,7 +142,10 @@ def check_inner_optimizer(
 
 
 def _probes(params):
-  """Returns tiny gradients: three with zeros, as of dead units, one without."""
+  """Returns tiny gradients: with zeros, as dead units have, the last without.
+
+  There are two, or four if the tree has more than one leaf.
+  """
   leaves, treedef = jax.tree.flatten(params)
   shapes = [
       (1,) * (np.ndim(p) - 1) + (2,) if np.ndim(p) else () for p in leaves
@@ -147,7 +154,7 @@ def _probes(params):
   ones = lambda j: lambda i, s: np.full(s, (i + j) % 2)
   rng = np.random.default_rng(0)
   probes = [half, lambda i, s: rng.normal(size=s)]
-  if len(leaves) > 1:  # All of a leaf: its norm has no slope there.
+  if len(leaves) > 1:  # A leaf of zeros only, whose norm has no slope.
     probes[1:1] = [ones(0), ones(1)]
   return [
       jax.tree.unflatten(treedef, [
@@ -159,7 +166,7 @@ def _probes(params):
 def _not_finite(names):
   """Returns the message for an optimiser whose state is made of `names`."""
   kin, how = names & _WITH_EPS_ROOT, f'use {_INSTEAD}'
-  if 'MuonState' in names:  # It has an Adam within, and a norm of its own.
+  if 'MuonState' in names:  # It contains Adam, but also a norm of its own.
     kin = {'MuonState'}
   elif kin:
     how = 'pass eps_root > 0, as optax.adam(..., eps_root=1e-8)'
@@ -170,10 +177,11 @@ def _not_finite(names):
 
 @functools.partial(jax.jit, static_argnums=0)
 def _slopes(update, params, grads, state, cotangents):
-  """Returns the leaves of the slopes of an update in its gradients.
+  """Pulls cotangents back through an update to its gradients.
 
-  Compiled, other than all else in the library, for it runs now, and many times;
-  and once for an optimiser, in however many programs it is.
+  It returns the leaves of the result. Nothing else in the library is compiled
+  where it is called; this is, since it runs many times during the trace, and is
+  compiled once for an optimiser, however many programs use it.
   """
   updates, pull_back = jax.vjp(
       lambda g: update(g, state, params)[0], grads)
@@ -182,7 +190,7 @@ def _slopes(update, params, grads, state, cotangents):
 
 
 def _with_counts(state, count):
-  """Returns a state whose integers, its counts of steps, are all `count`."""
+  """Returns a state with all its step counts, which are ints, at `count`."""
   is_count = lambda x: (
       np.ndim(x) == 0 and jnp.issubdtype(jnp.result_type(x), jnp.integer))
   return jax.tree.map(
@@ -190,9 +198,9 @@ def _with_counts(state, count):
 
 
 def _depends(update, grads):
-  """Returns whether any update has a derivative other than the constant 0.
+  """Returns whether any update depends on the gradients at all.
 
-  JAX calls no derivative of a function whose argument does not move.
+  JAX does not call the derivative of a function whose tangent is known to be 0.
   """
   calls = []
 
@@ -212,7 +220,7 @@ def _depends(update, grads):
 
 
 def _state_names(state):
-  """Returns the names of the NamedTuples that a state is made of."""
+  """Returns the names of the NamedTuples within a state."""
   if isinstance(state, dict):
     return set().union(*map(_state_names, state.values()))
   if not isinstance(state, (tuple, list)):
@@ -222,7 +230,10 @@ def _state_names(state):
 
 
 def _with_scalars_of(given, state):
-  """Returns `state` with the scalars of `given`; None if they are not known."""
+  """Returns `state` with the scalars of `given`.
+
+  Returns None if the two differ in structure or if a scalar is traced.
+  """
   leaves, treedef = jax.tree.flatten(state)
   others, other_def = jax.tree.flatten(given)
   if treedef != other_def:
@@ -237,15 +248,15 @@ def _with_scalars_of(given, state):
 
 
 def _off_zero(grads):
-  """Moves a gradient that is 0 everywhere, as at weights 0, a little aside.
+  """Makes a gradient that is 0 everywhere, as at weights 0, slightly larger.
 
-  A norm has no slope at 0, so that clipping by one would give nan there.
+  A norm has no slope at 0, so that clipping by a norm would give nan there.
   """
   leaves = jax.tree.leaves(jax.lax.stop_gradient(grads))
   all_zero = jnp.all(jnp.stack([jnp.all(g == 0) for g in leaves]))
 
   def move(g):
-    # Its square must not vanish either, as it would in float16.
+    # The square of the offset must not underflow, as it would in float16.
     tiny = float(jnp.finfo(g.dtype).smallest_normal)
     aside = max(1e-12, 2 * tiny**0.5)
     return g + jnp.where(all_zero, aside, 0).astype(g.dtype)

@@ -1,4 +1,4 @@
-"""A loss for each kind of annotation, as one compiled program."""
+"""A loss for each kind of annotation, in one compiled program."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -12,12 +12,13 @@ from hybridseg import types
 
 
 class Annotation(NamedTuple):
-  """What a term of `by_kind` may look at.
+  """The annotations of a batch, with its images, as the terms of a loss see it.
 
   Attributes:
     labels: one-hot targets, float [B, ..., K].
     where: labelled pixels, bool [B, ...].
-    present: of a tag, see `weak_losses.tag_loss`, uint8 [B, K].
+    present: content of the image tags, uint8 [B, K], see
+      `weak_losses.tag_loss`.
     images: intensities in [0, 1], float [B, ..., C].
   """
 
@@ -31,22 +32,22 @@ Term = Callable[[jax.Array, Annotation], jax.Array]
 
 
 def of_labels(loss_fn: Callable[..., jax.Array]) -> Term:
-  """Makes a term of a loss of the labelled pixels."""
+  """Turns a loss on the labelled pixels into a term."""
   return lambda logits, a: loss_fn(logits, a.labels, where=a.where)
 
 
 def of_tags(loss_fn: Callable[..., jax.Array]) -> Term:
-  """Makes a term of a loss of the image tag."""
+  """Turns a loss on the image tag into a term."""
   return lambda logits, a: loss_fn(logits, a.present)
 
 
 def of_pixels(loss_fn: Callable[..., jax.Array]) -> Term:
-  """Makes a term of a regulariser of all pixels, labelled or not."""
+  """Turns a regulariser of all pixels, labelled or not, into a term."""
   return lambda logits, a: loss_fn(logits)
 
 
 def of_images(loss_fn: Callable[..., jax.Array]) -> Term:
-  """Makes a term of a regulariser that looks at the image, at all pixels."""
+  """Turns a regulariser that reads the image, at all pixels, into a term."""
   return lambda logits, a: loss_fn(logits, a.images)
 
 
@@ -55,23 +56,24 @@ def by_kind(
     *,
     default: Sequence[tuple[float, Term]] = (),
 ) -> Callable[..., jax.Array]:
-  """Returns a loss that sums, for each instance, the terms of its kind.
+  """Returns a loss that sums the terms of each instance's annotation kind.
 
   loss_k = sum_t table[kind_k][t] * term_t(logits_k). Every term is computed
-  once for the whole batch and then chosen by a table, so that one compiled
-  program serves any mixture of kinds.
+  once for the whole batch and then multiplied by a factor from a table, so that
+  one compiled program serves any mixture of kinds.
 
   Args:
-    table: kind -> pairs of factor and term.
-    default: of the kinds that are not in the table.
+    table: maps each kind to pairs of a factor and a term.
+    default: pairs for the kinds that are not in the table.
 
   Returns:
     loss(logits, labels, *, where, kind, present, images) -> float [B], with
-    `kind` int [B]: see `train_step.Supervision.by_kind`. The loss of an
-    instance of a kind that there is not is nan.
+    `kind` int [B]: see `train_step.Supervision.by_kind`. The loss is nan for an
+    instance whose kind is not a member of `AnnotationKind`.
 
   Raises:
-    ValueError: if there is no term at all, or a key is no annotation kind.
+    ValueError: if there is no term at all, or if a key is not an annotation
+      kind.
   """
   factors = np.zeros((max(types.AnnotationKind) + 1, 0), np.float64)
   terms = []
@@ -89,7 +91,7 @@ def by_kind(
     annotation = Annotation(labels, where, present, images)
     if not jnp.issubdtype(kind.dtype, jnp.integer):
       raise ValueError(f'kind is {kind.dtype}: it must be int32.')
-    # A kind that there is not has the loss nan, not that of another.
+    # An unknown kind selects the row of nans and not that of another kind.
     row = jnp.where((kind >= 0) & (kind < len(factors)), kind, len(factors))
     dtype = masking.wide_dtype(logits.dtype)
     chosen = jnp.asarray(factors, dtype).at[row].get(
@@ -97,7 +99,7 @@ def by_kind(
     total = jnp.zeros(logits.shape[0], dtype)
     for factor, term in zip(chosen.T, terms, strict=True):
       used = factor != 0
-      # 0 * nan is nan, in a slope too: an unused term sees harmless logits.
+      # 0 * nan is nan, also in a gradient: an unused term gets zeros as logits.
       space = (slice(None),) + (None,) * (logits.ndim - 1)
       values = term(
           jnp.where(used[space], logits, 0), annotation).astype(dtype)

@@ -1,8 +1,8 @@
-"""Losses of many instances at one point, with their Jacobian's two products.
+"""Losses of many instances, with both products of their Jacobian.
 
-The closed form of the lookahead needs the slope of every weak loss along one
+The closed form of the lookahead needs the derivative of every weak loss along a
 direction, J v, and the gradient of their weighted sum, J^T c. There are two
-ways to have both from one forward pass; they give the same numbers.
+ways to get both from one forward pass; they give the same numbers.
 """
 
 from collections.abc import Callable
@@ -21,12 +21,13 @@ class LinearizedLosses(NamedTuple):
   """Losses at one point, with both products of their Jacobian J.
 
   Attributes:
-    losses: outputs of the losses function, any pytree of float [B].
-    directional: v -> J v, the slope of every loss along v; tree like `losses`.
-      `v` is a tree like the params, with None for leaves that are no floats.
-    weighted_grads: c -> J^T c, the gradient of the sum of c_k * loss_k; `c` is
-      a tree like `losses`, cast to their dtype; the gradient is like `v`.
-    aux: what else the losses function returned, or None.
+    losses: the losses, any pytree of float [B].
+    directional: maps v to J v, the derivative of every loss along v, a tree
+      like `losses`. `v` is a tree like the params, with None in place of leaves
+      that are not floats.
+    weighted_grads: maps c to J^T c, the gradient of the sum of c_k * loss_k, a
+      tree like `v`. `c` is a tree like `losses` and is cast to their dtype.
+    aux: second output of the loss function, or None.
   """
 
   losses: Any
@@ -41,23 +42,23 @@ def linearize_losses(
     *,
     has_aux: bool = False,
 ) -> LinearizedLosses:
-  """Runs the network once for the losses, their slopes and their gradient.
+  """Linearises the losses of a batch in one forward pass.
 
   Args:
-    losses_fn: maps params to losses, any pytree of float [B]; with `has_aux`
+    losses_fn: maps params to losses, any pytree of float [B]; with `has_aux`,
       to a pair of losses and any other pytree.
-    params: point of linearisation, any pytree; leaves that are no floats are
-      left as they are, see `loss_functions.split_floats`.
+    params: point of linearisation, any pytree; leaves that are not floats are
+      held constant, see `loss_functions.split_floats`.
     has_aux: whether `losses_fn` returns a pair.
 
   Returns:
-    Losses and the two products of their Jacobian: one forward pass in all, one
-    tangent pass per call of `directional`, one backward pass per call of
-    `weighted_grads`.
+    Losses and the two products of their Jacobian. There is one forward pass in
+    all; each call of `directional` adds a tangent pass, and each call of
+    `weighted_grads` a backward pass.
 
   Raises:
-    ValueError: if a loss is no float, or if `losses_fn` returns no pair with
-      `has_aux`.
+    ValueError: if a loss is not a float, or if `losses_fn` does not return a
+      pair although `has_aux` is set.
   """
   floats, merge = loss_functions.split_floats(params)
   floats_fn = loss_functions.of_floats(
@@ -82,14 +83,14 @@ def _cast_like(tree, other):
 
 
 def _whole(tree):
-  """Returns arrays as they are, but whole on every device.
+  """Returns the same arrays, but keeps the compiler from splitting them.
 
-  A compiler that splits a program over devices by itself, because its arguments
-  are split, gets gradients of single instances wrong: those of a convolution's
-  kernel are 0 beyond the first shard (XLA of jax 0.10 to 0.12). What is looked
-  up in an order that the compiler does not know is not split, whether what it
-  comes from or what is made of it is. Within `pmap` and `shard_map` there is
-  nothing left to split, and nothing is looked up.
+  Where the arguments of a program are split over devices, the compiler splits
+  the program too, and then gets gradients of single instances wrong: those of a
+  convolution's kernel are 0 beyond the first shard (XLA of jax 0.10 to 0.12).
+  It does not split an array whose rows are looked up in an order that it does
+  not know, however its source and its uses are split. Within `pmap` and
+  `shard_map` there is nothing left to split, and the look-up is left out.
   """
   tree = jax.tree.map(jnp.asarray, tree)
   if mapped_axis.is_split_by_hand():
@@ -111,34 +112,35 @@ def linearize_per_instance(
     *,
     has_aux: bool = False,
 ) -> LinearizedLosses:
-  """Like `linearize_losses`, by keeping the gradient of every instance.
+  """Linearises the losses of a batch by the gradient of every instance.
 
-  The B gradients cost as many FLOPs as the one of their sum; slopes and
-  weighted gradients are then inner products of size B x P for P parameters,
-  next to nothing for a convolutional network, instead of a tangent pass each.
-  The price is B x P floats of memory, and weight gradients that are computed
-  instance by instance. Exact for losses that do not look at other instances (no
-  BatchNorm). Measured in `experiments/results/step_time.md`.
+  The B gradients cost as many FLOPs as the gradient of their sum. Directional
+  derivatives and weighted gradients are then inner products of size B x P for P
+  parameters, next to nothing for a convolutional network, where
+  `linearize_losses` needs a further pass for each. The price is B x P floats of
+  memory, and parameter gradients that are computed instance by instance. The
+  result is exact if the loss of an instance does not depend on the others (no
+  BatchNorm). Measurements are in `experiments/results/step_time.md`.
 
   Under a `jax.jit` whose arguments are split over devices, without `shard_map`
-  or `pmap`, every device computes the gradients of the whole batch: XLA splits
-  those of convolutions wrongly.
+  or `pmap`, every device computes the gradients of the whole batch, because XLA
+  splits the gradients of convolutions wrongly.
 
   Args:
-    loss_fn: maps params and one example to its loss, float []; with `has_aux`
+    loss_fn: maps params and one example to its loss, float []; with `has_aux`,
       to a pair of the loss and any pytree.
-    params: point of linearisation, any pytree; leaves that are no floats are
-      left as they are, see `loss_functions.split_floats`.
+    params: point of linearisation, any pytree; leaves that are not floats are
+      held constant, see `loss_functions.split_floats`.
     examples: pytree of arrays [B, ...].
     has_aux: whether `loss_fn` returns a pair.
 
   Returns:
-    Losses, float [B], and the two products of their Jacobian; `aux` has a
-    leading axis B.
+    Losses, float [B], and the two products of their Jacobian; the arrays in
+    `aux` have a leading axis B.
 
   Raises:
-    ValueError: if `loss_fn` does not return a scalar, or no pair with
-      `has_aux`.
+    ValueError: if `loss_fn` does not return a scalar, or does not return a pair
+      although `has_aux` is set.
   """
   floats, merge = loss_functions.split_floats(params)
   floats_fn = loss_functions.of_floats(
@@ -150,8 +152,9 @@ def linearize_per_instance(
   losses, aux = _whole((losses, aux))
 
   def directional(direction):
-    # Sums over all parameters, whose terms cancel: neither half precision nor
-    # the short products of accelerators, 10 bits on GPUs and 7 on TPUs.
+    # The terms of these sums over all parameters cancel. So they need more than
+    # half precision, and more than an accelerator's default products, which
+    # have 10 bits on GPUs and 7 on TPUs.
     inner = lambda g, v: jnp.tensordot(
         g, v.astype(g.dtype), axes=v.ndim, precision='highest',
         preferred_element_type=masking.wide_dtype(g.dtype))

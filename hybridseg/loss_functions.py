@@ -1,8 +1,8 @@
-"""The loss functions of a caller: what they are given and what they return.
+"""Wrappers around the caller's loss functions, which check what they return.
 
 Modules of equinox and flax nnx are pytrees that hold functions, names, counts
-and keys of random numbers beside their parameters. Only the floats among the
-leaves are differentiated; a loss function gets them together with the rest.
+and random keys beside their parameters. Only the floats among the leaves are
+differentiated, but a loss function needs all leaves.
 """
 
 from collections.abc import Callable
@@ -31,17 +31,17 @@ def split_floats(
 ) -> tuple[types.Params, Callable[[types.Params], types.Params]]:
   """Splits off the leaves of a tree that are differentiated.
 
-  If every leaf is a float, so that `jax.grad` takes the tree, these are all.
-  Otherwise the tree is taken for a module, in which a Python float is a
-  setting, such as the rate of a dropout, and only float arrays are
-  differentiated, those for which `eqx.is_inexact_array` is true.
+  If every leaf is a float, as `jax.grad` requires, all of them are. Otherwise
+  the tree is assumed to be a module. A Python float in it is a setting, such as
+  a dropout rate, and only the float arrays are differentiated: those for which
+  `eqx.is_inexact_array` is true.
 
   Args:
     params: any pytree.
 
   Returns:
     The tree with None in place of all other leaves, and a function that puts
-    the others back into such a tree.
+    the other leaves back into such a tree.
 
   Raises:
     ValueError: if the tree has no float leaf.
@@ -69,7 +69,7 @@ def split_floats(
 
 
 def _untraceable(params):
-  """Returns the path and the type of a leaf that JAX cannot trace, or None."""
+  """Returns path and type of the first leaf JAX cannot trace, or None."""
   for path, x in jax.tree_util.tree_leaves_with_path(params):
     if not hasattr(x, 'dtype') and not isinstance(x, (bool, int, float)):
       return f'params{jax.tree_util.keystr(path)} ({type(x).__name__})'
@@ -85,22 +85,23 @@ def of_floats(
     shape: tuple[int, ...] | None = None,
     meaning: str = '',
 ) -> Callable[..., tuple[Any, Any]]:
-  """Returns a loss function of the float leaves alone, and always with aux.
+  """Returns a loss function of the float leaves alone that always returns aux.
 
   Args:
-    fn: maps params, and maybe more, to losses; with `has_aux` to a pair of
-      losses and aux.
+    fn: maps params, and maybe further arguments, to losses; with `has_aux`, to
+      a pair of losses and aux.
     merge: from `split_floats`.
-    name: of `fn`, for messages.
+    name: name of `fn`, for messages.
     has_aux: whether `fn` returns a pair.
-    shape: what its losses must have, as for `check_losses`; None is any tree.
-    meaning: says in words what it must return.
+    shape: shape that the losses must have, see `check_losses`; None allows any
+      tree.
+    meaning: description of what `fn` must return, for messages.
 
   Returns:
-    A function of the floats, and of whatever else `fn` takes, that returns the
-    pair of losses and aux; aux is None without `has_aux`. It raises ValueError
-    where `fn` returns what it should not, where it cannot trace a leaf that is
-    no array, and where it changes an nnx variable that it does not own.
+    A function of the float leaves, and of the further arguments of `fn`, that
+    returns a pair of losses and aux; aux is None without `has_aux`. It raises
+    ValueError if `fn` returns something else, if `fn` traces a leaf that is not
+    an array, and if `fn` changes an nnx variable that was made outside of it.
   """
 
   def floats_fn(floats, *args):
@@ -134,17 +135,17 @@ def of_floats(
 def check_losses(
     losses: Any, shape: tuple[int, ...], *, name: str, meaning: str
 ) -> None:
-  """Refuses what is no float array of a shape.
+  """Refuses losses that are not a float array of the given shape.
 
   Args:
-    losses: what a loss function returned.
-    shape: what it should have.
-    name: of the function, for messages.
-    meaning: says in words what it should return.
+    losses: return value of a loss function.
+    shape: shape that the losses must have.
+    name: name of the function, for messages.
+    meaning: description of what the function must return, for messages.
 
   Raises:
-    ValueError: if `losses` is a tuple, another tree, no float, or of another
-      shape.
+    ValueError: if `losses` is a tuple or another tree, is not a float, or has
+      another shape.
   """
   if isinstance(losses, tuple):
     raise ValueError(

@@ -1,13 +1,15 @@
-"""Per-instance segmentation losses; the caller reduces over the batch.
+"""Segmentation losses with one value per instance.
 
 Every loss takes unnormalised scores, float [B, ..., K], and one-hot targets of
-the same shape, and returns one value per instance, float [B]: float32, or
-float64 for float64 scores, for a half-precision number can neither count the
-pixels of an image nor add them up. Gradients have the dtype of the scores; in
-float16, where a slope below 6e-8 is 0, the mean over a large image has few or
-none: scale the loss up, or have the network return float32 scores, as ours do.
-`where` is bool [B, ...], True = the pixel counts; a pixel left out may hold
-nan.
+the same shape, and returns one value per instance, float [B]; the caller
+reduces over the batch. `where`, bool [B, ...], is True for the pixels that
+count; the others may hold nan.
+
+Losses are float32, or float64 for float64 scores, because a half-precision
+number cannot count the pixels of an image. Gradients have the dtype of the
+scores. In float16, gradients below 6e-8 become 0, so that the mean over a large
+image loses most or all of them: scale the loss up, or let the network return
+float32 scores, as ours do.
 """
 
 from collections.abc import Callable
@@ -22,19 +24,22 @@ from hybridseg import types
 def one_hot_labels(
     label_map: jax.Array, num_classes: int
 ) -> tuple[jax.Array, jax.Array]:
-  """Splits a stored label map into one-hot targets and the mask of known ones.
+  """Splits a stored label map into one-hot targets and the labelled pixels.
 
   Args:
-    label_map: class per pixel, integer [B, ...], `types.UNLABELLED` = unknown.
+    label_map: class per pixel, integer [B, ...], `types.UNLABELLED` where
+      unknown.
     num_classes: number of classes K, background included.
 
   Returns:
-    One-hot targets, float32 [B, ..., K] (all zero where unknown), and `where`,
-    bool [B, ...]. The targets of a class that there is not are nan: all zero,
-    such a pixel would count as one that is always right.
+    One-hot targets, float32 [B, ..., K] (all 0 where unknown), and `where`,
+    bool [B, ...], True at labelled pixels. A pixel whose value is neither a
+    class nor `types.UNLABELLED` has nan targets: with zeros, it would count as
+    a pixel without any loss.
 
   Raises:
-    ValueError: if the map is no integer, or int8, which ends below 255.
+    ValueError: if the map is not of integers, or is int8, which cannot hold
+      255.
   """
   masking.check_label_map(label_map)
   label_map = masking.to_int32(label_map)
@@ -46,8 +51,8 @@ def one_hot_labels(
 
 
 def _pixel_cross_entropy(logits, labels, where):
-  """Cross entropy per pixel, 0 where left out; a masked nan stays out."""
-  # The inner `where` keeps nan out of the backward pass too.
+  """Returns the cross entropy of each pixel, 0 where it does not count."""
+  # Masking the logits, too, keeps nan out of the backward pass.
   logits = jnp.where(where[..., None], masking.widen(logits), 0)
   labels = masking.widen(labels)
   nll = -jnp.sum(labels * jax.nn.log_softmax(logits, axis=-1), axis=-1)
@@ -72,10 +77,10 @@ def cross_entropy_loss(
   Args:
     logits: unnormalised scores, float [B, ..., K].
     labels: one-hot or soft targets, float [B, ..., K].
-    where: pixels to score, bool [B, ...]; None scores all of them.
+    where: pixels that count, bool [B, ...]; None counts all of them.
 
   Returns:
-    Loss in nats, float [B]; 0 for an instance without any scored pixel.
+    Loss in nats, float [B]; 0 for an instance without a counted pixel.
 
   Raises:
     ValueError: if the shapes of `logits`, `labels`, `where` do not agree.
@@ -97,17 +102,17 @@ def balanced_cross_entropy_loss(
   loss_k = mean over classes c present in labels_k of
     (sum_p labels_kpc * CE_kp / sum_p labels_kpc).
 
-  A rare class weighs as much as the background; compare the balancing of Xie
-  and Tu, "Holistically-Nested Edge Detection", 2015
-  (https://arxiv.org/abs/1504.06375, eq. 2), here with weights that sum to one.
+  A rare class counts as much as the background. Xie and Tu,
+  "Holistically-Nested Edge Detection", 2015 (https://arxiv.org/abs/1504.06375,
+  eq. 2), balance in a similar way; here the weights sum to one.
 
   Args:
     logits: unnormalised scores, float [B, ..., K].
     labels: one-hot targets, float [B, ..., K].
-    where: pixels to score, bool [B, ...]; None scores all of them.
+    where: pixels that count, bool [B, ...]; None counts all of them.
 
   Returns:
-    Loss in nats, float [B]; 0 for an instance without any scored pixel.
+    Loss in nats, float [B]; 0 for an instance without a counted pixel.
 
   Raises:
     ValueError: if the shapes of `logits`, `labels`, `where` do not agree.
@@ -132,7 +137,7 @@ def soft_dice_loss(
     where: jax.Array | None = None,
     epsilon: float = 1.0,
 ) -> jax.Array:
-  """Computes one soft Dice loss per instance, averaged over the classes.
+  """Computes the soft Dice loss, averaged over the classes.
 
   loss_k = mean_c 1 - (2 * sum_p q_pc y_pc + epsilon)
                       / (sum_p q_pc + sum_p y_pc + epsilon),  q = softmax.
@@ -143,12 +148,12 @@ def soft_dice_loss(
   Args:
     logits: unnormalised scores, float [B, ..., K].
     labels: one-hot targets, float [B, ..., K].
-    where: pixels to score, bool [B, ...]; None scores all of them.
-    epsilon: added above and below the ratio, in pixels; an empty prediction of
-      an empty class scores 0.
+    where: pixels that count, bool [B, ...]; None counts all of them.
+    epsilon: number of pixels added to numerator and denominator; an empty
+      prediction of an empty class then has the loss 0.
 
   Returns:
-    Loss in [0, 1], float [B]; 0 for an instance without any scored pixel.
+    Loss in [0, 1], float [B]; 0 for an instance without a counted pixel.
 
   Raises:
     ValueError: if the shapes of `logits`, `labels`, `where` do not agree.
@@ -177,7 +182,7 @@ def cross_entropy_dice_loss(
   Args:
     logits: unnormalised scores, float [B, ..., K].
     labels: one-hot targets, float [B, ..., K].
-    where: pixels to score, bool [B, ...]; None scores all of them.
+    where: pixels that count, bool [B, ...]; None counts all of them.
 
   Returns:
     Loss, float [B].
@@ -193,22 +198,23 @@ def cross_entropy_dice_loss(
 def without_class_prior(
     logits: jax.Array, *, where: jax.Array | None = None
 ) -> jax.Array:
-  """Returns `logits` as they are, with a gradient free of constant shifts.
+  """Returns the logits, but removes constant shifts from their gradient.
 
-  Forward: f. Backward: g_pc -> g_pc - mean_p g_pc over the counted pixels of
-  the same instance and class. A direction that raises a class by the same
-  amount on every pixel of an image, the class prior, therefore has no slope:
-  what is left of an alignment is *where* the annotation lies, not how much of
-  it there is. Own addition; the reason is measured in
-  `experiments/results/alignment_loss.md`.
+  The forward pass returns f. The backward pass maps g_pc to g_pc - mean_p g_pc,
+  with the mean over the counted pixels of the same instance and class. A
+  direction that raises a class by the same amount on every pixel of an image
+  changes only the class prior, and a loss no longer has a slope along it. What
+  is left of an alignment depends on *where* the annotation lies and not on how
+  much of it there is. This is our own addition; the measurements behind it are
+  in `experiments/results/alignment_loss.md`.
 
   Args:
     logits: unnormalised scores, float [B, ..., K].
-    where: pixels that the loss counts, bool [B, ...]; None counts all.
+    where: pixels that the loss counts, bool [B, ...]; None counts all of them.
 
   Returns:
-    The same values, of at least float32, [B, ..., K]; 0 at pixels that are left
-    out.
+    The same values, at least float32 [B, ..., K]; 0 at pixels that do not
+    count.
 
   Raises:
     ValueError: if the shapes of `logits` and `where` do not agree.
@@ -220,18 +226,19 @@ def without_class_prior(
       jnp.sum(where, axis=space, keepdims=True, dtype=jnp.int32), 1
   ).astype(safe.dtype)
   mean = jnp.sum(safe, axis=space, keepdims=True) / count
-  # The bracket is exactly 0; only its slope matters.
+  # The term in brackets is exactly 0; only its gradient matters.
   return jnp.where(where, safe - (mean - jax.lax.stop_gradient(mean)), 0)
 
 
 def prior_free(loss_fn: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-  """Returns the loss with `without_class_prior` applied to its logits.
+  """Applies `without_class_prior` to the logits of a loss.
 
   Args:
     loss_fn: any loss of this module, `(logits, labels, *, where) -> [B]`.
 
   Returns:
-    A loss of the same values, through which no constant shift has a slope.
+    A loss with the same values, which has no slope along a constant shift of
+    the logits.
   """
 
   def fn(logits, labels, *, where=None):

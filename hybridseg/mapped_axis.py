@@ -1,42 +1,45 @@
-"""The mapped axis over which a batch is split: `jax.pmap`, `jax.shard_map`.
+"""The mapped axis that splits a batch, of `jax.pmap` or `jax.shard_map`.
 
-Everything that averages over a batch takes the name of that axis, `axis_name`.
-Without it, every shard would take its own part for the whole batch, and nothing
-would say so.
+Every function that averages over a batch takes the name of this axis,
+`axis_name`. Without it, each shard would silently treat its part as the whole
+batch.
 """
 
 from typing import Any
 
 import jax
 
-# None where nothing is mapped; () where every shard is a problem of its own.
+# None if nothing is mapped; () if every shard is a problem of its own.
 AxisName = str | tuple[()] | None
 
 
 def is_split_by_hand() -> bool:
-  """Returns whether the compiler has no axis of devices left to split over."""
+  """Returns whether the program is mapped over all axes of devices.
+
+  The compiler then has no axis left that it could split the program over.
+  """
   mesh = jax.sharding.get_abstract_mesh()
   return bool(mesh.manual_axes) and not (mesh.auto_axes or mesh.explicit_axes)
 
 
 def check(axis_name: AxisName) -> None:
-  """Refuses to take one shard of a batch for all of it.
+  """Refuses a missing axis name where a batch is split.
 
-  It sees the axes of `jax.shard_map`, and of a `jax.pmap` that has a name. It
-  does not see those of a `jax.pmap` without one, over which nothing could be
-  averaged, nor those of `jax.vmap(axis_name=...)`, which JAX shows to nobody:
-  each row is then taken for a batch of its own. Nor can it know whether an axis
-  beside the one that is given splits the batch, too.
+  The check recognises the axes of `jax.shard_map`, and of a `jax.pmap` with an
+  axis name. It does not recognise a `jax.pmap` without a name, over which
+  nothing could be averaged, nor `jax.vmap(axis_name=...)`, whose axis JAX does
+  not reveal: there, each row is treated as a batch of its own. Nor can it know
+  whether a second axis, beside the given one, splits the batch too.
 
   Args:
-    axis_name: what the caller was given.
+    axis_name: argument of the calling function.
 
   Raises:
-    ValueError: if it is None within a mapped axis.
+    ValueError: if `axis_name` is None within a mapped axis.
   """
   if axis_name is not None:
     return
-  # JAX gives a pmap without a name one of its own.
+  # JAX makes up a name for a pmap without one.
   axes = [name for name in jax.sharding.get_abstract_mesh().manual_axes
           if not name.startswith('_internal_pmap')]
   if axes:
@@ -47,34 +50,35 @@ def check(axis_name: AxisName) -> None:
 
 
 def pmean(tree: Any, axis_name: AxisName) -> Any:
-  """Returns the mean of a tree over the shards; the tree if there are none."""
+  """Returns the mean of a tree over the shards; without an axis, the tree."""
   check(axis_name)
   return jax.lax.pmean(tree, axis_name) if axis_name else tree
 
 
 def num_shards(axis_name: AxisName) -> int | jax.Array:
-  """Returns how many shards a mapped axis has; 1 if there is none."""
+  """Returns the number of shards of a mapped axis; without an axis, 1."""
   check(axis_name)
   return jax.lax.psum(1, axis_name) if axis_name else 1
 
 
 def shard_index(axis_name: AxisName) -> int | jax.Array:
-  """Returns which shard this is, from 0; 0 if there is no axis."""
+  """Returns the index of this shard, from 0; without an axis, 0."""
   check(axis_name)
   return jax.lax.axis_index(axis_name) if axis_name else 0
 
 
 def varying(tree: Any, axis_name: AxisName) -> Any:
-  """Marks a tree as different on every shard, for `jax.shard_map`.
+  """Marks the arrays of a tree as different on every shard.
 
-  With `check_vma`, its default, it sums the gradient in what all shards share
-  by itself, and `pmean` of that would still be the sum.
+  With `check_vma`, the default, `jax.shard_map` itself sums the gradient with
+  respect to values that all shards share, and `pmean` would then return that
+  sum instead of the mean.
   """
 
   def vary(x):
     try:
       return jax.lax.pcast(x, axis_name, to='varying')
-    except (AssertionError, ValueError):  # It does already, or under vmap.
+    except (AssertionError, ValueError):  # It varies already, or under vmap.
       return x
 
   return jax.tree.map(vary, tree) if axis_name else tree

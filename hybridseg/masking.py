@@ -1,4 +1,4 @@
-"""What all losses do with the pixels that count and those that do not."""
+"""Checks and sums that all losses share, over the pixels that count."""
 
 from typing import Any
 
@@ -8,27 +8,28 @@ import numpy as np
 
 
 def wide_dtype(dtype: Any) -> Any:
-  """Returns float64 for float64, float32 for all else."""
-  # Not `jnp.promote_types`, which strict promotion switches off.
+  """Returns float64 for float64, and float32 for every other dtype."""
+  # `jnp.promote_types` fails under strict dtype promotion.
   return jnp.float64 if dtype == jnp.float64 else jnp.float32
 
 
 def widen(x: jax.Array) -> jax.Array:
-  """Returns numbers as float64 if they are, else as float32.
+  """Returns float64 unchanged and every other dtype as float32.
 
-  Sums and counts of pixels need them: bfloat16 counts no further than 256, and
-  float16 ends at 65504. Gradients come back in the dtype of `x`.
+  Sums over pixels need this: bfloat16 cannot count beyond 256, and the largest
+  float16 is 65504. Gradients are returned in the dtype of `x`.
   """
   return jnp.asarray(x, wide_dtype(x.dtype))
 
 
 def space(logits: jax.Array) -> tuple[int, ...]:
-  """Returns the axes between the first and the last: of [B, ..., K]."""
+  """Returns the axes of space of [B, ..., K]: all but the first and the last.
+  """
   return tuple(range(1, logits.ndim - 1))
 
 
 def check_labels(logits: jax.Array, labels: jax.Array) -> None:
-  """Refuses targets of another shape than the logits.
+  """Refuses targets whose shape differs from that of the logits.
 
   Raises:
     ValueError: if the shapes differ.
@@ -40,15 +41,15 @@ def check_labels(logits: jax.Array, labels: jax.Array) -> None:
 def check_label_map(
     label_map: jax.Array, *, name: str = 'label_map'
 ) -> None:
-  """Refuses what cannot hold the number of every class and 255.
+  """Refuses a label map whose dtype cannot hold every class and 255.
 
   Args:
     label_map: class per pixel, [B, ...].
-    name: of it, for messages.
+    name: name of the label map, for messages.
 
   Raises:
-    ValueError: if the numbers are no integers, or int8, in which 255, which
-      marks unlabelled pixels, is -1.
+    ValueError: if the dtype is not an integer or bool, or is int8, in which
+      255, the mark of unlabelled pixels, is -1.
   """
   dtype = label_map.dtype
   if dtype == jnp.int8:
@@ -61,10 +62,10 @@ def check_label_map(
 
 
 def to_int32(label_map: jax.Array) -> jax.Array:
-  """Returns a label map, of bools or integers, as int32.
+  """Converts a label map of bools or integers to int32.
 
-  A number that an int32 does not hold becomes -1, which is no class, where a
-  cast would make it another one: 2^32 + 1 becomes 1.
+  A number that does not fit an int32 becomes -1, which is not a class. A plain
+  cast would turn it into another number: 2^32 + 1 would become 1.
 
   Args:
     label_map: class per pixel, [B, ...].
@@ -77,15 +78,17 @@ def to_int32(label_map: jax.Array) -> jax.Array:
 
 
 def check_pixels(pixels: jax.Array, logits: jax.Array, *, name: str) -> None:
-  """Refuses one value per pixel, [B, ...], that does not fit [B, ..., K].
+  """Refuses values per pixel whose shape does not fit the logits.
+
+  A product of the two would otherwise broadcast them silently.
 
   Args:
-    pixels: of any dtype, [B, ...].
+    pixels: one value of any dtype per pixel, [B, ...].
     logits: float [B, ..., K].
-    name: of `pixels`, for messages.
+    name: name of `pixels`, for messages.
 
   Raises:
-    ValueError: if the shapes do not agree: a product would broadcast them.
+    ValueError: if the shapes do not agree.
   """
   if pixels.shape != logits.shape[:-1]:
     raise ValueError(
@@ -93,7 +96,7 @@ def check_pixels(pixels: jax.Array, logits: jax.Array, *, name: str) -> None:
 
 
 def where_or_all(where: jax.Array | None, logits: jax.Array) -> jax.Array:
-  """Returns `where`, bool [B, ...]; all pixels count where it is None.
+  """Returns `where`, bool [B, ...], or True for all pixels if it is None.
 
   Args:
     where: bool [B, ...], or None.
@@ -109,34 +112,34 @@ def where_or_all(where: jax.Array | None, logits: jax.Array) -> jax.Array:
 
 
 def probabilities(logits: jax.Array, where: jax.Array) -> jax.Array:
-  """Returns the softmax over the last axis, 0 at pixels left out.
+  """Returns the softmax over the last axis, 0 at pixels that do not count.
 
-  These may hold nan: it stays out of values and slopes alike.
+  Such pixels may hold nan, which reaches neither the values nor the gradients.
 
   Args:
     logits: unnormalised scores, float [B, ..., K].
     where: pixels that count, bool [B, ...].
 
   Returns:
-    Probabilities, of at least float32, [B, ..., K].
+    Probabilities, at least float32 [B, ..., K].
   """
   logits, where = widen(logits), where[..., None]
-  # The first mask keeps nan out of the slopes.
+  # The inner mask keeps nan out of the gradients.
   return jnp.where(where, jax.nn.softmax(jnp.where(where, logits, 0), -1), 0)
 
 
 def mean(
     values: jax.Array, counts: jax.Array, axes: int | tuple[int, ...]
 ) -> jax.Array:
-  """Returns the mean of what counts, 0 where nothing does.
+  """Returns the mean of the values that count, or 0 if none does.
 
   Args:
     values: may be nan where they do not count.
-    counts: bool, of the shape of `values`.
-    axes: to average over.
+    counts: which values count, bool, of the same shape as `values`.
+    axes: axes to average over.
 
   Returns:
-    The means, of at least float32.
+    The means, at least float32.
   """
   total = jnp.sum(jnp.where(counts, widen(values), 0), axes)
   count = jnp.maximum(jnp.sum(counts, axes, dtype=jnp.int32), 1)
