@@ -23,8 +23,7 @@ def widen(x: jax.Array) -> jax.Array:
 
 
 def space(logits: jax.Array) -> tuple[int, ...]:
-  """Returns the axes of space of [B, ..., K]: all but the first and the last.
-  """
+  """Returns the spatial axes of [B, ..., K]: all but the first and the last."""
   return tuple(range(1, logits.ndim - 1))
 
 

@@ -3,13 +3,13 @@
 Shu et al., "Meta-Weight-Net: Learning an Explicit Mapping For Sample
 Weighting", 2019 (https://arxiv.org/abs/1902.07379): the weight of instance k is
 V(loss_k; phi), and phi descends the strong loss after the lookahead. By the
-chain rule that needs no more than the alignments, see `weighting`:
+chain rule, its gradient follows from the alignments (see `weighting`):
 
   d strong(theta') / d phi = sum_k (d strong(theta') / d w_k) (d w_k / d phi).
 
-Deviations: the strong gradient is the one at theta, as for all weightings here;
-the weights have a mean of 1 over the batch. The authors' first code divides by
-their sum as well, their later one and the paper do not.
+There are two deviations. The strong gradient is taken at theta, as for all
+weightings here. The weights are normalised to a mean of 1 over the batch; the
+authors' first code normalises too, but the paper and their later code do not.
 """
 
 from typing import NamedTuple
@@ -24,15 +24,15 @@ from hybridseg import masking
 from hybridseg import types
 
 _NUM_HIDDEN = 100
-_WEIGHT_DECAY = 1e-4  # This and Adam: the authors' later code.
+_WEIGHT_DECAY = 1e-4  # With Adam, as in the authors' later code.
 
 
 class WeightNet(NamedTuple):
-  """A network V from a loss to a weight in [0, 1], as it is learnt.
+  """A network V that maps a loss to a weight in [0, 1], with its optimiser.
 
   Attributes:
-    params: phi; `hidden` and `output`, each a `kernel` and a `bias`.
-    opt_state: of its optimiser.
+    params: phi; `hidden` and `output`, each with a `kernel` and a `bias`.
+    opt_state: state of the network's optimiser.
   """
 
   params: types.Params
@@ -40,9 +40,9 @@ class WeightNet(NamedTuple):
 
 
 def init_weight_net(key: jax.Array) -> WeightNet:
-  """Returns a network with one hidden layer of 100 units.
+  """Returns a new network with one hidden layer of 100 units.
 
-  Uniform in +-1 / sqrt(fan in), biases too, as in the authors' code.
+  Kernels and biases are uniform in +-1 / sqrt(fan in), as in the authors' code.
   """
   hidden, output = jax.random.split(key)
   params = {
@@ -71,22 +71,22 @@ def _optimizer(learning_rate):
 def batch_weights(params: types.Params, losses: jax.Array) -> jax.Array:
   """Returns V(loss_k; phi) * B / sum_j V(loss_j; phi).
 
-  V is a hidden layer of ReLU units and a sigmoid.
+  V has a hidden layer of ReLU units and ends with a sigmoid.
 
   Args:
     params: phi.
-    losses: of the global batch, float [B].
+    losses: losses of the global batch, float [B].
 
   Returns:
-    Weights of mean 1, or all 0 where V is, float [B].
+    Weights of mean 1, or all 0 if V is 0 for all losses, float [B].
   """
-  # With all bits, on accelerators too: losses may differ by little.
+  # Losses may differ by little, so accelerators must not round them.
   layer = lambda name, x: params[name]['bias'][None] + jnp.matmul(
       x, params[name]['kernel'], precision='highest')
   hidden = jax.nn.relu(layer('hidden', losses[:, None]))
   values = jax.nn.sigmoid(layer('output', hidden))[:, 0]
   mean = jnp.mean(values)
-  return values / jnp.where(mean == 0, 1, mean)  # nan stays nan.
+  return values / jnp.where(mean == 0, 1, mean)  # A nan mean stays nan.
 
 
 def strong_slopes(
@@ -94,12 +94,13 @@ def strong_slopes(
 ) -> types.Params:
   """Returns the gradient of -(1 / B) sum_k alignment_k * w_k(phi) in phi.
 
-  But for the step size of the lookahead, that is the slope of the strong loss.
+  It equals the gradient of the strong loss after the lookahead, divided by the
+  step size of the lookahead.
 
   Args:
     params: phi.
-    losses: of the global batch, float [B].
-    alignments: of the global batch, float [B].
+    losses: losses of the global batch, float [B].
+    alignments: alignments of the global batch, float [B].
 
   Returns:
     A tree like `params`.
@@ -116,19 +117,19 @@ def weigh(
     learning_rate: float,
     axis_name: mapped_axis.AxisName = None,
 ) -> tuple[jax.Array, WeightNet]:
-  """Takes one step of phi down `strong_slopes`, then weighs the batch.
+  """Updates phi along `strong_slopes`, then returns the weights of the batch.
 
   Args:
-    weight_net: before the step.
-    losses: training losses that V reads, float [B].
-    alignments: float [B].
-    learning_rate: of Adam.
+    weight_net: network before the update.
+    losses: training losses that V maps to weights, float [B].
+    alignments: alignments of the same instances, float [B].
+    learning_rate: learning rate of Adam.
     axis_name: mapped axis whose shards are gathered, so that every device takes
       the same step; None on a single device.
 
   Returns:
     Weights of mean 1 over the global batch, float [B], and the network after
-    the step.
+    the update.
   """
   num = losses.shape[0]
   losses, alignments = (
@@ -136,7 +137,7 @@ def weigh(
       for x in (losses, alignments))
   params = weight_net.params
   slopes = strong_slopes(params, losses, alignments)
-  with jax.numpy_dtype_promotion('standard'):  # As optax's Adam needs it.
+  with jax.numpy_dtype_promotion('standard'):  # Optax's Adam needs it.
     updates, opt_state = _optimizer(learning_rate).update(
         slopes, weight_net.opt_state, params)
   params = optax.apply_updates(params, updates)

@@ -1,4 +1,4 @@
-"""Segmentation metrics from counts: sums until the host divides."""
+"""Segmentation metrics from counts, which can be added up over cases."""
 
 import math
 
@@ -9,38 +9,39 @@ import numpy as np
 from hybridseg import masking
 from hybridseg import types
 
-_MAX_PIXELS = 2**31 - 1  # Of a case, in an int32.
-_MAX_PICKS = 2**22  # Of a bootstrap, in memory at once.
+_MAX_PIXELS = 2**31 - 1  # Pixels of a case, which an int32 counts.
+_MAX_PICKS = 2**22  # Draws of a bootstrap that are in memory at once.
 
 
 def confusion_counts(
     predictions: jax.Array, label_map: jax.Array, *, num_classes: int
 ) -> jax.Array:
-  """Counts pixels per case and class.
+  """Counts true positive, false positive and false negative pixels.
 
-  Of class c, a false positive is a pixel that is predicted as c and known to be
-  something else, a false negative the reverse. That something else may be a
-  number that is no class: such a pixel counts against the class that was
-  predicted, or missed, there, as it does with a larger `num_classes`. Left out,
-  wrong labels would improve the score in silence.
+  A false positive of class c is a pixel that is predicted as c while the
+  reference holds something else; a false negative is the reverse. If the other
+  value is not a class at all, the pixel still counts against the class that was
+  predicted or missed there, as it would with a larger `num_classes`. If such
+  pixels were left out, wrong labels would silently improve the metrics.
 
   Args:
     predictions: class per pixel, integer [B, ...].
-    label_map: reference class per pixel, integer [B, ...]; pixels of value
-      `types.UNLABELLED` are not counted.
+    label_map: class of the reference per pixel, integer [B, ...]; pixels with
+      the value `types.UNLABELLED` are not counted.
     num_classes: number of classes K.
 
   Returns:
-    True positives, false positives and false negatives, int32 [B, K, 3]: exact.
-    Sums over many cases need int64, which NumPy takes by itself.
+    Exact numbers of true positives, false positives and false negatives per
+    case and class, int32 [B, K, 3]. Sums over many cases need int64, which
+    `np.sum` uses by itself.
 
   Raises:
-    ValueError: if the two maps differ in shape, if one is no integer, if the
-      truth is int8, or if a case has more pixels than an int32 counts
-      (2^31 - 1).
+    ValueError: if the two maps differ in shape, if one is not of integers, if
+      the reference is int8, or if a case has more pixels than an int32 can
+      count (2^31 - 1).
   """
   masking.check_label_map(label_map)
-  if predictions.dtype != jnp.int8:  # Where there is no class beyond 127.
+  if predictions.dtype != jnp.int8:  # int8 holds all classes up to 127.
     masking.check_label_map(predictions, name='predictions')
   if predictions.shape != label_map.shape:
     raise ValueError(f'{predictions.shape=} differs from {label_map.shape=}.')
@@ -66,7 +67,7 @@ def confusion_counts(
 
 
 def _ratio(numerator, denominator):
-  """Divides; 0 / 0 is nan, without NumPy's warning."""
+  """Divides; returns nan for 0 / 0 without NumPy's warning."""
   safe = np.where(denominator > 0, denominator, 1)
   return np.where(denominator > 0, numerator / safe, np.nan)
 
@@ -74,8 +75,8 @@ def _ratio(numerator, denominator):
 def dice_from_counts(counts: np.ndarray) -> np.ndarray:
   """Returns Dice = 2 TP / (2 TP + FP + FN), float [..., K].
 
-  A class absent from reference and prediction is nan (not counted); one that is
-  missed, or found where there is none, is 0.
+  A class that is absent from both reference and prediction is nan (not
+  counted). A class that is in only one of them has a Dice of 0.
 
   Args:
     counts: from `confusion_counts`, or sums of them, [..., K, 3].
@@ -85,7 +86,9 @@ def dice_from_counts(counts: np.ndarray) -> np.ndarray:
 
 
 def iou_from_counts(counts: np.ndarray) -> np.ndarray:
-  """Returns IoU = TP / (TP + FP + FN), float [..., K]; nan as for Dice.
+  """Returns IoU = TP / (TP + FP + FN), float [..., K].
+
+  It is nan where Dice is nan.
 
   Args:
     counts: from `confusion_counts`, or sums of them, [..., K, 3].
@@ -97,7 +100,8 @@ def iou_from_counts(counts: np.ndarray) -> np.ndarray:
 def precision_from_counts(counts: np.ndarray) -> np.ndarray:
   """Returns precision = TP / (TP + FP), float [..., K].
 
-  nan as for Dice; 0 where a class is missed altogether, where TP + FP = 0.
+  It is nan where Dice is nan. Where a class is missed altogether, TP + FP = 0
+  and the precision is 0.
 
   Args:
     counts: from `confusion_counts`, or sums of them, [..., K, 3].
@@ -106,10 +110,10 @@ def precision_from_counts(counts: np.ndarray) -> np.ndarray:
 
 
 def recall_from_counts(counts: np.ndarray) -> np.ndarray:
-  """Returns recall = TP / (TP + FN), also named sensitivity, float [..., K].
+  """Returns recall = TP / (TP + FN), also called sensitivity, float [..., K].
 
-  nan as for Dice; 0 where a class is found that the reference does not have,
-  where TP + FN = 0.
+  It is nan where Dice is nan. Where a class is predicted that the reference
+  does not have, TP + FN = 0 and the recall is 0.
 
   Args:
     counts: from `confusion_counts`, or sums of them, [..., K, 3].
@@ -120,11 +124,12 @@ def recall_from_counts(counts: np.ndarray) -> np.ndarray:
 def volume_error_from_counts(counts: np.ndarray) -> np.ndarray:
   """Returns |FP - FN| / (2 TP + FP + FN), float [..., K] in [0, 1].
 
-  The difference of the two volumes over their sum: 1 minus the volumetric
-  similarity of Taha and Hanbury, 2015
-  (https://doi.org/10.1186/s12880-015-0068-x). Not relative to the reference
-  alone: a prediction three times too large would then be worse (2) than none
-  (1). nan as for Dice; 1 where a class is missed or invented.
+  This is the difference of the two volumes divided by their sum, or 1 minus the
+  volumetric similarity of Taha and Hanbury, 2015
+  (https://doi.org/10.1186/s12880-015-0068-x). It is not relative to the volume
+  of the reference, because a prediction three times too large would then be
+  worse (2) than no prediction (1). It is nan where Dice is nan, and 1 where a
+  class is in only one of prediction and reference.
 
   Args:
     counts: from `confusion_counts`, or sums of them, [..., K, 3].
@@ -134,7 +139,7 @@ def volume_error_from_counts(counts: np.ndarray) -> np.ndarray:
 
 
 def _of_present(counts, ratio_fn):
-  """Applies a ratio; 0 / 0 is 0 where either of the two masks has pixels."""
+  """Applies a ratio in which 0 / 0 is 0 if either mask has pixels."""
   tp, fp, fn = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
   ratio = ratio_fn(tp, fp, fn)
   return np.where(np.isnan(ratio) & (tp + fp + fn > 0), 0.0, ratio)
@@ -143,17 +148,17 @@ def _of_present(counts, ratio_fn):
 def calibration_counts(
     probabilities: np.ndarray, label_map: np.ndarray, *, num_bins: int = 15
 ) -> np.ndarray:
-  """Sums confidences and hits by bins of confidence, on the host.
+  """Sums pixels, confidences and correct predictions per bin of confidence.
 
   Args:
     probabilities: float [..., K].
-    label_map: reference class per pixel, integer [...]; pixels of value
-      `types.UNLABELLED` are not counted.
-    num_bins: bins of equal width over (0, 1].
+    label_map: class of the reference per pixel, integer [...]; pixels with the
+      value `types.UNLABELLED` are not counted.
+    num_bins: number of bins, of equal width over (0, 1].
 
   Returns:
-    Number of pixels, sum of confidences, number of right pixels per bin,
-    float64 [num_bins, 3]; sums of such counts are counts.
+    Number of pixels, sum of confidences and number of correct pixels per bin,
+    float64 [num_bins, 3]. Counts of several cases can be added up.
   """
   known = label_map != types.UNLABELLED
   probabilities = np.asarray(probabilities)[known]
@@ -168,8 +173,9 @@ def calibration_counts(
 def expected_calibration_error(counts: np.ndarray) -> float:
   """Returns ECE = sum_b n_b / n |right_b / n_b - confidence_b / n_b|.
 
-  Guo et al., 2017 (https://arxiv.org/abs/1706.04599, eq. 3), over pixels. Most
-  pixels are easy background: compare it between models, not between sets.
+  Guo et al., 2017 (https://arxiv.org/abs/1706.04599, eq. 3), applied to pixels.
+  Most pixels are easy background, so compare the ECE of models on one set, but
+  not between sets.
 
   Args:
     counts: from `calibration_counts`, or sums of them, float [num_bins, 3].
@@ -182,21 +188,21 @@ def expected_calibration_error(counts: np.ndarray) -> float:
 
 
 def mean_of_counted(values: np.ndarray, *, axis: int) -> np.ndarray:
-  """Averages what is not nan along an axis; nan where all of it is."""
+  """Returns the mean along an axis without nans; nan where all are nan."""
   counted = ~np.isnan(values)
   total = np.sum(np.where(counted, values, 0), axis=axis, dtype=np.float64)
   return _ratio(total, counted.sum(axis=axis))
 
 
 def auroc(scores: np.ndarray, positive: np.ndarray) -> float:
-  """Returns the chance that a positive scores above a negative; ties count 1/2.
+  """Returns the probability that a positive has a higher score than a negative.
 
-  The Mann-Whitney form of the area under the ROC curve: Hanley and McNeil, 1982
-  (https://doi.org/10.1148/radiology.143.1.7063747).
+  Ties count 1/2. This is the Mann-Whitney form of the area under the ROC curve:
+  Hanley and McNeil, 1982 (https://doi.org/10.1148/radiology.143.1.7063747).
 
   Args:
     scores: float [N].
-    positive: bool [N].
+    positive: which of the scores belong to positives, bool [N].
 
   Returns:
     AUROC in [0, 1]; nan if there is no positive or no negative.
@@ -224,17 +230,17 @@ def bootstrap_interval(
   Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
   Cases of one group, such as the slices or frames of one patient, are drawn
   together: Davison and Hinkley, "Bootstrap Methods and their Application",
-  1997, section 3.8. Few groups give too narrow an interval.
+  1997, section 3.8. With few groups, the interval is too narrow.
 
   Args:
-    values: one number per case, float [N]; nan cases are left out.
-    groups: what each case belongs to, [N]; None draws single cases.
-    level: coverage.
+    values: one number per case, float [N]; cases of nan are left out.
+    groups: group of each case, [N]; with None, every case is its own group.
+    level: nominal coverage of the interval.
     num_resamples: number of resamples.
-    seed: of the resampling.
+    seed: seed of the resampling.
 
   Returns:
-    Lower and upper end; nan if no case counts.
+    Lower and upper end of the interval; both nan if all values are nan.
   """
   values = np.asarray(values, np.float64)
   counted = ~np.isnan(values)

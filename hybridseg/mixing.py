@@ -1,4 +1,4 @@
-"""Mixing of the images of a batch: key in, masks and batches out."""
+"""Mixing of the images of a batch by random masks, as in CutMix."""
 
 import jax
 import jax.numpy as jnp
@@ -11,18 +11,19 @@ def cutmix_masks(
     min_area: float = 0.1,
     max_area: float = 0.5,
 ) -> jax.Array:
-  """Draws one rectangle per instance, the same for the two of a pair.
+  """Draws one random rectangle for each pair of neighbouring images.
 
-  The area is uniform in [min_area, max_area] of the image, the log aspect
-  ratio uniform in [-log 2, log 2], the place uniform inside the image. French
-  et al., "Semi-supervised semantic segmentation needs strong, varied
-  perturbations", 2020 (https://arxiv.org/abs/1906.01916, section 3.2).
+  The area is uniform in [min_area, max_area] of the image, the log of the
+  aspect ratio is uniform in [-log 2, log 2], and the place is uniform inside
+  the image. French et al., "Semi-supervised semantic segmentation needs strong,
+  varied perturbations", 2020 (https://arxiv.org/abs/1906.01916, section 3.2).
 
   Args:
-    keys: one key per instance, [B], B even; the first of each pair is used.
+    keys: one key per instance, [B] with B even; the first key of each pair is
+      used.
     size: height and width in pixels.
-    min_area: smallest share of the image that the rectangle covers.
-    max_area: largest share.
+    min_area: smallest share of the image that a rectangle covers.
+    max_area: largest share of the image that a rectangle covers.
 
   Returns:
     True where the partner's pixel is pasted, bool [B, H, W].
@@ -41,7 +42,7 @@ def cutmix_masks(
     area = draw(area_key, min_area, max_area)
     log_ratio = draw(ratio_key, -1.0, 1.0)
     ratio = 2.0**log_ratio
-    # Clipping a side gives up some area rather than leave the image.
+    # A side longer than the image is clipped, at the cost of some area.
     height = jnp.minimum(jnp.sqrt(area * ratio), 1.0)
     width = jnp.minimum(jnp.sqrt(area / ratio), 1.0)
     top = draw(y_key, 0.0, 1.0) * (1 - height)
@@ -56,7 +57,7 @@ def cutmix_masks(
 
 
 def no_masks(keys: jax.Array, size: tuple[int, int]) -> jax.Array:
-  """Returns masks that paste nothing, for `cutmix_masks`: bool [B, H, W]."""
+  """Returns masks that paste nothing, bool [B, H, W], like `cutmix_masks`."""
   return jnp.zeros((*keys.shape, *size), bool)
 
 
@@ -67,18 +68,18 @@ def swap_pairs(x: jax.Array) -> jax.Array:
 
 
 def mix_pairs(masks: jax.Array, x: jax.Array) -> jax.Array:
-  """Pastes each neighbour's pixels where `masks` is True.
+  """Pastes the pixels of each image's neighbour where `masks` is True.
 
-  Pairs are neighbours so that a shard of even size mixes with nothing outside
-  itself: the result does not depend on the number of devices.
+  The images of a pair are neighbours in the batch, so that a shard of even size
+  mixes only within itself. The result does not depend on the number of devices.
 
   Args:
     masks: bool [B, H, W].
-    x: images, logits [B, H, W, ...], or one value per instance [B].
+    x: images or logits, [B, H, W, ...], or one value per instance, [B].
 
   Returns:
-    Mixed array [B, H, W, ...]; for one value per instance, the value of the
-    instance that each pixel comes from, [B, H, W].
+    The mixed array, [B, H, W, ...]. If `x` has one value per instance, each
+    pixel gets the value of the instance that it comes from, [B, H, W].
   """
   if x.ndim == 1:
     x = jnp.broadcast_to(x[:, None, None], masks.shape)

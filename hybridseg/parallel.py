@@ -1,9 +1,10 @@
-"""Devices and processes: the only module that maps, shards or counts them.
+"""Runs steps on several devices and processes.
 
-Each device runs the same step on its own rows of the batch and averages with
-the others by name. Either `jax.pmap` does that, or `jax.jit` of a `shard_map`
-over a mesh: the same numbers. `make_mapping` hides which, and how many
-processes there are: each makes the same calls with the same global batches, and
+This is the only module that maps, shards or counts devices. Each device runs
+the same step on its own rows of the batch and averages with the others over a
+named axis, either by `jax.pmap` or by `jax.jit` of a `shard_map` over a mesh.
+Both give the same numbers. `make_mapping` hides this choice and the number of
+processes: every process makes the same calls with the same global batches and
 keeps its own rows.
 """
 
@@ -24,22 +25,24 @@ _ROWS = jax.sharding.PartitionSpec(_AXIS_NAME)
 
 
 class Mapping(NamedTuple):
-  """How a step runs on the devices there are.
+  """The functions that run steps on several devices.
 
   Attributes:
-    step: compiles (state, batch, key) -> (state, metrics). The step is built
-      with `axis_name` and returns what is the same on all devices, which nobody
-      checks. State is donated: never read it again.
+    step: compiles (state, batch, key) -> (state, metrics). The step must be
+      built with `axis_name` and return values that are the same on all devices,
+      which is not checked. The state is donated: do not read it again.
     eval: compiles (params, examples [B, ...]) -> outputs [B, ...] in the order
-      of the examples. Runs on this process's devices alone: no process waits
-      for another, and B is a multiple of `num_local_devices`.
-    replicate: places a state or a key, the same in every process, as a step
-      returns it; placed otherwise, the second step compiles again.
+      of the examples. It uses the devices of this process alone, so that no
+      process waits for another; B is a multiple of `num_local_devices`.
+    replicate: places a state or a key, the same in every process, in the way
+      that a step returns it. A state that is placed in another way makes the
+      second step compile again.
     place_batch: turns a batch of *global* arrays [B, ...], the same in every
-      process, into what `step` takes; B is a multiple of `num_devices`.
-    axis_name: to build the step with.
-    num_devices: over which a training batch is split, of all processes.
-    num_local_devices: those of this process.
+      process, into the argument of `step`; B is a multiple of `num_devices`.
+    axis_name: name of the mapped axis, to build the step with.
+    num_devices: number of devices of all processes, over which a training batch
+      is split.
+    num_local_devices: number of devices of this process.
   """
 
   step: Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -54,12 +57,13 @@ class Mapping(NamedTuple):
 def make_mapping(
     kind: str = 'pmap', *, devices: Sequence[jax.Device] | None = None
 ) -> Mapping:
-  """Returns the way to run a step on `devices`.
+  """Returns the functions that run a step on `devices`.
 
   Args:
-    kind: 'pmap', whose arrays are those of this process, or 'jit', whose arrays
-      span all processes.
-    devices: of all processes, the same list in each; None uses all there are.
+    kind: 'pmap', whose arrays lie in this process, or 'jit', whose arrays span
+      all processes.
+    devices: devices of all processes, the same list in each process; None uses
+      all devices.
 
   Returns:
     The mapping.
@@ -69,7 +73,8 @@ def make_mapping(
   """
   if kind not in _KINDS:
     raise ValueError(f'Unknown mapping {kind!r}; known: {sorted(_KINDS)}.')
-  # The rows of a process follow each other, whatever the order of its ids.
+  # The rows of one process must be consecutive, in whatever order JAX lists the
+  # devices.
   devices = sorted(devices or jax.devices(), key=lambda d: d.process_index)
   mesh = jax.sharding.Mesh(
       np.array(devices),
@@ -119,9 +124,9 @@ def _jit(mesh):
   rows = jax.sharding.NamedSharding(mesh, _ROWS)
 
   def step(step_fn):
-    # Not jit alone, which would leave it to the compiler to split a step on the
-    # global batch: gradients of single instances are then computed on every
-    # device for the whole batch (`linearization`).
+    # With jit alone, the compiler would split a step on the global batch, and
+    # every device would compute the gradients of single instances for the whole
+    # batch (see `linearization`).
     mapped = _shard_map(step_fn, mesh, (_ALL, _ROWS, _ALL), _ALL)
     return jax.jit(
         mapped,
@@ -134,7 +139,7 @@ def _jit(mesh):
     _check_rows(batch, mesh.size)
     place = lambda x: jax.make_array_from_callback(
         x.shape, rows, x.__getitem__)
-    with jax.transfer_guard_host_to_device('allow'):  # It is asked for.
+    with jax.transfer_guard_host_to_device('allow'):  # An intended transfer.
       return jax.tree.map(place, batch)
 
   return step, lambda tree: _replicate(tree, mesh), place_batch
@@ -144,8 +149,8 @@ _KINDS = {'jit': _jit, 'pmap': _pmap}
 
 
 def _shard_map(fn, mesh, in_specs, out_specs):
-  # check_vma=True would sum the gradients of replicated parameters, which the
-  # step averages itself.
+  # check_vma=True would sum the gradients of replicated parameters, but the
+  # step averages them itself.
   return jax.shard_map(
       fn, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
   )
@@ -166,11 +171,11 @@ def _replicate(tree, mesh):
   local = jax.sharding.NamedSharding(mesh.local_mesh, _ALL)
 
   def place(x):
-    if isinstance(x, jax.core.Tracer):  # The caller wants shapes only.
+    if isinstance(x, jax.core.Tracer):  # The caller only wants shapes.
       return x
-    # By way of the host, since device_put gives an array's own buffer to the
-    # result, may_alias=False or not, and the first step would donate it. A key
-    # is not donated, and has no NumPy form.
+    # Copy through the host: the result of device_put can share the buffer of
+    # its argument, even with may_alias=False, and the first step would donate
+    # it. A key is not donated, and has no NumPy form.
     is_key = jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
     return jax.device_put(x if is_key else to_host(x), local)
 
@@ -178,10 +183,10 @@ def _replicate(tree, mesh):
 
 
 def _seen_from(tree, mesh):
-  """Returns replicated arrays as arrays of `mesh`, without copy or traffic.
+  """Returns replicated arrays as arrays of `mesh`, without copying them.
 
-  Their buffers on this process's devices stay; what changes is whether those
-  on the devices of other processes are part of the array.
+  The buffers on the devices of this process stay the same. Only whether the
+  array also includes the buffers of other processes changes.
   """
   sharding = jax.sharding.NamedSharding(mesh, _ALL)
 
@@ -208,7 +213,7 @@ def shard_batch(batch: Any, num_devices: int) -> Any:
     The same tree; shard d holds rows d * B / D to (d + 1) * B / D.
 
   Raises:
-    ValueError: if B is no multiple of D.
+    ValueError: if B is not a multiple of D.
   """
   _check_rows(batch, num_devices)
   return jax.tree.map(
@@ -226,17 +231,19 @@ def _check_rows(batch, num_devices):
 
 
 def to_host(tree: Any) -> Any:
-  """Copies a replicated tree to NumPy, whatever processes it is spread over.
+  """Copies a tree to NumPy; arrays that span several processes are replicated.
+
+  No process waits for another.
 
   Args:
-    tree: pytree of arrays that are the same on all devices, or that this
-      process holds whole.
+    tree: pytree of arrays that are the same on all devices, or that lie
+      entirely in this process.
 
   Returns:
-    The same values; no process waits for another.
+    The same values as NumPy arrays.
 
   Raises:
-    ValueError: if a part of an array is in another process only.
+    ValueError: if a part of an array is only in another process.
   """
 
   def local(x):
@@ -259,20 +266,25 @@ def initialize(
     process_id: int | None = None,
     heartbeat_timeout_s: int = 30,
 ) -> None:
-  """Joins this process to the others of a run, before any use of a device.
+  """Connects this process to the others of a run.
 
-  Without arguments, the cluster's own variables tell which processes there are
-  (Slurm, Open MPI, Kubernetes, Cloud TPU). Wraps `jax.distributed.initialize`.
+  Call it before any use of a device.
 
-  When one process dies, the others meet `jax.errors.JaxRuntimeError` where they
-  wait for a step's result, as soon as its connections break (CPU), or are
-  aborted by JAX after the heartbeat's timeout, whichever comes first.
+  Without arguments, the environment variables of the cluster (Slurm, Open MPI,
+  Kubernetes, Cloud TPU) define the processes. Wraps
+  `jax.distributed.initialize`.
+
+  When a process dies, one of two things ends the others, whichever comes first.
+  As soon as its connections break (on CPUs), `jax.errors.JaxRuntimeError` is
+  raised where they wait for the result of a step. After the heartbeat's
+  timeout, JAX aborts them.
 
   Args:
-    coordinator_address: host:port of process 0, the same in each.
-    num_processes: how many there are.
-    process_id: which one this is, from 0.
-    heartbeat_timeout_s: who has not answered for so long is dead.
+    coordinator_address: host:port of process 0, the same in every process.
+    num_processes: number of processes.
+    process_id: index of this process, from 0.
+    heartbeat_timeout_s: seconds after which a process that does not answer
+      counts as dead.
   """
   jax.distributed.initialize(
       coordinator_address=coordinator_address,
@@ -283,7 +295,7 @@ def initialize(
 
 
 def num_processes() -> int:
-  """Returns how many processes run together; asks nothing of their devices."""
+  """Returns the number of processes of this run, without touching devices."""
   if not jax.distributed.is_initialized():
     return 1
   return jax.process_count()
@@ -292,40 +304,43 @@ def num_processes() -> int:
 def compile_together(step: jax.stages.Wrapped, *args: Any) -> None:
   """Compiles a mapped step in every process before any of them runs it.
 
-  Compilers take their time, and the first processes that are ready would wait
-  for the others within a collective, which gives up after 30 s (Gloo).
+  Compilation can take long, and a process that is ready first would wait for
+  the others within a collective, which gives up after 30 s (Gloo).
 
   Args:
     step: from `Mapping.step`.
-    *args: what it will be called with first.
+    *args: arguments of the first call.
   """
   if num_processes() == 1:
     return
-  step.lower(*args).compile()  # JAX keeps it for the call.
-  # There is no public way to wait that is not a collective.
+  step.lower(*args).compile()  # JAX caches the result for the call.
+  # JAX has no public barrier other than a collective.
   client: Any = distributed.global_state.client
   client.wait_at_barrier(
       'hybridseg_compiled', 1000 * _COMPILATION_TIMEOUT_S)
 
 
 def any_process(flag: bool) -> bool:
-  """Returns whether any process says so; all must ask at the same step."""
+  """Returns whether the flag is True in any process.
+
+  Every process must call it at the same step.
+  """
   if num_processes() == 1:
     return flag
   return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
 
 
 def is_primary() -> bool:
-  """Returns whether this process is the one that writes and prints."""
+  """Returns whether this is process 0, which writes files and prints."""
   return jax.process_index() == 0
 
 
 def exit_now(code: int) -> NoReturn:
-  """Ends this process without the wait for the others that an exit includes.
+  """Ends this process at once, without waiting for the others.
 
-  For an error in a run of several processes, which then end, too: by a normal
-  exit this one would wait for them at the end, and they for it at the step, for
-  five minutes.
+  Call it after an error in a run of several processes; the others then end,
+  too. A normal exit would wait for them, while they wait for this process in
+  the step, for five minutes.
 
   Args:
     code: exit code of the process.

@@ -1,18 +1,19 @@
-"""Weak labels corrected by the networks that have learnt from them."""
+"""Corrects weak labels by the networks that have learnt from them."""
 
 import jax
 import jax.numpy as jnp
 
 
 def gated_trust(indicators: jax.Array, *, threshold: float) -> jax.Array:
-  """Returns how much the evidence of each annotation counts, float [B].
+  """Returns the weight of each annotation's evidence, float [B].
 
-  trust_k = w_k where w_k >= threshold, else 0: an annotation that is distrusted
-  gives no evidence at all, for a weak voice of a faulty one still pulls.
+  trust_k = w_k if w_k >= threshold, else 0. Below the threshold, an annotation
+  gives no evidence at all, because even a small weight of a faulty annotation
+  changes labels.
 
   Args:
     indicators: w, float [B], in [0, 1].
-    threshold: smallest indicator that is listened to.
+    threshold: smallest indicator of an annotation that gives evidence.
   """
   return jnp.where(indicators >= threshold, indicators, 0)
 
@@ -25,33 +26,34 @@ def annotation_evidence(
     outside: jax.Array,
     present: jax.Array | None = None,
 ) -> jax.Array:
-  """Returns what annotations say of each pixel, in nats for each class.
+  """Returns the evidence of annotations for each class at each pixel, in nats.
 
-  With label y_kp of pixel p of annotation k,
+  With the label y_kp of pixel p in annotation k,
 
     e_kpc = inside_k   if y_kp = c > 0,
             outside_k  if y_kp = c = 0,
-            0          else, so where y_kp is `hybridseg.UNLABELLED`.
+            0          otherwise, for example if y_kp is `hybridseg.UNLABELLED`.
 
-  Inside of a box or an outline is an object at most, outside there is none: one
-  number for each, which depend on the kind of annotation. An image tag, whose
-  pixels are all unlabelled, says the same of all of them: inside_k for each
-  class that it names, -outside_k for each that it says is not there.
+  The two numbers depend on the kind of annotation. They differ because the
+  inside of a box or an outline may hold background, too, while its outside
+  holds no object. An image tag leaves all pixels unlabelled and gives each of
+  them the same evidence: inside_k for each class that it names, and -outside_k
+  for each class that it excludes.
 
   Args:
     labels: label maps, uint8 [B, H, W].
     num_classes: number of classes K.
-    inside: float [B], 0 or more.
-    outside: float [B], 0 or more.
-    present: what a tag says of each class, uint8 [B, K]: 1 there, 0 not there,
-      `hybridseg.UNLABELLED` unknown; None without tags.
+    inside: evidence of a label that is not background, float [B], 0 or more.
+    outside: evidence of a background label, float [B], 0 or more.
+    present: classes according to the image tags, uint8 [B, K]: 1 present, 0
+      absent, `hybridseg.UNLABELLED` unknown; None without tags.
 
   Returns:
     Evidence, float32 [B, H, W, K].
   """
   strength = jnp.stack(
       [outside, *[inside] * (num_classes - 1)], axis=-1).astype(jnp.float32)
-  # Of an unlabelled pixel, all zeros.
+  # The one-hot vector of an unlabelled pixel is all zeros.
   found = jax.nn.one_hot(
       labels, num_classes, dtype=jnp.float32) * strength[:, None, None]
   if present is not None:
@@ -69,24 +71,25 @@ def refine_labels(
     *,
     floor: float = 1e-6,
 ) -> jax.Array:
-  """Returns the most probable class of each pixel by networks and annotation.
+  """Returns the most probable class per pixel, from networks and annotation.
 
     y'_kp = argmax_c [ log m_kpc + t_k e_kpc ],
 
   with the mean probability m of the networks, the evidence e of the annotation
-  and the trust t in it: Bayes' rule, were the annotation's errors independent
-  of the networks', with e the log likelihood of what was drawn. Where t_k is 0,
-  this is the prediction. Own addition.
+  and the trust t in it. This would be Bayes' rule if the errors of the
+  annotation were independent of those of the networks, with e the log
+  likelihood of the annotation. Where t_k is 0, the result is the prediction of
+  the networks. This is our own addition.
 
   Args:
     probabilities: m, float [B, H, W, K].
     evidence: e, from `annotation_evidence`, float [B, H, W, K].
     trust: t, from `gated_trust`, float [B].
-    floor: smallest probability, so that evidence can outweigh a network that is
-      wrong and sure of it.
+    floor: lower bound of m, so that evidence can outweigh networks that are
+      wrong but certain.
 
   Returns:
-    Classes, uint8 [B, H, W]; of equals the first.
+    Classes, uint8 [B, H, W]; the first one of several that are equal.
 
   Raises:
     ValueError: if probabilities and evidence differ in shape.

@@ -1,8 +1,8 @@
-"""Regularisers: losses of the prediction alone, or of it and the image.
+"""Regularisers: losses of the prediction alone, or of prediction and image.
 
-As in `losses`: logits are float [B, ..., K], `where` bool [B, ...], results
-float [B], and a pixel left out may hold nan. All but the first axis and the
-last are space: 2-D and 3-D alike.
+As in `losses`, logits are float [B, ..., K], `where` is bool [B, ...], results
+are float [B], and a pixel that does not count may hold nan. All axes but the
+first and the last are spatial, so the losses serve 2-D and 3-D.
 """
 
 import itertools
@@ -24,15 +24,15 @@ def entropy_loss(
 ) -> jax.Array:
   """Computes the mean entropy of the prediction.
 
-  loss_k = mean_p -sum_c q_pc log q_pc. Grandvalet and Bengio, "Semi-supervised
-  Learning by Entropy Minimization", 2004, eq. 6.
+  loss_k = mean_p -sum_c q_pc log q_pc, q = softmax. Grandvalet and Bengio,
+  "Semi-supervised Learning by Entropy Minimization", 2004, eq. 6.
 
   Args:
     logits: unnormalised scores, float [B, ..., K].
-    where: pixels to score, bool [B, ...]; None scores all of them.
+    where: pixels that count, bool [B, ...]; None counts all of them.
 
   Returns:
-    Loss in nats, float [B]; 0 for an instance without any scored pixel.
+    Loss in nats, float [B]; 0 for an instance without a counted pixel.
 
   Raises:
     ValueError: if the shapes of `logits` and `where` do not agree.
@@ -47,15 +47,15 @@ def entropy_loss(
 def total_variation_loss(
     logits: jax.Array, *, where: jax.Array | None = None
 ) -> jax.Array:
-  """Computes the mean change of the prediction between neighbours.
+  """Computes the mean change of the prediction between neighbouring pixels.
 
-  loss_k = mean over pairs (p, p') next to each other along an axis, both
-  counted, of sum_c |q_pc - q_p'c| / 2: the length of the outlines. Rudin, Osher
-  and Fatemi, 1992 (anisotropic).
+  loss_k = mean of sum_c |q_pc - q_p'c| / 2 over all pairs (p, p') of neighbours
+  along an axis that both count; it measures the length of the outlines. Rudin,
+  Osher and Fatemi, 1992 (anisotropic).
 
   Args:
     logits: unnormalised scores, float [B, ..., K].
-    where: pixels to score, bool [B, ...]; None scores all of them.
+    where: pixels that count, bool [B, ...]; None counts all of them.
 
   Returns:
     Loss in [0, 1], float [B]; 0 without a counted pair.
@@ -81,24 +81,25 @@ def gated_crf_loss(
     sigma_xy: float = 3.0,
     sigma_rgb: float = 0.1,
 ) -> jax.Array:
-  """Asks neighbours of like intensity for like classes.
+  """Penalises different classes at nearby pixels of similar intensity.
 
-  loss_k = mean over pairs (p, p') at most `radius` apart along each axis, both
-  counted, of kernel_pp' (1 - sum_c q_pc q_p'c), with
+  loss_k = mean of kernel_pp' (1 - sum_c q_pc q_p'c) over all pairs (p, p') of
+  counted pixels that are at most `radius` apart along each axis, with
 
   kernel = exp(-|p - p'|^2 / (2 sigma_xy^2) - |I_p - I_p'|^2 / (2 sigma_rgb^2)).
 
   Obukhov et al., "Gated CRF Loss for Weakly Supervised Semantic Image
   Segmentation", 2019 (https://arxiv.org/abs/1906.04651, eq. 5), with `where` as
-  the gate of both pixels and a mean in place of their sum.
+  the gate of both pixels, and with a mean instead of the sum over pairs.
 
   Args:
     logits: unnormalised scores, float [B, ..., K].
     images: intensities in [0, 1], float [B, ..., C].
-    where: pixels to score, bool [B, ...]; None scores all of them.
-    radius: of the neighbourhood, in pixels.
-    sigma_xy: in pixels.
-    sigma_rgb: of the intensities, summed over the channels.
+    where: pixels that count, bool [B, ...]; None counts all of them.
+    radius: radius of the neighbourhood, in pixels.
+    sigma_xy: width of the kernel in space, in pixels.
+    sigma_rgb: width of the kernel in intensity; the squared differences of the
+      channels are summed.
 
   Returns:
     Loss in [0, 1], float [B]; 0 without a counted pair.
@@ -114,7 +115,7 @@ def gated_crf_loss(
   terms = []
   for offset in itertools.product(reach, repeat=logits.ndim - 2):
     if offset <= (0,) * len(offset):
-      continue  # Each pair once.
+      continue  # Count each pair once.
     one, other = _pair(images, offset)
     distance = sum(o**2 for o in offset) / (2 * sigma_xy**2)
     colour = jnp.sum(jnp.square(one - other), -1) / (2 * sigma_rgb**2)
@@ -132,21 +133,21 @@ def mumford_shah_loss(
     where: jax.Array | None = None,
     tv_scale: float = 0.1,
 ) -> jax.Array:
-  """Asks for classes of even intensity and short outlines.
+  """Penalises classes of uneven intensity, and long outlines.
 
   loss_k = mean_p sum_c q_pc |I_p - mu_c|^2 + tv_scale * total variation, with
-  mu_c = sum_p q_pc I_p / sum_p q_pc and the square averaged over channels. Kim
-  and Ye, "Mumford-Shah Loss Functional for Image Segmentation with Deep
+  mu_c = sum_p q_pc I_p / sum_p q_pc; the square is averaged over the channels.
+  Kim and Ye, "Mumford-Shah Loss Functional for Image Segmentation with Deep
   Learning", 2019 (https://arxiv.org/abs/1904.02872, eq. 5).
 
   Args:
     logits: unnormalised scores, float [B, ..., K].
     images: intensities in [0, 1], float [B, ..., C].
-    where: pixels to score, bool [B, ...]; None scores all of them.
-    tv_scale: weight of `total_variation_loss`.
+    where: pixels that count, bool [B, ...]; None counts all of them.
+    tv_scale: factor of `total_variation_loss`.
 
   Returns:
-    Loss, float [B]; 0 for an instance without any scored pixel.
+    Loss, float [B]; 0 for an instance without a counted pixel.
 
   Raises:
     ValueError: if the shapes of `logits`, `images`, `where` do not agree.
@@ -165,7 +166,7 @@ def mumford_shah_loss(
 
 
 def _pair(x, offset):
-  """Returns x without its end, and x moved by `offset`, of the same shape."""
+  """Returns the values at both ends of every pair that is `offset` apart."""
   low = [slice(max(-o, 0), n - max(o, 0))
          for o, n in zip(offset, x.shape[1:], strict=False)]
   high = [slice(max(o, 0), n - max(-o, 0))
@@ -179,10 +180,10 @@ def _both(where, offset):
 
 
 def _mean_over_pairs(terms):
-  """Averages (values, counts) of several directions over all that count."""
+  """Averages over all pairs that count, given (values, counts) per offset."""
   space = tuple(range(1, terms[0][0].ndim))
   total = sum(jnp.sum(jnp.where(ok, v, 0), space) for v, ok in terms)
-  # Added up as floats: the pairs of a volume may be more than an int32 holds.
+  # Add the counts as floats: a volume may have more pairs than an int32 holds.
   count = sum(jnp.sum(ok, space, dtype=jnp.int32).astype(total.dtype)
               for _, ok in terms)
   return total / jnp.maximum(count, 1)

@@ -1,21 +1,23 @@
 """Distances between the surfaces of two masks: HD95, ASSD and surface Dice.
 
-Host NumPy and SciPy; import it by name, `import hybridseg` leaves it out. Units
-are those of `spacing`: mm, or pixels where it is None.
+The module runs on the host, in NumPy and SciPy. Import it by name, since
+`import hybridseg` does not load it. Distances have the unit of `spacing`, such
+as mm, or are in pixels where it is None.
 
-Empty masks. Nothing has no surface, and what a tool then reports decides
-whether a network gains by predicting nothing. Here missing a structure never
-improves a mean over cases:
-- both masks are empty: nan for all three, the case does not count;
-- exactly one is empty: HD95 = ASSD = `missing`, NSD = 0. `missing` is by
-  default the largest distance the array has room for, |(shape - 1) * spacing|,
-  which no other pair exceeds. A smaller number of your own is comparable across
-  image sizes, but no longer the worst.
+An empty mask has no surface, and what a tool reports for it decides whether a
+network gains by predicting nothing. Here, missing a structure never improves a
+mean over cases:
+- If both masks are empty, all three metrics are nan and the case does not
+  count.
+- If exactly one is empty, HD95 = ASSD = `missing` and NSD = 0. The default of
+  `missing` is the largest distance within the array, |(shape - 1) * spacing|,
+  which no other pair of masks exceeds. A smaller number of your own is
+  comparable across image sizes, but is no longer the worst value.
 
-Others: MONAI's distances are inf where one mask is empty, and nan, which its
-mean leaves out, where both are; medpy raises RuntimeError; the validation of
-SSL4MIS (val_2D.py, f5b9b38) scores a missed organ as HD95 = 0, the best there
-is.
+Other tools differ. MONAI's distances are inf if one mask is empty, and nan,
+which its mean leaves out, if both are. medpy raises RuntimeError. The
+validation of SSL4MIS (val_2D.py, f5b9b38) gives a missed organ HD95 = 0, the
+best value.
 """
 
 import functools
@@ -27,20 +29,22 @@ import numpy as np
 from scipy import ndimage
 from scipy import spatial
 
-# A search tree takes about 1 us per point, the distance transform 0.1 us per
-# voxel: it wins on noise only, where nearly every voxel is surface.
+# A search tree takes about 1 us per point, and the distance transform 0.1 us
+# per voxel. So the transform is faster only on noise, where nearly every voxel
+# belongs to the surface.
 _VOXELS_PER_POINT = 8
 # Rounding must not decide whether 3 * 0.1 is within a tolerance of 0.3.
 _SLACK = 1 + 1e-9
 
 
 class SurfaceScores(NamedTuple):
-  """Scores of one structure in one case.
+  """Surface metrics of one structure in one case.
 
   Attributes:
     hd95: 95th percentile of the surface distances, in units of the spacing.
     assd: average symmetric surface distance, in units of the spacing.
-    nsd: share of both surfaces within the tolerance of each other, in [0, 1].
+    nsd: share of the two surfaces that is within the tolerance of the other
+      one, in [0, 1].
   """
 
   hd95: float
@@ -49,16 +53,17 @@ class SurfaceScores(NamedTuple):
 
 
 class _Pair(NamedTuple):
-  """Both masks in their common box, with background around, flattened.
+  """Both masks cropped to their common box, padded with background and flat.
 
-  Background around makes flat shifts safe: they wrap around into background.
+  The padding makes shifts of the flat arrays safe: they wrap around into
+  background.
 
   Attributes:
-    masks: bool [N] each.
+    masks: the two flat masks, bool [N] each.
     any: whether each mask has a voxel.
-    shape: of the box, with N elements.
-    spacing: float64 [ndim].
-    missing: distance to report if one mask is empty.
+    shape: shape of the padded box, which has N voxels.
+    spacing: distance of neighbouring voxels along each axis, float64 [ndim].
+    missing: distance to report if exactly one mask is empty.
   """
 
   masks: tuple[np.ndarray, np.ndarray]
@@ -85,14 +90,14 @@ def surface_scores(
   Args:
     prediction: bool [H, W] or [D, H, W].
     reference: bool, of the same shape.
-    spacing: distance of neighbouring voxels along each axis; None is 1.
+    spacing: distance of neighbouring voxels along each axis; None stands for 1.
     tolerance: distance up to which surfaces agree, in units of the spacing.
-    missing: hd95 and assd if exactly one mask is empty; None is the largest
-      distance in the array.
+    missing: hd95 and assd if exactly one mask is empty; None stands for the
+      largest distance in the array.
 
   Raises:
-    ValueError: if a mask is not bool or has neither 2 nor 3 axes, if shapes
-      differ, or if spacing, tolerance or missing make no sense.
+    ValueError: if a mask is not bool or has neither 2 nor 3 axes, if the shapes
+      differ, or if `spacing`, `tolerance` or `missing` is out of range.
   """
   _check_tolerance(tolerance)
   pair = _crop(prediction, reference, spacing, missing)
@@ -110,11 +115,12 @@ def hd95(
 ) -> float:
   """Returns the 95th percentile of the distances between two borders.
 
-  A border voxel is one of the mask with a face neighbour that is not, where
-  outside of the array there is background. The distances of every border voxel
-  of either mask to the nearest of the other are pooled, then interpolated
-  linearly at 95 %: `medpy.metric.binary.hd95`. MONAI takes the larger of two
-  directed percentiles instead, surface-distance weights by surface area.
+  A border voxel belongs to the mask and has a face neighbour that does not;
+  outside of the array there is background. The distances from every border
+  voxel of either mask to the nearest one of the other mask are pooled, and
+  their percentile is interpolated linearly, as by `medpy.metric.binary.hd95`.
+  MONAI takes the larger of two directed percentiles instead, and
+  surface-distance weights the distances by surface area.
 
   Arguments and errors are those of `surface_scores`.
   """
@@ -129,11 +135,11 @@ def assd(
     spacing: tuple[float, ...] | None = None,
     missing: float | None = None,
 ) -> float:
-  """Returns the mean of the distances that `hd95` takes the percentile of.
+  """Returns the mean of the distances between two borders, see `hd95`.
 
-  All distances are pooled, so that the larger surface counts more:
-  `medpy.metric.binary.assd` of medpy 0.5.2. In older versions it was the mean
-  of the two directed means, which others call MASD.
+  The distances of both masks are pooled, so that the larger surface counts
+  more, as by `medpy.metric.binary.assd` of medpy 0.5.2. Older versions of medpy
+  took the mean of the two directed means, which others call MASD.
 
   Arguments and errors are those of `surface_scores`.
   """
@@ -150,13 +156,15 @@ def nsd(
 ) -> float:
   """Returns the normalised surface distance, or surface Dice at a tolerance.
 
-  NSD = (area of either surface within `tolerance` of the other) / (area of
-  both). Nikolov et al., 2018 (https://arxiv.org/abs/1809.04430) and their
-  package surface-distance: a surface runs between voxels, an element of it
-  through every 2x2(x2) of them that is neither full nor empty. Its area is that
-  of the marching-cubes polygons, its distance that of the centre to the nearest
-  centre of the other surface. Deviation: a distance within 1e-9 of the
-  tolerance counts as within, so that no rounding decides.
+  NSD = (area of both surfaces that is within `tolerance` of the other one) /
+  (area of both surfaces), as defined by Nikolov et al., 2018
+  (https://arxiv.org/abs/1809.04430) and their package surface-distance. A
+  surface runs between voxels: it has an element in every block of 2x2(x2)
+  voxels that is neither full nor empty. The area of an element is that of the
+  marching-cubes polygons, and its distance is that from its centre to the
+  nearest centre of the other surface. Deviation: a distance that exceeds the
+  tolerance by less than a part in 1e9 counts as within, so that rounding does
+  not decide.
 
   Arguments and errors are those of `surface_scores`.
   """
@@ -170,7 +178,7 @@ def _check_tolerance(tolerance):
 
 
 def _crop(prediction, reference, spacing, missing):
-  """Checks the input and returns it as a `_Pair`."""
+  """Checks the arguments and returns them as a `_Pair`."""
   masks = [np.asarray(prediction), np.asarray(reference)]
   shape = masks[0].shape
   if shape != masks[1].shape:
@@ -200,14 +208,15 @@ def _crop(prediction, reference, spacing, missing):
 
 
 def _box(mask):
-  """Returns the slices of the smallest box around a mask, empty if it is."""
+  """Returns the slices of the smallest box around a mask; it may be empty."""
   box = ()
   for axis in range(mask.ndim):
     rest = tuple(i for i in range(mask.ndim) if i != axis)
     hits = np.flatnonzero(mask.any(axis=rest))
     side = slice(hits[0], hits[-1] + 1) if hits.size else slice(0, 0)
     box += (side,)
-    mask = mask[(slice(None),) * axis + (side,)]  # Less for the next axis.
+    # The next axis then has less to search.
+    mask = mask[(slice(None),) * axis + (side,)]
   return box
 
 
@@ -218,7 +227,7 @@ def _padded(mask):
 
 
 def _border(mask, pair):
-  """Returns which voxels of a flat mask have a face neighbour that is not."""
+  """Returns the voxels of a flat mask with a face neighbour outside of it."""
   inner = mask.copy()
   for stride in pair.strides:
     inner[stride:] &= mask[:-stride]
@@ -227,16 +236,16 @@ def _border(mask, pair):
 
 
 def _distances(sources, targets, pair, *, bound=np.inf):
-  """Measures from each source that is no target to the nearest target.
+  """Returns distances to the nearest target, of all sources but targets.
 
   Args:
     sources: bool [N], flat in the shape of the pair.
     targets: bool [N], flat in the shape of the pair.
-    pair: for shape and spacing.
-    bound: distances beyond may be returned as inf.
+    pair: the masks, of which shape and spacing are used.
+    bound: distances beyond this one may be returned as inf.
 
   Returns:
-    Flat indices of these sources, int [M], and distances, float [M].
+    Flat indices of these M sources, int [M], and their distances, float [M].
   """
   found = np.flatnonzero(sources > targets)
   if pair.masks[0].size < _VOXELS_PER_POINT * found.size:
@@ -245,7 +254,7 @@ def _distances(sources, targets, pair, *, bound=np.inf):
     return found, distances.ravel()[found]
   points = lambda flat: pair.spacing * np.stack(
       np.unravel_index(flat, pair.shape), axis=-1)
-  # The points lie on a grid: medians and tight boxes are not worth their time.
+  # On the points of a grid, medians and tight boxes cost more than they save.
   tree = spatial.cKDTree(
       points(np.flatnonzero(targets)), leafsize=32, compact_nodes=False,
       balanced_tree=False)
@@ -253,7 +262,7 @@ def _distances(sources, targets, pair, *, bound=np.inf):
 
 
 def _border_distances(pair):
-  """Returns the distances of both directions, float [M]; see `hd95`."""
+  """Returns the pooled distances of both directions, float [M]; see `hd95`."""
   if not all(pair.any):
     return np.array([pair.missing if any(pair.any) else np.nan])
   a, b = (_border(mask, pair) for mask in pair.masks)
@@ -284,7 +293,7 @@ def _nsd(pair, tolerance):
 
 
 def _codes(mask, pair):
-  """Returns the 2x2(x2) voxels from each one on as the bits of one uint8."""
+  """Returns the 2x2(x2) block at each voxel as the bits of a uint8."""
   codes = np.zeros(mask.shape, np.uint8)
   bits = mask.view(np.uint8)
   for n, stride in enumerate(reversed(pair.strides)):
@@ -294,23 +303,24 @@ def _codes(mask, pair):
 
 
 def _element_areas(spacing):
-  """Returns the area (2-D: length) of the surface of each code, float64."""
+  """Returns the surface area (2-D: length) in a block of each code, float64."""
   sides = np.prod(spacing) / spacing
   return np.linalg.norm(_elements(len(spacing)) * sides, axis=-1).sum(axis=-1)
 
 
 @functools.cache
 def _elements(ndim):
-  """Derives what surface runs through a cell with voxels at its corners.
+  """Derives the surface in a block of voxels, for each code of the block.
 
-  The surface cuts every edge between an inside and an outside corner at its
-  middle. On each face the cuts are joined so that the corners of the minority
-  are separated; the segments close to polygons, which `_triangles` splits.
+  The voxels are the corners of a cube (2-D: a square). The surface cuts every
+  edge between an inside and an outside corner at its middle. On each face, the
+  cuts are joined so that the corners of the minority are separated. The
+  resulting segments form closed polygons, which `_triangles` splits.
 
   Returns:
-    Normals of the triangles (2-D: segments) of each code, as long as their area
-    at unit spacing, without sign, float64 [2 ** 2 ** ndim, 4, ndim]; zeros fill
-    up.
+    Absolute normals of the triangles (2-D: segments) of each code, float64
+    [2 ** 2 ** ndim, 4, ndim]. The length of a normal is the area at unit
+    spacing; unused rows are 0.
   """
   corners = list(itertools.product((1, 0), repeat=ndim))  # Of bits 0, 1, ...
   elements = np.zeros((2**len(corners), 4, ndim))
@@ -331,7 +341,7 @@ def _elements(ndim):
 
 
 def _walks(ndim):
-  """Returns the corners of each face, in one sense as seen from outside."""
+  """Returns the corners of each face, in the same sense seen from outside."""
   square = ((0, 0), (1, 0), (1, 1), (0, 1))
   if ndim == 2:
     return [square]
@@ -341,9 +351,9 @@ def _walks(ndim):
 
 
 def _segments(walk, inside):
-  """Maps where a walk enters `inside` to where it next leaves it.
+  """Maps each cut where a walk enters `inside` to the cut where it leaves.
 
-  Cuts are sums of two corners: twice the middle of an edge.
+  A cut is the sum of two corners, which is twice the middle of an edge.
   """
   segments = {}
   cut = lambda i, j: tuple(np.add(walk[i % 4], walk[j % 4]).tolist())
@@ -357,7 +367,7 @@ def _segments(walk, inside):
 
 
 def _loops(following):
-  """Yields the cycles of a permutation; it is used up."""
+  """Yields the cycles of a permutation, and empties it."""
   while following:
     cut, after = following.popitem()
     loop = [cut]
@@ -368,10 +378,10 @@ def _loops(following):
 
 
 def _triangles(loop):
-  """Splits a polygon into the triangles of the largest total area.
+  """Splits a polygon into the triangles with the largest total area.
 
   A polygon of five or six cuts is not flat, and its area depends on how it is
-  split. The largest area at unit spacing gives the areas of surface-distance.
+  split. The largest area at unit spacing agrees with surface-distance.
   """
   if len(loop) < 3:
     return []

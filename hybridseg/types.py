@@ -1,4 +1,4 @@
-"""Words and shapes that every module shares."""
+"""Types and constants that every module shares."""
 
 from __future__ import annotations
 
@@ -12,43 +12,43 @@ Params = Any  # Any pytree of float arrays.
 Images = Any  # jax.Array [B, H, W, C], or `Encoded`.
 Metrics = dict[str, 'jax.Array']  # Scalars only.
 
-# Value of an unlabelled pixel in every stored label map: never a class, never
-# counted by a loss or a metric.
+# Value of an unlabelled pixel in every stored label map. It is never a class,
+# and no loss or metric counts such a pixel.
 UNLABELLED = 255
 
 
 class AnnotationKind(enum.IntEnum):
-  """What an annotator drew; stored with every instance as int32."""
+  """The kind of an annotation, stored with every instance as int32."""
 
-  MASK = 0  # Exact pixel mask: the only strong kind.
+  MASK = 0  # An exact pixel mask, the only strong kind.
   COARSE_MASK = 1
   POLYGON = 2
   BOX = 3
   SCRIBBLE = 4
   POINTS = 5
   ELLIPSE = 6
-  TAG = 7  # Classes of the image, no place.
+  TAG = 7  # The classes in the image, without a place.
   EXTREME_POINTS = 8  # Leftmost, topmost, rightmost, lowest of each object.
   NONE = 9  # An unlabelled image.
-  LINE = 10  # Open lines of a width, background elsewhere: a vessel, a needle.
+  LINE = 10  # Open lines with a width, as a vessel; background elsewhere.
 
 
-# These say nothing where nothing is drawn.
+# Annotations of these kinds leave pixels without a drawing unlabelled.
 SPARSE_KINDS = (AnnotationKind.SCRIBBLE, AnnotationKind.POINTS)
-# These say how far each object reaches, and no more.
+# Annotations of these kinds give only the bounding box of each object.
 BOX_KINDS = (AnnotationKind.BOX, AnnotationKind.EXTREME_POINTS)
 
 
 class Encoded(NamedTuple):
-  """Images with what the frozen part of a network makes of them.
+  """Images with the features that the frozen part of a network computes.
 
-  A network that has such a part takes these in the place of images, and goes on
-  from there.
+  A network with a frozen part accepts this in place of images and continues
+  with the features.
 
   Attributes:
-    image: as the network would take them, float [B, H, W, C].
-    features: float [B, h, w, F] each, of the sizes and number that the network
-      says.
+    image: input images of the network, float [B, H, W, C].
+    features: arrays, float [B, h, w, F] each; the network defines their number
+      and sizes.
   """
 
   image: jax.Array
@@ -64,16 +64,16 @@ class Examples(NamedTuple):
   """A batch of annotated images.
 
   Attributes:
-    image: intensities, uint8 [B, H, W, C]; float32 in [0, 1] once augmented.
-      May be `Encoded`: then that holds these.
+    image: intensities, uint8 [B, H, W, C], or float32 in [0, 1] once augmented;
+      or `Encoded`, which holds such images.
     label: class per pixel, uint8 [B, H, W], `UNLABELLED` where unknown.
     instance_id: row of each image in the indicator table, int32 [B]; -1 for
-      images that have none (strong and evaluation images).
-    kind: `AnnotationKind`, int32 [B]; None if no loss asks for it.
-    present: whether an image tag says that a class is there, uint8 [B, K]: 1
-      yes, 0 no, `UNLABELLED` unknown; None if no loss asks for it.
-    view: which of a fixed number of augmented views of which image it is, int32
-      [B]; None where each step draws its own.
+      images without an indicator (strong and evaluation images).
+    kind: `AnnotationKind` of each image, int32 [B]; None if no loss needs it.
+    present: presence of each class according to an image tag, uint8 [B, K]: 1
+      present, 0 absent, `UNLABELLED` unknown; None if no loss needs it.
+    view: index of the augmented view, among a fixed number of views of all
+      images, int32 [B]; None if every step draws new views.
   """
 
   image: Images
@@ -85,7 +85,7 @@ class Examples(NamedTuple):
 
 
 def is_unlabelled(examples: Examples) -> jax.Array | bool:
-  """Returns which images have no annotation, bool [B]; False if none says."""
+  """Returns which images have no annotation, bool [B]; False without kinds."""
   if examples.kind is None:
     return False
   return examples.kind == AnnotationKind.NONE

@@ -1,11 +1,12 @@
-"""Losses that use each weak annotation for what it is.
+"""Losses that are made for one kind of weak annotation, such as boxes or tags.
 
-As in `losses`: logits are float [B, ..., K], targets one-hot of the same shape,
-`where` bool [B, ...], results float [B], and a pixel left out may hold nan. All
-but the first axis and the last are space: 2-D and 3-D alike.
+As in `losses`, logits are float [B, ..., K], targets are one-hot of the same
+shape, `where` is bool [B, ...], results are float [B], and a pixel that does
+not count may hold nan. All axes but the first and the last are spatial, so the
+losses serve 2-D and 3-D.
 
-The label map of a box is the filled box, 0 outside. It holds no identity of
-boxes: objects of one class count together.
+The label map of a box is the filled box, with 0 outside. It does not tell boxes
+apart: objects of one class count together.
 """
 
 import jax
@@ -24,18 +25,18 @@ def outside_cross_entropy_loss(
 ) -> jax.Array:
   """Computes the cross entropy of the background outside of all boxes.
 
-  loss_k = mean over pixels p with label 0 of -log q_p0, q = softmax: the
-  emptiness constraint of Kervadec et al., "Bounding boxes for weakly supervised
-  segmentation", 2020 (https://arxiv.org/abs/2004.06816, eq. 1), with the cross
-  entropy as its penalty.
+  loss_k = mean of -log q_p0 over the pixels p with label 0, q = softmax. This
+  is the emptiness constraint of Kervadec et al., "Bounding boxes for weakly
+  supervised segmentation", 2020 (https://arxiv.org/abs/2004.06816, eq. 1), with
+  the cross entropy as its penalty.
 
   Args:
     logits: unnormalised scores, float [B, ..., K].
     labels: one-hot targets, float [B, ..., K].
-    where: pixels to score, bool [B, ...]; None scores all of them.
+    where: pixels that count, bool [B, ...]; None counts all of them.
 
   Returns:
-    Loss in nats, float [B]; 0 if nothing is outside.
+    Loss in nats, float [B]; 0 if no counted pixel is outside of the boxes.
 
   Raises:
     ValueError: if the shapes of `logits`, `labels`, `where` do not agree.
@@ -54,28 +55,29 @@ def tightness_loss(
 ) -> jax.Array:
   """Penalises bands across a box that hold too little of the object.
 
-  A tight box is touched on all sides, so that each band of `width` lines
-  (planes in 3-D) across it holds at least `width` pixels of a connected object.
-  Per foreground class c and axis, with n_b labelled pixels of c in band b,
+  An object touches all sides of its tight box. If it is connected, each band of
+  `width` lines (planes in 3-D) across the box holds at least `width` pixels of
+  it. With n_b pixels of label c in band b, where bands of all foreground
+  classes c and of all axes are averaged together,
 
     loss_k = mean over bands with n_b > 0 of
       max(0, 1 - sum_{p in b, y_p = c} q_pc / min(width, n_b))^2.
 
   Kervadec et al., 2020 (https://arxiv.org/abs/2004.06816, eq. 2), with a
-  squared hinge for their barrier. Objects of one class that share a line count
-  as one.
+  squared hinge instead of their barrier. Objects of one class that share a line
+  count as one.
 
   Args:
     logits: unnormalised scores, float [B, ..., K].
     labels: one-hot targets, float [B, ..., K].
-    where: pixels to score, bool [B, ...]; None scores all of them.
-    width: number of lines of a band.
+    where: pixels that count, bool [B, ...]; None counts all of them.
+    width: number of lines in a band.
 
   Returns:
     Loss in [0, 1], float [B]; 0 without a foreground label.
 
   Raises:
-    ValueError: if shapes do not agree, or `width` is not positive.
+    ValueError: if the shapes do not agree, or if `width` is not positive.
   """
   masking.check_labels(logits, labels)
   if width < 1:
@@ -110,19 +112,19 @@ def projection_loss(
     where: jax.Array | None = None,
     epsilon: float = 1e-5,
 ) -> jax.Array:
-  """Compares the shadows of the prediction with those of the boxes.
+  """Compares the projections of the prediction with those of the boxes.
 
   loss_k = mean over present foreground classes c and axes a of
     1 - (2 sum_i m_i l_i + epsilon) / (sum_i m_i^2 + sum_i l_i^2 + epsilon),
 
-  m = max over all other axes of q_c and l = the same of the labels. Tian et
-  al., "BoxInst", 2021 (https://arxiv.org/abs/2012.02310, eq. 2 and 3).
+  where m is the maximum of q_c over all other axes, and l that of the labels.
+  Tian et al., "BoxInst", 2021 (https://arxiv.org/abs/2012.02310, eq. 2 and 3).
 
   Args:
     logits: unnormalised scores, float [B, ..., K].
     labels: one-hot targets, float [B, ..., K].
-    where: pixels to score, bool [B, ...]; None scores all of them.
-    epsilon: added above and below the ratio.
+    where: pixels that count, bool [B, ...]; None counts all of them.
+    epsilon: number added to numerator and denominator.
 
   Returns:
     Loss in [0, 1], float [B]; 0 without a foreground label.
@@ -153,13 +155,13 @@ def box_loss(
 ) -> jax.Array:
   """Returns `outside_cross_entropy_loss` + `projection_loss`.
 
-  It asks nothing of a pixel inside a box by itself, and so suits boxes that are
-  tight and upright: images must not be rotated.
+  The sum puts no constraint on a single pixel inside a box. It needs boxes that
+  are tight and upright, so images must not be rotated.
 
   Args:
     logits: unnormalised scores, float [B, ..., K].
     labels: one-hot targets, float [B, ..., K].
-    where: pixels to score, bool [B, ...]; None scores all of them.
+    where: pixels that count, bool [B, ...]; None counts all of them.
 
   Returns:
     Loss, float [B].
@@ -181,22 +183,23 @@ def soft_edge_cross_entropy_loss(
 ) -> jax.Array:
   """Computes the cross entropy with targets that are blurred at the outline.
 
-  The target of a pixel is the mean label of the counted pixels at most `radius`
-  away along each axis: near a hand-drawn outline both classes are possible, and
-  the farther inside, the surer. Label smoothing (Szegedy et al., 2016,
-  https://arxiv.org/abs/1512.00567, section 7) by place.
+  The target of a pixel is the mean label of the counted pixels that are at most
+  `radius` away along each axis. Near a hand-drawn outline both classes are
+  possible, and farther inside the label is more certain. This is label
+  smoothing (Szegedy et al., 2016, https://arxiv.org/abs/1512.00567, section 7)
+  that depends on the place.
 
   Args:
     logits: unnormalised scores, float [B, ..., K].
     labels: one-hot targets, float [B, ..., K].
-    where: pixels to score, bool [B, ...]; None scores all of them.
-    radius: of the blur, in pixels.
+    where: pixels that count, bool [B, ...]; None counts all of them.
+    radius: radius of the blur, in pixels.
 
   Returns:
-    Loss in nats, float [B]; 0 for an instance without any scored pixel.
+    Loss in nats, float [B]; 0 for an instance without a counted pixel.
 
   Raises:
-    ValueError: if shapes do not agree, or `radius` is negative.
+    ValueError: if the shapes do not agree, or if `radius` is negative.
   """
   masking.check_labels(logits, labels)
   if radius < 0:
@@ -218,29 +221,30 @@ def tag_loss(
     where: jax.Array | None = None,
     sharpness: float = 4.0,
 ) -> jax.Array:
-  """Asks each tagged class to be somewhere, each untagged one to be nowhere.
+  """Computes the cross entropy of the presence of each class in an image.
 
-  With the log odds s_pc = log q_pc - log(1 - q_pc) and n counted pixels, the
-  presence of class c has the log odds
+  A class that the tag names must be somewhere in the image, and a class that it
+  excludes must be nowhere. With the log odds s_pc = log q_pc - log(1 - q_pc)
+  and n counted pixels, the presence of class c has the log odds
 
     S_c = (1 / r) log((1 / n) sum_p exp(r s_pc)),  r = sharpness,
 
-  a smooth maximum: Pinheiro and Collobert, 2015
+  which is a smooth maximum: Pinheiro and Collobert, 2015
   (https://arxiv.org/abs/1411.6228, eq. 4). The loss is the mean binary cross
-  entropy of S_c over the foreground classes that the tag knows.
+  entropy of S_c over the foreground classes whose presence is known.
 
   Args:
     logits: unnormalised scores, float [B, ..., K].
-    present: 1 present, 0 absent, `types.UNLABELLED` unknown; uint8 [B, K].
-      Anything else is nan.
-    where: pixels to score, bool [B, ...]; None scores all of them.
-    sharpness: r; the larger, the closer to the maximum.
+    present: 1 present, 0 absent, `types.UNLABELLED` unknown; uint8 [B, K]. Any
+      other value makes the loss nan.
+    where: pixels that count, bool [B, ...]; None counts all of them.
+    sharpness: r; a larger value comes closer to the maximum.
 
   Returns:
-    Loss in nats, float [B]; 0 for an instance without tag or scored pixel.
+    Loss in nats, float [B]; 0 for an instance without a tag or a counted pixel.
 
   Raises:
-    ValueError: if shapes do not agree.
+    ValueError: if the shapes do not agree.
   """
   masking.check_label_map(present, name='present')
   num_classes = logits.shape[-1]
@@ -255,12 +259,12 @@ def tag_loss(
   for c in range(1, num_classes):
     others = jnp.concatenate([logits[..., :c], logits[..., c + 1 :]], axis=-1)
     odds = logits[..., c] - jax.nn.logsumexp(others, axis=-1)
-    # A finite floor: the slope of logsumexp at -inf alone is nan.
+    # Use a finite number: the gradient of logsumexp is nan if all are -inf.
     odds = jnp.where(where, sharpness * odds, -1e30)
     total = jax.nn.logsumexp(odds, axis=space)
     score = (total - jnp.log(jnp.maximum(count, 1))) / sharpness
     tag = present[:, c]
-    # Unknown ones are left out below; their sign must be finite, too.
+    # Unknown classes are left out below, but their sign must be finite, too.
     is_other = (tag == 0) | (tag == types.UNLABELLED)
     sign = jnp.where(tag == 1, 1.0, jnp.where(is_other, -1.0, jnp.nan))
     values.append(jax.nn.softplus(-sign * score))

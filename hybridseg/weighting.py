@@ -1,7 +1,8 @@
-"""Instance weights from the gradient of a strong-set loss.
+"""Instance weights from the gradient of a strong loss.
 
-Two levels: *inner* is the weighted weak loss that the lookahead descends,
-*outer* the strong loss after it. With one virtual step
+There are two levels. The *inner* loss is the weighted weak loss that the
+lookahead descends, and the *outer* loss is the strong loss after it. With one
+virtual step
 
   theta'(w) = theta - step_size * grad(mean_k w_k * weak_k(theta)),
 
@@ -10,8 +11,8 @@ the slope of the outer loss in a weight is, for plain SGD,
   d strong(theta') / d w_k
       = -(step_size / B) * <grad strong(theta'), grad weak_k(theta)>.
 
-The inner product is the *alignment* of instance k: positive where trusting it
-lowers the strong loss.
+The inner product is the *alignment* of instance k. It is positive where a
+larger weight of the instance lowers the strong loss.
 """
 
 from collections.abc import Callable
@@ -33,12 +34,12 @@ METHODS = ('grad', 'forward')
 
 
 def _wider(dtype, other):
-  """Returns the dtype of more bits; NumPy's rules may be switched off."""
+  """Returns the wider of two dtypes, also under strict dtype promotion."""
   return max(dtype, other, key=lambda d: jnp.finfo(d).bits)
 
 
 def _float_weights(weights):
-  """Returns weights as they are, or if they are no floats, as floats."""
+  """Returns weights as floats; floats keep their dtype."""
   weights = jnp.asarray(weights)
   is_float = jnp.issubdtype(weights.dtype, jnp.floating)
   return weights if is_float else weights.astype(jnp.result_type(float))
@@ -58,7 +59,7 @@ def _part_shape(weights, num_microbatches):
 
 
 def _joined(fn, num_microbatches, join):
-  """Returns a loss function with aux of the whole batch from one of parts."""
+  """Turns a loss function of one part, with aux, into one of the batch."""
   parts_fn = microbatches.over_microbatches(fn, num_microbatches)
 
   def whole_fn(params):
@@ -69,7 +70,7 @@ def _joined(fn, num_microbatches, join):
 
 
 def _strong_loss(fn, merge, has_aux):
-  """Returns the strong loss as a checked function of the float leaves."""
+  """Wraps the strong loss as a checked function of the float leaves."""
   return loss_functions.of_floats(
       fn, merge, name='strong_loss_fn', has_aux=has_aux, shape=(),
       meaning='the mean of its losses, a float of shape ()')
@@ -89,51 +90,53 @@ def lookahead_weight_grads(
     num_microbatches: int | None = None,
     axis_name: mapped_axis.AxisName = None,
 ) -> Any:
-  """Differentiates the strong-set loss with respect to weak-instance weights.
+  """Differentiates the strong loss with respect to the weak instances' weights.
 
   With g(w) = grad_theta(mean_k w_k * weak_k(theta)) and theta' = theta -
   step_size * g(w), or theta' = theta + inner_optimizer.update(g(w)), returns
-  d strong(theta') / d w_k: negative where trusting instance k more would help.
-  Ren et al., "Learning to Reweight Examples for Robust Deep Learning", 2018
-  (https://arxiv.org/abs/1803.09050, eq. 7, at weights 0); Pan et al., 2022
-  (https://arxiv.org/abs/2203.05956, Algorithm 1, at the stored indicators). No
-  relation to `optax.lookahead`.
+  d strong(theta') / d w_k, which is negative where a larger weight of instance
+  k would lower the strong loss. Ren et al., "Learning to Reweight Examples for
+  Robust Deep Learning", 2018 (https://arxiv.org/abs/1803.09050, eq. 7, at
+  weights 0); Pan et al., 2022 (https://arxiv.org/abs/2203.05956, Algorithm 1,
+  at the stored indicators). It has no relation to `optax.lookahead`.
 
-  `method='grad'` is `jax.grad` through the lookahead, as the formula reads.
-  `method='forward'` is the same number in closed form, without a second
-  derivative: the strong gradient at theta' is pulled back through the
-  optimiser's update by `jax.vjp`, and its inner products with all per-instance
-  gradients are one directional derivative of the weak losses.
+  `method='grad'` applies `jax.grad` to the lookahead, as the formula reads.
+  `method='forward'` computes the same number in closed form, without a second
+  derivative: `jax.vjp` pulls the strong gradient at theta' back through the
+  optimiser's update, and its inner products with the gradients of all instances
+  are a single directional derivative of the weak losses.
 
   Args:
     weak_losses_fn: maps params to the weak losses of this shard, float [B].
     strong_loss_fn: maps params to the mean strong loss of this shard, float [].
-    params: parameters theta, any pytree. Leaves that are no floats, as modules
-      of equinox and nnx have, are left as they are: see
+    params: parameters theta, any pytree. Leaves that are not floats, which
+      modules of equinox and nnx have, are held constant: see
       `loss_functions.split_floats`.
     weights: current weights of the B weak instances, float [B].
     step_size: learning rate of a plain SGD lookahead, not of the optimiser.
-    inner_optimizer: any optax optimiser in place of plain SGD.
-    inner_opt_state: its state at theta; None is a fresh one. Of params that
-      hold other leaves than floats, it is that of the floats:
+    inner_optimizer: any optax optimiser for the lookahead, instead of plain
+      SGD.
+    inner_opt_state: state of `inner_optimizer` at theta; None starts a fresh
+      one. If params have leaves that are not floats, it must be the state of
+      the floats alone:
       `inner_optimizer.init(eqx.filter(model, eqx.is_inexact_array))`.
     method: 'grad' or 'forward'.
-    has_aux: whether both loss functions return pairs, of their losses and any
+    has_aux: whether both loss functions return a pair of their losses and any
       pytree, as for `jax.grad`.
-    num_microbatches: number M of parts of a batch that is too large for the
-      memory. Both loss functions then take the number of a part, int32 [], as
-      second argument, and return the B / M weak losses and the mean strong loss
-      of that part; their aux gets a leading axis M. The slopes are those of the
-      whole batch. Those of each part alone are not: M times too large, after
-      steps of that part alone.
+    num_microbatches: number M of parts of a batch that does not fit in memory.
+      Both loss functions then take the index of a part, int32 [], as second
+      argument, and return the B / M weak losses and the mean strong loss of
+      that part; the arrays in their aux get a leading axis M. The slopes are
+      those of the whole batch. They cannot be computed part by part: the slopes
+      of a part alone are M times too large and follow a lookahead on that part.
     axis_name: mapped axis to average over, of `jax.pmap` or `jax.shard_map`;
       None on a single device, and () where every shard is a problem of its own.
-      Shards hold equally many instances.
+      All shards hold the same number of instances.
 
   Returns:
-    Slope of the global mean strong loss, float [B] of the dtype of the weights;
-    with `has_aux` a pair of it and the pair of aux of this shard, of the weak
-    losses at theta and of the strong one at theta'.
+    Slopes of the global mean strong loss, float [B], in the dtype of the
+    weights. With `has_aux`, a pair of the slopes and of two aux of this shard:
+    those of the weak losses at theta and of the strong loss at theta'.
 
   Raises:
     ValueError: if `weights` is not rank 1, does not fit the weak losses or does
@@ -141,8 +144,8 @@ def lookahead_weight_grads(
       not exactly one of `step_size` and `inner_optimizer` is given, if the
       inner optimiser has no slopes, as Adam with `eps_root=0` or Lion (see
       `inner_optimizers.check_inner_optimizer`), if `method` is unknown, if the
-      strong loss is no scalar, or if a loss function returns a pair or does not
-      against `has_aux`.
+      strong loss is not a scalar, or if `has_aux` does not agree with what a
+      loss function returns.
   """
   if weights.ndim != 1:
     raise ValueError(f'weights must have rank 1, got shape {weights.shape}.')
@@ -184,8 +187,8 @@ def lookahead_weight_grads(
     return loss, (weak_aux, strong_aux)
 
   slopes, aux = jax.grad(outer_loss, has_aux=True)(weights)
-  # Inside a mapped axis, reverse mode sums the cotangent of pmean over the
-  # shards, so each one sees the slope of the *sum* of the outer losses.
+  # Within a mapped axis, reverse mode sums the cotangent of pmean over the
+  # shards, so each shard gets the slope of the *sum* of the outer losses.
   slopes = slopes / mapped_axis.num_shards(axis_name)
   return (slopes, aux) if has_aux else slopes
 
@@ -202,31 +205,34 @@ def linear_weight_grads(
     has_aux: bool = False,
     axis_name: mapped_axis.AxisName = None,
 ) -> Any:
-  """Is the closed form of `lookahead_weight_grads`, of losses at hand.
+  """Computes `lookahead_weight_grads` from losses that are linearised already.
 
   With J the Jacobian of the weak losses at theta, U the optimiser's update and
   theta' = theta + U(J^T w / B), the slopes are
-  (1 / B) J U'(J^T w / B)^T grad strong(theta'). A training step that goes on to
-  call `linear.weighted_grads` with its new weights pays for the forward pass
-  on the weak images once.
+  (1 / B) J U'(J^T w / B)^T grad strong(theta'). A training step can then call
+  `linear.weighted_grads` with its new weights, and needs only one forward pass
+  on the weak images.
 
   Args:
-    linear: the B weak losses at `params`, from `linearization`. Within
-      `jax.shard_map` that checks `vma`, as it does by default, linearise at
+    linear: the B weak losses at `params`, from `linearization`. Within a
+      `jax.shard_map` with `check_vma`, the default, linearise them at
       `jax.lax.pcast(params, axis_name, to='varying')`.
-    strong_loss_fn: as for `lookahead_weight_grads`, and so are the rest.
+    strong_loss_fn: as for `lookahead_weight_grads`, like the other arguments.
     params: parameters theta.
     weights: current weights of the B weak instances, float [B].
     step_size: learning rate of a plain SGD lookahead.
-    inner_optimizer: any optax optimiser in place of plain SGD.
-    inner_opt_state: its state at theta; None is a fresh one.
+    inner_optimizer: any optax optimiser for the lookahead, instead of plain
+      SGD.
+    inner_opt_state: state of `inner_optimizer` at theta; None starts a fresh
+      one.
     has_aux: whether `strong_loss_fn` returns a pair; the aux of the weak losses
-      is that of `linear`.
+      is in `linear`.
     axis_name: mapped axis to average over, or None.
 
   Returns:
-    Slope of the global mean strong loss, float [B] of the dtype of the weights;
-    with `has_aux` a pair of it and the aux of the strong loss at theta'.
+    Slopes of the global mean strong loss, float [B], in the dtype of the
+    weights; with `has_aux`, a pair of the slopes and the aux of the strong loss
+    at theta'.
 
   Raises:
     ValueError: as `lookahead_weight_grads`.
@@ -242,7 +248,7 @@ def linear_weight_grads(
 def _linear_weight_grads(
     linear, strong_fn, params, weights, *, axis_name, **inner
 ):
-  """Is `linear_weight_grads` of float params, always with aux."""
+  """Computes `linear_weight_grads` for float params; always returns aux."""
   loss_functions.check_losses(
       linear.losses, weights.shape, name='The linearised losses_fn',
       meaning=_one_per_weight(weights.shape))
@@ -265,15 +271,15 @@ def _linear_weight_grads(
 def last_layer_slopes(
     features: jax.Array, head_direction: types.Params
 ) -> jax.Array:
-  """Returns the slope of the logits along a direction of the last layer.
+  """Returns the slope of the logits along a direction in the last layer.
 
   With logits = features @ kernel + bias and the direction (V, c), the slope is
   features @ V + c.
 
   Args:
     features: input of the last layer, float [B, ..., F].
-    head_direction: for example its strong gradient: `kernel` [1, ..., 1, F, K],
-      `bias` [K].
+    head_direction: direction in the parameters of the last layer, such as their
+      strong gradient: `kernel` [1, ..., 1, F, K], `bias` [K].
 
   Returns:
     Slopes, float [B, ..., K].
@@ -288,7 +294,7 @@ def last_layer_slopes(
         f'The last layer has {kernel.shape=}, but maps features '
         f'{features.shape} to {bias.size} logits: want [1, ..., 1, F, K].'
     )
-  # Indicators are ranked by them: no short products on accelerators.
+  # Indicators are ranked by these slopes, so accelerators must not round them.
   slopes = jnp.matmul(
       features, kernel.reshape(expected), precision='highest')
   return slopes + bias.reshape((1,) * (slopes.ndim - 1) + bias.shape)
@@ -303,14 +309,14 @@ def last_layer_alignments(
   """Returns the part of the alignments that the last layer contributes.
 
   With t = `last_layer_slopes` of the strong gradient, the alignment of instance
-  k is <d loss_k / d logits_k, t_k>: no pass through the network.
+  k is <d loss_k / d logits_k, t_k>. This needs no pass through the network.
 
   Args:
     losses_fn: maps logits to the weak losses, float [B].
     logits: float [B, ..., K].
     features: input of the last layer, float [B, ..., F].
-    head_direction: strong gradient of the last layer: `kernel` [..., F, K] of
-      spatial size 1, `bias` [K].
+    head_direction: strong gradient of the last layer: `kernel` [1, ..., 1, F,
+      K], `bias` [K].
 
   Returns:
     Alignments, float [B].
@@ -328,17 +334,17 @@ def l2rw_weights(
 ) -> jax.Array:
   """Turns slopes into the normalised weights of one batch.
 
-  w_k = max(-d strong / d w_k, 0) / sum_j max(-d strong / d w_j, 0), over the
-  global batch; all 0 where no instance helps. Ren et al., 2018
-  (https://arxiv.org/abs/1803.09050, eqs. 8 and 9).
+  w_k = max(-d strong / d w_k, 0) / sum_j max(-d strong / d w_j, 0), with the
+  sum over the global batch; all weights are 0 if no instance helps. Ren et al.,
+  2018 (https://arxiv.org/abs/1803.09050, eqs. 8 and 9).
 
   Args:
     weight_grads: slopes at weights 0 from `lookahead_weight_grads`, float [B].
     axis_name: mapped axis over which the batch is sharded, or None.
 
   Returns:
-    Weights that sum to 1 over the global batch, or to 0, or with a nan among
-    the slopes are all nan; of at least float32, [B].
+    Weights that sum to 1 over the global batch, or are all 0, at least float32
+    [B]. If one of the slopes is nan, all weights are nan.
   """
   raw = jnp.maximum(-masking.widen(weight_grads), 0)
   mapped_axis.check(axis_name)
@@ -351,22 +357,23 @@ def l2rw_weights(
 def without_common_harm(
     alignments: jax.Array, *, axis_name: mapped_axis.AxisName = None
 ) -> jax.Array:
-  """Takes a negative mean over the global batch off the alignments.
+  """Subtracts the mean over the global batch from alignments if it is negative.
 
-  a_k - min(0, mean_j a_j). Where the networks have come to rest between the
-  strong and the weak loss, grad strong = -weak_scale * mean_k w_k grad weak_k,
-  so that mean_k w_k a_k = -|grad strong|^2 / weak_scale: every instance then
-  *seems* to harm, good ones too, and all indicators sink, whatever the labels
-  are worth. What all have in common says nothing of any of them. A positive
-  mean stays: early on, all may help. Own addition; measured in
-  `experiments/results/phantom.md`.
+  The result is a_k - min(0, mean_j a_j). Where the networks have come to rest
+  between the strong and the weak loss, grad strong = -weak_scale *
+  mean_k w_k grad weak_k, and therefore mean_k w_k a_k = -|grad strong|^2 /
+  weak_scale. Every instance then *seems* to harm the strong loss, good ones
+  too, and all indicators sink, however good the labels are. A part that all
+  alignments share tells nothing about a single instance. A positive mean is
+  kept, because early in training all instances may help. This is our own
+  addition; the measurements are in `experiments/results/phantom.md`.
 
   Args:
     alignments: float [B].
     axis_name: mapped axis over which the batch is sharded, or None.
 
   Returns:
-    Alignments of mean >= 0, of at least float32, [B].
+    Alignments with a mean of at least 0, at least float32 [B].
   """
   alignments = masking.widen(alignments)
   mean = mapped_axis.pmean(jnp.mean(alignments), axis_name)
@@ -376,18 +383,18 @@ def without_common_harm(
 def unit_rms(
     values: jax.Array, *, axis_name: mapped_axis.AxisName = None
 ) -> jax.Array:
-  """Divides by the root mean square over the global batch; 0 stays 0.
+  """Divides values by their root mean square over the global batch.
 
-  Gradients shrink by orders of magnitude while a network trains: without a
-  scale, the learning rate of the indicators would have to follow.
+  Gradients shrink by orders of magnitude during training. Without this scaling,
+  the learning rate of the indicators would have to follow them.
 
   Args:
     values: for example alignments, float [B].
     axis_name: mapped axis over which the batch is sharded, or None.
 
   Returns:
-    Values of mean square 1, of at least float32, [B]. With a nan among them
-    their scale is not known, and all are nan.
+    Values of mean square 1, or all 0 if all were 0, at least float32 [B]. If
+    one of the values is nan, their scale is unknown, and all become nan.
   """
   values = masking.widen(values)
   mean_square = mapped_axis.pmean(jnp.mean(jnp.square(values)), axis_name)

@@ -1,4 +1,4 @@
-"""Networks: one file each, built by name."""
+"""Networks, each in its own file and built by name."""
 
 from collections.abc import Mapping
 import dataclasses
@@ -19,7 +19,7 @@ _MODELS = {
     'residual_unet': residual_unet.ResidualUNet,
     'unet': unet.UNet,
 }
-# No float16: its range needs a loss scale.
+# float16 is left out, because its range would need a loss scale.
 _DTYPES = {'bfloat16': jnp.bfloat16, 'float32': jnp.float32}
 
 
@@ -32,15 +32,16 @@ def build(
     name: one of the keys of `_MODELS`.
     num_classes: number of classes K, background included.
     options: further attributes of the network, for example `features`; `dtype`
-      by its name, one of the keys of `_DTYPES`, or a dtype.
+      is a dtype, or its name, one of the keys of `_DTYPES`.
 
   Returns:
     A `flax.linen` module that maps images [B, H, W, C] to logits [B, H, W, K];
-    the U-Nets map volumes [B, D, H, W, C] as well, if initialised on them.
+    `unet` and `residual_unet` also map volumes [B, D, H, W, C] if they are
+    initialised on volumes.
 
   Raises:
-    ValueError: if no network, option or dtype has this name, or if a number of
-      channels or of blocks is none.
+    ValueError: if the name of the network, of an option or of a dtype is
+      unknown, or if an option is not a valid number of channels or blocks.
   """
   if name not in _MODELS:
     raise ValueError(f'Unknown model {name!r}; known: {sorted(_MODELS)}.')
@@ -59,7 +60,7 @@ def build(
 
 
 def _check_option(key, value, is_list):
-  """Refuses what Flax would refuse in words of its own, or not at all."""
+  """Refuses values that Flax would accept, or refuse less clearly."""
   if key == 'dtype':
     fits = value in _DTYPES if isinstance(value, str) else _is_dtype(value)
     if not fits:

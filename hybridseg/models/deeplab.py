@@ -9,13 +9,14 @@ import jax.numpy as jnp
 from hybridseg.models import layers
 from hybridseg.models import resnet
 
-# Output stride -> dilations of the pyramid, in pixels of the last stage.
+# Maps the output stride to the pyramid's dilations, in pixels of the last
+# stage.
 _RATES = {8: (12, 24, 36), 16: (6, 12, 18)}
 _LOW_LEVEL_FEATURES = 48
 
 
 class _Pyramid(nn.Module):
-  """Atrous spatial pyramid pooling: one picture at five scales."""
+  """Atrous spatial pyramid pooling: reads the features at five scales."""
 
   features: int
   rates: tuple[int, ...]
@@ -28,7 +29,7 @@ class _Pyramid(nn.Module):
     branches = [branch(x, 1)]
     for rate in self.rates:
       branches.append(branch(x, 3, kernel_dilation=rate))
-    # No GroupNorm: of one pixel there is nothing to normalise.
+    # No GroupNorm here, because a single pixel cannot be normalised.
     mean = jnp.mean(x.astype(jnp.float32), axis=(1, 2), keepdims=True)
     mean = nn.relu(nn.Conv(self.features, (1, 1), dtype=self.dtype)(mean))
     branches.append(jnp.broadcast_to(mean, branches[0].shape))
@@ -38,21 +39,22 @@ class _Pyramid(nn.Module):
 class DeepLabV3Plus(nn.Module):
   """DeepLabV3+: Chen et al., 2018 (https://arxiv.org/abs/1802.02611).
 
-  Images of any size; all that is coarser is rounded up.
+  Images may have any size; the sizes of coarser features are rounded up.
 
-  Deviations: plain instead of separable convolutions, GroupNorm in all that is
-  not the backbone, no dropout.
+  Deviations: plain instead of separable convolutions, GroupNorm in all parts
+  but the backbone, and no dropout.
 
   Attributes:
     num_classes: number of classes K, background included.
-    depth: of the ResNet, 18 or 50.
+    depth: depth of the ResNet, 18 or 50.
     output_stride: pixels of the image per pixel of the coarsest features, 16 or
       8 (finer and slower).
     features: channels of the pyramid and the decoder.
-    norm: of the ResNet, 'group', or 'frozen_batch' for ImageNet's weights: see
-      `resnet.ResNet`.
-    dtype: of convolutions and activations, float32 or bfloat16; parameters,
-      the statistics of GroupNorm, the last layer and logits are float32.
+    norm: normalisation of the ResNet: 'group', or 'frozen_batch' for weights of
+      ImageNet, see `resnet.ResNet`.
+    dtype: dtype of convolutions and activations, float32 or bfloat16. The
+      parameters, the statistics of GroupNorm, the last layer and the logits are
+      float32.
   """
 
   num_classes: int
@@ -68,14 +70,14 @@ class DeepLabV3Plus(nn.Module):
 
     Args:
       images: float [B, H, W, C].
-      return_features: whether to return the features of each pixel too, whose
-        last layer, `head`, is the logits: see `layers.resized_head`.
+      return_features: whether to also return the features of each pixel, which
+        the last layer, `head`, maps to logits: see `layers.resized_head`.
 
     Returns:
       Logits, or logits and features, float32 [B, H, W, F].
 
     Raises:
-      ValueError: if the images are no batch, or an attribute has no such value.
+      ValueError: if the images are not a batch, or if an attribute is invalid.
     """
     layers.check_rank(images, 4)
     if self.output_stride not in _RATES:

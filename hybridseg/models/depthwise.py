@@ -1,18 +1,19 @@
 """Depthwise convolution that is fast on CPUs, too.
 
-XLA's grouped convolution takes many times as long as the arithmetic on a CPU,
-its gradients most of all. There, this module writes the convolution and its two
-gradients as shifted products of whole feature maps. On a GPU by CUDA it does so
-but for the gradient in the kernel, whose sums are slower that way; elsewhere
-all three are XLA's. The choice is made when a program is lowered, for the
-platform it is lowered for. Measured in `experiments/results/encoders.md`.
+On a CPU, XLA's grouped convolution takes many times as long as its arithmetic
+would, and its gradients take even longer. So on CPUs this module computes the
+convolution and its two gradients as shifted products of whole feature maps. On
+CUDA it does the same, except for the gradient in the kernel, whose sums are
+slower that way. On other platforms, XLA computes all three. The choice depends
+on the platform that a program is lowered for. Measurements are in
+`experiments/results/encoders.md`.
 
-With y = D(x, k) the convolution, its gradients in x and in k are
+For the convolution y = D(x, k), the gradients T in x and K in k are defined by
 
-  <g, D(x, k)> = <T(g, k), x> = <K(x, g), k>,
+  <g, D(x, k)> = <T(g, k), x> = <K(x, g), k>.
 
-three maps that are linear in either argument and each other's transposes: so
-derivatives of any order, forward and reverse, stay within the three.
+The three maps are linear in each argument and are transposes of each other. So
+derivatives of any order, forward and reverse, consist of the same three maps.
 """
 
 import contextlib
@@ -33,11 +34,11 @@ _AS_GROUPED = contextvars.ContextVar('as_grouped', default=False)
 
 @contextlib.contextmanager
 def as_grouped():
-  """Makes what is traced within it XLA's grouped convolution.
+  """Context in which functions are traced with XLA's grouped convolution.
 
-  It is for converters of traced functions, such as to ONNX, which know JAX's
-  own operations only. The values are the same, to rounding. JAX remembers
-  traces: convert a function object that was not traced before.
+  It serves converters of traced functions, such as to ONNX, which know only
+  JAX's own operations. The values agree to rounding. JAX caches traces, so
+  convert a function object that was not traced before.
   """
   token = _AS_GROUPED.set(True)
   try:
@@ -49,17 +50,17 @@ def as_grouped():
 def depthwise_conv(
     x: jax.Array, kernel: jax.Array, *, stride: int = 1
 ) -> jax.Array:
-  """Convolves every channel with its own kernel, padded as by 'SAME'.
+  """Convolves every channel with its own kernel, with 'SAME' padding.
 
     y[b, i, j, c] = sum_uv kernel[u, v, c] x[b, s i + u - p, s j + v - q, c]
 
-  with zeros outside of x. Where the padding is odd, there is one more row and
-  column of it at the end, as in TensorFlow.
+  with zeros outside of x. If the total padding of an axis is odd, its end gets
+  the larger part, as in TensorFlow.
 
   Args:
     x: float [B, H, W, C].
-    kernel: of the same dtype, [S, S, C].
-    stride: s.
+    kernel: [S, S, C], with the dtype of `x`.
+    stride: stride s along both axes.
 
   Returns:
     Features, float [B, ceil(H / s), ceil(W / s), C].
@@ -81,17 +82,17 @@ def depthwise_conv(
 
 
 def _padding(size, width, stride):
-  """Returns the size of the result and the zeros before and after."""
+  """Returns the size of the result, and the padding before and after."""
   out = -(-size // stride)
   total = max((out - 1) * stride + width - size, 0)
   return out, total // 2, total - total // 2
 
 
 def _taps(x, width, stride):
-  """Yields what each of the width^2 weights is multiplied with, in order."""
+  """Yields the shifted features that each of the width^2 weights multiplies."""
   rows, top, bottom = _padding(x.shape[1], width, stride)
   columns, left, right = _padding(x.shape[2], width, stride)
-  # Rounded up to whole strides: every phase is then a dense array of its own.
+  # Pad to whole strides, so that every phase of the stride is a dense array.
   bottom += -(x.shape[1] + top + bottom) % stride
   right += -(x.shape[2] + left + right) % stride
   x = jnp.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
@@ -112,7 +113,10 @@ def _shifted_conv(x, kernel, *, stride):
 
 
 def _shifted_input_grad(g, kernel, *, stride, size):
-  """T(g, k): the flipped kernel over g with stride - 1 zeros in between."""
+  """Computes T(g, k).
+
+  The flipped kernel is moved over g with stride - 1 zeros between its pixels.
+  """
   width = kernel.shape[0]
   config = [(0, 0, 0)]
   for length, new in zip(size, g.shape[1:3], strict=True):
@@ -134,12 +138,14 @@ def _valid_taps(x, width):
 
 
 def _shifted_kernel_grad(x, g, *, stride, width):
-  """K(x, g), summed over the batch by additions and over space by a product.
+  """Computes K(x, g).
 
-  XLA's reduction over all leading axes is several times slower.
+  The batch is summed by additions and space by a matrix product, because XLA's
+  reduction over all leading axes is several times slower.
   """
   batch, features = g.shape[0], g.shape[-1]
-  # Every term is a piece of program: of large batches, several images are one.
+  # Every term makes the program longer, so a term of a large batch holds
+  # several images.
   terms = max(n for n in range(1, _MAX_TERMS + 1) if batch % n == 0)
   size = batch // terms
   ones = jnp.ones((1, size * g.shape[1] * g.shape[2]), g.dtype)
@@ -172,7 +178,7 @@ def _grouped_kernel_grad(x, g, *, stride, width):
 
 
 def _primitive(name, shape_fn, grouped_fn, shifted_fn, *, shifted_on):
-  """Makes one of the three maps known to JAX."""
+  """Registers one of the three maps as a primitive of JAX."""
   primitive = core.Primitive(f'hybridseg_{name}')
   primitive.def_impl(
       lambda *args, **options: jax.jit(
@@ -186,7 +192,7 @@ def _primitive(name, shape_fn, grouped_fn, shifted_fn, *, shifted_on):
         primitive, as_lowered(shifted_fn), platform=platform)
 
   def batch(args, axes, **options):
-    # Of plain operations: a gradient per instance has no batch to sum over.
+    # Use plain operations: a gradient per instance has no batch to sum over.
     one = lambda fn: jax.vmap(
         functools.partial(fn, **options), in_axes=axes)
     return lax.platform_dependent(

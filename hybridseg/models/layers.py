@@ -1,4 +1,7 @@
-"""What the networks share. Layers are named in the module that calls these."""
+"""Layers that the networks share.
+
+A layer gets its name within the module that calls these functions.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,10 +15,10 @@ _AXES = {4: '[B, H, W, C]', 5: '[B, D, H, W, C]'}
 
 
 def check_rank(images: jax.Array, *ranks: int) -> None:
-  """Refuses what is no batch of images of one of these ranks, 4 or 5.
+  """Refuses images whose rank is not one of `ranks`, each 4 or 5.
 
   Raises:
-    ValueError: if it is none.
+    ValueError: if the rank is another one.
   """
   if images.ndim not in ranks:
     raise ValueError(
@@ -26,14 +29,14 @@ def check_rank(images: jax.Array, *ranks: int) -> None:
 def conv(
     x: jax.Array, features: int, size: int, *, dtype: Any, **options
 ) -> jax.Array:
-  """Convolves without bias, with kernels of `size` along every axis of space.
+  """Convolves without bias, with a kernel of `size` along every spatial axis.
 
   Args:
     x: float [B, ..., C].
     features: number of channels F of the result.
-    size: of the kernel, in pixels.
-    dtype: of the convolution.
-    **options: of `nn.Conv`.
+    size: size of the kernel, in pixels.
+    dtype: dtype of the convolution.
+    **options: further options of `nn.Conv`.
 
   Returns:
     Features, `dtype` [B, ..., F].
@@ -49,33 +52,33 @@ def group_norm(
   """Normalises groups of channels of each instance; statistics are float32.
 
   Wu and He, 2018 (https://arxiv.org/abs/1803.08494), with 8 groups, or one per
-  channel where there are fewer.
+  channel if there are fewer than 8 channels.
 
   Args:
     x: float [B, ..., F].
-    dtype: of the result.
-    name: of the layer.
+    dtype: dtype of the result.
+    name: name of the layer.
 
   Returns:
-    As `x`.
+    Normalised features, `dtype` [B, ..., F].
   """
-  # GroupNorm, not BatchNorm: no instance may change another's loss, or the
-  # per-instance alignments would lose their meaning.
+  # With BatchNorm, an instance would change the losses of the others, and the
+  # alignments of single instances would have no meaning.
   return nn.GroupNorm(min(8, x.shape[-1]), dtype=dtype, name=name)(x)
 
 
 def conv_norm_relu(
     x: jax.Array, features: int, size: int, *, dtype: Any, **options
 ) -> jax.Array:
-  """Is `conv`, `group_norm` and ReLU, with the arguments of `conv`."""
+  """Applies `conv`, `group_norm` and ReLU; takes the arguments of `conv`."""
   x = conv(x, features, size, dtype=dtype, **options)
   return nn.relu(group_norm(x, dtype=dtype))
 
 
 def head(x: jax.Array, num_classes: int) -> jax.Array:
-  """Is the last layer: a convolution of one pixel, float32.
+  """Applies the last layer, a 1 x 1 convolution in float32.
 
-  The last-layer weighting finds it by its name.
+  The last-layer weighting finds this layer by its name, `head`.
 
   Args:
     x: float32 [B, ..., F].
@@ -94,16 +97,17 @@ def resized_head(
     *,
     return_features: bool,
 ) -> jax.Array | tuple[jax.Array, jax.Array]:
-  """Is `head` on features that are coarser than the images.
+  """Applies `head` to features that are coarser than the images.
 
-  The weights of an interpolation sum to one, so that it commutes with the head,
-  to rounding: logits are interpolated, which are fewer than features.
+  The coefficients of an interpolation sum to one, so it commutes with the head,
+  to rounding. Logits are interpolated, because there are fewer of them than
+  features.
 
   Args:
     x: float [B, H, W, F].
     num_classes: number of classes K.
     size: height and width of the images.
-    return_features: whether to return interpolated features, too.
+    return_features: whether to also return the interpolated features.
 
   Returns:
     Logits, float32 [B, *size, K], or logits and features, float32
@@ -115,7 +119,7 @@ def resized_head(
 
 
 def resize_bilinear(x: jax.Array, size: Sequence[int]) -> jax.Array:
-  """Interpolates bilinearly between the centres of pixels.
+  """Interpolates features bilinearly between the centres of pixels.
 
   Args:
     x: float [B, H, W, F].
@@ -124,7 +128,7 @@ def resize_bilinear(x: jax.Array, size: Sequence[int]) -> jax.Array:
   Returns:
     Features, float [B, *size, F].
   """
-  # `jax.image.resize` does not become ONNX for any batch size.
+  # `jax.image.resize` cannot be exported to ONNX for a variable batch size.
   for equation, axis, new in (
       ('bhwf,hy->bywf', 1, size[0]), ('bywf,wx->byxf', 2, size[1])):
     weights = jnp.asarray(_interpolation(x.shape[axis], new), x.dtype)
@@ -133,6 +137,6 @@ def resize_bilinear(x: jax.Array, size: Sequence[int]) -> jax.Array:
 
 
 def _interpolation(old, new):
-  """Returns weights [old, new]; each column sums to one."""
+  """Returns the coefficients [old, new]; each column sums to one."""
   position = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
   return np.maximum(0, 1 - np.abs(position - np.arange(old)[:, None]))

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 from hybridseg.models import layers
 from hybridseg.models import unet
 
-# Blocks per level of the encoder, finest first; 6 at all levels below.
+# Blocks per level of the encoder, finest first; 6 at all coarser levels.
 _NUM_BLOCKS = (1, 3, 4, 6)
 
 
 class _ResidualBlock(nn.Module):
-  """Adds two convolutions to what they read: He et al., 2015, figure 2."""
+  """Adds two convolutions to their input: He et al., 2015, figure 2."""
 
   features: int
   dtype: Any
@@ -34,16 +34,17 @@ class _ResidualBlock(nn.Module):
 class ResidualUNet(nn.Module):
   """nnU-Net ResEnc: Isensee et al., 2024 (https://arxiv.org/abs/2404.09556).
 
-  As there, the encoder has 1, 3, 4, 6, 6, ... residual blocks (He et al., 2015,
-  https://arxiv.org/abs/1512.03385) per level, the decoder one convolution.
+  As in the paper, the encoder has 1, 3, 4, 6, 6, ... residual blocks (He et
+  al., 2015, https://arxiv.org/abs/1512.03385) per level, and the decoder has
+  one convolution per level.
 
-  Deviations: GroupNorm, ReLU, and between the levels what `UNet` does: maximum
-  pooling down, repetition and a convolution up.
+  Deviations: GroupNorm, ReLU, and the same steps between levels as in `UNet`:
+  maximum pooling on the way down, repetition and a convolution on the way up.
 
   Attributes:
     num_classes: number of classes K, background included.
     features: channels per level, finest first; each level halves the size.
-    dtype: as of `UNet`.
+    dtype: as for `UNet`.
   """
 
   num_classes: int
@@ -52,7 +53,7 @@ class ResidualUNet(nn.Module):
 
   @nn.compact
   def __call__(self, images: jax.Array, *, return_features: bool = False):
-    """Maps images to logits, as `UNet` does, with the same arguments."""
+    """Maps images to logits, with the arguments and results of `UNet`."""
 
     def encode(x, level):
       if not level:

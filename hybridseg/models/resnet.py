@@ -1,4 +1,4 @@
-"""ResNet as a backbone, and its parameters from torchvision's and timm's."""
+"""ResNet as a backbone, with parameters from torchvision or timm."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,16 +12,16 @@ import numpy as np
 from hybridseg import types
 from hybridseg.models import layers
 
-# Depth -> whether blocks are bottlenecks, and how many there are per stage.
+# Maps the depth to whether blocks are bottlenecks, and to blocks per stage.
 _DEPTHS = {18: (False, (2, 2, 2, 2)), 50: (True, (3, 4, 6, 3))}
 _NORMS = ('frozen_batch', 'group')
-# Of ImageNet's pictures in [0, 1], as torchvision and timm take them off.
+# Statistics of ImageNet's images in [0, 1], used by torchvision and timm.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _BATCH_NORM_EPSILON = 1e-5
 
 
 class _FrozenBatchNorm(nn.Module):
-  """x * scale + bias: BatchNorm of statistics that stay as they were."""
+  """BatchNorm whose statistics are fixed: x * scale + bias."""
 
   dtype: Any
 
@@ -40,22 +40,22 @@ def _norm(x, norm, dtype, name):
 
 
 class _Block(nn.Module):
-  """Adds two convolutions to what they read, or three around a bottleneck.
+  """Adds two convolutions to their input, or three if it is a bottleneck.
 
-  The bottleneck strides in its middle, as torchvision's, not in its first
-  convolution, as the paper's.
+  A bottleneck strides in its middle convolution, as in torchvision, and not in
+  its first one, as in the paper.
   """
 
   features: int
   bottleneck: bool
   stride: int
-  dilations: tuple[int, int]  # Where it strides, or would; then the other's.
+  dilations: tuple[int, int]  # Of the convolution that strides, and the other.
   norm: str
   dtype: Any
 
   @nn.compact
   def __call__(self, x):
-    # Channels, size, stride, dilation.
+    # Each tuple is (channels, size, stride, dilation).
     convs = [(self.features, 3, self.stride, self.dilations[0])]
     if self.bottleneck:
       convs = [(self.features, 1, 1, 1), *convs, (4 * self.features, 1, 1, 1)]
@@ -78,24 +78,25 @@ class _Block(nn.Module):
 class ResNet(nn.Module):
   """ResNet without its classifier: He et al., 2015.
 
-  https://arxiv.org/abs/1512.03385, as torchvision has it: see
-  `params_from_torchvision`. Its parameters have torchvision's names, '_' for
-  '.'; those of GroupNorm too.
+  https://arxiv.org/abs/1512.03385, in the form of torchvision: see
+  `params_from_torchvision`. The parameters have torchvision's names, with '_'
+  in place of '.'; so do those of GroupNorm.
 
-  Beyond `output_stride`, the stages no longer stride; their convolutions are
-  dilated instead, so that they see as far (Chen et al., 2017,
-  https://arxiv.org/abs/1706.05587).
+  Beyond `output_stride`, the stages no longer stride. Their convolutions are
+  dilated instead, so that their receptive field stays as large (Chen et al.,
+  2017, https://arxiv.org/abs/1706.05587).
 
   Attributes:
     depth: 18 or 50.
     output_stride: pixels of the image per pixel of the last stage: 8, 16 or 32.
-    norm: 'group', which takes images as they are; or 'frozen_batch' for
-      ImageNet's weights: BatchNorm whose statistics are folded into a scale and
-      a bias, both trainable, so that no instance touches another. Then images
-      are in [0, 1] and ImageNet's mean and deviation are taken off; one channel
-      is repeated three times.
-    dtype: of convolutions and activations; the statistics of GroupNorm are
-      float32.
+    norm: 'group', which does not normalise the images; or 'frozen_batch' for
+      weights of ImageNet. The latter is BatchNorm whose statistics are folded
+      into a scale and a bias, both trainable, so that no instance affects
+      another. The images must then be in [0, 1] and are normalised by the mean
+      and standard deviation of ImageNet; a single channel is repeated three
+      times.
+    dtype: dtype of convolutions and activations; the statistics of GroupNorm
+      are float32.
   """
 
   depth: int
@@ -108,12 +109,12 @@ class ResNet(nn.Module):
     """Maps images, float [B, H, W, C], to the features of the four stages.
 
     Returns:
-      Features, `dtype` [B, ceil(H / s), ceil(W / s), F], of the strides s 4, 8,
-      16, 32, or `output_stride` where that is less.
+      Features, `dtype` [B, ceil(H / s), ceil(W / s), F], at the strides s = 4,
+      8, 16 and 32, none larger than `output_stride`.
 
     Raises:
-      ValueError: if an attribute has no such value, or if ImageNet's weights
-        have no meaning for this number of channels.
+      ValueError: if an attribute is invalid, or if `norm` is 'frozen_batch' and
+        the images have neither one channel nor three.
     """
     if self.depth not in _DEPTHS:
       raise ValueError(f'No ResNet of {self.depth=}; known: {list(_DEPTHS)}.')
@@ -125,8 +126,9 @@ class ResNet(nn.Module):
         images.astype(self.dtype), 64, 7, dtype=self.dtype, strides=2,
         padding=3, name='conv1')
     x = nn.relu(_norm(x, self.norm, self.dtype, 'bn1'))
-    # Zeros never win behind a ReLU. jax2onnx forgets the padding of a pool, and
-    # wants its arguments by name.
+    # After a ReLU, padding with zeros does not change a maximum. The padding is
+    # explicit because jax2onnx ignores that of a pool; it also needs the pool's
+    # arguments by name.
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     x = nn.max_pool(x, window_shape=(3, 3), strides=(2, 2))
     bottleneck, num_blocks = _DEPTHS[self.depth]
@@ -159,25 +161,25 @@ def _normalize(images):
 def params_from_torchvision(
     state: Mapping[str, np.ndarray], *, depth: int
 ) -> types.Params:
-  """Turns a ResNet's `state_dict` into parameters of `ResNet`.
+  """Turns the `state_dict` of a ResNet into parameters of `ResNet`.
 
-  Of torchvision's resnet18 and resnet50, and of timm's of the same names. Their
-  BatchNorm, with weight g, bias b and running statistics m and v, becomes
+  It takes resnet18 and resnet50 of torchvision and of timm. Their BatchNorm,
+  with weight g, bias b and running statistics m and v, becomes
 
     scale = g / sqrt(v + 1e-5), bias = b - m * scale.
 
   Args:
-    state: name -> array, as torch keeps them: kernels [out, in, H, W]. The
-      classifier, 'fc', and counters of batches are left out.
-    depth: of the network, 18 or 50.
+    state: maps names to arrays in the layout of torch, with kernels [out, in,
+      H, W]. The classifier, 'fc', and the counters of batches are ignored.
+    depth: depth of the network, 18 or 50.
 
   Returns:
-    Parameters, float32, of a `ResNet` of norm='frozen_batch' on images of 1 or
-    3 channels; in DeepLabV3+ they are params['backbone'].
+    Parameters, float32, of a `ResNet` with norm='frozen_batch' for images of 1
+    or 3 channels; in DeepLabV3+ they are params['backbone'].
 
   Raises:
-    ValueError: if a name is missing or of no such network, or if an array has
-      another shape or is not finite.
+    ValueError: if a name is missing or does not belong to the network, or if an
+      array has another shape or is not finite.
   """
   network = f'a ResNet-{depth} of torchvision or timm'
   left = {name for name in state

@@ -11,7 +11,7 @@ from hybridseg.models import layers
 
 
 class _ConvBlock(nn.Module):
-  """Twice: convolution of 3 pixels along every axis, GroupNorm, ReLU."""
+  """Applies convolution of size 3, GroupNorm and ReLU, twice."""
 
   features: int
   dtype: Any
@@ -26,18 +26,19 @@ class _ConvBlock(nn.Module):
 class UNet(nn.Module):
   """U-Net: Ronneberger et al., 2015 (https://arxiv.org/abs/1505.04597).
 
-  In 3-D, where the images are: Cicek et al., 2016
+  For volumes it is a 3-D U-Net: Cicek et al., 2016
   (https://arxiv.org/abs/1606.06650).
 
   Deviations: padded convolutions, GroupNorm, and up-sampling by repetition
-  followed by a convolution (a transposed convolution's gradient is far slower
-  on CPU and leaves checkerboards).
+  followed by a convolution (the gradient of a transposed convolution is far
+  slower on CPUs, and leaves checkerboards).
 
   Attributes:
     num_classes: number of classes K, background included.
     features: channels per level, finest first; each level halves the size.
-    dtype: of convolutions and activations, float32 or bfloat16; parameters,
-      the statistics of GroupNorm, the last layer and logits are float32.
+    dtype: dtype of convolutions and activations, float32 or bfloat16. The
+      parameters, the statistics of GroupNorm, the last layer and the logits are
+      float32.
   """
 
   num_classes: int
@@ -50,13 +51,14 @@ class UNet(nn.Module):
 
     Args:
       images: float [B, H, W, C] or [B, D, H, W, C].
-      return_features: whether to return what the last layer, `head`, reads too.
+      return_features: whether to also return the input of the last layer,
+        `head`.
 
     Returns:
       Logits, or logits and features, float32 [B, ..., F].
 
     Raises:
-      ValueError: if D, H or W is no multiple of 2 ** (len(features) - 1).
+      ValueError: if D, H or W is not a multiple of 2 ** (len(features) - 1).
     """
     block = lambda x, level: _ConvBlock(self.features[level], self.dtype)(x)
     return down_and_up(
@@ -74,23 +76,24 @@ def down_and_up(
     decode: Callable[[jax.Array, int], jax.Array],
     return_features: bool,
 ):
-  """Is what all U-Nets do, whatever their blocks are.
+  """Runs a U-Net whose blocks are given.
 
   Args:
     images: float [B, H, W, C] or [B, D, H, W, C].
     features: channels per level, finest first.
     num_classes: number of classes K.
-    dtype: of convolutions and activations.
-    encode: maps x, [B, ..., C], and a level to that level's channels, on the
-      way down.
-    decode: the same on the way up, of the skip and what comes from below.
-    return_features: whether to return what the last layer reads too.
+    dtype: dtype of convolutions and activations.
+    encode: block on the way down; maps x, [B, ..., C], and a level to features
+      with the channels of that level.
+    decode: block on the way up; does the same with the skip joined with the
+      features from the coarser level.
+    return_features: whether to also return the input of the last layer.
 
   Returns:
     Logits, or logits and features, float32 [B, ..., F].
 
   Raises:
-    ValueError: if the images do not halve as often as there are levels.
+    ValueError: if the sizes are not multiples of 2 ** (len(features) - 1).
   """
   layers.check_rank(images, 4, 5)
   _check_sizes(images.shape[1:-1], len(features))
