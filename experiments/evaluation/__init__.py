@@ -1,7 +1,7 @@
-"""How good masks are: scores per case, their means, and tables of both.
+"""Measures how good masks are: scores per case, their means, and tables.
 
-What lives here: what is counted and reported of predictions (`scoring`), the
-evaluation of a finished run at the resolution of the original pictures
-(`finished_run`), and that of any folder of masks against another
-(`mask_folders`).
+This room holds the scores of predictions (`scoring`) by the metrics of one
+table (`metric_table`), the evaluation of a finished run at the resolution of
+the original images (`finished_run`), and the evaluation of any folder of masks
+against another (`mask_folders`).
 """

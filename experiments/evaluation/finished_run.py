@@ -1,4 +1,4 @@
-"""Evaluation of a run at the resolution of the original pictures."""
+"""Evaluation of a run at the resolution of the original images."""
 
 import collections
 from collections.abc import Callable, Iterator, Sequence
@@ -26,14 +26,14 @@ from experiments.prediction import predictor as predictor_lib
 
 
 class Case(NamedTuple):
-  """One picture, or slice, with its reference.
+  """One image, or one slice of a volume, with its reference.
 
   Attributes:
-    id: of the case.
-    subject: of the case.
-    image: uint8 [H, W, C].
+    id: id of the case.
+    subject: subject of the case.
+    image: image, uint8 [H, W, C].
     label_map: reference, uint8 [H, W].
-    spacing_mm: (y, x), or None if it is not known.
+    spacing_mm: spacing (y, x), or None if it is not known.
   """
 
   id: str
@@ -44,13 +44,13 @@ class Case(NamedTuple):
 
 
 class Split(NamedTuple):
-  """The pictures of a split.
+  """The images of a split.
 
   Attributes:
-    pictures: read one by one.
-    resolution: 'original', or that of the records, in words.
+    pictures: images, which are read one by one.
+    resolution: 'original', or the size of the records, as text.
     in_mm: whether every spacing is known.
-    volumes: of those that are slices of a volume: name -> entry of
+    volumes: volumes of the images that are slices: name -> entry of
       `data_prep.formats.nifti.INDEX`.
   """
 
@@ -61,14 +61,15 @@ class Split(NamedTuple):
 
 
 def open_split(predictor: predictor_lib.Predictor, split: str) -> Split:
-  """Opens the original files, if all are still where the manifest names them.
+  """Opens the original files of a split, or else its records.
 
-  Else the records, with a notice: their pictures have another spacing, and
-  slices of volumes stay alone.
+  The original files are used if all of them are still where the manifest names
+  them. Otherwise the records are used, with a notice: their images have another
+  spacing, and slices are not put together to volumes.
 
   Raises:
-    binary.UserError: if there are no records, or if they are not those that the
-      run was trained on.
+    binary.UserError: if there are no records, or if the run was trained on
+      other ones.
   """
   data_dir = pathlib.Path(predictor.config.input.data_dir)
   if (data_dir / 'manifest.jsonl').is_file():
@@ -101,10 +102,10 @@ def _is_there(root, row):
 
 
 def _is_of_old_records(predictor, manifest, found):
-  """Says whether the run's own records, of an older version, are these rows.
+  """Returns whether records of an older version were made from this manifest.
 
-  Their fingerprint depends on the order in which the keys of the user's
-  manifest stood, which is lost: all else is compared instead.
+  The fingerprint of such records depends on the order of the keys in the user's
+  manifest, which is lost. Everything else is compared instead.
   """
   wanted = predictor.dataset.fingerprint
   folder = pathlib.Path(predictor.config.input.data_dir) / 'records'
@@ -162,7 +163,7 @@ class _Records(Sequence):
 
 
 def _predict_cases(predictor, cases):
-  """Yields case, probabilities [H, W, K] and disagreement [H, W]."""
+  """Yields cases with probabilities [H, W, K] and disagreement [H, W]."""
   height, width, channels = predictor.dataset.image_shape
   tiling = pictures.Tiling((height, width), channels)
   read = input_pipeline.read_from(cases, 0, len(cases), 2)
@@ -175,7 +176,7 @@ def _predict_cases(predictor, cases):
 
 
 class _Predicted(NamedTuple):
-  """A picture or a volume, predicted; `shown` is what a report shows of it."""
+  """A predicted image or volume; `shown` is the part that a report shows."""
 
   id: str
   subject: str
@@ -186,7 +187,7 @@ class _Predicted(NamedTuple):
 
 
 def _predict(predictor, split, bins) -> Iterator[_Predicted]:
-  """Yields pictures one by one, and volumes when all their slices are there."""
+  """Yields images one by one, and each volume once it has all its slices."""
   volume_of = {
       row_id: name for name, entry in split.volumes.items()
       for row_id in entry['ids'] if len(entry['ids']) > 1}
@@ -212,9 +213,10 @@ def _predict(predictor, split, bins) -> Iterator[_Predicted]:
 
 
 def _stack(name, entry, slices):
-  """Returns a volume as it is stored; slices of another split are unlabelled.
+  """Stacks slices to a volume as it is stored.
 
-  A report shows the slice with the largest reference.
+  Slices that belong to another split are unlabelled. A report shows the slice
+  with the largest reference.
   """
   first = next(iter(slices.values()))
   empty = np.zeros_like(first.prediction)
@@ -242,23 +244,23 @@ def evaluate_run(
 ) -> scoring.Evaluated:
   """Evaluates a checkpoint of a run; writes evaluation_SPLIT.json and .csv.
 
-  A case is a picture, or a whole volume where the set was cut from volumes.
-  Distances are in mm if the spacing of every case is known, else in pixels: the
-  results say which.
+  A case is an image, or a whole volume where the set was cut from volumes.
+  Distances are in mm if the spacing of every case is known, else in pixels; the
+  results state the unit.
 
   Args:
     workdir: folder of the run.
     split: 'val' or 'test'.
     checkpoint: 'latest', or 'best' on the validation split.
-    tolerance: of NSD, in that unit.
-    on_case: called with each case.
+    tolerance: tolerance of NSD, in the unit of distances.
+    on_case: function that is called with each case.
 
   Returns:
-    Scores, and results as in evaluation_SPLIT.json.
+    The scores, and the results as in evaluation_SPLIT.json.
 
   Raises:
-    binary.UserError: if there is no intact checkpoint, or not the set of the
-      run.
+    binary.UserError: if there is no intact checkpoint, or if the set of the run
+      is missing or has changed.
   """
   predictor = predictor_lib.load(workdir, checkpoint=checkpoint)
   classes = predictor.dataset.classes

@@ -21,20 +21,23 @@ from experiments.prediction import pictures
 
 _SUFFIXES = (*sorted(pixels.KNOWN_SUFFIXES), *pictures.VOLUME_SUFFIXES)
 _MAX_SHOWN = 3
-_CHANNEL = re.compile('_0000$')  # Of nnU-Net, the first one.
+_CHANNEL = re.compile('_0000$')  # Marks the first channel in nnU-Net's names.
 
 
 class Options(NamedTuple):
   """How two folders are compared.
 
   Attributes:
-    classes: names, background first; empty numbers those that occur.
-    reference_values: stored value -> class of references, or None.
-    prediction_values: the same of predictions.
-    spacing_mm: of pictures, (y, x); volumes know theirs.
-    tolerance: of NSD, in mm if all spacings are known, else in pixels.
-    missing_is_empty: whether a reference without a prediction counts as one
-      where nothing was found, instead of being refused.
+    classes: names of the classes, background first; if empty, the classes that
+      occur are numbered.
+    reference_values: stored value -> class of references; None if classes are
+      stored as they are.
+    prediction_values: stored value -> class of predictions, or None.
+    spacing_mm: spacing (y, x) of images; volumes have their own.
+    tolerance: tolerance of NSD, in mm if all spacings are known, else in
+      pixels.
+    missing_is_empty: whether a missing prediction counts as an empty one,
+      instead of being refused.
   """
 
   classes: tuple[str, ...] = ()
@@ -49,10 +52,10 @@ class Mask(NamedTuple):
   """One file of class numbers.
 
   Attributes:
-    label_map: uint8 [H, W] or [A, B, C].
-    spacing_mm: along its axes, or None.
-    volume: of the class numbers, None for a picture.
-    is_turned: whether it was turned to the axes of another.
+    label_map: class numbers, uint8 [H, W] or [A, B, C].
+    spacing_mm: spacing along its axes, or None.
+    volume: volume of the class numbers; None for an image.
+    is_turned: whether it was turned to the axes of its reference.
   """
 
   label_map: np.ndarray
@@ -68,21 +71,23 @@ def evaluate_folders(
     *,
     on_case: Callable[[scoring.EvaluatedCase], None] = lambda case: None,
 ) -> scoring.Evaluated:
-  """Scores every reference.
+  """Scores the prediction of every reference.
 
-  Files belong together if their paths are the same, but for the suffix.
+  Files belong together if their paths differ at most in the suffix.
 
   Args:
     predictions: folder of class numbers, as `experiments.predict` writes them.
     references: folder of class numbers; 255 is unlabelled, unless it is mapped.
     options: how to compare.
-    on_case: called with each case.
+    on_case: function that is called with each case.
 
   Returns:
-    Results, with a subject for each file, for nothing is known of subjects.
+    The results, in which each file is its own subject, since nothing is known
+    of subjects.
 
   Raises:
-    binary.UserError: if anything does not fit; all of it, one line each.
+    binary.UserError: if files do not fit; the message has one line for each
+      problem.
   """
   pairs = _pair(predictions, references, options.missing_is_empty)
   folders = pixels.open_folder(pathlib.Path(predictions)), pixels.open_folder(
@@ -147,7 +152,7 @@ def evaluate_folders(
 
 
 def _shown(name, scores, prediction, reference):
-  """Returns what a report shows: of a volume, the slice with most in it."""
+  """Returns what a report shows; of a volume, the fullest slice."""
   if reference.ndim == 3:
     found = (reference > 0) & (reference != types.UNLABELLED) | (prediction > 0)
     axis = int(np.argmin(reference.shape))
@@ -174,7 +179,7 @@ def _pair(predictions, references, missing_is_empty):
           'keep one of each.')
     found.append(by_stem)
   predicted, wanted = found
-  # nnU-Net's pictures, and so their predictions, are named a_0000, masks a.
+  # nnU-Net names an image a_0000, and so its prediction, but its mask a.
   predicted = {
       _CHANNEL.sub('', n) if n not in wanted and _CHANNEL.sub('', n) in wanted
       else n: path for n, path in predicted.items()}
@@ -194,7 +199,7 @@ def _pair(predictions, references, missing_is_empty):
 
 
 def _some(names: Sequence[str], noun: str = '', does: str = '') -> str:
-  """Returns how many there are, the first names, and what they do."""
+  """Returns the number of names, the first ones, and the verb `does`."""
   shown = ', '.join(map(repr, names[:_MAX_SHOWN]))
   number = grammar.counted(len(names), noun) if noun else f'{len(names)}'
   return (f'{number} ({shown}{", ..." if len(names) > _MAX_SHOWN else ""})'
@@ -209,7 +214,7 @@ def _read_pair(predicted, reference, folders, options):
   first = _read(
       predicted, folders[0], options.prediction_values, options, 'prediction')
   if first.volume is not None and second.volume is not None:
-    # Of one patient, but perhaps flipped or with other axes.
+    # Both are of one patient, but one may be flipped or have other axes.
     placed = grids.place(
         first.volume, second.volume, pixels.tail(predicted),
         nouns=('prediction', 'its reference'))
@@ -229,7 +234,7 @@ def _read_pair(predicted, reference, folders, options):
 
 
 def _read(name, folder, values, options, noun):
-  """Reads a mask, which is a reference or prediction."""
+  """Reads a mask; `noun` is 'reference' or 'prediction'."""
   flag = {'reference': 'mask', 'prediction': 'prediction'}[noun] + '_values'
   if pictures.is_volume(name):
     pixels.check_file(name, 'volume', folder)

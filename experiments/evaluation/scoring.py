@@ -1,4 +1,4 @@
-"""Evaluation of a state on a split, and what a run reports of it."""
+"""Evaluates a state on a split, and computes what a run reports about it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 import math
@@ -24,17 +24,17 @@ def evaluate_records(
     *,
     batch_size: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Predicts all records against their `truth`.
+  """Predicts all records and compares them with their `truth`.
 
   Args:
     eval_fn: a `train_step.make_eval_step` on the devices of this process.
     params: the two parameter sets.
-    records: a split.
+    records: records of a split.
     batch_size: images per call, over the devices of this process.
 
   Returns:
-    Predictions, uint8 [N, H, W], and counts, int64 [N, K, 3], whose sums over
-    cases are exact, too; in the order of the records.
+    Predictions, uint8 [N, H, W], and confusion counts, int64 [N, K, 3], in the
+    order of the records. Sums of the counts over cases are exact, too.
   """
   outputs = []
   for batch in input_pipeline.eval_batches(records, batch_size):
@@ -47,7 +47,7 @@ def evaluate_records(
 
 
 def overlap_scores(counts: np.ndarray) -> dict[str, np.ndarray]:
-  """Returns every metric that counts of pixels decide, float [N, K] each.
+  """Returns every metric that follows from pixel counts, float [N, K] each.
 
   Args:
     counts: from `metrics.confusion_counts`, int [N, K, 3].
@@ -58,7 +58,7 @@ def overlap_scores(counts: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def mean_dice(counts: np.ndarray) -> float:
-  """Returns `summarize`'s `dice`, for counts [N, K, 3]."""
+  """Returns the mean Dice, as in `summarize`, from counts [N, K, 3]."""
   return _mean(case_means(metrics_lib.dice_from_counts(counts)))
 
 
@@ -70,20 +70,21 @@ def summarize(
   """Reduces scores per case and class to the numbers of a report.
 
   Every metric is averaged over the foreground classes of a case, then over the
-  cases; and over the cases of one class. A class absent from reference and
-  prediction is not counted in a case; one missed or invented has the worst
-  score there is (0; 1 for the volume error; the diagonal of the image for
-  distances), so that leaving a structure out never improves a mean.
+  cases; and for each class over the cases. A class that is absent from
+  reference and prediction does not count in a case. A class that is missed or
+  invented has the worst possible score (0; 1 for the volume error; the diagonal
+  of the image for distances), so that leaving a structure out never improves a
+  mean.
 
   Args:
-    scores: metric -> float [N, K], nan where not counted.
+    scores: scores of each metric, float [N, K], nan where not counted.
     classes: K names; index 0 is the background.
     subjects: N names; the cases of a subject are resampled together.
 
   Returns:
     A tree of plain numbers: NAME and NAME_interval_95 (bootstrap) for each
-    metric, numbers of cases, and the same `per_class`. None where no case
-    counts, and for an interval over less than two subjects.
+    metric, numbers of cases, and the same `per_class`. Numbers are None where
+    no case counts, and so are intervals over fewer than two subjects.
   """
   number = len(subjects)
   dice = next(iter(scores.values()))
@@ -112,7 +113,7 @@ def in_words(results: dict[str, Any], metric: str) -> str:
 
 
 def _means(values, subjects):
-  """Returns means and intervals of named float [N]."""
+  """Returns the mean and the interval of each array of scores, float [N]."""
   results = {}
   subjects = np.asarray(subjects)
   for name, scores in values.items():
@@ -130,7 +131,7 @@ def _count(values):
 
 
 def case_means(scores: np.ndarray) -> np.ndarray:
-  """Averages [N, K] over the foreground classes that count, float [N]."""
+  """Averages scores [N, K] over the foreground classes that count, [N]."""
   return metrics_lib.mean_of_counted(scores[:, 1:], axis=1)
 
 
@@ -146,13 +147,14 @@ def write_cases(
     scores: dict[str, np.ndarray],
     classes: Sequence[str],
 ) -> None:
-  """Writes one CSV line per case: id, subject, METRIC_CLASS of every two.
+  """Writes one CSV line per case: id, subject, and each METRIC_CLASS.
 
   Args:
     path: file to write.
-    ids: N names.
-    subjects: N names.
-    scores: metric -> float [N, K], nan (an empty cell) where not counted.
+    ids: ids of the N cases.
+    subjects: subjects of the N cases.
+    scores: scores of each metric, float [N, K]; nan, written as an empty cell,
+      where not counted.
     classes: K names; index 0 is the background.
   """
   columns = {
@@ -165,14 +167,14 @@ def write_cases(
 
 
 class Evaluated(NamedTuple):
-  """What an evaluation found.
+  """The findings of an evaluation.
 
   Attributes:
     results: a tree of plain numbers, see `summarize`.
     classes: K names; index 0 is the background.
-    ids: N names of cases.
-    subjects: N names.
-    scores: metric -> float [N, K].
+    ids: ids of the N cases.
+    subjects: subjects of the N cases.
+    scores: scores of each metric, float [N, K].
   """
 
   results: dict[str, Any]
@@ -186,14 +188,14 @@ class EvaluatedCase(NamedTuple):
   """One case of an evaluation's report.
 
   Attributes:
-    id: of the case.
-    subject: or ''.
-    scores: by metric and class, such as {'dice_polyp': 0.8}; nan where there is
-      none.
-    image: uint8 [H, W, C], C = 1 or 3, of any size.
-    truth: uint8 [H, W], `types.UNLABELLED` where unknown.
-    prediction: uint8 [H, W].
-    maps: more pictures, float [H, W] in [0, 1], such as 'uncertainty'.
+    id: id of the case.
+    subject: subject of the case, or ''.
+    scores: scores by metric and class, such as {'dice_polyp': 0.8}; nan where
+      not counted.
+    image: image, uint8 [H, W, C], C = 1 or 3, of any size.
+    truth: reference, uint8 [H, W], `types.UNLABELLED` where unknown.
+    prediction: predicted classes, uint8 [H, W].
+    maps: further maps by name, such as 'uncertainty', float [H, W] in [0, 1].
   """
 
   id: str
@@ -208,7 +210,7 @@ class EvaluatedCase(NamedTuple):
 def write_evaluation(
     folder: str, found: Evaluated, *, suffix: str = ''
 ) -> None:
-  """Writes evaluation{suffix}.csv, one line per case, and the same .json."""
+  """Writes evaluation{suffix}.csv, one line per case, and results as .json."""
   write_cases(os.path.join(folder, f'evaluation{suffix}.csv'), found.ids,
               found.subjects, found.scores, found.classes)
   run_folder.write_json(
@@ -216,12 +218,12 @@ def write_evaluation(
 
 
 class ScoredCase(NamedTuple):
-  """A picture or a volume with its scores.
+  """An image or a volume with its scores.
 
   Attributes:
-    id: of the case.
-    subject: that it is of.
-    scores: by metric, float [K], as `score_case` returns them.
+    id: id of the case.
+    subject: subject of the case.
+    scores: scores by metric, float [K], as `score_case` returns them.
   """
 
   id: str
@@ -236,13 +238,13 @@ def evaluate_cases(
     tolerance: float,
     in_mm: bool,
 ) -> Evaluated:
-  """Reduces the scores of cases, from `score_case`, one at a time.
+  """Collects the scores of cases, one at a time, and summarizes them.
 
   Args:
-    cases: one at least.
+    cases: at least one case, with scores from `score_case`.
     classes: K names; index 0 is the background.
-    tolerance: of NSD.
-    in_mm: the unit of all distances: mm, or pixels.
+    tolerance: tolerance of NSD.
+    in_mm: whether distances are in mm, and not in pixels.
   """
   ids, subjects, rows = zip(*cases, strict=True)
   scores = {m: np.stack([row[m] for row in rows]) for m in rows[0]}
@@ -257,7 +259,7 @@ def evaluate_cases(
 def named_scores(
     scores: dict[str, np.ndarray], classes: Sequence[str]
 ) -> dict[str, float]:
-  """Returns the scores of one case, float [K] each, by METRIC_CLASS."""
+  """Returns the scores of one case, which are float [K], by METRIC_CLASS."""
   return {f'{metric}_{name}': float(values[c])
           for c, name in enumerate(classes) if c > 0
           for metric, values in scores.items()}
@@ -271,7 +273,7 @@ def score_case(
     spacing: Sequence[float] | None,
     tolerance: float,
 ) -> dict[str, np.ndarray]:
-  """Returns every metric of one case and all classes, on the host.
+  """Computes every metric of one case for all classes, on the host.
 
   Args:
     prediction: class per pixel or voxel, integer [...].
@@ -279,12 +281,12 @@ def score_case(
       in neither mask.
     num_classes: number of classes K.
     spacing: mm along each axis; None measures in pixels.
-    tolerance: of NSD, in the unit of the spacing.
+    tolerance: tolerance of NSD, in the unit of the spacing.
 
   Returns:
-    Metric -> float64 [K]; nan for the background, and where a class is in
-    neither mask. What is missed or invented lies as far away as the corners of
-    what is labelled.
+    The scores of each metric, float64 [K]; nan for the background, and where a
+    class is in neither mask. The distance of a missed or invented class is the
+    diagonal of the labelled region.
   """
   known = label_map != types.UNLABELLED
   pairs = label_map[known].astype(np.int64) * num_classes + prediction[known]
@@ -309,7 +311,7 @@ def score_case(
 
 
 def _diagonal(known, spacing):
-  """Returns the distance of the corners of what is labelled."""
+  """Returns the diagonal of the box around the labelled pixels."""
   lengths = []
   for axis in range(known.ndim):
     other = tuple(i for i in range(known.ndim) if i != axis)
@@ -327,19 +329,19 @@ def summarize_indicators(
     num_updates: np.ndarray,
     records: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
-  """Tells how well the indicators find the planted faults, if any are known.
+  """Measures how well the indicators find the planted faults, if any are known.
 
   Args:
-    weights: indicator table, float [N].
+    weights: indicators of all weak instances, float [N].
     num_updates: how often each indicator has moved, int [N].
     records: weak training records; `fault` names a planted fault, '' if none.
 
   Returns:
-    `auroc`: chance that a faulty instance has a lower indicator than a good
-    one; `auroc_by_fault`; mean indicators of both groups; counts. Indicators
-    that never moved rank nothing and get no AUROC.
+    `auroc`, the probability that a faulty instance has a lower indicator than a
+    good one; `auroc_by_fault`; mean indicators of both groups; and counts.
+    There is no AUROC if the indicators never moved, since they rank nothing.
   """
-  # An unlabelled image has nothing that could be trusted or not.
+  # Leave out images without an annotation, which have nothing to trust.
   records = [r for r in records if r['kind'] != types.AnnotationKind.NONE]
   if not records:
     return {'num_weak': 0, 'num_faulty': 0}

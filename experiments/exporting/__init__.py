@@ -1,6 +1,7 @@
-"""A finished run for use without this library.
+"""Exports a finished run for use without this library.
 
-What lives here: its networks as files that other programs load, checked
-against the live ones (`artefacts`), and the card that says what they were
-trained on, how good they are and where they fail (`model_card`).
+This room writes the networks as files that other programs load, after a check
+against the live networks (`artefacts`). It also writes the model card, which
+states what they were trained on, how good they are and where they fail
+(`model_card`).
 """

@@ -1,4 +1,4 @@
-"""A run as files that other programs load: StableHLO, ONNX, safetensors."""
+"""Exports a run to StableHLO, ONNX and safetensors, for other programs."""
 
 from collections.abc import Callable
 import importlib.util
@@ -23,8 +23,9 @@ from experiments.prediction import predictor as predictor_lib
 from experiments.saving import run_folder
 
 _PLATFORMS = ('cpu', 'cuda', 'tpu')
-# Another program may add in another order: of probabilities, and of pixels
-# whose two best classes are as good as equal.
+# Other programs may sum in another order. These are the largest error of
+# probabilities, and the largest share of other labels, at pixels whose two best
+# classes are nearly equal.
 _MAX_PROBABILITY_ERROR = 1e-4
 _MAX_LABEL_SHARE = 1e-3
 
@@ -32,7 +33,10 @@ _MAX_LABEL_SHARE = 1e-3
 def model_fn(
     predictor: predictor_lib.Predictor,
 ) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
-  """Returns uint8 [B, H, W, C] -> labels [B, H, W], probabilities; pure."""
+  """Returns the model as a pure function of images, uint8 [B, H, W, C].
+
+  It returns labels, uint8 [B, H, W], and probabilities, float [B, H, W, K].
+  """
 
   def model(images):
     probabilities = predictor.predict_fn(predictor.params, images).probabilities
@@ -43,18 +47,18 @@ def model_fn(
 
 
 def to_stablehlo(predictor: predictor_lib.Predictor) -> bytes:
-  """Serializes `model_fn`, parameters included, for any batch size."""
+  """Serializes `model_fn` with its parameters, for any batch size."""
   exported = jax_export.export(
       jax.jit(model_fn(predictor)), platforms=_PLATFORMS)(_any_batch(predictor))
   return exported.serialize()
 
 
 def to_onnx(predictor: predictor_lib.Predictor) -> bytes:
-  """Converts `model_fn` by jax2onnx, for any batch size."""
-  import jax2onnx  # Heavy, and not everybody's.
+  """Converts `model_fn` with jax2onnx, for any batch size."""
+  import jax2onnx  # Slow to import, and part of an optional extra.
 
   python_logging.getLogger('onnx_ir').setLevel(python_logging.ERROR)
-  # The converter relies on rank promotion, and knows JAX's operations alone.
+  # The converter needs rank promotion, and knows only JAX's own operations.
   with jax.numpy_rank_promotion('allow'), depthwise.as_grouped():
     return jax2onnx.to_onnx(
         model_fn(predictor), [_any_batch(predictor)], model_name='hybridseg',
@@ -63,7 +67,7 @@ def to_onnx(predictor: predictor_lib.Predictor) -> bytes:
 
 
 def _any_batch(predictor):
-  """Returns shape and dtype of images, for any batch size."""
+  """Returns the shape and dtype of images, with a symbolic batch size."""
   (batch,) = jax_export.symbolic_shape('b')
   return jax.ShapeDtypeStruct(
       (batch, *predictor.dataset.image_shape), jnp.uint8)
@@ -79,19 +83,19 @@ def flat_weights(predictor: predictor_lib.Predictor) -> dict[str, np.ndarray]:
 def write(
     predictor: predictor_lib.Predictor, workdir: str, output: str
 ) -> list[str]:
-  """Writes all artefacts into a new folder, whole or not at all.
+  """Writes all artefacts into a new folder, completely or not at all.
 
   Args:
-    predictor: of the run.
+    predictor: networks of the run.
     workdir: folder of the run.
     output: folder to write.
 
   Returns:
-    Lines that say what was written and how it was checked.
+    Lines that state what was written and how it was checked.
 
   Raises:
-    binary.UserError: if the folder exists or cannot be written, or if what was
-      exported is not the live model.
+    binary.UserError: if the folder exists or cannot be written, or if the
+      exported model differs from the live one.
   """
   output = pathlib.Path(os.path.abspath(output))
   if output.exists():
@@ -109,7 +113,7 @@ def write(
 
 def _write_all(predictor, workdir, folder):
   images = _trial_images(predictor)
-  # Of a single image, too: programs are made for each batch size.
+  # Try a single image, too: each batch size is compiled to its own program.
   trials = [images, images[:1]]
   live = jax.jit(model_fn(predictor))
   expected = [jax.device_get(live(x)) for x in trials]
@@ -142,7 +146,10 @@ def _write_all(predictor, workdir, folder):
 
 
 def _write_onnx(predictor, folder, trials, expected):
-  """Writes the ONNX if it is as good as equal; returns what is to be said."""
+  """Writes the ONNX file if it equals the live model within the tolerances.
+
+  Returns a line that tells the user about it.
+  """
   import onnxruntime
 
   try:
@@ -154,7 +161,7 @@ def _write_onnx(predictor, folder, trials, expected):
       found = session.run(None, {'images': x})
       share = max(share, float(np.mean(found[0] != labels)))
       error = max(error, float(np.abs(found[1] - probabilities).max()))
-  except Exception as e:  # Of whatever layer of the converter.
+  except Exception as e:  # The converter raises errors of any type.
     reason = (str(e).strip().splitlines() or [type(e).__name__])[0][:100]
     return ('  model.onnx           not written: the converter failed '
             f'({reason})')
@@ -167,7 +174,7 @@ def _write_onnx(predictor, folder, trials, expected):
 
 
 def _trial_images(predictor):
-  """Returns noise and a smooth picture, uint8 [3, H, W, C]."""
+  """Returns two images of noise and a smooth one, uint8 [3, H, W, C]."""
   shape = predictor.dataset.image_shape
   rng = np.random.default_rng(0)
   noise = rng.integers(0, 256, (2, *shape), dtype=np.uint8)

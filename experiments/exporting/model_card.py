@@ -1,4 +1,4 @@
-"""The model card of a run: what it was trained on, how good it is, its limits.
+"""Writes the model card of a run: its data, its metrics and its limits.
 
 Mitchell et al., "Model Cards for Model Reporting", 2019
 (https://arxiv.org/abs/1810.03993).
@@ -24,12 +24,12 @@ from experiments.saving import run_schema
 
 
 def write(predictor: predictor_lib.Predictor, workdir: str) -> str:
-  """Returns the card as Markdown.
+  """Returns the model card as Markdown.
 
   Args:
-    predictor: of the run.
-    workdir: folder of the run; its evaluation_test.json, if there is one of the
-      exported step, else its metrics.json, gives the metrics.
+    predictor: networks of the run.
+    workdir: folder of the run. The metrics are those of evaluation_test.json if
+      that is of the exported step, else those of metrics.json.
   """
   dataset, config = predictor.dataset, predictor.config
   sessions = run_folder.read_sessions(workdir)
@@ -94,7 +94,7 @@ def write(predictor: predictor_lib.Predictor, workdir: str) -> str:
 
 
 def _weak_labels(workdir):
-  """Returns a line of how many weak labels of each kind there were."""
+  """Returns a line with the number of weak labels of each kind."""
   path = os.path.join(workdir, 'indicators.csv')
   if not os.path.exists(path):
     return []
@@ -109,7 +109,7 @@ def _weak_labels(workdir):
 
 
 def _metrics(workdir, step):
-  """Returns a table of the newest evaluation of the step."""
+  """Returns a table of the step's evaluation, or a line if there is none."""
   for name, pick in (('evaluation_test.json', lambda r: r),
                      ('metrics.json', lambda r: r['test'] | {
                          'step': r['step'], 'resolution': 'records'})):
@@ -187,5 +187,5 @@ def _intensities(preparation):
 
 
 def _text(name):
-  """Returns a name that cannot be taken for Markdown."""
+  """Returns a name with the special characters of Markdown escaped."""
   return ''.join(f'\\{c}' if c in r'\`*_{}[]<>()#+-.!|' else c for c in name)

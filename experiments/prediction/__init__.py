@@ -1,7 +1,7 @@
-"""The networks of a finished run at work, on pictures from anywhere.
+"""Applies the networks of a finished run to images from anywhere.
 
-What lives here: the networks, loaded and ready for tiles (`predictor`), any
-file of pictures cut into tiles and put together again (`pictures`), a folder
-of files from one to the next (`file_by_file`), and the flags that choose
-networks (`network_flags`).
+This room holds the networks, loaded and ready for tiles (`predictor`); the
+cutting of image files into tiles, and the merging of their predictions
+(`pictures`); the prediction of a folder, one file after the other
+(`file_by_file`); and the flags that choose networks (`network_flags`).
 """

@@ -1,4 +1,4 @@
-"""From a folder of anything to masks, one file at a time; resumable."""
+"""Predicts the masks of a folder of files, one at a time; can be resumed."""
 
 import collections
 from collections.abc import Callable, Iterator, Sequence
@@ -38,8 +38,8 @@ class Inputs(NamedTuple):
   """Files to predict.
 
   Attributes:
-    folder: that they may be read from.
-    names: their paths below it.
+    folder: folder from which they may be read.
+    names: paths of the files below it.
   """
 
   folder: pixels.Folder
@@ -47,7 +47,7 @@ class Inputs(NamedTuple):
 
 
 class _Source:
-  """Reads file i when asked; a wrong one is returned, not raised."""
+  """Reads file i on demand; returns, not raises, the error of a wrong file."""
 
   def __init__(self, inputs, preparation, channels):
     self._inputs = inputs
@@ -63,10 +63,10 @@ class _Source:
 
 
 def find_inputs(path: str) -> Inputs:
-  """Finds what can be predicted at a path: a file, or all below a folder.
+  """Finds the files to predict at a path: a file, or all below a folder.
 
   Raises:
-    binary.UserError: if there is nothing.
+    binary.UserError: if there is none.
   """
   if not path:
     raise binary.UserError('--input is empty: give a file or a folder.')
@@ -97,15 +97,15 @@ def find_inputs(path: str) -> Inputs:
 
 
 def _open_folder(path):
-  """Follows links to wherever they lead: they are the user's own."""
+  """Opens a folder whose links may lead anywhere: they are the user's own."""
   return pixels.open_folder(path)._replace(real_root='/')
 
 
 def stems(names: Sequence[str]) -> dict[str, str]:
-  """Returns under which name the results of each file are written.
+  """Returns the names under which the results of each file are written.
 
-  Without its suffix, unless that would make two the same: `a.png` and `a.jpg`
-  keep theirs, `a.png` and `a.jpg`, in front of the new one.
+  These are the names without suffix, unless two of them would be the same:
+  `a.png` and `a.jpg` keep their suffix in front of the new one.
   """
   cut = {name: pictures.without_suffix(name) for name in names}
   counts = collections.Counter(pixels.fold(v) for v in cut.values())
@@ -125,21 +125,22 @@ def predict_files(
   """Predicts every file that is not done yet.
 
   Args:
-    predictor: from `predictor.load`.
-    inputs: from `find_inputs`.
+    predictor: networks from `predictor.load`.
+    inputs: files from `find_inputs`.
     output: folder to write, see `experiments.predict`.
-    tiling: how pictures become tiles.
-    extras: of 'probabilities', 'uncertainty', 'overlays'.
-    should_stop: maps the number of files done to whether to stop there.
+    tiling: how images become tiles.
+    extras: further results, of 'probabilities', 'uncertainty', 'overlays'.
+    should_stop: function of the number of files done that returns whether to
+      stop there.
 
   Returns:
-    How many files could not be used.
+    The number of files that could not be used.
 
   Raises:
-    binary.UserError: if the output is another prediction's, or cannot be
-      written; if no file could be used; or if there are volumes, and nothing
-      says how a network of pictures sees them.
-    binary.Stopped: if it was asked to stop, with everything done kept.
+    binary.UserError: if the output folder holds another prediction or cannot be
+      written; if no file could be used; or if there are volumes, but the
+      networks were trained on images and no axes are given.
+    binary.Stopped: if it was asked to stop; the files done so far are kept.
   """
   output = pathlib.Path(output)
   if len(inputs.names) > 1 and os.path.commonpath([
@@ -198,7 +199,7 @@ class _Job:
     self._odd = {}
 
   def _take_over(self, settings):
-    """Returns the lines of files that are done; refuses other settings."""
+    """Returns the lines of files already done; refuses other settings."""
     # JSON turns tuples into lists: compare like with like.
     path = str(self._output / SETTINGS)
     if os.path.exists(path):
@@ -228,7 +229,7 @@ class _Job:
     return str(status.st_size), str(status.st_mtime_ns)
 
   def _paths(self, name):
-    """Returns what is written of a file, relative to the output."""
+    """Returns the paths of a file's results, relative to the output."""
     stem, is_volume = self._stems[name], pictures.is_volume(name)
     suffixes = {
         'masks': '.nii.gz' if is_volume else '.png',
@@ -239,7 +240,7 @@ class _Job:
             for kind in ('masks', *self._extras)]
 
   def run(self, should_stop):
-    """Predicts what is left; returns how many files failed."""
+    """Predicts the remaining files; returns the number of failed ones."""
     names = [n for n in self._inputs.names if n not in self._rows]
     done, total = len(self._rows), len(self._inputs.names)
     if done:
@@ -278,13 +279,13 @@ class _Job:
     self._writer.writerow(cells.guard_row(row))
     self._file.flush()
     if row['problem']:
-      # A name may hold a line break, or what a terminal obeys.
+      # A name may hold a line break or an escape sequence of a terminal.
       name = row['file']
       name = name if name.isprintable() else ascii(name)
       print(f'{name}: {row["problem"]}', file=sys.stderr, flush=True)
 
   def _results(self, names) -> Iterator[dict[str, Any]]:
-    """Yields the line of each file; pictures share batches."""
+    """Yields the line of each file; tiles of several files share batches."""
     failed = collections.deque()
 
     def files():
@@ -303,7 +304,7 @@ class _Job:
       while failed:
         yield failed.popleft()
       yield self._finish(name, opened, maps)
-    yield from failed  # Those behind the last tile.
+    yield from failed  # Failures that were read after the last good file.
 
   def _failure(self, name, wrong):
     found = f' ({wrong.found})' if wrong.found else ''
@@ -312,7 +313,7 @@ class _Job:
         'file': _printable(name), 'state': 'failed', 'problem': text}
 
   def _finish(self, name, opened, maps):
-    """Writes all that is wanted of a file; returns its line."""
+    """Writes all results of a file; returns its line."""
     labels = [p.argmax(axis=-1).astype(np.uint8) for p in maps.probabilities]
     mask = pictures.to_stored(opened, labels)
     for text in opened.volume.notices if opened.volume is not None else ():
@@ -323,7 +324,7 @@ class _Job:
                 'uncertainty': lambda: pictures.to_stored(
                     opened, maps.disagreement),
                 'overlays': lambda: _overlay(opened, labels)}
-    # The mask comes last: where it is, all is.
+    # The mask is written last: where it exists, all other results do.
     for path in reversed(self._paths(name)):
       self._write(path, contents[path.split('/')[0]](), opened)
     counts = np.bincount(mask.ravel(), minlength=len(self._classes))
@@ -354,7 +355,7 @@ class _Job:
 
 
 def _overlay(opened, labels):
-  """Paints the mask; of a volume, on the slice where it is largest."""
+  """Paints the mask over the image; of a volume, on the fullest slice."""
   k = int(np.argmax([np.count_nonzero(label) for label in labels]))
   painted = painting.overlay(opened.slices[k], labels[k])
   return np.round(255 * painted).astype(np.uint8)
@@ -365,7 +366,7 @@ def _printable(name):
 
 
 def read_table(path: str | os.PathLike[str]) -> list[dict[str, str]]:
-  """Reads predictions.csv; a last line that is not whole is left out."""
+  """Reads predictions.csv; leaves out a last line that is incomplete."""
   try:
     with open(path, newline='', encoding='utf-8') as file:
       text = file.read()

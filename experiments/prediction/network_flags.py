@@ -1,4 +1,4 @@
-"""The flags of binaries that use the networks of a run: which, and how."""
+"""The flags of the binaries that use the networks of a run."""
 
 from typing import TYPE_CHECKING
 
@@ -24,12 +24,12 @@ def run() -> str:
 
 
 def network() -> str:
-  """Returns which networks predict, a key of `predictor.NETWORKS`."""
+  """Returns the networks that predict, a key of `predictor.NETWORKS`."""
   return _NETWORK.value
 
 
 def load() -> 'predictor_lib.Predictor':
-  """Loads the networks; see `predictor.load`."""
+  """Loads the networks that the flags choose; see `predictor.load`."""
   from experiments.prediction import predictor as predictor_lib
   return predictor_lib.load(
       _RUN.value, checkpoint=_CHECKPOINT.value, network=_NETWORK.value,

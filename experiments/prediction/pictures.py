@@ -1,11 +1,11 @@
-"""Any file of pictures -> tiles for the networks, and back to its geometry.
+"""Cuts image files into tiles for the networks, and merges the predictions.
 
-A picture, or each slice of a volume, becomes one tile of the size that the
+An image, or each slice of a volume, becomes one tile of the size that the
 networks were trained on (`whole`, as the records were made), or overlapping
-tiles of its own resolution (`window`: right where the set was prepared without
-resizing). A volume is turned and cut as the volumes of the training set were,
-so that the prediction does not depend on how a file stores its axes; the result
-is turned back.
+tiles at its own resolution (`window`, which is right where the set was prepared
+without resizing). A volume is turned and cut like the volumes of the training
+set, so that the prediction does not depend on how a file stores its axes. The
+result is turned back to the geometry of the file.
 """
 
 import collections
@@ -32,7 +32,7 @@ from experiments.prediction import predictor as predictor_lib
 VOLUME_SUFFIXES = ('.nii', '.nii.gz')
 SUFFIXES = (*sources.PICTURES, *VOLUME_SUFFIXES)
 
-STORED = 'stored'  # In place of an orientation: as the file has it.
+STORED = 'stored'  # Replaces an orientation: keep the axes of the file.
 
 _LINES = {letter: line for line in ('IS', 'LR', 'PA') for letter in line}
 _GEOMETRY = (
@@ -46,9 +46,9 @@ class Tiling(NamedTuple):
 
   Attributes:
     size: height and width of a tile.
-    channels: 1 or 3.
-    windowed: whether tiles are windows of the slice, or the whole of it.
-    overlap: of windows, see `inference.window_starts`.
+    channels: number of channels, 1 or 3.
+    windowed: whether tiles are windows of the slice, and not the whole slice.
+    overlap: overlap of windows, see `inference.window_starts`.
   """
 
   size: tuple[int, int]
@@ -58,16 +58,16 @@ class Tiling(NamedTuple):
 
 
 class Opened(NamedTuple):
-  """One file, read.
+  """One file that was read.
 
   Attributes:
-    slices: uint8 [H, W, C] each, of one size.
-    spacing_mm: along the axes of the result: (y, x), or those of the volume as
-      it is stored; None if the file does not say.
-    volume: where the slices come from, None for a picture.
-    turned: from the stored axes to those of the slices (nibabel's orientation
-      transform), and back.
-    axis: along which the turned volume was cut.
+    slices: slices, uint8 [H, W, C] each, of the same size.
+    spacing_mm: spacing along the axes of the result: (y, x), or the axes of the
+      volume as it is stored; None if the file does not give it.
+    volume: volume that the slices come from; None for an image.
+    turned: nibabel's orientation transforms from the stored axes to those of
+      the slices, and back.
+    axis: axis along which the turned volume was cut.
   """
 
   slices: tuple[np.ndarray, ...]
@@ -78,7 +78,7 @@ class Opened(NamedTuple):
 
 
 def is_orientation(axes: str) -> bool:
-  """Returns whether a text says where three axes point, such as 'LPS'."""
+  """Returns whether a text names three directions, as 'LPS' does."""
   return sorted(_LINES.get(letter, '') for letter in axes) == ['IS', 'LR', 'PA']
 
 
@@ -88,7 +88,7 @@ def is_volume(name: str) -> bool:
 
 
 def without_suffix(name: str) -> str:
-  """Returns a name without the suffix that `SUFFIXES` knows."""
+  """Returns a name without its suffix, if it is one of `SUFFIXES`."""
   lower = name.lower()
   for suffix in sorted(SUFFIXES, key=len, reverse=True):
     if lower.endswith(suffix):
@@ -103,16 +103,16 @@ def open_file(
     preparation: preparation_lib.Preparation,
     channels: int,
 ) -> Opened:
-  """Reads a picture or a volume as the training set was read.
+  """Reads an image or a volume in the way the training set was read.
 
   Args:
-    name: of the file, below the folder.
-    folder: that it may be read from.
-    preparation: of the training set.
-    channels: 1 or 3, of the networks.
+    name: path of the file below the folder.
+    folder: folder from which it may be read.
+    preparation: preparation of the training set.
+    channels: number of channels that the networks expect, 1 or 3.
 
   Raises:
-    pixels.WrongFile: if it cannot be used.
+    pixels.WrongFile: if the file cannot be used.
   """
   if not is_volume(name):
     image, spacing = intensities.read_picture(
@@ -147,15 +147,18 @@ def _turns(affine, orientation):
 def with_channels(
     image: np.ndarray, channels: int, name: str
 ) -> np.ndarray:
-  """Repeats gray; refuses colour where the networks know only gray.
+  """Returns an image with the number of channels that the networks expect.
+
+  Gray images are repeated for networks that expect colour. Images of three
+  channels are accepted by networks for gray images if the channels are equal.
 
   Args:
-    image: uint8 [H, W, 1 or 3].
-    channels: 1 or 3, of the networks.
-    name: of the picture.
+    image: image, uint8 [H, W, 1 or 3].
+    channels: number of channels that the networks expect, 1 or 3.
+    name: name of the image, for messages.
 
   Raises:
-    pixels.WrongFile: if it is refused.
+    pixels.WrongFile: if the image is in colour and the networks are for gray.
   """
   if image.shape[-1] == channels:
     return image
@@ -183,15 +186,15 @@ def tiles_of(opened: Opened, tiling: Tiling) -> list[np.ndarray]:
 def merge(
     opened: Opened, maps: Sequence[np.ndarray], tiling: Tiling
 ) -> list[np.ndarray]:
-  """Undoes `tiles_of`, for what was predicted of the tiles.
+  """Merges maps that were predicted for the tiles of `tiles_of`.
 
   Args:
     opened: the file.
-    maps: one float [h, w, ...] per tile.
-    tiling: as it was.
+    maps: one map per tile, float [h, w, ...].
+    tiling: the tiling of `tiles_of`.
 
   Returns:
-    For each slice float32 [H, W, ...].
+    One map per slice, float32 [H, W, ...].
   """
   size = opened.slices[0].shape[:2]
   if not tiling.windowed:
@@ -207,9 +210,10 @@ class Predicted(NamedTuple):
   """A file with its prediction.
 
   Attributes:
-    key: of the file.
+    key: key of the file.
     opened: the file.
-    maps: of each part of a prediction a list, [H, W, ...] per slice.
+    maps: a prediction whose parts are lists, with one array [H, W, ...] per
+      slice.
   """
 
   key: Any
@@ -225,11 +229,12 @@ def predict(
   """Predicts files one after another; their tiles share batches.
 
   Args:
-    predictor: from `predictor.load`.
-    files: a key of each, and the file; read ahead by one batch of tiles.
+    predictor: networks from `predictor.load`.
+    files: pairs of a key and a file, which are read ahead by one batch of
+      tiles.
     tiling: how slices become tiles.
   """
-  waiting = collections.deque()  # Files whose tiles are on their way.
+  waiting = collections.deque()  # Files that still lack outputs of tiles.
 
   def tiles():
     for key, opened in files:
@@ -247,7 +252,7 @@ def predict(
 
 
 def resize_map(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-  """Resizes float [h, w, ...] bilinearly; the mean of many where it shrinks."""
+  """Resizes a map, float [h, w, ...], bilinearly; averages where it shrinks."""
   if values.shape[:2] == tuple(size):
     return values
   planes = values.reshape(*values.shape[:2], -1)
@@ -260,14 +265,15 @@ def resize_map(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def to_stored(opened: Opened, maps: Sequence[np.ndarray]) -> np.ndarray:
-  """Returns maps of slices in the geometry of the file.
+  """Turns maps of slices back to the geometry of the file.
 
   Args:
     opened: the file.
     maps: one array [H, W, ...] per slice.
 
   Returns:
-    [H, W, ...] for a picture; [A, B, C, ...] as a volume stores it.
+    An array [H, W, ...] for an image, or [A, B, C, ...] as the volume stores
+    its axes.
   """
   if opened.volume is None:
     return maps[0]
@@ -278,14 +284,15 @@ def to_stored(opened: Opened, maps: Sequence[np.ndarray]) -> np.ndarray:
 def save_volume(
     path: pathlib.Path, array: np.ndarray, volume: volumes.Volume
 ) -> None:
-  """Writes a NIfTI with the geometry of another: size, affine, codes, units.
+  """Writes a NIfTI file with the geometry of another volume.
 
-  Nothing else of its header is copied: it may hold a patient's name.
+  The geometry is the size, affine, codes and units. Nothing else of the header
+  is copied, because it may hold a patient's name.
 
   Args:
-    path: .nii.gz to write, whole or not at all.
-    array: [A, B, C] or [A, B, C, K] as the other stores its axes.
-    volume: the other.
+    path: .nii.gz file to write, completely or not at all.
+    array: array [A, B, C] or [A, B, C, K], in the axes that the volume stores.
+    volume: volume whose geometry is copied.
   """
   old = volume.header
   form = nibabel.Nifti2Image if int(
@@ -295,7 +302,7 @@ def save_volume(
     header[name] = old[name]
   header['pixdim'][:4] = old['pixdim'][:4]
   header.set_data_dtype(array.dtype)
-  if array.ndim == 3:  # A header may have fewer axes, or more of length 1.
+  if array.ndim == 3:  # The header may drop or add axes of length 1.
     array = array.reshape(old.get_data_shape())
   with (whole_file.open_whole(path, 'wb') as file,
         gzip.GzipFile('', 'wb', 1, file, mtime=0) as zipped):

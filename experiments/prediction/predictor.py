@@ -1,4 +1,4 @@
-"""The two networks of a run, ready for tiles from anywhere."""
+"""Loads the two networks of a run and predicts tiles from anywhere."""
 
 from collections.abc import Callable, Iterable, Iterator
 import functools
@@ -18,22 +18,23 @@ from experiments.saving import checkpoints as checkpoints_lib
 from experiments.saving import run_folder
 from experiments.saving import run_log
 
-# Which of the two parameter sets predict.
+# The parameter sets that predict, by the name of the choice.
 NETWORKS = {'mean': (0, 1), '0': (0,), '1': (1,)}
 
 
 class Predictor(NamedTuple):
-  """Networks with all that is needed to use them.
+  """Networks with everything that is needed to use them.
 
   Attributes:
-    predict_fn: (parameter sets, uint8 [B, H, W, C]) -> `inference.Prediction`;
-      pure, not jitted.
-    run_fn: uint8 [B, H, W, C] -> the same on the devices, mapped.
-    params: the parameter sets, NumPy arrays.
-    batch_size: B, over the devices of this process.
-    dataset: the set of the run, without its records.
-    config: of the run.
-    step: of the checkpoint.
+    predict_fn: pure function (parameter sets, uint8 [B, H, W, C]) ->
+      `inference.Prediction`, not jitted.
+    run_fn: function uint8 [B, H, W, C] -> `inference.Prediction`, compiled and
+      mapped over the devices.
+    params: parameter sets, NumPy arrays.
+    batch_size: batch size B, over the devices of this process.
+    dataset: set of the run, without its records.
+    config: config of the run.
+    step: step of the checkpoint.
     network: one of `NETWORKS`.
     flip: whether to average over four flips of each image.
     digest: sha256 of the parameters.
@@ -58,7 +59,7 @@ def load(
     network: str = 'mean',
     flip: bool = False,
 ) -> Predictor:
-  """Loads a run; its records are not needed.
+  """Loads the networks of a run, without need of its records.
 
   Args:
     workdir: folder of the run.
@@ -94,7 +95,7 @@ def load(
 
 
 def _batch_size(config, mapping):
-  """Returns that of evaluation, or a bit more: a multiple of the devices."""
+  """Returns the batch size of evaluation, rounded up to fill all devices."""
   num_devices = mapping.num_local_devices
   return -(-max(1, config.input.eval_batch_size) // num_devices) * num_devices
 
@@ -109,7 +110,8 @@ def restore(
   """Returns the newest intact checkpoint of a run, or its best one.
 
   Raises:
-    binary.UserError: if there is none, or none that is known to be the best.
+    binary.UserError: if there is no intact checkpoint, or if the best one is
+      not known.
   """
   store = run_folder.open_checkpoints(workdir, config, dataset.fingerprint)
   like = jax.eval_shape(built.init_fn)
@@ -131,11 +133,12 @@ def restore(
 def predict_tiles(
     predictor: Predictor, tiles: Iterable[np.ndarray]
 ) -> Iterator[inference.Prediction]:
-  """Yields the prediction of each tile, in order, computed in full batches.
+  """Yields the prediction of each tile in order; computes full batches.
 
   Args:
-    predictor: from `load`.
-    tiles: uint8 [H, W, C], as the records' images; read ahead by one batch.
+    predictor: networks from `load`.
+    tiles: images like those of the records, uint8 [H, W, C], which are read
+      ahead by one batch.
   """
   batch = []
   for tile in tiles:

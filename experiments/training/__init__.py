@@ -1,8 +1,8 @@
-"""A run from its first step to its report.
+"""Trains a run, from its first step to its report.
 
-What lives here: the loop, which resumes, evaluates and saves (`trainer`), with
-a pass that moves indicators (`indicator_pass`) and a way to stop (`stopping`);
-the correction of weak labels between two runs (`refining`, `calibration`); a
-finished run once more (`reproduce`); and the words at the end
-(`closing_words`).
+This room holds the training loop, which resumes, evaluates and saves
+(`trainer`), with a pass that moves indicators (`indicator_pass`) and the
+handling of stop signals (`stopping`). It also holds the correction of weak
+labels between two trainings (`refining`, `calibration`), the repetition of a
+finished run (`reproduce`), and the summary at the end (`closing_words`).
 """

@@ -1,12 +1,15 @@
-"""How much a kind of annotation tells, learnt from exact masks.
+"""Learns from exact masks how much evidence a kind of annotation gives.
 
-`hybridseg.refinement` adds what an annotation says to what the networks say:
-`inside` where it shows an object, `outside` where it shows none. Both numbers
-of a kind are those with which exact masks, drawn again as that kind with the
-usual care, are refined to what is nearest to these masks. Those of the strong
-training images: the networks have learnt them, but they have seen the weak
-images as often, and constants that were learnt from images which are new to the
-networks ask the annotations for too much (experiments/results/refinement.md).
+`hybridseg.refinement` adds the evidence of an annotation to that of the
+networks: the constant `inside` where it shows an object, and `outside` where it
+shows none. To find both constants of a kind, exact masks are redrawn as that
+kind with the usual care and refined. The constants are those whose refined
+labels are closest to the exact masks.
+
+The masks are those of the strong training images. The networks have learnt
+them, but they have seen the weak images just as often. Constants that were
+learnt from images new to the networks rely on the annotations too much
+(experiments/results/refinement.md).
 """
 
 from collections.abc import Iterable
@@ -24,26 +27,27 @@ import numpy as np
 from experiments.auditing import planting
 from experiments.evaluation import scoring
 
-# In nats; above the largest, an annotation outweighs almost any network.
+# Candidates in nats; with the largest, an annotation outweighs nearly any
+# network.
 _INSIDE = (0.0, 0.35, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0)
 _OUTSIDE = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0)
 _CANDIDATES = np.array(list(itertools.product(_INSIDE, _OUTSIDE)), np.float32)
-# What is chosen where the masks do not tell, and how slow they are to tell.
+# The constants without any mask, and the penalty on leaving them.
 _RULE = np.array([1.0, 2.0])
 _PENALTY = 0.02
-_NUM_DRAWINGS = 2  # Of each mask as each kind.
+_NUM_DRAWINGS = 2  # Drawings of each mask as each kind.
 
 
 class Constants(NamedTuple):
-  """What is known of one kind of annotation.
+  """The constants of one kind of annotation.
 
   Attributes:
-    inside: in nats, see `refinement.annotation_evidence`.
-    outside: in nats.
-    num_masks: how many drawings of exact masks it was learnt from.
-    dice: mean Dice of these drawings with the masks they are drawn from, by
-      what is done with them: 'drawn', 'predicted' and 'refined', the last with
-      the constants of fits that have not seen the subject.
+    inside: evidence in nats, see `refinement.annotation_evidence`.
+    outside: evidence in nats.
+    num_masks: number of drawings of exact masks from which they were learnt.
+    dice: mean Dice with the exact masks: 'drawn' of the drawings, 'predicted'
+      of the predictions, and 'refined' of the refined labels, with the
+      constants of fits that have not seen the subject.
   """
 
   inside: float
@@ -62,18 +66,18 @@ def refine(
     *,
     num_classes: int,
 ) -> jax.Array:
-  """Refines one annotation by each of C pairs of constants.
+  """Refines one annotation with each of C pairs of constants.
 
   Args:
-    probabilities: mean of the networks, float [H, W, K].
+    probabilities: mean probabilities of the networks, float [H, W, K].
     label: label map, uint8 [H, W].
-    present: of a tag, uint8 [K].
-    constants: inside and outside, float [C, 2].
-    trust: in the annotation, float [].
+    present: whether a tag names each class as present, uint8 [K].
+    constants: pairs of inside and outside, float [C, 2].
+    trust: trust in the annotation, float [].
     num_classes: number of classes K.
 
   Returns:
-    Classes, uint8 [C, H, W].
+    Refined label maps, uint8 [C, H, W].
   """
   repeat = lambda x: jnp.broadcast_to(x, (constants.shape[0], *x.shape))
   said = refinement.annotation_evidence(
@@ -88,20 +92,20 @@ def calibrate(
 ) -> dict[int, Constants]:
   """Learns the constants of each kind from exact masks.
 
-  Of all candidates c, those are taken that maximise
+  Each fold of the subjects is left out in turn, and the candidate c is chosen
+  that maximises, over the drawings m of the other subjects,
 
-    sum_m Dice_m(c) - 0.02 ||c - (1, 2)||^2
+    sum_m Dice_m(c) - 0.02 ||c - (1, 2)||^2.
 
-  over the drawings m: once for each fold of the subjects, left out in turn, and
-  then the mean of these.
+  The constants are the mean of these choices.
 
   Args:
-    looked_at: records, whose `label` is an exact mask, and the mean
-      probabilities of the networks on their images, float [H, W, K].
+    looked_at: pairs of a record whose `label` is an exact mask, and the mean
+      probabilities of the networks on its image, float [H, W, K].
     kinds: `types.AnnotationKind` of the annotations to refine.
 
   Returns:
-    Constants by kind.
+    The constants of each kind.
   """
   found = {kind: ([], [], []) for kind in kinds}
   for i, (record, probs) in enumerate(looked_at):
@@ -115,7 +119,8 @@ def calibrate(
         drawn, present = planting.draw(
             truth, kind, np.random.default_rng((i, kind, n)),
             num_classes=num_classes)
-        if kind != types.AnnotationKind.TAG:  # As in records.
+        # As in records, only tags state which classes are present.
+        if kind != types.AnnotationKind.TAG:
           present = np.full_like(present, types.UNLABELLED)
         refined = refine(
             probs, drawn, present, _CANDIDATES, np.float32(1),
@@ -129,7 +134,7 @@ def calibrate(
 
 
 def _dice(predictions, truth, num_classes):
-  """Returns the mean Dice of each of P maps, [P]; nan if nothing is there."""
+  """Returns the mean Dice of each of P maps, [P]; nan if no class counts."""
   counts = _counts(
       np.asarray(predictions, np.uint8), truth, num_classes=num_classes)
   return scoring.case_means(metrics_lib.dice_from_counts(np.asarray(counts)))
@@ -143,7 +148,13 @@ def _counts(predictions, truth, *, num_classes):
 
 
 def _choose(dice, references, groups):
-  """Returns the constants by Dice [M, C], of drawings of these subjects."""
+  """Chooses the constants by the Dice [M, C] of drawings.
+
+  Args:
+    dice: Dice of each drawing with each candidate, float [M, C].
+    references: Dice of each drawing and of its prediction, float [M, 2].
+    groups: subject of each drawing, [M].
+  """
   if not len(groups):
     return Constants(*_RULE.tolist(), 0, {})
   folds, num_folds = planting.fold_numbers(groups)

@@ -1,4 +1,4 @@
-"""The closing words of a run on the terminal."""
+"""Prints the summary of a run on the terminal."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ from experiments.evaluation import scoring
 def print_summary(
     results: dict[str, Any], workdir: str, *, network: str
 ) -> None:
-  """Prints what a run found, where it lies and what to do next.
+  """Prints the results of a run, where its files are and what to do next.
 
   Args:
-    results: of `trainer.train_and_evaluate`.
-    workdir: of the run.
-    network: its `config.model.name`.
+    results: results of `trainer.train_and_evaluate`.
+    workdir: folder of the run.
+    network: `config.model.name` of the run.
   """
   test, indicators = results['test'], results['indicators']
   print(f'\nDone: {results["dataset"]}, '
@@ -47,7 +47,7 @@ def print_summary(
         f'--run={workdir} --input=FOLDER --output=OUT')
   print('  suspect labels   python -m experiments.audit '
         f'--run={workdir}')
-  if network == 'unet':  # Numbers: experiments/results/encoders.md.
+  if network == 'unet':  # The numbers are from experiments/results/encoders.md.
     print(
         '  better networks  with an encoder that knows ImageNet, test Dice of '
         "polyps is\n    0.78, not 0.41: pip install -e '.[run,pretrained]', and"

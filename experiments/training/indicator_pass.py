@@ -1,4 +1,4 @@
-"""A pass over all weak images that moves their indicators, where a run asks."""
+"""A pass over all weak images that moves their indicators."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from experiments.building import parts as parts_lib
 
 
 def is_due(config: ml_collections.ConfigDict, step: int) -> bool:
-  """Returns whether a pass follows after so many updates of the networks."""
+  """Returns whether a pass follows after `step` updates of the networks."""
   weighting = config.weighting
   return (weighting.instances == 'all' and step >= weighting.start_step
           and step % weighting.every_steps == 0)
@@ -29,12 +29,13 @@ def run(
   """Returns the state with the indicators of all weak images moved.
 
   Args:
-    config: of the run.
-    dataset: its set.
-    training: its parts.
-    state: placed; donated.
-    strong: the strong batch whose gradient steers, of the host.
-    key: placed; not used by the step, which augments nothing.
+    config: config of the run.
+    dataset: set of the run.
+    training: parts of the run.
+    state: state, placed on the devices; it is donated.
+    strong: strong batch whose gradient steers, on the host.
+    key: random key, placed on the devices; the step does not use it, because it
+      augments nothing.
   """
   for weak in input_pipeline.indicator_batches(
       dataset.splits['train_weak'], config.input.weak_batch_size,

@@ -2,10 +2,10 @@
 
   new label = argmax_c [ log mean probability + trust * evidence ],
 
-`hybridseg.refinement`: the evidence is what the annotation says by its kind,
-with constants that exact masks give (`training.calibration`); the trust is
-its indicator, or 0 below `THRESHOLD`. Images without annotation stay so. How
-good these labels are: `experiments/results/refinement.md`.
+as in `hybridseg.refinement`. The evidence of an annotation depends on its kind,
+with constants that are learnt from exact masks (`training.calibration`). The
+trust is its indicator, or 0 below `THRESHOLD`. Images without an annotation
+keep none. `experiments/results/refinement.md` shows how good these labels are.
 """
 
 from collections.abc import Callable
@@ -37,9 +37,10 @@ from experiments.saving import resuming
 from experiments.saving import run_folder
 from experiments.training import calibration
 
-# Of the indicator: below it, an annotation is not asked.
+# Annotations with an indicator below this are ignored.
 THRESHOLD = 0.7
-FIRST_FOLDER = 'first'  # Of the run that refines, below the one that learns.
+# The folder of the first training, inside that of the second one.
+FIRST_FOLDER = 'first'
 
 
 def train_first(
@@ -48,19 +49,20 @@ def train_first(
     *,
     train: Callable[[ml_collections.ConfigDict, str], Any],
 ) -> None:
-  """Trains the first run of two, and corrects its labels for the second.
+  """Trains the first of two runs, and corrects the labels for the second.
 
-  What is done already is not done again.
+  Parts that are already done are not repeated.
 
   Args:
-    config: of the run, with `supervision.refine`.
-    workdir: of the run; the first one is in WORKDIR/first, its labels in
-      WORKDIR/refined.
-    train: trains a config in a folder, from where it was stopped.
+    config: config of the run, with `supervision.refine`.
+    workdir: folder of the run; the first run is in WORKDIR/first, and the
+      corrected labels are in WORKDIR/refined.
+    train: function that trains a config in a folder, and resumes if it was
+      stopped.
 
   Raises:
-    binary.UserError: if it cannot be trained or written; or if several
-      processes are to do it.
+    binary.UserError: if the run cannot be trained or written, or if there are
+      several processes.
   """
   if config.input.weak_labels == 'truth' or not config.supervision.weak_scale:
     raise binary.UserError(
@@ -74,7 +76,7 @@ def train_first(
   if os.path.exists(output):
     return
   if os.path.exists(os.path.join(workdir, 'config.json')):
-    # Before hours of training, and before anything is written into it.
+    # Check now, before hours of training and before anything is written.
     there, here = (json.loads(c.to_json()) for c in (
         run_folder.read_config(workdir), config))
     resuming.check_resumable(
@@ -95,15 +97,15 @@ def refine(run_dir: str, output: str) -> dict[str, Any]:
 
   Args:
     run_dir: folder of the run.
-    output: folder to write, whole or not at all; see `building.corrections`.
-      It also holds corrected.json.
+    output: folder to write, completely or not at all, see
+      `building.corrections`; it also holds corrected.json.
 
   Returns:
     The content of corrected.json: constants by kind, with the Dice that they
     reach on exact masks, and how many annotations were changed or distrusted.
 
   Raises:
-    binary.UserError: if the run cannot be read, or the folder not be written.
+    binary.UserError: if the run cannot be read or the folder cannot be written.
   """
   if os.path.exists(output):
     raise binary.UserError(
@@ -136,7 +138,7 @@ def refine(run_dir: str, output: str) -> dict[str, Any]:
         lines.append(_correct(
             folder, len(lines), record, probs,
             constants[int(record['kind'])], weights, trusts, sizes))
-      # Most changed first, for people to look at.
+      # People look at the file from the top: the most changed come first.
       lines.sort(key=lambda line: -line['added'] - line['removed'])
       csv_files.write_csv(
           str(folder / corrections.TABLE), corrections.HEADER,
@@ -177,7 +179,10 @@ def _cell(value):
 
 
 def _picture_sizes(data_dir):
-  """Returns id -> size of the original picture; None where that is gone."""
+  """Returns a function from an id to the size of its original image.
+
+  The function returns None for images that are gone.
+  """
   try:
     manifest = manifest_lib.read_manifest(
         os.path.join(data_dir, 'manifest.jsonl'))
@@ -209,7 +214,7 @@ def _summarize(lines, constants, step):
 
 
 def in_words(summary: dict[str, Any]) -> str:
-  """Returns what `refine` did, in a sentence."""
+  """Returns a sentence that summarizes what `refine` did."""
   changed = ', '.join(
       f'{name} {number}' for name, number in summary['what'].items())
   return (f'{summary["num_annotations"]} weak labels corrected, '

@@ -1,4 +1,4 @@
-"""Runs a finished run again and compares the final states."""
+"""Repeats a finished run and compares the final states."""
 
 import os
 
@@ -15,8 +15,8 @@ def reproduce(
 ) -> bool:
   """Trains the config of `run_dir` in `workdir`; prints whether it repeats.
 
-  First prints the line that installs the code and the packages of `run_dir`:
-  with other ones, the bits are likely to differ.
+  First prints the command that installs the code and the packages of `run_dir`,
+  because with others the bits are likely to differ.
 
   Args:
     run_dir: folder of a finished run.
@@ -27,7 +27,7 @@ def reproduce(
     Whether parameters, optimiser states and indicators end bit for bit equal.
 
   Raises:
-    binary.UserError: if there is no finished run, or its set is another now.
+    binary.UserError: if there is no finished run, or its set has changed.
   """
   config = run_folder.read_config(run_dir)
   sessions = run_folder.read_sessions(run_dir)

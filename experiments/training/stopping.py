@@ -1,31 +1,32 @@
-"""SIGTERM and Ctrl-C: finish the step, save, end with exit code 0."""
+"""Handles SIGTERM and Ctrl-C: finish the step, save, end with exit code 0."""
 
 import os
 import signal
 import threading
 import time
 
-# SLURM and Kubernetes send SIGKILL 30 s after SIGTERM.
+# Must be well below 30 s, after which SLURM and Kubernetes send SIGKILL.
 _PATIENCE_S = 8.0
 
 
 class StopRequest:
-  """Whether this process was asked to stop.
+  """A context in which signals ask this process to stop.
 
-  Python handles a signal between two of its own instructions, which can be long
-  to wait for while XLA compiles. As long as there is nothing to save, the
-  process therefore ends by itself after `patience_s`.
+  Python handles a signal only between two of its own instructions, which takes
+  long while XLA compiles. As long as there is nothing to save, the process
+  therefore ends `patience_s` after the signal, without waiting for Python.
 
   Attributes:
-    nothing_to_save: whether all that was computed is in a checkpoint, or can be
-      computed again from the config alone.
+    nothing_to_save: whether everything that was computed is in a checkpoint, or
+      can be computed again from the config alone.
   """
 
   def __init__(self, patience_s: float = _PATIENCE_S):
     self.nothing_to_save = True
     self._patience_s = patience_s
     self._requested = threading.Event()
-    self._interrupted = False  # Not `_requested`: the thread may be faster.
+    # Counts Ctrl-C. `_requested` cannot: the thread may set it first.
+    self._interrupted = False
     self._previous = {}
     self._read, self._write = None, None
 
@@ -35,14 +36,14 @@ class StopRequest:
 
   def __enter__(self) -> 'StopRequest':
     if threading.current_thread() is not threading.main_thread():
-      return self  # Only the main thread may handle signals.
+      return self  # Python lets only the main thread handle signals.
     self._read, self._write = os.pipe()
     os.set_blocking(self._write, False)
     threading.Thread(
         target=self._watch, args=(self._read,), daemon=True).start()
     for number in signal.SIGTERM, signal.SIGINT:
       self._previous[number] = signal.signal(number, self._handle)
-    # Python's C handler writes here at once, whatever the main thread does.
+    # Python's C handler writes to the pipe at once, even while XLA compiles.
     self._previous_fd = signal.set_wakeup_fd(
         self._write, warn_on_full_buffer=False)
     return self
@@ -58,7 +59,7 @@ class StopRequest:
   def _handle(self, number, unused_frame):
     if number == signal.SIGINT:
       if self._interrupted:
-        raise KeyboardInterrupt  # Asked twice.
+        raise KeyboardInterrupt  # This is the second Ctrl-C.
       self._interrupted = True
 
   def _watch(self, descriptor):

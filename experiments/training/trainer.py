@@ -1,4 +1,4 @@
-"""Training of one run: input, model, state, resume, loop, evaluate."""
+"""Trains one run: input, model, state, resume, loop, evaluation."""
 
 from collections.abc import Callable
 import functools
@@ -41,7 +41,7 @@ def train_and_evaluate(
 ) -> dict[str, Any]:
   """Trains to `config.train_steps`, from the newest checkpoint if there is one.
 
-  Leaves in `workdir`: config.json, run.json (versions, commit, devices),
+  Writes to `workdir`: config.json, run.json (versions, commit, devices),
   log.jsonl, timing.jsonl, metrics.json, cases_test.csv, indicators.csv,
   indicator_history.npz, checkpoints/, curves.png, panel.png, indicators.png,
   report.html; with `supervision.refine`, also first/ and refined/.
@@ -49,8 +49,8 @@ def train_and_evaluate(
   Args:
     config: locked config, see `experiments/configs/common.py`.
     workdir: folder of the run.
-    should_stop: maps the number of updates done to whether to save and stop
-      there; None asks SIGTERM and Ctrl-C.
+    should_stop: function of the number of updates done that returns whether to
+      save and stop there; None stops at SIGTERM and Ctrl-C.
     record_machine: whether the folder may name the machine and absolute paths,
       see `session.describe`.
 
@@ -61,7 +61,7 @@ def train_and_evaluate(
     binary.UserError: if the config, the data or the checkpoint do not fit, if
       the folder is in use or cannot be written, or if too many updates in a row
       were not finite.
-    binary.Stopped: if it was asked to stop, with everything saved.
+    binary.Stopped: if it was asked to stop; everything is saved.
   """
   if config.supervision.refine:
     refining.train_first(config, workdir, train=functools.partial(
@@ -91,13 +91,13 @@ class _Run:
 
   def __init__(
       self, config, workdir, dataset, batches, rows, parts, record_machine):
-    # Resume: (1) read the files that a fresh run starts from: if they are
-    # wrong, nothing was written; (2) take the folder for this process alone;
-    # (3) refuse a folder of another config or set; (4) build the state of a
-    # fresh run; (5) replace it by the newest intact checkpoint; (6) write what
-    # runs here, now that its step is known; (7) go on from there: step and seed
-    # alone fix data and keys, and the log goes on from what the checkpoint
-    # holds.
+    # The order of resuming: (1) read the files that a fresh run starts from,
+    # before anything is written, since they may be wrong; (2) lock the folder
+    # for this process; (3) refuse a folder of another config or set; (4) build
+    # the state of a fresh run; (5) replace it by the newest intact checkpoint;
+    # (6) record this session, now that its first step is known; (7) continue
+    # from there: step and seed alone determine data and keys, and the log
+    # continues from the record in the checkpoint.
     self._config = config
     self._workdir = workdir
     self._dataset = dataset
@@ -113,7 +113,7 @@ class _Run:
     self._checkpoints = run_folder.open_checkpoints(
         workdir, config, dataset.fingerprint)
     backbone = indicators = None
-    if not self._checkpoints.steps():  # Else the checkpoint has them.
+    if not self._checkpoints.steps():  # A checkpoint already contains them.
       backbone = pretrained.read(config.model)
       indicators = retraining.read(config, dataset)
     self._lock = run_folder.lock(
@@ -159,8 +159,8 @@ class _Run:
         images_per_step=config.input.strong_batch_size
         + config.input.weak_batch_size * bool(self._uses_weak()),
     )
-    self._pending = []  # (step, metrics on the devices).
-    self._val = (None, None)  # Step, counts of the validation split.
+    self._pending = []  # Pairs of a step and its metrics on the devices.
+    self._val = (None, None)  # A step, and its counts on the validation split.
 
   def _uses_weak(self):
     return (
@@ -174,7 +174,7 @@ class _Run:
     if self._step < config.train_steps:
       if self._is_primary:
         print('Compiling; the first step follows within minutes.', flush=True)
-      # Now, not in the middle of the run.
+      # Compile these now, and not in the middle of the run.
       self._evaluate(
           train_step_lib.eval_params(self._state),
           [self._dataset.splits['val'][0]])
@@ -184,7 +184,7 @@ class _Run:
     while True:
       step = self._step
       is_last = step == config.train_steps
-      # A resumed run does here what is left to do of the step it stopped at.
+      # A resumed run first does here what its last session left undone.
       self._report_if(is_last or step % config.log_every_steps == 0)
       is_best = self._evaluate_if(
           step and (is_last or step % config.eval_every_steps == 0))
@@ -210,14 +210,14 @@ class _Run:
         self._state = indicator_pass.run(
             config, self._dataset, self._parts, self._state, drawn.strong, key)
       if request.nothing_to_save:
-        request.nothing_to_save = False  # Not before: the first call compiles.
+        request.nothing_to_save = False  # Only now: the first call compiles.
         self._progress.start(self._step)
       self._pending.append((self._step, metrics))
     self._checkpoints.wait()
     request.nothing_to_save = True
 
   def _agree_to_stop(self, wanted):
-    """Several processes stop at the same step: ask where all wait anyway."""
+    """Returns whether to stop; processes agree only where all wait anyway."""
     if parallel.num_processes() > 1 and (
         self._step % self._config.log_every_steps):
       return False
@@ -237,7 +237,7 @@ class _Run:
         self._give_up(int(step), causes)
 
   def _causes(self, step, nonfinite):
-    """Names the terms and the images that were not finite at a step."""
+    """Returns the names of terms and images that were not finite at a step."""
     terms = nonfinite['terms']
     causes = {'terms': sorted(name for name in terms if terms[name])}
     for role, rows in self._rows[step - 1].items():
@@ -247,7 +247,7 @@ class _Run:
     return causes
 
   def _give_up(self, step, causes):
-    """Saves, then says why the run cannot go on."""
+    """Saves, then raises an error that explains why the run cannot continue."""
     self._pending = []
     self._save()
     self._checkpoints.wait()
@@ -309,7 +309,7 @@ class _Run:
     )
 
   def finish(self):
-    """Evaluates the final state; writes every table and picture of the run."""
+    """Evaluates the final state; writes every table and plot of the run."""
     try:
       return _report(
           parallel.to_host(self._state), self._evaluate, self._val_counts(),
@@ -323,7 +323,7 @@ class _Run:
           'command again.') from e
 
   def close(self):
-    """Gives the folder free."""
+    """Releases the lock of the folder."""
     if self._lock is not None:
       os.close(self._lock)
       self._lock = None
@@ -338,7 +338,7 @@ def _health(indicators):
 
 
 def _report(state, evaluate, val_counts, dataset, log, workdir):
-  """Evaluates the test split; with a workdir, writes tables and pictures."""
+  """Evaluates the test split; with a workdir, also writes tables and plots."""
   results = {
       'step': int(state.step),
       'dataset': dataset.name,
@@ -375,7 +375,7 @@ def _report(state, evaluate, val_counts, dataset, log, workdir):
       path('indicators.csv'), weights, num_updates, weak_records)
   predict = lambda rows: evaluate(
       params, [weak_records[i] for i in rows])[0]
-  # The panel's weak instances show what the indicators think of them.
+  # The panel shows weak instances from the least to the most trusted.
   shown = plots.choose_weak(weights, weak_records)
   plots.plot_curves(log.lines, path('curves.png'))
   plots.plot_panel(
