@@ -86,7 +86,9 @@ setuptools.setup(
     package_data={'hybridseg': ['py.typed']},
     python_requires='>=3.11',
     install_requires=[
-        'flax>=0.12.0',
+        # Older ones do not import on 3.14: KeyError '__annotations__'.
+        'flax>=0.12.3; python_version >= "3.14"',
+        'flax>=0.12.0; python_version < "3.14"',
         'jax>=0.10.0',
         'numpy>=2.0',
         'optax>=0.2.6',

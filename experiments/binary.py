@@ -6,6 +6,7 @@ import sys
 
 from absl import app
 from absl import flags
+from data_prep.shared import early_help
 from data_prep.shared import system_errors
 from hybridseg import parallel
 import jax
@@ -64,6 +65,7 @@ def run(main: Callable[[], None]) -> None:
     except UserError as e:
       return _exit(e)
 
+  early_help.answer('__main__')  # Of benchmarks, which do not ask earlier.
   with system_errors.quiet_without_reader():
     app.run(guarded, flags_parser=parse)
 
