@@ -1,4 +1,4 @@
-"""What the binaries share: every error is a line on stderr and exit code 2."""
+"""Runs the binaries: every error becomes a line on stderr and exit code 2."""
 
 from collections.abc import Callable
 import sys
@@ -12,10 +12,10 @@ from data_prep.shared import system_errors
 
 
 class Refused(Exception):
-  """The input cannot be used.
+  """Raised if the input of a binary cannot be used.
 
   Attributes:
-    lines: to print.
+    lines: the lines to print.
   """
 
   def __init__(self, *lines: str):
@@ -25,7 +25,7 @@ class Refused(Exception):
 
 def run(argv: list[str], body: Callable[[], None]) -> int:
   """Runs the body of a binary; returns its exit code."""
-  logging.set_verbosity(logging.WARNING)  # TFDS tells what it loads.
+  logging.set_verbosity(logging.WARNING)  # TFDS logs whatever it loads.
   try:
     if len(argv) > 1:
       raise Refused(f'unexpected argument {argv[1]!r}; flags start with --')
@@ -41,7 +41,8 @@ def run(argv: list[str], body: Callable[[], None]) -> int:
   except BrokenPipeError:
     raise
   except OSError as error:
-    # Of this module's own making, such as "another process prepares this set".
+    # Errors without a number come from our own code, such as "another process
+    # prepares this set".
     known = error.errno is not None
     print(system_errors.in_words(error) if known else one_line(error),
           file=sys.stderr)
@@ -56,7 +57,7 @@ def start(main: Callable[[list[str]], int]) -> None:
 
 
 def parse_flags(argv: list[str]) -> list[str]:
-  """Parses flags as absl does, but tells an error in one line, exit code 2."""
+  """Parses flags as absl does, but prints an error in one line, exit code 2."""
   try:
     return flags.FLAGS(argv)
   except flags.Error as error:
@@ -65,5 +66,5 @@ def parse_flags(argv: list[str]) -> list[str]:
 
 
 def one_line(error: object) -> str:
-  """Returns an error in one line of at most 185 characters."""
+  """Returns an error as one line of at most 185 characters."""
   return ' '.join(str(error).split())[:185]

@@ -5,11 +5,12 @@ python -m data_prep.export --manifest=data/mine/manifest.jsonl --format=cvat \
 python -m data_prep.export --manifest=FILE --format=labelme --output=FOLDER \
     --masks=PREDICTIONS --constrain
 
-With --masks, a folder of ID.png (class numbers, of the size of the image), the
-set's annotations give way to these masks, of the images that have one; with
---constrain, these are made to agree with the box, scribble or whatever was
-drawn. What comes back is read by `data_prep.prepare --source`. Leaves the whole
-OUTPUT or none, one line per problem on stderr and exit code 2.
+With --masks, a folder of ID.png (class numbers, of the size of the image),
+these masks replace the annotations of the images that have one. With
+--constrain, the masks are first made to agree with the box, scribble or
+whatever was drawn. `data_prep.prepare --source` reads what comes back from the
+tool. The binary writes the whole OUTPUT, or nothing; then it prints one line
+per problem on stderr and ends with exit code 2.
 """
 
 import collections

@@ -1,4 +1,4 @@
-r"""The one table: one JSON line per image, read, written and checked.
+r"""Reads and writes the manifest, the one table of a set: one line per image.
 
 The first line of a manifest is its header, every other line is one image:
 
@@ -10,31 +10,34 @@ The first line of a manifest is its header, every other line is one image:
    "evaluation": {"truth": null, "quality": null, "fault": ""}}
 
 (shown wrapped; each is one line in the file). `root` is the folder that image
-and annotation paths are relative to: absolute, or relative to the folder of the
-manifest. `evaluation` is optional and is never shown to a training method.
+and annotation paths are relative to; it is absolute, or relative to the folder
+of the manifest. `evaluation` is optional and is never shown to a training
+method.
 
-Annotations, by kind; coordinates are (x, y) in pixels of the image, a pixel in
-column j and row i covers [j, j + 1) x [i, i + 1):
+The fields of an annotation depend on its kind. Coordinates are (x, y) in pixels
+of the image, where the pixel in column j and row i covers [j, j + 1) x [i, i +
+1):
 
   mask, coarse_mask, scribble: `path`, and optionally `values`, which maps a
     stored pixel value to a class or to 255 = unlabelled ({"0": 0, "255": 1}).
   mask, coarse_mask without a file: `rles` [{"size": [h, w], "counts": ...}],
     run lengths as COCO writes them.
   line: `lines` [[[x, y], ...], ...], open, and their `width` in pixels.
-  scribble without a file: `strokes` [[[x, y], ...], ...], class 0 marks
+  scribble without a file: `strokes` [[[x, y], ...], ...], where class 0 marks
     background, and their `width` in pixels.
   box: `boxes` [[x0, y0, x1, y1], ...], x1 and y1 exclusive.
   polygon: `polygons` [[[x, y], ...], ...].
-  points: `points` [[x, y], ...], class 0 marks background.
+  points: `points` [[x, y], ...], where class 0 marks background.
   extreme_points: `extreme_points` [[[x, y] x 4], ...], in any order.
   ellipse: `ellipses` [[cx, cy, rx, ry, angle_deg], ...].
-  tag: `labels` only: the foreground classes that the image shows, all of them.
+  tag: only `labels`: all foreground classes that the image shows.
 
-All without a file carry `labels`, one class per shape; in a mask, coarse mask,
-box, polygon, line, extreme points or ellipse 255 says that what lies there is
-not known, below all other shapes; of an exact mask, a tenth at most. An
-annotation without a shape is valid: the annotator saw no object. Role
-unlabelled has none at all.
+All kinds without a file have `labels`, one class per shape. In a mask, coarse
+mask, box, polygon, line, extreme points or ellipse, the label 255 means that
+the classes inside the shape are unknown; such a shape lies below all others,
+and may cover a tenth of an exact mask at most. An annotation without shapes is
+valid: the annotator saw no object. An image of role unlabelled has no
+annotation.
 """
 
 import json
@@ -59,7 +62,8 @@ class Header(NamedTuple):
   Attributes:
     name: name of the set.
     classes: class names, background first.
-    root: folder of all paths, absolute or relative to the manifest's folder.
+    root: folder that all paths are relative to; itself absolute, or relative to
+      the manifest's folder.
   """
 
   name: str
@@ -76,12 +80,14 @@ class Row(NamedTuple):
     split: one of `SPLITS`.
     role: one of `ROLES`.
     annotation: what the annotator drew, see the module; None if unlabelled.
-    subject: patient or video; never in two splits. Empty: its own subject.
-    site: where it was recorded, or empty.
-    annotator: who drew it, or empty.
+    subject: patient or video, never in two splits; empty if the image is a
+      subject of its own.
+    site: where the image was recorded, or empty.
+    annotator: who drew the annotation, or empty.
     spacing_mm: millimetres per pixel (y, x), or None if unknown.
-    evaluation: what only the evaluation may see (`truth`, `quality`, `fault`).
-    line: line in the file, from 1; 0 if the row was not read from one.
+    evaluation: fields that only the evaluation may see (`truth`, `quality`,
+      `fault`).
+    line: line in the file, from 1; 0 if the row was not read from a file.
   """
 
   id: str
@@ -98,16 +104,16 @@ class Row(NamedTuple):
 
 
 class Problem(NamedTuple):
-  """One thing that is wrong, printed as one line of at most 200 characters.
+  """One fault of a set, printed as one line of at most 200 characters.
 
   Attributes:
-    what: what is wrong, with what was expected.
+    what: what is wrong, including what was expected.
     found: the offending value, as text; empty if nothing was found.
     fix: what to do.
-    line: line of the manifest, 0 if it concerns the whole set.
+    line: line of the manifest; 0 if the problem concerns the whole set.
     id: id of the image, or empty.
     field: field of the row, or empty.
-    file: file that it concerns where that is not the manifest, or empty.
+    file: the file with the fault if that is not the manifest, or empty.
   """
 
   what: str
@@ -139,10 +145,10 @@ class Manifest(NamedTuple):
   """A manifest in memory.
 
   Attributes:
-    header: its first line.
-    rows: its images, in the order of the file.
-    folder: folder of the file, which a relative root starts from.
-    problems: what could not be parsed; those lines are not in `rows`.
+    header: first line of the file.
+    rows: the images, in the order of the file.
+    folder: folder of the file, from which a relative root starts.
+    problems: lines that could not be parsed; they are not in `rows`.
   """
 
   header: Header
@@ -157,7 +163,7 @@ class Manifest(NamedTuple):
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:
-  """Reads a manifest; what cannot be parsed becomes a problem, not an error.
+  """Reads a manifest; lines that cannot be parsed become problems, not errors.
 
   Args:
     path: the JSONL file.
@@ -203,15 +209,15 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
 def write_manifest(
     path: str | os.PathLike[str], header: Header, rows: list[Row]
 ) -> Manifest:
-  """Writes a manifest at once: a reader sees the old file or the new one.
+  """Writes a manifest whole: a reader sees the old file or the new one.
 
   Args:
     path: the JSONL file; its folder must exist.
-    header: first line.
-    rows: one line each; `line` is not stored.
+    header: the header, which becomes the first line.
+    rows: the images, one line each; `line` is not stored.
 
   Returns:
-    The manifest as read back.
+    The manifest as read back from the file.
   """
   path = pathlib.Path(path)
   lines = [{'manifest_version': VERSION, **header._asdict()}]
@@ -237,7 +243,7 @@ def is_number(value: Any) -> bool:
   return (
       isinstance(value, (int, float))
       and not isinstance(value, bool)
-      and abs(value) < 1e9  # False for nan, too.
+      and abs(value) < 1e9  # This is False for NaN, too.
   )
 
 
@@ -248,7 +254,7 @@ def _clip(text: str) -> str:
 
 
 def _clip_path(text: str) -> str:
-  """Returns the path with its end, which tells most, kept."""
+  """Returns a path of limited length; its end, which says most, is kept."""
   text = ' '.join(text.split())
   return text if len(text) <= _MAX_FOUND else '...' + text[3 - _MAX_FOUND :]
 
@@ -265,8 +271,8 @@ _is_text = lambda value: isinstance(value, str)
 _is_name = lambda value: isinstance(value, str) and value != ''
 _is_object = lambda value: value is None or isinstance(value, dict)
 
-# Field: (test, what is expected, required). `split` and `role` may hold any
-# text here: the check names the allowed ones.
+# Maps a field to (test, what is expected, whether it is required). `split` and
+# `role` may hold any text here: the check names the allowed ones.
 _ROW_FIELDS = {
     'id': (_is_name, 'a text that is not empty', True),
     'image': (_is_name, 'a path', True),
@@ -328,7 +334,7 @@ def _parse(fields, table, line):
 
 
 def _parse_header(fields, line):
-  """Returns a header, usable even if broken, and its problems."""
+  """Returns a header, which is usable even if broken, and its problems."""
   problems = _parse(fields, _HEADER_FIELDS, line)
   if isinstance(fields, dict) and 'manifest_version' not in fields:
     problems = [Problem(

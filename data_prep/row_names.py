@@ -1,4 +1,4 @@
-"""How users call a picture: by its id, its case, its patient or its file.
+"""Finds pictures by what users call them: id, case, patient or file.
 
 Files that a user writes by hand (ids to leave out, subjects) name pictures in
 whichever of these ways is at hand.
@@ -14,18 +14,18 @@ from typing import Any
 
 from data_prep import manifest as manifest_lib
 
-INDEX = 'volumes.json'  # Of `formats.nifti`, which leads back to volumes.
+INDEX = 'volumes.json'  # Written by `formats.nifti`, leads back to volumes.
 _SUFFIX = re.compile(r'\.[A-Za-z][A-Za-z0-9]*$')
-_CHANNEL = re.compile(r'_\d{4}$')  # Of nnU-Net's volumes.
+_CHANNEL = re.compile(r'_\d{4}$')  # The channel in names of nnU-Net's volumes.
 _MAX_SHOWN = 60
 
 
 class UnclearNameError(ValueError):
-  """A name that means several pictures which have nothing in common."""
+  """Raised if a name means several pictures that have nothing in common."""
 
 
 class RowNames:
-  """Finds the ids that a name means."""
+  """Finds the ids of the pictures that a name means."""
 
   def __init__(
       self,
@@ -37,7 +37,7 @@ class RowNames:
     """Indexes the names.
 
     Args:
-      rows: of a manifest.
+      rows: rows of a manifest.
       cases: ids of the slices by each name of their volume, see `read_cases`.
       with_subjects: whether the name of a subject means all its pictures.
     """
@@ -52,16 +52,16 @@ class RowNames:
         if row.subject:
           subjects[row.subject].append(row.id)
       self._groups = {**subjects, **self._groups}
-    # By the last part of their path, with and without suffix.
+    # Index files by the last part of their path, with and without suffix.
     self._files = [collections.defaultdict(list) for _ in range(2)]
     for row in rows:
       for names, path in zip(self._files, _paths(row.image), strict=True):
         names[path.rsplit('/', 1)[-1]].append((path, row.id))
 
   def find(self, name: str) -> list[str]:
-    """Returns the ids that a name means; none if it is not known.
+    """Returns the ids that a name means; none if the name is unknown.
 
-    An id counts more than a case or subject, these more than a file.
+    An id takes precedence over a case or subject, and these over a file.
 
     Raises:
       UnclearNameError: if files of several folders have that name.
@@ -90,11 +90,11 @@ class RowNames:
 
 
 def names_of_file(file: str, row_id: str = '') -> set[str]:
-  """Returns what a file of a source may be called, as a user would.
+  """Returns all names by which a user may call a file of a source.
 
   Args:
     file: path relative to the source, or empty.
-    row_id: of its row, if it has one.
+    row_id: id of its row, or empty if it has none.
   """
   names = {row_id}
   for path in _paths(file):
@@ -105,11 +105,11 @@ def names_of_file(file: str, row_id: str = '') -> set[str]:
 
 
 def read_index(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
-  """Returns the index of volumes by case, as `formats.nifti` has written it.
+  """Returns the index of volumes by case, as `formats.nifti` wrote it.
 
   Args:
-    folder: of the manifest; none of its pictures was cut from a volume if it
-      holds no index: then it is empty.
+    folder: folder of the manifest. The index is empty if the folder holds none,
+      since then no picture was cut from a volume.
   """
   path = folder / INDEX
   if not path.exists():
@@ -121,7 +121,7 @@ def read_cases(folder: pathlib.Path) -> dict[str, list[str]]:
   """Returns the ids of the slices by each name of their volume.
 
   Args:
-    folder: of the manifest, see `read_index`.
+    folder: folder of the manifest, see `read_index`.
   """
   cases = {}
   for case, entry in read_index(folder).items():
@@ -132,11 +132,11 @@ def read_cases(folder: pathlib.Path) -> dict[str, list[str]]:
 
 
 def shown(names: Iterable[str], longest: int = 40) -> str:
-  """Returns the first three names, and that there are more, as text.
+  """Returns the first three names as text, with '...' if there are more.
 
   Args:
-    names: of pictures, files or subjects.
-    longest: number of characters of one; of a longer name, its end is shown.
+    names: names of pictures, files or subjects.
+    longest: most characters of one name; of a longer name, the end is shown.
   """
   names = [n if n.isprintable() else ascii(n)[1:-1] for n in names]
   text = ', '.join(
@@ -150,6 +150,6 @@ def _plain(path):
 
 
 def _paths(file):
-  """Returns a path, with slashes, and without its suffix."""
+  """Returns a path with slashes, and the same without its suffix."""
   path = _plain(file)
   return path, _SUFFIX.sub('', re.sub(r'\.gz$', '', path, flags=re.I))

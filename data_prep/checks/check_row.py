@@ -243,8 +243,7 @@ def _note_small(label, counts, classes, log):
 
 
 def _compare(row, label, truth, log):
-  """Notes a weak mask that equals, or a scribble that contradicts, its
-  truth."""
+  """Notes weak masks equal to their truth, and scribbles that contradict it."""
   if label is None or truth is None or label.shape != truth.shape:
     return
   if row.annotation['kind'] == 'scribble':

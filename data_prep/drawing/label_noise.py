@@ -49,8 +49,7 @@ def _size(mask):
 
 
 def _moved(mask, step):
-  """Returns bool [H, W] moved by whole pixels (down, right), cut at the
-  edge."""
+  """Returns bool [H, W] moved by whole pixels (down, right), cut at edges."""
   height, width = mask.shape
   down = int(np.clip(np.rint(step[0]), -height, height))
   right = int(np.clip(np.rint(step[1]), -width, width))

@@ -199,8 +199,7 @@ def parse_values(pairs: Sequence[str], flag: str) -> dict[str, int] | None:
 
 
 def resize_image(image: np.ndarray, *, size: tuple[int, int]) -> np.ndarray:
-  """Resizes uint8 [H, W, C]: by area averages if it shrinks, else
-  bilinearly."""
+  """Resizes uint8 [H, W, C] to `size`: by area averages down, bilinearly up."""
   if image.shape[:2] == tuple(size):
     return image
   shrinks = size[0] <= image.shape[0] and size[1] <= image.shape[1]

@@ -1,4 +1,4 @@
-"""CSV files that users write or edit: what is wrong becomes a problem."""
+"""Reads CSV files that users write or edit; faults become problems."""
 
 from collections.abc import Callable
 import csv
@@ -21,18 +21,19 @@ def read(
     strip: bool = False,
     semicolons: bool = False,
 ) -> tuple[list[tuple[int, dict[str, str]]], list[_Problem]]:
-  """Reads the lines of a file by their columns; blank ones are passed over.
+  """Reads the lines of a CSV file, keyed by column; blank lines are skipped.
 
   Args:
     path: the file.
-    parse_header: of the cells of the first line (none in an empty file) and its
-      number; returns the columns, None if they are of no use, and problems.
-    strip: whether spaces around a cell say nothing.
-    semicolons: whether they may separate the cells, as in the spreadsheets of
-      some countries.
+    parse_header: takes the cells of the first line (none if the file is empty)
+      and its number; returns the columns, or None if the header is of no use,
+      and the problems.
+    strip: whether to remove spaces around cells.
+    semicolons: whether semicolons may separate the cells, as in the
+      spreadsheets of some countries.
 
   Returns:
-    The number, from 1, and the cells of each line that has as many as the
+    The number, from 1, and the cells of each line that has as many cells as the
     header; and all problems.
 
   Raises:
@@ -52,7 +53,7 @@ def read(
   columns, is_first, lines, problems, line = None, True, [], [], 0
   try:
     for record in reader:
-      # One with a line break in quotes ends further down.
+      # A record with a line break in quotes ends on a later line.
       start, line = line + 1, reader.line_num
       record = cells.undo_all(c.strip() if strip else c for c in record)
       if not any(record):

@@ -1,7 +1,8 @@
 """Draws the splits of a source, or keeps those that its folders name.
 
-A split that holds everything is no split: where the source puts all pictures
-into one, all three are drawn, and a split that it lacks is drawn from train.
+A split that holds everything divides nothing: if the source puts all pictures
+into one split, all three are drawn. A split that the source lacks is drawn from
+train.
 """
 
 import collections
@@ -27,12 +28,12 @@ class Draw(NamedTuple):
 
   Attributes:
     seed: seed of the draw.
-    fractions: of the exactly annotated images, for train, val and test.
+    fractions: shares of the exactly annotated images, for train, val and test.
     by: 'subject' or 'site'.
-    num_folds: None, or into how many folds to cut; then `fractions` is not
-      used.
-    fold: the fold that is test; the next one is val, all others train.
-    keep_copies_together: whether nearly the same pictures are in one split.
+    num_folds: number of folds, which replace `fractions`; None for no folds.
+    fold: the fold that becomes test; the next one becomes val, all others
+      train.
+    keep_copies_together: whether near copies must be in one split.
   """
 
   seed: int = 0
@@ -51,13 +52,13 @@ def draw_splits(
 ) -> tuple[list[manifest_lib.Row], dict[str, int] | None]:
   """Returns the rows with splits, and the fold of each id if there are folds.
 
-  What has no exact mask follows its group, into val and test as well.
+  Images without an exact mask follow their group, also into val and test.
 
   Args:
-    rows: of a manifest; `split` is empty where the source does not say.
+    rows: rows of a manifest; `split` is empty where the source names none.
     root: folder that their paths are relative to.
     draw: how splits are drawn.
-    notices: gets what was decided.
+    notices: receives the decisions.
 
   Raises:
     split_refusals.RefusedError: if the set cannot be split, with the cause.
@@ -67,7 +68,7 @@ def draw_splits(
     split_refusals.check_before(rows, draw)
     if draw.num_folds is not None:
       return _draw_folds(rows, root, draw, notices)
-    # Of all that are annotated, by now.
+    # By now, `rows` holds all annotated images.
     rows = take_back(rows, draw, notices)
     if not all(row.split for row in rows):
       units, deal = _units(rows, root, draw, notices)
@@ -89,12 +90,12 @@ def draw_splits(
 def take_back(
     rows: Sequence[manifest_lib.Row], draw: Draw, notices: list[str]
 ) -> list[manifest_lib.Row]:
-  """Empties the splits of a source that puts all its pictures into one.
+  """Empties the splits if a source puts all its pictures into one.
 
   Args:
-    rows: of a manifest; `split` is empty where the source does not say.
-    draw: how splits are drawn; its fractions may ask for that split alone.
-    notices: gets what was decided.
+    rows: rows of a manifest; `split` is empty where the source names none.
+    draw: how splits are drawn; its fractions may ask for that one split.
+    notices: receives the decisions.
   """
   given = {row.split for row in rows} - {''}
   exact = [row for row in rows if manifest_lib.is_exact(row)]
@@ -116,7 +117,7 @@ def take_back(
 
 
 def _draw_missing(rows, root, draw, notices):
-  """Draws val or test from train where a source has no picture of it."""
+  """Draws val or test from train if a source has no picture in it."""
   shares = dict(zip(manifest_lib.SPLITS, draw.fractions, strict=True))
   given = collections.Counter(row.split for row in rows)
   missing = [s for s in ('val', 'test') if shares[s] > 0 and not given[s]]
@@ -159,7 +160,7 @@ def _draw_folds(rows, root, draw, notices):
 
 
 def _units(rows, root, draw, notices):
-  """Returns rows whose subjects join copies, and what deals them."""
+  """Returns rows whose subjects join copies, and the function to deal them."""
   if draw.keep_copies_together:
     rows, number = join_copies(rows, root)
     if number:
@@ -172,7 +173,10 @@ def _units(rows, root, draw, notices):
 def find_presence(
     rows: Sequence[manifest_lib.Row], root: pathlib.Path
 ) -> dict[str, frozenset[int]]:
-  """Returns the classes that each id shows; reads its mask, if it has one."""
+  """Returns the classes that each image shows, by id.
+
+  They come from the mask file if the annotation has one, else from its labels.
+  """
 
   def find(row):
     annotation = row.annotation or {}
@@ -182,7 +186,7 @@ def find_presence(
         values = annotation.get('values')
         labels = np.unique(rasterize.apply_values(
             rasterize.read_mask(root / annotation['path'], values), values))
-      except Exception:  # The check names what is wrong with it.
+      except Exception:  # The check reports what is wrong with the file.
         labels = ()
     return frozenset(int(v) for v in labels if 0 < v < 255)
 
@@ -195,14 +199,14 @@ def join_copies(
 ) -> tuple[list[manifest_lib.Row], int]:
   """Returns rows whose subjects join pictures that are nearly the same.
 
-  Subjects of which two pictures are nearly the same become one. Also returns
-  how many pictures that concerns.
+  Two subjects become one if a picture of the one is nearly the same as one of
+  the other. The second result is the number of pictures with a near copy.
   """
 
   def thumbnail(row):
     try:
       return duplicates.thumbnail(rasterize.read_image(root / row.image))
-    except Exception:  # The check names what is wrong with it.
+    except Exception:  # The check reports what is wrong with the file.
       return b''
 
   thumbnails = pixels.map_in_threads(thumbnail, rows)
@@ -215,7 +219,7 @@ def join_copies(
   graph = sparse.coo_matrix(
       (np.ones(len(starts)), (starts, ends)), shape=(number, number))
   _, component = sparse.csgraph.connected_components(graph, directed=False)
-  # Named by the first: problems name them.
+  # Name each group after its first subject, since problems show the name.
   first = {}
   for row, c in zip(rows, component.tolist(), strict=True):
     first.setdefault(c, row.subject or row.id)
@@ -229,14 +233,14 @@ def deal_in_part(
     deal: Callable[..., dict[str, str]],
     by: str,
 ) -> dict[str, str]:
-  """Deals the exact images of each group; its others follow them.
+  """Deals groups by their exact images; the other images follow.
 
-  So a group may be in val or test of which only a part can be evaluated.
+  A group in val or test may therefore hold images that cannot be evaluated.
 
   Args:
-    rows: of a manifest.
-    deal: `splits.assign_splits` of rows, by subject or site.
-    by: what is never cut.
+    rows: rows of a manifest.
+    deal: `splits.assign_splits`, with all arguments but the rows and `by`.
+    by: 'subject' or 'site', which is never divided.
 
   Returns:
     Split by id.

@@ -1,7 +1,7 @@
-"""Why a set cannot be split, in the words of its user, and what helps.
+"""Explains to users why their set cannot be split, and what helps.
 
-`splits` refuses by rules; here each refusal gets the cause that lies behind it
-in the user's data, and the flag that mends it.
+`splits` refuses a set by general rules. Here each refusal gets its cause in the
+user's data, and the flag that removes it.
 """
 
 import collections
@@ -17,7 +17,7 @@ _WHO = '--subjects=FILE or --subject_pattern names others'
 
 
 class RefusedError(ValueError):
-  """A set that cannot be split.
+  """Raised if a set cannot be split.
 
   Attributes:
     problem: what is wrong, and how to mend it.
@@ -29,13 +29,14 @@ class RefusedError(ValueError):
 
 
 def check_before(rows: Sequence[manifest_lib.Row], draw: Any) -> None:
-  """Refuses what no draw can split.
+  """Refuses rows that no draw can split.
 
   Args:
-    rows: of a manifest; `split` is empty where the source does not say.
-    draw: of `dividing`.
+    rows: rows of a manifest; `split` is empty where the source names none.
+    draw: a `dividing.Draw`.
 
   Raises:
+    RefusedError: with the cause.
     RefusedError: with the cause.
   """
   shares = [float(share) for share in draw.fractions]
@@ -87,9 +88,9 @@ def explain(
   """Returns the cause of an error of `splits`.
 
   Args:
-    rows: as they were to be split.
-    draw: of `dividing`.
-    error: what was raised.
+    rows: the rows that were to be split.
+    draw: a `dividing.Draw`.
+    error: the error that was raised.
   """
   try:
     groups = splits.group_rows(rows, draw.by)
@@ -143,8 +144,8 @@ def check_after(rows: Sequence[manifest_lib.Row], draw: Any) -> None:
   """Refuses a draw that leaves train without an exact mask.
 
   Args:
-    rows: with the splits that were drawn.
-    draw: of `dividing`.
+    rows: the rows, with the splits that were drawn.
+    draw: a `dividing.Draw`.
 
   Raises:
     RefusedError: with the cause.
@@ -160,11 +161,11 @@ def check_after(rows: Sequence[manifest_lib.Row], draw: Any) -> None:
 
 
 def choice(error: ValueError, budget: Any) -> RefusedError:
-  """Returns why the strong pictures cannot be chosen.
+  """Returns the cause of an error in choosing the strong pictures.
 
   Args:
-    error: of `strong_choice`.
-    budget: that was to be spent.
+    error: raised by `strong_choice`.
+    budget: the budget that was to be spent.
   """
   if budget.fraction == 0:
     return RefusedError(
@@ -190,7 +191,7 @@ def _no_exact_mask(rows):
 
 
 def _check_evaluation(rows):
-  """Refuses annotations in val and test that nothing can be measured on."""
+  """Refuses rows in val and test whose annotations cannot be evaluated."""
   wrong = [row for row in rows if row.split in ('val', 'test')
            and row.annotation and not manifest_lib.is_exact(row)]
   if wrong:
@@ -216,17 +217,17 @@ def _exact_fix(counts, rows):
   if any(map(_is_drawn, rows)):
     return ('--masks_are=mask where masks are alone; beside other shapes they '
             'stay weak (--classes can leave labels out)')
-  if counts['coarse_mask']:  # A file is weak by its folder, flag or gaps.
+  if counts['coarse_mask']:  # Files are weak by folder, flag or gaps.
     return ('masks in coarse_masks/, of --masks_are, or unlabelled by over a '
             'tenth are weak: add others')
-  if counts['scribble']:  # A flag would not label what nobody labelled.
+  if counts['scribble']:  # No flag can label what nobody has labelled.
     return ('label every pixel of some pictures; masks that are unlabelled in '
             'part count as scribbles')
   return 'give them exact masks, such as masks/NAME.png for images/NAME.png'
 
 
 def _is_drawn(row):
-  """Returns whether a coarse mask was drawn of the shapes of a picture."""
+  """Returns whether a row has a coarse mask that was drawn from shapes."""
   annotation = row.annotation or {}
   return annotation.get('kind') == 'coarse_mask' and 'rles' in annotation
 

@@ -1,8 +1,8 @@
 """Divides images into splits and folds.
 
-Images are moved in whole groups, so that no subject (and no site, if asked) is
-in two splits. All draws are seeded and do not depend on the order of the rows.
-`splits_file` keeps the result.
+Images move in whole groups, so that no subject (and no site, on request) is in
+two splits. All draws are seeded and do not depend on the order of the rows.
+`splits_file` stores the result.
 """
 
 from collections.abc import Mapping, Sequence, Set
@@ -12,12 +12,12 @@ import numpy as np
 from data_prep import manifest
 from data_prep.shared import grammar
 
-_EXACT = ('exact mask',)  # Stands beside the classes of `presence`.
+_EXACT = ('exact mask',)  # Counts as one more class beside those of `presence`.
 _TINY = 1e-9  # Images; sums of fractions are not exact.
 
 
 class TooFewGroupsError(ValueError):
-  """There are fewer groups with exact masks than splits that need one."""
+  """Raised if fewer groups have exact masks than splits need one."""
 
 
 def assign_splits(
@@ -30,40 +30,42 @@ def assign_splits(
 ) -> dict[str, str]:
   """Assigns each image to train, val or test, in whole groups.
 
-  A group is a subject; if `by` is 'site', all that shares a site or a subject.
-  It keeps a split that one of its rows already has. A group that holds a row
-  without an exact mask goes to train. The others are dealt greedily, those of
-  the rarest class first, then the largest: each to that split, of those it fits
-  into, whose remaining need is largest,
+  A group is a subject or, if `by` is 'site', all images that share a site or a
+  subject. It keeps a split that one of its rows already has. A group that holds
+  a row without an exact mask goes to train. The other groups are dealt
+  greedily: those of the rarest class first, and among these the largest. Of the
+  splits that it fits into, a group goes to the one with the largest remaining
+  need,
 
     argmax_s sum_c count[c] * need[s, c] / left[c]^2,
 
-  where c is the images and the images of each class, and left counts those not
-  dealt yet: what is running out is shared out first. If it fits into none, it
-  goes to the one that lacks most images. Sechidis et al., "On the
-  Stratification of Multi-Label Data", 2011
-  (https://doi.org/10.1007/978-3-642-23808-6_10), but for groups, and over all
-  labels of a group at once.
+  where c runs over all images and the images of each class, and left counts
+  those that are not dealt yet. The images that are running out are thus shared
+  out first. If a group fits into no split, it goes to the one that lacks most
+  images. This is the method of Sechidis et al., "On the Stratification of
+  Multi-Label Data", 2011 (https://doi.org/10.1007/978-3-642-23808-6_10), but
+  for groups, and over all labels of a group at once.
 
-  `fractions` are of the images that can be evaluated, so that many weak images
-  do not leave train without a strong one. With no rows assigned before, each
-  split is within one group of its fraction, unless it holds a single group or
-  another one does.
+  `fractions` refer to the images that can be evaluated, so that many weak
+  images do not leave train without a strong one. If no rows had splits before,
+  each split is within one group of its fraction, unless it or another split
+  holds a single group.
 
   Args:
-    rows: of a manifest, in any order.
+    rows: rows of a manifest, in any order.
     fractions: shares of train, val and test, which sum to 1.
     by: 'subject' or 'site'.
-    seed: of the draw, not negative.
-    presence: classes that each image shows, by id; images not in it show none.
+    seed: seed of the draw, not negative.
+    presence: classes that each image shows, by id; images without an entry show
+      none.
 
   Returns:
     Split by id, in the order of ids.
 
   Raises:
-    ValueError: in one line, if an argument is wrong, a site is empty, an id
-      occurs twice, a group is in two splits already or in val or test without
-      exact masks, or there are too few groups.
+    ValueError: if an argument is wrong, a site is empty, an id occurs twice, a
+      group is already in two splits or is in val or test without exact masks,
+      or there are too few groups. The message is one line.
   """
   shares = np.asarray(fractions, np.float64)
   if (shares.shape != (3,) or not (shares >= 0).all()
@@ -90,7 +92,7 @@ def assign_splits(
         f'{grammar.verb(len(lacking), "are")} needed, one for each, but only '
         f'{free.sum()} of {len(groups)} can be given: in no split yet '
         'and every image with an exact mask.')
-  # Train wants a strong image, too, even if it has a weak one already.
+  # Train needs a strong image, too, even if it already has a weak one.
   if shares[0] and not have[0, 0] and 0 not in lacking:
     if free.sum() > len(lacking):
       lacking.append(0)
@@ -110,24 +112,26 @@ def k_folds(
 ) -> dict[str, int]:
   """Assigns each image to one of `num_folds` folds, in whole groups.
 
-  As `assign_splits`, with equal shares; the exact masks are balanced like one
-  more class, and each fold gets some. Of a fold that is held out only those can
-  be evaluated; leave its other images out. Splits that rows have are ignored:
-  pass only the rows to fold.
+  This works as `assign_splits` with equal shares. The exact masks are balanced
+  like one more class, and each fold gets some. In a fold that is held out only
+  those images can be evaluated; leave out its other images. Splits that rows
+  already have are ignored: pass only the rows to divide into folds.
 
   Args:
-    rows: of a manifest, in any order.
+    rows: rows of a manifest, in any order.
     num_folds: at least 2.
     by: 'subject' or 'site'.
-    seed: of the draw, not negative.
-    presence: classes that each image shows, by id; images not in it show none.
+    seed: seed of the draw, not negative.
+    presence: classes that each image shows, by id; images without an entry show
+      none.
 
   Returns:
     Fold by id, from 0, in the order of ids.
 
   Raises:
-    ValueError: in one line, if an argument is wrong, a site is empty, an id
-      occurs twice, or there are fewer groups with an exact mask than folds.
+    ValueError: if an argument is wrong, a site is empty, an id occurs twice, or
+      there are fewer groups with an exact mask than folds. The message is one
+      line.
   """
   if num_folds < 2:
     raise ValueError(f'Expected at least 2 folds, got {num_folds=}.')
@@ -152,14 +156,15 @@ def k_folds(
 def group_rows(
     rows: Sequence[manifest.Row], by: str
 ) -> list[list[manifest.Row]]:
-  """Returns what may not be cut: groups of rows, in the order of ids.
+  """Returns groups of rows that must not be divided, in the order of ids.
 
   Args:
-    rows: of a manifest, in any order.
-    by: 'subject' or 'site': rows that share a site are in one group, too.
+    rows: rows of a manifest, in any order.
+    by: 'subject', or 'site': then rows that share a site are in one group, too.
 
   Raises:
-    ValueError: in one line, if a site is empty or an id occurs twice.
+    ValueError: if a site is empty or an id occurs twice; the message is one
+      line.
   """
   if by not in ('subject', 'site'):
     raise ValueError(f'Unknown {by=}; use subject or site.')
@@ -190,7 +195,7 @@ def group_rows(
 
 
 def _by_id(groups, values):
-  """Returns the value of each row's group by id, in the order of ids."""
+  """Returns the value of each row's group, by id, in the order of ids."""
   return dict(sorted(
       (row.id, value)
       for group, value in zip(groups, values, strict=True) for row in group))
@@ -221,7 +226,7 @@ def _known_split(group):
 
 
 def _count(groups, presence, counted):
-  """Counts the images of each group, and of each class, float64 [G, 1 + K]."""
+  """Counts the images, and those of each class, per group, [G, 1 + K]."""
   classes = sorted({c for group in groups for row in group
                     if row.id in counted for c in presence.get(row.id, ())},
                    key=repr)
@@ -237,7 +242,7 @@ def _count(groups, presence, counted):
 def _share_out(total, have, shares):
   """Returns what each split still lacks, float64 [S, 1 + K], at least 0.
 
-  A split that has more than its share keeps it, at the cost of the others in
+  A split that has more than its share keeps it, and the others get less, in
   proportion to their shares.
   """
   need = np.zeros_like(have)
@@ -254,18 +259,19 @@ def _share_out(total, have, shares):
 
 
 def _deal(counts, need, rng, *, lacking, open_, late=None):
-  """Deals groups to bins, see `assign_splits`.
+  """Deals groups to bins, as `assign_splits` describes.
 
   Args:
-    counts: images, and images of each class, of a group, [G, 1 + K].
-    need: the same, of what each bin lacks, [S, 1 + K].
+    counts: number of images, and of images of each class, per group, [G, 1 +
+      K].
+    need: numbers that each bin lacks, [S, 1 + K].
     rng: breaks ties of the order.
     lacking: bins that must get a group that is not late.
-    open_: bins that may get one, bool [S].
-    late: groups that are dealt after the others, bool [G].
+    open_: bins that may get a group, bool [S].
+    late: groups to deal after the others, bool [G].
 
   Returns:
-    Bin of each group, int64 [G].
+    The bin of each group, int64 [G].
   """
   late = np.zeros(len(counts), bool) if late is None else late
   need = need.copy()

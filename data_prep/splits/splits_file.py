@@ -1,4 +1,6 @@
-"""A CSV file of splits and roles, made to be committed and edited by hand.
+"""Reads and writes the CSV file of splits and roles.
+
+The file is made to be committed and edited by hand:
 
   id,subject,split,role,fold
   a,s1,train,strong,0
@@ -22,12 +24,13 @@ class Entry(NamedTuple):
   """One line of a file of splits.
 
   Attributes:
-    id: of the image.
-    subject: of the image, for whoever reads the file; empty: its own.
+    id: id of the image.
+    subject: subject of the image, for readers of the file; empty if the image
+      is a subject of its own.
     split: one of `manifest.SPLITS`.
     role: one of `manifest.ROLES`.
     fold: fold of a cross-validation, from 0, or None.
-    line: line in the file, 0 if it was not read from one.
+    line: line in the file; 0 if the entry was not read from a file.
     file: path of the file, or empty.
   """
 
@@ -45,15 +48,15 @@ def write_splits(
     rows: Sequence[manifest.Row],
     folds: Mapping[str, int] | None = None,
 ) -> None:
-  """Writes splits and roles, sorted by id; a reader sees the old file or this.
+  """Writes splits and roles, sorted by id; a reader never sees half a file.
 
   Args:
     path: the CSV file; its folder must exist.
-    rows: one line each.
-    folds: fold by id; rows that are not in it have none.
+    rows: the rows, which get one line each.
+    folds: fold by id; rows without an entry have no fold.
   """
   folds = folds or {}
-  # By itself, the writer quotes a line feed only.
+  # By itself, the CSV writer quotes line feeds but not carriage returns.
   quote = any('\r' in row.id + row.subject for row in rows)
   with whole_file.open_whole(path, encoding='utf-8', newline='') as file:
     writer = csv.writer(
@@ -68,14 +71,14 @@ def write_splits(
 def read_splits(
     path: str | os.PathLike[str],
 ) -> tuple[list[Entry], list[manifest.Problem]]:
-  """Reads a file of splits; what is wrong becomes a problem, not an error.
+  """Reads a file of splits; faults become problems, not errors.
 
   Args:
     path: the CSV file.
 
   Returns:
-    The entries, of usable lines and the first of each id, and all problems of
-    the file itself.
+    The entries from usable lines, the first of each id, and all problems of the
+    file itself.
 
   Raises:
     OSError: if the file cannot be read.
@@ -110,12 +113,12 @@ def apply_splits(
   """Gives rows the split and role of their entry, whatever they had before.
 
   Args:
-    rows: of a manifest.
-    entries: as read by `read_splits`.
-    by: 'site' finds sites in two splits as well.
+    rows: rows of a manifest.
+    entries: entries as read by `read_splits`.
+    by: 'site' also finds sites that are in two splits.
 
   Returns:
-    The rows in their order, those of a wrong or missing entry unchanged, and
+    The rows in their order, unchanged where the entry is wrong or missing, and
     all problems.
   """
   file = entries[0].file if entries else ''
@@ -143,7 +146,7 @@ def apply_splits(
       if entry.split in manifest.SPLITS and entry.role in manifest.ROLES:
         row = row._replace(split=entry.split, role=entry.role)
     applied.append(row)
-  # The subjects of the set count; what the file says of them may be wrong.
+  # Compare the subjects of the set, since those in the file may be wrong.
   true = [entry._replace(subject=row.subject) for row, entry in matched]
   found += _check_shared([(e.subject, e) for e in true], 'subject')
   if by == 'site':
@@ -168,7 +171,7 @@ def _check_columns(header, line, file):
 
 
 def _parse_entry(found, line, file):
-  """Returns an entry, usable even if wrong, and its problems."""
+  """Returns an entry, which is usable even if wrong, and its problems."""
   problems = []
   fold = found['fold'].strip()
   if fold and not (fold.isascii() and fold.isdigit() and len(fold) < 10):
@@ -186,7 +189,7 @@ def _parse_entry(found, line, file):
 
 
 def _check_entries(entries):
-  """Returns the problems of entries, whatever the set is."""
+  """Returns the problems of entries that do not depend on the set."""
   problems = []
   num_folds = len({e.fold for e in entries} - {None})
   for entry in entries:
@@ -208,7 +211,7 @@ def _check_entries(entries):
 
 
 def _check_shared(named, field):
-  """Returns the first entry of each subject or site in a second split."""
+  """Returns a problem for each subject or site in a second split or fold."""
   problems, first, told = [], {}, set()
   for place in ('split', 'fold'):
     if (field, place) == ('site', 'fold'):
@@ -229,5 +232,5 @@ def _check_shared(named, field):
 
 
 def _in_order(problems):
-  """Sorts by line; what concerns no line comes last."""
+  """Sorts problems by line; those without a line come last."""
   return sorted(problems, key=lambda p: p.line or 10**9)

@@ -1,4 +1,4 @@
-"""Chooses which images keep their exact mask, for a share or for minutes."""
+"""Chooses which images keep their exact mask within a budget."""
 
 from collections.abc import Mapping, Sequence, Set
 import math
@@ -15,16 +15,16 @@ MINUTES_PER = types.MappingProxyType(
     {name: kind.minutes for name, kind in annotation_kinds.TABLE.items()}
     | {'none': 0.0})
 
-_TINY = 1e-9  # Minutes; sums of them are not exact.
+_TINY = 1e-9  # Minutes; sums of minutes are not exact.
 
 
 class Budget(NamedTuple):
-  """What annotation may cost; either `fraction` or `minutes` is given.
+  """What annotation may cost; either `fraction` or `minutes` is set.
 
   Attributes:
     fraction: share of the train images that are strong, in (0, 1].
-    minutes: of annotating all train images, strong and weak.
-    minutes_per: minutes of one image by kind of annotation. The defaults are
+    minutes: minutes for annotating all train images, strong and weak.
+    minutes_per: minutes for one image by kind of annotation. The defaults are
       placeholders: measure your own annotators and replace them.
   """
 
@@ -41,31 +41,34 @@ def choose_strong(
     presence: Mapping[str, Set],
     weak_kind: str | None = None,
 ) -> set[str]:
-  """Draws the train images that keep their exact mask; the rest becomes weak.
+  """Draws the train images that keep their exact mask; the rest become weak.
 
   A budget of minutes pays for all train images: t_mask for each strong one,
-  t_weak_kind for each other one that has a mask, and for an image that has no
-  mask what it has (nothing if unlabelled). The strong ones are as many as
+  t_weak_kind for each other one that has a mask, and the minutes of its own
+  kind for an image without a mask (none if it is unlabelled). There are as many
+  strong images as
 
     num_strong * t_mask + num_weak * t_weak_kind + t_others <= minutes
 
-  allows. First comes, for the rarest class not shown yet, the image that shows
-  most such classes, until all are shown, then images at random. So of one seed,
-  the images of a smaller budget are among those of a larger one.
+  allows. The order of choice is as follows: as long as a class is not shown
+  yet, take the rarest such class and the image that shows it together with most
+  other such classes; then take images at random. With one seed, the images of a
+  smaller budget are therefore among those of a larger one.
 
   Args:
-    rows: of a manifest, in any order; those not in train are ignored.
+    rows: rows of a manifest, in any order; those not in train are ignored.
     budget: share of the train images, or minutes.
-    seed: of the draw, not negative.
-    presence: classes that each image shows, by id; images not in it show none.
-    weak_kind: kind of annotation that the rest gets; needed for minutes.
+    seed: seed of the draw, not negative.
+    presence: classes that each image shows, by id; images without an entry show
+      none.
+    weak_kind: kind of annotation that the rest get; needed for minutes.
 
   Returns:
     Ids, at least one.
 
   Raises:
-    ValueError: in one line, if the budget is wrong, or pays for no strong
-      image, or for more than have an exact mask.
+    ValueError: if the budget is wrong, pays for no strong image, or asks for
+      more than have an exact mask. The message is one line.
   """
   train = [row for row in rows if row.split == 'train']
   number = _num_strong(train, budget, weak_kind)
@@ -112,7 +115,7 @@ def _num_strong(train, budget, weak_kind):
       raise ValueError(
           f'No minutes for {kind=}; known: {", ".join(budget.minutes_per)}.')
   weak = budget.minutes_per[weak_kind]
-  more = budget.minutes_per['mask'] - weak  # Of a strong than of a weak image.
+  more = budget.minutes_per['mask'] - weak  # Extra minutes of a strong image.
   least = num_exact * weak + math.fsum(budget.minutes_per[k] for k in others)
   least += more if more > 0 else num_exact * more
   if not least <= budget.minutes + _TINY:

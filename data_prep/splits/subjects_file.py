@@ -1,12 +1,13 @@
-"""A CSV file that says whose pictures these are, written by hand.
+"""Reads the CSV file in which a user names the subject of each picture.
 
   id,subject,site,annotator
   scan_001,anna,clinic_a,
   scan_002,anna,clinic_a,
 
-`site` and `annotator` may be missing; an empty cell says nothing, but that an
-empty subject makes each of these pictures a subject of its own. An id is that
-of a row, the name of a file, or that of a volume, whose slices it means all.
+The columns `site` and `annotator` may be missing. An empty site or annotator
+changes nothing; an empty subject makes each of these pictures a subject of its
+own. An id is that of a row, the name of a file, or the name of a volume, which
+stands for all its slices.
 """
 
 from collections.abc import Collection, Sequence
@@ -35,7 +36,7 @@ class Entry(NamedTuple):
 def read_subjects(
     path: str,
 ) -> tuple[list[Entry], list[manifest_lib.Problem]]:
-  """Reads the file; what is wrong with it becomes a problem, not an error.
+  """Reads the file; faults become problems, not errors.
 
   Raises:
     OSError: if the file cannot be read.
@@ -66,18 +67,18 @@ def apply_subjects(
     cases: dict[str, list[str]],
     gone: Collection[str] = (),
 ) -> tuple[list[manifest_lib.Row], list[manifest_lib.Problem]]:
-  """Gives rows the subject, site and annotator that the file says.
+  """Sets the subject, site and annotator of rows as the file names them.
 
   Args:
-    rows: of a manifest.
-    entries: as read by `read_subjects`.
-    file: its path, for the problems.
+    rows: rows of a manifest.
+    entries: entries as read by `read_subjects`.
+    file: path of the file, for the problems.
     cases: ids by the name of a volume, see `row_names.read_cases`.
-    gone: names of files that are not among the rows, but were there.
+    gone: names of files that were left out and are no longer among the rows.
 
   Returns:
-    The rows in their order, and what the file lacks, says of nothing, or says
-    twice.
+    The rows in their order, and problems: names that are unclear or unknown,
+    pictures with two different entries, and pictures without one.
   """
   names = row_names.RowNames(rows, cases, with_subjects=False)
   said, problems = {}, []
