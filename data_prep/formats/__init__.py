@@ -1,4 +1,4 @@
-"""Foreign layouts <-> rows of a manifest: one module per format.
+"""Converts between foreign layouts and rows: one module per format.
 
 Each module has
 
@@ -7,9 +7,9 @@ Each module has
   def read(source, output, *, options: Options) -> Imported
   def write(manifest, output) -> None
 
-(`table` only reads) and is named in
-`data_prep.formats.names.READS`. Coordinates are those of a manifest,
-see `data_prep.manifest`; what a format counts otherwise is converted.
+(`table` has no `write`) and is listed in `data_prep.formats.names.READS`.
+Coordinates are those of a manifest, see `data_prep.manifest`; other conventions
+are converted.
 """
 
 from typing import Any, NamedTuple
@@ -21,37 +21,38 @@ class Options(NamedTuple):
   """What the user says about a source that its files do not say.
 
   Attributes:
-    classes: class names, background first; None takes what the source lists.
+    classes: class names, background first; None takes those of the source.
     mask_values: class or 255 per stored mask value, as `values` of a manifest;
-      None keeps stored values, but if all masks of a kind hold only 0 and 255,
-      reads these as 0 and 1.
-    scribble_values: the same of scribbles, where theirs mean something else.
-    mask_threshold: stored values of a mask from which on it is class 1; None
+      None keeps stored values, except that 255 is read as 1 if all masks of a
+      kind hold only 0 and 255.
+    scribble_values: the same for scribbles, if their values mean something
+      else.
+    mask_threshold: stored mask values from this one on become class 1; None
       takes the values as they are.
     masks_are: kind of the masks: 'mask', 'coarse_mask' or 'scribble'.
-    masks_are_given: whether the user said so; if not, run lengths in a set that
-      has polygons, too, are as weak as these.
+    masks_are_given: whether the user gave `masks_are`; if not, run lengths in a
+      set that also has polygons are as weak as these.
     polygons_are: kind of the polygons: 'polygon', or 'mask' if they are exact.
     points_are: kind of points: 'points', or 'extreme_points' if an object has
       four.
-    voc_boxes_from: where corners of VOC's boxes count from, 0 or 1; None finds
-      it out: a 0 is possible only from 0.
+    voc_boxes_from: number of the first pixel in VOC's boxes, 0 or 1; None finds
+      out, as a coordinate of 0 shows that they count from 0.
     lines_are: kind of open lines: 'scribble', or 'line' if they are the objects
       and not only marks on them.
-    stroke_width: of strokes and lines of which the source does not say it, in
-      pixels.
-    intensity_range: intensities that become 0 and 255 where a picture has more
-      than 8 bits; None takes percentiles 0.5 and 99.5 of the picture or volume.
-    axis: axis along which volumes are cut, 0, 1 or 2; None takes the one with
-      the largest spacing.
+    stroke_width: width in pixels of strokes and lines for which the source
+      gives none.
+    intensity_range: intensities that become 0 and 255 in a picture of more than
+      8 bits; None takes percentiles 0.5 and 99.5 of the picture or volume.
+    axis: axis along which volumes are sliced, 0, 1 or 2; None takes the one
+      with the largest spacing.
     subject_pattern: regular expression whose first group, found in an id, is
-      the subject; None takes the folder below the images' one, if there is any.
-    mask_folders: folders of masks, or endings of their names, that are read
-      where several pair with the pictures; None reads all there is.
-    image_suffix: end of the names of the pictures that are read; None reads
-      all.
-    leave_out: what may be left out instead of being refused: 'shapes', which
-      cannot be drawn, 'defective', files or patients that cannot be read, and
+      the subject; None takes the folder below that of the images, if there is
+      one.
+    mask_folders: folders of masks, or endings of their names, to read if
+      several pair with the pictures; None reads all.
+    image_suffix: end of the names of the pictures to read; None reads all.
+    leave_out: what may be left out instead of being refused: 'shapes' that
+      cannot be drawn, 'defective' files or patients that cannot be read, and
       '@NAME', a picture, case or patient of that name, see `row_names`.
   """
 
@@ -75,12 +76,11 @@ class Options(NamedTuple):
 
 
 class LeftOut(NamedTuple):
-  """One thing of the user's data that is not used, because the user said so.
+  """A part of the user's data that is not used, as the user allowed.
 
   Attributes:
     what: 'shape', 'file' or 'picture'.
-    name: of the file that it concerns, relative to the source; of a picture,
-      its id.
+    name: path of the file relative to the source, or id of the picture.
     reason: why it cannot be used.
     field: which shape, field or file of it, or empty.
   """
@@ -92,16 +92,16 @@ class LeftOut(NamedTuple):
 
 
 class Imported(NamedTuple):
-  """What an importer found.
+  """The result of reading a source.
 
   Attributes:
     classes: class names, background first.
-    rows: in the order of their ids; `split` is '' where the source does not
-      say, `role` is '' or, where there is no annotation, 'unlabelled'.
-    problems: all of them; none stops the reading.
-    notices: what was decided on the way, as lines.
+    rows: rows in the order of their ids; `split` is '' where the source names
+      none, `role` is '' or, if there is no annotation, 'unlabelled'.
+    problems: all problems; none stops the reading.
+    notices: the decisions, as lines.
     root: folder that the rows' paths are relative to.
-    weak: by id, a weak annotation of an image that has an exact mask, too.
+    weak: by id, the weak annotation of an image that also has an exact mask.
     left_out: what is not used because `Options.leave_out` allows it.
   """
 

@@ -1,4 +1,4 @@
-"""From the shapes of one picture to its annotation, see `drawn`."""
+"""Turns the shapes of one picture into its annotation, see `drawn`."""
 
 import collections
 from collections.abc import Iterable
@@ -17,15 +17,17 @@ from data_prep.shared import pixels
 def usual_kinds(
     shapes: Iterable[tuple[str, list[drawn.Shape]]], classes: tuple[str, ...]
 ) -> dict[str, str]:
-  """Returns, by split, the kind of most shapes, for pictures that have none.
+  """Returns the usual kind in each split, for pictures without shapes.
 
-  Val and test may have other annotators than train, so that no object means an
-  exact empty mask there; where one of them has no shape, the other counts, and
-  where a split has none, the whole set.
+  It is the kind of most shapes. Val and test may have other annotators than
+  train, so that a picture without objects has an exact empty mask there. If one
+  of them has no shapes, those of the other count; if a split has none at all,
+  those of the whole set count.
 
   Args:
     shapes: split and shapes of each picture.
-    classes: names; what is drawn under others, or is ignored, does not count.
+    classes: names of the classes; shapes with other or ignored labels do not
+      count.
   """
   counts = collections.defaultdict(collections.Counter)
   for split, some in shapes:
@@ -43,7 +45,7 @@ def usual_kinds(
 
 
 def settle_lines(items: list[Any], options: formats.Options) -> list[Any]:
-  """Returns items whose open lines are objects, if the user says that."""
+  """Returns items whose open lines are objects, if the user says so."""
   if options.lines_are == 'scribble':
     return items
   stroke = annotation_kinds.TABLE['scribble'].shape
@@ -60,7 +62,8 @@ def settle_roles(
   """Returns options in which run lengths are no better than polygons.
 
   Some tools write run lengths only for what a polygon cannot express, such as
-  an object with a hole or a crowd: these were drawn no more carefully.
+  an object with a hole or a crowd. These were drawn no more carefully than
+  polygons.
   """
   kinds = {s.kind for item in items for s in item.shapes}
   if not {'rle', 'polygon'} <= kinds or options.masks_are_given or (
@@ -85,17 +88,17 @@ def to_annotation(
   """Returns the annotation of one picture; None if nothing is known of it.
 
   Args:
-    shapes: that were drawn, see `drawn`.
+    shapes: the shapes that were drawn, see `drawn`.
     size: height and width of the picture; None if it could not be read.
-    classes: names, background first.
-    usual: kind of a picture without shapes.
+    classes: names of the classes, background first.
+    usual: kind of annotation for a picture without shapes.
     options: what the user says.
-    report: gets the problems.
-    file: where the shapes are listed.
-    row_id: of the picture.
+    report: receives problems and notices.
+    file: file that lists the shapes.
+    row_id: id of the picture.
   """
   if size is not None and size[0] * size[1] > pixels.MAX_PIXELS:
-    size = None  # As listed, where the picture cannot be read.
+    size = None  # A file lists this size, and the picture cannot be read.
   shapes = drawn.fit(shapes, size, report, file=file, row_id=row_id)
   shapes = _numbered(shapes, classes, usual, options.classes is not None)
   if shapes is None or (
@@ -134,10 +137,10 @@ def to_annotation(
 
 
 def _numbered(shapes, classes, usual, is_chosen):
-  """Returns shapes by the numbers of their classes; None if one has no place.
+  """Returns shapes with class numbers; None if one has an unknown place.
 
-  Those of other labels are left out, unless nothing else says that somebody
-  looked at the picture.
+  Shapes of other labels are left out. If there is nothing else, they may be all
+  that shows that somebody looked at the picture: None if they do not.
   """
   result, outside = [], []
   for shape in shapes:

@@ -1,9 +1,10 @@
-"""From shapes, as foreign files list them, to rows of a manifest, and back.
+"""Turns shapes that foreign files list into rows of a manifest, and back.
 
-A picture that a source lists without a shape was looked at: there is no object.
-A picture that it does not list is unlabelled, and so is one of which all that
-is said cannot be used: keypoints, attributes, a shape whose place is unknown. A
-row holds one kind; `drawn` says which where an annotator mixed several.
+If a source lists a picture without shapes, somebody looked at it and saw no
+object. A picture that the source does not list is unlabelled. So is a picture
+for which the source holds nothing usable: only keypoints, attributes, or a
+shape whose place is unknown. A row holds one kind of annotation; `drawn`
+decides which one if an annotator mixed several.
 """
 
 import collections
@@ -33,22 +34,23 @@ from data_prep.shared import confined
 from data_prep.shared import grammar
 from data_prep.shared import pixels
 
-UNLABELLED = '__ignore__'  # LabelMe's label of what is not known.
-_MAX_NOTICE = 180  # Characters; how often may follow.
+UNLABELLED = '__ignore__'  # LabelMe's label for unknown regions.
+_MAX_NOTICE = 180  # Characters; the number of repetitions may follow.
 
 
 class Item(NamedTuple):
   """One picture as a foreign file lists it.
 
   Attributes:
-    picture: as the file calls it.
-    shapes: what was drawn.
-    file: where it is listed, relative to the source.
+    picture: name of the picture in the file.
+    shapes: the shapes that were drawn.
+    file: path of the file that lists it, relative to the source.
     size: height and width as listed, or None.
     split: as listed, or ''.
     more: further fields of the row (subject, site, annotator).
-    by_stem: whether the file belongs to the picture of its own name, if there
-      is one, whatever it calls it: pictures are renamed and converted later.
+    by_stem: whether the file belongs to the picture of its own name if there is
+      one, even if it lists another name: pictures are often renamed or
+      converted after annotation.
   """
 
   picture: str
@@ -61,10 +63,10 @@ class Item(NamedTuple):
 
 
 class Report:
-  """Problems, notices, and what is left out; a notice is counted, not repeated.
+  """Collects problems, notices and what is left out, and counts repetitions.
 
   Attributes:
-    problems: what refuses the set.
+    problems: what makes the set unusable.
     left_out: what is not used because the user allows it.
   """
 
@@ -80,10 +82,10 @@ class Report:
         what, found, fix, id=row_id, field=field, file=file))
 
   def wrong_file(self, wrong: pixels.WrongFile, *, file='', row_id=''):
-    """Refuses a file that cannot be used, or leaves it out if that is allowed.
+    """Refuses a file that cannot be used, or leaves it out if allowed.
 
-    The caller drops what depends on the file in either case; of a picture that
-    is named by its row, nothing is used.
+    In either case, the caller drops everything that depends on the file. If a
+    row is named, its picture is not used at all.
     """
     if self._is_allowed('defective', file, row_id):
       reason = _reason(wrong.what, wrong.found)
@@ -97,12 +99,11 @@ class Report:
 
   def wrong_shape(
       self, what, found='', fix='redraw it', *, file='', row_id='', field=''):
-    """Refuses a shape that cannot be drawn, or leaves it out.
+    """Refuses a shape that cannot be drawn, or leaves it out if allowed.
 
-    Its cause belongs in `what`: problems of one text are counted in one line.
-
-    The caller adds a `Shape` of kind 'unreadable' in its place, so that the
-    part of the picture that it covers is unlabelled and not background.
+    The cause belongs in `what`, since problems with one text share a line. The
+    caller adds a `Shape` of kind 'unreadable' in place of the shape, so that
+    the part of the picture that it covers is unlabelled and not background.
     """
     if self._is_allowed('shapes', file, row_id):
       self.left_out.append(formats.LeftOut(
@@ -112,13 +113,13 @@ class Report:
                  row_id=row_id, field=field)
 
   def _is_allowed(self, kind, file, row_id):
-    """Returns whether a kind, or a name of this file, may be left out."""
+    """Returns whether faults of a kind, or a file, may be left out."""
     return kind in self._leave_out or any(
         f'@{name}' in self._leave_out
         for name in row_names.names_of_file(file, row_id))
 
   def note(self, text):
-    """Notes what was decided, in one line; names in it may be hostile."""
+    """Notes a decision in one line; names in it may hold any characters."""
     line = ''.join(c if c.isprintable() else '?' for c in text)
     self._notices[line if len(line) <= _MAX_NOTICE else (
         f'{line[: _MAX_NOTICE - 3]}...')] += 1
@@ -144,19 +145,19 @@ def assemble(
     mask_of: Callable[..., dict[str, Any] | None] | None = None,
     used: Collection[str] = (),
 ) -> formats.Imported:
-  """Turns what a source lists into rows.
+  """Turns the listed pictures of a source into rows.
 
   Args:
     source: folder that the pictures lie below.
-    output: folder that pictures are written to that a manifest cannot name.
+    output: folder for pictures that a manifest cannot name as they are.
     items: the listed pictures.
-    names: foreground classes, as the source lists them; [] takes those seen, by
-      name.
+    names: foreground classes as the source lists them; [] takes all that occur,
+      sorted by name.
     options: what the user says.
-    report: gets the problems.
-    mask_of: maps path and id of a picture, and a writer of pictures, to an
-      annotation that counts more than its shapes, or None.
-    used: files that were read, relative to the source: others are mentioned.
+    report: receives problems and notices.
+    mask_of: maps the path and id of a picture, and a writer of pictures, to an
+      annotation that replaces its shapes, or to None.
+    used: files that were read, relative to the source: others are noted.
   """
   classes = class_names.find_classes(items, names, options, report)
   items = annotations.settle_lines(items, options)
@@ -228,7 +229,7 @@ def assemble(
 
 
 class _Finder:
-  """Finds the picture of an item."""
+  """Finds the picture that an item lists."""
 
   def __init__(self, pictures, report):
     self._pictures = pictures
@@ -250,7 +251,7 @@ class _Finder:
     if len(names) != 1:
       return path
     name, = names
-    # With the folders of the file: those of pictures may be the same.
+    # Add the folders of the file: several may hold a picture of this name.
     own = find('/'.join([*item.file.split('/')[:-1], name]))
     if own is None or own == path:
       return path
@@ -261,15 +262,15 @@ class _Finder:
 
 
 def _wrong_size(path, size, listed):
-  """Returns why a picture is not as large as a file lists it."""
+  """Returns the error for a picture whose size is not the listed one."""
   if size == listed[::-1]:
     try:
       with Image.open(path) as image:
-        if pixels.orientation_of(image) > 4:  # By a quarter.
+        if pixels.orientation_of(image) > 4:  # It is turned by a quarter.
           return pixels.WrongFile(
               f'the picture {pixels.ROTATED}, and was annotated as that turns '
               'it', path.name, 'turn its pixels and remove the tag')
-    except Exception:  # Of the many that Pillow raises on damaged files.
+    except Exception:  # Pillow raises many kinds on damaged files.
       pass
   return pixels.WrongFile(
       f'the picture is not as large as listed, {listed[0]} x {listed[1]}',
@@ -279,9 +280,9 @@ def _wrong_size(path, size, listed):
 def subject_and_more(
     name: sources.Name, found: dict[str, Any], options: formats.Options
 ) -> dict[str, Any]:
-  """Returns the subject of a row, and what its picture says of it.
+  """Returns the subject of a row, and what its picture says about it.
 
-  A pattern of the user is right, then what the file says, then its folder.
+  A pattern of the user takes precedence, then the file, then its folder.
   """
   subject = sources.subject_of(name, options.subject_pattern)
   if options.subject_pattern is not None:
@@ -298,7 +299,7 @@ def to_shapes(
 ) -> list[drawn.Shape]:
   """Returns an annotation as shapes; a mask file becomes run lengths.
 
-  What is unlabelled is labelled `UNLABELLED`, which is read as such again.
+  Unlabelled shapes get the label `UNLABELLED`, which readers recognise.
   """
   kind = annotation_kinds.TABLE[annotation['kind']]
   if rasterize.has_file(annotation):
@@ -315,10 +316,10 @@ def to_shapes(
 
 
 def checked_rle(value: Any, size: tuple[int, int] | None) -> dict[str, Any]:
-  """Returns run lengths of a picture of `size`, if it is known.
+  """Returns run lengths after checking them against the size, if known.
 
   Raises:
-    ValueError: if they are none, in one line.
+    ValueError: if they are invalid; the message is one line.
   """
   mask = rle.decode_rle(value)
   if size is not None and mask.shape != tuple(size):
@@ -337,11 +338,11 @@ def place_picture(
 ) -> str:
   """Puts the picture of a row at FOLDER/ID below `output`; returns that path.
 
-  It is a hard link, or a copy where the disk is another.
+  It is a hard link, or a copy if it lies on another disk.
 
   Raises:
     pixels.WrongFile: if the picture lies outside the root, or its copy would
-      lie outside `output` or on another one.
+      lie outside `output` or replace another one.
   """
   pixels.check_file(row.image, 'image', pixels.open_folder(manifest.root))
   path = (manifest.root / row.image).resolve()
@@ -355,7 +356,7 @@ def place_picture(
 
 
 def cause_of(error: Exception) -> str:
-  """Returns why an entry of a file cannot be read, in words of the file."""
+  """Returns why an entry of a file cannot be read, for a message."""
   if isinstance(error, KeyError):
     return f'no {error}'
   return ('a field is of a wrong type' if isinstance(error, TypeError)
@@ -363,16 +364,16 @@ def cause_of(error: Exception) -> str:
 
 
 def listed_size(height: Any, width: Any) -> tuple[int, int] | None:
-  """Returns the size of a picture as a file lists it; 0 x 0 says nothing.
+  """Returns the listed size of a picture; None for 0 x 0, which means unknown.
 
   Raises:
-    ValueError: if one of them is no number.
+    ValueError: if one of them is not a number.
   """
   size = int(sources.number(height)), int(sources.number(width))
   return size if min(size) > 0 else None
 
 
 def picture_size(path: pathlib.Path) -> tuple[int, int]:
-  """Returns height and width of a picture, from its header."""
+  """Returns the height and width of a picture, read from its header."""
   with Image.open(path) as image:
     return image.height, image.width

@@ -1,9 +1,10 @@
-"""Which labels of a source are classes, and which are not.
+"""Decides which labels of a source are classes.
 
-A label is a class, background, a tool's own "not annotated" (ignore, void, ...:
-what is drawn under it is unlabelled), or left out: because --classes does not
-name it, or because it is only ever a tag where other labels are drawn, which
-makes it an attribute of the picture.
+A label is one of four things: a class; background; a tool's own word for "not
+annotated" (ignore, void, ...), so that whatever is drawn under it is
+unlabelled; or it is left out. A label is left out if --classes does not name
+it, or if it occurs only as a tag while other labels are drawn, since it is then
+an attribute of the picture.
 """
 
 import collections
@@ -22,12 +23,12 @@ _ALIKE = 0.75
 
 
 def is_background(label: str) -> bool:
-  """Returns whether a label is that of the background."""
+  """Returns whether a label means background."""
   return label.lower() in BACKGROUND
 
 
 def number_of(label: str, classes: tuple[str, ...]) -> int | None:
-  """Returns the class of a label, 255 of what is unlabelled, else None."""
+  """Returns the class of a label, 255 for unlabelled, None for other labels."""
   if label in classes:
     return classes.index(label)
   if is_background(label):
@@ -38,13 +39,13 @@ def number_of(label: str, classes: tuple[str, ...]) -> int | None:
 def find_classes(
     items, names: list[str], options: formats.Options, report
 ) -> tuple[str, ...]:
-  """Returns the class names, background first; notes what is no class.
+  """Returns the class names, background first; notes labels that are none.
 
   Args:
-    items: the listed pictures, `assembling.Item`.
-    names: foreground classes, as the source lists them; [] takes those seen.
+    items: the listed pictures, each an `assembling.Item`.
+    names: foreground classes as the source lists them; [] takes all that occur.
     options: what the user says.
-    report: gets problems and notices.
+    report: receives problems and notices.
   """
   drawn, tags = {}, {}
   for item in items:
@@ -75,7 +76,7 @@ def _is_class(label):
 
 
 def _seen(names, drawn, tags, report):
-  """Returns the classes that a source has by itself."""
+  """Returns the classes of a source for which the user names none."""
   count = collections.Counter(names)
   for name in sorted(n for n, number in count.items() if number > 1):
     report.note(f'{name!r} is listed {count[name]} times: it is one class')
@@ -96,7 +97,7 @@ def _seen(names, drawn, tags, report):
 
 
 def _chosen(names, drawn, tags, wanted, report):
-  """Returns the classes that the user names; notes which labels are none."""
+  """Returns the classes that the user names; notes the labels left out."""
   ignored = [n for n in wanted if declared_names.is_ignored_name(n)]
   if ignored:
     report.note(f'{_join(ignored)} of --classes '

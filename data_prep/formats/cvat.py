@@ -1,11 +1,11 @@
-"""CVAT XML 1.1 for images: every kind of shape.
+"""Reads and writes CVAT XML 1.1 for images, with every kind of shape.
 
-https://docs.cvat.ai/docs/dataset_management/formats/format-cvat/. The run
-lengths of a `mask` go along the rows of its rectangle. `subset` is the split.
-A polyline is a stroke, or a line if `--lines_are=line`; its width stands in an
-attribute of that name. A turned box is a
-polygon. Skeletons and cuboids have no area in the picture: neither their labels
-nor those of their parts are classes.
+See https://docs.cvat.ai/docs/dataset_management/formats/format-cvat/. The run
+lengths of a `mask` go along the rows of its rectangle. `subset` is the split. A
+polyline is a stroke, or a line with `--lines_are=line`; its width is in an
+attribute of that name. A rotated box is read as a polygon. Skeletons and
+cuboids have no area in the picture: neither their labels nor those of their
+parts are classes.
 """
 
 import pathlib
@@ -104,7 +104,7 @@ def _files(source):
 
 
 def _class_names(root):
-  """Returns the labels that name areas, in their order."""
+  """Returns the labels of shapes with an area, in their order."""
   names = []
   for label in root.iterfind('meta//labels/label'):
     name = (label.findtext('name') or '').strip()
@@ -156,7 +156,7 @@ def _unreadable(entry):
 
 
 def _z_order(entry):
-  """The higher one lies above; what is no number lies below."""
+  """Returns the height in the stack of shapes; 0 if it is not a number."""
   try:
     return int(entry.get('z_order', '0'))
   except ValueError:
@@ -208,7 +208,7 @@ def _read_mask(entry, size, report):
   if not (0 < width <= 2 * size[1] and 0 < height <= 2 * size[0]):
     raise ValueError('the mask lies outside of the picture')
   runs = [int(r) for r in entry.attrib['rle'].split(',')]
-  # Rows of the rectangle are columns of its transpose.
+  # The rows of the rectangle are the columns of its transpose.
   part = rle.decode_rle({'size': [width, height], 'counts': runs}).T
   return drawn.paste(part, (left, top), size, report)
 

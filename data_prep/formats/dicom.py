@@ -1,8 +1,8 @@
-"""Reads DICOM pictures; headers are checked before pixels.
+"""Reads DICOM pictures, whose headers are checked before the pixels.
 
-Nothing but `DICOM_TAGS` is parsed and nothing but pixels and spacing is
-returned. The exception: files of one patient are set apart from another's by
-`Patients`, whose numbers say nothing; a split may not cut through one.
+Only `DICOM_TAGS` are parsed, and only pixels and spacing are returned. There is
+one exception: since no split may divide a patient, `Patients` distinguishes the
+files of one patient from another's. It uses numbers that reveal nothing.
 """
 
 import logging
@@ -27,15 +27,15 @@ DICOM_TAGS = (
 
 _STORAGE = '1.2.840.10008.5.1.4.1.1.'
 _DIRECTORY = '1.2.840.10008.1.3.10'
-# What is stored beside pictures, by the part of its class that tells it; None
-# is a picture, whose class begins as that of something else.
+# Objects that are stored beside pictures, by the part of the class UID that
+# identifies them. None marks pictures whose UID begins like that of an object.
 _OBJECTS = {
     '66.4': 'SEG', '66.7': 'SEG', '66.5': 'SEG', '481.3': 'RTSTRUCT',
     '481.2': 'RTDOSE', '481': 'RTPLAN', '481.1': None, '481.23': None,
     '481.24': None, '11': 'PR', '88.59': 'KO', '88': 'SR', '91.1': 'ANN',
     '66': 'REG', '67': 'RWV', '68': 'M3D', '104': 'DOC', '9': 'ECG',
     '4.2': 'MRS', '10': 'LUT', '131': 'DISPLAY', '200': 'PROTOCOL'}
-# Of a class that is not known; the values are defined by the standard.
+# Used if the class is unknown; the standard defines the values.
 _MODALITIES = {
     'SEG': 'SEG', 'RTSTRUCT': 'RTSTRUCT', 'RTDOSE': 'RTDOSE',
     'RTPLAN': 'RTPLAN', 'RTRECORD': 'RTPLAN', 'PR': 'PR', 'KO': 'KO',
@@ -45,32 +45,32 @@ _LABELS = {
     'SEG': 'a DICOM segmentation object (SEG), not a picture',
     'RTSTRUCT': 'a DICOM structure set (RTSTRUCT), not a picture'}
 
-# Its warnings quote values, which may be a patient's.
+# Warnings of pydicom quote values, which may identify a patient.
 logging.getLogger('pydicom').setLevel(logging.CRITICAL)
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
 
 class Patients:
-  """Numbers the patients of DICOM files in the order in which they are seen."""
+  """Numbers the patients of DICOM files in the order of first appearance."""
 
   def __init__(self):
     self._numbers = {}
 
   def number_of(self, path: pathlib.Path) -> int | None:
-    """Returns the patient's number, None if the file does not say."""
+    """Returns the number of the patient; None if the file names none."""
     try:
       with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         header = pydicom.dcmread(
             path, specific_tags=['PatientID'], stop_before_pixels=True)
         key = str(header.get('PatientID') or '')
-    except Exception:  # Reading it says what is wrong with it.
+    except Exception:  # The reader reports what is wrong with the file.
       return None
     return self._numbers.setdefault(key, len(self._numbers)) if key else None
 
 
 def is_dicom(path: str | os.PathLike[str]) -> bool:
-  """Returns whether a file has the mark of DICOM."""
+  """Returns whether a file has the signature of DICOM."""
   try:
     with open(path, 'rb') as file:
       return file.read(132)[128:] == b'DICM'
@@ -79,12 +79,13 @@ def is_dicom(path: str | os.PathLike[str]) -> bool:
 
 
 def object_name(path: str | os.PathLike[str]) -> str | None:
-  """Returns what a DICOM file holds instead of a picture, such as 'SEG'.
+  """Returns the type of a DICOM file without a picture, such as 'SEG'.
 
-  Of the file, only the class is read; the name is one of this module's own.
+  Only the class of the file is read, and the name is one that this module
+  defines, not a text of the file.
 
   Returns:
-    None if it is a picture, no DICOM, or cannot be read.
+    The type; None if the file is a picture, is not DICOM, or cannot be read.
   """
   try:
     with warnings.catch_warnings():
@@ -98,7 +99,7 @@ def object_name(path: str | os.PathLike[str]) -> str | None:
           path, specific_tags=['SOPClassUID', 'Modality'],
           stop_before_pixels=True)
       return _name_of(header.get('SOPClassUID'), header.get('Modality'))
-  except Exception:  # Reading it says what is wrong with it.
+  except Exception:  # The reader reports what is wrong with the file.
     return None
 
 
@@ -120,15 +121,16 @@ def read_dicom(
 ) -> tuple[np.ndarray, tuple[float, float] | None]:
   """Reads the pixels and the spacing (y, x) in mm of one picture.
 
-  Modality values are scaled as the file says; MONOCHROME1 is inverted, so that
-  bright is large.
+  Intensities are rescaled as the file says. MONOCHROME1 is inverted, so that
+  bright pixels have large values.
 
   Returns:
-    Intensities, [H, W] or uint8 [H, W, 3]; spacing, None if it does not say.
+    Intensities, [H, W] or uint8 [H, W, 3]; and the spacing, None if the file
+    does not say.
 
   Raises:
-    pixels.WrongFile: if it cannot be used; the text holds no value of a tag
-      that is not geometry.
+    pixels.WrongFile: if the file cannot be used. The message holds no values of
+      tags other than geometry.
   """
   shown = pixels.tail(path.name)
   try:
@@ -157,7 +159,7 @@ def read_dicom(
       spacing = tuple(map(float, spacing)) if spacing else None
   except pixels.WrongFile:
     raise
-  except Exception as error:  # The message may hold what is in the file.
+  except Exception as error:  # Its message may quote the file: leave it out.
     raise pixels.WrongFile(
         f'the DICOM cannot be read: {type(error).__name__}', shown,
         'export it again, uncompressed') from None
@@ -179,7 +181,7 @@ def read_dicom(
 
 
 def _check_dicom(dataset, shown):
-  """Refuses what is no single gray or RGB picture, before it is decoded."""
+  """Refuses all but a single gray or RGB picture, before it is decoded."""
   need = ('Rows', 'Columns', 'BitsAllocated', 'PixelData',
           'PhotometricInterpretation')
   missing = [name for name in need if name not in dataset]
@@ -203,7 +205,7 @@ def _check_dicom(dataset, shown):
         'decompress it, for instance with dcmdjpeg or gdcmconv --raw')
   stored = dataset.get('BitsStored'), dataset.get('HighBit')
   if None not in stored and int(stored[1]) != int(stored[0]) - 1:
-    # As the standard once allowed; pydicom would cut the upper bits off.
+    # The standard once allowed this; pydicom would cut off the upper bits.
     raise pixels.WrongFile(
         'HighBit is not BitsStored - 1', shown, 'convert it with gdcmconv')
   rows, columns = int(dataset.Rows), int(dataset.Columns)

@@ -1,7 +1,8 @@
-"""DICOM files without a picture: segmentations, structure sets, reports.
+"""Finds DICOM files without a picture: segmentations, structure sets, reports.
 
 They lie in the folder of the pictures that they belong to, with the same
-suffix. None is a picture without a label: they are counted and named.
+suffix. They must not become unlabelled pictures, so they are counted and
+reported.
 """
 
 import collections
@@ -19,8 +20,8 @@ class Found(NamedTuple):
   """Files, sorted by whether they may hold a picture.
 
   Attributes:
-    pictures: those that may be pictures or masks, in their order.
-    others: what the other ones hold, such as 'SEG', by path.
+    pictures: paths of files that may be pictures or masks, in their order.
+    others: type of the content of each other file, such as 'SEG', by path.
   """
 
   pictures: tuple[str, ...]
@@ -28,7 +29,7 @@ class Found(NamedTuple):
 
 
 def find(source: pathlib.Path, paths: tuple[str, ...]) -> Found:
-  """Looks into those of `paths`, relative to `source`, that may be DICOM."""
+  """Opens those of `paths`, relative to `source`, that may be DICOM."""
   others = {}
   for path in paths:
     name = path.rsplit('/', 1)[-1].lower()
@@ -40,13 +41,13 @@ def find(source: pathlib.Path, paths: tuple[str, ...]) -> Found:
 
 
 def count(others: dict[str, str]) -> str:
-  """Returns how many there are of each, such as 'RTSTRUCT 1, SEG 2'."""
+  """Returns how many files of each type there are: 'RTSTRUCT 1, SEG 2'."""
   counts = collections.Counter(others.values())
   return ', '.join(f'{name} {n}' for name, n in sorted(counts.items()))
 
 
 def describe(others: dict[str, str]) -> str:
-  """Returns one line on files without a picture."""
+  """Returns a line about files without a picture."""
   advice = ''
   if {'SEG', 'RTSTRUCT'} & {*others.values()}:
     advice = ': export segmentations as NIfTI or as PNG masks'
@@ -58,14 +59,14 @@ def describe(others: dict[str, str]) -> str:
 def keep_pictures(
     source: pathlib.Path, paths: tuple[str, ...], report
 ) -> tuple[str, ...]:
-  """Returns `paths` without DICOM files that hold no picture, and says so.
+  """Returns `paths` without DICOM files that hold no picture.
 
-  If there is nothing else, they are a problem and no notice.
+  Leaving out such files is noted; it is a problem if nothing else remains.
 
   Args:
     source: folder that the paths are relative to.
     paths: files that may be pictures or masks.
-    report: an `assembling.Report`; gets the notice or the problem.
+    report: an `assembling.Report`, which receives the notice or the problem.
   """
   found = find(source, paths)
   if not found.others:

@@ -1,4 +1,4 @@
-"""What the names of folders and files say: pictures, masks, splits, observers.
+"""Interprets names of folders and files: pictures, masks, splits, observers.
 
 Names are compared word by word: leftMask is left, mask; ISIC_Training_Input is
 isic, training, input; imagesTr is images, tr.
@@ -19,17 +19,17 @@ _MASK_WORDS = frozenset((
     'segs', 'annotation', 'annotations', 'anno', 'annos', 'manual', 'manuals',
     'labelmap', 'labelmaps', 'delineations', 'labelstr', 'labelsts',
     'labelsval', 'labelsva'))
-# Of masks wherever they stand: HAM10000_segmentations_lesion_tschandl.
+# These mark masks at any place: HAM10000_segmentations_lesion_tschandl.
 _PLURAL_WORDS = frozenset(
     ('masks', 'segmentations', 'annotations', 'groundtruths', 'labelmaps'))
-# Of masks as the first word, whatever follows: labels-ah, masks_left_lung.
+# These mark masks as the first of up to three words: labels-ah.
 _FIRST_WORDS = _MASK_WORDS - {
     'mask', 'label', 'truth', 'segmentation', 'annotation', 'manual'}
-# What follows the word that says what lies in a folder: masks_png, imagesTr.
+# These follow the word that says what a folder holds: masks_png, imagesTr.
 _TRAILING = frozenset((
     'tr', 'ts', 'val', 'va', 'set', 'png', 'jpg', 'jpeg', 'tif', 'tiff', 'bmp',
     'npy', 'gif', 'nii', 'data', 'dataset', 'class'))
-# Words beside that of a split which name no subject: Training Batch 1.
+# These, beside the word of a split, name no subject: Training Batch 1.
 _NEUTRAL = _IMAGE_WORDS | _MASK_WORDS | _TRAILING | frozenset((
     'sets', 'datasets', 'batch', 'part', 'phase', 'task', 'stage', 'split',
     'splits', 'subset', 'full', 'all', 'release', 'cases', 'patients', 'ground',
@@ -38,11 +38,11 @@ _SPLIT_WORD = re.compile(
     r'(?:(train|training|tr)|(val|valid|validation)|(test|testing|ts))'
     r'(?:sets?|data(?:sets?)?|images?|imgs?|masks?|labels?)?')
 _SPLITS = ('train', 'val', 'test')
-# Folders that sort pictures by what they show: never patients.
+# Folders with these words sort pictures by what they show, not by patient.
 _FINDINGS = frozenset((
     'benign', 'malignant', 'normal', 'abnormal', 'healthy', 'diseased',
     'positive', 'negative', 'pathological', 'infected', 'uninfected'))
-# Of one of many parts of a mask, or of a structure beside others.
+# These mark one of many parts of a mask, or a structure beside others.
 _OBJECTS = frozenset((
     'object', 'obj', 'instance', 'nucleus', 'nuclei', 'cell', 'lesion', 'roi'))
 _IMAGE_NAMES = frozenset((
@@ -78,9 +78,9 @@ class Form(NamedTuple):
   """One way to read the name of a mask.
 
   Attributes:
-    plain: what remains: the name of its picture; '' if nothing does.
-    tag: the word that was taken away, in lower case, such as mask.
-    annotator: the observer that it names, or ''.
+    plain: the rest, which is the name of its picture; '' if nothing remains.
+    tag: the word that was removed, in lower case, such as mask.
+    annotator: the observer that the name contains, or ''.
   """
 
   plain: str
@@ -90,13 +90,13 @@ class Form(NamedTuple):
 
 @functools.cache
 def words(name: str) -> tuple[str, ...]:
-  """Returns the words of a name in lower case, numbers apart."""
+  """Returns the words of a name in lower case, split from numbers."""
   name = re.sub('(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])', ' ', name)
   return tuple(re.findall(r'\d+|[^\W\d_]+', name.lower()))
 
 
 def _what(name):
-  """Returns the words of a folder up to the one that says what is in it."""
+  """Returns the words of a folder up to the one that names its content."""
   found = words(name)
   while len(found) > 1 and (
       found[-1] in _TRAILING or _SPLIT_WORD.fullmatch(found[-1])
@@ -108,12 +108,12 @@ def _what(name):
 
 @functools.cache
 def is_mask_folder(name: str) -> bool:
-  """Returns whether masks lie in a folder of this name."""
+  """Returns whether a folder of this name holds masks."""
   found = _what(name)
   while len(found) > 1 and found[-1].isdecimal():
     found = found[:-1]
   if not found or {'with', 'and'} & set(found):
-    return False  # BUSI_with_GT holds both.
+    return False  # BUSI_with_GT holds both pictures and masks.
   joined = re.fullmatch(r'(?:train|training|val|test)(\w+)', found[-1])
   last = joined[1] if joined else found[-1]
   if last in _IMAGE_WORDS:
@@ -129,7 +129,7 @@ def is_mask_folder(name: str) -> bool:
 
 @functools.cache
 def is_image_folder(name: str) -> bool:
-  """Returns whether a folder of this name only says that pictures lie in it."""
+  """Returns whether the name of a folder says only that it holds pictures."""
   if re.fullmatch('default|obj_(?:train|valid|test)_data', name.lower()):
     return True
   found = _what(name)
@@ -146,7 +146,7 @@ def split_word(name: str) -> str:
   splits = set()
   for i, word in enumerate(found):
     match = _SPLIT_WORD.fullmatch(word)
-    # Of nnU-Net, imagesTs is for testing, imagesTr is yet to be cut.
+    # In nnU-Net, imagesTs is for testing, but imagesTr is not divided yet.
     if word in ('tr', 'ts', 'va') and (not i or found[i - 1] not in (
         'images', 'labels')):
       continue
@@ -162,9 +162,9 @@ def split_word(name: str) -> str:
 
 @functools.cache
 def only_splits(name: str) -> bool:
-  """Returns whether a folder says a split and nothing else.
+  """Returns whether a folder names a split and nothing else.
 
-  TrainDataset and a. Training Set do, BraTS20_Training_001 names a case, too.
+  TrainDataset and a. Training Set do; BraTS20_Training_001 also names a case.
   """
   if not split_word(name):
     return False
@@ -183,7 +183,7 @@ def is_finding(name: str) -> bool:
 
 
 def side_of(name: str) -> tuple[str, tuple[str, ...]]:
-  """Returns left, right or '', and the words beside it."""
+  """Returns left, right or '', and the other words of a name."""
   found = words(name)
   sides = [_SIDES[w] for w in found if w in _SIDES]
   return (sides[0] if len(sides) == 1 else ''), tuple(
@@ -191,17 +191,17 @@ def side_of(name: str) -> tuple[str, tuple[str, ...]]:
 
 
 def observer_of(name: str) -> str:
-  """Returns the observer that a folder or an ending names, or ''."""
+  """Returns the observer that a folder or a file name ends in, or ''."""
   found = _IS_OBSERVER.fullmatch(name)
   return (found[1] or found[2]) if found else ''
 
 
 def is_mask_word(name: str, *, or_object: bool = True) -> bool:
-  """Returns whether a name is nothing but words of masks and numbers.
+  """Returns whether a name holds only numbers and words that mean mask.
 
   Args:
-    name: of a file or folder.
-    or_object: whether words of any one object, such as cell, count as these.
+    name: name of a file or folder.
+    or_object: whether words for any one object, such as cell, count as well.
   """
   return all(
       w in _MASK_WORDS or w.isdecimal() or w in ('seg', 'ground')
@@ -209,9 +209,9 @@ def is_mask_word(name: str, *, or_object: bool = True) -> bool:
 
 
 def is_named_as_mask(name: str) -> bool:
-  """Returns whether a file says that it is a mask: a_mask, seg_1, not lesion_1.
+  """Returns whether a file is named as a mask: a_mask, seg_1, not lesion_1.
 
-  Lesions and contours may be the names of pictures, too.
+  Names with lesion or contour may belong to pictures, too.
   """
   return any(set(words(form.tag)) <= _MASK_WORDS | {
       'seg', 'ground', 'scribble', 'scribbles'}
@@ -219,24 +219,24 @@ def is_named_as_mask(name: str) -> bool:
 
 
 def is_image_name(name: str) -> bool:
-  """Returns whether a file is the picture of its folder: image, ct."""
+  """Returns whether a file name means the picture of its folder: image, ct."""
   return name.lower() in _IMAGE_NAMES
 
 
 def is_modality(name: str) -> bool:
-  """Returns whether a file is another recording of the same: t1, flair."""
+  """Returns whether a name is one of several recordings: t1, flair."""
   return is_image_name(name) or name.lower() in _MODALITIES
 
 
 def kind_of(tag: str, kind: str) -> str:
-  """Returns 'scribble' of a mask with that word at its end, else `kind`."""
+  """Returns 'scribble' for a mask tagged so, else `kind`."""
   return 'scribble' if kind == 'mask' and tag.startswith('scribble') else kind
 
 
 def mask_forms(name: str) -> Iterator[Form]:
-  """Yields what a name is without the words that masks are marked by.
+  """Yields readings of a name without the words that mark masks.
 
-  a_mask_1, a_1stHO, mask_a and a_training_mask are masks of a.
+  a_mask_1, a_1stHO, mask_a and a_training_mask are all masks of a.
   """
   plain, tag, annotator = name, '', ''
   prefix = _PREFIX_TAG.match(name)

@@ -1,8 +1,9 @@
-"""Labels and their image on one grid of voxels.
+"""Puts labels on the voxel grid of their image.
 
-Two files may store the same voxels in another order: axes flipped or
-exchanged, as the affines say (RAS where the image is LPS). Such labels are
-turned, which loses nothing. Whatever would need interpolation is refused.
+Two files may store the same voxels in different orders, with axes flipped or
+exchanged, as their affines say (RAS for the labels, LPS for the image). Such
+labels are turned, which loses nothing. Whatever would need interpolation is
+refused.
 """
 
 from typing import NamedTuple
@@ -15,10 +16,10 @@ from data_prep.shared import pixels
 
 
 class Placed(NamedTuple):
-  """Voxels on the grid of another volume.
+  """The voxels of a volume on the grid of another.
 
   Attributes:
-    voxels: in the order of the other volume, of its shape.
+    voxels: the voxels in the order of the other volume, of its shape.
     is_turned: whether they were stored in another order.
   """
 
@@ -35,14 +36,14 @@ def place(
 ) -> Placed:
   """Returns the voxels of `labels` in the order of those of `image`.
 
-  Where a header gives two positions, of the scanner and of a template, it is
+  If a header gives two positions, of the scanner and of a template, it is
   enough that one of them agrees.
 
   Args:
-    labels: to be placed.
-    image: whose grid counts.
-    shown: name of the file of the labels, for messages.
-    nouns: what to call both in messages.
+    labels: the volume to place.
+    image: the volume whose grid counts.
+    shown: file name of the labels, for messages.
+    nouns: names of both volumes, for messages.
 
   Raises:
     pixels.WrongFile: if they are not on one grid.
@@ -63,13 +64,13 @@ def place(
 
 
 def _is_near(found, expected):
-  """Returns whether two affines are the same but for rounding."""
+  """Returns whether two affines are the same except for rounding."""
   spacing = np.linalg.norm(expected[:3, :3], axis=0).max()
   return np.allclose(found, expected, rtol=1e-3, atol=1e-2 * spacing)
 
 
 def _find_turn(own, other):
-  """Returns nibabel's orientation that turns one grid to another, or None."""
+  """Returns the nibabel orientation that turns a grid to another, or None."""
   steps = np.linalg.solve(other[:3, :3], own[:3, :3])
   whole = np.rint(steps)
   if np.abs(steps - whole).max() > 1e-2 or np.any(
@@ -80,7 +81,7 @@ def _find_turn(own, other):
 
 
 def _difference(labels, image, shown, nouns):
-  """Returns the error that says in what two grids differ."""
+  """Returns the error that names the difference between two grids."""
   noun, owner = nouns
   text = lambda shape: ' x '.join(map(str, shape))
   fix = (f'resample to the grid of the {owner.split()[-1]} by nearest '

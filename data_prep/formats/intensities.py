@@ -1,7 +1,7 @@
-"""Puts pictures where a manifest can name them: 8 bits, gray or RGB.
+"""Puts pictures where a manifest can name them, as 8-bit gray or RGB.
 
-A picture that is so already stays where it is. Others (16 bits, floats, NPY
-arrays, slices of volumes) are windowed to 8 bits and written as PNG below
+A picture that already has this form stays where it is. Others (16 bits, floats,
+NPY arrays, slices of volumes) are windowed to 8 bits and written as PNG below
 OUTPUT/images.
 """
 
@@ -25,11 +25,11 @@ _MAX_SAMPLES = 2**20
 
 
 class Placed(NamedTuple):
-  """A picture, as its row names it.
+  """A picture as its row names it.
 
   Attributes:
-    path: relative to the source, or to the output if it was written.
-    size: height and width; None if it cannot be read.
+    path: path relative to the source, or to the output if it was written there.
+    size: height and width; None if the picture cannot be read.
     more: further fields of the row.
   """
 
@@ -39,11 +39,11 @@ class Placed(NamedTuple):
 
 
 class Finished(NamedTuple):
-  """What the pictures of a source have become.
+  """The rows of a source after all pictures have been placed.
 
   Attributes:
-    rows: whose picture could be placed.
-    weak: by id, a weak annotation of an image that has an exact mask, too.
+    rows: rows whose pictures could be placed.
+    weak: by id, the weak annotation of an image that also has an exact mask.
     root: folder that all their paths are relative to.
   """
 
@@ -53,11 +53,11 @@ class Finished(NamedTuple):
 
 
 class Picture(NamedTuple):
-  """A picture as records hold it, but for its size.
+  """A picture as records hold it, before it is resized.
 
   Attributes:
     image: uint8 [H, W, 1] if it is gray, else uint8 [H, W, 3].
-    spacing_mm: millimetres per pixel (y, x), None if the file does not say.
+    spacing_mm: millimetres per pixel (y, x); None if the file does not say.
   """
 
   image: np.ndarray
@@ -70,13 +70,13 @@ def read_picture(
     *,
     intensity_range: tuple[float, float] | None,
 ) -> Picture:
-  """Reads any picture as `Writer` and the builder do together.
+  """Reads a picture of any kind with the result of `Writer` and the builder.
 
   Args:
-    name: of the file, below the folder.
-    folder: that it may be read from.
-    intensity_range: intensities that become 0 and 255 where a picture has more
-      than 8 bits; None takes percentiles.
+    name: path of the file below the folder.
+    folder: the folder that may be read.
+    intensity_range: intensities that become 0 and 255 in a picture of more than
+      8 bits; None takes percentiles.
 
   Raises:
     pixels.WrongFile: if it cannot be used.
@@ -96,7 +96,7 @@ def read_picture(
 
 
 def _read_deep(name, folder):
-  """Returns pixels and spacing of what has to be windowed, else None."""
+  """Returns pixels and spacing of a picture to be windowed, else None."""
   suffix = name.lower().rsplit('.', 1)[-1]
   if suffix in ('dcm', 'dicom', 'ima') or (
       f'.{suffix}' not in sources.PICTURES):
@@ -108,7 +108,7 @@ def _read_deep(name, folder):
 
 
 class Writer:
-  """Places the pictures of one source, see the module."""
+  """Places the pictures of one source, as the module describes."""
 
   def __init__(
       self, source: pathlib.Path, output: pathlib.Path, options: formats.Options
@@ -124,7 +124,8 @@ class Writer:
   def place(self, path: str, row_id: str, report) -> Placed:
     """Returns where a picture is, for its row.
 
-    What cannot be read is left for the check to tell, which reads all.
+    Files that Pillow cannot read get a row: the check, which reads all files,
+    will report them.
     """
     try:
       if confined.leads_out(self._source, path):
@@ -146,12 +147,12 @@ class Writer:
     except pixels.WrongFile as wrong:
       report.wrong_file(wrong, file=path, row_id=row_id)
       self._unreadable.add(row_id)
-    except Exception:  # Pillow raises many kinds; the check names them.
+    except Exception:  # Pillow raises many kinds, which the check explains.
       pass
     return Placed(path)
 
   def write(self, array: np.ndarray, row_id: str, limits=None) -> str:
-    """Writes intensities as 8 bits; returns the path below the output."""
+    """Writes intensities as 8 bits; returns their path below the output."""
     return self.write_png(
         to_uint8(array, limits or self._range), f'images/{row_id}')
 
@@ -159,7 +160,7 @@ class Writer:
     """Writes uint8 [H, W] or [H, W, 3] as `name`.png below the output.
 
     Raises:
-      pixels.WrongFile: if that would not be below it.
+      pixels.WrongFile: if the path would lead out of the output.
     """
     name = f'{name}.png'
     path = confined.inside(self._output, name)
@@ -173,18 +174,18 @@ class Writer:
       rows: list[manifest_lib.Row],
       weak: dict[str, dict[str, Any]],
   ) -> Finished:
-    """Returns all rows, by paths that have one root.
+    """Returns all rows, with paths relative to one root.
 
-    Rows whose picture could not be placed are left out: the report names them.
-    The root is the source, or, if anything was written, the folder of the
-    manifest; the paths of what was not are absolute, then.
+    Rows whose picture could not be placed are left out, since the report names
+    them. The root is the source or, if anything was written, the folder of the
+    manifest; then the paths of files that were not written are absolute.
     """
     rows = [row for row in rows if row.id not in self._unreadable]
     if not self._written:
       return Finished(rows, weak, str(self._source))
 
     def moved(path):
-      # One that leaves the source stays relative, for the check to refuse.
+      # A path that leaves the source stays relative, for the check to refuse.
       if path in self._written or confined.leads_out(self._source, path):
         return path
       return str(self._source / path)
@@ -212,13 +213,13 @@ def to_uint8(
   """Maps intensities linearly to 0 .. 255, uint8 [H, W] or [H, W, 3].
 
   Args:
-    array: [H, W], [H, W, 1] or [H, W, 3] of any real type; values that are not
-      finite become the lower limit.
+    array: [H, W], [H, W, 1] or [H, W, 3] of any real type; NaN becomes the
+      lower limit, and infinities become the limits.
     limits: intensities that become 0 and 255; None takes percentiles 0.5 and
       99.5, and keeps uint8 as it is.
 
   Raises:
-    pixels.WrongFile: if the shape or the type is another.
+    pixels.WrongFile: if the array has another shape or type.
   """
   if array.ndim == 3 and array.shape[-1] == 1:
     array = array[..., 0]
@@ -232,9 +233,9 @@ def to_uint8(
   if array.dtype == np.uint8 and limits is None:
     return array
   low, high = limits or percentiles(array)
-  with np.errstate(invalid='ignore'):  # A signalling nan is a nan, too.
+  with np.errstate(invalid='ignore'):  # A signalling NaN is a NaN, too.
     values = array.astype(np.float64)
-  # In place: a large picture is half a GiB by now.
+  # Work in place: the values of a large picture take half a GiB by now.
   np.nan_to_num(values, copy=False, nan=low, posinf=high, neginf=low)
   np.clip(values, low, high, out=values)
   values -= low
@@ -243,16 +244,18 @@ def to_uint8(
 
 
 def check_finite(array: np.ndarray, name: str) -> None:
-  """Refuses a picture or volume of which no value is a finite number.
+  """Refuses a picture or volume without any finite value.
+
+  Such a picture would be taken for an even gray.
 
   Args:
     array: intensities of any real type.
-    name: of the file.
+    name: name of the file.
 
   Raises:
-    pixels.WrongFile: if none is: it would be taken for an even gray.
+    pixels.WrongFile: if no value is finite.
   """
-  with np.errstate(invalid='ignore'):  # A signalling nan is a nan, too.
+  with np.errstate(invalid='ignore'):  # A signalling NaN is a NaN, too.
     if array.dtype.kind == 'f' and not np.isfinite(array).any():
       raise pixels.WrongFile(
           'no value of the image is a finite number', pixels.tail(name),
@@ -262,9 +265,9 @@ def check_finite(array: np.ndarray, name: str) -> None:
 def percentiles(array: np.ndarray) -> tuple[float, float]:
   """Returns percentiles 0.5 and 99.5 of the finite values of an array."""
   values = array.ravel()
-  with np.errstate(invalid='ignore'):  # A signalling nan is a nan, too.
+  with np.errstate(invalid='ignore'):  # A signalling NaN is a NaN, too.
     values = values[:: max(1, values.size // _MAX_SAMPLES)].astype(np.float64)
-  # Beyond, the difference of two numbers may be infinite.
+  # Clip, since the difference of two larger numbers may be infinite.
   values = np.clip(values[np.isfinite(values)], -1e300, 1e300)
   if not values.size:
     return 0.0, 1.0
@@ -273,7 +276,7 @@ def percentiles(array: np.ndarray) -> tuple[float, float]:
 
 
 def read_npy(path: pathlib.Path) -> np.ndarray:
-  """Reads an array without pickle, its size checked before it is read.
+  """Reads an array without pickle; its size is checked before the data.
 
   Raises:
     pixels.WrongFile: if it cannot be used.
@@ -286,7 +289,7 @@ def read_npy(path: pathlib.Path) -> np.ndarray:
         read = (np.lib.format.read_array_header_1_0 if version == (1, 0)
                 else np.lib.format.read_array_header_2_0)
         shape, _, dtype = read(file)
-      except Exception as error:  # Its header is parsed as Python.
+      except Exception as error:  # NumPy parses the header as Python.
         raise pixels.WrongFile(
             'the header of the array cannot be read', shown,
             'save it with numpy.save') from error

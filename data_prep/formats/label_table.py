@@ -1,11 +1,11 @@
-"""Names of classes in the header extension of a NIfTI file.
+"""Reads names of classes from the header extension of a NIfTI file.
 
 Connectome Workbench (Caret), NiftyNet's viewers and TotalSegmentator write XML
-there, whatever number they give the extension:
+there, under various extension codes:
 
   <CaretExtension> ... <LabelTable><Label Key="1" ...>liver</Label> ...
 
-An extension that is anything else, or damaged, names nothing.
+An extension that is anything else, or damaged, yields no names.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from defusedxml import ElementTree as safe_xml
 
 from data_prep.formats import sources
 
-_MAX_BYTES = 2**22  # Of one table.
+_MAX_BYTES = 2**22  # Size of one table.
 _MAX_VALUE = 2**16
 
 
@@ -22,10 +22,10 @@ def read(content: bytes, start: int, end: int, order: str) -> dict[int, str]:
   """Returns the name of each value that a file names, {} if it names none.
 
   Args:
-    content: of the file.
-    start: where the header ends and the mark of extensions begins.
+    content: all bytes of the file.
+    start: where the header ends and the flag for extensions begins.
     end: where the voxels begin.
-    order: of the bytes of numbers, 'little' or 'big'.
+    order: byte order of numbers, 'little' or 'big'.
   """
   if content[start : start + 1] in (b'', b'\0'):
     return {}
@@ -51,10 +51,10 @@ def _parse(text):
     names = {}
     for label in next(root.iter('LabelTable')).iter('Label'):
       value = int(label.get('Key'))
-      if 0 < value < _MAX_VALUE:  # 0 is the background, by whatever name.
+      if 0 < value < _MAX_VALUE:  # 0 is the background, whatever its name.
         names[value] = sources.text(''.join(label.itertext()))
     return names
-  except Exception:  # Anything may stand in an extension.
+  except Exception:  # An extension may hold anything.
     return {}
 
 
@@ -62,7 +62,8 @@ def unite(tables: Iterable[dict[int, str]]) -> dict[int, str]:
   """Returns one table from those of several files, with unique names.
 
   Returns:
-    {} if two files name one value differently: then neither is believed.
+    The names by value; {} if two files name one value differently, since nobody
+    knows which one is right.
   """
   names = {}
   for table in tables:

@@ -1,4 +1,4 @@
-"""Masks stored as JPEG, whose compression changes class numbers."""
+"""Detects masks stored as JPEG, whose compression changes class numbers."""
 
 import collections
 import pathlib
@@ -6,14 +6,14 @@ import pathlib
 from data_prep import formats
 from data_prep.shared import grammar
 
-_NEAR = 48  # Of 0 or 255, where noise leaves the pixels of a black-white mask.
+_NEAR = 48  # Noise leaves the pixels of a black-white mask this near 0 or 255.
 _NEARLY_ALL = 0.99
-_WINDOW = 8  # Values so close to each other are noise of one.
-_SOME = 0.05  # Of the pixels that are not near 0.
+_WINDOW = 8  # Values at most this far apart are noise of one value.
+_SOME = 0.05  # Share of the pixels that are not near 0.
 
 
 def is_lossy(path: pathlib.Path) -> bool:
-  """Returns whether a file is JPEG by its content, whatever its name says."""
+  """Returns whether the content of a file is JPEG, whatever its name."""
   try:
     with open(path, 'rb') as file:
       return file.read(3) == b'\xff\xd8\xff'
@@ -29,17 +29,17 @@ def ask(
 ) -> bool:
   """Refuses JPEG masks whose values may be noise.
 
-  They are clean if they hold nothing but 0 and 255, values of the masks that
-  are not JPEG, or values that the user maps.
+  They are clean if they hold only 0 and 255, values of the masks that are not
+  JPEG, or values that the user maps.
 
   Args:
     found: kind and path of each mask.
-    read: pixels by stored value of each.
+    read: number of pixels by stored value, for each mask.
     options: what the user says.
-    report: gets the problem.
+    report: receives the problem.
 
   Returns:
-    Whether they are refused.
+    Whether the masks are refused.
   """
   if options.mask_threshold is not None:
     return False
@@ -74,14 +74,15 @@ def ask(
 
 def _is_black_and_white(total, centres):
   near = sum(n for v, n in total.items() if min(v, 255 - v) <= _NEAR)
-  # Class numbers such as 0 and 1 are all near 0: some must be near 255. A small
-  # class between them is few pixels, but they gather.
+  # Class numbers such as 0 and 1 are all near 0, so some values must be near
+  # 255. A small class between them has few pixels, but they gather at its
+  # value.
   return max(total) >= 255 - _NEAR and near > _NEARLY_ALL * sum(
       total.values()) and all(min(v, 255 - v) <= _NEAR for v in centres)
 
 
 def _gather(total):
-  """Returns up to four values around which many pixels are, ascending."""
+  """Returns up to four values around which many pixels gather, ascending."""
   left = dict(total)
   enough = _SOME * sum(n for v, n in total.items() if v > _WINDOW)
   centres = []

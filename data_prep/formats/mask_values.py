@@ -1,10 +1,10 @@
-"""What the stored values of masks mean: classes, 255, or not annotated.
+"""Decides what stored values of masks mean: classes, 255, or not annotated.
 
-nnU-Net's dataset.json names them. Without it, they are class numbers; 255 is
-class 1 where all masks of a kind hold nothing but 0 and 255, and unlabelled
-where they hold classes, too. A value that covers most of every scribble, is the
-largest, and no class of the exact masks, is unlabelled; what is less clear is
-asked about.
+nnU-Net's dataset.json declares them. Without it they are class numbers. The
+value 255 is class 1 if all masks of a kind hold only 0 and 255, and unlabelled
+if they also hold classes. A value is unlabelled if it covers most of every
+scribble, is the largest, and is no class of the exact masks. The user is asked
+about anything less clear.
 """
 
 import pathlib
@@ -19,8 +19,8 @@ from data_prep.formats import lossy_masks
 from data_prep.shared import grammar
 from data_prep.shared import pixels
 
-_MAX_CLASS = 64  # Of masks whose classes no file names.
-_MOST = 0.5  # Of the pixels of a scribble.
+_MAX_CLASS = 64  # Highest class in masks if no file names the classes.
+_MOST = 0.5  # Share of the pixels of a scribble.
 _NEARLY_ALL = 0.8
 
 
@@ -30,22 +30,22 @@ def map_values(
     report,
     declared: declared_names.Declared = declared_names.Declared(),
 ) -> tuple[dict[str, dict[str, int]], int]:
-  """Reads all masks of a set, given by kind and path, and decides on values.
+  """Reads all masks of a set and decides on the meaning of their values.
 
   Args:
     found: kind and path of each mask.
     options: what the user says.
-    report: gets problems and notices.
-    declared: what the source says.
+    report: receives problems and notices.
+    declared: names and values that the source declares.
 
   Returns:
-    The class of each stored value by kind, where it is not the value itself,
-    and the highest class.
+    The class of each stored value by kind, if it is not the value itself, and
+    the highest class.
   """
   if options.mask_threshold is not None:
     return {}, 1
   read = pixels.map_in_threads(count_values, [path for _, path in found])
-  if lossy_masks.ask(found, read, options, report):  # Said once, for the set.
+  if lossy_masks.ask(found, read, options, report):  # Asks once for the set.
     return {kind: _any_value(read) for kind, _ in found}, 1
   return decide(
       [(kind, counts) for (kind, _), counts in zip(found, read, strict=True)],
@@ -55,25 +55,25 @@ def map_values(
 def ask_of_structures(
     found: list[tuple[str, pathlib.Path]], options: formats.Options, report
 ) -> dict[str, int] | None:
-  """Asks about JPEG files of one structure each, given by kind and path.
+  """Refuses JPEG files of one structure each if their values may be noise.
 
   Args:
     found: kind and path of each file.
     options: what the user says.
-    report: gets the problem.
+    report: receives the problem.
 
   Returns:
-    Values by which they can still be read if they are refused, else None.
+    If files are refused, values by which they can still be read, else None.
   """
   if not any(lossy_masks.is_lossy(path) for _, path in found):
-    return None  # What others hold is seen when they are read.
+    return None  # Other files are checked when they are read.
   read = pixels.map_in_threads(count_values, [path for _, path in found])
   return _any_value(read) if lossy_masks.ask(
       found, read, options, report) else None
 
 
 def _any_value(read):
-  """Returns 1 for all values that masks hold, which says nothing twice."""
+  """Maps all values of masks to 0 or 1, to avoid further problems."""
   return {str(v): int(v > 0) for counts in read for v in counts}
 
 
@@ -83,7 +83,7 @@ def decide(
     report,
     declared: declared_names.Declared = declared_names.Declared(),
 ) -> tuple[dict[str, dict[str, int]], int]:
-  """Decides as `map_values`, from kind and pixels by stored value of each."""
+  """Decides as `map_values`, from the kind and pixel counts of each mask."""
   if options.mask_threshold is not None:
     return {}, 1
   stored = {kind: set() for kind, _ in counted}
@@ -119,10 +119,10 @@ def decide(
 
 
 def _given(kind, values, options):
-  """Returns what the user says of the values of a kind, or None."""
+  """Returns the user's mapping for the values of a kind, or None."""
   if kind == 'scribble' and options.scribble_values:
     return options.scribble_values
-  # Those of masks need not be those of scribbles.
+  # A mapping for masks need not apply to scribbles.
   if options.mask_values and (
       kind != 'scribble' or values <= {*map(int, options.mask_values)}):
     return options.mask_values
@@ -130,7 +130,7 @@ def _given(kind, values, options):
 
 
 def _usual(kind, values, declared, report):
-  """Returns what values usually mean, None if they are class numbers."""
+  """Returns the usual meaning of values; None if they are class numbers."""
   if declared.values is not None:
     return declared.values
   if kind != 'scribble' and 255 in values and values <= {0, 255}:
@@ -157,7 +157,7 @@ def _are_class_numbers(classes, names, report):
 
 
 def _ask_of_gaps(values, report):
-  """Asks if most numbers are unused; 0, 1, 3, 4 just lack a class."""
+  """Asks if most numbers are unused; 0, 1, 3, 4 merely lack a class."""
   if values and min(values) >= 0 and 2 * len({0, *values}) < max(values) + 1:
     used = sorted({0, *values})[:8]
     pairs = ','.join(f'{v}:{i}' for i, v in enumerate(used))
@@ -168,7 +168,7 @@ def _ask_of_gaps(values, report):
 
 
 def _ask_of_counts(masks, report):
-  """Asks whether values count objects: 1 to n, with another n in each mask."""
+  """Asks whether values count objects: 1 to n, where n varies by mask."""
   found = [sorted(v for v in counts if v) for counts in masks if counts]
   numbers = {len(values) for values in found}
   if max(numbers, default=0) > 4 and len(numbers - {0}) > 3 and all(
@@ -190,7 +190,10 @@ def _tell_dropped(counted, dropped, report):
 
 
 def _ask_of_exact(counted, mapping, named, report):
-  """Asks about scribbles that lie where masks do: their top is nearly all."""
+  """Asks about exact masks whose largest value covers nearly everything.
+
+  They may be scribbles in a folder of masks.
+  """
   known = mapping.get('mask') or {}
   masks = [c for k, c in counted if k == 'mask' and c]
   values = {v for counts in masks for v in counts}
@@ -207,7 +210,7 @@ def _ask_of_exact(counted, mapping, named, report):
 
 
 def _ask_of_weak(kind, counted, stored, mapping, named, report):
-  """Finds values of weak labels that mean 'not annotated', or asks."""
+  """Finds values of weak masks that mean 'not annotated', or asks."""
   masks = [c for k, c in counted if k == kind and c]
   known = mapping.get(kind) or {}
   values = {v for v in stored[kind] if known.get(str(v), v) != 255}
@@ -239,12 +242,12 @@ def _ask_of_weak(kind, counted, stored, mapping, named, report):
             'is in no exact mask')) if some)
     rest = sorted(values.difference(common))
     if common and of_masks.get('255', 255) != 255 and 255 in stored[kind]:
-      rest.append(255)  # A class in the exact masks of this set.
-    # Where 0 is not annotated, scribbles count background from 1.
+      rest.append(255)  # This is a class in the exact masks of the set.
+    # If 0 means not annotated, scribbles count classes from background = 1.
     moved = dict(zip(rest, sorted(exact), strict=True)) if (
         common and len(rest) == len(exact) and not exact.issuperset(rest)
     ) else {}
-    # Both kinds share --mask_values, which must not change the exact masks.
+    # Both kinds share --mask_values, and exact masks must stay as they are.
     own = kind == 'scribble' and exact & {*doubtful, *moved}
     flag = 'scribble_values' if own else 'mask_values'
     likely = {str(v): 255 if v in common else moved.get(v, v)
@@ -252,11 +255,11 @@ def _ask_of_weak(kind, counted, stored, mapping, named, report):
     pairs = ','.join(f'{v}:{k}' for v, k in [*likely.items()][:8])
     report.wrong(f'{why}: a class, or not annotated (255)?', '',
                  f'say it, such as --{flag}={pairs}')
-    mapping[kind] = likely  # Nothing more is asked about these values.
+    mapping[kind] = likely  # Ask nothing more about these values.
 
 
 def _tell_lacking(stored, mapping, names, report):
-  """Notes scribbles without background, and classes that only they have."""
+  """Notes scribbles without background, and classes without exact masks."""
   classes = {
       kind: {mapping.get(kind, {}).get(str(v), v) for v in values} - {255}
       for kind, values in stored.items()}
@@ -272,15 +275,15 @@ def _tell_lacking(stored, mapping, names, report):
 
 
 def count_values(path: pathlib.Path) -> dict[int, int]:
-  """Returns the pixels of each stored value of a mask; {} if it is damaged."""
+  """Returns the number of pixels per stored value; {} if a mask is damaged."""
   try:
     return counts_of(read_mask(path))
-  except Exception:  # The check names what is wrong with it.
+  except Exception:  # The check reports what is wrong with the file.
     return {}
 
 
 def counts_of(mask: np.ndarray) -> dict[int, int]:
-  """Returns the pixels of each value of an array of integers or floats."""
+  """Returns the number of pixels per value of an integer or float array."""
   if mask.dtype.kind in 'bui' and mask.size and (
       mask.itemsize == 1 and mask.dtype.kind != 'i'
       or mask.min() >= 0 and mask.max() < 2**16):
@@ -291,7 +294,7 @@ def counts_of(mask: np.ndarray) -> dict[int, int]:
 
 
 def read_mask(path: pathlib.Path) -> np.ndarray:
-  """Reads the stored values of a mask, a picture or an NPY array."""
+  """Reads the stored values of a mask from a picture or an NPY array."""
   if path.suffix.lower() == '.npy':
     return intensities.read_npy(path)
   return rasterize.read_mask(path)

@@ -1,7 +1,7 @@
-"""The names of the formats, known without importing what reads them."""
+"""Lists the names of the formats without importing their readers."""
 
-# Each is a module of this folder. Tried in this order: the first that
-# recognises a source reads it.
+# Each name is a module of this folder. They are tried in this order, and the
+# first that recognises a source reads it.
 READS = (
     'coco', 'labelme', 'cvat', 'voc', 'yolo', 'table', 'nifti', 'folder')
 WRITES = tuple(name for name in READS if name != 'table')

@@ -1,10 +1,11 @@
-"""NIfTI volumes, cut into slices: images and, of the same name, labels.
+"""Reads and writes NIfTI volumes, whose slices become the rows.
 
-The folders are those of `folder` (images/a.nii.gz, labels/a.nii.gz,
-scribbles/a.nii.gz, or nnU-Net's imagesTr/a_0000.nii.gz). Slices keep the stored
-order of their axes; the cut is along an axis of length 1 or that of the largest
-spacing, if `axis` does not say otherwise. OUTPUT/volumes.json keeps what leads
-back: file, axis, shape, affine and the ids of the slices.
+Images and labels have the same name, in the folders of `folder`
+(images/a.nii.gz, labels/a.nii.gz, scribbles/a.nii.gz, or nnU-Net's
+imagesTr/a_0000.nii.gz). Slices keep the stored order of their axes. Unless
+`axis` says otherwise, volumes are sliced along an axis of length 1, else along
+that of the largest spacing. OUTPUT/volumes.json stores what leads back to the
+volumes: file, axis, shape, affine and the ids of the slices.
 """
 
 import json
@@ -118,11 +119,11 @@ def read(
 
 
 class _Cutter:
-  """Cuts volumes into the slices that are rows.
+  """Cuts volumes into slices, which become rows.
 
   Attributes:
-    rows: of all slices.
-    weak: weak annotations of slices that have an exact one, by id.
+    rows: the rows of all slices.
+    weak: weak annotations of slices that also have an exact one, by id.
     index: what leads back to the volumes, see the module.
   """
 
@@ -142,7 +143,7 @@ class _Cutter:
         volume.voxels)
     spacing = tuple(round(v, 6) for i, v in enumerate(volume.spacing_mm)
                     if i != axis)
-    # Not by np.take, which copies the whole volume for each slice.
+    # np.take would copy the whole volume for each slice.
     slices_of = lambda array: np.moveaxis(array, axis, 0)
     names = []
     for k, picture in enumerate(slices_of(volume.voxels)):
@@ -169,9 +170,9 @@ class _Cutter:
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
   """Writes labels/CASE.nii.gz and links to images/CASE.nii.gz.
 
-  Slices of volumes return to their place, see the module; where the kinds of a
-  volume are mixed, each has a file, and 255 where a slice is of another one. A
-  picture that was never a volume becomes one of a single slice.
+  Slices of volumes return to their place, see the module. If the kinds of a
+  volume are mixed, each kind has a file, which holds 255 where a slice is of
+  another kind. A picture that was never a volume becomes a volume of one slice.
   """
   path = manifest.folder / INDEX
   index = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
@@ -209,9 +210,9 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
 
 
 def thinnest_axis(volume: volumes.Volume) -> int:
-  """Returns an axis of length 1, else that of the largest spacing.
+  """Returns an axis of length 1, else the axis of the largest spacing.
 
-  Of equal ones it is the last.
+  If several qualify, it is the last of them.
   """
   single = [n == 1 for n in volume.voxels.shape]
   spacing = np.round(volume.spacing_mm, 3)

@@ -1,6 +1,6 @@
-"""Labels of NIfTI volumes: what their values mean, and on which grid they lie.
+"""Reads labels of NIfTI volumes: the meaning of their values and their grid.
 
-All files are decompressed twice, since what a value means depends on all of
+All files are decompressed twice, since the meaning of a value depends on all of
 them, and a set of volumes does not fit into memory.
 """
 
@@ -27,12 +27,12 @@ _NO_CLASS = 'a stored value has no class'
 
 
 class Meaning(NamedTuple):
-  """What a first look at all files of labels says.
+  """What a first look at all label files shows.
 
   Attributes:
-    values: class or 255 of each stored value by kind.
-    highest: class.
-    declared: what names say.
+    values: class or 255 of each stored value, by kind.
+    highest: the highest class.
+    declared: names and values that the source declares.
   """
 
   values: dict[str, dict[str, int]]
@@ -47,14 +47,14 @@ def look_through(
     report,
     declared: declared_names.Declared,
 ) -> Meaning:
-  """Decides what the stored values of labels mean, and what they are called.
+  """Decides what the stored values of labels mean and how classes are named.
 
   Args:
     source: folder that the files are in.
-    masks: all files of labels; those of structures say nothing.
+    masks: all label files; those of single structures are not opened.
     options: what the user says.
-    report: gets problems and notices.
-    declared: what dataset.json and --classes say.
+    report: receives problems and notices.
+    declared: what dataset.json and --classes declare.
   """
   counted, tables = [], []
   for mask in masks:
@@ -64,7 +64,7 @@ def look_through(
       labels = volumes.read_nifti(source / mask.path)
       values = volumes.class_numbers(labels, mask.path)
     except pixels.WrongFile:
-      continue  # It is refused when it is read.
+      continue  # The file is refused later, when it is read.
     counted.append((mask.kind, mask_values.counts_of(values)))
     tables.append(labels.names)
   if declared.values is None and declared.classes in (None, options.classes):
@@ -74,15 +74,15 @@ def look_through(
 
 
 def count_values(path: pathlib.Path) -> dict[int, int]:
-  """Returns the voxels of each stored value; {} if the file is damaged."""
+  """Returns the number of voxels per stored value; {} if it is damaged."""
   try:
     return mask_values.counts_of(volumes.read_nifti(path).voxels)
-  except pixels.WrongFile:  # It is refused when it is read.
+  except pixels.WrongFile:  # The file is refused later, when it is read.
     return {}
 
 
 def _declare_names(tables, counted, options, report):
-  """Returns what the names in the headers of labels say, None if nothing."""
+  """Returns what the headers of labels declare, None if they name nothing."""
   if not any(tables) or options.mask_values or options.mask_threshold:
     return None
   names = label_table.unite(tables)
@@ -112,7 +112,7 @@ def _declare_names(tables, counted, options, report):
 
 
 class Reader:
-  """Reads the labels of volumes, and keeps what is odd about their files."""
+  """Reads the labels of volumes, and collects the oddities of their files."""
 
   def __init__(
       self,
@@ -124,15 +124,15 @@ class Reader:
       *,
       is_asked: bool,
   ):
-    """Starts with nothing read.
+    """Starts without any files.
 
     Args:
       source: folder that the files are in.
       values: class or 255 of each stored value by kind, see `Meaning`.
       options: what the user says.
       uniter: unites several files of a volume.
-      report: gets problems and, by `tell`, notices.
-      is_asked: whether the user is asked about values already.
+      report: receives problems and, from `tell`, notices.
+      is_asked: whether a problem already asks the user about stored values.
     """
     self._source = source
     self._values = values
@@ -151,9 +151,9 @@ class Reader:
     """Returns labels by kind, uint8 [A, B, C]; None if one is refused.
 
     Args:
-      masks: the files of a volume by kind.
-      volume: whose grid counts.
-      name: of the volume, for messages.
+      masks: the files of a volume, by kind.
+      volume: the volume, whose grid counts.
+      name: name of the volume, for messages.
     """
     labels, path = {}, ''
     try:
@@ -164,7 +164,7 @@ class Reader:
           read.append(self._read_file(path, kind, volume))
         labels[kind] = self._uniter.unite(read, some, name)
     except pixels.WrongFile as wrong:
-      if not (self._is_asked and wrong.what == _NO_CLASS):  # Once is enough.
+      if not (self._is_asked and wrong.what == _NO_CLASS):  # Ask only once.
         self._report.wrong_file(wrong, file=path)
       return None
     return labels
@@ -195,12 +195,12 @@ class Reader:
       ) from error
 
   def add_oddities(self, texts: Iterable[str], path: str) -> None:
-    """Keeps what is odd about a file for `tell`."""
+    """Records oddities of a file for `tell`."""
     for text in texts:
       self._oddities[text].append(path)
 
   def tell(self) -> None:
-    """Notes what was odd, each with the number of files and one of them."""
+    """Notes each oddity with the number of files and the first of them."""
     for text, paths in self._oddities.items():
       self._report.note(f'{text}: {grammar.counted(len(paths), "file")}, such '
                         f'as {pixels.tail(paths[0])}')

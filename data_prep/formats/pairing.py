@@ -1,12 +1,13 @@
 """Pairs pictures (or volumes) with their mask files by names.
 
 A mask lies in a folder of masks, or beside its picture with a word at the end
-of its name: see `folder_names`. Of one picture there may be several files:
-parts that are united (a_mask.png, a_mask_1.png; ID/masks/*.png; left and
-right), one file for each structure (segmentations/liver.nii.gz), and masks of
-several observers (1st_manual, 2nd_manual), which become rows of their own.
-Where folders or endings pair that may mean different things, the user is asked,
-unless all files of one hold a single value: nothing else is looked into.
+of its name: see `folder_names`. A picture may have several files: parts that
+are united (a_mask.png, a_mask_1.png; ID/masks/*.png; left and right), one file
+for each structure (segmentations/liver.nii.gz), and masks of several observers
+(1st_manual, 2nd_manual), which become rows of their own. If folders or endings
+that may mean different things pair with one picture, the user is asked, unless
+all files of one hold a single value. The content of files is not used for
+anything else.
 """
 
 import collections
@@ -29,9 +30,9 @@ class Pairs(NamedTuple):
 
   Attributes:
     images: paths of the pictures, sorted.
-    masks: the masks of a picture by its path.
+    masks: the masks of each picture, by its path.
     structures: class of each structure, if masks have a file for each.
-    names: foreground classes by class, if the files name them.
+    names: foreground classes in order, if the files name them.
     channels: pictures whose names end in the number of a channel.
   """
 
@@ -50,15 +51,15 @@ def pair(
     channel_names: tuple[str, ...] = (),
     is_blank: Callable[[str], bool] = lambda path: False,
 ) -> Pairs:
-  """Tells pictures from masks and pairs them.
+  """Distinguishes pictures from masks and pairs them.
 
   Args:
-    paths: of all files, relative to the source.
+    paths: paths of all files, relative to the source.
     options: what the user says.
-    report: gets problems and notices.
-    channel_names: of nnU-Net's dataset.json; () if it names none.
-    is_blank: whether the file at a path holds a single value; read only where
-      the user would be asked.
+    report: receives problems and notices.
+    channel_names: channels in nnU-Net's dataset.json; () if it names none.
+    is_blank: returns whether the file at a path holds a single value; called
+      only where the user would be asked otherwise.
   """
   chosen = {m.strip(' _.-').lower() for m in options.mask_folders or ()}
   places = picture_index.Places(
@@ -114,7 +115,7 @@ def pair(
 
 
 def _tell_shared(shared, report):
-  """Asks which of several pictures, such as of several channels, is meant."""
+  """Asks which picture is meant if several pair with one mask."""
   if shared:
     path, owners, form = shared[0]
     ends = [sources.stem(p).rsplit('/', 1)[-1][len(form.plain):]
@@ -126,11 +127,11 @@ def _tell_shared(shared, report):
 
 
 def _adopt(orphans, index, options, found):
-  """Gives masks whose names go on from a picture's to that picture.
+  """Gives masks to pictures whose names theirs extend.
 
-  IMD002_R1_Label4 beside IMD002_lesion is another mask of IMD002, and which of
-  both is meant has to be asked. a_left_mask is one of several masks of a, if
-  others have a left one, too.
+  IMD002_R1_Label4 beside IMD002_lesion is another mask of IMD002, and the user
+  will be asked which of both is meant. a_left_mask is one of several masks of a
+  if other pictures have a left one, too.
   """
   candidates, rest, adopted = [], [], []
   for path in orphans:
@@ -161,10 +162,10 @@ def _adopt(orphans, index, options, found):
 
 
 def _without_same_names(images, index, found, chosen, report):
-  """Asks about a folder, such as contours, with the names of images/.
+  """Asks about a folder, such as contours, whose names repeat those of images/.
 
-  So is a folder of names that go on from these in one way: fov/a_fov.png. If
-  the user has said which folder holds the masks, it is not read.
+  The same holds if all its names extend those in one way: fov/a_fov.png. If the
+  user has said which folder holds the masks, such a folder is not read.
   """
   by_folder, refuted = collections.defaultdict(list), set()
   for path in sorted(index.images - set(found)):
@@ -205,10 +206,10 @@ def _without_same_names(images, index, found, chosen, report):
 
 
 def _owner_elsewhere(path, index):
-  """Returns the picture in images/ of that name, or of a start of it.
+  """Returns the picture in images/ of the same name, or of a start of it.
 
   Returns:
-    Its path, or '', and what follows its name in the other one.
+    Its path, or '', and the rest of the name of `path` behind it.
   """
   name = sources.stem(path).rsplit('/', 1)[-1]
   for other in index.of_name(path) or index.longest(name):
@@ -255,9 +256,10 @@ def _without_structures(images, found, chosen, report):
 
 
 def _without_companions(images, masks, report):
-  """Leaves out what lies beside every picture under one ending, with no mask.
+  """Leaves out files that lie, without a mask, beside every picture.
 
-  ISIC's a_superpixels.png beside a.jpg is no further picture.
+  They have a common ending: ISIC's a_superpixels.png beside a.jpg is not
+  another picture.
   """
   known = {sources.stem(p) for p in masks}
   by_end = collections.defaultdict(list)
@@ -292,7 +294,7 @@ def _tell_orphans(orphans, chosen, report):
 
 
 def _tell_masks_alone(images, report):
-  """Refuses files that are named as masks, and not one as its picture."""
+  """Refuses files named as masks if most are, and none has a picture."""
   alone = [p for p in images if folder_names.is_named_as_mask(
       sources.stem(p).rsplit('/', 1)[-1])]
   if 2 * len(alone) > len(images):
@@ -304,7 +306,7 @@ def _tell_masks_alone(images, report):
 
 
 def _ask_of_endings(images, report):
-  """Asks about a_liver and a_spleen beside a, where nothing else is a mask."""
+  """Asks about a_liver and a_spleen beside a if nothing else is a mask."""
   stems = {sources.stem(p) for p in images}
   by_end = collections.defaultdict(list)
   for path in images:
@@ -324,7 +326,7 @@ def _ask_of_endings(images, report):
 
 
 def _without_channels(images, mask_names, channel_names, report):
-  """Leaves out nnU-Net's further channels, if there is evidence of them."""
+  """Leaves out nnU-Net's further channels if names or files show them."""
   if len(channel_names) == 1:
     several = False
   else:
@@ -334,7 +336,7 @@ def _without_channels(images, mask_names, channel_names, report):
   if several is None and any(
       re.search(r'_\d{4}$', sources.stem(p))
       and sources.stem(p).rsplit('/', 1)[-1] in mask_names for p in images):
-    several = False  # Frames have numbers, too; these have masks.
+    several = False  # Numbers that masks also have are those of frames.
   for path in images:
     name = sources.stem(path)
     base, _, number = name.rpartition('_')

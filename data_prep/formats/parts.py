@@ -1,4 +1,4 @@
-"""Several mask files of one picture: parts, structures, sides, observers."""
+"""Interprets several masks of one picture: parts, structures, observers."""
 
 import collections
 from collections.abc import Callable
@@ -17,14 +17,13 @@ _MAX_STRUCTURES = 254
 class Mask(NamedTuple):
   """One mask file of a picture.
 
-  Attributes:
-    path: relative to the source.
+    path: path relative to the source.
     kind: 'mask', 'coarse_mask' or 'scribble'.
     place: folders of masks that it lies in, or ''.
     tag: word at the end of its name that marks it as a mask, or ''.
     annotator: who drew it, or ''.
-    piece: what tells it from other files of its picture; once resolved, the
-      structure that it shows, or ''.
+    piece: what distinguishes it from other files of its picture; once resolved,
+      the structure that it shows, or ''.
     is_whole: whether its whole name is the piece.
   """
 
@@ -38,12 +37,12 @@ class Mask(NamedTuple):
 
 
 class Resolved(NamedTuple):
-  """What the files of the pictures mean.
+  """What the mask files of the pictures mean.
 
   Attributes:
-    masks: the masks of a picture by its path.
-    structures: class of each structure, if there is a file for each.
-    names: foreground classes by class, if the files name them.
+    masks: the masks of each picture, by its path.
+    structures: class of each structure, if each has a file of its own.
+    names: foreground classes in order, if the files name them.
   """
 
   masks: dict[str, list[Mask]]
@@ -52,11 +51,11 @@ class Resolved(NamedTuple):
 
 
 def words_of(path: str) -> set[str]:
-  """Returns what `--mask_folder` may call a mask by."""
+  """Returns the words by which `--mask_folder` may name a mask."""
   *folders, name = sources.stem(path).lower().split('/')
   found = {w for form in folder_names.mask_forms(name)
            for w in (form.tag, form.annotator)}
-  # Of a_seg01, seg01; seg alone names all of a_seg01, a_seg02.
+  # For a_seg01, add seg01; seg alone names all of a_seg01, a_seg02.
   ends = {name[len(form.plain):].lstrip(' _.-')
           for form in folder_names.mask_forms(name)
           if name.startswith(form.plain)}
@@ -67,7 +66,7 @@ def word_of_one(groups: list[list[Mask]]) -> str:
   """Returns a word that names one mask of most groups, or ''.
 
   Args:
-    groups: masks, several of each picture.
+    groups: groups of several masks, one group for each picture.
   """
   count = collections.Counter()
   for masks in groups:
@@ -88,12 +87,12 @@ def resolve(
   """Decides what several files of one picture mean, see `pairing`.
 
   Args:
-    found: masks of a picture by its path.
+    found: masks of each picture, by its path.
     chosen: folders or endings that the user wants, in lower case.
     options: what the user says.
-    report: gets problems and notices.
-    is_blank: whether the file at a path holds a single value; read only where
-      the user would be asked.
+    report: receives problems and notices.
+    is_blank: returns whether the file at a path holds a single value; called
+      only where the user would be asked otherwise.
   """
   if chosen:
     found = _choose(found, chosen, report)
@@ -124,12 +123,12 @@ def resolve(
 
 
 def observers_of(masks: list[Mask]) -> list[str]:
-  """Returns who drew masks of one picture, each once; [''] if nobody did."""
+  """Returns who drew masks of one picture, each once; [''] if unknown."""
   return sorted({m.annotator for m in masks if m.annotator}) or ['']
 
 
 def by_kind(masks: list[Mask], observer: str) -> dict[str, list[Mask]]:
-  """Returns the masks of an observer, or of nobody in particular, by kind."""
+  """Returns the masks of an observer and those of nobody named, by kind."""
   kinds = {}
   for mask in masks:
     if mask.annotator in ('', observer):
@@ -163,12 +162,12 @@ def _choose(found, chosen, report):
 
 
 def label_of(mask: Mask) -> str:
-  """Returns what a mask may be called by in --mask_folder."""
+  """Returns a word by which --mask_folder may name a mask."""
   return mask.place or f'_{mask.tag}'
 
 
 def _without_doubles(groups, report):
-  """Refuses a.png beside a.jpg, of which nobody knows which is meant."""
+  """Refuses a.png beside a.jpg, since nobody knows which one is meant."""
   result = {}
   for key, masks in groups.items():
     by_stem = {}
@@ -182,7 +181,7 @@ def _without_doubles(groups, report):
 
 
 def _without_doubt(groups, chosen, is_blank, report):
-  """Asks where files of one picture may mean different things."""
+  """Asks the user if files of one picture may mean different things."""
   result, doubtful = _sort_out(groups, chosen)
   if doubtful:
     groups = _without_blank(groups, doubtful, is_blank, report)
@@ -193,7 +192,7 @@ def _without_doubt(groups, chosen, is_blank, report):
 
 
 def _sort_out(groups, chosen):
-  """Returns the groups that are clear, and picture and masks of the others."""
+  """Returns the clear groups, and the picture and masks of the others."""
   of_picture = collections.defaultdict(dict)
   for (picture, kind, annotator), masks in groups.items():
     of_picture[picture, kind][annotator] = masks
@@ -206,14 +205,14 @@ def _sort_out(groups, chosen):
       for annotator, masks in found.items():
         result[picture, kind, annotator] = masks
   if any(map(_are_sides, result.values())):
-    # The side of a picture that has one only, too.
+    # If some pictures have both sides, name the side of single ones, too.
     result = {key: [m._replace(piece=_side(m)[0] or m.piece) for m in masks]
               for key, masks in result.items()}
   return result, doubtful
 
 
 def _parts(masks, chosen):
-  """Returns files of one picture that belong together, None if unclear."""
+  """Returns the files of a picture if they belong together, else None."""
   known = {(m.place, m.tag) for m in masks}
   if len(known) == 1 or _are_sides(masks):
     return masks
@@ -228,15 +227,15 @@ def _side(mask):
 
 
 def _are_sides(masks):
-  """Returns whether files lie in two folders, of left and of right."""
+  """Returns whether files lie in a left and a right folder of one name."""
   return {side for side, _ in map(_side, masks)} == {'left', 'right'} and len(
       {rest for _, rest in map(_side, masks)}) == 1
 
 
 def _without_blank(groups, doubtful, is_blank, report):
-  """Leaves out folders or endings of which each file holds a single value.
+  """Leaves out folders or endings whose files each hold a single value.
 
-  They are no candidates beside others: fields of view, empty templates.
+  Beside others they are no candidates: fields of view, empty templates.
   """
   by_origin = collections.defaultdict(list)
   for masks in groups.values():
@@ -267,11 +266,11 @@ def _ask_which(groups, doubtful, report):
     same = len({m.place for m in masks}) == 1
     places |= {f'_{m.tag or m.annotator}' if same else label_of(m)
                for m in masks}
-  # What most pictures have, doubtful or not, is more likely meant.
+  # Prefer what most pictures have, counting the clear ones, too.
   usual = collections.Counter(
       place for masks in groups.values() for place in {
           p for m in masks for p in (label_of(m), f'_{m.tag or m.annotator}')})
-  # A folder that is just called mask, beside others, is a field of view.
+  # A folder named only "mask" beside others usually holds fields of view.
   places = sorted(places, key=lambda name: (
       name.lower() in ('mask', 'masks', '_mask'), -usual[name], name))
   report.wrong(
@@ -281,14 +280,14 @@ def _ask_which(groups, doubtful, report):
 
 
 def _subject_of(place):
-  """Returns a folder of masks without the word mask: liver of liver_masks."""
+  """Returns a mask folder without the word mask: liver for liver_masks."""
   rest = [w for w in re.split('[ _-]', place)
           if not folder_names.is_mask_word(w, or_object=False)]
   return '_'.join(rest) or place
 
 
 def _find_structures(groups, options, report):
-  """Returns the groups with their structures, their classes, their names."""
+  """Returns the groups with structures, the classes and the class names."""
   groups = {key: _without_words(masks) for key, masks in groups.items()}
   groups = _with_short_pieces(groups)
   pieces = [{m.piece for m in masks} - {''} for masks in groups.values()]
@@ -327,7 +326,7 @@ def _find_structures(groups, options, report):
 
 
 def _without_words(masks):
-  """Drops names that only say mask; cell is a structure beside cytoplasm."""
+  """Drops names that only mean mask; cell beside cytoplasm is a structure."""
   are_objects = all(folder_names.is_mask_word(m.piece) for m in masks)
   return [
       m._replace(piece='') if m.is_whole and folder_names.is_mask_word(
@@ -335,7 +334,7 @@ def _without_words(masks):
 
 
 def _with_short_pieces(groups):
-  """Drops the folders above those of structures, if the last ones suffice.
+  """Drops the outer folders of pieces if the last part suffices.
 
   So fold1/heart and fold2/heart, of different pictures, are one structure.
   """
@@ -363,7 +362,7 @@ def _shortened(names):
 
 
 def _are_structures(pieces, groups):
-  """Returns whether pieces are names of structures, not just parts."""
+  """Returns whether pieces are names of structures and not of mere parts."""
   pieces = [p for p in pieces if p]
   if not pieces:
     return False
@@ -373,7 +372,7 @@ def _are_structures(pieces, groups):
     return False
   bases = {re.sub(r'[ _-]?\d+$', '', name) for name in count}
   if len(count) > 1 and len(bases) == 1:
-    return False  # polyp_1, polyp_2.
+    return False  # Pieces such as polyp_1 and polyp_2 are parts.
   if set(count) == {'left', 'right'}:
     return True
   if len(pieces) > 1:
@@ -383,7 +382,7 @@ def _are_structures(pieces, groups):
 
 
 def _select(names, groups, options, report):
-  """Returns the structures that the user wants, and only their files."""
+  """Returns the structures that the user wants, and their files alone."""
   wanted = list(options.classes[1:])
   unknown = [name for name in wanted if name not in names]
   if unknown:

@@ -1,4 +1,4 @@
-"""Finds the picture of a mask by name and folders."""
+"""Finds the picture that a mask belongs to, by name and folders."""
 
 import collections
 import re
@@ -10,27 +10,27 @@ from data_prep.formats import sources
 
 
 class Places(NamedTuple):
-  """Which folders hold masks.
+  """Tells which folders hold masks.
 
   Attributes:
     chosen: folders or endings that the user wants, in lower case.
-    outer: folders that hold every file, which say nothing of any.
+    outer: folders that hold every file, and thus distinguish none.
   """
 
   chosen: frozenset[str]
   outer: frozenset[str]
 
   def hold_masks(self, folder: str) -> bool:
-    """Returns whether masks lie in it, as its name or the user says."""
+    """Returns whether a folder holds masks, by its name or the user's words."""
     return folder.lower() in self.chosen or (
         folder not in self.outer and folder_names.is_mask_folder(folder))
 
 
 class Index:
-  """The pictures of a source, by their names.
+  """The pictures of a source, indexed by their names.
 
   Attributes:
-    images: set of all pictures.
+    images: set of the paths of all pictures.
     only: masks that were given to the only picture of a folder.
   """
 
@@ -50,7 +50,7 @@ class Index:
     self._shared = set(next(iter(kept.values()), ())[:shared])
     self._folders = {p: k[shared:] for p, k in kept.items()}
     self._by_start = collections.defaultdict(list)
-    self._numbered = set()  # Starts of names that end in a number.
+    self._numbered = set()  # Names of pictures without the number at the end.
     for path in images:
       name = sources.stem(path).rsplit('/', 1)[-1]
       aliases = folder_names.picture_aliases(name)
@@ -80,24 +80,24 @@ class Index:
         and not folder_names.only_splits(f))
 
   def kept(self, path):
-    """Returns the folders of a picture that tell it from others."""
+    """Returns the folders of a picture that distinguish it from others."""
     return self._folders[path]
 
   def of_name(self, path):
-    """Returns the other pictures with the name of this one."""
+    """Returns the other pictures that have the name of this one."""
     name = sources.stem(path).rsplit('/', 1)[-1]
     return [p for is_alias, p in self._by_name[name]
             if p != path and not is_alias]
 
   def longest(self, name):
-    """Returns the pictures whose name is the longest start of this one."""
+    """Returns the pictures with the longest name that a name begins with."""
     for end in range(len(name) - 1, 0, -1):
       if name[end] in ' _.-' and name[:end] in self._by_name:
         return [p for _, p in self._by_name[name[:end]]]
     return []
 
   def begin_with(self, path, plain):
-    """Returns pictures of that name, or beside `path` that begin with it."""
+    """Returns pictures of a name, or those beside `path` that begin with it."""
     exact = [p for _, p in self._by_name.get(plain, ())]
     if exact:
       near = [p for p in exact if path.split('/')[0] == p.split('/')[0]]
@@ -130,14 +130,14 @@ class Index:
         continue
       picture = self._best(name[:end], kept, split, folders)
       rest = name[end + 1:]
-      # a_2 may be a picture of its own that is missing, beside a_1.
+      # Beside a_1, a_2 may be the mask of a picture that is missing.
       if picture and not (re.match(r'\d+(?:$|[ _.-])', rest)
                           and name[: end + 1] in self._numbered):
         observer, inner = self._inner(kept, picture)
         return picture, parts_lib.Mask(
             path, kind, place, '', annotator or observer, inner or rest,
             not inner and folder_names.is_mask_word(rest))
-    # masks/a/liver.png of images/a.png.
+    # Try masks/a/liver.png as a mask of images/a.png.
     if kept:
       picture = self._best(kept[-1], kept[:-1], split, folders)
       if picture:
@@ -158,7 +158,7 @@ class Index:
     return None, None
 
   def _inner(self, kept, picture):
-    """Returns the observer and the structure that folders of a mask name."""
+    """Returns the observer and the structure that a mask's folders name."""
     inner = [f for f in kept if f not in self._folders[picture]]
     observers = [f for f in inner if folder_names.observer_of(f)]
     return (folder_names.observer_of(observers[-1]) if observers else ''), (
@@ -182,6 +182,6 @@ class Index:
 
 
 def _is_within(some, others):
-  """Returns whether folders are among others, in that order."""
+  """Returns whether folders occur among others, in the same order."""
   rest = iter(others)
   return all(f in rest for f in some)

@@ -1,4 +1,4 @@
-"""The formats by name; a new one is one module and one line of `names`."""
+"""Looks up formats by name; a new one is a module and a line of `names`."""
 
 import collections
 import importlib
@@ -18,17 +18,17 @@ FORMATS = {name: importlib.import_module(f'{__package__}.{name}')
 
 
 def detect_format(source: pathlib.Path) -> str | None:
-  """Returns the name of the format of a source, None if it has none."""
+  """Returns the name of the format of a source; None if no format fits."""
   for name, module in FORMATS.items():
     if source.is_file() and name != 'table':
-      continue  # The others need a folder, for their pictures.
+      continue  # Other formats need a folder that holds the pictures.
     if module.detect(source):
       return name
   return None
 
 
 def refusal(source: pathlib.Path) -> str:
-  """Returns why a source of no known format is refused, in one line."""
+  """Returns one line that says why a source of no known format is refused."""
   text = f'{source} holds nothing of a known format ({", ".join(FORMATS)})'
   if not source.is_dir():
     return text
@@ -50,7 +50,7 @@ def cannot_hold(
     if row.annotation is None:
       continue
     kind = row.annotation['kind']
-    # Of a scribble, a file marks background, which shapes cannot.
+    # A scribble file also marks background, which shapes cannot express.
     if kind not in holds or (
         annotation_kinds.TABLE[kind].is_sparse
         and rasterize.has_file(row.annotation)
@@ -69,15 +69,16 @@ def write(
     format_name: str,
     output: pathlib.Path,
 ) -> None:
-  """Writes a manifest as a folder of a format, the whole folder or none.
+  """Writes a manifest as a folder of a format, whole or not at all.
 
   Args:
-    manifest: of kinds that the format can express.
+    manifest: holds only kinds that the format can express.
     format_name: one of `names.WRITES`.
-    output: folder to write, absolute and not there yet.
+    output: folder to write, an absolute path that does not exist yet.
 
   Raises:
-    OSError: if an image or a mask cannot be read, or the folder not be written.
+    OSError: if an image or a mask cannot be read, or the folder cannot be
+      written.
     pixels.WrongFile: if an image lies outside the root, or an id leads out of
       the folder.
   """

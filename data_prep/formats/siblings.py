@@ -1,4 +1,4 @@
-"""Masks that lie beside their pictures, by the words in their names."""
+"""Finds masks that lie beside their pictures by the words in their names."""
 
 import collections
 import re
@@ -12,9 +12,10 @@ class Mask(NamedTuple):
   """A mask that lies beside its picture.
 
   Attributes:
-    path: of the mask.
-    picture: path of its picture; None if that is elsewhere, or one of several.
-    form: how its name says that it is a mask.
+    path: path of the mask.
+    picture: path of its picture; None if the picture lies elsewhere, or several
+      are possible.
+    form: how its name marks it as a mask.
   """
 
   path: str
@@ -28,9 +29,9 @@ def find(
   """Finds the masks among files that lie in no folder of masks.
 
   Args:
-    paths: of the files.
+    paths: paths of the files.
     chosen: folders or endings that the user wants, in lower case.
-    report: gets problems.
+    report: receives problems.
 
   Returns:
     The masks, and the paths of the pictures.
@@ -54,8 +55,9 @@ def find(
       elif siblings.forms[name]:
         open_.append((path, siblings.forms[name][0]))
   known = {mask.path for mask in masks}
-  # The same ending marks masks elsewhere: this one lacks its picture. One whose
-  # name goes on from a picture's is another mask of it, see `pairing`.
+  # If the same ending marks masks elsewhere, this mask lacks its picture. If
+  # its name extends that of a picture, it is another mask of that one, see
+  # `pairing`.
   stems = {sources.stem(p).rsplit('/', 1)[-1] for p in paths}
   for path, form in open_:
     if form.plain and (form.tag in tags or any(
@@ -69,10 +71,10 @@ def find(
 
 
 class _Siblings:
-  """Files of one folder, of which some are masks of others.
+  """The files of one folder, of which some are masks of others.
 
   Attributes:
-    forms: ways to read each name as that of a mask.
+    forms: for each name, the ways to read it as that of a mask.
   """
 
   def __init__(self, folder, names, chosen):
@@ -92,9 +94,9 @@ class _Siblings:
         self._aliases.setdefault(alias, name)
 
   def find(self, name):
-    """Returns picture and form of a mask, None if the name is none of a mask.
+    """Returns the picture and form of a mask, None if the name is no mask's.
 
-    The picture is None if it is elsewhere, or one of several.
+    The picture is None if it lies elsewhere, or if several are possible.
     """
     if name.lower() in self._chosen:
       owners = self._free if len(self._free) == 1 else [
@@ -102,7 +104,7 @@ class _Siblings:
       if len(owners) == 1:
         return self._names[owners[0]], folder_names.Form('')
     for i, letter in enumerate(name):
-      # a_liver of a, if the user names liver.
+      # If the user names liver, a_liver is a mask of a.
       if letter in ' _.-' and name[i + 1:].lower() in self._chosen and (
           name[:i] in self._names and not self.forms[name]):
         return self._names[name[:i]], folder_names.Form(name[:i])
@@ -116,9 +118,9 @@ class _Siblings:
       number = re.fullmatch(r'(.+)[ _-]\d+', form.plain)
       if number and number[1] in self._aliases and (
           form.plain.rstrip('0123456789') not in self._numbered):
-        # a_1_mask, a_2_mask.
+        # Names such as a_1_mask and a_2_mask number several masks of a.
         return self._names[self._aliases[number[1]]], form
-    # PH2: IMD002_lesion/IMD002_lesion.bmp, whose picture is elsewhere.
+    # In PH2, IMD002_lesion/IMD002_lesion.bmp has its picture elsewhere.
     for form in self.forms[name]:
       if form.plain and self._folder.endswith(
           f'_{form.tag}') and self._folder.startswith(form.plain.lower()):

@@ -1,6 +1,6 @@
-"""Files of a foreign source: listing, naming, parsing; nothing is trusted.
+"""Lists, names and parses the files of a foreign source; trusts none of them.
 
-Whatever is wrong with a file is a `pixels.WrongFile`, as of pictures.
+Any fault of a file is raised as a `pixels.WrongFile`, like those of pictures.
 """
 
 import collections
@@ -30,19 +30,19 @@ SPLIT_FOLDERS = {
     'train': 'train', 'training': 'train', 'val': 'val', 'valid': 'val',
     'validation': 'val', 'test': 'test', 'testing': 'test',
     'imagests': 'test', 'labelsts': 'test'}
-# Pictures that are neither: colours of objects, overlays.
+# These folders hold neither images nor masks: colours of objects, overlays.
 _IGNORED_FOLDERS = ('segmentationobject', 'segmentationclassvisualization')
 
-# The last four are converted.
+# Pictures with one of the last four suffixes are converted.
 PICTURES = (
     *sorted(pixels.KNOWN_SUFFIXES), '.npy', '.dcm', '.dicom', '.ima')
 
 _SUFFIX = re.compile(r'\.[A-Za-z][A-Za-z0-9]*$')
 _MAX_TEXT = 2**29  # Bytes of one JSON, XML or text file.
 _MAX_LABEL = 200
-_MAX_KINDS = 4  # Of pictures, that folders may tell.
+_MAX_KINDS = 4  # At most so many folders may sort pictures by kind.
 _MAX_SUFFIXES = 6
-# Files that only describe a set, or are left by a desktop.
+# Files that describe a set, or that a desktop leaves behind.
 _DESCRIPTION = re.compile(
     r'(?:readme|licen[cs]e|citation|changelog|thumbs\.db|desktop\.ini)|'
     r'.*\.(?:md|rst|pdf|docx?)$', re.I)
@@ -52,9 +52,9 @@ class Pictures(NamedTuple):
   """The pictures below a source.
 
   Attributes:
-    source: its folder.
-    paths: relative to it with '/', sorted; none in a folder of masks.
-    by_name: all paths, by their last part as a disk that ignores case has it.
+    source: the folder of the source.
+    paths: paths relative to it with '/', sorted; without folders of masks.
+    by_name: all paths by their last part, see `pixels.fold`.
   """
 
   source: pathlib.Path
@@ -62,12 +62,12 @@ class Pictures(NamedTuple):
   by_name: dict[str, list[str]]
 
   def find(self, name: str, *, near: str = '', split: str = '') -> str | None:
-    """Returns the one path that a file means by `name`, None if unclear.
+    """Returns the one path that a file means by `name`; None if unclear.
 
     Args:
-      name: path or its end, with either slash.
-      near: path of the file that lists it; of several, the nearest is meant.
-      split: of the picture, if known; decides where both are equally near.
+      name: a path or the end of one, with either slash.
+      near: path of the file that lists the name; the nearest picture is meant.
+      split: split of the picture, if known; decides between equally near ones.
     """
     parts = [p for p in name.replace('\\', '/').split('/')
              if p not in ('', '.', '..')]
@@ -78,7 +78,7 @@ class Pictures(NamedTuple):
     beside = '/'.join([*folder, *parts])
     if beside in known:
       return beside
-    # A mask has the name of its picture.
+    # A mask may have the name of its picture: prefer the picture.
     found = known if len(known) == 1 else [
         p for p in known if p in self.paths] or known
     for length in range(len(parts), 0, -1):
@@ -96,12 +96,11 @@ class Pictures(NamedTuple):
 
 
 class Name(NamedTuple):
-  """What a path says of a picture.
+  """The parts of a path that identify a picture.
 
   Attributes:
-    id: of its row.
-    folder: the first one that says something: the subject, if there is no
-      better; or empty.
+    id: id of its row.
+    folder: the first folder that may name the subject, or empty.
   """
 
   id: str
@@ -109,10 +108,10 @@ class Name(NamedTuple):
 
 
 def list_files(source: pathlib.Path, suffixes: tuple[str, ...]) -> list[str]:
-  """Returns the paths below `source` that end so, sorted; none is hidden.
+  """Returns the visible paths below `source` with certain suffixes, sorted.
 
-  Links of folders are followed: what lies outside of the source is for the
-  check to tell. With '.dcm', files whose names have no suffix are looked into.
+  Links to folders are followed; the check reports what lies outside of the
+  source. With '.dcm', files without any suffix are opened, in case of DICOM.
 
   Raises:
     OSError: if the folder cannot be listed.
@@ -136,17 +135,17 @@ def note_unused(
     *,
     is_annotated: bool = True,
 ) -> None:
-  """Notes, by suffix, the files below a source that a reader has no use for.
+  """Notes, by suffix, the files below a source that no reader uses.
 
-  They may be annotations of another tool, which nobody should miss in silence.
-  What only describes a set (README, LICENSE) is not mentioned.
+  They may be annotations of another tool, which nobody should overlook. Files
+  that only describe a set (README, LICENSE) are not mentioned.
 
   Args:
     source: folder that was read.
     used: paths of the files that were read or refused, relative to it.
-    report: gets one notice for each suffix, with the count and a name.
-    is_annotated: whether the reader found an annotation; if not, files that are
-      named as the pictures are a problem.
+    report: receives one notice per suffix, with the number and a name.
+    is_annotated: whether the reader found an annotation; if not, files with the
+      names of pictures are a problem.
   """
   used = set(used)
   stems = {stem(p).rsplit('/', 1)[-1] for p in used}
@@ -183,7 +182,7 @@ def note_unused(
 
 
 def _walk(source):
-  """Yields folder, relative to the source, and name of each visible file."""
+  """Yields the folder, relative to the source, and name of visible files."""
   seen = set()
 
   def refuse(error):
@@ -192,7 +191,7 @@ def _walk(source):
   for folder, folders, names in os.walk(
       source, onerror=refuse, followlinks=True):
     real = os.path.realpath(folder)
-    if real in seen:  # A link to a folder above would never end.
+    if real in seen:  # Following a link to a folder above would never end.
       folders[:] = []
       continue
     seen.add(real)
@@ -208,7 +207,7 @@ def _is_ignored(folder):
 
 
 def outer_folders(paths: Sequence[str]) -> frozenset[str]:
-  """Returns the folders that hold every path: Dataset_with_GT says nothing."""
+  """Returns the folders that hold every path, and so distinguish none."""
   folders = [p.split('/')[:-1] for p in paths]
   return frozenset(os.path.commonprefix(folders)) if len(paths) > 1 else (
       frozenset())
@@ -217,7 +216,7 @@ def outer_folders(paths: Sequence[str]) -> frozenset[str]:
 def find_above(
     source: pathlib.Path, paths: Sequence[str], name: str
 ) -> str:
-  """Returns where a file of all paths is: in the source, or above them all."""
+  """Returns the path of a file that lies in the source or above all paths."""
   outer = os.path.commonprefix([p.split('/')[:-1] for p in paths])
   found = ('/'.join([*outer[:end], name]) for end in range(len(outer) + 1))
   return next((path for path in found if (source / path).is_file()), name)
@@ -237,17 +236,17 @@ def list_pictures(source: pathlib.Path) -> Pictures:
 
 
 def stem(path: str) -> str:
-  """Returns a path without its suffix; of .nii.gz, without both."""
+  """Returns a path without its suffix, or without both of .nii.gz."""
   base = path[: -len('.gz')] if path.lower().endswith('.nii.gz') else path
   return _SUFFIX.sub('', base)
 
 
 def make_names(paths: list[str]) -> dict[str, Name]:
-  """Returns id and folder of each path, without what says nothing.
+  """Returns the id and the folder of each path, reduced to what matters.
 
-  data/images/train/p1/a.png is p1/a: folders of images and splits say nothing,
-  nor do those at the start that all paths share. Where two ids would be the
-  same, they name the split, too, and if need be everything.
+  data/images/train/p1/a.png becomes p1/a: folders of images and splits are
+  dropped, and so are those at the start that all paths share. Ids that would
+  be the same keep the split, too, or if need be the whole path.
   """
   split = lambda path: [p for p in path.split('/') if p not in ('', '.')]
   shared = len(os.path.commonprefix([split(p)[:-1] for p in paths])) if (
@@ -273,8 +272,9 @@ def make_names(paths: list[str]) -> dict[str, Name]:
 def _subjects(kept):
   """Returns the folder of each path that may be a subject, or ''.
 
-  It is the first that differs between paths. A folder that holds all of a split
-  (train/photos) is none, nor is one that says what pictures show (benign).
+  It is the first folder that differs between paths. A folder that holds all of
+  a split (train/photos) is no subject, nor is one that says what the pictures
+  show (benign).
   """
   level = len(os.path.commonprefix(list(kept.values()))) if (
       len(kept) > 1) else 0
@@ -288,8 +288,8 @@ def _subjects(kept):
   if len(by_split) > 1 and len(kept) > 2 * len(by_split) and all(
       split and len(names) == 1 for split, names in by_split.items()):
     return dict.fromkeys(kept, '')
-  # Few words without a number, such as Glaucoma, are kinds of pictures; so are
-  # PNG and TIF.
+  # A few words without a number, such as Glaucoma, are kinds of pictures; so
+  # are suffixes such as PNG and TIF.
   names = set(result.values()) - {''}
   if len(names) <= _MAX_KINDS and 2 * len(names) < len(kept) and all(
       (len(n) > 3 or f'.{n.lower()}' in PICTURES) and not re.search(r'\d', n)
@@ -308,7 +308,7 @@ def split_of(path: str) -> str:
 
 
 def subject_of(name: Name, pattern: str | None) -> str:
-  """Returns the subject that a name tells, see `Options`, or ''."""
+  """Returns the subject in a name, see `Options.subject_pattern`, or ''."""
   if pattern is not None:
     found = re.search(pattern, name.id)
     return (found[1] or '') if found else ''
@@ -363,10 +363,10 @@ def read_xml(path: pathlib.Path) -> ET.Element:
 
 
 def number(value: Any) -> float:
-  """Returns a finite number below 1e9 that JSON or text may hold.
+  """Returns a finite number below 1e9 from a value of JSON or text.
 
   Raises:
-    ValueError: if it is none.
+    ValueError: if the value is no such number.
   """
   if isinstance(value, bool) or not isinstance(value, (int, float, str)):
     raise ValueError(f'{value!r:.40} is not a number')
@@ -379,7 +379,7 @@ def number(value: Any) -> float:
 
 
 def points(values: Any) -> list[list[float]]:
-  """Returns [[x, y], ...] of numbers; raises ValueError if it is not that."""
+  """Returns points [[x, y], ...]; raises ValueError if they are malformed."""
   if not isinstance(values, list):
     raise ValueError('expected a list of [x, y]')
   result = []
@@ -391,7 +391,7 @@ def points(values: Any) -> list[list[float]]:
 
 
 def text(value: Any) -> str:
-  """Returns a name that a file gives; raises ValueError if it is none."""
+  """Returns a name from a file; raises ValueError if it cannot be a name."""
   if not isinstance(value, (str, int)) or isinstance(value, bool):
     raise ValueError(f'{value!r:.40} is not a name')
   value = str(value).strip()

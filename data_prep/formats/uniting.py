@@ -1,4 +1,4 @@
-"""Makes one label map, and its annotation, of the mask files of a picture."""
+"""Unites the mask files of a picture in one label map and its annotation."""
 
 import collections
 from typing import Any
@@ -13,12 +13,12 @@ from data_prep.formats import parts as parts_lib
 from data_prep.shared import grammar
 from data_prep.shared import pixels
 
-_ALIKE = 0.5  # Parts hardly overlap; observers agree on more than half.
-_MAX_OBSERVERS = 8  # More files than these are structures.
+_ALIKE = 0.5  # Parts hardly overlap, while observers agree on more than half.
+_MAX_OBSERVERS = 8  # More files than these are structures, not observers.
 
 
 class Uniter:
-  """Makes annotations of label maps, and keeps what was decided on the way."""
+  """Makes annotations from label maps, and records the decisions."""
 
   def __init__(
       self,
@@ -28,13 +28,13 @@ class Uniter:
       nouns: tuple[str, str] = ('pixel', 'picture'),
       is_ordered: bool = False,
   ):
-    """Starts with nothing decided.
+    """Starts without any decisions.
 
     Args:
       structures: class of each structure; {} if files hold classes.
       writer: writes the label maps.
-      nouns: one of what overlaps, and of what it lies in, for messages.
-      is_ordered: whether the user names the structures, the last on top.
+      nouns: what classes overlap in and what contains it, for messages.
+      is_ordered: whether the user names the structures, the topmost last.
     """
     self._structures = structures
     self._is_doubtful = len(set(structures.values())) > 1 and not is_ordered
@@ -48,17 +48,17 @@ class Uniter:
   def unite(
       self, labels: list[np.ndarray], masks: list[parts_lib.Mask], name: str
   ) -> np.ndarray:
-    """Returns the label map of the files of one kind of a picture or volume.
+    """Returns the label map of all files of one kind for a picture or volume.
 
     A structure takes every pixel of its file that is not 0. Where two classes
-    overlap, the later class (of parts that hold classes: the later file) wins.
-    If the file of a structure is missing, what no other one shows is
-    unlabelled.
+    overlap, the later class wins; if the files hold classes, the later file
+    wins. If the file of a structure is missing, pixels that no other file shows
+    are unlabelled.
 
     Args:
-      labels: class per pixel of each file, uint8 of one shape.
+      labels: class per pixel of each file, uint8, all of one shape.
       masks: the files.
-      name: of the picture or volume, for messages.
+      name: name of the picture or volume, for messages.
 
     Raises:
       pixels.WrongFile: if a file of one structure holds several values.
@@ -81,7 +81,7 @@ class Uniter:
     return label
 
   def kind_of(self, label: np.ndarray, kind: str, row_id: str) -> str | None:
-    """Returns `unlabelled_kind` of a label map, which `tell` mentions."""
+    """Returns `unlabelled_kind` of a label map, and records a change."""
     found = unlabelled_kind(label, kind)
     if found != kind:
       self._weakened.append((found, row_id))
@@ -90,7 +90,7 @@ class Uniter:
   def annotation(
       self, label: np.ndarray, kind: str, row_id: str
   ) -> dict[str, Any] | None:
-    """Writes a label map; returns its annotation, None if it says nothing."""
+    """Writes a label map; returns its annotation, None if all is unlabelled."""
     found = self.kind_of(label, kind, row_id)
     if found is None:
       return None
@@ -102,7 +102,7 @@ class Uniter:
     return annotation
 
   def tell(self, report) -> None:
-    """Notes what was decided for many pictures, or asks what was meant."""
+    """Notes decisions about many pictures, or asks the user what was meant."""
     self._ask_of_observers(report)
     self._ask_of_structures(report)
     if self._overlaps:
@@ -123,7 +123,7 @@ class Uniter:
 
 
   def _ask_of_observers(self, report):
-    """Asks about files of one picture that show the same, unlike parts."""
+    """Asks about several files of a picture that show nearly the same."""
     alike = [masks for likeness, masks in self._several if likeness > _ALIKE]
     if 2 * len(alike) <= len(self._several):
       if alike:
@@ -140,10 +140,11 @@ class Uniter:
         file=alike[0][0].path)
 
   def _ask_of_structures(self, report):
-    """Asks about structures that are alike, or of which others hide one.
+    """Asks about structures that are alike or hide one another.
 
-    In the order of the alphabet, disc covers all of the cup that lies in it;
-    anna and bob are no structures.
+    By default, structures lie in the order of the alphabet: there, disc covers
+    all of the cup that lies in it, and must not. If the files of a picture are
+    nearly the same, as those of anna and bob, they show no structures.
     """
     alike = [path for likeness, _, _, path in self._structured
              if likeness > _ALIKE]
@@ -170,10 +171,11 @@ class Uniter:
 
 
 def _likeness(labels):
-  """Returns which share of what all files show a further file shows, too.
+  """Returns the intersection over union of files, in [0, 1].
 
-  It is the intersection over union of two files, takes no time for hundreds of
-  small parts, and is 1 if all are the same.
+  For more than two files it is the mean share of the union that a file shows
+  beyond one file: (sum of areas / union - 1) / (number of files - 1). This
+  takes no time for hundreds of small parts, and is 1 if all files are the same.
   """
   shown = np.zeros(labels[0].shape, np.int32)
   for label in labels:
@@ -185,7 +187,7 @@ def _likeness(labels):
 def strong_and_weak(
     annotations: list[dict[str, Any] | None],
 ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-  """Returns the annotation that counts, and a weak one beside an exact one."""
+  """Returns the best annotation, and a weaker one if the best is exact."""
   ordered = sorted(
       filter(None, annotations),
       key=lambda a: annotation_kinds.FILES.index(a['kind']))
@@ -194,7 +196,7 @@ def strong_and_weak(
 
 
 def _unite(labels, masks, structures):
-  """Returns the label map, and in how many pixels two classes overlap."""
+  """Returns the label map, and the number of pixels where classes overlap."""
   if structures:
     order = np.argsort([structures[m.piece] for m in masks], kind='stable')
     labels = [_one_class(labels[i], masks[i], structures) for i in order]
@@ -224,8 +226,8 @@ def _one_class(label, mask, structures):
 def unlabelled_kind(label: np.ndarray, kind: str) -> str | None:
   """Returns the kind of a mask with unlabelled pixels; None if all are.
 
-  It stays exact up to what `rasterize.is_exact` says; of more it is a coarse
-  mask, and of more than a half a scribble.
+  A mask stays exact within the limit of `rasterize.is_exact`. With more
+  unlabelled pixels it is a coarse mask, and with more than half a scribble.
   """
   share = float(np.mean(label == types.UNLABELLED))
   if share == 1:

@@ -1,4 +1,4 @@
-"""Masks of Pascal VOC: labelmap.txt, colours, class numbers."""
+"""Reads masks of Pascal VOC: labelmap.txt, colours, class numbers."""
 
 from collections.abc import Iterable
 import pathlib
@@ -16,7 +16,7 @@ from data_prep.formats import sources
 from data_prep.shared import grammar
 from data_prep.shared import pixels
 
-_BORDER = 0xE0E0C0  # VOC's colour of what is unlabelled: 224, 224, 192.
+_BORDER = 0xE0E0C0  # VOC's colour for unlabelled pixels: 224, 224, 192.
 
 
 def read_labelmap(
@@ -24,8 +24,9 @@ def read_labelmap(
 ) -> tuple[list[str], dict[int, int]]:
   """Returns the names of labelmap.txt, and the stored value of each colour.
 
-  A colour is one number, 0xRRGGBB. Where the file gives none, VOC's own count;
-  where it does not name background, that is 0, and names count from 1.
+  A colour is one number, 0xRRGGBB. If the file gives no colours, VOC's own are
+  used. If it does not name background, the value 0 is background, and names
+  count from 1.
   """
   path = source / 'labelmap.txt'
   names, colours = [], {}
@@ -44,18 +45,18 @@ def read_labelmap(
         colours[red << 16 | green << 8 | blue] = len(names) - 1
   except pixels.WrongFile as wrong:
     report.wrong_file(wrong, file=path.name)
-  if not colours:  # VOC's own, from background on.
+  if not colours:  # Use VOC's own colours, from background on.
     first = 0 if any(map(class_names.is_background, names)) else 1
     colours = {int(own[i + first]): i for i in range(
         min(len(names), 256 - first))}
   if not any(map(class_names.is_background, names)):
-    # Then values count from it, too, see `values_of`.
+    # Then values count from background, too, see `values_of`.
     colours = {0: 0} | {c: i + 1 for c, i in colours.items()}
   return names, colours
 
 
 def are_renamed(names: list[str], options: formats.Options) -> bool:
-  """Returns whether the user gives the classes of labelmap.txt other names."""
+  """Returns whether the user renames all classes of labelmap.txt."""
   return bool(options.classes) and not set(options.classes[1:]) & set(names)
 
 
@@ -65,10 +66,10 @@ def values_of(
   """Returns the class or 255 of each stored value of a mask.
 
   Args:
-    names: as `read_labelmap` returns them.
-    options: classes that are not among these names are other names of them, or
-      they choose among them.
-    report: gets notices.
+    names: names as `read_labelmap` returns them.
+    options: its classes are new names if they have none of these names in
+      common, else a choice among them.
+    report: receives notices.
   """
   if options.mask_values:
     return options.mask_values
@@ -97,20 +98,20 @@ def find_lossy(
     options: formats.Options,
     report,
 ) -> set[str]:
-  """Refuses JPEG masks, whose class numbers or colours are others by now.
+  """Refuses JPEG masks, since compression changes class numbers and colours.
 
   Args:
     source: folder that the paths are relative to.
-    paths: of all masks.
+    paths: paths of all masks.
     options: what the user says.
-    report: gets the problem.
+    report: receives the problem.
 
   Returns:
-    The refused ones.
+    The paths of the refused masks.
   """
   known = {0, *map(int, options.mask_values or ())}
   lossy = [p for p in sorted(paths) if lossy_masks.is_lossy(source / p)]
-  # What holds colours is not counted.
+  # Values of a mask in colours are not counted, so it is lossy.
   lossy = [p for p in lossy if not known.issuperset(
       mask_values.count_values(source / p) or {-1})]
   if lossy:
@@ -128,17 +129,17 @@ def index_mask(
     colours: dict[int, int],
     writer: intensities.Writer,
 ) -> str:
-  """Returns the path of a mask; one in colours is written as class numbers.
+  """Returns the path of a mask; a coloured one is rewritten in class numbers.
 
   Args:
     source: folder that the path is relative to.
-    path: of the mask.
-    row_id: of its picture.
+    path: path of the mask.
+    row_id: id of its picture.
     colours: class or 255 of each colour, 0xRRGGBB.
-    writer: of the pictures of the set.
+    writer: writer of the set's pictures.
 
   Raises:
-    pixels.WrongFile: if the mask has a colour that means nothing.
+    pixels.WrongFile: if the mask holds a colour without a meaning.
   """
   with pixels.opened(path, 'mask', pixels.open_folder(source)) as (_, image):
     if image.mode not in ('RGB', 'RGBA') or not colours:
@@ -148,7 +149,7 @@ def index_mask(
   if not (stored != gray[..., None]).any() and gray.max() < len(colours) and (
       not {*range(0x010101, 0x010101 * (gray.max() + 1), 0x010101)} & {
           *colours}):
-    return path  # Class numbers in three equal channels.
+    return path  # The three equal channels hold class numbers.
   stored = stored @ [65536, 256, 1]
   label = np.full(stored.shape, -1)
   for colour, value in colours.items():

@@ -1,4 +1,4 @@
-"""Reads NIfTI volumes; headers are checked before voxels."""
+"""Reads NIfTI volumes, whose headers are checked before the voxels."""
 
 import gzip
 import pathlib
@@ -12,17 +12,17 @@ import numpy as np
 from data_prep.formats import label_table
 from data_prep.shared import pixels
 
-MAX_BYTES = 2**28  # Of the voxels of one volume, and of what is decompressed.
+MAX_BYTES = 2**28  # Limit for voxels of a volume, and for decompressed data.
 MAX_VOXELS = 2**27
 
-_MAX_OFFSET = 2**24  # Of the voxels: header and extensions lie before them.
+_MAX_OFFSET = 2**24  # Header and extensions lie before the voxels.
 _GZIP = b'\x1f\x8b'
-_UNITS_MM = {1: 1e3, 3: 1e-3}  # Metre, micrometre; all else is mm.
-_NOISE = 1e-4  # Of a whole number that went through floats.
+_UNITS_MM = {1: 1e3, 3: 1e-3}  # Metre and micrometre; all other codes are mm.
+_NOISE = 1e-4  # Error of a whole number that was stored as a float.
 
 
 class FurtherAxis(pixels.WrongFile):
-  """A volume has more than three axes, such as one of time."""
+  """Raised if a volume has more than three axes, such as one of time."""
 
 
 class Volume(NamedTuple):
@@ -31,13 +31,14 @@ class Volume(NamedTuple):
   Attributes:
     voxels: scaled intensities or labels, [A, B, C].
     affine: from voxel indices to mm, float64 [4, 4].
-    spacing_mm: along each axis.
-    header: as it was read; it may hold more than geometry.
-    affines: all that the header gives, the one that counts first; at the end,
-      without the conversion, those of a header that does not count in mm.
-    names: of values, as an extension of the header lists them.
-    step: distance of two scaled values that it can store, 0 if not scaled.
-    notices: what is odd about the file but valid.
+    spacing_mm: voxel size along each axis.
+    header: the header as it was read; it may hold more than geometry.
+    affines: all affines of the header, the one that counts first. If the header
+      does not count in mm, those without the conversion follow at the end.
+    names: names of values, as an extension of the header lists them.
+    step: distance of neighbouring values that the scaling can store; 0 if the
+      voxels are not scaled.
+    notices: oddities of the file that are valid.
   """
 
   voxels: np.ndarray
@@ -51,9 +52,9 @@ class Volume(NamedTuple):
 
 
 def read_nifti(path: pathlib.Path) -> Volume:
-  """Reads a .nii or .nii.gz of three axes.
+  """Reads a .nii or .nii.gz with three axes.
 
-  A compressed file is read to its end, so that its checksum is verified; a
+  A compressed file is read to its end, so that its checksum is verified. A
   fourth axis of length 1 is dropped.
 
   Raises:
@@ -65,7 +66,7 @@ def read_nifti(path: pathlib.Path) -> Volume:
     header = _read_header(content, shown)
     shape = _check_header(header, len(content), shown)
     notices = []
-    with np.errstate(all='ignore'):  # Whatever a damaged header holds.
+    with np.errstate(all='ignore'):  # A damaged header may hold any number.
       voxels, step = _read_voxels(content, header, shape, shown, notices)
       affines = _affines(header, shown, notices)
     spacing = tuple(
@@ -96,7 +97,7 @@ def _read_content(path, shown):
             'the volume is empty, 0 bytes', shown, 'replace the file')
       zipped = start == _GZIP
       stream = gzip.GzipFile(fileobj=file) if zipped else file
-      # The voxels follow a header; one byte more tells that it is too much.
+      # Read one byte more than the limit, to notice that a file is too large.
       content = stream.read(MAX_BYTES + _MAX_OFFSET + 1)
   except (EOFError, zlib.error, gzip.BadGzipFile) as error:
     raise pixels.WrongFile(
@@ -129,12 +130,12 @@ def _read_header(content, shown):
         'export it as .nii or .nii.gz')
   with warnings.catch_warnings():
     warnings.simplefilter('ignore')
-    # Without its extensions, of which nothing but names is used.
+    # Leave out the extensions, of which only the names are used, elsewhere.
     return form(content[: form.template_dtype.itemsize], check=False)
 
 
 def _check_header(header, num_bytes, shown):
-  """Returns the shape of three axes; refuses what the header cannot mean."""
+  """Returns the shape of three axes; refuses impossible headers."""
   count = int(header['dim'][0])
   if not 1 <= count <= 7:
     raise pixels.WrongFile(
@@ -182,7 +183,7 @@ def _check_header(header, num_bytes, shown):
 
 
 def _read_voxels(content, header, shape, shown, notices):
-  """Returns the scaled voxels, and the distance of two that can be stored."""
+  """Returns the scaled voxels, and the distance of neighbouring values."""
   dtype = header.get_data_dtype()
   offset = int(header['vox_offset'])
   voxels = np.frombuffer(
@@ -196,7 +197,7 @@ def _read_voxels(content, header, shape, shown, notices):
     raise pixels.WrongFile(
         'scl_slope or scl_inter is not finite', f'{shown}: {slope:g}, '
         f'{inter:g}', 'export it again')
-  # By the standard, slope 0 means that voxels are not scaled.
+  # By the standard, slope 0 means that the voxels are not scaled.
   is_scaled = bool(slope) and (slope, inter) != (1.0, 0.0)
   if is_scaled:
     voxels = voxels * np.float32(slope) + np.float32(inter)
@@ -207,16 +208,16 @@ def _read_voxels(content, header, shape, shown, notices):
 def class_numbers(volume: Volume, shown: str) -> np.ndarray:
   """Returns the voxels of labels as whole numbers.
 
-  nibabel stores floats in integers by a scale that fits their range, so that
-  class 1 may come back as 0.988. What is as near to a whole number as that
-  scale allows is taken for it.
+  nibabel stores floats as integers with a scale that fits their range, so that
+  class 1 may come back as 0.988. A value counts as whole if it is as near to a
+  whole number as that scale allows.
 
   Args:
-    volume: of labels.
+    volume: a volume of labels.
     shown: name of its file, for messages.
 
   Returns:
-    Integers of the same shape, at most 2**31 in size.
+    Integers of the same shape, of absolute value up to 2**31.
 
   Raises:
     pixels.WrongFile: if there are fractions or huge values.
@@ -272,7 +273,7 @@ def _affines(header, shown, notices):
     if np.allclose(other, affine, rtol=1e-3, atol=1e-2 * lengths.min()):
       forms = forms[:1]
     elif codes[0] != codes[1] and _differ_in_place_only(affine, other):
-      # By the standard, one is the scanner's, the other a template's.
+      # By the standard, one belongs to the scanner, the other to a template.
       notices.append(
           'qform and sform are of different spaces: the sform counts')
     else:
@@ -284,12 +285,12 @@ def _affines(header, shown, notices):
     return tuple(forms)
   notices.append(f'the header counts in {"metres" if scale > 1 else ""}'
                  f'{"micrometres" if scale < 1 else ""}: mm are used')
-  # Labels often keep the numbers and lose the unit.
+  # Labels often keep the numbers but lose the unit.
   return tuple(np.diag([*[scale] * 3, 1.0]) @ f for f in forms) + tuple(forms)
 
 
 def _differ_in_place_only(affine, other):
-  """Returns whether spacing and the ways that the axes point are the same."""
+  """Returns whether two affines have the same spacing and axis directions."""
   lengths = [np.linalg.norm(a[:3, :3], axis=0) for a in (affine, other)]
   return np.allclose(*lengths, rtol=1e-2) and (
       nibabel.aff2axcodes(affine) == nibabel.aff2axcodes(other))

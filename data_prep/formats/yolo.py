@@ -1,13 +1,14 @@
-"""YOLO boxes and outlines: one text file per picture.
+"""Reads and writes YOLO boxes and outlines, one text file per picture.
 
-https://docs.ultralytics.com/datasets/segment/. Lines are `class cx cy w h` or
-`class x1 y1 x2 y2 ...`, as shares of the width and height, from class 0 = the
-first foreground class. Of a line of a pose, only the box is read: `kpt_shape`
-of data.yaml says that lines are poses, or all their points show it. Names come
-from data.yaml (`names`), classes.txt or Darknet's obj.names. labels/a/b.txt
-belongs to images/a/b.*; in other folders a file belongs to the one picture of
-its name, beside it (Darknet) or elsewhere, if it holds such lines. An empty
-file means no object; without a file the picture is unlabelled.
+See https://docs.ultralytics.com/datasets/segment/. Lines are `class cx cy w h`
+or `class x1 y1 x2 y2 ...`, as shares of the width and height, where class 0 is
+the first foreground class. From the line of a pose, only the box is read: lines
+are poses if `kpt_shape` of data.yaml says so, or if the points of all lines
+show it. Names come from data.yaml (`names`), classes.txt or Darknet's
+obj.names. labels/a/b.txt belongs to images/a/b.*. In other folders a file
+belongs to the one picture of its name, beside it (Darknet) or elsewhere, if the
+file holds such lines. An empty file means that there is no object; a picture
+without a file is unlabelled.
 """
 
 import pathlib
@@ -24,21 +25,22 @@ from data_prep.shared import pixels
 
 HOLDS = ('polygon', 'box')
 
-# Where class names stand, in the order of preference.
+# Files that may hold class names, in the order of preference.
 _NAMES = ('data.yaml', 'dataset.yaml', 'data.yml', 'classes.txt',
           'labels/classes.txt', 'obj.names')
-# Text files that are no labels.
+# Text files that hold no labels.
 _OTHERS = ('classes.txt', 'train.txt', 'val.txt', 'valid.txt', 'test.txt')
 _DESCRIBING = (*_NAMES, 'obj.data')
-_DIGITS = 4  # Of a pixel: shares are rounded.
-_MIN_POSES = 6  # Lines from which on they can be taken for poses by place.
-_MAX_LOOK = 2**16  # Bytes of a file that tell whether it holds labels.
+_DIGITS = 4  # Decimals of a pixel, since shares are rounded.
+_MIN_POSES = 6  # Fewer lines are not taken for poses by their points.
+_MAX_LOOK = 2**16  # Bytes of a file that are read to see if it holds labels.
 
 
 def detect(source: pathlib.Path) -> bool:
   """Returns whether there are text files of labels, see the module.
 
-  Masks count more than those of other folders: --format=yolo reads them.
+  If labels are in folders of another name, and there are masks as well, the
+  masks take precedence: --format=yolo reads the labels.
   """
   files = _files(source)
   if not files or any('labels' in p.split('/')[:-1] for p in files) or any(
@@ -67,7 +69,7 @@ def read(
       continue
     try:
       size = assembling.picture_size(source / picture)
-    except Exception:  # Pillow raises many kinds on damaged files.
+    except Exception:  # Pillow raises many kinds of error on damaged files.
       report.wrong_file(pixels.WrongFile(
           'the size of the picture is not known', picture,
           'replace it by a PNG, JPEG, TIFF or BMP'), file=name)
@@ -131,9 +133,9 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
 
 
 def _files(source):
-  """Returns the picture, or None, of each file of labels.
+  """Returns the picture, or None, for each file of labels.
 
-  They are below labels/, or, if nothing is there, anywhere.
+  The files are those below labels/ or, if there are none, anywhere.
   """
   found = [p for p in sources.list_files(source, ('.txt',))
            if p.rsplit('/', 1)[-1] not in _OTHERS]
@@ -156,20 +158,20 @@ def _files(source):
     return beside
   pairs = {p: _nearest(p, by_name, pictures) for p in found}
   pairs = {p: picture for p, picture in pairs.items() if picture}
-  # A report beside a picture is no label: most must hold such lines.
+  # A report beside a picture holds no labels: most files must have such lines.
   forms = [_is_labels(source / p) for p in pairs]
   return pairs if forms.count(True) > forms.count(None) else {}
 
 
 def _images(path):
-  """Returns images/a/b.txt of labels/a/b.txt."""
+  """Returns the path images/a/b.txt for labels/a/b.txt."""
   parts = path.split('/')
   parts[parts.index('labels')] = 'images'
   return '/'.join(parts)
 
 
 def _nearest(path, by_name, pictures):
-  """Returns the one picture of the name of a file of labels, or None."""
+  """Returns the one picture with the name of a label file, or None."""
   stem = sources.stem(path)
   names = {p.rsplit('/', 1)[-1]
            for p in by_name.get(stem.rsplit('/', 1)[-1], ())}
@@ -180,7 +182,7 @@ def _nearest(path, by_name, pictures):
 
 
 def _is_labels(path):
-  """Returns True of lines as YOLO's, False of none, None of others."""
+  """Returns True for lines of YOLO, False for no lines, None for others."""
   try:
     with open(path, encoding='utf-8-sig') as file:
       lines = [line.split() for line in file.read(_MAX_LOOK).splitlines()]
@@ -197,16 +199,16 @@ def _is_labels(path):
 
 
 def _lists(source):
-  """Returns the lists of pictures, as Darknet has them."""
+  """Returns the paths of Darknet's lists of pictures and of classes."""
   return [p for p in sources.list_files(source, ('.txt',))
           if p.rsplit('/', 1)[-1] in _OTHERS]
 
 
 def _read_names(source, options, report):
-  """Returns the foreground class names, and numbers per point of a pose.
+  """Returns the foreground class names, and how many numbers a pose has.
 
-  The former are [] if they are not known, the latter are None if data.yaml does
-  not say that there are any.
+  The names are [] if they are not known, and the number is None if data.yaml
+  declares no poses.
   """
   wanted = options.classes and list(options.classes[1:])
   for name in _NAMES:
@@ -236,7 +238,7 @@ def _read_names(source, options, report):
                    'write names: {0: ..., 1: ...}', file=name)
       return [], None
     if wanted and not set(wanted) & set(names):
-      return wanted, pose  # The user gives them other names.
+      return wanted, pose  # The user renames the classes.
     return names, pose
   if not wanted:
     report.wrong('class names are not known', '',
@@ -282,9 +284,9 @@ def _read_line(words, size, names, pose, report):
 def _guess_pose(lines):
   """Returns how many numbers of each line are key points, or None.
 
-  An outline of as many numbers would have all of its later points within the
-  box that the first two spell, in every line of the set. A point that is not
-  labelled is 0, 0.
+  Lines are taken for poses if all points behind the box lie within it, in every
+  line of the set: in an outline of as many numbers, the first two points would
+  have to form such a box by chance. A point that is not labelled is 0, 0.
   """
   counts, num_lines = set(), 0
   for words in filter(None, lines):
@@ -307,9 +309,10 @@ def _guess_pose(lines):
 
 
 def _is_pose(values, pose):
-  """Returns whether numbers are a box and points, as data.yaml says or shows.
+  """Returns whether numbers are a box and key points of a pose.
 
-  Points of three numbers end in 0, 1 or 2: not labelled, hidden, visible.
+  If data.yaml does not say so, the numbers have to show it: points of three
+  numbers end in 0, 1 or 2 (not labelled, hidden, visible).
   """
   if pose is not None:
     return len(values) == 4 + pose
@@ -319,7 +322,7 @@ def _is_pose(values, pose):
 
 
 def _unreadable(words, names):
-  """Returns a line of which only the class may be known."""
+  """Returns a shape of which only the class may be known."""
   try:
     label = _label_of(words, names)
   except ValueError:
