@@ -10,11 +10,11 @@ python -m data_prep.prepare --dataset=endoscene --source=FOLDER \
 FOLDER holds pictures and masks, or a COCO, LabelMe, CVAT, VOC, YOLO, CSV or
 NIfTI set: data_prep/formats.
 
-Leaves OUTPUT/manifest.jsonl, OUTPUT/summary.html (what is in the set, with
-pictures), OUTPUT/records (open it with `tfds.builder_from_directory`), of a
-source OUTPUT/splits.csv, OUTPUT/left_out.csv if anything is left out on
-purpose, and OUTPUT/images and the like if pictures had to be
-made; or, if anything is wrong, no OUTPUT at all, one line per problem on stderr
+Writes OUTPUT/manifest.jsonl, OUTPUT/summary.html (the content of the set, with
+pictures) and OUTPUT/records (open it with `tfds.builder_from_directory`); for a
+source also OUTPUT/splits.csv; OUTPUT/left_out.csv if anything is left out on
+purpose; and OUTPUT/images and similar folders if pictures had to be made. If
+anything is wrong, there is no OUTPUT at all, but one line per problem on stderr
 and exit code 2.
 """
 
@@ -32,7 +32,7 @@ from data_prep.shared import early_help
 
 _USUAL_SIZE = 96
 
-flags.adopt_module_key_flags(source_flags)  # For --help.
+flags.adopt_module_key_flags(source_flags)  # So that --help lists them.
 _DATASET = flags.DEFINE_enum(
     'dataset', None, list(named_sets.SETS), 'A set that is known by name.')
 _MANIFEST = flags.DEFINE_string(
@@ -72,7 +72,7 @@ _SUMMARY = flags.DEFINE_string(
 _OVERWRITE = flags.DEFINE_bool(
     'overwrite', False, 'Replace an --output that was prepared differently.')
 
-early_help.answer(__name__)  # Above what is slow to import.
+early_help.answer(__name__)  # Do this before the slow imports.
 
 from absl import logging
 import tensorflow_datasets as tfds
@@ -97,11 +97,11 @@ _Refused = command_line.Refused
 
 
 class _Made(NamedTuple):
-  """A manifest, what was found and said of it, and what is left out."""
+  """A manifest, its findings and notices, and what is left out of it."""
 
   manifest: manifest_lib.Manifest
   findings: check_report.Findings
-  notices: list[str]  # As printed, without those of the findings.
+  notices: list[str]  # Lines as printed, without those of the findings.
   left_out: list[formats.LeftOut]
 
 
@@ -141,7 +141,7 @@ def _run():
     made = _make(temporary, image_size)
     manifest = made.manifest
     if _is_done(output, manifest, image_size):
-      # What is left out, or not read, may have changed.
+      # The list of what is left out or not read may still have changed.
       _write_summary(output / 'summary.html', made, image_size)
       leaving_out.write(output / leaving_out.FILE, made.left_out)
       _print_left_out(made)
@@ -163,7 +163,7 @@ def _run():
 
 
 def _check_source():
-  """Refuses a --source that is missing, wrong, or of no use."""
+  """Refuses a --source that is missing, wrong, or not used."""
   dataset, source = _DATASET.value, _SOURCE.value
   listing = dataset and named_sets.SETS[dataset].LISTING
   if dataset is None and _MANIFEST.value is None:
@@ -186,7 +186,7 @@ def _check_source():
 
 
 def _check_use():
-  """Refuses a flag that was given and would change nothing."""
+  """Refuses flags that were given but would change nothing."""
   dataset = _DATASET.value
   arguments = {'seed': 'seed', 'strong_fraction': 'strong_fraction',
                'fault_fraction': 'fault_fraction', 'weak_kinds': 'kinds'}
@@ -196,7 +196,7 @@ def _check_use():
               if not (dataset and named_sets.has_use_for(dataset, argument))]
     unused += source_flags.names()
     if dataset and not named_sets.SETS[dataset].LISTING:
-      unused.append('leave_out')  # Nothing in it is the user's.
+      unused.append('leave_out')  # Nothing in it belongs to the user.
   else:
     what, unused = '--source, which has --simulate', ['weak_kinds']
   for name in unused:
@@ -255,7 +255,7 @@ def _write_manifest(folder, image_size):
           fault_fraction=_FAULT_FRACTION.value)
   except (LookupError, TypeError, ValueError, csv.Error) as error:
     if not named_sets.SETS[_DATASET.value].LISTING:
-      raise  # It read nothing of the user's.
+      raise  # The set is generated, so the fault is ours.
     raise _Refused(
         f'--source={_SOURCE.value}: not the files of {_DATASET.value} as '
         f'data_prep/sets/{_DATASET.value}.py describes them '
@@ -267,14 +267,14 @@ def _write_manifest(folder, image_size):
 
 
 def _move_manifest(given, folder, without):
-  """Writes a manifest below `folder`, without some ids, and returns it."""
+  """Writes and returns a manifest below `folder`, without some ids."""
   rows = [row for row in given.rows if row.id not in without]
-  # Absolute, because the manifest moves and its pictures do not.
+  # Make the root absolute, since the manifest moves but its pictures do not.
   root = given.header.root if given.folder == folder.resolve() else str(
       given.root.resolve())
   moved = manifest_lib.write_manifest(
       folder / 'manifest.jsonl', given.header._replace(root=root), rows)
-  # Problems name the lines of the user's file, which may have blank ones.
+  # Keep the line numbers of the user's file, since problems name them.
   return moved._replace(rows=tuple(rows))
 
 
@@ -291,7 +291,7 @@ def _write_summary(path, made, image_size):
 
 
 def _print_notices(notices):
-  """Prints notices; returns the lines."""
+  """Prints notices and returns the lines."""
   lines = check_report.join_notices(notices)
   for line in lines:
     print(line)
@@ -306,7 +306,7 @@ def _print_left_out(made, path=None):
 
 
 def _shown(path):
-  """Returns the path of a picture as the user of --source knows it."""
+  """Returns the path of a picture relative to --source, if it lies there."""
   source = os.path.realpath(_SOURCE.value)
   return os.path.relpath(path, source) if path.startswith(source) else path
 
@@ -318,7 +318,7 @@ def _given(name):
 
 
 def _inspect(manifest, known, all_rows):
-  """Returns what is wrong with a set, in words that its user knows."""
+  """Returns the findings of a set, in terms that its user knows."""
   again = ' again, without what is defective' if known else ''
   number = grammar.counted(len(manifest.rows), 'image')
   print(f'Checking {number}{again} ...', flush=True)
@@ -332,7 +332,7 @@ def _inspect(manifest, known, all_rows):
       progress=progress_lib.Progress(
           len(manifest.rows), 'images', what='  '),
       no_weak='notice' if _CHECK.value else 'refuse', all_rows=all_rows,
-      # What is not read of a source, its reader has said.
+      # The reader of a source has already noted the files it did not read.
       drawn=drawn, unlisted=not is_source, can_choose=is_source)
   if is_source:
     findings = findings._replace(
@@ -350,7 +350,7 @@ def _tell(findings):
 
 
 def _check_output(output):
-  """Refuses to ever replace what this binary has not written."""
+  """Refuses an --output that this binary has not written."""
   if not output.exists():
     return
   if not output.is_dir():
@@ -361,10 +361,10 @@ def _check_output(output):
 
 
 def _is_done(output, manifest, image_size):
-  """Returns whether `output` holds these very records.
+  """Returns whether `output` already holds the records of this set.
 
   Raises:
-    _Refused: if it holds others and --overwrite is not given.
+    _Refused: if it holds others, and --overwrite is not given.
   """
   if not (output / 'records').is_dir():
     return False
@@ -372,7 +372,7 @@ def _is_done(output, manifest, image_size):
     stored = tfds.builder_from_directory(output / 'records').info.metadata
     if builder.holds(stored, manifest, image_size=image_size):
       return True
-  except Exception:  # Whatever TFDS raises on damaged records.
+  except Exception:  # TFDS raises many kinds on damaged records.
     logging.info('The records in %s cannot be read.', output)
   if not _OVERWRITE.value:
     raise _Refused(f'--output={output} holds a set that was prepared '
@@ -381,7 +381,7 @@ def _is_done(output, manifest, image_size):
 
 
 def _move(temporary, output):
-  """Puts the finished folder in place of the old one, if there is one."""
+  """Moves the finished folder to `output`, replacing an old one."""
   if not output.exists():
     os.rename(temporary, output)
     return

@@ -1,11 +1,12 @@
-"""COCO JSON: polygons, boxes and run lengths, one file or one per split.
+"""Reads and writes COCO JSON: polygons, boxes and run lengths.
 
-https://cocodataset.org/#format-data. Boxes are [x, y, width, height]. A
-`category` that no annotation uses is a class all the same, unless others have
-it as their `supercategory`; categories go by their id, and two of one name are
-one class. Where a polygon annotation has several rings, each is a shape. Run
-lengths are as exact as the polygons that lie in the set, if there are any:
-`iscrowd` does not say how carefully they were drawn.
+There is one file, or one per split; see https://cocodataset.org/#format-data.
+Boxes are [x, y, width, height]. A `category` that no annotation uses is still a
+class, unless others have it as their `supercategory`. Categories are sorted by
+their id, and two of one name are one class. If a polygon annotation has several
+rings, each is a shape. Run lengths count as no more exact than the polygons of
+the set, if there are any: `iscrowd` does not tell how carefully they were
+drawn.
 """
 
 import json
@@ -21,7 +22,7 @@ from data_prep.shared import pixels
 HOLDS = ('mask', 'coarse_mask', 'polygon', 'box')
 
 _KEYS = ('images', 'annotations', 'categories')
-_MORE = ('subject', 'site', 'annotator')  # Ours; COCO allows further fields.
+_MORE = ('subject', 'site', 'annotator')  # Our fields; COCO allows others.
 
 
 def detect(source: pathlib.Path) -> bool:
@@ -90,7 +91,7 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
 
 
 def _write_shape(shape, size):
-  """Returns the fields of one shape; none is a crowd."""
+  """Returns the fields of one shape, which is never a crowd."""
   x0, y0, x1, y1 = drawn.box_around(shape) or (0, 0, 0, 0)
   fields = {'bbox': [x0, y0, x1 - x0, y1 - y0], 'iscrowd': 0}
   if shape.kind == 'box':
@@ -108,7 +109,7 @@ def _files(source):
 
 
 def _looks_like(path):
-  """Returns whether the start of a file names one of the keys."""
+  """Returns whether the start or the end of a file holds COCO's keys."""
   try:
     with open(path, 'rb') as file:
       start = file.read(2**16)
@@ -121,7 +122,7 @@ def _looks_like(path):
 
 
 def _read_content(path, shown, report):
-  """Returns what a file holds, None if that is not for this reader."""
+  """Returns the content of a file; None if it is not for this reader."""
   content = sources.read_json(path)
   if isinstance(content, dict) and 'annotations' not in content:
     report.note(f'{shown} holds no "annotations": it is not read')
@@ -140,7 +141,7 @@ def _read_content(path, shown, report):
 
 
 def _is_of(key, annotations):
-  """Returns whether annotations hold that key, and none is of a category."""
+  """Returns whether annotations have that key, and none has a category."""
   known = [a for a in annotations if isinstance(a, dict)]
   return any(key in a for a in known) and not any(
       'category_id' in a for a in known)
@@ -149,7 +150,7 @@ def _is_of(key, annotations):
 def _without_doubles(contents, report):
   """Leaves out files that add nothing to pictures that another file lists.
 
-  Tools write one file for each task: of keypoints, of bare pictures.
+  Tools write one file for each task, such as for keypoints or bare pictures.
   """
   names = lambda content: {
       image.get('file_name') if isinstance(image.get('file_name'), str) else ''
@@ -169,9 +170,9 @@ def _without_doubles(contents, report):
 
 
 def _without_nothing(content, report):
-  """Leaves out a category `none`, of which all boxes are 0 x 0.
+  """Leaves out a category `none` if all its boxes are 0 x 0.
 
-  Some tools mark a picture without an object by such a box.
+  Some tools mark a picture without objects by such a box.
   """
   ids = [c.get('id') for c in content['categories'] if isinstance(c, dict)
          and str(c.get('name')).lower() == 'none']
@@ -188,7 +189,7 @@ def _without_nothing(content, report):
 
 
 def _placeholders(contents, items):
-  """Returns names of categories that only stand above others, as Roboflow's."""
+  """Returns categories that only group others, as Roboflow writes them."""
   found = [c for content in contents for c in content['categories']
            if isinstance(c, dict) and isinstance(c.get('name'), str)]
   above = {c['supercategory'] for c in found
@@ -268,7 +269,10 @@ def _read_image(image, shown):
 
 
 def _split_word(shown):
-  """Returns 'train' of instances_train2017.json."""
+  """Returns the word of a split in a name: 'train', instances_train2017.json.
+
+  If there is none, it is ''.
+  """
   for part in shown.lower().replace('-', '_').replace('.', '_').split('_'):
     part = part.rstrip('0123456789')
     if part in sources.SPLIT_FOLDERS:
@@ -277,7 +281,7 @@ def _split_word(shown):
 
 
 def _unreadable(annotation, label):
-  """Returns the shape of an annotation of which only the box may be known."""
+  """Returns a shape of which at most the label and the box are known."""
   try:
     x, y, width, height = map(sources.number, annotation['bbox'])
   except (ValueError, KeyError, TypeError):

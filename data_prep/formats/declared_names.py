@@ -1,4 +1,4 @@
-"""Names of stored values: of dataset.json, of headers, and of --classes."""
+"""Reads the names of stored values: from dataset.json, headers, --classes."""
 
 import pathlib
 import re
@@ -12,14 +12,14 @@ from data_prep.formats import sources
 from data_prep.shared import grammar
 from data_prep.shared import pixels
 
-_MAX_NAME = 60  # Of a value that is named by its regions.
+_MAX_NAME = 60  # Length of a name that is composed from regions.
 _IGNORED = re.compile(
     r'ignore(?: (?:label|region|area))?|ignored|un ?label+ed|void|undefined|'
     r'(?:not|un) ?annotated|not label+ed|do ?n ?t care|no annotation')
 
 
 class Declared(NamedTuple):
-  """What dataset.json and --classes say.
+  """What dataset.json and --classes declare.
 
   Attributes:
     classes: class names, background first; None if nothing names them.
@@ -35,7 +35,7 @@ class Declared(NamedTuple):
 
 
 def is_ignored_name(name: str) -> bool:
-  """Returns whether a label is a tool's own 'not annotated': ignore, void."""
+  """Returns whether a label is a tool's word for 'not annotated': void."""
   return bool(_IGNORED.fullmatch(' '.join(
       w for w in folder_names.words(name) if not w.isdecimal())))
 
@@ -47,11 +47,11 @@ def read(
     *,
     name: str = 'dataset.json',
 ) -> Declared:
-  """Returns what nnU-Net's dataset.json and --classes say of stored values.
+  """Returns what nnU-Net's dataset.json and --classes declare.
 
-  Its labels are {"background": 0, "tumour": 1} or, in its first version,
-  {"0": "background", "1": "tumour"}; a label may be a list of values, which
-  then is a region. Classes that --classes leaves out become background.
+  Its labels are {"background": 0, "tumour": 1} or, in its first version, {"0":
+  "background", "1": "tumour"}. The value of a label may be a list, which makes
+  it a region. Classes that --classes leaves out become background.
   """
   names, ignored, channels = _read_labels(source / name, report)
   return declare(names, ignored, options, report, channels=channels)
@@ -66,13 +66,13 @@ def declare(
     channels: tuple[str, ...] = (),
     where: str = 'dataset.json',
 ) -> Declared:
-  """Returns what names of stored values and --classes say together.
+  """Combines names of stored values with --classes.
 
   Args:
-    names: of the stored values that are classes; {} if nothing names them.
+    names: names of the stored values that are classes; {} if unknown.
     ignored: stored values that mean unlabelled.
     options: what the user says.
-    report: gets problems and notices.
+    report: receives problems and notices.
     channels: names of the channels, if there are any.
     where: what lists the names, for messages.
   """
@@ -150,9 +150,9 @@ def _name_and_values(key, value):
 
 
 def _names_by_value(regions):
-  """Returns the name of each stored value, of its region less the parts of it.
+  """Returns the name of each stored value: its region without the inner ones.
 
-  Of whole [1, 2] and core [2], 1 is whole without core.
+  For whole [1, 2] and core [2], the value 1 is 'whole without core'.
   """
   names = {}
   for value in sorted(set().union(*(values for _, values in regions))):
@@ -175,7 +175,7 @@ def _names_by_value(regions):
 
 
 def _chosen(names, kept, classes, report, where):
-  """Returns the class of each stored value that --classes is about, or None."""
+  """Returns the class of each stored value for --classes; None if unclear."""
   if not names:
     return None
   wanted = set(classes[1:])
@@ -204,11 +204,10 @@ def classes_of(
 ) -> tuple[str, ...]:
   """Returns the classes of a set of masks, background first.
 
-  Args:
-    structures: foreground classes that the files of structures name.
-    declared: what the source and --classes say.
+    structures: foreground classes, if files of structures name them.
+    declared: what the source and --classes declare.
     options: what the user says.
-    highest: class of the masks.
+    highest: the highest class in the masks.
   """
   if structures:
     return 'background', *structures
@@ -216,7 +215,7 @@ def classes_of(
 
 
 def numbered_classes(highest: int) -> tuple[str, ...]:
-  """Returns class names for masks up to a class that no file names."""
+  """Returns class names up to the highest class if no file names them."""
   if highest <= 1:
     return 'background', 'foreground'
   return 'background', *(f'class_{i}' for i in range(1, highest + 1))

@@ -1,23 +1,23 @@
-"""Shapes as foreign files list them, and how one picture's become one kind.
+"""Holds shapes as foreign files list them, and unites those of a picture.
 
-A row of a manifest holds one kind of annotation, so several on one picture
-become the weakest that holds them all, and what nobody looked at is never
-background by omission:
+A row of a manifest holds one kind of annotation. Several kinds on one picture
+therefore become the weakest one that can hold them all. A region that nobody
+looked at never becomes background by omission:
 
-  areas of one kind (run lengths, polygons, boxes, ellipses, lines of one
-    width): stay what they are; an area that is marked as not annotated is of no
-    kind of its own, and leaves an exact mask exact as far as
-    `rasterize.is_exact` says;
-  areas of several kinds, lines of several widths: are all drawn as run lengths,
-    one coarse mask, later ones above; polygons that are exact beside run
-    lengths that are exact stay an exact mask;
-  strokes and points without areas: points become strokes of one point;
-  strokes and points beside areas: left out if each lies within an area of its
-    class, else all is drawn as a coarse mask whose rest is unlabelled;
-  tags beside shapes: left out; where one names a class that has no shape on the
-    picture, the rest of the picture is unlabelled, too;
-  a shape that cannot be used: its box is unlabelled, or the whole picture if
-    its place is not known.
+  Areas of one kind (run lengths, polygons, boxes, ellipses, lines of one width)
+  stay as they are. An area that is marked as not annotated does not count as a
+  kind of its own, and an exact mask stays exact within the limit of
+  `rasterize.is_exact`.
+  Areas of several kinds and lines of several widths are all drawn as run
+  lengths, in one coarse mask with later ones on top. If polygons and run
+  lengths are both exact, the result is an exact mask.
+  Among strokes and points without areas, points become strokes of one point.
+  Strokes and points beside areas are left out if each lies within an area of
+  its class. Otherwise all is drawn as a coarse mask whose rest is unlabelled.
+  Tags beside shapes are left out. If a tag names a class without a shape on the
+  picture, the rest of the picture is unlabelled, too.
+  For a shape that cannot be used, its box is unlabelled, or the whole picture
+  if its place is not known.
 """
 
 from typing import Any, NamedTuple
@@ -40,14 +40,14 @@ SPARSE = tuple(
 _UNKNOWN = types.UNLABELLED
 _NAMES = {kind.shape: 'masks' if kind.is_mask else kind.field
           for kind in _KINDS if kind.field}
-# Those that are drawn by their coordinates.
+# The kinds that are drawn by their coordinates.
 _CHECKED = {kind.shape: kind for kind in _KINDS if kind.cover}
-# Pixels and share of a side by which a box or a point may leave its picture:
-# it is cut off there. Beyond, it belongs to another picture or is in other
-# units.
+# A box or a point may leave its picture by so many pixels, or such a share of a
+# side, and is cut off at the edge. If it lies farther out, it belongs to
+# another picture or is in other units.
 _LITTLE = 3.0
 _LITTLE_SHARE = 0.05
-_FAR_SHARE = 0.25  # Of the box around an outline: more outside is another's.
+_FAR_SHARE = 0.25  # Largest share of an outline's box outside of its picture.
 
 
 class Shape(NamedTuple):
@@ -55,11 +55,12 @@ class Shape(NamedTuple):
 
   Attributes:
     kind: 'rle', 'polygon', 'box', 'ellipse', 'line', 'stroke', 'point',
-      'extreme_points', 'tag', or 'unreadable' of one that cannot be used.
-    label: class name, '' if not even that is known.
-    value: the shape as a manifest lists it; None of a tag; of one that cannot
-      be used, the box that it lies within, or None if that is not known.
-    width: of a stroke or line, in pixels; None if the file does not say.
+      'extreme_points', 'tag', or 'unreadable' for a shape that cannot be used.
+    label: class name; '' if not even that is known.
+    value: the shape as a manifest lists it; None for a tag. For an unreadable
+      shape it is the box that the shape lies within, or None if that is not
+      known.
+    width: width of a stroke or line in pixels; None if the file does not say.
   """
 
   kind: str
@@ -69,7 +70,7 @@ class Shape(NamedTuple):
 
 
 def box_around(shape: Shape) -> list[float] | None:
-  """Returns [x0, y0, x1, y1] around a shape, None of an empty one."""
+  """Returns [x0, y0, x1, y1] around a shape; None if it is empty."""
   if shape.kind in ('box', 'unreadable') or shape.value is None:
     return shape.value
   if shape.kind == 'rle':
@@ -89,13 +90,13 @@ def box_around(shape: Shape) -> list[float] | None:
 
 
 def unreadable(label: str, points: Any = None) -> Shape:
-  """Returns a shape that cannot be used.
+  """Returns a shape of kind 'unreadable'.
 
   Args:
     label: class name, or '' if it is not known.
     points: numbers x, y, ... or [[x, y], ...] that its box goes around, or
       anything else if its place is not known. A box thinner than a pixel does
-      not tell its place either: something may be missing.
+      not show the place either, as something may be missing.
   """
   try:
     corners = np.array(points, float).reshape(-1, 2)
@@ -108,7 +109,7 @@ def unreadable(label: str, points: Any = None) -> Shape:
 
 
 def turned_box(box: list[float], angle_deg: float, *, pivot: Any) -> list[Any]:
-  """Returns the corners of [x0, y0, x1, y1] turned clockwise about a point."""
+  """Returns the corners of [x0, y0, x1, y1], turned clockwise about a pivot."""
   x0, y0, x1, y1 = box
   corners = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], float) - pivot
   cos, sin = np.cos(np.radians(angle_deg)), np.sin(np.radians(angle_deg))
@@ -124,16 +125,17 @@ def fit(
     file: str,
     row_id: str,
 ) -> list[Shape]:
-  """Returns shapes that can be drawn; others are refused, or left out.
+  """Returns shapes that can be drawn; others are refused or left out.
 
-  Boxes and points that leave the picture by a little are cut off at its edge.
+  Boxes and points that leave the picture by a little are cut off at its edge. A
+  shape that cannot be drawn becomes an 'unreadable' one.
 
   Args:
-    shapes: as a file lists them.
+    shapes: shapes as a file lists them.
     size: height and width of the picture; None if it is not known.
-    report: gets the problems.
-    file: that lists the shapes.
-    row_id: of the picture.
+    report: receives problems and notices.
+    file: file that lists the shapes.
+    row_id: id of the picture.
   """
   result = []
   for shape in shapes:
@@ -150,7 +152,7 @@ def fit(
     if log.problem:
       what, found, fix, _ = log.problem
       report.wrong_shape(what, found, fix, file=file, row_id=row_id)
-      # Outside of the picture, it does not tell where the object is.
+      # A shape outside of the picture does not show where the object is.
       has_place = 'outside' not in what and shape.kind != 'ellipse'
       shape = unreadable(shape.label, shape.value if has_place else None)
     result.append(shape)
@@ -158,7 +160,7 @@ def fit(
 
 
 def _check_place(shape, size, report, log):
-  """Notes an outline that leaves its picture; refuses one that is mostly out.
+  """Notes an outline that leaves its picture; refuses one that lies far out.
 
   Hand-drawn outlines often leave the picture, and are drawn up to its edge.
   """
@@ -178,7 +180,7 @@ def _check_place(shape, size, report, log):
 
 
 class _FirstProblem:
-  """A log as `check_shape` fills it."""
+  """A log for `check_shape` that keeps the first problem."""
 
   problem = None
 
@@ -186,11 +188,11 @@ class _FirstProblem:
     self.problem = self.problem or problem
 
   def note(self, *notice):
-    """Does nothing: the check of the manifest notes it."""
+    """Does nothing, since the check of the manifest notes it again."""
 
 
 def _cut(shape, size, report):
-  """Returns a box or point cut off at the edge that it leaves by a little."""
+  """Returns a box or point, cut at the edge that it leaves by a little."""
   try:
     corners = np.array(shape.value, float).reshape(-1, 2)
   except (TypeError, ValueError):
@@ -215,16 +217,16 @@ def _is_little(beyond, end):
 def paste(
     part: np.ndarray, corner: tuple[int, int], size: tuple[int, int], report
 ) -> dict[str, Any]:
-  """Returns the run lengths of a picture that has a mask at a corner.
+  """Returns the run lengths of a picture with a mask pasted at a corner.
 
   Args:
-    part: bool [h, w].
-    corner: of its first pixel in the picture, (x, y).
+    part: the mask, bool [h, w].
+    corner: place (x, y) of its first pixel in the picture.
     size: height and width of the picture.
-    report: notes where the mask leaves the picture by a little.
+    report: receives a notice if the mask leaves the picture by a little.
 
   Raises:
-    ValueError: if it leaves it by more, or the picture is too large.
+    ValueError: if the mask leaves it by more, or the picture is too large.
   """
   if size[0] * size[1] > pixels.MAX_PIXELS:
     raise ValueError(f'a picture of {size[0]} x {size[1]} is too large')
@@ -250,32 +252,32 @@ def one_kind(
     options: formats.Options,
     report,
 ) -> tuple[str, list[Shape]]:
-  """Returns the kind of annotation that a picture takes, and its shapes.
+  """Returns the kind of annotation for a picture, and its shapes.
 
   Args:
-    shapes: labelled by the numbers of classes, 0 background and 255 unlabelled;
-      none is without a place.
+    shapes: shapes whose labels are class numbers, 0 for background and 255 for
+      unlabelled; the place of each is known.
     size: height and width of the picture; None if it is not known.
-    usual: kind of the shapes where nothing can be used; an area if there is
-      something that cannot be used and no other shape.
-    options: what the user says of masks, polygons and strokes.
-    report: gets notices.
+    usual: kind for a picture without usable shapes; an area if the picture has
+      only shapes that cannot be used.
+    options: what the user says about masks, polygons and strokes.
+    report: receives notices.
 
   Returns:
-    'mask' or 'coarse_mask' of run lengths, else the kind of the shapes; and
-    these.
+    'mask' or 'coarse_mask' for run lengths, else the kind of the shapes; and
+    the shapes.
   """
   of = lambda *kinds: [s for s in shapes if s.kind in kinds]
   tags, sparse, lost = of('tag'), of(*SPARSE), of('unreadable')
   areas = [s for s in of(*AREAS) if s.label]
   if (sparse or tags and not lost) and all(s.label == _UNKNOWN for s in areas):
-    areas = []  # The rest is unlabelled anyway.
+    areas = []  # The rest of the picture is unlabelled anyway.
   if not areas and (sparse or not lost):
     if tags and sparse:
       report.note('tags beside points or strokes are left out')
     found = _one_sparse(sparse, report) if sparse else tags
     return _kind_of(found[0].kind if found else usual, options), found
-  if size is None:  # Nothing can be drawn; the picture is refused.
+  if size is None:  # Nothing can be drawn, and the picture will be refused.
     return _kind_of(usual, options), []
   rest_is_open, kept = _rest(
       shapes, areas, tags, sparse, size, options, report)
@@ -316,15 +318,14 @@ def one_kind(
 
 
 def _kind_of(kind, options):
-  """Returns the kind of annotation of shapes of one kind."""
+  """Returns the kind of annotation for shapes of one kind."""
   if kind == 'polygon' and options.polygons_are == 'mask':
     return 'mask'
   return options.masks_are if kind == 'rle' else kind
 
 
 def _rest(shapes, areas, tags, sparse, size, options, report):
-  """Returns whether the rest is unlabelled, and what is drawn, see the module.
-  """
+  """Returns whether the rest is unlabelled, and the shapes to draw."""
   is_open = options.masks_are == 'scribble' and any(
       s.kind == 'rle' for s in areas)
   if tags:
@@ -366,7 +367,7 @@ def _lies_within(shape, areas, size, stroke_width):
 
 
 def _as_kind(shape, kind):
-  """Returns a shape as one of another kind; None if that cannot hold it."""
+  """Returns a shape in another kind; None if that kind cannot hold it."""
   if shape.kind == 'box' and kind == 'polygon':
     x0, y0, x1, y1 = shape.value
     return shape._replace(
@@ -380,9 +381,9 @@ def draw(
   """Returns the pixels that a shape covers, bool [H, W].
 
   Args:
-    shape: that is not 'unreadable' and no tag.
+    shape: a shape that is neither 'unreadable' nor a tag.
     size: height and width of the picture.
-    stroke_width: of a stroke or line that does not say it, in pixels.
+    stroke_width: width in pixels of a stroke or line without its own.
   """
   if shape.kind == 'rle':
     return rle.decode_rle(shape.value)

@@ -1,12 +1,13 @@
-"""Plain folders: pictures beside masks, coarse masks or scribbles.
+"""Reads plain folders: pictures beside masks, coarse masks or scribbles.
 
 images/a.png belongs to masks/a.png, coarse_masks/a.png or scribbles/a.png (or
 to train_images, ground truth and other names), a.png to a_mask.png beside it,
-p1/image.png to p1/mask.png; `pairing` says what names may be, and what several
-masks of one picture mean. Folders named train, val or test above or below these
-are splits; others below the images are subjects. PNG, JPEG, TIFF, BMP, NPY and
-DICOM. A mask is of the same size as its picture; `mask_values` says what its
-values mean. dataset.json, as of nnU-Net, names the classes.
+and p1/image.png to p1/mask.png. `pairing` describes the possible names, and
+what several masks of one picture mean. Folders named train, val or test above
+or below these are splits; other folders below the images are subjects. Pictures
+may be PNG, JPEG, TIFF, BMP, NPY or DICOM. A mask has the size of its picture;
+`mask_values` decides what its values mean. dataset.json, in the form of
+nnU-Net, names the classes.
 """
 
 import pathlib
@@ -89,7 +90,7 @@ def read(
         weak[row_id] = second
       more = assembling.subject_and_more(names[path], found, options)
       if len(observers) > 1 and not more.get('subject'):
-        more['subject'] = names[path].id  # One picture is not cut.
+          more['subject'] = names[path].id  # Never divide its rows.
       rows.append(manifest_lib.Row(
           row_id, image, sources.split_of(path),
           '' if annotation else 'unlabelled', annotation,
@@ -111,7 +112,7 @@ def read(
 
 
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
-  """Writes images/ and masks/ or the like; 255 is unlabelled."""
+  """Writes images/, and masks/ or a like folder where 255 is unlabelled."""
   for row in manifest.rows:
     assembling.place_picture(
         manifest, row, output, folder=f'images/{row.split}')
@@ -127,7 +128,7 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
 
 
 class _Placer:
-  """Makes the annotation of a picture of its mask files."""
+  """Makes the annotation of a picture from its mask files."""
 
   def __init__(self, source, options, values, uniter):
     self._source = source
@@ -136,7 +137,7 @@ class _Placer:
     self._uniter = uniter
 
   def annotation(self, kind, masks, row_id):
-    """Returns the annotation of files of one kind; None if it says nothing.
+    """Returns the annotation of files of one kind; None if all is unlabelled.
 
     Raises:
       pixels.WrongFile: if a file cannot be used.
@@ -162,7 +163,7 @@ class _Placer:
         label = rasterize.apply_values(
             mask_values.read_mask(self._source / path), values)
         kind = self._uniter.kind_of(label, kind, row_id)
-      except Exception:  # The check names what is wrong with it.
+      except Exception:  # The check reports what is wrong with the file.
         pass
     if kind is None:
       return None

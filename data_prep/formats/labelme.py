@@ -1,11 +1,11 @@
-"""LabelMe JSON, one file per picture.
+"""Reads and writes LabelMe JSON, one file per picture.
 
-https://github.com/wkentaro/labelme. Polygons, rectangles, circles (ellipses of
-two equal radii), turned rectangles (polygons), points, lines and line strips
-(strokes, or with `--lines_are=line` lines), and masks (a PNG within their
-rectangle, whose last row and column count). A file without shapes whose `flags`
-name classes is an image tag. The picture is the one of the file's own name, or
-`imagePath`; one that is embedded is not read.
+See https://github.com/wkentaro/labelme. The shapes are polygons, rectangles,
+circles (ellipses of two equal radii), turned rectangles (polygons), points,
+lines and line strips (strokes, or lines with `--lines_are=line`), and masks (a
+PNG within a rectangle that includes its last row and column). A file without
+shapes whose `flags` name classes is an image tag. The picture is the one with
+the name of the file, or `imagePath`; an embedded picture is not read.
 """
 
 import base64
@@ -31,7 +31,7 @@ HOLDS = ('mask', 'coarse_mask', 'polygon', 'box', 'line', 'scribble', 'points',
          'tag')
 
 _STROKES = ('line', 'linestrip')
-# Turned rectangles of LabelMe 6 and of X-AnyLabeling.
+# Turned rectangles in LabelMe 6 and in X-AnyLabeling.
 _TURNED = ('oriented_rectangle', 'rotation')
 
 
@@ -100,7 +100,7 @@ def _read_file(path, shown, report):
         'export it with LabelMe')
   try:
     name = sources.text(content.get('imagePath') or f'{path.stem}.png')
-    size = None  # Version 3 does not say it.
+    size = None  # Version 3 does not store the size.
     if content.get('imageHeight') is not None:
       size = assembling.listed_size(
           content['imageHeight'], content['imageWidth'])
@@ -154,7 +154,7 @@ def _read_shape(entry, size, report):
     if len(points) not in (2, 4):
       raise ValueError('a rectangle is not given by 2 or 4 corners')
     if len(points) == 4 and (len(xs), len(ys)) != (2, 2):
-      return [shape('polygon', points)]  # It is turned.
+      return [shape('polygon', points)]  # The rectangle is turned.
     return [shape('box', [min(xs), min(ys), max(xs), max(ys)])]
   if kind == 'circle':
     if len(points) != 2:
@@ -201,7 +201,8 @@ def _write_shape(shape):
     return entry | {
         'shape_type': 'rectangle', 'points': [value[:2], value[2:]]}
   if shape.width is not None:
-    # A point is a strip of one: `width` is ours, LabelMe keeps it.
+    # A point becomes a strip of one. The field `width` is ours, and LabelMe
+    # keeps it.
     return entry | {
         'shape_type': 'linestrip', 'points': value, 'width': shape.width}
   if shape.kind == 'point':

@@ -1,6 +1,7 @@
-"""A CSV file: one line per picture and shape; commas, semicolons or tabs.
+"""Reads a CSV file with one line per picture and shape.
 
-Columns; only `image` is needed, paths are relative to the file:
+Cells are separated by commas, semicolons or tabs. Only the column `image` is
+required; paths are relative to the file. The columns are
 
   image, id, subject, site, annotator, split, role
   spacing_y, spacing_x: in mm
@@ -9,11 +10,11 @@ Columns; only `image` is needed, paths are relative to the file:
   label: class name of the shape of this line
   tags: class names, separated by ;
 
-Lines of one image are joined. The columns of what a line does not have are
-empty; a line without any of them says that there is no object if another line
-of the file has a shape, and if not, that nothing is known. A label without a
-shape has no area: its image is unlabelled. An image with a mask keeps its other
-labels as weak ones.
+Lines of one image are joined. Columns that do not apply to a line are empty. A
+line without any mask or shape means that there is no object if another line of
+the file has a shape; if none has, nothing is known. A label without a shape has
+no area, so its image is unlabelled. If an image has a mask, its other labels
+are kept as weak ones.
 """
 
 import csv
@@ -156,7 +157,7 @@ def read(
 
 
 def _file(source):
-  """Returns the one CSV file that lists images and what is known of them."""
+  """Returns the one CSV file that lists images and something about them."""
   paths = [source] if source.is_file() else sorted(
       p for p in source.iterdir() if p.suffix.lower() == '.csv')
   found = []
@@ -178,13 +179,13 @@ def _delimiter(text):
 
 
 def _header(line):
-  """Returns the names of the columns, however they are written."""
+  """Returns the names of the columns in lower case, without spaces."""
   cells = next(csv.reader([line], delimiter=_delimiter(line)), [])
   return [cell.strip().lower() for cell in cells]
 
 
 def _shapes(group, shown, report):
-  """Returns the shapes of the lines of one image."""
+  """Returns the shapes in the lines of one image."""
   shapes = []
   for number, line in group:
     label = (line.get('label') or '').strip()

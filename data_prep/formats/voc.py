@@ -1,18 +1,19 @@
-"""Pascal VOC: boxes in XML, one file per picture; masks as palette PNGs.
+"""Reads and writes Pascal VOC: XML files of boxes, palette PNGs of masks.
 
-http://host.robots.ox.ac.uk/pascal/VOC/. Corners count from 1 and belong to the
-box: [xmin - 1, ymin - 1, xmax, ymax]. Where a corner of the set is 0, they
-count from 0, as some converters write them: [xmin, ymin, xmax, ymax]. An object
-that has a <polygon>, too, is known by that: of <x1>, <y1>, ... as Roboflow and
-supervision write it, which counts as the boxes do, or of <pt>, as LabelMe's web
-tool does, which counts from 0. A file belongs to the picture of its own name,
-or of its <filename>.
+See http://host.robots.ox.ac.uk/pascal/VOC/. There is one XML file per picture.
+Corners count from 1 and belong to the box: [xmin - 1, ymin - 1, xmax, ymax]. If
+a corner of the set is 0, they count from 0, as some converters write them:
+[xmin, ymin, xmax, ymax]. If an object also has a <polygon>, that replaces its
+box: with <x1>, <y1>, ..., as Roboflow and supervision write it, which counts
+from the same number as the boxes, or with <pt>, as LabelMe's web tool writes
+it, which counts from 0. A file belongs to the picture of its own name, or to
+its <filename>.
 
-A picture that has a mask below SegmentationClass is known by it; 255, the
-border of objects, is unlabelled. Class names of masks are lines of labelmap.txt
-(`name:r,g,b:...`), else `--classes`; masks in its colours, or in VOC's own
-where it gives none, become class numbers. ImageSets/*/train.txt and val.txt and
-test.txt name the splits.
+If a picture has a mask below SegmentationClass, the mask replaces its boxes;
+255, the border of objects, is unlabelled. The classes of masks are the lines of
+labelmap.txt (`name:r,g,b:...`), else `--classes`. Masks in its colours, or in
+VOC's own if it gives none, are converted to class numbers.
+ImageSets/*/train.txt, val.txt and test.txt list the splits.
 """
 
 import os
@@ -89,7 +90,7 @@ def read(
     if path in lossy:
       return None
     written = voc_masks.index_mask(source, path, row_id, colours, writer)
-    # What is written holds classes already.
+    # A mask that was rewritten already holds classes.
     return {'kind': options.masks_are, 'path': written,
             'values': values if written == path else {
                 str(v): v for v in sorted({*values.values(), 255})}}
@@ -143,7 +144,7 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
       label = rasterize.rasterize(
           row.annotation, size=size, root=manifest.root)
       mask = Image.fromarray(label)
-      # Makes it a palette picture.
+      # This makes it a palette picture.
       mask.putpalette(voc_masks.palette().tobytes())
       mask.save(path)
     ET.indent(root)
@@ -155,7 +156,7 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
 
 
 def _not_annotations(source):
-  """Returns what VOC's folders hold beside annotations."""
+  """Returns the files of VOC's folders that are not annotations."""
   lists = sources.list_files(source, ('.txt',))
   objects = source.glob('**/SegmentationObject/**/*.png')
   return [p for p in lists if 'ImageSets' in p.split('/')
@@ -164,9 +165,9 @@ def _not_annotations(source):
 
 
 def _masks(source):
-  """Returns the path of each mask by its own below SegmentationClass.
+  """Returns the path of each mask, by its own path below SegmentationClass.
 
-  Of a.jpg and a.png, it is the latter.
+  If both a.jpg and a.png exist, it is the latter.
   """
   return {_below(p, 'SegmentationClass'): p
           for p in sources.list_files(source, _MASKS)
@@ -174,16 +175,16 @@ def _masks(source):
 
 
 def _below(path, folder):
-  """Returns a path without suffix and without what lies above `folder`."""
+  """Returns a path without its suffix and the part up to `folder`."""
   parts = sources.stem(path).split('/')
   start = parts.index(folder) + 1 if folder in parts[:-1] else 0
   return '/'.join(parts[start:])
 
 
 def _of(path, folder, by_name):
-  """Returns what is known of a picture by its path below `folder`.
+  """Returns the entry of a picture by its path below `folder`.
 
-  Elsewhere than in that folder, only its last part counts.
+  If the picture lies outside of that folder, only the last part counts.
   """
   if folder in path.split('/')[:-1]:
     return by_name.get(_below(path, folder))
@@ -191,7 +192,7 @@ def _of(path, folder, by_name):
 
 
 def _read_splits(source, report):
-  """Returns the split of each name that a list below ImageSets names."""
+  """Returns the split of each name that is listed below ImageSets."""
   splits = {}
   for name in sources.list_files(source, ('.txt',)):
     parts = name.split('/')
@@ -210,13 +211,13 @@ def _read_splits(source, report):
 
 
 def _with_origin(read, options, report):
-  """Returns the pictures with coordinates as a manifest has them.
+  """Returns the pictures with coordinates as in a manifest.
 
   Args:
-    read: picture, and the positions of its shapes that count from 0 or 1, as
-      all of the set do.
+    read: each picture, and the indices of its shapes that count from 0 or 1;
+      all shapes of a set count from the same number.
     options: what the user says.
-    report: gets notices.
+    report: receives notices.
   """
   firsts = (
       item.shapes[k].value[:2] if item.shapes[k].kind == 'box'
@@ -224,7 +225,7 @@ def _with_origin(read, options, report):
       for item, counted in read for k in counted)
   origin = options.voc_boxes_from
   if origin is None:
-    # Of fractions, a half is nearer to 1. Below 0, a box leaves its picture.
+    # Fractions: from a half on, 1 is nearer. Below 0, a box leaves its picture.
     origin = 0 if any(abs(v) < 0.5 for first in firsts for v in first) else 1
     if not origin:
       report.note('corners are 0: boxes count from 0 in this set, see '
@@ -262,7 +263,7 @@ def _read_file(path, shown, report):
   shapes, counted = [], []
   for i, entry in enumerate(root.iterfind('object')):
     if (entry.findtext('deleted') or '').strip() == '1':
-      continue  # LabelMe's web tool keeps what was deleted.
+      continue  # LabelMe's web tool keeps deleted objects.
     label = ''
     try:
       label = sources.text(entry.findtext('name') or '')
@@ -288,7 +289,7 @@ def _read_file(path, shown, report):
 
 
 def _corners(entry, place='bndbox'):
-  """Returns the corners of a box, None if they cannot be read."""
+  """Returns the corners of a box; None if they cannot be read."""
   try:
     return [sources.number(entry.findtext(f'{place}/{k}')) for k in _CORNERS]
   except ValueError:
@@ -296,10 +297,10 @@ def _corners(entry, place='bndbox'):
 
 
 def _outline(entry):
-  """Returns [[x, y], ...] of <pt><x>, <y> or of <x1>, <y1>, <x2>, ...
+  """Returns [[x, y], ...] from <pt><x>, <y> or from <x1>, <y1>, <x2>, ...
 
   Raises:
-    ValueError: if it is neither.
+    ValueError: if the entry has neither form.
   """
   points = [[p.findtext('x'), p.findtext('y')] for p in entry.iterfind('pt')]
   if not points:

@@ -1,13 +1,13 @@
 """ACDC, cardiac cine MRI: exact masks and real human scribbles.
 
-Bernard et al., 2018 (https://doi.org/10.1109/TMI.2018.2837502); scribbles of
-Valvano et al., 2021 (https://arxiv.org/abs/2007.01152). Expects the folder
-`images/ID.jpg`, `masks/ID.png`, `scribbles/ID.png` (4 = unlabelled) and
-`slices.csv`. Pictures stay where they are, whole: the root of the manifest is
-the source folder.
+See Bernard et al., 2018 (https://doi.org/10.1109/TMI.2018.2837502); the
+scribbles are those of Valvano et al., 2021 (https://arxiv.org/abs/2007.01152).
+The source is a folder with `images/ID.jpg`, `masks/ID.png`, `scribbles/ID.png`
+(4 = unlabelled) and `slices.csv`. Pictures stay where they are: the root of the
+manifest is the source folder.
 
-Strong instances are all slices of a few training patients; the slices of the
-other training patients are weak, and known by their scribbles only.
+All slices of a few training patients are strong. The slices of the other
+training patients are weak, and have only scribbles for training.
 """
 
 import csv

@@ -1,4 +1,4 @@
-"""What `prepare` says at its end."""
+"""Prints the closing lines of `prepare`."""
 
 import collections
 import pathlib
@@ -11,7 +11,7 @@ from data_prep.shared import grammar
 
 
 def counts(manifest: manifest_lib.Manifest) -> str:
-  """Returns what a set holds, as text."""
+  """Returns the content of a set in numbers, as text."""
   rows = manifest.rows
   weak = [r for r in rows if r.role == 'weak']
   count = lambda values: ', '.join(
@@ -31,12 +31,12 @@ def counts(manifest: manifest_lib.Manifest) -> str:
 def print_summary(
     output: pathlib.Path, image_size: int, *, dataset: str | None
 ) -> None:
-  """Prints what was written, read back from the records, and what is next.
+  """Prints what was written, read back from the records, and the next command.
 
   Args:
     output: folder of the prepared set.
     image_size: height and width of its records.
-    dataset: its name if it is known by name.
+    dataset: name of the set if it is a named one, else None.
   """
   manifest = manifest_lib.read_manifest(output / 'manifest.jsonl')
   records = tfds.builder_from_directory(output / 'records')

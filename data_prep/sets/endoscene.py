@@ -1,16 +1,17 @@
 """CVC-EndoSceneStill, colonoscopy polyps: exact masks, simulated weak labels.
 
-Vazquez et al., 2017 (https://arxiv.org/abs/1612.00799). Expects the folder
-`images/ID.jpg`, `masks/ID.png` (0 and 255) and `frames.csv`. The published
-split, by video block, is kept. Pictures stay where they are: the root of the
-manifest is the source folder.
+See Vazquez et al., 2017 (https://arxiv.org/abs/1612.00799). The source is a
+folder with `images/ID.jpg`, `masks/ID.png` (0 and 255) and `frames.csv`. The
+published split, by video block, is kept. Pictures stay where they are: the root
+of the manifest is the source folder.
 
-Strong frames: the distinct training frames of each video block are cut into
-stretches of `STRETCH` consecutive frames; blocks take turns in random order,
-and each gives one random stretch, until the share is reached. So the strong
-frames come from many videos, and a frame and its near-identical neighbour are
-mostly on one side. Copies of a strong frame are left out: their weak label
-would stand beside the exact mask of the same picture.
+The strong frames are chosen as follows. The distinct training frames of each
+video block are cut into stretches of `STRETCH` consecutive frames. Blocks take
+turns in random order, and each gives one random stretch, until the share is
+reached. The strong frames thus come from many videos, and near-identical
+neighbours are mostly both strong or both weak. Copies of a strong frame are
+left out: otherwise their weak label would stand beside the exact mask of the
+same picture.
 """
 
 from collections.abc import Sequence
@@ -48,7 +49,7 @@ def write(
     seed: seed of the draw and of the weak labels.
     strong_fraction: share of the distinct training frames that keep their mask.
     fault_fraction: share of the weak labels that get a planted fault.
-    kinds: of the weak labels, which share them evenly.
+    kinds: kinds of the weak labels, which share them evenly.
 
   Returns:
     The manifest as written.
@@ -81,7 +82,7 @@ def write(
       values = mask['values']
       truth = rasterize.apply_values(
           rasterize.read_mask(source / mask['path'], values), values)
-      # Seeded by the frame, so that no label depends on the other frames.
+      # Seed by the frame, so that no label depends on other frames.
       rng = np.random.default_rng([seed, 2, *frame['id'].encode()])
       row = simulate.weak_row(row, truth, rng, plan=next(plans))
     rows.append(row)
@@ -91,9 +92,9 @@ def write(
 
 
 def video_blocks(frames: list[dict[str, str]]) -> dict[str, str]:
-  """Returns the subject of each frame id.
+  """Returns the subject of each frame, by id.
 
-  CVC-612 names its video sequences. CVC-300 does not: there, a block is a
+  CVC-612 names its video sequences. CVC-300 does not; there, a block is a
   stretch of consecutive frame numbers within one split.
   """
   subjects = {}
@@ -123,10 +124,10 @@ def draw_strong(
   """Draws short stretches from many video blocks, see the module.
 
   Args:
-    frames: distinct training frames.
-    subjects: video block of each frame id.
+    frames: the distinct training frames.
+    subjects: video block of each frame, by id.
     rng: source of all randomness.
-    strong_fraction: share to draw.
+    strong_fraction: share of the frames to draw.
 
   Returns:
     round(strong_fraction * len(frames)) ids, at least one.
@@ -148,7 +149,7 @@ def draw_strong(
 
 
 def _part(frame):
-  """Returns 'cvc-612' or 'cvc-300'."""
+  """Returns the part of the set that a frame belongs to: 'cvc-612'."""
   return frame['id'].rsplit('_', 1)[0]
 
 

@@ -1,9 +1,9 @@
-"""What of a user's data is not used because the user says so, and its list.
+"""Handles the parts of a user's data that are left out on request.
 
---leave_out takes 'shapes', 'defective' and '@FILE', a file of names: one per
-line, or a CSV whose column `id` or `name`, or else whose first one, holds them.
-OUTPUT/left_out.csv is such a file; its lines of shapes are passed over, since a
-picture is still used if one of its shapes is not.
+--leave_out takes 'shapes', 'defective' and '@FILE', a file of names. The file
+has one name per line, or is a CSV whose column `id` or `name`, or else whose
+first column, holds them. OUTPUT/left_out.csv is such a file; its lines about
+shapes are skipped, since a picture is still used if one of its shapes is not.
 """
 
 import collections
@@ -31,13 +31,14 @@ _HEADERS = ('id', 'name')
 
 
 def parse(values: Iterable[str]) -> frozenset[str]:
-  """Returns what --leave_out says, as `formats.Options.leave_out` has it.
+  """Returns the values of --leave_out as `formats.Options.leave_out`.
 
   Args:
-    values: of the flag; each may hold several, with commas.
+    values: values of the flag; each may hold several, separated by commas.
 
   Raises:
-    ValueError: in one line, if one is not known or a file cannot be used.
+    ValueError: if a value is unknown or a file cannot be used; the message is
+      one line.
   """
   allowed = set()
   for value in values:
@@ -57,7 +58,7 @@ def read_names(path: str) -> list[str]:
   """Returns the names that a file lists, see the module.
 
   Raises:
-    ValueError: in one line, if it cannot be used.
+    ValueError: if the file cannot be used; the message is one line.
   """
   where = f'--leave_out=@{path}'
   try:
@@ -95,7 +96,7 @@ def _names_of_csv(text, header):
 
 
 def names_in(allowed: Collection[str]) -> list[str]:
-  """Returns the names that files of --leave_out list."""
+  """Returns the names listed in files of --leave_out."""
   return sorted(name[1:] for name in allowed if name.startswith('@'))
 
 
@@ -110,15 +111,15 @@ def find_listed(
   """Returns the pictures that are listed by name.
 
   Args:
-    rows: of a manifest.
-    allowed: see `parse`.
-    folder: of the manifest, which holds the index of volumes if there are any.
-    already: what the importer left out: a name may mean one of these instead.
-    refused: what it refused: likewise.
+    rows: rows of a manifest.
+    allowed: the result of `parse`.
+    folder: folder of the manifest, with the index of volumes if there are any.
+    already: what the importer left out; a name may also mean one of these.
+    refused: what the importer refused; a name may also mean one of these.
 
   Raises:
-    ValueError: in one line, if a name means nothing, or files of several
-      folders.
+    ValueError: if a name means nothing, or files in several folders; the
+      message is one line.
   """
   listed = names_in(allowed)
   if not listed:
@@ -148,7 +149,7 @@ def find_listed(
 
 
 def names_of(thing: formats.LeftOut | manifest_lib.Problem) -> set[str]:
-  """Returns what the file or picture of an entry or a problem is called."""
+  """Returns the names of the file or picture of an entry or a problem."""
   if isinstance(thing, formats.LeftOut):
     return row_names.names_of_file(thing.field, thing.name) | (
         row_names.names_of_file(thing.name))
@@ -156,12 +157,12 @@ def names_of(thing: formats.LeftOut | manifest_lib.Problem) -> set[str]:
 
 
 class Dropped(NamedTuple):
-  """What is left of a source.
+  """The rest of a source after pictures were dropped.
 
   Attributes:
-    rows: that are used.
-    problems: of these, or of none.
-    defective: what is left out for a problem of its own.
+    rows: rows that are used.
+    problems: problems of these rows, or of the set as a whole.
+    defective: pictures that are left out because of their own problems.
   """
 
   rows: list[manifest_lib.Row]
@@ -174,8 +175,8 @@ class Checked(NamedTuple):
 
   Attributes:
     made: the set.
-    findings: about it.
-    left_out: pictures that are left out of it.
+    findings: findings of the check.
+    left_out: pictures that are left out of the set.
   """
 
   made: Any
@@ -189,13 +190,13 @@ def drop(
     allowed: Collection[str],
     listed: Sequence[formats.LeftOut],
 ) -> Dropped:
-  """Drops pictures that are listed, or that an importer has a problem with.
+  """Drops pictures that are listed or that an importer cannot use.
 
   Args:
-    rows: of a source.
-    problems: of its import; those that concern one row name its id.
-    allowed: see `parse`.
-    listed: of `find_listed`, and of the import.
+    rows: rows of a source.
+    problems: problems of its import; those of one row hold its id.
+    allowed: the result of `parse`.
+    listed: entries from `find_listed` and from the import.
   """
   gone = {entry.name for entry in listed if entry.what == 'picture'}
   ids = {row.id for row in rows}
@@ -225,20 +226,20 @@ def check_and_leave_out(
     *,
     allowed: Collection[str],
 ) -> Checked:
-  """Checks a set; if that is allowed, makes it again without what is defective.
+  """Checks a set; if allowed, makes it again without its defective pictures.
 
-  Roles and splits are drawn again then, so that they do not depend on pictures
-  that are not used. Files are not read a second time for rows that stay.
+  Roles and splits are then drawn again, so that they do not depend on pictures
+  that are not used. The files of remaining rows are not read a second time.
 
   Args:
-    make: returns the set without pictures of some ids, as something that
+    make: takes ids and returns the set without these pictures, in a form that
       `inspect` takes.
-    inspect: returns what is wrong with it; its second argument are the findings
-      of before, or None.
-    allowed: see `parse`.
+    inspect: takes the set and the earlier findings, or None, and returns its
+      findings.
+    allowed: the result of `parse`.
 
   Raises:
-    ValueError: in one line, if nothing is left.
+    ValueError: if nothing is left; the message is one line.
   """
   left_out = {}
   made = make(frozenset())
@@ -256,14 +257,14 @@ def check_and_leave_out(
 
 
 def refuse_nothing_left(number: int, left_out: Sequence[formats.LeftOut]):
-  """Refuses a set of which nothing is left.
+  """Refuses a set if nothing is left of it.
 
   Args:
-    number: of its pictures that are left.
-    left_out: the others.
+    number: number of pictures that are left.
+    left_out: the other pictures.
 
   Raises:
-    ValueError: if `number` is 0 and something is left out.
+    ValueError: if `number` is 0 and something was left out.
   """
   if not number and left_out:
     raise ValueError(
@@ -272,7 +273,7 @@ def refuse_nothing_left(number: int, left_out: Sequence[formats.LeftOut]):
 
 
 def lines(left_out: Sequence[formats.LeftOut]) -> list[str]:
-  """Returns what is left out, counted, with the first names."""
+  """Returns one line per kind of what is left out: number and first names."""
   groups = collections.defaultdict(list)
   for entry in left_out:
     groups[entry.what].append(entry.name)
@@ -285,7 +286,7 @@ def lines(left_out: Sequence[formats.LeftOut]) -> list[str]:
 def write(
     path: pathlib.Path, left_out: Sequence[formats.LeftOut]
 ) -> None:
-  """Writes the list, whole; if it is empty, there is no such file then."""
+  """Writes the list as a whole file, or removes it if the list is empty."""
   if not left_out:
     path.unlink(missing_ok=True)
     return

@@ -1,12 +1,13 @@
-"""The sets that are known by name; a new one is one module and one line here.
+"""Lists the sets known by name; a new one is a module and one line here.
 
 Such a module has
 
-  IMAGE_SIZE: height and width of its records, unless asked for another;
-  LISTING: file by which the folder of the original is known, '' without one;
-  KINDS: of its weak labels; several are simulated, as many as are asked for;
-  write(output, *, ...): writes the manifest below a folder and returns it. It
-    names those arguments of `named_sets.write` that it has a use for.
+  IMAGE_SIZE: default height and width of its records;
+  LISTING: file that identifies the folder of the original, '' without one;
+  KINDS: kinds of its weak labels; if there are several, they are simulated on
+  request;
+  write(output, *, ...): writes the manifest below a folder and returns it. Its
+  parameters are those arguments of `named_sets.write` that it uses.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ SETS = {'phantom': phantom, 'endoscene': endoscene, 'acdc': acdc}
 
 
 def has_use_for(name: str, argument: str) -> bool:
-  """Returns whether an argument of `write` changes anything in a set."""
+  """Returns whether a set uses an argument of `write`."""
   return argument in inspect.signature(SETS[name].write).parameters
 
 
@@ -30,8 +31,8 @@ def default_text(argument: str, values: dict[str, object]) -> str:
   """Returns the default of a flag in each use, as the end of its help.
 
   Args:
-    argument: of `write`; each set that has a use for it has its own default.
-    values: the default in other uses, in words.
+    argument: an argument of `write`; each set that uses it has its own default.
+    values: the defaults in other uses, by use, as text.
   """
   for name in SETS:
     if has_use_for(name, argument):
@@ -54,16 +55,16 @@ def write(
     strong_fraction: float | None = None,
     fault_fraction: float | None = None,
 ) -> manifest.Manifest:
-  """Writes manifest.jsonl of a set, and what it generates, below `output`.
+  """Writes manifest.jsonl and the generated files of a set below `output`.
 
   Args:
     name: a key of `SETS`.
     output: folder that exists.
-    source: folder of the original; a set that is generated has none.
-    image_size: of generated pictures.
-    seed: of every draw.
-    kinds: of simulated weak labels, which share them evenly; None, as below,
-      leaves it to the set.
+    source: folder of the original; None for a generated set.
+    image_size: height and width of generated pictures.
+    seed: seed of every draw.
+    kinds: kinds of simulated weak labels, which share them evenly; None, also
+      below, takes the default of the set.
     strong_fraction: share of the training images with exact masks, or None.
     fault_fraction: share of the weak labels that get a planted fault, or None.
 
@@ -72,7 +73,7 @@ def write(
 
   Raises:
     OSError, LookupError, TypeError, ValueError, csv.Error: if the files are not
-      those that the module of the set describes.
+    as the module of the set describes them.
   """
   options = dict(
       source=source, image_size=image_size, kinds=kinds, seed=seed,

@@ -1,10 +1,10 @@
-"""Anyone's files -> a manifest: import, split, choose roles, simulate.
+"""Turns anyone's files into a manifest: import, split, roles, simulation.
 
-Without `plan.simulate`, an exact mask is strong and everything else is weak, or
-unlabelled if there is nothing. With it, a part of the training images keeps its
-mask and the others get a weak label of these kinds, or none; their mask is kept
-for evaluation only. An image that has both a mask and a human weak label gets
-that one instead of a simulated one.
+Without `plan.simulate`, an image with an exact mask is strong, one with any
+other annotation is weak, and one without annotation is unlabelled. With it,
+some training images keep their mask and the others get a simulated weak label
+of the given kinds, or none; their mask is kept for evaluation only. If an image
+has both a mask and a human weak label, it gets the human one.
 """
 
 import collections
@@ -37,16 +37,16 @@ from data_prep.splits import subjects_file
 SPLITS_FILE = 'splits.csv'
 
 _MAX_CLASSES = 255  # 255 itself means unlabelled.
-_SLICE = re.compile(r'_[xyz]\d{3,}$')  # Of a volume, see `formats.nifti`.
+_SLICE = re.compile(r'_[xyz]\d{3,}$')  # End of a slice's id.
 
 
 class Plan(NamedTuple):
-  """What becomes of the images of a source.
+  """How the images of a source are used.
 
   Attributes:
     seed: seed of the choice of strong images and of simulated labels.
     draw: how splits are drawn.
-    splits_file: which then says it all; None draws splits and roles.
+    splits_file: file that sets all splits and roles; None draws them.
     budget: how many training images keep their mask; None keeps all.
     simulate: kinds of the weak labels of the others, 'none' for no label.
     fault_fraction: share of the simulated labels that get a planted fault.
@@ -64,9 +64,9 @@ class Divided(NamedTuple):
   """A set with splits and roles.
 
   Attributes:
-    manifest: as written; its `problems` hold those of the import and the
-      splits, too.
-    notices: what was decided on the way, as lines.
+    manifest: as written; its `problems` also hold those of the import and the
+      splits.
+    notices: the decisions, as lines.
     left_out: pictures that can be neither learnt from nor evaluated.
   """
 
@@ -76,15 +76,15 @@ class Divided(NamedTuple):
 
 
 class Own(NamedTuple):
-  """What a source holds, before it is divided.
+  """The content of a source, before it is divided.
 
   Attributes:
-    header: of its manifest.
+    header: header of its manifest.
     rows: its images; `split` and `role` may be empty.
-    all_rows: the same with those that are left out.
-    weak: by id, a weak annotation of an image that has an exact mask, too.
-    problems: of the import.
-    notices: what was decided on the way, as lines.
+    all_rows: its images, with those that are left out.
+    weak: by id, the weak annotation of an image that also has an exact mask.
+    problems: problems of the import.
+    notices: the decisions, as lines.
     left_out: what is not used because the user says so.
   """
 
@@ -108,20 +108,20 @@ def read(
 ) -> Own:
   """Imports a source.
 
-  Pictures stay where they are, but for those that have to be converted, which
+  Pictures stay where they are, except those that have to be converted, which
   are written below `output`.
 
   Args:
     output: folder that exists.
     source: folder or file to import.
-    format_name: one of `registry.FORMATS`; None finds it out.
+    format_name: one of `registry.FORMATS`; None detects the format.
     options: what the user says about the files.
-    subjects: a file that says whose pictures they are, see `subjects_file`.
+    subjects: file that names the subjects of pictures, see `subjects_file`.
     name: name of the set.
 
   Raises:
-    ValueError: in one line, if the source has no known format, or holds nothing
-      that can be used.
+    ValueError: if the source has no known format or holds nothing usable; the
+      message is one line.
   """
   source, output = pathlib.Path(source), pathlib.Path(output)
   if source.is_file() and source.suffix.lower() != '.csv':
@@ -173,13 +173,13 @@ def divide(
   """Draws splits and roles, and writes manifest.jsonl and splits.csv.
 
   Args:
-    own: as `read` returns it.
-    output: the same folder.
-    plan: what becomes of the images.
+    own: the result of `read`.
+    output: the folder that `read` used.
+    plan: how the images are used.
     without: ids of images that are left out.
 
   Raises:
-    ValueError: in one line, if nothing is left.
+    ValueError: if nothing is left; the message is one line.
   """
   output = pathlib.Path(output)
   rows = [row for row in own.rows if row.id not in without]
@@ -208,9 +208,9 @@ def divide(
       problems += wrong
   except split_refusals.RefusedError as error:
     problems.append(error.problem)
-    # The check shall not say the same of each of them.
+    # Empty the splits, so that the check does not report each of them again.
     rows = [r._replace(split='') for r in rows]
-  # Problems must not keep the check from reading the files.
+  # Fill in split and role, so that the check still reads the files.
   rows = [r._replace(split=r.split or 'train', role=r.role or _natural_role(r))
           for r in rows]
   manifest = manifest_lib.write_manifest(
@@ -223,7 +223,7 @@ def divide(
 
 
 def _check_classes(classes):
-  """Refuses classes of a source that no manifest can hold."""
+  """Refuses classes that no manifest can hold."""
   if len(classes) > _MAX_CLASSES:
     raise ValueError(
         f'the source has {len(classes)} classes, and a mask holds at most '
@@ -237,7 +237,7 @@ def _check_classes(classes):
 
 
 def _check_subjects(rows, options, notices):
-  """Notes where subjects come from; finds a pattern that does not fit."""
+  """Notes the origin of subjects; refuses a pattern that matches nothing."""
   missing = [r.id for r in rows if not r.subject]
   if options.subject_pattern is None:
     names = {r.subject for r in rows} - {''}
@@ -269,15 +269,15 @@ def _check_subjects(rows, options, notices):
 
 
 def _leave_out(rows, find_reason, notices):
-  """Leaves out what is in val or test and cannot be evaluated.
+  """Leaves out images of val or test that cannot be evaluated.
 
   Args:
-    rows: of a manifest.
-    find_reason: returns why a picture cannot be evaluated, '' if it can.
-    notices: gets how many are left out, and the first names.
+    rows: rows of a manifest.
+    find_reason: returns why an image cannot be evaluated, '' if it can.
+    notices: receives how many are left out, and the first names.
 
   Returns:
-    The other rows, and what is left out.
+    The other rows, and the entries of those left out.
   """
   groups, left_out = collections.defaultdict(list), []
   for row in rows:
@@ -295,7 +295,7 @@ def _leave_out(rows, find_reason, notices):
 
 
 def _find_unseen(row):
-  """Returns why a picture that the source puts there cannot be evaluated."""
+  """Returns why an image cannot be evaluated in the split of its source."""
   if row.annotation is None:
     return 'without annotation'
   if not manifest_lib.is_exact(row) and (
@@ -311,14 +311,14 @@ def _natural_role(row):
 
 
 def _choose_roles(rows, weak, root, plan):
-  """Returns rows with roles and weak labels, and problems."""
+  """Returns rows with roles and weak labels, and the problems."""
   given = {r.id: r.role for r in rows}
   rows = [r._replace(role=r.role or _natural_role(r)) for r in rows]
   exact = [
       r for r in rows if r.split == 'train' and manifest_lib.is_exact(r)]
   kinds = list(plan.simulate)
   if plan.splits_file is not None:
-    # The file says which masks are kept, and that nothing remains of others.
+    # The file decides which masks are kept; the others are not used.
     strong = {r.id for r in exact if r.role == 'strong'}
   elif plan.budget is None or not exact:
     return rows, []
@@ -353,7 +353,7 @@ def _choose_roles(rows, weak, root, plan):
 
 
 def _weaken(row, weak, plans, root, seed):
-  """Returns a strong row with a weak label, or none, in place of its mask."""
+  """Returns a row with a weak label, or none, in place of its mask."""
   evaluation = {'truth': row.annotation, 'quality': None, 'fault': ''}
   if row.id in weak:
     return row._replace(
@@ -366,8 +366,8 @@ def _weaken(row, weak, plans, root, seed):
     image = rasterize.read_image(root / row.image)
     truth = rasterize.rasterize(
         row.annotation, size=image.shape[:2], root=root)
-  except Exception:  # The check names what is wrong with either.
+  except Exception:  # The check reports what is wrong with either file.
     return row._replace(role='strong')
-  # Seeded by the image, so that no label depends on the other images.
+  # Seed by the image, so that no label depends on other images.
   rng = np.random.default_rng([seed, 4, *row.id.encode()])
   return simulate.weak_row(row, truth, rng, plan=plan)

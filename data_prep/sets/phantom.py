@@ -1,17 +1,17 @@
-"""A generated set: tissue with lesions, exact masks known, no download.
+"""A generated set: tissue with lesions and exact masks, without a download.
 
 Pictures look like endoscopy: pink tissue with folds and vessels under uneven
-light, one to three raised lesions, and things that resemble them. A lesion is
-told by two cues together, a redder tint and a fine pit pattern; a distractor
-(swelling, red spot, pale pits, bubble, dark hollow) has at most one.
+light, one to three raised lesions, and things that resemble them. Only two cues
+together identify a lesion, a redder tint and a fine pit pattern; a distractor
+(swelling, red spot, pale pits, bubble, dark hollow) has at most one of them.
 
 A quarter of the subjects come from site b, whose camera has a colder white
 balance and whose annotator is careless: most of the planted faults are there.
-Faults that were independent of the picture would average out; these teach a
-network that trusts every label something wrong about a kind of picture.
+Faults that are independent of the picture would average out; these teach a
+network that trusts every label something wrong about one kind of picture.
 
 Image i depends on (seed, i) and its subject alone, so that a longer set begins
-with the shorter one.
+with the images of a shorter one.
 """
 
 import os
@@ -73,7 +73,7 @@ def write(
   for split, count in zip(
       manifest.SPLITS, (num_train, num_val, num_test), strict=True):
     for i in range(count):
-      subject += i % IMAGES_PER_SUBJECT == 0  # A new split is a new subject.
+      subject += i % IMAGES_PER_SUBJECT == 0  # A new split has new subjects.
       site = _site(i // IMAGES_PER_SUBJECT)
       image, mask = make_image(
           seed=seed, index=index, subject=subject, site=site,
@@ -97,7 +97,7 @@ def write(
 
 
 def _site(subject):
-  """Returns the site of the n-th subject of a split: every fourth is b."""
+  """Returns the site of a split's n-th subject: every fourth is from b."""
   return SITES[subject % 4 == 3]
 
 
@@ -108,11 +108,11 @@ def plan_weak_labels(
     num_strong: int,
     fault_fraction: float,
 ) -> tuple[list[str], list[dict[str, Any] | None]]:
-  """Draws which images are strong, and what is wrong with the others.
+  """Draws which images are strong, and the faults of the others.
 
-  Faults are not spread evenly: one annotator is careless. Up to 90 % of the
-  weak labels of site b are faulty, only the remaining faults fall on site a.
-  Both sites give their share of the strong images.
+  Faults are not spread evenly, as one annotator is careless. Up to 90 % of the
+  weak labels of site b are faulty, and only the remaining faults fall on site
+  a. Each site has its share of the strong images.
 
   Args:
     sites: site of every training image.
@@ -150,13 +150,13 @@ def plan_weak_labels(
 def make_image(
     *, seed: int, index: int, subject: int, site: str, image_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Returns one picture, uint8 [S, S, 3], and its lesions, uint8 [S, S]."""
+  """Returns one picture, uint8 [S, S, 3], and its lesion mask, uint8 [S, S]."""
   size = image_size
   rng = np.random.default_rng([seed, index])
   tissue = np.random.default_rng([seed, subject, 3])
   hue = tissue.uniform([0.62, 0.34, 0.28], [0.90, 0.58, 0.50])
   if site == SITES[1]:
-    hue = hue * [0.72, 0.90, 1.25]  # A camera of another white balance.
+    hue = hue * [0.72, 0.90, 1.25]  # Another camera's white balance.
   vessel_strength = tissue.uniform(0.0, 0.16)
 
   height = 0.6 * _noise(rng, size, 0.18) + 0.25 * _noise(rng, size, 0.06)
@@ -192,7 +192,7 @@ def _noise(rng, size, scale):
 
 
 def _grid(size):
-  """Returns pixel centres in [0, 1], y [S, 1] and x [1, S]."""
+  """Returns the pixel centres in [0, 1], y [S, 1] and x [1, S]."""
   centres = (np.arange(size) + 0.5) / size
   return centres[:, None], centres[None]
 
@@ -218,7 +218,7 @@ def _vessels(rng, size):
 
 
 def _blob(rng, size, centre, radius):
-  """Returns how deep each pixel lies in a lobed ellipse, positive inside."""
+  """Returns the depth of each pixel in a lobed ellipse, positive inside."""
   y, x = _grid(size)
   dy, dx = y - centre[0], x - centre[1]
   turn, stretch = rng.uniform(0, np.pi), rng.uniform(1.0, 1.5)
@@ -233,10 +233,10 @@ def _blob(rng, size, centre, radius):
 
 
 def _place(rng, size, taken, radius):
-  """Returns a blob that touches nothing, or None, and what is taken then."""
+  """Returns a blob that touches nothing, or None, and the area then taken."""
   for _ in range(20):
     centre = rng.uniform(0.12, 0.88, 2)
-    # Small ones are more frequent than large ones.
+    # Small blobs are more frequent than large ones.
     share = rng.uniform() ** 1.5
     blob = _blob(rng, size, centre, radius[0] + share * (radius[1] - radius[0]))
     large_enough = (blob > 0).mean() >= 12 / 64**2
@@ -254,7 +254,7 @@ def _pits(rng, size):
 
 
 def _surface(rng, size, *, red, pits):
-  """Returns the change of albedo of a patch, [S, S, 3]; both cues in [0, 1]."""
+  """Returns the albedo change of a patch, [S, S, 3]; both cues in [0, 1]."""
   tint = np.array([0.02, -0.20, -0.12]) * red
   return tint + (0.20 * pits * _pits(rng, size))[..., None]
 
@@ -269,7 +269,7 @@ def _add_lesion(rng, albedo, height, blob):
 
 
 def _add_distractor(rng, albedo, height, blob):
-  """Adds one thing that has at most one of the two cues of a lesion."""
+  """Adds a thing that has at most one of the two cues of a lesion."""
   size = len(blob)
   soft = np.clip(blob / 0.2 + 0.5, 0, 1)[..., None]
   kind = rng.choice(

@@ -1,4 +1,4 @@
-"""Flags of `prepare --source`: what the files are, what becomes of them."""
+"""Defines flags of `prepare --source`: how to read files and use images."""
 
 import os
 import pathlib
@@ -15,7 +15,7 @@ from data_prep.drawing import simulate
 from data_prep.formats import names as format_names
 from data_prep.splits import strong_choice
 
-if TYPE_CHECKING:  # Slow to import, and not needed for --help.
+if TYPE_CHECKING:  # This is slow to import, and --help does not need it.
   from data_prep.sets import own_set
 
 STRONG_FRACTION = 0.1  # With --simulate; without it, all masks are kept.
@@ -106,7 +106,7 @@ _STRONG_MINUTES = flags.DEFINE_float(
 
 
 def names() -> list[str]:
-  """Returns the flags that only --source has a use for."""
+  """Returns the names of the flags that only --source uses."""
   return [holder.name for holder in globals().values()
           if isinstance(holder, flags.FlagHolder)
           and holder.name not in ('intensity_range', 'leave_out')]
@@ -118,7 +118,7 @@ def has_splits() -> bool:
 
 
 def format_name() -> str | None:
-  """Returns --format."""
+  """Returns the value of --format."""
   return _FORMAT.value
 
 
@@ -128,13 +128,13 @@ def name(source: pathlib.Path) -> str:
 
 
 def leave_out() -> frozenset[str]:
-  """Returns what may be left out; raises ValueError."""
+  """Returns what may be left out; raises ValueError if a flag is wrong."""
   from data_prep.sets import leaving_out
   return leaving_out.parse(_LEAVE_OUT.value)
 
 
 def subjects() -> str | None:
-  """Returns --subjects; raises ValueError."""
+  """Returns the value of --subjects; raises ValueError if it is wrong."""
   if _SUBJECTS.value is not None:
     if _SUBJECT_PATTERN.value is not None:
       raise ValueError('give --subjects or --subject_pattern, not both')
@@ -144,7 +144,7 @@ def subjects() -> str | None:
 
 
 def options() -> formats.Options:
-  """Returns what the flags say about the files; raises ValueError."""
+  """Returns what the flags say about files; raises ValueError if wrong."""
   values = rasterize.parse_values(_MASK_VALUES.value or (), 'mask_values')
   of_scribbles = rasterize.parse_values(
       _SCRIBBLE_VALUES.value or (), 'scribble_values')
@@ -185,15 +185,15 @@ def plan(
     fault_fraction: float | None,
     near_copies: str,
 ) -> 'own_set.Plan':
-  """Returns what the flags say about splits and roles; raises ValueError.
+  """Returns how splits and roles are chosen; raises ValueError if wrong.
 
   Args:
     seed: seed of every draw.
     strong_fraction: share of the training images that keep their mask; None
       keeps all, or a tenth with --simulate.
-    fault_fraction: share of the simulated labels that are faulty; None is
+    fault_fraction: share of the simulated labels that are faulty; None takes
       `FAULT_FRACTION`.
-    near_copies: 'refuse' keeps nearly the same pictures in one split.
+    near_copies: 'refuse' keeps near copies in one split.
   """
   from data_prep.sets import own_set
   from data_prep.splits import dividing
@@ -227,7 +227,7 @@ def plan(
 
 
 def _numbers(name, values, count):
-  """Returns the numbers of a flag, None if it is not given."""
+  """Returns the numbers of a flag; None if the flag is not given."""
   if values is None:
     return None
   try:

@@ -1,4 +1,4 @@
-"""One HTML page that shows what a set holds: counts, shares, pictures.
+"""Writes one HTML page that shows a set: counts, shares, pictures.
 
 The page is one file. It needs no network and no script, and follows the
 reader's dark or light colours.
@@ -23,11 +23,11 @@ from data_prep.shared import html_page
 from data_prep.shared import html_plots
 
 _OPACITY = 0.45
-_PICTURE_SIDE = 216  # Pixels on the page, about.
-_SHARE_SIDE = 64  # Side of the label maps that shares of shapes come from.
-_MAX_ROWS = 20  # Of a table of names.
-_MAX_NAMES = 1000  # Of a list.
-_MAX_SIZES = 8  # Sizes that are listed one by one.
+_PICTURE_SIDE = 216  # Approximate pixels on the page.
+_SHARE_SIDE = 64  # Side of label maps from which shares of shapes are counted.
+_MAX_ROWS = 20  # In a table of names.
+_MAX_NAMES = 1000  # In a list.
+_MAX_SIZES = 8  # More sizes than these become histograms.
 _MAX_BINS = 24
 
 
@@ -45,16 +45,16 @@ def write_summary(
 
   Args:
     path: HTML file to write.
-    manifest: without problems.
-    findings: of `check.inspect_manifest` of it.
+    manifest: a manifest without problems.
+    findings: result of `check.inspect_manifest` for it.
     image_size: height and width of the records, which the pictures show.
-    num_pictures: how many to show at most, spread evenly over splits, roles and
-      kinds.
-    notices: lines that were printed beside those of `findings`.
-    left_out: what of the user's data is not used.
+    num_pictures: largest number of pictures, spread evenly over splits, roles
+      and kinds.
+    notices: lines that were printed in addition to those of `findings`.
+    left_out: parts of the user's data that are not used.
 
   Raises:
-    OSError: if a file cannot be read, or the page not be written.
+    OSError: if a file cannot be read, or the page cannot be written.
   """
   rows, facts = manifest.rows, findings.facts
   header = manifest.header
@@ -90,13 +90,13 @@ def choose_rows(
   """Picks rows evenly over splits, roles and kinds, at random within each.
 
   Returns:
-    At most `number` positions, those of one group together.
+    At most `number` positions, with those of one group together.
   """
   groups = collections.defaultdict(list)
   for i in np.random.default_rng(seed).permutation(len(rows)):
     groups[_group(rows[i])].append(int(i))
   ordered = [groups[key] for key in sorted(groups)]
-  # Position within the group first: all firsts, then all seconds.
+  # Sort by position within the group: all firsts come before all seconds.
   turns = sorted(
       (turn, place, i) for place, group in enumerate(ordered)
       for turn, i in enumerate(group))[:number]
@@ -106,7 +106,7 @@ def choose_rows(
 def draw_overlay(
     row: manifest_lib.Row, *, root: pathlib.Path, image_size: int
 ) -> np.ndarray:
-  """Paints the annotation over the image, and outlines the truth of a weak one.
+  """Paints an annotation over its image, and outlines the truth of weak ones.
 
   Args:
     row: a checked row.
@@ -114,7 +114,7 @@ def draw_overlay(
     image_size: height and width of the records.
 
   Returns:
-    uint8 [S, S, 3], S a multiple of `image_size` if that is small.
+    uint8 [S, S, 3], where S is a multiple of a small `image_size`.
   """
   image = rasterize.read_image(root / row.image)
   size, output_size = image.shape[:2], (image_size, image_size)
@@ -124,7 +124,7 @@ def draw_overlay(
   side = min(side, 2 * _PICTURE_SIDE)
   enlarge = lambda label: rasterize.resize_label(label, size=(side, side))
   image = rasterize.resize_image(image, size=output_size)
-  # Nearest, so that it shows the very pixels of the records.
+  # Enlarge by nearest neighbour, to show the very pixels of the records.
   image = np.stack([enlarge(c) for c in np.moveaxis(image, -1, 0)], axis=-1)
   image = np.broadcast_to(image, (side, side, 3)).astype(np.float32)
   truth = (row.evaluation or {}).get('truth')
@@ -137,11 +137,11 @@ def draw_overlay(
     label = enlarge(draw(row.annotation))
   image = np.where((label == types.UNLABELLED)[..., None],
                    0.75 * image + 25, image)
-  known = annotation_kinds.TABLE.get(kind)  # None of unlabelled images.
+  known = annotation_kinds.TABLE.get(kind)  # This is None if unlabelled.
   if known is not None and known.is_thin:
-    # Thin lines must drown neither in the picture nor below the outline.
+    # Paint thin lines opaque and above the outline, or nobody would see them.
     image = _paint(_outline(image, edges), label, opacity=1.0)
-    if known.is_sparse:  # Drawn background, in black.
+    if known.is_sparse:  # Paint annotated background in black.
       image = np.where((label == 0)[..., None], 0, image)
   else:
     image = _outline(_paint(image, label, opacity=_OPACITY), edges)
@@ -162,7 +162,7 @@ def _paint(image, label, *, opacity):
 
 
 def _edges(label):
-  """Marks pixels whose right or lower neighbour is of another class."""
+  """Marks pixels whose right or lower neighbour has another class."""
   edges = np.zeros(label.shape, bool)
   edges[:, :-1] |= label[:, :-1] != label[:, 1:]
   edges[:-1] |= label[:-1] != label[1:]
@@ -202,7 +202,7 @@ def _figure(row, manifest, *, image_size):
 
 
 def _count_tables(rows):
-  """Tables of splits by roles, and of kinds by splits."""
+  """Returns tables of roles per split, and of kinds per split."""
   splits = [s for s in manifest_lib.SPLITS if any(r.split == s for r in rows)]
   lines = []
   for split in splits:
@@ -222,7 +222,7 @@ def _count_tables(rows):
 
 
 def _class_tables(manifest, facts):
-  """Tables of how many images show a class, and of its share of the pixels."""
+  """Returns tables of the images that show a class, and of its pixel share."""
   names = manifest.header.classes
   present = collections.defaultdict(lambda: np.zeros(len(names)))
   shares = collections.defaultdict(lambda: np.zeros(len(names) + 1))
@@ -235,7 +235,7 @@ def _class_tables(manifest, facts):
     present[group][sorted(seen.present)] += 1
     if _kind(row) != 'tag':
       counts = _pixel_counts(row, seen, len(names))
-      shares[group] += counts / counts.sum()  # Each image counts the same.
+      shares[group] += counts / counts.sum()  # Each image counts equally.
   percent = lambda value: f'{100 * value:.1f} %'
   shown, covered = [], []
   order = {f'{s} {r}': None for s in manifest_lib.SPLITS
@@ -258,7 +258,7 @@ def _pixel_counts(row, seen, num_classes):
   """Returns pixels per class and, last, unlabelled ones, int64 [K + 1]."""
   if seen.counts is not None:
     return seen.counts
-  # Shapes need no file; their shares need no full size.
+  # Shapes are not in files, and their shares do not need the full size.
   label = rasterize.rasterize(
       row.annotation, size=seen.size, root=pathlib.Path(),
       output_size=(_SHARE_SIDE, _SHARE_SIDE))
@@ -267,7 +267,7 @@ def _pixel_counts(row, seen, num_classes):
 
 
 def _size_plots(rows, facts):
-  """Image sizes, listed if they are few, and pixel spacings."""
+  """Returns the image sizes, as a list if they are few, and pixel spacings."""
   sizes = collections.Counter(seen.size for seen in facts)
   channels = collections.Counter(seen.channels for seen in facts)
   plots, tables = [], []
@@ -302,7 +302,7 @@ def _histogram(values, title):
 
 
 def _origin_tables(rows):
-  """Tables of images per site and per annotator."""
+  """Returns tables of images per site and per annotator."""
   parts = []
   for name in ('site', 'annotator'):
     counts = collections.Counter(getattr(row, name) for row in rows)
@@ -320,7 +320,7 @@ def _origin_tables(rows):
 
 
 def _left_out_table(left_out):
-  """A table of what is not used, of which left_out.csv has all lines."""
+  """Returns a table of what is left out; left_out.csv has all lines."""
   if not left_out:
     return '<p>Nothing.</p>'
   lines = [[e.what, e.name, e.field, e.reason] for e in left_out[:_MAX_ROWS]]
@@ -344,7 +344,7 @@ def _notices(notices, findings):
 
 
 def _unlabelled(rows):
-  """The names of all pictures without a label, of which notices show three."""
+  """Returns the names of all unlabelled pictures; notices show three."""
   ids = [row.id for row in rows if row.role == 'unlabelled']
   if not ids:
     return ''

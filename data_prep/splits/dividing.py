@@ -68,7 +68,7 @@ def draw_splits(
     split_refusals.check_before(rows, draw)
     if draw.num_folds is not None:
       return _draw_folds(rows, root, draw, notices)
-    # By now, `rows` holds all annotated images.
+    # Images were left out since the first call: all may now be in one split.
     rows = take_back(rows, draw, notices)
     if not all(row.split for row in rows):
       units, deal = _units(rows, root, draw, notices)
