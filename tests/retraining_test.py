@@ -40,7 +40,7 @@ class RetrainingTest(parameterized.TestCase):
     config = self._config(
         f'rank,id,score\n1,{third},0.75\n2,{first},0.125\n3,{second},0\n',
         initial_indicator=0.5)
-    indicators = retraining.read(config, self._dataset)
+    indicators = retraining.read(config.weighting, self._dataset)
     np.testing.assert_array_equal(indicators[:3], [0.875, 1, 0.25])
     np.testing.assert_array_equal(indicators[3:], 0.5)
     self.assertEqual(indicators.dtype, np.float32)
@@ -57,7 +57,7 @@ class RetrainingTest(parameterized.TestCase):
         file.write(beside)
     self.assertEqual(retraining.learnt_from(self._path), wanted)
     with contextlib.redirect_stderr(io.StringIO()) as told:
-      retraining.read(config, self._dataset)
+      retraining.read(config.weighting, self._dataset)
     self.assertEqual('of the validation split' in told.getvalue(),
                      wanted == 'val')
 
@@ -90,7 +90,7 @@ class RetrainingTest(parameterized.TestCase):
   def test_refuses(self, text, message):
     config = self._config(text.format(*self._ids))
     with self.assertRaisesRegex(binary.UserError, message) as caught:
-      retraining.read(config, self._dataset)
+      retraining.read(config.weighting, self._dataset)
     self.assertIn(f'weighting.initial_from={self._path}', str(caught.exception))
     self.assertNotIn('\n', str(caught.exception))
 

@@ -43,14 +43,14 @@ def only_where_used(config: ml_collections.ConfigDict) -> None:
 
 
 def read(
-    config: ml_collections.ConfigDict, dataset: input_pipeline.Dataset
+    weighting: ml_collections.ConfigDict, dataset: input_pipeline.Dataset
 ) -> np.ndarray | None:
   """Returns the indicators to start with, from the table of an audit, if any.
 
   Args:
-    config: of a run: weighting.initial_from, '' or an audit.csv of any run on
-      the same weak images; weighting.initial_indicator, of images that the
-      audit did not score.
+    weighting: of a config: initial_from, '' or an audit.csv of any run on the
+      same weak images; initial_indicator, of images that the audit did not
+      score.
     dataset: its set.
 
   Returns:
@@ -60,7 +60,7 @@ def read(
     binary.UserError: if the file cannot be read, is no audit's, or is of other
       images.
   """
-  path = config.weighting.initial_from
+  path = weighting.initial_from
   if not path:
     return None
   where = f'weighting.initial_from={path}'
@@ -91,7 +91,7 @@ def read(
         f'{grammar.counted(len(scores), "image")} '
         f'{grammar.verb(len(strange), "are")} no weak image of {dataset.name}'
         f'{": " + ", ".join(strange[:3]) if strange else ""}.')
-  default = 1 - config.weighting.initial_indicator
+  default = 1 - weighting.initial_indicator
   return np.float32([1 - scores.get(name, default) for name in ids])
 
 

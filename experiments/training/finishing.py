@@ -1,0 +1,141 @@
+"""Evaluates a trained run, and writes its tables, plots and report."""
+
+import functools
+import os
+from typing import Any, NamedTuple
+
+from data_prep.shared import system_errors
+from hybridseg import parallel
+from hybridseg import train_step as train_step_lib
+import numpy as np
+
+from experiments import binary
+from experiments.building import input_pipeline
+from experiments.evaluation import scoring
+from experiments.reports import pages
+from experiments.reports import plots
+from experiments.saving import checkpoints as checkpoints_lib
+from experiments.saving import run_folder
+from experiments.training import opening
+
+
+class _Outcome(NamedTuple):
+  """The evaluation of a final state.
+
+  Attributes:
+    results: content of metrics.json.
+    params: parameter sets that predict.
+    weights: indicator of each weak image, float32 [N].
+    num_updates: how often each indicator was moved, int32 [N].
+    counts: counts of all cases, by split.
+    test_predictions: predictions of the test split, uint8 [M, H, W].
+  """
+
+  results: dict[str, Any]
+  params: Any
+  weights: np.ndarray
+  num_updates: np.ndarray
+  counts: dict[str, np.ndarray]
+  test_predictions: np.ndarray
+
+
+def finish(
+    session: opening.Session,
+    state: train_step_lib.TrainState,
+    val_counts: np.ndarray | None,
+) -> dict[str, Any]:
+  """Evaluates the final state on the test split, and returns the results.
+
+  The process that writes also stores them in metrics.json, and writes tables,
+  plots and the report beside it.
+
+  Args:
+    session: session that trained the run.
+    state: state after the last step, on the devices.
+    val_counts: counts of the validation split at that step; None to evaluate it
+      here.
+
+  Raises:
+    binary.UserError: if the folder cannot be written.
+  """
+  try:
+    outcome = _evaluate(session, parallel.to_host(state), val_counts)
+    if session.is_primary:
+      _write_tables(session, outcome)
+      _write_pictures(session, outcome)
+      run_folder.write_json(
+          os.path.join(session.workdir, 'metrics.json'), outcome.results)
+    return outcome.results
+  except OSError as e:
+    raise binary.UserError(
+        f'Cannot write the results of {session.workdir}: '
+        f'{system_errors.why(e, session.workdir)}. The final checkpoint is '
+        'there: make room, or the folder writable, and start the same '
+        'command again.') from e
+
+
+def _evaluate(session, state, val_counts):
+  splits = session.dataset.splits
+  params = train_step_lib.eval_params(state)
+  if val_counts is None:
+    _, val_counts = session.evaluate(params, splits['val'])
+  test_predictions, test_counts = session.evaluate(params, splits['test'])
+  counts = {'val': val_counts, 'test': test_counts}
+  weights = np.asarray(state.indicators.weights)
+  num_updates = np.asarray(state.indicators.num_updates)
+  results = {
+      'step': int(state.step),
+      'dataset': session.dataset.name,
+      'best': session.log.best,
+      'num_skipped': int(state.num_skipped),
+      'state_sha256': checkpoints_lib.state_sha256(state),
+      **{split: scoring.summarize(
+          scoring.overlap_scores(counts[split]), session.dataset.classes,
+          _column(splits[split], 'subject')) for split in counts},
+      'indicators': scoring.summarize_indicators(
+          weights, num_updates, splits['train_weak']),
+  }
+  return _Outcome(
+      results, params, weights, num_updates, counts, test_predictions)
+
+
+def _column(records, name):
+  return input_pipeline.column(records, name).tolist()
+
+
+def _write_tables(session, outcome):
+  for split, counts in outcome.counts.items():
+    records = session.dataset.splits[split]
+    scoring.write_cases(
+        os.path.join(session.workdir, f'cases_{split}.csv'),
+        _column(records, 'id'), _column(records, 'subject'),
+        scoring.overlap_scores(counts), session.dataset.classes)
+  scoring.write_indicators(
+      os.path.join(session.workdir, 'indicators.csv'), outcome.weights,
+      outcome.num_updates, session.dataset.splits['train_weak'])
+
+
+def _write_pictures(session, outcome):
+  dataset, lines, weights = session.dataset, session.log.lines, outcome.weights
+  weak_records = dataset.splits['train_weak']
+  path = functools.partial(os.path.join, session.workdir)
+  predict = lambda rows: session.evaluate(
+      outcome.params, [weak_records[i] for i in rows])[0]
+  # The panel shows weak instances from the least to the most trusted.
+  shown = plots.choose_weak(weights, weak_records)
+  plots.plot_curves(lines, path('curves.png'))
+  plots.plot_panel(
+      path('panel.png'), dataset=dataset, weak_indices=shown,
+      weak_predictions=predict(shown), weights=weights,
+      test_predictions=outcome.test_predictions)
+  plots.plot_indicators(
+      path('indicators.png'), weights=weights, records=weak_records)
+  least = plots.least_trusted(weights, weak_records, number=200)
+  pages.write_train_report(
+      path('report.html'), results=outcome.results, lines=lines,
+      history=session.log.history(),
+      config=run_folder.read_config(session.workdir).to_dict(),
+      sessions=run_folder.read_sessions(session.workdir), dataset=dataset,
+      weights=weights, weak_rows=least, weak_predictions=predict(least),
+      test_counts=outcome.counts['test'],
+      test_predictions=outcome.test_predictions)
