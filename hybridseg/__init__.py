@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # For type checkers and editors, which do not run it.
   from hybridseg import parallel
   from hybridseg import refinement
   from hybridseg import regularizers
+  from hybridseg import terms
   from hybridseg import train_state
   from hybridseg import train_step
   from hybridseg import types
@@ -105,6 +106,7 @@ __all__ = (
     'refinement',
     'regularizers',
     'sliding_window',
+    'terms',
     'train_state',
     'train_step',
     'types',

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from hybridseg import augmentation
 from hybridseg import losses as losses_lib
 from hybridseg import mapped_axis
 from hybridseg import method_parts
+from hybridseg import terms
 from hybridseg import train_state
 from hybridseg import types
 from hybridseg import weak_gradients as weak_gradients_lib
@@ -40,7 +40,7 @@ def make_indicator_step(
   Args:
     apply_fn: maps params and float images [B, H, W, C] to logits [B, H, W, K].
     num_classes: number of classes K.
-    features_fn: as `make_train_step` takes it; for 'dii_last_layer' only.
+    features_fn: as `make_train_step` takes it; for a rule that needs features.
     supervision: the losses, as in training.
     weighting: a rule with indicators, as in training.
     axis_name: mapped axis over which the batch is sharded, or None.
@@ -51,15 +51,17 @@ def make_indicator_step(
     a batch up and moves nothing. The key is not used, and there is no metric.
 
   Raises:
-    ValueError: if the weighting has no indicators.
+    ValueError: if no rule has the name of the weighting, or if its rule has no
+      indicators.
   """
-  if weighting.name not in weight_rules.HAS_INDICATORS:
+  rule = weight_rules.find(weighting.name)
+  if not rule.is_persistent:
     raise ValueError(
         f'Weighting {weighting.name!r} has no indicators to move; known: '
-        f'{weight_rules.HAS_INDICATORS}.')
+        f'{weight_rules.persistent()}.')
   weak_gradients = weak_gradients_lib.make_weak_gradients(
       apply_fn, features_fn=features_fn, supervision=supervision,
-      weighting=weighting, axis_name=axis_name)
+      weighting=weighting, rule=rule, axis_name=axis_name)
 
   def prepare(examples):
     # Of encoded ones, too: features are of augmented views, and these are not.
@@ -67,22 +69,17 @@ def make_indicator_step(
     return images, *losses_lib.one_hot_labels(examples.label, num_classes)
 
   def indicator_step(state, batch, unused_key):
-    images, labels, where = prepare(batch.strong)
-
-    def strong_fn(params):
-      losses = supervision.strong_loss_fn(
-          apply_fn(params, images), labels, where=where)
-      return jnp.mean(losses), losses
-
-    strong_grads = [
-        jax.grad(strong_fn, has_aux=True)(p)[0] for p in state.params]
-    strong_grads = mapped_axis.pmean(strong_grads, axis_name)
+    strong_fn = terms.strong_fn(
+        apply_fn, supervision.strong_loss_fn, *prepare(batch.strong))
+    strong = terms.strong_term(
+        strong_fn, state.params, factor=1.0, has_grads=True,
+        axis_name=axis_name)
     weak = prepare(batch.weak)
     if supervision.by_kind:
       weak += (batch.weak.kind, batch.weak.present)
     linear = [weak_gradients.linearize(p, weak) for p in state.params]
     alignments, _ = weak_gradients_lib.mean_alignments(
-        weak_gradients, state.params, weak, linear, strong_fn, strong_grads,
+        weak_gradients, state.params, weak, linear, strong_fn, strong.grads,
         axis_name=axis_name)
     indicators = weight_rules.move_indicators(
         weighting, state.indicators, batch.weak.instance_id, alignments,

@@ -21,6 +21,7 @@ import optax
 from hybridseg import guards
 from hybridseg import mapped_axis
 from hybridseg import masking
+from hybridseg import method_parts
 from hybridseg import types
 
 _NUM_HIDDEN = 100
@@ -145,3 +146,14 @@ def weigh(
   weights = jax.lax.dynamic_slice_in_dim(
       batch_weights(params, losses), first, num)
   return weights, WeightNet(params, opt_state)
+
+
+def _weigh_batch(weighting, state, batch, *, axis_name):
+  alignments, is_bad = batch.mean_alignments()
+  weights, weight_net = weigh(
+      state.own, batch.losses, alignments,
+      learning_rate=weighting.learning_rate, axis_name=axis_name)
+  return method_parts.Weighed(weights, state._replace(own=weight_net), is_bad)
+
+
+RULE = method_parts.WeightingRule(_weigh_batch, init=init_weight_net)

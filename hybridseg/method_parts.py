@@ -1,12 +1,13 @@
 """The parts that a method is a choice of: plain values, checked together."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from hybridseg import indicators as indicators_lib
 from hybridseg import mixing
 from hybridseg import weighting as weighting_lib
 
@@ -89,6 +90,74 @@ class Weighting(NamedTuple):
   without_common_harm: bool = False
 
 
+class WeakBatch(NamedTuple):
+  """What a weighting rule may ask of the B weak instances of a batch.
+
+  Attributes:
+    step: number of updates done before this one, int32 [].
+    instance_ids: rows of the indicators, int32 [B].
+    losses: training losses, means of the two networks, float [B].
+    mean_alignments: returns the alignments, float [B], and which of them are
+      not finite, bool [B]. It takes no argument, and what it computes costs
+      time only where a rule calls it.
+    is_unlabelled: which instances have no annotation, bool [B] or False.
+  """
+
+  step: jax.Array
+  instance_ids: jax.Array
+  losses: jax.Array
+  mean_alignments: Callable[[], tuple[jax.Array, jax.Array]]
+  is_unlabelled: Any = False
+
+
+class RuleState(NamedTuple):
+  """What weighting rules carry from step to step.
+
+  Attributes:
+    indicators: one persistent weight per weak instance of the set.
+    own: whatever else the rule needs, any pytree of arrays; None for a rule
+      without `WeightingRule.init`.
+  """
+
+  indicators: indicators_lib.IndicatorState
+  own: Any = None
+
+
+class Weighed(NamedTuple):
+  """What a weighting rule makes of a batch.
+
+  Attributes:
+    weights: of the weak instances, float [B].
+    state: after the rule has moved it.
+    is_bad: which alignments are not finite, bool [B]; None from a rule that
+      looks at none.
+  """
+
+  weights: jax.Array
+  state: RuleState
+  is_bad: jax.Array | None = None
+
+
+class WeightingRule(NamedTuple):
+  """One way to weigh weak instances, and what it must be given.
+
+  Attributes:
+    weigh: (weighting, state, batch, axis_name=) -> `Weighed`, of a `Weighting`,
+      a `RuleState` and a `WeakBatch`.
+    init: maps a key to the first state of its own; None for a rule without.
+    needs_alignments: whether it calls `WeakBatch.mean_alignments`.
+    needs_features: whether its alignments are those of the last layer alone,
+      which are computed from that layer's features.
+    is_persistent: whether its weights are the indicators of the `RuleState`.
+  """
+
+  weigh: Callable[..., Weighed]
+  init: Callable[[jax.Array], Any] | None = None
+  needs_alignments: bool = True
+  needs_features: bool = False
+  is_persistent: bool = False
+
+
 class CoRegularization(NamedTuple):
   """How strongly the two networks are taught on weak images, and by whom.
 
@@ -135,7 +204,7 @@ def check(
     weighting: Weighting,
     co_reg: CoRegularization,
     *,
-    weightings: Sequence[str],
+    rule: WeightingRule,
     has_features: bool,
 ) -> None:
   """Refuses parts that do not make a method.
@@ -144,15 +213,15 @@ def check(
     supervision: the losses.
     weighting: how the weak instances are weighted.
     co_reg: how the networks teach each other.
-    weightings: names of the weightings that there are.
+    rule: the rule that `weighting` names.
     has_features: whether the features of the last layer are at hand.
 
   Raises:
-    ValueError: if a part has an unknown name, if nothing is learnt, weights
-      without weak labels, or a weak head with parts that it has no say in.
+    ValueError: if a part has an unknown name, if nothing is learnt, if
+      alignments are asked for without weak labels, or if a weak head comes with
+      parts that it has no say in.
   """
   for what, name, known in (
-      ('weighting', weighting.name, weightings),
       ('trust', co_reg.trust, sorted(TRUSTS)),
       ('mixing', co_reg.mixing, sorted(MIXINGS)),
       ('teacher', co_reg.teacher, TEACHERS),
@@ -166,24 +235,28 @@ def check(
         "Method 'per_instance' needs the training loss as alignment loss: use "
         "'forward', or alignment_loss_fn=None."
     )
-  if weighting.name == 'dii_last_layer' and not has_features:
-    raise ValueError("Weighting 'dii_last_layer' needs a features_fn.")
-  if weighting.name == 'dii_last_layer' and weighting.method != 'forward':
-    raise ValueError("'dii_last_layer' has a closed form only: use 'forward'.")
-  if supervision.weak_head and not has_features:
-    raise ValueError('A weak_head needs a features_fn.')
-  if supervision.weak_head and (
-      weighting.name != 'uniform' or co_reg.scale
-      or not supervision.strong_scale):
+  if rule.needs_features and not has_features:
+    raise ValueError(f'Weighting {weighting.name!r} needs a features_fn.')
+  if rule.needs_features and weighting.method != 'forward':
     raise ValueError(
-        "A weak_head keeps weak labels from the head that predicts: use "
-        "weighting 'uniform', co-regularization of scale 0, and a strong_scale."
+        f"{weighting.name!r} has a closed form only: use 'forward'.")
+  if rule.needs_alignments and not supervision.weak_scale:
+    raise ValueError(
+        f'Weighting {weighting.name!r} needs weak labels: weak_scale is 0.'
     )
   if not supervision.strong_scale and not supervision.weak_scale:
     raise ValueError(
         'Nothing to learn: strong_scale and weak_scale are both 0.'
     )
-  if weighting.name != 'uniform' and not supervision.weak_scale:
+  if supervision.weak_head:
+    _check_weak_head(supervision, co_reg, rule, has_features)
+
+
+def _check_weak_head(supervision, co_reg, rule, has_features):
+  if not has_features:
+    raise ValueError('A weak_head needs a features_fn.')
+  if rule.needs_alignments or co_reg.scale or not supervision.strong_scale:
     raise ValueError(
-        f'Weighting {weighting.name!r} needs weak labels: weak_scale is 0.'
+        "A weak_head keeps weak labels from the head that predicts: use "
+        "weighting 'uniform', co-regularization of scale 0, and a strong_scale."
     )

@@ -1,7 +1,7 @@
 """What a training run holds, and the two networks in it that predict."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +9,9 @@ import numpy as np
 import optax
 
 from hybridseg import indicators as indicators_lib
-from hybridseg import meta_weight_net
 from hybridseg import method_parts
 from hybridseg import types
+from hybridseg import weight_rules
 
 
 class TrainState(NamedTuple):
@@ -27,7 +27,8 @@ class TrainState(NamedTuple):
     num_skipped_in_a_row: those since the last update done, int32 [].
     teachers: means of the parameter sets over the steps, a 2-tuple; None where
       no method asks for them.
-    weight_net: weighs instances by their losses; None likewise.
+    weight_net: state of the weighting rule's own, any pytree; None where it has
+      none. Checkpoints hold it by this name, that of the first such state.
   """
 
   step: jax.Array
@@ -37,7 +38,7 @@ class TrainState(NamedTuple):
   num_skipped: jax.Array
   num_skipped_in_a_row: jax.Array
   teachers: tuple[types.Params, types.Params] | None = None
-  weight_net: meta_weight_net.WeightNet | None = None
+  weight_net: Any = None
 
 
 def init_state(
@@ -65,6 +66,9 @@ def init_state(
 
   Returns:
     The state before the first update.
+
+  Raises:
+    ValueError: if no rule has the name of the weighting.
   """
   # Explicit transfers, which `jax.transfer_guard('disallow')` lets pass.
   number = lambda i, dtype: jax.device_put(np.array(i, dtype))
@@ -74,11 +78,10 @@ def init_state(
     params = tuple(
         {**p, method_parts.WEAK_HEAD: jax.tree.map(
             jnp.array, p[method_parts.HEAD])} for p in params)
-  teachers = weight_net = None
+  teachers = None
   if method_parts.has_mean_teachers(co_reg):
     teachers = jax.tree.map(jnp.array, params)  # Copies: states are donated.
-  if weighting.name == 'meta_weight_net':
-    weight_net = meta_weight_net.init_weight_net(fold_in(2))
+  rule = weight_rules.find(weighting.name)
   return TrainState(
       step=number(0, np.int32),
       params=params,
@@ -89,7 +92,7 @@ def init_state(
       num_skipped=number(0, np.int32),
       num_skipped_in_a_row=number(0, np.int32),
       teachers=teachers,
-      weight_net=weight_net,
+      weight_net=rule.init(fold_in(2)) if rule.init else None,
   )
 
 

@@ -1,7 +1,6 @@
 """One update of two networks: every method is a choice of parts."""
 
 from collections.abc import Callable
-import functools
 from typing import Any
 
 import jax
@@ -15,6 +14,7 @@ from hybridseg import losses as losses_lib
 from hybridseg import mapped_axis
 from hybridseg import method_parts
 from hybridseg import metrics as metrics_lib
+from hybridseg import terms as terms_lib
 from hybridseg import types
 from hybridseg import weak_gradients as weak_gradients_lib
 from hybridseg import weight_rules
@@ -53,11 +53,6 @@ def instance_keys(
   return jax.vmap(lambda i: jax.random.fold_in(key, i))(
       first + jnp.arange(num, dtype=jnp.int32)
   )
-
-
-def _named(name, pair):
-  """Names what there is of either network: name_0, name_1."""
-  return {f'{name}_{i}': x for i, x in enumerate(pair)}
 
 
 def make_train_step(
@@ -107,8 +102,8 @@ def make_train_step(
     optimizer: called once per network, so that clipping cannot couple them.
     num_classes: number of classes K.
     features_fn: maps params and images to logits and the features that the last
-      layer, params['head'], reads; needed by 'dii_last_layer' and by
-      `supervision.weak_head` only.
+      layer, params['head'], reads; needed by `supervision.weak_head` and by
+      rules with `needs_features`, as 'dii_last_layer', only.
     augment_fn: maps keys [B] and stored examples to float examples.
     supervision: the losses.
     weighting: how the weak instances are weighted.
@@ -129,169 +124,160 @@ def make_train_step(
   Raises:
     ValueError: if the parts do not make a method, see `method_parts.check`.
   """
+  rule = weight_rules.find(weighting.name)
   method_parts.check(
-      supervision, weighting, co_reg, weightings=tuple(weight_rules.RULES),
+      supervision, weighting, co_reg, rule=rule,
       has_features=features_fn is not None)
   weak_gradients = weak_gradients_lib.make_weak_gradients(
       apply_fn, features_fn=features_fn, supervision=supervision,
-      weighting=weighting, axis_name=axis_name)
-  use_strong_grads = bool(
-      supervision.strong_scale) or weighting.name != 'uniform'
-  use_weak = bool(supervision.weak_scale)
-  use_co_reg = bool(co_reg.scale)
-  use_means = method_parts.has_mean_teachers(co_reg)
-  pmean = lambda tree: mapped_axis.pmean(tree, axis_name)
-  gather = lambda rows: guards.gather_rows(rows, axis_name=axis_name)
-
-  def strong_loss(params, images, labels, where):
-    """Returns the mean loss and the losses [B] that it averages."""
-    logits = apply_fn(params, images)
-    losses = supervision.strong_loss_fn(logits, labels, where=where)
-    return jnp.mean(losses), losses
+      weighting=weighting, rule=rule, axis_name=axis_name)
 
   def train_step(state, batch, key):
-    key = jax.random.fold_in(key, state.step)
-    strong_key, weak_key, mix_key = jax.random.split(key, 3)
+    strong_key, weak_key, mix_key = jax.random.split(
+        jax.random.fold_in(key, state.step), 3)
+    encode = lambda images: _encode(encode_fn, state.params[0], images)
+    view = lambda key, examples: _view(
+        examples, key, num_classes, augment_fn, encode, axis_name)
 
-    def encode(images):
-      if encode_fn is None or isinstance(images, types.Encoded):
-        return images
-      return encode_fn(state.params[0], images)
+    strong_fn = terms_lib.strong_fn(
+        apply_fn, supervision.strong_loss_fn, *view(strong_key, batch.strong))
+    # Of the global batch, so that all devices weigh by the same gradient.
+    strong = terms_lib.strong_term(
+        strong_fn, state.params,
+        factor=method_parts.scale_at(supervision.strong_scale, state.step),
+        has_grads=bool(supervision.strong_scale) or rule.needs_alignments,
+        axis_name=axis_name)
+    terms, weighed = [strong], None
 
-    def prepare(key, examples):
-      keys = instance_keys(key, examples.label.shape[0], axis_name=axis_name)
-      examples = augment_fn(keys, examples)
-      return encode(examples.image), *losses_lib.one_hot_labels(
-          examples.label, num_classes
-      )
-
-    strong = prepare(strong_key, batch.strong)
-    strong_fn = lambda p: strong_loss(p, *strong)
-    if use_strong_grads:
-      strong_values, strong_grads = zip(*(
-          jax.value_and_grad(strong_fn, has_aux=True)(p) for p in state.params
-      ), strict=True)
-    else:  # The loss is still reported: no network learns these masks.
-      strong_values = [strong_fn(p) for p in state.params]
-      strong_grads = jax.tree.map(jnp.zeros_like, state.params)
-    strong_means, strong_losses = zip(*strong_values, strict=True)
-    # Averaged before the alignments: every device weights its instances by the
-    # gradient of the global strong batch.
-    strong_grads = pmean(strong_grads)
-    metrics = {'strong_loss': pmean(sum(strong_means) / 2)}
-    strong_scale = method_parts.scale_at(supervision.strong_scale, state.step)
-    grads = jax.tree.map(lambda g: strong_scale * g, strong_grads)
-    moved = state
-    # What must be finite, by name; the same on all devices, or they part.
-    terms = {
-        'strong_loss': metrics['strong_loss'],
-        **_named('strong_grad', strong_grads),
-    }
-    bad_weak = jnp.zeros(batch.weak.label.shape[0], bool)
-
-    if use_weak or use_co_reg:
-      weak = prepare(weak_key, batch.weak)
+    if supervision.weak_scale or co_reg.scale:
+      weak = view(weak_key, batch.weak)
       if supervision.by_kind:
         weak += (batch.weak.kind, batch.weak.present)
-      is_unlabelled = types.is_unlabelled(batch.weak)
-      num_weak = batch.weak.label.shape[0]
       linear = [weak_gradients.linearize(p, weak) for p in state.params]
-      taught = [l.aux[0] for l in linear]
-      if use_means:
-        taught = [apply_fn(p, weak[0]) for p in state.teachers]
-      elif co_reg.teacher == 'other':
-        taught = taught[::-1]
-      # Pseudo labels are taken of all pixels, known or not; nan would win.
-      bad_weak |= guards.nonfinite_rows([
-          [l.losses for l in linear] if use_weak else [],
-          taught if use_co_reg else [],
-      ])
-
-      mean_alignments = functools.partial(
-          weak_gradients_lib.mean_alignments, weak_gradients, state.params,
-          weak, linear, strong_fn, strong_grads, axis_name=axis_name)
-      weights, moved, bad_alignment = weight_rules.weigh(
-          weighting, state,
-          weight_rules.Batch(
-              batch.weak.instance_id, sum(l.losses[0] for l in linear) / 2,
-              mean_alignments, is_unlabelled),
+      mean_alignments = lambda: weak_gradients_lib.mean_alignments(
+          weak_gradients, state.params, weak, linear, strong_fn, strong.grads,
           axis_name=axis_name)
-      metrics['weak_loss'] = pmean(
-          sum(jnp.mean(l.losses[0]) for l in linear) / 2
-      )
-      metrics['mean_weight'] = pmean(jnp.mean(weights))
+      weighed = weight_rules.weigh(
+          weighting,
+          method_parts.RuleState(state.indicators, state.weight_net),
+          method_parts.WeakBatch(
+              state.step, batch.weak.instance_id,
+              sum(l.losses[0] for l in linear) / 2, mean_alignments,
+              types.is_unlabelled(batch.weak)),
+          axis_name=axis_name)
+      terms.append(terms_lib.weak_term(
+          weak_gradients, linear, weighed.weights, state.step,
+          scale=supervision.weak_scale, axis_name=axis_name))
 
-    if use_weak:
-      weak_scale = method_parts.scale_at(supervision.weak_scale, state.step)
-      cotangent = weak_scale * weights / num_weak
-      weak_grads = pmean(tuple(
-          weak_gradients.weighted_grads(l, cotangent) for l in linear))
-      grads = jax.tree.map(jnp.add, grads, weak_grads)
-      terms |= {
-          'weak_loss': metrics['weak_loss'], **_named('weak_grad', weak_grads)
-      }
-
-    if use_co_reg:
+    if co_reg.scale:
       masks = method_parts.MIXINGS[co_reg.mixing](
-          instance_keys(mix_key, num_weak, axis_name=axis_name),
-          batch.weak.label.shape[1:3],
-      )
-      trust = jnp.where(is_unlabelled, 1, TRUSTS[co_reg.trust](weights))
-      value, cross_grads = pmean(co_regularization.taught_value_and_grads(
-          apply_fn, state.params, types.pixels(weak[0]), taught, trust, masks,
-          encode_fn=encode,
-          losses_fn=co_regularization.consistency_losses if use_means else
-          co_regularization.cross_pseudo_losses))
-      scale = co_regularization.ramp_up(
-          state.step, scale=co_reg.scale, ramp_up_steps=co_reg.ramp_up_steps
-      )
-      grads = jax.tree.map(lambda g, c: g + scale * c, grads, cross_grads)
-      metrics['co_reg_loss'] = value
-      terms |= {'co_reg_loss': value, **_named('co_reg_grad', cross_grads)}
+          instance_keys(mix_key, len(weighed.weights), axis_name=axis_name),
+          batch.weak.label.shape[1:3])
+      terms.append(terms_lib.taught_term(
+          apply_fn, state, weak[0], [l.aux[0] for l in linear],
+          weighed.weights, masks, co_reg=co_reg,
+          is_unlabelled=types.is_unlabelled(batch.weak), encode_fn=encode,
+          axis_name=axis_name))
 
-    with jax.numpy_dtype_promotion('standard'):  # As optax's Adam needs it.
-      updates, opt_states = zip(*(
-          optimizer.update(g, s, p) for g, s, p in zip(
-              grads, state.opt_states, state.params, strict=True)
-      ), strict=True)
-    params = tuple(map(optax.apply_updates, state.params, updates))
-
-    teachers = state.teachers
-    if use_means:
-      teachers = co_regularization.update_teachers(
-          teachers, params, step=state.step, decay=co_reg.decay)
-    terms['update'] = (params, opt_states, teachers, moved.weight_net)
-    # The stored table too: clipping would make a number of infinity.
-    terms['indicator'] = (
-        state.indicators.weights, moved.indicators.weights,
-        metrics.get('mean_weight'),
-    )
-    nonfinite = {n: ~guards.all_finite(tree) for n, tree in terms.items()}
-    if weighting.name != 'uniform':
-      nonfinite['alignment'] = jnp.any(gather(bad_alignment))
-      bad_weak |= bad_alignment & guards.all_finite(strong_grads)
-    ok = ~jnp.any(jnp.stack(list(nonfinite.values())))
-    new = moved._replace(
-        params=params, opt_states=opt_states, teachers=teachers)
-    state = guards.select(ok, new, state)
-    skipped = 1 - ok.astype(jnp.int32)
-    metrics |= {
-        'mean_indicator': jnp.mean(state.indicators.weights),
-        'skipped': skipped.astype(jnp.float32),
-        'nonfinite': {
-            'terms': nonfinite,
-            'strong': gather(guards.nonfinite_rows(strong_losses)),
-            'weak': gather(bad_weak),
-        },
-    }
-    state = state._replace(
-        step=state.step + 1,
-        num_skipped=state.num_skipped + skipped,
-        num_skipped_in_a_row=skipped * (state.num_skipped_in_a_row + 1),
-    )
-    return state, metrics
+    new = _moved(state, terms, weighed, optimizer, co_reg)
+    return _guarded(state, new, terms, weighed, batch, axis_name)
 
   return train_step
+
+
+def _encode(encode_fn, params, images):
+  """Runs the part that is never trained, where it has not run already."""
+  if encode_fn is None or isinstance(images, types.Encoded):
+    return images
+  return encode_fn(params, images)
+
+
+def _view(examples, key, num_classes, augment_fn, encode, axis_name):
+  """Returns images as networks see them, one-hot labels and known pixels."""
+  keys = instance_keys(key, examples.label.shape[0], axis_name=axis_name)
+  examples = augment_fn(keys, examples)
+  return encode(examples.image), *losses_lib.one_hot_labels(
+      examples.label, num_classes)
+
+
+def _moved(state, terms, weighed, optimizer, co_reg):
+  """Returns the state after the step, whatever numbers it holds."""
+  grads = terms_lib.total_grads(terms)
+  with jax.numpy_dtype_promotion('standard'):  # As optax's Adam needs it.
+    updates, opt_states = zip(*(
+        optimizer.update(g, s, p) for g, s, p in zip(
+            grads, state.opt_states, state.params, strict=True)
+    ), strict=True)
+  params = tuple(map(optax.apply_updates, state.params, updates))
+  new = state._replace(params=params, opt_states=opt_states)
+  if method_parts.has_mean_teachers(co_reg):
+    new = new._replace(teachers=co_regularization.update_teachers(
+        state.teachers, params, step=state.step, decay=co_reg.decay))
+  if weighed is not None:
+    new = new._replace(
+        indicators=weighed.state.indicators, weight_net=weighed.state.own)
+  return new
+
+
+def _guarded(state, new, terms, weighed, batch, axis_name):
+  """Returns the new state, or where anything is not finite the old; metrics."""
+  metrics = {f'{t.name}_loss': t.loss for t in terms}
+  if weighed is not None:
+    metrics['mean_weight'] = mapped_axis.pmean(
+        jnp.mean(weighed.weights), axis_name)
+  nonfinite = _nonfinite(
+      state, new, terms, weighed, metrics.get('mean_weight'), axis_name)
+  ok = ~jnp.any(jnp.stack(list(nonfinite.values())))
+  state = guards.select(ok, new, state)
+  skipped = 1 - ok.astype(jnp.int32)
+  metrics |= {
+      'mean_indicator': jnp.mean(state.indicators.weights),
+      'skipped': skipped.astype(jnp.float32),
+      'nonfinite': {
+          'terms': nonfinite,
+          **_nonfinite_rows(terms, weighed, batch, axis_name)},
+  }
+  state = state._replace(
+      step=state.step + 1,
+      num_skipped=state.num_skipped + skipped,
+      num_skipped_in_a_row=skipped * (state.num_skipped_in_a_row + 1),
+  )
+  return state, metrics
+
+
+def _nonfinite(state, new, terms, weighed, mean_weight, axis_name):
+  """Returns what is not finite, name -> bool [].
+
+  It is the same on all devices, or else their states would part.
+  """
+  checked = {}
+  for term in terms_lib.learnt(terms):
+    checked[f'{term.name}_loss'] = term.loss
+    for i, grads in enumerate(term.grads):
+      checked[f'{term.name}_grad_{i}'] = grads
+  checked['update'] = (
+      new.params, new.opt_states, new.teachers, new.weight_net)
+  # The stored table too: clipping would make a number of infinity.
+  checked['indicator'] = (
+      state.indicators.weights, new.indicators.weights, mean_weight)
+  nonfinite = {n: ~guards.all_finite(tree) for n, tree in checked.items()}
+  if weighed is not None and weighed.is_bad is not None:
+    nonfinite['alignment'] = jnp.any(
+        guards.gather_rows(weighed.is_bad, axis_name=axis_name))
+  return nonfinite
+
+
+def _nonfinite_rows(terms, weighed, batch, axis_name):
+  """Returns which instances of the global batch are to blame, by their part."""
+  strong, *others = terms_lib.learnt(terms)
+  is_bad = jnp.zeros(batch.weak.label.shape[0], bool)
+  for term in others:
+    is_bad |= term.is_bad
+  if weighed is not None and weighed.is_bad is not None:
+    # A bad strong gradient makes every alignment bad.
+    is_bad |= weighed.is_bad & guards.all_finite(strong.grads)
+  gather = lambda rows: guards.gather_rows(rows, axis_name=axis_name)
+  return {'strong': gather(strong.is_bad), 'weak': gather(is_bad)}
 
 
 def make_eval_step(

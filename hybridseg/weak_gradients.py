@@ -70,6 +70,7 @@ def make_weak_gradients(
     features_fn: Callable[..., tuple[jax.Array, jax.Array]] | None,
     supervision: method_parts.Supervision,
     weighting: method_parts.Weighting,
+    rule: method_parts.WeightingRule,
     axis_name: mapped_axis.AxisName,
 ) -> WeakGradients:
   """Returns the functions of a choice of parts.
@@ -79,16 +80,16 @@ def make_weak_gradients(
 
   Args:
     apply_fn: maps params and float images to logits.
-    features_fn: maps them to logits and features, for 'dii_last_layer' and a
-      weak head.
+    features_fn: maps them to logits and features, for a rule that needs them
+      and for a weak head.
     supervision: the losses.
     weighting: how the alignments are computed.
+    rule: the rule that `weighting` names.
     axis_name: mapped axis over which the batch is sharded, or None.
   """
   loss_fns = [supervision.weak_loss_fn]
   alignment_loss_fn = supervision.alignment_loss_fn or supervision.weak_loss_fn
-  if weighting.name != 'uniform' and not method_parts.one_weak_loss(
-      supervision):
+  if rule.needs_alignments and not method_parts.one_weak_loss(supervision):
     loss_fns.append(alignment_loss_fn)
 
   def call(loss_fn, logits, images, labels, where, *context):
@@ -105,7 +106,7 @@ def make_weak_gradients(
       # A linear layer: what it gives is its slope along itself.
       logits = weighting_lib.last_layer_slopes(
           features, params[method_parts.WEAK_HEAD])
-    elif weighting.name == 'dii_last_layer':
+    elif rule.needs_features:
       logits, features = features_fn(params, images)
     else:
       logits, features = apply_fn(params, images), None
@@ -134,7 +135,7 @@ def make_weak_gradients(
 
   def alignments(params, weak, linear, strong_fn, strong_grads):
     """Returns <grad strong, grad weak_k> of one network, float [B]."""
-    if weighting.name == 'dii_last_layer':
+    if rule.needs_features:
       return weighting_lib.last_layer_alignments(
           lambda x: call(loss_fns[-1], x, *weak),
           *linear.aux,

@@ -1,7 +1,4 @@
-"""The rules that weight the weak instances of a batch, by name."""
-
-from collections.abc import Callable
-from typing import Any, NamedTuple
+"""The rules that weigh the weak instances of a batch, by name."""
 
 import jax
 import jax.numpy as jnp
@@ -10,39 +7,13 @@ from hybridseg import indicators as indicators_lib
 from hybridseg import mapped_axis
 from hybridseg import meta_weight_net
 from hybridseg import method_parts
-from hybridseg import train_state
 from hybridseg import weighting as weighting_lib
-
-
-class Batch(NamedTuple):
-  """What a rule may ask of the B weak instances of a batch.
-
-  Attributes:
-    instance_ids: rows of the indicators, int32 [B].
-    losses: training losses, means of the two networks, float [B].
-    mean_alignments: maps nothing to the alignments and which of them are not
-      finite, float [B] and bool [B]; computed where a rule calls it.
-    is_unlabelled: which have no annotation, bool [B] or False.
-  """
-
-  instance_ids: jax.Array
-  losses: jax.Array
-  mean_alignments: Callable[[], tuple[jax.Array, jax.Array]]
-  is_unlabelled: Any = False
-
-
-# (weighting, state before the update, batch, axis_name=) -> weights, float [B];
-# the state with other indicators or another weight net; which alignments were
-# not finite, bool [B].
-Rule = Callable[
-    ..., tuple[jax.Array, train_state.TrainState, jax.Array]]
 
 
 def _uniform(weighting, state, batch, *, axis_name):
   """All weigh 1."""
   del weighting, axis_name
-  num = batch.losses.shape[0]
-  return jnp.ones_like(batch.losses), state, jnp.zeros(num, bool)
+  return method_parts.Weighed(jnp.ones_like(batch.losses), state)
 
 
 def _l2rw(weighting, state, batch, *, axis_name):
@@ -53,45 +24,34 @@ def _l2rw(weighting, state, batch, *, axis_name):
   del weighting
   num = batch.losses.shape[0]
   total = num * mapped_axis.num_shards(axis_name)
-  alignments, bad = batch.mean_alignments()
+  alignments, is_bad = batch.mean_alignments()
   weights = total * weighting_lib.l2rw_weights(-alignments, axis_name=axis_name)
-  return weights, state, bad
-
-
-def _meta_weight_net(weighting, state, batch, *, axis_name):
-  """A learnt function of the loss."""
-  if state.weight_net is None:
-    raise ValueError(
-        'The state has no weight net: give init_state the same weighting.')
-  alignments, bad = batch.mean_alignments()
-  weights, weight_net = meta_weight_net.weigh(
-      state.weight_net, batch.losses, alignments,
-      learning_rate=weighting.learning_rate, axis_name=axis_name)
-  return weights, state._replace(weight_net=weight_net), bad
+  return method_parts.Weighed(weights, state, is_bad)
 
 
 def _indicators(weighting, state, batch, *, axis_name):
   """One persistent indicator each, which moves along its alignment."""
 
   def move():
-    alignments, bad = batch.mean_alignments()
+    alignments, is_bad = batch.mean_alignments()
     moved = move_indicators(
         weighting, state.indicators, batch.instance_ids, alignments,
         is_unlabelled=batch.is_unlabelled, axis_name=axis_name)
-    return moved, bad
+    return moved, is_bad
 
   none_bad = jnp.zeros(batch.losses.shape[0], bool)
   if weighting.instances == 'all':  # `indicator_step` moves them.
-    indicators, bad = state.indicators, none_bad
+    indicators, is_bad = state.indicators, none_bad
   elif weighting.every_steps == 1 and not weighting.start_step:
-    indicators, bad = move()
+    indicators, is_bad = move()
   else:
-    due = (state.step % weighting.every_steps == 0) & (
-        state.step >= weighting.start_step)
-    indicators, bad = jax.lax.cond(
+    due = (batch.step % weighting.every_steps == 0) & (
+        batch.step >= weighting.start_step)
+    indicators, is_bad = jax.lax.cond(
         due, move, lambda: (state.indicators, none_bad))
   weights = indicators_lib.gather_indicators(indicators, batch.instance_ids)
-  return weights, state._replace(indicators=indicators), bad
+  return method_parts.Weighed(
+      weights, state._replace(indicators=indicators), is_bad)
 
 
 def move_indicators(
@@ -123,26 +83,40 @@ def move_indicators(
       learning_rate=weighting.learning_rate, axis_name=axis_name)
 
 
-RULES: dict[str, Rule] = {
-    'uniform': _uniform,
-    'dii': _indicators,
-    'dii_last_layer': _indicators,
-    'l2rw': _l2rw,
-    'meta_weight_net': _meta_weight_net,
+RULES: dict[str, method_parts.WeightingRule] = {
+    'uniform': method_parts.WeightingRule(_uniform, needs_alignments=False),
+    'dii': method_parts.WeightingRule(_indicators, is_persistent=True),
+    'dii_last_layer': method_parts.WeightingRule(
+        _indicators, needs_features=True, is_persistent=True),
+    'l2rw': method_parts.WeightingRule(_l2rw),
+    'meta_weight_net': meta_weight_net.RULE,
 }
-# Whose weights are the persistent indicators of the state.
-HAS_INDICATORS = tuple(
-    name for name, rule in RULES.items() if rule is _indicators)
+
+
+def find(name: str) -> method_parts.WeightingRule:
+  """Returns the rule of a name.
+
+  Raises:
+    ValueError: if there is none.
+  """
+  if name not in RULES:
+    raise ValueError(f'Unknown weighting {name!r}; known: {tuple(RULES)}.')
+  return RULES[name]
+
+
+def persistent() -> tuple[str, ...]:
+  """Returns the names of the rules whose weights are the indicators."""
+  return tuple(name for name, rule in RULES.items() if rule.is_persistent)
 
 
 def weigh(
     weighting: method_parts.Weighting,
-    state: train_state.TrainState,
-    batch: Batch,
+    state: method_parts.RuleState,
+    batch: method_parts.WeakBatch,
     *,
     axis_name: mapped_axis.AxisName = None,
-) -> tuple[jax.Array, train_state.TrainState, jax.Array]:
-  """Returns the weights of a batch; moves what they come from where it is due.
+) -> method_parts.Weighed:
+  """Weighs a batch, after moving what the weights come from, where it is due.
 
   Args:
     weighting: which rule, and its options.
@@ -151,14 +125,22 @@ def weigh(
     axis_name: mapped axis over which the batch is sharded, or None.
 
   Returns:
-    Weights, float [B]; the state with other indicators or another weight net;
-    which alignments were not finite, bool [B].
+    The weights, the state that the rule moved, and which alignments are bad.
 
   Raises:
-    ValueError: if no rule has this name, or if the state was initialised for
-      another weighting.
+    ValueError: if no rule has this name, if the state was initialised for
+      another rule, or if a rule asks for alignments that it does not announce.
   """
-  if weighting.name not in RULES:
+  rule = find(weighting.name)
+  if rule.init and state.own is None:
     raise ValueError(
-        f'Unknown weighting {weighting.name!r}; known: {tuple(RULES)}.')
-  return RULES[weighting.name](weighting, state, batch, axis_name=axis_name)
+        f'The state holds nothing of weighting {weighting.name!r}: give '
+        'init_state the same weighting.')
+  if not rule.needs_alignments:
+    batch = batch._replace(mean_alignments=_refuse_alignments)
+  return rule.weigh(weighting, state, batch, axis_name=axis_name)
+
+
+def _refuse_alignments():
+  # Of no meaning: neither their loss nor the strong gradient was computed.
+  raise ValueError('A rule that asks for alignments needs_alignments=True.')

@@ -30,8 +30,7 @@ _PARTS = {
     'guards', 'inference', 'alignment_maps', 'regularizers', 'kind_losses',
     'inner_optimizers', 'refinement', 'microbatches', 'batch_checks'}
 _RULES = {
-    'weak_losses', 'weighting', 'indicators', 'co_regularization',
-    'meta_weight_net'}
+    'weak_losses', 'weighting', 'indicators', 'co_regularization'}
 _MAY_IMPORT = {
     'types': set(),
     'masking': set(),
@@ -41,13 +40,20 @@ _MAY_IMPORT = {
     **{name: _LEAVES | _PARTS for name in _RULES},
     'method_parts': _LEAVES | _PARTS | _RULES,
     'indicator_grads': _LEAVES | _PARTS | _RULES,
-    'train_state': _LEAVES | _PARTS | _RULES | {'method_parts'},
+    # A rule with a state of its own is a module like this one.
+    'meta_weight_net': _LEAVES | _PARTS | _RULES | {'method_parts'},
+    'weight_rules': _LEAVES | _PARTS | _RULES | {
+        'method_parts', 'meta_weight_net'},
+    'train_state': _LEAVES | _PARTS | _RULES | {'method_parts', 'weight_rules'},
     'weak_gradients': _LEAVES | _PARTS | _RULES | {'method_parts'},
-    'weight_rules': _LEAVES | _PARTS | _RULES | {'method_parts', 'train_state'},
+    'terms': _LEAVES | _PARTS | _RULES | {
+        'method_parts', 'train_state', 'weak_gradients'},
     'indicator_step': _LEAVES | _PARTS | _RULES | {
-        'method_parts', 'train_state', 'weak_gradients', 'weight_rules'},
+        'method_parts', 'train_state', 'weak_gradients', 'weight_rules',
+        'terms'},
     'train_step': _LEAVES | _PARTS | _RULES | {
-        'method_parts', 'train_state', 'weak_gradients', 'weight_rules'},
+        'method_parts', 'train_state', 'weak_gradients', 'weight_rules',
+        'terms'},
     'parallel': _LEAVES,
     'surface_metrics': _LEAVES,
 }

@@ -57,11 +57,14 @@ NOT_TRACED = {
     'models.build', 'parallel.any_process', 'parallel.compile_together',
     'parallel.exit_now', 'parallel.initialize', 'parallel.is_primary',
     'parallel.make_mapping', 'parallel.num_processes', 'parallel.shard_batch',
-    'parallel.to_host', 'train_state.eval_params',
+    'parallel.to_host', 'terms.learnt', 'terms.strong_fn',
+    'terms.strong_term', 'terms.taught_term', 'terms.total_grads',
+    'terms.weak_term', 'train_state.eval_params',
     'types.is_unlabelled', 'types.pixels',
     'weak_gradients.make_weak_gradients',
     'weak_gradients.mean_alignments',
-    'weight_rules.move_indicators', 'weight_rules.weigh'}
+    'weight_rules.find', 'weight_rules.move_indicators',
+    'weight_rules.persistent', 'weight_rules.weigh'}
 
 
 def public_functions() -> set[str]:

@@ -178,7 +178,7 @@ class TrainStepTest(parameterized.TestCase):
     self.assertEqual(
         new.weight_net is not None, name == 'meta_weight_net')
     if new.weight_net is not None:
-      with self.assertRaisesRegex(ValueError, 'no weight net'):
+      with self.assertRaisesRegex(ValueError, 'holds nothing of weighting'):
         _jitted_step(name)(init_state(), batch, key)
     moved = name.startswith('dii')
     self.assertEqual(int(new.indicators.num_updates.sum()), 4 * moved)
@@ -517,6 +517,10 @@ class MeanTeacherTest(absltest.TestCase):
           atol=1e-6)
     np.testing.assert_allclose(
         metrics['co_reg_loss'], [expected['co_reg_loss']] * 2, rtol=1e-5)
+
+  def test_a_state_without_means_is_refused(self):
+    with self.assertRaisesRegex(ValueError, 'holds no mean teachers'):
+      self._step()(init_state(), random_batch(0), jax.random.key(7))
 
   def test_unknown_teacher(self):
     with self.assertRaisesRegex(ValueError, "teacher 'ema'; known"):

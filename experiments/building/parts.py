@@ -15,6 +15,7 @@ from hybridseg import regularizers
 from hybridseg import train_step as train_step_lib
 from hybridseg import types
 from hybridseg import weak_losses
+from hybridseg import weight_rules
 from hybridseg.models import encoder_unet
 import jax
 import jax.numpy as jnp
@@ -169,6 +170,7 @@ def build_training(
 def _choose(config):
   pretrained.check(config.model)
   retraining.check(config.weighting)
+  weight_rules.find(config.weighting.name)
   return _Choices(
       _build_optimizer(config),
       _build_supervision(config),
@@ -251,7 +253,8 @@ def _named(name, known):
 
 
 def _check_truth(config):
-  if (config.weighting.name != 'uniform' or config.co_regularization.scale
+  rule = weight_rules.find(config.weighting.name)
+  if (rule.needs_alignments or config.co_regularization.scale
       or config.supervision.weak_head or config.supervision.refine
       or any(callable(x) or not x for x in _scales(config).values())):
     raise ValueError(

@@ -29,16 +29,16 @@ def check(weighting: ml_collections.ConfigDict) -> None:
     ValueError: if the method has no indicators.
   """
   path = weighting.initial_from
-  if path and weighting.name not in weight_rules.HAS_INDICATORS:
+  if path and weighting.name not in weight_rules.persistent():
     raise ValueError(
         f'weighting.initial_from={path} is for indicators, and '
         f'{weighting.name!r} has none: use '
-        f'{" or ".join(weight_rules.HAS_INDICATORS)}.')
+        f'{" or ".join(weight_rules.persistent())}.')
 
 
 def only_where_used(config: ml_collections.ConfigDict) -> None:
   """Takes the table from one of several methods that has no indicators."""
-  if config.weighting.name not in weight_rules.HAS_INDICATORS:
+  if config.weighting.name not in weight_rules.persistent():
     config.weighting.initial_from = ''
 
 
