@@ -15,29 +15,6 @@ import jax
 import jax.numpy as jnp
 
 from hybridseg import masking
-from hybridseg import types
-
-
-def logits_and_slopes(
-    apply_fn: Callable[[types.Params, jax.Array], jax.Array],
-    params: types.Params,
-    images: jax.Array,
-    direction: types.Params,
-) -> tuple[jax.Array, jax.Array]:
-  """Returns the logits and their slope along a direction in all parameters.
-
-  For a direction in the last layer alone, use `weighting.last_layer_slopes`.
-
-  Args:
-    apply_fn: maps params and float images [B, H, W, C] to logits [B, H, W, K].
-    params: parameters theta.
-    images: float [B, H, W, C].
-    direction: a tree like `params`, for example the strong gradient.
-
-  Returns:
-    Logits f and d f(theta + s direction) / d s at s = 0, float [B, H, W, K].
-  """
-  return jax.jvp(lambda p: apply_fn(p, images), (params,), (direction,))
 
 
 def alignment_maps(
@@ -55,7 +32,8 @@ def alignment_maps(
     losses_fn: maps logits to the weak losses, float [B]; loss k may depend on
       the logits of instance k alone.
     logits: f, float [B, ..., K].
-    slopes: t, of the same shape as the logits.
+    slopes: t, of the same shape as the logits: `weighting.last_layer_slopes`,
+      or for all layers the tangent of `jax.jvp` along the strong gradient.
 
   Returns:
     The maps, at least float32 [B, ...]; the sum of a map over its pixels is the

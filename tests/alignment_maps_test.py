@@ -69,8 +69,8 @@ class AlignmentMapsTest(parameterized.TestCase):
     apply_fn, params, images, labels, where, direction = _problem()
     loss_fn = functools.partial(_LOSSES[name], labels=labels, where=where)
     maps = alignment_maps.alignment_maps(
-        loss_fn, *alignment_maps.logits_and_slopes(
-            apply_fn, params, images, direction))
+        loss_fn, *jax.jvp(
+            lambda p: apply_fn(p, images), (params,), (direction,)))
     linear = linearization.linearize_losses(
         lambda p: loss_fn(apply_fn(p, images)), params)
     wanted = linear.directional(direction)

@@ -254,9 +254,6 @@ CALLS = {
     'alignment_maps.alignment_maps': lambda a: alignment_maps.alignment_maps(
         lambda x: losses.cross_entropy_loss(x, a['labels']), a['logits'],
         a['logits']),
-    'alignment_maps.logits_and_slopes': lambda a: (
-        alignment_maps.logits_and_slopes(
-            apply_fn, a['params'], a['images'], a['params'])),
     'augmentation.augment': lambda a: augment_fn(a['keys'], a['examples']),
     'augmentation.augment all': lambda a: augmentation.augment(
         a['keys'], a['examples']._replace(

@@ -1,4 +1,4 @@
-"""Tests for hybridseg.losses; the contract of all losses: common_test."""
+"""Tests for hybridseg.losses; what all losses share: loss_contract_test."""
 
 import functools
 import itertools
@@ -139,59 +139,6 @@ class HandComputedTest(absltest.TestCase):
         losses.cross_entropy_dice_loss(logits, labels, where=where),
         losses.cross_entropy_loss(logits, labels, where=where)
         + losses.soft_dice_loss(logits, labels, where=where), rtol=1e-6)
-
-
-class MaskTest(parameterized.TestCase):
-
-  @parameterized.parameters(*_LOSSES)
-  def test_masked_nan_stays_out_of_value_and_gradient(self, loss):
-    logits, labels, where = _random(1)
-    mean = lambda x: jnp.mean(loss(x, labels, where=where))
-    value, gradient = jax.value_and_grad(mean)(logits)
-    for bad in (np.nan, np.inf, -np.inf):
-      spoiled = jnp.where(where[..., None], logits, bad)
-      bad_value, bad_gradient = jax.value_and_grad(mean)(spoiled)
-      np.testing.assert_array_equal(bad_value, value)
-      np.testing.assert_array_equal(bad_gradient, gradient)
-    self.assertTrue(np.isfinite(gradient).all())
-    np.testing.assert_array_equal(gradient[~where], 0)
-
-  @parameterized.parameters(*_LOSSES)
-  def test_padding_changes_nothing(self, loss):
-    logits, labels, where = _random(2)
-    pad = lambda x, value: jnp.pad(
-        x, ((0, 0), (0, 3), (1, 2)) + ((0, 0),) * (x.ndim - 3),
-        constant_values=value)
-    mean = lambda x, y, m: jnp.mean(loss(x, y, where=m))
-    value, gradient = jax.value_and_grad(mean)(logits, labels, where)
-    padded_value, padded_gradient = jax.value_and_grad(mean)(
-        pad(logits, np.nan), pad(labels, 0.0), pad(where, False))
-    np.testing.assert_allclose(padded_value, value, rtol=1e-6)
-    np.testing.assert_allclose(
-        padded_gradient, pad(gradient, 0.0), rtol=1e-5, atol=1e-7)
-
-  @parameterized.parameters(*_LOSSES)
-  def test_nothing_labelled_gives_0_and_a_finite_gradient(self, loss):
-    logits, labels, _ = _random(3)
-    where = jnp.zeros(logits.shape[:-1], bool)
-    np.testing.assert_array_equal(loss(logits, labels, where=where), [0, 0])
-    gradient = jax.grad(lambda x: jnp.sum(loss(x, labels, where=where)))(logits)
-    np.testing.assert_array_equal(gradient, jnp.zeros_like(logits))
-
-  @parameterized.parameters(*_LOSSES)
-  def test_no_mask_is_a_mask_of_all(self, loss):
-    logits, labels, where = _random(4, unlabelled=False)
-    self.assertTrue(where.all())
-    np.testing.assert_array_equal(
-        loss(logits, labels), loss(logits, labels, where=where))
-
-
-  @parameterized.parameters(*_LOSSES)
-  def test_refuses_a_mask_of_another_shape(self, loss):
-    logits, labels, where = _random(4)
-    with self.assertRaisesRegex(
-        ValueError, r'where.*\(2, 4, 3\) differs .*\(2, 4, 4\)'):
-      loss(logits, labels, where=where[..., :3])
 
 
 class WithoutClassPriorTest(parameterized.TestCase):

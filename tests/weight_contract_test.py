@@ -1,0 +1,72 @@
+"""One contract for all that turns the slopes of a batch into weights."""
+
+import functools
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hybridseg import indicators
+from hybridseg import weighting
+
+
+def _update_and_gather(slopes, *, axis_name=None):
+  """One step of the indicators of a batch, from the middle of [0, 1]."""
+  shard = 0 if axis_name is None else jax.lax.axis_index(axis_name)
+  ids = shard * slopes.size + jnp.arange(slopes.size)
+  state = indicators.init_indicators(_BATCH, value=0.5)
+  state = indicators.update_indicators(
+      state, ids, slopes, learning_rate=0.1, axis_name=axis_name)
+  return indicators.gather_indicators(state, ids)
+
+
+_BATCH = 8
+# Each: (slopes of the strong loss [B], axis_name=) -> values [B].
+_WEIGHTINGS = {
+    'l2rw_weights': weighting.l2rw_weights,
+    'unit_rms': weighting.unit_rms,
+    'indicators': _update_and_gather,
+}
+
+
+class WeightingContractTest(parameterized.TestCase):
+
+  def _slopes(self):
+    return jax.random.normal(jax.random.key(0), (_BATCH,))
+
+  @parameterized.parameters(*_WEIGHTINGS)
+  def test_jit_vmap_and_dtype(self, name):
+    rule, slopes = _WEIGHTINGS[name], self._slopes()
+    values = rule(slopes)
+    self.assertEqual(values.shape, (_BATCH,))
+    self.assertEqual(values.dtype, jnp.float32)
+    np.testing.assert_allclose(jax.jit(rule)(slopes), values, rtol=1e-6)
+    np.testing.assert_allclose(
+        jax.vmap(rule)(jnp.stack([slopes, -slopes])),
+        jnp.stack([values, rule(-slopes)]), rtol=1e-6)
+
+  @parameterized.parameters(*_WEIGHTINGS)
+  def test_order_of_the_batch_does_not_matter(self, name):
+    rule, slopes = _WEIGHTINGS[name], self._slopes()
+    np.testing.assert_allclose(
+        rule(slopes[::-1]), rule(slopes)[::-1], rtol=1e-6)
+
+  @parameterized.parameters(*_WEIGHTINGS)
+  def test_no_slope_is_finite(self, name):
+    values = _WEIGHTINGS[name](jnp.zeros(_BATCH))
+    self.assertTrue(np.isfinite(values).all())
+    self.assertEqual(np.ptp(values), 0)  # Nothing tells the instances apart.
+
+  @parameterized.product(name=tuple(_WEIGHTINGS), num_shards=(1, 2, 4))
+  def test_shards_equal_single(self, name, num_shards):
+    rule, slopes = _WEIGHTINGS[name], self._slopes()
+    sharded = jax.vmap(
+        functools.partial(rule, axis_name='batch'), axis_name='batch'
+    )(slopes.reshape(num_shards, -1))
+    np.testing.assert_allclose(sharded.reshape(-1), rule(slopes), rtol=1e-5)
+
+
+if __name__ == '__main__':
+  absltest.main()
