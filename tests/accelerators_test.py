@@ -22,7 +22,7 @@ from hybridseg import parallel
 from hybridseg import train_step as train_step_lib
 from hybridseg import weighting as weighting_lib
 from hybridseg.models import depthwise
-from tests import train_step_test as tiny
+from tests import tiny_step as tiny
 
 _PLATFORMS = ('cuda', 'tpu')
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
+import optax
 
 from experiments import binary
 from experiments.building import feature_cache
@@ -19,7 +20,7 @@ from hybridseg import models
 from hybridseg import train_step as train_step_lib
 from hybridseg import types
 from tests import tiny
-from tests import train_step_test
+from tests import tiny_step
 
 
 def _encode(params, images):
@@ -33,12 +34,12 @@ def _encode(params, images):
 def _features(params, images):
   if not isinstance(images, types.Encoded):
     images = _encode(params, images)
-  return train_step_test.features_tiny(params, images.features[0])
+  return tiny_step.features_tiny(params, images.features[0])
 
 
 def _init(frozen):
   def init(key):
-    params = train_step_test.init_tiny(key)
+    params = tiny_step.init_tiny(key)
     return params | {'frozen': jnp.array(frozen, jnp.float32)}
   return init
 
@@ -46,15 +47,15 @@ def _init(frozen):
 def _augment(keys, examples):
   if isinstance(examples.image, types.Encoded):
     return examples
-  return train_step_test.no_augmentation(keys, examples)
+  return tiny_step.no_augmentation(keys, examples)
 
 
 def _step(name, encode_fn, method='forward'):
   return train_step_lib.make_train_step(
       lambda params, images: _features(params, images)[0],
-      train_step_test.optax.sgd(0.1), num_classes=3, features_fn=_features,
+      optax.sgd(0.1), num_classes=3, features_fn=_features,
       augment_fn=_augment,
-      supervision=train_step_test.SUPERVISION._replace(
+      supervision=tiny_step.SUPERVISION._replace(
           alignment_loss_fn=None),
       weighting=train_step_lib.Weighting(name, method=method),
       co_reg=train_step_lib.CoRegularization(scale=0.5), encode_fn=encode_fn)
@@ -66,9 +67,9 @@ class SharedTest(parameterized.TestCase):
     super().setUp()
     frozen = np.random.default_rng(0).normal(size=(5, 5, 1, 1))
     self._state = train_step_lib.init_state(
-        _init(frozen), train_step_test.optax.sgd(0.1), jax.random.key(0),
-        num_weak=train_step_test.NUM_WEAK, indicator_value=0.5)
-    self._batch = train_step_test.random_batch(1)
+        _init(frozen), optax.sgd(0.1), jax.random.key(0),
+        num_weak=tiny_step.NUM_WEAK, indicator_value=0.5)
+    self._batch = tiny_step.random_batch(1)
 
   def _stored(self):
     """Returns the batch with the features of its images."""

@@ -20,7 +20,7 @@ from hybridseg import losses
 from hybridseg import parallel
 from hybridseg import train_step as train_step_lib
 from hybridseg import types
-from tests import train_step_test as tiny
+from tests import tiny_step as tiny
 
 _NUM_STRONG, _NUM_WEAK = 4, 8
 # Channels behind the intensity: what is added where.

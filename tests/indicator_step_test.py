@@ -10,7 +10,7 @@ from hybridseg import indicator_step
 from hybridseg import parallel
 from hybridseg import train_step as train_step_lib
 from hybridseg import types
-from tests import train_step_test as tiny
+from tests import tiny_step as tiny
 
 
 def _make_step(weighting, axis_name=None):

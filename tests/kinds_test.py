@@ -10,7 +10,7 @@ import numpy as np
 from hybridseg import losses
 from hybridseg import train_step as train_step_lib
 from hybridseg import types
-from tests import train_step_test as tiny
+from tests import tiny_step as tiny
 
 _KIND = types.AnnotationKind
 _KEY = jax.random.key(7)

@@ -16,7 +16,7 @@ import optax
 from hybridseg import augmentation
 from hybridseg import parallel
 from hybridseg import train_step as train_step_lib
-from tests import train_step_test as tiny
+from tests import tiny_step as tiny
 
 _NUM_STEPS = 20
 

@@ -16,7 +16,7 @@ from hybridseg import models
 from hybridseg import parallel
 from hybridseg import train_step as train_step_lib
 from hybridseg import weight_rules
-from tests import train_step_test as tiny
+from tests import tiny_step as tiny
 
 _NUM_DEVICES = 4
 _NUM_STEPS = 3

@@ -21,81 +21,11 @@ from hybridseg import train_step as train_step_lib
 from hybridseg import types
 from hybridseg import weight_rules
 from tests import jaxprs
-
-NUM_CLASSES = 3
-NUM_WEAK = 12  # In the whole set.
-_LEARNING_RATE = 0.1
-_CO_REG = train_step_lib.CoRegularization(scale=0.5)
-
-
-SUPERVISION = train_step_lib.Supervision(
-    strong_loss_fn=losses.cross_entropy_dice_loss,
-    weak_loss_fn=losses.cross_entropy_loss,
-    alignment_loss_fn=losses.prior_free(losses.cross_entropy_loss),
-    weak_scale=0.7)
-
-
-def features_tiny(params, images):
-  """A convolution, a ReLU and a last layer: compiles in a moment."""
-  x = jax.nn.relu(jax.lax.conv_general_dilated(
-      images, params['conv'], (1, 1), 'SAME',
-      dimension_numbers=('NHWC', 'HWIO', 'NHWC')))
-  bias = params['head']['bias'].reshape(1, 1, 1, -1)
-  return x @ params['head']['kernel'][0, 0] + bias, x
-
-
-def apply_tiny(params, images):
-  return features_tiny(params, images)[0]
-
-
-def init_tiny(key):
-  rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-  normal = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
-  return {'conv': normal(3, 3, 1, 4),
-          'head': {'kernel': normal(1, 1, 4, NUM_CLASSES),
-                   'bias': normal(NUM_CLASSES)}}
-
-
-NETWORK = (init_tiny, apply_tiny, features_tiny)
-
-
-def random_batch(seed, num_strong=4, num_weak=4, size=(8, 8)):
-  """Returns a batch of noise with distinct, unsorted weak ids."""
-  rng = np.random.default_rng(seed)
-
-  def examples(num, ids):
-    label = rng.integers(NUM_CLASSES, size=(num,) + size, dtype=np.uint8)
-    label[rng.random(label.shape) < 0.2] = types.UNLABELLED
-    image = rng.integers(256, size=(num,) + size + (1,), dtype=np.uint8)
-    return types.Examples(image, label, np.asarray(ids, np.int32))
-
-  return types.HybridBatch(
-      strong=examples(num_strong, [-1] * num_strong),
-      weak=examples(num_weak, rng.permutation(NUM_WEAK)[:num_weak]))
-
-
-def no_augmentation(unused_keys, examples):
-  return examples._replace(image=augmentation.to_float(examples.image))
-
-
-def init_state(
-    seed=0, optimizer=optax.sgd(_LEARNING_RATE), value=0.5, **options):
-  return train_step_lib.init_state(
-      init_tiny, optimizer, jax.random.key(seed), num_weak=NUM_WEAK,
-      indicator_value=value, **options)
-
-
-def make_step(weighting, *, supervision=SUPERVISION, co_reg=_CO_REG,
-              optimizer=optax.sgd(_LEARNING_RATE)):
-  return train_step_lib.make_train_step(
-      apply_tiny, optimizer, num_classes=NUM_CLASSES,
-      features_fn=features_tiny, augment_fn=no_augmentation,
-      supervision=supervision, weighting=weighting, co_reg=co_reg)
-
+from tests import tiny_step as tiny
 
 @functools.cache
 def _jitted_step(name, method='forward'):
-  return jax.jit(make_step(train_step_lib.Weighting(
+  return jax.jit(tiny.make_step(train_step_lib.Weighting(
       name=name, learning_rate=0.2, method=method)))
 
 
@@ -103,20 +33,20 @@ def _reference_step(name, state, batch, key):
   """The step's formulas as its docstring prints them, by plain `jax.jacrev`."""
   prepare = lambda examples: (
       augmentation.to_float(examples.image),
-      *losses.one_hot_labels(examples.label, NUM_CLASSES))
+      *losses.one_hot_labels(examples.label, tiny.NUM_CLASSES))
   strong_data, weak_data = prepare(batch.strong), prepare(batch.weak)
   num_weak = len(weak_data[0])
 
   def instance_losses(loss, params, data):
     images, labels, where = data
-    return loss(apply_tiny(params, images), labels, where=where)
+    return loss(tiny.apply_tiny(params, images), labels, where=where)
 
   dots = []
   for params in state.params:
     strong = jax.grad(lambda p: jnp.mean(instance_losses(
-        SUPERVISION.strong_loss_fn, p, strong_data)))(params)
+        tiny.SUPERVISION.strong_loss_fn, p, strong_data)))(params)
     weak = jax.jacrev(lambda p: instance_losses(
-        SUPERVISION.alignment_loss_fn, p, weak_data))(params)
+        tiny.SUPERVISION.alignment_loss_fn, p, weak_data))(params)
     if name == 'dii_last_layer':
       weak, strong = weak['head'], strong['head']
     dot = sum(jax.tree.leaves(jax.tree.map(
@@ -130,7 +60,7 @@ def _reference_step(name, state, batch, key):
     raw = jnp.maximum(alignment, 0)
     weights = num_weak * raw / jnp.sum(raw)
   elif name == 'meta_weight_net':
-    weak_losses = [instance_losses(SUPERVISION.weak_loss_fn, p, weak_data)
+    weak_losses = [instance_losses(tiny.SUPERVISION.weak_loss_fn, p, weak_data)
                    for p in state.params]
     weights, _ = meta_weight_net.weigh(
         state.weight_net, sum(weak_losses) / 2, alignment, learning_rate=0.2)
@@ -144,21 +74,22 @@ def _reference_step(name, state, batch, key):
   new_params = []
   for this, other in (0, 1), (1, 0):
     teacher = mixing.mix_pairs(
-        masks, apply_tiny(state.params[other], weak_data[0]))
+        masks, tiny.apply_tiny(state.params[other], weak_data[0]))
 
     def objective(p, teacher=teacher):
       strong = jnp.mean(
-          instance_losses(SUPERVISION.strong_loss_fn, p, strong_data))
+          instance_losses(tiny.SUPERVISION.strong_loss_fn, p, strong_data))
       weak = jnp.mean(weights * instance_losses(
-          SUPERVISION.weak_loss_fn, p, weak_data))
+          tiny.SUPERVISION.weak_loss_fn, p, weak_data))
       cross = jnp.mean(co_regularization.cross_pseudo_losses(
-          apply_tiny(p, mixing.mix_pairs(masks, weak_data[0])), teacher,
+          tiny.apply_tiny(p, mixing.mix_pairs(masks, weak_data[0])), teacher,
           pixel_weights=mixing.mix_pairs(masks, weights)))
-      return strong + SUPERVISION.weak_scale * weak + _CO_REG.scale * cross
+      return (strong + tiny.SUPERVISION.weak_scale * weak
+              + tiny.CO_REG.scale * cross)
 
     grads = jax.grad(objective)(state.params[this])
     new_params.append(jax.tree.map(
-        lambda p, g: p - _LEARNING_RATE * g, state.params[this], grads))
+        lambda p, g: p - tiny.LEARNING_RATE * g, state.params[this], grads))
   return tuple(new_params), table
 
 
@@ -166,8 +97,8 @@ class TrainStepTest(parameterized.TestCase):
 
   @parameterized.parameters(*weight_rules.RULES)
   def test_equals_the_formulas(self, name):
-    state = init_state(weighting=train_step_lib.Weighting(name=name))
-    batch, key = random_batch(0), jax.random.key(7)
+    state = tiny.init_state(weighting=train_step_lib.Weighting(name=name))
+    batch, key = tiny.random_batch(0), jax.random.key(7)
     new, step_metrics = _jitted_step(name)(state, batch, key)
     params, table = jax.jit(functools.partial(_reference_step, name))(
         state, batch, key)
@@ -179,7 +110,7 @@ class TrainStepTest(parameterized.TestCase):
         new.weight_net is not None, name == 'meta_weight_net')
     if new.weight_net is not None:
       with self.assertRaisesRegex(ValueError, 'holds nothing of weighting'):
-        _jitted_step(name)(init_state(), batch, key)
+        _jitted_step(name)(tiny.init_state(), batch, key)
     moved = name.startswith('dii')
     self.assertEqual(int(new.indicators.num_updates.sum()), 4 * moved)
     if moved:
@@ -192,7 +123,8 @@ class TrainStepTest(parameterized.TestCase):
     self.assertTrue(all(np.isfinite(m) for m in step_metrics.values()))
 
   def test_method_grad_equals_forward(self):
-    state, batch, key = init_state(), random_batch(0), jax.random.key(7)
+    state, batch = tiny.init_state(), tiny.random_batch(0)
+    key = jax.random.key(7)
     chex.assert_trees_all_close(
         _jitted_step('dii', 'grad')(state, batch, key),
         _jitted_step('dii', 'forward')(state, batch, key),
@@ -203,29 +135,30 @@ class TrainStepTest(parameterized.TestCase):
     results = []
     for method, alignment_loss_fn in (
         ('per_instance', None), ('forward', lambda *a, **k: (
-            SUPERVISION.weak_loss_fn(*a, **k)))):
-      step = jax.jit(make_step(
+            tiny.SUPERVISION.weak_loss_fn(*a, **k)))):
+      step = jax.jit(tiny.make_step(
           train_step_lib.Weighting(
               name=name, learning_rate=0.2, method=method),
-          supervision=SUPERVISION._replace(
+          supervision=tiny.SUPERVISION._replace(
               alignment_loss_fn=alignment_loss_fn)))
-      results.append(step(init_state(), random_batch(0), jax.random.key(7)))
+      results.append(step(
+          tiny.init_state(), tiny.random_batch(0), jax.random.key(7)))
     chex.assert_trees_all_close(*results, rtol=1e-5, atol=1e-6)
 
   @parameterized.parameters('forward', 'per_instance')
   def test_swapping_the_networks_swaps_the_result(self, method):
-    state, key = init_state(), jax.random.key(7)
-    step = jax.jit(make_step(
+    state, key = tiny.init_state(), jax.random.key(7)
+    step = jax.jit(tiny.make_step(
         train_step_lib.Weighting(
             name='dii', learning_rate=0.2, method=method),
-        supervision=SUPERVISION if method == 'forward' else
-        SUPERVISION._replace(alignment_loss_fn=None)))
+        supervision=tiny.SUPERVISION if method == 'forward' else
+        tiny.SUPERVISION._replace(alignment_loss_fn=None)))
     swap = lambda s: s._replace(
         params=s.params[::-1], opt_states=s.opt_states[::-1])
     swapped = swap(state)
     for i in range(3):
-      state, step_metrics = step(state, random_batch(i), key)
-      swapped, swapped_metrics = step(swapped, random_batch(i), key)
+      state, step_metrics = step(state, tiny.random_batch(i), key)
+      swapped, swapped_metrics = step(swapped, tiny.random_batch(i), key)
     # The compiler fuses the two networks differently: last-digit rounding.
     chex.assert_trees_all_close(swap(swapped), state, rtol=1e-6, atol=1e-6)
     chex.assert_trees_all_close(swapped_metrics, step_metrics, rtol=1e-6)
@@ -233,16 +166,17 @@ class TrainStepTest(parameterized.TestCase):
         np.abs(state.params[0]['conv'] - state.params[1]['conv']).max(), 0.1)
 
   def test_common_harm_is_taken_off_the_indicators_only(self):
-    batch = random_batch(0)
+    batch = tiny.random_batch(0)
     # A strong loss that grows with what the weak labels teach.
-    supervision = SUPERVISION._replace(strong_loss_fn=lambda *args, **kwargs: (
-        -SUPERVISION.strong_loss_fn(*args, **kwargs)))
+    strong = tiny.SUPERVISION.strong_loss_fn
+    supervision = tiny.SUPERVISION._replace(
+        strong_loss_fn=lambda *args, **kwargs: -strong(*args, **kwargs))
     tables = []
     for flag in False, True:
-      step = jax.jit(make_step(train_step_lib.Weighting(
+      step = jax.jit(tiny.make_step(train_step_lib.Weighting(
           name='dii', learning_rate=0.2, without_common_harm=flag),
           supervision=supervision))
-      new, _ = step(init_state(), batch, jax.random.key(7))
+      new, _ = step(tiny.init_state(), batch, jax.random.key(7))
       tables.append(new.indicators.weights)
     ids = batch.weak.instance_id
     moves = (tables[0][ids] - 0.5) / 0.2
@@ -253,15 +187,15 @@ class TrainStepTest(parameterized.TestCase):
   def test_indicators_move_when_due_and_the_step_traces_once(self):
     chex.clear_trace_counter()
     step = jax.jit(chex.assert_max_traces(
-        make_step(
+        tiny.make_step(
             train_step_lib.Weighting(name='dii', every_steps=2, start_step=3),
             co_reg=train_step_lib.CoRegularization(),
             optimizer=optax.adam(0.01)), n=1))
-    state = init_state(optimizer=optax.adam(0.01))
+    state = tiny.init_state(optimizer=optax.adam(0.01))
     moved = []
     for i in range(8):
       before = state.indicators
-      batch = random_batch(i)
+      batch = tiny.random_batch(i)
       state, _ = step(state, batch, jax.random.key(7))
       moved.append(
           int(state.indicators.num_updates.sum() - before.num_updates.sum()))
@@ -271,88 +205,29 @@ class TrainStepTest(parameterized.TestCase):
     # Divisible by 2 and not before 3. An indicator counts as updated only then.
     self.assertEqual(moved, [0, 0, 0, 0, 4, 0, 4, 0])
 
-  @parameterized.parameters(
-      ('indicator', 0.25, 0.25), ('complement', 0.25, 0.75), ('one', 0.25, 1.0),
-      ('complement', 1.5, 0.0))
-  def test_trust_in_pseudo_labels(self, name, weight, expected):
-    trust = train_step_lib.TRUSTS[name](jnp.full((2,), weight))
-    np.testing.assert_allclose(trust, [expected] * 2)
-
-  def test_full_trust_in_weak_labels_leaves_no_pseudo_labels(self):
-    state, batch, key = init_state(), random_batch(0), jax.random.key(7)
-    states = [
-        jax.jit(make_step(train_step_lib.Weighting(), co_reg=co_reg))(
-            state, batch, key)[0]
-        for co_reg in (
-            train_step_lib.CoRegularization(scale=1.0, trust='complement'),
-            train_step_lib.CoRegularization())
-    ]
-    chex.assert_trees_all_close(*states, rtol=1e-6)
-
-  @parameterized.parameters('other', 'self')
-  def test_without_mixing_each_learns_what_is_said_of_the_image(self, teacher):
-    state, batch = init_state(), random_batch(0)
-    step = jax.jit(make_step(
-        train_step_lib.Weighting(),
-        supervision=SUPERVISION._replace(weak_scale=0.0),
-        co_reg=train_step_lib.CoRegularization(
-            scale=0.5, trust='one', mixing='none', teacher=teacher)))
-    new, _ = step(state, batch, jax.random.key(7))
-    # No weak label is learnt, and neither is any random number drawn.
-    other, _ = step(
-        state, batch._replace(weak=batch.weak._replace(
-            label=random_batch(1).weak.label)), jax.random.key(8))
-    chex.assert_trees_all_equal(new, other)
-    strong_only, _ = jax.jit(make_step(
-        train_step_lib.Weighting(),
-        supervision=SUPERVISION._replace(weak_scale=0.0),
-        co_reg=train_step_lib.CoRegularization()))(
-            state, batch, jax.random.key(7))
-    images = augmentation.to_float(batch.weak.image)
-    for this in range(2):
-      that = this if teacher == 'self' else 1 - this
-      pseudo = jnp.argmax(apply_tiny(state.params[that], images), -1)
-      grads = jax.grad(lambda p, t=pseudo: jnp.mean(
-          optax.softmax_cross_entropy_with_integer_labels(
-              apply_tiny(p, images), t)))(state.params[this])
-      chex.assert_trees_all_close(
-          new.params[this], jax.tree.map(
-              lambda p, g: p - 0.5 * _LEARNING_RATE * g,
-              strong_only.params[this], grads), rtol=1e-5, atol=1e-6)
-
-  def test_refuses_unknown_mixing(self):
-    with self.assertRaisesRegex(ValueError, "mixing 'mixup'; known"):
-      make_step(train_step_lib.Weighting(),
-                co_reg=train_step_lib.CoRegularization(mixing='mixup'))
-
-  def test_refuses_unknown_trust(self):
-    with self.assertRaisesRegex(ValueError, "trust 'ones'; known"):
-      make_step(train_step_lib.Weighting(),
-                co_reg=train_step_lib.CoRegularization(trust='ones'))
-
   def test_without_weak_labels_only_the_strong_count(self):
-    step = jax.jit(make_step(
+    step = jax.jit(tiny.make_step(
         train_step_lib.Weighting(),
-        supervision=SUPERVISION._replace(weak_scale=0.0),
+        supervision=tiny.SUPERVISION._replace(weak_scale=0.0),
         co_reg=train_step_lib.CoRegularization()))
-    batch, key = random_batch(0), jax.random.key(7)
-    state, step_metrics = step(init_state(), batch, key)
+    batch, key = tiny.random_batch(0), jax.random.key(7)
+    state, step_metrics = step(tiny.init_state(), batch, key)
     other, _ = step(
-        init_state(), batch._replace(weak=random_batch(1).weak), key)
+        tiny.init_state(), batch._replace(weak=tiny.random_batch(1).weak), key)
     chex.assert_trees_all_equal(state, other)
     self.assertNotIn('weak_loss', step_metrics)
 
   def test_weak_only_learns_nothing_from_exact_masks(self):
     def run(batch, **scales):
-      step = jax.jit(make_step(
+      step = jax.jit(tiny.make_step(
           train_step_lib.Weighting(),
-          supervision=SUPERVISION._replace(**scales),
+          supervision=tiny.SUPERVISION._replace(**scales),
           co_reg=train_step_lib.CoRegularization()))
-      return step(init_state(), batch, jax.random.key(7))
+      return step(tiny.init_state(), batch, jax.random.key(7))
 
-    batch = random_batch(0)
+    batch = tiny.random_batch(0)
     weak_only, step_metrics = run(batch, strong_scale=0.0)
-    other, _ = run(batch._replace(strong=random_batch(1).strong),
+    other, _ = run(batch._replace(strong=tiny.random_batch(1).strong),
                    strong_scale=0.0)
     chex.assert_trees_all_equal(weak_only, other)
     both, expected = run(batch)
@@ -362,14 +237,14 @@ class TrainStepTest(parameterized.TestCase):
     chex.assert_trees_all_close(
         both.params, jax.tree.map(
             lambda s, w, p: s + w - p, strong_only.params, weak_only.params,
-            init_state().params), rtol=1e-5, atol=1e-6)
+            tiny.init_state().params), rtol=1e-5, atol=1e-6)
 
   def test_masks_that_are_not_learnt_still_steer_the_indicators(self):
     weighting = train_step_lib.Weighting(name='dii', learning_rate=0.2)
     one, none = (
-        jax.jit(make_step(weighting, supervision=SUPERVISION._replace(
+        jax.jit(tiny.make_step(weighting, supervision=tiny.SUPERVISION._replace(
             strong_scale=scale)))(
-                init_state(), random_batch(0), jax.random.key(7))[0]
+                tiny.init_state(), tiny.random_batch(0), jax.random.key(7))[0]
         for scale in (1.0, 0.0))
     np.testing.assert_allclose(
         none.indicators.weights, one.indicators.weights, rtol=1e-6)
@@ -377,29 +252,30 @@ class TrainStepTest(parameterized.TestCase):
 
   def test_scales_may_be_schedules(self):
     chex.clear_trace_counter()
-    step = jax.jit(chex.assert_max_traces(make_step(
+    step = jax.jit(chex.assert_max_traces(tiny.make_step(
         train_step_lib.Weighting(),
-        supervision=SUPERVISION._replace(
+        supervision=tiny.SUPERVISION._replace(
             strong_scale=lambda step: jnp.where(step < 2, 0.0, 1.0),
             weak_scale=lambda step: jnp.where(step < 2, 0.7, 0.0)),
         co_reg=train_step_lib.CoRegularization()), n=1))
-    state, key = init_state(), jax.random.key(7)
+    state, key = tiny.init_state(), jax.random.key(7)
     for i in range(4):
       first = i < 2
-      expected, _ = jax.jit(make_step(
+      expected, _ = jax.jit(tiny.make_step(
           train_step_lib.Weighting(),
-          supervision=SUPERVISION._replace(
+          supervision=tiny.SUPERVISION._replace(
               strong_scale=float(not first), weak_scale=0.7 * first),
           co_reg=train_step_lib.CoRegularization()))(
-              state, random_batch(i), key)
-      state, _ = step(state, random_batch(i), key)
+              state, tiny.random_batch(i), key)
+      state, _ = step(state, tiny.random_batch(i), key)
       chex.assert_trees_all_close(
           state.params, expected.params, rtol=1e-5, atol=1e-6)
 
   def test_nothing_to_learn(self):
     with self.assertRaisesRegex(ValueError, 'Nothing to learn'):
-      make_step(train_step_lib.Weighting(), supervision=SUPERVISION._replace(
-          strong_scale=0.0, weak_scale=0.0))
+      tiny.make_step(
+          train_step_lib.Weighting(), supervision=tiny.SUPERVISION._replace(
+              strong_scale=0.0, weak_scale=0.0))
 
   @parameterized.parameters(
       ({'name': 'ddi'}, 1.0, "'ddi'.*'dii'"),
@@ -412,194 +288,17 @@ class TrainStepTest(parameterized.TestCase):
   )
   def test_refuses(self, weighting, weak_scale, message):
     with self.assertRaisesRegex(ValueError, message):
-      make_step(
+      tiny.make_step(
           train_step_lib.Weighting(**weighting),
-          supervision=SUPERVISION._replace(weak_scale=weak_scale))
+          supervision=tiny.SUPERVISION._replace(weak_scale=weak_scale))
 
 
   def test_last_layer_needs_features(self):
     with self.assertRaisesRegex(ValueError, 'features_fn'):
       train_step_lib.make_train_step(
-          apply_tiny, optax.sgd(0.1), num_classes=NUM_CLASSES,
-          augment_fn=no_augmentation, supervision=SUPERVISION,
+          tiny.apply_tiny, optax.sgd(0.1), num_classes=tiny.NUM_CLASSES,
+          augment_fn=tiny.no_augmentation, supervision=tiny.SUPERVISION,
           weighting=train_step_lib.Weighting(name='dii_last_layer'))
-
-
-class MeanTeacherTest(absltest.TestCase):
-
-  _PARTS = train_step_lib.CoRegularization(
-      scale=0.5, trust='one', teacher='mean', decay=0.9)
-
-  def _step(self, **parts):
-    return make_step(
-        train_step_lib.Weighting(),
-        supervision=SUPERVISION._replace(weak_scale=0.0),
-        co_reg=self._PARTS._replace(**parts))
-
-  def _state(self):
-    """Returns a state whose means are not its networks."""
-    state = train_step_lib.init_state(
-        init_tiny, optax.sgd(_LEARNING_RATE), jax.random.key(0),
-        num_weak=NUM_WEAK, co_reg=self._PARTS)
-    chex.assert_trees_all_equal(state.teachers, state.params)
-    return state._replace(teachers=init_state(seed=1).params)
-
-  def test_equals_the_formulas(self):
-    state, batch, key = self._state(), random_batch(0), jax.random.key(7)
-    new, _ = jax.jit(self._step())(state, batch, key)
-    strong_only, _ = jax.jit(self._step(scale=0.0))(
-        state._replace(teachers=None), batch, key)
-    images = augmentation.to_float(batch.weak.image)
-    mix_key = jax.random.split(jax.random.fold_in(key, 0), 3)[2]
-    mix = functools.partial(mixing.mix_pairs, mixing.cutmix_masks(
-        train_step_lib.instance_keys(mix_key, 4), (8, 8)))
-    for i, teacher in enumerate(state.teachers):
-      grads = jax.grad(lambda p, t=teacher: jnp.mean(jnp.sum(jnp.square(
-          jax.nn.softmax(apply_tiny(p, mix(images)))
-          - jax.nn.softmax(mix(apply_tiny(t, images)))), -1)))(state.params[i])
-      chex.assert_trees_all_close(
-          new.params[i], jax.tree.map(
-              lambda p, g: p - 0.5 * _LEARNING_RATE * g,
-              strong_only.params[i], grads), rtol=1e-5, atol=1e-6)
-      # The first mean is half of each.
-      chex.assert_trees_all_close(
-          new.teachers[i], jax.tree.map(
-              lambda t, p: (t + p) / 2, teacher, new.params[i]), rtol=1e-6)
-
-  def test_the_means_predict(self):
-    state = self._state()
-    self.assertIs(train_step_lib.eval_params(state), state.teachers)
-    other = init_state()
-    self.assertIs(train_step_lib.eval_params(other), other.params)
-
-  def test_swapping_the_networks_swaps_the_means(self):
-    swap = lambda s: s._replace(
-        params=s.params[::-1], opt_states=s.opt_states[::-1],
-        teachers=s.teachers[::-1])
-    state, step = self._state(), jax.jit(self._step())
-    swapped = swap(state)
-    for i in range(2):
-      state, swapped = (
-          step(s, random_batch(i), jax.random.key(7))[0]
-          for s in (state, swapped))
-    # The compiler fuses the two networks differently: last-digit rounding.
-    chex.assert_trees_all_close(swap(swapped), state, rtol=1e-6, atol=1e-6)
-
-  def test_a_bad_update_leaves_the_means(self):
-    state = self._state()
-    step = jax.jit(self._step())
-    bad_params = jax.tree.map(lambda x: x * np.nan, state.params[1])
-    bad_mean = jax.tree.map(lambda x: x * np.inf, state.teachers[1])
-    for bad in (state._replace(params=(state.params[0], bad_params)),
-                state._replace(teachers=(state.teachers[0], bad_mean))):
-      new, metrics = step(bad, random_batch(0), jax.random.key(7))
-      self.assertEqual(metrics['skipped'], 1)
-      chex.assert_trees_all_equal(new.params, bad.params)
-      chex.assert_trees_all_equal(new.teachers, bad.teachers)
-    self.assertTrue(metrics['nonfinite']['terms']['update'])
-    self.assertTrue(metrics['nonfinite']['weak'].all())
-
-  def test_shards_equal_single(self):
-    batch, key = random_batch(0), jax.random.key(7)
-    single, expected = jax.jit(self._step())(self._state(), batch, key)
-    step = train_step_lib.make_train_step(
-        apply_tiny, optax.sgd(_LEARNING_RATE), num_classes=NUM_CLASSES,
-        augment_fn=no_augmentation,
-        supervision=SUPERVISION._replace(weak_scale=0.0), co_reg=self._PARTS,
-        axis_name='batch')
-    halves = jax.tree.map(lambda x: x.reshape(2, 2, *x.shape[1:]), batch)
-    sharded, metrics = jax.jit(jax.vmap(
-        step, in_axes=(None, 0, None), axis_name='batch'))(
-            self._state(), halves, key)
-    for shard in range(2):
-      chex.assert_trees_all_close(
-          jax.tree.map(lambda x, i=shard: x[i], sharded), single, rtol=1e-5,
-          atol=1e-6)
-    np.testing.assert_allclose(
-        metrics['co_reg_loss'], [expected['co_reg_loss']] * 2, rtol=1e-5)
-
-  def test_a_state_without_means_is_refused(self):
-    with self.assertRaisesRegex(ValueError, 'holds no mean teachers'):
-      self._step()(init_state(), random_batch(0), jax.random.key(7))
-
-  def test_unknown_teacher(self):
-    with self.assertRaisesRegex(ValueError, "teacher 'ema'; known"):
-      self._step(teacher='ema')
-
-
-class WeakHeadTest(parameterized.TestCase):
-
-  def _step(self, **changes):
-    parts = dict(
-        weighting=train_step_lib.Weighting(),
-        co_reg=train_step_lib.CoRegularization(),
-        supervision=SUPERVISION._replace(weak_head=True)) | changes
-    return make_step(**parts)
-
-  def _state(self):
-    """Returns a state whose weak heads are no copies any more."""
-    state = init_state(weak_head=True)
-    weak_heads = [p['head'] for p in init_state(seed=1).params]
-    return state._replace(params=tuple(
-        {**p, 'weak_head': h}
-        for p, h in zip(state.params, weak_heads, strict=True)))
-
-  def test_equals_the_formulas(self):
-    state, batch = self._state(), random_batch(0)
-    new, _ = jax.jit(self._step())(state, batch, jax.random.key(7))
-
-    def term(loss_fn, params, examples):
-      images = augmentation.to_float(examples.image)
-      labels, where = losses.one_hot_labels(examples.label, NUM_CLASSES)
-      return jnp.mean(loss_fn(apply_tiny(params, images), labels, where=where))
-
-    def objective(params):
-      by_weak_head = {'conv': params['conv'], 'head': params['weak_head']}
-      strong = term(SUPERVISION.strong_loss_fn, params, batch.strong)
-      weak = term(SUPERVISION.weak_loss_fn, by_weak_head, batch.weak)
-      return strong + SUPERVISION.weak_scale * weak
-
-    for before, after in zip(state.params, new.params, strict=True):
-      chex.assert_trees_all_close(
-          after, jax.tree.map(
-              lambda p, g: p - _LEARNING_RATE * g, before,
-              jax.grad(objective)(before)), rtol=1e-5, atol=1e-6)
-
-  def test_each_head_learns_its_own_labels_and_both_move_what_they_share(self):
-    state, batch, key = self._state(), random_batch(0), jax.random.key(7)
-    step = jax.jit(self._step())
-    new, _ = step(state, batch, key)
-    for role, own, others in (
-        ('strong', 'head', 'weak_head'), ('weak', 'weak_head', 'head')):
-      other, _ = step(state, batch._replace(
-          **{role: getattr(random_batch(1), role)}), key)
-      for one, two in zip(new.params, other.params, strict=True):
-        chex.assert_trees_all_equal(one[others], two[others])
-        for name in own, 'conv':
-          with self.assertRaises(AssertionError):
-            chex.assert_trees_all_close(one[name], two[name])
-
-  def test_starts_as_a_copy_and_does_not_predict(self):
-    state, plain = init_state(weak_head=True), init_state()
-    for params in state.params:
-      chex.assert_trees_all_equal(params['weak_head'], params['head'])
-    chex.assert_trees_all_equal(
-        train_step_lib.eval_params(state), plain.params)
-
-  @parameterized.parameters(
-      dict(weighting=train_step_lib.Weighting(name='dii')),
-      dict(co_reg=_CO_REG),
-      dict(supervision=SUPERVISION._replace(weak_head=True, strong_scale=0.0)))
-  def test_refuses(self, **changes):
-    with self.assertRaisesRegex(ValueError, 'A weak_head keeps weak labels'):
-      self._step(**changes)
-
-  def test_needs_features(self):
-    with self.assertRaisesRegex(ValueError, 'weak_head needs a features_fn'):
-      train_step_lib.make_train_step(
-          apply_tiny, optax.sgd(0.1), num_classes=NUM_CLASSES,
-          augment_fn=no_augmentation,
-          supervision=SUPERVISION._replace(weak_head=True))
 
 
 class Bfloat16Test(parameterized.TestCase):
@@ -607,23 +306,24 @@ class Bfloat16Test(parameterized.TestCase):
   @parameterized.parameters('forward', 'per_instance')
   def test_state_metrics_and_averages_stay_float32(self, method):
     model = models.build(
-        'unet', num_classes=NUM_CLASSES,
+        'unet', num_classes=tiny.NUM_CLASSES,
         options={'features': [2, 4], 'dtype': 'bfloat16'})
     images = jnp.zeros((1, 8, 8, 1))
     optimizer = optax.adam(0.1)
     state = jax.eval_shape(lambda: train_step_lib.init_state(
         lambda key: model.init(key, images)['params'], optimizer,
-        jax.random.key(0), num_weak=NUM_WEAK))
+        jax.random.key(0), num_weak=tiny.NUM_WEAK))
     step = train_step_lib.make_train_step(
         lambda params, images: model.apply({'params': params}, images),
-        optimizer, num_classes=NUM_CLASSES, augment_fn=no_augmentation,
-        supervision=SUPERVISION if method == 'forward' else
-        SUPERVISION._replace(alignment_loss_fn=None),
+        optimizer, num_classes=tiny.NUM_CLASSES,
+        augment_fn=tiny.no_augmentation,
+        supervision=tiny.SUPERVISION if method == 'forward' else
+        tiny.SUPERVISION._replace(alignment_loss_fn=None),
         weighting=train_step_lib.Weighting(name='dii', method=method),
-        co_reg=_CO_REG, axis_name='batch')
+        co_reg=tiny.CO_REG, axis_name='batch')
     jaxpr, (new, step_metrics) = jax.make_jaxpr(
         step, axis_env=[('batch', 4)], return_shape=True)(
-            state, random_batch(0), jax.random.key(0))
+            state, tiny.random_batch(0), jax.random.key(0))
     chex.assert_trees_all_equal_shapes_and_dtypes(new, state)
     floats = [x.dtype for x in jax.tree.leaves((new, step_metrics))
               if jnp.issubdtype(x.dtype, jnp.inexact)]
@@ -644,17 +344,17 @@ class Bfloat16Test(parameterized.TestCase):
 class InitStateTest(absltest.TestCase):
 
   def test_two_networks_and_no_weak_types(self):
-    state = init_state(optimizer=optax.adam(0.1), value=0.25)
+    state = tiny.init_state(optimizer=optax.adam(0.1), value=0.25)
     self.assertGreater(
         np.abs(state.params[0]['conv'] - state.params[1]['conv']).max(), 0.1)
     np.testing.assert_array_equal(
-        state.indicators.weights, np.full(NUM_WEAK, 0.25))
+        state.indicators.weights, np.full(tiny.NUM_WEAK, 0.25))
     for counter in state.step, state.num_skipped, state.num_skipped_in_a_row:
       self.assertEqual(counter, 0)
       self.assertEqual((counter.shape, counter.dtype), ((), jnp.int32))
     self.assertFalse(any(x.weak_type for x in jax.tree.leaves(state)))
     chex.assert_trees_all_equal(
-        state, init_state(optimizer=optax.adam(0.1), value=0.25))
+        state, tiny.init_state(optimizer=optax.adam(0.1), value=0.25))
 
 
 class InstanceKeysTest(parameterized.TestCase):
@@ -692,14 +392,15 @@ class EvalStepTest(absltest.TestCase):
     np.testing.assert_array_equal(counts, [[[1, 1, 0], [0, 0, 1]]])
 
   def test_counts_are_those_of_the_predictions(self):
-    state, batch = init_state(), random_batch(0)
+    state, batch = tiny.init_state(), tiny.random_batch(0)
     eval_step = jax.jit(train_step_lib.make_eval_step(
-        apply_tiny, num_classes=NUM_CLASSES, image_fn=augmentation.to_float))
+        tiny.apply_tiny, num_classes=tiny.NUM_CLASSES,
+        image_fn=augmentation.to_float))
     predictions, counts = eval_step(state.params, batch.strong)
     np.testing.assert_array_equal(
         counts, metrics.confusion_counts(
             predictions, jnp.asarray(batch.strong.label),
-            num_classes=NUM_CLASSES))
+            num_classes=tiny.NUM_CLASSES))
     self.assertEqual(
         counts[..., [0, 2]].sum(), (batch.strong.label < 255).sum())
 

@@ -20,7 +20,7 @@ from hybridseg import method_parts
 from hybridseg import train_step as train_step_lib
 from hybridseg import weight_rules
 from tests import tiny
-from tests import train_step_test as tiny_step
+from tests import tiny_step
 
 
 class RunningLoss(NamedTuple):
