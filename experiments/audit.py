@@ -1,19 +1,19 @@
-r"""Lists the weak annotations of a finished run to draw again first.
+r"""Lists the weak annotations of a finished run that should be redrawn first.
 
 python -m experiments.audit --run=runs/mine
 python -m experiments.audit --run=runs/mine --export=labelme --num_export=50
 
-Leaves in --output (default RUN/audit): audit.csv, most suspect first, with a
-score, its interval and a reason; audit.json, what it says of all annotations,
-of each kind, annotator and site; audit.html, the first 200 with pictures; with
---export, the first suspects for an annotation tool. What is planted in a set is
-never used, only counted.
+Writes to --output (default RUN/audit): audit.csv, most suspect first, with a
+score, its interval and a reason; audit.json, a summary of all annotations and
+of each kind, annotator and site; audit.html, the first 200 suspects with
+pictures; with --export, the first suspects in the format of an annotation tool.
+Faults that are planted in a set are never used; they are only counted.
 
 What a fault looks like is learnt from the exact masks of the strong training
-images, in which faults are planted; the validation and the test split take no
-part in the scores, so that a run which starts from them
-(`weighting.initial_from`) can be judged by both. audit.json says how well what
-was learnt ranks planted faults in subjects that it has not seen.
+images, in which faults are planted. The validation and the test split take no
+part in the scores, so that both can judge a run that starts from the scores
+(`weighting.initial_from`). audit.json states how well planted faults are ranked
+in subjects that were not learnt from.
 """
 
 import os
@@ -37,7 +37,7 @@ _LEARN_FROM = flags.DEFINE_enum(
     '(weighting.initial_from), neither the validation Dice nor the choice of '
     'the best checkpoint may then be trusted; its test split still may.')
 
-early_help.answer(__name__)  # Above what is slow to import.
+early_help.answer(__name__)  # Before the slow imports.
 
 from absl import logging
 from data_prep.shared import confined

@@ -1,4 +1,4 @@
-"""How every binary starts and fails: one clear line and exit code 2."""
+"""Starts every binary, and turns its errors into one line and an exit code."""
 
 from collections.abc import Callable, Sequence
 import re
@@ -13,24 +13,25 @@ import jax
 
 
 class UserError(Exception):
-  """Bad input; its message is one line: what, where, what to do."""
+  """Raised on bad input; the one-line message says what, where, what to do."""
 
 
 class Incomplete(Exception):
-  """Done, but for some inputs that could not be used; its message is a line."""
+  """Raised if some inputs could not be used; its message is one line."""
 
 
 class Stopped(Exception):
-  """Asked to stop, and ready to resume; its message is one line."""
+  """Raised after a stop that can be resumed; its message is one line."""
 
 
 def run(main: Callable[[], None]) -> None:
   """Parses the flags and calls `main`.
 
   A `UserError`, or a file that cannot be read or written, ends the process with
-  exit code 2, `Incomplete` with 4, `Stopped` with 0, Ctrl-C with 130, without
-  a word where nobody reads what is printed (`... | head -1`). Where several
-  processes run together, any other error is printed as one line, exit code 3.
+  exit code 2, `Incomplete` with 4, `Stopped` with 0, and Ctrl-C with 130. If
+  the reader of the output is gone (`... | head -1`), the process ends silently.
+  If several processes run together, any other error is printed as one line, and
+  the exit code is 3.
   """
 
   def guarded(argv):
@@ -55,7 +56,7 @@ def run(main: Callable[[], None]) -> None:
         _exit(UserError(system_errors.in_words(e)))
       if parallel.num_processes() == 1:
         raise
-      # A process that ended or failed: the others cannot go on without it.
+      # If one process has ended or failed, the others cannot continue.
       print(f'Error: {_lost(e)}', file=sys.stderr)
       parallel.exit_now(3)
 
@@ -73,7 +74,7 @@ def run(main: Callable[[], None]) -> None:
 def _exit(error: UserError):
   print(f'Error: {error}', file=sys.stderr)
   if parallel.num_processes() > 1:
-    parallel.exit_now(2)  # A normal exit waits for the others.
+    parallel.exit_now(2)  # A normal exit would wait for the other processes.
   sys.exit(2)
 
 
@@ -86,16 +87,16 @@ def _lost(error):
 
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:
-  """Parses flags; whatever is wrong with them becomes a `UserError`."""
+  """Parses flags and turns every error of them into a `UserError`."""
   try:
     rest = flags.FLAGS(list(argv))
     if 'config' in flags.FLAGS:
       getattr(flags.FLAGS.config, 'lock', None)  # Raises if it is missing.
     return rest
-  except BrokenPipeError:  # Of --help.
+  except BrokenPipeError:  # --help prints, and nobody may read it.
     raise
-  # ml_collections reports config keys and files by the errors of dicts, casts
-  # and files.
+  # For wrong config keys and files, ml_collections raises the errors of dicts,
+  # casts and files.
   except (
       flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError
   ) as e:
@@ -103,7 +104,7 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
 
 
 def _one_line(error: Exception) -> str:
-  """Returns what a user can act on of an error while parsing flags."""
+  """Returns the part of a parsing error on which a user can act."""
   text = str(error.args[0]) if error.args else str(error)
   if isinstance(error, flags.UnrecognizedFlagError):
     return f'{text} See --help.' if '?' not in text else text
@@ -115,7 +116,7 @@ def _one_line(error: Exception) -> str:
     return f'Unknown config key {key[2]!r}: did you mean {key[1]!r}?'
   if isinstance(error, (AttributeError, KeyError)):
     return f'Unknown config key {text.splitlines()[0].strip(chr(34))}.'
-  if 'Traceback' in text:  # Of the config file: its last line says why.
+  if 'Traceback' in text:  # The config file failed; the last line says why.
     return f'--config: {text.strip().splitlines()[-1]}'
   text = text.replace('flag --', 'Flag --', 1)
   if 'must have a value other than None' in text:

@@ -1,4 +1,4 @@
-r"""Compares evaluated results case by case: which is better, if any?
+r"""Compares evaluated results case by case, and tells which one is better.
 
 python -m experiments.compare --results=runs/a,runs/b
 python -m experiments.compare --results=a.csv,b.csv,c.csv --names=old,new,big \
@@ -7,24 +7,25 @@ python -m experiments.compare --results=a.csv,b.csv,c.csv --names=old,new,big \
 A result is the folder of a run, or of an evaluation by `experiments.evaluate`,
 or a CSV file of either. Cases are paired by id; the score of a case is the
 mean over the foreground classes. A class that is rightly in neither mask counts
-as the best score there is (1; distances 0), so that a result which invents it
-is behind. The mean of one result alone, as `evaluate` gives it, leaves it out:
-both means are printed.
+with the best possible score (1; distances 0), so that a result that invents it
+falls behind. The mean of one result alone, as `evaluate` computes it, leaves
+such classes out. Both means are printed.
 
-Runs whose configs differ in the seed alone (and are of the same set) are one
-result, the mean over its seeds; --names with the same name for several says so
-of others, and with a name of its own for each that none are averaged.
+Runs on the same set whose configs differ only in the seed are one result, the
+mean over its seeds. To average other results, give them the same name in
+--names; to average none, give each its own name.
 
-Prints, and writes to OUTPUT/comparison.json, the means of each result; and of
-each pair (of more than four results: the first with each other) the mean paired
-difference with a 95 % bootstrap interval that draws subjects, not cases; the p
-of a permutation test that flips whole subjects, adjusted for the number of
-pairs (Holm); wins, ties and losses; the same per class, without p and not
-adjusted. A result is called better where p <= 0.05 and the interval excludes 0;
-otherwise the data cannot tell. OUTPUT/comparison.csv has the paired scores.
+Prints the means of each result, and writes them to OUTPUT/comparison.json. For
+each pair of results (with more than four results, for the first and each other
+one), it also gives: the mean paired difference, with a 95 % bootstrap interval
+that resamples subjects and not cases; the p-value of a permutation test that
+flips whole subjects, adjusted for the number of pairs (Holm); wins, ties and
+losses; and the same for each class, without p-values and without adjustment. A
+result is called better if p <= 0.05 and the interval excludes 0; otherwise the
+data cannot tell. OUTPUT/comparison.csv holds the paired scores.
 
-Intervals of results with several seeds draw seeds, too. With one seed, what p
-and interval leave out is that another would have trained another network.
+Intervals of results with several seeds resample seeds, too. With one seed, p
+and interval ignore that another seed would have trained another network.
 """
 
 import os
@@ -46,7 +47,7 @@ _SPLIT = flags.DEFINE_enum(
 _OUTPUT = flags.DEFINE_string(
     'output', None, 'Folder for comparison.json and comparison.csv.')
 
-early_help.answer(__name__)  # Above what is slow to import.
+early_help.answer(__name__)  # Before the slow imports.
 
 from data_prep.shared import grammar
 from data_prep.shared import system_errors
@@ -61,9 +62,9 @@ from experiments.tables import seed_groups
 
 
 def _groups(paths):
-  """Returns the results, each a run or the mean of several, and what to tell.
+  """Returns the results, as groups of runs, and messages for the user.
 
-  --names decides where it has a name for each run; else their configs do.
+  The groups follow --names if it has a name for each run, else the configs.
   """
   rows, lines = seed_groups.find(_RESULTS.value, paths)
   names = _NAMES.value
@@ -91,7 +92,7 @@ def _groups(paths):
 
 
 def _shown(text):
-  """Escapes what would break a line."""
+  """Escapes a text whose characters would break a line."""
   return text if text.isprintable() else repr(text)
 
 
@@ -100,7 +101,7 @@ def _span(interval):
 
 
 def print_report(report):
-  """Prints the means, then each pair in words, then per class."""
+  """Prints the means, then each pair in words, overall and per class."""
   better = 'higher' if report['higher_is_better'] else 'lower'
   print(f'{report["metric"]} ({better} is better) on '
         f'{grammar.counted(report["num_cases"], "common case")} of '
@@ -126,7 +127,7 @@ def print_report(report):
 
 
 def _seeds(result):
-  """Says of how many seeds a result is the mean, and how far they spread."""
+  """Returns the number of seeds of a result and their spread, as text."""
   if 'mean_by_seed' not in result:
     return ''
   return (f'  mean of {len(result["mean_by_seed"])} seeds, SD '

@@ -1,4 +1,4 @@
-"""Reads and writes CSV tables; a wrong one is an error of one line."""
+"""Reads and writes CSV tables; a wrong table raises an error of one line."""
 
 from collections.abc import Sequence
 import csv
@@ -17,16 +17,17 @@ def read_csv(
   """Reads a table with a header line.
 
   Args:
-    path: comma-separated file in UTF-8, with or without a byte order mark, as
-      Excel leaves one. Empty lines are passed over.
-    required: columns that must be there.
+    path: comma-separated file in UTF-8, with or without a byte order mark,
+      which Excel writes. Empty lines are skipped.
+    required: names of the columns that must be there.
 
   Returns:
-    The header, and of each row where it ends, for messages, and its cells.
+    The header, and for each row its place (file and line, for messages) and its
+    cells.
 
   Raises:
-    binary.UserError: if it cannot be read, a column is missing or twice, or a
-      row is shorter or longer than the header.
+    binary.UserError: if the file cannot be read, if a column is missing or
+      there twice, or if a row is shorter or longer than the header.
   """
   try:
     with open(path, newline='', encoding='utf-8-sig') as f:
@@ -53,7 +54,7 @@ def read_csv(
 
 
 def write_csv(path: str, header: Sequence[str], rows: Sequence[Any]) -> None:
-  """Writes a table; a reader never sees half of one."""
+  """Writes a table; readers never see a part of it."""
   with whole_file.open_whole(path, newline='', encoding='utf-8') as f:
     writer = csv.writer(f)
     writer.writerow(cells.guard_all(header))

@@ -1,20 +1,22 @@
-r"""Evaluates a checkpoint of a run, or any masks against any references.
+r"""Evaluates a checkpoint of a run, or any masks against references.
 
 python -m experiments.evaluate --workdir=runs/phantom --split=test
 python -m experiments.evaluate --predictions=OUT/masks --references=FOLDER \
     --classes=background,lesion --output=evaluation
 
-Dice, IoU, precision, recall, volume error, HD95, ASSD, NSD per class and case,
-with 95 % intervals that resample subjects; of a run also the calibration error.
-Distances are in mm where every spacing is known, else in pixels. What is missed
-or invented has the worst score there is; what is in neither mask is not
-counted, and how many cases were is part of the results (the definitions are in
-`experiments.evaluation.scoring` and `hybridseg.surface_metrics`).
+Computes Dice, IoU, precision, recall, volume error, HD95, ASSD and NSD per
+class and case, with 95 % intervals that resample subjects, and for a run also
+the calibration error. Distances are in mm if every spacing is known, else in
+pixels. A class that is missed or invented has the worst possible score. A class
+that is in neither mask is not counted; the results state how many cases were
+counted. The definitions are in `experiments.evaluation.scoring` and
+`hybridseg.surface_metrics`.
 
-Of a run: at the resolution of the original pictures, where they are; writes
-evaluation_SPLIT.json, the same .csv and report_SPLIT.html into its folder. Of
-two folders (PNG, TIFF, NIfTI, ... of class numbers, paired by their paths
-without the suffix): evaluation.json, .csv and report.html into --output.
+A run is evaluated at the resolution of the original images, if they still
+exist. evaluation_SPLIT.json, evaluation_SPLIT.csv and report_SPLIT.html are
+written into its folder. Two folders hold class numbers (PNG, TIFF, NIfTI, ...)
+and are paired by their paths without the suffix. evaluation.json,
+evaluation.csv and report.html are written to --output.
 """
 
 import os
@@ -49,7 +51,7 @@ _MISSING_IS_EMPTY = flags.DEFINE_bool(
     'missing_is_empty', False, 'Count a reference without a prediction as one '
     'where nothing was found, instead of refusing.')
 
-early_help.answer(__name__)  # Above what is slow to import.
+early_help.answer(__name__)  # Before the slow imports.
 
 from absl import logging
 from data_prep.drawing import rasterize
@@ -95,7 +97,7 @@ def main():
 
 
 def _print(results, report):
-  """Prints the means of all and of each class, and where the rest is."""
+  """Prints the means over all classes and of each class, and the files."""
   unit = results['distance_unit']
   print(f'{grammar.counted(results["num_cases"], "case")} of '
         f'{grammar.counted(results["num_subjects"], "subject")}; distances '
@@ -113,7 +115,7 @@ def _print(results, report):
 
 
 def _small(case):
-  """Returns a case of a size that a thousand of them fit in memory."""
+  """Returns a case that is small enough for a thousand to fit in memory."""
   size = blocks.fit(case.truth.shape, _SHOWN_SIDE)
   label = lambda x: rasterize.resize_label(x, size=size)
   return case._replace(

@@ -2,21 +2,21 @@ r"""Exports a run for use without this library.
 
 python -m experiments.export --run=runs/mine --output=model
 
-Leaves, if all of it was checked against the live networks,
+Checks the exported model against the live networks, and then writes
 
   OUT/model.stablehlo      loaded by jax alone: `jax.export.deserialize(bytes)
                            .call(images)`; CPU, GPU and TPU
-  OUT/model.onnx           the same for ONNX Runtime, where jax2onnx and
+  OUT/model.onnx           the same for ONNX Runtime, if jax2onnx and
                            onnxruntime are installed: docs/install.md
   OUT/weights.safetensors  the parameters of both networks
-  OUT/model.json           shapes, class names, how pictures were prepared
+  OUT/model.json           shapes, class names, preparation of the images
   OUT/MODEL_CARD.md        data, metrics with intervals, intended use, limits
 
-Model: uint8 images [B, H, W, C] of the size of the records, any B -> labels,
-uint8 [B, H, W], and probabilities, float32 [B, H, W, K]. The scaling of
-intensities and the mean of both networks are inside; resizing a picture to H x
-W is not (area average down, bilinear up: `resize_image` of
-`data_prep.drawing.rasterize`).
+The model takes images of the size of the records, uint8 [B, H, W, C] with any
+B. It returns labels, uint8 [B, H, W], and probabilities, float32 [B, H, W, K].
+It scales intensities and averages both networks, but does not resize: images
+must be resized to H x W before (area average down, bilinear up: `resize_image`
+of `data_prep.drawing.rasterize`).
 """
 
 from absl import flags
@@ -24,10 +24,10 @@ from data_prep.shared import early_help
 
 from experiments.prediction import network_flags
 
-flags.adopt_module_key_flags(network_flags)  # For --help.
+flags.adopt_module_key_flags(network_flags)  # --help lists them, too.
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder to write; new.')
 
-early_help.answer(__name__)  # Above what is slow to import.
+early_help.answer(__name__)  # Before the slow imports.
 
 from absl import logging
 

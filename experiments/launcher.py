@@ -1,9 +1,9 @@
-"""What must be fixed before JAX is imported, so that a run can be repeated.
+"""Fixes settings before JAX is imported, so that a run can be repeated.
 
-XLA's CPU code splits sums by the number of threads (environment NPROC, else the
-visible cores) and by the widest vector instructions: both are part of a run.
-A run's folder remembers them, and a session that goes on with it, or reproduces
-it, takes them over.
+XLA's CPU code splits sums by the number of threads (environment variable NPROC,
+else the visible cores) and by the widest vector instructions. Both are part of
+a run: its folder records them, and a session that resumes or reproduces it uses
+the same ones.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ import re
 import signal
 import sys
 
-# As XLA names them, and Linux; from weakest to strongest.
+# Vector instructions by XLA's name and Linux's, from weakest to strongest.
 _ISAS = {'SSE4_2': 'sse4_2', 'AVX': 'avx', 'AVX2': 'avx2', 'AVX512': 'avx512f'}
-_M_ARENA_MAX, _NUM_ARENAS = -8, 2  # Of mallopt, malloc.h.
+_M_ARENA_MAX, _NUM_ARENAS = -8, 2  # Arguments of mallopt, see malloc.h.
 _FORCED = re.compile(r'--xla_force_host_platform_device_count=(\d+)')
 _MAX_ISA = re.compile(r'--xla_cpu_max_isa=(\w+)')
 
@@ -28,7 +28,7 @@ def cpu_isa() -> str:
     with open('/proc/cpuinfo', encoding='utf-8') as f:
       flags = set(next(line for line in f if line.startswith('flags')).split())
   except (OSError, StopIteration):
-    return ''  # Not x86 Linux.
+    return ''  # This is not Linux on x86.
   here = [isa for isa, flag in _ISAS.items() if flag in flags]
   capped = _MAX_ISA.search(os.environ.get('XLA_FLAGS', ''))
   if capped and capped[1] in here:
@@ -37,7 +37,7 @@ def cpu_isa() -> str:
 
 
 def prepare(argv: Sequence[str]) -> None:
-  """Does all that a binary must do before it imports JAX."""
+  """Does everything that a binary must do before it imports JAX."""
   exit_on_sigterm()
   limit_arenas()
   pin_numerics(argv)
@@ -46,15 +46,18 @@ def prepare(argv: Sequence[str]) -> None:
 def limit_arenas() -> None:
   """Keeps the memory of a long run flat, where the C library is glibc.
 
-  Else each of its many short-lived threads may get an arena of its own, and
-  what is freed there is of no use to the others.
+  Otherwise each of its many short-lived threads may get an arena of its own,
+  and memory that is freed there is of no use to the others.
   """
   if platform.libc_ver()[0] == 'glibc':
     ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _NUM_ARENAS)
 
 
 def exit_on_sigterm() -> None:
-  """Ends with exit code 0 until a run handles the signal: nothing is lost."""
+  """Makes SIGTERM end the process with exit code 0 until a run handles it.
+
+  Nothing is lost, since there is nothing to save yet.
+  """
   signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 
@@ -66,7 +69,7 @@ def pin_numerics(argv: Sequence[str]) -> None:
   """
   saved = _saved(_flag(argv, 'reproduce')) or _saved(_flag(argv, 'workdir'))
   forced = _FORCED.search(os.environ.get('XLA_FLAGS', ''))
-  # Twice the forced devices, or their collectives wait for threads for ever.
+  # With fewer threads than twice the forced devices, collectives wait forever.
   needed = max(os.cpu_count() or 1, 2 * int(forced[1]) if forced else 1)
   nproc = saved.get('nproc') or os.environ.get('NPROC') or str(needed)
   if os.environ.get('NPROC', nproc) != nproc:
@@ -99,10 +102,10 @@ def _flag(argv, name):
 
 
 def _saved(run_dir):
-  """Returns what the first session of a run ran with, as far as it says so.
+  """Returns the recorded `nproc` and `cpu_isa` of a run's first session.
 
-  What is no number of threads and no set of instructions is left out: whoever
-  reads the run for more refuses it.
+  Values that make no sense are left out here: the run is refused later, when
+  its folder is opened.
   """
   try:
     with open(os.path.join(run_dir or '', 'run.json'), encoding='utf-8') as f:

@@ -4,26 +4,26 @@ from data_prep.shared import html_page
 from hybridseg import types
 import numpy as np
 
-_HARM, _HELP = (230, 30, 30), (30, 110, 255)  # Of maps of pixels.
+_HARM, _HELP = (230, 30, 30), (30, 110, 255)  # Red above 0, blue below.
 
 
 def overlay(
     image: np.ndarray, label_map: np.ndarray, *, opacity: float = 0.45
 ) -> np.ndarray:
-  """Paints classes over an image, unlabelled pixels grey.
+  """Paints classes over an image, and unlabelled pixels in grey.
 
   Args:
-    image: uint8 [H, W, C], C = 1 or 3.
-    label_map: uint8 [H, W], `types.UNLABELLED` where unknown.
-    opacity: of the paint.
+    image: image, uint8 [H, W, C], C = 1 or 3.
+    label_map: classes, uint8 [H, W], `types.UNLABELLED` where unknown.
+    opacity: opacity of the colours, in [0, 1].
 
   Returns:
-    float [H, W, 3] in [0, 1].
+    The painted image, float [H, W, 3] in [0, 1].
   """
   image = np.broadcast_to(image / 255.0, image.shape[:2] + (3,)).copy()
   unlabelled = label_map == types.UNLABELLED
   classes = np.where(unlabelled, 0, label_map).astype(int)
-  # Class 0 stays bare; the rest cycle through the colours.
+  # Class 0 is not painted; all others cycle through the colours.
   palette = np.array(html_page.COLOURS) / 255
   colours = palette[(classes - 1) % len(palette)]
   painted = (classes > 0)[..., None]
@@ -35,12 +35,12 @@ def paint_map(image: np.ndarray, values: np.ndarray) -> np.ndarray:
   """Paints values over a grey image: red above 0, blue below.
 
   Args:
-    image: uint8 [H, W, C], C = 1 or 3.
-    values: float [H, W]; -1 and 1 get the full colour, through which the image
-      still shows; what is not finite leaves it bare.
+    image: image, uint8 [H, W, C], C = 1 or 3.
+    values: values, float [H, W]. -1 and 1 get the full colour, through which
+      the image is still visible; nan is not painted.
 
   Returns:
-    float [H, W, 3] in [0, 1].
+    The painted image, float [H, W, 3] in [0, 1].
   """
   grey = image.mean(axis=-1, keepdims=True) / 255
   values = np.clip(np.nan_to_num(values), -1, 1)[..., None]

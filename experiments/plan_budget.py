@@ -1,39 +1,39 @@
-r"""Which annotations to add next, for a number of minutes?
+r"""Plans which annotations to add next, for a budget of minutes.
 
 python -m experiments.plan_budget --sweep=sweep.csv --budget=600 \
     --minutes=mask:10,box:0.5,scribble:1
 python -m experiments.plan_budget --runs='runs/sweep/*' --budget=600 \
     --minutes=mask:10,box:0.5 --have=mask:50,box:400 --output=plan.json
 
-A sweep is a set of finished runs on different mixes of annotations, best with
-two seeds or more each, all scored on the same images. As a table, a line per
-run, with the number of training annotations under each kind:
+A sweep is a set of finished runs on different mixes of annotations, all scored
+on the same images, best with two seeds or more per mix. Its table has one line
+per run, with the number of training annotations of each kind:
 
   mask,box,scribble,seed,dice
   10,0,0,0,0.61
   10,100,0,0,0.70
 
-Kinds: mask (always there), coarse_mask, polygon, box, scribble, points,
-ellipse, tag, extreme_points, line; dice is in [0, 1]. With --runs, folders of
-runs (or patterns) give the same numbers: of each, seed and records come from
-config.json, test Dice from metrics.json; a run with supervision.weak_scale 0
-has used its masks only.
+The kinds are mask (always required), coarse_mask, polygon, box, scribble,
+points, ellipse, tag, extreme_points and line; dice is in [0, 1]. With --runs,
+the same numbers are read from folders of runs (or patterns of them): seed and
+records from config.json, and test Dice from metrics.json. A run with
+supervision.weak_scale 0 has used only its masks.
 
 Dice is fitted as a - b * (1 + mask + sum_k r_k n_k) ** -c, where r_k in [0, 1]
 is how many masks one annotation of kind k is worth; residuals are resampled for
-intervals. Prints (and writes to OUTPUT) what each kind is worth, the mix of
-whole numbers that is predicted to gain most, each kind alone and more of the
-same, each with its gain, how often it is the best one over the resamples, and
-whether the data can tell them apart. When they cannot say anything (too few
-mixes, a kind that never varies, kinds always in one proportion, no effect, more
-than twice the minutes that were tried), that is the answer, and nothing is
-ranked. Kinds add up in this curve, so the best mix is the kind with most worth
-per minute, up to twice what was tried of it, then the next one.
+intervals. Prints (and writes to OUTPUT) the worth of each kind; and the mix
+that is predicted to gain most, each kind alone, and more of the same mix, each
+with its gain and how often it is the best over the resamples. It also states
+whether the data can tell these apart. If the data cannot tell anything (too few
+mixes, a kind that never varies, kinds always in the same proportion, no effect,
+more than twice the minutes that were tried), the answer says so, and nothing is
+ranked. Kinds add up in this curve. The best mix is therefore the kind with the
+highest worth per minute, up to twice what was tried of it, then the next kind.
 
---minutes has no default: measure your own annotators. To begin with, Bearman et
-al., "What's the Point", 2016 (https://arxiv.org/abs/1506.02106) report, per
-picture of PASCAL VOC: full masks 239.7 s, scribbles 34.9 s, points 22.1 s,
-image tags 20.0 s. Medical masks take longer.
+--minutes has no default: measure your own annotators. As a first orientation,
+Bearman et al., "What's the Point", 2016 (https://arxiv.org/abs/1506.02106)
+report, per image of PASCAL VOC: full masks 239.7 s, scribbles 34.9 s, points
+22.1 s, image tags 20.0 s. Medical masks take longer.
 """
 
 import os
@@ -52,7 +52,7 @@ _HAVE = flags.DEFINE_list(
     'of the sweep that took most minutes.')
 _OUTPUT = flags.DEFINE_string('output', None, 'JSON file to write.')
 
-early_help.answer(__name__)  # Above what is slow to import.
+early_help.answer(__name__)  # Before the slow imports.
 
 from absl import logging
 
@@ -74,7 +74,7 @@ def _read_sweep():
 
 
 def _read_minutes(kinds):
-  """Returns positive minutes of every kind of the sweep."""
+  """Returns the minutes of every kind of the sweep, all of them positive."""
   minutes = mixed_runs.parse_kinds(
       _MINUTES.value, 'minutes', known=kinds, whole=False)
   for kind in kinds:
@@ -93,7 +93,7 @@ def _span(interval, form):
 
 
 def print_report(report):
-  """Prints the curve, the candidates and the answer in words."""
+  """Prints the curve, the candidates and the verdict."""
   print(f'{grammar.counted(report["num_runs"], "run")} of '
         f'{grammar.counted(report["num_mixes"], "mix")}. There: '
         f'{_mix(report["have"])}. To spend: {report["budget"]:g} minutes.')

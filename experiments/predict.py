@@ -1,25 +1,25 @@
-r"""Predicts masks of pictures and volumes with a trained run.
+r"""Predicts masks of images and volumes with a trained run.
 
 python -m experiments.predict --run=runs/mine --input=FOLDER --output=OUT
 python -m experiments.predict --run=runs/mine --input=scan.nii.gz --output=OUT \
     --probabilities --uncertainty
 
-Reads PNG, JPEG, TIFF, BMP, NPY, DICOM and NIfTI; a folder with all below it.
-Leaves, under the names of the inputs,
+Reads PNG, JPEG, TIFF, BMP, NPY, DICOM and NIfTI files, and folders with all
+files below them. Writes, under the names of the inputs,
 
-  OUT/masks/          class numbers: PNG of the size of the picture; .nii.gz of
+  OUT/masks/          class numbers: PNG of the size of the image; .nii.gz of
                       the size, affine and orientation of the volume
   OUT/probabilities/  --probabilities: float32 [H, W, K] as .npy; 4-D .nii.gz
   OUT/uncertainty/    --uncertainty: disagreement of the two networks, 0 to 1:
                       PNG with 255 = 1; float32 .nii.gz
-  OUT/overlays/       --overlays: the mask painted on the picture (PNG); of a
-                      volume, on its slice with the largest mask
+  OUT/overlays/       --overlays: the mask painted on the image (PNG); for a
+                      volume, on the slice with the largest mask
   OUT/predictions.csv one line per file: state, shape, pixels per class, mean
-                      uncertainty, what was wrong with it
+                      uncertainty, the problem if it failed
 
-The same command again goes on where it was stopped, and tries again what
-failed. A file that cannot be read is named and left out; exit code 4 says that
-there were some, 0 that there were none, 2 that nothing could be done.
+The same command resumes a stopped prediction, and tries failed files again. A
+file that cannot be read is named and left out. The exit code is 0 if all files
+could be used, 4 if some could not, and 2 if nothing could be done.
 """
 
 from absl import flags
@@ -27,7 +27,7 @@ from data_prep.shared import early_help
 
 from experiments.prediction import network_flags
 
-flags.adopt_module_key_flags(network_flags)  # For --help.
+flags.adopt_module_key_flags(network_flags)  # --help lists them, too.
 _INPUT = flags.DEFINE_string('input', None, 'A file, or a folder of files.')
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder to write.')
 _WINDOW = flags.DEFINE_bool(
@@ -44,7 +44,7 @@ _VOLUME_AXES = flags.DEFINE_string(
     'volume_axes', None, 'Where rows, columns and slices point in a volume, '
     'such as PLS, or "stored"; default is as in the training set.')
 
-early_help.answer(__name__)  # Above what is slow to import.
+early_help.answer(__name__)  # Before the slow imports.
 
 from absl import logging
 

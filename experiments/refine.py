@@ -1,19 +1,19 @@
-r"""Corrects the weak labels of a finished run by its two networks.
+r"""Corrects the weak labels of a finished run with its two networks.
 
 python -m experiments.refine --run=runs/mine
 python -m experiments.train --config=experiments/configs/custom.py \
     --config.input.corrected_labels=runs/mine/refined --workdir=runs/again
 
-Leaves in --output (default RUN/refined): masks/ID.png, a mask of classes for
-each weak annotation, of the size of the picture; corrected.csv, one line for
-each, most changed first: what was changed and how much, its indicator, and how
-far the annotation was asked (0: it is distrusted); corrected.json, the
-constants and what they are worth on exact masks. Look at them, correct the
-masks, and remove the lines that you do not accept: these images keep their
-annotation. `data_prep.export --masks=RUN/refined/masks` takes them to an
-annotation tool.
+Writes to --output (default RUN/refined): masks/ID.png, a mask of class numbers
+for each weak annotation, at the size of the image; corrected.csv, one line per
+annotation, most changed first, with what was changed and how much, the
+indicator, and the trust in the annotation (0 if it is distrusted); and
+corrected.json, the constants of the refinement with the Dice that they reach on
+exact masks. Look at the masks, correct them, and remove the lines that you do
+not accept: these images keep their annotation. `data_prep.export
+--masks=RUN/refined/masks` converts the masks for an annotation tool.
 
-The methods `dii_dcr_refine` and `uniform_refine` do all of it in one command.
+The methods `dii_dcr_refine` and `uniform_refine` do all of this in one command.
 """
 
 import os
@@ -25,7 +25,7 @@ _RUN = flags.DEFINE_string('run', None, 'Folder of a finished run.')
 _OUTPUT = flags.DEFINE_string(
     'output', None, 'Folder to write; default RUN/refined.')
 
-early_help.answer(__name__)  # Above what is slow to import.
+early_help.answer(__name__)  # Before the slow imports.
 
 from absl import logging
 

@@ -1,4 +1,4 @@
-r"""Trains a grid of methods on a grid of sets, and tabulates what is done.
+r"""Trains a grid of methods on a grid of sets, and tabulates the results.
 
 python -m experiments.sweep --config=experiments/configs/tables/phantom.py \
     --workdir=runs/table
@@ -6,21 +6,22 @@ python -m experiments.sweep --config=experiments/configs/tables/endoscene.py \
     --source=FOLDER --workdir=runs/table --list
 
 A cell is a run of one method, on a set of one strong fraction, kind and quality
-of the weak labels, with one seed; it lies in WORKDIR/cells/SET/METHOD/seedN and
-is a run folder like any other. Sets are prepared in WORKDIR/data. Cells run one
-after another; the same command again goes on where it was stopped, and passes
-over what is done. A cell that fails is named and the others go on: exit code 4.
+of the weak labels, with one seed. Its folder WORKDIR/cells/SET/METHOD/seedN is
+a run folder like any other. Sets are prepared in WORKDIR/data. Cells run one
+after another. The same command resumes a stopped sweep and skips the cells that
+are done. A cell that fails is named, the others are still run, and the exit
+code is 4.
 
-Start the command once per device to use several: each process takes the next
-cell that no other has, for example
+To use several devices, start the command once per device. Each process takes
+the next cell that no other process has taken:
 
 for i in 0 1 2 3; do
   CUDA_VISIBLE_DEVICES=$i python -m experiments.sweep ... &
 done
 
-After each cell, and by --list, WORKDIR/table.csv (a line per cell), table.md
-and table.png are written anew from the cells that are done, and from nothing
-else. How to read them: `experiments.tables.sweep_files`.
+After each cell, and with --list, WORKDIR/table.csv (one line per cell),
+table.md and table.png are rewritten from the cells that are done.
+`experiments.tables.sweep_files` explains how to read them.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,10 +48,10 @@ _ONLY = flags.DEFINE_list('only', [], 'Methods to train; default is all.')
 _MAX_CELLS = flags.DEFINE_integer(
     'max_cells', None, 'Stop after so many cells.', lower_bound=1)
 
-early_help.answer(__name__)  # Above what is slow to import.
+early_help.answer(__name__)  # Before the slow imports.
 
 if __name__ == '__main__':
-  launcher.prepare(sys.argv)  # Before anything imports JAX.
+  launcher.prepare(sys.argv)  # JAX must not be imported before.
 
 from absl import logging
 from data_prep.shared import grammar
@@ -78,19 +79,19 @@ def run_cells(
   """Trains the cells that are not done, one after another.
 
   Args:
-    cells: of a table.
+    cells: cells of a table.
     workdir: folder of the table.
-    source: folder of the original set, '' if it has none.
-    max_cells: how many to train at most.
-    on_end: called when a cell has ended, and at the start.
-    should_stop: of each run, see `trainer.train_and_evaluate`.
+    source: folder of the original dataset; '' if it needs none.
+    max_cells: largest number of cells to train; None trains all.
+    on_end: function that is called at the start, and when a cell has ended.
+    should_stop: see `trainer.train_and_evaluate`.
 
   Returns:
     One line per cell that failed.
 
   Raises:
     binary.UserError: if a set cannot be prepared.
-    binary.Stopped: if it was asked to stop, with everything saved.
+    binary.Stopped: if it was asked to stop; everything is saved.
   """
   states = [grid.read_state(cell) for cell in cells]
   left = [i for i, state in enumerate(states) if state.name != 'done']
@@ -116,7 +117,7 @@ def run_cells(
       coming = [cells[j].method for j in left[number:]]
       print(f'\n== cell {i + 1} of {len(cells)}: {cells[i].words}'
             f'{_time_left(durations, coming)}', flush=True)
-      # Others may have taken the cells that were foreseen.
+      # Other processes may have taken the cells whose sets were prepared.
       _prepare(workdir, cells[i].setting, source)
       seconds, why = _train(cells[i], state, should_stop)
     num_trained += 1
@@ -133,7 +134,7 @@ def run_cells(
 
 @contextlib.contextmanager
 def _locked(workdir, name):
-  """Lets one process in at a time; the others wait."""
+  """Lets one process in at a time, while the others wait."""
   lock = run_folder.lock(workdir, name=name, wait=True)
   try:
     yield
@@ -147,7 +148,15 @@ def _prepare(workdir, setting, source):
 
 
 def _time_left(durations, coming):
-  """Says how long cells of these methods take, from those that are done."""
+  """Estimates the time that cells take, from the cells that are done.
+
+  Args:
+    durations: pairs of method and seconds of the cells that are done.
+    coming: methods of the cells to come.
+
+  Returns:
+    The end of a sentence; '' if no cell is done.
+  """
   if not durations:
     return ''
   total = 0.0
@@ -159,9 +168,13 @@ def _time_left(durations, coming):
 
 
 def _train(cell, state, should_stop):
-  """Runs a cell; returns the seconds of all its sessions, and why it failed."""
+  """Trains a cell.
+
+  Returns:
+    The seconds of all its sessions, and the reason of its failure or ''.
+  """
   if state.name == 'another run':
-    return state.seconds, state.why  # Nothing of that run is touched.
+    return state.seconds, state.why  # The other run's folder stays untouched.
   start, why = time.monotonic(), ''
   spent = lambda: state.seconds + time.monotonic() - start
   try:
@@ -173,13 +186,13 @@ def _train(cell, state, should_stop):
     grid.write_end(cell, seconds=spent())
     raise
   finally:
-    jax.clear_caches()  # Else the programs of all cells stay in memory.
+    jax.clear_caches()  # Keeps the programs of all cells from piling up.
   grid.write_end(cell, seconds=spent(), why=why)
   return spent(), why
 
 
 def _choose(cells, methods):
-  """Returns the cells of --only."""
+  """Returns the cells whose method --only names, or all without it."""
   known = {cell.method for cell in cells}
   unknown = sorted(set(methods) - known)
   if unknown:
@@ -191,9 +204,10 @@ def _choose(cells, methods):
 
 @contextlib.contextmanager
 def _share_programs():
-  """Lets cells that differ in their seed alone compile once.
+  """Lets cells that differ only in their seed share compiled programs.
 
-  Programs of other processes are not taken: they may run on other machines.
+  Other processes may run on other machines, so that programs are not shared
+  with them.
   """
   with tempfile.TemporaryDirectory(prefix='hybridseg-programs-') as folder:
     jax.config.update('jax_compilation_cache_dir', folder)
@@ -208,7 +222,8 @@ def main():
   chosen = _choose(cells, _ONLY.value)
 
   def write_tables():
-    with _locked(workdir, 'table.lock'):  # Nobody overwrites a newer one.
+    # The lock keeps processes from overwriting a newer table.
+    with _locked(workdir, 'table.lock'):
       sweep_files.write(cells, workdir, reference=config.reference)
 
   if _LIST.value:
@@ -217,7 +232,7 @@ def main():
     if os.path.isdir(workdir):
       write_tables()
     return
-  config_checks.check_jax()  # Else each cell would say so, one after another.
+  config_checks.check_jax()  # Now, or each cell would fail with the same error.
   source = config.source if _SOURCE.value is None else _SOURCE.value
   with _share_programs():
     failures = run_cells(

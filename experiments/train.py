@@ -1,17 +1,19 @@
-r"""Trains a hybrid-supervised segmenter; every option lives in the config.
+r"""Trains a hybrid-supervised segmenter; every option is in the config.
 
 python -m experiments.train \
     --config=experiments/configs/phantom.py --workdir=runs/phantom \
     --config.seed=1
 
-The same command again resumes a run that was stopped or killed.
+The same command resumes a run that was stopped or killed.
+
+To train a finished run once more, and to check whether it ends with the same
+bits (exit code 1 if not):
 
 python -m experiments.train --reproduce=runs/phantom --workdir=runs/again
 
-runs it once more and says whether it ends with the same bits (exit code 1 if
-not). Several hosts: start the same command on each, with --distributed where
-SLURM, Kubernetes or Cloud TPU tell who is who, or else with --coordinator,
---num_processes and --process_id.
+On several hosts, start the same command on each of them: with --distributed
+where SLURM, Kubernetes or Cloud TPU assign the processes, else with
+--coordinator, --num_processes and --process_id.
 """
 
 import faulthandler
@@ -42,10 +44,10 @@ _NUM_PROCESSES = flags.DEFINE_integer(
 _PROCESS_ID = flags.DEFINE_integer(
     'process_id', None, 'Which of them this is, from 0.', lower_bound=0)
 
-early_help.answer(__name__)  # Above what is slow to import.
+early_help.answer(__name__)  # Before the slow imports.
 
 if __name__ == '__main__':
-  launcher.prepare(sys.argv)  # Before anything imports JAX.
+  launcher.prepare(sys.argv)  # JAX must not be imported before.
 
 from absl import logging
 from hybridseg import parallel
@@ -61,8 +63,8 @@ def main():
   logging.set_verbosity(logging.WARNING)
   logging.use_absl_handler()
   if _DISTRIBUTED.value or _COORDINATOR.value:
-    # JAX aborts when it misses another process: its line says so, and pages of
-    # all threads' stacks would hide it.
+    # JAX aborts if another process is missing. The stacks of all threads would
+    # hide the line in which it says so.
     faulthandler.disable()
     parallel.initialize(
         coordinator_address=_COORDINATOR.value,

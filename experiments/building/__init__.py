@@ -1,9 +1,10 @@
-"""From a config and a prepared set to what a run is put together from.
+"""Builds the parts of a run from a config and a prepared set.
 
-What lives here: records as batches (`input_pipeline`), what may take the place
-of their labels (`corrections`), of the first indicators (`retraining`) or of
-the frozen part of a network (`feature_cache`); weights of ImageNet
-(`pretrained`, `imagenet_package`, `torch_file`); and the place that reads
-config and set and returns network and train step (`parts`), after it has
-refused what no run can be trained with (`config_checks`).
+This room turns records into batches (`input_pipeline`). Corrected labels may
+replace the weak ones (`corrections`), an audit may give the first indicators
+(`retraining`), and cached features may replace the frozen part of a network
+(`feature_cache`). ImageNet weights are read from files (`pretrained`,
+`imagenet_package`, `torch_file`). `parts` reads config and set and returns the
+network and the train step, after `config_checks` has refused values that no run
+can be trained with.
 """

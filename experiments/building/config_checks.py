@@ -1,4 +1,7 @@
-"""What no run can be trained with, refused in one line before it starts."""
+"""Refuses configs and settings that no run can be trained with.
+
+Each refusal is one line, before the run starts.
+"""
 
 import math
 import os
@@ -10,7 +13,7 @@ import ml_collections
 from experiments import binary
 from experiments.configs import versions
 
-# Settings of JAX, and with which of their values runs work. Without jit, a step
+# Settings of JAX, and the values with which runs work. Without jit, a step
 # takes minutes.
 _SETTINGS = {
     'jax_disable_jit': (False,),
@@ -19,7 +22,7 @@ _SETTINGS = {
         None, 'allow', 'log', 'log_explicit'),
 }
 _MOST = 2**31 - 1  # Steps are counted in int32.
-# Whole numbers of a config: the least, and the largest.
+# The smallest and the largest value of the whole numbers of a config.
 _COUNTS = {
     'seed': (0, _MOST),
     'train_steps': (1, _MOST),
@@ -33,7 +36,7 @@ _COUNTS = {
     'co_regularization.ramp_up_steps': (0, _MOST),
     'input.num_workers': (0, 1024),
 }
-# Real numbers; none of them may be infinite.
+# The same for real numbers, none of which may be infinite.
 _RANGES = {
     'weighting.initial_indicator': (0, 1),
     'weighting.learning_rate': (0, math.inf),
@@ -47,10 +50,10 @@ _RANGES = {
 
 
 def check_numbers(config: ml_collections.ConfigDict) -> None:
-  """Refuses numbers that nothing can be trained with, nan among them.
+  """Refuses numbers with which no run can be trained, such as nan.
 
   Raises:
-    binary.UserError: if there is one.
+    binary.UserError: if the config has such a number.
   """
   if config.version != versions.VERSION:
     raise binary.UserError(
@@ -72,7 +75,7 @@ def check_numbers(config: ml_collections.ConfigDict) -> None:
     value = config.optimizer[name]
     if not 0 < value < math.inf:
       raise binary.UserError(f'optimizer.{name} is {value}: use {wanted}.')
-  # Other schedules may end after the run: nothing of it is lost.
+  # Other schedules may end after the run without harm.
   warmup, last = config.optimizer.warmup_steps, config.train_steps
   if warmup >= last:
     raise binary.UserError(
@@ -89,10 +92,10 @@ def _wanted(name, value, least, largest):
 
 
 def check_jax() -> None:
-  """Refuses settings of JAX that no run works with, before anything is made.
+  """Refuses settings of JAX with which no run works.
 
   Raises:
-    binary.UserError: if there is one, or no device.
+    binary.UserError: if there is such a setting, or no device.
   """
   for name, good in _SETTINGS.items():
     value = getattr(jax.config, name, None)
@@ -112,7 +115,7 @@ def check_jax() -> None:
 def check_batches(
     config: ml_collections.ConfigDict, mapping: parallel.Mapping
 ) -> None:
-  """Refuses batches that cannot be split over the devices.
+  """Refuses batch sizes that cannot be split over the devices.
 
   Raises:
     binary.UserError: if there is one.

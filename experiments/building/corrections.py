@@ -1,12 +1,12 @@
-"""Corrected labels of weak images: a folder of masks with their provenance.
+"""Corrected labels of weak images: a folder of masks and a table.
 
 `experiments.refine` writes such a folder, people look at it, and a run learns
-from it (`input.corrected_labels`, or the run's own where `refine` is set):
+from it (`input.corrected_labels`, or the run's own folder with `refine`):
 
-  corrected.csv  one line per weak annotation, see `HEADER`. A line that is
-                 removed is not accepted: that image keeps its annotation.
-  masks/ID.png   classes; of the size of the picture where that is still there,
-                 else of the records. May be corrected further by hand.
+  corrected.csv  one line per weak annotation, see `HEADER`. Whoever rejects a
+                 correction removes its line: that image keeps its annotation.
+  masks/ID.png   class numbers, at the size of the original image if that still
+                 exists, else of the records. They may be edited by hand.
 """
 
 import csv
@@ -30,16 +30,16 @@ TABLE = 'corrected.csv'
 HEADER = (
     'id', 'mask', 'kind', 'indicator', 'trust', 'what', 'added', 'removed',
     'dice')
-OWN_FOLDER = 'refined'  # Below the folder of a run that refines its labels.
+OWN_FOLDER = 'refined'  # Inside the folder of a run that refines its labels.
 
 
 def load(config: ml_collections.ConfigDict, workdir: str
          ) -> input_pipeline.Dataset:
-  """Returns the set that a run learns from, with corrected labels if it has.
+  """Returns the set that a run learns from, with corrected labels if any.
 
   Args:
-    config: of the run.
-    workdir: its folder, which holds the labels that it refined itself.
+    config: config of the run.
+    workdir: folder of the run, which holds the labels that it refined itself.
 
   Raises:
     binary.UserError: if the set or the corrected labels cannot be read.
@@ -56,15 +56,15 @@ def apply(
 ) -> input_pipeline.Dataset:
   """Returns the set with the corrected labels of a folder.
 
-  They are then coarse masks without a planted fault. Weak images that are not
-  among them stay as they are, and so does all else.
+  Corrected labels count as coarse masks without a planted fault. All other weak
+  images, and all other splits, stay as they are.
 
   Args:
-    dataset: from `input_pipeline.load_dataset`.
-    folder: as `experiments.refine` writes it.
+    dataset: set from `input_pipeline.load_dataset`.
+    folder: folder as `experiments.refine` writes it.
 
   Raises:
-    binary.UserError: if it cannot be read, or is of another set.
+    binary.UserError: if the folder cannot be read, or is of another set.
   """
   files = _read_table(folder)
   weak = dataset.splits['train_weak']
@@ -91,7 +91,7 @@ def apply(
 
 
 def _read_table(folder):
-  """Returns the file of each image."""
+  """Returns the name of the mask file of each image, by id."""
   path = os.path.join(folder, TABLE)
   try:
     with open(path, newline='', encoding='utf-8') as file:
@@ -131,17 +131,17 @@ def _read_mask(folder, name, dataset):
 
 
 def describe(label: np.ndarray, refined: np.ndarray) -> dict[str, Any]:
-  """Says what a refinement has changed.
+  """Describes what a refinement has changed.
 
   Args:
-    label: before, uint8 [H, W].
-    refined: after, uint8 [H, W].
+    label: label map before, uint8 [H, W].
+    refined: label map after, uint8 [H, W].
 
   Returns:
-    `added`, share of the pixels that are an object now and were not, or were of
+    `added`, the share of pixels that are an object now, but were none or one of
     another class; `removed`, the reverse; `dice` of the objects before and
-    after, in the pixels that were labelled, 1 if there are none; `what`, in a
-    word or two.
+    after, over the labelled pixels, which is 1 if there are no objects; and
+    `what`, the change in a word or two.
   """
   known = label != types.UNLABELLED
   was, now = (label > 0) & known, refined > 0

@@ -1,14 +1,15 @@
-"""What the frozen part of a network makes of augmented views, computed once.
+"""Computes the features of a network's frozen part once, for augmented views.
 
-With `model.cached_copies` = (S, W), a run sees S augmented views of each image
-with an exact mask and W of each weak one, and no others. What the frozen part
-of the network makes of those that the run will use is computed before its first
-step and kept as float16: in memory up to `_MAX_IN_MEMORY_BYTES`, else in a file
-without a name in the run's folder, of which nothing is left behind. The two
-networks share it. Images that are mixed (CutMix) are encoded when they are.
+With `model.cached_copies` = (S, W), a run sees S augmented views of each strong
+image and W of each weak image, and no others. The features that the frozen part
+of the network computes of the views that the run will use are computed before
+its first step and kept as float16. They stay in memory up to
+`_MAX_IN_MEMORY_BYTES`, else in an unnamed file in the run's folder, which the
+system deletes. The two networks share the features. Images that are mixed
+(CutMix) are encoded again when they are mixed.
 
-Which view a step takes depends on (seed, step) alone, and what a view looks
-like on (seed, view): a resumed run goes on with the same ones.
+The views of a step depend on (seed, step) alone, and the look of a view on
+(seed, view), so that a resumed run sees the same ones.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,18 +31,21 @@ import numpy as np
 from experiments.building import input_pipeline
 
 _MAX_IN_MEMORY_BYTES = 4 << 30
-# Folded into the run's key, so that no step draws the same numbers.
+# Folded into the run's key, so that views and steps draw different numbers.
 _OF_VIEWS = 0x76696577
 
 
 def copies(model: ml_collections.ConfigDict) -> tuple[int, ...]:
-  """Returns views of each strong and of each weak image; () if not limited.
+  """Returns the numbers of views per strong and per weak image.
 
   Args:
-    model: of a config.
+    model: model section of a config.
+
+  Returns:
+    Two numbers, or () if the views are not limited.
 
   Raises:
-    ValueError: if the numbers make no sense with the network.
+    ValueError: if the numbers are invalid, or no part of the network is frozen.
   """
   found = tuple(model.cached_copies)
   if found and (len(found) != 2 or min(found) < 1):
@@ -58,7 +62,11 @@ def copies(model: ml_collections.ConfigDict) -> tuple[int, ...]:
 def augment_fn(
     config: ml_collections.ConfigDict,
 ) -> Callable[[jax.Array, types.Examples], types.Examples]:
-  """Returns how a step augments: by its own keys, or as views say."""
+  """Returns the augmentation of a step.
+
+  It draws from the keys of the step or, if the number of views is limited, from
+  a key for each view.
+  """
   options = augmentation.AugmentationOptions(**config.augmentation)
   if not copies(config.model):
     return lambda keys, examples: augmentation.augment(
@@ -73,7 +81,7 @@ def augment_fn(
         keys, examples._replace(image=types.pixels(stored)), options=options)
     if not isinstance(stored, types.Encoded):
       return augmented
-    # Where nothing asks for the image, the compiler leaves it out.
+    # If nothing uses the image, the compiler removes its computation.
     return augmented._replace(
         image=types.Encoded(augmented.image, stored.features))
 
@@ -86,14 +94,14 @@ def views(
     batches: Sequence[types.HybridBatch],
     rows: Sequence[Mapping[str, np.ndarray]],
 ) -> Sequence[types.HybridBatch]:
-  """Returns the batches, as `Views` where a run sees a limited number."""
+  """Returns the batches, as `Views` if the number of views is limited."""
   if not copies(config.model):
     return batches
   return Views(config, dataset, batches, rows)
 
 
 class Views:
-  """Batches of views of images, with features once these are computed."""
+  """Batches of views of images, with their features once these are computed."""
 
   def __init__(
       self,
@@ -102,7 +110,7 @@ class Views:
       batches: Sequence[types.HybridBatch],
       rows: Sequence[Mapping[str, np.ndarray]],
   ):
-    """Takes `train_batches` and `train_rows` of the same arguments."""
+    """Takes `train_batches` and `train_rows` with the same arguments."""
     strong, weak = copies(config.model)
     num_strong = len(dataset.splits['train_strong'])
     self._records = {
@@ -150,14 +158,15 @@ class Views:
     """Computes the features of all views of the steps `first` to `last` - 1.
 
     Args:
-      encode_fn: maps stored examples with views to features of these.
+      encode_fn: function that maps stored examples with views to features of
+        the views.
       first: first step.
       last: one past the last step.
-      batch_size: of the computation.
-      folder: where to keep what does not fit into memory.
+      batch_size: number of views to encode at once.
+      folder: folder for the features that do not fit into memory.
 
     Returns:
-      A line on how many views there are, and how much memory they take.
+      A line with the number of views and the memory that they take.
     """
     start = time.monotonic()
     views = np.unique(np.concatenate([
@@ -187,12 +196,12 @@ class Views:
     return len({self._place(view) for view in views.tolist()})
 
   def _place(self, view):
-    """Returns role and row of the image of a view."""
+    """Returns the role and the row of the image of a view."""
     role = 'weak' if view >= self._first['weak'] else 'strong'
     return role, (view - self._first[role]) // self._copies[role]
 
   def _stored(self, views):
-    """Returns the examples that views are made from."""
+    """Returns the stored examples from which views are made."""
     places = [self._place(view) for view in views.tolist()]
     records = [self._records[role][row] for role, row in places]
     return types.Examples(
@@ -202,7 +211,7 @@ class Views:
 
 
 def _make(shapes, folder):
-  """Returns float16 arrays to fill, in memory if they fit."""
+  """Returns float16 arrays to fill, in memory if they fit, else on disk."""
   size = sum(2 * math.prod(shape) for shape in shapes)
   if size <= _MAX_IN_MEMORY_BYTES:
     return tuple(np.empty(shape, np.float16) for shape in shapes)
@@ -220,15 +229,15 @@ def prepare(
     *,
     workdir: str,
 ) -> None:
-  """Computes the features of all views that a run is still to see, if any.
+  """Computes the features of all views that a run will still see.
 
   Args:
-    batches: of the run; nothing happens if these are no `Views`.
-    config: of the run.
-    frozen_fn: maps params and images to what the frozen part of the network
-      makes of them; both networks have the same.
-    state: which the run starts from or goes on with.
-    workdir: of the run.
+    batches: batches of the run; nothing happens unless they are `Views`.
+    config: config of the run.
+    frozen_fn: function that maps params and images to the features of the
+      network's frozen part, which is the same in both networks.
+    state: state from which the run starts or resumes.
+    workdir: folder of the run.
   """
   first = int(state.step)
   if not isinstance(batches, Views) or first >= config.train_steps:

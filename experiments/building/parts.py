@@ -1,4 +1,7 @@
-"""From a config and a set to the parts of a run: the place that reads both."""
+"""Builds the parts of a run from its config and its set.
+
+This is the one place that reads both.
+"""
 
 from collections.abc import Callable
 import contextlib
@@ -35,7 +38,7 @@ _LOSSES = {
     'cross_entropy_dice': losses.cross_entropy_dice_loss,
     'soft_dice': losses.soft_dice_loss,
 }
-# Of weak labels, beside these: what `supervision.loss_by_kind` may name.
+# The losses that `supervision.loss_by_kind` may name for weak labels.
 _TERMS = {
     name: kind_losses.of_labels(loss_fn) for name, loss_fn in _LOSSES.items()
 } | {
@@ -55,18 +58,19 @@ _UPRIGHT = ('box', 'projection', 'tightness')
 
 
 class Network(NamedTuple):
-  """The networks of a run as they are used, on any number of devices.
+  """The networks of a run, for any number of devices.
 
   Attributes:
-    apply_fn: (params, images) -> logits, of either network; and the features of
-      the last layer with return_features=True.
-    init_fn: maps nothing to the state before the first update, not placed; of
-      random numbers alone: see `pretrained.start_from`.
-    mapping: how they run on the devices there are.
-    strong_loss_fn: of exact masks.
-    alignment_loss_fn: of weak label maps, as the lookahead sees them.
-    encode_fn: (params, images) -> `types.Encoded` by the part of the network
-      that is never trained; None if all of it is.
+    apply_fn: function (params, images) -> logits of either network; with
+      return_features=True, it also returns the features of the last layer.
+    init_fn: function without arguments that returns the state before the first
+      update, not placed on devices. All parameters are random; for ImageNet
+      weights see `pretrained.start_from`.
+    mapping: how functions are mapped over the devices.
+    strong_loss_fn: loss of exact masks.
+    alignment_loss_fn: loss of weak label maps, as the lookahead sees them.
+    encode_fn: function (params, images) -> `types.Encoded` of the frozen part
+      of the network; None if all of it is trained.
   """
 
   apply_fn: Callable[..., Any]
@@ -78,14 +82,14 @@ class Network(NamedTuple):
 
 
 class Training(NamedTuple):
-  """All that trains.
+  """The functions that train and evaluate the networks.
 
   Attributes:
     step_fn: the mapped training step.
-    indicator_fn: the mapped step that moves indicators alone; None where the
-      training step does that.
+    indicator_fn: the mapped step that only moves indicators; None if the
+      training step moves them.
     eval_fn: the mapped evaluation step.
-    network: what is trained.
+    network: the networks that are trained.
   """
 
   step_fn: Callable[..., Any]
@@ -95,7 +99,7 @@ class Training(NamedTuple):
 
 
 class _Choices(NamedTuple):
-  """What a config chooses, as the library takes it."""
+  """The choices of a config, in the types of the library."""
 
   optimizer: optax.GradientTransformation
   supervision: train_step_lib.Supervision
@@ -115,7 +119,7 @@ def _one_line():
 def build_network(
     config: ml_collections.ConfigDict, dataset: input_pipeline.Dataset
 ) -> Network:
-  """Builds what predicts; batches of training need not fit the devices.
+  """Builds the networks; the batch sizes of training need not fit the devices.
 
   Raises:
     binary.UserError: if a field does not fit the library or the set.
@@ -128,7 +132,7 @@ def build_network(
 def build_training(
     config: ml_collections.ConfigDict, dataset: input_pipeline.Dataset
 ) -> Training:
-  """Builds what trains.
+  """Builds the networks and the functions that train them.
 
   Raises:
     binary.UserError: if a field does not fit the library, the set or the
@@ -184,7 +188,7 @@ def _build_network(config, dataset, choices):
   model = models.build(
       config.model.name, num_classes=len(dataset.classes),
       options=config.model.options.to_dict())
-  # In traced functions alone: never in memory, however large they are.
+  # This is only traced, so that large parameters are never allocated.
   init_model = lambda key: model.init(
       key, jnp.zeros((1, *dataset.image_shape)))['params']
   jax.eval_shape(init_model, jax.random.key(0))
@@ -222,7 +226,7 @@ def _without(config, *names):
 def learning_rates(
     config: ml_collections.ConfigDict, share: float = 1.0
 ) -> optax.Schedule:
-  """Returns the learning rate by step, times a share."""
+  """Returns the schedule of the learning rate, multiplied by a share."""
   return optax.warmup_cosine_decay_schedule(
       0.0, share * config.optimizer.learning_rate,
       config.optimizer.warmup_steps, config.train_steps)
@@ -288,7 +292,10 @@ def _build_supervision(config):
 
 
 def _scales(config):
-  """Returns the factors of the two terms, schedules where one comes first."""
+  """Returns the factors of the strong and the weak term.
+
+  They are schedules if the weak labels are learnt first.
+  """
   names = config.supervision
   strong, weak = names.strong_scale, names.weak_scale
   share = names.weak_first_share

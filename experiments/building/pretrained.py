@@ -1,6 +1,6 @@
-"""Weights of ImageNet, from a file or a package, for the start of a run.
+"""Reads ImageNet weights from a file or a package, for the start of a run.
 
-After that, a run's folder is enough: its checkpoints hold all parameters.
+Later, the run's folder is enough, because its checkpoints hold all parameters.
 """
 
 from collections.abc import Mapping
@@ -30,10 +30,10 @@ EFFICIENTNET = 'efficientnet_unet'
 
 
 def check(model: ml_collections.ConfigDict) -> None:
-  """Checks that `model.weights` and the network fit; reads no file.
+  """Checks that `model.weights` fits the network; reads no file.
 
   Raises:
-    ValueError: if they do not.
+    ValueError: if it does not.
   """
   weights = model.weights
   if model.name != EFFICIENTNET and model.encoder_rate != 1:
@@ -62,9 +62,13 @@ def read(model: ml_collections.ConfigDict) -> types.Params | None:
   """Returns the parameters of the encoder from `model.weights`, if it is set.
 
   Args:
-    model: of a config: `weights`, '' or a file of a `state_dict`: .safetensors,
-      .npz, or .pth (of a ResNet, where torch is installed; of EfficientNet-
-      Lite0 without it), or `INSTALLED`; `options`, with the depth of a ResNet.
+    model: model section of a config. `weights` is '', `INSTALLED`, or a file of
+      a `state_dict`: .safetensors, .npz or .pth. A .pth of a ResNet can be read
+      only if torch is installed, one of EfficientNet-Lite0 always. `options`
+      holds the depth of a ResNet.
+
+  Returns:
+    The parameters; None without `weights`.
 
   Raises:
     binary.UserError: if the file cannot be read, or is of another network.
@@ -103,15 +107,15 @@ def start_from(
 ) -> train_step_lib.TrainState:
   """Puts a backbone into both networks of a state before its first update.
 
-  Decoders and heads stay as they are: in them, the two networks differ.
+  Decoders and heads are kept, since the two networks differ in them.
 
   Args:
-    state: from `parts.Network.init_fn`.
-    backbone: from `read`; with None, the state stays as it is.
+    state: state from `parts.Network.init_fn`.
+    backbone: parameters from `read`; with None, the state is returned as it is.
   """
   if backbone is None:
     return state
-  # Copies, each time: states are donated.
+  # Every use needs its own copy, because states are donated.
   copy = lambda tree: jax.tree.map(jnp.array, tree)
   params = tuple(p | {'backbone': copy(backbone)} for p in state.params)
   teachers = None if state.teachers is None else copy(params)
@@ -129,7 +133,7 @@ def _read_torch(path: str) -> Mapping[str, Any]:
         f'model.weights={path}: torch is not installed here to read it: '
         'convert it where torch is, to .safetensors or .npz: see '
         'docs/networks.md.')
-  import torch  # Heavy, and not everybody's.
+  import torch  # Slow to import, and not installed everywhere.
 
   state = torch.load(path, map_location='cpu', weights_only=True)
   if not all(isinstance(x, torch.Tensor) for x in state.values()):

@@ -1,8 +1,8 @@
-"""Training again with what an audit found: each indicator starts at 1 - score.
+"""Starts a run from an audit: each indicator begins at 1 - score.
 
-The indicators of a run find faulty annotations late, when its networks know
-something; its audit has them all at once, by better evidence. What it is worth:
-`experiments/results/retraining.md`.
+The indicators of a run find faulty annotations late, once its networks have
+learnt something. An audit finds them all at once, from better evidence.
+`experiments/results/retraining.md` shows how much this helps.
 """
 
 import csv
@@ -23,7 +23,7 @@ from experiments.building import input_pipeline
 
 
 def check(weighting: ml_collections.ConfigDict) -> None:
-  """Sees that `weighting.initial_from` is of use; reads no file.
+  """Checks that the method can use `weighting.initial_from`; reads no file.
 
   Raises:
     ValueError: if the method has no indicators.
@@ -37,7 +37,10 @@ def check(weighting: ml_collections.ConfigDict) -> None:
 
 
 def only_where_used(config: ml_collections.ConfigDict) -> None:
-  """Takes the table from one of several methods that has no indicators."""
+  """Clears `weighting.initial_from` if the method has no indicators.
+
+  This lets several methods share the flag.
+  """
   if config.weighting.name not in weight_rules.persistent():
     config.weighting.initial_from = ''
 
@@ -45,20 +48,20 @@ def only_where_used(config: ml_collections.ConfigDict) -> None:
 def read(
     weighting: ml_collections.ConfigDict, dataset: input_pipeline.Dataset
 ) -> np.ndarray | None:
-  """Returns the indicators to start with, from the table of an audit, if any.
+  """Reads the indicators to start with from the table of an audit, if any.
 
   Args:
-    weighting: of a config: initial_from, '' or an audit.csv of any run on the
-      same weak images; initial_indicator, of images that the audit did not
-      score.
-    dataset: its set.
+    weighting: weighting section of a config. `initial_from` is '' or an
+      audit.csv of any run on the same weak images; `initial_indicator` is the
+      indicator of images that the audit did not score.
+    dataset: set of the run.
 
   Returns:
-    Float32 [N], by instance id; None without a table.
+    Indicators by instance id, float32 [N]; None without a table.
 
   Raises:
-    binary.UserError: if the file cannot be read, is no audit's, or is of other
-      images.
+    binary.UserError: if the file cannot be read, is not from an audit, or is
+      about other images.
   """
   path = weighting.initial_from
   if not path:
@@ -96,10 +99,11 @@ def read(
 
 
 def learnt_from(path: str) -> str:
-  """Returns what an audit.csv was learnt from: 'strong', 'val' or ''.
+  """Returns the masks that an audit learnt from: 'strong', 'val' or ''.
 
-  By the audit.json beside it, '' without one. Audits of older versions do not
-  say so, and learnt from the validation split too.
+  This is read from the audit.json beside the audit.csv; '' if there is none.
+  Audits of older versions do not record it; they also learnt from the
+  validation split.
   """
   beside = os.path.join(os.path.dirname(path), 'audit.json')
   try:
@@ -112,7 +116,10 @@ def learnt_from(path: str) -> str:
 def start_from(
     state: train_step_lib.TrainState, indicators: np.ndarray | None
 ) -> train_step_lib.TrainState:
-  """Puts indicators, float [N], into a state before its first update."""
+  """Returns a state before its first update, with the indicators, float [N].
+
+  With None, the state is returned as it is.
+  """
   if indicators is None:
     return state
   return state._replace(indicators=state.indicators._replace(

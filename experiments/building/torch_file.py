@@ -1,11 +1,11 @@
-"""Reads arrays from old files of PyTorch, which it neither needs nor runs.
+"""Reads arrays from old PyTorch files, without PyTorch.
 
-A file of before PyTorch 1.6 is a sequence of pickles: a magic number, a
-protocol, sizes of types, the object, the keys of its storages; then each
-storage, its length as int64 and its raw values. A pickle may name functions to
-be called, which is how a hostile file runs code. Here only three names are
-known, and stand for harmless functions of this module; any other ends the
-reading.
+A file from before PyTorch 1.6 is a sequence of pickles: a magic number, a
+protocol, sizes of types, the object, and the keys of its storages. Then follows
+each storage, with its length as int64 and its raw values. A pickle may name
+functions to call, which is how a hostile file runs code. Here only a few names
+are known, and they stand for harmless objects of this module; any other name
+ends the reading.
 """
 
 import collections
@@ -22,14 +22,14 @@ _STORAGES = {
 
 
 class _Storage:
-  """The place of values that follow the pickles."""
+  """A storage, whose values follow after the pickles."""
 
   def __init__(self, dtype: np.dtype, size: int):
     self.dtype, self.size, self.values = dtype, size, None
 
 
 class _Tensor:
-  """A view into a storage, whose values come later."""
+  """A view into a storage, whose values are read later."""
 
   def __init__(self, storage, offset, shape, strides, *unused):
     self.view = storage, offset, shape, strides
@@ -48,7 +48,7 @@ class _Tensor:
 
 
 class _Unpickler(pickle.Unpickler):
-  """Knows three names, and storages by their persistent ids."""
+  """An unpickler that knows a few names, and storages by persistent ids."""
 
   _KNOWN = {('collections', 'OrderedDict'): collections.OrderedDict,
             ('torch._utils', '_rebuild_tensor_v2'): _Tensor}
@@ -71,18 +71,18 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read_legacy(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-  """Returns the arrays of a `state_dict` that an old PyTorch saved.
+  """Returns the arrays of a `state_dict` that an old PyTorch has saved.
 
   Args:
-    path: file of before PyTorch 1.6, not a zip.
+    path: file from before PyTorch 1.6, which is not a zip file.
 
   Returns:
     Arrays by name, float32 or int64.
 
   Raises:
-    ValueError: in one line, if it is no such file, if it is damaged, or if it
-      asks for more than arrays.
-    OSError: if it cannot be read.
+    ValueError: if it is no such file, if it is damaged, or if it names more
+      than arrays; the message is one line.
+    OSError: if the file cannot be read.
   """
   if os.path.getsize(path) > _MAX_BYTES:
     raise ValueError(f'it is larger than {_MAX_BYTES >> 20} MiB')
@@ -92,7 +92,7 @@ def read_legacy(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     try:
       if load() != _MAGIC:
         raise ValueError('it is no file of PyTorch before 1.6')
-      load(), load()  # The protocol and the sizes of C's types.
+      load(), load()  # Skip the protocol and the sizes of C types.
       tensors, keys = load(), load()
       for key in keys:
         storage = storages[key]

@@ -1,8 +1,8 @@
-"""What a run leaves in its folder, and goes on from.
+"""Writes the folder of a run, and reads it when the run is resumed.
 
-What lives here: who may write the folder, and what runs there (`run_folder`);
-what its files hold, however they were edited (`run_schema`); its log
-(`run_log`); checkpoints that prove themselves (`checkpoints`,
-`checkpoint_files`); the code and the machine of each session (`session`,
-`switches`); and what may change when a run is resumed (`resuming`).
+This room holds the access to the folder (`run_folder`); checks of its files,
+which may have been edited (`run_schema`); the log (`run_log`); checkpoints that
+are verified (`checkpoints`, `checkpoint_files`); the record of the code and the
+machine of each session (`session`, `switches`); and the rules for what may
+change when a run is resumed (`resuming`).
 """

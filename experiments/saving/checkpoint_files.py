@@ -1,4 +1,4 @@
-"""The files of one checkpoint, and the manifest that proves them."""
+"""The files of one checkpoint, and the manifest that verifies them."""
 
 from collections.abc import Collection
 import hashlib
@@ -15,21 +15,21 @@ _FIELDS = {'format': int, 'step': int, 'run_id': str, 'files': dict}
 
 
 class Damaged(Exception):
-  """A checkpoint is not as it was written; says what differs."""
+  """Raised if a checkpoint is not as it was written; says what differs."""
 
 
 def verify(folder: str, step: int, run_ids: Collection[str] = ()) -> None:
   """Checks every file of a checkpoint against its manifest.
 
   Args:
-    folder: of the checkpoint.
-    step: that its name says.
-    run_ids: runs of which it must belong to one; none asks for nothing.
+    folder: folder of the checkpoint.
+    step: step in the name of the folder.
+    run_ids: ids of runs, to one of which it must belong; () allows any run.
 
   Raises:
     Damaged: if any file is missing, changed, or not listed, or if the manifest
       is of another step or run.
-    binary.UserError: if a newer version wrote it.
+    binary.UserError: if a newer version has written it.
   """
   try:
     with open(os.path.join(folder, _MANIFEST), 'rb') as f:
@@ -75,7 +75,7 @@ def verify(folder: str, step: int, run_ids: Collection[str] = ()) -> None:
 
 
 def write_manifest(folder: str, step: int, run_id: str) -> None:
-  """Writes the manifest of all files that lie in a checkpoint's folder."""
+  """Writes the manifest of all files in a checkpoint's folder."""
   manifest = {
       'format': _FORMAT,
       'step': step,
@@ -104,20 +104,20 @@ def _fingerprint(path):
 
 
 def write_file(folder: str, name: str, content: bytes) -> None:
-  """Writes a file and waits until the disk has it."""
+  """Writes a file and waits until it is on the disk."""
   with open(os.path.join(folder, name), 'wb') as f:
     f.write(content)
     sync(f)
 
 
 def sync(file: BinaryIO) -> None:
-  """Waits until the disk has what was written to an open file."""
+  """Waits until everything written to an open file is on the disk."""
   file.flush()
   os.fsync(file.fileno())
 
 
 def sync_folder(folder: str) -> None:
-  """Waits until the disk has the names in a folder."""
+  """Waits until the names in a folder are on the disk."""
   descriptor = os.open(folder, os.O_RDONLY)
   try:
     os.fsync(descriptor)
@@ -126,7 +126,7 @@ def sync_folder(folder: str) -> None:
 
 
 def set_aside(folder: str) -> None:
-  """Renames a damaged checkpoint: nothing is deleted."""
+  """Renames a damaged checkpoint, so that nothing is deleted."""
   name, number = f'{folder}.damaged', 1
   while os.path.exists(name):
     name, number = f'{folder}.damaged{number}', number + 1

@@ -1,10 +1,13 @@
-"""Checkpoints that prove themselves: written whole, verified, with fallback.
+"""Checkpoints that are written atomically and verified when they are read.
 
-A checkpoint is a folder CHECKPOINTS/STEP of the state (Orbax), the run's record
-up to that step (session.json, history.npz), and manifest.json, written last:
-size and sha256 of every other file, the step, the run, and a sha256 of itself.
-It is written under another name and renamed when complete, so that a folder of
-a step's name is whole or was damaged afterwards, which the manifest shows.
+A checkpoint is a folder CHECKPOINTS/STEP. It holds the state (Orbax), the run's
+record up to that step (session.json, history.npz), and manifest.json. The
+manifest is written last. It lists the size and sha256 of every other file, the
+step and the run, and a sha256 of itself.
+
+The folder is written under another name and renamed when it is complete. A
+folder with the name of a step is therefore complete, or was damaged afterwards,
+which the manifest shows. In that case an older checkpoint is used.
 """
 
 from collections.abc import Sequence
@@ -35,9 +38,9 @@ class Checkpoint(NamedTuple):
 
   Attributes:
     step: number of updates done.
-    state: as given to `save`, NumPy arrays.
-    session: the run's record, JSON.
-    history: named arrays.
+    state: state as given to `save`, NumPy arrays.
+    session: record of the run, as JSON.
+    history: named arrays of the record.
   """
 
   step: int
@@ -47,7 +50,7 @@ class Checkpoint(NamedTuple):
 
 
 def state_sha256(state: Any) -> str:
-  """Hashes every array of a tree with its path, shape and dtype."""
+  """Returns a sha256 of all arrays of a tree, with path, shape and dtype."""
   digest = hashlib.sha256()
   for path, leaf in jax.tree_util.tree_leaves_with_path(state):
     leaf = np.ascontiguousarray(leaf)
@@ -60,7 +63,7 @@ class Checkpoints:
   """The checkpoints of one run folder.
 
   Attributes:
-    run_ids: what they may belong to; () asks for nothing.
+    run_ids: ids of the runs to which they may belong; () allows any run.
   """
 
   def __init__(
@@ -71,13 +74,13 @@ class Checkpoints:
       also: Sequence[str] = (),
       max_to_keep: int = 2,
   ):
-    """Opens a folder that need not exist; writes nothing.
+    """Opens a folder, which need not exist; writes nothing.
 
     Args:
       workdir: folder of the run.
-      run_id: what the checkpoints must belong to; '' asks for nothing.
-      also: what else they may belong to: the same run under another config.
-      max_to_keep: newest ones to keep, besides the best.
+      run_id: id of the run to which the checkpoints belong; '' allows any run.
+      also: further ids that are allowed, of the same run with earlier configs.
+      max_to_keep: number of newest checkpoints to keep, besides the best one.
     """
     self._folder = os.path.join(os.path.abspath(workdir), 'checkpoints')
     self._shown = os.path.join(workdir, 'checkpoints')
@@ -106,11 +109,11 @@ class Checkpoints:
     """Writes a checkpoint in the background.
 
     Args:
-      step: number of updates done; one that is there already is left alone.
-      state: pytree of NumPy arrays that the caller does not change any more.
-      session: the run's record, JSON; copied.
-      history: named arrays; copied.
-      best_step: a step never to delete.
+      step: number of updates done; an existing checkpoint of it is kept.
+      state: pytree of NumPy arrays, which the caller must not change any more.
+      session: record of the run, as JSON; it is copied.
+      history: named arrays of the record; they are copied.
+      best_step: step whose checkpoint is never deleted.
 
     Raises:
       binary.UserError: if the save before this one failed.
@@ -145,7 +148,7 @@ class Checkpoints:
       checkpoint_files.sync_folder(self._folder)
       self._delete_old(best_step)
     except Exception as e:  # pylint: disable=broad-exception-caught
-      # Of whatever layer; the next save or `wait` reports it.
+      # Any layer may fail; the next `save` or `wait` reports the error.
       shutil.rmtree(unfinished, ignore_errors=True)
       self._error = binary.UserError(
           f'Cannot write checkpoint {self._shown}/{step}: '
@@ -160,18 +163,22 @@ class Checkpoints:
     return f'The one of step {steps[0]} is intact.'
 
   def _delete_old(self, best_step):
-    """Deletes all but the newest and the best; a kill leaves no half step."""
+    """Deletes all checkpoints except the newest ones and the best one."""
     for step in self.steps()[self._max_to_keep :]:
       if step != best_step:
         self._delete(str(step))
 
   def _delete(self, name):
+    # Rename first, so that a kill never leaves half a checkpoint.
     hidden = os.path.join(self._folder, f'{_UNFINISHED}deleted-{name}')
     os.rename(os.path.join(self._folder, name), hidden)
     shutil.rmtree(hidden)
 
   def clean(self) -> None:
-    """Removes what killed sessions left unfinished; for the only writer."""
+    """Removes unfinished checkpoints of killed sessions.
+
+    Only the process that holds the lock of the folder may call this.
+    """
     if os.path.isdir(self._folder):
       for name in os.listdir(self._folder):
         if name.startswith(_UNFINISHED):
@@ -184,18 +191,18 @@ class Checkpoints:
       step: int | None = None,
       set_aside: bool = False,
   ) -> Checkpoint | None:
-    """Returns the newest intact checkpoint, or None if there is none at all.
+    """Returns the newest intact checkpoint, or None if there is no checkpoint.
 
     Args:
-      state: a state of the run's model and set, arrays or shapes.
-      step: restore this one and no other.
-      set_aside: rename the damaged ones that are newer than the one returned
-        to STEP.damaged, so that their steps can be written again; for the only
-        writer.
+      state: a state of the run's model and set, as arrays or shapes.
+      step: step of the only checkpoint to restore; None takes the newest one.
+      set_aside: whether to rename damaged checkpoints that are newer than the
+        returned one to STEP.damaged, so that their steps can be written again.
+        Only the process that holds the lock of the folder may do so.
 
     Raises:
-      binary.UserError: if none is intact, if `step` is missing or damaged, or
-        if the checkpoint is one of another model or set.
+      binary.UserError: if no checkpoint is intact, if `step` is missing or
+        damaged, or if the checkpoint is of another model or set.
     """
     steps = self.steps()
     if step is not None:
@@ -217,7 +224,8 @@ class Checkpoints:
             'Checkpoint %s/%s is damaged (%s): not used.', self._shown,
             os.path.basename(other), why)
       restored = self._read(folder, candidate, state)
-      if set_aside:  # Not if none is intact: a run must not start over unasked.
+      # If none is intact, all stay: a run must not start over unasked.
+      if set_aside:
         for other, _ in damaged:
           checkpoint_files.set_aside(other)
       return restored
@@ -249,14 +257,14 @@ class Checkpoints:
         history = dict(arrays)
     except binary.UserError:
       raise
-    except Exception as e:  # Of whatever layer: the manifest was forged.
+    except Exception as e:  # A forged manifest may let any layer fail.
       raise binary.UserError(
           f'Checkpoint {self._shown}/{step} cannot be read '
           f'({_first_line(e):.80}): move it away to use the one before.') from e
     return Checkpoint(step, restored, session, history)
 
   def wait(self) -> None:
-    """Waits for the last save.
+    """Waits until the last save is complete.
 
     Raises:
       binary.UserError: if it failed.
@@ -270,7 +278,7 @@ class Checkpoints:
 
 
 def _read_json(folder, name):
-  """Returns a dictionary."""
+  """Reads a JSON file that must hold a dictionary."""
   with open(os.path.join(folder, name), encoding='utf-8') as f:
     value = json.load(f)
   if not isinstance(value, dict):
@@ -279,7 +287,7 @@ def _read_json(folder, name):
 
 
 def _check_room(folder, state):
-  """Says so before anything is written if the disk is too full for a state."""
+  """Raises an OSError if the disk is too full for a state."""
   needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
   if shutil.disk_usage(folder).free < 1.2 * needed:
     raise OSError(errno.ENOSPC, f'No space left on device for {needed} bytes')
@@ -291,13 +299,14 @@ def _is_not_of_orbax(record):
 
 @functools.cache
 def _orbax():
-  """Returns a writer that asks no other process: one of them writes.
+  """Returns a checkpointer that does not wait for any other process.
 
-  One for the whole process: each new one keeps a little memory.
+  Only one process writes. The checkpointer is cached, because each new one
+  keeps a little memory.
   """
-  # What it raises is printed as one line; its threads would log pages as well.
+  # Its errors are reported in one line; its threads would log pages as well.
   for logger in logging.get_absl_logger(), python_logging.getLogger('asyncio'):
-    logger.addFilter(_is_not_of_orbax)  # Added once, however often.
+    logger.addFilter(_is_not_of_orbax)
   here = jax.process_index()
   return ocp.Checkpointer(
       ocp.StandardCheckpointHandler(),
@@ -307,9 +316,10 @@ def _orbax():
 
 
 def _held(state):
-  """Returns the fields that hold something: Orbax would save None as a leaf.
+  """Returns the fields of a state that are not None.
 
-  A checkpoint from before a field was there then still fits.
+  Orbax would save None as a leaf. Without these fields, checkpoints that were
+  written before a field was added still fit.
   """
   if not hasattr(state, '_asdict'):
     return state
@@ -317,7 +327,7 @@ def _held(state):
 
 
 def _structure(state: Any) -> dict[str, list[Any]]:
-  """Returns shape and dtype of every array of a state, by its path."""
+  """Returns the shape and dtype of every array of a state, by path."""
   leaves = jax.tree_util.tree_leaves_with_path(state)
   return {
       _name(path): [list(leaf.shape), str(leaf.dtype)] for path, leaf in leaves
@@ -336,6 +346,6 @@ def _describe(entry):
 
 def _first_line(error, folder=''):
   full = 'No space left on device'
-  if full in str(error):  # Orbax's line starts elsewhere.
+  if full in str(error):  # Orbax puts other text before it.
     return full + (system_errors.room(folder) if folder else '')
   return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,8 +1,8 @@
-"""What may change when a run is resumed, and what then no longer repeats.
+"""Decides what may change when a run is resumed, and what then still repeats.
 
-The numbers of a run are a function of its config, as long as that stays. A few
-keys may change all the same: how often something is written or looked at, how
-long the run is, and how it is spread over devices.
+The numbers of a run are a function of its config, as long as the config stays
+the same. A few keys may change nevertheless: how often something is logged,
+evaluated or saved, how long the run is, and how it is spread over devices.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from experiments import binary
 from experiments.building import parts
 from experiments.configs import versions
 
-# Key -> whether the bits of an uninterrupted run end where it changes.
+# Key -> whether the run differs from an uninterrupted one after its change.
 MAY_CHANGE = {
     'train_steps': True,
     'mapping': True,
@@ -26,16 +26,16 @@ MAY_CHANGE = {
     'input.num_workers': False,
     'input.eval_batch_size': False,
 }
-# Of version 1: keys that came after runs were made, and were off in these.
+# Keys that were added during version 1; they are off in runs made before.
 _LATER_IN_1 = (
     ('weighting', 'initial_from'), ('input', 'corrected_labels'),
     ('supervision', 'refine'))
-# The same set may have moved; its fingerprint is compared.
+# Keys that may always differ. A set may have moved: compare its fingerprint.
 _ANYWHERE = ('input.data_dir', 'version')
 
 
 class Change(NamedTuple):
-  """A key that is not what it was."""
+  """A key of a config whose value has changed."""
 
   name: str
   old: Any
@@ -47,16 +47,19 @@ class Change(NamedTuple):
 
 
 def run_id(config: dict[str, Any], fingerprint: str) -> str:
-  """Returns a hash of all that decides a run for good: its config and its set.
+  """Returns a hash of the config and the set that identifies a run.
+
+  Keys that may change when a run is resumed are not part of it.
 
   Args:
-    config: JSON, of the version in which it is stored: a later version would
-      give the same run another hash.
-    fingerprint: of the set.
+    config: config as JSON, of the version in which it is stored: after an
+      upgrade, the same run would have another hash.
+    fingerprint: fingerprint of the set.
   """
   wanted = json.loads(json.dumps(config))
   if versions.version_of(wanted) == 1:
-    # As was done then: nothing could change, and these keys were new.
+    # Version 1 hashed all keys, since none could change, but not the keys that
+    # were added later, as long as they are off.
     for section, key in _LATER_IN_1:
       if not wanted.get(section, {}).get(key, True):
         del wanted[section][key]
@@ -67,14 +70,14 @@ def run_id(config: dict[str, Any], fingerprint: str) -> str:
       for section in sections:
         part = part[section]
       part.pop(key)
-  # Where the records lie does not matter, what they hold does.
+  # The contents of the records count, not their path.
   wanted['input'].pop('data_dir', None)
   text = json.dumps([wanted, fingerprint], sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()
 
 
 def changes(saved: dict[str, Any], wanted: dict[str, Any]) -> list[Change]:
-  """Returns in which keys two configs of today's version differ, by name."""
+  """Returns the keys in which two configs of today's version differ, sorted."""
   saved, wanted = flatten(saved), flatten(wanted)
   return [
       Change(name, saved.get(name), wanted.get(name))
@@ -83,7 +86,7 @@ def changes(saved: dict[str, Any], wanted: dict[str, Any]) -> list[Change]:
 
 
 def check_same(found: list[Change], workdir: str) -> None:
-  """Refuses a folder of another config.
+  """Refuses a folder that holds a run with another config.
 
   Raises:
     binary.UserError: if there is any change.
@@ -99,16 +102,16 @@ def check_same(found: list[Change], workdir: str) -> None:
 def check_resumable(
     found: list[Change], saved: dict[str, Any], step: int, workdir: str
 ) -> None:
-  """Refuses changes with which a run cannot go on.
+  """Refuses changes with which a run cannot be resumed.
 
   Args:
-    found: from `changes`.
-    saved: config of the folder.
-    step: of the newest checkpoint, 0 if there is none.
+    found: changes from `changes`.
+    saved: config in the folder.
+    step: step of the newest checkpoint, 0 if there is none.
     workdir: folder of the run.
 
   Raises:
-    binary.UserError: if there is one.
+    binary.UserError: if there is such a change.
   """
   check_same([c for c in found if c.name not in MAY_CHANGE], workdir)
   for change in found:
@@ -129,12 +132,12 @@ def joint(
     saved: ml_collections.ConfigDict, config: ml_collections.ConfigDict,
     step: int,
 ) -> str:
-  """Says what becomes of the learning rate where the run gets another length.
+  """Returns a line on how the learning rate changes with the run's length.
 
   Args:
-    saved: config of the folder.
-    config: that the run goes on with.
-    step: at which it does.
+    saved: config in the folder.
+    config: config with which the run is resumed.
+    step: step at which it is resumed.
   """
   before, after = (
       float(parts.learning_rates(c)(step)) for c in (saved, config))
@@ -146,15 +149,15 @@ def joint(
 def bit_equality(
     before: list[dict[str, Any]] | None, found: list[Change], step: int
 ) -> list[dict[str, Any]]:
-  """Returns from which step on which version's bits are promised, and why.
+  """Returns the pieces of a run that repeat bit for bit.
 
-  Each entry is a piece of the run that repeats bit for bit from its start, by
-  the version that it names.
+  Each entry is a piece with its first step, the version that repeats it bit for
+  bit from that step on, and the reason why it begins there.
 
   Args:
-    before: of the sessions before; None of a run that has not recorded it.
+    before: pieces of the earlier sessions; None if the run did not record them.
     found: changes of this session.
-    step: at which it goes on; 0 starts anew.
+    step: step at which this session resumes; 0 starts anew.
   """
   here = {'hybridseg': hybridseg.__version__,
           'config_version': versions.VERSION}

@@ -1,4 +1,4 @@
-"""The folder of a run: who writes it, what it runs, and on what machine."""
+"""The folder of a run: its lock, its config, its set and its sessions."""
 
 import contextlib
 import fcntl
@@ -23,7 +23,7 @@ from experiments.saving import switches
 
 
 def write_json(path: str, value: Any) -> None:
-  """Writes JSON; a reader never sees half of it."""
+  """Writes a JSON file; readers never see a part of it."""
   with whole_file.open_whole(path, encoding='utf-8') as f:
     json.dump(value, f, indent=2, sort_keys=True)
     f.write('\n')
@@ -32,12 +32,14 @@ def write_json(path: str, value: Any) -> None:
 def open_checkpoints(
     workdir: str, config: ml_collections.ConfigDict, fingerprint: str
 ) -> checkpoints_lib.Checkpoints:
-  """Opens the checkpoints of a run, those before a change of its config, too.
+  """Opens the checkpoints of a run.
+
+  Checkpoints from before a change of its config are accepted, too.
 
   Args:
-    workdir: folder of the run; need not exist.
-    config: of the run.
-    fingerprint: of its set.
+    workdir: folder of the run; it need not exist.
+    config: config of the run.
+    fingerprint: fingerprint of its set.
 
   Raises:
     binary.UserError: if a file of the folder is damaged.
@@ -55,17 +57,17 @@ def open_checkpoints(
 def read_dataset(
     workdir: str, config: ml_collections.ConfigDict
 ) -> input_pipeline.Dataset:
-  """Returns the set of a run without its records, wherever these are now.
+  """Returns the set of a run without its records, which may be gone.
 
-  Its splits are as long as they were, and hold no records.
+  Its splits have the right lengths but hold no records.
 
   Args:
     workdir: folder of the run.
-    config: of the run, which leads to the records if the run is older than
-      dataset.json.
+    config: config of the run. It leads to the records of older runs, which have
+      no dataset.json.
 
   Raises:
-    binary.UserError: if neither can be read.
+    binary.UserError: if neither dataset.json nor the records can be read.
   """
   try:
     path = os.path.join(workdir, 'dataset.json')
@@ -103,19 +105,22 @@ def lock(
     wait: bool = False,
     record_machine: bool = False,
 ) -> int:
-  """Makes this process the folder's only writer until it ends, however it does.
+  """Locks a folder, so that no other process writes to it.
+
+  The lock ends with the process, even if it is killed.
 
   Args:
-    workdir: folder of the run; made if absent.
-    name: of the lock file.
-    wait: whether to wait until no other process holds it.
-    record_machine: whether the file says on which machine the process is.
+    workdir: folder of the run; it is created if it does not exist.
+    name: name of the lock file.
+    wait: whether to wait until no other process holds the lock.
+    record_machine: whether the file names the machine of the process.
 
   Returns:
     The descriptor of the open lock file; `os.close` releases the folder.
 
   Raises:
-    binary.UserError: if another process holds it, or it cannot be written.
+    binary.UserError: if another process holds the lock, or the folder cannot be
+      written.
   """
   try:
     os.makedirs(workdir, exist_ok=True)
@@ -133,14 +138,14 @@ def lock(
         f'{workdir} is in use by {holder or "another process"}: wait for it, '
         'stop it, or use another folder.') from e
   os.ftruncate(descriptor, 0)
-  with contextlib.suppress(OSError):  # Of a full disk: the lock holds.
+  with contextlib.suppress(OSError):  # The lock holds even if the disk is full.
     where = f' on {platform.node()}' if record_machine else ''
     os.write(descriptor, f'process {os.getpid()}{where}'.encode())
   return descriptor
 
 
 def is_locked(workdir: str) -> bool:
-  """Says whether a process writes to the folder just now."""
+  """Returns whether a process holds the lock of the folder now."""
   try:
     descriptor = os.open(os.path.join(workdir, 'lock'), os.O_RDONLY)
   except FileNotFoundError:
@@ -155,12 +160,12 @@ def is_locked(workdir: str) -> bool:
 
 
 class _Resumed(NamedTuple):
-  """What a folder says of the sessions before; of a new one, nothing.
+  """The records of the earlier sessions in a folder.
 
   Attributes:
-    config: as it is stored, JSON; None of a new folder.
-    upgraded: the same in today's version.
-    run: of run.json.
+    config: config as it is stored, JSON; None in a new folder.
+    upgraded: the same config in today's version.
+    run: content of run.json.
   """
 
   config: dict[str, Any] | None
@@ -196,12 +201,12 @@ def check_run(
 
   Args:
     workdir: folder of the run.
-    config: of the run.
-    dataset: its set.
-    step: of the newest checkpoint, 0 if there is none.
+    config: config of the run.
+    dataset: set of the run.
+    step: step of the newest checkpoint, 0 if there is none.
 
   Returns:
-    In which keys the run goes on with another config, if it may.
+    The allowed changes of the config with which the run is resumed.
 
   Raises:
     binary.UserError: if the folder holds a run of another config or set.
@@ -239,13 +244,13 @@ def open_run(
 ) -> None:
   """Writes config.json and dataset.json and adds this session to run.json.
 
-  Also writes dirty-HASH.diff, where the code differs from its commit.
+  Also writes dirty-HASH.diff if the code differs from its commit.
 
   Args:
     workdir: folder of the run, locked.
-    config: of the run.
-    dataset: the set; dataset.json is what a prediction must know of it.
-    step: at which this session goes on.
+    config: config of the run.
+    dataset: set of the run; dataset.json holds what predictions need of it.
+    step: step at which this session starts.
     record_machine: whether run.json names the machine and absolute paths.
 
   Raises:
@@ -282,7 +287,8 @@ def open_run(
         'fingerprint': dataset.fingerprint,
         'preparation': dataset.preparation._asdict(),
     }))
-    # First: a folder whose config.json is not in it counts as edited.
+    # Write run.json first: if it did not know the hash of config.json, the
+    # folder would count as edited.
     write_json(os.path.join(workdir, 'run.json'), {
         'sessions': [*sessions, session],
         'run_ids': [*dict.fromkeys(ids)],
@@ -297,9 +303,9 @@ def open_run(
 
 
 def _warn_of_switches(before, session):
-  """Prints one line if switches are not as in the session before this one."""
+  """Prints a notice if switches differ from those of the last session."""
   before, session = map(session_lib.without_paths, (before, session))
-  if 'switches' not in before:  # By an older version.
+  if 'switches' not in before:  # An older version did not record them.
     return
   found = switches.differences(before['switches'], session['switches'])
   if found:
@@ -309,10 +315,10 @@ def _warn_of_switches(before, session):
 
 
 def read_config(workdir: str) -> ml_collections.ConfigDict:
-  """Returns the locked config of a run, of today's version.
+  """Returns the locked config of a run, upgraded to today's version.
 
   Raises:
-    binary.UserError: if there is none, or it is not as the run wrote it.
+    binary.UserError: if there is none, or if it was edited.
   """
   path = os.path.join(workdir, 'config.json')
   try:
@@ -326,7 +332,7 @@ def read_config(workdir: str) -> ml_collections.ConfigDict:
 
 
 def _read_run(workdir):
-  """Returns run.json; of a folder without one, no session."""
+  """Returns the content of run.json; without that file, no session."""
   path = os.path.join(workdir, 'run.json')
   try:
     return run_schema.read(path, run_schema.RUN)
@@ -337,10 +343,10 @@ def _read_run(workdir):
 
 
 def read_sessions(workdir: str) -> list[dict[str, Any]]:
-  """Returns what run.json says of each session of a run; [] without one.
+  """Returns the entries of all sessions in run.json; [] without that file.
 
   Raises:
-    binary.UserError: if it is not what a run writes.
+    binary.UserError: if it is not as a run writes it.
   """
   return _read_run(workdir)['sessions']
 
@@ -353,11 +359,14 @@ def read_bit_equality(workdir: str) -> list[dict[str, Any]]:
 def differences(
     there: dict[str, Any], here: dict[str, Any]
 ) -> list[str]:
-  """Says in which of the things that decide a result two sessions differ."""
+  """Returns a line for each property that two sessions do not share.
+
+  Only properties that decide a result are compared.
+  """
   names = ('commit', 'dirty_sha256', 'dataset_fingerprint', 'device_kind',
            'num_devices', 'processor', 'cpu_isa', 'nproc', 'xla_flags',
            'python', 'versions')
-  # Paths are cut in one session and perhaps not in the other.
+  # One of the sessions may have recorded full paths, so cut them in both.
   there, here = map(session_lib.without_paths, (there, here))
   switched = switches.differences(there.get('switches'), here.get('switches'))
   there, here = (

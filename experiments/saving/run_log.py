@@ -1,4 +1,4 @@
-"""What a run says: log.jsonl, progress on the terminal, its speed."""
+"""The log of a run: log.jsonl, progress on the terminal, and timing.jsonl."""
 
 import json
 import math
@@ -16,7 +16,7 @@ from experiments import binary
 from experiments.saving import run_schema
 
 
-_LEAST_MEAN = 0.2  # Of the indicators, before a run warns.
+_LEAST_MEAN = 0.2  # Below this mean of the indicators, a run warns.
 
 
 _FLOAT = run_schema.Is(
@@ -31,9 +31,10 @@ _RECORD = {
 
 
 def known_best(session: dict[str, Any]) -> dict[str, Any] | None:
-  """Returns step and val_dice of the best evaluation of a checkpoint's record.
+  """Returns step and val_dice of the best evaluation in a checkpoint's record.
 
-  None if no evaluation was a number. Older versions kept a first nan for ever.
+  Returns None if all evaluations were nan. Older versions recorded a nan as the
+  best if it came first.
   """
   run_schema.check(session, {'best': _BEST}, 'session.json of the checkpoint')
   best = session.get('best')
@@ -41,15 +42,16 @@ def known_best(session: dict[str, Any]) -> dict[str, Any] | None:
 
 
 class Log:
-  """log.jsonl and all else that a run has to say: part of each checkpoint.
+  """The record of a run, such as log.jsonl, which is part of each checkpoint.
 
   Nothing in it depends on time or on how often the run was stopped, so that a
   resumed run ends with the same bytes.
 
   Attributes:
-    lines: of log.jsonl, each a dict with `step`.
+    lines: lines of log.jsonl, each a dict with `step`.
     best: step and val_dice of the best evaluation so far, or None.
-    skipped_in_a_row: updates skipped up to the last step collected.
+    skipped_in_a_row: number of consecutive updates that were skipped, up to the
+      last step collected.
   """
 
   def __init__(self, workdir: str):
@@ -59,12 +61,12 @@ class Log:
     self.best = None
     self.skipped_in_a_row = 0
     self._pending = []  # Scalars of the steps since the last line.
-    self._history = []  # (step, indicators).
+    self._history = []  # Pairs of a step and its indicators.
 
   def restore(
       self, session: dict[str, Any], history: dict[str, np.ndarray]
   ) -> None:
-    """Goes on from what `session` and `history` returned then."""
+    """Restores the state that `session` and `history` have returned."""
     run_schema.check(session, _RECORD, 'session.json of the checkpoint')
     self.lines, self.best = session['lines'], known_best(session)
     self.skipped_in_a_row = session['skipped_in_a_row']
@@ -78,7 +80,7 @@ class Log:
           'checkpoint away to use the one before.') from e
 
   def session(self) -> dict[str, Any]:
-    """Returns everything but arrays, as JSON."""
+    """Returns the state without its arrays, as JSON."""
     return {
         'lines': self.lines,
         'pending': self._pending,
@@ -104,9 +106,10 @@ class Log:
     """Adds the metrics of one step to the means of the next line.
 
     Args:
-      step: number of updates done with this one.
-      values: scalars.
-      causes: why this update was skipped, or None: gets a line of its own.
+      step: number of updates done, including this one.
+      values: scalar metrics.
+      causes: reasons why this update was skipped, which get a line of their
+        own; None if it was not skipped.
     """
     self._pending.append(values)
     self.skipped_in_a_row = self.skipped_in_a_row + 1 if causes else 0
@@ -120,8 +123,8 @@ class Log:
   def report(self, step: int) -> dict[str, float]:
     """Writes and returns the means of the steps since the last line.
 
-    What is not finite, as in a skipped step, does not count; `skipped` is the
-    share of such steps.
+    Values that are not finite, as in a skipped step, do not count; the mean of
+    `skipped` is the share of skipped steps.
     """
     means = {}
     for name in self._pending[0]:
@@ -137,7 +140,7 @@ class Log:
     self.lines.append({'step': step, **values})
 
   def evaluated(self, step: int) -> bool:
-    """Says whether the evaluation of a step has its line."""
+    """Returns whether the evaluation of a step is in the log."""
     return any(
         line['step'] == step and 'val_dice' in line
         for line in self.lines[-10:])
@@ -152,7 +155,8 @@ class Log:
   ) -> bool:
     """Appends an evaluation; returns whether it is the best so far.
 
-    A Dice of nan, where no case counts, is never the best, and null in the log.
+    A Dice of nan, which means that no case counts, is never the best, and is
+    null in the log.
     """
     known = not math.isnan(val_dice)
     self.write(step, {'val_dice': val_dice if known else None, **health})
@@ -166,7 +170,7 @@ class Log:
     return False
 
   def flush(self) -> None:
-    """Replaces the files as a whole.
+    """Writes log.jsonl and indicator_history.npz, each atomically.
 
     Raises:
       binary.UserError: if the folder cannot be written.
@@ -184,9 +188,9 @@ class Log:
 
 
 class Progress:
-  """Speed and time left, on the terminal and in timing.jsonl.
+  """Reports the speed and the time left on the terminal and in timing.jsonl.
 
-  What depends on the machine stays out of log.jsonl.
+  Values that depend on the machine are kept out of log.jsonl.
   """
 
   _SHOWN = {
@@ -206,14 +210,14 @@ class Progress:
     self._path = os.path.join(workdir, 'timing.jsonl')
     self._last_step = last_step
     self._images_per_step = images_per_step
-    self._seen = None  # Step and time.
+    self._seen = None  # The step and the time of the last call.
 
   def start(self, step: int) -> None:
-    """Starts the clock, best after the first step, which compiles."""
+    """Starts the clock; call it after the first step, which compiles."""
     self._seen = (step, time.time())
 
   def print(self, step: int, means: dict[str, float]) -> None:
-    """Reports the means, and the speed, of the steps since the last call."""
+    """Reports the means and the speed of the steps since the last call."""
     parts = [
         f'{label} {means[name]:.3f}'
         for name, label in self._SHOWN.items()
@@ -250,14 +254,16 @@ class Progress:
 
 
 def collapse_warning(health: dict[str, float]) -> str:
-  """Says in one line that the indicators have collapsed; else ''.
+  """Returns a warning line if the indicators have collapsed, else ''.
 
-  They have where their mean is below `_LEAST_MEAN`. Neither the share of those
-  above 0 nor `effective_share` is ever below the mean: no other condition is
-  needed for all that sink together, and for the few that keep all the weight.
+  They have collapsed if their mean is below `_LEAST_MEAN`. This condition is
+  enough, whether all indicators sink together or few of them keep all the
+  weight: neither the share of indicators above 0 nor `effective_share` can be
+  below the mean.
 
   Args:
-    health: of `indicators.indicator_health`, each name behind `indicator_`.
+    health: values of `indicators.indicator_health`, with `indicator_` before
+      each name.
   """
   mean = health['indicator_mean']
   if mean >= _LEAST_MEAN:

@@ -1,8 +1,8 @@
-"""What the files of a run's folder hold: they may be edited, or of others.
+"""Checks the files of a run's folder, which anybody may have edited.
 
-A folder is handed over, mended by hand or mistaken for a run. Each file is
-compared with what a run writes before anything uses it; the first thing that is
-wrong is one line.
+Run folders are passed on, repaired by hand, or other folders are mistaken for
+them. Each file is therefore compared with what a run writes before anything
+uses it. The first mismatch is reported in one line.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ _MOST = 2**31 - 1
 
 
 class Is(NamedTuple):
-  """A value that is no list and no dictionary: in words, and a test."""
+  """A schema for a single value: a description, and a test whether it fits."""
 
   words: str
   fits: Callable[[Any], bool]
@@ -30,7 +30,7 @@ def _is_number(x):
 
 
 def _is_plain(x):
-  """Returns whether a value is what an option of a network may be."""
+  """Returns whether a value may be an option of a network."""
   if isinstance(x, list):
     return len(x) <= 64 and all(map(_is_plain, x))
   return isinstance(x, (bool, str)) or _is_number(x) and abs(x) <= _MOST
@@ -53,13 +53,13 @@ _DIGITS = Is('a whole number as text', lambda x: (
 
 
 class Maybe(NamedTuple):
-  """A value that may be null; a key that may be absent."""
+  """A schema for a value that may be null, or whose key may be absent."""
 
   schema: Any
 
 
 class Each(NamedTuple):
-  """A dictionary of any keys, and what each value is."""
+  """A schema for a dictionary of any keys, whose values share one schema."""
 
   schema: Any
 
@@ -90,7 +90,7 @@ RUN = {
         {'from_step': COUNT, 'hybridseg': TEXT, 'config_version': COUNT,
          'why': TEXT}]),
 }
-# No picture of more than 8192 x 8192 pixels is ever read.
+# Images of more than 8192 x 8192 pixels are never read.
 _SIDE = Is('a whole number from 1 to 8192',
             lambda x: type(x) is int and 1 <= x <= 8192)
 DATASET = {
@@ -108,7 +108,7 @@ DATASET = {
             '0, 1 or 2', lambda x: type(x) is int and 0 <= x < 3)),
     },
 }
-# Of metrics.json, what each reader needs.
+# The part of metrics.json that every reader needs.
 RESULTS = {
     'step': COUNT,
     'test': {'dice': Maybe(NUMBER)},
@@ -118,7 +118,7 @@ FINAL_STATE = {'step': COUNT, 'state_sha256': TEXT}
 
 
 def read(path: str, schema: Any = None) -> Any:
-  """Reads JSON, and checks it.
+  """Reads a JSON file and checks it against a schema, if one is given.
 
   Raises:
     binary.UserError: if it is not JSON, or does not fit the schema.
@@ -140,10 +140,10 @@ def check(value: Any, schema: Any, path: str) -> None:
   """Compares a value with a schema.
 
   Args:
-    value: of a JSON file.
-    schema: an `Is`; a dictionary of the keys that must be there, and what each
-      is; a list of one, which every item is; `Maybe`, `Each` of one of these.
-    path: of the file.
+    value: content of a JSON file.
+    schema: an `Is`; a dictionary of required keys with their schemas; a list
+      with the one schema of all items; or a `Maybe` or `Each` of one of these.
+    path: path of the file, for messages.
 
   Raises:
     binary.UserError: at the first value that does not fit.
@@ -155,7 +155,7 @@ def check(value: Any, schema: Any, path: str) -> None:
 
 
 def _mismatch(value, schema, name):
-  """Says in words where a value does not fit; '' if it does."""
+  """Returns a description of the first mismatch; '' if the value fits."""
   if isinstance(schema, Maybe):
     return '' if value is None else _mismatch(value, schema.schema, name)
   shown = name or 'its content'
@@ -185,10 +185,10 @@ def _mismatch(value, schema, name):
 
 
 def check_dataset(facts: Any, path: str) -> None:
-  """Checks dataset.json.
+  """Checks the content of dataset.json.
 
   Raises:
-    binary.UserError: if it is not what a run writes.
+    binary.UserError: if a run would not write it.
   """
   check(facts, DATASET, path)
   limits = facts['preparation']['intensity_range']
@@ -204,30 +204,30 @@ def check_dataset(facts: Any, path: str) -> None:
 
 
 def digest(facts: Any) -> str:
-  """Returns a sha256 of what a file of JSON holds, however it is laid out."""
+  """Returns a sha256 of JSON content that does not depend on its layout."""
   text = json.dumps(facts, sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_config(path: str) -> dict[str, Any]:
-  """Reads config.json and returns it in the words of today's version.
+  """Reads config.json and upgrades it to today's version.
 
   Raises:
-    binary.UserError: if it is no config of a run.
+    binary.UserError: if it is not the config of a run.
     OSError: if it cannot be read.
   """
   return upgraded(read(path), path)
 
 
 def upgraded(config: Any, path: str) -> dict[str, Any]:
-  """Returns a stored config of any version as one of today's, checked.
+  """Upgrades a stored config of any version to today's version and checks it.
 
   Args:
-    config: JSON.
-    path: of the file it is from.
+    config: config as JSON.
+    path: path of its file, for messages.
 
   Raises:
-    binary.UserError: if it is no config of a run.
+    binary.UserError: if it is not the config of a run.
   """
   try:
     check(config, {}, path)
@@ -248,7 +248,7 @@ def upgraded(config: Any, path: str) -> dict[str, Any]:
 
 
 def _schema_of(value, name):
-  """Returns the schema of a config from its defaults."""
+  """Derives the schema of a config from its default values."""
   if name == 'supervision.loss_by_kind':
     return Each([_TERM])
   if name == 'model.options':
@@ -264,7 +264,7 @@ def _schema_of(value, name):
 
 
 def _unknown(value, schema, name):
-  """Returns the first key of a config that nobody reads, or ''."""
+  """Returns the first key of a config that is not in the schema, or ''."""
   if not isinstance(schema, dict):
     return ''
   for key, inner in value.items():

@@ -1,7 +1,7 @@
-"""What a run records of its session: the code, the machine, nobody's secrets.
+"""Describes a session of a run: its code and its machine, without secrets.
 
-A run's folder is passed on. It holds what decides a result; whose machine it
-was made on, and where the files lay there, only if that is asked for.
+A run's folder is passed on. The description contains everything that decides a
+result. It names the machine and the paths on it only on request.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ _PACKAGES = (
     'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain',
     'tensorflow-datasets', 'numpy',
 )
-# Of the repository, only what a run is made of: a fork may hold more.
+# The parts of the repository that a run uses; a fork may contain more.
 _CODE = (':/hybridseg', ':/data_prep', ':/experiments', ':/setup.py',
          ':/pyproject.toml')
 _VERSION = re.compile(r'[0-9][0-9A-Za-z.!+]*')
@@ -37,10 +37,10 @@ _HOST_FLAG = 'coordinator'
 
 
 def diff() -> str:
-  """Returns how the code differs from its commit; '' if its commit is unknown.
+  """Returns the diff of the code to its commit; '' if the commit is unknown.
 
-  Only of this project's own repository: where it is installed or copied into
-  another one, that is somebody else's.
+  The diff is taken only in this project's own repository. If the code was
+  copied or installed into another repository, its commits are somebody else's.
   """
   return (_git('diff', 'HEAD', '--', *_CODE) or '') if _is_own() else ''
 
@@ -48,11 +48,11 @@ def diff() -> str:
 def describe(
     fingerprint: str, changes: str, *, record_machine: bool = False
 ) -> dict[str, Any]:
-  """Returns what run.json says of this session.
+  """Returns the entry of this session in run.json.
 
   Args:
-    fingerprint: of the set.
-    changes: from `diff`.
+    fingerprint: fingerprint of the set.
+    changes: diff of the code, from `diff`.
     record_machine: whether to add the machine's name and the working folder,
       and to keep absolute paths; else only their last part is kept.
   """
@@ -81,14 +81,14 @@ def describe(
 
 
 def install_line(session: Mapping[str, Any], *, extras: str = 'run') -> str:
-  """Returns the shell line that installs what a session of run.json had.
+  """Returns the shell command that installs the versions of a session.
 
-  A run's folder is passed on, and the line is made to be pasted into a shell:
-  only what has the form of a version or a commit gets into it.
+  A run's folder is passed on, and users paste this command into a shell.
+  Therefore only text that has the form of a version or a commit gets into it.
 
   Args:
-    session: as `describe` writes it, of any version of hybridseg.
-    extras: of setup.py, separated by commas.
+    session: entry of run.json, written by any version of hybridseg.
+    extras: extras of setup.py to install, separated by commas.
   """
   line = f"pip install -e '.[{extras}]'"
   versions = session.get('versions') or {}
@@ -104,10 +104,10 @@ def install_line(session: Mapping[str, Any], *, extras: str = 'run') -> str:
 
 
 def without_paths(value: Any) -> Any:
-  """Returns text, or a tree of it, with absolute paths cut to their last part.
+  """Cuts absolute paths in a text, or a tree of texts, to their last part.
 
   '--workdir=/home/jane/runs/a' becomes '--workdir=.../a'. Addresses such as
-  gs://bucket/a stay: they are no folder of the machine.
+  gs://bucket/a are kept, since they are not folders of the machine.
   """
   if isinstance(value, dict):
     return {k: without_paths(v) for k, v in value.items()}
@@ -115,7 +115,7 @@ def without_paths(value: Any) -> Any:
     return [without_paths(v) for v in value]
   if not isinstance(value, str):
     return value
-  # A whole value may hold spaces.
+  # A path that is the whole value may contain spaces.
   name, sign, rest = value.partition('=')
   if not re.search(r'[\s/\\]', name) and sign and _is_path(rest):
     return f'{name}={_last(rest)}'
@@ -125,7 +125,7 @@ def without_paths(value: Any) -> Any:
 
 
 def _is_path(text):
-  """Returns whether all of a text is one absolute path, maybe with spaces."""
+  """Returns whether a text is one absolute path, which may contain spaces."""
   return bool(re.match(r'(~|[A-Za-z]:)?[/\\]', text)) and not re.search(
       r'[,;:=\'"]|\s-', text[2:])
 
@@ -136,7 +136,7 @@ def _last(path):
 
 
 def _without_hosts(argv):
-  """Returns a command line without the machine that processes meet at."""
+  """Returns a command line without the address of the coordinator."""
   found, is_host = [], False
   for arg in argv:
     name, sign, _ = arg.partition('=')
@@ -157,7 +157,7 @@ def _is_own():
 
 
 def _processor():
-  """Returns the processor's own name where the system tells it."""
+  """Returns the model name of the processor, if the system knows it."""
   try:
     with open('/proc/cpuinfo', encoding='utf-8') as f:
       names = [x.split(':')[1].strip() for x in f if x.startswith('model name')]
@@ -175,7 +175,7 @@ def _version(package):
 
 def _git(*args):
   here = os.path.dirname(os.path.abspath(__file__))
-  # Set by a hook or an alias, they would name another repository.
+  # Hooks and aliases set variables that may point git to another repository.
   clean = {k: v for k, v in os.environ.items() if not k.startswith('GIT_')}
   try:
     out = subprocess.run(

@@ -1,7 +1,7 @@
-"""Switches outside the config that change numbers: JAX's own, and drivers'.
+"""Switches of JAX and of drivers that change numbers, outside the config.
 
-A run records them, as they are in force when a session starts, so that a run
-that does not repeat can say which of them differs.
+A run records their values when a session starts. If it cannot be reproduced,
+the switches that differ can be named.
 """
 
 from collections.abc import Mapping
@@ -9,8 +9,8 @@ import os
 
 import jax
 
-# Of `jax.config`, each also an environment variable in capitals. What decides
-# which devices there are is recorded as these devices.
+# Names in `jax.config`; each is also an environment variable in capitals.
+# Switches that choose the devices are left out: the devices are recorded.
 JAX = (
     'jax_allow_f16_reductions',
     'jax_bcoo_cusparse_lowering',
@@ -45,7 +45,8 @@ JAX = (
     'jax_use_magma',
     'jax_use_shardy_partitioner',
 )
-# Read by XLA and the libraries below it; XLA_FLAGS is recorded by itself.
+# Variables that XLA and the libraries below it read, except for XLA_FLAGS,
+# which is recorded separately.
 ENVIRONMENT = (
     'CUBLAS_WORKSPACE_CONFIG',
     'LIBTPU_INIT_ARGS',
@@ -59,9 +60,9 @@ ENVIRONMENT = (
 
 
 def read() -> dict[str, str]:
-  """Returns each switch that this version of JAX has, and the environment's.
+  """Returns the switches that this version of JAX has, and the variables.
 
-  Values are text; that of a variable which is not set is ''.
+  Values are text; a variable that is not set has the value ''.
   """
   found = {
       name: _text(getattr(jax.config, name))
@@ -72,13 +73,14 @@ def read() -> dict[str, str]:
 def differences(
     there: Mapping[str, str] | None, here: Mapping[str, str] | None
 ) -> list[str]:
-  """Says in which switches two sessions differ, one sentence each.
+  """Returns one line for each switch in which two sessions differ.
 
-  A switch that only one version of JAX has is not compared: the versions are.
+  A switch that only one of the two versions of JAX has is not compared, because
+  the difference of the versions is reported anyway.
 
   Args:
-    there: from `read`, in another session; None if it did not record them.
-    here: the same, in this session.
+    there: switches of another session; None if it did not record them.
+    here: switches of this session.
   """
   if there is None or here is None:
     if there is here:
@@ -92,4 +94,4 @@ def differences(
 
 
 def _text(value):
-  return str(getattr(value, 'value', value))  # Some are enumerations.
+  return str(getattr(value, 'value', value))  # Some values are enumerations.
