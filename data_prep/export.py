@@ -23,9 +23,9 @@ from data_prep import manifest as manifest_lib
 from data_prep.formats import names
 from data_prep.shared import early_help
 
-_MANIFEST = flags.DEFINE_string('manifest', None, 'Of the set.')
+_MANIFEST = flags.DEFINE_string('manifest', None, 'Manifest of the set.')
 _FORMAT = flags.DEFINE_enum(
-    'format', None, names.WRITES, 'Of the output.')
+    'format', None, names.WRITES, 'Format of the output.')
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder to write.')
 _MASKS = flags.DEFINE_string(
     'masks', None, 'Folder of predicted or corrected masks, ID.png.')

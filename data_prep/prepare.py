@@ -64,8 +64,8 @@ _WEAK_KINDS = flags.DEFINE_list(
     'which share them evenly. ' + named_sets.default_text('kinds', {}))
 _NEAR_COPIES = flags.DEFINE_enum(
     'near_copies', 'refuse', ['refuse', 'notice'],
-    'What to do about nearly the same pictures in two splits. Splits that are '
-    'drawn here keep them together if they are refused.')
+    'What to do about nearly the same pictures in two splits. With refuse, '
+    'splits that are drawn here keep them together.')
 _CHECK = flags.DEFINE_bool('check', False, 'Only check, write nothing.')
 _SUMMARY = flags.DEFINE_string(
     'summary', None, 'With --check: an HTML page to write, with pictures.')

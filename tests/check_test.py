@@ -382,7 +382,7 @@ BAD = (
      _IMAGE + r'image cannot be read: broken PNG file .*, found images/d\.png; '
      'replace the file'),
     ('07_text_named_png', _write('images/d.png', b'hello, hello'),
-     _IMAGE + r"image cannot be read: no picture, it starts with b'hello,', "
+     _IMAGE + r"image cannot be read: not a picture, it starts with b'hello,', "
      r'found images/d\.png; replace it by a PNG, .*'),
     ('07_gzip_named_png', _write('images/d.png', b'\x1f\x8b1234'),
      _IMAGE + 'image cannot be read: it is gzip, found .*; replace it by .*'),
@@ -395,7 +395,7 @@ BAD = (
      lambda s: (s.make_strong(), _folder('masks/d.png')(s)),
      _MASK + 'mask is a folder, expected a file, found .*; name one file'),
     ('10_pipe', _pipe,
-     _IMAGE + r'image is no regular file, found images/d\.png; put .*'),
+     _IMAGE + r'image is not a regular file, found images/d\.png; put .*'),
     ('11_dangling_link', _link('images/d.png', 'gone.png'),
      _IMAGE + 'image is a link that leads nowhere, found .*; put the file .*'),
     ('11_link_to_itself', _link('images/d.png', 'd.png'),

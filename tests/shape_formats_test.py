@@ -84,7 +84,7 @@ class CocoTest(source_case.ShapesCase):
     if is_none:
       self.assertEqual([self.counts(r) for r in imported.rows],
                        [{0: 600}, {0: 580, 1: 20}])
-      self.assertIn("'none' is no class", self.notices)
+      self.assertIn("'none' is not a class", self.notices)
 
   def test_placeholder_category(self):
     self._write(
@@ -95,7 +95,7 @@ class CocoTest(source_case.ShapesCase):
          {'id': 2, 'name': 'ulcer', 'supercategory': 'lesions'}])
     imported = self.read('coco', polygons_are='mask')
     self.assertEqual(imported.classes, ('background', 'polyp', 'ulcer'))
-    self.assertIn("'lesions' is no class", self.notices)
+    self.assertIn("'lesions' is not a class", self.notices)
 
   def test_a_name_of_two_ids_is_one_class(self):
     self._write([{'image_id': i, 'category_id': i, 'segmentation': [_RING]}
@@ -247,7 +247,7 @@ class LabelMeTest(source_case.ShapesCase):
     self.assertEqual(imported.classes, ('background', 'a'))
     self.assertEqual([self.counts(r) for r in imported.rows],
                      [{0: 564, 1: 36}, None, {0: 600}])
-    self.assertIn('blurred: tags of which nothing is drawn', self.notices)
+    self.assertIn('blurred: tags without any drawn shape', self.notices)
 
   def test_damaged_shapes(self):
     self.picture('0.png', '1.png')

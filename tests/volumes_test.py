@@ -73,8 +73,8 @@ _BAD = (
      'the gzip is damaged'),
     ('06_flipped_gzip', 'v.nii.gz', _flipped_gzip(), 'CRC'),
     ('07_wrong_extension', 'v.nii', seed_sets.encode(
-        seed_sets.picture(0), 'PNG'), 'it is no NIfTI'),
-    ('08_no_nifti', 'v.nii.gz', b'PK' + _nifti(), 'it is no NIfTI'),
+        seed_sets.picture(0), 'PNG'), 'it is not NIfTI'),
+    ('08_no_nifti', 'v.nii.gz', b'PK' + _nifti(), 'it is not NIfTI'),
     ('19_zero_dimension', 'v.nii', _nifti(dim=_dims(20, 0, 3)),
      'an axis of length below 1'),
     ('19_negative_dimension', 'v.nii', _nifti(dim=_dims(20, -24, 3)),

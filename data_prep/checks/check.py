@@ -194,7 +194,7 @@ def _check_ids(rows, log):
   for row in rows:
     if not confined.is_name(row.id):
       log.problems.append(_Problem(
-          'the id is no name of a file below a folder', pixels.tail(row.id),
+          'the id cannot name a file below a folder', pixels.tail(row.id),
           confined.FIX, row.line, row.id, 'id'))
     if row.id in first:
       log.problems.append(_Problem(

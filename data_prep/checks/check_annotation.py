@@ -39,7 +39,7 @@ class Log(NamedTuple):
 
 
 class Context(NamedTuple):
-  """What all rows share.
+  """The context that all rows of a set share.
 
   Attributes:
     folder: folder that files are read from.

@@ -160,8 +160,8 @@ def weak_row(
 
   The stored quality is the IoU over the pixels that the annotation labels. For
   scribbles, points and extreme points these are few, so that even a faulty one
-  may score high, while discs that reach over the outline lower the score of an
-  exact one. A tag labels no pixel and always scores 1.
+  may have a high quality, while discs that reach over the outline lower the
+  quality of an exact one. A tag labels no pixel and always has the quality 1.
 
   Args:
     row: the strong row.

@@ -139,8 +139,9 @@ def to_annotation(
 def _numbered(shapes, classes, usual, is_chosen):
   """Returns shapes with class numbers; None if one has an unknown place.
 
-  Shapes of other labels are left out. If there is nothing else, they may be all
-  that shows that somebody looked at the picture: None if they do not.
+  Shapes of other labels are left out. The result is None, too, if there are
+  only such shapes and none shows that somebody looked at the picture, by a
+  place or by a tag where tags are usual.
   """
   result, outside = [], []
   for shape in shapes:

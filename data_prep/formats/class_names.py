@@ -57,8 +57,8 @@ def find_classes(
     if declared_names.is_ignored_name(label):
       number = len(drawn.get(label, ()))
       shapes = f', {grammar.counted(number, "shape")},' if number else ''
-      report.note(f'{label!r} is no class: what is drawn under it{shapes} is '
-                  'unlabelled')
+      report.note(f'{label!r} is not a class: what is drawn under it{shapes} '
+                  'is unlabelled')
   if options.classes is not None:
     classes = _chosen(names, drawn, tags, options.classes, report)
   else:
@@ -84,7 +84,7 @@ def _seen(names, drawn, tags, report):
       label for label in tags if label not in drawn and _is_class(label)
   ) if any(_is_class(label) for label in drawn) else []
   if attributes:
-    report.note(f'{_join(attributes)}: tags of which nothing is drawn are no '
+    report.note(f'{_join(attributes)}: tags without any drawn shape are not '
                 'classes; name them in --classes if they are')
   listed = dict.fromkeys(names or sorted({*drawn, *tags}))
   for label, files in sorted((drawn | tags).items()):

@@ -55,7 +55,7 @@ def read(
   names = [categories[key] for key in sorted(
       categories, key=lambda key: (isinstance(key, str), key))]
   for name in _placeholders(contents.values(), items):
-    report.note(f'category {name!r} is no class: nothing is drawn of it, and '
+    report.note(f'category {name!r} is not a class: it has no annotation, and '
                 'others have it as their supercategory')
     names = [n for n in names if n != name]
   return assembling.assemble(
@@ -181,7 +181,7 @@ def _without_nothing(content, report):
       a.get('bbox'), list) and a['bbox'][2:] == [0, 0]
   if not ids or not all(map(is_empty, filter(of_it, content['annotations']))):
     return content
-  report.note("category 'none' is no class: nothing is drawn of it")
+  report.note("category 'none' is not a class: all its boxes are 0 x 0")
   return content | {
       'categories': [c for c in content['categories']
                      if not isinstance(c, dict) or c.get('id') not in ids],
@@ -264,7 +264,7 @@ def _read_image(image, shown):
   split = image.get('split') or sources.SPLIT_FOLDERS.get(
       _split_word(shown.rsplit('/', 1)[-1]), '') or sources.split_of(shown)
   if split not in ('', *manifest_lib.SPLITS):
-    raise ValueError(f'{split!r:.30} is no split')
+    raise ValueError(f'{split!r:.30} is not a split')
   return image['id'], assembling.Item(name, [], shown, size, split, more)
 
 

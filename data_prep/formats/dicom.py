@@ -140,7 +140,7 @@ def read_dicom(
           'export single pictures')
     if not is_dicom(path):
       raise pixels.WrongFile(
-          'it is no DICOM', shown, 'replace or rename the file')
+          'it is not DICOM', shown, 'replace or rename the file')
     name = object_name(path)
     if name is not None:
       raise pixels.WrongFile(

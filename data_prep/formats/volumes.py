@@ -121,7 +121,7 @@ def _read_header(content, shown):
       size if size in (348, 540) else swapped)
   if form is None:
     raise pixels.WrongFile(
-        'it is no NIfTI', f'{shown} starts with {ascii(content[:4])[:30]}',
+        'it is not NIfTI', f'{shown} starts with {ascii(content[:4])[:30]}',
         'export it as .nii or .nii.gz')
   magic = content[344:348] if form is nibabel.Nifti1Header else content[4:8]
   if magic[:3] != (b'n+1' if form is nibabel.Nifti1Header else b'n+2'):

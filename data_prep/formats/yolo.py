@@ -248,7 +248,7 @@ def _read_names(source, options, report):
 
 def _label_of(words, names):
   if not words[0].isdecimal():
-    raise ValueError(f'class {words[0]!r:.30} is no number')
+    raise ValueError(f'class {words[0]!r:.30} is not a number')
   number = int(words[0][:9])
   if names and number >= len(names):
     raise ValueError(f'class {number} is not in 0 .. {len(names) - 1}')
@@ -268,10 +268,10 @@ def _read_line(words, size, names, pose, report):
   label = _label_of(words, names)
   values = [sources.number(word) for word in words[1:]]
   if _is_pose(values, pose):
-    report.note('of lines of poses, only the boxes are read')
+    report.note('only the boxes of pose lines are read')
     values = values[:4]
   if any(not -0.1 <= v <= 1.1 for v in values):
-    raise ValueError('coordinates are no shares of width and height')
+    raise ValueError('coordinates are not shares of width and height')
   if len(values) == 4:
     return [drawn.Shape('box', label, _box_of(values, size))]
   if len(values) < 6 or len(values) % 2:

@@ -23,27 +23,27 @@ FAULT_FRACTION = 0.0
 
 _FORMAT = flags.DEFINE_enum(
     'format', None, list(format_names.READS),
-    'Of --source; default is found out.')
+    'Format of --source; detected by default.')
 _NAME = flags.DEFINE_string(
-    'name', None, 'Of the set; default is the last part of --source.')
+    'name', None, 'Name of the set; default is the last part of --source.')
 _CLASSES = flags.DEFINE_list(
-    'classes', None, 'Class names, background first, where --source names none '
-    'or others.')
+    'classes', None, 'Class names, background first, if those of --source are '
+    'missing or not wanted.')
 _MASK_VALUES = flags.DEFINE_list(
     'mask_values', None, 'Class of each stored mask value, such as '
     '0:0,255:1; 255 as a class means unlabelled.')
 _SCRIBBLE_VALUES = flags.DEFINE_list(
-    'scribble_values', None, 'The same of scribbles, where their values mean '
+    'scribble_values', None, 'The same for scribbles, if their values mean '
     'something else than those of masks.')
 _MASK_THRESHOLD = flags.DEFINE_float(
-    'mask_threshold', None, 'Stored mask values from which on a pixel is class '
-    '1, for masks that were saved as JPEG or hold probabilities.')
+    'mask_threshold', None, 'Stored mask values from this one on are class 1, '
+    'for masks that were saved as JPEG or hold probabilities.')
 _MASK_FOLDER = flags.DEFINE_list(
-    'mask_folder', None, 'Folder of the masks, or end of their names, where '
-    'several pair with the pictures: 1st_manual, or _lesion; several by '
-    'commas.')
+    'mask_folder', None, 'Folder of the masks, or end of their names, if '
+    'several pair with the pictures: 1st_manual, or _lesion; separate several '
+    'by commas.')
 _IMAGE_SUFFIX = flags.DEFINE_string(
-    'image_suffix', None, 'End of the names of the pictures to read, where one '
+    'image_suffix', None, 'End of the names of the pictures to read, if one '
     'mask belongs to several: _flair.')
 _MASKS_ARE = flags.DEFINE_enum(
     'masks_are', 'mask', list(annotation_kinds.FILES),
@@ -53,53 +53,55 @@ _POLYGONS_ARE = flags.DEFINE_enum(
     'Whether the polygons of --source are exact masks.')
 _POINTS_ARE = flags.DEFINE_enum(
     'points_are', 'points', ['points', 'extreme_points'],
-    'Whether the points of --source come in fours, one four for each object.')
+    'Whether the points of --source are extreme points, four for each object.')
 _LINES_ARE = flags.DEFINE_enum(
     'lines_are', 'scribble', ['scribble', 'line'],
-    'Whether the open lines of --source are marks on objects, or the objects: '
-    'vessels, needles; what they do not cover is background then.')
+    'Whether the open lines of --source are marks on objects, or the objects '
+    'themselves, such as vessels or needles; then all that they do not cover '
+    'is background.')
 _VOC_BOXES_FROM = flags.DEFINE_integer(
-    'voc_boxes_from', None, 'Where corners of VOC boxes count from: 1, as VOC '
+    'voc_boxes_from', None, 'Number of the first pixel in VOC boxes: 1, as VOC '
     'says, or 0, as some converters write. Default is 0 if a corner is 0, else '
     '1.', lower_bound=0, upper_bound=1)
 _STROKE_WIDTH = flags.DEFINE_float(
-    'stroke_width', 3.0, 'Of scribbles and lines, in pixels, where --source '
+    'stroke_width', 3.0, 'Width of scribbles and lines in pixels, if --source '
     'does not say.',
     lower_bound=0.1)
 _INTENSITY_RANGE = flags.DEFINE_list(
     'intensity_range', None, 'LOW,HIGH: intensities that become black and '
-    'white where there are more than 8 bits; default percentiles 0.5 and 99.5.')
+    'white if there are more than 8 bits; default percentiles 0.5 and 99.5.')
 _AXIS = flags.DEFINE_integer(
-    'axis', None, 'Axis along which volumes are cut; default is the thinnest.',
-    lower_bound=0, upper_bound=2)
+    'axis', None, 'Axis along which volumes are sliced; default is the '
+    'thinnest.', lower_bound=0, upper_bound=2)
 _SUBJECT_PATTERN = flags.DEFINE_string(
     'subject_pattern', None, 'Regular expression; its first group, found in an '
     'id, is the subject. Default is the folder below images.')
 _SUBJECTS = flags.DEFINE_string(
-    'subjects', None, 'CSV file that says whose pictures these are: columns '
-    'id, subject, and perhaps site, annotator; an id is that of a picture, a '
-    'file or a volume.')
+    'subjects', None, 'CSV file that names the subject of each picture: '
+    'columns id, subject and, optionally, site, annotator; an id is that of a '
+    'picture, a file or a volume.')
 _LEAVE_OUT = flags.DEFINE_multi_string(
     'leave_out', [], 'What may be left out instead of being refused: shapes, '
     'defective (files, pictures), or @FILE with ids, files or patients, one '
-    'per line, such as a former left_out.csv. Listed in OUTPUT/left_out.csv.')
+    'per line, such as an old left_out.csv. Listed in OUTPUT/left_out.csv.')
 _SPLITS = flags.DEFINE_string(
-    'splits', None, 'File of splits and roles, such as OUTPUT/splits.csv of '
-    'before; default is to draw them.')
+    'splits', None, 'File of splits and roles, such as an old '
+    'OUTPUT/splits.csv; default is to draw them.')
 _SPLIT_FRACTIONS = flags.DEFINE_list(
     'split_fractions', ['0.7', '0.1', '0.2'],
-    'Of the exactly annotated images, for train, val and test, where the '
-    'source does not say; not used with --num_folds.')
+    'Shares of the exactly annotated images for train, val and test, if the '
+    'source names no splits; not used with --num_folds.')
 _SPLIT_BY = flags.DEFINE_enum(
-    'split_by', 'subject', ['subject', 'site'], 'What is never cut.')
+    'split_by', 'subject', ['subject', 'site'], 'What no two splits share.')
 _NUM_FOLDS = flags.DEFINE_integer(
-    'num_folds', None, 'Cut into folds, instead of --split_fractions.',
+    'num_folds', None, 'Number of folds, instead of --split_fractions.',
     lower_bound=2)
 _FOLD = flags.DEFINE_integer(
-    'fold', 0, 'The fold that is test; the next one is val.', lower_bound=0)
+    'fold', 0, 'The fold that becomes test; the next one becomes val.',
+    lower_bound=0)
 _SIMULATE = flags.DEFINE_list(
-    'simulate', [], 'Kinds of weak labels that training images get which do '
-    f'not keep their mask: {", ".join(simulate.KINDS)}, or none.')
+    'simulate', [], 'Kinds of weak labels for training images that do not '
+    f'keep their mask: {", ".join(simulate.KINDS)}, or none.')
 _STRONG_MINUTES = flags.DEFINE_float(
     'strong_minutes', None, 'Minutes of annotation that all training images '
     'may take, instead of --strong_fraction.', lower_bound=0.0)

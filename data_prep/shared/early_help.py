@@ -1,11 +1,11 @@
-"""`--help` of a binary: before anything slow is imported, and exit code 0.
+"""Answers `--help` of a binary before slow imports, with exit code 0.
 
-A binary is read downwards: its text, its flags, the line
+A binary consists of its docstring, its flags, the line
 
   early_help.answer(__name__)
 
-then the imports of what it works with, then `main`. Above that line stands
-nothing that imports JAX, TensorFlow Datasets, grain, orbax or matplotlib.
+then the imports that it works with, and `main`. Nothing above that line may
+import JAX, TensorFlow Datasets, grain, orbax or matplotlib.
 """
 
 import sys
@@ -23,10 +23,11 @@ _ASK = frozenset(
 def answer(module_name: str) -> None:
   """Prints the help that the command line asks for, and ends the process.
 
-  Returns if it asks for none, or if the caller is imported and not run.
+  It returns if the command line does not ask for help, or if the caller is
+  imported and not run.
 
   Args:
-    module_name: `__name__` of the binary, whose flags are all defined.
+    module_name: `__name__` of the binary, whose flags are all defined by then.
   """
   if module_name != '__main__' or _ASK.isdisjoint(sys.argv):
     return
@@ -34,9 +35,9 @@ def answer(module_name: str) -> None:
   with system_errors.quiet_without_reader():
     try:
       flags.FLAGS(sys.argv)
-    except SystemExit:  # Of absl, with exit code 1.
+    except SystemExit:  # absl has printed the help and exits with code 1.
       sys.exit(0)
     except BrokenPipeError:
       raise
-    except Exception:  # Said when the binary starts, whatever it is.
+    except Exception:  # The binary reports wrong flags itself when it starts.
       pass

@@ -174,7 +174,7 @@ def check_file(name: str, noun: str, folder: Folder) -> None:
         f'{noun} is a folder, expected a file', shown, 'name one file')
   if not stat.S_ISREG(status.st_mode):  # Reading a pipe could wait for ever.
     raise WrongFile(
-        f'{noun} is no regular file', shown, 'put the file itself there')
+        f'{noun} is not a regular file', shown, 'put the file itself there')
   if not status.st_size:
     raise WrongFile(f'{noun} is empty, 0 bytes', shown, 'replace the file')
   if not os.path.isabs(name):
@@ -238,7 +238,7 @@ def _unknown_format(path):
       (b'\x89HDF', 0, 'it is HDF5')):
     if start[place:].startswith(magic):
       return kind
-  return f'no picture, it starts with {ascii(start[:6])}'
+  return f'not a picture, it starts with {ascii(start[:6])}'
 
 
 def _listing(folder):

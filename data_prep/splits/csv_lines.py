@@ -53,7 +53,7 @@ def read(
   columns, is_first, lines, problems, line = None, True, [], [], 0
   try:
     for record in reader:
-      # A record with a line break in quotes ends on a later line.
+      # Cells with line breaks in quotes extend over several lines of the file.
       start, line = line + 1, reader.line_num
       record = cells.undo_all(c.strip() if strip else c for c in record)
       if not any(record):

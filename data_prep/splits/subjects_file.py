@@ -7,7 +7,7 @@
 The columns `site` and `annotator` may be missing. An empty site or annotator
 changes nothing; an empty subject makes each of these pictures a subject of its
 own. An id is that of a row, the name of a file, or the name of a volume, which
-stands for all its slices.
+means all its slices.
 """
 
 from collections.abc import Collection, Sequence
