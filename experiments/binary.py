@@ -66,7 +66,7 @@ def run(main: Callable[[], None]) -> None:
     except UserError as e:
       return _exit(e)
 
-  early_help.answer('__main__')  # Of benchmarks, which do not ask earlier.
+  early_help.answer('__main__')  # Benchmarks do not call it earlier.
   with system_errors.quiet_without_reader():
     app.run(guarded, flags_parser=parse)
 

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import sys
 
-# Outside a checkout, as on Colab: the repository's address for `git clone`.
+# Set this outside a checkout, as on Colab: the address for `git clone`.
 REPOSITORY = ''
 
 
@@ -22,7 +22,7 @@ def last_line(text):
 
 
 def clone(address, folder):
-  """Clones without ever asking for a password; stops where that fails."""
+  """Clones a repository without asking for a password; stops if that fails."""
   if not address:
     stop('set REPOSITORY in this cell to the address of the repository, as '
          '`git clone` takes it, and run the cell again.')
@@ -50,7 +50,7 @@ def clone(address, folder):
 
 
 def install(folder):
-  """Installs what the notebooks need; stops where pip fails."""
+  """Installs the packages that the notebooks need; stops if pip fails."""
   done = subprocess.run(
       [sys.executable, '-m', 'pip', 'install', '--disable-pip-version-check',
        '-q', '-e', f'{folder}[run]'], capture_output=True, text=True)
@@ -59,7 +59,7 @@ def install(folder):
 
 
 def setup():
-  """Goes to the checkout that this notebook lies in, or fetches one."""
+  """Changes to the checkout that holds this notebook, or clones one."""
   here = pathlib.Path.cwd()
   for folder in (here, *here.parents):
     if is_checkout(folder):

@@ -1,10 +1,11 @@
-"""Makes notebooks fit to be committed: no outputs, no noise, the same bytes.
+"""Prepares notebooks for a commit: removes outputs and changing metadata.
 
 python -m experiments.colabs.tidy
 
-after an edit in Jupyter or Colab, or of `setup_cell.py`: it is the text of the
-cell `setup` of each, since a notebook that has yet to fetch the repository
-cannot import it. Ids of cells stay: a test finds the cell `settings` by its id.
+Run this after an edit in Jupyter or Colab, and after a change of
+`setup_cell.py`. Its text becomes the cell `setup` of each notebook, because a
+notebook cannot import it before it has cloned the repository. Ids of cells are
+kept, since a test finds the cell `settings` by its id.
 """
 
 import pathlib
@@ -21,12 +22,13 @@ _METADATA = {
 
 
 def tidy(notebook: nbformat.NotebookNode) -> str:
-  """Returns the text of a notebook as it is committed.
+  """Returns the text of a notebook that can be committed.
 
-  Without outputs and other people's metadata, and with the setup of all.
+  It has no outputs, no metadata of the person who edited it, and the common
+  cell `setup`.
 
   Args:
-    notebook: as `nbformat.read` gives it; it is changed.
+    notebook: notebook from `nbformat.read`; it is changed.
   """
   notebook.metadata = nbformat.from_dict(_METADATA)
   for cell in notebook.cells:

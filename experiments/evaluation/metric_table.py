@@ -1,7 +1,7 @@
-"""The metrics of a case, one row each: what every other module asks about.
+"""The table of the metrics of a case, which all other modules read.
 
-A new metric is a row here and its function, in `hybridseg.metrics` if counts of
-pixels decide, else in `hybridseg.surface_metrics`.
+To add a metric, add a row here and a function: in `hybridseg.metrics` if it
+follows from pixel counts, else in `hybridseg.surface_metrics`.
 """
 
 from collections.abc import Callable
@@ -13,15 +13,16 @@ import numpy as np
 
 
 class Metric(NamedTuple):
-  """What is known of a metric.
+  """The properties of a metric.
 
   Attributes:
-    title: for people.
-    from_counts: of `metrics.confusion_counts`, int [..., K, 3], to scores,
-      float [..., K]; None for those of `surface_metrics.SurfaceScores`.
-    higher_is_better: whether more of it is better; the best score is then 1,
-      else 0.
-    is_distance: whether it has a unit, and no worst score that it could show.
+    title: name to show to people.
+    from_counts: function from `metrics.confusion_counts`, int [..., K, 3], to
+      scores, float [..., K]; None for metrics of
+      `surface_metrics.SurfaceScores`.
+    higher_is_better: whether higher scores are better. The best score is 1 if
+      they are, else 0.
+    is_distance: whether it is a distance, which has a unit and no worst value.
     has_tolerance: whether it depends on a tolerance, which is a distance.
   """
 
@@ -32,11 +33,11 @@ class Metric(NamedTuple):
   has_tolerance: bool = False
 
   def label(self, unit: str, tolerance: float) -> str:
-    """Returns the title with what a reader of numbers must know.
+    """Returns the title with the unit or the tolerance, if the metric has one.
 
     Args:
-      unit: of distances.
-      tolerance: in this unit.
+      unit: unit of distances.
+      tolerance: tolerance in this unit.
     """
     if self.is_distance:
       return f'{self.title} ({unit})'
@@ -45,9 +46,10 @@ class Metric(NamedTuple):
     return self.title
 
 
-# In the order of tables. A column of a table is METRIC_CLASS: no name here may
-# be the start of another one and an underscore. The functions are looked up
-# when they are called: --help needs the names of the metrics, and no JAX.
+# The order is that of tables. Columns of tables are named METRIC_CLASS, so that
+# no name here, followed by an underscore, may be the start of another name. The
+# functions are looked up when they are called, since --help needs the names of
+# the metrics, but must not import JAX.
 TABLE = types.MappingProxyType({
     'dice': Metric('Dice', lambda x: hybridseg.metrics.dice_from_counts(x)),
     'iou': Metric('IoU', lambda x: hybridseg.metrics.iou_from_counts(x)),

@@ -287,7 +287,7 @@ def details(title: str, values: Mapping[str, Any]) -> str:
 
 
 def words(key: Any) -> str:
-  """Returns a name as a reader wants it."""
+  """Returns a key as words, with spaces for underscores."""
   return str(key).replace('_', ' ')
 
 

@@ -75,9 +75,9 @@ class Session(NamedTuple):
 def open_session(
     config: ml_collections.ConfigDict, workdir: str, *, record_machine: bool
 ) -> Iterator[tuple[Session, train_step_lib.TrainState, int]]:
-  """Yields a session, its state on the devices, and the step it goes on from.
+  """Yields a session, its state on the devices, and its first step.
 
-  It is the only writer of the folder until the context ends.
+  Only this session may write to the folder until the context ends.
 
   The order matters:
 

@@ -175,7 +175,7 @@ def _report(session, state, step, pending):
 
 
 def _evaluate(session, state, step, pending):
-  """Returns the counts of the validation split, and whether it is the best."""
+  """Returns the counts on the validation split, and whether they are best."""
   _collect(session, state, pending)
   _, counts = session.evaluate(
       train_step_lib.eval_params(state), session.dataset.splits['val'])
