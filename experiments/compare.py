@@ -38,12 +38,12 @@ from experiments.evaluation import metric_table
 _RESULTS = flags.DEFINE_list(
     'results', None, 'Two or more folders of runs, or CSV files.')
 _NAMES = flags.DEFINE_list(
-    'names', None, 'What to call them, one by one or, where seeds are one '
-    'result, one for each of these; default is made from the paths.')
+    'names', None, 'Names of the results: one for each of --results or, where '
+    'seeds are averaged, one for each mean; default is made from the paths.')
 _METRIC = flags.DEFINE_enum(
     'metric', 'dice', list(metric_table.TABLE), 'What to compare.')
 _SPLIT = flags.DEFINE_enum(
-    'split', 'test', ('val', 'test'), 'Which cases, of folders.')
+    'split', 'test', ('val', 'test'), 'Split to compare, for folders.')
 _OUTPUT = flags.DEFINE_string(
     'output', None, 'Folder for comparison.json and comparison.csv.')
 

@@ -25,14 +25,15 @@ from absl import flags
 from data_prep.shared import early_help
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run.')
-_SPLIT = flags.DEFINE_enum('split', 'test', ('val', 'test'), 'Which cases.')
+_SPLIT = flags.DEFINE_enum(
+    'split', 'test', ('val', 'test'), 'Split to evaluate, with --workdir.')
 _CHECKPOINT = flags.DEFINE_enum(
     'checkpoint', 'latest', ('latest', 'best'),
-    'The newest one, or the best on the validation split.')
+    'The newest checkpoint, or the best one on the validation split.')
 _PREDICTIONS = flags.DEFINE_string(
     'predictions', None, 'Folder of masks, instead of --workdir.')
 _REFERENCES = flags.DEFINE_string(
-    'references', None, 'Folder of the true masks.')
+    'references', None, 'Folder of the reference masks.')
 _OUTPUT = flags.DEFINE_string(
     'output', None, 'Folder to write, with --predictions.')
 _CLASSES = flags.DEFINE_list(
@@ -41,15 +42,16 @@ _MASK_VALUES = flags.DEFINE_list(
     'mask_values', [], 'Class of each value of the references, such as '
     '0:0,255:1; 255 as a class means unlabelled.')
 _PREDICTION_VALUES = flags.DEFINE_list(
-    'prediction_values', [], 'The same of the predictions.')
+    'prediction_values', [], 'The same for the predictions.')
 _SPACING_MM = flags.DEFINE_list(
-    'spacing_mm', [], 'Y,X: millimetres per pixel of all pictures.')
+    'spacing_mm', [], 'Y,X: millimetres per pixel of all images.')
 _TOLERANCE = flags.DEFINE_float(
-    'tolerance', 2.0, 'Of NSD, in mm or, where these are not known, pixels.',
+    'tolerance', 2.0,
+    'Tolerance of NSD, in mm, or in pixels where spacings are not known.',
     lower_bound=0.0)
 _MISSING_IS_EMPTY = flags.DEFINE_bool(
-    'missing_is_empty', False, 'Count a reference without a prediction as one '
-    'where nothing was found, instead of refusing.')
+    'missing_is_empty', False,
+    'Count a missing prediction as an empty one, instead of refusing.')
 
 early_help.answer(__name__)  # Before the slow imports.
 

@@ -25,7 +25,7 @@ from data_prep.shared import early_help
 from experiments.prediction import network_flags
 
 flags.adopt_module_key_flags(network_flags)  # --help lists them, too.
-_OUTPUT = flags.DEFINE_string('output', None, 'Folder to write; new.')
+_OUTPUT = flags.DEFINE_string('output', None, 'New folder to write.')
 
 early_help.answer(__name__)  # Before the slow imports.
 

@@ -45,11 +45,12 @@ _SWEEP = flags.DEFINE_string('sweep', None, 'CSV file, one line per run.')
 _RUNS = flags.DEFINE_list(
     'runs', None, 'Folders of runs, or patterns of them, instead of --sweep.')
 _MINUTES = flags.DEFINE_list(
-    'minutes', None, 'Minutes of one annotation, KIND:MINUTES of every kind.')
+    'minutes', None,
+    'Minutes that one annotation takes, KIND:MINUTES for every kind.')
 _BUDGET = flags.DEFINE_float('budget', None, 'Minutes to spend.')
 _HAVE = flags.DEFINE_list(
-    'have', None, 'Annotations that are there, KIND:NUMBER; default is the mix '
-    'of the sweep that took most minutes.')
+    'have', None, 'Existing annotations, KIND:NUMBER; default is the mix of '
+    'the sweep that took the most minutes.')
 _OUTPUT = flags.DEFINE_string('output', None, 'JSON file to write.')
 
 early_help.answer(__name__)  # Before the slow imports.

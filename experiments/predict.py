@@ -35,11 +35,14 @@ _WINDOW = flags.DEFINE_bool(
     'instead of resizing the image as the records were: for sets that were '
     'prepared without resizing.')
 _OVERLAP = flags.DEFINE_float(
-    'overlap', 0.5, 'Least share of a window that the next one covers, too.',
+    'overlap', 0.5, 'Least share of a window that the next window also covers.',
     lower_bound=0.0, upper_bound=0.9)
-_PROBABILITIES = flags.DEFINE_bool('probabilities', False, 'Write them.')
-_UNCERTAINTY = flags.DEFINE_bool('uncertainty', False, 'Write maps of it.')
-_OVERLAYS = flags.DEFINE_bool('overlays', False, 'Write pictures to look at.')
+_PROBABILITIES = flags.DEFINE_bool(
+    'probabilities', False, 'Also write the probabilities.')
+_UNCERTAINTY = flags.DEFINE_bool(
+    'uncertainty', False, 'Also write maps of the uncertainty.')
+_OVERLAYS = flags.DEFINE_bool(
+    'overlays', False, 'Also write the masks painted on the images.')
 _VOLUME_AXES = flags.DEFINE_string(
     'volume_axes', None, 'Where rows, columns and slices point in a volume, '
     'such as PLS, or "stored"; default is as in the training set.')

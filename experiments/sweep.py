@@ -41,12 +41,12 @@ _CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'The table.', lock_config=True)
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the table.')
 _SOURCE = flags.DEFINE_string(
-    'source', None, "Folder of the original set, instead of the config's.")
+    'source', None, "Folder of the original dataset, instead of the config's.")
 _LIST = flags.DEFINE_bool(
-    'list', False, 'Tell how far each cell is, and train nothing.')
+    'list', False, 'Print the progress of each cell, and train nothing.')
 _ONLY = flags.DEFINE_list('only', [], 'Methods to train; default is all.')
 _MAX_CELLS = flags.DEFINE_integer(
-    'max_cells', None, 'Stop after so many cells.', lower_bound=1)
+    'max_cells', None, 'Stop after this many cells.', lower_bound=1)
 
 early_help.answer(__name__)  # Before the slow imports.
 

@@ -36,13 +36,13 @@ _RECORD_MACHINE = flags.DEFINE_bool(
     'record_machine', False, "Also record the machine's name, the working "
     'folder and absolute paths in --workdir; else only what decides a result.')
 _DISTRIBUTED = flags.DEFINE_bool(
-    'distributed', False, 'Several processes that find each other.')
+    'distributed', False, 'Train with several processes that find each other.')
 _COORDINATOR = flags.DEFINE_string(
     'coordinator', None, 'HOST:PORT of process 0, for several processes.')
 _NUM_PROCESSES = flags.DEFINE_integer(
     'num_processes', None, 'Number of processes.', lower_bound=1)
 _PROCESS_ID = flags.DEFINE_integer(
-    'process_id', None, 'Which of them this is, from 0.', lower_bound=0)
+    'process_id', None, 'Number of this process, from 0.', lower_bound=0)
 
 early_help.answer(__name__)  # Before the slow imports.
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:  # Slow to import, and not needed for --help.
 _RUN = flags.DEFINE_string('run', None, 'Folder of a run.', required=True)
 _CHECKPOINT = flags.DEFINE_enum(
     'checkpoint', 'latest', ('latest', 'best'),
-    'The newest one, or the best on the validation split.')
+    'The newest checkpoint, or the best one on the validation split.')
 _NETWORK = flags.DEFINE_enum(
     'network', 'mean', ['0', '1', 'mean'],
     'Which of the two networks, or the mean of both.')
