@@ -11,53 +11,17 @@ from absl.testing import absltest
 from absl.testing import parameterized
 from hybridseg import types
 import numpy as np
-from PIL import Image
 import tensorflow_datasets as tfds
 
-from data_prep import manifest
 from data_prep.checks import check
 from data_prep.records import builder
 from data_prep.records import fingerprints
 from data_prep.records import schema
+from tests import seven_rows
 
 _FEATURES = (
     'annotator', 'fault', 'id', 'image', 'instance_id', 'kind', 'label',
     'present', 'quality', 'site', 'spacing_mm', 'subject', 'truth')
-
-
-def _rows():
-  """Returns seven rows, weak ones between strong ones; one is unlabelled."""
-  mask = {'kind': 'mask', 'path': 'mask.png', 'values': {'0': 0, '9': 1}}
-  box = {'kind': 'box', 'boxes': [[0, 0, 4, 8]], 'labels': [1]}
-  scribble = {'kind': 'scribble', 'path': 'mask.png',
-              'values': {'0': 255, '9': 1}}
-  row = lambda name, split, role, annotation, **fields: manifest.Row(
-      name, 'image.png', split, role, annotation, **fields)
-  return [
-      row('w0', 'train', 'weak', box, subject='p1', site='x', annotator='ä',
-          spacing_mm=(1.5, 0.5),
-          evaluation={'truth': mask, 'quality': 0.5, 'fault': 'shifted'}),
-      row('s0', 'train', 'strong', mask),
-      row('u0', 'train', 'unlabelled', None),
-      row('w1', 'train', 'weak', scribble),
-      row('g0', 'train', 'weak', {'kind': 'tag', 'labels': [1]}),
-      row('t0', 'test', 'strong', mask)._replace(image='other.png'),
-      row('s1', 'train', 'strong', mask),
-  ]
-
-
-def _write(folder, *, gray=False):
-  """Writes an 8 x 8 image, its mask and the manifest below `folder`."""
-  folder = pathlib.Path(folder)
-  image = np.arange(64, dtype=np.uint8).reshape(8, 8)
-  image = image if gray else np.stack([image, image + 50, image + 100], -1)
-  Image.fromarray(image).save(folder / 'image.png')
-  Image.fromarray(255 - image).save(folder / 'other.png')
-  mask = np.zeros((8, 8), np.uint8)
-  mask[:4, :4] = 9
-  Image.fromarray(mask).save(folder / 'mask.png')
-  return manifest.write_manifest(
-      folder / 'manifest.jsonl', manifest.Header('tiny', ('bg', 'a')), _rows())
 
 
 class BuilderTest(parameterized.TestCase):
@@ -67,7 +31,7 @@ class BuilderTest(parameterized.TestCase):
     super().setUpClass()
     cls.folder = pathlib.Path(
         cls.enterClassContext(tempfile.TemporaryDirectory()))
-    cls.manifest = _write(cls.folder)
+    cls.manifest = seven_rows.write(cls.folder)
     cls.records = builder.build(
         cls.manifest, output=cls.folder / 'records', image_size=4)
     cls.reader = tfds.builder_from_directory(cls.records)
@@ -163,8 +127,8 @@ class BuilderTest(parameterized.TestCase):
   def test_gray_images_keep_one_channel(self):
     with tempfile.TemporaryDirectory() as folder:
       records = builder.build(
-          _write(folder, gray=True), output=pathlib.Path(folder) / 'r',
-          image_size=8)
+          seven_rows.write(folder, gray=True),
+          output=pathlib.Path(folder) / 'r', image_size=8)
       reader = tfds.builder_from_directory(records)
       image = reader.as_data_source(split='test')[0]['image']
     np.testing.assert_array_equal(
@@ -172,7 +136,7 @@ class BuilderTest(parameterized.TestCase):
 
   def test_failure_leaves_nothing(self):
     with tempfile.TemporaryDirectory() as folder:
-      written = _write(folder)
+      written = seven_rows.write(folder)
       before = sorted(os.listdir(folder))
       broken = written._replace(rows=(
           *written.rows, written.rows[-1]._replace(annotation={
@@ -189,7 +153,7 @@ class BuilderTest(parameterized.TestCase):
   def test_interrupted_build_goes_on_and_old_shards_are_taken_over(self):
     with tempfile.TemporaryDirectory() as folder:
       folder = pathlib.Path(folder)
-      written = _write(folder)
+      written = seven_rows.write(folder)
       made = []
       make_example = schema.make_example
 
@@ -227,7 +191,7 @@ class BuilderTest(parameterized.TestCase):
   def test_one_process_at_a_time(self):
     with tempfile.TemporaryDirectory() as folder:
       folder = pathlib.Path(folder)
-      written = _write(folder)
+      written = seven_rows.write(folder)
       (folder / '.a.shards').mkdir()
       with builder._locked(folder / '.a.shards'):
         with self.assertRaisesRegex(BlockingIOError, 'another process'):

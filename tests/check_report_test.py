@@ -9,8 +9,8 @@ from PIL import Image
 
 from data_prep import manifest as manifest_lib
 from data_prep.checks import check_report
-from tests import leaving_out_test
-from tests import prepare_test
+from tests import small_set
+from tests import prepare_binary
 from tests import source_case
 
 _Problem = manifest_lib.Problem
@@ -91,7 +91,7 @@ class ReportTest(parameterized.TestCase):
 class SourceReportTest(source_case.SourceCase):
 
   def _check(self, *argv):
-    code, _, lines = prepare_test.run(
+    code, _, lines = prepare_binary.run(
         f'--source={self.source}', '--check', *argv)
     self.assertEqual(code, 2)
     for line in lines:
@@ -100,7 +100,7 @@ class SourceReportTest(source_case.SourceCase):
 
   @parameterized.parameters(True, False)
   def test_rotation_tag(self, is_turned):
-    leaving_out_test.write_set(self.source, num_images=12, per_subject=1)
+    small_set.write_set(self.source, num_images=12, per_subject=1)
     exif = Image.Exif()
     exif[0x0112] = 6
     for i in (3, 4):
@@ -119,7 +119,7 @@ class SourceReportTest(source_case.SourceCase):
 
   @parameterized.parameters(True, False)
   def test_rotation_tags_of_all_pictures_are_one_cause(self, is_turned):
-    leaving_out_test.write_set(self.source, num_images=12, per_subject=1)
+    small_set.write_set(self.source, num_images=12, per_subject=1)
     exif = Image.Exif()
     exif[0x0112] = 6
     for path in self.source.rglob('images/*/*'):
@@ -128,14 +128,14 @@ class SourceReportTest(source_case.SourceCase):
       Image.open(path).transpose(Image.Transpose.ROTATE_270).save(path)
     for argv in ((), ('--simulate=box',), ('--simulate=none',)):
       # Without --check, it would be a problem that no picture is weak.
-      code, _, lines = prepare_test.run(
+      code, _, lines = prepare_binary.run(
           f'--source={self.source}', f'--output={self.output}/a', *argv)
       self.assertEqual((code, len(lines)), (2, 1), lines)
       self.assertStartsWith(lines[0], '12 times: image has an EXIF rotation')
 
   def test_rotation_tag_of_a_listed_picture(self):
     # Annotated as turned, so listed as 32 x 24; stored as 24 x 32.
-    leaving_out_test.write_set(self.source, num_images=12, per_subject=1)
+    small_set.write_set(self.source, num_images=12, per_subject=1)
     exif = Image.Exif()
     exif[0x0112] = 8
     for path in self.source.rglob('masks/*/*'):
@@ -158,7 +158,7 @@ class SourceReportTest(source_case.SourceCase):
 
   def test_what_stored_values_mean_is_asked_once(self):
     # Edges of a JPEG, and a value that is no class: one question, not 24.
-    leaving_out_test.write_set(self.source)
+    small_set.write_set(self.source)
     for path in self.source.rglob('masks/*/*'):
       mask = np.asarray(Image.open(path)).astype(int)
       mask[0] = np.arange(32) * 8
@@ -177,7 +177,7 @@ class SourceReportTest(source_case.SourceCase):
     self.assertStartsWith(lines[1], 'line 2')
 
   def test_hundreds_of_classes(self):
-    leaving_out_test.write_set(self.source, num_images=12, per_subject=1)
+    small_set.write_set(self.source, num_images=12, per_subject=1)
     for i, path in enumerate(sorted(self.source.rglob('masks/*/*'))):
       mask = np.random.default_rng(i).integers(200, size=(24, 32))
       Image.fromarray(mask.astype(np.uint8)).save(path)
@@ -189,7 +189,7 @@ class SourceReportTest(source_case.SourceCase):
     self.assertEqual(lines, [
         'the source has 300 classes, and a mask holds at most 255, with the '
         'background; name those to keep: --classes=background,c1,...'])
-    code, out, lines = prepare_test.run(
+    code, out, lines = prepare_binary.run(
         f'--source={self.source}', '--check', '--simulate=box',
         f'--classes={",".join(names[:230])}')
     self.assertEqual((code, lines), (0, []))
@@ -208,23 +208,23 @@ class SourceReportTest(source_case.SourceCase):
         'notice: images/train/frame_007.png, image: 2 pairs of consecutive '
         'names are in two splits; if they are frames of one video, name it '
         'as their subject: --subject_pattern or --subjects=FILE\n')
-    code, out, lines = prepare_test.run(*args, f'--output={self.output}/a')
+    code, out, lines = prepare_binary.run(*args, f'--output={self.output}/a')
     self.assertEqual((code, lines), (0, []))
     self.assertIn(notice, out)
     # Whoever draws them parts neighbours by chance.
     for kind in ('images', 'masks'):
       for path in [*(self.source / kind).glob('*/*')]:
         path.rename(self.source / kind / path.name)
-    code, out, lines = prepare_test.run(*args, '--check')
+    code, out, lines = prepare_binary.run(*args, '--check')
     self.assertEqual((code, lines), (0, []))
     self.assertNotIn('consecutive', out)
-    code, out, lines = prepare_test.run(
+    code, out, lines = prepare_binary.run(
         *args, '--check', f'--splits={self.output}/a/splits.csv')
     self.assertEqual((code, lines), (0, []))
     self.assertIn('consecutive', out)
 
   def test_polygons_only(self):
-    leaving_out_test.write_set(self.source)
+    small_set.write_set(self.source)
     for path in self.source.rglob('masks/*/*'):
       path.unlink()
     (self.source / 'annotations.json').write_text(json.dumps({
@@ -239,13 +239,13 @@ class SourceReportTest(source_case.SourceCase):
         'the set: no picture has an exact mask; val and test need some, found '
         '24 polygon; --polygons_are=mask if they are exact, else give exact '
         'masks'])
-    code, out, lines = prepare_test.run(
+    code, out, lines = prepare_binary.run(
         f'--source={self.source}', '--check', '--polygons_are=mask')
     self.assertEqual((code, lines), (0, []))
     self.assertIn('notice: the set: no weak training instance', out)
 
   def test_masks_of_one_wrong_size(self):
-    leaving_out_test.write_set(self.source)
+    small_set.write_set(self.source)
     for path in self.source.rglob('masks/*/*'):
       Image.fromarray(np.zeros((9, 9), np.uint8)).save(path)
     self.assertEqual(self._check(), [

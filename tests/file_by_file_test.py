@@ -22,7 +22,7 @@ from experiments.prediction import pictures
 from experiments.prediction import predictor as predictor_lib
 from experiments.saving import run_folder
 from experiments.saving import run_schema
-from tests import pictures_test
+from tests import oriented
 from tests import tiny
 
 _HOSTILE = (
@@ -257,12 +257,12 @@ class PredictionTest(parameterized.TestCase):
     self._predictor = self._predictor._replace(
         dataset=self._predictor.dataset._replace(
             preparation=preparation_lib.Preparation(None, 'LPS', 2)))
-    for axes in pictures_test.ORIENTATIONS:
-      stored = pictures_test.stored_as(voxels, affine, axes)
+    for axes in oriented.ORIENTATIONS:
+      stored = oriented.stored_as(voxels, affine, axes)
       stored.to_filename(self._dir / f'in/{axes}.nii.gz')
     self.assertEqual(self._predict(extras=('probabilities',)), 0)
     masks = []
-    for axes in pictures_test.ORIENTATIONS:
+    for axes in oriented.ORIENTATIONS:
       stored = nibabel.load(self._dir / f'in/{axes}.nii.gz')
       for kind in 'masks', 'probabilities':
         found = nibabel.load(self._output / f'{kind}/{axes}.nii.gz')
@@ -272,7 +272,7 @@ class PredictionTest(parameterized.TestCase):
             nibabel.io_orientation(found.affine),
             nibabel.io_orientation(image.affine))
         found = nibabel.apply_orientation(np.asarray(found.dataobj), back)
-        if axes == pictures_test.ORIENTATIONS[0]:
+        if axes == oriented.ORIENTATIONS[0]:
           masks.append(found)
         np.testing.assert_array_equal(
             found, masks[kind == 'probabilities'], axes)

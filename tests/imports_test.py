@@ -244,6 +244,17 @@ class DirectionTest(parameterized.TestCase):
       self.assertContainsSubset(
           _parts(path, package), beside | {'shared'}, path)
 
+  def test_tests_stand_alone(self):
+    for path in _files('tests'):
+      for name in _imports(path):
+        parts = name.split('.')
+        if parts[0] == 'tests':
+          self.assertFalse(parts[1].endswith('_test'), path)
+        # A measurement belongs to its own test; what makes data, to all.
+        elif parts[1:2] == ['benchmarks'] and "__name__ == '__main__'" in (
+            _ROOT.joinpath(*parts[:3]).with_suffix('.py').read_text('utf-8')):
+          self.assertEqual(path.stem, f'{parts[2]}_test', path)
+
   @parameterized.parameters(*_FOREIGN)
   def test_library_files_do_not_name(self, package):
     for path in _files('hybridseg'):

@@ -14,7 +14,7 @@ from data_prep.records import fingerprints
 from experiments import binary
 from experiments.building import input_pipeline
 from experiments.evaluation import finished_run
-from tests import prepare_test
+from tests import prepare_binary
 from tests import tiny
 
 _HEADER = {'manifest_version': 1, 'name': 'keys', 'classes': ['bg', 'polyp']}
@@ -64,7 +64,7 @@ class KeyOrderTest(absltest.TestCase):
     return manifest_lib.read_manifest(self.folder / f'{name}.jsonl')
 
   def prepare(self, name, *argv):
-    code, out, err = prepare_test.run(
+    code, out, err = prepare_binary.run(
         f'--manifest={self.folder / name}.jsonl', '--image_size=16',
         f'--output={self.folder / "set"}', *argv)
     self.assertEqual(code, 0, err)

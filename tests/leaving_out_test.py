@@ -3,6 +3,7 @@
 import csv
 import html
 import json
+import pathlib
 import re
 
 from absl.testing import absltest
@@ -15,22 +16,9 @@ from data_prep import manifest as manifest_lib
 from data_prep import row_names
 from data_prep.sets import leaving_out
 from data_prep.sets import own_set
-from tests import prepare_test
+from tests import prepare_binary
+from tests import small_set
 from tests import source_case
-
-
-def write_set(folder, num_images=24, per_subject=2):
-  """Writes images/pNN/NN.png and masks/pNN/NN.png below `folder`."""
-  rng = np.random.default_rng(0)
-  for i in range(num_images):
-    name = f'p{i // per_subject:02d}/{i:02d}.png'
-    mask = np.zeros((24, 32), np.uint8)
-    mask[4 + i % 9 : 14 + i % 7, 5 : 12 + i % 11] = 1
-    for kind, pixels in (('images', rng.integers(
-        256, size=(24, 32, 3), dtype=np.uint8)), ('masks', mask)):
-      path = folder / kind / name
-      path.parent.mkdir(parents=True, exist_ok=True)
-      Image.fromarray(pixels).save(path)
 
 
 def read_csv(path):
@@ -45,7 +33,7 @@ class LeaveOutTest(source_case.SourceCase):
     self.set = self.output / 'set'
 
   def _prepare(self, *argv, source=None):
-    return prepare_test.run(
+    return prepare_binary.run(
         f'--source={source or self.source}', '--simulate=box',
         '--image_size=8', *argv)
 
@@ -59,7 +47,7 @@ class LeaveOutTest(source_case.SourceCase):
         self.source / 'masks/p02/04.png')
 
   def test_defective(self):
-    write_set(self.source)
+    small_set.write_set(self.source)
     self._damage()
     code, _, lines = self._prepare('--check')
     self.assertEqual(code, 2)
@@ -88,7 +76,7 @@ class LeaveOutTest(source_case.SourceCase):
     self.assertIn('<td>p02/04</td>', page)
 
   def test_splits_are_those_of_the_set_without_them(self):
-    write_set(self.source)
+    small_set.write_set(self.source)
     self._damage()
     self.assertEqual(self._prepare(
         '--leave_out=defective', f'--output={self.set}')[0], 0)
@@ -104,7 +92,7 @@ class LeaveOutTest(source_case.SourceCase):
     self.assertFalse((other / 'left_out.csv').exists())
 
   def test_a_file_of_names_and_the_former_list(self):
-    write_set(self.source)
+    small_set.write_set(self.source)
     names = self.output / 'names.txt'
     # An id, a path, the end of one, a stem, a patient.
     names.write_text('p00/01\nimages/p03/06.png\n\np04/08.png\n21\np11\n')
@@ -135,7 +123,7 @@ class LeaveOutTest(source_case.SourceCase):
       ('\n'.join(f'p{i:02d}' for i in range(12)),
        'nothing is left: 24 left out'))
   def test_a_file_that_cannot_be_used(self, content, words):
-    write_set(self.source)
+    small_set.write_set(self.source)
     path = self.output / 'names'
     path.write_bytes(
         content if isinstance(content, bytes) else content.encode())
@@ -145,7 +133,7 @@ class LeaveOutTest(source_case.SourceCase):
     self.assertIn(words, lines[0])
 
   def test_flags(self):
-    write_set(self.source, num_images=2)
+    small_set.write_set(self.source, num_images=2)
     for argv, words in (
         (['--leave_out=broken'], "unknown 'broken'; use shapes, defective or"),
         (['--leave_out=@nowhere'], '--leave_out=@nowhere: No such file')):
@@ -154,7 +142,7 @@ class LeaveOutTest(source_case.SourceCase):
       self.assertIn(words, lines[0])
 
   def test_everything_is_defective(self):
-    write_set(self.source)
+    small_set.write_set(self.source)
     for path in self.source.rglob('images/*/*.png'):
       path.write_bytes(b'broken')
     code, _, lines = self._prepare('--check', '--leave_out=defective')
@@ -171,14 +159,14 @@ class LeaveOutTest(source_case.SourceCase):
         'images/p00/01.png, images/p01/02.png, ...')
 
   def test_manifest(self):
-    write_set(self.source)
+    small_set.write_set(self.source)
     self.assertEqual(self._prepare(f'--output={self.set}')[0], 0)
     self._damage()
     given = f'--manifest={self.set}/manifest.jsonl'
     names = self.output / 'names.csv'
     names.write_text('id\np05/11\n')
     other = self.output / 'other'
-    code, out, lines = prepare_test.run(
+    code, out, lines = prepare_binary.run(
         given, f'--output={other}', f'--leave_out=defective,@{names}',
         '--image_size=8')
     self.assertEqual((code, lines), (0, []))
@@ -189,14 +177,14 @@ class LeaveOutTest(source_case.SourceCase):
     self.assertLen(rows, 21)
     self.assertEqual({r.id: r.split for r in rows},
                      {r.id: splits[r.id] for r in rows})
-    code, _, lines = prepare_test.run(given, '--check')
+    code, _, lines = prepare_binary.run(given, '--check')
     self.assertEqual((code, len(lines)), (2, 2))
-    code, _, lines = prepare_test.run(given, '--check', '--leave_out=shapes')
+    code, _, lines = prepare_binary.run(given, '--check', '--leave_out=shapes')
     self.assertEqual((code, len(lines)), (2, 1))
     self.assertIn('--leave_out=shapes is not for --manifest', lines[0])
 
   def test_a_former_file_of_splits(self):
-    write_set(self.source)
+    small_set.write_set(self.source)
     self.assertEqual(self._prepare(f'--output={self.set}')[0], 0)
     self._damage()
     args = (f'--splits={self.set}/splits.csv', '--check')
@@ -204,7 +192,7 @@ class LeaveOutTest(source_case.SourceCase):
     self.assertEqual((code, lines), (0, []))
 
   def test_what_a_reader_refuses_of_one_picture(self):
-    write_set(self.source)
+    small_set.write_set(self.source)
     # The listed size is that of no such picture: the reader's problem.
     (self.source / 'annotations.json').write_text(json.dumps({
         'images': [{'id': i, 'file_name': f'images/p{i // 2:02d}/{i:02d}.png',
@@ -268,7 +256,7 @@ class NamesTest(parameterized.TestCase):
     own = own_set.Own(manifest_lib.Header('a', ('a', 'b')), [], [], {}, [], [],
                       [formats.LeftOut('file', 'images/p3.nii.gz', 'broken')])
     self.assertEqual(leaving_out.find_listed(
-        [], {'@p3'}, folder=prepare_test._ROOT, already=own.left_out), [])
+        [], {'@p3'}, folder=pathlib.Path(), already=own.left_out), [])
     self.assertEqual(leaving_out.lines(own.left_out * 2), [
         'left out: 2 files (images/p3.nii.gz)'])
 

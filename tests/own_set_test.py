@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 import tensorflow_datasets as tfds
 
-from tests import prepare_test
+from tests import prepare_binary
 
 _ROOT = pathlib.Path(__file__).parent.parent
 
@@ -54,7 +54,7 @@ class OwnSetTest(parameterized.TestCase):
         Image.fromarray(mask).save(path)
 
   def _prepare(self, *more):
-    return prepare_test.run(
+    return prepare_binary.run(
         f'--source={self.source}', f'--output={self.output}',
         '--image_size=16', *more)
 

@@ -1,4 +1,4 @@
-"""Names of masks that pairing_test does not have: numbers, sides, scribbles."""
+"""Names of masks that pairs does not have: numbers, sides, scribbles."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -7,12 +7,12 @@ from data_prep.formats import nifti
 import nibabel
 import numpy as np
 
-from tests import pairing_test
+from tests import pairs
 
-_square = pairing_test.square
+_square = pairs.square
 
 
-class NumbersTest(pairing_test.Case):
+class NumbersTest(pairs.Case):
 
   def test_masks_counted_before_the_word(self):
     for name in ('a', 'b'):
@@ -45,7 +45,7 @@ class NumbersTest(pairing_test.Case):
     self.assertNotIn('unlabelled', {r.role for r in imported.rows})
 
 
-class WordsTest(pairing_test.Case):
+class WordsTest(pairs.Case):
 
   @parameterized.parameters('', 'images/')
   def test_sides_before_the_word(self, folder):
@@ -68,7 +68,7 @@ class WordsTest(pairing_test.Case):
 
   def test_scribbles_beside_pictures(self):
     for name in ('a', 'b'):
-      scribble = np.full(pairing_test.SIZE, 255, np.uint8)
+      scribble = np.full(pairs.SIZE, 255, np.uint8)
       scribble[2, :3], scribble[8, :3] = 1, 0
       self.save(f'{name}.png')
       self.save(f'{name}_gt.png', _square(1))
@@ -171,7 +171,7 @@ class WordsTest(pairing_test.Case):
     self.assertEqual((imported.classes, imported.problems), (classes, []))
 
   def test_a_structure_within_another_is_not_hidden(self):
-    disc = np.zeros(pairing_test.SIZE, np.uint8)
+    disc = np.zeros(pairs.SIZE, np.uint8)
     disc[:8, :10] = 1
     for name in ('a', 'b'):
       self.save(f'images/{name}.png')

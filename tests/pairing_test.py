@@ -7,74 +7,33 @@ from absl.testing import parameterized
 from data_prep import formats
 from data_prep.drawing import rasterize
 from data_prep.formats import assembling
-from data_prep.formats import folder
 from data_prep.formats import nifti
 from data_prep.formats import pairing
 import nibabel
 import numpy as np
-from PIL import Image
 
-from tests import source_case
-
-SIZE = (10, 12)
+from tests import pairs
 
 
-def square(x, value=1):
-  """Returns a mask of 4 x 4 pixels of one value, whose corner is (x, 2)."""
-  mask = np.zeros(SIZE, np.uint8)
-  mask[2:6, x : x + 4] = value
-  return mask
-
-
-class Case(source_case.SourceCase):
-  """A folder of small pictures and masks, and what is read from it."""
-
-  def save(self, name, array=None):
-    path = self.source / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if array is None:
-      array = np.random.default_rng(len(name)).integers(
-          256, size=(*SIZE, 3), dtype=np.uint8)
-    Image.fromarray(array).save(path)
-
-  def read(self, **options):
-    imported = folder.read(
-        self.source, self.output, options=formats.Options(**options))
-    self.root = self.output / imported.root
-    self.notices = ' | '.join(imported.notices)
-    self.rows = {row.id: row for row in imported.rows}
-    return imported
-
-  def label(self, row_id):
-    return rasterize.rasterize(
-        self.rows[row_id].annotation, size=SIZE, root=self.root)
-
-  def ask(self, **options):
-    """Returns the one line that the user is asked by."""
-    problem, = self.read(**options).problems
-    self.assertLessEqual(len(str(problem)), 200)
-    return str(problem)
-
-
-class ChannelsTest(Case):
+class ChannelsTest(pairs.Case):
 
   def test_frames_counted_from_0000(self):
     for video in 'ab':
       for i in range(3):
         self.save(f'images/{video}/frame_{i:04d}.png')
-        self.save(f'masks/{video}/frame_{i:04d}.png', square(i))
+        self.save(f'masks/{video}/frame_{i:04d}.png', pairs.square(i))
     self.assertEqual(self.read().problems, [])
     self.assertLen(self.rows, 6)
     for i in range(3):
       np.testing.assert_array_equal(
-          self.label(f'a/frame_{i:04d}'), square(i))
+          self.label(f'a/frame_{i:04d}'), pairs.square(i))
     self.assertEqual({r.subject for r in self.rows.values()}, {'a', 'b'})
 
   def test_channels_of_nnunet_are_counted(self):
     for case in ('c1', 'c2'):
       for channel in range(3):
         self.save(f'imagesTr/{case}_{channel:04d}.png')
-      self.save(f'labelsTr/{case}.png', square(1))
+      self.save(f'labelsTr/{case}.png', pairs.square(1))
     self.read()
     self.assertEqual(list(self.rows), ['c1_0000', 'c2_0000'])
     self.assertIn('4 pictures of further channels are not read, such as '
@@ -86,7 +45,7 @@ class ChannelsTest(Case):
         'labels': {'background': 0, 'polyp': 1}}))
     for i in range(3):
       self.save(f'imagesTr/frame_{i:04d}.png')
-      self.save(f'labelsTr/frame_{i:04d}.png', square(i))
+      self.save(f'labelsTr/frame_{i:04d}.png', pairs.square(i))
     self.assertEqual(self.read().problems, [])
     self.assertLen(self.rows, 3)
 
@@ -95,7 +54,7 @@ class ChannelsTest(Case):
         'modality': {'0': 'T1', '1': 'T2'}, 'labels': {'0': 'bg', '1': 'a'}}))
     for i in range(3):
       self.save(f'images/a_{i:04d}.png')
-    self.save('labels/a.png', square(1))
+    self.save('labels/a.png', pairs.square(1))
     self.read()
     # A third channel is none of two: it is a picture.
     self.assertEqual(list(self.rows), ['a_0000', 'a_0002'])
@@ -105,7 +64,7 @@ class ChannelsTest(Case):
     for case in ('p1', 'p2'):
       for end in ('flair', 't1'):
         self.save(f'{case}/{case}_{end}.png')
-      self.save(f'{case}/{case}_seg.png', square(1))
+      self.save(f'{case}/{case}_seg.png', pairs.square(1))
     self.assertIn('found _flair, _t1; say which are read, by the end of their '
                   'names: --image_suffix=_flair', self.ask())
     self.assertEqual(self.read(image_suffix='_t1').problems, [])
@@ -113,17 +72,17 @@ class ChannelsTest(Case):
     self.assertIn('2 pictures are not read', self.notices)
 
 
-class FoldersOfMasksTest(Case):
+class FoldersOfMasksTest(pairs.Case):
 
   def _drive(self):
     for i in (21, 22):
       self.save(f'training/images/{i}_training.tif')
-      self.save(f'training/1st_manual/{i}_manual1.gif', square(1))
-      self.save(f'training/mask/{i}_training_mask.gif', square(0))
+      self.save(f'training/1st_manual/{i}_manual1.gif', pairs.square(1))
+      self.save(f'training/mask/{i}_training_mask.gif', pairs.square(0))
     self.save('test/images/01_test.tif')
-    self.save('test/1st_manual/01_manual1.gif', square(2))
-    self.save('test/2nd_manual/01_manual2.gif', square(3))
-    self.save('test/mask/01_test_mask.gif', square(0))
+    self.save('test/1st_manual/01_manual1.gif', pairs.square(2))
+    self.save('test/2nd_manual/01_manual2.gif', pairs.square(3))
+    self.save('test/mask/01_test_mask.gif', pairs.square(0))
 
   def test_two_folders_are_asked_about(self):
     self._drive()
@@ -131,8 +90,8 @@ class FoldersOfMasksTest(Case):
     self.assertIn('1st_manual, 2nd_manual, mask', line)
     self.assertIn('--mask_folder=1st_manual', line)
     self.assertEqual(self.read(mask_folders=('1st_manual',)).problems, [])
-    np.testing.assert_array_equal(self.label('21_training'), square(1))
-    np.testing.assert_array_equal(self.label('01_test'), square(2))
+    np.testing.assert_array_equal(self.label('21_training'), pairs.square(1))
+    np.testing.assert_array_equal(self.label('01_test'), pairs.square(2))
     self.assertIn('4 masks are not read, such as', self.notices)
     self.assertIn(': not in --mask_folder', self.notices)
     self.assertIn('names no folder of masks', self.ask(
@@ -141,22 +100,22 @@ class FoldersOfMasksTest(Case):
   def test_folders_of_a_single_value_are_no_candidates(self):
     for name, x in (('a', 1), ('b', 5), ('c', 3)):
       self.save(f'images/{name}.png')
-      self.save(f'manual/{name}.png', square(x))
-      self.save(f'mask/{name}.png', np.full(SIZE, 255, np.uint8))
-      self.save(f'empty_masks/{name}.png', np.zeros(SIZE, np.uint8))
+      self.save(f'manual/{name}.png', pairs.square(x))
+      self.save(f'mask/{name}.png', np.full(pairs.SIZE, 255, np.uint8))
+      self.save(f'empty_masks/{name}.png', np.zeros(pairs.SIZE, np.uint8))
     self.assertEqual(self.read().problems, [])
-    np.testing.assert_array_equal(self.label('b'), square(5))
+    np.testing.assert_array_equal(self.label('b'), pairs.square(5))
     self.assertIn('6 masks are not read, such as empty_masks/a.png: each '
                   'file there holds a single value', self.notices)
     # One that is not so makes its folder a candidate again.
-    self.save('mask/c.png', square(2, 255))
+    self.save('mask/c.png', pairs.square(2, 255))
     self.assertIn('manual, mask', self.ask())
     self.assertIn('3 masks are not read, such as empty_masks', self.notices)
 
   def test_folders_of_a_single_value_alone(self):
     self.save('images/a.png')
     for name in 'manual', 'mask':
-      self.save(f'{name}/a.png', np.zeros(SIZE, np.uint8))
+      self.save(f'{name}/a.png', np.zeros(pairs.SIZE, np.uint8))
     self.assertIn('manual, mask', self.ask())
     (self.source / 'manual/a.png').unlink()
     self.assertEqual(self.read().problems, [])
@@ -170,7 +129,8 @@ class FoldersOfMasksTest(Case):
       self.assertEqual((row.annotator, row.subject, row.split, row.image),
                        (f'manual{number}', '01_test', 'test',
                         'test/images/01_test.tif'))
-      np.testing.assert_array_equal(self.label(row.id), square(1 + number))
+      np.testing.assert_array_equal(
+          self.label(row.id), pairs.square(1 + number))
     self.assertEqual(self.rows['21_training'].annotator, 'manual1')
 
   @parameterized.parameters(
@@ -183,8 +143,8 @@ class FoldersOfMasksTest(Case):
   def test_other_observers(self, image, first, second, names):
     for name in ('im1', 'im2'):
       self.save(image.format(name))
-      self.save(first.format(name), square(1))
-      self.save(second.format(name), square(2))
+      self.save(first.format(name), pairs.square(1))
+      self.save(second.format(name), pairs.square(2))
     if names is None:  # Not named as masks are: asked about.
       self.assertIn('--mask_folder=expert1', str(self.read().problems[0]))
       options = {'mask_folders': ('expert1', 'expert2')}
@@ -197,32 +157,32 @@ class FoldersOfMasksTest(Case):
   def test_folders_of_two_structures(self):
     for i in range(2):
       self.save(f'images/{i}.png')
-      self.save(f'liver_masks/{i}.png', square(1))
-      self.save(f'kidney_masks/{i}.png', square(6))
+      self.save(f'liver_masks/{i}.png', pairs.square(1))
+      self.save(f'kidney_masks/{i}.png', pairs.square(6))
     self.assertIn('--mask_folder=kidney_masks', self.ask())
     imported = self.read(mask_folders=('kidney_masks', 'liver_masks'))
     self.assertEqual(imported.classes, ('background', 'kidney', 'liver'))
     np.testing.assert_array_equal(
-        self.label('0'), square(6) + 2 * square(1))
+        self.label('0'), pairs.square(6) + 2 * pairs.square(1))
 
   def test_endings(self):
     for i in (2, 3):
       name = f'IMD{i:03d}'
       self.save(f'{name}/{name}_Dermoscopic_Image/{name}.bmp')
-      self.save(f'{name}/{name}_lesion/{name}_lesion.bmp', square(1))
-      self.save(f'{name}/{name}_roi/{name}_R1_Label4.bmp', square(2))
+      self.save(f'{name}/{name}_lesion/{name}_lesion.bmp', pairs.square(1))
+      self.save(f'{name}/{name}_roi/{name}_R1_Label4.bmp', pairs.square(2))
     self.assertIn('_label, _lesion', self.ask())
     self.assertEqual(self.read(mask_folders=('_lesion',)).problems, [])
-    np.testing.assert_array_equal(self.label('IMD002/IMD002'), square(1))
+    np.testing.assert_array_equal(self.label('IMD002/IMD002'), pairs.square(1))
 
   @parameterized.parameters('contours', 'overlay')
   def test_pictures_of_the_same_names(self, name):
     for i in range(2):
       self.save(f'images/{i}.png')
-      self.save(f'{name}/{i}.png', square(1))
+      self.save(f'{name}/{i}.png', pairs.square(1))
     self.assertIn(f'--mask_folder={name}', self.ask())
     self.read(mask_folders=(name,))
-    np.testing.assert_array_equal(self.label('1'), square(1))
+    np.testing.assert_array_equal(self.label('1'), pairs.square(1))
 
   @parameterized.parameters(
       ('img_{}.png', 'mask_{}.png'), ('{}.png', '{}_anno.png'),
@@ -234,11 +194,11 @@ class FoldersOfMasksTest(Case):
   def test_names_of_pairs(self, image, mask):
     for i in (1, 2):
       self.save(image.format(i))
-      self.save(mask.format(i), square(i))
+      self.save(mask.format(i), pairs.square(i))
     self.assertEqual(self.read().problems, [])
     self.assertLen(self.rows, 2)
     for i, row_id in enumerate(sorted(self.rows), start=1):
-      np.testing.assert_array_equal(self.label(row_id), square(i))
+      np.testing.assert_array_equal(self.label(row_id), pairs.square(i))
 
   @parameterized.parameters(
       ('images/p1/a.png', 'masks/p2/a.png'), ('images/1.png', 'masks/12.png'),
@@ -247,11 +207,11 @@ class FoldersOfMasksTest(Case):
   def test_names_of_no_pair(self, image, mask):
     self.save(image)
     self.save('images/p3/other.png')
-    self.save(mask, square(1))
+    self.save(mask, pairs.square(1))
     self.assertIn('a mask without a picture', self.ask())
 
 
-class PartsTest(Case):
+class PartsTest(pairs.Case):
 
   @parameterized.parameters(
       ('case ({}).png', 'case ({})_mask.png', 'case ({})_mask_1.png'),
@@ -264,22 +224,22 @@ class PartsTest(Case):
   def test_parts_are_united(self, image, first, second):
     for i in ('1', '2'):
       self.save(image.replace('{}', i))
-      self.save(first.replace('{}', i), square(0, 255))
-      self.save(second.replace('{}', i), square(6, 255))
+      self.save(first.replace('{}', i), pairs.square(0, 255))
+      self.save(second.replace('{}', i), pairs.square(6, 255))
     imported = self.read()
     self.assertEqual(imported.problems, [])
     self.assertEqual(imported.classes, ('background', 'foreground'))
     self.assertLen(self.rows, 2)
     for row_id in self.rows:
       np.testing.assert_array_equal(
-          self.label(row_id), square(0) + square(6))
+          self.label(row_id), pairs.square(0) + pairs.square(6))
     self.assertIn('2 pictures have several mask files', self.notices)
 
   def test_a_side_without_a_file_is_not_background(self):
     for i in range(2):
       self.save(f'images/{i}.png')
-      self.save(f'leftMask/{i}.png', square(0))
-    self.save('rightMask/0.png', square(6))
+      self.save(f'leftMask/{i}.png', pairs.square(0))
+    self.save('rightMask/0.png', pairs.square(6))
     self.read()
     self.assertEqual(self.rows['0'].annotation['kind'], 'mask')
     self.assertEqual(self.rows['1'].annotation['kind'], 'scribble')
@@ -295,12 +255,13 @@ class PartsTest(Case):
     for i in (1, 2):
       self.save(image.format(i))
       for name, x in (('liver', 1), ('kidney', 3), ('spleen', 8)):
-        self.save(mask.format(i, name=name), square(x, 255))
+        self.save(mask.format(i, name=name), pairs.square(x, 255))
     imported = self.read()
     self.assertEqual(imported.problems, [])
     self.assertEqual(
         imported.classes, ('background', 'kidney', 'liver', 'spleen'))
-    expected = np.maximum(square(3), 2 * square(1)) + 3 * square(8)
+    expected = 3 * pairs.square(8) + np.maximum(
+        pairs.square(3), 2 * pairs.square(1))
     for row_id in self.rows:
       np.testing.assert_array_equal(self.label(row_id), expected)
     self.assertIn('two classes overlap in 16 pixels of 2 pictures',
@@ -309,15 +270,16 @@ class PartsTest(Case):
     self.assertEqual(imported.classes, ('background', 'spleen', 'kidney'))
     for row_id in self.rows:
       np.testing.assert_array_equal(
-          self.label(row_id), square(8) + 2 * square(3))
+          self.label(row_id), pairs.square(8) + 2 * pairs.square(3))
     self.assertIn('2 mask files are not read, such as ', self.notices)
     self.assertIn('found heart', self.ask(classes=('background', 'heart')))
 
   def test_several_values_in_the_file_of_a_structure(self):
     for i in range(2):
       self.save(f'case{i}/image.png')
-      self.save(f'case{i}/masks/liver.png', square(1) + 2 * square(6))
-      self.save(f'case{i}/masks/kidney.png', square(1))
+      self.save(f'case{i}/masks/liver.png',
+                pairs.square(1) + 2 * pairs.square(6))
+      self.save(f'case{i}/masks/kidney.png', pairs.square(1))
     problem = str(self.read().problems[0])
     self.assertIn("mask of one structure, 'liver', holds several values",
                   problem)
@@ -333,10 +295,10 @@ class PartsTest(Case):
 
     for i in range(2):
       save(f's{i:04d}/ct.nii.gz', rng.integers(
-          0, 99, (*SIZE, 2)).astype(np.int16))
+          0, 99, (*pairs.SIZE, 2)).astype(np.int16))
       for name, x in (('liver', 1), ('rib_left_1', 6), ('rib_left_2', 3)):
         save(f's{i:04d}/segmentations/{name}.nii.gz',
-             np.stack([square(x), 0 * square(x)], -1))
+             np.stack([pairs.square(x), 0 * pairs.square(x)], -1))
     imported = nifti.read(
         self.source, self.output, options=formats.Options())
     self.assertEqual(imported.problems, [])
@@ -344,16 +306,16 @@ class PartsTest(Case):
         'background', 'liver', 'rib_left_1', 'rib_left_2'))
     self.assertLen(imported.rows, 4)
     self.assertEqual({r.subject for r in imported.rows}, {'s0000', 's0001'})
-    label = rasterize.rasterize(imported.rows[0].annotation, size=SIZE,
+    label = rasterize.rasterize(imported.rows[0].annotation, size=pairs.SIZE,
                                 root=self.output)
     expected = np.maximum(
-        np.maximum(square(1), 2 * square(6)), 3 * square(3))
+        np.maximum(pairs.square(1), 2 * pairs.square(6)), 3 * pairs.square(3))
     np.testing.assert_array_equal(label, expected)
     self.assertIn('two classes overlap in 24 voxels of 2 volumes',
                   ' '.join(imported.notices))
 
 
-class SubjectsTest(Case):
+class SubjectsTest(pairs.Case):
 
   def _subjects(self):
     self.read()
@@ -363,7 +325,7 @@ class SubjectsTest(Case):
     for split, patients in (('TrainSet', 'abc'), ('TestSet', 'de')):
       for patient in patients:
         self.save(f'{split}/{patient}/1.png')
-        self.save(f'{split}/{patient}/1_label.png', square(1))
+        self.save(f'{split}/{patient}/1_label.png', pairs.square(1))
     self.assertEqual(self._subjects(), {
         *(('train', p) for p in 'abc'), *(('test', p) for p in 'de')})
 
@@ -371,14 +333,14 @@ class SubjectsTest(Case):
     for split in ('train', 'Test_Data'):
       for i in range(3):
         self.save(f'{split}/photographs/{i}.png')
-        self.save(f'{split}/masks/{i}.png', square(1))
+        self.save(f'{split}/masks/{i}.png', pairs.square(1))
     self.assertEqual(self._subjects(), {('train', ''), ('test', '')})
 
   def test_what_pictures_show_is_no_subject(self):
     for finding in ('benign', 'malignant'):
       for i in range(2):
         self.save(f'{finding}/{finding} ({i}).png')
-        self.save(f'{finding}/{finding} ({i})_mask.png', square(1))
+        self.save(f'{finding}/{finding} ({i})_mask.png', pairs.square(1))
     self.assertEqual(self._subjects(), {('', '')})
 
 

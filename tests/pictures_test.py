@@ -1,6 +1,5 @@
 """Tests for experiments.prediction.pictures: any file to tiles, and back."""
 
-import itertools
 import os
 import pathlib
 
@@ -14,11 +13,9 @@ from data_prep.formats import volumes
 from data_prep.records import preparation as preparation_lib
 from data_prep.shared import pixels
 from experiments.prediction import pictures
+from tests import oriented
 from tests import tiny
 
-ORIENTATIONS = [
-    ''.join(axes) for order in itertools.permutations(('LR', 'PA', 'IS'))
-    for axes in itertools.product(*order)]
 _TRAINED = preparation_lib.Preparation(None, 'LPS', 2)
 
 
@@ -28,15 +25,6 @@ def _volume(shape=(7, 5, 4), seed=0):
   affine = np.diag([1.5, 2.0, 4.0, 1.0])
   affine[:3, 3] = -10, 20, 5
   return voxels.astype(np.int16), affine
-
-
-def stored_as(voxels, affine, orientation):
-  """Returns a volume as a file of another orientation stores it."""
-  image = nibabel.Nifti1Image(voxels, affine)
-  turn = nibabel.orientations.ornt_transform(
-      nibabel.io_orientation(affine),
-      nibabel.orientations.axcodes2ornt(orientation))
-  return image.as_reoriented(turn)
 
 
 class VolumesTest(parameterized.TestCase):
@@ -51,14 +39,14 @@ class VolumesTest(parameterized.TestCase):
         channels=1)
 
   def test_there_are_48_orientations(self):
-    self.assertLen(set(ORIENTATIONS), 48)
+    self.assertLen(set(oriented.ORIENTATIONS), 48)
 
   def test_every_orientation_gives_the_same_slices_and_comes_back(self):
     voxels, affine = _volume()
     tiling = pictures.Tiling((16, 16), 1)
     first = None
-    for orientation in ORIENTATIONS:
-      image = stored_as(voxels, affine, orientation)
+    for orientation in oriented.ORIENTATIONS:
+      image = oriented.stored_as(voxels, affine, orientation)
       image.to_filename(self._dir / 'a.nii.gz')
       opened = self._open('a.nii.gz')
       tiles = pictures.tiles_of(opened, tiling)
@@ -67,7 +55,7 @@ class VolumesTest(parameterized.TestCase):
       self.assertLen(tiles, 4)
       np.testing.assert_array_equal(tiles, first, orientation)
       # A map that marks each voxel returns to its voxel.
-      marks = stored_as(
+      marks = oriented.stored_as(
           np.arange(voxels.size, dtype=np.int32).reshape(voxels.shape), affine,
           orientation)
       stored = np.asarray(marks.dataobj)
@@ -88,7 +76,7 @@ class VolumesTest(parameterized.TestCase):
 
   def test_without_volumes_in_the_training_set_it_is_taken_as_stored(self):
     voxels, affine = _volume()
-    stored_as(voxels, affine, 'SLP').to_filename(self._dir / 'a.nii')
+    oriented.stored_as(voxels, affine, 'SLP').to_filename(self._dir / 'a.nii')
     opened = self._open('a.nii', preparation_lib.Preparation())
     self.assertEqual(opened.axis, 0)  # Of the largest spacing.
     self.assertEqual(opened.slices[0].shape, (7, 5, 1))
@@ -128,7 +116,8 @@ class VolumesTest(parameterized.TestCase):
 
   def test_probabilities_get_an_axis_of_classes(self):
     voxels, affine = _volume()
-    stored_as(voxels, affine, 'LPS').to_filename(self._dir / 'a.nii.gz')
+    oriented.stored_as(voxels, affine, 'LPS').to_filename(
+        self._dir / 'a.nii.gz')
     opened = self._open('a.nii.gz')
     maps = [np.full((7, 5, 2), k, np.float32) for k in range(4)]
     path = self._dir / 'p.nii.gz'
@@ -139,7 +128,8 @@ class VolumesTest(parameterized.TestCase):
 
   def test_the_window_of_intensities_is_that_of_the_training_set(self):
     voxels, affine = _volume()
-    stored_as(voxels, affine, 'LPS').to_filename(self._dir / 'a.nii.gz')
+    oriented.stored_as(voxels, affine, 'LPS').to_filename(
+        self._dir / 'a.nii.gz')
     opened = self._open(
         'a.nii.gz', preparation_lib.Preparation((-500, 520), 'LPS', 2))
     flipped = voxels[::-1, ::-1, 0].astype(np.float64)
@@ -148,11 +138,11 @@ class VolumesTest(parameterized.TestCase):
 
 
   def test_axes_that_the_user_gives(self):
-    self.assertTrue(all(map(pictures.is_orientation, ORIENTATIONS)))
+    self.assertTrue(all(map(pictures.is_orientation, oriented.ORIENTATIONS)))
     for axes in ('', 'LP', 'LPL', 'LPX', 'LPSS', 'stored'):
       self.assertFalse(pictures.is_orientation(axes), axes)
     voxels, affine = _volume()
-    stored_as(voxels, affine, 'SLP').to_filename(self._dir / 'a.nii')
+    oriented.stored_as(voxels, affine, 'SLP').to_filename(self._dir / 'a.nii')
     stored = preparation_lib.Preparation(None, pictures.STORED, None)
     opened = self._open('a.nii', stored)
     self.assertEqual(opened.axis, 0)

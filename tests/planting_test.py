@@ -1,10 +1,16 @@
-"""Tests for experiments.auditing.planting: fits that leave subjects out."""
+"""Tests of experiments.auditing.planting: faults, planted and learnt."""
 
 from absl.testing import absltest
+from absl.testing import parameterized
 from experiments.auditing import planting
+from experiments.auditing import reasons
 from experiments.auditing import signs as signs_lib
+from hybridseg import types
 import numpy as np
 
+from tests import audited
+
+_Kind = types.AnnotationKind
 _NUM_SIGNS = len(signs_lib.NAMES)
 
 
@@ -59,6 +65,69 @@ class CrossFitTest(absltest.TestCase):
     found, held_out = planting.cross_fit(nothing)
     np.testing.assert_allclose(found[0][[0, -1]], [8, -4])
     self.assertEqual(held_out.shape, (2, 0))
+
+
+class PlantingTest(parameterized.TestCase):
+
+  def test_with_nothing_planted_it_is_the_rule(self):
+    coefficients = planting.fit(
+        np.zeros((0, len(signs_lib.NAMES))), np.zeros(0, bool))
+    signs = np.zeros((3, len(signs_lib.NAMES)))
+    signs[:, 0] = 0, 0.5, 1
+    np.testing.assert_allclose(
+        planting.log_odds(signs, coefficients), [-4, 0, 4])
+
+  def test_learns_which_sign_tells(self):
+    rng = np.random.default_rng(0)
+    signs = rng.normal(size=(400, len(signs_lib.NAMES)))
+    faulty = rng.uniform(size=400) < 1 / (1 + np.exp(3 * signs[:, 2] - 1))
+    found = planting.fit(signs, faulty)
+    wanted = np.zeros(len(found))
+    wanted[[2, -1]] = -3, 1
+    np.testing.assert_allclose(found, wanted, atol=0.6)
+
+  def test_fit_is_where_the_gradient_vanishes(self):
+    rng = np.random.default_rng(1)
+    signs = rng.normal(size=(50, len(signs_lib.NAMES)))
+    faulty = rng.uniform(size=50) < 0.5
+    found = planting.fit(signs, faulty)
+    probs = 1 / (1 + np.exp(-planting.log_odds(signs, found)))
+    rule = np.zeros(len(found))
+    rule[[0, -1]] = 8, -4
+    grad = np.append(
+        signs.T @ (probs - faulty), (probs - faulty).sum()) + 0.1 * (
+            found - rule)
+    np.testing.assert_allclose(grad, 0, atol=1e-3)
+
+  def test_prior_by_hand(self):
+    # Whoever is sure stays so: (30 + 1) / (100 + 2) of them.
+    odds = np.where(np.arange(100) < 30, 50.0, -50.0)
+    self.assertAlmostEqual(
+        planting.prior_log_odds(odds), np.log(31 / 71))
+    # Who knows nothing, knows nothing of all.
+    self.assertAlmostEqual(planting.prior_log_odds(np.zeros(9)), 0)
+    self.assertAlmostEqual(planting.prior_log_odds(np.zeros(0)), 0)
+
+  @parameterized.parameters(0.0, 0.05, 0.2, 0.5)
+  def test_prior_finds_the_share(self, share):
+    rng = np.random.default_rng(2)
+    faulty = np.arange(1000) < share * 1000
+    # Normal, a step of 3 apart: these are their true log odds.
+    odds = 3 * (rng.normal(size=1000) + 3 * faulty - 1.5)
+    prior = planting.prior_log_odds(odds)
+    self.assertAlmostEqual(1 / (1 + np.exp(-prior)), share, delta=0.03)
+
+  @parameterized.parameters(*(k for k in _Kind if k != _Kind.NONE))
+  def test_draws_every_kind_good_and_faulty(self, kind):
+    truth = audited.square(audited.SEEN)
+    for fault in ('', *reasons.OF_FAULT):
+      label, present = planting.draw(
+          truth, kind, np.random.default_rng(0), num_classes=3, fault=fault)
+      self.assertEqual(label.shape, truth.shape)
+      if kind == _Kind.TAG:
+        self.assertEqual(list(present) == [0, 1, 0], not fault)
+      elif kind == _Kind.MASK:
+        self.assertEqual((label == truth).all(), not fault)
 
 
 if __name__ == '__main__':

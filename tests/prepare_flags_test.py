@@ -16,7 +16,7 @@ from data_prep import prepare
 from data_prep.sets import named_sets
 from data_prep.sets import source_flags
 from data_prep.splits import dividing
-from tests import prepare_test
+from tests import prepare_binary
 
 _MODULES = (prepare, source_flags)
 _ROOT = pathlib.Path(prepare.__file__).parent
@@ -65,7 +65,7 @@ class PrepareFlagsTest(parameterized.TestCase):
         prepare.os.path, 'isdir', return_value=True), mock.patch.object(
             prepare.os.path, 'isfile', return_value=True):
       with self.assertRaises(Stop):
-        prepare_test.run(f'--dataset={dataset}', '--check', *source)
+        prepare_binary.run(f'--dataset={dataset}', '--check', *source)
     given = written.call_args.kwargs
     used = {k: given.get(k, p.default)
             for k, p in inspect.signature(write).parameters.items()}

@@ -1,7 +1,5 @@
 """Tests for data_prep.prepare: the real binary on good and bad input."""
 
-import contextlib
-import io
 import os
 import pathlib
 import subprocess
@@ -9,38 +7,23 @@ import sys
 import tempfile
 
 from absl.testing import absltest
-from absl.testing import flagsaver
 from absl.testing import parameterized
 # Defines flags when TFDS first reads; flagsaver would drop them again.
 from array_record.python import array_record_data_source  # noqa: F401
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_prep import command_line
 from data_prep import manifest
-from data_prep import prepare
-from tests import manifest_test
+from tests import listed
+from tests import prepare_binary
 
-_HEADER = manifest_test.HEADER
+_HEADER = listed.HEADER
 _ROOT = pathlib.Path(__file__).parent.parent
 # The cases that a user meets most; manifest_test has them all.
-_BAD = [case for case in manifest_test.BAD if case[0] in (
+_BAD = [case for case in listed.BAD if case[0] in (
     'missing_image', 'mask_of_another_size', 'label_value_outside',
     'unknown_kind', 'duplicate_id', 'subject_in_two_splits', 'no_strong',
     'no_weak', 'empty', 'not_json', 'box_outside')]
-
-
-def run(*argv):
-  """Runs the binary in this process; returns (code, stdout, stderr lines)."""
-  out, err = io.StringIO(), io.StringIO()
-  with flagsaver.flagsaver():
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-      try:
-        code = prepare.main(
-            command_line.parse_flags(['prepare', *argv]))
-      except SystemExit as done:
-        code = done.code
-  return code, out.getvalue(), err.getvalue().splitlines()
 
 
 class PrepareTest(parameterized.TestCase):
@@ -54,13 +37,13 @@ class PrepareTest(parameterized.TestCase):
 
   def manifest(self, lines):
     if not (self.folder / 'in/images').exists():
-      manifest_test.write_files(self.folder / 'in')
-    return str(manifest_test.write_lines(self.folder / 'in', lines))
+      listed.write_files(self.folder / 'in')
+    return str(listed.write_lines(self.folder / 'in', lines))
 
   def assert_refused(self, words, *argv):
     """Asserts one line on stderr, exit code 2 and an untouched folder."""
     before = sorted(map(str, self.folder.rglob('*')))
-    code, _, lines = run(*argv)
+    code, _, lines = prepare_binary.run(*argv)
     self.assertEqual(code, 2)
     self.assertLen(lines, 1, lines)
     self.assertIn(words, lines[0])
@@ -74,16 +57,17 @@ class PrepareTest(parameterized.TestCase):
         words, f'--manifest={path}', f'--output={self.output}')
     if words == 'manifest: no weak training instance':
       # It can be checked: one may train on exact masks alone.
-      code, out, refused = run(f'--manifest={path}', '--check')
+      code, out, refused = prepare_binary.run(f'--manifest={path}', '--check')
       self.assertEqual((code, refused), (0, []))
       self.assertIn('notice: manifest: no weak training instance', out)
       return
     self.assert_refused(words, f'--manifest={path}', '--check')
 
   def test_every_problem_has_its_line(self):
-    rows = manifest_test.rows(image='no.png')
+    rows = listed.rows(image='no.png')
     path = self.manifest([_HEADER, *rows, rows[0], '{'])
-    code, _, lines = run(f'--manifest={path}', f'--output={self.output}')
+    code, _, lines = prepare_binary.run(
+        f'--manifest={path}', f'--output={self.output}')
     self.assertEqual(code, 2)
     self.assertEqual([x.split(':')[0] for x in lines], [
         'line 5, id d, image', 'line 6, id a, id', 'line 7'])
@@ -123,16 +107,16 @@ class PrepareTest(parameterized.TestCase):
     else:
       self.output.mkdir()
       (self.output / 'manifest.jsonl').write_text('mine')
-    path = self.manifest([_HEADER, *manifest_test.rows()])
+    path = self.manifest([_HEADER, *listed.rows()])
     self.assert_refused(
         '--output=', f'--manifest={path}', f'--output={self.output}',
         '--overwrite')
 
   def test_own_set(self):
-    rows = [*manifest_test.rows(), manifest_test.row('v', split='val')]
+    rows = [*listed.rows(), listed.row('v', split='val')]
     path = self.manifest([_HEADER, '', *rows])
     args = (f'--manifest={path}', f'--output={self.output}', '--image_size=16')
-    code, out, lines = run(*args)
+    code, out, lines = prepare_binary.run(*args)
     self.assertEqual((code, lines), (0, []))
     self.assertIn('images: train strong 2, train weak 2, val strong 1', out)
     self.assertIn(f'records: {self.output}/records (16 x 16)', out)
@@ -151,25 +135,26 @@ class PrepareTest(parameterized.TestCase):
 
     # Again: nothing to do. Otherwise: refused, unless told to overwrite.
     stamp = os.stat(self.output / 'records').st_mtime_ns
-    code, out, lines = run(*args)
+    code, out, lines = prepare_binary.run(*args)
     self.assertEqual((code, lines), (0, []))
     self.assertIn('up to date', out)
     self.assertEqual(os.stat(self.output / 'records').st_mtime_ns, stamp)
     self.assert_refused('give --overwrite', *args[:2], '--image_size=24')
-    code, out, lines = run(*args[:2], '--image_size=24', '--overwrite')
+    code, out, lines = prepare_binary.run(
+        *args[:2], '--image_size=24', '--overwrite')
     self.assertEqual((code, lines), (0, []))
     self.assertIn('(24 x 24)', out)
     self.assertEqual(os.listdir(self.folder / 'out'), ['set'])
     self.assertEqual(os.stat(self.output).st_mode & 0o777, 0o755)
 
   def test_a_corrected_mask_is_not_up_to_date(self):
-    path = self.manifest([_HEADER, *manifest_test.rows()])
+    path = self.manifest([_HEADER, *listed.rows()])
     args = (f'--manifest={path}', f'--output={self.output}', '--image_size=8')
-    self.assertEqual(run(*args)[0], 0)
+    self.assertEqual(prepare_binary.run(*args)[0], 0)
     masks = self.folder / 'in/masks'
     os.replace(masks / 'empty.png', masks / 'm.png')
     self.assert_refused('give --overwrite', *args)
-    self.assertEqual(run(*args, '--overwrite')[0], 0)
+    self.assertEqual(prepare_binary.run(*args, '--overwrite')[0], 0)
     source = tfds.builder_from_directory(
         self.output / 'records').as_data_source(split='train_strong')
     self.assertEqual(source[0]['label'].max(), 0)
@@ -198,24 +183,24 @@ class PrepareTest(parameterized.TestCase):
         '--image_size=16', f'--strong_fraction={share}')
 
   def test_check_alone_writes_nothing(self):
-    path = self.manifest([_HEADER, *manifest_test.rows()])
+    path = self.manifest([_HEADER, *listed.rows()])
     before = sorted(map(str, self.folder.rglob('*')))
-    code, out, lines = run(f'--manifest={path}', '--check')
+    code, out, lines = prepare_binary.run(f'--manifest={path}', '--check')
     self.assertEqual((code, lines), (0, []))
     self.assertIn('The set has no problems.', out)
     self.assertEqual(sorted(map(str, self.folder.rglob('*'))), before)
 
   def test_damaged_records_are_replaced_only_on_request(self):
-    path = self.manifest([_HEADER, *manifest_test.rows()])
+    path = self.manifest([_HEADER, *listed.rows()])
     args = (f'--manifest={path}', f'--output={self.output}', '--image_size=8')
-    self.assertEqual(run(*args)[0], 0)
+    self.assertEqual(prepare_binary.run(*args)[0], 0)
     (self.output / 'records/dataset_info.json').write_text('{')
     self.assert_refused('give --overwrite', *args)
-    self.assertEqual(run(*args, '--overwrite')[0], 0)
+    self.assertEqual(prepare_binary.run(*args, '--overwrite')[0], 0)
     tfds.builder_from_directory(self.output / 'records')
 
   def test_phantom_keeps_its_pictures(self):
-    code, out, _ = run(
+    code, out, _ = prepare_binary.run(
         '--dataset=phantom', f'--output={self.output}', '--image_size=16')
     self.assertEqual(code, 0)
     self.assertCountEqual(
@@ -229,7 +214,7 @@ class PrepareTest(parameterized.TestCase):
       self.assertFalse(np.any(example['truth'] == 255))
 
   def test_as_a_process(self):
-    path = self.manifest([_HEADER, *manifest_test.rows(id='a')])
+    path = self.manifest([_HEADER, *listed.rows(id='a')])
     for argv, words in (
         (['--ouput=x'], 'Did you mean: output'),
         ([f'--manifest={path}', f'--output={self.output}'], 'duplicate id')):

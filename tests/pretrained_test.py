@@ -17,7 +17,7 @@ from experiments.building import pretrained
 from experiments.configs import phantom
 from experiments.prediction import predictor as predictor_lib
 from experiments.training import trainer
-from tests import resnet_test
+from tests import torch_states
 from tests import tiny
 
 
@@ -36,7 +36,7 @@ class PretrainedTest(parameterized.TestCase):
     super().setUp()
     self._folder = tiny.temp_dir(self)
     self._state = {name: np.asarray(x, np.float32)
-                   for name, x in resnet_test.torch_state(18).items()}
+                   for name, x in torch_states.torch_state(18).items()}
 
   def _save(self, name='r18.safetensors', **changes):
     path = os.path.join(self._folder, name)

@@ -13,7 +13,7 @@ from data_prep.checks import check
 from data_prep.drawing import rasterize
 import numpy as np
 
-from tests import prepare_test
+from tests import prepare_binary
 
 
 class _Read:
@@ -42,7 +42,7 @@ class PublicLayoutsTest(parameterized.TestCase):
     """Returns exit code, notices, lines of errors, and what was read."""
     read = _Read()
     with mock.patch.object(check, 'inspect_manifest', read.inspect):
-      code, out, lines = prepare_test.run(
+      code, out, lines = prepare_binary.run(
           f'--source={folder}', '--check', *flags)
     return code, out, lines, read
 

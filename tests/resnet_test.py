@@ -11,46 +11,9 @@ import numpy as np
 
 from hybridseg.models import resnet
 from tests import networks
+from tests import torch_states
 
-_NUM_BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}
 _MEAN, _STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-
-
-def torch_state(depth, *, seed=0):
-  """Returns a state_dict of torchvision's names and shapes, NumPy arrays."""
-  rng = np.random.default_rng(seed)
-  state = {}
-
-  def add(conv, norm, channels, inputs, size):
-    shape = channels, inputs, size, size
-    state[f'{conv}.weight'] = (
-        rng.standard_normal(shape) / np.sqrt(inputs * size**2)
-    ).astype(np.float32)
-    for name, low, high in (('weight', 0.5, 1.5), ('bias', -0.5, 0.5),
-                            ('running_mean', -0.5, 0.5),
-                            ('running_var', 0.3, 2)):
-      state[f'{norm}.{name}'] = rng.uniform(
-          low, high, channels).astype(np.float32)
-    state[f'{norm}.num_batches_tracked'] = np.array(7)
-
-  add('conv1', 'bn1', 64, 3, 7)
-  inputs = 64
-  for stage, num_blocks in enumerate(_NUM_BLOCKS[depth]):
-    inner = 64 * 2**stage
-    outputs = inner if depth == 18 else 4 * inner
-    convs = [(inner, 3), (inner, 3)]
-    if depth == 50:
-      convs = [(inner, 1), (inner, 3), (outputs, 1)]
-    for block in range(num_blocks):
-      name = f'layer{stage + 1}.{block}'
-      if not block and inputs != outputs:
-        add(f'{name}.downsample.0', f'{name}.downsample.1', outputs, inputs, 1)
-      for i, (channels, size) in enumerate(convs, 1):
-        add(f'{name}.conv{i}', f'{name}.bn{i}', channels, inputs, size)
-        inputs = channels
-  state['fc.weight'] = np.zeros((1000, inputs), np.float32)
-  state['fc.bias'] = np.zeros(1000, np.float32)
-  return state
 
 
 def _reference(state, depth, images):
@@ -87,7 +50,7 @@ def _reference(state, depth, images):
   x = np.lib.stride_tricks.sliding_window_view(x, (3, 3), (2, 3))
   x = x[:, :, ::2, ::2].max((-2, -1))
   stages = []
-  for stage, num_blocks in enumerate(_NUM_BLOCKS[depth]):
+  for stage, num_blocks in enumerate(torch_states.NUM_BLOCKS[depth]):
     for i in range(num_blocks):
       x = block(f'layer{stage + 1}.{i}', x, 2 if stage and not i else 1)
     stages.append(x)
@@ -119,7 +82,7 @@ class ParamsFromTorchvisionTest(parameterized.TestCase):
 
   @parameterized.parameters(18, 50)
   def test_equals_a_forward_pass_in_numpy(self, depth):
-    state, images = torch_state(depth), _images()
+    state, images = torch_states.torch_state(depth), _images()
     expected = _reference(state, depth, _normalized(images))
     self._assert_stages(_stages(depth, state, images), expected)
 
@@ -137,7 +100,7 @@ class ParamsFromTorchvisionTest(parameterized.TestCase):
       options['replace_stride_with_dilation'] = [
           False, output_stride < 16, output_stride < 32]
     network = getattr(torchvision.models, f'resnet{depth}')(**options).eval()
-    state = torch_state(depth)
+    state = torch_states.torch_state(depth)
     network.load_state_dict(
         {name: torch.from_numpy(np.array(x)) for name, x in state.items()})
     images = _images((2, *size, 3))
@@ -160,7 +123,7 @@ class ParamsFromTorchvisionTest(parameterized.TestCase):
       ('layer1.3.bn1.weight', np.zeros(1), "'layer1.3.bn1.weight' is of no"),
   )
   def test_names_the_key_that_does_not_fit(self, name, value, message):
-    state = torch_state(50)
+    state = torch_states.torch_state(50)
     state.pop(name, None)
     if value is not None:
       state[name] = value
@@ -169,10 +132,11 @@ class ParamsFromTorchvisionTest(parameterized.TestCase):
 
   def test_another_depth_is_named(self):
     with self.assertRaisesRegex(ValueError, 'ResNet-18'):
-      resnet.params_from_torchvision(torch_state(50), depth=18)
+      resnet.params_from_torchvision(torch_states.torch_state(50), depth=18)
 
   def test_tree_is_the_networks_own(self):
-    params = resnet.params_from_torchvision(torch_state(18), depth=18)
+    params = resnet.params_from_torchvision(
+        torch_states.torch_state(18), depth=18)
     drawn = networks.random_params(
         resnet.ResNet(18, norm='frozen_batch'), (1, 32, 32, 1))
     self.assertEqual(
@@ -183,7 +147,7 @@ class ParamsFromTorchvisionTest(parameterized.TestCase):
 class ResNetTest(parameterized.TestCase):
 
   def test_a_gray_image_is_three_equal_channels(self):
-    state, images = torch_state(18), _images((1, 16, 16, 1))
+    state, images = torch_states.torch_state(18), _images((1, 16, 16, 1))
     gray = _stages(18, state, images)[-1]
     colour = _stages(18, state, np.repeat(images, 3, axis=-1))[-1]
     np.testing.assert_allclose(gray, colour, rtol=1e-5, atol=1e-5)

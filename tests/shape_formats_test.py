@@ -13,7 +13,7 @@ from data_prep.formats import registry
 import numpy as np
 from PIL import Image
 
-from tests import prepare_test
+from tests import prepare_binary
 from tests import source_case
 
 _SIZE = source_case.SIZE
@@ -157,7 +157,7 @@ class CocoTest(source_case.ShapesCase):
                       'bbox': [20, 5, 4, 5]},
                      {'image_id': 1, 'keypoints': [1, 1, 2]}], number=4,
                   folder=split)
-    code, out, lines = prepare_test.run(
+    code, out, lines = prepare_binary.run(
         f'--source={self.source}', f'--output={self.output / "set"}',
         '--polygons_are=mask', '--leave_out=shapes', '--near_copies=notice',
         '--image_size=16')

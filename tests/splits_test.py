@@ -7,7 +7,6 @@ from absl.testing import parameterized
 import numpy as np
 
 from data_prep import manifest
-from data_prep.benchmarks import split_leaks
 from data_prep.splits import splits
 from data_prep.splits import strong_choice
 from tests import split_rows
@@ -33,12 +32,6 @@ class AssignSplitsTest(parameterized.TestCase):
     found = assign([row(f'{i}') for i in range(100)])
     self.assertEqual(collections.Counter(found.values()),
                      {'train': 70, 'val': 10, 'test': 20})
-
-  def test_random_sets(self):
-    results = split_leaks.check_sets(300, seed=1)
-    self.assertEqual({n: f for n, (_, f) in results.items() if f}, {})
-    self.assertLen(results, 22)  # Each check has seen a set.
-    self.assertGreater(min(seen for seen, _ in results.values()), 30)
 
   def test_seeds_differ(self):
     rows = [row(f'{i}') for i in range(50)]

@@ -13,8 +13,8 @@ from data_prep import manifest as manifest_lib
 from data_prep import row_names
 from data_prep.sets import own_set
 from data_prep.splits import subjects_file
-from tests import leaving_out_test
-from tests import prepare_test
+from tests import small_set
+from tests import prepare_binary
 from tests import source_case
 
 
@@ -84,7 +84,7 @@ class SubjectsFileTest(source_case.SourceCase):
     self.assertIn('2 pictures are called so, such as p/a and q/a', problems[0])
 
   def test_no_split_parts_them(self):
-    leaving_out_test.write_set(self.source, num_images=24, per_subject=1)
+    small_set.write_set(self.source, num_images=24, per_subject=1)
     path = self.output / 'who.csv'
     # Neighbours in the listing are of different subjects.
     path.write_text('id,subject,site\n' + ''.join(
@@ -92,7 +92,7 @@ class SubjectsFileTest(source_case.SourceCase):
     args = (f'--source={self.source}', '--simulate=box', '--image_size=8',
             f'--subjects={path}')
     output = self.output / 'set'
-    code, out, lines = prepare_test.run(
+    code, out, lines = prepare_binary.run(
         *args, '--split_by=site', f'--output={output}')
     self.assertEqual((code, lines), (0, []), out)
     rows = manifest_lib.read_manifest(output / 'manifest.jsonl').rows
@@ -101,12 +101,12 @@ class SubjectsFileTest(source_case.SourceCase):
     for argv, words in (
         ([*args, '--subject_pattern=(.)'], 'not both'),
         ([*args[:-1], '--subjects=/no.csv'], '--subjects=/no.csv: no such')):
-      code, _, lines = prepare_test.run(*argv, '--check')
+      code, _, lines = prepare_binary.run(*argv, '--check')
       self.assertEqual((code, len(lines)), (2, 1))
       self.assertIn(words, lines[0])
     # Many pictures of one cause have one line.
     path.write_text('id,subject\n00.png,s\n')
-    code, _, lines = prepare_test.run(*args, '--check')
+    code, _, lines = prepare_binary.run(*args, '--check')
     self.assertEqual((code, len(lines)), (2, 1))
     self.assertStartsWith(lines[0], '23 times: the picture is on no line of it')
 
@@ -169,7 +169,7 @@ class VolumePairsTest(source_case.SourceCase):
     path = self.output / 'names.txt'
     path.write_text('001\n003.nii.gz\n')
     (self.source / 'labels/003.nii.gz').write_bytes(b'broken')
-    code, out, lines = prepare_test.run(
+    code, out, lines = prepare_binary.run(
         f'--source={self.source}', '--simulate=box', '--check',
         f'--leave_out=@{path}')
     self.assertEqual((code, lines), (0, []), out)

@@ -19,8 +19,8 @@ from data_prep.shared import system_errors
 from data_prep.shared import whole_file
 from experiments import binary
 from experiments.saving import run_folder
-from tests import builder_test
-from tests import prepare_test
+from tests import prepare_binary
+from tests import seven_rows
 from tests import tiny
 
 _ROOT = pathlib.Path(__file__).parent.parent
@@ -76,7 +76,7 @@ class SystemErrorsTest(parameterized.TestCase):
     self.assertEqual(caught.exception.filename, str(output))
 
   def test_records(self):
-    written = builder_test._write(self.folder)  # pylint: disable=protected-access
+    written = seven_rows.write(self.folder)
     full = RuntimeError('write() failed: No space left on device; writing x')
     with mock.patch.object(
         builder.array_record_module, 'ArrayRecordWriter') as writer:
@@ -95,7 +95,7 @@ class BinaryTest(parameterized.TestCase):
   def test_prepare(self):
     output = os.path.join(self.folder, 'set')
     with mock.patch.object(manifest.json, 'dumps', _full):
-      code, _, lines = prepare_test.run(
+      code, _, lines = prepare_binary.run(
           '--dataset=phantom', '--image_size=8', f'--output={output}')
     self.assertEqual((code, len(lines)), (2, 1), lines)
     self.assertRegex(

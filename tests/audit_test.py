@@ -1,0 +1,186 @@
+"""Tests of experiments.audit: of a finished run, from evidence to files."""
+
+import csv
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+from absl.testing import absltest
+import jax
+import numpy as np
+
+from experiments.auditing import evidence as evidence_lib
+from experiments.auditing import files
+from experiments.auditing import observer
+from experiments.auditing import ranking
+from experiments.auditing import reasons
+from experiments.auditing import report
+from experiments.building import parts as parts_lib
+from experiments.training import trainer
+from hybridseg import augmentation
+from hybridseg import losses
+from hybridseg import types
+from tests import tiny
+
+_Kind = types.AnnotationKind
+_ROOT = pathlib.Path(__file__).parent.parent
+
+
+class RunTest(absltest.TestCase):
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    folder = tempfile.TemporaryDirectory()
+    cls.addClassCleanup(folder.cleanup)
+    cls.workdir = os.path.join(folder.name, 'run')
+    trainer.train_and_evaluate(tiny.debug_config(), cls.workdir)
+    cls.run_ = observer.open_run(cls.workdir)
+
+  def _with_weak(self, records):
+    dataset = self.run_.dataset
+    return self.run_._replace(dataset=dataset._replace(
+        splits=dataset.splits | {'train_weak': records}))
+
+  def _audit(self, run, name):
+    """Audits as the binary does; returns summary and table."""
+    records = evidence_lib.audited(run.dataset.splits['train_weak'])
+    evidence = evidence_lib.collect(run)
+    scores = ranking.score(evidence)
+    summary = files.summarize(
+        records, evidence, scores, run.last.history)
+    path = os.path.join(self.workdir, name)
+    files.write_table(
+        path + '.csv', records, evidence, scores, np.ones(32))
+    report.write(
+        path + '.html', run, records, evidence, scores, summary)
+    with open(path + '.csv', encoding='utf-8') as f:
+      return summary, list(csv.DictReader(f))
+
+  def test_planted_faults_are_never_looked_at(self):
+    records = self.run_.dataset.splits['train_weak']
+    faults = [r['fault'] for r in records]
+    shuffled = [r | {'fault': fault, 'quality': np.float32(0)}
+                for r, fault in zip(records, faults[::-1], strict=True)]
+    blind = [r | {'truth': np.full_like(r['truth'], types.UNLABELLED)}
+             for r in shuffled]
+    wanted = evidence_lib.collect(self._with_weak(records))
+    self.assertNotEqual(faults, faults[::-1])
+    found = evidence_lib.collect(self._with_weak(blind))
+    np.testing.assert_array_equal(
+        ranking.score(found).score, ranking.score(wanted).score)
+    self.assertEqual(found.reasons, wanted.reasons)
+
+  def test_masks_of_validation_and_test_are_in_no_score(self):
+    # Else a run that starts from the scores could not be judged by them.
+    dataset = self.run_.dataset
+    rng = np.random.default_rng(0)
+    other = {
+        split: [r | {'truth': rng.integers(
+            2, size=r['truth'].shape, dtype=np.uint8)}
+                for r in dataset.splits[split]] for split in ('val', 'test')}
+    changed = self.run_._replace(dataset=dataset._replace(
+        splits=dataset.splits | other))
+    for learn_from, same in (('strong', True), ('val', False)):
+      first, second = (
+          evidence_lib.collect(run, learn_from=learn_from)
+          for run in (self.run_, changed))
+      self.assertEqual(first.learn_from, learn_from)
+      found = np.array_equal(
+          ranking.score(first).score, ranking.score(second).score)
+      self.assertEqual(found, same, learn_from)
+
+  def test_without_weak_instances_or_only_unlabelled_ones(self):
+    records = self.run_.dataset.splits['train_weak']
+    unlabelled = [r | {'kind': np.int32(_Kind.NONE)} for r in records]
+    for name, rows in (('none', []), ('unlabelled', unlabelled)):
+      summary, table = self._audit(self._with_weak(rows), name)
+      self.assertEmpty(table)
+      self.assertEqual(summary['num_annotations'], 0)
+      self.assertIsNone(summary['faulty']['number'])
+
+  def test_without_history(self):
+    records = self.run_.dataset.splits['train_weak']
+    run = self._with_weak(records)
+    run = run._replace(last=run.last._replace(history={
+        'step': np.zeros(0, np.int64), 'indicators': np.zeros(0, np.float32)}))
+    summary, table = self._audit(run, 'no_history')
+    self.assertLen(table, 32)
+    self.assertIn('no evaluation was kept', summary['weighting']['verdict'])
+
+  def test_alignment_map_sums_to_the_alignment(self):
+    # By another way: the gradients of the last layer themselves.
+    run = self.run_
+    record = run.dataset.splits['train_weak'][0]
+    shown, = observer.pictures(run, [record])
+    self.assertEqual(shown.prediction.shape, record['label'].shape)
+    parts = parts_lib.build_network(tiny.debug_config(), run.dataset)
+
+    def head_grad(params, records, label, loss_fn):
+      images = augmentation.to_float(np.stack([r['image'] for r in records]))
+      labels, where = losses.one_hot_labels(
+          np.stack([r[label] for r in records]), 2)
+      return jax.grad(lambda head: loss_fn(
+          parts.apply_fn({**params, 'head': head}, images), labels,
+          where=where).mean())(params['head'])
+
+    alignments = []
+    for params in run.last.state.params:
+      strong = head_grad(params, run.dataset.splits['train_strong'], 'label',
+                         parts.strong_loss_fn)
+      weak = head_grad(params, [record], 'label', parts.alignment_loss_fn)
+      alignments.append(sum(jax.tree.leaves(jax.tree.map(
+          lambda a, b: (a * b).sum(), strong, weak))))
+    np.testing.assert_allclose(
+        shown.alignment_map.sum(), np.mean(alignments), rtol=1e-3, atol=1e-6)
+
+  def test_binary(self):
+    output = os.path.join(tiny.temp_dir(self), 'audit')
+    done = self._run('--run=' + self.workdir, '--output=' + output,
+                     '--export=labelme', '--num_export=5')
+    self.assertEqual(done.returncode, 0, done.stderr)
+    self.assertRegex(done.stdout, 'Faulty annotations: .*cannot tell')
+    self.assertIn('5 suspects as labelme', done.stdout)
+    with open(os.path.join(output, 'audit.csv'), encoding='utf-8') as f:
+      rows = list(csv.DictReader(f))
+    self.assertLen(rows, 32)
+    scores = [float(r['score']) for r in rows]
+    self.assertEqual(scores, sorted(scores, reverse=True))
+    self.assertContainsSubset({r['why'] for r in rows}, reasons.REASONS)
+    with open(os.path.join(output, 'audit.json'), encoding='utf-8') as f:
+      summary = json.load(f)
+    self.assertEqual(summary['num_annotations'], 32)
+    self.assertBetween(summary['planted']['auroc'], 0, 1)
+    exported = os.listdir(os.path.join(output, 'suspects_labelme', 'train'))
+    self.assertCountEqual(
+        [f for f in exported if f.endswith('.json')],
+        [r['id'] + '.json' for r in rows[:5]])
+    # Corrections may be in there by now.
+    again = self._run('--run=' + self.workdir, '--output=' + output,
+                      '--export=labelme')
+    self.assertEqual(again.returncode, 2)
+    self.assertRegex(again.stderr, r'^Error: .*suspects_labelme exists.*\n$')
+
+  def test_a_link_out_of_the_run_is_not_written_to(self):
+    run = os.path.join(tiny.temp_dir(self), 'run')
+    os.makedirs(run)
+    other = tiny.temp_dir(self)
+    os.symlink(other, os.path.join(run, 'audit'))
+    found = self._run('--run=' + run)
+    self.assertEqual(found.returncode, 2)
+    self.assertRegex(
+        found.stderr, '^Error: .*audit is a link out of .* --output.\n$')
+    self.assertEmpty(os.listdir(other))
+
+  def _run(self, *arguments):
+    return subprocess.run(
+        [sys.executable, '-m', 'experiments.audit', *arguments], cwd=_ROOT,
+        env=os.environ | {'PYTHONPATH': str(_ROOT)}, text=True,
+        capture_output=True, check=False)
+
+
+if __name__ == '__main__':
+  absltest.main()
