@@ -1,4 +1,4 @@
-"""A step that moves indicators alone: those of any batch, networks left."""
+"""A step that moves the indicators of a batch and leaves the networks alone."""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,33 +25,36 @@ def make_indicator_step(
     weighting: method_parts.Weighting,
     axis_name: mapped_axis.AxisName = None,
 ) -> Callable[..., tuple[train_state.TrainState, dict[str, Any]]]:
-  """Assembles `(state, batch, key) -> (state, metrics)`; pure, not jitted.
+  """Assembles the indicator step `(state, batch, key) -> (state, metrics)`.
 
-  With both networks at theta and B weak instances,
+  With both networks at theta and B weak instances, the step computes
 
     w_k <- clip(w_k + learning_rate * a_k, 0, 1),
 
-  where a_k is the alignment <grad strong(theta), grad weak_k(theta)> that
-  `make_train_step` uses, of images that are not augmented. Called with every
-  weak instance in turn, this is lines 9 to 19 of Algorithm 1 of Pan et al.,
-  2022 (https://arxiv.org/abs/2203.05956), with the identity for the Hessian;
-  `Weighting.instances` 'all' leaves moving to it.
+  where a_k is the alignment <grad strong(theta), grad weak_k(theta)>, scaled
+  and averaged as in `make_train_step`, of images that are not augmented. If it
+  is called with all weak instances in turn, it performs lines 9 to 19 of
+  Algorithm 1 of Pan et al., 2022 (https://arxiv.org/abs/2203.05956), with the
+  identity for the Hessian. It is made for `Weighting.instances` 'all', with
+  which the training step moves no indicators.
 
   Args:
     apply_fn: maps params and float images [B, H, W, C] to logits [B, H, W, K].
     num_classes: number of classes K.
-    features_fn: as `make_train_step` takes it; for a rule that needs features.
-    supervision: the losses, as in training.
-    weighting: a rule with indicators, as in training.
+    features_fn: as for `make_train_step`; only a rule that needs features uses
+      it.
+    supervision: the losses of the training.
+    weighting: the weighting of the training, whose rule must have indicators.
     axis_name: mapped axis over which the batch is sharded, or None.
 
   Returns:
-    A step function with the signature of a training step, so that it is mapped
-    alike. Only the indicators of the batch change; an instance of id -1 fills
-    a batch up and moves nothing. The key is not used, and there is no metric.
+    A pure step function, not jitted, with the signature of a training step, so
+    that it can be mapped in the same way. Only the indicators of the batch
+    change; instances with the id -1 can fill up a batch, and change nothing.
+    The key is not used, and the metrics are empty.
 
   Raises:
-    ValueError: if no rule has the name of the weighting, or if its rule has no
+    ValueError: if the weighting names an unknown rule or one without
       indicators.
   """
   rule = weight_rules.find(weighting.name)
@@ -64,7 +67,8 @@ def make_indicator_step(
       weighting=weighting, rule=rule, axis_name=axis_name)
 
   def prepare(examples):
-    # Of encoded ones, too: features are of augmented views, and these are not.
+    # Use the images even if they are encoded: the features belong to augmented
+    # views, but this step needs images that are not augmented.
     images = augmentation.to_float(types.pixels(examples.image))
     return images, *losses_lib.one_hot_labels(examples.label, num_classes)
 

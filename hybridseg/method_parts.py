@@ -1,4 +1,4 @@
-"""The parts that a method is a choice of: plain values, checked together."""
+"""The parts of a method, and a check that they fit together."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,17 +11,18 @@ from hybridseg import indicators as indicators_lib
 from hybridseg import mixing
 from hybridseg import weighting as weighting_lib
 
-# (logits [B, ..., K], one-hot labels [B, ..., K], where=bool [B, ...]) -> [B];
-# by kind, also kind=int [B], present=uint8 [B, K], images=float [B, ..., C].
+# (logits [B, ..., K], one-hot labels [B, ..., K], where=bool [B, ...]) -> [B].
+# A loss by kind also takes kind=int [B], present=uint8 [B, K] and
+# images=float [B, ..., C].
 LossFn = Callable[..., jax.Array]
 
-# Names in params: the last layer of every network of `models`, and the one that
-# learns weak labels where they have their own.
+# Names in params: the last layer of every network in `models`, and the separate
+# last layer for weak labels, if there is one.
 HEAD, WEAK_HEAD = 'head', 'weak_head'
 METHODS = (*weighting_lib.METHODS, 'per_instance')
 TRUSTS = {
     'indicator': lambda w: w,
-    'complement': lambda w: jnp.maximum(1 - w, 0),  # L2RW exceeds 1.
+    'complement': lambda w: jnp.maximum(1 - w, 0),  # L2RW's w may exceed 1.
     'one': jnp.ones_like,
 }
 INSTANCES = ('batch', 'all')
@@ -30,25 +31,27 @@ MIXINGS = {'cutmix': mixing.cutmix_masks, 'none': mixing.no_masks}
 
 
 class Supervision(NamedTuple):
-  """Which loss each annotation is used with, and how much it counts.
+  """The losses of strong and weak annotations, and their factors.
 
   Attributes:
-    strong_loss_fn: loss of the exact masks; its gradient steers the indicators.
+    strong_loss_fn: loss of the exact masks; its gradient also moves the
+      indicators.
     weak_loss_fn: loss of the weak label maps.
-    alignment_loss_fn: loss of the weak label maps *as the lookahead sees them*;
-      a choice of its own, see `losses.without_class_prior`; None is
-      `weak_loss_fn`, as in Algorithm 1.
+    alignment_loss_fn: loss of the weak label maps from which alignments are
+      computed, see `losses.without_class_prior` for a reason to use another
+      one; None stands for `weak_loss_fn`, as in Algorithm 1.
     weak_scale: factor of the weak term; 0 trains without weak labels. This and
-      `strong_scale` may be schedules: step, int32 [] -> factor.
-    by_kind: whether the two losses of weak labels ask for more than the label
+      `strong_scale` may be schedules that map the step, int32 [], to the
+      factor.
+    by_kind: whether the two losses of weak labels take more than the label
       map: see `kind_losses.by_kind`.
-    strong_scale: factor of the strong term; at 0 the exact masks still steer
+    strong_scale: factor of the strong term; with 0 the exact masks still move
       the indicators, but no network learns from them.
-    weak_head: whether weak labels are learnt by a last layer of their own,
-      params[`WEAK_HEAD`], that shares all other layers with the one that learns
-      the exact masks and predicts. Luo and Yang, "Semi-supervised Semantic
-      Segmentation via Strong-weak Dual-branch Network", ECCV 2020; there, each
-      branch is more than one layer.
+    weak_head: whether weak labels have a last layer of their own,
+      params[`WEAK_HEAD`]. It shares all other layers with the last layer that
+      learns the exact masks and predicts. Luo and Yang, "Semi-supervised
+      Semantic Segmentation via Strong-weak Dual-branch Network", ECCV 2020; in
+      the paper, each branch has more than one layer.
   """
 
   strong_loss_fn: LossFn
@@ -65,20 +68,22 @@ class Weighting(NamedTuple):
 
   Attributes:
     name: one of `weight_rules.RULES`.
-    learning_rate: of the indicators, per unit of alignment scaled to a root
-      mean square of 1 over the batch; with 'meta_weight_net', of Adam.
-    every_steps: the indicators move at steps divisible by this (tau of
+    learning_rate: learning rate of the indicators, for alignments scaled to a
+      root mean square of 1 over the batch; with 'meta_weight_net', that of
+      Adam.
+    every_steps: the indicators move at steps divisible by this number (tau of
       Algorithm 1).
-    start_step: first step at which they move.
-    instances: which move, one of `INSTANCES`: 'batch' is those of the batch, in
-      the training step; with 'all' the training step moves none, and
-      `indicator_step` is called with every weak instance instead.
-    method: how exact alignments over all layers are computed, one of `METHODS`:
-      'forward' is the closed form by one tangent pass; 'per_instance' by the
-      gradient of every instance, the cheapest, but only where the alignment's
-      loss is the training loss; 'grad' is the reference, slowest.
-    without_common_harm: whether indicators ignore what all instances have in
-      common where that is harm, see `weighting.without_common_harm`.
+    start_step: first step at which the indicators move.
+    instances: whose indicators move, one of `INSTANCES`. With 'batch', the
+      training step moves those of its batch. With 'all', it moves none, and
+      `indicator_step` is called with all weak instances instead.
+    method: how alignments over all layers are computed, one of `METHODS`.
+      'forward' is the closed form, by one tangent pass. 'per_instance' uses the
+      gradient of every instance; it is the cheapest, but requires that the
+      alignment loss is the training loss. 'grad' is the slowest, to compare
+      with.
+    without_common_harm: whether a negative mean is subtracted from the
+      alignments of a batch, see `weighting.without_common_harm`.
   """
 
   name: str = 'uniform'
@@ -91,15 +96,15 @@ class Weighting(NamedTuple):
 
 
 class WeakBatch(NamedTuple):
-  """What a weighting rule may ask of the B weak instances of a batch.
+  """The B weak instances of a batch, as a weighting rule sees them.
 
   Attributes:
     step: number of updates done before this one, int32 [].
-    instance_ids: rows of the indicators, int32 [B].
-    losses: training losses, means of the two networks, float [B].
-    mean_alignments: returns the alignments, float [B], and which of them are
-      not finite, bool [B]. It takes no argument, and what it computes costs
-      time only where a rule calls it.
+    instance_ids: rows of the indicator table, int32 [B].
+    losses: training losses, averaged over the two networks, float [B].
+    mean_alignments: function without arguments that returns the alignments,
+      float [B], and which of them are not finite, bool [B]. Alignments are
+      computed only if a rule calls it.
     is_unlabelled: which instances have no annotation, bool [B] or False.
   """
 
@@ -111,11 +116,11 @@ class WeakBatch(NamedTuple):
 
 
 class RuleState(NamedTuple):
-  """What weighting rules carry from step to step.
+  """The state that a weighting rule carries from step to step.
 
   Attributes:
-    indicators: one persistent weight per weak instance of the set.
-    own: whatever else the rule needs, any pytree of arrays; None for a rule
+    indicators: indicators of all weak instances of the set.
+    own: further state of the rule, any pytree of arrays; None for a rule
       without `WeightingRule.init`.
   """
 
@@ -124,13 +129,13 @@ class RuleState(NamedTuple):
 
 
 class Weighed(NamedTuple):
-  """What a weighting rule makes of a batch.
+  """The result of a weighting rule for a batch.
 
   Attributes:
-    weights: of the weak instances, float [B].
-    state: after the rule has moved it.
-    is_bad: which alignments are not finite, bool [B]; None from a rule that
-      looks at none.
+    weights: weights of the weak instances, float [B].
+    state: state of the rule after its update.
+    is_bad: which alignments are not finite, bool [B]; None if the rule uses no
+      alignments.
   """
 
   weights: jax.Array
@@ -139,15 +144,16 @@ class Weighed(NamedTuple):
 
 
 class WeightingRule(NamedTuple):
-  """One way to weigh weak instances, and what it must be given.
+  """A way to weight weak instances, and what it needs.
 
   Attributes:
-    weigh: (weighting, state, batch, axis_name=) -> `Weighed`, of a `Weighting`,
-      a `RuleState` and a `WeakBatch`.
-    init: maps a key to the first state of its own; None for a rule without.
-    needs_alignments: whether it calls `WeakBatch.mean_alignments`.
+    weigh: maps a `Weighting`, a `RuleState`, a `WeakBatch` and the keyword
+      argument `axis_name` to `Weighed`.
+    init: maps a key to the initial `RuleState.own`; None for a rule without
+      further state.
+    needs_alignments: whether the rule calls `WeakBatch.mean_alignments`.
     needs_features: whether its alignments are those of the last layer alone,
-      which are computed from that layer's features.
+      which are computed from the features of that layer.
     is_persistent: whether its weights are the indicators of the `RuleState`.
   """
 
@@ -159,20 +165,21 @@ class WeightingRule(NamedTuple):
 
 
 class CoRegularization(NamedTuple):
-  """How strongly the two networks are taught on weak images, and by whom.
+  """How the two networks are taught on weak images, and by which teacher.
 
   Attributes:
-    scale: final factor of what is taught; 0 switches it off.
-    ramp_up_steps: length of the ramp to `scale`.
-    trust: weight of what is taught about a weak image, one of `TRUSTS`:
-      'indicator' is w_k; 'complement' is 1 - w_k, so that a pseudo label takes
-      over as far as the weak label is distrusted; 'one' is 1.
-    mixing: what the students see, one of `MIXINGS`: 'cutmix' pastes a rectangle
-      of each image's neighbour, 'none' leaves the images as they are.
-    teacher: one of `TEACHERS`: 'other' is the other network's hard pseudo
-      labels, 'self' the network's own hard pseudo labels of the plain image,
-      'mean' the probabilities of the network's own mean over the steps.
-    decay: of the mean that teaches, see
+    scale: final factor of the co-regularization loss; 0 switches it off.
+    ramp_up_steps: number of steps in which the factor rises to `scale`.
+    trust: factor of the pseudo label of a weak image, one of `TRUSTS`:
+      'indicator' is w_k; 'complement' is 1 - w_k, so that the pseudo label
+      counts more if the weak label counts less; 'one' is 1.
+    mixing: how the images of the students are mixed, one of `MIXINGS`: 'cutmix'
+      pastes a rectangle of each image's neighbour, 'none' leaves the images
+      unchanged.
+    teacher: one of `TEACHERS`: 'other' uses the hard pseudo labels of the other
+      network, 'self' the network's own hard pseudo labels of the plain image,
+      and 'mean' the probabilities of the network's own moving average.
+    decay: decay of the moving average, see
       `co_regularization.update_teachers`.
   """
 
@@ -185,7 +192,7 @@ class CoRegularization(NamedTuple):
 
 
 def one_weak_loss(supervision: Supervision) -> bool:
-  """Returns whether alignments are those of the training loss."""
+  """Returns whether the alignment loss is the training loss."""
   return supervision.alignment_loss_fn in (None, supervision.weak_loss_fn)
 
 
@@ -207,19 +214,19 @@ def check(
     rule: WeightingRule,
     has_features: bool,
 ) -> None:
-  """Refuses parts that do not make a method.
+  """Refuses parts that do not fit together.
 
   Args:
     supervision: the losses.
     weighting: how the weak instances are weighted.
     co_reg: how the networks teach each other.
     rule: the rule that `weighting` names.
-    has_features: whether the features of the last layer are at hand.
+    has_features: whether there is a `features_fn` for the last layer.
 
   Raises:
-    ValueError: if a part has an unknown name, if nothing is learnt, if
-      alignments are asked for without weak labels, or if a weak head comes with
-      parts that it has no say in.
+    ValueError: if a part has an unknown name, if nothing is learnt, if the rule
+      lacks features, weak labels or a method that it needs, or if a weak head
+      is combined with parts that it does not support.
   """
   for what, name, known in (
       ('trust', co_reg.trust, sorted(TRUSTS)),

@@ -1,4 +1,4 @@
-"""The terms that both networks descend: strong, weak and taught."""
+"""The terms of the training loss: strong, weak and taught."""
 
 from collections.abc import Callable, Sequence
 import functools
@@ -23,15 +23,16 @@ StrongFn = Callable[[types.Params], tuple[jax.Array, jax.Array]]
 
 
 class Term(NamedTuple):
-  """One term of what both networks descend.
+  """One term of the loss that both networks descend.
 
   Attributes:
-    name: what the names of its metrics start with.
-    loss: its mean over the global batch and both networks, float [].
-    grads: its gradient for each network, the mean over the global batch; None
-      if the loss is reported only, and no network learns from it.
-    is_bad: which instances of this shard make it nan or infinite, bool [B].
-    factor: by which the step multiplies the gradients.
+    name: start of the names of its metrics.
+    loss: mean over the global batch and both networks, float [].
+    grads: gradient of the mean over the global batch, for each network; None if
+      the loss is only reported, and no network learns from it.
+    is_bad: which instances of this shard make the term nan or infinite, bool
+      [B].
+    factor: factor by which the step multiplies the gradients.
   """
 
   name: str
@@ -70,9 +71,9 @@ def strong_term(
   Args:
     fn: from `strong_fn`.
     networks: parameters theta_n of both networks.
-    factor: of the gradients in the step.
-    has_grads: whether anything is learnt from or steered by the gradients;
-      else they are 0.
+    factor: factor of the gradients in the step.
+    has_grads: whether the gradients are used, by the networks or by the
+      weighting rule; if not, they are 0.
     axis_name: mapped axis over which the batch is sharded, or None.
   """
   if has_grads:
@@ -97,14 +98,15 @@ def weak_term(
 ) -> Term:
   """Returns the term of the weak labels, scale * mean_k w_k weak_k(theta_n).
 
-  The loss is reported without weights and scale; the gradients hold both.
+  The loss is reported without weights and scale; the gradients include both.
 
   Args:
     weak_gradients: from `weak_gradients.make_weak_gradients`.
-    linear: the weak losses of each network, linearised at theta_n.
+    linear: weak losses of each network, linearised at theta_n.
     weights: w, float [B].
     step: number of updates done before this one, int32 [].
-    scale: of the term, or a schedule; at 0 no network learns from weak labels.
+    scale: factor of the term, or a schedule; with 0 no network learns from weak
+      labels.
     axis_name: mapped axis over which the batch is sharded, or None.
   """
   losses = [l.losses[0] for l in linear]
@@ -131,25 +133,26 @@ def taught_term(
     encode_fn: Callable[[types.Images], Any],
     axis_name: mapped_axis.AxisName,
 ) -> Term:
-  """Returns the term of what the networks are taught on weak images.
+  """Returns the co-regularization term, by which networks are taught.
 
-  scale(step) * mean_k t(w_k) taught_k(theta_n): see `CoRegularization`.
+  The term is scale(step) * mean_k t(w_k) taught_k(theta_n) over the weak
+  images: see `CoRegularization`.
 
   Args:
     apply_fn: maps params and images to logits.
-    state: before the update.
+    state: state before the update.
     images: plain weak images, encoded or not.
-    logits: of each network on them.
-    weights: w, float [B], of which the trust t is a function; it is 1 on an
-      image without any annotation.
-    masks: of what is mixed, bool [B, H, W].
-    co_reg: who teaches, and how much.
+    logits: logits of each network on the plain images.
+    weights: w, float [B]; the trust t is a function of w, and is 1 for an image
+      without an annotation.
+    masks: where images are mixed, bool [B, H, W].
+    co_reg: which teacher is used, and how strongly.
     is_unlabelled: which images have no annotation, bool [B] or False.
-    encode_fn: maps mixed images to what `apply_fn` takes.
+    encode_fn: maps mixed images to the input of `apply_fn`.
     axis_name: mapped axis over which the batch is sharded, or None.
 
   Raises:
-    ValueError: if means are to teach, and the state was initialised without.
+    ValueError: if the teachers are moving averages, but the state has none.
   """
   losses_fn, taught = co_regularization.cross_pseudo_losses, list(logits)
   if co_reg.teacher == 'mean':
@@ -167,12 +170,13 @@ def taught_term(
       losses_fn=losses_fn, encode_fn=encode_fn), axis_name)
   factor = co_regularization.ramp_up(
       state.step, scale=co_reg.scale, ramp_up_steps=co_reg.ramp_up_steps)
-  # Pseudo labels are taken of all pixels, known or not; nan would win.
+  # Pseudo labels cover all pixels, labelled or not, and a nan would win the
+  # argmax.
   return Term('co_reg', loss, grads, guards.nonfinite_rows(taught), factor)
 
 
 def learnt(terms: Sequence[Term]) -> list[Term]:
-  """Returns the terms that are more than reported."""
+  """Returns the terms that the networks learn from."""
   return [t for t in terms if t.grads is not None]
 
 

@@ -1,4 +1,4 @@
-"""What a training run holds, and the two networks in it that predict."""
+"""The state of a training run."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -15,20 +15,23 @@ from hybridseg import weight_rules
 
 
 class TrainState(NamedTuple):
-  """All that a step reads and writes.
+  """Everything that a training step reads and writes.
 
   Attributes:
     step: number of updates done or skipped, int32 [].
-    params: the two parameter sets, a 2-tuple of pytrees. Not stacked: mapped
-      convolutions become grouped ones, more than twice as slow.
-    opt_states: their optimiser states, a 2-tuple.
-    indicators: one persistent weight per weak instance.
-    num_skipped: updates skipped so far for a bad number, int32 [].
-    num_skipped_in_a_row: those since the last update done, int32 [].
-    teachers: means of the parameter sets over the steps, a 2-tuple; None where
-      no method asks for them.
-    weight_net: state of the weighting rule's own, any pytree; None where it has
-      none. Checkpoints hold it by this name, that of the first such state.
+    params: the two parameter sets, a 2-tuple of pytrees. They are not stacked,
+      because mapped convolutions become grouped ones, more than twice as slow.
+    opt_states: optimiser states of the two networks, a 2-tuple.
+    indicators: indicators of all weak instances.
+    num_skipped: number of updates skipped because of a nan or an infinity,
+      int32 [].
+    num_skipped_in_a_row: number of updates skipped since the last one that was
+      done, int32 [].
+    teachers: moving averages of the parameter sets, a 2-tuple; None if the
+      method does not use them.
+    weight_net: `RuleState.own` of the weighting rule, any pytree; None if the
+      rule has none. The name is that of the first such state, and checkpoints
+      keep it.
   """
 
   step: jax.Array
@@ -56,11 +59,12 @@ def init_state(
 
   Args:
     model_init: maps a key to a parameter set.
-    optimizer: optimiser of either network.
-    key: the run's key.
+    optimizer: optimiser of each network.
+    key: key of the run.
     num_weak: number of weak instances N of the set.
-    indicator_value: first value of every indicator.
-    weak_head: as in `Supervision`; it starts as a copy of params['head'].
+    indicator_value: initial value of every indicator.
+    weak_head: as in `Supervision`; the weak head starts as a copy of
+      params['head'].
     weighting: how the weak instances are weighted, as for `make_train_step`.
     co_reg: how the networks are taught, as for `make_train_step`.
 
@@ -70,7 +74,7 @@ def init_state(
   Raises:
     ValueError: if no rule has the name of the weighting.
   """
-  # Explicit transfers, which `jax.transfer_guard('disallow')` lets pass.
+  # `jax.transfer_guard('disallow')` permits these explicit transfers.
   number = lambda i, dtype: jax.device_put(np.array(i, dtype))
   fold_in = lambda i: jax.random.fold_in(key, number(i, np.uint32))
   params = tuple(model_init(fold_in(i)) for i in range(2))
@@ -97,11 +101,11 @@ def init_state(
 
 
 def eval_params(state: TrainState) -> tuple[types.Params, types.Params]:
-  """Returns the two networks to predict with.
+  """Returns the parameters of the two networks that predict.
 
-  The means, where there are any, for the teacher is the better model (Tarvainen
-  and Valpola, 2017, https://arxiv.org/abs/1703.01780); without a weak head,
-  which does not predict.
+  These are the moving averages if there are any, because the teacher is the
+  better model (Tarvainen and Valpola, 2017, https://arxiv.org/abs/1703.01780).
+  A weak head is left out, since it does not predict.
   """
   params = state.params if state.teachers is None else state.teachers
   weak_head = method_parts.WEAK_HEAD

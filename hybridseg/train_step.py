@@ -1,4 +1,4 @@
-"""One update of two networks: every method is a choice of parts."""
+"""The training step of two networks, in which a method is a choice of parts."""
 
 from collections.abc import Callable
 from typing import Any
@@ -45,9 +45,17 @@ __all__ = (
 def instance_keys(
     key: jax.Array, num: int, *, axis_name: mapped_axis.AxisName = None
 ) -> jax.Array:
-  """Folds each instance's position in the *global* batch into `key`, [num].
+  """Derives a key for each instance from its position in the *global* batch.
 
-  No random number then depends on how many devices share the batch.
+  Random numbers then do not depend on how many devices share the batch.
+
+  Args:
+    key: key of the step, the same on all devices.
+    num: number of instances of this shard.
+    axis_name: mapped axis over which the batch is sharded, or None.
+
+  Returns:
+    Keys, [num].
   """
   first = mapped_axis.shard_index(axis_name) * num
   return jax.vmap(lambda i: jax.random.fold_in(key, i))(
@@ -68,58 +76,61 @@ def make_train_step(
     encode_fn: Callable[[types.Params, jax.Array], types.Encoded] | None = None,
     axis_name: mapped_axis.AxisName = None,
 ) -> Callable[..., tuple[TrainState, dict[str, Any]]]:
-  """Assembles `(state, batch, key) -> (state, metrics)`; pure, not jitted.
+  """Assembles the training step `(state, batch, key) -> (state, metrics)`.
 
-  Both networks n descend, with B weak instances of weight w_k,
+  With B weak instances of weight w_k, both networks n descend
 
     strong_scale * mean_i strong_i(theta_n)
       + weak_scale * (1 / B) sum_k w_k weak_k(theta_n)
       + scale(step) * (1 / B) sum_k cross_pseudo_k(theta_n; t(w), theta_other),
 
-  where the trust t in a pseudo label is a function of w (`CoRegularization`),
-  and 1 on an image without any annotation, whose indicator does not move. With
-  `co_reg.teacher` 'mean', theta_n is taught by its own mean instead; with
-  'self', by itself. With `supervision.weak_head`, weak_k is the loss of a
-  second last layer.
+  where the trust t in a pseudo label is a function of w (`CoRegularization`).
+  An image without an annotation has a trust of 1, and its indicator does not
+  move. With `co_reg.teacher` 'mean', the teacher of theta_n is its own moving
+  average instead of the other network; with 'self', it is theta_n itself. With
+  `supervision.weak_head`, weak_k is the loss of a second last layer.
 
-  Where w moves (`weighting`), it moves first, by the alignments of both
-  networks at theta, and the step then uses the new weights: Pan et al., 2022
-  (https://arxiv.org/abs/2203.05956, Algorithm 1). One forward pass on the weak
-  images serves their loss, their alignments and the pseudo labels.
+  If the rule of `weighting` changes w, it does so first, based on the
+  alignments of both networks at theta, and the step then uses the new weights:
+  Pan et al., 2022 (https://arxiv.org/abs/2203.05956, Algorithm 1). One forward
+  pass on the weak images serves their loss, their alignments and the pseudo
+  labels.
 
-  A step that meets a nan or an infinity, in whichever network, changes neither
-  network, optimiser state, indicator nor weight net: it only counts itself, and
-  says what it met where. A weight of 0 is no shelter: 0 * nan is nan.
+  If a nan or an infinity occurs in either network, the step is skipped: both
+  networks, their optimiser states, the indicators and the state of the
+  weighting rule stay unchanged. The step only counts the skipped update and
+  reports where the bad number occurred. A weight of 0 does not prevent this,
+  because 0 * nan is nan.
 
-  Deviations from Algorithm 1, which moves the indicators of all weak instances,
-  after the networks: those of the batch move, before them; the lookahead sees
-  the weak labels through `supervision.alignment_loss_fn`, alignments have root
-  mean square 1 per batch and network, and the two networks share one indicator
-  per instance.
+  There are four deviations from Algorithm 1. It moves the indicators of all
+  weak instances after the networks; here, those of the batch move before them.
+  The lookahead sees the weak labels through `supervision.alignment_loss_fn`.
+  Alignments are scaled to a root mean square of 1 per batch and network. The
+  two networks share one indicator per instance.
 
   Args:
     apply_fn: maps params and float images [B, H, W, C] to logits [B, H, W, K].
     optimizer: called once per network, so that clipping cannot couple them.
     num_classes: number of classes K.
-    features_fn: maps params and images to logits and the features that the last
-      layer, params['head'], reads; needed by `supervision.weak_head` and by
-      rules with `needs_features`, as 'dii_last_layer', only.
+    features_fn: maps params and images to logits and to the features that the
+      last layer, params['head'], reads. Only `supervision.weak_head` and rules
+      with `needs_features`, such as 'dii_last_layer', need it.
     augment_fn: maps keys [B] and stored examples to float examples.
     supervision: the losses.
     weighting: how the weak instances are weighted.
     co_reg: how the networks teach each other.
-    encode_fn: the part of the network that is never trained and is the same in
-      both networks, which then share what it makes of images; `apply_fn` and
-      `features_fn` must take that. Examples whose images are encoded already
-      are not encoded again.
+    encode_fn: part of the network that is never trained and is the same in both
+      networks, which then share its output. `apply_fn` and `features_fn` must
+      accept this output. Images that are encoded already are not encoded again.
     axis_name: mapped axis over which the batch is sharded, or None.
 
   Returns:
-    A step function. Its metrics are means over the global batch, nan where that
-    is what they were; `skipped`, 1.0 or 0.0; and `nonfinite`, a dict of what
-    was not finite: `terms`, name -> bool [], and `strong` and `weak`, bool [B]
-    of the global batch: whose loss, alignment or pseudo label was not. An
-    alignment with a bad strong gradient is held against no weak instance.
+    A pure step function, not jitted. Its metrics are means over the global
+    batch, which may be nan; `skipped`, 1.0 or 0.0; and `nonfinite`, a dict of
+    the values that were not finite. This has `terms`, which maps names to bool
+    [], and `strong` and `weak`, bool [B] over the global batch, which mark the
+    instances whose loss, alignment or pseudo label was not finite. If the
+    strong gradient is not finite, no weak instance is marked for its alignment.
 
   Raises:
     ValueError: if the parts do not make a method, see `method_parts.check`.
@@ -141,7 +152,8 @@ def make_train_step(
 
     strong_fn = terms_lib.strong_fn(
         apply_fn, supervision.strong_loss_fn, *view(strong_key, batch.strong))
-    # Of the global batch, so that all devices weigh by the same gradient.
+    # The gradient is that of the global batch, so that all devices use the same
+    # one for the weights.
     strong = terms_lib.strong_term(
         strong_fn, state.params,
         factor=method_parts.scale_at(supervision.strong_scale, state.step),
@@ -186,14 +198,14 @@ def make_train_step(
 
 
 def _encode(encode_fn, params, images):
-  """Runs the part that is never trained, where it has not run already."""
+  """Runs the part that is never trained, unless the images are encoded."""
   if encode_fn is None or isinstance(images, types.Encoded):
     return images
   return encode_fn(params, images)
 
 
 def _view(examples, key, num_classes, augment_fn, encode, axis_name):
-  """Returns images as networks see them, one-hot labels and known pixels."""
+  """Returns network inputs, one-hot labels and labelled pixels of a batch."""
   keys = instance_keys(key, examples.label.shape[0], axis_name=axis_name)
   examples = augment_fn(keys, examples)
   return encode(examples.image), *losses_lib.one_hot_labels(
@@ -201,9 +213,9 @@ def _view(examples, key, num_classes, augment_fn, encode, axis_name):
 
 
 def _moved(state, terms, weighed, optimizer, co_reg):
-  """Returns the state after the step, whatever numbers it holds."""
+  """Returns the state after the step, which may hold bad numbers."""
   grads = terms_lib.total_grads(terms)
-  with jax.numpy_dtype_promotion('standard'):  # As optax's Adam needs it.
+  with jax.numpy_dtype_promotion('standard'):  # Optax's Adam needs it.
     updates, opt_states = zip(*(
         optimizer.update(g, s, p) for g, s, p in zip(
             grads, state.opt_states, state.params, strict=True)
@@ -220,7 +232,7 @@ def _moved(state, terms, weighed, optimizer, co_reg):
 
 
 def _guarded(state, new, terms, weighed, batch, axis_name):
-  """Returns the new state, or where anything is not finite the old; metrics."""
+  """Returns the new state, or the old one after a bad number, and metrics."""
   metrics = {f'{t.name}_loss': t.loss for t in terms}
   if weighed is not None:
     metrics['mean_weight'] = mapped_axis.pmean(
@@ -246,9 +258,9 @@ def _guarded(state, new, terms, weighed, batch, axis_name):
 
 
 def _nonfinite(state, new, terms, weighed, mean_weight, axis_name):
-  """Returns what is not finite, name -> bool [].
+  """Returns which parts of the step are not finite, by name, bool [] each.
 
-  It is the same on all devices, or else their states would part.
+  The values are the same on all devices, or their states would diverge.
   """
   checked = {}
   for term in terms_lib.learnt(terms):
@@ -257,7 +269,7 @@ def _nonfinite(state, new, terms, weighed, mean_weight, axis_name):
       checked[f'{term.name}_grad_{i}'] = grads
   checked['update'] = (
       new.params, new.opt_states, new.teachers, new.weight_net)
-  # The stored table too: clipping would make a number of infinity.
+  # Check the stored table, too: clipping turns an infinity into a number.
   checked['indicator'] = (
       state.indicators.weights, new.indicators.weights, mean_weight)
   nonfinite = {n: ~guards.all_finite(tree) for n, tree in checked.items()}
@@ -268,13 +280,13 @@ def _nonfinite(state, new, terms, weighed, mean_weight, axis_name):
 
 
 def _nonfinite_rows(terms, weighed, batch, axis_name):
-  """Returns which instances of the global batch are to blame, by their part."""
+  """Returns which instances of the global batch caused the bad numbers."""
   strong, *others = terms_lib.learnt(terms)
   is_bad = jnp.zeros(batch.weak.label.shape[0], bool)
   for term in others:
     is_bad |= term.is_bad
   if weighed is not None and weighed.is_bad is not None:
-    # A bad strong gradient makes every alignment bad.
+    # A bad strong gradient makes all alignments bad, so they prove nothing.
     is_bad |= weighed.is_bad & guards.all_finite(strong.grads)
   gather = lambda rows: guards.gather_rows(rows, axis_name=axis_name)
   return {'strong': gather(strong.is_bad), 'weak': gather(is_bad)}
@@ -286,19 +298,19 @@ def make_eval_step(
     num_classes: int,
     image_fn: Callable[[jax.Array], jax.Array],
 ) -> Callable[..., tuple[jax.Array, jax.Array]]:
-  """Assembles `(params, examples) -> (predictions, counts)`; pure, not jitted.
+  """Assembles the function `(params, examples) -> (predictions, counts)`.
 
-  The prediction is the class of the largest mean probability of the two
+  The prediction is the class with the largest mean probability of the two
   networks.
 
   Args:
     apply_fn: maps params and float images to logits [B, H, W, K].
     num_classes: number of classes K.
-    image_fn: maps stored images, uint8, to the network's input.
+    image_fn: maps stored images, uint8, to the input of the networks.
 
   Returns:
-    A function that returns predictions, uint8 [B, H, W], and
-    `metrics.confusion_counts`, int32 [B, K, 3].
+    A pure function, not jitted, that returns predictions, uint8 [B, H, W], and
+    their `metrics.confusion_counts`, int32 [B, K, 3].
   """
 
   def eval_step(params: Any, examples: types.Examples):

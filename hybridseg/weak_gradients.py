@@ -1,4 +1,4 @@
-"""What a train step asks of the weak labels: losses, alignments, gradients."""
+"""Losses, alignments and gradients of the weak labels in a training step."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -18,11 +18,12 @@ class WeakGradients(NamedTuple):
   """Functions of one network and the weak part of a batch.
 
   Attributes:
-    linearize: (params, weak) -> losses at `params` with both products of their
-      Jacobian; `aux` is the logits, and the features where they are needed.
-    alignments: (params, weak, linear, strong_fn, strong_grads) ->
+    linearize: maps (params, weak) to the losses at `params` with both products
+      of their Jacobian; `aux` is a pair of the logits and the features, which
+      are None if no part needs them.
+    alignments: maps (params, weak, linear, strong_fn, strong_grads) to
       <grad strong, grad weak_k>, float [B].
-    weighted_grads: (linear, c) -> the gradient of the sum of c_k times the
+    weighted_grads: maps (linear, c) to the gradient of the sum of c_k times the
       training loss of instance k.
   """
 
@@ -41,15 +42,21 @@ def mean_alignments(
     *,
     axis_name: mapped_axis.AxisName,
 ) -> tuple[jax.Array, jax.Array]:
-  """Returns the mean alignments of all networks, each of root mean square 1.
+  """Returns the alignments, averaged over the networks.
+
+  The alignments of each network are scaled to a root mean square of 1 before
+  they are averaged.
 
   Args:
     weak_gradients: from `make_weak_gradients`.
     networks: parameters of each network.
-    weak: images, one-hot labels, known pixels, and what losses by kind ask for.
-    linear: `weak_gradients.linearize` of each network.
-    strong_fn: params -> mean loss of the strong batch, and anything.
-    strong_grads: its gradient for each network, of the global batch.
+    weak: images, one-hot labels and labelled pixels; with losses by kind, also
+      the kinds and tags.
+    linear: result of `weak_gradients.linearize` for each network.
+    strong_fn: maps params to a pair of the mean loss of the strong batch and
+      any aux.
+    strong_grads: gradient of the mean strong loss over the global batch, for
+      each network.
     axis_name: mapped axis over which the batch is sharded, or None.
 
   Returns:
@@ -73,15 +80,15 @@ def make_weak_gradients(
     rule: method_parts.WeightingRule,
     axis_name: mapped_axis.AxisName,
 ) -> WeakGradients:
-  """Returns the functions of a choice of parts.
+  """Returns the functions for a choice of parts.
 
-  Where the lookahead sees the weak labels through a loss of its own, that is
-  the second of two losses of one forward pass.
+  If the alignments have a loss of their own, one forward pass computes both
+  losses, the training loss first.
 
   Args:
     apply_fn: maps params and float images to logits.
-    features_fn: maps them to logits and features, for a rule that needs them
-      and for a weak head.
+    features_fn: maps params and float images to logits and features; only a
+      rule that needs features and a weak head use it.
     supervision: the losses.
     weighting: how the alignments are computed.
     rule: the rule that `weighting` names.
@@ -103,7 +110,7 @@ def make_weak_gradients(
     """Returns (training, alignment) losses [B] and (logits, features)."""
     if supervision.weak_head:
       _, features = features_fn(params, images)
-      # A linear layer: what it gives is its slope along itself.
+      # A linear layer equals its slope along its own parameters.
       logits = weighting_lib.last_layer_slopes(
           features, params[method_parts.WEAK_HEAD])
     elif rule.needs_features:

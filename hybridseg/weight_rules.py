@@ -1,4 +1,4 @@
-"""The rules that weigh the weak instances of a batch, by name."""
+"""The rules that weight the weak instances of a batch, by name."""
 
 import jax
 import jax.numpy as jnp
@@ -11,15 +11,15 @@ from hybridseg import weighting as weighting_lib
 
 
 def _uniform(weighting, state, batch, *, axis_name):
-  """All weigh 1."""
+  """Gives every instance the weight 1."""
   del weighting, axis_name
   return method_parts.Weighed(jnp.ones_like(batch.losses), state)
 
 
 def _l2rw(weighting, state, batch, *, axis_name):
-  """Normalised weights of one batch, with a mean of 1.
+  """Computes normalised weights of one batch, with a mean of 1.
 
-  So scaled, weak_scale means the same as elsewhere.
+  With this mean, `weak_scale` has the same meaning as for the other rules.
   """
   del weighting
   num = batch.losses.shape[0]
@@ -30,7 +30,7 @@ def _l2rw(weighting, state, batch, *, axis_name):
 
 
 def _indicators(weighting, state, batch, *, axis_name):
-  """One persistent indicator each, which moves along its alignment."""
+  """Uses a persistent indicator per instance, which follows its alignment."""
 
   def move():
     alignments, is_bad = batch.mean_alignments()
@@ -63,15 +63,16 @@ def move_indicators(
     is_unlabelled: jax.Array | bool = False,
     axis_name: mapped_axis.AxisName = None,
 ) -> indicators_lib.IndicatorState:
-  """Returns indicators that moved along the alignments of a batch.
+  """Returns the indicators after an update along the alignments of a batch.
 
   Args:
-    weighting: rate, and whether common harm is taken off.
-    indicators: of the whole weak set.
-    instance_ids: rows that move, int32 [B]; -1 for none.
+    weighting: learning rate, and whether to subtract a negative mean.
+    indicators: indicators of all weak instances of the set.
+    instance_ids: rows to update, int32 [B]; -1 for an instance that has no
+      indicator.
     alignments: <grad strong, grad weak_k>, float [B].
-    is_unlabelled: which have no annotation, and so do not move, bool [B] or
-      False.
+    is_unlabelled: which images have no annotation, so that their indicators do
+      not move, bool [B] or False.
     axis_name: mapped axis over which the batch is sharded, or None.
   """
   if weighting.without_common_harm:
@@ -94,10 +95,10 @@ RULES: dict[str, method_parts.WeightingRule] = {
 
 
 def find(name: str) -> method_parts.WeightingRule:
-  """Returns the rule of a name.
+  """Returns the rule with this name.
 
   Raises:
-    ValueError: if there is none.
+    ValueError: if there is no such rule.
   """
   if name not in RULES:
     raise ValueError(f'Unknown weighting {name!r}; known: {tuple(RULES)}.')
@@ -116,20 +117,21 @@ def weigh(
     *,
     axis_name: mapped_axis.AxisName = None,
 ) -> method_parts.Weighed:
-  """Weighs a batch, after moving what the weights come from, where it is due.
+  """Updates the state of the weighting rule, then weights a batch.
 
   Args:
-    weighting: which rule, and its options.
-    state: before the update.
-    batch: what is known of the weak instances.
+    weighting: name and options of the rule.
+    state: state of the rule before the update.
+    batch: losses and further data of the weak instances.
     axis_name: mapped axis over which the batch is sharded, or None.
 
   Returns:
-    The weights, the state that the rule moved, and which alignments are bad.
+    The weights, the state after the update, and which alignments are bad.
 
   Raises:
     ValueError: if no rule has this name, if the state was initialised for
-      another rule, or if a rule asks for alignments that it does not announce.
+      another rule, or if the rule calls `mean_alignments` although its
+      `needs_alignments` is False.
   """
   rule = find(weighting.name)
   if rule.init and state.own is None:
@@ -142,5 +144,6 @@ def weigh(
 
 
 def _refuse_alignments():
-  # Of no meaning: neither their loss nor the strong gradient was computed.
+  # Alignments would be wrong: their loss and the strong gradient were not
+  # computed.
   raise ValueError('A rule that asks for alignments needs_alignments=True.')
