@@ -146,4 +146,5 @@ def weigh(
 def _refuse_alignments():
   # Alignments would be wrong: their loss and the strong gradient were not
   # computed.
-  raise ValueError('A rule that asks for alignments needs_alignments=True.')
+  raise ValueError(
+      'A rule that calls mean_alignments must set needs_alignments=True.')
