@@ -53,7 +53,7 @@ class ForeignRunsTest(parameterized.TestCase):
     message = str(caught.exception)
     self.assertNotIn('\n', message)
     self.assertLess(len(message.replace(str(self._folder), 'RUN')), 200)
-    # Before JAX is imported, and before anything of that can be told.
+    # The launcher reads it before JAX is imported, and must not fail there.
     saved = launcher._saved(str(self._folder))  # pylint: disable=protected-access
     self.assertContainsSubset(saved, ('nproc', 'cpu_isa'))
 

@@ -56,7 +56,7 @@ def _make(name, **options):
 
 
 def _losses(params, data):
-  """Squared errors of a linear model, [B]; one parameter has no say."""
+  """Returns squared errors of a linear model, [B]; one parameter is unused."""
   output = data[:, :3] @ params['matrix'] @ jnp.ones(2, data.dtype)
   return jnp.square(output + params['bias'] - data[:, 3])
 

@@ -46,7 +46,7 @@ class LinearizePerInstanceTest(parameterized.TestCase):
       ((4,), ('b',), ()), ((2, 2), ('b', 'm'), ()),
       ((2, 2), ('b',), (None, None, None, 'm')))
   def test_split_by_the_compiler_alone(self, devices, batch, kernels):
-    # XLA made the slopes 0 beyond the first shard, in silence.
+    # XLA silently made the slopes 0 beyond the first shard.
     rng = np.random.default_rng(0)
     draw = lambda *shape: rng.normal(size=shape).astype(np.float32)
     params, direction = (

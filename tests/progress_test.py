@@ -1,4 +1,4 @@
-"""Tests of the line that says how far a pass is."""
+"""Tests of the line that shows the progress of a pass."""
 
 import io
 from unittest import mock

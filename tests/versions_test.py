@@ -1,4 +1,4 @@
-"""Configs of older versions, in the words of today's."""
+"""Tests of upgrading configs of older versions to the present one."""
 
 import copy
 import json

@@ -555,7 +555,7 @@ class UnitRmsTest(absltest.TestCase):
 
   def test_0_stays_0(self):
     np.testing.assert_array_equal(weighting.unit_rms(jnp.zeros(3)), [0, 0, 0])
-    # One of which nothing is known leaves no scale: it was 1, in silence.
+    # With a nan, the scale is unknown; it was silently taken as 1 before.
     np.testing.assert_array_equal(
         weighting.unit_rms(jnp.array([np.nan, 1])), [np.nan, np.nan])
 

@@ -3,8 +3,8 @@
 nnU-Net's dataset.json declares them. Without it they are class numbers. The
 value 255 is class 1 if all masks of a kind hold only 0 and 255, and unlabelled
 if they also hold classes. A value is unlabelled if it covers most of every
-scribble, is the largest, and is no class of the exact masks. The user is asked
-about anything less clear.
+scribble, is the largest, and is not a class of the exact masks. Anything less
+clear becomes a question to the user.
 """
 
 import pathlib

@@ -13,7 +13,7 @@ published val and test splits.
 
 A cell is one method on one part, for so many steps, with one seed. CELLS gets a
 file for each, with the mean Dice of every subject held out and the number of
-its images: the same command again goes on with those that have none, also on
+its images: the same command again continues with those that have none, also on
 another machine. Several such commands can share the work where each has its own
 --methods or --parts. The first run of METHOD_refine is that of METHOD, so put
 METHOD first; its seconds are then not counted. No result selects a step:
