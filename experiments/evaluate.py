@@ -69,7 +69,7 @@ from experiments.reports import blocks
 from experiments.reports import pages
 
 
-_MAX_SHOWN = 1000  # Cases in the report.
+_MAX_SHOWN = 1000  # Most cases in a report.
 _SHOWN_SIDE = 192
 
 

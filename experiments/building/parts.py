@@ -347,7 +347,7 @@ def _loss_by_kind(by_kind, default, augmentation_options):
 
 
 def _of_any_kind(loss_fn):
-  """Gives a loss of label maps the signature of a loss by kind."""
+  """Returns a loss of label maps with the signature of a loss by kind."""
 
   def loss(logits, labels, *, where, **unused_context):
     return loss_fn(logits, labels, where=where)

@@ -241,10 +241,12 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
       model=dict(
           name='unet',
           # The ImageNet weights from which the encoder starts: a file, or
-          # 'installed' for those of the extra [pretrained]. '' draws them.
+          # 'installed' for those of the extra [pretrained]. '' starts from
+          # random weights.
           weights='',
-          # The learning rate of that encoder as a share of the learning rate;
-          # only 'efficientnet_unet' may have a value other than 1.
+          # The learning rate of that encoder, as a share of
+          # `optimizer.learning_rate`; only 'efficientnet_unet' may have a value
+          # other than 1.
           encoder_rate=1.0,
           # The numbers of augmented views of each strong and of each weak image
           # for which the features of the frozen blocks are computed once and

@@ -1,4 +1,4 @@
-"""Evaluation of a run at the resolution of the original images."""
+"""Evaluates a run at the resolution of the original images."""
 
 import collections
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Evaluation of a folder of masks against a folder of references."""
+"""Evaluates a folder of masks against a folder of references."""
 
 from collections.abc import Callable, Sequence
 import pathlib

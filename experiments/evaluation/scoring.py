@@ -50,7 +50,7 @@ def overlap_scores(counts: np.ndarray) -> dict[str, np.ndarray]:
   """Returns every metric that follows from pixel counts, float [N, K] each.
 
   Args:
-    counts: from `metrics.confusion_counts`, int [N, K, 3].
+    counts: counts from `metrics.confusion_counts`, int [N, K, 3].
   """
   return {
       name: metric.from_counts(counts)

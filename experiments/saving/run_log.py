@@ -20,7 +20,7 @@ _LEAST_MEAN = 0.2  # Below this mean of the indicators, a run warns.
 
 
 _FLOAT = run_schema.Is(
-    'a number', lambda x: type(x) in (int, float))  # Or nan.
+    'a number', lambda x: type(x) in (int, float))  # This includes nan.
 _BEST = run_schema.Maybe({'step': run_schema.COUNT, 'val_dice': _FLOAT})
 _RECORD = {
     'lines': [{'step': run_schema.COUNT}],
@@ -136,7 +136,7 @@ class Log:
     return means
 
   def write(self, step: int, values: dict[str, Any]) -> None:
-    """Appends a line."""
+    """Appends a line to the log."""
     self.lines.append({'step': step, **values})
 
   def evaluated(self, step: int) -> bool:
@@ -248,7 +248,7 @@ class Progress:
       raise binary.UserError(system_errors.in_words(e, self._path)) from e
 
   def note(self, step: int, text: str) -> None:
-    """Prints one line."""
+    """Prints one line about a step."""
     width = len(str(self._last_step))
     print(f'step {step:{width}d}/{self._last_step}  {text}', flush=True)
 

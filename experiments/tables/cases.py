@@ -219,11 +219,11 @@ def align(results: Sequence[Cases]) -> Aligned:
   """Pairs the cases of several results by id, and their classes by name.
 
   Args:
-    results: one or more.
+    results: one result or more.
 
   Raises:
-    binary.UserError: if no case or no class is common to all, or a case has
-      two subjects.
+    binary.UserError: if no case or no class is common to all results, or if a
+      case has two subjects.
   """
   ids = sorted(set.intersection(*(set(r.scores) for r in results)))
   classes = [

@@ -206,7 +206,7 @@ def _describe_test_split(output):
 
 def _check_test_split(output):
   """Compares a set's test split with those of all sets beside it."""
-  size = output.name.split('_strong')[0]  # Name and size of the set.
+  size = output.name.split('_strong')[0]  # The dataset and the image size.
   own = run_schema.read(os.path.join(output, 'test_split.json'))
   for path in sorted(output.parent.glob(f'{size}_*/test_split.json')):
     if run_schema.read(path) != own:
