@@ -108,7 +108,7 @@ def run_cells(
     if num_trained == max_cells:
       raise binary.Stopped(
           f'--max_cells: not yet run: {len(left) - number} of '
-          f'{grammar.counted(len(cells), "cell")}. The same command goes on.')
+          f'{grammar.counted(len(cells), "cell")}. The same command resumes.')
     with grid.claim(cells[i]) as is_ours:
       state = grid.read_state(cells[i])
       if not is_ours or state.name == 'done':

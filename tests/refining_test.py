@@ -184,10 +184,10 @@ class RefiningTest(parameterized.TestCase):
 
   @parameterized.named_parameters(
       ('no_folder', None, 'cannot be read'),
-      ('no_table', 'name,what\na,b\n', 'no table of experiments.refine'),
+      ('no_table', 'name,what\na,b\n', 'not a table of experiments.refine'),
       ('short_line', 'id,mask\ntrain_0000\n', 'line without a mask'),
       ('other_set', 'id,mask\nnobody,masks/a.png\n', 'of another set'),
-      ('no_mask', 'id,mask\n{0},masks/gone.png\n', 'no mask of classes'),
+      ('no_mask', 'id,mask\n{0},masks/gone.png\n', 'not a mask of'),
       ('outside', 'id,mask\n{0},../../a.png\n', 'lead out of its folder'),
       ('class', 'id,mask\n{0},five.png\n', 'holds class 5'))
   def test_refuses(self, text, message):

@@ -83,10 +83,10 @@ class RetrainingTest(parameterized.TestCase):
       ('id,score\n', 'of another set: 0 of its 0 images'),
       ('id,score\n{0},1.5\n', r'the score of \S+ is 1.5'),
       ('id,score\n{0},nan\n', r'the score of \S+ is nan'),
-      ('id,score\n{0},high\n', 'no table of an audit'),
-      ('id,score\n{0}\n', 'no table of an audit'),
-      ('name,score\n{0},0.5\n', 'no table of an audit'),
-      ('\x00', 'no table of an audit|of another set'))
+      ('id,score\n{0},high\n', 'not the table of an audit'),
+      ('id,score\n{0}\n', 'not the table of an audit'),
+      ('name,score\n{0},0.5\n', 'not the table of an audit'),
+      ('\x00', 'not the table of an audit|of another set'))
   def test_refuses(self, text, message):
     config = self._config(text.format(*self._ids))
     with self.assertRaisesRegex(binary.UserError, message) as caught:

@@ -103,7 +103,7 @@ def _read_table(folder):
         'experiments.refine wrote.') from e
   except (KeyError, TypeError, ValueError, csv.Error) as e:
     raise binary.UserError(
-        f'{path} is no table of experiments.refine, with columns id and mask.'
+        f'{path} is not a table of experiments.refine with columns id and mask.'
     ) from e
   if None in files or None in files.values():
     raise binary.UserError(f'{path} has a line without a mask: remove it.')
@@ -120,7 +120,8 @@ def _read_mask(folder, name, dataset):
     raise binary.UserError(f'{path}: {wrong.what}.') from wrong
   except (OSError, ValueError) as e:
     why = getattr(e, 'strerror', None) or str(e)
-    raise binary.UserError(f'{path} is no mask of classes: {why}.') from e
+    raise binary.UserError(
+        f'{path} is not a mask of class numbers: {why}.') from e
   known = label[label != types.UNLABELLED]
   if known.size and known.max() >= len(dataset.classes):
     raise binary.UserError(

@@ -75,7 +75,7 @@ def read(
     raise binary.UserError(f'{where} cannot be read: {e.strerror}.') from e
   except (KeyError, TypeError, ValueError, csv.Error) as e:
     raise binary.UserError(
-        f'{where} is no table of an audit, with columns id and score: give '
+        f'{where} is not the table of an audit with columns id and score: give '
         'the audit.csv that experiments.audit wrote.') from e
   records = dataset.splits['train_weak']
   ids = input_pipeline.column(records, 'id').astype(str).tolist()

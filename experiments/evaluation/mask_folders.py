@@ -249,7 +249,7 @@ def _read(name, folder, values, options, noun):
         stored = rasterize.read_mask(path, values)
       except ValueError as error:
         raise pixels.WrongFile(
-            f'the {noun} is no mask', str(error), 'save class numbers'
+            f'the {noun} is not a mask', str(error), 'save class numbers'
         ) from error
     spacing, volume = options.spacing_mm, None
     stored = stored.astype(np.int64)

@@ -69,8 +69,7 @@ def write(predictor: predictor_lib.Predictor, workdir: str) -> str:
       '## Intended use', '',
       'Research on segmentation, and drafts for annotators, of images like '
       'those of the set above. **Not a medical device**: not for diagnosis or '
-      'treatment, and nothing that is done without a person who checks each '
-      'mask.',
+      'treatment, and not for any use without a person who checks each mask.',
       '',
       '## Limits', '',
       '- The metrics hold for the test images of the set; other devices, '
@@ -79,11 +78,11 @@ def write(predictor: predictor_lib.Predictor, workdir: str) -> str:
       f'finer than 1/{min(height, width)} of the image are lost in resizing.',
       '- Probabilities are not calibrated; the calibration error, where it was '
       'measured, is above.',
-      '- Weak annotations teach their own distortions as far as the indicators '
-      'do not find them: see `indicators.csv` of the run, and '
+      '- Weak annotations teach their own distortions where the indicators do '
+      'not find them: see `indicators.csv` of the run, and '
       '`experiments.audit`.',
-      '- Intervals resample the subjects of one test split; they know nothing '
-      'of other seeds or other splits.',
+      '- Intervals resample the subjects of one test split; they do not cover '
+      'other seeds or other splits.',
       '',
       '## To be filled in by whoever passes it on', '',
       '- modality, device and site of the images; licence of the data; consent '

@@ -265,7 +265,7 @@ class _Job:
         if should_stop(number) and number < len(names):
           raise binary.Stopped(
               f'Stopped after {done + number} of '
-              f'{grammar.counted(total, "file")}: the same command goes on.')
+              f'{grammar.counted(total, "file")}: the same command resumes.')
     for text, found in sorted(self._odd.items()):
       print(f'notice: {grammar.counted(len(found), "volume")}, such as '
             f'{found[0]!r}: {text}', file=sys.stderr)

@@ -150,8 +150,8 @@ def cases_list(
   return (
       '<div class="cases"><div class="tools" hidden><label>Filter <input '
       'type="search" autocomplete="off"></label> <output></output> '
-      '<span class="dim">Heads sort. On the pictures, arrow keys, Home and '
-      'End move, Enter enlarges.</span></div>'
+      '<span class="dim">Click a head to sort. On the pictures, arrow keys, '
+      'Home and End move, and Enter enlarges.</span></div>'
       f'<div class="scroll" role="region" aria-label="{label}" tabindex="0">'
       f'<table><thead><tr>{"".join(heads)}</tr></thead>'
       f'<tbody>{"".join(rows)}</tbody></table></div>'

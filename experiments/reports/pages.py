@@ -145,7 +145,7 @@ def write_train_report(
               sections.quality_plot(weights[ids], column('quality'), faults))),
           *_case_sections(
               _evaluated(dataset.splits['test'], classes, test_counts,
-                         test_predictions), 'cases_test.csv has all.'),
+                         test_predictions), 'cases_test.csv lists all.'),
           sections.section(
               'Weak instances, least trusted first',
               sections.cases_list(
@@ -189,7 +189,7 @@ def write_evaluation_report(
   """
   page = blocks.page(title, [sections.legend(classes)], [
       sections.section('Results', blocks.tables(results)),
-      *_case_sections(cases, 'The CSV file of the cases has all.'),
+      *_case_sections(cases, 'The CSV file lists all cases.'),
       sections.details(details or {}),
   ])
   html_page.write(path, page)

@@ -45,7 +45,7 @@ def verify(folder: str, step: int, run_ids: Collection[str] = ()) -> None:
     raise Damaged(f'{_MANIFEST} was changed')
   for name, kind in _FIELDS.items():
     if type(manifest.get(name)) is not kind:
-      raise Damaged(f'{_MANIFEST} has no {name}, or a strange one')
+      raise Damaged(f'{_MANIFEST} has no {name}, or an invalid one')
   if manifest['format'] > _FORMAT:
     raise binary.UserError(
         f'{folder} was written by a newer hybridseg (format '
@@ -56,7 +56,7 @@ def verify(folder: str, step: int, run_ids: Collection[str] = ()) -> None:
   if manifest['step'] != step:
     raise Damaged(f'it was written as step {manifest["step"]}')
   if run_ids and manifest['run_id'] not in run_ids:
-    raise Damaged('it is of a run with another config or set')
+    raise Damaged('it belongs to a run with another config or set')
   found = set(_files(folder)) - {_MANIFEST}
   for name in sorted(found ^ manifest['files'].keys()):
     fault = 'does not belong there' if name in found else 'is missing'
@@ -67,7 +67,7 @@ def verify(folder: str, step: int, run_ids: Collection[str] = ()) -> None:
     except OSError as e:
       raise Damaged(f'{name} cannot be read: {e.strerror}') from e
     if not isinstance(expected, list) or len(expected) != 2:
-      raise Damaged(f'{_MANIFEST} does not say how {name} was')
+      raise Damaged(f'{_MANIFEST} has no size and sha256 of {name}')
     if actual[0] != expected[0]:
       raise Damaged(f'{name} has {actual[0]} bytes, not {expected[0]}')
     if actual != expected:

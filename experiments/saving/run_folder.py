@@ -78,8 +78,8 @@ def read_dataset(
       return input_pipeline.load_dataset(config.input.data_dir)
     except binary.UserError as e:
       raise binary.UserError(
-          f'{workdir} has no dataset.json, as runs of older versions, and the '
-          f'records of its set are not at {config.input.data_dir} any more: '
+          f'{workdir} has no dataset.json, like runs of older versions, and '
+          f'the records of its set are no longer at {config.input.data_dir}: '
           'put them back there.') from e
   run = _read_run(workdir)
   wanted = run.get('dataset_sha256')

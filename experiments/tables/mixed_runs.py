@@ -154,7 +154,8 @@ def parse_kinds(
     kind, _, text = pair.strip().partition(':')
     if kind not in known or kind in values:
       raise binary.UserError(
-          f'--{flag}: {kind!r} is not a kind of the sweep, or twice; expected '
+          f'--{flag}: {kind!r} is not a kind of the sweep, or is there twice; '
+          'expected '
           f'KIND:NUMBER of {", ".join(known)}.')
     values[kind] = parse_number(text, f'--{flag}, {kind}', whole=whole)
   return values

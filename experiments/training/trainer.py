@@ -162,8 +162,8 @@ def _give_up(session, state, step, causes):
       f'{session.log.skipped_in_a_row} in a row '
       f'({", ".join(causes["terms"])}; images: '
       f'{", ".join(instances) or "none by itself"}): look at these images, '
-      'lower optimizer.learning_rate, or raise max_skipped_in_a_row. Nothing '
-      'of them entered the state, which is saved.')
+      'lower optimizer.learning_rate, or raise max_skipped_in_a_row. None of '
+      'them entered the state, which is saved.')
 
 
 def _report(session, state, step, pending):
