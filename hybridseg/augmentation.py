@@ -169,8 +169,8 @@ def to_float(image: jax.Array) -> jax.Array:
     return image.astype(jnp.float32)
   if image.dtype != jnp.uint8:
     raise ValueError(
-        f'Images are {image.dtype}, of a range that nobody knows: make them '
-        'uint8, or float in [0, 1].')
+        f'Images are {image.dtype}, whose range is unknown: make them uint8, '
+        'or float in [0, 1].')
   return image.astype(jnp.float32) / 255.0
 
 

@@ -62,7 +62,7 @@ def _rows(instance_ids, num_weak):
     wrong = instance_ids[(instance_ids < -1) | (instance_ids >= num_weak)]
     if wrong.size:
       raise ValueError(
-          f'Instance id {wrong.flat[0]} is no row of {num_weak} indicators, '
+          f'Instance id {wrong.flat[0]} is not a row of {num_weak} indicators, '
           'nor -1 for none.')
   if instance_ids.dtype.itemsize < 4:  # A short type may not hold N.
     instance_ids = instance_ids.astype(jnp.int32)

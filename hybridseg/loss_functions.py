@@ -118,7 +118,7 @@ def of_floats(
       if leaf is None or 'as an abstract array' not in str(error):
         raise
       raise ValueError(
-          f'{name} traces {leaf}, which is no array: differentiate what '
+          f'{name} traces {leaf}, which is not an array: differentiate what '
           f'{_MODULES} returns first, and combine it within {name}.') from error
     if has_aux and (not isinstance(output, tuple) or len(output) != 2):
       raise ValueError(

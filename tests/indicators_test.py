@@ -65,7 +65,7 @@ class GatherIndicatorsTest(absltest.TestCase):
 
   def test_refuses_what_is_no_id(self):
     for ids, said in (
-        ([0, 2], '2 is no row of 2'), ([-2], '-2 is no row'),
+        ([0, 2], '2 is not a row of 2'), ([-2], '-2 is not a row'),
         (np.array([2**32 + 1]), '4294967297 is no row'),  # Would be row 1.
         ([0.0], 'float'), (jnp.array([True]), 'bool'), (jnp.ones(1), 'float')):
       with self.assertRaisesRegex(ValueError, said):

@@ -191,7 +191,7 @@ def params_from_pytorch(state: Mapping[str, Any]) -> dict[str, Any]:
   """
   def array(name):
     if name not in state:
-      raise ValueError(f'no {name}: it is no EfficientNet-Lite0.')
+      raise ValueError(f'no {name}: it is not an EfficientNet-Lite0.')
     value = np.asarray(state[name], np.float32)
     if not np.isfinite(value).all():
       raise ValueError(f'{name} is not finite.')

@@ -217,6 +217,6 @@ def params_from_torchvision(
       params[path] = scale
       params[(*module, 'bias')] = bias - mean * scale
   if left:
-    raise ValueError(f'{min(left)!r} is of no layer of {network}.')
+    raise ValueError(f'{min(left)!r} belongs to no layer of {network}.')
   return traverse_util.unflatten_dict(
       {path: np.asarray(x, np.float32) for path, x in params.items()})
