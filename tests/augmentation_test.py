@@ -57,7 +57,7 @@ class ToFloatTest(parameterized.TestCase):
 
   @parameterized.parameters('uint16', 'int8', 'int32', 'bool')
   def test_refuses_an_unknown_range(self, dtype):
-    with self.assertRaisesRegex(ValueError, f'Images are {dtype}, of a range'):
+    with self.assertRaisesRegex(ValueError, f'Images are {dtype}, whose range'):
       augmentation.to_float(np.ones(3, dtype))
 
 
