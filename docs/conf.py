@@ -1,4 +1,4 @@
-"""Settings of the documentation site: everything that it needs is local.
+"""Settings of the documentation site, which needs only local files.
 
 python -m sphinx -W --keep-going -b html docs docs/_build
 """
@@ -35,13 +35,13 @@ myst_heading_anchors = 4
 
 autodoc_member_order = 'bysource'
 autodoc_typehints = 'signature'
-default_role = 'code'  # Of docstrings, whose single backticks are code.
+default_role = 'code'  # Single backticks in docstrings are code.
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 python_maximum_signature_line_length = 80
-highlight_language = 'none'  # Formulas of docstrings; code names its own.
-smartquotes_action = 'D'  # Dashes; quotes are those of the code.
+highlight_language = 'none'  # For formulas; code blocks name their language.
+smartquotes_action = 'D'  # Only dashes, because quotes may be code.
 
 nitpicky = True
 # Types of other libraries, whose pages need a network.

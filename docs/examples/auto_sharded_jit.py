@@ -1,9 +1,10 @@
-"""Data on all devices under a plain `jax.jit`: the compiler splits the step.
+"""Data on all devices under a plain `jax.jit`, whose compiler splits the step.
 
-No axis has a name then, and none is passed: the program is that of one device.
-`linearize_per_instance` keeps the gradient of every picture of the batch:
-slopes and training gradient are both read off them, without a second pass.
-Which masks of discs in noise lie beside their disc?
+There is no axis name to pass, because the program is that of one device.
+`linearize_per_instance` keeps the gradient of every picture of the batch.
+Slopes and training gradient are both computed from these, without a second
+pass. The task is to find the masks of discs in noise that lie beside their
+disc.
 """
 
 import hybridseg

@@ -1,7 +1,8 @@
-"""BatchNorm: the statistics of the global batch, and the running ones.
+"""BatchNorm with the statistics of the global batch, and running statistics.
 
-The running ones, which predict, are no parameters: they leave the loss function
-as aux, and move once a step. The layer takes the name of the devices' axis.
+The running statistics, which are used for prediction, are not parameters. The
+loss function returns them as aux, and they are updated once per step. The layer
+takes the name of the mapped axis.
 """
 
 from flax import nnx
@@ -67,7 +68,7 @@ def main(seed: int = 0) -> dict[str, float]:
     ids = np.random.default_rng(step).permutation(640)[:BATCH]
     carry = train_step(*carry, clean, (x[ids], y[ids]), ids)
   model = nnx.merge(graphdef, *carry[:2])
-  model.eval()  # By the running statistics.
+  model.eval()  # Use the running statistics.
   accuracy = float(jnp.mean(model(test[0]).argmax(-1) == test[1]))
   auroc = hybridseg.metrics.auroc(1 - carry[2].weights, is_wrong)
   print(f'Test accuracy {accuracy:.3f}, AUROC of the indicators {auroc:.3f}')

@@ -1,8 +1,8 @@
-"""Dynamic instance indicators (Pan et al., 2022) with half of the labels drawn.
+"""Dynamic instance indicators (Pan et al., 2022) with half the labels random.
 
 https://arxiv.org/abs/2203.05956. Each example keeps a weight in [0, 1] from
-step to step; it moves by how far the example helps on 100 clean ones, which are
-learnt too.
+step to step. The weight moves according to how much the example lowers the loss
+on 100 clean examples, which are also learnt.
 """
 
 import hybridseg

@@ -1,7 +1,8 @@
 """Dropout in an equinox model: one key per example, the same in every pass.
 
-Slopes and gradient of a step must see the same network. `instance_keys` folds
-in the place in the global batch: no number depends on the number of devices.
+Slopes and gradient of a step must belong to the same network. `instance_keys`
+derives a key from the position in the global batch, so that the results do not
+depend on the number of devices.
 """
 
 import equinox as eqx

@@ -1,8 +1,8 @@
 """Indicators for an equinox model: which masks of a set are wrong?
 
-Segmentation of discs in noise. 16 of 64 masks lie beside their disc; 8 pictures
-with exact masks tell which. `eqx.partition` gives the pytree,
-`eqx.combine` the model.
+The task is the segmentation of discs in noise. 16 of 64 masks lie beside their
+disc, and 8 pictures with exact masks show which. `eqx.partition` returns the
+pytree, and `eqx.combine` the model.
 """
 
 import equinox as eqx
@@ -20,7 +20,7 @@ class Segmenter(eqx.Module):
     self.hidden = eqx.nn.Conv2d(1, 8, 3, padding=1, key=key)
     self.output = eqx.nn.Conv2d(8, 2, 1, key=jax.random.fold_in(key, 1))
 
-  def __call__(self, image):  # Channels first, and no axis of the batch.
+  def __call__(self, image):  # Channels first, without a batch axis.
     return self.output(jax.nn.relu(self.hidden(image)))
 
 

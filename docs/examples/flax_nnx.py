@@ -1,8 +1,8 @@
 """Indicators for a flax nnx model: which masks of a set are wrong?
 
-Segmentation of discs in noise. 16 of 64 masks lie beside their disc; 8 pictures
-with exact masks tell which. `nnx.split` gives the pytree,
-`nnx.merge` the model.
+The task is the segmentation of discs in noise. 16 of 64 masks lie beside their
+disc, and 8 pictures with exact masks show which. `nnx.split` returns the
+pytree, and `nnx.merge` the model.
 """
 
 from flax import nnx

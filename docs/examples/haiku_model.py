@@ -1,7 +1,8 @@
 """Indicators for a haiku model: which masks of a set are wrong?
 
-Segmentation of discs in noise. 16 of 64 masks lie beside their disc; 8 pictures
-with exact masks tell which. What `transform` gives is a function of a pytree.
+The task is the segmentation of discs in noise. 16 of 64 masks lie beside their
+disc, and 8 pictures with exact masks show which. `transform` returns functions
+of a pytree.
 """
 
 import haiku as hk

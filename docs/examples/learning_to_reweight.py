@@ -1,7 +1,7 @@
-"""Learning to Reweight (Ren et al., 2018) with half of the labels drawn.
+"""Learning to Reweight (Ren et al., 2018) with half of the labels random.
 
-https://arxiv.org/abs/1803.09050. Every batch is weighted anew, by how far each
-example, taken a little, would lower the loss on 100 clean ones.
+https://arxiv.org/abs/1803.09050. Every batch gets new weights, according to how
+much a small step on each example would lower the loss on 100 clean examples.
 """
 
 import hybridseg

@@ -1,7 +1,8 @@
-"""Meta-Weight-Net (Shu et al., 2019) with half of the labels drawn.
+"""Meta-Weight-Net (Shu et al., 2019) with half of the labels random.
 
-https://arxiv.org/abs/1902.07379. A small network learns a weight from the loss
-of an example, from how far examples of such a loss help on 100 clean ones.
+https://arxiv.org/abs/1902.07379. A small network maps the loss of an example to
+its weight. It learns from how much examples with such a loss lower the loss on
+100 clean examples.
 """
 
 from hybridseg import linearization
@@ -38,7 +39,7 @@ def train(seed, *, weighted):
     linear = linearization.linearize_losses(
         lambda p: losses_fn(p, x[ids], y[ids]), params)
     clean_grads = jax.grad(lambda p: jnp.mean(losses_fn(p, *clean)))(params)
-    # Losses say little of a label before the first 50 steps.
+    # During the first 50 steps, the loss tells little about a label.
     weights, net = meta_weight_net.weigh(
         net, linear.losses, linear.directional(clean_grads),
         learning_rate=jnp.where(number < 50, 0.0, 1e-3))

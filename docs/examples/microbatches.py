@@ -1,9 +1,10 @@
-"""A batch that is too large for the memory, in parts: the same numbers.
+"""A batch that does not fit in memory, computed part by part.
 
-Slopes of each part alone would be those of other problems. Here the losses of
-the whole batch are computed part after part, and again in each backward pass,
-so that the activations of one part are all that is ever held. For slopes alone,
-`lookahead_weight_grads` has `num_microbatches`.
+The slopes of each part alone would solve another problem. Here the losses of
+the whole batch are computed part by part, and again in each backward pass, so
+that memory holds the activations of one part at a time. The numbers are those
+of the whole batch. For slopes alone, `lookahead_weight_grads` has
+`num_microbatches`.
 """
 
 import hybridseg
@@ -31,7 +32,7 @@ def init(key):
 
 
 def in_parts(x, y, num_parts):
-  """Returns params -> the losses of all examples, [B]."""
+  """Returns a function that maps params to the losses of all examples, [B]."""
   parts = hybridseg.parallel.shard_batch((x, y), num_parts)
   parts_fn = hybridseg.microbatches.over_microbatches(
       lambda p, i: losses_fn(p, *(a[i] for a in parts)), num_parts)
@@ -59,7 +60,7 @@ def main(seed: int = 0) -> dict[str, float]:
   params, state = init(keys[2]), hybridseg.init_indicators(NUM)
   args = clean, (x[:BATCH], y[:BATCH]), jnp.arange(BATCH)
   steps = [make_train_step(num).lower(params, state, *args).compile()
-           for num in (1, 8)]  # Compiled here, to ask what they hold.
+           for num in (1, 8)]  # Compiled here, to measure their memory.
   whole, parts = (s.memory_analysis().temp_size_in_bytes for s in steps)
   for step in range(60):
     ids = np.random.default_rng(step).permutation(NUM)[:BATCH]

@@ -1,8 +1,9 @@
 """Ten lines in a training loop of your own: weights from a few clean examples.
 
-Classification with parameters in a plain list; any pytree and any optimiser
-will do. 30 % of the labels are wrong, 32 clean ones say which. The ten lines
-that are not in every training loop are between the two comments.
+The task is classification with parameters in a plain list; any pytree and any
+optimiser will do. 30 % of the labels are wrong, and 32 clean examples show
+which. The ten lines that an ordinary training loop does not have are between
+the two comments.
 """
 
 import hybridseg
@@ -14,7 +15,7 @@ BATCH = 50
 
 
 def losses_fn(params, x, y):
-  """Returns one loss per example, [B]: nothing may be averaged here."""
+  """Returns one loss per example, [B]; do not average here."""
   (w1, b1), (w2, b2) = params
   logits = jax.nn.relu(x @ w1 + b1[None]) @ w2 + b2[None]
   return optax.softmax_cross_entropy_with_integer_labels(logits, y)
@@ -46,7 +47,7 @@ def main(seed: int = 0) -> dict[str, float]:
         state, ids, hybridseg.weighting.unit_rms(slopes), learning_rate=0.05)
     loss_fn = lambda p: (
         clean_loss_fn(p) + jnp.mean(state.weights[ids] * weak_losses_fn(p)))
-    # ... to here. The rest is as ever.
+    # ... to here. The rest is an ordinary training step.
     updates, opt_state = optimizer.update(jax.grad(loss_fn)(params), opt_state)
     return optax.apply_updates(params, updates), opt_state, state
 

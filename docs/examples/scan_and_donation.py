@@ -1,9 +1,9 @@
-"""Many steps in one program, `jax.lax.scan`, and no second copy of the state.
+"""Many steps in one program by `jax.lax.scan`, without a copy of the state.
 
-Each call runs an epoch on all devices and is given the state for good
-(`donate_argnums`): the next one overwrites its memory. Never read a donated
-array again, nor donate one that is in the state twice: a copy of the parameters
-that moves on its own, as a mean teacher's, begins as `jnp.copy`.
+Each call runs an epoch on all devices. The state is donated (`donate_argnums`),
+so that the new state overwrites its memory. Never read a donated array again,
+and do not donate an array that is in the state twice: a separate copy of the
+parameters, such as that of a mean teacher, must start as `jnp.copy`.
 """
 
 import hybridseg
@@ -34,7 +34,7 @@ def init(key):
 
 
 def make_epoch(noisy, clean):
-  """Returns (carry, ids [steps, B]) -> (carry, losses [steps])."""
+  """Returns a function (carry, ids [steps, B]) -> (carry, losses [steps])."""
 
   def step(carry, ids):
     params, opt_state, state = carry
@@ -60,7 +60,7 @@ def main(seed: int = 0) -> dict[str, float]:
   carry = init(keys[2])
   for key in jax.random.split(keys[3], 6):
     ids = jax.random.permutation(key, NUM).reshape(-1, BATCH)
-    carry, losses = epoch(carry, ids)  # Read nothing else of the old one.
+    carry, losses = epoch(carry, ids)  # The old carry must not be read again.
   auroc = hybridseg.metrics.auroc(1 - carry[2].weights, is_wrong)
   print(f'{jnp.mean(losses):.3f} is the loss of the last epoch.')
   print(f'AUROC of the indicators against the wrong labels: {auroc:.3f}')

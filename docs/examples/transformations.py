@@ -1,8 +1,8 @@
 """The same weights under jit, vmap, pmap, shard_map, scan and remat.
 
-Classification by a plain pytree, eight examples, each way once. Inside a mapped
-axis, the name of that axis is all the library has to know. Prints the largest
-difference from the plain call; run it on as many devices as there are.
+The task is classification of eight examples with a plain pytree, once in each
+way. Within a mapped axis, the library needs only the name of that axis. The
+script prints the largest difference from the plain call, and uses all devices.
 """
 
 import functools
@@ -28,7 +28,7 @@ def slopes(params, weak, clean, *, losses_fn=losses_fn, axis_name=None):
 
 
 def train_step(params, weak, clean):
-  """Trains by normalised weights, after which the slopes are others."""
+  """Takes a training step with normalised weights, which changes the slopes."""
   weights = hybridseg.l2rw_weights(slopes(params, weak, clean))
   grads = jax.grad(lambda p: jnp.sum(weights * losses_fn(p, *weak)))(params)
   return jax.tree.map(lambda p, g: p - 0.1 * g, params, grads)

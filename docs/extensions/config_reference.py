@@ -1,8 +1,7 @@
-"""Directives that say what every key of a config means, read from the code.
+"""Directives that document every key of a config, read from the code.
 
-A meaning is the comment of the key in `get_base`, and what the library says of
-the field or argument that the key becomes. A key without either fails the
-build.
+The meaning of a key is its comment in `get_base`, and the docstring of the
+field or argument that the key becomes. A key without either fails the build.
 """
 
 import ast
@@ -26,8 +25,8 @@ from sphinx.errors import ExtensionError
 from sphinx.util import docutils
 
 # pylint: disable=protected-access
-# The tuple of options that a section becomes, field by field; the names of
-# loss functions end with _fn there.
+# The tuple that each section becomes, field by field. The fields of loss
+# functions end with _fn.
 _TUPLES = {
     'augmentation': augmentation.AugmentationOptions,
     'co_regularization': method_parts.CoRegularization,
@@ -55,8 +54,8 @@ class Key(NamedTuple):
   """A key of a config.
 
   Attributes:
-    name: with dots, 'weighting.learning_rate'.
-    default: what the base has.
+    name: name with dots, such as 'weighting.learning_rate'.
+    default: value in the base config.
     meaning: Markdown.
   """
 
@@ -66,7 +65,7 @@ class Key(NamedTuple):
 
 
 def attributes(documented: Any) -> dict[str, str]:
-  """Returns what a docstring says of each attribute or argument, by name."""
+  """Returns the text of each attribute or argument in a docstring, by name."""
   doc = inspect.getdoc(documented)
   section = re.split(
       r'^(?:Attributes|Args):\n', doc, maxsplit=1, flags=re.M)[1]
@@ -77,10 +76,10 @@ def attributes(documented: Any) -> dict[str, str]:
 
 
 def key_comments(function: Callable[..., Any]) -> dict[str, str]:
-  """Returns the comments of the keys that a function's source spells out.
+  """Returns the comments of the keys in the source of a function.
 
-  The lines of comment above a key are its own, and so is one that follows the
-  last key of a line.
+  The lines of comment above a key belong to it, and so does a comment behind
+  the last key of a line.
 
   Args:
     function: whose source holds `ConfigDict(dict(...))`, dicts nested.
@@ -132,7 +131,7 @@ def base_keys() -> list[Key]:
   """
   config = common.get_base('')
   comments = key_comments(common.get_base)
-  comments['model.name'] = comments.pop('model')  # `NETWORKS` spells it out.
+  comments['model.name'] = comments.pop('model')  # Its keys are in `NETWORKS`.
   network = models._MODELS[config.model.name]
   fields = {
       **{f'{section}.{name.removesuffix("_fn")}': text
@@ -187,14 +186,14 @@ def _sentence(text):
 
 
 def shown(value: Any) -> str:
-  """Returns a value of a config as one would type it."""
+  """Returns a value of a config as a user would type it."""
   if hasattr(value, 'to_dict'):
     value = value.to_dict()
   return repr(value)
 
 
 class _Text(docutils.SphinxDirective):
-  """A directive that stands for Markdown made from the code."""
+  """A directive that is replaced by Markdown made from the code."""
 
   optional_arguments = 1
 
@@ -209,7 +208,7 @@ class _Text(docutils.SphinxDirective):
 
 
 class _Keys(_Text):
-  """`config-keys`: those of the section that is named, or of `table`."""
+  """`config-keys`: lists the keys of a section, or of `table`."""
 
   def text(self):
     section = self.arguments[0] if self.arguments else ''
@@ -226,7 +225,7 @@ class _Keys(_Text):
 
 
 class _Losses(_Text):
-  """`config-losses`: the names that losses have in a config."""
+  """`config-losses`: lists the names of losses in a config."""
 
   def text(self):
     lines = ['| name | what it is | for |', '|---|---|---|']
@@ -237,7 +236,7 @@ class _Losses(_Text):
 
 
 def _function(name, term):
-  """Returns the function of the library that is behind a name."""
+  """Returns the function of the library that a name stands for."""
   if name in parts._LOSSES:
     return parts._LOSSES[name]
   cells = (cell.cell_contents for cell in term.__closure__)
@@ -252,7 +251,7 @@ def _summary(function):
 
 
 class _Networks(_Text):
-  """`config-networks`: the options of every network."""
+  """`config-networks`: lists the options of every network."""
 
   def text(self):
     blocks = []

@@ -1,11 +1,11 @@
-"""Reads docstrings as they are written: plain text with a little Markdown."""
+"""Reads docstrings in our style: plain text with a little Markdown."""
 
 import re
 
 _LIST_ITEM = re.compile(r'\s*[-*] ')
 _SECTION = re.compile(r'(Args|Attributes|Returns|Raises):$')
 _INDENT = 2
-# What stays as it is: code, emphasis, arguments such as **changes, items.
+# These stay unchanged: code, emphasis, arguments such as **changes, and items.
 _MARKUP = re.compile(
     r'`[^`]*`|(?<!\w)\*(?=\w)[^*]*\w\*(?!\w)|^\s+\*+\w+:|^\s*\* ')
 
@@ -15,7 +15,7 @@ def _indent(line):
 
 
 def escaped(line: str) -> str:
-  """Returns a line whose asterisks and bars are those of formulas."""
+  """Escapes the asterisks and bars of formulas in a line."""
   parts, end = [], 0
   for match in _MARKUP.finditer(line):
     parts += [re.sub(r'([*|])', r'\\\1', line[end:match.start()]), match[0]]
@@ -24,10 +24,10 @@ def escaped(line: str) -> str:
 
 
 def with_literal_formulas(lines: list[str]) -> list[str]:
-  """Returns a docstring whose indented paragraphs are literal blocks.
+  """Turns the indented paragraphs of a docstring into literal blocks.
 
-  A formula stands in a paragraph of its own that is indented, wholly or from
-  its second line on. What follows Args, Returns and so on is left alone.
+  A formula has a paragraph of its own whose lines are indented, all of them or
+  all but the first. The text below Args, Returns and so on is not changed.
 
   Args:
     lines: of a docstring, without its common indentation.

@@ -1,7 +1,7 @@
 """A directive with the overrides of a method, and a check that none is missing.
 
-`method-config` stands under the heading of each method on its page, and says
-what `common.METHODS` changes and which command trains it.
+`method-config` comes under the heading of each method on its page. It shows the
+changes in `common.METHODS` and the command that trains the method.
 """
 
 from experiments.configs import common
@@ -12,14 +12,14 @@ from docs.extensions import config_reference
 
 
 def overrides(method: str) -> dict[str, object]:
-  """Returns what a method changes, by the dotted name of the key."""
+  """Returns the keys that a method changes, by their dotted names."""
   return {f'{section}.{name}': value
           for section, changes in common.METHODS[method].items()
           for name, value in changes.items()}
 
 
 class _MethodConfig(docutils.SphinxDirective):
-  """`method-config NAME`."""
+  """`method-config NAME`: shows the overrides of a method."""
 
   required_arguments = 1
 

@@ -1,8 +1,8 @@
-"""Pages that other files have the text of: results, modules, examples.
+"""Makes the pages whose text is in other files: results, modules, examples.
 
-Each of them is a page of two lines that includes or documents its file, written
-before the build and left out of git, so that no list has to be kept. Links of
-an included file are read as they are in the repository.
+Each of them has two lines that include or document its file. The pages are
+written before the build and ignored by git, so that nobody has to keep a list.
+Links of an included file are relative to its folder in the repository.
 """
 
 import os
@@ -19,7 +19,7 @@ _LINK = re.compile(r'(?<!!)\]\((?!\w+:|#)([^)\s#]+)(#[^)\s]*)?\)')
 
 
 def library_modules() -> list[str]:
-  """Returns the modules of the library, `hybridseg.models.unet` and so on."""
+  """Returns the names of the library's modules, as `hybridseg.models.unet`."""
   paths = sorted((_ROOT / 'hybridseg').rglob('*.py'))
   parts = [p.relative_to(_ROOT).with_suffix('').parts for p in paths]
   return ['.'.join(p[:-1] if p[-1] == '__init__' else p) for p in parts]
@@ -50,7 +50,7 @@ def generated_pages() -> dict[str, str]:
 
 
 def _short_names():
-  """Returns links to what `hybridseg` itself exports beside modules."""
+  """Returns links to the names other than modules that `hybridseg` exports."""
   exported = {name: getattr(hybridseg, name) for name in hybridseg.__all__}
   return '\n'.join(
       f'- :py:obj:`hybridseg.{name} <{value.__module__}.{value.__name__}>`'
@@ -64,7 +64,7 @@ def _write_pages(app, config):
   pages = generated_pages()
   for name, text in pages.items():
     path = _DOCS / name
-    # An unchanged page keeps its time, and is not read again.
+    # An unchanged page keeps its time stamp, so that Sphinx skips it.
     if not path.exists() or path.read_text('utf-8') != text:
       path.parent.mkdir(exist_ok=True)
       path.write_text(text, 'utf-8')
@@ -76,11 +76,11 @@ def _write_pages(app, config):
 
 
 def site_links(text: str, folder: str) -> str:
-  """Returns Markdown of `folder` with links that hold on the site.
+  """Returns Markdown with links that work on the site.
 
   Args:
     text: Markdown whose links are relative to `folder`.
-    folder: of the file that has the text, relative to the repository.
+    folder: folder of the file that has the text, relative to the repository.
   """
 
   def replace(match):
