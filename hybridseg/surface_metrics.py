@@ -322,7 +322,7 @@ def _elements(ndim):
     [2 ** 2 ** ndim, 4, ndim]. The length of a normal is the area at unit
     spacing; unused rows are 0.
   """
-  corners = list(itertools.product((1, 0), repeat=ndim))  # Of bits 0, 1, ...
+  corners = list(itertools.product((1, 0), repeat=ndim))  # For bits 0, 1, ...
   elements = np.zeros((2**len(corners), 4, ndim))
   for code in range(1, len(elements) - 1):
     inside = {c for n, c in enumerate(corners) if code >> n & 1}

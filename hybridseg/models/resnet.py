@@ -49,7 +49,7 @@ class _Block(nn.Module):
   features: int
   bottleneck: bool
   stride: int
-  dilations: tuple[int, int]  # Of the convolution that strides, and the other.
+  dilations: tuple[int, int]  # First that of the convolution that strides.
   norm: str
   dtype: Any
 
