@@ -128,7 +128,7 @@ class ConfinedTest(parameterized.TestCase):
   @parameterized.parameters(*filter(None, _NAMES))
   def test_the_check_refuses_the_id(self, name):
     problems = check.check_manifest(self._manifest(name.format(self.top)))
-    found = [p for p in problems if 'no name of a file' in p.what]
+    found = [p for p in problems if 'cannot name a file' in p.what]
     self.assertLen(found, 1, problems)
     self.assertLessEqual(len(str(found[0])), 200)
 
