@@ -292,8 +292,7 @@ def last_layer_slopes(
   if kernel.size != expected[0] * expected[1]:
     raise ValueError(
         f'The last layer has {kernel.shape=}, but maps features '
-        f'{features.shape} to {bias.size} logits: want [1, ..., 1, F, K].'
-    )
+        f'{features.shape} to {bias.size} logits: want [1, ..., 1, F, K].')
   # Indicators are ranked by these slopes, so accelerators must not round them.
   slopes = jnp.matmul(
       features, kernel.reshape(expected), precision='highest')
