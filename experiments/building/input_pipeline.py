@@ -20,7 +20,8 @@ from experiments import binary
 # read from disk, record by record.
 _MAX_IN_MEMORY_BYTES = 4 << 30
 _SPLITS = ('train_strong', 'train_weak', 'val', 'test')
-# The feature of the label map that a network learns from a weak image.
+# Values of `input.weak_labels` -> the feature of a record that holds the label
+# map to learn from a weak image.
 _LABELS = {'annotation': 'label', 'truth': 'truth'}
 
 
@@ -30,13 +31,13 @@ class Dataset(NamedTuple):
   Attributes:
     name: name of the set.
     classes: class names; index 0 is the background.
-    image_shape: H, W, C of every image.
-    splits: records of the splits `train_strong`, `train_weak`, `val` and
-      `test`, each a random-access sequence of dicts.
+    image_shape: height, width and number of channels of every image.
+    splits: maps each split (`train_strong`, `train_weak`, `val` and `test`) to
+      its records, a random-access sequence of dictionaries.
     fingerprint: sha256 of the manifest from which the records were built.
-    preparation: how images became records.
-    corrections: sha256 of the labels that replaced weak annotations, see
-      `experiments.building.corrections`; '' if there are none.
+    preparation: settings with which images were turned into records.
+    corrections: sha256 of the corrected labels that replaced weak annotations,
+      see `experiments.building.corrections`; '' if none were replaced.
   """
 
   name: str
@@ -49,17 +50,17 @@ class Dataset(NamedTuple):
 
 
 def load_dataset(data_dir: str) -> Dataset:
-  """Opens the folder that `data_prep.prepare` has written.
+  """Opens the prepared set in a folder that `data_prep.prepare` has written.
 
   Args:
-    data_dir: `--output` of `data_prep.prepare`.
+    data_dir: the folder, `--output` of `data_prep.prepare`.
 
   Returns:
-    The set, decoded into memory where it fits.
+    The set. Each split that is small enough is decoded into memory.
 
   Raises:
-    binary.UserError: if there are no records, if a split has none, or if
-      records are damaged.
+    binary.UserError: if the folder has no records, if a split is missing, or if
+      the records are damaged or were written by an older version.
   """
   import tensorflow_datasets as tfds  # Slow to import, and only needed here.
 
@@ -97,7 +98,7 @@ def load_dataset(data_dir: str) -> Dataset:
 
 
 class _Checked(Sequence):
-  """The records of a split; a damaged record raises an error of one line."""
+  """The records of a split; reading a damaged record raises a UserError."""
 
   def __init__(self, open_fn, split, data_dir):
     self._split, self._data_dir = split, data_dir
@@ -107,7 +108,8 @@ class _Checked(Sequence):
     return len(self._source)
 
   def __getitem__(self, index):
-    # The iteration over a Sequence ends at an IndexError.
+    # Iteration over a Sequence stops at an IndexError, which `_try` would turn
+    # into another error.
     if not -len(self) <= index < len(self):
       raise IndexError(index)
     return self._try(lambda: self._source[index])
@@ -115,7 +117,7 @@ class _Checked(Sequence):
   def _try(self, read_fn):
     try:
       return read_fn()
-    except Exception as e:  # Any layer that reads and decodes may fail.
+    except Exception as e:  # The libraries that decode may raise any error.
       reason = (str(e).strip().splitlines() or [type(e).__name__])[0][:60]
       raise binary.UserError(
           f'Records of {self._split} in {self._data_dir} are damaged '
@@ -132,17 +134,17 @@ def train_batches(
 ) -> Sequence[types.HybridBatch]:
   """Returns the endless sequence of training batches.
 
-  Item `step` is a pure function of (seed, step), so that a resumed run needs
-  nothing else. Each pass over a split is shuffled anew, and an instance appears
-  at most once in a batch.
+  The batch of a step is a pure function of (seed, step), so that a resumed run
+  needs no other record of its position. Each pass over a split is shuffled
+  anew, and an instance appears at most once in a batch.
 
   Args:
     dataset: set from `load_dataset`.
     strong_batch_size: strong images per step, over all devices.
     weak_batch_size: weak images per step, over all devices.
-    seed: seed of the order.
-    weak_labels: 'annotation'; or 'truth', the exact masks of the weak images,
-      which only full supervision may see.
+    seed: seed of the order of the images.
+    weak_labels: labels of the weak images: 'annotation', or 'truth' for their
+      exact masks, which only full supervision may see.
 
   Returns:
     A random-access sequence of NumPy batches.
@@ -163,7 +165,8 @@ def train_batches(
       lambda records: grain.MapDataset.source(records).map(to_example),
       lambda strong, weak: types.HybridBatch(
           types.Examples(**strong), types.Examples(**weak)))
-  try:  # A fault that all records share shows in the first batch.
+  # The first batch is enough to detect a fault that all records share.
+  try:
     batch_checks.check_batch(
         batches[0], num_classes=len(dataset.classes),
         num_weak=len(dataset.splits['train_weak']))
@@ -181,9 +184,11 @@ def train_rows(
     weak_batch_size: int,
     seed: int,
 ) -> Sequence[dict[str, np.ndarray]]:
-  """Returns the rows that `train_batches` takes, given the same arguments.
+  """Returns which records are in each batch of `train_batches`.
 
-  Item `step` is {'strong': rows of train_strong, 'weak': rows of train_weak}.
+  The arguments must be the same. Item `step` of the sequence is a dictionary of
+  the row numbers of the batch of that step: 'strong' in the split train_strong,
+  and 'weak' in train_weak.
   """
   return _zip(
       dataset, strong_batch_size, weak_batch_size, seed,
@@ -192,8 +197,13 @@ def train_rows(
 
 
 def _batch_fix(role, number):
-  """Returns advice for a batch that is larger than its split."""
-  multiple = 2 if role == 'weak' else 1  # CutMix pairs neighbours.
+  """Returns the advice of a message about a batch larger than its split.
+
+  Args:
+    role: 'strong' or 'weak'.
+    number: number of records in that split.
+  """
+  multiple = 2 if role == 'weak' else 1  # CutMix mixes weak images in pairs.
   largest = number - number % multiple
   if not largest:
     return f'prepare a set with {multiple} or more'
@@ -201,7 +211,16 @@ def _batch_fix(role, number):
 
 
 def _zip(dataset, strong_batch_size, weak_batch_size, seed, source_fn, join):
-  """Shuffles, batches and joins the two training splits, endlessly."""
+  """Returns an endless sequence of shuffled batches from both training splits.
+
+  Args:
+    dataset: set of the run.
+    strong_batch_size: strong images per batch.
+    weak_batch_size: weak images per batch.
+    seed: seed of the order.
+    source_fn: function that returns a split's records as a `grain.MapDataset`.
+    join: function that joins a strong and a weak batch to an item.
+  """
   parts = []
   sizes = {'train_strong': strong_batch_size, 'train_weak': weak_batch_size}
   for i, (split, batch_size) in enumerate(sizes.items()):
@@ -234,14 +253,15 @@ class _Zipped:
 def read_from(
     batches: Sequence[Any], first: int, last: int, num_workers: int
 ) -> Iterator[Any]:
-  """Yields items `first` to `last` - 1 in order.
+  """Yields the batches of the steps `first` to `last` - 1 in order.
 
   Args:
-    batches: sequence from `train_batches`. An item depends on its number alone,
-      so that the number of workers changes nothing.
-    first: first item.
-    last: one past the last item.
-    num_workers: number of threads that read ahead; 0 reads each item on demand.
+    batches: sequence from `train_batches`. A batch depends only on its step, so
+      that the batches are the same with any number of threads.
+    first: first step.
+    last: one past the last step.
+    num_workers: number of threads that read ahead; with 0, each batch is read
+      when it is needed.
   """
   if not num_workers:
     yield from (batches[i] for i in range(first, last))
@@ -253,7 +273,7 @@ def read_from(
         while len(ahead) < 2 * num_workers and i + len(ahead) < last:
           ahead.append(pool.submit(batches.__getitem__, i + len(ahead)))
         yield ahead.popleft().result()
-    finally:  # This also runs if the reader stops early.
+    finally:  # This also runs if the caller stops before the last batch.
       for item in ahead:
         item.cancel()
 
@@ -283,15 +303,15 @@ def eval_batches(
     *,
     label: str = 'truth',
 ) -> Iterator[types.Examples]:
-  """Yields all records in order, in batches of equal size.
+  """Yields all records of a split in order, in batches of equal size.
 
-  The last batch is padded with repeated images whose label maps are entirely
-  `types.UNLABELLED`, so that padding never counts.
+  The last batch is filled with copies of its last image. Every pixel of their
+  label maps is `types.UNLABELLED`, so that they do not count in any metric.
 
   Args:
-    records: records of a split.
+    records: records of the split.
     batch_size: images per batch.
-    label: feature from which the label maps are read.
+    label: feature of the records that holds the label maps.
   """
   for start in range(0, len(records), batch_size):
     rows = [records[i] for i in range(start, min(start + batch_size,
@@ -312,8 +332,14 @@ def indicator_batches(
 ) -> Iterator[types.Examples]:
   """Yields every weak image with its training label, in batches of equal size.
 
-  The last batch is padded with the first images, whose instance id is then -1:
-  they are part of the common harm of a batch, but move no indicator.
+  The last batch is filled with the first images of the split. There, their
+  instance id is -1: they count in the common harm of the batch, but do not move
+  an indicator.
+
+  Args:
+    records: records of the split train_weak.
+    batch_size: images per batch.
+    weak_labels: see `train_batches`.
   """
   for start in range(0, len(records), batch_size):
     rows = range(start, start + batch_size)
@@ -326,6 +352,6 @@ def indicator_batches(
 
 
 def column(records: Sequence[dict[str, Any]], name: str) -> np.ndarray:
-  """Returns one feature of all records as an array; decodes text."""
+  """Returns one feature of all records as an array; bytes become text."""
   values = [r[name] for r in records]
   return np.array([v.decode() if isinstance(v, bytes) else v for v in values])

@@ -1,6 +1,8 @@
-"""Builds the parts of a run from its config and its set.
+"""Builds the networks and the training functions of a run.
 
-This is the one place that reads both.
+The config names losses, networks and weight rules. This module replaces the
+names by the functions of the library, adapted to the classes and the image
+shape of the set.
 """
 
 from collections.abc import Callable
@@ -38,7 +40,7 @@ _LOSSES = {
     'cross_entropy_dice': losses.cross_entropy_dice_loss,
     'soft_dice': losses.soft_dice_loss,
 }
-# The losses that `supervision.loss_by_kind` may name for weak labels.
+# The losses of weak labels that `supervision.loss_by_kind` may name.
 _TERMS = {
     name: kind_losses.of_labels(loss_fn) for name, loss_fn in _LOSSES.items()
 } | {
@@ -61,16 +63,17 @@ class Network(NamedTuple):
   """The networks of a run, for any number of devices.
 
   Attributes:
-    apply_fn: function (params, images) -> logits of either network; with
-      return_features=True, it also returns the features of the last layer.
+    apply_fn: function (params, images) -> logits, for either network; with
+      return_features=True, it also returns the features before the last layer.
     init_fn: function without arguments that returns the state before the first
-      update, not placed on devices. All parameters are random; for ImageNet
-      weights see `pretrained.start_from`.
+      update, not yet placed on the devices. All parameters are random; for
+      ImageNet weights see `pretrained.start_from`.
     mapping: how functions are mapped over the devices.
     strong_loss_fn: loss of exact masks.
-    alignment_loss_fn: loss of weak label maps, as the lookahead sees them.
-    encode_fn: function (params, images) -> `types.Encoded` of the frozen part
-      of the network; None if all of it is trained.
+    alignment_loss_fn: loss of weak label maps from which alignments are
+      computed.
+    encode_fn: function (params, images) -> the output of the network's frozen
+      part, a `types.Encoded`; None if no part is frozen.
   """
 
   apply_fn: Callable[..., Any]
@@ -82,14 +85,16 @@ class Network(NamedTuple):
 
 
 class Training(NamedTuple):
-  """The functions that train and evaluate the networks.
+  """The networks of a run, and the functions that train and evaluate them.
+
+  All functions are mapped over the devices.
 
   Attributes:
-    step_fn: the mapped training step.
-    indicator_fn: the mapped step that only moves indicators; None if the
+    step_fn: the training step.
+    indicator_fn: a step that moves indicators and nothing else; None if the
       training step moves them.
-    eval_fn: the mapped evaluation step.
-    network: the networks that are trained.
+    eval_fn: the evaluation step.
+    network: the networks.
   """
 
   step_fn: Callable[..., Any]
@@ -99,7 +104,7 @@ class Training(NamedTuple):
 
 
 class _Choices(NamedTuple):
-  """The choices of a config, in the types of the library."""
+  """The sections of a config, converted to the types of the library."""
 
   optimizer: optax.GradientTransformation
   supervision: train_step_lib.Supervision
@@ -119,10 +124,13 @@ def _one_line():
 def build_network(
     config: ml_collections.ConfigDict, dataset: input_pipeline.Dataset
 ) -> Network:
-  """Builds the networks; the batch sizes of training need not fit the devices.
+  """Builds the networks of a run, for example to predict with them.
+
+  The batch sizes of the config are not used and need not fit the devices.
 
   Raises:
-    binary.UserError: if a field does not fit the library or the set.
+    binary.UserError: if a value of the config does not fit the library or the
+      set.
   """
   config_checks.check_jax()
   with _one_line():
@@ -132,11 +140,11 @@ def build_network(
 def build_training(
     config: ml_collections.ConfigDict, dataset: input_pipeline.Dataset
 ) -> Training:
-  """Builds the networks and the functions that train them.
+  """Builds the networks of a run and the functions that train them.
 
   Raises:
-    binary.UserError: if a field does not fit the library, the set or the
-      devices.
+    binary.UserError: if a value of the config does not fit the library, the set
+      or the devices.
   """
   num_classes = len(dataset.classes)
   config_checks.check_jax()
@@ -188,7 +196,8 @@ def _build_network(config, dataset, choices):
   model = models.build(
       config.model.name, num_classes=len(dataset.classes),
       options=config.model.options.to_dict())
-  # This is only traced, so that large parameters are never allocated.
+  # Tracing the initialization finds options that do not fit, without allocating
+  # the parameters.
   init_model = lambda key: model.init(
       key, jnp.zeros((1, *dataset.image_shape)))['params']
   jax.eval_shape(init_model, jax.random.key(0))
@@ -226,7 +235,10 @@ def _without(config, *names):
 def learning_rates(
     config: ml_collections.ConfigDict, share: float = 1.0
 ) -> optax.Schedule:
-  """Returns the schedule of the learning rate, multiplied by a share."""
+  """Returns the learning rate as a function of the step, multiplied by `share`.
+
+  It rises linearly from 0 to its peak, then falls to 0 along a cosine.
+  """
   return optax.warmup_cosine_decay_schedule(
       0.0, share * config.optimizer.learning_rate,
       config.optimizer.warmup_steps, config.train_steps)
@@ -292,9 +304,10 @@ def _build_supervision(config):
 
 
 def _scales(config):
-  """Returns the factors of the strong and the weak term.
+  """Returns the factors of the strong and the weak loss.
 
-  They are schedules if the weak labels are learnt first.
+  With `supervision.weak_first_share`, they are functions of the step, because
+  the weak labels are learnt first.
   """
   names = config.supervision
   strong, weak = names.strong_scale, names.weak_scale
@@ -347,7 +360,11 @@ def _loss_by_kind(by_kind, default, augmentation_options):
 
 
 def _of_any_kind(loss_fn):
-  """Returns a loss of label maps with the signature of a loss by kind."""
+  """Returns a loss that has the signature of a loss by kind, but ignores kinds.
+
+  Args:
+    loss_fn: loss of label maps.
+  """
 
   def loss(logits, labels, *, where, **unused_context):
     return loss_fn(logits, labels, where=where)

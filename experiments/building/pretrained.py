@@ -1,6 +1,7 @@
 """Reads ImageNet weights from a file or a package, for the start of a run.
 
-Later, the run's folder is enough, because its checkpoints hold all parameters.
+A run that is resumed does not need them any more, because its checkpoints hold
+all parameters.
 """
 
 from collections.abc import Mapping
@@ -25,15 +26,17 @@ from experiments import binary
 from experiments.building import imagenet_package
 from experiments.building import torch_file
 
-INSTALLED = 'installed'  # The file of the package that [pretrained] installs.
+# The value of `model.weights` for the package that the extra [pretrained]
+# installs.
+INSTALLED = 'installed'
 EFFICIENTNET = 'efficientnet_unet'
 
 
 def check(model: ml_collections.ConfigDict) -> None:
-  """Checks that `model.weights` fits the network; reads no file.
+  """Checks that `model.weights` fits the network, without reading the file.
 
   Raises:
-    ValueError: if it does not.
+    ValueError: if the weights do not fit.
   """
   weights = model.weights
   if model.name != EFFICIENTNET and model.encoder_rate != 1:
@@ -59,19 +62,20 @@ def check(model: ml_collections.ConfigDict) -> None:
 
 
 def read(model: ml_collections.ConfigDict) -> types.Params | None:
-  """Returns the parameters of the encoder from `model.weights`, if it is set.
+  """Reads the parameters of the encoder from `model.weights`, if it is set.
 
   Args:
-    model: model section of a config. `weights` is '', `INSTALLED`, or a file of
-      a `state_dict`: .safetensors, .npz or .pth. A .pth of a ResNet can be read
-      only if torch is installed, one of EfficientNet-Lite0 always. `options`
-      holds the depth of a ResNet.
+    model: model section of a config. `weights` is '', `INSTALLED`, or the path
+      of a file that holds a PyTorch `state_dict`: .safetensors, .npz or .pth. A
+      .pth file of a ResNet can only be read if torch is installed; that of
+      EfficientNet-Lite0 is read without it. `options` holds the depth of a
+      ResNet.
 
   Returns:
-    The parameters; None without `weights`.
+    The parameters; None if `weights` is ''.
 
   Raises:
-    binary.UserError: if the file cannot be read, or is of another network.
+    binary.UserError: if the file cannot be read, or is for another network.
   """
   path = model.weights
   if not path:
@@ -105,9 +109,10 @@ def read(model: ml_collections.ConfigDict) -> types.Params | None:
 def start_from(
     state: train_step_lib.TrainState, backbone: types.Params | None
 ) -> train_step_lib.TrainState:
-  """Puts a backbone into both networks of a state before its first update.
+  """Returns a new run's state with a pretrained backbone in both networks.
 
-  Decoders and heads are kept, since the two networks differ in them.
+  The random decoders and heads are kept; only in them do the two networks then
+  differ.
 
   Args:
     state: state from `parts.Network.init_fn`.
@@ -115,7 +120,8 @@ def start_from(
   """
   if backbone is None:
     return state
-  # Every use needs its own copy, because states are donated.
+  # A training step donates the state's buffers, which is an error if a buffer
+  # appears in the state twice. Each network therefore needs its own copy.
   copy = lambda tree: jax.tree.map(jnp.array, tree)
   params = tuple(p | {'backbone': copy(backbone)} for p in state.params)
   teachers = None if state.teachers is None else copy(params)
@@ -133,7 +139,7 @@ def _read_torch(path: str) -> Mapping[str, Any]:
         f'model.weights={path}: torch is not installed here to read it: '
         'convert it where torch is, to .safetensors or .npz: see '
         'docs/networks.md.')
-  import torch  # Slow to import, and not installed everywhere.
+  import torch  # It is slow to import, and not installed everywhere.
 
   state = torch.load(path, map_location='cpu', weights_only=True)
   if not all(isinstance(x, torch.Tensor) for x in state.values()):

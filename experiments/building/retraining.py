@@ -1,8 +1,9 @@
-"""Starts a run from an audit: each indicator begins at 1 - score.
+"""Sets the first indicator of each instance to 1 - score of an earlier audit.
 
-The indicators of a run find faulty annotations late, once its networks have
-learnt something. An audit finds them all at once, from better evidence.
-`experiments/results/retraining.md` shows how much this helps.
+Otherwise, the indicators of a run expose faulty annotations late, after its
+networks have learnt something. An audit has scored all annotations in advance,
+from better evidence. `experiments/results/retraining.md` shows how much this
+helps.
 """
 
 import csv
@@ -23,10 +24,12 @@ from experiments.building import input_pipeline
 
 
 def check(weighting: ml_collections.ConfigDict) -> None:
-  """Checks that the method can use `weighting.initial_from`; reads no file.
+  """Checks that the method can use `weighting.initial_from`, if it is set.
+
+  The file is not read.
 
   Raises:
-    ValueError: if the method has no indicators.
+    ValueError: if it is set, but the method has no indicators.
   """
   path = weighting.initial_from
   if path and weighting.name not in weight_rules.persistent():
@@ -37,9 +40,9 @@ def check(weighting: ml_collections.ConfigDict) -> None:
 
 
 def only_where_used(config: ml_collections.ConfigDict) -> None:
-  """Clears `weighting.initial_from` if the method has no indicators.
+  """Clears `weighting.initial_from` in a config whose method has no indicators.
 
-  This lets several methods share the flag.
+  One command that trains several methods can then set the flag for all of them.
   """
   if config.weighting.name not in weight_rules.persistent():
     config.weighting.initial_from = ''
@@ -48,20 +51,20 @@ def only_where_used(config: ml_collections.ConfigDict) -> None:
 def read(
     weighting: ml_collections.ConfigDict, dataset: input_pipeline.Dataset
 ) -> np.ndarray | None:
-  """Reads the indicators to start with from the table of an audit, if any.
+  """Reads the first indicators of a run from the table of an audit.
 
   Args:
-    weighting: weighting section of a config. `initial_from` is '' or an
+    weighting: weighting section of a config. `initial_from` is '' or the
       audit.csv of any run on the same weak images; `initial_indicator` is the
       indicator of images that the audit did not score.
     dataset: set of the run.
 
   Returns:
-    Indicators by instance id, float32 [N]; None without a table.
+    The indicator of each instance, float32 [N]; None if `initial_from` is ''.
 
   Raises:
-    binary.UserError: if the file cannot be read, is not from an audit, or is
-      about other images.
+    binary.UserError: if the file cannot be read, is not the table of an audit,
+      or lists other images than the set.
   """
   path = weighting.initial_from
   if not path:
@@ -99,11 +102,14 @@ def read(
 
 
 def learnt_from(path: str) -> str:
-  """Returns the masks that an audit learnt from: 'strong', 'val' or ''.
+  """Returns from which exact masks an audit learnt: 'strong', 'val' or ''.
 
-  This is read from the audit.json beside the audit.csv; '' if there is none.
-  Audits of older versions do not record it; they also learnt from the
+  The answer is in the file audit.json beside audit.csv; without that file, it
+  is ''. Audits of older versions did not record it. They also learnt from the
   validation split.
+
+  Args:
+    path: path of audit.csv.
   """
   beside = os.path.join(os.path.dirname(path), 'audit.json')
   try:
@@ -116,9 +122,12 @@ def learnt_from(path: str) -> str:
 def start_from(
     state: train_step_lib.TrainState, indicators: np.ndarray | None
 ) -> train_step_lib.TrainState:
-  """Returns a state before its first update, with the indicators, float [N].
+  """Returns a new run's state with other first indicators.
 
-  With None, the state is returned as it is.
+  Args:
+    state: state from `parts.Network.init_fn`.
+    indicators: indicators from `read`, float [N]; with None, the state is
+      returned as it is.
   """
   if indicators is None:
     return state

@@ -1,11 +1,12 @@
 """Reads arrays from old PyTorch files, without PyTorch.
 
 A file from before PyTorch 1.6 is a sequence of pickles: a magic number, a
-protocol, sizes of types, the object, and the keys of its storages. Then follows
-each storage, with its length as int64 and its raw values. A pickle may name
-functions to call, which is how a hostile file runs code. Here only a few names
-are known, and they stand for harmless objects of this module; any other name
-ends the reading.
+protocol number, the sizes of C types, the saved object, and the keys of its
+storages. The storages follow, each as its length (int64) and its raw values.
+
+A pickle may name functions to call, which lets a hostile file run code. This
+module therefore accepts only a few names and replaces them by harmless objects
+of its own; at any other name, it stops with an error.
 """
 
 import collections
@@ -22,14 +23,17 @@ _STORAGES = {
 
 
 class _Storage:
-  """A storage, whose values follow after the pickles."""
+  """A storage of the file; its values are read after the pickles."""
 
   def __init__(self, dtype: np.dtype, size: int):
     self.dtype, self.size, self.values = dtype, size, None
 
 
 class _Tensor:
-  """A view into a storage, whose values are read later."""
+  """A tensor, as its position, shape and strides within a storage.
+
+  The values of the storage are read later.
+  """
 
   def __init__(self, storage, offset, shape, strides, *unused):
     self.view = storage, offset, shape, strides
@@ -48,7 +52,10 @@ class _Tensor:
 
 
 class _Unpickler(pickle.Unpickler):
-  """An unpickler that knows a few names, and storages by persistent ids."""
+  """An unpickler that accepts only the names that a `state_dict` needs.
+
+  It also creates a storage for each persistent id, as PyTorch does.
+  """
 
   _KNOWN = {('collections', 'OrderedDict'): collections.OrderedDict,
             ('torch._utils', '_rebuild_tensor_v2'): _Tensor}
@@ -71,17 +78,18 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read_legacy(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-  """Returns the arrays of a `state_dict` that an old PyTorch has saved.
+  """Returns the arrays of a `state_dict` that an old version of PyTorch saved.
 
   Args:
-    path: file from before PyTorch 1.6, which is not a zip file.
+    path: file that PyTorch saved in its format from before 1.6, which is not a
+      zip file.
 
   Returns:
-    Arrays by name, float32 or int64.
+    A dictionary from names to arrays, float32 or int64.
 
   Raises:
-    ValueError: if it is no such file, if it is damaged, or if it names more
-      than arrays; the message is one line.
+    ValueError: if the file is of another format, is damaged, or holds objects
+      other than arrays; the message is one line.
     OSError: if the file cannot be read.
   """
   if os.path.getsize(path) > _MAX_BYTES:
@@ -105,6 +113,6 @@ def read_legacy(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
       return {str(name): tensor.to_array() for name, tensor in tensors.items()}
     except ValueError:
       raise
-    except Exception as e:  # A pickle may raise anything.
+    except Exception as e:  # A malformed pickle may raise any error.
       line = ' '.join(str(e).split())[:120] or type(e).__name__
       raise ValueError(f'it cannot be read: {line}') from e
