@@ -1,7 +1,8 @@
 """Turns shapes into label maps, and label maps into shapes.
 
-It holds the table of annotation kinds (`annotation_kinds`), the pixels that a
-shape covers (`covering`), label maps (`rasterize`, `rle`), and the weak
-annotations, good and faulty, that are simulated from exact masks (`simulate`,
-`scribbles`, `label_noise`) or taken from predictions (`predictions`).
+The package holds the table of annotation kinds (`annotation_kinds`), computes
+which pixels a shape covers (`covering`), draws and encodes label maps
+(`rasterize`, `rle`), simulates good and faulty weak annotations from exact
+masks (`simulate`, `annotators`, `scribbles`, `label_noise`), and replaces
+annotations by predictions (`predictions`).
 """

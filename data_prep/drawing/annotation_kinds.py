@@ -1,9 +1,9 @@
 """The table of annotation kinds, with one row for each kind.
 
-All other modules look up here what they need to know of a kind. A new kind is a
-row here, a member of `types.AnnotationKind`, a function of `annotators` that
-draws it and, if its shapes have a new form, a function of `covering` that
-returns which pixels they cover: see docs/adding.md.
+All other modules look up the properties of a kind here. To add a kind, add a
+row to this table, a member to `types.AnnotationKind`, a function to
+`annotators` that draws the kind and, if its shapes have a new form, a function
+to `covering` that returns the pixels that they cover: see docs/adding.md.
 """
 
 from collections.abc import Callable
@@ -20,31 +20,36 @@ _Kind = types.AnnotationKind
 
 
 class Kind(NamedTuple):
-  """What the package knows of one kind.
+  """The properties of one kind of annotation.
 
   Attributes:
-    value: the kind as records hold it.
-    minutes: minutes that one image takes, a placeholder for a measured time.
-    shape: what `formats.drawn` calls one of its shapes.
-    field: field of the manifest that holds its shapes; None if it has no
-      shapes.
-    form: form of one shape, for messages.
-    num_values: length of a shape that is a flat list; None for other shapes.
-    num_points: least and largest number of [x, y] in a shape that is a list of
-      points; None for other shapes.
-    cover: returns which pixels a shape covers, see `covering`; None for masks.
-    opens: returns which pixels around its shapes are unlabelled although the
-      rest is background, see `covering`; None if there are none.
-    annotate: draws a label map as this kind, see `annotators`; None if the kind
-      cannot be simulated.
-    spoilt: what a simulated fault spoils: the label 'map' that is drawn, the
-      'corners' of the shapes, or the 'classes' that are named.
-    has_width: whether it has a field `width` beside its shapes.
+    value: the kind as records store it.
+    minutes: minutes that an annotator needs for one image; a placeholder until
+      somebody measures it.
+    shape: name of one of its shapes in `formats.drawn`.
+    field: field of a manifest's annotation that holds the shapes; None if the
+      kind has no shapes.
+    form: how one shape is written in a manifest, for messages.
+    num_values: number of values in a shape that is a flat list of numbers; None
+      for other shapes.
+    num_points: smallest and largest number of points [x, y] in a shape that is
+      a list of points; None for other shapes.
+    cover: function that returns the pixels that a shape covers, see `covering`;
+      None for masks and tags.
+    opens: function that returns the pixels around a shape that stay unlabelled,
+      while the pixels farther away become background, see `covering`; None if
+      the kind has no such pixels.
+    annotate: function that draws an annotation of this kind from a label map,
+      see `annotators`; None if the kind cannot be simulated.
+    spoilt: what a simulated fault changes: the label 'map' before the
+      annotation is drawn from it, the 'corners' of the drawn shapes, or the
+      'classes' that a tag names.
+    has_width: whether an annotation has a field `width` beside its shapes.
     may_be_open: whether a shape may be labelled 255, which means that the
       classes inside it are unknown.
-    may_be_file: whether it may be a picture of its own.
-    may_leave: whether a part of a shape may lie outside of the image, as in
-      outlines drawn by hand.
+    may_be_file: whether an annotation may be stored as a picture file.
+    may_leave: whether a part of a shape may lie outside the image, as parts of
+      outlines that are drawn by hand often do.
   """
 
   value: _Kind
@@ -120,9 +125,10 @@ TABLE = python_types.MappingProxyType({kind.name: kind for kind in (
     Kind(_Kind.TAG, 0.05, 'tag', annotate=annotators.tags, spoilt='classes'),
 )})
 
-# The kind for each form of shape; where several share a form, the exact one.
+# Maps the name of a shape to its kind. Where several kinds share a name, as
+# masks and coarse masks do, the one that is listed first in `TABLE` wins.
 OF_SHAPE = python_types.MappingProxyType(
     {kind.shape: kind for kind in reversed(TABLE.values())})
 
-# The kinds that may be pictures of their own, the exact one first.
+# Names of the kinds that may be stored as picture files, the exact kind first.
 FILES = tuple(name for name, kind in TABLE.items() if kind.may_be_file)

@@ -1,13 +1,14 @@
 """Simulates how an annotator draws all objects of a label map.
 
-There is one function for each kind of annotation. Those that `annotation_kinds`
-lists take
+There is one function for each kind of annotation. The functions that
+`annotation_kinds` lists take
 
   label: classes, uint8 [H, W];
   rng: source of all randomness;
   quality_level: 0 (coarse) to 1 (careful)
 
-and return `Drawn`. `simulate.simulate_weak` says what each level means.
+and return `Drawn`. `simulate.simulate_weak` explains what the quality level
+means for each kind.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,8 @@ from data_prep.drawing import rle
 from data_prep.drawing import scribbles
 from data_prep.shared import geometry
 
-_STROKE_WIDTHS = (3.0, 2.0, 1.0)  # Pixels; the first that stays inside is used.
+# Pixels. The first width at which no stroke leaves its class is used.
+_STROKE_WIDTHS = (3.0, 2.0, 1.0)
 
 
 class Drawn(NamedTuple):
@@ -39,7 +41,7 @@ class Drawn(NamedTuple):
 
 
 def boxes(label, rng, quality_level):
-  """Draws a box around each object, as two corners."""
+  """Draws a box, given by two opposite corners, around each object."""
   del rng
   margin = 0.10 * (1 - quality_level)
   return _each(label, lambda mask: np.array(
@@ -61,7 +63,10 @@ def ellipses(label, rng, quality_level):
 
 
 def strokes(label, rng, quality_level):
-  """Draws a scribble in each object and one, below them, in the background."""
+  """Draws a scribble in each object, and one in the background.
+
+  The background's scribble comes first, so that it lies below the others.
+  """
   length = 0.4 + 0.6 * quality_level
   drawn = _each(label, lambda mask: scribbles.interior_scribble(
       mask, rng, length=length), first=scribbles.background_scribble(
@@ -73,7 +78,7 @@ def strokes(label, rng, quality_level):
 
 
 def _is_wrong(drawn, width, label):
-  """Returns whether strokes cover pixels of another class than their own."""
+  """Returns whether a stroke covers pixels of another class than its own."""
   seen = np.full(label.shape, types.UNLABELLED, np.uint8)
   for shape, value in zip(drawn.shapes, drawn.labels, strict=True):
     seen[covering.stroke(
@@ -84,12 +89,13 @@ def _is_wrong(drawn, width, label):
 def lines(label, rng, quality_level):
   """Draws the middle line of each object with one pen.
 
-  The width w of n strokes with round ends is such that they have the total area
-  of the objects, where L are the lengths and A the areas:
+  All n lines have the same width w. It is chosen so that the lines, as strokes
+  with round ends, have the same total area as the objects: with the lengths L
+  of the lines and the areas A of the objects, w solves
 
     n pi w^2 / 4 + w sum L = sum A.
 
-  A careless pen is up to half as wide again.
+  At lower quality levels, the pen is up to 1.5 times as wide.
   """
   del rng
   areas = [mask.sum() for _, mask in geometry.components(label)]
@@ -105,7 +111,10 @@ def lines(label, rng, quality_level):
 
 
 def points(label, rng, quality_level):
-  """Marks points in each object and as many, below them, in the background."""
+  """Marks points in each object, and as many in total in the background.
+
+  The background's points come first, so that they lie below the others.
+  """
   num_points = 1 + round(2 * quality_level)
   shapes, labels = [], []
   for value, mask in geometry.components(label):
@@ -113,7 +122,8 @@ def points(label, rng, quality_level):
     labels += [value] * (len(shapes) - len(labels))
   far = geometry.depth_inside(label == 0)
   if far.any():
-    # Choose places where no disc reaches an object, if there is room.
+    # If possible, choose background points so far from all objects that the
+    # discs drawn around them do not touch any.
     free = far > min(covering.POINT_RADIUS, far.max() / 2)
     count = min(len(shapes) or num_points, int(free.sum()))
     index = rng.choice(int(free.sum()), count, replace=False)
@@ -130,7 +140,7 @@ def extreme_points(label, rng, quality_level):
 
 
 def coarse_masks(label, rng, quality_level):
-  """Fills blocks of pixels with their most frequent class."""
+  """Fills each block of pixels with the most frequent class in it."""
   del rng
   objects = geometry.components(label)
   share = 1 / 32 + (1 / 9 - 1 / 32) * (1 - quality_level)
@@ -150,7 +160,13 @@ def tags(label, rng, quality_level):
 
 
 def _each(label, draw, first=()):
-  """Draws each object, after `first`, a shape of class 0 that may be empty."""
+  """Draws one shape for each object.
+
+  Args:
+    label: classes, uint8 [H, W].
+    draw: function that returns the shape of an object's mask, bool [H, W].
+    first: shape of class 0 to list before the others; left out if it is empty.
+  """
   drawn = [(0, first)] if len(first) else []
   drawn += [(value, draw(mask)) for value, mask in geometry.components(label)]
   return Drawn([shape for _, shape in drawn], [value for value, _ in drawn])

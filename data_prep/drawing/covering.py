@@ -2,21 +2,24 @@
 
 One pixel convention holds everywhere: the pixel in column j and row i covers
 [j, j + 1) x [i, i + 1), its centre is (j + 0.5, i + 0.5), and it belongs to a
-shape if its centre does. A box with whole numbers therefore holds exactly the
-columns x0 .. x1 - 1. The functions that `annotation_kinds` lists take
+shape if its centre lies inside the shape. A box with whole numbers therefore
+holds exactly the columns x0 .. x1 - 1. The functions that `annotation_kinds`
+lists take
 
   shape: the shape as the manifest holds it, float64 [...], in image pixels;
-  scale: size of the label map over that of the image along x and y, float [2];
+  scale: label-map pixels per image pixel along x and y, float [2];
   size: height and width of the label map;
-  width: line width in image pixels, if the kind has one
+  width: line width in image pixels, only for kinds that have a width
 
 and return bool [H, W].
 """
 
 import numpy as np
 
-POINT_RADIUS = 2.0  # In pixels of the label map that is drawn.
-_LEAST_RADIUS = 0.71  # Half a diagonal: no thin line falls between the centres.
+POINT_RADIUS = 2.0  # In pixels of the label map, not of the image.
+# Half the diagonal of a pixel: a thinner line could pass between the pixel
+# centres and cover none.
+_LEAST_RADIUS = 0.71
 
 
 def box(shape, scale, size):
@@ -40,19 +43,25 @@ def points(shape, scale, size):
 
 
 def between(shape, scale, size):
-  """Covers the box around points, float [N, 2], and the pixels they lie in."""
+  """Covers the box around points, float [N, 2], half a pixel larger all round.
+
+  The box thus includes the pixels that the points lie in.
+  """
   corners = [*(shape.min(0) * scale - 0.5), *(shape.max(0) * scale + 0.5)]
   return rectangle(corners, size)
 
 
 def stroke(shape, scale, size, width):
-  """Covers half the width to either side of a polyline, float [N, 2]."""
+  """Covers the pixels within half the width of a polyline, float [N, 2]."""
   radius = max(width / 2 * scale.min(), _LEAST_RADIUS)
   return _stroke(shape * scale, radius, size)
 
 
 def ellipse(shape, scale, size):
-  """Covers an ellipse, [cx, cy, rx, ry, angle_deg]; the angle turns x to y."""
+  """Covers an ellipse, [cx, cy, rx, ry, angle_deg].
+
+  A positive angle turns the x axis towards the y axis.
+  """
   cx, cy, rx, ry, angle_deg = shape
   y, x = _centres(size)
   dx, dy = x / scale[0] - cx, y / scale[1] - cy
@@ -67,13 +76,14 @@ def _centres(size):
 
 
 def rectangle(corners, size):
-  """Covers [x0, y0, x1, y1] in pixels of the label map, bool [H, W]."""
+  """Covers the box [x0, y0, x1, y1], given in pixels of the label map."""
   y, x = _centres(size)
   x0, y0, x1, y1 = corners
   return (x0 <= x) & (x < x1) & (y0 <= y) & (y < y1)
 
 
 def _disc(centre, size):
+  """Covers a disc of `POINT_RADIUS` around a centre in label-map pixels."""
   y, x = _centres(size)
   return (x - centre[0]) ** 2 + (y - centre[1]) ** 2 <= POINT_RADIUS**2
 
@@ -98,7 +108,7 @@ def _stroke(vertices, radius, size):
 
 
 def fill_polygon(vertices: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-  """Fills a polygon by the even-odd rule, bool [H, W].
+  """Returns the pixels inside a polygon by the even-odd rule, bool [H, W].
 
   In each row whose centre line it crosses, an edge flips all pixels left of the
   crossing. The cost therefore grows with the outline, not with the area.
@@ -108,7 +118,8 @@ def fill_polygon(vertices: np.ndarray, size: tuple[int, int]) -> np.ndarray:
   for (xa, ya), (xb, yb) in zip(
       vertices, np.roll(vertices, -1, axis=0), strict=True):
     low, high = min(ya, yb), max(ya, yb)
-    # Rows with low <= centre < high, so that no vertex counts twice.
+    # Take the rows with low <= centre < high, so that a vertex on a centre line
+    # counts for only one of its two edges.
     first = int(np.clip(np.ceil(low - 0.5), 0, height))
     last = int(np.clip(np.ceil(high - 0.5), 0, height))
     rows = np.arange(first, last)

@@ -1,7 +1,8 @@
-"""Adds the faults of annotators to label maps; pure and seeded.
+"""Adds faults to label maps, such as annotators make.
 
 A fault of `manifest.FAULTS` makes an annotation worthless, as if it had been
-made on another frame.
+made on another frame of the video. All functions are pure; randomness comes
+from the generator that they take.
 """
 
 from hybridseg import types
@@ -17,25 +18,31 @@ _NUM_TRIES = 60
 def add_fault(
     label: np.ndarray, rng: np.random.Generator, *, fault: str
 ) -> np.ndarray:
-  """Spoils a label map that holds an object with one of `manifest.FAULTS`.
+  """Adds a fault to a label map.
 
-  All objects are shifted by 0.6 to 1.2 sizes, shrink to 13 to 27 % of their
-  area, move to a random place off all objects, or become background
+  All objects are shifted by 0.6 to 1.2 times their size, shrink to 13 to 27 %
+  of their area, move to a random place off all objects, or become background
   ('missing').
 
   Args:
-    label: classes, uint8 [H, W]; unlabelled pixels stay unlabelled.
+    label: classes, uint8 [H, W], with at least one object; unlabelled pixels
+      stay unlabelled.
     rng: source of all randomness.
-    fault: one of `manifest.FAULTS`.
+    fault: one of `manifest.FAULTS`, but not ''.
 
   Returns:
-    Classes, uint8 [H, W].
+    The faulty classes, uint8 [H, W].
   """
   return _FAULT_MAP_FNS[fault](label, rng)
 
 
 def _paint(label, objects):
-  """Paints objects in order on background; unlabelled pixels stay so."""
+  """Paints objects on background, the later ones above the earlier ones.
+
+  Args:
+    label: the original label map, whose unlabelled pixels stay unlabelled.
+    objects: (class, mask) of each object.
+  """
   painted = np.zeros_like(label)
   for value, mask in objects:
     painted[mask] = value
@@ -43,13 +50,18 @@ def _paint(label, objects):
 
 
 def _size(mask):
-  """Returns the height and width of the tight box of bool [H, W]."""
+  """Returns the height and width of the tight box around a mask."""
   x0, y0, x1, y1 = geometry.tight_box(mask)
   return np.array([y1 - y0, x1 - x0])
 
 
 def _moved(mask, step):
-  """Returns bool [H, W] moved by whole pixels (down, right), cut at edges."""
+  """Moves a mask by whole pixels, and cuts it off at the image's edges.
+
+  Args:
+    mask: bool [H, W].
+    step: pixels down and pixels to the right, which are rounded.
+  """
   height, width = mask.shape
   down = int(np.clip(np.rint(step[0]), -height, height))
   right = int(np.clip(np.rint(step[1]), -width, width))
@@ -62,7 +74,7 @@ def _moved(mask, step):
 
 
 def _largest(mask):
-  """Returns the largest 8-connected part of bool [H, W]."""
+  """Returns the largest 8-connected part of a mask, bool [H, W]."""
   parts, count = ndimage.label(mask, structure=np.ones((3, 3)))
   if count < 2:
     return mask
@@ -74,12 +86,13 @@ def _placed(mask, free, rng):
 
   Args:
     mask: the object, bool [H, W].
-    free: where it may lie, bool [H, W].
-    rng: source of the places.
+    free: the pixels that the object may cover, bool [H, W].
+    rng: source of the random places.
 
   Returns:
-    The object at the first place that is all free, or else at the place with
-    the least overlap, and whether the place is all free.
+    The object at the first place where it covers only free pixels, or else at
+    the place where it covers the fewest others; and whether it covers only free
+    pixels.
   """
   height, width = mask.shape
   x0, y0, x1, y1 = map(int, geometry.tight_box(mask))
@@ -103,7 +116,10 @@ def _placed(mask, free, rng):
 
 
 def _random_disc(free, rng, *, radius):
-  """Returns a disc within `free`, of at least one pixel, smaller if needed."""
+  """Returns a disc at a random place within the free pixels, bool [H, W].
+
+  If the disc does not fit anywhere, it gets smaller, down to one pixel.
+  """
   depth = geometry.depth_inside(free)
   radius = max(min(radius, depth.max() - 1), 0.5)
   centres = np.argwhere(depth > radius)
@@ -113,7 +129,7 @@ def _random_disc(free, rng, *, radius):
 
 
 def _shift_map(label, rng):
-  """Moves all objects by 0.6 to 1.2 of their sizes in one direction."""
+  """Moves all objects by 0.6 to 1.2 times their sizes in one direction."""
   objects = geometry.components(label)
   best, best_iou = None, 2.0
   for _ in range(_NUM_TRIES):
@@ -141,7 +157,8 @@ def _shrink_map(label, rng):
     x0, y0, x1, y1 = map(int, geometry.tight_box(mask))
     old = np.array([y1 - y0, x1 - x0])
     new = np.empty(2, int)
-    # The longer side compensates for a shorter one of at least a pixel.
+    # The shorter side cannot become shorter than one pixel; choose the longer
+    # side so that the area is right all the same.
     short = int(np.argmin(old))
     new[short] = max(round(np.sqrt(share) * old[short]), 1)
     new[1 - short] = max(round(share * old.prod() / new[short]), 1)
@@ -157,7 +174,11 @@ def _shrink_map(label, rng):
 
 
 def _misplace_map(label, rng):
-  """Moves each object to a random place off all objects and off the others."""
+  """Moves each object to a random place in the background.
+
+  The new places overlap neither the original objects nor each other, unless no
+  background is left.
+  """
   free = label == 0
   placed = []
   for value, mask in geometry.components(label):
@@ -170,6 +191,7 @@ def _misplace_map(label, rng):
 
 
 def _empty_map(label, rng):
+  """Turns all objects into background."""
   del rng
   return _paint(label, [])
 

@@ -1,4 +1,4 @@
-"""Puts predicted or corrected masks in place of the annotations of a set."""
+"""Replaces the annotations of a set by predicted or corrected masks."""
 
 from typing import Any
 import pathlib
@@ -17,18 +17,22 @@ from data_prep.shared import pixels
 def constrain(
     label: np.ndarray, annotation: dict[str, Any], *, root: pathlib.Path
 ) -> np.ndarray:
-  """Returns a prediction constrained to a weak annotation.
+  """Changes a predicted label map so that it agrees with a weak annotation.
 
-  For a box, outline, line or coarse mask, no pixel outside of the shapes of a
-  class keeps that class. A shape without any pixel of its class is filled, for
-  the annotator has seen an object there. Where the annotation is unlabelled,
-  the prediction is kept. For scribbles and points, labelled pixels keep their
-  class. For a tag, classes that it does not name become background.
+  For a box, outline, line or coarse mask, a pixel keeps a class only if a shape
+  of that class covers it; otherwise it becomes background. A shape in which no
+  pixel has its class is filled with its class, since the annotator has seen an
+  object there. Where the annotation is unlabelled, the prediction is kept. For
+  scribbles and points, the labelled pixels take the class of the annotation.
+  For a tag, classes that it does not name become background.
 
   Args:
     label: predicted class per pixel, uint8 [H, W], of the image's size.
     annotation: one annotation of a checked manifest.
-    root: folder that its path is relative to.
+    root: folder that the annotation's path is relative to.
+
+  Returns:
+    The changed classes, uint8 [H, W].
   """
   label = label.copy()
   kind = annotation_kinds.TABLE[annotation['kind']]
@@ -52,7 +56,8 @@ def constrain(
           kind.field: [annotation[kind.field][i]], 'labels': [value]}
       inside = rasterize.rasterize(one, size=label.shape, root=root) != 0
       shapes.append((value, inside))
-  # The pixels that such shapes leave unlabelled are not open by themselves.
+  # The box around extreme points is unlabelled, but unlike in a shape labelled
+  # 255, a prediction of another class must not stay there.
   open_label = drawn if not kind.opens else _only_open(
       annotation, kind.field, label.shape)
   allowed = open_label == types.UNLABELLED
@@ -66,7 +71,7 @@ def constrain(
 
 
 def _only_open(annotation, field, size):
-  """Draws only the shapes that are labelled 255."""
+  """Draws only those shapes of an annotation that are labelled 255."""
   kept = [p for p, v in zip(
       annotation[field], annotation['labels'], strict=True)
       if v == types.UNLABELLED]
@@ -81,12 +86,18 @@ def with_masks(
     *,
     constrained: bool,
 ) -> tuple[manifest_lib.Manifest, list[manifest_lib.Problem]]:
-  """Returns the set with the masks ID.png of a folder, and their problems.
+  """Replaces the annotations of a set by the masks ID.png of a folder.
 
   Args:
-    manifest: without problems; an image without a mask keeps its annotation.
-    folder: masks of class numbers, each of the size of its image.
-    constrained: whether to make the masks agree with the annotations.
+    manifest: the set's manifest, without problems. Rows for which the folder
+      has no mask keep their annotations.
+    folder: folder of the masks, which hold class numbers and have the sizes of
+      their images.
+    constrained: whether to make the masks agree with the weak annotations that
+      they replace, see `constrain`.
+
+  Returns:
+    The changed manifest, and the problems of the masks that cannot be used.
   """
   rows, problems = [], []
   opened = pixels.open_folder(folder)

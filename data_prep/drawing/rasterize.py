@@ -1,7 +1,7 @@
 """Draws annotations as label maps, and resizes images and label maps.
 
-`covering` computes which pixels a shape covers. Where shapes overlap, the later
-one wins.
+`covering` computes which pixels a shape covers. Where shapes overlap, the shape
+that is listed later wins.
 """
 
 from collections.abc import Sequence
@@ -16,21 +16,21 @@ from PIL import Image
 from data_prep.drawing import annotation_kinds
 from data_prep.drawing import rle
 
-_MAX_BORDER = 0.1  # Largest share of a mask that may be unlabelled.
+_MAX_BORDER = 0.1  # Largest share of an exact mask that may be unlabelled.
 
 
 def has_file(annotation: dict[str, Any]) -> bool:
-  """Returns whether an annotation is stored as a picture of its own."""
+  """Returns whether an annotation is stored as a separate picture file."""
   kind = annotation_kinds.TABLE.get(annotation['kind'])
   return kind is not None and kind.may_be_file and (
       'path' in annotation or kind.field not in annotation)
 
 
 def is_exact(label: np.ndarray) -> bool:
-  """Returns whether enough of a mask is labelled for it to be exact.
+  """Returns whether enough pixels of a mask are labelled to call it exact.
 
-  Up to a tenth may be unlabelled: the border of objects, as in VOC, or a small
-  area that the annotator chose to ignore.
+  Up to a tenth of the pixels may be unlabelled: the borders of objects, as in
+  VOC, or a small area that the annotator chose to ignore.
 
   Args:
     label: class per pixel, uint8 [H, W].
@@ -47,20 +47,21 @@ def rasterize(
 ) -> np.ndarray:
   """Draws an annotation as a label map.
 
-  Inside a box, polygon, ellipse or run lengths, and within half the width of a
-  line, pixels get the class of the shape, and 0 elsewhere. Within
-  `covering.POINT_RADIUS` of a point, and within half the width of a stroke,
-  they get its class and are unlabelled elsewhere. Extreme points are drawn as
-  points; the rest of their box is unlabelled and everything outside is 0.
-  Shapes labelled 255 lie below all others. A tag leaves every pixel unlabelled.
-  `values` maps the stored values of a mask to classes. Shapes are scaled first
-  and then drawn at `output_size`, so that no point is lost; masks and run
+  Pixels inside a box, a polygon, an ellipse or a mask of run lengths get the
+  class of the shape, as do pixels within half the width of a line; all other
+  pixels get class 0. Pixels within `covering.POINT_RADIUS` of a point or within
+  half the width of a stroke get the class of the point or stroke; all other
+  pixels are unlabelled. Extreme points are drawn as points; the rest of their
+  box is unlabelled, and everything outside the box is 0. Shapes labelled 255
+  lie below all others. A tag leaves every pixel unlabelled. In a mask file, the
+  annotation's `values` map the stored values to classes. Shapes are scaled
+  first and then drawn at `output_size`, so that no point is lost; masks and run
   lengths are resized by nearest neighbour.
 
   Args:
     annotation: one annotation of a checked manifest.
-    size: height and width of the image that it was drawn on.
-    root: folder that the paths are relative to.
+    size: height and width of the image that the annotation was drawn on.
+    root: folder that the paths of masks are relative to.
     output_size: height and width of the result; None takes `size`.
 
   Returns:
@@ -88,7 +89,8 @@ def rasterize(
   label = np.full(output_size, empty, np.uint8)
   pairs = sorted(
       zip(annotation[kind.field], annotation['labels'], strict=True),
-      key=lambda pair: pair[1] != types.UNLABELLED)  # Stable for the others.
+      # Sorting is stable: all other shapes keep their order.
+      key=lambda pair: pair[1] != types.UNLABELLED)
   if kind.is_mask:
     for shape, value in pairs:
       inside = rle.decode_rle(shape)
@@ -108,13 +110,13 @@ def rasterize(
 
 
 def read_image(path: pathlib.Path) -> np.ndarray:
-  """Reads an image as uint8 [H, W, 1] if it is gray, else [H, W, 3].
+  """Reads a gray image as uint8 [H, W, 1], any other as uint8 [H, W, 3].
 
-  Transparency is dropped; an orientation tag of a camera is not applied.
+  The alpha channel is dropped, and a camera's orientation tag is ignored.
 
   Raises:
-    ValueError: if it does not hold 8 bits per channel.
-    OSError: if it cannot be read.
+    ValueError: if the image does not hold 8 bits per channel.
+    OSError: if the file cannot be read.
   """
   with Image.open(path) as image:
     if image.mode in ('1', 'L', 'LA'):
@@ -129,12 +131,13 @@ def read_mask(
 ) -> np.ndarray:
   """Reads the stored pixel values of a mask as an integer array, [H, W].
 
-  A palette picture yields its indices. A one-bit picture yields 0 and 1, or 0
-  and 255 if `values` names 255. Colour channels must be equal.
+  A picture with a palette yields its palette indices. A one-bit picture yields
+  0 and 1, or 0 and 255 if `values` has the key '255'. If there are colour
+  channels, they must be equal.
 
   Raises:
     ValueError: if the colour channels differ.
-    OSError: if it cannot be read.
+    OSError: if the file cannot be read.
   """
   with Image.open(path) as image:
     if image.mode in ('LA', 'RGBA'):
@@ -157,7 +160,8 @@ def apply_values(
 
   Args:
     mask: stored pixel values.
-    values: class per stored value; None keeps the values.
+    values: maps each stored value, as text, to its class; None takes the stored
+      values as classes.
 
   Raises:
     ValueError: if a stored value has no class; the message holds the value.
@@ -166,7 +170,8 @@ def apply_values(
     if mask.size and (mask.min() < 0 or mask.max() > types.UNLABELLED):
       raise ValueError(f'{int(mask.min())} .. {int(mask.max())}')
     return mask.astype(np.uint8)
-  # np.unique would be slow: it sorts all pixels.
+  # Compare with one value after the other; np.unique would sort all pixels,
+  # which is slow.
   label = np.full(mask.shape, -1, np.int16)
   for stored, value in values.items():
     label[mask == int(stored)] = value
@@ -177,14 +182,14 @@ def apply_values(
 
 
 def parse_values(pairs: Sequence[str], flag: str) -> dict[str, int] | None:
-  """Returns the class of each stored value, as `apply_values` takes it.
+  """Parses pairs STORED:CLASS into the `values` of `apply_values`.
 
   Args:
-    pairs: such as ['0:0', '255:1'].
-    flag: name of the flag that the pairs come from, for the message.
+    pairs: the pairs, such as ['0:0', '255:1'].
+    flag: name of the flag that holds the pairs, for the message.
 
   Returns:
-    Class by stored value; None if there are no pairs.
+    The class of each stored value; None if there are no pairs.
 
   Raises:
     ValueError: if a pair is malformed; the message is one line.
@@ -199,12 +204,16 @@ def parse_values(pairs: Sequence[str], flag: str) -> dict[str, int] | None:
 
 
 def resize_image(image: np.ndarray, *, size: tuple[int, int]) -> np.ndarray:
-  """Resizes uint8 [H, W, C] to `size`: by area averages down, bilinearly up."""
+  """Resizes an image, uint8 [H, W, C], to `size` = (height, width).
+
+  If neither side grows, each new pixel is the average of the area that it
+  covers; otherwise the pixels are interpolated bilinearly.
+  """
   if image.shape[:2] == tuple(size):
     return image
   shrinks = size[0] <= image.shape[0] and size[1] <= image.shape[1]
-  # Pillow's BILINEAR also antialiases an axis that shrinks while the other
-  # grows.
+  # If one axis grows and the other shrinks, Pillow's BILINEAR also antialiases
+  # the shrinking axis.
   resample = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
   picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
   resized = np.asarray(picture.resize((size[1], size[0]), resample))
@@ -212,7 +221,10 @@ def resize_image(image: np.ndarray, *, size: tuple[int, int]) -> np.ndarray:
 
 
 def resize_label(label: np.ndarray, *, size: tuple[int, int]) -> np.ndarray:
-  """Resizes uint8 [H, W] by taking the pixel under each new centre."""
+  """Resizes a label map, uint8 [H, W], by nearest neighbour.
+
+  Each new pixel takes the class of the old pixel that contains its centre.
+  """
   if label.shape == tuple(size):
     return label
   rows, columns = (

@@ -1,10 +1,11 @@
 """Encodes and decodes the run lengths of a mask as COCO writes them.
 
-Runs go down the columns and start with a run of 0, which may be empty. In text
-form, each run beyond the third is stored as its difference to the run two
-before. The number is cut into groups of 5 bits, the lowest first; each group is
-written as the character 48 + group, and + 32 if another group follows
-(pycocotools, maskApi.c).
+The runs go down the columns, one column after the other, and start with a run
+of pixels outside the mask, which may be empty. In the text form, each run after
+the third is stored as its difference from the run two places before. Each
+number is split into groups of 5 bits, the lowest first; a group is written as
+the character with the code 48 + group, or 48 + group + 32 if another group
+follows (pycocotools, maskApi.c).
 """
 
 from typing import Any
@@ -15,7 +16,7 @@ _MAX_PIXELS = 2**28
 
 
 def encode_rle(mask: np.ndarray) -> dict[str, Any]:
-  """Returns {"size": [H, W], "counts": text} of bool [H, W]."""
+  """Encodes a mask, bool [H, W], as {"size": [H, W], "counts": text}."""
   flat = np.asarray(mask, bool).ravel(order='F')
   changes = np.flatnonzero(np.diff(flat, prepend=False)) if flat.size else []
   runs = np.diff([0, *changes, flat.size]).tolist()
@@ -32,7 +33,7 @@ def encode_rle(mask: np.ndarray) -> dict[str, Any]:
 
 
 def decode_rle(rle: Any) -> np.ndarray:
-  """Returns bool [H, W] from run lengths, given as text or as a list.
+  """Decodes a mask, bool [H, W], whose run lengths are a text or a list.
 
   Raises:
     ValueError: if `rle` is not a valid mask; the message is one line.

@@ -1,4 +1,7 @@
-"""Draws pen strokes within an object or off all objects; pure and seeded."""
+"""Draws pen strokes inside an object or in the background.
+
+All functions are pure; randomness comes from the generator that they take.
+"""
 
 import numpy as np
 from scipy import sparse
@@ -6,7 +9,9 @@ from scipy.sparse import csgraph
 
 from data_prep.shared import geometry
 
-_STROKE_GRID = 160  # On larger images, strokes go from block to block.
+# Images of more rows or columns are divided into blocks of pixels, and strokes
+# go from block to block, which is much faster.
+_STROKE_GRID = 160
 
 
 def interior_scribble(
@@ -14,12 +19,13 @@ def interior_scribble(
 ) -> list[list[float]]:
   """Draws one stroke along the middle of the object.
 
-  The stroke is the cheapest path between two random pixels of the interior (at
-  least 0.3 of the greatest depth) that lie far apart; a pixel costs about 1 /
-  its distance to the outside. The path stays inside: if an object is not
-  4-connected, the part with the deepest pixel is taken. If the image has more
-  than 160 rows or columns, the path goes from block to block through blocks
-  that lie entirely inside.
+  The stroke is the cheapest path between two random interior pixels that lie
+  far apart. A pixel's depth is its distance to the outside; interior pixels
+  have at least 0.3 of the greatest depth, and a pixel on the path costs about
+  1 / depth. The path stays inside: if an object is not 4-connected, the part
+  with the deepest pixel is taken. If the image has more than 160 rows or
+  columns, the path goes from block to block of pixels, through blocks that lie
+  entirely inside.
 
   Args:
     mask: the object, bool [H, W], not empty.
@@ -51,11 +57,11 @@ def interior_scribble(
 def medial_line(mask: np.ndarray) -> list[list[float]]:
   """Draws the line through the middle of an object that is itself a line.
 
-  The ends are two pixels that lie farthest apart within the object; between
-  them, a pixel costs 1 / its squared distance to the outside. At either end the
-  line starts at the last of its pixels whose inscribed disc still holds that
-  end, as in a stroke with round ends. For a disc, little more than the centre
-  is left.
+  The line is the cheapest path between the two pixels that lie farthest apart
+  within the object; a pixel costs 1 / its squared distance to the outside. The
+  line is then shortened at either end, since a stroke has round ends: it starts
+  at the innermost of its pixels whose inscribed disc still contains that end of
+  the path. For a disc, little more than the centre is left.
 
   Args:
     mask: the object, bool [H, W], not empty; if it has several parts, the one
@@ -88,7 +94,7 @@ def medial_line(mask: np.ndarray) -> list[list[float]]:
 def background_scribble(
     label: np.ndarray, rng: np.random.Generator, *, length: float = 1.0
 ) -> list[list[float]]:
-  """Draws one stroke of class 0 that stays off objects and unlabelled pixels.
+  """Draws one stroke in the background, off objects and unlabelled pixels.
 
   Args:
     label: classes, uint8 [H, W].
@@ -103,21 +109,26 @@ def background_scribble(
 
 
 def _whole_blocks(mask, block):
-  """Returns which blocks of bool [H, W] lie entirely inside."""
+  """Returns which blocks of pixels lie entirely inside a mask, bool [h, w]."""
   height, width = (size // block for size in mask.shape)
   cut = mask[: height * block, : width * block]
   return cut.reshape(height, block, width, block).all((1, 3))
 
 
 def _graph(inside, cost, *, may_cut_corners=False):
-  """Returns the cost of steps between neighbours among N pixels, [N, N].
+  """Returns the costs of the steps between neighbouring pixels of an object.
 
-  A diagonal step needs both pixels beside it, so that a thin line stays inside.
+  A diagonal step passes between two other pixels. By default both of them must
+  lie inside, so that a thin line stays inside.
 
   Args:
-    inside: bool [H, W], of which N pixels are True.
-    cost: of each pixel inside, in the order of rows, float [N].
-    may_cut_corners: whether a diagonal step needs neither of the two pixels.
+    inside: the object, bool [H, W], with N pixels that are True.
+    cost: cost of each pixel of the object, row by row, float [N].
+    may_cut_corners: whether to allow a diagonal step also if one or both of the
+      pixels beside it lie outside.
+
+  Returns:
+    The cost of each step, sparse float [N, N].
   """
   index = np.cumsum(inside).reshape(inside.shape) - 1
   right = inside[:, :-1] & inside[:, 1:]
@@ -150,7 +161,7 @@ def _trace(previous, end):
 
 
 def _vertices(inside, path, block):
-  """Returns the vertices [[x, y], ...] of a path at which it turns."""
+  """Returns the ends and turning points of a path of pixels, [[x, y], ...]."""
   path = np.array(geometry.pixel_centres(inside, path)) * block
   if len(path) > 2:
     step = np.diff(path, axis=0)

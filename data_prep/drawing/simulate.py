@@ -1,10 +1,11 @@
 """Simulates weak annotations, good and faulty, from exact label maps.
 
-All functions are pure and seeded. Every connected component of every class
-becomes one shape. A good annotation has a graded quality. A fault is one of
-`manifest.FAULTS` and spoils all shapes of an image alike, as if the annotation
-had been made on another frame. The row of a kind in `annotation_kinds` holds
-how it is drawn and what a fault spoils.
+All functions are pure; randomness comes from the generator that they take.
+Every connected component of every class becomes one shape. A good annotation is
+drawn more or less carefully, according to its quality level. A fault, one of
+`manifest.FAULTS`, spoils all shapes of an image alike, as if the annotation had
+been made on another frame of the video. The table `annotation_kinds` lists, for
+each kind, the function that draws it and what a fault changes.
 """
 
 from collections.abc import Sequence
@@ -41,36 +42,42 @@ def simulate_weak(
 ) -> dict[str, Any]:
   """Draws one weak annotation of an exact label map.
 
-  As `quality_level` falls from 1 to 0, good boxes grow from tight to 10 %
-  looser on each side, and good polygons fall from 12 to 4 vertices. An
-  annotation with an IoU below 0.55 is drawn again, with more care each time; if
-  even the most careful one is below, it stays. The same holds for ellipses,
-  whose radii grow by up to 20 %, and for coarse masks, whose blocks grow from 1
-  / 32 to 1 / 9 of the shorter side of the image, but never so far that an
-  object vanishes. Scribbles get shorter, points fewer (3 to 1 per object),
-  lines up to half as wide again, and extreme points move by up to 5 % of the
-  object's size. The background gets one stroke, or as many points as all
-  objects together.
+  As `quality_level` falls from 1 to 0, good annotations get coarser:
 
-  A fault spoils boxes and polygons after they are drawn; for all other kinds
-  but tags, it spoils the label map that they are drawn from. All objects are
-  shifted by 0.6 to 1.2 sizes, shrink to 13 to 27 % of their area, move to a
-  random place off all objects, or become background ('missing'). A faulty tag
-  names no class if the fault is 'missing'. Otherwise it names an absent class
-  instead of a present one, or no class if none is absent.
+  - Boxes grow from tight to 10 % looser on each side.
+  - Polygons have 4 vertices instead of 12.
+  - The radii of ellipses grow by up to 20 %.
+  - The blocks of coarse masks grow from 1 / 32 to 1 / 9 of the image's shorter
+    side, but never so far that an object vanishes.
+  - Lines get up to 1.5 times as wide.
+  - Scribbles get shorter. The background always has one scribble.
+  - Points get fewer, from 3 to 1 per object. The background has as many points
+    as all objects together.
+  - Extreme points move by up to 5 % of the object's size.
+
+  If a box, polygon, ellipse, coarse mask or line has an IoU below 0.55 with the
+  label map, the annotation is drawn again, with more care each time; the most
+  careful one is kept whatever its IoU.
+
+  A fault changes boxes and polygons after they are drawn; for all other kinds
+  but tags, it changes the label map that they are drawn from. All objects are
+  shifted by 0.6 to 1.2 times their size, shrink to 13 to 27 % of their area,
+  move to a random place off all objects, or become background ('missing'). A
+  faulty tag names no class if the fault is 'missing'. Otherwise it names an
+  absent class instead of a present one, or no class if none is absent.
 
   Args:
     truth: exact classes, uint8 [H, W].
     rng: source of all randomness.
     kind: one of `KINDS`.
     quality_level: 0 (coarse) to 1 (careful).
-    fault: '' or one of `FAULTS`, added to the drawn annotation.
+    fault: one of `FAULTS`, or '' for a good annotation.
     num_classes: number of classes, background included, from which a faulty tag
-      draws; None takes those up to the highest class in `truth`.
+      draws its wrong class; None counts up to the highest class in `truth`.
 
   Returns:
     An annotation as a manifest holds it. If `truth` has no object or the fault
-    is 'missing', it has no shapes but those of class 0.
+    is 'missing', the annotation has no shapes except those of class 0.
 
   Raises:
     ValueError: if `kind` or `fault` is unknown.
@@ -96,12 +103,13 @@ def simulate_weak(
 
 
 def _draw_with_care(label, rng, row, quality_level):
-  """Draws all objects of a label map, again if the IoU is too low."""
+  """Draws all objects of a label map, and again while the IoU is too low."""
   num_classes = 1 + max((v for v, _ in geometry.components(label)), default=0)
   for redraw in range(1 + _NUM_REDRAWS):
     drawn = row.annotate(
         label, rng, min(quality_level + redraw / _NUM_REDRAWS, 1.0))
-    # The IoU of other kinds does not show how carefully they were drawn.
+    # Kinds that do not label every pixel are drawn only once: their IoU does
+    # not show how carefully they were drawn.
     if not row.is_dense or _GOOD_IOU <= geometry.quality(
         draw(_annotation(drawn, row), label.shape), label, num_classes):
       break
@@ -130,10 +138,15 @@ def plan_faults(
     fault_fraction: float,
     kinds: Sequence[str] = DEFAULT_KINDS,
 ) -> list[dict[str, Any]]:
-  """Draws the kind, quality level and fault of each weak annotation.
+  """Draws the kind, the quality level and the fault of each weak annotation.
 
-  The kinds share the annotations evenly. round(fault_fraction * num_weak) of
-  them are faulty, spread evenly over the faults and over the kinds.
+  Every kind gets about the same number of annotations. Of all annotations,
+  round(fault_fraction * num_weak) are faulty, spread evenly over the faults and
+  over the kinds.
+
+  Returns:
+    For each annotation, `kind`, `fault` and `quality_level` in random order of
+    the annotations, as `simulate_weak` takes them.
   """
   num_faulty = round(fault_fraction * num_weak)
   faults = [FAULTS[i % len(FAULTS)] for i in range(num_faulty)]
@@ -154,24 +167,26 @@ def weak_row(
     plan: dict[str, Any],
     num_classes: int | None = None,
 ) -> manifest.Row:
-  """Returns a strong row with a simulated weak annotation instead of its mask.
+  """Replaces the mask of a strong row by a simulated weak annotation.
 
-  An image without objects has no fault, since there is nothing to spoil.
+  An image without objects gets no fault, since there is nothing to spoil.
 
-  The stored quality is the IoU over the pixels that the annotation labels. For
-  scribbles, points and extreme points these are few, so that even a faulty one
-  may have a high quality, while discs that reach over the outline lower the
-  quality of an exact one. A tag labels no pixel and always has the quality 1.
+  The stored quality is the IoU with the truth over the pixels that the
+  annotation labels. Scribbles, points and extreme points label few pixels, so
+  that even a faulty annotation may have a high quality. Conversely, the discs
+  drawn for points may reach over the outline of an object and lower the quality
+  of a good annotation. A tag labels no pixel and always has the quality 1.
 
   Args:
     row: the strong row.
-    truth: its exact classes, uint8 [H, W].
+    truth: exact classes of its image, uint8 [H, W].
     rng: source of all randomness.
-    plan: `kind`, `quality_level` and `fault`, as `plan_faults` gives them.
+    plan: `kind`, `quality_level` and `fault`, as `plan_faults` returns them.
     num_classes: see `simulate_weak`.
 
   Returns:
-    The weak row; its `evaluation` holds truth, quality and fault.
+    The weak row; its field `evaluation` holds the truth, the quality and the
+    fault.
   """
   annotation = simulate_weak(truth, rng, **plan, num_classes=num_classes)
   score = geometry.quality(
@@ -202,6 +217,7 @@ def _rounded(shape, num_values):
 
 
 def _iou(shapes, labels, kind, truth):
+  """Returns the mean IoU of drawn shapes with the truth."""
   row = annotation_kinds.TABLE[kind]
   label = draw(
       _annotation(annotators.Drawn(shapes, labels), row), truth.shape)
@@ -213,7 +229,12 @@ def _clip(shape, size):
 
 
 def _area(shape, kind):
-  """Returns the area of a shape, [V, 2]; a box has two opposite corners."""
+  """Returns the area of a polygon, or of a box given by two opposite corners.
+
+  Args:
+    shape: corners (x, y), float [V, 2].
+    kind: 'polygon' or 'box'.
+  """
   if kind == 'box':
     return float(np.prod(shape[1] - shape[0]))
   x, y = shape.T
@@ -221,7 +242,7 @@ def _area(shape, kind):
 
 
 def _shifted(shapes, labels, truth, rng, kind):
-  """Moves all shapes by 0.6 to 1.2 sizes in one direction."""
+  """Moves all shapes by 0.6 to 1.2 times their sizes in one direction."""
   best, best_iou = None, 2.0
   for _ in range(_NUM_TRIES):
     angle, distance = rng.uniform(0, 2 * np.pi), rng.uniform(0.6, 1.2)
@@ -235,18 +256,19 @@ def _shifted(shapes, labels, truth, rng, kind):
     iou = _iou(moved, labels, kind, truth)
     if kept >= 0.3 and iou < best_iou:
       best, best_iou = moved, iou
-    # Some overlap is left on purpose, since this fault is a near miss.
+    # An IoU of up to 0.3 is accepted, since this fault is meant to be a near
+    # miss.
     if kept >= 0.3 and iou < 0.3:
       return moved
   return best or _shrunken(shapes, labels, truth, rng, kind)
 
 
 def _shrunken(shapes, labels, truth, rng, kind):
-  """Shrinks all shapes to 13 to 27 % of the area of the objects."""
+  """Shrinks all shapes so that they have 13 to 27 % of the objects' area."""
   area = sum(_area(s, kind) for s in shapes)
   target = rng.uniform(0.13, 0.27) * np.isin(truth, labels).sum()
   scale = float(np.clip(np.sqrt(target / max(area, 1e-6)), 0.25, 0.55))
-  # Keep every shape above about a pixel, so that it still covers something.
+  # Keep every shape larger than about a pixel, so that it still covers some.
   shrink = lambda s: max(scale, 1.5 / max(np.ptp(s, axis=0).min(), 1.5))
   middle = lambda s: (s.min(0) + s.max(0)) / 2
   return [middle(s) + shrink(s) * (s - middle(s)) for s in shapes]

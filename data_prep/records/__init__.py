@@ -1,6 +1,7 @@
 """Turns a manifest into the records that training reads.
 
-It holds the form of a record (`schema`), the TFDS builder that writes records
-(`builder`), the hashes that show whether a set is the same (`fingerprints`),
-and the steps that prediction repeats for a new picture (`preparation`).
+The package defines the features of a record (`schema`), writes records that
+TFDS reads (`builder`), computes hashes that show whether a set has changed
+(`fingerprints`), and stores how pictures were read, so that prediction can read
+new pictures in the same way (`preparation`).
 """

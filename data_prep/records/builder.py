@@ -6,11 +6,11 @@ ArrayRecord is read and written without TensorFlow:
   source = builder.as_data_source(split='train_weak')
 
 Shards are independent. A shard is written if its rows or their files have
-changed, and otherwise taken over from the last records; the shards that an
-interrupted build has finished serve the next one. If a set outgrows one
-machine, map `write_shard` over `shard_tasks` where the files can be read, for
-instance with Apache Beam, and then let `build` assemble the shards in
-`staging`:
+changed, and otherwise copied from the previous records. If a build is
+interrupted, the next build uses the shards that were finished. If a set is too
+large for one machine, map `write_shard` over `shard_tasks` on machines that can
+read the files, for instance with Apache Beam, and then let `build` assemble the
+shards in `staging`:
 
   with beam.Pipeline() as pipeline:
     _ = (pipeline | beam.Create(builder.shard_tasks(manifest, image_size=96))
@@ -49,18 +49,19 @@ _SHARD_ROWS = 256
 
 
 class ShardTask(NamedTuple):
-  """The content of one shard; can be sent to another process or machine.
+  """Everything needed to write one shard, here or on another machine.
 
   Attributes:
     split: one of `schema.SPLITS`.
     index: number of the shard within its split.
-    rows: checked rows.
-    first_instance_id: instance id of the first row; -1 if none has one.
+    rows: the shard's rows of a checked manifest.
+    first_instance_id: instance id of the first row; -1 if the split's rows have
+      no instance ids.
     root: folder that the rows' paths are relative to.
     image_size: height and width of every record.
     num_classes: number of classes K.
     channels: channels of every record, 1 or 3.
-    digest: SHA-256 of all of the above and of the files.
+    digest: SHA-256 of the other fields except `root`, and of the files.
   """
 
   split: str
@@ -77,7 +78,15 @@ class ShardTask(NamedTuple):
 def metadata(
     manifest: manifest_lib.Manifest, *, image_size: int
 ) -> dict[str, Any]:
-  """Returns the metadata of records: name, classes, sizes, counts, hashes."""
+  """Returns the metadata of a set's records: names, sizes, counts and hashes.
+
+  Args:
+    manifest: the set's manifest.
+    image_size: height and width of every record.
+
+  Raises:
+    OSError: if a picture or mask cannot be read.
+  """
   return {
       'name': manifest.header.name,
       'classes': list(manifest.header.classes),
@@ -95,11 +104,14 @@ def holds(
     *,
     image_size: int,
 ) -> bool:
-  """Returns whether records hold a manifest, whichever version wrote them.
+  """Returns whether records were made from a manifest and its present files.
+
+  Records of earlier versions of this package, which hashed the manifest in
+  another way, are recognized, too.
 
   Args:
     stored: the metadata of the records.
-    manifest: of the set.
+    manifest: the set's manifest.
     image_size: height and width that the records should have.
 
   Raises:
@@ -114,15 +126,18 @@ def holds(
 def made_in_other_order(
     folder: str | os.PathLike[str], manifest: manifest_lib.Manifest
 ) -> str:
-  """Returns the hash that records store for a manifest, '' if not its records.
+  """Returns the manifest hash that records store, if they hold a manifest.
 
-  This is for records whose hash was computed with JSON keys in an order that is
-  no longer known. Files, counts, and the ids of each split are compared
-  instead.
+  Some old records store a hash that depends on the order of JSON keys, which is
+  no longer known. For these, the files, the counts and the ids of each split
+  are compared instead of the hash.
 
   Args:
     folder: folder of the records.
-    manifest: of the set.
+    manifest: the set's manifest.
+
+  Returns:
+    The stored hash of the manifest, or '' if the records do not hold it.
 
   Raises:
     OSError: if a picture or mask cannot be read.
@@ -145,9 +160,10 @@ def made_in_other_order(
 def shard_tasks(
     manifest: manifest_lib.Manifest, *, image_size: int
 ) -> list[ShardTask]:
-  """Cuts a checked manifest into shards, in its order.
+  """Divides a checked manifest into shards, in the order of its rows.
 
-  Row k of train_weak is instance k. Every file is read for the digests.
+  Row k of the split train_weak becomes instance k. Every file is read to
+  compute the digests.
   """
   channels = _channels(manifest)
   tasks = []
@@ -168,7 +184,7 @@ def shard_tasks(
 
 
 def write_shard(task: ShardTask, *, folder: str | os.PathLike[str]) -> None:
-  """Writes a shard as `folder`/DIGEST, whole or not at all.
+  """Writes a shard to the file `folder`/DIGEST, completely or not at all.
 
   Raises:
     OSError: if a file cannot be read, or the shard cannot be written.
@@ -182,7 +198,7 @@ def write_shard(task: ShardTask, *, folder: str | os.PathLike[str]) -> None:
   unfinished = f'{path}.{os.getpid()}.unfinished'
   try:
     _write_rows(task, features, unfinished)
-  except RuntimeError as error:  # ArrayRecord puts the system's error in here.
+  except RuntimeError as error:  # ArrayRecord hides the system's error in it.
     full = os.strerror(errno.ENOSPC)
     if full not in str(error):
       raise
@@ -212,23 +228,23 @@ def build(
     previous: str | os.PathLike[str] | None = None,
     staging: str | os.PathLike[str] | None = None,
 ) -> pathlib.Path:
-  """Writes the records of a checked manifest, all of them or nothing.
+  """Writes the records of a checked manifest, either all of them or none.
 
   Args:
-    manifest: without problems, see `check.check_manifest`.
-    output: folder of the records, which must not exist; its parent must.
+    manifest: manifest without problems, see `check.check_manifest`.
+    output: folder of the records. It must not exist, but its parent must.
     image_size: height and width of every record.
-    previous: older records, from which unchanged shards are taken.
-    staging: folder, on the disk of `output`, that keeps finished shards if the
-      build is interrupted; the default lies next to `output`. It is removed at
-      the end.
+    previous: folder of older records, from which unchanged shards are copied.
+    staging: folder, on the same disk as `output`, that keeps finished shards if
+      the build is interrupted; the default lies next to `output`. It is removed
+      at the end.
 
   Returns:
-    `output`, to be opened with `tfds.builder_from_directory`.
+    The path `output`, which `tfds.builder_from_directory` can open.
 
   Raises:
     FileExistsError: if `output` exists.
-    BlockingIOError: if another process builds there.
+    BlockingIOError: if another process is building in `staging`.
     ValueError: if lines of the manifest could not be parsed.
   """
   if manifest.problems:
@@ -253,6 +269,7 @@ def build(
 
 @contextlib.contextmanager
 def _locked(folder):
+  """Keeps other processes from building in a folder."""
   descriptor = whole_file.follow_no_link(
       folder / 'lock', os.O_RDWR | os.O_CREAT)
   try:
@@ -267,7 +284,7 @@ def _locked(folder):
 
 
 def _take_over(tasks, previous, staging):
-  """Copies the shards of older records that are still valid."""
+  """Copies those shards of older records that have not changed."""
   if previous is None or not (pathlib.Path(previous) / 'shards.json').exists():
     return
   with open(pathlib.Path(previous) / 'shards.json', encoding='utf-8') as file:
@@ -288,8 +305,8 @@ def _write_shards(tasks, staging):
   if len(missing) < len(tasks):
     print(f'  shards that are there already: {len(tasks) - len(missing)} of '
           f'{len(tasks)}', file=sys.stderr)
-  # Threads are enough: decoding, resizing and compressing release Python's
-  # lock.
+  # Threads can use all cores, since decoding, resizing and compressing release
+  # Python's global lock.
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     pending = {
         pool.submit(write_shard, task, folder=staging): task for task in missing
@@ -305,7 +322,10 @@ def _write_shards(tasks, staging):
 
 
 def _assemble(tasks, manifest, staging, output):
-  """Names the shards as TFDS does and writes its metadata."""
+  """Moves the shards to `output` under the names that TFDS expects.
+
+  Also writes the metadata that TFDS needs.
+  """
   with whole_file.folder_beside(output) as temporary:
     by_split = collections.defaultdict(list)
     for task in tasks:
@@ -342,7 +362,7 @@ def _assemble(tasks, manifest, staging, output):
 
 @contextlib.contextmanager
 def _quiet():
-  """Silences the TFDS message about a download that does not take place."""
+  """Silences TFDS, which reports a download that does not take place."""
   verbosity = logging.get_verbosity()
   logging.set_verbosity(logging.WARNING)
   try:
@@ -353,7 +373,7 @@ def _quiet():
 
 
 def _channels(manifest):
-  """Returns 1 if all images are gray, else 3."""
+  """Returns the number of channels: 1 if all images are gray, else 3."""
   for row in manifest.rows:
     with Image.open(manifest.root / row.image) as image:
       if image.mode not in ('1', 'L', 'LA'):

@@ -1,4 +1,4 @@
-"""Computes hashes of a set's manifest and files, to tell sets apart."""
+"""Computes hashes of a set's manifest and files, to detect changes."""
 
 from collections.abc import Sequence
 import hashlib
@@ -11,12 +11,13 @@ from data_prep import manifest as manifest_lib
 def of_manifest(
     manifest: manifest_lib.Manifest, *, as_written: bool = False
 ) -> str:
-  """Returns the SHA-256 of the header and of the content of each row.
+  """Returns the SHA-256 of a manifest's header and of the content of its rows.
 
   Args:
-    manifest: of the set.
-    as_written: whether to hash the keys of each JSON object in their order, as
-      earlier versions did; records that they wrote store this hash.
+    manifest: the set's manifest.
+    as_written: whether to hash the keys of each JSON object in the order in
+      which the file holds them, instead of sorting them. Records of earlier
+      versions store this hash.
   """
   rows = [row._replace(line=0) if as_written else content(row)
           for row in manifest.rows]
@@ -25,7 +26,7 @@ def of_manifest(
 
 
 def content(row: manifest_lib.Row) -> manifest_lib.Row:
-  """Returns a row without its line number and with sorted keys."""
+  """Returns a row without its line number, and with sorted JSON keys."""
   return row._replace(
       line=0, annotation=_sorted_keys(row.annotation),
       evaluation=_sorted_keys(row.evaluation))
@@ -40,17 +41,16 @@ def _sorted_keys(value: Any) -> Any:
 
 
 def of_files(rows: Sequence[manifest_lib.Row], root: pathlib.Path) -> str:
-  """Returns the SHA-256 of all images and masks.
+  """Returns the SHA-256 of the contents of all images and masks.
 
-  It changes if a mask is corrected.
+  The hash therefore also changes if somebody corrects a mask.
 
   Args:
     rows: rows of a manifest.
-    root: folder that their paths are relative to.
-    root: folder that their paths are relative to.
+    root: folder that the paths in the rows are relative to.
 
   Raises:
-    OSError: if one of them cannot be read.
+    OSError: if an image or a mask cannot be read.
   """
   digest = hashlib.sha256()
   for row in rows:

@@ -1,9 +1,9 @@
-"""Stores how pictures became records, so that prediction can do the same.
+"""Stores how the pictures of a set were read, for predictions on new pictures.
 
-`preparation.json` lies beside the records. With it, prediction reads a new file
-as `prepare` read the set: with the same window of intensities, and the same
-orientation and slicing axis of volumes. The size of records is in the records
-themselves.
+The file `preparation.json` lies beside the records. With it, prediction reads a
+new file as `prepare` read the set: with the same window of intensities, and the
+same orientation and slicing axis of volumes. The image size is not in this
+file, since the records themselves store it.
 """
 
 import collections
@@ -24,11 +24,12 @@ class Preparation(NamedTuple):
   """How the pictures of a set were read.
 
   Attributes:
-    intensity_range: intensities that became 0 and 255 in files of more than 8
-      bits; None takes percentiles of each file.
-    orientation: where the axes of the volumes point, such as 'LPS'; None if
-      there were no volumes: then a volume is read as it is stored.
-    axis: axis along which volumes were sliced; None takes the one of the
+    intensity_range: the intensities that were mapped to 0 and 255 in files of
+      more than 8 bits; None means percentiles of each file.
+    orientation: directions in which the axes of the volumes point, such as
+      'LPS'. It is None if the set had no volumes; a new volume is then read as
+      it is stored.
+    axis: axis along which volumes were sliced; None means the axis with the
       largest spacing.
   """
 
@@ -40,13 +41,14 @@ class Preparation(NamedTuple):
 def write(
     folder: pathlib.Path, *, intensity_range: tuple[float, float] | None
 ) -> None:
-  """Writes the preparation of a set, using its index of volumes.
+  """Writes the preparation of a set to `preparation.json`.
 
-  If there are several orientations or axes, the most frequent pair is written.
+  The orientation and the axis come from the set's index of volumes, if it has
+  one. If the volumes differ, their most frequent pair is written.
 
   Args:
-    folder: folder of the manifest and of the volumes, if there are any.
-    intensity_range: as the user gave it.
+    folder: folder of the manifest and of the index of volumes.
+    intensity_range: the window of intensities that the user gave, or None.
   """
   orientation = axis = None
   index = folder / nifti.INDEX
@@ -61,7 +63,7 @@ def write(
 
 
 def read(folder: str | os.PathLike[str]) -> Preparation:
-  """Reads the preparation of a set; older sets without one get the default."""
+  """Reads the preparation of a set; old sets without one get the defaults."""
   path = pathlib.Path(folder) / FILE
   if not path.exists():
     return Preparation()
@@ -69,12 +71,16 @@ def read(folder: str | os.PathLike[str]) -> Preparation:
 
 
 def from_json(value: dict[str, Any]) -> Preparation:
-  """Returns a preparation from the JSON form of its `_asdict`."""
+  """Returns a preparation from the JSON object that `write` writes."""
   limits = value['intensity_range']
   return Preparation(
       tuple(limits) if limits else None, value['orientation'], value['axis'])
 
 
 def orientation_of(affine: np.ndarray) -> str:
-  """Returns the nearest directions of a volume's axes, such as 'LPS'."""
+  """Returns the anatomical directions nearest to a volume's axes, as in 'LPS'.
+
+  Args:
+    affine: the volume's affine of NIfTI, float [4, 4].
+  """
   return ''.join(nibabel.aff2axcodes(affine))

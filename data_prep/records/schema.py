@@ -1,4 +1,4 @@
-"""Defines a record: the features of one image, which are made from one row."""
+"""Defines a record, the features of one image, and makes it from a row."""
 
 import pathlib
 from typing import Any
@@ -11,13 +11,19 @@ from data_prep import manifest as manifest_lib
 from data_prep.drawing import rasterize
 
 SPLITS = ('train_strong', 'train_weak', 'val', 'test')
-VERSION = '1.1.0'  # Version of the form of records.
+VERSION = '1.1.0'  # Of the features; change it whenever they change.
 
 
 def record_features(
     *, image_size: int, num_classes: int, channels: int
 ) -> tfds.features.FeaturesDict:
-  """Returns the features that every record holds."""
+  """Returns the specification of the features that every record holds.
+
+  Args:
+    image_size: height and width of every record.
+    num_classes: number of classes, background included.
+    channels: 1 or 3.
+  """
   tensor, scalar = tfds.features.Tensor, tfds.features.Scalar
   text = tfds.features.Text
   side = image_size
@@ -55,7 +61,8 @@ def split_rows(
   """Returns the rows of each record split, in the order of the manifest."""
   rows = {name: [] for name in SPLITS}
   for row in manifest.rows:
-    # An unlabelled image counts as a weak one without information.
+    # An unlabelled image is treated as a weakly labelled one whose pixels are
+    # all unlabelled.
     role = 'weak' if row.role == 'unlabelled' else row.role
     rows[f'train_{role}' if row.split == 'train' else row.split].append(row)
   return rows
@@ -73,12 +80,13 @@ def make_example(
   """Returns the features of one row, see `record_features`.
 
   Args:
-    row: a checked row.
-    root: folder that its paths are relative to.
-    image_size: height and width S of the result; the aspect is not kept.
+    row: a row of a checked manifest.
+    root: folder that the paths in the row are relative to.
+    image_size: height and width of the result; the aspect ratio is not kept.
     num_classes: number of classes K.
-    channels: 1 or 3; a gray image is repeated to 3.
-    instance_id: row of the indicator table, or -1.
+    channels: 1 or 3; with 3, a gray image is repeated in all channels.
+    instance_id: index of the instance in the table of indicators; -1 if it is
+      not weak.
   """
   image = rasterize.read_image(root / row.image)
   size, output_size = image.shape[:2], (image_size, image_size)
