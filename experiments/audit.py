@@ -7,13 +7,15 @@ Writes to --output (default RUN/audit): audit.csv, most suspect first, with a
 score, its interval and a reason; audit.json, a summary of all annotations and
 of each kind, annotator and site; audit.html, the first 200 suspects with
 pictures; with --export, the first suspects in the format of an annotation tool.
-Faults that are planted in a set are never used; they are only counted.
+If the set itself has planted faults in its weak labels, the scores do not use
+this knowledge; it only serves to measure the ranking.
 
 What a fault looks like is learnt from the exact masks of the strong training
-images, in which faults are planted. The validation and the test split take no
-part in the scores, so that both can judge a run that starts from the scores
-(`weighting.initial_from`). audit.json states how well planted faults are ranked
-in subjects that were not learnt from.
+images: the audit redraws them as weak annotations, with and without faults. By
+default, the validation and the test split take no part in the scores, so that
+both can judge a later run that starts from the scores
+(`weighting.initial_from`). audit.json states how well such faults are ranked in
+subjects that were left out of the learning.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Starts every binary, and turns its errors into one line and an exit code."""
+"""Runs the main function of a binary, and reports errors as single lines."""
 
 from collections.abc import Callable, Sequence
 import re
@@ -13,7 +13,7 @@ import jax
 
 
 class UserError(Exception):
-  """Raised on bad input; the one-line message says what, where, what to do."""
+  """Raised on bad input; its one line says what is wrong, where, what to do."""
 
 
 class Incomplete(Exception):
@@ -27,11 +27,11 @@ class Stopped(Exception):
 def run(main: Callable[[], None]) -> None:
   """Parses the flags and calls `main`.
 
-  A `UserError`, or a file that cannot be read or written, ends the process with
-  exit code 2, `Incomplete` with 4, `Stopped` with 0, and Ctrl-C with 130. If
-  the reader of the output is gone (`... | head -1`), the process ends silently.
-  If several processes run together, any other error is printed as one line, and
-  the exit code is 3.
+  The exit code of the process is 2 after a `UserError`, or after a file that
+  cannot be read or written; 4 after `Incomplete`; 0 after `Stopped`; and 130
+  after Ctrl-C. If nobody reads the output any more (`... | head -1`), the
+  process ends without a message. If several processes train together, any other
+  error is printed as one line, and the exit code is 3.
   """
 
   def guarded(argv):
@@ -56,7 +56,8 @@ def run(main: Callable[[], None]) -> None:
         _exit(UserError(system_errors.in_words(e)))
       if parallel.num_processes() == 1:
         raise
-      # If one process has ended or failed, the others cannot continue.
+      # This process must end at once: if one of several processes has ended or
+      # failed, the others cannot continue.
       print(f'Error: {_lost(e)}', file=sys.stderr)
       parallel.exit_now(3)
 
@@ -66,7 +67,8 @@ def run(main: Callable[[], None]) -> None:
     except UserError as e:
       return _exit(e)
 
-  early_help.answer('__main__')  # Benchmarks do not call it earlier.
+  # Binaries call this before their slow imports, but benchmarks do not.
+  early_help.answer('__main__')
   with system_errors.quiet_without_reader():
     app.run(guarded, flags_parser=parse)
 
@@ -87,16 +89,17 @@ def _lost(error):
 
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:
-  """Parses flags and turns every error of them into a `UserError`."""
+  """Parses the flags, and turns every error in them into a `UserError`."""
   try:
     rest = flags.FLAGS(list(argv))
     if 'config' in flags.FLAGS:
-      getattr(flags.FLAGS.config, 'lock', None)  # Raises if it is missing.
+      # Reading an attribute raises an error if --config was not given.
+      getattr(flags.FLAGS.config, 'lock', None)
     return rest
-  except BrokenPipeError:  # --help prints, and nobody may read it.
+  except BrokenPipeError:  # --help printed its text, but nobody reads it.
     raise
-  # For wrong config keys and files, ml_collections raises the errors of dicts,
-  # casts and files.
+  # For a wrong config key, value or file, ml_collections raises built-in errors
+  # such as KeyError, TypeError or OSError.
   except (
       flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError
   ) as e:
@@ -104,7 +107,7 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
 
 
 def _one_line(error: Exception) -> str:
-  """Returns the part of a parsing error on which a user can act."""
+  """Returns a parsing error as one line that tells the user what to change."""
   text = str(error.args[0]) if error.args else str(error)
   if isinstance(error, flags.UnrecognizedFlagError):
     return f'{text} See --help.' if '?' not in text else text
@@ -116,7 +119,7 @@ def _one_line(error: Exception) -> str:
     return f'Unknown config key {key[2]!r}: did you mean {key[1]!r}?'
   if isinstance(error, (AttributeError, KeyError)):
     return f'Unknown config key {text.splitlines()[0].strip(chr(34))}.'
-  if 'Traceback' in text:  # The config file failed; the last line says why.
+  if 'Traceback' in text:  # The config file failed: its last line is the error.
     return f'--config: {text.strip().splitlines()[-1]}'
   text = text.replace('flag --', 'Flag --', 1)
   if 'must have a value other than None' in text:

@@ -1,31 +1,32 @@
-r"""Compares evaluated results case by case, and tells which one is better.
+r"""Compares evaluated results case by case, and states which one is better.
 
 python -m experiments.compare --results=runs/a,runs/b
 python -m experiments.compare --results=a.csv,b.csv,c.csv --names=old,new,big \
     --metric=hd95 --split=val --output=comparison
 
-A result is the folder of a run, or of an evaluation by `experiments.evaluate`,
-or a CSV file of either. Cases are paired by id; the score of a case is the
-mean over the foreground classes. A class that is rightly in neither mask counts
-with the best possible score (1; distances 0), so that a result that invents it
-falls behind. The mean of one result alone, as `evaluate` computes it, leaves
-such classes out. Both means are printed.
+Each entry of --results is the folder of a run, the output folder of
+`experiments.evaluate`, or a CSV file with scores per case from either. Cases
+are paired by id; the score of a case is the mean over the foreground classes.
+If a class is in neither the prediction nor the reference of a case, it counts
+with the best possible score (1, or 0 for distances), so that another result
+that predicts this class falls behind. The mean of a single result, as
+`evaluate` computes it, leaves such classes out. Both means are printed.
 
-Runs on the same set whose configs differ only in the seed are one result, the
-mean over its seeds. To average other results, give them the same name in
---names; to average none, give each its own name.
+Runs on the same set whose configs differ only in the seed are averaged to one
+result. To average other entries, give them the same name in --names; to average
+none, give each its own name.
 
-Prints the means of each result, and writes them to OUTPUT/comparison.json. For
-each pair of results (with more than four results, for the first and each other
-one), it also gives: the mean paired difference, with a 95 % bootstrap interval
-that resamples subjects and not cases; the p-value of a permutation test that
-flips whole subjects, adjusted for the number of pairs (Holm); wins, ties and
-losses; and the same for each class, without p-values and without adjustment. A
-result is called better if p <= 0.05 and the interval excludes 0; otherwise the
-data cannot tell. OUTPUT/comparison.csv holds the paired scores.
+Prints the means of each result. Compares all pairs of results, or, with more
+than four results, the first with each other one. For each pair, it prints the
+mean paired difference, with a 95 % bootstrap interval that resamples whole
+subjects; the p-value of a permutation test that flips whole subjects, adjusted
+for the number of pairs (Holm); wins, ties and losses; and the same for each
+class, without p-values. A result is called better if p <= 0.05 and the interval
+excludes 0; otherwise the data cannot tell. All of this is also written to
+OUTPUT/comparison.json, and the paired scores to OUTPUT/comparison.csv.
 
-Intervals of results with several seeds resample seeds, too. With one seed, p
-and interval ignore that another seed would have trained another network.
+If a result has several seeds, its intervals resample the seeds, too. If it has
+one seed, p-value and interval do not show how much another seed would differ.
 """
 
 import os
@@ -62,9 +63,16 @@ from experiments.tables import seed_groups
 
 
 def _groups(paths):
-  """Returns the results, as groups of runs, and messages for the user.
+  """Groups the runs whose mean is one result.
 
-  The groups follow --names if it has a name for each run, else the configs.
+  If --names has one name per run, runs of the same name form a group;
+  otherwise, runs form a group if their configs differ only in the seed.
+
+  Args:
+    paths: table of scores of each run.
+
+  Returns:
+    The groups, and messages for the user.
   """
   rows, lines = seed_groups.find(_RESULTS.value, paths)
   names = _NAMES.value
@@ -92,7 +100,7 @@ def _groups(paths):
 
 
 def _shown(text):
-  """Escapes a text whose characters would break a line."""
+  """Returns a text, escaped if it has line breaks or control characters."""
   return text if text.isprintable() else repr(text)
 
 
@@ -101,7 +109,7 @@ def _span(interval):
 
 
 def print_report(report):
-  """Prints the means, then each pair in words, overall and per class."""
+  """Prints the mean of each result, and then the comparison of each pair."""
   better = 'higher' if report['higher_is_better'] else 'lower'
   print(f'{report["metric"]} ({better} is better) on '
         f'{grammar.counted(report["num_cases"], "common case")} of '
@@ -127,7 +135,7 @@ def print_report(report):
 
 
 def _seeds(result):
-  """Returns the number of seeds of a result and their spread, as text."""
+  """Returns the number of seeds of a result and the SD over them, as text."""
   if 'mean_by_seed' not in result:
     return ''
   return (f'  mean of {len(result["mean_by_seed"])} seeds, SD '

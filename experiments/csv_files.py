@@ -1,4 +1,4 @@
-"""Reads and writes CSV tables; a wrong table raises an error of one line."""
+"""Reads and writes CSV tables; a malformed table raises a one-line error."""
 
 from collections.abc import Sequence
 import csv
@@ -22,12 +22,12 @@ def read_csv(
     required: names of the columns that must be there.
 
   Returns:
-    The header, and for each row its place (file and line, for messages) and its
-    cells.
+    The header, and for each row a pair: where it is (the file and the line, for
+    messages), and its cells.
 
   Raises:
     binary.UserError: if the file cannot be read, if a column is missing or
-      there twice, or if a row is shorter or longer than the header.
+      occurs twice, or if a row is shorter or longer than the header.
   """
   try:
     with open(path, newline='', encoding='utf-8-sig') as f:
@@ -54,7 +54,7 @@ def read_csv(
 
 
 def write_csv(path: str, header: Sequence[str], rows: Sequence[Any]) -> None:
-  """Writes a table; readers never see a part of it."""
+  """Writes a table; other programs never see a half-written file."""
   with whole_file.open_whole(path, newline='', encoding='utf-8') as f:
     writer = csv.writer(f)
     writer.writerow(cells.guard_all(header))

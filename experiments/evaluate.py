@@ -1,22 +1,24 @@
-r"""Evaluates a checkpoint of a run, or any masks against references.
+r"""Evaluates a checkpoint of a run, or a folder of masks against references.
 
 python -m experiments.evaluate --workdir=runs/phantom --split=test
 python -m experiments.evaluate --predictions=OUT/masks --references=FOLDER \
     --classes=background,lesion --output=evaluation
 
-Computes Dice, IoU, precision, recall, volume error, HD95, ASSD and NSD per
-class and case, with 95 % intervals that resample subjects, and for a run also
-the calibration error. Distances are in mm if every spacing is known, else in
-pixels. A class that is missed or invented has the worst possible score. A class
-that is in neither mask is not counted; the results state how many cases were
-counted. The definitions are in `experiments.evaluation.scoring` and
-`hybridseg.surface_metrics`.
+Computes Dice, IoU, precision, recall, volume error, HD95, ASSD and NSD for each
+class and case, and their means with 95 % intervals that resample subjects; for
+a run, also the calibration error. Distances are in mm if every spacing is
+known, else in pixels. If a class is in only one of prediction and reference,
+its score is the worst possible. If it is in neither, it is not counted; the
+results state how many cases were counted. The definitions are in
+`experiments.evaluation.scoring` and `hybridseg.surface_metrics`.
 
-A run is evaluated at the resolution of the original images, if they still
-exist. evaluation_SPLIT.json, evaluation_SPLIT.csv and report_SPLIT.html are
-written into its folder. Two folders hold class numbers (PNG, TIFF, NIfTI, ...)
-and are paired by their paths without the suffix. evaluation.json,
-evaluation.csv and report.html are written to --output.
+With --workdir, a run is evaluated at the resolution of the original images, if
+they still exist; evaluation_SPLIT.json, evaluation_SPLIT.csv and
+report_SPLIT.html are written into the folder of the run.
+
+With --predictions and --references, both folders hold masks of class numbers
+(PNG, TIFF, NIfTI, ...), which are paired by their paths without the suffix;
+evaluation.json, evaluation.csv and report.html are written to --output.
 """
 
 import os
@@ -69,8 +71,8 @@ from experiments.reports import blocks
 from experiments.reports import pages
 
 
-_MAX_SHOWN = 1000  # Most cases in a report.
-_SHOWN_SIDE = 192
+_MAX_SHOWN = 1000  # Largest number of cases in a report.
+_SHOWN_SIDE = 192  # Longer side of their pictures, in pixels.
 
 
 def main():
@@ -99,7 +101,8 @@ def main():
 
 
 def _print(results, report):
-  """Prints the means over all classes and of each class, and the files."""
+  """Prints the metrics of all classes and of each class, and where files are.
+  """
   unit = results['distance_unit']
   print(f'{grammar.counted(results["num_cases"], "case")} of '
         f'{grammar.counted(results["num_subjects"], "subject")}; distances '
@@ -117,7 +120,7 @@ def _print(results, report):
 
 
 def _small(case):
-  """Returns a case that is small enough for a thousand to fit in memory."""
+  """Shrinks the pictures of a case, so that a thousand cases fit in memory."""
   size = blocks.fit(case.truth.shape, _SHOWN_SIDE)
   label = lambda x: rasterize.resize_label(x, size=size)
   return case._replace(

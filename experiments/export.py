@@ -1,4 +1,4 @@
-r"""Exports a run for use without this library.
+r"""Exports the networks of a run for use without this library.
 
 python -m experiments.export --run=runs/mine --output=model
 
@@ -9,14 +9,14 @@ Checks the exported model against the live networks, and then writes
   OUT/model.onnx           the same for ONNX Runtime, if jax2onnx and
                            onnxruntime are installed: docs/install.md
   OUT/weights.safetensors  the parameters of both networks
-  OUT/model.json           shapes, class names, preparation of the images
+  OUT/model.json           shapes, class names, how the images were prepared
   OUT/MODEL_CARD.md        data, metrics with intervals, intended use, limits
 
 The model takes images of the size of the records, uint8 [B, H, W, C] with any
-B. It returns labels, uint8 [B, H, W], and probabilities, float32 [B, H, W, K].
-It scales intensities and averages both networks, but does not resize: images
-must be resized to H x W before (area average down, bilinear up: `resize_image`
-of `data_prep.drawing.rasterize`).
+batch size B. It returns labels, uint8 [B, H, W], and probabilities, float32
+[B, H, W, K]. It scales intensities and averages both networks, but does not
+resize: resize images to H x W first, by area averages to shrink them and
+bilinearly to enlarge them, as `data_prep.drawing.rasterize.resize_image` does.
 """
 
 from absl import flags

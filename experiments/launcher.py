@@ -1,9 +1,9 @@
-"""Fixes settings before JAX is imported, so that a run can be repeated.
+"""Fixes settings before JAX is imported, so that a run can be repeated exactly.
 
-XLA's CPU code splits sums by the number of threads (environment variable NPROC,
-else the visible cores) and by the widest vector instructions. Both are part of
-a run: its folder records them, and a session that resumes or reproduces it uses
-the same ones.
+The number of threads (environment variable NPROC, else the visible cores) and
+the width of the vector instructions decide in which order XLA adds numbers on a
+CPU, and so the last bits of a result. The folder of a run therefore records
+both, and a session that resumes or reproduces the run uses the same ones.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,10 @@ import re
 import signal
 import sys
 
-# Vector instructions by XLA's name and Linux's, from weakest to strongest.
+# Sets of vector instructions, from weakest to strongest: the name that XLA uses
+# for each, and the name in /proc/cpuinfo.
 _ISAS = {'SSE4_2': 'sse4_2', 'AVX': 'avx', 'AVX2': 'avx2', 'AVX512': 'avx512f'}
-_M_ARENA_MAX, _NUM_ARENAS = -8, 2  # Arguments of mallopt, see malloc.h.
+_M_ARENA_MAX, _NUM_ARENAS = -8, 2  # Arguments of mallopt; see malloc.h.
 _FORCED = re.compile(r'--xla_force_host_platform_device_count=(\d+)')
 _MAX_ISA = re.compile(r'--xla_cpu_max_isa=(\w+)')
 
@@ -37,39 +38,48 @@ def cpu_isa() -> str:
 
 
 def prepare(argv: Sequence[str]) -> None:
-  """Does everything that a binary must do before it imports JAX."""
+  """Prepares the process for training; call it before JAX is imported.
+
+  Args:
+    argv: command line of the process.
+  """
   exit_on_sigterm()
   limit_arenas()
   pin_numerics(argv)
 
 
 def limit_arenas() -> None:
-  """Keeps the memory of a long run flat, where the C library is glibc.
+  """Keeps the memory of a long run from growing, where the C library is glibc.
 
-  Otherwise each of its many short-lived threads may get an arena of its own,
-  and memory that is freed there is of no use to the others.
+  By default, glibc may give each of the many short-lived threads its own pool
+  of memory (an arena). Memory that is freed in one arena cannot be used by
+  threads of another, so that the process would grow.
   """
   if platform.libc_ver()[0] == 'glibc':
     ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _NUM_ARENAS)
 
 
 def exit_on_sigterm() -> None:
-  """Makes SIGTERM end the process with exit code 0 until a run handles it.
+  """Makes SIGTERM end the process with exit code 0.
 
-  Nothing is lost, since there is nothing to save yet.
+  This holds until the training installs its own handler, which saves the run.
+  Nothing is lost until then, since there is nothing to save yet.
   """
   signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 
 def pin_numerics(argv: Sequence[str]) -> None:
-  """Sets NPROC and XLA_FLAGS from the run that `argv` names, if there is one.
+  """Sets NPROC and XLA_FLAGS to those of the run that is continued or repeated.
+
+  A new run gets NPROC from the environment, or else from the number of cores.
 
   Args:
-    argv: command line; --workdir and --reproduce are read from it.
+    argv: command line of the process; --reproduce and --workdir name the run.
   """
   saved = _saved(_flag(argv, 'reproduce')) or _saved(_flag(argv, 'workdir'))
   forced = _FORCED.search(os.environ.get('XLA_FLAGS', ''))
-  # With fewer threads than twice the forced devices, collectives wait forever.
+  # If XLA_FLAGS split the CPU into several devices, XLA needs two threads for
+  # each of them: with fewer, operations across devices wait forever.
   needed = max(os.cpu_count() or 1, 2 * int(forced[1]) if forced else 1)
   nproc = saved.get('nproc') or os.environ.get('NPROC') or str(needed)
   if os.environ.get('NPROC', nproc) != nproc:
@@ -91,7 +101,7 @@ def _say(text):
 
 
 def _flag(argv, name):
-  """Returns the value of a flag in either spelling, or None."""
+  """Returns the value of --name=VALUE or --name VALUE in `argv`, or None."""
   for i, arg in enumerate(argv):
     text = arg.lstrip('-')
     if arg.startswith('-') and text.startswith(f'{name}='):
@@ -102,9 +112,9 @@ def _flag(argv, name):
 
 
 def _saved(run_dir):
-  """Returns the recorded `nproc` and `cpu_isa` of a run's first session.
+  """Returns the `nproc` and `cpu_isa` that the first session of a run recorded.
 
-  Values that make no sense are left out here: the run is refused later, when
+  Invalid values are left out without a message: the run is refused later, when
   its folder is opened.
   """
   try:

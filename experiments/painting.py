@@ -1,16 +1,16 @@
-"""Paints classes and maps of values over an image."""
+"""Paints label maps, and maps of numbers, over an image."""
 
 from data_prep.shared import html_page
 from hybridseg import types
 import numpy as np
 
-_HARM, _HELP = (230, 30, 30), (30, 110, 255)  # Red above 0, blue below.
+_HARM, _HELP = (230, 30, 30), (30, 110, 255)  # Red, for values above 0; blue.
 
 
 def overlay(
     image: np.ndarray, label_map: np.ndarray, *, opacity: float = 0.45
 ) -> np.ndarray:
-  """Paints classes over an image, and unlabelled pixels in grey.
+  """Paints each class over an image in its colour, and unlabelled pixels grey.
 
   Args:
     image: image, uint8 [H, W, C], C = 1 or 3.
@@ -32,12 +32,12 @@ def overlay(
 
 
 def paint_map(image: np.ndarray, values: np.ndarray) -> np.ndarray:
-  """Paints values over a grey image: red above 0, blue below.
+  """Paints numbers over an image in grey: red above 0, blue below 0.
 
   Args:
     image: image, uint8 [H, W, C], C = 1 or 3.
-    values: values, float [H, W]. -1 and 1 get the full colour, through which
-      the image is still visible; nan is not painted.
+    values: numbers, float [H, W]. The colour is strongest at -1 and 1 and
+      beyond, where the image is still visible through it; nan is not painted.
 
   Returns:
     The painted image, float [H, W, 3] in [0, 1].

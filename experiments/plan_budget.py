@@ -1,13 +1,14 @@
-r"""Plans which annotations to add next, for a budget of minutes.
+r"""Plans which annotations to add next within a budget of annotation time.
 
 python -m experiments.plan_budget --sweep=sweep.csv --budget=600 \
     --minutes=mask:10,box:0.5,scribble:1
 python -m experiments.plan_budget --runs='runs/sweep/*' --budget=600 \
     --minutes=mask:10,box:0.5 --have=mask:50,box:400 --output=plan.json
 
-A sweep is a set of finished runs on different mixes of annotations, all scored
-on the same images, best with two seeds or more per mix. Its table has one line
-per run, with the number of training annotations of each kind:
+A sweep is a set of finished runs that were trained on different mixes (numbers
+of annotations of each kind) and tested on the same images, preferably with two
+seeds or more per mix. Its table has one line per run, with the number of
+training annotations of each kind:
 
   mask,box,scribble,seed,dice
   10,0,0,0,0.61
@@ -15,20 +16,24 @@ per run, with the number of training annotations of each kind:
 
 The kinds are mask (always required), coarse_mask, polygon, box, scribble,
 points, ellipse, tag, extreme_points and line; dice is in [0, 1]. With --runs,
-the same numbers are read from folders of runs (or patterns of them): seed and
-records from config.json, and test Dice from metrics.json. A run with
-supervision.weak_scale 0 has used only its masks.
+the same numbers are read from folders of runs (or patterns of them): the seed
+and the path of the records from config.json, and the test Dice from
+metrics.json. A run with supervision.weak_scale 0 counts as trained on its masks
+only.
 
-Dice is fitted as a - b * (1 + mask + sum_k r_k n_k) ** -c, where r_k in [0, 1]
-is how many masks one annotation of kind k is worth; residuals are resampled for
-intervals. Prints (and writes to OUTPUT) the worth of each kind; and the mix
-that is predicted to gain most, each kind alone, and more of the same mix, each
-with its gain and how often it is the best over the resamples. It also states
-whether the data can tell these apart. If the data cannot tell anything (too few
+The curve a - b * (1 + mask + sum_k r_k n_k) ** -c is fitted to the Dice of the
+runs. Here n_k is the number of annotations of kind k, and its worth r_k in
+[0, 1] is the number of masks that one of them replaces; intervals come from a
+bootstrap of the residuals. Prints (and writes to OUTPUT) the worth of each
+kind, and compares several ways to spend the budget: the mix that is predicted
+to gain most, each kind alone, and more of the existing mix. For each of them it
+states the gain, and in which share of the resamples it is the best; and
+whether the data can tell them apart. If the sweep allows no answer (too few
 mixes, a kind that never varies, kinds always in the same proportion, no effect,
-more than twice the minutes that were tried), the answer says so, and nothing is
-ranked. Kinds add up in this curve. The best mix is therefore the kind with the
-highest worth per minute, up to twice what was tried of it, then the next kind.
+more than twice the minutes that were tried), it says so and ranks nothing. In
+this curve, the contributions of the kinds add up. The best mix therefore takes
+the kind with the highest worth per minute, up to twice the number that was
+tried, then the next kind.
 
 --minutes has no default: measure your own annotators. As a first orientation,
 Bearman et al., "What's the Point", 2016 (https://arxiv.org/abs/1506.02106)
@@ -75,7 +80,7 @@ def _read_sweep():
 
 
 def _read_minutes(kinds):
-  """Returns the minutes of every kind of the sweep, all of them positive."""
+  """Returns the minutes that --minutes gives for each kind of the sweep."""
   minutes = mixed_runs.parse_kinds(
       _MINUTES.value, 'minutes', known=kinds, whole=False)
   for kind in kinds:
@@ -94,7 +99,7 @@ def _span(interval, form):
 
 
 def print_report(report):
-  """Prints the curve, the candidates and the verdict."""
+  """Prints the fitted curve, the mixes that were compared, and the verdict."""
   print(f'{grammar.counted(report["num_runs"], "run")} of '
         f'{grammar.counted(report["num_mixes"], "mix")}. There: '
         f'{_mix(report["have"])}. To spend: {report["budget"]:g} minutes.')

@@ -4,8 +4,8 @@ python -m experiments.predict --run=runs/mine --input=FOLDER --output=OUT
 python -m experiments.predict --run=runs/mine --input=scan.nii.gz --output=OUT \
     --probabilities --uncertainty
 
-Reads PNG, JPEG, TIFF, BMP, NPY, DICOM and NIfTI files, and folders with all
-files below them. Writes, under the names of the inputs,
+Reads a PNG, JPEG, TIFF, BMP, NPY, DICOM or NIfTI file, or all such files below
+a folder. Writes, under the names of the input files,
 
   OUT/masks/          class numbers: PNG of the size of the image; .nii.gz of
                       the size, affine and orientation of the volume
@@ -14,12 +14,12 @@ files below them. Writes, under the names of the inputs,
                       PNG with 255 = 1; float32 .nii.gz
   OUT/overlays/       --overlays: the mask painted on the image (PNG); for a
                       volume, on the slice with the largest mask
-  OUT/predictions.csv one line per file: state, shape, pixels per class, mean
-                      uncertainty, the problem if it failed
+  OUT/predictions.csv one line per file: whether it succeeded, shape, pixels per
+                      class, mean uncertainty, and the problem if it failed
 
 The same command resumes a stopped prediction, and tries failed files again. A
-file that cannot be read is named and left out. The exit code is 0 if all files
-could be used, 4 if some could not, and 2 if nothing could be done.
+file that cannot be read is reported and skipped. The exit code is 0 if all
+files could be used, 4 if some could not, and 2 if nothing could be done.
 """
 
 from absl import flags
@@ -59,7 +59,7 @@ from experiments.training import stopping
 
 
 def _with_volume_axes(predictor):
-  """Returns the predictor with the axes that the user gave."""
+  """Returns a predictor that reads volumes along the axes of --volume_axes."""
   axes = _VOLUME_AXES.value
   if axes is None:
     return predictor

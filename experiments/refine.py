@@ -4,16 +4,23 @@ python -m experiments.refine --run=runs/mine
 python -m experiments.train --config=experiments/configs/custom.py \
     --config.input.corrected_labels=runs/mine/refined --workdir=runs/again
 
-Writes to --output (default RUN/refined): masks/ID.png, a mask of class numbers
-for each weak annotation, at the size of the image; corrected.csv, one line per
-annotation, most changed first, with what was changed and how much, the
-indicator, and the trust in the annotation (0 if it is distrusted); and
-corrected.json, the constants of the refinement with the Dice that they reach on
-exact masks. Look at the masks, correct them, and remove the lines that you do
-not accept: these images keep their annotation. `data_prep.export
---masks=RUN/refined/masks` converts the masks for an annotation tool.
+Writes to --output (default RUN/refined):
 
-The methods `dii_dcr_refine` and `uniform_refine` do all of this in one command.
+  masks/ID.png    for each weak annotation, a mask of class numbers at the size
+                  of the image
+  corrected.csv   one line per annotation, most changed first: what was changed
+                  and how much, the indicator, and the trust in the annotation
+                  (0 if it is distrusted)
+  corrected.json  the constants of the refinement, and the Dice that they reach
+                  on exact masks
+
+Look at the masks, and correct them where needed. Remove the lines of
+corrected.csv that you do not accept: these images keep their weak annotation.
+`data_prep.export --masks=RUN/refined/masks` converts the masks for an
+annotation tool.
+
+The methods `dii_dcr_refine` and `uniform_refine` of `experiments.train` train,
+refine and train again in one command.
 """
 
 import os

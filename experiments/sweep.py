@@ -1,16 +1,16 @@
-r"""Trains a grid of methods on a grid of sets, and tabulates the results.
+r"""Trains several methods on several sets, and tabulates the results.
 
 python -m experiments.sweep --config=experiments/configs/tables/phantom.py \
     --workdir=runs/table
 python -m experiments.sweep --config=experiments/configs/tables/endoscene.py \
     --source=FOLDER --workdir=runs/table --list
 
-A cell is a run of one method, on a set of one strong fraction, kind and quality
-of the weak labels, with one seed. Its folder WORKDIR/cells/SET/METHOD/seedN is
-a run folder like any other. Sets are prepared in WORKDIR/data. Cells run one
-after another. The same command resumes a stopped sweep and skips the cells that
-are done. A cell that fails is named, the others are still run, and the exit
-code is 4.
+A cell of the table is one run: a method, trained with one seed on one set. Sets
+differ in the share of strong images, and in the kind and quality of their weak
+labels. The folder of a cell, WORKDIR/cells/SET/METHOD/seedN, is a run folder
+like any other. Sets are prepared in WORKDIR/data. Cells run one after another.
+The same command resumes a stopped sweep and skips finished cells. If a cell
+fails, it is reported, the others still run, and the exit code is 4.
 
 To use several devices, start the command once per device. Each process takes
 the next cell that no other process has taken:
@@ -81,17 +81,19 @@ def run_cells(
   Args:
     cells: cells of a table.
     workdir: folder of the table.
-    source: folder of the original dataset; '' if it needs none.
+    source: folder of the original dataset; '' if the dataset is generated.
     max_cells: largest number of cells to train; None trains all.
-    on_end: function that is called at the start, and when a cell has ended.
+    on_end: function that is called once before the first cell, and after each
+      cell.
     should_stop: see `trainer.train_and_evaluate`.
 
   Returns:
-    One line per cell that failed.
+    For each cell that failed, one line with its name and the reason.
 
   Raises:
     binary.UserError: if a set cannot be prepared.
-    binary.Stopped: if it was asked to stop; everything is saved.
+    binary.Stopped: if the user stopped the sweep, or after `max_cells`;
+      everything is saved.
   """
   states = [grid.read_state(cell) for cell in cells]
   left = [i for i, state in enumerate(states) if state.name != 'done']
@@ -117,7 +119,8 @@ def run_cells(
       coming = [cells[j].method for j in left[number:]]
       print(f'\n== cell {i + 1} of {len(cells)}: {cells[i].words}'
             f'{_time_left(durations, coming)}', flush=True)
-      # Other processes may have taken the cells whose sets were prepared.
+      # If other processes have taken the first cells, this one may need a set
+      # that was not prepared above.
       _prepare(workdir, cells[i].setting, source)
       seconds, why = _train(cells[i], state, should_stop)
     num_trained += 1
@@ -134,7 +137,7 @@ def run_cells(
 
 @contextlib.contextmanager
 def _locked(workdir, name):
-  """Lets one process in at a time, while the others wait."""
+  """Holds a lock file of the table, while other processes wait for it."""
   lock = run_folder.lock(workdir, name=name, wait=True)
   try:
     yield
@@ -148,14 +151,14 @@ def _prepare(workdir, setting, source):
 
 
 def _time_left(durations, coming):
-  """Estimates the time that cells take, from the cells that are done.
+  """Estimates the time that the remaining cells take, from the finished ones.
 
   Args:
-    durations: pairs of method and seconds of the cells that are done.
-    coming: methods of the cells to come.
+    durations: method and seconds of each finished cell.
+    coming: method of each remaining cell.
 
   Returns:
-    The end of a sentence; '' if no cell is done.
+    The end of a sentence that states the time; '' if no cell is finished.
   """
   if not durations:
     return ''
@@ -171,7 +174,8 @@ def _train(cell, state, should_stop):
   """Trains a cell.
 
   Returns:
-    The seconds of all its sessions, and the reason of its failure or ''.
+    The total seconds of all sessions of the cell, and the reason if it failed,
+    else ''.
   """
   if state.name == 'another run':
     return state.seconds, state.why  # The other run's folder stays untouched.
@@ -186,13 +190,14 @@ def _train(cell, state, should_stop):
     grid.write_end(cell, seconds=spent())
     raise
   finally:
-    jax.clear_caches()  # Keeps the programs of all cells from piling up.
+    # Otherwise the compiled programs of all cells would stay in memory.
+    jax.clear_caches()
   grid.write_end(cell, seconds=spent(), why=why)
   return spent(), why
 
 
 def _choose(cells, methods):
-  """Returns the cells whose method --only names, or all without it."""
+  """Returns the cells of the methods that --only names, or all cells."""
   known = {cell.method for cell in cells}
   unknown = sorted(set(methods) - known)
   if unknown:
@@ -206,8 +211,8 @@ def _choose(cells, methods):
 def _share_programs():
   """Lets cells that differ only in their seed share compiled programs.
 
-  Other processes may run on other machines, so that programs are not shared
-  with them.
+  The programs are kept in a temporary folder of this process. They are not
+  shared with other processes, because these may run on other machines.
   """
   with tempfile.TemporaryDirectory(prefix='hybridseg-programs-') as folder:
     jax.config.update('jax_compilation_cache_dir', folder)
@@ -222,7 +227,7 @@ def main():
   chosen = _choose(cells, _ONLY.value)
 
   def write_tables():
-    # The lock keeps processes from overwriting a newer table.
+    # Without the lock, a slow process could overwrite a newer table.
     with _locked(workdir, 'table.lock'):
       sweep_files.write(cells, workdir, reference=config.reference)
 
@@ -232,7 +237,8 @@ def main():
     if os.path.isdir(workdir):
       write_tables()
     return
-  config_checks.check_jax()  # Now, or each cell would fail with the same error.
+  # Check once here: otherwise each cell would fail with the same error.
+  config_checks.check_jax()
   source = config.source if _SOURCE.value is None else _SOURCE.value
   with _share_programs():
     failures = run_cells(

@@ -1,4 +1,4 @@
-r"""Trains a hybrid-supervised segmenter; every option is in the config.
+r"""Trains a segmenter with hybrid supervision, as its config describes.
 
 python -m experiments.train \
     --config=experiments/configs/phantom.py --workdir=runs/phantom \
@@ -6,14 +6,14 @@ python -m experiments.train \
 
 The same command resumes a run that was stopped or killed.
 
-To train a finished run once more, and to check whether it ends with the same
-bits (exit code 1 if not):
+To train a finished run once more, and to check that both runs end with the same
+bits (the exit code is 1 if they differ):
 
 python -m experiments.train --reproduce=runs/phantom --workdir=runs/again
 
-On several hosts, start the same command on each of them: with --distributed
-where SLURM, Kubernetes or Cloud TPU assign the processes, else with
---coordinator, --num_processes and --process_id.
+To train on several hosts, start the same command on each of them. Use
+--distributed where SLURM, Kubernetes or Cloud TPU assign the processes;
+elsewhere use --coordinator, --num_processes and --process_id.
 """
 
 import faulthandler
@@ -63,8 +63,8 @@ def main():
   logging.set_verbosity(logging.WARNING)
   logging.use_absl_handler()
   if _DISTRIBUTED.value or _COORDINATOR.value:
-    # JAX aborts if another process is missing. The stacks of all threads would
-    # hide the line in which it says so.
+    # If another process is missing, JAX prints this in one line and aborts.
+    # The fault handler would hide the line among the stacks of all threads.
     faulthandler.disable()
     parallel.initialize(
         coordinator_address=_COORDINATOR.value,

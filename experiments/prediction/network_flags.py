@@ -1,4 +1,4 @@
-"""The flags of the binaries that use the networks of a run."""
+"""Defines the flags by which a binary chooses the networks of a run."""
 
 from typing import TYPE_CHECKING
 
@@ -19,17 +19,17 @@ _FLIP = flags.DEFINE_bool(
 
 
 def run() -> str:
-  """Returns the folder of the run."""
+  """Returns the folder of the run, the value of --run."""
   return _RUN.value
 
 
 def network() -> str:
-  """Returns the networks that predict, a key of `predictor.NETWORKS`."""
+  """Returns the value of --network, a key of `predictor.NETWORKS`."""
   return _NETWORK.value
 
 
 def load() -> 'predictor_lib.Predictor':
-  """Loads the networks that the flags choose; see `predictor.load`."""
+  """Loads the run, checkpoint and networks that the flags name."""
   from experiments.prediction import predictor as predictor_lib
   return predictor_lib.load(
       _RUN.value, checkpoint=_CHECKPOINT.value, network=_NETWORK.value,

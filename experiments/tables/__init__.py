@@ -1,7 +1,7 @@
-"""Turns the results of many runs into tables, differences and plans.
+"""Turns the results of many runs into tables, comparisons and plans.
 
-This room holds the cells of a sweep and its sets, the reading and pairing of
-scores per case, the statistics of differences between methods over subjects and
-seeds, and the plan of which annotations to add. Where a table needs runs, it
-trains them through `training`. It knows nothing of pictures and reports.
+This package defines the runs and sets of a sweep; reads scores per case and
+pairs those of several results; computes differences between methods, with
+intervals over subjects and seeds; and plans which annotations to add. To train
+runs, it calls `experiments.training`. It makes no pictures and no HTML reports.
 """

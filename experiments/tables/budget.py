@@ -1,8 +1,8 @@
-"""Plans which annotations to add for a budget of minutes.
+"""Plans which annotations to add within a budget of annotation time.
 
 The plan also states how certain it is. It never proposes more than twice what
-the sweep has tried, neither of one kind nor in total minutes, because a curve
-says little far from its points.
+the runs of the sweep have tried, neither in the number of one kind nor in total
+minutes, because a fitted curve is not reliable far from its points.
 """
 
 from typing import Any, NamedTuple
@@ -13,17 +13,19 @@ from scipy import optimize
 from experiments.tables import learning_curve
 from experiments.tables import mixed_runs
 
-_MOST_BEYOND = 2.0  # A plan may reach this many times what was tried.
-_TINY = 1e-9  # Minutes of slack, because sums of fractions are not exact.
+# A plan may reach this many times the largest number or time that was tried.
+_MOST_BEYOND = 2.0
+_TINY = 1e-9  # Minutes added to a budget, because sums of floats are not exact.
 
 
 class Problem(NamedTuple):
-  """The choice to make: what annotations cost, and how many may be added.
+  """What annotations cost, how many exist, and how many may be added.
 
   Attributes:
-    minutes: time that one annotation of each kind takes, float64 [K].
+    minutes: minutes that one annotation of each kind takes, float64 [K].
     have: number of existing annotations of each kind, float64 [K].
-    room: further annotations of each kind that may be proposed, float64 [K].
+    room: largest number of further annotations of each kind that a plan may
+      propose, float64 [K].
     budget: minutes to spend.
   """
 
@@ -45,20 +47,30 @@ def make_problem(
     have: np.ndarray,
     budget: float,
 ) -> Problem:
-  """Returns the problem, with the room that the tried mixes leave."""
+  """Returns the planning problem, limited to what the sweep has tried.
+
+  Existing and proposed annotations of a kind together are at most twice the
+  largest number of that kind in a run of the sweep.
+
+  Args:
+    sweep: finished runs, on K kinds of annotations.
+    minutes: minutes that one annotation of each kind takes, float [K].
+    have: number of existing annotations of each kind, float [K].
+    budget: minutes to spend.
+  """
   room = np.floor(_MOST_BEYOND * sweep.counts.max(axis=0) - have)
   return Problem(minutes, have, np.maximum(room, 0), budget)
 
 
 def best_mix(worths: np.ndarray, problem: Problem) -> np.ndarray:
-  """Returns the mix that adds the most effective annotations, [K].
+  """Returns the numbers of new annotations that promise the highest Dice, [K].
 
-  On the curve, Dice depends on sum_k r_k n_k alone, so that this is a knapsack
-  problem in whole numbers.
+  On the fitted curve, Dice depends only on sum_k r_k n_k. The best mix
+  maximises this sum within the budget: a knapsack problem in whole numbers.
 
   Args:
-    worths: r_k of each kind, float [K]; the mask has 1.
-    problem: what may be bought.
+    worths: worth r_k of each kind, float [K]; the mask has 1.
+    problem: costs and limits of the annotations.
   """
   most = np.minimum(
       problem.room, np.floor(problem.budget / problem.minutes + _TINY))
@@ -72,7 +84,7 @@ def best_mix(worths: np.ndarray, problem: Problem) -> np.ndarray:
 
 
 def single_kind(kind: int, problem: Problem) -> np.ndarray:
-  """Returns the mix with as many of one kind as budget and room allow, [K]."""
+  """Returns the mix of one kind alone, as many as the problem allows, [K]."""
   mix = np.zeros_like(problem.have)
   mix[kind] = min(
       problem.room[kind],
@@ -81,7 +93,10 @@ def single_kind(kind: int, problem: Problem) -> np.ndarray:
 
 
 def more_of_the_same(problem: Problem) -> np.ndarray:
-  """Returns the existing mix, scaled to what the budget allows, [K]."""
+  """Returns new annotations in the proportions of the existing ones, [K].
+
+  Their number is what budget and limits of the problem allow, rounded down.
+  """
   spent = problem.have @ problem.minutes
   share = problem.budget / spent if spent else 0.0
   return np.minimum(problem.room, np.floor(problem.have * share + _TINY))
@@ -90,9 +105,16 @@ def more_of_the_same(problem: Problem) -> np.ndarray:
 def candidates(
     worths: np.ndarray, kinds: tuple[str, ...], problem: Problem
 ) -> dict[str, np.ndarray]:
-  """Returns the mixes to compare, by name, with the best one first.
+  """Returns the mixes of new annotations to compare, by name.
 
-  Empty mixes are left out; equal mixes share one entry under a joint name.
+  The first is the best mix, if the budget buys any. Then follow each kind alone
+  and more of the existing mix. Empty mixes are left out; equal mixes share one
+  entry with a joint name.
+
+  Args:
+    worths: worth r_k of each kind, float [K].
+    kinds: names of the K kinds.
+    problem: costs and limits of the annotations.
   """
   mixes = {'best mix': best_mix(worths, problem)}
   for k, kind in enumerate(kinds):
@@ -107,7 +129,7 @@ def candidates(
       different[f'{same[0]} = {name}'] = different.pop(same[0])
     else:
       different[name] = mix
-  # Renaming moves an entry to the end, so put the best mix first again.
+  # A renamed entry moves to the end of the dict: put the best mix first again.
   return dict(sorted(
       different.items(), key=lambda item: not item[0].startswith('best mix')))
 
@@ -115,11 +137,11 @@ def candidates(
 def spending_objections(
     sweep: mixed_runs.Sweep, problem: Problem
 ) -> tuple[list[str], list[str]]:
-  """Returns what a plan would have to extrapolate, in sentences.
+  """Finds where a plan would go beyond what the sweep has tried.
 
   Returns:
-    The reasons to refuse the plan, and the warnings about it; both are empty
-    if the sweep has tried as much as the plan needs.
+    The reasons to refuse a plan, and the warnings about one, as sentences. Both
+    are empty if the sweep has tried as much as the plan needs.
   """
   tried = float((sweep.counts @ problem.minutes).max())
   wanted = float(problem.have @ problem.minutes + problem.budget)
@@ -150,18 +172,20 @@ def score(
     theta: np.ndarray,
     fits: np.ndarray,
 ) -> list[dict[str, Any]]:
-  """Predicts the Dice of each mix, with intervals over the fits.
+  """Predicts the Dice of each mix, with intervals over bootstrap fits.
 
   Args:
-    mixes: annotations to add, by name; all others are compared with the first.
-    problem: existing annotations and their cost.
+    mixes: annotations to add, by name. Each mix is compared with the first.
+    problem: existing annotations, and costs.
     theta: parameters of the fitted curve, float [P].
-    fits: parameters from `learning_curve.bootstrap`, float [F, P].
+    fits: parameters of F bootstrap fits (`learning_curve.bootstrap`), float
+      [F, P].
 
   Returns:
-    For each mix: its annotations, its predicted Dice and gain with intervals,
-    the share of fits in which it is the best, and how far it lies below the
-    first mix.
+    A dict for each mix: its annotations and minutes; its predicted Dice, its
+    gain over the existing annotations, and how far its Dice lies below that of
+    the first mix, each with an interval; and the share of the fits in which it
+    is the best mix ('wins').
   """
   rows = problem.have + np.array([np.zeros_like(problem.have), *mixes.values()])
   dice = learning_curve.predict(theta, rows)
@@ -186,10 +210,13 @@ def score(
 
 
 def judge(table: list[dict[str, Any]]) -> tuple[str, list[str]]:
-  """Judges whether the data show that the first mix of a table is the best.
+  """Judges whether the sweep shows that the first mix of a table is the best.
+
+  Args:
+    table: a dict for each mix, from `score`.
 
   Returns:
-    'ranked' or 'cannot tell', and sentences that explain it.
+    'ranked' or 'cannot tell', and sentences that explain this verdict.
   """
   best, others = table[0], table[1:]
   low, high = best['gain_interval_95']
@@ -221,20 +248,20 @@ def plan(
     num_fits: int = 500,
     seed: int = 0,
 ) -> dict[str, Any]:
-  """Fits the curve, proposes mixes, and states what the data leave open.
+  """Fits the learning curve, and compares mixes of annotations to add.
 
   Args:
     sweep: finished runs.
-    minutes: time that one annotation takes, for each kind of the sweep.
+    minutes: minutes that one annotation takes, for each kind of the sweep.
     budget: minutes to spend.
-    have: number of existing annotations by kind; None takes the largest mix of
-      the sweep.
+    have: number of existing annotations by kind; None stands for the mix of the
+      sweep that took the most minutes.
     num_fits: number of bootstrap fits.
     seed: seed of the bootstrap.
 
   Returns:
-    A tree of plain numbers and sentences, for JSON. `verdict` is 'ranked' or
-    'cannot tell', and `reasons` explains it.
+    The report, a tree of plain numbers and sentences for JSON. `verdict` is
+    'ranked' or 'cannot tell', and `reasons` explains it.
   """
   sweep, absent = _drop_absent(sweep, have or {})
   costs = np.array([minutes[k] for k in sweep.kinds])
@@ -268,7 +295,8 @@ def plan(
 
 
 def _rank(sweep, problem, theta, fits):
-  """Returns the parts of a report that need a fitted curve."""
+  """Returns the mixes to compare, the verdict, and its reasons, for a report.
+  """
   mixes = candidates(learning_curve.worths(theta), sweep.kinds, problem)
   if not mixes:
     return {'reasons': ['The budget buys no annotation of a kind that the '
@@ -287,9 +315,12 @@ def _by_kind(sweep, values):
 
 
 def _drop_absent(sweep, have):
-  """Leaves out the kinds that neither a run nor the user has.
+  """Removes the kinds of which neither a run nor the user has an annotation.
 
-  The mask always stays. Returns the smaller sweep and the kinds left out.
+  The mask always stays.
+
+  Returns:
+    The sweep without these kinds, and the kinds that were removed.
   """
   used = [k for k, kind in enumerate(sweep.kinds)
           if not k or sweep.counts[:, k].any() or have.get(kind)]

@@ -1,4 +1,4 @@
-"""Reads tables of scores per case, and aligns those of several results."""
+"""Reads tables of scores per case, and pairs the cases of several tables."""
 
 from collections.abc import Sequence
 import math
@@ -12,25 +12,27 @@ from experiments import csv_files
 from experiments.evaluation import metric_table
 from experiments.saving import run_schema
 
-# What is known about a cell without a number: the class may be in neither mask
-# (EMPTY), it is in one of them (NOT_EMPTY), or nothing is known (UNKNOWN).
+# What a table shows about a class of a case without a score: that the class may
+# be in neither prediction nor reference (EMPTY), that it is in one of them
+# (NOT_EMPTY), or neither (UNKNOWN).
 EMPTY, NOT_EMPTY, UNKNOWN = 0, 1, 2
 _OVERLAPS = ('dice', 'iou')
 
-# The settings of an evaluation that must agree for scores to be comparable.
+# Settings of an evaluation; scores are comparable only if they are the same.
 _SETTINGS = ('resolution', 'distance_unit', 'nsd_tolerance')
 
 
 class Cases(NamedTuple):
-  """The scores of one result.
+  """The scores of one result in one metric, as its table holds them.
 
   Attributes:
     name: name of the result.
-    path: path of the file.
-    subjects: subject of each case, by id; '' where a case is its own subject.
+    path: path of the table.
+    subjects: id of each case -> its subject; '' where a case is its own.
     classes: names of the K foreground classes.
-    scores: scores of each case, by id, float64 [K]; nan is not counted.
-    unproven: what is known about the nan scores of each case, by id, int [K]:
+    scores: id of each case -> its scores, float64 [K]; nan where a class has no
+      score and is not counted.
+    unproven: id of each case -> what is known about its nan scores, int [K]:
       EMPTY, NOT_EMPTY or UNKNOWN.
   """
 
@@ -43,19 +45,21 @@ class Cases(NamedTuple):
 
 
 class Aligned(NamedTuple):
-  """Several results on the N cases that all of them have.
+  """The scores of R results on the N cases that all of them have.
 
   Attributes:
     names: names of the R results.
     ids: ids of the cases, sorted.
     subjects: subjects of the cases; '' where a case is its own subject.
     groups: number of the subject of each case, int [N].
-    classes: foreground classes that all results have, K names.
+    classes: names of the K foreground classes that all results have.
     scores: scores of all results, float64 [R, N, K].
-    num_left_out: cases of each result that another one lacks, R numbers.
-    classes_left_out: classes of each result that another one lacks.
+    num_left_out: for each result, how many of its cases are left out because
+      another result lacks them.
+    classes_left_out: for each result, the names of its classes that are left
+      out because another result lacks them.
     unproven: what is known about the nan scores, int [R, N, K]: EMPTY,
-      NOT_EMPTY or UNKNOWN; None where all of them may be empty classes.
+      NOT_EMPTY or UNKNOWN; None if all of them may be empty classes.
   """
 
   names: tuple[str, ...]
@@ -70,11 +74,14 @@ class Aligned(NamedTuple):
 
 
 def find_files(results: Sequence[str], split: str) -> list[str]:
-  """Returns the path of the table of each result.
+  """Returns the path of each result's table of scores per case.
 
-  A result is such a table itself, or a folder that holds one. The tables of
-  `experiments.evaluate` are taken if all folders have one, else those of
-  training, which were scored at the size of the records.
+  If every result has a table of `experiments.evaluate`, these are returned;
+  otherwise those that training wrote, with scores at the size of the records.
+
+  Args:
+    results: for each result, a table itself or a folder that holds one.
+    split: 'val' or 'test'.
 
   Raises:
     binary.UserError: if a result does not exist or has no table.
@@ -101,9 +108,12 @@ def _find(result, names):
 
 
 def differences(paths: Sequence[str]) -> list[str]:
-  """Returns sentences on the settings in which the evaluations differ.
+  """Returns a warning for each setting in which the evaluations differ.
 
   The settings are read from the JSON file beside each table, if there is one.
+
+  Args:
+    paths: paths of the tables.
   """
   settings = []
   for path in paths:
@@ -125,11 +135,11 @@ def differences(paths: Sequence[str]) -> list[str]:
 
 
 def choose_names(results: Sequence[str]) -> list[str]:
-  """Returns the shortest ends of the paths that tell the results apart.
+  """Returns a short name for each result: the last parts of its path.
 
-  runs/a/seed0, runs/b/seed0 -> a/seed0, b/seed0
-
-  A path that is given again gets (2), (3) and so on at its end.
+  All names have the same number of parts, the smallest that keeps different
+  paths apart: runs/a/seed0 and runs/b/seed0 become a/seed0 and b/seed0. If a
+  path occurs again, its name ends in (2), (3) and so on.
   """
   parts = [
       os.path.normpath(r).removesuffix('.csv').split(os.sep) for r in results]
@@ -147,8 +157,9 @@ def read_cases(path: str, *, name: str, metric: str) -> Cases:
   """Reads one metric of a table that `scoring.write_cases` has written.
 
   Args:
-    path: CSV file with `id`, `subject` and a column METRIC_CLASS per class. An
-      empty cell, or nan, is not counted. Other columns are ignored.
+    path: CSV file with the columns `id`, `subject`, and METRIC_CLASS for each
+      class. An empty cell, or nan, means that the class is not counted in this
+      case. Other columns are ignored.
     name: name of the result.
     metric: a key of `metric_table.TABLE`.
 
@@ -188,13 +199,20 @@ def read_cases(path: str, *, name: str, metric: str) -> Cases:
 
 
 def _witnesses(header, class_name, metric):
-  """Returns the columns that hold other overlap metrics of a class."""
+  """Returns the numbers of the columns with other overlap metrics of a class.
+  """
   return [header.index(f'{m}_{class_name}') for m in _OVERLAPS
           if m != metric and f'{m}_{class_name}' in header]
 
 
 def _judge_blank(row, witnesses, metric):
-  """Returns what the other overlaps of a line prove about an empty cell."""
+  """Returns what the other overlap metrics of a row show about an empty cell.
+
+  Args:
+    row: cells of the row.
+    witnesses: columns from `_witnesses`.
+    metric: metric of the empty cell.
+  """
   if any(row[i] and row[i].strip().lower() != 'nan' for i in witnesses):
     return NOT_EMPTY
   is_distance = metric_table.TABLE[metric].is_distance

@@ -1,4 +1,4 @@
-"""The cells of a table: which runs it consists of, and their progress."""
+"""Defines the cells (runs) of a sweep's table, and reads their progress."""
 
 from collections.abc import Iterator
 import contextlib
@@ -27,8 +27,8 @@ class Cell(NamedTuple):
   """One run of a table.
 
   Attributes:
-    setting: the set that it is trained on.
-    method: a key of `common.METHODS`, or of the table's own variants.
+    setting: properties of the set that the run is trained on.
+    method: a key of `common.METHODS` or of `config.variants` of the table.
     seed: seed of the run.
     config: config of the run, locked.
     folder: folder of the run.
@@ -51,11 +51,11 @@ class State(NamedTuple):
   Attributes:
     name: 'done', 'running', 'stopped', 'failed', 'another run' or
       'not started'.
-    step: number of updates that the files of the folder show.
-    why: one line of explanation, where the cell failed or its folder holds
-      another run.
-    results: contents of metrics.json, where the cell is done.
-    seconds: total time of its sessions, without those that were killed.
+    step: number of updates done, according to the files of the folder.
+    why: one line that explains why the cell failed, or in which settings the
+      other run in its folder differs; else ''.
+    results: content of metrics.json if the cell is done, else None.
+    seconds: total time of the cell's sessions, without those that were killed.
   """
 
   name: str
@@ -88,8 +88,8 @@ def make_cells(
     workdir: folder of the table.
 
   Raises:
-    binary.UserError: if the table has no cell, or names a method, seed or set
-      that does not exist.
+    binary.UserError: if the table has no cell, or if a method, a seed or a
+      property of the sets is invalid.
   """
   if 'variants' not in config or 'base' not in config:
     raise binary.UserError(
@@ -114,7 +114,7 @@ def make_cells(
 
 
 def _methods(config):
-  """Returns the overrides of every method that the table may name."""
+  """Returns the config overrides of each method that the table may train."""
   return common.METHODS | config.variants.to_dict()
 
 
@@ -128,7 +128,7 @@ def _run_config(config, setting, method, seed, workdir):
 
 
 def read_state(cell: Cell) -> State:
-  """Returns the progress of a cell; reads small files alone.
+  """Returns the progress of a cell, read from the small files of its folder.
 
   Raises:
     binary.UserError: if a file of the cell is damaged.
@@ -163,7 +163,7 @@ def read_state(cell: Cell) -> State:
 
 
 def _last_told(folder):
-  """Returns the last step for which a running process has logged its speed."""
+  """Returns the last step in timing.jsonl, the speed log of a running cell."""
   try:
     with open(os.path.join(folder, 'timing.jsonl'), encoding='utf-8') as f:
       return max((json.loads(line)['step'] for line in f
@@ -177,13 +177,14 @@ def claim(cell: Cell) -> Iterator[bool]:
   """Claims a cell, so that no other process of the sweep trains it.
 
   Yields:
-    Whether this process has got the cell.
+    Whether this process may train the cell.
 
   Raises:
     binary.UserError: if the lock file cannot be written.
   """
   if read_state(cell).name == 'another run':
-    yield True  # No lock is written: the other run's folder stays untouched.
+    # Write no lock file into the folder of another run. The caller reports it.
+    yield True
     return
   try:
     lock = run_folder.lock(cell.folder, name='claim')
@@ -199,11 +200,11 @@ def claim(cell: Cell) -> Iterator[bool]:
 
 
 def write_end(cell: Cell, *, seconds: float, why: str = '') -> None:
-  """Records the time that a cell took, and why its last session failed.
+  """Writes cell.json: the time that a cell took, and why it failed, if so.
 
   Args:
     cell: a cell, whose folder may not exist yet.
-    seconds: total time of all its sessions.
+    seconds: total time of all its sessions, in seconds.
     why: reason of the failure; '' if it did not fail.
 
   Raises:
