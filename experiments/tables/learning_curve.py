@@ -1,4 +1,4 @@
-"""Dice as a curve in effective annotations, and the limits of its fit.
+"""Fits Dice as a curve of the number of annotations, and tests the fit.
 
   effective = 1 + n_mask + sum_k r_k n_k
   dice      = a - b * effective ** -c
@@ -6,12 +6,13 @@
 The power law with an asymptote is the usual shape of learning curves: Hestness
 et al., "Deep Learning Scaling is Predictable, Empirically", 2017
 (https://arxiv.org/abs/1712.00409); Viering and Loog, "The Shape of Learning
-Curves", 2021 (https://arxiv.org/abs/2103.10948). The worth r_k in [0, 1] of one
-annotation of kind k is the number of exact masks that it replaces. The curve
-assumes that this number is the same in all mixes: kinds neither help nor hinder
-each other. A test for lack of fit shows where a sweep contradicts that.
+Curves", 2021 (https://arxiv.org/abs/2103.10948). Here n_k is the number of
+annotations of kind k. Their worth r_k in [0, 1] is the number of exact masks
+that one of them replaces. The curve assumes that this number is the same in all
+mixes: kinds neither help nor hinder each other. A test for lack of fit shows
+whether the runs of a sweep contradict this.
 
-A parameter vector is (a, b, c, r_2, ..., r_K); the first kind is the mask.
+The P parameters are (a, b, c, r_2, ..., r_K); kind 1 of K is the exact mask.
 """
 
 import functools
@@ -25,16 +26,16 @@ from data_prep.shared import grammar
 from experiments.tables import mixed_runs
 
 LEVEL = 0.95
-_NUM_SHAPE = 3  # a, b, c.
+_NUM_SHAPE = 3  # Number of the parameters a, b and c, the first of a vector.
 _NUM_STEPS = 60  # Iterations of each bootstrap fit.
-_LOW, _HIGH = (0.0, 0.0, 0.05), (1.0, 10.0, 2.0)
-# Combinations of parameters with relative singular values below this do not
-# change the prediction of any run.
+_LOW, _HIGH = (0.0, 0.0, 0.05), (1.0, 10.0, 2.0)  # Bounds of a, b and c.
+# A combination of parameters counts as undetermined if its relative singular
+# value is below this: changing it changes the predicted Dice of no run.
 _SINGULAR = 1e-3
-_BAD_FIT = 0.01  # Warn of a lack of fit up to this p.
-_HARM = 0.01  # Warn that a kind lowers Dice up to this p.
-_TINY = 1e-12  # Sums of squared Dice below this are rounding.
-_VAGUE = 0.5  # Warn where the interval of a worth is longer than this.
+_BAD_FIT = 0.01  # Largest p-value at which to warn that the curve does not fit.
+_HARM = 0.01  # Largest p-value at which to warn that a kind lowers Dice.
+_TINY = 1e-12  # Sums of squares of Dice below this are rounding errors.
+_VAGUE = 0.5  # Length of a worth's interval above which to warn.
 
 
 def effective(theta: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -50,13 +51,21 @@ def effective(theta: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def predict(theta: np.ndarray, counts: np.ndarray) -> np.ndarray:
-  """Returns the Dice on the curve, float [..., N]; Args as in `effective`."""
+  """Returns the Dice that the curve predicts for each run, float [..., N].
+
+  Args:
+    theta: parameters, float [..., P].
+    counts: number of annotations of each kind, [N, K].
+  """
   a, b, c = np.moveaxis(np.asarray(theta)[..., :_NUM_SHAPE, None], -2, 0)
   return a - b * effective(theta, counts) ** -c
 
 
 def jacobian(theta: np.ndarray, counts: np.ndarray) -> np.ndarray:
-  """Returns d predict / d theta, float [..., N, P]; Args as in `effective`."""
+  """Returns the derivative of `predict` by each parameter, float [..., N, P].
+
+  The arguments are those of `predict`.
+  """
   _, b, c = np.moveaxis(np.asarray(theta)[..., :_NUM_SHAPE, None], -2, 0)
   size = effective(theta, counts)
   power = size ** -c
@@ -67,12 +76,12 @@ def jacobian(theta: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def worths(theta: np.ndarray) -> np.ndarray:
-  """Returns the worths r_k of all kinds, which is 1 for the mask, float [K]."""
+  """Returns the worth r_k of each kind, float [K]; that of the mask is 1."""
   return np.concatenate([[1.0], theta[_NUM_SHAPE:]])
 
 
 def num_parameters(num_kinds: int) -> int:
-  """Returns the number of parameters P of a curve over `num_kinds` kinds."""
+  """Returns the number of parameters P of a curve with `num_kinds` kinds."""
   return _NUM_SHAPE + num_kinds - 1
 
 
@@ -83,13 +92,13 @@ def _bounds(num_kinds):
 
 
 def fit(counts: np.ndarray, dice: np.ndarray) -> np.ndarray:
-  """Fits the parameters by least squares within their bounds, float [P].
+  """Fits the parameters to N runs by least squares, and returns them.
 
   The bounds are a in [0, 1], b in [0, 10], c in [0.05, 2] and r_k in [0, 1].
-  The best of several starts is returned.
+  The fit starts from several points; the best solution is returned, float [P].
 
   Args:
-    counts: number of annotations of each kind, float [N, K].
+    counts: number of annotations of each kind in each run, float [N, K].
     dice: Dice of each run, float [N].
   """
   num_kinds = counts.shape[1]
@@ -108,16 +117,19 @@ def fit(counts: np.ndarray, dice: np.ndarray) -> np.ndarray:
 def refit(
     counts: np.ndarray, dice: np.ndarray, start: np.ndarray
 ) -> np.ndarray:
-  """Fits the curve to many redrawn sweeps at once, float [F, P].
+  """Fits the curve to F bootstrap samples of a sweep at once.
 
-  Takes Levenberg-Marquardt steps, clipped to the bounds of `fit`; a parameter
-  at a bound that would leave it is held there. This is some hundred times
-  faster than fitting one sweep after the other.
+  Takes Levenberg-Marquardt steps, clipped to the bounds of `fit`. A parameter
+  at a bound stays there while the gradient points out of the bounds. This is
+  some hundred times faster than fitting one sample after the other.
 
   Args:
-    counts: number of annotations of each kind, float [N, K].
-    dice: Dice of each run in each redrawn sweep, float [F, N].
+    counts: number of annotations of each kind in each run, float [N, K].
+    dice: Dice of each run in each sample, float [F, N].
     start: parameters near the solutions, float [P].
+
+  Returns:
+    The parameters for each sample, float [F, P].
   """
   low, high = _bounds(counts.shape[1])
   theta = np.tile(start, (len(dice), 1))
@@ -150,21 +162,25 @@ def bootstrap(
     num_fits: int,
     seed: int = 0,
 ) -> np.ndarray:
-  """Fits the curve to redrawn runs, float [num_fits, P].
+  """Fits the curve to bootstrap samples, in which the runs' noise is redrawn.
 
-  The mixes are kept, and residuals are redrawn around the curve (Efron and
-  Tibshirani, 1993, chapter 9). Their variance is multiplied by n / (n - P) for
-  the fitted parameters. It is also divided by a draw of chi^2 / (n - P), since
-  few runs know their own spread badly: the same step that leads from the normal
-  to the t interval. Runs are taken to be independent, and equally noisy at all
-  mixes.
+  The mixes of the runs are kept. Each sample adds residuals, drawn at random
+  from those of the runs, to the Dice on the curve (Efron and Tibshirani, 1993,
+  chapter 9). The variance of the residuals is multiplied by N / (N - P), since
+  the curve was fitted to the same runs. It is also divided by a random draw of
+  chi^2 / (N - P), since the variance itself is badly known from few runs; in
+  the same way, a t interval is wider than a normal one. The noise of the runs
+  is assumed to be independent and equally large for all mixes.
 
   Args:
-    counts: number of annotations of each kind, float [N, K], N > P.
+    counts: number of annotations of each kind in each run, float [N, K], N > P.
     dice: Dice of each run, float [N].
     theta: parameters fitted to these runs, float [P].
-    num_fits: number of fits.
-    seed: seed of the draws.
+    num_fits: number of samples.
+    seed: seed of the random draws.
+
+  Returns:
+    The parameters for each sample, float [num_fits, P].
   """
   rng = np.random.default_rng(seed)
   fitted = predict(theta, counts)
@@ -177,13 +193,13 @@ def bootstrap(
 
 
 def interval(values: np.ndarray) -> list[float]:
-  """Returns the lower and upper end of the percentile interval of draws [F]."""
+  """Returns the ends of the 95 % percentile interval of values, [F]."""
   tail = (1 - LEVEL) / 2
   return np.quantile(values, [tail, 1 - tail]).tolist()
 
 
 def design_objections(sweep: mixed_runs.Sweep) -> list[str]:
-  """Returns the reasons why no curve can be fitted to these mixes.
+  """Returns the reasons why no curve can be fitted to the mixes of a sweep.
 
   Args:
     sweep: finished runs; each kind occurs in at least one of them.
@@ -215,20 +231,20 @@ def design_objections(sweep: mixed_runs.Sweep) -> list[str]:
 
 
 def fit_objections(sweep: mixed_runs.Sweep, theta: np.ndarray) -> list[str]:
-  """Returns the reasons why a fitted curve must not rank mixes.
+  """Returns the reasons why mixes must not be ranked by a fitted curve.
 
   Args:
     sweep: finished runs that passed `design_objections`.
     theta: parameters fitted to them, float [P].
 
   Returns:
-    One sentence per reason; [] if the curve may rank mixes.
+    One sentence per reason; [] if mixes may be ranked.
   """
   p = effect_p_value(sweep, theta)
   if not p <= 1 - LEVEL:
     return ['No curve that rises with the annotations explains Dice better '
             f'than a constant does (F test, p = {p:.2g}).']
-  # Look at the part of the worths' slopes that a, b and c cannot imitate.
+  # Remove the effects of the worths that changes of a, b and c can imitate.
   slopes = jacobian(theta, sweep.counts)
   slopes = slopes / np.maximum(np.linalg.norm(slopes, axis=0), 1e-300)
   shape, _ = np.linalg.qr(slopes[:, :_NUM_SHAPE])
@@ -241,7 +257,12 @@ def fit_objections(sweep: mixed_runs.Sweep, theta: np.ndarray) -> list[str]:
 
 
 def _dependent(columns, *, normalize=True):
-  """Returns which columns take part in a nearly vanishing combination, [K]."""
+  """Returns which columns are nearly linearly dependent, bool [K].
+
+  Args:
+    columns: matrix of K columns.
+    normalize: whether to scale the columns to unit length first.
+  """
   if not columns.shape[1]:
     return np.zeros(0, bool)
   if normalize:
@@ -256,7 +277,10 @@ def _join(kinds, chosen):
 
 
 def effect_p_value(sweep: mixed_runs.Sweep, theta: np.ndarray) -> float:
-  """Returns the p-value of the F test of the curve against a constant Dice."""
+  """Returns the p-value of an F test of the curve against a constant Dice.
+
+  It is small if the curve explains the Dice of the runs better than a constant.
+  """
   rest = np.sum((sweep.dice - predict(theta, sweep.counts)) ** 2)
   total = np.sum((sweep.dice - sweep.dice.mean()) ** 2)
   return _f_test(
@@ -264,10 +288,10 @@ def effect_p_value(sweep: mixed_runs.Sweep, theta: np.ndarray) -> float:
 
 
 def lack_of_fit_p_value(sweep: mixed_runs.Sweep, theta: np.ndarray) -> float:
-  """Returns the p-value of the F test of the curve against means per mix.
+  """Returns the p-value of an F test of the curve against a mean per mix.
 
-  It is small where runs of the same mix agree among themselves but not with the
-  curve, and nan where no mix has repeats, or where there are not more mixes
+  It is small if runs of the same mix agree with each other but not with the
+  curve. It is nan if no mix has several runs, or if there are not more mixes
   than parameters.
   """
   _, index = np.unique(sweep.counts, axis=0, return_inverse=True)
@@ -280,10 +304,13 @@ def lack_of_fit_p_value(sweep: mixed_runs.Sweep, theta: np.ndarray) -> float:
 
 
 def harm_p_values(sweep: mixed_runs.Sweep) -> np.ndarray:
-  """Returns the p-value of "more of this kind, lower Dice" per kind, float [K].
+  """Tests for each kind whether more annotations of it go with a lower Dice.
 
-  These are one-sided t tests of a linear regression on log(1 + n_k), because
-  the curve itself cannot fall. They are nan with K + 1 runs or fewer.
+  Since the curve itself cannot fall, the test is a one-sided t test of the
+  coefficient of log(1 + n_k) in a linear regression of Dice.
+
+  Returns:
+    The p-value of each kind, float [K]; nan with K + 1 runs or fewer.
   """
   columns = np.column_stack(
       [np.ones(len(sweep.dice)), np.log1p(sweep.counts)])
@@ -297,7 +324,7 @@ def harm_p_values(sweep: mixed_runs.Sweep) -> np.ndarray:
 
 
 def harm_warnings(sweep: mixed_runs.Sweep) -> list[str]:
-  """Returns one sentence for each kind that seems to do harm."""
+  """Returns one sentence for each kind that seems to lower Dice."""
   return [
       f'Runs with more {kind} score lower (p = {p:.2g}): as it is used in '
       'these runs, it does harm, and the curve counts it as worth 0.'
@@ -308,7 +335,13 @@ def harm_warnings(sweep: mixed_runs.Sweep) -> list[str]:
 def describe(
     sweep: mixed_runs.Sweep, theta: np.ndarray, fits: np.ndarray
 ) -> dict[str, Any]:
-  """Returns the parameters with their intervals and tests, for JSON."""
+  """Returns the fitted curve for JSON: parameters, intervals and tests.
+
+  Args:
+    sweep: finished runs.
+    theta: parameters fitted to them, float [P].
+    fits: parameters of F bootstrap fits, float [F, P].
+  """
   names = [*'abc', *sweep.kinds[1:]]
   values = {
       name: {'value': float(theta[i]), 'interval_95': interval(fits[:, i])}
@@ -328,7 +361,13 @@ def describe(
 def warnings(
     sweep: mixed_runs.Sweep, theta: np.ndarray, fits: np.ndarray
 ) -> list[str]:
-  """Returns one sentence for each thing that makes a fitted curve doubtful."""
+  """Returns one sentence for each reason to doubt a fitted curve.
+
+  Args:
+    sweep: finished runs.
+    theta: parameters fitted to them, float [P].
+    fits: parameters of F bootstrap fits, float [F, P].
+  """
   lines = []
   p = lack_of_fit_p_value(sweep, theta)
   if p <= _BAD_FIT:
@@ -353,7 +392,7 @@ def _none(value):
 def _f_test(explained, num_explained, rest, num_rest):
   if num_explained < 1 or num_rest < 1:
     return float('nan')
-  if explained <= _TINY:  # The ratio would compare rounding with rounding.
+  if explained <= _TINY:  # The ratio would be one of rounding errors.
     return 1.0
   if rest <= 0:
     return 0.0

@@ -1,4 +1,7 @@
-"""Reads runs over mixes of annotations from a table or from run folders."""
+"""Reads the runs of a sweep over mixes of annotations.
+
+They are read from a CSV table or from the folders of the runs.
+"""
 
 from collections.abc import Sequence
 import glob
@@ -15,20 +18,22 @@ from experiments.building import input_pipeline
 from experiments.saving import run_folder
 from experiments.saving import run_schema
 
-# The mask comes first, because the worth of all other kinds is measured in it.
+# The mask comes first: the worth of all other kinds is measured in masks.
 KINDS = tuple(
     k.name.lower() for k in types.AnnotationKind
     if k != types.AnnotationKind.NONE)
 
 
 class Sweep(NamedTuple):
-  """Finished runs, in an order that does not depend on how they were listed.
+  """N finished runs, sorted so that the order of the input does not matter.
 
   Attributes:
-    kinds: K kinds, the mask first.
-    counts: training annotations of each run and kind, float64 [N, K].
-    dice: Dice of each run, float64 [N].
-    seeds: seed of each run, int [N]; used only to tell repeats from copies.
+    kinds: names of the K kinds, the mask first.
+    counts: number of training annotations of each kind in each run, float64
+      [N, K].
+    dice: test Dice of each run, float64 [N].
+    seeds: seed of each run, int [N]. It only serves to refuse a run that is
+      listed twice.
   """
 
   kinds: tuple[str, ...]
@@ -41,10 +46,10 @@ class Run(NamedTuple):
   """One finished run of a sweep.
 
   Attributes:
-    where: file and line, or folder, for messages.
+    where: where the run was read (file and line, or folder), for messages.
     counts: number of training annotations by kind.
     seed: seed of the run.
-    dice: Dice of the run, in [0, 1].
+    dice: test Dice of the run, in [0, 1].
   """
 
   where: str
@@ -57,8 +62,8 @@ def make_sweep(runs: Sequence[Run]) -> Sweep:
   """Sorts runs and returns them as arrays.
 
   Raises:
-    binary.UserError: if there is no run, if one is there twice, or if no run
-      has a number of masks.
+    binary.UserError: if there is no run, if two runs have the same annotations
+      and seed, or if no run gives its number of masks.
   """
   if not runs:
     raise binary.UserError('The sweep has no finished run.')
@@ -85,11 +90,11 @@ def make_sweep(runs: Sequence[Run]) -> Sweep:
 
 
 def read_table(path: str) -> list[Run]:
-  """Reads a CSV file with the columns `mask`, further kinds, `seed` and `dice`.
+  """Reads the runs of a sweep from a CSV file.
 
   Args:
-    path: file with one line per run, and the number of annotations in the
-      column of each kind.
+    path: file with one line per run. Its columns are `mask` and any other of
+      `KINDS`, which hold numbers of annotations, `seed` and `dice`.
 
   Raises:
     binary.UserError: if it is not such a table; the message names file, line
@@ -145,9 +150,12 @@ def parse_kinds(
     known: kinds that are allowed.
     whole: whether only whole numbers are allowed.
 
+  Returns:
+    The number of each kind that the flag names.
+
   Raises:
-    binary.UserError: if a text is not such a pair, its kind is unknown, or a
-      kind is there twice.
+    binary.UserError: if a text is not such a pair, or if a kind is unknown or
+      occurs twice.
   """
   values = {}
   for pair in pairs:
@@ -185,16 +193,17 @@ def find_runs(patterns: Sequence[str]) -> list[str]:
 
 
 def read_runs(folders: Sequence[str]) -> list[Run]:
-  """Reads seed, test Dice and numbers of annotations of finished runs.
+  """Reads the seed, test Dice and numbers of annotations of finished runs.
 
   Args:
-    folders: folders of runs, whose records must still be where the config says.
+    folders: folders of the runs. The records of each must still be where its
+      config says.
 
   Raises:
-    binary.UserError: if a run lacks something, if its records have changed, or
-      if not all runs were tested on the same images.
+    binary.UserError: if a file of a run is missing or damaged, if its records
+      have changed, or if the runs were not all tested on the same images.
   """
-  sets = {}  # Sets are large, and several runs often share one.
+  sets = {}  # Read each set once: sets are large, and runs often share them.
   runs = [_read_run(folder, sets) for folder in folders]
   tests = {folder: _test_ids(folder) for folder in folders}
   for folder, ids in tests.items():
@@ -239,7 +248,10 @@ def _read_run(folder, sets):
 
 
 def _count_kinds(dataset):
-  """Counts the strong and the weak training images by kind, two dicts."""
+  """Returns the numbers of strong and of weak training images, by kind.
+
+  These are two dicts: kind -> number of images.
+  """
   weak = input_pipeline.column(dataset.splits['train_weak'], 'kind')
   numbers = {kind: int(np.sum(weak == types.AnnotationKind[kind.upper()]))
              for kind in KINDS}

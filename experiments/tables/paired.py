@@ -1,8 +1,9 @@
-"""Paired comparison of results on the same cases, by subject.
+"""Compares results on the same cases pair by pair.
 
-Cases of one subject resemble each other, so that intervals and p-values here
-resample and flip whole subjects. A class that is rightly in neither mask counts
-with the best possible score, see `experiments.tables.right_empty`.
+Cases of one subject resemble each other. Therefore intervals resample whole
+subjects, and permutation tests flip the sign of whole subjects. A class that is
+in neither prediction nor reference counts with the best possible score: see
+`experiments.tables.right_empty`.
 """
 
 from collections.abc import Sequence
@@ -18,30 +19,33 @@ from experiments.tables import cases as cases_lib
 from experiments.tables import right_empty
 
 _LEVEL = 0.95
-_TIE = 1e-9  # Means of the same numbers may differ by rounding.
-# With at most this many subjects, all 2 ** n ways to flip signs are counted.
+# Scores that differ by less are equal: means of equal numbers may differ by
+# rounding.
+_TIE = 1e-9
+# With at most this many subjects, the permutation test counts all 2 ** n ways
+# to flip their signs.
 _MAX_EXACT_SUBJECTS = 12
 # With fewer subjects than this, bootstrap intervals are known to be too short:
 # see experiments/results/planning.md.
 _FEW_SUBJECTS = 20
-# With at most this many results, all pairs are compared, else each with the
-# first only.
+# With at most this many results, all pairs are compared. With more, each result
+# is compared with the first only.
 _MAX_ALL_PAIRS = 4
-_CELLS = 4_000_000  # Most elements of a temporary array.
+_CELLS = 4_000_000  # Largest number of elements of a temporary array.
 
 
 def subject_sums(
     values: np.ndarray, groups: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Returns the sum and the number of the values of each subject.
+  """Returns the sum and the count of each subject's values.
 
   Args:
     values: one number per case, float [N]; nan cases are left out.
     groups: number of the subject of each case, int [N].
 
   Returns:
-    Two arrays [G], over the subjects with at least one value, in the order of
-    their numbers.
+    The sums and the counts, [G] each, for the G subjects that have at least one
+    value, in the order of their numbers.
   """
   counted = ~np.isnan(values)
   _, index = np.unique(groups[counted], return_inverse=True)
@@ -56,11 +60,11 @@ def sign_flip_p_value(
 ) -> float:
   """Returns the two-sided p-value of a paired permutation test.
 
-  If neither result is better, each subject's differences might as well have the
-  other sign. p is the share of all ways to flip subjects, including the
-  observed one, whose sum is at least as far from 0 as the observed sum. With up
-  to 12 subjects all ways are counted, else `num_flips` random ones and the
-  observed one.
+  If neither result is better, all differences of a subject are as likely to
+  have the opposite sign. p is the share of the ways to choose these signs for
+  which the sum of all differences is at least as far from 0 as the observed
+  sum. With up to 12 subjects all ways are counted, else `num_flips` random ones
+  and the observed one.
 
   Phipson and Smyth, "Permutation P-values Should Never Be Zero", 2010
   (https://doi.org/10.2202/1544-6115.1585).
@@ -71,7 +75,7 @@ def sign_flip_p_value(
     num_flips: number of random flips.
 
   Returns:
-    p in (0, 1]; nan if no case counts.
+    p in (0, 1]; nan if all cases are nan.
   """
   sums, _ = subject_sums(differences, groups)
   if not sums.size:
@@ -94,9 +98,9 @@ def wilcoxon_p_value(differences: np.ndarray) -> float:
 
   Wilcoxon, "Individual comparisons by ranking methods", 1945
   (https://doi.org/10.2307/3001968), computed by `scipy.stats.wilcoxon`.
-  Differences of 0 are left out. The test takes all cases to be independent, so
-  that it is too confident where a subject has several: rely on
-  `sign_flip_p_value` there.
+  Differences of 0 are left out. The test assumes that all cases are
+  independent. If subjects have several cases, its p-values are too small: rely
+  on `sign_flip_p_value` then.
 
   Args:
     differences: one number per case, float [N]; nan cases are left out.
@@ -116,14 +120,18 @@ def least_p(num_subjects: int) -> float:
 
 
 def _chunks(total, width):
-  """Yields row counts that sum to `total` and keep temporary arrays small."""
+  """Yields numbers of rows of arrays that are computed one after the other.
+
+  The numbers sum to `total`. No array of so many rows and `width` columns has
+  more than `_CELLS` elements.
+  """
   rows = max(1, _CELLS // width)
   for start in range(0, total, rows):
     yield min(rows, total - start)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-  """Adjusts the p-values of several comparisons, and keeps their order.
+  """Returns p-values adjusted for the number of comparisons, in their order.
 
   Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979
   (https://www.jstor.org/stable/4615733).
@@ -137,9 +145,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def choose_pairs(number: int) -> list[tuple[int, int]]:
-  """Returns the pairs of results to compare, by their numbers.
+  """Returns which results to compare, as pairs of their numbers from 0.
 
-  With few results these are all pairs, else the first with every other one.
+  With up to four results these are all pairs, else the first with each other.
+
+  Args:
+    number: number of results.
   """
   if number <= _MAX_ALL_PAIRS:
     return [*itertools.combinations(range(number), 2)]
@@ -156,17 +167,17 @@ def compare_scores(
   """Compares two results case by case.
 
   Args:
-    first: one score per case, float [N]. A case that is nan in only one result
-      is a right empty, and counts as the best score; a case that is nan in
-      both is not compared.
+    first: one score per case, float [N]. If only one of the two scores of a
+      case is nan, prediction and reference are both empty there, and nan counts
+      as the best score. If both are nan, the case is not compared.
     second: scores of the other result, float [N].
     groups: number of the subject of each case, int [N].
     higher_is_better: whether a case with a higher score is a win.
 
   Returns:
     The mean of second - first with its interval, both None if no case is
-    compared; the wins, ties and losses of the second result; and the number of
-    cases and subjects compared.
+    compared; the wins, ties and losses of the second result; and the numbers of
+    cases and subjects that are compared.
   """
   first, second = right_empty.fill_one_sided(
       first, second, higher_is_better=higher_is_better)
@@ -207,8 +218,9 @@ def compare(
     metric: a key of `metric_table.TABLE`.
 
   Returns:
-    A tree of plain numbers and sentences, for JSON: `results`, `pairs`, and
-    the cases, subjects and classes that they rest on.
+    A tree of plain numbers and sentences, for JSON: the scores of each result
+    in `results`, the comparisons in `pairs`, and the cases, subjects and
+    classes that were compared.
   """
   higher = metric_table.TABLE[metric].higher_is_better
   groups, scores = aligned.groups, right_empty.case_scores(paired)
@@ -218,7 +230,7 @@ def compare(
     pair['first'], pair['second'] = aligned.names[a], aligned.names[b]
     pair['num_unscored'] = int(np.any(
         paired.unscored[a] != paired.unscored[b], axis=-1).sum())
-    pair['p'] = 1.0  # Stays if no case is compared.
+    pair['p'] = 1.0  # This value remains if no case is compared.
     if pair['num_cases']:
       pair['p'] = sign_flip_p_value(scores[b] - scores[a], groups)
     pair['per_class'] = {
@@ -263,14 +275,19 @@ def _describe(aligned, paired, r):
 def judge(
     pair: dict[str, Any], *, higher_is_better: bool
 ) -> tuple[str, str]:
-  """Returns which result of a pair is better, if the data can tell.
+  """Judges which result of a pair is better.
 
-  They can if Holm's p-value is at most 0.05 and the interval excludes 0: the
-  two rest on different approximations, and must agree. There is no verdict
-  where only one of the two results lacks a score.
+  A result is better only if the p-value, adjusted by Holm's method, is at most
+  0.05 and the interval excludes 0: the two rest on different approximations,
+  and must agree. There is no verdict if a case has a score in only one of the
+  two results, and not because its class is empty.
+
+  Args:
+    pair: comparison of two results, from `compare`.
+    higher_is_better: whether a higher score is better.
 
   Returns:
-    'first', 'second', 'same' or 'cannot tell', and a sentence.
+    'first', 'second', 'same' or 'cannot tell', and a sentence that explains it.
   """
   first, second = pair['first'], pair['second']
   if pair.get('num_unscored'):
@@ -302,7 +319,7 @@ def judge(
 
 
 def _limits(pair):
-  """Returns a sentence if no data of this size could have told, else ''."""
+  """Returns a sentence if the subjects are too few for any verdict, else ''."""
   smallest = least_p(pair['num_subjects'])
   if smallest > 1 - _LEVEL:
     return (f' With {grammar.counted(pair["num_subjects"], "subject")}, no p '
@@ -311,7 +328,12 @@ def _limits(pair):
 
 
 def warnings(aligned: cases_lib.Aligned, report: dict[str, Any]) -> list[str]:
-  """Returns the warnings that a reader of a report must see, one per line."""
+  """Returns the warnings that belong to a comparison, one sentence each.
+
+  Args:
+    aligned: the results that were compared.
+    report: report of `compare`.
+  """
   lines = []
   for result in report['results']:
     if result['num_left_out']:

@@ -1,16 +1,17 @@
-"""Right empties in paired numbers: classes that are rightly in neither mask.
+"""Scores "right empties": classes in neither the prediction nor the reference.
 
-The mean of one result leaves right empties out, because there was nothing to
-find. A comparison must not leave them out: where the other result invents the
-class, its score is the worst possible, and a difference without this case would
-forgive the invention. In every paired number a right empty therefore counts
-with the best possible score, in all results alike.
+The mean of a single result leaves right empties out, because there was nothing
+to find. A comparison must not leave them out: if the other result predicts the
+class there, its score is the worst possible, and a difference without this case
+would hide the mistake. In every comparison, a right empty therefore counts with
+the best possible score.
 
-In a table, a right empty is a cell without a number. Not every such cell is a
-right empty, because other tools leave blank what they could not measure. If the
-results themselves show that a cell is not one, or if nothing shows that it is,
-the cell is removed from all results. There is no verdict between two results if
-only one of them lacks the number.
+In a table of scores, a right empty is a cell without a number. But not every
+cell without a number is a right empty, because other tools leave a cell blank
+if they could not measure the score. A blank cell is removed from all results if
+other scores show that it is not a right empty, or if nothing shows that it is
+one. If a number is missing in only one of two results for such a reason, there
+is no verdict between them.
 """
 
 from typing import NamedTuple
@@ -25,15 +26,16 @@ _TIE = 1e-9
 
 
 class Paired(NamedTuple):
-  """Scores that may be subtracted from each other.
+  """Scores of R results on N cases and K classes, ready for differences.
 
   Attributes:
-    scores: scores of all results, float64 [R, N, K]; nan where no result is
-      compared.
-    right_empty: cells that were given the best score, bool [R, N, K].
-    unscored: cells without a number that are not right empties, bool
+    scores: scores of all results, float64 [R, N, K]. If a cell cannot be
+      compared, it is nan in all results.
+    right_empty: whether a cell is a right empty, which got the best score, bool
       [R, N, K].
-    absent: names of the classes without a number in any case of any result.
+    unscored: whether a cell has no number although it is not a right empty,
+      bool [R, N, K].
+    absent: names of the classes that have no number in any case of any result.
   """
 
   scores: np.ndarray
@@ -43,17 +45,18 @@ class Paired(NamedTuple):
 
 
 def best_score(*, higher_is_better: bool) -> float:
-  """Returns the best possible score: 1, or 0 for errors and distances."""
+  """Returns the best possible score: 1 if higher is better, else 0."""
   return 1.0 if higher_is_better else 0.0
 
 
 def pair(aligned: cases_lib.Aligned, *, metric: str) -> Paired:
   """Gives right empties the best score, and removes cells without a score.
 
-  A cell without a number is not a right empty if the same line of its table has
-  an overlap of that class (`Aligned.unproven`), or if another result has an
-  overlap above 0 there, since the reference cannot be empty then. Distances
-  alone prove nothing where only some of the results have one.
+  A cell without a number is not a right empty if the same row of its table has
+  another overlap score of that class (`Aligned.unproven`), or if another result
+  has an overlap score there that is not the worst, since the reference cannot
+  be empty then. If only some results have a distance there, and the tables hold
+  no overlap scores, nothing is known, and the cell is removed.
 
   Args:
     aligned: one or more results.
@@ -80,23 +83,33 @@ def pair(aligned: cases_lib.Aligned, *, metric: str) -> Paired:
 
 
 def _refutes(scores, blank, metric):
-  """Returns where a score proves that the reference is not empty, [R, N, K]."""
+  """Returns whether each score proves a non-empty reference, bool [R, N, K]."""
   if metric_table.TABLE[metric].is_distance:
-    # An invented class has a distance, too, even if the reference is empty.
+    # A distance proves nothing: if a class is predicted but the reference is
+    # empty, the distance is a number, too.
     return np.zeros_like(blank)
   worst = 0.0 if metric_table.TABLE[metric].higher_is_better else 1.0
   return ~blank & (np.abs(np.where(blank, worst, scores) - worst) > _TIE)
 
 
 def case_scores(paired: Paired) -> np.ndarray:
-  """Returns the mean score over the foreground classes, float64 [R, N]."""
+  """Returns each case's mean score over the foreground classes, [R, N]."""
   return metrics_lib.mean_of_counted(paired.scores, axis=-1)
 
 
 def fill_one_sided(
     first: np.ndarray, second: np.ndarray, *, higher_is_better: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Fills in the best score where only the other result has a number."""
+  """Replaces nan by the best score wherever only the other result has a number.
+
+  Args:
+    first: scores of one result.
+    second: scores of another result, in the same shape.
+    higher_is_better: whether a higher score is better.
+
+  Returns:
+    Both arrays after the replacement.
+  """
   best = best_score(higher_is_better=higher_is_better)
   fill = lambda x, other: np.where(np.isnan(x) & ~np.isnan(other), best, x)
   return fill(first, second), fill(second, first)

@@ -1,9 +1,10 @@
-"""Groups runs that differ in their seed alone into one result, their mean.
+"""Averages runs that differ only in the seed, and compares such results.
 
-The score of such a result on a case is the mean over its seeds. The intervals
-of results and of differences resample seeds as well as subjects, which are
-crossed: the pigeonhole bootstrap of `experiments.tables.sweep_statistics`. Two
-results with the same seeds are also paired by seed.
+A result is one run, or a group of such runs; its score on a case is the mean
+over the runs. The intervals of results and of their differences resample seeds
+as well as subjects, by the pigeonhole bootstrap of
+`experiments.tables.sweep_statistics`. If two results have the same seeds, a
+resample draws the same seeds for both.
 """
 
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ class Group(NamedTuple):
 
   Attributes:
     name: name of the result.
-    rows: numbers of the runs that it is the mean of, S of them.
+    rows: numbers of its S runs, as positions in the list of all runs.
     seeds: seeds of these runs, S numbers; () for a single run.
   """
 
@@ -42,15 +43,17 @@ class Group(NamedTuple):
 def find(
     results: Sequence[str], paths: Sequence[str]
 ) -> tuple[list[list[int]], list[str]]:
-  """Finds the runs that differ in their seed alone.
+  """Groups the runs whose configs differ only in the seed.
 
   Args:
-    results: R folders or files, as the user names them.
-    paths: paths of their tables; the folder of each may have a config.json.
+    results: folder or file of each of R runs, as the user names it.
+    paths: path of each run's table of scores. If its folder has a config.json,
+      this is the config of the run; otherwise the run is a group of its own.
 
   Returns:
-    The rows of each group, ordered by the first row of each; and messages for
-    the user, where runs are not averaged because a seed is there twice.
+    The positions of the runs of each group, ordered by the first run; and
+    messages for the user about runs that are not averaged because several of
+    them have the same seed.
   """
   by_key, lines = {}, []
   for row, path in enumerate(paths):
@@ -72,7 +75,8 @@ def find(
 
 
 def seeds_of(paths: Sequence[str]) -> tuple[int | str, ...]:
-  """Returns the seed of each run, or its path where it has no config."""
+  """Returns the seed of each run, or the path of its table if no config exists.
+  """
   seeds = []
   for path in paths:
     config = _config(os.path.dirname(path))
@@ -81,7 +85,7 @@ def seeds_of(paths: Sequence[str]) -> tuple[int | str, ...]:
 
 
 def _config(folder):
-  """Returns the config of a run as JSON; None if `folder` is not a run."""
+  """Returns the config of the run in a folder, or None if there is no run."""
   path = os.path.join(folder, 'config.json')
   if not os.path.exists(path):
     return None
@@ -91,21 +95,30 @@ def _config(folder):
 
 
 def _config_without_seed(folder):
-  """Returns the config without its seed, as text; '' if there is no run."""
+  """Returns a text that is equal for runs that differ only in the seed.
+
+  It is '' if the folder is not a run.
+  """
   config = _config(folder)
   if config is None:
     return ''
   seed = str(config['seed'])
   config = {k: v for k, v in config.items() if k not in ('seed', 'compare')} | {
       'input': dict(config['input'])}
-  # Compare the contents of the records, not their path.
+  # Runs on equal records belong together, even if the records were moved: use
+  # the fingerprint in place of the path.
   for session in run_folder.read_sessions(folder)[:1]:
     config['input']['data_dir'] = session.get('dataset_fingerprint')
   return json.dumps(_without_number(config, seed), sort_keys=True)
 
 
 def _without_number(value, seed):
-  """Removes the seed from paths such as runs/dii/seed0/audit/audit.csv."""
+  """Replaces the seed by * in paths such as runs/dii/seed0/audit/audit.csv.
+
+  Args:
+    value: part of a config, which may be nested.
+    seed: the seed, as text.
+  """
   if isinstance(value, dict):
     return {k: _without_number(v, seed) for k, v in value.items()}
   if isinstance(value, str) and '/' in value:
@@ -116,7 +129,12 @@ def _without_number(value, seed):
 def choose_names(
     groups: Sequence[Sequence[int]], results: Sequence[str]
 ) -> list[str]:
-  """Returns a name for each group: the path that its runs have in common."""
+  """Returns a name for each group, made from the path that its runs share.
+
+  Args:
+    groups: positions of the runs of each group.
+    results: folder or file of each run, as the user names it.
+  """
   shared = []
   any_mean = any(len(rows) > 1 for rows in groups)
   for rows in groups:
@@ -134,11 +152,12 @@ def choose_names(
 
 
 class Comparison(NamedTuple):
-  """Results that were compared pair by pair.
+  """The comparison of G results on N cases.
 
   Attributes:
-    results: the G results, as if each were one run.
-    scores: paired scores, float [G, N].
+    results: scores of the G results, each the mean over its runs.
+    scores: score of each case, in which right empties have the best score,
+      float [G, N].
     report: report of `paired.compare`; results of several seeds also have
       `seeds`, `mean_by_seed` and `sd`.
   """
@@ -151,13 +170,13 @@ class Comparison(NamedTuple):
 def compare(
     aligned: cases_lib.Aligned, groups: Sequence[Group], *, metric: str
 ) -> Comparison:
-  """Compares results pair by pair, each of which is the mean of its runs.
+  """Compares the means of groups of runs, pair by pair.
 
-  Right empties are found in each run, before means are taken.
+  Right empties (see `right_empty`) are found in each run, before averaging.
 
   Args:
-    aligned: all runs.
-    groups: the results, as groups of runs.
+    aligned: scores of all runs.
+    groups: the runs whose mean is each result.
     metric: a key of `metric_table.TABLE`.
   """
   found = right_empty.pair(aligned, metric=metric)
@@ -173,7 +192,8 @@ def compare(
               c for i in r for c in aligned.classes_left_out[i]))
           for r in rows),
       unproven=None)
-  # The plain mean over runs is right: where one has no paired score, none has.
+  # The plain mean over runs is right: `right_empty.pair` leaves each cell nan
+  # either in all runs or in none.
   merged = right_empty.Paired(
       np.array([found.scores[r].mean(axis=0) for r in rows]),
       *(np.array([x[r].any(axis=0) for r in rows])
@@ -206,13 +226,22 @@ def _describe(alone, together, subjects, group):
 
 
 def _add_seeds(pair, chosen, scores, class_scores, subjects):
-  """Replaces the intervals of a pair by those that also resample seeds."""
-  # --names can put the same seed into a group twice: use rows as keys then.
+  """Replaces the intervals of a pair by intervals that also resample seeds.
+
+  Args:
+    pair: comparison of two results, which is changed.
+    chosen: the groups of both results.
+    scores: score of each case of all runs, float [R, N].
+    class_scores: the same scores by class, float [R, N, K].
+    subjects: number of the subject of each case, int [N].
+  """
+  # With --names, a group can have the same seed twice. Its runs are then told
+  # apart by their positions.
   first, second = (
       dict(zip(g.seeds if len(set(g.seeds)) == len(g.rows) else g.rows, g.rows,
                strict=True)) for g in chosen)
   same_seeds = bool(chosen[0].seeds) and first.keys() == second.keys()
-  if same_seeds:  # Put both into the same order.
+  if same_seeds:  # Order the runs of both groups by seed in the same way.
     second = {seed: second[seed] for seed in first}
   interval = lambda values: list(difference_interval(
       values[[*first.values()]], values[[*second.values()]], subjects,
@@ -232,21 +261,21 @@ def difference_interval(
 ) -> tuple[float, float]:
   """Returns the 95 % interval of the mean of second - first.
 
-  Each resample draws subjects, which are the same for both results, and seeds.
-  The seeds drawn are the same for both if the results have the same seeds, else
-  they are drawn for each separately.
+  Each resample draws subjects and seeds. The subjects are the same for both
+  results. The seeds are also the same if both results have the same seeds;
+  otherwise they are drawn separately for each result.
 
   Args:
-    first: scores of the first result, float [S, N]; nan where a case does not
-      count.
-    second: scores of the second result, float [T, N].
+    first: scores of the S runs of the first result, float [S, N]; nan where a
+      case does not count.
+    second: scores of the T runs of the second result, float [T, N].
     groups: number of the subject of each case, int [N].
-    same_seeds: whether row k of both has the same seed.
+    same_seeds: whether row k of `first` has the seed of row k of `second`.
 
   Returns:
-    Lower and upper end.
+    Lower and upper end of the interval.
   """
-  # The difference leaves out cases that count in only one of the results.
+  # Leave out cases that count in only one of the results.
   counted = ~np.isnan(first).all(axis=0) & ~np.isnan(second).all(axis=0)
   first, second, groups = first[:, counted], second[:, counted], groups[counted]
   if same_seeds:

@@ -1,4 +1,4 @@
-"""Trains several methods under one budget and tabulates them side by side."""
+"""Trains several methods with one config, and tabulates their results."""
 
 import os
 from typing import Any
@@ -21,19 +21,21 @@ def compare(
     *,
     record_machine: bool = False,
 ) -> dict[str, dict[str, Any]]:
-  """Trains every method of `config.compare` with every seed, then tabulates.
+  """Trains each method with each seed of `config.compare`, and tabulates.
 
-  A finished run is only evaluated again; a stopped run is resumed. Runs are
-  written to `workdir`/METHOD/seedN, the table to compare.csv and metrics.json.
+  A finished run is only evaluated again; a stopped run is resumed. Each run is
+  written to WORKDIR/METHOD/seedN, and the table to compare.csv and metrics.json
+  in WORKDIR.
 
   Args:
-    config: a config with methods to compare.
+    config: config of the runs, with `compare.methods` and `compare.seeds`.
     workdir: folder of the comparison.
     record_machine: see `trainer.train_and_evaluate`.
 
   Returns:
-    For each method: test Dice per seed, its mean and sample standard deviation,
-    and the AUROC of the indicators where there are planted faults.
+    For each method: the test Dice of each seed, their mean and sample standard
+    deviation, and for each seed the AUROC with which the indicators find
+    planted faults; None if there are no planted faults.
 
   Raises:
     binary.UserError: if there is no seed, if a method is unknown, or if a run
@@ -94,7 +96,12 @@ def compare(
 
 
 def print_table(table: dict[str, dict[str, Any]], seeds: tuple[int, ...]):
-  """Prints the methods side by side."""
+  """Prints the table, one line per method.
+
+  Args:
+    table: results of `compare`.
+    seeds: seeds of the runs.
+  """
   print(f'\n{"method":14s} {"test Dice":>16s}  {"indicator AUROC":>15s}'
         f'   (mean over seeds {", ".join(map(str, seeds))})')
   for method, row in table.items():

@@ -5,10 +5,11 @@ They hold the results of finished cells; cells that were not run are blank.
 table.csv has one line per cell. table.md and table.png compare the methods on
 each set: test Dice (mean over the seeds of the mean over the cases), its SD
 over the seeds, its 95 % interval over seeds and subjects, and the paired
-difference to the reference with interval and p. A class that is rightly in
-neither mask is left out of test Dice, but counts as 1 in the difference. Where
-there is such a class, the mean that includes it is given below the table as
-paired Dice. `experiments.tables.sweep_statistics` computes the statistics.
+difference to the reference method with interval and p-value. A class that is in
+neither the prediction nor the reference mask of a case is left out of test
+Dice, but counts as 1 in the difference. If there is such a class, a line below
+the table states the means that include it as paired Dice. The statistics are
+those of `experiments.tables.sweep_statistics`.
 """
 
 from collections.abc import Sequence
@@ -42,13 +43,15 @@ class Line(NamedTuple):
 
   Attributes:
     method: name of the method.
-    num_seeds: number of seeds of the table.
-    described: statistics over the seeds that are done; None if none is done.
-    paired_mean: mean over the same seeds, where right empties count as 1.
-    difference: difference to the reference; None for the reference itself, and
-      where no seed is done for both.
-    auroc: AUROC of the indicators, mean over the seeds; None where no faults
-      are known, or no indicator has moved.
+    num_seeds: number of seeds with which the table trains the method.
+    described: statistics of test Dice over the finished seeds; None if no seed
+      is finished.
+    paired_mean: mean Dice over the same seeds, in which right empties (see
+      `right_empty`) count as 1.
+    difference: difference to the reference method; None for the reference
+      itself, and if no seed is finished for both methods.
+    auroc: AUROC with which the indicators find planted faults, mean over the
+      seeds; None if no faults are known, or no indicator has moved.
   """
 
   method: str
@@ -60,13 +63,13 @@ class Line(NamedTuple):
 
 
 class Table(NamedTuple):
-  """The methods side by side, on each set.
+  """The results of a sweep.
 
   Attributes:
-    lines: lines of each set, one per method.
+    lines: properties of each set -> its lines, one per method.
     reference: the method that all others are compared with.
-    num_done: number of cells that are done.
-    num_cells: number of cells of the table.
+    num_done: number of finished cells (runs).
+    num_cells: number of all cells.
     num_cases: number of test cases of each cell.
     num_subjects: number of subjects of these cases.
   """
@@ -82,7 +85,7 @@ class Table(NamedTuple):
 def write(
     cells: Sequence[grid.Cell], workdir: str, *, reference: str
 ) -> None:
-  """Writes the three files, unless no cell is done.
+  """Writes table.csv, table.md and table.png, if any cell is done.
 
   Args:
     cells: all cells of the table.
@@ -174,7 +177,8 @@ def make_table(
 
 
 def _align(cells):
-  """Reads the scores per case of finished cells; all have the same cases."""
+  """Reads the scores of finished cells, and checks that they share all cases.
+  """
   aligned = cases_lib.align([
       cases_lib.read_cases(
           os.path.join(cell.folder, 'cases_test.csv'), name=cell.words,
@@ -268,7 +272,10 @@ def _shown(line):
 
 
 def _paired_means(rows):
-  """Returns the line of paired means; none if test Dice leaves nothing out."""
+  """Returns the line of paired Dice, in a list, which is empty if not needed.
+
+  It is not needed if test Dice leaves no class of any case out.
+  """
   done = [row for row in rows if row.described is not None]
   if all(math.isclose(row.paired_mean, row.described.mean) for row in done):
     return []
@@ -277,7 +284,10 @@ def _paired_means(rows):
 
 
 def _of_seeds(line):
-  """Returns the seeds of a difference if fewer than those of its line."""
+  """Returns how many seeds a difference rests on, as text.
+
+  It is '' if these are all finished seeds of the method.
+  """
   number = line.difference.num_seeds
   if number == len(line.described.by_seed):
     return ''
@@ -287,7 +297,12 @@ def _of_seeds(line):
 def plot(
     lines: dict[sweep_sets.Setting, list[Line]], file: IO[bytes]
 ) -> None:
-  """Plots mean, interval and seeds of each method, one panel per set."""
+  """Plots the mean Dice, its interval and the Dice of each seed by method.
+
+  Args:
+    lines: properties of each set -> its lines; each set gets one panel.
+    file: file to write, as PNG.
+  """
   columns = min(len(lines), 4)
   rows = math.ceil(len(lines) / columns)
   methods = [line.method for line in next(iter(lines.values()))]

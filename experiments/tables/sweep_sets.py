@@ -1,8 +1,9 @@
-"""Prepares the sets of a table.
+"""Prepares the sets that the runs of a sweep are trained on.
 
-There is one set for each strong fraction and quality of weak labels. A set is
-prepared when a cell first needs it, and appears only once it is complete. All
-sets must share one test split, which is checked and not assumed.
+There is one set for each combination of strong fraction, kinds of weak labels
+and share of faults. A set is prepared when a run first needs it, and its folder
+appears only when it is complete. All sets must have the same test split, which
+is checked.
 """
 
 from collections.abc import Callable
@@ -24,7 +25,8 @@ from experiments.building import input_pipeline
 from experiments.saving import run_folder
 from experiments.saving import run_schema
 
-_SEED = 0  # Seed of the draw of the strong images and of the weak labels.
+# Seed with which the strong images are chosen and the weak labels are drawn.
+_SEED = 0
 
 
 class Setting(NamedTuple):
@@ -32,7 +34,7 @@ class Setting(NamedTuple):
 
   Attributes:
     dataset: a key of `named_sets.SETS`.
-    image_size: height and width of the records.
+    image_size: height and width of the records, in pixels.
     strong_fraction: share of the training images with exact masks.
     weak: kinds of the weak labels, joined by '+'.
     fault_fraction: share of the weak labels with a planted fault.
@@ -62,16 +64,16 @@ def check_axis(
     is_good: Callable[[Any], bool],
     expected: str,
 ) -> None:
-  """Checks that an axis of the grid has distinct, valid values.
+  """Checks that a key of a table's config has distinct, valid values.
 
   Args:
     config: config of a table.
-    name: key of the axis in the config.
+    name: the key, such as 'seeds', whose value must be a tuple.
     is_good: returns whether a value is valid.
     expected: description of valid values, for messages.
 
   Raises:
-    binary.UserError: if the axis is empty, or a value is invalid or repeated.
+    binary.UserError: if there is no value, or if one is invalid or repeated.
   """
   values = config[name]
   if not isinstance(values, tuple) or not values:
@@ -86,7 +88,10 @@ def check_axis(
 
 
 def make_settings(config: ml_collections.ConfigDict) -> list[Setting]:
-  """Returns the sets of a table.
+  """Returns the properties of each set of a table.
+
+  Args:
+    config: config of the table.
 
   Raises:
     binary.UserError: if the config names a set, kind or share that is invalid.
@@ -121,7 +126,12 @@ def _are_kinds(known, text):
 
 
 def folder(workdir: str, setting: Setting) -> str:
-  """Returns the path of a set."""
+  """Returns the folder of a prepared set of the table.
+
+  Args:
+    workdir: folder of the table.
+    setting: properties of the set.
+  """
   return os.path.join(workdir, 'data', setting.name)
 
 
@@ -129,8 +139,8 @@ def check_source(dataset: str, source: str) -> None:
   """Checks that `source` is the folder of the original dataset.
 
   Raises:
-    binary.UserError: if it is missing, belongs to another dataset, or is given
-      where none is needed.
+    binary.UserError: if the folder is missing or of another dataset, or if one
+      is given although the dataset is generated.
   """
   listing = named_sets.SETS[dataset].LISTING
   if not listing:
@@ -143,12 +153,13 @@ def check_source(dataset: str, source: str) -> None:
 
 
 def prepare(workdir: str, setting: Setting, source: str) -> None:
-  """Prepares a set, unless it exists, and checks its test split.
+  """Prepares a set unless it exists, and checks its test split.
 
   Args:
-    workdir: folder of the table, in which no other process prepares sets.
+    workdir: folder of the table. No other process may prepare sets in it at
+      the same time.
     setting: properties of the set.
-    source: folder of the original dataset; '' if it needs none.
+    source: folder of the original dataset; '' if the dataset is generated.
 
   Raises:
     binary.UserError: if the set cannot be prepared, or its test split differs
@@ -159,7 +170,7 @@ def prepare(workdir: str, setting: Setting, source: str) -> None:
     check_source(setting.dataset, source)
     unfinished = output.with_name(f'.{output.name}.unfinished')
     try:
-      # Remove what a killed process may have left.
+      # A killed process may have left an incomplete folder.
       shutil.rmtree(unfinished, ignore_errors=True)
       unfinished.mkdir(parents=True)
       _write(unfinished, setting, source)
@@ -177,7 +188,7 @@ def prepare(workdir: str, setting: Setting, source: str) -> None:
 
 
 def _write(output, setting, source):
-  # These imports are slow, and --list does without them.
+  # These imports are slow, and --list does not need them.
   from data_prep.records import builder
   from data_prep.records import preparation
 
@@ -194,7 +205,10 @@ def _write(output, setting, source):
 
 
 def _describe_test_split(output):
-  """Returns a digest of what all sets must share: ids, images and truth."""
+  """Returns the size and a digest of the test split, which all sets must share.
+
+  The digest covers the ids, images and exact masks.
+  """
   records = input_pipeline.load_dataset(str(output)).splits['test']
   digest = hashlib.sha256()
   for record in records:
@@ -205,7 +219,7 @@ def _describe_test_split(output):
 
 
 def _check_test_split(output):
-  """Compares a set's test split with those of all sets beside it."""
+  """Raises an error if a set beside this one has another test split."""
   size = output.name.split('_strong')[0]  # The dataset and the image size.
   own = run_schema.read(os.path.join(output, 'test_split.json'))
   for path in sorted(output.parent.glob(f'{size}_*/test_split.json')):

@@ -1,9 +1,10 @@
-"""Means, intervals and paired differences of methods over seeds and subjects.
+"""Computes means, intervals and differences of methods over several seeds.
 
-Scores are float [S, N], of S seeds on the same N cases, and nan where a case
-does not count. In a difference, a case that counts in only one method is a
-right empty of the other, and has the best score there: see `right_empty`. Seeds
-and subjects are crossed: every seed is tested on every subject.
+The scores of a method are float [S, N], of S runs with different seeds on the
+same N cases, and nan where a case does not count. If a case counts in only one
+of two methods, the other has nothing to find there, and gets the best score in
+their difference: see `right_empty`. Seeds and subjects are crossed: every run
+is tested on every subject.
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ class Description(NamedTuple):
   """The statistics of one method.
 
   Attributes:
-    by_seed: mean over the cases of each seed, float [S].
+    by_seed: for each seed, the mean over its cases, float [S].
     mean: mean over the seeds.
     sd: sample standard deviation over the seeds; nan for a single seed.
     interval: 95 % interval over seeds and subjects.
@@ -36,17 +37,18 @@ class Description(NamedTuple):
 
 
 class Difference(NamedTuple):
-  """The difference of a method to the reference, on their common seeds.
+  """The difference of a method to the reference method, on their common seeds.
 
   Attributes:
-    num_seeds: number of common seeds.
+    num_seeds: number of seeds that both methods have.
     mean: mean of method - reference, over seeds and cases.
-    interval: 95 % interval over seeds and subjects.
-    p: p-value of a paired permutation test by subject, after each case was
-      averaged over the seeds.
-    p_holm: the same p-value, adjusted for all comparisons of the setting.
+    interval: 95 % interval of the mean, over seeds and subjects.
+    p: p-value of a permutation test that flips the sign of whole subjects,
+      after the difference of each case was averaged over the seeds.
+    p_holm: the same p-value, adjusted for all methods compared on this set
+      (Holm).
     p_cases_holm: p-value of Wilcoxon's signed-rank test of the cases, averaged
-      and adjusted in the same way; too confident where a subject has several
+      and adjusted in the same way. It is too small if subjects have several
       cases.
   """
 
@@ -81,14 +83,15 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
   """Returns the 95 % percentile interval of the mean over seeds and subjects.
 
-  Each resample draws S seeds, then as many subjects as there are, with all
-  their cases. All seeds of a resample share its subjects. Its value is the mean
-  over its seeds of the mean over its cases. As seeds and subjects are crossed,
-  this is the pigeonhole bootstrap: Owen, 2007
-  (https://doi.org/10.1214/07-AOAS122).
+  Each resample draws, with replacement, S of the S seeds and U of the U
+  subjects with all their cases. The subjects are the same for all seeds of the
+  resample. Its value is the mean over the drawn seeds of the mean over the
+  drawn cases. Since seeds and subjects are crossed, this is the pigeonhole
+  bootstrap: Owen, 2007 (https://doi.org/10.1214/07-AOAS122).
 
-  With few seeds the interval is too short: what S seeds add to it is too small
-  by a factor of about sqrt((S - 1) / S), and a single seed adds nothing.
+  With few seeds the interval is too short: the part of its length that is due
+  to S seeds is too small by a factor of about sqrt((S - 1) / S), and a single
+  seed adds nothing.
 
   Args:
     scores: scores of all seeds, float [S, N].
@@ -97,7 +100,7 @@ def bootstrap_interval(
     seed: seed of the resampling.
 
   Returns:
-    Lower and upper end; nan if no case counts.
+    Lower and upper end of the interval; nan if no case counts.
   """
   if np.isnan(scores).all():
     return float('nan'), float('nan')
@@ -122,11 +125,11 @@ def resampled_means(
   Args:
     scores: scores of all seeds, float [S, N]; nan where a case does not count.
     index: number of the subject of each case, below U, int [N].
-    subjects: how often each subject is drawn, int [R, U].
-    seeds: how often each seed is drawn, int [R, S].
+    subjects: how often each resample draws each subject, int [R, U].
+    seeds: how often each resample draws each seed, int [R, S].
 
   Returns:
-    float [R]; nan where nothing drawn counts.
+    The mean of each of the R resamples, float [R]; nan if no drawn case counts.
   """
   counted = ~np.isnan(scores)
   per_subject = lambda values: np.array([np.bincount(index, v) for v in values])
@@ -148,14 +151,15 @@ def compare(
   """Compares each method with the reference, seed by seed and case by case.
 
   Args:
-    scores: scores by method, float [S, N]; at most 1, and higher is better.
-    seeds: the S seeds by method.
+    scores: method -> its scores, float [S, N]. Higher is better, and the best
+      score is 1.
+    seeds: method -> its S seeds.
     groups: number of the subject of each case, int [N].
     reference: the method that all others are compared with.
 
   Returns:
-    The difference of each method, without the reference itself and without
-    methods that share no seed, or no case that counts, with it.
+    method -> its difference to the reference. The reference itself is left out,
+    and so are methods without a common seed, or without a case that counts.
   """
   found, p_cases = {}, []
   for method in scores:
@@ -167,7 +171,7 @@ def compare(
     ours, theirs = right_empty.fill_one_sided(
         rows(method), rows(reference), higher_is_better=True)
     change = ours - theirs
-    if np.isnan(change).all():  # Also true without a common seed.
+    if np.isnan(change).all():  # This is also true if no seed is common.
       continue
     by_case = _mean(change, axis=0)
     found[method] = Difference(
