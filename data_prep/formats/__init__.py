@@ -1,15 +1,19 @@
-"""Converts between foreign layouts and rows: one module per format.
+"""Converts data sets between foreign formats and the rows of a manifest.
 
-Each module has
+Each format is a module that is listed in `data_prep.formats.names.READS` and
+has these members:
 
-  HOLDS: the annotation kinds that `write` can express
+  HOLDS: the annotation kinds that `write` can express.
   def detect(source: pathlib.Path) -> bool
+    Returns whether the folder `source` looks like this format.
   def read(source, output, *, options: Options) -> Imported
+    Reads the folder `source`. Pictures and masks that a manifest cannot name as
+    they are get converted and written below the folder `output`.
   def write(manifest, output) -> None
+    Writes a manifest in this format below `output`; `table` cannot write.
 
-(`table` has no `write`) and is listed in `data_prep.formats.names.READS`.
-Coordinates are those of a manifest, see `data_prep.manifest`; other conventions
-are converted.
+Shapes in rows have the coordinates of a manifest, see `data_prep.manifest`.
+Readers and writers convert from and to those of their format.
 """
 
 from typing import Any, NamedTuple
@@ -22,38 +26,41 @@ class Options(NamedTuple):
 
   Attributes:
     classes: class names, background first; None takes those of the source.
-    mask_values: class or 255 per stored mask value, as `values` of a manifest;
-      None keeps stored values, except that 255 is read as 1 if all masks of a
-      kind hold only 0 and 255.
-    scribble_values: the same for scribbles, if their values mean something
-      else.
-    mask_threshold: stored mask values from this one on become class 1; None
-      takes the values as they are.
+    mask_values: maps each stored mask value to its class, or to 255 if it means
+      unlabelled, like `values` in a manifest. None keeps stored values, except
+      that 255 is read as 1 if all masks of a kind hold only 0 and 255.
+    scribble_values: the mapping for scribbles, if their values have another
+      meaning than those of masks.
+    mask_threshold: stored mask values of at least this number become class 1,
+      and smaller ones background; None takes the values as they are.
     masks_are: kind of the masks: 'mask', 'coarse_mask' or 'scribble'.
-    masks_are_given: whether the user gave `masks_are`; if not, run lengths in a
-      set that also has polygons are as weak as these.
+    masks_are_given: whether the user gave `masks_are`. If not, and a set has
+      both run lengths and polygons, the run lengths count as no more exact
+      than the polygons.
     polygons_are: kind of the polygons: 'polygon', or 'mask' if they are exact.
-    points_are: kind of points: 'points', or 'extreme_points' if an object has
-      four.
-    voc_boxes_from: number of the first pixel in VOC's boxes, 0 or 1; None finds
-      out, as a coordinate of 0 shows that they count from 0.
+    points_are: kind of the points: 'points', or 'extreme_points' if each object
+      has four of them.
+    voc_boxes_from: coordinate of the first pixel in VOC's boxes, 0 or 1. None
+      means 0 if a box of the set has a coordinate of 0, and 1 otherwise.
     lines_are: kind of open lines: 'scribble', or 'line' if they are the objects
       and not only marks on them.
     stroke_width: width in pixels of strokes and lines for which the source
       gives none.
     intensity_range: intensities that become 0 and 255 in a picture of more than
       8 bits; None takes percentiles 0.5 and 99.5 of the picture or volume.
-    axis: axis along which volumes are sliced, 0, 1 or 2; None takes the one
-      with the largest spacing.
-    subject_pattern: regular expression whose first group, found in an id, is
-      the subject; None takes the folder below that of the images, if there is
-      one.
-    mask_folders: folders of masks, or endings of their names, to read if
-      several pair with the pictures; None reads all.
-    image_suffix: end of the names of the pictures to read; None reads all.
-    leave_out: what may be left out instead of being refused: 'shapes' that
-      cannot be drawn, 'defective' files or patients that cannot be read, and
-      '@NAME', a picture, case or patient of that name, see `row_names`.
+    axis: axis along which volumes are sliced, 0, 1 or 2; None takes an axis of
+      length 1, or else the axis with the largest spacing.
+    subject_pattern: regular expression that is searched for in the id of a
+      picture; its first group is the subject. None takes the first folder below
+      the folder of the images, if there is one.
+    mask_folders: names of the folders of masks, or endings of the names of
+      masks, that are read; None reads all masks.
+    image_suffix: ending of the names of the pictures that are read; None reads
+      all pictures.
+    leave_out: faulty parts of the source that are left out, while other faults
+      are refused. It may hold 'shapes' (shapes that cannot be drawn),
+      'defective' (files or patients that cannot be read) and '@NAME' (a
+      picture, case or patient of that name, see `row_names`).
   """
 
   classes: tuple[str, ...] | None = None
@@ -81,8 +88,9 @@ class LeftOut(NamedTuple):
   Attributes:
     what: 'shape', 'file' or 'picture'.
     name: path of the file relative to the source, or id of the picture.
-    reason: why it cannot be used.
-    field: which shape, field or file of it, or empty.
+    reason: why the part cannot be used.
+    field: shape, field or file that has the fault, if it is only a part of what
+      `name` names; otherwise ''.
   """
 
   what: str
@@ -96,13 +104,14 @@ class Imported(NamedTuple):
 
   Attributes:
     classes: class names, background first.
-    rows: rows in the order of their ids; `split` is '' where the source names
-      none, `role` is '' or, if there is no annotation, 'unlabelled'.
-    problems: all problems; none stops the reading.
-    notices: the decisions, as lines.
+    rows: rows in the order of their ids. `split` is '' if the source names no
+      split; `role` is 'unlabelled' if there is no annotation, otherwise ''.
+    problems: all problems of the source; reading continues after each.
+    notices: the decisions that were made in reading, one per line.
     root: folder that the rows' paths are relative to.
-    weak: by id, the weak annotation of an image that also has an exact mask.
-    left_out: what is not used because `Options.leave_out` allows it.
+    weak: maps the id of each image that has both an exact mask and a weak
+      annotation to the latter.
+    left_out: parts of the source that `Options.leave_out` allows to leave out.
   """
 
   classes: tuple[str, ...]

@@ -17,17 +17,18 @@ from data_prep.shared import pixels
 def usual_kinds(
     shapes: Iterable[tuple[str, list[drawn.Shape]]], classes: tuple[str, ...]
 ) -> dict[str, str]:
-  """Returns the usual kind in each split, for pictures without shapes.
+  """Returns the most frequent kind of shape in each split.
 
-  It is the kind of most shapes. Val and test may have other annotators than
-  train, so that a picture without objects has an exact empty mask there. If one
-  of them has no shapes, those of the other count; if a split has none at all,
-  those of the whole set count.
+  A picture without shapes gets this kind of annotation. Each split is counted
+  by itself, since val and test may have other annotators than train: there, a
+  picture without objects may have an exact, empty mask. If val or test has no
+  shapes, those of both together count. If these have none either, or if train
+  has none, the shapes of the whole set count.
 
   Args:
     shapes: split and shapes of each picture.
-    classes: names of the classes; shapes with other or ignored labels do not
-      count.
+    classes: names of the classes. Shapes whose label is no class, or means "not
+      annotated", do not count.
   """
   counts = collections.defaultdict(collections.Counter)
   for split, some in shapes:
@@ -45,7 +46,10 @@ def usual_kinds(
 
 
 def settle_lines(items: list[Any], options: formats.Options) -> list[Any]:
-  """Returns items whose open lines are objects, if the user says so."""
+  """Returns items in which open lines have the kind that the user chooses.
+
+  By default they are scribbles, and the items stay as they are.
+  """
   if options.lines_are == 'scribble':
     return items
   stroke = annotation_kinds.TABLE['scribble'].shape
@@ -59,11 +63,12 @@ def settle_lines(items: list[Any], options: formats.Options) -> list[Any]:
 def settle_roles(
     items: list[Any], options: formats.Options, report: Any
 ) -> formats.Options:
-  """Returns options in which run lengths are no better than polygons.
+  """Returns options that make run lengths no more exact than polygons.
 
-  Some tools write run lengths only for what a polygon cannot express, such as
-  an object with a hole or a crowd. These were drawn no more carefully than
-  polygons.
+  The options change only if a set has both and the user does not say how exact
+  they are. Some tools write run lengths only for objects that a polygon cannot
+  express, such as one with a hole or a crowd. Such run lengths were drawn no
+  more carefully than the polygons.
   """
   kinds = {s.kind for item in items for s in item.shapes}
   if not {'rle', 'polygon'} <= kinds or options.masks_are_given or (
@@ -88,17 +93,17 @@ def to_annotation(
   """Returns the annotation of one picture; None if nothing is known of it.
 
   Args:
-    shapes: the shapes that were drawn, see `drawn`.
+    shapes: the shapes drawn on the picture, labelled with class names.
     size: height and width of the picture; None if it could not be read.
     classes: names of the classes, background first.
     usual: kind of annotation for a picture without shapes.
-    options: what the user says.
+    options: the user's options.
     report: receives problems and notices.
     file: file that lists the shapes.
     row_id: id of the picture.
   """
   if size is not None and size[0] * size[1] > pixels.MAX_PIXELS:
-    size = None  # A file lists this size, and the picture cannot be read.
+    size = None  # A picture of this size cannot be read, and none is drawn.
   shapes = drawn.fit(shapes, size, report, file=file, row_id=row_id)
   shapes = _numbered(shapes, classes, usual, options.classes is not None)
   if shapes is None or (
@@ -137,11 +142,12 @@ def to_annotation(
 
 
 def _numbered(shapes, classes, usual, is_chosen):
-  """Returns shapes with class numbers; None if one has an unknown place.
+  """Returns shapes with class numbers as labels; None if too little is known.
 
-  Shapes of other labels are left out. The result is None, too, if there are
-  only such shapes and none shows that somebody looked at the picture, by a
-  place or by a tag where tags are usual.
+  Shapes whose label is not a class are left out. The result is None in two
+  cases: a shape of a class cannot be read and its place is unknown; or no label
+  is a class and no shape shows that somebody looked at the picture. A shape
+  with a known place shows this, and so does a tag if `usual` is 'tag'.
   """
   result, outside = [], []
   for shape in shapes:

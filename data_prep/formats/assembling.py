@@ -1,10 +1,10 @@
 """Turns shapes that foreign files list into rows of a manifest, and back.
 
-If a source lists a picture without shapes, somebody looked at it and saw no
-object. A picture that the source does not list is unlabelled. So is a picture
-for which the source holds nothing usable: only keypoints, attributes, or a
-shape whose place is unknown. A row holds one kind of annotation; `drawn`
-decides which one if an annotator mixed several.
+A picture that a source lists without shapes holds no object, since somebody
+looked at it and drew none. A picture that the source does not list is
+unlabelled. So is a picture for which the source lists nothing usable: only
+keypoints or attributes, or a shape whose place is unknown. A row holds one kind
+of annotation; if a picture has shapes of several kinds, `drawn` chooses one.
 """
 
 import collections
@@ -34,22 +34,23 @@ from data_prep.shared import confined
 from data_prep.shared import grammar
 from data_prep.shared import pixels
 
-UNLABELLED = '__ignore__'  # LabelMe's label for unknown regions.
-_MAX_NOTICE = 180  # Characters; the number of repetitions may follow.
+UNLABELLED = '__ignore__'  # The label that LabelMe has for unknown regions.
+# Most characters of a notice, without the count of repetitions that may follow.
+_MAX_NOTICE = 180
 
 
 class Item(NamedTuple):
   """One picture as a foreign file lists it.
 
   Attributes:
-    picture: name of the picture in the file.
-    shapes: the shapes that were drawn.
-    file: path of the file that lists it, relative to the source.
-    size: height and width as listed, or None.
-    split: as listed, or ''.
+    picture: name of the picture, as the file gives it.
+    shapes: the shapes drawn on the picture.
+    file: path of the file that lists the picture, relative to the source.
+    size: height and width that the file lists, or None.
+    split: split that the file lists, or ''.
     more: further fields of the row (subject, site, annotator).
-    by_stem: whether the file belongs to the picture of its own name if there is
-      one, even if it lists another name: pictures are often renamed or
+    by_stem: whether a picture with the same name as the file takes precedence
+      over the picture that the file lists: pictures are often renamed or
       converted after annotation.
   """
 
@@ -63,11 +64,11 @@ class Item(NamedTuple):
 
 
 class Report:
-  """Collects problems, notices and what is left out, and counts repetitions.
+  """Collects the problems and notices of reading, and the parts left out.
 
   Attributes:
-    problems: what makes the set unusable.
-    left_out: what is not used because the user allows it.
+    problems: the faults that make the source unusable.
+    left_out: the parts that are not used because the user allows it.
   """
 
   def __init__(self, leave_out: frozenset[str] = frozenset()):
@@ -84,8 +85,8 @@ class Report:
   def wrong_file(self, wrong: pixels.WrongFile, *, file='', row_id=''):
     """Refuses a file that cannot be used, or leaves it out if allowed.
 
-    In either case, the caller drops everything that depends on the file. If a
-    row is named, its picture is not used at all.
+    In either case, the caller drops everything that depends on the file. If
+    `row_id` is given, the picture of that row is not used at all.
     """
     if self._is_allowed('defective', file, row_id):
       reason = _reason(wrong.what, wrong.found)
@@ -101,9 +102,10 @@ class Report:
       self, what, found='', fix='redraw it', *, file='', row_id='', field=''):
     """Refuses a shape that cannot be drawn, or leaves it out if allowed.
 
-    The cause belongs in `what`, since problems with one text share a line. The
-    caller adds a `Shape` of kind 'unreadable' in place of the shape, so that
-    the part of the picture that it covers is unlabelled and not background.
+    The text of `what` includes the cause, since problems with the same text are
+    shown in one line. The caller replaces the shape by a `Shape` of kind
+    'unreadable', so that the part of the picture that it covers becomes
+    unlabelled and not background.
     """
     if self._is_allowed('shapes', file, row_id):
       self.left_out.append(formats.LeftOut(
@@ -113,13 +115,13 @@ class Report:
                  row_id=row_id, field=field)
 
   def _is_allowed(self, kind, file, row_id):
-    """Returns whether faults of a kind, or a file, may be left out."""
+    """Returns whether the user allows to leave out such faults or this file."""
     return kind in self._leave_out or any(
         f'@{name}' in self._leave_out
         for name in row_names.names_of_file(file, row_id))
 
   def note(self, text):
-    """Notes a decision in one line; names in it may hold any characters."""
+    """Notes a decision in one line; unprintable characters become '?'."""
     line = ''.join(c if c.isprintable() else '?' for c in text)
     self._notices[line if len(line) <= _MAX_NOTICE else (
         f'{line[: _MAX_NOTICE - 3]}...')] += 1
@@ -149,15 +151,18 @@ def assemble(
 
   Args:
     source: folder that the pictures lie below.
-    output: folder for pictures that a manifest cannot name as they are.
+    output: folder for pictures that are converted, since a manifest cannot name
+      them as they are.
     items: the listed pictures.
-    names: foreground classes as the source lists them; [] takes all that occur,
-      sorted by name.
-    options: what the user says.
+    names: foreground classes as the source lists them; [] takes all labels that
+      occur, sorted.
+    options: the user's options.
     report: receives problems and notices.
-    mask_of: maps the path and id of a picture, and a writer of pictures, to an
-      annotation that replaces its shapes, or to None.
-    used: files that were read, relative to the source: others are noted.
+    mask_of: called with the path and the id of a picture and an
+      `intensities.Writer`; returns an annotation that replaces the shapes of
+      the picture, or None to keep them.
+    used: paths of the files that were read, relative to the source; a notice
+      names the other files.
   """
   classes = class_names.find_classes(items, names, options, report)
   items = annotations.settle_lines(items, options)
@@ -229,7 +234,7 @@ def assemble(
 
 
 class _Finder:
-  """Finds the picture that an item lists."""
+  """Finds the picture that an item belongs to."""
 
   def __init__(self, pictures, report):
     self._pictures = pictures
@@ -251,7 +256,8 @@ class _Finder:
     if len(names) != 1:
       return path
     name, = names
-    # Add the folders of the file: several may hold a picture of this name.
+    # Prefix the folder of the listing file, since several folders may hold a
+    # picture of this name.
     own = find('/'.join([*item.file.split('/')[:-1], name]))
     if own is None or own == path:
       return path
@@ -262,15 +268,15 @@ class _Finder:
 
 
 def _wrong_size(path, size, listed):
-  """Returns the error for a picture whose size is not the listed one."""
+  """Returns the error for a picture whose size differs from the listed one."""
   if size == listed[::-1]:
     try:
       with Image.open(path) as image:
-        if pixels.orientation_of(image) > 4:  # It is turned by a quarter.
+        if pixels.orientation_of(image) > 4:  # It is turned by 90 degrees.
           return pixels.WrongFile(
               f'the picture {pixels.ROTATED}, and was annotated as that turns '
               'it', path.name, 'turn its pixels and remove the tag')
-    except Exception:  # Pillow raises many kinds on damaged files.
+    except Exception:  # Pillow raises many kinds of error on damaged files.
       pass
   return pixels.WrongFile(
       f'the picture is not as large as listed, {listed[0]} x {listed[1]}',
@@ -280,9 +286,15 @@ def _wrong_size(path, size, listed):
 def subject_and_more(
     name: sources.Name, found: dict[str, Any], options: formats.Options
 ) -> dict[str, Any]:
-  """Returns the subject of a row, and what its picture says about it.
+  """Returns the subject of a row and other fields that its picture file gives.
 
-  A pattern of the user takes precedence, then the file, then its folder.
+  The subject is the part of the id that the user's pattern matches. Without a
+  pattern it is the patient whom the picture file names, or else its folder.
+
+  Args:
+    name: id and folder of the picture.
+    found: fields that the picture file gives, such as its spacing.
+    options: the user's options.
   """
   subject = sources.subject_of(name, options.subject_pattern)
   if options.subject_pattern is not None:
@@ -297,7 +309,7 @@ def to_shapes(
     size: tuple[int, int],
     root: pathlib.Path,
 ) -> list[drawn.Shape]:
-  """Returns an annotation as shapes; a mask file becomes run lengths.
+  """Returns the shapes of an annotation; a mask file becomes run lengths.
 
   Unlabelled shapes get the label `UNLABELLED`, which readers recognise.
   """
@@ -316,10 +328,10 @@ def to_shapes(
 
 
 def checked_rle(value: Any, size: tuple[int, int] | None) -> dict[str, Any]:
-  """Returns run lengths after checking them against the size, if known.
+  """Returns run lengths if they are valid and fit the picture's size, if known.
 
   Raises:
-    ValueError: if they are invalid; the message is one line.
+    ValueError: if they are invalid or do not fit; the message is one line.
   """
   mask = rle.decode_rle(value)
   if size is not None and mask.shape != tuple(size):
@@ -338,7 +350,8 @@ def place_picture(
 ) -> str:
   """Puts the picture of a row at FOLDER/ID below `output`; returns that path.
 
-  It is a hard link, or a copy if it lies on another disk.
+  The suffix of the picture is kept. The new file is a hard link, or a copy if
+  the picture lies on another disk.
 
   Raises:
     pixels.WrongFile: if the picture lies outside the root, or its copy would
@@ -356,7 +369,7 @@ def place_picture(
 
 
 def cause_of(error: Exception) -> str:
-  """Returns why an entry of a file cannot be read, for a message."""
+  """Returns the reason why an entry of a file cannot be read, for a message."""
   if isinstance(error, KeyError):
     return f'no {error}'
   return ('a field is of a wrong type' if isinstance(error, TypeError)
@@ -364,7 +377,9 @@ def cause_of(error: Exception) -> str:
 
 
 def listed_size(height: Any, width: Any) -> tuple[int, int] | None:
-  """Returns the listed size of a picture; None for 0 x 0, which means unknown.
+  """Returns the height and width that a file lists for a picture, as integers.
+
+  The result is None if one of them is not above 0, which means unknown.
 
   Raises:
     ValueError: if one of them is not a number.

@@ -1,10 +1,10 @@
 """Decides which labels of a source are classes.
 
-A label is one of four things: a class; background; a tool's own word for "not
-annotated" (ignore, void, ...), so that whatever is drawn under it is
-unlabelled; or it is left out. A label is left out if --classes does not name
-it, or if it occurs only as a tag while other labels are drawn, since it is then
-an attribute of the picture.
+A label may be a class, it may mean background, or it may be a tool's own word
+for "not annotated" (ignore, void, ...), so that whatever is drawn under it is
+unlabelled. Any other label is left out: one that --classes does not name, and
+one that occurs only as a tag while other labels are drawn, since it is then an
+attribute of the picture.
 """
 
 import collections
@@ -28,7 +28,10 @@ def is_background(label: str) -> bool:
 
 
 def number_of(label: str, classes: tuple[str, ...]) -> int | None:
-  """Returns the class of a label, 255 for unlabelled, None for other labels."""
+  """Returns the class number of a label; None if the label is left out.
+
+  The number is 255 for a label that means "not annotated".
+  """
   if label in classes:
     return classes.index(label)
   if is_background(label):
@@ -39,12 +42,15 @@ def number_of(label: str, classes: tuple[str, ...]) -> int | None:
 def find_classes(
     items, names: list[str], options: formats.Options, report
 ) -> tuple[str, ...]:
-  """Returns the class names, background first; notes labels that are none.
+  """Returns the class names of a source, background first.
+
+  The report names the labels that are not classes.
 
   Args:
     items: the listed pictures, each an `assembling.Item`.
-    names: foreground classes as the source lists them; [] takes all that occur.
-    options: what the user says.
+    names: foreground classes as the source lists them; [] takes all labels that
+      occur.
+    options: the user's options.
     report: receives problems and notices.
   """
   drawn, tags = {}, {}
@@ -76,7 +82,7 @@ def _is_class(label):
 
 
 def _seen(names, drawn, tags, report):
-  """Returns the classes of a source for which the user names none."""
+  """Returns the classes of a source if the user does not name any."""
   count = collections.Counter(names)
   for name in sorted(n for n, number in count.items() if number > 1):
     report.note(f'{name!r} is listed {count[name]} times: it is one class')
@@ -97,7 +103,7 @@ def _seen(names, drawn, tags, report):
 
 
 def _chosen(names, drawn, tags, wanted, report):
-  """Returns the classes that the user names; notes the labels left out."""
+  """Returns the classes that the user names; notes the other labels."""
   ignored = [n for n in wanted if declared_names.is_ignored_name(n)]
   if ignored:
     report.note(f'{_join(ignored)} of --classes '

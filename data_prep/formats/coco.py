@@ -1,12 +1,13 @@
 """Reads and writes COCO JSON: polygons, boxes and run lengths.
 
-There is one file, or one per split; see https://cocodataset.org/#format-data.
-Boxes are [x, y, width, height]. A `category` that no annotation uses is still a
-class, unless others have it as their `supercategory`. Categories are sorted by
-their id, and two of one name are one class. If a polygon annotation has several
-rings, each is a shape. Run lengths count as no more exact than the polygons of
-the set, if there are any: `iscrowd` does not tell how carefully they were
-drawn.
+A set has one file, or one file per split; see
+https://cocodataset.org/#format-data. Boxes are [x, y, width, height]. A
+category that no annotation uses is still a class, unless other categories name
+it as their `supercategory`. Classes are in the order of the category ids, and
+categories of the same name are one class. If a polygon annotation has several
+rings, each ring becomes a shape. If a set has both polygons and run lengths,
+the run lengths count as no more exact than the polygons, since `iscrowd` does
+not show how carefully they were drawn.
 """
 
 import json
@@ -22,7 +23,8 @@ from data_prep.shared import pixels
 HOLDS = ('mask', 'coarse_mask', 'polygon', 'box')
 
 _KEYS = ('images', 'annotations', 'categories')
-_MORE = ('subject', 'site', 'annotator')  # Our fields; COCO allows others.
+# Fields of our own; COCO allows additional fields.
+_MORE = ('subject', 'site', 'annotator')
 
 
 def detect(source: pathlib.Path) -> bool:
@@ -36,7 +38,7 @@ def read(
     *,
     options: formats.Options,
 ) -> formats.Imported:
-  """Reads all COCO files below `source`, see the package."""
+  """Reads all COCO files below `source`, see `data_prep.formats`."""
   report = assembling.Report(options.leave_out)
   contents = {}
   for path in _files(source):
@@ -91,7 +93,7 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
 
 
 def _write_shape(shape, size):
-  """Returns the fields of one shape, which is never a crowd."""
+  """Returns the fields of the annotation that holds one shape."""
   x0, y0, x1, y1 = drawn.box_around(shape) or (0, 0, 0, 0)
   fields = {'bbox': [x0, y0, x1 - x0, y1 - y0], 'iscrowd': 0}
   if shape.kind == 'box':
@@ -109,7 +111,7 @@ def _files(source):
 
 
 def _looks_like(path):
-  """Returns whether the start or the end of a file holds COCO's keys."""
+  """Returns whether the start and end of a file hold keys of COCO."""
   try:
     with open(path, 'rb') as file:
       start = file.read(2**16)
@@ -122,7 +124,7 @@ def _looks_like(path):
 
 
 def _read_content(path, shown, report):
-  """Returns the content of a file; None if it is not for this reader."""
+  """Returns the content of a file; None if it holds no shapes to read."""
   content = sources.read_json(path)
   if isinstance(content, dict) and 'annotations' not in content:
     report.note(f'{shown} holds no "annotations": it is not read')
@@ -141,16 +143,17 @@ def _read_content(path, shown, report):
 
 
 def _is_of(key, annotations):
-  """Returns whether annotations have that key, and none has a category."""
+  """Returns whether an annotation has that key, and none has a category."""
   known = [a for a in annotations if isinstance(a, dict)]
   return any(key in a for a in known) and not any(
       'category_id' in a for a in known)
 
 
 def _without_doubles(contents, report):
-  """Leaves out files that add nothing to pictures that another file lists.
+  """Leaves out files that add no shapes to pictures that another file lists.
 
-  Tools write one file for each task, such as for keypoints or bare pictures.
+  Tools write one file per task: some files hold only keypoints, or pictures
+  without any annotation.
   """
   names = lambda content: {
       image.get('file_name') if isinstance(image.get('file_name'), str) else ''
@@ -170,9 +173,9 @@ def _without_doubles(contents, report):
 
 
 def _without_nothing(content, report):
-  """Leaves out a category `none` if all its boxes are 0 x 0.
+  """Leaves out the category `none` and its boxes if all of these are 0 x 0.
 
-  Some tools mark a picture without objects by such a box.
+  Some tools mark a picture without objects with such a box.
   """
   ids = [c.get('id') for c in content['categories'] if isinstance(c, dict)
          and str(c.get('name')).lower() == 'none']
@@ -189,7 +192,11 @@ def _without_nothing(content, report):
 
 
 def _placeholders(contents, items):
-  """Returns categories that only group others, as Roboflow writes them."""
+  """Returns the names of categories that only group other categories.
+
+  They are the supercategory of others and have no shapes. Roboflow writes such
+  categories.
+  """
   found = [c for content in contents for c in content['categories']
            if isinstance(c, dict) and isinstance(c.get('name'), str)]
   above = {c['supercategory'] for c in found
@@ -269,9 +276,9 @@ def _read_image(image, shown):
 
 
 def _split_word(shown):
-  """Returns the word of a split in a name: 'train', instances_train2017.json.
+  """Returns the word in a file name that names a split, or ''.
 
-  If there is none, it is ''.
+  For instances_train2017.json it is 'train'.
   """
   for part in shown.lower().replace('-', '_').replace('.', '_').split('_'):
     part = part.rstrip('0123456789')
@@ -281,7 +288,7 @@ def _split_word(shown):
 
 
 def _unreadable(annotation, label):
-  """Returns a shape of which at most the label and the box are known."""
+  """Returns an unreadable shape with the annotation's box, if it has one."""
   try:
     x, y, width, height = map(sources.number, annotation['bbox'])
   except (ValueError, KeyError, TypeError):
@@ -290,7 +297,7 @@ def _unreadable(annotation, label):
 
 
 def _read_shapes(annotation, label, item, report):
-  """Adds the shapes of one annotation to its picture."""
+  """Appends the shapes of one annotation to the item of its picture."""
   segmentation = annotation.get('segmentation')
   if isinstance(segmentation, dict):
     mask = assembling.checked_rle(segmentation, item.size)
@@ -310,7 +317,7 @@ def _read_shapes(annotation, label, item, report):
     item.shapes.extend(shapes)
     return
   box = annotation.get('bbox')
-  # Tools that find no outline around keypoints write a box of 0 x 0.
+  # Tools write a box of 0 x 0 if they find no outline around keypoints.
   if box and not (annotation.get('keypoints') and not any(box[2:])):
     x, y, width, height = map(sources.number, box)
     if width <= 0 or height <= 0:

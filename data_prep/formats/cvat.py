@@ -1,11 +1,11 @@
 """Reads and writes CVAT XML 1.1 for images, with every kind of shape.
 
 See https://docs.cvat.ai/docs/dataset_management/formats/format-cvat/. The run
-lengths of a `mask` go along the rows of its rectangle. `subset` is the split. A
-polyline is a stroke, or a line with `--lines_are=line`; its width is in an
-attribute of that name. A rotated box is read as a polygon. Skeletons and
-cuboids have no area in the picture: neither their labels nor those of their
-parts are classes.
+lengths of a `mask` count pixels along the rows of its rectangle. The field
+`subset` of a picture is its split. A polyline is a stroke or, with
+`--lines_are=line`, a line; its width is read from an attribute named `width`. A
+rotated box is read as a polygon. Skeletons and cuboids have no area in the
+picture, so neither their labels nor those of their parts are classes.
 """
 
 import pathlib
@@ -38,7 +38,7 @@ def read(
     *,
     options: formats.Options,
 ) -> formats.Imported:
-  """Reads all CVAT files below `source`, see the package."""
+  """Reads all CVAT files below `source`, see `data_prep.formats`."""
   report = assembling.Report(options.leave_out)
   items, names, used = [], [], []
   for path in _files(source):
@@ -104,7 +104,7 @@ def _files(source):
 
 
 def _class_names(root):
-  """Returns the labels of shapes with an area, in their order."""
+  """Returns the labels of a file, in order, except those without an area."""
   names = []
   for label in root.iterfind('meta//labels/label'):
     name = (label.findtext('name') or '').strip()
@@ -141,7 +141,7 @@ def _read_image(image, shown, report):
 
 
 def _unreadable(entry):
-  """Returns a shape of which only the label or the place may be known."""
+  """Returns an unreadable shape with an entry's label and box, if known."""
   corners = None
   try:
     number = lambda key: sources.number(entry.get(key))
@@ -156,7 +156,7 @@ def _unreadable(entry):
 
 
 def _z_order(entry):
-  """Returns the height in the stack of shapes; 0 if it is not a number."""
+  """Returns the layer that a shape is drawn in; 0 if it is not a number."""
   try:
     return int(entry.get('z_order', '0'))
   except ValueError:
@@ -208,7 +208,8 @@ def _read_mask(entry, size, report):
   if not (0 < width <= 2 * size[1] and 0 < height <= 2 * size[0]):
     raise ValueError('the mask lies outside of the picture')
   runs = [int(r) for r in entry.attrib['rle'].split(',')]
-  # The rows of the rectangle are the columns of its transpose.
+  # CVAT counts runs along rows, and `decode_rle` along columns, so decode the
+  # transposed rectangle.
   part = rle.decode_rle({'size': [width, height], 'counts': runs}).T
   return drawn.paste(part, (left, top), size, report)
 

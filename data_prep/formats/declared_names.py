@@ -1,4 +1,8 @@
-"""Reads the names of stored values: from dataset.json, headers, --classes."""
+"""Determines which class each stored mask value means, and the class names.
+
+They are declared in nnU-Net's dataset.json, in the headers of volumes, and by
+the flag --classes.
+"""
 
 import pathlib
 import re
@@ -19,13 +23,15 @@ _IGNORED = re.compile(
 
 
 class Declared(NamedTuple):
-  """What dataset.json and --classes declare.
+  """Classes and stored values, as dataset.json and --classes declare them.
 
   Attributes:
     classes: class names, background first; None if nothing names them.
-    values: class or 255 of each stored value; None if each is its own class.
-    channels: names of the channels, if there are any.
-    dropped: stored values of classes that become background.
+    values: maps each stored value to its class, or to 255 if it means
+      unlabelled; None if stored values are class numbers.
+    channels: names of the image channels; () if none are declared.
+    dropped: stored values of classes that --classes leaves out, which become
+      background.
   """
 
   classes: tuple[str, ...] | None = None
@@ -35,7 +41,7 @@ class Declared(NamedTuple):
 
 
 def is_ignored_name(name: str) -> bool:
-  """Returns whether a label is a tool's word for 'not annotated': void."""
+  """Returns whether a label, such as void, is a word for 'not annotated'."""
   return bool(_IGNORED.fullmatch(' '.join(
       w for w in folder_names.words(name) if not w.isdecimal())))
 
@@ -49,9 +55,10 @@ def read(
 ) -> Declared:
   """Returns what nnU-Net's dataset.json and --classes declare.
 
-  Its labels are {"background": 0, "tumour": 1} or, in its first version, {"0":
-  "background", "1": "tumour"}. The value of a label may be a list, which makes
-  it a region. Classes that --classes leaves out become background.
+  The labels in dataset.json have the form {"background": 0, "tumour": 1} or, in
+  nnU-Net's first version, {"0": "background", "1": "tumour"}. If the value of a
+  label is a list, the label is a region that consists of all these values.
+  Classes that --classes leaves out become background.
   """
   names, ignored, channels = _read_labels(source / name, report)
   return declare(names, ignored, options, report, channels=channels)
@@ -66,21 +73,22 @@ def declare(
     channels: tuple[str, ...] = (),
     where: str = 'dataset.json',
 ) -> Declared:
-  """Combines names of stored values with --classes.
+  """Combines the names of stored values with the classes of --classes.
 
   Args:
     names: names of the stored values that are classes; {} if unknown.
     ignored: stored values that mean unlabelled.
-    options: what the user says.
+    options: the user's options.
     report: receives problems and notices.
-    channels: names of the channels, if there are any.
-    where: what lists the names, for messages.
+    channels: names of the image channels; () if none are declared.
+    where: file that declares the names, for messages.
   """
   kept = [names[v] for v in sorted(names)]
   if options.classes is None:
     if not kept and not ignored:
       return Declared(channels=channels)
-    # nnU-Net's ignore label is the highest one.
+    # nnU-Net's ignore label is the highest value, so that without names the
+    # classes are all values below it.
     numbers = {v: i for i, v in enumerate(
         sorted(names) or range(min(ignored)))}
     classes = tuple(kept) or None
@@ -114,7 +122,7 @@ def _channels(content):
 
 
 def _read_labels(path, report):
-  """Returns the name of each stored value, ignored values, and channels."""
+  """Returns the names of stored values, ignored values, and the channels."""
   if not path.is_file():
     return {}, set(), ()
   channels, ignored = (), set()
@@ -150,9 +158,11 @@ def _name_and_values(key, value):
 
 
 def _names_by_value(regions):
-  """Returns the name of each stored value: its region without the inner ones.
+  """Names each stored value by the regions of dataset.json that contain it.
 
-  For whole [1, 2] and core [2], the value 1 is 'whole without core'.
+  The name is that of the smallest region around the value, without the regions
+  inside it: if 'whole' is [1, 2] and 'core' is [2], value 1 is named 'whole
+  without core'.
   """
   names = {}
   for value in sorted(set().union(*(values for _, values in regions))):
@@ -175,7 +185,10 @@ def _names_by_value(regions):
 
 
 def _chosen(names, kept, classes, report, where):
-  """Returns the class of each stored value for --classes; None if unclear."""
+  """Returns the class of each stored value according to --classes.
+
+  The result is None if the names are unknown or --classes does not fit them.
+  """
   if not names:
     return None
   wanted = set(classes[1:])
@@ -204,10 +217,11 @@ def classes_of(
 ) -> tuple[str, ...]:
   """Returns the classes of a set of masks, background first.
 
-    structures: foreground classes, if files of structures name them.
-    declared: what the source and --classes declare.
-    options: what the user says.
-    highest: the highest class in the masks.
+  Args:
+    structures: names of the foreground classes, if each has files of its own.
+    declared: classes that the source and --classes declare.
+    options: the user's options.
+    highest: the highest class number in the masks.
   """
   if structures:
     return 'background', *structures
@@ -215,7 +229,7 @@ def classes_of(
 
 
 def numbered_classes(highest: int) -> tuple[str, ...]:
-  """Returns class names up to the highest class if no file names them."""
+  """Returns names for classes up to `highest` if no file names the classes."""
   if highest <= 1:
     return 'background', 'foreground'
   return 'background', *(f'class_{i}' for i in range(1, highest + 1))

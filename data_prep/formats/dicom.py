@@ -1,8 +1,9 @@
 """Reads DICOM pictures, whose headers are checked before the pixels.
 
-Only `DICOM_TAGS` are parsed, and only pixels and spacing are returned. There is
-one exception: since no split may divide a patient, `Patients` distinguishes the
-files of one patient from another's. It uses numbers that reveal nothing.
+To protect patients, only `DICOM_TAGS` are parsed, and only pixels and spacing
+are returned. There is one exception: since no split may divide the pictures of
+a patient, `Patients` reads the patient id, but returns only a number in its
+place, which reveals nothing.
 """
 
 import logging
@@ -27,15 +28,16 @@ DICOM_TAGS = (
 
 _STORAGE = '1.2.840.10008.5.1.4.1.1.'
 _DIRECTORY = '1.2.840.10008.1.3.10'
-# Objects that are stored beside pictures, by the part of the class UID that
-# identifies them. None marks pictures whose UID begins like that of an object.
+# Types of files without a picture, by the part of the class UID that follows
+# _STORAGE. None marks pictures whose UID begins like that of another type.
 _OBJECTS = {
     '66.4': 'SEG', '66.7': 'SEG', '66.5': 'SEG', '481.3': 'RTSTRUCT',
     '481.2': 'RTDOSE', '481': 'RTPLAN', '481.1': None, '481.23': None,
     '481.24': None, '11': 'PR', '88.59': 'KO', '88': 'SR', '91.1': 'ANN',
     '66': 'REG', '67': 'RWV', '68': 'M3D', '104': 'DOC', '9': 'ECG',
     '4.2': 'MRS', '10': 'LUT', '131': 'DISPLAY', '200': 'PROTOCOL'}
-# Used if the class is unknown; the standard defines the values.
+# Types of files without a picture, by the value of Modality in the standard.
+# They are used if a file names no class UID.
 _MODALITIES = {
     'SEG': 'SEG', 'RTSTRUCT': 'RTSTRUCT', 'RTDOSE': 'RTDOSE',
     'RTPLAN': 'RTPLAN', 'RTRECORD': 'RTPLAN', 'PR': 'PR', 'KO': 'KO',
@@ -57,7 +59,7 @@ class Patients:
     self._numbers = {}
 
   def number_of(self, path: pathlib.Path) -> int | None:
-    """Returns the number of the patient; None if the file names none."""
+    """Returns the number of a file's patient; None if it names no patient."""
     try:
       with warnings.catch_warnings():
         warnings.simplefilter('ignore')
@@ -81,8 +83,8 @@ def is_dicom(path: str | os.PathLike[str]) -> bool:
 def object_name(path: str | os.PathLike[str]) -> str | None:
   """Returns the type of a DICOM file without a picture, such as 'SEG'.
 
-  Only the class of the file is read, and the name is one that this module
-  defines, not a text of the file.
+  Only the tags that hold the class of the file are read. The result is a word
+  that this module defines, never a text from the file.
 
   Returns:
     The type; None if the file is a picture, is not DICOM, or cannot be read.
@@ -121,16 +123,16 @@ def read_dicom(
 ) -> tuple[np.ndarray, tuple[float, float] | None]:
   """Reads the pixels and the spacing (y, x) in mm of one picture.
 
-  Intensities are rescaled as the file says. MONOCHROME1 is inverted, so that
-  bright pixels have large values.
+  Intensities are rescaled by the slope and intercept of the file. MONOCHROME1
+  is inverted, so that bright pixels have large values.
 
   Returns:
     Intensities, [H, W] or uint8 [H, W, 3]; and the spacing, None if the file
-    does not say.
+    does not give it.
 
   Raises:
-    pixels.WrongFile: if the file cannot be used. The message holds no values of
-      tags other than geometry.
+    pixels.WrongFile: if the file cannot be used. Of all values in the file, the
+      message quotes only those that describe the geometry of the picture.
   """
   shown = pixels.tail(path.name)
   try:
@@ -159,7 +161,7 @@ def read_dicom(
       spacing = tuple(map(float, spacing)) if spacing else None
   except pixels.WrongFile:
     raise
-  except Exception as error:  # Its message may quote the file: leave it out.
+  except Exception as error:  # Hide its text, which may quote patient data.
     raise pixels.WrongFile(
         f'the DICOM cannot be read: {type(error).__name__}', shown,
         'export it again, uncompressed') from None
@@ -181,7 +183,15 @@ def read_dicom(
 
 
 def _check_dicom(dataset, shown):
-  """Refuses all but a single gray or RGB picture, before it is decoded."""
+  """Refuses a file, before it is decoded, unless it is one gray or RGB picture.
+
+  Args:
+    dataset: the parsed tags of the file.
+    shown: name of the file, for messages.
+
+  Raises:
+    pixels.WrongFile: if the file is refused.
+  """
   need = ('Rows', 'Columns', 'BitsAllocated', 'PixelData',
           'PhotometricInterpretation')
   missing = [name for name in need if name not in dataset]

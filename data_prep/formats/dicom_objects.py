@@ -1,8 +1,8 @@
 """Finds DICOM files without a picture: segmentations, structure sets, reports.
 
-They lie in the folder of the pictures that they belong to, with the same
-suffix. They must not become unlabelled pictures, so they are counted and
-reported.
+Such files lie in the same folder as the pictures that they belong to, and have
+the same suffix. So that they do not become unlabelled pictures, they are
+counted and reported.
 """
 
 import collections
@@ -17,11 +17,11 @@ _SUFFIXES = ('.dcm', '.dicom', '.ima')
 
 
 class Found(NamedTuple):
-  """Files, sorted by whether they may hold a picture.
+  """Paths of files, divided into those with and those without a picture.
 
   Attributes:
-    pictures: paths of files that may be pictures or masks, in their order.
-    others: type of the content of each other file, such as 'SEG', by path.
+    pictures: paths of files that may be pictures or masks, in the given order.
+    others: maps the path of each other file to its type, such as 'SEG'.
   """
 
   pictures: tuple[str, ...]
@@ -29,7 +29,7 @@ class Found(NamedTuple):
 
 
 def find(source: pathlib.Path, paths: tuple[str, ...]) -> Found:
-  """Opens those of `paths`, relative to `source`, that may be DICOM."""
+  """Finds the DICOM files without a picture among `paths` below `source`."""
   others = {}
   for path in paths:
     name = path.rsplit('/', 1)[-1].lower()
@@ -41,13 +41,13 @@ def find(source: pathlib.Path, paths: tuple[str, ...]) -> Found:
 
 
 def count(others: dict[str, str]) -> str:
-  """Returns how many files of each type there are: 'RTSTRUCT 1, SEG 2'."""
+  """Returns the number of files of each type as text: 'RTSTRUCT 1, SEG 2'."""
   counts = collections.Counter(others.values())
   return ', '.join(f'{name} {n}' for name, n in sorted(counts.items()))
 
 
 def describe(others: dict[str, str]) -> str:
-  """Returns a line about files without a picture."""
+  """Returns a line for the user that says how many such files are not read."""
   advice = ''
   if {'SEG', 'RTSTRUCT'} & {*others.values()}:
     advice = ': export segmentations as NIfTI or as PNG masks'
@@ -59,9 +59,10 @@ def describe(others: dict[str, str]) -> str:
 def keep_pictures(
     source: pathlib.Path, paths: tuple[str, ...], report
 ) -> tuple[str, ...]:
-  """Returns `paths` without DICOM files that hold no picture.
+  """Returns `paths` without the DICOM files that hold no picture.
 
-  Leaving out such files is noted; it is a problem if nothing else remains.
+  If files are left out, a notice says so. If no file remains, this is a
+  problem.
 
   Args:
     source: folder that the paths are relative to.

@@ -1,23 +1,24 @@
 """Holds shapes as foreign files list them, and unites those of a picture.
 
-A row of a manifest holds one kind of annotation. Several kinds on one picture
-therefore become the weakest one that can hold them all. A region that nobody
-looked at never becomes background by omission:
+A row of a manifest holds one kind of annotation. If a picture has shapes of
+several kinds, they become one kind that can express them all. The rules make
+sure that a region that nobody looked at never becomes background:
 
-  Areas of one kind (run lengths, polygons, boxes, ellipses, lines of one width)
-  stay as they are. An area that is marked as not annotated does not count as a
-  kind of its own, and an exact mask stays exact within the limit of
-  `rasterize.is_exact`.
-  Areas of several kinds and lines of several widths are all drawn as run
-  lengths, in one coarse mask with later ones on top. If polygons and run
-  lengths are both exact, the result is an exact mask.
-  Among strokes and points without areas, points become strokes of one point.
+  Areas (run lengths, polygons, boxes, ellipses or lines) of one kind stay as
+  they are, unless they are lines of several widths. An area that is marked as
+  not annotated does not count as a kind of its own, and an exact mask stays
+  exact within the limit of `rasterize.is_exact`.
+  Areas of several kinds, or lines of several widths, are drawn into one coarse
+  mask, later ones on top. If all are polygons and run lengths, and both kinds
+  are exact, the result is an exact mask.
+  If a picture has both strokes and points but no area, points become strokes.
   Strokes and points beside areas are left out if each lies within an area of
-  its class. Otherwise all is drawn as a coarse mask whose rest is unlabelled.
+  its class. Otherwise all shapes are drawn as a coarse mask, in which pixels
+  without a shape are unlabelled.
   Tags beside shapes are left out. If a tag names a class without a shape on the
-  picture, the rest of the picture is unlabelled, too.
-  For a shape that cannot be used, its box is unlabelled, or the whole picture
-  if its place is not known.
+  picture, pixels without a shape are unlabelled, too.
+  If a shape cannot be used, its box is unlabelled, or the whole picture if the
+  place of the shape is unknown.
 """
 
 from typing import Any, NamedTuple
@@ -40,14 +41,14 @@ SPARSE = tuple(
 _UNKNOWN = types.UNLABELLED
 _NAMES = {kind.shape: 'masks' if kind.is_mask else kind.field
           for kind in _KINDS if kind.field}
-# The kinds that are drawn by their coordinates.
+# The kinds whose shapes are given by coordinates.
 _CHECKED = {kind.shape: kind for kind in _KINDS if kind.cover}
-# A box or a point may leave its picture by so many pixels, or such a share of a
-# side, and is cut off at the edge. If it lies farther out, it belongs to
-# another picture or is in other units.
+# A box or a point that leaves its picture by up to this many pixels, or this
+# share of the picture's side, is cut off at the edge. If it lies farther out,
+# it must belong to another picture or have other units.
 _LITTLE = 3.0
 _LITTLE_SHARE = 0.05
-_FAR_SHARE = 0.25  # Largest share of an outline's box outside of its picture.
+_FAR_SHARE = 0.25  # Largest share of an outline's box outside of the picture.
 
 
 class Shape(NamedTuple):
@@ -56,11 +57,10 @@ class Shape(NamedTuple):
   Attributes:
     kind: 'rle', 'polygon', 'box', 'ellipse', 'line', 'stroke', 'point',
       'extreme_points', 'tag', or 'unreadable' for a shape that cannot be used.
-    label: class name; '' if not even that is known.
+    label: class name; '' if it is unknown.
     value: the shape as a manifest lists it; None for a tag. For an unreadable
-      shape it is the box that the shape lies within, or None if that is not
-      known.
-    width: width of a stroke or line in pixels; None if the file does not say.
+      shape, a box around its place, or None if the place is unknown.
+    width: width of a stroke or line in pixels; None if the file gives none.
   """
 
   kind: str
@@ -93,10 +93,10 @@ def unreadable(label: str, points: Any = None) -> Shape:
   """Returns a shape of kind 'unreadable'.
 
   Args:
-    label: class name, or '' if it is not known.
-    points: numbers x, y, ... or [[x, y], ...] that its box goes around, or
-      anything else if its place is not known. A box thinner than a pixel does
-      not show the place either, as something may be missing.
+    label: class name, or '' if it is unknown.
+    points: coordinates x, y, ... or [[x, y], ...], around which the value of
+      the shape is a box. If they are anything else, the place is unknown, and
+      also if the box is thinner than a pixel: then points may be missing.
   """
   try:
     corners = np.array(points, float).reshape(-1, 2)
@@ -125,10 +125,10 @@ def fit(
     file: str,
     row_id: str,
 ) -> list[Shape]:
-  """Returns shapes that can be drawn; others are refused or left out.
+  """Returns the shapes, with 'unreadable' in place of what cannot be drawn.
 
-  Boxes and points that leave the picture by a little are cut off at its edge. A
-  shape that cannot be drawn becomes an 'unreadable' one.
+  Shapes that cannot be drawn are reported. Boxes and points that leave the
+  picture by a little are cut off at its edge.
 
   Args:
     shapes: shapes as a file lists them.
@@ -162,7 +162,7 @@ def fit(
 def _check_place(shape, size, report, log):
   """Notes an outline that leaves its picture; refuses one that lies far out.
 
-  Hand-drawn outlines often leave the picture, and are drawn up to its edge.
+  Hand-drawn outlines often leave the picture, so they are cut at its edge.
   """
   low, high = np.array(box_around(shape), float).reshape(2, 2)
   end = np.array([size[1], size[0]], float)
@@ -188,11 +188,11 @@ class _FirstProblem:
     self.problem = self.problem or problem
 
   def note(self, *notice):
-    """Does nothing, since the check of the manifest notes it again."""
+    """Does nothing: the check of the manifest will give the same notice."""
 
 
 def _cut(shape, size, report):
-  """Returns a box or point, cut at the edge that it leaves by a little."""
+  """Returns a box or point, cut off at the edge if it lies a little outside."""
   try:
     corners = np.array(shape.value, float).reshape(-1, 2)
   except (TypeError, ValueError):
@@ -217,7 +217,7 @@ def _is_little(beyond, end):
 def paste(
     part: np.ndarray, corner: tuple[int, int], size: tuple[int, int], report
 ) -> dict[str, Any]:
-  """Returns the run lengths of a picture with a mask pasted at a corner.
+  """Returns the run lengths for a whole picture of a mask for a part of it.
 
   Args:
     part: the mask, bool [h, w].
@@ -226,7 +226,7 @@ def paste(
     report: receives a notice if the mask leaves the picture by a little.
 
   Raises:
-    ValueError: if the mask leaves it by more, or the picture is too large.
+    ValueError: if the mask lies farther out, or the picture is too large.
   """
   if size[0] * size[1] > pixels.MAX_PIXELS:
     raise ValueError(f'a picture of {size[0]} x {size[1]} is too large')
@@ -252,32 +252,32 @@ def one_kind(
     options: formats.Options,
     report,
 ) -> tuple[str, list[Shape]]:
-  """Returns the kind of annotation for a picture, and its shapes.
+  """Unites the shapes of a picture in one kind, by the rules of this module.
 
   Args:
     shapes: shapes whose labels are class numbers, 0 for background and 255 for
       unlabelled; the place of each is known.
     size: height and width of the picture; None if it is not known.
-    usual: kind for a picture without usable shapes; an area if the picture has
-      only shapes that cannot be used.
-    options: what the user says about masks, polygons and strokes.
+    usual: kind for a picture without usable shapes. It must be a kind of area
+      if the picture has only unreadable shapes.
+    options: the user's options.
     report: receives notices.
 
   Returns:
-    'mask' or 'coarse_mask' for run lengths, else the kind of the shapes; and
-    the shapes.
+    The kind of the annotation ('mask' or 'coarse_mask' if the shapes are run
+    lengths, otherwise the kind of the shapes), and the shapes.
   """
   of = lambda *kinds: [s for s in shapes if s.kind in kinds]
   tags, sparse, lost = of('tag'), of(*SPARSE), of('unreadable')
   areas = [s for s in of(*AREAS) if s.label]
   if (sparse or tags and not lost) and all(s.label == _UNKNOWN for s in areas):
-    areas = []  # The rest of the picture is unlabelled anyway.
+    areas = []  # Beside strokes or points, other pixels are unlabelled anyway.
   if not areas and (sparse or not lost):
     if tags and sparse:
       report.note('tags beside points or strokes are left out')
     found = _one_sparse(sparse, report) if sparse else tags
     return _kind_of(found[0].kind if found else usual, options), found
-  if size is None:  # Nothing can be drawn, and the picture will be refused.
+  if size is None:  # Nothing can be drawn: the picture will be refused.
     return _kind_of(usual, options), []
   rest_is_open, kept = _rest(
       shapes, areas, tags, sparse, size, options, report)
@@ -318,14 +318,14 @@ def one_kind(
 
 
 def _kind_of(kind, options):
-  """Returns the kind of annotation for shapes of one kind."""
+  """Returns the kind of annotation that shapes of one kind form."""
   if kind == 'polygon' and options.polygons_are == 'mask':
     return 'mask'
   return options.masks_are if kind == 'rle' else kind
 
 
 def _rest(shapes, areas, tags, sparse, size, options, report):
-  """Returns whether the rest is unlabelled, and the shapes to draw."""
+  """Returns whether pixels without a shape are unlabelled, and what to draw."""
   is_open = options.masks_are == 'scribble' and any(
       s.kind == 'rle' for s in areas)
   if tags:
@@ -355,7 +355,7 @@ def _one_sparse(shapes, report):
 
 
 def _lies_within(shape, areas, size, stroke_width):
-  """Returns whether half of a point or stroke lies in areas of its class."""
+  """Returns whether half of a shape's points lie in areas of its class."""
   same = [draw(s, size, stroke_width) for s in areas
           if s.label == shape.label]
   if not same:
@@ -367,7 +367,7 @@ def _lies_within(shape, areas, size, stroke_width):
 
 
 def _as_kind(shape, kind):
-  """Returns a shape in another kind; None if that kind cannot hold it."""
+  """Converts a shape to another kind; None if that kind cannot express it."""
   if shape.kind == 'box' and kind == 'polygon':
     x0, y0, x1, y1 = shape.value
     return shape._replace(
@@ -383,7 +383,7 @@ def draw(
   Args:
     shape: a shape that is neither 'unreadable' nor a tag.
     size: height and width of the picture.
-    stroke_width: width in pixels of a stroke or line without its own.
+    stroke_width: width in pixels of a stroke or line that gives no width.
   """
   if shape.kind == 'rle':
     return rle.decode_rle(shape.value)

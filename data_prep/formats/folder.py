@@ -1,13 +1,13 @@
 """Reads plain folders: pictures beside masks, coarse masks or scribbles.
 
-images/a.png belongs to masks/a.png, coarse_masks/a.png or scribbles/a.png (or
-to train_images, ground truth and other names), a.png to a_mask.png beside it,
-and p1/image.png to p1/mask.png. `pairing` describes the possible names, and
-what several masks of one picture mean. Folders named train, val or test above
-or below these are splits; other folders below the images are subjects. Pictures
-may be PNG, JPEG, TIFF, BMP, NPY or DICOM. A mask has the size of its picture;
-`mask_values` decides what its values mean. dataset.json, in the form of
-nnU-Net, names the classes.
+images/a.png belongs to masks/a.png, coarse_masks/a.png or scribbles/a.png (the
+folders may have other names, such as train_images or ground truth), a.png to
+a_mask.png beside it, and p1/image.png to p1/mask.png. `pairing` describes the
+possible names, and what several masks of one picture mean. Folders named train,
+val or test, above or below the folders of images and masks, are splits; other
+folders below the images are subjects. Pictures may be PNG, JPEG, TIFF, BMP, NPY
+or DICOM. A mask has the size of its picture; `mask_values` decides what its
+values mean. A file dataset.json like that of nnU-Net may name the classes.
 """
 
 import pathlib
@@ -48,7 +48,7 @@ def read(
     *,
     options: formats.Options,
 ) -> formats.Imported:
-  """Reads pictures and masks below `source`, see the package."""
+  """Reads pictures and masks below `source`, see `data_prep.formats`."""
   report = assembling.Report(options.leave_out)
   writer = intensities.Writer(source, output, options)
   listed = tuple(sources.list_files(source, sources.PICTURES))
@@ -90,7 +90,8 @@ def read(
         weak[row_id] = second
       more = assembling.subject_and_more(names[path], found, options)
       if len(observers) > 1 and not more.get('subject'):
-          more['subject'] = names[path].id  # Never divide its rows.
+          # No split may divide the rows that show one picture.
+          more['subject'] = names[path].id
       rows.append(manifest_lib.Row(
           row_id, image, sources.split_of(path),
           '' if annotation else 'unlabelled', annotation,
@@ -112,7 +113,10 @@ def read(
 
 
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
-  """Writes images/, and masks/ or a like folder where 255 is unlabelled."""
+  """Writes images/, and a folder of label maps for each kind, such as masks/.
+
+  The value 255 means unlabelled.
+  """
   for row in manifest.rows:
     assembling.place_picture(
         manifest, row, output, folder=f'images/{row.split}')
@@ -137,7 +141,15 @@ class _Placer:
     self._uniter = uniter
 
   def annotation(self, kind, masks, row_id):
-    """Returns the annotation of files of one kind; None if all is unlabelled.
+    """Returns the annotation that a picture's mask files of one kind form.
+
+    Args:
+      kind: kind of the masks.
+      masks: the mask files of the picture.
+      row_id: id of the picture.
+
+    Returns:
+      The annotation; None if all pixels are unlabelled.
 
     Raises:
       pixels.WrongFile: if a file cannot be used.
@@ -157,7 +169,7 @@ class _Placer:
     return self._uniter.annotation(label, kind, row_id)
 
   def _in_place(self, path, kind, values, row_id):
-    """Returns the annotation of a mask that a manifest can name as it is."""
+    """Returns the annotation of a mask file that need not be rewritten."""
     if values and types.UNLABELLED in values.values():
       try:
         label = rasterize.apply_values(
@@ -171,13 +183,13 @@ class _Placer:
     return annotation | {'values': values} if values else annotation
 
   def _read(self, path, values):
-    """Returns the classes of one file, uint8 [H, W]."""
+    """Returns the classes in one mask file, uint8 [H, W]."""
     shown = pixels.tail(path)
     try:
       stored = mask_values.read_mask(self._source / path)
     except pixels.WrongFile:
       raise
-    except Exception as error:  # Pillow raises many kinds on damaged files.
+    except Exception as error:  # Damaged files raise many kinds of error.
       reason = ' '.join(str(error).split())[:50]
       raise pixels.WrongFile(
           'the mask cannot be read', f'{shown}: {reason}', 'replace the file'

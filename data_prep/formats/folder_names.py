@@ -1,7 +1,7 @@
 """Interprets names of folders and files: pictures, masks, splits, observers.
 
-Names are compared word by word: leftMask is left, mask; ISIC_Training_Input is
-isic, training, input; imagesTr is images, tr.
+Names are split into words: leftMask becomes left, mask; ISIC_Training_Input
+becomes isic, training, input; and imagesTr becomes images, tr.
 """
 
 from collections.abc import Iterator
@@ -19,17 +19,20 @@ _MASK_WORDS = frozenset((
     'segs', 'annotation', 'annotations', 'anno', 'annos', 'manual', 'manuals',
     'labelmap', 'labelmaps', 'delineations', 'labelstr', 'labelsts',
     'labelsval', 'labelsva'))
-# These mark masks at any place: HAM10000_segmentations_lesion_tschandl.
+# A folder with one of these words at any place holds masks:
+# HAM10000_segmentations_lesion_tschandl.
 _PLURAL_WORDS = frozenset(
     ('masks', 'segmentations', 'annotations', 'groundtruths', 'labelmaps'))
-# These mark masks as the first of up to three words: labels-ah.
+# A folder of up to three words holds masks if it begins with one of these:
+# labels-ah.
 _FIRST_WORDS = _MASK_WORDS - {
     'mask', 'label', 'truth', 'segmentation', 'annotation', 'manual'}
-# These follow the word that says what a folder holds: masks_png, imagesTr.
+# These may follow the word that says what a folder holds: masks_png, imagesTr.
 _TRAILING = frozenset((
     'tr', 'ts', 'val', 'va', 'set', 'png', 'jpg', 'jpeg', 'tif', 'tiff', 'bmp',
     'npy', 'gif', 'nii', 'data', 'dataset', 'class'))
-# These, beside the word of a split, name no subject: Training Batch 1.
+# Beside the name of a split, these words do not name a subject or a case:
+# Training Batch 1.
 _NEUTRAL = _IMAGE_WORDS | _MASK_WORDS | _TRAILING | frozenset((
     'sets', 'datasets', 'batch', 'part', 'phase', 'task', 'stage', 'split',
     'splits', 'subset', 'full', 'all', 'release', 'cases', 'patients', 'ground',
@@ -38,11 +41,11 @@ _SPLIT_WORD = re.compile(
     r'(?:(train|training|tr)|(val|valid|validation)|(test|testing|ts))'
     r'(?:sets?|data(?:sets?)?|images?|imgs?|masks?|labels?)?')
 _SPLITS = ('train', 'val', 'test')
-# Folders with these words sort pictures by what they show, not by patient.
+# Folders with these words sort pictures by what they show, not by patients.
 _FINDINGS = frozenset((
     'benign', 'malignant', 'normal', 'abnormal', 'healthy', 'diseased',
     'positive', 'negative', 'pathological', 'infected', 'uninfected'))
-# These mark one of many parts of a mask, or a structure beside others.
+# These mark one of many parts of a mask (cell_1), or a structure beside others.
 _OBJECTS = frozenset((
     'object', 'obj', 'instance', 'nucleus', 'nuclei', 'cell', 'lesion', 'roi'))
 _IMAGE_NAMES = frozenset((
@@ -75,10 +78,11 @@ _SPLIT_SUFFIX = re.compile(r'[ _-](?:train|training|val|valid|test)$', re.I)
 
 
 class Form(NamedTuple):
-  """One way to read the name of a mask.
+  """One way to divide the name of a mask: a_mask is the picture a and 'mask'.
 
   Attributes:
-    plain: the rest, which is the name of its picture; '' if nothing remains.
+    plain: the name of the picture, which remains without the words that mark a
+      mask; '' if nothing remains.
     tag: the word that was removed, in lower case, such as mask.
     annotator: the observer that the name contains, or ''.
   """
@@ -90,7 +94,7 @@ class Form(NamedTuple):
 
 @functools.cache
 def words(name: str) -> tuple[str, ...]:
-  """Returns the words of a name in lower case, split from numbers."""
+  """Returns the words and numbers in a name, in lower case."""
   name = re.sub('(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])', ' ', name)
   return tuple(re.findall(r'\d+|[^\W\d_]+', name.lower()))
 
@@ -129,7 +133,7 @@ def is_mask_folder(name: str) -> bool:
 
 @functools.cache
 def is_image_folder(name: str) -> bool:
-  """Returns whether the name of a folder says only that it holds pictures."""
+  """Returns whether a folder's name means that it holds pictures: images."""
   if re.fullmatch('default|obj_(?:train|valid|test)_data', name.lower()):
     return True
   found = _what(name)
@@ -141,12 +145,15 @@ def is_image_folder(name: str) -> bool:
 
 @functools.cache
 def split_word(name: str) -> str:
-  """Returns the split that a folder names, or '': Training_Data, TestSet."""
+  """Returns the split that a folder's name contains, or ''.
+
+  Training_Data means train, and TestSet means test.
+  """
   found = words(name)
   splits = set()
   for i, word in enumerate(found):
     match = _SPLIT_WORD.fullmatch(word)
-    # In nnU-Net, imagesTs is for testing, but imagesTr is not divided yet.
+    # In nnU-Net, imagesTs is the test set, but imagesTr is not split yet.
     if word in ('tr', 'ts', 'va') and (not i or found[i - 1] not in (
         'images', 'labels')):
       continue
@@ -162,9 +169,10 @@ def split_word(name: str) -> str:
 
 @functools.cache
 def only_splits(name: str) -> bool:
-  """Returns whether a folder names a split and nothing else.
+  """Returns whether a folder's name names a split and nothing else.
 
-  TrainDataset and a. Training Set do; BraTS20_Training_001 also names a case.
+  It does for TrainDataset and 'a. Training Set', but not for
+  BraTS20_Training_001, which also names a case.
   """
   if not split_word(name):
     return False
@@ -178,12 +186,12 @@ def only_splits(name: str) -> bool:
 
 
 def is_finding(name: str) -> bool:
-  """Returns whether a folder sorts pictures by what they show: benign."""
+  """Returns whether a folder's name says what its pictures show: benign."""
   return any(word in _FINDINGS for word in words(name))
 
 
 def side_of(name: str) -> tuple[str, tuple[str, ...]]:
-  """Returns left, right or '', and the other words of a name."""
+  """Returns the side in a name (left, right or ''), and its other words."""
   found = words(name)
   sides = [_SIDES[w] for w in found if w in _SIDES]
   return (sides[0] if len(sides) == 1 else ''), tuple(
@@ -191,7 +199,7 @@ def side_of(name: str) -> tuple[str, tuple[str, ...]]:
 
 
 def observer_of(name: str) -> str:
-  """Returns the observer that a folder or a file name ends in, or ''."""
+  """Returns the observer at the end of a folder's or a file's name, or ''."""
   found = _IS_OBSERVER.fullmatch(name)
   return (found[1] or found[2]) if found else ''
 
@@ -201,7 +209,7 @@ def is_mask_word(name: str, *, or_object: bool = True) -> bool:
 
   Args:
     name: name of a file or folder.
-    or_object: whether words for any one object, such as cell, count as well.
+    or_object: whether words for objects in general, such as cell, count, too.
   """
   return all(
       w in _MASK_WORDS or w.isdecimal() or w in ('seg', 'ground')
@@ -209,9 +217,9 @@ def is_mask_word(name: str, *, or_object: bool = True) -> bool:
 
 
 def is_named_as_mask(name: str) -> bool:
-  """Returns whether a file is named as a mask: a_mask, seg_1, not lesion_1.
+  """Returns whether a file's name marks it as a mask: a_mask, seg_1.
 
-  Names with lesion or contour may belong to pictures, too.
+  A name such as lesion_1 does not, since it may also belong to a picture.
   """
   return any(set(words(form.tag)) <= _MASK_WORDS | {
       'seg', 'ground', 'scribble', 'scribbles'}
@@ -219,24 +227,29 @@ def is_named_as_mask(name: str) -> bool:
 
 
 def is_image_name(name: str) -> bool:
-  """Returns whether a file name means the picture of its folder: image, ct."""
+  """Returns whether a file's name means the picture of a case: image, ct."""
   return name.lower() in _IMAGE_NAMES
 
 
 def is_modality(name: str) -> bool:
-  """Returns whether a name is one of several recordings: t1, flair."""
+  """Returns whether a name is that of one recording of a case: t1, flair."""
   return is_image_name(name) or name.lower() in _MODALITIES
 
 
 def kind_of(tag: str, kind: str) -> str:
-  """Returns 'scribble' for a mask tagged so, else `kind`."""
+  """Returns the kind of a mask, which is 'scribble' if its tag says so.
+
+  Args:
+    tag: the word that marks the mask, see `Form`.
+    kind: the kind of masks without such a tag; other kinds than 'mask' stay.
+  """
   return 'scribble' if kind == 'mask' and tag.startswith('scribble') else kind
 
 
 def mask_forms(name: str) -> Iterator[Form]:
-  """Yields readings of a name without the words that mark masks.
+  """Yields the ways to read a name as that of a mask, see `Form`.
 
-  a_mask_1, a_1stHO, mask_a and a_training_mask are all masks of a.
+  For instance, a_mask_1, a_1stHO and mask_a can be masks of a.
   """
   plain, tag, annotator = name, '', ''
   prefix = _PREFIX_TAG.match(name)
@@ -250,7 +263,10 @@ def mask_forms(name: str) -> Iterator[Form]:
 
 
 def picture_aliases(name: str) -> list[str]:
-  """Returns a picture's name, and shorter ones that its mask may have."""
+  """Returns a picture's name, and shorter forms of it that its mask may have.
+
+  The mask of a_image or img_a may be named after a.
+  """
   result = [name]
   for pattern in (_IMAGE_AFFIX, _SPLIT_SUFFIX):
     plain = pattern.sub('', name)

@@ -1,8 +1,8 @@
-"""Puts labels on the voxel grid of their image.
+"""Brings the labels of a volume to the voxel grid of its image.
 
-Two files may store the same voxels in different orders, with axes flipped or
-exchanged, as their affines say (RAS for the labels, LPS for the image). Such
-labels are turned, which loses nothing. Whatever would need interpolation is
+Two files may store the same voxels with flipped or exchanged axes (such as RAS
+for the labels and LPS for the image); their affines show this. Such labels are
+reordered, which loses nothing. Labels that would need interpolation are
 refused.
 """
 
@@ -16,10 +16,10 @@ from data_prep.shared import pixels
 
 
 class Placed(NamedTuple):
-  """The voxels of a volume on the grid of another.
+  """The voxels of one volume on the grid of another volume.
 
   Attributes:
-    voxels: the voxels in the order of the other volume, of its shape.
+    voxels: the voxels, with the shape and axes of the other volume.
     is_turned: whether they were stored in another order.
   """
 
@@ -34,19 +34,19 @@ def place(
     *,
     nouns: tuple[str, str] = ('labels', 'their image'),
 ) -> Placed:
-  """Returns the voxels of `labels` in the order of those of `image`.
+  """Returns the voxels of `labels` in the order of the voxels of `image`.
 
-  If a header gives two positions, of the scanner and of a template, it is
-  enough that one of them agrees.
+  A header may give two affines, one for the scanner and one for a template. The
+  grids agree if any affine of `labels` agrees with any affine of `image`.
 
   Args:
-    labels: the volume to place.
-    image: the volume whose grid counts.
+    labels: the volume to reorder.
+    image: the volume that defines the grid.
     shown: file name of the labels, for messages.
     nouns: names of both volumes, for messages.
 
   Raises:
-    pixels.WrongFile: if they are not on one grid.
+    pixels.WrongFile: if the grids differ by more than the order of the axes.
   """
   pairs = [(a, b) for b in image.affines for a in labels.affines]
   if labels.voxels.shape == image.voxels.shape:
@@ -70,7 +70,16 @@ def _is_near(found, expected):
 
 
 def _find_turn(own, other):
-  """Returns the nibabel orientation that turns a grid to another, or None."""
+  """Returns the nibabel orientation that reorders a grid like another one.
+
+  Args:
+    own: affine of the grid.
+    other: affine of the other grid.
+
+  Returns:
+    The orientation, [3, 2]; None if the axes are not parallel or the spacings
+    differ.
+  """
   steps = np.linalg.solve(other[:3, :3], own[:3, :3])
   whole = np.rint(steps)
   if np.abs(steps - whole).max() > 1e-2 or np.any(

@@ -1,8 +1,8 @@
-"""Puts pictures where a manifest can name them, as 8-bit gray or RGB.
+"""Converts pictures to the files that a manifest can name: 8-bit gray or RGB.
 
-A picture that already has this form stays where it is. Others (16 bits, floats,
-NPY arrays, slices of volumes) are windowed to 8 bits and written as PNG below
-OUTPUT/images.
+A picture that already has this form stays where it is. For all others (16 bits,
+floats, NPY arrays, DICOM, slices of volumes), a window of intensities is mapped
+to 8 bits, and the result is written as PNG below OUTPUT/images.
 """
 
 import os
@@ -25,12 +25,12 @@ _MAX_SAMPLES = 2**20
 
 
 class Placed(NamedTuple):
-  """A picture as its row names it.
+  """The file of a picture, as its row names it.
 
   Attributes:
     path: path relative to the source, or to the output if it was written there.
     size: height and width; None if the picture cannot be read.
-    more: further fields of the row.
+    more: further fields of the row, such as `spacing_mm`.
   """
 
   path: str
@@ -43,8 +43,9 @@ class Finished(NamedTuple):
 
   Attributes:
     rows: rows whose pictures could be placed.
-    weak: by id, the weak annotation of an image that also has an exact mask.
-    root: folder that all their paths are relative to.
+    weak: maps the id of each image that has both an exact mask and a weak
+      annotation to the latter.
+    root: folder that the paths of all rows and annotations are relative to.
   """
 
   rows: list[manifest_lib.Row]
@@ -53,11 +54,11 @@ class Finished(NamedTuple):
 
 
 class Picture(NamedTuple):
-  """A picture as records hold it, before it is resized.
+  """The pixels of a picture in the form of a record, but not yet resized.
 
   Attributes:
     image: uint8 [H, W, 1] if it is gray, else uint8 [H, W, 3].
-    spacing_mm: millimetres per pixel (y, x); None if the file does not say.
+    spacing_mm: millimetres per pixel (y, x); None if the file gives none.
   """
 
   image: np.ndarray
@@ -70,7 +71,10 @@ def read_picture(
     *,
     intensity_range: tuple[float, float] | None,
 ) -> Picture:
-  """Reads a picture of any kind with the result of `Writer` and the builder.
+  """Reads a picture of any format, and converts it to 8 bits without writing.
+
+  The pixels are the same as if `Writer` had converted the picture and the
+  builder of records had read the result.
 
   Args:
     name: path of the file below the folder.
@@ -79,7 +83,7 @@ def read_picture(
       8 bits; None takes percentiles.
 
   Raises:
-    pixels.WrongFile: if it cannot be used.
+    pixels.WrongFile: if the picture cannot be used.
   """
   deep = _read_deep(name, folder)
   if deep is None:
@@ -96,7 +100,10 @@ def read_picture(
 
 
 def _read_deep(name, folder):
-  """Returns pixels and spacing of a picture to be windowed, else None."""
+  """Returns the pixels and spacing of a picture that has to be converted.
+
+  The result is None for a picture that already has 8 bits.
+  """
   suffix = name.lower().rsplit('.', 1)[-1]
   if suffix in ('dcm', 'dicom', 'ima') or (
       f'.{suffix}' not in sources.PICTURES):
@@ -108,7 +115,7 @@ def _read_deep(name, folder):
 
 
 class Writer:
-  """Places the pictures of one source, as the module describes."""
+  """Converts the pictures of one source where needed, see the module."""
 
   def __init__(
       self, source: pathlib.Path, output: pathlib.Path, options: formats.Options
@@ -122,10 +129,10 @@ class Writer:
     self._patients = dicom.Patients()
 
   def place(self, path: str, row_id: str, report) -> Placed:
-    """Returns where a picture is, for its row.
+    """Returns the path and size of a picture; converts it first if needed.
 
-    Files that Pillow cannot read get a row: the check, which reads all files,
-    will report them.
+    If Pillow cannot read a file, this is not reported here, and it gets a row,
+    too: the check of the manifest reads all files and will report it.
     """
     try:
       if confined.leads_out(self._source, path):
@@ -147,17 +154,23 @@ class Writer:
     except pixels.WrongFile as wrong:
       report.wrong_file(wrong, file=path, row_id=row_id)
       self._unreadable.add(row_id)
-    except Exception:  # Pillow raises many kinds, which the check explains.
+    except Exception:  # Pillow raises many kinds; the check explains them.
       pass
     return Placed(path)
 
   def write(self, array: np.ndarray, row_id: str, limits=None) -> str:
-    """Writes intensities as 8 bits; returns their path below the output."""
+    """Writes a picture with 8 bits; returns its path below the output.
+
+    Args:
+      array: intensities, see `to_uint8`.
+      row_id: id of the picture.
+      limits: intensities that become 0 and 255; None takes the user's range.
+    """
     return self.write_png(
         to_uint8(array, limits or self._range), f'images/{row_id}')
 
   def write_png(self, array: np.ndarray, name: str) -> str:
-    """Writes uint8 [H, W] or [H, W, 3] as `name`.png below the output.
+    """Writes uint8 [H, W] or [H, W, 3] as `name`.png; returns this path.
 
     Raises:
       pixels.WrongFile: if the path would lead out of the output.
@@ -176,16 +189,17 @@ class Writer:
   ) -> Finished:
     """Returns all rows, with paths relative to one root.
 
-    Rows whose picture could not be placed are left out, since the report names
-    them. The root is the source or, if anything was written, the folder of the
-    manifest; then the paths of files that were not written are absolute.
+    Rows whose picture could not be placed are left out; the report names them.
+    The root is the source if nothing was written. Otherwise it is the output,
+    which holds the manifest, and files in the source have absolute paths.
     """
     rows = [row for row in rows if row.id not in self._unreadable]
     if not self._written:
       return Finished(rows, weak, str(self._source))
 
     def moved(path):
-      # A path that leaves the source stays relative, for the check to refuse.
+      # A path that leads out of the source stays relative, so that the check
+      # of the manifest refuses it.
       if path in self._written or confined.leads_out(self._source, path):
         return path
       return str(self._source / path)
@@ -233,9 +247,9 @@ def to_uint8(
   if array.dtype == np.uint8 and limits is None:
     return array
   low, high = limits or percentiles(array)
-  with np.errstate(invalid='ignore'):  # A signalling NaN is a NaN, too.
+  with np.errstate(invalid='ignore'):  # A signalling NaN must not warn.
     values = array.astype(np.float64)
-  # Work in place: the values of a large picture take half a GiB by now.
+  # Work in place, since the values of a large picture take half a GiB.
   np.nan_to_num(values, copy=False, nan=low, posinf=high, neginf=low)
   np.clip(values, low, high, out=values)
   values -= low
@@ -246,7 +260,7 @@ def to_uint8(
 def check_finite(array: np.ndarray, name: str) -> None:
   """Refuses a picture or volume without any finite value.
 
-  Such a picture would be taken for an even gray.
+  Otherwise it would become a picture of one gray value.
 
   Args:
     array: intensities of any real type.
@@ -255,7 +269,7 @@ def check_finite(array: np.ndarray, name: str) -> None:
   Raises:
     pixels.WrongFile: if no value is finite.
   """
-  with np.errstate(invalid='ignore'):  # A signalling NaN is a NaN, too.
+  with np.errstate(invalid='ignore'):  # A signalling NaN must not warn.
     if array.dtype.kind == 'f' and not np.isfinite(array).any():
       raise pixels.WrongFile(
           'no value of the image is a finite number', pixels.tail(name),
@@ -265,9 +279,9 @@ def check_finite(array: np.ndarray, name: str) -> None:
 def percentiles(array: np.ndarray) -> tuple[float, float]:
   """Returns percentiles 0.5 and 99.5 of the finite values of an array."""
   values = array.ravel()
-  with np.errstate(invalid='ignore'):  # A signalling NaN is a NaN, too.
+  with np.errstate(invalid='ignore'):  # A signalling NaN must not warn.
     values = values[:: max(1, values.size // _MAX_SAMPLES)].astype(np.float64)
-  # Clip, since the difference of two larger numbers may be infinite.
+  # Clip, since the difference of two huge numbers would be infinite.
   values = np.clip(values[np.isfinite(values)], -1e300, 1e300)
   if not values.size:
     return 0.0, 1.0
@@ -276,10 +290,12 @@ def percentiles(array: np.ndarray) -> tuple[float, float]:
 
 
 def read_npy(path: pathlib.Path) -> np.ndarray:
-  """Reads an array without pickle; its size is checked before the data.
+  """Reads an NPY file; its size is checked before the data are read.
+
+  Pickled objects are refused, since loading them could run any code.
 
   Raises:
-    pixels.WrongFile: if it cannot be used.
+    pixels.WrongFile: if the file cannot be used.
   """
   shown = pixels.tail(path.name)
   try:
@@ -289,7 +305,7 @@ def read_npy(path: pathlib.Path) -> np.ndarray:
         read = (np.lib.format.read_array_header_1_0 if version == (1, 0)
                 else np.lib.format.read_array_header_2_0)
         shape, _, dtype = read(file)
-      except Exception as error:  # NumPy parses the header as Python.
+      except Exception as error:  # NumPy evaluates the header as Python code.
         raise pixels.WrongFile(
             'the header of the array cannot be read', shown,
             'save it with numpy.save') from error
@@ -308,7 +324,7 @@ def read_npy(path: pathlib.Path) -> np.ndarray:
     return np.load(path, allow_pickle=False)
   except pixels.WrongFile:
     raise
-  except Exception as error:  # NumPy raises many kinds on damaged files.
+  except Exception as error:  # NumPy raises many kinds of error here.
     reason = ' '.join(str(error).split())[:50] or type(error).__name__
     raise pixels.WrongFile(
         f'the array cannot be read: {reason}', shown, 'save it with numpy.save'

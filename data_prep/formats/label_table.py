@@ -1,11 +1,12 @@
 """Reads names of classes from the header extension of a NIfTI file.
 
-Connectome Workbench (Caret), NiftyNet's viewers and TotalSegmentator write XML
-there, under various extension codes:
+Connectome Workbench (Caret), NiftyNet's viewers and TotalSegmentator write such
+names as XML, under various extension codes:
 
   <CaretExtension> ... <LabelTable><Label Key="1" ...>liver</Label> ...
 
-An extension that is anything else, or damaged, yields no names.
+Extensions that hold anything else, or are damaged, are treated as if they named
+no classes.
 """
 
 from collections.abc import Iterable
@@ -19,12 +20,12 @@ _MAX_VALUE = 2**16
 
 
 def read(content: bytes, start: int, end: int, order: str) -> dict[int, str]:
-  """Returns the name of each value that a file names, {} if it names none.
+  """Returns the class name of each label value that a file names; may be {}.
 
   Args:
     content: all bytes of the file.
-    start: where the header ends and the flag for extensions begins.
-    end: where the voxels begin.
+    start: offset of the end of the header, where the flag for extensions is.
+    end: offset of the first voxel.
     order: byte order of numbers, 'little' or 'big'.
   """
   if content[start : start + 1] in (b'', b'\0'):
@@ -54,16 +55,19 @@ def _parse(text):
       if 0 < value < _MAX_VALUE:  # 0 is the background, whatever its name.
         names[value] = sources.text(''.join(label.itertext()))
     return names
-  except Exception:  # An extension may hold anything.
+  except Exception:  # An extension may hold anything and cause any error.
     return {}
 
 
 def unite(tables: Iterable[dict[int, str]]) -> dict[int, str]:
-  """Returns one table from those of several files, with unique names.
+  """Unites the names of values from several files, and makes them unique.
+
+  Args:
+    tables: the names by value of each file.
 
   Returns:
-    The names by value; {} if two files name one value differently, since nobody
-    knows which one is right.
+    The names by value; {} if two files name the same value differently, since
+    nobody knows which name is right.
   """
   names = {}
   for table in tables:

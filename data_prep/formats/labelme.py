@@ -1,11 +1,12 @@
 """Reads and writes LabelMe JSON, one file per picture.
 
-See https://github.com/wkentaro/labelme. The shapes are polygons, rectangles,
-circles (ellipses of two equal radii), turned rectangles (polygons), points,
-lines and line strips (strokes, or lines with `--lines_are=line`), and masks (a
-PNG within a rectangle that includes its last row and column). A file without
-shapes whose `flags` name classes is an image tag. The picture is the one with
-the name of the file, or `imagePath`; an embedded picture is not read.
+See https://github.com/wkentaro/labelme. LabelMe's shapes are read as follows: a
+circle becomes an ellipse with two equal radii, a turned rectangle a polygon,
+and a line or line strip a stroke or, with `--lines_are=line`, a line. A mask is
+a PNG within a rectangle that includes its last row and column. Polygons,
+rectangles and points stay what they are. If a file has no shapes, the `flags`
+that are on are image tags. A file belongs to the picture of its own name or, if
+there is none, to `imagePath`; a picture inside the file is not read.
 """
 
 import base64
@@ -31,7 +32,7 @@ HOLDS = ('mask', 'coarse_mask', 'polygon', 'box', 'line', 'scribble', 'points',
          'tag')
 
 _STROKES = ('line', 'linestrip')
-# Turned rectangles in LabelMe 6 and in X-AnyLabeling.
+# The names for turned rectangles in LabelMe 6 and in X-AnyLabeling.
 _TURNED = ('oriented_rectangle', 'rotation')
 
 
@@ -52,7 +53,7 @@ def read(
     *,
     options: formats.Options,
 ) -> formats.Imported:
-  """Reads all LabelMe files below `source`, see the package."""
+  """Reads all LabelMe files below `source`, see `data_prep.formats`."""
   report = assembling.Report(options.leave_out)
   items, used = [], []
   for path in _files(source):
@@ -125,7 +126,7 @@ def _read_file(path, shown, report):
 
 
 def _unreadable(entry):
-  """Returns a shape of which only the label or the points may be known."""
+  """Returns an unreadable shape with an entry's label and place, if known."""
   if not isinstance(entry, dict):
     return drawn.unreadable('')
   try:
@@ -175,7 +176,7 @@ def _read_shape(entry, size, report):
 
 
 def _read_mask(entry, points, size, report):
-  """Returns the run lengths of a PNG that lies within a rectangle."""
+  """Returns the run lengths, in the whole picture, of the PNG in an entry."""
   if not isinstance(entry.get('mask'), str) or not points:
     raise ValueError('a mask needs its PNG in base64 and its corner')
   if size is None:
@@ -187,7 +188,7 @@ def _read_mask(entry, points, size, report):
       if image.width > 2 * size[1] or image.height > 2 * size[0]:
         raise ValueError('it is larger than the picture')
       part = np.asarray(image.convert('L')) > 0
-  except Exception as error:  # Pillow raises many kinds on damaged files.
+  except Exception as error:  # Pillow raises many kinds of error here.
     raise ValueError(f'mask: {str(error)[:60]}') from error
   return drawn.paste(part, (x0, y0), size, report)
 
@@ -201,8 +202,8 @@ def _write_shape(shape):
     return entry | {
         'shape_type': 'rectangle', 'points': [value[:2], value[2:]]}
   if shape.width is not None:
-    # A point becomes a strip of one. The field `width` is ours, and LabelMe
-    # keeps it.
+    # A stroke of one point becomes a line strip of one point. LabelMe keeps
+    # `width`, which is a field of our own.
     return entry | {
         'shape_type': 'linestrip', 'points': value, 'width': shape.width}
   if shape.kind == 'point':

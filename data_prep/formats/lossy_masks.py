@@ -1,4 +1,4 @@
-"""Detects masks stored as JPEG, whose compression changes class numbers."""
+"""Finds masks that are stored as JPEG: compression changes class numbers."""
 
 import collections
 import pathlib
@@ -6,14 +6,18 @@ import pathlib
 from data_prep import formats
 from data_prep.shared import grammar
 
-_NEAR = 48  # Noise leaves the pixels of a black-white mask this near 0 or 255.
+# Compression noise keeps the pixels of a black-and-white mask this near to 0 or
+# 255.
+_NEAR = 48
 _NEARLY_ALL = 0.99
-_WINDOW = 8  # Values at most this far apart are noise of one value.
-_SOME = 0.05  # Share of the pixels that are not near 0.
+_WINDOW = 8  # Values this near to a frequent value are its noise.
+# A value is frequent if it and its noise have this share of all pixels that are
+# not near 0.
+_SOME = 0.05
 
 
 def is_lossy(path: pathlib.Path) -> bool:
-  """Returns whether the content of a file is JPEG, whatever its name."""
+  """Returns whether a file is a JPEG, by its content and not its name."""
   try:
     with open(path, 'rb') as file:
       return file.read(3) == b'\xff\xd8\xff'
@@ -29,13 +33,13 @@ def ask(
 ) -> bool:
   """Refuses JPEG masks whose values may be noise.
 
-  They are clean if they hold only 0 and 255, values of the masks that are not
-  JPEG, or values that the user maps.
+  JPEG masks are accepted if they hold only 0 and 255, or only 0, values that
+  occur in masks of other file types, and values that the user maps.
 
   Args:
     found: kind and path of each mask.
     read: number of pixels by stored value, for each mask.
-    options: what the user says.
+    options: the user's options.
     report: receives the problem.
 
   Returns:
@@ -74,15 +78,15 @@ def ask(
 
 def _is_black_and_white(total, centres):
   near = sum(n for v, n in total.items() if min(v, 255 - v) <= _NEAR)
-  # Class numbers such as 0 and 1 are all near 0, so some values must be near
-  # 255. A small class between them has few pixels, but they gather at its
-  # value.
+  # Class numbers such as 0 and 1 are all near 0, so require values near 255. A
+  # small class with a value between 0 and 255 has few pixels, but it appears
+  # among `centres`.
   return max(total) >= 255 - _NEAR and near > _NEARLY_ALL * sum(
       total.values()) and all(min(v, 255 - v) <= _NEAR for v in centres)
 
 
 def _gather(total):
-  """Returns up to four values around which many pixels gather, ascending."""
+  """Returns up to four frequent values, in ascending order, see `_SOME`."""
   left = dict(total)
   enough = _SOME * sum(n for v, n in total.items() if v > _WINDOW)
   centres = []

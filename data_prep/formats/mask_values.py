@@ -1,10 +1,11 @@
-"""Decides what stored values of masks mean: classes, 255, or not annotated.
+"""Decides which class each stored value of a mask means, or unlabelled (255).
 
-nnU-Net's dataset.json declares them. Without it they are class numbers. The
-value 255 is class 1 if all masks of a kind hold only 0 and 255, and unlabelled
-if they also hold classes. A value is unlabelled if it covers most of every
-scribble, is the largest, and is not a class of the exact masks. Anything less
-clear becomes a question to the user.
+nnU-Net's dataset.json may declare the values. Without it they are class
+numbers, except for two cases. The value 255 is class 1 if all masks of a kind
+hold only 0 and 255, and unlabelled if they also hold classes. In scribbles, the
+largest value is unlabelled if it covers most of every scribble and is not a
+class of the exact masks. If the meaning is less clear, the user is asked, by a
+problem in the report.
 """
 
 import pathlib
@@ -19,8 +20,8 @@ from data_prep.formats import lossy_masks
 from data_prep.shared import grammar
 from data_prep.shared import pixels
 
-_MAX_CLASS = 64  # Highest class in masks if no file names the classes.
-_MOST = 0.5  # Share of the pixels of a scribble.
+_MAX_CLASS = 64  # Highest class number in masks if nothing names the classes.
+_MOST = 0.5  # Share of a scribble's pixels that counts as most of them.
 _NEARLY_ALL = 0.8
 
 
@@ -30,22 +31,23 @@ def map_values(
     report,
     declared: declared_names.Declared = declared_names.Declared(),
 ) -> tuple[dict[str, dict[str, int]], int]:
-  """Reads all masks of a set and decides on the meaning of their values.
+  """Reads all masks of a set and decides what their values mean.
 
   Args:
     found: kind and path of each mask.
-    options: what the user says.
+    options: the user's options.
     report: receives problems and notices.
     declared: names and values that the source declares.
 
   Returns:
-    The class of each stored value by kind, if it is not the value itself, and
-    the highest class.
+    For each kind of mask, a mapping of stored values to classes, and the
+    highest class. A kind whose values are class numbers has no mapping.
   """
   if options.mask_threshold is not None:
     return {}, 1
   read = pixels.map_in_threads(count_values, [path for _, path in found])
-  if lossy_masks.ask(found, read, options, report):  # Asks once for the set.
+  if lossy_masks.ask(found, read, options, report):
+    # One question about the set is enough, so avoid others.
     return {kind: _any_value(read) for kind, _ in found}, 1
   return decide(
       [(kind, counts) for (kind, _), counts in zip(found, read, strict=True)],
@@ -55,25 +57,26 @@ def map_values(
 def ask_of_structures(
     found: list[tuple[str, pathlib.Path]], options: formats.Options, report
 ) -> dict[str, int] | None:
-  """Refuses JPEG files of one structure each if their values may be noise.
+  """Refuses JPEG masks of single structures if their values may be noise.
 
   Args:
-    found: kind and path of each file.
-    options: what the user says.
+    found: kind and path of each mask.
+    options: the user's options.
     report: receives the problem.
 
   Returns:
-    If files are refused, values by which they can still be read, else None.
+    None, or if masks are refused, a mapping of their values to 0 and 1, with
+    which they can be read on without further problems.
   """
   if not any(lossy_masks.is_lossy(path) for _, path in found):
-    return None  # Other files are checked when they are read.
+    return None  # Masks of other file types are checked when they are read.
   read = pixels.map_in_threads(count_values, [path for _, path in found])
   return _any_value(read) if lossy_masks.ask(
       found, read, options, report) else None
 
 
 def _any_value(read):
-  """Maps all values of masks to 0 or 1, to avoid further problems."""
+  """Returns a mapping of all values to 0 or 1, to avoid further problems."""
   return {str(v): int(v > 0) for counts in read for v in counts}
 
 
@@ -83,7 +86,14 @@ def decide(
     report,
     declared: declared_names.Declared = declared_names.Declared(),
 ) -> tuple[dict[str, dict[str, int]], int]:
-  """Decides as `map_values`, from the kind and pixel counts of each mask."""
+  """Does the same as `map_values`, for masks whose pixels are counted already.
+
+  Args:
+    counted: kind of each mask, and its number of pixels by stored value.
+    options: the user's options.
+    report: receives problems and notices.
+    declared: names and values that the source declares.
+  """
   if options.mask_threshold is not None:
     return {}, 1
   stored = {kind: set() for kind, _ in counted}
@@ -92,7 +102,8 @@ def decide(
   _tell_dropped(counted, declared.dropped, report)
   names = declared.classes or options.classes
   mapping = {}
-  for kind in sorted(stored, key=lambda k: k != 'mask'):  # Masks first.
+  # Exact masks come first, since values of weak masks are compared with theirs.
+  for kind in sorted(stored, key=lambda k: k != 'mask'):
     given = _given(kind, stored[kind], options)
     if given:
       mapping[kind] = given
@@ -122,7 +133,8 @@ def _given(kind, values, options):
   """Returns the user's mapping for the values of a kind, or None."""
   if kind == 'scribble' and options.scribble_values:
     return options.scribble_values
-  # A mapping for masks need not apply to scribbles.
+  # A mapping that was meant for masks applies to scribbles only if it names all
+  # of their values.
   if options.mask_values and (
       kind != 'scribble' or values <= {*map(int, options.mask_values)}):
     return options.mask_values
@@ -130,7 +142,7 @@ def _given(kind, values, options):
 
 
 def _usual(kind, values, declared, report):
-  """Returns the usual meaning of values; None if they are class numbers."""
+  """Returns the mapping of values that is usual; None for class numbers."""
   if declared.values is not None:
     return declared.values
   if kind != 'scribble' and 255 in values and values <= {0, 255}:
@@ -144,7 +156,7 @@ def _usual(kind, values, declared, report):
 
 
 def _are_class_numbers(classes, names, report):
-  """Refuses numbers that are too large for classes."""
+  """Returns whether values may be class numbers; refuses too large ones."""
   highest = max(classes, default=1)
   if highest <= (_MAX_CLASS if names is None else 254):
     return True
@@ -157,7 +169,10 @@ def _are_class_numbers(classes, names, report):
 
 
 def _ask_of_gaps(values, report):
-  """Asks if most numbers are unused; 0, 1, 3, 4 merely lack a class."""
+  """Asks the user if masks skip most class numbers below their largest.
+
+  A few gaps are fine: in 0, 1, 3, 4 only class 2 does not occur.
+  """
   if values and min(values) >= 0 and 2 * len({0, *values}) < max(values) + 1:
     used = sorted({0, *values})[:8]
     pairs = ','.join(f'{v}:{i}' for i, v in enumerate(used))
@@ -168,7 +183,10 @@ def _ask_of_gaps(values, report):
 
 
 def _ask_of_counts(masks, report):
-  """Asks whether values count objects: 1 to n, where n varies by mask."""
+  """Asks whether values number the objects in a mask and are not classes.
+
+  This is likely if each mask holds 1 to n, and n differs between masks.
+  """
   found = [sorted(v for v in counts if v) for counts in masks if counts]
   numbers = {len(values) for values in found}
   if max(numbers, default=0) > 4 and len(numbers - {0}) > 3 and all(
@@ -190,9 +208,9 @@ def _tell_dropped(counted, dropped, report):
 
 
 def _ask_of_exact(counted, mapping, named, report):
-  """Asks about exact masks whose largest value covers nearly everything.
+  """Asks about exact masks whose largest value covers nearly all pixels.
 
-  They may be scribbles in a folder of masks.
+  They may be scribbles that lie in a folder for masks.
   """
   known = mapping.get('mask') or {}
   masks = [c for k, c in counted if k == 'mask' and c]
@@ -210,7 +228,7 @@ def _ask_of_exact(counted, mapping, named, report):
 
 
 def _ask_of_weak(kind, counted, stored, mapping, named, report):
-  """Finds values of weak masks that mean 'not annotated', or asks."""
+  """Finds values of weak masks that mean 'not annotated', or asks the user."""
   masks = [c for k, c in counted if k == kind and c]
   known = mapping.get(kind) or {}
   values = {v for v in stored[kind] if known.get(str(v), v) != 255}
@@ -242,12 +260,13 @@ def _ask_of_weak(kind, counted, stored, mapping, named, report):
             'is in no exact mask')) if some)
     rest = sorted(values.difference(common))
     if common and of_masks.get('255', 255) != 255 and 255 in stored[kind]:
-      rest.append(255)  # This is a class in the exact masks of the set.
-    # If 0 means not annotated, scribbles count classes from background = 1.
+      rest.append(255)  # In the exact masks of the set, 255 is a class.
+    # If 0 means not annotated, the classes of scribbles begin with 1, which is
+    # background.
     moved = dict(zip(rest, sorted(exact), strict=True)) if (
         common and len(rest) == len(exact) and not exact.issuperset(rest)
     ) else {}
-    # Both kinds share --mask_values, and exact masks must stay as they are.
+    # --mask_values applies to exact masks, too, and must not change them.
     own = kind == 'scribble' and exact & {*doubtful, *moved}
     flag = 'scribble_values' if own else 'mask_values'
     likely = {str(v): 255 if v in common else moved.get(v, v)
@@ -255,11 +274,11 @@ def _ask_of_weak(kind, counted, stored, mapping, named, report):
     pairs = ','.join(f'{v}:{k}' for v, k in [*likely.items()][:8])
     report.wrong(f'{why}: a class, or not annotated (255)?', '',
                  f'say it, such as --{flag}={pairs}')
-    mapping[kind] = likely  # Ask nothing more about these values.
+    mapping[kind] = likely  # This prevents further questions about the values.
 
 
 def _tell_lacking(stored, mapping, names, report):
-  """Notes scribbles without background, and classes without exact masks."""
+  """Notes if scribbles lack background, and classes that exact masks lack."""
   classes = {
       kind: {mapping.get(kind, {}).get(str(v), v) for v in values} - {255}
       for kind, values in stored.items()}
@@ -278,7 +297,7 @@ def count_values(path: pathlib.Path) -> dict[int, int]:
   """Returns the number of pixels per stored value; {} if a mask is damaged."""
   try:
     return counts_of(read_mask(path))
-  except Exception:  # The check reports what is wrong with the file.
+  except Exception:  # The check of the manifest reports what is wrong.
     return {}
 
 

@@ -1,11 +1,12 @@
-"""Reads and writes NIfTI volumes, whose slices become the rows.
+"""Reads and writes NIfTI volumes, whose slices become rows.
 
-Images and labels have the same name, in the folders of `folder`
-(images/a.nii.gz, labels/a.nii.gz, scribbles/a.nii.gz, or nnU-Net's
-imagesTr/a_0000.nii.gz). Slices keep the stored order of their axes. Unless
-`axis` says otherwise, volumes are sliced along an axis of length 1, else along
-that of the largest spacing. OUTPUT/volumes.json stores what leads back to the
-volumes: file, axis, shape, affine and the ids of the slices.
+Images and labels have the same name and lie in folders as `folder` describes
+them (images/a.nii.gz, labels/a.nii.gz, scribbles/a.nii.gz, or nnU-Net's
+imagesTr/a_0000.nii.gz). Slices keep the stored order of their axes. If the user
+names no `axis`, volumes are sliced along an axis of length 1 or, if there is
+none, along the axis with the largest spacing. OUTPUT/volumes.json stores what
+is needed to put the slices back into their volumes: the file, axis, shape and
+affine of each volume, and the ids of its slices.
 """
 
 import json
@@ -50,7 +51,7 @@ def read(
     *,
     options: formats.Options,
 ) -> formats.Imported:
-  """Reads volumes and their labels below `source`, see the package."""
+  """Reads volumes and their labels below `source`, see `data_prep.formats`."""
   report = assembling.Report(options.leave_out)
   writer = intensities.Writer(source, output, options)
   paths = tuple(sources.list_files(source, _SUFFIXES))
@@ -123,8 +124,9 @@ class _Cutter:
 
   Attributes:
     rows: the rows of all slices.
-    weak: weak annotations of slices that also have an exact one, by id.
-    index: what leads back to the volumes, see the module.
+    weak: maps the id of each slice that has both an exact mask and a weak
+      annotation to the latter.
+    index: the content of volumes.json, see the module.
   """
 
   def __init__(self, source, writer, uniter, options):
@@ -135,7 +137,15 @@ class _Cutter:
     self._options = options
 
   def cut(self, path, volume, labels, key, **more):
-    """Adds the slices of a volume, whose ids begin with `key`."""
+    """Adds a row for each slice of a volume.
+
+    Args:
+      path: path of the file, relative to the source.
+      volume: the volume.
+      labels: its labels by kind, with the same axes.
+      key: the name with which the ids of its slices begin.
+      **more: further fields of all rows.
+    """
     axis = self._options.axis
     if axis is None:
       axis = thinnest_axis(volume)
@@ -168,11 +178,13 @@ class _Cutter:
 
 
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
-  """Writes labels/CASE.nii.gz and links to images/CASE.nii.gz.
+  """Writes volumes of labels, and links to the volumes of images.
 
-  Slices of volumes return to their place, see the module. If the kinds of a
-  volume are mixed, each kind has a file, which holds 255 where a slice is of
-  another kind. A picture that was never a volume becomes a volume of one slice.
+  They are images/CASE.nii.gz and, by kind, masks/CASE.nii.gz and other folders.
+  Slices return to their places in the volume, see the module. If the slices of
+  a volume have several kinds of annotation, each kind has a file, which holds
+  255 in slices of another kind. A picture that was never a volume becomes a
+  volume of one slice.
   """
   path = manifest.folder / INDEX
   index = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
@@ -210,9 +222,10 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
 
 
 def thinnest_axis(volume: volumes.Volume) -> int:
-  """Returns an axis of length 1, else the axis of the largest spacing.
+  """Returns an axis of length 1 or, without one, that of the largest spacing.
 
-  If several qualify, it is the last of them.
+  If several axes have length 1, the one with the largest spacing counts, and if
+  several have the largest spacing, the last of them.
   """
   single = [n == 1 for n in volume.voxels.shape]
   spacing = np.round(volume.spacing_mm, 3)

@@ -1,7 +1,7 @@
-"""Reads labels of NIfTI volumes: the meaning of their values and their grid.
+"""Reads the labels of NIfTI volumes as classes on the grid of their image.
 
-All files are decompressed twice, since the meaning of a value depends on all of
-them, and a set of volumes does not fit into memory.
+All files are read twice: the meaning of a value depends on all files, and a set
+of volumes does not fit into memory.
 """
 
 import collections
@@ -30,8 +30,9 @@ class Meaning(NamedTuple):
   """What a first look at all label files shows.
 
   Attributes:
-    values: class or 255 of each stored value, by kind.
-    highest: the highest class.
+    values: for each kind of label, a mapping of stored values to classes, or to
+      255 for unlabelled. A kind whose values are class numbers has none.
+    highest: the highest class number.
     declared: names and values that the source declares.
   """
 
@@ -52,9 +53,9 @@ def look_through(
   Args:
     source: folder that the files are in.
     masks: all label files; those of single structures are not opened.
-    options: what the user says.
+    options: the user's options.
     report: receives problems and notices.
-    declared: what dataset.json and --classes declare.
+    declared: names and values that dataset.json and --classes declare.
   """
   counted, tables = [], []
   for mask in masks:
@@ -74,7 +75,7 @@ def look_through(
 
 
 def count_values(path: pathlib.Path) -> dict[int, int]:
-  """Returns the number of voxels per stored value; {} if it is damaged."""
+  """Returns the number of voxels per stored value; {} if a file is damaged."""
   try:
     return mask_values.counts_of(volumes.read_nifti(path).voxels)
   except pixels.WrongFile:  # The file is refused later, when it is read.
@@ -82,7 +83,14 @@ def count_values(path: pathlib.Path) -> dict[int, int]:
 
 
 def _declare_names(tables, counted, options, report):
-  """Returns what the headers of labels declare, None if they name nothing."""
+  """Returns the classes that headers of labels declare; None if unusable.
+
+  Args:
+    tables: names by value in the header of each file.
+    counted: kind of each file, and its number of voxels by stored value.
+    options: the user's options.
+    report: receives notices.
+  """
   if not any(tables) or options.mask_values or options.mask_threshold:
     return None
   names = label_table.unite(tables)
@@ -112,7 +120,7 @@ def _declare_names(tables, counted, options, report):
 
 
 class Reader:
-  """Reads the labels of volumes, and collects the oddities of their files."""
+  """Reads the labels of volumes, and collects oddities of files for `tell`."""
 
   def __init__(
       self,
@@ -128,9 +136,9 @@ class Reader:
 
     Args:
       source: folder that the files are in.
-      values: class or 255 of each stored value by kind, see `Meaning`.
-      options: what the user says.
-      uniter: unites several files of a volume.
+      values: mapping of stored values for each kind of label, see `Meaning`.
+      options: the user's options.
+      uniter: unites several label files of a volume.
       report: receives problems and, from `tell`, notices.
       is_asked: whether a problem already asks the user about stored values.
     """
@@ -148,12 +156,15 @@ class Reader:
       volume: volumes.Volume,
       name: str,
   ) -> dict[str, np.ndarray] | None:
-    """Returns labels by kind, uint8 [A, B, C]; None if one is refused.
+    """Reads all labels of a volume.
 
     Args:
-      masks: the files of a volume, by kind.
-      volume: the volume, whose grid counts.
+      masks: the label files of the volume, by kind.
+      volume: the volume of the image, which defines the grid.
       name: name of the volume, for messages.
+
+    Returns:
+      The classes by kind, uint8 [A, B, C]; None if a file is refused.
     """
     labels, path = {}, ''
     try:
@@ -170,7 +181,7 @@ class Reader:
     return labels
 
   def _read_file(self, path, kind, volume):
-    """Returns the classes of one file, checked against its volume."""
+    """Returns the classes in one label file, on the grid of its volume."""
     labels = volumes.read_nifti(self._source / path)
     shown = pixels.tail(path.rsplit('/', 1)[-1])
     placed = grids.place(labels, volume, shown)
@@ -195,7 +206,7 @@ class Reader:
       ) from error
 
   def add_oddities(self, texts: Iterable[str], path: str) -> None:
-    """Records oddities of a file for `tell`."""
+    """Records descriptions of what is odd about a file, for `tell`."""
     for text in texts:
       self._oddities[text].append(path)
 
