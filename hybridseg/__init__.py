@@ -3,14 +3,14 @@
 The library consists of pure JAX functions. Nothing here reads a file, a flag or
 a config, and only `hybridseg.parallel` asks how many devices there are.
 
-A module is loaded at its first use, so that `hybridseg.types` can be imported
-without JAX by programs that only prepare pictures.
+Each module is loaded when it is first used. Programs that only prepare pictures
+can therefore import `hybridseg.types` without loading JAX.
 """
 
 import importlib
 from typing import Any, TYPE_CHECKING
 
-if TYPE_CHECKING:  # For type checkers and editors, which do not run it.
+if TYPE_CHECKING:  # Only type checkers and editors read these imports.
   from hybridseg import alignment_maps
   from hybridseg import augmentation
   from hybridseg import batch_checks
@@ -117,7 +117,7 @@ __all__ = (
     'weighting',
 )
 
-# What is no module, and the module that it is in.
+# Maps each public name that is not a module to the module that defines it.
 _HOMES = {
     'AnnotationKind': 'types',
     'Examples': 'types',
@@ -145,7 +145,7 @@ def __getattr__(name: str) -> Any:
   value = importlib.import_module(f'{__name__}.{_HOMES.get(name, name)}')
   if name in _HOMES:
     value = getattr(value, name)
-  globals()[name] = value  # The next access then does not call this.
+  globals()[name] = value  # Later accesses then bypass this function.
   return value
 
 

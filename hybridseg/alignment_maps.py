@@ -1,8 +1,8 @@
-"""Maps of where in an image an annotation helps the strong loss or harms it.
+"""Maps that show where in an image an annotation helps or harms training.
 
-The alignment of instance k is <grad strong, grad weak_k> (`weighting`). With
-the logits f and their slope t along the strong gradient, it is a sum over
-pixels,
+The alignment of instance k is <grad strong, grad weak_k> (`weighting`). Let f
+be the logits and t their slope along the strong gradient. The alignment is then
+a sum over pixels p,
 
   alignment_k = sum_p <d weak_k / d f_kp, t_kp>,
 
@@ -32,8 +32,9 @@ def alignment_maps(
     losses_fn: maps logits to the weak losses, float [B]; loss k may depend on
       the logits of instance k alone.
     logits: f, float [B, ..., K].
-    slopes: t, of the same shape as the logits: `weighting.last_layer_slopes`,
-      or for all layers the tangent of `jax.jvp` along the strong gradient.
+    slopes: t, of the same shape as the logits. For the last layer alone,
+      `weighting.last_layer_slopes` computes it; for all layers, it is the
+      tangent that `jax.jvp` returns along the strong gradient.
 
   Returns:
     The maps, at least float32 [B, ...]; the sum of a map over its pixels is the
@@ -46,5 +47,6 @@ def alignment_maps(
     raise ValueError(f'{logits.shape=} differs from {slopes.shape=}.')
   logits, slopes = masking.widen(logits), masking.widen(slopes)
   grads = jax.grad(lambda x: jnp.sum(losses_fn(x)))(logits)
-  # A pixel that does not count may hold nan, and 0 * nan would be nan.
+  # The slope at a pixel that the loss does not count may be nan, and 0 * nan
+  # would be nan.
   return jnp.sum(jnp.where(grads != 0, grads * slopes, 0), axis=-1)

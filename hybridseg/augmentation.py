@@ -1,4 +1,4 @@
-"""Augmentation on the device, with one geometry for image and label map."""
+"""Augments images and label maps on the device, with the same geometry."""
 
 from typing import NamedTuple
 
@@ -8,24 +8,27 @@ import jax.numpy as jnp
 from hybridseg import types
 
 
-_BLUR_RADIUS = 4  # Pixels: twice the largest standard deviation.
+_BLUR_RADIUS = 4  # In pixels; twice the largest standard deviation.
 
 
 class AugmentationOptions(NamedTuple):
-  """How far each random change may go; 0 or False switches it off.
+  """The largest size of each random change; 0 or False switches a change off.
 
   Attributes:
     flip: mirror each axis with probability 1/2.
-    rotation_deg: largest rotation either way, in degrees.
-    log2_scale: largest zoom either way, as a power of two.
-    shift: largest shift either way, as a share of the image side.
+    rotation_deg: largest rotation in either direction, in degrees.
+    log2_scale: base-2 logarithm of the largest zoom; the smallest zoom is its
+      inverse.
+    shift: largest shift in either direction, as a share of the image side.
     brightness: largest additive change, for intensities in [0, 1].
     contrast: largest relative change of the contrast around the image mean.
-    log2_gamma: largest change of gamma either way, as a power of two.
-    noise: largest standard deviation of Gaussian noise, intensities in [0, 1].
+    log2_gamma: base-2 logarithm of the largest gamma; the smallest gamma is its
+      inverse.
+    noise: largest standard deviation of additive Gaussian noise, for
+      intensities in [0, 1].
     saturation: largest relative change of the differences between the channels
       of a colour image.
-    hue_deg: largest rotation of the hue either way, in degrees.
+    hue_deg: largest rotation of the hue in either direction, in degrees.
     blur: largest standard deviation of a Gaussian blur, in pixels, up to 2.
   """
 
@@ -43,7 +46,7 @@ class AugmentationOptions(NamedTuple):
 
 
 def _source_coordinates(key, size, options):
-  """Returns the place each output pixel is read from, in pixels, 2 x [H, W]."""
+  """Draws the y and x that each output pixel is read from, [H, W] each."""
   flip_key, angle_key, scale_key, shift_key = jax.random.split(key, 4)
   height, width = size
   uniform = lambda key, bound, shape=(): jax.random.uniform(
@@ -68,7 +71,7 @@ def _source_coordinates(key, size, options):
 
 
 def _read_nearest(x, y_index, x_index):
-  """Reads [H, W, ...] at integer places; outside, the edge is repeated."""
+  """Reads an array [H, W, ...] at integer positions; repeats its edge."""
   height, width = x.shape[:2]
   y_index = jnp.clip(y_index, 0, height - 1)
   x_index = jnp.clip(x_index, 0, width - 1)
@@ -76,7 +79,7 @@ def _read_nearest(x, y_index, x_index):
 
 
 def _warp_image(image, source_y, source_x):
-  """Samples the image bilinearly; outside, the edge is repeated."""
+  """Samples an image bilinearly; its edge is repeated outside."""
   y0, x0 = jnp.floor(source_y), jnp.floor(source_x)
   fy, fx = (source_y - y0)[..., None], (source_x - x0)[..., None]
   y0, x0 = y0.astype(jnp.int32), x0.astype(jnp.int32)
@@ -90,7 +93,7 @@ def _warp_image(image, source_y, source_x):
 
 
 def _warp_label(label, source_y, source_x):
-  """Reads the nearest class; places outside the image become unlabelled."""
+  """Samples a label map at the nearest pixels; outside, it is unlabelled."""
   height, width = label.shape
   y, x = (jnp.round(t).astype(jnp.int32) for t in (source_y, source_x))
   inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
@@ -98,10 +101,10 @@ def _warp_label(label, source_y, source_x):
 
 
 def _turn_colours(image, gain, angle):
-  """Scales the colour of RGB [H, W, 3] by `gain` and rotates it by `angle`.
+  """Scales the saturation of an RGB image [H, W, 3] and rotates its hue.
 
-  The rotation is about the grey axis (1, 1, 1), so the mean of the channels
-  does not change.
+  The saturation is multiplied by `gain`. The rotation by `angle`, in radians,
+  is about the grey axis (1, 1, 1), so the mean of the channels does not change.
   """
   grey = jnp.mean(image, axis=-1, keepdims=True)
   colour = image - grey
@@ -112,7 +115,7 @@ def _turn_colours(image, gain, angle):
 
 
 def _blur(image, sigma):
-  """Blurs [H, W, C] by a Gaussian of `sigma` pixels; edges are repeated."""
+  """Blurs an image [H, W, C] by a Gaussian of `sigma` pixels."""
   offsets = jnp.arange(-_BLUR_RADIUS, _BLUR_RADIUS + 1, dtype=jnp.float32)
   kernel = jnp.exp(-0.5 * jnp.square(offsets / jnp.maximum(sigma, 1e-3)))
   kernel = kernel / jnp.sum(kernel)
@@ -183,15 +186,16 @@ def augment(
   """Augments images and label maps together, with one key per instance.
 
   The geometry is a flip, then a rotation, zoom and shift about the centre of
-  the image. The image is sampled bilinearly and its edge is repeated outside.
-  The label map takes the nearest class, and `types.UNLABELLED` outside. Changes
-  of colour, blur, intensity and noise touch the image only.
+  the image. The image is sampled bilinearly, and its edge is repeated where a
+  pixel comes from outside. The label map is sampled at the nearest pixel, and
+  is `types.UNLABELLED` where a pixel comes from outside. Colour, blur,
+  intensity and noise change in the image only.
 
   Args:
     keys: one key per instance, [B].
     examples: stored examples, images [B, H, W, C] of uint8 or of float in
       [0, 1].
-    options: how far each change may go.
+    options: largest size of each change.
 
   Returns:
     Examples with float32 images in [0, 1] and uint8 label maps.

@@ -1,7 +1,8 @@
-"""Checks of the values in a batch, so that nothing is learnt by mistake.
+"""Checks that the values of a batch are valid before networks learn from them.
 
-Wrong types are refused where a step is traced. Wrong values can only be seen on
-the host, where a batch is made, and are refused here.
+The training step refuses arrays of a wrong dtype while it is traced. The values
+are not known at that time, so they are checked here, on the host, where the
+batch is made.
 """
 
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from hybridseg import types
 def check_batch(
     batch: types.HybridBatch, *, num_classes: int, num_weak: int
 ) -> None:
-  """Refuses a batch that holds values a step would misunderstand.
+  """Refuses a batch with values that a training step would misinterpret.
 
   Call it on the host, before the batch is copied to a device.
 
@@ -39,7 +40,7 @@ def check_batch(
 
 
 def _check_examples(part, examples, num_classes):
-  """Checks the fields that strong and weak examples have in common."""
+  """Checks the fields that both strong and weak examples have."""
   image = np.asarray(examples.image)
   if jnp.issubdtype(image.dtype, jnp.floating):
     _check_values(f'{part}.image', image, 0, 1)

@@ -1,4 +1,4 @@
-"""Consistency of networks with each other or with means of their past."""
+"""Losses of networks that learn from each other or from moving averages."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,12 +31,12 @@ def cross_pseudo_losses(
     logits: scores of the student, float [B, ..., K].
     teacher_logits: scores of the other network on the same pixels, float
       [B, ..., K].
-    pixel_weights: trust in the image that each pixel comes from, float
-      [B, ...]; None stands for 1.
+    pixel_weights: trust in the teacher for the image that each pixel comes
+      from, float [B, ...]; None stands for 1.
 
   Returns:
-    Loss in nats, float [B]; nan for an instance of which a score of the teacher
-    is not finite.
+    Loss in nats, float [B]; nan for an instance if any score of its teacher is
+    not finite.
 
   Raises:
     ValueError: if the shapes do not agree.
@@ -50,13 +50,14 @@ def cross_pseudo_losses(
   known = jnp.all(jnp.isfinite(teacher_logits), axis=-1, keepdims=True)
   labels = jnp.where(known, labels, jnp.nan)
   if pixel_weights is not None:
-    # The cross entropy of a pixel is linear in its target.
+    # The cross entropy of a pixel is linear in its target, so weighting the
+    # target weights the loss.
     labels = labels * _trust(pixel_weights, labels)[..., None]
   return losses.cross_entropy_loss(logits, labels)
 
 
 def _trust(pixel_weights, scores):
-  """Returns the trust in each pixel, in the dtype of `scores` [B, ..., K]."""
+  """Returns `pixel_weights` without gradient, in the dtype of `scores`."""
   masking.check_pixels(pixel_weights, scores, name='pixel_weights')
   return jax.lax.stop_gradient(pixel_weights).astype(scores.dtype)
 
@@ -67,7 +68,7 @@ def consistency_losses(
     *,
     pixel_weights: jax.Array | None = None,
 ) -> jax.Array:
-  """Computes the squared distance to the probabilities of a teacher.
+  """Computes the squared distance between probabilities of student and teacher.
 
   loss_k = mean_p weight_kp * sum_c (softmax(logits)_kpc -
   softmax(teacher_logits)_kpc)^2; no gradient reaches the teacher. Tarvainen and
@@ -78,8 +79,8 @@ def consistency_losses(
   Args:
     logits: scores of the student, float [B, ..., K].
     teacher_logits: scores of the teacher on the same pixels, float [B, ..., K].
-    pixel_weights: trust in the image that each pixel comes from, float
-      [B, ...]; None stands for 1.
+    pixel_weights: trust in the teacher for the image that each pixel comes
+      from, float [B, ...]; None stands for 1.
 
   Returns:
     Loss in [0, 2], float [B].
@@ -107,19 +108,20 @@ def update_teachers(
   """Updates the exponential moving averages of the parameters.
 
   teacher <- a * teacher + (1 - a) * params, with a = min(decay, 1 - 1 / (step +
-  2)), so that the first steps are soon forgotten. Tarvainen and Valpola, 2017
-  (https://arxiv.org/abs/1703.01780, eq. 2; the minimum is from their code).
+  2)), so that the parameters of the first steps are soon forgotten. Tarvainen
+  and Valpola, 2017 (https://arxiv.org/abs/1703.01780, eq. 2; the minimum is
+  from their code).
 
   Args:
-    teachers: means before the update, any pytree.
+    teachers: averages before the update, any pytree.
     params: parameters after the update, the same structure.
     step: number of updates done before this one, int32 [].
-    decay: share of the old mean that is kept, in [0, 1).
+    decay: largest share of the old average that is kept, in [0, 1).
 
   Returns:
-    The means after the update; each keeps its dtype. A bfloat16 mean has only
-    three digits and stops moving once the steps are smaller than its last
-    digit: keep the means of bfloat16 parameters in float32.
+    The averages after the update; each keeps its dtype. A bfloat16 average has
+    only three digits and stops moving once its changes are smaller than its
+    last digit: keep the averages of bfloat16 parameters in float32.
   """
   kept = jnp.minimum(decay, 1 - 1 / (step + 2))
 
@@ -143,7 +145,7 @@ def taught_value_and_grads(
     losses_fn: Callable[..., jax.Array],
     encode_fn: Callable[[jax.Array], Any] = lambda images: images,
 ) -> tuple[jax.Array, tuple[types.Params, ...]]:
-  """Returns the mean loss of two networks with teachers, and their gradients.
+  """Computes the mean loss of two networks with teachers, and its gradients.
 
   Each network sees the mixed images and learns from the logits of its teacher
   on the plain images, which are mixed the same way. Its loss is `losses_fn`,
@@ -157,13 +159,14 @@ def taught_value_and_grads(
     teacher_logits: logits of the teacher of each network on the plain images,
       2 x float [B, H, W, K].
     trusts: trust in the teachers' predictions for each plain image, float [B].
-    masks: from `mixing.cutmix_masks` or `no_masks`, bool [B, H, W].
+    masks: which pixels are mixed, from `mixing.cutmix_masks` or
+      `mixing.no_masks`, bool [B, H, W].
     losses_fn: `cross_pseudo_losses` or `consistency_losses`.
     encode_fn: maps the mixed images to the input of `apply_fn`.
 
   Returns:
     Mean of the losses of the two networks, float [], and the gradient of each
-    network's loss in its parameters.
+    network's loss with respect to its own parameters.
   """
   images = encode_fn(mixing.mix_pairs(masks, images))
   pixel_weights = mixing.mix_pairs(masks, trusts)

@@ -1,4 +1,4 @@
-"""Guards that find nans and infinities and keep them out of a state."""
+"""Finds nans and infinities, and keeps them out of the training state."""
 
 import functools
 from typing import Any
@@ -10,7 +10,7 @@ from hybridseg import mapped_axis
 
 
 def _floats(tree):
-  """Returns the leaves that can hold a nan or an infinity."""
+  """Returns the leaves of a tree whose dtype can hold a nan or an infinity."""
   leaves = [jnp.asarray(x) for x in jax.tree.leaves(tree)]
   return [x for x in leaves if jnp.issubdtype(x.dtype, jnp.inexact)]
 
@@ -29,11 +29,11 @@ def all_finite(tree: Any) -> jax.Array:
 
 
 def nonfinite_rows(tree: Any) -> jax.Array:
-  """Returns which rows hold a nan or an infinity in some array of a tree.
+  """Returns which rows hold a nan or an infinity in any array of a tree.
 
   Args:
-    tree: pytree with at least one float array; all are [B, ...] with the same
-      B.
+    tree: pytree with at least one float array; all float arrays are [B, ...]
+      with the same B.
 
   Returns:
     bool [B].
@@ -69,9 +69,10 @@ def gather_rows(
   gather = functools.partial(
       jax.lax.all_gather, rows, axis_name, tiled=True)
   try:
-    # `jax.shard_map` then knows that all shards hold the same values.
+    # With this option, `jax.shard_map` knows that all shards hold the same
+    # values.
     return gather(to='invarying')
-  except (AssertionError, ValueError):  # Raised under vmap.
+  except (AssertionError, ValueError):  # vmap does not allow the option.
     return gather()
 
 
@@ -100,6 +101,6 @@ def select(ok: jax.Array, new: Any, old: Any) -> Any:
       )
 
   jax.tree.map(check, new, old)
-  # With `jnp.where` on each leaf, XLA's CPU compiler would copy everything that
-  # `ok` depends on into each of them, which takes six times as long.
+  # With `jnp.where` on each leaf, XLA's CPU compiler would repeat the
+  # computation of `ok` for every leaf, which takes six times as long.
   return jax.lax.cond(ok, lambda n, o: n, lambda n, o: o, new, old)

@@ -1,6 +1,6 @@
-"""One call that gives your own training step its slopes and gradients.
+"""A function that updates indicators and computes gradients for your own step.
 
-It serves networks and optimisers that `train_step` does not support.
+Use it for networks and optimisers that `train_step` does not support.
 """
 
 from collections.abc import Callable
@@ -26,12 +26,12 @@ class IndicatorGrads(NamedTuple):
     loss: training loss of the global batch, float [].
     grads: gradient of `loss` for the optimiser, a tree like `params`; None in
       place of leaves that are not floats.
-    state: indicators after their update.
-    weights: indicators of the batch after their update, float32 [B].
+    state: indicators of all weak instances after the update.
+    weights: indicators of the batch after the update, float32 [B].
     slopes: d strong(theta') / d w_k before the update, float32 [B].
     losses: weak losses at theta, float [B].
-    aux: with `has_aux`, the aux of the weak losses and that of the strong loss
-      on this shard, a pair, both at theta; else None.
+    aux: with `has_aux`, a pair of the aux of the weak losses and the aux of the
+      strong loss, both at theta and of this shard; otherwise None.
   """
 
   loss: jax.Array
@@ -65,16 +65,16 @@ def indicator_value_and_grad(
     w_k <- clip(w_k - learning_rate * s_k / rms(s), 0, 1),
     loss(theta) = strong(theta) + (1 / B) sum_k w_k weak_k(theta),
 
-  where the new w is a constant of the loss. Pan et al., 2022
-  (https://arxiv.org/abs/2203.05956, Algorithm 1); the division by the root mean
-  square over the global batch, `weighting.unit_rms`, is our own addition.
+  where the gradient of the loss treats the new w as a constant. Pan et al.,
+  2022 (https://arxiv.org/abs/2203.05956, Algorithm 1); the division by the root
+  mean square over the global batch, `weighting.unit_rms`, is our own addition.
 
-  The result equals that of `lookahead_weight_grads`, `update_indicators`,
-  `gather_indicators` and `jax.value_and_grad` called one after another. But it
-  takes one forward pass on the weak instances instead of two, so that a network
-  with dropout or batch statistics is called on them only once. Under `jax.jit`,
-  XLA often merges the two passes by itself, and both ways then take the same
-  time.
+  Calling `lookahead_weight_grads`, `update_indicators`, `gather_indicators` and
+  `jax.value_and_grad` one after another gives the same result. That takes two
+  forward passes on the weak instances; this function takes one, so that a
+  network with dropout or batch statistics is called on them only once. Under
+  `jax.jit`, XLA often merges the two passes by itself, and both ways then take
+  the same time.
 
   Args:
     weak_losses_fn: maps params to the weak losses of this shard, float [B]. For
@@ -91,11 +91,11 @@ def indicator_value_and_grad(
       SGD.
     inner_opt_state: state of `inner_optimizer` at theta; None starts a fresh
       one.
-    has_aux: whether both loss functions return a pair of their losses and any
-      pytree, as for `jax.grad`.
-    axis_name: mapped axis to average over, of `jax.pmap` or `jax.shard_map`;
-      None on a single device, and () where every shard is a problem of its own.
-      All shards hold the same number of instances.
+    has_aux: whether both loss functions return a pair of losses and aux, where
+      aux is any pytree, as for `jax.grad`.
+    axis_name: name of the axis of `jax.pmap` or `jax.shard_map` over which to
+      average; None on a single device, () if every shard is an independent
+      problem. All shards hold the same number of instances.
 
   Returns:
     Loss and gradient are means over the shards, and the new indicators are the
@@ -104,8 +104,9 @@ def indicator_value_and_grad(
     the gradient is not finite either.
 
   Raises:
-    ValueError: as `lookahead_weight_grads` and `update_indicators`, with the
-      shape [B] taken from `instance_ids` instead of weights.
+    ValueError: in the same cases as `lookahead_weight_grads` and
+      `update_indicators`, where the expected shape [B] is that of
+      `instance_ids`.
   """
   weights = indicators_lib.gather_indicators(state, instance_ids)
   floats, merge = loss_functions.split_floats(params)

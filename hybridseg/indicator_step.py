@@ -1,4 +1,4 @@
-"""A step that moves the indicators of a batch and leaves the networks alone."""
+"""A step that moves the indicators of a batch but changes no network."""
 
 from collections.abc import Callable
 from typing import Any
@@ -31,27 +31,29 @@ def make_indicator_step(
 
     w_k <- clip(w_k + learning_rate * a_k, 0, 1),
 
-  where a_k is the alignment <grad strong(theta), grad weak_k(theta)>, scaled
-  and averaged as in `make_train_step`, of images that are not augmented. If it
-  is called with all weak instances in turn, it performs lines 9 to 19 of
-  Algorithm 1 of Pan et al., 2022 (https://arxiv.org/abs/2203.05956), with the
-  identity for the Hessian. It is made for `Weighting.instances` 'all', with
-  which the training step moves no indicators.
+  where a_k is the alignment <grad strong(theta), grad weak_k(theta)> on images
+  that are not augmented, scaled and averaged over the two networks as in
+  `make_train_step`. Calling the step with all weak instances in turn performs
+  lines 9 to 19 of Algorithm 1 of Pan et al., 2022
+  (https://arxiv.org/abs/2203.05956), with the identity in place of the Hessian.
+  Use it if `Weighting.instances` is 'all', since the training step then moves
+  no indicators.
 
   Args:
     apply_fn: maps params and float images [B, H, W, C] to logits [B, H, W, K].
     num_classes: number of classes K.
     features_fn: as for `make_train_step`; only a rule that needs features uses
       it.
-    supervision: the losses of the training.
-    weighting: the weighting of the training, whose rule must have indicators.
+    supervision: the losses, as for `make_train_step`.
+    weighting: how the weak instances are weighted, as for `make_train_step`;
+      the rule must have indicators.
     axis_name: mapped axis over which the batch is sharded, or None.
 
   Returns:
     A pure step function, not jitted, with the signature of a training step, so
-    that it can be mapped in the same way. Only the indicators of the batch
-    change; instances with the id -1 can fill up a batch, and change nothing.
-    The key is not used, and the metrics are empty.
+    that it can be mapped over devices in the same way. It changes only the
+    indicators of the batch. Instances with the id -1 have no indicator and can
+    fill up an incomplete batch. The key is not used, and the metrics are empty.
 
   Raises:
     ValueError: if the weighting names an unknown rule or one without

@@ -47,12 +47,13 @@ def init_indicators(num_weak: int, *, value: float = 1.0) -> IndicatorState:
 
 
 def _rows(instance_ids, num_weak):
-  """Returns the ids as int32 rows of the table; N for an id that has no row.
+  """Returns the row of each id in the indicator table, int32; N if it has none.
 
-  The id -1 means "no indicator", but as an index it would read the last row.
+  The id -1 means "no indicator", but the index -1 would read the last row.
   """
   if not isinstance(instance_ids, jax.Array):
-    # Check the ids in NumPy: JAX would truncate what does not fit an int32.
+    # Check the ids in NumPy: JAX would truncate an id that does not fit an
+    # int32.
     instance_ids = np.asarray(instance_ids)
     if not instance_ids.size:
       instance_ids = instance_ids.astype(np.int32)
@@ -64,7 +65,7 @@ def _rows(instance_ids, num_weak):
       raise ValueError(
           f'Instance id {wrong.flat[0]} is not a row of {num_weak} indicators, '
           'nor -1 for none.')
-  if instance_ids.dtype.itemsize < 4:  # A short type may not hold N.
+  if instance_ids.dtype.itemsize < 4:  # int8 or int16 may not hold N.
     instance_ids = instance_ids.astype(jnp.int32)
   is_row = (instance_ids >= 0) & (instance_ids < num_weak)
   return jnp.where(is_row, instance_ids, num_weak).astype(jnp.int32)
@@ -144,7 +145,8 @@ def update_indicators(
   slopes = total.at[rows].get(mode='fill')
   old = state.weights.at[rows].get(mode='fill')
   moved = jnp.clip(old.astype(dtype) - learning_rate * slopes, 0.0, 1.0)
-  # An indicator that is infinite already stays so, and the train step finds it.
+  # An indicator that is infinite already stays infinite, so that the training
+  # step detects it.
   is_sound = jnp.isfinite(old) & jnp.isfinite(slopes) & ~jnp.isnan(moved)
   rows = jnp.where(is_sound, rows, num_weak)
   counts = state.num_updates.at[rows].get(mode='fill') + 1
@@ -156,15 +158,16 @@ def update_indicators(
 
 
 def indicator_health(state: IndicatorState) -> types.Metrics:
-  """Returns scalars that tell a healthy weighting from a collapsed one.
+  """Returns scalars that show whether the indicators are healthy or collapsed.
 
   Args:
     state: indicators of all weak instances of the set.
 
   Returns:
-    `mean`; `share_at_0` and `share_at_1`; `effective_share` = (sum w)^2 /
-    (N sum w^2), which is Kish's effective sample size divided by N: 1 if all
-    indicators are equal, 1 / N if all but one are 0, and 0 if all are 0.
+    `mean`; `share_at_0` and `share_at_1`, the shares of indicators at either
+    bound; and `effective_share` = (sum w)^2 / (N sum w^2), which is Kish's
+    effective sample size divided by N: 1 if all indicators are equal, 1 / N if
+    all but one are 0, and 0 if all are 0.
   """
   w = state.weights
   sum_squares = jnp.sum(jnp.square(w))

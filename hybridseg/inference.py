@@ -33,7 +33,8 @@ class Prediction(NamedTuple):
 
   Attributes:
     probabilities: mean over networks and flips, float32 [B, H, W, K].
-    disagreement: see `disagreement`, float32 [B, H, W] in [0, 1].
+    disagreement: how far the networks are apart, see the function
+      `disagreement`, float32 [B, H, W] in [0, 1].
   """
 
   probabilities: jax.Array
@@ -57,7 +58,7 @@ def mean_probabilities(
 
 
 def disagreement(probabilities: Sequence[jax.Array]) -> jax.Array:
-  """Returns how far the probabilities of the networks lie apart.
+  """Measures how far the probabilities of the networks are apart.
 
   The total variation distance of each network n to the mean m of all N networks
   is 1/2 sum_c |p_n(c) - m(c)|. Their sum divided by N - 1 is returned, which is
@@ -90,9 +91,9 @@ def make_predict_step(
   Args:
     apply_fn: maps params and float images to logits [B, H, W, K].
     image_fn: maps stored images, uint8, to the input of the network.
-    flips: `NO_FLIPS`, `ALL_FLIPS` or your own choice. For each flip, its axes
-      are reversed before the networks and restored after them; the
-      probabilities are averaged over all flips.
+    flips: `NO_FLIPS`, `ALL_FLIPS` or your own choice. For each flip, the
+      networks see the images with its axes reversed, and their probabilities
+      are reversed back; these are averaged over all flips.
 
   Returns:
     A pure function of one or more parameter sets and images [B, H, W, C], not
@@ -145,7 +146,7 @@ def window_starts(length: int, window: int, overlap: float) -> list[int]:
 def window_tiles(
     image: np.ndarray, *, window: tuple[int, int], overlap: float = 0.5
 ) -> list[np.ndarray]:
-  """Cuts an image into windows, row by row.
+  """Cuts an image into overlapping windows, from the top row to the bottom row.
 
   Args:
     image: [H, W, C]; if it is smaller than a window, its edge is repeated below
@@ -169,12 +170,12 @@ def merge_tiles(
     *,
     overlap: float = 0.5,
 ) -> np.ndarray:
-  """Undoes `window_tiles`, with a weighted mean where windows overlap.
+  """Merges the tiles of an image, with a weighted mean where they overlap.
 
-  The weight is a Gaussian around the middle of the window whose standard
-  deviation is 1/8 of the window's sides: Isensee et al., 2021 (nnU-Net,
-  https://doi.org/10.1038/s41592-020-01008-z). A single tile is returned
-  unchanged, cropped to the size of the image.
+  Each tile is weighted by a Gaussian around its middle, whose standard
+  deviation along each axis is 1/8 of the tile's side: Isensee et al., 2021
+  (nnU-Net, https://doi.org/10.1038/s41592-020-01008-z). A single tile is
+  returned unchanged, cropped to the size of the image.
 
   Args:
     tiles: float [h, w, ...] each, in the order of `window_tiles`.
@@ -221,7 +222,8 @@ def sliding_window(
     image: [H, W, C].
     window: height and width of the images that the network was trained on.
     overlap: smallest share of a window that its neighbour also covers.
-    batch_size: tiles per call; the last call repeats the last tile to be full.
+    batch_size: number of tiles per call; copies of the last tile fill up the
+      last call.
 
   Returns:
     Merged outputs, float32 [H, W, ...]; see `merge_tiles`.

@@ -1,4 +1,4 @@
-"""The inner optimiser of a lookahead, and a check that it has slopes."""
+"""The inner optimiser of a lookahead, and a check that it yields slopes."""
 
 from collections.abc import Callable
 import functools
@@ -12,12 +12,13 @@ import optax
 from hybridseg import loss_functions
 from hybridseg import types
 
-# Optax states of the optimisers that have the option eps_root.
+# Names of the states of those optax optimisers that have the option `eps_root`.
 _WITH_EPS_ROOT = {
     'ScaleByAdamState', 'ScaleByAmsgradState', 'ScaleByBeliefState',
     'ScaleByAdanState', 'ScaleByAdemamixState',
     'ScaleBySimplifiedAdEMAMixState'}
-_NUM_STEPS = 6  # Some early steps are special, such as the third of RAdam.
+# Number of updates to check; early ones can be special, such as RAdam's third.
+_NUM_STEPS = 6
 _INSTEAD = 'optax.sgd, optax.adam(..., eps_root=1e-8) or step_size'
 
 
@@ -28,7 +29,7 @@ def update_fn(
     inner_optimizer: optax.GradientTransformation | None,
     inner_opt_state: optax.OptState | None,
 ) -> Callable[[types.Params], types.Params]:
-  """Returns the map from the weighted gradient to the lookahead's update.
+  """Returns a function that maps a weighted gradient to the lookahead's update.
 
   Args:
     params: parameters theta, any pytree of floats.
@@ -40,7 +41,7 @@ def update_fn(
   Raises:
     ValueError: if not exactly one of `step_size` and `inner_optimizer` is
       given, or if `check_inner_optimizer` refuses the optimiser. The returned
-      function raises it if `inner_opt_state` does not fit `params`.
+      function raises ValueError if `inner_opt_state` does not fit `params`.
   """
   if (step_size is None) == (inner_optimizer is None):
     raise ValueError('Give exactly one of step_size and inner_optimizer.')
@@ -76,10 +77,11 @@ def check_inner_optimizer(
 ) -> None:
   """Refuses an optimiser whose update has no useful derivative.
 
-  Adam with `eps_root=0` divides by sqrt(nu). Where a gradient is exactly 0 (a
-  dead unit), the derivative of the root is infinite and the lookahead is nan.
-  Lion takes the sign of the gradient, so that all slopes are 0. They are also 0
-  for `optax.MultiSteps` on a fresh state, and with a learning rate of 0.
+  Adam with `eps_root=0` divides by sqrt(nu). Where a gradient is exactly 0, as
+  for a dead unit, the derivative of the root is infinite and the slopes of the
+  lookahead become nan. Lion uses only the sign of the gradient, so that all
+  slopes are 0. They are also 0 for `optax.MultiSteps` on a fresh state, and
+  with a learning rate of 0.
 
   The check solves a tiny problem once, while a program is traced, and costs
   nothing when the program runs. If the state is traced too, its values are
@@ -90,15 +92,15 @@ def check_inner_optimizer(
     optimizer: the inner optimiser.
     params: parameters; only their tree structure and ranks are used.
     opt_state: state of the optimiser; None stands for a fresh one. Only its
-      scalars are used, if they are known.
+      scalars are used, and only if none of them is traced.
 
   Raises:
     ValueError: if the derivative of `optimizer.update` is 0 or not finite, or
       if the update needs more than gradients and parameters.
   """
   params, _ = loss_functions.split_floats(params)
-  # Transfers and promotion may be forbidden in the caller's program, but this
-  # check is not part of it.
+  # The caller may forbid transfers and dtype promotion in its program, but this
+  # check is not part of that program.
   with (jax.ensure_compile_time_eval(), jax.transfer_guard('allow'),
         jax.numpy_dtype_promotion('standard')):
     *zeros, other = _probes(params)
@@ -142,9 +144,10 @@ def check_inner_optimizer(
 
 
 def _probes(params):
-  """Returns tiny gradients: with zeros, as dead units have, the last without.
+  """Returns tiny gradient trees, on which an optimiser is tested.
 
-  There are two, or four if the tree has more than one leaf.
+  All trees but the last hold zeros, as the gradients of dead units do. There
+  are two trees, or four if `params` has more than one leaf.
   """
   leaves, treedef = jax.tree.flatten(params)
   shapes = [
@@ -154,7 +157,7 @@ def _probes(params):
   ones = lambda j: lambda i, s: np.full(s, (i + j) % 2)
   rng = np.random.default_rng(0)
   probes = [half, lambda i, s: rng.normal(size=s)]
-  if len(leaves) > 1:  # A leaf of zeros only, whose norm has no slope.
+  if len(leaves) > 1:  # Leaves of zeros alone, whose norm has no slope.
     probes[1:1] = [ones(0), ones(1)]
   return [
       jax.tree.unflatten(treedef, [
@@ -164,9 +167,13 @@ def _probes(params):
 
 
 def _not_finite(names):
-  """Returns the message for an optimiser whose state is made of `names`."""
+  """Returns the error message for an optimiser without a finite derivative.
+
+  Args:
+    names: names of the NamedTuples in its state, from `_state_names`.
+  """
   kin, how = names & _WITH_EPS_ROOT, f'use {_INSTEAD}'
-  if 'MuonState' in names:  # It contains Adam, but also a norm of its own.
+  if 'MuonState' in names:  # Muon contains Adam, but also takes a norm.
     kin = {'MuonState'}
   elif kin:
     how = 'pass eps_root > 0, as optax.adam(..., eps_root=1e-8)'
@@ -177,11 +184,10 @@ def _not_finite(names):
 
 @functools.partial(jax.jit, static_argnums=0)
 def _slopes(update, params, grads, state, cotangents):
-  """Pulls cotangents back through an update to its gradients.
+  """Pulls cotangents of an update back to the gradients; returns their leaves.
 
-  It returns the leaves of the result. Nothing else in the library is compiled
-  where it is called; this is, since it runs many times during the trace, and is
-  compiled once for an optimiser, however many programs use it.
+  The function is jitted because it runs many times while a program is traced.
+  It is compiled once per optimiser, however many programs use that optimiser.
   """
   updates, pull_back = jax.vjp(
       lambda g: update(g, state, params)[0], grads)
@@ -190,7 +196,10 @@ def _slopes(update, params, grads, state, cotangents):
 
 
 def _with_counts(state, count):
-  """Returns a state with all its step counts, which are ints, at `count`."""
+  """Returns an optimiser state in which all step counts are `count`.
+
+  Every integer scalar of the state is taken to be a step count.
+  """
   is_count = lambda x: (
       np.ndim(x) == 0 and jnp.issubdtype(jnp.result_type(x), jnp.integer))
   return jax.tree.map(
@@ -198,9 +207,10 @@ def _with_counts(state, count):
 
 
 def _depends(update, grads):
-  """Returns whether any update depends on the gradients at all.
+  """Returns whether the updates depend on the gradients at all.
 
-  JAX does not call the derivative of a function whose tangent is known to be 0.
+  JAX does not call the derivative rule of `watch` if its tangent is known to be
+  0.
   """
   calls = []
 
@@ -220,7 +230,7 @@ def _depends(update, grads):
 
 
 def _state_names(state):
-  """Returns the names of the NamedTuples within a state."""
+  """Returns the names of all NamedTuples within an optimiser state."""
   if isinstance(state, dict):
     return set().union(*map(_state_names, state.values()))
   if not isinstance(state, (tuple, list)):
@@ -230,9 +240,10 @@ def _state_names(state):
 
 
 def _with_scalars_of(given, state):
-  """Returns `state` with the scalars of `given`.
+  """Returns `state` with its scalars replaced by those of `given`.
 
-  Returns None if the two differ in structure or if a scalar is traced.
+  The result is None if the two states differ in structure or if a scalar of
+  `given` is traced.
   """
   leaves, treedef = jax.tree.flatten(state)
   others, other_def = jax.tree.flatten(given)
@@ -248,9 +259,10 @@ def _with_scalars_of(given, state):
 
 
 def _off_zero(grads):
-  """Makes a gradient that is 0 everywhere, as at weights 0, slightly larger.
+  """Adds a tiny offset to a gradient that is 0 everywhere.
 
-  A norm has no slope at 0, so that clipping by a norm would give nan there.
+  The gradient is 0 everywhere if all weights are 0. A norm has no slope there,
+  so an optimiser that clips by a norm would return nan.
   """
   leaves = jax.tree.leaves(jax.lax.stop_gradient(grads))
   all_zero = jnp.all(jnp.stack([jnp.all(g == 0) for g in leaves]))

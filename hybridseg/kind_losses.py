@@ -1,4 +1,4 @@
-"""A loss for each kind of annotation, in one compiled program."""
+"""Combines one loss per kind of annotation into a loss for mixed batches."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -12,13 +12,13 @@ from hybridseg import types
 
 
 class Annotation(NamedTuple):
-  """The annotations of a batch, with its images, as the terms of a loss see it.
+  """The annotations and images of a batch, which every term of a loss receives.
 
   Attributes:
     labels: one-hot targets, float [B, ..., K].
     where: labelled pixels, bool [B, ...].
-    present: content of the image tags, uint8 [B, K], see
-      `weak_losses.tag_loss`.
+    present: presence of each class according to the image tags, uint8 [B, K],
+      see `weak_losses.tag_loss`.
     images: intensities in [0, 1], float [B, ..., C].
   """
 
@@ -28,16 +28,17 @@ class Annotation(NamedTuple):
   images: jax.Array
 
 
+# Maps logits, float [B, ..., K], and the annotations to losses, float [B].
 Term = Callable[[jax.Array, Annotation], jax.Array]
 
 
 def of_labels(loss_fn: Callable[..., jax.Array]) -> Term:
-  """Turns a loss on the labelled pixels into a term."""
+  """Turns a loss of the labelled pixels into a term."""
   return lambda logits, a: loss_fn(logits, a.labels, where=a.where)
 
 
 def of_tags(loss_fn: Callable[..., jax.Array]) -> Term:
-  """Turns a loss on the image tag into a term."""
+  """Turns a loss of the image tags into a term."""
   return lambda logits, a: loss_fn(logits, a.present)
 
 
@@ -47,7 +48,7 @@ def of_pixels(loss_fn: Callable[..., jax.Array]) -> Term:
 
 
 def of_images(loss_fn: Callable[..., jax.Array]) -> Term:
-  """Turns a regulariser that reads the image, at all pixels, into a term."""
+  """Turns a regulariser of all pixels that also reads the image into a term."""
   return lambda logits, a: loss_fn(logits, a.images)
 
 
@@ -56,7 +57,7 @@ def by_kind(
     *,
     default: Sequence[tuple[float, Term]] = (),
 ) -> Callable[..., jax.Array]:
-  """Returns a loss that sums the terms of each instance's annotation kind.
+  """Returns a loss whose terms depend on each instance's annotation kind.
 
   loss_k = sum_t table[kind_k][t] * term_t(logits_k). Every term is computed
   once for the whole batch and then multiplied by a factor from a table, so that
@@ -91,7 +92,8 @@ def by_kind(
     annotation = Annotation(labels, where, present, images)
     if not jnp.issubdtype(kind.dtype, jnp.integer):
       raise ValueError(f'kind is {kind.dtype}: it must be int32.')
-    # An unknown kind selects the row of nans and not that of another kind.
+    # A value that is not a kind selects a row of nans, not the row of another
+    # kind.
     row = jnp.where((kind >= 0) & (kind < len(factors)), kind, len(factors))
     dtype = masking.wide_dtype(logits.dtype)
     chosen = jnp.asarray(factors, dtype).at[row].get(
@@ -99,7 +101,8 @@ def by_kind(
     total = jnp.zeros(logits.shape[0], dtype)
     for factor, term in zip(chosen.T, terms, strict=True):
       used = factor != 0
-      # 0 * nan is nan, also in a gradient: an unused term gets zeros as logits.
+      # 0 * nan is nan, also in a gradient. An unused term therefore gets zeros
+      # as logits.
       space = (slice(None),) + (None,) * (logits.ndim - 1)
       values = term(
           jnp.where(used[space], logits, 0), annotation).astype(dtype)

@@ -1,8 +1,8 @@
-"""Losses of many instances, with both products of their Jacobian.
+"""Losses of many instances, with the two products of their Jacobian J.
 
 The closed form of the lookahead needs the derivative of every weak loss along a
-direction, J v, and the gradient of their weighted sum, J^T c. There are two
-ways to get both from one forward pass; they give the same numbers.
+direction, J v, and the gradient of their weighted sum, J^T c. The two functions
+of this module compute both from one forward pass, and agree.
 """
 
 from collections.abc import Callable
@@ -83,14 +83,15 @@ def _cast_like(tree, other):
 
 
 def _whole(tree):
-  """Returns the same arrays, but keeps the compiler from splitting them.
+  """Returns the same arrays in a form that the compiler does not split.
 
-  Where the arguments of a program are split over devices, the compiler splits
-  the program too, and then gets gradients of single instances wrong: those of a
-  convolution's kernel are 0 beyond the first shard (XLA of jax 0.10 to 0.12).
-  It does not split an array whose rows are looked up in an order that it does
-  not know, however its source and its uses are split. Within `pmap` and
-  `shard_map` there is nothing left to split, and the look-up is left out.
+  If the arguments of a program are split over devices, the compiler also splits
+  the program, and then computes wrong gradients of single instances: the
+  gradients of a convolution's kernel are 0 beyond the first shard (XLA of jax
+  0.10 to 0.12). The compiler does not split an array whose rows are looked up
+  in an order unknown to it, however the inputs and users of the array are
+  split. Within `pmap` and `shard_map` the program is split already, so the
+  look-up is omitted.
   """
   tree = jax.tree.map(jnp.asarray, tree)
   if mapped_axis.is_split_by_hand():
@@ -112,13 +113,13 @@ def linearize_per_instance(
     *,
     has_aux: bool = False,
 ) -> LinearizedLosses:
-  """Linearises the losses of a batch by the gradient of every instance.
+  """Linearises the losses of a batch by computing every instance's gradient.
 
   The B gradients cost as many FLOPs as the gradient of their sum. Directional
   derivatives and weighted gradients are then inner products of size B x P for P
-  parameters, next to nothing for a convolutional network, where
+  parameters. For a convolutional network they cost next to nothing, whereas
   `linearize_losses` needs a further pass for each. The price is B x P floats of
-  memory, and parameter gradients that are computed instance by instance. The
+  memory, and that parameter gradients are computed instance by instance. The
   result is exact if the loss of an instance does not depend on the others (no
   BatchNorm). Measurements are in `experiments/results/step_time.md`.
 
@@ -152,9 +153,9 @@ def linearize_per_instance(
   losses, aux = _whole((losses, aux))
 
   def directional(direction):
-    # The terms of these sums over all parameters cancel. So they need more than
-    # half precision, and more than an accelerator's default products, which
-    # have 10 bits on GPUs and 7 on TPUs.
+    # The terms of these sums over all parameters cancel each other. The sums
+    # therefore need more than half precision, and more than the default
+    # products of accelerators, which have 10 bits on GPUs and 7 on TPUs.
     inner = lambda g, v: jnp.tensordot(
         g, v.astype(g.dtype), axes=v.ndim, precision='highest',
         preferred_element_type=masking.wide_dtype(g.dtype))

@@ -1,4 +1,4 @@
-"""Wrappers around the caller's loss functions, which check what they return.
+"""Wraps the loss functions of a caller and checks what they return.
 
 Modules of equinox and flax nnx are pytrees that hold functions, names, counts
 and random keys beside their parameters. Only the floats among the leaves are
@@ -29,12 +29,12 @@ def _is_float(x, python_too):
 def split_floats(
     params: types.Params,
 ) -> tuple[types.Params, Callable[[types.Params], types.Params]]:
-  """Splits off the leaves of a tree that are differentiated.
+  """Splits a tree into the leaves that are differentiated and the others.
 
-  If every leaf is a float, as `jax.grad` requires, all of them are. Otherwise
-  the tree is assumed to be a module. A Python float in it is a setting, such as
-  a dropout rate, and only the float arrays are differentiated: those for which
-  `eqx.is_inexact_array` is true.
+  If every leaf is a float, as `jax.grad` requires, all leaves are
+  differentiated. Otherwise the tree is assumed to be a module. A Python float
+  in it is a setting, such as a dropout rate, and only the float arrays are
+  differentiated: those for which `eqx.is_inexact_array` is true.
 
   Args:
     params: any pytree.
@@ -69,7 +69,7 @@ def split_floats(
 
 
 def _untraceable(params):
-  """Returns path and type of the first leaf JAX cannot trace, or None."""
+  """Returns path and type of the first leaf that JAX cannot trace, or None."""
   for path, x in jax.tree_util.tree_leaves_with_path(params):
     if not hasattr(x, 'dtype') and not isinstance(x, (bool, int, float)):
       return f'params{jax.tree_util.keystr(path)} ({type(x).__name__})'
@@ -85,7 +85,7 @@ def of_floats(
     shape: tuple[int, ...] | None = None,
     meaning: str = '',
 ) -> Callable[..., tuple[Any, Any]]:
-  """Returns a loss function of the float leaves alone that always returns aux.
+  """Wraps a loss function: it takes float leaves alone and always returns aux.
 
   Args:
     fn: maps params, and maybe further arguments, to losses; with `has_aux`, to

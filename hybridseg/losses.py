@@ -9,7 +9,7 @@ Losses are float32, or float64 for float64 scores, because a half-precision
 number cannot count the pixels of an image. Gradients have the dtype of the
 scores. In float16, gradients below 6e-8 become 0, so that the mean over a large
 image loses most or all of them: scale the loss up, or let the network return
-float32 scores, as ours do.
+float32 scores, as those of `hybridseg.models` do.
 """
 
 from collections.abc import Callable
@@ -38,8 +38,8 @@ def one_hot_labels(
     a pixel without any loss.
 
   Raises:
-    ValueError: if the map is not of integers, or is int8, which cannot hold
-      255.
+    ValueError: if the map holds neither integers nor bools, or is int8, which
+      cannot hold 255.
   """
   masking.check_label_map(label_map)
   label_map = masking.to_int32(label_map)
@@ -51,8 +51,8 @@ def one_hot_labels(
 
 
 def _pixel_cross_entropy(logits, labels, where):
-  """Returns the cross entropy of each pixel, 0 where it does not count."""
-  # Masking the logits, too, keeps nan out of the backward pass.
+  """Returns the cross entropy of each pixel, 0 at pixels that do not count."""
+  # Mask the logits, too, which keeps nan out of the backward pass.
   logits = jnp.where(where[..., None], masking.widen(logits), 0)
   labels = masking.widen(labels)
   nll = -jnp.sum(labels * jax.nn.log_softmax(logits, axis=-1), axis=-1)
@@ -72,7 +72,7 @@ def cross_entropy_loss(
   With the `where` of a sparsely labelled map this is the partial cross entropy
   of scribble supervision (Tang et al., "Normalized Cut Loss for
   Weakly-supervised CNN Segmentation", 2018, https://arxiv.org/abs/1804.01346,
-  eq. 1, first term): unlabelled pixels neither attract nor repel.
+  eq. 1, first term): unlabelled pixels have no influence on the loss.
 
   Args:
     logits: unnormalised scores, float [B, ..., K].
@@ -104,7 +104,7 @@ def balanced_cross_entropy_loss(
 
   A rare class counts as much as the background. Xie and Tu,
   "Holistically-Nested Edge Detection", 2015 (https://arxiv.org/abs/1504.06375,
-  eq. 2), balance in a similar way; here the weights sum to one.
+  eq. 2), balance in a similar way; here the weights of the classes sum to one.
 
   Args:
     logits: unnormalised scores, float [B, ..., K].
@@ -174,7 +174,7 @@ def cross_entropy_dice_loss(
     *,
     where: jax.Array | None = None,
 ) -> jax.Array:
-  """Returns `cross_entropy_loss` + `soft_dice_loss`, the usual supervision.
+  """Returns `cross_entropy_loss` + `soft_dice_loss`, the usual supervised loss.
 
   Isensee et al., "nnU-Net", 2021 (https://doi.org/10.1038/s41592-020-01008-z)
   trains with this sum.
@@ -198,15 +198,15 @@ def cross_entropy_dice_loss(
 def without_class_prior(
     logits: jax.Array, *, where: jax.Array | None = None
 ) -> jax.Array:
-  """Returns the logits, but removes constant shifts from their gradient.
+  """Returns the logits unchanged, but removes constant shifts from gradients.
 
   The forward pass returns f. The backward pass maps g_pc to g_pc - mean_p g_pc,
   with the mean over the counted pixels of the same instance and class. A
   direction that raises a class by the same amount on every pixel of an image
-  changes only the class prior, and a loss no longer has a slope along it. What
-  is left of an alignment depends on *where* the annotation lies and not on how
-  much of it there is. This is our own addition; the measurements behind it are
-  in `experiments/results/alignment_loss.md`.
+  changes only the class prior, and a loss no longer has a slope along it. An
+  alignment then depends on *where* the annotation lies in the image and not on
+  how much of the image it covers. This is our own addition; the measurements
+  behind it are in `experiments/results/alignment_loss.md`.
 
   Args:
     logits: unnormalised scores, float [B, ..., K].
@@ -226,7 +226,8 @@ def without_class_prior(
       jnp.sum(where, axis=space, keepdims=True, dtype=jnp.int32), 1
   ).astype(safe.dtype)
   mean = jnp.sum(safe, axis=space, keepdims=True) / count
-  # The term in brackets is exactly 0; only its gradient matters.
+  # The difference from the mean without gradient is exactly 0; only its
+  # gradient matters.
   return jnp.where(where, safe - (mean - jax.lax.stop_gradient(mean)), 0)
 
 

@@ -1,4 +1,4 @@
-"""The mapped axis that splits a batch, of `jax.pmap` or `jax.shard_map`.
+"""Helpers for the axis of `jax.pmap` or `jax.shard_map` that splits a batch.
 
 Every function that averages over a batch takes the name of this axis,
 `axis_name`. Without it, each shard would silently treat its part as the whole
@@ -9,30 +9,30 @@ from typing import Any
 
 import jax
 
-# None if nothing is mapped; () if every shard is a problem of its own.
+# None if nothing is mapped; () if every shard is an independent problem.
 AxisName = str | tuple[()] | None
 
 
 def is_split_by_hand() -> bool:
-  """Returns whether the program is mapped over all axes of devices.
+  """Returns whether the program is mapped over all axes of the device mesh.
 
-  The compiler then has no axis left that it could split the program over.
+  The compiler then has no axis left over which it could split the program.
   """
   mesh = jax.sharding.get_abstract_mesh()
   return bool(mesh.manual_axes) and not (mesh.auto_axes or mesh.explicit_axes)
 
 
 def check(axis_name: AxisName) -> None:
-  """Refuses a missing axis name where a batch is split.
+  """Refuses a missing axis name in a program whose batch is split.
 
   The check recognises the axes of `jax.shard_map`, and of a `jax.pmap` with an
   axis name. It does not recognise a `jax.pmap` without a name, over which
   nothing could be averaged, nor `jax.vmap(axis_name=...)`, whose axis JAX does
-  not reveal: there, each row is treated as a batch of its own. Nor can it know
-  whether a second axis, beside the given one, splits the batch too.
+  not reveal: under it, each row is treated as a batch of its own. Nor can the
+  check find a second axis that splits the batch in addition to the given one.
 
   Args:
-    axis_name: argument of the calling function.
+    axis_name: the argument `axis_name` of the calling function.
 
   Raises:
     ValueError: if `axis_name` is None within a mapped axis.
@@ -50,7 +50,7 @@ def check(axis_name: AxisName) -> None:
 
 
 def pmean(tree: Any, axis_name: AxisName) -> Any:
-  """Returns the mean of a tree over the shards; without an axis, the tree."""
+  """Returns the mean of a tree over all shards; without an axis, the tree."""
   check(axis_name)
   return jax.lax.pmean(tree, axis_name) if axis_name else tree
 
@@ -70,15 +70,15 @@ def shard_index(axis_name: AxisName) -> int | jax.Array:
 def varying(tree: Any, axis_name: AxisName) -> Any:
   """Marks the arrays of a tree as different on every shard.
 
-  With `check_vma`, the default, `jax.shard_map` itself sums the gradient with
-  respect to values that all shards share, and `pmean` would then return that
+  With its default, check_vma=True, `jax.shard_map` itself sums the gradient
+  with respect to values that all shards share. `pmean` would then return that
   sum instead of the mean.
   """
 
   def vary(x):
     try:
       return jax.lax.pcast(x, axis_name, to='varying')
-    except (AssertionError, ValueError):  # It varies already, or under vmap.
+    except (AssertionError, ValueError):  # It varies already, or vmap is used.
       return x
 
   return jax.tree.map(vary, tree) if axis_name else tree

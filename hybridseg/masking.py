@@ -1,4 +1,4 @@
-"""Checks and sums that all losses share, over the pixels that count."""
+"""Checks, dtypes and means over the counted pixels, which all losses share."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 
 def wide_dtype(dtype: Any) -> Any:
   """Returns float64 for float64, and float32 for every other dtype."""
-  # `jnp.promote_types` fails under strict dtype promotion.
+  # `jnp.promote_types` would fail under strict dtype promotion.
   return jnp.float64 if dtype == jnp.float64 else jnp.float32
 
 
@@ -133,7 +133,7 @@ def mean(
   """Returns the mean of the values that count, or 0 if none does.
 
   Args:
-    values: may be nan where they do not count.
+    values: floats, which may be nan where they do not count.
     counts: which values count, bool, of the same shape as `values`.
     axes: axes to average over.
 

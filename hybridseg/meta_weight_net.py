@@ -8,8 +8,9 @@ chain rule, its gradient follows from the alignments (see `weighting`):
   d strong(theta') / d phi = sum_k (d strong(theta') / d w_k) (d w_k / d phi).
 
 There are two deviations. The strong gradient is taken at theta, as for all
-weightings here. The weights are normalised to a mean of 1 over the batch; the
-authors' first code normalises too, but the paper and their later code do not.
+weighting rules of this library. The weights are normalised to a mean of 1 over
+the batch; the authors' first code normalises too, but the paper and their later
+code do not.
 """
 
 from typing import NamedTuple
@@ -32,7 +33,8 @@ class WeightNet(NamedTuple):
   """A network V that maps a loss to a weight in [0, 1], with its optimiser.
 
   Attributes:
-    params: phi; `hidden` and `output`, each with a `kernel` and a `bias`.
+    params: phi, a dict of the layers `hidden` and `output`, each with a
+      `kernel` and a `bias`.
     opt_state: state of the network's optimiser.
   """
 
@@ -81,7 +83,8 @@ def batch_weights(params: types.Params, losses: jax.Array) -> jax.Array:
   Returns:
     Weights of mean 1, or all 0 if V is 0 for all losses, float [B].
   """
-  # Losses may differ by little, so accelerators must not round them.
+  # The losses may differ only slightly, so accelerators must not round the
+  # products.
   layer = lambda name, x: params[name]['bias'][None] + jnp.matmul(
       x, params[name]['kernel'], precision='highest')
   hidden = jax.nn.relu(layer('hidden', losses[:, None]))
@@ -93,7 +96,7 @@ def batch_weights(params: types.Params, losses: jax.Array) -> jax.Array:
 def strong_slopes(
     params: types.Params, losses: jax.Array, alignments: jax.Array
 ) -> types.Params:
-  """Returns the gradient of -(1 / B) sum_k alignment_k * w_k(phi) in phi.
+  """Returns the gradient of -(1 / B) sum_k alignment_k * w_k(phi) w.r.t. phi.
 
   It equals the gradient of the strong loss after the lookahead, divided by the
   step size of the lookahead.
@@ -118,7 +121,7 @@ def weigh(
     learning_rate: float,
     axis_name: mapped_axis.AxisName = None,
 ) -> tuple[jax.Array, WeightNet]:
-  """Updates phi along `strong_slopes`, then returns the weights of the batch.
+  """Updates phi by `strong_slopes`, then returns the weights of the batch.
 
   Args:
     weight_net: network before the update.

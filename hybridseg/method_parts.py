@@ -11,8 +11,8 @@ from hybridseg import indicators as indicators_lib
 from hybridseg import mixing
 from hybridseg import weighting as weighting_lib
 
-# (logits [B, ..., K], one-hot labels [B, ..., K], where=bool [B, ...]) -> [B].
-# A loss by kind also takes kind=int [B], present=uint8 [B, K] and
+# Maps (logits [B, ..., K], one-hot labels [B, ..., K], where=bool [B, ...]) to
+# losses [B]. A loss by kind also takes kind=int [B], present=uint8 [B, K] and
 # images=float [B, ..., C].
 LossFn = Callable[..., jax.Array]
 
@@ -38,13 +38,13 @@ class Supervision(NamedTuple):
       indicators.
     weak_loss_fn: loss of the weak label maps.
     alignment_loss_fn: loss of the weak label maps from which alignments are
-      computed, see `losses.without_class_prior` for a reason to use another
-      one; None stands for `weak_loss_fn`, as in Algorithm 1.
+      computed; None stands for `weak_loss_fn`, as in Algorithm 1. See
+      `losses.without_class_prior` for a reason to use another loss.
     weak_scale: factor of the weak term; 0 trains without weak labels. This and
       `strong_scale` may be schedules that map the step, int32 [], to the
       factor.
-    by_kind: whether the two losses of weak labels take more than the label
-      map: see `kind_losses.by_kind`.
+    by_kind: whether the two losses of weak labels also take the annotation
+      kinds, image tags and images, as a loss of `kind_losses.by_kind` does.
     strong_scale: factor of the strong term; with 0 the exact masks still move
       the indicators, but no network learns from them.
     weak_head: whether weak labels have a last layer of their own,
@@ -69,19 +69,19 @@ class Weighting(NamedTuple):
   Attributes:
     name: one of `weight_rules.RULES`.
     learning_rate: learning rate of the indicators, for alignments scaled to a
-      root mean square of 1 over the batch; with 'meta_weight_net', that of
-      Adam.
+      root mean square of 1 over the batch; with 'meta_weight_net', the learning
+      rate of Adam.
     every_steps: the indicators move at steps divisible by this number (tau of
       Algorithm 1).
     start_step: first step at which the indicators move.
-    instances: whose indicators move, one of `INSTANCES`. With 'batch', the
-      training step moves those of its batch. With 'all', it moves none, and
-      `indicator_step` is called with all weak instances instead.
+    instances: which indicators the training step moves, one of `INSTANCES`:
+      with 'batch', those of its batch; with 'all', none, since `indicator_step`
+      is then called with all weak instances instead.
     method: how alignments over all layers are computed, one of `METHODS`.
       'forward' is the closed form, by one tangent pass. 'per_instance' uses the
       gradient of every instance; it is the cheapest, but requires that the
-      alignment loss is the training loss. 'grad' is the slowest, to compare
-      with.
+      alignment loss is the training loss. 'grad' is the slowest, and serves to
+      check the others.
     without_common_harm: whether a negative mean is subtracted from the
       alignments of a batch, see `weighting.without_common_harm`.
   """
@@ -171,8 +171,9 @@ class CoRegularization(NamedTuple):
     scale: final factor of the co-regularization loss; 0 switches it off.
     ramp_up_steps: number of steps in which the factor rises to `scale`.
     trust: factor of the pseudo label of a weak image, one of `TRUSTS`:
-      'indicator' is w_k; 'complement' is 1 - w_k, so that the pseudo label
-      counts more if the weak label counts less; 'one' is 1.
+      'indicator' is the weight w_k of its annotation; 'complement' is 1 - w_k,
+      so that the pseudo label counts more if the weak label counts less; 'one'
+      is 1.
     mixing: how the images of the students are mixed, one of `MIXINGS`: 'cutmix'
       pastes a rectangle of each image's neighbour, 'none' leaves the images
       unchanged.
@@ -192,7 +193,7 @@ class CoRegularization(NamedTuple):
 
 
 def one_weak_loss(supervision: Supervision) -> bool:
-  """Returns whether the alignment loss is the training loss."""
+  """Returns whether alignments are computed from the training loss."""
   return supervision.alignment_loss_fn in (None, supervision.weak_loss_fn)
 
 
@@ -202,7 +203,7 @@ def scale_at(scale: float | optax.Schedule, step: jax.Array):
 
 
 def has_mean_teachers(co_reg: CoRegularization) -> bool:
-  """Returns whether a state must hold the means of its networks."""
+  """Returns whether the state must hold moving averages of the networks."""
   return bool(co_reg.scale) and co_reg.teacher == 'mean'
 
 

@@ -1,4 +1,4 @@
-"""Segmentation metrics from counts, which can be added up over cases."""
+"""Segmentation metrics, from counts that can be added up over cases."""
 
 import math
 
@@ -9,8 +9,8 @@ import numpy as np
 from hybridseg import masking
 from hybridseg import types
 
-_MAX_PIXELS = 2**31 - 1  # Pixels of a case, which an int32 counts.
-_MAX_PICKS = 2**22  # Draws of a bootstrap that are in memory at once.
+_MAX_PIXELS = 2**31 - 1  # The most pixels that an int32 can count.
+_MAX_PICKS = 2**22  # The most bootstrap draws in memory at once.
 
 
 def confusion_counts(
@@ -18,10 +18,10 @@ def confusion_counts(
 ) -> jax.Array:
   """Counts true positive, false positive and false negative pixels.
 
-  A false positive of class c is a pixel that is predicted as c while the
-  reference holds something else; a false negative is the reverse. If the other
-  value is not a class at all, the pixel still counts against the class that was
-  predicted or missed there, as it would with a larger `num_classes`. If such
+  A pixel that is c in the prediction but not in the reference is a false
+  positive of class c; the reverse is a false negative. If one of the two maps
+  holds a value that is not a class, the pixel still counts as an error of the
+  class in the other map, as it would with a larger `num_classes`. If such
   pixels were left out, wrong labels would silently improve the metrics.
 
   Args:
@@ -36,12 +36,12 @@ def confusion_counts(
     `np.sum` uses by itself.
 
   Raises:
-    ValueError: if the two maps differ in shape, if one is not of integers, if
-      the reference is int8, or if a case has more pixels than an int32 can
-      count (2^31 - 1).
+    ValueError: if the two maps differ in shape, if one holds neither integers
+      nor bools, if the reference is int8, or if a case has more pixels than an
+      int32 can count (2^31 - 1).
   """
   masking.check_label_map(label_map)
-  if predictions.dtype != jnp.int8:  # int8 holds all classes up to 127.
+  if predictions.dtype != jnp.int8:  # A prediction need not hold 255.
     masking.check_label_map(predictions, name='predictions')
   if predictions.shape != label_map.shape:
     raise ValueError(f'{predictions.shape=} differs from {label_map.shape=}.')
@@ -139,7 +139,7 @@ def volume_error_from_counts(counts: np.ndarray) -> np.ndarray:
 
 
 def _of_present(counts, ratio_fn):
-  """Applies a ratio in which 0 / 0 is 0 if either mask has pixels."""
+  """Computes a ratio of counts; 0 / 0 is 0 if either mask has pixels."""
   tp, fp, fn = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
   ratio = ratio_fn(tp, fp, fn)
   return np.where(np.isnan(ratio) & (tp + fp + fn > 0), 0.0, ratio)
@@ -148,7 +148,7 @@ def _of_present(counts, ratio_fn):
 def calibration_counts(
     probabilities: np.ndarray, label_map: np.ndarray, *, num_bins: int = 15
 ) -> np.ndarray:
-  """Sums pixels, confidences and correct predictions per bin of confidence.
+  """Counts pixels and correct ones, and sums confidences, per confidence bin.
 
   Args:
     probabilities: float [..., K].
@@ -171,7 +171,11 @@ def calibration_counts(
 
 
 def expected_calibration_error(counts: np.ndarray) -> float:
-  """Returns ECE = sum_b n_b / n |right_b / n_b - confidence_b / n_b|.
+  """Returns the expected calibration error (ECE) of pixels.
+
+  ECE = sum_b n_b / n |right_b / n_b - confidence_b / n_b|, with n_b pixels in
+  bin b, of which right_b are correct, the sum confidence_b of their
+  confidences, and n pixels in all.
 
   Guo et al., 2017 (https://arxiv.org/abs/1706.04599, eq. 3), applied to pixels.
   Most pixels are easy background, so compare the ECE of models on one set, but
@@ -188,7 +192,7 @@ def expected_calibration_error(counts: np.ndarray) -> float:
 
 
 def mean_of_counted(values: np.ndarray, *, axis: int) -> np.ndarray:
-  """Returns the mean along an axis without nans; nan where all are nan."""
+  """Returns the mean of the values that are not nan; nan where all are nan."""
   counted = ~np.isnan(values)
   total = np.sum(np.where(counted, values, 0), axis=axis, dtype=np.float64)
   return _ratio(total, counted.sum(axis=axis))
@@ -233,7 +237,8 @@ def bootstrap_interval(
   1997, section 3.8. With few groups, the interval is too narrow.
 
   Args:
-    values: one number per case, float [N]; cases of nan are left out.
+    values: one number per case, float [N]; cases whose value is nan are left
+      out.
     groups: group of each case, [N]; with None, every case is its own group.
     level: nominal coverage of the interval.
     num_resamples: number of resamples.

@@ -1,4 +1,4 @@
-"""Losses of a batch that does not fit in memory, computed part by part."""
+"""Computes the losses of a batch that does not fit in memory part by part."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ def over_microbatches(
 
   The parts are computed one after the other, and once more in a backward pass,
   so that memory holds the activations of one part at a time. The batch must
-  have all M parts: where an array has fewer, JAX silently reads the last one
+  have all M parts: if an array has fewer, JAX silently reads its last part
   again.
 
   Args:

@@ -14,9 +14,10 @@ def cutmix_masks(
   """Draws one random rectangle for each pair of neighbouring images.
 
   The area is uniform in [min_area, max_area] of the image, the log of the
-  aspect ratio is uniform in [-log 2, log 2], and the place is uniform inside
-  the image. French et al., "Semi-supervised semantic segmentation needs strong,
-  varied perturbations", 2020 (https://arxiv.org/abs/1906.01916, section 3.2).
+  aspect ratio is uniform in [-log 2, log 2], and the position is uniform among
+  those inside the image. French et al., "Semi-supervised semantic segmentation
+  needs strong, varied perturbations", 2020 (https://arxiv.org/abs/1906.01916,
+  section 3.2).
 
   Args:
     keys: one key per instance, [B] with B even; the first key of each pair is
@@ -57,7 +58,7 @@ def cutmix_masks(
 
 
 def no_masks(keys: jax.Array, size: tuple[int, int]) -> jax.Array:
-  """Returns masks that paste nothing, bool [B, H, W], like `cutmix_masks`."""
+  """Returns masks that leave all images unmixed: all False, bool [B, H, W]."""
   return jnp.zeros((*keys.shape, *size), bool)
 
 

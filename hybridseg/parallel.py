@@ -1,11 +1,11 @@
-"""Runs steps on several devices and processes.
+"""Runs training and evaluation steps on several devices and processes.
 
-This is the only module that maps, shards or counts devices. Each device runs
-the same step on its own rows of the batch and averages with the others over a
-named axis, either by `jax.pmap` or by `jax.jit` of a `shard_map` over a mesh.
-Both give the same numbers. `make_mapping` hides this choice and the number of
-processes: every process makes the same calls with the same global batches and
-keeps its own rows.
+This is the only module that maps functions over devices, shards arrays or
+counts devices. Each device runs the same step on its own rows of the batch and
+averages with the others over a named axis, either by `jax.pmap` or by `jax.jit`
+of a `shard_map` over a mesh. Both give the same numbers. `make_mapping` hides
+this choice and the number of processes: every process makes the same calls with
+the same global batches and keeps its own rows.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,18 +28,20 @@ class Mapping(NamedTuple):
   """The functions that run steps on several devices.
 
   Attributes:
-    step: compiles (state, batch, key) -> (state, metrics). The step must be
-      built with `axis_name` and return values that are the same on all devices,
-      which is not checked. The state is donated: do not read it again.
-    eval: compiles (params, examples [B, ...]) -> outputs [B, ...] in the order
-      of the examples. It uses the devices of this process alone, so that no
-      process waits for another; B is a multiple of `num_local_devices`.
-    replicate: places a state or a key, the same in every process, in the way
-      that a step returns it. A state that is placed in another way makes the
-      second step compile again.
+    step: maps a step function, (state, batch, key) -> (state, metrics), over
+      all devices and compiles it. The step function must be built with
+      `axis_name` and return values that are the same on all devices, which is
+      not checked. The state is donated to each call: do not read it again.
+    eval: maps a function, (params, examples [B, ...]) -> outputs [B, ...], over
+      devices and compiles it. Outputs have the order of the examples. Only the
+      devices of this process are used, so that no process waits for another; B
+      is a multiple of `num_local_devices`.
+    replicate: copies a state or a key, the same in every process, to all
+      devices, and places it as a step places its results. Otherwise, the second
+      call of the step would compile again.
     place_batch: turns a batch of *global* arrays [B, ...], the same in every
       process, into the argument of `step`; B is a multiple of `num_devices`.
-    axis_name: name of the mapped axis, to build the step with.
+    axis_name: name of the mapped axis, with which the step must be built.
     num_devices: number of devices of all processes, over which a training batch
       is split.
     num_local_devices: number of devices of this process.
@@ -73,8 +75,7 @@ def make_mapping(
   """
   if kind not in _KINDS:
     raise ValueError(f'Unknown mapping {kind!r}; known: {sorted(_KINDS)}.')
-  # The rows of one process must be consecutive, in whatever order JAX lists the
-  # devices.
+  # Sort the devices, so that the rows of one process are consecutive.
   devices = sorted(devices or jax.devices(), key=lambda d: d.process_index)
   mesh = jax.sharding.Mesh(
       np.array(devices),
@@ -94,7 +95,7 @@ def make_mapping(
 
 
 def _pmap(mesh):
-  """Returns `step`, `replicate` and `place_batch` by `jax.pmap`."""
+  """Returns the `step`, `replicate` and `place_batch` that use `jax.pmap`."""
   local = mesh.local_mesh
   devices = list(mesh.devices.flat)
   first = devices.index(local.devices.flat[0])
@@ -119,7 +120,7 @@ def _pmap(mesh):
 
 
 def _jit(mesh):
-  """Returns `step`, `replicate` and `place_batch` by `jax.jit`."""
+  """Returns the `step`, `replicate` and `place_batch` that use `jax.jit`."""
   everywhere = jax.sharding.NamedSharding(mesh, _ALL)
   rows = jax.sharding.NamedSharding(mesh, _ROWS)
 
@@ -185,8 +186,8 @@ def _replicate(tree, mesh):
 def _seen_from(tree, mesh):
   """Returns replicated arrays as arrays of `mesh`, without copying them.
 
-  The buffers on the devices of this process stay the same. Only whether the
-  array also includes the buffers of other processes changes.
+  The buffers on the devices of this process stay the same. The result differs
+  only in whether it also includes the buffers of other processes.
   """
   sharding = jax.sharding.NamedSharding(mesh, _ALL)
 
@@ -231,9 +232,10 @@ def _check_rows(batch, num_devices):
 
 
 def to_host(tree: Any) -> Any:
-  """Copies a tree to NumPy; arrays that span several processes are replicated.
+  """Copies a tree of arrays to NumPy, without waiting for other processes.
 
-  No process waits for another.
+  An array that spans several processes must be replicated, so that this process
+  has a whole copy of it.
 
   Args:
     tree: pytree of arrays that are the same on all devices, or that lie
@@ -275,9 +277,9 @@ def initialize(
   `jax.distributed.initialize`.
 
   When a process dies, one of two things ends the others, whichever comes first.
-  As soon as its connections break (on CPUs), `jax.errors.JaxRuntimeError` is
-  raised where they wait for the result of a step. After the heartbeat's
-  timeout, JAX aborts them.
+  As soon as its connections break (on CPUs), the others raise
+  `jax.errors.JaxRuntimeError` where they wait for the result of a step. After
+  the heartbeat's timeout, JAX aborts them.
 
   Args:
     coordinator_address: host:port of process 0, the same in every process.
@@ -339,8 +341,8 @@ def exit_now(code: int) -> NoReturn:
   """Ends this process at once, without waiting for the others.
 
   Call it after an error in a run of several processes; the others then end,
-  too. A normal exit would wait for them, while they wait for this process in
-  the step, for five minutes.
+  too. A normal exit would wait for them for five minutes, while they wait in
+  the step for this process.
 
   Args:
     code: exit code of the process.

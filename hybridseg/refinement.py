@@ -1,15 +1,15 @@
-"""Corrects weak labels by the networks that have learnt from them."""
+"""Corrects weak labels by the predictions of networks that learnt from them."""
 
 import jax
 import jax.numpy as jnp
 
 
 def gated_trust(indicators: jax.Array, *, threshold: float) -> jax.Array:
-  """Returns the weight of each annotation's evidence, float [B].
+  """Returns the trust in each annotation, a factor of its evidence, float [B].
 
   trust_k = w_k if w_k >= threshold, else 0. Below the threshold, an annotation
-  gives no evidence at all, because even a small weight of a faulty annotation
-  changes labels.
+  gives no evidence at all, because a faulty annotation changes labels even if
+  its factor is small.
 
   Args:
     indicators: w, float [B], in [0, 1].
@@ -34,11 +34,11 @@ def annotation_evidence(
             outside_k  if y_kp = c = 0,
             0          otherwise, for example if y_kp is `hybridseg.UNLABELLED`.
 
-  The two numbers depend on the kind of annotation. They differ because the
-  inside of a box or an outline may hold background, too, while its outside
-  holds no object. An image tag leaves all pixels unlabelled and gives each of
-  them the same evidence: inside_k for each class that it names, and -outside_k
-  for each class that it excludes.
+  Both inside_k and outside_k depend on the kind of annotation. They differ
+  because the inside of a box or an outline may hold background, too, while its
+  outside holds no object. An image tag leaves all pixels unlabelled and gives
+  each of them the same evidence: inside_k for each class that it names, and
+  -outside_k for each class that it excludes.
 
   Args:
     labels: label maps, uint8 [B, H, W].
@@ -85,11 +85,11 @@ def refine_labels(
     probabilities: m, float [B, H, W, K].
     evidence: e, from `annotation_evidence`, float [B, H, W, K].
     trust: t, from `gated_trust`, float [B].
-    floor: lower bound of m, so that evidence can outweigh networks that are
-      wrong but certain.
+    floor: lower bound of m, so that evidence can outweigh the prediction of
+      networks that are wrong but certain.
 
   Returns:
-    Classes, uint8 [B, H, W]; the first one of several that are equal.
+    Classes, uint8 [B, H, W]; among equally probable classes, the first one.
 
   Raises:
     ValueError: if probabilities and evidence differ in shape.

@@ -49,9 +49,9 @@ def total_variation_loss(
 ) -> jax.Array:
   """Computes the mean change of the prediction between neighbouring pixels.
 
-  loss_k = mean of sum_c |q_pc - q_p'c| / 2 over all pairs (p, p') of neighbours
-  along an axis that both count; it measures the length of the outlines. Rudin,
-  Osher and Fatemi, 1992 (anisotropic).
+  loss_k = mean of sum_c |q_pc - q_p'c| / 2 over all pairs (p, p') of counted
+  pixels that are neighbours along an axis. The loss grows with the length of
+  the outlines. Rudin, Osher and Fatemi, 1992 (anisotropic).
 
   Args:
     logits: unnormalised scores, float [B, ..., K].
@@ -166,7 +166,7 @@ def mumford_shah_loss(
 
 
 def _pair(x, offset):
-  """Returns the values at both ends of every pair that is `offset` apart."""
+  """Returns the values at both pixels of every pair that is `offset` apart."""
   low = [slice(max(-o, 0), n - max(o, 0))
          for o, n in zip(offset, x.shape[1:], strict=False)]
   high = [slice(max(o, 0), n - max(-o, 0))
@@ -180,7 +180,7 @@ def _both(where, offset):
 
 
 def _mean_over_pairs(terms):
-  """Averages over all pairs that count, given (values, counts) per offset."""
+  """Averages over all counted pairs; a term is (values, which ones count)."""
   space = tuple(range(1, terms[0][0].ndim))
   total = sum(jnp.sum(jnp.where(ok, v, 0), space) for v, ok in terms)
   # Add the counts as floats: a volume may have more pairs than an int32 holds.

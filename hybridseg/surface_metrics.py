@@ -4,14 +4,14 @@ The module runs on the host, in NumPy and SciPy. Import it by name, since
 `import hybridseg` does not load it. Distances have the unit of `spacing`, such
 as mm, or are in pixels where it is None.
 
-An empty mask has no surface, and what a tool reports for it decides whether a
-network gains by predicting nothing. Here, missing a structure never improves a
-mean over cases:
+An empty mask has no surface. The value that is reported for it decides whether
+a network gains by predicting nothing. Here, missing a structure never improves
+a mean over cases:
 - If both masks are empty, all three metrics are nan and the case does not
   count.
 - If exactly one is empty, HD95 = ASSD = `missing` and NSD = 0. The default of
   `missing` is the largest distance within the array, |(shape - 1) * spacing|,
-  which no other pair of masks exceeds. A smaller number of your own is
+  which no other pair of masks exceeds. A smaller number of your own can be
   comparable across image sizes, but is no longer the worst value.
 
 Other tools differ. MONAI's distances are inf if one mask is empty, and nan,
@@ -43,8 +43,8 @@ class SurfaceScores(NamedTuple):
   Attributes:
     hd95: 95th percentile of the surface distances, in units of the spacing.
     assd: average symmetric surface distance, in units of the spacing.
-    nsd: share of the two surfaces that is within the tolerance of the other
-      one, in [0, 1].
+    nsd: share of the two surfaces that lies within the tolerance of the
+      respective other surface, in [0, 1].
   """
 
   hd95: float
@@ -53,7 +53,7 @@ class SurfaceScores(NamedTuple):
 
 
 class _Pair(NamedTuple):
-  """Both masks cropped to their common box, padded with background and flat.
+  """Two masks: cropped to their common box, padded with background, flattened.
 
   The padding makes shifts of the flat arrays safe: they wrap around into
   background.
@@ -208,14 +208,14 @@ def _crop(prediction, reference, spacing, missing):
 
 
 def _box(mask):
-  """Returns the slices of the smallest box around a mask; it may be empty."""
+  """Returns the slices of the smallest box that holds all voxels of a mask."""
   box = ()
   for axis in range(mask.ndim):
     rest = tuple(i for i in range(mask.ndim) if i != axis)
     hits = np.flatnonzero(mask.any(axis=rest))
     side = slice(hits[0], hits[-1] + 1) if hits.size else slice(0, 0)
     box += (side,)
-    # The next axis then has less to search.
+    # Crop already, so that the search along the next axis is shorter.
     mask = mask[(slice(None),) * axis + (side,)]
   return box
 
@@ -227,7 +227,7 @@ def _padded(mask):
 
 
 def _border(mask, pair):
-  """Returns the voxels of a flat mask with a face neighbour outside of it."""
+  """Returns the voxels of a flat mask that have a face neighbour outside."""
   inner = mask.copy()
   for stride in pair.strides:
     inner[stride:] &= mask[:-stride]
@@ -236,12 +236,12 @@ def _border(mask, pair):
 
 
 def _distances(sources, targets, pair, *, bound=np.inf):
-  """Returns distances to the nearest target, of all sources but targets.
+  """Returns the distance to the nearest target, for sources that are no target.
 
   Args:
     sources: bool [N], flat in the shape of the pair.
     targets: bool [N], flat in the shape of the pair.
-    pair: the masks, of which shape and spacing are used.
+    pair: defines the shape, the spacing and the number of voxels.
     bound: distances beyond this one may be returned as inf.
 
   Returns:
@@ -254,7 +254,8 @@ def _distances(sources, targets, pair, *, bound=np.inf):
     return found, distances.ravel()[found]
   points = lambda flat: pair.spacing * np.stack(
       np.unravel_index(flat, pair.shape), axis=-1)
-  # On the points of a grid, medians and tight boxes cost more than they save.
+  # For points on a grid, a balanced tree with tight boxes costs more than it
+  # saves.
   tree = spatial.cKDTree(
       points(np.flatnonzero(targets)), leafsize=32, compact_nodes=False,
       balanced_tree=False)
@@ -293,7 +294,7 @@ def _nsd(pair, tolerance):
 
 
 def _codes(mask, pair):
-  """Returns the 2x2(x2) block at each voxel as the bits of a uint8."""
+  """Encodes the 2x2(x2) block that starts at each voxel as bits, uint8 [N]."""
   codes = np.zeros(mask.shape, np.uint8)
   bits = mask.view(np.uint8)
   for n, stride in enumerate(reversed(pair.strides)):
@@ -303,7 +304,7 @@ def _codes(mask, pair):
 
 
 def _element_areas(spacing):
-  """Returns the surface area (2-D: length) in a block of each code, float64."""
+  """Returns the surface area (2-D: length) in a block, for each block code."""
   sides = np.prod(spacing) / spacing
   return np.linalg.norm(_elements(len(spacing)) * sides, axis=-1).sum(axis=-1)
 
@@ -314,8 +315,9 @@ def _elements(ndim):
 
   The voxels are the corners of a cube (2-D: a square). The surface cuts every
   edge between an inside and an outside corner at its middle. On each face, the
-  cuts are joined so that the corners of the minority are separated. The
-  resulting segments form closed polygons, which `_triangles` splits.
+  cuts are joined such that the corners of the rarer kind (inside or outside)
+  are separated from each other. The resulting segments form closed polygons,
+  which `_triangles` splits.
 
   Returns:
     Absolute normals of the triangles (2-D: segments) of each code, float64
@@ -341,7 +343,7 @@ def _elements(ndim):
 
 
 def _walks(ndim):
-  """Returns the corners of each face, in the same sense seen from outside."""
+  """Returns each face's corners, all in the same sense as seen from outside."""
   square = ((0, 0), (1, 0), (1, 1), (0, 1))
   if ndim == 2:
     return [square]
@@ -351,9 +353,10 @@ def _walks(ndim):
 
 
 def _segments(walk, inside):
-  """Maps each cut where a walk enters `inside` to the cut where it leaves.
+  """Maps each cut at which a walk enters `inside` to the cut where it leaves.
 
-  A cut is the sum of two corners, which is twice the middle of an edge.
+  A walk visits the corners of one face in order. A cut is stored as the sum of
+  the two corners of an edge, which is twice the middle of the edge.
   """
   segments = {}
   cut = lambda i, j: tuple(np.add(walk[i % 4], walk[j % 4]).tolist())
@@ -367,7 +370,7 @@ def _segments(walk, inside):
 
 
 def _loops(following):
-  """Yields the cycles of a permutation, and empties it."""
+  """Yields the cycles of a permutation, a dict, and empties the dict."""
   while following:
     cut, after = following.popitem()
     loop = [cut]

@@ -1,4 +1,4 @@
-"""The terms of the training loss: strong, weak and taught."""
+"""The terms of the training loss: exact masks, weak labels and teachers."""
 
 from collections.abc import Callable, Sequence
 import functools
@@ -26,7 +26,7 @@ class Term(NamedTuple):
   """One term of the loss that both networks descend.
 
   Attributes:
-    name: start of the names of its metrics.
+    name: prefix of the names of the term's metrics.
     loss: mean over the global batch and both networks, float [].
     grads: gradient of the mean over the global batch, for each network; None if
       the loss is only reported, and no network learns from it.
@@ -133,10 +133,11 @@ def taught_term(
     encode_fn: Callable[[types.Images], Any],
     axis_name: mapped_axis.AxisName,
 ) -> Term:
-  """Returns the co-regularization term, by which networks are taught.
+  """Returns the co-regularization term, by which networks learn from teachers.
 
   The term is scale(step) * mean_k t(w_k) taught_k(theta_n) over the weak
-  images: see `CoRegularization`.
+  images, where taught_k is the loss against the teacher: see
+  `CoRegularization`.
 
   Args:
     apply_fn: maps params and images to logits.
@@ -145,7 +146,7 @@ def taught_term(
     logits: logits of each network on the plain images.
     weights: w, float [B]; the trust t is a function of w, and is 1 for an image
       without an annotation.
-    masks: where images are mixed, bool [B, H, W].
+    masks: pixels at which the neighbour's image is pasted, bool [B, H, W].
     co_reg: which teacher is used, and how strongly.
     is_unlabelled: which images have no annotation, bool [B] or False.
     encode_fn: maps mixed images to the input of `apply_fn`.
@@ -170,8 +171,8 @@ def taught_term(
       losses_fn=losses_fn, encode_fn=encode_fn), axis_name)
   factor = co_regularization.ramp_up(
       state.step, scale=co_reg.scale, ramp_up_steps=co_reg.ramp_up_steps)
-  # Pseudo labels cover all pixels, labelled or not, and a nan would win the
-  # argmax.
+  # Check the teachers' logits at all pixels: pseudo labels cover unlabelled
+  # pixels, too, and the argmax would turn a nan into a class.
   return Term('co_reg', loss, grads, guards.nonfinite_rows(taught), factor)
 
 

@@ -20,7 +20,8 @@ class TrainState(NamedTuple):
   Attributes:
     step: number of updates done or skipped, int32 [].
     params: the two parameter sets, a 2-tuple of pytrees. They are not stacked,
-      because mapped convolutions become grouped ones, more than twice as slow.
+      because `jax.vmap` turns convolutions into grouped ones, which are more
+      than twice as slow.
     opt_states: optimiser states of the two networks, a 2-tuple.
     indicators: indicators of all weak instances.
     num_skipped: number of updates skipped because of a nan or an infinity,
@@ -30,8 +31,8 @@ class TrainState(NamedTuple):
     teachers: moving averages of the parameter sets, a 2-tuple; None if the
       method does not use them.
     weight_net: `RuleState.own` of the weighting rule, any pytree; None if the
-      rule has none. The name is that of the first such state, and checkpoints
-      keep it.
+      rule has none. The field is named after the first rule that had such a
+      state, because checkpoints store this name.
   """
 
   step: jax.Array
@@ -55,7 +56,7 @@ def init_state(
     weighting: method_parts.Weighting = method_parts.Weighting(),
     co_reg: method_parts.CoRegularization = method_parts.CoRegularization(),
 ) -> TrainState:
-  """Initialises two networks from different keys and their indicators.
+  """Initialises two networks, from different keys, and the indicators.
 
   Args:
     model_init: maps a key to a parameter set.
@@ -84,7 +85,8 @@ def init_state(
             jnp.array, p[method_parts.HEAD])} for p in params)
   teachers = None
   if method_parts.has_mean_teachers(co_reg):
-    teachers = jax.tree.map(jnp.array, params)  # Copies: states are donated.
+    # Copy the parameters, since a step donates all buffers of the state.
+    teachers = jax.tree.map(jnp.array, params)
   rule = weight_rules.find(weighting.name)
   return TrainState(
       step=number(0, np.int32),

@@ -1,4 +1,4 @@
-"""The training step of two networks, in which a method is a choice of parts."""
+"""The training step of two networks; a method is a choice of its parts."""
 
 from collections.abc import Callable
 from typing import Any
@@ -84,11 +84,13 @@ def make_train_step(
       + weak_scale * (1 / B) sum_k w_k weak_k(theta_n)
       + scale(step) * (1 / B) sum_k cross_pseudo_k(theta_n; t(w), theta_other),
 
-  where the trust t in a pseudo label is a function of w (`CoRegularization`).
-  An image without an annotation has a trust of 1, and its indicator does not
-  move. With `co_reg.teacher` 'mean', the teacher of theta_n is its own moving
-  average instead of the other network; with 'self', it is theta_n itself. With
-  `supervision.weak_head`, weak_k is the loss of a second last layer.
+  where cross_pseudo_k is the loss against the pseudo label of the other
+  network, and the trust t in a pseudo label is a function of w
+  (`CoRegularization`). An image without an annotation has a trust of 1, and its
+  indicator does not move. With `co_reg.teacher` 'mean', the teacher of theta_n
+  is its own moving average instead of the other network; with 'self', it is
+  theta_n itself. With `supervision.weak_head`, weak_k is the loss of a second
+  last layer.
 
   If the rule of `weighting` changes w, it does so first, based on the
   alignments of both networks at theta, and the step then uses the new weights:
@@ -110,7 +112,8 @@ def make_train_step(
 
   Args:
     apply_fn: maps params and float images [B, H, W, C] to logits [B, H, W, K].
-    optimizer: called once per network, so that clipping cannot couple them.
+    optimizer: optimiser, called once per network, so that gradient clipping
+      cannot couple the networks.
     num_classes: number of classes K.
     features_fn: maps params and images to logits and to the features that the
       last layer, params['head'], reads. Only `supervision.weak_head` and rules
@@ -119,21 +122,23 @@ def make_train_step(
     supervision: the losses.
     weighting: how the weak instances are weighted.
     co_reg: how the networks teach each other.
-    encode_fn: part of the network that is never trained and is the same in both
-      networks, which then share its output. `apply_fn` and `features_fn` must
-      accept this output. Images that are encoded already are not encoded again.
+    encode_fn: maps params and images to the output of a part of the network
+      that is never trained. This part is the same in both networks, which share
+      its output. `apply_fn` and `features_fn` must accept this output. Images
+      that are encoded already are not encoded again.
     axis_name: mapped axis over which the batch is sharded, or None.
 
   Returns:
     A pure step function, not jitted. Its metrics are means over the global
-    batch, which may be nan; `skipped`, 1.0 or 0.0; and `nonfinite`, a dict of
-    the values that were not finite. This has `terms`, which maps names to bool
-    [], and `strong` and `weak`, bool [B] over the global batch, which mark the
-    instances whose loss, alignment or pseudo label was not finite. If the
-    strong gradient is not finite, no weak instance is marked for its alignment.
+    batch, which may be nan; `skipped`, 1.0 or 0.0; and `nonfinite`, a dict that
+    shows which values were not finite. Its entry `terms` maps the names of
+    values to bool []. Its entries `strong` and `weak`, bool [B] over the global
+    batch, mark the instances whose loss, alignment or pseudo label was not
+    finite. If the strong gradient is not finite, no weak instance is marked for
+    its alignment.
 
   Raises:
-    ValueError: if the parts do not make a method, see `method_parts.check`.
+    ValueError: if the parts do not fit together, see `method_parts.check`.
   """
   rule = weight_rules.find(weighting.name)
   method_parts.check(
@@ -198,14 +203,14 @@ def make_train_step(
 
 
 def _encode(encode_fn, params, images):
-  """Runs the part that is never trained, unless the images are encoded."""
+  """Runs the part of the network that is never trained, if not done already."""
   if encode_fn is None or isinstance(images, types.Encoded):
     return images
   return encode_fn(params, images)
 
 
 def _view(examples, key, num_classes, augment_fn, encode, axis_name):
-  """Returns network inputs, one-hot labels and labelled pixels of a batch."""
+  """Augments a batch; returns inputs, one-hot labels and labelled pixels."""
   keys = instance_keys(key, examples.label.shape[0], axis_name=axis_name)
   examples = augment_fn(keys, examples)
   return encode(examples.image), *losses_lib.one_hot_labels(
@@ -213,7 +218,7 @@ def _view(examples, key, num_classes, augment_fn, encode, axis_name):
 
 
 def _moved(state, terms, weighed, optimizer, co_reg):
-  """Returns the state after the step, which may hold bad numbers."""
+  """Returns the state after the update, which may hold nans or infinities."""
   grads = terms_lib.total_grads(terms)
   with jax.numpy_dtype_promotion('standard'):  # Optax's Adam needs it.
     updates, opt_states = zip(*(
@@ -269,7 +274,8 @@ def _nonfinite(state, new, terms, weighed, mean_weight, axis_name):
       checked[f'{term.name}_grad_{i}'] = grads
   checked['update'] = (
       new.params, new.opt_states, new.teachers, new.weight_net)
-  # Check the stored table, too: clipping turns an infinity into a number.
+  # Check the old indicators, too: clipping turns an infinity into a finite
+  # number.
   checked['indicator'] = (
       state.indicators.weights, new.indicators.weights, mean_weight)
   nonfinite = {n: ~guards.all_finite(tree) for n, tree in checked.items()}
@@ -280,13 +286,14 @@ def _nonfinite(state, new, terms, weighed, mean_weight, axis_name):
 
 
 def _nonfinite_rows(terms, weighed, batch, axis_name):
-  """Returns which instances of the global batch caused the bad numbers."""
+  """Returns which instances of the global batch caused nans or infinities."""
   strong, *others = terms_lib.learnt(terms)
   is_bad = jnp.zeros(batch.weak.label.shape[0], bool)
   for term in others:
     is_bad |= term.is_bad
   if weighed is not None and weighed.is_bad is not None:
-    # A bad strong gradient makes all alignments bad, so they prove nothing.
+    # If the strong gradient is not finite, no alignment is, so that alignments
+    # prove nothing about single instances.
     is_bad |= weighed.is_bad & guards.all_finite(strong.grads)
   gather = lambda rows: guards.gather_rows(rows, axis_name=axis_name)
   return {'strong': gather(strong.is_bad), 'weak': gather(is_bad)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import Any, NamedTuple, TYPE_CHECKING
 
-if TYPE_CHECKING:  # `data_prep` needs the words, and no JAX.
+if TYPE_CHECKING:  # `data_prep` imports this module without JAX.
   import jax
 
 Params = Any  # Any pytree of float arrays.
@@ -27,13 +27,14 @@ class AnnotationKind(enum.IntEnum):
   SCRIBBLE = 4
   POINTS = 5
   ELLIPSE = 6
-  TAG = 7  # The classes in the image, without a place.
+  TAG = 7  # The classes in the image, without positions.
   EXTREME_POINTS = 8  # Leftmost, topmost, rightmost, lowest of each object.
   NONE = 9  # An unlabelled image.
-  LINE = 10  # Open lines with a width, as a vessel; background elsewhere.
+  LINE = 10  # Open lines with a width; background elsewhere.
 
 
-# Annotations of these kinds leave pixels without a drawing unlabelled.
+# In annotations of these kinds, pixels on which nothing is drawn are
+# unlabelled.
 SPARSE_KINDS = (AnnotationKind.SCRIBBLE, AnnotationKind.POINTS)
 # Annotations of these kinds give only the bounding box of each object.
 BOX_KINDS = (AnnotationKind.BOX, AnnotationKind.EXTREME_POINTS)
@@ -72,8 +73,8 @@ class Examples(NamedTuple):
     kind: `AnnotationKind` of each image, int32 [B]; None if no loss needs it.
     present: presence of each class according to an image tag, uint8 [B, K]: 1
       present, 0 absent, `UNLABELLED` unknown; None if no loss needs it.
-    view: index of the augmented view, among a fixed number of views of all
-      images, int32 [B]; None if every step draws new views.
+    view: index of each image's augmented view, int32 [B], if all images have
+      the same fixed number of views; None if every step draws new views.
   """
 
   image: Images
@@ -85,7 +86,7 @@ class Examples(NamedTuple):
 
 
 def is_unlabelled(examples: Examples) -> jax.Array | bool:
-  """Returns which images have no annotation, bool [B]; False without kinds."""
+  """Returns which images have no annotation, bool [B]; False if all have."""
   if examples.kind is None:
     return False
   return examples.kind == AnnotationKind.NONE

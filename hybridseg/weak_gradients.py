@@ -15,7 +15,7 @@ from hybridseg import weighting as weighting_lib
 
 
 class WeakGradients(NamedTuple):
-  """Functions of one network and the weak part of a batch.
+  """The functions that compute losses and gradients of weak labels.
 
   Attributes:
     linearize: maps (params, weak) to the losses at `params` with both products
@@ -80,15 +80,15 @@ def make_weak_gradients(
     rule: method_parts.WeightingRule,
     axis_name: mapped_axis.AxisName,
 ) -> WeakGradients:
-  """Returns the functions for a choice of parts.
+  """Returns the `WeakGradients` of a method.
 
   If the alignments have a loss of their own, one forward pass computes both
   losses, the training loss first.
 
   Args:
     apply_fn: maps params and float images to logits.
-    features_fn: maps params and float images to logits and features; only a
-      rule that needs features and a weak head use it.
+    features_fn: maps params and float images to logits and features; only rules
+      that need features and weak heads use it.
     supervision: the losses.
     weighting: how the alignments are computed.
     rule: the rule that `weighting` names.
@@ -110,7 +110,7 @@ def make_weak_gradients(
     """Returns (training, alignment) losses [B] and (logits, features)."""
     if supervision.weak_head:
       _, features = features_fn(params, images)
-      # A linear layer equals its slope along its own parameters.
+      # The output of a linear layer equals its slope along its own parameters.
       logits = weighting_lib.last_layer_slopes(
           features, params[method_parts.WEAK_HEAD])
     elif rule.needs_features:

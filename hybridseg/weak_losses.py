@@ -5,8 +5,8 @@ shape, `where` is bool [B, ...], results are float [B], and a pixel that does
 not count may hold nan. All axes but the first and the last are spatial, so the
 losses serve 2-D and 3-D.
 
-The label map of a box is the filled box, with 0 outside. It does not tell boxes
-apart: objects of one class count together.
+The label map of a box is the filled box, with 0 outside. It does not
+distinguish the boxes of one class, so their objects count together.
 """
 
 import jax
@@ -57,8 +57,8 @@ def tightness_loss(
 
   An object touches all sides of its tight box. If it is connected, each band of
   `width` lines (planes in 3-D) across the box holds at least `width` pixels of
-  it. With n_b pixels of label c in band b, where bands of all foreground
-  classes c and of all axes are averaged together,
+  it. The bands of all foreground classes c and of all axes are averaged
+  together. With n_b pixels of label c in band b,
 
     loss_k = mean over bands with n_b > 0 of
       max(0, 1 - sum_{p in b, y_p = c} q_pc / min(width, n_b))^2.
@@ -117,8 +117,9 @@ def projection_loss(
   loss_k = mean over present foreground classes c and axes a of
     1 - (2 sum_i m_i l_i + epsilon) / (sum_i m_i^2 + sum_i l_i^2 + epsilon),
 
-  where m is the maximum of q_c over all other axes, and l that of the labels.
-  Tian et al., "BoxInst", 2021 (https://arxiv.org/abs/2012.02310, eq. 2 and 3).
+  where m is the maximum of q_c over all axes but a, q = softmax, and l is the
+  same maximum of the labels of class c. Tian et al., "BoxInst", 2021
+  (https://arxiv.org/abs/2012.02310, eq. 2 and 3).
 
   Args:
     logits: unnormalised scores, float [B, ..., K].
@@ -187,7 +188,7 @@ def soft_edge_cross_entropy_loss(
   `radius` away along each axis. Near a hand-drawn outline both classes are
   possible, and farther inside the label is more certain. This is label
   smoothing (Szegedy et al., 2016, https://arxiv.org/abs/1512.00567, section 7)
-  that depends on the place.
+  that depends on the position.
 
   Args:
     logits: unnormalised scores, float [B, ..., K].

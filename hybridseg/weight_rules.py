@@ -17,7 +17,7 @@ def _uniform(weighting, state, batch, *, axis_name):
 
 
 def _l2rw(weighting, state, batch, *, axis_name):
-  """Computes normalised weights of one batch, with a mean of 1.
+  """Computes the weights of `l2rw_weights`, scaled to a mean of 1.
 
   With this mean, `weak_scale` has the same meaning as for the other rules.
   """
@@ -30,7 +30,7 @@ def _l2rw(weighting, state, batch, *, axis_name):
 
 
 def _indicators(weighting, state, batch, *, axis_name):
-  """Uses a persistent indicator per instance, which follows its alignment."""
+  """Weights each instance by its indicator, which moves along its alignment."""
 
   def move():
     alignments, is_bad = batch.mean_alignments()
@@ -40,7 +40,7 @@ def _indicators(weighting, state, batch, *, axis_name):
     return moved, is_bad
 
   none_bad = jnp.zeros(batch.losses.shape[0], bool)
-  if weighting.instances == 'all':  # `indicator_step` moves them.
+  if weighting.instances == 'all':  # Only `indicator_step` moves them.
     indicators, is_bad = state.indicators, none_bad
   elif weighting.every_steps == 1 and not weighting.start_step:
     indicators, is_bad = move()

@@ -59,7 +59,7 @@ def _part_shape(weights, num_microbatches):
 
 
 def _joined(fn, num_microbatches, join):
-  """Turns a loss function of one part, with aux, into one of the batch."""
+  """Turns a loss function of a part of a batch into one of the whole batch."""
   parts_fn = microbatches.over_microbatches(fn, num_microbatches)
 
   def whole_fn(params):
@@ -100,11 +100,11 @@ def lookahead_weight_grads(
   weights 0); Pan et al., 2022 (https://arxiv.org/abs/2203.05956, Algorithm 1,
   at the stored indicators). It has no relation to `optax.lookahead`.
 
-  `method='grad'` applies `jax.grad` to the lookahead, as the formula reads.
-  `method='forward'` computes the same number in closed form, without a second
-  derivative: `jax.vjp` pulls the strong gradient at theta' back through the
-  optimiser's update, and its inner products with the gradients of all instances
-  are a single directional derivative of the weak losses.
+  `method='grad'` applies `jax.grad` to the lookahead, exactly as in the
+  formula. `method='forward'` computes the same number in closed form, without a
+  second derivative: `jax.vjp` pulls the strong gradient at theta' back through
+  the optimiser's update, and its inner products with the gradients of all
+  instances are a single directional derivative of the weak losses.
 
   Args:
     weak_losses_fn: maps params to the weak losses of this shard, float [B].
@@ -121,17 +121,17 @@ def lookahead_weight_grads(
       the floats alone:
       `inner_optimizer.init(eqx.filter(model, eqx.is_inexact_array))`.
     method: 'grad' or 'forward'.
-    has_aux: whether both loss functions return a pair of their losses and any
-      pytree, as for `jax.grad`.
+    has_aux: whether both loss functions return a pair of losses and aux, where
+      aux is any pytree, as for `jax.grad`.
     num_microbatches: number M of parts of a batch that does not fit in memory.
       Both loss functions then take the index of a part, int32 [], as second
       argument, and return the B / M weak losses and the mean strong loss of
       that part; the arrays in their aux get a leading axis M. The slopes are
       those of the whole batch. They cannot be computed part by part: the slopes
       of a part alone are M times too large and follow a lookahead on that part.
-    axis_name: mapped axis to average over, of `jax.pmap` or `jax.shard_map`;
-      None on a single device, and () where every shard is a problem of its own.
-      All shards hold the same number of instances.
+    axis_name: axis of `jax.pmap` or `jax.shard_map` over which to average; None
+      on a single device, () if every shard is an independent problem. All
+      shards hold the same number of instances.
 
   Returns:
     Slopes of the global mean strong loss, float [B], in the dtype of the
@@ -217,7 +217,7 @@ def linear_weight_grads(
     linear: the B weak losses at `params`, from `linearization`. Within a
       `jax.shard_map` with `check_vma`, the default, linearise them at
       `jax.lax.pcast(params, axis_name, to='varying')`.
-    strong_loss_fn: as for `lookahead_weight_grads`, like the other arguments.
+    strong_loss_fn: as for `lookahead_weight_grads`.
     params: parameters theta.
     weights: current weights of the B weak instances, float [B].
     step_size: learning rate of a plain SGD lookahead.
@@ -235,7 +235,7 @@ def linear_weight_grads(
     at theta'.
 
   Raises:
-    ValueError: as `lookahead_weight_grads`.
+    ValueError: in the same cases as `lookahead_weight_grads`.
   """
   floats, merge = loss_functions.split_floats(params)
   slopes, aux = _linear_weight_grads(
@@ -356,7 +356,7 @@ def l2rw_weights(
 def without_common_harm(
     alignments: jax.Array, *, axis_name: mapped_axis.AxisName = None
 ) -> jax.Array:
-  """Subtracts the mean over the global batch from alignments if it is negative.
+  """Subtracts the mean of the global batch's alignments if it is negative.
 
   The result is a_k - min(0, mean_j a_j). Where the networks have come to rest
   between the strong and the weak loss, grad strong = -weak_scale *
