@@ -3,9 +3,10 @@
 python -m experiments.colabs.tidy
 
 Run this after an edit in Jupyter or Colab, and after a change of
-`setup_cell.py`. Its text becomes the cell `setup` of each notebook, because a
-notebook cannot import it before it has cloned the repository. Ids of cells are
-kept, since a test finds the cell `settings` by its id.
+`setup_cell.py`. The text of that file is copied into the cell `setup` of each
+notebook, because a notebook cannot import it before it has cloned the
+repository. The ids of cells are kept, since a test finds the cell `settings` by
+its id.
 """
 
 import pathlib
@@ -22,10 +23,10 @@ _METADATA = {
 
 
 def tidy(notebook: nbformat.NotebookNode) -> str:
-  """Returns the text of a notebook that can be committed.
+  """Returns the text of a notebook file that is ready to be committed.
 
-  It has no outputs, no metadata of the person who edited it, and the common
-  cell `setup`.
+  Outputs and the metadata of the person who edited the notebook are removed.
+  The cell `setup` gets the text of `setup_cell.py`.
 
   Args:
     notebook: notebook from `nbformat.read`; it is changed.

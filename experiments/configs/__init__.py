@@ -1,6 +1,5 @@
-"""Configs of trainings: one for each set, with its methods and networks.
+"""Configures trainings: one module for each set, with methods and networks.
 
-This room holds the base config with its variants (`common`), one module per
-set, the tables of sweeps (`tables`), and the upgrade of stored configs of older
-versions (`versions`).
+`common` holds the default config and its variants, `tables` the tables of
+sweeps, and `versions` upgrades stored configs of older versions.
 """

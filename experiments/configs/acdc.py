@@ -1,13 +1,14 @@
-"""Cardiac MRI with human scribbles: ACDC, exact masks of 10 % of the patients.
+"""Configures ACDC, cardiac MRI with scribbles that people have drawn.
 
 python -m data_prep.prepare --dataset=acdc --source=FOLDER \
     --image_size=96 --output=data/acdc
 python -m experiments.train --config=experiments/configs/acdc.py \
     --workdir=runs/acdc
 
-There are four classes. The weak labels are scribbles that cover about 1 % of
-the pixels, so that their loss is a partial cross entropy: a Dice loss would
-score pixels that nobody labelled.
+The images of 10 % of the patients have exact masks of the four classes. All
+others have scribbles, which label about 1 % of the pixels. Their loss is
+therefore a cross entropy over the labelled pixels; a Dice loss would also score
+pixels that nobody labelled.
 
 Variants: a method of `common.METHODS` (default dii_dcr), a network of
 `common.NETWORKS` (default unet_small), `compare`, `debug`; or several: `a,b`.

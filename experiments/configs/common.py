@@ -1,38 +1,41 @@
-"""The defaults of every config, and the methods as overrides of them.
+"""Holds the default values of all configs, and the methods and networks.
 
-The config of a set starts from `get_base(data_dir)`, which is DII + DCR:
-dynamic instance indicators and dynamic co-regularization. Each entry of
-`METHODS` holds the keys in which another method differs, and each entry of
-`NETWORKS` is another network.
+The config of every set starts from `get_base(data_dir)`. That is the method DII
++ DCR: dynamic instance indicators and dynamic co-regularization. Each entry of
+`METHODS` holds the values in which another method differs from it, and each
+entry of `NETWORKS` the settings of another network.
 """
 
 import ml_collections
 
 from experiments.configs import versions
 
-# The keys that each method changes; all methods share all other keys.
+# Method -> the values that it changes. All other values are the same for all
+# methods.
 METHODS = {
     'strong_only': dict(
         supervision=dict(weak_scale=0.0),
         weighting=dict(name='uniform'),
         co_regularization=dict(scale=0.0),
     ),
-    # Uses no exact mask except those of the validation split.
+    # Of all exact masks, this uses only those of the validation split.
     'weak_only': dict(
         supervision=dict(strong_scale=0.0),
         weighting=dict(name='uniform'),
         co_regularization=dict(scale=0.0),
     ),
-    # Pre-trains and fine-tunes within one schedule of the learning rate.
+    # Pre-trains on weak labels and then fine-tunes on exact masks, within one
+    # schedule of the learning rate.
     'weak_then_strong': dict(
         supervision=dict(weak_first_share=0.5),
         weighting=dict(name='uniform'),
         co_regularization=dict(scale=0.0),
     ),
-    # An upper bound: it learns the exact masks of the weak images, which no
-    # other method may see, with the strong loss. As in all methods, half of
-    # each batch are strong images, which are therefore seen more often.
-    # Weighting them down to their share made it worse (results/table_small.md).
+    # An upper bound for the other methods: it learns the exact masks of the
+    # weak images, too, which no other method may see. As in all methods, half
+    # of each batch consists of strong images, which are therefore seen more
+    # often. Giving them less weight in return made the results worse
+    # (results/table_small.md).
     'full_supervision': dict(
         input=dict(weak_labels='truth'),
         weighting=dict(name='uniform'),
@@ -44,9 +47,10 @@ METHODS = {
     ),
     'uniform_dcr': dict(
         weighting=dict(name='uniform'), co_regularization=dict(trust='one')),
-    # Chen et al., 2021 (https://arxiv.org/abs/2106.01226), without and with
-    # CutMix; no weak label is used. In the paper, the two networks also teach
-    # each other on the images with exact masks, and the scale does not ramp up.
+    # Cross pseudo supervision without and with CutMix (Chen et al., 2021,
+    # https://arxiv.org/abs/2106.01226). No weak label is used. Two things
+    # differ in the paper: the two networks also teach each other on the images
+    # with exact masks, and the scale of this loss does not ramp up.
     'cps': dict(
         supervision=dict(weak_scale=0.0),
         weighting=dict(name='uniform'),
@@ -58,17 +62,20 @@ METHODS = {
         co_regularization=dict(trust='one'),
     ),
     # Lee, "Pseudo-Label", ICML 2013 workshop: each network learns from its own
-    # hard labels of the weak images, however certain they are. In the paper,
-    # their weight is 0 at first and then grows linearly.
+    # hard labels of the weak images, whether it is certain of them or not. In
+    # the paper, the weight of these labels is 0 at first and then grows
+    # linearly.
     'pseudo_label': dict(
         supervision=dict(weak_scale=0.0),
         weighting=dict(name='uniform'),
         co_regularization=dict(trust='one', mixing='none', teacher='self'),
     ),
-    # Tarvainen and Valpola, 2017 (https://arxiv.org/abs/1703.01780): each of
-    # the two networks learns from its own mean over the steps, and these means
-    # predict. No weak label is used. CutMix is the student's noise, as in
-    # French et al., 2020 (https://arxiv.org/abs/1906.01916).
+    # Tarvainen and Valpola, 2017 (https://arxiv.org/abs/1703.01780): for each
+    # of the two networks, a teacher holds the running mean of its parameters.
+    # Each network learns from its own teacher, and the teachers make the
+    # predictions. No weak label is used. CutMix takes the place of the noise on
+    # the images of the network, as in French et al., 2020
+    # (https://arxiv.org/abs/1906.01916).
     'mean_teacher': dict(
         supervision=dict(weak_scale=0.0),
         weighting=dict(name='uniform'),
@@ -81,18 +88,19 @@ METHODS = {
         weighting=dict(name='uniform'),
         co_regularization=dict(scale=0.0),
     ),
-    # Ren et al., 2018 (https://arxiv.org/abs/1803.09050): the weights of a
-    # batch come from a lookahead down the training loss. In the paper, the
-    # exact masks only steer; here the networks learn them, too, as in all other
-    # methods.
+    # Ren et al., 2018 (https://arxiv.org/abs/1803.09050): the weights of the
+    # weak images in a batch come from a lookahead step down the training loss.
+    # In the paper, the exact masks only determine these weights; here the
+    # networks also learn from the masks, as in all other methods.
     'l2rw': dict(
         supervision=dict(
             alignment_loss='training', alignment_without_class_prior=False),
         weighting=dict(name='l2rw', method='per_instance'),
         co_regularization=dict(scale=0.0),
     ),
-    # Shu et al., 2019 (https://arxiv.org/abs/1902.07379): see `meta_weight_net`
-    # of the library. As in l2rw, the networks also learn the exact masks.
+    # Shu et al., 2019 (https://arxiv.org/abs/1902.07379): see the library's
+    # module `meta_weight_net`. As in l2rw, the networks also learn from the
+    # exact masks.
     'meta_weight_net': dict(
         supervision=dict(
             alignment_loss='training', alignment_without_class_prior=False),
@@ -110,12 +118,13 @@ METHODS = {
         weighting=dict(name='uniform'),
         co_regularization=dict(scale=0.0),
     ),
-    # Computes exact alignments over all layers, with the alignment loss.
+    # Computes alignments from the gradients of all layers, not only of the
+    # last one.
     'dii_dcr_all_layers': dict(weighting=dict(name='dii')),
-    # The closest to Algorithm 1 and to the authors' code: the lookahead
-    # descends the training loss over all layers, and the trust of a pseudo
-    # label is the instance's indicator. docs/differences.md lists what still
-    # differs.
+    # The method that is closest to Algorithm 1 of the paper and to its authors'
+    # code: the lookahead step descends the training loss in all layers, and the
+    # trust of a pseudo label is the instance's indicator. docs/differences.md
+    # lists the differences that remain.
     'paper': dict(
         supervision=dict(
             alignment_loss='training', alignment_without_class_prior=False),
@@ -123,7 +132,8 @@ METHODS = {
             name='dii', method='per_instance', without_common_harm=False),
         co_regularization=dict(trust='indicator'),
     ),
-    # The same with the last layer alone, as in the default.
+    # The same method with a lookahead in the last layer only, as in the
+    # default.
     'paper_last_layer': dict(
         supervision=dict(
             alignment_loss='training', alignment_without_class_prior=False),
@@ -155,9 +165,9 @@ def _deeplab(depth):
 
 
 # The encoder starts from ImageNet weights, which the extra [pretrained]
-# installs; `frozen_until` is the number of its 16 blocks that stay frozen. The
-# strong images have more cached copies: 8 copies of 52 of them would be learnt
-# by heart.
+# installs. `frozen_until` is the number of its 16 blocks that stay frozen.
+# `effnet_lite0_frozen` below caches 50 views of each strong image but only 8 of
+# each weak one: with 52 strong images, 8 views each would be learnt by heart.
 def _effnet(frozen_until, cached_copies=()):
   return _network(
       'efficientnet_unet',
@@ -179,14 +189,18 @@ NETWORKS = {
 }
 
 
-# For networks that start from ImageNet weights; others keep the base optimizer.
+# The values of the optimizer that networks with ImageNet weights change.
 _OPTIMIZERS = {
     name: dict(learning_rate=2e-3)
     for name in NETWORKS if name.startswith('effnet')}
 
 
 def get_base(data_dir: str) -> ml_collections.ConfigDict:
-  """Returns DII + DCR on the records under `data_dir`, not yet locked."""
+  """Returns the default config, DII + DCR on a prepared set, not yet locked.
+
+  Args:
+    data_dir: folder of the prepared set.
+  """
   return ml_collections.ConfigDict(dict(
       # The version of these keys in a stored config. Do not set it yourself.
       version=versions.VERSION,
@@ -214,13 +228,14 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           # The number of images per evaluation batch, over all devices of a
           # process.
           eval_batch_size=32,
-          # The labels of the weak images. 'truth' takes their exact masks,
-          # which is full supervision.
+          # The labels of the weak images. 'truth' uses their exact masks, as
+          # in full supervision.
           weak_labels='annotation',
-          # A folder of `experiments.refine`, whose masks replace the weak
-          # annotations that they were made from; '' uses none.
+          # A folder that `experiments.refine` wrote, whose corrected masks
+          # replace the weak annotations; '' uses the original annotations.
           corrected_labels='',
-          # The number of threads that read ahead. It pays if disks are slow.
+          # The number of threads that read batches ahead. They help if the
+          # disk is slow.
           num_workers=0,
       ),
       augmentation=dict(  # See `augmentation.AugmentationOptions`.
@@ -236,8 +251,8 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           hue_deg=0.0,
           blur=0.0,
       ),
-      # The network. Each network with its options is also a variant, such as
-      # `phantom.py:unet_full`.
+      # The network. A variant, such as `phantom.py:unet_full`, sets all of
+      # these keys.
       model=dict(
           name='unet',
           # The ImageNet weights from which the encoder starts: a file, or
@@ -248,9 +263,9 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           # `optimizer.learning_rate`; only 'efficientnet_unet' may have a value
           # other than 1.
           encoder_rate=1.0,
-          # The numbers of augmented views of each strong and of each weak image
-          # for which the features of the frozen blocks are computed once and
-          # kept; () draws new views in every step.
+          # How many augmented views of each strong and of each weak image a run
+          # may use. The features of the frozen blocks are computed once for
+          # each view. () draws new views in every step.
           cached_copies=(),
           options=_U_NETS['small'],
       ),
@@ -262,28 +277,34 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           # peak.
           warmup_steps=40,
           weight_decay=1e-4,  # The weight decay of AdamW.
-          # The largest norm of a network's gradient; longer ones are clipped.
+          # The largest norm of a network's gradient. A gradient with a larger
+          # norm is scaled down to it.
           clip_norm=1.0,
       ),
       supervision=dict(
           strong_loss='cross_entropy_dice',
           weak_loss='cross_entropy_dice',
-          # The losses of each kind that is not learnt from its label map by
-          # `weak_loss`: kind -> ((factor, loss), ...).
+          # Kind of annotation -> ((factor, loss), ...), whose sum is the loss
+          # of that kind. Kinds that are not listed use `weak_loss`.
           loss_by_kind=dict(),
           strong_scale=1.0,
           weak_scale=1.0,
-          weak_head=False,  # The method `strong_weak` uses it.
-          # The share of the steps that learn weak labels alone. All later steps
-          # learn exact masks alone. With 0, every step learns both.
+          # Whether weak labels are learnt by a last layer of their own, as in
+          # the method `strong_weak`.
+          weak_head=False,
+          # If it is not 0, this share of the steps learns only weak labels, and
+          # all later steps learn only exact masks. With 0, every step learns
+          # both.
           weak_first_share=0.0,
-          # Whether to train twice, the second time with the weak labels that
-          # the first training has corrected. This takes twice the steps.
+          # Whether to train twice. The first training corrects the weak labels,
+          # and the second one learns from the corrected labels. Each of them
+          # takes `train_steps` steps.
           refine=False,
-          # 'training' uses `weak_loss`.
+          # The loss from whose gradients alignments are computed; 'training'
+          # uses `weak_loss`.
           alignment_loss='cross_entropy_dice',
-          # Whether alignments depend only on where an annotation lies, and not
-          # on how large it is: see `losses.without_class_prior`.
+          # Whether alignments depend only on the position of an annotation, and
+          # not on its size: see `losses.without_class_prior`.
           alignment_without_class_prior=True,
       ),
       weighting=dict(
@@ -297,11 +318,13 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           initial_from='',
           every_steps=1,
           start_step=0,
-          # With 'all', moving them takes a pass of its own.
+          # Which indicators are moved at once: those of the weak images in the
+          # batch, or with 'all', those of all weak images in a separate pass.
           instances='batch',
           method='forward',
-          # Without it, good indicators sink once the strong set is learnt by
-          # heart: see experiments/results/phantom.md.
+          # Whether the harm that all images of a batch share is subtracted. If
+          # it is not, the indicators of good annotations sink once the strong
+          # images are learnt by heart: see experiments/results/phantom.md.
           without_common_harm=True,
       ),
       co_regularization=dict(
@@ -323,14 +346,15 @@ def with_variant(
 
   Args:
     config: config from `get_base`.
-    variant: a key of `METHODS` or of `NETWORKS`, `compare` or `debug`, or
-      several of them with commas between, such as 'dii,unet_full'.
+    variant: a key of `METHODS` or of `NETWORKS`, `compare` or `debug`; or
+      several of these, separated by commas, such as 'dii,unet_full'.
 
   Raises:
     ValueError: if there is no such variant.
   """
   names = variant.split(',')
-  # Apply networks first, since `debug` shrinks the network that it finds.
+  # Apply networks before all other variants, since `debug` shrinks the network
+  # that is set at that time.
   for name in sorted(names, key=lambda name: name not in NETWORKS):
     _apply(config, name)
   return config.lock()
@@ -342,7 +366,7 @@ def _apply(config, variant):
     config.optimizer.update(_OPTIMIZERS.get(variant, {}))
   elif variant == 'compare':
     config.compare.methods = ('strong_only', 'uniform', 'dii_dcr')
-  elif variant == 'debug':  # A smoke test of every part, in seconds.
+  elif variant == 'debug':  # A run that tests every part within seconds.
     options = config.model.options
     if 'decoder_features' in options:
       options.decoder_features = (8, 8, 8)

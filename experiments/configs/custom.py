@@ -1,4 +1,4 @@
-"""Your own data: DII + DCR on records that `data_prep.prepare` has written.
+"""Configures training on your own data, prepared by `data_prep.prepare`.
 
 python -m data_prep.prepare --source=FOLDER --output=data/mine
 python -m experiments.train --config=experiments/configs/custom.py \

@@ -1,4 +1,6 @@
-"""Real polyps: CVC-EndoSceneStill, published split, with 10 % exact masks.
+"""Configures CVC-EndoSceneStill, real colonoscopy images with polyps.
+
+The split is the published one, and 10 % of the images have exact masks.
 
 python -m data_prep.prepare --dataset=endoscene --source=FOLDER \
     --image_size=96 --output=data/endoscene

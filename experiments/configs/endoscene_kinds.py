@@ -1,4 +1,6 @@
-"""Real polyps with boxes, polygons and points, each with a loss of its own.
+"""Configures CVC-EndoSceneStill with three kinds of weak annotations.
+
+Boxes, polygons and points each have a loss of their own.
 
 python -m data_prep.prepare --dataset=endoscene --source=FOLDER \
     --weak_kinds=box,polygon,points --image_size=96 \
@@ -6,11 +8,10 @@ python -m data_prep.prepare --dataset=endoscene --source=FOLDER \
 python -m experiments.train --config=experiments/configs/endoscene_kinds.py \
     --workdir=runs/endoscene_kinds
 
-A box states where there is no polyp and how far a polyp reaches, points label a
-few pixels, and a polygon is learnt like a mask:
-`config.supervision.loss_by_kind`. experiments/results/loss_by_kind.md compares
-the losses of each kind. Boxes must stay upright, so that images are not
-rotated.
+A box shows where there is no polyp and how far a polyp extends, points label a
+few pixels, and a polygon is learnt like a mask. These losses are set in
+`config.supervision.loss_by_kind`; experiments/results/loss_by_kind.md compares
+alternatives. The loss of boxes needs upright boxes, so images are not rotated.
 
 Variants: a method of `common.METHODS` (default dii_dcr), a network of
 `common.NETWORKS` (default unet_small), `compare`, `debug`; or several: `a,b`.

@@ -1,12 +1,12 @@
-"""The embedded default: generated images of tissue, without any download.
+"""Configures the generated set `phantom`, which needs no download.
 
 python -m data_prep.prepare --dataset=phantom --output=data/phantom
 python -m experiments.train --config=experiments/configs/phantom.py \
     --workdir=runs/phantom
 
 Variants: a method of `common.METHODS` (default dii_dcr), a network of
-`common.NETWORKS` (default unet_small), `compare` for strong-only, uniform
-weights and DII + DCR side by side, `debug` for a run of seconds; or several:
+`common.NETWORKS` (default unet_small), `compare` to train strong_only, uniform
+and dii_dcr one after another, `debug` for a run that takes seconds; or several:
 `a,b`.
 Cost and results: docs/results.md.
 """

@@ -1,8 +1,9 @@
 """Upgrades stored configs of older versions to today's keys.
 
-A run keeps its config as long as it is used, while the keys of `common` keep
-changing. Whoever adds, renames or removes a key raises `VERSION` and adds a
-step, which states what a config without the key means.
+The config of a run is stored in its folder, while the keys in `common` change
+with the code. Whoever adds, renames or removes a key must raise `VERSION` and
+add an upgrade to `_STEPS` that gives older configs the value which that code
+used implicitly.
 """
 
 import copy
@@ -35,7 +36,11 @@ _ADDED_IN_1 = {
 
 
 def _from_1(config):
-  """Adds the keys that a config could lack, and drops one that was removed."""
+  """Upgrades a config of version 1 in place.
+
+  It adds the keys that such a config may lack, and deletes one that is not used
+  any more.
+  """
   for name, value in _ADDED_IN_1.items():
     *sections, key = name.split('.')
     part = config
@@ -54,7 +59,7 @@ def version_of(config: dict[str, Any]) -> int:
   """Returns the version of a stored config; 1 if it has none.
 
   Raises:
-    ValueError: if this code cannot read that version.
+    ValueError: if the version is invalid or newer than `VERSION`.
   """
   version = config.get('version', 1)
   if type(version) is not int or version < 1:
@@ -67,7 +72,7 @@ def version_of(config: dict[str, Any]) -> int:
 
 
 def upgrade(config: dict[str, Any]) -> dict[str, Any]:
-  """Returns a stored config as today's code would have stored it.
+  """Returns a stored config in the form in which today's code would store it.
 
   Args:
     config: config as JSON, of any version; it is not changed.
@@ -76,7 +81,7 @@ def upgrade(config: dict[str, Any]) -> dict[str, Any]:
     A new dictionary of version `VERSION`. The caller must check its values.
 
   Raises:
-    ValueError: if this code cannot read its version.
+    ValueError: if its version is invalid or newer than `VERSION`.
   """
   version = version_of(config)
   config = copy.deepcopy(config)

@@ -1,4 +1,4 @@
-"""The files of one checkpoint, and the manifest that verifies them."""
+"""Writes the files of a checkpoint, and verifies them by a manifest."""
 
 from collections.abc import Collection
 import hashlib
@@ -15,7 +15,7 @@ _FIELDS = {'format': int, 'step': int, 'run_id': str, 'files': dict}
 
 
 class Damaged(Exception):
-  """Raised if a checkpoint is not as it was written; says what differs."""
+  """Raised if a checkpoint is damaged; the message names the damage."""
 
 
 def verify(folder: str, step: int, run_ids: Collection[str] = ()) -> None:
@@ -23,13 +23,14 @@ def verify(folder: str, step: int, run_ids: Collection[str] = ()) -> None:
 
   Args:
     folder: folder of the checkpoint.
-    step: step in the name of the folder.
-    run_ids: ids of runs, to one of which it must belong; () allows any run.
+    step: step that the folder is named after.
+    run_ids: ids of the runs to which the checkpoint may belong; () allows any
+      run.
 
   Raises:
-    Damaged: if any file is missing, changed, or not listed, or if the manifest
-      is of another step or run.
-    binary.UserError: if a newer version has written it.
+    Damaged: if any file is missing, changed, or not listed in the manifest, or
+      if the manifest is for another step or run.
+    binary.UserError: if a newer version of hybridseg wrote the checkpoint.
   """
   try:
     with open(os.path.join(folder, _MANIFEST), 'rb') as f:
@@ -75,7 +76,7 @@ def verify(folder: str, step: int, run_ids: Collection[str] = ()) -> None:
 
 
 def write_manifest(folder: str, step: int, run_id: str) -> None:
-  """Writes the manifest of all files in a checkpoint's folder."""
+  """Writes the manifest that lists all files in a checkpoint's folder."""
   manifest = {
       'format': _FORMAT,
       'step': step,
@@ -117,7 +118,7 @@ def sync(file: BinaryIO) -> None:
 
 
 def sync_folder(folder: str) -> None:
-  """Waits until the names in a folder are on the disk."""
+  """Waits until the list of file names of a folder is on the disk."""
   descriptor = os.open(folder, os.O_RDONLY)
   try:
     os.fsync(descriptor)
@@ -126,7 +127,7 @@ def sync_folder(folder: str) -> None:
 
 
 def set_aside(folder: str) -> None:
-  """Renames a damaged checkpoint, so that nothing is deleted."""
+  """Renames the folder of a damaged checkpoint, so that it is not used."""
   name, number = f'{folder}.damaged', 1
   while os.path.exists(name):
     name, number = f'{folder}.damaged{number}', number + 1

@@ -1,13 +1,13 @@
-"""Checkpoints that are written atomically and verified when they are read.
+"""Writes checkpoints atomically, and verifies them when they are read.
 
-A checkpoint is a folder CHECKPOINTS/STEP. It holds the state (Orbax), the run's
+A checkpoint is a folder checkpoints/STEP. It holds the state (Orbax), the run's
 record up to that step (session.json, history.npz), and manifest.json. The
 manifest is written last. It lists the size and sha256 of every other file, the
 step and the run, and a sha256 of itself.
 
-The folder is written under another name and renamed when it is complete. A
-folder with the name of a step is therefore complete, or was damaged afterwards,
-which the manifest shows. In that case an older checkpoint is used.
+The folder is written under another name and renamed when it is complete. If a
+folder is named after a step, it was therefore complete once. If it was damaged
+afterwards, it does not match its manifest, and an older checkpoint is used.
 """
 
 from collections.abc import Sequence
@@ -38,9 +38,9 @@ class Checkpoint(NamedTuple):
 
   Attributes:
     step: number of updates done.
-    state: state as given to `save`, NumPy arrays.
-    session: record of the run, as JSON.
-    history: named arrays of the record.
+    state: the state that was passed to `save`, as NumPy arrays.
+    session: the part of the run's record that can be stored as JSON.
+    history: the arrays of the run's record, by name.
   """
 
   step: int
@@ -50,7 +50,7 @@ class Checkpoint(NamedTuple):
 
 
 def state_sha256(state: Any) -> str:
-  """Returns a sha256 of all arrays of a tree, with path, shape and dtype."""
+  """Returns a sha256 of all arrays of a tree with their paths and dtypes."""
   digest = hashlib.sha256()
   for path, leaf in jax.tree_util.tree_leaves_with_path(state):
     leaf = np.ascontiguousarray(leaf)
@@ -60,10 +60,11 @@ def state_sha256(state: Any) -> str:
 
 
 class Checkpoints:
-  """The checkpoints of one run folder.
+  """The checkpoints in the folder of one run.
 
   Attributes:
-    run_ids: ids of the runs to which they may belong; () allows any run.
+    run_ids: ids of the runs to which the checkpoints may belong; () allows any
+      run.
   """
 
   def __init__(
@@ -74,12 +75,13 @@ class Checkpoints:
       also: Sequence[str] = (),
       max_to_keep: int = 2,
   ):
-    """Opens a folder, which need not exist; writes nothing.
+    """Initializes the checkpoints of a folder, without writing to it.
 
     Args:
-      workdir: folder of the run.
+      workdir: folder of the run, which need not exist.
       run_id: id of the run to which the checkpoints belong; '' allows any run.
-      also: further ids that are allowed, of the same run with earlier configs.
+      also: other ids that are accepted. A run whose config was changed had
+        another id before the change.
       max_to_keep: number of newest checkpoints to keep, besides the best one.
     """
     self._folder = os.path.join(os.path.abspath(workdir), 'checkpoints')
@@ -109,14 +111,17 @@ class Checkpoints:
     """Writes a checkpoint in the background.
 
     Args:
-      step: number of updates done; an existing checkpoint of it is kept.
+      step: number of updates done. If this step already has a checkpoint, that
+        one is kept, and nothing is written.
       state: pytree of NumPy arrays, which the caller must not change any more.
-      session: record of the run, as JSON; it is copied.
-      history: named arrays of the record; they are copied.
-      best_step: step whose checkpoint is never deleted.
+      session: the part of the run's record that can be stored as JSON; it is
+        copied.
+      history: the arrays of the run's record, by name; they are copied.
+      best_step: step of the best evaluation. Its checkpoint is not deleted,
+        even if it is old.
 
     Raises:
-      binary.UserError: if the save before this one failed.
+      binary.UserError: if the previous save failed.
     """
     self.wait()
     if step in self.steps():
@@ -148,7 +153,7 @@ class Checkpoints:
       checkpoint_files.sync_folder(self._folder)
       self._delete_old(best_step)
     except Exception as e:  # pylint: disable=broad-exception-caught
-      # Any layer may fail; the next `save` or `wait` reports the error.
+      # This runs in a thread, so the next `save` or `wait` raises the error.
       shutil.rmtree(unfinished, ignore_errors=True)
       self._error = binary.UserError(
           f'Cannot write checkpoint {self._shown}/{step}: '
@@ -169,13 +174,14 @@ class Checkpoints:
         self._delete(str(step))
 
   def _delete(self, name):
-    # Rename first, so that a kill never leaves half a checkpoint.
+    # Rename the folder first. If the process is killed while it deletes, no
+    # incomplete folder with the name of a step remains.
     hidden = os.path.join(self._folder, f'{_UNFINISHED}deleted-{name}')
     os.rename(os.path.join(self._folder, name), hidden)
     shutil.rmtree(hidden)
 
   def clean(self) -> None:
-    """Removes unfinished checkpoints of killed sessions.
+    """Deletes the unfinished checkpoints that killed sessions left.
 
     Only the process that holds the lock of the folder may call this.
     """
@@ -191,18 +197,20 @@ class Checkpoints:
       step: int | None = None,
       set_aside: bool = False,
   ) -> Checkpoint | None:
-    """Returns the newest intact checkpoint, or None if there is no checkpoint.
+    """Reads the newest intact checkpoint; returns None if none exists.
 
     Args:
-      state: a state of the run's model and set, as arrays or shapes.
-      step: step of the only checkpoint to restore; None takes the newest one.
+      state: a state with the structure of the one to restore, such as that of a
+        fresh run. Its leaves are arrays, or only shapes and dtypes.
+      step: step of the checkpoint to read; None reads the newest intact one.
       set_aside: whether to rename damaged checkpoints that are newer than the
         returned one to STEP.damaged, so that their steps can be written again.
         Only the process that holds the lock of the folder may do so.
 
     Raises:
-      binary.UserError: if no checkpoint is intact, if `step` is missing or
-        damaged, or if the checkpoint is of another model or set.
+      binary.UserError: if checkpoints exist but none is intact, if that of
+        `step` is missing or damaged, or if the checkpoint belongs to another
+        model or set.
     """
     steps = self.steps()
     if step is not None:
@@ -224,7 +232,8 @@ class Checkpoints:
             'Checkpoint %s/%s is damaged (%s): not used.', self._shown,
             os.path.basename(other), why)
       restored = self._read(folder, candidate, state)
-      # If none is intact, all stay: a run must not start over unasked.
+      # Only rename damaged checkpoints if an older one is intact. Otherwise the
+      # next session would find none, and would silently start from step 0.
       if set_aside:
         for other, _ in damaged:
           checkpoint_files.set_aside(other)
@@ -257,7 +266,7 @@ class Checkpoints:
         history = dict(arrays)
     except binary.UserError:
       raise
-    except Exception as e:  # A forged manifest may let any layer fail.
+    except Exception as e:  # With a forged manifest, any error may occur.
       raise binary.UserError(
           f'Checkpoint {self._shown}/{step} cannot be read '
           f'({_first_line(e):.80}): move it away to use the one before.') from e
@@ -267,7 +276,7 @@ class Checkpoints:
     """Waits until the last save is complete.
 
     Raises:
-      binary.UserError: if it failed.
+      binary.UserError: if that save failed.
     """
     if self._thread is not None:
       self._thread.join()
@@ -287,7 +296,7 @@ def _read_json(folder, name):
 
 
 def _check_room(folder, state):
-  """Raises an OSError if the disk is too full for a state."""
+  """Raises an OSError if the disk has too little space for a state."""
   needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
   if shutil.disk_usage(folder).free < 1.2 * needed:
     raise OSError(errno.ENOSPC, f'No space left on device for {needed} bytes')
@@ -299,12 +308,13 @@ def _is_not_of_orbax(record):
 
 @functools.cache
 def _orbax():
-  """Returns a checkpointer that does not wait for any other process.
+  """Returns an Orbax checkpointer that does not wait for other processes.
 
-  Only one process writes. The checkpointer is cached, because each new one
-  keeps a little memory.
+  In a run of several processes, only one of them writes. The checkpointer is
+  cached, because every new one permanently takes a little memory.
   """
-  # Its errors are reported in one line; its threads would log pages as well.
+  # Errors of Orbax are reported in one line. Without this filter, its threads
+  # would also log pages about each of them.
   for logger in logging.get_absl_logger(), python_logging.getLogger('asyncio'):
     logger.addFilter(_is_not_of_orbax)
   here = jax.process_index()
@@ -316,10 +326,10 @@ def _orbax():
 
 
 def _held(state):
-  """Returns the fields of a state that are not None.
+  """Returns a dictionary of the fields of a state that are not None.
 
-  Orbax would save None as a leaf. Without these fields, checkpoints that were
-  written before a field was added still fit.
+  Orbax would save None as a leaf. Since such fields are left out, a checkpoint
+  that was written before an optional field existed can still be restored.
   """
   if not hasattr(state, '_asdict'):
     return state
@@ -327,7 +337,7 @@ def _held(state):
 
 
 def _structure(state: Any) -> dict[str, list[Any]]:
-  """Returns the shape and dtype of every array of a state, by path."""
+  """Returns a dictionary from the path of each array to its shape and dtype."""
   leaves = jax.tree_util.tree_leaves_with_path(state)
   return {
       _name(path): [list(leaf.shape), str(leaf.dtype)] for path, leaf in leaves
@@ -346,6 +356,6 @@ def _describe(entry):
 
 def _first_line(error, folder=''):
   full = 'No space left on device'
-  if full in str(error):  # Orbax puts other text before it.
+  if full in str(error):  # Orbax puts other lines before this text.
     return full + (system_errors.room(folder) if folder else '')
   return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,8 +1,9 @@
-"""Decides what may change when a run is resumed, and what then still repeats.
+"""Decides which keys of the config may change when a run is resumed.
 
-The numbers of a run are a function of its config, as long as the config stays
-the same. A few keys may change nevertheless: how often something is logged,
-evaluated or saved, how long the run is, and how it is spread over devices.
+Trained twice with the same config, a run gives the same numbers. A few keys may
+nevertheless change while it is stopped: how often it logs, evaluates and saves,
+how many steps it takes, and how they are spread over the devices.
+`bit_equality` records which part of a run can still be repeated exactly.
 """
 
 import hashlib
@@ -16,7 +17,8 @@ from experiments import binary
 from experiments.building import parts
 from experiments.configs import versions
 
-# Key -> whether the run differs from an uninterrupted one after its change.
+# Keys that may change -> whether the change makes the run differ from one that
+# was trained without interruption.
 MAY_CHANGE = {
     'train_steps': True,
     'mapping': True,
@@ -26,16 +28,18 @@ MAY_CHANGE = {
     'input.num_workers': False,
     'input.eval_batch_size': False,
 }
-# Keys that were added during version 1; they are off in runs made before.
+# Keys that were added to configs of version 1. Runs from before the addition of
+# a key were trained without its feature.
 _LATER_IN_1 = (
     ('weighting', 'initial_from'), ('input', 'corrected_labels'),
     ('supervision', 'refine'))
-# Keys that may always differ. A set may have moved: compare its fingerprint.
+# Keys that are never compared. The folder of a set may have moved, so that its
+# fingerprint is compared instead.
 _ANYWHERE = ('input.data_dir', 'version')
 
 
 class Change(NamedTuple):
-  """A key of a config whose value has changed."""
+  """A change of one key of a config: its name, and its old and new value."""
 
   name: str
   old: Any
@@ -47,19 +51,19 @@ class Change(NamedTuple):
 
 
 def run_id(config: dict[str, Any], fingerprint: str) -> str:
-  """Returns a hash of the config and the set that identifies a run.
+  """Returns an id of a run, which is a hash of its config and its set.
 
-  Keys that may change when a run is resumed are not part of it.
+  Keys that may change when a run is resumed do not contribute to the hash.
 
   Args:
-    config: config as JSON, of the version in which it is stored: after an
-      upgrade, the same run would have another hash.
+    config: config as JSON, as it is stored in the folder. Do not upgrade it to
+      today's version, because that would change the hash.
     fingerprint: fingerprint of the set.
   """
   wanted = json.loads(json.dumps(config))
   if versions.version_of(wanted) == 1:
-    # Version 1 hashed all keys, since none could change, but not the keys that
-    # were added later, as long as they are off.
+    # Version 1 hashed all keys, since none could change. Keys that were added
+    # later are left out while they are off, so that older ids remain valid.
     for section, key in _LATER_IN_1:
       if not wanted.get(section, {}).get(key, True):
         del wanted[section][key]
@@ -70,14 +74,19 @@ def run_id(config: dict[str, Any], fingerprint: str) -> str:
       for section in sections:
         part = part[section]
       part.pop(key)
-  # The contents of the records count, not their path.
+  # A run is identified by the content of its records, not by their path.
   wanted['input'].pop('data_dir', None)
   text = json.dumps([wanted, fingerprint], sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()
 
 
 def changes(saved: dict[str, Any], wanted: dict[str, Any]) -> list[Change]:
-  """Returns the keys in which two configs of today's version differ, sorted."""
+  """Returns the differences between two configs, sorted by key.
+
+  Args:
+    saved: config in the folder as JSON, upgraded to today's version.
+    wanted: config with which the run is resumed, as JSON.
+  """
   saved, wanted = flatten(saved), flatten(wanted)
   return [
       Change(name, saved.get(name), wanted.get(name))
@@ -89,7 +98,7 @@ def check_same(found: list[Change], workdir: str) -> None:
   """Refuses a folder that holds a run with another config.
 
   Raises:
-    binary.UserError: if there is any change.
+    binary.UserError: if any key of the config has changed.
   """
   if found:
     old, new = (f'{x!r:.40}' for x in found[0][1:])
@@ -102,7 +111,7 @@ def check_same(found: list[Change], workdir: str) -> None:
 def check_resumable(
     found: list[Change], saved: dict[str, Any], step: int, workdir: str
 ) -> None:
-  """Refuses changes with which a run cannot be resumed.
+  """Refuses changes of the config with which a run cannot be resumed.
 
   Args:
     found: changes from `changes`.
@@ -111,7 +120,7 @@ def check_resumable(
     workdir: folder of the run.
 
   Raises:
-    binary.UserError: if there is such a change.
+    binary.UserError: if one of the changes is not allowed.
   """
   check_same([c for c in found if c.name not in MAY_CHANGE], workdir)
   for change in found:
@@ -132,12 +141,15 @@ def joint(
     saved: ml_collections.ConfigDict, config: ml_collections.ConfigDict,
     step: int,
 ) -> str:
-  """Returns a line on how the learning rate changes with the run's length.
+  """Returns a line about the learning rate after a change of the run's length.
+
+  The schedule depends on the number of steps, so that the learning rate jumps
+  at the step at which the run is resumed.
 
   Args:
     saved: config in the folder.
     config: config with which the run is resumed.
-    step: step at which it is resumed.
+    step: step at which the run is resumed.
   """
   before, after = (
       float(parts.learning_rates(c)(step)) for c in (saved, config))
@@ -149,15 +161,18 @@ def joint(
 def bit_equality(
     before: list[dict[str, Any]] | None, found: list[Change], step: int
 ) -> list[dict[str, Any]]:
-  """Returns the pieces of a run that repeat bit for bit.
-
-  Each entry is a piece with its first step, the version that repeats it bit for
-  bit from that step on, and the reason why it begins there.
+  """Divides a run into pieces, each of which can be repeated bit for bit.
 
   Args:
-    before: pieces of the earlier sessions; None if the run did not record them.
-    found: changes of this session.
-    step: step at which this session resumes; 0 starts anew.
+    before: pieces from the earlier sessions of the run; None if it did not
+      record them.
+    found: changes of the config in this session.
+    step: step at which this session resumes the run; 0 if it starts the run.
+
+  Returns:
+    A dictionary for each piece: its first step, the reason why a new piece
+    begins there, and the versions of hybridseg and of the config that repeat
+    the piece.
   """
   here = {'hybridseg': hybridseg.__version__,
           'config_version': versions.VERSION}
@@ -175,7 +190,7 @@ def bit_equality(
 
 
 def flatten(tree: Any, prefix: str = '') -> dict[str, Any]:
-  """Returns the leaves of nested dictionaries by their dotted names."""
+  """Flattens nested dictionaries into one; its keys are dotted names."""
   if not isinstance(tree, dict):
     return {prefix: tree}
   flat = {}

@@ -1,4 +1,4 @@
-"""The folder of a run: its lock, its config, its set and its sessions."""
+"""Locks the folder of a run, and keeps its config, its set and its sessions."""
 
 import contextlib
 import fcntl
@@ -23,7 +23,7 @@ from experiments.saving import switches
 
 
 def write_json(path: str, value: Any) -> None:
-  """Writes a JSON file; readers never see a part of it."""
+  """Writes a JSON file atomically, so that no reader sees half of it."""
   with whole_file.open_whole(path, encoding='utf-8') as f:
     json.dump(value, f, indent=2, sort_keys=True)
     f.write('\n')
@@ -34,12 +34,12 @@ def open_checkpoints(
 ) -> checkpoints_lib.Checkpoints:
   """Opens the checkpoints of a run.
 
-  Checkpoints from before a change of its config are accepted, too.
+  Checkpoints that were written before its config was changed are also accepted.
 
   Args:
     workdir: folder of the run; it need not exist.
     config: config of the run.
-    fingerprint: fingerprint of its set.
+    fingerprint: fingerprint of the run's set.
 
   Raises:
     binary.UserError: if a file of the folder is damaged.
@@ -57,14 +57,15 @@ def open_checkpoints(
 def read_dataset(
     workdir: str, config: ml_collections.ConfigDict
 ) -> input_pipeline.Dataset:
-  """Returns the set of a run without its records, which may be gone.
+  """Returns the description of a run's set, without its records.
 
-  Its splits have the right lengths but hold no records.
+  The records may have been deleted since. The splits of the returned set have
+  the right lengths but hold no records.
 
   Args:
     workdir: folder of the run.
-    config: config of the run. It leads to the records of older runs, which have
-      no dataset.json.
+    config: config of the run. Older runs have no dataset.json; for these, the
+      set is read from `config.input.data_dir`.
 
   Raises:
     binary.UserError: if neither dataset.json nor the records can be read.
@@ -112,11 +113,11 @@ def lock(
   Args:
     workdir: folder of the run; it is created if it does not exist.
     name: name of the lock file.
-    wait: whether to wait until no other process holds the lock.
-    record_machine: whether the file names the machine of the process.
+    wait: whether to wait while another process holds the lock.
+    record_machine: whether to write the machine's name into the lock file.
 
   Returns:
-    The descriptor of the open lock file; `os.close` releases the folder.
+    The descriptor of the open lock file; `os.close` releases the lock.
 
   Raises:
     binary.UserError: if another process holds the lock, or the folder cannot be
@@ -138,14 +139,15 @@ def lock(
         f'{workdir} is in use by {holder or "another process"}: wait for it, '
         'stop it, or use another folder.') from e
   os.ftruncate(descriptor, 0)
-  with contextlib.suppress(OSError):  # The lock holds even if the disk is full.
+  # The lock is valid even if the disk is too full for the content of its file.
+  with contextlib.suppress(OSError):
     where = f' on {platform.node()}' if record_machine else ''
     os.write(descriptor, f'process {os.getpid()}{where}'.encode())
   return descriptor
 
 
 def is_locked(workdir: str) -> bool:
-  """Returns whether a process holds the lock of the folder now."""
+  """Returns whether any process holds the lock of the folder."""
   try:
     descriptor = os.open(os.path.join(workdir, 'lock'), os.O_RDONLY)
   except FileNotFoundError:
@@ -160,11 +162,11 @@ def is_locked(workdir: str) -> bool:
 
 
 class _Resumed(NamedTuple):
-  """The records of the earlier sessions in a folder.
+  """What the earlier sessions of a run have left in its folder.
 
   Attributes:
-    config: config as it is stored, JSON; None in a new folder.
-    upgraded: the same config in today's version.
+    config: config as it is stored, as JSON; None in a new folder.
+    upgraded: the same config in today's version; None in a new folder.
     run: content of run.json.
   """
 
@@ -182,7 +184,7 @@ def _read_before(workdir):
 
 
 def _check_unedited(path, config, run):
-  """Refuses a config.json that no session of the run has written."""
+  """Raises an error if config.json was changed after a session wrote it."""
   ids = run.get('run_ids')
   if ids and run['sessions'] and resuming.run_id(
       config, run['sessions'][0]['dataset_fingerprint']) not in ids:
@@ -197,7 +199,7 @@ def check_run(
     *,
     step: int = 0,
 ) -> list[resuming.Change]:
-  """Checks that a folder is new, or holds this run; writes nothing.
+  """Checks that a folder is new or holds this run, without writing to it.
 
   Args:
     workdir: folder of the run.
@@ -206,10 +208,11 @@ def check_run(
     step: step of the newest checkpoint, 0 if there is none.
 
   Returns:
-    The allowed changes of the config with which the run is resumed.
+    The keys of the config that have changed since the earlier sessions. All of
+    them are allowed to change.
 
   Raises:
-    binary.UserError: if the folder holds a run of another config or set.
+    binary.UserError: if the folder holds a run with another config or set.
   """
   before = _read_before(workdir)
   if before.config is None:
@@ -218,7 +221,8 @@ def check_run(
   if sessions and sessions[0]['dataset_fingerprint'] == dataset.fingerprint:
     _check_unedited(
         os.path.join(workdir, 'config.json'), before.config, before.run)
-  # JSON turns tuples into lists: compare like with like.
+  # JSON turns tuples into lists. Convert the new config to JSON and back, so
+  # that equal values compare as equal.
   found = resuming.changes(before.upgraded, json.loads(config.to_json()))
   resuming.check_resumable(found, before.upgraded, step, workdir)
   if sessions and sessions[0]['dataset_fingerprint'] != dataset.fingerprint:
@@ -249,12 +253,13 @@ def open_run(
   Args:
     workdir: folder of the run, locked.
     config: config of the run.
-    dataset: set of the run; dataset.json holds what predictions need of it.
+    dataset: set of the run. The facts that predictions need, such as the names
+      of its classes, are written to dataset.json.
     step: step at which this session starts.
     record_machine: whether run.json names the machine and absolute paths.
 
   Raises:
-    binary.UserError: if the folder holds a run of another config or set, or
+    binary.UserError: if the folder holds a run with another config or set, or
       cannot be written.
   """
   try:
@@ -287,8 +292,8 @@ def open_run(
         'fingerprint': dataset.fingerprint,
         'preparation': dataset.preparation._asdict(),
     }))
-    # Write run.json first: if it did not know the hash of config.json, the
-    # folder would count as edited.
+    # Write run.json first, since it holds the hash of config.json. Otherwise, a
+    # kill between the two would make config.json look as if it was edited.
     write_json(os.path.join(workdir, 'run.json'), {
         'sessions': [*sessions, session],
         'run_ids': [*dict.fromkeys(ids)],
@@ -303,7 +308,12 @@ def open_run(
 
 
 def _warn_of_switches(before, session):
-  """Prints a notice if switches differ from those of the last session."""
+  """Prints a notice if switches of JAX or of drivers have changed.
+
+  Args:
+    before: entry of the previous session in run.json.
+    session: entry of this session.
+  """
   before, session = map(session_lib.without_paths, (before, session))
   if 'switches' not in before:  # An older version did not record them.
     return
@@ -318,7 +328,7 @@ def read_config(workdir: str) -> ml_collections.ConfigDict:
   """Returns the locked config of a run, upgraded to today's version.
 
   Raises:
-    binary.UserError: if there is none, or if it was edited.
+    binary.UserError: if the folder has no config.json, or if it was edited.
   """
   path = os.path.join(workdir, 'config.json')
   try:
@@ -332,7 +342,7 @@ def read_config(workdir: str) -> ml_collections.ConfigDict:
 
 
 def _read_run(workdir):
-  """Returns the content of run.json; without that file, no session."""
+  """Returns the content of run.json; without the file, one with no sessions."""
   path = os.path.join(workdir, 'run.json')
   try:
     return run_schema.read(path, run_schema.RUN)
@@ -346,27 +356,35 @@ def read_sessions(workdir: str) -> list[dict[str, Any]]:
   """Returns the entries of all sessions in run.json; [] without that file.
 
   Raises:
-    binary.UserError: if it is not as a run writes it.
+    binary.UserError: if run.json does not have the form in which a run writes
+      it.
   """
   return _read_run(workdir)['sessions']
 
 
 def read_bit_equality(workdir: str) -> list[dict[str, Any]]:
-  """Returns the pieces of a run that repeat, see `resuming.bit_equality`."""
+  """Reads the pieces of a run that `resuming.bit_equality` has recorded."""
   return _read_run(workdir).get('bit_equality') or []
 
 
 def differences(
     there: dict[str, Any], here: dict[str, Any]
 ) -> list[str]:
-  """Returns a line for each property that two sessions do not share.
+  """Describes how the code, the set and the machine of two sessions differ.
 
-  Only properties that decide a result are compared.
+  Only properties on which the numbers of a run may depend are compared.
+
+  Args:
+    there: entry of another session in run.json.
+    here: entry of this session.
+
+  Returns:
+    A line of text for each difference.
   """
   names = ('commit', 'dirty_sha256', 'dataset_fingerprint', 'device_kind',
            'num_devices', 'processor', 'cpu_isa', 'nproc', 'xla_flags',
            'python', 'versions')
-  # One of the sessions may have recorded full paths, so cut them in both.
+  # Cut the paths in both sessions, since only one may have recorded full paths.
   there, here = map(session_lib.without_paths, (there, here))
   switched = switches.differences(there.get('switches'), here.get('switches'))
   there, here = (

@@ -1,4 +1,4 @@
-"""The log of a run: log.jsonl, progress on the terminal, and timing.jsonl."""
+"""Writes log.jsonl and timing.jsonl, and reports progress on the terminal."""
 
 import json
 import math
@@ -16,11 +16,11 @@ from experiments import binary
 from experiments.saving import run_schema
 
 
-_LEAST_MEAN = 0.2  # Below this mean of the indicators, a run warns.
+_LEAST_MEAN = 0.2  # If the mean of the indicators is lower, a warning follows.
 
 
 _FLOAT = run_schema.Is(
-    'a number', lambda x: type(x) in (int, float))  # This includes nan.
+    'a number', lambda x: type(x) in (int, float))  # nan is allowed.
 _BEST = run_schema.Maybe({'step': run_schema.COUNT, 'val_dice': _FLOAT})
 _RECORD = {
     'lines': [{'step': run_schema.COUNT}],
@@ -31,10 +31,14 @@ _RECORD = {
 
 
 def known_best(session: dict[str, Any]) -> dict[str, Any] | None:
-  """Returns step and val_dice of the best evaluation in a checkpoint's record.
+  """Returns the best evaluation that the record of a checkpoint contains.
 
-  Returns None if all evaluations were nan. Older versions recorded a nan as the
-  best if it came first.
+  Args:
+    session: JSON part of the record. Older versions recorded an evaluation of
+      nan as the best if it came first; it is ignored.
+
+  Returns:
+    A dictionary with the keys `step` and `val_dice`, or None.
   """
   run_schema.check(session, {'best': _BEST}, 'session.json of the checkpoint')
   best = session.get('best')
@@ -42,16 +46,17 @@ def known_best(session: dict[str, Any]) -> dict[str, Any] | None:
 
 
 class Log:
-  """The record of a run, such as log.jsonl, which is part of each checkpoint.
+  """The record of a run: the lines of log.jsonl, and the indicators over time.
 
-  Nothing in it depends on time or on how often the run was stopped, so that a
-  resumed run ends with the same bytes.
+  Each checkpoint contains this record. Nothing in it depends on the time of day
+  or on how often the run was stopped, so that a resumed run writes the same
+  bytes as one that was never stopped.
 
   Attributes:
-    lines: lines of log.jsonl, each a dict with `step`.
-    best: step and val_dice of the best evaluation so far, or None.
-    skipped_in_a_row: number of consecutive updates that were skipped, up to the
-      last step collected.
+    lines: lines of log.jsonl, each a dictionary with the key `step`.
+    best: `step` and `val_dice` of the best evaluation so far, or None.
+    skipped_in_a_row: number of consecutive skipped updates that end with the
+      latest step passed to `collect`.
   """
 
   def __init__(self, workdir: str):
@@ -60,13 +65,18 @@ class Log:
     self.lines = []
     self.best = None
     self.skipped_in_a_row = 0
-    self._pending = []  # Scalars of the steps since the last line.
-    self._history = []  # Pairs of a step and its indicators.
+    self._pending = []  # The metrics of each step since the last line.
+    self._history = []  # Pairs of a step and the indicators after it.
 
   def restore(
       self, session: dict[str, Any], history: dict[str, np.ndarray]
   ) -> None:
-    """Restores the state that `session` and `history` have returned."""
+    """Restores the record from a checkpoint.
+
+    Args:
+      session: the value that the method `session` returned.
+      history: the value that the method `history` returned.
+    """
     run_schema.check(session, _RECORD, 'session.json of the checkpoint')
     self.lines, self.best = session['lines'], known_best(session)
     self.skipped_in_a_row = session['skipped_in_a_row']
@@ -80,7 +90,7 @@ class Log:
           'checkpoint away to use the one before.') from e
 
   def session(self) -> dict[str, Any]:
-    """Returns the state without its arrays, as JSON."""
+    """Returns the part of the record that can be stored as JSON."""
     return {
         'lines': self.lines,
         'pending': self._pending,
@@ -89,7 +99,10 @@ class Log:
     }
 
   def history(self) -> dict[str, np.ndarray]:
-    """Returns the indicators at every evaluation, [T, N], and its step, [T]."""
+    """Returns the indicators at each of T evaluations, as named arrays.
+
+    They are the indicators, [T, N], and the steps of the evaluations, [T].
+    """
     steps = [step for step, _ in self._history]
     indicators = [weights for _, weights in self._history]
     return {
@@ -108,8 +121,8 @@ class Log:
     Args:
       step: number of updates done, including this one.
       values: scalar metrics.
-      causes: reasons why this update was skipped, which get a line of their
-        own; None if it was not skipped.
+      causes: reasons why this update was skipped, which are written as a
+        separate line; None if the update was not skipped.
     """
     self._pending.append(values)
     self.skipped_in_a_row = self.skipped_in_a_row + 1 if causes else 0
@@ -121,10 +134,16 @@ class Log:
     return bool(self._pending)
 
   def report(self, step: int) -> dict[str, float]:
-    """Writes and returns the means of the steps since the last line.
+    """Writes a line with the means of the metrics since the previous line.
 
-    Values that are not finite, as in a skipped step, do not count; the mean of
-    `skipped` is the share of skipped steps.
+    Values that are not finite, which occur in skipped steps, do not count. The
+    mean of `skipped` is the share of skipped steps.
+
+    Args:
+      step: number of updates done.
+
+    Returns:
+      The means, by name.
     """
     means = {}
     for name in self._pending[0]:
@@ -140,7 +159,7 @@ class Log:
     self.lines.append({'step': step, **values})
 
   def evaluated(self, step: int) -> bool:
-    """Returns whether the evaluation of a step is in the log."""
+    """Returns whether the log already contains the evaluation of a step."""
     return any(
         line['step'] == step and 'val_dice' in line
         for line in self.lines[-10:])
@@ -153,10 +172,19 @@ class Log:
       indicators: np.ndarray,
       warning: str = '',
   ) -> bool:
-    """Appends an evaluation; returns whether it is the best so far.
+    """Appends a line about an evaluation, and keeps its indicators.
 
-    A Dice of nan, which means that no case counts, is never the best, and is
-    null in the log.
+    Args:
+      step: number of updates done.
+      val_dice: mean Dice of the validation split. It is nan if the split has no
+        case that counts. Such an evaluation is never the best, and the log
+        shows null for it.
+      health: statistics of the indicators, by name, such as `indicator_mean`.
+      indicators: indicators at that step, [N].
+      warning: warning to add to the line; '' if there is none.
+
+    Returns:
+      Whether this is the best evaluation so far.
     """
     known = not math.isnan(val_dice)
     self.write(step, {'val_dice': val_dice if known else None, **health})
@@ -190,7 +218,7 @@ class Log:
 class Progress:
   """Reports the speed and the time left on the terminal and in timing.jsonl.
 
-  Values that depend on the machine are kept out of log.jsonl.
+  These values depend on the machine, and log.jsonl must not.
   """
 
   _SHOWN = {
@@ -210,14 +238,23 @@ class Progress:
     self._path = os.path.join(workdir, 'timing.jsonl')
     self._last_step = last_step
     self._images_per_step = images_per_step
-    self._seen = None  # The step and the time of the last call.
+    self._seen = None  # The step and the time of the previous report.
 
   def start(self, step: int) -> None:
-    """Starts the clock; call it after the first step, which compiles."""
+    """Starts to measure the speed.
+
+    Call this after the first step of a session. That step takes much longer,
+    because it is compiled.
+    """
     self._seen = (step, time.time())
 
   def print(self, step: int, means: dict[str, float]) -> None:
-    """Reports the means and the speed of the steps since the last call."""
+    """Reports the speed since the previous report, with the mean metrics.
+
+    Args:
+      step: number of updates done.
+      means: means of the metrics, from `Log.report`.
+    """
     parts = [
         f'{label} {means[name]:.3f}'
         for name, label in self._SHOWN.items()
@@ -254,12 +291,12 @@ class Progress:
 
 
 def collapse_warning(health: dict[str, float]) -> str:
-  """Returns a warning line if the indicators have collapsed, else ''.
+  """Returns a warning line if the indicators have collapsed, otherwise ''.
 
-  They have collapsed if their mean is below `_LEAST_MEAN`. This condition is
-  enough, whether all indicators sink together or few of them keep all the
-  weight: neither the share of indicators above 0 nor `effective_share` can be
-  below the mean.
+  They have collapsed if their mean is below `_LEAST_MEAN`. Since indicators are
+  at most 1, the share of indicators above 0 and their `effective_share` are
+  both at least the mean. Testing the mean therefore also detects the collapse
+  in which few indicators keep all the weight.
 
   Args:
     health: values of `indicators.indicator_health`, with `indicator_` before
@@ -293,7 +330,7 @@ def num_compilations() -> int:
 
 
 def resident_mib() -> float:
-  """Returns the resident memory of this process; nan where /proc is absent."""
+  """Returns the resident memory of this process in MiB; nan without /proc."""
   try:
     with open('/proc/self/statm', encoding='utf-8') as f:
       pages = int(f.read().split()[1])

@@ -1,8 +1,8 @@
-"""Checks the files of a run's folder, which anybody may have edited.
+"""Checks the JSON files in the folder of a run.
 
-Run folders are passed on, repaired by hand, or other folders are mistaken for
-them. Each file is therefore compared with what a run writes before anything
-uses it. The first mismatch is reported in one line.
+People pass on folders of runs, repair them by hand, or take another folder for
+one. Before a file is used, it is therefore compared with the schema of what a
+run writes. The first mismatch raises an error of one line.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,11 @@ _MOST = 2**31 - 1
 
 
 class Is(NamedTuple):
-  """A schema for a single value: a description, and a test whether it fits."""
+  """A schema for a single value.
+
+  It has a description for error messages, and a function that returns whether a
+  value fits.
+  """
 
   words: str
   fits: Callable[[Any], bool]
@@ -30,7 +34,7 @@ def _is_number(x):
 
 
 def _is_plain(x):
-  """Returns whether a value may be an option of a network."""
+  """Returns whether a value has a type that an option of a network may have."""
   if isinstance(x, list):
     return len(x) <= 64 and all(map(_is_plain, x))
   return isinstance(x, (bool, str)) or _is_number(x) and abs(x) <= _MOST
@@ -53,13 +57,13 @@ _DIGITS = Is('a whole number as text', lambda x: (
 
 
 class Maybe(NamedTuple):
-  """A schema for a value that may be null, or whose key may be absent."""
+  """A schema for an optional value, which may be null or have no key at all."""
 
   schema: Any
 
 
 class Each(NamedTuple):
-  """A schema for a dictionary of any keys, whose values share one schema."""
+  """A schema for a dictionary with any keys; all its values fit one schema."""
 
   schema: Any
 
@@ -90,7 +94,7 @@ RUN = {
         {'from_step': COUNT, 'hybridseg': TEXT, 'config_version': COUNT,
          'why': TEXT}]),
 }
-# Images of more than 8192 x 8192 pixels are never read.
+# The height or width of an image. Larger images are never read.
 _SIDE = Is('a whole number from 1 to 8192',
             lambda x: type(x) is int and 1 <= x <= 8192)
 DATASET = {
@@ -108,7 +112,7 @@ DATASET = {
             '0, 1 or 2', lambda x: type(x) is int and 0 <= x < 3)),
     },
 }
-# The part of metrics.json that every reader needs.
+# The schema of metrics.json. It covers only the values that its readers need.
 RESULTS = {
     'step': COUNT,
     'test': {'dice': Maybe(NUMBER)},
@@ -121,13 +125,14 @@ def read(path: str, schema: Any = None) -> Any:
   """Reads a JSON file and checks it against a schema, if one is given.
 
   Raises:
-    binary.UserError: if it is not JSON, or does not fit the schema.
-    OSError: if it cannot be read.
+    binary.UserError: if the file is not JSON, or does not fit the schema.
+    OSError: if the file cannot be read.
   """
   with open(path, encoding='utf-8') as f:
     try:
       value = json.load(f)
-    except (ValueError, RecursionError) as e:  # A bad byte is a ValueError.
+    # Text that is not UTF-8 raises a ValueError as well.
+    except (ValueError, RecursionError) as e:
       raise binary.UserError(
           f'{path} is damaged ({_cut(e, 80)}): restore it, or use another '
           '--workdir.') from e
@@ -141,8 +146,9 @@ def check(value: Any, schema: Any, path: str) -> None:
 
   Args:
     value: content of a JSON file.
-    schema: an `Is`; a dictionary of required keys with their schemas; a list
-      with the one schema of all items; or a `Maybe` or `Each` of one of these.
+    schema: an `Is` for a single value; a dictionary that maps each required key
+      to its schema; a list that contains the schema of its items; or one of
+      these within a `Maybe` or an `Each`.
     path: path of the file, for messages.
 
   Raises:
@@ -155,7 +161,13 @@ def check(value: Any, schema: Any, path: str) -> None:
 
 
 def _mismatch(value, schema, name):
-  """Returns a description of the first mismatch; '' if the value fits."""
+  """Describes the first place where a value does not fit; '' if it fits.
+
+  Args:
+    value: the value.
+    schema: its schema, see `check`.
+    name: dotted name of the value within its file.
+  """
   if isinstance(schema, Maybe):
     return '' if value is None else _mismatch(value, schema.schema, name)
   shown = name or 'its content'
@@ -188,7 +200,7 @@ def check_dataset(facts: Any, path: str) -> None:
   """Checks the content of dataset.json.
 
   Raises:
-    binary.UserError: if a run would not write it.
+    binary.UserError: if no run would write this content.
   """
   check(facts, DATASET, path)
   limits = facts['preparation']['intensity_range']
@@ -204,7 +216,7 @@ def check_dataset(facts: Any, path: str) -> None:
 
 
 def digest(facts: Any) -> str:
-  """Returns a sha256 of JSON content that does not depend on its layout."""
+  """Returns a sha256 of JSON content, whatever its layout and order of keys."""
   text = json.dumps(facts, sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()
 
@@ -213,8 +225,8 @@ def read_config(path: str) -> dict[str, Any]:
   """Reads config.json and upgrades it to today's version.
 
   Raises:
-    binary.UserError: if it is not the config of a run.
-    OSError: if it cannot be read.
+    binary.UserError: if the file is not the config of a run.
+    OSError: if the file cannot be read.
   """
   return upgraded(read(path), path)
 
@@ -248,7 +260,12 @@ def upgraded(config: Any, path: str) -> dict[str, Any]:
 
 
 def _schema_of(value, name):
-  """Derives the schema of a config from its default values."""
+  """Derives the schema of a config from its default values.
+
+  Args:
+    value: the default config, or a part of it.
+    name: dotted name of that part.
+  """
   if name == 'supervision.loss_by_kind':
     return Each([_TERM])
   if name == 'model.options':
@@ -264,7 +281,7 @@ def _schema_of(value, name):
 
 
 def _unknown(value, schema, name):
-  """Returns the first key of a config that is not in the schema, or ''."""
+  """Returns the dotted name of a config's first unknown key, or ''."""
   if not isinstance(schema, dict):
     return ''
   for key, inner in value.items():
@@ -278,7 +295,7 @@ def _unknown(value, schema, name):
 
 
 def _cut(value, length):
-  """Returns a value as one short line."""
+  """Formats a value as one line of at most `length` characters."""
   text = ' '.join(str(value).split())
   text = text if text.isprintable() else ascii(text)
   return text if len(text) <= length else f'{text[:length]}...'

@@ -1,7 +1,8 @@
-"""Describes a session of a run: its code and its machine, without secrets.
+"""Describes the code and the machine of a session, without private details.
 
-A run's folder is passed on. The description contains everything that decides a
-result. It names the machine and the paths on it only on request.
+The description contains everything on which the numbers of a run may depend.
+Since people pass on the folders of their runs, it contains the name and the
+paths of the machine only on request.
 """
 
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ _PACKAGES = (
     'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain',
     'tensorflow-datasets', 'numpy',
 )
-# The parts of the repository that a run uses; a fork may contain more.
+# The parts of the repository that a run uses. Changes elsewhere do not matter.
 _CODE = (':/hybridseg', ':/data_prep', ':/experiments', ':/setup.py',
          ':/pyproject.toml')
 _VERSION = re.compile(r'[0-9][0-9A-Za-z.!+]*')
@@ -37,10 +38,11 @@ _HOST_FLAG = 'coordinator'
 
 
 def diff() -> str:
-  """Returns the diff of the code to its commit; '' if the commit is unknown.
+  """Returns the uncommitted changes of the code, as text of a git diff.
 
-  The diff is taken only in this project's own repository. If the code was
-  copied or installed into another repository, its commits are somebody else's.
+  Returns '' if the code lies outside this project's own repository. If it was
+  copied or installed into another repository, the commits and changes there
+  belong to another project.
   """
   return (_git('diff', 'HEAD', '--', *_CODE) or '') if _is_own() else ''
 
@@ -54,7 +56,8 @@ def describe(
     fingerprint: fingerprint of the set.
     changes: diff of the code, from `diff`.
     record_machine: whether to add the machine's name and the working folder,
-      and to keep absolute paths; else only their last part is kept.
+      and to keep absolute paths. Otherwise, only the last part of a path is
+      kept.
   """
   devices = jax.devices()
   facts = {
@@ -83,11 +86,12 @@ def describe(
 def install_line(session: Mapping[str, Any], *, extras: str = 'run') -> str:
   """Returns the shell command that installs the versions of a session.
 
-  A run's folder is passed on, and users paste this command into a shell.
-  Therefore only text that has the form of a version or a commit gets into it.
+  Users paste this command into a shell, and the folder may come from somebody
+  else. The command therefore only contains text that has the form of a version
+  or a commit.
 
   Args:
-    session: entry of run.json, written by any version of hybridseg.
+    session: entry of a session in run.json, from any version of hybridseg.
     extras: extras of setup.py to install, separated by commas.
   """
   line = f"pip install -e '.[{extras}]'"
@@ -104,10 +108,13 @@ def install_line(session: Mapping[str, Any], *, extras: str = 'run') -> str:
 
 
 def without_paths(value: Any) -> Any:
-  """Cuts absolute paths in a text, or a tree of texts, to their last part.
+  """Shortens the absolute paths in a text to their last part.
 
   '--workdir=/home/jane/runs/a' becomes '--workdir=.../a'. Addresses such as
   gs://bucket/a are kept, since they are not folders of the machine.
+
+  Args:
+    value: text, or nested lists and dictionaries of texts.
   """
   if isinstance(value, dict):
     return {k: without_paths(v) for k, v in value.items()}
@@ -115,7 +122,7 @@ def without_paths(value: Any) -> Any:
     return [without_paths(v) for v in value]
   if not isinstance(value, str):
     return value
-  # A path that is the whole value may contain spaces.
+  # If the whole value is a path, it may contain spaces.
   name, sign, rest = value.partition('=')
   if not re.search(r'[\s/\\]', name) and sign and _is_path(rest):
     return f'{name}={_last(rest)}'
@@ -125,7 +132,7 @@ def without_paths(value: Any) -> Any:
 
 
 def _is_path(text):
-  """Returns whether a text is one absolute path, which may contain spaces."""
+  """Returns whether a whole text is one absolute path, even if with spaces."""
   return bool(re.match(r'(~|[A-Za-z]:)?[/\\]', text)) and not re.search(
       r'[,;:=\'"]|\s-', text[2:])
 
@@ -136,7 +143,7 @@ def _last(path):
 
 
 def _without_hosts(argv):
-  """Returns a command line without the address of the coordinator."""
+  """Removes the address of the coordinator from a command line."""
   found, is_host = [], False
   for arg in argv:
     name, sign, _ = arg.partition('=')
@@ -148,7 +155,7 @@ def _without_hosts(argv):
 
 
 def _is_own():
-  """Returns whether the repository around this file is this project's."""
+  """Returns whether this file lies in the git repository of this project."""
   root = _git('rev-parse', '--show-toplevel')
   if not root:
     return False
@@ -157,7 +164,7 @@ def _is_own():
 
 
 def _processor():
-  """Returns the model name of the processor, if the system knows it."""
+  """Returns the model name of the processor, if it can be found out."""
   try:
     with open('/proc/cpuinfo', encoding='utf-8') as f:
       names = [x.split(':')[1].strip() for x in f if x.startswith('model name')]
@@ -175,7 +182,8 @@ def _version(package):
 
 def _git(*args):
   here = os.path.dirname(os.path.abspath(__file__))
-  # Hooks and aliases set variables that may point git to another repository.
+  # Within a git hook or alias, variables such as GIT_DIR are set. They would
+  # point git to another repository.
   clean = {k: v for k, v in os.environ.items() if not k.startswith('GIT_')}
   try:
     out = subprocess.run(

@@ -1,7 +1,8 @@
-"""Switches of JAX and of drivers that change numbers, outside the config.
+"""Records settings outside the config on which the numbers of a run depend.
 
-A run records their values when a session starts. If it cannot be reproduced,
-the switches that differ can be named.
+These switches belong to JAX and to drivers. Each session records their values
+when it starts. If another session does not reproduce its numbers, `differences`
+names the switches that may be the cause.
 """
 
 from collections.abc import Mapping
@@ -10,7 +11,8 @@ import os
 import jax
 
 # Names in `jax.config`; each is also an environment variable in capitals.
-# Switches that choose the devices are left out: the devices are recorded.
+# Switches that choose the devices are left out, because a session records its
+# devices themselves.
 JAX = (
     'jax_allow_f16_reductions',
     'jax_bcoo_cusparse_lowering',
@@ -60,9 +62,10 @@ ENVIRONMENT = (
 
 
 def read() -> dict[str, str]:
-  """Returns the switches that this version of JAX has, and the variables.
+  """Returns the values of the switches of JAX and of the environment variables.
 
-  Values are text; a variable that is not set has the value ''.
+  Switches that this version of JAX does not have are left out. All values are
+  text; a variable that is not set has the value ''.
   """
   found = {
       name: _text(getattr(jax.config, name))
@@ -75,8 +78,8 @@ def differences(
 ) -> list[str]:
   """Returns one line for each switch in which two sessions differ.
 
-  A switch that only one of the two versions of JAX has is not compared, because
-  the difference of the versions is reported anyway.
+  If only one session's version of JAX has a switch, it is not compared, because
+  the two versions are reported as different anyway.
 
   Args:
     there: switches of another session; None if it did not record them.
@@ -94,4 +97,4 @@ def differences(
 
 
 def _text(value):
-  return str(getattr(value, 'value', value))  # Some values are enumerations.
+  return str(getattr(value, 'value', value))  # Some values are enum members.

@@ -1,14 +1,15 @@
-"""Learns from exact masks how much evidence a kind of annotation gives.
+"""Learns how much evidence each kind of annotation gives about the true label.
 
-`hybridseg.refinement` adds the evidence of an annotation to that of the
-networks: the constant `inside` where it shows an object, and `outside` where it
-shows none. To find both constants of a kind, exact masks are redrawn as that
-kind with the usual care and refined. The constants are those whose refined
-labels are closest to the exact masks.
+To correct a weak label, `hybridseg.refinement` adds the evidence of the
+annotation to that of the networks: the constant `inside` where the annotation
+shows an object, and the constant `outside` where it shows none. This module
+finds both constants for each kind of annotation, such as boxes. It draws weak
+annotations of this kind from exact masks, with the usual care, and refines
+them. It chooses the constants whose refined labels are closest to the masks.
 
-The masks are those of the strong training images. The networks have learnt
-them, but they have seen the weak images just as often. Constants that were
-learnt from images new to the networks rely on the annotations too much
+The exact masks are those of the strong training images. The networks have
+learnt these images, but they have seen the weak images just as often. Constants
+from images that are new to the networks would rely on the annotations too much
 (experiments/results/refinement.md).
 """
 
@@ -27,27 +28,31 @@ import numpy as np
 from experiments.auditing import planting
 from experiments.evaluation import scoring
 
-# Candidates in nats; with the largest, an annotation outweighs nearly any
-# network.
+# Candidates for the constants, in nats. With the largest ones, an annotation
+# outweighs the evidence of nearly any network.
 _INSIDE = (0.0, 0.35, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0)
 _OUTSIDE = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0)
 _CANDIDATES = np.array(list(itertools.product(_INSIDE, _OUTSIDE)), np.float32)
-# The constants without any mask, and the penalty on leaving them.
+# The constants to use if there are no exact masks, and the factor of the
+# penalty on the squared distance from them.
 _RULE = np.array([1.0, 2.0])
 _PENALTY = 0.02
-_NUM_DRAWINGS = 2  # Drawings of each mask as each kind.
+_NUM_DRAWINGS = 2  # Annotations drawn from each mask for each kind.
 
 
 class Constants(NamedTuple):
   """The constants of one kind of annotation.
 
   Attributes:
-    inside: evidence in nats, see `refinement.annotation_evidence`.
-    outside: evidence in nats.
-    num_masks: number of drawings of exact masks from which they were learnt.
-    dice: mean Dice with the exact masks: 'drawn' of the drawings, 'predicted'
-      of the predictions, and 'refined' of the refined labels, with the
-      constants of fits that have not seen the subject.
+    inside: evidence of an annotation that shows an object, in nats, see
+      `refinement.annotation_evidence`.
+    outside: evidence of an annotation that shows no object, in nats.
+    num_masks: number of annotations that were drawn from exact masks to learn
+      the constants.
+    dice: mean Dice with the exact masks. 'drawn' is that of the drawn
+      annotations, 'predicted' that of the predictions of the networks, and
+      'refined' that of the refined labels. For 'refined', each label is refined
+      with constants that were fitted without its subject.
   """
 
   inside: float
@@ -70,9 +75,9 @@ def refine(
 
   Args:
     probabilities: mean probabilities of the networks, float [H, W, K].
-    label: label map, uint8 [H, W].
+    label: label map of the annotation, uint8 [H, W].
     present: whether a tag names each class as present, uint8 [K].
-    constants: pairs of inside and outside, float [C, 2].
+    constants: pairs of the constants inside and outside, float [C, 2].
     trust: trust in the annotation, float [].
     num_classes: number of classes K.
 
@@ -92,20 +97,22 @@ def calibrate(
 ) -> dict[int, Constants]:
   """Learns the constants of each kind from exact masks.
 
-  Each fold of the subjects is left out in turn, and the candidate c is chosen
-  that maximises, over the drawings m of the other subjects,
+  The subjects are divided into folds, and each fold is left out in turn. From
+  the annotations m that were drawn from masks of the other subjects, the pair
+  of constants c = (inside, outside) is chosen that maximises
 
-    sum_m Dice_m(c) - 0.02 ||c - (1, 2)||^2.
+    sum_m Dice_m(c) - 0.02 ||c - (1, 2)||^2,
 
-  The constants are the mean of these choices.
+  where Dice_m(c) compares the annotation, refined with c, with its exact mask.
+  The result is the mean of the pairs over the folds.
 
   Args:
     looked_at: pairs of a record whose `label` is an exact mask, and the mean
       probabilities of the networks on its image, float [H, W, K].
-    kinds: `types.AnnotationKind` of the annotations to refine.
+    kinds: kinds of the annotations to refine, as `types.AnnotationKind`.
 
   Returns:
-    The constants of each kind.
+    A dictionary from each kind to its constants.
   """
   found = {kind: ([], [], []) for kind in kinds}
   for i, (record, probs) in enumerate(looked_at):
@@ -119,7 +126,8 @@ def calibrate(
         drawn, present = planting.draw(
             truth, kind, np.random.default_rng((i, kind, n)),
             num_classes=num_classes)
-        # As in records, only tags state which classes are present.
+        # Only tags state which classes are present. Records of all other kinds
+        # leave this open.
         if kind != types.AnnotationKind.TAG:
           present = np.full_like(present, types.UNLABELLED)
         refined = refine(
@@ -134,7 +142,10 @@ def calibrate(
 
 
 def _dice(predictions, truth, num_classes):
-  """Returns the mean Dice of each of P maps, [P]; nan if no class counts."""
+  """Returns the mean Dice over the classes of each of P label maps, [P].
+
+  It is nan for a map in which no class counts.
+  """
   counts = _counts(
       np.asarray(predictions, np.uint8), truth, num_classes=num_classes)
   return scoring.case_means(metrics_lib.dice_from_counts(np.asarray(counts)))
@@ -148,12 +159,14 @@ def _counts(predictions, truth, *, num_classes):
 
 
 def _choose(dice, references, groups):
-  """Chooses the constants by the Dice [M, C] of drawings.
+  """Chooses the constants of one kind from M drawn annotations.
 
   Args:
-    dice: Dice of each drawing with each candidate, float [M, C].
-    references: Dice of each drawing and of its prediction, float [M, 2].
-    groups: subject of each drawing, [M].
+    dice: Dice of each annotation after refinement with each of the C candidate
+      pairs of constants, float [M, C].
+    references: Dice of each unrefined annotation, and of the prediction on its
+      image, float [M, 2].
+    groups: subject of each annotation, [M].
   """
   if not len(groups):
     return Constants(*_RULE.tolist(), 0, {})

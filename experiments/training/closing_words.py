@@ -9,7 +9,7 @@ from experiments.evaluation import scoring
 def print_summary(
     results: dict[str, Any], workdir: str, *, network: str
 ) -> None:
-  """Prints the results of a run, where its files are and what to do next.
+  """Prints the results of a run, the paths of its files and the next commands.
 
   Args:
     results: results of `trainer.train_and_evaluate`.

@@ -20,15 +20,16 @@ from experiments.training import opening
 
 
 class _Outcome(NamedTuple):
-  """The evaluation of a final state.
+  """The results of evaluating a run's final state.
 
   Attributes:
     results: content of metrics.json.
-    params: parameter sets that predict.
+    params: the parameters of each network that predicts.
     weights: indicator of each weak image, float32 [N].
     num_updates: how often each indicator was moved, int32 [N].
-    counts: counts of all cases, by split.
-    test_predictions: predictions of the test split, uint8 [M, H, W].
+    counts: maps each split to the confusion counts of all its cases.
+    test_predictions: predicted label maps of the M images of the test split,
+      uint8 [M, H, W].
   """
 
   results: dict[str, Any]
@@ -46,14 +47,14 @@ def finish(
 ) -> dict[str, Any]:
   """Evaluates the final state on the test split, and returns the results.
 
-  The process that writes also stores them in metrics.json, and writes tables,
+  One of the processes also writes them to metrics.json, and writes tables,
   plots and the report beside it.
 
   Args:
     session: session that trained the run.
     state: state after the last step, on the devices.
-    val_counts: counts of the validation split at that step; None to evaluate it
-      here.
+    val_counts: confusion counts of the validation split at that step; with
+      None, the validation split is evaluated here.
 
   Raises:
     binary.UserError: if the folder cannot be written.
@@ -121,7 +122,7 @@ def _write_pictures(session, outcome):
   path = functools.partial(os.path.join, session.workdir)
   predict = lambda rows: session.evaluate(
       outcome.params, [weak_records[i] for i in rows])[0]
-  # The panel shows weak instances from the least to the most trusted.
+  # The panel shows weak images in ascending order of their indicators.
   shown = plots.choose_weak(weights, weak_records)
   plots.plot_curves(lines, path('curves.png'))
   plots.plot_panel(

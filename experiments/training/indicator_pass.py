@@ -1,4 +1,4 @@
-"""A pass over all weak images that moves their indicators."""
+"""Moves the indicators of all weak images in one pass over the images."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,16 +20,20 @@ def make(
   """Returns a function that moves the indicators of all weak images.
 
   Args:
-    config: config of the run. Most methods move the indicators within the
-      training step; then the function returns the state as it is.
+    config: config of the run.
     dataset: set of the run.
-    training: parts of the run.
+    training: networks and mapped functions of the run.
 
   Returns:
-    A function to call after each step. It takes the state, placed on the
-    devices and donated; the number of updates done; the strong batch whose
-    gradient steers, on the host; and a random key, placed on the devices. It
-    returns the state.
+    A function to call after each training step, which returns the new state. In
+    most methods, the training step itself moves the indicators, and the
+    function returns the state as it is. Its arguments are:
+
+    - the state, placed on the devices; its buffers are donated.
+    - the number of updates done.
+    - a strong batch on the host; indicators rise if weak gradients point in the
+      direction of its gradient.
+    - a random key, placed on the devices.
   """
   weighting, options = config.weighting, config.input
 
@@ -48,7 +52,8 @@ def make(
         weak_labels=options.weak_labels):
       batch = training.network.mapping.place_batch(
           types.HybridBatch(strong, weak))
-      # The step augments nothing, so it does not use the key.
+      # All batches can share the key, because this step augments no images and
+      # draws no random numbers.
       state, _ = training.indicator_fn(state, batch, key)
     return state
 

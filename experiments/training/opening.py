@@ -1,4 +1,4 @@
-"""Opens the folder of a run, to start the run or to resume it."""
+"""Opens the folder of a run, to start or to resume the run."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
@@ -27,7 +27,10 @@ from experiments.training import indicator_pass
 
 
 class Schedule(NamedTuple):
-  """The seed, and when a run does what, as `configs.common` explains."""
+  """The seed of a run, its length, and how often it logs, evaluates and saves.
+
+  `configs.common` explains each value.
+  """
 
   seed: int
   train_steps: int
@@ -38,23 +41,26 @@ class Schedule(NamedTuple):
 
 
 class Session(NamedTuple):
-  """Everything that one session of a run works with, apart from its state.
+  """The objects that one session of a run works with, except for its state.
 
-  A run that was resumed has had several sessions.
+  A session lasts from the start of the process to its end. A run that was
+  resumed has had several sessions.
 
   Attributes:
     workdir: folder of the run; no other process writes to it.
-    dataset: set of the run, with corrected labels where the run has them.
-    parts: mapped steps and networks of the run.
-    batches: yields the batches of the steps that are still to come.
-    rows: for each step from 0 on, the records that it sees, role -> int [B].
-    schedule: when the run does what.
-    evaluate: maps parameter sets and records to predictions and counts.
-    move_indicators: from `indicator_pass.make`.
+    dataset: set of the run, with its corrected labels, if any.
+    parts: networks and mapped functions of the run.
+    batches: yields the batches of the remaining steps.
+    rows: sequence over all steps, from `input_pipeline.train_rows`; it contains
+      which records are in the batch of a step.
+    schedule: the seed, the length and the intervals of the run.
+    evaluate: function that takes the parameters of the networks and records,
+      and returns predictions and confusion counts.
+    move_indicators: function from `indicator_pass.make`.
     checkpoints: checkpoints of the run.
     log: content of log.jsonl, and the history of the indicators.
-    progress: prints to the terminal.
-    is_primary: whether this process is the one that writes.
+    progress: reports the progress on the terminal and in timing.jsonl.
+    is_primary: whether this is the only process that writes files.
   """
 
   workdir: str
@@ -75,21 +81,21 @@ class Session(NamedTuple):
 def open_session(
     config: ml_collections.ConfigDict, workdir: str, *, record_machine: bool
 ) -> Iterator[tuple[Session, train_step_lib.TrainState, int]]:
-  """Yields a session, its state on the devices, and its first step.
+  """Opens a session, as a context that holds the lock of the folder.
 
-  Only this session may write to the folder until the context ends.
+  Yields the session, its state on the devices, and its first step.
 
-  The order matters:
+  The order of the work matters:
 
-  1. Read the files that a fresh run starts from, before anything is written,
-     since they may be wrong.
+  1. Read the files from which a fresh run starts, such as ImageNet weights. If
+     one of them is wrong, nothing has been written yet.
   2. Lock the folder for this process.
-  3. Refuse a folder of another config or set.
+  3. Refuse a folder that holds a run with another config or set.
   4. Build the state of a fresh run.
   5. Replace it by the newest intact checkpoint, if there is one.
-  6. Record this session, now that its first step is known.
-  7. Continue from there: seed and step alone determine data and keys, and the
-     log continues from the record in the checkpoint.
+  6. Record this session in run.json, now that its first step is known.
+  7. Continue from that step. The batches and the random keys depend only on the
+     seed and the step, and the log continues from the record in the checkpoint.
 
   Args:
     config: locked config, see `experiments/configs/common.py`.
@@ -110,7 +116,9 @@ def open_session(
   checkpoints = run_folder.open_checkpoints(
       workdir, config, dataset.fingerprint)
   backbone = indicators = None
-  if not checkpoints.steps():  # A checkpoint already contains both.
+  # If the run is resumed, its checkpoint already contains the pretrained
+  # weights and the first indicators.
+  if not checkpoints.steps():
     backbone = pretrained.read(config.model)
     indicators = retraining.read(config.weighting, dataset)
 

@@ -1,11 +1,15 @@
 """Corrects the weak labels of a finished run, for people or for another run.
 
-  new label = argmax_c [ log mean probability + trust * evidence ],
+At each pixel, the corrected label is the class c that maximises
 
-as in `hybridseg.refinement`. The evidence of an annotation depends on its kind,
-with constants that are learnt from exact masks (`training.calibration`). The
-trust is its indicator, or 0 below `THRESHOLD`. Images without an annotation
-keep none. `experiments/results/refinement.md` shows how good these labels are.
+  log p_c + trust * evidence_c,
+
+where p_c is the mean probability of the networks (see `hybridseg.refinement`).
+The evidence depends on the annotation and on its kind, with constants that are
+learnt from exact masks (`training.calibration`). The trust is the indicator of
+the annotation, or 0 if the indicator is below `THRESHOLD`. Images without an
+annotation are not given a label. `experiments/results/refinement.md` shows how
+good the corrected labels are.
 """
 
 from collections.abc import Callable
@@ -37,9 +41,9 @@ from experiments.saving import resuming
 from experiments.saving import run_folder
 from experiments.training import calibration
 
-# Annotations with an indicator below this are ignored.
+# Annotations whose indicator is below this value are ignored.
 THRESHOLD = 0.7
-# The folder of the first training, inside that of the second one.
+# The name of the first training's folder, within the folder of the second.
 FIRST_FOLDER = 'first'
 
 
@@ -51,17 +55,17 @@ def train_first(
 ) -> None:
   """Trains the first of two runs, and corrects the labels for the second.
 
-  Parts that are already done are not repeated.
+  If an earlier call was stopped, this one continues where it ended.
 
   Args:
     config: config of the run, with `supervision.refine`.
-    workdir: folder of the run; the first run is in WORKDIR/first, and the
-      corrected labels are in WORKDIR/refined.
-    train: function that trains a config in a folder, and resumes if it was
-      stopped.
+    workdir: folder of the second run. The first run is written to
+      WORKDIR/first, and the corrected labels to WORKDIR/refined.
+    train: function that takes a config and a folder, and trains a run or
+      resumes it.
 
   Raises:
-    binary.UserError: if the run cannot be trained or written, or if there are
+    binary.UserError: if the run cannot be trained or written, or if it uses
       several processes.
   """
   if config.input.weak_labels == 'truth' or not config.supervision.weak_scale:
@@ -76,7 +80,8 @@ def train_first(
   if os.path.exists(output):
     return
   if os.path.exists(os.path.join(workdir, 'config.json')):
-    # Check now, before hours of training and before anything is written.
+    # Compare the configs now. The second run would find a difference only after
+    # the first run has trained for hours.
     there, here = (json.loads(c.to_json()) for c in (
         run_folder.read_config(workdir), config))
     resuming.check_resumable(
@@ -97,12 +102,13 @@ def refine(run_dir: str, output: str) -> dict[str, Any]:
 
   Args:
     run_dir: folder of the run.
-    output: folder to write, completely or not at all, see
-      `building.corrections`; it also holds corrected.json.
+    output: folder to write, as `building.corrections` describes it, with a file
+      corrected.json in addition. It only appears once it is complete.
 
   Returns:
-    The content of corrected.json: constants by kind, with the Dice that they
-    reach on exact masks, and how many annotations were changed or distrusted.
+    The content of corrected.json: the constants of each kind, the Dice that
+    they reach on exact masks, how many labels were changed in which way, and
+    how many annotations were ignored.
 
   Raises:
     binary.UserError: if the run cannot be read or the folder cannot be written.
@@ -138,7 +144,8 @@ def refine(run_dir: str, output: str) -> dict[str, Any]:
         lines.append(_correct(
             folder, len(lines), record, probs,
             constants[int(record['kind'])], weights, trusts, sizes))
-      # People look at the file from the top: the most changed come first.
+      # People review the table from the top, so the labels that have changed
+      # most come first.
       lines.sort(key=lambda line: -line['added'] - line['removed'])
       csv_files.write_csv(
           str(folder / corrections.TABLE), corrections.HEADER,
@@ -154,7 +161,11 @@ def refine(run_dir: str, output: str) -> dict[str, Any]:
 
 
 def _correct(folder, number, record, probs, constants, weights, trusts, sizes):
-  """Writes the mask of one annotation; returns its line of the table."""
+  """Writes the corrected mask of one weak annotation.
+
+  Returns:
+    The line of the annotation in corrected.csv, as a dictionary.
+  """
   name = str(np.asarray(record['id']).astype(str))
   row = int(record['instance_id'])
   refined = np.asarray(calibration.refine(
@@ -179,9 +190,10 @@ def _cell(value):
 
 
 def _picture_sizes(data_dir):
-  """Returns a function from an id to the size of its original image.
+  """Returns a function that maps the id of an image to its original size.
 
-  The function returns None for images that are gone.
+  The size is (height, width) in pixels. It is None if the original image cannot
+  be read any more.
   """
   try:
     manifest = manifest_lib.read_manifest(

@@ -13,10 +13,11 @@ from experiments.training import trainer
 def reproduce(
     run_dir: str, workdir: str, *, record_machine: bool = False
 ) -> bool:
-  """Trains the config of `run_dir` in `workdir`; prints whether it repeats.
+  """Trains the run in `run_dir` again, and compares the two final states.
 
-  First prints the command that installs the code and the packages of `run_dir`,
-  because with others the bits are likely to differ.
+  First prints the command that installs the code and the packages of the first
+  run, because the last bits are likely to differ with other ones. At the end,
+  prints whether the states are equal.
 
   Args:
     run_dir: folder of a finished run.
@@ -24,10 +25,12 @@ def reproduce(
     record_machine: see `trainer.train_and_evaluate`.
 
   Returns:
-    Whether parameters, optimiser states and indicators end bit for bit equal.
+    Whether the final parameters, optimiser states and indicators are equal, bit
+    for bit.
 
   Raises:
-    binary.UserError: if there is no finished run, or its set has changed.
+    binary.UserError: if `run_dir` holds no finished run, or if the run's set
+      has changed.
   """
   config = run_folder.read_config(run_dir)
   sessions = run_folder.read_sessions(run_dir)

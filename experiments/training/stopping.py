@@ -1,37 +1,39 @@
-"""Handles SIGTERM and Ctrl-C: finish the step, save, end with exit code 0."""
+"""Stops a training on SIGTERM or Ctrl-C, after it has saved a checkpoint."""
 
 import os
 import signal
 import threading
 import time
 
-# Must be well below 30 s, after which SLURM and Kubernetes send SIGKILL.
+# This must be well below 30 s, after which SLURM and Kubernetes send SIGKILL.
 _PATIENCE_S = 8.0
 
 
 class StopRequest:
-  """A context in which signals ask this process to stop.
+  """A context in which SIGTERM and Ctrl-C request a stop after the next step.
 
-  Python handles a signal only between two of its own instructions, which takes
-  long while XLA compiles. As long as there is nothing to save, the process
-  therefore ends `patience_s` after the signal, without waiting for Python.
+  Python handles a signal only between two of its own instructions. While XLA
+  compiles a program, this can take minutes. If there is nothing to save, a
+  thread therefore ends the process `patience_s` after the signal.
 
   Attributes:
-    nothing_to_save: whether everything that was computed is in a checkpoint, or
-      can be computed again from the config alone.
+    nothing_to_save: whether the process may end without a loss, because
+      everything that it computed is in a checkpoint or can be computed again
+      from the config.
   """
 
   def __init__(self, patience_s: float = _PATIENCE_S):
     self.nothing_to_save = True
     self._patience_s = patience_s
     self._requested = threading.Event()
-    # Counts Ctrl-C. `_requested` cannot: the thread may set it first.
+    # Whether a first Ctrl-C was handled. `_requested` does not show this,
+    # because the watching thread may set it before the signal is handled.
     self._interrupted = False
     self._previous = {}
     self._read, self._write = None, None
 
   def __call__(self, unused_step: int) -> bool:
-    """Returns whether to stop after this step."""
+    """Returns whether the training should stop after this step."""
     return self._requested.is_set()
 
   def __enter__(self) -> 'StopRequest':
@@ -43,7 +45,8 @@ class StopRequest:
         target=self._watch, args=(self._read,), daemon=True).start()
     for number in signal.SIGTERM, signal.SIGINT:
       self._previous[number] = signal.signal(number, self._handle)
-    # Python's C handler writes to the pipe at once, even while XLA compiles.
+    # The C code of Python writes each signal to this pipe at once, even while
+    # XLA compiles. The watching thread reads it.
     self._previous_fd = signal.set_wakeup_fd(
         self._write, warn_on_full_buffer=False)
     return self

@@ -37,8 +37,9 @@ def train_and_evaluate(
   Args:
     config: locked config, see `experiments/configs/common.py`.
     workdir: folder of the run.
-    should_stop: function of the number of updates done that returns whether to
-      save and stop there; None stops at SIGTERM and Ctrl-C.
+    should_stop: function that takes the number of updates done and returns
+      whether to save and stop; with None, the training stops on SIGTERM and
+      Ctrl-C.
     record_machine: whether the folder may name the machine and absolute paths,
       see `session.describe`.
 
@@ -46,10 +47,11 @@ def train_and_evaluate(
     The content of metrics.json.
 
   Raises:
-    binary.UserError: if the config, the data or the checkpoint do not fit, if
-      the folder is in use or cannot be written, or if too many updates in a row
-      were not finite.
-    binary.Stopped: if it was asked to stop; everything is saved.
+    binary.UserError: if the config, the set or the checkpoint does not fit, if
+      the folder is in use or cannot be written, or if too many consecutive
+      updates were not finite.
+    binary.Stopped: if the training was stopped before the last step; everything
+      is saved.
   """
   if config.supervision.refine:
     refining.train_first(config, workdir, train=functools.partial(
@@ -67,17 +69,18 @@ def _train(session, state, step, should_stop, request):
   """Trains to the last step, or raises `binary.Stopped`.
 
   Returns:
-    The final state, and the counts of the validation split at its step, or None
-    if an earlier session has evaluated that step.
+    The final state, and the confusion counts of the validation split at the
+    last step. The counts are None if an earlier session evaluated that step.
   """
   schedule, network = session.schedule, session.parts.network
   key = network.mapping.replicate(jax.random.key(schedule.seed))
   if step < schedule.train_steps:
     _compile_evaluation(session, state)
-  pending = []  # Pairs of a step and its metrics on the devices.
+  pending = []  # Pairs of a step and its metrics, which are on the devices.
   while True:
     is_last = step == schedule.train_steps
-    # A resumed run first does here what its last session left undone.
+    # A resumed run enters the loop with the step of its checkpoint, and first
+    # does what is due at that step and not yet done.
     if is_last or step % schedule.log_every_steps == 0:
       _report(session, state, step, pending)
     val_counts, is_best = None, False
@@ -103,7 +106,9 @@ def _train(session, state, step, should_stop, request):
     step += 1
     state = session.move_indicators(state, step, drawn.strong, key)
     if request.nothing_to_save:
-      request.nothing_to_save = False  # Only now: the first call compiles.
+      # Set this after the first step, because that step compiles, during which
+      # a signal should end the process.
+      request.nothing_to_save = False
       session.progress.start(step)
     pending.append((step, metrics))
   session.checkpoints.wait()
@@ -112,7 +117,7 @@ def _train(session, state, step, should_stop, request):
 
 
 def _compile_evaluation(session, state):
-  """Compiles the evaluation before the run, and not in the middle of it."""
+  """Compiles the evaluation before the first step, not at its first use."""
   if session.is_primary:
     print('Compiling; the first step follows within minutes.', flush=True)
   session.evaluate(
@@ -121,14 +126,23 @@ def _compile_evaluation(session, state):
 
 
 def _agree_to_stop(session, step, wanted):
-  """Returns whether to stop; processes agree only where all wait anyway."""
+  """Returns whether to stop at this step; all processes get the same answer.
+
+  Several processes only ask each other at the steps that are logged, where they
+  have to wait for each other anyway.
+
+  Args:
+    session: session of the run.
+    step: number of updates done.
+    wanted: whether this process was asked to stop.
+  """
   if parallel.num_processes() > 1 and step % session.schedule.log_every_steps:
     return False
   return parallel.any_process(wanted)
 
 
 def _collect(session, state, pending):
-  """Moves the metrics of the latest steps from the devices to the log."""
+  """Moves the metrics of the steps in `pending` from the devices to the log."""
   latest = parallel.to_host(pending)
   pending.clear()
   for step, metrics in latest:
@@ -142,7 +156,7 @@ def _collect(session, state, pending):
 
 
 def _causes(session, step, nonfinite):
-  """Returns the names of terms and images that were not finite at a step."""
+  """Returns the loss terms and the ids of images that were not finite."""
   terms = nonfinite['terms']
   causes = {'terms': sorted(name for name in terms if terms[name])}
   for role, rows in session.rows[step - 1].items():
@@ -153,7 +167,7 @@ def _causes(session, step, nonfinite):
 
 
 def _give_up(session, state, step, causes):
-  """Saves, then raises an error that explains why the run cannot continue."""
+  """Saves a checkpoint, then raises an error about the updates not finite."""
   _write_checkpoint(session, state, int(parallel.to_host(state.step)))
   session.checkpoints.wait()
   instances = (causes['strong'] + causes['weak'])[:3]
@@ -175,7 +189,11 @@ def _report(session, state, step, pending):
 
 
 def _evaluate(session, state, step, pending):
-  """Returns the counts on the validation split, and whether they are best."""
+  """Evaluates the validation split and logs its Dice.
+
+  Returns:
+    The confusion counts, and whether this is the best evaluation so far.
+  """
   _collect(session, state, pending)
   _, counts = session.evaluate(
       train_step_lib.eval_params(state), session.dataset.splits['val'])

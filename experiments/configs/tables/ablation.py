@@ -1,10 +1,12 @@
-r"""Measures the defaults of DII + DCR by changing one of them at a time.
+r"""Configures a table that changes one default of DII + DCR at a time.
 
 python -m experiments.sweep --config=experiments/configs/tables/ablation.py \
     --source=FOLDER --workdir=runs/ablation
 
-The set and the budget are those of the table `endoscene`. Variant: `debug`.
-Results: experiments/results/ablation.md.
+The set and the number of steps are those of the table `endoscene`. The results
+are in experiments/results/ablation.md.
+
+Variant: `debug`, whose runs take seconds.
 """
 
 from experiments.configs import endoscene
@@ -18,7 +20,7 @@ _WEIGHTING = {
     'rate_high': dict(learning_rate=0.5),
     'from_step_50': dict(start_step=50),
     'all_layers': dict(name='dii'),
-    # Weights without memory, which sum to a constant in each batch.
+    # Weights that are computed anew for each batch and sum to a constant.
     'normalised': dict(name='l2rw'),
     'common_harm_kept': dict(without_common_harm=False),
 }

@@ -1,12 +1,14 @@
-"""The methods on cardiac MRI with human scribbles: ACDC.
+"""Configures a table of all methods on ACDC, cardiac MRI with scribbles.
 
 python -m experiments.sweep --config=experiments/configs/tables/acdc.py \
     --source=FOLDER --workdir=runs/table_acdc
 
-This runs all methods of `configs.common`, small enough for a CPU: 64 pixels, a
-small U-Net and 400 steps, because after 200 steps exact masks alone have not
-found the ventricles. No fault is planted: the scribbles are as people drew
-them. Variant: `debug`.
+The runs are small enough for a CPU: images of 64 x 64 pixels, a small U-Net and
+400 steps. After only 200 steps, networks that learn from exact masks alone do
+not find the ventricles yet. No faults are planted, since the scribbles are
+those that people drew.
+
+Variant: `debug`, whose runs take seconds.
 """
 
 from experiments.configs import acdc

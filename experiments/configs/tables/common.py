@@ -1,8 +1,9 @@
-"""The defaults of every table; the file of each set beside this changes them.
+"""Holds the default values of all tables, which compare methods on a set.
 
-A table is a grid of cells: every method at every strong fraction, with every
-kind and quality of weak labels, and with every seed. Everything else is in
-`base`, which is the same for all methods.
+The other files of this folder change them for one set each. A table is a grid
+of runs: each method is trained with each fraction of strong images, each kind
+of weak labels, each fraction of faulty ones, and each seed. All other settings
+are in `base` and are the same for all methods.
 """
 
 from collections.abc import Callable
@@ -24,9 +25,10 @@ def get_table(
 
   Args:
     dataset: a key of `named_sets.SETS`.
-    get_base: `get_config` of the set, from which every run starts.
-    variant: 'table', or 'debug' for cells that take seconds.
-    train_steps: number of steps of a cell of 'table'; None takes the number of
+    get_base: the function `get_config` of the set, which returns the config
+      that all runs share.
+    variant: 'table', or 'debug' for runs that take seconds.
+    train_steps: number of steps of each run of 'table'; None uses the number in
       the set's config.
     **changes: values that replace the defaults below.
 
@@ -46,16 +48,17 @@ def get_table(
       image_size=64,  # The height and width of the records, in pixels.
       # The names of the methods, from `METHODS` and `variants`.
       methods=tuple(common.METHODS),
-      # Methods of this table alone: name -> overrides.
+      # Methods that only this table has: name -> the values that it changes.
       variants=dict(),
       reference='dii_dcr',  # The method that all others are compared with.
       strong_fractions=(0.1,),  # The shares of images with exact masks.
       # The kinds of weak labels. Each entry is one kind, or several kinds that
       # share the images, such as 'box+polygon'.
       weak_kinds=('box+polygon',),
-      fault_fractions=(0.3,),  # The shares of weak labels that are made faulty.
-      # The seeds of the networks and of the order of the images; the sets do
-      # not depend on them.
+      # The shares of weak labels in which a fault is planted.
+      fault_fractions=(0.3,),
+      # The seeds of the networks and of the order of the images. The choice of
+      # strong images and the weak labels are the same for all seeds.
       seeds=(0, 1, 2),
       base=base,
   ))

@@ -1,10 +1,12 @@
-"""The methods on real polyps: CVC-EndoSceneStill, published split.
+"""Configures a table of all methods on CVC-EndoSceneStill, real polyps.
 
 python -m experiments.sweep --config=experiments/configs/tables/endoscene.py \
     --source=FOLDER --workdir=runs/table_endoscene
 
-This runs all methods of `configs.common`, small enough for a CPU: 64 pixels, a
-small U-Net and 200 steps. Variant: `debug`.
+The split is the published one. The runs are small enough for a CPU: images of
+64 x 64 pixels, a small U-Net and 200 steps.
+
+Variant: `debug`, whose runs take seconds.
 """
 
 from experiments.configs import endoscene

@@ -1,9 +1,9 @@
-"""The methods on generated images, which every machine can make.
+"""Configures a table of all methods on the generated set `phantom`.
 
 python -m experiments.sweep --config=experiments/configs/tables/phantom.py \
     --workdir=runs/table_phantom
 
-Variant: `debug`, whose cells take seconds.
+Variant: `debug`, whose runs take seconds.
 """
 
 from experiments.configs import phantom
