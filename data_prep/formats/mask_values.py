@@ -169,7 +169,7 @@ def _are_class_numbers(classes, names, report):
 
 
 def _ask_of_gaps(values, report):
-  """Asks the user if masks skip most class numbers below their largest.
+  """Reports a problem if masks skip most class numbers below their largest.
 
   A few gaps are fine: in 0, 1, 3, 4 only class 2 does not occur.
   """
@@ -183,7 +183,7 @@ def _ask_of_gaps(values, report):
 
 
 def _ask_of_counts(masks, report):
-  """Asks whether values number the objects in a mask and are not classes.
+  """Reports a problem if values seem to number objects, and not to be classes.
 
   This is likely if each mask holds 1 to n, and n differs between masks.
   """
@@ -208,7 +208,7 @@ def _tell_dropped(counted, dropped, report):
 
 
 def _ask_of_exact(counted, mapping, named, report):
-  """Asks about exact masks whose largest value covers nearly all pixels.
+  """Reports exact masks whose largest value covers nearly all pixels.
 
   They may be scribbles that lie in a folder for masks.
   """
@@ -228,7 +228,19 @@ def _ask_of_exact(counted, mapping, named, report):
 
 
 def _ask_of_weak(kind, counted, stored, mapping, named, report):
-  """Finds values of weak masks that mean 'not annotated', or asks the user."""
+  """Finds values of weak masks that mean 'not annotated', and maps them to 255.
+
+  If it is not clear which values mean this, a problem asks the user. Updates
+  `mapping`.
+
+  Args:
+    kind: kind of the weak masks.
+    counted: kind of each mask, and its number of pixels by stored value.
+    stored: stored values that occur, by kind.
+    mapping: class of each stored value, by kind.
+    named: class names; None if unknown.
+    report: receives problems and notices.
+  """
   masks = [c for k, c in counted if k == kind and c]
   known = mapping.get(kind) or {}
   values = {v for v in stored[kind] if known.get(str(v), v) != 255}

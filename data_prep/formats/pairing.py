@@ -1,13 +1,14 @@
 """Pairs pictures (or volumes) with their mask files by names.
 
-A mask lies in a folder of masks, or beside its picture with a word at the end
-of its name: see `folder_names`. A picture may have several files: parts that
-are united (a_mask.png, a_mask_1.png; ID/masks/*.png; left and right), one file
-for each structure (segmentations/liver.nii.gz), and masks of several observers
-(1st_manual, 2nd_manual), which become rows of their own. If folders or endings
-that may mean different things pair with one picture, the user is asked, unless
-all files of one hold a single value. The content of files is not used for
-anything else.
+A mask lies in a folder of masks, or beside its picture with a word such as mask
+in its name, see `folder_names`. A picture may have several mask files: parts
+that are united (a_mask.png, a_mask_1.png; ID/masks/*.png; left and right), one
+file for each structure (segmentations/liver.nii.gz), or masks of several
+observers (1st_manual, 2nd_manual), each of which becomes a row of its own. If a
+picture has masks in several folders or with several endings, which may mean
+different things, the user is asked. Before that, a folder or an ending is left
+out if each of its files holds a single value. The content of files is not used
+for anything else.
 """
 
 import collections
@@ -30,10 +31,11 @@ class Pairs(NamedTuple):
 
   Attributes:
     images: paths of the pictures, sorted.
-    masks: the masks of each picture, by its path.
-    structures: class of each structure, if masks have a file for each.
-    names: foreground classes in order, if the files name them.
-    channels: pictures whose names end in the number of a channel.
+    masks: maps the path of each picture to its masks.
+    structures: maps the name of each structure to its class, if each structure
+      has a mask file of its own; otherwise {}.
+    names: foreground classes in order, if the mask files name them.
+    channels: paths of pictures whose names end in the number of a channel.
   """
 
   images: list[str]
@@ -55,11 +57,11 @@ def pair(
 
   Args:
     paths: paths of all files, relative to the source.
-    options: what the user says.
+    options: the user's options.
     report: receives problems and notices.
     channel_names: channels in nnU-Net's dataset.json; () if it names none.
-    is_blank: returns whether the file at a path holds a single value; called
-      only where the user would be asked otherwise.
+    is_blank: returns whether the file at a path holds a single value. It is
+      called only if the user would be asked otherwise.
   """
   chosen = {m.strip(' _.-').lower() for m in options.mask_folders or ()}
   places = picture_index.Places(
@@ -115,7 +117,12 @@ def pair(
 
 
 def _tell_shared(shared, report):
-  """Asks which picture is meant if several pair with one mask."""
+  """Reports a problem if several pictures match one mask.
+
+  Args:
+    shared: path, possible pictures and form of the name of each such mask.
+    report: receives the problem.
+  """
   if shared:
     path, owners, form = shared[0]
     ends = [sources.stem(p).rsplit('/', 1)[-1][len(form.plain):]
@@ -127,11 +134,12 @@ def _tell_shared(shared, report):
 
 
 def _adopt(orphans, index, options, found):
-  """Gives masks to pictures whose names theirs extend.
+  """Pairs further masks with the pictures whose names their names begin with.
 
   IMD002_R1_Label4 beside IMD002_lesion is another mask of IMD002, and the user
-  will be asked which of both is meant. a_left_mask is one of several masks of a
-  if other pictures have a left one, too.
+  will be asked which of the two is meant. a_left_mask is one of several masks
+  of the picture a; so is a_core_mask if other pictures have a core mask, too.
+  Adds such masks to `found`, and returns the paths that still have no picture.
   """
   candidates, rest, adopted = [], [], []
   for path in orphans:
@@ -162,10 +170,12 @@ def _adopt(orphans, index, options, found):
 
 
 def _without_same_names(images, index, found, chosen, report):
-  """Asks about a folder, such as contours, whose names repeat those of images/.
+  """Reports folders, such as contours, whose names repeat those of images/.
 
-  The same holds if all its names extend those in one way: fov/a_fov.png. If the
-  user has said which folder holds the masks, such a folder is not read.
+  Such a folder may hold masks, which the problem asks the user. The same holds
+  if its names are those of images/ with a common ending: fov/a_fov.png. If the
+  user has named the folder of the masks, such a folder is left out without a
+  problem. Returns the remaining pictures.
   """
   by_folder, refuted = collections.defaultdict(list), set()
   for path in sorted(index.images - set(found)):
@@ -206,10 +216,11 @@ def _without_same_names(images, index, found, chosen, report):
 
 
 def _owner_elsewhere(path, index):
-  """Returns the picture in images/ of the same name, or of a start of it.
+  """Finds the picture in images/ whose name the name of `path` begins with.
 
   Returns:
-    Its path, or '', and the rest of the name of `path` behind it.
+    The path of that picture, or '' if there is none; and the rest of the name
+    of `path`, which is '' if both have the same name.
   """
   name = sources.stem(path).rsplit('/', 1)[-1]
   for other in index.of_name(path) or index.longest(name):
@@ -222,9 +233,11 @@ def _owner_elsewhere(path, index):
 
 
 def _without_structures(images, found, chosen, report):
-  """Asks about liver.png and spleen.png beside image.png of each case.
+  """Reports files such as liver.png and spleen.png beside image.png of cases.
 
-  If the user has said which of them hold masks, the others are not read.
+  They may be masks of structures, which the problem asks the user. If the user
+  has named the masks among them, the other files are left out without a
+  problem. Returns the remaining pictures.
   """
   by_folder = collections.defaultdict(dict)
   for path in images:
@@ -256,10 +269,10 @@ def _without_structures(images, found, chosen, report):
 
 
 def _without_companions(images, masks, report):
-  """Leaves out files that lie, without a mask, beside every picture.
+  """Leaves out files that accompany most pictures and have no mask themselves.
 
-  They have a common ending: ISIC's a_superpixels.png beside a.jpg is not
-  another picture.
+  The names of such files are those of pictures with a common ending: ISIC's
+  a_superpixels.png beside a.jpg is not another picture.
   """
   known = {sources.stem(p) for p in masks}
   by_end = collections.defaultdict(list)
@@ -294,7 +307,7 @@ def _tell_orphans(orphans, chosen, report):
 
 
 def _tell_masks_alone(images, report):
-  """Refuses files named as masks if most are, and none has a picture."""
+  """Refuses the files if most are named as masks and none has a picture."""
   alone = [p for p in images if folder_names.is_named_as_mask(
       sources.stem(p).rsplit('/', 1)[-1])]
   if 2 * len(alone) > len(images):
@@ -306,7 +319,11 @@ def _tell_masks_alone(images, report):
 
 
 def _ask_of_endings(images, report):
-  """Asks about a_liver and a_spleen beside a if nothing else is a mask."""
+  """Reports files such as a_liver and a_spleen beside a picture a.
+
+  They may be masks, which the problem asks the user. This function is called if
+  no other file is a mask.
+  """
   stems = {sources.stem(p) for p in images}
   by_end = collections.defaultdict(list)
   for path in images:
@@ -326,7 +343,11 @@ def _ask_of_endings(images, report):
 
 
 def _without_channels(images, mask_names, channel_names, report):
-  """Leaves out nnU-Net's further channels if names or files show them."""
+  """Leaves out the channels of nnU-Net after the first one.
+
+  Returns:
+    The remaining pictures, and those of them that are a first channel.
+  """
   if len(channel_names) == 1:
     several = False
   else:
@@ -336,7 +357,8 @@ def _without_channels(images, mask_names, channel_names, report):
   if several is None and any(
       re.search(r'_\d{4}$', sources.stem(p))
       and sources.stem(p).rsplit('/', 1)[-1] in mask_names for p in images):
-    several = False  # Numbers that masks also have are those of frames.
+    # If masks end in such numbers, too, these number frames, not channels.
+    several = False
   for path in images:
     name = sources.stem(path)
     base, _, number = name.rpartition('_')

@@ -1,4 +1,4 @@
-"""Interprets several masks of one picture: parts, structures, observers."""
+"""Divides a picture's mask files into parts, structures and observers."""
 
 import collections
 from collections.abc import Callable
@@ -19,12 +19,12 @@ class Mask(NamedTuple):
 
     path: path relative to the source.
     kind: 'mask', 'coarse_mask' or 'scribble'.
-    place: folders of masks that it lies in, or ''.
-    tag: word at the end of its name that marks it as a mask, or ''.
-    annotator: who drew it, or ''.
-    piece: what distinguishes it from other files of its picture; once resolved,
-      the structure that it shows, or ''.
-    is_whole: whether its whole name is the piece.
+    place: folders of masks that the file lies in, or ''.
+    tag: word in the file's name that marks it as a mask, or ''.
+    annotator: who drew the mask, or ''.
+    piece: part of the name that differs between the mask files of a picture.
+      After `resolve`, the structure that the file shows, or ''.
+    is_whole: whether `piece` is the whole name of the file or folder.
   """
 
   path: str
@@ -37,12 +37,12 @@ class Mask(NamedTuple):
 
 
 class Resolved(NamedTuple):
-  """What the mask files of the pictures mean.
+  """The masks of all pictures after `resolve`.
 
   Attributes:
-    masks: the masks of each picture, by its path.
+    masks: maps the path of each picture to its masks.
     structures: class of each structure, if each has a file of its own.
-    names: foreground classes in order, if the files name them.
+    names: foreground classes in order, if the mask files name them.
   """
 
   masks: dict[str, list[Mask]]
@@ -51,11 +51,11 @@ class Resolved(NamedTuple):
 
 
 def words_of(path: str) -> set[str]:
-  """Returns the words by which `--mask_folder` may name a mask."""
+  """Returns the words with which `--mask_folder` may choose a mask."""
   *folders, name = sources.stem(path).lower().split('/')
   found = {w for form in folder_names.mask_forms(name)
            for w in (form.tag, form.annotator)}
-  # For a_seg01, add seg01; seg alone names all of a_seg01, a_seg02.
+  # The word seg chooses both a_seg01 and a_seg02; seg01 chooses only one.
   ends = {name[len(form.plain):].lstrip(' _.-')
           for form in folder_names.mask_forms(name)
           if name.startswith(form.plain)}
@@ -63,10 +63,10 @@ def words_of(path: str) -> set[str]:
 
 
 def word_of_one(groups: list[list[Mask]]) -> str:
-  """Returns a word that names one mask of most groups, or ''.
+  """Returns a word that chooses exactly one mask of most pictures, or ''.
 
   Args:
-    groups: groups of several masks, one group for each picture.
+    groups: the masks of each picture that has several.
   """
   count = collections.Counter()
   for masks in groups:
@@ -84,15 +84,15 @@ def resolve(
     *,
     is_blank: Callable[[str], bool] = lambda path: False,
 ) -> Resolved:
-  """Decides what several files of one picture mean, see `pairing`.
+  """Decides what several mask files of one picture mean, see `pairing`.
 
   Args:
-    found: masks of each picture, by its path.
-    chosen: folders or endings that the user wants, in lower case.
-    options: what the user says.
+    found: maps the path of each picture to its masks.
+    chosen: folders or endings that the user chooses, in lower case.
+    options: the user's options.
     report: receives problems and notices.
-    is_blank: returns whether the file at a path holds a single value; called
-      only where the user would be asked otherwise.
+    is_blank: returns whether the file at a path holds a single value. It is
+      called only if the user would be asked otherwise.
   """
   if chosen:
     found = _choose(found, chosen, report)
@@ -123,12 +123,12 @@ def resolve(
 
 
 def observers_of(masks: list[Mask]) -> list[str]:
-  """Returns who drew masks of one picture, each once; [''] if unknown."""
+  """Returns the observers who drew a picture's masks; [''] if unknown."""
   return sorted({m.annotator for m in masks if m.annotator}) or ['']
 
 
 def by_kind(masks: list[Mask], observer: str) -> dict[str, list[Mask]]:
-  """Returns the masks of an observer and those of nobody named, by kind."""
+  """Returns the masks of one observer and those without observer, by kind."""
   kinds = {}
   for mask in masks:
     if mask.annotator in ('', observer):
@@ -142,7 +142,7 @@ def _is_chosen(mask, chosen):
 
 
 def _choose(found, chosen, report):
-  """Returns the masks in the folders that the user names."""
+  """Returns the masks in the folders, or with the endings, that are chosen."""
   kept, left = {}, []
   for picture, masks in found.items():
     some = [m for m in masks if _is_chosen(m, chosen)]
@@ -162,12 +162,12 @@ def _choose(found, chosen, report):
 
 
 def label_of(mask: Mask) -> str:
-  """Returns a word by which --mask_folder may name a mask."""
+  """Returns the word that messages suggest to choose a mask by."""
   return mask.place or f'_{mask.tag}'
 
 
 def _without_doubles(groups, report):
-  """Refuses a.png beside a.jpg, since nobody knows which one is meant."""
+  """Refuses masks a.png and a.jpg, since nobody knows which one is meant."""
   result = {}
   for key, masks in groups.items():
     by_stem = {}
@@ -181,7 +181,7 @@ def _without_doubles(groups, report):
 
 
 def _without_doubt(groups, chosen, is_blank, report):
-  """Asks the user if files of one picture may mean different things."""
+  """Returns the clear groups; a problem asks the user about unclear ones."""
   result, doubtful = _sort_out(groups, chosen)
   if doubtful:
     groups = _without_blank(groups, doubtful, is_blank, report)
@@ -192,7 +192,7 @@ def _without_doubt(groups, chosen, is_blank, report):
 
 
 def _sort_out(groups, chosen):
-  """Returns the clear groups, and the picture and masks of the others."""
+  """Returns the clear groups, and picture and masks of the unclear ones."""
   of_picture = collections.defaultdict(dict)
   for (picture, kind, annotator), masks in groups.items():
     of_picture[picture, kind][annotator] = masks
@@ -205,14 +205,14 @@ def _sort_out(groups, chosen):
       for annotator, masks in found.items():
         result[picture, kind, annotator] = masks
   if any(map(_are_sides, result.values())):
-    # If some pictures have both sides, name the side of single ones, too.
+    # If some pictures have both sides, a single mask gets its side as well.
     result = {key: [m._replace(piece=_side(m)[0] or m.piece) for m in masks]
               for key, masks in result.items()}
   return result, doubtful
 
 
 def _parts(masks, chosen):
-  """Returns the files of a picture if they belong together, else None."""
+  """Returns a picture's masks if they clearly belong together, else None."""
   known = {(m.place, m.tag) for m in masks}
   if len(known) == 1 or _are_sides(masks):
     return masks
@@ -227,7 +227,7 @@ def _side(mask):
 
 
 def _are_sides(masks):
-  """Returns whether files lie in a left and a right folder of one name."""
+  """Returns whether masks lie in folders such as left_lung and right_lung."""
   return {side for side, _ in map(_side, masks)} == {'left', 'right'} and len(
       {rest for _, rest in map(_side, masks)}) == 1
 
@@ -235,7 +235,7 @@ def _are_sides(masks):
 def _without_blank(groups, doubtful, is_blank, report):
   """Leaves out folders or endings whose files each hold a single value.
 
-  Beside others they are no candidates: fields of view, empty templates.
+  Such files are fields of view or empty templates, not the masks sought.
   """
   by_origin = collections.defaultdict(list)
   for masks in groups.values():
@@ -260,17 +260,17 @@ def _origin(mask):
 
 
 def _ask_which(groups, doubtful, report):
-  """Asks which folder or ending holds the masks that are meant."""
+  """Reports a problem: the user must say which folder or ending is meant."""
   places = set()
   for _, masks in doubtful:
     same = len({m.place for m in masks}) == 1
     places |= {f'_{m.tag or m.annotator}' if same else label_of(m)
                for m in masks}
-  # Prefer what most pictures have, counting the clear ones, too.
+  # Suggest first the folder or ending that most pictures of the set have.
   usual = collections.Counter(
       place for masks in groups.values() for place in {
           p for m in masks for p in (label_of(m), f'_{m.tag or m.annotator}')})
-  # A folder named only "mask" beside others usually holds fields of view.
+  # If there are other folders, one named "mask" usually holds fields of view.
   places = sorted(places, key=lambda name: (
       name.lower() in ('mask', 'masks', '_mask'), -usual[name], name))
   report.wrong(
@@ -280,14 +280,14 @@ def _ask_which(groups, doubtful, report):
 
 
 def _subject_of(place):
-  """Returns a mask folder without the word mask: liver for liver_masks."""
+  """Returns what a folder of masks shows: liver for liver_masks."""
   rest = [w for w in re.split('[ _-]', place)
           if not folder_names.is_mask_word(w, or_object=False)]
   return '_'.join(rest) or place
 
 
 def _find_structures(groups, options, report):
-  """Returns the groups with structures, the classes and the class names."""
+  """Returns the groups, the class of each structure, and the class names."""
   groups = {key: _without_words(masks) for key, masks in groups.items()}
   groups = _with_short_pieces(groups)
   pieces = [{m.piece for m in masks} - {''} for masks in groups.values()]
@@ -326,7 +326,7 @@ def _find_structures(groups, options, report):
 
 
 def _without_words(masks):
-  """Drops names that only mean mask; cell beside cytoplasm is a structure."""
+  """Drops pieces that only mean mask; cell beside cytoplasm is a structure."""
   are_objects = all(folder_names.is_mask_word(m.piece) for m in masks)
   return [
       m._replace(piece='') if m.is_whole and folder_names.is_mask_word(
@@ -334,9 +334,9 @@ def _without_words(masks):
 
 
 def _with_short_pieces(groups):
-  """Drops the outer folders of pieces if the last part suffices.
+  """Keeps only the last part of each piece if a picture's masks still differ.
 
-  So fold1/heart and fold2/heart, of different pictures, are one structure.
+  Then fold1/heart and fold2/heart, of different pictures, are one structure.
   """
   shorten = lambda piece: piece.rsplit('/', 1)[-1]
   if any(len({shorten(m.piece) for m in masks}) < len(
@@ -362,7 +362,7 @@ def _shortened(names):
 
 
 def _are_structures(pieces, groups):
-  """Returns whether pieces are names of structures and not of mere parts."""
+  """Returns whether pieces name structures, and not parts of one structure."""
   pieces = [p for p in pieces if p]
   if not pieces:
     return False
@@ -372,7 +372,7 @@ def _are_structures(pieces, groups):
     return False
   bases = {re.sub(r'[ _-]?\d+$', '', name) for name in count}
   if len(count) > 1 and len(bases) == 1:
-    return False  # Pieces such as polyp_1 and polyp_2 are parts.
+    return False  # Pieces such as polyp_1 and polyp_2 are parts of one mask.
   if set(count) == {'left', 'right'}:
     return True
   if len(pieces) > 1:
@@ -382,7 +382,7 @@ def _are_structures(pieces, groups):
 
 
 def _select(names, groups, options, report):
-  """Returns the structures that the user wants, and their files alone."""
+  """Returns the structures that --classes names, and only their mask files."""
   wanted = list(options.classes[1:])
   unknown = [name for name in wanted if name not in names]
   if unknown:

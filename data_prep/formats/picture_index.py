@@ -1,4 +1,4 @@
-"""Finds the picture that a mask belongs to, by name and folders."""
+"""Finds the picture that a mask belongs to, by the mask's name and folders."""
 
 import collections
 import re
@@ -10,18 +10,18 @@ from data_prep.formats import sources
 
 
 class Places(NamedTuple):
-  """Tells which folders hold masks.
+  """Decides which folders hold masks.
 
   Attributes:
-    chosen: folders or endings that the user wants, in lower case.
-    outer: folders that hold every file, and thus distinguish none.
+    chosen: folders or endings of masks that the user chooses, in lower case.
+    outer: folders that hold every file, and thus do not distinguish files.
   """
 
   chosen: frozenset[str]
   outer: frozenset[str]
 
   def hold_masks(self, folder: str) -> bool:
-    """Returns whether a folder holds masks, by its name or the user's words."""
+    """Returns whether a folder holds masks, by its name or as chosen."""
     return folder.lower() in self.chosen or (
         folder not in self.outer and folder_names.is_mask_folder(folder))
 
@@ -31,7 +31,8 @@ class Index:
 
   Attributes:
     images: set of the paths of all pictures.
-    only: masks that were given to the only picture of a folder.
+    only: paths of masks that were paired with the only picture of a folder, as
+      their names match no picture.
   """
 
   def __init__(self, images, channels, places, suffix):
@@ -80,24 +81,33 @@ class Index:
         and not folder_names.only_splits(f))
 
   def kept(self, path):
-    """Returns the folders of a picture that distinguish it from others."""
+    """Returns the folders of a picture that distinguish it from the others."""
     return self._folders[path]
 
   def of_name(self, path):
-    """Returns the other pictures that have the name of this one."""
+    """Returns the pictures of the same name in other folders."""
     name = sources.stem(path).rsplit('/', 1)[-1]
     return [p for is_alias, p in self._by_name[name]
             if p != path and not is_alias]
 
   def longest(self, name):
-    """Returns the pictures with the longest name that a name begins with."""
+    """Returns the pictures with the longest name that `name` begins with."""
     for end in range(len(name) - 1, 0, -1):
       if name[end] in ' _.-' and name[:end] in self._by_name:
         return [p for _, p in self._by_name[name[:end]]]
     return []
 
   def begin_with(self, path, plain):
-    """Returns pictures of a name, or those beside `path` that begin with it."""
+    """Returns the pictures of a mask that lies beside pictures.
+
+    Args:
+      path: path of the mask.
+      plain: name of the mask without the words that mark it as one.
+
+    Returns:
+      The pictures with the name `plain` or, if there are none, those in the
+      same folder whose names begin with `plain`.
+    """
     exact = [p for _, p in self._by_name.get(plain, ())]
     if exact:
       near = [p for p in exact if path.split('/')[0] == p.split('/')[0]]
@@ -106,7 +116,16 @@ class Index:
     return sorted(self._by_start.get((folder, plain), ()))
 
   def find(self, path, masks_are):
-    """Returns the picture of a mask in a folder of masks, and the mask."""
+    """Finds the picture of a mask that lies in a folder of masks.
+
+    Args:
+      path: path of the mask.
+      masks_are: kind of the mask, if neither its folder nor its name says so.
+
+    Returns:
+      The path of the picture and the `parts.Mask`; None, None if no picture, or
+      no single one, fits.
+    """
     *folders, name = sources.stem(path).split('/')
     places = [f for f in folders if self._places.hold_masks(f)]
     kind = next((sources.KIND_FOLDERS[f.lower()] for f in places
@@ -130,7 +149,8 @@ class Index:
         continue
       picture = self._best(name[:end], kept, split, folders)
       rest = name[end + 1:]
-      # Beside a_1, a_2 may be the mask of a picture that is missing.
+      # If there is a picture a_1, a mask a_2 may belong to a missing picture
+      # a_2, and not to a picture a.
       if picture and not (re.match(r'\d+(?:$|[ _.-])', rest)
                           and name[: end + 1] in self._numbered):
         observer, inner = self._inner(kept, picture)
@@ -158,14 +178,27 @@ class Index:
     return None, None
 
   def _inner(self, kept, picture):
-    """Returns the observer and the structure that a mask's folders name."""
+    """Returns the observer and the structure that folders of a mask name.
+
+    Folders that the picture lies in, too, do not count.
+    """
     inner = [f for f in kept if f not in self._folders[picture]]
     observers = [f for f in inner if folder_names.observer_of(f)]
     return (folder_names.observer_of(observers[-1]) if observers else ''), (
         '/'.join(f for f in inner if f not in observers))
 
   def _best(self, name, kept, split, folders):
-    """Returns the one picture of a name that the folders allow, or None."""
+    """Returns the picture of a name that fits the folders of a mask best.
+
+    Args:
+      name: name of the picture.
+      kept: folders of the mask that distinguish it from other masks.
+      split: split that the folders of the mask name, or ''.
+      folders: all folders of the mask.
+
+    Returns:
+      The path of the picture; None if no picture fits, or several equally well.
+    """
     scores = []
     for is_alias, path in self._by_name.get(name, ()):
       other, known = self._folders[path], sources.split_of(path)
@@ -182,6 +215,6 @@ class Index:
 
 
 def _is_within(some, others):
-  """Returns whether folders occur among others, in the same order."""
+  """Returns whether all folders `some` occur in `others`, in the same order."""
   rest = iter(others)
   return all(f in rest for f in some)

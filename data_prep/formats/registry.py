@@ -1,4 +1,7 @@
-"""Looks up formats by name; a new one is a module and a line of `names`."""
+"""Looks up formats by name.
+
+To add a format, add its module to this package and its name to `names`.
+"""
 
 import collections
 import importlib
@@ -18,7 +21,7 @@ FORMATS = {name: importlib.import_module(f'{__package__}.{name}')
 
 
 def detect_format(source: pathlib.Path) -> str | None:
-  """Returns the name of the format of a source; None if no format fits."""
+  """Returns the name of the format of a source; None if it is unknown."""
   for name, module in FORMATS.items():
     if source.is_file() and name != 'table':
       continue  # Other formats need a folder that holds the pictures.
@@ -28,7 +31,7 @@ def detect_format(source: pathlib.Path) -> str | None:
 
 
 def refusal(source: pathlib.Path) -> str:
-  """Returns one line that says why a source of no known format is refused."""
+  """Returns the line that refuses a source whose format is not known."""
   text = f'{source} holds nothing of a known format ({", ".join(FORMATS)})'
   if not source.is_dir():
     return text
@@ -43,14 +46,17 @@ def refusal(source: pathlib.Path) -> str:
 def cannot_hold(
     manifest: manifest_lib.Manifest, format_name: str
 ) -> list[manifest_lib.Problem]:
-  """Returns a problem for each kind that the format cannot express."""
+  """Returns one problem for each annotation kind that a format cannot express.
+
+  The result is empty if the format can express all annotations.
+  """
   holds = FORMATS[format_name].HOLDS
   counts = {}
   for row in manifest.rows:
     if row.annotation is None:
       continue
     kind = row.annotation['kind']
-    # A scribble file also marks background, which shapes cannot express.
+    # A scribble in a file also marks background, which shapes cannot express.
     if kind not in holds or (
         annotation_kinds.TABLE[kind].is_sparse
         and rasterize.has_file(row.annotation)
@@ -69,10 +75,10 @@ def write(
     format_name: str,
     output: pathlib.Path,
 ) -> None:
-  """Writes a manifest as a folder of a format, whole or not at all.
+  """Writes a manifest as a folder of a format, completely or not at all.
 
   Args:
-    manifest: holds only kinds that the format can express.
+    manifest: a manifest of kinds that the format can express.
     format_name: one of `names.WRITES`.
     output: folder to write, an absolute path that does not exist yet.
 

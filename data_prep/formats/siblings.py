@@ -15,7 +15,7 @@ class Mask(NamedTuple):
     path: path of the mask.
     picture: path of its picture; None if the picture lies elsewhere, or several
       are possible.
-    form: how its name marks it as a mask.
+    form: how the name of the mask is divided into picture and other words.
   """
 
   path: str
@@ -30,7 +30,7 @@ def find(
 
   Args:
     paths: paths of the files.
-    chosen: folders or endings that the user wants, in lower case.
+    chosen: names or endings of masks that the user chooses, in lower case.
     report: receives problems.
 
   Returns:
@@ -55,9 +55,9 @@ def find(
       elif siblings.forms[name]:
         open_.append((path, siblings.forms[name][0]))
   known = {mask.path for mask in masks}
-  # If the same ending marks masks elsewhere, this mask lacks its picture. If
-  # its name extends that of a picture, it is another mask of that one, see
-  # `pairing`.
+  # A file that may be a mask but has no picture in its folder is a mask in two
+  # cases: the same ending marks masks elsewhere (then its picture is missing),
+  # or its name begins with that of a picture (then `pairing` finds it).
   stems = {sources.stem(p).rsplit('/', 1)[-1] for p in paths}
   for path, form in open_:
     if form.plain and (form.tag in tags or any(
@@ -71,10 +71,10 @@ def find(
 
 
 class _Siblings:
-  """The files of one folder, of which some are masks of others.
+  """The files of one folder, some of which are masks of others.
 
   Attributes:
-    forms: for each name, the ways to read it as that of a mask.
+    forms: maps each name to the ways to read it as the name of a mask.
   """
 
   def __init__(self, folder, names, chosen):
@@ -94,9 +94,10 @@ class _Siblings:
         self._aliases.setdefault(alias, name)
 
   def find(self, name):
-    """Returns the picture and form of a mask, None if the name is no mask's.
+    """Returns the picture and the form of the mask with a name.
 
-    The picture is None if it lies elsewhere, or if several are possible.
+    The picture is None if it lies elsewhere, or if several are possible. The
+    whole result is None if the name does not belong to a mask.
     """
     if name.lower() in self._chosen:
       owners = self._free if len(self._free) == 1 else [
@@ -104,7 +105,7 @@ class _Siblings:
       if len(owners) == 1:
         return self._names[owners[0]], folder_names.Form('')
     for i, letter in enumerate(name):
-      # If the user names liver, a_liver is a mask of a.
+      # If the user chooses liver, a_liver is a mask of the picture a.
       if letter in ' _.-' and name[i + 1:].lower() in self._chosen and (
           name[:i] in self._names and not self.forms[name]):
         return self._names[name[:i]], folder_names.Form(name[:i])
@@ -118,9 +119,10 @@ class _Siblings:
       number = re.fullmatch(r'(.+)[ _-]\d+', form.plain)
       if number and number[1] in self._aliases and (
           form.plain.rstrip('0123456789') not in self._numbered):
-        # Names such as a_1_mask and a_2_mask number several masks of a.
+        # a_1_mask and a_2_mask are the first and second mask of a picture a.
         return self._names[self._aliases[number[1]]], form
-    # In PH2, IMD002_lesion/IMD002_lesion.bmp has its picture elsewhere.
+    # In the data set PH2, the picture of the mask IMD002_lesion.bmp lies not in
+    # its folder, IMD002_lesion, but in another one.
     for form in self.forms[name]:
       if form.plain and self._folder.endswith(
           f'_{form.tag}') and self._folder.startswith(form.plain.lower()):

@@ -1,6 +1,6 @@
 """Lists, names and parses the files of a foreign source; trusts none of them.
 
-Any fault of a file is raised as a `pixels.WrongFile`, like those of pictures.
+A file that cannot be read raises `pixels.WrongFile`, as a picture does.
 """
 
 import collections
@@ -22,7 +22,7 @@ from data_prep.formats import folder_names
 from data_prep.shared import grammar
 from data_prep.shared import pixels
 
-# Folder names, in lower case.
+# Folders that name the kind or the split of their files, in lower case.
 KIND_FOLDERS = {
     'scribbles': 'scribble', 'scribble': 'scribble',
     'coarse_masks': 'coarse_mask', 'coarse_mask': 'coarse_mask'}
@@ -30,7 +30,7 @@ SPLIT_FOLDERS = {
     'train': 'train', 'training': 'train', 'val': 'val', 'valid': 'val',
     'validation': 'val', 'test': 'test', 'testing': 'test',
     'imagests': 'test', 'labelsts': 'test'}
-# These folders hold neither images nor masks: colours of objects, overlays.
+# These folders of VOC hold neither pictures nor masks of classes.
 _IGNORED_FOLDERS = ('segmentationobject', 'segmentationclassvisualization')
 
 # Pictures with one of the last four suffixes are converted.
@@ -40,9 +40,9 @@ PICTURES = (
 _SUFFIX = re.compile(r'\.[A-Za-z][A-Za-z0-9]*$')
 _MAX_TEXT = 2**29  # Bytes of one JSON, XML or text file.
 _MAX_LABEL = 200
-_MAX_KINDS = 4  # At most so many folders may sort pictures by kind.
+_MAX_KINDS = 4  # Largest number of folders that may sort pictures by content.
 _MAX_SUFFIXES = 6
-# Files that describe a set, or that a desktop leaves behind.
+# Files that describe a data set, or that a desktop leaves behind.
 _DESCRIPTION = re.compile(
     r'(?:readme|licen[cs]e|citation|changelog|thumbs\.db|desktop\.ini)|'
     r'.*\.(?:md|rst|pdf|docx?)$', re.I)
@@ -53,8 +53,8 @@ class Pictures(NamedTuple):
 
   Attributes:
     source: the folder of the source.
-    paths: paths relative to it with '/', sorted; without folders of masks.
-    by_name: all paths by their last part, see `pixels.fold`.
+    paths: sorted paths relative to it, without those in folders of masks.
+    by_name: maps each file name, as `pixels.fold` writes it, to all its paths.
   """
 
   source: pathlib.Path
@@ -62,12 +62,12 @@ class Pictures(NamedTuple):
   by_name: dict[str, list[str]]
 
   def find(self, name: str, *, near: str = '', split: str = '') -> str | None:
-    """Returns the one path that a file means by `name`; None if unclear.
+    """Returns the path of the picture that a file lists; None if unclear.
 
     Args:
-      name: a path or the end of one, with either slash.
-      near: path of the file that lists the name; the nearest picture is meant.
-      split: split of the picture, if known; decides between equally near ones.
+      name: the listed path or the end of one, with either slash.
+      near: path of the file that lists it; the nearest picture is preferred.
+      split: split of the picture, or ''; chooses among equally near pictures.
     """
     parts = [p for p in name.replace('\\', '/').split('/')
              if p not in ('', '.', '..')]
@@ -99,8 +99,8 @@ class Name(NamedTuple):
   """The parts of a path that identify a picture.
 
   Attributes:
-    id: id of its row.
-    folder: the first folder that may name the subject, or empty.
+    id: id of the picture's row.
+    folder: the first folder that may name the subject, or ''.
   """
 
   id: str
@@ -110,8 +110,8 @@ class Name(NamedTuple):
 def list_files(source: pathlib.Path, suffixes: tuple[str, ...]) -> list[str]:
   """Returns the visible paths below `source` with certain suffixes, sorted.
 
-  Links to folders are followed; the check reports what lies outside of the
-  source. With '.dcm', files without any suffix are opened, in case of DICOM.
+  Links to folders are followed; the check refuses files outside of the source.
+  If '.dcm' is a suffix, DICOM files without any suffix are found, too.
 
   Raises:
     OSError: if the folder cannot be listed.
@@ -135,17 +135,17 @@ def note_unused(
     *,
     is_annotated: bool = True,
 ) -> None:
-  """Notes, by suffix, the files below a source that no reader uses.
+  """Notes, by suffix, the files below a source that the reader did not use.
 
   They may be annotations of another tool, which nobody should overlook. Files
-  that only describe a set (README, LICENSE) are not mentioned.
+  that only describe a data set (README, LICENSE) are not mentioned.
 
   Args:
     source: folder that was read.
-    used: paths of the files that were read or refused, relative to it.
-    report: receives one notice per suffix, with the number and a name.
-    is_annotated: whether the reader found an annotation; if not, files with the
-      names of pictures are a problem.
+    used: paths relative to it of the files that were read or refused.
+    report: receives one notice per suffix: the number of files and one name.
+    is_annotated: whether the reader found an annotation. If not, unused files
+      with the names of pictures are a problem.
   """
   used = set(used)
   stems = {stem(p).rsplit('/', 1)[-1] for p in used}
@@ -182,7 +182,7 @@ def note_unused(
 
 
 def _walk(source):
-  """Yields the folder, relative to the source, and name of visible files."""
+  """Yields the folder, relative to `source`, and name of each visible file."""
   seen = set()
 
   def refuse(error):
@@ -191,7 +191,7 @@ def _walk(source):
   for folder, folders, names in os.walk(
       source, onerror=refuse, followlinks=True):
     real = os.path.realpath(folder)
-    if real in seen:  # Following a link to a folder above would never end.
+    if real in seen:  # A link to an outer folder would lead round in circles.
       folders[:] = []
       continue
     seen.add(real)
@@ -207,7 +207,7 @@ def _is_ignored(folder):
 
 
 def outer_folders(paths: Sequence[str]) -> frozenset[str]:
-  """Returns the folders that hold every path, and so distinguish none."""
+  """Returns the folders that all paths have in common."""
   folders = [p.split('/')[:-1] for p in paths]
   return frozenset(os.path.commonprefix(folders)) if len(paths) > 1 else (
       frozenset())
@@ -216,7 +216,7 @@ def outer_folders(paths: Sequence[str]) -> frozenset[str]:
 def find_above(
     source: pathlib.Path, paths: Sequence[str], name: str
 ) -> str:
-  """Returns the path of a file that lies in the source or above all paths."""
+  """Returns the path of the file `name` in a folder above all paths."""
   outer = os.path.commonprefix([p.split('/')[:-1] for p in paths])
   found = ('/'.join([*outer[:end], name]) for end in range(len(outer) + 1))
   return next((path for path in found if (source / path).is_file()), name)
@@ -236,17 +236,17 @@ def list_pictures(source: pathlib.Path) -> Pictures:
 
 
 def stem(path: str) -> str:
-  """Returns a path without its suffix, or without both of .nii.gz."""
+  """Returns a path without its suffix; .nii.gz counts as one suffix."""
   base = path[: -len('.gz')] if path.lower().endswith('.nii.gz') else path
   return _SUFFIX.sub('', base)
 
 
 def make_names(paths: list[str]) -> dict[str, Name]:
-  """Returns the id and the folder of each path, reduced to what matters.
+  """Returns a short, unique id and the subject's folder for each path.
 
-  data/images/train/p1/a.png becomes p1/a: folders of images and splits are
-  dropped, and so are those at the start that all paths share. Ids that would
-  be the same keep the split, too, or if need be the whole path.
+  data/images/train/p1/a.png becomes p1/a: the id drops folders of images and
+  splits, and the folders at the start that all paths share. Ids that would be
+  equal keep the folder of the split or, if still equal, the whole path.
   """
   split = lambda path: [p for p in path.split('/') if p not in ('', '.')]
   shared = len(os.path.commonprefix([split(p)[:-1] for p in paths])) if (
@@ -270,11 +270,11 @@ def make_names(paths: list[str]) -> dict[str, Name]:
 
 
 def _subjects(kept):
-  """Returns the folder of each path that may be a subject, or ''.
+  """Returns, for each path, the folder that may name a subject, or ''.
 
-  It is the first folder that differs between paths. A folder that holds all of
-  a split (train/photos) is no subject, nor is one that says what the pictures
-  show (benign).
+  It is the first folder that differs between paths. A folder that holds a whole
+  split (train/photos) does not name a subject, nor does one that says what its
+  pictures show (benign).
   """
   level = len(os.path.commonprefix(list(kept.values()))) if (
       len(kept) > 1) else 0
@@ -288,8 +288,8 @@ def _subjects(kept):
   if len(by_split) > 1 and len(kept) > 2 * len(by_split) and all(
       split and len(names) == 1 for split, names in by_split.items()):
     return dict.fromkeys(kept, '')
-  # A few words without a number, such as Glaucoma, are kinds of pictures; so
-  # are suffixes such as PNG and TIF.
+  # A few folders with names without a number, such as Glaucoma, or with file
+  # types as names, such as PNG and TIF, sort pictures and are no subjects.
   names = set(result.values()) - {''}
   if len(names) <= _MAX_KINDS and 2 * len(names) < len(kept) and all(
       (len(n) > 3 or f'.{n.lower()}' in PICTURES) and not re.search(r'\d', n)
@@ -299,7 +299,7 @@ def _subjects(kept):
 
 
 def split_of(path: str) -> str:
-  """Returns the split that a folder of the path names, or ''."""
+  """Returns the split that a folder in the path names, or ''."""
   for part in path.split('/')[:-1]:
     split = folder_names.split_word(part)
     if split:
@@ -308,7 +308,7 @@ def split_of(path: str) -> str:
 
 
 def subject_of(name: Name, pattern: str | None) -> str:
-  """Returns the subject in a name, see `Options.subject_pattern`, or ''."""
+  """Returns the subject of a picture, or '', see `Options.subject_pattern`."""
   if pattern is not None:
     found = re.search(pattern, name.id)
     return (found[1] or '') if found else ''
@@ -319,7 +319,7 @@ def read_text(path: pathlib.Path) -> str:
   """Reads a text file of at most 512 MiB.
 
   Raises:
-    pixels.WrongFile: if it cannot be read.
+    pixels.WrongFile: if the file cannot be read or is not UTF-8.
   """
   shown = pixels.tail(path.name)
   try:
@@ -363,7 +363,7 @@ def read_xml(path: pathlib.Path) -> ET.Element:
 
 
 def number(value: Any) -> float:
-  """Returns a finite number below 1e9 from a value of JSON or text.
+  """Returns the number, below 1e9, that a value from JSON or a text means.
 
   Raises:
     ValueError: if the value is no such number.

@@ -1,6 +1,6 @@
-"""Reads a CSV file with one line per picture and shape.
+"""Reads a CSV file in which each line holds a picture and one of its shapes.
 
-Cells are separated by commas, semicolons or tabs. Only the column `image` is
+Values are separated by commas, semicolons or tabs. Only the column `image` is
 required; paths are relative to the file. The columns are
 
   image, id, subject, site, annotator, split, role
@@ -10,11 +10,11 @@ required; paths are relative to the file. The columns are
   label: class name of the shape of this line
   tags: class names, separated by ;
 
-Lines of one image are joined. Columns that do not apply to a line are empty. A
-line without any mask or shape means that there is no object if another line of
-the file has a shape; if none has, nothing is known. A label without a shape has
-no area, so its image is unlabelled. If an image has a mask, its other labels
-are kept as weak ones.
+Lines of one image belong together. Columns that do not apply to a line are
+empty. An image without any mask or shape holds no object if another image in
+the file has a shape; otherwise it is unlabelled. An image with a label but no
+shape is unlabelled, since nobody knows where the object is. If an image has
+both a mask and shapes, the shapes become its weak annotation.
 """
 
 import csv
@@ -45,7 +45,7 @@ COLUMNS = ('image', 'id', *_TEXTS, 'spacing_y', 'spacing_x', *_FILES, *_SHAPES,
 
 
 def detect(source: pathlib.Path) -> bool:
-  """Returns whether `source` holds one CSV file with a column image."""
+  """Returns whether `source` holds one CSV file with a column `image`."""
   return _file(source) is not None
 
 
@@ -157,7 +157,10 @@ def read(
 
 
 def _file(source):
-  """Returns the one CSV file that lists images and something about them."""
+  """Returns the CSV file with a column `image` and a column that describes it.
+
+  The result is None if there is no such file, or if there are several.
+  """
   paths = [source] if source.is_file() else sorted(
       p for p in source.iterdir() if p.suffix.lower() == '.csv')
   found = []

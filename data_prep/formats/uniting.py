@@ -1,4 +1,4 @@
-"""Unites the mask files of a picture in one label map and its annotation."""
+"""Unites the mask files of a picture in one label map and one annotation."""
 
 import collections
 from typing import Any
@@ -13,12 +13,14 @@ from data_prep.formats import parts as parts_lib
 from data_prep.shared import grammar
 from data_prep.shared import pixels
 
-_ALIKE = 0.5  # Parts hardly overlap, while observers agree on more than half.
-_MAX_OBSERVERS = 8  # More files than these are structures, not observers.
+# Masks of parts hardly overlap, while those of observers have a larger
+# intersection over union than this.
+_ALIKE = 0.5
+_MAX_OBSERVERS = 8  # A picture with more mask files shows structures.
 
 
 class Uniter:
-  """Makes annotations from label maps, and records the decisions."""
+  """Unites mask files and makes annotations; records decisions for `tell`."""
 
   def __init__(
       self,
@@ -31,10 +33,12 @@ class Uniter:
     """Starts without any decisions.
 
     Args:
-      structures: class of each structure; {} if files hold classes.
+      structures: maps the name of each structure to its class; {} if the mask
+        files hold classes.
       writer: writes the label maps.
-      nouns: what classes overlap in and what contains it, for messages.
-      is_ordered: whether the user names the structures, the topmost last.
+      nouns: the words for a pixel and for a picture in messages.
+      is_ordered: whether the user names the structures in their order: where
+        structures overlap, the last one named lies on top.
     """
     self._structures = structures
     self._is_doubtful = len(set(structures.values())) > 1 and not is_ordered
@@ -48,16 +52,16 @@ class Uniter:
   def unite(
       self, labels: list[np.ndarray], masks: list[parts_lib.Mask], name: str
   ) -> np.ndarray:
-    """Returns the label map of all files of one kind for a picture or volume.
+    """Unites all mask files of one kind for a picture or volume in a label map.
 
-    A structure takes every pixel of its file that is not 0. Where two classes
-    overlap, the later class wins; if the files hold classes, the later file
-    wins. If the file of a structure is missing, pixels that no other file shows
-    are unlabelled.
+    A structure takes every pixel of its file that is not 0. Where two
+    structures overlap, the one with the larger class number wins. If the files
+    hold classes, the later file wins. If the file of a structure is missing,
+    pixels that are 0 in all other files become unlabelled.
 
     Args:
       labels: class per pixel of each file, uint8, all of one shape.
-      masks: the files.
+      masks: the mask files, in the same order.
       name: name of the picture or volume, for messages.
 
     Raises:
@@ -81,7 +85,7 @@ class Uniter:
     return label
 
   def kind_of(self, label: np.ndarray, kind: str, row_id: str) -> str | None:
-    """Returns `unlabelled_kind` of a label map, and records a change."""
+    """Returns `unlabelled_kind` of a label map; records a change of kind."""
     found = unlabelled_kind(label, kind)
     if found != kind:
       self._weakened.append((found, row_id))
@@ -90,7 +94,10 @@ class Uniter:
   def annotation(
       self, label: np.ndarray, kind: str, row_id: str
   ) -> dict[str, Any] | None:
-    """Writes a label map; returns its annotation, None if all is unlabelled."""
+    """Writes a label map and returns its annotation.
+
+    The result is None, and nothing is written, if all pixels are unlabelled.
+    """
     found = self.kind_of(label, kind, row_id)
     if found is None:
       return None
@@ -102,7 +109,7 @@ class Uniter:
     return annotation
 
   def tell(self, report) -> None:
-    """Notes decisions about many pictures, or asks the user what was meant."""
+    """Reports all decisions in few notices, or asks the user what was meant."""
     self._ask_of_observers(report)
     self._ask_of_structures(report)
     if self._overlaps:
@@ -123,7 +130,11 @@ class Uniter:
 
 
   def _ask_of_observers(self, report):
-    """Asks about several files of a picture that show nearly the same."""
+    """Reports a problem if the mask files of most pictures are nearly the same.
+
+    They may be masks of several observers, or copies. If only few pictures have
+    such files, this is a notice.
+    """
     alike = [masks for likeness, masks in self._several if likeness > _ALIKE]
     if 2 * len(alike) <= len(self._several):
       if alike:
@@ -140,11 +151,12 @@ class Uniter:
         file=alike[0][0].path)
 
   def _ask_of_structures(self, report):
-    """Asks about structures that are alike or hide one another.
+    """Reports a problem if structures are nearly the same or hide one another.
 
-    By default, structures lie in the order of the alphabet: there, disc covers
-    all of the cup that lies in it, and must not. If the files of a picture are
-    nearly the same, as those of anna and bob, they show no structures.
+    By default, structures lie on top of each other in alphabetical order. Then
+    disc would hide all of cup, which lies within it, so the user has to name
+    the order. If the files of a picture are nearly the same, they are not of
+    structures: anna.png and bob.png are of observers.
     """
     alike = [path for likeness, _, _, path in self._structured
              if likeness > _ALIKE]
@@ -171,11 +183,14 @@ class Uniter:
 
 
 def _likeness(labels):
-  """Returns the intersection over union of files, in [0, 1].
+  """Returns how alike the foregrounds of label maps are, in [0, 1].
 
-  For more than two files it is the mean share of the union that a file shows
-  beyond one file: (sum of areas / union - 1) / (number of files - 1). This
-  takes no time for hundreds of small parts, and is 1 if all files are the same.
+  It is (sum of areas / area of the union - 1) / (number of maps - 1). For two
+  maps this equals their intersection over union. For more maps it is 1 if all
+  are the same, 0 if none overlap, and fast to compute for hundreds of parts.
+
+  Args:
+    labels: at least two label maps of one shape.
   """
   shown = np.zeros(labels[0].shape, np.int32)
   for label in labels:
@@ -187,7 +202,10 @@ def _likeness(labels):
 def strong_and_weak(
     annotations: list[dict[str, Any] | None],
 ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-  """Returns the best annotation, and a weaker one if the best is exact."""
+  """Returns the most exact annotation, and the next one if the first is exact.
+
+  Either is None if there is no such annotation.
+  """
   ordered = sorted(
       filter(None, annotations),
       key=lambda a: annotation_kinds.FILES.index(a['kind']))
@@ -224,10 +242,18 @@ def _one_class(label, mask, structures):
 
 
 def unlabelled_kind(label: np.ndarray, kind: str) -> str | None:
-  """Returns the kind of a mask with unlabelled pixels; None if all are.
+  """Returns the kind of annotation that a mask with unlabelled pixels becomes.
 
   A mask stays exact within the limit of `rasterize.is_exact`. With more
-  unlabelled pixels it is a coarse mask, and with more than half a scribble.
+  unlabelled pixels it becomes a coarse mask, and if more than half of the
+  pixels are unlabelled, a scribble. Coarse masks and scribbles stay so.
+
+  Args:
+    label: class per pixel, uint8.
+    kind: kind of the mask so far.
+
+  Returns:
+    The kind; None if all pixels are unlabelled.
   """
   share = float(np.mean(label == types.UNLABELLED))
   if share == 1:

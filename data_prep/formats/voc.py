@@ -1,18 +1,20 @@
 """Reads and writes Pascal VOC: XML files of boxes, palette PNGs of masks.
 
 See http://host.robots.ox.ac.uk/pascal/VOC/. There is one XML file per picture.
-Corners count from 1 and belong to the box: [xmin - 1, ymin - 1, xmax, ymax]. If
-a corner of the set is 0, they count from 0, as some converters write them:
-[xmin, ymin, xmax, ymax]. If an object also has a <polygon>, that replaces its
-box: with <x1>, <y1>, ..., as Roboflow and supervision write it, which counts
-from the same number as the boxes, or with <pt>, as LabelMe's web tool writes
-it, which counts from 0. A file belongs to the picture of its own name, or to
-its <filename>.
+In VOC, coordinates of pixels count from 1, and the last row and column belong
+to the box, which is thus [xmin - 1, ymin - 1, xmax, ymax] in a manifest. Some
+converters count from 0. If a coordinate in the set is 0, this is assumed, and
+boxes are [xmin, ymin, xmax, ymax]. A <polygon> of an object replaces its box.
+Roboflow and supervision write polygons as <x1>, <y1>, ..., with coordinates
+that count from the same number as those of boxes. LabelMe's web tool writes
+them as <pt>, and counts from 0. An XML file belongs to the picture of its own
+name or, if there is none, to its <filename>.
 
-If a picture has a mask below SegmentationClass, the mask replaces its boxes;
-255, the border of objects, is unlabelled. The classes of masks are the lines of
-labelmap.txt (`name:r,g,b:...`), else `--classes`. Masks in its colours, or in
-VOC's own if it gives none, are converted to class numbers.
+If a picture has a mask below SegmentationClass, the mask replaces its boxes.
+The value 255, which marks the borders of objects, is unlabelled. The classes of
+masks are the lines of labelmap.txt (`name:r,g,b:...`) or, without this file,
+those of `--classes`. Masks in colours are converted to class numbers; their
+colours are those of labelmap.txt or, if it gives none, VOC's own.
 ImageSets/*/train.txt, val.txt and test.txt list the splits.
 """
 
@@ -42,7 +44,7 @@ _CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 
 
 def detect(source: pathlib.Path) -> bool:
-  """Returns whether there are VOC's folders, or an XML file like VOC's."""
+  """Returns whether `source` holds masks or XML files in the layout of VOC."""
   if _masks(source) and (source / 'labelmap.txt').is_file():
     return True
   for name in sources.list_files(source, ('.xml',))[:20]:
@@ -61,7 +63,7 @@ def read(
     *,
     options: formats.Options,
 ) -> formats.Imported:
-  """Reads all VOC files below `source`, see the package."""
+  """Reads all VOC files below `source`, see `data_prep.formats`."""
   report = assembling.Report(options.leave_out)
   splits, masks = _read_splits(source, report), _masks(source)
   read_files, used = [], set()
@@ -90,7 +92,7 @@ def read(
     if path in lossy:
       return None
     written = voc_masks.index_mask(source, path, row_id, colours, writer)
-    # A mask that was rewritten already holds classes.
+    # If the mask was rewritten, its stored values are class numbers.
     return {'kind': options.masks_are, 'path': written,
             'values': values if written == path else {
                 str(v): v for v in sorted({*values.values(), 255})}}
@@ -112,7 +114,10 @@ def read(
 
 
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
-  """Writes JPEGImages, Annotations or SegmentationClass, and the lists."""
+  """Writes VOC's folders of pictures, XML files and masks, and its lists.
+
+  Annotations other than boxes become masks in SegmentationClass.
+  """
   classes = manifest.header.classes
   (output / 'labelmap.txt').write_text(
       ''.join(f'{name}:::\n' for name in classes), encoding='utf-8')
@@ -156,7 +161,10 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
 
 
 def _not_annotations(source):
-  """Returns the files of VOC's folders that are not annotations."""
+  """Returns the paths of lists and of masks of single objects.
+
+  They are part of VOC, but are not annotations that this module reads.
+  """
   lists = sources.list_files(source, ('.txt',))
   objects = source.glob('**/SegmentationObject/**/*.png')
   return [p for p in lists if 'ImageSets' in p.split('/')
@@ -165,9 +173,10 @@ def _not_annotations(source):
 
 
 def _masks(source):
-  """Returns the path of each mask, by its own path below SegmentationClass.
+  """Returns the path of each mask in a folder SegmentationClass.
 
-  If both a.jpg and a.png exist, it is the latter.
+  The keys are paths below that folder, without suffix. If both a.jpg and a.png
+  exist, a.png counts.
   """
   return {_below(p, 'SegmentationClass'): p
           for p in sources.list_files(source, _MASKS)
@@ -175,16 +184,21 @@ def _masks(source):
 
 
 def _below(path, folder):
-  """Returns a path without its suffix and the part up to `folder`."""
+  """Returns the part of a path below `folder`, without its suffix."""
   parts = sources.stem(path).split('/')
   start = parts.index(folder) + 1 if folder in parts[:-1] else 0
   return '/'.join(parts[start:])
 
 
 def _of(path, folder, by_name):
-  """Returns the entry of a picture by its path below `folder`.
+  """Looks up a picture by its path below `folder`, without its suffix.
 
-  If the picture lies outside of that folder, only the last part counts.
+  If the picture lies outside of that folder, its file name is looked up.
+
+  Args:
+    path: path of the picture.
+    folder: name of the folder.
+    by_name: the entries by path, as `_below` returns it.
   """
   if folder in path.split('/')[:-1]:
     return by_name.get(_below(path, folder))
@@ -192,7 +206,7 @@ def _of(path, folder, by_name):
 
 
 def _read_splits(source, report):
-  """Returns the split of each name that is listed below ImageSets."""
+  """Returns the split of each picture name in the lists below ImageSets."""
   splits = {}
   for name in sources.list_files(source, ('.txt',)):
     parts = name.split('/')
@@ -211,12 +225,14 @@ def _read_splits(source, report):
 
 
 def _with_origin(read, options, report):
-  """Returns the pictures with coordinates as in a manifest.
+  """Returns the items of all pictures, with coordinates as in a manifest.
+
+  Coordinates in VOC count from 1, or from 0 in some sets, see the module.
 
   Args:
-    read: each picture, and the indices of its shapes that count from 0 or 1;
-      all shapes of a set count from the same number.
-    options: what the user says.
+    read: for each picture its item, and the indices of the shapes to which this
+      applies; the other shapes always count from 0.
+    options: the user's options.
     report: receives notices.
   """
   firsts = (
@@ -225,7 +241,8 @@ def _with_origin(read, options, report):
       for item, counted in read for k in counted)
   origin = options.voc_boxes_from
   if origin is None:
-    # Fractions: from a half on, 1 is nearer. Below 0, a box leaves its picture.
+    # Coordinates may be fractions: those near 0 show that the set counts from
+    # 0. Those further below 0 belong to boxes that leave their picture.
     origin = 0 if any(abs(v) < 0.5 for first in firsts for v in first) else 1
     if not origin:
       report.note('corners are 0: boxes count from 0 in this set, see '
@@ -239,7 +256,10 @@ def _with_origin(read, options, report):
 
 
 def _from_zero(shape):
-  """Returns a shape that counts from 1 as one that counts from 0."""
+  """Converts a shape whose coordinates count from 1 to counting from 0.
+
+  The end of a box stays, since VOC's boxes include the last row and column.
+  """
   less = lambda v: round(v - 1, 6)
   if shape.kind == 'box':
     x0, y0, x1, y1 = shape.value
@@ -263,7 +283,7 @@ def _read_file(path, shown, report):
   shapes, counted = [], []
   for i, entry in enumerate(root.iterfind('object')):
     if (entry.findtext('deleted') or '').strip() == '1':
-      continue  # LabelMe's web tool keeps deleted objects.
+      continue  # LabelMe's web tool keeps deleted objects in its files.
     label = ''
     try:
       label = sources.text(entry.findtext('name') or '')
@@ -289,7 +309,7 @@ def _read_file(path, shown, report):
 
 
 def _corners(entry, place='bndbox'):
-  """Returns the corners of a box; None if they cannot be read."""
+  """Returns [xmin, ymin, xmax, ymax] of an entry; None if not readable."""
   try:
     return [sources.number(entry.findtext(f'{place}/{k}')) for k in _CORNERS]
   except ValueError:
@@ -297,10 +317,12 @@ def _corners(entry, place='bndbox'):
 
 
 def _outline(entry):
-  """Returns [[x, y], ...] from <pt><x>, <y> or from <x1>, <y1>, <x2>, ...
+  """Returns the points [[x, y], ...] of a <polygon>, in either form.
+
+  The form is <pt><x> and <pt><y>, or <x1>, <y1>, <x2>, <y2> and so on.
 
   Raises:
-    ValueError: if the entry has neither form.
+    ValueError: if there are fewer than 3 points in either form.
   """
   points = [[p.findtext('x'), p.findtext('y')] for p in entry.iterfind('pt')]
   if not points:

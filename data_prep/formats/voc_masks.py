@@ -1,4 +1,7 @@
-"""Reads masks of Pascal VOC: labelmap.txt, colours, class numbers."""
+"""Reads the masks of Pascal VOC, which hold class numbers or colours.
+
+The file labelmap.txt names the classes and their colours.
+"""
 
 from collections.abc import Iterable
 import pathlib
@@ -22,11 +25,12 @@ _BORDER = 0xE0E0C0  # VOC's colour for unlabelled pixels: 224, 224, 192.
 def read_labelmap(
     source: pathlib.Path, report
 ) -> tuple[list[str], dict[int, int]]:
-  """Returns the names of labelmap.txt, and the stored value of each colour.
+  """Returns the class names in labelmap.txt, and the value of each colour.
 
-  A colour is one number, 0xRRGGBB. If the file gives no colours, VOC's own are
-  used. If it does not name background, the value 0 is background, and names
-  count from 1.
+  The value is the stored value of a mask that has no colours. A colour is given
+  as one number, 0xRRGGBB. If the file gives no colours, VOC's own are used. If
+  no name means background, the value 0 is background, and the first name has
+  the value 1.
   """
   path = source / 'labelmap.txt'
   names, colours = [], {}
@@ -50,7 +54,7 @@ def read_labelmap(
     colours = {int(own[i + first]): i for i in range(
         min(len(names), 256 - first))}
   if not any(map(class_names.is_background, names)):
-    # Then values count from background, too, see `values_of`.
+    # The names lack background, so shift the values: 0 is background.
     colours = {0: 0} | {c: i + 1 for c, i in colours.items()}
   return names, colours
 
@@ -63,12 +67,12 @@ def are_renamed(names: list[str], options: formats.Options) -> bool:
 def values_of(
     names: list[str], options: formats.Options, report
 ) -> dict[str, int]:
-  """Returns the class or 255 of each stored value of a mask.
+  """Returns the class of each stored value of a mask, or 255 for unlabelled.
 
   Args:
-    names: names as `read_labelmap` returns them.
-    options: its classes are new names if they have none of these names in
-      common, else a choice among them.
+    names: class names as `read_labelmap` returns them.
+    options: the user's options. Its classes are new names for all of `names` if
+      none is among these, and otherwise a choice of them.
     report: receives notices.
   """
   if options.mask_values:
@@ -103,7 +107,7 @@ def find_lossy(
   Args:
     source: folder that the paths are relative to.
     paths: paths of all masks.
-    options: what the user says.
+    options: the user's options.
     report: receives the problem.
 
   Returns:
@@ -111,7 +115,7 @@ def find_lossy(
   """
   known = {0, *map(int, options.mask_values or ())}
   lossy = [p for p in sorted(paths) if lossy_masks.is_lossy(source / p)]
-  # Values of a mask in colours are not counted, so it is lossy.
+  # `count_values` returns {} for a mask in colours; -1 makes it count as lossy.
   lossy = [p for p in lossy if not known.issuperset(
       mask_values.count_values(source / p) or {-1})]
   if lossy:
@@ -129,14 +133,16 @@ def index_mask(
     colours: dict[int, int],
     writer: intensities.Writer,
 ) -> str:
-  """Returns the path of a mask; a coloured one is rewritten in class numbers.
+  """Rewrites a mask in colours as one of class numbers, and returns its path.
+
+  A mask that already holds class numbers stays where it is.
 
   Args:
     source: folder that the path is relative to.
     path: path of the mask.
     row_id: id of its picture.
-    colours: class or 255 of each colour, 0xRRGGBB.
-    writer: writer of the set's pictures.
+    colours: maps each colour, 0xRRGGBB, to its class, or to 255 for unlabelled.
+    writer: writes the new mask.
 
   Raises:
     pixels.WrongFile: if the mask holds a colour without a meaning.

@@ -12,13 +12,13 @@ import numpy as np
 from data_prep.formats import label_table
 from data_prep.shared import pixels
 
-MAX_BYTES = 2**28  # Limit for voxels of a volume, and for decompressed data.
+MAX_BYTES = 2**28  # Limit for the voxels of a volume.
 MAX_VOXELS = 2**27
 
-_MAX_OFFSET = 2**24  # Header and extensions lie before the voxels.
+_MAX_OFFSET = 2**24  # Limit for the header and extensions before the voxels.
 _GZIP = b'\x1f\x8b'
 _UNITS_MM = {1: 1e3, 3: 1e-3}  # Metre and micrometre; all other codes are mm.
-_NOISE = 1e-4  # Error of a whole number that was stored as a float.
+_NOISE = 1e-4  # Largest error of a whole number that was stored as a float.
 
 
 class FurtherAxis(pixels.WrongFile):
@@ -26,19 +26,20 @@ class FurtherAxis(pixels.WrongFile):
 
 
 class Volume(NamedTuple):
-  """A volume in its stored order.
+  """A volume with its axes in the stored order.
 
   Attributes:
     voxels: scaled intensities or labels, [A, B, C].
-    affine: from voxel indices to mm, float64 [4, 4].
-    spacing_mm: voxel size along each axis.
+    affine: maps voxel indices to positions in mm, float64 [4, 4].
+    spacing_mm: distance of voxels along each axis.
     header: the header as it was read; it may hold more than geometry.
-    affines: all affines of the header, the one that counts first. If the header
-      does not count in mm, those without the conversion follow at the end.
-    names: names of values, as an extension of the header lists them.
-    step: distance of neighbouring values that the scaling can store; 0 if the
-      voxels are not scaled.
-    notices: oddities of the file that are valid.
+    affines: all affines in the header, `affine` first. If the header gives
+      positions in another unit than mm, the affines without conversion to mm
+      follow.
+    names: class names by value, as an extension of the header lists them.
+    step: difference of two neighbouring values that the file can store with its
+      scaling; 0 if the voxels are not scaled.
+    notices: oddities of the file that are valid, one per line.
   """
 
   voxels: np.ndarray
@@ -52,13 +53,13 @@ class Volume(NamedTuple):
 
 
 def read_nifti(path: pathlib.Path) -> Volume:
-  """Reads a .nii or .nii.gz with three axes.
+  """Reads a .nii or .nii.gz file of a volume with three axes.
 
-  A compressed file is read to its end, so that its checksum is verified. A
-  fourth axis of length 1 is dropped.
+  A compressed file is read to its end, so that its checksum is verified.
+  Further axes of length 1 are dropped, and missing axes are added.
 
   Raises:
-    pixels.WrongFile: if it cannot be used.
+    pixels.WrongFile: if the file cannot be used.
   """
   shown = pixels.tail(path.name)
   try:
@@ -79,7 +80,7 @@ def read_nifti(path: pathlib.Path) -> Volume:
                   tuple(notices))
   except pixels.WrongFile:
     raise
-  except Exception as error:  # nibabel raises many kinds on damaged files.
+  except Exception as error:  # nibabel raises many kinds of error here.
     reason = ' '.join(str(error).split())[:50] or type(error).__name__
     raise pixels.WrongFile(
         f'the volume cannot be read: {reason}', shown, 'export it again'
@@ -87,7 +88,7 @@ def read_nifti(path: pathlib.Path) -> Volume:
 
 
 def _read_content(path, shown):
-  """Returns the bytes of a file, decompressed, at most `MAX_BYTES`."""
+  """Returns the decompressed bytes of a file; refuses too large files."""
   try:
     with open(path, 'rb') as file:
       start = file.read(2)
@@ -97,7 +98,7 @@ def _read_content(path, shown):
             'the volume is empty, 0 bytes', shown, 'replace the file')
       zipped = start == _GZIP
       stream = gzip.GzipFile(fileobj=file) if zipped else file
-      # Read one byte more than the limit, to notice that a file is too large.
+      # Read up to one byte more than the limit to notice files beyond it.
       content = stream.read(MAX_BYTES + _MAX_OFFSET + 1)
   except (EOFError, zlib.error, gzip.BadGzipFile) as error:
     raise pixels.WrongFile(
@@ -130,12 +131,12 @@ def _read_header(content, shown):
         'export it as .nii or .nii.gz')
   with warnings.catch_warnings():
     warnings.simplefilter('ignore')
-    # Leave out the extensions, of which only the names are used, elsewhere.
+    # Leave out the extensions; `label_table` reads names of classes from them.
     return form(content[: form.template_dtype.itemsize], check=False)
 
 
 def _check_header(header, num_bytes, shown):
-  """Returns the shape of three axes; refuses impossible headers."""
+  """Returns the shape of a volume, three axes; refuses impossible headers."""
   count = int(header['dim'][0])
   if not 1 <= count <= 7:
     raise pixels.WrongFile(
@@ -183,7 +184,7 @@ def _check_header(header, num_bytes, shown):
 
 
 def _read_voxels(content, header, shape, shown, notices):
-  """Returns the scaled voxels, and the distance of neighbouring values."""
+  """Returns the scaled voxels, and `Volume.step`."""
   dtype = header.get_data_dtype()
   offset = int(header['vox_offset'])
   voxels = np.frombuffer(
@@ -208,19 +209,19 @@ def _read_voxels(content, header, shape, shown, notices):
 def class_numbers(volume: Volume, shown: str) -> np.ndarray:
   """Returns the voxels of labels as whole numbers.
 
-  nibabel stores floats as integers with a scale that fits their range, so that
-  class 1 may come back as 0.988. A value counts as whole if it is as near to a
-  whole number as that scale allows.
+  nibabel may store floats as integers with a scale that fits their range, so
+  that class 1 is read as, say, 0.988. Such a value is rounded if it differs
+  from a whole number by no more than the error of this scaling.
 
   Args:
     volume: a volume of labels.
     shown: name of its file, for messages.
 
   Returns:
-    Integers of the same shape, of absolute value up to 2**31.
+    Integers of the same shape, with absolute values up to 2**31.
 
   Raises:
-    pixels.WrongFile: if there are fractions or huge values.
+    pixels.WrongFile: if values are fractions, too large or not finite.
   """
   values = volume.voxels
   if values.dtype.kind == 'f':
@@ -243,7 +244,7 @@ def class_numbers(volume: Volume, shown: str) -> np.ndarray:
 
 
 def _affines(header, shown, notices):
-  """Returns the affines in mm; refuses singular ones and contradictions."""
+  """Returns `Volume.affines`; refuses singular or contradictory affines."""
   spacing = header['pixdim'][1:4].astype(float)
   forms, codes = [], []
   for name in ('sform', 'qform'):
@@ -273,7 +274,7 @@ def _affines(header, shown, notices):
     if np.allclose(other, affine, rtol=1e-3, atol=1e-2 * lengths.min()):
       forms = forms[:1]
     elif codes[0] != codes[1] and _differ_in_place_only(affine, other):
-      # By the standard, one belongs to the scanner, the other to a template.
+      # By the standard, one is for the scanner, the other for a template.
       notices.append(
           'qform and sform are of different spaces: the sform counts')
     else:
@@ -285,7 +286,8 @@ def _affines(header, shown, notices):
     return tuple(forms)
   notices.append(f'the header counts in {"metres" if scale > 1 else ""}'
                  f'{"micrometres" if scale < 1 else ""}: mm are used')
-  # Labels often keep the numbers but lose the unit.
+  # Labels of this image often have the same affine without its unit, so append
+  # the affines without conversion.
   return tuple(np.diag([*[scale] * 3, 1.0]) @ f for f in forms) + tuple(forms)
 
 

@@ -1,14 +1,16 @@
 """Reads and writes YOLO boxes and outlines, one text file per picture.
 
-See https://docs.ultralytics.com/datasets/segment/. Lines are `class cx cy w h`
-or `class x1 y1 x2 y2 ...`, as shares of the width and height, where class 0 is
-the first foreground class. From the line of a pose, only the box is read: lines
-are poses if `kpt_shape` of data.yaml says so, or if the points of all lines
-show it. Names come from data.yaml (`names`), classes.txt or Darknet's
-obj.names. labels/a/b.txt belongs to images/a/b.*. In other folders a file
-belongs to the one picture of its name, beside it (Darknet) or elsewhere, if the
-file holds such lines. An empty file means that there is no object; a picture
-without a file is unlabelled.
+See https://docs.ultralytics.com/datasets/segment/. A line is `class cx cy w h`
+or `class x1 y1 x2 y2 ...`. Coordinates are shares of the width and height of
+the picture, and class 0 is the first foreground class. Of a pose, a line with a
+box and key points, only the box is read. Lines are poses if `kpt_shape` in
+data.yaml says so, or if the points in all lines show it. Class names come from
+`names` in data.yaml, from classes.txt or from Darknet's obj.names.
+
+The file labels/a/b.txt belongs to the picture images/a/b.*. In other folders, a
+text file with such lines belongs to the only picture of its name, which lies
+beside it (Darknet) or elsewhere. An empty file means that the picture holds no
+object; a picture without a file is unlabelled.
 """
 
 import pathlib
@@ -31,16 +33,17 @@ _NAMES = ('data.yaml', 'dataset.yaml', 'data.yml', 'classes.txt',
 # Text files that hold no labels.
 _OTHERS = ('classes.txt', 'train.txt', 'val.txt', 'valid.txt', 'test.txt')
 _DESCRIBING = (*_NAMES, 'obj.data')
-_DIGITS = 4  # Decimals of a pixel, since shares are rounded.
-_MIN_POSES = 6  # Fewer lines are not taken for poses by their points.
+_DIGITS = 4  # Decimals of a coordinate in pixels; shares are rounded anyway.
+_MIN_POSES = 6  # Fewer lines do not show by their points that they are poses.
 _MAX_LOOK = 2**16  # Bytes of a file that are read to see if it holds labels.
 
 
 def detect(source: pathlib.Path) -> bool:
-  """Returns whether there are text files of labels, see the module.
+  """Returns whether `source` holds text files of labels, see the module.
 
-  If labels are in folders of another name, and there are masks as well, the
-  masks take precedence: --format=yolo reads the labels.
+  If the set has no folder `labels` and no file of class names, but has masks as
+  well, the result is False: the masks are read, unless the user asks for the
+  labels with --format=yolo.
   """
   files = _files(source)
   if not files or any('labels' in p.split('/')[:-1] for p in files) or any(
@@ -56,7 +59,7 @@ def read(
     *,
     options: formats.Options,
 ) -> formats.Imported:
-  """Reads all YOLO files below `source`, see the package."""
+  """Reads all YOLO files below `source`, see `data_prep.formats`."""
   report = assembling.Report(options.leave_out)
   pairs = _files(source)
   names, pose = _read_names(source, options, report)
@@ -133,9 +136,10 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
 
 
 def _files(source):
-  """Returns the picture, or None, for each file of labels.
+  """Returns the picture of each label file; None for a file without picture.
 
-  The files are those below labels/ or, if there are none, anywhere.
+  The files are those in folders named labels or, if there are none, in any
+  folder.
   """
   found = [p for p in sources.list_files(source, ('.txt',))
            if p.rsplit('/', 1)[-1] not in _OTHERS]
@@ -158,20 +162,21 @@ def _files(source):
     return beside
   pairs = {p: _nearest(p, by_name, pictures) for p in found}
   pairs = {p: picture for p, picture in pairs.items() if picture}
-  # A report beside a picture holds no labels: most files must have such lines.
+  # Text files beside pictures may be medical reports. Require lines of labels
+  # in most of the files.
   forms = [_is_labels(source / p) for p in pairs]
   return pairs if forms.count(True) > forms.count(None) else {}
 
 
 def _images(path):
-  """Returns the path images/a/b.txt for labels/a/b.txt."""
+  """Returns a path with images in place of labels: images/a/b.txt."""
   parts = path.split('/')
   parts[parts.index('labels')] = 'images'
   return '/'.join(parts)
 
 
 def _nearest(path, by_name, pictures):
-  """Returns the one picture with the name of a label file, or None."""
+  """Returns the nearest picture with the name of a label file, or None."""
   stem = sources.stem(path)
   names = {p.rsplit('/', 1)[-1]
            for p in by_name.get(stem.rsplit('/', 1)[-1], ())}
@@ -182,7 +187,10 @@ def _nearest(path, by_name, pictures):
 
 
 def _is_labels(path):
-  """Returns True for lines of YOLO, False for no lines, None for others."""
+  """Returns whether a file holds lines of YOLO.
+
+  The result is False if it holds no lines, and None if a line has another form.
+  """
   try:
     with open(path, encoding='utf-8-sig') as file:
       lines = [line.split() for line in file.read(_MAX_LOOK).splitlines()]
@@ -205,10 +213,10 @@ def _lists(source):
 
 
 def _read_names(source, options, report):
-  """Returns the foreground class names, and how many numbers a pose has.
+  """Returns the foreground class names, and the length of the key points.
 
-  The names are [] if they are not known, and the number is None if data.yaml
-  declares no poses.
+  The names are [] if they are not known. The length is how many numbers of a
+  line belong to key points; None if data.yaml does not say.
   """
   wanted = options.classes and list(options.classes[1:])
   for name in _NAMES:
@@ -282,11 +290,12 @@ def _read_line(words, size, names, pose, report):
 
 
 def _guess_pose(lines):
-  """Returns how many numbers of each line are key points, or None.
+  """Returns how many numbers of each line are key points; None if not poses.
 
-  Lines are taken for poses if all points behind the box lie within it, in every
-  line of the set: in an outline of as many numbers, the first two points would
-  have to form such a box by chance. A point that is not labelled is 0, 0.
+  Lines count as poses if, in every line of the set, the first four numbers are
+  a box and all further points lie within it. In outlines, the first two points
+  would be such a box only by chance. The point (0, 0) means that a key point is
+  not labelled, and may lie anywhere.
   """
   counts, num_lines = set(), 0
   for words in filter(None, lines):
@@ -309,10 +318,13 @@ def _guess_pose(lines):
 
 
 def _is_pose(values, pose):
-  """Returns whether numbers are a box and key points of a pose.
+  """Returns whether the numbers of a line are a box and key points of a pose.
 
-  If data.yaml does not say so, the numbers have to show it: points of three
-  numbers end in 0, 1 or 2 (not labelled, hidden, visible).
+  Args:
+    values: the numbers behind the class.
+    pose: how many of them are key points; None if not known. Then key points
+      are recognised if each has a third number 0, 1 or 2, which means not
+      labelled, hidden or visible.
   """
   if pose is not None:
     return len(values) == 4 + pose
@@ -322,7 +334,7 @@ def _is_pose(values, pose):
 
 
 def _unreadable(words, names):
-  """Returns a shape of which only the class may be known."""
+  """Returns an unreadable shape with the class of a line, if known."""
   try:
     label = _label_of(words, names)
   except ValueError:
