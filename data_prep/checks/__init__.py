@@ -1,8 +1,8 @@
-"""Checks a set in one pass before anything is written.
+"""Checks a set in one pass before any record is written.
 
-It holds the check of the whole set (`check`), of one row, its annotation and
-one shape (`check_row`, `check_annotation`, `check_shape`), of pictures in two
-splits that are the same or nearly so (`check_copies`, `duplicates`), of
-subjects who may be one person (`subject_names`, `volume_pairs`), and the report
-(`check_report`).
+The package checks the whole set (`check`), each row, its annotation and each
+shape (`check_row`, `check_annotation`, `check_shape`). It finds identical and
+nearly identical pictures in two splits (`check_copies`, `duplicates`), and
+subjects who may be one person (`subject_names`, `volume_pairs`). `check_report`
+turns the findings into lines for the user.
 """

@@ -1,27 +1,30 @@
 """Finds everything that is wrong with a manifest and its files in one pass.
 
-Problems refuse a set. Notices are odd but valid, and only reported. The rules
-that are matters of decision:
+A set with problems is refused. Notices describe what is odd but valid; they are
+only reported. These rules could have been chosen differently:
 
-  A relative path must not leave the root, by '..' or by a link. An absolute
-  path was given on purpose. A link within the root is fine.
-  An alpha channel is dropped, so it must be opaque. Gray and RGB may be mixed.
-  A camera's rotation tag is a problem, since nobody knows which way up the
-  annotation was drawn.
-  Polygons are filled by the even-odd rule. One that crosses itself is a problem
-  only if over a tenth of its area depends on the rule, or lies on the wrong
-  side of its outline (a bow tie); smaller loops are a notice.
-  A mask of only 0 and 255 without `values` is a problem if it is exact, or if
-  no mask of the set holds another class: 255 would mean unlabelled.
-  An exact mask has no unlabelled pixels except borders, as in VOC: up to a
-  tenth of the pixels, if `values` names their stored value.
-  The same picture is a problem if it is in two splits, and a notice if it is
-  twice in one split.
-  So are nearly the same pictures in two splits, see `duplicates`. If both have
-  one subject, the problem of that subject is reported instead. Consecutive
-  names in two splits, which may be frames of a video, are a notice, unless both
-  subjects are known. An inverted picture looks like a dark one and is not
-  found, since a manifest holds no checksum to compare with.
+- A relative path must not lead out of the root, by '..' or by a link. A link
+  within the root is allowed, and so is an absolute path, which somebody must
+  have given on purpose.
+- An alpha channel is dropped, so it must be opaque. Gray and RGB images may be
+  mixed.
+- A camera's rotation tag is a problem, since nobody knows whether the
+  annotation was drawn on the turned picture.
+- Polygons are filled by the even-odd rule. A polygon that crosses itself is a
+  problem if its outline does not go round more than a tenth of its area exactly
+  once in one direction, as in a bow tie. Smaller loops are a notice.
+- A mask of only 0 and 255 without `values` would mean that 255 is unlabelled.
+  It is a problem if it is exact, or if no mask of the set holds other values.
+- An exact mask has no unlabelled pixels, with one exception: up to a tenth of
+  its pixels, such as the borders in VOC, if `values` names their stored value.
+- If two rows have the same picture, that is a problem if they are in different
+  splits, and a notice if they are in one.
+- Nearly the same pictures in two splits are a problem, see `duplicates`. If
+  both have the same subject, the problem of that subject is reported instead.
+- Consecutive names in two splits may be frames of one video. They are a notice,
+  unless the subjects of both are known.
+- A picture that was inverted by mistake is not found: it looks like a dark
+  picture, and a manifest holds no checksum to compare it with.
 """
 
 import collections
@@ -44,7 +47,7 @@ from data_prep.shared import pixels
 
 
 _MAX_NAMES = 4
-_MAX_FLAG = 130  # Characters of the classes and of the flag without them.
+_MAX_FLAG = 130  # Characters for absent classes and a flag that removes them.
 _VALUE_FLAGS = ('--mask_values', '--mask_threshold', '--scribble_values')
 _DEFECTIVE = ('image', 'annotation', 'evaluation')  # Fields that name files.
 
@@ -54,7 +57,10 @@ _Problem = manifest_lib.Problem
 def check_manifest(
     manifest: manifest_lib.Manifest,
 ) -> list[manifest_lib.Problem]:
-  """Returns only the problems of a manifest, see `inspect_manifest`."""
+  """Returns the problems of a manifest, without the notices.
+
+  See `inspect_manifest`.
+  """
   return inspect_manifest(manifest).problems
 
 
@@ -70,26 +76,32 @@ def inspect_manifest(
     all_rows: Sequence[manifest_lib.Row] = (),
     drawn: Collection[str] = (),
 ) -> check_report.Findings:
-  """Finds all problems of a manifest, and what is odd about it.
+  """Finds all problems of a manifest, and notices whatever is odd about it.
 
-  Reads every image and every mask, a few at a time. A missing training role is
-  reported only if every line could be read: otherwise the missing row may be
-  the one that could not be read.
+  This reads every image and every mask, a few at a time. The lack of strong or
+  weak training images is reported only if every line of the manifest could be
+  read: otherwise a line that could not be read may hold such an image.
 
   Args:
-    manifest: as read by `manifest.read_manifest`.
-    progress: called with the number of rows done.
-    near_copies: how to treat near copies in different splits: 'refuse', or
-      'notice' once you have looked at them.
-    unlisted: whether to note pictures in the folders that no line names.
-    no_weak: how to treat a set without weak training instances: 'refuse', or
-      'notice' if nothing is going to be trained.
-    known: findings of an earlier check of some of these rows; the files of
-      unchanged good rows are not read again.
-    can_choose: whether flags such as --classes can change what is read.
-    all_rows: further rows that were left out, which is reported elsewhere.
-    drawn: ids whose splits were drawn at random, so that consecutive names may
-      be in two splits.
+    manifest: the manifest, as read by `manifest.read_manifest`.
+    progress: function that is called with the number of rows done so far.
+    near_copies: how to treat near copies in different splits: 'refuse' reports
+      problems; 'notice' is for users who have looked at them.
+    unlisted: whether to note pictures that lie in the set's folders although no
+      line of the manifest names them.
+    no_weak: how to treat a set without weak training instances: 'refuse'
+      reports a problem; 'notice' is for sets on which nothing is trained.
+    known: findings of an earlier check of some of these rows. The files of good
+      rows that have not changed are not read again.
+    can_choose: whether the user can change with flags, such as --classes, how
+      the source is read.
+    all_rows: rows that were left out of the manifest, or all rows of the
+      source; `unlisted` ignores their pictures.
+    drawn: ids of images whose splits were drawn at random. Their consecutive
+      names in two splits are not noted.
+
+  Returns:
+    The problems, the notices, and the facts of each row.
   """
   rows = manifest.rows
   log = check_annotation.Log(list(manifest.problems), [])
@@ -123,10 +135,12 @@ def inspect_manifest(
     log.problems.append(_Problem(
         'the manifest holds no image', '', 'add one line per image'))
   elif not unread:
-    # A source whose files are defective gets no roles from --simulate.
+    # If the source has problems, its roles have not been chosen yet: a missing
+    # role would be no error of the user.
     if not (can_choose and log.problems):
       _check_roles(rows, log, no_weak)
-    if not log.problems:  # Unread files may show a class that seems missing.
+    # Files that could not be read may show a class that seems to be missing.
+    if not log.problems:
       _note_classes(manifest, facts, log, can_choose)
     if unlisted:
       _note_unlisted(manifest, all_rows, log)
@@ -136,7 +150,7 @@ def inspect_manifest(
 
 
 def _in_order(problems):
-  """Sorts problems by line and escapes whatever cannot be printed."""
+  """Sorts problems by line, and escapes texts that cannot be printed."""
   safe = lambda value: (
       value if isinstance(value, int) or value.isprintable()
       else ascii(value)[1:-1])
@@ -145,6 +159,7 @@ def _in_order(problems):
 
 
 def _check_names(manifest, log):
+  """Reports names of the set and its classes that cannot be printed."""
   for text in (manifest.header.name, *manifest.header.classes):
     if pixels.is_bad_text(text):
       log.problems.append(_Problem(
@@ -153,7 +168,7 @@ def _check_names(manifest, log):
 
 
 def _inspect_rows(manifest, known):
-  """Yields the log and the facts of each row, in order."""
+  """Yields the log and the facts of each row, in the order of the rows."""
   context = check_annotation.Context(
       pixels.open_folder(manifest.root), manifest.header.classes,
       is_asked=any(flag in problem.fix for problem in manifest.problems
@@ -168,8 +183,9 @@ def _inspect_rows(manifest, known):
     return
   before = {row.id: (row, log, seen) for (row, log), seen in zip(
       known.logs, known.facts, strict=True)} if known else {}
-  Image.init()  # This is not safe once threads run.
-  # Threads are enough: decoding and hashing release Python's lock.
+  Image.init()  # Load Pillow's formats now: this is not safe in threads.
+  # Threads can use all cores, since decoding and hashing release Python's
+  # global lock.
   with pixels.strict_pillow(), futures.ThreadPoolExecutor(
       min(8, os.cpu_count() or 1)) as pool:
     yield from pool.map(
@@ -178,9 +194,16 @@ def _inspect_rows(manifest, known):
 
 
 def _inspect_row(row, context, before):
-  """Inspects a row, unless an earlier check found it to be good."""
+  """Inspects a row, or repeats the result of an earlier check if it was good.
+
+  Args:
+    row: the row.
+    context: the context of the set.
+    before: by id, the row, the log and the facts of the earlier check.
+  """
   old, log, seen = before.get(row.id, (None, None, None))
-  # A good row that was in train or has an exact mask fits any split.
+  # The earlier result holds if only the line or the split has changed. But val
+  # and test need exact masks, so other rows must be inspected again there.
   if old is None or log.problems or row != old._replace(
       line=row.line, split=row.split) or (
           row.split != 'train' and row.role != 'strong'):
@@ -190,6 +213,7 @@ def _inspect_row(row, context, before):
 
 
 def _check_ids(rows, log):
+  """Reports ids that cannot name a file, and ids that occur twice."""
   first = {}
   for row in rows:
     if not confined.is_name(row.id):
@@ -204,7 +228,7 @@ def _check_ids(rows, log):
 
 
 def _check_case(rows, log):
-  """Reports files and ids that differ from another one only in case."""
+  """Reports names that differ only in upper and lower case from another one."""
   first = {}
   for row in rows:
     names = [('image', row.image), ('id', row.id)]
@@ -220,11 +244,14 @@ def _check_case(rows, log):
             f'differs only in case from {pixels.tail(known)!r} on line {line}',
             pixels.tail(name), 'rename one: many disks cannot hold both',
             row.line, row.id, field))
-        break  # An id is often the name of its file: one report is enough.
+        break  # An id is often the name of its file: report only one of them.
 
 
 def _check_subjects(rows, log):
-  """Reports each subject in two splits once; an empty name is no subject."""
+  """Reports each subject that is in two splits, once.
+
+  Rows without the name of a subject are subjects of their own.
+  """
   first = {}
   told = set()
   for row in rows:
@@ -240,6 +267,7 @@ def _check_subjects(rows, log):
 
 
 def _check_open_values(rows, facts, log):
+  """Reports weak masks of 0 and 255 if no mask of the set has other values."""
   if any(seen.values_plain for seen in facts):
     return
   for row, seen in zip(rows, facts, strict=True):
@@ -252,6 +280,7 @@ def _check_open_values(rows, facts, log):
 
 
 def _check_roles(rows, log, no_weak):
+  """Reports that no training image is strong, or that none is weak."""
   roles = {row.role for row in rows if row.split == 'train'}
   if 'strong' not in roles:
     log.problems.append(_Problem(
@@ -265,10 +294,10 @@ def _check_roles(rows, log, no_weak):
 
 
 def _note_classes(manifest, facts, log, can_choose):
-  """Notes splits without an image, and classes that a split never shows.
+  """Notes splits without images, and classes that no image of a split shows.
 
-  A class that no picture shows is noted once. If no picture shows any class,
-  that is a problem.
+  A class that no image of the set shows is noted only once. If no image shows
+  any class but the background, that is a problem.
   """
   classes = manifest.header.classes
   shown = frozenset().union(*(seen.present | seen.hidden for seen in facts))
@@ -300,7 +329,10 @@ def _note_classes(manifest, facts, log, can_choose):
 
 
 def _some_classes(classes, values):
-  """Returns the start of a sentence about classes, and their pronoun."""
+  """Returns the start of a sentence about classes, and their pronoun.
+
+  The start is such as "class 'polyp' is", the pronoun 'it' or 'them'.
+  """
   names = [repr(pixels.tail(classes[value])) for value in sorted(values)]
   more = len(names) - _MAX_NAMES
   text = ', '.join(names[:_MAX_NAMES]) + (f' and {more} more' * (more > 0))
@@ -309,10 +341,18 @@ def _some_classes(classes, values):
 
 
 def _without(classes, values, it, length):
-  """Returns the flag that keeps the other classes, if it is short enough."""
+  """Returns the flag --classes that leaves out some classes.
+
+  Args:
+    classes: names of all classes.
+    values: the classes to leave out.
+    it: the pronoun of these classes.
+    length: largest length of the flag's value; a longer one is not written out.
+  """
   names = [name for i, name in enumerate(classes) if i not in values]
   text = ','.join(names)
-  # A shell splits a name at a space, and the flag splits it at a comma.
+  # Do not write out names that need quotes in a shell, or that hold commas, at
+  # which the flag would split them.
   if len(text) > length or not all(
       re.fullmatch(r'[\w.-]+', name) for name in names):
     return f'--classes without {it}'
@@ -320,7 +360,7 @@ def _without(classes, values, it, length):
 
 
 def _note_unlisted(manifest, all_rows, log):
-  """Notes pictures in the folders of the set that are not in the set."""
+  """Notes pictures that lie in the set's folders but belong to no row."""
   used = collections.defaultdict(set)
   for row in (*manifest.rows, *all_rows):
     truth = (row.evaluation or {}).get('truth')

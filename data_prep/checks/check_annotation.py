@@ -17,11 +17,13 @@ from data_prep.drawing import rle
 from data_prep.shared import grammar
 from data_prep.shared import pixels
 
-_MANY_VALUES = 8  # More unknown stored values are noise, not a missing class.
+# If a mask has more unknown stored values, it is noisy, rather than that a
+# class is missing.
+_MANY_VALUES = 8
 
 
 class Log(NamedTuple):
-  """Collects findings about one row, or about the set if `row` is None."""
+  """Collects the findings about one row, or about the set if `row` is None."""
 
   problems: list[manifest_lib.Problem]
   notices: list[manifest_lib.Problem]
@@ -42,10 +44,10 @@ class Context(NamedTuple):
   """The context that all rows of a set share.
 
   Attributes:
-    folder: folder that files are read from.
+    folder: folder from which files are read.
     classes: names of the classes, background first.
-    is_asked: whether a problem already asks the user what stored values mean,
-      so that no mask need be refused for its values.
+    is_asked: whether an earlier problem already asks the user what the stored
+      values of masks mean; masks are then not refused for their values.
   """
 
   folder: pixels.Folder
@@ -61,11 +63,19 @@ def check_annotation(
     role: str,
     log: Log,
 ) -> tuple[np.ndarray | None, set[int] | None]:
-  """Checks one annotation; `image` is None if it could not be read.
+  """Checks one annotation of a row.
+
+  Args:
+    annotation: the annotation, as the manifest holds it.
+    image: pixels of its image; None if they could not be read.
+    context: the context of the set.
+    where: field of the row that holds the annotation.
+    role: role of the row; 'strong' also for the truth of a weak row.
+    log: log to which the findings are added.
 
   Returns:
     The label map of a mask, uint8 [H, W], and the set of stored values of a
-    mask file; None for other annotations, or if there are problems.
+    mask file. Each is None for other annotations, or if there are problems.
   """
   kind = annotation.get('kind')
   kinds = tuple(annotation_kinds.TABLE)
@@ -102,7 +112,7 @@ def _read_mask(name, values, context):
   """Returns the stored values of a mask, int [H, W], and its file format.
 
   Raises:
-    pixels.WrongFile: if it cannot be used.
+    pixels.WrongFile: if the file is no usable mask.
   """
   with pixels.opened(name, 'mask', context.folder) as (path, picture):
     if picture.mode not in pixels.MASK_MODES:
@@ -136,7 +146,7 @@ def _read_mask(name, values, context):
 
 
 def _check_mask(annotation, image, context, where, role, log):
-  """Checks a mask file, with the same results as `check_annotation`."""
+  """Checks a mask file; takes and returns the same as `check_annotation`."""
   path, values = annotation.get('path'), annotation.get('values')
   field = f'{where}.path'
   if not isinstance(path, str) or not path:
@@ -191,7 +201,14 @@ def _check_mask(annotation, image, context, where, role, log):
 
 
 def _check_exact(label, field, log, *, is_meant=True):
-  """Refuses an exact mask with too many or unintended unlabelled pixels."""
+  """Reports an exact mask that has unlabelled pixels by mistake, or too many.
+
+  Args:
+    label: class per pixel, uint8 [H, W].
+    field: field of the row that holds the mask.
+    log: log to which the problem is added.
+    is_meant: whether the annotation says which stored value is unlabelled.
+  """
   number = int((label == types.UNLABELLED).sum())
   if number and not (is_meant and rasterize.is_exact(label)):
     log.add('an exact mask has no unlabelled pixel',
@@ -205,7 +222,7 @@ def _is_class(value, num_classes):
 
 
 def _count(mask):
-  """Returns the stored values, ascending, and how often each occurs."""
+  """Returns the stored values of a mask, ascending, and their frequencies."""
   if 0 <= mask.min() and mask.max() < 2**16:
     counts = np.bincount(mask.ravel())  # This is much faster than sorting.
     values = np.flatnonzero(counts)
@@ -215,7 +232,12 @@ def _count(mask):
 
 
 def _wrong_size(found, expected):
-  """Returns what is wrong with the size of a mask, the size and the fix."""
+  """Returns the texts of a problem with the size of a mask: what, found, fix.
+
+  Args:
+    found: height and width of the mask.
+    expected: height and width of its image.
+  """
   hint, fix = '', 'save both at one size'
   if found == expected[::-1]:
     hint, fix = ' (transposed?)', 'swap rows and columns of the mask'
@@ -227,7 +249,17 @@ def _wrong_size(found, expected):
 
 
 def _wrong_values(stored, counts, unknown, values, allowed, num_classes, form):
-  """Returns what is wrong with stored values, the values and the fix."""
+  """Returns the texts of a problem with stored values: what, found, fix.
+
+  Args:
+    stored: all stored values of the mask, ascending.
+    counts: number of pixels of each stored value.
+    unknown: the stored values that mean no class.
+    values: the annotation's class by stored value, or None.
+    allowed: text that names the allowed values.
+    num_classes: number of classes, background included.
+    form: file format of the mask, such as 'PNG'.
+  """
   if values is not None:
     allowed = f'keys of `values` ({", ".join(values)})'
   if len(unknown) > _MANY_VALUES or form == 'JPEG':
@@ -254,7 +286,12 @@ def _wrong_values(stored, counts, unknown, values, allowed, num_classes, form):
 
 
 def _check_shapes(annotation, kind, size, num_classes, where, log):
-  """Checks shapes or a tag; returns the label map of run lengths."""
+  """Checks an annotation that is not a file: its shapes, or the tag's classes.
+
+  Returns:
+    The label map, uint8 [H, W], if the shapes are run lengths; None for other
+    shapes, if there are problems, or if the image could not be read.
+  """
   row = annotation_kinds.TABLE[kind]
   fields = ['labels'] if row.field is None else [row.field, 'labels']
   for field in fields:
@@ -293,7 +330,7 @@ def _check_shapes(annotation, kind, size, num_classes, where, log):
       mask = _check_rle(shape, size, place, log)
       if label is not None and len(log.problems) == number and i < len(labels):
         if labels[i] == types.UNLABELLED:
-          mask &= ~covered  # An open shape lies below the others.
+          mask &= ~covered  # Unlabelled shapes lie below all others.
         else:
           covered |= mask
         label[mask] = labels[i] if _is_class(labels[i], num_classes) else 0
@@ -303,7 +340,7 @@ def _check_shapes(annotation, kind, size, num_classes, where, log):
 
 
 def _check_rle(shape, size, place, log):
-  """Checks and returns one mask in run lengths; None if it is unreadable."""
+  """Decodes and checks a mask of run lengths; returns None if it is broken."""
   try:
     mask = rle.decode_rle(shape)
   except ValueError as error:
@@ -316,7 +353,7 @@ def _check_rle(shape, size, place, log):
 
 
 def nearest(value: Any, known: Sequence[str]) -> str:
-  """Returns a fix that suggests the known word closest to a value."""
+  """Returns a fix that suggests the known word most similar to a value."""
   near = isinstance(value, str) and difflib.get_close_matches(
       value, known, n=1, cutoff=0.4)
   return f'did you mean {near[0]!r}?' if near else 'use one of them'

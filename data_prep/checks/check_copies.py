@@ -1,4 +1,8 @@
-"""Finds pictures in two splits that are the same, nearly so, or neighbours."""
+"""Finds pictures that may not be in two splits.
+
+These are identical pictures, nearly identical pictures, and pictures with
+consecutive names, which may be frames of one video.
+"""
 
 from collections.abc import Sequence
 import os
@@ -18,12 +22,15 @@ def check_copies(
     facts: Sequence[check_row.Facts],
     log: check_annotation.Log,
 ) -> None:
-  """Finds the same pixels on two lines; constant pictures do not count.
+  """Reports rows whose pictures have the same pixels.
+
+  Two splits with the same picture are a problem, one split is a notice.
+  Constant pictures are ignored.
 
   Args:
     rows: rows of a manifest.
     facts: facts of each row.
-    log: receives the findings.
+    log: log to which the findings are added.
   """
   first = {}
   for row, seen in zip(rows, facts, strict=True):
@@ -49,13 +56,15 @@ def check_near_copies(
     log: check_annotation.Log,
     near_copies: str,
 ) -> None:
-  """Finds near copies in two splits, each with the picture most like it.
+  """Reports pictures that are nearly the same as a picture of another split.
+
+  A picture with several near copies is reported once, with the most similar.
 
   Args:
     rows: rows of a manifest.
     facts: facts of each row.
-    log: receives the findings.
-    near_copies: 'refuse' for problems, or 'notice'.
+    log: log to which the findings are added.
+    near_copies: 'refuse' to report problems, 'notice' to report notices.
   """
   told = set()
   pairs = duplicates.near_pairs(
@@ -79,12 +88,15 @@ def note_neighbours(
     log: check_annotation.Log,
     can_choose: bool,
 ) -> None:
-  """Notes consecutive names in two splits, which may be frames of a video.
+  """Notes pictures with consecutive names that are in two splits.
+
+  They may be frames of one video. Pairs whose subjects are both known are not
+  noted.
 
   Args:
     rows: rows of a manifest.
-    log: receives the notice.
-    can_choose: whether flags can name subjects.
+    log: log to which the notice is added.
+    can_choose: whether the user can name subjects with flags.
   """
   pairs = [
       (rows[i], rows[j]) for i, j in duplicates.neighbours(

@@ -1,4 +1,7 @@
-"""Turns findings into the lines that a user reads, one line for each cause."""
+"""Turns the findings of a check into lines for the user.
+
+Findings of the same cause share a line, so that the report stays short.
+"""
 
 import collections
 from collections.abc import Mapping, Sequence
@@ -10,27 +13,33 @@ from data_prep.checks import check_row
 
 MAX_LINE = 200
 
-_MAX_SINGLE = 3  # More problems of one cause share one line.
+# Up to so many problems of one cause get a line each; more share one line.
+_MAX_SINGLE = 3
 _FLAG = re.compile(r'--(?!leave_out|near_copies|source)\w')
 _LEAVE_OUT = ', or --leave_out='
-_IN_A_FILE = re.compile(r'image|path|\[')  # Other fields hold slips of the pen.
-# Numbers, quoted names and file names, which differ within one cause.
+# Fields whose problems lie in a file or a shape, not in the manifest's line.
+_IN_A_FILE = re.compile(r'image|path|\[')
+# Parts of a message that may differ although the cause is the same: quoted
+# names, file names and numbers.
 _NAMES = re.compile(
     r"'(?:[^'\\]|\\.)*'|\"[^\"]*\"|[^\s,;:()]*\w\.[A-Za-z]\w{1,4}\b|\d+")
 _LISTS = re.compile(r'#(?:[ ,:{}]+#)+')
 
 
 class Findings(NamedTuple):
-  """What a check found.
+  """The findings of a check.
 
-    problems: what makes the check refuse the set, in the order of lines.
-    notices: what is odd but valid, in the order of lines.
-    facts: one per row of the manifest; none if its header is broken.
-    defects: by id, the problems in the files or the annotation of one row; the
-      set can do without that row.
-    pictures: pictures by line of the manifest, which the report names instead
-      of lines if the user has never seen the manifest.
-    logs: each row of `facts`, with its log.
+  Attributes:
+    problems: the problems for which the set is refused, sorted by line.
+    notices: descriptions of what is odd but valid, sorted by line.
+    facts: the facts of each row of the manifest; empty if the manifest's header
+      cannot be used.
+    defects: maps the id of a row to the problems in its files or its
+      annotation. Without that row, the set would not have these problems.
+    pictures: maps a line of the manifest to its picture. If the manifest was
+      generated, so that users have never seen it, the report names these
+      pictures instead of lines.
+    logs: the rows that `facts` describes, each with its log.
   """
 
   problems: list[manifest_lib.Problem]
@@ -44,13 +53,14 @@ class Findings(NamedTuple):
 def report(findings: Findings) -> list[str]:
   """Returns the lines to print, each of at most `MAX_LINE` characters.
 
-  Up to three problems of one cause have a line each. More share one, with their
-  number, the fix, and the first three places. Of each kind of notice only the
-  first is shown, with the number of all.
+  Up to three problems of one cause get a line each. If there are more, they
+  share a line that holds their number, the fix, and the first three places
+  where they occur. Of the notices of one kind only the first is shown, together
+  with their number.
   """
   defects = {p for some in findings.defects.values() for p in some}
   lines = []
-  # Causes that a flag mends come first: the flag may mend others, too.
+  # List the problems first that a flag solves: the flag may solve others, too.
   for problems in sorted(
       _groups(findings.problems),
       key=lambda some: _flag_of(some[0].fix) is None):
@@ -69,7 +79,13 @@ def report(findings: Findings) -> list[str]:
 
 
 def _with_flag(problem, defects):
-  """Adds to a problem's fix the flag that leaves its picture out."""
+  """Returns a problem whose fix also names the flag to leave its picture out.
+
+  Args:
+    problem: any problem; it is returned unchanged if its picture cannot be left
+      out.
+    defects: all problems of pictures that can be left out.
+  """
   if (problem in defects and _IN_A_FILE.search(problem.field)
       and _LEAVE_OUT not in problem.fix):
     return problem._replace(fix=f'{problem.fix}{_LEAVE_OUT}defective')
@@ -77,7 +93,10 @@ def _with_flag(problem, defects):
 
 
 def join_notices(notices: Sequence[str]) -> list[str]:
-  """Returns lines for notices; more than three of one kind share a line."""
+  """Returns the lines to print for notices.
+
+  More than three notices of one kind share a line.
+  """
   groups = collections.defaultdict(list)
   for notice in notices:
     groups[_kind(notice)].append(notice)
@@ -89,12 +108,19 @@ def join_notices(notices: Sequence[str]) -> list[str]:
 
 
 def _kind(text):
-  """Returns a text without the parts that may differ within one cause."""
+  """Replaces names and numbers in a text by '#'.
+
+  Messages of the same cause thus become equal.
+  """
   return _LISTS.sub('#', _NAMES.sub('#', text))
 
 
 def _flag_of(fix):
-  """Finds the flag in a fix that mends a cause for all pictures, or None."""
+  """Finds the command-line flag that a suggested fix names.
+
+  Returns None if there is none, or if it does not solve the problem for all
+  pictures, such as --leave_out.
+  """
   return _FLAG.search(fix)
 
 
@@ -103,7 +129,13 @@ def _cut(line):
 
 
 def _shown(problem, pictures):
-  """Returns a problem with pictures for lines, if there was no manifest."""
+  """Returns a problem that names pictures instead of lines of the manifest.
+
+  Args:
+    problem: any problem; it is returned unchanged if it names a file already.
+    pictures: picture by line; empty if the user wrote the manifest and
+      therefore knows its lines.
+  """
   if problem.file or not pictures:
     return problem
   if not problem.line:
@@ -118,10 +150,10 @@ def _shown(problem, pictures):
 
 
 def _fit(problem):
-  """Returns a problem as a line; if it is too long, the fix is kept.
+  """Returns a problem as a line of at most `MAX_LINE` characters.
 
-  The fix is at the end of a line: if that were cut, the user would not know
-  what to do.
+  If the line is too long, the description is shortened and not its end: that
+  holds the fix, and without it the user would not know what to do.
   """
   where = problem.file or problem.id
   if problem.found and problem.found in where:
@@ -138,13 +170,13 @@ def _fit(problem):
 
 
 def _sentence(problem):
-  """Returns a problem as `str` does, but without a limit on its length."""
+  """Returns a problem as `str` does, but without limiting its length."""
   head, _, _ = str(problem._replace(what='\0', fix='')).partition('\0')
   return ' '.join(f'{head}{problem.what}; {problem.fix}'.split())
 
 
 def _together(problems):
-  """Returns one line for many problems of one cause."""
+  """Returns one line that stands for many problems of one cause."""
   first = problems[0]
   names = list(dict.fromkeys(_place(p) for p in problems))
   found = f', found {_clip(first.found)}' if (
@@ -182,7 +214,10 @@ def _clip(text):
 
 
 def _groups(problems):
-  """Groups problems of one cause, which differ only in numbers and names."""
+  """Groups problems by cause: messages of a group differ in names and numbers.
+
+  Problems of the whole set, without line, file or id, must be equal.
+  """
   groups = collections.defaultdict(list)
   for problem in problems:
     kind = (problem.what, '')

@@ -16,28 +16,34 @@ from data_prep.drawing import annotation_kinds
 from data_prep.drawing import rasterize
 from data_prep.shared import pixels
 
-_SMALL_IMAGE = 16  # Pixels; four halvings of a smaller side leave nothing.
-_SMALL_OBJECT = 9  # Pixels of a class in one image.
-_SPECK = 3  # Pixels of a part that lies beside larger ones.
-_CONTRADICTION = 0.1  # Share of a scribble.
-_SPACINGS_MM = (1e-4, 50.0)  # From a microscope's to a coarse volume's.
+# Pixels. A network that halves the resolution four times leaves nothing of a
+# shorter side.
+_SMALL_IMAGE = 16
+_SMALL_OBJECT = 9  # Fewer pixels of a class in one image are noted.
+_SPECK = 3  # Parts of at most so many pixels beside larger ones are noted.
+_CONTRADICTION = 0.1  # Share of a scribble's pixels that may be wrong.
+_SPACINGS_MM = (1e-4, 50.0)  # From a microscope's pixels to thick slices.
 
 
 class Facts(NamedTuple):
-  """What the check saw in one row.
+  """What the check learnt about one row while it read the row's files.
 
   Attributes:
     size: height and width of the image; None if it could not be read.
     channels: 1 or 3; 0 if the image could not be read.
-    digest: hash of the pixels; empty if they are constant or could not be read.
-    thumbnail: see `duplicates`; empty in the same cases.
-    counts: pixels of a mask per class and, last, unlabelled ones, int64 [K +
-      1]; None for other annotations.
-    present: classes that the annotation names or holds.
-    hidden: classes of the truth, which only the evaluation sees.
-    values_open: whether a mask holds only 0 and 255 and does not say what they
-      mean.
-    values_plain: whether a mask stores foreground classes as their numbers.
+    digest: hash of the image's pixels; empty if they are constant or could not
+      be read.
+    thumbnail: thumbnail of the image, see `duplicates`; empty in the same cases
+      as `digest`.
+    counts: number of pixels of each class in a mask or scribble file, followed
+      by the number of unlabelled pixels, int64 [K + 1]; None for other
+      annotations.
+    present: classes that the annotation shows or names.
+    hidden: classes in the truth, which only the evaluation reads.
+    values_open: whether the row has a mask file that holds only 0 and 255 and
+      no `values` that explain them.
+    values_plain: whether the row has a mask file, without `values`, that holds
+      values other than 0 and 255.
   """
 
   size: tuple[int, int] | None = None
@@ -125,7 +131,7 @@ def inspect_row(
 def _turned_fix(row, context):
   """Returns the fix for a rotation tag, depending on the size of the mask."""
   try:
-    # A simulated annotation has no size of its own: take that of its truth.
+    # A simulated annotation does not store a size; its truth does.
     annotation = next(a for a in (
         row.annotation, (row.evaluation or {}).get('truth'))
         if a and (rasterize.has_file(a) or a.get('rles')))
@@ -137,7 +143,7 @@ def _turned_fix(row, context):
     with Image.open(context.folder.root / row.image) as image:
       stored, turned = (image.height, image.width), (image.width, image.height)
       is_quarter = pixels.orientation_of(image) > 4
-  except Exception:  # The mask has its own check.
+  except Exception:  # Problems of the mask are reported elsewhere.
     return ''
   if not is_quarter or stored == turned or drawn not in (stored, turned):
     return ''
@@ -147,7 +153,11 @@ def _turned_fix(row, context):
 
 
 def _check_evaluation(row, image, context, log):
-  """Checks the evaluation fields; returns the truth if it is good."""
+  """Checks the field `evaluation` of a row.
+
+  Returns:
+    The truth, uint8 [H, W]; None if there is none, or if it has problems.
+  """
   evaluation = row.evaluation or {}
   for name in evaluation:
     if name not in ('truth', 'quality', 'fault'):
@@ -176,7 +186,13 @@ def _check_evaluation(row, image, context, log):
 
 
 def _hidden_classes(row, truth):
-  """Returns the classes of the truth of a row, as drawn or else as named."""
+  """Returns the classes in the truth of a row.
+
+  Args:
+    row: the row.
+    truth: label map of its truth. If this is None, the classes are those that
+      the truth names in `labels`.
+  """
   drawn = (row.evaluation or {}).get('truth')
   if truth is not None:
     found = np.flatnonzero(np.bincount(truth.ravel())).tolist()
@@ -188,6 +204,7 @@ def _hidden_classes(row, truth):
 
 
 def _facts_of_image(image, log):
+  """Returns the facts about an image, and notes what is odd about it."""
   if min(image.shape[:2]) < _SMALL_IMAGE:
     log.note(f'image smaller than {_SMALL_IMAGE} pixels',
              f'{image.shape[0]} x {image.shape[1]}',
@@ -206,7 +223,14 @@ def _facts_of_image(image, log):
 
 
 def _facts_of_label(seen, label, num_classes, log):
-  """Adds what a label map shows, and notes what is odd about it."""
+  """Adds the classes of a label map to facts, and notes what is odd about it.
+
+  Args:
+    seen: the facts so far, which are returned unchanged if there is no label.
+    label: class per pixel, uint8 [H, W], or None.
+    num_classes: number of classes, background included.
+    log: log to which the notices are added.
+  """
   if label is None:
     return seen
   counts = np.bincount(label.ravel(), minlength=types.UNLABELLED + 1)
@@ -227,6 +251,7 @@ def _facts_of_label(seen, label, num_classes, log):
 
 
 def _note_small(label, counts, classes, log):
+  """Notes classes with very few pixels, and specks beside larger parts."""
   for value in classes[classes > 0]:
     if counts[value] < _SMALL_OBJECT:
       log.note(f'class covers fewer than {_SMALL_OBJECT} pixels',
@@ -243,7 +268,10 @@ def _note_small(label, counts, classes, log):
 
 
 def _compare(row, label, truth, log):
-  """Notes weak masks equal to their truth, and scribbles that contradict it."""
+  """Notes a weak mask that equals its truth, or a scribble that contradicts it.
+
+  Scribbles with a planted fault may contradict the truth.
+  """
   if label is None or truth is None or label.shape != truth.shape:
     return
   if row.annotation['kind'] == 'scribble':
@@ -263,12 +291,12 @@ def _read_image(name, context, log):
   """Returns the pixels of an image, uint8 [H, W, 1 or 3].
 
   Raises:
-    pixels.WrongFile: if it cannot be used.
+    pixels.WrongFile: if the file is no usable image.
   """
   with pixels.opened(name, 'image', context.folder) as (path, picture):
     mode = picture.mode
     if mode[:1] not in ('I', 'F') and ';16' in str(picture.tile):
-      mode += ';16'  # Pillow silently keeps only the upper 8 bits.
+      mode += ';16'  # Pillow would drop the lower 8 bits without a warning.
     if mode[:1] in ('I', 'F') or ';16' in mode:
       raise pixels.WrongFile(
           'expected 8 bits per channel', f'pixels of mode {mode}',

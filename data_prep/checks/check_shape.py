@@ -1,4 +1,4 @@
-"""Checks one shape of an annotation: its form, place and outline."""
+"""Checks one shape of an annotation: its form, its position, its outline."""
 
 from typing import Any
 
@@ -7,24 +7,26 @@ import numpy as np
 from data_prep import manifest as manifest_lib
 from data_prep.drawing import annotation_kinds
 
-# Corners may lie this many pixels outside the image, since tools round.
+# Annotation tools round coordinates, so that corners may lie this many pixels
+# outside the image.
 TOLERANCE = 1.0
 CROSSED = 0.1  # Largest share of a polygon's area that may be ambiguous.
-_CROSSING_GRID = 128
-_MAX_PAIRED = 200  # Polygons with more corners skip the test of all edge pairs.
+_CROSSING_GRID = 128  # Points along either side of a polygon's bounding box.
+# In polygons with more corners, comparing all pairs of edges would be slow.
+_MAX_PAIRED = 200
 
 
 def check_shape(
     shape: Any, kind: str, size: tuple[int, int] | None, place: str, log: Any
 ) -> None:
-  """Checks one shape that is drawn by its coordinates.
+  """Checks one shape that is given by coordinates.
 
   Args:
-    shape: as the manifest holds it.
+    shape: the shape, as the manifest holds it.
     kind: kind of the annotation.
-    size: height and width of its image; None if that could not be read.
-    place: field that holds the shape.
-    log: `check_annotation.Log` of the row.
+    size: height and width of the image; None if it could not be read.
+    place: field of the row that holds the shape, for messages.
+    log: `check_annotation.Log` of the row, to which the findings are added.
   """
   if not _is_shape(shape, kind):
     log.add(f'expected {annotation_kinds.TABLE[kind].form}', repr(shape),
@@ -48,6 +50,7 @@ def check_shape(
 
 
 def _check_polygon(vertices, place, log):
+  """Reports a polygon that is very thin or whose outline crosses itself."""
   if np.ptp(vertices, axis=0).min() < 1:
     log.note('shape thinner than a pixel', repr(vertices.tolist()),
              'it may cover no pixel at all', place)
@@ -63,12 +66,13 @@ def _check_polygon(vertices, place, log):
 
 
 def crossed_share(vertices: np.ndarray) -> float:
-  """Returns the share of a polygon that its outline does not go round once.
+  """Returns the share of a polygon's area that is not encircled exactly once.
 
-  A simple polygon has winding number 1 (or -1) everywhere inside, so the share
-  is exactly 0. A bow tie has 0.5, and an outline that goes round twice has 1.
-  The share is measured on a grid of `_CROSSING_GRID` squared points over the
-  bounding box.
+  The area is that of all points with a winding number other than 0. A simple
+  polygon has winding number 1 (or -1) everywhere inside, so the share is
+  exactly 0. A bow tie, whose halves are encircled in opposite directions, has
+  0.5, and an outline that goes round twice has 1. The share is measured on a
+  grid of `_CROSSING_GRID` squared points over the bounding box.
 
   Args:
     vertices: corners (x, y), float [N, 2], of non-zero width and height.
@@ -84,7 +88,8 @@ def crossed_share(vertices: np.ndarray) -> float:
   edges, rows = np.nonzero(upward | downward)
   start, step = a[edges], (b - a)[edges]
   crossing = start[:, 0] + (rows + 0.5 - start[:, 1]) * step[:, 0] / step[:, 1]
-    # Each edge winds once around all points of its row that lie left of it.
+  # Each edge adds 1 or -1 to the winding number of all points in its rows that
+  # lie left of it.
   turns = np.zeros((_CROSSING_GRID, _CROSSING_GRID + 1), np.int64)
   columns = np.clip(np.ceil(crossing - 0.5), 0, _CROSSING_GRID).astype(int)
   np.add.at(turns, (rows, columns), np.where(upward[edges, rows], 1, -1))
@@ -95,10 +100,10 @@ def crossed_share(vertices: np.ndarray) -> float:
 
 
 def _is_simple(vertices):
-  """Returns whether no two edges touch that are not neighbours.
+  """Returns whether each edge of a polygon touches only its two neighbours.
 
-  A vertex on another edge counts as touching, so False does not prove a
-  crossing.
+  A vertex that lies on another edge counts as touching, so that False does not
+  prove a crossing.
   """
   number = len(vertices)
   step = np.roll(vertices, -1, axis=0) - vertices
@@ -115,6 +120,7 @@ def _is_simple(vertices):
 
 
 def _is_shape(shape, kind):
+  """Returns whether a value of a manifest has the form of a kind's shapes."""
   is_numbers = lambda value, length: (
       isinstance(value, list)
       and len(value) == length
@@ -131,9 +137,10 @@ def _is_shape(shape, kind):
 def _is_outside(shape, kind, size):
   """Returns whether a shape lies too far outside the image.
 
-  Hand-drawn outlines often leave the image a little, so they may not miss it
-  altogether. A box or a point that leaves the image is in other units or
-  belongs to another image.
+  Outlines that are drawn by hand often cross the image's edge, so they are too
+  far outside only if they miss the image altogether. A box or a point that
+  leaves the image by more than `TOLERANCE` must be in other units or belong to
+  another image.
   """
   end = np.array([size[1], size[0]]) + TOLERANCE
   row = annotation_kinds.TABLE[kind]

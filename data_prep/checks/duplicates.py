@@ -1,17 +1,18 @@
 """Finds pictures in different splits that are nearly the same.
 
-A picture is compared by a gray thumbnail of 32 x 32. The comparison uses the
-cosine transform of its middle details (a difference of Gaussians of 1 and 3
-pixels, under a window that fades the border). The likeness of two pictures is
-their largest correlation, in absolute value, over
+Each picture is represented by a gray thumbnail of 32 x 32 pixels, of which the
+details of middle size are kept: the difference between a Gaussian blur of 1 and
+one of 3 pixels, with a border that fades out. Their cosine transforms are
+compared. The likeness of two pictures is their largest correlation, in absolute
+value, over
 
-- the eight ways to mirror and turn one of them by 90 degrees, which in a cosine
-  transform are changes of sign and a transposition;
-- a negative, which is a change of sign;
+- the eight ways to mirror one of them or turn it by multiples of 90 degrees,
+  which change signs of a cosine transform and transpose it;
+- its negative, which changes all signs;
 - small shifts, zooms and turns, to first order: one picture is correlated with
-  the span of the other and its four derivatives (Simard et al., "Efficient
-  pattern recognition using a new transformation distance", 1993), and the
-  lesser value of both directions counts.
+  the span of the other picture and its four derivatives (Simard et al.,
+  "Efficient pattern recognition using a new transformation distance", 1993).
+  This is done in both directions, and the smaller value counts.
 
 On polyps and hearts, copies that were recompressed, resized, made brighter or
 noisy, inverted, mirrored, turned by 90 or 3 degrees, shifted by up to 2 %,
@@ -35,18 +36,21 @@ THRESHOLD = 0.94
 _FINE, _COARSE = 1.0, 3.0  # Widths of the Gaussians, in thumbnail pixels.
 _FADED = 0.3  # Share of the side over which the window rises from 0.
 _KEPT = 16  # Frequencies of the cosine transform, along each axis.
-# Pairs whose plain correlation is lower are skipped, as no span would lift them
-# to the threshold: copies that are shifted by 2 % have 0.81.
+# Pairs whose correlation without derivatives is lower are skipped, as the
+# derivatives would not lift them to the threshold: even copies that are shifted
+# by 2 % have 0.81.
 _SCREEN = 0.75
-_FLAT = 0.5  # Deviation, in gray levels, below which there are no details.
-_BLOCK = 1024
+# A picture whose details have a smaller standard deviation, in gray levels,
+# counts as flat.
+_FLAT = 0.5
+_BLOCK = 1024  # Pictures whose correlations are computed at once.
 _SPLIT_FOLDER = re.compile(
     r'(images?)?[-_]?(tr|train(ing)?|va|val(id(ation)?)?|ts|test(ing)?)'
     r'([-_]?images?)?', re.IGNORECASE)
-_NUM_PAIRS = 1000  # Compared at once.
-# How mirroring (not, up to down, left to right, both) changes the signs of a
-# picture's frequencies that are (even, even), (even, odd), (odd, even), (odd,
-# odd).
+_NUM_PAIRS = 1000  # Pairs that are compared at once.
+# Signs by which mirroring multiplies the frequencies of a picture. Columns:
+# frequencies that are (even, even), (even, odd), (odd, even), (odd, odd) along
+# (y, x). Rows: the four ways to mirror along neither, one or both axes.
 _MIRRORS = np.array(
     [[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]], np.float32)
 
@@ -62,8 +66,8 @@ class Pair(NamedTuple):
   """Two pictures that are alike.
 
   Attributes:
-    later: place of the later one.
-    earlier: place of the earlier one.
+    later: index of the later picture in the list.
+    earlier: index of the earlier picture.
     likeness: their likeness, in (`THRESHOLD`, 1].
   """
 
@@ -75,20 +79,28 @@ class Pair(NamedTuple):
 def likeness(
     first: Sequence[bytes], second: Sequence[bytes]
 ) -> np.ndarray:
-  """Returns the likeness of each of N pictures to its partner, float [N]."""
+  """Returns the likeness of N pairs of pictures, float [N].
+
+  Args:
+    first: thumbnail of the first picture of each pair.
+    second: thumbnail of the second picture of each pair.
+  """
   return _likeness(_spans(first), _spans(second))
 
 
 def near_pairs(thumbnails: list[bytes], groups: list[str]) -> list[Pair]:
-  """Returns pairs from different groups with a likeness above `THRESHOLD`.
+  """Returns the pairs of pictures from different groups that are alike.
+
+  Their likeness is above `THRESHOLD`. For each two groups, the cost is that of
+  two products of matrices [N, 256] and [256, M] for the N and M pictures of the
+  groups, and a little more for each pair that may be alike.
 
   Args:
-    thumbnails: one per picture; b'' is compared with none.
-    groups: the split of each picture.
+    thumbnails: thumbnail of each picture; a picture with b'' is skipped.
+    groups: group of each picture, such as its split.
 
   Returns:
-    The pairs, sorted by place. The cost is two products of [N, 256] matrices
-    per pair of groups, and little more for each pair that these leave.
+    The pairs, sorted by the index of the later picture.
   """
   members = {}
   for i, (content, group) in enumerate(zip(thumbnails, groups, strict=True)):
@@ -104,7 +116,10 @@ def near_pairs(thumbnails: list[bytes], groups: list[str]) -> list[Pair]:
 
 
 def all_pairs(thumbnails: list[bytes]) -> list[Pair]:
-  """Returns such pairs among all pictures, whatever their group."""
+  """Returns the pairs of pictures that are alike, as `near_pairs` does.
+
+  The pictures of each pair may belong to any split.
+  """
   places = [i for i, content in enumerate(thumbnails) if content]
   return sorted(_between(places, places, _plain(thumbnails), thumbnails))
 
@@ -112,16 +127,20 @@ def all_pairs(thumbnails: list[bytes]) -> list[Pair]:
 def neighbours(
     names: Sequence[str], groups: Sequence[str]
 ) -> list[tuple[int, int]]:
-  """Returns the places of consecutive names in different groups.
+  """Finds pictures in different groups whose names are consecutive.
 
-  Names are consecutive if their last numbers differ by 1, with any leading
-  zeros: `p1/frame_9.png` and `p1/frame_10.png`. Folders named after a split are
-  ignored, so that `train/1.png` and `test/2.png` are consecutive. If numbers
-  begin anew in each split, no pair is returned.
+  Names are consecutive if only their last numbers differ, by 1, such as
+  `p1/frame_9.png` and `p1/frame_10.png`; leading zeros do not matter. Folders
+  named after a split are ignored, so that `train/1.png` and `test/2.png` are
+  consecutive. If two splits hold the same names, as when each counts from 1,
+  these names are skipped.
 
   Args:
     names: paths of the pictures, with slashes.
-    groups: the split of each picture.
+    groups: group of each picture, such as its split.
+
+  Returns:
+    The indices of the two pictures of each pair.
   """
   places = {}
   for i, name in enumerate(names):
@@ -141,6 +160,10 @@ def neighbours(
 
 
 def _between(first, second, plain, thumbnails):
+  """Returns the pairs of alike pictures between two lists of indices.
+
+  If both are the same list, each pair is returned once.
+  """
   pairs = []
   for i in range(0, len(first), _BLOCK):
     some = np.array(first[i : i + _BLOCK])
@@ -149,7 +172,7 @@ def _between(first, second, plain, thumbnails):
       if first is second and j > i:
         continue
       found = _screen(plain[some], plain[others]) > _SCREEN
-      if first is second:  # Take each pair once, and no picture with itself.
+      if first is second:  # Skip pairs that come twice, and of one picture.
         found &= some[:, None] > others
       left, right = np.nonzero(found)
       pairs += _compare(some[left], others[right], thumbnails)
@@ -157,7 +180,13 @@ def _between(first, second, plain, thumbnails):
 
 
 def _compare(left, right, thumbnails) -> Iterator[Pair]:
-  """Yields the candidates that are alike, as pairs of places."""
+  """Yields those candidate pairs whose likeness is above the threshold.
+
+  Args:
+    left: index of one picture of each candidate pair, int [P].
+    right: index of the other picture, int [P].
+    thumbnails: thumbnail of each picture.
+  """
   for start in range(0, len(left), _NUM_PAIRS):
     both = np.stack([x[start : start + _NUM_PAIRS] for x in (left, right)])
     used, index = np.unique(both, return_inverse=True)
@@ -170,7 +199,10 @@ def _compare(left, right, thumbnails) -> Iterator[Pair]:
 
 
 def _plain(thumbnails):
-  """Returns the pictures without derivatives, unit vectors [N, 256]."""
+  """Returns the transform of each thumbnail as a unit vector, [N, 256].
+
+  Pictures that are flat or have no thumbnail get zeros.
+  """
   plain = np.zeros((len(thumbnails), _KEPT**2), np.float32)
   there = [i for i, content in enumerate(thumbnails) if content]
   for start in range(0, len(there), _BLOCK):
@@ -180,9 +212,11 @@ def _plain(thumbnails):
 
 
 def _spans(thumbnails):
-  """Returns each picture and its four derivatives, orthonormal, [N, 5, 256].
+  """Returns orthonormal bases of pictures and their derivatives, [N, 5, 256].
 
-  The picture comes first. For a flat picture, all are zero.
+  The first vector of a basis is the picture itself; the others come from its
+  derivatives by two shifts, a turn and a zoom. All vectors of a flat picture
+  are zero.
   """
   details = _details(thumbnails)
   down, right = np.gradient(details, axis=(1, 2))
@@ -192,13 +226,14 @@ def _spans(thumbnails):
   # Shifts, a turn and a zoom.
   for change in (right, down, x * down - y * right, x * right + y * down):
     rest = _transform(change)
-    for known in spans:  # Remove what the others span already.
+    for known in spans:  # Make it orthogonal to the earlier vectors.
       rest = rest - np.sum(rest * known, -1, keepdims=True) * known
     spans.append(_unit(rest) * spans[0].any(-1, keepdims=True))
   return np.stack(spans, axis=1)
 
 
 def _details(thumbnails):
+  """Returns the details of middle size of thumbnails, float32 [N, 32, 32]."""
   gray = np.frombuffer(b''.join(thumbnails), np.uint8).reshape(-1, SIDE, SIDE)
   gray = gray.astype(np.float32)
   blurred = (ndimage.gaussian_filter(gray, (0, sigma, sigma))
@@ -207,7 +242,11 @@ def _details(thumbnails):
 
 
 def _transform(pictures):
-  """Returns windowed cosine transforms [N, 256], by even and odd frequency."""
+  """Returns the cosine transforms of pictures under a window, [N, 256].
+
+  The frequencies are ordered in four parts: (even, even), (even, odd), (odd,
+  even) and (odd, odd) along (y, x).
+  """
   edge = (np.arange(SIDE, dtype=np.float32) + 0.5) / SIDE
   rise = np.minimum(1, np.minimum(edge, 1 - edge) / _FADED)
   window = np.sin(rise * np.pi / 2) ** 2
@@ -222,23 +261,26 @@ def _transform(pictures):
 
 
 def _unit(vectors):
+  """Returns vectors of length 1, or zeros for those of flat pictures."""
   length = np.linalg.norm(vectors, axis=-1, keepdims=True)
   return np.where(length > _FLAT * SIDE, vectors / np.maximum(length, 1e-6), 0)
 
 
 def _turned(vectors):
-  """Returns the transforms of the transposed pictures, as [..., 256]."""
+  """Returns the transforms that transposed pictures would have, [..., 256]."""
   half = _KEPT // 2
   found = vectors.reshape(-1, 2, 2, half, half).transpose(0, 2, 1, 4, 3)
   return found.reshape(vectors.shape)
 
 
 def _screen(first, second):
-  """Returns a bound on the correlation over all views, float [N, M].
+  """Returns an upper bound on the correlation of pictures, float [N, M].
 
-  A view changes the signs of the four parts, and half of all combinations of
-  signs are views. The sum of the parts' absolute values is therefore seldom
-  more than the best view, and takes half the time.
+  The correlation is the largest over all views, that is, over all mirrored,
+  turned and negative versions of one picture. A view changes the signs of the
+  four parts of a transform. Half of all combinations of signs are views, so
+  that the sum of the absolute values of the parts' correlations is seldom more
+  than the correlation of the best view. The sum takes half the time.
   """
   best = np.zeros((len(first), len(second)), np.float32)
   total, part = np.empty_like(best), np.empty_like(best)
@@ -255,14 +297,22 @@ def _screen(first, second):
 
 
 def _views(vectors):
-  """Returns the eight mirrored and turned views of pictures, [N, 8, 256]."""
+  """Returns the transforms of the eight views of each picture, [N, 8, 256].
+
+  The views are the picture mirrored and turned by multiples of 90 degrees.
+  """
   both = np.stack([vectors, _turned(vectors)], axis=1)
   parts = both.reshape(len(vectors), 2, 1, 4, -1) * _MIRRORS[:, :, None]
   return parts.reshape(len(vectors), 8, -1)
 
 
 def _likeness(first, second):
-  """Returns the likeness of pairs, float [N], from spans [N, 5, 256]."""
+  """Returns the likeness of N pairs of pictures, float [N].
+
+  Args:
+    first: result of `_spans` for the first pictures, [N, 5, 256].
+    second: result of `_spans` for the second pictures.
+  """
   found = []
   for span, other in ((first, second), (second, first)):
     views = _views(other[:, 0])

@@ -1,7 +1,7 @@
-"""Finds subjects who may be one: their names differ only in a short ending.
+"""Finds subjects whose names differ only in a short ending.
 
-Folders p01_a and p01_b often hold two films or two eyes of one patient, who
-must not be in two splits.
+Folders such as p01_a and p01_b often hold two videos or two eyes of one
+patient, who must not be in two splits.
 """
 
 from collections.abc import Sequence
@@ -14,16 +14,18 @@ _SHOWN = 40
 
 
 def find_notice(rows: Sequence[manifest_lib.Row]) -> str:
-  """Returns a line that names two subjects who may be one, or ''.
+  """Returns a notice about subjects who may be the same person, or ''.
 
-  The ending is one or two letters or digits behind a '_' or '-'. A notice needs
-  at least two groups of subjects that share a name without their endings. That
-  shared name must hold a digit, since case_1 and case_2 are two cases.
+  An ending is one or two letters or digits after a '_' or '-'. Subjects may be
+  the same person if their names are equal without their endings and still
+  contain a digit: case_1 and case_2 are two cases. The notice is returned only
+  if there are at least two such groups of subjects.
 
   Args:
     rows: rows of a manifest, with the subjects that the source names.
   """
-  # The suggested pattern finds its subject at the start of an id.
+  # Take only subjects with which an id starts, since the suggested pattern
+  # looks for them there.
   names = {row.subject for row in rows
            if row.subject and row.id.startswith(f'{row.subject}/')}
   parts = {}

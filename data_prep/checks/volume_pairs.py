@@ -1,9 +1,10 @@
 """Finds volumes that may be two scans of one patient.
 
-Names such as 001 and 002 do not show that both scans are of one head, which
-must not be in two splits. Two scans of one session share their grid to the last
-digit. Those of two patients hardly ever do, unless all were resampled to one
-grid; then only slices that look alike give them away.
+A patient must not be in two splits, but names such as 001 and 002 do not show
+that both scans are of one patient. Two scans of one session have exactly the
+same grid. Scans of two patients hardly ever have, unless all volumes were
+resampled to a common grid. In that case, the scans of one patient can be
+recognized only by slices that look alike.
 """
 
 from collections.abc import Sequence
@@ -17,21 +18,24 @@ from data_prep import row_names
 from data_prep.checks import duplicates
 from data_prep.drawing import rasterize
 
-_ALIKE = 0.92  # Mean likeness of slices on a grid that many may share.
-_SIMILAR = 0.75  # The same, on a grid that no other volume has.
-_NUM_SLICES = 5
-_FEW = 3  # Most volumes that one session yields.
-_MANY = 50  # More volumes on one grid take long, and prove nothing.
+# Two volumes may be of one patient if the mean likeness of their slices is
+# above the first value, or above the second one if no other patient is likely
+# to have the same grid.
+_ALIKE = 0.92
+_SIMILAR = 0.75
+_NUM_SLICES = 5  # Slices of each volume that are compared.
+_FEW = 3  # Largest number of volumes that are expected from one session.
+_MANY = 50  # If more volumes share a grid, comparing all pairs takes too long.
 
 
 def find_notice(
     rows: Sequence[manifest_lib.Row], folder: pathlib.Path, root: pathlib.Path
 ) -> str:
-  """Returns a line that names volumes that may be of one patient, or ''.
+  """Returns a notice about volumes that may be of one patient, or ''.
 
   Args:
     rows: rows of a manifest.
-    folder: folder that holds the index of volumes, if there are any.
+    folder: folder that holds the index of volumes, if the set has volumes.
     root: folder that the paths of the rows are relative to.
   """
   by_id = {row.id: row for row in rows}
@@ -63,7 +67,10 @@ def find_notice(
 
 
 def _is_odd(affine):
-  """Returns whether a grid is placed as only a scanner would place it."""
+  """Returns whether a grid was probably set by a scanner, not by resampling.
+
+  Such a grid is oblique, or its origin is not at multiples of 0.5.
+  """
   affine = np.reshape(affine, (-1, 4))[:3]
   direction = affine[:, :3]
   is_oblique = np.count_nonzero(np.abs(direction) > 1e-3) > 3
@@ -72,18 +79,24 @@ def _is_odd(affine):
 
 
 def _thumbnails(rows, root):
-  """Returns the thumbnails of some slices; None if one cannot be read."""
+  """Returns the thumbnails of some slices of a volume.
+
+  Returns None if one of the slices cannot be read.
+  """
   places = np.linspace(0, len(rows) - 1, _NUM_SLICES + 2)[1:-1]
   try:
     images = [
         rasterize.read_image(root / rows[round(p)].image) for p in places]
-  except Exception:  # The check itself reports what is wrong with a file.
+  except Exception:  # The check of each row reports what is wrong.
     return None
   return [duplicates.thumbnail(image) for image in images]
 
 
 def _likeness(one, other):
-  """Returns the mean likeness; slices without content count as 0."""
+  """Returns the mean likeness of the slices of two volumes.
+
+  Slices without any detail count as 0, and so do volumes that cannot be read.
+  """
   if one is None or other is None:
     return 0.0
   return float(np.mean(duplicates.likeness(one, other)))

@@ -1,7 +1,8 @@
-"""Chooses which images train, validate and test, and which stay exact.
+"""Chooses the split of each image, and which images keep their exact masks.
 
-It holds splits that divide no subject (`splits`), drawn or as the folders name
-them (`dividing`), the choice of exact masks (`strong_choice`), the reasons why
-a set cannot be split (`split_refusals`), and the CSV files that users write
-about both (`splits_file`, `subjects_file`, `csv_lines`).
+The package assigns images to splits without dividing a subject (`splits`), or
+takes the splits that a source's folders name (`dividing`). It chooses the
+images that keep exact masks (`strong_choice`), explains why a set cannot be
+split (`split_refusals`), and reads the CSV files in which users name splits and
+subjects (`splits_file`, `subjects_file`, `csv_lines`).
 """

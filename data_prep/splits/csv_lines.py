@@ -1,4 +1,4 @@
-"""Reads CSV files that users write or edit; faults become problems."""
+"""Reads CSV files that users write, and reports errors in them as problems."""
 
 from collections.abc import Callable
 import csv
@@ -21,20 +21,20 @@ def read(
     strip: bool = False,
     semicolons: bool = False,
 ) -> tuple[list[tuple[int, dict[str, str]]], list[_Problem]]:
-  """Reads the lines of a CSV file, keyed by column; blank lines are skipped.
+  """Reads a CSV file with a header; blank lines are skipped.
 
   Args:
-    path: the file.
-    parse_header: takes the cells of the first line (none if the file is empty)
-      and its number; returns the columns, or None if the header is of no use,
-      and the problems.
+    path: path of the file.
+    parse_header: function that takes the cells of the first line (an empty list
+      if the file is empty) and the number of that line. It returns the names of
+      the columns, or None if the header cannot be used, and the problems.
     strip: whether to remove spaces around cells.
     semicolons: whether semicolons may separate the cells, as in the
       spreadsheets of some countries.
 
   Returns:
-    The number, from 1, and the cells of each line that has as many cells as the
-    header; and all problems.
+    For each line that has as many cells as the header, its number, counted from
+    1, and its cells by column; and the problems of the whole file.
 
   Raises:
     OSError: if the file cannot be read.
@@ -53,7 +53,8 @@ def read(
   columns, is_first, lines, problems, line = None, True, [], [], 0
   try:
     for record in reader:
-      # Cells with line breaks in quotes extend over several lines of the file.
+      # A quoted cell may contain line breaks, so that a record can extend over
+      # several lines of the file.
       start, line = line + 1, reader.line_num
       record = cells.undo_all(c.strip() if strip else c for c in record)
       if not any(record):

@@ -1,8 +1,8 @@
 """Draws the splits of a source, or keeps those that its folders name.
 
-A split that holds everything divides nothing: if the source puts all pictures
-into one split, all three are drawn. A split that the source lacks is drawn from
-train.
+If the source puts all pictures into one split, that is ignored and all splits
+are drawn. If the source has train but no val or no test, the missing split is
+drawn from train.
 """
 
 import collections
@@ -24,15 +24,17 @@ from data_prep.splits import splits
 
 
 class Draw(NamedTuple):
-  """How splits are drawn.
+  """The options for drawing splits.
 
   Attributes:
     seed: seed of the draw.
-    fractions: shares of the exactly annotated images, for train, val and test.
-    by: 'subject' or 'site'.
-    num_folds: number of folds, which replace `fractions`; None for no folds.
-    fold: the fold that becomes test; the next one becomes val, all others
-      train.
+    fractions: shares of the exactly annotated images that train, val and test
+      get.
+    by: 'subject' or 'site'; no subject, or no site, is divided between splits.
+    num_folds: number of folds for a cross-validation, used instead of
+      `fractions`; None for no folds.
+    fold: number of the fold that becomes test; the next fold becomes val, and
+      all others become train.
     keep_copies_together: whether near copies must be in one split.
   """
 
@@ -50,25 +52,32 @@ def draw_splits(
     draw: Draw,
     notices: list[str],
 ) -> tuple[list[manifest_lib.Row], dict[str, int] | None]:
-  """Returns the rows with splits, and the fold of each id if there are folds.
+  """Gives each row a split.
 
-  Images without an exact mask follow their group, also into val and test.
+  A group of images of one subject (or site) stays together. In folds, and if
+  there are too few groups otherwise, a group in val or test may therefore hold
+  images without an exact mask.
 
   Args:
-    rows: rows of a manifest; `split` is empty where the source names none.
-    root: folder that their paths are relative to.
-    draw: how splits are drawn.
-    notices: receives the decisions.
+    rows: rows of a manifest; `split` is empty if the source names no split.
+    root: folder that the paths in the rows are relative to.
+    draw: options for drawing splits.
+    notices: list to which lines about the decisions are added.
+
+  Returns:
+    The rows with their splits, and the fold of each id, or None if there are no
+    folds.
 
   Raises:
-    split_refusals.RefusedError: if the set cannot be split, with the cause.
+    split_refusals.RefusedError: if the set cannot be split; it holds the cause.
   """
   rows = list(rows)
   try:
     split_refusals.check_before(rows, draw)
     if draw.num_folds is not None:
       return _draw_folds(rows, root, draw, notices)
-    # Images were left out since the first call: all may now be in one split.
+    # The caller has called this before, but may have left out images since
+    # then, so that all may now be in one split.
     rows = take_back(rows, draw, notices)
     if not all(row.split for row in rows):
       units, deal = _units(rows, root, draw, notices)
@@ -90,12 +99,17 @@ def draw_splits(
 def take_back(
     rows: Sequence[manifest_lib.Row], draw: Draw, notices: list[str]
 ) -> list[manifest_lib.Row]:
-  """Empties the splits if a source puts all its pictures into one.
+  """Removes the splits of the rows if a source puts all pictures into one.
+
+  They are kept if the fractions of `draw` ask for that split alone.
 
   Args:
-    rows: rows of a manifest; `split` is empty where the source names none.
-    draw: how splits are drawn; its fractions may ask for that one split.
-    notices: receives the decisions.
+    rows: rows of a manifest; `split` is empty if the source names no split.
+    draw: options for drawing splits.
+    notices: list to which a line about the decision is added.
+
+  Returns:
+    The rows, with or without their splits.
   """
   given = {row.split for row in rows} - {''}
   exact = [row for row in rows if manifest_lib.is_exact(row)]
@@ -117,7 +131,7 @@ def take_back(
 
 
 def _draw_missing(rows, root, draw, notices):
-  """Draws val or test from train if a source has no picture in it."""
+  """Draws val, test or both from train if the source has no picture there."""
   shares = dict(zip(manifest_lib.SPLITS, draw.fractions, strict=True))
   given = collections.Counter(row.split for row in rows)
   missing = [s for s in ('val', 'test') if shares[s] > 0 and not given[s]]
@@ -150,6 +164,7 @@ def _draw_missing(rows, root, draw, notices):
 
 
 def _draw_folds(rows, root, draw, notices):
+  """Returns the rows with splits that are made from folds, and the folds."""
   units, _ = _units(rows, root, draw, notices)
   folds = splits.k_folds(
       units, num_folds=draw.num_folds, by=draw.by, seed=draw.seed,
@@ -160,7 +175,12 @@ def _draw_folds(rows, root, draw, notices):
 
 
 def _units(rows, root, draw, notices):
-  """Returns rows whose subjects join copies, and the function to deal them."""
+  """Prepares rows for drawing their splits.
+
+  Returns:
+    The rows, in which near copies have the same subject if they must stay
+    together; and `splits.assign_splits` with the arguments that are known.
+  """
   if draw.keep_copies_together:
     rows, number = join_copies(rows, root)
     if number:
@@ -173,9 +193,10 @@ def _units(rows, root, draw, notices):
 def find_presence(
     rows: Sequence[manifest_lib.Row], root: pathlib.Path
 ) -> dict[str, frozenset[int]]:
-  """Returns the classes that each image shows, by id.
+  """Returns the foreground classes that each image shows, by id.
 
-  They come from the mask file if the annotation has one, else from its labels.
+  They are read from the mask file if the annotation has one, and otherwise from
+  the labels of its shapes.
   """
 
   def find(row):
@@ -197,10 +218,14 @@ def find_presence(
 def join_copies(
     rows: Sequence[manifest_lib.Row], root: pathlib.Path
 ) -> tuple[list[manifest_lib.Row], int]:
-  """Returns rows whose subjects join pictures that are nearly the same.
+  """Gives pictures that are nearly the same a common subject.
 
-  Two subjects become one if a picture of the one is nearly the same as one of
-  the other. The second result is the number of pictures with a near copy.
+  If a picture of one subject is nearly the same as a picture of another, all
+  pictures of both subjects get one subject.
+
+  Returns:
+    The rows with the new subjects, and the number of pictures that have a near
+    copy.
   """
 
   def thumbnail(row):
@@ -219,7 +244,7 @@ def join_copies(
   graph = sparse.coo_matrix(
       (np.ones(len(starts)), (starts, ends)), shape=(number, number))
   _, component = sparse.csgraph.connected_components(graph, directed=False)
-  # Name each group after its first subject, since problems show the name.
+  # Messages show the name of a group, so it begins with its first subject.
   first = {}
   for row, c in zip(rows, component.tolist(), strict=True):
     first.setdefault(c, row.subject or row.id)
@@ -233,17 +258,20 @@ def deal_in_part(
     deal: Callable[..., dict[str, str]],
     by: str,
 ) -> dict[str, str]:
-  """Deals groups by their exact images; the other images follow.
+  """Assigns groups to splits if too few of them have only exact masks.
 
-  A group in val or test may therefore hold images that cannot be evaluated.
+  The split of a group is drawn as if it consisted of its exactly annotated
+  images; its other images get the same split. A group in val or test may
+  therefore hold images that cannot be evaluated. Groups without any exact mask
+  go to train.
 
   Args:
     rows: rows of a manifest.
-    deal: `splits.assign_splits`, with all arguments but the rows and `by`.
+    deal: `splits.assign_splits`, with all arguments except the rows and `by`.
     by: 'subject' or 'site', which is never divided.
 
   Returns:
-    Split by id.
+    The split of each image by id.
   """
   group_of, exact = {}, []
   for i, group in enumerate(splits.group_rows(rows, by)):

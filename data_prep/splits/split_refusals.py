@@ -1,7 +1,7 @@
-"""Explains to users why their set cannot be split, and what helps.
+"""Explains to users why their set cannot be split, and what they can do.
 
-`splits` refuses a set by general rules. Here each refusal gets its cause in the
-user's data, and the flag that removes it.
+The errors of `splits` state general rules. This module finds the cause in the
+user's data, and a flag or another remedy that removes it.
 """
 
 import collections
@@ -20,7 +20,7 @@ class RefusedError(ValueError):
   """Raised if a set cannot be split.
 
   Attributes:
-    problem: what is wrong, and how to mend it.
+    problem: description of the cause and of what the user can do.
   """
 
   def __init__(self, what: str, found: str, fix: str):
@@ -29,15 +29,14 @@ class RefusedError(ValueError):
 
 
 def check_before(rows: Sequence[manifest_lib.Row], draw: Any) -> None:
-  """Refuses rows that no draw can split.
+  """Refuses a set that cannot be split with any seed.
 
   Args:
-    rows: rows of a manifest; `split` is empty where the source names none.
-    draw: a `dividing.Draw`.
+    rows: rows of a manifest; `split` is empty if the source names no split.
+    draw: the options for drawing splits, a `dividing.Draw`.
 
   Raises:
-    RefusedError: with the cause.
-    RefusedError: with the cause.
+    RefusedError: if the set cannot be split; it holds the cause.
   """
   shares = [float(share) for share in draw.fractions]
   if draw.num_folds is None and (
@@ -85,12 +84,12 @@ def _check_subjects(rows):
 def explain(
     rows: Sequence[manifest_lib.Row], draw: Any, error: ValueError
 ) -> RefusedError:
-  """Returns the cause of an error of `splits`.
+  """Returns a refusal that explains an error of `splits`.
 
   Args:
-    rows: the rows that were to be split.
-    draw: a `dividing.Draw`.
-    error: the error that was raised.
+    rows: the rows that could not be split.
+    draw: the options for drawing splits, a `dividing.Draw`.
+    error: the error that `splits` raised.
   """
   try:
     groups = splits.group_rows(rows, draw.by)
@@ -141,14 +140,14 @@ def explain(
 
 
 def check_after(rows: Sequence[manifest_lib.Row], draw: Any) -> None:
-  """Refuses a draw that leaves train without an exact mask.
+  """Refuses drawn splits in which train has no exact mask.
 
   Args:
     rows: the rows, with the splits that were drawn.
-    draw: a `dividing.Draw`.
+    draw: the options for drawing splits, a `dividing.Draw`.
 
   Raises:
-    RefusedError: with the cause.
+    RefusedError: if train needs an exact mask and has none.
   """
   exact = [row for row in rows if manifest_lib.is_exact(row)]
   if draw.fractions[0] and not any(row.split == 'train' for row in exact):
@@ -161,11 +160,11 @@ def check_after(rows: Sequence[manifest_lib.Row], draw: Any) -> None:
 
 
 def choice(error: ValueError, budget: Any) -> RefusedError:
-  """Returns the cause of an error in choosing the strong pictures.
+  """Returns a refusal that explains an error in choosing strong pictures.
 
   Args:
-    error: raised by `strong_choice`.
-    budget: the budget that was to be spent.
+    error: the error that `strong_choice` raised.
+    budget: the budget of the choice, a `strong_choice.Budget`.
   """
   if budget.fraction == 0:
     return RefusedError(
@@ -178,6 +177,7 @@ def choice(error: ValueError, budget: Any) -> RefusedError:
 
 
 def _no_exact_mask(rows):
+  """Returns the refusal of a set without any exact mask."""
   counts = collections.Counter(
       row.annotation['kind'] for row in rows if row.annotation)
   if not counts:
@@ -217,7 +217,9 @@ def _exact_fix(counts, rows):
   if any(map(_is_drawn, rows)):
     return ('--masks_are=mask where masks are alone; beside other shapes they '
             'stay weak (--classes can leave labels out)')
-  if counts['coarse_mask']:  # Files are weak by folder, flag or gaps.
+  # Mask files count as coarse because of their folder, of a flag, or of too
+  # many unlabelled pixels.
+  if counts['coarse_mask']:
     return ('masks in coarse_masks/, of --masks_are, or unlabelled by over a '
             'tenth are weak: add others')
   if counts['scribble']:  # No flag can label what nobody has labelled.
@@ -227,7 +229,10 @@ def _exact_fix(counts, rows):
 
 
 def _is_drawn(row):
-  """Returns whether a row has a coarse mask that was drawn from shapes."""
+  """Returns whether a row's annotation is a coarse mask stored as run lengths.
+
+  Such masks are drawn in annotation tools; others are picture files.
+  """
   annotation = row.annotation or {}
   return annotation.get('kind') == 'coarse_mask' and 'rles' in annotation
 
@@ -237,7 +242,10 @@ def _text(counts):
 
 
 def _two_splits(group, draw):
-  """Returns the refusal of a group that the source puts into two splits."""
+  """Returns the refusal of a group that the source puts into two splits.
+
+  Returns None if the group is in at most one split, or if there are folds.
+  """
   given = {row.split: row for row in group if row.split}
   if draw.num_folds is not None or len(given) < 2:
     return None

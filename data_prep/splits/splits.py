@@ -1,8 +1,8 @@
 """Divides images into splits and folds.
 
-Images move in whole groups, so that no subject (and no site, on request) is in
-two splits. All draws are seeded and do not depend on the order of the rows.
-`splits_file` stores the result.
+The images of a group stay together, so that no subject (and no site, on
+request) is in two splits. All draws are seeded and do not depend on the order
+of the rows. `splits_file` stores the result.
 """
 
 from collections.abc import Mapping, Sequence, Set
@@ -12,12 +12,14 @@ import numpy as np
 from data_prep import manifest
 from data_prep.shared import grammar
 
-_EXACT = ('exact mask',)  # Counts as one more class beside those of `presence`.
-_TINY = 1e-9  # Images; sums of fractions are not exact.
+# Folds balance exact masks as if they were one more class with this name.
+_EXACT = ('exact mask',)
+# In images. Sums of fractions are not exact, so comparisons need a tolerance.
+_TINY = 1e-9
 
 
 class TooFewGroupsError(ValueError):
-  """Raised if fewer groups have exact masks than splits need one."""
+  """Raised if there are fewer groups with exact masks than splits to fill."""
 
 
 def assign_splits(
@@ -28,28 +30,30 @@ def assign_splits(
     seed: int,
     presence: Mapping[str, Set],
 ) -> dict[str, str]:
-  """Assigns each image to train, val or test, in whole groups.
+  """Assigns each group of images to train, val or test.
 
-  A group is a subject or, if `by` is 'site', all images that share a site or a
-  subject. It keeps a split that one of its rows already has. A group that holds
-  a row without an exact mask goes to train. The other groups are dealt
-  greedily: those of the rarest class first, and among these the largest. Of the
-  splits that it fits into, a group goes to the one with the largest remaining
-  need,
+  A group consists of all images of a subject or, if `by` is 'site', of all
+  images that share a site or a subject. If one of its rows already has a split,
+  the whole group gets that split. A group that holds a row without an exact
+  mask goes to train. The other groups are assigned one after the other: those
+  of the rarest class first, and among these the largest. Among the splits in
+  which there is still enough room for the group, it goes to
 
-    argmax_s sum_c count[c] * need[s, c] / left[c]^2,
+    argmax_s sum_c count[c] * need[s, c] / left[c]^2.
 
-  where c runs over all images and the images of each class, and left counts
-  those that are not dealt yet. The images that are running out are thus shared
-  out first. If a group fits into no split, it goes to the one that lacks most
-  images. This is the method of Sechidis et al., "On the Stratification of
-  Multi-Label Data", 2011 (https://doi.org/10.1007/978-3-642-23808-6_10), but
-  for groups, and over all labels of a group at once.
+  Here c = 0 stands for all images, and every other c for the images that show
+  one class: count is their number in the group, need the number that split s
+  still lacks, and left the number in all groups that are not assigned yet.
+  Classes of which few images are left thus weigh most. If no split has enough
+  room, the group goes to the split that lacks most images. This is the method
+  of Sechidis et al., "On the Stratification of Multi-Label Data", 2011
+  (https://doi.org/10.1007/978-3-642-23808-6_10), but it assigns groups instead
+  of images, and considers all classes of a group at once.
 
-  `fractions` refer to the images that can be evaluated, so that many weak
-  images do not leave train without a strong one. If no rows had splits before,
-  each split is within one group of its fraction, unless it or another split
-  holds a single group.
+  `fractions` are shares of the images with exact masks only, so that many weak
+  images do not leave train without a strong one. If no row had a split before,
+  the size of each split differs from its fraction by at most the largest group,
+  unless this or another split holds a single group.
 
   Args:
     rows: rows of a manifest, in any order.
@@ -60,7 +64,7 @@ def assign_splits(
       none.
 
   Returns:
-    Split by id, in the order of ids.
+    The split of each image by id, sorted by id.
 
   Raises:
     ValueError: if an argument is wrong, a site is empty, an id occurs twice, a
@@ -92,7 +96,7 @@ def assign_splits(
         f'{grammar.verb(len(lacking), "are")} needed, one for each, but only '
         f'{free.sum()} of {len(groups)} can be given: in no split yet '
         'and every image with an exact mask.')
-  # Train needs a strong image, too, even if it already has a weak one.
+  # Train needs a strong image, even if it already has groups with weak ones.
   if shares[0] and not have[0, 0] and 0 not in lacking:
     if free.sum() > len(lacking):
       lacking.append(0)
@@ -110,23 +114,24 @@ def k_folds(
     seed: int,
     presence: Mapping[str, Set],
 ) -> dict[str, int]:
-  """Assigns each image to one of `num_folds` folds, in whole groups.
+  """Assigns each group of images to one of `num_folds` folds.
 
-  This works as `assign_splits` with equal shares. The exact masks are balanced
-  like one more class, and each fold gets some. In a fold that is held out only
-  those images can be evaluated; leave out its other images. Splits that rows
-  already have are ignored: pass only the rows to divide into folds.
+  This works as in `assign_splits` with equal shares. Exact masks are balanced
+  like one more class, and each fold gets at least one. If a fold is held out
+  for evaluation, leave out its images without exact masks, as they cannot be
+  evaluated. Splits that rows already have are ignored, so pass only the rows
+  that are to be divided.
 
   Args:
     rows: rows of a manifest, in any order.
-    num_folds: at least 2.
+    num_folds: number of folds, at least 2.
     by: 'subject' or 'site'.
     seed: seed of the draw, not negative.
     presence: classes that each image shows, by id; images without an entry show
       none.
 
   Returns:
-    Fold by id, from 0, in the order of ids.
+    The fold of each image by id, counted from 0 and sorted by id.
 
   Raises:
     ValueError: if an argument is wrong, a site is empty, an id occurs twice, or
@@ -156,11 +161,12 @@ def k_folds(
 def group_rows(
     rows: Sequence[manifest.Row], by: str
 ) -> list[list[manifest.Row]]:
-  """Returns groups of rows that must not be divided, in the order of ids.
+  """Groups the rows that must stay together; groups are sorted by id.
 
   Args:
     rows: rows of a manifest, in any order.
-    by: 'subject', or 'site': then rows that share a site are in one group, too.
+    by: 'subject' puts rows of the same subject into one group; 'site' does that
+      for rows of the same subject or the same site.
 
   Raises:
     ValueError: if a site is empty or an id occurs twice; the message is one
@@ -195,14 +201,17 @@ def group_rows(
 
 
 def _by_id(groups, values):
-  """Returns the value of each row's group, by id, in the order of ids."""
+  """Maps the id of each row to the value of its group, sorted by id."""
   return dict(sorted(
       (row.id, value)
       for group, value in zip(groups, values, strict=True) for row in group))
 
 
 def _known_split(group):
-  """Returns the index of the split that a group must go to, or -1."""
+  """Returns the index of the split that a group must go to.
+
+  It is -1 if the split of the group can be drawn.
+  """
   given = None
   for row in group:
     if row.split and row.split not in manifest.SPLITS:
@@ -226,7 +235,17 @@ def _known_split(group):
 
 
 def _count(groups, presence, counted):
-  """Counts the images, and those of each class, per group, [G, 1 + K]."""
+  """Counts, for each group, all images and the images of each class.
+
+  Args:
+    groups: G groups of rows.
+    presence: classes that each image shows, by id.
+    counted: ids of the images to count.
+
+  Returns:
+    The number of images and of those that show each of K classes, float64
+    [G, 1 + K].
+  """
   classes = sorted({c for group in groups for row in group
                     if row.id in counted for c in presence.get(row.id, ())},
                    key=repr)
@@ -240,10 +259,15 @@ def _count(groups, presence, counted):
 
 
 def _share_out(total, have, shares):
-  """Returns what each split still lacks, float64 [S, 1 + K], at least 0.
+  """Returns how many images each of S splits still lacks, float64 [S, 1 + K].
 
-  A split that has more than its share keeps it, and the others get less, in
+  If a split already has more than its share, the other splits get less, in
   proportion to their shares.
+
+  Args:
+    total: number of images, and of the images of each of K classes, [1 + K].
+    have: the same numbers for the images that are in a split, [S, 1 + K].
+    shares: share of the images that each split should get, [S].
   """
   need = np.zeros_like(have)
   for c in range(have.shape[1]):
@@ -259,16 +283,16 @@ def _share_out(total, have, shares):
 
 
 def _deal(counts, need, rng, *, lacking, open_, late=None):
-  """Deals groups to bins, as `assign_splits` describes.
+  """Deals G groups to S bins (splits or folds), as `assign_splits` describes.
 
   Args:
-    counts: number of images, and of images of each class, per group, [G, 1 +
-      K].
-    need: numbers that each bin lacks, [S, 1 + K].
-    rng: breaks ties of the order.
+    counts: number of images of each group, and of those that show each of K
+      classes, [G, 1 + K].
+    need: the numbers of images that each bin lacks, [S, 1 + K].
+    rng: source of a random order among groups that are otherwise equal.
     lacking: bins that must get a group that is not late.
     open_: bins that may get a group, bool [S].
-    late: groups to deal after the others, bool [G].
+    late: groups that are dealt after all others, bool [G]; None for none.
 
   Returns:
     The bin of each group, int64 [G].

@@ -1,6 +1,6 @@
 """Reads and writes the CSV file of splits and roles.
 
-The file is made to be committed and edited by hand:
+The file can be edited by hand and committed to version control:
 
   id,subject,split,role,fold
   a,s1,train,strong,0
@@ -48,15 +48,17 @@ def write_splits(
     rows: Sequence[manifest.Row],
     folds: Mapping[str, int] | None = None,
 ) -> None:
-  """Writes splits and roles, sorted by id; a reader never sees half a file.
+  """Writes the splits and roles of rows, sorted by id.
+
+  The file appears only when it is complete.
 
   Args:
-    path: the CSV file; its folder must exist.
-    rows: the rows, which get one line each.
-    folds: fold by id; rows without an entry have no fold.
+    path: path of the CSV file; its folder must exist.
+    rows: rows of a manifest, which get one line each.
+    folds: fold of each image by id; images without an entry have no fold.
   """
   folds = folds or {}
-  # By itself, the CSV writer quotes line feeds but not carriage returns.
+  # The CSV writer quotes cells with line feeds, but not with carriage returns.
   quote = any('\r' in row.id + row.subject for row in rows)
   with whole_file.open_whole(path, encoding='utf-8', newline='') as file:
     writer = csv.writer(
@@ -71,14 +73,14 @@ def write_splits(
 def read_splits(
     path: str | os.PathLike[str],
 ) -> tuple[list[Entry], list[manifest.Problem]]:
-  """Reads a file of splits; faults become problems, not errors.
+  """Reads a file of splits; mistakes in it become problems, not errors.
 
   Args:
-    path: the CSV file.
+    path: path of the CSV file.
 
   Returns:
-    The entries from usable lines, the first of each id, and all problems of the
-    file itself.
+    The entries of all usable lines, and all problems of the file. If an id
+    occurs twice, only its first line is an entry.
 
   Raises:
     OSError: if the file cannot be read.
@@ -110,16 +112,19 @@ def apply_splits(
     *,
     by: str = 'subject',
 ) -> tuple[list[manifest.Row], list[manifest.Problem]]:
-  """Gives rows the split and role of their entry, whatever they had before.
+  """Gives each row the split and the role of its entry.
+
+  Splits and roles that the rows had before are replaced.
 
   Args:
     rows: rows of a manifest.
     entries: entries as read by `read_splits`.
-    by: 'site' also finds sites that are in two splits.
+    by: 'subject' reports subjects that are in two splits; 'site' reports sites,
+      too.
 
   Returns:
-    The rows in their order, unchanged where the entry is wrong or missing, and
-    all problems.
+    The rows in the same order, and all problems. A row whose entry is wrong or
+    missing is not changed.
   """
   file = entries[0].file if entries else ''
   found = _check_entries(entries)
@@ -146,7 +151,7 @@ def apply_splits(
       if entry.split in manifest.SPLITS and entry.role in manifest.ROLES:
         row = row._replace(split=entry.split, role=entry.role)
     applied.append(row)
-  # Compare the subjects of the set, since those in the file may be wrong.
+  # Check the subjects that the set names, since those in the file may be wrong.
   true = [entry._replace(subject=row.subject) for row, entry in matched]
   found += _check_shared([(e.subject, e) for e in true], 'subject')
   if by == 'site':
@@ -155,6 +160,7 @@ def apply_splits(
 
 
 def _check_columns(header, line, file):
+  """Returns the problems of the header of a file of splits."""
   problems = [manifest.Problem(
       f'unknown column {name!r}', '', f'use {",".join(COLUMNS)}', line,
       file=file) for name in header if name not in COLUMNS]
@@ -171,7 +177,10 @@ def _check_columns(header, line, file):
 
 
 def _parse_entry(found, line, file):
-  """Returns an entry, which is usable even if wrong, and its problems."""
+  """Returns the entry of a line, and its problems.
+
+  A wrong fold is replaced by None, so that the entry can still be used.
+  """
   problems = []
   fold = found['fold'].strip()
   if fold and not (fold.isascii() and fold.isdigit() and len(fold) < 10):
@@ -189,7 +198,7 @@ def _parse_entry(found, line, file):
 
 
 def _check_entries(entries):
-  """Returns the problems of entries that do not depend on the set."""
+  """Returns the problems of entries that can be found without their set."""
   problems = []
   num_folds = len({e.fold for e in entries} - {None})
   for entry in entries:
@@ -211,7 +220,12 @@ def _check_entries(entries):
 
 
 def _check_shared(named, field):
-  """Returns a problem for each subject or site in a second split or fold."""
+  """Returns a problem for each subject or site in two splits or two folds.
+
+  Args:
+    named: the name of the subject or site of each entry, and the entry.
+    field: 'subject' or 'site'.
+  """
   problems, first, told = [], {}, set()
   for place in ('split', 'fold'):
     if (field, place) == ('site', 'fold'):

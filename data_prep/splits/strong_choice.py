@@ -1,4 +1,4 @@
-"""Chooses which images keep their exact mask within a budget."""
+"""Chooses the images that keep their exact masks within a budget."""
 
 from collections.abc import Mapping, Sequence, Set
 import math
@@ -15,17 +15,20 @@ MINUTES_PER = types.MappingProxyType(
     {name: kind.minutes for name, kind in annotation_kinds.TABLE.items()}
     | {'none': 0.0})
 
-_TINY = 1e-9  # Minutes; sums of minutes are not exact.
+# In minutes. Sums of minutes are not exact, so comparisons need a tolerance.
+_TINY = 1e-9
 
 
 class Budget(NamedTuple):
-  """What annotation may cost; either `fraction` or `minutes` is set.
+  """The budget for annotation, either as a fraction or in minutes.
 
   Attributes:
-    fraction: share of the train images that are strong, in (0, 1].
-    minutes: minutes for annotating all train images, strong and weak.
-    minutes_per: minutes for one image by kind of annotation. The defaults are
-      placeholders: measure your own annotators and replace them.
+    fraction: share of the training images that are strong, in (0, 1]; None if
+      the budget is in minutes.
+    minutes: minutes for annotating all training images, strong and weak; None
+      if the budget is a fraction.
+    minutes_per: minutes that one image takes, by kind of annotation. The
+      defaults are placeholders: measure your own annotators and replace them.
   """
 
   fraction: float | None = None
@@ -41,34 +44,38 @@ def choose_strong(
     presence: Mapping[str, Set],
     weak_kind: str | None = None,
 ) -> set[str]:
-  """Draws the train images that keep their exact mask; the rest become weak.
+  """Draws the training images that keep their exact masks.
 
-  A budget of minutes pays for all train images: t_mask for each strong one,
-  t_weak_kind for each other one that has a mask, and the minutes of its own
-  kind for an image without a mask (none if it is unlabelled). There are as many
-  strong images as
+  The other training images with exact masks become weak. A budget of minutes
+  pays for all training images: t_mask minutes for each strong one, t_weak_kind
+  minutes for each image that becomes weak, and, for each image that never had
+  an exact mask, the minutes of its own kind of annotation (0 if it is
+  unlabelled), in total t_others. The number of strong images is the largest for
+  which
 
-    num_strong * t_mask + num_weak * t_weak_kind + t_others <= minutes
+    num_strong * t_mask + num_weak * t_weak_kind + t_others <= minutes.
 
-  allows. The order of choice is as follows: as long as a class is not shown
-  yet, take the rarest such class and the image that shows it together with most
-  other such classes; then take images at random. With one seed, the images of a
-  smaller budget are therefore among those of a larger one.
+  The images are chosen in this order: as long as the chosen images do not show
+  all classes, find the rarest missing class, and choose the image that shows
+  this class and the most other missing ones. Then choose images at random. With
+  the same seed, a larger budget therefore keeps all images of a smaller one.
 
   Args:
-    rows: rows of a manifest, in any order; those not in train are ignored.
-    budget: share of the train images, or minutes.
+    rows: rows of a manifest, in any order; rows outside train are ignored.
+    budget: share of the training images, or minutes.
     seed: seed of the draw, not negative.
     presence: classes that each image shows, by id; images without an entry show
       none.
-    weak_kind: kind of annotation that the rest get; needed for minutes.
+    weak_kind: kind of annotation that the other images get; needed only if the
+      budget is in minutes.
 
   Returns:
-    Ids, at least one.
+    The ids of the chosen images, at least one.
 
   Raises:
-    ValueError: if the budget is wrong, pays for no strong image, or asks for
-      more than have an exact mask. The message is one line.
+    ValueError: if the budget is wrong, is too small for one strong image, or
+      asks for more strong images than have an exact mask. The message is one
+      line.
   """
   train = [row for row in rows if row.split == 'train']
   number = _num_strong(train, budget, weak_kind)
@@ -90,7 +97,7 @@ def choose_strong(
 
 
 def _num_strong(train, budget, weak_kind):
-  """Returns how many strong images the budget pays for, at least one."""
+  """Returns the number of strong images that a budget pays for, at least 1."""
   num_exact = sum(map(manifest.is_exact, train))
   if not num_exact:
     raise ValueError(
@@ -115,7 +122,8 @@ def _num_strong(train, budget, weak_kind):
       raise ValueError(
           f'No minutes for {kind=}; known: {", ".join(budget.minutes_per)}.')
   weak = budget.minutes_per[weak_kind]
-  more = budget.minutes_per['mask'] - weak  # Extra minutes of a strong image.
+  # Minutes that an exact mask takes in addition to a weak annotation.
+  more = budget.minutes_per['mask'] - weak
   least = num_exact * weak + math.fsum(budget.minutes_per[k] for k in others)
   least += more if more > 0 else num_exact * more
   if not least <= budget.minutes + _TINY:

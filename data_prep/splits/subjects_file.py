@@ -4,10 +4,10 @@
   scan_001,anna,clinic_a,
   scan_002,anna,clinic_a,
 
-The columns `site` and `annotator` may be missing. An empty site or annotator
-changes nothing; an empty subject makes each of these pictures a subject of its
-own. An id is that of a row, the name of a file, or the name of a volume, which
-means all its slices.
+The columns `site` and `annotator` may be missing. If a site or an annotator is
+empty, the picture keeps the one that it has. A picture whose subject is empty
+counts as a subject of its own. An id is the id of a row, the name of a file, or
+the name of a volume, which means all its slices.
 """
 
 from collections.abc import Collection, Sequence
@@ -24,7 +24,7 @@ _Problem = manifest_lib.Problem
 
 
 class Entry(NamedTuple):
-  """One line of the file; `line` counts from 1."""
+  """One line of the file; `line` is its number, counted from 1."""
 
   id: str
   subject: str
@@ -36,7 +36,7 @@ class Entry(NamedTuple):
 def read_subjects(
     path: str,
 ) -> tuple[list[Entry], list[manifest_lib.Problem]]:
-  """Reads the file; faults become problems, not errors.
+  """Reads a file of subjects; mistakes in it become problems, not errors.
 
   Raises:
     OSError: if the file cannot be read.
@@ -67,18 +67,19 @@ def apply_subjects(
     cases: dict[str, list[str]],
     gone: Collection[str] = (),
 ) -> tuple[list[manifest_lib.Row], list[manifest_lib.Problem]]:
-  """Sets the subject, site and annotator of rows as the file names them.
+  """Gives each row the subject, site and annotator that a file names.
 
   Args:
     rows: rows of a manifest.
     entries: entries as read by `read_subjects`.
     file: path of the file, for the problems.
-    cases: ids by the name of a volume, see `row_names.read_cases`.
-    gone: names of files that were left out and are no longer among the rows.
+    cases: ids of the slices of each volume by its name, see
+      `row_names.read_cases`.
+    gone: names of files that were left out; entries may still name them.
 
   Returns:
-    The rows in their order, and problems: names that are unclear or unknown,
-    pictures with two different entries, and pictures without one.
+    The rows in the same order, and the problems: ids that are unclear or
+    unknown, pictures with two different entries, and pictures without an entry.
   """
   names = row_names.RowNames(rows, cases, with_subjects=False)
   said, problems = {}, []
