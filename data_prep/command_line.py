@@ -1,4 +1,4 @@
-"""Runs the binaries: every error becomes a line on stderr and exit code 2."""
+"""Runs a binary: its errors become lines on stderr and the exit code 2."""
 
 from collections.abc import Callable
 import sys
@@ -25,7 +25,7 @@ class Refused(Exception):
 
 def run(argv: list[str], body: Callable[[], None]) -> int:
   """Runs the body of a binary; returns its exit code."""
-  logging.set_verbosity(logging.WARNING)  # TFDS logs whatever it loads.
+  logging.set_verbosity(logging.WARNING)  # TFDS logs every set that it loads.
   try:
     if len(argv) > 1:
       raise Refused(f'unexpected argument {argv[1]!r}; flags start with --')
@@ -41,8 +41,8 @@ def run(argv: list[str], body: Callable[[], None]) -> int:
   except BrokenPipeError:
     raise
   except OSError as error:
-    # Errors without a number come from our own code, such as "another process
-    # prepares this set".
+    # Only errors that our own code raises have no number, such as "another
+    # process prepares this set".
     known = error.errno is not None
     print(system_errors.in_words(error) if known else one_line(error),
           file=sys.stderr)
@@ -51,13 +51,13 @@ def run(argv: list[str], body: Callable[[], None]) -> int:
 
 
 def start(main: Callable[[list[str]], int]) -> None:
-  """Parses the flags, calls `main` and ends with its exit code."""
+  """Parses the flags, calls `main` and ends the process with its exit code."""
   with system_errors.quiet_without_reader():
     app.run(main, flags_parser=parse_flags)
 
 
 def parse_flags(argv: list[str]) -> list[str]:
-  """Parses flags as absl does, but prints an error in one line, exit code 2."""
+  """Parses flags like absl, but a wrong flag gives one line and exit code 2."""
   try:
     return flags.FLAGS(argv)
   except flags.Error as error:
@@ -66,5 +66,5 @@ def parse_flags(argv: list[str]) -> list[str]:
 
 
 def one_line(error: object) -> str:
-  """Returns an error as one line of at most 185 characters."""
+  """Returns the text of an error as one line of at most 185 characters."""
   return ' '.join(str(error).split())[:185]

@@ -1,16 +1,17 @@
-r"""Writes a set for an annotation tool: COCO, LabelMe, CVAT, VOC, YOLO, ...
+r"""Writes a set in a format of annotation tools: COCO, LabelMe, CVAT, VOC, ...
 
 python -m data_prep.export --manifest=data/mine/manifest.jsonl --format=cvat \
     --output=for_cvat
 python -m data_prep.export --manifest=FILE --format=labelme --output=FOLDER \
     --masks=PREDICTIONS --constrain
 
-With --masks, a folder of ID.png (class numbers, of the size of the image),
-these masks replace the annotations of the images that have one. With
---constrain, the masks are first made to agree with the box, scribble or
-whatever was drawn. `data_prep.prepare --source` reads what comes back from the
-tool. The binary writes the whole OUTPUT, or nothing; then it prints one line
-per problem on stderr and ends with exit code 2.
+--masks is a folder of files ID.png, which hold class numbers and have the size
+of the image. An image with such a mask is written with the mask instead of its
+annotation. With --constrain, each mask is first made to agree with the
+annotation that it replaces, such as a box or a scribble. `data_prep.prepare
+--source` reads the set that the tool saves. The binary writes the whole OUTPUT,
+or nothing if there are problems: it then prints one line per problem on stderr
+and ends with exit code 2.
 """
 
 import collections
@@ -34,7 +35,7 @@ _CONSTRAIN = flags.DEFINE_bool(
 _SPLITS = flags.DEFINE_list(
     'splits', list(manifest_lib.SPLITS), 'Splits to write.')
 
-early_help.answer(__name__)  # Above what is slow to import.
+early_help.answer(__name__)  # Do this before the slow imports.
 
 from data_prep import command_line
 from data_prep.checks import check

@@ -9,10 +9,10 @@ The first line of a manifest is its header, every other line is one image:
    "annotation": {"kind": "box", "boxes": [[4, 4, 9, 9]], "labels": [1]},
    "evaluation": {"truth": null, "quality": null, "fault": ""}}
 
-(shown wrapped; each is one line in the file). `root` is the folder that image
-and annotation paths are relative to; it is absolute, or relative to the folder
-of the manifest. `evaluation` is optional and is never shown to a training
-method.
+(The header and the row are wrapped here; in the file, each is one line.) `root`
+is the folder that image and annotation paths are relative to; it is absolute,
+or relative to the folder of the manifest. `evaluation` is optional and is never
+shown to a training method.
 
 The fields of an annotation depend on its kind. Coordinates are (x, y) in pixels
 of the image, where the pixel in column j and row i covers [j, j + 1) x [i, i +
@@ -79,7 +79,8 @@ class Row(NamedTuple):
     image: path of the image, relative to the root.
     split: one of `SPLITS`.
     role: one of `ROLES`.
-    annotation: what the annotator drew, see the module; None if unlabelled.
+    annotation: what the annotator drew, see the top of this module; None if
+      unlabelled.
     subject: patient or video, never in two splits; empty if the image is a
       subject of its own.
     site: where the image was recorded, or empty.
@@ -209,7 +210,7 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
 def write_manifest(
     path: str | os.PathLike[str], header: Header, rows: list[Row]
 ) -> Manifest:
-  """Writes a manifest whole: a reader sees the old file or the new one.
+  """Writes a manifest; a reader sees the old file or all of the new one.
 
   Args:
     path: the JSONL file; its folder must exist.
@@ -254,7 +255,7 @@ def _clip(text: str) -> str:
 
 
 def _clip_path(text: str) -> str:
-  """Returns a path of limited length; its end, which says most, is kept."""
+  """Shortens a path to `_MAX_FOUND` characters, and keeps its end."""
   text = ' '.join(text.split())
   return text if len(text) <= _MAX_FOUND else '...' + text[3 - _MAX_FOUND :]
 
@@ -272,7 +273,8 @@ _is_name = lambda value: isinstance(value, str) and value != ''
 _is_object = lambda value: value is None or isinstance(value, dict)
 
 # Maps a field to (test, what is expected, whether it is required). `split` and
-# `role` may hold any text here: the check names the allowed ones.
+# `role` may hold any text here, since `checks` refuses values that are not
+# allowed.
 _ROW_FIELDS = {
     'id': (_is_name, 'a text that is not empty', True),
     'image': (_is_name, 'a path', True),
@@ -306,7 +308,7 @@ _HEADER_FIELDS = {
 
 
 def _parse(fields, table, line):
-  """Returns the problems of one JSON object against a table of fields."""
+  """Compares a JSON object with a table of fields; returns the problems."""
   if not isinstance(fields, dict):
     return [Problem(
         'expected a JSON object', json.dumps(fields),
@@ -334,7 +336,7 @@ def _parse(fields, table, line):
 
 
 def _parse_header(fields, line):
-  """Returns a header, which is usable even if broken, and its problems."""
+  """Returns a header and its problems; the header is empty if there are any."""
   problems = _parse(fields, _HEADER_FIELDS, line)
   if isinstance(fields, dict) and 'manifest_version' not in fields:
     problems = [Problem(

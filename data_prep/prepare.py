@@ -1,4 +1,4 @@
-r"""Prepares a set for training: import, split, check, records.
+r"""Prepares a set for training: imports, splits and checks it, writes records.
 
 python -m data_prep.prepare --source=FOLDER --output=data/mine
 python -m data_prep.prepare --source=FOLDER --check
@@ -8,14 +8,14 @@ python -m data_prep.prepare --dataset=endoscene --source=FOLDER \
     --output=data/endoscene
 
 FOLDER holds pictures and masks, or a COCO, LabelMe, CVAT, VOC, YOLO, CSV or
-NIfTI set: data_prep/formats.
+NIfTI set: see data_prep/formats.
 
 Writes OUTPUT/manifest.jsonl, OUTPUT/summary.html (the content of the set, with
 pictures) and OUTPUT/records (open it with `tfds.builder_from_directory`); for a
 source also OUTPUT/splits.csv; OUTPUT/left_out.csv if anything is left out on
-purpose; and OUTPUT/images and similar folders if pictures had to be made. If
-anything is wrong, there is no OUTPUT at all, but one line per problem on stderr
-and exit code 2.
+purpose; and OUTPUT/images and similar folders if the set needs pictures that
+the source does not have. If anything is wrong, there is no OUTPUT at all, but
+one line per problem on stderr and exit code 2.
 """
 
 import csv
@@ -97,11 +97,11 @@ _Refused = command_line.Refused
 
 
 class _Made(NamedTuple):
-  """A manifest, its findings and notices, and what is left out of it."""
+  """A manifest, its findings and notices, and the items left out of it."""
 
   manifest: manifest_lib.Manifest
   findings: check_report.Findings
-  notices: list[str]  # Lines as printed, without those of the findings.
+  notices: list[str]  # As printed, without those in `findings`.
   left_out: list[formats.LeftOut]
 
 
@@ -111,7 +111,7 @@ def main(argv: list[str]) -> int:
 
 
 def _run():
-  """Checks the flags, then prepares in a temporary folder next to --output."""
+  """Checks the flags, then prepares the set in a folder beside --output."""
   given = [_DATASET.value, _MANIFEST.value]
   if given == [None, None]:
     given.append(_SOURCE.value)
@@ -141,7 +141,7 @@ def _run():
     made = _make(temporary, image_size)
     manifest = made.manifest
     if _is_done(output, manifest, image_size):
-      # The list of what is left out or not read may still have changed.
+      # The list of items that are left out or not read may still have changed.
       _write_summary(output / 'summary.html', made, image_size)
       leaving_out.write(output / leaving_out.FILE, made.left_out)
       _print_left_out(made)
@@ -186,7 +186,7 @@ def _check_source():
 
 
 def _check_use():
-  """Refuses flags that were given but would change nothing."""
+  """Refuses flags that the user gave but that would have no effect."""
   dataset = _DATASET.value
   arguments = {'seed': 'seed', 'strong_fraction': 'strong_fraction',
                'fault_fraction': 'fault_fraction', 'weak_kinds': 'kinds'}
@@ -196,7 +196,7 @@ def _check_use():
               if not (dataset and named_sets.has_use_for(dataset, argument))]
     unused += source_flags.names()
     if dataset and not named_sets.SETS[dataset].LISTING:
-      unused.append('leave_out')  # Nothing in it belongs to the user.
+      unused.append('leave_out')  # Such a set is generated.
   else:
     what, unused = '--source, which has --simulate', ['weak_kinds']
   for name in unused:
@@ -205,7 +205,7 @@ def _check_use():
 
 
 def _make(folder, image_size):
-  """Writes the manifest below `folder`, and checks all that it names."""
+  """Writes the manifest below `folder`; checks it and the files it names."""
   printed = []
   try:
     allowed = source_flags.leave_out()
@@ -267,7 +267,7 @@ def _write_manifest(folder, image_size):
 
 
 def _move_manifest(given, folder, without):
-  """Writes and returns a manifest below `folder`, without some ids."""
+  """Writes and returns a manifest below `folder`, minus the ids `without`."""
   rows = [row for row in given.rows if row.id not in without]
   # Make the root absolute, since the manifest moves but its pictures do not.
   root = given.header.root if given.folder == folder.resolve() else str(
@@ -291,7 +291,7 @@ def _write_summary(path, made, image_size):
 
 
 def _print_notices(notices):
-  """Prints notices and returns the lines."""
+  """Prints notices and returns the printed lines."""
   lines = check_report.join_notices(notices)
   for line in lines:
     print(line)
@@ -318,7 +318,7 @@ def _given(name):
 
 
 def _inspect(manifest, known, all_rows):
-  """Returns the findings of a set, in terms that its user knows."""
+  """Checks a set; findings about a --source name the user's own files."""
   again = ' again, without what is defective' if known else ''
   number = grammar.counted(len(manifest.rows), 'image')
   print(f'Checking {number}{again} ...', flush=True)
@@ -332,7 +332,7 @@ def _inspect(manifest, known, all_rows):
       progress=progress_lib.Progress(
           len(manifest.rows), 'images', what='  '),
       no_weak='notice' if _CHECK.value else 'refuse', all_rows=all_rows,
-      # The reader of a source has already noted the files it did not read.
+      # The reader of a source has already reported the files it did not read.
       drawn=drawn, unlisted=not is_source, can_choose=is_source)
   if is_source:
     findings = findings._replace(
@@ -342,7 +342,7 @@ def _inspect(manifest, known, all_rows):
 
 
 def _tell(findings):
-  """Prints notices; refuses the set if there are problems."""
+  """Prints the notices of `findings`; refuses the set if it has problems."""
   for line in check_report.report(findings._replace(problems=[])):
     print(line)
   if findings.problems:
@@ -364,7 +364,7 @@ def _is_done(output, manifest, image_size):
   """Returns whether `output` already holds the records of this set.
 
   Raises:
-    _Refused: if it holds others, and --overwrite is not given.
+    _Refused: if it holds other records, and --overwrite is not given.
   """
   if not (output / 'records').is_dir():
     return False

@@ -1,7 +1,7 @@
-"""Finds pictures by what users call them: id, case, patient or file.
+"""Finds pictures by any of their names: id, case, patient or file.
 
-Files that a user writes by hand (ids to leave out, subjects) name pictures in
-whichever of these ways is at hand.
+Files that a user writes by hand, such as the list of ids to leave out or the
+table of subjects, may use any of these names.
 """
 
 import collections
@@ -14,14 +14,14 @@ from typing import Any
 
 from data_prep import manifest as manifest_lib
 
-INDEX = 'volumes.json'  # Written by `formats.nifti`, leads back to volumes.
+INDEX = 'volumes.json'  # Lists each volume's slices; see `read_index`.
 _SUFFIX = re.compile(r'\.[A-Za-z][A-Za-z0-9]*$')
-_CHANNEL = re.compile(r'_\d{4}$')  # The channel in names of nnU-Net's volumes.
+_CHANNEL = re.compile(r'_\d{4}$')  # The channel in nnU-Net's file names.
 _MAX_SHOWN = 60
 
 
 class UnclearNameError(ValueError):
-  """Raised if a name means several pictures that have nothing in common."""
+  """Raised if a name fits several pictures that do not belong together."""
 
 
 class RowNames:
@@ -34,11 +34,12 @@ class RowNames:
       *,
       with_subjects: bool,
   ):
-    """Indexes the names.
+    """Indexes all names of the pictures.
 
     Args:
       rows: rows of a manifest.
-      cases: ids of the slices by each name of their volume, see `read_cases`.
+      cases: maps each name of a volume to the ids of its slices, see
+        `read_cases`.
       with_subjects: whether the name of a subject means all its pictures.
     """
     ids = {row.id for row in rows}
@@ -82,7 +83,7 @@ class RowNames:
     return []
 
   def nearest(self, name: str) -> str:
-    """Returns the name that was probably meant, as the end of a sentence."""
+    """Returns the name that was probably meant, as the end of a message."""
     known = [*self._by_id, *self._groups, *self._files[0]]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
     near = near or sorted(self._by_id)[:1]
@@ -90,7 +91,7 @@ class RowNames:
 
 
 def names_of_file(file: str, row_id: str = '') -> set[str]:
-  """Returns all names by which a user may call a file of a source.
+  """Returns all names by which a user may refer to a file of a source.
 
   Args:
     file: path relative to the source, or empty.
@@ -118,7 +119,7 @@ def read_index(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
 
 
 def read_cases(folder: pathlib.Path) -> dict[str, list[str]]:
-  """Returns the ids of the slices by each name of their volume.
+  """Maps each name of a volume to the ids of the slices cut from it.
 
   Args:
     folder: folder of the manifest, see `read_index`.
@@ -150,6 +151,6 @@ def _plain(path):
 
 
 def _paths(file):
-  """Returns a path with slashes, and the same without its suffix."""
+  """Returns a path with slashes, and the same path without its suffix."""
   path = _plain(file)
   return path, _SUFFIX.sub('', re.sub(r'\.gz$', '', path, flags=re.I))

@@ -86,7 +86,7 @@ class Examples(NamedTuple):
 
 
 def is_unlabelled(examples: Examples) -> jax.Array | bool:
-  """Returns which images have no annotation, bool [B]; False if all have."""
+  """Returns which images lack an annotation, bool [B]; False without `kind`."""
   if examples.kind is None:
     return False
   return examples.kind == AnnotationKind.NONE

@@ -1,17 +1,18 @@
 """Guards the cells of CSV files that people open in a spreadsheet.
 
-A spreadsheet runs a cell that begins with = + - @, a tab or a line break. Ids,
-subjects and class names may come from anybody. A text that begins so and is not
-a number is therefore written behind an apostrophe: a spreadsheet then shows it
-as text, and our readers remove the apostrophe again.
+A spreadsheet runs a cell as a formula if it begins with = + - @, a tab or a
+line break. Ids, subjects and class names may come from anybody. A text that
+begins so and is not a number is therefore written with an apostrophe in front:
+a spreadsheet then shows it as text, and our readers remove the apostrophe
+again.
 """
 
 from collections.abc import Iterable, Mapping
 import re
 from typing import Any
 
-# A text that already has the apostrophe gets another one: otherwise the reader
-# would take it for a guarded text.
+# Our readers would mistake a text that has such an apostrophe of its own for a
+# guarded text, so it gets a second apostrophe.
 _RISKY = re.compile(r"'*[=+\-@\t\r\n]")
 _GUARDED = re.compile(r"'+[=+\-@\t\r\n]")
 _NUMBER = re.compile(r'[+-](\d+\.?\d*|\.\d+)([eE][+-]?\d+)?')
@@ -21,7 +22,8 @@ def guard(value: Any) -> Any:
   """Returns a cell to write: '=1+1' becomes "'=1+1", while -1 stays a number.
 
   Args:
-    value: text, which may be guarded, or anything else, which stays as it is.
+    value: text, which gets an apostrophe if necessary, or any other value,
+      which is returned unchanged.
   """
   if isinstance(value, str) and _RISKY.match(value) and not _NUMBER.fullmatch(
       value):
@@ -30,7 +32,7 @@ def guard(value: Any) -> Any:
 
 
 def undo(value: Any) -> Any:
-  """Returns the value that `guard` received, from a cell that was read."""
+  """Undoes `guard`: returns the original value of a cell that was read."""
   if isinstance(value, str) and _GUARDED.match(value):
     return value[1:]
   return value

@@ -1,7 +1,7 @@
 """Keeps the paths that a file names inside the folder that it belongs to.
 
-Ids and paths come from files, and files may come from anybody: whoever writes
-or opens a path that is built from them checks it here.
+Ids and paths are read from files, which may come from anybody. Code that writes
+or opens a path made of them must check the path with this module.
 """
 
 import os
@@ -13,10 +13,10 @@ FIX = 'rename it: no "." or ".." between slashes, and no slash at either end'
 
 
 def is_name(name: str) -> bool:
-  """Returns whether a name, read as a path, stays below any folder.
+  """Returns whether a name, used as a path below a folder, stays below it.
 
-  An absolute name does not, and neither does a name with a part that is empty,
-  '.' or '..': two names with such parts could lead to the same file. Links are
+  An absolute name does not. Names with a part that is empty, '.' or '..' are
+  refused, too, since two such names could lead to the same file. Links are
   checked by `inside`.
 
   Args:
@@ -48,8 +48,8 @@ def inside(root: pathlib.Path, name: str) -> pathlib.Path:
     name: path below it, with slashes; it need not exist.
 
   Raises:
-    pixels.WrongFile: if the path is absolute, climbs, or is or follows a link
-      that leads out of the folder.
+    pixels.WrongFile: if the path is absolute, contains '..' or similar parts
+      (see `is_name`), or leads out of the folder by a link.
   """
   if not is_name(name):
     raise pixels.WrongFile(
@@ -65,7 +65,7 @@ def new_file(root: pathlib.Path, name: str) -> pathlib.Path:
   """Returns a path to write below `root`, where no file exists yet.
 
   The folders on the way are made. An existing file is never overwritten: it may
-  be a hard link to a picture of the user's.
+  be a hard link to one of the user's pictures.
 
   Args:
     root: a folder that is being filled.

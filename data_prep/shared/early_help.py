@@ -1,11 +1,11 @@
-"""Answers `--help` of a binary before slow imports, with exit code 0.
+"""Answers `--help` before a binary's slow imports, with exit code 0.
 
 A binary consists of its docstring, its flags, the line
 
   early_help.answer(__name__)
 
-then the imports that it works with, and `main`. Nothing above that line may
-import JAX, TensorFlow Datasets, grain, orbax or matplotlib.
+then its other imports, and `main`. Nothing above that line may import JAX,
+TensorFlow Datasets, grain, orbax or matplotlib.
 """
 
 import sys

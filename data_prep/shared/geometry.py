@@ -10,7 +10,7 @@ from scipy import ndimage
 
 
 def components(label: np.ndarray) -> list[tuple[int, np.ndarray]]:
-  """Returns (class, mask) of each 8-connected object of uint8 [H, W]."""
+  """Returns class and mask of each 8-connected object of a label map [H, W]."""
   found = []
   for value in np.unique(label):
     if value in (0, types.UNLABELLED):
@@ -21,7 +21,7 @@ def components(label: np.ndarray) -> list[tuple[int, np.ndarray]]:
 
 
 def tight_box(mask: np.ndarray) -> list[float]:
-  """Returns [x0, y0, x1, y1], exclusive ends, around bool [H, W]."""
+  """Returns a mask's tightest box, [x0, y0, x1, y1] with exclusive ends."""
   rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
   return [float(columns[0]), float(rows[0]),
           float(columns[-1] + 1), float(rows[-1] + 1)]
@@ -43,11 +43,11 @@ def coarse_polygon(
     num_vertices: int,
     jitter: float,
 ) -> list[list[float]]:
-  """Returns the outline of bool [H, W] as seen from its deepest pixel.
+  """Returns a rough outline of an object, as seen from its deepest pixel.
 
-  In `num_vertices` directions, evenly spread from a random start, the vertex
-  lies at the farthest pixel edge of the object in that sector, times
-  1 + jitter * N(0, 1).
+  There are `num_vertices` directions, evenly spread from a random start. The
+  vertex of a direction has the distance of the object's farthest pixel edge on
+  a ray in that direction, times max(1 + jitter * N(0, 1), 0.3).
   """
   height, width = mask.shape
   depth = depth_inside(mask)
@@ -79,7 +79,8 @@ def fitted_ellipse(mask: np.ndarray, *, scale: float) -> list[float]:
 
   Args:
     mask: the object, bool [H, W], not empty.
-    scale: factor of both radii; 1 keeps the area of an ellipse.
+    scale: factor of both radii; with 1, an object that is an ellipse keeps its
+      area.
 
   Returns:
     [cx, cy, rx, ry, angle_deg] in pixels and degrees, rx >= ry; the angle, in
@@ -92,8 +93,8 @@ def fitted_ellipse(mask: np.ndarray, *, scale: float) -> list[float]:
   xy = ((x - cx) * (y - cy)).mean()
   mean, spread = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
   angle_deg = np.degrees(np.arctan2(2 * xy, xx - yy)) / 2 % 180
-    # In exact arithmetic the smaller eigenvalue is at least 1 / 12; the maximum
-    # guards against rounding.
+  # In exact arithmetic the smaller eigenvalue is at least 1 / 12; the maximum
+  # guards against rounding.
   radii = 2 * scale * np.sqrt([mean + spread, max(mean - spread, 1 / 12)])
   return [float(v) for v in (cx, cy, *radii, angle_deg)]
 
@@ -103,13 +104,12 @@ def interior_points(
 ) -> list[list[float]]:
   """Draws pixel centres from the interior of an object, the deepest first.
 
-  The first is the deepest pixel. The others are random pixels of at least half
-  its distance to the outside, or the deepest ones where there are too few of
-  these.
+  The first is the deepest pixel. The others are random pixels that are at least
+  half as deep, or the deepest pixels if there are too few of these.
 
   Args:
     mask: the object, bool [H, W], not empty.
-    rng: source of all points but the first.
+    rng: random generator for all points but the first.
     num_points: how many to draw; an object with fewer pixels gives all of them.
 
   Returns:
@@ -119,7 +119,7 @@ def interior_points(
   order = np.argsort(-depth, kind='stable')
   pool = max(int((depth >= depth.max() / 2).sum()), num_points)
   more = rng.permutation(np.arange(1, min(pool, order.size)))[: num_points - 1]
-  # Ranks by depth, so sorted ranks give the most interior first.
+  # `more` holds ranks by depth, so sorting it puts the deepest pixels first.
   return pixel_centres(mask, order[[0, *np.sort(more)]])
 
 
@@ -134,7 +134,7 @@ def extreme_points(
 
   Args:
     mask: the object, bool [H, W], not empty.
-    rng: source of the choice and of the jitter.
+    rng: random generator for the choice of pixels and for the jitter.
     jitter: standard deviation as a share of the object's size.
 
   Returns:
@@ -151,7 +151,7 @@ def extreme_points(
 
 
 def low_resolution(label: np.ndarray, *, block: int) -> np.ndarray:
-  """Gives every block the most frequent class of its pixels.
+  """Replaces the classes in each block of pixels by the most frequent one.
 
   Unlabelled pixels do not vote; a block of unlabelled pixels alone stays
   unlabelled. Among equally frequent classes the lowest wins. Blocks start in
@@ -189,7 +189,7 @@ def quality(label: np.ndarray, truth: np.ndarray, num_classes: int) -> float:
     num_classes: number of classes, background included.
 
   Returns:
-    1.0 if both are empty, 0.0 if only one is.
+    Mean IoU in [0, 1]: 1.0 if both maps are empty, 0.0 if only one is.
   """
   known = (label != types.UNLABELLED) & (truth != types.UNLABELLED)
   scores = []
@@ -201,15 +201,16 @@ def quality(label: np.ndarray, truth: np.ndarray, num_classes: int) -> float:
 
 
 def depth_inside(mask):
-  """Returns the distance to the outside, where the image border is outside."""
+  """Returns the distance of each pixel to the outside of a mask or image."""
   return ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
 
 
 def pixel_centres(mask, index):
-  """Returns the centres [[x, y], ...] of pixels of bool [H, W].
+  """Returns the centres [[x, y], ...] of some of the pixels inside a mask.
 
   Args:
     mask: bool [H, W].
-    index: which pixels, counted among those inside in the order of rows.
+    index: numbers of these pixels, where all pixels inside the mask are
+      numbered row by row.
   """
   return (np.argwhere(mask)[index][:, ::-1] + 0.5).tolist()

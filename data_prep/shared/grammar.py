@@ -10,7 +10,7 @@ def counted(number: int, noun: str, does: str = '') -> str:
   Args:
     number: how many there are.
     noun: the singular; the plural adds an s, or es after an s or x.
-    does: a verb in the plural that follows, such as 'have': '1 picture has'.
+    does: a verb to add, given in the plural: with 'have', '1 picture has'.
   """
   ending = '' if number == 1 else 'es' if noun.endswith(('s', 'x')) else 's'
   return f'{number} {noun}{ending}' + (f' {verb(number, does)}' if does else '')

@@ -1,7 +1,8 @@
-"""Builds an HTML page in one file: no network, dark and light, safe names.
+"""Builds HTML pages of one file, which need no network and escape all names.
 
-The module knows nothing of what a page is about. Whatever a user wrote passes
-through `escape`.
+The pages follow the reader's choice of dark or light colours. The module does
+not depend on the content of a page. All text from users passes through
+`escape`.
 """
 
 import base64
@@ -18,8 +19,8 @@ from PIL import Image
 
 from data_prep.shared import whole_file
 
-# Colours of the classes from 1 on, green first, which no tissue has; they
-# repeat after the last.
+# Colours of the classes from class 1 on. Green comes first, because no tissue
+# is green; after the last colour, they repeat.
 COLOURS = ((26, 255, 89), (0, 153, 255), (255, 224, 26), (255, 26, 204),
            (245, 130, 49), (145, 30, 180))
 # Control characters, and surrogates, which stand for bytes of a file name that
@@ -70,14 +71,14 @@ def escape(value: Any) -> str:
 
 
 def name(value: Any) -> str:
-  """Returns a name whose writing direction does not affect its neighbours."""
+  """Returns HTML of a name whose writing direction affects no other text."""
   return f'<bdi>{escape(value)}</bdi>'
 
 
 def page(
     title: str, body: Sequence[str], *, style: str = '', script: str = ''
 ) -> str:
-  """Returns a document that may load nothing and run only its own script.
+  """Returns an HTML page that can load nothing and run only its own script.
 
   Args:
     title: plain text.
@@ -117,7 +118,7 @@ def table(
     *,
     css_class: str = '',
 ) -> str:
-  """Returns a table; the first cell of each line is its heading.
+  """Returns an HTML table; the first cell of each line is its heading.
 
   Args:
     caption: plain text, as all cells are.
@@ -134,7 +135,7 @@ def table(
 
 
 def side_by_side(*parts: str, css_class: str = 'tables') -> str:
-  """Returns parts beside each other if there is room; '' if all are ''."""
+  """Puts pieces of HTML side by side if they fit; returns '' if all are ''."""
   content = ''.join(parts)
   return f'<div class="{css_class}">{content}</div>' if content else ''
 
@@ -152,7 +153,7 @@ def colour(value: int) -> tuple[int, int, int]:
 
 
 def image_bytes(pixels: np.ndarray, form: str, **options: Any) -> bytes:
-  """Encodes uint8 [H, W, 3] in a file format; a PNG gets a palette.
+  """Encodes an image, uint8 [H, W, 3], in a format; a PNG gets a palette.
 
   With a palette, a PNG takes a third of the bytes and looks the same.
   """
@@ -165,6 +166,6 @@ def image_bytes(pixels: np.ndarray, form: str, **options: Any) -> bytes:
 
 
 def data_uri(content: bytes, form: str) -> str:
-  """Returns the address of an encoded image that holds the image itself."""
+  """Returns a data URI, an address that contains the encoded image itself."""
   text = base64.b64encode(content).decode()
   return f'data:image/{form.lower()};base64,{text}'

@@ -1,6 +1,6 @@
 """Draws plots as inline SVG: lines, stacked histograms, scatter, heat maps.
 
-They follow the page's dark or light colours. A series differs from its
+The plots follow the page's dark or light colours. A series differs from its
 neighbours by colour and by dashes, markers or hatching. The colours are those
 of Okabe and Ito (2008), lighter on a dark page. A screen reader reads the title
 and the most important numbers.
@@ -17,11 +17,11 @@ _WIDTH, _HEIGHT = 400, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 14, 12, 40
 _NUM_STYLES = 6
 _DASHES = ('', '6 3', '2 2', '8 3 2 3', '10 4', '4 2 1 2')
-_MAX_MARKERS = 12  # Along one line.
+_MAX_MARKERS = 12  # On one line.
 _MAX_POINTS = 2000  # In a scatter plot; more points add nothing visible.
 _MAX_COLUMNS = 512  # In a heat map.
-# From dark blue to yellow like cividis, in an order that colour-blind readers
-# see as well.
+# Colours from dark blue to yellow, as in cividis, which colour-blind readers
+# see in the same order.
 _HEAT = np.array([
     [0, 32, 77], [61, 78, 107], [124, 123, 120], [187, 174, 108],
     [255, 234, 70]])
@@ -69,7 +69,13 @@ def lines(
     x_label: str,
     y_range: tuple[float, float] | None = None,
 ) -> str:
-  """Draws series, label -> (x, y), as lines; a NaN breaks its line.
+  """Draws series as lines, which are interrupted where a value is NaN.
+
+  Args:
+    title: title of the plot.
+    series: maps the label of each series to its x and y.
+    x_label: label of the x axis.
+    y_range: limits of the y axis; None fits them to the values.
 
   Returns:
     A <figure>; '' if no value is finite.
@@ -99,9 +105,9 @@ def histogram(
     x_range: tuple[float, float] | None = None,
     num_bins: int = 20,
 ) -> str:
-  """Draws how often finite values occur, with the groups stacked.
+  """Draws a histogram of the finite values, in which the groups are stacked.
 
-  Several groups need `HATCHES` on the page.
+  With several groups, the page must contain `HATCHES`.
   """
   groups = {n: np.asarray(v, float) for n, v in groups.items()}
   groups = {n: v[np.isfinite(v)] for n, v in groups.items()}
@@ -130,7 +136,10 @@ def scatter(
     x_range: tuple[float, float] | None = None,
     y_range: tuple[float, float] | None = None,
 ) -> str:
-  """Draws groups of points, label -> (x, y); of many, evenly spaced ones."""
+  """Draws groups of points; `groups` maps each label to x and y.
+
+  Of more than `_MAX_POINTS` points, every n-th one is drawn.
+  """
   groups = {n: _finite(*xy) for n, xy in groups.items()}
   groups = {n: xy for n, xy in groups.items() if xy[0].size}
   if not groups:
@@ -158,9 +167,10 @@ def heat_map(
     x_range: tuple[float, float],
     y_range: tuple[float, float],
 ) -> str:
-  """Draws values in [0, 1], [R, C], dark blue to yellow, row 0 at the bottom.
+  """Draws values in [0, 1], an array [R, C] whose row 0 is at the bottom.
 
-  If there are many rows or columns, neighbours are averaged.
+  Colours go from dark blue, 0, to yellow, 1. If there are many rows or columns,
+  neighbours are averaged.
   """
   values = np.asarray(values, float)
   if not values.size:
@@ -186,12 +196,12 @@ def heat_map(
 
 
 def side_by_side(*figures: str) -> str:
-  """Returns figures side by side; empty ones are ''."""
+  """Puts figures side by side; a figure that is '' takes no space."""
   return html_page.side_by_side(*figures, css_class='plots')
 
 
 class _Axes:
-  """Maps values to their places on the canvas."""
+  """Maps values to positions on the canvas."""
 
   def __init__(self, x_range, y_range):
     self._x_range, self._y_range = _widen(x_range), _widen(y_range)
@@ -233,7 +243,7 @@ class _Axes:
 
 
 def _figure(title, says, drawing, keys):
-  """Returns the frame of a plot; a single unlabelled series has no legend."""
+  """Returns the <figure> of a plot, with a legend if any series has a label."""
   items = ''.join(f'<li>{key}{html_page.name(label)}</li>'
                   for label, key in keys.items())
   items = f'<ul>{items}</ul>' if any(keys) else ''
@@ -265,7 +275,7 @@ def _line(i, x, y):
 
 
 def _marks(i, x, y):
-  """Returns a path of small circles, squares, triangles, diamonds ..."""
+  """Returns the SVG path of markers, whose shape depends on the series `i`."""
   shape = (
       'm-3 0a3 3 0 1 0 6 0a3 3 0 1 0-6 0z', 'm-2.7-2.7h5.4v5.4h-5.4z',
       'm0-3.6l3.5 6h-7z', 'm0-3.8l3.4 3.8l-3.4 3.8l-3.4-3.8z',

@@ -1,8 +1,8 @@
-"""Opens pictures of unknown origin, and says what is wrong with one.
+"""Opens pictures of unknown origin, and explains why one cannot be used.
 
-Every failure is a `WrongFile`, and nothing is decoded before its header has
-been checked. Pictures of up to `MAX_PIXELS` are read, which is at most 1 GiB at
-the widest type.
+Every failure raises `WrongFile`, and no picture is decoded before its header
+has been checked. Pictures of up to `MAX_PIXELS` pixels are read, which take at
+most 1 GiB in the widest type.
 """
 
 from collections.abc import Callable, Sequence
@@ -49,7 +49,7 @@ class WrongFile(Exception):
   """
 
   def __init__(self, what: str, found: str = '', fix: str = ''):
-    super().__init__(what, found, fix)  # Pickle rebuilds it from these.
+    super().__init__(what, found, fix)  # Pickle rebuilds the error from these.
     self.what = what
     self.found = found
     self.fix = fix
@@ -59,12 +59,13 @@ class WrongFile(Exception):
 
 
 class Folder(NamedTuple):
-  """A folder from which files may be read, but none outside of it.
+  """A folder; its files may be read, but no file outside of it.
 
   Attributes:
     root: the folder.
     real_root: the same path with all links resolved.
-    listing: maps the path of a folder to its file names by their folded stem.
+    listing: maps the path of any folder to a dict from the folded stem of each
+      file to its name, see `fold`.
   """
 
   root: pathlib.Path
@@ -82,7 +83,7 @@ def open_folder(root: pathlib.Path) -> Folder:
 def map_in_threads(
     fn: Callable[[Any], Any], items: Sequence[Any]
 ) -> list[Any]:
-  """Maps items that are read from files; decoding releases Python's lock."""
+  """Maps items in threads; decoding a picture releases Python's lock."""
   Image.init()  # This is not safe once threads run.
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     return list(pool.map(fn, items))
@@ -103,10 +104,15 @@ def strict_pillow():
 
 @contextlib.contextmanager
 def opened(name: str, noun: str, folder: Folder):
-  """Opens a picture whose header was checked, and yields its path and image.
+  """Checks the header of a picture, opens it, and yields its path and image.
+
+  Args:
+    name: path of the picture, relative to the folder's root.
+    noun: what the picture is, for messages, such as 'image' or 'mask'.
+    folder: the folder that the picture must lie in.
 
   Raises:
-    WrongFile: for whatever goes wrong, within the block, too.
+    WrongFile: for every error, including one within the `with` block.
   """
   path, shown = folder.root / name, tail(name)
   check_file(name, noun, folder)
@@ -114,7 +120,7 @@ def opened(name: str, noun: str, folder: Folder):
     with open(path, 'rb') as file, Image.open(file, formats=_FORMATS) as image:
       _check_header(image, shown, noun)
       if image.format == 'PNG':
-        # Decoding does not look at the checksums.
+        # Decoding alone does not verify the checksums.
         with Image.open(path) as again:
           again.verify()
       yield path, image
@@ -143,10 +149,10 @@ def opened(name: str, noun: str, folder: Folder):
 
 
 def check_file(name: str, noun: str, folder: Folder) -> None:
-  """Refuses whatever is not a file below the root, without opening it.
+  """Refuses a path that is not a file below the root, without opening it.
 
   Raises:
-    WrongFile: if it is not such a file.
+    WrongFile: if the path is not such a file.
   """
   if is_bad_text(name):
     raise WrongFile(
@@ -186,7 +192,7 @@ def check_file(name: str, noun: str, folder: Folder) -> None:
 
 
 def _check_header(image, shown, noun):
-  """Refuses headers that one upright 2-D picture cannot have."""
+  """Refuses a picture whose header is not that of one upright 2-D picture."""
   if image.width * image.height > MAX_PIXELS:
     raise WrongFile(
         f'{noun} declares more than {MAX_PIXELS} pixels',
@@ -214,7 +220,7 @@ def orientation_of(image: Image.Image) -> int:
 
 
 def check_alpha(image: Image.Image, noun: str) -> bool:
-  """Refuses transparent pixels; returns whether an opaque alpha is present."""
+  """Refuses transparent pixels; returns whether there is an alpha channel."""
   if 'A' not in image.mode and 'transparency' not in image.info:
     return False
   lowest = image.convert('RGBA').getchannel('A').getextrema()[0]
@@ -226,7 +232,7 @@ def check_alpha(image: Image.Image, noun: str) -> bool:
 
 
 def _unknown_format(path):
-  """Returns what kind of file Pillow could not identify."""
+  """Describes a file that Pillow could not identify."""
   with open(path, 'rb') as file:
     start = file.read(132)
   if start.startswith(b'\x89PNG') and len(start) >= 24:
@@ -242,7 +248,7 @@ def _unknown_format(path):
 
 
 def _listing(folder):
-  """Returns the names in a folder by folded stem; empty if it is unreadable."""
+  """Maps folded stems to the names in a folder; empty if it is unreadable."""
   try:
     return {fold(pathlib.Path(n).stem): n for n in sorted(os.listdir(folder))}
   except (OSError, ValueError):
@@ -261,5 +267,5 @@ def is_bad_text(text: str) -> bool:
 
 
 def tail(name: str) -> str:
-  """Returns a path of limited length: its end, which says most, is kept."""
+  """Shortens a path to `_MAX_NAME` characters, and keeps its end."""
   return name if len(name) <= _MAX_NAME else '...' + name[3 - _MAX_NAME :]

@@ -1,4 +1,4 @@
-"""Shows in one line how far a long pass is, how fast, and the time left."""
+"""Prints the progress of a long pass: items done, speed and time left."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ def minutes(seconds: float) -> str:
 
 
 class Progress:
-  """Prints a line every few seconds, and nothing for a short pass.
+  """Prints a progress line every few seconds, and nothing for a short pass.
 
     3 of 10 files  1.5 files/s  0m05s left
   """
@@ -34,10 +34,10 @@ class Progress:
       total: how many items there are in all.
       noun: what the items are, in the plural.
       what: what the line begins with, such as the name of the pass.
-      before: how many items were done before this pass; the speed leaves them
-        out.
+      before: how many items were done before this pass; the speed does not
+        count them.
       every_s: least number of seconds between two lines.
-      to_the_end: whether the last item always gets its line.
+      to_the_end: whether a line is printed after the last item in any case.
       file: where to print; stderr if None.
     """
     self._total, self._noun, self._what = total, noun, what
@@ -46,7 +46,7 @@ class Progress:
     self._start = self._last_line = time.monotonic()
 
   def __call__(self, done: int) -> None:
-    """Reports that `done` items are finished, those from before included."""
+    """Reports that `done` items are finished, including those from before."""
     now = time.monotonic()
     is_last = self._to_the_end and done == self._total
     if now - self._last_line < self._every_s and not is_last:

@@ -16,10 +16,10 @@ _SIGPIPE_CODE = 141  # The code that a shell reports after SIGPIPE, 128 + 13.
 def in_words(
     error: OSError, path: str | os.PathLike[str] | None = None
 ) -> str:
-  """Returns one line: which file, what is wrong with it, and what to do.
+  """Explains an error in one line: the file, what is wrong and what to do.
 
   Args:
-    error: of a file that could not be read or written.
+    error: error of reading or writing a file.
     path: the file, in case the error does not name it: the error of a `write`
       to an open file names none.
 
@@ -42,10 +42,10 @@ def in_words(
 def why(
     error: OSError, path: str | os.PathLike[str] | None = None
 ) -> str:
-  """Returns the reason alone and, for a full disk, how much room is left.
+  """Returns the reason of an error and, for a full disk, the space left.
 
   Args:
-    error: of a file that could not be read or written.
+    error: error of reading or writing a file.
     path: the file.
 
   Raises:
@@ -66,7 +66,10 @@ def _shown(path):
 
 
 def room(path: str | os.PathLike[str]) -> str:
-  """Returns how much room the disk of an existing or future path has."""
+  """Returns the free space of a path's disk as text: ', 3.5 MiB free'.
+
+  The path need not exist yet. The text is empty if the space is unknown.
+  """
   folder = os.path.abspath(os.fsdecode(path))
   while not os.path.exists(folder) and folder != os.path.dirname(folder):
     folder = os.path.dirname(folder)
@@ -85,7 +88,7 @@ def is_full(error: BaseException) -> bool:
 def naming(path: str | os.PathLike[str]) -> Iterator[None]:
   """Makes errors of a full disk name the path that the user gave.
 
-  The error of a `write` names no file, and others name the temporary one.
+  The error of a `write` names no file, and other errors name a temporary file.
   """
   try:
     yield

@@ -16,10 +16,10 @@ from data_prep.shared import system_errors
 
 
 def follow_no_link(path: str | os.PathLike[str], flags: int) -> int:
-  """Opens a file for `open(opener=...)`, unless its name is a link.
+  """Opens a file unless its path is a link; for `open(opener=...)`.
 
-  In a folder that belongs to somebody else, a link may lead to any file of the
-  user's.
+  In a folder that belongs to somebody else, a link may lead to any of the
+  user's files.
 
   Raises:
     OSError: if the path is a link or cannot be opened.
@@ -31,7 +31,7 @@ def follow_no_link(path: str | os.PathLike[str], flags: int) -> int:
 def open_whole(
     path: str | os.PathLike[str], mode: str = 'w', **options: Any
 ) -> Iterator[IO[Any]]:
-  """Opens a file to write: a reader sees the old one, or all of the new one.
+  """Opens a file to write; readers see the old file or all of the new one.
 
   Args:
     path: the file.
@@ -39,7 +39,8 @@ def open_whole(
     **options: passed on to `open`.
 
   Yields:
-    The file under a temporary name; if writing fails, it is removed.
+    The file under a temporary name, which is renamed at the end; if writing
+    fails, it is removed.
 
   Raises:
     OSError: if it cannot be written.
@@ -76,8 +77,8 @@ def folder_beside(output: pathlib.Path) -> Iterator[pathlib.Path]:
   Raises:
     OSError: if it cannot be made.
   """
-  # The name holds the machine: another machine with the same disk may not see
-  # the locks of this one.
+  # The name contains a hash of the machine's name, because another machine with
+  # the same disk may not see the locks of this one.
   machine = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
   prefix = f'.{output.name}.{machine}-'
   _remove_left_over(output, prefix)
@@ -93,14 +94,15 @@ def folder_beside(output: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def _make_locked(parent, prefix):
-  """Returns a new folder and its lock's descriptor, None without a lock."""
+  """Returns a new folder, and its lock's descriptor or None without locks."""
   while True:
     folder = pathlib.Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
     descriptor = None
     try:
       descriptor = os.open(folder, os.O_RDONLY)
       fcntl.flock(descriptor, fcntl.LOCK_EX)
-      # Before it was locked, another process may have removed it as left over.
+      # Before the lock, another process may have removed the folder as left
+      # over.
       if folder.exists():
         return folder, descriptor
     except FileNotFoundError:
@@ -114,7 +116,7 @@ def _make_locked(parent, prefix):
 
 
 def _remove_left_over(output, prefix):
-  """Removes folders with this prefix that no process holds, and says so."""
+  """Removes, with a notice, folders of this prefix that no process locks."""
   removed = []
   try:
     with os.scandir(output.parent) as entries:

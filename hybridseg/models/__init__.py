@@ -1,4 +1,4 @@
-"""Networks, each in its own file and built by name."""
+"""The networks, each in a module of its own; `build` makes one by name."""
 
 from collections.abc import Mapping
 import dataclasses
@@ -19,7 +19,7 @@ _MODELS = {
     'residual_unet': residual_unet.ResidualUNet,
     'unet': unet.UNet,
 }
-# float16 is left out, because its range would need a loss scale.
+# float16 is left out, because its small range would require loss scaling.
 _DTYPES = {'bfloat16': jnp.bfloat16, 'float32': jnp.float32}
 
 
@@ -60,7 +60,7 @@ def build(
 
 
 def _check_option(key, value, is_list):
-  """Refuses values that Flax would accept, or refuse less clearly."""
+  """Refuses wrong values that Flax would accept, or report less clearly."""
   if key == 'dtype':
     fits = value in _DTYPES if isinstance(value, str) else _is_dtype(value)
     if not fits:

@@ -1,4 +1,4 @@
-"""DeepLabV3+ on a ResNet, 2-D."""
+"""The 2-D network DeepLabV3+, with a ResNet as its backbone."""
 
 from typing import Any
 
@@ -50,8 +50,8 @@ class DeepLabV3Plus(nn.Module):
     output_stride: pixels of the image per pixel of the coarsest features, 16 or
       8 (finer and slower).
     features: channels of the pyramid and the decoder.
-    norm: normalisation of the ResNet: 'group', or 'frozen_batch' for weights of
-      ImageNet, see `resnet.ResNet`.
+    norm: normalisation of the ResNet: 'group', or 'frozen_batch' for weights
+      trained on ImageNet, see `resnet.ResNet`.
     dtype: dtype of convolutions and activations, float32 or bfloat16. The
       parameters, the statistics of GroupNorm, the last layer and the logits are
       float32.

@@ -3,12 +3,13 @@
 On a CPU, XLA's grouped convolution takes many times as long as its arithmetic
 would, and its gradients take even longer. So on CPUs this module computes the
 convolution and its two gradients as shifted products of whole feature maps. On
-CUDA it does the same, except for the gradient in the kernel, whose sums are
-slower that way. On other platforms, XLA computes all three. The choice depends
-on the platform that a program is lowered for. Measurements are in
+CUDA it does the same, except for the gradient with respect to the kernel, whose
+sums are slower that way. On other platforms, XLA computes all three. The choice
+depends on the platform that a program is lowered for. Measurements are in
 `experiments/results/encoders.md`.
 
-For the convolution y = D(x, k), the gradients T in x and K in k are defined by
+For the convolution y = D(x, k), the gradients T, with respect to x, and K, with
+respect to k, are defined by
 
   <g, D(x, k)> = <T(g, k), x> = <K(x, g), k>.
 
@@ -34,11 +35,11 @@ _AS_GROUPED = contextvars.ContextVar('as_grouped', default=False)
 
 @contextlib.contextmanager
 def as_grouped():
-  """Context in which functions are traced with XLA's grouped convolution.
+  """Makes functions traced in this context use XLA's grouped convolution.
 
-  It serves converters of traced functions, such as to ONNX, which know only
-  JAX's own operations. The values agree to rounding. JAX caches traces, so
-  convert a function object that was not traced before.
+  Converters of traced functions, for example to ONNX, need it, because they
+  know only JAX's own operations. The values agree up to rounding. JAX caches
+  traces, so convert a function object that was not traced before.
   """
   token = _AS_GROUPED.set(True)
   try:
@@ -82,14 +83,14 @@ def depthwise_conv(
 
 
 def _padding(size, width, stride):
-  """Returns the size of the result, and the padding before and after."""
+  """Returns output size, padding before and padding after, along one axis."""
   out = -(-size // stride)
   total = max((out - 1) * stride + width - size, 0)
   return out, total // 2, total - total // 2
 
 
 def _taps(x, width, stride):
-  """Yields the shifted features that each of the width^2 weights multiplies."""
+  """Yields, for each weight of the kernel, the features that it multiplies."""
   rows, top, bottom = _padding(x.shape[1], width, stride)
   columns, left, right = _padding(x.shape[2], width, stride)
   # Pad to whole strides, so that every phase of the stride is a dense array.
@@ -113,7 +114,7 @@ def _shifted_conv(x, kernel, *, stride):
 
 
 def _shifted_input_grad(g, kernel, *, stride, size):
-  """Computes T(g, k).
+  """Computes T(g, k), the gradient with respect to the input x.
 
   The flipped kernel is moved over g with stride - 1 zeros between its pixels.
   """
@@ -138,10 +139,11 @@ def _valid_taps(x, width):
 
 
 def _shifted_kernel_grad(x, g, *, stride, width):
-  """Computes K(x, g).
+  """Computes K(x, g), the gradient with respect to the kernel.
 
-  The batch is summed by additions and space by a matrix product, because XLA's
-  reduction over all leading axes is several times slower.
+  The sum over the batch uses additions, and the sum over pixels a matrix
+  product, because XLA's reduction over all leading axes is several times
+  slower.
   """
   batch, features = g.shape[0], g.shape[-1]
   # Every term makes the program longer, so a term of a large batch holds

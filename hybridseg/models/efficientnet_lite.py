@@ -106,9 +106,9 @@ class EfficientNetLite(nn.Module):
   trained; a single channel is repeated three times.
 
   Attributes:
-    frozen_until: number of leading blocks through which, as through the stem,
-      no gradient flows: 0 trains everything, `NUM_BLOCKS` freezes the whole
-      encoder.
+    frozen_until: number of leading blocks that are frozen, together with the
+      stem: no gradient flows through them. 0 trains everything, `NUM_BLOCKS`
+      freezes the whole encoder.
     dtype: dtype of convolutions and activations.
   """
 
@@ -128,9 +128,9 @@ class EfficientNetLite(nn.Module):
 
     Returns:
       Features, `dtype` [B, ceil(H / s), ceil(W / s), F], at the strides s = 4,
-      8, 16 and 32, with 24, 40, 112 and 320 channels. With `frozen_only`, the
-      frozen ones of them, followed by the output of the last frozen block
-      unless it is one of them: the features of `types.Encoded`.
+      8, 16 and 32, with 24, 40, 112 and 320 channels. With `frozen_only`, only
+      those of frozen blocks, followed by the output of the last frozen block if
+      that is not among them: these are the features of `types.Encoded`.
 
     Raises:
       ValueError: if the images have neither one channel nor three, if

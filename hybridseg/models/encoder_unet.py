@@ -23,7 +23,7 @@ def label_params(
       too.
 
   Returns:
-    A tree like `params` of 'frozen', 'encoder' or 'decoder', for
+    A tree like `params`, whose leaves are 'frozen', 'encoder' or 'decoder', for
     `optax.multi_transform`. The gradient of frozen parameters is 0 already, but
     weight decay would still shrink them.
   """

@@ -1,6 +1,6 @@
 """Layers that the networks share.
 
-A layer gets its name within the module that calls these functions.
+A layer is named by Flax within the module that calls these functions.
 """
 
 from collections.abc import Sequence
@@ -78,7 +78,7 @@ def conv_norm_relu(
 def head(x: jax.Array, num_classes: int) -> jax.Array:
   """Applies the last layer, a 1 x 1 convolution in float32.
 
-  The last-layer weighting finds this layer by its name, `head`.
+  The weighting rule 'dii_last_layer' finds this layer by its name, `head`.
 
   Args:
     x: float32 [B, ..., F].
@@ -100,7 +100,7 @@ def resized_head(
   """Applies `head` to features that are coarser than the images.
 
   The coefficients of an interpolation sum to one, so it commutes with the head,
-  to rounding. Logits are interpolated, because there are fewer of them than
+  up to rounding. Logits are interpolated, because there are fewer of them than
   features.
 
   Args:
@@ -137,6 +137,6 @@ def resize_bilinear(x: jax.Array, size: Sequence[int]) -> jax.Array:
 
 
 def _interpolation(old, new):
-  """Returns the coefficients [old, new]; each column sums to one."""
+  """Returns interpolation coefficients, [old, new]; each column sums to one."""
   position = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
   return np.maximum(0, 1 - np.abs(position - np.arange(old)[:, None]))

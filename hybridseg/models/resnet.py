@@ -12,7 +12,8 @@ import numpy as np
 from hybridseg import types
 from hybridseg.models import layers
 
-# Maps the depth to whether blocks are bottlenecks, and to blocks per stage.
+# Maps the depth to whether its blocks are bottlenecks, and to the number of
+# blocks in each stage.
 _DEPTHS = {18: (False, (2, 2, 2, 2)), 50: (True, (3, 4, 6, 3))}
 _NORMS = ('frozen_batch', 'group')
 # Statistics of ImageNet's images in [0, 1], used by torchvision and timm.
@@ -49,7 +50,7 @@ class _Block(nn.Module):
   features: int
   bottleneck: bool
   stride: int
-  dilations: tuple[int, int]  # First that of the convolution that strides.
+  dilations: tuple[int, int]  # The first is for the strided convolution.
   norm: str
   dtype: Any
 
@@ -90,11 +91,11 @@ class ResNet(nn.Module):
     depth: 18 or 50.
     output_stride: pixels of the image per pixel of the last stage: 8, 16 or 32.
     norm: 'group', which does not normalise the images; or 'frozen_batch' for
-      weights of ImageNet. The latter is BatchNorm whose statistics are folded
-      into a scale and a bias, both trainable, so that no instance affects
-      another. The images must then be in [0, 1] and are normalised by the mean
-      and standard deviation of ImageNet; a single channel is repeated three
-      times.
+      weights trained on ImageNet. The latter is BatchNorm whose statistics are
+      folded into a scale and a bias, both trainable, so that no instance
+      affects another. The images must then be in [0, 1] and are normalised by
+      the mean and standard deviation of ImageNet; a single channel is repeated
+      three times.
     dtype: dtype of convolutions and activations; the statistics of GroupNorm
       are float32.
   """

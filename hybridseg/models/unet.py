@@ -76,7 +76,7 @@ def down_and_up(
     decode: Callable[[jax.Array, int], jax.Array],
     return_features: bool,
 ):
-  """Runs a U-Net whose blocks are given.
+  """Runs a U-Net with the given blocks on the way down and on the way up.
 
   Args:
     images: float [B, H, W, C] or [B, D, H, W, C].
@@ -85,8 +85,9 @@ def down_and_up(
     dtype: dtype of convolutions and activations.
     encode: block on the way down; maps x, [B, ..., C], and a level to features
       with the channels of that level.
-    decode: block on the way up; does the same with the skip joined with the
-      features from the coarser level.
+    decode: block on the way up; maps the concatenated skip features and
+      upsampled coarser features, [B, ..., C], and a level to features with the
+      channels of that level.
     return_features: whether to also return the input of the last layer.
 
   Returns:
