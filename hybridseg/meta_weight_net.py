@@ -159,4 +159,5 @@ def _weigh_batch(weighting, state, batch, *, axis_name):
   return method_parts.Weighed(weights, state._replace(own=weight_net), is_bad)
 
 
-RULE = method_parts.WeightingRule(_weigh_batch, init=init_weight_net)
+RULE = method_parts.WeightingRule(
+    _weigh_batch, init=lambda key, num_weak: init_weight_net(key))

@@ -149,8 +149,8 @@ class WeightingRule(NamedTuple):
   Attributes:
     weigh: maps a `Weighting`, a `RuleState`, a `WeakBatch` and the keyword
       argument `axis_name` to `Weighed`.
-    init: maps a key to the initial `RuleState.own`; None for a rule without
-      further state.
+    init: maps a key and the number of weak instances to the initial
+      `RuleState.own`; None for a rule without further state.
     needs_alignments: whether the rule calls `WeakBatch.mean_alignments`.
     needs_features: whether its alignments are those of the last layer alone,
       which are computed from the features of that layer.
@@ -158,7 +158,7 @@ class WeightingRule(NamedTuple):
   """
 
   weigh: Callable[..., Weighed]
-  init: Callable[[jax.Array], Any] | None = None
+  init: Callable[[jax.Array, int], Any] | None = None
   needs_alignments: bool = True
   needs_features: bool = False
   is_persistent: bool = False

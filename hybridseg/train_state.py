@@ -98,7 +98,7 @@ def init_state(
       num_skipped=number(0, np.int32),
       num_skipped_in_a_row=number(0, np.int32),
       teachers=teachers,
-      weight_net=rule.init(fold_in(2)) if rule.init else None,
+      weight_net=rule.init(fold_in(2), num_weak) if rule.init else None,
   )
 
 

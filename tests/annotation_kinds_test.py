@@ -10,6 +10,7 @@ import numpy as np
 from data_prep.drawing import annotation_kinds
 from data_prep.drawing import rasterize
 from data_prep.drawing import rle
+from data_prep.drawing import shape_numbers
 
 _MASK = np.zeros((8, 8), bool)
 _MASK[2:5, 3:6] = True
@@ -32,6 +33,36 @@ class AnnotationKindsTest(parameterized.TestCase):
     self.assertEqual(
         {kind.value for kind in annotation_kinds.TABLE.values()},
         set(types.AnnotationKind) - {types.AnnotationKind.NONE})
+
+  @parameterized.parameters(
+      ('polygon', [[1, 1], [3, 3]]), ('box', [3, 1, 3, 4]),
+      ('ellipse', [2, 2, -1, 1, 0]))
+  def test_impossible_numbers_are_refused(self, name, shape):
+    kind = annotation_kinds.TABLE[name]
+    self.assertIsNone(kind.problem(_SHAPES[kind.field]))
+    self.assertIsNotNone(kind.problem(shape))
+
+  def test_every_kind_that_is_a_list_of_numbers_says_which_are_possible(self):
+    # Radii and sides can be negative; points and outlines can lie anywhere.
+    for kind in annotation_kinds.TABLE.values():
+      if kind.num_values and kind.num_values > 2:
+        self.assertIsNot(kind.problem, shape_numbers.no_problem, kind.name)
+        self.assertIsNotNone(kind.thickness, kind.name)
+
+  @parameterized.parameters(
+      *(name for name, kind in annotation_kinds.TABLE.items() if kind.cover))
+  def test_the_box_around_a_shape_holds_its_pixels(self, name):
+    kind = annotation_kinds.TABLE[name]
+    x0, y0, x1, y1 = kind.around(_SHAPES[kind.field])
+    options = {'width': 1.0} if kind.has_width else {}
+    rows, columns = np.nonzero(kind.cover(
+        np.array(_SHAPES[kind.field], float), np.ones(2), (8, 8), **options))
+    # Points and lines cover pixels beside them.
+    margin = 2.5 if kind.is_thin else 0
+    self.assertGreaterEqual(columns.min() + 0.5, x0 - margin)
+    self.assertLessEqual(columns.max() + 0.5, x1 + margin)
+    self.assertGreaterEqual(rows.min() + 0.5, y0 - margin)
+    self.assertLessEqual(rows.max() + 0.5, y1 + margin)
 
   def test_all_but_the_exact_kind_can_be_simulated(self):
     self.assertEqual(

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import pathlib
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -66,6 +67,16 @@ class VersionsTest(parameterized.TestCase):
   def test_every_version_has_a_step_to_the_next(self):
     steps = versions._STEPS  # pylint: disable=protected-access
     self.assertEqual(list(steps), list(range(1, versions.VERSION)))
+
+  def test_no_key_comes_or_goes_without_a_new_version(self):
+    # The options of a network are its own.
+    keys = [name for name in resuming.flatten(_stored('dii_dcr'))
+            if not name.startswith('model.options.')]
+    path = pathlib.Path(__file__).parent / 'data/config_keys.json'
+    stored = json.loads(path.read_text('utf-8'))
+    self.assertEqual(
+        {'version': versions.VERSION, 'keys': sorted(keys)}, stored,
+        'Raise versions.VERSION, add a step, and write the keys to this file.')
 
   def test_base_holds_every_key_that_a_method_or_a_network_sets(self):
     base = common.get_base('')

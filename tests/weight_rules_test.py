@@ -43,7 +43,7 @@ def _weigh_by_running_loss(weighting, state, batch, *, axis_name):
 
 _TOY = method_parts.WeightingRule(
     _weigh_by_running_loss,
-    init=lambda key: RunningLoss(
+    init=lambda key, num_weak: RunningLoss(
         1 + jax.random.uniform(key), jnp.zeros((), jnp.int32)),
     needs_alignments=False)
 _WEIGHTING = train_step_lib.Weighting(name='toy', learning_rate=0.25)

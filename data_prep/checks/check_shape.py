@@ -28,23 +28,17 @@ def check_shape(
     place: field of the row that holds the shape, for messages.
     log: `check_annotation.Log` of the row, to which the findings are added.
   """
+  row = annotation_kinds.TABLE[kind]
   if not _is_shape(shape, kind):
-    log.add(f'expected {annotation_kinds.TABLE[kind].form}', repr(shape),
-            'correct it', place)
-  elif kind == 'polygon' and len(shape) < 3:
-    log.add('a polygon needs 3 points', str(len(shape)), 'redraw it', place)
-  elif kind == 'box' and (shape[2] <= shape[0] or shape[3] <= shape[1]):
-    log.add('expected [x0, y0, x1, y1] with x1 > x0 and y1 > y0', repr(shape),
-            'swap the corners or remove the box', place)
-  elif kind == 'ellipse' and min(shape[2:4]) <= 0:
-    log.add('expected radii above 0', repr(shape[2:4]), 'correct it', place)
+    log.add(f'expected {row.form}', repr(shape), 'correct it', place)
+  elif (problem := row.problem(shape)) is not None:
+    log.add(*problem, place)
   elif size is not None and _is_outside(np.array(shape), kind, size):
     log.add(f'lies outside the image, {size[1]} wide and {size[0]} high',
             repr(shape), 'give pixels (x, y) of this image', place)
   elif kind == 'polygon':
     _check_polygon(np.array(shape, float), place, log)
-  elif (kind == 'box' and min(shape[2] - shape[0], shape[3] - shape[1]) < 1
-        or kind == 'ellipse' and min(shape[2:4]) < 0.5):
+  elif row.thickness and row.thickness(shape) < 1:
     log.note('shape thinner than a pixel', repr(shape),
              'it may cover no pixel at all', place)
 

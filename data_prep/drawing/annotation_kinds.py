@@ -8,13 +8,14 @@ to `covering` that returns the pixels that they cover: see docs/adding.md.
 
 from collections.abc import Callable
 import types as python_types
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hybridseg import types
 import numpy as np
 
 from data_prep.drawing import annotators
 from data_prep.drawing import covering
+from data_prep.drawing import shape_numbers
 
 _Kind = types.AnnotationKind
 
@@ -34,6 +35,12 @@ class Kind(NamedTuple):
       for other shapes.
     num_points: smallest and largest number of points [x, y] in a shape that is
       a list of points; None for other shapes.
+    problem: function that returns why the numbers of a shape cannot be right,
+      or None, see `shape_numbers`.
+    thickness: function that returns the smallest extent of a shape in pixels;
+      None if a shape may be as thin as it likes.
+    around: function that returns the box around a shape that is given by its
+      coordinates.
     cover: function that returns the pixels that a shape covers, see `covering`;
       None for masks and tags.
     opens: function that returns the pixels around a shape that stay unlabelled,
@@ -59,6 +66,10 @@ class Kind(NamedTuple):
   form: str = ''
   num_values: int | None = None
   num_points: tuple[int, float] | None = None
+  problem: Callable[[Any], shape_numbers.Problem | None] = (
+      shape_numbers.no_problem)
+  thickness: Callable[[Any], float] | None = None
+  around: Callable[[Any], list[float]] = shape_numbers.around_points
   cover: Callable[..., np.ndarray] | None = None
   opens: Callable[..., np.ndarray] | None = None
   annotate: Callable[..., annotators.Drawn] | None = None
@@ -101,13 +112,19 @@ TABLE = python_types.MappingProxyType({kind.name: kind for kind in (
     Kind(_Kind.COARSE_MASK, 1.5, 'rle', 'rles',
          annotate=annotators.coarse_masks, may_be_open=True, may_be_file=True),
     Kind(_Kind.POLYGON, 1.5, 'polygon', 'polygons', '[[x, y], ...]',
-         num_points=(0, _ANY), cover=covering.polygon,
-         annotate=annotators.polygons, spoilt='corners', may_be_open=True),
+         num_points=(0, _ANY), problem=shape_numbers.polygon_problem,
+         cover=covering.polygon, annotate=annotators.polygons,
+         spoilt='corners', may_be_open=True),
     Kind(_Kind.BOX, 0.2, 'box', 'boxes', '[x0, y0, x1, y1]', num_values=4,
+         problem=shape_numbers.box_problem,
+         thickness=shape_numbers.box_thickness,
          cover=covering.box, annotate=annotators.boxes, spoilt='corners',
          may_be_open=True, may_leave=False),
     Kind(_Kind.ELLIPSE, 0.2, 'ellipse', 'ellipses',
-         '[cx, cy, rx, ry, angle_deg]', num_values=5, cover=covering.ellipse,
+         '[cx, cy, rx, ry, angle_deg]', num_values=5,
+         problem=shape_numbers.ellipse_problem,
+         thickness=shape_numbers.ellipse_thickness,
+         around=shape_numbers.around_ellipse, cover=covering.ellipse,
          annotate=annotators.ellipses, may_be_open=True),
     Kind(_Kind.LINE, 0.4, 'line', 'lines', '[[x, y], ...], not empty',
          num_points=(1, _ANY), cover=covering.stroke,

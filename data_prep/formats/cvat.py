@@ -15,14 +15,15 @@ import numpy as np
 
 from data_prep import formats
 from data_prep import manifest as manifest_lib
-from data_prep.drawing import annotation_kinds
 from data_prep.drawing import rle
 from data_prep.formats import assembling
 from data_prep.formats import drawn
 from data_prep.formats import sources
 from data_prep.shared import pixels
 
-HOLDS = tuple(annotation_kinds.TABLE)
+HOLDS = (
+    'mask', 'coarse_mask', 'polygon', 'box', 'ellipse', 'line', 'scribble',
+    'points', 'extreme_points', 'tag')
 
 _WITHOUT_AREA = ('skeleton', 'cuboid')
 

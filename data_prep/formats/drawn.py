@@ -80,13 +80,7 @@ def box_around(shape: Shape) -> list[float] | None:
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return [int(columns[0]), int(rows[0]),
             int(columns[-1]) + 1, int(rows[-1]) + 1]
-  if shape.kind == 'ellipse':
-    cx, cy, rx, ry, angle = shape.value
-    cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-    dx, dy = np.hypot(rx * cos, ry * sin), np.hypot(rx * sin, ry * cos)
-    return [float(v) for v in (cx - dx, cy - dy, cx + dx, cy + dy)]
-  corners = np.array(shape.value, float).reshape(-1, 2)
-  return [*corners.min(0).tolist(), *corners.max(0).tolist()]
+  return annotation_kinds.OF_SHAPE[shape.kind].around(shape.value)
 
 
 def unreadable(label: str, points: Any = None) -> Shape:

@@ -1,0 +1,74 @@
+"""Which numbers a shape may have, how thin it is, and the box around it.
+
+Each function takes a shape as the manifest holds it, in the form that its row
+in `annotation_kinds` describes.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Problem(NamedTuple):
+  """Why the numbers of a shape cannot be right.
+
+  Attributes:
+    what: what is wrong.
+    found: the numbers.
+    fix: what the user can do.
+  """
+
+  what: str
+  found: str
+  fix: str
+
+
+def no_problem(shape: Any) -> Problem | None:
+  """Returns None: any numbers are possible."""
+  del shape
+
+
+def polygon_problem(shape: Any) -> Problem | None:
+  """Refuses polygons of fewer than three points."""
+  if len(shape) < 3:
+    return Problem('a polygon needs 3 points', str(len(shape)), 'redraw it')
+  return None
+
+
+def box_problem(shape: Any) -> Problem | None:
+  """Refuses boxes without width or height."""
+  if shape[2] <= shape[0] or shape[3] <= shape[1]:
+    return Problem('expected [x0, y0, x1, y1] with x1 > x0 and y1 > y0',
+                   repr(shape), 'swap the corners or remove the box')
+  return None
+
+
+def ellipse_problem(shape: Any) -> Problem | None:
+  """Refuses ellipses with a radius that is not positive."""
+  if min(shape[2:4]) <= 0:
+    return Problem('expected radii above 0', repr(shape[2:4]), 'correct it')
+  return None
+
+
+def box_thickness(shape: Any) -> float:
+  """Returns the shorter side of a box, in pixels."""
+  return min(shape[2] - shape[0], shape[3] - shape[1])
+
+
+def ellipse_thickness(shape: Any) -> float:
+  """Returns the shorter diameter of an ellipse, in pixels."""
+  return 2 * min(shape[2:4])
+
+
+def around_points(shape: Any) -> list[float]:
+  """Returns [x0, y0, x1, y1] around the points or corners of a shape."""
+  points = np.array(shape, float).reshape(-1, 2)
+  return [*points.min(0).tolist(), *points.max(0).tolist()]
+
+
+def around_ellipse(shape: Any) -> list[float]:
+  """Returns [x0, y0, x1, y1] around a turned ellipse."""
+  cx, cy, rx, ry, angle = shape
+  cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+  dx, dy = np.hypot(rx * cos, ry * sin), np.hypot(rx * sin, ry * cos)
+  return [float(v) for v in (cx - dx, cy - dy, cx + dx, cy + dy)]
