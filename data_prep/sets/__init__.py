@@ -1,7 +1,7 @@
-"""Makes whole sets: those with a name, and anyone's own files.
+"""Makes sets, from named sources or from a user's own files, and reports them.
 
-It holds one module for each named set (`phantom`, `endoscene`, `acdc`) and
-their list (`named_sets`), a user's own files (`own_set`, `source_flags`) and
-what is left out of them (`leaving_out`), and reports about a finished set
-(`summary`, `closing`).
+The package has a module for each named set (`phantom`, `endoscene`, `acdc`) and
+the list of these (`named_sets`). It turns a user's own files into a set
+(`own_set`, `source_flags`), leaves out parts of them on request
+(`leaving_out`), and reports about a finished set (`summary`, `closing`).
 """

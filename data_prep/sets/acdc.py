@@ -1,10 +1,10 @@
-"""ACDC, cardiac cine MRI: exact masks and real human scribbles.
+"""Makes a set of ACDC: cardiac cine MRI, exact masks, and human scribbles.
 
 See Bernard et al., 2018 (https://doi.org/10.1109/TMI.2018.2837502); the
 scribbles are those of Valvano et al., 2021 (https://arxiv.org/abs/2007.01152).
 The source is a folder with `images/ID.jpg`, `masks/ID.png`, `scribbles/ID.png`
-(4 = unlabelled) and `slices.csv`. Pictures stay where they are: the root of the
-manifest is the source folder.
+(in which 4 means unlabelled) and `slices.csv`. Pictures stay where they are:
+the root of the manifest is the source folder.
 
 All slices of a few training patients are strong. The slices of the other
 training patients are weak, and have only scribbles for training.
@@ -31,11 +31,11 @@ def write(
     seed: int = 0,
     strong_fraction: float = 0.1,
 ) -> manifest.Manifest:
-  """Writes manifest.jsonl below `output`; copies no picture.
+  """Writes manifest.jsonl below `output`, without copying pictures.
 
   Args:
-    output: folder that exists.
-    source: folder of the set.
+    output: folder of the set, which must exist.
+    source: folder of the original set.
     seed: seed of the draw of the strong patients.
     strong_fraction: share of the training patients that keep their masks; at
       least one does.

@@ -11,7 +11,7 @@ from data_prep.shared import grammar
 
 
 def counts(manifest: manifest_lib.Manifest) -> str:
-  """Returns the content of a set in numbers, as text."""
+  """Returns a text with the numbers of a set's images, subjects and kinds."""
   rows = manifest.rows
   weak = [r for r in rows if r.role == 'weak']
   count = lambda values: ', '.join(
@@ -31,12 +31,14 @@ def counts(manifest: manifest_lib.Manifest) -> str:
 def print_summary(
     output: pathlib.Path, image_size: int, *, dataset: str | None
 ) -> None:
-  """Prints what was written, read back from the records, and the next command.
+  """Prints a summary of a prepared set, and the command to train on it.
+
+  The numbers of records and the class shares are read back from the records.
 
   Args:
     output: folder of the prepared set.
-    image_size: height and width of its records.
-    dataset: name of the set if it is a named one, else None.
+    image_size: height and width of the records.
+    dataset: key of the set in `named_sets.SETS`, or None for a user's own set.
   """
   manifest = manifest_lib.read_manifest(output / 'manifest.jsonl')
   records = tfds.builder_from_directory(output / 'records')

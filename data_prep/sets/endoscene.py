@@ -1,17 +1,17 @@
-"""CVC-EndoSceneStill, colonoscopy polyps: exact masks, simulated weak labels.
+"""Makes a set of CVC-EndoSceneStill: polyps with masks and simulated labels.
 
 See Vazquez et al., 2017 (https://arxiv.org/abs/1612.00799). The source is a
 folder with `images/ID.jpg`, `masks/ID.png` (0 and 255) and `frames.csv`. The
-published split, by video block, is kept. Pictures stay where they are: the root
-of the manifest is the source folder.
+published split, which keeps video blocks together, is kept. Pictures stay where
+they are: the root of the manifest is the source folder.
 
 The strong frames are chosen as follows. The distinct training frames of each
-video block are cut into stretches of `STRETCH` consecutive frames. Blocks take
-turns in random order, and each gives one random stretch, until the share is
-reached. The strong frames thus come from many videos, and near-identical
-neighbours are mostly both strong or both weak. Copies of a strong frame are
-left out: otherwise their weak label would stand beside the exact mask of the
-same picture.
+video block are divided into stretches of `STRETCH` consecutive frames. Then one
+random stretch of each block is taken, in random order of the blocks, again and
+again until there are enough strong frames. They thus come from many videos, and
+neighbours that are nearly identical are mostly both strong or both weak. Copies
+of a strong frame are left out: otherwise the same picture would be in the set
+with an exact mask and with a weak label.
 """
 
 from collections.abc import Sequence
@@ -41,15 +41,17 @@ def write(
     fault_fraction: float = 0.3,
     kinds: Sequence[str] = simulate.DEFAULT_KINDS,
 ) -> manifest.Manifest:
-  """Writes manifest.jsonl below `output`; copies no picture.
+  """Writes manifest.jsonl below `output`, without copying pictures.
 
   Args:
-    output: folder that exists.
-    source: folder of the set.
-    seed: seed of the draw and of the weak labels.
-    strong_fraction: share of the distinct training frames that keep their mask.
+    output: folder of the set, which must exist.
+    source: folder of the original set.
+    seed: seed of the choice of strong frames and of the weak labels.
+    strong_fraction: share of the distinct training frames that keep their
+      masks.
     fault_fraction: share of the weak labels that get a planted fault.
-    kinds: kinds of the weak labels, which share them evenly.
+    kinds: kinds of the weak labels; each kind gets about the same number of
+      frames.
 
   Returns:
     The manifest as written.
@@ -82,7 +84,7 @@ def write(
       values = mask['values']
       truth = rasterize.apply_values(
           rasterize.read_mask(source / mask['path'], values), values)
-      # Seed by the frame, so that no label depends on other frames.
+      # Seed with the id, so that the label does not depend on other frames.
       rng = np.random.default_rng([seed, 2, *frame['id'].encode()])
       row = simulate.weak_row(row, truth, rng, plan=next(plans))
     rows.append(row)
@@ -92,10 +94,13 @@ def write(
 
 
 def video_blocks(frames: list[dict[str, str]]) -> dict[str, str]:
-  """Returns the subject of each frame, by id.
+  """Returns the video block of each frame by id, which serves as its subject.
 
-  CVC-612 names its video sequences. CVC-300 does not; there, a block is a
-  stretch of consecutive frame numbers within one split.
+  The part CVC-612 names its video sequences. CVC-300 does not; there, a block
+  consists of consecutive frame numbers within one split.
+
+  Args:
+    frames: lines of frames.csv.
   """
   subjects = {}
   previous = None
@@ -121,16 +126,16 @@ def draw_strong(
     *,
     strong_fraction: float,
 ) -> set[str]:
-  """Draws short stretches from many video blocks, see the module.
+  """Draws short stretches of frames from many video blocks, see the module.
 
   Args:
-    frames: the distinct training frames.
-    subjects: video block of each frame, by id.
+    frames: the distinct training frames, as lines of frames.csv.
+    subjects: video block of each frame by id.
     rng: source of all randomness.
     strong_fraction: share of the frames to draw.
 
   Returns:
-    round(strong_fraction * len(frames)) ids, at least one.
+    The ids of round(strong_fraction * len(frames)) frames, at least one.
   """
   target = max(1, round(strong_fraction * len(frames)))
   stretches = {}
@@ -149,9 +154,10 @@ def draw_strong(
 
 
 def _part(frame):
-  """Returns the part of the set that a frame belongs to: 'cvc-612'."""
+  """Returns the part of the set that a frame belongs to, such as 'cvc-612'."""
   return frame['id'].rsplit('_', 1)[0]
 
 
 def _number(frame):
+  """Returns the number of a frame within its part of the set."""
   return int(frame['id'].rsplit('_', 1)[1])

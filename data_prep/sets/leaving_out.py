@@ -1,9 +1,10 @@
-"""Handles the parts of a user's data that are left out on request.
+"""Leaves out parts of a user's data on request.
 
---leave_out takes 'shapes', 'defective' and '@FILE', a file of names. The file
-has one name per line, or is a CSV whose column `id` or `name`, or else whose
-first column, holds them. OUTPUT/left_out.csv is such a file; its lines about
-shapes are skipped, since a picture is still used if one of its shapes is not.
+The flag --leave_out takes 'shapes', 'defective' and '@FILE', where FILE lists
+names of pictures. It has one name per line, or is a CSV file that holds the
+names in its column `id` or `name`, or else in its first column. A file
+OUTPUT/left_out.csv of an earlier call can be given; its lines about shapes are
+skipped, since a picture is still used if one of its shapes is left out.
 """
 
 import collections
@@ -31,10 +32,14 @@ _HEADERS = ('id', 'name')
 
 
 def parse(values: Iterable[str]) -> frozenset[str]:
-  """Returns the values of --leave_out as `formats.Options.leave_out`.
+  """Parses the values of --leave_out.
 
   Args:
     values: values of the flag; each may hold several, separated by commas.
+
+  Returns:
+    The values as `formats.Options.leave_out` takes them: 'shapes', 'defective',
+    and '@NAME' for each name in the listed files.
 
   Raises:
     ValueError: if a value is unknown or a file cannot be used; the message is
@@ -55,7 +60,7 @@ def parse(values: Iterable[str]) -> frozenset[str]:
 
 
 def read_names(path: str) -> list[str]:
-  """Returns the names that a file lists, see the module.
+  """Returns the names that a file of --leave_out lists, see the module.
 
   Raises:
     ValueError: if the file cannot be used; the message is one line.
@@ -83,6 +88,7 @@ def read_names(path: str) -> list[str]:
 
 
 def _names_of_csv(text, header):
+  """Returns the names in the text of a CSV file, without those of shapes."""
   rows = [r for r in csv.reader(io.StringIO(text, newline=''), strict=True)
           if any(r)]
   column = next((header.index(h) for h in _HEADERS if h in header), None)
@@ -96,7 +102,11 @@ def _names_of_csv(text, header):
 
 
 def names_in(allowed: Collection[str]) -> list[str]:
-  """Returns the names listed in files of --leave_out."""
+  """Returns the names that were listed in files of --leave_out.
+
+  Args:
+    allowed: the result of `parse`.
+  """
   return sorted(name[1:] for name in allowed if name.startswith('@'))
 
 
@@ -108,18 +118,20 @@ def find_listed(
     already: Iterable[formats.LeftOut] = (),
     refused: Iterable[manifest_lib.Problem] = (),
 ) -> list[formats.LeftOut]:
-  """Returns the pictures that are listed by name.
+  """Returns entries for the pictures that files of --leave_out list.
 
   Args:
     rows: rows of a manifest.
     allowed: the result of `parse`.
-    folder: folder of the manifest, with the index of volumes if there are any.
-    already: what the importer left out; a name may also mean one of these.
-    refused: what the importer refused; a name may also mean one of these.
+    folder: folder of the manifest and, if there are volumes, of their index.
+    already: entries of the parts that the importer has left out. They may be
+      listed, too.
+    refused: problems of the files that the importer refused. They may be
+      listed, too.
 
   Raises:
-    ValueError: if a name means nothing, or files in several folders; the
-      message is one line.
+    ValueError: if a name means no picture, or means files in several folders;
+      the message is one line.
   """
   listed = names_in(allowed)
   if not listed:
@@ -149,7 +161,7 @@ def find_listed(
 
 
 def names_of(thing: formats.LeftOut | manifest_lib.Problem) -> set[str]:
-  """Returns the names of the file or picture of an entry or a problem."""
+  """Returns the names that may stand for the file of an entry or a problem."""
   if isinstance(thing, formats.LeftOut):
     return row_names.names_of_file(thing.field, thing.name) | (
         row_names.names_of_file(thing.name))
@@ -157,12 +169,12 @@ def names_of(thing: formats.LeftOut | manifest_lib.Problem) -> set[str]:
 
 
 class Dropped(NamedTuple):
-  """The rest of a source after pictures were dropped.
+  """The rest of a source after some pictures were dropped.
 
   Attributes:
-    rows: rows that are used.
-    problems: problems of these rows, or of the set as a whole.
-    defective: pictures that are left out because of their own problems.
+    rows: rows of the remaining pictures.
+    problems: problems of these rows, and of the set as a whole.
+    defective: entries of the pictures that were dropped because of problems.
   """
 
   rows: list[manifest_lib.Row]
@@ -174,9 +186,9 @@ class Checked(NamedTuple):
   """A set that was made and checked.
 
   Attributes:
-    made: the set.
-    findings: findings of the check.
-    left_out: pictures that are left out of the set.
+    made: the set, as the function `make` of `check_and_leave_out` returned it.
+    findings: findings of the check of this set.
+    left_out: entries of the defective pictures that were left out of the set.
   """
 
   made: Any
@@ -190,13 +202,14 @@ def drop(
     allowed: Collection[str],
     listed: Sequence[formats.LeftOut],
 ) -> Dropped:
-  """Drops pictures that are listed or that an importer cannot use.
+  """Drops pictures that are listed, and, if allowed, those with problems.
 
   Args:
-    rows: rows of a source.
-    problems: problems of its import; those of one row hold its id.
-    allowed: the result of `parse`.
-    listed: entries from `find_listed` and from the import.
+    rows: rows that were imported from a source.
+    problems: problems of the import; a problem of one row holds the row's id.
+    allowed: the result of `parse`; pictures with problems are dropped if it
+      holds 'defective'.
+    listed: entries of the pictures to drop, from `find_listed` and the import.
   """
   gone = {entry.name for entry in listed if entry.what == 'picture'}
   ids = {row.id for row in rows}
@@ -226,20 +239,22 @@ def check_and_leave_out(
     *,
     allowed: Collection[str],
 ) -> Checked:
-  """Checks a set; if allowed, makes it again without its defective pictures.
+  """Makes and checks a set, and leaves out its defective pictures if allowed.
 
-  Roles and splits are then drawn again, so that they do not depend on pictures
-  that are not used. The files of remaining rows are not read a second time.
+  To leave out pictures, the set is made and checked again without them. Roles
+  and splits are thus drawn again, so that they do not depend on pictures that
+  are not used. The check does not read the files of the other rows again.
 
   Args:
-    make: takes ids and returns the set without these pictures, in a form that
-      `inspect` takes.
-    inspect: takes the set and the earlier findings, or None, and returns its
-      findings.
-    allowed: the result of `parse`.
+    make: function that takes the ids of the pictures to leave out and returns
+      the set without them, in the form that `inspect` takes.
+    inspect: function that takes the set and the findings of the check before,
+      or None, and returns the findings.
+    allowed: the result of `parse`; pictures are left out if it holds
+      'defective'.
 
   Raises:
-    ValueError: if nothing is left; the message is one line.
+    ValueError: if no picture is left; the message is one line.
   """
   left_out = {}
   made = make(frozenset())
@@ -257,11 +272,11 @@ def check_and_leave_out(
 
 
 def refuse_nothing_left(number: int, left_out: Sequence[formats.LeftOut]):
-  """Refuses a set if nothing is left of it.
+  """Refuses a set of which all pictures were left out.
 
   Args:
-    number: number of pictures that are left.
-    left_out: the other pictures.
+    number: number of remaining pictures.
+    left_out: entries of the pictures that were left out.
 
   Raises:
     ValueError: if `number` is 0 and something was left out.
@@ -273,7 +288,11 @@ def refuse_nothing_left(number: int, left_out: Sequence[formats.LeftOut]):
 
 
 def lines(left_out: Sequence[formats.LeftOut]) -> list[str]:
-  """Returns one line per kind of what is left out: number and first names."""
+  """Returns the lines that tell the user what was left out.
+
+  Pictures, files and shapes get a line each, with their number and the first
+  names.
+  """
   groups = collections.defaultdict(list)
   for entry in left_out:
     groups[entry.what].append(entry.name)
@@ -286,7 +305,11 @@ def lines(left_out: Sequence[formats.LeftOut]) -> list[str]:
 def write(
     path: pathlib.Path, left_out: Sequence[formats.LeftOut]
 ) -> None:
-  """Writes the list as a whole file, or removes it if the list is empty."""
+  """Writes the list of parts that were left out, such as left_out.csv.
+
+  The file appears only when it is complete. If nothing was left out, an old
+  file is removed.
+  """
   if not left_out:
     path.unlink(missing_ok=True)
     return

@@ -1,13 +1,14 @@
-"""Lists the sets known by name; a new one is a module and one line here.
+"""Lists the sets that are known by name.
 
-Such a module has
+To add a set, write a module for it and add it to `SETS`. The module has
 
-  IMAGE_SIZE: default height and width of its records;
-  LISTING: file that identifies the folder of the original, '' without one;
-  KINDS: kinds of its weak labels; if there are several, they are simulated on
-  request;
-  write(output, *, ...): writes the manifest below a folder and returns it. Its
-  parameters are those arguments of `named_sets.write` that it uses.
+  IMAGE_SIZE: default height and width of the records;
+  LISTING: name of a file by which the folder of the original set is recognized;
+    '' if the set is generated;
+  KINDS: kinds of weak labels that the set can have; if there are several, the
+    user chooses which of them are simulated;
+  write(output, *, ...): function that writes the manifest below a folder and
+    returns it. Its parameters are those of `named_sets.write` that it needs.
 """
 
 from collections.abc import Sequence
@@ -23,16 +24,18 @@ SETS = {'phantom': phantom, 'endoscene': endoscene, 'acdc': acdc}
 
 
 def has_use_for(name: str, argument: str) -> bool:
-  """Returns whether a set uses an argument of `write`."""
+  """Returns whether the module of a named set uses an argument of `write`."""
   return argument in inspect.signature(SETS[name].write).parameters
 
 
 def default_text(argument: str, values: dict[str, object]) -> str:
-  """Returns the default of a flag in each use, as the end of its help.
+  """Returns the end of a flag's help text, which lists the flag's defaults.
 
   Args:
-    argument: an argument of `write`; each set that uses it has its own default.
-    values: the defaults in other uses, by use, as text.
+    argument: argument of `write` that the flag sets. Each named set that uses
+      it has its own default.
+    values: further defaults, by the use that the text names; those of the named
+      sets are added to it.
   """
   for name in SETS:
     if has_use_for(name, argument):
@@ -57,23 +60,26 @@ def write(
 ) -> manifest.Manifest:
   """Writes manifest.jsonl and the generated files of a set below `output`.
 
+  If `kinds`, `strong_fraction` or `fault_fraction` is None, the set's default
+  is used.
+
   Args:
-    name: a key of `SETS`.
-    output: folder that exists.
-    source: folder of the original; None for a generated set.
+    name: key of the set in `SETS`.
+    output: folder of the set, which must exist.
+    source: folder of the original set; None for a generated set.
     image_size: height and width of generated pictures.
     seed: seed of every draw.
-    kinds: kinds of simulated weak labels, which share them evenly; None, also
-      below, takes the default of the set.
-    strong_fraction: share of the training images with exact masks, or None.
-    fault_fraction: share of the weak labels that get a planted fault, or None.
+    kinds: kinds of the simulated weak labels; each kind gets about the same
+      number of images.
+    strong_fraction: share of the training images that have exact masks.
+    fault_fraction: share of the weak labels that get a planted fault.
 
   Returns:
     The manifest as written.
 
   Raises:
-    OSError, LookupError, TypeError, ValueError, csv.Error: if the files are not
-    as the module of the set describes them.
+    OSError, LookupError, TypeError, ValueError, csv.Error: if the files in
+      `source` are not as the module of the set describes them.
   """
   options = dict(
       source=source, image_size=image_size, kinds=kinds, seed=seed,

@@ -1,10 +1,11 @@
-"""Turns anyone's files into a manifest: import, split, roles, simulation.
+"""Turns a user's own files into a manifest.
 
-Without `plan.simulate`, an image with an exact mask is strong, one with any
-other annotation is weak, and one without annotation is unlabelled. With it,
-some training images keep their mask and the others get a simulated weak label
-of the given kinds, or none; their mask is kept for evaluation only. If an image
-has both a mask and a human weak label, it gets the human one.
+Without `plan.simulate`, an image with an exact mask is strong, an image with
+any other annotation is weak, and an image without annotation is unlabelled.
+With `plan.simulate`, some training images keep their masks. The others get a
+simulated weak label of the given kinds, or none, and their masks are kept for
+evaluation only. If an image that becomes weak also has a weak label drawn by a
+person, it gets that label.
 """
 
 import collections
@@ -41,14 +42,17 @@ _SLICE = re.compile(r'_[xyz]\d{3,}$')  # End of a slice's id.
 
 
 class Plan(NamedTuple):
-  """How the images of a source are used.
+  """The options for choosing splits, roles and weak labels.
 
   Attributes:
-    seed: seed of the choice of strong images and of simulated labels.
-    draw: how splits are drawn.
-    splits_file: file that sets all splits and roles; None draws them.
-    budget: how many training images keep their mask; None keeps all.
-    simulate: kinds of the weak labels of the others, 'none' for no label.
+    seed: seed for choosing strong images and simulating labels.
+    draw: options for drawing splits.
+    splits_file: path of a file that names all splits and roles; None draws
+      them.
+    budget: budget that limits how many training images keep their exact masks;
+      None keeps all.
+    simulate: kinds of the weak labels that the other training images get;
+      'none' stands for no label.
     fault_fraction: share of the simulated labels that get a planted fault.
   """
 
@@ -64,10 +68,10 @@ class Divided(NamedTuple):
   """A set with splits and roles.
 
   Attributes:
-    manifest: as written; its `problems` also hold those of the import and the
-      splits.
-    notices: the decisions, as lines.
-    left_out: pictures that can be neither learnt from nor evaluated.
+    manifest: the manifest as written, with the problems of the import and of
+      the splits added to its own.
+    notices: lines that tell the user what was decided.
+    left_out: entries of pictures in val or test that cannot be evaluated.
   """
 
   manifest: manifest_lib.Manifest
@@ -76,16 +80,17 @@ class Divided(NamedTuple):
 
 
 class Own(NamedTuple):
-  """The content of a source, before it is divided.
+  """The content of a source, before splits and roles are chosen.
 
   Attributes:
-    header: header of its manifest.
-    rows: its images; `split` and `role` may be empty.
-    all_rows: its images, with those that are left out.
-    weak: by id, the weak annotation of an image that also has an exact mask.
+    header: header of the source's manifest.
+    rows: rows of the images to use; `split` and `role` may be empty.
+    all_rows: rows of all images, including those that are left out.
+    weak: weak annotations of images that also have exact masks, by id.
     problems: problems of the import.
-    notices: the decisions, as lines.
-    left_out: what is not used because the user says so.
+    notices: lines that tell the user what was decided.
+    left_out: entries of the files, pictures and shapes that are left out
+      because the user allows it.
   """
 
   header: manifest_lib.Header
@@ -106,17 +111,18 @@ def read(
     subjects: str | None,
     name: str,
 ) -> Own:
-  """Imports a source.
+  """Imports the files of a source.
 
-  Pictures stay where they are, except those that have to be converted, which
-  are written below `output`.
+  Pictures stay where they are, except those that must be converted, which are
+  written below `output`.
 
   Args:
-    output: folder that exists.
+    output: folder of the set, which must exist.
     source: folder or file to import.
     format_name: one of `registry.FORMATS`; None detects the format.
-    options: what the user says about the files.
-    subjects: file that names the subjects of pictures, see `subjects_file`.
+    options: options for reading the files.
+    subjects: path of a file that names the subject of each picture, see
+      `subjects_file`; None for no file.
     name: name of the set.
 
   Raises:
@@ -170,16 +176,16 @@ def divide(
     plan: Plan,
     without: frozenset[str] = frozenset(),
 ) -> Divided:
-  """Draws splits and roles, and writes manifest.jsonl and splits.csv.
+  """Chooses splits and roles, and writes manifest.jsonl and splits.csv.
 
   Args:
     own: the result of `read`.
-    output: the folder that `read` used.
-    plan: how the images are used.
-    without: ids of images that are left out.
+    output: the folder that was given to `read`.
+    plan: options for choosing splits, roles and weak labels.
+    without: ids of images to leave out.
 
   Raises:
-    ValueError: if nothing is left; the message is one line.
+    ValueError: if no image is left; the message is one line.
   """
   output = pathlib.Path(output)
   rows = [row for row in own.rows if row.id not in without]
@@ -208,9 +214,10 @@ def divide(
       problems += wrong
   except split_refusals.RefusedError as error:
     problems.append(error.problem)
-    # Empty the splits, so that the check does not report each of them again.
+    # Remove the splits, so that the check does not report their problems again.
     rows = [r._replace(split='') for r in rows]
-  # Fill in split and role, so that the check still reads the files.
+  # Fill in missing splits and roles, so that the check can still read the files
+  # and report their problems, too.
   rows = [r._replace(split=r.split or 'train', role=r.role or _natural_role(r))
           for r in rows]
   manifest = manifest_lib.write_manifest(
@@ -223,7 +230,7 @@ def divide(
 
 
 def _check_classes(classes):
-  """Refuses classes that no manifest can hold."""
+  """Refuses class names that occur twice, and more classes than masks hold."""
   if len(classes) > _MAX_CLASSES:
     raise ValueError(
         f'the source has {len(classes)} classes, and a mask holds at most '
@@ -237,7 +244,13 @@ def _check_classes(classes):
 
 
 def _check_subjects(rows, options, notices):
-  """Notes the origin of subjects; refuses a pattern that matches nothing."""
+  """Notes where subjects come from; returns problems of --subject_pattern.
+
+  Args:
+    rows: rows of a manifest.
+    options: options for reading the files, with the pattern.
+    notices: list to which lines about the subjects are added.
+  """
   missing = [r.id for r in rows if not r.subject]
   if options.subject_pattern is None:
     names = {r.subject for r in rows} - {''}
@@ -273,11 +286,12 @@ def _leave_out(rows, find_reason, notices):
 
   Args:
     rows: rows of a manifest.
-    find_reason: returns why an image cannot be evaluated, '' if it can.
-    notices: receives how many are left out, and the first names.
+    find_reason: function that takes a row and returns why its image cannot be
+      evaluated, or '' if it can.
+    notices: list to which lines about the images that are left out are added.
 
   Returns:
-    The other rows, and the entries of those left out.
+    The other rows, and the entries of the images that are left out.
   """
   groups, left_out = collections.defaultdict(list), []
   for row in rows:
@@ -295,7 +309,10 @@ def _leave_out(rows, find_reason, notices):
 
 
 def _find_unseen(row):
-  """Returns why an image cannot be evaluated in the split of its source."""
+  """Returns why an image cannot be evaluated, or '' if it can.
+
+  Weak annotations are handled by `split_refusals`.
+  """
   if row.annotation is None:
     return 'without annotation'
   if not manifest_lib.is_exact(row) and (
@@ -305,20 +322,21 @@ def _find_unseen(row):
 
 
 def _natural_role(row):
+  """Returns the role that a row's annotation suggests."""
   if row.annotation is None:
     return 'unlabelled'
   return 'strong' if manifest_lib.is_exact(row) else 'weak'
 
 
 def _choose_roles(rows, weak, root, plan):
-  """Returns rows with roles and weak labels, and the problems."""
+  """Returns rows with roles and weak labels, and the problems of the roles."""
   given = {r.id: r.role for r in rows}
   rows = [r._replace(role=r.role or _natural_role(r)) for r in rows]
   exact = [
       r for r in rows if r.split == 'train' and manifest_lib.is_exact(r)]
   kinds = list(plan.simulate)
   if plan.splits_file is not None:
-    # The file decides which masks are kept; the others are not used.
+    # The file of splits decides which images keep their masks.
     strong = {r.id for r in exact if r.role == 'strong'}
   elif plan.budget is None or not exact:
     return rows, []
@@ -353,7 +371,15 @@ def _choose_roles(rows, weak, root, plan):
 
 
 def _weaken(row, weak, plans, root, seed):
-  """Returns a row with a weak label, or none, in place of its mask."""
+  """Replaces the mask of a row by a weak label, or by none.
+
+  Args:
+    row: row with an exact mask.
+    weak: weak annotations that were drawn by a person, by id.
+    plans: plan of each simulated label by id, see `simulate.plan_faults`.
+    root: folder that the paths in the row are relative to.
+    seed: seed of the simulated labels.
+  """
   evaluation = {'truth': row.annotation, 'quality': None, 'fault': ''}
   if row.id in weak:
     return row._replace(
@@ -366,8 +392,8 @@ def _weaken(row, weak, plans, root, seed):
     image = rasterize.read_image(root / row.image)
     truth = rasterize.rasterize(
         row.annotation, size=image.shape[:2], root=root)
-  except Exception:  # The check reports what is wrong with either file.
+  except Exception:  # The check reports what is wrong with the files.
     return row._replace(role='strong')
-  # Seed by the image, so that no label depends on other images.
+  # Seed with the id, so that the label does not depend on other images.
   rng = np.random.default_rng([seed, 4, *row.id.encode()])
   return simulate.weak_row(row, truth, rng, plan=plan)

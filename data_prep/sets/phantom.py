@@ -1,16 +1,18 @@
-"""A generated set: tissue with lesions and exact masks, without a download.
+"""Generates a set of pictures of tissue with lesions and their exact masks.
 
-Pictures look like endoscopy: pink tissue with folds and vessels under uneven
-light, one to three raised lesions, and things that resemble them. Only two cues
-together identify a lesion, a redder tint and a fine pit pattern; a distractor
-(swelling, red spot, pale pits, bubble, dark hollow) has at most one of them.
+The pictures look like endoscopy: pink tissue with folds and vessels under
+uneven light, one to three raised lesions, and distractors that resemble them.
+Only two cues together identify a lesion: a redder tint and a fine pattern of
+pits. A distractor (swelling, red spot, pale pits, bubble, dark hollow) has at
+most one of them.
 
 A quarter of the subjects come from site b, whose camera has a colder white
 balance and whose annotator is careless: most of the planted faults are there.
-Faults that are independent of the picture would average out; these teach a
-network that trusts every label something wrong about one kind of picture.
+If faults were independent of the picture, their effects on a network would
+average out. These faults instead teach a network that trusts every label
+something wrong about the pictures of one site.
 
-Image i depends on (seed, i) and its subject alone, so that a longer set begins
+Image i depends only on (seed, i) and its subject, so that a longer set begins
 with the images of a shorter one.
 """
 
@@ -47,9 +49,9 @@ def write(
   """Writes images/ID.png, masks/ID.png and manifest.jsonl below `output`.
 
   Args:
-    output: folder, made if it does not exist.
-    seed: seed of everything.
-    image_size: height and width.
+    output: folder of the set, which is made if it does not exist.
+    seed: seed of the pictures, the roles and the weak labels.
+    image_size: height and width of the pictures.
     num_train: number of training images, strong and weak.
     num_val: number of validation images, all with exact masks.
     num_test: number of test images, all with exact masks.
@@ -73,7 +75,8 @@ def write(
   for split, count in zip(
       manifest.SPLITS, (num_train, num_val, num_test), strict=True):
     for i in range(count):
-      subject += i % IMAGES_PER_SUBJECT == 0  # A new split has new subjects.
+      # Start a new subject, also at the first image of each split.
+      subject += i % IMAGES_PER_SUBJECT == 0
       site = _site(i // IMAGES_PER_SUBJECT)
       image, mask = make_image(
           seed=seed, index=index, subject=subject, site=site,
@@ -97,7 +100,11 @@ def write(
 
 
 def _site(subject):
-  """Returns the site of a split's n-th subject: every fourth is from b."""
+  """Returns the site of a subject: every fourth one of a split is from site b.
+
+  Args:
+    subject: number of the subject within its split, from 0.
+  """
   return SITES[subject % 4 == 3]
 
 
@@ -108,20 +115,21 @@ def plan_weak_labels(
     num_strong: int,
     fault_fraction: float,
 ) -> tuple[list[str], list[dict[str, Any] | None]]:
-  """Draws which images are strong, and the faults of the others.
+  """Chooses the strong images, and the faults of the other training images.
 
-  Faults are not spread evenly, as one annotator is careless. Up to 90 % of the
-  weak labels of site b are faulty, and only the remaining faults fall on site
-  a. Each site has its share of the strong images.
+  The faults are spread unevenly, since the annotator of site b is careless: up
+  to 90 % of the weak labels of site b are faulty, and only the remaining faults
+  are planted at site a. The share of strong images is the same at both sites.
 
   Args:
-    sites: site of every training image.
-    rng: source of every draw.
+    sites: site of each training image.
+    rng: source of all randomness.
     num_strong: number of images with exact masks.
-    fault_fraction: share of the weak labels with a planted fault.
+    fault_fraction: share of the weak labels that get a planted fault.
 
   Returns:
-    Role per image, and for weak ones the keyword arguments of `simulate_weak`.
+    The role of each image, and the keyword arguments of `simulate_weak` for
+    each weak image, or None for a strong one.
   """
   order = {s: rng.permutation(np.flatnonzero(np.array(sites) == s)).tolist()
            for s in SITES}
@@ -150,7 +158,18 @@ def plan_weak_labels(
 def make_image(
     *, seed: int, index: int, subject: int, site: str, image_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Returns one picture, uint8 [S, S, 3], and its lesion mask, uint8 [S, S]."""
+  """Generates a picture and the mask of its lesions.
+
+  Args:
+    seed: seed of the set.
+    index: number of the picture in the set.
+    subject: number of its subject in the set, which determines the tissue.
+    site: one of `SITES`, which determines the white balance.
+    image_size: height and width S.
+
+  Returns:
+    The picture, uint8 [S, S, 3], and the mask, uint8 [S, S].
+  """
   size = image_size
   rng = np.random.default_rng([seed, index])
   tissue = np.random.default_rng([seed, subject, 3])
@@ -185,20 +204,26 @@ def make_image(
 
 
 def _noise(rng, size, scale):
-  """Returns smooth noise of unit variance; `scale` is a share of the side."""
+  """Returns smooth noise of standard deviation 1, float [S, S].
+
+  Args:
+    rng: source of the noise.
+    size: height and width S.
+    scale: width of the Gaussian that smooths it, as a share of the side.
+  """
   noise = ndimage.gaussian_filter(
       rng.standard_normal((size, size)), max(scale * size, 0.5), mode='wrap')
   return noise / noise.std()
 
 
 def _grid(size):
-  """Returns the pixel centres in [0, 1], y [S, 1] and x [1, S]."""
+  """Returns the pixel centres as y [S, 1] and x [1, S], in [0, 1]."""
   centres = (np.arange(size) + 0.5) / size
   return centres[:, None], centres[None]
 
 
 def _folds(rng, size):
-  """Returns the height of a few long ridges across the picture."""
+  """Returns the relief of up to two long ridges across the picture, [S, S]."""
   y, x = _grid(size)
   folds = np.zeros((size, size))
   for _ in range(rng.integers(0, 3)):
@@ -212,13 +237,25 @@ def _folds(rng, size):
 
 
 def _vessels(rng, size):
-  """Returns thin branching lines in [0, 1]: the zeros of smooth noise."""
+  """Returns the strength of thin branching lines, float [S, S] in [0, 1].
+
+  The lines lie where smooth noise is about 0.
+  """
   lines = np.exp(-((_noise(rng, size, 0.10) / 0.12) ** 2))
   return lines * (_noise(rng, size, 0.15) > 0)
 
 
 def _blob(rng, size, centre, radius):
-  """Returns the depth of each pixel in a lobed ellipse, positive inside."""
+  """Returns the relative depth of each pixel in an ellipse with lobes, [S, S].
+
+  The depth is 1 at the centre, 0 at the outline and negative outside.
+
+  Args:
+    rng: source of the shape.
+    size: height and width S of the picture.
+    centre: (y, x) of the centre, in [0, 1].
+    radius: mean radius without lobes, as a share of the side.
+  """
   y, x = _grid(size)
   dy, dx = y - centre[0], x - centre[1]
   turn, stretch = rng.uniform(0, np.pi), rng.uniform(1.0, 1.5)
@@ -233,7 +270,18 @@ def _blob(rng, size, centre, radius):
 
 
 def _place(rng, size, taken, radius):
-  """Returns a blob that touches nothing, or None, and the area then taken."""
+  """Finds a place for a new blob that touches no earlier blob.
+
+  Args:
+    rng: source of the blob.
+    size: height and width S of the picture.
+    taken: the pixels of the earlier blobs, bool [S, S].
+    radius: smallest and largest radius, as shares of the side.
+
+  Returns:
+    The blob, see `_blob`, or None if no place was found; and the pixels of all
+    blobs, bool [S, S].
+  """
   for _ in range(20):
     centre = rng.uniform(0.12, 0.88, 2)
     # Small blobs are more frequent than large ones.
@@ -246,7 +294,10 @@ def _place(rng, size, taken, radius):
 
 
 def _pits(rng, size):
-  """Returns a fine irregular pit pattern, in [-1, 1], 3 to 4 pixels apart."""
+  """Returns a fine irregular pattern of pits, float [S, S] in [-1, 1].
+
+  The pits are 3 to 4 pixels apart.
+  """
   noise = rng.standard_normal((size, size))
   band = ndimage.gaussian_filter(noise, 0.8)
   band -= ndimage.gaussian_filter(noise, 1.6)
@@ -254,13 +305,20 @@ def _pits(rng, size):
 
 
 def _surface(rng, size, *, red, pits):
-  """Returns the albedo change of a patch, [S, S, 3]; both cues in [0, 1]."""
+  """Returns how the cues of a lesion change the albedo, relative, [S, S, 3].
+
+  Args:
+    rng: source of the pits.
+    size: height and width S of the picture.
+    red: strength of the red tint; a negative value makes the tissue paler.
+    pits: strength of the pattern of pits.
+  """
   tint = np.array([0.02, -0.20, -0.12]) * red
   return tint + (0.20 * pits * _pits(rng, size))[..., None]
 
 
 def _add_lesion(rng, albedo, height, blob):
-  """Raises the blob, tints it red and covers it with pits."""
+  """Adds a lesion: raises a blob, tints it red and covers it with pits."""
   soft = np.clip(blob / 0.2 + 0.5, 0, 1)[..., None]
   red, pits = rng.uniform(0.5, 1.2), rng.uniform(0.5, 0.9)
   surface = _surface(rng, len(blob), red=red, pits=pits)
@@ -269,7 +327,7 @@ def _add_lesion(rng, albedo, height, blob):
 
 
 def _add_distractor(rng, albedo, height, blob):
-  """Adds a thing that has at most one of the two cues of a lesion."""
+  """Adds a distractor, which has at most one of the two cues of a lesion."""
   size = len(blob)
   soft = np.clip(blob / 0.2 + 0.5, 0, 1)[..., None]
   kind = rng.choice(
@@ -292,7 +350,7 @@ def _add_distractor(rng, albedo, height, blob):
 
 
 def _light(rng, albedo, height):
-  """Shades the relief, darkens the far side and adds wet highlights."""
+  """Lights the tissue: adds shading, a bright spot and wet highlights."""
   size = len(height)
   y, x = _grid(size)
   dy, dx = np.gradient(ndimage.gaussian_filter(height, 0.02 * size))

@@ -1,4 +1,7 @@
-"""Defines flags of `prepare --source`: how to read files and use images."""
+"""Defines the flags of `prepare --source`.
+
+They say how to read the user's files, and how to use the images.
+"""
 
 import os
 import pathlib
@@ -18,7 +21,8 @@ from data_prep.splits import strong_choice
 if TYPE_CHECKING:  # This is slow to import, and --help does not need it.
   from data_prep.sets import own_set
 
-STRONG_FRACTION = 0.1  # With --simulate; without it, all masks are kept.
+# Default share of exact masks with --simulate. Without it, all masks are kept.
+STRONG_FRACTION = 0.1
 FAULT_FRACTION = 0.0
 
 _FORMAT = flags.DEFINE_enum(
@@ -108,14 +112,14 @@ _STRONG_MINUTES = flags.DEFINE_float(
 
 
 def names() -> list[str]:
-  """Returns the names of the flags that only --source uses."""
+  """Returns the names of the flags that can be given only with --source."""
   return [holder.name for holder in globals().values()
           if isinstance(holder, flags.FlagHolder)
           and holder.name not in ('intensity_range', 'leave_out')]
 
 
 def has_splits() -> bool:
-  """Returns whether --splits is given."""
+  """Returns whether the user gave --splits."""
   return _SPLITS.value is not None
 
 
@@ -125,18 +129,26 @@ def format_name() -> str | None:
 
 
 def name(source: pathlib.Path) -> str:
-  """Returns --name, or the last part of the source."""
+  """Returns the name of the set: --name, or the last part of the source."""
   return _NAME.value or source.resolve().stem
 
 
 def leave_out() -> frozenset[str]:
-  """Returns what may be left out; raises ValueError if a flag is wrong."""
+  """Returns the parsed values of --leave_out, see `leaving_out.parse`.
+
+  Raises:
+    ValueError: if a value is wrong; the message is one line.
+  """
   from data_prep.sets import leaving_out
   return leaving_out.parse(_LEAVE_OUT.value)
 
 
 def subjects() -> str | None:
-  """Returns the value of --subjects; raises ValueError if it is wrong."""
+  """Returns the value of --subjects, or None if it is not given.
+
+  Raises:
+    ValueError: if the value cannot be used; the message is one line.
+  """
   if _SUBJECTS.value is not None:
     if _SUBJECT_PATTERN.value is not None:
       raise ValueError('give --subjects or --subject_pattern, not both')
@@ -146,7 +158,11 @@ def subjects() -> str | None:
 
 
 def options() -> formats.Options:
-  """Returns what the flags say about files; raises ValueError if wrong."""
+  """Returns the options for reading files that the flags give.
+
+  Raises:
+    ValueError: if the value of a flag is wrong; the message is one line.
+  """
   values = rasterize.parse_values(_MASK_VALUES.value or (), 'mask_values')
   of_scribbles = rasterize.parse_values(
       _SCRIBBLE_VALUES.value or (), 'scribble_values')
@@ -187,15 +203,19 @@ def plan(
     fault_fraction: float | None,
     near_copies: str,
 ) -> 'own_set.Plan':
-  """Returns how splits and roles are chosen; raises ValueError if wrong.
+  """Returns the options for choosing splits and roles that the flags give.
 
   Args:
     seed: seed of every draw.
-    strong_fraction: share of the training images that keep their mask; None
-      keeps all, or a tenth with --simulate.
-    fault_fraction: share of the simulated labels that are faulty; None takes
-      `FAULT_FRACTION`.
-    near_copies: 'refuse' keeps near copies in one split.
+    strong_fraction: share of the training images that keep their exact masks.
+      None takes `STRONG_FRACTION` with --simulate, and otherwise keeps all.
+    fault_fraction: share of the simulated labels that get a planted fault; None
+      takes `FAULT_FRACTION`.
+    near_copies: value of --near_copies; 'refuse' keeps near copies in one
+      split.
+
+  Raises:
+    ValueError: if the value of a flag is wrong; the message is one line.
   """
   from data_prep.sets import own_set
   from data_prep.splits import dividing
@@ -229,7 +249,16 @@ def plan(
 
 
 def _numbers(name, values, count):
-  """Returns the numbers of a flag; None if the flag is not given."""
+  """Returns the numbers in the value of a flag; None if it is not given.
+
+  Args:
+    name: name of the flag, for the message.
+    values: texts of the numbers, or None.
+    count: number of values that the flag takes.
+
+  Raises:
+    ValueError: if these are not so many finite numbers.
+  """
   if values is None:
     return None
   try:

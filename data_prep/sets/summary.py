@@ -1,7 +1,7 @@
-"""Writes one HTML page that shows a set: counts, shares, pictures.
+"""Writes an HTML page about a set, with counts, shares of classes and pictures.
 
-The page is one file. It needs no network and no script, and follows the
-reader's dark or light colours.
+The page is a single file. It needs neither a network nor scripts, and follows
+the reader's preference for dark or light colours.
 """
 
 import collections
@@ -22,12 +22,13 @@ from data_prep.shared import grammar
 from data_prep.shared import html_page
 from data_prep.shared import html_plots
 
-_OPACITY = 0.45
-_PICTURE_SIDE = 216  # Approximate pixels on the page.
-_SHARE_SIDE = 64  # Side of label maps from which shares of shapes are counted.
-_MAX_ROWS = 20  # In a table of names.
-_MAX_NAMES = 1000  # In a list.
-_MAX_SIZES = 8  # More sizes than these become histograms.
+_OPACITY = 0.45  # Of the paint that shows a class.
+_PICTURE_SIDE = 216  # Approximate side of a picture on the page, in pixels.
+# Side of the label maps that are drawn from shapes to count their pixels.
+_SHARE_SIDE = 64
+_MAX_ROWS = 20  # Rows in a table of names.
+_MAX_NAMES = 1000  # Names in a list.
+_MAX_SIZES = 8  # More different image sizes are shown as histograms.
 _MAX_BINS = 24
 
 
@@ -41,17 +42,19 @@ def write_summary(
     notices: Sequence[str] = (),
     left_out: Sequence[formats.LeftOut] = (),
 ) -> None:
-  """Writes the page.
+  """Writes the page of a set.
 
   Args:
-    path: HTML file to write.
-    manifest: a manifest without problems.
-    findings: result of `check.inspect_manifest` for it.
-    image_size: height and width of the records, which the pictures show.
-    num_pictures: largest number of pictures, spread evenly over splits, roles
-      and kinds.
-    notices: lines that were printed in addition to those of `findings`.
-    left_out: parts of the user's data that are not used.
+    path: path of the HTML file.
+    manifest: the set's manifest, without problems.
+    findings: result of `check.inspect_manifest` for the manifest.
+    image_size: height and width of the records; pictures are shown at that
+      resolution.
+    num_pictures: largest number of pictures, which are spread evenly over
+      splits, roles and kinds.
+    notices: lines about decisions, which are shown before the notices of
+      `findings`.
+    left_out: entries of the parts of the user's data that were left out.
 
   Raises:
     OSError: if a file cannot be read, or the page cannot be written.
@@ -87,16 +90,16 @@ def write_summary(
 def choose_rows(
     rows: Sequence[manifest_lib.Row], *, number: int, seed: int
 ) -> list[int]:
-  """Picks rows evenly over splits, roles and kinds, at random within each.
+  """Chooses about as many rows of each split, role and kind, at random.
 
   Returns:
-    At most `number` positions, with those of one group together.
+    The indices of at most `number` rows, sorted by split, role and kind.
   """
   groups = collections.defaultdict(list)
   for i in np.random.default_rng(seed).permutation(len(rows)):
     groups[_group(rows[i])].append(int(i))
   ordered = [groups[key] for key in sorted(groups)]
-  # Sort by position within the group: all firsts come before all seconds.
+  # Take the first row of each group, then the second row of each, and so on.
   turns = sorted(
       (turn, place, i) for place, group in enumerate(ordered)
       for turn, i in enumerate(group))[:number]
@@ -106,15 +109,16 @@ def choose_rows(
 def draw_overlay(
     row: manifest_lib.Row, *, root: pathlib.Path, image_size: int
 ) -> np.ndarray:
-  """Paints an annotation over its image, and outlines the truth of weak ones.
+  """Paints an annotation over its image, and outlines the truth if it is weak.
 
   Args:
-    row: a checked row.
-    root: folder that its paths are relative to.
+    row: a row of a checked manifest.
+    root: folder that the paths in the row are relative to.
     image_size: height and width of the records.
 
   Returns:
-    uint8 [S, S, 3], where S is a multiple of a small `image_size`.
+    The picture, uint8 [S, S, 3]. S is a multiple of `image_size`, unless that
+    is large.
   """
   image = rasterize.read_image(root / row.image)
   size, output_size = image.shape[:2], (image_size, image_size)
@@ -124,7 +128,7 @@ def draw_overlay(
   side = min(side, 2 * _PICTURE_SIDE)
   enlarge = lambda label: rasterize.resize_label(label, size=(side, side))
   image = rasterize.resize_image(image, size=output_size)
-  # Enlarge by nearest neighbour, to show the very pixels of the records.
+  # Enlarge by nearest neighbour, so that the pixels of the records are visible.
   image = np.stack([enlarge(c) for c in np.moveaxis(image, -1, 0)], axis=-1)
   image = np.broadcast_to(image, (side, side, 3)).astype(np.float32)
   truth = (row.evaluation or {}).get('truth')
@@ -137,11 +141,11 @@ def draw_overlay(
     label = enlarge(draw(row.annotation))
   image = np.where((label == types.UNLABELLED)[..., None],
                    0.75 * image + 25, image)
-  known = annotation_kinds.TABLE.get(kind)  # This is None if unlabelled.
+  known = annotation_kinds.TABLE.get(kind)  # This is None if kind is 'none'.
   if known is not None and known.is_thin:
-    # Paint thin lines opaque and above the outline, or nobody would see them.
+    # Paint thin shapes opaque, and above the outline, so that they are visible.
     image = _paint(_outline(image, edges), label, opacity=1.0)
-    if known.is_sparse:  # Paint annotated background in black.
+    if known.is_sparse:  # Paint strokes and points of the background black.
       image = np.where((label == 0)[..., None], 0, image)
   else:
     image = _outline(_paint(image, label, opacity=_OPACITY), edges)
@@ -149,10 +153,12 @@ def draw_overlay(
 
 
 def _outline(image, edges):
+  """Paints the outline of the truth, bool [S, S], white."""
   return np.where(edges[..., None], 255, image)
 
 
 def _paint(image, label, *, opacity):
+  """Paints the foreground classes of a label map over an image."""
   for value in np.unique(label[(label > 0) & (label != types.UNLABELLED)]):
     image = np.where(
         (label == value)[..., None],
@@ -162,7 +168,7 @@ def _paint(image, label, *, opacity):
 
 
 def _edges(label):
-  """Marks pixels whose right or lower neighbour has another class."""
+  """Returns which pixels have another class than a right or lower neighbour."""
   edges = np.zeros(label.shape, bool)
   edges[:, :-1] |= label[:, :-1] != label[:, 1:]
   edges[:-1] |= label[:-1] != label[1:]
@@ -170,17 +176,20 @@ def _edges(label):
 
 
 def _kind(row):
+  """Returns the kind of a row's annotation, or 'none' if it is not used."""
   if row.role == 'unlabelled' or row.annotation is None:
     return 'none'
   return row.annotation['kind']
 
 
 def _group(row):
+  """Returns the sort key of a row's split, role and kind."""
   return (manifest_lib.SPLITS.index(row.split),
           manifest_lib.ROLES.index(row.role), _kind(row))
 
 
 def _figure(row, manifest, *, image_size):
+  """Returns the HTML of a row's picture with its caption."""
   pixels = draw_overlay(row, root=manifest.root, image_size=image_size)
   source = html_page.data_uri(html_page.image_bytes(pixels, 'PNG'), 'PNG')
   words = [f'{row.split} {row.role}']
@@ -202,7 +211,7 @@ def _figure(row, manifest, *, image_size):
 
 
 def _count_tables(rows):
-  """Returns tables of roles per split, and of kinds per split."""
+  """Returns tables of the images per split and role, and per kind and split."""
   splits = [s for s in manifest_lib.SPLITS if any(r.split == s for r in rows)]
   lines = []
   for split in splits:
@@ -222,7 +231,7 @@ def _count_tables(rows):
 
 
 def _class_tables(manifest, facts):
-  """Returns tables of the images that show a class, and of its pixel share."""
+  """Returns tables of the images with each class, and of its pixel share."""
   names = manifest.header.classes
   present = collections.defaultdict(lambda: np.zeros(len(names)))
   shares = collections.defaultdict(lambda: np.zeros(len(names) + 1))
@@ -255,10 +264,17 @@ def _class_tables(manifest, facts):
 
 
 def _pixel_counts(row, seen, num_classes):
-  """Returns pixels per class and, last, unlabelled ones, int64 [K + 1]."""
+  """Returns the number of pixels of each class and of unlabelled ones, [K + 1].
+
+  Args:
+    row: the row, whose annotation is not a tag.
+    seen: facts that the check found about the row.
+    num_classes: number of classes K.
+  """
   if seen.counts is not None:
     return seen.counts
-  # Shapes are not in files, and their shares do not need the full size.
+  # Such an annotation consists of shapes. Drawing them at a small size is
+  # enough for the shares.
   label = rasterize.rasterize(
       row.annotation, size=seen.size, root=pathlib.Path(),
       output_size=(_SHARE_SIDE, _SHARE_SIDE))
@@ -267,7 +283,7 @@ def _pixel_counts(row, seen, num_classes):
 
 
 def _size_plots(rows, facts):
-  """Returns the image sizes, as a list if they are few, and pixel spacings."""
+  """Returns tables or histograms of the image sizes and pixel spacings."""
   sizes = collections.Counter(seen.size for seen in facts)
   channels = collections.Counter(seen.channels for seen in facts)
   plots, tables = [], []
@@ -294,6 +310,7 @@ def _size_plots(rows, facts):
 
 
 def _histogram(values, title):
+  """Returns a histogram, or a sentence if all values are equal."""
   if min(values) == max(values):
     return f'<p>{title}: {min(values):g} in all images.</p>'
   return html_plots.histogram(
@@ -320,7 +337,10 @@ def _origin_tables(rows):
 
 
 def _left_out_table(left_out):
-  """Returns a table of what is left out; left_out.csv has all lines."""
+  """Returns a table of the first parts of the data that were left out.
+
+  The file left_out.csv lists all of them.
+  """
   if not left_out:
     return '<p>Nothing.</p>'
   lines = [[e.what, e.name, e.field, e.reason] for e in left_out[:_MAX_ROWS]]
@@ -334,6 +354,7 @@ def _left_out_table(left_out):
 
 
 def _notices(notices, findings):
+  """Returns a list of all notices."""
   lines = [*notices, *check_report.report(findings._replace(problems=[]))]
   if not lines:
     return '<p>None: nothing about this set is odd.</p>'
@@ -344,7 +365,10 @@ def _notices(notices, findings):
 
 
 def _unlabelled(rows):
-  """Returns the names of all unlabelled pictures; notices show three."""
+  """Returns a list of the names of all unlabelled images.
+
+  Notices show only the first three names.
+  """
   ids = [row.id for row in rows if row.role == 'unlabelled']
   if not ids:
     return ''
