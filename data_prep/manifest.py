@@ -240,7 +240,7 @@ def is_exact(row: Row) -> bool:
 
 
 def is_number(value: Any) -> bool:
-  """Returns whether `value` is a finite JSON number."""
+  """Returns whether `value` is a JSON number of less than 1e9 in magnitude."""
   return (
       isinstance(value, (int, float))
       and not isinstance(value, bool)

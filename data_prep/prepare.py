@@ -267,7 +267,10 @@ def _write_manifest(folder, image_size):
 
 
 def _move_manifest(given, folder, without):
-  """Writes and returns a manifest below `folder`, minus the ids `without`."""
+  """Writes the manifest `given` again, below `folder`, and returns it.
+
+  Rows whose ids are in `without` are left out.
+  """
   rows = [row for row in given.rows if row.id not in without]
   # Make the root absolute, since the manifest moves but its pictures do not.
   root = given.header.root if given.folder == folder.resolve() else str(

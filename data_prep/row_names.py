@@ -25,7 +25,7 @@ class UnclearNameError(ValueError):
 
 
 class RowNames:
-  """Finds the ids of the pictures that a name means."""
+  """Finds the ids of the pictures to which a name refers."""
 
   def __init__(
       self,
@@ -40,7 +40,7 @@ class RowNames:
       rows: rows of a manifest.
       cases: maps each name of a volume to the ids of its slices, see
         `read_cases`.
-      with_subjects: whether the name of a subject means all its pictures.
+      with_subjects: whether the name of a subject refers to all its pictures.
     """
     ids = {row.id for row in rows}
     self._by_id = {i: [i] for i in ids}
@@ -60,7 +60,7 @@ class RowNames:
         names[path.rsplit('/', 1)[-1]].append((path, row.id))
 
   def find(self, name: str) -> list[str]:
-    """Returns the ids that a name means; none if the name is unknown.
+    """Returns the ids to which a name refers; none if the name is unknown.
 
     An id takes precedence over a case or subject, and these over a file.
 

@@ -46,7 +46,12 @@ class AugmentationOptions(NamedTuple):
 
 
 def _source_coordinates(key, size, options):
-  """Draws the y and x that each output pixel is read from, [H, W] each."""
+  """Draws a random geometry for one image.
+
+  Returns:
+    The y and x, in pixels, at which the input is read for each output pixel,
+    float32 [H, W] each.
+  """
   flip_key, angle_key, scale_key, shift_key = jax.random.split(key, 4)
   height, width = size
   uniform = lambda key, bound, shape=(): jax.random.uniform(
@@ -128,7 +133,7 @@ def _blur(image, sigma):
 
 
 def _photometric(key, image, options):
-  """Changes colours, sharpness, contrast, brightness and gamma; adds noise."""
+  """Randomly changes colours, sharpness and intensities, and adds noise."""
   (bright_key, contrast_key, gamma_key, level_key, noise_key, gain_key,
    hue_key, blur_key) = jax.random.split(key, 8)
   uniform = lambda key, bound: jax.random.uniform(

@@ -243,7 +243,7 @@ def _corners(size, window, overlap):
 
 
 def _bell(length):
-  """Returns a Gaussian along one side of a window, float32 [length]."""
+  """Returns the Gaussian weights along one side of a tile, float32 [length]."""
   middle = (length - 1) / 2
   return np.exp(
       -0.5 * ((np.arange(length) - middle) / (length / 8)) ** 2

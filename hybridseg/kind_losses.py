@@ -33,22 +33,22 @@ Term = Callable[[jax.Array, Annotation], jax.Array]
 
 
 def of_labels(loss_fn: Callable[..., jax.Array]) -> Term:
-  """Turns a loss of the labelled pixels into a term."""
+  """Turns a loss(logits, labels, where=...) of the labels into a `Term`."""
   return lambda logits, a: loss_fn(logits, a.labels, where=a.where)
 
 
 def of_tags(loss_fn: Callable[..., jax.Array]) -> Term:
-  """Turns a loss of the image tags into a term."""
+  """Turns a loss(logits, present) of the image tags into a `Term`."""
   return lambda logits, a: loss_fn(logits, a.present)
 
 
 def of_pixels(loss_fn: Callable[..., jax.Array]) -> Term:
-  """Turns a regulariser of all pixels, labelled or not, into a term."""
+  """Turns a regulariser(logits) of all pixels into a `Term`."""
   return lambda logits, a: loss_fn(logits)
 
 
 def of_images(loss_fn: Callable[..., jax.Array]) -> Term:
-  """Turns a regulariser of all pixels that also reads the image into a term."""
+  """Turns a regulariser(logits, images) of all pixels into a `Term`."""
   return lambda logits, a: loss_fn(logits, a.images)
 
 

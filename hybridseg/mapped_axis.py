@@ -9,7 +9,8 @@ from typing import Any
 
 import jax
 
-# None if nothing is mapped; () if every shard is an independent problem.
+# Name of a mapped axis; None if nothing is mapped; () if every shard is an
+# independent problem.
 AxisName = str | tuple[()] | None
 
 
@@ -39,7 +40,7 @@ def check(axis_name: AxisName) -> None:
   """
   if axis_name is not None:
     return
-  # JAX makes up a name for a pmap without one.
+  # JAX makes up a name, which begins so, for a pmap without an axis name.
   axes = [name for name in jax.sharding.get_abstract_mesh().manual_axes
           if not name.startswith('_internal_pmap')]
   if axes:

@@ -1,4 +1,4 @@
-"""Checks, dtypes and means over the counted pixels, which all losses share."""
+"""Helpers that all losses share: checks, dtypes, means over counted pixels."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The parts of a method, and a check that they fit together."""
+"""The parts of a training method, and a check that they fit together."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -41,7 +41,8 @@ def confusion_counts(
       int32 can count (2^31 - 1).
   """
   masking.check_label_map(label_map)
-  if predictions.dtype != jnp.int8:  # A prediction need not hold 255.
+  # Predictions may be int8: only the reference marks pixels by 255.
+  if predictions.dtype != jnp.int8:
     masking.check_label_map(predictions, name='predictions')
   if predictions.shape != label_map.shape:
     raise ValueError(f'{predictions.shape=} differs from {label_map.shape=}.')
@@ -67,7 +68,7 @@ def confusion_counts(
 
 
 def _ratio(numerator, denominator):
-  """Divides; returns nan for 0 / 0 without NumPy's warning."""
+  """Divides two arrays; 0 / 0 is nan, without a warning from NumPy."""
   safe = np.where(denominator > 0, denominator, 1)
   return np.where(denominator > 0, numerator / safe, np.nan)
 

@@ -215,7 +215,7 @@ def _box(mask):
     hits = np.flatnonzero(mask.any(axis=rest))
     side = slice(hits[0], hits[-1] + 1) if hits.size else slice(0, 0)
     box += (side,)
-    # Crop already, so that the search along the next axis is shorter.
+    # Crop now, so that the search along the next axis is shorter.
     mask = mask[(slice(None),) * axis + (side,)]
   return box
 
@@ -324,7 +324,7 @@ def _elements(ndim):
     [2 ** 2 ** ndim, 4, ndim]. The length of a normal is the area at unit
     spacing; unused rows are 0.
   """
-  corners = list(itertools.product((1, 0), repeat=ndim))  # For bits 0, 1, ...
+  corners = list(itertools.product((1, 0), repeat=ndim))  # Of bit 0, 1, ...
   elements = np.zeros((2**len(corners), 4, ndim))
   for code in range(1, len(elements) - 1):
     inside = {c for n, c in enumerate(corners) if code >> n & 1}

@@ -182,7 +182,7 @@ def learnt(terms: Sequence[Term]) -> list[Term]:
 
 
 def total_grads(terms: Sequence[Term]) -> Networks:
-  """Returns the gradients of the sum of the terms, each with its factor."""
+  """Returns the gradients of the sum of all terms, each times its factor."""
   scaled = [
       jax.tree.map(functools.partial(jnp.multiply, t.factor), t.grads)
       for t in learnt(terms)]

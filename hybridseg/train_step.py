@@ -237,7 +237,11 @@ def _moved(state, terms, weighed, optimizer, co_reg):
 
 
 def _guarded(state, new, terms, weighed, batch, axis_name):
-  """Returns the new state, or the old one after a bad number, and metrics."""
+  """Returns the new state and the metrics.
+
+  If a value of the step is not finite, the old state is kept, and only its
+  counters change.
+  """
   metrics = {f'{t.name}_loss': t.loss for t in terms}
   if weighed is not None:
     metrics['mean_weight'] = mapped_axis.pmean(

@@ -1,4 +1,4 @@
-"""The rules that weight the weak instances of a batch, by name."""
+"""The rules by which the weak instances of a batch get their weights."""
 
 import jax
 import jax.numpy as jnp

@@ -39,7 +39,7 @@ def _wider(dtype, other):
 
 
 def _float_weights(weights):
-  """Returns weights as floats; floats keep their dtype."""
+  """Converts integer weights to floats; float weights keep their dtype."""
   weights = jnp.asarray(weights)
   is_float = jnp.issubdtype(weights.dtype, jnp.floating)
   return weights if is_float else weights.astype(jnp.result_type(float))

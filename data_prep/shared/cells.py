@@ -49,10 +49,10 @@ def undo_all(values: Iterable[Any]) -> list[Any]:
 
 
 def guard_row(row: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns a line to write, keyed by column, with all its cells guarded."""
+  """Returns a line to write, a dict by column, with all its cells guarded."""
   return {k: guard(v) for k, v in row.items()}
 
 
 def undo_row(row: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns a line that was read, keyed by column, without the guards."""
+  """Returns a line that was read, a dict by column, without the guards."""
   return {undo(k): undo(v) for k, v in row.items()}

@@ -50,7 +50,8 @@ STYLE = """
 """
 _HATCH_PATHS = (
     '', 'M0 2H6', 'M2 0V6', 'M0 6L6 0', 'M0 0L6 6', 'M0 2H6M2 0V6')
-# A page needs these once if it shows histograms of several groups.
+# The patterns that a page must contain once if it shows histograms of several
+# groups.
 HATCHES = (
     '<svg width="0" height="0" aria-hidden="true" style="position: absolute">'
     '<defs>' + ''.join(
@@ -216,7 +217,7 @@ class _Axes:
     return _TOP + (1 - (values - low) / (high - low)) * tall
 
   def draw(self, x_label, y_label=''):
-    """Returns the grid, axes, ticks and labels."""
+    """Returns the grid, the axes, their ticks and their labels as SVG."""
     bottom, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
     parts = [f'<path class="axis" d="M{_LEFT} {_TOP}V{bottom}H{right}"/>']
     for value in _ticks(*self._x_range):
@@ -256,7 +257,7 @@ def _figure(title, says, drawing, keys):
 
 
 def _line(i, x, y):
-  """Returns a line that a NaN interrupts, with a few markers on it."""
+  """Returns series `i` as an SVG line with markers; a NaN interrupts it."""
   path, pen = [], 'M'
   for a, b in zip(x, y, strict=True):
     if math.isfinite(b):
@@ -347,7 +348,7 @@ def _widen(limits):
 
 
 def _ticks(low, high):
-  """Returns 3 to 7 round numbers within the limits."""
+  """Returns 3 to 7 round numbers between `low` and `high`."""
   step = 10 ** math.floor(math.log10((high - low) / 3))
   step = next(m * step for m in (1, 2, 5, 10)
               if (high - low) / (m * step) <= 6)

@@ -74,7 +74,7 @@ class Folder(NamedTuple):
 
 
 def open_folder(root: pathlib.Path) -> Folder:
-  """Returns the folder at `root`, which need not exist."""
+  """Returns the `Folder` of the path `root`, which need not exist."""
   return Folder(
       root, os.path.realpath(root),
       functools.lru_cache(maxsize=256)(_listing))

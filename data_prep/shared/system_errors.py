@@ -80,7 +80,7 @@ def room(path: str | os.PathLike[str]) -> str:
 
 
 def is_full(error: BaseException) -> bool:
-  """Returns whether a disk, or a user's quota on it, is full."""
+  """Returns whether an error is due to a full disk or a user's full quota."""
   return isinstance(error, OSError) and error.errno in _FULL
 
 

@@ -94,7 +94,12 @@ def folder_beside(output: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def _make_locked(parent, prefix):
-  """Returns a new folder, and its lock's descriptor or None without locks."""
+  """Makes a folder and locks it.
+
+  Returns:
+    The folder, and the descriptor of its lock, or None if the disk has no
+    locks.
+  """
   while True:
     folder = pathlib.Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
     descriptor = None
@@ -116,7 +121,11 @@ def _make_locked(parent, prefix):
 
 
 def _remove_left_over(output, prefix):
-  """Removes, with a notice, folders of this prefix that no process locks."""
+  """Removes folders that killed processes have left, and prints a notice.
+
+  These are the folders beside `output` whose names start with the prefix and
+  whose locks no process holds.
+  """
   removed = []
   try:
     with os.scandir(output.parent) as entries:

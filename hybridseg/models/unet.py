@@ -11,7 +11,7 @@ from hybridseg.models import layers
 
 
 class _ConvBlock(nn.Module):
-  """Applies convolution of size 3, GroupNorm and ReLU, twice."""
+  """Applies a convolution of size 3, GroupNorm and ReLU, twice in a row."""
 
   features: int
   dtype: Any
