@@ -22,7 +22,7 @@ from data_prep import manifest as manifest_lib
 
 
 class Options(NamedTuple):
-  """What the user says about a source that its files do not say.
+  """The user's options for reading a source.
 
   Attributes:
     classes: class names, background first; None takes those of the source.
@@ -109,9 +109,9 @@ class Imported(NamedTuple):
     problems: all problems of the source; reading continues after each.
     notices: the decisions that were made in reading, one per line.
     root: folder that the rows' paths are relative to.
-    weak: maps the id of each image that has both an exact mask and a weak
-      annotation to the latter.
-    left_out: parts of the source that `Options.leave_out` allows to leave out.
+    weak: weak annotations of images that also have an exact mask, by the id of
+      the image.
+    left_out: parts of the source that are not used, see `Options.leave_out`.
   """
 
   classes: tuple[str, ...]

@@ -48,7 +48,7 @@ def usual_kinds(
 def settle_lines(items: list[Any], options: formats.Options) -> list[Any]:
   """Returns items in which open lines have the kind that the user chooses.
 
-  By default they are scribbles, and the items stay as they are.
+  By default, open lines are scribbles and the items stay as they are.
   """
   if options.lines_are == 'scribble':
     return items
@@ -90,7 +90,7 @@ def to_annotation(
     file: str,
     row_id: str = '',
 ) -> dict[str, Any] | None:
-  """Returns the annotation of one picture; None if nothing is known of it.
+  """Returns the annotation of one picture; None if it is unlabelled.
 
   Args:
     shapes: the shapes drawn on the picture, labelled with class names.

@@ -115,7 +115,7 @@ class Report:
                  row_id=row_id, field=field)
 
   def _is_allowed(self, kind, file, row_id):
-    """Returns whether the user allows to leave out such faults or this file."""
+    """Returns whether the user lets such a fault, or this file, be left out."""
     return kind in self._leave_out or any(
         f'@{name}' in self._leave_out
         for name in row_names.names_of_file(file, row_id))

@@ -143,7 +143,7 @@ def _read_content(path, shown, report):
 
 
 def _is_of(key, annotations):
-  """Returns whether an annotation has that key, and none has a category."""
+  """Returns whether annotations have a field `key`, and none has a category."""
   known = [a for a in annotations if isinstance(a, dict)]
   return any(key in a for a in known) and not any(
       'category_id' in a for a in known)

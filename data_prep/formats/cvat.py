@@ -105,7 +105,7 @@ def _files(source):
 
 
 def _class_names(root):
-  """Returns the labels of a file, in order, except those without an area."""
+  """Returns the declared labels, except those of shapes without an area."""
   names = []
   for label in root.iterfind('meta//labels/label'):
     name = (label.findtext('name') or '').strip()

@@ -16,7 +16,7 @@ from data_prep.formats import sources
 from data_prep.shared import grammar
 from data_prep.shared import pixels
 
-_MAX_NAME = 60  # Length of a name that is composed from regions.
+_MAX_NAME = 60  # Longest name of a value that is composed of names of regions.
 _IGNORED = re.compile(
     r'ignore(?: (?:label|region|area))?|ignored|un ?label+ed|void|undefined|'
     r'(?:not|un) ?annotated|not label+ed|do ?n ?t care|no annotation')
@@ -53,7 +53,7 @@ def read(
     *,
     name: str = 'dataset.json',
 ) -> Declared:
-  """Returns what nnU-Net's dataset.json and --classes declare.
+  """Combines the classes in nnU-Net's dataset.json with those of --classes.
 
   The labels in dataset.json have the form {"background": 0, "tumour": 1} or, in
   nnU-Net's first version, {"0": "background", "1": "tumour"}. If the value of a

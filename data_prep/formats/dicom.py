@@ -66,7 +66,7 @@ class Patients:
         header = pydicom.dcmread(
             path, specific_tags=['PatientID'], stop_before_pixels=True)
         key = str(header.get('PatientID') or '')
-    except Exception:  # The reader reports what is wrong with the file.
+    except Exception:  # `read_dicom` reports what is wrong with the file.
       return None
     return self._numbers.setdefault(key, len(self._numbers)) if key else None
 
@@ -101,7 +101,7 @@ def object_name(path: str | os.PathLike[str]) -> str | None:
           path, specific_tags=['SOPClassUID', 'Modality'],
           stop_before_pixels=True)
       return _name_of(header.get('SOPClassUID'), header.get('Modality'))
-  except Exception:  # The reader reports what is wrong with the file.
+  except Exception:  # `read_dicom` reports what is wrong with the file.
     return None
 
 
@@ -215,7 +215,8 @@ def _check_dicom(dataset, shown):
         'decompress it, for instance with dcmdjpeg or gdcmconv --raw')
   stored = dataset.get('BitsStored'), dataset.get('HighBit')
   if None not in stored and int(stored[1]) != int(stored[0]) - 1:
-    # The standard once allowed this; pydicom would cut off the upper bits.
+    # Old versions of the standard allowed this. The upper bits would be lost,
+    # since pydicom does not shift them.
     raise pixels.WrongFile(
         'HighBit is not BitsStored - 1', shown, 'convert it with gdcmconv')
   rows, columns = int(dataset.Rows), int(dataset.Columns)

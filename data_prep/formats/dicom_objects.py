@@ -29,7 +29,7 @@ class Found(NamedTuple):
 
 
 def find(source: pathlib.Path, paths: tuple[str, ...]) -> Found:
-  """Finds the DICOM files without a picture among `paths` below `source`."""
+  """Finds DICOM files without a picture among `paths`, relative to `source`."""
   others = {}
   for path in paths:
     name = path.rsplit('/', 1)[-1].lower()
@@ -47,7 +47,7 @@ def count(others: dict[str, str]) -> str:
 
 
 def describe(others: dict[str, str]) -> str:
-  """Returns a line for the user that says how many such files are not read."""
+  """Returns the text of a notice about DICOM files without a picture."""
   advice = ''
   if {'SEG', 'RTSTRUCT'} & {*others.values()}:
     advice = ': export segmentations as NIfTI or as PNG masks'

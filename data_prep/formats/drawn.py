@@ -119,10 +119,10 @@ def fit(
     file: str,
     row_id: str,
 ) -> list[Shape]:
-  """Returns the shapes, with 'unreadable' in place of what cannot be drawn.
+  """Returns the shapes after checking that each can be drawn on the picture.
 
-  Shapes that cannot be drawn are reported. Boxes and points that leave the
-  picture by a little are cut off at its edge.
+  A shape that cannot be drawn is reported and becomes 'unreadable'. Boxes and
+  points that leave the picture by a little are cut off at its edge.
 
   Args:
     shapes: shapes as a file lists them.
@@ -186,7 +186,7 @@ class _FirstProblem:
 
 
 def _cut(shape, size, report):
-  """Returns a box or point, cut off at the edge if it lies a little outside."""
+  """Cuts off a box or point at the picture's edge if it is a little outside."""
   try:
     corners = np.array(shape.value, float).reshape(-1, 2)
   except (TypeError, ValueError):
@@ -211,7 +211,7 @@ def _is_little(beyond, end):
 def paste(
     part: np.ndarray, corner: tuple[int, int], size: tuple[int, int], report
 ) -> dict[str, Any]:
-  """Returns the run lengths for a whole picture of a mask for a part of it.
+  """Pastes a mask into an empty picture; returns the picture's run lengths.
 
   Args:
     part: the mask, bool [h, w].
@@ -246,7 +246,7 @@ def one_kind(
     options: formats.Options,
     report,
 ) -> tuple[str, list[Shape]]:
-  """Unites the shapes of a picture in one kind, by the rules of this module.
+  """Converts the shapes of a picture to one kind, by the rules of this module.
 
   Args:
     shapes: shapes whose labels are class numbers, 0 for background and 255 for
@@ -312,7 +312,7 @@ def one_kind(
 
 
 def _kind_of(kind, options):
-  """Returns the kind of annotation that shapes of one kind form."""
+  """Returns the kind of annotation of a picture with one kind of shapes."""
   if kind == 'polygon' and options.polygons_are == 'mask':
     return 'mask'
   return options.masks_are if kind == 'rle' else kind

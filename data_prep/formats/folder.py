@@ -175,7 +175,7 @@ class _Placer:
         label = rasterize.apply_values(
             mask_values.read_mask(self._source / path), values)
         kind = self._uniter.kind_of(label, kind, row_id)
-      except Exception:  # The check reports what is wrong with the file.
+      except Exception:  # The check of the manifest reports what is wrong.
         pass
     if kind is None:
       return None

@@ -27,7 +27,8 @@ _PLURAL_WORDS = frozenset(
 # labels-ah.
 _FIRST_WORDS = _MASK_WORDS - {
     'mask', 'label', 'truth', 'segmentation', 'annotation', 'manual'}
-# These may follow the word that says what a folder holds: masks_png, imagesTr.
+# In names of folders, these words may follow the one that names the content:
+# masks_png, imagesTr.
 _TRAILING = frozenset((
     'tr', 'ts', 'val', 'va', 'set', 'png', 'jpg', 'jpeg', 'tif', 'tiff', 'bmp',
     'npy', 'gif', 'nii', 'data', 'dataset', 'class'))
@@ -45,7 +46,8 @@ _SPLITS = ('train', 'val', 'test')
 _FINDINGS = frozenset((
     'benign', 'malignant', 'normal', 'abnormal', 'healthy', 'diseased',
     'positive', 'negative', 'pathological', 'infected', 'uninfected'))
-# These mark one of many parts of a mask (cell_1), or a structure beside others.
+# In names of masks, these words mean one of many objects (cell_1), or, beside
+# other structures, a structure (cell and cytoplasm).
 _OBJECTS = frozenset((
     'object', 'obj', 'instance', 'nucleus', 'nuclei', 'cell', 'lesion', 'roi'))
 _IMAGE_NAMES = frozenset((
@@ -78,7 +80,7 @@ _SPLIT_SUFFIX = re.compile(r'[ _-](?:train|training|val|valid|test)$', re.I)
 
 
 class Form(NamedTuple):
-  """One way to divide the name of a mask: a_mask is the picture a and 'mask'.
+  """One way to divide the name of a mask, such as a_mask into a and mask.
 
   Attributes:
     plain: the name of the picture, which remains without the words that mark a
@@ -100,7 +102,10 @@ def words(name: str) -> tuple[str, ...]:
 
 
 def _what(name):
-  """Returns the words of a folder up to the one that names its content."""
+  """Returns the words of a folder's name up to the one that names its content.
+
+  It drops words behind that one, such as png in masks_png.
+  """
   found = words(name)
   while len(found) > 1 and (
       found[-1] in _TRAILING or _SPLIT_WORD.fullmatch(found[-1])
@@ -180,7 +185,7 @@ def only_splits(name: str) -> bool:
   if not rest:
     return True
   if all(w.isdecimal() for w in rest):
-    return False  # train_07 may be a case.
+    return False  # A folder such as train_07 may hold a case.
   return rest[-1] in _NEUTRAL or all(
       w in _NEUTRAL or w.isdecimal() or len(w) == 1 for w in rest)
 
@@ -227,12 +232,12 @@ def is_named_as_mask(name: str) -> bool:
 
 
 def is_image_name(name: str) -> bool:
-  """Returns whether a file's name means the picture of a case: image, ct."""
+  """Returns whether a file's name, such as image or ct, means a picture."""
   return name.lower() in _IMAGE_NAMES
 
 
 def is_modality(name: str) -> bool:
-  """Returns whether a name is that of one recording of a case: t1, flair."""
+  """Returns whether a name, such as t1, means one of a case's recordings."""
   return is_image_name(name) or name.lower() in _MODALITIES
 
 

@@ -43,8 +43,8 @@ class Finished(NamedTuple):
 
   Attributes:
     rows: rows whose pictures could be placed.
-    weak: maps the id of each image that has both an exact mask and a weak
-      annotation to the latter.
+    weak: weak annotations of images that also have an exact mask, by the id of
+      the image.
     root: folder that the paths of all rows and annotations are relative to.
   """
 
@@ -131,8 +131,8 @@ class Writer:
   def place(self, path: str, row_id: str, report) -> Placed:
     """Returns the path and size of a picture; converts it first if needed.
 
-    If Pillow cannot read a file, this is not reported here, and it gets a row,
-    too: the check of the manifest reads all files and will report it.
+    A file that Pillow cannot read is not reported here and gets a row, since
+    the check of the manifest, which reads all files, will report it.
     """
     try:
       if confined.leads_out(self._source, path):
@@ -159,7 +159,7 @@ class Writer:
     return Placed(path)
 
   def write(self, array: np.ndarray, row_id: str, limits=None) -> str:
-    """Writes a picture with 8 bits; returns its path below the output.
+    """Converts a picture to 8 bits and writes it; returns its path.
 
     Args:
       array: intensities, see `to_uint8`.

@@ -15,12 +15,12 @@ from defusedxml import ElementTree as safe_xml
 
 from data_prep.formats import sources
 
-_MAX_BYTES = 2**22  # Size of one table.
+_MAX_BYTES = 2**22  # Largest size of one table of names.
 _MAX_VALUE = 2**16
 
 
 def read(content: bytes, start: int, end: int, order: str) -> dict[int, str]:
-  """Returns the class name of each label value that a file names; may be {}.
+  """Returns the class names in a file by label value; {} if there are none.
 
   Args:
     content: all bytes of the file.

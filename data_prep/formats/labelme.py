@@ -101,7 +101,7 @@ def _read_file(path, shown, report):
         'export it with LabelMe')
   try:
     name = sources.text(content.get('imagePath') or f'{path.stem}.png')
-    size = None  # Version 3 does not store the size.
+    size = None  # Version 3 of LabelMe does not store the size.
     if content.get('imageHeight') is not None:
       size = assembling.listed_size(
           content['imageHeight'], content['imageWidth'])
@@ -176,7 +176,7 @@ def _read_shape(entry, size, report):
 
 
 def _read_mask(entry, points, size, report):
-  """Returns the run lengths, in the whole picture, of the PNG in an entry."""
+  """Pastes the PNG of an entry into the picture; returns its run lengths."""
   if not isinstance(entry.get('mask'), str) or not points:
     raise ValueError('a mask needs its PNG in base64 and its corner')
   if size is None:

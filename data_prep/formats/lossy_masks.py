@@ -33,8 +33,9 @@ def ask(
 ) -> bool:
   """Refuses JPEG masks whose values may be noise.
 
-  JPEG masks are accepted if they hold only 0 and 255, or only 0, values that
-  occur in masks of other file types, and values that the user maps.
+  JPEG masks are accepted if all their values are 0 or 255. They are accepted,
+  too, if each value is 0, occurs in a mask of another file type, or is mapped
+  by the user.
 
   Args:
     found: kind and path of each mask.

@@ -130,7 +130,7 @@ def decide(
 
 
 def _given(kind, values, options):
-  """Returns the user's mapping for the values of a kind, or None."""
+  """Returns the user's mapping for the values of a kind of mask, or None."""
   if kind == 'scribble' and options.scribble_values:
     return options.scribble_values
   # A mapping that was meant for masks applies to scribbles only if it names all
@@ -142,7 +142,10 @@ def _given(kind, values, options):
 
 
 def _usual(kind, values, declared, report):
-  """Returns the mapping of values that is usual; None for class numbers."""
+  """Returns the classes that values of a kind of mask have by convention.
+
+  The result is None if the values are class numbers.
+  """
   if declared.values is not None:
     return declared.values
   if kind != 'scribble' and 255 in values and values <= {0, 255}:
@@ -156,7 +159,7 @@ def _usual(kind, values, declared, report):
 
 
 def _are_class_numbers(classes, names, report):
-  """Returns whether values may be class numbers; refuses too large ones."""
+  """Returns whether numbers may be classes; reports too large ones."""
   highest = max(classes, default=1)
   if highest <= (_MAX_CLASS if names is None else 254):
     return True
@@ -208,9 +211,9 @@ def _tell_dropped(counted, dropped, report):
 
 
 def _ask_of_exact(counted, mapping, named, report):
-  """Reports exact masks whose largest value covers nearly all pixels.
+  """Reports a problem if one value covers nearly all pixels of exact masks.
 
-  They may be scribbles that lie in a folder for masks.
+  If it is the largest value, they may be scribbles in a folder for masks.
   """
   known = mapping.get('mask') or {}
   masks = [c for k, c in counted if k == 'mask' and c]
@@ -290,7 +293,7 @@ def _ask_of_weak(kind, counted, stored, mapping, named, report):
 
 
 def _tell_lacking(stored, mapping, names, report):
-  """Notes if scribbles lack background, and classes that exact masks lack."""
+  """Notes if no scribble marks background, or a class is in no exact mask."""
   classes = {
       kind: {mapping.get(kind, {}).get(str(v), v) for v in values} - {255}
       for kind, values in stored.items()}

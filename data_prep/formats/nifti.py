@@ -124,8 +124,8 @@ class _Cutter:
 
   Attributes:
     rows: the rows of all slices.
-    weak: maps the id of each slice that has both an exact mask and a weak
-      annotation to the latter.
+    weak: weak annotations of slices that also have an exact mask, by the id of
+      the slice.
     index: the content of volumes.json, see the module.
   """
 

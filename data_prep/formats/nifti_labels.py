@@ -27,7 +27,7 @@ _NO_CLASS = 'a stored value has no class'
 
 
 class Meaning(NamedTuple):
-  """What a first look at all label files shows.
+  """The meaning of stored values, which reading all label files once shows.
 
   Attributes:
     values: for each kind of label, a mapping of stored values to classes, or to
@@ -83,7 +83,7 @@ def count_values(path: pathlib.Path) -> dict[int, int]:
 
 
 def _declare_names(tables, counted, options, report):
-  """Returns the classes that headers of labels declare; None if unusable.
+  """Returns the classes that headers of labels name; None if not to be used.
 
   Args:
     tables: names by value in the header of each file.

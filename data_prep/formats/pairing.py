@@ -134,7 +134,7 @@ def _tell_shared(shared, report):
 
 
 def _adopt(orphans, index, options, found):
-  """Pairs further masks with the pictures whose names their names begin with.
+  """Pairs the remaining masks with pictures whose names begin their names.
 
   IMD002_R1_Label4 beside IMD002_lesion is another mask of IMD002, and the user
   will be asked which of the two is meant. a_left_mask is one of several masks
@@ -172,8 +172,8 @@ def _adopt(orphans, index, options, found):
 def _without_same_names(images, index, found, chosen, report):
   """Reports folders, such as contours, whose names repeat those of images/.
 
-  Such a folder may hold masks, which the problem asks the user. The same holds
-  if its names are those of images/ with a common ending: fov/a_fov.png. If the
+  Such a folder may hold masks, so the problem asks the user. The same holds if
+  its names are those of images/ with a common ending: fov/a_fov.png. If the
   user has named the folder of the masks, such a folder is left out without a
   problem. Returns the remaining pictures.
   """
@@ -235,9 +235,9 @@ def _owner_elsewhere(path, index):
 def _without_structures(images, found, chosen, report):
   """Reports files such as liver.png and spleen.png beside image.png of cases.
 
-  They may be masks of structures, which the problem asks the user. If the user
-  has named the masks among them, the other files are left out without a
-  problem. Returns the remaining pictures.
+  They may be masks of structures, so the problem asks the user. If the user has
+  named the masks among them, the other files are left out without a problem.
+  Returns the remaining pictures.
   """
   by_folder = collections.defaultdict(dict)
   for path in images:
@@ -307,7 +307,7 @@ def _tell_orphans(orphans, chosen, report):
 
 
 def _tell_masks_alone(images, report):
-  """Refuses the files if most are named as masks and none has a picture."""
+  """Refuses a source if most files are named as masks and have no picture."""
   alone = [p for p in images if folder_names.is_named_as_mask(
       sources.stem(p).rsplit('/', 1)[-1])]
   if 2 * len(alone) > len(images):
@@ -321,8 +321,8 @@ def _tell_masks_alone(images, report):
 def _ask_of_endings(images, report):
   """Reports files such as a_liver and a_spleen beside a picture a.
 
-  They may be masks, which the problem asks the user. This function is called if
-  no other file is a mask.
+  They may be masks, so the problem asks the user. This function is called if no
+  other file is a mask.
   """
   stems = {sources.stem(p) for p in images}
   by_end = collections.defaultdict(list)

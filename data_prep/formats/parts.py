@@ -17,6 +17,7 @@ _MAX_STRUCTURES = 254
 class Mask(NamedTuple):
   """One mask file of a picture.
 
+  Attributes:
     path: path relative to the source.
     kind: 'mask', 'coarse_mask' or 'scribble'.
     place: folders of masks that the file lies in, or ''.
@@ -91,11 +92,11 @@ def resolve(
     chosen: folders or endings that the user chooses, in lower case.
     options: the user's options.
     report: receives problems and notices.
-    is_blank: returns whether the file at a path holds a single value. It is
-      called only if the user would be asked otherwise.
+    is_blank: called if in doubt; returns whether a file holds a single value.
   """
   if chosen:
     found = _choose(found, chosen, report)
+  # A group holds the masks of one picture, of one kind and by one observer.
   groups = collections.defaultdict(list)
   for picture, masks in sorted(found.items()):
     for mask in sorted(masks):
@@ -162,7 +163,7 @@ def _choose(found, chosen, report):
 
 
 def label_of(mask: Mask) -> str:
-  """Returns the word that messages suggest to choose a mask by."""
+  """Returns a value of --mask_folder that chooses a mask, for messages."""
   return mask.place or f'_{mask.tag}'
 
 
@@ -181,7 +182,7 @@ def _without_doubles(groups, report):
 
 
 def _without_doubt(groups, chosen, is_blank, report):
-  """Returns the clear groups; a problem asks the user about unclear ones."""
+  """Returns the groups of clear meaning; reports a problem about the others."""
   result, doubtful = _sort_out(groups, chosen)
   if doubtful:
     groups = _without_blank(groups, doubtful, is_blank, report)
@@ -192,7 +193,7 @@ def _without_doubt(groups, chosen, is_blank, report):
 
 
 def _sort_out(groups, chosen):
-  """Returns the clear groups, and picture and masks of the unclear ones."""
+  """Returns the groups of clear meaning, and the other pictures with masks."""
   of_picture = collections.defaultdict(dict)
   for (picture, kind, annotator), masks in groups.items():
     of_picture[picture, kind][annotator] = masks
@@ -334,10 +335,7 @@ def _without_words(masks):
 
 
 def _with_short_pieces(groups):
-  """Keeps only the last part of each piece if a picture's masks still differ.
-
-  Then fold1/heart and fold2/heart, of different pictures, are one structure.
-  """
+  """Shortens pieces (fold1/heart to heart) if the masks of a picture differ."""
   shorten = lambda piece: piece.rsplit('/', 1)[-1]
   if any(len({shorten(m.piece) for m in masks}) < len(
       {m.piece for m in masks}) for masks in groups.values()):

@@ -51,7 +51,7 @@ class Index:
     self._shared = set(next(iter(kept.values()), ())[:shared])
     self._folders = {p: k[shared:] for p, k in kept.items()}
     self._by_start = collections.defaultdict(list)
-    self._numbered = set()  # Names of pictures without the number at the end.
+    self._numbered = set()  # Names that end in a number, without that number.
     for path in images:
       name = sources.stem(path).rsplit('/', 1)[-1]
       aliases = folder_names.picture_aliases(name)
@@ -188,7 +188,7 @@ class Index:
         '/'.join(f for f in inner if f not in observers))
 
   def _best(self, name, kept, split, folders):
-    """Returns the picture of a name that fits the folders of a mask best.
+    """Returns the picture of a given name that fits a mask's folders best.
 
     Args:
       name: name of the picture.

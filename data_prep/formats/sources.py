@@ -216,7 +216,7 @@ def outer_folders(paths: Sequence[str]) -> frozenset[str]:
 def find_above(
     source: pathlib.Path, paths: Sequence[str], name: str
 ) -> str:
-  """Returns the path of the file `name` in a folder above all paths."""
+  """Finds the file `name` above all paths; returns its path, or else `name`."""
   outer = os.path.commonprefix([p.split('/')[:-1] for p in paths])
   found = ('/'.join([*outer[:end], name]) for end in range(len(outer) + 1))
   return next((path for path in found if (source / path).is_file()), name)
@@ -363,7 +363,7 @@ def read_xml(path: pathlib.Path) -> ET.Element:
 
 
 def number(value: Any) -> float:
-  """Returns the number, below 1e9, that a value from JSON or a text means.
+  """Converts a value from JSON or text to a finite number below 1e9.
 
   Raises:
     ValueError: if the value is no such number.

@@ -109,7 +109,7 @@ class Uniter:
     return annotation
 
   def tell(self, report) -> None:
-    """Reports all decisions in few notices, or asks the user what was meant."""
+    """Reports recorded decisions as notices, and unclear cases as problems."""
     self._ask_of_observers(report)
     self._ask_of_structures(report)
     if self._overlaps:

@@ -149,7 +149,7 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
       label = rasterize.rasterize(
           row.annotation, size=size, root=manifest.root)
       mask = Image.fromarray(label)
-      # This makes it a palette picture.
+      # With a palette, the picture has colours, as VOC's masks have.
       mask.putpalette(voc_masks.palette().tobytes())
       mask.save(path)
     ET.indent(root)
@@ -256,7 +256,7 @@ def _with_origin(read, options, report):
 
 
 def _from_zero(shape):
-  """Converts a shape whose coordinates count from 1 to counting from 0.
+  """Converts the coordinates of a shape that count from 1 to count from 0.
 
   The end of a box stays, since VOC's boxes include the last row and column.
   """

@@ -49,7 +49,7 @@ def read_labelmap(
         colours[red << 16 | green << 8 | blue] = len(names) - 1
   except pixels.WrongFile as wrong:
     report.wrong_file(wrong, file=path.name)
-  if not colours:  # Use VOC's own colours, from background on.
+  if not colours:  # Use VOC's own colours, of which the first is background.
     first = 0 if any(map(class_names.is_background, names)) else 1
     colours = {int(own[i + first]): i for i in range(
         min(len(names), 256 - first))}

@@ -30,7 +30,7 @@ HOLDS = ('polygon', 'box')
 # Files that may hold class names, in the order of preference.
 _NAMES = ('data.yaml', 'dataset.yaml', 'data.yml', 'classes.txt',
           'labels/classes.txt', 'obj.names')
-# Text files that hold no labels.
+# Text files that list classes or pictures, and hold no labels.
 _OTHERS = ('classes.txt', 'train.txt', 'val.txt', 'valid.txt', 'test.txt')
 _DESCRIBING = (*_NAMES, 'obj.data')
 _DIGITS = 4  # Decimals of a coordinate in pixels; shares are rounded anyway.
