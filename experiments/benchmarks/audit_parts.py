@@ -1,13 +1,19 @@
-r"""Which part of the audit's score earns what, on runs with planted faults.
+r"""Measures how much each part of the audit score contributes.
 
 python -m experiments.benchmarks.audit_parts --run=runs/endoscene \
     --sheet=suspects.png
 
-Prints the tables of `experiments/results/audit.md`: AUROC and precision of the
-first 50 suspects, by part and combination, by fault and kind; how well the
-score is calibrated; the estimated number of faulty annotations, of all and of
-draws that hold fewer of them; why against the planted fault. Draws the first
-suspects.
+The run must have planted faults. Prints the tables of
+`experiments/results/audit.md`:
+
+- the AUROC and the precision of the first 50 suspects, for each part of the
+  score and some combinations, and by planted fault and kind of annotation;
+- how well the score is calibrated;
+- the estimated number of faulty annotations, for the whole set and for random
+  subsets in which fewer annotations are faulty;
+- the reason that the audit gives for each suspect, against the planted fault.
+
+Also draws the first suspects into the image --sheet.
 """
 
 import itertools
@@ -59,7 +65,10 @@ def main():
 
 
 def _candidates(evidence, scores):
-  """Returns name -> what to rank by, the score last."""
+  """Returns a dictionary from names to scores by which annotations are ranked.
+
+  The last entry is the audit score itself.
+  """
   found = {}
   for number in range(1, len(scores.parts)):
     for names in itertools.combinations(scores.parts, number):
@@ -75,7 +84,7 @@ def _candidates(evidence, scores):
 
 
 def _dice_loss(run, records):
-  """Returns the line to beat: 1 - soft Dice of any label map, float [N]."""
+  """Returns a baseline of the score: 1 - soft Dice of each label map, [N]."""
   params = train_step_lib.eval_params(run.last.state)
   directions = run.observer.strong_directions(
       params, run.dataset.splits['train_strong'])
@@ -88,7 +97,10 @@ def _dice_loss(run, records):
 
 
 def _print_difference(score, other, faulty):
-  """Prints how much better a score ranks, with a bootstrap interval."""
+  """Prints how much higher the AUROC of a score is than that of another one.
+
+  The 95 % interval of the difference is from a bootstrap over annotations.
+  """
   rng = np.random.default_rng(0)
   found = []
   for _ in range(1000):

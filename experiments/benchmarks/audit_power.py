@@ -1,15 +1,17 @@
-r"""Does the audit find planted faults better than a ranking by loss does?
+r"""Tests whether the audit finds planted faults better than a loss does.
 
 python -m experiments.benchmarks.audit_power --source=FOLDER --workdir=power
 python -m experiments.benchmarks.audit_power --runs=runs/a,runs/b
 
-Prepares endoscene with boxes and polygons of which 10, 30 and 50 % are faulty,
-trains DII + DCR on each, audits them, and prints the tables of
-`experiments/results/audit_power.md`, as Markdown. The same command goes on
-where it was stopped; a finished run is not trained again. --runs takes finished
-runs instead. With cleanlab installed, its label quality score of the same
-predictions is a row; without it the row is empty. Planted faults are read here
-to count what was found, and nowhere else.
+Prepares three sets of EndoScene with boxes and polygons, of which 10, 30 and
+50 % are faulty. Trains DII + DCR on each, audits the runs, and prints the
+tables of `experiments/results/audit_power.md` as Markdown. If it was stopped,
+the same command continues; finished runs are not trained again. With --runs, it
+audits existing runs instead.
+
+If cleanlab is installed, one row of the tables shows its label quality scores
+for the same predictions; otherwise the row is empty. The planted faults are
+only used to evaluate the rankings.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,25 +47,29 @@ _SEEDS = flags.DEFINE_list('seeds', ['0'], 'Of the networks.')
 _IMAGE_SIZE = flags.DEFINE_integer('image_size', 96, 'Of the records.')
 _TRAIN_STEPS = flags.DEFINE_integer('train_steps', 400, 'Of each run.')
 
-_FAULT_FRACTIONS = (0.3, 0.1, 0.5)  # The one with a target first.
+# The first fraction is the one for which the results are to reach a target.
+_FAULT_FRACTIONS = (0.3, 0.1, 0.5)
 _NUM_RESAMPLES = 1000
 _DENSE = (types.AnnotationKind.BOX, types.AnnotationKind.POLYGON)
-_WEIGHTS = (-2, -1, -0.5, 0, 0.5, 1, 2)  # Of what is added, in its sd.
+# The weights with which one ranking is added to another, after both were scaled
+# to standard deviation 1.
+_WEIGHTS = (-2, -1, -0.5, 0, 0.5, 1, 2)
 _LOSS, _SCORE = 'Dice loss of the label', "the audit's score"
 _CLEANLAB = 'cleanlab label quality'
 
 
 class Measured(NamedTuple):
-  """One audited run with N annotations.
+  """The measurements of one audited run with N annotations.
 
   Attributes:
-    rankings: what to rank annotations by, higher is worse, each float [N]; None
-      where it is not known.
-    faulty: where a fault is planted, bool [N].
-    faults: which, [N].
-    groups: the video that each is of, [N].
-    pixels: AUROC of maps at faulty pixels: in each image (mean), and over all.
-    facts: what else there is to say.
+    rankings: name -> scores by which annotations are ranked, float [N]; a
+      higher score means a worse annotation. None if they cannot be computed.
+    faulty: whether a fault is planted in each annotation, bool [N].
+    faults: name of the planted fault, '' if there is none, [N].
+    groups: video from which each image is, [N].
+    pixels: name of a map -> its AUROC at finding faulty pixels: the mean of the
+      values within each image, and the value over all images.
+    facts: other facts about the run, for the last table.
   """
 
   rankings: Mapping[str, np.ndarray | None]
@@ -75,7 +81,14 @@ class Measured(NamedTuple):
 
 
 def measure(workdir: str) -> Measured:
-  """Audits a finished run whose set has planted faults."""
+  """Audits a finished run whose set has planted faults.
+
+  Args:
+    workdir: folder of the run.
+
+  Raises:
+    binary.UserError: if all annotations are faulty, or none.
+  """
   run = observer.open_run(workdir)
   start = time.monotonic()
   evidence = evidence_lib.collect(run)
@@ -134,31 +147,48 @@ def _rankings(evidence, scores, records, probs, labels):
 
 
 def _of_label(probs, labels):
-  """Returns the probability of the drawn class; 1 where none is drawn."""
+  """Returns the predicted probability of each pixel's label.
+
+  It is 1 at pixels without a label.
+  """
   known = labels != types.UNLABELLED
   drawn = np.where(known, labels, 0)[..., None].astype(int)
   return np.where(known, np.take_along_axis(probs, drawn, axis=-1)[..., 0], 1)
 
 
 def _cleanlab(labels, probs):
-  """Returns how bad it finds images and pixels; (None, None) without it."""
+  """Returns cleanlab's scores of images and of pixels; higher is worse.
+
+  Returns (None, None) if cleanlab is not installed, or if some pixels have no
+  label.
+  """
   try:
-    from cleanlab.segmentation import rank  # Not one of our requirements.
+    from cleanlab.segmentation import rank  # It is not a requirement of ours.
   except ImportError:
     return None, None
   if (labels == types.UNLABELLED).any():
-    return None, None  # It wants a label everywhere.
+    return None, None  # cleanlab needs a label at every pixel.
   images, pixels = rank.get_label_quality_scores(
       labels.astype(int), np.moveaxis(probs, -1, 1), verbose=False)
   return 1 - images, 1 - pixels
 
 
 def _pixels(maps, records, faulty):
-  """Returns AUROC at faulty pixels: mean over faulty images, and over all.
+  """Measures how well each map finds faulty pixels of boxes and polygons.
 
-  Faulty pixels are those of a faulty box or polygon that differ from a careful
-  one of the same object. In the other annotations no pixel counts as faulty,
-  and those that differ from a careful one count as nothing.
+  In a faulty annotation, the pixels that differ from a careful annotation of
+  the same object are faulty, and all others are sound. In an annotation without
+  a planted fault, pixels that differ from a careful one do not count, and all
+  others are sound.
+
+  Args:
+    maps: name -> map of each image, higher is worse, float [N, H, W], or None.
+    records: records of the annotations.
+    faulty: whether a fault is planted in each annotation, bool [N].
+
+  Returns:
+    Name of a map -> the mean AUROC within faulty images, and the AUROC over the
+    pixels of all images.
   """
   wrong, counts = [], []
   for record, is_faulty in zip(records, faulty, strict=True):
@@ -187,15 +217,18 @@ def _pixels(maps, records, faulty):
 def resampled_aurocs(
     values: Sequence[np.ndarray], faulty: np.ndarray, groups: np.ndarray
 ) -> np.ndarray:
-  """Returns AUROCs of draws of whole groups, the same draws for all values.
+  """Returns the AUROCs of V rankings for bootstrap samples of whole groups.
+
+  All rankings are evaluated on the same samples.
 
   Args:
-    values: V rankings, each float [N].
-    faulty: bool [N].
-    groups: what is drawn together, [N].
+    values: scores of each ranking, each float [N].
+    faulty: whether each annotation is faulty, bool [N].
+    groups: group of each annotation, such as its video, [N]. Annotations of a
+      group are always drawn together.
 
   Returns:
-    float [_NUM_RESAMPLES, V].
+    The AUROCs, float [_NUM_RESAMPLES, V].
   """
   rng = np.random.default_rng(0)
   members = [np.flatnonzero(groups == g) for g in np.unique(groups)]
@@ -208,7 +241,13 @@ def resampled_aurocs(
 
 
 def _cell(found, name):
-  """Returns the mean AUROC over runs of one share, and its interval."""
+  """Formats the mean AUROC of a ranking over runs, with its 95 % interval.
+
+  Args:
+    found: measurements of the runs, which share a fraction of faulty
+      annotations.
+    name: name of the ranking.
+  """
   if any(m.rankings[name] is None for m in found):
     return ''
   mean = np.mean([
@@ -220,7 +259,7 @@ def _cell(found, name):
 
 
 def _difference(found, name, other):
-  """Returns how much better one ranking is than another, as `_cell`."""
+  """Formats the difference in mean AUROC of two rankings, as `_cell` does."""
   if any(m.rankings[other] is None for m in found):
     return ''
   means, draws = [], []
@@ -238,7 +277,11 @@ def _with_interval(mean, draws, form):
 
 
 def _added(found, base, other):
-  """Returns the most that a ranking can add to another, in hindsight."""
+  """Formats the largest gain in AUROC from adding one ranking to another.
+
+  The weight of the added ranking is the one of `_WEIGHTS` that is best for
+  these runs.
+  """
   if any(m.rankings[other] is None for m in found):
     return ''
   scaled = lambda x: (x - x.mean()) / (x.std() or 1)
@@ -259,7 +302,7 @@ def _print_table(first, columns, rows):
 
 
 def report(measured: Sequence[Measured]) -> None:
-  """Prints the tables of runs, by their share of faulty annotations."""
+  """Prints all tables, with a column for each share of faulty annotations."""
   shares = sorted({round(m.faulty.mean(), 2) for m in measured})
   by_share = {
       f'{share:.0%}': [
@@ -308,7 +351,7 @@ def _pixel_cell(found, name):
 
 
 def _train(workdir, source):
-  """Returns the finished runs of the table; trains what is not there."""
+  """Returns the folders of the runs, after training those not yet finished."""
   table = common.get_table(
       'endoscene', endoscene.get_config, 'table', methods=('dii_dcr',),
       train_steps=_TRAIN_STEPS.value, image_size=_IMAGE_SIZE.value,

@@ -1,15 +1,21 @@
-r"""Does any bad number get into a state? Random ones, at every door of a step.
+r"""Tests that nan and infinite numbers never get into the training state.
 
 python -m experiments.benchmarks.bad_numbers --num_injections=1000
 
-Runs training steps of two small U-Nets on random data. At random, a nan, inf or
--inf comes in by a door: a pixel, a logit, a loss or the slope of one network,
-of a strong or a weak instance, a loss or a slope that only the alignments see,
-or a stored indicator. After each, the state must be finite and equal, bit by
-bit, that of a second run without those updates; so must it after one more,
-good update. Where nothing reads the bad number (a logit of an unlabelled pixel,
-an alignment when the indicators do not move), no update is skipped, and it must
-be that of the clean batch.
+Runs training steps of two small U-Nets on random data, and injects a nan, inf
+or -inf at a random place, which is called a door here. Doors are:
+
+- a pixel, a logit, the loss, or the derivative of the loss, of one network, for
+  a strong or a weak instance;
+- the loss or the derivative from which alignments are computed;
+- a stored indicator.
+
+After each injection, the state must be finite and equal, bit by bit, that of a
+second run that leaves out the skipped updates. After one more update without an
+injection, it must still be finite and equal. Some bad numbers are not used by
+the step, such as the logit of an unlabelled pixel, or an alignment if the
+indicators do not move. Then the update is not skipped, and must equal that of
+the same batch without the bad number.
 """
 
 import collections
@@ -37,7 +43,8 @@ _SEED = flags.DEFINE_integer('seed', 0, 'Of data and bad numbers.')
 
 _SIZE, _NUM_CLASSES, _BATCH_SIZE, _NUM_WEAK = 16, 3, 4, 32
 _NETWORKS = 2
-# Name -> weighting, and whether the alignment has a loss of its own.
+# Name -> weighting, and whether alignments are computed from another loss than
+# the training loss.
 _VARIANTS = {
     'uniform': (dict(name='uniform'), False),
     'dii, tangent pass': (dict(name='dii'), True),
@@ -50,8 +57,9 @@ _DOORS = ('pixel', 'logit', 'slope', 'loss')
 _ALIGNMENT_DOORS = ('alignment loss', 'alignment slope')
 
 
-# The images carry further channels; unlabelled pixels become marks of `poison`,
-# which the losses leave out.
+# Bad numbers enter through additional channels of the images, one for each door
+# and network. Bad losses enter through marked pixels, see `poison`: a number of
+# unlabelled pixels, which would not count anyway, are marked.
 _CHANNELS = {
     ('pixel', 0): 1, ('pixel', 1): 1, ('logit', 0): 2, ('logit', 1): 3,
     ('slope', 0): 4, ('slope', 1): 5,
@@ -60,11 +68,14 @@ _MARKS = {'loss': 1, 'alignment loss': 4, 'alignment slope': 7}
 
 
 def _apply(model, params, images, *, return_features=False):
-  """Runs the U-Net with its doors; `params['network']` says which it is."""
+  """Runs the U-Net and adds the numbers at the doors of this network.
+
+  `params['network']` is the number of the network, 0 or 1.
+  """
   door = lambda name: jnp.where(
       params['network'] == 0, images[..., _CHANNELS[name, 0]],
       images[..., _CHANNELS[name, 1]])[..., None]
-  # After augmentation, which would clip it.
+  # Add the bad pixel here, after augmentation, which would clip it.
   logits, features = model.apply(
       {'params': params}, images[..., :1] + door('pixel'),
       return_features=True)
@@ -73,7 +84,7 @@ def _apply(model, params, images, *, return_features=False):
 
 
 def _augment(keys, examples):
-  """Augments the intensities; the other channels stay as they are."""
+  """Augments the image itself, and leaves the additional channels unchanged."""
   plain = examples._replace(image=examples.image[..., :1])
   plain = augmentation.augment(
       keys, plain, options=augmentation.AugmentationOptions(
@@ -97,7 +108,7 @@ def _alignment_loss(logits, labels, *, where):
 
 
 def _batch(rng):
-  """Returns noise, labelled but for some pixels, with all doors closed."""
+  """Returns a batch of random images and labels without any bad number."""
 
   def examples(ids):
     shape = (_BATCH_SIZE, _SIZE, _SIZE)
@@ -105,7 +116,8 @@ def _batch(rng):
     image[..., 0] = rng.random(shape)
     label = rng.integers(_NUM_CLASSES, size=shape, dtype=np.uint8)
     label[rng.random(shape) < 0.1] = types.UNLABELLED
-    label[:, 0] = types.UNLABELLED  # Enough for any mark.
+    # This leaves enough unlabelled pixels to mark.
+    label[:, 0] = types.UNLABELLED
     return types.Examples(image, label, ids.astype(np.int32))
 
   return types.HybridBatch(
@@ -114,7 +126,18 @@ def _batch(rng):
 
 
 def _inject(rng, batch, state, own_loss):
-  """Returns the name of a random door, and batch and state behind it."""
+  """Injects a bad number at a random door.
+
+  Args:
+    rng: random number generator.
+    batch: batch without bad numbers; it may be changed.
+    state: state before the step.
+    own_loss: whether alignments are computed from another loss than the
+      training loss.
+
+  Returns:
+    The name of the door, the batch, and the state with which to do the step.
+  """
   doors = [*itertools.product(('strong', 'weak'), _DOORS)]
   doors += [('weak', d) for d in _ALIGNMENT_DOORS] if own_loss else []
   doors += [('stored', 'indicator')]
@@ -169,7 +192,10 @@ def _is_finite(state):
 
 
 def _is_same(state, other):
-  """Compares all but the counters of what was skipped, bit by bit."""
+  """Returns whether two states are equal, bit by bit.
+
+  The counters of skipped updates are not compared.
+  """
   bits = lambda s: [
       np.asarray(x).tobytes()
       for x in jax.tree.leaves(jax.device_get(
@@ -178,9 +204,13 @@ def _is_same(state, other):
 
 
 def _run(step, state, num_injections, own_loss, rng):
-  """Injects, checks, goes on; returns how often what happened at each door."""
+  """Does steps with injected bad numbers, and checks the state after each.
+
+  Returns:
+    Name of a door -> counts of the outcomes.
+  """
   key = jax.random.key(_SEED.value + 1)
-  other = state  # Of the run that never sees a bad number.
+  other = state  # The state of a second run, without bad numbers.
   table = collections.defaultdict(collections.Counter)
   for _ in range(num_injections):
     clean = _batch(rng)
@@ -191,19 +221,20 @@ def _run(step, state, num_injections, own_loss, rng):
     count['injected'] += 1
     if metrics['skipped']:
       count['skipped'] += 1
-      # The table that was handed in comes back as it was.
+      # A skipped update returns its input unchanged, even with a bad indicator.
       same = _is_same(new, given._replace(step=given.step + 1))
       same &= int(new.num_skipped) == int(state.num_skipped) + 1
       state = new._replace(indicators=state.indicators)
       other = other._replace(step=other.step + 1)
     else:
-      # It was where nothing reads: the update must be that of the clean batch.
+      # The step did not use the bad number, so that its update must equal that
+      # of the clean batch.
       count['without effect'] += 1
       other, _ = step(other, clean, key)
       same = _is_same(new, other)
       state = new
     count['non-finite'] += not _is_finite(state)
-    # One good update in both runs.
+    # Do one more update in both runs, without a bad number.
     clean = _batch(rng)
     before = state
     state, metrics = step(state, clean, key)

@@ -1,10 +1,11 @@
-r"""Damages the newest checkpoint of a run in every way; it must be noticed.
+r"""Tests that every damage to the newest checkpoint of a run is detected.
 
 python -m experiments.benchmarks.corruption_test --num_corruptions=1000
 
-After each corruption the newest checkpoint must be refused with one warning
-that names it, and the state of the one before it restored bit for bit. Prints a
-table by kind of damage; exit code 1 if a promise was broken.
+Damages the checkpoint in random ways. After each damage, the checkpoint must be
+refused with one warning that names it, and the state of the previous checkpoint
+must be restored bit for bit. Prints a table by kind of damage. The exit code is
+1 if any damage was not handled in this way.
 """
 
 # isort: off
@@ -79,7 +80,7 @@ def _swap(rng, newest, unused_older):
 
 
 def _stale_file(rng, newest, older):
-  """Takes a file of the older checkpoint in place of the newest one's."""
+  """Replaces a file of the newest checkpoint by that of the older one."""
   names = [
       n for n in (os.path.relpath(p, older) for p in _paths(older))
       if os.path.exists(os.path.join(newest, n))
@@ -104,7 +105,10 @@ def _added_file(rng, newest, unused_older):
 
 
 def _zeroed_block(rng, newest, unused_older):
-  """Zeroes a stretch, as file systems do with blocks lost in a crash."""
+  """Overwrites a part of a file with zeros.
+
+  File systems leave zeros in place of blocks that were lost in a crash.
+  """
   path = rng.choice([p for p in _paths(newest) if any(_read(p))])
   content = bytearray(_read(path))
   while True:

@@ -1,11 +1,16 @@
-r"""The three maps of a depthwise convolution: shifted products beside grouped.
+r"""Compares the speed of two implementations of the depthwise convolution.
 
 python -m experiments.benchmarks.depthwise_speed --batch_size=32
 
-On the backend at hand, for every layer of EfficientNet-Lite0. Both forms are
-compared, then take turns; a time is the median of --rounds turns of several
-calls each. Prints a table in Markdown; with --output, also writes the totals
-as JSON: map -> form -> milliseconds.
+One implementation sums products of shifted images, the other is XLA's grouped
+convolution. They are timed for every depthwise layer of EfficientNet-Lite0: the
+convolution itself, and its gradients with respect to images and kernel.
+
+First, their results are compared. Then the two take turns in --rounds rounds of
+several calls each; a time is the median over the rounds. Prints a Markdown
+table. With --output, the total times in milliseconds are also written as JSON:
+a dictionary for each of the three computations, with a key for each
+implementation.
 """
 
 import concurrent.futures
@@ -38,7 +43,14 @@ MAPS = {
 
 
 def layers(image_size: int) -> dict[tuple[int, int, int, int], int]:
-  """Returns (size, width, stride, channels) -> number of such layers."""
+  """Counts the depthwise layers of EfficientNet-Lite0 by their shape.
+
+  Args:
+    image_size: height and width of the images, in pixels.
+
+  Returns:
+    (size, kernel width, stride, channels) -> number of layers of this shape.
+  """
   found = {}
   size, channels = -(-image_size // 2), 32
   for width, stride, expansion, features in efficientnet_lite._BLOCKS:
@@ -49,7 +61,11 @@ def layers(image_size: int) -> dict[tuple[int, int, int, int], int]:
 
 
 def _programs(layer):
-  """Yields map, form, compiled program and its arguments."""
+  """Compiles both implementations of a layer and of its gradients.
+
+  Yields the name of the computation, the name of the implementation, the
+  compiled program and its arguments.
+  """
   size, width, stride, channels = layer
   dtype = jnp.dtype(_DTYPE.value)
   rng = np.random.default_rng(0)
@@ -79,7 +95,11 @@ def _time_ms(call, arguments):
 
 
 def _compare(programs):
-  """Returns the largest relative difference of the two forms of each map."""
+  """Compares the results of the two implementations for each computation.
+
+  Returns:
+    The name of each computation -> the largest relative difference.
+  """
   found = {}
   for name, _, call, arguments in programs:
     found.setdefault(name, []).append(

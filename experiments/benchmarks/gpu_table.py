@@ -1,17 +1,20 @@
-r"""All that a lent GPU is asked for, in one command with an end.
+r"""Runs all GPU measurements in one command with a time limit.
 
 experiments/benchmarks/gpu_table.sh SOURCE OUT [flags of this program]
 
-It prepares the set from SOURCE, the EndoScene folder; measures `gpu_speed`, for
-`--speed_seconds` at most; then trains cells of `method_cells` in the order of
-`--cells`, a few at once, until `--seconds` are over. What is finished by then
-is in OUT/cells.tar, the rates are in OUT/speed.jsonl. It needs no JAX itself.
+It prepares the set from SOURCE, the folder of the EndoScene images. It then
+measures `gpu_speed` for at most `--speed_seconds`, and writes the result to
+OUT/speed.jsonl. After that, it trains cells of `method_cells` in the order of
+`--cells`, a few at the same time, until `--seconds` have passed. The cells that
+are finished by then are in OUT/cells.tar. This program itself needs no JAX.
 
-Few at once: processes share a GPU by slices of time, in which the gaps between
-short kernels are lost. On an H100, 13 of them made 26 steps a second together.
+Only a few cells are trained at the same time, because processes take turns on a
+GPU, which idles in the gaps between short kernels of the process whose turn it
+is. On an H100, 13 processes together made 26 steps per second.
 
-A cell is METHOD:PART:STEPS:SEED:DRAW, and {a/b} stands for several: the lists
-go through from right to left, as in a shell.
+A cell is written as METHOD:PART:STEPS:SEED:DRAW. {a/b} stands for the
+alternatives a and b; with several lists, the last one varies fastest, as in a
+shell.
 """
 
 import collections
@@ -46,7 +49,7 @@ _START = time.monotonic()
 
 
 def expand(pattern: str) -> list[str]:
-  """Returns 'x:{1/2}' as ['x:1', 'x:2'], of any number of braces."""
+  """Expands the lists in braces: 'x:{1/2}' becomes ['x:1', 'x:2']."""
   pieces = re.split(r'\{([^}]*)\}', pattern)
   choices = [piece.split('/') if index % 2 else [piece]
              for index, piece in enumerate(pieces)]
@@ -74,7 +77,7 @@ def _method_cells(draw, *arguments):
 
 
 def _prepare(cells):
-  """Writes the sets: 128 px of every draw, with its folds, and 192 px."""
+  """Prepares the sets: each draw at 128 pixels with its folds, one at 192."""
   draws = {'0': {'published'}}
   for cell in cells:
     _, part, _, _, draw = cell.split(':')
@@ -88,7 +91,8 @@ def _prepare(cells):
           stdout=subprocess.DEVNULL)
       for size, draw in wanted]
   if not any([process.wait() for process in running]):
-    # Here, not by the cells, which share them.
+    # Prepare the folds before the cells start, because several cells share
+    # them.
     running = [
         subprocess.Popen(
             _method_cells(draw, '--methods=', f'--parts={",".join(parts)}'),
@@ -103,7 +107,7 @@ def _set(size, draw):
 
 
 class _Cells:
-  """Trains cells, a few at a time, until there is no time left."""
+  """Trains cells, a few at the same time, until the time limit."""
 
   def __init__(self, cells):
     self._queue = collections.deque(cells)
@@ -112,7 +116,7 @@ class _Cells:
     self.finished, self.failed = [], []
 
   def work(self):
-    """Takes one cell after another."""
+    """Trains one cell after another; each of several threads runs this."""
     while True:
       with self._lock:
         if not self._queue or _left() <= 0:
@@ -143,7 +147,7 @@ class _Cells:
           start_new_session=True)
 
   def end(self):
-    """Ends all that run."""
+    """Ends all processes that are still running."""
     self._queue.clear()
     with self._lock:
       for process in self._running.values():
@@ -152,7 +156,7 @@ class _Cells:
 
 
 def _measure():
-  """Runs `gpu_speed`, which has the GPU for itself."""
+  """Runs `gpu_speed` while no other process uses the GPU."""
   with (open(f'{_OUT.value}/speed.log', 'wb') as log,
         open(f'{_OUT.value}/speed.jsonl', 'wb') as lines):
     try:

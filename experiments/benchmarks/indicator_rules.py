@@ -1,17 +1,20 @@
-r"""Many rules of the indicators on one and the same training.
+r"""Compares rules that move the indicators on one and the same training.
 
 python -m experiments.benchmarks.indicator_rules --data_dir=data/endoscene \
     --workdir=runs/indicator_rules
 
-Two networks train by a method of `common.METHODS`, or `cross_fitted`: uniform
-weights and co-regularization, where each network learns half of the exact masks
-and the other half steers its indicators. At every step each rule computes its
-alignments and moves a table of its own. No table feeds back into the training:
-differences are the rule's alone. Training is recorded in WORKDIR once, the
-rules are replayed from there.
+Two networks are trained with a method of `common.METHODS`, or `cross_fitted`:
+uniform weights and co-regularization, where each network learns half of the
+exact masks, and the other half can be used for alignments. The gradients of
+each step are recorded in WORKDIR once. Each rule is then replayed: at every
+step, it computes alignments from the recorded gradients and moves indicators of
+its own. These do not influence the training, so that all rules see the same
+gradients.
 
-AUROC: against the planted faults, 0.5 is chance. Good, faulty: mean indicator
-of sound and of faulty labels. Effective: `indicators.indicator_health`.
+Columns of the tables: AUROC is that of the indicators against the planted
+faults, where 0.5 is chance. Good and faulty are the mean indicators of sound
+and of faulty labels. Effective is the effective share, see
+`indicators.indicator_health`.
 """
 
 from typing import NamedTuple
@@ -39,30 +42,35 @@ _STEPS = flags.DEFINE_integer('train_steps', 200, 'Of each training.')
 
 
 class Rule(NamedTuple):
-  """How a table moves; the defaults are those of `dii_dcr`.
+  """A rule that moves the indicators; the defaults are those of `dii_dcr`.
 
   Attributes:
-    sources: what is added up, each at root mean square 1 over the batch:
-      'last_layer', of the alignment's loss; 'prior', the same with the class
-      prior kept and the training loss; 'all_layers'; 'paper', all layers with
-      the class prior and the training loss; 'loss', minus the Dice loss of the
-      weak label, its mean over the batch taken off; or a class, the last
-      layer's sum over the pixels that the annotation gives to it.
-    strong: which exact masks steer: 'batch'; 'all'; in `cross_fitted`, 'own',
-      all that the network learns, 'other', those it does not, and
-      'other_batch', 8 of these.
-    decay: of the mean of the strong gradient over the steps; 0 is none.
-    cosine: whether the alignment is divided by the norm of its gradients.
-    networks: whose alignments are averaged.
-    common: what is taken off the alignments: 'harm', a negative mean over the
-      batch; 'nothing'; 'mean', whatever its sign.
-    move: 'descent'; 'adam', with moments per indicator; 'normalised', scaled
-      to a mean of 1 over the batch in place of a clip at 1; 'l2rw', the mean
-      over the steps of the batch's `l2rw_weights`, scaled to a mean of 1;
-      'mean', the mean over the steps of the alignment, no indicator at all.
-    learning_rate: of the indicators.
-    every_steps: between two moves.
-    start_step: of the first move.
+    sources: alignments that are averaged, after each was scaled to root mean
+      square 1 over the batch: 'last_layer', from the gradients of the alignment
+      loss in the last layer; 'prior', the same with the training loss, which
+      keeps the class prior; 'all_layers', with the alignment loss in all
+      layers; 'paper', with the training loss in all layers; 'loss', minus the
+      Dice loss of the weak label, centred over the batch; or the number of a
+      class, for 'last_layer' over only those pixels that the annotation assigns
+      to this class.
+    strong: exact masks from which the strong gradient is computed: those of the
+      'batch' or 'all'. With `cross_fitted` also 'own', all that the network
+      learns; 'other', all that it does not learn; and 'other_batch', 8 of the
+      latter.
+    decay: decay of the running mean of the strong gradient; 0 uses the gradient
+      of the current step alone.
+    cosine: whether alignments are divided by the norms of the gradients.
+    networks: networks whose alignments are averaged.
+    common: what is subtracted from the alignments: 'harm', their mean over the
+      batch if it is negative; 'mean', this mean with any sign; or 'nothing'.
+    move: 'descent'; 'adam', with moments for each indicator; 'normalised',
+      which scales the indicators of the batch to mean 1 instead of clipping
+      them at 1; 'l2rw', which replaces them by the mean over the steps of the
+      batch's `l2rw_weights`, scaled to mean 1; or 'mean', which replaces them
+      by the mean alignment over the steps.
+    learning_rate: learning rate of the indicators.
+    every_steps: number of steps between two moves.
+    start_step: step of the first move.
   """
 
   sources: tuple[str | int, ...] = ('last_layer',)
@@ -77,7 +85,7 @@ class Rule(NamedTuple):
   start_step: int = 0
 
 
-# A tuple of rules is the least of their indicators.
+# Name -> rule. For a tuple of rules, the smallest of their indicators is used.
 RULES = {
     'default': Rule(),
     'one network': Rule(networks=(0,)),
@@ -113,7 +121,7 @@ RULES = {
     'small Dice loss': Rule(('loss',)),
     'default + small Dice loss': Rule(('last_layer', 'loss')),
 }
-# What only a training in folds can tell.
+# The rules to replay on a `cross_fitted` training.
 CROSS_FITTED = {
     'default': Rule(),
     'all exact masks learnt': Rule(strong='own'),
@@ -123,13 +131,13 @@ CROSS_FITTED = {
 
 
 class _Table(NamedTuple):
-  """What a rule carries from step to step; N instances.
+  """The state of a rule after a step, for N instances and n networks.
 
   Attributes:
-    indicators: weights and counts, [N].
-    first: moment of the indicators' gradient, [N].
-    second: moment of its square, [N].
-    strong: mean strong gradient, [n, F + 1, K].
+    indicators: indicators and the numbers of their updates, [N].
+    first: first moment of the alignments, for Adam, [N].
+    second: second moment of the alignments, for Adam, [N].
+    strong: running mean of the strong gradient, [n, F + 1, K].
   """
 
   indicators: indicators_lib.IndicatorState
@@ -139,7 +147,12 @@ class _Table(NamedTuple):
 
 
 def _steering(trace, name):
-  """Returns the strong gradient of every step, [T, n, F + 1, K]."""
+  """Returns the strong gradient of every step, [T, n, F + 1, K].
+
+  Args:
+    trace: recorded training.
+    name: exact masks from which it is computed, see `Rule.strong`.
+  """
   if name == 'batch':
     return trace.strong
   num_steps, num_networks, num_strong = trace.each_strong.shape[:3]
@@ -156,7 +169,14 @@ def _steering(trace, name):
 
 
 def _of_source(source, rule, row, strong):
-  """Returns the alignments of one source, [n, B]."""
+  """Returns the alignments of one of `Rule.sources`, [n, B].
+
+  Args:
+    source: the source.
+    rule: rule that uses it.
+    row: values of `indicator_trace.Trace` at one step.
+    strong: strong gradient, [n, F + 1, K].
+  """
   if source == 'loss':
     gain = -row['dice_loss']
     return gain - gain.mean(-1, keepdims=True)
@@ -171,12 +191,14 @@ def _of_source(source, rule, row, strong):
   products = jnp.einsum('nbfk,nfk->nb', weak, strong)
   if rule.cosine:
     norms = jnp.sqrt(jnp.sum(jnp.square(weak), (-2, -1)))
-    products /= jnp.maximum(norms, 1e-12)  # The strong one: by `unit_rms`.
+    # The norm of the strong gradient is the same for all instances, so that
+    # `unit_rms` cancels it.
+    products /= jnp.maximum(norms, 1e-12)
   return products
 
 
 def _alignments(rule, row, strong):
-  """Returns the alignments of a batch, float [B]."""
+  """Returns the alignments of a batch by a rule, float [B]."""
   scaled = [
       weighting.unit_rms(_of_source(source, rule, row, strong)[n])
       for source in rule.sources for n in rule.networks]
@@ -217,7 +239,16 @@ def _move(rule, table, ids, alignments):
 def replay(
     rule: Rule, trace: indicator_trace.Trace, num_weak: int
 ) -> np.ndarray:
-  """Returns the indicators after every step, float [T, num_weak]."""
+  """Replays a rule on a recorded training.
+
+  Args:
+    rule: rule that moves the indicators.
+    trace: recorded training of T steps.
+    num_weak: number of weak images.
+
+  Returns:
+    The indicators after every step, float [T, num_weak].
+  """
   rows = {n: getattr(trace, n) for n in
           ('ids', 'weak', 'weak_with_prior', 'all_layers', 'dice_loss')}
   rows['strong'] = _steering(trace, rule.strong)
@@ -241,7 +272,11 @@ def replay(
 
 
 def _measure(rule, trace, faulty):
-  """Returns AUROC in the middle and at the end, and what is left of w."""
+  """Returns the numbers of a rule's line of the table.
+
+  They are the AUROC halfway through the training and at its end, the mean
+  indicators of sound and of faulty labels at the end, and the effective share.
+  """
   rules = (rule,) if isinstance(rule, Rule) else rule
   tables = np.min([replay(r, trace, len(faulty)) for r in rules], axis=0)
   end = tables[-1]
@@ -253,7 +288,7 @@ def _measure(rule, trace, faulty):
 
 
 def _load(method, seed, dataset):
-  """Returns the trace of a training, recorded now or before."""
+  """Returns the trace of a training, which is recorded if it does not exist."""
   base = 'uniform_dcr' if method == 'cross_fitted' else method
   config = endoscene.get_config(base).copy_and_resolve_references().unlock()
   config.update(dict(

@@ -1,6 +1,6 @@
-"""What any rule of the indicators needs of a training, step by step.
+"""Records the gradients of a training, from which indicators can be computed.
 
-Recorded once; then a rule is replayed within a second: `indicator_rules`.
+`indicator_rules` replays many rules on such a trace, each within a second.
 """
 
 import functools
@@ -21,27 +21,33 @@ from experiments.building import input_pipeline
 from experiments.building import parts as parts_lib
 
 _WEAK_LOSS = losses.cross_entropy_dice_loss
-_EVERY = 4  # Steps between two looks at every exact mask.
+# The number of steps between two computations of the gradients of all exact
+# masks.
+_EVERY = 4
 
 
 class Trace(NamedTuple):
-  """A training of T steps, B weak images each, S exact masks, K classes.
+  """The recorded gradients of a training of T steps with n networks.
 
-  Gradients are those of the last layer, [F + 1, K]: its kernel, and its bias as
-  the last row. Axis n is the network's.
+  Each step sees B weak images; the set has S exact masks, N weak images and K
+  classes. All gradients are with respect to the last layer, [F + 1, K]: the
+  kernel for F features, and the bias as the last row.
 
   Attributes:
-    ids: weak instances of each step, int [T, B].
-    weak: gradient of the alignment's loss, by the class that the annotation
-      gives a pixel, [T, n, B, K, F + 1, K].
-    weak_with_prior: of the training loss, [T, n, B, F + 1, K].
-    strong: of the mean strong loss of the batch, [T, n, F + 1, K].
-    each_strong: of every exact mask, augmented anew and up to `_EVERY` - 1
-      steps old, [T, n, S, F + 1, K].
-    all_layers: alignments over all layers, with the alignment's loss and with
-      the training loss, [T, n, 2, B].
-    dice_loss: soft Dice loss of the weak label, [T, n, B].
-    indicators: the run's own at its end, [N].
+    ids: instance ids of the weak images of each step, int [T, B].
+    weak: gradient of the alignment loss of each weak image, [T, n, B, K, F + 1,
+      K]. The first axis K divides it into the contributions of the pixels that
+      the annotation assigns to each class.
+    weak_with_prior: gradient of the training loss of each weak image,
+      [T, n, B, F + 1, K].
+    strong: gradient of the mean strong loss of the batch, [T, n, F + 1, K].
+    each_strong: gradient of the strong loss of every exact mask,
+      [T, n, S, F + 1, K]. It is computed on new augmentations every `_EVERY`
+      steps, and repeated in between.
+    all_layers: alignments over all layers, with the alignment loss and with the
+      training loss, [T, n, 2, B].
+    dice_loss: soft Dice loss of each weak label, [T, n, B].
+    indicators: indicators of the training itself after its last step, [N].
   """
 
   ids: np.ndarray
@@ -55,7 +61,10 @@ class Trace(NamedTuple):
 
 
 def folds(num_strong: int) -> np.ndarray:
-  """Returns which of two networks learns each exact mask, if only one does."""
+  """Returns which of the two networks learns each exact mask, int [num_strong].
+
+  This is used with `cross_fitted`, where only one network learns each mask.
+  """
   return np.arange(num_strong) % 2
 
 
@@ -66,12 +75,12 @@ def load_or_record(
     *,
     cross_fitted: bool = False,
 ) -> Trace:
-  """Returns the trace at `path`, or records it there.
+  """Reads the trace of a training from a file, or records and writes it.
 
   Args:
-    path: of an .npz file.
-    config: as for `record`, and so are the rest.
-    dataset: with faults.
+    path: path of an .npz file.
+    config: see `record`.
+    dataset: see `record`.
     cross_fitted: see `record`.
 
   Raises:
@@ -96,13 +105,13 @@ def record(
     *,
     cross_fitted: bool = False,
 ) -> Trace:
-  """Trains as `config` says, and looks before every step.
+  """Trains a run in memory, and records its gradients before every step.
 
   Args:
-    config: of a run, with mapping 'jit'.
-    dataset: with faults.
-    cross_fitted: whether each network learns the exact masks of its own fold
-      alone.
+    config: config of the run, with mapping 'jit'.
+    dataset: set of the run, with planted faults.
+    cross_fitted: whether each network only learns the exact masks of its own
+      fold, see `folds`.
   """
   training = parts_lib.build_training(config, dataset)
   parts = training.network
@@ -130,7 +139,8 @@ def record(
     rows.append(row | {'each_strong': each})
     states = []
     for batch in now:
-      copy = jax.tree.map(jnp.array, state)  # A step's state is donated.
+      # A step donates the buffers of its state, so give it a copy.
+      copy = jax.tree.map(jnp.array, state)
       states.append(
           training.step_fn(copy, parts.mapping.place_batch(batch), key))
     state = states[0][0]
@@ -152,7 +162,11 @@ def _of_fold(dataset, n):
 
 
 def _make_observers(parts, config, num_classes):
-  """Returns what looks at a batch, and what looks at every exact mask."""
+  """Returns two functions that compute the values of a trace from a state.
+
+  The first computes all values that belong to the batches of a step, the second
+  the gradients of all exact masks.
+  """
   augment = functools.partial(
       augmentation.augment,
       options=augmentation.AugmentationOptions(**config.augmentation))
@@ -163,7 +177,10 @@ def _make_observers(parts, config, num_classes):
     return examples.image, *losses.one_hot_labels(examples.label, num_classes)
 
   def head_grads(loss_fn, logits, features, labels, where):
-    """Returns the gradient of each instance by class, [B, K, F + 1, K]."""
+    """Returns the gradient of each instance's loss, [B, K, F + 1, K].
+
+    The first axis K divides it by the class of the pixels.
+    """
     slopes = jax.grad(
         lambda x: jnp.sum(loss_fn(x, labels, where=where)))(logits)
     ones = jnp.ones((*features.shape[:-1], 1))
@@ -197,7 +214,10 @@ def _make_observers(parts, config, num_classes):
     }
 
   def keys_at(state, key):
-    """Returns the keys of the train step, to see the same pictures."""
+    """Returns the random keys of the training step.
+
+    With these keys, the images are augmented as in the training step.
+    """
     return jax.random.split(jax.random.fold_in(key, state.step), 3)
 
   @jax.jit

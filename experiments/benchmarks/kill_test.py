@@ -1,11 +1,12 @@
-r"""Kills or stops a run at random moments; every time it must go on exactly.
+r"""Tests that a run which is killed at random moments resumes exactly.
 
 python -m experiments.benchmarks.kill_test --num_stops=300 --signal=KILL
 python -m experiments.benchmarks.kill_test --num_stops=50 --signal=TERM
 
-Each run is stopped at random moments, saves included, until it is through; then
-its metrics, log and tables must equal, byte for byte, those of a run that was
-left alone. Prints one table; exit code 1 if a promise was broken.
+Each run is killed (KILL) or stopped (TERM) again and again at random moments,
+also during saves, until it is finished. Its metrics, log and tables must then
+equal, byte for byte, those of a run that was never stopped. Prints a table. The
+exit code is 1 if a file differs, or if a process ended with a wrong exit code.
 """
 
 # isort: off
@@ -48,7 +49,8 @@ def main():
 
   reference = os.path.join(folder, 'reference')
   shutil.rmtree(reference, ignore_errors=True)
-  tiny_runs.Session(config, reference, log_path).wait()  # Fills the cache.
+  # The first run also fills the compilation cache.
+  tiny_runs.Session(config, reference, log_path).wait()
   shutil.rmtree(reference)
   start = time.time()
   if tiny_runs.Session(config, reference, log_path).wait():
@@ -115,7 +117,8 @@ def _is_finished(workdir):
 
 
 def _ended_as_promised(code):
-  # A run may finish between the decision to stop it and the signal.
+  # Exit code 0 is right even after SIGKILL, because a run may finish before the
+  # signal arrives.
   return code in ((0,) if _SIGNAL.value == 'TERM' else (0, -signal.SIGKILL))
 
 

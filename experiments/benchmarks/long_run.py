@@ -1,10 +1,11 @@
-r"""Does a long run compile once, and does its memory stay flat?
+r"""Tests that a long run does not compile again or use more and more memory.
 
 python -m experiments.benchmarks.long_run --num_steps=20000
 
-Trains a tiny run that is evaluated and saved often and prints, by step, the
-programs compiled so far and the resident memory. Exit code 1 if a program was
-compiled after the first 5 % of the steps, or if memory grew by 2 % from there.
+Trains a tiny run that is often evaluated and saved. Prints, for some of its
+steps, the number of programs compiled so far and the resident memory. The exit
+code is 1 if a program was compiled after the first 5 % of the steps, or if the
+memory has since grown by more than 2 %.
 """
 
 # isort: off

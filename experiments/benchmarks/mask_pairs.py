@@ -1,6 +1,6 @@
-"""Pairs of masks, and the packages that the surface metrics are held against.
+"""Draws pairs of masks, on which the surface metrics are compared with others.
 
-medpy and surface-distance are no dependency of anything else.
+The comparison is with medpy and surface-distance, which nothing else uses.
 """
 
 import importlib
@@ -16,7 +16,10 @@ _SPACINGS = (0.1, 0.5, 0.7, 1.0, 1.4, 3.0, 10.0)
 
 
 class Pair(NamedTuple):
-  """Two masks, bool of one shape, with a spacing and a tolerance in mm."""
+  """Two masks, bool arrays of the same shape, with a spacing and a tolerance.
+
+  The spacing and the tolerance are in mm.
+  """
 
   kind: str
   prediction: np.ndarray
@@ -26,12 +29,12 @@ class Pair(NamedTuple):
 
 
 def packages() -> tuple[Any, Any]:
-  """Returns `medpy.metric.binary` and `surface_distance`.
+  """Returns the modules `medpy.metric.binary` and `surface_distance`.
 
   Raises:
     binary.UserError: if one of them is not installed.
   """
-  # Both use names that SciPy is about to drop, which is not our matter.
+  # Both packages use deprecated names of SciPy, which we cannot change.
   warnings.simplefilter('ignore', DeprecationWarning)
   try:
     return (importlib.import_module('medpy.metric.binary'),
@@ -42,7 +45,10 @@ def packages() -> tuple[Any, Any]:
 
 
 def _bumps(rng, shape):
-  """Returns smooth noise of about unit size, one knot per 16 voxels."""
+  """Returns smooth noise of about unit size.
+
+  It is interpolated linearly between random values at every 16th voxel.
+  """
   knots = rng.normal(size=[n // 16 + 2 for n in shape])
   zoom = [(n + 1) / k for n, k in zip(shape, knots.shape, strict=True)]
   return ndimage.zoom(knots, zoom, order=1)[tuple(slice(n) for n in shape)]
@@ -51,12 +57,13 @@ def _bumps(rng, shape):
 def blobs(
     rng: np.random.Generator, shape: tuple[int, ...], *, radius: float = 0.5
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Returns an ellipsoid with bumps, and the same with a few more bumps.
+  """Returns masks of an ellipsoid with bumps, and of one with a few more bumps.
 
   Args:
-    rng: of the bumps.
-    shape: of the masks.
-    radius: as a share of half of each axis.
+    rng: random number generator of the bumps.
+    shape: shape of the masks.
+    radius: semi-axes of the ellipsoid, as a share of half of the mask's length
+      along each axis.
   """
   axes = np.meshgrid(
       *(np.linspace(-1, 1, n) for n in shape), indexing='ij', sparse=True)
@@ -65,7 +72,7 @@ def blobs(
 
 
 def _placed(rng, shape, size):
-  """Returns a box of ones, at most `size` wide, at a random place."""
+  """Returns a mask of a randomly placed box with sides of at most `size`."""
   mask = np.zeros(shape, bool)
   sides = [int(rng.integers(1, min(size, n) + 1)) for n in shape]
   starts = [int(rng.integers(0, n - s + 1))
@@ -121,15 +128,16 @@ KINDS = tuple(_KINDS)
 
 
 def random_pair(rng: np.random.Generator, *, kind: str, size: int = 48) -> Pair:
-  """Draws a pair of 2 or 3 axes, with spacings that differ along the axes.
+  """Draws a random pair of masks in 2-D or 3-D.
 
-  Half of the tolerances are a multiple of a spacing, where many distances are
-  exactly at the tolerance.
+  In most pairs, the spacings of the axes differ. Half of the tolerances are a
+  multiple of a spacing, so that many distances equal the tolerance exactly.
 
   Args:
-    rng: of everything.
-    kind: one of `KINDS`; blobs and noise may be empty by chance.
-    size: of the largest axis in 2-D; a third of it in 3-D.
+    rng: random number generator.
+    kind: one of `KINDS`; masks of blobs and noise may be empty by chance.
+    size: largest length of an axis in 2-D; in 3-D, a third of it is the
+      largest.
   """
   ndim = int(rng.integers(2, 4))
   shape = tuple(rng.integers(1, size // (2 * ndim - 3) + 1, size=ndim).tolist())

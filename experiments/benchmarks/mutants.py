@@ -1,15 +1,15 @@
-"""Do the tests notice faults? Plants them one by one and counts the caught.
+"""Measures how many faults the tests detect, by planting them one by one.
 
 pip install cosmic-ray
 python -m experiments.benchmarks.mutants --workdir=runs/mutants
 
-cosmic-ray changes one operator, comparison, condition, number or loop of a
-module at a time, in a clone of the last commit, and the module's tests run
-until one fails. At each place of the code one change is drawn, of those that a
-person could have written: no arithmetic by bit shifts, no `is` for `==`; and
-none that the program cannot show (annotations). They are tried in random order,
-and it goes on where it was stopped. Two processes share the work with different
---modules and --workdir.
+In a clone of the last commit, cosmic-ray changes one operator, comparison,
+condition, number or loop of a module at a time. The module's tests then run
+until one fails. At each place of the code, one change is drawn at random from
+those that a person could have written (no bit shift for an addition, no `is`
+for `==`) and that can affect the program (none in type annotations). If the
+program is stopped, the same command continues. To share the work, start it
+several times with different --modules and --workdir.
 """
 
 import ast
@@ -33,7 +33,7 @@ from cosmic_ray import work_item
 
 from experiments import binary
 
-# Module: its tests, those that fail soonest first.
+# Module -> its tests. Those that detect most faults soon come first.
 TESTS = {
     'hybridseg/losses.py': ('losses', 'loss_contract'),
     'hybridseg/masking.py': ('losses', 'loss_contract', 'co_regularization'),
@@ -52,9 +52,10 @@ _RETRY = flags.DEFINE_bool(
     'commit, which must not have changed the modules.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Clone, sessions, results.')
 
-_MOST_SECONDS = 3600  # For the tests of a module as it is.
+_MOST_SECONDS = 3600  # The time limit for the tests of an unchanged module.
 
-# What a person may write in place of an operator. Others are noticed at once.
+# Operator -> operators that a person might write by mistake in its place. Any
+# other mistake would be noticed at once.
 _PLAUSIBLE = {
     'Add': ('Sub', 'Mul'), 'Sub': ('Add', 'Mul'), 'Mul': ('Div', 'Add'),
     'Div': ('Mul', 'FloorDiv'), 'FloorDiv': ('Div', 'Mul'),
@@ -65,7 +66,11 @@ _PLAUSIBLE = {
 
 
 def is_plausible(operator: str) -> bool:
-  """Whether a person could make the change, by cosmic-ray's operator name."""
+  """Returns whether a person could have made a change by mistake.
+
+  Args:
+    operator: cosmic-ray's name of the change.
+  """
   kind, *change = operator.removeprefix('core/').split('_')
   if kind == 'ReplaceBinaryOperator':
     return change[1] in _PLAUSIBLE.get(change[0], ())
@@ -75,7 +80,11 @@ def is_plausible(operator: str) -> bool:
 
 
 def meaning(source: str) -> str | None:
-  """Returns the code without its annotations; None if it is no Python."""
+  """Returns a text that is equal for programs that behave in the same way.
+
+  It is the syntax tree without type annotations; None if `source` is not valid
+  Python.
+  """
   try:
     tree = ast.parse(source)
   except SyntaxError:
@@ -90,7 +99,13 @@ def meaning(source: str) -> str | None:
 def chosen(
     items: list[work_item.WorkItem], source: str, *, seed: int
 ) -> list[work_item.WorkItem]:
-  """Draws one change at each place."""
+  """Draws one change for each place in a module.
+
+  Args:
+    items: all changes that cosmic-ray can make in the module.
+    source: code of the module.
+    seed: seed of the choice.
+  """
   places, not_shown = {}, (None, meaning(source))
   for item in items:
     spec = item.mutations[0]
@@ -105,11 +120,15 @@ def chosen(
 
 
 def start_session(db: work_db.WorkDB, module: str) -> None:
-  """Fills a session with the chosen changes; the others are skipped."""
+  """Adds all changes of a module to a database, and marks most as skipped.
+
+  Only the changes that `chosen` has drawn will be tried.
+  """
   commands.init([pathlib.Path(module)], db, {})
   with open(module) as f:
     source = f.read()
-  # Ids are random: their order must not decide what is drawn.
+  # cosmic-ray gives the changes random ids. Sort them, so that the draw depends
+  # only on the seed.
   items = sorted(db.work_items, key=lambda item: (
       item.mutations[0].operator_name, item.mutations[0].occurrence))
   keep = {item.job_id for item in chosen(items, source, seed=_SEED.value)}
@@ -129,7 +148,7 @@ def changed_lines(diff: str) -> tuple[str, str]:
 
 
 def outcomes(module: str, db: work_db.WorkDB) -> list[dict[str, str]]:
-  """Returns a row for each change that was tried."""
+  """Returns a row of the table mutants.csv for each change that was tried."""
   specs = {item.job_id: item.mutations[0] for item in db.work_items}
   rows = []
   for job, result in db.results:
@@ -144,12 +163,17 @@ def outcomes(module: str, db: work_db.WorkDB) -> list[dict[str, str]]:
 
 
 def try_module(module: str, workdir: str) -> list[dict[str, str]]:
-  """Plants the changes of a module, one by one; returns what came of them."""
+  """Plants the changes of a module one by one, and runs its tests on each.
+
+  Returns:
+    A row for each change, see `outcomes`.
+  """
   tests = ' '.join(
       f'tests/{name}_test.py' for name in ('signatures', *TESTS[module]))
   command = f'{sys.executable} -m pytest -x -p no:cacheprovider {tests}'
   session = os.path.join(workdir, module.replace('/', '_') + '.sqlite')
-  if not os.path.exists(session):  # It is there whole or not at all.
+  # The file is renamed once it is complete, so that it never exists in part.
+  if not os.path.exists(session):
     with work_db.use_db(session + '.new') as db:
       start_session(db, module)
     os.rename(session + '.new', session)
@@ -166,7 +190,8 @@ def try_module(module: str, workdir: str) -> list[dict[str, str]]:
         raise binary.UserError(
             f'{module}: its tests fail as it is; run `{command}` in '
             f'{os.getcwd()}.')
-    timeout = 30 + 5 * (time.time() - start)  # A loop may not end any more.
+    # A change may turn a loop into an endless one.
+    timeout = 30 + 5 * (time.time() - start)
     start = time.time()
     for i, item in enumerate(pending):
       result = mutating.mutate_and_test(item.mutations, command, timeout)
@@ -181,7 +206,7 @@ def try_module(module: str, workdir: str) -> list[dict[str, str]]:
 
 
 def table(rows: list[dict[str, str]]) -> str:
-  """Returns the share of caught changes by module, as Markdown."""
+  """Returns a Markdown table of the share of detected changes by module."""
   lines = ['| module | places | caught | share |', '|---|---|---|---|']
   modules = list(dict.fromkeys(row['module'] for row in rows))
   for module in [*modules, 'all']:
@@ -202,7 +227,7 @@ def main():
   if not os.path.exists(tree):
     subprocess.run(['git', 'clone', '--quiet', os.getcwd(), tree], check=True)
   os.chdir(tree)
-  # What a killed session left in.
+  # Undo the change that a killed session may have left in the code.
   subprocess.run(['git', 'checkout', '--quiet', '--', '.'], check=True)
   if _RETRY.value:
     subprocess.run(['git', 'fetch', '--quiet'], check=True)

@@ -1,10 +1,11 @@
-r"""How often are the intervals and answers of compare and plan_budget right?
+r"""Measures how often the results of compare and plan_budget are right.
 
 python -m experiments.benchmarks.planning --num_pairs=1000 --num_sweeps=300
 
-Draws pairs of results without a difference, and sweeps on a curve that is
-known, and counts how often the 95 % interval holds the truth and what is
-answered. Prints the tables of experiments/results/planning.md.
+For compare, it draws pairs of results whose true difference is 0. For
+plan_budget, it draws results of sweeps from a known learning curve. It counts
+how often the 95 % intervals contain the true value, and how often each answer
+is given. Prints the tables of experiments/results/planning.md.
 """
 
 from collections.abc import Sequence
@@ -33,14 +34,17 @@ _KINDS = ('mask', 'box')
 _MINUTES = {'mask': 10.0, 'box': 0.5}
 _BUDGET = 400.0
 _HAVE = {'mask': 20.0, 'box': 100.0}
-# Name -> mixes of masks and boxes.
+# Name -> pairs of a number of masks and a number of boxes, one for each run of
+# the sweep.
 _DESIGNS = {
     '3 x 3 mixes': [(m, b) for m in (10, 20, 40) for b in (0, 200, 400)],
     '4 + 2 mixes': [(10, 0), (20, 0), (40, 0), (60, 0), (10, 200), (20, 400)],
     'boxes = 120 - masks': [(m, 120 - m) for m in (8, 16, 32, 48, 64, 96)],
 }
 
-# Design, seeds, worth of a box, sd of Dice, b, where boxes saturate.
+# Each sweep: name of the design, number of seeds, worth of a box in masks,
+# standard deviation of Dice, parameter b of the learning curve, and the number
+# of boxes at which their benefit saturates, 0 for never.
 _SWEEPS = (
     ('3 x 3 mixes', 1, 0.1, 0.01, 1, 0),
     ('3 x 3 mixes', 2, 0.1, 0.01, 1, 0),
@@ -64,7 +68,18 @@ def _print_table(title: Sequence[str], rows: Sequence[Sequence[str]]):
 
 
 def _simulate_pair(rng, num_subjects, shared):
-  """Differences of 4 cases per subject, skewed, of mean 0."""
+  """Draws the difference between two methods for 4 cases of each subject.
+
+  The differences have a skewed distribution of mean 0.
+
+  Args:
+    rng: random number generator.
+    num_subjects: number of subjects.
+    shared: share of the variance that all cases of a subject have in common.
+
+  Returns:
+    The differences, and the subject of each.
+  """
   groups = np.repeat(np.arange(num_subjects), 4)
   skewed = lambda size: rng.exponential(size=size) - 1
   noise = (1 - shared) ** 0.5 * skewed(len(groups))
@@ -93,7 +108,11 @@ def _compare_row(num_subjects, shared, rng):
 
 
 def _truth(counts, worth, gap, most):
-  """Dice without noise; n boxes do as much as most * (1 - exp(-n / most))."""
+  """Returns the true Dice for numbers of masks and boxes.
+
+  If `most` is not 0, n boxes help as much as most * (1 - exp(-n / most)) boxes
+  would help without saturation.
+  """
   counts = np.array(counts, np.float64)
   if most:
     counts[:, 1] = most * -np.expm1(-counts[:, 1] / most)
@@ -129,7 +148,8 @@ def _plan_row(name, num_seeds, worth, spread, gap, most, rng):
     holds_gain += low <= truth[0] - now <= high
     warned += any('lie off the curve' in line for line in report['warnings'])
     ranked += report['verdict'] == 'ranked'
-    # What the best mix is said to be better than must be worse.
+    # Count the answer as wrong if a mix is claimed to be worse than the best
+    # one, but is at least as good in truth.
     wrong += any(
         row['behind_best_interval_95'][0] > 0 and dice >= truth[0] - 1e-9
         for row, dice in zip(table, truth, strict=True))

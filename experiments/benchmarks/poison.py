@@ -1,8 +1,10 @@
-"""Bad numbers that travel as data, so that one compiled step serves all cases.
+"""Injects nan and infinite numbers into losses and gradients.
 
-A loss is reached by pixels of a class that does not exist: their number says
-which bad number comes into which loss. `with_slope` is finite forward and bad
-backward.
+Which number is injected into which loss is encoded in the label maps, so that
+one compiled training step can test all cases. Some pixels are given the class
+`NO_CLASS`, which does not exist; the number of these marked pixels selects the
+bad number and the loss. With `with_slope`, the value of a function is finite
+but its gradient is not.
 """
 
 import jax
@@ -10,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 VALUES = (np.nan, np.inf, -np.inf)
-NO_CLASS = 250  # Label of the marking pixels.
+NO_CLASS = 250  # The label of marked pixels.
 
 
 @jax.custom_jvp
 def with_slope(x: jax.Array, extra: jax.Array) -> jax.Array:
-  """Returns x, whose slope is 1 + extra."""
+  """Returns x, but with a derivative of 1 + extra."""
   del extra
   return x
 
@@ -26,22 +28,29 @@ def _(primals, tangents):
 
 
 def marked(labels: jax.Array, where: jax.Array) -> jax.Array:
-  """Says which pixels mark, [B, H, W], given one-hot labels [B, H, W, K].
+  """Returns which pixels are marked, bool [B, H, W].
 
-  The labels of a class that does not exist are nan, see
-  `losses.one_hot_labels`: a loss that is to see other numbers leaves them out.
+  The one-hot labels of a class that does not exist are nan, see
+  `losses.one_hot_labels`. A loss into which another number is injected must
+  therefore leave the marked pixels out.
+
+  Args:
+    labels: one-hot labels, [B, H, W, K].
+    where: labelled pixels, including marked ones, [B, H, W].
   """
   return where & jnp.any(jnp.isnan(labels), axis=-1)
 
 
 def value(labels: jax.Array, where: jax.Array, first_mark: int) -> jax.Array:
-  """Returns what the marks of each instance call for, else 0; [B].
+  """Returns the number that the marked pixels of each instance select, [B].
+
+  It is 0 if their number selects none of `VALUES` for this loss.
 
   Args:
-    labels: one-hot, [B, H, W, K].
-    where: labelled pixels, marks among them, [B, H, W].
-    first_mark: number of pixels that calls for the first of `VALUES`; one more
-      for each next.
+    labels: one-hot labels, [B, H, W, K].
+    where: labelled pixels, including marked ones, [B, H, W].
+    first_mark: number of marked pixels that selects the first of `VALUES`; each
+      further pixel selects the next one.
   """
   kind = jnp.sum(marked(labels, where), axis=(1, 2)) - first_mark + 1
   known = (kind > 0) & (kind <= len(VALUES))

@@ -1,12 +1,13 @@
-"""A thousand files of all sorts, some broken, predicted between kills.
+"""Tests that predicting many files survives broken files and kills.
 
 python -m experiments.benchmarks.predict_many --run=runs/phantom
 
-Writes pictures of odd sizes and hostile names (8 and 16 bits, gray and colour,
-PNG, JPEG, TIFF, NPY, NIfTI) and `num_broken` broken ones, starts
-`experiments.predict`, kills it (SIGKILL) `num_kills` times, lets it end, and
-compares with one session that nobody disturbed: every mask there, of the size
-of its file, equal byte for byte; every broken file named; exit code 4.
+Writes many images with odd sizes and hostile names (8 and 16 bits, grey and
+colour, PNG, JPEG, TIFF, NPY, NIfTI) and `num_broken` broken files. Starts
+`experiments.predict`, kills it (SIGKILL) `num_kills` times, and lets the last
+start finish. Every file must then have a mask of its size that equals, byte for
+byte, the mask of an undisturbed session. Every broken file must be named, and
+the exit code must be 4.
 """
 
 import csv
@@ -37,7 +38,7 @@ _BROKEN = (b'', b'no picture', b'\x89PNG\r\n\x1a\n' + b'\0' * 40,
 
 
 def write_file(folder: pathlib.Path, i: int, rng: np.random.Generator):
-  """Writes a picture or a volume; returns its name and shape."""
+  """Writes the i-th image or volume; returns its file name and its shape."""
   shape = tuple(int(n) for n in rng.integers(1, 180, size=2))
   stem = f'{i // 100}/{_STEMS[i % len(_STEMS)]}_{i:04d}'
   (folder / stem).parent.mkdir(exist_ok=True)
@@ -62,7 +63,13 @@ def write_file(folder: pathlib.Path, i: int, rng: np.random.Generator):
 
 
 def predict(folder, output, *, kill_after=None):
-  """Runs the binary; returns its exit code and the lines on stderr."""
+  """Runs `experiments.predict`; returns its exit code and lines on stderr.
+
+  Args:
+    folder: folder of images.
+    output: folder of masks.
+    kill_after: seconds after which the process is killed; None waits for it.
+  """
   command = [sys.executable, '-m', 'experiments.predict', f'--run={_RUN.value}',
              f'--input={folder}', f'--output={output}']
   process = subprocess.Popen(

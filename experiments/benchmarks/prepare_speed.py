@@ -1,9 +1,10 @@
-r"""How fast do pictures become records? Does memory stay flat?
+r"""Measures the speed and the memory of preparing a large set.
 
 python -m experiments.benchmarks.prepare_speed --num_images=10000
 
-Writes PNG pairs of 256 x 256 (smooth noise; a mask of discs), then prepares
-them by a manifest, again with one mask changed, and as a plain folder.
+Writes pairs of PNG files of 256 x 256 pixels: an image of smooth noise and a
+mask of discs. Prepares them three times: with a manifest, again after one mask
+has changed, and as a plain folder without a manifest.
 """
 
 import json
@@ -66,7 +67,7 @@ def _resident_mib(pid):
 
 
 def _prepare(name, *args):
-  """Runs the binary; prints its speed and how its memory grew."""
+  """Runs `data_prep.prepare`; prints its speed and the growth of its memory."""
   start, seen = time.perf_counter(), []
   process = subprocess.Popen([
       sys.executable, '-m', 'data_prep.prepare',

@@ -1,9 +1,11 @@
-r"""Stops a run after every step, repeats it, varies its workers: same bytes.
+r"""Tests that stops and the number of workers do not change a run's results.
 
 python -m experiments.benchmarks.resume_test
 
-Compares metrics, log and tables with those of a run left alone. Prints one
-table; exit code 1 if any byte differed.
+Trains a tiny run without a stop, then again: without a change, with stops after
+every step, and with other numbers of workers. The metrics, the log and the
+tables must be equal byte for byte. Prints a table. The exit code is 1 if any
+byte differs.
 """
 
 # isort: off
@@ -34,7 +36,9 @@ _NUM_WORKERS = flags.DEFINE_list(
 
 
 def _train(config, workdir, stop_at=None):
-  jax.clear_caches()  # As in a new process; programs would pile up.
+  # A new process would start without compiled programs, too. Without this, they
+  # would accumulate in memory.
+  jax.clear_caches()
   with contextlib.redirect_stdout(io.StringIO()):
     trainer.train_and_evaluate(
         config, workdir, should_stop=lambda step: step == stop_at)

@@ -1,16 +1,18 @@
-r"""How long does a save keep the training waiting?
+r"""Measures how long the training waits while a checkpoint is saved.
 
 python -m experiments.benchmarks.save_time --mib=13
 
-Copies a state from the devices and hands it to the writer, as the trainer does
-at a checkpoint, and waits for the writer in between; prints milliseconds.
+Repeats what the trainer does at a checkpoint: copies a state of --mib MiB from
+the devices, and passes it to the thread that writes. Between the repetitions,
+it waits until the file is written. Prints the milliseconds that the trainer
+would wait.
 """
 
 # isort: off
 import sys
 from experiments import launcher
 if __name__ == '__main__':
-  launcher.prepare(sys.argv)  # Before anything imports JAX.
+  launcher.prepare(sys.argv)  # Call this before anything imports JAX.
 # isort: on
 
 import tempfile

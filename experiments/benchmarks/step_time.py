@@ -1,10 +1,11 @@
-r"""What the indicators cost: FLOPs, memory and time of one training step.
+r"""Measures what the indicators cost in FLOPs, memory and time of a step.
 
 python -m experiments.benchmarks.step_time --image_size=96 --rounds=10
 
-All variants live in one process and take turns, so that a busy machine slows
-all of them; compare the ratios. FLOPs are XLA's own count of the compiled step
-(cost analysis), temp memory is its buffer assignment.
+All variants of the training step run in one process and take turns, so that
+other work on the machine slows all of them. Compare the ratios of their times.
+FLOPs come from XLA's cost analysis of the compiled step, and temporary memory
+from its buffer assignment.
 """
 
 import functools
@@ -31,8 +32,9 @@ _FEATURES = flags.DEFINE_list(
 _ROUNDS = flags.DEFINE_integer('rounds', 10, 'Timed rounds.', lower_bound=1)
 
 _NUM_WEAK = 64
-# Name -> how the weak instances are weighted, and whether the alignment has a
-# loss of its own. All co-regularize.
+# Name of a variant -> its weighting of the weak instances, and whether
+# alignments are computed from another loss than the training loss. All variants
+# use co-regularization.
 _VARIANTS = {
     'uniform weights': (dict(name='uniform'), False),
     'DII, closed form, gradient per instance':
@@ -105,7 +107,7 @@ def main():
     for name, step in compiled.items():
       start = time.perf_counter()
       jax.block_until_ready(step(state, batch, key))
-      if round_index:  # The first round warms caches.
+      if round_index:  # The first round only warms caches.
         times_s[name].append(time.perf_counter() - start)
   _print_table(compiled, times_s, features)
 
@@ -116,7 +118,8 @@ def _print_table(compiled, times_s, features):
   memory = {
       n: c.memory_analysis().temp_size_in_bytes for n, c in compiled.items()
   }
-  # Ratios within a round cancel what else the machine is doing.
+  # Other work on the machine cancels out in the ratio of two times from the
+  # same round.
   ratios = {
       n: np.median(np.array(t) / np.array(times_s[base]))
       for n, t in times_s.items()

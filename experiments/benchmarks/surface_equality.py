@@ -1,15 +1,18 @@
-r"""Do the surface metrics equal medpy and surface-distance?
+r"""Compares our surface metrics with those of medpy and surface-distance.
 
 pip install medpy surface-distance
 python -m experiments.benchmarks.surface_equality --num_pairs=10000 --seed=0
 
-Scores random pairs of masks by both. Prints by kind of pair how many differ by
-more than 1e-9 (of the distance, or of NSD) and the largest difference. An NSD
-may differ where surface-distance's rounding puts a distance that equals the
-tolerance beyond it: such a pair is counted apart if the two agree once the
-tolerance of surface-distance is 1e-9 larger. Where a mask is empty, our own
-rule must hold. The areas of all surface elements are compared at 100 random
-spacings as well. Exit code 1 if anything else differs.
+Scores random pairs of masks with our code and with the packages. For each kind
+of pair, prints how many scores differ by more than 1e-9 (relative for
+distances, absolute for NSD) and the largest difference.
+
+NSD may differ in one case: a distance equals the tolerance exactly, but
+surface-distance rounds it to a larger value. Such a pair is counted separately
+if both agree after the tolerance of surface-distance is increased by 1e-9. If a
+mask is empty, the scores must follow our own rule. The areas of all surface
+elements are also compared, at 100 random spacings. The exit code is 1 if
+anything else differs.
 """
 
 import collections
@@ -38,9 +41,14 @@ def _their_nsd(surface_distance, pair, tolerance):
 
 
 def _differences(pair, scores, medpy, surface_distance):
-  """Returns the difference in HD95, ASSD and NSD, and whether NSD is a tie."""
+  """Compares the scores of one pair of masks.
+
+  Returns:
+    The differences in HD95, ASSD and NSD, and whether NSD differs only because
+    a distance equals the tolerance.
+  """
   masks = pair.prediction, pair.reference
-  # The larger of the two and 1e-300: identical masks have distance 0.
+  # Identical masks have distance 0, so 1e-300 avoids a division by 0.
   relative = lambda a, b: abs(a - b) / max(a, b, 1e-300)
   nsd = abs(scores.nsd - _their_nsd(surface_distance, pair, pair.tolerance))
   tie = nsd > _CLOSE and abs(scores.nsd - _their_nsd(
@@ -54,7 +62,7 @@ def _differences(pair, scores, medpy, surface_distance):
 
 
 def _follows_rule(pair, scores):
-  """Returns whether the scores of a pair with an empty mask are as promised."""
+  """Returns whether the scores of a pair with an empty mask follow our rule."""
   if not pair.prediction.any() and not pair.reference.any():
     return all(map(math.isnan, scores))
   shape = np.array(pair.prediction.shape)
@@ -63,7 +71,12 @@ def _follows_rule(pair, scores):
 
 
 def _differing_codes(tables, rng):
-  """Counts the codes of cells whose area ever differs, in 2-D and in 3-D."""
+  """Compares the areas of surface elements at random spacings.
+
+  Returns:
+    How many of the codes, each of which stands for the corners of a grid cell
+    that are inside a mask, have a different area; in 2-D and in 3-D.
+  """
   counts = []
   for ndim, theirs_fn in (
       (2, tables.create_table_neighbour_code_to_contour_length),
@@ -105,7 +118,8 @@ def main():
   print(f'\nEmpty masks: {rule.total()} pairs, {rule[False]} against the rule.')
   codes = _differing_codes(surface_distance.lookup_tables, rng)
   print(f'Areas differ: {codes[0]} of 16 in 2-D, {codes[1]} of 256 in 3-D.')
-  if differ.any() or rule[False] or any(codes):  # `differ` is that of all.
+  # After the loop, `differ` covers all kinds of pairs.
+  if differ.any() or rule[False] or any(codes):
     sys.exit(1)
 
 

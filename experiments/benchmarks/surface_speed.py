@@ -1,13 +1,14 @@
-r"""How fast are the surface metrics beside medpy and surface-distance?
+r"""Compares the speed of our surface metrics with two other packages.
 
 pip install medpy surface-distance
 python -m experiments.benchmarks.surface_speed --rounds=5
 
-Gives every tool the same pairs (blobs: an ellipsoid with bumps, and the same
-with more of them) in interleaved rounds of one process. Prints medians of CPU
-time, which other jobs on the machine disturb least: `surface_scores`, all three
-metrics; medpy, HD95 and ASSD; surface-distance, NSD at 2 mm. All three of ours
-are compared with the two of medpy, and with the three of both packages.
+All tools score the same pairs of masks and take turns in one process. Most
+pairs are blobs: an ellipsoid with bumps, and the same one with a few more
+bumps. Prints medians of CPU time, which other work on the machine disturbs
+least. Our `surface_scores` computes HD95, ASSD and NSD at once. It is compared
+with medpy alone, which computes HD95 and ASSD, and with medpy and
+surface-distance together; the latter computes NSD at a tolerance of 2 mm.
 """
 
 import time
@@ -25,7 +26,8 @@ _SEED = flags.DEFINE_integer('seed', 0, 'Of the bumps.')
 _TOLERANCE_MM = 2.0
 _MASKS = {
     'blobs': mask_pairs.blobs,
-    # The worst for a search tree: all voxels are surface, or all are far.
+    # The next two are the worst cases for a search tree. In noise, nearly all
+    # voxels are on the surface; in the other pair, all distances are long.
     'noise': lambda rng, shape: rng.random((2, *shape)) < 0.5,
     'far inside': lambda rng, shape: [
         mask_pairs.blobs(rng, shape, radius=radius)[0] for radius in (0.3, 0.9)
@@ -43,7 +45,7 @@ _CASES = (
 
 
 def _tools(masks, spacing):
-  """Returns what to time on one pair: ours, medpy, surface-distance."""
+  """Returns functions that score one pair: ours, medpy and surface-distance."""
   medpy, surface_distance = mask_pairs.packages()
   return (
       lambda: surface_metrics.surface_scores(
@@ -62,14 +64,16 @@ def _time_ms(fn):
 
 
 def main():
-  mask_pairs.packages()  # Says what is missing before the table begins.
+  mask_pairs.packages()  # Raises an error now if a package is missing.
   rng = np.random.default_rng(_SEED.value)
   print('| masks | array | spacing, mm | ours, all three, ms '
         '| medpy, HD95 + ASSD, ms | ratio | surface-distance, NSD, ms '
         '| ratio of both together |\n|---|---|---|---|---|---|---|---|')
   for kind, shape, spacing in _CASES:
     tools = _tools(_MASKS[kind](rng, shape), spacing)
-    tools[0]()  # Derives the areas of the surface elements, once a process.
+    # The first call in a process also computes the areas of surface elements,
+    # which must not count.
+    tools[0]()
     times = [[_time_ms(tool) for tool in tools] for _ in range(_ROUNDS.value)]
     ours, medpy, theirs = np.median(times, axis=0)
     print(

@@ -1,4 +1,4 @@
-"""Made-up reports of any size, with the worst names that a set may hold."""
+"""Writes made-up reports of any size, with the worst names a set may have."""
 
 from collections.abc import Callable
 
@@ -13,19 +13,19 @@ NAMES = (
     '"><img src=x onerror=alert(1)>',
     "it's 'quoted' & \"double\"",
     '-leading-dash',
-    '\u202egnp.reversed',  # Writes from right to left.
+    '\u202egnp.reversed',  # Shown from right to left.
     '\u05e9\u05dc\u05d5\u05dd 12 \u0645\u0631\u062d\u0628\u0627',
     '\u75c5\u4f8b\u4e00 \u03c0\u03bf\u03bb\u03cd \U0001f9e0',
     'e\u0301' * 20,
     'very_long_' * 30,
-    'half\udc80 a pair',  # Of a file name that is not UTF-8.
+    'half\udc80 a pair',  # Python's form of a file name that is not UTF-8.
     'nul\x00 bell\x07 newline\n',
     '&lt;escaped&gt;</td></table></style>',
     '  spaces  ',
     '',
 )
 _CLASSES = ('background', 'polyp', NAMES[1])
-_POOL = 16  # Different images; the others repeat them.
+_POOL = 16  # The number of different images; all others repeat them.
 _REASONS = ('most of its pixels pull against the exact masks',
             'its indicator fell early', NAMES[0])
 
@@ -35,7 +35,7 @@ def _name(i):
 
 
 def _pool(size, seed):
-  """Returns photograph-like images and their labels, uint8."""
+  """Returns generated images like photographs, and label maps, both uint8."""
   rng = np.random.default_rng(seed)
   y, x = np.mgrid[:size, :size] / size
   pool = []
@@ -57,7 +57,7 @@ def _pool(size, seed):
 
 
 def write_evaluation(path: str, num_cases: int, *, size: int = 128) -> None:
-  """Writes a report of an evaluation; every 50th case has no score."""
+  """Writes the report of a made-up evaluation; every 50th case has no score."""
   rng = np.random.default_rng(0)
   pool = _pool(size, 0)
   uncertainty = rng.uniform(size=(size, size)).astype(np.float32)
@@ -84,7 +84,7 @@ def write_evaluation(path: str, num_cases: int, *, size: int = 128) -> None:
 
 
 def write_audit(path: str, num_suspects: int, *, size: int = 128) -> None:
-  """Writes a report of an audit of twice as many instances."""
+  """Writes the report of a made-up audit with twice as many instances."""
   rng = np.random.default_rng(1)
   pool = _pool(size, 1)
   kinds = ('box', 'scribble', 'points', 'polygon', 'tag', 'ellipse', 'coarse')

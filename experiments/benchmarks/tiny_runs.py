@@ -1,4 +1,4 @@
-"""Runs small enough to be stopped a thousand times, each in its own process."""
+"""Trains runs so small that tests can stop them thousands of times."""
 
 import importlib
 import multiprocessing
@@ -13,7 +13,11 @@ _FILES = ('metrics.json', 'log.jsonl', 'cases_test.csv', 'indicators.csv')
 
 
 def prepare(folder: str) -> str:
-  """Prepares a phantom of 16 x 16 pixels below `folder`; returns where."""
+  """Prepares a set of 16 x 16 pixels in a new folder; returns its path.
+
+  Args:
+    folder: folder in which the new folder is made.
+  """
   data_dir = os.path.join(folder, 'data')
   if not os.path.isdir(data_dir):
     subprocess.run(
@@ -24,7 +28,12 @@ def prepare(folder: str) -> str:
 
 
 def config(data_dir: str, **changes):
-  """Returns a run of seconds that evaluates and saves often."""
+  """Returns the config of a run of seconds that often evaluates and saves.
+
+  Args:
+    data_dir: folder of the prepared set.
+    **changes: values of the config that replace the defaults.
+  """
   tiny = phantom.get_config('debug').copy_and_resolve_references().unlock()
   tiny.update(dict(
       train_steps=60, log_every_steps=4, eval_every_steps=15,
@@ -35,10 +44,10 @@ def config(data_dir: str, **changes):
 
 
 class Session:
-  """One process that trains, and the step it has reached.
+  """A process that trains, and the step that it has reached.
 
-  Forked after all imports and before JAX starts its threads, which saves the
-  seconds that the imports take.
+  The process is forked after all imports, which saves the seconds that they
+  take, and before JAX starts its threads.
   """
 
   def __init__(self, run_config, workdir: str, log_path: str):
@@ -48,12 +57,17 @@ class Session:
     self._process.start()
 
   def signal(self, number: int) -> None:
-    """Sends a signal, if the process still lives."""
+    """Sends a signal to the process, if it is still running."""
     if self._process.is_alive():
       os.kill(self._process.pid, number)
 
   def wait(self, timeout_s: float | None = None) -> int | None:
-    """Returns the exit code, or None if it still runs after the time."""
+    """Returns the exit code, or None if the process is still running.
+
+    Args:
+      timeout_s: seconds to wait for the end of the process; None waits until it
+        ends.
+    """
     self._process.join(timeout_s)
     return self._process.exitcode
 
@@ -88,7 +102,7 @@ def _train(run_config, workdir, log_path, step):
 
 
 def preload() -> None:
-  """Imports what a session needs, but starts no JAX backend."""
+  """Imports the modules of a training without starting a backend of JAX."""
   for name in ('experiments.training.trainer',
                'tensorflow_datasets.core.features',
                'matplotlib.backends.backend_agg'):
@@ -96,7 +110,7 @@ def preload() -> None:
 
 
 def result(workdir: str) -> dict[str, bytes]:
-  """Returns the content of the files that must not depend on stops."""
+  """Returns the content of all files of a run that must not depend on stops."""
   contents = {}
   for name in _FILES:
     with open(os.path.join(workdir, name), 'rb') as f:
