@@ -1,8 +1,8 @@
 """Finds the weak annotations of a finished run that should be redrawn first.
 
-This room holds the run's networks, applied to images (`observer`), and the
-evidence on every annotation (`evidence`). The evidence consists of signs of a
-fault (`signs`), planted faults from which their meaning is learnt (`planting`),
-and reasons in words (`reasons`). The room also holds the ranked list
-(`ranking`), and the files of an audit (`files`, `report`).
+`observer` applies the networks of the run to images. `evidence` collects what
+they show about each annotation: numbers that may be signs of a fault (`signs`),
+and a reason in words (`reasons`). `planting` draws annotations with known
+faults and learns from them which signs point to a fault. `ranking` turns the
+evidence into a ranked list. `files` and `report` write the results.
 """

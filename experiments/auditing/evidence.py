@@ -1,25 +1,28 @@
-"""Collects what a finished run knows about every weak annotation.
+"""Collects what a finished run shows about each of its weak annotations.
 
-The evidence has three parts, each from both networks of the newest checkpoint,
-on images without augmentation:
+The evidence has three parts. The first two are computed with both networks of
+the newest checkpoint, on images without augmentation:
 
-- signs: numbers that compare the prediction with the annotation, see `signs`;
-  the first one is their disagreement in [0, 1], which depends on the kind;
-- alignment: alignment of the last layer with the gradient of the whole strong
-  set, scaled to a root mean square of 1 over the weak set. It is then squashed
-  by tanh, because a few large values dominate that scale;
-- indicator: the mean over the later half of its history.
+- signs: numbers that compare the prediction with the annotation, see `signs`.
+  The first one is their disagreement in [0, 1], whose definition depends on the
+  kind of the annotation;
+- alignment: alignment of the annotation's gradient with that of all strong
+  images, in the last layer. It is divided by its root mean square over the weak
+  annotations, and then squashed by tanh, because a few large values dominate
+  this scale;
+- indicator: the mean indicator over the later half of the training.
 
-`references` are disagreements with correct annotations: exact masks of the
-strong training images, which the networks know, and of the validation split,
-which they do not know, redrawn as each kind with the usual care.
+`Evidence.references` shows how large the disagreement is for correct
+annotations. These are exact masks, redrawn as each kind with the usual care: of
+the strong training images, which the networks have learnt, and of the
+validation split, which is new to them.
 
-`planted` are the signs of these masks of the strong images, and of the same
-masks redrawn with a fault. What is learnt from them may train the next run
-(`building.retraining`). Masks of the validation split are therefore among them
-only on request: a run that has learnt from them, however indirectly, cannot be
-judged by them. Faults that are planted in the weak annotations themselves are
-never read.
+`Evidence.planted` holds the signs of such redrawn masks, with and without a
+planted fault, from which the audit learns what a fault looks like. By default
+they come from the strong training images only: the scores may train the next
+run (`building.retraining`), and the validation split could no longer judge a
+run that has learnt from it, even indirectly. Faults that were planted in the
+weak annotations of the set itself are never read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,13 +40,15 @@ from experiments.auditing import signs as signs_lib
 from experiments.building import input_pipeline
 
 _Kind = types.AnnotationKind
-# The exact masks in which faults are planted, to learn from them.
+# Value of --learn_from -> the splits whose exact masks are redrawn with faults,
+# by their names in `_KNOWN`.
 LEARN_FROM = {'strong': ('strong',), 'val': ('strong', 'val')}
-# Good drawings of each exact mask per kind; there are as many faulty ones. Four
-# drawings of 52 strong masks rank as well as two drawings of them and of 183
+# Number of good drawings of each exact mask as each kind; there are as many
+# faulty ones. Splits of at most `_FEW` images get more drawings: four drawings
+# of 52 strong masks gave as good a ranking as two drawings of these and of 183
 # masks of the validation split.
 _NUM_DRAWINGS, _NUM_DRAWINGS_OF_FEW, _FEW = 2, 4, 200
-# Each entry: name, split, and feature of the exact mask.
+# Each entry: a name, a split, and the feature of its records with exact masks.
 _KNOWN = (('strong', 'train_strong', 'label'), ('val', 'val', 'truth'))
 
 
@@ -52,17 +57,18 @@ class Evidence(NamedTuple):
 
   Attributes:
     kinds: `AnnotationKind` of each annotation, int [N].
-    signs: signs of each network, float [2, N, S].
-    alignments: alignments of each network in (-1, 1), positive where trusting
-      the annotation helps, float [2, N].
-    indicators: mean indicators, float [N]; None if no indicator has moved.
-    references: for 'strong' and 'val', and for each kind, the disagreements
-      with M exact masks that were drawn once as that kind, mean over the
+    signs: the S signs of each annotation for each network, float [2, N, S].
+    alignments: alignment of each annotation for each network, in (-1, 1),
+      float [2, N]. It is positive if trusting the annotation helps.
+    indicators: mean indicator of each annotation, float [N]; None if no
+      indicator has moved.
+    references: 'strong' or 'val' -> kind -> disagreement of the prediction with
+      each of M exact masks that were drawn as this kind, mean over the
       networks, float [M].
-    planted: for each kind, the good and faulty drawings of exact masks as that
-      kind, to learn from.
+    planted: kind -> good and faulty drawings of exact masks as this kind, to
+      learn from.
     reasons: what seems wrong with each annotation, [N].
-    learn_from: a key of `LEARN_FROM`.
+    learn_from: the key of `LEARN_FROM` by which `planted` was made.
   """
 
   kinds: np.ndarray
@@ -76,7 +82,10 @@ class Evidence(NamedTuple):
 
   @property
   def disagreements(self) -> np.ndarray:
-    """Disagreement of prediction and annotation, per network, float [2, N]."""
+    """Disagreement of each annotation and its prediction, float [2, N].
+
+    The first axis is the network.
+    """
     return _disagreements(self.signs)
 
 
@@ -85,14 +94,14 @@ def _disagreements(signs):
 
 
 def audited(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-  """Returns the weak records with an annotation that may be doubted."""
+  """Returns the weak records that have an annotation, which may be faulty."""
   return [r for r in records if r['kind'] != _Kind.NONE]
 
 
 def collect(
     run: observer_lib.Run, *, learn_from: str = 'strong'
 ) -> Evidence:
-  """Collects the evidence on every weak annotation of a run.
+  """Collects the evidence on each weak annotation of a run.
 
   Args:
     run: a finished run.
@@ -151,18 +160,25 @@ def _num_drawings(records):
 
 
 def _draw_known(kinds, looked_at, label, *, num_drawings):
-  """Returns good and faulty drawings of all exact masks, by kind."""
+  """Returns kind -> good and faulty drawings of all exact masks as this kind.
+
+  Args:
+    kinds: `AnnotationKind` of each weak annotation of the run.
+    looked_at: records with exact masks, as `Observer.look` yields them.
+    label: feature of the records that holds the exact mask.
+    num_drawings: number of good drawings of each mask as each kind.
+  """
   found = {kind: ([], [], []) for kind in np.unique(kinds).tolist()}
   for i, (record, probs, _) in enumerate(looked_at):
     truth = record[label]
     if np.all(truth == types.UNLABELLED):
       continue
-    # Take the faults in turn, so that all are equally frequent.
+    # Use the kinds of fault in turn, so that all are equally frequent.
     faults = [simulate.FAULTS[(num_drawings * i + n) % len(simulate.FAULTS)]
               for n in range(num_drawings)]
     subject = str(np.asarray(record['subject']).astype(str)) or f'image {i}'
     if not np.isin(truth, (0, types.UNLABELLED), invert=True).any():
-      faults = []  # A mask without any object offers nothing to spoil.
+      faults = []  # A mask without any object cannot be drawn wrongly.
     for kind, (signs, faulty, groups) in found.items():
       for n, fault in enumerate([''] * num_drawings + faults):
         annotation = planting.draw(
@@ -181,15 +197,15 @@ def _draw_known(kinds, looked_at, label, *, num_drawings):
 def later_indicators(
     weights: np.ndarray, num_updates: np.ndarray, history: np.ndarray
 ) -> np.ndarray | None:
-  """Returns the mean indicators over the later half of a run.
+  """Returns the mean of each indicator over the later half of a run.
 
   Args:
     weights: final indicators, float [N].
     num_updates: how often each indicator has moved, int [N].
-    history: indicators at each evaluation, float [T, N]; T may be 0.
+    history: indicators at each of T evaluations, float [T, N]; T may be 0.
 
   Returns:
-    float [N], or None if no indicator ever moved.
+    Mean indicators, float [N]; None if no indicator has ever moved.
   """
   if not np.any(num_updates):
     return None

@@ -1,4 +1,4 @@
-"""Writes the files of an audit: the table, its summary, and an export."""
+"""Writes the results of an audit: its table, its summary, and an export."""
 
 from collections.abc import Mapping, Sequence
 import os
@@ -24,12 +24,16 @@ from experiments.building import input_pipeline
 HEADER = (
     'rank', 'id', 'score', 'low', 'high', 'indicator', 'kind', 'annotator',
     'site', 'subject', 'why', 'evidence', 'fault')
-# Below this share of effective instances, the weighting has collapsed.
+# The weighting has collapsed if the effective number of instances, as a share
+# of all, is below this.
 _COLLAPSED = 0.1
 
 
 def columns(records: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
-  """Returns the text columns of audited records, [N] each, by name."""
+  """Returns columns of audited records as texts: name -> text [N].
+
+  The names are id, annotator, site, subject, fault and kind.
+  """
   names = ('id', 'annotator', 'site', 'subject', 'fault')
   found = {n: input_pipeline.column(records, n).astype(str) for n in names}
   found['kind'] = np.array(
@@ -49,9 +53,10 @@ def write_table(
   Args:
     path: CSV file to write.
     records: audited records, in the order of the evidence.
-    evidence: evidence on them.
-    scores: scores of them.
-    weights: final indicators of all weak instances, by instance id.
+    evidence: evidence on these records.
+    scores: scores of these records.
+    weights: final indicators of all weak instances, in the order of their
+      instance ids.
   """
   texts = columns(records)
   rows = []
@@ -76,8 +81,8 @@ def summarize(
 
   Args:
     records: audited records, in the order of the evidence.
-    evidence: evidence on them.
-    scores: scores of them.
+    evidence: evidence on these records.
+    scores: scores of these records.
     history: `step` [T] and `indicators` [T, N] of all weak instances.
   """
   texts = columns(records)
@@ -100,7 +105,11 @@ def summarize(
 
 
 def in_words(faulty: Mapping[str, Any]) -> str:
-  """Returns an estimate of `ranking.estimate_faulty` as a sentence."""
+  """Returns the number of faulty annotations, and an explanation, as text.
+
+  Args:
+    faulty: estimate from `ranking.estimate_faulty`.
+  """
   if faulty['number'] is None:
     return f'cannot tell: {faulty["why"]}'
   low, high = faulty['interval']
@@ -108,7 +117,10 @@ def in_words(faulty: Mapping[str, Any]) -> str:
 
 
 def _health(records, history, has_moved):
-  """Returns the health of the weighting at each evaluation, and a verdict."""
+  """Returns statistics of the indicators at each evaluation, and a verdict.
+
+  The verdict states in words whether the weighting has collapsed.
+  """
   if not has_moved or not records or not len(history['step']):
     return {'verdict': 'no indicator has moved, or no evaluation was kept'}
   ids = input_pipeline.column(records, 'instance_id').astype(int)
@@ -133,16 +145,16 @@ def export_suspects(
     format_name: str,
     output: pathlib.Path,
 ) -> str:
-  """Writes suspects in the format of an annotation tool.
+  """Writes suspect annotations in the format of an annotation tool.
 
   Args:
-    data_dir: folder of the set, with its manifest.
+    data_dir: folder of the set, which has a manifest.
     ids: ids of the suspects, most suspect first.
     format_name: one of `names.WRITES`.
     output: folder to write.
 
   Returns:
-    One line that tells what was written.
+    One line for the user that states what was written.
 
   Raises:
     binary.Incomplete: if nothing could be exported.

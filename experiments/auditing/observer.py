@@ -1,4 +1,4 @@
-"""Applies the networks of a finished run to images, one by one."""
+"""Applies the networks of a finished run to the images of its set."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -25,12 +25,12 @@ from experiments.saving import run_folder
 
 
 class Run(NamedTuple):
-  """A finished run.
+  """A finished run, opened for an audit.
 
   Attributes:
-    dataset: set of the run.
-    last: newest checkpoint.
-    observer: observer with its networks.
+    dataset: set of the run, with its records.
+    last: newest checkpoint of the run.
+    observer: observer that applies the networks of the run.
   """
 
   dataset: input_pipeline.Dataset
@@ -39,11 +39,12 @@ class Run(NamedTuple):
 
 
 class Picture(NamedTuple):
-  """The maps of one weak instance that a report shows.
+  """The maps of one weak instance that the report of an audit shows.
 
   Attributes:
     prediction: predicted classes, uint8 [H, W].
-    alignment_map: mean over the networks, float [H, W], see `alignment_maps`.
+    alignment_map: alignment of each pixel, mean over the networks, float
+      [H, W]; see `alignment_maps`.
   """
 
   prediction: np.ndarray
@@ -55,9 +56,9 @@ class Look(NamedTuple):
 
   Attributes:
     record: the record.
-    probs: probabilities by network, float [2, H, W, K].
-    alignment_maps: alignment maps by network, float [2, H, W], see
-      `alignment_maps`.
+    probs: class probabilities by network, float [2, H, W, K].
+    alignment_maps: alignment of each pixel by network, float [2, H, W]; see
+      `hybridseg.alignment_maps`.
   """
 
   record: dict[str, Any]
@@ -66,7 +67,7 @@ class Look(NamedTuple):
 
 
 class Observer:
-  """Runs the networks over a set; compiles its two programs only once."""
+  """Applies networks to records, with programs that are compiled only once."""
 
   def __init__(
       self, network: parts_lib.Network, *, num_classes: int, batch_size: int
@@ -84,7 +85,7 @@ class Observer:
       def total(head):
         logits = network.apply_fn({**params, 'head': head}, images)
         values = network.strong_loss_fn(logits, labels, where=where)
-        # Leave out unlabelled images; the padding of a batch is unlabelled.
+        # Leave out unlabelled images, and with them the padding of a batch.
         return jnp.sum(jnp.where(where.any((1, 2)), values, 0))
 
       return jax.grad(total)(params['head'])
@@ -108,7 +109,12 @@ class Observer:
       params: Sequence[types.Params],
       records: Sequence[dict[str, Any]],
   ) -> list[Any]:
-    """Returns each network's last-layer gradient of the mean strong loss."""
+    """Returns the last-layer gradient of the mean strong loss for each network.
+
+    Args:
+      params: parameters by network.
+      records: strong training records.
+    """
     total = [jax.tree.map(np.zeros_like, p['head']) for p in params]
     for examples in input_pipeline.eval_batches(
         records, self._batch_size, label='label'):
@@ -131,9 +137,9 @@ class Observer:
     Args:
       params: parameters by network.
       directions: gradients from `strong_directions`.
-      records: records to look at.
+      records: records to which the networks are applied.
       label: feature of the records that holds the label map.
-      what: name of the pass, for the progress on stderr.
+      what: description of the records, for the progress on stderr.
     """
     told = progress.Progress(len(records), 'images', what=f'{what}: ')
     for i, examples in enumerate(input_pipeline.eval_batches(
@@ -141,7 +147,7 @@ class Observer:
       rows = zip(*jax.device_get(self._look(params, directions, examples)),
                  strict=True)
       done = i * self._batch_size
-      # The last batch is padded: `zip` drops rows without a record.
+      # The last batch is padded; `zip` drops its outputs without a record.
       for number, row in zip(range(done, len(records)), rows, strict=False):
         yield Look(records[number], *row)
       told(min(done + self._batch_size, len(records)))
@@ -171,9 +177,9 @@ def open_run(workdir: str) -> Run:
 def pictures(
     run: Run, records: Sequence[dict[str, Any]]
 ) -> list[Picture]:
-  """Returns predictions and alignment maps of weak records.
+  """Returns the predictions and alignment maps of weak records.
 
-  They are those of the newest checkpoint.
+  They are computed with the newest checkpoint of the run.
   """
   params = train_step_lib.eval_params(run.last.state)
   directions = run.observer.strong_directions(

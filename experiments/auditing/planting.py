@@ -1,9 +1,9 @@
-"""Learns from planted faults what a faulty annotation looks like to a run.
+"""Learns from planted faults which signs point to a faulty annotation.
 
-Exact masks are redrawn as a kind of weak annotation, with the usual care and
-with the faults of `data_prep.drawing.label_noise`. A logistic regression learns
-the odds of a fault from the signs (`signs`) of these drawings. It uses neither
-the weak annotations of the set nor anything known about them.
+Exact masks are redrawn as a kind of weak annotation: both with the usual care,
+and with the faults of `data_prep.drawing.label_noise`. A logistic regression
+learns the odds of a fault from the signs (`signs`) of these drawings. It uses
+neither the weak annotations of the set nor anything known about them.
 """
 
 from typing import NamedTuple
@@ -18,21 +18,24 @@ from scipy import special
 from experiments.auditing import signs as signs_lib
 
 _Kind = types.AnnotationKind
-# Without any planted fault, the score is sigmoid(8 (disagreement - 1/2)).
+# Coefficients if no fault can be planted: the log odds of a fault are
+# 8 (disagreement - 1/2).
 _RULE = np.array(
     [8.0 if n == 'disagreement' else 0.0 for n in signs_lib.NAMES] + [-4.0])
-# With all masks, values from 0.03 to 0.3 rank alike; a penalty of 1 is too
-# strong for 50 masks to move the coefficients.
+# Penalty of the distance from `_RULE`. With all masks, values from 0.03 to 0.3
+# rank about equally well; with a penalty of 1, 50 masks are too few to move the
+# coefficients.
 _PENALTY = 0.1
 _NUM_FOLDS = 5
-_NUM_ROUNDS = 500  # Rounds of EM, which converges slowly if few are faulty.
+# Rounds of EM, which converges slowly if few annotations are faulty.
+_NUM_ROUNDS = 500
 
 
 class Planted(NamedTuple):
-  """M good and faulty drawings of exact masks as one kind.
+  """M drawings of exact masks as one kind of weak annotation, good and faulty.
 
   Attributes:
-    signs: signs of each network, float [V, M, S].
+    signs: the S signs of each drawing for each of V networks, float [V, M, S].
     faulty: whether a fault is planted in each drawing, bool [M].
     groups: subject of each drawing, [M]; None if each is its own subject.
   """
@@ -50,15 +53,15 @@ def draw(
     num_classes: int,
     fault: str = '',
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Draws an exact mask as a usual annotator would draw it as a given kind.
+  """Simulates how an annotator would draw an exact mask as a weak annotation.
 
   Args:
     truth: exact mask, uint8 [H, W].
-    kind: `types.AnnotationKind`; for kinds that `simulate` cannot draw, the
-      result is the mask itself.
-    rng: source of all randomness.
+    kind: `types.AnnotationKind` of the drawing. If `simulate` cannot draw this
+      kind, the result is the mask itself, with the fault if there is one.
+    rng: random generator.
     num_classes: number of classes K.
-    fault: one of `simulate.FAULTS`, or ''.
+    fault: name of the fault to plant, one of `simulate.FAULTS`; '' for none.
 
   Returns:
     The label map, uint8 [H, W], and whether each class is tagged as present,
@@ -79,14 +82,15 @@ def draw(
 
 
 def fit(signs: np.ndarray, faulty: np.ndarray) -> np.ndarray:
-  """Returns the coefficients b of the log odds of a fault, float [S + 1].
+  """Fits the coefficients b of the log odds of a fault, float [S + 1].
 
-  They minimise, with y = 1 for a fault and y = -1 otherwise,
+  With the signs s_m of drawing m, and with y_m = 1 if it is faulty, else -1,
+  they minimise
 
     sum_m log(1 + exp(-y_m (b . [s_m, 1]))) + 0.05 ||b - b0||^2,
 
-  where b0 is the rule by disagreement alone. The fewer masks there are, the
-  closer the solution stays to that rule.
+  where b0 are the coefficients of a fixed rule that uses the disagreement
+  alone. The fewer drawings there are, the closer b stays to this rule.
 
   Args:
     signs: signs of the drawings, float [M, S]; M may be 0.
@@ -106,15 +110,17 @@ def fit(signs: np.ndarray, faulty: np.ndarray) -> np.ndarray:
 
 
 def cross_fit(planted: Planted) -> tuple[np.ndarray, np.ndarray]:
-  """Fits once per fold of the subjects, each time without that fold.
+  """Fits the coefficients several times, each time without a part of subjects.
+
+  The subjects are divided into F folds, and each fit leaves out one fold.
 
   Args:
     planted: drawings of one kind.
 
   Returns:
-    The coefficients of each fit, float [F, S + 1], and for each network and
-    drawing the log odds by the fit that has not seen its subject, float [V, M].
-    The latter are nan with a single subject, which the only fit has seen.
+    The coefficients of each fit, float [F, S + 1]; and for each network and
+    drawing, the log odds of a fault by the fit that left out its subject, float
+    [V, M]. These are nan if there is only one subject, which is never left out.
   """
   num_networks, number, num_signs = planted.signs.shape
   held_out = np.full((num_networks, number), np.nan)
@@ -132,14 +138,14 @@ def cross_fit(planted: Planted) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fold_numbers(groups: np.ndarray) -> tuple[np.ndarray, int]:
-  """Assigns subjects to folds; all masks of a subject go to the same fold.
+  """Divides drawings into folds, so that no subject is in two folds.
 
   Args:
-    groups: subject of each mask, [M].
+    groups: subject of each drawing, [M].
 
   Returns:
-    The fold of each mask, int [M], and the number of folds: 5, or the number of
-    subjects if that is smaller.
+    The fold of each drawing, int [M], and the number of folds: 5, or the number
+    of subjects if that is smaller.
   """
   _, groups = np.unique(groups, return_inverse=True)
   num_groups = int(groups.max(initial=0)) + 1
@@ -149,7 +155,7 @@ def fold_numbers(groups: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def log_odds(signs: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
-  """Returns the log odds of a fault if half of all annotations were faulty.
+  """Returns the log odds of a fault, as if half of all annotations were faulty.
 
   Args:
     signs: signs of annotations, float [..., S].
@@ -166,17 +172,18 @@ def _with_one(signs):
 
 
 def prior_log_odds(balanced: np.ndarray) -> float:
-  """Returns the log odds of the share of faulty annotations.
+  """Estimates the share of faulty annotations, and returns its log odds.
 
-  They are added to the balanced log odds of each annotation. The share is the
-  one that equals the mean of its posterior, found by EM: Saerens et al.,
-  "Adjusting the outputs of a classifier to new a priori probabilities", 2002
+  The sum of this number and an annotation's log odds from `log_odds` are the
+  log odds that the annotation is faulty, given the share. EM finds the share
+  that equals the mean probability of a fault: Saerens et al., "Adjusting the
+  outputs of a classifier to new a priori probabilities", 2002
   (https://doi.org/10.1162/089976602753284446). One good and one faulty
   annotation are added to those observed, so that a few annotations cannot make
   the share 0 or 1.
 
   Args:
-    balanced: log odds if half of all annotations were faulty, float [N].
+    balanced: log odds of each annotation from `log_odds`, float [N].
   """
   share = 0.5
   for _ in range(_NUM_ROUNDS):

@@ -4,16 +4,17 @@ The score of an annotation is the probability that it is faulty,
 
   score_k = sigmoid(mean over the networks of (b . [s_k, 1]) + prior).
 
-Here s_k are its signs (`signs`). The coefficients b are learnt for each kind
-from faults that are planted in exact masks of the strong training images; they
-are the mean of several fits, each of which leaves out one fold of the subjects.
-The prior is the log odds of the share of faulty annotations (`planting`).
+Here s_k are the signs of annotation k (`signs`). The coefficients b are learnt
+for each kind of annotation from faults that are planted in exact masks of the
+strong training images. They are the mean of several fits, each of which leaves
+out one fold of the subjects. The prior is the log odds of the share of faulty
+annotations (`planting`).
 
-The networks have learnt these masks, and agree with them better than with good
-weak annotations. The ranking does not suffer from this, but the scores are too
-high, by about a fifth (`experiments/results/audit.md`). How the score compares
-with the evidence that it does not use, and with ranking by the loss, is in
-`experiments/results/audit_power.md`.
+The networks have learnt these exact masks, and agree with them better than with
+good weak annotations. This does not impair the ranking, but the scores are too
+high, by about a fifth (`experiments/results/audit.md`).
+`experiments/results/audit_power.md` compares this ranking with rankings by the
+loss and by other evidence that the score does not use.
 """
 
 from collections.abc import Mapping
@@ -27,10 +28,13 @@ from data_prep.shared import grammar
 from experiments.auditing import evidence as evidence_lib
 from experiments.auditing import planting
 
-# Keeps the noise of networks that hardly find anything from becoming evidence.
+# Lower bound of the denominator 1 - m of `_above_usual`. Without it, noise from
+# networks that hardly find anything would count as evidence.
 _MIN_ROOM = 0.1
-_LEVEL = 0.9  # Quantile of the references that a suspect must exceed.
-_MIN_NUMBER = 10  # Fewest annotations, or reference masks, for an estimate.
+# An annotation is suspect if its disagreement is above this quantile of the
+# disagreements with exact masks.
+_LEVEL = 0.9
+_MIN_NUMBER = 10  # Fewest annotations, or exact masks, for an estimate.
 _NUM_RESAMPLES = 1000
 
 
@@ -38,16 +42,16 @@ class Scores(NamedTuple):
   """The scores of N annotations.
 
   Attributes:
-    parts: single pieces of evidence that one could rank by instead, float [N]
-      each, higher is worse: 'disagreement', 'alignment' and, if the indicators
-      have moved, 'indicator'.
-    score: score in [0, 1], higher is more suspect, float [N].
-    low: lower end of the score's interval, float [N].
-    high: upper end of the score's interval, float [N].
-    held_out: AUROC by kind on planted faults of subjects that a fit has not
-      seen; None where there is only one subject, or nothing planted. It is
-      better than on weak annotations, because the networks have seen the strong
-      images.
+    parts: name of a single kind of evidence -> its values, float [N], where
+      higher is more suspect. The names are 'disagreement', 'alignment' and, if
+      the indicators have moved, 'indicator'. They only serve for comparison.
+    score: probability that each annotation is faulty, float [N].
+    low: lower end of each score's interval, float [N].
+    high: upper end of each score's interval, float [N].
+    held_out: kind -> AUROC with which planted faults are found in subjects that
+      were left out of the fit; None if there is only one subject, or no planted
+      fault. It is higher than on weak annotations, because the networks have
+      learnt the strong images.
   """
 
   parts: Mapping[str, np.ndarray]
@@ -60,9 +64,10 @@ class Scores(NamedTuple):
 def score(evidence: evidence_lib.Evidence) -> Scores:
   """Computes the score of every annotation.
 
-  The interval is sigmoid(mean +- 2 standard deviations of the log odds over
-  the networks) and shows how much the two networks disagree. It is not a
-  confidence interval: it does not show errors that both of them make.
+  The interval of a score is sigmoid(mean +- 2 standard deviations), where mean
+  and standard deviation are those of the log odds over the two networks. It
+  shows how much the networks disagree. It is not a confidence interval, because
+  it does not show errors that both networks make.
   """
   parts = {
       'disagreement': _above_usual(evidence),
@@ -73,7 +78,8 @@ def score(evidence: evidence_lib.Evidence) -> Scores:
   odds, held_out = np.zeros(evidence.signs.shape[:2]), {}
   for kind, planted in evidence.planted.items():
     rows = evidence.kinds == kind
-    # Log odds are linear, so that averaging the coefficients averages them.
+    # The log odds are linear in the coefficients: the mean coefficients of all
+    # fits give the mean of their log odds.
     coefficients, unseen = planting.cross_fit(planted)
     odds[:, rows] = planting.log_odds(
         evidence.signs[:, rows], coefficients.mean(0))
@@ -94,10 +100,11 @@ def _auroc(odds, faulty):
 
 
 def _above_usual(evidence):
-  """Returns disagreements D on one scale for all kinds: (D - m) / (1 - m).
+  """Returns disagreements that are comparable between kinds, float [N].
 
-  m is the median disagreement with exact masks of the validation split that
-  were drawn as the same kind.
+  A disagreement D is scaled to (D - m) / (1 - m), where m is the median
+  disagreement with exact masks of the validation split that were drawn as the
+  same kind.
   """
   usual = np.zeros(len(evidence.kinds))
   for kind, values in evidence.references['val'].items():
@@ -109,28 +116,31 @@ def _above_usual(evidence):
 def estimate_faulty(
     evidence: evidence_lib.Evidence, rows: np.ndarray | None = None
 ) -> dict[str, Any]:
-  """Estimates how many annotations are faulty, from two references.
+  """Estimates how many annotations are faulty.
 
-  If all annotations of a kind were as good as the exact masks of a reference, a
-  tenth of them would disagree with the networks more than the 0.9 quantile of
-  the reference. If a larger share s does so, a share of (s - 0.1) / 0.9 is
+  The disagreements of the networks with the annotations are compared with those
+  with exact masks, drawn as the same kind. If all annotations were as good as
+  these masks, a tenth of them would have a disagreement above the 0.9 quantile
+  of the masks. If a larger share s does, a share of (s - 0.1) / 0.9 is
   estimated to be faulty.
 
-  Images of the validation split are new to the networks, which disagree with
-  them more than with good annotations of the training images: this reference
-  finds too few faults. The strong training images are well known to the
-  networks: this reference finds too many. The estimate is the mean of both. Its
-  interval goes from the lowest to the highest end of the two bootstrap
-  intervals.
+  This is done with two sets of exact masks. Images of the validation split are
+  new to the networks, which disagree with these masks more than with good
+  annotations of training images: the estimate is too low. The strong training
+  images were learnt by the networks: the estimate is too high. The result is
+  the mean of both estimates. Its interval goes from the lowest to the highest
+  end of their bootstrap intervals.
 
   Args:
-    evidence: evidence on all annotations.
-    rows: annotations to estimate it for, int rows or bool [N]; None is all.
+    evidence: evidence on all N annotations.
+    rows: the annotations to consider, as int positions or bool [N]; None
+      stands for all.
 
   Returns:
-    `share`, `number`, and `interval` of the number, which are None if there are
-    too few annotations or masks; `can_tell`, whether there is any faulty
-    annotation; and `why`, an explanation.
+    `share` and `number` of the faulty annotations, and `interval` of the
+    number, all None if there are too few annotations or exact masks;
+    `can_tell`, whether the data show that any annotation is faulty; and `why`,
+    an explanation.
   """
   rows = np.arange(len(evidence.kinds)) if rows is None else rows
   kinds = evidence.kinds[rows]
@@ -163,7 +173,17 @@ def estimate_faulty(
 
 
 def _excess(values, kinds, reference, rng):
-  """Returns the share of faulty annotations, and its bootstrap interval."""
+  """Estimates the share of faulty annotations from one set of exact masks.
+
+  Args:
+    values: disagreement of each annotation, float [N].
+    kinds: kind of each annotation, int [N].
+    reference: kind -> disagreements with exact masks drawn as this kind.
+    rng: random generator of the bootstrap.
+
+  Returns:
+    The share, and the lower and upper end of its 95 % bootstrap interval.
+  """
   codes = np.unique(kinds)
   groups = [(values[kinds == k], reference[k]) for k in codes.tolist()]
 
@@ -173,7 +193,8 @@ def _excess(values, kinds, reference, rng):
       if resampled:
         found, exact = (
             x[rng.integers(len(x), size=len(x))] for x in (found, exact))
-      # The excess must be strict, since good annotations often tie at 0 or 1.
+      # Use > and not >=: disagreements with good annotations are often all 0 or
+      # all 1, and equal to the quantile.
       beyond = np.mean(found > np.quantile(exact, _LEVEL))
       total += len(found) * (beyond - (1 - _LEVEL)) / _LEVEL
     return float(np.clip(total / len(values), 0, 1))
@@ -188,12 +209,16 @@ def summarize_groups(
     scores: Scores,
     names: np.ndarray,
 ) -> dict[str, dict[str, Any]]:
-  """Returns number, mean score and estimated faults for each group.
+  """Summarizes the annotations of each group, such as each annotator.
 
   Args:
     evidence: evidence on all annotations.
     scores: scores of all annotations.
-    names: group of each annotation, text [N].
+    names: name of the group of each annotation, text [N].
+
+  Returns:
+    For each group, its number of annotations, their mean score, and the
+    estimate of `estimate_faulty`.
   """
   return {
       str(name): {
@@ -212,7 +237,7 @@ def evaluate(
     *,
     num_first: int = 50,
 ) -> dict[str, Any] | None:
-  """Measures how well the planted faults were found.
+  """Measures how well the ranking finds faults that were planted in the set.
 
   Args:
     scores: scores of all annotations.
@@ -222,11 +247,13 @@ def evaluate(
 
   Returns:
     None if no annotation, or every annotation, has a planted fault. Otherwise:
-    `auroc` of the score, of each part, and by fault; `precision_of_first`;
-    `confusion`, the number of annotations for each planted fault and stated
-    reason; `share_sure`, the share of annotations whose interval lies on one
-    side of 0.5; and the share of these, and of the others, whose score is on
-    the right side.
+    `auroc` of the score, `auroc_of_part` for each entry of `scores.parts`, and
+    `auroc_by_fault`; `precision_of_first`, the share of faulty annotations
+    among the first suspects; `confusion`, the number of annotations for each
+    planted fault and stated reason; `share_sure`, the share of annotations
+    whose interval lies on one side of 0.5; and the shares of these
+    (`right_where_sure`) and of the others (`right_where_not`) whose score is on
+    the right side of 0.5.
   """
   faulty = faults != ''
   if not faulty.any() or faulty.all():
@@ -265,5 +292,8 @@ def _mean(values):
 
 
 def rank(scores: Scores) -> np.ndarray:
-  """Returns the rows, most suspect first, int [N]; ties keep their order."""
+  """Returns the positions of the annotations, most suspect first, int [N].
+
+  Annotations of equal score keep their order.
+  """
   return np.argsort(-scores.score, kind='stable')

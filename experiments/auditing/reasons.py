@@ -1,8 +1,9 @@
-"""Explains why an annotation is suspect, by its geometry and the prediction's.
+"""Explains what seems wrong with an annotation, as a name and in words.
 
-The thresholds were set on the generated phantom and by the definition of the
-planted faults of `data_prep.drawing.label_noise`. They were then measured on
-endoscene: `experiments/results/audit.md`.
+The reason follows from the shapes of the annotation and of the prediction. The
+thresholds were set on the generated phantom data, and by the definition of the
+planted faults in `data_prep.drawing.label_noise`. How often the reasons are
+right on endoscene is in `experiments/results/audit.md`.
 """
 
 from typing import NamedTuple
@@ -15,29 +16,32 @@ _Kind = types.AnnotationKind
 REASONS = (
     'missing_object', 'wrong_place', 'shifted', 'too_large', 'too_small',
     'wrong_class', 'unclear')
-# The reason that is right for each planted fault.
+# Planted fault -> the reason that explains it correctly.
 OF_FAULT = {
     'shifted': 'shifted', 'shrunken': 'too_small',
     'wrong_place': 'wrong_place', 'missing': 'missing_object'}
 
-# An object must be seen by both networks with this mean probability: below it,
-# the networks have no opinion that could blame an annotator.
+# Least mean probability over both networks at which a pixel counts as part of a
+# predicted object. Below it, the networks are too unsure to contradict an
+# annotator.
 _SURE = 0.5
-# Objects that take less than this share of the image are specks.
+# Predicted objects that take less than this share of the image are ignored.
 _SPECK = 0.002
-# A box of half the side has a quarter of the area. Careful annotators stay
-# within 10 % of the side and networks within about 30 %, so that half the area
-# separates faults from both.
+# A drawing is too small if its area is below this share of the predicted one. A
+# planted fault halves the sides of a box, and so leaves a quarter of its area.
+# The sides of careful drawings differ by up to 10 %, those of predictions by
+# about 30 %: half the area separates the fault from both.
 _SMALL = 0.5
 # If less than this share of the smaller object lies inside the larger one, the
-# drawing is in another place, and not of another size.
+# reason is a wrong position of the drawing, and not a wrong size.
 _INSIDE = 0.6
-# Distances are in sizes of the drawn object. Careful outlines stay within a
-# quarter. A drawing that is a whole size away and touches nothing is no slip of
-# the hand: with the exact masks of the phantom as prediction, this recognises
-# 80 % of the shifted and 83 % of the misplaced annotations.
+# Distances of a drawing from the predicted object at which it is shifted (from
+# _NEAR) or in the wrong place (from _FAR, without overlap), in sizes of the
+# drawn object. Careful outlines stay within a quarter. With the exact masks of
+# the phantom as predictions, these thresholds recognise 80 % of the shifted and
+# 83 % of the misplaced annotations.
 _NEAR, _FAR = 0.25, 1.0
-_IOU_GOOD = 0.6
+_IOU_GOOD = 0.6  # Least IoU of a drawing that is good except for a lost object.
 
 
 class Reason(NamedTuple):
@@ -45,7 +49,7 @@ class Reason(NamedTuple):
 
   Attributes:
     name: one of `REASONS`.
-    words: the evidence for it, in a few words.
+    words: the evidence for this reason, in a few words.
   """
 
   name: str
@@ -58,10 +62,10 @@ def explain(
   """Returns what seems wrong with an annotation, if anything does.
 
   Args:
-    probs: probabilities of both networks, float [2, H, W, K].
-    kind: `types.AnnotationKind`.
-    label: label map, uint8 [H, W], `types.UNLABELLED` where unknown.
-    present: whether each class is tagged as present, uint8 [K].
+    probs: class probabilities of both networks, float [2, H, W, K].
+    kind: `types.AnnotationKind` of the annotation.
+    label: its label map, uint8 [H, W], `types.UNLABELLED` where unknown.
+    present: whether it tags each class as present, uint8 [K].
   """
   seen = _seen(probs)
   if kind == _Kind.TAG:
@@ -75,7 +79,10 @@ def explain(
 
 
 def _seen(probs):
-  """Returns the objects that both networks agree on, uint8 [H, W]."""
+  """Returns the class of each pixel on which both networks agree, uint8 [H, W].
+
+  All other pixels, and those of tiny objects, are 0.
+  """
   mean = probs.mean(0)
   label = np.where(mean.max(-1) >= _SURE, mean.argmax(-1), 0).astype(np.uint8)
   label[np.any(probs.argmax(-1) != label, axis=0)] = 0
@@ -114,7 +121,13 @@ def _explain_dense(seen, drawn):
 
 
 def _is_good(seen, drawn, unmatched):
-  """Returns whether the overlap is good without the objects nobody drew."""
+  """Returns whether seen and drawn objects agree but for the undrawn objects.
+
+  Args:
+    seen: predicted classes, uint8 [H, W].
+    drawn: drawn classes, uint8 [H, W].
+    unmatched: masks of the seen objects that nobody drew, bool [H, W] each.
+  """
   rest = (seen > 0) & ~np.any(unmatched, axis=0)
   return (rest & (drawn > 0)).sum() >= _IOU_GOOD * (rest | (drawn > 0)).sum()
 
@@ -171,7 +184,8 @@ def _explain_sparse(seen, label):
       return Reason('too_small', f'{inside:.0%} of the background marks on '
                     'something seen')
     return Reason('unclear', words)
-  # Marks have no size of their own: measure in sizes of the seen object.
+  # Scribbles and points show no size of an object. Swap the arguments, so that
+  # the unit is the size of a seen object.
   distance = _distance(drawn, seen > 0)
   return Reason('wrong_place' if distance > _FAR else 'shifted',
                 f'{words}, {distance:.1f} sizes away')

@@ -1,4 +1,4 @@
-"""Writes audit.html, with predictions and alignment maps of the suspects."""
+"""Writes audit.html, the report of an audit with pictures of the suspects."""
 
 from collections.abc import Mapping, Sequence
 import os
@@ -13,7 +13,7 @@ from experiments.auditing import observer
 from experiments.auditing import ranking
 from experiments.reports import pages
 
-_NUM_SHOWN = 200
+_NUM_SHOWN = 200  # Number of suspects in the report.
 
 
 def write(
@@ -30,8 +30,8 @@ def write(
     path: HTML file to write.
     run: the run that was audited.
     records: audited records, in the order of the evidence.
-    evidence: evidence on them.
-    scores: scores of them.
+    evidence: evidence on these records.
+    scores: scores of these records.
     summary: summary from `files.summarize`.
 
   Raises:
@@ -65,7 +65,7 @@ def write(
           kinds=texts['kind'].tolist(),
           faults=texts['fault'].tolist() if any(texts['fault']) else [],
           steps=history['step'],
-          # The history of a run without any evaluation has the shape (0,).
+          # Without any evaluation, the history has the shape (0,).
           history=history['indicators'].reshape(-1, len(weights))[:, ids],
           health={k: v for k, v in summary['weighting'].items()
                   if k not in ('step', 'verdict')}),
@@ -93,7 +93,7 @@ def _tables(summary):
       f'By {name}': [
           {name: group or 'not known', 'number': line['number'],
            'mean score': line['mean_score'],
-           # Only the number: the summary explains it once for all groups.
+           # Show only the number: the summary above explains it once.
            'faulty, estimated': files.in_words(
                line['faulty']).split(':')[0]}
           for group, line in summary[f'by_{name}'].items()]

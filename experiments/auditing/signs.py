@@ -1,10 +1,11 @@
-"""Signs of a fault: a few numbers that compare prediction and annotation.
+"""Computes signs of a fault: numbers that compare prediction and annotation.
 
-A single number, such as a loss, cannot tell a fault from a small object or from
-a network that is unsure. Several numbers can: they state whether the network
-sees the drawn object, whether the seen object continues around the drawn one,
-whether the drawn place is the best one in the image, and how large both objects
-are. `experiments.auditing.planting` learns which values point to a fault.
+A single number, such as a loss, is high for a fault, but also for a small
+object or an unsure network. Several numbers can distinguish these cases. They
+show whether the network predicts the drawn object, whether the predicted object
+extends beyond the drawn one, whether any other part of the image has higher
+probabilities, and how large both objects are. `experiments.auditing.planting`
+learns which values point to a fault.
 """
 
 from hybridseg import metrics as metrics_lib
@@ -13,42 +14,47 @@ import numpy as np
 from scipy import ndimage
 
 _Kind = types.AnnotationKind
-# All signs are of the order of 1, as `planting.fit` expects.
+# Names of the S signs. All have values of the order of 1, as `planting.fit`
+# expects.
 NAMES = (
     'disagreement', 'inside', 'ring', 'rank', 'odds_inside', 'odds_ring',
     'size_drawn', 'size_seen')
-_LOG_SCALE = 0.2  # Scales logarithms, which reach 5 and more, to about 1.
-_LEAST = 0.01  # Added to probabilities before their log odds are taken.
-_RING = 0.35  # Width of the ring, in square roots of the drawn area.
+_LOG_SCALE = 0.2  # Factor of logarithms, whose values reach 5 and more.
+_LEAST = 0.01  # Added to p and 1 - p, so that log odds are finite.
+# Width of the ring around a drawn object, as a multiple of the square root of
+# the drawn area.
+_RING = 0.35
 _MIN_RING = 1.5  # Smallest width of the ring, in pixels.
 
 
 def signs(
     probs: np.ndarray, kind: int, label: np.ndarray, present: np.ndarray
 ) -> np.ndarray:
-  """Returns the signs of `NAMES`, float [S].
+  """Returns the S signs of one annotation for one network, float [S].
 
-  All signs but the disagreement are computed for each foreground class that the
-  prediction or the annotation holds, and averaged over these classes. With the
-  probability q of a class, its drawn pixels D, and a ring R around them, they
-  are
+  The first sign is the `disagreement`. The others are computed for each
+  foreground class that the prediction or the annotation contains, and averaged
+  over these classes. With the probability map q of a class, its drawn pixels D,
+  and a ring R of pixels around D, they are
 
-    inside, ring: mean of q over D, over R;
-    rank: AUROC of q for D, which is high if D is the best place to draw;
-    odds_inside, odds_ring: mean of the log odds of q over D, over R;
-    size_drawn, size_seen: log of the share of the image in D, in q.
+    inside, ring: mean of q over D, and over R;
+    rank: AUROC with which q separates D from the other labelled pixels;
+    odds_inside, odds_ring: mean of the log odds of q over D, and over R;
+    size_drawn, size_seen: log of the share of the image that D takes, and that
+      the sum of q takes.
 
-  Where nothing is drawn, q counts as 0 in D and R, and the rank is 1/2.
+  If a class is not drawn, q counts as 0 in D and R, and the rank is 1/2.
+  Logarithms and log odds are multiplied by 0.2.
 
   Args:
-    probs: probabilities of one network, float [H, W, K].
-    kind: `AnnotationKind`.
-    label: label map, uint8 [H, W], `types.UNLABELLED` where unknown.
-    present: whether each class is tagged as present, uint8 [K].
+    probs: class probabilities of the network, float [H, W, K].
+    kind: `AnnotationKind` of the annotation.
+    label: its label map, uint8 [H, W], `types.UNLABELLED` where unknown.
+    present: whether it tags each class as present, uint8 [K].
   """
   known = label != types.UNLABELLED
-  # Marks are few on purpose: use the prediction around them, too, although
-  # those pixels are unlabelled.
+  # Scribbles, points and tags leave most pixels unlabelled on purpose. Use the
+  # prediction at these pixels, too.
   visible = known | (kind in (*types.SPARSE_KINDS, _Kind.TAG))
   classes = range(1, probs.shape[-1])
   held = [c for c in classes if (label == c).any()
@@ -87,25 +93,25 @@ def _log_odds(probs):
 def disagreement(
     probs: np.ndarray, kind: int, label: np.ndarray, present: np.ndarray
 ) -> float:
-  """Returns the disagreement of a prediction and an annotation, in [0, 1].
+  """Returns how much a prediction disagrees with an annotation, in [0, 1].
 
-  Its definition depends on what the kind of annotation states:
+  The definition depends on the kind of the annotation:
 
-  - dense kinds: 1 - soft Dice, mean over the foreground classes that either of
-    the two holds;
-  - boxes and extreme points: the same for the projections on both axes, as in
-    `weak_losses.projection_loss`;
-  - scribbles and points: mean over the classes of the probability of another
-    class at their marks. A foreground class without marks is taken to be
-    absent, and counts with its largest probability;
-  - tags: mean over the classes of the distance between the largest probability
-    and the tag, which is 0 or 1.
+  - dense kinds: 1 - soft Dice, mean over the foreground classes that the
+    prediction or the annotation contains;
+  - boxes and extreme points: the same for the projections of both masks on the
+    two axes, as in `weak_losses.projection_loss`;
+  - scribbles and points: the probability of all other classes at the marks of a
+    class, mean over the classes. A foreground class without marks is assumed to
+    be absent, and counts with the largest probability that it has anywhere;
+  - tags: the distance between the largest probability of a class and its tag,
+    which is 0 or 1, mean over the foreground classes with a tag.
 
   Args:
-    probs: probabilities of one network, float [H, W, K].
-    kind: `AnnotationKind`.
-    label: label map, uint8 [H, W], `types.UNLABELLED` where unknown.
-    present: whether each class is tagged as present, uint8 [K].
+    probs: class probabilities of one network, float [H, W, K].
+    kind: `AnnotationKind` of the annotation.
+    label: its label map, uint8 [H, W], `types.UNLABELLED` where unknown.
+    present: whether it tags each class as present, uint8 [K].
   """
   num_classes = probs.shape[-1]
   if kind == _Kind.TAG:
@@ -120,8 +126,8 @@ def disagreement(
     values = []
     for c in range(1, num_classes):
       drawn, seen = label == c, np.where(known, probs[..., c], 0)
-      # Skip a class that neither holds: its trivial agreement would dilute the
-      # mean.
+      # Skip a class that neither prediction nor annotation contains: its
+      # trivial agreement would lower the mean.
       if drawn.any() or seen.max(initial=0) >= 0.5 or num_classes == 2:
         values.append(
             _shadow_loss(seen, drawn) if kind in types.BOX_KINDS

@@ -1,7 +1,7 @@
-"""Makes what a person looks at: plots of a run and its HTML reports.
+"""Makes the plots of a run, and the HTML reports of train, evaluate and audit.
 
-This room holds plots and panels of a run (`plots`), and the reports of train,
-evaluate and audit (`pages`). Reports consist of sections that know what a run
-holds (`sections`), of blocks that know nothing of runs (`blocks`), and of one
-script and style sheet (`script`).
+`plots` draws the plots and the panel of example images of a run. `pages` writes
+the reports, from sections about runs (`sections`), from blocks that are
+independent of runs, such as tables (`blocks`), and with one script and style
+sheet (`script`).
 """

@@ -1,7 +1,7 @@
-"""Blocks of a report: lists of cases with pictures, tables, and sections.
+"""Makes the HTML blocks of a report: lists of cases, pictures and tables.
 
-This module knows nothing of runs: its callers have already named, painted and
-sorted everything that it draws.
+This module is independent of runs: its callers name, paint and sort what it
+shows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,13 +18,15 @@ import numpy as np
 
 from experiments.reports import script
 
-_TINY = 32  # Pixels; browsers would blur pictures of up to this size.
-_MIN_SIDE = 32  # Pixels; no picture is shrunk below this to save bytes.
-_QUALITY = 75
+# Pictures of at most this side, in pixels, are enlarged: browsers would blur
+# them.
+_TINY = 32
+_MIN_SIDE = 32  # Pixels; pictures are not shrunk further to save bytes.
+_QUALITY = 75  # Quality of WebP, from 0 to 100.
 
 
 class Picture(NamedTuple):
-  """An encoded picture: its data URI and its size in pixels."""
+  """An encoded picture: its data URI, and its width and height in pixels."""
 
   uri: str
   width: int
@@ -36,8 +38,8 @@ class Case(NamedTuple):
 
   Attributes:
     id: heading of the line.
-    values: text or number for each column; nan where there is none.
-    pictures: pictures by caption.
+    values: name of each column -> text or number; nan where there is none.
+    pictures: caption -> picture.
   """
 
   id: str
@@ -46,36 +48,52 @@ class Case(NamedTuple):
 
 
 class Section(NamedTuple):
-  """A part of a page, with a plain title and an HTML body."""
+  """A part of a page: its title as plain text, and its body as HTML."""
 
   title: str
   body: str
 
 
 class Limits(NamedTuple):
-  """The largest allowed size of a picture: its longer side, and its bytes."""
+  """The limits of a picture: its longer side in pixels, and its size in bytes.
+  """
 
   side: int
   num_bytes: int
 
 
 def limits(num_pictures: int, *, total_bytes: int, max_side: int) -> Limits:
-  """Divides the bytes of a page among its pictures; base64 turns 3 into 4."""
+  """Returns the limits of each picture of a page.
+
+  Args:
+    num_pictures: number of pictures on the page.
+    total_bytes: bytes that all of them may take in the HTML file, where base64
+      turns 3 bytes into 4.
+    max_side: largest side of a picture, in pixels.
+  """
   num_bytes = total_bytes * 3 // 4 // max(num_pictures, 1)
-  # A painted photograph takes 0.13 bytes per pixel at this quality.
+  # A painted photograph takes about 0.13 bytes per pixel at `_QUALITY`.
   side = min(max_side, max(64, int(math.sqrt(num_bytes / 0.13)) // 8 * 8))
   return Limits(side, num_bytes)
 
 
 def fit(size: Sequence[int], side: int) -> tuple[int, int]:
-  """Returns the height and width after shrinking, neither above `side`."""
+  """Returns the height and width of a picture, shrunk to at most `side`."""
   scale = min(1.0, side / max(size[0], size[1]))
   return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def encode(pixels: np.ndarray, limit: Limits) -> Picture:
-  """Encodes uint8 [H, W, 3] within the limit; enlarges tiny pictures."""
-  if max(pixels.shape[:2]) <= _TINY:  # Whole multiples keep pixels sharp.
+  """Encodes a picture as WebP within its limits.
+
+  Tiny pictures are enlarged first, so that browsers show sharp pixels.
+
+  Args:
+    pixels: picture, uint8 [H, W, 3].
+    limit: largest side and number of bytes.
+  """
+  if max(pixels.shape[:2]) <= _TINY:
+    # Enlarge by a whole number, which keeps the pixels sharp.
     times = 96 // max(pixels.shape[:2])
     pixels = pixels.repeat(times, axis=0).repeat(times, axis=1)
     content = html_page.image_bytes(
@@ -98,7 +116,13 @@ def _picture(content, shape):
 def page(
     title: str, intro: Sequence[str], sections: Sequence[Section]
 ) -> str:
-  """Returns the HTML of a report: title, introduction, contents, sections."""
+  """Returns the HTML of a report, with a table of contents.
+
+  Args:
+    title: title as plain text.
+    intro: paragraphs below the title, as HTML.
+    sections: sections; those with an empty body are left out.
+  """
   sections = [s for s in sections if s.body]
   contents = ''.join(
       f'<li><a href="#part-{i}">{html_page.escape(s.title)}</a></li>'
@@ -122,14 +146,17 @@ def cases_list(
     num_cases: int | None = None,
     more: str = '',
 ) -> str:
-  """Returns a table of cases whose reader can sort, filter and enlarge it.
+  """Returns a table of cases that a reader can sort and filter, as HTML.
+
+  A click on the pictures of a case enlarges them.
 
   Args:
     cases: cases in their initial order.
-    label: name of what is listed, for screen readers.
-    sorted_by: the column that rises in the initial order; '' if none does.
-    num_cases: total number of cases, if more than those given.
-    more: sentence that tells where to find the other cases.
+    label: what each line shows, such as 'case', for screen readers.
+    sorted_by: the column by which the cases are sorted at first, in ascending
+      order; '' if by none.
+    num_cases: total number of cases, if there are more than those listed.
+    more: sentence that states where to find the other cases.
   """
   if not cases:
     return ''
@@ -184,7 +211,7 @@ def _img(caption, picture, *, lazy=False):
 
 
 class _Column:
-  """The cells of a column: numbers in one common format, or text."""
+  """One column of a table: numbers in a common format, or texts."""
 
   def __init__(self, values):
     self._values = values
@@ -212,7 +239,8 @@ class _Column:
 
 
 def gallery(cases: Sequence[Case]) -> str:
-  """Returns the cases one after the other, with large pictures."""
+  """Returns the HTML that shows cases one after another, with large pictures.
+  """
   groups = []
   for case in cases:
     figures = ''.join(
@@ -229,11 +257,14 @@ def gallery(cases: Sequence[Case]) -> str:
 
 
 def tables(tree: Mapping[str, Any]) -> str:
-  """Returns a tree of numbers as HTML tables.
+  """Returns the HTML tables that show a tree of numbers.
 
   The plain values of a dict become a table of keys and values. A dict that
-  holds nothing but dicts becomes one table, with a line for each of them. A
-  pair of numbers is shown as an interval.
+  holds only dicts becomes one table, with a line for each inner dict. A pair of
+  numbers is shown as an interval.
+
+  Args:
+    tree: nested dicts of numbers, texts and pairs of numbers.
   """
   return html_page.side_by_side(*_tables(tree, ''))
 
@@ -257,7 +288,13 @@ def _tables(tree, caption):
 
 
 def lines_table(caption: str, lines: Sequence[Mapping[str, Any]]) -> str:
-  """Returns lines of equal keys as a table, transposed if it is too wide."""
+  """Returns an HTML table, which is transposed if it is too wide.
+
+  Args:
+    caption: caption of the table.
+    lines: rows of the table, dicts with the same keys; the keys are the heads
+      of the columns.
+  """
   if not lines:
     return ''
   keys = list(dict.fromkeys(itertools.chain.from_iterable(lines)))
@@ -277,7 +314,12 @@ def _leaves(tree, separator, prefix=''):
 
 
 def details(title: str, values: Mapping[str, Any]) -> str:
-  """Returns a folded table of keys and values, which may be nested."""
+  """Returns a table of keys and values that a reader can unfold, as HTML.
+
+  Args:
+    title: title that is always visible.
+    values: values by key, which may be nested.
+  """
   lines = [[k, _text(v, pair=', ')] for k, v in _leaves(values, '.')]
   if not lines:
     return ''
@@ -287,7 +329,7 @@ def details(title: str, values: Mapping[str, Any]) -> str:
 
 
 def words(key: Any) -> str:
-  """Returns a key as words, with spaces for underscores."""
+  """Returns a key as text for a reader, with spaces in place of underscores."""
   return str(key).replace('_', ' ')
 
 

@@ -1,6 +1,6 @@
 """Writes the reports of train, evaluate and audit, each as one HTML file.
 
-A report opens offline, needs no network, and may run no script but its own.
+A report needs no network. It forbids the browser to run any script but its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,15 +30,15 @@ class Suspect(NamedTuple):
 
   Attributes:
     id: id of the instance.
-    rank: place in the ranking; 1 is the first to look at.
-    score: score by which it was ranked.
+    rank: position in the ranking; 1 is the most suspect instance.
+    score: score by which the instances are ranked.
     interval: interval of the score, or (nan, nan).
     kind: kind of the annotation, such as 'box'.
     annotator: name of the annotator, or ''.
-    site: name of the site, or ''.
-    reason: explanation of why it is suspect.
-    indicator: indicator, in [0, 1].
-    fault: planted fault; '' if there is none or none is known.
+    site: name of the site (such as a hospital), or ''.
+    reason: explanation of why the annotation is suspect.
+    indicator: indicator of the instance, in [0, 1].
+    fault: name of the planted fault; '' if there is none or none is known.
     image: image, uint8 [H, W, C], C = 1 or 3, of any size.
     label: weak label, uint8 [H, W].
     prediction: predicted classes, uint8 [H, W].
@@ -67,15 +67,16 @@ class AuditSummary(NamedTuple):
   """The findings of an audit about all instances together.
 
   Attributes:
-    facts: what to show first, such as {'instances': 493, 'suspects': 100}.
-    tables: lines of equal keys by name of the table, such as 'By kind'; the
-      first key is the heading of the line.
+    facts: numbers to show first, such as {'instances': 493, 'suspects': 100}.
+    tables: name of each table, such as 'By kind' -> its rows. All rows of a
+      table have the same keys; the first key holds the row heading.
     kinds: kind of each instance, [N].
     faults: planted fault of each instance, [N], '' if none; [] if none is
       known.
     steps: steps at which `history` and `health` were recorded, int [T].
-    history: indicators, float [T, N].
-    health: values of each share or mean over time, [T], by name.
+    history: indicators of all instances at these steps, float [T, N].
+    health: name of a statistic of the indicators, such as their mean -> its
+      values at these steps, [T].
   """
 
   facts: Mapping[str, Any]
@@ -108,15 +109,17 @@ def write_train_report(
     path: HTML file to write.
     results: content of metrics.json.
     lines: lines of log.jsonl.
-    history: `step` [T] and `indicators` [T, N], as `run_log.Log.history`.
-    config: config of the run, nested.
-    sessions: sessions of run.json.
+    history: `step` [T] and `indicators` [T, N] of `run_log.Log.history`.
+    config: config of the run, as nested dicts.
+    sessions: the sessions that run.json lists.
     dataset: the set that the run was trained on.
-    weights: final indicators, float [N].
-    weak_rows: rows of train_weak to show, least trusted first.
-    weak_predictions: predictions of these rows, uint8 [len(weak_rows), H, W].
-    test_counts: confusion counts of the test split, int [M, K, 3].
-    test_predictions: predictions of the test split, uint8 [M, H, W].
+    weights: final indicators of all weak instances, float [N].
+    weak_rows: positions in train_weak of the instances to show, least trusted
+      first.
+    weak_predictions: predictions for these instances, uint8
+      [len(weak_rows), H, W].
+    test_counts: confusion counts of the M test images, int [M, K, 3].
+    test_predictions: predictions for the test images, uint8 [M, H, W].
 
   Raises:
     OSError: if the file cannot be written.
@@ -153,7 +156,7 @@ def write_train_report(
                   total_bytes=sections.SHORT_LIST_BYTES),
               note=f'{len(weak)} of {len(weak_records)}; indicators.csv has '
               'all.'),
-          # Reports travel: they must not show paths of this machine.
+          # Reports are sent to others: they must not show local paths.
           sections.details(session_lib.without_paths(
               {'Run': plain, 'Config': config} | {
                   f'Session {i}': s for i, s in enumerate(sessions, 1)})),
@@ -172,17 +175,17 @@ def write_evaluation_report(
 ) -> None:
   """Writes the report of an evaluation.
 
-  Cases are sorted, worst first, by the mean of their scores whose names begin
-  with 'dice'.
+  Cases are sorted, worst first, by the mean of those of their scores whose
+  names begin with 'dice'.
 
   Args:
     path: HTML file to write.
     title: title such as 'phantom: test, step 400'.
-    classes: K names; index 0 is the background.
+    classes: names of the K classes; index 0 is the background.
     results: tree of numbers; a pair of numbers is an interval.
     cases: cases in any order.
-    details: folded tables of keys and values by name, such as {'Config': {...},
-      'Versions': {...}}; they may be nested.
+    details: title of each table that a reader can unfold -> its keys and
+      values, such as {'Config': {...}}; they may be nested.
 
   Raises:
     OSError: if the file cannot be written.
@@ -209,9 +212,10 @@ def write_audit_report(
   Args:
     path: HTML file to write.
     title: title such as 'phantom: audit of 493 weak instances'.
-    classes: K names; index 0 is the background.
+    classes: names of the K classes; index 0 is the background.
     summary: findings about all instances.
-    suspects: suspects in the order to show them; at most 1,000 are shown.
+    suspects: suspect instances, in the order to show them; only the first 1,000
+      are shown.
     details: as in `write_evaluation_report`.
 
   Raises:
@@ -241,11 +245,11 @@ def write_audit_report(
 def _case_sections(cases, more):
   """Returns three sections: the worst cases, the best ones, and all of them."""
   ranks = [_mean_dice(case.scores) for case in cases]
-  order = np.argsort(ranks, kind='stable')  # Places nan last.
+  order = np.argsort(ranks, kind='stable')  # Cases with a nan come last.
   items = [_case_item(cases[i], ranks[i]) for i in order]
   known = items[:np.isfinite(ranks).sum()]
   num = sections.NUM_GALLERY
-  best = known[num:][::-1][:num]  # Skip those shown among the worst.
+  best = known[num:][::-1][:num]  # Skip cases that the worst ones include.
   names = [n for item in items[:1] for n in item.values if _is_dice(n)]
   return (
       sections.section('Worst cases', sections.gallery(known[:num])),
@@ -275,7 +279,14 @@ def _case_item(case, mean_dice):
 
 
 def _evaluated(records, classes, counts, predictions):
-  """Returns the evaluated cases of a split."""
+  """Returns the images of a split with their scores and predictions.
+
+  Args:
+    records: records of the split.
+    classes: names of the K classes.
+    counts: confusion counts of the images, int [N, K, 3].
+    predictions: predicted classes, uint8 [N, H, W].
+  """
   scores = {'dice': metrics_lib.dice_from_counts(counts),
             'iou': metrics_lib.iou_from_counts(counts)}
   ids = input_pipeline.column(records, 'id')
@@ -320,10 +331,12 @@ def _suspect_item(suspect):
 
 
 def _harm(alignment):
-  """Returns an alignment map scaled so that most lies in [-1, 1]; harm is > 0.
+  """Returns the negative alignment map, scaled so that 99 % lies in [-1, 1].
 
-  The scale is a quantile, because a few pixels are far above all others.
+  Positive values mark harmful pixels. The scale is a quantile and not the
+  maximum, because a few pixels are far above all others.
   """
   harm = -np.where(np.isfinite(alignment), alignment, 0)
-  sizes = np.abs(harm[harm != 0])  # Most pixels of a scribble have no value.
+  # Skip zeros: most pixels of an image with a scribble have no alignment.
+  sizes = np.abs(harm[harm != 0])
   return harm / (np.quantile(sizes, 0.99) if sizes.size else 1)

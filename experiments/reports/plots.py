@@ -1,4 +1,4 @@
-"""Plots of a run: learning curves, example panel, indicators by quality."""
+"""Plots the learning curves, example images and indicators of a run."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +21,11 @@ _PANELS = {
 def curves(
     lines: Sequence[dict[str, Any]],
 ) -> dict[str, dict[str, tuple[Sequence[float], Sequence[float]]]]:
-  """Returns the curves that a log holds, panel -> label -> (steps, values)."""
+  """Returns the curves of a log: panel title -> label -> (steps, values).
+
+  Args:
+    lines: lines of log.jsonl.
+  """
   panels = {}
   for title, names in _PANELS.items():
     panels[title] = {}
@@ -40,7 +44,12 @@ def _save(fig, path, dpi):
 
 
 def plot_curves(lines: Sequence[dict[str, float]], path: str) -> None:
-  """Plots losses, validation Dice and indicators over the steps."""
+  """Plots losses, validation Dice and indicators over the training steps.
+
+  Args:
+    lines: lines of log.jsonl.
+    path: PNG file to write.
+  """
   panels = curves(lines)
   fig = figure.Figure(figsize=(13, 3.6), layout='constrained')
   for ax, (title, series) in zip(
@@ -59,7 +68,17 @@ def plot_curves(lines: Sequence[dict[str, float]], path: str) -> None:
 def choose_weak(
     weights: np.ndarray, records: Sequence[dict[str, Any]]
 ) -> list[int]:
-  """Picks six rows from the least to the most trusted, evenly by rank."""
+  """Returns six weak instances from the least to the most trusted.
+
+  They are evenly spaced in the ranking by indicator.
+
+  Args:
+    weights: indicators of all weak instances, float [N].
+    records: weak training records.
+
+  Returns:
+    The positions of the six records.
+  """
   order = least_trusted(weights, records, number=len(records))
   picks = np.linspace(0, len(order) - 1, min(6, len(order)))
   return [order[i] for i in picks.astype(int)]
@@ -68,7 +87,13 @@ def choose_weak(
 def least_trusted(
     weights: np.ndarray, records: Sequence[dict[str, Any]], *, number: int
 ) -> list[int]:
-  """Returns the rows with the lowest indicators, the lowest first."""
+  """Returns the positions of the records with the lowest indicators.
+
+  Args:
+    weights: indicators of all weak instances, float [N].
+    records: weak training records.
+    number: how many positions to return, the lowest indicator first.
+  """
   ids = input_pipeline.column(records, 'instance_id')
   return np.argsort(weights[ids], kind='stable')[:number].tolist()
 
@@ -82,11 +107,20 @@ def plot_panel(
     weights: np.ndarray,
     test_predictions: np.ndarray,
 ) -> None:
-  """Draws image, truth, weak label and prediction, one image per column.
+  """Draws a panel of example images, one image per column.
 
-  On the left are weak training instances, from the least to the most trusted.
-  On the right are six test images, spread evenly over the split, which have no
-  weak label.
+  The rows are image, truth, weak label and prediction. The left columns show
+  weak training instances. The right columns show six test images, spread evenly
+  over the split, which have no weak label.
+
+  Args:
+    path: PNG file to write.
+    dataset: set of the run.
+    weak_indices: positions in train_weak of the instances to show.
+    weak_predictions: predictions for these instances, uint8
+      [len(weak_indices), H, W].
+    weights: indicators of all weak instances, float [N].
+    test_predictions: predictions for all M test images, uint8 [M, H, W].
   """
   weak = [dataset.splits['train_weak'][i] for i in weak_indices]
   test = dataset.splits['test']
@@ -128,7 +162,13 @@ def plot_indicators(
     weights: np.ndarray,
     records: Sequence[dict[str, Any]],
 ) -> None:
-  """Plots the indicators by planted fault, and over the label's quality."""
+  """Plots the indicators by planted fault, and over the quality of the label.
+
+  Args:
+    path: PNG file to write.
+    weights: indicators of all weak instances, float [N].
+    records: weak training records.
+  """
   values = weights[input_pipeline.column(records, 'instance_id')]
   faults = input_pipeline.column(records, 'fault')
   quality = input_pipeline.column(records, 'quality').astype(float)

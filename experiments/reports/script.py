@@ -1,8 +1,9 @@
-"""The script and the style of a report: sorting, filtering, large pictures.
+"""Holds the style sheet and the script of a report.
 
-This is plain JavaScript without eval or innerHTML: the script moves and clones
-elements of the page or sets them as text. Without the script, a report shows
-the same content in its initial order.
+The script sorts and filters lists of cases, and enlarges pictures. It is plain
+JavaScript without eval or innerHTML: it only moves and clones elements of the
+page, or sets their text. If scripts are disabled, a report shows the same
+content in its initial order.
 """
 
 STYLE = """
@@ -62,7 +63,7 @@ details { margin: .5rem 0; } summary { cursor: pointer; }
 @media print { .scroll { max-height: none; } nav, .tools { display: none; } }
 """
 
-# The one dialog of a page, filled by the script.
+# The dialog that shows the enlarged pictures of a case; the script fills it.
 VIEWER = """<dialog id="viewer" aria-labelledby="viewer-title">
 <h2 id="viewer-title"><bdi></bdi></h2>
 <p><button type="button" id="viewer-back">Previous</button>

@@ -1,6 +1,6 @@
-"""Sections of a report: lists of painted cases, and plots of indicators.
+"""Makes the sections that several reports share.
 
-This module knows what a run holds, but not which report it serves.
+These are lists of cases with painted images, and plots of indicators.
 """
 
 import collections
@@ -17,25 +17,25 @@ from experiments import painting
 from experiments.reports import blocks
 from experiments.reports import plots
 
-# Bytes that the pictures of a page may take; everything else is small.
+# Bytes that the pictures of a list or gallery may take; all else is small.
 LIST_BYTES = 9_000_000
 SHORT_LIST_BYTES = 2_500_000
 _GALLERY_BYTES = 1_200_000
 _LIST_SIDE, _GALLERY_SIDE = 160, 256  # Longest sides of pictures, in pixels.
-_MAX_CASES = 1000  # Per list: the pictures of more would not fit on a page.
+_MAX_CASES = 1000  # Cases per list; the pictures of more would take too much.
 NUM_GALLERY = 6  # Cases per gallery.
-_MAX_GROUPS = 6  # Groups that one plot distinguishes.
+_MAX_GROUPS = 6  # Largest number of groups that one plot shows.
 
 
 class Item(NamedTuple):
-  """A case that is still to be painted; it shares its arrays with the caller.
+  """A case whose pictures are not painted yet.
 
   Attributes:
     id: id of the case.
-    values: text or number for each column.
+    values: name of each column -> text or number.
     image: image, uint8 [H, W, C].
-    layers: what to paint over the image, by caption: a label map, uint8
-      [H, W], or a map in [-1, 1], float [H, W].
+    layers: caption of each picture -> what is painted over the image: a label
+      map, uint8 [H, W], or a map of numbers in [-1, 1], float [H, W].
   """
 
   id: str
@@ -45,7 +45,7 @@ class Item(NamedTuple):
 
 
 def _draw(items, *, total_bytes, max_side):
-  """Paints and encodes items so that together they fit in `total_bytes`."""
+  """Paints and encodes cases, so that all pictures fit in `total_bytes`."""
   items = items[:_MAX_CASES]
   limit = blocks.limits(
       sum(1 + len(item.layers) for item in items), total_bytes=total_bytes,
@@ -55,7 +55,8 @@ def _draw(items, *, total_bytes, max_side):
 
 
 def _pictures(item, limit):
-  # Shrink before painting: edges stay sharp, and huge images are cheap.
+  # Shrink before painting: edges of classes stay sharp, and painting a huge
+  # image takes little time.
   size = blocks.fit(item.image.shape, limit.side)
   image = rasterize.resize_image(item.image, size=size)
   layers = {'image': np.zeros(size, np.uint8)}
@@ -84,26 +85,44 @@ def cases_list(
     total_bytes: int,
     more: str = '',
 ) -> str:
-  """Paints and lists items; see `blocks.cases_list`."""
+  """Returns the HTML list of cases with their painted pictures.
+
+  Args:
+    items: cases; at most 1,000 are listed.
+    label: what each line shows, such as 'case', for screen readers.
+    sorted_by: the column by which the cases are sorted; '' if by none.
+    total_bytes: bytes that all pictures may take.
+    more: sentence that states where to find the other cases.
+  """
   return blocks.cases_list(
       _draw(items, total_bytes=total_bytes, max_side=_LIST_SIDE),
       label=label, sorted_by=sorted_by, num_cases=len(items), more=more)
 
 
 def gallery(items: Sequence[Item]) -> str:
-  """Paints a few items as large pictures."""
+  """Returns the HTML that shows a few cases with large pictures."""
   return blocks.gallery(_draw(
       items, total_bytes=_GALLERY_BYTES, max_side=_GALLERY_SIDE))
 
 
 def section(title: str, body: str, *, note: str = '') -> blocks.Section:
-  """Returns a section with a plain note above its HTML, if both exist."""
+  """Returns a section of a report.
+
+  Args:
+    title: title as plain text.
+    body: content as HTML; the section is left out of the report if it is ''.
+    note: sentence above the content, as plain text.
+  """
   note = f'<p class="dim">{html_page.escape(note)}</p>' if body and note else ''
   return blocks.Section(title, note + body)
 
 
 def details(values: Mapping[str, Mapping[str, Any]]) -> blocks.Section:
-  """Returns the last section, with all that a reader may want to look up."""
+  """Returns the last section of a report, with config and versions.
+
+  Args:
+    values: title of each table that a reader can unfold -> keys and values.
+  """
   return section('Config and versions', ''.join(
       blocks.details(name, tree) for name, tree in values.items()))
 
@@ -114,13 +133,17 @@ def legend(classes: Sequence[str]) -> str:
 
 
 def lines_tables(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-  """Returns tables side by side; `tables` maps names to lines of equal keys."""
+  """Returns HTML tables side by side.
+
+  Args:
+    tables: name of each table -> its rows, dicts with the same keys.
+  """
   return html_page.side_by_side(*(
       blocks.lines_table(name, lines) for name, lines in tables.items()))
 
 
 def curves(lines: Sequence[Mapping[str, Any]]) -> str:
-  """Plots the learning curves of the lines of log.jsonl."""
+  """Returns plots of the learning curves, as HTML, from lines of log.jsonl."""
   return html_plots.side_by_side(*(
       html_plots.lines(title, series, x_label='step', y_range=None
                        if title == 'Training loss' else (0, 1))
@@ -133,13 +156,17 @@ def indicator_plots(
     kinds: Sequence[str],
     faults: Sequence[str],
 ) -> list[str]:
-  """Plots indicators by group and over time.
+  """Plots the indicators by kind, by planted fault, and over time.
 
   Args:
-    steps: steps of the evaluations, int [T].
+    steps: steps at which the run was evaluated, int [T].
     history: indicators at these steps, float [T, N].
-    kinds: kinds of the annotations, [N].
-    faults: planted faults, [N], '' for none; [] if none is known.
+    kinds: kind of each instance, [N].
+    faults: planted fault of each instance, [N], '' if none; [] if none is
+      known.
+
+  Returns:
+    The plots, as HTML.
   """
   if not len(steps) or not len(kinds):
     return []
@@ -161,7 +188,7 @@ def indicator_plots(
 
 
 def _history_map(steps, history):
-  # Each evaluation is as wide as the range of steps that it represents.
+  # Each column of the map shows the evaluation that is nearest to its step.
   grid = np.linspace(steps[0], steps[-1], min(4 * len(steps), 200))
   nearest = np.abs(steps[:, None] - grid).argmin(axis=0)
   order = np.argsort(history[-1], kind='stable')
@@ -175,7 +202,13 @@ def _history_map(steps, history):
 def quality_plot(
     values: np.ndarray, quality: np.ndarray, faults: Sequence[str]
 ) -> str:
-  """Plots indicators [N] over quality [N], which is nan where unknown."""
+  """Plots the final indicators over the quality of the weak labels.
+
+  Args:
+    values: final indicators, float [N].
+    quality: IoU of each weak label with its truth, [N]; nan if unknown.
+    faults: planted fault of each instance, [N], '' if none.
+  """
   quality = quality.astype(float)
   return html_plots.scatter(
       'Final indicators by quality',
@@ -190,9 +223,12 @@ def _named(faults):
 
 
 def _groups(names):
-  """Returns the rows of each name, largest group first.
+  """Returns name -> positions at which it occurs, the most frequent name first.
 
-  If there are many names, the smaller groups are merged as 'other'.
+  If there are more than six names, the rarest ones are merged as 'other'.
+
+  Args:
+    names: name of each instance.
   """
   shown = [n for n, _ in collections.Counter(names).most_common()]
   if len(shown) > _MAX_GROUPS:
