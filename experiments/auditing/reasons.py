@@ -27,10 +27,10 @@ OF_FAULT = {
 _SURE = 0.5
 # Predicted objects that take less than this share of the image are ignored.
 _SPECK = 0.002
-# A drawing is too small if its area is below this share of the predicted one. A
-# planted fault halves the sides of a box, and so leaves a quarter of its area.
-# The sides of careful drawings differ by up to 10 %, those of predictions by
-# about 30 %: half the area separates the fault from both.
+# A drawing is too small if its area is below this share of the predicted one.
+# The planted fault 'shrunken' leaves about a quarter of the area. The sides of
+# careful drawings are off by up to 10 %, those of predictions by up to about
+# 30 %: half the area separates the fault from both.
 _SMALL = 0.5
 # If less than this share of the smaller object lies inside the larger one, the
 # reason is a wrong position of the drawing, and not a wrong size.
@@ -41,7 +41,7 @@ _INSIDE = 0.6
 # the phantom as predictions, these thresholds recognise 80 % of the shifted and
 # 83 % of the misplaced annotations.
 _NEAR, _FAR = 0.25, 1.0
-_IOU_GOOD = 0.6  # Least IoU of a drawing that is good except for a lost object.
+_IOU_GOOD = 0.6  # IoU from which drawn and predicted objects agree well.
 
 
 class Reason(NamedTuple):

@@ -1,7 +1,6 @@
-"""Measures how good masks are: scores per case, their means, and tables.
+"""Measures how good predicted masks are: scores per case, and their means.
 
-This room holds the scores of predictions (`scoring`) by the metrics of one
-table (`metric_table`), the evaluation of a finished run at the resolution of
-the original images (`finished_run`), and the evaluation of any folder of masks
-against another (`mask_folders`).
+`scoring` computes the metrics that `metric_table` lists. `finished_run`
+evaluates a run at the resolution of the original images. `mask_folders`
+compares a folder of masks with a folder of references.
 """

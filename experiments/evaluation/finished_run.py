@@ -1,4 +1,4 @@
-"""Evaluates a run at the resolution of the original images."""
+"""Evaluates a run, at the resolution of the original images if they exist."""
 
 import collections
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +33,7 @@ class Case(NamedTuple):
     subject: subject of the case.
     image: image, uint8 [H, W, C].
     label_map: reference, uint8 [H, W].
-    spacing_mm: spacing (y, x), or None if it is not known.
+    spacing_mm: millimetres per pixel (y, x); None if they are not known.
   """
 
   id: str
@@ -44,14 +44,14 @@ class Case(NamedTuple):
 
 
 class Split(NamedTuple):
-  """The images of a split.
+  """The images of a split, with their references.
 
   Attributes:
     pictures: images, which are read one by one.
     resolution: 'original', or the size of the records, as text.
-    in_mm: whether every spacing is known.
-    volumes: volumes of the images that are slices: name -> entry of
-      `data_prep.formats.nifti.INDEX`.
+    in_mm: whether the spacing of every image is known.
+    volumes: if images are slices of volumes, name of each volume -> its entry
+      in the file `data_prep.formats.nifti.INDEX`; else {}.
   """
 
   pictures: Sequence[Case]
@@ -63,13 +63,18 @@ class Split(NamedTuple):
 def open_split(predictor: predictor_lib.Predictor, split: str) -> Split:
   """Opens the original files of a split, or else its records.
 
-  The original files are used if all of them are still where the manifest names
-  them. Otherwise the records are used, with a notice: their images have another
-  spacing, and slices are not put together to volumes.
+  The original files are used if the set has a manifest and all files of the
+  split that it names still exist. Otherwise the records are used, and a notice
+  is printed, because their images were resized, their spacing is not known, and
+  slices are not stacked to volumes.
+
+  Args:
+    predictor: networks of the run.
+    split: 'val' or 'test'.
 
   Raises:
     binary.UserError: if there are no records, or if the run was trained on
-      other ones.
+      another set.
   """
   data_dir = pathlib.Path(predictor.config.input.data_dir)
   if (data_dir / 'manifest.jsonl').is_file():
@@ -102,10 +107,15 @@ def _is_there(root, row):
 
 
 def _is_of_old_records(predictor, manifest, found):
-  """Returns whether records of an older version were made from this manifest.
+  """Returns whether an older version made the records from this manifest.
 
-  The fingerprint of such records depends on the order of the keys in the user's
-  manifest, which is lost. Everything else is compared instead.
+  The fingerprint of such records depends on the order of the keys in the
+  original manifest, which is not known any more. Everything else is compared.
+
+  Args:
+    predictor: networks of the run.
+    manifest: manifest of the set.
+    found: fingerprint of this manifest.
   """
   wanted = predictor.dataset.fingerprint
   folder = pathlib.Path(predictor.config.input.data_dir) / 'records'
@@ -163,7 +173,12 @@ class _Records(Sequence):
 
 
 def _predict_cases(predictor, cases):
-  """Yields cases with probabilities [H, W, K] and disagreement [H, W]."""
+  """Predicts images one after another, at their own size.
+
+  Yields:
+    The `Case`, its class probabilities, float [H, W, K], and the disagreement
+    of the networks, float [H, W].
+  """
   height, width, channels = predictor.dataset.image_shape
   tiling = pictures.Tiling((height, width), channels)
   read = input_pipeline.read_from(cases, 0, len(cases), 2)
@@ -176,7 +191,8 @@ def _predict_cases(predictor, cases):
 
 
 class _Predicted(NamedTuple):
-  """A predicted image or volume; `shown` is the part that a report shows."""
+  """A predicted image or volume; `shown` is the image or slice for the report.
+  """
 
   id: str
   subject: str
@@ -187,7 +203,17 @@ class _Predicted(NamedTuple):
 
 
 def _predict(predictor, split, bins) -> Iterator[_Predicted]:
-  """Yields images one by one, and each volume once it has all its slices."""
+  """Predicts the cases of a split, and stacks slices to volumes.
+
+  Args:
+    predictor: networks of the run.
+    split: images of the split.
+    bins: sums for the calibration error, float [15, 3], to which the counts of
+      each image are added.
+
+  Yields:
+    Each image when it is predicted, and each volume when all its slices are.
+  """
   volume_of = {
       row_id: name for name, entry in split.volumes.items()
       for row_id in entry['ids'] if len(entry['ids']) > 1}
@@ -213,10 +239,15 @@ def _predict(predictor, split, bins) -> Iterator[_Predicted]:
 
 
 def _stack(name, entry, slices):
-  """Stacks slices to a volume as it is stored.
+  """Stacks predicted slices to a volume, along the axes of its file.
 
-  Slices that belong to another split are unlabelled. A report shows the slice
-  with the largest reference.
+  Slices that belong to another split count as unlabelled. The slice for the
+  report is the one with the largest reference object.
+
+  Args:
+    name: name of the volume.
+    entry: entry of the volume in the index of the set.
+    slices: id of each slice -> its prediction.
   """
   first = next(iter(slices.values()))
   empty = np.zeros_like(first.prediction)
@@ -242,21 +273,22 @@ def evaluate_run(
     tolerance: float = 2.0,
     on_case: Callable[[scoring.EvaluatedCase], None] = lambda case: None,
 ) -> scoring.Evaluated:
-  """Evaluates a checkpoint of a run; writes evaluation_SPLIT.json and .csv.
+  """Evaluates a checkpoint of a run, and writes the results into its folder.
 
-  A case is an image, or a whole volume where the set was cut from volumes.
-  Distances are in mm if the spacing of every case is known, else in pixels; the
-  results state the unit.
+  A case is an image, or a whole volume if the set was made from slices of
+  volumes. Distances are in mm if the spacing of every case is known, else in
+  pixels; the results state the unit. The files are evaluation_SPLIT.json and
+  evaluation_SPLIT.csv.
 
   Args:
     workdir: folder of the run.
     split: 'val' or 'test'.
     checkpoint: 'latest', or 'best' on the validation split.
     tolerance: tolerance of NSD, in the unit of distances.
-    on_case: function that is called with each case.
+    on_case: function that is called with each case for the report.
 
   Returns:
-    The scores, and the results as in evaluation_SPLIT.json.
+    The scores of all cases, and the results that evaluation_SPLIT.json holds.
 
   Raises:
     binary.UserError: if there is no intact checkpoint, or if the set of the run

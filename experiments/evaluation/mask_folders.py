@@ -1,4 +1,4 @@
-"""Evaluates a folder of masks against a folder of references."""
+"""Evaluates a folder of predicted masks against a folder of references."""
 
 from collections.abc import Callable, Sequence
 import pathlib
@@ -21,7 +21,8 @@ from experiments.prediction import pictures
 
 _SUFFIXES = (*sorted(pixels.KNOWN_SUFFIXES), *pictures.VOLUME_SUFFIXES)
 _MAX_SHOWN = 3
-_CHANNEL = re.compile('_0000$')  # Marks the first channel in nnU-Net's names.
+# End of the names of images, and so of predictions, in nnU-Net: channel 0.
+_CHANNEL = re.compile('_0000$')
 
 
 class Options(NamedTuple):
@@ -29,11 +30,13 @@ class Options(NamedTuple):
 
   Attributes:
     classes: names of the classes, background first; if empty, the classes that
-      occur are numbered.
-    reference_values: stored value -> class of references; None if classes are
-      stored as they are.
-    prediction_values: stored value -> class of predictions, or None.
-    spacing_mm: spacing (y, x) of images; volumes have their own.
+      occur get the names class_1, class_2 and so on.
+    reference_values: value in the references -> class; None if the values are
+      the classes.
+    prediction_values: value in the predictions -> class; None if the values are
+      the classes.
+    spacing_mm: millimetres per pixel (y, x) of images; None if they are not
+      known. The files of volumes state their own.
     tolerance: tolerance of NSD, in mm if all spacings are known, else in
       pixels.
     missing_is_empty: whether a missing prediction counts as an empty one,
@@ -52,10 +55,11 @@ class Mask(NamedTuple):
   """One file of class numbers.
 
   Attributes:
-    label_map: class numbers, uint8 [H, W] or [A, B, C].
-    spacing_mm: spacing along its axes, or None.
-    volume: volume of the class numbers; None for an image.
-    is_turned: whether it was turned to the axes of its reference.
+    label_map: class numbers, uint8 [H, W] for an image, [A, B, C] for a volume.
+    spacing_mm: millimetres per pixel along each axis; None if they are not
+      known.
+    volume: the volume with its geometry; None for an image.
+    is_turned: whether the volume was turned to the axes of its reference.
   """
 
   label_map: np.ndarray
@@ -71,23 +75,26 @@ def evaluate_folders(
     *,
     on_case: Callable[[scoring.EvaluatedCase], None] = lambda case: None,
 ) -> scoring.Evaluated:
-  """Scores the prediction of every reference.
+  """Scores the prediction of each reference.
 
-  Files belong together if their paths differ at most in the suffix.
+  A prediction and a reference belong together if their paths below the folders
+  differ at most in the suffix.
 
   Args:
-    predictions: folder of class numbers, as `experiments.predict` writes them.
-    references: folder of class numbers; 255 is unlabelled, unless it is mapped.
+    predictions: folder of masks of class numbers, as `experiments.predict`
+      writes them.
+    references: folder of masks of class numbers. The value 255 means
+      unlabelled, unless `options` map it to a class.
     options: how to compare.
-    on_case: function that is called with each case.
+    on_case: function that is called with each case for the report.
 
   Returns:
-    The results, in which each file is its own subject, since nothing is known
-    of subjects.
+    The scores and results. Each file is its own subject in them, since the
+    subjects are not known.
 
   Raises:
-    binary.UserError: if files do not fit; the message has one line for each
-      problem.
+    binary.UserError: if a file cannot be read or does not fit its partner; the
+      message has one line for each problem.
   """
   pairs = _pair(predictions, references, options.missing_is_empty)
   folders = pixels.open_folder(pathlib.Path(predictions)), pixels.open_folder(
@@ -152,7 +159,7 @@ def evaluate_folders(
 
 
 def _shown(name, scores, prediction, reference):
-  """Returns what a report shows; of a volume, the fullest slice."""
+  """Returns a case for the report: of a volume, the slice with most objects."""
   if reference.ndim == 3:
     found = (reference > 0) & (reference != types.UNLABELLED) | (prediction > 0)
     axis = int(np.argmin(reference.shape))
@@ -166,7 +173,12 @@ def _shown(name, scores, prediction, reference):
 
 
 def _pair(predictions, references, missing_is_empty):
-  """Returns name -> (prediction or None, reference), both relative paths."""
+  """Pairs predictions and references by name.
+
+  Returns:
+    path without suffix -> paths of the prediction and of the reference, both
+    relative to their folders; the prediction is None if it is missing.
+  """
   found = []
   for flag, folder in ('predictions', predictions), ('references', references):
     if not pathlib.Path(folder).is_dir():
@@ -179,7 +191,8 @@ def _pair(predictions, references, missing_is_empty):
           'keep one of each.')
     found.append(by_stem)
   predicted, wanted = found
-  # nnU-Net names an image a_0000, and so its prediction, but its mask a.
+  # In nnU-Net, an image and its prediction are named a_0000, but the reference
+  # is named a.
   predicted = {
       _CHANNEL.sub('', n) if n not in wanted and _CHANNEL.sub('', n) in wanted
       else n: path for n, path in predicted.items()}
@@ -199,7 +212,13 @@ def _pair(predictions, references, missing_is_empty):
 
 
 def _some(names: Sequence[str], noun: str = '', does: str = '') -> str:
-  """Returns the number of names, the first ones, and the verb `does`."""
+  """Returns the number of names and the first ones, as a part of a sentence.
+
+  Args:
+    names: names of files.
+    noun: what they are, in the singular; '' leaves it out.
+    does: verb that follows, in the plural; '' leaves it out.
+  """
   shown = ', '.join(map(repr, names[:_MAX_SHOWN]))
   number = grammar.counted(len(names), noun) if noun else f'{len(names)}'
   return (f'{number} ({shown}{", ..." if len(names) > _MAX_SHOWN else ""})'
@@ -214,7 +233,8 @@ def _read_pair(predicted, reference, folders, options):
   first = _read(
       predicted, folders[0], options.prediction_values, options, 'prediction')
   if first.volume is not None and second.volume is not None:
-    # Both are of one patient, but one may be flipped or have other axes.
+    # Both show the same voxels, but may store their axes in another order or
+    # direction.
     placed = grids.place(
         first.volume, second.volume, pixels.tail(predicted),
         nouns=('prediction', 'its reference'))
@@ -234,7 +254,15 @@ def _read_pair(predicted, reference, folders, options):
 
 
 def _read(name, folder, values, options, noun):
-  """Reads a mask; `noun` is 'reference' or 'prediction'."""
+  """Reads a mask.
+
+  Args:
+    name: path of the file below the folder.
+    folder: folder from which it is read.
+    values: stored value -> class; None if the values are the classes.
+    options: how the folders are compared.
+    noun: 'reference' or 'prediction', for messages.
+  """
   flag = {'reference': 'mask', 'prediction': 'prediction'}[noun] + '_values'
   if pictures.is_volume(name):
     pixels.check_file(name, 'volume', folder)

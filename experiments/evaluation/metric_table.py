@@ -1,4 +1,4 @@
-"""The table of the metrics of a case, which all other modules read.
+"""Lists all metrics of a case, with the properties that other modules need.
 
 To add a metric, add a row here and a function: in `hybridseg.metrics` if it
 follows from pixel counts, else in `hybridseg.surface_metrics`.
@@ -16,14 +16,16 @@ class Metric(NamedTuple):
   """The properties of a metric.
 
   Attributes:
-    title: name to show to people.
-    from_counts: function from `metrics.confusion_counts`, int [..., K, 3], to
-      scores, float [..., K]; None for metrics of
+    title: name of the metric in reports.
+    from_counts: function from the counts of `metrics.confusion_counts`, int
+      [..., K, 3], to scores, float [..., K]; None for the metrics of
       `surface_metrics.SurfaceScores`.
-    higher_is_better: whether higher scores are better. The best score is 1 if
-      they are, else 0.
-    is_distance: whether it is a distance, which has a unit and no worst value.
-    has_tolerance: whether it depends on a tolerance, which is a distance.
+    higher_is_better: whether higher scores are better. If so, the best score is
+      1, otherwise it is 0.
+    is_distance: whether the metric is a distance, which has a unit and no
+      largest value.
+    has_tolerance: whether the metric depends on a tolerance, which is a
+      distance.
   """
 
   title: str
@@ -46,10 +48,10 @@ class Metric(NamedTuple):
     return self.title
 
 
-# The order is that of tables. Columns of tables are named METRIC_CLASS, so that
-# no name here, followed by an underscore, may be the start of another name. The
-# functions are looked up when they are called, since --help needs the names of
-# the metrics, but must not import JAX.
+# Tables list the metrics in this order. Their columns are named METRIC_CLASS:
+# no name here, followed by an underscore, may therefore be the start of another
+# name. Each function is wrapped in a lambda, which looks it up only when it is
+# called: --help needs the names of the metrics, but must not import JAX.
 TABLE = types.MappingProxyType({
     'dice': Metric('Dice', lambda x: hybridseg.metrics.dice_from_counts(x)),
     'iou': Metric('IoU', lambda x: hybridseg.metrics.iou_from_counts(x)),

@@ -1,4 +1,4 @@
-"""Evaluates a state on a split, and computes what a run reports about it."""
+"""Scores predictions case by case, and summarizes scores and indicators."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 import math
@@ -24,17 +24,17 @@ def evaluate_records(
     *,
     batch_size: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Predicts all records and compares them with their `truth`.
+  """Predicts all records, and compares the predictions with their `truth`.
 
   Args:
-    eval_fn: a `train_step.make_eval_step` on the devices of this process.
-    params: the two parameter sets.
+    eval_fn: function of `train_step.make_eval_step`, on this process's devices.
+    params: parameters of the two networks.
     records: records of a split.
-    batch_size: images per call, over the devices of this process.
+    batch_size: number of images per call, over all devices of this process.
 
   Returns:
     Predictions, uint8 [N, H, W], and confusion counts, int64 [N, K, 3], in the
-    order of the records. Sums of the counts over cases are exact, too.
+    order of the records. Sums of int64 counts over cases are exact.
   """
   outputs = []
   for batch in input_pipeline.eval_batches(records, batch_size):
@@ -47,10 +47,10 @@ def evaluate_records(
 
 
 def overlap_scores(counts: np.ndarray) -> dict[str, np.ndarray]:
-  """Returns every metric that follows from pixel counts, float [N, K] each.
+  """Returns the scores, float [N, K], in each metric that needs only counts.
 
   Args:
-    counts: counts from `metrics.confusion_counts`, int [N, K, 3].
+    counts: pixel counts from `metrics.confusion_counts`, int [N, K, 3].
   """
   return {
       name: metric.from_counts(counts)
@@ -58,7 +58,7 @@ def overlap_scores(counts: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def mean_dice(counts: np.ndarray) -> float:
-  """Returns the mean Dice, as in `summarize`, from counts [N, K, 3]."""
+  """Returns the mean Dice of `summarize`, from pixel counts, int [N, K, 3]."""
   return _mean(case_means(metrics_lib.dice_from_counts(counts)))
 
 
@@ -67,24 +67,24 @@ def summarize(
     classes: Sequence[str],
     subjects: Sequence[str],
 ) -> dict[str, Any]:
-  """Reduces scores per case and class to the numbers of a report.
+  """Averages scores over classes and cases, with intervals.
 
-  Every metric is averaged over the foreground classes of a case, then over the
-  cases; and for each class over the cases. A class that is absent from
-  reference and prediction does not count in a case. A class that is missed or
-  invented has the worst possible score (0; 1 for the volume error; the diagonal
-  of the image for distances), so that leaving a structure out never improves a
-  mean.
+  Each metric is averaged over the foreground classes of a case, and then over
+  the cases; and for each class, over the cases. A class in neither reference
+  nor prediction is not counted in a case. A class in only one of them has the
+  worst possible score (0; 1 for the volume error; for distances, the diagonal
+  of the labelled region), so that predicting nothing never improves a mean.
 
   Args:
-    scores: scores of each metric, float [N, K], nan where not counted.
-    classes: K names; index 0 is the background.
-    subjects: N names; the cases of a subject are resampled together.
+    scores: metric -> its scores, float [N, K], nan if not counted.
+    classes: names of the K classes; index 0 is the background.
+    subjects: subject of each case, N names. The bootstrap resamples whole
+      subjects.
 
   Returns:
-    A tree of plain numbers: NAME and NAME_interval_95 (bootstrap) for each
-    metric, numbers of cases, and the same `per_class`. Numbers are None where
-    no case counts, and so are intervals over fewer than two subjects.
+    A tree of plain numbers: METRIC and METRIC_interval_95 (bootstrap) for each
+    metric, numbers of cases, and the same `per_class`. Means without a case and
+    intervals over fewer than two subjects are None.
   """
   number = len(subjects)
   dice = next(iter(scores.values()))
@@ -103,7 +103,7 @@ def summarize(
 
 
 def in_words(results: dict[str, Any], metric: str) -> str:
-  """Returns mean and interval of a metric of `summarize`, as text."""
+  """Returns the mean and interval of a metric from `summarize`, as text."""
   mean, interval = results[metric], results.get(f'{metric}_interval_95')
   if mean is None:
     return 'not counted'
@@ -113,7 +113,7 @@ def in_words(results: dict[str, Any], metric: str) -> str:
 
 
 def _means(values, subjects):
-  """Returns the mean and the interval of each array of scores, float [N]."""
+  """Returns the mean and interval of each metric from its scores, float [N]."""
   results = {}
   subjects = np.asarray(subjects)
   for name, scores in values.items():
@@ -131,7 +131,7 @@ def _count(values):
 
 
 def case_means(scores: np.ndarray) -> np.ndarray:
-  """Averages scores [N, K] over the foreground classes that count, [N]."""
+  """Returns each case's mean over the foreground classes that count, [N]."""
   return metrics_lib.mean_of_counted(scores[:, 1:], axis=1)
 
 
@@ -147,15 +147,15 @@ def write_cases(
     scores: dict[str, np.ndarray],
     classes: Sequence[str],
 ) -> None:
-  """Writes one CSV line per case: id, subject, and each METRIC_CLASS.
+  """Writes a CSV table with the columns id, subject and each METRIC_CLASS.
 
   Args:
-    path: file to write.
+    path: file to write, with one line per case.
     ids: ids of the N cases.
     subjects: subjects of the N cases.
-    scores: scores of each metric, float [N, K]; nan, written as an empty cell,
-      where not counted.
-    classes: K names; index 0 is the background.
+    scores: metric -> its scores, float [N, K]. A score that is not counted is
+      nan; its cell is empty.
+    classes: names of the K classes; index 0 is the background.
   """
   columns = {
       f'{metric}_{name}': values[:, c]
@@ -167,14 +167,14 @@ def write_cases(
 
 
 class Evaluated(NamedTuple):
-  """The findings of an evaluation.
+  """The results of an evaluation of N cases.
 
   Attributes:
-    results: a tree of plain numbers, see `summarize`.
-    classes: K names; index 0 is the background.
-    ids: ids of the N cases.
-    subjects: subjects of the N cases.
-    scores: scores of each metric, float [N, K].
+    results: tree of plain numbers, see `summarize`.
+    classes: names of the K classes; index 0 is the background.
+    ids: ids of the cases.
+    subjects: subjects of the cases.
+    scores: metric -> its scores, float [N, K].
   """
 
   results: dict[str, Any]
@@ -185,13 +185,12 @@ class Evaluated(NamedTuple):
 
 
 class EvaluatedCase(NamedTuple):
-  """One case of an evaluation's report.
+  """One case in the report of an evaluation, with its pictures.
 
   Attributes:
     id: id of the case.
     subject: subject of the case, or ''.
-    scores: scores by metric and class, such as {'dice_polyp': 0.8}; nan where
-      not counted.
+    scores: METRIC_CLASS -> score, such as {'dice_polyp': 0.8}, or nan.
     image: image, uint8 [H, W, C], C = 1 or 3, of any size.
     truth: reference, uint8 [H, W], `types.UNLABELLED` where unknown.
     prediction: predicted classes, uint8 [H, W].
@@ -210,7 +209,7 @@ class EvaluatedCase(NamedTuple):
 def write_evaluation(
     folder: str, found: Evaluated, *, suffix: str = ''
 ) -> None:
-  """Writes evaluation{suffix}.csv, one line per case, and results as .json."""
+  """Writes scores to evaluation{suffix}.csv, and results to the same .json."""
   write_cases(os.path.join(folder, f'evaluation{suffix}.csv'), found.ids,
               found.subjects, found.scores, found.classes)
   run_folder.write_json(
@@ -223,7 +222,7 @@ class ScoredCase(NamedTuple):
   Attributes:
     id: id of the case.
     subject: subject of the case.
-    scores: scores by metric, float [K], as `score_case` returns them.
+    scores: metric -> its scores, float [K], from `score_case`.
   """
 
   id: str
@@ -238,13 +237,13 @@ def evaluate_cases(
     tolerance: float,
     in_mm: bool,
 ) -> Evaluated:
-  """Collects the scores of cases, one at a time, and summarizes them.
+  """Collects the scores of cases, which are made one at a time, and averages.
 
   Args:
     cases: at least one case, with scores from `score_case`.
-    classes: K names; index 0 is the background.
-    tolerance: tolerance of NSD.
-    in_mm: whether distances are in mm, and not in pixels.
+    classes: names of the K classes; index 0 is the background.
+    tolerance: tolerance of NSD, in the unit of distances.
+    in_mm: whether distances are in mm; otherwise they are in pixels.
   """
   ids, subjects, rows = zip(*cases, strict=True)
   scores = {m: np.stack([row[m] for row in rows]) for m in rows[0]}
@@ -259,7 +258,7 @@ def evaluate_cases(
 def named_scores(
     scores: dict[str, np.ndarray], classes: Sequence[str]
 ) -> dict[str, float]:
-  """Returns the scores of one case, which are float [K], by METRIC_CLASS."""
+  """Returns METRIC_CLASS -> score, from a case's scores [K] in each metric."""
   return {f'{metric}_{name}': float(values[c])
           for c, name in enumerate(classes) if c > 0
           for metric, values in scores.items()}
@@ -273,20 +272,20 @@ def score_case(
     spacing: Sequence[float] | None,
     tolerance: float,
 ) -> dict[str, np.ndarray]:
-  """Computes every metric of one case for all classes, on the host.
+  """Computes all metrics of one case for all classes, with NumPy.
 
   Args:
-    prediction: class per pixel or voxel, integer [...].
+    prediction: class of each pixel or voxel, integer [...].
     label_map: reference, integer [...]; pixels of value `types.UNLABELLED` are
-      in neither mask.
+      left out of both masks.
     num_classes: number of classes K.
-    spacing: mm along each axis; None measures in pixels.
+    spacing: millimetres per pixel along each axis; None measures in pixels.
     tolerance: tolerance of NSD, in the unit of the spacing.
 
   Returns:
-    The scores of each metric, float64 [K]; nan for the background, and where a
-    class is in neither mask. The distance of a missed or invented class is the
-    diagonal of the labelled region.
+    Metric -> scores, float64 [K]; nan for the background, and for a class in
+    neither mask. If a class is in only one mask, its distances are the diagonal
+    of the labelled region.
   """
   known = label_map != types.UNLABELLED
   pairs = label_map[known].astype(np.int64) * num_classes + prediction[known]
@@ -311,7 +310,7 @@ def score_case(
 
 
 def _diagonal(known, spacing):
-  """Returns the diagonal of the box around the labelled pixels."""
+  """Returns the length of the diagonal of the box around labelled pixels."""
   lengths = []
   for axis in range(known.ndim):
     other = tuple(i for i in range(known.ndim) if i != axis)
@@ -334,14 +333,15 @@ def summarize_indicators(
   Args:
     weights: indicators of all weak instances, float [N].
     num_updates: how often each indicator has moved, int [N].
-    records: weak training records; `fault` names a planted fault, '' if none.
+    records: weak training records; `fault` names the planted fault, or is ''.
 
   Returns:
-    `auroc`, the probability that a faulty instance has a lower indicator than a
-    good one; `auroc_by_fault`; mean indicators of both groups; and counts.
-    There is no AUROC if the indicators never moved, since they rank nothing.
+    Numbers of weak and faulty instances, and the mean indicator. If some are
+    faulty and the indicators have moved, also `auroc`, the probability that a
+    faulty instance has a lower indicator than a good one; `auroc_by_fault`; and
+    the mean indicators of both groups.
   """
-  # Leave out images without an annotation, which have nothing to trust.
+  # Leave out images without an annotation: their indicators mean nothing.
   records = [r for r in records if r['kind'] != types.AnnotationKind.NONE]
   if not records:
     return {'num_weak': 0, 'num_faulty': 0}
@@ -374,7 +374,7 @@ def write_indicators(
     num_updates: np.ndarray,
     records: Sequence[dict[str, Any]],
 ) -> None:
-  """Writes one CSV line per weak instance, least trusted first."""
+  """Writes one CSV line per weak instance, the lowest indicator first."""
   ids = input_pipeline.column(records, 'instance_id')
   columns = {
       name: input_pipeline.column(records, name)

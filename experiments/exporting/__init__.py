@@ -1,7 +1,7 @@
-"""Exports a finished run for use without this library.
+"""Exports the networks of a finished run for use without this library.
 
-This room writes the networks as files that other programs load, after a check
-against the live networks (`artefacts`). It also writes the model card, which
-states what they were trained on, how good they are and where they fail
-(`model_card`).
+`artefacts` writes the networks as files that other programs can load, and
+checks that they predict the same as the original networks. `model_card` writes
+a text that states what the networks were trained on, how good they are and
+where they fail.
 """

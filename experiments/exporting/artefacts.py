@@ -1,4 +1,4 @@
-"""Exports a run to StableHLO, ONNX and safetensors, for other programs."""
+"""Exports the networks of a run to StableHLO, ONNX and safetensors files."""
 
 from collections.abc import Callable
 import importlib.util
@@ -23,9 +23,9 @@ from experiments.prediction import predictor as predictor_lib
 from experiments.saving import run_folder
 
 _PLATFORMS = ('cpu', 'cuda', 'tpu')
-# Other programs may sum in another order. These are the largest error of
-# probabilities, and the largest share of other labels, at pixels whose two best
-# classes are nearly equal.
+# Tolerances of the ONNX model, since ONNX Runtime may add numbers in another
+# order: the largest difference of a probability, and the largest share of
+# pixels with another label (pixels whose two best classes are nearly equal).
 _MAX_PROBABILITY_ERROR = 1e-4
 _MAX_LABEL_SHARE = 1e-3
 
@@ -33,9 +33,10 @@ _MAX_LABEL_SHARE = 1e-3
 def model_fn(
     predictor: predictor_lib.Predictor,
 ) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
-  """Returns the model as a pure function of images, uint8 [B, H, W, C].
+  """Returns the networks as a pure function of images, uint8 [B, H, W, C].
 
-  It returns labels, uint8 [B, H, W], and probabilities, float [B, H, W, K].
+  The function returns labels, uint8 [B, H, W], and class probabilities, float
+  [B, H, W, K].
   """
 
   def model(images):
@@ -58,7 +59,8 @@ def to_onnx(predictor: predictor_lib.Predictor) -> bytes:
   import jax2onnx  # Slow to import, and part of an optional extra.
 
   python_logging.getLogger('onnx_ir').setLevel(python_logging.ERROR)
-  # The converter needs rank promotion, and knows only JAX's own operations.
+  # The converter needs rank promotion of arrays. It knows only JAX's own
+  # operations, and so not our depthwise convolution.
   with jax.numpy_rank_promotion('allow'), depthwise.as_grouped():
     return jax2onnx.to_onnx(
         model_fn(predictor), [_any_batch(predictor)], model_name='hybridseg',
@@ -74,7 +76,11 @@ def _any_batch(predictor):
 
 
 def flat_weights(predictor: predictor_lib.Predictor) -> dict[str, np.ndarray]:
-  """Returns every parameter as 'NETWORK/module/.../name' -> array."""
+  """Returns all parameters of the networks as one flat dict.
+
+  The keys are NETWORK/MODULE/.../NAME, where NETWORK is the number of the
+  network.
+  """
   leaves = jax.tree_util.tree_leaves_with_path(predictor.params)
   return {'/'.join(str(getattr(p, 'key', getattr(p, 'idx', p))) for p in path):
           np.ascontiguousarray(leaf) for path, leaf in leaves}
@@ -83,19 +89,19 @@ def flat_weights(predictor: predictor_lib.Predictor) -> dict[str, np.ndarray]:
 def write(
     predictor: predictor_lib.Predictor, workdir: str, output: str
 ) -> list[str]:
-  """Writes all artefacts into a new folder, completely or not at all.
+  """Writes all files of the exported model, or none if an error occurs.
 
   Args:
     predictor: networks of the run.
     workdir: folder of the run.
-    output: folder to write.
+    output: new folder to write.
 
   Returns:
-    Lines that state what was written and how it was checked.
+    Lines for the user that state what was written and how it was checked.
 
   Raises:
     binary.UserError: if the folder exists or cannot be written, or if the
-      exported model differs from the live one.
+      exported StableHLO model predicts something else than the original one.
   """
   output = pathlib.Path(os.path.abspath(output))
   if output.exists():
@@ -113,7 +119,7 @@ def write(
 
 def _write_all(predictor, workdir, folder):
   images = _trial_images(predictor)
-  # Try a single image, too: each batch size is compiled to its own program.
+  # Compare a batch of one image, too: JAX compiles a program per batch size.
   trials = [images, images[:1]]
   live = jax.jit(model_fn(predictor))
   expected = [jax.device_get(live(x)) for x in trials]
@@ -146,9 +152,16 @@ def _write_all(predictor, workdir, folder):
 
 
 def _write_onnx(predictor, folder, trials, expected):
-  """Writes the ONNX file if it equals the live model within the tolerances.
+  """Writes the ONNX file, if its model agrees with the original one.
 
-  Returns a line that tells the user about it.
+  Args:
+    predictor: networks of the run.
+    folder: folder to write into.
+    trials: batches of images on which the models are compared.
+    expected: labels and probabilities of the original model for each batch.
+
+  Returns:
+    A line for the user that states whether the file was written.
   """
   import onnxruntime
 
@@ -174,7 +187,10 @@ def _write_onnx(predictor, folder, trials, expected):
 
 
 def _trial_images(predictor):
-  """Returns two images of noise and a smooth one, uint8 [3, H, W, C]."""
+  """Returns images to compare models on: two of noise and one smooth ramp.
+
+  They are uint8 [3, H, W, C].
+  """
   shape = predictor.dataset.image_shape
   rng = np.random.default_rng(0)
   noise = rng.integers(0, 256, (2, *shape), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Writes the model card of a run: its data, its metrics and its limits.
+"""Writes a model card: the data, the metrics and the limits of a trained model.
 
 Mitchell et al., "Model Cards for Model Reporting", 2019
 (https://arxiv.org/abs/1810.03993).
@@ -29,7 +29,7 @@ def write(predictor: predictor_lib.Predictor, workdir: str) -> str:
   Args:
     predictor: networks of the run.
     workdir: folder of the run. The metrics are those of evaluation_test.json if
-      that is of the exported step, else those of metrics.json.
+      this file evaluates the exported checkpoint, else those of metrics.json.
   """
   dataset, config = predictor.dataset, predictor.config
   sessions = run_folder.read_sessions(workdir)
@@ -93,7 +93,10 @@ def write(predictor: predictor_lib.Predictor, workdir: str) -> str:
 
 
 def _weak_labels(workdir):
-  """Returns a line with the number of weak labels of each kind."""
+  """Returns a line with the number of weak labels of each kind, in a list.
+
+  The list is empty if the run has no indicators.csv.
+  """
   path = os.path.join(workdir, 'indicators.csv')
   if not os.path.exists(path):
     return []
@@ -108,7 +111,14 @@ def _weak_labels(workdir):
 
 
 def _metrics(workdir, step):
-  """Returns a table of the step's evaluation, or a line if there is none."""
+  """Returns the lines of a table with the metrics of a checkpoint.
+
+  If the checkpoint was not evaluated, this is one line that states so.
+
+  Args:
+    workdir: folder of the run.
+    step: step of the checkpoint.
+  """
   for name, pick in (('evaluation_test.json', lambda r: r),
                      ('metrics.json', lambda r: r['test'] | {
                          'step': r['step'], 'resolution': 'records'})):

@@ -1,7 +1,7 @@
-"""Applies the networks of a finished run to images from anywhere.
+"""Applies the networks of a finished run to image files of any origin.
 
-This room holds the networks, loaded and ready for tiles (`predictor`); the
-cutting of image files into tiles, and the merging of their predictions
-(`pictures`); the prediction of a folder, one file after the other
-(`file_by_file`); and the flags that choose networks (`network_flags`).
+`predictor` loads the networks and applies them to tiles: images of the size
+that they were trained on. `pictures` cuts image files into tiles, and merges
+the predictions for the tiles. `file_by_file` predicts all files of a folder.
+`network_flags` defines the flags that choose the networks.
 """

@@ -1,4 +1,5 @@
-"""Predicts the masks of a folder of files, one at a time; can be resumed."""
+"""Predicts the masks of image files one by one; a stopped job can be resumed.
+"""
 
 import collections
 from collections.abc import Callable, Iterator, Sequence
@@ -35,11 +36,11 @@ _NUM_READERS = 4
 
 
 class Inputs(NamedTuple):
-  """Files to predict.
+  """The files to predict.
 
   Attributes:
-    folder: folder from which they may be read.
-    names: paths of the files below it.
+    folder: folder that contains the files.
+    names: paths of the files below this folder.
   """
 
   folder: pixels.Folder
@@ -47,7 +48,11 @@ class Inputs(NamedTuple):
 
 
 class _Source:
-  """Reads file i on demand; returns, not raises, the error of a wrong file."""
+  """The files to predict, as a sequence that reads each file on access.
+
+  If a file cannot be used, the error is returned and not raised, so that the
+  next files can be predicted.
+  """
 
   def __init__(self, inputs, preparation, channels):
     self._inputs = inputs
@@ -63,10 +68,13 @@ class _Source:
 
 
 def find_inputs(path: str) -> Inputs:
-  """Finds the files to predict at a path: a file, or all below a folder.
+  """Finds the files to predict.
+
+  Args:
+    path: a file, or a folder, of which all images and volumes are found.
 
   Raises:
-    binary.UserError: if there is none.
+    binary.UserError: if there is no file to predict.
   """
   if not path:
     raise binary.UserError('--input is empty: give a file or a folder.')
@@ -97,15 +105,18 @@ def find_inputs(path: str) -> Inputs:
 
 
 def _open_folder(path):
-  """Opens a folder whose links may lead anywhere: they are the user's own."""
+  """Opens the user's folder for reading.
+
+  Links in it may lead out of it, since the user has made them.
+  """
   return pixels.open_folder(path)._replace(real_root='/')
 
 
 def stems(names: Sequence[str]) -> dict[str, str]:
-  """Returns the names under which the results of each file are written.
+  """Returns name of each file -> name of its results without their suffix.
 
-  These are the names without suffix, unless two of them would be the same:
-  `a.png` and `a.jpg` keep their suffix in front of the new one.
+  The suffix of the file is removed, unless the results of two files would get
+  the same name: those of `a.png` and `a.jpg` are named a.png.png and a.jpg.png.
   """
   cut = {name: pictures.without_suffix(name) for name in names}
   counts = collections.Counter(pixels.fold(v) for v in cut.values())
@@ -122,25 +133,27 @@ def predict_files(
     extras: Sequence[str] = (),
     should_stop: Callable[[int], bool] = lambda number: False,
 ) -> int:
-  """Predicts every file that is not done yet.
+  """Predicts each file whose results do not exist yet.
 
   Args:
     predictor: networks from `predictor.load`.
     inputs: files from `find_inputs`.
     output: folder to write, see `experiments.predict`.
-    tiling: how images become tiles.
-    extras: further results, of 'probabilities', 'uncertainty', 'overlays'.
-    should_stop: function of the number of files done that returns whether to
-      stop there.
+    tiling: how images are cut into tiles.
+    extras: what to write besides masks: 'probabilities', 'uncertainty',
+      'overlays'.
+    should_stop: function that is called after each file with the number of
+      files predicted so far, and returns whether to stop.
 
   Returns:
     The number of files that could not be used.
 
   Raises:
-    binary.UserError: if the output folder holds another prediction or cannot be
-      written; if no file could be used; or if there are volumes, but the
-      networks were trained on images and no axes are given.
-    binary.Stopped: if it was asked to stop; the files done so far are kept.
+    binary.UserError: if the output folder holds results of other settings or
+      cannot be written; if no file could be used; or if there are volumes, but
+      the networks were trained on images and no axes are given.
+    binary.Stopped: after `should_stop` has returned True; the results so far
+      are kept.
   """
   output = pathlib.Path(output)
   if len(inputs.names) > 1 and os.path.commonpath([
@@ -180,7 +193,7 @@ def _check_volumes(predictor, inputs):
 
 
 class _Job:
-  """One session of a prediction, which may have had others before."""
+  """One session of a prediction, which may continue earlier sessions."""
 
   def __init__(self, predictor, inputs, output, tiling, extras, settings):
     self._predictor = predictor
@@ -199,11 +212,14 @@ class _Job:
     self._odd = {}
 
   def _take_over(self, settings):
-    """Returns the lines of files already done; refuses other settings."""
-    # JSON turns tuples into lists: compare like with like.
+    """Returns file -> line of predictions.csv, for the files already predicted.
+
+    Raises an error if the folder holds results of other settings.
+    """
     path = str(self._output / SETTINGS)
     if os.path.exists(path):
       there = run_schema.read(path, {})
+      # Convert to JSON and back, which turns tuples into lists as in the file.
       wanted = json.loads(json.dumps(settings))
       if there != wanted:
         names = sorted(k for k in wanted if there.get(k) != wanted[k])
@@ -229,7 +245,7 @@ class _Job:
     return str(status.st_size), str(status.st_mtime_ns)
 
   def _paths(self, name):
-    """Returns the paths of a file's results, relative to the output."""
+    """Returns the paths of a file's results, relative to the output folder."""
     stem, is_volume = self._stems[name], pictures.is_volume(name)
     suffixes = {
         'masks': '.nii.gz' if is_volume else '.png',
@@ -240,7 +256,7 @@ class _Job:
             for kind in ('masks', *self._extras)]
 
   def run(self, should_stop):
-    """Predicts the remaining files; returns the number of failed ones."""
+    """Predicts the remaining files, and returns how many of them failed."""
     names = [n for n in self._inputs.names if n not in self._rows]
     done, total = len(self._rows), len(self._inputs.names)
     if done:
@@ -285,7 +301,10 @@ class _Job:
       print(f'{name}: {row["problem"]}', file=sys.stderr, flush=True)
 
   def _results(self, names) -> Iterator[dict[str, Any]]:
-    """Yields the line of each file; tiles of several files share batches."""
+    """Predicts files, and yields the line of each one for predictions.csv.
+
+    Several small files are predicted in one batch.
+    """
     failed = collections.deque()
 
     def files():
@@ -304,7 +323,7 @@ class _Job:
       while failed:
         yield failed.popleft()
       yield self._finish(name, opened, maps)
-    yield from failed  # Failures that were read after the last good file.
+    yield from failed  # These files come after the last good one.
 
   def _failure(self, name, wrong):
     found = f' ({wrong.found})' if wrong.found else ''
@@ -313,7 +332,7 @@ class _Job:
         'file': _printable(name), 'state': 'failed', 'problem': text}
 
   def _finish(self, name, opened, maps):
-    """Writes all results of a file; returns its line."""
+    """Writes all results of a file, and returns its line of predictions.csv."""
     labels = [p.argmax(axis=-1).astype(np.uint8) for p in maps.probabilities]
     mask = pictures.to_stored(opened, labels)
     for text in opened.volume.notices if opened.volume is not None else ():
@@ -324,7 +343,7 @@ class _Job:
                 'uncertainty': lambda: pictures.to_stored(
                     opened, maps.disagreement),
                 'overlays': lambda: _overlay(opened, labels)}
-    # The mask is written last: where it exists, all other results do.
+    # The mask is written last: if it exists, so do all other results.
     for path in reversed(self._paths(name)):
       self._write(path, contents[path.split('/')[0]](), opened)
     counts = np.bincount(mask.ravel(), minlength=len(self._classes))
@@ -355,7 +374,7 @@ class _Job:
 
 
 def _overlay(opened, labels):
-  """Paints the mask over the image; of a volume, on the fullest slice."""
+  """Paints the mask over the image, or over the slice with the largest mask."""
   k = int(np.argmax([np.count_nonzero(label) for label in labels]))
   painted = painting.overlay(opened.slices[k], labels[k])
   return np.round(255 * painted).astype(np.uint8)
@@ -366,7 +385,7 @@ def _printable(name):
 
 
 def read_table(path: str | os.PathLike[str]) -> list[dict[str, str]]:
-  """Reads predictions.csv; leaves out a last line that is incomplete."""
+  """Reads predictions.csv, and skips a last line that is incomplete."""
   try:
     with open(path, newline='', encoding='utf-8') as file:
       text = file.read()

@@ -1,11 +1,11 @@
 """Cuts image files into tiles for the networks, and merges the predictions.
 
-An image, or each slice of a volume, becomes one tile of the size that the
-networks were trained on (`whole`, as the records were made), or overlapping
-tiles at its own resolution (`window`, which is right where the set was prepared
-without resizing). A volume is turned and cut like the volumes of the training
-set, so that the prediction does not depend on how a file stores its axes. The
-result is turned back to the geometry of the file.
+Networks predict tiles of the size of their training images. An image, or each
+slice of a volume, is either resized to one tile, as the records were; or it is
+cut into overlapping windows at its own resolution, which is right if the set
+was prepared without resizing. A volume is turned and cut like the volumes of
+the training set, so that the prediction does not depend on how a file stores
+its axes. The result is turned back to the axes of the file.
 """
 
 import collections
@@ -32,9 +32,11 @@ from experiments.prediction import predictor as predictor_lib
 VOLUME_SUFFIXES = ('.nii', '.nii.gz')
 SUFFIXES = (*sources.PICTURES, *VOLUME_SUFFIXES)
 
-STORED = 'stored'  # Replaces an orientation: keep the axes of the file.
+STORED = 'stored'  # Used as an orientation, it keeps the axes of the file.
 
+# Letter of a direction -> the letters of this direction and its opposite.
 _LINES = {letter: line for line in ('IS', 'LR', 'PA') for letter in line}
+# Fields of a NIfTI header that state where the voxels lie in the patient.
 _GEOMETRY = (
     'qform_code', 'sform_code', 'quatern_b', 'quatern_c', 'quatern_d',
     'qoffset_x', 'qoffset_y', 'qoffset_z', 'srow_x', 'srow_y', 'srow_z',
@@ -42,12 +44,13 @@ _GEOMETRY = (
 
 
 class Tiling(NamedTuple):
-  """How a slice becomes tiles.
+  """How an image or slice is cut into tiles.
 
   Attributes:
-    size: height and width of a tile.
+    size: height and width of a tile, in pixels.
     channels: number of channels, 1 or 3.
-    windowed: whether tiles are windows of the slice, and not the whole slice.
+    windowed: whether tiles are windows of the slice; otherwise the whole slice
+      is resized to one tile.
     overlap: overlap of windows, see `inference.window_starts`.
   """
 
@@ -58,16 +61,17 @@ class Tiling(NamedTuple):
 
 
 class Opened(NamedTuple):
-  """One file that was read.
+  """The content of one file.
 
   Attributes:
-    slices: slices, uint8 [H, W, C] each, of the same size.
-    spacing_mm: spacing along the axes of the result: (y, x), or the axes of the
-      volume as it is stored; None if the file does not give it.
+    slices: the image, or the slices of the volume, uint8 [H, W, C] each, of the
+      same size.
+    spacing_mm: millimetres per pixel along (y, x) of an image, or along the
+      stored axes of a volume; None if the file does not state them.
     volume: volume that the slices come from; None for an image.
     turned: nibabel's orientation transforms from the stored axes to those of
-      the slices, and back.
-    axis: axis along which the turned volume was cut.
+      the slices, and back; None for an image.
+    axis: axis along which the turned volume was cut into slices.
   """
 
   slices: tuple[np.ndarray, ...]
@@ -78,7 +82,11 @@ class Opened(NamedTuple):
 
 
 def is_orientation(axes: str) -> bool:
-  """Returns whether a text names three directions, as 'LPS' does."""
+  """Returns whether a text names the directions of three axes, as 'LPS' does.
+
+  These are left or right, posterior or anterior, and inferior or superior, in
+  any order.
+  """
   return sorted(_LINES.get(letter, '') for letter in axes) == ['IS', 'LR', 'PA']
 
 
@@ -103,11 +111,11 @@ def open_file(
     preparation: preparation_lib.Preparation,
     channels: int,
 ) -> Opened:
-  """Reads an image or a volume in the way the training set was read.
+  """Reads an image or a volume in the same way as the training set was read.
 
   Args:
     name: path of the file below the folder.
-    folder: folder from which it may be read.
+    folder: folder that contains the file.
     preparation: preparation of the training set.
     channels: number of channels that the networks expect, 1 or 3.
 
@@ -149,8 +157,8 @@ def with_channels(
 ) -> np.ndarray:
   """Returns an image with the number of channels that the networks expect.
 
-  Gray images are repeated for networks that expect colour. Images of three
-  channels are accepted by networks for gray images if the channels are equal.
+  If the networks expect colour, the channel of a gray image is repeated. If
+  they expect gray images, an image of three equal channels is accepted.
 
   Args:
     image: image, uint8 [H, W, 1 or 3].
@@ -158,7 +166,8 @@ def with_channels(
     name: name of the image, for messages.
 
   Raises:
-    pixels.WrongFile: if the image is in colour and the networks are for gray.
+    pixels.WrongFile: if the image is in colour, but the networks expect gray
+      images.
   """
   if image.shape[-1] == channels:
     return image
@@ -172,7 +181,15 @@ def with_channels(
 
 
 def tiles_of(opened: Opened, tiling: Tiling) -> list[np.ndarray]:
-  """Returns the tiles of all slices, uint8 [*size, channels] each."""
+  """Returns the tiles of all slices of a file.
+
+  Args:
+    opened: the file.
+    tiling: how slices are cut into tiles.
+
+  Returns:
+    The tiles, uint8 [*tiling.size, tiling.channels] each.
+  """
   tiles = []
   for image in opened.slices:
     if tiling.windowed:
@@ -186,12 +203,12 @@ def tiles_of(opened: Opened, tiling: Tiling) -> list[np.ndarray]:
 def merge(
     opened: Opened, maps: Sequence[np.ndarray], tiling: Tiling
 ) -> list[np.ndarray]:
-  """Merges maps that were predicted for the tiles of `tiles_of`.
+  """Merges the maps that were predicted for the tiles of a file.
 
   Args:
     opened: the file.
-    maps: one map per tile, float [h, w, ...].
-    tiling: the tiling of `tiles_of`.
+    maps: one map for each tile of `tiles_of`, float [h, w, ...].
+    tiling: how the slices were cut into tiles.
 
   Returns:
     One map per slice, float32 [H, W, ...].
@@ -210,10 +227,10 @@ class Predicted(NamedTuple):
   """A file with its prediction.
 
   Attributes:
-    key: key of the file.
+    key: key of the file, from the caller of `predict`.
     opened: the file.
-    maps: a prediction whose parts are lists, with one array [H, W, ...] per
-      slice.
+    maps: prediction for the file. Each of its fields is a list with one array
+      [H, W, ...] per slice.
   """
 
   key: Any
@@ -226,15 +243,18 @@ def predict(
     files: Iterable[tuple[Any, Opened]],
     tiling: Tiling,
 ) -> Iterator[Predicted]:
-  """Predicts files one after another; their tiles share batches.
+  """Predicts files, and yields them in the same order.
+
+  A batch may hold tiles of several files.
 
   Args:
     predictor: networks from `predictor.load`.
-    files: pairs of a key and a file, which are read ahead by one batch of
-      tiles.
-    tiling: how slices become tiles.
+    files: pairs of any key and a file. Files are read ahead until their tiles
+      fill a batch.
+    tiling: how slices are cut into tiles.
   """
-  waiting = collections.deque()  # Files that still lack outputs of tiles.
+  # Files some of whose tiles are not predicted yet.
+  waiting = collections.deque()
 
   def tiles():
     for key, opened in files:
@@ -252,7 +272,12 @@ def predict(
 
 
 def resize_map(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-  """Resizes a map, float [h, w, ...], bilinearly; averages where it shrinks."""
+  """Resizes a map by bilinear filtering, which averages if the map shrinks.
+
+  Args:
+    values: map, float [h, w, ...].
+    size: height and width of the result.
+  """
   if values.shape[:2] == tuple(size):
     return values
   planes = values.reshape(*values.shape[:2], -1)
@@ -265,7 +290,7 @@ def resize_map(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def to_stored(opened: Opened, maps: Sequence[np.ndarray]) -> np.ndarray:
-  """Turns maps of slices back to the geometry of the file.
+  """Stacks the maps of slices, and turns the result to the axes of the file.
 
   Args:
     opened: the file.
@@ -286,12 +311,12 @@ def save_volume(
 ) -> None:
   """Writes a NIfTI file with the geometry of another volume.
 
-  The geometry is the size, affine, codes and units. Nothing else of the header
-  is copied, because it may hold a patient's name.
+  The geometry consists of size, affine, codes and units. Nothing else of the
+  header is copied, because it may contain a patient's name.
 
   Args:
     path: .nii.gz file to write, completely or not at all.
-    array: array [A, B, C] or [A, B, C, K], in the axes that the volume stores.
+    array: array [A, B, C] or [A, B, C, K], along the stored axes of the volume.
     volume: volume whose geometry is copied.
   """
   old = volume.header
@@ -302,7 +327,7 @@ def save_volume(
     header[name] = old[name]
   header['pixdim'][:4] = old['pixdim'][:4]
   header.set_data_dtype(array.dtype)
-  if array.ndim == 3:  # The header may drop or add axes of length 1.
+  if array.ndim == 3:  # The other file may have more or fewer axes of length 1.
     array = array.reshape(old.get_data_shape())
   with (whole_file.open_whole(path, 'wb') as file,
         gzip.GzipFile('', 'wb', 1, file, mtime=0) as zipped):

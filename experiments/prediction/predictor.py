@@ -1,4 +1,4 @@
-"""Loads the two networks of a run and predicts tiles from anywhere."""
+"""Loads the two networks of a run, and applies them to tiles of images."""
 
 from collections.abc import Callable, Iterable, Iterator
 import functools
@@ -18,26 +18,26 @@ from experiments.saving import checkpoints as checkpoints_lib
 from experiments.saving import run_folder
 from experiments.saving import run_log
 
-# The parameter sets that predict, by the name of the choice.
+# Value of --network -> numbers of the networks that predict.
 NETWORKS = {'mean': (0, 1), '0': (0,), '1': (1,)}
 
 
 class Predictor(NamedTuple):
-  """Networks with everything that is needed to use them.
+  """One or both networks of a run, with all that is needed to apply them.
 
   Attributes:
-    predict_fn: pure function (parameter sets, uint8 [B, H, W, C]) ->
-      `inference.Prediction`, not jitted.
-    run_fn: function uint8 [B, H, W, C] -> `inference.Prediction`, compiled and
-      mapped over the devices.
-    params: parameter sets, NumPy arrays.
-    batch_size: batch size B, over the devices of this process.
+    predict_fn: pure function that maps parameters of the networks and images,
+      uint8 [B, H, W, C], to an `inference.Prediction`. It is not jitted.
+    run_fn: the same function of the images alone, with the parameters of the
+      run, compiled and mapped over the devices.
+    params: parameters of each network, as NumPy arrays.
+    batch_size: batch size B, over all devices of this process.
     dataset: set of the run, without its records.
     config: config of the run.
     step: step of the checkpoint.
-    network: one of `NETWORKS`.
+    network: the networks that predict, a key of `NETWORKS`.
     flip: whether to average over four flips of each image.
-    digest: sha256 of the parameters.
+    digest: SHA-256 of the parameters.
   """
 
   predict_fn: Callable[..., inference.Prediction]
@@ -59,12 +59,12 @@ def load(
     network: str = 'mean',
     flip: bool = False,
 ) -> Predictor:
-  """Loads the networks of a run, without need of its records.
+  """Loads the networks of a run, whose records need not exist any more.
 
   Args:
     workdir: folder of the run.
     checkpoint: 'latest', or 'best' on the validation split.
-    network: one of `NETWORKS`.
+    network: the networks that predict, a key of `NETWORKS`.
     flip: whether to average over four flips of each image.
 
   Raises:
@@ -95,7 +95,7 @@ def load(
 
 
 def _batch_size(config, mapping):
-  """Returns the batch size of evaluation, rounded up to fill all devices."""
+  """Returns the batch size, rounded up to a multiple of the devices."""
   num_devices = mapping.num_local_devices
   return -(-max(1, config.input.eval_batch_size) // num_devices) * num_devices
 
@@ -107,7 +107,14 @@ def restore(
     built: parts_lib.Network,
     checkpoint: str = 'latest',
 ) -> checkpoints_lib.Checkpoint:
-  """Returns the newest intact checkpoint of a run, or its best one.
+  """Restores the newest intact checkpoint of a run, or its best one.
+
+  Args:
+    workdir: folder of the run.
+    config: config of the run.
+    dataset: set of the run.
+    built: networks of the run.
+    checkpoint: 'latest', or 'best' on the validation split.
 
   Raises:
     binary.UserError: if there is no intact checkpoint, or if the best one is
@@ -133,12 +140,12 @@ def restore(
 def predict_tiles(
     predictor: Predictor, tiles: Iterable[np.ndarray]
 ) -> Iterator[inference.Prediction]:
-  """Yields the prediction of each tile in order; computes full batches.
+  """Predicts tiles in full batches, and yields their predictions in order.
 
   Args:
     predictor: networks from `load`.
-    tiles: images like those of the records, uint8 [H, W, C], which are read
-      ahead by one batch.
+    tiles: images of the size of the records, uint8 [H, W, C]. One batch of them
+      is read ahead.
   """
   batch = []
   for tile in tiles:
