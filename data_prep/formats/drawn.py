@@ -70,7 +70,7 @@ class Shape(NamedTuple):
 
 
 def box_around(shape: Shape) -> list[float] | None:
-  """Returns [x0, y0, x1, y1] around a shape; None if it is empty."""
+  """Returns the box [x0, y0, x1, y1] around a shape; None if it is empty."""
   if shape.kind in ('box', 'unreadable') or shape.value is None:
     return shape.value
   if shape.kind == 'rle':
@@ -88,9 +88,9 @@ def unreadable(label: str, points: Any = None) -> Shape:
 
   Args:
     label: class name, or '' if it is unknown.
-    points: coordinates x, y, ... or [[x, y], ...], around which the value of
-      the shape is a box. If they are anything else, the place is unknown, and
-      also if the box is thinner than a pixel: then points may be missing.
+    points: coordinates x, y, ... or [[x, y], ...]; the value of the shape is
+      the box around them. If they are anything else, the place is unknown. So
+      it is if the box is thinner than a pixel, as points may be missing.
   """
   try:
     corners = np.array(points, float).reshape(-1, 2)

@@ -73,7 +73,7 @@ def _find_turn(own, other):
   """Returns the nibabel orientation that reorders a grid like another one.
 
   Args:
-    own: affine of the grid.
+    own: affine of the grid that is reordered.
     other: affine of the other grid.
 
   Returns:

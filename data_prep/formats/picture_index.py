@@ -105,8 +105,9 @@ class Index:
       plain: name of the mask without the words that mark it as one.
 
     Returns:
-      The pictures with the name `plain` or, if there are none, those in the
-      same folder whose names begin with `plain`.
+      The pictures with the name `plain`, or only the one of them in the same
+      outermost folder. If none has that name, the pictures in the same folder
+      whose names begin with `plain`.
     """
     exact = [p for _, p in self._by_name.get(plain, ())]
     if exact:

@@ -36,7 +36,7 @@ class Uniter:
       structures: maps the name of each structure to its class; {} if the mask
         files hold classes.
       writer: writes the label maps.
-      nouns: the words for a pixel and for a picture in messages.
+      nouns: the words for a pixel and a picture (or volume) in messages.
       is_ordered: whether the user names the structures in their order: where
         structures overlap, the last one named lies on top.
     """
