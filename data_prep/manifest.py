@@ -32,11 +32,11 @@ of the image, where the pixel in column j and row i covers [j, j + 1) x [i, i +
   ellipse: `ellipses` [[cx, cy, rx, ry, angle_deg], ...].
   tag: only `labels`: all foreground classes that the image shows.
 
-All kinds without a file have `labels`, one class per shape. In a mask, coarse
+Annotations without a file have `labels`, one class per shape. In a mask, coarse
 mask, box, polygon, line, extreme points or ellipse, the label 255 means that
-the classes inside the shape are unknown; such a shape lies below all others,
-and may cover a tenth of an exact mask at most. An annotation without shapes is
-valid: the annotator saw no object. An image of role unlabelled has no
+the classes inside the shape are unknown; all other shapes are drawn on top of
+it, and in an exact mask it may cover a tenth at most. An annotation without
+shapes is valid: the annotator saw no object. An image of role unlabelled has no
 annotation.
 """
 

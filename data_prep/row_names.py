@@ -83,7 +83,7 @@ class RowNames:
     return []
 
   def nearest(self, name: str) -> str:
-    """Returns the name that was probably meant, as the end of a message."""
+    """Returns a hint at the most similar known name, to end a message."""
     known = [*self._by_id, *self._groups, *self._files[0]]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
     near = near or sorted(self._by_id)[:1]
@@ -106,7 +106,9 @@ def names_of_file(file: str, row_id: str = '') -> set[str]:
 
 
 def read_index(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
-  """Returns the index of volumes by case, as `formats.nifti` wrote it.
+  """Returns, for each volume, what `formats.nifti` has stored about it.
+
+  The index maps a case to its `file` and to the `ids` of its slices.
 
   Args:
     folder: folder of the manifest. The index is empty if the folder holds none,

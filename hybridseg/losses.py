@@ -226,8 +226,8 @@ def without_class_prior(
       jnp.sum(where, axis=space, keepdims=True, dtype=jnp.int32), 1
   ).astype(safe.dtype)
   mean = jnp.sum(safe, axis=space, keepdims=True) / count
-  # The difference from the mean without gradient is exactly 0; only its
-  # gradient matters.
+  # The difference `mean - stop_gradient(mean)` is exactly 0; only its gradient
+  # matters.
   return jnp.where(where, safe - (mean - jax.lax.stop_gradient(mean)), 0)
 
 

@@ -77,9 +77,9 @@ def to_int32(label_map: jax.Array) -> jax.Array:
 
 
 def check_pixels(pixels: jax.Array, logits: jax.Array, *, name: str) -> None:
-  """Refuses values per pixel whose shape does not fit the logits.
+  """Refuses an array of one value per pixel if it does not fit the logits.
 
-  A product of the two would otherwise broadcast them silently.
+  A product of the two arrays would otherwise broadcast silently.
 
   Args:
     pixels: one value of any dtype per pixel, [B, ...].

@@ -276,8 +276,8 @@ def initialize(
   Kubernetes, Cloud TPU) define the processes. Wraps
   `jax.distributed.initialize`.
 
-  When a process dies, one of two things ends the others, whichever comes first.
-  As soon as its connections break (on CPUs), the others raise
+  When a process dies, the others end in one of two ways, whichever comes first.
+  As soon as its connections break (on CPUs), they raise
   `jax.errors.JaxRuntimeError` where they wait for the result of a step. After
   the heartbeat's timeout, JAX aborts them.
 

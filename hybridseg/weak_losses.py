@@ -182,13 +182,13 @@ def soft_edge_cross_entropy_loss(
     where: jax.Array | None = None,
     radius: int = 2,
 ) -> jax.Array:
-  """Computes the cross entropy with targets that are blurred at the outline.
+  """Computes the cross entropy with targets that are blurred at outlines.
 
   The target of a pixel is the mean label of the counted pixels that are at most
-  `radius` away along each axis. Near a hand-drawn outline both classes are
-  possible, and farther inside the label is more certain. This is label
-  smoothing (Szegedy et al., 2016, https://arxiv.org/abs/1512.00567, section 7)
-  that depends on the position.
+  `radius` away along each axis. Near a hand-drawn outline, the classes of both
+  sides are possible; farther away from it, the label is more certain. This is
+  label smoothing (Szegedy et al., 2016, https://arxiv.org/abs/1512.00567,
+  section 7) that depends on the position.
 
   Args:
     logits: unnormalised scores, float [B, ..., K].

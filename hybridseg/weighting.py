@@ -6,7 +6,7 @@ virtual step
 
   theta'(w) = theta - step_size * grad(mean_k w_k * weak_k(theta)),
 
-the slope of the outer loss in a weight is, for plain SGD,
+the slope of the outer loss with respect to a weight is, for plain SGD,
 
   d strong(theta') / d w_k
       = -(step_size / B) * <grad strong(theta'), grad weak_k(theta)>.

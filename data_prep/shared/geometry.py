@@ -28,7 +28,7 @@ def tight_box(mask: np.ndarray) -> list[float]:
 
 
 def loose_box(mask: np.ndarray, *, margin: float) -> list[float]:
-  """Returns the tight box grown by `margin` of its size on each side."""
+  """Returns the tight box, plus a margin on each side: a share of its size."""
   x0, y0, x1, y1 = tight_box(mask)
   dx, dy = margin * (x1 - x0), margin * (y1 - y0)
   height, width = mask.shape

@@ -105,7 +105,7 @@ def write(path: str | os.PathLike[str], text: str) -> None:
   """Writes a page; a reader never sees half of one.
 
   Raises:
-    OSError: if it cannot be written.
+    OSError: if the page cannot be written.
   """
   with whole_file.open_whole(path, encoding='utf-8') as file:
     file.write(text)

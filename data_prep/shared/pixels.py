@@ -93,8 +93,8 @@ def map_in_threads(
 def strict_pillow():
   """Makes Pillow refuse decompression bombs and silences its other warnings.
 
-  The silenced ones report damage that either does not matter or is refused with
-  our own message. The setting holds in all threads.
+  The silenced warnings report damage that either does not matter or is refused
+  with our own message. The setting holds in all threads.
   """
   with warnings.catch_warnings():
     warnings.filterwarnings('ignore', category=UserWarning, module=r'PIL\.')

@@ -43,7 +43,7 @@ def open_whole(
     fails, it is removed.
 
   Raises:
-    OSError: if it cannot be written.
+    OSError: if the file cannot be written.
   """
   folder, name = os.path.split(os.path.abspath(path))
   temporary = os.path.join(folder, f'.{name}.tmp')
@@ -62,7 +62,7 @@ def open_whole(
 
 @contextlib.contextmanager
 def folder_beside(output: pathlib.Path) -> Iterator[pathlib.Path]:
-  """Makes a folder to fill, which is renamed to `output` once it is whole.
+  """Makes a folder, which the caller fills and then renames to `output`.
 
   Folders that killed processes of this machine left beside the same output are
   removed first, with a line on stderr. A folder in use is recognised by the
@@ -72,10 +72,10 @@ def folder_beside(output: pathlib.Path) -> Iterator[pathlib.Path]:
     output: absolute path whose parent exists.
 
   Yields:
-    A folder on the same disk; at the end, whatever is left of it is removed.
+    A folder on the same disk. If it still exists at the end, it is removed.
 
   Raises:
-    OSError: if it cannot be made.
+    OSError: if the folder cannot be made.
   """
   # The name contains a hash of the machine's name, because another machine with
   # the same disk may not see the locks of this one.
