@@ -1,4 +1,9 @@
-"""Files whose headers promise far more than they hold, and worse."""
+"""Makes files that could exhaust the memory of a reader or run code in it.
+
+Most of them are small, but their headers promise huge pictures. Each function
+returns the target, a key of `seed_sets.SETS`, and the files to replace in it,
+as content by path.
+"""
 
 import base64
 import gzip
@@ -19,14 +24,22 @@ def png(
     width: int, height: int, data: bytes = b'', *, bits: int = 8,
     colour: int = 0,
 ) -> bytes:
-  """Returns a PNG whose header says this and whose pixels are `data`."""
+  """Returns a PNG file whose header need not fit its pixels.
+
+  Args:
+    width: width in the header.
+    height: height in the header.
+    data: the pixels before compression.
+    bits: bits per channel in the header.
+    colour: colour type in the header; 0 is gray.
+  """
   header = struct.pack('>IIBBBBB', width, height, bits, colour, 0, 0, 0)
   return mutations.join_png([
       (b'IHDR', header), (b'IDAT', zlib.compress(data)), (b'IEND', b'')])
 
 
 def _png_of_much():
-  # Pillow's own limit is 64 MiB of text in all.
+  # Pillow refuses more than 64 MiB of text in a file.
   chunks = mutations.png_chunks(
       seed_sets.encode(seed_sets.picture(0), 'PNG'))
   chunks.insert(1, (b'zTXt', b'comment\0\0' + zlib.compress(bytes(2**27))))
@@ -89,7 +102,7 @@ def _nifti_header():
 
 
 def _nifti_gzip():
-  """A gigabyte of zeros behind a good header, in a megabyte."""
+  """Returns a valid header and 1 GiB of zeros, compressed to 1 MiB."""
   content = io.BytesIO()
   header = seed_sets.nifti(np.zeros((2, 2, 2), np.int16), zipped=False)
   with gzip.GzipFile(fileobj=content, mode='wb', compresslevel=9) as file:

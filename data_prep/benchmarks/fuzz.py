@@ -1,12 +1,15 @@
-r"""Damages files of every format; each must be valid data or one clear line.
+r"""Tests the import, the check and the records of sets with damaged files.
 
 python -m data_prep.benchmarks.fuzz --num_files=100000
 
-Imports, checks and rasterises a small set of which one file is damaged. Wrong
-is: any exception that a user would not get as one line, a line over 200
-characters or with control characters, a record that is not what it promises,
-more than 2 s of processor time, more than 1 GiB of memory. Prints one table;
-exit code 1 if anything was wrong. What was wrong is kept in --folder.
+The program damages one file of a small set at a time, imports and checks the
+set, and makes its records. The set must either be valid or be refused with
+clear messages. The outcome is wrong if an exception is raised that users would
+not see as one line, if a line has more than 200 characters or holds control
+characters, if a record has a wrong shape or wrong classes, or if the set takes
+more than 2 s of processor time or 1 GiB of memory. The program prints a table,
+and its exit code is 1 if any outcome was wrong. Sets with wrong outcomes are
+kept in --folder.
 """
 
 import collections
@@ -50,18 +53,20 @@ _MESSAGES = flags.DEFINE_integer(
 _CHUNK = 500
 _MAX_S = 2.0
 _MAX_KIB = 2**20
-_ADDRESS_SPACE = 12 * 2**30  # Of a worker: a bomb must not take the machine.
+# Bytes of a worker. Without a limit, a harmful file could exhaust the memory of
+# the machine.
+_ADDRESS_SPACE = 12 * 2**30
 
 
 def examine(source: pathlib.Path, name: str) -> tuple[str, list[str]]:
-  """Imports, checks and rasterises a set as `prepare --source` does.
+  """Imports and checks a set and makes its records, as `prepare --source` does.
 
   Args:
-    source: the set.
-    name: of its format.
+    source: folder of the set.
+    name: name of its format, a key of `registry.FORMATS`.
 
   Returns:
-    'valid', 'refused' or, if a promise is broken, 'WRONG'; and the lines that a
+    'valid', 'refused' or, if something is wrong, 'WRONG'; and the lines that a
     user would see.
   """
   with tempfile.TemporaryDirectory(
@@ -73,7 +78,8 @@ def examine(source: pathlib.Path, name: str) -> tuple[str, list[str]]:
           subjects=None, name='fuzz')
       manifest, notices, _ = own_set.divide(own, output, plan=own_set.Plan())
     except ValueError as error:
-      # The binary prints these; others than its own must not hide among them.
+      # `prepare` prints every ValueError as a refusal. A ValueError from other
+      # packages would be a fault that looks like one.
       place = traceback.extract_tb(error.__traceback__)[-1]
       ours = f'{os.sep}data_prep{os.sep}' in place.filename
       lines = [str(error)]
@@ -85,7 +91,7 @@ def examine(source: pathlib.Path, name: str) -> tuple[str, list[str]]:
     for line in [*lines, *(n[:200] for n in (*own.notices, *notices))]:
       if len(line) > 200 or not line.isprintable():
         return 'WRONG', [f'not a line: {line!r}']
-    # A set may lack a role or a class: such a problem is no row's.
+    # Ignore problems of the whole set, which may lack a role or a class.
     if any(p.line or p.file for p in findings.problems):
       return 'refused', lines
     for row in manifest.rows:
@@ -102,7 +108,13 @@ def examine(source: pathlib.Path, name: str) -> tuple[str, list[str]]:
 
 
 def examine_safely(source: pathlib.Path, name: str):
-  """Returns as `examine` does, with what it took: seconds and KiB."""
+  """Examines a set, and measures the time and the memory that this takes.
+
+  Returns:
+    The outcome and the lines, as from `examine`; seconds of processor time; and
+    memory in KiB. Exceptions, warnings and too much time or memory make the
+    outcome 'WRONG'.
+  """
   before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
   start = time.process_time()
   with warnings.catch_warnings(record=True) as told:
@@ -129,13 +141,13 @@ def examine_files(
   """Writes a set into a new folder and examines it.
 
   Args:
-    target: one of `seed_sets.SETS`.
-    files: content by path.
-    keep: folder to keep the set in if a promise is broken.
-    why: what was done to the set, to keep beside it.
+    target: name of the set, a key of `seed_sets.SETS`.
+    files: content of each file by path.
+    keep: folder in which the set is kept if its outcome is wrong, or None.
+    why: text about the damage, which is kept beside the set.
 
   Returns:
-    As `examine_safely`.
+    The same as `examine_safely`.
   """
   memory = '/dev/shm' if os.path.isdir('/dev/shm') else None
   with tempfile.TemporaryDirectory(dir=memory) as folder:
@@ -152,14 +164,15 @@ def examine_files(
 
 
 class Damage(NamedTuple):
-  """What came of damaging many files of one target.
+  """The outcomes for many damaged sets of one target.
 
   Attributes:
-    counts: sets by outcome.
-    slowest_s: processor time that one took at most.
-    largest_kib: memory that one took at most.
-    wrong: a text for each broken promise.
-    messages: how often each message was printed, without its numbers.
+    counts: number of sets by outcome.
+    slowest_s: longest processor time that a set took, in seconds.
+    largest_kib: largest memory that a set took, in KiB.
+    wrong: text about each set with a wrong outcome.
+    messages: number of times that each message was printed; messages that
+      differ only in numbers and names count as one.
   """
 
   counts: collections.Counter[str]
@@ -169,7 +182,7 @@ class Damage(NamedTuple):
   messages: collections.Counter[str]
 
   def joined(self, other: 'Damage') -> 'Damage':
-    """Returns what came of both."""
+    """Returns the outcomes of both."""
     return Damage(
         self.counts + other.counts, max(self.slowest_s, other.slowest_s),
         max(self.largest_kib, other.largest_kib), self.wrong + other.wrong,
@@ -183,7 +196,15 @@ _NOTHING = Damage(
 def damage(
     target: str, first: int, number: int, *, seed: int, keep: str | None = None
 ) -> Damage:
-  """Damages files `first` to `first + number - 1` of a target, one per set."""
+  """Makes and examines many damaged sets of one target.
+
+  Args:
+    target: name of the set, a key of `seed_sets.SETS`.
+    first: number of the first damaged set; it determines the damage.
+    number: how many sets to damage, in one file each.
+    seed: seed of the damage.
+    keep: folder in which sets with wrong outcomes are kept, or None.
+  """
   files = seed_sets.SETS[target].files()
   names = [n for n in files if seed_sets.SETS[target].is_target(n)]
   total = _NOTHING
@@ -197,6 +218,7 @@ def damage(
 
 
 def _examined(target, files, what, keep):
+  """Examines one damaged set, and returns its outcome as `Damage`."""
   folder = keep and pathlib.Path(keep) / re.sub(r'\W', '_', what)
   outcome, lines, seconds, kib = examine_files(
       target, files, keep=folder or None, why=what)
@@ -212,7 +234,7 @@ def _limit_memory():
 
 
 def main(argv: list[str]) -> None:
-  """Prints the table."""
+  """Damages files in all processes and prints the table."""
   del argv
   per_target = -(-_NUM_FILES.value // len(_TARGETS.value))
   total = dict.fromkeys([*_TARGETS.value, 'bombs'], _NOTHING)

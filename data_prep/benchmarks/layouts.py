@@ -1,4 +1,4 @@
-"""What the public layouts are made of, see `public_layouts`."""
+"""Defines a layout and the pictures and masks in it, see `public_layouts`."""
 
 import json
 import pathlib
@@ -15,22 +15,23 @@ OTHER_OPINION = ((9, 9, 3, 3),)
 
 
 class Layout(NamedTuple):
-  """A set in memory, and what is right.
+  """The files of a set, and what the import of the set must find.
 
   Attributes:
-    files: by path a picture, uint8 [H, W] or [H, W, 3]; a volume, [A, B, C] or
-      [A, B, C, T] of a path that ends in .nii or .nii.gz; bytes; or what
-      becomes a text: a string, or anything that becomes JSON.
-    images: number of pictures or slices that are read.
-    exact: how many of them have an exact mask.
-    subjects: number of subjects; a picture without one counts as its own.
+    files: maps a path to its content: a picture, uint8 [H, W] or [H, W, 3]; a
+      volume, [A, B, C] or [A, B, C, T], if the path contains .nii; bytes; a
+      text; or any other value, which is written as JSON.
+    images: number of pictures or slices that must be read.
+    exact: number of these that have an exact mask.
+    subjects: number of subjects; a picture without a subject counts as one.
     shown: id of one picture, and the number of its pixels by class.
-    given: number of pictures by split, as far as the folders say it.
-    classes: their names, background first.
-    flag: the one flag that it takes, '' for none; without it the set is
-      refused, and the first line names the flag.
-    said: words of notices that must not be missing.
-    refused: words of the first line, for a set that cannot be read.
+    given: number of pictures by split, for the splits that the folders name.
+    classes: names of the classes, background first.
+    flag: the flag that the set needs, or '' if it needs none. Without the flag
+      the set must be refused with a message whose first line names it.
+    said: words that must occur in notices.
+    refused: words that the first line of the message must contain if the set
+      cannot be read; '' if it can.
   """
 
   files: dict[str, Any]
@@ -62,7 +63,7 @@ def write(layout: Layout, folder: pathlib.Path) -> None:
 
 
 def picture(seed: int) -> np.ndarray:
-  """Returns a picture that looks like no other, uint8 [32, 40, 3]."""
+  """Returns a picture unlike those of other seeds, uint8 [32, 40, 3]."""
   rng = np.random.default_rng(seed)
   blocks = rng.integers(256, size=(4, 5, 3), dtype=np.uint8)
   return np.kron(blocks, np.ones((8, 8, 1), np.uint8))
@@ -82,26 +83,31 @@ def box(number: int) -> tuple[int, int, int, int]:
 
 
 def blob(number: int) -> np.ndarray:
-  """Returns the mask of `box`, of 0 and 255."""
+  """Returns the mask of the box `box(number)`, uint8 [32, 40] of 0 and 255."""
   return mask(box(number))
 
 
 def rgb(label: np.ndarray) -> np.ndarray:
-  """Returns a mask with three equal channels."""
+  """Returns a mask as a colour picture with three equal channels."""
   return np.repeat(label[..., None], 3, -1)
 
 
 def volume(seed: int, *more: int) -> np.ndarray:
-  """Returns intensities of a volume, int16 [40, 32, 3, ...]."""
+  """Returns the intensities of a volume, int16 [40, 32, 3, *more]."""
   rng = np.random.default_rng([7, seed])
   blocks = rng.integers(-200, 400, size=(5, 4, 3, *more), dtype=np.int16)
   return blocks.repeat(8, 0).repeat(8, 1)
 
 
 def labels(seed: int, classes: int = 1, *, depth: int = 3) -> np.ndarray:
-  """Returns labels of a volume, uint8 [40, 32, 3].
+  """Returns the labels of a volume, uint8 [40, 32, depth].
 
-  In slice k, class c has 4 x (3 + k + seed % 8) pixels.
+  In slice k, each class has 4 x (3 + k + seed % 8) pixels.
+
+  Args:
+    seed: number that determines the size of the classes.
+    classes: number of foreground classes.
+    depth: number of slices.
   """
   result = np.zeros((40, 32, depth), np.uint8)
   for k in range(depth):

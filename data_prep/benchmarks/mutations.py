@@ -1,4 +1,8 @@
-"""Ways to damage a file: by bytes, by chunks, by the structure of its text."""
+"""Damages the content of files at random.
+
+Files of any format are damaged byte by byte; PNG files also by their chunks,
+and JSON and other text files also by their structure.
+"""
 
 from collections.abc import Callable
 import gzip
@@ -24,7 +28,13 @@ _TOKENS = (
 
 
 def mutate(content: bytes, name: str, rng: random.Random) -> bytes:
-  """Returns a damaged copy; `name` tells by its suffix what it holds."""
+  """Returns a damaged copy of a file's content.
+
+  Args:
+    content: content of the file.
+    name: name of the file; its suffix decides how the content may be damaged.
+    rng: source of all randomness.
+  """
   suffix = name.lower().rsplit('.', 1)[-1]
   ways: list[Callable[..., bytes]] = [
       _flip_bits, _set_bytes, _truncate, _cut, _repeat, _insert, _set_integer]
@@ -44,7 +54,7 @@ def mutate(content: bytes, name: str, rng: random.Random) -> bytes:
 
 
 def _place(content, rng):
-  """A position, mostly in the header."""
+  """Returns a random position in a file, mostly within its header."""
   limit = rng.choice((16, 64, 400, len(content)))
   return rng.randrange(max(1, min(limit, len(content))))
 
@@ -82,6 +92,7 @@ def _insert(content, rng):
 
 
 def _put(content, rng, packed):
+  """Overwrites a random place, mostly an aligned one, with packed bytes."""
   place = _place(content, rng) & ~(len(packed) - 1 if rng.random() < 0.7 else 0)
   return content[:place] + packed + content[place + len(packed) :]
 
@@ -99,7 +110,7 @@ def _set_float(content, rng):
 
 
 def png_chunks(content: bytes) -> list[tuple[bytes, bytes]]:
-  """Returns the chunks of a PNG as (kind, data)."""
+  """Returns the chunks of a PNG file as pairs (kind, data)."""
   chunks, place = [], 8
   while place + 12 <= len(content):
     length, = struct.unpack('>I', content[place : place + 4])
@@ -110,14 +121,17 @@ def png_chunks(content: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def join_png(chunks: list[tuple[bytes, bytes]]) -> bytes:
-  """Returns a PNG of (kind, data) chunks, with right checksums."""
+  """Returns a PNG file of chunks (kind, data), with correct checksums."""
   return b'\x89PNG\r\n\x1a\n' + b''.join(
       struct.pack('>I', len(data)) + kind + data
       + struct.pack('>I', zlib.crc32(kind + data)) for kind, data in chunks)
 
 
 def _png_chunk(content, rng):
-  """Damages, repeats, moves or adds a chunk, whose checksum is right."""
+  """Damages, copies, removes or adds a chunk of a PNG file.
+
+  All checksums are correct, so that readers do not reject the file for them.
+  """
   chunks = png_chunks(content)
   if not chunks:
     return content
@@ -141,7 +155,7 @@ def _png_chunk(content, rng):
 
 
 def _png_pixels(content, rng):
-  """Damages the pixels before they are compressed."""
+  """Damages the pixels of a PNG file before they are compressed."""
   chunks = png_chunks(content)
   for i, (kind, data) in enumerate(chunks):
     if kind == b'IDAT':
@@ -154,6 +168,7 @@ def _png_pixels(content, rng):
 
 
 def _inside_gzip(content, rng):
+  """Damages the content of a gzip file before it is compressed."""
   try:
     return gzip.compress(mutate(gzip.decompress(content), 'a.nii', rng), 1)
   except (OSError, EOFError, zlib.error):
@@ -161,7 +176,10 @@ def _inside_gzip(content, rng):
 
 
 def _json_value(content, rng):
-  """Replaces, removes or adds one value of a JSON file, or of one line."""
+  """Replaces, removes or adds one value in a JSON file.
+
+  In a manifest, each line of which is JSON, this is done in one line.
+  """
   try:
     lines = content.decode().split('\n')
     number = rng.randrange(len(lines)) if lines[0].startswith(
@@ -199,7 +217,7 @@ def _json_value(content, rng):
 
 
 def _token(content, rng):
-  """Replaces one number, word or attribute of a text."""
+  """Replaces one number, word or attribute of a text file."""
   text = content.decode('utf-8', 'surrogateescape')
   found = list(re.finditer(r'[^\s,;:<>"=/\[\]{}]+', text))
   if not found:
@@ -211,7 +229,7 @@ def _token(content, rng):
 
 
 def _line(content, rng):
-  """Removes, repeats or moves a line."""
+  """Removes, repeats or moves a line of a text file."""
   lines = content.split(b'\n')
   line = lines.pop(rng.randrange(len(lines)))
   for _ in range(rng.choice((0, 1, 2))):

@@ -1,12 +1,13 @@
-r"""How alike are copies, and how alike are different pictures?
+r"""Measures how well `checks.duplicates` tells copies from other pictures.
 
 python -m data_prep.benchmarks.near_copies --images=FOLDER/images \
     --listing=FOLDER/frames.csv
 
-The listing names `id` and `split`; prints how alike pictures of different
-splits are at most, and changed copies of pictures at least, with the share of
-the copies that is found. --num_made makes so many pictures of noise, and times
-the search.
+The listing is a CSV file with the columns `id` and `split`. The program prints
+the highest likeness between pictures of different splits, and, for several
+ways to change a picture, the lowest likeness between a picture and its changed
+copy, and the share of copies that are found. With --num_made, it instead makes
+that many pictures of noise and measures how long the search takes.
 """
 
 import csv
@@ -60,7 +61,14 @@ def _cropped(image, rng):
 
 
 def _moved(image, *, shift=(0, 0), zoom=1.0, degrees=0.0):
-  """Shifts by shares of the sides, zooms and turns; new borders are black."""
+  """Shifts, zooms and turns an image; the pixels that are uncovered are black.
+
+  Args:
+    image: uint8 [H, W, 3].
+    shift: shift to the right and down, as shares of the width and the height.
+    zoom: factor by which the image is enlarged.
+    degrees: angle by which the image is turned.
+  """
   picture = Image.fromarray(image)
   width, height = picture.size
   turn = np.deg2rad(degrees)
@@ -105,7 +113,10 @@ _COPIES = {
 
 
 def _time_search(number):
-  """Prints how long pictures of noise take, a tenth each val and test."""
+  """Prints how long the search takes among pictures of noise.
+
+  A tenth of the pictures is in val and another tenth in test.
+  """
   rng = np.random.default_rng(0)
   noise = ndimage.gaussian_filter(
       rng.normal(size=(number, duplicates.SIDE, duplicates.SIDE)), (0, 2, 2))
@@ -122,7 +133,7 @@ def _time_search(number):
 
 
 def main(argv: list[str]) -> None:
-  """Prints the table."""
+  """Prints a table of likenesses, or the duration of a search."""
   del argv
   if _NUM_MADE.value:
     _time_search(_NUM_MADE.value)

@@ -1,10 +1,10 @@
-"""Public sets as annotation tools export them, see `public_layouts`."""
+"""Imitates sets as annotation tools export them, see `public_layouts`."""
 
 from data_prep.benchmarks import layouts
 
 
 def _corners(number):
-  """Returns the corners of `layouts.box` as x and y in turn."""
+  """Returns the corners of `layouts.box(number)` as [x, y, x, y, ...]."""
   y, x, height, width = layouts.box(number)
   return [x, y, x + width, y, x + width, y + height, x, y + height]
 
@@ -21,9 +21,9 @@ def _image(name, image_id):
 
 
 def roboflow_coco() -> layouts.Layout:
-  """Roboflow's COCO: a file per split; category 0 holds no object.
+  """Returns Roboflow's export in COCO format, with a JSON file for each split.
 
-  docs.roboflow.com
+  No object has category 0. Home: docs.roboflow.com
   """
   files = {'README.dataset.txt': 'Polyps', 'README.roboflow.txt': 'v1'}
   seed = 0
@@ -46,9 +46,9 @@ def roboflow_coco() -> layouts.Layout:
 
 
 def roboflow_yolo() -> layouts.Layout:
-  """Roboflow's YOLOv8 segmentation: images and labels in each split.
+  """Returns Roboflow's export in YOLOv8 format, with outlines of objects.
 
-  docs.roboflow.com
+  Each split has the folders images and labels. Home: docs.roboflow.com
   """
   files = {
       'README.dataset.txt': 'Polyps', 'README.roboflow.txt': 'v1',
@@ -71,9 +71,9 @@ def roboflow_yolo() -> layouts.Layout:
 
 
 def coco_2017() -> layouts.Layout:
-  """COCO 2017: instances, and captions and keypoints of the same pictures.
+  """Returns COCO 2017, with files of instances, captions and keypoints.
 
-  cocodataset.org
+  Only the instances are read. Home: cocodataset.org
   """
   files = {}
   for part, first, number in (('train', 0, 8), ('val', 8, 3)):
@@ -107,9 +107,9 @@ def coco_2017() -> layouts.Layout:
 
 
 def cvat() -> layouts.Layout:
-  """CVAT for images 1.1: annotations.xml beside images/.
+  """Returns an export in the format CVAT for images 1.1.
 
-  docs.cvat.ai
+  The file annotations.xml lies beside the folder images. Home: docs.cvat.ai
   """
   files, images = {}, []
   for i in range(10):

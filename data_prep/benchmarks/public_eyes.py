@@ -1,11 +1,12 @@
-"""Public sets of fundus pictures and masks, see `public_layouts`."""
+"""Imitates public sets of fundus pictures, see `public_layouts`."""
 
 from data_prep.benchmarks import layouts
 
 
 def drive() -> layouts.Layout:
-  """DRIVE: field-of-view masks beside two observers' vessels.
+  """Returns DRIVE, with masks of the field of view and of the vessels.
 
+  In the test part, two observers drew the vessels. Home:
   drive.grand-challenge.org
   """
   files = {}
@@ -26,9 +27,9 @@ def drive() -> layouts.Layout:
 
 
 def chase_db1() -> layouts.Layout:
-  """CHASE_DB1: two observers' masks in the folder of the pictures.
+  """Returns CHASE_DB1, with pictures and masks of two observers in one folder.
 
-  researchdata.kingston.ac.uk/96
+  Home: researchdata.kingston.ac.uk/96
   """
   files = {}
   for i in range(6):
@@ -42,9 +43,9 @@ def chase_db1() -> layouts.Layout:
 
 
 def stare() -> layouts.Layout:
-  """STARE: a folder for each observer, PPM.
+  """Returns STARE, with a folder of masks for each observer, in PPM.
 
-  cecas.clemson.edu/~ahoover/stare
+  Home: cecas.clemson.edu/~ahoover/stare
   """
   files = {}
   for i in range(8):
@@ -57,9 +58,9 @@ def stare() -> layouts.Layout:
 
 
 def hrf() -> layouts.Layout:
-  """HRF: manual1 has the vessels, mask the field of view.
+  """Returns HRF, with vessels in manual1 and the field of view in mask.
 
-  www5.cs.fau.de/research/data/fundus-images
+  Home: www5.cs.fau.de/research/data/fundus-images
   """
   files = {}
   for i in range(4):
@@ -75,9 +76,9 @@ def hrf() -> layouts.Layout:
 
 
 def refuge() -> layouts.Layout:
-  """REFUGE: 0 is the cup, 128 the disc, 255 the background.
+  """Returns REFUGE, in whose masks 0 is cup, 128 disc and 255 background.
 
-  refuge.grand-challenge.org
+  Home: refuge.grand-challenge.org
   """
   files = {}
   for kind, number in (('Glaucoma', 4), ('Non-Glaucoma', 8)):

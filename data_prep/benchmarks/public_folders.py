@@ -1,4 +1,4 @@
-"""Public sets of pictures and masks, see `public_layouts`."""
+"""Imitates public sets of pictures and masks, see `public_layouts`."""
 
 import numpy as np
 
@@ -6,9 +6,9 @@ from data_prep.benchmarks import layouts
 
 
 def isic_2018() -> layouts.Layout:
-  """ISIC 2018 task 1: the parts of the challenge are the splits.
+  """Returns ISIC 2018 task 1, with a folder for each split.
 
-  challenge.isic-archive.com/data
+  Home: challenge.isic-archive.com/data
   """
   files = {}
   for part, first, number in (
@@ -28,15 +28,15 @@ def isic_2018() -> layouts.Layout:
 
 
 def isic_2018_training() -> layouts.Layout:
-  """ISIC 2018 task 1, of which only the training part was fetched."""
+  """Returns ISIC 2018 task 1 as if only the training part was downloaded."""
   files = {k: v for k, v in isic_2018().files.items() if 'Training' in k}
   return layouts.Layout(files, 8, 8, 8, ('ISIC_0000003', {1: 8 * 13}))
 
 
 def isic_2017() -> layouts.Layout:
-  """ISIC 2017 part 1: superpixels lie beside the pictures.
+  """Returns ISIC 2017 part 1, with superpixels beside the pictures.
 
-  challenge.isic-archive.com/data
+  Home: challenge.isic-archive.com/data
   """
   files = {}
   for part, first, number in (
@@ -56,9 +56,9 @@ def isic_2017() -> layouts.Layout:
 
 
 def isic_2016() -> layouts.Layout:
-  """ISIC 2016 part 1: pictures in folders named Data.
+  """Returns ISIC 2016 part 1, with pictures in folders whose names end in Data.
 
-  challenge.isic-archive.com/data
+  Home: challenge.isic-archive.com/data
   """
   files = {}
   for part, first, number in (('Training', 0, 8), ('Test', 40, 3)):
@@ -72,9 +72,9 @@ def isic_2016() -> layouts.Layout:
 
 
 def ham10000() -> layouts.Layout:
-  """HAM10000: pictures in two parts, all masks in one folder.
+  """Returns HAM10000, with pictures in two folders and all masks in one.
 
-  doi.org/10.7910/DVN/DBW86T
+  Home: doi.org/10.7910/DVN/DBW86T
   """
   files = {'HAM10000_metadata.csv':
            'lesion_id,image_id,dx\nHAM_0000118,ISIC_0024306,bkl\n'}
@@ -87,8 +87,9 @@ def ham10000() -> layouts.Layout:
 
 
 def ph2() -> layouts.Layout:
-  """PH2: a folder per lesion, with its mask and regions of interest.
+  """Returns PH2, with a folder for each lesion.
 
+  It holds the picture, the mask, and regions of interest. Home:
   www.fc.up.pt/addi
   """
   files = {'PH2Dataset/PH2_dataset.txt': '|| Name ||\n'}
@@ -106,8 +107,9 @@ def ph2() -> layouts.Layout:
 
 
 def busi() -> layouts.Layout:
-  """BUSI: a mask per lesion, empty ones of healthy breasts.
+  """Returns BUSI, with a mask for each lesion.
 
+  The masks of healthy breasts are empty. Home:
   doi.org/10.1016/j.dib.2019.104863
   """
   files, seed = {}, 0
@@ -126,7 +128,15 @@ def busi() -> layouts.Layout:
 
 
 def _kvasir(folder, names, bboxes):
-  """Returns pictures, masks in JPEG with three channels, a file of boxes."""
+  """Returns the files of a set: pictures, masks and a JSON file of boxes.
+
+  The masks are JPEG files with three channels.
+
+  Args:
+    folder: folder of the set.
+    names: names of the pictures, without suffix.
+    bboxes: name of the JSON file.
+  """
   files, boxes = {}, {}
   for i, name in enumerate(names):
     files[f'{folder}/images/{name}.jpg'] = layouts.picture(i)
@@ -139,9 +149,9 @@ def _kvasir(folder, names, bboxes):
 
 
 def kvasir_seg() -> layouts.Layout:
-  """Kvasir-SEG: masks are JPEG, boxes lie in a JSON file of its own form.
+  """Returns Kvasir-SEG, with masks in JPEG and a JSON file of boxes.
 
-  datasets.simula.no/kvasir-seg
+  The JSON file has no standard format. Home: datasets.simula.no/kvasir-seg
   """
   names = [f'cju0qkwl35piu0993l0dewei{i}' for i in range(10)]
   return layouts.Layout(
@@ -150,8 +160,9 @@ def kvasir_seg() -> layouts.Layout:
 
 
 def hyper_kvasir() -> layouts.Layout:
-  """Hyper-Kvasir's segmented part: as Kvasir-SEG, with other names.
+  """Returns the segmented part of Hyper-Kvasir.
 
+  It differs from Kvasir-SEG only in the names of folders and files. Home:
   datasets.simula.no/hyper-kvasir
   """
   names = [f'{i:08x}-d4b4-4d4d-9b4c-5a1f7c8f6d00' for i in range(10)]
@@ -161,9 +172,9 @@ def hyper_kvasir() -> layouts.Layout:
 
 
 def kvasir_instrument() -> layouts.Layout:
-  """Kvasir-Instrument: lists of names say the splits, which are not read.
+  """Returns Kvasir-Instrument, with text files that list the splits.
 
-  datasets.simula.no/kvasir-instrument
+  These text files are not read. Home: datasets.simula.no/kvasir-instrument
   """
   files = {}
   names = [f'ckcu9jucf00083b5ytpqoue7{i}' for i in range(10)]
@@ -178,9 +189,9 @@ def kvasir_instrument() -> layouts.Layout:
 
 
 def cvc_clinic_db() -> layouts.Layout:
-  """CVC-ClinicDB: Original and Ground Truth, TIFF, or PNG in mirrors.
+  """Returns CVC-ClinicDB, with TIFF files in Original and Ground Truth.
 
-  polyp.grand-challenge.org
+  Home: polyp.grand-challenge.org
   """
   files = {}
   for i in range(10):
@@ -190,9 +201,9 @@ def cvc_clinic_db() -> layouts.Layout:
 
 
 def cvc_clinic_db_mirror() -> layouts.Layout:
-  """CVC-ClinicDB as a mirror has it: every picture as PNG and as TIFF.
+  """Returns CVC-ClinicDB as a mirror offers it, in both PNG and TIFF.
 
-  www.kaggle.com
+  Home: www.kaggle.com
   """
   files = {'metadata.csv': 'frame_id,sequence_id\n1,1\n'}
   for i in range(8):
@@ -206,8 +217,9 @@ def cvc_clinic_db_mirror() -> layouts.Layout:
 
 
 def pranet_polyps() -> layouts.Layout:
-  """PraNet's bundle of five polyp sets: TrainDataset and TestDataset.
+  """Returns PraNet's bundle of polyp sets, with TrainDataset and TestDataset.
 
+  TestDataset has a folder for each of five sets. Home:
   github.com/DengPingFan/PraNet
   """
   files = {}
@@ -226,8 +238,9 @@ def pranet_polyps() -> layouts.Layout:
 
 
 def glas() -> layouts.Layout:
-  """GlaS: a mask beside each picture; its values count the glands.
+  """Returns GlaS, with a mask beside each picture.
 
+  Each gland in a mask has a value of its own. Home:
   warwick.ac.uk/fac/sci/dcs/research/tia/glascontest
   """
   files, folder, seed = {}, 'Warwick QU Dataset (Released 2016_07_08)', 0
@@ -247,8 +260,9 @@ def glas() -> layouts.Layout:
 
 
 def dsb_2018() -> layouts.Layout:
-  """Data Science Bowl 2018: a folder per picture, a mask file per nucleus.
+  """Returns Data Science Bowl 2018, with a mask file for each nucleus.
 
+  Each picture has a folder, in which its masks are. Home:
   bbbc.broadinstitute.org/BBBC038
   """
   files = {}
@@ -267,9 +281,9 @@ def dsb_2018() -> layouts.Layout:
 
 
 def montgomery() -> layouts.Layout:
-  """Montgomery County chest X-rays: a folder of masks for each lung.
+  """Returns Montgomery County chest X-rays, with a mask folder for each lung.
 
-  lhncbc.nlm.nih.gov
+  Home: lhncbc.nlm.nih.gov
   """
   files = {'MontgomerySet/NLM-MontgomeryCXRSet-ReadMe.pdf': b'%PDF-1.4'}
   for i in range(8):
@@ -287,9 +301,10 @@ def montgomery() -> layouts.Layout:
 
 
 def jsrt() -> layouts.Layout:
-  """JSRT as PNG with SCR's masks: a folder per structure, in two halves.
+  """Returns the pictures of JSRT in PNG, with the masks of SCR.
 
-  db.jsrt.or.jp, SCR
+  The masks come in two folds, each with a folder for each structure. Home:
+  db.jsrt.or.jp
   """
   files = {}
   for i in range(10):
@@ -306,9 +321,9 @@ def jsrt() -> layouts.Layout:
 
 
 def monuseg() -> layouts.Layout:
-  """MoNuSeg: outlines in Aperio's XML, which are not read.
+  """Returns MoNuSeg, which must be refused: its outlines are in Aperio's XML.
 
-  monuseg.grand-challenge.org
+  Home: monuseg.grand-challenge.org
   """
   files, folder = {}, 'MoNuSeg 2018 Training Data'
   for i in range(6):

@@ -1,4 +1,4 @@
-"""Public sets of volumes, see `public_layouts`."""
+"""Imitates public sets of volumes, see `public_layouts`."""
 
 import numpy as np
 
@@ -9,14 +9,15 @@ _NUM_CASES = 6
 
 
 def _dataset_json(**more):
-  """Returns dataset.json as of the Medical Segmentation Decathlon."""
+  """Returns a dataset.json like those of the Medical Segmentation Decathlon."""
   return {'name': 'Spleen', 'description': '', 'reference': '', 'licence': '',
           'tensorImageSize': '3D', 'modality': {'0': 'CT'}, **more}
 
 
 def decathlon() -> layouts.Layout:
-  """Medical Segmentation Decathlon, task 9, with a Mac's shadow files.
+  """Returns task 9 of the Medical Segmentation Decathlon.
 
+  One of the hidden files that macOS adds lies beside the pictures. Home:
   medicaldecathlon.com
   """
   files, folder = {}, 'Task09_Spleen'
@@ -36,9 +37,9 @@ def decathlon() -> layouts.Layout:
 
 
 def nnunet() -> layouts.Layout:
-  """nnU-Net v2's raw folder, with two channels: the first one is read.
+  """Returns a raw folder of nnU-Net v2 with two channels.
 
-  github.com/MIC-DKFZ/nnUNet
+  Only the first channel is read. Home: github.com/MIC-DKFZ/nnUNet
   """
   files, folder = {}, 'Dataset005_Prostate'
   for i in range(_NUM_CASES):
@@ -55,8 +56,9 @@ def nnunet() -> layouts.Layout:
 
 
 def total_segmentator() -> layouts.Layout:
-  """TotalSegmentator v2: a file per structure, most of them empty.
+  """Returns TotalSegmentator v2, with a mask file for each structure.
 
+  No patient has the last structure, so its masks are empty. Home:
   doi.org/10.5281/zenodo.10047292
   """
   files = {'meta.csv': 'image_id;age;gender;split\ns0000;60;m;train\n'}
@@ -74,9 +76,9 @@ def total_segmentator() -> layouts.Layout:
 
 
 def acdc() -> layouts.Layout:
-  """ACDC: two frames of each patient with a mask, and the whole movie.
+  """Returns ACDC, with two frames of each patient and the whole movie.
 
-  humanheart-project.creatis.insa-lyon.fr
+  Only the two frames have masks. Home: humanheart-project.creatis.insa-lyon.fr
   """
   files = {}
   for part, first in (('training', 1), ('testing', 101)):
@@ -95,8 +97,9 @@ def acdc() -> layouts.Layout:
 
 
 def brats_2021() -> layouts.Layout:
-  """BraTS 2021: four modalities beside one mask; no value is 3.
+  """Returns BraTS 2021, with four modalities and one mask for each patient.
 
+  The mask values are 0, 1, 2 and 4. Home:
   www.synapse.org/#!Synapse:syn25829067
   """
   files = {}
@@ -114,9 +117,9 @@ def brats_2021() -> layouts.Layout:
 
 
 def kits() -> layouts.Layout:
-  """KiTS: imaging and segmentation in a folder per case.
+  """Returns KiTS, with a folder for each case that holds image and mask.
 
-  kits-challenge.org
+  Home: kits-challenge.org
   """
   files = {}
   for i in range(_NUM_CASES):
@@ -128,9 +131,9 @@ def kits() -> layouts.Layout:
 
 
 def lits() -> layouts.Layout:
-  """LiTS: volume-0 and segmentation-0 in one folder.
+  """Returns LiTS, with volume-0.nii and segmentation-0.nii in one folder.
 
-  competitions.codalab.org/competitions/17094
+  Home: competitions.codalab.org/competitions/17094
   """
   files = {}
   for i in range(_NUM_CASES):
@@ -142,8 +145,9 @@ def lits() -> layouts.Layout:
 
 
 def segthor() -> layouts.Layout:
-  """SegTHOR: a volume named as its folder, and GT beside it.
+  """Returns SegTHOR, with a folder for each patient that holds image and mask.
 
+  The image is named after the folder, and the mask is GT.nii.gz. Home:
   competitions.codalab.org/competitions/21145
   """
   files = {}
@@ -158,8 +162,9 @@ def segthor() -> layouts.Layout:
 
 
 def camus() -> layouts.Layout:
-  """CAMUS: single frames, and half a heart beat cut along time.
+  """Returns CAMUS, with single frames and sequences of half a heart beat.
 
+  The third axis of a sequence is time. Home:
   www.creatis.insa-lyon.fr/Challenge/camus
   """
   files = {}
@@ -180,9 +185,9 @@ def camus() -> layouts.Layout:
 
 
 def flare22() -> layouts.Layout:
-  """FLARE22: nnU-Net's names of pictures in folders of other names.
+  """Returns FLARE22, with pictures named as in nnU-Net but in other folders.
 
-  flare22.grand-challenge.org
+  Home: flare22.grand-challenge.org
   """
   files = {}
   for i in range(_NUM_CASES):
@@ -196,9 +201,9 @@ def flare22() -> layouts.Layout:
 
 
 def amos22() -> layouts.Layout:
-  """AMOS22: imagesTr, imagesVa and imagesTs, of which the last has no masks.
+  """Returns AMOS22, with the folders imagesTr, imagesVa and imagesTs.
 
-  amos22.grand-challenge.org
+  The pictures in imagesTs have no masks. Home: amos22.grand-challenge.org
   """
   files = {}
   for part, first, number in (('Tr', 1, 4), ('Va', 8, 2), ('Ts', 50, 2)):
@@ -214,8 +219,9 @@ def amos22() -> layouts.Layout:
 
 
 def chaos() -> layouts.Layout:
-  """CHAOS CT: slices and masks are paired by their order only.
+  """Returns CHAOS CT, which must be refused.
 
+  Only their order shows which mask belongs to which slice. Home:
   chaos.grand-challenge.org
   """
   files = {}
@@ -230,9 +236,9 @@ def chaos() -> layouts.Layout:
 
 
 def ssl4mis() -> layouts.Layout:
-  """SSL4MIS' ACDC: HDF5, which is not read.
+  """Returns ACDC as SSL4MIS stores it, in HDF5, which must be refused.
 
-  github.com/HiLab-git/SSL4MIS
+  Home: github.com/HiLab-git/SSL4MIS
   """
   files = {'train_slices.list': 'patient001_frame01_slice_1\n'}
   for i in range(4):

@@ -1,4 +1,4 @@
-"""Small good sets, one per format, for the fuzzer to damage."""
+"""Makes small valid sets, one for each file format, for `fuzz` to damage."""
 
 from collections.abc import Callable
 import functools
@@ -25,12 +25,12 @@ _NAMES = ('p0', 'p1', 'p2')
 
 
 class SeedSet(NamedTuple):
-  """A set in memory.
+  """A set that is kept in memory.
 
   Attributes:
-    format_name: one of `registry.FORMATS`.
-    files: returns the content by path.
-    suffixes: of the files to damage.
+    format_name: name of the set's format, a key of `registry.FORMATS`.
+    files: function that returns the content of each file by path.
+    suffixes: suffixes of the files to damage.
   """
 
   format_name: str
@@ -57,7 +57,12 @@ def label(seed: int) -> np.ndarray:
 
 
 def encode(array: np.ndarray, form: str) -> bytes:
-  """Returns a picture as a file."""
+  """Returns the content of a picture file.
+
+  Args:
+    array: the picture, uint8 [H, W] or [H, W, C].
+    form: name of the file format in Pillow, such as 'PNG'.
+  """
   content = io.BytesIO()
   array = array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array
   Image.fromarray(array).save(content, form)
@@ -65,7 +70,14 @@ def encode(array: np.ndarray, form: str) -> bytes:
 
 
 def dicom(array: np.ndarray, patient: str = 'secret') -> bytes:
-  """Returns a gray picture as a DICOM file with a patient's data."""
+  """Returns the content of a DICOM file with a gray picture.
+
+  The file also holds the name and the birth date of a fictitious patient.
+
+  Args:
+    array: the picture, int [H, W].
+    patient: id of the patient.
+  """
   meta = pydicom.dataset.FileMetaDataset()
   meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
   meta.MediaStorageSOPClassUID = uid.SecondaryCaptureImageStorage
@@ -88,7 +100,12 @@ def dicom(array: np.ndarray, patient: str = 'secret') -> bytes:
 
 
 def nifti(array: np.ndarray, *, zipped: bool) -> bytes:
-  """Returns a volume as a NIfTI file."""
+  """Returns the content of a NIfTI file with a volume.
+
+  Args:
+    array: the volume, [A, B, C] or [A, B, C, T].
+    zipped: whether to compress the file with gzip.
+  """
   volume = nibabel.Nifti1Image(array, np.diag([0.8, 0.9, 5.0, 1.0]))
   content = volume.to_bytes()
   if zipped:
@@ -97,14 +114,21 @@ def nifti(array: np.ndarray, *, zipped: bool) -> bytes:
 
 
 def npy(array: np.ndarray) -> bytes:
-  """Returns an array as an NPY file."""
+  """Returns the content of an NPY file with an array."""
   content = io.BytesIO()
   np.save(content, array)
   return content.getvalue()
 
 
 def _pairs(picture_suffix, picture_of, mask_suffix, mask_of):
-  """A folder of pictures and their masks, as files of pictures 0, 1, 2."""
+  """Returns the files of a set with the folders images and masks.
+
+  Args:
+    picture_suffix: suffix of the pictures.
+    picture_of: function that takes 0, 1 or 2 and returns a picture file.
+    mask_suffix: suffix of the masks.
+    mask_of: function that takes 0, 1 or 2 and returns a mask file.
+  """
   files = {}
   for i, name in enumerate(_NAMES):
     files[f'images/{name}{picture_suffix}'] = picture_of(i)
@@ -113,10 +137,12 @@ def _pairs(picture_suffix, picture_of, mask_suffix, mask_of):
 
 
 def _pictures(suffix, picture_of):
+  """Returns the files of a set with pictures to damage and masks in PNG."""
   return _pairs(suffix, picture_of, '.png', lambda i: encode(label(i), 'PNG'))
 
 
 def _masks(form, suffix):
+  """Returns the files of a set with pictures in PNG and masks to damage."""
   def mask_of(i):
     mask = Image.fromarray(label(i))
     if i == 1:
@@ -129,6 +155,7 @@ def _masks(form, suffix):
 
 
 def _volumes(suffix):
+  """Returns the files of a set of volumes in NIfTI."""
   files, zipped = {}, suffix.endswith('.gz')
   for i, name in enumerate(_NAMES):
     image = np.stack([picture(3 * i + k)[..., 0] for k in range(3)], -1)
@@ -140,7 +167,11 @@ def _volumes(suffix):
 
 
 def _annotations(kinds):
-  """Annotations of the three pictures, of `kinds` in turn."""
+  """Returns annotations for the three pictures, whose kinds alternate.
+
+  Args:
+    kinds: kinds of annotation, in the order of the pictures.
+  """
   shapes = {
       'mask': {'rles': [rle.encode_rle(label(0) == v) for v in (1, 2)],
                'labels': [1, 2]},
@@ -161,7 +192,12 @@ def _annotations(kinds):
 
 @functools.cache
 def _written(format_name, kinds):
-  """Returns the files of the set as this project writes the format."""
+  """Returns the files that the exporter of a format writes for a small set.
+
+  Args:
+    format_name: a key of `registry.FORMATS`.
+    kinds: kinds of annotation, see `_annotations`.
+  """
   with tempfile.TemporaryDirectory() as folder:
     folder = pathlib.Path(folder)
     rows = []
@@ -180,6 +216,7 @@ def _written(format_name, kinds):
 
 
 def _table():
+  """Returns the files of a set that a CSV table describes."""
   files = {f'{name}.png': encode(picture(i), 'PNG')
            for i, name in enumerate(_NAMES)}
   files['masks/p0.png'] = encode(label(0), 'PNG')
@@ -193,6 +230,8 @@ def _table():
   return files
 
 
+# For each format that this project can write: the kinds of annotation in the
+# set, and the suffixes of the files to damage.
 _WRITTEN = {
     'coco': (('mask', 'polygon', 'box'), ('.json',)),
     'labelme': (('mask', 'polygon', 'scribble'), ('.json',)),

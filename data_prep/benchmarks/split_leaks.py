@@ -1,9 +1,10 @@
-r"""Looks for leaks in the splits and folds of random sets.
+r"""Tests on random sets that no subject or site is in two splits or folds.
 
 python -m data_prep.benchmarks.split_leaks --num_sets=10000
 
-Prints one line per check and fails if one does. What must not be shared is
-found here anew, without `splits.group_rows`. Takes about 90 s for 10,000 sets.
+The program prints a line for each check, and its exit code is 1 if a check
+fails. The images that must stay together are found without
+`splits.group_rows`, which is under test. 10,000 sets take about 90 s.
 """
 
 import collections
@@ -29,15 +30,15 @@ _FRACTIONS = ((0.7, 0.1, 0.2), (0.6, 0.2, 0.2), (0.8, 0.0, 0.2),
 
 
 class RandomSet(NamedTuple):
-  """One random problem.
+  """A random set, and the arguments for dividing it into splits and folds.
 
   Attributes:
-    rows: images, in random order.
-    presence: classes by id.
-    fractions: wanted shares.
+    rows: rows of the images, in random order.
+    presence: classes that each image shows, by id.
+    fractions: shares of train, val and test.
     by: 'subject' or 'site'.
-    num_folds: wanted folds.
-    seed: of the splits.
+    num_folds: number of folds.
+    seed: seed for drawing splits and folds.
   """
 
   rows: list[manifest.Row]
@@ -49,16 +50,17 @@ class RandomSet(NamedTuple):
 
 
 def random_set(rng: np.random.Generator) -> RandomSet:
-  """Draws a set: sizes, subjects, sites, classes, masks, given splits."""
+  """Draws a random set and random arguments for dividing it."""
   size = int(rng.choice([rng.integers(8), rng.integers(8, 80)], p=[0.1, 0.9]))
   by = str(rng.choice(['subject', 'site']))
   num_subjects = int(rng.integers(1, 2 * size + 2))
   num_sites = int(rng.integers(1, size // 2 + 5))
-  # Half of the sets have large subjects and many small ones.
+  # In half of the sets, a few subjects have most of the images.
   weights = rng.random(num_subjects) ** float(rng.choice([0.0, 6.0])) + 1e-6
   subjects = rng.choice(num_subjects, size, p=weights / weights.sum())
   no_subject = rng.random(size) < rng.choice([0.0, 0.2, 1.0])
-  # Sites of subjects, seldom of images: those link sites by a subject.
+  # Mostly, all images of a subject are from one site. Move a few images to
+  # another site, so that their subject links both sites.
   sites = rng.integers(num_sites, size=num_subjects)[subjects]
   moved = rng.random(size) < rng.choice([0.0, 0.02])
   sites = np.where(moved, rng.integers(num_sites, size=size), sites)
@@ -71,7 +73,7 @@ def random_set(rng: np.random.Generator) -> RandomSet:
     rows.append(manifest.Row(
         row_id, 'i.png', '', 'strong', _BOX if inexact[i] else _MASK,
         subject='' if no_subject[i] else f's{subjects[i]}',
-        # A name may be that of a subject, or an id; they are not the same.
+        # Some sites have the names of subjects, which must not link them.
         site='' if no_site else f's{sites[i]}'))
     presence[row_id] = frozenset(
         [0, *(1 + np.flatnonzero(rng.random(len(rates)) < rates)).tolist()])
@@ -83,13 +85,17 @@ def random_set(rng: np.random.Generator) -> RandomSet:
 
 
 def check_set(drawn: RandomSet) -> dict[str, bool]:
-  """Returns whether each check that applies to a set went well."""
+  """Returns whether a set passed each check that applies to it."""
   groups = _components(drawn.rows, drawn.by)
   return {**_check_splits(drawn, groups), **_check_folds(drawn, groups)}
 
 
 def check_sets(num_sets: int, *, seed: int) -> dict[str, tuple[int, int]]:
-  """Returns how many sets each check saw, and how many of them failed."""
+  """Applies all checks to random sets.
+
+  Returns:
+    For each check, the number of sets it applies to, and of those that failed.
+  """
   seen, failed = collections.Counter(), collections.Counter()
   for i in range(num_sets):
     checks = check_set(random_set(np.random.default_rng([seed, i])))
@@ -99,7 +105,10 @@ def check_sets(num_sets: int, *, seed: int) -> dict[str, tuple[int, int]]:
 
 
 def _give_splits(rows, by, rng):
-  """Gives some groups a split, on one or all of their rows, some wrongly."""
+  """Gives some groups a split, in some or all of their rows.
+
+  A few sets get a split that may be wrong.
+  """
   rate = rng.choice([0.0, 0.0, 0.1, 1.0])
   split_of = {}
   for group in _components(rows, by):
@@ -108,13 +117,17 @@ def _give_splits(rows, by, rng):
     if rng.random() < rate:
       split_of.update(
           (i, split) for i in group[: int(rng.integers(1, len(group) + 1))])
-  if rows and rng.random() < 0.05:  # Wrong, or not: see `_check_splits`.
+  # This may be an error or not; `_check_splits` finds out.
+  if rows and rng.random() < 0.05:
     split_of[int(rng.integers(len(rows)))] = 'test'
   return [row._replace(split=split_of.get(i, '')) for i, row in enumerate(rows)]
 
 
 def _components(rows, by):
-  """Returns lists of positions that share a subject (or a site), by search."""
+  """Returns lists of the indices of rows that must stay together.
+
+  Such rows are linked by common subjects or, if `by` is 'site', common sites.
+  """
   near = collections.defaultdict(list)
   names = lambda row: [
       n for n in (('subject', row.subject), ('site', row.site))
@@ -139,6 +152,7 @@ def _components(rows, by):
 
 
 def _check_splits(drawn, groups):
+  """Returns whether the splits of a set passed each check."""
   rows, by = drawn.rows, drawn.by
   assign = lambda rows: splits.assign_splits(
       rows, fractions=drawn.fractions, by=by, seed=drawn.seed,
@@ -192,6 +206,7 @@ def _check_splits(drawn, groups):
 
 
 def _check_folds(drawn, groups):
+  """Returns whether the folds of a set passed each check."""
   rows, num_folds = drawn.rows, drawn.num_folds
   deal = lambda rows: splits.k_folds(
       rows, num_folds=num_folds, by=drawn.by, seed=drawn.seed,
@@ -226,12 +241,19 @@ def _check_folds(drawn, groups):
 
 
 def _is_plain(error):
+  """Returns whether the message of an error is one short line."""
   text = str(error)
   return '\n' not in text and len(text) < 250 and bool(re.search(r'\w', text))
 
 
 def _is_shared(rows, values, field):
-  """Returns whether a subject or a site has two values."""
+  """Returns whether rows of one subject or site have different values.
+
+  Args:
+    rows: rows of a set.
+    values: split or fold of each row.
+    field: 'subject' or 'site'.
+  """
   seen = {}
   return any(
       seen.setdefault(getattr(row, field), value) != value
@@ -243,10 +265,18 @@ def _shuffled(rows, seed):
 
 
 def _are_near(bins, sizes, shares, exact=None):
-  """Returns whether each share is met within the size of the largest group.
+  """Returns whether the size of each bin is close enough to its share.
 
-  A bin may be larger than that only by its single group with exact masks, which
-  it must have; what such bins take, the others may lack.
+  A bin is a split or a fold. Its size may exceed its share by at most the size
+  of the largest group. It may fall short by the same size, or by as many times
+  that size as there are bins with a single group with exact masks: such bins
+  had to get this group, whatever its size.
+
+  Args:
+    bins: bin of each group.
+    sizes: number of images of each group.
+    shares: share of the images that each bin should get.
+    exact: whether each group has exact masks; None if all have.
   """
   exact = [True] * len(bins) if exact is None else exact
   largest, total = max(sizes), sum(sizes)
@@ -263,6 +293,7 @@ def _are_near(bins, sizes, shares, exact=None):
 
 
 def _table(results: dict[str, tuple[int, int]]) -> Iterator[str]:
+  """Yields the lines of a table of the checks."""
   width = max(map(len, results))
   yield f'{"check":{width}}  {"sets":>6}  {"failed":>6}'
   for name, (seen, failed) in sorted(results.items()):
