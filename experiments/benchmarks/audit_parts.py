@@ -84,7 +84,7 @@ def _candidates(evidence, scores):
 
 
 def _dice_loss(run, records):
-  """Returns a baseline of the score: 1 - soft Dice of each label map, [N]."""
+  """Returns a baseline to compare scores with: 1 - soft Dice of labels, [N]."""
   params = train_step_lib.eval_params(run.last.state)
   directions = run.observer.strong_directions(
       params, run.dataset.splits['train_strong'])

@@ -68,7 +68,7 @@ class Measured(NamedTuple):
     faults: name of the planted fault, '' if there is none, [N].
     groups: video from which each image is, [N].
     pixels: name of a map -> its AUROC at finding faulty pixels: the mean of the
-      values within each image, and the value over all images.
+      AUROCs within each faulty image, and the AUROC over all images.
     facts: other facts about the run, for the last table.
   """
 

@@ -136,7 +136,7 @@ def _programs(params):
 def _use_one_core():
   """Restricts this process to one core.
 
-  Call this before the first use of JAX, which counts the cores at that time.
+  Call this before the first use of JAX, because JAX then looks for its devices.
   """
   os.environ['XLA_FLAGS'] = (
       os.environ.get('XLA_FLAGS', '') + ' --xla_cpu_multi_thread_eigen=false')

@@ -1,15 +1,25 @@
-r"""Opens reports in a headless Chromium and uses them by keyboard alone.
+r"""Checks HTML reports in a headless Chromium, mostly by using the keyboard.
 
 python -m experiments.benchmarks.report_check --screenshots=FOLDER [FILE ...]
 
-Needs `chromium` on the PATH and the package `websockets`; says so in one line
-and ends if either is missing. Without files it makes up an evaluation and an
-audit of `--num_cases` with hostile names, and prints their sizes and times.
-Checks, by the DevTools protocol, at desktop and phone width, dark and light: no
-error, no violation of the content policy, no request but for the file, nothing
-wider than the window; Tab reaches every control in order and is seen there;
-Enter sorts, opens; arrow keys move; Escape closes, and the focus returns; a
-filter; and that all shows without JavaScript. Exit code 1 if a check fails.
+It needs `chromium` on the PATH and the package `websockets`; if either is
+missing, it ends with a message of one line. Without files, it writes the
+reports of a made-up evaluation and audit, with `--num_cases` cases that have
+hostile names, and prints their sizes and the time to write them.
+
+It controls the browser by the DevTools protocol. Each report is opened at the
+width of a desktop and of a phone, and in dark and light colours. It checks
+that:
+
+- no error occurs, the content policy is not violated, nothing but the file is
+  requested, and nothing is wider than the window;
+- Tab reaches every control in order, and the focus is visible there;
+- Enter sorts a column and opens a case, arrow keys move to other cases, Escape
+  closes the case, and the focus then returns to the list;
+- the filter shows the right cases;
+- everything is visible without JavaScript.
+
+The exit code is 1 if a check fails.
 """
 
 import base64
@@ -46,8 +56,8 @@ _FLAGS = (
     '--no-first-run', '--disable-background-networking',
     '--disable-component-update', '--disable-sync', '--remote-debugging-port=0')
 
-# What Tab should reach, in the order of the document. Tables that scroll get
-# the focus from the browser.
+# JavaScript that returns the elements that Tab should reach, in the order of
+# the document. The browser also gives the focus to tables that can scroll.
 _CONTROLS = """[...document.querySelectorAll(
     'a[href], button, input, summary, [tabindex], .tables')].filter((e) =>
     !e.disabled && e.checkVisibility() && (e.tabIndex >= 0 ||
@@ -79,7 +89,7 @@ class _Page:
       self.events.append(message)
 
   def run(self, code):
-    """Returns the value of an expression."""
+    """Evaluates a JavaScript expression in the page, and returns its value."""
     result = self.call(
         'Runtime.evaluate', expression=code, returnByValue=True)
     if 'exceptionDetails' in result:
@@ -92,7 +102,7 @@ class _Page:
       event = {'key': key, 'code': key, 'windowsVirtualKeyCode': _KEYS[key]}
       self.call('Input.dispatchKeyEvent', type='keyDown', **event, **text)
       self.call('Input.dispatchKeyEvent', type='keyUp', **event)
-    # What a key causes may come in tasks of its own.
+    # The effect of a key may be executed in a later task, so wait for it.
     self.call('Runtime.evaluate', awaitPromise=True,
               expression='new Promise((done) => setTimeout(done, 20))')
 
@@ -104,14 +114,21 @@ class _Page:
     self.call('Page.navigate', url=url)
     deadline = time.monotonic() + 60
     while not any(e['method'] == 'Page.loadEventFired' for e in self.events):
-      self.call('Browser.getVersion')  # Brings what has happened since.
+      # Any call also receives the events that have occurred in the meantime.
+      self.call('Browser.getVersion')
       if time.monotonic() > deadline:
         raise RuntimeError(f'{url} does not load.')
       time.sleep(0.05)
 
   def screenshot(self, path, *, whole_page, width=0):
-    """Saves what the window shows, or a page in a window as high as itself."""
-    if whole_page:  # Pictures load once they are in the window.
+    """Saves a screenshot of the window.
+
+    Args:
+      path: path of the PNG file.
+      whole_page: whether to enlarge the window to the height of the page.
+      width: width of that window, in pixels.
+    """
+    if whole_page:  # Images are only loaded once they are within the window.
       size = self.call('Page.getLayoutMetrics')['cssContentSize']
       self._resize(width, min(int(size['height']), 9000))
       time.sleep(0.5)
@@ -123,7 +140,11 @@ class _Page:
               deviceScaleFactor=1, mobile=False)
 
   def complaints(self, url):
-    """Returns errors, and requests but for the page itself."""
+    """Returns descriptions of all errors, and of all requests of other URLs.
+
+    Args:
+      url: URL of the page.
+    """
     found = []
     for event in self.events:
       params = event.get('params', {})
@@ -142,7 +163,11 @@ class _Page:
 
 @contextlib.contextmanager
 def _browser(connect):
-  """Yields a page of a new browser with a profile of its own."""
+  """Starts a browser with a new profile, and yields a page of it.
+
+  Args:
+    connect: function that opens a websocket.
+  """
   profile = tempfile.mkdtemp(prefix='report_check_')
   process = subprocess.Popen(
       ['chromium', *_FLAGS, f'--user-data-dir={profile}', 'about:blank'],
@@ -166,7 +191,10 @@ def _browser(connect):
 
 
 def _check_tab(page):
-  """Presses Tab through the page; returns what is wrong."""
+  """Checks the focus while it presses Tab through the whole page.
+
+  Like all checks here, it returns a list with a description of each problem.
+  """
   wanted = page.run(f'{_CONTROLS}.map({_NAME})')
   page.run('document.activeElement.blur(), scrollTo(0, 0)')
   reached, unseen = [], []
@@ -187,7 +215,7 @@ def _check_tab(page):
 
 
 def _check_sort(page):
-  """Sorts every column of the first list by Enter, both ways."""
+  """Checks that Enter sorts each column of the first list in both orders."""
   problems = []
   columns = page.run("document.querySelectorAll('.cases th[aria-sort]').length")
   for i in range(columns):
@@ -214,7 +242,7 @@ def _check_sort(page):
 
 
 def _check_viewer(page):
-  """Moves, enlarges and closes by keys."""
+  """Checks the keys that select a case, open it in the viewer and close it."""
   row = "document.activeElement.closest('tr').rowIndex"
   is_open = "document.getElementById('viewer').open"
   title = "document.querySelector('#viewer h2').textContent"
@@ -235,7 +263,7 @@ def _check_viewer(page):
   page.press('ArrowRight')
   if page.run(title) == first:
     problems.append('the arrow key shows no other case')
-  for _ in range(4):  # Tab stays within.
+  for _ in range(4):  # The focus must stay within the viewer.
     page.press('Tab')
     if page.run("!['', 'viewer'].includes((document.activeElement.closest("
                 "'dialog') || {id: document.activeElement === document.body ?"
@@ -273,7 +301,8 @@ def _check_without_script(page, url):
     count = lambda selector: len(page.call(
         'DOM.querySelectorAll', nodeId=root, selector=selector)['nodeIds'])
     problems = page.complaints(url)
-    # `tools` would do nothing, and buttons neither.
+    # Controls that would do nothing without JavaScript must be hidden or
+    # disabled.
     if not count('.cases tbody tr') or not count('.tools[hidden]'):
       problems.append('without JavaScript the list is not as it should be')
     if count('.cases button:not([disabled])'):
@@ -284,7 +313,7 @@ def _check_without_script(page, url):
 
 
 def _check(page, path):
-  """Returns name -> problems of one file."""
+  """Makes all checks on one file; returns name of a check -> its problems."""
   url = pathlib.Path(path).resolve().as_uri()
   name = pathlib.Path(path).stem
   results = {}
@@ -334,7 +363,7 @@ def _make_up(folder):
 
 def main(argv):
   try:
-    from websockets.sync import client  # Not among the project's packages.
+    from websockets.sync import client  # It is not a requirement of ours.
   except ImportError:
     print('Skipped: needs the package websockets.')
     return

@@ -84,7 +84,13 @@ def write_evaluation(path: str, num_cases: int, *, size: int = 128) -> None:
 
 
 def write_audit(path: str, num_suspects: int, *, size: int = 128) -> None:
-  """Writes the report of a made-up audit with twice as many instances."""
+  """Writes the report of a made-up audit.
+
+  Args:
+    path: path of the HTML file.
+    num_suspects: number of suspects; the audit has twice as many instances.
+    size: height and width of the images, in pixels.
+  """
   rng = np.random.default_rng(1)
   pool = _pool(size, 1)
   kinds = ('box', 'scribble', 'points', 'polygon', 'tag', 'ellipse', 'coarse')

@@ -110,7 +110,11 @@ def preload() -> None:
 
 
 def result(workdir: str) -> dict[str, bytes]:
-  """Returns the content of all files of a run that must not depend on stops."""
+  """Reads the files of a run that must be the same however often it stopped.
+
+  Returns:
+    Name of a file -> its content.
+  """
   contents = {}
   for name in _FILES:
     with open(os.path.join(workdir, name), 'rb') as f:

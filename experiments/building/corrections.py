@@ -33,7 +33,9 @@ TABLE = 'corrected.csv'
 HEADER = (
     'id', 'mask', 'kind', 'indicator', 'trust', 'what', 'added', 'removed',
     'dice')
-OWN_FOLDER = 'refined'  # Inside the folder of a run that refines its labels.
+# The name of the folder in which a run with `supervision.refine` keeps its
+# corrected labels.
+OWN_FOLDER = 'refined'
 
 
 def load(config: ml_collections.ConfigDict, workdir: str

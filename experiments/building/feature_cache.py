@@ -217,7 +217,7 @@ class Views:
     return len({self._place(view) for view in views.tolist()})
 
   def _place(self, view):
-    """Returns which image a view shows: its role, and its row in that split."""
+    """Returns the image of a view: its role and its row in the split."""
     role = 'weak' if view >= self._first['weak'] else 'strong'
     return role, (view - self._first[role]) // self._copies[role]
 

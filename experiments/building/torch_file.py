@@ -100,7 +100,7 @@ def read_legacy(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     try:
       if load() != _MAGIC:
         raise ValueError('it is no file of PyTorch before 1.6')
-      load(), load()  # Skip the protocol and the sizes of C types.
+      load(), load()  # Skip the protocol number and the sizes of C types.
       tensors, keys = load(), load()
       for key in keys:
         storage = storages[key]

@@ -19,7 +19,7 @@ from experiments.configs import common
 
 
 def get_config(variant: str = 'dii_dcr'):
-  """Returns the locked configuration of `variant`."""
+  """Returns the locked config of a variant; the module lists the variants."""
   config = common.get_base('data/acdc')
   config.supervision.weak_loss = 'cross_entropy'
   config.supervision.alignment_loss = 'balanced_cross_entropy'

@@ -31,11 +31,11 @@ METHODS = {
         weighting=dict(name='uniform'),
         co_regularization=dict(scale=0.0),
     ),
-    # An upper bound for the other methods: it learns the exact masks of the
-    # weak images, too, which no other method may see. As in all methods, half
-    # of each batch consists of strong images, which are therefore seen more
-    # often. Giving them less weight in return made the results worse
-    # (results/table_small.md).
+    # An upper bound for the other methods: with the strong loss, it also learns
+    # the exact masks of the weak images, which no other method may see. As in
+    # all methods, half of each batch consists of strong images, which are
+    # therefore seen more often. Giving them less weight in return made the
+    # results worse (results/table_small.md).
     'full_supervision': dict(
         input=dict(weak_labels='truth'),
         weighting=dict(name='uniform'),
@@ -118,8 +118,8 @@ METHODS = {
         weighting=dict(name='uniform'),
         co_regularization=dict(scale=0.0),
     ),
-    # Computes alignments from the gradients of all layers, not only of the
-    # last one.
+    # Computes exact alignments from the gradients of all layers, not only of
+    # the last one. They still use the alignment loss.
     'dii_dcr_all_layers': dict(weighting=dict(name='dii')),
     # The method that is closest to Algorithm 1 of the paper and to its authors'
     # code: the lookahead step descends the training loss in all layers, and the

@@ -12,5 +12,5 @@ from experiments.configs import common
 
 
 def get_config(variant: str = 'dii_dcr'):
-  """Returns the locked configuration of `variant`."""
+  """Returns the locked config of a variant; the module lists the variants."""
   return common.with_variant(common.get_base('data/mine'), variant)

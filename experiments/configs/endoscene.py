@@ -16,6 +16,6 @@ from experiments.configs import common
 
 
 def get_config(variant: str = 'dii_dcr'):
-  """Returns the locked configuration of `variant`."""
+  """Returns the locked config of a variant; the module lists the variants."""
   config = common.get_base('data/endoscene')
   return common.with_variant(config, variant)

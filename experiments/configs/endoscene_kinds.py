@@ -21,7 +21,7 @@ from experiments.configs import common
 
 
 def get_config(variant: str = 'dii_dcr'):
-  """Returns the locked configuration of `variant`."""
+  """Returns the locked config of a variant; the module lists the variants."""
   config = common.get_base('data/endoscene_kinds')
   config.augmentation.rotation_deg = 0.0
   config.supervision.loss_by_kind = dict(

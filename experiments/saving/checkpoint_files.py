@@ -15,7 +15,7 @@ _FIELDS = {'format': int, 'step': int, 'run_id': str, 'files': dict}
 
 
 class Damaged(Exception):
-  """Raised if a checkpoint is damaged; the message names the damage."""
+  """Raised if a checkpoint is damaged; the message describes the damage."""
 
 
 def verify(folder: str, step: int, run_ids: Collection[str] = ()) -> None:

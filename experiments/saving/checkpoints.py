@@ -50,7 +50,7 @@ class Checkpoint(NamedTuple):
 
 
 def state_sha256(state: Any) -> str:
-  """Returns a sha256 of all arrays of a tree with their paths and dtypes."""
+  """Returns a sha256 of the arrays of a tree: path, shape, dtype and values."""
   digest = hashlib.sha256()
   for path, leaf in jax.tree_util.tree_leaves_with_path(state):
     leaf = np.ascontiguousarray(leaf)
@@ -337,7 +337,7 @@ def _held(state):
 
 
 def _structure(state: Any) -> dict[str, list[Any]]:
-  """Returns a dictionary from the path of each array to its shape and dtype."""
+  """Returns the shape and dtype of each array in a state, by its path."""
   leaves = jax.tree_util.tree_leaves_with_path(state)
   return {
       _name(path): [list(leaf.shape), str(leaf.dtype)] for path, leaf in leaves

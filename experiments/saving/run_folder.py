@@ -184,7 +184,7 @@ def _read_before(workdir):
 
 
 def _check_unedited(path, config, run):
-  """Raises an error if config.json was changed after a session wrote it."""
+  """Raises an error if config.json is not as a session of the run wrote it."""
   ids = run.get('run_ids')
   if ids and run['sessions'] and resuming.run_id(
       config, run['sessions'][0]['dataset_fingerprint']) not in ids:
@@ -342,7 +342,7 @@ def read_config(workdir: str) -> ml_collections.ConfigDict:
 
 
 def _read_run(workdir):
-  """Returns the content of run.json; without the file, one with no sessions."""
+  """Reads run.json; if it is missing, returns an empty list of sessions."""
   path = os.path.join(workdir, 'run.json')
   try:
     return run_schema.read(path, run_schema.RUN)
@@ -370,16 +370,10 @@ def read_bit_equality(workdir: str) -> list[dict[str, Any]]:
 def differences(
     there: dict[str, Any], here: dict[str, Any]
 ) -> list[str]:
-  """Describes how the code, the set and the machine of two sessions differ.
+  """Describes each difference between the entries of two sessions in one line.
 
-  Only properties on which the numbers of a run may depend are compared.
-
-  Args:
-    there: entry of another session in run.json.
-    here: entry of this session.
-
-  Returns:
-    A line of text for each difference.
+  Only the properties of the code, the set and the machine are compared on which
+  the numbers of a run may depend.
   """
   names = ('commit', 'dirty_sha256', 'dataset_fingerprint', 'device_kind',
            'num_devices', 'processor', 'cpu_isa', 'nproc', 'xla_flags',

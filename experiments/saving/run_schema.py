@@ -216,7 +216,7 @@ def check_dataset(facts: Any, path: str) -> None:
 
 
 def digest(facts: Any) -> str:
-  """Returns a sha256 of JSON content, whatever its layout and order of keys."""
+  """Returns a sha256 of JSON content that ignores layout and order of keys."""
   text = json.dumps(facts, sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()
 

@@ -132,7 +132,7 @@ def without_paths(value: Any) -> Any:
 
 
 def _is_path(text):
-  """Returns whether a whole text is one absolute path, even if with spaces."""
+  """Returns whether a text is a single absolute path, perhaps with spaces."""
   return bool(re.match(r'(~|[A-Za-z]:)?[/\\]', text)) and not re.search(
       r'[,;:=\'"]|\s-', text[2:])
 

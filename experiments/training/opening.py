@@ -60,7 +60,7 @@ class Session(NamedTuple):
     checkpoints: checkpoints of the run.
     log: content of log.jsonl, and the history of the indicators.
     progress: reports the progress on the terminal and in timing.jsonl.
-    is_primary: whether this is the only process that writes files.
+    is_primary: whether this process is the one that writes files.
   """
 
   workdir: str

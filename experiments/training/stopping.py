@@ -10,7 +10,7 @@ _PATIENCE_S = 8.0
 
 
 class StopRequest:
-  """A context in which SIGTERM and Ctrl-C request a stop after the next step.
+  """A context in which SIGTERM and Ctrl-C stop the training after a step.
 
   Python handles a signal only between two of its own instructions. While XLA
   compiles a program, this can take minutes. If there is nothing to save, a

@@ -156,7 +156,16 @@ def _collect(session, state, pending):
 
 
 def _causes(session, step, nonfinite):
-  """Returns the loss terms and the ids of images that were not finite."""
+  """Returns why a step was skipped: loss terms and images that are not finite.
+
+  Args:
+    session: session of the run.
+    step: number of updates done, including the skipped one.
+    nonfinite: the metric of that name, from the training step.
+
+  Returns:
+    'terms' -> names of the loss terms; 'strong', 'weak' -> ids of the images.
+  """
   terms = nonfinite['terms']
   causes = {'terms': sorted(name for name in terms if terms[name])}
   for role, rows in session.rows[step - 1].items():
@@ -167,7 +176,14 @@ def _causes(session, step, nonfinite):
 
 
 def _give_up(session, state, step, causes):
-  """Saves a checkpoint, then raises an error about the updates not finite."""
+  """Saves a checkpoint, then raises an error that ends the run.
+
+  Args:
+    session: session of the run.
+    state: current state, on the devices.
+    step: step of the last of too many consecutive updates that were not finite.
+    causes: causes of that update, from `_causes`.
+  """
   _write_checkpoint(session, state, int(parallel.to_host(state.step)))
   session.checkpoints.wait()
   instances = (causes['strong'] + causes['weak'])[:3]

@@ -38,7 +38,7 @@ VARIANTS = {
 
 
 def get_config(variant: str = 'table'):
-  """Returns the locked table of `variant`."""
+  """Returns the locked config of the table; `variant` may be 'debug'."""
   return common.get_table(
       'endoscene', endoscene.get_config, variant, train_steps=200,
       methods=('dii_dcr', 'uniform_dcr', 'dii', *VARIANTS), variants=VARIANTS)

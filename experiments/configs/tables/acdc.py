@@ -16,7 +16,7 @@ from experiments.configs.tables import common
 
 
 def get_config(variant: str = 'table'):
-  """Returns the locked table of `variant`."""
+  """Returns the locked config of the table; `variant` may be 'debug'."""
   return common.get_table(
       'acdc', acdc.get_config, variant,
       weak_kinds=('scribble',), fault_fractions=(0.0,))
