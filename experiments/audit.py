@@ -39,7 +39,7 @@ _LEARN_FROM = flags.DEFINE_enum(
     '(weighting.initial_from), neither the validation Dice nor the choice of '
     'the best checkpoint may then be trusted; its test split still may.')
 
-early_help.answer(__name__)  # Before the slow imports.
+early_help.answer(__name__)  # Answer --help before the slow imports.
 
 from absl import logging
 from data_prep.shared import confined

@@ -13,7 +13,7 @@ import jax
 
 
 class UserError(Exception):
-  """Raised on bad input; its one line says what is wrong, where, what to do."""
+  """Raised on bad input; its one line states the fault, the place, the fix."""
 
 
 class Incomplete(Exception):
@@ -21,7 +21,7 @@ class Incomplete(Exception):
 
 
 class Stopped(Exception):
-  """Raised after a stop that can be resumed; its message is one line."""
+  """Raised if work was stopped and can be resumed; its message is one line."""
 
 
 def run(main: Callable[[], None]) -> None:

@@ -48,7 +48,7 @@ _SPLIT = flags.DEFINE_enum(
 _OUTPUT = flags.DEFINE_string(
     'output', None, 'Folder for comparison.json and comparison.csv.')
 
-early_help.answer(__name__)  # Before the slow imports.
+early_help.answer(__name__)  # Answer --help before the slow imports.
 
 from data_prep.shared import grammar
 from data_prep.shared import system_errors

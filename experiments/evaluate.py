@@ -55,7 +55,7 @@ _MISSING_IS_EMPTY = flags.DEFINE_bool(
     'missing_is_empty', False,
     'Count a missing prediction as an empty one, instead of refusing.')
 
-early_help.answer(__name__)  # Before the slow imports.
+early_help.answer(__name__)  # Answer --help before the slow imports.
 
 from absl import logging
 from data_prep.drawing import rasterize
@@ -101,8 +101,7 @@ def main():
 
 
 def _print(results, report):
-  """Prints the metrics of all classes and of each class, and where files are.
-  """
+  """Prints the mean metrics of all and of each class, and names the files."""
   unit = results['distance_unit']
   print(f'{grammar.counted(results["num_cases"], "case")} of '
         f'{grammar.counted(results["num_subjects"], "subject")}; distances '

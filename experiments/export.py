@@ -27,7 +27,7 @@ from experiments.prediction import network_flags
 flags.adopt_module_key_flags(network_flags)  # --help lists them, too.
 _OUTPUT = flags.DEFINE_string('output', None, 'New folder to write.')
 
-early_help.answer(__name__)  # Before the slow imports.
+early_help.answer(__name__)  # Answer --help before the slow imports.
 
 from absl import logging
 

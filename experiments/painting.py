@@ -4,7 +4,7 @@ from data_prep.shared import html_page
 from hybridseg import types
 import numpy as np
 
-_HARM, _HELP = (230, 30, 30), (30, 110, 255)  # Red, for values above 0; blue.
+_HARM, _HELP = (230, 30, 30), (30, 110, 255)  # Red and blue.
 
 
 def overlay(

@@ -58,7 +58,7 @@ _HAVE = flags.DEFINE_list(
     'the sweep that took the most minutes.')
 _OUTPUT = flags.DEFINE_string('output', None, 'JSON file to write.')
 
-early_help.answer(__name__)  # Before the slow imports.
+early_help.answer(__name__)  # Answer --help before the slow imports.
 
 from absl import logging
 

@@ -47,7 +47,7 @@ _VOLUME_AXES = flags.DEFINE_string(
     'volume_axes', None, 'Where rows, columns and slices point in a volume, '
     'such as PLS, or "stored"; default is as in the training set.')
 
-early_help.answer(__name__)  # Before the slow imports.
+early_help.answer(__name__)  # Answer --help before the slow imports.
 
 from absl import logging
 

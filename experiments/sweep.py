@@ -48,10 +48,10 @@ _ONLY = flags.DEFINE_list('only', [], 'Methods to train; default is all.')
 _MAX_CELLS = flags.DEFINE_integer(
     'max_cells', None, 'Stop after this many cells.', lower_bound=1)
 
-early_help.answer(__name__)  # Before the slow imports.
+early_help.answer(__name__)  # Answer --help before the slow imports.
 
 if __name__ == '__main__':
-  launcher.prepare(sys.argv)  # JAX must not be imported before.
+  launcher.prepare(sys.argv)  # JAX must not be imported before this.
 
 from absl import logging
 from data_prep.shared import grammar
@@ -171,7 +171,7 @@ def _time_left(durations, coming):
 
 
 def _train(cell, state, should_stop):
-  """Trains a cell.
+  """Trains one cell, and records its time and whether it failed.
 
   Returns:
     The total seconds of all sessions of the cell, and the reason if it failed,

@@ -44,10 +44,10 @@ _NUM_PROCESSES = flags.DEFINE_integer(
 _PROCESS_ID = flags.DEFINE_integer(
     'process_id', None, 'Number of this process, from 0.', lower_bound=0)
 
-early_help.answer(__name__)  # Before the slow imports.
+early_help.answer(__name__)  # Answer --help before the slow imports.
 
 if __name__ == '__main__':
-  launcher.prepare(sys.argv)  # JAX must not be imported before.
+  launcher.prepare(sys.argv)  # JAX must not be imported before this.
 
 from absl import logging
 from hybridseg import parallel

@@ -24,8 +24,8 @@ from experiments.building import input_pipeline
 HEADER = (
     'rank', 'id', 'score', 'low', 'high', 'indicator', 'kind', 'annotator',
     'site', 'subject', 'why', 'evidence', 'fault')
-# The weighting has collapsed if the effective number of instances, as a share
-# of all, is below this.
+# If the effective number of instances is below this share of all instances, the
+# weighting counts as collapsed.
 _COLLAPSED = 0.1
 
 

@@ -174,10 +174,10 @@ def _with_one(signs):
 def prior_log_odds(balanced: np.ndarray) -> float:
   """Estimates the share of faulty annotations, and returns its log odds.
 
-  The sum of this number and an annotation's log odds from `log_odds` are the
-  log odds that the annotation is faulty, given the share. EM finds the share
-  that equals the mean probability of a fault: Saerens et al., "Adjusting the
-  outputs of a classifier to new a priori probabilities", 2002
+  The sum of this number and the `log_odds` of an annotation is the log odds of
+  a fault in it, given the share. EM finds the share that equals the mean
+  probability of a fault: Saerens et al., "Adjusting the outputs of a classifier
+  to new a priori probabilities", 2002
   (https://doi.org/10.1162/089976602753284446). One good and one faulty
   annotation are added to those observed, so that a few annotations cannot make
   the share 0 or 1.

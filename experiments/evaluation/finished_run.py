@@ -191,8 +191,7 @@ def _predict_cases(predictor, cases):
 
 
 class _Predicted(NamedTuple):
-  """A predicted image or volume; `shown` is the image or slice for the report.
-  """
+  """A predicted image or volume; a report shows `shown`, an image or slice."""
 
   id: str
   subject: str

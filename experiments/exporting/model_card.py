@@ -1,4 +1,4 @@
-"""Writes a model card: the data, the metrics and the limits of a trained model.
+"""Writes the model card of a run: data, metrics, intended use and limits.
 
 Mitchell et al., "Model Cards for Model Reporting", 2019
 (https://arxiv.org/abs/1810.03993).

@@ -1,5 +1,4 @@
-"""Predicts the masks of image files one by one; a stopped job can be resumed.
-"""
+"""Predicts the masks of image files one by one, and resumes if stopped."""
 
 import collections
 from collections.abc import Callable, Iterator, Sequence

@@ -55,8 +55,7 @@ class Section(NamedTuple):
 
 
 class Limits(NamedTuple):
-  """The limits of a picture: its longer side in pixels, and its size in bytes.
-  """
+  """The limits of a picture: its longer side in pixels, its encoded bytes."""
 
   side: int
   num_bytes: int
@@ -239,8 +238,7 @@ class _Column:
 
 
 def gallery(cases: Sequence[Case]) -> str:
-  """Returns the HTML that shows cases one after another, with large pictures.
-  """
+  """Returns HTML that shows cases one after another, with large pictures."""
   groups = []
   for case in cases:
     figures = ''.join(

@@ -22,7 +22,7 @@ LIST_BYTES = 9_000_000
 SHORT_LIST_BYTES = 2_500_000
 _GALLERY_BYTES = 1_200_000
 _LIST_SIDE, _GALLERY_SIDE = 160, 256  # Longest sides of pictures, in pixels.
-_MAX_CASES = 1000  # Cases per list; the pictures of more would take too much.
+_MAX_CASES = 1000  # Cases per list; the pictures of more take too many bytes.
 NUM_GALLERY = 6  # Cases per gallery.
 _MAX_GROUPS = 6  # Largest number of groups that one plot shows.
 

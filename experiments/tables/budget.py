@@ -295,8 +295,7 @@ def plan(
 
 
 def _rank(sweep, problem, theta, fits):
-  """Returns the mixes to compare, the verdict, and its reasons, for a report.
-  """
+  """Compares mixes by the fitted curve; returns these parts of a report."""
   mixes = candidates(learning_curve.worths(theta), sweep.kinds, problem)
   if not mixes:
     return {'reasons': ['The budget buys no annotation of a kind that the '

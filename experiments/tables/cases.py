@@ -12,9 +12,9 @@ from experiments import csv_files
 from experiments.evaluation import metric_table
 from experiments.saving import run_schema
 
-# What a table shows about a class of a case without a score: that the class may
-# be in neither prediction nor reference (EMPTY), that it is in one of them
-# (NOT_EMPTY), or neither (UNKNOWN).
+# What a table shows about a class without a score in a case: the class may be
+# in neither prediction nor reference (EMPTY), it is in at least one of them
+# (NOT_EMPTY), or the table does not show which is true (UNKNOWN).
 EMPTY, NOT_EMPTY, UNKNOWN = 0, 1, 2
 _OVERLAPS = ('dice', 'iou')
 
@@ -199,8 +199,7 @@ def read_cases(path: str, *, name: str, metric: str) -> Cases:
 
 
 def _witnesses(header, class_name, metric):
-  """Returns the numbers of the columns with other overlap metrics of a class.
-  """
+  """Returns the numbers of the columns of a class's other overlap metrics."""
   return [header.index(f'{m}_{class_name}') for m in _OVERLAPS
           if m != metric and f'{m}_{class_name}' in header]
 

@@ -75,8 +75,7 @@ def find(
 
 
 def seeds_of(paths: Sequence[str]) -> tuple[int | str, ...]:
-  """Returns the seed of each run, or the path of its table if no config exists.
-  """
+  """Returns each run's seed, or the path of its table if it has no config."""
   seeds = []
   for path in paths:
     config = _config(os.path.dirname(path))

@@ -177,8 +177,7 @@ def make_table(
 
 
 def _align(cells):
-  """Reads the scores of finished cells, and checks that they share all cases.
-  """
+  """Reads the scores of finished cells; raises unless all share their cases."""
   aligned = cases_lib.align([
       cases_lib.read_cases(
           os.path.join(cell.folder, 'cases_test.csv'), name=cell.words,
@@ -272,9 +271,9 @@ def _shown(line):
 
 
 def _paired_means(rows):
-  """Returns the line of paired Dice, in a list, which is empty if not needed.
+  """Returns a list with the line that states the paired Dice of each method.
 
-  It is not needed if test Dice leaves no class of any case out.
+  The list is empty if paired Dice and test Dice are the same.
   """
   done = [row for row in rows if row.described is not None]
   if all(math.isclose(row.paired_mean, row.described.mean) for row in done):
