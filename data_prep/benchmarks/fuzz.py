@@ -53,8 +53,8 @@ _MESSAGES = flags.DEFINE_integer(
 _CHUNK = 500
 _MAX_S = 2.0
 _MAX_KIB = 2**20
-# Bytes of a worker. Without a limit, a harmful file could exhaust the memory of
-# the machine.
+# Bytes that each worker may use. Without a limit, a harmful file could exhaust
+# the memory of the machine.
 _ADDRESS_SPACE = 12 * 2**30
 
 
@@ -78,8 +78,8 @@ def examine(source: pathlib.Path, name: str) -> tuple[str, list[str]]:
           subjects=None, name='fuzz')
       manifest, notices, _ = own_set.divide(own, output, plan=own_set.Plan())
     except ValueError as error:
-      # `prepare` prints every ValueError as a refusal. A ValueError from other
-      # packages would be a fault that looks like one.
+      # `prepare` prints every ValueError as a refusal, so that a ValueError
+      # that another package raises by accident would look like one.
       place = traceback.extract_tb(error.__traceback__)[-1]
       ours = f'{os.sep}data_prep{os.sep}' in place.filename
       lines = [str(error)]
@@ -182,7 +182,7 @@ class Damage(NamedTuple):
   messages: collections.Counter[str]
 
   def joined(self, other: 'Damage') -> 'Damage':
-    """Returns the outcomes of both."""
+    """Returns the outcomes of this and other damaged sets taken together."""
     return Damage(
         self.counts + other.counts, max(self.slowest_s, other.slowest_s),
         max(self.largest_kib, other.largest_kib), self.wrong + other.wrong,

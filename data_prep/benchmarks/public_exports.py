@@ -21,7 +21,7 @@ def _image(name, image_id):
 
 
 def roboflow_coco() -> layouts.Layout:
-  """Returns Roboflow's export in COCO format, with a JSON file for each split.
+  """Imitates Roboflow's export in COCO format, with a JSON file for each split.
 
   No object has category 0. Home: docs.roboflow.com
   """
@@ -46,7 +46,7 @@ def roboflow_coco() -> layouts.Layout:
 
 
 def roboflow_yolo() -> layouts.Layout:
-  """Returns Roboflow's export in YOLOv8 format, with outlines of objects.
+  """Imitates Roboflow's export in YOLOv8 format, with outlines of objects.
 
   Each split has the folders images and labels. Home: docs.roboflow.com
   """
@@ -71,7 +71,7 @@ def roboflow_yolo() -> layouts.Layout:
 
 
 def coco_2017() -> layouts.Layout:
-  """Returns COCO 2017, with files of instances, captions and keypoints.
+  """Imitates COCO 2017, with files of instances, captions and keypoints.
 
   Only the instances are read. Home: cocodataset.org
   """
@@ -107,7 +107,7 @@ def coco_2017() -> layouts.Layout:
 
 
 def cvat() -> layouts.Layout:
-  """Returns an export in the format CVAT for images 1.1.
+  """Imitates an export in the format CVAT for images 1.1.
 
   The file annotations.xml lies beside the folder images. Home: docs.cvat.ai
   """

@@ -4,7 +4,7 @@ from data_prep.benchmarks import layouts
 
 
 def drive() -> layouts.Layout:
-  """Returns DRIVE, with masks of the field of view and of the vessels.
+  """Imitates DRIVE, with masks of the field of view and of the vessels.
 
   In the test part, two observers drew the vessels. Home:
   drive.grand-challenge.org
@@ -27,7 +27,7 @@ def drive() -> layouts.Layout:
 
 
 def chase_db1() -> layouts.Layout:
-  """Returns CHASE_DB1, with pictures and masks of two observers in one folder.
+  """Imitates CHASE_DB1, with pictures and masks of two observers in one folder.
 
   Home: researchdata.kingston.ac.uk/96
   """
@@ -43,7 +43,7 @@ def chase_db1() -> layouts.Layout:
 
 
 def stare() -> layouts.Layout:
-  """Returns STARE, with a folder of masks for each observer, in PPM.
+  """Imitates STARE, with a folder of masks for each observer, in PPM.
 
   Home: cecas.clemson.edu/~ahoover/stare
   """
@@ -58,7 +58,7 @@ def stare() -> layouts.Layout:
 
 
 def hrf() -> layouts.Layout:
-  """Returns HRF, with vessels in manual1 and the field of view in mask.
+  """Imitates HRF, with vessels in manual1 and the field of view in mask.
 
   Home: www5.cs.fau.de/research/data/fundus-images
   """
@@ -76,7 +76,7 @@ def hrf() -> layouts.Layout:
 
 
 def refuge() -> layouts.Layout:
-  """Returns REFUGE, in whose masks 0 is cup, 128 disc and 255 background.
+  """Imitates REFUGE, in whose masks 0 is cup, 128 disc and 255 background.
 
   Home: refuge.grand-challenge.org
   """

@@ -6,7 +6,7 @@ from data_prep.benchmarks import layouts
 
 
 def isic_2018() -> layouts.Layout:
-  """Returns ISIC 2018 task 1, with a folder for each split.
+  """Imitates ISIC 2018 task 1, with a folder for each split.
 
   Home: challenge.isic-archive.com/data
   """
@@ -28,13 +28,13 @@ def isic_2018() -> layouts.Layout:
 
 
 def isic_2018_training() -> layouts.Layout:
-  """Returns ISIC 2018 task 1 as if only the training part was downloaded."""
+  """Imitates ISIC 2018 task 1 as if only the training part was downloaded."""
   files = {k: v for k, v in isic_2018().files.items() if 'Training' in k}
   return layouts.Layout(files, 8, 8, 8, ('ISIC_0000003', {1: 8 * 13}))
 
 
 def isic_2017() -> layouts.Layout:
-  """Returns ISIC 2017 part 1, with superpixels beside the pictures.
+  """Imitates ISIC 2017 part 1, with superpixels beside the pictures.
 
   Home: challenge.isic-archive.com/data
   """
@@ -56,7 +56,7 @@ def isic_2017() -> layouts.Layout:
 
 
 def isic_2016() -> layouts.Layout:
-  """Returns ISIC 2016 part 1, with pictures in folders whose names end in Data.
+  """Imitates ISIC 2016 part 1, with pictures in folders named ..._Data.
 
   Home: challenge.isic-archive.com/data
   """
@@ -72,7 +72,7 @@ def isic_2016() -> layouts.Layout:
 
 
 def ham10000() -> layouts.Layout:
-  """Returns HAM10000, with pictures in two folders and all masks in one.
+  """Imitates HAM10000, with pictures in two folders and all masks in one.
 
   Home: doi.org/10.7910/DVN/DBW86T
   """
@@ -87,7 +87,7 @@ def ham10000() -> layouts.Layout:
 
 
 def ph2() -> layouts.Layout:
-  """Returns PH2, with a folder for each lesion.
+  """Imitates PH2, with a folder for each lesion.
 
   It holds the picture, the mask, and regions of interest. Home:
   www.fc.up.pt/addi
@@ -107,7 +107,7 @@ def ph2() -> layouts.Layout:
 
 
 def busi() -> layouts.Layout:
-  """Returns BUSI, with a mask for each lesion.
+  """Imitates BUSI, with a mask for each lesion.
 
   The masks of healthy breasts are empty. Home:
   doi.org/10.1016/j.dib.2019.104863
@@ -149,7 +149,7 @@ def _kvasir(folder, names, bboxes):
 
 
 def kvasir_seg() -> layouts.Layout:
-  """Returns Kvasir-SEG, with masks in JPEG and a JSON file of boxes.
+  """Imitates Kvasir-SEG, with masks in JPEG and a JSON file of boxes.
 
   The JSON file has no standard format. Home: datasets.simula.no/kvasir-seg
   """
@@ -160,7 +160,7 @@ def kvasir_seg() -> layouts.Layout:
 
 
 def hyper_kvasir() -> layouts.Layout:
-  """Returns the segmented part of Hyper-Kvasir.
+  """Imitates the segmented part of Hyper-Kvasir.
 
   It differs from Kvasir-SEG only in the names of folders and files. Home:
   datasets.simula.no/hyper-kvasir
@@ -172,7 +172,7 @@ def hyper_kvasir() -> layouts.Layout:
 
 
 def kvasir_instrument() -> layouts.Layout:
-  """Returns Kvasir-Instrument, with text files that list the splits.
+  """Imitates Kvasir-Instrument, with text files that list the splits.
 
   These text files are not read. Home: datasets.simula.no/kvasir-instrument
   """
@@ -189,7 +189,7 @@ def kvasir_instrument() -> layouts.Layout:
 
 
 def cvc_clinic_db() -> layouts.Layout:
-  """Returns CVC-ClinicDB, with TIFF files in Original and Ground Truth.
+  """Imitates CVC-ClinicDB, with TIFF files in Original and Ground Truth.
 
   Home: polyp.grand-challenge.org
   """
@@ -201,7 +201,7 @@ def cvc_clinic_db() -> layouts.Layout:
 
 
 def cvc_clinic_db_mirror() -> layouts.Layout:
-  """Returns CVC-ClinicDB as a mirror offers it, in both PNG and TIFF.
+  """Imitates CVC-ClinicDB as a mirror offers it, in both PNG and TIFF.
 
   Home: www.kaggle.com
   """
@@ -217,7 +217,7 @@ def cvc_clinic_db_mirror() -> layouts.Layout:
 
 
 def pranet_polyps() -> layouts.Layout:
-  """Returns PraNet's bundle of polyp sets, with TrainDataset and TestDataset.
+  """Imitates PraNet's bundle of polyp sets, with TrainDataset and TestDataset.
 
   TestDataset has a folder for each of five sets. Home:
   github.com/DengPingFan/PraNet
@@ -238,7 +238,7 @@ def pranet_polyps() -> layouts.Layout:
 
 
 def glas() -> layouts.Layout:
-  """Returns GlaS, with a mask beside each picture.
+  """Imitates GlaS, with a mask beside each picture.
 
   Each gland in a mask has a value of its own. Home:
   warwick.ac.uk/fac/sci/dcs/research/tia/glascontest
@@ -260,7 +260,7 @@ def glas() -> layouts.Layout:
 
 
 def dsb_2018() -> layouts.Layout:
-  """Returns Data Science Bowl 2018, with a mask file for each nucleus.
+  """Imitates Data Science Bowl 2018, with a mask file for each nucleus.
 
   Each picture has a folder, in which its masks are. Home:
   bbbc.broadinstitute.org/BBBC038
@@ -281,7 +281,7 @@ def dsb_2018() -> layouts.Layout:
 
 
 def montgomery() -> layouts.Layout:
-  """Returns Montgomery County chest X-rays, with a mask folder for each lung.
+  """Imitates Montgomery County chest X-rays, with a mask folder for each lung.
 
   Home: lhncbc.nlm.nih.gov
   """
@@ -301,7 +301,7 @@ def montgomery() -> layouts.Layout:
 
 
 def jsrt() -> layouts.Layout:
-  """Returns the pictures of JSRT in PNG, with the masks of SCR.
+  """Imitates the pictures of JSRT in PNG, with the masks of SCR.
 
   The masks come in two folds, each with a folder for each structure. Home:
   db.jsrt.or.jp
@@ -321,7 +321,7 @@ def jsrt() -> layouts.Layout:
 
 
 def monuseg() -> layouts.Layout:
-  """Returns MoNuSeg, which must be refused: its outlines are in Aperio's XML.
+  """Imitates MoNuSeg, which must be refused: its outlines are in Aperio's XML.
 
   Home: monuseg.grand-challenge.org
   """

@@ -15,7 +15,7 @@ def _dataset_json(**more):
 
 
 def decathlon() -> layouts.Layout:
-  """Returns task 9 of the Medical Segmentation Decathlon.
+  """Imitates task 9 of the Medical Segmentation Decathlon.
 
   One of the hidden files that macOS adds lies beside the pictures. Home:
   medicaldecathlon.com
@@ -37,7 +37,7 @@ def decathlon() -> layouts.Layout:
 
 
 def nnunet() -> layouts.Layout:
-  """Returns a raw folder of nnU-Net v2 with two channels.
+  """Imitates a raw folder of nnU-Net v2 with two channels.
 
   Only the first channel is read. Home: github.com/MIC-DKFZ/nnUNet
   """
@@ -56,7 +56,7 @@ def nnunet() -> layouts.Layout:
 
 
 def total_segmentator() -> layouts.Layout:
-  """Returns TotalSegmentator v2, with a mask file for each structure.
+  """Imitates TotalSegmentator v2, with a mask file for each structure.
 
   No patient has the last structure, so its masks are empty. Home:
   doi.org/10.5281/zenodo.10047292
@@ -76,7 +76,7 @@ def total_segmentator() -> layouts.Layout:
 
 
 def acdc() -> layouts.Layout:
-  """Returns ACDC, with two frames of each patient and the whole movie.
+  """Imitates ACDC, with two frames of each patient and the whole movie.
 
   Only the two frames have masks. Home: humanheart-project.creatis.insa-lyon.fr
   """
@@ -97,7 +97,7 @@ def acdc() -> layouts.Layout:
 
 
 def brats_2021() -> layouts.Layout:
-  """Returns BraTS 2021, with four modalities and one mask for each patient.
+  """Imitates BraTS 2021, with four modalities and one mask for each patient.
 
   The mask values are 0, 1, 2 and 4. Home:
   www.synapse.org/#!Synapse:syn25829067
@@ -117,7 +117,7 @@ def brats_2021() -> layouts.Layout:
 
 
 def kits() -> layouts.Layout:
-  """Returns KiTS, with a folder for each case that holds image and mask.
+  """Imitates KiTS, with a folder for each case that holds image and mask.
 
   Home: kits-challenge.org
   """
@@ -131,7 +131,7 @@ def kits() -> layouts.Layout:
 
 
 def lits() -> layouts.Layout:
-  """Returns LiTS, with volume-0.nii and segmentation-0.nii in one folder.
+  """Imitates LiTS, with volume-0.nii and segmentation-0.nii in one folder.
 
   Home: competitions.codalab.org/competitions/17094
   """
@@ -145,7 +145,7 @@ def lits() -> layouts.Layout:
 
 
 def segthor() -> layouts.Layout:
-  """Returns SegTHOR, with a folder for each patient that holds image and mask.
+  """Imitates SegTHOR, with a folder for each patient that holds image and mask.
 
   The image is named after the folder, and the mask is GT.nii.gz. Home:
   competitions.codalab.org/competitions/21145
@@ -162,7 +162,7 @@ def segthor() -> layouts.Layout:
 
 
 def camus() -> layouts.Layout:
-  """Returns CAMUS, with single frames and sequences of half a heart beat.
+  """Imitates CAMUS, with single frames and sequences of half a heart beat.
 
   The third axis of a sequence is time. Home:
   www.creatis.insa-lyon.fr/Challenge/camus
@@ -185,7 +185,7 @@ def camus() -> layouts.Layout:
 
 
 def flare22() -> layouts.Layout:
-  """Returns FLARE22, with pictures named as in nnU-Net but in other folders.
+  """Imitates FLARE22, with pictures named as in nnU-Net but in other folders.
 
   Home: flare22.grand-challenge.org
   """
@@ -201,7 +201,7 @@ def flare22() -> layouts.Layout:
 
 
 def amos22() -> layouts.Layout:
-  """Returns AMOS22, with the folders imagesTr, imagesVa and imagesTs.
+  """Imitates AMOS22, with the folders imagesTr, imagesVa and imagesTs.
 
   The pictures in imagesTs have no masks. Home: amos22.grand-challenge.org
   """
@@ -219,7 +219,7 @@ def amos22() -> layouts.Layout:
 
 
 def chaos() -> layouts.Layout:
-  """Returns CHAOS CT, which must be refused.
+  """Imitates CHAOS CT, which must be refused.
 
   Only their order shows which mask belongs to which slice. Home:
   chaos.grand-challenge.org
@@ -236,7 +236,7 @@ def chaos() -> layouts.Layout:
 
 
 def ssl4mis() -> layouts.Layout:
-  """Returns ACDC as SSL4MIS stores it, in HDF5, which must be refused.
+  """Imitates ACDC as SSL4MIS stores it, in HDF5, which must be refused.
 
   Home: github.com/HiLab-git/SSL4MIS
   """

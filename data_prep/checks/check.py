@@ -10,9 +10,9 @@ only reported. These rules could have been chosen differently:
   mixed.
 - A camera's rotation tag is a problem, since nobody knows whether the
   annotation was drawn on the turned picture.
-- Polygons are filled by the even-odd rule. A polygon that crosses itself is a
-  problem if its outline does not go round more than a tenth of its area exactly
-  once in one direction, as in a bow tie. Smaller loops are a notice.
+- Polygons are filled by the even-odd rule. A polygon whose outline crosses
+  itself is a problem if more than a tenth of its area is not encircled exactly
+  once, see `check_shape.crossed_share`. Smaller loops are a notice.
 - A mask of only 0 and 255 without `values` would mean that 255 is unlabelled.
   It is a problem if it is exact, or if no mask of the set holds other values.
 - An exact mask has no unlabelled pixels, with one exception: up to a tenth of
@@ -47,7 +47,9 @@ from data_prep.shared import pixels
 
 
 _MAX_NAMES = 4
-_MAX_FLAG = 130  # Characters for absent classes and a flag that removes them.
+# Characters that a notice may use to name absent classes and the flag --classes
+# that leaves them out.
+_MAX_FLAG = 130
 _VALUE_FLAGS = ('--mask_values', '--mask_threshold', '--scribble_values')
 _DEFECTIVE = ('image', 'annotation', 'evaluation')  # Fields that name files.
 
@@ -95,8 +97,8 @@ def inspect_manifest(
       rows that have not changed are not read again.
     can_choose: whether the user can change with flags, such as --classes, how
       the source is read.
-    all_rows: rows that were left out of the manifest, or all rows of the
-      source; `unlisted` ignores their pictures.
+    all_rows: all rows of the source, including those that were left out of the
+      manifest; `unlisted` does not note their pictures.
     drawn: ids of images whose splits were drawn at random. Their consecutive
       names in two splits are not noted.
 
@@ -135,8 +137,8 @@ def inspect_manifest(
     log.problems.append(_Problem(
         'the manifest holds no image', '', 'add one line per image'))
   elif not unread:
-    # If the source has problems, its roles have not been chosen yet: a missing
-    # role would be no error of the user.
+    # If a source has problems, weak labels may not have been simulated yet, so
+    # that a missing role need not be a mistake of the user.
     if not (can_choose and log.problems):
       _check_roles(rows, log, no_weak)
     # Files that could not be read may show a class that seems to be missing.
@@ -183,7 +185,8 @@ def _inspect_rows(manifest, known):
     return
   before = {row.id: (row, log, seen) for (row, log), seen in zip(
       known.logs, known.facts, strict=True)} if known else {}
-  Image.init()  # Load Pillow's formats now: this is not safe in threads.
+  # Let Pillow load its file formats now, since it cannot do so in threads.
+  Image.init()
   # Threads can use all cores, since decoding and hashing release Python's
   # global lock.
   with pixels.strict_pillow(), futures.ThreadPoolExecutor(

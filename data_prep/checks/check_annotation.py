@@ -17,8 +17,8 @@ from data_prep.drawing import rle
 from data_prep.shared import grammar
 from data_prep.shared import pixels
 
-# If a mask has more unknown stored values, it is noisy, rather than that a
-# class is missing.
+# A mask with more unknown stored values is regarded as noisy; with fewer, the
+# user probably forgot to name some classes.
 _MANY_VALUES = 8
 
 
@@ -79,7 +79,8 @@ def check_annotation(
   """
   kind = annotation.get('kind')
   kinds = tuple(annotation_kinds.TABLE)
-  if kind not in kinds:  # A look-up would fail if the manifest has a list here.
+  # Search a tuple: a look-up in `TABLE` fails if the manifest has a list here.
+  if kind not in kinds:
     log.add(f'unknown annotation kind, expected one of {", ".join(kinds)}',
             repr(kind), nearest(kind, kinds), f'{where}.kind')
     return None, None

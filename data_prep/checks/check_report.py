@@ -13,7 +13,7 @@ from data_prep.checks import check_row
 
 MAX_LINE = 200
 
-# Up to so many problems of one cause get a line each; more share one line.
+# Up to this number, problems of one cause get a line each; more share one line.
 _MAX_SINGLE = 3
 _FLAG = re.compile(r'--(?!leave_out|near_copies|source)\w')
 _LEAVE_OUT = ', or --leave_out='

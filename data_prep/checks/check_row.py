@@ -16,13 +16,17 @@ from data_prep.drawing import annotation_kinds
 from data_prep.drawing import rasterize
 from data_prep.shared import pixels
 
-# Pixels. A network that halves the resolution four times leaves nothing of a
-# shorter side.
+# Images with a shorter side, in pixels, are noted: after a network has halved
+# the resolution four times, nothing would be left of it.
 _SMALL_IMAGE = 16
-_SMALL_OBJECT = 9  # Fewer pixels of a class in one image are noted.
-_SPECK = 3  # Parts of at most so many pixels beside larger ones are noted.
+# A class that covers fewer pixels of an image is noted.
+_SMALL_OBJECT = 9
+# Parts of at most this number of pixels that lie beside larger parts are noted.
+_SPECK = 3
 _CONTRADICTION = 0.1  # Share of a scribble's pixels that may be wrong.
-_SPACINGS_MM = (1e-4, 50.0)  # From a microscope's pixels to thick slices.
+# Spacings outside this range are noted. It reaches from the pixels of a
+# microscope to very thick slices.
+_SPACINGS_MM = (1e-4, 50.0)
 
 
 class Facts(NamedTuple):

@@ -172,7 +172,8 @@ def _between(first, second, plain, thumbnails):
       if first is second and j > i:
         continue
       found = _screen(plain[some], plain[others]) > _SCREEN
-      if first is second:  # Skip pairs that come twice, and of one picture.
+      # Take each pair only once, and do not pair a picture with itself.
+      if first is second:
         found &= some[:, None] > others
       left, right = np.nonzero(found)
       pairs += _compare(some[left], others[right], thumbnails)

@@ -38,9 +38,9 @@ class Kind(NamedTuple):
     problem: function that returns why the numbers of a shape cannot be right,
       or None, see `shape_numbers`.
     thickness: function that returns the smallest extent of a shape in pixels;
-      None if a shape may be as thin as it likes.
-    around: function that returns the box around a shape that is given by its
-      coordinates.
+      None if shapes may be of any thickness.
+    around: function that returns the box [x0, y0, x1, y1] around a shape that
+      is given by coordinates.
     cover: function that returns the pixels that a shape covers, see `covering`;
       None for masks and tags.
     opens: function that returns the pixels around a shape that stay unlabelled,

@@ -123,7 +123,7 @@ def points(label, rng, quality_level):
   far = geometry.depth_inside(label == 0)
   if far.any():
     # If possible, choose background points so far from all objects that the
-    # discs drawn around them do not touch any.
+    # discs that are drawn around them do not reach an object.
     free = far > min(covering.POINT_RADIUS, far.max() / 2)
     count = min(len(shapes) or num_points, int(free.sum()))
     index = rng.choice(int(free.sum()), count, replace=False)

@@ -157,8 +157,8 @@ def _shrink_map(label, rng):
     x0, y0, x1, y1 = map(int, geometry.tight_box(mask))
     old = np.array([y1 - y0, x1 - x0])
     new = np.empty(2, int)
-    # The shorter side cannot become shorter than one pixel; choose the longer
-    # side so that the area is right all the same.
+    # The shorter side cannot become shorter than one pixel. Choose the longer
+    # side so that the area is still about right.
     short = int(np.argmin(old))
     new[short] = max(round(np.sqrt(share) * old[short]), 1)
     new[1 - short] = max(round(share * old.prod() / new[short]), 1)

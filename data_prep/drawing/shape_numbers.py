@@ -1,7 +1,7 @@
-"""Which numbers a shape may have, how thin it is, and the box around it.
+"""Checks the numbers of shapes, and measures how thin and where shapes are.
 
-Each function takes a shape as the manifest holds it, in the form that its row
-in `annotation_kinds` describes.
+Each function takes a shape as the manifest holds it, in the form that the
+shape's kind has in the table `annotation_kinds`.
 """
 
 from typing import Any, NamedTuple
@@ -10,12 +10,12 @@ import numpy as np
 
 
 class Problem(NamedTuple):
-  """Why the numbers of a shape cannot be right.
+  """The reason why the numbers of a shape cannot be right.
 
   Attributes:
-    what: what is wrong.
-    found: the numbers.
-    fix: what the user can do.
+    what: description of what is wrong.
+    found: the wrong numbers.
+    fix: advice to the user.
   """
 
   what: str
@@ -24,19 +24,19 @@ class Problem(NamedTuple):
 
 
 def no_problem(shape: Any) -> Problem | None:
-  """Returns None: any numbers are possible."""
+  """Returns None, for shapes whose numbers need no check."""
   del shape
 
 
 def polygon_problem(shape: Any) -> Problem | None:
-  """Refuses polygons of fewer than three points."""
+  """Returns a problem if a polygon has fewer than three points."""
   if len(shape) < 3:
     return Problem('a polygon needs 3 points', str(len(shape)), 'redraw it')
   return None
 
 
 def box_problem(shape: Any) -> Problem | None:
-  """Refuses boxes without width or height."""
+  """Returns a problem if the width or the height of a box is not positive."""
   if shape[2] <= shape[0] or shape[3] <= shape[1]:
     return Problem('expected [x0, y0, x1, y1] with x1 > x0 and y1 > y0',
                    repr(shape), 'swap the corners or remove the box')
@@ -44,7 +44,7 @@ def box_problem(shape: Any) -> Problem | None:
 
 
 def ellipse_problem(shape: Any) -> Problem | None:
-  """Refuses ellipses with a radius that is not positive."""
+  """Returns a problem if a radius of an ellipse is not positive."""
   if min(shape[2:4]) <= 0:
     return Problem('expected radii above 0', repr(shape[2:4]), 'correct it')
   return None
@@ -61,13 +61,13 @@ def ellipse_thickness(shape: Any) -> float:
 
 
 def around_points(shape: Any) -> list[float]:
-  """Returns [x0, y0, x1, y1] around the points or corners of a shape."""
+  """Returns the box [x0, y0, x1, y1] around a shape's points or corners."""
   points = np.array(shape, float).reshape(-1, 2)
   return [*points.min(0).tolist(), *points.max(0).tolist()]
 
 
 def around_ellipse(shape: Any) -> list[float]:
-  """Returns [x0, y0, x1, y1] around a turned ellipse."""
+  """Returns the box [x0, y0, x1, y1] around an ellipse."""
   cx, cy, rx, ry, angle = shape
   cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
   dx, dy = np.hypot(rx * cos, ry * sin), np.hypot(rx * sin, ry * cos)

@@ -145,8 +145,8 @@ def plan_faults(
   over the kinds.
 
   Returns:
-    For each annotation, `kind`, `fault` and `quality_level` in random order of
-    the annotations, as `simulate_weak` takes them.
+    The arguments `kind`, `fault` and `quality_level` of `simulate_weak` for
+    each annotation, in random order.
   """
   num_faulty = round(fault_fraction * num_weak)
   faults = [FAULTS[i % len(FAULTS)] for i in range(num_faulty)]
@@ -268,7 +268,7 @@ def _shrunken(shapes, labels, truth, rng, kind):
   area = sum(_area(s, kind) for s in shapes)
   target = rng.uniform(0.13, 0.27) * np.isin(truth, labels).sum()
   scale = float(np.clip(np.sqrt(target / max(area, 1e-6)), 0.25, 0.55))
-  # Keep every shape larger than about a pixel, so that it still covers some.
+  # Keep every shape larger than about a pixel, so that it covers a pixel.
   shrink = lambda s: max(scale, 1.5 / max(np.ptp(s, axis=0).min(), 1.5))
   middle = lambda s: (s.min(0) + s.max(0)) / 2
   return [middle(s) + shrink(s) * (s - middle(s)) for s in shapes]

@@ -198,7 +198,8 @@ def write_shard(task: ShardTask, *, folder: str | os.PathLike[str]) -> None:
   unfinished = f'{path}.{os.getpid()}.unfinished'
   try:
     _write_rows(task, features, unfinished)
-  except RuntimeError as error:  # ArrayRecord hides the system's error in it.
+  # ArrayRecord reports a full disk as a RuntimeError with the system's message.
+  except RuntimeError as error:
     full = os.strerror(errno.ENOSPC)
     if full not in str(error):
       raise

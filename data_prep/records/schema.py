@@ -11,7 +11,7 @@ from data_prep import manifest as manifest_lib
 from data_prep.drawing import rasterize
 
 SPLITS = ('train_strong', 'train_weak', 'val', 'test')
-VERSION = '1.1.0'  # Of the features; change it whenever they change.
+VERSION = '1.1.0'  # Version of the features that a record holds.
 
 
 def record_features(

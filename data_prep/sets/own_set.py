@@ -37,7 +37,7 @@ from data_prep.splits import subjects_file
 
 SPLITS_FILE = 'splits.csv'
 
-_MAX_CLASSES = 255  # 255 itself means unlabelled.
+_MAX_CLASSES = 255  # Numbered from 0; the value 255 means unlabelled.
 _SLICE = re.compile(r'_[xyz]\d{3,}$')  # End of a slice's id.
 
 

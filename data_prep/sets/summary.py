@@ -22,7 +22,7 @@ from data_prep.shared import grammar
 from data_prep.shared import html_page
 from data_prep.shared import html_plots
 
-_OPACITY = 0.45  # Of the paint that shows a class.
+_OPACITY = 0.45  # Opacity of the paint that shows a class.
 _PICTURE_SIDE = 216  # Approximate side of a picture on the page, in pixels.
 # Side of the label maps that are drawn from shapes to count their pixels.
 _SHARE_SIDE = 64

@@ -222,7 +222,7 @@ def _exact_fix(counts, rows):
   if counts['coarse_mask']:
     return ('masks in coarse_masks/, of --masks_are, or unlabelled by over a '
             'tenth are weak: add others')
-  if counts['scribble']:  # No flag can label what nobody has labelled.
+  if counts['scribble']:  # No flag can label pixels that nobody has labelled.
     return ('label every pixel of some pictures; masks that are unlabelled in '
             'part count as scribbles')
   return 'give them exact masks, such as masks/NAME.png for images/NAME.png'

@@ -229,7 +229,7 @@ def _check_shared(named, field):
   problems, first, told = [], {}, set()
   for place in ('split', 'fold'):
     if (field, place) == ('site', 'fold'):
-      continue  # Folds may be by subject where the splits are by site.
+      continue  # Folds may divide sites even if the splits do not.
     for name, entry in named:
       value = getattr(entry, place)
       if not name or value in (None, ''):

@@ -24,7 +24,7 @@ _Problem = manifest_lib.Problem
 
 
 class Entry(NamedTuple):
-  """One line of the file; `line` is its number, counted from 1."""
+  """One line of a file of subjects; `line` is its number, counted from 1."""
 
   id: str
   subject: str
