@@ -9,8 +9,8 @@ The run must have planted faults. Prints the tables of
 - the AUROC and the precision of the first 50 suspects, for each part of the
   score and some combinations, and by planted fault and kind of annotation;
 - how well the score is calibrated;
-- the estimated number of faulty annotations, for the whole set and for random
-  subsets in which fewer annotations are faulty;
+- the estimated number of faulty annotations, also after most of the faulty ones
+  were left out at random;
 - the reason that the audit gives for each suspect, against the planted fault.
 
 Also draws the first suspects into the image --sheet.

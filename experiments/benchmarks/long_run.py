@@ -5,7 +5,7 @@ python -m experiments.benchmarks.long_run --num_steps=20000
 Trains a tiny run that is often evaluated and saved. Prints, for some of its
 steps, the number of programs compiled so far and the resident memory. The exit
 code is 1 if a program was compiled after the first 5 % of the steps, or if the
-memory has since grown by more than 2 %.
+memory has since grown by 2 % or more.
 """
 
 # isort: off

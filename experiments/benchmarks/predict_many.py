@@ -68,7 +68,8 @@ def predict(folder, output, *, kill_after=None):
   Args:
     folder: folder of images.
     output: folder of masks.
-    kill_after: seconds after which the process is killed; None waits for it.
+    kill_after: number of files in predictions.csv after which the process is
+      killed; None waits until it ends.
   """
   command = [sys.executable, '-m', 'experiments.predict', f'--run={_RUN.value}',
              f'--input={folder}', f'--output={output}']

@@ -181,7 +181,7 @@ class Log:
         shows null for it.
       health: statistics of the indicators, by name, such as `indicator_mean`.
       indicators: indicators at that step, [N].
-      warning: warning to add to the line; '' if there is none.
+      warning: warning to write as a second line; '' if there is none.
 
     Returns:
       Whether this is the best evaluation so far.
