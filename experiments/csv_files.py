@@ -22,8 +22,8 @@ def read_csv(
     required: names of the columns that must be there.
 
   Returns:
-    The header, and for each row a pair: where it is (the file and the line, for
-    messages), and its cells.
+    The header; and for each row its location (file and line, for messages) and
+    its cells.
 
   Raises:
     binary.UserError: if the file cannot be read, if a column is missing or

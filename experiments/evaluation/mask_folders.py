@@ -21,7 +21,7 @@ from experiments.prediction import pictures
 
 _SUFFIXES = (*sorted(pixels.KNOWN_SUFFIXES), *pictures.VOLUME_SUFFIXES)
 _MAX_SHOWN = 3
-# End of the names of images, and so of predictions, in nnU-Net: channel 0.
+# nnU-Net gives the first channel of an image a name that ends like this.
 _CHANNEL = re.compile('_0000$')
 
 

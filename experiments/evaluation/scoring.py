@@ -83,8 +83,8 @@ def summarize(
 
   Returns:
     A tree of plain numbers: METRIC and METRIC_interval_95 (bootstrap) for each
-    metric, numbers of cases, and the same `per_class`. Means without a case and
-    intervals over fewer than two subjects are None.
+    metric, numbers of cases, and in `per_class` the same for each class. Means
+    without a case and intervals over fewer than two subjects are None.
   """
   number = len(subjects)
   dice = next(iter(scores.values()))
@@ -209,7 +209,7 @@ class EvaluatedCase(NamedTuple):
 def write_evaluation(
     folder: str, found: Evaluated, *, suffix: str = ''
 ) -> None:
-  """Writes scores to evaluation{suffix}.csv, and results to the same .json."""
+  """Writes evaluation{suffix}.csv with scores, and .json with the results."""
   write_cases(os.path.join(folder, f'evaluation{suffix}.csv'), found.ids,
               found.subjects, found.scores, found.classes)
   run_folder.write_json(
@@ -237,10 +237,10 @@ def evaluate_cases(
     tolerance: float,
     in_mm: bool,
 ) -> Evaluated:
-  """Collects the scores of cases, which are made one at a time, and averages.
+  """Collects the scores of cases, and summarizes them.
 
   Args:
-    cases: at least one case, with scores from `score_case`.
+    cases: at least one case; may be a generator that scores one at a time.
     classes: names of the K classes; index 0 is the background.
     tolerance: tolerance of NSD, in the unit of distances.
     in_mm: whether distances are in mm; otherwise they are in pixels.

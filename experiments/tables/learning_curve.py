@@ -120,7 +120,7 @@ def refit(
   """Fits the curve to F bootstrap samples of a sweep at once.
 
   Takes Levenberg-Marquardt steps, clipped to the bounds of `fit`. A parameter
-  at a bound stays there while the gradient points out of the bounds. This is
+  at a bound stays there while a descent step would leave the bounds. This is
   some hundred times faster than fitting one sample after the other.
 
   Args:
@@ -392,7 +392,7 @@ def _none(value):
 def _f_test(explained, num_explained, rest, num_rest):
   if num_explained < 1 or num_rest < 1:
     return float('nan')
-  if explained <= _TINY:  # The ratio would be one of rounding errors.
+  if explained <= _TINY:  # The ratio would compare rounding errors.
     return 1.0
   if rest <= 0:
     return 0.0

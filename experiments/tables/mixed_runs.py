@@ -32,8 +32,8 @@ class Sweep(NamedTuple):
     counts: number of training annotations of each kind in each run, float64
       [N, K].
     dice: test Dice of each run, float64 [N].
-    seeds: seed of each run, int [N]. It only serves to refuse a run that is
-      listed twice.
+    seeds: seed of each run, int [N]. Runs of the same mix must have different
+      seeds, so that no run counts twice.
   """
 
   kinds: tuple[str, ...]

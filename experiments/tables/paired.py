@@ -230,7 +230,7 @@ def compare(
     pair['first'], pair['second'] = aligned.names[a], aligned.names[b]
     pair['num_unscored'] = int(np.any(
         paired.unscored[a] != paired.unscored[b], axis=-1).sum())
-    pair['p'] = 1.0  # This value remains if no case is compared.
+    pair['p'] = 1.0  # The p-value if no case is compared.
     if pair['num_cases']:
       pair['p'] = sign_flip_p_value(scores[b] - scores[a], groups)
     pair['per_class'] = {
@@ -279,8 +279,8 @@ def judge(
 
   A result is better only if the p-value, adjusted by Holm's method, is at most
   0.05 and the interval excludes 0: the two rest on different approximations,
-  and must agree. There is no verdict if a case has a score in only one of the
-  two results, and not because its class is empty.
+  and must agree. There is no verdict if a score is missing in only one of the
+  two results, unless its class is in neither prediction nor reference there.
 
   Args:
     pair: comparison of two results, from `compare`.
