@@ -5,10 +5,10 @@ python -m data_prep.prepare --dataset=acdc --source=FOLDER \
 python -m experiments.train --config=experiments/configs/acdc.py \
     --workdir=runs/acdc
 
-The images of 10 % of the patients have exact masks of the four classes. All
-others have scribbles, which label about 1 % of the pixels. Their loss is
-therefore a cross entropy over the labelled pixels; a Dice loss would also score
-pixels that nobody labelled.
+There are four classes. The images of 10 % of the training patients have exact
+masks. All other training images have scribbles, which label about 1 % of the
+pixels. Their loss is therefore a cross entropy over the labelled pixels; a Dice
+loss would also score pixels that nobody labelled.
 
 Variants: a method of `common.METHODS` (default dii_dcr), a network of
 `common.NETWORKS` (default unet_small), `compare`, `debug`; or several: `a,b`.

@@ -1,6 +1,7 @@
 """Configures CVC-EndoSceneStill, real colonoscopy images with polyps.
 
-The split is the published one, and 10 % of the images have exact masks.
+The split is the published one. Exact masks are used of only 10 % of the
+training images.
 
 python -m data_prep.prepare --dataset=endoscene --source=FOLDER \
     --image_size=96 --output=data/endoscene

@@ -2,8 +2,8 @@
 
 The config of a run is stored in its folder, while the keys in `common` change
 with the code. Whoever adds, renames or removes a key must raise `VERSION` and
-add an upgrade to `_STEPS` that gives older configs the value which that code
-used implicitly.
+add a function to `_STEPS` that upgrades older configs. A new key gets the value
+with which the older code behaved in the same way.
 """
 
 import copy
