@@ -163,7 +163,7 @@ class YoloTest(source_case.ShapesCase):
     self.write('labels/1.txt', self._BOX)
     first, second = self.read('yolo').rows
     self.assertEqual(first.annotation, second.annotation)
-    self.assertIn('poses', self.notices)
+    self.assertIn('pose lines', self.notices)
     self.write('data.yaml', 'names: [a]\n')
     self.write('labels/0.txt', self._BOX.strip() + ' 0.5 0.5 2 0.6 0.6 1\n')
     first, second = self.read('yolo').rows
@@ -180,7 +180,7 @@ class YoloTest(source_case.ShapesCase):
     self.write('labels/1.txt', '')
     row, _ = self.read('yolo').rows
     self.assertEqual(row.annotation['kind'], 'box')
-    self.assertIn('poses', self.notices)
+    self.assertIn('pose lines', self.notices)
     # One outline of another length, and they are outlines.
     self.write('labels/1.txt', '0 0.1 0.1 0.5 0.1 0.3 0.5\n')
     self.assertEqual(

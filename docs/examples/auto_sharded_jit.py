@@ -2,9 +2,8 @@
 
 There is no axis name to pass, because the program is that of one device.
 `linearize_per_instance` keeps the gradient of every picture of the batch.
-Slopes and training gradient are both computed from these, without a second
-pass. The task is to find the masks of discs in noise that lie beside their
-disc.
+Slopes and training gradient are computed from these, without a second pass. The
+task is to find the masks of discs in noise that lie beside their disc.
 """
 
 import hybridseg

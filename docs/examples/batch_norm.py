@@ -1,8 +1,7 @@
 """BatchNorm with the statistics of the global batch, and running statistics.
 
-The running statistics, which are used for prediction, are not parameters. The
-loss function returns them as aux, and they are updated once per step. The layer
-takes the name of the mapped axis.
+The running statistics, used for prediction, are not parameters: the loss
+returns them as aux, once per step. The layer takes the mapped axis's name.
 """
 
 from flax import nnx
