@@ -1,4 +1,4 @@
-"""Runs a binary: its errors become lines on stderr and the exit code 2."""
+"""Runs a binary; its errors become lines on stderr, with exit code 2."""
 
 from collections.abc import Callable
 import sys

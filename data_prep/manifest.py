@@ -81,14 +81,14 @@ class Row(NamedTuple):
     role: one of `ROLES`.
     annotation: what the annotator drew, see the top of this module; None if
       unlabelled.
-    subject: patient or video, never in two splits; empty if the image is a
-      subject of its own.
+    subject: patient or video, all of whose images are in one split; empty if
+      the image is a subject of its own.
     site: where the image was recorded, or empty.
     annotator: who drew the annotation, or empty.
     spacing_mm: millimetres per pixel (y, x), or None if unknown.
     evaluation: fields that only the evaluation may see (`truth`, `quality`,
       `fault`).
-    line: line in the file, from 1; 0 if the row was not read from a file.
+    line: line number in the file, from 1; 0 if the row was not read from one.
   """
 
   id: str
@@ -111,10 +111,10 @@ class Problem(NamedTuple):
     what: what is wrong, including what was expected.
     found: the offending value, as text; empty if nothing was found.
     fix: what to do.
-    line: line of the manifest; 0 if the problem concerns the whole set.
+    line: line number in the manifest; 0 for a problem of the whole set.
     id: id of the image, or empty.
     field: field of the row, or empty.
-    file: the file with the fault if that is not the manifest, or empty.
+    file: the faulty file if it is not the manifest; otherwise empty.
   """
 
   what: str
@@ -149,7 +149,8 @@ class Manifest(NamedTuple):
     header: first line of the file.
     rows: the images, in the order of the file.
     folder: folder of the file, from which a relative root starts.
-    problems: lines that could not be parsed; they are not in `rows`.
+    problems: problems of the lines that could not be parsed; these lines are
+      not in `rows`.
   """
 
   header: Header
@@ -255,7 +256,7 @@ def _clip(text: str) -> str:
 
 
 def _clip_path(text: str) -> str:
-  """Shortens a path to `_MAX_FOUND` characters, and keeps its end."""
+  """Shortens a path to `_MAX_FOUND` characters by cutting its start."""
   text = ' '.join(text.split())
   return text if len(text) <= _MAX_FOUND else '...' + text[3 - _MAX_FOUND :]
 
@@ -273,7 +274,7 @@ _is_name = lambda value: isinstance(value, str) and value != ''
 _is_object = lambda value: value is None or isinstance(value, dict)
 
 # Maps a field to (test, what is expected, whether it is required). `split` and
-# `role` may hold any text here, since `checks` refuses values that are not
+# `role` may hold any string here, since `checks` refuses values that are not
 # allowed.
 _ROW_FIELDS = {
     'id': (_is_name, 'a text that is not empty', True),

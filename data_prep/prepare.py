@@ -101,7 +101,7 @@ class _Made(NamedTuple):
 
   manifest: manifest_lib.Manifest
   findings: check_report.Findings
-  notices: list[str]  # As printed, without those in `findings`.
+  notices: list[str]  # Printed lines, without those of `findings`.
   left_out: list[formats.LeftOut]
 
 
@@ -111,7 +111,7 @@ def main(argv: list[str]) -> int:
 
 
 def _run():
-  """Checks the flags, then prepares the set in a folder beside --output."""
+  """Checks the flags, then prepares the set in a folder next to --output."""
   given = [_DATASET.value, _MANIFEST.value]
   if given == [None, None]:
     given.append(_SOURCE.value)
@@ -321,7 +321,7 @@ def _given(name):
 
 
 def _inspect(manifest, known, all_rows):
-  """Checks a set; findings about a --source name the user's own files."""
+  """Checks a set; for a --source, the findings name the user's own files."""
   again = ' again, without what is defective' if known else ''
   number = grammar.counted(len(manifest.rows), 'image')
   print(f'Checking {number}{again} ...', flush=True)

@@ -83,7 +83,7 @@ class RowNames:
     return []
 
   def nearest(self, name: str) -> str:
-    """Returns a hint at the most similar known name, to end a message."""
+    """Returns the end of a message: a hint at the most similar known name."""
     known = [*self._by_id, *self._groups, *self._files[0]]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
     near = near or sorted(self._by_id)[:1]
@@ -95,7 +95,7 @@ def names_of_file(file: str, row_id: str = '') -> set[str]:
 
   Args:
     file: path relative to the source, or empty.
-    row_id: id of its row, or empty if it has none.
+    row_id: id of the file's row, or empty if the file has no row.
   """
   names = {row_id}
   for path in _paths(file):
@@ -106,13 +106,14 @@ def names_of_file(file: str, row_id: str = '') -> set[str]:
 
 
 def read_index(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
-  """Returns, for each volume, what `formats.nifti` has stored about it.
+  """Returns the index of volumes that `formats.nifti` has stored.
 
-  The index maps a case to its `file` and to the `ids` of its slices.
+  The index maps each case, the name of a volume, to a dict with the `file` of
+  the volume and the `ids` of its slices.
 
   Args:
-    folder: folder of the manifest. The index is empty if the folder holds none,
-      since then no picture was cut from a volume.
+    folder: folder of the manifest. If it holds no index, the result is empty,
+      since no picture was cut from a volume.
   """
   path = folder / INDEX
   if not path.exists():
@@ -139,7 +140,7 @@ def shown(names: Iterable[str], longest: int = 40) -> str:
 
   Args:
     names: names of pictures, files or subjects.
-    longest: most characters of one name; of a longer name, the end is shown.
+    longest: most characters of one name; a longer name loses its start.
   """
   names = [n if n.isprintable() else ascii(n)[1:-1] for n in names]
   text = ', '.join(

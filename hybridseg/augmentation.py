@@ -1,4 +1,4 @@
-"""Augments images and label maps on the device, with the same geometry."""
+"""Augments images on the device, and warps their label maps the same way."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ class AugmentationOptions(NamedTuple):
   """The largest size of each random change; 0 or False switches a change off.
 
   Attributes:
-    flip: mirror each axis with probability 1/2.
+    flip: whether each axis is mirrored, with probability 1/2.
     rotation_deg: largest rotation in either direction, in degrees.
     log2_scale: base-2 logarithm of the largest zoom; the smallest zoom is its
       inverse.
@@ -46,7 +46,7 @@ class AugmentationOptions(NamedTuple):
 
 
 def _source_coordinates(key, size, options):
-  """Draws a random geometry for one image.
+  """Draws a random flip, rotation, zoom and shift for one image.
 
   Returns:
     The y and x, in pixels, at which the input is read for each output pixel,
@@ -76,7 +76,7 @@ def _source_coordinates(key, size, options):
 
 
 def _read_nearest(x, y_index, x_index):
-  """Reads an array [H, W, ...] at integer positions; repeats its edge."""
+  """Reads an array [H, W, ...] at integer positions; its edge is repeated."""
   height, width = x.shape[:2]
   y_index = jnp.clip(y_index, 0, height - 1)
   x_index = jnp.clip(x_index, 0, width - 1)

@@ -1,4 +1,4 @@
-"""A function that updates indicators and computes gradients for your own step.
+"""Updates indicators and computes gradients in a training step of your own.
 
 Use it for networks and optimisers that `train_step` does not support.
 """
@@ -70,11 +70,11 @@ def indicator_value_and_grad(
   mean square over the global batch, `weighting.unit_rms`, is our own addition.
 
   Calling `lookahead_weight_grads`, `update_indicators`, `gather_indicators` and
-  `jax.value_and_grad` one after another gives the same result. That takes two
-  forward passes on the weak instances; this function takes one, so that a
-  network with dropout or batch statistics is called on them only once. Under
-  `jax.jit`, XLA often merges the two passes by itself, and both ways then take
-  the same time.
+  `jax.value_and_grad` one after another gives the same result. Those calls take
+  two forward passes on the weak instances. This function takes one, so a
+  network with dropout or batch statistics processes each instance only once.
+  Under `jax.jit`, XLA often merges the two passes by itself, and both ways then
+  take the same time.
 
   Args:
     weak_losses_fn: maps params to the weak losses of this shard, float [B]. For

@@ -31,10 +31,10 @@ def make_indicator_step(
 
     w_k <- clip(w_k + learning_rate * a_k, 0, 1),
 
-  where a_k is the alignment <grad strong(theta), grad weak_k(theta)> on images
-  that are not augmented, scaled and averaged over the two networks as in
-  `make_train_step`. Calling the step with all weak instances in turn performs
-  lines 9 to 19 of Algorithm 1 of Pan et al., 2022
+  where a_k is the alignment <grad strong(theta), grad weak_k(theta)>. It is
+  computed on images without augmentation, and is scaled and averaged over the
+  two networks as in `make_train_step`. Calling the step with all weak instances
+  in turn performs lines 9 to 19 of Algorithm 1 of Pan et al., 2022
   (https://arxiv.org/abs/2203.05956), with the identity in place of the Hessian.
   Use it if `Weighting.instances` is 'all', since the training step then moves
   no indicators.

@@ -25,7 +25,7 @@ class IndicatorState(NamedTuple):
 
 
 def init_indicators(num_weak: int, *, value: float = 1.0) -> IndicatorState:
-  """Returns a state that trusts all instances equally.
+  """Returns a state in which all instances have the same indicator.
 
   Args:
     num_weak: number of weak instances N.
@@ -39,7 +39,7 @@ def init_indicators(num_weak: int, *, value: float = 1.0) -> IndicatorState:
   """
   if not 0 <= value <= 1:
     raise ValueError(f'An indicator lies in [0, 1]; got {value=}.')
-  # `jax.transfer_guard('disallow')` permits this, since it is explicit.
+  # `jax.transfer_guard('disallow')` permits this explicit transfer.
   return IndicatorState(*jax.device_put((
       np.full((num_weak,), value, np.float32),
       np.zeros((num_weak,), np.int32),
@@ -47,7 +47,7 @@ def init_indicators(num_weak: int, *, value: float = 1.0) -> IndicatorState:
 
 
 def _rows(instance_ids, num_weak):
-  """Returns the row of each id in the indicator table, int32; N if it has none.
+  """Returns the row of each id in the indicator table, int32; N without a row.
 
   The id -1 means "no indicator", but the index -1 would read the last row.
   """

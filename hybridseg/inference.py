@@ -92,15 +92,15 @@ def make_predict_step(
     apply_fn: maps params and float images to logits [B, H, W, K].
     image_fn: maps stored images, uint8, to the input of the network.
     flips: `NO_FLIPS`, `ALL_FLIPS` or your own choice. For each flip, the
-      networks see the images with its axes reversed, and their probabilities
-      are reversed back; these are averaged over all flips.
+      networks see the images with its axes reversed. Their probabilities are
+      reversed back, and then averaged over all flips.
 
   Returns:
     A pure function of one or more parameter sets and images [B, H, W, C], not
     jitted.
 
   Raises:
-    ValueError: if `flips` is empty. The flip () leaves the image as it is.
+    ValueError: if `flips` is empty; ((),) leaves the images as they are.
   """
   if not flips:
     raise ValueError('flips is empty: give ((),) for the image as it is.')
@@ -186,7 +186,7 @@ def merge_tiles(
     float32 [H, W, ...].
 
   Raises:
-    ValueError: if the number of tiles is not the number of windows.
+    ValueError: if an image of this size has another number of windows.
   """
   window = tiles[0].shape[:2]
   corners = _corners(size, window, overlap)

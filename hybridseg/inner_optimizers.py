@@ -1,4 +1,4 @@
-"""The inner optimiser of a lookahead, and a check that it yields slopes."""
+"""The inner optimiser of a lookahead, and a check of its derivative."""
 
 from collections.abc import Callable
 import functools
@@ -85,8 +85,8 @@ def check_inner_optimizer(
 
   The check solves a tiny problem once, while a program is traced, and costs
   nothing when the program runs. If the state is traced too, its values are
-  unknown, and the check passes an optimiser that has slopes in *some* state,
-  such as `optax.MultiSteps`.
+  unknown, and the check accepts every optimiser that has slopes in *some*
+  state, such as `optax.MultiSteps`.
 
   Args:
     optimizer: the inner optimiser.
@@ -146,7 +146,7 @@ def check_inner_optimizer(
 def _probes(params):
   """Returns tiny gradient trees, on which an optimiser is tested.
 
-  All trees but the last hold zeros, as the gradients of dead units do. There
+  All trees but the last contain zeros, as the gradients of dead units do. There
   are two trees, or four if `params` has more than one leaf.
   """
   leaves, treedef = jax.tree.flatten(params)
@@ -157,7 +157,7 @@ def _probes(params):
   ones = lambda j: lambda i, s: np.full(s, (i + j) % 2)
   rng = np.random.default_rng(0)
   probes = [half, lambda i, s: rng.normal(size=s)]
-  if len(leaves) > 1:  # Leaves of zeros alone, whose norm has no slope.
+  if len(leaves) > 1:  # Add whole leaves of zeros: norms have no slope there.
     probes[1:1] = [ones(0), ones(1)]
   return [
       jax.tree.unflatten(treedef, [
@@ -184,7 +184,7 @@ def _not_finite(names):
 
 @functools.partial(jax.jit, static_argnums=0)
 def _slopes(update, params, grads, state, cotangents):
-  """Pulls cotangents of an update back to the gradients; returns their leaves.
+  """Pulls cotangents of an update back to `grads`; returns the result's leaves.
 
   The function is jitted because it runs many times while a program is traced.
   It is compiled once per optimiser, however many programs use that optimiser.

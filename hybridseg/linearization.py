@@ -2,7 +2,7 @@
 
 The closed form of the lookahead needs the derivative of every weak loss along a
 direction, J v, and the gradient of their weighted sum, J^T c. The two functions
-of this module compute both from one forward pass, and agree.
+of this module compute both from one forward pass, and give the same results.
 """
 
 from collections.abc import Callable
@@ -88,10 +88,10 @@ def _whole(tree):
   If the arguments of a program are split over devices, the compiler also splits
   the program, and then computes wrong gradients of single instances: the
   gradients of a convolution's kernel are 0 beyond the first shard (XLA of jax
-  0.10 to 0.12). The compiler does not split an array whose rows are looked up
-  in an order unknown to it, however the inputs and users of the array are
-  split. Within `pmap` and `shard_map` the program is split already, so the
-  look-up is omitted.
+  0.10 to 0.12). To prevent this, this function looks up the rows of each array
+  in an order that the compiler does not know. The compiler does not split the
+  result, however the inputs and users of the result are split. Within `pmap`
+  and `shard_map` the program is split already, so the look-up is omitted.
   """
   tree = jax.tree.map(jnp.asarray, tree)
   if mapped_axis.is_split_by_hand():
@@ -119,7 +119,7 @@ def linearize_per_instance(
   derivatives and weighted gradients are then inner products of size B x P for P
   parameters. For a convolutional network they cost next to nothing, whereas
   `linearize_losses` needs a further pass for each. The price is B x P floats of
-  memory, and that parameter gradients are computed instance by instance. The
+  memory, and parameter gradients that are computed instance by instance. The
   result is exact if the loss of an instance does not depend on the others (no
   BatchNorm). Measurements are in `experiments/results/step_time.md`.
 

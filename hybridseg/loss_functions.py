@@ -1,7 +1,7 @@
-"""Wraps the loss functions of a caller and checks what they return.
+"""Wraps a caller's loss functions and checks what they return.
 
 Modules of equinox and flax nnx are pytrees that hold functions, names, counts
-and random keys beside their parameters. Only the floats among the leaves are
+and random keys next to their parameters. Only the floats among the leaves are
 differentiated, but a loss function needs all leaves.
 """
 
@@ -40,8 +40,8 @@ def split_floats(
     params: any pytree.
 
   Returns:
-    The tree with None in place of all other leaves, and a function that puts
-    the other leaves back into such a tree.
+    The tree of the differentiated leaves, with None in place of the others; and
+    a function that puts the other leaves back into such a tree.
 
   Raises:
     ValueError: if the tree has no float leaf.
@@ -85,7 +85,7 @@ def of_floats(
     shape: tuple[int, ...] | None = None,
     meaning: str = '',
 ) -> Callable[..., tuple[Any, Any]]:
-  """Wraps a loss function: it takes float leaves alone and always returns aux.
+  """Wraps a loss function so that it takes only float leaves and returns aux.
 
   Args:
     fn: maps params, and maybe further arguments, to losses; with `has_aux`, to

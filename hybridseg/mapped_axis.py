@@ -40,7 +40,7 @@ def check(axis_name: AxisName) -> None:
   """
   if axis_name is not None:
     return
-  # JAX makes up a name, which begins so, for a pmap without an axis name.
+  # JAX invents a name with this prefix for a pmap without an axis name.
   axes = [name for name in jax.sharding.get_abstract_mesh().manual_axes
           if not name.startswith('_internal_pmap')]
   if axes:
@@ -51,7 +51,7 @@ def check(axis_name: AxisName) -> None:
 
 
 def pmean(tree: Any, axis_name: AxisName) -> Any:
-  """Returns the mean of a tree over all shards; without an axis, the tree."""
+  """Averages a tree over all shards; without an axis, returns it unchanged."""
   check(axis_name)
   return jax.lax.pmean(tree, axis_name) if axis_name else tree
 
@@ -79,7 +79,7 @@ def varying(tree: Any, axis_name: AxisName) -> Any:
   def vary(x):
     try:
       return jax.lax.pcast(x, axis_name, to='varying')
-    except (AssertionError, ValueError):  # It varies already, or vmap is used.
+    except (AssertionError, ValueError):  # `x` varies already, or vmap is used.
       return x
 
   return jax.tree.map(vary, tree) if axis_name else tree

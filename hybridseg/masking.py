@@ -14,7 +14,7 @@ def wide_dtype(dtype: Any) -> Any:
 
 
 def widen(x: jax.Array) -> jax.Array:
-  """Returns float64 unchanged and every other dtype as float32.
+  """Converts an array to float32, unless it is float64 already.
 
   Sums over pixels need this: bfloat16 cannot count beyond 256, and the largest
   float16 is 65504. Gradients are returned in the dtype of `x`.
@@ -47,8 +47,8 @@ def check_label_map(
     name: name of the label map, for messages.
 
   Raises:
-    ValueError: if the dtype is not an integer or bool, or is int8, in which
-      255, the mark of unlabelled pixels, is -1.
+    ValueError: if the dtype is neither an integer nor bool, or if it is int8,
+      which would store 255, the mark of unlabelled pixels, as -1.
   """
   dtype = label_map.dtype
   if dtype == jnp.int8:

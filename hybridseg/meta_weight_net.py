@@ -26,7 +26,7 @@ from hybridseg import method_parts
 from hybridseg import types
 
 _NUM_HIDDEN = 100
-_WEIGHT_DECAY = 1e-4  # With Adam, as in the authors' later code.
+_WEIGHT_DECAY = 1e-4  # Used with Adam, as in the authors' later code.
 
 
 class WeightNet(NamedTuple):

@@ -16,7 +16,7 @@ from hybridseg import weighting as weighting_lib
 # images=float [B, ..., C].
 LossFn = Callable[..., jax.Array]
 
-# Names in params: the last layer of every network in `models`, and the separate
+# Keys of params: the last layer of every network in `models`, and the separate
 # last layer for weak labels, if there is one.
 HEAD, WEAK_HEAD = 'head', 'weak_head'
 METHODS = (*weighting_lib.METHODS, 'per_instance')
@@ -48,10 +48,10 @@ class Supervision(NamedTuple):
     strong_scale: factor of the strong term; with 0 the exact masks still move
       the indicators, but no network learns from them.
     weak_head: whether weak labels have a last layer of their own,
-      params[`WEAK_HEAD`]. It shares all other layers with the last layer that
-      learns the exact masks and predicts. Luo and Yang, "Semi-supervised
-      Semantic Segmentation via Strong-weak Dual-branch Network", ECCV 2020; in
-      the paper, each branch has more than one layer.
+      params[`WEAK_HEAD`]. All layers before it are shared with the last layer
+      that learns the exact masks and makes the predictions. Luo and Yang,
+      "Semi-supervised Semantic Segmentation via Strong-weak Dual-branch
+      Network", ECCV 2020; in the paper, each branch has more than one layer.
   """
 
   strong_loss_fn: LossFn
@@ -144,7 +144,7 @@ class Weighed(NamedTuple):
 
 
 class WeightingRule(NamedTuple):
-  """A way to weight weak instances, and what it needs.
+  """A way to weight weak instances, and what the training step must provide.
 
   Attributes:
     weigh: maps a `Weighting`, a `RuleState`, a `WeakBatch` and the keyword
@@ -153,7 +153,7 @@ class WeightingRule(NamedTuple):
       `RuleState.own`; None for a rule without further state.
     needs_alignments: whether the rule calls `WeakBatch.mean_alignments`.
     needs_features: whether its alignments are those of the last layer alone,
-      which are computed from the features of that layer.
+      which are computed from the features that enter this layer.
     is_persistent: whether its weights are the indicators of the `RuleState`.
   """
 
@@ -215,7 +215,7 @@ def check(
     rule: WeightingRule,
     has_features: bool,
 ) -> None:
-  """Refuses parts that do not fit together.
+  """Refuses parts of a method that do not fit together.
 
   Args:
     supervision: the losses.

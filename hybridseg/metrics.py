@@ -149,7 +149,9 @@ def _of_present(counts, ratio_fn):
 def calibration_counts(
     probabilities: np.ndarray, label_map: np.ndarray, *, num_bins: int = 15
 ) -> np.ndarray:
-  """Counts pixels and correct ones, and sums confidences, per confidence bin.
+  """Counts all pixels and correct pixels, and sums confidences, in each bin.
+
+  The confidence of a pixel is its largest probability, and decides its bin.
 
   Args:
     probabilities: float [..., K].
@@ -174,9 +176,9 @@ def calibration_counts(
 def expected_calibration_error(counts: np.ndarray) -> float:
   """Returns the expected calibration error (ECE) of pixels.
 
-  ECE = sum_b n_b / n |right_b / n_b - confidence_b / n_b|, with n_b pixels in
-  bin b, of which right_b are correct, the sum confidence_b of their
-  confidences, and n pixels in all.
+  ECE = sum_b n_b / n |right_b / n_b - confidence_b / n_b|, where bin b holds
+  n_b of all n pixels, right_b of these n_b pixels are correct, and confidence_b
+  is the sum of the n_b confidences.
 
   Guo et al., 2017 (https://arxiv.org/abs/1706.04599, eq. 3), applied to pixels.
   Most pixels are easy background, so compare the ECE of models on one set, but

@@ -32,7 +32,7 @@ def over_microbatches(
   """
   if num_microbatches < 1:
     raise ValueError(f'{num_microbatches=} is not positive.')
-  # Unlike this, `jnp.arange` would transfer its arguments to the device.
+  # `jnp.arange` would transfer its arguments to the device; `iota` does not.
   numbers = jax.lax.iota(jnp.int32, num_microbatches)
   part_fn = jax.checkpoint(fn)
   return lambda params: jax.lax.map(lambda i: part_fn(params, i), numbers)

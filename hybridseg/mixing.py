@@ -1,4 +1,4 @@
-"""Mixing of the images of a batch by random masks, as in CutMix."""
+"""Mixes the images of a batch by random masks, as in CutMix."""
 
 import jax
 import jax.numpy as jnp

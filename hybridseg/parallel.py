@@ -1,11 +1,12 @@
 """Runs training and evaluation steps on several devices and processes.
 
 This is the only module that maps functions over devices, shards arrays or
-counts devices. Each device runs the same step on its own rows of the batch and
-averages with the others over a named axis, either by `jax.pmap` or by `jax.jit`
-of a `shard_map` over a mesh. Both give the same numbers. `make_mapping` hides
-this choice and the number of processes: every process makes the same calls with
-the same global batches and keeps its own rows.
+counts devices. Each device runs the same step on its own rows of the batch, and
+results are averaged over all devices along a named axis. The step is mapped by
+`jax.pmap`, or by a `shard_map` over a mesh within `jax.jit`; both give the same
+numbers. `make_mapping` hides this choice and the number of processes: every
+process makes the same calls with the same global batches and keeps its own
+rows.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,8 +38,8 @@ class Mapping(NamedTuple):
       devices of this process are used, so that no process waits for another; B
       is a multiple of `num_local_devices`.
     replicate: copies a state or a key, the same in every process, to all
-      devices, and places it as a step places its results. Otherwise, the second
-      call of the step would compile again.
+      devices. The copy is placed in the same way as the results of a step;
+      otherwise, the second call of the step would compile again.
     place_batch: turns a batch of *global* arrays [B, ...], the same in every
       process, into the argument of `step`; B is a multiple of `num_devices`.
     axis_name: name of the mapped axis, with which the step must be built.
@@ -325,7 +326,7 @@ def compile_together(step: jax.stages.Wrapped, *args: Any) -> None:
 def any_process(flag: bool) -> bool:
   """Returns whether the flag is True in any process.
 
-  Every process must call it at the same step.
+  Every process must call this function at the same step.
   """
   if num_processes() == 1:
     return flag

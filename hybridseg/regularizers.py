@@ -2,7 +2,7 @@
 
 As in `losses`, logits are float [B, ..., K], `where` is bool [B, ...], results
 are float [B], and a pixel that does not count may hold nan. All axes but the
-first and the last are spatial, so the losses serve 2-D and 3-D.
+first and the last are spatial, so the losses work in 2-D and 3-D.
 """
 
 import itertools
@@ -180,7 +180,12 @@ def _both(where, offset):
 
 
 def _mean_over_pairs(terms):
-  """Averages over all counted pairs; a term is (values, which ones count)."""
+  """Returns the mean over all counted pairs of pixels, float [B].
+
+  Args:
+    terms: pairs of (values, counts); `values` has one value per pair of pixels,
+      and `counts`, bool, marks the values that count.
+  """
   space = tuple(range(1, terms[0][0].ndim))
   total = sum(jnp.sum(jnp.where(ok, v, 0), space) for v, ok in terms)
   # Add the counts as floats: a volume may have more pairs than an int32 holds.

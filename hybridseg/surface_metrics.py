@@ -237,7 +237,7 @@ def _border(mask, pair):
 
 
 def _distances(sources, targets, pair, *, bound=np.inf):
-  """Returns the distance to the nearest target, for sources that are no target.
+  """Returns the distance from each source to the nearest target.
 
   Args:
     sources: bool [N], flat in the shape of the pair.
@@ -246,7 +246,8 @@ def _distances(sources, targets, pair, *, bound=np.inf):
     bound: distances beyond this one may be returned as inf.
 
   Returns:
-    Flat indices of these M sources, int [M], and their distances, float [M].
+    Flat indices of the M sources that are not targets themselves, int [M], and
+    their distances, float [M].
   """
   found = np.flatnonzero(sources > targets)
   if pair.masks[0].size < _VOXELS_PER_POINT * found.size:
@@ -325,7 +326,7 @@ def _elements(ndim):
     [2 ** 2 ** ndim, 4, ndim]. The length of a normal is the area at unit
     spacing; unused rows are 0.
   """
-  corners = list(itertools.product((1, 0), repeat=ndim))  # Of bit 0, 1, ...
+  corners = list(itertools.product((1, 0), repeat=ndim))  # In bit order.
   elements = np.zeros((2**len(corners), 4, ndim))
   for code in range(1, len(elements) - 1):
     inside = {c for n, c in enumerate(corners) if code >> n & 1}
@@ -344,7 +345,7 @@ def _elements(ndim):
 
 
 def _walks(ndim):
-  """Returns each face's corners, all in the same sense as seen from outside."""
+  """Returns each face's corners, all in the same rotation seen from outside."""
   square = ((0, 0), (1, 0), (1, 1), (0, 1))
   if ndim == 2:
     return [square]
@@ -371,7 +372,7 @@ def _segments(walk, inside):
 
 
 def _loops(following):
-  """Yields the cycles of a permutation, a dict, and empties the dict."""
+  """Yields the cycles of a permutation, a dict that is emptied on the way."""
   while following:
     cut, after = following.popitem()
     loop = [cut]

@@ -1,4 +1,4 @@
-"""The state of a training, which the training step updates."""
+"""The state of a run, which the training step updates."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple

@@ -78,7 +78,7 @@ def make_train_step(
 ) -> Callable[..., tuple[TrainState, dict[str, Any]]]:
   """Assembles the training step `(state, batch, key) -> (state, metrics)`.
 
-  With B weak instances of weight w_k, both networks n descend
+  With B weak instances of weights w_k, each of the two networks n descends
 
     strong_scale * mean_i strong_i(theta_n)
       + weak_scale * (1 / B) sum_k w_k weak_k(theta_n)
@@ -203,14 +203,14 @@ def make_train_step(
 
 
 def _encode(encode_fn, params, images):
-  """Runs the part of the network that is never trained, if not done already."""
+  """Runs the part of the network that is never trained, unless already done."""
   if encode_fn is None or isinstance(images, types.Encoded):
     return images
   return encode_fn(params, images)
 
 
 def _view(examples, key, num_classes, augment_fn, encode, axis_name):
-  """Augments a batch; returns inputs, one-hot labels and labelled pixels."""
+  """Augments a batch; returns images, one-hot labels and labelled pixels."""
   keys = instance_keys(key, examples.label.shape[0], axis_name=axis_name)
   examples = augment_fn(keys, examples)
   return encode(examples.image), *losses_lib.one_hot_labels(
@@ -269,7 +269,8 @@ def _guarded(state, new, terms, weighed, batch, axis_name):
 def _nonfinite(state, new, terms, weighed, mean_weight, axis_name):
   """Returns which parts of the step are not finite, by name, bool [] each.
 
-  The values are the same on all devices, or their states would diverge.
+  The results are the same on all devices; otherwise, the states of the devices
+  would diverge.
   """
   checked = {}
   for term in terms_lib.learnt(terms):

@@ -28,9 +28,9 @@ class AnnotationKind(enum.IntEnum):
   POINTS = 5
   ELLIPSE = 6
   TAG = 7  # The classes in the image, without positions.
-  EXTREME_POINTS = 8  # Leftmost, topmost, rightmost, lowest of each object.
+  EXTREME_POINTS = 8  # Each object's outermost point on all four sides.
   NONE = 9  # An unlabelled image.
-  LINE = 10  # Open lines with a width; background elsewhere.
+  LINE = 10  # Open lines with a width; all else is background.
 
 
 # In annotations of these kinds, pixels on which nothing is drawn are
@@ -43,8 +43,8 @@ BOX_KINDS = (AnnotationKind.BOX, AnnotationKind.EXTREME_POINTS)
 class Encoded(NamedTuple):
   """Images with the features that the frozen part of a network computes.
 
-  A network with a frozen part accepts this in place of images and continues
-  with the features.
+  A network with a frozen part accepts this in place of images. It then skips
+  the frozen part and starts from the features.
 
   Attributes:
     image: input images of the network, float [B, H, W, C].
@@ -57,7 +57,7 @@ class Encoded(NamedTuple):
 
 
 def pixels(images: Images) -> jax.Array:
-  """Returns the images themselves, [B, H, W, C]."""
+  """Returns plain images, [B, H, W, C], without the features of `Encoded`."""
   return images.image if isinstance(images, Encoded) else images
 
 

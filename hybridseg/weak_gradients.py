@@ -19,8 +19,8 @@ class WeakGradients(NamedTuple):
 
   Attributes:
     linearize: maps (params, weak) to the losses at `params` with both products
-      of their Jacobian; `aux` is a pair of the logits and the features, which
-      are None if no part needs them.
+      of their Jacobian; `aux` is a pair of the logits and the features. The
+      features are None if no part needs them.
     alignments: maps (params, weak, linear, strong_fn, strong_grads) to
       <grad strong, grad weak_k>, float [B].
     weighted_grads: maps (linear, c) to the gradient of the sum of c_k times the
@@ -87,8 +87,8 @@ def make_weak_gradients(
 
   Args:
     apply_fn: maps params and float images to logits.
-    features_fn: maps params and float images to logits and features; only rules
-      that need features and weak heads use it.
+    features_fn: maps params and float images to logits and features; only weak
+      heads, and rules that need features, use it.
     supervision: the losses.
     weighting: how the alignments are computed.
     rule: the rule that `weighting` names.

@@ -3,7 +3,7 @@
 As in `losses`, logits are float [B, ..., K], targets are one-hot of the same
 shape, `where` is bool [B, ...], results are float [B], and a pixel that does
 not count may hold nan. All axes but the first and the last are spatial, so the
-losses serve 2-D and 3-D.
+losses work in 2-D and 3-D.
 
 The label map of a box is the filled box, with 0 outside. It does not
 distinguish the boxes of one class, so their objects count together.

@@ -126,10 +126,11 @@ def weigh(
     axis_name: mapped axis over which the batch is sharded, or None.
 
   Returns:
-    The weights, the state after the update, and which alignments are bad.
+    The weights, the state after the update, and which alignments are not
+    finite.
 
   Raises:
-    ValueError: if no rule has this name, if the state was initialised for
+    ValueError: if `weighting` names no rule, if the state was initialised for
       another rule, or if the rule calls `mean_alignments` although its
       `needs_alignments` is False.
   """

@@ -363,7 +363,7 @@ def without_common_harm(
   mean_k w_k grad weak_k, and therefore mean_k w_k a_k = -|grad strong|^2 /
   weak_scale. Every instance then *seems* to harm the strong loss, good ones
   too, and all indicators sink, however good the labels are. A part that all
-  alignments share tells nothing about a single instance. A positive mean is
+  alignments share says nothing about a single instance. A positive mean is
   kept, because early in training all instances may help. This is our own
   addition; the measurements are in `experiments/results/phantom.md`.
 

@@ -1,28 +1,28 @@
 """Guards the cells of CSV files that people open in a spreadsheet.
 
 A spreadsheet runs a cell as a formula if it begins with = + - @, a tab or a
-line break. Ids, subjects and class names may come from anybody. A text that
-begins so and is not a number is therefore written with an apostrophe in front:
-a spreadsheet then shows it as text, and our readers remove the apostrophe
-again.
+line break. Ids, subjects and class names may come from anybody. A string that
+begins with such a character and is not a number is therefore written with an
+apostrophe in front. A spreadsheet then shows it as text, and our readers remove
+the apostrophe again.
 """
 
 from collections.abc import Iterable, Mapping
 import re
 from typing import Any
 
-# Our readers would mistake a text that has such an apostrophe of its own for a
-# guarded text, so it gets a second apostrophe.
+# A string that already begins with an apostrophe and such a character gets a
+# second apostrophe. Otherwise, our readers would remove its own one.
 _RISKY = re.compile(r"'*[=+\-@\t\r\n]")
 _GUARDED = re.compile(r"'+[=+\-@\t\r\n]")
 _NUMBER = re.compile(r'[+-](\d+\.?\d*|\.\d+)([eE][+-]?\d+)?')
 
 
 def guard(value: Any) -> Any:
-  """Returns a cell to write: '=1+1' becomes "'=1+1", while -1 stays a number.
+  """Guards a cell before it is written: '=1+1' becomes "'=1+1", -1 stays -1.
 
   Args:
-    value: text, which gets an apostrophe if necessary, or any other value,
+    value: a string, which gets an apostrophe if necessary, or any other value,
       which is returned unchanged.
   """
   if isinstance(value, str) and _RISKY.match(value) and not _NUMBER.fullmatch(
@@ -32,27 +32,27 @@ def guard(value: Any) -> Any:
 
 
 def undo(value: Any) -> Any:
-  """Undoes `guard`: returns the original value of a cell that was read."""
+  """Undoes `guard`: returns the original value of a cell read from a table."""
   if isinstance(value, str) and _GUARDED.match(value):
     return value[1:]
   return value
 
 
 def guard_all(values: Iterable[Any]) -> list[Any]:
-  """Returns a line to write, with all its cells guarded."""
+  """Guards all cells of a line before the line is written to a table."""
   return [guard(v) for v in values]
 
 
 def undo_all(values: Iterable[Any]) -> list[Any]:
-  """Returns a line that was read, with the guards of its cells removed."""
+  """Removes the guards from all cells of a line read from a table."""
   return [undo(v) for v in values]
 
 
 def guard_row(row: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns a line to write, a dict by column, with all its cells guarded."""
+  """Guards the cells of a line to write; its keys are column names."""
   return {k: guard(v) for k, v in row.items()}
 
 
 def undo_row(row: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns a line that was read, a dict by column, without the guards."""
+  """Removes the guards from a line that was read, and from its column names."""
   return {undo(k): undo(v) for k, v in row.items()}

@@ -1,4 +1,4 @@
-"""Keeps the paths that a file names inside the folder that it belongs to.
+"""Keeps paths that are read from a file inside the folder they belong to.
 
 Ids and paths are read from files, which may come from anybody. Code that writes
 or opens a path made of them must check the path with this module.
@@ -64,8 +64,8 @@ def inside(root: pathlib.Path, name: str) -> pathlib.Path:
 def new_file(root: pathlib.Path, name: str) -> pathlib.Path:
   """Returns a path to write below `root`, where no file exists yet.
 
-  The folders on the way are made. An existing file is never overwritten: it may
-  be a hard link to one of the user's pictures.
+  Missing folders above the file are made. An existing file is never
+  overwritten: it may be a hard link to one of the user's pictures.
 
   Args:
     root: a folder that is being filled.

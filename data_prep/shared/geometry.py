@@ -1,7 +1,8 @@
 """Computes shapes around and within one object of a label map.
 
-All functions are pure and seeded. Coordinates are those of a manifest: the
-pixel in column j and row i covers [j, j + 1) x [i, i + 1).
+No function changes the arrays that it receives, and random functions take a
+generator. Coordinates are those of a manifest: the pixel in column j and row i
+covers [j, j + 1) x [i, i + 1).
 """
 
 from hybridseg import types
@@ -10,7 +11,7 @@ from scipy import ndimage
 
 
 def components(label: np.ndarray) -> list[tuple[int, np.ndarray]]:
-  """Returns class and mask of each 8-connected object of a label map [H, W]."""
+  """Returns the class and mask of each 8-connected object of a label map."""
   found = []
   for value in np.unique(label):
     if value in (0, types.UNLABELLED):
@@ -28,7 +29,7 @@ def tight_box(mask: np.ndarray) -> list[float]:
 
 
 def loose_box(mask: np.ndarray, *, margin: float) -> list[float]:
-  """Returns the tight box, plus a margin on each side: a share of its size."""
+  """Returns the tight box, enlarged on each side by a share of its size."""
   x0, y0, x1, y1 = tight_box(mask)
   dx, dy = margin * (x1 - x0), margin * (y1 - y0)
   height, width = mask.shape
@@ -61,7 +62,7 @@ def coarse_polygon(
     angle = start + k * sector
     along = dx * np.cos(angle) + dy * np.sin(angle)
     across = np.abs(dy * np.cos(angle) - dx * np.sin(angle))
-    # Follow a ray that is one pixel wide; it always holds the centre itself.
+    # Take a ray that is one pixel wide; it always contains the centre itself.
     reach = along[across <= 0.71].max(initial=0.0) + 0.5
     reach *= max(1.0 + jitter * rng.standard_normal(), 0.3)
     vertices.append([
@@ -126,9 +127,10 @@ def interior_points(
 def extreme_points(
     mask: np.ndarray, rng: np.random.Generator, *, jitter: float
 ) -> list[list[float]]:
-  """Returns the leftmost, topmost, rightmost and lowest pixel centre.
+  """Returns the outermost pixel centre of an object on each of its four sides.
 
-  If several pixels qualify, a random one is taken. Each coordinate then moves
+  These are the leftmost, the topmost, the rightmost and the lowest one. If
+  several pixels qualify, a random one is taken. Each coordinate then moves
   by jitter * N(0, 1) times the width or height of the object, and stays within
   the image.
 
@@ -181,7 +183,7 @@ def low_resolution(label: np.ndarray, *, block: int) -> np.ndarray:
 
 
 def quality(label: np.ndarray, truth: np.ndarray, num_classes: int) -> float:
-  """Returns the mean IoU over the foreground classes that either map holds.
+  """Returns the mean IoU over the foreground classes found in either map.
 
   Args:
     label: class per pixel, uint8 [H, W]; unlabelled pixels do not count.
@@ -201,7 +203,7 @@ def quality(label: np.ndarray, truth: np.ndarray, num_classes: int) -> float:
 
 
 def depth_inside(mask):
-  """Returns the distance of each pixel to the outside of a mask or image."""
+  """Returns each pixel's distance to the outside of a mask or of the image."""
   return ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
 
 

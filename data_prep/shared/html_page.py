@@ -1,4 +1,4 @@
-"""Builds HTML pages of one file, which need no network and escape all names.
+"""Builds HTML pages, each a single file that needs no network.
 
 The pages follow the reader's choice of dark or light colours. The module does
 not depend on the content of a page. All text from users passes through
@@ -20,7 +20,7 @@ from PIL import Image
 from data_prep.shared import whole_file
 
 # Colours of the classes from class 1 on. Green comes first, because no tissue
-# is green; after the last colour, they repeat.
+# is green; after the last colour, the colours repeat.
 COLOURS = ((26, 255, 89), (0, 153, 255), (255, 224, 26), (255, 26, 204),
            (245, 130, 49), (145, 30, 180))
 # Control characters, and surrogates, which stand for bytes of a file name that
@@ -71,7 +71,7 @@ def escape(value: Any) -> str:
 
 
 def name(value: Any) -> str:
-  """Returns HTML of a name whose writing direction affects no other text."""
+  """Returns a name as HTML; its writing direction affects no other text."""
   return f'<bdi>{escape(value)}</bdi>'
 
 
@@ -123,7 +123,8 @@ def table(
   Args:
     caption: plain text, as all cells are.
     head: headings of the columns.
-    lines: cells; they are usually numbers and are aligned to the right.
+    lines: the cells of each line; these are usually numbers, so they are
+      aligned to the right.
     css_class: 'words' aligns all cells to the left.
   """
   cells = lambda tag, values: ''.join(

@@ -139,7 +139,7 @@ def scatter(
 ) -> str:
   """Draws groups of points; `groups` maps each label to x and y.
 
-  Of more than `_MAX_POINTS` points, every n-th one is drawn.
+  If there are more than `_MAX_POINTS` points, only every n-th one is drawn.
   """
   groups = {n: _finite(*xy) for n, xy in groups.items()}
   groups = {n: xy for n, xy in groups.items() if xy[0].size}

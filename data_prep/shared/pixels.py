@@ -59,7 +59,7 @@ class WrongFile(Exception):
 
 
 class Folder(NamedTuple):
-  """A folder; its files may be read, but no file outside of it.
+  """A folder of pictures; files outside of it may not be read.
 
   Attributes:
     root: the folder.
@@ -83,7 +83,10 @@ def open_folder(root: pathlib.Path) -> Folder:
 def map_in_threads(
     fn: Callable[[Any], Any], items: Sequence[Any]
 ) -> list[Any]:
-  """Maps items in threads; decoding a picture releases Python's lock."""
+  """Applies a function to items in threads, as for decoding pictures.
+
+  Threads help because decoding a picture releases Python's lock.
+  """
   Image.init()  # This is not safe once threads run.
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     return list(pool.map(fn, items))
@@ -248,7 +251,7 @@ def _unknown_format(path):
 
 
 def _listing(folder):
-  """Maps folded stems to the names in a folder; empty if it is unreadable."""
+  """Maps folded stems to the file names in a folder; {} if it is unreadable."""
   try:
     return {fold(pathlib.Path(n).stem): n for n in sorted(os.listdir(folder))}
   except (OSError, ValueError):
@@ -261,11 +264,11 @@ def fold(name: str) -> str:
 
 
 def is_bad_text(text: str) -> bool:
-  """Returns whether a text has control characters or was not valid UTF-8."""
+  """Returns whether a string has control characters or was not valid UTF-8."""
   return any(
       unicodedata.category(c) in ('Cc', 'Cs') or c == '\ufffd' for c in text)
 
 
 def tail(name: str) -> str:
-  """Shortens a path to `_MAX_NAME` characters, and keeps its end."""
+  """Shortens a path to `_MAX_NAME` characters by cutting its start."""
   return name if len(name) <= _MAX_NAME else '...' + name[3 - _MAX_NAME :]

@@ -33,11 +33,11 @@ class Progress:
     Args:
       total: how many items there are in all.
       noun: what the items are, in the plural.
-      what: what the line begins with, such as the name of the pass.
+      what: the start of every line, such as the name of the pass.
       before: how many items were done before this pass; the speed does not
         count them.
       every_s: least number of seconds between two lines.
-      to_the_end: whether a line is printed after the last item in any case.
+      to_the_end: whether to always print a line after the last item.
       file: where to print; stderr if None.
     """
     self._total, self._noun, self._what = total, noun, what
@@ -46,7 +46,7 @@ class Progress:
     self._start = self._last_line = time.monotonic()
 
   def __call__(self, done: int) -> None:
-    """Reports that `done` items are finished, including those from before."""
+    """Reports that `done` items are finished, including the `before` items."""
     now = time.monotonic()
     is_last = self._to_the_end and done == self._total
     if now - self._last_line < self._every_s and not is_last:

@@ -42,7 +42,7 @@ def in_words(
 def why(
     error: OSError, path: str | os.PathLike[str] | None = None
 ) -> str:
-  """Returns the reason of an error and, for a full disk, the space left.
+  """Returns the reason for an error and, for a full disk, the space left.
 
   Args:
     error: error of reading or writing a file.
@@ -60,7 +60,7 @@ def why(
 
 
 def _shown(path):
-  """Returns a path in one line; of a long path, its end."""
+  """Returns a path in one line; a long path loses its start."""
   text = ' '.join(os.fsdecode(path).split())
   return text if len(text) <= _MAX_PATH else f'...{text[3 - _MAX_PATH:]}'
 
@@ -103,8 +103,8 @@ def quiet_without_reader() -> Iterator[None]:
   """Ends the process silently if nobody reads its output any more.
 
   This happens in `... | head -1`. Wrap everything that a binary does: whatever
-  is still in the buffer of stdout is written here. If Python wrote it at exit,
-  it would print an error.
+  is still in the buffer of stdout is written here. If the buffer were written
+  only when Python exits, Python would print an error.
   """
   try:
     try:

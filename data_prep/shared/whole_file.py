@@ -64,7 +64,7 @@ def open_whole(
 def folder_beside(output: pathlib.Path) -> Iterator[pathlib.Path]:
   """Makes a folder, which the caller fills and then renames to `output`.
 
-  Folders that killed processes of this machine left beside the same output are
+  Folders that killed processes of this machine left next to the same output are
   removed first, with a line on stderr. A folder in use is recognised by the
   lock that its process holds.
 
@@ -106,8 +106,8 @@ def _make_locked(parent, prefix):
     try:
       descriptor = os.open(folder, os.O_RDONLY)
       fcntl.flock(descriptor, fcntl.LOCK_EX)
-      # Before the lock, another process may have removed the folder as left
-      # over.
+      # Before this process held the lock, another one may have taken the folder
+      # for a left-over and removed it.
       if folder.exists():
         return folder, descriptor
     except FileNotFoundError:
@@ -123,7 +123,7 @@ def _make_locked(parent, prefix):
 def _remove_left_over(output, prefix):
   """Removes folders that killed processes have left, and prints a notice.
 
-  These are the folders beside `output` whose names start with the prefix and
+  These are the folders next to `output` whose names start with the prefix and
   whose locks no process holds.
   """
   removed = []

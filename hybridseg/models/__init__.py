@@ -60,7 +60,7 @@ def build(
 
 
 def _check_option(key, value, is_list):
-  """Refuses wrong values that Flax would accept, or report less clearly."""
+  """Refuses wrong option values that Flax accepts or reports less clearly."""
   if key == 'dtype':
     fits = value in _DTYPES if isinstance(value, str) else _is_dtype(value)
     if not fits:

@@ -146,7 +146,7 @@ def _shifted_kernel_grad(x, g, *, stride, width):
   slower.
   """
   batch, features = g.shape[0], g.shape[-1]
-  # Every term makes the program longer, so a term of a large batch holds
+  # Every term makes the program longer, so each term of a large batch covers
   # several images.
   terms = max(n for n in range(1, _MAX_TERMS + 1) if batch % n == 0)
   size = batch // terms

@@ -18,7 +18,7 @@ from hybridseg.models import depthwise
 _STAGES = (
     (1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80),
     (3, 5, 1, 6, 112), (4, 5, 2, 6, 192), (1, 3, 1, 6, 320))
-# The same per block; only the first block of a stage has the stage's stride.
+# The same for each block; only the first of a stage has the stage's stride.
 _BLOCKS = tuple(
     (width, stride if i == 0 else 1, expansion, features)
     for repetitions, width, stride, expansion, features in _STAGES
@@ -102,8 +102,8 @@ class EfficientNetLite(nn.Module):
   convolutions, whose kernels and biases are trainable, so that no instance
   affects another.
 
-  Images in [0, 1] are scaled to (255 x - 127) / 128, as the network was
-  trained; a single channel is repeated three times.
+  Images in [0, 1] are scaled to (255 x - 127) / 128, as in the training of the
+  published weights; a single channel is repeated three times.
 
   Attributes:
     frozen_until: number of leading blocks that are frozen, together with the

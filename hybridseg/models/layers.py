@@ -1,6 +1,6 @@
 """Layers that the networks share.
 
-A layer is named by Flax within the module that calls these functions.
+Flax names each layer within the module that calls the function.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ def check_rank(images: jax.Array, *ranks: int) -> None:
   """Refuses images whose rank is not one of `ranks`, each 4 or 5.
 
   Raises:
-    ValueError: if the rank is another one.
+    ValueError: if the images have another rank.
   """
   if images.ndim not in ranks:
     raise ValueError(
@@ -100,8 +100,8 @@ def resized_head(
   """Applies `head` to features that are coarser than the images.
 
   The coefficients of an interpolation sum to one, so it commutes with the head,
-  up to rounding. Logits are interpolated, because there are fewer of them than
-  features.
+  up to rounding. The logits are interpolated instead of the features, because
+  there are fewer of them.
 
   Args:
     x: float [B, H, W, F].

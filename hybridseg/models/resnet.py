@@ -80,8 +80,8 @@ class ResNet(nn.Module):
   """ResNet without its classifier: He et al., 2015.
 
   https://arxiv.org/abs/1512.03385, in the form of torchvision: see
-  `params_from_torchvision`. The parameters have torchvision's names, with '_'
-  in place of '.'; so do those of GroupNorm.
+  `params_from_torchvision`. The parameters, those of GroupNorm included, have
+  torchvision's names, with '_' in place of '.'.
 
   Beyond `output_stride`, the stages no longer stride. Their convolutions are
   dilated instead, so that their receptive field stays as large (Chen et al.,
@@ -111,7 +111,7 @@ class ResNet(nn.Module):
 
     Returns:
       Features, `dtype` [B, ceil(H / s), ceil(W / s), F], at the strides s = 4,
-      8, 16 and 32, none larger than `output_stride`.
+      8, 16 and 32, but at most `output_stride`.
 
     Raises:
       ValueError: if an attribute is invalid, or if `norm` is 'frozen_batch' and
@@ -128,8 +128,8 @@ class ResNet(nn.Module):
         padding=3, name='conv1')
     x = nn.relu(_norm(x, self.norm, self.dtype, 'bn1'))
     # After a ReLU, padding with zeros does not change a maximum. The padding is
-    # explicit because jax2onnx ignores that of a pool; it also needs the pool's
-    # arguments by name.
+    # explicit because jax2onnx ignores the padding of a pool. The arguments of
+    # the pool have names because jax2onnx requires that.
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     x = nn.max_pool(x, window_shape=(3, 3), strides=(2, 2))
     bottleneck, num_blocks = _DEPTHS[self.depth]
@@ -164,7 +164,7 @@ def params_from_torchvision(
 ) -> types.Params:
   """Turns the `state_dict` of a ResNet into parameters of `ResNet`.
 
-  It takes resnet18 and resnet50 of torchvision and of timm. Their BatchNorm,
+  It accepts resnet18 and resnet50 of torchvision and of timm. Their BatchNorm,
   with weight g, bias b and running statistics m and v, becomes
 
     scale = g / sqrt(v + 1e-5), bias = b - m * scale.
