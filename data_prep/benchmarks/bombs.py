@@ -1,8 +1,8 @@
-"""Makes files that could exhaust the memory of a reader or run code in it.
+"""Makes files that could exhaust a reader's memory or make it run code.
 
 Most of them are small, but their headers promise huge pictures. Each function
-returns the target, a key of `seed_sets.SETS`, and the files to replace in it,
-as content by path.
+returns the name of a set, which is a key of `seed_sets.SETS`, and a dict that
+maps the path of each file to replace in this set to its new content.
 """
 
 import base64
@@ -24,7 +24,7 @@ def png(
     width: int, height: int, data: bytes = b'', *, bits: int = 8,
     colour: int = 0,
 ) -> bytes:
-  """Returns a PNG file whose header need not fit its pixels.
+  """Returns a PNG file whose header may not match its pixels.
 
   Args:
     width: width in the header.

@@ -78,8 +78,8 @@ def examine(source: pathlib.Path, name: str) -> tuple[str, list[str]]:
           subjects=None, name='fuzz')
       manifest, notices, _ = own_set.divide(own, output, plan=own_set.Plan())
     except ValueError as error:
-      # `prepare` prints every ValueError as a refusal, so that a ValueError
-      # that another package raises by accident would look like one.
+      # `prepare` prints every ValueError as a refusal. A ValueError that
+      # another package raises by accident would thus look like one.
       place = traceback.extract_tb(error.__traceback__)[-1]
       ours = f'{os.sep}data_prep{os.sep}' in place.filename
       lines = [str(error)]
@@ -144,7 +144,7 @@ def examine_files(
     target: name of the set, a key of `seed_sets.SETS`.
     files: content of each file by path.
     keep: folder in which the set is kept if its outcome is wrong, or None.
-    why: text about the damage, which is kept beside the set.
+    why: description of the damage, which is kept next to the set.
 
   Returns:
     The same as `examine_safely`.
@@ -170,7 +170,7 @@ class Damage(NamedTuple):
     counts: number of sets by outcome.
     slowest_s: longest processor time that a set took, in seconds.
     largest_kib: largest memory that a set took, in KiB.
-    wrong: text about each set with a wrong outcome.
+    wrong: description of each set with a wrong outcome.
     messages: number of times that each message was printed; messages that
       differ only in numbers and names count as one.
   """

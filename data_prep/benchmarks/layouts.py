@@ -20,15 +20,15 @@ class Layout(NamedTuple):
   Attributes:
     files: maps a path to its content: a picture, uint8 [H, W] or [H, W, 3]; a
       volume, [A, B, C] or [A, B, C, T], if the path contains .nii; bytes; a
-      text; or any other value, which is written as JSON.
+      string; or any other value, which is written as JSON.
     images: number of pictures or slices that must be read.
-    exact: number of these that have an exact mask.
+    exact: number of these pictures or slices that have an exact mask.
     subjects: number of subjects; a picture without a subject counts as one.
     shown: id of one picture, and the number of its pixels by class.
     given: number of pictures by split, for the splits that the folders name.
     classes: names of the classes, background first.
-    flag: the flag that the set needs, or '' if it needs none. Without the flag
-      the set must be refused with a message whose first line names it.
+    flag: the flag that the set needs, or '' if it needs none. Without the flag,
+      the set must be refused with a message whose first line names the flag.
     said: words that must occur in notices.
     refused: words that the first line of the message must contain if the set
       cannot be read; '' if it can.

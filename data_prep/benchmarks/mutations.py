@@ -178,7 +178,7 @@ def _inside_gzip(content, rng):
 def _json_value(content, rng):
   """Replaces, removes or adds one value in a JSON file.
 
-  In a manifest, each line of which is JSON, this is done in one line.
+  In a manifest, where each line is a JSON object, this is done in one line.
   """
   try:
     lines = content.decode().split('\n')

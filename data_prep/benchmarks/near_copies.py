@@ -1,13 +1,14 @@
-r"""Measures how well `checks.duplicates` tells copies from other pictures.
+r"""Measures how well `checks.duplicates` distinguishes copies from others.
 
 python -m data_prep.benchmarks.near_copies --images=FOLDER/images \
     --listing=FOLDER/frames.csv
 
 The listing is a CSV file with the columns `id` and `split`. The program prints
-the highest likeness between pictures of different splits, and, for several
-ways to change a picture, the lowest likeness between a picture and its changed
-copy, and the share of copies that are found. With --num_made, it instead makes
-that many pictures of noise and measures how long the search takes.
+the highest likeness between pictures of different splits. For several ways to
+change a picture, it also prints the lowest likeness between a picture and its
+changed copy, and the share of copies that are found. With --num_made, it
+instead makes that many pictures of noise and measures how long the search
+takes.
 """
 
 import csv
@@ -115,7 +116,7 @@ _COPIES = {
 def _time_search(number):
   """Prints how long the search takes among pictures of noise.
 
-  A tenth of the pictures is in val and another tenth in test.
+  A tenth of the pictures are in val and another tenth in test.
   """
   rng = np.random.default_rng(0)
   noise = ndimage.gaussian_filter(

@@ -109,7 +109,7 @@ def coco_2017() -> layouts.Layout:
 def cvat() -> layouts.Layout:
   """Imitates an export in the format CVAT for images 1.1.
 
-  The file annotations.xml lies beside the folder images. Home: docs.cvat.ai
+  The file annotations.xml lies next to the folder images. Home: docs.cvat.ai
   """
   files, images = {}, []
   for i in range(10):

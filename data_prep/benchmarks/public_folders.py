@@ -34,7 +34,7 @@ def isic_2018_training() -> layouts.Layout:
 
 
 def isic_2017() -> layouts.Layout:
-  """Imitates ISIC 2017 part 1, with superpixels beside the pictures.
+  """Imitates ISIC 2017 part 1, with superpixels next to the pictures.
 
   Home: challenge.isic-archive.com/data
   """
@@ -240,7 +240,7 @@ def pranet_polyps() -> layouts.Layout:
 def glas() -> layouts.Layout:
   """Imitates GlaS, with a mask beside each picture.
 
-  Each gland in a mask has a value of its own. Home:
+  Each gland in a mask has its own value. Home:
   warwick.ac.uk/fac/sci/dcs/research/tia/glascontest
   """
   files, folder, seed = {}, 'Warwick QU Dataset (Released 2016_07_08)', 0
@@ -262,7 +262,7 @@ def glas() -> layouts.Layout:
 def dsb_2018() -> layouts.Layout:
   """Imitates Data Science Bowl 2018, with a mask file for each nucleus.
 
-  Each picture has a folder, in which its masks are. Home:
+  Each picture has a folder that also holds its masks. Home:
   bbbc.broadinstitute.org/BBBC038
   """
   files = {}

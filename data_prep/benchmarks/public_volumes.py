@@ -17,7 +17,7 @@ def _dataset_json(**more):
 def decathlon() -> layouts.Layout:
   """Imitates task 9 of the Medical Segmentation Decathlon.
 
-  One of the hidden files that macOS adds lies beside the pictures. Home:
+  A hidden file such as macOS adds lies next to the pictures. Home:
   medicaldecathlon.com
   """
   files, folder = {}, 'Task09_Spleen'
@@ -221,7 +221,7 @@ def amos22() -> layouts.Layout:
 def chaos() -> layouts.Layout:
   """Imitates CHAOS CT, which must be refused.
 
-  Only their order shows which mask belongs to which slice. Home:
+  Only the order of the files shows which mask belongs to which slice. Home:
   chaos.grand-challenge.org
   """
   files = {}

@@ -167,7 +167,7 @@ def _volumes(suffix):
 
 
 def _annotations(kinds):
-  """Returns annotations for the three pictures, whose kinds alternate.
+  """Returns annotations of alternating kinds for the three pictures.
 
   Args:
     kinds: kinds of annotation, in the order of the pictures.

@@ -3,8 +3,8 @@ r"""Tests on random sets that no subject or site is in two splits or folds.
 python -m data_prep.benchmarks.split_leaks --num_sets=10000
 
 The program prints a line for each check, and its exit code is 1 if a check
-fails. The images that must stay together are found without
-`splits.group_rows`, which is under test. 10,000 sets take about 90 s.
+fails. The images that must stay together are found without `splits.group_rows`,
+since that function is under test. 10,000 sets take about 90 s.
 """
 
 import collections
@@ -73,7 +73,8 @@ def random_set(rng: np.random.Generator) -> RandomSet:
     rows.append(manifest.Row(
         row_id, 'i.png', '', 'strong', _BOX if inexact[i] else _MASK,
         subject='' if no_subject[i] else f's{subjects[i]}',
-        # Some sites have the names of subjects, which must not link them.
+        # Some sites have the same name as a subject. This must not link their
+        # images.
         site='' if no_site else f's{sites[i]}'))
     presence[row_id] = frozenset(
         [0, *(1 + np.flatnonzero(rng.random(len(rates)) < rates)).tolist()])
@@ -94,7 +95,8 @@ def check_sets(num_sets: int, *, seed: int) -> dict[str, tuple[int, int]]:
   """Applies all checks to random sets.
 
   Returns:
-    For each check, the number of sets it applies to, and of those that failed.
+    For each check, the number of sets to which it applies and the number of
+    sets that failed it.
   """
   seen, failed = collections.Counter(), collections.Counter()
   for i in range(num_sets):
@@ -117,14 +119,14 @@ def _give_splits(rows, by, rng):
     if rng.random() < rate:
       split_of.update(
           (i, split) for i in group[: int(rng.integers(1, len(group) + 1))])
-  # This may be an error or not; `_check_splits` finds out.
+  # This may or may not be an error; `_check_splits` finds out.
   if rows and rng.random() < 0.05:
     split_of[int(rng.integers(len(rows)))] = 'test'
   return [row._replace(split=split_of.get(i, '')) for i, row in enumerate(rows)]
 
 
 def _components(rows, by):
-  """Returns lists of the indices of rows that must stay together.
+  """Returns groups of rows that must stay together, as lists of indices.
 
   Such rows are linked by common subjects or, if `by` is 'site', common sites.
   """
@@ -269,8 +271,8 @@ def _are_near(bins, sizes, shares, exact=None):
 
   A bin is a split or a fold. Its size may exceed its share by at most the size
   of the largest group. It may fall short by the same size, or by as many times
-  that size as there are bins with a single group with exact masks: such bins
-  had to get this group, whatever its size.
+  that size as there are bins with a single group with exact masks: such a bin
+  had to get its group, whatever the size of the group.
 
   Args:
     bins: bin of each group.

@@ -3,27 +3,29 @@
 A set with problems is refused. Notices describe what is odd but valid; they are
 only reported. These rules could have been chosen differently:
 
-- A relative path must not lead out of the root, by '..' or by a link. A link
-  within the root is allowed, and so is an absolute path, which somebody must
-  have given on purpose.
+- A relative path must not lead out of the root, neither by '..' nor by a link.
+  A link within the root is allowed, and so is an absolute path, which somebody
+  must have given on purpose.
 - An alpha channel is dropped, so it must be opaque. Gray and RGB images may be
   mixed.
 - A camera's rotation tag is a problem, since nobody knows whether the
   annotation was drawn on the turned picture.
 - Polygons are filled by the even-odd rule. A polygon whose outline crosses
   itself is a problem if more than a tenth of its area is not encircled exactly
-  once, see `check_shape.crossed_share`. Smaller loops are a notice.
-- A mask of only 0 and 255 without `values` would mean that 255 is unlabelled.
-  It is a problem if it is exact, or if no mask of the set holds other values.
-- An exact mask has no unlabelled pixels, with one exception: up to a tenth of
-  its pixels, such as the borders in VOC, if `values` names their stored value.
-- If two rows have the same picture, that is a problem if they are in different
-  splits, and a notice if they are in one.
+  once, see `check_shape.crossed_share`. Smaller loops are reported as a notice.
+- If a mask without `values` holds only 0 and 255, its 255 would mean
+  unlabelled. This is a problem if the mask is exact, or if no mask of the set
+  holds other values.
+- An exact mask must not have unlabelled pixels, with one exception: up to a
+  tenth of its pixels, such as the borders in VOC, may be unlabelled if `values`
+  names their stored value.
+- The same picture in two splits is reported as a problem; twice within one
+  split, as a notice.
 - Nearly the same pictures in two splits are a problem, see `duplicates`. If
   both have the same subject, the problem of that subject is reported instead.
-- Consecutive names in two splits may be frames of one video. They are a notice,
-  unless the subjects of both are known.
-- A picture that was inverted by mistake is not found: it looks like a dark
+- Pictures in two splits whose names are consecutive may be frames of one video.
+  They are reported as a notice, unless the subjects of both are known.
+- A picture that was inverted by mistake is not detected: it looks like a dark
   picture, and a manifest holds no checksum to compare it with.
 """
 
@@ -78,7 +80,7 @@ def inspect_manifest(
     all_rows: Sequence[manifest_lib.Row] = (),
     drawn: Collection[str] = (),
 ) -> check_report.Findings:
-  """Finds all problems of a manifest, and notices whatever is odd about it.
+  """Finds all problems of a manifest, and notes what is odd but valid.
 
   This reads every image and every mask, a few at a time. The lack of strong or
   weak training images is reported only if every line of the manifest could be
@@ -152,7 +154,7 @@ def inspect_manifest(
 
 
 def _in_order(problems):
-  """Sorts problems by line, and escapes texts that cannot be printed."""
+  """Sorts problems by line, and escapes strings that cannot be printed."""
   safe = lambda value: (
       value if isinstance(value, int) or value.isprintable()
       else ascii(value)[1:-1])
@@ -161,7 +163,7 @@ def _in_order(problems):
 
 
 def _check_names(manifest, log):
-  """Reports names of the set and its classes that cannot be printed."""
+  """Reports if the name of the set or of a class cannot be printed."""
   for text in (manifest.header.name, *manifest.header.classes):
     if pixels.is_bad_text(text):
       log.problems.append(_Problem(
@@ -197,16 +199,17 @@ def _inspect_rows(manifest, known):
 
 
 def _inspect_row(row, context, before):
-  """Inspects a row, or repeats the result of an earlier check if it was good.
+  """Inspects a row, or repeats an earlier result if the row had no problem.
 
   Args:
     row: the row.
     context: the context of the set.
-    before: by id, the row, the log and the facts of the earlier check.
+    before: maps each id to the row, the log and the facts of the earlier check.
   """
   old, log, seen = before.get(row.id, (None, None, None))
   # The earlier result holds if only the line or the split has changed. But val
-  # and test need exact masks, so other rows must be inspected again there.
+  # and test need exact masks, so a row that is not strong must be inspected
+  # again there.
   if old is None or log.problems or row != old._replace(
       line=row.line, split=row.split) or (
           row.split != 'train' and row.role != 'strong'):
@@ -231,7 +234,7 @@ def _check_ids(rows, log):
 
 
 def _check_case(rows, log):
-  """Reports names that differ only in upper and lower case from another one."""
+  """Reports names that differ from another name only in letter case."""
   first = {}
   for row in rows:
     names = [('image', row.image), ('id', row.id)]
@@ -253,7 +256,7 @@ def _check_case(rows, log):
 def _check_subjects(rows, log):
   """Reports each subject that is in two splits, once.
 
-  Rows without the name of a subject are subjects of their own.
+  A row that names no subject counts as a subject of its own.
   """
   first = {}
   told = set()
@@ -270,7 +273,7 @@ def _check_subjects(rows, log):
 
 
 def _check_open_values(rows, facts, log):
-  """Reports weak masks of 0 and 255 if no mask of the set has other values."""
+  """Reports weak masks of only 0 and 255 if no mask has other values."""
   if any(seen.values_plain for seen in facts):
     return
   for row, seen in zip(rows, facts, strict=True):
@@ -334,7 +337,7 @@ def _note_classes(manifest, facts, log, can_choose):
 def _some_classes(classes, values):
   """Returns the start of a sentence about classes, and their pronoun.
 
-  The start is such as "class 'polyp' is", the pronoun 'it' or 'them'.
+  An example of the start is "class 'polyp' is". The pronoun is 'it' or 'them'.
   """
   names = [repr(pixels.tail(classes[value])) for value in sorted(values)]
   more = len(names) - _MAX_NAMES
@@ -349,7 +352,7 @@ def _without(classes, values, it, length):
   Args:
     classes: names of all classes.
     values: the classes to leave out.
-    it: the pronoun of these classes.
+    it: the pronoun for these classes, 'it' or 'them'.
     length: largest length of the flag's value; a longer one is not written out.
   """
   names = [name for i, name in enumerate(classes) if i not in values]

@@ -17,8 +17,8 @@ from data_prep.drawing import rle
 from data_prep.shared import grammar
 from data_prep.shared import pixels
 
-# A mask with more unknown stored values is regarded as noisy; with fewer, the
-# user probably forgot to name some classes.
+# A mask with more unknown stored values than this is regarded as noisy. If
+# there are fewer, the user probably forgot to name some classes.
 _MANY_VALUES = 8
 
 
@@ -202,7 +202,7 @@ def _check_mask(annotation, image, context, where, role, log):
 
 
 def _check_exact(label, field, log, *, is_meant=True):
-  """Reports an exact mask that has unlabelled pixels by mistake, or too many.
+  """Reports an exact mask with too many or unexplained unlabelled pixels.
 
   Args:
     label: class per pixel, uint8 [H, W].
@@ -233,7 +233,7 @@ def _count(mask):
 
 
 def _wrong_size(found, expected):
-  """Returns the texts of a problem with the size of a mask: what, found, fix.
+  """Returns what, found and fix of a problem with the size of a mask.
 
   Args:
     found: height and width of the mask.
@@ -250,14 +250,14 @@ def _wrong_size(found, expected):
 
 
 def _wrong_values(stored, counts, unknown, values, allowed, num_classes, form):
-  """Returns the texts of a problem with stored values: what, found, fix.
+  """Returns what, found and fix of a problem with a mask's stored values.
 
   Args:
     stored: all stored values of the mask, ascending.
     counts: number of pixels of each stored value.
     unknown: the stored values that mean no class.
-    values: the annotation's class by stored value, or None.
-    allowed: text that names the allowed values.
+    values: maps stored values to classes, as the annotation gives it, or None.
+    allowed: string that names the allowed values.
     num_classes: number of classes, background included.
     form: file format of the mask, such as 'PNG'.
   """

@@ -1,6 +1,6 @@
-"""Finds pictures that may not be in two splits.
+"""Finds pictures that belong in one split but are in two.
 
-These are identical pictures, nearly identical pictures, and pictures with
+It looks for identical pictures, nearly identical pictures, and pictures with
 consecutive names, which may be frames of one video.
 """
 
@@ -24,8 +24,8 @@ def check_copies(
 ) -> None:
   """Reports rows whose pictures have the same pixels.
 
-  Two splits with the same picture are a problem, one split is a notice.
-  Constant pictures are ignored.
+  The same picture in two splits is reported as a problem; twice within one
+  split, as a notice. Constant pictures are ignored.
 
   Args:
     rows: rows of a manifest.
@@ -58,7 +58,8 @@ def check_near_copies(
 ) -> None:
   """Reports pictures that are nearly the same as a picture of another split.
 
-  A picture with several near copies is reported once, with the most similar.
+  A picture with several near copies is reported once, together with the most
+  similar one.
 
   Args:
     rows: rows of a manifest.

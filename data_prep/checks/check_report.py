@@ -1,6 +1,6 @@
 """Turns the findings of a check into lines for the user.
 
-Findings of the same cause share a line, so that the report stays short.
+Findings that have the same cause share a line, so that the report stays short.
 """
 
 import collections
@@ -60,7 +60,8 @@ def report(findings: Findings) -> list[str]:
   """
   defects = {p for some in findings.defects.values() for p in some}
   lines = []
-  # List the problems first that a flag solves: the flag may solve others, too.
+  # First list the problems that a flag solves, since the flag may also solve
+  # others.
   for problems in sorted(
       _groups(findings.problems),
       key=lambda some: _flag_of(some[0].fix) is None):
@@ -108,9 +109,9 @@ def join_notices(notices: Sequence[str]) -> list[str]:
 
 
 def _kind(text):
-  """Replaces names and numbers in a text by '#'.
+  """Replaces names and numbers in a message by '#'.
 
-  Messages of the same cause thus become equal.
+  Messages that have the same cause thus become equal.
   """
   return _LISTS.sub('#', _NAMES.sub('#', text))
 
@@ -133,8 +134,8 @@ def _shown(problem, pictures):
 
   Args:
     problem: any problem; it is returned unchanged if it names a file already.
-    pictures: picture by line; empty if the user wrote the manifest and
-      therefore knows its lines.
+    pictures: maps each line to its picture; empty if the user wrote the
+      manifest and therefore knows its lines.
   """
   if problem.file or not pictures:
     return problem
@@ -150,10 +151,10 @@ def _shown(problem, pictures):
 
 
 def _fit(problem):
-  """Returns a problem as a line of at most `MAX_LINE` characters.
+  """Formats a problem as a line of at most `MAX_LINE` characters.
 
-  If the line is too long, the description is shortened and not its end: that
-  holds the fix, and without it the user would not know what to do.
+  If the line is too long, its description is shortened. Its end is kept, since
+  it holds the fix, which tells the user what to do.
   """
   where = problem.file or problem.id
   if problem.found and problem.found in where:
@@ -170,7 +171,7 @@ def _fit(problem):
 
 
 def _sentence(problem):
-  """Returns a problem as `str` does, but without limiting its length."""
+  """Formats a problem as `str` does, but without limiting its length."""
   head, _, _ = str(problem._replace(what='\0', fix='')).partition('\0')
   return ' '.join(f'{head}{problem.what}; {problem.fix}'.split())
 
@@ -214,9 +215,11 @@ def _clip(text):
 
 
 def _groups(problems):
-  """Groups problems by cause: messages of a group differ in names and numbers.
+  """Groups problems by their cause.
 
-  Problems of the whole set, without line, file or id, must be equal.
+  The messages of a group differ only in names and numbers. Problems of the
+  whole set, which have no line, file or id, share a group only if their
+  descriptions are equal.
   """
   groups = collections.defaultdict(list)
   for problem in problems:

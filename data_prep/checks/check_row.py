@@ -16,12 +16,13 @@ from data_prep.drawing import annotation_kinds
 from data_prep.drawing import rasterize
 from data_prep.shared import pixels
 
-# Images with a shorter side, in pixels, are noted: after a network has halved
-# the resolution four times, nothing would be left of it.
+# Images with fewer pixels along their shorter side are noted: after a network
+# has halved the resolution four times, nothing would be left of them.
 _SMALL_IMAGE = 16
-# A class that covers fewer pixels of an image is noted.
+# A class that covers fewer pixels of an image than this is noted.
 _SMALL_OBJECT = 9
-# Parts of at most this number of pixels that lie beside larger parts are noted.
+# Parts of a class with at most this number of pixels are noted if the class
+# also has larger parts.
 _SPECK = 3
 _CONTRADICTION = 0.1  # Share of a scribble's pixels that may be wrong.
 # Spacings outside this range are noted. It reaches from the pixels of a
@@ -30,7 +31,7 @@ _SPACINGS_MM = (1e-4, 50.0)
 
 
 class Facts(NamedTuple):
-  """What the check learnt about one row while it read the row's files.
+  """The facts that the check collects about a row while it reads its files.
 
   Attributes:
     size: height and width of the image; None if it could not be read.
@@ -227,7 +228,7 @@ def _facts_of_image(image, log):
 
 
 def _facts_of_label(seen, label, num_classes, log):
-  """Adds the classes of a label map to facts, and notes what is odd about it.
+  """Adds the classes of a label map to facts, and notes oddities of the map.
 
   Args:
     seen: the facts so far, which are returned unchanged if there is no label.
@@ -255,7 +256,7 @@ def _facts_of_label(seen, label, num_classes, log):
 
 
 def _note_small(label, counts, classes, log):
-  """Notes classes with very few pixels, and specks beside larger parts."""
+  """Notes classes of very few pixels, and tiny parts beside larger ones."""
   for value in classes[classes > 0]:
     if counts[value] < _SMALL_OBJECT:
       log.note(f'class covers fewer than {_SMALL_OBJECT} pixels',

@@ -1,4 +1,4 @@
-"""Checks one shape of an annotation: its form, its position, its outline."""
+"""Checks one shape of an annotation: its form, position and outline."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import numpy as np
 from data_prep import manifest as manifest_lib
 from data_prep.drawing import annotation_kinds
 
-# Annotation tools round coordinates, so that corners may lie this many pixels
+# Annotation tools round coordinates, so corners may lie up to this many pixels
 # outside the image.
 TOLERANCE = 1.0
 CROSSED = 0.1  # Largest share of a polygon's area that may be ambiguous.

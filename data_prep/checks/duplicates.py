@@ -1,8 +1,8 @@
 """Finds pictures in different splits that are nearly the same.
 
-Each picture is represented by a gray thumbnail of 32 x 32 pixels, of which the
-details of middle size are kept: the difference between a Gaussian blur of 1 and
-one of 3 pixels, with a border that fades out. Their cosine transforms are
+Each picture is represented by the details of middle size in a gray thumbnail of
+32 x 32 pixels: the difference between a Gaussian blur of 1 pixel and one of 3
+pixels, faded out towards the border. The cosine transforms of these details are
 compared. The likeness of two pictures is their largest correlation, in absolute
 value, over
 
@@ -16,8 +16,8 @@ value, over
 
 On polyps and hearts, copies that were recompressed, resized, made brighter or
 noisy, inverted, mirrored, turned by 90 or 3 degrees, shifted by up to 2 %,
-zoomed or cropped by 2 % have a likeness of at least 0.95, and pictures of
-different videos and patients one of at most 0.90
+zoomed or cropped by 2 % have a likeness of at least 0.95, while pictures of
+different videos and patients have at most 0.90
 (experiments/results/duplicates.md).
 """
 
@@ -34,20 +34,20 @@ SIDE = 32
 THRESHOLD = 0.94
 
 _FINE, _COARSE = 1.0, 3.0  # Widths of the Gaussians, in thumbnail pixels.
-_FADED = 0.3  # Share of the side over which the window rises from 0.
+_FADED = 0.3  # Share of the side over which the window rises from 0 to 1.
 _KEPT = 16  # Frequencies of the cosine transform, along each axis.
-# Pairs whose correlation without derivatives is lower are skipped, as the
-# derivatives would not lift them to the threshold: even copies that are shifted
-# by 2 % have 0.81.
+# Pairs whose correlation without derivatives is lower than this are skipped,
+# since the derivatives would not raise it to the threshold: even copies that
+# are shifted by 2 % have a correlation of 0.81.
 _SCREEN = 0.75
 # A picture whose details have a smaller standard deviation, in gray levels,
 # counts as flat.
 _FLAT = 0.5
-_BLOCK = 1024  # Pictures whose correlations are computed at once.
+_BLOCK = 1024  # Number of pictures whose correlations are computed at once.
 _SPLIT_FOLDER = re.compile(
     r'(images?)?[-_]?(tr|train(ing)?|va|val(id(ation)?)?|ts|test(ing)?)'
     r'([-_]?images?)?', re.IGNORECASE)
-_NUM_PAIRS = 1000  # Pairs that are compared at once.
+_NUM_PAIRS = 1000  # Number of pairs that are compared at once.
 # Signs by which mirroring multiplies the frequencies of a picture. Columns:
 # frequencies that are (even, even), (even, odd), (odd, even), (odd, odd) along
 # (y, x). Rows: the four ways to mirror along neither, one or both axes.
@@ -91,9 +91,9 @@ def likeness(
 def near_pairs(thumbnails: list[bytes], groups: list[str]) -> list[Pair]:
   """Returns the pairs of pictures from different groups that are alike.
 
-  Their likeness is above `THRESHOLD`. For each two groups, the cost is that of
-  two products of matrices [N, 256] and [256, M] for the N and M pictures of the
-  groups, and a little more for each pair that may be alike.
+  Their likeness is above `THRESHOLD`. Comparing two groups of N and M pictures
+  takes two products of matrices [N, 256] and [256, M], and a little more time
+  for each pair that may be alike.
 
   Args:
     thumbnails: thumbnail of each picture; a picture with b'' is skipped.
@@ -132,8 +132,8 @@ def neighbours(
   Names are consecutive if only their last numbers differ, by 1, such as
   `p1/frame_9.png` and `p1/frame_10.png`; leading zeros do not matter. Folders
   named after a split are ignored, so that `train/1.png` and `test/2.png` are
-  consecutive. If two splits hold the same names, as when each counts from 1,
-  these names are skipped.
+  consecutive. If two splits hold the same names, for instance because each
+  split counts from 1, these names are skipped.
 
   Args:
     names: paths of the pictures, with slashes.
@@ -160,9 +160,9 @@ def neighbours(
 
 
 def _between(first, second, plain, thumbnails):
-  """Returns the pairs of alike pictures between two lists of indices.
+  """Compares two lists of pictures, and returns the pairs that are alike.
 
-  If both are the same list, each pair is returned once.
+  The lists hold indices. If both are the same list, each pair is returned once.
   """
   pairs = []
   for i in range(0, len(first), _BLOCK):

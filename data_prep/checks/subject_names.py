@@ -1,7 +1,7 @@
 """Finds subjects whose names differ only in a short ending.
 
 Folders such as p01_a and p01_b often hold two videos or two eyes of one
-patient, who must not be in two splits.
+patient. The images of a patient must all be in one split.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def find_notice(rows: Sequence[manifest_lib.Row]) -> str:
   Args:
     rows: rows of a manifest, with the subjects that the source names.
   """
-  # Take only subjects with which an id starts, since the suggested pattern
+  # Take only subjects whose names begin an id, since the suggested pattern
   # looks for them there.
   names = {row.subject for row in rows
            if row.subject and row.id.startswith(f'{row.subject}/')}

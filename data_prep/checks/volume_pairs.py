@@ -2,8 +2,8 @@
 
 A patient must not be in two splits, but names such as 001 and 002 do not show
 that both scans are of one patient. Two scans of one session have exactly the
-same grid. Scans of two patients hardly ever have, unless all volumes were
-resampled to a common grid. In that case, the scans of one patient can be
+same grid. Scans of two patients hardly ever share a grid, unless all volumes
+were resampled to a common one. In that case, the scans of one patient can be
 recognized only by slices that look alike.
 """
 

@@ -27,7 +27,7 @@ class Kind(NamedTuple):
     value: the kind as records store it.
     minutes: minutes that an annotator needs for one image; a placeholder until
       somebody measures it.
-    shape: name of one of its shapes in `formats.drawn`.
+    shape: the name that `formats.drawn` uses for one shape of this kind.
     field: field of a manifest's annotation that holds the shapes; None if the
       kind has no shapes.
     form: how one shape is written in a manifest, for messages.

@@ -22,7 +22,8 @@ from data_prep.drawing import rle
 from data_prep.drawing import scribbles
 from data_prep.shared import geometry
 
-# Pixels. The first width at which no stroke leaves its class is used.
+# Widths in pixels, which are tried in turn. The first width at which no stroke
+# covers pixels of another class is used; if there is none, the last.
 _STROKE_WIDTHS = (3.0, 2.0, 1.0)
 
 
@@ -111,7 +112,7 @@ def lines(label, rng, quality_level):
 
 
 def points(label, rng, quality_level):
-  """Marks points in each object, and as many in total in the background.
+  """Marks points in each object, and the same total in the background.
 
   The background's points come first, so that they lie below the others.
   """
@@ -122,8 +123,8 @@ def points(label, rng, quality_level):
     labels += [value] * (len(shapes) - len(labels))
   far = geometry.depth_inside(label == 0)
   if far.any():
-    # If possible, choose background points so far from all objects that the
-    # discs that are drawn around them do not reach an object.
+    # If possible, choose background points far enough from all objects that the
+    # discs drawn around them reach no object.
     free = far > min(covering.POINT_RADIUS, far.max() / 2)
     count = min(len(shapes) or num_points, int(free.sum()))
     index = rng.choice(int(free.sum()), count, replace=False)

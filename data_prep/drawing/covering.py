@@ -43,7 +43,7 @@ def points(shape, scale, size):
 
 
 def between(shape, scale, size):
-  """Covers the box around points, float [N, 2], half a pixel larger all round.
+  """Covers the box around points, float [N, 2], and half a pixel around it.
 
   The box thus includes the pixels that the points lie in.
   """
@@ -52,7 +52,7 @@ def between(shape, scale, size):
 
 
 def stroke(shape, scale, size, width):
-  """Covers the pixels within half the width of a polyline, float [N, 2]."""
+  """Covers the pixels up to half a line width from a polyline, float [N, 2]."""
   radius = max(width / 2 * scale.min(), _LEAST_RADIUS)
   return _stroke(shape * scale, radius, size)
 
@@ -110,8 +110,9 @@ def _stroke(vertices, radius, size):
 def fill_polygon(vertices: np.ndarray, size: tuple[int, int]) -> np.ndarray:
   """Returns the pixels inside a polygon by the even-odd rule, bool [H, W].
 
-  In each row whose centre line it crosses, an edge flips all pixels left of the
-  crossing. The cost therefore grows with the outline, not with the area.
+  Each edge flips, in every row whose centre line it crosses, all pixels to the
+  left of the crossing. The cost therefore grows with the outline, not with the
+  area.
   """
   height, width = size
   flips = np.zeros((height, width + 1), np.int64)

@@ -1,4 +1,4 @@
-"""Adds faults to label maps, such as annotators make.
+"""Adds faults to label maps, like those that annotators make.
 
 A fault of `manifest.FAULTS` makes an annotation worthless, as if it had been
 made on another frame of the video. All functions are pure; randomness comes
@@ -20,9 +20,9 @@ def add_fault(
 ) -> np.ndarray:
   """Adds a fault to a label map.
 
-  All objects are shifted by 0.6 to 1.2 times their size, shrink to 13 to 27 %
-  of their area, move to a random place off all objects, or become background
-  ('missing').
+  Depending on the fault, all objects are shifted by 0.6 to 1.2 times their
+  size, shrunk to 13 to 27 % of their area, moved to a random place outside all
+  objects, or turned into background ('missing').
 
   Args:
     label: classes, uint8 [H, W], with at least one object; unlabelled pixels
@@ -91,8 +91,8 @@ def _placed(mask, free, rng):
 
   Returns:
     The object at the first place where it covers only free pixels, or else at
-    the place where it covers the fewest others; and whether it covers only free
-    pixels.
+    the place where it covers the fewest pixels that are not free; and whether
+    it covers only free pixels.
   """
   height, width = mask.shape
   x0, y0, x1, y1 = map(int, geometry.tight_box(mask))

@@ -20,11 +20,12 @@ def constrain(
   """Changes a predicted label map so that it agrees with a weak annotation.
 
   For a box, outline, line or coarse mask, a pixel keeps a class only if a shape
-  of that class covers it; otherwise it becomes background. A shape in which no
-  pixel has its class is filled with its class, since the annotator has seen an
-  object there. Where the annotation is unlabelled, the prediction is kept. For
-  scribbles and points, the labelled pixels take the class of the annotation.
-  For a tag, classes that it does not name become background.
+  of that class covers it; otherwise it becomes background. If no pixel inside a
+  shape is predicted to be of the shape's class, the shape is filled with that
+  class, since the annotator has seen an object there. Where the annotation is
+  unlabelled, the prediction is kept. For scribbles and points, the labelled
+  pixels take the class of the annotation. For a tag, classes that it does not
+  name become background.
 
   Args:
     label: predicted class per pixel, uint8 [H, W], of the image's size.
@@ -56,8 +57,8 @@ def constrain(
           kind.field: [annotation[kind.field][i]], 'labels': [value]}
       inside = rasterize.rasterize(one, size=label.shape, root=root) != 0
       shapes.append((value, inside))
-  # The box around extreme points is unlabelled, but unlike in a shape labelled
-  # 255, a prediction of another class must not stay there.
+  # The box around extreme points is unlabelled, like a shape labelled 255.
+  # Unlike there, though, predicted pixels of other classes must not stay.
   open_label = drawn if not kind.opens else _only_open(
       annotation, kind.field, label.shape)
   allowed = open_label == types.UNLABELLED
@@ -86,7 +87,7 @@ def with_masks(
     *,
     constrained: bool,
 ) -> tuple[manifest_lib.Manifest, list[manifest_lib.Problem]]:
-  """Replaces the annotations of a set by the masks ID.png of a folder.
+  """Replaces annotations of a set by the masks that a folder holds as ID.png.
 
   Args:
     manifest: the set's manifest, without problems. Rows for which the folder

@@ -52,11 +52,11 @@ def rasterize(
   pixels get class 0. Pixels within `covering.POINT_RADIUS` of a point or within
   half the width of a stroke get the class of the point or stroke; all other
   pixels are unlabelled. Extreme points are drawn as points; the rest of their
-  box is unlabelled, and everything outside the box is 0. Shapes labelled 255
-  lie below all others. A tag leaves every pixel unlabelled. In a mask file, the
-  annotation's `values` map the stored values to classes. Shapes are scaled
-  first and then drawn at `output_size`, so that no point is lost; masks and run
-  lengths are resized by nearest neighbour.
+  box is unlabelled, and everything outside the box gets class 0. Shapes
+  labelled 255 lie below all others. A tag leaves every pixel unlabelled. In a
+  mask file, the annotation's `values` map the stored values to classes. Shapes
+  are scaled first and then drawn at `output_size`, so that no point is lost;
+  masks and run lengths are resized by nearest neighbour.
 
   Args:
     annotation: one annotation of a checked manifest.
@@ -110,7 +110,7 @@ def rasterize(
 
 
 def read_image(path: pathlib.Path) -> np.ndarray:
-  """Reads a gray image as uint8 [H, W, 1], any other as uint8 [H, W, 3].
+  """Reads a gray image as uint8 [H, W, 1], and others as uint8 [H, W, 3].
 
   The alpha channel is dropped, and a camera's orientation tag is ignored.
 
@@ -160,8 +160,8 @@ def apply_values(
 
   Args:
     mask: stored pixel values.
-    values: maps each stored value, as text, to its class; None takes the stored
-      values as classes.
+    values: maps each stored value, as a string, to its class; None takes the
+      stored values as classes.
 
   Raises:
     ValueError: if a stored value has no class; the message holds the value.

@@ -9,15 +9,15 @@ from scipy.sparse import csgraph
 
 from data_prep.shared import geometry
 
-# Images of more rows or columns are divided into blocks of pixels, and strokes
-# go from block to block, which is much faster.
+# Images with more rows or columns than this are divided into blocks of pixels.
+# Strokes then go from block to block, which is much faster.
 _STROKE_GRID = 160
 
 
 def interior_scribble(
     mask: np.ndarray, rng: np.random.Generator, *, length: float = 1.0
 ) -> list[list[float]]:
-  """Draws one stroke along the middle of the object.
+  """Draws one stroke along the middle of an object.
 
   The stroke is the cheapest path between two random interior pixels that lie
   far apart. A pixel's depth is its distance to the outside; interior pixels
@@ -60,8 +60,9 @@ def medial_line(mask: np.ndarray) -> list[list[float]]:
   The line is the cheapest path between the two pixels that lie farthest apart
   within the object; a pixel costs 1 / its squared distance to the outside. The
   line is then shortened at either end, since a stroke has round ends: it starts
-  at the innermost of its pixels whose inscribed disc still contains that end of
-  the path. For a disc, little more than the centre is left.
+  at the last pixel of the path whose inscribed disc still contains the first
+  pixel, and it ends correspondingly. For a disc, little more than the centre is
+  left.
 
   Args:
     mask: the object, bool [H, W], not empty; if it has several parts, the one
@@ -94,7 +95,9 @@ def medial_line(mask: np.ndarray) -> list[list[float]]:
 def background_scribble(
     label: np.ndarray, rng: np.random.Generator, *, length: float = 1.0
 ) -> list[list[float]]:
-  """Draws one stroke in the background, off objects and unlabelled pixels.
+  """Draws one stroke in the background.
+
+  The stroke avoids objects and unlabelled pixels.
 
   Args:
     label: classes, uint8 [H, W].

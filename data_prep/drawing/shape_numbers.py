@@ -1,4 +1,4 @@
-"""Checks the numbers of shapes, and measures how thin and where shapes are.
+"""Checks the numbers that describe a shape, and computes its thickness and box.
 
 Each function takes a shape as the manifest holds it, in the form that the
 shape's kind has in the table `annotation_kinds`.

@@ -60,11 +60,12 @@ def simulate_weak(
   careful one is kept whatever its IoU.
 
   A fault changes boxes and polygons after they are drawn; for all other kinds
-  but tags, it changes the label map that they are drawn from. All objects are
-  shifted by 0.6 to 1.2 times their size, shrink to 13 to 27 % of their area,
-  move to a random place off all objects, or become background ('missing'). A
-  faulty tag names no class if the fault is 'missing'. Otherwise it names an
-  absent class instead of a present one, or no class if none is absent.
+  except tags, it changes the label map from which the annotation is drawn.
+  Depending on the fault, all objects are shifted by 0.6 to 1.2 times their
+  size, shrunk to 13 to 27 % of their area, moved to a random place outside all
+  objects, or turned into background ('missing'). A faulty tag names no class if
+  the fault is 'missing'. Otherwise it names an absent class instead of a
+  present one, or no class if none is absent.
 
   Args:
     truth: exact classes, uint8 [H, W].
@@ -103,7 +104,7 @@ def simulate_weak(
 
 
 def _draw_with_care(label, rng, row, quality_level):
-  """Draws all objects of a label map, and again while the IoU is too low."""
+  """Draws the objects of a label map, and redraws them if the IoU is low."""
   num_classes = 1 + max((v for v, _ in geometry.components(label)), default=0)
   for redraw in range(1 + _NUM_REDRAWS):
     drawn = row.annotate(
@@ -141,8 +142,8 @@ def plan_faults(
   """Draws the kind, the quality level and the fault of each weak annotation.
 
   Every kind gets about the same number of annotations. Of all annotations,
-  round(fault_fraction * num_weak) are faulty, spread evenly over the faults and
-  over the kinds.
+  round(fault_fraction * num_weak) are faulty, spread evenly over the types of
+  fault and over the kinds.
 
   Returns:
     The arguments `kind`, `fault` and `quality_level` of `simulate_weak` for
@@ -275,7 +276,10 @@ def _shrunken(shapes, labels, truth, rng, kind):
 
 
 def _wrong_place(shapes, labels, truth, rng, kind):
-  """Moves each shape to a random place off all objects, shrinking if needed."""
+  """Moves each shape to a random place outside all objects.
+
+  A shape for which no free place is found is shrunk.
+  """
   height, width = truth.shape
   placed = []
   for shape, value in zip(shapes, labels, strict=True):

@@ -104,10 +104,10 @@ def holds(
     *,
     image_size: int,
 ) -> bool:
-  """Returns whether records were made from a manifest and its present files.
+  """Returns whether records match a manifest and its files as they are now.
 
-  Records of earlier versions of this package, which hashed the manifest in
-  another way, are recognized, too.
+  Records of earlier versions of this package, which hashed the manifest
+  differently, are also recognized.
 
   Args:
     stored: the metadata of the records.
@@ -126,18 +126,18 @@ def holds(
 def made_in_other_order(
     folder: str | os.PathLike[str], manifest: manifest_lib.Manifest
 ) -> str:
-  """Returns the manifest hash that records store, if they hold a manifest.
+  """Returns the manifest hash stored in records, if they match a manifest.
 
-  Some old records store a hash that depends on the order of JSON keys, which is
-  no longer known. For these, the files, the counts and the ids of each split
-  are compared instead of the hash.
+  Some old records store a hash that depends on the order of the keys in the
+  manifest's JSON. This order is no longer known, so the files, the counts and
+  the ids of each split are compared instead of the hash.
 
   Args:
     folder: folder of the records.
     manifest: the set's manifest.
 
   Returns:
-    The stored hash of the manifest, or '' if the records do not hold it.
+    The stored hash, or '' if the records do not match the manifest.
 
   Raises:
     OSError: if a picture or mask cannot be read.
@@ -363,7 +363,7 @@ def _assemble(tasks, manifest, staging, output):
 
 @contextlib.contextmanager
 def _quiet():
-  """Silences TFDS, which reports a download that does not take place."""
+  """Silences TFDS, which would report a download that does not take place."""
   verbosity = logging.get_verbosity()
   logging.set_verbosity(logging.WARNING)
   try:

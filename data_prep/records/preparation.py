@@ -1,8 +1,8 @@
-"""Stores how the pictures of a set were read, for predictions on new pictures.
+"""Stores how a set's pictures were read, so that new ones are read likewise.
 
-The file `preparation.json` lies beside the records. With it, prediction reads a
-new file as `prepare` read the set: with the same window of intensities, and the
-same orientation and slicing axis of volumes. The image size is not in this
+The file `preparation.json` lies next to the records. With it, prediction reads
+a new file as `prepare` read the set: with the same window of intensities, and
+the same orientation and slicing axis of volumes. The image size is not in this
 file, since the records themselves store it.
 """
 
@@ -44,7 +44,8 @@ def write(
   """Writes the preparation of a set to `preparation.json`.
 
   The orientation and the axis come from the set's index of volumes, if it has
-  one. If the volumes differ, their most frequent pair is written.
+  one. If the volumes differ, the most frequent pair of orientation and axis is
+  written.
 
   Args:
     folder: folder of the manifest and of the index of volumes.
@@ -81,6 +82,6 @@ def orientation_of(affine: np.ndarray) -> str:
   """Returns the anatomical directions nearest to a volume's axes, as in 'LPS'.
 
   Args:
-    affine: the volume's affine of NIfTI, float [4, 4].
+    affine: the volume's NIfTI affine, float [4, 4].
   """
   return ''.join(nibabel.aff2axcodes(affine))

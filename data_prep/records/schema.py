@@ -1,4 +1,4 @@
-"""Defines a record, the features of one image, and makes it from a row."""
+"""Defines the features that a record holds, and makes a record from a row."""
 
 import pathlib
 from typing import Any

@@ -11,7 +11,7 @@ from data_prep.shared import grammar
 
 
 def counts(manifest: manifest_lib.Manifest) -> str:
-  """Returns a text that says how many images, subjects and faults a set has."""
+  """Returns lines that state how many images, subjects and faults a set has."""
   rows = manifest.rows
   weak = [r for r in rows if r.role == 'weak']
   count = lambda values: ', '.join(

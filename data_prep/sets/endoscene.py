@@ -2,16 +2,16 @@
 
 See Vazquez et al., 2017 (https://arxiv.org/abs/1612.00799). The source is a
 folder with `images/ID.jpg`, `masks/ID.png` (0 and 255) and `frames.csv`. The
-published split, which keeps video blocks together, is kept. Pictures stay where
+published split is used, which keeps video blocks together. Pictures stay where
 they are: the root of the manifest is the source folder.
 
 The strong frames are chosen as follows. The distinct training frames of each
-video block are divided into stretches of `STRETCH` consecutive frames. Then one
-random stretch of each block is taken, in random order of the blocks, again and
-again until there are enough strong frames. They thus come from many videos, and
-neighbours that are nearly identical are mostly both strong or both weak. Copies
-of a strong frame are left out: otherwise the same picture would be in the set
-with an exact mask and with a weak label.
+video block are divided into stretches of `STRETCH` consecutive frames. Then the
+blocks are visited in random order, repeatedly, and one random stretch is taken
+at each visit, until there are enough strong frames. The strong frames thus come
+from many videos, and neighbours that are nearly identical are mostly both
+strong or both weak. Copies of a strong frame are left out: otherwise the same
+picture would be in the set with an exact mask and with a weak label.
 """
 
 from collections.abc import Sequence
@@ -126,7 +126,9 @@ def draw_strong(
     *,
     strong_fraction: float,
 ) -> set[str]:
-  """Draws short stretches of frames from many video blocks, see the module.
+  """Draws short stretches of frames from many video blocks.
+
+  The docstring of the module describes the method.
 
   Args:
     frames: the distinct training frames, as lines of frames.csv.

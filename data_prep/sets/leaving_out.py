@@ -1,8 +1,8 @@
 """Leaves out parts of a user's data on request.
 
 The flag --leave_out takes 'shapes', 'defective' and '@FILE', where FILE lists
-names of pictures. It has one name per line, or is a CSV file that holds the
-names in its column `id` or `name`, or else in its first column. A file
+names of pictures. The file has one name per line, or is a CSV file that holds
+the names in its column `id` or `name`, or else in its first column. The file
 OUTPUT/left_out.csv of an earlier call can be given; its lines about shapes are
 skipped, since a picture is still used if one of its shapes is left out.
 """
@@ -60,7 +60,9 @@ def parse(values: Iterable[str]) -> frozenset[str]:
 
 
 def read_names(path: str) -> list[str]:
-  """Returns the names that a file of --leave_out lists, see the module.
+  """Returns the names that a file lists for --leave_out.
+
+  The docstring of the module describes the file.
 
   Raises:
     ValueError: if the file cannot be used; the message is one line.
@@ -88,7 +90,12 @@ def read_names(path: str) -> list[str]:
 
 
 def _names_of_csv(text, header):
-  """Returns the names in the text of a CSV file, without those of shapes."""
+  """Returns the names in a CSV file, except those in lines about shapes.
+
+  Args:
+    text: content of the file.
+    header: cells of its first line, in lower case.
+  """
   rows = [r for r in csv.reader(io.StringIO(text, newline=''), strict=True)
           if any(r)]
   column = next((header.index(h) for h in _HEADERS if h in header), None)
@@ -124,10 +131,10 @@ def find_listed(
     rows: rows of a manifest.
     allowed: the result of `parse`.
     folder: folder of the manifest and, if there are volumes, of their index.
-    already: entries of the parts that the importer has left out. They may be
-      listed, too.
-    refused: problems of the files that the importer refused. They may be
-      listed, too.
+    already: entries of the parts that the importer has left out. The names of
+      these may be listed, too.
+    refused: problems of the files that the importer refused. The names of these
+      may be listed, too.
 
   Raises:
     ValueError: if a name means no picture, or means files in several folders;
@@ -169,7 +176,7 @@ def names_of(thing: formats.LeftOut | manifest_lib.Problem) -> set[str]:
 
 
 class Dropped(NamedTuple):
-  """The rest of a source after some pictures were dropped.
+  """What remains of a source after some pictures were dropped.
 
   Attributes:
     rows: rows of the remaining pictures.
@@ -248,8 +255,8 @@ def check_and_leave_out(
   Args:
     make: function that takes the ids of the pictures to leave out and returns
       the set without them, in the form that `inspect` takes.
-    inspect: function that takes the set and the findings of the check before,
-      or None, and returns the findings.
+    inspect: function that takes the set and the findings of the previous check,
+      or None if there was none, and returns the findings.
     allowed: the result of `parse`; pictures are left out if it holds
       'defective'.
 
@@ -272,7 +279,7 @@ def check_and_leave_out(
 
 
 def refuse_nothing_left(number: int, left_out: Sequence[formats.LeftOut]):
-  """Refuses a set of which all pictures were left out.
+  """Refuses a set if all its pictures were left out.
 
   Args:
     number: number of remaining pictures.

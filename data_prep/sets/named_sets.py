@@ -34,8 +34,9 @@ def default_text(argument: str, values: dict[str, object]) -> str:
   Args:
     argument: argument of `write` that the flag sets. Each named set that uses
       it has its own default.
-    values: further defaults, by the use that the text names; those of the named
-      sets are added to it.
+    values: maps each further use of the flag, such as '--source', to the
+      default for that use. The defaults of the named sets are added to this
+      dict.
   """
   for name in SETS:
     if has_use_for(name, argument):

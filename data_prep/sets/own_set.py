@@ -230,7 +230,7 @@ def divide(
 
 
 def _check_classes(classes):
-  """Refuses class names that occur twice, and more classes than masks hold."""
+  """Refuses repeated class names, and more classes than a mask can hold."""
   if len(classes) > _MAX_CLASSES:
     raise ValueError(
         f'the source has {len(classes)} classes, and a mask holds at most '
@@ -371,7 +371,7 @@ def _choose_roles(rows, weak, root, plan):
 
 
 def _weaken(row, weak, plans, root, seed):
-  """Replaces the mask of a row by a weak label, or by none.
+  """Replaces the mask of a row by a weak label, or removes it.
 
   Args:
     row: row with an exact mask.

@@ -9,8 +9,8 @@ most one of them.
 A quarter of the subjects come from site b, whose camera has a colder white
 balance and whose annotator is careless: most of the planted faults are there.
 If faults were independent of the picture, their effects on a network would
-average out. These faults instead teach a network that trusts every label
-something wrong about the pictures of one site.
+average out. Faults at one site do not average out: a network that trusts every
+label learns something wrong about the pictures of that site.
 
 Image i depends only on (seed, i) and its subject, so that a longer set begins
 with the images of a shorter one.
@@ -305,7 +305,7 @@ def _pits(rng, size):
 
 
 def _surface(rng, size, *, red, pits):
-  """Returns how the cues of a lesion change the albedo, relative, [S, S, 3].
+  """Returns the relative change of the albedo by a lesion's cues, [S, S, 3].
 
   Args:
     rng: source of the pits.

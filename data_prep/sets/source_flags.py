@@ -253,11 +253,11 @@ def _numbers(name, values, count):
 
   Args:
     name: name of the flag, for the message.
-    values: texts of the numbers, or None.
+    values: the numbers as strings, or None.
     count: number of values that the flag takes.
 
   Raises:
-    ValueError: if these are not so many finite numbers.
+    ValueError: if the values are not `count` finite numbers.
   """
   if values is None:
     return None

@@ -26,9 +26,9 @@ _OPACITY = 0.45  # Opacity of the paint that shows a class.
 _PICTURE_SIDE = 216  # Approximate side of a picture on the page, in pixels.
 # Side of the label maps that are drawn from shapes to count their pixels.
 _SHARE_SIDE = 64
-_MAX_ROWS = 20  # Rows in a table of names.
-_MAX_NAMES = 1000  # Names in a list.
-_MAX_SIZES = 8  # More different image sizes are shown as histograms.
+_MAX_ROWS = 20  # Largest number of rows in a table of names.
+_MAX_NAMES = 1000  # Largest number of names in a list.
+_MAX_SIZES = 8  # If there are more image sizes, histograms are shown.
 _MAX_BINS = 24
 
 
@@ -90,7 +90,7 @@ def write_summary(
 def choose_rows(
     rows: Sequence[manifest_lib.Row], *, number: int, seed: int
 ) -> list[int]:
-  """Chooses about as many rows of each split, role and kind, at random.
+  """Chooses about equally many rows per split, role and kind, at random.
 
   Returns:
     The indices of at most `number` rows, sorted by split, role and kind.
@@ -109,7 +109,7 @@ def choose_rows(
 def draw_overlay(
     row: manifest_lib.Row, *, root: pathlib.Path, image_size: int
 ) -> np.ndarray:
-  """Paints an annotation over its image, and outlines the truth if it is weak.
+  """Paints an annotation over its image; outlines the truth of a weak one.
 
   Args:
     row: a row of a checked manifest.
@@ -117,8 +117,8 @@ def draw_overlay(
     image_size: height and width of the records.
 
   Returns:
-    The picture, uint8 [S, S, 3]. S is a multiple of `image_size`, unless that
-    is large.
+    The picture, uint8 [S, S, 3]. S is a multiple of `image_size`, unless
+    `image_size` is large.
   """
   image = rasterize.read_image(root / row.image)
   size, output_size = image.shape[:2], (image_size, image_size)
@@ -231,7 +231,7 @@ def _count_tables(rows):
 
 
 def _class_tables(manifest, facts):
-  """Returns tables of the images with each class, and of its pixel share."""
+  """Returns tables of how many images and pixels show each class."""
   names = manifest.header.classes
   present = collections.defaultdict(lambda: np.zeros(len(names)))
   shares = collections.defaultdict(lambda: np.zeros(len(names) + 1))

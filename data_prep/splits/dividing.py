@@ -1,8 +1,8 @@
 """Draws the splits of a source, or keeps those that its folders name.
 
-If the source puts all pictures into one split, that is ignored and all splits
-are drawn. If the source has train but no val or no test, the missing split is
-drawn from train.
+If the source puts all pictures into one split, that split is ignored and all
+splits are drawn. If the source has train but no val or no test, the missing
+split is drawn from train.
 """
 
 import collections
@@ -54,9 +54,9 @@ def draw_splits(
 ) -> tuple[list[manifest_lib.Row], dict[str, int] | None]:
   """Gives each row a split.
 
-  A group of images of one subject (or site) stays together. In folds, and if
-  there are too few groups otherwise, a group in val or test may therefore hold
-  images without an exact mask.
+  A group of images of one subject (or site) stays together. If there are folds,
+  or if too few groups consist of exactly annotated images only, a group in val
+  or test may therefore also hold images without an exact mask.
 
   Args:
     rows: rows of a manifest; `split` is empty if the source names no split.
@@ -76,8 +76,8 @@ def draw_splits(
     split_refusals.check_before(rows, draw)
     if draw.num_folds is not None:
       return _draw_folds(rows, root, draw, notices)
-    # The caller has called this before, but may have left out images since
-    # then, so that all may now be in one split.
+    # The caller has called `take_back` before, but may have left out images
+    # since then, so that all remaining ones may now be in one split.
     rows = take_back(rows, draw, notices)
     if not all(row.split for row in rows):
       units, deal = _units(rows, root, draw, notices)
@@ -101,7 +101,7 @@ def take_back(
 ) -> list[manifest_lib.Row]:
   """Removes the splits of the rows if a source puts all pictures into one.
 
-  They are kept if the fractions of `draw` ask for that split alone.
+  The splits are kept if the fractions of `draw` ask for that one split only.
 
   Args:
     rows: rows of a manifest; `split` is empty if the source names no split.
@@ -131,7 +131,7 @@ def take_back(
 
 
 def _draw_missing(rows, root, draw, notices):
-  """Draws val, test or both from train if the source has no picture there."""
+  """Draws val, test or both from train if the source has no pictures there."""
   shares = dict(zip(manifest_lib.SPLITS, draw.fractions, strict=True))
   given = collections.Counter(row.split for row in rows)
   missing = [s for s in ('val', 'test') if shares[s] > 0 and not given[s]]
@@ -179,7 +179,8 @@ def _units(rows, root, draw, notices):
 
   Returns:
     The rows, in which near copies have the same subject if they must stay
-    together; and `splits.assign_splits` with the arguments that are known.
+    together; and `splits.assign_splits` with its arguments `seed` and
+    `presence` set.
   """
   if draw.keep_copies_together:
     rows, number = join_copies(rows, root)
@@ -268,7 +269,7 @@ def deal_in_part(
   Args:
     rows: rows of a manifest.
     deal: `splits.assign_splits`, with all arguments except the rows and `by`.
-    by: 'subject' or 'site', which is never divided.
+    by: 'subject' or 'site': what no split may divide.
 
   Returns:
     The split of each image by id.

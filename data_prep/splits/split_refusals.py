@@ -244,7 +244,8 @@ def _text(counts):
 def _two_splits(group, draw):
   """Returns the refusal of a group that the source puts into two splits.
 
-  Returns None if the group is in at most one split, or if there are folds.
+  Returns None if the group is in at most one split, or if the set is divided
+  into folds.
   """
   given = {row.split: row for row in group if row.split}
   if draw.num_folds is not None or len(given) < 2:

@@ -14,7 +14,8 @@ from data_prep.shared import grammar
 
 # Folds balance exact masks as if they were one more class with this name.
 _EXACT = ('exact mask',)
-# In images. Sums of fractions are not exact, so comparisons need a tolerance.
+# Tolerance for comparing numbers of images, since sums of fractions are not
+# exact.
 _TINY = 1e-9
 
 
@@ -33,19 +34,19 @@ def assign_splits(
   """Assigns each group of images to train, val or test.
 
   A group consists of all images of a subject or, if `by` is 'site', of all
-  images that share a site or a subject. If one of its rows already has a split,
-  the whole group gets that split. A group that holds a row without an exact
-  mask goes to train. The other groups are assigned one after the other: those
-  of the rarest class first, and among these the largest. Among the splits in
-  which there is still enough room for the group, it goes to
+  images that share a site or a subject. If a row of a group already has a
+  split, the whole group gets that split. A group that holds a row without an
+  exact mask goes to train. The other groups are assigned one after the other:
+  those of the rarest class first, and among these the largest. Among the splits
+  that still lack at least as many images as the group has, the group goes to
 
     argmax_s sum_c count[c] * need[s, c] / left[c]^2.
 
   Here c = 0 stands for all images, and every other c for the images that show
   one class: count is their number in the group, need the number that split s
   still lacks, and left the number in all groups that are not assigned yet.
-  Classes of which few images are left thus weigh most. If no split has enough
-  room, the group goes to the split that lacks most images. This is the method
+  Classes with few images left thus weigh most. If no split lacks that many
+  images, the group goes to the split that lacks most images. This is the method
   of Sechidis et al., "On the Stratification of Multi-Label Data", 2011
   (https://doi.org/10.1007/978-3-642-23808-6_10), but it assigns groups instead
   of images, and considers all classes of a group at once.
@@ -210,7 +211,7 @@ def _by_id(groups, values):
 def _known_split(group):
   """Returns the index of the split that a group must go to.
 
-  It is -1 if the split of the group can be drawn.
+  The index is -1 if the split of the group can be drawn.
   """
   given = None
   for row in group:
@@ -292,7 +293,8 @@ def _deal(counts, need, rng, *, lacking, open_, late=None):
     rng: source of a random order among groups that are otherwise equal.
     lacking: bins that must get a group that is not late.
     open_: bins that may get a group, bool [S].
-    late: groups that are dealt after all others, bool [G]; None for none.
+    late: groups that are dealt after all others, bool [G]; None if there are
+      none.
 
   Returns:
     The bin of each group, int64 [G].

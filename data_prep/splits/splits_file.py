@@ -58,7 +58,8 @@ def write_splits(
     folds: fold of each image by id; images without an entry have no fold.
   """
   folds = folds or {}
-  # The CSV writer quotes cells with line feeds, but not with carriage returns.
+  # The CSV writer quotes cells that hold line feeds, but not those that hold
+  # carriage returns.
   quote = any('\r' in row.id + row.subject for row in rows)
   with whole_file.open_whole(path, encoding='utf-8', newline='') as file:
     writer = csv.writer(
@@ -119,8 +120,8 @@ def apply_splits(
   Args:
     rows: rows of a manifest.
     entries: entries as read by `read_splits`.
-    by: 'subject' reports subjects that are in two splits; 'site' reports sites,
-      too.
+    by: 'subject' reports subjects that are in two splits; 'site' also reports
+      sites that are.
 
   Returns:
     The rows in the same order, and all problems. A row whose entry is wrong or
@@ -198,7 +199,7 @@ def _parse_entry(found, line, file):
 
 
 def _check_entries(entries):
-  """Returns the problems of entries that can be found without their set."""
+  """Returns the problems that entries have, whatever set they belong to."""
   problems = []
   num_folds = len({e.fold for e in entries} - {None})
   for entry in entries:
@@ -223,7 +224,8 @@ def _check_shared(named, field):
   """Returns a problem for each subject or site in two splits or two folds.
 
   Args:
-    named: the name of the subject or site of each entry, and the entry.
+    named: pairs of the name of a subject or site and an entry that belongs to
+      it.
     field: 'subject' or 'site'.
   """
   problems, first, told = [], {}, set()

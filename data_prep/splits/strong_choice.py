@@ -15,7 +15,7 @@ MINUTES_PER = types.MappingProxyType(
     {name: kind.minutes for name, kind in annotation_kinds.TABLE.items()}
     | {'none': 0.0})
 
-# In minutes. Sums of minutes are not exact, so comparisons need a tolerance.
+# Tolerance for comparing minutes, since their sums are not exact.
 _TINY = 1e-9
 
 
@@ -56,9 +56,10 @@ def choose_strong(
     num_strong * t_mask + num_weak * t_weak_kind + t_others <= minutes.
 
   The images are chosen in this order: as long as the chosen images do not show
-  all classes, find the rarest missing class, and choose the image that shows
-  this class and the most other missing ones. Then choose images at random. With
-  the same seed, a larger budget therefore keeps all images of a smaller one.
+  all classes, find the rarest missing class and, of the images that show it,
+  choose the one with the most missing classes. Then choose images at random.
+  With the same seed, a larger budget therefore keeps all images of a smaller
+  one.
 
   Args:
     rows: rows of a manifest, in any order; rows outside train are ignored.

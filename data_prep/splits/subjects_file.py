@@ -7,7 +7,7 @@
 The columns `site` and `annotator` may be missing. If a site or an annotator is
 empty, the picture keeps the one that it has. A picture whose subject is empty
 counts as a subject of its own. An id is the id of a row, the name of a file, or
-the name of a volume, which means all its slices.
+the name of a volume, which stands for its slices.
 """
 
 from collections.abc import Collection, Sequence
@@ -73,7 +73,7 @@ def apply_subjects(
     rows: rows of a manifest.
     entries: entries as read by `read_subjects`.
     file: path of the file, for the problems.
-    cases: ids of the slices of each volume by its name, see
+    cases: maps the name of each volume to the ids of its slices, see
       `row_names.read_cases`.
     gone: names of files that were left out; entries may still name them.
 
