@@ -7,8 +7,8 @@ Writes to --output (default RUN/audit): audit.csv, most suspect first, with a
 score, its interval and a reason; audit.json, a summary of all annotations and
 of each kind, annotator and site; audit.html, the first 200 suspects with
 pictures; with --export, the first suspects in the format of an annotation tool.
-If the set itself has planted faults in its weak labels, the scores do not use
-this knowledge; it only serves to measure the ranking.
+If faults were planted in the weak labels of the set itself, the scores do not
+use this knowledge; it only serves to measure the ranking.
 
 What a fault looks like is learnt from the exact masks of the strong training
 images: the audit redraws them as weak annotations, with and without faults. By

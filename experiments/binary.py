@@ -119,7 +119,7 @@ def _one_line(error: Exception) -> str:
     return f'Unknown config key {key[2]!r}: did you mean {key[1]!r}?'
   if isinstance(error, (AttributeError, KeyError)):
     return f'Unknown config key {text.splitlines()[0].strip(chr(34))}.'
-  if 'Traceback' in text:  # The config file failed: its last line is the error.
+  if 'Traceback' in text:  # From the config file; the last line is the error.
     return f'--config: {text.strip().splitlines()[-1]}'
   text = text.replace('flag --', 'Flag --', 1)
   if 'must have a value other than None' in text:

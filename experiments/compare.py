@@ -17,8 +17,8 @@ result. To average other entries, give them the same name in --names; to average
 none, give each its own name.
 
 Prints the means of each result. Compares all pairs of results, or, with more
-than four results, the first with each other one. For each pair, it prints the
-mean paired difference, with a 95 % bootstrap interval that resamples whole
+than four results, the first with each of the others. For each pair, it prints
+the mean paired difference, with a 95 % bootstrap interval that resamples whole
 subjects; the p-value of a permutation test that flips whole subjects, adjusted
 for the number of pairs (Holm); wins, ties and losses; and the same for each
 class, without p-values. A result is called better if p <= 0.05 and the interval
@@ -26,7 +26,8 @@ excludes 0; otherwise the data cannot tell. All of this is also written to
 OUTPUT/comparison.json, and the paired scores to OUTPUT/comparison.csv.
 
 If a result has several seeds, its intervals resample the seeds, too. If it has
-one seed, p-value and interval do not show how much another seed would differ.
+only one seed, the p-value and the interval do not show how much another seed
+would change the result.
 """
 
 import os
@@ -69,7 +70,7 @@ def _groups(paths):
   otherwise, runs form a group if their configs differ only in the seed.
 
   Args:
-    paths: table of scores of each run.
+    paths: path of each run's table of scores.
 
   Returns:
     The groups, and messages for the user.
@@ -100,7 +101,7 @@ def _groups(paths):
 
 
 def _shown(text):
-  """Returns a text, escaped if it has line breaks or control characters."""
+  """Returns a string, escaped if it has line breaks or control characters."""
   return text if text.isprintable() else repr(text)
 
 

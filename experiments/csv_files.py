@@ -19,7 +19,7 @@ def read_csv(
   Args:
     path: comma-separated file in UTF-8, with or without a byte order mark,
       which Excel writes. Empty lines are skipped.
-    required: names of the columns that must be there.
+    required: names of the columns that the table must have.
 
   Returns:
     The header; and for each row its location (file and line, for messages) and

@@ -72,7 +72,7 @@ from experiments.reports import pages
 
 
 _MAX_SHOWN = 1000  # Largest number of cases in a report.
-_SHOWN_SIDE = 192  # Longer side of their pictures, in pixels.
+_SHOWN_SIDE = 192  # Longer side of a picture in a report, in pixels.
 
 
 def main():

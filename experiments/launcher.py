@@ -2,7 +2,7 @@
 
 The number of threads (environment variable NPROC, else the visible cores) and
 the width of the vector instructions decide in which order XLA adds numbers on a
-CPU, and so the last bits of a result. The folder of a run therefore records
+CPU, and thus the last bits of a result. The folder of a run therefore records
 both, and a session that resumes or reproduces the run uses the same ones.
 """
 
@@ -62,7 +62,7 @@ def limit_arenas() -> None:
 def exit_on_sigterm() -> None:
   """Makes SIGTERM end the process with exit code 0.
 
-  This holds until the training installs its own handler, which saves the run.
+  This holds until training installs its own handler, which saves the run.
   Nothing is lost until then, since there is nothing to save yet.
   """
   signal.signal(signal.SIGTERM, lambda *_: os._exit(0))

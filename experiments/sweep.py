@@ -137,7 +137,7 @@ def run_cells(
 
 @contextlib.contextmanager
 def _locked(workdir, name):
-  """Holds a lock file of the table, while other processes wait for it."""
+  """Holds a lock file of the table; other processes wait for its release."""
   lock = run_folder.lock(workdir, name=name, wait=True)
   try:
     yield
@@ -178,7 +178,7 @@ def _train(cell, state, should_stop):
     else ''.
   """
   if state.name == 'another run':
-    return state.seconds, state.why  # The other run's folder stays untouched.
+    return state.seconds, state.why  # Leave the folder of the other run alone.
   start, why = time.monotonic(), ''
   spent = lambda: state.seconds + time.monotonic() - start
   try:

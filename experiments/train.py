@@ -63,7 +63,7 @@ def main():
   logging.set_verbosity(logging.WARNING)
   logging.use_absl_handler()
   if _DISTRIBUTED.value or _COORDINATOR.value:
-    # If another process is missing, JAX prints this in one line and aborts.
+    # If another process is missing, JAX prints a line that says so, and aborts.
     # The fault handler would hide the line among the stacks of all threads.
     faulthandler.disable()
     parallel.initialize(

@@ -4,25 +4,25 @@ The evidence has three parts. The first two are computed with both networks of
 the newest checkpoint, on images without augmentation:
 
 - signs: numbers that compare the prediction with the annotation, see `signs`.
-  The first one is their disagreement in [0, 1], whose definition depends on the
-  kind of the annotation;
+  The first one is the disagreement between the two, in [0, 1]. Its definition
+  depends on the kind of the annotation;
 - alignment: alignment of the annotation's gradient with that of all strong
   images, in the last layer. It is divided by its root mean square over the weak
   annotations, and then squashed by tanh, because a few large values dominate
   this scale;
-- indicator: the mean indicator over the later half of the training.
+- indicator: the mean indicator over the later half of training.
 
 `Evidence.references` shows how large the disagreement is for correct
-annotations. These are exact masks, redrawn as each kind with the usual care: of
-the strong training images, which the networks have learnt, and of the
-validation split, which is new to them.
+annotations. It is measured on exact masks, redrawn as each kind with the usual
+care: on those of the strong training images, which the networks have learnt,
+and on those of the validation split, which is new to them.
 
 `Evidence.planted` holds the signs of such redrawn masks, with and without a
 planted fault, from which the audit learns what a fault looks like. By default
-they come from the strong training images only: the scores may train the next
-run (`building.retraining`), and the validation split could no longer judge a
-run that has learnt from it, even indirectly. Faults that were planted in the
-weak annotations of the set itself are never read.
+they come from the strong training images only. The scores may be used to train
+the next run (`building.retraining`), and the validation split can no longer
+judge a run that has learnt from it, even indirectly. Faults that were planted
+in the weak annotations of the set itself are never read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,10 +45,11 @@ _Kind = types.AnnotationKind
 LEARN_FROM = {'strong': ('strong',), 'val': ('strong', 'val')}
 # Number of good drawings of each exact mask as each kind; there are as many
 # faulty ones. Splits of at most `_FEW` images get more drawings: four drawings
-# of 52 strong masks gave as good a ranking as two drawings of these and of 183
-# masks of the validation split.
+# of each of 52 strong masks gave as good a ranking as two drawings of each of
+# these masks and of 183 masks of the validation split.
 _NUM_DRAWINGS, _NUM_DRAWINGS_OF_FEW, _FEW = 2, 4, 200
-# Each entry: a name, a split, and the feature of its records with exact masks.
+# Each entry names a group of exact masks, the split that they belong to, and
+# the feature of the records that holds them.
 _KNOWN = (('strong', 'train_strong', 'label'), ('val', 'val', 'truth'))
 
 
@@ -68,7 +69,7 @@ class Evidence(NamedTuple):
     planted: kind -> good and faulty drawings of exact masks as this kind, to
       learn from.
     reasons: what seems wrong with each annotation, [N].
-    learn_from: the key of `LEARN_FROM` by which `planted` was made.
+    learn_from: the key of `LEARN_FROM` with which `planted` was made.
   """
 
   kinds: np.ndarray
@@ -82,7 +83,7 @@ class Evidence(NamedTuple):
 
   @property
   def disagreements(self) -> np.ndarray:
-    """Disagreement of each annotation and its prediction, float [2, N].
+    """Disagreement between each annotation and its prediction, float [2, N].
 
     The first axis is the network.
     """
@@ -94,7 +95,7 @@ def _disagreements(signs):
 
 
 def audited(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-  """Returns the weak records that have an annotation, which may be faulty."""
+  """Returns the weak records that have an annotation to audit."""
   return [r for r in records if r['kind'] != _Kind.NONE]
 
 
@@ -178,7 +179,7 @@ def _draw_known(kinds, looked_at, label, *, num_drawings):
               for n in range(num_drawings)]
     subject = str(np.asarray(record['subject']).astype(str)) or f'image {i}'
     if not np.isin(truth, (0, types.UNLABELLED), invert=True).any():
-      faults = []  # A mask without any object cannot be drawn wrongly.
+      faults = []  # Without any object, nothing can be drawn wrongly.
     for kind, (signs, faulty, groups) in found.items():
       for n, fault in enumerate([''] * num_drawings + faults):
         annotation = planting.draw(

@@ -30,9 +30,9 @@ _COLLAPSED = 0.1
 
 
 def columns(records: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
-  """Returns columns of audited records as texts: name -> text [N].
+  """Returns columns of audited records: name -> array of N strings.
 
-  The names are id, annotator, site, subject, fault and kind.
+  The columns are id, annotator, site, subject, fault and kind.
   """
   names = ('id', 'annotator', 'site', 'subject', 'fault')
   found = {n: input_pipeline.column(records, n).astype(str) for n in names}

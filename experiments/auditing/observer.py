@@ -147,7 +147,7 @@ class Observer:
       rows = zip(*jax.device_get(self._look(params, directions, examples)),
                  strict=True)
       done = i * self._batch_size
-      # The last batch is padded; `zip` drops its outputs without a record.
+      # The last batch is padded; `zip` drops the outputs for the padding.
       for number, row in zip(range(done, len(records)), rows, strict=False):
         yield Look(records[number], *row)
       told(min(done + self._batch_size, len(records)))

@@ -1,9 +1,10 @@
 """Learns from planted faults which signs point to a faulty annotation.
 
-Exact masks are redrawn as a kind of weak annotation: both with the usual care,
-and with the faults of `data_prep.drawing.label_noise`. A logistic regression
-learns the odds of a fault from the signs (`signs`) of these drawings. It uses
-neither the weak annotations of the set nor anything known about them.
+Exact masks are redrawn as a kind of weak annotation, some with the usual care
+and some with the faults of `data_prep.drawing.label_noise`. A logistic
+regression learns the odds of a fault from the signs (`signs`) of these
+drawings. It uses neither the weak annotations of the set nor anything known
+about them.
 """
 
 from typing import NamedTuple
@@ -22,7 +23,7 @@ _Kind = types.AnnotationKind
 # 8 (disagreement - 1/2).
 _RULE = np.array(
     [8.0 if n == 'disagreement' else 0.0 for n in signs_lib.NAMES] + [-4.0])
-# Penalty of the distance from `_RULE`. With all masks, values from 0.03 to 0.3
+# Penalty on the distance from `_RULE`. With all masks, values from 0.03 to 0.3
 # rank about equally well; with a penalty of 1, 50 masks are too few to move the
 # coefficients.
 _PENALTY = 0.1
@@ -110,7 +111,7 @@ def fit(signs: np.ndarray, faulty: np.ndarray) -> np.ndarray:
 
 
 def cross_fit(planted: Planted) -> tuple[np.ndarray, np.ndarray]:
-  """Fits the coefficients several times, each time without a part of subjects.
+  """Fits the coefficients several times, each time without some subjects.
 
   The subjects are divided into F folds, and each fit leaves out one fold.
 

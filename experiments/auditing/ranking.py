@@ -44,14 +44,14 @@ class Scores(NamedTuple):
   Attributes:
     parts: name of a single kind of evidence -> its values, float [N], where
       higher is more suspect. The names are 'disagreement', 'alignment' and, if
-      the indicators have moved, 'indicator'. They only serve for comparison.
+      the indicators have moved, 'indicator'. They are for comparison only.
     score: probability that each annotation is faulty, float [N].
     low: lower end of each score's interval, float [N].
     high: upper end of each score's interval, float [N].
     held_out: kind -> AUROC with which planted faults are found in subjects that
       were left out of the fit; None if there is only one subject, or no planted
-      fault. It is higher than on weak annotations, because the networks have
-      learnt the strong images.
+      fault. It is higher than it would be on weak annotations, because the
+      networks have learnt the strong images.
   """
 
   parts: Mapping[str, np.ndarray]
@@ -118,18 +118,18 @@ def estimate_faulty(
 ) -> dict[str, Any]:
   """Estimates how many annotations are faulty.
 
-  The disagreements of the networks with the annotations are compared with those
-  with exact masks, drawn as the same kind. If all annotations were as good as
-  these masks, a tenth of them would have a disagreement above the 0.9 quantile
-  of the masks. If a larger share s does, a share of (s - 0.1) / 0.9 is
-  estimated to be faulty.
+  The networks' disagreements with the annotations are compared with their
+  disagreements with exact masks that are drawn as the same kind. If all
+  annotations were as good as these masks, a tenth of them would have a
+  disagreement above the 0.9 quantile for the masks. If a larger share s has
+  one, a share of (s - 0.1) / 0.9 is estimated to be faulty.
 
-  This is done with two sets of exact masks. Images of the validation split are
-  new to the networks, which disagree with these masks more than with good
-  annotations of training images: the estimate is too low. The strong training
-  images were learnt by the networks: the estimate is too high. The result is
-  the mean of both estimates. Its interval goes from the lowest to the highest
-  end of their bootstrap intervals.
+  There are two such estimates. Exact masks of the validation split are new to
+  the networks, which disagree with them more than with good annotations of
+  training images, so that the first estimate is too low. Exact masks of the
+  strong training images have been learnt by the networks, so that the second
+  estimate is too high. The result is the mean of both. Its interval goes from
+  the lowest to the highest end of their bootstrap intervals.
 
   Args:
     evidence: evidence on all N annotations.
@@ -194,7 +194,7 @@ def _excess(values, kinds, reference, rng):
         found, exact = (
             x[rng.integers(len(x), size=len(x))] for x in (found, exact))
       # Use > and not >=: disagreements with good annotations are often all 0 or
-      # all 1, and equal to the quantile.
+      # all 1, and so equal to the quantile.
       beyond = np.mean(found > np.quantile(exact, _LEVEL))
       total += len(found) * (beyond - (1 - _LEVEL)) / _LEVEL
     return float(np.clip(total / len(values), 0, 1))

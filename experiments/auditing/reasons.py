@@ -3,7 +3,7 @@
 The reason follows from the shapes of the annotation and of the prediction. The
 thresholds were set on the generated phantom data, and by the definition of the
 planted faults in `data_prep.drawing.label_noise`. How often the reasons are
-right on endoscene is in `experiments/results/audit.md`.
+right on endoscene is measured in `experiments/results/audit.md`.
 """
 
 from typing import NamedTuple
@@ -21,9 +21,9 @@ OF_FAULT = {
     'shifted': 'shifted', 'shrunken': 'too_small',
     'wrong_place': 'wrong_place', 'missing': 'missing_object'}
 
-# Least mean probability over both networks at which a pixel counts as part of a
-# predicted object. Below it, the networks are too unsure to contradict an
-# annotator.
+# A pixel counts as part of a predicted object if its mean probability over both
+# networks is at least this. Below it, the networks are too unsure to contradict
+# an annotator.
 _SURE = 0.5
 # Predicted objects that take less than this share of the image are ignored.
 _SPECK = 0.002
@@ -35,13 +35,13 @@ _SMALL = 0.5
 # If less than this share of the smaller object lies inside the larger one, the
 # reason is a wrong position of the drawing, and not a wrong size.
 _INSIDE = 0.6
-# Distances of a drawing from the predicted object at which it is shifted (from
-# _NEAR) or in the wrong place (from _FAR, without overlap), in sizes of the
-# drawn object. Careful outlines stay within a quarter. With the exact masks of
-# the phantom as predictions, these thresholds recognise 80 % of the shifted and
-# 83 % of the misplaced annotations.
+# Distance between a drawing and the predicted object, in sizes of the drawn
+# object: beyond _NEAR, the drawing is shifted; beyond _FAR and without overlap,
+# it is in the wrong place. Careful outlines stay within a quarter. With the
+# exact masks of the phantom as predictions, these thresholds recognise 80 % of
+# the shifted and 83 % of the misplaced annotations.
 _NEAR, _FAR = 0.25, 1.0
-_IOU_GOOD = 0.6  # IoU from which drawn and predicted objects agree well.
+_IOU_GOOD = 0.6  # From this IoU on, drawn and predicted objects agree.
 
 
 class Reason(NamedTuple):
@@ -65,7 +65,7 @@ def explain(
     probs: class probabilities of both networks, float [2, H, W, K].
     kind: `types.AnnotationKind` of the annotation.
     label: its label map, uint8 [H, W], `types.UNLABELLED` where unknown.
-    present: whether it tags each class as present, uint8 [K].
+    present: whether the annotation tags each class as present, uint8 [K].
   """
   seen = _seen(probs)
   if kind == _Kind.TAG:
@@ -121,7 +121,7 @@ def _explain_dense(seen, drawn):
 
 
 def _is_good(seen, drawn, unmatched):
-  """Returns whether seen and drawn objects agree but for the undrawn objects.
+  """Returns whether seen and drawn objects agree, apart from undrawn ones.
 
   Args:
     seen: predicted classes, uint8 [H, W].
@@ -154,7 +154,7 @@ def _compare(seen, drawn, both):
 def _distance(seen, drawn):
   """Returns the distance from the largest drawn to the nearest seen object.
 
-  The unit is the size of the drawn object.
+  It is measured between their centres, in sizes of the drawn object.
   """
   masks = [m for _, m in geometry.components(drawn.astype(np.uint8))]
   largest = max(masks, key=np.sum)
@@ -184,8 +184,8 @@ def _explain_sparse(seen, label):
       return Reason('too_small', f'{inside:.0%} of the background marks on '
                     'something seen')
     return Reason('unclear', words)
-  # Scribbles and points show no size of an object. Swap the arguments, so that
-  # the unit is the size of a seen object.
+  # Scribbles and points do not show how large an object is. Swap the arguments,
+  # so that the unit is the size of a seen object.
   distance = _distance(drawn, seen > 0)
   return Reason('wrong_place' if distance > _FAR else 'shifted',
                 f'{words}, {distance:.1f} sizes away')

@@ -66,7 +66,7 @@ def open_split(predictor: predictor_lib.Predictor, split: str) -> Split:
   The original files are used if the set has a manifest and all files of the
   split that it names still exist. Otherwise the records are used, and a notice
   is printed, because their images were resized, their spacing is not known, and
-  slices are not stacked to volumes.
+  slices are not stacked into volumes.
 
   Args:
     predictor: networks of the run.
@@ -107,7 +107,7 @@ def _is_there(root, row):
 
 
 def _is_of_old_records(predictor, manifest, found):
-  """Returns whether an older version made the records from this manifest.
+  """Returns whether older code made the run's records from this manifest.
 
   The fingerprint of such records depends on the order of the keys in the
   original manifest, which is not known any more. Everything else is compared.
@@ -191,7 +191,7 @@ def _predict_cases(predictor, cases):
 
 
 class _Predicted(NamedTuple):
-  """A predicted image or volume; a report shows `shown`, an image or slice."""
+  """A predicted image or volume; `shown` is the picture in the report."""
 
   id: str
   subject: str
@@ -202,7 +202,7 @@ class _Predicted(NamedTuple):
 
 
 def _predict(predictor, split, bins) -> Iterator[_Predicted]:
-  """Predicts the cases of a split, and stacks slices to volumes.
+  """Predicts the cases of a split, and stacks slices into volumes.
 
   Args:
     predictor: networks of the run.
@@ -238,7 +238,7 @@ def _predict(predictor, split, bins) -> Iterator[_Predicted]:
 
 
 def _stack(name, entry, slices):
-  """Stacks predicted slices to a volume, along the axes of its file.
+  """Stacks predicted slices into a volume, along the axes of its file.
 
   Slices that belong to another split count as unlabelled. The slice for the
   report is the one with the largest reference object.

@@ -159,7 +159,7 @@ def evaluate_folders(
 
 
 def _shown(name, scores, prediction, reference):
-  """Returns a case for the report: of a volume, the slice with most objects."""
+  """Returns a case for the report; a volume is shown by its fullest slice."""
   if reference.ndim == 3:
     found = (reference > 0) & (reference != types.UNLABELLED) | (prediction > 0)
     axis = int(np.argmin(reference.shape))
@@ -233,8 +233,8 @@ def _read_pair(predicted, reference, folders, options):
   first = _read(
       predicted, folders[0], options.prediction_values, options, 'prediction')
   if first.volume is not None and second.volume is not None:
-    # Both show the same voxels, but may store their axes in another order or
-    # direction.
+    # Both files show the same voxels, but may store the axes in different
+    # orders or directions.
     placed = grids.place(
         first.volume, second.volume, pixels.tail(predicted),
         nouns=('prediction', 'its reference'))

@@ -48,10 +48,11 @@ class Metric(NamedTuple):
     return self.title
 
 
-# Tables list the metrics in this order. Their columns are named METRIC_CLASS:
-# no name here, followed by an underscore, may therefore be the start of another
-# name. Each function is wrapped in a lambda, which looks it up only when it is
-# called: --help needs the names of the metrics, but must not import JAX.
+# Tables list the metrics in this order, in columns named METRIC_CLASS. To keep
+# these names unique, no metric's name followed by an underscore may be the
+# start of another one's name. Each function is wrapped in a lambda, which looks
+# it up only when it is called: --help needs the names of the metrics, but must
+# not import JAX.
 TABLE = types.MappingProxyType({
     'dice': Metric('Dice', lambda x: hybridseg.metrics.dice_from_counts(x)),
     'iou': Metric('IoU', lambda x: hybridseg.metrics.iou_from_counts(x)),

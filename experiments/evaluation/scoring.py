@@ -27,7 +27,7 @@ def evaluate_records(
   """Predicts all records, and compares the predictions with their `truth`.
 
   Args:
-    eval_fn: function of `train_step.make_eval_step`, on this process's devices.
+    eval_fn: result of `train_step.make_eval_step`, on this process's devices.
     params: parameters of the two networks.
     records: records of a split.
     batch_size: number of images per call, over all devices of this process.
@@ -58,7 +58,7 @@ def overlap_scores(counts: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def mean_dice(counts: np.ndarray) -> float:
-  """Returns the mean Dice of `summarize`, from pixel counts, int [N, K, 3]."""
+  """Returns mean Dice as in `summarize`, from pixel counts, int [N, K, 3]."""
   return _mean(case_means(metrics_lib.dice_from_counts(counts)))
 
 
@@ -70,10 +70,11 @@ def summarize(
   """Averages scores over classes and cases, with intervals.
 
   Each metric is averaged over the foreground classes of a case, and then over
-  the cases; and for each class, over the cases. A class in neither reference
-  nor prediction is not counted in a case. A class in only one of them has the
-  worst possible score (0; 1 for the volume error; for distances, the diagonal
-  of the labelled region), so that predicting nothing never improves a mean.
+  the cases. It is also averaged over the cases for each class alone. A class
+  that is in neither the reference nor the prediction of a case is not counted
+  there. A class in only one of them has the worst possible score (0; 1 for the
+  volume error; for distances, the diagonal of the labelled region), so that
+  predicting nothing never improves a mean.
 
   Args:
     scores: metric -> its scores, float [N, K], nan if not counted.

@@ -2,6 +2,6 @@
 
 `artefacts` writes the networks as files that other programs can load, and
 checks that they predict the same as the original networks. `model_card` writes
-a text that states what the networks were trained on, how good they are and
+a page that states what the networks were trained on, how good they are and
 where they fail.
 """

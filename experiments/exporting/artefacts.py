@@ -101,7 +101,7 @@ def write(
 
   Raises:
     binary.UserError: if the folder exists or cannot be written, or if the
-      exported StableHLO model predicts something else than the original one.
+      exported StableHLO model does not predict the same as the original one.
   """
   output = pathlib.Path(os.path.abspath(output))
   if output.exists():

@@ -93,7 +93,7 @@ def write(predictor: predictor_lib.Predictor, workdir: str) -> str:
 
 
 def _weak_labels(workdir):
-  """Returns a line with the number of weak labels of each kind, in a list.
+  """Returns a list with one line, the number of weak labels of each kind.
 
   The list is empty if the run has no indicators.csv.
   """

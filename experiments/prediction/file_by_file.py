@@ -70,7 +70,7 @@ def find_inputs(path: str) -> Inputs:
   """Finds the files to predict.
 
   Args:
-    path: a file, or a folder, of which all images and volumes are found.
+    path: a file, or a folder that is searched for images and volumes.
 
   Raises:
     binary.UserError: if there is no file to predict.
@@ -106,13 +106,13 @@ def find_inputs(path: str) -> Inputs:
 def _open_folder(path):
   """Opens the user's folder for reading.
 
-  Links in it may lead out of it, since the user has made them.
+  Links in the folder may lead out of it, since the user has made them.
   """
   return pixels.open_folder(path)._replace(real_root='/')
 
 
 def stems(names: Sequence[str]) -> dict[str, str]:
-  """Returns name of each file -> name of its results without their suffix.
+  """Maps the name of each file to the name of its results without suffix.
 
   The suffix of the file is removed, unless the results of two files would get
   the same name: those of `a.png` and `a.jpg` are named a.png.png and a.jpg.png.
@@ -211,7 +211,7 @@ class _Job:
     self._odd = {}
 
   def _take_over(self, settings):
-    """Returns file -> line of predictions.csv, for the files already predicted.
+    """Returns the files already predicted: name -> line of predictions.csv.
 
     Raises an error if the folder holds results of other settings.
     """
@@ -322,7 +322,7 @@ class _Job:
       while failed:
         yield failed.popleft()
       yield self._finish(name, opened, maps)
-    yield from failed  # These files come after the last good one.
+    yield from failed  # These files follow the last good one.
 
   def _failure(self, name, wrong):
     found = f' ({wrong.found})' if wrong.found else ''
@@ -331,7 +331,7 @@ class _Job:
         'file': _printable(name), 'state': 'failed', 'problem': text}
 
   def _finish(self, name, opened, maps):
-    """Writes all results of a file, and returns its line of predictions.csv."""
+    """Writes all results of a file; returns its line for predictions.csv."""
     labels = [p.argmax(axis=-1).astype(np.uint8) for p in maps.probabilities]
     mask = pictures.to_stored(opened, labels)
     for text in opened.volume.notices if opened.volume is not None else ():

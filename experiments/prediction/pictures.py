@@ -82,10 +82,10 @@ class Opened(NamedTuple):
 
 
 def is_orientation(axes: str) -> bool:
-  """Returns whether a text names the directions of three axes, as 'LPS' does.
+  """Returns whether a string names the directions of three axes, as 'LPS' does.
 
-  These are left or right, posterior or anterior, and inferior or superior, in
-  any order.
+  The directions are left or right, posterior or anterior, and inferior or
+  superior, in any order.
   """
   return sorted(_LINES.get(letter, '') for letter in axes) == ['IS', 'LR', 'PA']
 
@@ -253,7 +253,7 @@ def predict(
       fill a batch.
     tiling: how slices are cut into tiles.
   """
-  # Files some of whose tiles are not predicted yet.
+  # Files that still wait for the predictions of some of their tiles.
   waiting = collections.deque()
 
   def tiles():

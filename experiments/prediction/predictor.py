@@ -28,8 +28,8 @@ class Predictor(NamedTuple):
   Attributes:
     predict_fn: pure function that maps parameters of the networks and images,
       uint8 [B, H, W, C], to an `inference.Prediction`. It is not jitted.
-    run_fn: the same function of the images alone, with the parameters of the
-      run, compiled and mapped over the devices.
+    run_fn: the same function with the parameters of the run, so that it takes
+      only images; compiled and mapped over the devices.
     params: parameters of each network, as NumPy arrays.
     batch_size: batch size B, over all devices of this process.
     dataset: set of the run, without its records.
@@ -95,7 +95,7 @@ def load(
 
 
 def _batch_size(config, mapping):
-  """Returns the batch size, rounded up to a multiple of the devices."""
+  """Returns the batch size, rounded up to a multiple of the device count."""
   num_devices = mapping.num_local_devices
   return -(-max(1, config.input.eval_batch_size) // num_devices) * num_devices
 

@@ -18,8 +18,8 @@ import numpy as np
 
 from experiments.reports import script
 
-# Pictures of at most this side, in pixels, are enlarged: browsers would blur
-# them.
+# Pictures whose longer side is at most this many pixels are enlarged, because
+# browsers would blur them.
 _TINY = 32
 _MIN_SIDE = 32  # Pixels; pictures are not shrunk further to save bytes.
 _QUALITY = 75  # Quality of WebP, from 0 to 100.
@@ -55,7 +55,7 @@ class Section(NamedTuple):
 
 
 class Limits(NamedTuple):
-  """The limits of a picture: its longer side in pixels, its encoded bytes."""
+  """The limits of a picture: its longer side in pixels, its size in bytes."""
 
   side: int
   num_bytes: int
@@ -77,7 +77,7 @@ def limits(num_pictures: int, *, total_bytes: int, max_side: int) -> Limits:
 
 
 def fit(size: Sequence[int], side: int) -> tuple[int, int]:
-  """Returns the height and width of a picture, shrunk to at most `side`."""
+  """Returns the height and width that make a picture fit in `side` pixels."""
   scale = min(1.0, side / max(size[0], size[1]))
   return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
@@ -153,7 +153,7 @@ def cases_list(
     cases: cases in their initial order.
     label: what each line shows, such as 'case', for screen readers.
     sorted_by: the column by which the cases are sorted at first, in ascending
-      order; '' if by none.
+      order; '' if they are not sorted.
     num_cases: total number of cases, if there are more than those listed.
     more: sentence that states where to find the other cases.
   """
@@ -210,7 +210,7 @@ def _img(caption, picture, *, lazy=False):
 
 
 class _Column:
-  """One column of a table: numbers in a common format, or texts."""
+  """One column of a table: numbers in a common format, or strings."""
 
   def __init__(self, values):
     self._values = values
@@ -262,7 +262,7 @@ def tables(tree: Mapping[str, Any]) -> str:
   numbers is shown as an interval.
 
   Args:
-    tree: nested dicts of numbers, texts and pairs of numbers.
+    tree: nested dicts of numbers, strings and pairs of numbers.
   """
   return html_page.side_by_side(*_tables(tree, ''))
 
@@ -290,8 +290,8 @@ def lines_table(caption: str, lines: Sequence[Mapping[str, Any]]) -> str:
 
   Args:
     caption: caption of the table.
-    lines: rows of the table, dicts with the same keys; the keys are the heads
-      of the columns.
+    lines: rows of the table, dicts with the same keys; the keys are the column
+      headings.
   """
   if not lines:
     return ''

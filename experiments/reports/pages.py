@@ -1,6 +1,7 @@
 """Writes the reports of train, evaluate and audit, each as one HTML file.
 
-A report needs no network. It forbids the browser to run any script but its own.
+A report needs no internet connection. It forbids the browser to run
+any script except its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -175,8 +176,8 @@ def write_evaluation_report(
 ) -> None:
   """Writes the report of an evaluation.
 
-  Cases are sorted, worst first, by the mean of those of their scores whose
-  names begin with 'dice'.
+  Cases are sorted, worst first, by their mean Dice: the mean of all their
+  scores whose names begin with 'dice'.
 
   Args:
     path: HTML file to write.
@@ -249,7 +250,7 @@ def _case_sections(cases, more):
   items = [_case_item(cases[i], ranks[i]) for i in order]
   known = items[:np.isfinite(ranks).sum()]
   num = sections.NUM_GALLERY
-  best = known[num:][::-1][:num]  # Skip cases that the worst ones include.
+  best = known[num:][::-1][:num]  # Skip those shown as worst cases.
   names = [n for item in items[:1] for n in item.values if _is_dice(n)]
   return (
       sections.section('Worst cases', sections.gallery(known[:num])),
@@ -331,7 +332,7 @@ def _suspect_item(suspect):
 
 
 def _harm(alignment):
-  """Returns the negative alignment map, scaled so that 99 % lies in [-1, 1].
+  """Returns the negative alignment, scaled so that 99 % of it is in [-1, 1].
 
   Positive values mark harmful pixels. The scale is a quantile and not the
   maximum, because a few pixels are far above all others.

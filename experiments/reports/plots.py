@@ -68,7 +68,7 @@ def plot_curves(lines: Sequence[dict[str, float]], path: str) -> None:
 def choose_weak(
     weights: np.ndarray, records: Sequence[dict[str, Any]]
 ) -> list[int]:
-  """Returns six weak instances from the least to the most trusted.
+  """Chooses six weak instances, from the least to the most trusted.
 
   They are evenly spaced in the ranking by indicator.
 
@@ -162,7 +162,7 @@ def plot_indicators(
     weights: np.ndarray,
     records: Sequence[dict[str, Any]],
 ) -> None:
-  """Plots the indicators by planted fault, and over the quality of the label.
+  """Plots the indicators by planted fault, and against the label quality.
 
   Args:
     path: PNG file to write.

@@ -22,7 +22,7 @@ LIST_BYTES = 9_000_000
 SHORT_LIST_BYTES = 2_500_000
 _GALLERY_BYTES = 1_200_000
 _LIST_SIDE, _GALLERY_SIDE = 160, 256  # Longest sides of pictures, in pixels.
-_MAX_CASES = 1000  # Cases per list; the pictures of more take too many bytes.
+_MAX_CASES = 1000  # Cases per list; pictures of more would take too many bytes.
 NUM_GALLERY = 6  # Cases per gallery.
 _MAX_GROUPS = 6  # Largest number of groups that one plot shows.
 
@@ -90,7 +90,7 @@ def cases_list(
   Args:
     items: cases; at most 1,000 are listed.
     label: what each line shows, such as 'case', for screen readers.
-    sorted_by: the column by which the cases are sorted; '' if by none.
+    sorted_by: the column by which cases are sorted; '' if they are not.
     total_bytes: bytes that all pictures may take.
     more: sentence that states where to find the other cases.
   """
@@ -202,7 +202,7 @@ def _history_map(steps, history):
 def quality_plot(
     values: np.ndarray, quality: np.ndarray, faults: Sequence[str]
 ) -> str:
-  """Plots the final indicators over the quality of the weak labels.
+  """Plots the final indicators against the quality of the weak labels.
 
   Args:
     values: final indicators, float [N].
@@ -223,7 +223,7 @@ def _named(faults):
 
 
 def _groups(names):
-  """Returns name -> positions at which it occurs, the most frequent name first.
+  """Maps each name to the positions at which it occurs, most frequent first.
 
   If there are more than six names, the rarest ones are merged as 'other'.
 

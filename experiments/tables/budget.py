@@ -13,7 +13,8 @@ from scipy import optimize
 from experiments.tables import learning_curve
 from experiments.tables import mixed_runs
 
-# A plan may reach this many times the largest number or time that was tried.
+# A plan may use up to this multiple of the largest number of annotations, and
+# of the most minutes, in any run of the sweep.
 _MOST_BEYOND = 2.0
 _TINY = 1e-9  # Minutes added to a budget, because sums of floats are not exact.
 
@@ -84,7 +85,7 @@ def best_mix(worths: np.ndarray, problem: Problem) -> np.ndarray:
 
 
 def single_kind(kind: int, problem: Problem) -> np.ndarray:
-  """Returns the mix of one kind alone, as many as the problem allows, [K]."""
+  """Returns a mix of one kind alone, as large as the problem allows, [K]."""
   mix = np.zeros_like(problem.have)
   mix[kind] = min(
       problem.room[kind],
@@ -140,8 +141,9 @@ def spending_objections(
   """Finds where a plan would go beyond what the sweep has tried.
 
   Returns:
-    The reasons to refuse a plan, and the warnings about one, as sentences. Both
-    are empty if the sweep has tried as much as the plan needs.
+    Two lists of sentences: the reasons to refuse a plan, and warnings about a
+    plan that is allowed. Both are empty if the sweep has tried as much as the
+    plan needs.
   """
   tried = float((sweep.counts @ problem.minutes).max())
   wanted = float(problem.have @ problem.minutes + problem.budget)
@@ -314,7 +316,7 @@ def _by_kind(sweep, values):
 
 
 def _drop_absent(sweep, have):
-  """Removes the kinds of which neither a run nor the user has an annotation.
+  """Removes kinds without any annotation, in the runs and from the user.
 
   The mask always stays.
 

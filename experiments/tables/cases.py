@@ -12,9 +12,10 @@ from experiments import csv_files
 from experiments.evaluation import metric_table
 from experiments.saving import run_schema
 
-# What a table shows about a class without a score in a case: the class may be
-# in neither prediction nor reference (EMPTY), it is in at least one of them
-# (NOT_EMPTY), or the table does not show which is true (UNKNOWN).
+# What a table shows about a class that has no score in a case. Either nothing
+# speaks against the class being in neither prediction nor reference (EMPTY); or
+# it must be in at least one of them (NOT_EMPTY); or the table does not show
+# which of these is true (UNKNOWN).
 EMPTY, NOT_EMPTY, UNKNOWN = 0, 1, 2
 _OVERLAPS = ('dice', 'iou')
 
@@ -23,12 +24,12 @@ _SETTINGS = ('resolution', 'distance_unit', 'nsd_tolerance')
 
 
 class Cases(NamedTuple):
-  """The scores of one result in one metric, as its table holds them.
+  """The scores of one result in one metric, as read from its table.
 
   Attributes:
     name: name of the result.
     path: path of the table.
-    subjects: id of each case -> its subject; '' where a case is its own.
+    subjects: id of each case -> its subject; '' if it is its own subject.
     classes: names of the K foreground classes.
     scores: id of each case -> its scores, float64 [K]; nan where a class has no
       score and is not counted.
@@ -76,8 +77,9 @@ class Aligned(NamedTuple):
 def find_files(results: Sequence[str], split: str) -> list[str]:
   """Returns the path of each result's table of scores per case.
 
-  If every result has a table of `experiments.evaluate`, these are returned;
-  otherwise those that training wrote, with scores at the size of the records.
+  These are the tables of `experiments.evaluate` if every result has one.
+  Otherwise they are the tables that training wrote, whose scores were computed
+  at the size of the records.
 
   Args:
     results: for each result, a table itself or a folder that holds one.
@@ -110,7 +112,7 @@ def _find(result, names):
 def differences(paths: Sequence[str]) -> list[str]:
   """Returns a warning for each setting in which the evaluations differ.
 
-  The settings are read from the JSON file beside each table, if there is one.
+  The settings are read from the JSON file next to each table, if it exists.
 
   Args:
     paths: paths of the tables.
@@ -137,9 +139,9 @@ def differences(paths: Sequence[str]) -> list[str]:
 def choose_names(results: Sequence[str]) -> list[str]:
   """Returns a short name for each result: the last parts of its path.
 
-  All names have the same number of parts, the smallest that keeps different
-  paths apart: runs/a/seed0 and runs/b/seed0 become a/seed0 and b/seed0. If a
-  path occurs again, its name ends in (2), (3) and so on.
+  All names have the same number of parts, the smallest number that tells all
+  different paths apart: runs/a/seed0 and runs/b/seed0 become a/seed0 and
+  b/seed0. If a path occurs again, its name ends in (2), (3) and so on.
   """
   parts = [
       os.path.normpath(r).removesuffix('.csv').split(os.sep) for r in results]
@@ -199,17 +201,19 @@ def read_cases(path: str, *, name: str, metric: str) -> Cases:
 
 
 def _witnesses(header, class_name, metric):
-  """Returns the numbers of the columns of a class's other overlap metrics."""
+  """Returns the column numbers of the other overlap metrics of a class."""
   return [header.index(f'{m}_{class_name}') for m in _OVERLAPS
           if m != metric and f'{m}_{class_name}' in header]
 
 
 def _judge_blank(row, witnesses, metric):
-  """Returns what the other overlap metrics of a row show about an empty cell.
+  """Returns whether an empty cell is EMPTY, NOT_EMPTY or UNKNOWN.
+
+  This follows from the other overlap metrics of the same class in the row.
 
   Args:
     row: cells of the row.
-    witnesses: columns from `_witnesses`.
+    witnesses: column numbers of these metrics, from `_witnesses`.
     metric: metric of the empty cell.
   """
   if any(row[i] and row[i].strip().lower() != 'nan' for i in witnesses):

@@ -200,7 +200,7 @@ def claim(cell: Cell) -> Iterator[bool]:
 
 
 def write_end(cell: Cell, *, seconds: float, why: str = '') -> None:
-  """Writes cell.json: the time that a cell took, and why it failed, if so.
+  """Writes cell.json: the time that a cell took, and why it failed, if it did.
 
   Args:
     cell: a cell, whose folder may not exist yet.

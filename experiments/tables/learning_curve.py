@@ -30,7 +30,7 @@ _NUM_SHAPE = 3  # Number of the parameters a, b and c, the first of a vector.
 _NUM_STEPS = 60  # Iterations of each bootstrap fit.
 _LOW, _HIGH = (0.0, 0.0, 0.05), (1.0, 10.0, 2.0)  # Bounds of a, b and c.
 # A combination of parameters counts as undetermined if its relative singular
-# value is below this: changing it changes the predicted Dice of no run.
+# value is below this: it hardly affects the predicted Dice of any run.
 _SINGULAR = 1e-3
 _BAD_FIT = 0.01  # Largest p-value at which to warn that the curve does not fit.
 _HARM = 0.01  # Largest p-value at which to warn that a kind lowers Dice.
@@ -62,7 +62,7 @@ def predict(theta: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def jacobian(theta: np.ndarray, counts: np.ndarray) -> np.ndarray:
-  """Returns the derivative of `predict` by each parameter, float [..., N, P].
+  """Returns the Jacobian of `predict` in the parameters, float [..., N, P].
 
   The arguments are those of `predict`.
   """
@@ -121,7 +121,7 @@ def refit(
 
   Takes Levenberg-Marquardt steps, clipped to the bounds of `fit`. A parameter
   at a bound stays there while a descent step would leave the bounds. This is
-  some hundred times faster than fitting one sample after the other.
+  about a hundred times faster than fitting the samples one after another.
 
   Args:
     counts: number of annotations of each kind in each run, float [N, K].
@@ -168,8 +168,8 @@ def bootstrap(
   from those of the runs, to the Dice on the curve (Efron and Tibshirani, 1993,
   chapter 9). The variance of the residuals is multiplied by N / (N - P), since
   the curve was fitted to the same runs. It is also divided by a random draw of
-  chi^2 / (N - P), since the variance itself is badly known from few runs; in
-  the same way, a t interval is wider than a normal one. The noise of the runs
+  chi^2 / (N - P), since few runs determine the variance only roughly; in the
+  same way, a t interval is wider than a normal one. The noise of the runs
   is assumed to be independent and equally large for all mixes.
 
   Args:

@@ -126,7 +126,7 @@ def parse_number(
   """Parses a number from 0 to `most`.
 
   Raises:
-    binary.UserError: if the text is not such a number.
+    binary.UserError: if `text` is not such a number.
   """
   try:
     value = float(text)
@@ -154,7 +154,7 @@ def parse_kinds(
     The number of each kind that the flag names.
 
   Raises:
-    binary.UserError: if a text is not such a pair, or if a kind is unknown or
+    binary.UserError: if an entry is not such a pair, or if a kind is unknown or
       occurs twice.
   """
   values = {}
@@ -248,9 +248,10 @@ def _read_run(folder, sets):
 
 
 def _count_kinds(dataset):
-  """Returns the numbers of strong and of weak training images, by kind.
+  """Counts the training images of each kind of annotation.
 
-  These are two dicts: kind -> number of images.
+  Returns:
+    Two dicts, kind -> number of images: of the strong ones, of the weak ones.
   """
   weak = input_pipeline.column(dataset.splits['train_weak'], 'kind')
   numbers = {kind: int(np.sum(weak == types.AnnotationKind[kind.upper()]))

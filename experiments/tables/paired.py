@@ -19,8 +19,8 @@ from experiments.tables import cases as cases_lib
 from experiments.tables import right_empty
 
 _LEVEL = 0.95
-# Scores that differ by less are equal: means of equal numbers may differ by
-# rounding.
+# Scores that differ by less than this count as equal, because means of equal
+# numbers may differ by rounding.
 _TIE = 1e-9
 # With at most this many subjects, the permutation test counts all 2 ** n ways
 # to flip their signs.
@@ -115,15 +115,16 @@ def wilcoxon_p_value(differences: np.ndarray) -> float:
 
 
 def least_p(num_subjects: int) -> float:
-  """Returns the smallest p-value that `sign_flip_p_value` can return."""
+  """Returns the smallest p-value that is possible if all flips are counted."""
   return 2.0 ** (1 - num_subjects)
 
 
 def _chunks(total, width):
-  """Yields numbers of rows of arrays that are computed one after the other.
+  """Divides the rows of a large array into chunks, to limit the memory.
 
-  The numbers sum to `total`. No array of so many rows and `width` columns has
-  more than `_CELLS` elements.
+  Yields:
+    The number of rows of each chunk. The numbers sum to `total`. A chunk of
+    `width` columns has at most `_CELLS` elements, or a single row.
   """
   rows = max(1, _CELLS // width)
   for start in range(0, total, rows):
@@ -131,7 +132,7 @@ def _chunks(total, width):
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-  """Returns p-values adjusted for the number of comparisons, in their order.
+  """Returns p-values adjusted for their number, in the given order.
 
   Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979
   (https://www.jstor.org/stable/4615733).
@@ -147,7 +148,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def choose_pairs(number: int) -> list[tuple[int, int]]:
   """Returns which results to compare, as pairs of their numbers from 0.
 
-  With up to four results these are all pairs, else the first with each other.
+  With up to four results, these are all pairs. With more, the first result is
+  paired with each of the others.
 
   Args:
     number: number of results.
@@ -328,7 +330,7 @@ def _limits(pair):
 
 
 def warnings(aligned: cases_lib.Aligned, report: dict[str, Any]) -> list[str]:
-  """Returns the warnings that belong to a comparison, one sentence each.
+  """Returns warnings about a comparison, one sentence each.
 
   Args:
     aligned: the results that were compared.

@@ -83,7 +83,7 @@ def pair(aligned: cases_lib.Aligned, *, metric: str) -> Paired:
 
 
 def _refutes(scores, blank, metric):
-  """Returns whether each score proves a non-empty reference, bool [R, N, K]."""
+  """Returns which scores prove that the reference has the class, [R, N, K]."""
   if metric_table.TABLE[metric].is_distance:
     # A distance proves nothing: if a class is predicted but the reference is
     # empty, the distance is a number, too.

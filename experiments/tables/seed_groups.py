@@ -31,7 +31,7 @@ class Group(NamedTuple):
 
   Attributes:
     name: name of the result.
-    rows: numbers of its S runs, as positions in the list of all runs.
+    rows: positions of its S runs in the list of all runs.
     seeds: seeds of these runs, S numbers; () for a single run.
   """
 
@@ -47,8 +47,9 @@ def find(
 
   Args:
     results: folder or file of each of R runs, as the user names it.
-    paths: path of each run's table of scores. If its folder has a config.json,
-      this is the config of the run; otherwise the run is a group of its own.
+    paths: path of each run's table of scores. The config of the run is read
+      from config.json in the same folder. A run without this file is a group of
+      its own.
 
   Returns:
     The positions of the runs of each group, ordered by the first run; and
@@ -94,7 +95,7 @@ def _config(folder):
 
 
 def _config_without_seed(folder):
-  """Returns a text that is equal for runs that differ only in the seed.
+  """Returns a string that is equal for runs that differ only in the seed.
 
   It is '' if the folder is not a run.
   """
@@ -175,7 +176,7 @@ def compare(
 
   Args:
     aligned: scores of all runs.
-    groups: the runs whose mean is each result.
+    groups: for each result, the runs that are averaged.
     metric: a key of `metric_table.TABLE`.
   """
   found = right_empty.pair(aligned, metric=metric)
@@ -228,7 +229,7 @@ def _add_seeds(pair, chosen, scores, class_scores, subjects):
   """Replaces the intervals of a pair by intervals that also resample seeds.
 
   Args:
-    pair: comparison of two results, which is changed.
+    pair: comparison of two results, which is changed in place.
     chosen: the groups of both results.
     scores: score of each case of all runs, float [R, N].
     class_scores: the same scores by class, float [R, N, K].

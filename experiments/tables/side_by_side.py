@@ -21,7 +21,7 @@ def compare(
     *,
     record_machine: bool = False,
 ) -> dict[str, dict[str, Any]]:
-  """Trains each method with each seed of `config.compare`, and tabulates.
+  """Trains each method with each seed of `config.compare`, and makes a table.
 
   A finished run is only evaluated again; a stopped run is resumed. Each run is
   written to WORKDIR/METHOD/seedN, and the table to compare.csv and metrics.json

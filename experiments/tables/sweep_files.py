@@ -253,7 +253,7 @@ def _limits(table):
 
 
 def _shown(line):
-  """Returns the texts of the ten columns of a line."""
+  """Returns the ten cells of a method's row in table.md, as strings."""
   found, change = line.described, line.difference
   if found is None:
     return [line.method, *[''] * 9]

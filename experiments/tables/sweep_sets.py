@@ -219,7 +219,7 @@ def _describe_test_split(output):
 
 
 def _check_test_split(output):
-  """Raises an error if a set beside this one has another test split."""
+  """Raises an error if another set of the table has a different test split."""
   size = output.name.split('_strong')[0]  # The dataset and the image size.
   own = run_schema.read(os.path.join(output, 'test_split.json'))
   for path in sorted(output.parent.glob(f'{size}_*/test_split.json')):

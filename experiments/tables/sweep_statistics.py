@@ -1,10 +1,10 @@
 """Computes means, intervals and differences of methods over several seeds.
 
-The scores of a method are float [S, N], of S runs with different seeds on the
-same N cases, and nan where a case does not count. If a case counts in only one
-of two methods, the other has nothing to find there, and gets the best score in
-their difference: see `right_empty`. Seeds and subjects are crossed: every run
-is tested on every subject.
+The scores of a method are an array, float [S, N], for S runs with different
+seeds on the same N cases; a score is nan where the case does not count. If a
+case counts for only one of two methods, the other one rightly found nothing
+there, and gets the best score in their difference: see `right_empty`. Seeds and
+subjects are crossed: every run is tested on every subject.
 """
 
 from collections.abc import Sequence
@@ -90,7 +90,7 @@ def bootstrap_interval(
   bootstrap: Owen, 2007 (https://doi.org/10.1214/07-AOAS122).
 
   With few seeds the interval is too short: the part of its length that is due
-  to S seeds is too small by a factor of about sqrt((S - 1) / S), and a single
+  to the seeds is too small by a factor of about sqrt((S - 1) / S), and a single
   seed adds nothing.
 
   Args:
