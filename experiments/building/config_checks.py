@@ -13,7 +13,7 @@ import ml_collections
 from experiments import binary
 from experiments.configs import versions
 
-# Settings of JAX -> the values with which runs work. With jit disabled, a
+# Maps settings of JAX to the values with which runs work. With jit disabled, a
 # training step would take minutes.
 _SETTINGS = {
     'jax_disable_jit': (False,),
@@ -22,7 +22,7 @@ _SETTINGS = {
         None, 'allow', 'log', 'log_explicit'),
 }
 _MOST = 2**31 - 1  # Steps are counted in int32.
-# Config keys that hold a whole number -> its smallest and its largest value.
+# Maps config keys that hold a whole number to its smallest and largest value.
 _COUNTS = {
     'seed': (0, _MOST),
     'train_steps': (1, _MOST),

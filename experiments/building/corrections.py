@@ -7,9 +7,9 @@ from it. The config names the folder in `input.corrected_labels`. With
   corrected.csv  one line per weak annotation, with the columns `HEADER`. To
                  reject a correction, remove its line: the image then keeps its
                  original annotation.
-  masks/ID.png   the corrected mask, with a class number at each pixel. It has
-                 the size of the original image if that file still exists, else
-                 that of the records. It may be edited by hand.
+  masks/ID.png   the corrected mask, with a class number at each pixel. It is as
+                 large as the original image if the image's file still exists,
+                 else as large as the records. It may be edited by hand.
 """
 
 import csv
@@ -100,7 +100,7 @@ def apply(
 
 
 def _read_table(folder):
-  """Returns a dictionary from the id of each image to its mask's file name."""
+  """Returns a dictionary that maps each image's id to its mask's file name."""
   path = os.path.join(folder, TABLE)
   try:
     with open(path, newline='', encoding='utf-8') as file:
@@ -152,7 +152,7 @@ def describe(label: np.ndarray, refined: np.ndarray) -> dict[str, Any]:
 
     - `added`: the share of pixels that belong to an object after the refinement
       and belonged to no object, or to one of another class, before it.
-    - `removed`: the same with before and after exchanged.
+    - `removed`: the same share, with before and after exchanged.
     - `dice`: the Dice of the objects before and after. Pixels without a label
       before do not count. It is 1 if neither map shows an object.
     - `what`: the change in one or two words.

@@ -156,9 +156,9 @@ class Views:
     return examples._replace(view=views)
 
   def _views(self, step):
-    """Returns the numbers of a step's views, int32 [B], by role of the image.
+    """Returns the numbers of the views in a step's batch, by role.
 
-    The role is 'strong' or 'weak'.
+    The role is 'strong' or 'weak'; the numbers of each role are int32 [B].
     """
     rng = np.random.default_rng([self._seed, step])
     return {
@@ -178,8 +178,8 @@ class Views:
     """Computes the features of all views that the given steps will use.
 
     Args:
-      encode_fn: function that takes examples as they are stored, with the
-        number of a view each, and returns the features of these views.
+      encode_fn: function that takes unaugmented examples, each with the number
+        of a view, and returns the features of these views.
       first: first step.
       last: one past the last step.
       batch_size: number of views to encode at once.
@@ -187,7 +187,7 @@ class Views:
         memory.
 
     Returns:
-      A line of text with the number of views and the memory that they take.
+      A message with the number of views and the size of their features.
     """
     start = time.monotonic()
     views = np.unique(np.concatenate([
@@ -217,7 +217,7 @@ class Views:
     return len({self._place(view) for view in views.tolist()})
 
   def _place(self, view):
-    """Returns the image of a view: its role and its row in the split."""
+    """Returns which image a view shows: the image's role and its row."""
     role = 'weak' if view >= self._first['weak'] else 'strong'
     return role, (view - self._first[role]) // self._copies[role]
 

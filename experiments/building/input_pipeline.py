@@ -20,8 +20,8 @@ from experiments import binary
 # read from disk, record by record.
 _MAX_IN_MEMORY_BYTES = 4 << 30
 _SPLITS = ('train_strong', 'train_weak', 'val', 'test')
-# Values of `input.weak_labels` -> the feature of a record that holds the label
-# map to learn from a weak image.
+# Maps each value of `input.weak_labels` to the feature of a record that holds
+# the label map from which a weak image is learnt.
 _LABELS = {'annotation': 'label', 'truth': 'truth'}
 
 
@@ -184,11 +184,11 @@ def train_rows(
     weak_batch_size: int,
     seed: int,
 ) -> Sequence[dict[str, np.ndarray]]:
-  """Returns which records are in each batch of `train_batches`.
+  """Returns the row numbers of the records in each batch of `train_batches`.
 
-  The arguments must be the same. Item `step` of the sequence is a dictionary of
-  the row numbers of the batch of that step: 'strong' in the split train_strong,
-  and 'weak' in train_weak.
+  The arguments must be those of `train_batches`. Item `step` of the sequence is
+  a dictionary with the row numbers of that step's batch: 'strong' holds rows of
+  the split train_strong, and 'weak' holds rows of train_weak.
   """
   return _zip(
       dataset, strong_batch_size, weak_batch_size, seed,
@@ -197,7 +197,7 @@ def train_rows(
 
 
 def _batch_fix(role, number):
-  """Returns the advice of a message about a batch larger than its split.
+  """Returns the advice for an error message about a batch that is too large.
 
   Args:
     role: 'strong' or 'weak'.
@@ -219,7 +219,7 @@ def _zip(dataset, strong_batch_size, weak_batch_size, seed, source_fn, join):
     weak_batch_size: weak images per batch.
     seed: seed of the order.
     source_fn: function that returns a split's records as a `grain.MapDataset`.
-    join: function that joins a strong and a weak batch to an item.
+    join: function that joins a strong and a weak batch into one item.
   """
   parts = []
   sizes = {'train_strong': strong_batch_size, 'train_weak': weak_batch_size}
@@ -305,8 +305,9 @@ def eval_batches(
 ) -> Iterator[types.Examples]:
   """Yields all records of a split in order, in batches of equal size.
 
-  The last batch is filled with copies of its last image. Every pixel of their
-  label maps is `types.UNLABELLED`, so that they do not count in any metric.
+  The last batch is filled up with copies of its last image. Every pixel of the
+  copies' label maps is `types.UNLABELLED`, so that the copies do not count in
+  any metric.
 
   Args:
     records: records of the split.
@@ -332,9 +333,9 @@ def indicator_batches(
 ) -> Iterator[types.Examples]:
   """Yields every weak image with its training label, in batches of equal size.
 
-  The last batch is filled with the first images of the split. There, their
-  instance id is -1: they count in the common harm of the batch, but do not move
-  an indicator.
+  The last batch is filled up with the first images of the split, which get the
+  instance id -1 there. These images count in the common harm of the batch, but
+  do not move an indicator.
 
   Args:
     records: records of the split train_weak.
@@ -352,6 +353,6 @@ def indicator_batches(
 
 
 def column(records: Sequence[dict[str, Any]], name: str) -> np.ndarray:
-  """Returns one feature of all records as an array; bytes become text."""
+  """Returns a feature of all records as an array, with bytes as strings."""
   values = [r[name] for r in records]
   return np.array([v.decode() if isinstance(v, bytes) else v for v in values])

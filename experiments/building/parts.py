@@ -1,8 +1,8 @@
 """Builds the networks and the training functions of a run.
 
-The config names losses, networks and weight rules. This module replaces the
-names by the functions of the library, adapted to the classes and the image
-shape of the set.
+The config names losses, networks and weight rules. This module replaces these
+names with functions of the library, adapted to the classes and the image shape
+of the set.
 """
 
 from collections.abc import Callable
@@ -70,8 +70,8 @@ class Network(NamedTuple):
       ImageNet weights see `pretrained.start_from`.
     mapping: how functions are mapped over the devices.
     strong_loss_fn: loss of exact masks.
-    alignment_loss_fn: loss of weak label maps from which alignments are
-      computed.
+    alignment_loss_fn: loss of weak label maps; alignments are computed from its
+      gradients.
     encode_fn: function (params, images) -> the output of the network's frozen
       part, a `types.Encoded`; None if no part is frozen.
   """
@@ -360,7 +360,9 @@ def _loss_by_kind(by_kind, default, augmentation_options):
 
 
 def _of_any_kind(loss_fn):
-  """Returns a loss that has the signature of a loss by kind, but ignores kinds.
+  """Wraps a loss of label maps so that it can be called like a loss by kind.
+
+  The wrapped loss ignores the kinds of the annotations.
 
   Args:
     loss_fn: loss of label maps.

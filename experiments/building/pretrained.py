@@ -26,8 +26,8 @@ from experiments import binary
 from experiments.building import imagenet_package
 from experiments.building import torch_file
 
-# The value of `model.weights` for the package that the extra [pretrained]
-# installs.
+# This value of `model.weights` selects the weights in the package that the
+# extra [pretrained] installs.
 INSTALLED = 'installed'
 EFFICIENTNET = 'efficientnet_unet'
 
@@ -66,10 +66,9 @@ def read(model: ml_collections.ConfigDict) -> types.Params | None:
 
   Args:
     model: model section of a config. `weights` is '', `INSTALLED`, or the path
-      of a file that holds a PyTorch `state_dict`: .safetensors, .npz or .pth. A
-      .pth file of a ResNet can only be read if torch is installed; that of
-      EfficientNet-Lite0 is read without it. `options` holds the depth of a
-      ResNet.
+      of a file that holds a PyTorch `state_dict`: .safetensors, .npz or .pth.
+      Reading a .pth file of a ResNet needs torch; reading the .pth file of
+      EfficientNet-Lite0 does not. `options` holds the depth of a ResNet.
 
   Returns:
     The parameters; None if `weights` is ''.
@@ -111,8 +110,8 @@ def start_from(
 ) -> train_step_lib.TrainState:
   """Returns a new run's state with a pretrained backbone in both networks.
 
-  The random decoders and heads are kept; only in them do the two networks then
-  differ.
+  The decoders and heads keep their random parameters. The two networks then
+  differ only in these.
 
   Args:
     state: state from `parts.Network.init_fn`.

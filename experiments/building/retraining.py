@@ -1,9 +1,9 @@
-"""Sets the first indicator of each instance to 1 - score of an earlier audit.
+"""Initializes the indicators of a run from the scores of an earlier audit.
 
-Otherwise, the indicators of a run expose faulty annotations late, after its
-networks have learnt something. An audit has scored all annotations in advance,
-from better evidence. `experiments/results/retraining.md` shows how much this
-helps.
+Each instance starts with the indicator 1 - score. Otherwise, the indicators of
+a run expose faulty annotations only late, once its networks have learnt
+something. The audit has scored all annotations before the run starts, and from
+better evidence. `experiments/results/retraining.md` shows how much this helps.
 """
 
 import csv
@@ -54,9 +54,9 @@ def read(
   """Reads the first indicators of a run from the table of an audit.
 
   Args:
-    weighting: weighting section of a config. `initial_from` is '' or the
-      audit.csv of any run on the same weak images; `initial_indicator` is the
-      indicator of images that the audit did not score.
+    weighting: weighting section of a config. `initial_from` is '' or the path
+      of the audit.csv of any run on the same weak images; `initial_indicator`
+      is the indicator of images that the audit did not score.
     dataset: set of the run.
 
   Returns:
@@ -64,7 +64,7 @@ def read(
 
   Raises:
     binary.UserError: if the file cannot be read, is not the table of an audit,
-      or lists other images than the set.
+      or lists images that are not in the set.
   """
   path = weighting.initial_from
   if not path:
@@ -102,11 +102,11 @@ def read(
 
 
 def learnt_from(path: str) -> str:
-  """Returns from which exact masks an audit learnt: 'strong', 'val' or ''.
+  """Returns which exact masks an audit learnt from: 'strong', 'val' or ''.
 
-  The answer is in the file audit.json beside audit.csv; without that file, it
-  is ''. Audits of older versions did not record it. They also learnt from the
-  validation split.
+  The answer is read from the file audit.json next to audit.csv; without that
+  file, it is ''. Audits of older versions did not record the answer. Since they
+  also learnt from the validation split, the answer for them is 'val'.
 
   Args:
     path: path of audit.csv.
@@ -122,7 +122,7 @@ def learnt_from(path: str) -> str:
 def start_from(
     state: train_step_lib.TrainState, indicators: np.ndarray | None
 ) -> train_step_lib.TrainState:
-  """Returns a new run's state with other first indicators.
+  """Replaces the first indicators in the state of a new run.
 
   Args:
     state: state from `parts.Network.init_fn`.

@@ -5,8 +5,8 @@ protocol number, the sizes of C types, the saved object, and the keys of its
 storages. The storages follow, each as its length (int64) and its raw values.
 
 A pickle may name functions to call, which lets a hostile file run code. This
-module therefore accepts only a few names and replaces them by harmless objects
-of its own; at any other name, it stops with an error.
+module therefore accepts only a few names and replaces them with harmless
+objects of its own; at any other name, it stops with an error.
 """
 
 import collections
@@ -30,7 +30,7 @@ class _Storage:
 
 
 class _Tensor:
-  """A tensor, as its position, shape and strides within a storage.
+  """A tensor, described by its position, shape and strides within a storage.
 
   The values of the storage are read later.
   """
@@ -88,7 +88,7 @@ def read_legacy(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     A dictionary from names to arrays, float32 or int64.
 
   Raises:
-    ValueError: if the file is of another format, is damaged, or holds objects
+    ValueError: if the file has another format, is damaged, or holds objects
       other than arrays; the message is one line.
     OSError: if the file cannot be read.
   """

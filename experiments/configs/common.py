@@ -10,7 +10,7 @@ import ml_collections
 
 from experiments.configs import versions
 
-# Method -> the values that it changes. All other values are the same for all
+# The values that each method changes. All other values are the same for all
 # methods.
 METHODS = {
     'strong_only': dict(
@@ -73,8 +73,8 @@ METHODS = {
     # Tarvainen and Valpola, 2017 (https://arxiv.org/abs/1703.01780): for each
     # of the two networks, a teacher holds the running mean of its parameters.
     # Each network learns from its own teacher, and the teachers make the
-    # predictions. No weak label is used. CutMix takes the place of the noise on
-    # the images of the network, as in French et al., 2020
+    # predictions. No weak label is used. CutMix replaces the noise that the
+    # paper adds to the network's images, as in French et al., 2020
     # (https://arxiv.org/abs/1906.01916).
     'mean_teacher': dict(
         supervision=dict(weak_scale=0.0),
@@ -110,7 +110,7 @@ METHODS = {
     ),
     'dii': dict(co_regularization=dict(scale=0.0)),
     'dii_dcr': dict(),
-    # Trains twice: the first training corrects the weak labels for the second.
+    # Trains twice: the first run corrects the weak labels for the second run.
     # This is our own addition.
     'dii_dcr_refine': dict(supervision=dict(refine=True)),
     'uniform_refine': dict(
@@ -118,8 +118,8 @@ METHODS = {
         weighting=dict(name='uniform'),
         co_regularization=dict(scale=0.0),
     ),
-    # Computes exact alignments from the gradients of all layers, not only of
-    # the last one. They still use the alignment loss.
+    # Computes exact alignments from the gradients of the alignment loss in all
+    # layers, not only in the last one.
     'dii_dcr_all_layers': dict(weighting=dict(name='dii')),
     # The method that is closest to Algorithm 1 of the paper and to its authors'
     # code: the lookahead step descends the training loss in all layers, and the
@@ -189,7 +189,7 @@ NETWORKS = {
 }
 
 
-# The values of the optimizer that networks with ImageNet weights change.
+# The optimizer settings of networks that start from ImageNet weights.
 _OPTIMIZERS = {
     name: dict(learning_rate=2e-3)
     for name in NETWORKS if name.startswith('effnet')}
@@ -208,11 +208,12 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
       # augmentation.
       seed=0,
       train_steps=400,  # The number of updates of both networks.
-      # The number of steps between two lines of log.jsonl and the terminal.
+      # The number of steps between two lines in log.jsonl and on the terminal.
       log_every_steps=20,
       # The number of steps between two evaluations of the validation split.
       eval_every_steps=100,
-      # The number of steps between two checkpoints, from which a run resumes.
+      # The number of steps between two checkpoints. A stopped run resumes from
+      # the newest one.
       checkpoint_every_steps=100,
       # The run ends after this many consecutive updates that are not finite.
       max_skipped_in_a_row=20,
@@ -259,7 +260,7 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           # 'installed' for those of the extra [pretrained]. '' starts from
           # random weights.
           weights='',
-          # The learning rate of that encoder, as a share of
+          # The learning rate of the pretrained encoder, as a share of
           # `optimizer.learning_rate`; only 'efficientnet_unet' may have a value
           # other than 1.
           encoder_rate=1.0,
@@ -284,8 +285,8 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
       supervision=dict(
           strong_loss='cross_entropy_dice',
           weak_loss='cross_entropy_dice',
-          # Kind of annotation -> ((factor, loss), ...), whose sum is the loss
-          # of that kind. Kinds that are not listed use `weak_loss`.
+          # Maps a kind of annotation to ((factor, loss), ...). The weighted sum
+          # is the loss of that kind. Kinds that are not listed use `weak_loss`.
           loss_by_kind=dict(),
           strong_scale=1.0,
           weak_scale=1.0,
@@ -318,13 +319,15 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           initial_from='',
           every_steps=1,
           start_step=0,
-          # Which indicators are moved at once: those of the weak images in the
-          # batch, or with 'all', those of all weak images in a separate pass.
+          # Which indicators move together: with 'batch', those of the weak
+          # images in a batch; with 'all', those of all weak images, in a
+          # separate pass.
           instances='batch',
           method='forward',
-          # Whether the harm that all images of a batch share is subtracted. If
-          # it is not, the indicators of good annotations sink once the strong
-          # images are learnt by heart: see experiments/results/phantom.md.
+          # Whether the harm that all images of a batch share is subtracted from
+          # their alignments. If it is not, the indicators of good annotations
+          # sink once the strong images are learnt by heart: see
+          # experiments/results/phantom.md.
           without_common_harm=True,
       ),
       co_regularization=dict(

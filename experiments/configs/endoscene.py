@@ -1,7 +1,7 @@
 """Configures CVC-EndoSceneStill, real colonoscopy images with polyps.
 
-The split is the published one. Exact masks are used of only 10 % of the
-training images.
+The split is the published one. Only 10 % of the training images are used with
+their exact masks.
 
 python -m data_prep.prepare --dataset=endoscene --source=FOLDER \
     --image_size=96 --output=data/endoscene

@@ -2,8 +2,8 @@
 
 The config of a run is stored in its folder, while the keys in `common` change
 with the code. Whoever adds, renames or removes a key must raise `VERSION` and
-add a function to `_STEPS` that upgrades older configs. A new key gets the value
-with which the older code behaved in the same way.
+add a function to `_STEPS` that upgrades older configs. That function gives a
+new key the value with which today's code behaves as the older code did.
 """
 
 import copy
@@ -38,7 +38,7 @@ _ADDED_IN_1 = {
 def _from_1(config):
   """Upgrades a config of version 1 in place.
 
-  It adds the keys that such a config may lack, and deletes one that is not used
+  Adds the keys that such a config may lack, and deletes a key that is not used
   any more.
   """
   for name, value in _ADDED_IN_1.items():

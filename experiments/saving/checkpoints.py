@@ -5,8 +5,8 @@ record up to that step (session.json, history.npz), and manifest.json. The
 manifest is written last. It lists the size and sha256 of every other file, the
 step and the run, and a sha256 of itself.
 
-The folder is written under another name and renamed when it is complete. If a
-folder is named after a step, it was therefore complete once. If it was damaged
+The folder is written under another name and renamed when it is complete. A
+folder that is named after a step was therefore complete once. If it was damaged
 afterwards, it does not match its manifest, and an older checkpoint is used.
 """
 
@@ -50,7 +50,7 @@ class Checkpoint(NamedTuple):
 
 
 def state_sha256(state: Any) -> str:
-  """Returns a sha256 of the arrays of a tree: path, shape, dtype and values."""
+  """Returns a sha256 of the paths, shapes, dtypes and values of all arrays."""
   digest = hashlib.sha256()
   for path, leaf in jax.tree_util.tree_leaves_with_path(state):
     leaf = np.ascontiguousarray(leaf)
@@ -82,7 +82,8 @@ class Checkpoints:
       run_id: id of the run to which the checkpoints belong; '' allows any run.
       also: other ids that are accepted. A run whose config was changed had
         another id before the change.
-      max_to_keep: number of newest checkpoints to keep, besides the best one.
+      max_to_keep: number of newest checkpoints to keep; the best one is kept as
+        well.
     """
     self._folder = os.path.join(os.path.abspath(workdir), 'checkpoints')
     self._shown = os.path.join(workdir, 'checkpoints')
@@ -181,7 +182,7 @@ class Checkpoints:
     shutil.rmtree(hidden)
 
   def clean(self) -> None:
-    """Deletes the unfinished checkpoints that killed sessions left.
+    """Deletes the unfinished checkpoints that killed sessions left behind.
 
     Only the process that holds the lock of the folder may call this.
     """
@@ -200,15 +201,15 @@ class Checkpoints:
     """Reads the newest intact checkpoint; returns None if none exists.
 
     Args:
-      state: a state with the structure of the one to restore, such as that of a
-        fresh run. Its leaves are arrays, or only shapes and dtypes.
+      state: a state with the structure of the one to restore, such as the state
+        of a fresh run. Its leaves are arrays, or only shapes and dtypes.
       step: step of the checkpoint to read; None reads the newest intact one.
       set_aside: whether to rename damaged checkpoints that are newer than the
         returned one to STEP.damaged, so that their steps can be written again.
         Only the process that holds the lock of the folder may do so.
 
     Raises:
-      binary.UserError: if checkpoints exist but none is intact, if that of
+      binary.UserError: if checkpoints exist but none is intact, if the one of
         `step` is missing or damaged, or if the checkpoint belongs to another
         model or set.
     """
@@ -313,8 +314,8 @@ def _orbax():
   In a run of several processes, only one of them writes. The checkpointer is
   cached, because every new one permanently takes a little memory.
   """
-  # Errors of Orbax are reported in one line. Without this filter, its threads
-  # would also log pages about each of them.
+  # Errors of Orbax are reported in one line. Without this filter, the threads
+  # of Orbax would also log pages of text about each error.
   for logger in logging.get_absl_logger(), python_logging.getLogger('asyncio'):
     logger.addFilter(_is_not_of_orbax)
   here = jax.process_index()
@@ -356,6 +357,6 @@ def _describe(entry):
 
 def _first_line(error, folder=''):
   full = 'No space left on device'
-  if full in str(error):  # Orbax puts other lines before this text.
+  if full in str(error):  # Orbax puts other lines before this one.
     return full + (system_errors.room(folder) if folder else '')
   return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

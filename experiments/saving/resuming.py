@@ -1,8 +1,9 @@
 """Decides which keys of the config may change when a run is resumed.
 
-Trained twice with the same config, a run gives the same numbers. A few keys may
-nevertheless change while it is stopped: how often it logs, evaluates and saves,
-how many steps it takes, and how they are spread over the devices.
+Two runs with the same config give the same numbers. While a run is stopped, a
+few keys of its config may nevertheless be changed: how often the run logs,
+evaluates and saves, how many steps it takes, and how the steps are spread over
+the devices.
 `bit_equality` records which part of a run can still be repeated exactly.
 """
 
@@ -17,8 +18,8 @@ from experiments import binary
 from experiments.building import parts
 from experiments.configs import versions
 
-# Keys that may change -> whether the change makes the run differ from one that
-# was trained without interruption.
+# Maps each key that may change to whether the change makes the numbers of the
+# resumed run differ from those of an uninterrupted run.
 MAY_CHANGE = {
     'train_steps': True,
     'mapping': True,
@@ -33,13 +34,13 @@ MAY_CHANGE = {
 _LATER_IN_1 = (
     ('weighting', 'initial_from'), ('input', 'corrected_labels'),
     ('supervision', 'refine'))
-# Keys that are never compared. The folder of a set may have moved, so that its
+# Keys that are never compared. The folder of a set may have moved, so the set's
 # fingerprint is compared instead.
 _ANYWHERE = ('input.data_dir', 'version')
 
 
 class Change(NamedTuple):
-  """A change of one key of a config: its name, and its old and new value."""
+  """A change of a config's key: the key's name, and its old and new value."""
 
   name: str
   old: Any
@@ -141,10 +142,10 @@ def joint(
     saved: ml_collections.ConfigDict, config: ml_collections.ConfigDict,
     step: int,
 ) -> str:
-  """Returns a line about the learning rate after a change of the run's length.
+  """Describes the jump of the learning rate after the run's length was changed.
 
-  The schedule depends on the number of steps, so that the learning rate jumps
-  at the step at which the run is resumed.
+  The schedule depends on the total number of steps. If this number is changed,
+  the learning rate jumps at the step at which the run is resumed.
 
   Args:
     saved: config in the folder.
@@ -164,15 +165,15 @@ def bit_equality(
   """Divides a run into pieces, each of which can be repeated bit for bit.
 
   Args:
-    before: pieces from the earlier sessions of the run; None if it did not
-      record them.
+    before: pieces from the earlier sessions of the run; None if they were not
+      recorded.
     found: changes of the config in this session.
     step: step at which this session resumes the run; 0 if it starts the run.
 
   Returns:
     A dictionary for each piece: its first step, the reason why a new piece
-    begins there, and the versions of hybridseg and of the config that repeat
-    the piece.
+    begins there, and the versions of hybridseg and of the config with which the
+    piece can be repeated.
   """
   here = {'hybridseg': hybridseg.__version__,
           'config_version': versions.VERSION}

@@ -1,4 +1,4 @@
-"""Locks the folder of a run, and keeps its config, its set and its sessions."""
+"""Locks the folder of a run; stores the run's config, its set and sessions."""
 
 import contextlib
 import fcntl
@@ -34,7 +34,7 @@ def open_checkpoints(
 ) -> checkpoints_lib.Checkpoints:
   """Opens the checkpoints of a run.
 
-  Checkpoints that were written before its config was changed are also accepted.
+  Checkpoints from before a change of the run's config are also accepted.
 
   Args:
     workdir: folder of the run; it need not exist.
@@ -59,8 +59,8 @@ def read_dataset(
 ) -> input_pipeline.Dataset:
   """Returns the description of a run's set, without its records.
 
-  The records may have been deleted since. The splits of the returned set have
-  the right lengths but hold no records.
+  The records may have been deleted since the run. The splits of the returned
+  set have the right lengths but hold no records.
 
   Args:
     workdir: folder of the run.
@@ -184,7 +184,7 @@ def _read_before(workdir):
 
 
 def _check_unedited(path, config, run):
-  """Raises an error if config.json is not as a session of the run wrote it."""
+  """Raises an error if config.json was changed after a session wrote it."""
   ids = run.get('run_ids')
   if ids and run['sessions'] and resuming.run_id(
       config, run['sessions'][0]['dataset_fingerprint']) not in ids:
@@ -292,8 +292,9 @@ def open_run(
         'fingerprint': dataset.fingerprint,
         'preparation': dataset.preparation._asdict(),
     }))
-    # Write run.json first, since it holds the hash of config.json. Otherwise, a
-    # kill between the two would make config.json look as if it was edited.
+    # Write run.json first, since it holds the hash of config.json. Otherwise,
+    # if the process was killed between the two writes, config.json would look
+    # as if it had been edited.
     write_json(os.path.join(workdir, 'run.json'), {
         'sessions': [*sessions, session],
         'run_ids': [*dict.fromkeys(ids)],
@@ -325,7 +326,7 @@ def _warn_of_switches(before, session):
 
 
 def read_config(workdir: str) -> ml_collections.ConfigDict:
-  """Returns the locked config of a run, upgraded to today's version.
+  """Returns the config of a run, upgraded to today's version and locked.
 
   Raises:
     binary.UserError: if the folder has no config.json, or if it was edited.
@@ -342,7 +343,7 @@ def read_config(workdir: str) -> ml_collections.ConfigDict:
 
 
 def _read_run(workdir):
-  """Reads run.json; if it is missing, returns an empty list of sessions."""
+  """Reads run.json; if it is missing, returns a run without any session."""
   path = os.path.join(workdir, 'run.json')
   try:
     return run_schema.read(path, run_schema.RUN)
@@ -372,8 +373,8 @@ def differences(
 ) -> list[str]:
   """Describes each difference between the entries of two sessions in one line.
 
-  Only the properties of the code, the set and the machine are compared on which
-  the numbers of a run may depend.
+  Only properties of the code, the set and the machine that may affect the
+  numbers of a run are compared.
   """
   names = ('commit', 'dirty_sha256', 'dataset_fingerprint', 'device_kind',
            'num_devices', 'processor', 'cpu_isa', 'nproc', 'xla_flags',

@@ -16,7 +16,7 @@ from experiments import binary
 from experiments.saving import run_schema
 
 
-_LEAST_MEAN = 0.2  # If the mean of the indicators is lower, a warning follows.
+_LEAST_MEAN = 0.2  # If the mean indicator is lower, a warning is printed.
 
 
 _FLOAT = run_schema.Is(
@@ -34,8 +34,9 @@ def known_best(session: dict[str, Any]) -> dict[str, Any] | None:
   """Returns the best evaluation that the record of a checkpoint contains.
 
   Args:
-    session: JSON part of the record. Older versions recorded an evaluation of
-      nan as the best if it came first; it is ignored.
+    session: the part of the record that is stored as JSON. If the Dice of the
+      first evaluation was nan, older versions recorded that evaluation as the
+      best; it is ignored.
 
   Returns:
     A dictionary with the keys `step` and `val_dice`, or None.
@@ -55,8 +56,8 @@ class Log:
   Attributes:
     lines: lines of log.jsonl, each a dictionary with the key `step`.
     best: `step` and `val_dice` of the best evaluation so far, or None.
-    skipped_in_a_row: number of consecutive skipped updates that end with the
-      latest step passed to `collect`.
+    skipped_in_a_row: number of updates that were skipped in a row, up to and
+      including the latest step passed to `collect`.
   """
 
   def __init__(self, workdir: str):
@@ -101,7 +102,8 @@ class Log:
   def history(self) -> dict[str, np.ndarray]:
     """Returns the indicators at each of T evaluations, as named arrays.
 
-    They are the indicators, [T, N], and the steps of the evaluations, [T].
+    The arrays are 'indicators', [T, N], and 'step', the step of each
+    evaluation, [T].
     """
     steps = [step for step, _ in self._history]
     indicators = [weights for _, weights in self._history]
@@ -218,7 +220,7 @@ class Log:
 class Progress:
   """Reports the speed and the time left on the terminal and in timing.jsonl.
 
-  These values depend on the machine, and log.jsonl must not.
+  These values depend on the machine, so they must not be in log.jsonl.
   """
 
   _SHOWN = {

@@ -1,8 +1,8 @@
 """Checks the JSON files in the folder of a run.
 
-People pass on folders of runs, repair them by hand, or take another folder for
-one. Before a file is used, it is therefore compared with the schema of what a
-run writes. The first mismatch raises an error of one line.
+People pass on folders of runs, repair them by hand, or mistake some other
+folder for one. Before a file is used, it is therefore checked against the
+schema of what a run writes. The first mismatch raises an error of one line.
 """
 
 from collections.abc import Callable
@@ -57,7 +57,7 @@ _DIGITS = Is('a whole number as text', lambda x: (
 
 
 class Maybe(NamedTuple):
-  """A schema for an optional value, which may be null or have no key at all."""
+  """A schema for an optional value, which may be null or missing."""
 
   schema: Any
 
@@ -216,7 +216,7 @@ def check_dataset(facts: Any, path: str) -> None:
 
 
 def digest(facts: Any) -> str:
-  """Returns a sha256 of JSON content that ignores layout and order of keys."""
+  """Returns a sha256 of a JSON value; the order of its keys does not matter."""
   text = json.dumps(facts, sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()
 

@@ -38,7 +38,7 @@ _HOST_FLAG = 'coordinator'
 
 
 def diff() -> str:
-  """Returns the uncommitted changes of the code, as text of a git diff.
+  """Returns the uncommitted changes of the code, as the text of a git diff.
 
   Returns '' if the code lies outside this project's own repository. If it was
   copied or installed into another repository, the commits and changes there
@@ -108,13 +108,13 @@ def install_line(session: Mapping[str, Any], *, extras: str = 'run') -> str:
 
 
 def without_paths(value: Any) -> Any:
-  """Shortens the absolute paths in a text to their last part.
+  """Shortens the absolute paths in a string to their last part.
 
   '--workdir=/home/jane/runs/a' becomes '--workdir=.../a'. Addresses such as
   gs://bucket/a are kept, since they are not folders of the machine.
 
   Args:
-    value: text, or nested lists and dictionaries of texts.
+    value: a string, or nested lists and dictionaries of strings.
   """
   if isinstance(value, dict):
     return {k: without_paths(v) for k, v in value.items()}
@@ -132,7 +132,7 @@ def without_paths(value: Any) -> Any:
 
 
 def _is_path(text):
-  """Returns whether a text is a single absolute path, perhaps with spaces."""
+  """Returns whether a string is one absolute path, which may hold spaces."""
   return bool(re.match(r'(~|[A-Za-z]:)?[/\\]', text)) and not re.search(
       r'[,;:=\'"]|\s-', text[2:])
 
@@ -164,7 +164,7 @@ def _is_own():
 
 
 def _processor():
-  """Returns the model name of the processor, if it can be found out."""
+  """Returns the model name of the processor, or its type if that is unknown."""
   try:
     with open('/proc/cpuinfo', encoding='utf-8') as f:
       names = [x.split(':')[1].strip() for x in f if x.startswith('model name')]
@@ -182,8 +182,8 @@ def _version(package):
 
 def _git(*args):
   here = os.path.dirname(os.path.abspath(__file__))
-  # Within a git hook or alias, variables such as GIT_DIR are set. They would
-  # point git to another repository.
+  # Within a git hook or alias, environment variables such as GIT_DIR are set.
+  # They would point git to another repository.
   clean = {k: v for k, v in os.environ.items() if not k.startswith('GIT_')}
   try:
     out = subprocess.run(

@@ -1,8 +1,8 @@
-"""Records settings outside the config on which the numbers of a run depend.
+"""Records settings outside the config that affect the numbers of a run.
 
-These switches belong to JAX and to drivers. Each session records their values
-when it starts. If another session does not reproduce its numbers, `differences`
-names the switches that may be the cause.
+These settings, called switches, belong to JAX and to drivers. Each session
+records their values when it starts. If another session does not reproduce the
+numbers, `differences` names the switches that may be the cause.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,8 @@ import os
 
 import jax
 
-# Names in `jax.config`; each is also an environment variable in capitals.
+# Names in `jax.config`. Each can also be set by an environment variable, whose
+# name is the same in capitals.
 # Switches that choose the devices are left out, because a session records its
 # devices themselves.
 JAX = (
@@ -65,7 +66,7 @@ def read() -> dict[str, str]:
   """Returns the values of the switches of JAX and of the environment variables.
 
   Switches that this version of JAX does not have are left out. All values are
-  text; a variable that is not set has the value ''.
+  strings; a variable that is not set has the value ''.
   """
   found = {
       name: _text(getattr(jax.config, name))

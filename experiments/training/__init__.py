@@ -4,5 +4,5 @@
 loop; it uses `indicator_pass` to move the indicators of all images at once, and
 `stopping` to handle stop signals. `finishing` evaluates the run, and
 `closing_words` prints the summary. `refining` and `calibration` correct the
-weak labels between two trainings. `reproduce` repeats a finished run.
+weak labels of a first run for a second one. `reproduce` repeats a finished run.
 """

@@ -3,13 +3,13 @@
 To correct a weak label, `hybridseg.refinement` adds the evidence of the
 annotation to that of the networks: the constant `inside` where the annotation
 shows an object, and the constant `outside` where it shows none. This module
-finds both constants for each kind of annotation, such as boxes. It draws weak
-annotations of this kind from exact masks, with the usual care, and refines
-them. It chooses the constants whose refined labels are closest to the masks.
+finds both constants for each kind of annotation, such as boxes. It draws
+careful annotations of this kind from exact masks and refines them. It chooses
+the constants with which the refined labels are closest to the masks.
 
-The exact masks are those of the strong training images. The networks have
-learnt these images, but they have seen the weak images just as often. Constants
-from images that are new to the networks would rely on the annotations too much
+The exact masks are those of the strong training images. The networks have seen
+these images in training, but the weak images just as often. Constants from
+images that are new to the networks would rely on the annotations too much
 (experiments/results/refinement.md).
 """
 
@@ -76,8 +76,8 @@ def refine(
   Args:
     probabilities: mean probabilities of the networks, float [H, W, K].
     label: label map of the annotation, uint8 [H, W].
-    present: whether a tag names each class as present, uint8 [K].
-    constants: pairs of the constants inside and outside, float [C, 2].
+    present: for each class, whether a tag names it as present, uint8 [K].
+    constants: pairs (inside, outside) of constants, float [C, 2].
     trust: trust in the annotation, float [].
     num_classes: number of classes K.
 
@@ -97,14 +97,14 @@ def calibrate(
 ) -> dict[int, Constants]:
   """Learns the constants of each kind from exact masks.
 
-  The subjects are divided into folds, and each fold is left out in turn. From
-  the annotations m that were drawn from masks of the other subjects, the pair
-  of constants c = (inside, outside) is chosen that maximises
+  The subjects are divided into folds, and each fold is left out in turn. The
+  pair of constants c = (inside, outside) is chosen to maximise
 
     sum_m Dice_m(c) - 0.02 ||c - (1, 2)||^2,
 
-  where Dice_m(c) compares the annotation, refined with c, with its exact mask.
-  The result is the mean of the pairs over the folds.
+  where m runs over the annotations that were drawn from masks of the other
+  folds, and Dice_m(c) is the Dice between annotation m, refined with c, and its
+  exact mask. The result is the mean of the pairs over the folds.
 
   Args:
     looked_at: pairs of a record whose `label` is an exact mask, and the mean

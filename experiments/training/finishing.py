@@ -47,13 +47,13 @@ def finish(
 ) -> dict[str, Any]:
   """Evaluates the final state on the test split, and returns the results.
 
-  One of the processes also writes them to metrics.json, and writes tables,
-  plots and the report beside it.
+  One of the processes also writes the results to metrics.json, and the tables,
+  plots and report next to it.
 
   Args:
     session: session that trained the run.
     state: state after the last step, on the devices.
-    val_counts: confusion counts of the validation split at that step; with
+    val_counts: confusion counts of the validation split after that step; if
       None, the validation split is evaluated here.
 
   Raises:

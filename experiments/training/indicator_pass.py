@@ -31,8 +31,8 @@ def make(
 
     - the state, placed on the devices; its buffers are donated.
     - the number of updates done.
-    - a strong batch on the host; indicators rise if weak gradients point in the
-      direction of its gradient.
+    - a strong batch on the host; the indicator of a weak image rises if the
+      image's gradient points in the direction of this batch's gradient.
     - a random key, placed on the devices.
   """
   weighting, options = config.weighting, config.input

@@ -41,7 +41,7 @@ class Schedule(NamedTuple):
 
 
 class Session(NamedTuple):
-  """The objects that one session of a run works with, except for its state.
+  """The objects that a session of a run works with, except for the train state.
 
   A session lasts from the start of the process to its end. A run that was
   resumed has had several sessions.
@@ -51,11 +51,11 @@ class Session(NamedTuple):
     dataset: set of the run, with its corrected labels, if any.
     parts: networks and mapped functions of the run.
     batches: yields the batches of the remaining steps.
-    rows: sequence over all steps, from `input_pipeline.train_rows`; it contains
-      which records are in the batch of a step.
+    rows: sequence from `input_pipeline.train_rows`, whose item for each step
+      holds the row numbers of the records in that step's batch.
     schedule: the seed, the length and the intervals of the run.
-    evaluate: function that takes the parameters of the networks and records,
-      and returns predictions and confusion counts.
+    evaluate: function that takes the networks' parameters and the records to
+      evaluate, and returns predictions and confusion counts.
     move_indicators: function from `indicator_pass.make`.
     checkpoints: checkpoints of the run.
     log: content of log.jsonl, and the history of the indicators.

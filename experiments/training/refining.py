@@ -1,4 +1,4 @@
-"""Corrects the weak labels of a finished run, for people or for another run.
+"""Corrects the weak labels of a finished run, for review or for another run.
 
 At each pixel, the corrected label is the class c that maximises
 
@@ -43,7 +43,7 @@ from experiments.training import calibration
 
 # Annotations whose indicator is below this value are ignored.
 THRESHOLD = 0.7
-# The name of the first training's folder, within the folder of the second.
+# The name of the first run's folder, within the folder of the second run.
 FIRST_FOLDER = 'first'
 
 
@@ -55,7 +55,7 @@ def train_first(
 ) -> None:
   """Trains the first of two runs, and corrects the labels for the second.
 
-  If an earlier call was stopped, this one continues where it ended.
+  If an earlier call was stopped, this one continues where that one stopped.
 
   Args:
     config: config of the run, with `supervision.refine`.
@@ -103,7 +103,7 @@ def refine(run_dir: str, output: str) -> dict[str, Any]:
   Args:
     run_dir: folder of the run.
     output: folder to write, as `building.corrections` describes it, with a file
-      corrected.json in addition. It only appears once it is complete.
+      corrected.json in addition. The folder only appears once it is complete.
 
   Returns:
     The content of corrected.json: the constants of each kind, the Dice that

@@ -16,8 +16,8 @@ def reproduce(
   """Trains the run in `run_dir` again, and compares the two final states.
 
   First prints the command that installs the code and the packages of the first
-  run, because the last bits are likely to differ with other ones. At the end,
-  prints whether the states are equal.
+  run, because with other versions, the last bits of the numbers are likely to
+  differ. At the end, prints whether the states are equal.
 
   Args:
     run_dir: folder of a finished run.

@@ -1,4 +1,4 @@
-"""Stops a training on SIGTERM or Ctrl-C, after it has saved a checkpoint."""
+"""Stops training on SIGTERM or Ctrl-C, after a checkpoint was saved."""
 
 import os
 import signal
@@ -13,8 +13,9 @@ class StopRequest:
   """A context in which SIGTERM and Ctrl-C stop the training after a step.
 
   Python handles a signal only between two of its own instructions. While XLA
-  compiles a program, this can take minutes. If there is nothing to save, a
-  thread therefore ends the process `patience_s` after the signal.
+  compiles a program, the next instruction can be minutes away. If there is
+  nothing to save, a thread therefore ends the process `patience_s` after the
+  signal.
 
   Attributes:
     nothing_to_save: whether the process may end without a loss, because

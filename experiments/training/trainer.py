@@ -38,8 +38,7 @@ def train_and_evaluate(
     config: locked config, see `experiments/configs/common.py`.
     workdir: folder of the run.
     should_stop: function that takes the number of updates done and returns
-      whether to save and stop; with None, the training stops on SIGTERM and
-      Ctrl-C.
+      whether to save and stop; if None, training stops on SIGTERM and Ctrl-C.
     record_machine: whether the folder may name the machine and absolute paths,
       see `session.describe`.
 
@@ -106,8 +105,8 @@ def _train(session, state, step, should_stop, request):
     step += 1
     state = session.move_indicators(state, step, drawn.strong, key)
     if request.nothing_to_save:
-      # Set this after the first step, because that step compiles, during which
-      # a signal should end the process.
+      # Set this only after the first step. That step is compiled, and a signal
+      # during the compilation should end the process.
       request.nothing_to_save = False
       session.progress.start(step)
     pending.append((step, metrics))
@@ -128,8 +127,8 @@ def _compile_evaluation(session, state):
 def _agree_to_stop(session, step, wanted):
   """Returns whether to stop at this step; all processes get the same answer.
 
-  Several processes only ask each other at the steps that are logged, where they
-  have to wait for each other anyway.
+  If there are several processes, they only exchange their answers at the steps
+  that are logged, where they have to wait for each other anyway.
 
   Args:
     session: session of the run.
@@ -164,7 +163,8 @@ def _causes(session, step, nonfinite):
     nonfinite: the metric of that name, from the training step.
 
   Returns:
-    'terms' -> names of the loss terms; 'strong', 'weak' -> ids of the images.
+    A dictionary: 'terms' holds the names of the loss terms; 'strong' and 'weak'
+    hold the ids of the images.
   """
   terms = nonfinite['terms']
   causes = {'terms': sorted(name for name in terms if terms[name])}

@@ -5,8 +5,8 @@ python -m experiments.sweep --config=experiments/configs/tables/acdc.py \
 
 The runs are small enough for a CPU: images of 64 x 64 pixels, a small U-Net and
 400 steps. After only 200 steps, networks that learn from exact masks alone do
-not find the ventricles yet. No faults are planted, since the scribbles are
-those that people drew.
+not find the ventricles yet. No faults are planted, since people drew the
+scribbles.
 
 Variant: `debug`, whose runs take seconds.
 """

@@ -1,9 +1,9 @@
 """Holds the default values of all tables, which compare methods on a set.
 
-The other files of this folder change them for one set each. A table is a grid
+Each other file of this folder adapts these values to one set. A table is a grid
 of runs: each method is trained with each fraction of strong images, each kind
-of weak labels, each fraction of faulty ones, and each seed. All other settings
-are in `base` and are the same for all methods.
+of weak labels, each fraction of faulty labels, and each seed. All other
+settings are in `base` and are the same for all methods.
 """
 
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def get_table(
       image_size=64,  # The height and width of the records, in pixels.
       # The names of the methods, from `METHODS` and `variants`.
       methods=tuple(common.METHODS),
-      # Methods that only this table has: name -> the values that it changes.
+      # Methods that only this table has, with the values that each changes.
       variants=dict(),
       reference='dii_dcr',  # The method that all others are compared with.
       strong_fractions=(0.1,),  # The shares of images with exact masks.
