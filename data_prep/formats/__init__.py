@@ -7,13 +7,14 @@ has these members:
   def detect(source: pathlib.Path) -> bool
     Returns whether the folder `source` looks like this format.
   def read(source, output, *, options: Options) -> Imported
-    Reads the folder `source`. Pictures and masks that a manifest cannot name as
-    they are get converted and written below the folder `output`.
+    Reads the folder `source`. Pictures and masks in a form that a manifest does
+    not allow are converted and written below the folder `output`.
   def write(manifest, output) -> None
-    Writes a manifest in this format below `output`; `table` cannot write.
+    Writes a manifest in this format below `output`. The module `table` has no
+    such function.
 
 Shapes in rows have the coordinates of a manifest, see `data_prep.manifest`.
-Readers and writers convert from and to those of their format.
+Readers and writers convert them from and to the coordinates of their format.
 """
 
 from typing import Any, NamedTuple
@@ -25,14 +26,15 @@ class Options(NamedTuple):
   """The user's options for reading a source.
 
   Attributes:
-    classes: class names, background first; None takes those of the source.
+    classes: class names, background first; None takes the names that the source
+      gives.
     mask_values: maps each stored mask value to its class, or to 255 if it means
       unlabelled, like `values` in a manifest. None keeps stored values, except
       that 255 is read as 1 if all masks of a kind hold only 0 and 255.
-    scribble_values: the mapping for scribbles, if their values have another
-      meaning than those of masks.
+    scribble_values: the same mapping for scribbles, if their stored values
+      differ in meaning from those of masks.
     mask_threshold: stored mask values of at least this number become class 1,
-      and smaller ones background; None takes the values as they are.
+      and smaller values background; None applies no threshold.
     masks_are: kind of the masks: 'mask', 'coarse_mask' or 'scribble'.
     masks_are_given: whether the user gave `masks_are`. If not, and a set has
       both run lengths and polygons, the run lengths count as no more exact
@@ -42,10 +44,10 @@ class Options(NamedTuple):
       has four of them.
     voc_boxes_from: coordinate of the first pixel in VOC's boxes, 0 or 1. None
       means 0 if a box of the set has a coordinate of 0, and 1 otherwise.
-    lines_are: kind of open lines: 'scribble', or 'line' if they are the objects
-      and not only marks on them.
-    stroke_width: width in pixels of strokes and lines for which the source
-      gives none.
+    lines_are: kind of open lines: 'scribble' if they are marks on the objects,
+      or 'line' if they are the objects themselves.
+    stroke_width: width in pixels of strokes and lines whose width the source
+      does not give.
     intensity_range: intensities that become 0 and 255 in a picture of more than
       8 bits; None takes percentiles 0.5 and 99.5 of the picture or volume.
     axis: axis along which volumes are sliced, 0, 1 or 2; None takes an axis of
@@ -53,8 +55,8 @@ class Options(NamedTuple):
     subject_pattern: regular expression that is searched for in the id of a
       picture; its first group is the subject. None takes the first folder below
       the folder of the images, if there is one.
-    mask_folders: names of the folders of masks, or endings of the names of
-      masks, that are read; None reads all masks.
+    mask_folders: the masks that are read, given by the names of their folders
+      or by the endings of their file names; None reads all masks.
     image_suffix: ending of the names of the pictures that are read; None reads
       all pictures.
     leave_out: faulty parts of the source that are left out, while other faults
@@ -83,14 +85,14 @@ class Options(NamedTuple):
 
 
 class LeftOut(NamedTuple):
-  """A part of the user's data that is not used, as the user allowed.
+  """A faulty part of the source that the user allowed to be left out.
 
   Attributes:
     what: 'shape', 'file' or 'picture'.
     name: path of the file relative to the source, or id of the picture.
     reason: why the part cannot be used.
-    field: shape, field or file that has the fault, if it is only a part of what
-      `name` names; otherwise ''.
+    field: the shape, field or file with the fault, if it is only a part of the
+      file or picture that `name` names; otherwise ''.
   """
 
   what: str
@@ -105,9 +107,10 @@ class Imported(NamedTuple):
   Attributes:
     classes: class names, background first.
     rows: rows in the order of their ids. `split` is '' if the source names no
-      split; `role` is 'unlabelled' if there is no annotation, otherwise ''.
+      split. If the source names no role, `role` is 'unlabelled' for a row
+      without an annotation, and '' for all others.
     problems: all problems of the source; reading continues after each.
-    notices: the decisions that were made in reading, one per line.
+    notices: the decisions that were made while reading, one per string.
     root: folder that the rows' paths are relative to.
     weak: weak annotations of images that also have an exact mask, by the id of
       the image.

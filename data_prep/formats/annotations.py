@@ -20,10 +20,10 @@ def usual_kinds(
   """Returns the most frequent kind of shape in each split.
 
   A picture without shapes gets this kind of annotation. Each split is counted
-  by itself, since val and test may have other annotators than train: there, a
-  picture without objects may have an exact, empty mask. If val or test has no
-  shapes, those of both together count. If these have none either, or if train
-  has none, the shapes of the whole set count.
+  separately, since val and test may have been annotated with more care than
+  train: a picture without objects may have an exact, empty mask there. If val
+  or test has no shapes, the shapes of both are counted together. If neither has
+  any, or if train has none, the shapes of the whole set are counted.
 
   Args:
     shapes: split and shapes of each picture.
@@ -46,9 +46,9 @@ def usual_kinds(
 
 
 def settle_lines(items: list[Any], options: formats.Options) -> list[Any]:
-  """Returns items in which open lines have the kind that the user chooses.
+  """Changes open lines to the kind that the user chooses; returns the items.
 
-  By default, open lines are scribbles and the items stay as they are.
+  By default, open lines are scribbles, and the items are returned unchanged.
   """
   if options.lines_are == 'scribble':
     return items
@@ -63,12 +63,12 @@ def settle_lines(items: list[Any], options: formats.Options) -> list[Any]:
 def settle_roles(
     items: list[Any], options: formats.Options, report: Any
 ) -> formats.Options:
-  """Returns options that make run lengths no more exact than polygons.
+  """Returns the options, changed if run lengths and polygons are mixed.
 
-  The options change only if a set has both and the user does not say how exact
-  they are. Some tools write run lengths only for objects that a polygon cannot
-  express, such as one with a hole or a crowd. Such run lengths were drawn no
-  more carefully than the polygons.
+  If a set has both and the user does not say how exact they are, the changed
+  options read the run lengths as coarse masks. Some tools write run lengths
+  only for objects that a polygon cannot express, such as a crowd or an object
+  with a hole. Such run lengths were drawn no more carefully than the polygons.
   """
   kinds = {s.kind for item in items for s in item.shapes}
   if not {'rle', 'polygon'} <= kinds or options.masks_are_given or (
@@ -103,7 +103,7 @@ def to_annotation(
     row_id: id of the picture.
   """
   if size is not None and size[0] * size[1] > pixels.MAX_PIXELS:
-    size = None  # A picture of this size cannot be read, and none is drawn.
+    size = None  # Pictures this large are refused, so nothing is drawn.
   shapes = drawn.fit(shapes, size, report, file=file, row_id=row_id)
   shapes = _numbered(shapes, classes, usual, options.classes is not None)
   if shapes is None or (
@@ -144,10 +144,10 @@ def to_annotation(
 def _numbered(shapes, classes, usual, is_chosen):
   """Returns shapes with class numbers as labels; None if too little is known.
 
-  Shapes whose label is not a class are left out. The result is None in two
-  cases: a shape of a class cannot be read and its place is unknown; or no label
-  is a class and no shape shows that somebody looked at the picture. A shape
-  with a known place shows this, and so does a tag if `usual` is 'tag'.
+  Shapes whose label is not a class are left out. The result is None if a shape
+  of a class cannot be read and its place is unknown. It is also None if no
+  label is a class and no shape shows that somebody looked at the picture. A
+  shape with a known place shows this, and so does a tag if `usual` is 'tag'.
   """
   result, outside = [], []
   for shape in shapes:

@@ -2,9 +2,10 @@
 
 A picture that a source lists without shapes holds no object, since somebody
 looked at it and drew none. A picture that the source does not list is
-unlabelled. So is a picture for which the source lists nothing usable: only
-keypoints or attributes, or a shape whose place is unknown. A row holds one kind
-of annotation; if a picture has shapes of several kinds, `drawn` chooses one.
+unlabelled. A picture is also unlabelled if the source lists nothing usable for
+it: only keypoints or attributes, or a shape whose place is unknown. A row holds
+one kind of annotation; if a picture has shapes of several kinds, `drawn`
+converts them to one.
 """
 
 import collections
@@ -34,8 +35,8 @@ from data_prep.shared import confined
 from data_prep.shared import grammar
 from data_prep.shared import pixels
 
-UNLABELLED = '__ignore__'  # The label that LabelMe has for unknown regions.
-# Most characters of a notice, without the count of repetitions that may follow.
+UNLABELLED = '__ignore__'  # LabelMe's label for unknown regions.
+# Largest length of a notice, without the number of repetitions after it.
 _MAX_NOTICE = 180
 
 
@@ -50,8 +51,8 @@ class Item(NamedTuple):
     split: split that the file lists, or ''.
     more: further fields of the row (subject, site, annotator).
     by_stem: whether a picture with the same name as the file takes precedence
-      over the picture that the file lists: pictures are often renamed or
-      converted after annotation.
+      over the picture that the file lists. Pictures are often renamed or
+      converted after they were annotated.
   """
 
   picture: str
@@ -83,7 +84,7 @@ class Report:
         what, found, fix, id=row_id, field=field, file=file))
 
   def wrong_file(self, wrong: pixels.WrongFile, *, file='', row_id=''):
-    """Refuses a file that cannot be used, or leaves it out if allowed.
+    """Refuses a file that cannot be used, or leaves it out if the user allows.
 
     In either case, the caller drops everything that depends on the file. If
     `row_id` is given, the picture of that row is not used at all.
@@ -102,9 +103,9 @@ class Report:
       self, what, found='', fix='redraw it', *, file='', row_id='', field=''):
     """Refuses a shape that cannot be drawn, or leaves it out if allowed.
 
-    The text of `what` includes the cause, since problems with the same text are
-    shown in one line. The caller replaces the shape by a `Shape` of kind
-    'unreadable', so that the part of the picture that it covers becomes
+    The string `what` must include the cause, since problems with the same
+    string are shown on one line. The caller replaces the shape by a `Shape` of
+    kind 'unreadable', so that the part of the picture that it covers becomes
     unlabelled and not background.
     """
     if self._is_allowed('shapes', file, row_id):
@@ -115,13 +116,13 @@ class Report:
                  row_id=row_id, field=field)
 
   def _is_allowed(self, kind, file, row_id):
-    """Returns whether the user lets such a fault, or this file, be left out."""
+    """Returns whether the user allows this fault or file to be left out."""
     return kind in self._leave_out or any(
         f'@{name}' in self._leave_out
         for name in row_names.names_of_file(file, row_id))
 
   def note(self, text):
-    """Notes a decision in one line; unprintable characters become '?'."""
+    """Adds a notice of one line, with '?' for unprintable characters."""
     line = ''.join(c if c.isprintable() else '?' for c in text)
     self._notices[line if len(line) <= _MAX_NOTICE else (
         f'{line[: _MAX_NOTICE - 3]}...')] += 1
@@ -151,8 +152,8 @@ def assemble(
 
   Args:
     source: folder that the pictures lie below.
-    output: folder for pictures that are converted, since a manifest cannot name
-      them as they are.
+    output: folder for the pictures that have to be converted, see
+      `intensities`.
     items: the listed pictures.
     names: foreground classes as the source lists them; [] takes all labels that
       occur, sorted.
@@ -272,7 +273,7 @@ def _wrong_size(path, size, listed):
   if size == listed[::-1]:
     try:
       with Image.open(path) as image:
-        if pixels.orientation_of(image) > 4:  # It is turned by 90 degrees.
+        if pixels.orientation_of(image) > 4:  # Its tag turns it by 90 degrees.
           return pixels.WrongFile(
               f'the picture {pixels.ROTATED}, and was annotated as that turns '
               'it', path.name, 'turn its pixels and remove the tag')
@@ -328,7 +329,9 @@ def to_shapes(
 
 
 def checked_rle(value: Any, size: tuple[int, int] | None) -> dict[str, Any]:
-  """Returns run lengths if they are valid and fit the picture's size, if known.
+  """Checks that run lengths are valid and fit the picture; returns them.
+
+  Their size is not compared with the picture if its `size` is None.
 
   Raises:
     ValueError: if they are invalid or do not fit; the message is one line.
@@ -354,8 +357,8 @@ def place_picture(
   the picture lies on another disk.
 
   Raises:
-    pixels.WrongFile: if the picture lies outside the root, or its copy would
-      lie outside `output` or replace another one.
+    pixels.WrongFile: if the picture lies outside the root, or the new file
+      would lie outside `output` or replace another file.
   """
   pixels.check_file(row.image, 'image', pixels.open_folder(manifest.root))
   path = (manifest.root / row.image).resolve()

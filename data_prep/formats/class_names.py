@@ -1,10 +1,10 @@
 """Decides which labels of a source are classes.
 
-A label may be a class, it may mean background, or it may be a tool's own word
-for "not annotated" (ignore, void, ...), so that whatever is drawn under it is
-unlabelled. Any other label is left out: one that --classes does not name, and
-one that occurs only as a tag while other labels are drawn, since it is then an
-attribute of the picture.
+A label may be a class, mean background, or be a tool's word for "not annotated"
+(ignore, void, ...). Areas that have such a word as their label are unlabelled.
+If the user gives --classes, other labels are left out. Without --classes, a
+label that occurs only as a tag is left out if other labels have shapes: such a
+tag is an attribute of the picture.
 """
 
 import collections
@@ -103,7 +103,7 @@ def _seen(names, drawn, tags, report):
 
 
 def _chosen(names, drawn, tags, wanted, report):
-  """Returns the classes that the user names; notes the other labels."""
+  """Returns the classes that the user names; a notice names other labels."""
   ignored = [n for n in wanted if declared_names.is_ignored_name(n)]
   if ignored:
     report.note(f'{_join(ignored)} of --classes '

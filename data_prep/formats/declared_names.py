@@ -1,7 +1,7 @@
 """Determines which class each stored mask value means, and the class names.
 
-They are declared in nnU-Net's dataset.json, in the headers of volumes, and by
-the flag --classes.
+Both may be declared in nnU-Net's dataset.json, in the headers of volumes, and
+by the flag --classes.
 """
 
 import pathlib
@@ -16,7 +16,7 @@ from data_prep.formats import sources
 from data_prep.shared import grammar
 from data_prep.shared import pixels
 
-_MAX_NAME = 60  # Longest name of a value that is composed of names of regions.
+_MAX_NAME = 60  # Largest length of a name that is composed of names of regions.
 _IGNORED = re.compile(
     r'ignore(?: (?:label|region|area))?|ignored|un ?label+ed|void|undefined|'
     r'(?:not|un) ?annotated|not label+ed|do ?n ?t care|no annotation')
@@ -87,8 +87,8 @@ def declare(
   if options.classes is None:
     if not kept and not ignored:
       return Declared(channels=channels)
-    # nnU-Net's ignore label is the highest value, so that without names the
-    # classes are all values below it.
+    # nnU-Net's ignore label has the highest value. If the classes have no
+    # names, they are all values below it.
     numbers = {v: i for i, v in enumerate(
         sorted(names) or range(min(ignored)))}
     classes = tuple(kept) or None
@@ -160,8 +160,8 @@ def _name_and_values(key, value):
 def _names_by_value(regions):
   """Names each stored value by the regions of dataset.json that contain it.
 
-  The name is that of the smallest region around the value, without the regions
-  inside it: if 'whole' is [1, 2] and 'core' is [2], value 1 is named 'whole
+  The name is that of the smallest region with the value, minus the regions
+  inside it. If 'whole' is [1, 2] and 'core' is [2], value 1 is named 'whole
   without core'.
   """
   names = {}
@@ -229,7 +229,7 @@ def classes_of(
 
 
 def numbered_classes(highest: int) -> tuple[str, ...]:
-  """Returns names for classes up to `highest` if no file names the classes."""
+  """Returns names for the classes 0 to `highest` of a set without names."""
   if highest <= 1:
     return 'background', 'foreground'
   return 'background', *(f'class_{i}' for i in range(1, highest + 1))

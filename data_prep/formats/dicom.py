@@ -84,7 +84,7 @@ def object_name(path: str | os.PathLike[str]) -> str | None:
   """Returns the type of a DICOM file without a picture, such as 'SEG'.
 
   Only the tags that hold the class of the file are read. The result is a word
-  that this module defines, never a text from the file.
+  that this module defines, never a string from the file.
 
   Returns:
     The type; None if the file is a picture, is not DICOM, or cannot be read.
@@ -161,7 +161,7 @@ def read_dicom(
       spacing = tuple(map(float, spacing)) if spacing else None
   except pixels.WrongFile:
     raise
-  except Exception as error:  # Hide its text, which may quote patient data.
+  except Exception as error:  # Its message may quote patient data.
     raise pixels.WrongFile(
         f'the DICOM cannot be read: {type(error).__name__}', shown,
         'export it again, uncompressed') from None

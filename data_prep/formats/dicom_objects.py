@@ -1,8 +1,8 @@
 """Finds DICOM files without a picture: segmentations, structure sets, reports.
 
 Such files lie in the same folder as the pictures that they belong to, and have
-the same suffix. So that they do not become unlabelled pictures, they are
-counted and reported.
+the same suffix. They are removed from the list of pictures and reported, since
+they would otherwise become unlabelled pictures.
 """
 
 import collections
@@ -41,7 +41,7 @@ def find(source: pathlib.Path, paths: tuple[str, ...]) -> Found:
 
 
 def count(others: dict[str, str]) -> str:
-  """Returns the number of files of each type as text: 'RTSTRUCT 1, SEG 2'."""
+  """Returns how many files each type has, such as 'RTSTRUCT 1, SEG 2'."""
   counts = collections.Counter(others.values())
   return ', '.join(f'{name} {n}' for name, n in sorted(counts.items()))
 
@@ -61,8 +61,8 @@ def keep_pictures(
 ) -> tuple[str, ...]:
   """Returns `paths` without the DICOM files that hold no picture.
 
-  If files are left out, a notice says so. If no file remains, this is a
-  problem.
+  A notice names the files that are left out. If no file remains, a problem is
+  reported instead.
 
   Args:
     source: folder that the paths are relative to.

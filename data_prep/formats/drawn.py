@@ -1,13 +1,13 @@
-"""Holds shapes as foreign files list them, and unites those of a picture.
+"""Holds shapes from foreign files, and converts those of a picture to one kind.
 
 A row of a manifest holds one kind of annotation. If a picture has shapes of
-several kinds, they become one kind that can express them all. The rules make
-sure that a region that nobody looked at never becomes background:
+several kinds, they are converted to one kind that can express them all. The
+rules ensure that a region that nobody looked at never becomes background:
 
   Areas (run lengths, polygons, boxes, ellipses or lines) of one kind stay as
-  they are, unless they are lines of several widths. An area that is marked as
-  not annotated does not count as a kind of its own, and an exact mask stays
-  exact within the limit of `rasterize.is_exact`.
+  they are, unless they are lines of several widths. Areas that are marked as
+  not annotated do not count as another kind. An exact mask with such areas
+  stays exact within the limit of `rasterize.is_exact`.
   Areas of several kinds, or lines of several widths, are drawn into one coarse
   mask, later ones on top. If all are polygons and run lengths, and both kinds
   are exact, the result is an exact mask.
@@ -16,7 +16,7 @@ sure that a region that nobody looked at never becomes background:
   its class. Otherwise all shapes are drawn as a coarse mask, in which pixels
   without a shape are unlabelled.
   Tags beside shapes are left out. If a tag names a class without a shape on the
-  picture, pixels without a shape are unlabelled, too.
+  picture, pixels without a shape are unlabelled.
   If a shape cannot be used, its box is unlabelled, or the whole picture if the
   place of the shape is unknown.
 """
@@ -45,7 +45,7 @@ _NAMES = {kind.shape: 'masks' if kind.is_mask else kind.field
 _CHECKED = {kind.shape: kind for kind in _KINDS if kind.cover}
 # A box or a point that leaves its picture by up to this many pixels, or this
 # share of the picture's side, is cut off at the edge. If it lies farther out,
-# it must belong to another picture or have other units.
+# it must belong to another picture or be given in another unit.
 _LITTLE = 3.0
 _LITTLE_SHARE = 0.05
 _FAR_SHARE = 0.25  # Largest share of an outline's box outside of the picture.
@@ -89,8 +89,9 @@ def unreadable(label: str, points: Any = None) -> Shape:
   Args:
     label: class name, or '' if it is unknown.
     points: coordinates x, y, ... or [[x, y], ...]; the value of the shape is
-      the box around them. If they are anything else, the place is unknown. So
-      it is if the box is thinner than a pixel, as points may be missing.
+      the box around them. If they are anything else, the place is unknown. It
+      is also unknown if the box is thinner than a pixel, since points may be
+      missing.
   """
   try:
     corners = np.array(points, float).reshape(-1, 2)
@@ -103,7 +104,7 @@ def unreadable(label: str, points: Any = None) -> Shape:
 
 
 def turned_box(box: list[float], angle_deg: float, *, pivot: Any) -> list[Any]:
-  """Returns the corners of [x0, y0, x1, y1], turned clockwise about a pivot."""
+  """Returns the corners of a box after turning it clockwise about a pivot."""
   x0, y0, x1, y1 = box
   corners = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], float) - pivot
   cos, sin = np.cos(np.radians(angle_deg)), np.sin(np.radians(angle_deg))
@@ -122,7 +123,7 @@ def fit(
   """Returns the shapes after checking that each can be drawn on the picture.
 
   A shape that cannot be drawn is reported and becomes 'unreadable'. Boxes and
-  points that leave the picture by a little are cut off at its edge.
+  points that lie slightly outside of the picture are cut off at its edge.
 
   Args:
     shapes: shapes as a file lists them.
@@ -154,9 +155,9 @@ def fit(
 
 
 def _check_place(shape, size, report, log):
-  """Notes an outline that leaves its picture; refuses one that lies far out.
+  """Notes that an outline leaves its picture; refuses it if it lies far out.
 
-  Hand-drawn outlines often leave the picture, so they are cut at its edge.
+  Hand-drawn outlines often leave the picture, so they are cut off at its edge.
   """
   low, high = np.array(box_around(shape), float).reshape(2, 2)
   end = np.array([size[1], size[0]], float)
@@ -186,7 +187,7 @@ class _FirstProblem:
 
 
 def _cut(shape, size, report):
-  """Cuts off a box or point at the picture's edge if it is a little outside."""
+  """Cuts off a box or point at the picture's edge if it is slightly outside."""
   try:
     corners = np.array(shape.value, float).reshape(-1, 2)
   except (TypeError, ValueError):
@@ -217,10 +218,10 @@ def paste(
     part: the mask, bool [h, w].
     corner: place (x, y) of its first pixel in the picture.
     size: height and width of the picture.
-    report: receives a notice if the mask leaves the picture by a little.
+    report: receives a notice if the mask lies slightly outside of the picture.
 
   Raises:
-    ValueError: if the mask lies farther out, or the picture is too large.
+    ValueError: if the mask lies farther outside, or the picture is too large.
   """
   if size[0] * size[1] > pixels.MAX_PIXELS:
     raise ValueError(f'a picture of {size[0]} x {size[1]} is too large')
@@ -265,7 +266,7 @@ def one_kind(
   tags, sparse, lost = of('tag'), of(*SPARSE), of('unreadable')
   areas = [s for s in of(*AREAS) if s.label]
   if (sparse or tags and not lost) and all(s.label == _UNKNOWN for s in areas):
-    areas = []  # Beside strokes or points, other pixels are unlabelled anyway.
+    areas = []  # With strokes or points, other pixels are unlabelled anyway.
   if not areas and (sparse or not lost):
     if tags and sparse:
       report.note('tags beside points or strokes are left out')
@@ -319,7 +320,7 @@ def _kind_of(kind, options):
 
 
 def _rest(shapes, areas, tags, sparse, size, options, report):
-  """Returns whether pixels without a shape are unlabelled, and what to draw."""
+  """Returns whether other pixels are unlabelled, and the shapes to draw."""
   is_open = options.masks_are == 'scribble' and any(
       s.kind == 'rle' for s in areas)
   if tags:
@@ -349,7 +350,10 @@ def _one_sparse(shapes, report):
 
 
 def _lies_within(shape, areas, size, stroke_width):
-  """Returns whether half of a shape's points lie in areas of its class."""
+  """Returns whether a shape lies within areas of its own class.
+
+  At least half of its points must lie there.
+  """
   same = [draw(s, size, stroke_width) for s in areas
           if s.label == shape.label]
   if not same:
@@ -377,7 +381,7 @@ def draw(
   Args:
     shape: a shape that is neither 'unreadable' nor a tag.
     size: height and width of the picture.
-    stroke_width: width in pixels of a stroke or line that gives no width.
+    stroke_width: width in pixels of a stroke or line without its own width.
   """
   if shape.kind == 'rle':
     return rle.decode_rle(shape.value)

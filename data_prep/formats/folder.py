@@ -1,9 +1,10 @@
-"""Reads plain folders: pictures beside masks, coarse masks or scribbles.
+"""Reads and writes folders of pictures and their masks or scribbles.
 
-images/a.png belongs to masks/a.png, coarse_masks/a.png or scribbles/a.png (the
-folders may have other names, such as train_images or ground truth), a.png to
-a_mask.png beside it, and p1/image.png to p1/mask.png. `pairing` describes the
-possible names, and what several masks of one picture mean. Folders named train,
+The mask of images/a.png is masks/a.png, coarse_masks/a.png or scribbles/a.png,
+where the folders may have other names, such as train_images or ground truth.
+In a common folder, the mask of a.png is a_mask.png, and that of p1/image.png is
+p1/mask.png. `pairing` describes which names are possible, and what several
+masks of one picture mean. Folders named train,
 val or test, above or below the folders of images and masks, are splits; other
 folders below the images are subjects. Pictures may be PNG, JPEG, TIFF, BMP, NPY
 or DICOM. A mask has the size of its picture; `mask_values` decides what its
@@ -141,7 +142,7 @@ class _Placer:
     self._uniter = uniter
 
   def annotation(self, kind, masks, row_id):
-    """Returns the annotation that a picture's mask files of one kind form.
+    """Makes one annotation from a picture's mask files of one kind.
 
     Args:
       kind: kind of the masks.

@@ -19,21 +19,21 @@ _MASK_WORDS = frozenset((
     'segs', 'annotation', 'annotations', 'anno', 'annos', 'manual', 'manuals',
     'labelmap', 'labelmaps', 'delineations', 'labelstr', 'labelsts',
     'labelsval', 'labelsva'))
-# A folder with one of these words at any place holds masks:
+# A folder holds masks if its name has one of these words at any place, as in
 # HAM10000_segmentations_lesion_tschandl.
 _PLURAL_WORDS = frozenset(
     ('masks', 'segmentations', 'annotations', 'groundtruths', 'labelmaps'))
-# A folder of up to three words holds masks if it begins with one of these:
-# labels-ah.
+# A folder whose name has up to three words holds masks if the first of them is
+# one of these, as in labels-ah.
 _FIRST_WORDS = _MASK_WORDS - {
     'mask', 'label', 'truth', 'segmentation', 'annotation', 'manual'}
-# In names of folders, these words may follow the one that names the content:
-# masks_png, imagesTr.
+# In names of folders, these words may follow the word that names the content,
+# as in masks_png and imagesTr.
 _TRAILING = frozenset((
     'tr', 'ts', 'val', 'va', 'set', 'png', 'jpg', 'jpeg', 'tif', 'tiff', 'bmp',
     'npy', 'gif', 'nii', 'data', 'dataset', 'class'))
-# Beside the name of a split, these words do not name a subject or a case:
-# Training Batch 1.
+# Next to the name of a split, these words do not name a subject or a case, as
+# in Training Batch 1.
 _NEUTRAL = _IMAGE_WORDS | _MASK_WORDS | _TRAILING | frozenset((
     'sets', 'datasets', 'batch', 'part', 'phase', 'task', 'stage', 'split',
     'splits', 'subset', 'full', 'all', 'release', 'cases', 'patients', 'ground',
@@ -46,8 +46,8 @@ _SPLITS = ('train', 'val', 'test')
 _FINDINGS = frozenset((
     'benign', 'malignant', 'normal', 'abnormal', 'healthy', 'diseased',
     'positive', 'negative', 'pathological', 'infected', 'uninfected'))
-# In names of masks, these words mean one of many objects (cell_1), or, beside
-# other structures, a structure (cell and cytoplasm).
+# In names of masks, these words mean one of many objects (cell_1). If other
+# masks name structures, they mean a structure, too (cell and cytoplasm).
 _OBJECTS = frozenset((
     'object', 'obj', 'instance', 'nucleus', 'nuclei', 'cell', 'lesion', 'roi'))
 _IMAGE_NAMES = frozenset((
@@ -83,8 +83,8 @@ class Form(NamedTuple):
   """One way to divide the name of a mask, such as a_mask into a and mask.
 
   Attributes:
-    plain: the name of the picture, which remains without the words that mark a
-      mask; '' if nothing remains.
+    plain: the name without the words that mark a mask, which is the name of the
+      picture; '' if nothing remains.
     tag: the word that was removed, in lower case, such as mask.
     annotator: the observer that the name contains, or ''.
   """
@@ -102,9 +102,9 @@ def words(name: str) -> tuple[str, ...]:
 
 
 def _what(name):
-  """Returns the words of a folder's name up to the one that names its content.
+  """Returns the words of a folder's name up to the word for its content.
 
-  It drops words behind that one, such as png in masks_png.
+  It drops the words after that one, such as png in masks_png.
   """
   found = words(name)
   while len(found) > 1 and (
@@ -138,7 +138,7 @@ def is_mask_folder(name: str) -> bool:
 
 @functools.cache
 def is_image_folder(name: str) -> bool:
-  """Returns whether a folder's name means that it holds pictures: images."""
+  """Returns whether a folder of this name, such as images, holds pictures."""
   if re.fullmatch('default|obj_(?:train|valid|test)_data', name.lower()):
     return True
   found = _what(name)
@@ -191,7 +191,7 @@ def only_splits(name: str) -> bool:
 
 
 def is_finding(name: str) -> bool:
-  """Returns whether a folder's name says what its pictures show: benign."""
+  """Returns whether a folder is named after a finding, such as benign."""
   return any(word in _FINDINGS for word in words(name))
 
 
@@ -222,9 +222,9 @@ def is_mask_word(name: str, *, or_object: bool = True) -> bool:
 
 
 def is_named_as_mask(name: str) -> bool:
-  """Returns whether a file's name marks it as a mask: a_mask, seg_1.
+  """Returns whether a file's name, such as a_mask or seg_1, marks a mask.
 
-  A name such as lesion_1 does not, since it may also belong to a picture.
+  The name lesion_1 does not mark a mask, since a picture may also be named so.
   """
   return any(set(words(form.tag)) <= _MASK_WORDS | {
       'seg', 'ground', 'scribble', 'scribbles'}
@@ -237,7 +237,7 @@ def is_image_name(name: str) -> bool:
 
 
 def is_modality(name: str) -> bool:
-  """Returns whether a name, such as t1, means one of a case's recordings."""
+  """Returns whether a name, such as t1 or image, is one for pictures."""
   return is_image_name(name) or name.lower() in _MODALITIES
 
 
@@ -246,7 +246,7 @@ def kind_of(tag: str, kind: str) -> str:
 
   Args:
     tag: the word that marks the mask, see `Form`.
-    kind: the kind of masks without such a tag; other kinds than 'mask' stay.
+    kind: the kind of masks without such a tag. Only the kind 'mask' can change.
   """
   return 'scribble' if kind == 'mask' and tag.startswith('scribble') else kind
 
@@ -268,7 +268,7 @@ def mask_forms(name: str) -> Iterator[Form]:
 
 
 def picture_aliases(name: str) -> list[str]:
-  """Returns a picture's name, and shorter forms of it that its mask may have.
+  """Returns a picture's name, and short forms that its mask may contain.
 
   The mask of a_image or img_a may be named after a.
   """

@@ -46,7 +46,8 @@ def place(
     nouns: names of both volumes, for messages.
 
   Raises:
-    pixels.WrongFile: if the grids differ by more than the order of the axes.
+    pixels.WrongFile: if the grids differ by more than the order and direction
+      of their axes.
   """
   pairs = [(a, b) for b in image.affines for a in labels.affines]
   if labels.voxels.shape == image.voxels.shape:
@@ -70,15 +71,15 @@ def _is_near(found, expected):
 
 
 def _find_turn(own, other):
-  """Returns the nibabel orientation that reorders a grid like another one.
+  """Returns the orientation that reorders the axes of a grid like another's.
 
   Args:
     own: affine of the grid that is reordered.
     other: affine of the other grid.
 
   Returns:
-    The orientation, [3, 2]; None if the axes are not parallel or the spacings
-    differ.
+    The orientation as nibabel defines it, [3, 2]; None if the axes are not
+    parallel or the spacings differ.
   """
   steps = np.linalg.solve(other[:3, :3], own[:3, :3])
   whole = np.rint(steps)

@@ -1,4 +1,4 @@
-"""Converts pictures to the files that a manifest can name: 8-bit gray or RGB.
+"""Converts pictures to the forms that a manifest allows: 8-bit gray or RGB.
 
 A picture that already has this form stays where it is. For all others (16 bits,
 floats, NPY arrays, DICOM, slices of volumes), a window of intensities is mapped
@@ -131,8 +131,8 @@ class Writer:
   def place(self, path: str, row_id: str, report) -> Placed:
     """Returns the path and size of a picture; converts it first if needed.
 
-    A file that Pillow cannot read is not reported here and gets a row, since
-    the check of the manifest, which reads all files, will report it.
+    A file that Pillow cannot read gets a row and is not reported here: the
+    check of the manifest reads all files and will report it.
     """
     try:
       if confined.leads_out(self._source, path):
@@ -154,7 +154,7 @@ class Writer:
     except pixels.WrongFile as wrong:
       report.wrong_file(wrong, file=path, row_id=row_id)
       self._unreadable.add(row_id)
-    except Exception:  # Pillow raises many kinds; the check explains them.
+    except Exception:  # The check of the manifest will explain the error.
       pass
     return Placed(path)
 

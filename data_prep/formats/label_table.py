@@ -20,7 +20,7 @@ _MAX_VALUE = 2**16
 
 
 def read(content: bytes, start: int, end: int, order: str) -> dict[int, str]:
-  """Returns the class names in a file by label value; {} if there are none.
+  """Returns the name of each label value in a file; {} if there are none.
 
   Args:
     content: all bytes of the file.
@@ -63,11 +63,11 @@ def unite(tables: Iterable[dict[int, str]]) -> dict[int, str]:
   """Unites the names of values from several files, and makes them unique.
 
   Args:
-    tables: the names by value of each file.
+    tables: for each file, the name of each value.
 
   Returns:
-    The names by value; {} if two files name the same value differently, since
-    nobody knows which name is right.
+    The name of each value; {} if two files name the same value differently,
+    since nobody knows which name is right.
   """
   names = {}
   for table in tables:

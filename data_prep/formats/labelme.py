@@ -5,8 +5,9 @@ circle becomes an ellipse with two equal radii, a turned rectangle a polygon,
 and a line or line strip a stroke or, with `--lines_are=line`, a line. A mask is
 a PNG within a rectangle that includes its last row and column. Polygons,
 rectangles and points stay what they are. If a file has no shapes, the `flags`
-that are on are image tags. A file belongs to the picture of its own name or, if
-there is none, to `imagePath`; a picture inside the file is not read.
+that are set are read as tags of the picture. A file belongs to the picture of
+its own name or, if there is none, to `imagePath`; a picture inside the file is
+not read.
 """
 
 import base64
@@ -68,7 +69,7 @@ def read(
 
 
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
-  """Writes SPLIT/ID.json beside each image."""
+  """Writes each picture, and its shapes to SPLIT/ID.json next to it."""
   for row in manifest.rows:
     picture = assembling.place_picture(
         manifest, row, output, folder=row.split or 'images')

@@ -17,7 +17,7 @@ _SOME = 0.05
 
 
 def is_lossy(path: pathlib.Path) -> bool:
-  """Returns whether a file is a JPEG, by its content and not its name."""
+  """Returns whether a file is a JPEG, judged by its content, not its name."""
   try:
     with open(path, 'rb') as file:
       return file.read(3) == b'\xff\xd8\xff'
@@ -33,9 +33,9 @@ def ask(
 ) -> bool:
   """Refuses JPEG masks whose values may be noise.
 
-  JPEG masks are accepted if all their values are 0 or 255. They are accepted,
-  too, if each value is 0, occurs in a mask of another file type, or is mapped
-  by the user.
+  JPEG masks are accepted if all their values are 0 or 255. They are also
+  accepted if each value is 0, occurs in a mask of another file type, or is
+  mapped by the user; and if the user gives a threshold.
 
   Args:
     found: kind and path of each mask.

@@ -1,11 +1,11 @@
-"""Decides which class each stored value of a mask means, or unlabelled (255).
+"""Decides which class, or unlabelled (255), each stored value of a mask means.
 
-nnU-Net's dataset.json may declare the values. Without it they are class
-numbers, except for two cases. The value 255 is class 1 if all masks of a kind
+nnU-Net's dataset.json may declare the values. Without it, they are class
+numbers, except in two cases. The value 255 is class 1 if all masks of a kind
 hold only 0 and 255, and unlabelled if they also hold classes. In scribbles, the
 largest value is unlabelled if it covers most of every scribble and is not a
-class of the exact masks. If the meaning is less clear, the user is asked, by a
-problem in the report.
+class of the exact masks. If the meaning is unclear, a problem in the report
+asks the user.
 """
 
 import pathlib
@@ -65,8 +65,8 @@ def ask_of_structures(
     report: receives the problem.
 
   Returns:
-    None, or if masks are refused, a mapping of their values to 0 and 1, with
-    which they can be read on without further problems.
+    None if the masks are accepted. Otherwise, a mapping of their values to 0
+    and 1, so that reading them causes no further problems.
   """
   if not any(lossy_masks.is_lossy(path) for _, path in found):
     return None  # Masks of other file types are checked when they are read.
@@ -86,7 +86,7 @@ def decide(
     report,
     declared: declared_names.Declared = declared_names.Declared(),
 ) -> tuple[dict[str, dict[str, int]], int]:
-  """Does the same as `map_values`, for masks whose pixels are counted already.
+  """Does the same as `map_values` for masks whose pixels are already counted.
 
   Args:
     counted: kind of each mask, and its number of pixels by stored value.
@@ -142,7 +142,7 @@ def _given(kind, values, options):
 
 
 def _usual(kind, values, declared, report):
-  """Returns the classes that values of a kind of mask have by convention.
+  """Returns the declared or usual classes of the values of one kind of mask.
 
   The result is None if the values are class numbers.
   """
@@ -159,7 +159,7 @@ def _usual(kind, values, declared, report):
 
 
 def _are_class_numbers(classes, names, report):
-  """Returns whether numbers may be classes; reports too large ones."""
+  """Returns whether `classes` may be class numbers; reports too large ones."""
   highest = max(classes, default=1)
   if highest <= (_MAX_CLASS if names is None else 254):
     return True
@@ -186,9 +186,10 @@ def _ask_of_gaps(values, report):
 
 
 def _ask_of_counts(masks, report):
-  """Reports a problem if values seem to number objects, and not to be classes.
+  """Reports a problem if values seem to be object numbers and not classes.
 
-  This is likely if each mask holds 1 to n, and n differs between masks.
+  This is likely if each mask holds the values 1 to n, and n differs between
+  masks.
   """
   found = [sorted(v for v in counts if v) for counts in masks if counts]
   numbers = {len(values) for values in found}
@@ -276,8 +277,8 @@ def _ask_of_weak(kind, counted, stored, mapping, named, report):
     rest = sorted(values.difference(common))
     if common and of_masks.get('255', 255) != 255 and 255 in stored[kind]:
       rest.append(255)  # In the exact masks of the set, 255 is a class.
-    # If 0 means not annotated, the classes of scribbles begin with 1, which is
-    # background.
+    # If 0 means not annotated, the classes in scribbles begin with the value 1,
+    # which then means background.
     moved = dict(zip(rest, sorted(exact), strict=True)) if (
         common and len(rest) == len(exact) and not exact.issuperset(rest)
     ) else {}
@@ -293,7 +294,7 @@ def _ask_of_weak(kind, counted, stored, mapping, named, report):
 
 
 def _tell_lacking(stored, mapping, names, report):
-  """Notes if no scribble marks background, or a class is in no exact mask."""
+  """Notes that no scribble marks background, or no exact mask has a class."""
   classes = {
       kind: {mapping.get(kind, {}).get(str(v), v) for v in values} - {255}
       for kind, values in stored.items()}

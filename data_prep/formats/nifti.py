@@ -143,7 +143,7 @@ class _Cutter:
       path: path of the file, relative to the source.
       volume: the volume.
       labels: its labels by kind, with the same axes.
-      key: the name with which the ids of its slices begin.
+      key: name of the volume, with which the ids of its slices begin.
       **more: further fields of all rows.
     """
     axis = self._options.axis
@@ -180,11 +180,12 @@ class _Cutter:
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
   """Writes volumes of labels, and links to the volumes of images.
 
-  They are images/CASE.nii.gz and, by kind, masks/CASE.nii.gz and other folders.
-  Slices return to their places in the volume, see the module. If the slices of
-  a volume have several kinds of annotation, each kind has a file, which holds
-  255 in slices of another kind. A picture that was never a volume becomes a
-  volume of one slice.
+  The images are linked at images/CASE.nii.gz. The labels are written to
+  masks/CASE.nii.gz or, for other kinds, to other folders. Slices are put back
+  at their places in the volume, see the module. If the slices of a volume have
+  several kinds of annotation, each kind has a file, which holds 255 in slices
+  of another kind. A picture that was not cut from a volume becomes a volume of
+  one slice.
   """
   path = manifest.folder / INDEX
   index = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
@@ -222,10 +223,11 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
 
 
 def thinnest_axis(volume: volumes.Volume) -> int:
-  """Returns an axis of length 1 or, without one, that of the largest spacing.
+  """Returns the axis along which a volume is sliced by default.
 
-  If several axes have length 1, the one with the largest spacing counts, and if
-  several have the largest spacing, the last of them.
+  It is an axis of length 1 or, if there is none, the axis with the largest
+  spacing. If several axes have length 1, it is the one of them with the largest
+  spacing. If several of these have the same spacing, it is the last one.
   """
   single = [n == 1 for n in volume.voxels.shape]
   spacing = np.round(volume.spacing_mm, 3)

@@ -1,7 +1,7 @@
 """Reads the labels of NIfTI volumes as classes on the grid of their image.
 
-All files are read twice: the meaning of a value depends on all files, and a set
-of volumes does not fit into memory.
+All files are read twice, since the meaning of a value depends on all files, and
+a set of volumes does not fit into memory.
 """
 
 import collections
@@ -27,7 +27,7 @@ _NO_CLASS = 'a stored value has no class'
 
 
 class Meaning(NamedTuple):
-  """The meaning of stored values, which reading all label files once shows.
+  """The meaning of stored values, found by reading all label files once.
 
   Attributes:
     values: for each kind of label, a mapping of stored values to classes, or to
@@ -83,10 +83,12 @@ def count_values(path: pathlib.Path) -> dict[int, int]:
 
 
 def _declare_names(tables, counted, options, report):
-  """Returns the classes that headers of labels name; None if not to be used.
+  """Returns the classes that the headers of label files name.
+
+  The result is None if these names are missing or not used.
 
   Args:
-    tables: names by value in the header of each file.
+    tables: for each file, the name of each value in its header.
     counted: kind of each file, and its number of voxels by stored value.
     options: the user's options.
     report: receives notices.

@@ -31,7 +31,7 @@ def detect_format(source: pathlib.Path) -> str | None:
 
 
 def refusal(source: pathlib.Path) -> str:
-  """Returns the line that refuses a source whose format is not known."""
+  """Returns the error message for a source whose format is not known."""
   text = f'{source} holds nothing of a known format ({", ".join(FORMATS)})'
   if not source.is_dir():
     return text

@@ -94,10 +94,12 @@ class _Siblings:
         self._aliases.setdefault(alias, name)
 
   def find(self, name):
-    """Returns the picture and the form of the mask with a name.
+    """Finds the picture that the mask of this name belongs to.
 
-    The picture is None if it lies elsewhere, or if several are possible. The
-    whole result is None if the name does not belong to a mask.
+    Returns:
+      The path of the picture, and the `Form` of the mask's name. The path is
+      None if the picture lies elsewhere, or if several are possible. The whole
+      result is None if the name does not belong to a mask.
     """
     if name.lower() in self._chosen:
       owners = self._free if len(self._free) == 1 else [
@@ -121,8 +123,8 @@ class _Siblings:
           form.plain.rstrip('0123456789') not in self._numbered):
         # a_1_mask and a_2_mask are the first and second mask of a picture a.
         return self._names[self._aliases[number[1]]], form
-    # In the data set PH2, the picture of the mask IMD002_lesion.bmp lies not in
-    # its folder, IMD002_lesion, but in another one.
+    # In the data set PH2, the mask IMD002_lesion.bmp lies in a folder
+    # IMD002_lesion, and its picture lies in another folder.
     for form in self.forms[name]:
       if form.plain and self._folder.endswith(
           f'_{form.tag}') and self._folder.startswith(form.plain.lower()):
