@@ -40,8 +40,8 @@ from experiments.auditing import signs as signs_lib
 from experiments.building import input_pipeline
 
 _Kind = types.AnnotationKind
-# Value of --learn_from -> the splits whose exact masks are redrawn with faults,
-# by their names in `_KNOWN`.
+# Value of --learn_from -> the groups of exact masks that are redrawn with
+# faults, by their names in `_KNOWN`.
 LEARN_FROM = {'strong': ('strong',), 'val': ('strong', 'val')}
 # Number of good drawings of each exact mask as each kind; there are as many
 # faulty ones. Splits of at most `_FEW` images get more drawings: four drawings
@@ -63,11 +63,11 @@ class Evidence(NamedTuple):
       float [2, N]. It is positive if trusting the annotation helps.
     indicators: mean indicator of each annotation, float [N]; None if no
       indicator has moved.
-    references: 'strong' or 'val' -> kind -> disagreement of the prediction with
-      each of M exact masks that were drawn as this kind, mean over the
+    references: 'strong' or 'val' -> kind -> disagreement between the prediction
+      and each of M exact masks that were drawn as this kind, mean over the
       networks, float [M].
-    planted: kind -> good and faulty drawings of exact masks as this kind, to
-      learn from.
+    planted: kind -> good and faulty drawings of exact masks as this kind,
+      from which the audit learns.
     reasons: what seems wrong with each annotation, [N].
     learn_from: the key of `LEARN_FROM` with which `planted` was made.
   """

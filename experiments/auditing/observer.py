@@ -158,7 +158,7 @@ def open_run(workdir: str) -> Run:
 
   Raises:
     binary.UserError: if the run, its records or its checkpoint are missing, or
-      if its networks learnt the exact masks of the images to audit.
+      if its networks were trained on exact masks of the images to audit.
   """
   config = run_folder.read_config(workdir)
   if config.input.weak_labels == 'truth':

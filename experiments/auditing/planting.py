@@ -28,7 +28,7 @@ _RULE = np.array(
 # coefficients.
 _PENALTY = 0.1
 _NUM_FOLDS = 5
-# Rounds of EM, which converges slowly if few annotations are faulty.
+# Iterations of EM, which converges slowly if few annotations are faulty.
 _NUM_ROUNDS = 500
 
 
@@ -86,7 +86,7 @@ def fit(signs: np.ndarray, faulty: np.ndarray) -> np.ndarray:
   """Fits the coefficients b of the log odds of a fault, float [S + 1].
 
   With the signs s_m of drawing m, and with y_m = 1 if it is faulty, else -1,
-  they minimise
+  the coefficients minimise
 
     sum_m log(1 + exp(-y_m (b . [s_m, 1]))) + 0.05 ||b - b0||^2,
 
@@ -175,10 +175,10 @@ def _with_one(signs):
 def prior_log_odds(balanced: np.ndarray) -> float:
   """Estimates the share of faulty annotations, and returns its log odds.
 
-  The sum of this number and the `log_odds` of an annotation is the log odds of
-  a fault in it, given the share. EM finds the share that equals the mean
-  probability of a fault: Saerens et al., "Adjusting the outputs of a classifier
-  to new a priori probabilities", 2002
+  Adding the result to the `log_odds` of an annotation gives the log odds that
+  the annotation is faulty, given this share. EM finds the share that equals the
+  mean probability of a fault: Saerens et al., "Adjusting the outputs of a
+  classifier to new a priori probabilities", 2002
   (https://doi.org/10.1162/089976602753284446). One good and one faulty
   annotation are added to those observed, so that a few annotations cannot make
   the share 0 or 1.

@@ -34,7 +34,7 @@ _MIN_ROOM = 0.1
 # An annotation is suspect if its disagreement is above this quantile of the
 # disagreements with exact masks.
 _LEVEL = 0.9
-_MIN_NUMBER = 10  # Fewest annotations, or exact masks, for an estimate.
+_MIN_NUMBER = 10  # Fewest annotations, and masks, for an estimate.
 _NUM_RESAMPLES = 1000
 
 
@@ -214,7 +214,7 @@ def summarize_groups(
   Args:
     evidence: evidence on all annotations.
     scores: scores of all annotations.
-    names: name of the group of each annotation, text [N].
+    names: name of the group of each annotation, N strings.
 
   Returns:
     For each group, its number of annotations, their mean score, and the
@@ -241,7 +241,7 @@ def evaluate(
 
   Args:
     scores: scores of all annotations.
-    faults: planted fault of each annotation, '' if none, text [N].
+    faults: planted fault of each annotation, N strings, '' if none.
     reasons: stated reason of each annotation.
     num_first: number of first suspects for `precision_of_first`.
 

@@ -93,7 +93,7 @@ def _tables(summary):
       f'By {name}': [
           {name: group or 'not known', 'number': line['number'],
            'mean score': line['mean_score'],
-           # Show only the number: the summary above explains it once.
+           # Show only the number, which the summary explains above.
            'faulty, estimated': files.in_words(
                line['faulty']).split(':')[0]}
           for group, line in summary[f'by_{name}'].items()]

@@ -127,7 +127,7 @@ def disagreement(
     for c in range(1, num_classes):
       drawn, seen = label == c, np.where(known, probs[..., c], 0)
       # Skip a class that neither prediction nor annotation contains: its
-      # trivial agreement would lower the mean.
+      # trivial agreement would lower the mean disagreement.
       if drawn.any() or seen.max(initial=0) >= 0.5 or num_classes == 2:
         values.append(
             _shadow_loss(seen, drawn) if kind in types.BOX_KINDS

@@ -212,12 +212,12 @@ def _pair(predictions, references, missing_is_empty):
 
 
 def _some(names: Sequence[str], noun: str = '', does: str = '') -> str:
-  """Returns the number of names and the first ones, as a part of a sentence.
+  """Returns a part of a sentence: the number of names, and the first of them.
 
   Args:
     names: names of files.
-    noun: what they are, in the singular; '' leaves it out.
-    does: verb that follows, in the plural; '' leaves it out.
+    noun: noun for what is named, such as 'prediction'; '' leaves it out.
+    does: verb that follows, in the plural, such as 'have'; '' leaves it out.
   """
   shown = ', '.join(map(repr, names[:_MAX_SHOWN]))
   number = grammar.counted(len(names), noun) if noun else f'{len(names)}'

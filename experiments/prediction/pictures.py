@@ -249,8 +249,8 @@ def predict(
 
   Args:
     predictor: networks from `predictor.load`.
-    files: pairs of any key and a file. Files are read ahead until their tiles
-      fill a batch.
+    files: pairs of a key, which may be any object, and a file. Files are read
+      ahead until their tiles fill a batch.
     tiling: how slices are cut into tiles.
   """
   # Files that still wait for the predictions of some of their tiles.

@@ -18,7 +18,7 @@ from experiments.saving import checkpoints as checkpoints_lib
 from experiments.saving import run_folder
 from experiments.saving import run_log
 
-# Value of --network -> numbers of the networks that predict.
+# Value of --network -> indices of the networks that predict.
 NETWORKS = {'mean': (0, 1), '0': (0,), '1': (1,)}
 
 

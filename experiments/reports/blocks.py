@@ -120,7 +120,7 @@ def page(
   Args:
     title: title as plain text.
     intro: paragraphs below the title, as HTML.
-    sections: sections; those with an empty body are left out.
+    sections: sections of the report; those with an empty body are left out.
   """
   sections = [s for s in sections if s.body]
   contents = ''.join(

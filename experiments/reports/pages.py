@@ -157,7 +157,7 @@ def write_train_report(
                   total_bytes=sections.SHORT_LIST_BYTES),
               note=f'{len(weak)} of {len(weak_records)}; indicators.csv has '
               'all.'),
-          # Reports are sent to others: they must not show local paths.
+          # Reports may be sent to others, and so must not show local paths.
           sections.details(session_lib.without_paths(
               {'Run': plain, 'Config': config} | {
                   f'Session {i}': s for i, s in enumerate(sessions, 1)})),
@@ -244,7 +244,7 @@ def write_audit_report(
 
 
 def _case_sections(cases, more):
-  """Returns three sections: the worst cases, the best ones, and all of them."""
+  """Returns sections that list the worst cases, the best ones, and all."""
   ranks = [_mean_dice(case.scores) for case in cases]
   order = np.argsort(ranks, kind='stable')  # Cases with a nan come last.
   items = [_case_item(cases[i], ranks[i]) for i in order]

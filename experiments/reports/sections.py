@@ -17,7 +17,8 @@ from experiments import painting
 from experiments.reports import blocks
 from experiments.reports import plots
 
-# Bytes that the pictures of a list or gallery may take; all else is small.
+# Bytes that the pictures of a list or gallery may take. The rest of a report is
+# small.
 LIST_BYTES = 9_000_000
 SHORT_LIST_BYTES = 2_500_000
 _GALLERY_BYTES = 1_200_000

@@ -52,7 +52,7 @@ class Aligned(NamedTuple):
     names: names of the R results.
     ids: ids of the cases, sorted.
     subjects: subjects of the cases; '' where a case is its own subject.
-    groups: number of the subject of each case, int [N].
+    groups: index of each case's subject, int [N].
     classes: names of the K foreground classes that all results have.
     scores: scores of all results, float64 [R, N, K].
     num_left_out: for each result, how many of its cases are left out because

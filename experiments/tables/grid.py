@@ -208,7 +208,7 @@ def write_end(cell: Cell, *, seconds: float, why: str = '') -> None:
     why: reason of the failure; '' if it did not fail.
 
   Raises:
-    binary.UserError: if the record cannot be written.
+    binary.UserError: if the file cannot be written.
   """
   try:
     os.makedirs(cell.folder, exist_ok=True)

@@ -26,7 +26,7 @@ from data_prep.shared import grammar
 from experiments.tables import mixed_runs
 
 LEVEL = 0.95
-_NUM_SHAPE = 3  # Number of the parameters a, b and c, the first of a vector.
+_NUM_SHAPE = 3  # A vector of parameters starts with a, b and c.
 _NUM_STEPS = 60  # Iterations of each bootstrap fit.
 _LOW, _HIGH = (0.0, 0.0, 0.05), (1.0, 10.0, 2.0)  # Bounds of a, b and c.
 # A combination of parameters counts as undetermined if its relative singular

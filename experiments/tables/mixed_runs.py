@@ -251,7 +251,7 @@ def _count_kinds(dataset):
   """Counts the training images of each kind of annotation.
 
   Returns:
-    Two dicts, kind -> number of images: of the strong ones, of the weak ones.
+    Two dicts, kind -> number of images: first strong, then weak images.
   """
   weak = input_pipeline.column(dataset.splits['train_weak'], 'kind')
   numbers = {kind: int(np.sum(weak == types.AnnotationKind[kind.upper()]))

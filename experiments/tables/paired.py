@@ -41,7 +41,7 @@ def subject_sums(
 
   Args:
     values: one number per case, float [N]; nan cases are left out.
-    groups: number of the subject of each case, int [N].
+    groups: index of each case's subject, int [N].
 
   Returns:
     The sums and the counts, [G] each, for the G subjects that have at least one
@@ -71,7 +71,7 @@ def sign_flip_p_value(
 
   Args:
     differences: one number per case, float [N]; nan cases are left out.
-    groups: number of the subject of each case, int [N].
+    groups: index of each case's subject, int [N].
     num_flips: number of random flips.
 
   Returns:
@@ -173,7 +173,7 @@ def compare_scores(
       case is nan, prediction and reference are both empty there, and nan counts
       as the best score. If both are nan, the case is not compared.
     second: scores of the other result, float [N].
-    groups: number of the subject of each case, int [N].
+    groups: index of each case's subject, int [N].
     higher_is_better: whether a case with a higher score is a win.
 
   Returns:

@@ -233,7 +233,7 @@ def _add_seeds(pair, chosen, scores, class_scores, subjects):
     chosen: the groups of both results.
     scores: score of each case of all runs, float [R, N].
     class_scores: the same scores by class, float [R, N, K].
-    subjects: number of the subject of each case, int [N].
+    subjects: index of each case's subject, int [N].
   """
   # With --names, a group can have the same seed twice. Its runs are then told
   # apart by their positions.
@@ -269,7 +269,7 @@ def difference_interval(
     first: scores of the S runs of the first result, float [S, N]; nan where a
       case does not count.
     second: scores of the T runs of the second result, float [T, N].
-    groups: number of the subject of each case, int [N].
+    groups: index of each case's subject, int [N].
     same_seeds: whether row k of `first` has the seed of row k of `second`.
 
   Returns:

@@ -152,7 +152,7 @@ def make_table(
   scores = dict(zip(done, _paired_scores(aligned), strict=True))
   lines = {}
   for setting in dict.fromkeys(cell.setting for cell in cells):
-    rows = {}  # Method -> numbers of its cells.
+    rows = {}  # Method -> positions of its cells.
     for i, cell in enumerate(cells):
       if cell.setting == setting:
         rows.setdefault(cell.method, []).append(i)

@@ -65,7 +65,7 @@ def describe(scores: np.ndarray, groups: np.ndarray) -> Description:
 
   Args:
     scores: scores of all seeds, float [S, N].
-    groups: number of the subject of each case, int [N].
+    groups: index of each case's subject, int [N].
   """
   by_seed = _mean(scores, axis=1)
   return Description(
@@ -95,7 +95,7 @@ def bootstrap_interval(
 
   Args:
     scores: scores of all seeds, float [S, N].
-    groups: number of the subject of each case, int [N].
+    groups: index of each case's subject, int [N].
     num_resamples: number of resamples.
     seed: seed of the resampling.
 
@@ -124,7 +124,7 @@ def resampled_means(
 
   Args:
     scores: scores of all seeds, float [S, N]; nan where a case does not count.
-    index: number of the subject of each case, below U, int [N].
+    index: index of each case's subject, below U, int [N].
     subjects: how often each resample draws each subject, int [R, U].
     seeds: how often each resample draws each seed, int [R, S].
 
@@ -154,7 +154,7 @@ def compare(
     scores: method -> its scores, float [S, N]. Higher is better, and the best
       score is 1.
     seeds: method -> its S seeds.
-    groups: number of the subject of each case, int [N].
+    groups: index of each case's subject, int [N].
     reference: the method that all others are compared with.
 
   Returns:
