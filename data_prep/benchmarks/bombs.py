@@ -102,7 +102,7 @@ def _nifti_header():
 
 
 def _nifti_gzip():
-  """Returns a valid header and 1 GiB of zeros, compressed to 1 MiB."""
+  """Makes a gzipped NIfTI file of 1 MiB that unpacks to 1 GiB of zeros."""
   content = io.BytesIO()
   header = seed_sets.nifti(np.zeros((2, 2, 2), np.int16), zipped=False)
   with gzip.GzipFile(fileobj=content, mode='wb', compresslevel=9) as file:

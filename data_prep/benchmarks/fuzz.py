@@ -91,7 +91,8 @@ def examine(source: pathlib.Path, name: str) -> tuple[str, list[str]]:
     for line in [*lines, *(n[:200] for n in (*own.notices, *notices))]:
       if len(line) > 200 or not line.isprintable():
         return 'WRONG', [f'not a line: {line!r}']
-    # Ignore problems of the whole set, which may lack a role or a class.
+    # Ignore problems of the whole set: so small a set may lack a role or a
+    # class.
     if any(p.line or p.file for p in findings.problems):
       return 'refused', lines
     for row in manifest.rows:
@@ -108,7 +109,7 @@ def examine(source: pathlib.Path, name: str) -> tuple[str, list[str]]:
 
 
 def examine_safely(source: pathlib.Path, name: str):
-  """Examines a set, and measures the time and the memory that this takes.
+  """Examines a set, and measures how much time and memory this takes.
 
   Returns:
     The outcome and the lines, as from `examine`; seconds of processor time; and

@@ -78,7 +78,7 @@ def mask(*boxes: tuple[int, int, int, int], value: int = 255) -> np.ndarray:
 
 
 def box(number: int) -> tuple[int, int, int, int]:
-  """Returns a box of 8 x (10 + number % 20) pixels as (y, x, height, width)."""
+  """Returns a box of 8 x (10 + number % 20) pixels: (y, x, height, width)."""
   return 4 + number % 5, 6, 8, 10 + number % 20
 
 

@@ -62,7 +62,7 @@ def _cropped(image, rng):
 
 
 def _moved(image, *, shift=(0, 0), zoom=1.0, degrees=0.0):
-  """Shifts, zooms and turns an image; the pixels that are uncovered are black.
+  """Shifts, zooms and turns an image; pixels from outside it are black.
 
   Args:
     image: uint8 [H, W, 3].
@@ -134,7 +134,7 @@ def _time_search(number):
 
 
 def main(argv: list[str]) -> None:
-  """Prints a table of likenesses, or the duration of a search."""
+  """Prints a table of likenesses, or the time that the search takes."""
   del argv
   if _NUM_MADE.value:
     _time_search(_NUM_MADE.value)

@@ -1,4 +1,4 @@
-"""Imitates sets as annotation tools export them, see `public_layouts`."""
+"""Imitates the files that annotation tools export, see `public_layouts`."""
 
 from data_prep.benchmarks import layouts
 

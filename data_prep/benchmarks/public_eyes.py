@@ -76,7 +76,7 @@ def hrf() -> layouts.Layout:
 
 
 def refuge() -> layouts.Layout:
-  """Imitates REFUGE, in whose masks 0 is cup, 128 disc and 255 background.
+  """Imitates REFUGE; in its masks, 0 is cup, 128 disc and 255 background.
 
   Home: refuge.grand-challenge.org
   """

@@ -238,7 +238,7 @@ def pranet_polyps() -> layouts.Layout:
 
 
 def glas() -> layouts.Layout:
-  """Imitates GlaS, with a mask beside each picture.
+  """Imitates GlaS, with a mask next to each picture.
 
   Each gland in a mask has its own value. Home:
   warwick.ac.uk/fac/sci/dcs/research/tia/glascontest

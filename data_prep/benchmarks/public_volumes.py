@@ -117,7 +117,7 @@ def brats_2021() -> layouts.Layout:
 
 
 def kits() -> layouts.Layout:
-  """Imitates KiTS, with a folder for each case that holds image and mask.
+  """Imitates KiTS, with image and mask of each case in its own folder.
 
   Home: kits-challenge.org
   """
@@ -145,7 +145,7 @@ def lits() -> layouts.Layout:
 
 
 def segthor() -> layouts.Layout:
-  """Imitates SegTHOR, with a folder for each patient that holds image and mask.
+  """Imitates SegTHOR, with image and mask of each patient in one folder.
 
   The image is named after the folder, and the mask is GT.nii.gz. Home:
   competitions.codalab.org/competitions/21145

@@ -137,12 +137,12 @@ def _pairs(picture_suffix, picture_of, mask_suffix, mask_of):
 
 
 def _pictures(suffix, picture_of):
-  """Returns the files of a set with pictures to damage and masks in PNG."""
+  """Returns the files of a set with pictures to damage, and with PNG masks."""
   return _pairs(suffix, picture_of, '.png', lambda i: encode(label(i), 'PNG'))
 
 
 def _masks(form, suffix):
-  """Returns the files of a set with pictures in PNG and masks to damage."""
+  """Returns the files of a set with PNG pictures, and with masks to damage."""
   def mask_of(i):
     mask = Image.fromarray(label(i))
     if i == 1:
@@ -155,7 +155,7 @@ def _masks(form, suffix):
 
 
 def _volumes(suffix):
-  """Returns the files of a set of volumes in NIfTI."""
+  """Returns the files of a set whose pictures and masks are NIfTI volumes."""
   files, zipped = {}, suffix.endswith('.gz')
   for i, name in enumerate(_NAMES):
     image = np.stack([picture(3 * i + k)[..., 0] for k in range(3)], -1)

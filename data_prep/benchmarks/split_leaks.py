@@ -1,4 +1,4 @@
-r"""Tests on random sets that no subject or site is in two splits or folds.
+r"""Tests with random sets that no split or fold divides a subject or site.
 
 python -m data_prep.benchmarks.split_leaks --num_sets=10000
 
@@ -86,7 +86,7 @@ def random_set(rng: np.random.Generator) -> RandomSet:
 
 
 def check_set(drawn: RandomSet) -> dict[str, bool]:
-  """Returns whether a set passed each check that applies to it."""
+  """Returns, for each check that applies to a set, whether the set passed."""
   groups = _components(drawn.rows, drawn.by)
   return {**_check_splits(drawn, groups), **_check_folds(drawn, groups)}
 
@@ -107,9 +107,9 @@ def check_sets(num_sets: int, *, seed: int) -> dict[str, tuple[int, int]]:
 
 
 def _give_splits(rows, by, rng):
-  """Gives some groups a split, in some or all of their rows.
+  """Gives some groups a split by setting it in some or all of their rows.
 
-  A few sets get a split that may be wrong.
+  In a few sets, one row is put into a split that may be wrong for it.
   """
   rate = rng.choice([0.0, 0.0, 0.1, 1.0])
   split_of = {}
@@ -119,7 +119,7 @@ def _give_splits(rows, by, rng):
     if rng.random() < rate:
       split_of.update(
           (i, split) for i in group[: int(rng.integers(1, len(group) + 1))])
-  # This may or may not be an error; `_check_splits` finds out.
+  # Putting this row into test may be an error; `_check_splits` finds out.
   if rows and rng.random() < 0.05:
     split_of[int(rng.integers(len(rows)))] = 'test'
   return [row._replace(split=split_of.get(i, '')) for i, row in enumerate(rows)]
@@ -154,7 +154,7 @@ def _components(rows, by):
 
 
 def _check_splits(drawn, groups):
-  """Returns whether the splits of a set passed each check."""
+  """Returns, for each check of splits, whether the set's splits passed it."""
   rows, by = drawn.rows, drawn.by
   assign = lambda rows: splits.assign_splits(
       rows, fractions=drawn.fractions, by=by, seed=drawn.seed,
@@ -208,7 +208,7 @@ def _check_splits(drawn, groups):
 
 
 def _check_folds(drawn, groups):
-  """Returns whether the folds of a set passed each check."""
+  """Returns, for each check of folds, whether the set's folds passed it."""
   rows, num_folds = drawn.rows, drawn.num_folds
   deal = lambda rows: splits.k_folds(
       rows, num_folds=num_folds, by=drawn.by, seed=drawn.seed,
@@ -249,7 +249,7 @@ def _is_plain(error):
 
 
 def _is_shared(rows, values, field):
-  """Returns whether rows of one subject or site have different values.
+  """Returns whether rows of the same subject or site differ in their values.
 
   Args:
     rows: rows of a set.
@@ -295,7 +295,7 @@ def _are_near(bins, sizes, shares, exact=None):
 
 
 def _table(results: dict[str, tuple[int, int]]) -> Iterator[str]:
-  """Yields the lines of a table of the checks."""
+  """Yields the lines of a table with the results of all checks."""
   width = max(map(len, results))
   yield f'{"check":{width}}  {"sets":>6}  {"failed":>6}'
   for name, (seen, failed) in sorted(results.items()):

@@ -90,7 +90,8 @@ def inspect_manifest(
     manifest: the manifest, as read by `manifest.read_manifest`.
     progress: function that is called with the number of rows done so far.
     near_copies: how to treat near copies in different splits: 'refuse' reports
-      problems; 'notice' is for users who have looked at them.
+      problems; 'notice' reports notices, for users who have already looked at
+      the near copies.
     unlisted: whether to note pictures that lie in the set's folders although no
       line of the manifest names them.
     no_weak: how to treat a set without weak training instances: 'refuse'
@@ -101,8 +102,8 @@ def inspect_manifest(
       the source is read.
     all_rows: all rows of the source, including those that were left out of the
       manifest; `unlisted` does not note their pictures.
-    drawn: ids of images whose splits were drawn at random. Their consecutive
-      names in two splits are not noted.
+    drawn: ids of images whose splits were drawn at random. Consecutive names of
+      such images in two splits are not noted.
 
   Returns:
     The problems, the notices, and the facts of each row.
@@ -335,7 +336,7 @@ def _note_classes(manifest, facts, log, can_choose):
 
 
 def _some_classes(classes, values):
-  """Returns the start of a sentence about classes, and their pronoun.
+  """Returns the start of a sentence about classes, and a pronoun for them.
 
   An example of the start is "class 'polyp' is". The pronoun is 'it' or 'them'.
   """

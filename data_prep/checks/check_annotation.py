@@ -1,4 +1,4 @@
-"""Checks one annotation of a manifest: its fields, its shapes, its mask."""
+"""Checks one annotation of a manifest: its fields, its shapes or its mask."""
 
 from collections.abc import Sequence
 import difflib
@@ -233,7 +233,7 @@ def _count(mask):
 
 
 def _wrong_size(found, expected):
-  """Returns what, found and fix of a problem with the size of a mask.
+  """Returns the fields what, found and fix of a problem with a mask's size.
 
   Args:
     found: height and width of the mask.
@@ -250,7 +250,7 @@ def _wrong_size(found, expected):
 
 
 def _wrong_values(stored, counts, unknown, values, allowed, num_classes, form):
-  """Returns what, found and fix of a problem with a mask's stored values.
+  """Returns the fields what, found and fix of a problem with stored values.
 
   Args:
     stored: all stored values of the mask, ascending.

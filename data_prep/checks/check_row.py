@@ -256,7 +256,7 @@ def _facts_of_label(seen, label, num_classes, log):
 
 
 def _note_small(label, counts, classes, log):
-  """Notes classes of very few pixels, and tiny parts beside larger ones."""
+  """Notes classes of very few pixels, and tiny parts of larger classes."""
   for value in classes[classes > 0]:
     if counts[value] < _SMALL_OBJECT:
       log.note(f'class covers fewer than {_SMALL_OBJECT} pixels',

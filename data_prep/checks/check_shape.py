@@ -66,7 +66,7 @@ def crossed_share(vertices: np.ndarray) -> float:
   polygon has winding number 1 (or -1) everywhere inside, so the share is
   exactly 0. A bow tie, whose halves are encircled in opposite directions, has
   0.5, and an outline that goes round twice has 1. The share is measured on a
-  grid of `_CROSSING_GRID` squared points over the bounding box.
+  grid of `_CROSSING_GRID` x `_CROSSING_GRID` points over the bounding box.
 
   Args:
     vertices: corners (x, y), float [N, 2], of non-zero width and height.

@@ -56,7 +56,11 @@ _MIRRORS = np.array(
 
 
 def thumbnail(image: np.ndarray) -> bytes:
-  """Returns an image, uint8 [H, W, 1 or 3], as 32 x 32 bytes of gray."""
+  """Returns a gray thumbnail of an image, as 32 x 32 bytes.
+
+  Args:
+    image: uint8 [H, W, 1 or 3].
+  """
   picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
   picture = picture.convert('L')
   return picture.resize((SIDE, SIDE), Image.Resampling.BOX).tobytes()
@@ -243,7 +247,7 @@ def _details(thumbnails):
 
 
 def _transform(pictures):
-  """Returns the cosine transforms of pictures under a window, [N, 256].
+  """Returns the cosine transforms of pictures times a window, [N, 256].
 
   The frequencies are ordered in four parts: (even, even), (even, odd), (odd,
   even) and (odd, odd) along (y, x).

@@ -17,9 +17,9 @@ def find_notice(rows: Sequence[manifest_lib.Row]) -> str:
   """Returns a notice about subjects who may be the same person, or ''.
 
   An ending is one or two letters or digits after a '_' or '-'. Subjects may be
-  the same person if their names are equal without their endings and still
-  contain a digit: case_1 and case_2 are two cases. The notice is returned only
-  if there are at least two such groups of subjects.
+  the same person if their names without the endings are equal and still contain
+  a digit. The names case_1 and case_2 therefore count as two people. The notice
+  is returned only if there are at least two such groups of subjects.
 
   Args:
     rows: rows of a manifest, with the subjects that the source names.

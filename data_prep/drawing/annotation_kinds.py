@@ -51,11 +51,12 @@ class Kind(NamedTuple):
     spoilt: what a simulated fault changes: the label 'map' before the
       annotation is drawn from it, the 'corners' of the drawn shapes, or the
       'classes' that a tag names.
-    has_width: whether an annotation has a field `width` beside its shapes.
+    has_width: whether an annotation has a field `width` in addition to its
+      shapes.
     may_be_open: whether a shape may be labelled 255, which means that the
       classes inside it are unknown.
     may_be_file: whether an annotation may be stored as a picture file.
-    may_leave: whether a part of a shape may lie outside the image, as parts of
+    may_leave: whether a part of a shape may lie outside the image. Parts of
       outlines that are drawn by hand often do.
   """
 
@@ -91,17 +92,17 @@ class Kind(NamedTuple):
 
   @property
   def is_dense(self) -> bool:
-    """Whether its shapes give every pixel a class."""
+    """Whether shapes of this kind give every pixel a class."""
     return not (self.field is None or self.is_sparse or self.opens)
 
   @property
   def is_thin(self) -> bool:
-    """Whether its shapes may be too thin to be seen in a picture."""
+    """Whether shapes of this kind may be too thin to be seen in a picture."""
     return bool(self.has_width or self.is_sparse or self.opens)
 
   @property
   def is_mask(self) -> bool:
-    """Whether its shapes are run lengths, not coordinates."""
+    """Whether shapes of this kind are run lengths, not coordinates."""
     return self.field == 'rles'
 
 

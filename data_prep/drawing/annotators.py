@@ -112,7 +112,7 @@ def lines(label, rng, quality_level):
 
 
 def points(label, rng, quality_level):
-  """Marks points in each object, and the same total in the background.
+  """Marks points in each object, and equally many points in the background.
 
   The background's points come first, so that they lie below the others.
   """

@@ -57,8 +57,9 @@ def constrain(
           kind.field: [annotation[kind.field][i]], 'labels': [value]}
       inside = rasterize.rasterize(one, size=label.shape, root=root) != 0
       shapes.append((value, inside))
-  # The box around extreme points is unlabelled, like a shape labelled 255.
-  # Unlike there, though, predicted pixels of other classes must not stay.
+  # The box around extreme points is unlabelled, like a shape labelled 255. But
+  # pixels in this box that are predicted to be of another class must become
+  # background.
   open_label = drawn if not kind.opens else _only_open(
       annotation, kind.field, label.shape)
   allowed = open_label == types.UNLABELLED

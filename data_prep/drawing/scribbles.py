@@ -128,7 +128,7 @@ def _graph(inside, cost, *, may_cut_corners=False):
     inside: the object, bool [H, W], with N pixels that are True.
     cost: cost of each pixel of the object, row by row, float [N].
     may_cut_corners: whether to allow a diagonal step also if one or both of the
-      pixels beside it lie outside.
+      pixels next to it lie outside.
 
   Returns:
     The cost of each step, sparse float [N, N].

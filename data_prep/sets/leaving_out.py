@@ -168,7 +168,7 @@ def find_listed(
 
 
 def names_of(thing: formats.LeftOut | manifest_lib.Problem) -> set[str]:
-  """Returns the names that may stand for the file of an entry or a problem."""
+  """Returns the names by which users may list an entry's or problem's file."""
   if isinstance(thing, formats.LeftOut):
     return row_names.names_of_file(thing.field, thing.name) | (
         row_names.names_of_file(thing.name))

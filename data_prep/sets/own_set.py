@@ -244,7 +244,7 @@ def _check_classes(classes):
 
 
 def _check_subjects(rows, options, notices):
-  """Notes where subjects come from; returns problems of --subject_pattern.
+  """Notes where subjects come from, and checks --subject_pattern.
 
   Args:
     rows: rows of a manifest.
@@ -375,7 +375,7 @@ def _weaken(row, weak, plans, root, seed):
 
   Args:
     row: row with an exact mask.
-    weak: weak annotations that were drawn by a person, by id.
+    weak: maps ids of rows to weak annotations that a person drew.
     plans: plan of each simulated label by id, see `simulate.plan_faults`.
     root: folder that the paths in the row are relative to.
     seed: seed of the simulated labels.

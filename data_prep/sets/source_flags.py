@@ -1,6 +1,6 @@
 """Defines the flags of `prepare --source`.
 
-They say how to read the user's files, and how to use the images.
+The flags determine how the user's files are read and how the images are used.
 """
 
 import os

@@ -168,7 +168,7 @@ def _paint(image, label, *, opacity):
 
 
 def _edges(label):
-  """Returns which pixels have another class than a right or lower neighbour."""
+  """Returns which pixels differ from their right or lower neighbour."""
   edges = np.zeros(label.shape, bool)
   edges[:, :-1] |= label[:, :-1] != label[:, 1:]
   edges[:-1] |= label[:-1] != label[1:]
@@ -211,7 +211,7 @@ def _figure(row, manifest, *, image_size):
 
 
 def _count_tables(rows):
-  """Returns tables of the images per split and role, and per kind and split."""
+  """Counts the images per split and role, and per kind and split, in tables."""
   splits = [s for s in manifest_lib.SPLITS if any(r.split == s for r in rows)]
   lines = []
   for split in splits:
@@ -231,7 +231,7 @@ def _count_tables(rows):
 
 
 def _class_tables(manifest, facts):
-  """Returns tables of how many images and pixels show each class."""
+  """Returns tables of the shares of images and pixels that show each class."""
   names = manifest.header.classes
   present = collections.defaultdict(lambda: np.zeros(len(names)))
   shares = collections.defaultdict(lambda: np.zeros(len(names) + 1))

@@ -69,7 +69,8 @@ def draw_splits(
     folds.
 
   Raises:
-    split_refusals.RefusedError: if the set cannot be split; it holds the cause.
+    split_refusals.RefusedError: if the set cannot be split; the error holds the
+      cause.
   """
   rows = list(rows)
   try:

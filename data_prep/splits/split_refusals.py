@@ -29,14 +29,14 @@ class RefusedError(ValueError):
 
 
 def check_before(rows: Sequence[manifest_lib.Row], draw: Any) -> None:
-  """Refuses a set that cannot be split with any seed.
+  """Refuses a set that cannot be split, whatever the seed.
 
   Args:
     rows: rows of a manifest; `split` is empty if the source names no split.
     draw: the options for drawing splits, a `dividing.Draw`.
 
   Raises:
-    RefusedError: if the set cannot be split; it holds the cause.
+    RefusedError: if the set cannot be split; the error holds the cause.
   """
   shares = [float(share) for share in draw.fractions]
   if draw.num_folds is None and (
