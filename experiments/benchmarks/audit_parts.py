@@ -11,7 +11,8 @@ The run must have planted faults. Prints the tables of
 - how well the score is calibrated;
 - the estimated number of faulty annotations, also after most of the faulty ones
   were left out at random;
-- the reason that the audit gives for each suspect, against the planted fault.
+- the reason that the audit gives for each suspect, compared with the planted
+  fault.
 
 Also draws the first suspects into the image --sheet.
 """
@@ -84,7 +85,7 @@ def _candidates(evidence, scores):
 
 
 def _dice_loss(run, records):
-  """Returns a baseline to compare scores with: 1 - soft Dice of labels, [N]."""
+  """Returns a baseline for the scores: 1 - soft Dice of each label, [N]."""
   params = train_step_lib.eval_params(run.last.state)
   directions = run.observer.strong_directions(
       params, run.dataset.splits['train_strong'])
@@ -97,7 +98,7 @@ def _dice_loss(run, records):
 
 
 def _print_difference(score, other, faulty):
-  """Prints how much higher the AUROC of a score is than that of another one.
+  """Prints how far the AUROC of one score exceeds the AUROC of another score.
 
   The 95 % interval of the difference is from a bootstrap over annotations.
   """

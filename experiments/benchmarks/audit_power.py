@@ -3,11 +3,12 @@ r"""Tests whether the audit finds planted faults better than a loss does.
 python -m experiments.benchmarks.audit_power --source=FOLDER --workdir=power
 python -m experiments.benchmarks.audit_power --runs=runs/a,runs/b
 
-Prepares three sets of EndoScene with boxes and polygons, of which 10, 30 and
-50 % are faulty. Trains DII + DCR on each, audits the runs, and prints the
-tables of `experiments/results/audit_power.md` as Markdown. If it was stopped,
-the same command continues; finished runs are not trained again. With --runs, it
-audits existing runs instead.
+Prepares EndoScene three times with boxes and polygons as weak annotations: in
+the three sets, 10, 30 and 50 % of the annotations are faulty. Trains DII + DCR
+on each set, audits the runs, and prints the tables of
+`experiments/results/audit_power.md` as Markdown. If it was stopped, the same
+command continues; finished runs are not trained again. With --runs, it audits
+existing runs instead.
 
 If cleanlab is installed, one row of the tables shows its label quality scores
 for the same predictions; otherwise the row is empty. The planted faults are
@@ -62,13 +63,15 @@ class Measured(NamedTuple):
   """The measurements of one audited run with N annotations.
 
   Attributes:
-    rankings: name -> scores by which annotations are ranked, float [N]; a
-      higher score means a worse annotation. None if they cannot be computed.
+    rankings: maps the name of each ranking to the scores by which annotations
+      are ranked, float [N], or to None if the scores cannot be computed. A
+      higher score means a worse annotation.
     faulty: whether a fault is planted in each annotation, bool [N].
     faults: name of the planted fault, '' if there is none, [N].
-    groups: video from which each image is, [N].
-    pixels: name of a map -> its AUROC at finding faulty pixels: the mean of the
-      AUROCs within each faulty image, and the AUROC over all images.
+    groups: video that each image comes from, [N].
+    pixels: maps the name of each pixel map to two AUROCs at finding faulty
+      pixels: the mean of the AUROCs within each faulty image, and the AUROC
+      over the pixels of all images.
     facts: other facts about the run, for the last table.
   """
 
@@ -163,7 +166,7 @@ def _cleanlab(labels, probs):
   label.
   """
   try:
-    from cleanlab.segmentation import rank  # It is not a requirement of ours.
+    from cleanlab.segmentation import rank  # Not required by this project.
   except ImportError:
     return None, None
   if (labels == types.UNLABELLED).any():
@@ -182,13 +185,14 @@ def _pixels(maps, records, faulty):
   others are sound.
 
   Args:
-    maps: name -> map of each image, higher is worse, float [N, H, W], or None.
+    maps: maps a name to a score of each pixel, float [N, H, W], or to None. A
+      higher score means a worse pixel.
     records: records of the annotations.
     faulty: whether a fault is planted in each annotation, bool [N].
 
   Returns:
-    Name of a map -> the mean AUROC within faulty images, and the AUROC over the
-    pixels of all images.
+    A dictionary from the name of each map to the mean AUROC within faulty
+    images, and the AUROC over the pixels of all images.
   """
   wrong, counts = [], []
   for record, is_faulty in zip(records, faulty, strict=True):
@@ -244,7 +248,7 @@ def _cell(found, name):
   """Formats the mean AUROC of a ranking over runs, with its 95 % interval.
 
   Args:
-    found: measurements of the runs, which share a fraction of faulty
+    found: measurements of all runs with one and the same fraction of faulty
       annotations.
     name: name of the ranking.
   """
@@ -259,7 +263,7 @@ def _cell(found, name):
 
 
 def _difference(found, name, other):
-  """Formats the difference in mean AUROC of two rankings, as `_cell` does."""
+  """Formats the difference in mean AUROC between two rankings, like `_cell`."""
   if any(m.rankings[other] is None for m in found):
     return ''
   means, draws = [], []

@@ -2,20 +2,21 @@ r"""Tests that nan and infinite numbers never get into the training state.
 
 python -m experiments.benchmarks.bad_numbers --num_injections=1000
 
-Runs training steps of two small U-Nets on random data, and injects a nan, inf
-or -inf at a random place, which is called a door here. Doors are:
+Runs training steps of two small U-Nets on random data. Each step gets a bad
+number, nan, inf or -inf, at a random place, which is called a door here. The
+doors are:
 
-- a pixel, a logit, the loss, or the derivative of the loss, of one network, for
-  a strong or a weak instance;
+- in one network, for a strong or a weak instance: a pixel, a logit, the loss,
+  or the derivative of the loss;
 - the loss or the derivative from which alignments are computed;
 - a stored indicator.
 
-After each injection, the state must be finite and equal, bit by bit, that of a
-second run that leaves out the skipped updates. After one more update without an
-injection, it must still be finite and equal. Some bad numbers are not used by
-the step, such as the logit of an unlabelled pixel, or an alignment if the
-indicators do not move. Then the update is not skipped, and must equal that of
-the same batch without the bad number.
+After each injection, the state must be finite and equal, bit for bit, to the
+state of a second run that leaves out the skipped updates. After one more update
+without an injection, both must still hold. The step does not use some of the
+bad numbers, such as the logit of an unlabelled pixel, or an alignment if the
+indicators do not move. In that case, the update is not skipped, and must equal
+the update from the same batch without the bad number.
 """
 
 import collections
@@ -43,7 +44,7 @@ _SEED = flags.DEFINE_integer('seed', 0, 'Of data and bad numbers.')
 
 _SIZE, _NUM_CLASSES, _BATCH_SIZE, _NUM_WEAK = 16, 3, 4, 32
 _NETWORKS = 2
-# Name -> weighting, and whether alignments are computed from another loss than
+# Name -> weighting, and whether alignments are computed from a loss other than
 # the training loss.
 _VARIANTS = {
     'uniform': (dict(name='uniform'), False),
@@ -58,7 +59,7 @@ _ALIGNMENT_DOORS = ('alignment loss', 'alignment slope')
 
 
 # Bad numbers enter through additional channels of the images, one for each door
-# and network. Bad losses enter through marked pixels, see `poison`: a number of
+# and network. Bad losses enter through marked pixels, see `poison`: some of the
 # unlabelled pixels, which would not count anyway, are marked.
 _CHANNELS = {
     ('pixel', 0): 1, ('pixel', 1): 1, ('logit', 0): 2, ('logit', 1): 3,
@@ -68,7 +69,7 @@ _MARKS = {'loss': 1, 'alignment loss': 4, 'alignment slope': 7}
 
 
 def _apply(model, params, images, *, return_features=False):
-  """Runs the U-Net and adds the numbers at the doors of this network.
+  """Runs the U-Net and adds the injected numbers at the network's doors.
 
   `params['network']` is the number of the network, 0 or 1.
   """
@@ -132,7 +133,7 @@ def _inject(rng, batch, state, own_loss):
     rng: random number generator.
     batch: batch without bad numbers; it may be changed.
     state: state before the step.
-    own_loss: whether alignments are computed from another loss than the
+    own_loss: whether alignments are computed from a loss other than the
       training loss.
 
   Returns:
@@ -207,7 +208,7 @@ def _run(step, state, num_injections, own_loss, rng):
   """Does steps with injected bad numbers, and checks the state after each.
 
   Returns:
-    Name of a door -> counts of the outcomes.
+    A dictionary from the name of each door to the counts of its outcomes.
   """
   key = jax.random.key(_SEED.value + 1)
   other = state  # The state of a second run, without bad numbers.
@@ -227,8 +228,8 @@ def _run(step, state, num_injections, own_loss, rng):
       state = new._replace(indicators=state.indicators)
       other = other._replace(step=other.step + 1)
     else:
-      # The step did not use the bad number, so that its update must equal that
-      # of the clean batch.
+      # The step did not use the bad number, so its update must equal the update
+      # from the clean batch.
       count['without effect'] += 1
       other, _ = step(other, clean, key)
       same = _is_same(new, other)

@@ -80,7 +80,7 @@ def _swap(rng, newest, unused_older):
 
 
 def _stale_file(rng, newest, older):
-  """Replaces a file of the newest checkpoint by that of the older one."""
+  """Replaces a file of the newest checkpoint with that of the older one."""
   names = [
       n for n in (os.path.relpath(p, older) for p in _paths(older))
       if os.path.exists(os.path.join(newest, n))

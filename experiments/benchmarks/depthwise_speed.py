@@ -49,7 +49,8 @@ def layers(image_size: int) -> dict[tuple[int, int, int, int], int]:
     image_size: height and width of the images, in pixels.
 
   Returns:
-    (size, kernel width, stride, channels) -> number of layers of this shape.
+    A dictionary from shapes (size, kernel width, stride, channels) to the
+    number of layers of that shape.
   """
   found = {}
   size, channels = -(-image_size // 2), 32
@@ -98,7 +99,8 @@ def _compare(programs):
   """Compares the results of the two implementations for each computation.
 
   Returns:
-    The name of each computation -> the largest relative difference.
+    A dictionary from the name of each computation to the largest relative
+    difference.
   """
   found = {}
   for name, _, call, arguments in programs:

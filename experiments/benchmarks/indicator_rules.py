@@ -1,19 +1,19 @@
-r"""Compares rules that move the indicators on one and the same training.
+r"""Compares rules that move the indicators, on the same recorded training.
 
 python -m experiments.benchmarks.indicator_rules --data_dir=data/endoscene \
     --workdir=runs/indicator_rules
 
-Two networks are trained with a method of `common.METHODS`, or `cross_fitted`:
-uniform weights and co-regularization, where each network learns half of the
-exact masks, and the other half can be used for alignments. The gradients of
-each step are recorded in WORKDIR once. Each rule is then replayed: at every
-step, it computes alignments from the recorded gradients and moves indicators of
-its own. These do not influence the training, so that all rules see the same
-gradients.
+Two networks are trained with a method of `common.METHODS`, or with
+`cross_fitted`: uniform weights and co-regularization, where each network learns
+only half of the exact masks, and the other half can be used for its alignments.
+The gradients of each step are recorded once, in WORKDIR. Each rule is then
+replayed: at every step, it computes alignments from the recorded gradients and
+moves indicators of its own. These indicators do not influence the training, so
+all rules see the same gradients.
 
-Columns of the tables: AUROC is that of the indicators against the planted
-faults, where 0.5 is chance. Good and faulty are the mean indicators of sound
-and of faulty labels. Effective is the effective share, see
+Columns of the tables: 'AUROC' measures how well the indicators separate faulty
+from sound labels; 0.5 is chance. 'Good' and 'faulty' are the mean indicators of
+sound and of faulty labels. 'Effective' is the effective share, see
 `indicators.indicator_health`.
 """
 
@@ -151,7 +151,7 @@ def _steering(trace, name):
 
   Args:
     trace: recorded training.
-    name: exact masks from which it is computed, see `Rule.strong`.
+    name: exact masks from which the gradient is computed, see `Rule.strong`.
   """
   if name == 'batch':
     return trace.strong
@@ -191,14 +191,14 @@ def _of_source(source, rule, row, strong):
   products = jnp.einsum('nbfk,nfk->nb', weak, strong)
   if rule.cosine:
     norms = jnp.sqrt(jnp.sum(jnp.square(weak), (-2, -1)))
-    # The norm of the strong gradient is the same for all instances, so that
-    # `unit_rms` cancels it.
+    # There is no need to divide by the norm of the strong gradient. It is the
+    # same for all instances, so `unit_rms` cancels it.
     products /= jnp.maximum(norms, 1e-12)
   return products
 
 
 def _alignments(rule, row, strong):
-  """Returns the alignments of a batch by a rule, float [B]."""
+  """Returns the alignments that a rule computes for a batch, float [B]."""
   scaled = [
       weighting.unit_rms(_of_source(source, rule, row, strong)[n])
       for source in rule.sources for n in rule.networks]
@@ -272,7 +272,7 @@ def replay(
 
 
 def _measure(rule, trace, faulty):
-  """Returns the numbers of a rule's line of the table.
+  """Returns the numbers in a rule's row of the table.
 
   They are the AUROC halfway through the training and at its end, the mean
   indicators of sound and of faulty labels at the end, and the effective share.
@@ -288,7 +288,7 @@ def _measure(rule, trace, faulty):
 
 
 def _load(method, seed, dataset):
-  """Returns the trace of a training, which is recorded if it does not exist."""
+  """Returns a training's trace, after recording it if it does not exist yet."""
   base = 'uniform_dcr' if method == 'cross_fitted' else method
   config = endoscene.get_config(base).copy_and_resolve_references().unlock()
   config.update(dict(

@@ -1,4 +1,4 @@
-"""Records the gradients of a training, from which indicators can be computed.
+"""Records the gradients of a training run, to compute indicators from them.
 
 `indicator_rules` replays many rules on such a trace, each within a second.
 """
@@ -36,8 +36,8 @@ class Trace(NamedTuple):
   Attributes:
     ids: instance ids of the weak images of each step, int [T, B].
     weak: gradient of the alignment loss of each weak image, [T, n, B, K, F + 1,
-      K]. The first axis K divides it into the contributions of the pixels that
-      the annotation assigns to each class.
+      K]. The first axis K splits the gradient into the contributions of the
+      pixels that the annotation assigns to each class.
     weak_with_prior: gradient of the training loss of each weak image,
       [T, n, B, F + 1, K].
     strong: gradient of the mean strong loss of the batch, [T, n, F + 1, K].
@@ -47,7 +47,8 @@ class Trace(NamedTuple):
     all_layers: alignments over all layers, with the alignment loss and with the
       training loss, [T, n, 2, B].
     dice_loss: soft Dice loss of each weak label, [T, n, B].
-    indicators: indicators of the training itself after its last step, [N].
+    indicators: indicators that the training itself had after its last step,
+      [N].
   """
 
   ids: np.ndarray
@@ -179,7 +180,7 @@ def _make_observers(parts, config, num_classes):
   def head_grads(loss_fn, logits, features, labels, where):
     """Returns the gradient of each instance's loss, [B, K, F + 1, K].
 
-    The first axis K divides it by the class of the pixels.
+    The first axis K splits the gradient by the labelled class of the pixels.
     """
     slopes = jax.grad(
         lambda x: jnp.sum(loss_fn(x, labels, where=where)))(logits)

@@ -1,6 +1,7 @@
-"""Draws pairs of masks, on which the surface metrics are compared with others.
+"""Draws pairs of masks, to compare implementations of the surface metrics.
 
-The comparison is with medpy and surface-distance, which nothing else uses.
+Our implementation is compared with the packages medpy and surface-distance,
+which nothing else in this project uses.
 """
 
 import importlib
@@ -57,7 +58,7 @@ def _bumps(rng, shape):
 def blobs(
     rng: np.random.Generator, shape: tuple[int, ...], *, radius: float = 0.5
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Returns masks of an ellipsoid with bumps, and of one with a few more bumps.
+  """Returns a mask of a bumpy ellipsoid, and a slightly changed copy of it.
 
   Args:
     rng: random number generator of the bumps.
@@ -136,8 +137,8 @@ def random_pair(rng: np.random.Generator, *, kind: str, size: int = 48) -> Pair:
   Args:
     rng: random number generator.
     kind: one of `KINDS`; masks of blobs and noise may be empty by chance.
-    size: largest length of an axis in 2-D; in 3-D, a third of it is the
-      largest.
+    size: largest length of an axis in 2-D; in 3-D, an axis has at most a third
+      of this length.
   """
   ndim = int(rng.integers(2, 4))
   shape = tuple(rng.integers(1, size // (2 * ndim - 3) + 1, size=ndim).tolist())

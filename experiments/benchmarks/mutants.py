@@ -33,7 +33,7 @@ from cosmic_ray import work_item
 
 from experiments import binary
 
-# Module -> its tests. Those that detect most faults soon come first.
+# Module -> its tests. The tests that detect most faults quickly come first.
 TESTS = {
     'hybridseg/losses.py': ('losses', 'loss_contract'),
     'hybridseg/masking.py': ('losses', 'loss_contract', 'co_regularization'),
@@ -80,10 +80,10 @@ def is_plausible(operator: str) -> bool:
 
 
 def meaning(source: str) -> str | None:
-  """Returns a text that is equal for programs that behave in the same way.
+  """Returns a string that is equal for programs that behave in the same way.
 
-  It is the syntax tree without type annotations; None if `source` is not valid
-  Python.
+  The string is the syntax tree without type annotations; it is None if `source`
+  is not valid Python.
   """
   try:
     tree = ast.parse(source)
@@ -206,7 +206,7 @@ def try_module(module: str, workdir: str) -> list[dict[str, str]]:
 
 
 def table(rows: list[dict[str, str]]) -> str:
-  """Returns a Markdown table of the share of detected changes by module."""
+  """Returns a Markdown table with the share of detected changes per module."""
   lines = ['| module | places | caught | share |', '|---|---|---|---|']
   modules = list(dict.fromkeys(row['module'] for row in rows))
   for module in [*modules, 'all']:

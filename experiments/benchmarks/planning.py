@@ -34,8 +34,8 @@ _KINDS = ('mask', 'box')
 _MINUTES = {'mask': 10.0, 'box': 0.5}
 _BUDGET = 400.0
 _HAVE = {'mask': 20.0, 'box': 100.0}
-# Name -> pairs of a number of masks and a number of boxes, one for each run of
-# the sweep.
+# Maps the name of each design to the runs of its sweep. Each run is a pair of
+# its number of masks and its number of boxes.
 _DESIGNS = {
     '3 x 3 mixes': [(m, b) for m in (10, 20, 40) for b in (0, 200, 400)],
     '4 + 2 mixes': [(10, 0), (20, 0), (40, 0), (60, 0), (10, 200), (20, 400)],
@@ -108,7 +108,7 @@ def _compare_row(num_subjects, shared, rng):
 
 
 def _truth(counts, worth, gap, most):
-  """Returns the true Dice for numbers of masks and boxes.
+  """Returns the true Dice for given numbers of masks and boxes.
 
   If `most` is not 0, n boxes help as much as most * (1 - exp(-n / most)) boxes
   would help without saturation.
@@ -148,8 +148,8 @@ def _plan_row(name, num_seeds, worth, spread, gap, most, rng):
     holds_gain += low <= truth[0] - now <= high
     warned += any('lie off the curve' in line for line in report['warnings'])
     ranked += report['verdict'] == 'ranked'
-    # Count the answer as wrong if a mix is claimed to be worse than the best
-    # one, but is at least as good in truth.
+    # Count the answer as wrong if it calls a mix worse than the best one
+    # although that mix is, in truth, at least as good.
     wrong += any(
         row['behind_best_interval_95'][0] > 0 and dice >= truth[0] - 1e-9
         for row, dice in zip(table, truth, strict=True))

@@ -1,10 +1,10 @@
 """Injects nan and infinite numbers into losses and gradients.
 
-Which number is injected into which loss is encoded in the label maps, so that
-one compiled training step can test all cases. Some pixels are given the class
-`NO_CLASS`, which does not exist; the number of these marked pixels selects the
-bad number and the loss. With `with_slope`, the value of a function is finite
-but its gradient is not.
+The label maps encode which number is injected into which loss, so that one
+compiled training step can test all cases. Some pixels are given the class
+`NO_CLASS`, which does not exist; how many pixels are marked in this way selects
+the bad number and the loss. With `with_slope`, the value of a function stays
+finite, but its gradient does not.
 """
 
 import jax
@@ -44,7 +44,7 @@ def marked(labels: jax.Array, where: jax.Array) -> jax.Array:
 def value(labels: jax.Array, where: jax.Array, first_mark: int) -> jax.Array:
   """Returns the number that the marked pixels of each instance select, [B].
 
-  It is 0 if their number selects none of `VALUES` for this loss.
+  It is 0 if the number of marked pixels selects none of `VALUES` for this loss.
 
   Args:
     labels: one-hot labels, [B, H, W, K].

@@ -4,10 +4,10 @@ python -m experiments.benchmarks.predict_many --run=runs/phantom
 
 Writes many images with odd sizes and hostile names (8 and 16 bits, grey and
 colour, PNG, JPEG, TIFF, NPY, NIfTI) and `num_broken` broken files. Starts
-`experiments.predict`, kills it (SIGKILL) `num_kills` times, and lets the last
-start finish. Every file must then have a mask of its size that equals, byte for
-byte, the mask of an undisturbed session. Every broken file must be named, and
-the exit code must be 4.
+`experiments.predict` again and again: kills it `num_kills` times with SIGKILL,
+then lets it finish. Every image must then have a mask of its own size that
+equals, byte for byte, the mask from an undisturbed session. Every broken file
+must be named, and the exit code must be 4.
 """
 
 import csv

@@ -3,9 +3,10 @@ r"""Measures the speed and the memory of preparing a large set.
 python -m experiments.benchmarks.prepare_speed --num_images=10000
 
 Writes pairs of PNG files of 256 x 256 pixels: an image of smooth noise and a
-mask of one disc. Measures `data_prep.prepare` with a manifest: the check alone,
-the check and the records, and two repetitions, without a change and after one
-mask has changed. Then measures it on the plain folder, without a manifest.
+mask of one disc. Measures `data_prep.prepare` with a manifest in four ways: the
+check alone; the check and the records; a repetition without a change; and a
+repetition after one mask has changed. Then measures it on the plain folder,
+without a manifest.
 """
 
 import json

@@ -7,8 +7,8 @@ missing, it ends with a message of one line. Without files, it writes the
 reports of a made-up evaluation and audit, with `--num_cases` cases that have
 hostile names, and prints their sizes and the time to write them.
 
-It controls the browser by the DevTools protocol. Each report is opened at the
-width of a desktop and of a phone, and in dark and light colours. It checks
+It controls the browser through the DevTools protocol. Each report is opened at
+the width of a desktop and of a phone, and in dark and light colours. It checks
 that:
 
 - no error occurs, the content policy is not violated, nothing but the file is
@@ -67,7 +67,7 @@ _NAME = """((e) => !e || e === document.body ? '' :
 
 
 class _Page:
-  """A tab of a browser, driven by the DevTools protocol."""
+  """A tab of a browser, controlled through the DevTools protocol."""
 
   def __init__(self, socket):
     self._socket = socket
@@ -140,7 +140,7 @@ class _Page:
               deviceScaleFactor=1, mobile=False)
 
   def complaints(self, url):
-    """Returns descriptions of all errors, and of all requests of other URLs.
+    """Returns descriptions of all errors, and of all requests for other URLs.
 
     Args:
       url: URL of the page.
@@ -191,7 +191,7 @@ def _browser(connect):
 
 
 def _check_tab(page):
-  """Checks the focus while it presses Tab through the whole page.
+  """Presses Tab through the whole page, and checks the focus at each step.
 
   Like all checks here, it returns a list with a description of each problem.
   """
@@ -313,7 +313,7 @@ def _check_without_script(page, url):
 
 
 def _check(page, path):
-  """Makes all checks on one file; returns name of a check -> its problems."""
+  """Runs all checks on a file; maps each check's name to the problems found."""
   url = pathlib.Path(path).resolve().as_uri()
   name = pathlib.Path(path).stem
   results = {}
@@ -363,7 +363,7 @@ def _make_up(folder):
 
 def main(argv):
   try:
-    from websockets.sync import client  # It is not a requirement of ours.
+    from websockets.sync import client  # Not required by this project.
   except ImportError:
     print('Skipped: needs the package websockets.')
     return

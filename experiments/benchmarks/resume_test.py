@@ -36,8 +36,8 @@ _NUM_WORKERS = flags.DEFINE_list(
 
 
 def _train(config, workdir, stop_at=None):
-  # A new process would start without compiled programs, too. Without this, they
-  # would accumulate in memory.
+  # Otherwise, the compiled programs of all runs would accumulate in memory. A
+  # run in a new process would also start without compiled programs.
   jax.clear_caches()
   with contextlib.redirect_stdout(io.StringIO()):
     trainer.train_and_evaluate(

@@ -33,7 +33,7 @@ _ROUNDS = flags.DEFINE_integer('rounds', 10, 'Timed rounds.', lower_bound=1)
 
 _NUM_WEAK = 64
 # Name of a variant -> its weighting of the weak instances, and whether
-# alignments are computed from another loss than the training loss. All variants
+# alignments are computed from a loss other than the training loss. All variants
 # use co-regularization.
 _VARIANTS = {
     'uniform weights': (dict(name='uniform'), False),

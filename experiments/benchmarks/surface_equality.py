@@ -74,8 +74,8 @@ def _differing_codes(tables, rng):
   """Compares the areas of surface elements at random spacings.
 
   Returns:
-    How many of the codes, each of which stands for the corners of a grid cell
-    that are inside a mask, have a different area; in 2-D and in 3-D.
+    The number of codes whose areas differ, in 2-D and in 3-D. A code states
+    which corners of a grid cell are inside a mask.
   """
   counts = []
   for ndim, theirs_fn in (

@@ -71,8 +71,8 @@ def main():
         '| ratio of both together |\n|---|---|---|---|---|---|---|---|')
   for kind, shape, spacing in _CASES:
     tools = _tools(_MASKS[kind](rng, shape), spacing)
-    # The first call in a process also computes the areas of surface elements,
-    # which must not count.
+    # The first call in a process also computes the areas of surface elements.
+    # Its time must not count.
     tools[0]()
     times = [[_time_ms(tool) for tool in tools] for _ in range(_ROUNDS.value)]
     ours, medpy, theirs = np.median(times, axis=0)

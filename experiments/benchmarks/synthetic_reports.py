@@ -35,7 +35,7 @@ def _name(i):
 
 
 def _pool(size, seed):
-  """Returns generated images like photographs, and label maps, both uint8."""
+  """Generates images that resemble photographs, and label maps, both uint8."""
   rng = np.random.default_rng(seed)
   y, x = np.mgrid[:size, :size] / size
   pool = []

@@ -13,7 +13,7 @@ _FILES = ('metrics.json', 'log.jsonl', 'cases_test.csv', 'indicators.csv')
 
 
 def prepare(folder: str) -> str:
-  """Prepares a set of 16 x 16 pixels in a new folder; returns its path.
+  """Prepares images of 16 x 16 pixels in a new folder; returns its path.
 
   Args:
     folder: folder in which the new folder is made.
@@ -28,7 +28,7 @@ def prepare(folder: str) -> str:
 
 
 def config(data_dir: str, **changes):
-  """Returns the config of a run of seconds that often evaluates and saves.
+  """Returns the config of a run that takes seconds and saves often.
 
   Args:
     data_dir: folder of the prepared set.
@@ -113,7 +113,7 @@ def result(workdir: str) -> dict[str, bytes]:
   """Reads the files of a run that must be the same however often it stopped.
 
   Returns:
-    Name of a file -> its content.
+    A dictionary from the name of each file to its content.
   """
   contents = {}
   for name in _FILES:
