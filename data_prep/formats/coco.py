@@ -152,8 +152,8 @@ def _is_of(key, annotations):
 def _without_doubles(contents, report):
   """Leaves out files that add no shapes to pictures that another file lists.
 
-  Tools write one file per task: some files hold only keypoints, or pictures
-  without any annotation.
+  Some tools write one file per task, so that a file may hold only keypoints, or
+  pictures without any annotation.
   """
   names = lambda content: {
       image.get('file_name') if isinstance(image.get('file_name'), str) else ''
@@ -173,7 +173,7 @@ def _without_doubles(contents, report):
 
 
 def _without_nothing(content, report):
-  """Leaves out the category `none` and its boxes if all of these are 0 x 0.
+  """Leaves out the category `none` if the size of all its boxes is 0 x 0.
 
   Some tools mark a picture without objects with such a box.
   """
@@ -317,7 +317,7 @@ def _read_shapes(annotation, label, item, report):
     item.shapes.extend(shapes)
     return
   box = annotation.get('bbox')
-  # Tools write a box of 0 x 0 if they find no outline around keypoints.
+  # Some tools write a box of 0 x 0 if they find no outline around keypoints.
   if box and not (annotation.get('keypoints') and not any(box[2:])):
     x, y, width, height = map(sources.number, box)
     if width <= 0 or height <= 0:

@@ -29,7 +29,7 @@ _WITHOUT_AREA = ('skeleton', 'cuboid')
 
 
 def detect(source: pathlib.Path) -> bool:
-  """Returns whether an XML file below `source` looks like CVAT's."""
+  """Returns whether an XML file below `source` looks like one of CVAT."""
   return bool(_files(source))
 
 

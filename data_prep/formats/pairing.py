@@ -4,11 +4,11 @@ A mask lies in a folder of masks, or beside its picture with a word such as mask
 in its name, see `folder_names`. A picture may have several mask files: parts
 that are united (a_mask.png, a_mask_1.png; ID/masks/*.png; left and right), one
 file for each structure (segmentations/liver.nii.gz), or masks of several
-observers (1st_manual, 2nd_manual), each of which becomes a row of its own. If a
-picture has masks in several folders or with several endings, which may mean
-different things, the user is asked. Before that, a folder or an ending is left
-out if each of its files holds a single value. The content of files is not used
-for anything else.
+observers (1st_manual, 2nd_manual), so that each observer gets a row. Masks in
+several folders or with several endings may mean different things. A folder or
+ending is left out if each of its files holds a single value; if a picture still
+has masks of several folders or endings, the user is asked. The content of files
+is not used for anything else.
 """
 
 import collections
@@ -61,7 +61,7 @@ def pair(
     report: receives problems and notices.
     channel_names: channels in nnU-Net's dataset.json; () if it names none.
     is_blank: returns whether the file at a path holds a single value. It is
-      called only if the user would be asked otherwise.
+      called only if the user would otherwise be asked.
   """
   chosen = {m.strip(' _.-').lower() for m in options.mask_folders or ()}
   places = picture_index.Places(
@@ -134,12 +134,12 @@ def _tell_shared(shared, report):
 
 
 def _adopt(orphans, index, options, found):
-  """Pairs the remaining masks with pictures whose names begin their names.
+  """Pairs masks whose names begin with the name of a picture.
 
-  IMD002_R1_Label4 beside IMD002_lesion is another mask of IMD002, and the user
+  IMD002_R1_Label4 next to IMD002_lesion is another mask of IMD002, and the user
   will be asked which of the two is meant. a_left_mask is one of several masks
   of the picture a; so is a_core_mask if other pictures have a core mask, too.
-  Adds such masks to `found`, and returns the paths that still have no picture.
+  Adds such masks to `found`. Returns the paths of masks still without picture.
   """
   candidates, rest, adopted = [], [], []
   for path in orphans:
@@ -170,12 +170,12 @@ def _adopt(orphans, index, options, found):
 
 
 def _without_same_names(images, index, found, chosen, report):
-  """Reports folders, such as contours, whose names repeat those of images/.
+  """Reports folders, such as contours, whose files are named as in images/.
 
-  Such a folder may hold masks, so the problem asks the user. The same holds if
-  its names are those of images/ with a common ending: fov/a_fov.png. If the
-  user has named the folder of the masks, such a folder is left out without a
-  problem. Returns the remaining pictures.
+  Such a folder may hold masks, so a problem asks the user. Its files may also
+  have a common ending after these names, as in fov/a_fov.png. If the user has
+  named the folder of the masks, such a folder is left out without a problem.
+  Returns the remaining pictures.
   """
   by_folder, refuted = collections.defaultdict(list), set()
   for path in sorted(index.images - set(found)):
@@ -216,11 +216,11 @@ def _without_same_names(images, index, found, chosen, report):
 
 
 def _owner_elsewhere(path, index):
-  """Finds the picture in images/ whose name the name of `path` begins with.
+  """Finds the picture in images/ after which the file `path` is named.
 
   Returns:
     The path of that picture, or '' if there is none; and the rest of the name
-    of `path`, which is '' if both have the same name.
+    of `path`, which is '' if both files have the same name.
   """
   name = sources.stem(path).rsplit('/', 1)[-1]
   for other in index.of_name(path) or index.longest(name):
@@ -233,10 +233,10 @@ def _owner_elsewhere(path, index):
 
 
 def _without_structures(images, found, chosen, report):
-  """Reports files such as liver.png and spleen.png beside image.png of cases.
+  """Reports files such as liver.png next to the image.png of a case.
 
-  They may be masks of structures, so the problem asks the user. If the user has
-  named the masks among them, the other files are left out without a problem.
+  They may be masks of structures, so a problem asks the user. If the user has
+  chosen the masks by name, the other files are left out without a problem.
   Returns the remaining pictures.
   """
   by_folder = collections.defaultdict(dict)
@@ -271,8 +271,8 @@ def _without_structures(images, found, chosen, report):
 def _without_companions(images, masks, report):
   """Leaves out files that accompany most pictures and have no mask themselves.
 
-  The names of such files are those of pictures with a common ending: ISIC's
-  a_superpixels.png beside a.jpg is not another picture.
+  They have the name of a picture and a common ending: in ISIC's data sets,
+  a_superpixels.png next to a.jpg is not another picture.
   """
   known = {sources.stem(p) for p in masks}
   by_end = collections.defaultdict(list)
@@ -321,7 +321,7 @@ def _tell_masks_alone(images, report):
 def _ask_of_endings(images, report):
   """Reports files such as a_liver and a_spleen beside a picture a.
 
-  They may be masks, so the problem asks the user. This function is called if no
+  They may be masks, so a problem asks the user. This function is called if no
   other file is a mask.
   """
   stems = {sources.stem(p) for p in images}
@@ -357,7 +357,7 @@ def _without_channels(images, mask_names, channel_names, report):
   if several is None and any(
       re.search(r'_\d{4}$', sources.stem(p))
       and sources.stem(p).rsplit('/', 1)[-1] in mask_names for p in images):
-    # If masks end in such numbers, too, these number frames, not channels.
+    # If names of masks end in such numbers, too, they count frames instead.
     several = False
   for path in images:
     name = sources.stem(path)

@@ -67,7 +67,7 @@ def word_of_one(groups: list[list[Mask]]) -> str:
   """Returns a word that chooses exactly one mask of most pictures, or ''.
 
   Args:
-    groups: the masks of each picture that has several.
+    groups: the masks of each picture that has several masks.
   """
   count = collections.Counter()
   for masks in groups:
@@ -92,7 +92,7 @@ def resolve(
     chosen: folders or endings that the user chooses, in lower case.
     options: the user's options.
     report: receives problems and notices.
-    is_blank: called if in doubt; returns whether a file holds a single value.
+    is_blank: returns whether a file holds a single value; called if in doubt.
   """
   if chosen:
     found = _choose(found, chosen, report)
@@ -129,7 +129,7 @@ def observers_of(masks: list[Mask]) -> list[str]:
 
 
 def by_kind(masks: list[Mask], observer: str) -> dict[str, list[Mask]]:
-  """Returns the masks of one observer and those without observer, by kind."""
+  """Returns, by kind, the masks of one observer and those of no observer."""
   kinds = {}
   for mask in masks:
     if mask.annotator in ('', observer):
@@ -143,7 +143,7 @@ def _is_chosen(mask, chosen):
 
 
 def _choose(found, chosen, report):
-  """Returns the masks in the folders, or with the endings, that are chosen."""
+  """Returns the masks whose folders or endings the user chooses."""
   kept, left = {}, []
   for picture, masks in found.items():
     some = [m for m in masks if _is_chosen(m, chosen)]
@@ -168,7 +168,7 @@ def label_of(mask: Mask) -> str:
 
 
 def _without_doubles(groups, report):
-  """Refuses masks a.png and a.jpg, since nobody knows which one is meant."""
+  """Refuses two masks such as a.png and a.jpg: either could be meant."""
   result = {}
   for key, masks in groups.items():
     by_stem = {}
@@ -182,7 +182,7 @@ def _without_doubles(groups, report):
 
 
 def _without_doubt(groups, chosen, is_blank, report):
-  """Returns the groups of clear meaning; reports a problem about the others."""
+  """Returns the groups whose meaning is clear; reports the other groups."""
   result, doubtful = _sort_out(groups, chosen)
   if doubtful:
     groups = _without_blank(groups, doubtful, is_blank, report)
@@ -193,7 +193,7 @@ def _without_doubt(groups, chosen, is_blank, report):
 
 
 def _sort_out(groups, chosen):
-  """Returns the groups of clear meaning, and the other pictures with masks."""
+  """Returns the groups with a clear meaning, and the masks without one."""
   of_picture = collections.defaultdict(dict)
   for (picture, kind, annotator), masks in groups.items():
     of_picture[picture, kind][annotator] = masks
@@ -206,7 +206,7 @@ def _sort_out(groups, chosen):
       for annotator, masks in found.items():
         result[picture, kind, annotator] = masks
   if any(map(_are_sides, result.values())):
-    # If some pictures have both sides, a single mask gets its side as well.
+    # If some pictures have masks of both sides, single masks get a side, too.
     result = {key: [m._replace(piece=_side(m)[0] or m.piece) for m in masks]
               for key, masks in result.items()}
   return result, doubtful
@@ -281,7 +281,7 @@ def _ask_which(groups, doubtful, report):
 
 
 def _subject_of(place):
-  """Returns what a folder of masks shows: liver for liver_masks."""
+  """Returns what a folder of masks is named after: liver for liver_masks."""
   rest = [w for w in re.split('[ _-]', place)
           if not folder_names.is_mask_word(w, or_object=False)]
   return '_'.join(rest) or place
@@ -327,7 +327,7 @@ def _find_structures(groups, options, report):
 
 
 def _without_words(masks):
-  """Drops pieces that only mean mask; cell beside cytoplasm is a structure."""
+  """Drops pieces that mean mask, or an object if no mask names a structure."""
   are_objects = all(folder_names.is_mask_word(m.piece) for m in masks)
   return [
       m._replace(piece='') if m.is_whole and folder_names.is_mask_word(
@@ -335,7 +335,7 @@ def _without_words(masks):
 
 
 def _with_short_pieces(groups):
-  """Shortens pieces (fold1/heart to heart) if the masks of a picture differ."""
+  """Shortens fold1/heart to heart if a picture's pieces remain different."""
   shorten = lambda piece: piece.rsplit('/', 1)[-1]
   if any(len({shorten(m.piece) for m in masks}) < len(
       {m.piece for m in masks}) for masks in groups.values()):
@@ -360,7 +360,7 @@ def _shortened(names):
 
 
 def _are_structures(pieces, groups):
-  """Returns whether pieces name structures, and not parts of one structure."""
+  """Returns whether pieces name structures, not parts of one structure."""
   pieces = [p for p in pieces if p]
   if not pieces:
     return False

@@ -14,7 +14,7 @@ class Places(NamedTuple):
 
   Attributes:
     chosen: folders or endings of masks that the user chooses, in lower case.
-    outer: folders that hold every file, and thus do not distinguish files.
+    outer: folders that all files lie in, and that thus do not distinguish them.
   """
 
   chosen: frozenset[str]
@@ -31,8 +31,8 @@ class Index:
 
   Attributes:
     images: set of the paths of all pictures.
-    only: paths of masks that were paired with the only picture of a folder, as
-      their names match no picture.
+    only: paths of masks that were paired with the only picture of a folder,
+      since their names match no picture.
   """
 
   def __init__(self, images, channels, places, suffix):
@@ -85,7 +85,7 @@ class Index:
     return self._folders[path]
 
   def of_name(self, path):
-    """Returns the pictures of the same name in other folders."""
+    """Returns the other pictures with the file name of `path`."""
     name = sources.stem(path).rsplit('/', 1)[-1]
     return [p for is_alias, p in self._by_name[name]
             if p != path and not is_alias]
@@ -98,16 +98,16 @@ class Index:
     return []
 
   def begin_with(self, path, plain):
-    """Returns the pictures of a mask that lies beside pictures.
+    """Returns the possible pictures of a mask that lies next to pictures.
 
     Args:
       path: path of the mask.
       plain: name of the mask without the words that mark it as one.
 
     Returns:
-      The pictures with the name `plain`, or only the one of them in the same
-      outermost folder. If none has that name, the pictures in the same folder
-      whose names begin with `plain`.
+      The pictures with the name `plain`. If only one of them lies in the same
+      outermost folder as the mask, the others are left out. If none has that
+      name, the pictures in the same folder whose names begin with `plain`.
     """
     exact = [p for _, p in self._by_name.get(plain, ())]
     if exact:
@@ -121,11 +121,11 @@ class Index:
 
     Args:
       path: path of the mask.
-      masks_are: kind of the mask, if neither its folder nor its name says so.
+      masks_are: kind of the mask, if neither its folder nor its name gives one.
 
     Returns:
-      The path of the picture and the `parts.Mask`; None, None if no picture, or
-      no single one, fits.
+      The path of the picture and the `parts.Mask`; None, None if no picture or
+      more than one fits.
     """
     *folders, name = sources.stem(path).split('/')
     places = [f for f in folders if self._places.hold_masks(f)]
@@ -179,9 +179,9 @@ class Index:
     return None, None
 
   def _inner(self, kept, picture):
-    """Returns the observer and the structure that folders of a mask name.
+    """Returns the observer and the structure that a mask's folders name.
 
-    Folders that the picture lies in, too, do not count.
+    Folders in which the picture lies, too, do not count.
     """
     inner = [f for f in kept if f not in self._folders[picture]]
     observers = [f for f in inner if folder_names.observer_of(f)]
@@ -198,7 +198,7 @@ class Index:
       folders: all folders of the mask.
 
     Returns:
-      The path of the picture; None if no picture fits, or several equally well.
+      The path of the picture; None if none fits or several fit equally well.
     """
     scores = []
     for is_alias, path in self._by_name.get(name, ()):

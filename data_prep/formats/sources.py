@@ -1,6 +1,6 @@
 """Lists, names and parses the files of a foreign source; trusts none of them.
 
-A file that cannot be read raises `pixels.WrongFile`, as a picture does.
+The functions that read a file raise `pixels.WrongFile` if it cannot be read.
 """
 
 import collections
@@ -142,10 +142,10 @@ def note_unused(
 
   Args:
     source: folder that was read.
-    used: paths relative to it of the files that were read or refused.
+    used: paths, relative to it, of the files that were read or refused.
     report: receives one notice per suffix: the number of files and one name.
     is_annotated: whether the reader found an annotation. If not, unused files
-      with the names of pictures are a problem.
+      with the names of pictures are reported as a problem.
   """
   used = set(used)
   stems = {stem(p).rsplit('/', 1)[-1] for p in used}
@@ -216,7 +216,7 @@ def outer_folders(paths: Sequence[str]) -> frozenset[str]:
 def find_above(
     source: pathlib.Path, paths: Sequence[str], name: str
 ) -> str:
-  """Finds the file `name` above all paths; returns its path, or else `name`."""
+  """Returns the path of the file `name` above all paths, or `name` if none."""
   outer = os.path.commonprefix([p.split('/')[:-1] for p in paths])
   found = ('/'.join([*outer[:end], name]) for end in range(len(outer) + 1))
   return next((path for path in found if (source / path).is_file()), name)
@@ -288,8 +288,8 @@ def _subjects(kept):
   if len(by_split) > 1 and len(kept) > 2 * len(by_split) and all(
       split and len(names) == 1 for split, names in by_split.items()):
     return dict.fromkeys(kept, '')
-  # A few folders with names without a number, such as Glaucoma, or with file
-  # types as names, such as PNG and TIF, sort pictures and are no subjects.
+  # If there are only a few folders, without digits in their names, they sort
+  # pictures by content (Glaucoma) or file type (PNG), and not by subject.
   names = set(result.values()) - {''}
   if len(names) <= _MAX_KINDS and 2 * len(names) < len(kept) and all(
       (len(n) > 3 or f'.{n.lower()}' in PICTURES) and not re.search(r'\d', n)
@@ -366,7 +366,7 @@ def number(value: Any) -> float:
   """Converts a value from JSON or text to a finite number below 1e9.
 
   Raises:
-    ValueError: if the value is no such number.
+    ValueError: if the value is not such a number.
   """
   if isinstance(value, bool) or not isinstance(value, (int, float, str)):
     raise ValueError(f'{value!r:.40} is not a number')

@@ -1,13 +1,14 @@
 """Reads a CSV file in which each line holds a picture and one of its shapes.
 
-Values are separated by commas, semicolons or tabs. Only the column `image` is
-required; paths are relative to the file. The columns are
+Values are separated by commas, semicolons or tabs. The column `image` is
+required, and at least one column of masks, shapes, tags, splits, roles or
+subjects. Paths are relative to the file. The columns are
 
   image, id, subject, site, annotator, split, role
   spacing_y, spacing_x: in mm
   mask, coarse_mask, scribble: path
   box: x0 y0 x1 y1; polygon: x y x y ...; point: x y; ellipse: cx cy rx ry deg
-  label: class name of the shape of this line
+  label: class name of the shape on this line
   tags: class names, separated by ;
 
 Lines of one image belong together. Columns that do not apply to a line are
@@ -45,7 +46,7 @@ COLUMNS = ('image', 'id', *_TEXTS, 'spacing_y', 'spacing_x', *_FILES, *_SHAPES,
 
 
 def detect(source: pathlib.Path) -> bool:
-  """Returns whether `source` holds one CSV file with a column `image`."""
+  """Returns whether `source` holds one CSV file with the required columns."""
   return _file(source) is not None
 
 
@@ -157,7 +158,7 @@ def read(
 
 
 def _file(source):
-  """Returns the CSV file with a column `image` and a column that describes it.
+  """Returns the CSV file with the required columns, see the module.
 
   The result is None if there is no such file, or if there are several.
   """

@@ -37,8 +37,8 @@ class Uniter:
         files hold classes.
       writer: writes the label maps.
       nouns: the words for a pixel and a picture (or volume) in messages.
-      is_ordered: whether the user names the structures in their order: where
-        structures overlap, the last one named lies on top.
+      is_ordered: whether the user names the structures, and thus their order.
+        Where structures overlap, the last one named lies on top.
     """
     self._structures = structures
     self._is_doubtful = len(set(structures.values())) > 1 and not is_ordered
@@ -52,7 +52,7 @@ class Uniter:
   def unite(
       self, labels: list[np.ndarray], masks: list[parts_lib.Mask], name: str
   ) -> np.ndarray:
-    """Unites all mask files of one kind for a picture or volume in a label map.
+    """Unites a picture's or volume's mask files of one kind in a label map.
 
     A structure takes every pixel of its file that is not 0. Where two
     structures overlap, the one with the larger class number wins. If the files
@@ -132,8 +132,8 @@ class Uniter:
   def _ask_of_observers(self, report):
     """Reports a problem if the mask files of most pictures are nearly the same.
 
-    They may be masks of several observers, or copies. If only few pictures have
-    such files, this is a notice.
+    They may be masks of several observers, or copies. If at most half of the
+    pictures have such files, a notice reports them instead.
     """
     alike = [masks for likeness, masks in self._several if likeness > _ALIKE]
     if 2 * len(alike) <= len(self._several):
@@ -153,10 +153,10 @@ class Uniter:
   def _ask_of_structures(self, report):
     """Reports a problem if structures are nearly the same or hide one another.
 
-    By default, structures lie on top of each other in alphabetical order. Then
-    disc would hide all of cup, which lies within it, so the user has to name
-    the order. If the files of a picture are nearly the same, they are not of
-    structures: anna.png and bob.png are of observers.
+    By default, the structures later in alphabetical order lie on top. Then disc
+    would hide all of cup, which lies within it, so the user has to name the
+    order. Files that are nearly the same do not show structures: anna.png and
+    bob.png, for example, are masks of two observers.
     """
     alike = [path for likeness, _, _, path in self._structured
              if likeness > _ALIKE]
@@ -246,7 +246,7 @@ def unlabelled_kind(label: np.ndarray, kind: str) -> str | None:
 
   A mask stays exact within the limit of `rasterize.is_exact`. With more
   unlabelled pixels it becomes a coarse mask, and if more than half of the
-  pixels are unlabelled, a scribble. Coarse masks and scribbles stay so.
+  pixels are unlabelled, a scribble. Coarse masks and scribbles keep their kind.
 
   Args:
     label: class per pixel, uint8.

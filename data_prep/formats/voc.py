@@ -3,8 +3,8 @@
 See http://host.robots.ox.ac.uk/pascal/VOC/. There is one XML file per picture.
 In VOC, coordinates of pixels count from 1, and the last row and column belong
 to the box, which is thus [xmin - 1, ymin - 1, xmax, ymax] in a manifest. Some
-converters count from 0. If a coordinate in the set is 0, this is assumed, and
-boxes are [xmin, ymin, xmax, ymax]. A <polygon> of an object replaces its box.
+converters count from 0. This is assumed if a coordinate in the set is 0; boxes
+are then [xmin, ymin, xmax, ymax]. A <polygon> of an object replaces its box.
 Roboflow and supervision write polygons as <x1>, <y1>, ..., with coordinates
 that count from the same number as those of boxes. LabelMe's web tool writes
 them as <pt>, and counts from 0. An XML file belongs to the picture of its own
@@ -114,9 +114,9 @@ def read(
 
 
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
-  """Writes VOC's folders of pictures, XML files and masks, and its lists.
+  """Writes pictures, XML files, masks and lists of splits to VOC's folders.
 
-  Annotations other than boxes become masks in SegmentationClass.
+  All annotations except boxes become masks in SegmentationClass.
   """
   classes = manifest.header.classes
   (output / 'labelmap.txt').write_text(
@@ -149,7 +149,7 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
       label = rasterize.rasterize(
           row.annotation, size=size, root=manifest.root)
       mask = Image.fromarray(label)
-      # With a palette, the picture has colours, as VOC's masks have.
+      # The palette makes viewers show the mask in VOC's colours.
       mask.putpalette(voc_masks.palette().tobytes())
       mask.save(path)
     ET.indent(root)
@@ -193,7 +193,7 @@ def _below(path, folder):
 def _of(path, folder, by_name):
   """Looks up a picture by its path below `folder`, without its suffix.
 
-  If the picture lies outside of that folder, its file name is looked up.
+  A picture outside of that folder is looked up by its file name.
 
   Args:
     path: path of the picture.
@@ -230,8 +230,8 @@ def _with_origin(read, options, report):
   Coordinates in VOC count from 1, or from 0 in some sets, see the module.
 
   Args:
-    read: for each picture its item, and the indices of the shapes to which this
-      applies; the other shapes always count from 0.
+    read: for each picture, its item and the indices of the shapes whose
+      coordinates may count from 1. The other shapes always count from 0.
     options: the user's options.
     report: receives notices.
   """
@@ -241,8 +241,8 @@ def _with_origin(read, options, report):
       for item, counted in read for k in counted)
   origin = options.voc_boxes_from
   if origin is None:
-    # Coordinates may be fractions: those near 0 show that the set counts from
-    # 0. Those further below 0 belong to boxes that leave their picture.
+    # Coordinates may be fractions. A coordinate near 0 shows that the set
+    # counts from 0, but one far below 0 belongs to a box that leaves its picture.
     origin = 0 if any(abs(v) < 0.5 for first in firsts for v in first) else 1
     if not origin:
       report.note('corners are 0: boxes count from 0 in this set, see '
@@ -256,7 +256,7 @@ def _with_origin(read, options, report):
 
 
 def _from_zero(shape):
-  """Converts the coordinates of a shape that count from 1 to count from 0.
+  """Subtracts 1 from the coordinates of a shape, which count from 1.
 
   The end of a box stays, since VOC's boxes include the last row and column.
   """
@@ -322,7 +322,7 @@ def _outline(entry):
   The form is <pt><x> and <pt><y>, or <x1>, <y1>, <x2>, <y2> and so on.
 
   Raises:
-    ValueError: if there are fewer than 3 points in either form.
+    ValueError: if there are fewer than 3 points.
   """
   points = [[p.findtext('x'), p.findtext('y')] for p in entry.iterfind('pt')]
   if not points:

@@ -27,10 +27,10 @@ def read_labelmap(
 ) -> tuple[list[str], dict[int, int]]:
   """Returns the class names in labelmap.txt, and the value of each colour.
 
-  The value is the stored value of a mask that has no colours. A colour is given
-  as one number, 0xRRGGBB. If the file gives no colours, VOC's own are used. If
-  no name means background, the value 0 is background, and the first name has
-  the value 1.
+  This value is what a mask without colours stores for the same class. A colour
+  is given as one number, 0xRRGGBB. If the file gives no colours, VOC's own are
+  used. If no name means background, the value 0 is background, and the first
+  name has the value 1.
   """
   path = source / 'labelmap.txt'
   names, colours = [], {}
@@ -71,8 +71,8 @@ def values_of(
 
   Args:
     names: class names as `read_labelmap` returns them.
-    options: the user's options. Its classes are new names for all of `names` if
-      none is among these, and otherwise a choice of them.
+    options: the user's options. If its classes include none of `names`, they
+      rename all of these; otherwise, they select some of them.
     report: receives notices.
   """
   if options.mask_values:
@@ -133,7 +133,7 @@ def index_mask(
     colours: dict[int, int],
     writer: intensities.Writer,
 ) -> str:
-  """Rewrites a mask in colours as one of class numbers, and returns its path.
+  """Rewrites a mask in colours as a mask of class numbers; returns its path.
 
   A mask that already holds class numbers stays where it is.
 
@@ -145,7 +145,7 @@ def index_mask(
     writer: writes the new mask.
 
   Raises:
-    pixels.WrongFile: if the mask holds a colour without a meaning.
+    pixels.WrongFile: if the mask holds a colour that has no class.
   """
   with pixels.opened(path, 'mask', pixels.open_folder(source)) as (_, image):
     if image.mode not in ('RGB', 'RGBA') or not colours:

@@ -22,7 +22,7 @@ _NOISE = 1e-4  # Largest error of a whole number that was stored as a float.
 
 
 class FurtherAxis(pixels.WrongFile):
-  """Raised if a volume has more than three axes, such as one of time."""
+  """Raised if a volume has more than three axes, such as a time axis."""
 
 
 class Volume(NamedTuple):
@@ -31,15 +31,15 @@ class Volume(NamedTuple):
   Attributes:
     voxels: scaled intensities or labels, [A, B, C].
     affine: maps voxel indices to positions in mm, float64 [4, 4].
-    spacing_mm: distance of voxels along each axis.
+    spacing_mm: distance between voxels along each axis.
     header: the header as it was read; it may hold more than geometry.
     affines: all affines in the header, `affine` first. If the header gives
-      positions in another unit than mm, the affines without conversion to mm
+      positions in a unit other than mm, the affines without conversion to mm
       follow.
     names: class names by value, as an extension of the header lists them.
-    step: difference of two neighbouring values that the file can store with its
-      scaling; 0 if the voxels are not scaled.
-    notices: oddities of the file that are valid, one per line.
+    step: smallest difference between two values that the file can store with
+      its scaling; 0 if the voxels are not scaled.
+    notices: oddities of the file that are no faults, one per string.
   """
 
   voxels: np.ndarray
@@ -88,7 +88,7 @@ def read_nifti(path: pathlib.Path) -> Volume:
 
 
 def _read_content(path, shown):
-  """Returns the decompressed bytes of a file; refuses too large files."""
+  """Returns the decompressed bytes of a file; refuses files over a limit."""
   try:
     with open(path, 'rb') as file:
       start = file.read(2)
@@ -136,7 +136,7 @@ def _read_header(content, shown):
 
 
 def _check_header(header, num_bytes, shown):
-  """Returns the shape of a volume, three axes; refuses impossible headers."""
+  """Returns the lengths of a volume's three axes; refuses bad headers."""
   count = int(header['dim'][0])
   if not 1 <= count <= 7:
     raise pixels.WrongFile(

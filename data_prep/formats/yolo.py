@@ -2,9 +2,9 @@
 
 See https://docs.ultralytics.com/datasets/segment/. A line is `class cx cy w h`
 or `class x1 y1 x2 y2 ...`. Coordinates are shares of the width and height of
-the picture, and class 0 is the first foreground class. Of a pose, a line with a
-box and key points, only the box is read. Lines are poses if `kpt_shape` in
-data.yaml says so, or if the points in all lines show it. Class names come from
+the picture, and class 0 is the first foreground class. A pose is a line with a
+box and key points, of which only the box is read. Lines are poses if data.yaml
+has `kpt_shape`, or if the points in all lines show it. Class names come from
 `names` in data.yaml, from classes.txt or from Darknet's obj.names.
 
 The file labels/a/b.txt belongs to the picture images/a/b.*. In other folders, a
@@ -34,7 +34,7 @@ _NAMES = ('data.yaml', 'dataset.yaml', 'data.yml', 'classes.txt',
 _OTHERS = ('classes.txt', 'train.txt', 'val.txt', 'valid.txt', 'test.txt')
 _DESCRIBING = (*_NAMES, 'obj.data')
 _DIGITS = 4  # Decimals of a coordinate in pixels; shares are rounded anyway.
-_MIN_POSES = 6  # Fewer lines do not show by their points that they are poses.
+_MIN_POSES = 6  # The points of fewer lines do not prove that they are poses.
 _MAX_LOOK = 2**16  # Bytes of a file that are read to see if it holds labels.
 
 
@@ -169,7 +169,7 @@ def _files(source):
 
 
 def _images(path):
-  """Returns a path with images in place of labels: images/a/b.txt."""
+  """Returns images/a/b.txt for the path labels/a/b.txt."""
   parts = path.split('/')
   parts[parts.index('labels')] = 'images'
   return '/'.join(parts)
@@ -213,10 +213,10 @@ def _lists(source):
 
 
 def _read_names(source, options, report):
-  """Returns the foreground class names, and the length of the key points.
+  """Returns the class names, and how many numbers of a line are key points.
 
-  The names are [] if they are not known. The length is how many numbers of a
-  line belong to key points; None if data.yaml does not say.
+  The names are those of the foreground, or [] if they are not known. The number
+  is None if data.yaml does not give it.
   """
   wanted = options.classes and list(options.classes[1:])
   for name in _NAMES:
@@ -321,7 +321,7 @@ def _is_pose(values, pose):
   """Returns whether the numbers of a line are a box and key points of a pose.
 
   Args:
-    values: the numbers behind the class.
+    values: the numbers after the class.
     pose: how many of them are key points; None if not known. Then key points
       are recognised if each has a third number 0, 1 or 2, which means not
       labelled, hidden or visible.
