@@ -20,10 +20,10 @@ def usual_kinds(
   """Returns the most frequent kind of shape in each split.
 
   A picture without shapes gets this kind of annotation. Each split is counted
-  separately, since val and test may have been annotated with more care than
-  train: a picture without objects may have an exact, empty mask there. If val
-  or test has no shapes, the shapes of both are counted together. If neither has
-  any, or if train has none, the shapes of the whole set are counted.
+  separately, since different people may have annotated val and test: there, a
+  picture without objects may have an exact, empty mask. If val or test has no
+  shapes, the shapes of both are counted together. If neither has any, or if
+  train has none, the shapes of the whole set are counted.
 
   Args:
     shapes: split and shapes of each picture.

@@ -59,7 +59,7 @@ class Patients:
     self._numbers = {}
 
   def number_of(self, path: pathlib.Path) -> int | None:
-    """Returns the number of a file's patient; None if it names no patient."""
+    """Returns the number of a file's patient; None if the file names none."""
     try:
       with warnings.catch_warnings():
         warnings.simplefilter('ignore')

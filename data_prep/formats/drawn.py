@@ -313,14 +313,14 @@ def one_kind(
 
 
 def _kind_of(kind, options):
-  """Returns the kind of annotation of a picture with one kind of shapes."""
+  """Returns the annotation kind of a picture with only one kind of shape."""
   if kind == 'polygon' and options.polygons_are == 'mask':
     return 'mask'
   return options.masks_are if kind == 'rle' else kind
 
 
 def _rest(shapes, areas, tags, sparse, size, options, report):
-  """Returns whether other pixels are unlabelled, and the shapes to draw."""
+  """Returns whether pixels without a shape are unlabelled, and what to draw."""
   is_open = options.masks_are == 'scribble' and any(
       s.kind == 'rle' for s in areas)
   if tags:

@@ -1,6 +1,6 @@
 """Looks up formats by name.
 
-To add a format, add its module to this package and its name to `names`.
+To add a format, add its module to this package and its name to `names.READS`.
 """
 
 import collections

@@ -241,8 +241,8 @@ def _with_origin(read, options, report):
       for item, counted in read for k in counted)
   origin = options.voc_boxes_from
   if origin is None:
-    # Coordinates may be fractions. A coordinate near 0 shows that the set
-    # counts from 0, but one far below 0 belongs to a box that leaves its picture.
+    # Coordinates may be fractions. One near 0 shows that the set counts from 0,
+    # but one far below 0 belongs to a box that leaves its picture.
     origin = 0 if any(abs(v) < 0.5 for first in firsts for v in first) else 1
     if not origin:
       report.note('corners are 0: boxes count from 0 in this set, see '
