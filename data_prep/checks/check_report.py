@@ -13,7 +13,8 @@ from data_prep.checks import check_row
 
 MAX_LINE = 200
 
-# Up to this number, problems of one cause get a line each; more share one line.
+# Up to this number of problems with the same cause get a line each; if there
+# are more, they share one line.
 _MAX_SINGLE = 3
 _FLAG = re.compile(r'--(?!leave_out|near_copies|source)\w')
 _LEAVE_OUT = ', or --leave_out='
@@ -53,10 +54,10 @@ class Findings(NamedTuple):
 def report(findings: Findings) -> list[str]:
   """Returns the lines to print, each of at most `MAX_LINE` characters.
 
-  Up to three problems of one cause get a line each. If there are more, they
-  share a line that holds their number, the fix, and the first three places
-  where they occur. Of the notices of one kind only the first is shown, together
-  with their number.
+  Up to three problems with the same cause get a line each. If there are more,
+  they share a line that holds their number, the fix, and the first three places
+  where they occur. Of several notices of the same kind, only the first is
+  shown, together with their number.
   """
   defects = {p for some in findings.defects.values() for p in some}
   lines = []
@@ -177,7 +178,7 @@ def _sentence(problem):
 
 
 def _together(problems):
-  """Returns one line that stands for many problems of one cause."""
+  """Returns one line that describes many problems with the same cause."""
   first = problems[0]
   names = list(dict.fromkeys(_place(p) for p in problems))
   found = f', found {_clip(first.found)}' if (

@@ -25,7 +25,7 @@ _SMALL_OBJECT = 9
 # also has larger parts.
 _SPECK = 3
 _CONTRADICTION = 0.1  # Share of a scribble's pixels that may be wrong.
-# Spacings outside this range are noted. It reaches from the pixels of a
+# Spacings outside this range are noted. The range extends from the pixels of a
 # microscope to very thick slices.
 _SPACINGS_MM = (1e-4, 50.0)
 

@@ -40,8 +40,8 @@ _KEPT = 16  # Frequencies of the cosine transform, along each axis.
 # since the derivatives would not raise it to the threshold: even copies that
 # are shifted by 2 % have a correlation of 0.81.
 _SCREEN = 0.75
-# A picture whose details have a smaller standard deviation, in gray levels,
-# counts as flat.
+# A picture counts as flat if the standard deviation of its details is lower
+# than this, in gray levels.
 _FLAT = 0.5
 _BLOCK = 1024  # Number of pictures whose correlations are computed at once.
 _SPLIT_FOLDER = re.compile(
@@ -228,7 +228,7 @@ def _spans(thumbnails):
   x = np.arange(SIDE, dtype=np.float32) - (SIDE - 1) / 2
   y = x[:, None]
   spans = [_unit(_transform(details))]
-  # Shifts, a turn and a zoom.
+  # These are the changes that two shifts, a turn and a zoom make.
   for change in (right, down, x * down - y * right, x * right + y * down):
     rest = _transform(change)
     for known in spans:  # Make it orthogonal to the earlier vectors.

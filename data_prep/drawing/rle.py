@@ -1,8 +1,8 @@
 """Encodes and decodes the run lengths of a mask as COCO writes them.
 
-The runs go down the columns, one column after the other, and start with a run
-of pixels outside the mask, which may be empty. In the string form, each run
-after the third is stored as its difference from the run two places before. Each
+The runs go down the columns, one column after the other, and start with a run,
+possibly empty, of pixels outside the mask. In the string form, each run after
+the third is stored as its difference from the run two places before. Each
 number is split into groups of 5 bits, the lowest first; a group is written as
 the character with the code 48 + group, or 48 + group + 32 if another group
 follows (pycocotools, maskApi.c).

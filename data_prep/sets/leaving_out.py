@@ -297,8 +297,8 @@ def refuse_nothing_left(number: int, left_out: Sequence[formats.LeftOut]):
 def lines(left_out: Sequence[formats.LeftOut]) -> list[str]:
   """Returns the lines that tell the user what was left out.
 
-  Pictures, files and shapes get a line each, with their number and the first
-  names.
+  There is one line for pictures, one for files and one for shapes. Each states
+  their number and the first names.
   """
   groups = collections.defaultdict(list)
   for entry in left_out:

@@ -371,7 +371,7 @@ def _choose_roles(rows, weak, root, plan):
 
 
 def _weaken(row, weak, plans, root, seed):
-  """Replaces the mask of a row by a weak label, or removes it.
+  """Replaces the mask of a row by a weak label, or removes the mask.
 
   Args:
     row: row with an exact mask.

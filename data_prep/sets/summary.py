@@ -231,7 +231,7 @@ def _count_tables(rows):
 
 
 def _class_tables(manifest, facts):
-  """Returns tables of the shares of images and pixels that show each class."""
+  """Returns tables of the images and pixels of each class, in percent."""
   names = manifest.header.classes
   present = collections.defaultdict(lambda: np.zeros(len(names)))
   shares = collections.defaultdict(lambda: np.zeros(len(names) + 1))

@@ -33,8 +33,9 @@ def read(
       spreadsheets of some countries.
 
   Returns:
-    For each line that has as many cells as the header, its number, counted from
-    1, and its cells by column; and the problems of the whole file.
+    A list of the lines that have as many cells as the header, each as its
+    number, counted from 1, and its cells by column; and the problems of the
+    whole file.
 
   Raises:
     OSError: if the file cannot be read.

@@ -20,7 +20,7 @@ class RefusedError(ValueError):
   """Raised if a set cannot be split.
 
   Attributes:
-    problem: description of the cause and of what the user can do.
+    problem: describes the cause, and what the user can do about it.
   """
 
   def __init__(self, what: str, found: str, fix: str):
