@@ -67,7 +67,7 @@ def run(main: Callable[[], None]) -> None:
     except UserError as e:
       return _exit(e)
 
-  # Binaries call this before their slow imports, but benchmarks do not.
+  # Binaries have called this before their slow imports; benchmarks have not.
   early_help.answer('__main__')
   with system_errors.quiet_without_reader():
     app.run(guarded, flags_parser=parse)

@@ -64,7 +64,7 @@ from experiments.tables import seed_groups
 
 
 def _groups(paths):
-  """Groups the runs whose mean is one result.
+  """Groups the runs that are averaged to one result.
 
   If --names has one name per run, runs of the same name form a group;
   otherwise, runs form a group if their configs differ only in the seed.
@@ -136,7 +136,7 @@ def print_report(report):
 
 
 def _seeds(result):
-  """Returns the number of seeds of a result and the SD over them, as text."""
+  """Returns a result's number of seeds, and its SD over them, as a string."""
   if 'mean_by_seed' not in result:
     return ''
   return (f'  mean of {len(result["mean_by_seed"])} seeds, SD '

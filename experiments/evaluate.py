@@ -101,7 +101,7 @@ def main():
 
 
 def _print(results, report):
-  """Prints the mean metrics of all and of each class, and names the files."""
+  """Prints the means over all classes and for each class, and the files."""
   unit = results['distance_unit']
   print(f'{grammar.counted(results["num_cases"], "case")} of '
         f'{grammar.counted(results["num_subjects"], "subject")}; distances '

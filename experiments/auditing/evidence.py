@@ -43,8 +43,8 @@ _Kind = types.AnnotationKind
 # Value of --learn_from -> the groups of exact masks that are redrawn with
 # faults, by their names in `_KNOWN`.
 LEARN_FROM = {'strong': ('strong',), 'val': ('strong', 'val')}
-# Number of good drawings of each exact mask as each kind; there are as many
-# faulty ones. Splits of at most `_FEW` images get more drawings: four drawings
+# How often each exact mask is drawn well as each kind; it is drawn as often
+# with a fault. Splits of at most `_FEW` images get more drawings: four drawings
 # of each of 52 strong masks gave as good a ranking as two drawings of each of
 # these masks and of 183 masks of the validation split.
 _NUM_DRAWINGS, _NUM_DRAWINGS_OF_FEW, _FEW = 2, 4, 200

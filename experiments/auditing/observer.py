@@ -85,7 +85,7 @@ class Observer:
       def total(head):
         logits = network.apply_fn({**params, 'head': head}, images)
         values = network.strong_loss_fn(logits, labels, where=where)
-        # Leave out unlabelled images, and with them the padding of a batch.
+        # Leave out images without any label, such as the padding of a batch.
         return jnp.sum(jnp.where(where.any((1, 2)), values, 0))
 
       return jax.grad(total)(params['head'])

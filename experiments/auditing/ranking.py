@@ -78,8 +78,8 @@ def score(evidence: evidence_lib.Evidence) -> Scores:
   odds, held_out = np.zeros(evidence.signs.shape[:2]), {}
   for kind, planted in evidence.planted.items():
     rows = evidence.kinds == kind
-    # The log odds are linear in the coefficients: the mean coefficients of all
-    # fits give the mean of their log odds.
+    # The log odds are linear in the coefficients, so that the mean coefficients
+    # of all fits give the mean of their log odds.
     coefficients, unseen = planting.cross_fit(planted)
     odds[:, rows] = planting.log_odds(
         evidence.signs[:, rows], coefficients.mean(0))

@@ -25,7 +25,7 @@ OF_FAULT = {
 # networks is at least this. Below it, the networks are too unsure to contradict
 # an annotator.
 _SURE = 0.5
-# Predicted objects that take less than this share of the image are ignored.
+# Predicted objects that cover less than this share of the image are ignored.
 _SPECK = 0.002
 # A drawing is too small if its area is below this share of the predicted one.
 # The planted fault 'shrunken' leaves about a quarter of the area. The sides of

@@ -19,7 +19,7 @@ _Kind = types.AnnotationKind
 NAMES = (
     'disagreement', 'inside', 'ring', 'rank', 'odds_inside', 'odds_ring',
     'size_drawn', 'size_seen')
-_LOG_SCALE = 0.2  # Factor of logarithms, whose values reach 5 and more.
+_LOG_SCALE = 0.2  # Logarithms are multiplied by this; they reach 5 and more.
 _LEAST = 0.01  # Added to p and 1 - p, so that log odds are finite.
 # Width of the ring around a drawn object, as a multiple of the square root of
 # the drawn area.

@@ -58,7 +58,7 @@ def overlap_scores(counts: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def mean_dice(counts: np.ndarray) -> float:
-  """Returns mean Dice as in `summarize`, from pixel counts, int [N, K, 3]."""
+  """Returns the mean Dice of `summarize`, computed from counts [N, K, 3]."""
   return _mean(case_means(metrics_lib.dice_from_counts(counts)))
 
 
@@ -259,7 +259,7 @@ def evaluate_cases(
 def named_scores(
     scores: dict[str, np.ndarray], classes: Sequence[str]
 ) -> dict[str, float]:
-  """Returns METRIC_CLASS -> score, from a case's scores [K] in each metric."""
+  """Returns METRIC_CLASS -> score of a case, from its scores [K] by metric."""
   return {f'{metric}_{name}': float(values[c])
           for c, name in enumerate(classes) if c > 0
           for metric, values in scores.items()}

@@ -21,7 +21,7 @@ from experiments.reports import script
 # Pictures whose longer side is at most this many pixels are enlarged, because
 # browsers would blur them.
 _TINY = 32
-_MIN_SIDE = 32  # Pixels; pictures are not shrunk further to save bytes.
+_MIN_SIDE = 32  # Pictures are not shrunk below this many pixels.
 _QUALITY = 75  # Quality of WebP, from 0 to 100.
 
 

@@ -96,7 +96,7 @@ def single_kind(kind: int, problem: Problem) -> np.ndarray:
 def more_of_the_same(problem: Problem) -> np.ndarray:
   """Returns new annotations in the proportions of the existing ones, [K].
 
-  Their number is what budget and limits of the problem allow, rounded down.
+  They are as many as the budget and the limits allow, rounded down.
   """
   spent = problem.have @ problem.minutes
   share = problem.budget / spent if spent else 0.0
@@ -297,7 +297,7 @@ def plan(
 
 
 def _rank(sweep, problem, theta, fits):
-  """Compares mixes by the fitted curve; returns these parts of a report."""
+  """Compares mixes by the fitted curve, for the report of `plan`."""
   mixes = candidates(learning_curve.worths(theta), sweep.kinds, problem)
   if not mixes:
     return {'reasons': ['The budget buys no annotation of a kind that the '

@@ -97,7 +97,8 @@ def read_table(path: str) -> list[Run]:
       `KINDS`, which hold numbers of annotations, `seed` and `dice`.
 
   Raises:
-    binary.UserError: if it is not such a table; the message names file, line
+    binary.UserError: if the file is not such a table; the message names file,
+    line
       and column.
   """
   known = (*KINDS, 'seed', 'dice')

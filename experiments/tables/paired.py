@@ -146,7 +146,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def choose_pairs(number: int) -> list[tuple[int, int]]:
-  """Returns which results to compare, as pairs of their numbers from 0.
+  """Returns which results to compare, as pairs of their indices.
 
   With up to four results, these are all pairs. With more, the first result is
   paired with each of the others.

@@ -26,7 +26,7 @@ _TIE = 1e-9
 
 
 class Paired(NamedTuple):
-  """Scores of R results on N cases and K classes, ready for differences.
+  """Scores of R results on N cases and K classes, prepared for comparisons.
 
   Attributes:
     scores: scores of all results, float64 [R, N, K]. If a cell cannot be

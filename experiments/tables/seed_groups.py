@@ -105,8 +105,8 @@ def _config_without_seed(folder):
   seed = str(config['seed'])
   config = {k: v for k, v in config.items() if k not in ('seed', 'compare')} | {
       'input': dict(config['input'])}
-  # Runs on equal records belong together, even if the records were moved: use
-  # the fingerprint in place of the path.
+  # Runs that were trained on equal records belong together, even if the records
+  # were moved: compare fingerprints in place of paths.
   for session in run_folder.read_sessions(folder)[:1]:
     config['input']['data_dir'] = session.get('dataset_fingerprint')
   return json.dumps(_without_number(config, seed), sort_keys=True)

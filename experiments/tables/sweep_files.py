@@ -177,7 +177,7 @@ def make_table(
 
 
 def _align(cells):
-  """Reads the scores of finished cells; raises unless all share their cases."""
+  """Reads scores of finished cells; raises an error if their cases differ."""
   aligned = cases_lib.align([
       cases_lib.read_cases(
           os.path.join(cell.folder, 'cases_test.csv'), name=cell.words,
@@ -241,7 +241,7 @@ def to_markdown(table: Table) -> str:
 
 
 def _limits(table):
-  """Returns a sentence if there are too few subjects for any verdict."""
+  """Returns a sentence if there are too few subjects for a verdict, or ''."""
   number = max(sum(line.difference is not None for line in rows)
                for rows in table.lines.values())
   smallest = number * paired.least_p(table.num_subjects)
