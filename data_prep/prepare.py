@@ -196,7 +196,7 @@ def _check_use():
               if not (dataset and named_sets.has_use_for(dataset, argument))]
     unused += source_flags.names()
     if dataset and not named_sets.SETS[dataset].LISTING:
-      unused.append('leave_out')  # Such a set is generated.
+      unused.append('leave_out')  # Generated sets have no defects.
   else:
     what, unused = '--source, which has --simulate', ['weak_kinds']
   for name in unused:
@@ -205,7 +205,7 @@ def _check_use():
 
 
 def _make(folder, image_size):
-  """Writes the manifest below `folder`; checks it and the files it names."""
+  """Writes the manifest to `folder`, then checks it and the files it names."""
   printed = []
   try:
     allowed = source_flags.leave_out()
@@ -375,7 +375,7 @@ def _is_done(output, manifest, image_size):
     stored = tfds.builder_from_directory(output / 'records').info.metadata
     if builder.holds(stored, manifest, image_size=image_size):
       return True
-  except Exception:  # TFDS raises many kinds on damaged records.
+  except Exception:  # Damaged records raise many kinds of errors.
     logging.info('The records in %s cannot be read.', output)
   if not _OVERWRITE.value:
     raise _Refused(f'--output={output} holds a set that was prepared '

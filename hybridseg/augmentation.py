@@ -190,11 +190,11 @@ def augment(
 ) -> types.Examples:
   """Augments images and label maps together, with one key per instance.
 
-  The geometry is a flip, then a rotation, zoom and shift about the centre of
-  the image. The image is sampled bilinearly, and its edge is repeated where a
+  Both are flipped, then rotated, zoomed and shifted about the centre of the
+  image. The image is sampled bilinearly, and its edge is repeated where a
   pixel comes from outside. The label map is sampled at the nearest pixel, and
   is `types.UNLABELLED` where a pixel comes from outside. Colour, blur,
-  intensity and noise change in the image only.
+  intensity and noise change only in the image.
 
   Args:
     keys: one key per instance, [B].

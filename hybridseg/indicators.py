@@ -145,7 +145,7 @@ def update_indicators(
   slopes = total.at[rows].get(mode='fill')
   old = state.weights.at[rows].get(mode='fill')
   moved = jnp.clip(old.astype(dtype) - learning_rate * slopes, 0.0, 1.0)
-  # An indicator that is infinite already stays infinite, so that the training
+  # An indicator that is already infinite stays infinite, so that the training
   # step detects it.
   is_sound = jnp.isfinite(old) & jnp.isfinite(slopes) & ~jnp.isnan(moved)
   rows = jnp.where(is_sound, rows, num_weak)

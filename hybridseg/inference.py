@@ -23,7 +23,7 @@ import numpy as np
 from hybridseg import masking
 from hybridseg import types
 
-# Each flip is the tuple of the axes of [B, H, W, ...] that it reverses.
+# A flip is a tuple of those axes of [B, H, W, ...] that are reversed.
 NO_FLIPS = ((),)
 ALL_FLIPS = ((), (1,), (2,), (1, 2))
 
@@ -61,9 +61,9 @@ def disagreement(probabilities: Sequence[jax.Array]) -> jax.Array:
   """Measures how far the probabilities of the networks are apart.
 
   The total variation distance of each network n to the mean m of all N networks
-  is 1/2 sum_c |p_n(c) - m(c)|. Their sum divided by N - 1 is returned, which is
-  1 if each network is sure of a different class. For two networks, it is
-  1/2 sum_c |p_0(c) - p_1(c)|.
+  is 1/2 sum_c |p_n(c) - m(c)|. The disagreement is the sum of these N distances
+  divided by N - 1. It is 1 if each network is sure of a different class. For
+  two networks, the disagreement is 1/2 sum_c |p_0(c) - p_1(c)|.
 
   Args:
     probabilities: one array per network, float [..., K].

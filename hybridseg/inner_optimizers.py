@@ -17,7 +17,7 @@ _WITH_EPS_ROOT = {
     'ScaleByAdamState', 'ScaleByAmsgradState', 'ScaleByBeliefState',
     'ScaleByAdanState', 'ScaleByAdemamixState',
     'ScaleBySimplifiedAdEMAMixState'}
-# Number of updates to check; early ones can be special, such as RAdam's third.
+# Number of updates to check; some early ones differ, such as RAdam's third.
 _NUM_STEPS = 6
 _INSTEAD = 'optax.sgd, optax.adam(..., eps_root=1e-8) or step_size'
 

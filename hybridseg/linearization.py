@@ -153,7 +153,7 @@ def linearize_per_instance(
   losses, aux = _whole((losses, aux))
 
   def directional(direction):
-    # The terms of these sums over all parameters cancel each other. The sums
+    # The terms of these sums over all parameters largely cancel. The sums
     # therefore need more than half precision, and more than the default
     # products of accelerators, which have 10 bits on GPUs and 7 on TPUs.
     inner = lambda g, v: jnp.tensordot(

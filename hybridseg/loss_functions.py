@@ -69,7 +69,7 @@ def split_floats(
 
 
 def _untraceable(params):
-  """Returns path and type of the first leaf that JAX cannot trace, or None."""
+  """Returns the path and type of the first untraceable leaf, or None."""
   for path, x in jax.tree_util.tree_leaves_with_path(params):
     if not hasattr(x, 'dtype') and not isinstance(x, (bool, int, float)):
       return f'params{jax.tree_util.keystr(path)} ({type(x).__name__})'

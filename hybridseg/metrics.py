@@ -204,8 +204,9 @@ def mean_of_counted(values: np.ndarray, *, axis: int) -> np.ndarray:
 def auroc(scores: np.ndarray, positive: np.ndarray) -> float:
   """Returns the probability that a positive has a higher score than a negative.
 
-  Ties count 1/2. This is the Mann-Whitney form of the area under the ROC curve:
-  Hanley and McNeil, 1982 (https://doi.org/10.1148/radiology.143.1.7063747).
+  A tie counts as 1/2. This is the Mann-Whitney form of the area under the ROC
+  curve: Hanley and McNeil, 1982
+  (https://doi.org/10.1148/radiology.143.1.7063747).
 
   Args:
     scores: float [N].

@@ -316,8 +316,8 @@ def compile_together(step: jax.stages.Wrapped, *args: Any) -> None:
   """
   if num_processes() == 1:
     return
-  step.lower(*args).compile()  # JAX caches the result for the call.
-  # JAX has no public barrier other than a collective.
+  step.lower(*args).compile()  # JAX caches the result for the first call.
+  # This client is internal, but the only public barrier of JAX is a collective.
   client: Any = distributed.global_state.client
   client.wait_at_barrier(
       'hybridseg_compiled', 1000 * _COMPILATION_TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""Corrects weak labels by the predictions of networks that learnt from them."""
+"""Corrects weak labels with the predictions of networks trained on them."""
 
 import jax
 import jax.numpy as jnp

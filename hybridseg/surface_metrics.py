@@ -28,8 +28,8 @@ import numpy as np
 from scipy import ndimage
 from scipy import spatial
 
-# With fewer voxels per point, a distance transform replaces the search tree.
-# The tree takes about 1 us per point, the transform 0.1 us per voxel. So the
+# With fewer voxels per source, a distance transform replaces the search tree.
+# The tree takes about 1 us per source, the transform 0.1 us per voxel. So the
 # transform is faster only on noise, where nearly every voxel belongs to the
 # surface.
 _VOXELS_PER_POINT = 8
@@ -157,15 +157,15 @@ def nsd(
 ) -> float:
   """Returns the normalised surface distance, or surface Dice at a tolerance.
 
-  NSD = (area of both surfaces that is within `tolerance` of the other one) /
-  (area of both surfaces), as defined by Nikolov et al., 2018
+  NSD = (area of both surfaces within `tolerance` of the other surface) / (area
+  of both surfaces), as defined by Nikolov et al., 2018
   (https://arxiv.org/abs/1809.04430) and their package surface-distance. A
   surface runs between voxels: it has an element in every block of 2x2(x2)
   voxels that is neither full nor empty. The area of an element is that of the
-  marching-cubes polygons, and its distance is that from its centre to the
-  nearest centre of the other surface. Deviation: a distance that exceeds the
-  tolerance by less than a part in 1e9 counts as within, so that rounding does
-  not decide.
+  marching-cubes polygons. Its distance is measured from its centre to the
+  nearest centre of an element of the other surface. Deviation: a distance that
+  exceeds the tolerance by a part in 1e9 or less still counts as within it, so
+  that rounding does not decide.
 
   Arguments and errors are those of `surface_scores`.
   """

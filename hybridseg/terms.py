@@ -18,7 +18,8 @@ from hybridseg import types
 from hybridseg import weak_gradients as weak_gradients_lib
 
 Networks = tuple[types.Params, types.Params]
-# Maps params to the mean loss of the strong batch and its losses [B].
+# Maps params to the mean loss of the strong batch and the loss of each of its
+# instances, [B].
 StrongFn = Callable[[types.Params], tuple[jax.Array, jax.Array]]
 
 

@@ -297,8 +297,8 @@ def _nonfinite_rows(terms, weighed, batch, axis_name):
   for term in others:
     is_bad |= term.is_bad
   if weighed is not None and weighed.is_bad is not None:
-    # If the strong gradient is not finite, no alignment is, so that alignments
-    # prove nothing about single instances.
+    # If the strong gradient is not finite, no alignment is finite either, and
+    # the alignments do not show which instance is at fault.
     is_bad |= weighed.is_bad & guards.all_finite(strong.grads)
   gather = lambda rows: guards.gather_rows(rows, axis_name=axis_name)
   return {'strong': gather(strong.is_bad), 'weak': gather(is_bad)}

@@ -40,7 +40,7 @@ def _indicators(weighting, state, batch, *, axis_name):
     return moved, is_bad
 
   none_bad = jnp.zeros(batch.losses.shape[0], bool)
-  if weighting.instances == 'all':  # Only `indicator_step` moves them.
+  if weighting.instances == 'all':  # Only `indicator_step` moves indicators.
     indicators, is_bad = state.indicators, none_bad
   elif weighting.every_steps == 1 and not weighting.start_step:
     indicators, is_bad = move()

@@ -70,7 +70,7 @@ def _joined(fn, num_microbatches, join):
 
 
 def _strong_loss(fn, merge, has_aux):
-  """Wraps the strong loss as a checked function of the float leaves."""
+  """Turns the strong loss into a checked function of the float leaves."""
   return loss_functions.of_floats(
       fn, merge, name='strong_loss_fn', has_aux=has_aux, shape=(),
       meaning='the mean of its losses, a float of shape ()')

@@ -1,4 +1,4 @@
-"""Modules that data_prep and experiments share; they depend on neither of them.
+"""Modules that data_prep and experiments share, without importing from them.
 
 They cover files that are written whole or not at all (`whole_file`), paths that
 must not leave their folder (`confined`), help without slow imports

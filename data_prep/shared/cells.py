@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 # A string that already begins with an apostrophe and such a character gets a
-# second apostrophe. Otherwise, our readers would remove its own one.
+# second apostrophe. Otherwise, our readers would remove its own apostrophe.
 _RISKY = re.compile(r"'*[=+\-@\t\r\n]")
 _GUARDED = re.compile(r"'+[=+\-@\t\r\n]")
 _NUMBER = re.compile(r'[+-](\d+\.?\d*|\.\d+)([eE][+-]?\d+)?')

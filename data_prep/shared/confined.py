@@ -41,7 +41,7 @@ def leads_out(root: pathlib.Path, name: str) -> bool:
 
 
 def inside(root: pathlib.Path, name: str) -> pathlib.Path:
-  """Returns the path of `name` below `root`.
+  """Returns the path of `name` below `root`; refuses one that leads out of it.
 
   Args:
     root: a folder.

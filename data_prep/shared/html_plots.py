@@ -17,9 +17,9 @@ _WIDTH, _HEIGHT = 400, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 14, 12, 40
 _NUM_STYLES = 6
 _DASHES = ('', '6 3', '2 2', '8 3 2 3', '10 4', '4 2 1 2')
-_MAX_MARKERS = 12  # On one line.
+_MAX_MARKERS = 12  # On one plotted line.
 _MAX_POINTS = 2000  # In a scatter plot; more points add nothing visible.
-_MAX_COLUMNS = 512  # In a heat map.
+_MAX_COLUMNS = 512  # In a heat map; the limit of rows, too.
 # Colours from dark blue to yellow, as in cividis, which colour-blind readers
 # see in the same order.
 _HEAT = np.array([

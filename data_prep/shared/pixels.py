@@ -144,7 +144,7 @@ def opened(name: str, noun: str, folder: Folder):
     raise WrongFile(
         f'{noun} cannot be read: {_unknown_format(path)}', shown,
         'replace it by a PNG, JPEG, TIFF or BMP') from error
-  except Exception as error:  # Pillow raises many kinds on damaged files.
+  except Exception as error:  # Damaged files raise many kinds.
     reason = ' '.join(str(error).split())[:50] or type(error).__name__
     raise WrongFile(
         f'{noun} cannot be read: {reason}', shown, 'replace the file'
@@ -195,7 +195,7 @@ def check_file(name: str, noun: str, folder: Folder) -> None:
 
 
 def _check_header(image, shown, noun):
-  """Refuses a picture whose header is not that of one upright 2-D picture."""
+  """Refuses a picture unless its header declares one upright 2-D picture."""
   if image.width * image.height > MAX_PIXELS:
     raise WrongFile(
         f'{noun} declares more than {MAX_PIXELS} pixels',

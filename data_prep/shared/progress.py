@@ -14,6 +14,8 @@ def minutes(seconds: float) -> str:
 class Progress:
   """Prints a progress line every few seconds, and nothing for a short pass.
 
+  A line looks like this:
+
     3 of 10 files  1.5 files/s  0m05s left
   """
 

@@ -66,9 +66,9 @@ def _shown(path):
 
 
 def room(path: str | os.PathLike[str]) -> str:
-  """Returns the free space of a path's disk as text: ', 3.5 MiB free'.
+  """Returns the free space on the disk of a path: ', 3.5 MiB free'.
 
-  The path need not exist yet. The text is empty if the space is unknown.
+  The path need not exist yet. The string is empty if the space is unknown.
   """
   folder = os.path.abspath(os.fsdecode(path))
   while not os.path.exists(folder) and folder != os.path.dirname(folder):

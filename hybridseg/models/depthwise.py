@@ -116,7 +116,8 @@ def _shifted_conv(x, kernel, *, stride):
 def _shifted_input_grad(g, kernel, *, stride, size):
   """Computes T(g, k), the gradient with respect to the input x.
 
-  The flipped kernel is moved over g with stride - 1 zeros between its pixels.
+  The flipped kernel is moved over g, between whose pixels stride - 1 zeros are
+  inserted.
   """
   width = kernel.shape[0]
   config = [(0, 0, 0)]
@@ -194,7 +195,8 @@ def _primitive(name, shape_fn, grouped_fn, shifted_fn, *, shifted_on):
         primitive, as_lowered(shifted_fn), platform=platform)
 
   def batch(args, axes, **options):
-    # Use plain operations: a gradient per instance has no batch to sum over.
+    # Use plain operations here, because the gradient of a single instance has
+    # no sum over a batch.
     one = lambda fn: jax.vmap(
         functools.partial(fn, **options), in_axes=axes)
     return lax.platform_dependent(

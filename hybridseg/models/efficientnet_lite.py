@@ -13,12 +13,13 @@ import numpy as np
 from hybridseg import types
 from hybridseg.models import depthwise
 
-# Per stage: repetitions, width of the depthwise kernel, stride, expansion,
-# channels.
+# For each stage: number of blocks, width of the depthwise kernel, stride, the
+# factor by which a block expands its input channels, and output channels.
 _STAGES = (
     (1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80),
     (3, 5, 1, 6, 112), (4, 5, 2, 6, 192), (1, 3, 1, 6, 320))
-# The same for each block; only the first of a stage has the stage's stride.
+# For each block, the same without the number of blocks. Only the first block of
+# a stage has the stage's stride.
 _BLOCKS = tuple(
     (width, stride if i == 0 else 1, expansion, features)
     for repetitions, width, stride, expansion, features in _STAGES

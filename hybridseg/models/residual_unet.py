@@ -15,7 +15,10 @@ _NUM_BLOCKS = (1, 3, 4, 6)
 
 
 class _ResidualBlock(nn.Module):
-  """Adds two convolutions to their input: He et al., 2015, figure 2."""
+  """Adds the result of two convolutions to their input.
+
+  He et al., 2015 (https://arxiv.org/abs/1512.03385, figure 2).
+  """
 
   features: int
   dtype: Any

@@ -41,7 +41,7 @@ def _norm(x, norm, dtype, name):
 
 
 class _Block(nn.Module):
-  """Adds two convolutions to their input, or three if it is a bottleneck.
+  """Adds the result of two convolutions, or three in a bottleneck, to its input.
 
   A bottleneck strides in its middle convolution, as in torchvision, and not in
   its first one, as in the paper.

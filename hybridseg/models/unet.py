@@ -31,7 +31,7 @@ class UNet(nn.Module):
 
   Deviations: padded convolutions, GroupNorm, and up-sampling by repetition
   followed by a convolution (the gradient of a transposed convolution is far
-  slower on CPUs, and leaves checkerboards).
+  slower on CPUs, and leaves checkerboard patterns).
 
   Attributes:
     num_classes: number of classes K, background included.
