@@ -265,7 +265,7 @@ def _distances(sources, targets, pair, *, bound=np.inf):
 
 
 def _border_distances(pair):
-  """Returns the pooled distances of both directions, float [M]; see `hd95`."""
+  """Returns the distances from the borders of both masks, float [M]: `hd95`."""
   if not all(pair.any):
     return np.array([pair.missing if any(pair.any) else np.nan])
   a, b = (_border(mask, pair) for mask in pair.masks)
@@ -372,7 +372,7 @@ def _segments(walk, inside):
 
 
 def _loops(following):
-  """Yields the cycles of a permutation, a dict that is emptied on the way."""
+  """Yields the cycles of a permutation; empties the dict that stores it."""
   while following:
     cut, after = following.popitem()
     loop = [cut]

@@ -117,8 +117,8 @@ def projection_loss(
   loss_k = mean over present foreground classes c and axes a of
     1 - (2 sum_i m_i l_i + epsilon) / (sum_i m_i^2 + sum_i l_i^2 + epsilon),
 
-  where m is the maximum of q_c over all axes but a, q = softmax, and l is the
-  same maximum of the labels of class c. Tian et al., "BoxInst", 2021
+  where m is the maximum of q_c over all spatial axes except a, q = softmax, and
+  l is the same maximum of the labels of class c. Tian et al., "BoxInst", 2021
   (https://arxiv.org/abs/2012.02310, eq. 2 and 3).
 
   Args:

@@ -93,7 +93,7 @@ def lookahead_weight_grads(
   """Differentiates the strong loss with respect to the weak instances' weights.
 
   With g(w) = grad_theta(mean_k w_k * weak_k(theta)) and theta' = theta -
-  step_size * g(w), or theta' = theta + inner_optimizer.update(g(w)), returns
+  step_size * g(w), or theta' = theta + inner_optimizer.update(g(w)), it returns
   d strong(theta') / d w_k, which is negative where a larger weight of instance
   k would lower the strong loss. Ren et al., "Learning to Reweight Examples for
   Robust Deep Learning", 2018 (https://arxiv.org/abs/1803.09050, eq. 7, at

@@ -152,7 +152,7 @@ def opened(name: str, noun: str, folder: Folder):
 
 
 def check_file(name: str, noun: str, folder: Folder) -> None:
-  """Refuses a path that is not a file below the root, without opening it.
+  """Refuses a path that is not a file below the root; does not open the file.
 
   Raises:
     WrongFile: if the path is not such a file.

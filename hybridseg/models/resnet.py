@@ -41,7 +41,7 @@ def _norm(x, norm, dtype, name):
 
 
 class _Block(nn.Module):
-  """Adds the result of two convolutions, or three in a bottleneck, to its input.
+  """Adds the result of two convolutions, or a bottleneck of three, to its input.
 
   A bottleneck strides in its middle convolution, as in torchvision, and not in
   its first one, as in the paper.
