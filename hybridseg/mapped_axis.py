@@ -28,9 +28,10 @@ def check(axis_name: AxisName) -> None:
 
   The check recognises the axes of `jax.shard_map`, and of a `jax.pmap` with an
   axis name. It does not recognise a `jax.pmap` without a name, over which
-  nothing could be averaged, nor `jax.vmap(axis_name=...)`, whose axis JAX does
-  not reveal: under it, each row is treated as a batch of its own. Nor can the
-  check find a second axis that splits the batch in addition to the given one.
+  nothing could be averaged. It does not recognise `jax.vmap(axis_name=...)`
+  either, because JAX does not reveal the axis; each row is then treated as a
+  batch of its own. Nor can the check find a second axis that splits the batch
+  in addition to the given one.
 
   Args:
     axis_name: the argument `axis_name` of the calling function.

@@ -240,8 +240,8 @@ def _distances(sources, targets, pair, *, bound=np.inf):
   """Returns the distance from each source to the nearest target.
 
   Args:
-    sources: bool [N], flat in the shape of the pair.
-    targets: bool [N], flat in the shape of the pair.
+    sources: mask of the source voxels, flattened, bool [N].
+    targets: mask of the target voxels, flattened, bool [N].
     pair: defines the shape, the spacing and the number of voxels.
     bound: distances beyond this one may be returned as inf.
 
@@ -265,7 +265,7 @@ def _distances(sources, targets, pair, *, bound=np.inf):
 
 
 def _border_distances(pair):
-  """Returns the distances from the borders of both masks, float [M]: `hd95`."""
+  """Returns the distances between two borders that `hd95` pools, float [M]."""
   if not all(pair.any):
     return np.array([pair.missing if any(pair.any) else np.nan])
   a, b = (_border(mask, pair) for mask in pair.masks)

@@ -1,7 +1,7 @@
 """Opens pictures of unknown origin, and explains why one cannot be used.
 
 Every failure raises `WrongFile`, and no picture is decoded before its header
-has been checked. Pictures of up to `MAX_PIXELS` pixels are read, which take at
+has been checked. Pictures may have up to `MAX_PIXELS` pixels, which take at
 most 1 GiB in the widest type.
 """
 

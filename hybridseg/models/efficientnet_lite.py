@@ -178,7 +178,8 @@ def params_from_pytorch(state: Mapping[str, Any]) -> dict[str, Any]:
   """Returns the parameters of `EfficientNetLite` from a PyTorch `state_dict`.
 
   BatchNorm with mean m, variance v, scale s and bias b is folded into the
-  convolution before it: kernel * s / sqrt(v + 1e-3), b - m s / sqrt(v + 1e-3).
+  convolution before it. The kernel becomes kernel * s / sqrt(v + 1e-3), and the
+  bias becomes b - m s / sqrt(v + 1e-3).
 
   Args:
     state: maps names to arrays, as in the package

@@ -41,10 +41,10 @@ def _norm(x, norm, dtype, name):
 
 
 class _Block(nn.Module):
-  """Adds the result of two convolutions, or a bottleneck of three, to its input.
+  """Adds the result of two convolutions, or of a bottleneck, to the input.
 
-  A bottleneck strides in its middle convolution, as in torchvision, and not in
-  its first one, as in the paper.
+  A bottleneck has three convolutions. It strides in the middle one, as in
+  torchvision, and not in the first one, as in the paper.
   """
 
   features: int
