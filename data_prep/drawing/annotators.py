@@ -112,9 +112,10 @@ def lines(label, rng, quality_level):
 
 
 def points(label, rng, quality_level):
-  """Marks points in each object, and equally many points in the background.
+  """Marks points in each object and in the background.
 
-  The background's points come first, so that they lie below the others.
+  The background gets as many points as all objects together, if it has enough
+  pixels. Its points come first, so that they lie below the others.
   """
   num_points = 1 + round(2 * quality_level)
   shapes, labels = [], []
