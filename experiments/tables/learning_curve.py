@@ -244,8 +244,7 @@ def fit_objections(sweep: mixed_runs.Sweep, theta: np.ndarray) -> list[str]:
   if not p <= 1 - LEVEL:
     return ['No curve that rises with the annotations explains Dice better '
             f'than a constant does (F test, p = {p:.2g}).']
-  # From the effect of each worth on the Dice, remove the part that changes of
-  # a, b and c can produce as well.
+  # Remove the part of each worth's effect that a, b and c can produce as well.
   slopes = jacobian(theta, sweep.counts)
   slopes = slopes / np.maximum(np.linalg.norm(slopes, axis=0), 1e-300)
   shape, _ = np.linalg.qr(slopes[:, :_NUM_SHAPE])

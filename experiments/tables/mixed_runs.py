@@ -98,8 +98,7 @@ def read_table(path: str) -> list[Run]:
 
   Raises:
     binary.UserError: if the file is not such a table; the message names file,
-    line
-      and column.
+      line and column.
   """
   known = (*KINDS, 'seed', 'dice')
   header, rows = csv_files.read_csv(path, required=(KINDS[0], 'seed', 'dice'))
