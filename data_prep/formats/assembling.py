@@ -84,7 +84,7 @@ class Report:
         what, found, fix, id=row_id, field=field, file=file))
 
   def wrong_file(self, wrong: pixels.WrongFile, *, file='', row_id=''):
-    """Refuses a file that cannot be used, or leaves it out if the user allows.
+    """Refuses a file that cannot be used, or leaves it out if allowed.
 
     In either case, the caller drops everything that depends on the file. If
     `row_id` is given, the picture of that row is not used at all.

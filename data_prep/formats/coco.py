@@ -111,7 +111,7 @@ def _files(source):
 
 
 def _looks_like(path):
-  """Returns whether the start and end of a file hold keys of COCO."""
+  """Returns whether the start and end of a file hold two keys of COCO."""
   try:
     with open(path, 'rb') as file:
       start = file.read(2**16)

@@ -122,7 +122,7 @@ def _channels(content):
 
 
 def _read_labels(path, report):
-  """Returns the names of stored values, ignored values, and the channels."""
+  """Returns the names of values, the ignored values, and the channels."""
   if not path.is_file():
     return {}, set(), ()
   channels, ignored = (), set()

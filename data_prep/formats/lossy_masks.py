@@ -33,9 +33,9 @@ def ask(
 ) -> bool:
   """Refuses JPEG masks whose values may be noise.
 
-  JPEG masks are accepted if all their values are 0 or 255. They are also
-  accepted if each value is 0, occurs in a mask of another file type, or is
-  mapped by the user; and if the user gives a threshold.
+  JPEG masks are accepted if the user gives a threshold, or if all their values
+  are 0 or 255. They are also accepted if each value is 0, occurs in a mask of
+  another file type, or is mapped by the user.
 
   Args:
     found: kind and path of each mask.
@@ -87,7 +87,7 @@ def _is_black_and_white(total, centres):
 
 
 def _gather(total):
-  """Returns up to four frequent values, in ascending order, see `_SOME`."""
+  """Returns up to four values that are frequent by `_SOME`, sorted."""
   left = dict(total)
   enough = _SOME * sum(n for v, n in total.items() if v > _WINDOW)
   centres = []

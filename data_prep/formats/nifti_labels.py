@@ -134,7 +134,7 @@ class Reader:
       *,
       is_asked: bool,
   ):
-    """Starts without any files.
+    """Creates a reader that has read no files yet.
 
     Args:
       source: folder that the files are in.

@@ -1,4 +1,4 @@
-"""Divides a picture's mask files into parts, structures and observers."""
+"""Sorts a picture's mask files into parts, structures and observers' masks."""
 
 import collections
 from collections.abc import Callable
@@ -236,7 +236,7 @@ def _are_sides(masks):
 def _without_blank(groups, doubtful, is_blank, report):
   """Leaves out folders or endings whose files each hold a single value.
 
-  Such files are fields of view or empty templates, not the masks sought.
+  Such files are fields of view or empty templates, and not masks of objects.
   """
   by_origin = collections.defaultdict(list)
   for masks in groups.values():

@@ -75,10 +75,10 @@ def write(
     format_name: str,
     output: pathlib.Path,
 ) -> None:
-  """Writes a manifest as a folder of a format, completely or not at all.
+  """Writes a manifest as a folder in a given format, or writes nothing.
 
   Args:
-    manifest: a manifest of kinds that the format can express.
+    manifest: a manifest whose annotation kinds the format can express.
     format_name: one of `names.WRITES`.
     output: folder to write, an absolute path that does not exist yet.
 

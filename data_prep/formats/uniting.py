@@ -30,7 +30,7 @@ class Uniter:
       nouns: tuple[str, str] = ('pixel', 'picture'),
       is_ordered: bool = False,
   ):
-    """Starts without any decisions.
+    """Creates a uniter that has recorded no decisions yet.
 
     Args:
       structures: maps the name of each structure to its class; {} if the mask

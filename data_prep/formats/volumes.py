@@ -17,12 +17,12 @@ MAX_VOXELS = 2**27
 
 _MAX_OFFSET = 2**24  # Limit for the header and extensions before the voxels.
 _GZIP = b'\x1f\x8b'
-_UNITS_MM = {1: 1e3, 3: 1e-3}  # Metre and micrometre; all other codes are mm.
+_UNITS_MM = {1: 1e3, 3: 1e-3}  # Metre, micrometre; other codes are read as mm.
 _NOISE = 1e-4  # Largest error of a whole number that was stored as a float.
 
 
 class FurtherAxis(pixels.WrongFile):
-  """Raised if a volume has more than three axes, such as a time axis."""
+  """Raised if a volume has a fourth or further axis, such as time."""
 
 
 class Volume(NamedTuple):
@@ -39,7 +39,7 @@ class Volume(NamedTuple):
     names: class names by value, as an extension of the header lists them.
     step: smallest difference between two values that the file can store with
       its scaling; 0 if the voxels are not scaled.
-    notices: oddities of the file that are no faults, one per string.
+    notices: oddities of the file that are not faults, one per string.
   """
 
   voxels: np.ndarray
@@ -98,7 +98,7 @@ def _read_content(path, shown):
             'the volume is empty, 0 bytes', shown, 'replace the file')
       zipped = start == _GZIP
       stream = gzip.GzipFile(fileobj=file) if zipped else file
-      # Read up to one byte more than the limit to notice files beyond it.
+      # Read one byte more than the limit, to notice files that are larger.
       content = stream.read(MAX_BYTES + _MAX_OFFSET + 1)
   except (EOFError, zlib.error, gzip.BadGzipFile) as error:
     raise pixels.WrongFile(
@@ -286,8 +286,8 @@ def _affines(header, shown, notices):
     return tuple(forms)
   notices.append(f'the header counts in {"metres" if scale > 1 else ""}'
                  f'{"micrometres" if scale < 1 else ""}: mm are used')
-  # Labels of this image often have the same affine without its unit, so append
-  # the affines without conversion.
+  # Files of labels often repeat the affine of their image without its unit, so
+  # append the affines without conversion.
   return tuple(np.diag([*[scale] * 3, 1.0]) @ f for f in forms) + tuple(forms)
 
 
