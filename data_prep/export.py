@@ -9,9 +9,9 @@ python -m data_prep.export --manifest=FILE --format=labelme --output=FOLDER \
 of the image. An image with such a mask is written with the mask instead of its
 annotation. With --constrain, each mask is first made to agree with the
 annotation that it replaces, such as a box or a scribble. `data_prep.prepare
---source` reads the set that the tool saves. The binary writes the whole OUTPUT,
-or nothing if there are problems: it then prints one line per problem on stderr
-and ends with exit code 2.
+--source` reads the set that the annotation tool saves. The binary writes the
+whole OUTPUT, or nothing if there are problems: it then prints one line per
+problem on stderr and ends with exit code 2.
 """
 
 import collections

@@ -10,7 +10,7 @@ The first line of a manifest is its header, every other line is one image:
    "evaluation": {"truth": null, "quality": null, "fault": ""}}
 
 (The header and the row are wrapped here; in the file, each is one line.) `root`
-is the folder that image and annotation paths are relative to; it is absolute,
+is the folder that image and annotation paths are relative to. It is absolute,
 or relative to the folder of the manifest. `evaluation` is optional and is never
 shown to a training method.
 
@@ -34,10 +34,10 @@ of the image, where the pixel in column j and row i covers [j, j + 1) x [i, i +
 
 Annotations without a file have `labels`, one class per shape. In a mask, coarse
 mask, box, polygon, line, extreme points or ellipse, the label 255 means that
-the classes inside the shape are unknown; all other shapes are drawn on top of
-it, and in an exact mask it may cover a tenth at most. An annotation without
-shapes is valid: the annotator saw no object. An image of role unlabelled has no
-annotation.
+the classes inside the shape are unknown. All other shapes are drawn on top of
+such a shape. In an exact mask, at most a tenth of the pixels may be unknown. An
+annotation without shapes is valid: the annotator saw no object. An image of
+role unlabelled has no annotation.
 """
 
 import json
@@ -80,7 +80,7 @@ class Row(NamedTuple):
     split: one of `SPLITS`.
     role: one of `ROLES`.
     annotation: what the annotator drew, see the top of this module; None if
-      unlabelled.
+      the image is unlabelled.
     subject: patient or video, all of whose images are in one split; empty if
       the image is a subject of its own.
     site: where the image was recorded, or empty.

@@ -11,11 +11,11 @@ FOLDER holds pictures and masks, or a COCO, LabelMe, CVAT, VOC, YOLO, CSV or
 NIfTI set: see data_prep/formats.
 
 Writes OUTPUT/manifest.jsonl, OUTPUT/summary.html (the content of the set, with
-pictures) and OUTPUT/records (open it with `tfds.builder_from_directory`); for a
-source also OUTPUT/splits.csv; OUTPUT/left_out.csv if anything is left out on
-purpose; and OUTPUT/images and similar folders if the set needs pictures that
-the source does not have. If anything is wrong, there is no OUTPUT at all, but
-one line per problem on stderr and exit code 2.
+pictures) and OUTPUT/records (open it with `tfds.builder_from_directory`). For a
+source, OUTPUT/splits.csv is written, too; and, if anything is left out on
+purpose, OUTPUT/left_out.csv. OUTPUT/images and similar folders hold pictures
+that the set needs and the source does not have. If anything is wrong, there is
+no OUTPUT at all, but one line per problem on stderr and exit code 2.
 """
 
 import csv
@@ -375,7 +375,7 @@ def _is_done(output, manifest, image_size):
     stored = tfds.builder_from_directory(output / 'records').info.metadata
     if builder.holds(stored, manifest, image_size=image_size):
       return True
-  except Exception:  # Damaged records raise many kinds of errors.
+  except Exception:  # A damaged record may raise any error.
     logging.info('The records in %s cannot be read.', output)
   if not _OVERWRITE.value:
     raise _Refused(f'--output={output} holds a set that was prepared '

@@ -68,7 +68,7 @@ def consistency_losses(
     *,
     pixel_weights: jax.Array | None = None,
 ) -> jax.Array:
-  """Computes the squared distance between probabilities of student and teacher.
+  """Computes the squared distance of a student's to a teacher's probabilities.
 
   loss_k = mean_p weight_kp * sum_c (softmax(logits)_kpc -
   softmax(teacher_logits)_kpc)^2; no gradient reaches the teacher. Tarvainen and
@@ -114,7 +114,7 @@ def update_teachers(
 
   Args:
     teachers: averages before the update, any pytree.
-    params: parameters after the update, the same structure.
+    params: parameters after the update, a pytree of the same structure.
     step: number of updates done before this one, int32 [].
     decay: largest share of the old average that is kept, in [0, 1).
 
@@ -187,19 +187,19 @@ def taught_value_and_grads(
 def ramp_up(
     step: jax.Array, *, scale: float, ramp_up_steps: int
 ) -> jax.Array:
-  """Returns the weight of the consistency loss at a step.
+  """Returns the factor of the co-regularization loss at a step.
 
   scale * exp(-5 * (1 - min(step / ramp_up_steps, 1))^2): Laine and Aila,
   "Temporal Ensembling", 2017 (https://arxiv.org/abs/1610.02242, section 3).
 
   Args:
     step: number of updates done, int32 [].
-    scale: final value of the weight.
-    ramp_up_steps: length of the ramp in steps; with 0, the weight is `scale`
+    scale: final value of the factor.
+    ramp_up_steps: length of the ramp in steps; with 0, the factor is `scale`
       from the first step on.
 
   Returns:
-    The weight, float32 [].
+    The factor, float32 [].
   """
   if ramp_up_steps == 0:
     return jnp.float32(scale)

@@ -173,7 +173,7 @@ def _not_finite(names):
     names: names of the NamedTuples in its state, from `_state_names`.
   """
   kin, how = names & _WITH_EPS_ROOT, f'use {_INSTEAD}'
-  if 'MuonState' in names:  # Muon contains Adam, but also takes a norm.
+  if 'MuonState' in names:  # Muon contains Adam, but also a norm.
     kin = {'MuonState'}
   elif kin:
     how = 'pass eps_root > 0, as optax.adam(..., eps_root=1e-8)'

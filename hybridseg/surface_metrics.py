@@ -53,7 +53,7 @@ class SurfaceScores(NamedTuple):
 
 
 class _Pair(NamedTuple):
-  """Two masks: cropped to their common box, padded with background, flattened.
+  """Two masks, cropped to their common box, padded with background and flat.
 
   The padding makes shifts of the flat arrays safe: they wrap around into
   background.

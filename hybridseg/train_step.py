@@ -157,8 +157,8 @@ def make_train_step(
 
     strong_fn = terms_lib.strong_fn(
         apply_fn, supervision.strong_loss_fn, *view(strong_key, batch.strong))
-    # The gradient is that of the global batch, so that all devices use the same
-    # one for the weights.
+    # This is the gradient over the global batch, so that all devices use the
+    # same gradient for the weights.
     strong = terms_lib.strong_term(
         strong_fn, state.params,
         factor=method_parts.scale_at(supervision.strong_scale, state.step),

@@ -144,7 +144,7 @@ def opened(name: str, noun: str, folder: Folder):
     raise WrongFile(
         f'{noun} cannot be read: {_unknown_format(path)}', shown,
         'replace it by a PNG, JPEG, TIFF or BMP') from error
-  except Exception as error:  # Damaged files raise many kinds.
+  except Exception as error:  # A damaged file may raise any error.
     reason = ' '.join(str(error).split())[:50] or type(error).__name__
     raise WrongFile(
         f'{noun} cannot be read: {reason}', shown, 'replace the file'

@@ -39,8 +39,8 @@ def open_whole(
     **options: passed on to `open`.
 
   Yields:
-    The file under a temporary name, which is renamed at the end; if writing
-    fails, it is removed.
+    The file under a temporary name. At the end, the file is renamed to `path`;
+    if writing fails, it is removed.
 
   Raises:
     OSError: if the file cannot be written.

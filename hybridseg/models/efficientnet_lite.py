@@ -32,7 +32,7 @@ NUM_BLOCKS = len(_BLOCKS)
 
 
 def relu6(x: jax.Array) -> jax.Array:
-  """Returns min(max(x, 0), 6), with a gradient of 0 at both ends."""
+  """Returns min(max(x, 0), 6), with a gradient of 1/2 at 0 and at 6."""
   return jnp.clip(x, 0, 6)
 
 
