@@ -66,7 +66,7 @@ def main():
 
 
 def _candidates(evidence, scores):
-  """Returns a dictionary from names to scores by which annotations are ranked.
+  """Returns the scores by which annotations can be ranked, by name.
 
   The last entry is the audit score itself.
   """

@@ -48,7 +48,7 @@ _SEEDS = flags.DEFINE_list('seeds', ['0'], 'Of the networks.')
 _IMAGE_SIZE = flags.DEFINE_integer('image_size', 96, 'Of the records.')
 _TRAIN_STEPS = flags.DEFINE_integer('train_steps', 400, 'Of each run.')
 
-# The first fraction is the one for which the results are to reach a target.
+# The first fraction is the one for which we have set a target.
 _FAULT_FRACTIONS = (0.3, 0.1, 0.5)
 _NUM_RESAMPLES = 1000
 _DENSE = (types.AnnotationKind.BOX, types.AnnotationKind.POLYGON)

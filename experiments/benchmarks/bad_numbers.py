@@ -205,7 +205,7 @@ def _is_same(state, other):
 
 
 def _run(step, state, num_injections, own_loss, rng):
-  """Does steps with injected bad numbers, and checks the state after each.
+  """Runs steps with injected bad numbers, and checks the state after each step.
 
   Returns:
     A dictionary from the name of each door to the counts of its outcomes.

@@ -78,7 +78,11 @@ def _method_cells(draw, *arguments):
 
 
 def _prepare(cells):
-  """Prepares a set of 128 pixels and folds for each draw, and one of 192."""
+  """Prepares the sets that the measurements need.
+
+  The cells need a set with images of 128 pixels, and its folds, for each draw;
+  `gpu_speed` needs one set with images of 192 pixels.
+  """
   draws = {'0': {'published'}}
   for cell in cells:
     _, part, _, _, draw = cell.split(':')

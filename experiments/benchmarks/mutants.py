@@ -148,7 +148,7 @@ def changed_lines(diff: str) -> tuple[str, str]:
 
 
 def outcomes(module: str, db: work_db.WorkDB) -> list[dict[str, str]]:
-  """Returns a row of the table mutants.csv for each change that was tried."""
+  """Returns the rows of mutants.csv, one for each change that was tried."""
   specs = {item.job_id: item.mutations[0] for item in db.work_items}
   rows = []
   for job, result in db.results:

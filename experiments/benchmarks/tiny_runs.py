@@ -102,7 +102,7 @@ def _train(run_config, workdir, log_path, step):
 
 
 def preload() -> None:
-  """Imports the modules of a training without starting a backend of JAX."""
+  """Imports all modules that training needs; starts no backend of JAX."""
   for name in ('experiments.training.trainer',
                'tensorflow_datasets.core.features',
                'matplotlib.backends.backend_agg'):

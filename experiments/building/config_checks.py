@@ -36,8 +36,8 @@ _COUNTS = {
     'co_regularization.ramp_up_steps': (0, _MOST),
     'input.num_workers': (0, 1024),
 }
-# The same for keys that hold a real number, which must be finite even where the
-# upper bound is infinite.
+# The same for keys that hold a real number. The number must be finite even if
+# its largest value here is infinite.
 _RANGES = {
     'weighting.initial_indicator': (0, 1),
     'weighting.learning_rate': (0, math.inf),

@@ -23,7 +23,7 @@ _STORAGES = {
 
 
 class _Storage:
-  """A storage of the file; its values are read after the pickles."""
+  """A storage in the file; its values are read later, after all pickles."""
 
   def __init__(self, dtype: np.dtype, size: int):
     self.dtype, self.size, self.values = dtype, size, None

@@ -31,11 +31,11 @@ METHODS = {
         weighting=dict(name='uniform'),
         co_regularization=dict(scale=0.0),
     ),
-    # An upper bound for the other methods: with the strong loss, it also learns
-    # the exact masks of the weak images, which no other method may see. As in
-    # all methods, half of each batch consists of strong images, which are
-    # therefore seen more often. Giving them less weight in return made the
-    # results worse (results/table_small.md).
+    # An upper bound for the other methods. It also learns the exact masks of
+    # the weak images, with the strong loss; no other method may see these
+    # masks. As in all methods, half of each batch consists of strong images,
+    # which are therefore seen more often. Giving them less weight in return
+    # made the results worse (results/table_small.md).
     'full_supervision': dict(
         input=dict(weak_labels='truth'),
         weighting=dict(name='uniform'),
@@ -257,8 +257,8 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
       model=dict(
           name='unet',
           # The ImageNet weights from which the encoder starts: a file, or
-          # 'installed' for those of the extra [pretrained]. '' starts from
-          # random weights.
+          # 'installed' for those that the extra [pretrained] installs. ''
+          # starts from random weights.
           weights='',
           # The learning rate of the pretrained encoder, as a share of
           # `optimizer.learning_rate`; only 'efficientnet_unet' may have a value
@@ -310,7 +310,7 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
       ),
       weighting=dict(
           # experiments/results/alignment_loss.md explains why the default uses
-          # the last layer, and no class prior.
+          # only the last layer and excludes the class prior.
           name='dii_last_layer',
           learning_rate=0.15,
           initial_indicator=1.0,  # The first indicator of every weak instance.

@@ -165,8 +165,9 @@ class _Resumed(NamedTuple):
   """What the earlier sessions of a run have left in its folder.
 
   Attributes:
-    config: config as it is stored, as JSON; None in a new folder.
-    upgraded: the same config in today's version; None in a new folder.
+    config: content of config.json; None if the folder is new.
+    upgraded: the same config, upgraded to today's version; None if the folder
+      is new.
     run: content of run.json.
   """
 

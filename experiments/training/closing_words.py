@@ -47,7 +47,8 @@ def print_summary(
         f'--run={workdir} --input=FOLDER --output=OUT')
   print('  suspect labels   python -m experiments.audit '
         f'--run={workdir}')
-  if network == 'unet':  # The numbers are from experiments/results/encoders.md.
+  # The numbers in this message are from experiments/results/encoders.md.
+  if network == 'unet':
     print(
         '  better networks  with an encoder trained on ImageNet, test Dice of '
         "polyps is\n    0.78, not 0.41: pip install -e '.[run,pretrained]', and"

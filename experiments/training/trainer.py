@@ -78,8 +78,8 @@ def _train(session, state, step, should_stop, request):
   pending = []  # Pairs of a step and its metrics, which are on the devices.
   while True:
     is_last = step == schedule.train_steps
-    # A resumed run enters the loop with the step of its checkpoint, and first
-    # does what is due at that step and not yet done.
+    # A resumed run enters the loop at the step of its checkpoint. It first does
+    # the logging, evaluation and saving that are still due at that step.
     if is_last or step % schedule.log_every_steps == 0:
       _report(session, state, step, pending)
     val_counts, is_best = None, False

@@ -52,10 +52,10 @@ def get_table(
       variants=dict(),
       reference='dii_dcr',  # The method that all others are compared with.
       strong_fractions=(0.1,),  # The shares of images with exact masks.
-      # The kinds of weak labels. Each entry is one kind, or several kinds that
-      # share the images, such as 'box+polygon'.
+      # The kinds of weak labels. Each entry is one kind, or several kinds among
+      # which the images are divided, such as 'box+polygon'.
       weak_kinds=('box+polygon',),
-      # The shares of weak labels in which a fault is planted.
+      # The shares of weak labels that are given a planted fault.
       fault_fractions=(0.3,),
       # The seeds of the networks and of the order of the images. The choice of
       # strong images and the weak labels are the same for all seeds.
