@@ -201,7 +201,10 @@ def _run(method, part, steps, seed, workdir) -> dict[str, Any]:
   jax.clear_caches()
   held_out = read_held_out(workdir)
   return {
-      'method': method, 'part': part, 'network': _NETWORK.value,
+      'method': method,
+      'change': next(
+          (c for c in _CHANGES.value if c.startswith(f'{method}:')), ''),
+      'part': part, 'network': _NETWORK.value,
       'train_steps': steps, 'seed': seed, 'draw': _DRAW.value,
       'dice': statistics.mean(itertools.chain(*held_out.values())),
       'val_dice': results['val']['dice'], 'test_dice': results['test']['dice'],
