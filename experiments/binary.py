@@ -13,7 +13,7 @@ import jax
 
 
 class UserError(Exception):
-  """Raised on bad input; its one line states the fault, the place, the fix."""
+  """Raised on bad input; its one line says what is wrong, where, and a fix."""
 
 
 class Incomplete(Exception):

@@ -101,7 +101,7 @@ def main():
 
 
 def _print(results, report):
-  """Prints the means over all classes and for each class, and the files."""
+  """Prints the means over all classes and per class, and names the files."""
   unit = results['distance_unit']
   print(f'{grammar.counted(results["num_cases"], "case")} of '
         f'{grammar.counted(results["num_subjects"], "subject")}; distances '

@@ -120,7 +120,7 @@ def least_p(num_subjects: int) -> float:
 
 
 def _chunks(total, width):
-  """Divides the rows of a large array into chunks, to limit the memory.
+  """Divides the rows of a large array into chunks, to limit memory use.
 
   Yields:
     The number of rows of each chunk. The numbers sum to `total`. A chunk of
