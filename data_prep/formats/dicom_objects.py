@@ -61,7 +61,7 @@ def keep_pictures(
 ) -> tuple[str, ...]:
   """Returns `paths` without the DICOM files that hold no picture.
 
-  A notice names the files that are left out. If no file remains, a problem is
+  A notice counts the files that are left out. If no file remains, a problem is
   reported instead.
 
   Args:

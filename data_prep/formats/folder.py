@@ -4,11 +4,11 @@ The mask of images/a.png is masks/a.png, coarse_masks/a.png or scribbles/a.png,
 where the folders may have other names, such as train_images or ground truth.
 In a common folder, the mask of a.png is a_mask.png, and that of p1/image.png is
 p1/mask.png. `pairing` describes which names are possible, and what several
-masks of one picture mean. Folders named train,
-val or test, above or below the folders of images and masks, are splits; other
-folders below the images are subjects. Pictures may be PNG, JPEG, TIFF, BMP, NPY
-or DICOM. A mask has the size of its picture; `mask_values` decides what its
-values mean. A file dataset.json like that of nnU-Net may name the classes.
+masks of one picture mean. Folders named train, val or test, above or below the
+folders of images and masks, are splits; other folders below the images are
+subjects. Pictures may be PNG, JPEG, TIFF, BMP, NPY or DICOM. A mask has the
+size of its picture; `mask_values` decides what its values mean. A file
+dataset.json like that of nnU-Net may name the classes.
 """
 
 import pathlib

@@ -294,7 +294,7 @@ def _ask_of_weak(kind, counted, stored, mapping, named, report):
 
 
 def _tell_lacking(stored, mapping, names, report):
-  """Notes if scribbles mark no background, or exact masks lack a class."""
+  """Notes if scribbles mark no background or exact masks lack a class."""
   classes = {
       kind: {mapping.get(kind, {}).get(str(v), v) for v in values} - {255}
       for kind, values in stored.items()}

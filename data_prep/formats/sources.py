@@ -216,7 +216,7 @@ def outer_folders(paths: Sequence[str]) -> frozenset[str]:
 def find_above(
     source: pathlib.Path, paths: Sequence[str], name: str
 ) -> str:
-  """Returns the path of the file `name` above all paths, or `name` if none."""
+  """Returns the path of `name` in a folder that holds all files, or `name`."""
   outer = os.path.commonprefix([p.split('/')[:-1] for p in paths])
   found = ('/'.join([*outer[:end], name]) for end in range(len(outer) + 1))
   return next((path for path in found if (source / path).is_file()), name)

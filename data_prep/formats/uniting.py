@@ -85,7 +85,7 @@ class Uniter:
     return label
 
   def kind_of(self, label: np.ndarray, kind: str, row_id: str) -> str | None:
-    """Returns the kind by `unlabelled_kind`; records a change of the kind."""
+    """Returns a label map's `unlabelled_kind`; records a kind that changes."""
     found = unlabelled_kind(label, kind)
     if found != kind:
       self._weakened.append((found, row_id))
