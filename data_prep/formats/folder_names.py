@@ -237,7 +237,7 @@ def is_image_name(name: str) -> bool:
 
 
 def is_modality(name: str) -> bool:
-  """Returns whether a name, such as t1 or image, is one for pictures."""
+  """Returns whether a name, such as t1, means a modality or a picture."""
   return is_image_name(name) or name.lower() in _MODALITIES
 
 

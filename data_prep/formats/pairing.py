@@ -4,11 +4,11 @@ A mask lies in a folder of masks, or beside its picture with a word such as mask
 in its name, see `folder_names`. A picture may have several mask files: parts
 that are united (a_mask.png, a_mask_1.png; ID/masks/*.png; left and right), one
 file for each structure (segmentations/liver.nii.gz), or masks of several
-observers (1st_manual, 2nd_manual), so that each observer gets a row. Masks in
-several folders or with several endings may mean different things. A folder or
-ending is left out if each of its files holds a single value; if a picture still
-has masks of several folders or endings, the user is asked. The content of files
-is not used for anything else.
+observers (1st_manual, 2nd_manual), so that each observer gets a row. Masks of a
+picture in several folders or with several endings may mean different things. In
+that case, folders and endings whose files each hold a single value are left
+out. If several remain, the user is asked. The content of files is not used for
+anything else.
 """
 
 import collections
