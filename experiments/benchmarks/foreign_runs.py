@@ -28,8 +28,10 @@ from experiments.auditing import observer
 from experiments.building import input_pipeline
 from experiments.exporting import model_card
 from experiments.prediction import predictor as predictor_lib
+from experiments.saving import checkpoint_files
 from experiments.saving import run_folder
 from experiments.saving import run_log
+from experiments.saving import run_schema
 from experiments.tables import cases as cases_lib
 from experiments.tables import seed_groups
 from experiments.training import reproduce
@@ -171,8 +173,6 @@ def _manifest(key, value):
   """
 
   def spoil(folder):
-    from experiments.saving import checkpoint_files
-
     for path in (folder / 'checkpoints').glob('*/manifest.json'):
       manifest = json.loads(path.read_text('utf-8'))
       del manifest['sha256']
@@ -180,7 +180,7 @@ def _manifest(key, value):
         del manifest[key]
       else:
         manifest[key] = value
-      manifest['sha256'] = checkpoint_files._manifest_sha256(manifest)  # pylint: disable=protected-access
+      manifest['sha256'] = run_schema.digest(manifest)
       path.write_text(json.dumps(manifest), 'utf-8')
 
   return spoil
@@ -193,8 +193,6 @@ def _in_checkpoints(name, content):
   """
 
   def spoil(folder):
-    from experiments.saving import checkpoint_files
-
     for path in (folder / 'checkpoints').glob('*/manifest.json'):
       manifest = json.loads(path.read_text('utf-8'))
       (path.parent / name).write_bytes(content)
