@@ -88,7 +88,7 @@ def _whole(tree):
   If the arguments of a program are split over devices, the compiler also splits
   the program, and then computes wrong gradients of single instances: the
   gradients of a convolution's kernel are 0 beyond the first shard (XLA of jax
-  0.10 to 0.12). To prevent this, this function looks up the rows of each array
+  0.10 to 0.12). To prevent this, the function looks up the rows of each array
   in an order that the compiler does not know. The compiler does not split the
   result, however the inputs and users of the result are split. Within `pmap`
   and `shard_map` the program is split already, so the look-up is omitted.

@@ -1,8 +1,8 @@
 """Helpers for the axis of `jax.pmap` or `jax.shard_map` that splits a batch.
 
 Every function that averages over a batch takes the name of this axis,
-`axis_name`. Without it, each shard would silently treat its part as the whole
-batch.
+`axis_name`. Without the name, each shard would silently treat its part as the
+whole batch.
 """
 
 from typing import Any
@@ -72,9 +72,9 @@ def shard_index(axis_name: AxisName) -> int | jax.Array:
 def varying(tree: Any, axis_name: AxisName) -> Any:
   """Marks the arrays of a tree as different on every shard.
 
-  With its default, check_vma=True, `jax.shard_map` itself sums the gradient
-  with respect to values that all shards share. `pmean` would then return that
-  sum instead of the mean.
+  With the default check_vma=True, `jax.shard_map` itself sums the gradient with
+  respect to values that all shards share. Without the mark, `pmean` would then
+  return that sum instead of the mean.
   """
 
   def vary(x):

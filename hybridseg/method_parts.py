@@ -37,8 +37,8 @@ class Supervision(NamedTuple):
     strong_loss_fn: loss of the exact masks; its gradient also moves the
       indicators.
     weak_loss_fn: loss of the weak label maps.
-    alignment_loss_fn: loss of the weak label maps from which alignments are
-      computed; None stands for `weak_loss_fn`, as in Algorithm 1. See
+    alignment_loss_fn: loss of the weak label maps that is used to compute the
+      alignments; None stands for `weak_loss_fn`, as in Algorithm 1. See
       `losses.without_class_prior` for a reason to use another loss.
     weak_scale: factor of the weak term; 0 trains without weak labels. This and
       `strong_scale` may be schedules that map the step, int32 [], to the
@@ -78,7 +78,7 @@ class Weighting(NamedTuple):
       with 'batch', those of its batch; with 'all', none, since `indicator_step`
       is then called with all weak instances instead.
     method: how alignments over all layers are computed, one of `METHODS`.
-      'forward' is the closed form, by one tangent pass. 'per_instance' uses the
+      'forward' is the closed form, in one tangent pass. 'per_instance' uses the
       gradient of every instance; it is the cheapest, but requires that the
       alignment loss is the training loss. 'grad' is the slowest, and serves to
       check the others.

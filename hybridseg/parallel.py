@@ -278,9 +278,9 @@ def initialize(
   `jax.distributed.initialize`.
 
   When a process dies, the others end in one of two ways, whichever comes first.
-  As soon as its connections break (on CPUs), they raise
-  `jax.errors.JaxRuntimeError` where they wait for the result of a step. After
-  the heartbeat's timeout, JAX aborts them.
+  As soon as the connections to the dead process break (on CPUs), the others
+  raise `jax.errors.JaxRuntimeError` where they wait for the result of a step.
+  After the heartbeat's timeout, JAX aborts them.
 
   Args:
     coordinator_address: host:port of process 0, the same in every process.

@@ -76,10 +76,10 @@ def refine_labels(
     y'_kp = argmax_c [ log m_kpc + t_k e_kpc ],
 
   with the mean probability m of the networks, the evidence e of the annotation
-  and the trust t in it. This would be Bayes' rule if the errors of the
-  annotation were independent of those of the networks, with e the log
-  likelihood of the annotation. Where t_k is 0, the result is the prediction of
-  the networks. This is our own addition.
+  and the trust t in the annotation. This would be Bayes' rule if the errors of
+  the annotation were independent of those of the networks, and if e were the
+  log likelihood of the annotation. Where t_k is 0, the result is the prediction
+  of the networks. This is our own addition.
 
   Args:
     probabilities: m, float [B, H, W, K].

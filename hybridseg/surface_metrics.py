@@ -4,9 +4,9 @@ The module runs on the host, in NumPy and SciPy. Import it by name, since
 `import hybridseg` does not load it. Distances have the unit of `spacing`, such
 as mm, or are in pixels where it is None.
 
-An empty mask has no surface. The value that is reported for it decides whether
-a network gains by predicting nothing. Here, missing a structure never improves
-a mean over cases:
+An empty mask has no surface. The value reported for an empty mask decides
+whether a network gains by predicting nothing. Here, missing a structure never
+improves a mean over cases:
 - If both masks are empty, all three metrics are nan and the case does not
   count.
 - If exactly one is empty, HD95 = ASSD = `missing` and NSD = 0. The default of
@@ -119,7 +119,7 @@ def hd95(
   A border voxel belongs to the mask and has a face neighbour that does not;
   outside of the array there is background. The distances from every border
   voxel of either mask to the nearest one of the other mask are pooled, and
-  their percentile is interpolated linearly, as by `medpy.metric.binary.hd95`.
+  their percentile is interpolated linearly, as in `medpy.metric.binary.hd95`.
   MONAI takes the larger of two directed percentiles instead, and
   surface-distance weights the distances by surface area.
 
@@ -139,7 +139,7 @@ def assd(
   """Returns the mean of the distances between two borders, see `hd95`.
 
   The distances of both masks are pooled, so that the larger surface counts
-  more, as by `medpy.metric.binary.assd` of medpy 0.5.2. Older versions of medpy
+  more, as in `medpy.metric.binary.assd` of medpy 0.5.2. Older versions of medpy
   took the mean of the two directed means, which others call MASD.
 
   Arguments and errors are those of `surface_scores`.
@@ -228,7 +228,7 @@ def _padded(mask):
 
 
 def _border(mask, pair):
-  """Returns the voxels of a flat mask that have a face neighbour outside."""
+  """Returns the voxels of a flat mask with a face neighbour outside of it."""
   inner = mask.copy()
   for stride in pair.strides:
     inner[stride:] &= mask[:-stride]

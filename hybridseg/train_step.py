@@ -105,7 +105,8 @@ def make_train_step(
   because 0 * nan is nan.
 
   There are four deviations from Algorithm 1. It moves the indicators of all
-  weak instances after the networks; here, those of the batch move before them.
+  weak instances after the networks; here, only the indicators of the batch
+  move, before the networks.
   The lookahead sees the weak labels through `supervision.alignment_loss_fn`.
   Alignments are scaled to a root mean square of 1 per batch and network. The
   two networks share one indicator per instance.

@@ -64,8 +64,8 @@ def tightness_loss(
       max(0, 1 - sum_{p in b, y_p = c} q_pc / min(width, n_b))^2.
 
   Kervadec et al., 2020 (https://arxiv.org/abs/2004.06816, eq. 2), with a
-  squared hinge instead of their barrier. Objects of one class that share a line
-  count as one.
+  squared hinge instead of the barrier in the paper. Objects of one class that
+  share a line count as one.
 
   Args:
     logits: unnormalised scores, float [B, ..., K].
@@ -156,8 +156,8 @@ def box_loss(
 ) -> jax.Array:
   """Returns `outside_cross_entropy_loss` + `projection_loss`.
 
-  The sum puts no constraint on a single pixel inside a box. It needs boxes that
-  are tight and upright, so images must not be rotated.
+  The sum puts no constraint on a single pixel inside a box. The boxes must be
+  tight and upright, so images must not be rotated.
 
   Args:
     logits: unnormalised scores, float [B, ..., K].

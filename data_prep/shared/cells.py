@@ -49,7 +49,7 @@ def undo_all(values: Iterable[Any]) -> list[Any]:
 
 
 def guard_row(row: Mapping[str, Any]) -> dict[str, Any]:
-  """Guards the cells of a line to write; its keys are column names."""
+  """Guards the cells of a line to write, a dict from column names to cells."""
   return {k: guard(v) for k, v in row.items()}
 
 

@@ -15,9 +15,9 @@ FIX = 'rename it: no "." or ".." between slashes, and no slash at either end'
 def is_name(name: str) -> bool:
   """Returns whether a name, used as a path below a folder, stays below it.
 
-  An absolute name does not. Names with a part that is empty, '.' or '..' are
-  refused, too, since two such names could lead to the same file. Links are
-  checked by `inside`.
+  The result is False for an absolute name. It is also False for a name with a
+  part that is empty, '.' or '..', since two such names could lead to the same
+  file. Links are checked by `inside`.
 
   Args:
     name: an id, or a path below some folder, with slashes.

@@ -46,9 +46,10 @@ def coarse_polygon(
 ) -> list[list[float]]:
   """Returns a rough outline of an object, as seen from its deepest pixel.
 
-  There are `num_vertices` directions, evenly spread from a random start. The
-  vertex of a direction has the distance of the object's farthest pixel edge on
-  a ray in that direction, times max(1 + jitter * N(0, 1), 0.3).
+  There are `num_vertices` directions, evenly spread from a random start. In
+  each direction, the vertex is as far from the deepest pixel as the farthest
+  edge of the object on a ray in this direction; this distance is then
+  multiplied by max(1 + jitter * N(0, 1), 0.3).
   """
   height, width = mask.shape
   depth = depth_inside(mask)
@@ -203,7 +204,10 @@ def quality(label: np.ndarray, truth: np.ndarray, num_classes: int) -> float:
 
 
 def depth_inside(mask):
-  """Returns each pixel's distance to the outside of a mask or of the image."""
+  """Returns each pixel's distance to the nearest pixel outside of a mask.
+
+  All pixels beyond the border of the image count as outside.
+  """
   return ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
 
 

@@ -83,7 +83,7 @@ def depthwise_conv(
 
 
 def _padding(size, width, stride):
-  """Returns output size, padding before and padding after, along one axis."""
+  """Returns the output size and the padding before and after, for one axis."""
   out = -(-size // stride)
   total = max((out - 1) * stride + width - size, 0)
   return out, total // 2, total - total // 2

@@ -99,9 +99,9 @@ def resized_head(
 ) -> jax.Array | tuple[jax.Array, jax.Array]:
   """Applies `head` to features that are coarser than the images.
 
-  The coefficients of an interpolation sum to one, so it commutes with the head,
-  up to rounding. The logits are interpolated instead of the features, because
-  there are fewer of them.
+  The coefficients of an interpolation sum to one, so the interpolation commutes
+  with the head, up to rounding. The logits are interpolated instead of the
+  features, because there are fewer of them.
 
   Args:
     x: float [B, H, W, F].
