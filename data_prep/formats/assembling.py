@@ -52,7 +52,7 @@ class Item(NamedTuple):
     more: further fields of the row (subject, site, annotator).
     by_stem: whether a picture with the same name as the file takes precedence
       over the picture that the file lists. Pictures are often renamed or
-      converted after they were annotated.
+      converted after they have been annotated.
   """
 
   picture: str

@@ -268,7 +268,7 @@ def mask_forms(name: str) -> Iterator[Form]:
 
 
 def picture_aliases(name: str) -> list[str]:
-  """Returns a picture's name, and short forms that its mask may contain.
+  """Returns a picture's name, and short forms after which masks may be named.
 
   The mask of a_image or img_a may be named after a.
   """

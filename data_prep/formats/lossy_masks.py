@@ -6,8 +6,8 @@ import pathlib
 from data_prep import formats
 from data_prep.shared import grammar
 
-# Compression noise keeps the pixels of a black-and-white mask this near to 0 or
-# 255.
+# Despite compression noise, the pixels of a black-and-white mask stay within
+# this distance of 0 or 255.
 _NEAR = 48
 _NEARLY_ALL = 0.99
 _WINDOW = 8  # Values this near to a frequent value are its noise.

@@ -212,9 +212,9 @@ def _tell_dropped(counted, dropped, report):
 
 
 def _ask_of_exact(counted, mapping, named, report):
-  """Reports a problem if one value covers nearly all pixels of exact masks.
+  """Reports a problem if the largest value covers most of each exact mask.
 
-  If it is the largest value, they may be scribbles in a folder for masks.
+  Such files may be scribbles in a folder for masks.
   """
   known = mapping.get('mask') or {}
   masks = [c for k, c in counted if k == 'mask' and c]

@@ -139,7 +139,7 @@ def _adopt(orphans, index, options, found):
   IMD002_R1_Label4 next to IMD002_lesion is another mask of IMD002, and the user
   will be asked which of the two is meant. a_left_mask is one of several masks
   of the picture a; so is a_core_mask if other pictures have a core mask, too.
-  Adds such masks to `found`. Returns the paths of masks still without picture.
+  Adds such masks to `found`. Returns the paths of masks that have no picture.
   """
   candidates, rest, adopted = [], [], []
   for path in orphans:
@@ -357,7 +357,7 @@ def _without_channels(images, mask_names, channel_names, report):
   if several is None and any(
       re.search(r'_\d{4}$', sources.stem(p))
       and sources.stem(p).rsplit('/', 1)[-1] in mask_names for p in images):
-    # If names of masks end in such numbers, too, they count frames instead.
+    # If masks have such numbers, too, the numbers count frames, not channels.
     several = False
   for path in images:
     name = sources.stem(path)

@@ -1,4 +1,4 @@
-"""Finds masks that lie beside their pictures by the words in their names."""
+"""Finds, by words in file names, masks that lie next to their pictures."""
 
 import collections
 import re
@@ -9,7 +9,7 @@ from data_prep.formats import sources
 
 
 class Mask(NamedTuple):
-  """A mask that lies beside its picture.
+  """A mask that lies next to its picture.
 
   Attributes:
     path: path of the mask.
@@ -26,7 +26,7 @@ class Mask(NamedTuple):
 def find(
     paths: list[str], chosen: set[str], report
 ) -> tuple[list[Mask], list[str]]:
-  """Finds the masks among files that lie in no folder of masks.
+  """Separates masks from pictures, for files outside of folders of masks.
 
   Args:
     paths: paths of the files.

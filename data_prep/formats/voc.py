@@ -317,9 +317,9 @@ def _corners(entry, place='bndbox'):
 
 
 def _outline(entry):
-  """Returns the points [[x, y], ...] of a <polygon>, in either form.
+  """Returns the points [[x, y], ...] of a <polygon>.
 
-  The form is <pt><x> and <pt><y>, or <x1>, <y1>, <x2>, <y2> and so on.
+  A file gives them as <pt><x> and <pt><y>, or as <x1>, <y1>, <x2>, <y2>, ...
 
   Raises:
     ValueError: if there are fewer than 3 points.

@@ -290,7 +290,7 @@ def _read_line(words, size, names, pose, report):
 
 
 def _guess_pose(lines):
-  """Returns how many numbers of each line are key points; None if not poses.
+  """Returns how many numbers of a line are key points; None without poses.
 
   Lines count as poses if, in every line of the set, the first four numbers are
   a box and all further points lie within it. In outlines, the first two points
