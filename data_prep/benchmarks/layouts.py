@@ -1,4 +1,4 @@
-"""Defines a layout and the pictures and masks in it, see `public_layouts`."""
+"""Defines folder layouts of data sets, with tiny pictures and masks in them."""
 
 import json
 import pathlib

@@ -55,7 +55,7 @@ def interior_scribble(
 
 
 def medial_line(mask: np.ndarray) -> list[list[float]]:
-  """Draws the line through the middle of an object that is itself a line.
+  """Draws the centre line of a line-shaped object, such as a vessel.
 
   The line is the cheapest path between the two pixels that lie farthest apart
   within the object; a pixel costs 1 / its squared distance to the outside. The

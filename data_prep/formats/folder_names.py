@@ -46,8 +46,9 @@ _SPLITS = ('train', 'val', 'test')
 _FINDINGS = frozenset((
     'benign', 'malignant', 'normal', 'abnormal', 'healthy', 'diseased',
     'positive', 'negative', 'pathological', 'infected', 'uninfected'))
-# In names of masks, these words mean one of many objects (cell_1). If other
-# masks name structures, they mean a structure, too (cell and cytoplasm).
+# In the name of a mask, each of these words means one object of many (cell_1).
+# If other masks of the image are named after structures, such a word names a
+# structure as well (cell next to cytoplasm).
 _OBJECTS = frozenset((
     'object', 'obj', 'instance', 'nucleus', 'nuclei', 'cell', 'lesion', 'roi'))
 _IMAGE_NAMES = frozenset((

@@ -11,8 +11,8 @@ from data_prep.shared import grammar
 _NEAR = 48
 _NEARLY_ALL = 0.99
 _WINDOW = 8  # Values this near to a frequent value are its noise.
-# A value is frequent if it and its noise have this share of all pixels that are
-# not near 0.
+# A value counts as frequent if it and the values near it, which are its noise,
+# together cover at least this share of the pixels that are not near 0.
 _SOME = 0.05
 
 

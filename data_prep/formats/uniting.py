@@ -202,9 +202,10 @@ def _likeness(labels):
 def strong_and_weak(
     annotations: list[dict[str, Any] | None],
 ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-  """Returns the most exact annotation, and the next one if the first is exact.
+  """Returns the most exact annotation of an image.
 
-  Either is None if there is no such annotation.
+  If that is an exact mask, the next most exact annotation is returned as well.
+  Each of the two is None if there is none.
   """
   ordered = sorted(
       filter(None, annotations),

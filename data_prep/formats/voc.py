@@ -161,9 +161,10 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
 
 
 def _not_annotations(source):
-  """Returns the paths of lists and of masks of single objects.
+  """Returns the paths of the image lists and of the masks of single objects.
 
-  They are part of VOC, but are not annotations that this module reads.
+  Both belong to the layout of VOC, but this module does not read them as
+  annotations.
   """
   lists = sources.list_files(source, ('.txt',))
   objects = source.glob('**/SegmentationObject/**/*.png')

@@ -274,7 +274,8 @@ def _affines(header, shown, notices):
     if np.allclose(other, affine, rtol=1e-3, atol=1e-2 * lengths.min()):
       forms = forms[:1]
     elif codes[0] != codes[1] and _differ_in_place_only(affine, other):
-      # By the standard, one is for the scanner, the other for a template.
+      # By the standard, one of them maps to the coordinates of the scanner, and
+      # the other may map to those of a template.
       notices.append(
           'qform and sform are of different spaces: the sform counts')
     else:

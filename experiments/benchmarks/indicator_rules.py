@@ -121,7 +121,7 @@ RULES = {
     'small Dice loss': Rule(('loss',)),
     'default + small Dice loss': Rule(('last_layer', 'loss')),
 }
-# The rules to replay on a `cross_fitted` training.
+# The rules to replay on a `cross_fitted` training run.
 CROSS_FITTED = {
     'default': Rule(),
     'all exact masks learnt': Rule(strong='own'),
@@ -288,7 +288,7 @@ def _measure(rule, trace, faulty):
 
 
 def _load(method, seed, dataset):
-  """Returns a training's trace, after recording it if it does not exist yet."""
+  """Returns the trace of a training run; records it if it does not exist yet."""
   base = 'uniform_dcr' if method == 'cross_fitted' else method
   config = endoscene.get_config(base).copy_and_resolve_references().unlock()
   config.update(dict(

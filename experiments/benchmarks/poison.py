@@ -28,11 +28,11 @@ def _(primals, tangents):
 
 
 def marked(labels: jax.Array, where: jax.Array) -> jax.Array:
-  """Returns which pixels are marked, bool [B, H, W].
+  """Returns which pixels are marked, because their labels are nan, [B, H, W].
 
-  The one-hot labels of a class that does not exist are nan, see
-  `losses.one_hot_labels`. A loss into which another number is injected must
-  therefore leave the marked pixels out.
+  `losses.one_hot_labels` makes the labels of a class that does not exist nan. A
+  loss into which a test injects a number of its own at such pixels must leave
+  these nans out.
 
   Args:
     labels: one-hot labels, [B, H, W, K].

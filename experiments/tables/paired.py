@@ -281,8 +281,8 @@ def judge(
 
   A result is better only if the p-value, adjusted by Holm's method, is at most
   0.05 and the interval excludes 0: the two rest on different approximations,
-  and must agree. There is no verdict if a score is missing in only one of the
-  two results, unless its class is in neither prediction nor reference there.
+  and must agree. There is no verdict if one result lacks a score that the other
+  has, unless the class is absent from prediction and reference in that result.
 
   Args:
     pair: comparison of two results, from `compare`.

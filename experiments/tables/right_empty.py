@@ -31,10 +31,9 @@ class Paired(NamedTuple):
   Attributes:
     scores: scores of all results, float64 [R, N, K]. If a cell cannot be
       compared, it is nan in all results.
-    right_empty: whether a cell is a right empty, which got the best score, bool
-      [R, N, K].
-    unscored: whether a cell has no number although it is not a right empty,
-      bool [R, N, K].
+    right_empty: whether the class is absent from both the prediction and the
+      reference of a cell, which then got the best score, bool [R, N, K].
+    unscored: whether a cell has no number for another reason, bool [R, N, K].
     absent: names of the classes that have no number in any case of any result.
   """
 
