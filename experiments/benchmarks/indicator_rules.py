@@ -288,7 +288,7 @@ def _measure(rule, trace, faulty):
 
 
 def _load(method, seed, dataset):
-  """Returns the trace of a training run; records it if it does not exist yet."""
+  """Returns the trace of a training run, recording it if it does not exist."""
   base = 'uniform_dcr' if method == 'cross_fitted' else method
   config = endoscene.get_config(base).copy_and_resolve_references().unlock()
   config.update(dict(
