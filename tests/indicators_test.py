@@ -66,7 +66,7 @@ class GatherIndicatorsTest(absltest.TestCase):
   def test_refuses_what_is_no_id(self):
     for ids, said in (
         ([0, 2], '2 is not a row of 2'), ([-2], '-2 is not a row'),
-        (np.array([2**32 + 1]), '4294967297 is no row'),  # Would be row 1.
+        (np.array([2**32 + 1]), '4294967297 is not a row'),  # Would be row 1.
         ([0.0], 'float'), (jnp.array([True]), 'bool'), (jnp.ones(1), 'float')):
       with self.assertRaisesRegex(ValueError, said):
         indicators.gather_indicators(_state(0.5, 0.5), ids)
