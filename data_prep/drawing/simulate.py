@@ -105,14 +105,12 @@ def simulate_weak(
 
 def _draw_with_care(label, rng, row, quality_level):
   """Draws the objects of a label map, and redraws them if the IoU is low."""
-  num_classes = 1 + max((v for v, _ in geometry.components(label)), default=0)
   for redraw in range(1 + _NUM_REDRAWS):
     drawn = row.annotate(
         label, rng, min(quality_level + redraw / _NUM_REDRAWS, 1.0))
     # Kinds that do not label every pixel are drawn only once: their IoU does
     # not show how carefully they were drawn.
-    if not row.is_dense or _GOOD_IOU <= geometry.quality(
-        draw(_annotation(drawn, row), label.shape), label, num_classes):
+    if not row.is_dense or _iou(drawn, row, label) >= _GOOD_IOU:
       break
   return drawn
 
@@ -217,12 +215,11 @@ def _rounded(shape, num_values):
   return (shape.reshape(-1) if num_values else shape).tolist()
 
 
-def _iou(shapes, labels, kind, truth):
-  """Returns the mean IoU of drawn shapes with the truth."""
-  row = annotation_kinds.TABLE[kind]
-  label = draw(
-      _annotation(annotators.Drawn(shapes, labels), row), truth.shape)
-  return geometry.quality(label, truth, int(max(labels)) + 1)
+def _iou(drawn, row, label):
+  """Returns the mean IoU of drawn shapes with a label map."""
+  return geometry.quality(
+      draw(_annotation(drawn, row), label.shape), label,
+      int(max(drawn.labels, default=0)) + 1)
 
 
 def _clip(shape, size):
@@ -244,6 +241,7 @@ def _area(shape, kind):
 
 def _shifted(shapes, labels, truth, rng, kind):
   """Moves all shapes by 0.6 to 1.2 times their sizes in one direction."""
+  row = annotation_kinds.TABLE[kind]
   best, best_iou = None, 2.0
   for _ in range(_NUM_TRIES):
     angle, distance = rng.uniform(0, 2 * np.pi), rng.uniform(0.6, 1.2)
@@ -254,7 +252,7 @@ def _shifted(shapes, labels, truth, rng, kind):
     kept = min(
         _area(m, kind) / max(_area(s, kind), 1e-6)
         for m, s in zip(moved, shapes, strict=True))
-    iou = _iou(moved, labels, kind, truth)
+    iou = _iou(annotators.Drawn(moved, labels), row, truth)
     if kept >= 0.3 and iou < best_iou:
       best, best_iou = moved, iou
     # An IoU of up to 0.3 is accepted, since this fault is meant to be a near

@@ -109,7 +109,7 @@ def to_annotation(
   if shapes is None or (
       any(s.kind == 'unreadable' for s in shapes)
       and usual not in drawn.AREAS
-      and not any(s.kind in (*drawn.AREAS, *drawn.SPARSE) for s in shapes)):
+      and not any(s.kind in drawn.AREAS | drawn.SPARSE for s in shapes)):
     report.note('pictures with an annotation that has no area, or none that is '
                 'known, are unlabelled')
     return None

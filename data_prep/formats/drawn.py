@@ -34,9 +34,9 @@ from data_prep.drawing import rle
 from data_prep.shared import pixels
 
 _KINDS = annotation_kinds.TABLE.values()
-AREAS = tuple({kind.shape for kind in _KINDS if kind.is_dense})
-SPARSE = tuple(
-    {kind.shape for kind in _KINDS if kind.field and not kind.is_dense})
+AREAS = frozenset(kind.shape for kind in _KINDS if kind.is_dense)
+SPARSE = frozenset(
+    kind.shape for kind in _KINDS if kind.field and not kind.is_dense)
 
 _UNKNOWN = types.UNLABELLED
 _NAMES = {kind.shape: 'masks' if kind.is_mask else kind.field
@@ -262,9 +262,9 @@ def one_kind(
     The kind of the annotation ('mask' or 'coarse_mask' if the shapes are run
     lengths, otherwise the kind of the shapes), and the shapes.
   """
-  of = lambda *kinds: [s for s in shapes if s.kind in kinds]
-  tags, sparse, lost = of('tag'), of(*SPARSE), of('unreadable')
-  areas = [s for s in of(*AREAS) if s.label]
+  of = lambda kinds: [s for s in shapes if s.kind in kinds]
+  tags, sparse, lost = of({'tag'}), of(SPARSE), of({'unreadable'})
+  areas = [s for s in of(AREAS) if s.label]
   if (sparse or tags and not lost) and all(s.label == _UNKNOWN for s in areas):
     areas = []  # With strokes or points, other pixels are unlabelled anyway.
   if not areas and (sparse or not lost):
@@ -278,14 +278,14 @@ def one_kind(
       shapes, areas, tags, sparse, size, options, report)
   opened = [[0, 0, size[1], size[0]]] * rest_is_open + [s.value for s in lost]
   kinds = {s.kind for s in kept if s.label != _UNKNOWN} or (
-      {usual} & {*AREAS}) or {s.kind for s in kept}
+      AREAS & {usual}) or {s.kind for s in kept}
   exact = {'rle'} if options.masks_are == 'mask' else set()
   exact |= {'polygon'} if options.polygons_are == 'mask' else set()
   may_be_exact = kinds <= exact and not opened
   kept = [*(Shape('box', _UNKNOWN, box) for box in opened), *kept]
   names = ' and '.join(n for k, n in _NAMES.items() if k in kinds)
   if len(kinds) > 1:
-    if not may_be_exact and kinds <= {*AREAS}:
+    if not may_be_exact and kinds <= AREAS:
       report.note(f'{names} on one picture are drawn as one coarse mask')
   elif not kinds <= {'rle', *exact}:
     kind, = kinds

@@ -1,7 +1,7 @@
 """BatchNorm with the statistics of the global batch, and running statistics.
 
-The running statistics, used for prediction, are not parameters: the loss
-returns them as aux, once per step. The layer takes the mapped axis's name.
+The running statistics, used in prediction, are not parameters. The loss returns
+them as aux, and a step updates them once. The layer takes the name of the axis.
 """
 
 from flax import nnx

@@ -1,7 +1,7 @@
 """Dropout in an equinox model: one key per example, the same in every pass.
 
 Slopes and gradient of a step must belong to the same network. `instance_keys`
-derives a key from the global batch position, on any number of devices alike.
+derives each key from the position in the global batch, on one device or many.
 """
 
 import equinox as eqx
