@@ -29,11 +29,12 @@ import numpy as np
 from PIL import Image
 
 from data_prep import manifest as manifest_lib
-from data_prep.benchmarks import bombs
 from data_prep.checks import check
 from data_prep.checks import check_report
 from data_prep.checks import check_shape
 from data_prep.drawing import rle
+
+from tests.damage import bombs
 
 _HEIGHT, _WIDTH = 20, 24
 _FAULTY = 'd'  # The row that a case breaks; line 5 of its manifest.

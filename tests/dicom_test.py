@@ -13,7 +13,6 @@ import tempfile
 from absl.testing import absltest
 from absl.testing import parameterized
 from data_prep import formats
-from data_prep.benchmarks import seed_sets
 from data_prep.formats import coco
 from data_prep.formats import dicom
 from data_prep.formats import dicom_objects
@@ -23,6 +22,8 @@ from experiments import binary
 from experiments.prediction import file_by_file
 import numpy as np
 import pydicom
+
+from tests.damage import seed_sets
 
 _ROOT = pathlib.Path(__file__).parent.parent
 _STORAGE = '1.2.840.10008.5.1.4.1.1.'

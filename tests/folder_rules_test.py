@@ -3,13 +3,13 @@
 from absl.testing import absltest
 from absl.testing import parameterized
 from data_prep import formats
-from data_prep.benchmarks import layouts
 from data_prep.formats import folder_names
 from data_prep.formats import registry
 from data_prep.formats import sources
 import numpy as np
 
 from tests import source_case
+from tests.public_sets import layouts
 
 
 class _Source(source_case.SourceCase):

@@ -3,9 +3,10 @@
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from data_prep.benchmarks import bombs
-from data_prep.benchmarks import fuzz
-from data_prep.benchmarks import seed_sets
+from tests.damage import bombs
+from tests.damage import fuzz
+from tests.damage import seed_sets
+
 
 
 class FuzzTest(parameterized.TestCase):

@@ -93,7 +93,7 @@ _BESIDE = {
     'experiments': {'binary', 'csv_files', 'launcher', 'painting'},
 }
 _OPEN = {
-    'data_prep': {'benchmarks'},
+    'data_prep': set(),
     'experiments': {'benchmarks', 'colabs', 'results'},
 }
 _MAX_AT_THE_TOP = 20

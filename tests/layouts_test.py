@@ -5,13 +5,13 @@ import os
 from absl.testing import absltest
 from absl.testing import parameterized
 from data_prep import formats
-from data_prep.benchmarks import seed_sets
 from data_prep.drawing import rasterize
 from data_prep.formats import registry
 from data_prep.formats import sources
 import numpy as np
 
 from tests import source_case
+from tests.damage import seed_sets
 
 _SIZE = (20, 24)
 _SQUARE = [[2, 3], [8, 3], [8, 9], [2, 9]]

@@ -12,7 +12,6 @@ from absl.testing import absltest
 from absl.testing import parameterized
 from data_prep import formats
 from data_prep import manifest as manifest_lib
-from data_prep.benchmarks import bombs
 from data_prep.drawing import predictions
 from data_prep.drawing import rasterize
 from data_prep.drawing import rle
@@ -24,6 +23,7 @@ from PIL import Image
 import tensorflow_datasets as tfds
 
 from tests import prepare_binary
+from tests.damage import bombs
 
 _ROOT = pathlib.Path(__file__).parent.parent
 

@@ -1,7 +1,8 @@
-"""Tests of data_prep.benchmarks.split_leaks: splits of random sets."""
+"""Tests of tests.split_leaks: splits of random sets."""
 
 from absl.testing import absltest
-from data_prep.benchmarks import split_leaks
+
+from tests import split_leaks
 
 
 class SplitLeaksTest(absltest.TestCase):

@@ -12,13 +12,14 @@ from absl.testing import absltest
 from absl.testing import parameterized
 from data_prep import formats
 from data_prep import manifest as manifest_lib
-from data_prep.benchmarks import seed_sets
 from data_prep.formats import nifti
 from data_prep.formats import volumes
 from data_prep.shared import pixels
 import nibabel
 import numpy as np
 from PIL import Image
+
+from tests.damage import seed_sets
 
 _SHAPE = (20, 24, 3)
 _AFFINE = np.diag([0.8, 0.9, 5.0, 1.0])

@@ -1,6 +1,7 @@
-"""Imitates public sets of fundus pictures, see `public_layouts`."""
+"""Imitates public sets of fundus pictures, see `tests.public_sets`."""
 
-from data_prep.benchmarks import layouts
+from tests.public_sets import layouts
+
 
 
 def drive() -> layouts.Layout:

@@ -8,12 +8,13 @@ converters, mednet, torch_em, MONAI, dataset-ninja, and projects that list the
 folders in their README.
 """
 
-from data_prep.benchmarks import public_exports
-from data_prep.benchmarks import public_eyes
-from data_prep.benchmarks import public_folders
-from data_prep.benchmarks import public_volumes
+from tests.public_sets import exports
+from tests.public_sets import eyes
+from tests.public_sets import folders
+from tests.public_sets import volumes
+
 
 # Maps the name of a set to the function that returns its `layouts.Layout`.
 LAYOUTS = {make.__name__: make for make in (
-    *public_folders.LAYOUTS, *public_eyes.LAYOUTS, *public_volumes.LAYOUTS,
-    *public_exports.LAYOUTS)}
+    *folders.LAYOUTS, *eyes.LAYOUTS, *volumes.LAYOUTS,
+    *exports.LAYOUTS)}

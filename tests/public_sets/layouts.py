@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from data_prep.benchmarks import seed_sets
+from tests.damage import seed_sets
+
 
 SIZE = (32, 40)
 FIELD_OF_VIEW = ((1, 1, 30, 38),)

@@ -1,9 +1,10 @@
-"""Imitates public sets of volumes, see `public_layouts`."""
+"""Imitates public sets of volumes, see `tests.public_sets`."""
 
 import numpy as np
 
-from data_prep.benchmarks import layouts
-from data_prep.benchmarks import seed_sets
+from tests.damage import seed_sets
+from tests.public_sets import layouts
+
 
 _NUM_CASES = 6
 

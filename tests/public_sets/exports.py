@@ -1,6 +1,7 @@
-"""Imitates the files that annotation tools export, see `public_layouts`."""
+"""Imitates the files that annotation tools export, see `tests.public_sets`."""
 
-from data_prep.benchmarks import layouts
+from tests.public_sets import layouts
+
 
 
 def _corners(number):

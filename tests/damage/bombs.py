@@ -14,8 +14,9 @@ import zlib
 
 import numpy as np
 
-from data_prep.benchmarks import mutations
-from data_prep.benchmarks import seed_sets
+from tests.damage import mutations
+from tests.damage import seed_sets
+
 
 _HUGE = 2**30
 

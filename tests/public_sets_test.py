@@ -7,13 +7,13 @@ from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
-from data_prep.benchmarks import layouts
-from data_prep.benchmarks import public_layouts
 from data_prep.checks import check
 from data_prep.drawing import rasterize
 import numpy as np
 
 from tests import prepare_binary
+from tests import public_sets
+from tests.public_sets import layouts
 
 
 class _Read:
@@ -46,9 +46,9 @@ class PublicLayoutsTest(parameterized.TestCase):
           f'--source={folder}', '--check', *flags)
     return code, out, lines, read
 
-  @parameterized.parameters(*public_layouts.LAYOUTS)
+  @parameterized.parameters(*public_sets.LAYOUTS)
   def test_layout(self, name):
-    layout = public_layouts.LAYOUTS[name]()
+    layout = public_sets.LAYOUTS[name]()
     folder = self.enterContext(tempfile.TemporaryDirectory())
     layouts.write(layout, pathlib.Path(folder))
     code, out, lines, read = self._prepare(folder)

@@ -1,8 +1,9 @@
-"""Imitates public sets of pictures and masks, see `public_layouts`."""
+"""Imitates public sets of pictures and masks, see `tests.public_sets`."""
 
 import numpy as np
 
-from data_prep.benchmarks import layouts
+from tests.public_sets import layouts
+
 
 
 def isic_2018() -> layouts.Layout:

@@ -1,6 +1,6 @@
 r"""Tests the import, the check and the records of sets with damaged files.
 
-python -m data_prep.benchmarks.fuzz --num_files=100000
+python -m tests.damage.fuzz --num_files=100000
 
 The program damages one file of a small set at a time, imports and checks the
 set, and makes its records. The set must either be valid or be refused with
@@ -32,14 +32,15 @@ from absl import app
 from absl import flags
 
 from data_prep import formats
-from data_prep.benchmarks import bombs
-from data_prep.benchmarks import mutations
-from data_prep.benchmarks import seed_sets
 from data_prep.checks import check
 from data_prep.checks import check_report
 from data_prep.records import schema
 from data_prep.sets import own_set
 from data_prep.shared import pixels
+
+from tests.damage import bombs
+from tests.damage import mutations
+from tests.damage import seed_sets
 
 _NUM_FILES = flags.DEFINE_integer('num_files', 100_000, 'To damage.', 1)
 _FUZZ_SEED = flags.DEFINE_integer('fuzz_seed', 0, 'Seed of the damage.', 0)
