@@ -29,9 +29,8 @@ class DatasetJsonTest(source_case.SourceCase):
   def _declared(self, labels, classes=None, **more):
     (self.source / 'dataset.json').write_text(json.dumps(
         {'labels': labels} | more))
-    self.report = assembling.Report()
-    return declared_names.read(
-        self.source, formats.Options(classes=classes), self.report)
+    self.report = assembling.Report(formats.Options(classes=classes))
+    return declared_names.read(self.source, self.report)
 
   @parameterized.parameters(
       ({'background': 0, 'organ': 1, 'ignore': 2},),
@@ -105,9 +104,9 @@ class DatasetJsonTest(source_case.SourceCase):
     self.assertIsNone(declared.values)
 
   def test_ignore_in_classes(self):
-    self.report = assembling.Report()
-    declared = declared_names.read(self.source, formats.Options(
-        classes=('background', 'ignore', 'a')), self.report)
+    self.report = assembling.Report(formats.Options(
+        classes=('background', 'ignore', 'a')))
+    declared = declared_names.read(self.source, self.report)
     self.assertEqual(declared.classes, ('background', 'a'))
     self.assertEqual(
         declared.values, {'0': 0, '1': 255, '2': 1, '255': 255})

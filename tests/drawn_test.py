@@ -43,11 +43,11 @@ def _shapes():
 class OneKindTest(parameterized.TestCase):
 
   def _annotate(self, shapes, usual='rle', leave_out=(), **options):
-    self.report = assembling.Report(frozenset(leave_out))
+    self.report = assembling.Report(formats.Options(
+        **options, leave_out=frozenset(leave_out))).at(file='f', row_id='x')
     self.classes = options.get('classes') or _CLASSES
     return annotations.to_annotation(
-        shapes, _SIZE, self.classes, usual, formats.Options(**options),
-        self.report, file='f', row_id='x')
+        shapes, _SIZE, self.classes, usual, self.report)
 
   def _problems(self, annotation, role='weak'):
     """Returns what the check of a manifest finds in an annotation."""
@@ -329,10 +329,9 @@ class OneKindTest(parameterized.TestCase):
 class ClassNamesTest(parameterized.TestCase):
 
   def _find(self, shapes, names=(), **options):
-    self.report = assembling.Report()
+    self.report = assembling.Report(formats.Options(**options))
     items = [assembling.Item('p', [s], 'f') for s in shapes]
-    return class_names.find_classes(
-        items, list(names), formats.Options(**options), self.report)
+    return class_names.find_classes(items, list(names), self.report)
 
   def test_what_is_no_class(self):
     labels = ('tool', 'Ignore', '__ignore__', 'un-labelled', 'Background')

@@ -21,9 +21,8 @@ class JpegTest(source_case.SourceCase):
     return 'mask', self.source / name
 
   def _problems(self, *found, **options):
-    report = assembling.Report()
-    self.values = mask_values.map_values(
-        list(found), formats.Options(**options), report)
+    report = assembling.Report(formats.Options(**options))
+    self.values = mask_values.map_values(list(found), report)
     return [str(p) for p in report.problems]
 
   def test_black_and_white(self):

@@ -24,9 +24,9 @@ class DecideTest(parameterized.TestCase):
   """Values counted by hand, without files."""
 
   def _decide(self, *counted, declared=declared_names.Declared(), **options):
-    self.report = assembling.Report()
+    self.report = assembling.Report(formats.Options(**options))
     mapping, self.highest = mask_values.decide(
-        list(counted), formats.Options(**options), self.report, declared)
+        list(counted), self.report, declared)
     self.problems = [str(p) for p in self.report.problems]
     return mapping
 

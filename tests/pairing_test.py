@@ -351,7 +351,7 @@ class SpeedTest(absltest.TestCase):
         f'{folder}_{i}{end}.png' for i in range(4000)
         for folder, end in (('f', ''), ('f', '_mask'), ('g', '_mask_1'))))
     report = assembling.Report()
-    pairs = pairing.pair(paths, formats.Options(), report)
+    pairs = pairing.pair(paths, report)
     self.assertLen(pairs.masks, 4000)
     self.assertLen(report.problems, 4000)
 

@@ -60,23 +60,22 @@ def settle_lines(items: list[Any], options: formats.Options) -> list[Any]:
           for s in item.shapes]) for item in items]
 
 
-def settle_roles(
-    items: list[Any], options: formats.Options, report: Any
-) -> formats.Options:
-  """Returns the options, changed if run lengths and polygons are mixed.
+def settle_roles(items: list[Any], report: Any) -> Any:
+  """Returns the report; its options change if run lengths and polygons mix.
 
   If a set has both and the user does not say how exact they are, the changed
   options read the run lengths as coarse masks. Some tools write run lengths
   only for objects that a polygon cannot express, such as a crowd or an object
   with a hole. Such run lengths were drawn no more carefully than the polygons.
   """
+  options = report.options
   kinds = {s.kind for item in items for s in item.shapes}
   if not {'rle', 'polygon'} <= kinds or options.masks_are_given or (
       options.masks_are != 'mask' or options.polygons_are == 'mask'):
-    return options
+    return report
   report.note('masks beside polygons are as weak as these; --polygons_are=mask '
               'if all are exact, --masks_are=mask if only the masks are')
-  return options._replace(masks_are='coarse_mask')
+  return report.at(options=options._replace(masks_are='coarse_mask'))
 
 
 def to_annotation(
@@ -84,11 +83,7 @@ def to_annotation(
     size: tuple[int, int] | None,
     classes: tuple[str, ...],
     usual: str,
-    options: formats.Options,
     report: Any,
-    *,
-    file: str,
-    row_id: str = '',
 ) -> dict[str, Any] | None:
   """Returns the annotation of one picture; None if it is unlabelled.
 
@@ -97,14 +92,12 @@ def to_annotation(
     size: height and width of the picture; None if it could not be read.
     classes: names of the classes, background first.
     usual: kind of annotation for a picture without shapes.
-    options: the user's options.
-    report: receives problems and notices.
-    file: file that lists the shapes.
-    row_id: id of the picture.
+    report: the report for this picture and the file that lists its shapes.
   """
   if size is not None and size[0] * size[1] > pixels.MAX_PIXELS:
     size = None  # Pictures this large are refused, so nothing is drawn.
-  shapes = drawn.fit(shapes, size, report, file=file, row_id=row_id)
+  options = report.options
+  shapes = drawn.fit(shapes, size, report)
   shapes = _numbered(shapes, classes, usual, options.classes is not None)
   if shapes is None or (
       any(s.kind == 'unreadable' for s in shapes)
@@ -113,7 +106,7 @@ def to_annotation(
     report.note('pictures with an annotation that has no area, or none that is '
                 'known, are unlabelled')
     return None
-  kind, shapes = drawn.one_kind(shapes, size, usual, options, report)
+  kind, shapes = drawn.one_kind(shapes, size, usual, report)
   found = annotation_kinds.TABLE.get(kind) or annotation_kinds.OF_SHAPE[kind]
   if not found.may_be_open:
     shapes = [s for s in shapes if s.label != types.UNLABELLED]
@@ -126,8 +119,7 @@ def to_annotation(
         len(set(labels[i : i + 4])) > 1 for i in range(0, len(labels), 4)):
       report.wrong_shape('extreme points come in fours of one class',
                          grammar.counted(len(values), 'point'),
-                         'add the missing one',
-                         file=file, row_id=row_id)
+                         'add the missing one')
       return None
     return {'kind': 'extreme_points', 'extreme_points': grouped,
             'labels': labels[::4]}

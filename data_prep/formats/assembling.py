@@ -9,7 +9,8 @@ converts them to one.
 """
 
 import collections
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
+import copy
 import os
 import pathlib
 import shutil
@@ -68,20 +69,55 @@ class Report:
   """Collects the problems and notices of reading, and the parts left out.
 
   Attributes:
+    options: the user's options for reading.
     problems: the faults that make the source unusable.
     left_out: the parts that are not used because the user allows it.
+    file: the file that is read now, for the problems; '' if none is.
+    row_id: id of the picture that is read now, for the problems; or ''.
   """
 
-  def __init__(self, leave_out: frozenset[str] = frozenset()):
+  def __init__(self, options: formats.Options = formats.Options()):
+    self.options = options
     self.problems = []
     self.left_out = []
-    self._leave_out = leave_out
+    self.file = self.row_id = ''
     self._notices = collections.Counter()
+
+  def at(self, **changes: Any) -> 'Report':
+    """Returns this report with another `file`, `row_id` or `options`.
+
+    What the result collects is collected by this report, too.
+    """
+    other = copy.copy(self)
+    vars(other).update(changes)
+    return other
+
+  def read_each(
+      self, names: Iterable[str], read: Callable[[str, 'Report'], Any]
+  ) -> dict[str, Any]:
+    """Reads files; refuses or leaves out those that cannot be used.
+
+    Args:
+      names: paths of the files.
+      read: function that takes a path and the report for that file.
+
+    Returns:
+      What `read` returns for each file that can be used, by path.
+    """
+    found = {}
+    for name in names:
+      here = self.at(file=name)
+      try:
+        found[name] = read(name, here)
+      except pixels.WrongFile as wrong:
+        here.wrong_file(wrong)
+    return found
 
   def wrong(self, what, found='', fix='correct it', *, file='', row_id='',
             field=''):
     self.problems.append(manifest_lib.Problem(
-        what, found, fix, id=row_id, field=field, file=file))
+        what, found, fix, id=row_id or self.row_id, field=field,
+        file=file or self.file))
 
   def wrong_file(self, wrong: pixels.WrongFile, *, file='', row_id=''):
     """Refuses a file that cannot be used, or leaves it out if allowed.
@@ -89,6 +125,7 @@ class Report:
     In either case, the caller drops everything that depends on the file. If
     `row_id` is given, the picture of that row is not used at all.
     """
+    file, row_id = file or self.file, row_id or self.row_id
     if self._is_allowed('defective', file, row_id):
       reason = _reason(wrong.what, wrong.found)
       self.left_out.append(
@@ -108,6 +145,7 @@ class Report:
     kind 'unreadable', so that the part of the picture that it covers becomes
     unlabelled and not background.
     """
+    file, row_id = file or self.file, row_id or self.row_id
     if self._is_allowed('shapes', file, row_id):
       self.left_out.append(formats.LeftOut(
           'shape', row_id or file, _reason(what, found), field))
@@ -117,8 +155,9 @@ class Report:
 
   def _is_allowed(self, kind, file, row_id):
     """Returns whether the user allows this fault or file to be left out."""
-    return kind in self._leave_out or any(
-        f'@{name}' in self._leave_out
+    allowed = self.options.leave_out
+    return kind in allowed or any(
+        f'@{name}' in allowed
         for name in row_names.names_of_file(file, row_id))
 
   def note(self, text):
@@ -142,9 +181,8 @@ def assemble(
     output: pathlib.Path,
     items: list[Item],
     names: list[str],
-    *,
-    options: formats.Options,
     report: Report,
+    *,
     mask_of: Callable[..., dict[str, Any] | None] | None = None,
     used: Collection[str] = (),
 ) -> formats.Imported:
@@ -157,19 +195,18 @@ def assemble(
     items: the listed pictures.
     names: foreground classes as the source lists them; [] takes all labels that
       occur, sorted.
-    options: the user's options.
-    report: receives problems and notices.
+    report: holds the user's options; receives problems and notices.
     mask_of: called with the path and the id of a picture and an
       `intensities.Writer`; returns an annotation that replaces the shapes of
       the picture, or None to keep them.
     used: paths of the files that were read, relative to the source; a notice
       names the other files.
   """
-  classes = class_names.find_classes(items, names, options, report)
-  items = annotations.settle_lines(items, options)
-  options = annotations.settle_roles(items, options, report)
+  classes = class_names.find_classes(items, names, report)
+  items = annotations.settle_lines(items, report.options)
+  report = annotations.settle_roles(items, report)
   pictures = sources.list_pictures(source)
-  writer = intensities.Writer(source, output, options)
+  writer = intensities.Writer(source, output, report.options)
   listed, by_path = [], {}
   find = _Finder(pictures, report)
   for item in items:
@@ -202,16 +239,14 @@ def assemble(
     split = split_of(path, item) if item else sources.split_of(path)
     row = manifest_lib.Row(
         row_id, image, split, '' if item else 'unlabelled', None,
-        **subject_and_more(names_of[path], found, options))
+        **subject_and_more(names_of[path], found, report.options))
     if item is not None:
+      here = report.at(file=item.file, row_id=row_id)
       if size and item.size and size != item.size:
-        report.wrong_file(
-            _wrong_size(source / path, size, item.size), file=item.file,
-            row_id=row_id)
+        here.wrong_file(_wrong_size(source / path, size, item.size))
         continue
       annotation = annotations.to_annotation(
-          item.shapes, size or item.size, classes, usual[split], options,
-          report, file=item.file, row_id=row_id)
+          item.shapes, size or item.size, classes, usual[split], here)
       row = row._replace(
           annotation=annotation, role='' if annotation else 'unlabelled',
           **{k: v for k, v in item.more.items() if v})
@@ -228,10 +263,7 @@ def assemble(
     report.note(f'{grammar.counted(len(bare), "picture", "are")} not listed '
                 f'and thus unlabelled: {row_names.shown(bare)}')
   sources.note_unused(source, {*pictures.paths, *used}, report)
-  rows, _, root = writer.finish(rows, {})
-  return formats.Imported(
-      classes, rows, report.problems, report.notices, root, {},
-      tuple(report.left_out))
+  return writer.finish(rows, {}, classes, report)
 
 
 class _Finder:
@@ -303,20 +335,66 @@ def subject_and_more(
   return {'subject': subject} | found
 
 
+class Placed(NamedTuple):
+  """An annotated picture of a set that is being written.
+
+  Attributes:
+    number: number of its row in the manifest, from 0.
+    row: its row.
+    picture: path of the picture below the output.
+    size: height and width of the picture.
+  """
+
+  number: int
+  row: manifest_lib.Row
+  picture: str
+  size: tuple[int, int]
+
+
+def place_pictures(
+    manifest: manifest_lib.Manifest,
+    output: pathlib.Path,
+    folder_of: Callable[[manifest_lib.Row], str] = lambda row: 'images',
+) -> Iterator[Placed]:
+  """Puts each picture at FOLDER/ID below `output`; yields those annotated.
+
+  The suffix of a picture is kept. The new file is a hard link, or a copy if
+  the picture lies on another disk.
+
+  Args:
+    manifest: the manifest.
+    output: the folder that is being filled.
+    folder_of: function that returns the folder for a row's picture.
+
+  Raises:
+    pixels.WrongFile: if a picture lies outside the root, or the new file
+      would lie outside `output` or replace another file.
+  """
+  folder = pixels.open_folder(manifest.root)
+  for number, row in enumerate(manifest.rows):
+    pixels.check_file(row.image, 'image', folder)
+    path = (manifest.root / row.image).resolve()
+    name = f'{folder_of(row)}/{row.id}{path.suffix}'
+    target = confined.new_file(output, name)
+    try:
+      os.link(path, target)
+    except OSError:
+      shutil.copyfile(path, target)
+    if row.annotation is not None:
+      yield Placed(number, row, name, picture_size(manifest.root / row.image))
+
+
 def to_shapes(
-    annotation: dict[str, Any],
-    classes: tuple[str, ...],
-    *,
-    size: tuple[int, int],
-    root: pathlib.Path,
+    manifest: manifest_lib.Manifest, placed: Placed
 ) -> list[drawn.Shape]:
   """Returns the shapes of an annotation; a mask file becomes run lengths.
 
   Unlabelled shapes get the label `UNLABELLED`, which readers recognise.
   """
+  annotation, classes = placed.row.annotation, manifest.header.classes
   kind = annotation_kinds.TABLE[annotation['kind']]
   if rasterize.has_file(annotation):
-    label = rasterize.rasterize(annotation, size=size, root=root)
+    label = draw(manifest, placed)
     names = dict(enumerate(classes)) | {types.UNLABELLED: UNLABELLED}
     return [drawn.Shape('rle', names[v], rle.encode_rle(label == v))
             for v in np.unique(label).tolist() if v and v in names]
@@ -344,31 +422,10 @@ def checked_rle(value: Any, size: tuple[int, int] | None) -> dict[str, Any]:
   return {'size': list(mask.shape), 'counts': value['counts']}
 
 
-def place_picture(
-    manifest: manifest_lib.Manifest,
-    row: manifest_lib.Row,
-    output: pathlib.Path,
-    *,
-    folder: str = 'images',
-) -> str:
-  """Puts the picture of a row at FOLDER/ID below `output`; returns that path.
-
-  The suffix of the picture is kept. The new file is a hard link, or a copy if
-  the picture lies on another disk.
-
-  Raises:
-    pixels.WrongFile: if the picture lies outside the root, or the new file
-      would lie outside `output` or replace another file.
-  """
-  pixels.check_file(row.image, 'image', pixels.open_folder(manifest.root))
-  path = (manifest.root / row.image).resolve()
-  name = f'{folder}/{row.id}{path.suffix}'
-  target = confined.new_file(output, name)
-  try:
-    os.link(path, target)
-  except OSError:
-    shutil.copyfile(path, target)
-  return name
+def draw(manifest: manifest_lib.Manifest, placed: Placed) -> np.ndarray:
+  """Returns the label map of an annotated picture, uint8 [H, W]."""
+  return rasterize.rasterize(
+      placed.row.annotation, size=placed.size, root=manifest.root)
 
 
 def cause_of(error: Exception) -> str:

@@ -12,7 +12,6 @@ import difflib
 
 from hybridseg import types
 
-from data_prep import formats
 from data_prep.formats import declared_names
 from data_prep.shared import grammar
 
@@ -39,9 +38,7 @@ def number_of(label: str, classes: tuple[str, ...]) -> int | None:
   return types.UNLABELLED if declared_names.is_ignored_name(label) else None
 
 
-def find_classes(
-    items, names: list[str], options: formats.Options, report
-) -> tuple[str, ...]:
+def find_classes(items, names: list[str], report) -> tuple[str, ...]:
   """Returns the class names of a source, background first.
 
   The report names the labels that are not classes.
@@ -50,8 +47,7 @@ def find_classes(
     items: the listed pictures, each an `assembling.Item`.
     names: foreground classes as the source lists them; [] takes all labels that
       occur.
-    options: the user's options.
-    report: receives problems and notices.
+    report: holds the user's options; receives problems and notices.
   """
   drawn, tags = {}, {}
   for item in items:
@@ -65,8 +61,8 @@ def find_classes(
       shapes = f', {grammar.counted(number, "shape")},' if number else ''
       report.note(f'{label!r} is not a class: what is drawn under it{shapes} '
                   'is unlabelled')
-  if options.classes is not None:
-    classes = _chosen(names, drawn, tags, options.classes, report)
+  if report.options.classes is not None:
+    classes = _chosen(names, drawn, tags, report)
   else:
     classes = _seen(names, drawn, tags, report)
   if len(classes) < 2:
@@ -102,8 +98,9 @@ def _seen(names, drawn, tags, report):
       n for n in listed if _is_class(n) and n not in attributes))
 
 
-def _chosen(names, drawn, tags, wanted, report):
+def _chosen(names, drawn, tags, report):
   """Returns the classes that the user names; a notice names other labels."""
+  wanted = report.options.classes
   ignored = [n for n in wanted if declared_names.is_ignored_name(n)]
   if ignored:
     report.note(f'{_join(ignored)} of --classes '

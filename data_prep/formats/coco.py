@@ -39,29 +39,23 @@ def read(
     options: formats.Options,
 ) -> formats.Imported:
   """Reads all COCO files below `source`, see `data_prep.formats`."""
-  report = assembling.Report(options.leave_out)
-  contents = {}
-  for path in _files(source):
-    shown = path.relative_to(source).as_posix()
-    try:
-      contents[shown] = _read_content(path, shown, report)
-    except pixels.WrongFile as wrong:
-      report.wrong_file(wrong, file=shown)
+  report = assembling.Report(options)
+  contents = report.read_each(
+      _files(source), lambda name, here: _read_content(source / name, here))
   used = list(contents)
   contents = _without_doubles(
       {k: v for k, v in contents.items() if v is not None}, report)
   contents = {k: _without_nothing(v, report) for k, v in contents.items()}
   items, categories = [], {}
-  for shown, content in contents.items():
-    items += _read_items(content, shown, categories, report)
+  for name, content in contents.items():
+    items += _read_items(content, categories, report.at(file=name))
   names = [categories[key] for key in sorted(
       categories, key=lambda key: (isinstance(key, str), key))]
   for name in _placeholders(contents.values(), items):
     report.note(f'category {name!r} is not a class: it has no annotation, and '
                 'others have it as their supercategory')
     names = [n for n in names if n != name]
-  return assembling.assemble(
-      source, output, items, names, options=options, report=report, used=used)
+  return assembling.assemble(source, output, items, names, report, used=used)
 
 
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
@@ -69,18 +63,13 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
   content = {'images': [], 'annotations': []}
   names = [*manifest.header.classes, assembling.UNLABELLED]
   index = {name: i for i, name in enumerate(names)}
-  for number, row in enumerate(manifest.rows, start=1):
-    name = assembling.place_picture(manifest, row, output)
-    if row.annotation is None:
-      continue
-    size = assembling.picture_size(manifest.root / row.image)
+  for placed in assembling.place_pictures(manifest, output):
+    row, size, number = placed.row, placed.size, placed.number + 1
     more = {k: getattr(row, k) for k in (*_MORE, 'split') if getattr(row, k)}
     content['images'].append({
         'id': number, 'height': size[0], 'width': size[1], **more,
-        'file_name': name})
-    for shape in assembling.to_shapes(
-        row.annotation, manifest.header.classes, size=size,
-        root=manifest.root):
+        'file_name': placed.picture})
+    for shape in assembling.to_shapes(manifest, placed):
       content['annotations'].append({
           'id': len(content['annotations']) + 1, 'image_id': number,
           'category_id': index[shape.label], **_write_shape(shape, size)})
@@ -106,8 +95,8 @@ def _write_shape(shape, size):
 
 
 def _files(source):
-  paths = (source / p for p in sources.list_files(source, ('.json',)))
-  return [p for p in paths if _looks_like(p)]
+  return [name for name in sources.list_files(source, ('.json',))
+          if _looks_like(source / name)]
 
 
 def _looks_like(path):
@@ -123,22 +112,22 @@ def _looks_like(path):
       f'"{key}"'.encode() in text for key in _KEYS) >= 2
 
 
-def _read_content(path, shown, report):
+def _read_content(path, report):
   """Returns the content of a file; None if it holds no shapes to read."""
   content = sources.read_json(path)
   if isinstance(content, dict) and 'annotations' not in content:
-    report.note(f'{shown} holds no "annotations": it is not read')
+    report.note(f'{report.file} holds no "annotations": it is not read')
     return None
   for key in ('caption', 'segments_info'):
     if isinstance(content, dict) and isinstance(
         content['annotations'], list) and _is_of(key, content['annotations']):
-      report.note(f'{shown} holds {key}: it is not read')
+      report.note(f'{report.file} holds {key}: it is not read')
       return None
   if not isinstance(content, dict) or not all(
       isinstance(content.get(key), list) for key in _KEYS):
     raise pixels.WrongFile(
-        'expected lists "images", "annotations" and "categories"', shown,
-        'export it as COCO')
+        'expected lists "images", "annotations" and "categories"',
+        report.file, 'export it as COCO')
   return content
 
 
@@ -205,19 +194,18 @@ def _placeholders(contents, items):
   return sorted(above - {s.label for item in items for s in item.shapes})
 
 
-def _read_items(content, shown, categories, report):
-  names = _read_categories(content['categories'], categories, shown, report)
+def _read_items(content, categories, report):
+  names = _read_categories(content['categories'], categories, report)
   items = {}
   for image in content['images']:
     try:
-      key, item = _read_image(image, shown)
+      key, item = _read_image(image, report.file)
       if key in items:
-        report.wrong('an image id is given twice', str(key), file=shown)
+        report.wrong('an image id is given twice', str(key))
       items[key] = item
     except (ValueError, KeyError, TypeError) as error:
-      report.wrong(
-          f'an image cannot be read: {assembling.cause_of(error)}',
-          _id_of(image), file=shown)
+      report.wrong(f'an image cannot be read: {assembling.cause_of(error)}',
+                   _id_of(image))
   for annotation in content['annotations']:
     label, item = '', None
     try:
@@ -233,7 +221,7 @@ def _read_items(content, shown, categories, report):
     except (ValueError, KeyError, TypeError) as error:
       report.wrong_shape(
           f'an annotation cannot be read: {assembling.cause_of(error)}',
-          _id_of(annotation), 'correct it', file=shown,
+          _id_of(annotation), 'correct it',
           row_id=item.picture if item else '')
       if item is not None:
         item.shapes.append(_unreadable(annotation, label))
@@ -245,7 +233,7 @@ def _id_of(entry):
       isinstance(entry, dict) and 'id' in entry) else ''
 
 
-def _read_categories(entries, categories, shown, report):
+def _read_categories(entries, categories, report):
   names = {}
   for entry in entries:
     try:
@@ -256,9 +244,8 @@ def _read_categories(entries, categories, shown, report):
         raise ValueError(f'{name!r} is {categories[key]!r} elsewhere')
       names[key] = name
     except (ValueError, KeyError, TypeError) as error:
-      report.wrong(
-          f'a category cannot be read: {assembling.cause_of(error)}',
-          _id_of(entry), file=shown)
+      report.wrong(f'a category cannot be read: {assembling.cause_of(error)}',
+                   _id_of(entry))
   return names
 
 

@@ -40,29 +40,24 @@ def read(
     options: formats.Options,
 ) -> formats.Imported:
   """Reads all CVAT files below `source`, see `data_prep.formats`."""
-  report = assembling.Report(options.leave_out)
-  items, names, used = [], [], []
-  for path in _files(source):
-    shown = path.relative_to(source).as_posix()
-    used.append(shown)
-    try:
-      root = sources.read_xml(path)
-      if root.tag != 'annotations':
-        raise pixels.WrongFile(
-            'expected <annotations>', f'<{root.tag[:40]}>',
-            'export it as "CVAT for images 1.1"')
-      if root.find('track') is not None:
-        report.wrong(
-            'tracks of a video are not read', '<track>',
-            'export it as "CVAT for images 1.1"', file=shown)
-      names += [name for name in _class_names(root) if name not in names]
-      items += [_read_image(image, shown, report) for image in root.iterfind(
-          'image')]
-    except pixels.WrongFile as wrong:
-      report.wrong_file(wrong, file=shown)
-  items = [item for item in items if item is not None]
+  report, names, files = assembling.Report(options), [], _files(source)
+
+  def read_file(name, here):
+    root = sources.read_xml(source / name)
+    if root.tag != 'annotations':
+      raise pixels.WrongFile(
+          'expected <annotations>', f'<{root.tag[:40]}>',
+          'export it as "CVAT for images 1.1"')
+    if root.find('track') is not None:
+      here.wrong('tracks of a video are not read', '<track>',
+                 'export it as "CVAT for images 1.1"')
+    names.extend([name for name in _class_names(root) if name not in names])
+    return [_read_image(image, here) for image in root.iterfind('image')]
+
+  items = [item for some in report.read_each(files, read_file).values()
+           for item in some if item is not None]
   return assembling.assemble(
-      source, output, items, names, options=options, report=report, used=used)
+      source, output, items, names, report, used=files)
 
 
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
@@ -72,17 +67,12 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
   labels = ET.SubElement(
       ET.SubElement(ET.SubElement(root, 'meta'), 'task'), 'labels')
   names = dict.fromkeys(manifest.header.classes[1:])
-  for i, row in enumerate(manifest.rows):
-    name = assembling.place_picture(manifest, row, output)
-    if row.annotation is None:
-      continue
-    size = assembling.picture_size(manifest.root / row.image)
+  for placed in assembling.place_pictures(manifest, output):
+    height, width = map(str, placed.size)
     image = ET.SubElement(root, 'image', {
-        'id': str(i), 'subset': row.split,
-        'name': name,
-        'width': str(size[1]), 'height': str(size[0])})
-    for shape in assembling.to_shapes(
-        row.annotation, manifest.header.classes, size=size, root=manifest.root):
+        'id': str(placed.number), 'subset': placed.row.split,
+        'name': placed.picture, 'width': width, 'height': height})
+    for shape in assembling.to_shapes(manifest, placed):
       _write_shape(image, shape)
       names.setdefault(shape.label)
   for name in names:
@@ -93,15 +83,8 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
 
 
 def _files(source):
-  found = []
-  for name in sources.list_files(source, ('.xml',)):
-    try:
-      with open(source / name, 'rb') as file:
-        if b'<annotations' in file.read(4096):
-          found.append(source / name)
-    except OSError:
-      pass
-  return found
+  return [name for name in sources.list_files(source, ('.xml',))
+          if b'<annotations' in pixels.head(source / name, 4096)]
 
 
 def _class_names(root):
@@ -115,13 +98,12 @@ def _class_names(root):
   return names
 
 
-def _read_image(image, shown, report):
+def _read_image(image, report):
   try:
     name = sources.text(image.get('name', ''))
     size = assembling.listed_size(image.get('height'), image.get('width'))
   except ValueError as error:
-    report.wrong('an image cannot be read', str(error), file=shown,
-                 field='image')
+    report.wrong('an image cannot be read', str(error), field='image')
     return None
   subset = image.get('subset', '').lower()
   shapes = []
@@ -135,10 +117,10 @@ def _read_image(image, shown, report):
     except (ValueError, TypeError, KeyError) as error:
       report.wrong_shape(
           f'a {entry.tag[:20]} cannot be read: {assembling.cause_of(error)}',
-          file=shown, row_id=name)
+          row_id=name)
       shapes.append(_unreadable(entry))
   return assembling.Item(
-      name, shapes, shown, size, sources.SPLIT_FOLDERS.get(subset, ''))
+      name, shapes, report.file, size, sources.SPLIT_FOLDERS.get(subset, ''))
 
 
 def _unreadable(entry):

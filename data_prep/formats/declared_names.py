@@ -47,11 +47,7 @@ def is_ignored_name(name: str) -> bool:
 
 
 def read(
-    source: pathlib.Path,
-    options: formats.Options,
-    report,
-    *,
-    name: str = 'dataset.json',
+    source: pathlib.Path, report, *, name: str = 'dataset.json'
 ) -> Declared:
   """Combines the classes in nnU-Net's dataset.json with those of --classes.
 
@@ -61,13 +57,12 @@ def read(
   Classes that --classes leaves out become background.
   """
   names, ignored, channels = _read_labels(source / name, report)
-  return declare(names, ignored, options, report, channels=channels)
+  return declare(names, ignored, report, channels=channels)
 
 
 def declare(
     names: dict[int, str],
     ignored: set[int],
-    options: formats.Options,
     report,
     *,
     channels: tuple[str, ...] = (),
@@ -78,11 +73,11 @@ def declare(
   Args:
     names: names of the stored values that are classes; {} if unknown.
     ignored: stored values that mean unlabelled.
-    options: the user's options.
-    report: receives problems and notices.
+    report: holds the user's options; receives problems and notices.
     channels: names of the image channels; () if none are declared.
     where: file that declares the names, for messages.
   """
+  options = report.options
   kept = [names[v] for v in sorted(names)]
   if options.classes is None:
     if not kept and not ignored:

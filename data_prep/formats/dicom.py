@@ -73,11 +73,7 @@ class Patients:
 
 def is_dicom(path: str | os.PathLike[str]) -> bool:
   """Returns whether a file has the signature of DICOM."""
-  try:
-    with open(path, 'rb') as file:
-      return file.read(132)[128:] == b'DICM'
-  except OSError:
-    return False
+  return pixels.head(path, 132)[128:] == b'DICM'
 
 
 def object_name(path: str | os.PathLike[str]) -> str | None:

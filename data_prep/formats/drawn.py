@@ -26,11 +26,11 @@ from typing import Any, NamedTuple
 from hybridseg import types
 import numpy as np
 
-from data_prep import formats
 from data_prep.checks import check_shape
 from data_prep.drawing import annotation_kinds
 from data_prep.drawing import rasterize
 from data_prep.drawing import rle
+from data_prep.shared import geometry
 from data_prep.shared import pixels
 
 _KINDS = annotation_kinds.TABLE.values()
@@ -77,9 +77,7 @@ def box_around(shape: Shape) -> list[float] | None:
     mask = rle.decode_rle(shape.value)
     if not mask.any():
       return None
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return [int(columns[0]), int(rows[0]),
-            int(columns[-1]) + 1, int(rows[-1]) + 1]
+    return [int(v) for v in geometry.tight_box(mask)]
   return annotation_kinds.OF_SHAPE[shape.kind].around(shape.value)
 
 
@@ -113,12 +111,7 @@ def turned_box(box: list[float], angle_deg: float, *, pivot: Any) -> list[Any]:
 
 
 def fit(
-    shapes: list[Shape],
-    size: tuple[int, int] | None,
-    report,
-    *,
-    file: str,
-    row_id: str,
+    shapes: list[Shape], size: tuple[int, int] | None, report
 ) -> list[Shape]:
   """Returns the shapes after checking that each can be drawn on the picture.
 
@@ -128,9 +121,7 @@ def fit(
   Args:
     shapes: shapes as a file lists them.
     size: height and width of the picture; None if it is not known.
-    report: receives problems and notices.
-    file: file that lists the shapes.
-    row_id: id of the picture.
+    report: the report for this picture and the file that lists its shapes.
   """
   result = []
   for shape in shapes:
@@ -146,7 +137,7 @@ def fit(
       _check_place(shape, size, report, log)
     if log.problem:
       what, found, fix, _ = log.problem
-      report.wrong_shape(what, found, fix, file=file, row_id=row_id)
+      report.wrong_shape(what, found, fix)
       # A shape outside of the picture does not show where the object is.
       has_place = 'outside' not in what and shape.kind != 'ellipse'
       shape = unreadable(shape.label, shape.value if has_place else None)
@@ -244,7 +235,6 @@ def one_kind(
     shapes: list[Shape],
     size: tuple[int, int] | None,
     usual: str,
-    options: formats.Options,
     report,
 ) -> tuple[str, list[Shape]]:
   """Converts the shapes of a picture to one kind, by the rules of this module.
@@ -255,13 +245,13 @@ def one_kind(
     size: height and width of the picture; None if it is not known.
     usual: kind for a picture without usable shapes. It must be a kind of area
       if the picture has only unreadable shapes.
-    options: the user's options.
-    report: receives notices.
+    report: holds the user's options; receives notices.
 
   Returns:
     The kind of the annotation ('mask' or 'coarse_mask' if the shapes are run
     lengths, otherwise the kind of the shapes), and the shapes.
   """
+  options = report.options
   of = lambda kinds: [s for s in shapes if s.kind in kinds]
   tags, sparse, lost = of({'tag'}), of(SPARSE), of({'unreadable'})
   areas = [s for s in of(AREAS) if s.label]
@@ -274,8 +264,7 @@ def one_kind(
     return _kind_of(found[0].kind if found else usual, options), found
   if size is None:  # Nothing can be drawn: the picture will be refused.
     return _kind_of(usual, options), []
-  rest_is_open, kept = _rest(
-      shapes, areas, tags, sparse, size, options, report)
+  rest_is_open, kept = _rest(shapes, areas, tags, sparse, size, report)
   opened = [[0, 0, size[1], size[0]]] * rest_is_open + [s.value for s in lost]
   kinds = {s.kind for s in kept if s.label != _UNKNOWN} or (
       AREAS & {usual}) or {s.kind for s in kept}
@@ -319,9 +308,9 @@ def _kind_of(kind, options):
   return options.masks_are if kind == 'rle' else kind
 
 
-def _rest(shapes, areas, tags, sparse, size, options, report):
+def _rest(shapes, areas, tags, sparse, size, report):
   """Returns whether pixels without a shape are unlabelled, and what to draw."""
-  is_open = options.masks_are == 'scribble' and any(
+  is_open = report.options.masks_are == 'scribble' and any(
       s.kind == 'rle' for s in areas)
   if tags:
     report.note('tags beside shapes are left out')
@@ -330,7 +319,8 @@ def _rest(shapes, areas, tags, sparse, size, options, report):
                   'pictures is unlabelled')
       is_open = True
   sparse = [s for s in sparse if s.label not in (0, _UNKNOWN)]
-  if all(_lies_within(s, areas, size, options.stroke_width) for s in sparse):
+  width = report.options.stroke_width
+  if all(_lies_within(s, areas, size, width) for s in sparse):
     if sparse:
       report.note('points and strokes within boxes or outlines of their class '
                   'are left out')

@@ -50,24 +50,23 @@ def read(
     options: formats.Options,
 ) -> formats.Imported:
   """Reads pictures and masks below `source`, see `data_prep.formats`."""
-  report = assembling.Report(options.leave_out)
+  report = assembling.Report(options)
   writer = intensities.Writer(source, output, options)
   listed = tuple(sources.list_files(source, sources.PICTURES))
   paths = dicom_objects.keep_pictures(source, listed, report)
   declaration = sources.find_above(source, paths, 'dataset.json')
-  declared = declared_names.read(
-      source, options, report, name=declaration)
+  declared = declared_names.read(source, report, name=declaration)
   pairs = pairing.pair(
-      paths, options, report, channel_names=declared.channels,
+      paths, report, channel_names=declared.channels,
       is_blank=lambda path: len(mask_values.count_values(source / path)) == 1)
   names = sources.make_names(pairs.images)
   found = [(m.kind, source / m.path)
            for masks in pairs.masks.values() for m in masks]
   if pairs.structures:
-    of_any = mask_values.ask_of_structures(found, options, report)
+    of_any = mask_values.ask_of_structures(found, report)
     values, highest = dict.fromkeys({kind for kind, _ in found}, of_any), 1
   else:
-    values, highest = mask_values.map_values(found, options, report, declared)
+    values, highest = mask_values.map_values(found, report, declared)
   uniter = uniting.Uniter(
       pairs.structures, writer, is_ordered=options.classes is not None)
   placer = _Placer(source, options, values, uniter)
@@ -107,10 +106,7 @@ def read(
   classes = declared_names.classes_of(pairs.names, declared, options, highest)
   sources.note_unused(source, {*listed, declaration}, report,
                       is_annotated=bool(pairs.masks))
-  rows, weak, root = writer.finish(rows, weak)
-  return formats.Imported(
-      classes, rows, report.problems, report.notices, root, weak,
-      tuple(report.left_out))
+  return writer.finish(rows, weak, classes, report)
 
 
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
@@ -118,16 +114,11 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
 
   The value 255 means unlabelled.
   """
-  for row in manifest.rows:
-    assembling.place_picture(
-        manifest, row, output, folder=f'images/{row.split}')
-    if row.annotation is None:
-      continue
-    label = rasterize.rasterize(
-        row.annotation, size=assembling.picture_size(
-            manifest.root / row.image), root=manifest.root)
-    kind = row.annotation['kind']
+  for placed in assembling.place_pictures(
+      manifest, output, lambda row: f'images/{row.split}'):
+    row, kind = placed.row, placed.row.annotation['kind']
     folder = f'{kind}s' if kind in HOLDS else 'coarse_masks'
+    label = assembling.draw(manifest, placed)
     Image.fromarray(label).save(confined.new_file(
         output, f'{folder}/{row.split}/{row.id}.png'))
 
@@ -201,9 +192,4 @@ class _Placer:
       raise pixels.WrongFile(
           'expected a mask [height, width] of class numbers', shown,
           'save it as uint8')
-    try:
-      return rasterize.apply_values(stored, values)
-    except ValueError as error:
-      raise pixels.WrongFile(
-          'a stored value has no class', f'{shown}: {error}',
-          'map it: --mask_values=0:0,1:1,...') from error
+    return mask_values.to_classes(stored, values, shown)

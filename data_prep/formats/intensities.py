@@ -5,6 +5,7 @@ floats, NPY arrays, DICOM, slices of volumes), a window of intensities is mapped
 to 8 bits, and the result is written as PNG below OUTPUT/images.
 """
 
+import math
 import os
 import pathlib
 from typing import Any, NamedTuple
@@ -36,21 +37,6 @@ class Placed(NamedTuple):
   path: str
   size: tuple[int, int] | None = None
   more: dict[str, Any] = {}
-
-
-class Finished(NamedTuple):
-  """The rows of a source after all pictures have been placed.
-
-  Attributes:
-    rows: rows whose pictures could be placed.
-    weak: weak annotations of images that also have an exact mask, by the id of
-      the image.
-    root: folder that the paths of all rows and annotations are relative to.
-  """
-
-  rows: list[manifest_lib.Row]
-  weak: dict[str, dict[str, Any]]
-  root: str
 
 
 class Picture(NamedTuple):
@@ -186,16 +172,21 @@ class Writer:
       self,
       rows: list[manifest_lib.Row],
       weak: dict[str, dict[str, Any]],
-  ) -> Finished:
-    """Returns all rows, with paths relative to one root.
+      classes: tuple[str, ...],
+      report,
+  ) -> formats.Imported:
+    """Returns all that was read, with the paths of all rows below one root.
 
     Rows whose picture could not be placed are left out; the report names them.
     The root is the source if nothing was written. Otherwise it is the output,
     which holds the manifest, and files in the source have absolute paths.
     """
     rows = [row for row in rows if row.id not in self._unreadable]
+    imported = formats.Imported(
+        classes, rows, report.problems, report.notices, str(self._source), weak,
+        tuple(report.left_out))
     if not self._written:
-      return Finished(rows, weak, str(self._source))
+      return imported
 
     def moved(path):
       # A path that leads out of the source stays relative, so that the check
@@ -209,11 +200,11 @@ class Writer:
         return annotation
       return annotation | {'path': moved(annotation['path'])}
 
-    return Finished(
-        [row._replace(
+    return imported._replace(
+        rows=[row._replace(
             image=moved(row.image),
             annotation=moved_annotation(row.annotation)) for row in rows],
-        {k: moved_annotation(v) for k, v in weak.items()}, '.')
+        weak={k: moved_annotation(v) for k, v in weak.items()}, root='.')
 
 
 def is_deep(image: Image.Image) -> bool:
@@ -297,8 +288,8 @@ def read_npy(path: pathlib.Path) -> np.ndarray:
   Raises:
     pixels.WrongFile: if the file cannot be used.
   """
-  shown = pixels.tail(path.name)
-  try:
+  shown, fix = pixels.tail(path.name), 'save it with numpy.save'
+  with pixels.explaining('the array cannot be read', shown, fix):
     with open(path, 'rb') as file:
       try:
         version = np.lib.format.read_magic(file)
@@ -307,25 +298,15 @@ def read_npy(path: pathlib.Path) -> np.ndarray:
         shape, _, dtype = read(file)
       except Exception as error:  # NumPy evaluates the header as Python code.
         raise pixels.WrongFile(
-            'the header of the array cannot be read', shown,
-            'save it with numpy.save') from error
+            'the header of the array cannot be read', shown, fix) from error
       if dtype.hasobject or dtype.kind not in 'buif':
         raise pixels.WrongFile(
             'expected an array of real numbers', f'{shown}: {dtype}'[:60],
             'save it as uint8 or float32')
-      count = 1
-      for length in shape:
-        count *= length
+      count = math.prod(shape)
       if not 0 < count <= pixels.MAX_PIXELS or count * dtype.itemsize > (
           os.path.getsize(path) - file.tell()):
         raise pixels.WrongFile(
             'the file does not hold as many values as its header declares',
             f'{shown}: {" x ".join(map(str, shape))}'[:60], 'save it again')
     return np.load(path, allow_pickle=False)
-  except pixels.WrongFile:
-    raise
-  except Exception as error:  # NumPy raises many kinds of error here.
-    reason = ' '.join(str(error).split())[:50] or type(error).__name__
-    raise pixels.WrongFile(
-        f'the array cannot be read: {reason}', shown, 'save it with numpy.save'
-    ) from error

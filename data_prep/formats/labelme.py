@@ -39,13 +39,8 @@ _TURNED = ('oriented_rectangle', 'rotation')
 
 def detect(source: pathlib.Path) -> bool:
   """Returns whether a JSON file below `source` looks like LabelMe."""
-  for path in _files(source)[:20]:
-    try:
-      if b'"shapes"' in path.read_bytes():
-        return True
-    except OSError:
-      pass
-  return False
+  return any(b'"shapes"' in pixels.head(source / name)
+             for name in _files(source)[:20])
 
 
 def read(
@@ -55,50 +50,40 @@ def read(
     options: formats.Options,
 ) -> formats.Imported:
   """Reads all LabelMe files below `source`, see `data_prep.formats`."""
-  report = assembling.Report(options.leave_out)
-  items, used = [], []
-  for path in _files(source):
-    shown = path.relative_to(source).as_posix()
-    used.append(shown)
-    try:
-      items.append(_read_file(path, shown, report))
-    except pixels.WrongFile as wrong:
-      report.wrong_file(wrong, file=shown)
+  report, files = assembling.Report(options), _files(source)
+  items = report.read_each(
+      files, lambda name, here: _read_file(source / name, here))
   return assembling.assemble(
-      source, output, items, [], options=options, report=report, used=used)
+      source, output, [*items.values()], [], report, used=files)
 
 
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
   """Writes each picture, and its shapes to SPLIT/ID.json next to it."""
-  for row in manifest.rows:
-    picture = assembling.place_picture(
-        manifest, row, output, folder=row.split or 'images')
-    if row.annotation is None:
-      continue
-    size = assembling.picture_size(manifest.root / row.image)
-    shapes = assembling.to_shapes(
-        row.annotation, manifest.header.classes, size=size, root=manifest.root)
+  folder_of = lambda row: row.split or 'images'
+  for placed in assembling.place_pictures(manifest, output, folder_of):
+    shapes = assembling.to_shapes(manifest, placed)
     content = {
         'version': '5.5.0',
         'flags': {s.label: True for s in shapes if s.kind == 'tag'},
         'shapes': [_write_shape(s) for s in shapes if s.kind != 'tag'],
-        'imagePath': os.path.basename(picture),
+        'imagePath': os.path.basename(placed.picture),
         'imageData': None,
-        'imageHeight': size[0], 'imageWidth': size[1]}
-    file = confined.new_file(output, f'{row.split or "images"}/{row.id}.json')
+        'imageHeight': placed.size[0], 'imageWidth': placed.size[1]}
+    file = confined.new_file(
+        output, f'{folder_of(placed.row)}/{placed.row.id}.json')
     file.write_text(json.dumps(content, indent=1), encoding='utf-8')
 
 
 def _files(source):
-  return [source / p for p in sources.list_files(source, ('.json',))]
+  return sources.list_files(source, ('.json',))
 
 
-def _read_file(path, shown, report):
+def _read_file(path, report):
   content = sources.read_json(path)
   if not isinstance(content, dict) or not isinstance(
       content.get('shapes'), list):
     raise pixels.WrongFile(
-        'expected an object with a list "shapes"', pixels.tail(shown),
+        'expected an object with a list "shapes"', pixels.tail(report.file),
         'export it with LabelMe')
   try:
     name = sources.text(content.get('imagePath') or f'{path.stem}.png')
@@ -116,14 +101,14 @@ def _read_file(path, shown, report):
       shapes += _read_shape(entry, size, report)
     except (ValueError, KeyError, TypeError, IndexError) as error:
       report.wrong_shape(
-          f'a shape cannot be read: {assembling.cause_of(error)}', file=shown,
+          f'a shape cannot be read: {assembling.cause_of(error)}',
           field=f'shapes[{i}]')
       shapes.append(_unreadable(entry))
   flags = content.get('flags')
   if not content['shapes'] and isinstance(flags, dict):
     shapes = [drawn.Shape('tag', name) for name, on in flags.items()
               if on is True and name]
-  return assembling.Item(name, shapes, shown, size, by_stem=True)
+  return assembling.Item(name, shapes, report.file, size, by_stem=True)
 
 
 def _unreadable(entry):

@@ -3,8 +3,8 @@
 import collections
 import pathlib
 
-from data_prep import formats
 from data_prep.shared import grammar
+from data_prep.shared import pixels
 
 # Despite compression noise, the pixels of a black-and-white mask stay within
 # this distance of 0 or 255.
@@ -18,17 +18,12 @@ _SOME = 0.05
 
 def is_lossy(path: pathlib.Path) -> bool:
   """Returns whether a file is a JPEG, judged by its content, not its name."""
-  try:
-    with open(path, 'rb') as file:
-      return file.read(3) == b'\xff\xd8\xff'
-  except OSError:
-    return False
+  return pixels.head(path, 3) == b'\xff\xd8\xff'
 
 
 def ask(
     found: list[tuple[str, pathlib.Path]],
     read: list[dict[int, int]],
-    options: formats.Options,
     report,
 ) -> bool:
   """Refuses JPEG masks whose values may be noise.
@@ -40,12 +35,12 @@ def ask(
   Args:
     found: kind and path of each mask.
     read: number of pixels by stored value, for each mask.
-    options: the user's options.
-    report: receives the problem.
+    report: holds the user's options; receives the problem.
 
   Returns:
     Whether the masks are refused.
   """
+  options = report.options
   if options.mask_threshold is not None:
     return False
   lossy = [is_lossy(path) for _, path in found]

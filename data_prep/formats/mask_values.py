@@ -12,13 +12,14 @@ import pathlib
 
 import numpy as np
 
-from data_prep import formats
 from data_prep.drawing import rasterize
 from data_prep.formats import declared_names
 from data_prep.formats import intensities
 from data_prep.formats import lossy_masks
 from data_prep.shared import grammar
 from data_prep.shared import pixels
+
+NO_CLASS = 'a stored value has no class'
 
 _MAX_CLASS = 64  # Highest class number in masks if nothing names the classes.
 _MOST = 0.5  # Share of a scribble's pixels that counts as most of them.
@@ -27,7 +28,6 @@ _NEARLY_ALL = 0.8
 
 def map_values(
     found: list[tuple[str, pathlib.Path]],
-    options: formats.Options,
     report,
     declared: declared_names.Declared = declared_names.Declared(),
 ) -> tuple[dict[str, dict[str, int]], int]:
@@ -35,34 +35,32 @@ def map_values(
 
   Args:
     found: kind and path of each mask.
-    options: the user's options.
-    report: receives problems and notices.
+    report: holds the user's options; receives problems and notices.
     declared: names and values that the source declares.
 
   Returns:
     For each kind of mask, a mapping of stored values to classes, and the
     highest class. A kind whose values are class numbers has no mapping.
   """
-  if options.mask_threshold is not None:
+  if report.options.mask_threshold is not None:
     return {}, 1
   read = pixels.map_in_threads(count_values, [path for _, path in found])
-  if lossy_masks.ask(found, read, options, report):
+  if lossy_masks.ask(found, read, report):
     # One question about the set is enough, so avoid others.
     return {kind: _any_value(read) for kind, _ in found}, 1
   return decide(
       [(kind, counts) for (kind, _), counts in zip(found, read, strict=True)],
-      options, report, declared)
+      report, declared)
 
 
 def ask_of_structures(
-    found: list[tuple[str, pathlib.Path]], options: formats.Options, report
+    found: list[tuple[str, pathlib.Path]], report
 ) -> dict[str, int] | None:
   """Refuses JPEG masks of single structures if their values may be noise.
 
   Args:
     found: kind and path of each mask.
-    options: the user's options.
-    report: receives the problem.
+    report: holds the user's options; receives the problem.
 
   Returns:
     None if the masks are accepted. Otherwise, a mapping of their values to 0
@@ -71,8 +69,7 @@ def ask_of_structures(
   if not any(lossy_masks.is_lossy(path) for _, path in found):
     return None  # Masks of other file types are checked when they are read.
   read = pixels.map_in_threads(count_values, [path for _, path in found])
-  return _any_value(read) if lossy_masks.ask(
-      found, read, options, report) else None
+  return _any_value(read) if lossy_masks.ask(found, read, report) else None
 
 
 def _any_value(read):
@@ -82,7 +79,6 @@ def _any_value(read):
 
 def decide(
     counted: list[tuple[str, dict[int, int]]],
-    options: formats.Options,
     report,
     declared: declared_names.Declared = declared_names.Declared(),
 ) -> tuple[dict[str, dict[str, int]], int]:
@@ -90,10 +86,10 @@ def decide(
 
   Args:
     counted: kind of each mask, and its number of pixels by stored value.
-    options: the user's options.
-    report: receives problems and notices.
+    report: holds the user's options; receives problems and notices.
     declared: names and values that the source declares.
   """
+  options = report.options
   if options.mask_threshold is not None:
     return {}, 1
   stored = {kind: set() for kind, _ in counted}
@@ -307,6 +303,27 @@ def _tell_lacking(stored, mapping, names, report):
       name = f' ({names[number][:40]})' if number < len(names or ()) else ''
       report.note(
           f'class {number}{name} occurs in {kind}s and in no exact mask')
+
+
+def to_classes(
+    stored: np.ndarray, values: dict[str, int] | None, shown: str
+) -> np.ndarray:
+  """Maps stored values to classes, as `rasterize.apply_values` does.
+
+  Args:
+    stored: the stored values.
+    values: the class of each value; None if they are class numbers.
+    shown: name of the file, for the message.
+
+  Raises:
+    pixels.WrongFile: if a stored value has no class.
+  """
+  try:
+    return rasterize.apply_values(stored, values)
+  except ValueError as error:
+    raise pixels.WrongFile(
+        NO_CLASS, f'{shown}: {error}', 'map it: --mask_values=0:0,1:1,...'
+    ) from error
 
 
 def count_values(path: pathlib.Path) -> dict[int, int]:

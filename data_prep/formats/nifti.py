@@ -52,24 +52,23 @@ def read(
     options: formats.Options,
 ) -> formats.Imported:
   """Reads volumes and their labels below `source`, see `data_prep.formats`."""
-  report = assembling.Report(options.leave_out)
+  report = assembling.Report(options)
   writer = intensities.Writer(source, output, options)
   paths = tuple(sources.list_files(source, _SUFFIXES))
   declaration = sources.find_above(source, paths, 'dataset.json')
-  declared = declared_names.read(
-      source, options, report, name=declaration)
+  declared = declared_names.read(source, report, name=declaration)
   pairs = pairing.pair(
-      paths, options, report, channel_names=declared.channels,
+      paths, report, channel_names=declared.channels,
       is_blank=lambda path: len(nifti_labels.count_values(source / path)) == 1)
   num_problems = len(report.problems)
   values, highest, declared = nifti_labels.look_through(
-      source, [m for masks in pairs.masks.values() for m in masks], options,
-      report, declared)
+      source, [m for masks in pairs.masks.values() for m in masks], report,
+      declared)
   uniter = uniting.Uniter(
       pairs.structures, writer, nouns=('voxel', 'volume'),
       is_ordered=options.classes is not None)
   labels = nifti_labels.Reader(
-      source, values, options, uniter, report,
+      source, values, uniter, report,
       is_asked=len(report.problems) > num_problems)
   cutter = _Cutter(source, writer, uniter, options)
   names_of, films = sources.make_names(pairs.images), []
@@ -113,10 +112,7 @@ def read(
   classes = declared_names.classes_of(pairs.names, declared, options, highest)
   sources.note_unused(source, {*paths, declaration}, report,
                       is_annotated=bool(pairs.masks))
-  rows, weak, root = writer.finish(cutter.rows, cutter.weak)
-  return formats.Imported(
-      classes, rows, report.problems, report.notices, root, weak,
-      tuple(report.left_out))
+  return writer.finish(cutter.rows, cutter.weak, classes, report)
 
 
 class _Cutter:

@@ -11,8 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_prep import formats
-from data_prep.drawing import rasterize
 from data_prep.formats import declared_names
 from data_prep.formats import grids
 from data_prep.formats import label_table
@@ -22,8 +20,6 @@ from data_prep.formats import uniting
 from data_prep.formats import volumes
 from data_prep.shared import grammar
 from data_prep.shared import pixels
-
-_NO_CLASS = 'a stored value has no class'
 
 
 class Meaning(NamedTuple):
@@ -44,7 +40,6 @@ class Meaning(NamedTuple):
 def look_through(
     source: pathlib.Path,
     masks: list[parts_lib.Mask],
-    options: formats.Options,
     report,
     declared: declared_names.Declared,
 ) -> Meaning:
@@ -53,11 +48,10 @@ def look_through(
   Args:
     source: folder that the files are in.
     masks: all label files; those of single structures are not opened.
-    options: the user's options.
-    report: receives problems and notices.
+    report: holds the user's options; receives problems and notices.
     declared: names and values that dataset.json and --classes declare.
   """
-  counted, tables = [], []
+  options, counted, tables = report.options, [], []
   for mask in masks:
     if mask.piece or options.mask_threshold is not None:
       continue
@@ -69,9 +63,8 @@ def look_through(
     counted.append((mask.kind, mask_values.counts_of(values)))
     tables.append(labels.names)
   if declared.values is None and declared.classes in (None, options.classes):
-    declared = _declare_names(tables, counted, options, report) or declared
-  return Meaning(
-      *mask_values.decide(counted, options, report, declared), declared)
+    declared = _declare_names(tables, counted, report) or declared
+  return Meaning(*mask_values.decide(counted, report, declared), declared)
 
 
 def count_values(path: pathlib.Path) -> dict[int, int]:
@@ -82,7 +75,7 @@ def count_values(path: pathlib.Path) -> dict[int, int]:
     return {}
 
 
-def _declare_names(tables, counted, options, report):
+def _declare_names(tables, counted, report):
   """Returns the classes that the headers of label files name.
 
   The result is None if these names are missing or not used.
@@ -90,9 +83,9 @@ def _declare_names(tables, counted, options, report):
   Args:
     tables: for each file, the name of each value in its header.
     counted: kind of each file, and its number of voxels by stored value.
-    options: the user's options.
-    report: receives notices.
+    report: holds the user's options; receives notices.
   """
+  options = report.options
   if not any(tables) or options.mask_values or options.mask_threshold:
     return None
   names = label_table.unite(tables)
@@ -118,7 +111,7 @@ def _declare_names(tables, counted, options, report):
                 'unlabelled')
   kept = {v: n for v, n in sorted(names.items()) if v not in ignored}
   return declared_names.declare(
-      {0: 'background'} | kept, ignored, options, report, where='the headers')
+      {0: 'background'} | kept, ignored, report, where='the headers')
 
 
 class Reader:
@@ -128,7 +121,6 @@ class Reader:
       self,
       source: pathlib.Path,
       values: dict[str, dict[str, int]],
-      options: formats.Options,
       uniter: uniting.Uniter,
       report,
       *,
@@ -139,16 +131,15 @@ class Reader:
     Args:
       source: folder that the files are in.
       values: mapping of stored values for each kind of label, see `Meaning`.
-      options: the user's options.
       uniter: unites several label files of a volume.
-      report: receives problems and, from `tell`, notices.
+      report: holds the user's options; receives problems and, from `tell`,
+        notices.
       is_asked: whether a problem already asks the user about stored values.
     """
     self._source = source
     self._values = values
-    self._options = options
-    self._uniter = uniter
-    self._report = report
+    self._options = report.options
+    self._uniter, self._report = uniter, report
     self._is_asked = is_asked
     self._oddities = collections.defaultdict(list)
 
@@ -177,7 +168,8 @@ class Reader:
           read.append(self._read_file(path, kind, volume))
         labels[kind] = self._uniter.unite(read, some, name)
     except pixels.WrongFile as wrong:
-      if not (self._is_asked and wrong.what == _NO_CLASS):  # Ask only once.
+      # Ask only once.
+      if not (self._is_asked and wrong.what == mask_values.NO_CLASS):
         self._report.wrong_file(wrong, file=path)
       return None
     return labels
@@ -200,12 +192,7 @@ class Reader:
       raise pixels.WrongFile(
           'labels hold negative values', f'{shown}: {stored.min()}',
           'save class numbers, or map it: --mask_values=-1:255,0:0,...')
-    try:
-      return rasterize.apply_values(stored, values)
-    except ValueError as error:
-      raise pixels.WrongFile(
-          _NO_CLASS, f'{shown}: {error}', 'map it: --mask_values=0:0,1:1,...'
-      ) from error
+    return mask_values.to_classes(stored, values, shown)
 
   def add_oddities(self, texts: Iterable[str], path: str) -> None:
     """Records descriptions of what is odd about a file, for `tell`."""

@@ -16,7 +16,6 @@ from collections.abc import Callable
 import re
 from typing import NamedTuple
 
-from data_prep import formats
 from data_prep.formats import folder_names
 from data_prep.formats import parts as parts_lib
 from data_prep.formats import picture_index
@@ -47,7 +46,6 @@ class Pairs(NamedTuple):
 
 def pair(
     paths: tuple[str, ...],
-    options: formats.Options,
     report,
     *,
     channel_names: tuple[str, ...] = (),
@@ -57,12 +55,12 @@ def pair(
 
   Args:
     paths: paths of all files, relative to the source.
-    options: the user's options.
-    report: receives problems and notices.
+    report: holds the user's options; receives problems and notices.
     channel_names: channels in nnU-Net's dataset.json; () if it names none.
     is_blank: returns whether the file at a path holds a single value. It is
       called only if the user would otherwise be asked.
   """
+  options = report.options
   chosen = {m.strip(' _.-').lower() for m in options.mask_folders or ()}
   places = picture_index.Places(
       frozenset(chosen), sources.outer_folders(paths))
@@ -102,11 +100,10 @@ def pair(
     report.note(f'{grammar.counted(len(index.only), "mask", "belong")} to the '
                 'only picture of the same folder, such as '
                 f'{pixels.tail(index.only[0])}')
-  orphans = _adopt(orphans, index, options, found)
+  orphans = _adopt(orphans, index, options.masks_are, found)
   images = _without_same_names(images, index, found, chosen, report)
   images = _without_structures(images, found, chosen, report)
-  resolved = parts_lib.resolve(
-      dict(found), chosen, options, report, is_blank=is_blank)
+  resolved = parts_lib.resolve(dict(found), chosen, report, is_blank=is_blank)
   _tell_orphans(orphans, chosen, report)
   images = _without_companions(images, resolved.masks, report)
   if not found and not orphans:
@@ -133,7 +130,7 @@ def _tell_shared(shared, report):
         f'--image_suffix={ends[0]}', file=path)
 
 
-def _adopt(orphans, index, options, found):
+def _adopt(orphans, index, masks_are, found):
   """Pairs masks whose names begin with the name of a picture.
 
   IMD002_R1_Label4 next to IMD002_lesion is another mask of IMD002, and the user
@@ -156,7 +153,7 @@ def _adopt(orphans, index, options, found):
   for path, picture, form, piece in candidates:
     tags = {m.tag for m in found.get(picture, ())}
     mask = parts_lib.Mask(
-        path, folder_names.kind_of(form.tag, options.masks_are), '', form.tag,
+        path, folder_names.kind_of(form.tag, masks_are), '', form.tag,
         form.annotator)
     if tags and form.tag not in tags:
       adopted.append((picture, mask))

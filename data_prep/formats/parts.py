@@ -5,7 +5,6 @@ from collections.abc import Callable
 import re
 from typing import NamedTuple
 
-from data_prep import formats
 from data_prep.formats import folder_names
 from data_prep.formats import sources
 from data_prep.shared import grammar
@@ -80,7 +79,6 @@ def word_of_one(groups: list[list[Mask]]) -> str:
 def resolve(
     found: dict[str, list[Mask]],
     chosen: set[str],
-    options: formats.Options,
     report,
     *,
     is_blank: Callable[[str], bool] = lambda path: False,
@@ -90,8 +88,7 @@ def resolve(
   Args:
     found: maps the path of each picture to its masks.
     chosen: folders or endings that the user chooses, in lower case.
-    options: the user's options.
-    report: receives problems and notices.
+    report: holds the user's options; receives problems and notices.
     is_blank: returns whether a file holds a single value; called if in doubt.
   """
   if chosen:
@@ -103,7 +100,7 @@ def resolve(
       groups[picture, mask.kind, mask.annotator].append(mask)
   groups = _without_doubles(groups, report)
   groups = _without_doubt(groups, chosen, is_blank, report)
-  groups, structures, names = _find_structures(groups, options, report)
+  groups, structures, names = _find_structures(groups, report)
   result, observed, several = collections.defaultdict(list), set(), []
   for (picture, kind, _), masks in groups.items():
     if any(m.kind == kind for m in result[picture]):
@@ -287,7 +284,7 @@ def _subject_of(place):
   return '_'.join(rest) or place
 
 
-def _find_structures(groups, options, report):
+def _find_structures(groups, report):
   """Returns the groups, the class of each structure, and the class names."""
   groups = {key: _without_words(masks) for key, masks in groups.items()}
   groups = _with_short_pieces(groups)
@@ -308,8 +305,8 @@ def _find_structures(groups, options, report):
          for side, rest in sides):
     _tell_lacking(groups, names, report)
     return groups, {name: 1 for name in names}, ()
-  if options.classes is not None:
-    names, groups = _select(names, groups, options, report)
+  if report.options.classes is not None:
+    names, groups = _select(names, groups, report)
   if len(names) > _MAX_STRUCTURES:
     report.wrong(f'more than {_MAX_STRUCTURES} structures', str(len(names)),
                  'choose some: --classes=background,...')
@@ -379,9 +376,9 @@ def _are_structures(pieces, groups):
   return 2 * len(words) > len(count)
 
 
-def _select(names, groups, options, report):
+def _select(names, groups, report):
   """Returns the structures that --classes names, and only their mask files."""
-  wanted = list(options.classes[1:])
+  wanted = list(report.options.classes[1:])
   unknown = [name for name in wanted if name not in names]
   if unknown:
     report.wrong(

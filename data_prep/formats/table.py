@@ -57,13 +57,72 @@ def read(
     options: formats.Options,
 ) -> formats.Imported:
   """Reads the CSV file of `source`, see the module."""
-  report = assembling.Report(options.leave_out)
+  report = assembling.Report(options)
   path = _file(source)
   if path is None:
     report.wrong('there is no CSV file with a column image, or several',
                  source.name, 'keep one; separate columns by commas')
     return formats.Imported(
         ('background', 'foreground'), [], report.problems, [], str(source), {})
+  here = report.at(file=path.name)
+  lines, groups = _read_lines(path, here), {}
+  for number, line in enumerate(lines, start=2):
+    if line.get('image'):
+      groups.setdefault(line['image'], []).append((number, line))
+    else:
+      here.wrong(f'line {number} names no image', '', 'fill the column')
+  shapes = {image: _shapes(group, here) for image, group in groups.items()}
+  items = [assembling.Item(
+      image, s, path.name, split=groups[image][0][1].get('split') or '')
+           for image, s in shapes.items()]
+  values, highest = mask_values.map_values(
+      [(k, path.parent / line[k]) for line in lines for k in _FILES
+       if line.get(k)], report)
+  has_shapes = any(shapes.values())
+  if has_shapes or options.classes:
+    classes = class_names.find_classes(items, [], report)
+  else:
+    classes = declared_names.numbered_classes(highest)
+  usual = annotations.usual_kinds(((i.split, i.shapes) for i in items), classes)
+  writer = intensities.Writer(path.parent, output, options)
+  names_of = sources.make_names(list(groups))
+  here = annotations.settle_roles(items, here)
+  rows, weak = [], {}
+  for item in sorted(items, key=lambda i: names_of[i.picture]):
+    image, group = item.picture, groups[item.picture]
+    first = group[0][1]
+    row_id = first.get('id') or names_of[image].id
+    placed, size, found = writer.place(image, row_id, report)
+    own = here.at(row_id=row_id)
+    files = _files(group, own)
+    labels = [{'kind': k, 'path': v} | (
+        {'values': values[k]} if k in values else {})
+              for k, v in files.items()]
+    if item.shapes or (
+        not files and has_shapes and first.get('role') != 'unlabelled'):
+      labels.append(annotations.to_annotation(
+          item.shapes, size, classes, usual[item.split], own))
+    annotation, *others = [*filter(None, labels)] or [None]
+    if others:
+      if annotation['kind'] == 'mask':
+        weak[row_id] = others[0]
+      report.note('images with several kinds of labels: of the weak ones, one '
+                  'is kept')
+    fields = {'split': '', 'role': '' if annotation else 'unlabelled'}
+    fields |= assembling.subject_and_more(
+        names_of[image]._replace(id=row_id), found, options)
+    fields |= {k: first[k] for k in _TEXTS if first.get(k)}
+    rows.append(manifest_lib.Row(
+        row_id, placed, annotation=annotation, **fields | _spacing(first, own)))
+  sources.note_unused(path.parent, {
+      posixpath.normpath(line[k].replace('\\', '/')) for group in
+      groups.values() for _, line in group for k in ('image', *_FILES)
+      if line.get(k)} | {path.name}, report)
+  return writer.finish(rows, weak, classes, report)
+
+
+def _read_lines(path, report):
+  """Returns the cells of each line by column; reports unknown columns."""
   try:
     text = sources.read_text(path)
     names = _header(text.split('\n', 1)[0])
@@ -71,90 +130,37 @@ def read(
         text.splitlines()[1:], names, delimiter=_delimiter(text), restkey='',
         strict=True))
   except pixels.WrongFile as wrong:
-    report.wrong(wrong.what, wrong.found, wrong.fix, file=path.name)
-    names, lines = [], []
+    report.wrong(wrong.what, wrong.found, wrong.fix)
+    return []
   except csv.Error as error:
-    report.wrong('not CSV', str(error)[:60], 'separate by commas',
-                 file=path.name)
-    names, lines = [], []
+    report.wrong('not CSV', str(error)[:60], 'separate by commas')
+    return []
   for name in names:
     if name not in COLUMNS:
-      report.wrong('unknown column', repr(name),
-                   f'use {", ".join(COLUMNS)}', file=path.name)
-  by_image = {}
-  for number, line in enumerate(lines, start=2):
-    if line.get('image'):
-      by_image.setdefault(line['image'], []).append((number, line))
-    else:
-      report.wrong(f'line {number} names no image', '', 'fill the column',
-                   file=path.name)
-  shapes = {image: _shapes(group, path.name, report)
-            for image, group in by_image.items()}
-  split_of = lambda image: by_image[image][0][1].get('split') or ''
-  items = [assembling.Item(image, s, path.name, split=split_of(image))
-           for image, s in shapes.items()]
-  values, highest = mask_values.map_values(
-      [(k, path.parent / line[k]) for line in lines for k in _FILES
-       if line.get(k)], options, report)
-  if any(shapes.values()) or options.classes:
-    classes = class_names.find_classes(items, [], options, report)
-  else:
-    classes = declared_names.numbered_classes(highest)
-  usual = annotations.usual_kinds(((i.split, i.shapes) for i in items), classes)
-  writer = intensities.Writer(path.parent, output, options)
-  names_of = sources.make_names(list(by_image))
-  shape_options = annotations.settle_roles(items, options, report)
-  rows, weak = [], {}
-  for image, group in sorted(by_image.items(), key=lambda e: names_of[e[0]]):
-    first = group[0][1]
-    row_id = first.get('id') or names_of[image].id
-    placed, size, found = writer.place(image, row_id, report)
-    annotation = None
-    files = {}
-    for number, line in group:
-      for kind in _FILES:
-        if line.get(kind) and files.setdefault(kind, line[kind]) != line[kind]:
-          report.wrong(f'line {number} names another {kind} of its image',
-                       line[kind], 'join them in one file', file=path.name,
-                       row_id=row_id)
-    found_all = [{'kind': k, 'path': v} | (
-        {'values': values[k]} if k in values else {})
-                 for k, v in files.items()]
-    if shapes[image] or (not files and any(shapes.values())
-                         and first.get('role') != 'unlabelled'):
-      found_all.append(annotations.to_annotation(
-          shapes[image], size, classes, usual[split_of(image)],
-          shape_options, report,
-          file=path.name, row_id=row_id))
-    found_all = [a for a in found_all if a is not None]
-    if found_all:
-      annotation = found_all[0]
-    if len(found_all) > 1:
-      if annotation['kind'] == 'mask':
-        weak[row_id] = found_all[1]
-      report.note('images with several kinds of labels: of the weak ones, one '
-                  'is kept')
-    more = {k: first[k] for k in _TEXTS if first.get(k)}
-    if first.get('spacing_y') and first.get('spacing_x'):
-      try:
-        more['spacing_mm'] = (float(sources.number(first['spacing_y'])),
-                              float(sources.number(first['spacing_x'])))
-      except ValueError as error:
-        report.wrong('a spacing cannot be read', str(error), file=path.name,
-                     row_id=row_id)
-    fields = {'split': '', 'role': '' if annotation else 'unlabelled'}
-    fields |= assembling.subject_and_more(
-        names_of[image]._replace(id=row_id), found, options)
-    rows.append(manifest_lib.Row(
-        row_id, placed, annotation=annotation, **(fields | more)))
-  sources.note_unused(path.parent, {
-      posixpath.normpath(line[k].replace('\\', '/')) for _, line in (
-          entry for group in by_image.values() for entry in group)
-      for k in ('image', *_FILES) if line.get(k)} | {path.name}, report)
-  rows, weak, root = writer.finish(rows, weak)
-  return formats.Imported(
-      classes, rows, report.problems, report.notices, root, weak,
-      tuple(report.left_out))
+      report.wrong('unknown column', repr(name), f'use {", ".join(COLUMNS)}')
+  return lines
+
+
+def _files(group, report):
+  """Returns the mask file of each kind that the lines of an image name."""
+  files = {}
+  for number, line in group:
+    for kind in _FILES:
+      if line.get(kind) and files.setdefault(kind, line[kind]) != line[kind]:
+        report.wrong(f'line {number} names another {kind} of its image',
+                     line[kind], 'join them in one file')
+  return files
+
+
+def _spacing(line, report):
+  """Returns the field `spacing_mm` of a row, if a line holds both numbers."""
+  if line.get('spacing_y') and line.get('spacing_x'):
+    try:
+      return {'spacing_mm': tuple(
+          float(sources.number(line[f'spacing_{axis}'])) for axis in 'yx')}
+    except ValueError as error:
+      report.wrong('a spacing cannot be read', str(error))
+  return {}
 
 
 def _file(source):
@@ -188,7 +194,7 @@ def _header(line):
   return [cell.strip().lower() for cell in cells]
 
 
-def _shapes(group, shown, report):
+def _shapes(group, report):
   """Returns the shapes in the lines of one image."""
   shapes = []
   for number, line in group:
@@ -198,18 +204,18 @@ def _shapes(group, shown, report):
       shapes += [_shape(kind, line) for kind in kinds]
     except ValueError as error:
       report.wrong_shape(f'line {number} cannot be read: {error}',
-                         fix='correct it', file=shown)
+                         fix='correct it')
       shapes.append(drawn.unreadable(label))
     if label and not kinds and not any(
         line.get(k) for k in (*_FILES, 'tags')):
-      report.note(f'{shown}: lines with a label and no shape')
+      report.note(f'{report.file}: lines with a label and no shape')
       shapes.append(drawn.unreadable(label))
     try:
       shapes += [drawn.Shape('tag', sources.text(name))
                  for name in (line.get('tags') or '').split(';')
                  if name.strip()]
     except ValueError as error:
-      report.wrong(f'line {number} cannot be read', str(error), file=shown)
+      report.wrong(f'line {number} cannot be read', str(error))
   return shapes
 
 

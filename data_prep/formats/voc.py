@@ -28,7 +28,6 @@ from PIL import Image
 
 from data_prep import formats
 from data_prep import manifest as manifest_lib
-from data_prep.drawing import rasterize
 from data_prep.formats import assembling
 from data_prep.formats import drawn
 from data_prep.formats import sources
@@ -47,14 +46,8 @@ def detect(source: pathlib.Path) -> bool:
   """Returns whether `source` holds masks or XML files in the layout of VOC."""
   if _masks(source) and (source / 'labelmap.txt').is_file():
     return True
-  for name in sources.list_files(source, ('.xml',))[:20]:
-    try:
-      with open(source / name, 'rb') as file:
-        if _ROOT.search(file.read(4096)):
-          return True
-    except OSError:
-      pass
-  return False
+  return any(_ROOT.search(pixels.head(source / name, 4096))
+             for name in sources.list_files(source, ('.xml',))[:20])
 
 
 def read(
@@ -64,25 +57,20 @@ def read(
     options: formats.Options,
 ) -> formats.Imported:
   """Reads all VOC files below `source`, see `data_prep.formats`."""
-  report = assembling.Report(options.leave_out)
+  report, used = assembling.Report(options), set()
   splits, masks = _read_splits(source, report), _masks(source)
-  read_files, used = [], set()
   listed = sources.list_files(source, ('.xml',))
-  for name in listed:
-    try:
-      read_files.append(_read_file(source / name, name, report))
-    except pixels.WrongFile as wrong:
-      report.wrong_file(wrong, file=name)
-  items = _with_origin(read_files, options, report)
+  read_files = report.read_each(
+      listed, lambda name, here: _read_file(source / name, here))
+  items = _with_origin([*read_files.values()], report)
   names, colours = voc_masks.read_labelmap(source, report)
   if masks and not names and options.classes is None:
     report.wrong('class names of the masks are not known', '',
                  'add labelmap.txt or name them: --classes=background,...')
-  values = voc_masks.values_of(names, options, report)
+  values = voc_masks.values_of(names, report)
   colours = {colour: values.get(str(i), types.UNLABELLED)
              for colour, i in colours.items()}
-
-  lossy = voc_masks.find_lossy(source, masks.values(), options, report)
+  lossy = voc_masks.find_lossy(source, masks.values(), report)
 
   def mask_of(picture, row_id, writer):
     path = _of(picture, 'JPEGImages', masks)
@@ -99,18 +87,15 @@ def read(
 
   imported = assembling.assemble(
       source, output, items, [] if voc_masks.are_renamed(
-          names, options) else names, options=options, report=report,
-      mask_of=mask_of,
-      used=[*listed, *masks.values(), *_not_annotations(source)])
+          names, options) else names, report, mask_of=mask_of, used=[
+          *listed, *masks.values(), *_not_annotations(source)])
   for path in sorted(set(masks.values()) - used):
     report.wrong('a mask without a picture', path,
                  'add the picture of that name or remove it', file=path)
   rows = [row._replace(split=row.split or _of(
       os.path.relpath(row.image, source.resolve()) if os.path.isabs(row.image)
       else row.image, 'JPEGImages', splits) or '') for row in imported.rows]
-  return imported._replace(
-      rows=rows, problems=report.problems, notices=report.notices,
-      left_out=tuple(report.left_out))
+  return imported._replace(rows=rows)
 
 
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
@@ -118,26 +103,18 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
 
   All annotations except boxes become masks in SegmentationClass.
   """
-  classes = manifest.header.classes
-  (output / 'labelmap.txt').write_text(
-      ''.join(f'{name}:::\n' for name in classes), encoding='utf-8')
-  splits = {}
-  for row in manifest.rows:
-    stem = row.id
-    splits.setdefault(row.split, []).append(stem)
-    picture = assembling.place_picture(
-        manifest, row, output, folder='JPEGImages')
-    if row.annotation is None:
-      continue
-    size = assembling.picture_size(manifest.root / row.image)
+  (output / 'labelmap.txt').write_text(''.join(
+      f'{name}:::\n' for name in manifest.header.classes), encoding='utf-8')
+  for placed in assembling.place_pictures(
+      manifest, output, lambda row: 'JPEGImages'):
+    row = placed.row
     root = ET.Element('annotation')
-    ET.SubElement(root, 'filename').text = picture.split('/', 1)[1]
+    ET.SubElement(root, 'filename').text = placed.picture.split('/', 1)[1]
     sizes = ET.SubElement(root, 'size')
-    ET.SubElement(sizes, 'width').text = str(size[1])
-    ET.SubElement(sizes, 'height').text = str(size[0])
+    ET.SubElement(sizes, 'width').text = str(placed.size[1])
+    ET.SubElement(sizes, 'height').text = str(placed.size[0])
     if row.annotation['kind'] == 'box':
-      for shape in assembling.to_shapes(
-          row.annotation, classes, size=size, root=manifest.root):
+      for shape in assembling.to_shapes(manifest, placed):
         entry = ET.SubElement(root, 'object')
         ET.SubElement(entry, 'name').text = shape.label
         box = ET.SubElement(entry, 'bndbox')
@@ -145,19 +122,19 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
         for key, value in zip(_CORNERS, (x0 + 1, y0 + 1, x1, y1), strict=True):
           ET.SubElement(box, key).text = repr(value)
     else:
-      path = confined.new_file(output, f'SegmentationClass/{stem}.png')
-      label = rasterize.rasterize(
-          row.annotation, size=size, root=manifest.root)
-      mask = Image.fromarray(label)
+      path = confined.new_file(output, f'SegmentationClass/{row.id}.png')
+      mask = Image.fromarray(assembling.draw(manifest, placed))
       # The palette makes viewers show the mask in VOC's colours.
       mask.putpalette(voc_masks.palette().tobytes())
       mask.save(path)
     ET.indent(root)
-    path = confined.new_file(output, f'Annotations/{stem}.xml')
+    path = confined.new_file(output, f'Annotations/{row.id}.xml')
     ET.ElementTree(root).write(path, encoding='utf-8')
-  for split, stems in splits.items():
+  for split in {row.split for row in manifest.rows}:
     path = confined.new_file(output, f'ImageSets/Segmentation/{split}.txt')
-    path.write_text('\n'.join(stems) + '\n', encoding='utf-8')
+    path.write_text(''.join(
+        f'{row.id}\n' for row in manifest.rows if row.split == split),
+                    encoding='utf-8')
 
 
 def _not_annotations(source):
@@ -209,23 +186,28 @@ def _of(path, folder, by_name):
 def _read_splits(source, report):
   """Returns the split of each picture name in the lists below ImageSets."""
   splits = {}
-  for name in sources.list_files(source, ('.txt',)):
-    parts = name.split('/')
-    split = sources.SPLIT_FOLDERS.get(sources.stem(parts[-1]).lower())
-    if 'ImageSets' not in parts[:-1] or split is None:
-      continue
-    try:
-      for line in sources.read_text(source / name).splitlines():
-        stem = line.split()[0] if line.split() else ''
-        if stem and splits.setdefault(stem, split) != split:
-          report.wrong(f'a picture is in {split} and in {splits[stem]}', stem,
-                       'list it once', file=name)
-    except pixels.WrongFile as wrong:
-      report.wrong_file(wrong, file=name)
+
+  def read_list(name, here):
+    split = _split_of(name)
+    for line in sources.read_text(source / name).splitlines():
+      stem = line.split()[0] if line.split() else ''
+      if stem and splits.setdefault(stem, split) != split:
+        here.wrong(f'a picture is in {split} and in {splits[stem]}', stem,
+                   'list it once')
+
+  report.read_each(
+      filter(_split_of, sources.list_files(source, ('.txt',))), read_list)
   return splits
 
 
-def _with_origin(read, options, report):
+def _split_of(name):
+  """Returns the split whose pictures a file below ImageSets lists, or ''."""
+  *folders, name = sources.stem(name).split('/')
+  return sources.SPLIT_FOLDERS.get(
+      name.lower(), '') if 'ImageSets' in folders else ''
+
+
+def _with_origin(read, report):
   """Returns the items of all pictures, with coordinates as in a manifest.
 
   Coordinates in VOC count from 1, or from 0 in some sets, see the module.
@@ -233,14 +215,13 @@ def _with_origin(read, options, report):
   Args:
     read: for each picture, its item and the indices of the shapes whose
       coordinates may count from 1. The other shapes always count from 0.
-    options: the user's options.
-    report: receives notices.
+    report: holds the user's options; receives notices.
   """
   firsts = (
       item.shapes[k].value[:2] if item.shapes[k].kind == 'box'
       else [min(v) for v in zip(*item.shapes[k].value, strict=True)]
       for item, counted in read for k in counted)
-  origin = options.voc_boxes_from
+  origin = report.options.voc_boxes_from
   if origin is None:
     # Coordinates may be fractions. One near 0 shows that the set counts from 0,
     # but one far below 0 belongs to a box that leaves its picture.
@@ -268,7 +249,7 @@ def _from_zero(shape):
   return shape._replace(value=[[less(x), less(y)] for x, y in shape.value])
 
 
-def _read_file(path, shown, report):
+def _read_file(path, report):
   root = sources.read_xml(path)
   if root.tag != 'annotation':
     raise pixels.WrongFile(
@@ -303,10 +284,11 @@ def _read_file(path, shown, report):
                     'unlabelled')
         shapes.append(drawn.unreadable(label, _corners(entry, 'segm/box')))
     except ValueError as error:
-      report.wrong_shape(f'an object cannot be read: {error}', file=shown,
+      report.wrong_shape(f'an object cannot be read: {error}',
                          field=f'object[{i}]')
       shapes.append(drawn.unreadable(label, _corners(entry)))
-  return assembling.Item(name, shapes, shown, size, by_stem=True), counted
+  return assembling.Item(
+      name, shapes, report.file, size, by_stem=True), counted
 
 
 def _corners(entry, place='bndbox'):

@@ -64,17 +64,16 @@ def are_renamed(names: list[str], options: formats.Options) -> bool:
   return bool(options.classes) and not set(options.classes[1:]) & set(names)
 
 
-def values_of(
-    names: list[str], options: formats.Options, report
-) -> dict[str, int]:
+def values_of(names: list[str], report) -> dict[str, int]:
   """Returns the class of each stored value of a mask, or 255 for unlabelled.
 
   Args:
     names: class names as `read_labelmap` returns them.
-    options: the user's options. If its classes include none of `names`, they
-      rename all of these; otherwise, they select some of them.
-    report: receives notices.
+    report: holds the user's options; receives notices. If the classes of these
+      options include none of `names`, they rename all of them; otherwise, they
+      select some of them.
   """
+  options = report.options
   if options.mask_values:
     return options.mask_values
   open_value = {str(types.UNLABELLED): types.UNLABELLED}
@@ -97,23 +96,19 @@ def values_of(
 
 
 def find_lossy(
-    source: pathlib.Path,
-    paths: Iterable[str],
-    options: formats.Options,
-    report,
+    source: pathlib.Path, paths: Iterable[str], report
 ) -> set[str]:
   """Refuses JPEG masks, since compression changes class numbers and colours.
 
   Args:
     source: folder that the paths are relative to.
     paths: paths of all masks.
-    options: the user's options.
-    report: receives the problem.
+    report: holds the user's options; receives the problem.
 
   Returns:
     The paths of the refused masks.
   """
-  known = {0, *map(int, options.mask_values or ())}
+  known = {0, *map(int, report.options.mask_values or ())}
   lossy = [p for p in sorted(paths) if lossy_masks.is_lossy(source / p)]
   # `count_values` returns {} for a mask in colours; -1 makes it count as lossy.
   lossy = [p for p in lossy if not known.issuperset(

@@ -62,7 +62,7 @@ def read_nifti(path: pathlib.Path) -> Volume:
     pixels.WrongFile: if the file cannot be used.
   """
   shown = pixels.tail(path.name)
-  try:
+  with pixels.explaining('the volume cannot be read', shown, 'export it again'):
     content = _read_content(path, shown)
     header = _read_header(content, shown)
     shape = _check_header(header, len(content), shown)
@@ -78,13 +78,6 @@ def read_nifti(path: pathlib.Path) -> Volume:
         'little' if header.endianness == '<' else 'big')
     return Volume(voxels, affines[0], spacing, header, affines, names, step,
                   tuple(notices))
-  except pixels.WrongFile:
-    raise
-  except Exception as error:  # nibabel raises many kinds of error here.
-    reason = ' '.join(str(error).split())[:50] or type(error).__name__
-    raise pixels.WrongFile(
-        f'the volume cannot be read: {reason}', shown, 'export it again'
-    ) from error
 
 
 def _read_content(path, shown):

@@ -60,45 +60,38 @@ def read(
     options: formats.Options,
 ) -> formats.Imported:
   """Reads all YOLO files below `source`, see `data_prep.formats`."""
-  report = assembling.Report(options.leave_out)
-  pairs = _files(source)
-  names, pose = _read_names(source, options, report)
-  read_files = {}
-  for name, picture in pairs.items():
+  report, pairs = assembling.Report(options), _files(source)
+  names, pose = _read_names(source, report)
+
+  def read_file(name, _):
+    picture = pairs[name]
     if picture is None:
-      report.wrong_file(pixels.WrongFile(
-          'no picture of that name, or several', name, 'put it below images'),
-          file=name)
-      continue
+      raise pixels.WrongFile('no picture of that name, or several', name,
+                             'put it below images')
     try:
       size = assembling.picture_size(source / picture)
-    except Exception:  # Pillow raises many kinds of error on damaged files.
-      report.wrong_file(pixels.WrongFile(
+    except Exception as error:  # Pillow raises many kinds of error here.
+      raise pixels.WrongFile(
           'the size of the picture is not known', picture,
-          'replace it by a PNG, JPEG, TIFF or BMP'), file=name)
-      continue
-    try:
-      lines = sources.read_text(source / name).splitlines()
-    except pixels.WrongFile as wrong:
-      report.wrong_file(wrong, file=name)
-      continue
-    read_files[name] = picture, size, lines
+          'replace it by a PNG, JPEG, TIFF or BMP') from error
+    return picture, size, sources.read_text(source / name).splitlines()
+
+  read_files = report.read_each(pairs, read_file)
   if pose is None:
     pose = _guess_pose(
         line.split() for *_, lines in read_files.values() for line in lines)
   items = []
   for name, (picture, size, lines) in read_files.items():
-    shapes = []
+    shapes, here = [], report.at(file=name)
     for i, line in enumerate(lines, start=1):
       try:
-        shapes += _read_line(line.split(), size, names, pose, report)
+        shapes += _read_line(line.split(), size, names, pose, here)
       except ValueError as error:
-        report.wrong_shape(f'line {i} cannot be read: {error}',
-                           fix='correct it', file=name)
+        here.wrong_shape(f'line {i} cannot be read: {error}', fix='correct it')
         shapes.append(_unreadable(line.split(), names))
     items.append(assembling.Item(picture, shapes, name))
   return assembling.assemble(
-      source, output, items, names, options=options, report=report,
+      source, output, items, names, report,
       used=[*pairs, *_DESCRIBING, *_lists(source)])
 
 
@@ -108,15 +101,10 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
   names = [*classes[1:], assembling.UNLABELLED]
   index = {name: i for i, name in enumerate(names)}
   used = set()
-  for row in manifest.rows:
-    assembling.place_picture(
-        manifest, row, output, folder=f'images/{row.split}')
-    if row.annotation is None:
-      continue
-    height, width = assembling.picture_size(manifest.root / row.image)
-    lines = []
-    for shape in assembling.to_shapes(
-        row.annotation, classes, size=(height, width), root=manifest.root):
+  for placed in assembling.place_pictures(
+      manifest, output, lambda row: f'images/{row.split}'):
+    row, (height, width), lines = placed.row, placed.size, []
+    for shape in assembling.to_shapes(manifest, placed):
       if shape.kind == 'box':
         x0, y0, x1, y1 = shape.value
         values = [(x0 + x1) / 2 / width, (y0 + y1) / 2 / height,
@@ -212,13 +200,13 @@ def _lists(source):
           if p.rsplit('/', 1)[-1] in _OTHERS]
 
 
-def _read_names(source, options, report):
+def _read_names(source, report):
   """Returns the class names, and how many numbers of a line are key points.
 
   The names are those of the foreground, or [] if they are not known. The number
   is None if data.yaml does not give it.
   """
-  wanted = options.classes and list(options.classes[1:])
+  wanted = list((report.options.classes or ())[1:])
   for name in _NAMES:
     if not (source / name).is_file():
       continue
@@ -251,7 +239,7 @@ def _read_names(source, options, report):
   if not wanted:
     report.wrong('class names are not known', '',
                  'add data.yaml with `names`, or --classes=background,...')
-  return wanted or [], None
+  return wanted, None
 
 
 def _label_of(words, names):

@@ -105,6 +105,37 @@ def strict_pillow():
     yield
 
 
+def head(path: str | os.PathLike[str], size: int = -1) -> bytes:
+  """Returns the first bytes of a file, or all; b'' if it cannot be read."""
+  try:
+    with open(path, 'rb') as file:
+      return file.read(size)
+  except OSError:
+    return b''
+
+
+@contextlib.contextmanager
+def explaining(what: str, shown: str, fix: str):
+  """Turns any error into a `WrongFile`, whose text ends with that of the error.
+
+  Args:
+    what: what is wrong, such as 'the volume cannot be read'.
+    shown: name of the file, for the message.
+    fix: what to do.
+
+  Raises:
+    WrongFile: for every error within the `with` block; one that is raised there
+      stays as it is.
+  """
+  try:
+    yield
+  except WrongFile:
+    raise
+  except Exception as error:  # A damaged file may raise any error.
+    reason = ' '.join(str(error).split())[:50] or type(error).__name__
+    raise WrongFile(f'{what}: {reason}', shown, fix) from error
+
+
 @contextlib.contextmanager
 def opened(name: str, noun: str, folder: Folder):
   """Checks the header of a picture, opens it, and yields its path and image.
@@ -119,36 +150,31 @@ def opened(name: str, noun: str, folder: Folder):
   """
   path, shown = folder.root / name, tail(name)
   check_file(name, noun, folder)
-  try:
-    with open(path, 'rb') as file, Image.open(file, formats=_FORMATS) as image:
-      _check_header(image, shown, noun)
-      if image.format == 'PNG':
-        # Decoding alone does not verify the checksums.
-        with Image.open(path) as again:
-          again.verify()
-      yield path, image
-  except WrongFile:
-    raise
-  except PermissionError as error:
-    raise WrongFile(
-        f'no permission to read the {noun}', shown, 'make it readable'
-    ) from error
-  except (
-      Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-    number = re.search(r'\d+', str(error))
-    raise WrongFile(
-        f'{noun} declares more than {MAX_PIXELS} pixels',
-        f'{shown}: {number[0] if number else "more"}',
-        'replace it, or cut it into smaller ones') from error
-  except UnidentifiedImageError as error:
-    raise WrongFile(
-        f'{noun} cannot be read: {_unknown_format(path)}', shown,
-        'replace it by a PNG, JPEG, TIFF or BMP') from error
-  except Exception as error:  # A damaged file may raise any error.
-    reason = ' '.join(str(error).split())[:50] or type(error).__name__
-    raise WrongFile(
-        f'{noun} cannot be read: {reason}', shown, 'replace the file'
-    ) from error
+  with explaining(f'{noun} cannot be read', shown, 'replace the file'):
+    try:
+      with (open(path, 'rb') as file,
+            Image.open(file, formats=_FORMATS) as image):
+        _check_header(image, shown, noun)
+        if image.format == 'PNG':
+          # Decoding alone does not verify the checksums.
+          with Image.open(path) as again:
+            again.verify()
+        yield path, image
+    except PermissionError as error:
+      raise WrongFile(
+          f'no permission to read the {noun}', shown, 'make it readable'
+      ) from error
+    except (
+        Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+      number = re.search(r'\d+', str(error))
+      raise WrongFile(
+          f'{noun} declares more than {MAX_PIXELS} pixels',
+          f'{shown}: {number[0] if number else "more"}',
+          'replace it, or cut it into smaller ones') from error
+    except UnidentifiedImageError as error:
+      raise WrongFile(
+          f'{noun} cannot be read: {_unknown_format(path)}', shown,
+          'replace it by a PNG, JPEG, TIFF or BMP') from error
 
 
 def check_file(name: str, noun: str, folder: Folder) -> None:
@@ -236,8 +262,7 @@ def check_alpha(image: Image.Image, noun: str) -> bool:
 
 def _unknown_format(path):
   """Describes a file that Pillow could not identify."""
-  with open(path, 'rb') as file:
-    start = file.read(132)
+  start = head(path, 132)
   if start.startswith(b'\x89PNG') and len(start) >= 24:
     width, height = struct.unpack('>II', start[16:24])
     return f'a damaged PNG of {height} x {width}'
