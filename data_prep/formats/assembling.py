@@ -9,7 +9,7 @@ converts them to one.
 """
 
 import collections
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 import copy
 import os
 import pathlib
@@ -72,6 +72,7 @@ class Report:
     options: the user's options for reading.
     problems: the faults that make the source unusable.
     left_out: the parts that are not used because the user allows it.
+    used: paths of the files that were read or refused; the others are noted.
     file: the file that is read now, for the problems; '' if none is.
     row_id: id of the picture that is read now, for the problems; or ''.
   """
@@ -80,6 +81,7 @@ class Report:
     self.options = options
     self.problems = []
     self.left_out = []
+    self.used = set()
     self.file = self.row_id = ''
     self._notices = collections.Counter()
 
@@ -107,6 +109,7 @@ class Report:
     found = {}
     for name in names:
       here = self.at(file=name)
+      self.used.add(name)
       try:
         found[name] = read(name, here)
       except pixels.WrongFile as wrong:
@@ -160,6 +163,11 @@ class Report:
         f'@{name}' in allowed
         for name in row_names.names_of_file(file, row_id))
 
+  def note_unread(self, paths, noun, reason):
+    """Notes how many files are not read, the first of them, and the reason."""
+    self.note(f'{grammar.counted(len(paths), noun, "are")} not read, such as '
+              f'{pixels.tail(min(paths))}: {reason}')
+
   def note(self, text):
     """Adds a notice of one line, with '?' for unprintable characters."""
     line = ''.join(c if c.isprintable() else '?' for c in text)
@@ -184,7 +192,6 @@ def assemble(
     report: Report,
     *,
     mask_of: Callable[..., dict[str, Any] | None] | None = None,
-    used: Collection[str] = (),
 ) -> formats.Imported:
   """Turns the listed pictures of a source into rows.
 
@@ -199,44 +206,25 @@ def assemble(
     mask_of: called with the path and the id of a picture and an
       `intensities.Writer`; returns an annotation that replaces the shapes of
       the picture, or None to keep them.
-    used: paths of the files that were read, relative to the source; a notice
-      names the other files.
   """
   classes = class_names.find_classes(items, names, report)
   items = annotations.settle_lines(items, report.options)
   report = annotations.settle_roles(items, report)
   pictures = sources.list_pictures(source)
   writer = intensities.Writer(source, output, report.options)
-  listed, by_path = [], {}
-  find = _Finder(pictures, report)
-  for item in items:
-    path = find(item)
-    if path is None:
-      report.wrong_file(pixels.WrongFile(
-          'a listed picture is not there, or not the only one of that name',
-          repr(item.picture), 'put it below the source'), file=item.file,
-                        row_id=item.picture)
-    elif path in by_path:
-      if item.shapes == by_path[path].shapes:
-        report.note('pictures are listed twice, with the same shapes')
-        continue
-      report.wrong('a picture is listed twice', repr(item.picture),
-                   f'keep one, or join it with {by_path[path].file}',
-                   file=item.file)
-    else:
-      by_path[path] = item
-      listed.append(path)
+  by_path = _pair(items, pictures, report)
   kept = dicom_objects.keep_pictures(source, pictures.paths, report)
   free = [p for p in kept if p not in by_path]
-  names_of = sources.make_names(listed + free)
-  split_of = lambda path, item: item.split or sources.split_of(path)
+  names_of = sources.make_names([*by_path, *free])
+  split_of = lambda path, item: (
+      item.split if item else '') or sources.split_of(path)
   usual = annotations.usual_kinds(
       ((split_of(p, i), i.shapes) for p, i in by_path.items()), classes)
   rows = []
-  for path in sorted(listed + free, key=names_of.get):
+  for path in sorted(names_of, key=names_of.get):
     row_id, item = names_of[path].id, by_path.get(path)
     image, size, found = writer.place(path, row_id, report)
-    split = split_of(path, item) if item else sources.split_of(path)
+    split = split_of(path, item)
     row = manifest_lib.Row(
         row_id, image, split, '' if item else 'unlabelled', None,
         **subject_and_more(names_of[path], found, report.options))
@@ -262,8 +250,29 @@ def assemble(
   if bare:
     report.note(f'{grammar.counted(len(bare), "picture", "are")} not listed '
                 f'and thus unlabelled: {row_names.shown(bare)}')
-  sources.note_unused(source, {*pictures.paths, *used}, report)
+  sources.note_unused(source, {*pictures.paths, *report.used}, report)
   return writer.finish(rows, {}, classes, report)
+
+
+def _pair(items, pictures, report):
+  """Returns the item of each listed picture, by the path of the picture."""
+  by_path, find = {}, _Finder(pictures, report)
+  for item in items:
+    path = find(item)
+    if path is None:
+      report.wrong_file(pixels.WrongFile(
+          'a listed picture is not there, or not the only one of that name',
+          repr(item.picture), 'put it below the source'), file=item.file,
+                        row_id=item.picture)
+    elif by_path.setdefault(path, item) is item:
+      continue
+    elif item.shapes == by_path[path].shapes:
+      report.note('pictures are listed twice, with the same shapes')
+    else:
+      report.wrong('a picture is listed twice', repr(item.picture),
+                   f'keep one, or join it with {by_path[path].file}',
+                   file=item.file)
+  return by_path
 
 
 class _Finder:

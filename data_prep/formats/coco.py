@@ -42,7 +42,6 @@ def read(
   report = assembling.Report(options)
   contents = report.read_each(
       _files(source), lambda name, here: _read_content(source / name, here))
-  used = list(contents)
   contents = _without_doubles(
       {k: v for k, v in contents.items() if v is not None}, report)
   contents = {k: _without_nothing(v, report) for k, v in contents.items()}
@@ -55,7 +54,7 @@ def read(
     report.note(f'category {name!r} is not a class: it has no annotation, and '
                 'others have it as their supercategory')
     names = [n for n in names if n != name]
-  return assembling.assemble(source, output, items, names, report, used=used)
+  return assembling.assemble(source, output, items, names, report)
 
 
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:

@@ -40,7 +40,7 @@ def read(
     options: formats.Options,
 ) -> formats.Imported:
   """Reads all CVAT files below `source`, see `data_prep.formats`."""
-  report, names, files = assembling.Report(options), [], _files(source)
+  report, names = assembling.Report(options), []
 
   def read_file(name, here):
     root = sources.read_xml(source / name)
@@ -54,10 +54,9 @@ def read(
     names.extend([name for name in _class_names(root) if name not in names])
     return [_read_image(image, here) for image in root.iterfind('image')]
 
-  items = [item for some in report.read_each(files, read_file).values()
-           for item in some if item is not None]
-  return assembling.assemble(
-      source, output, items, names, report, used=files)
+  found = report.read_each(_files(source), read_file).values()
+  items = [item for some in found for item in some if item is not None]
+  return assembling.assemble(source, output, items, names, report)
 
 
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:

@@ -72,15 +72,11 @@ def read(
   placer = _Placer(source, options, values, uniter)
   rows, weak = [], {}
   for path in sorted(pairs.images, key=names.get):
-    masks = pairs.masks.get(path, [])
-    observers = parts_lib.observers_of(masks)
-    for observer in observers:
-      row_id = names[path].id
-      if len(observers) > 1:
-        row_id += f'@{observer}'
+    masks, name = pairs.masks.get(path, []), names[path]
+    for row_id, observer, kinds in parts_lib.by_observer(masks, name.id):
       image, _, found = writer.place(path, row_id, report)
       annotations = []
-      for kind, some in parts_lib.by_kind(masks, observer).items():
+      for kind, some in kinds.items():
         try:
           annotations.append(placer.annotation(kind, some, row_id))
         except pixels.WrongFile as wrong:
@@ -88,10 +84,10 @@ def read(
       annotation, second = uniting.strong_and_weak(annotations)
       if second:
         weak[row_id] = second
-      more = assembling.subject_and_more(names[path], found, options)
-      if len(observers) > 1 and not more.get('subject'):
+      more = assembling.subject_and_more(name, found, options)
+      if row_id != name.id and not more.get('subject'):
           # No split may divide the rows that show one picture.
-          more['subject'] = names[path].id
+          more['subject'] = name.id
       rows.append(manifest_lib.Row(
           row_id, image, sources.split_of(path),
           '' if annotation else 'unlabelled', annotation,

@@ -50,11 +50,10 @@ def read(
     options: formats.Options,
 ) -> formats.Imported:
   """Reads all LabelMe files below `source`, see `data_prep.formats`."""
-  report, files = assembling.Report(options), _files(source)
+  report = assembling.Report(options)
   items = report.read_each(
-      files, lambda name, here: _read_file(source / name, here))
-  return assembling.assemble(
-      source, output, [*items.values()], [], report, used=files)
+      _files(source), lambda name, here: _read_file(source / name, here))
+  return assembling.assemble(source, output, [*items.values()], [], report)
 
 
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:

@@ -76,14 +76,11 @@ def read(
     masks = pairs.masks.get(path, [])
     try:
       volume = volumes.read_nifti(source / path)
-    except volumes.FurtherAxis as wrong:
-      if masks or not pairs.masks:
-        report.wrong_file(wrong, file=path)
-      else:
-        films.append(path)
-      continue
     except pixels.WrongFile as wrong:
-      report.wrong_file(wrong, file=path)
+      if isinstance(wrong, volumes.FurtherAxis) and pairs.masks and not masks:
+        films.append(path)
+      else:
+        report.wrong_file(wrong, file=path)
       continue
     labels.add_oddities(volume.notices, path)
     name = names_of[path]
@@ -92,11 +89,8 @@ def read(
       case = case.removesuffix('_0000')
     subject = sources.subject_of(name, options.subject_pattern) or (
         case if options.subject_pattern is None else '')
-    observers = parts_lib.observers_of(masks)
-    for observer in observers:
-      key = f'{case}@{observer}' if len(observers) > 1 else case
-      of_kinds = labels.read(
-          parts_lib.by_kind(masks, observer), volume, key)
+    for key, observer, kinds in parts_lib.by_observer(masks, case):
+      of_kinds = labels.read(kinds, volume, key)
       if of_kinds is not None:
         cutter.cut(path, volume, of_kinds, key, subject=subject,
                    annotator=observer)

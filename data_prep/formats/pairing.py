@@ -195,9 +195,8 @@ def _without_same_names(images, index, found, chosen, report):
     number = len(paths)
     if chosen:
       gone.update(paths)
-      report.note(f'{grammar.counted(number, "picture", "are")} not read, '
-                  f'such as {pixels.tail(paths[0])}: named as others, and '
-                  'not in --mask_folder')
+      report.note_unread(
+          paths, 'picture', 'named as others, and not in --mask_folder')
       continue
     usual = min((parts_lib.label_of(m) for o in owners
                  for m in found.get(o, ())), default='')
@@ -251,9 +250,8 @@ def _without_structures(images, found, chosen, report):
     elif chosen and masks and all(m.is_whole and not m.place for m in masks):
       left += [names[name] for name in others]
   if left:
-    report.note(f'{grammar.counted(len(left), "file", "are")} not read, such '
-                f'as {pixels.tail(min(left))}: beside a picture of the case, '
-                'and not in --mask_folder')
+    report.note_unread(left, 'file', 'beside a picture of the case, and not in '
+                       '--mask_folder')
   names = sorted(n for n, paths in beside.items() if len(paths) > 1)
   if names:
     report.wrong(
@@ -293,10 +291,8 @@ def _tell_orphans(orphans, chosen, report):
   if chosen and orphans:
     kept = [p for p in orphans if chosen & parts_lib.words_of(p)]
     if len(kept) < len(orphans):
-      left = min(set(orphans) - set(kept))
-      number = len(orphans) - len(kept)
-      report.note(f'{grammar.counted(number, "mask", "are")} not read, such as '
-                  f'{pixels.tail(left)}: not in --mask_folder')
+      report.note_unread(
+          set(orphans) - set(kept), 'mask', 'not in --mask_folder')
     orphans = kept
   for path in sorted(orphans):
     report.wrong('a mask without a picture', path,
@@ -389,8 +385,6 @@ def _with_suffix(images, suffix, report):
                  images[0] if images else '', 'correct it')
     return images
   if len(kept) < len(images):
-    left = min(set(images) - set(kept))
-    number = len(images) - len(kept)
-    report.note(f'{grammar.counted(number, "picture", "are")} not read, such '
-                f'as {pixels.tail(left)}: --image_suffix={suffix}')
+    report.note_unread(
+        set(images) - set(kept), 'picture', f'--image_suffix={suffix}')
   return kept

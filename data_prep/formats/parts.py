@@ -1,7 +1,7 @@
 """Sorts a picture's mask files into parts, structures and observers' masks."""
 
 import collections
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 import re
 from typing import NamedTuple
 
@@ -120,18 +120,27 @@ def resolve(
   return Resolved(dict(result), structures, names)
 
 
-def observers_of(masks: list[Mask]) -> list[str]:
-  """Returns the observers who drew a picture's masks; [''] if unknown."""
-  return sorted({m.annotator for m in masks if m.annotator}) or ['']
+def by_observer(
+    masks: list[Mask], name: str
+) -> Iterator[tuple[str, str, dict[str, list[Mask]]]]:
+  """Divides the masks of a picture among the observers who drew them.
 
+  Args:
+    masks: the masks of the picture.
+    name: id of the picture, or name of the volume.
 
-def by_kind(masks: list[Mask], observer: str) -> dict[str, list[Mask]]:
-  """Returns, by kind, the masks of one observer and those of no observer."""
-  kinds = {}
-  for mask in masks:
-    if mask.annotator in ('', observer):
-      kinds.setdefault(mask.kind, []).append(mask)
-  return kinds
+  Yields:
+    For each observer: the id or name, which ends in the observer if there are
+    several; the observer, '' if unknown; and, by kind, the masks of this
+    observer and those of no observer.
+  """
+  observers = sorted({m.annotator for m in masks if m.annotator}) or ['']
+  for observer in observers:
+    kinds = {}
+    for mask in masks:
+      if mask.annotator in ('', observer):
+        kinds.setdefault(mask.kind, []).append(mask)
+    yield f'{name}@{observer}' if len(observers) > 1 else name, observer, kinds
 
 
 def _is_chosen(mask, chosen):
@@ -154,8 +163,7 @@ def _choose(found, chosen, report):
         '--mask_folder names no folder of masks and no ending of their names',
         ', '.join(sorted(chosen)), f'use one of {known}')
   elif left:
-    report.note(f'{grammar.counted(len(left), "mask", "are")} not read, such '
-                f'as {pixels.tail(min(left))}: not in --mask_folder')
+    report.note_unread(left, 'mask', 'not in --mask_folder')
   return kept
 
 
@@ -245,9 +253,8 @@ def _without_blank(groups, doubtful, is_blank, report):
   if not blank or blank == seen:
     return groups
   gone = [m.path for origin in blank for m in by_origin[origin]]
-  report.note(f'{grammar.counted(len(gone), "mask", "are")} not read, such as '
-              f'{pixels.tail(min(gone))}: each file there holds a single '
-              'value, unlike those beside them')
+  report.note_unread(gone, 'mask', 'each file there holds a single value, '
+                     'unlike those beside them')
   kept = {key: [m for m in masks if _origin(m) not in blank]
           for key, masks in groups.items()}
   return {key: masks for key, masks in kept.items() if masks}
@@ -388,8 +395,7 @@ def _select(names, groups, report):
   left = [m.path for masks in groups.values() for m in masks
           if m.piece not in wanted]
   if left:
-    report.note(f'{grammar.counted(len(left), "mask file", "are")} not read, '
-                f'such as {pixels.tail(left[0])}: of structures that --classes '
-                'does not name')
+    report.note_unread(
+        left, 'mask file', 'of structures that --classes does not name')
   return wanted, {key: [m for m in masks if m.piece in wanted]
                   for key, masks in groups.items()}

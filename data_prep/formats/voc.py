@@ -59,9 +59,9 @@ def read(
   """Reads all VOC files below `source`, see `data_prep.formats`."""
   report, used = assembling.Report(options), set()
   splits, masks = _read_splits(source, report), _masks(source)
-  listed = sources.list_files(source, ('.xml',))
   read_files = report.read_each(
-      listed, lambda name, here: _read_file(source / name, here))
+      sources.list_files(source, ('.xml',)),
+      lambda name, here: _read_file(source / name, here))
   items = _with_origin([*read_files.values()], report)
   names, colours = voc_masks.read_labelmap(source, report)
   if masks and not names and options.classes is None:
@@ -85,10 +85,10 @@ def read(
             'values': values if written == path else {
                 str(v): v for v in sorted({*values.values(), 255})}}
 
+  report.used.update(masks.values(), _not_annotations(source))
   imported = assembling.assemble(
       source, output, items, [] if voc_masks.are_renamed(
-          names, options) else names, report, mask_of=mask_of, used=[
-          *listed, *masks.values(), *_not_annotations(source)])
+          names, options) else names, report, mask_of=mask_of)
   for path in sorted(set(masks.values()) - used):
     report.wrong('a mask without a picture', path,
                  'add the picture of that name or remove it', file=path)

@@ -90,9 +90,10 @@ def read(
         here.wrong_shape(f'line {i} cannot be read: {error}', fix='correct it')
         shapes.append(_unreadable(line.split(), names))
     items.append(assembling.Item(picture, shapes, name))
-  return assembling.assemble(
-      source, output, items, names, report,
-      used=[*pairs, *_DESCRIBING, *_lists(source)])
+  report.used.update(_DESCRIBING, (
+      p for p in sources.list_files(source, ('.txt',))
+      if p.rsplit('/', 1)[-1] in _OTHERS))
+  return assembling.assemble(source, output, items, names, report)
 
 
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
@@ -192,12 +193,6 @@ def _is_labels(path):
   except (OSError, ValueError):
     return None
   return any(lines)
-
-
-def _lists(source):
-  """Returns the paths of Darknet's lists of pictures and of classes."""
-  return [p for p in sources.list_files(source, ('.txt',))
-          if p.rsplit('/', 1)[-1] in _OTHERS]
 
 
 def _read_names(source, report):

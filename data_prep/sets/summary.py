@@ -23,6 +23,8 @@ from data_prep.shared import html_page
 from data_prep.shared import html_plots
 
 _OPACITY = 0.45  # Opacity of the paint that shows a class.
+# Largest number of pictures, spread evenly over splits, roles and kinds.
+_NUM_PICTURES = 24
 _PICTURE_SIDE = 216  # Approximate side of a picture on the page, in pixels.
 # Side of the label maps that are drawn from shapes to count their pixels.
 _SHARE_SIDE = 64
@@ -38,7 +40,6 @@ def write_summary(
     findings: check_report.Findings,
     *,
     image_size: int,
-    num_pictures: int = 24,
     notices: Sequence[str] = (),
     left_out: Sequence[formats.LeftOut] = (),
 ) -> None:
@@ -50,8 +51,6 @@ def write_summary(
     findings: result of `check.inspect_manifest` for the manifest.
     image_size: height and width of the records; pictures are shown at that
       resolution.
-    num_pictures: largest number of pictures, which are spread evenly over
-      splits, roles and kinds.
     notices: lines about decisions, which are shown before the notices of
       `findings`.
     left_out: entries of the parts of the user's data that were left out.
@@ -62,7 +61,7 @@ def write_summary(
   rows, facts = manifest.rows, findings.facts
   header = manifest.header
   subjects = len({row.subject or row.id for row in rows})
-  chosen = choose_rows(rows, number=num_pictures, seed=0)
+  chosen = choose_rows(rows, number=_NUM_PICTURES, seed=0)
   body = [
       f'<h1>{html_page.name(header.name)}</h1>',
       f'<p>{grammar.counted(len(rows), "image")} of '

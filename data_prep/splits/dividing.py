@@ -12,7 +12,6 @@ import pathlib
 from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse
 
 from data_prep import manifest as manifest_lib
 from data_prep.checks import duplicates
@@ -238,20 +237,17 @@ def join_copies(
 
   thumbnails = pixels.map_in_threads(thumbnail, rows)
   pairs = duplicates.all_pairs(thumbnails)
-  number, place = len(rows), {}
-  edges = [(pair.later, pair.earlier) for pair in pairs]
-  edges += [(i, place.setdefault(row.subject, i))
-            for i, row in enumerate(rows) if row.subject]
-  starts, ends = np.array(edges or [(0, 0)]).T
-  graph = sparse.coo_matrix(
-      (np.ones(len(starts)), (starts, ends)), shape=(number, number))
-  _, component = sparse.csgraph.connected_components(graph, directed=False)
+  names = [[row.subject] * bool(row.subject) for row in rows]
+  for pair in pairs:
+    for i in (pair.later, pair.earlier):
+      names[i].append(pair)
+  component = splits.connect(names)
   # Messages show the name of a group, so it begins with its first subject.
   first = {}
-  for row, c in zip(rows, component.tolist(), strict=True):
+  for row, c in zip(rows, component, strict=True):
     first.setdefault(c, row.subject or row.id)
   joined = [row._replace(subject=f'{first[c]} ({c})')
-            for row, c in zip(rows, component.tolist(), strict=True)]
+            for row, c in zip(rows, component, strict=True)]
   return joined, len({k for pair in pairs for k in pair[:2]})
 
 

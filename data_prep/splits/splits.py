@@ -5,9 +5,11 @@ request) is in two splits. All draws are seeded and do not depend on the order
 of the rows. `splits_file` stores the result.
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 
 import numpy as np
+from scipy import sparse
+from scipy.sparse import csgraph
 
 from data_prep import manifest
 from data_prep.shared import grammar
@@ -175,30 +177,36 @@ def group_rows(
   """
   if by not in ('subject', 'site'):
     raise ValueError(f'Unknown {by=}; use subject or site.')
-  parent = {}
-
-  def find(key):
-    parent.setdefault(key, key)
-    while parent[key] != key:
-      parent[key] = key = parent[parent[key]]
-    return key
-
   rows = sorted(rows, key=lambda r: r.id)
+  seen = set()
   for row in rows:
-    if ('id', row.id) in parent:
+    if row.id in seen:
       raise ValueError(f'Duplicate id {row.id!r}.')
-    find(('id', row.id))
-    if row.subject:
-      parent[find(('id', row.id))] = find(('subject', row.subject))
-    if by == 'site':
-      if not row.site:
-        raise ValueError(
-            f'Id {row.id!r} has no site: give it one, or split by subject.')
-      parent[find(('id', row.id))] = find(('site', row.site))
+    seen.add(row.id)
+    if by == 'site' and not row.site:
+      raise ValueError(
+          f'Id {row.id!r} has no site: give it one, or split by subject.')
   groups = {}
-  for row in rows:
-    groups.setdefault(find(('id', row.id)), []).append(row)
+  for row, group in zip(rows, connect([
+      [('subject', r.subject)] * bool(r.subject)
+      + [('site', r.site)] * (by == 'site') for r in rows]), strict=True):
+    groups.setdefault(group, []).append(row)
   return list(groups.values())
+
+
+def connect(names: Sequence[Iterable[Hashable]]) -> list[int]:
+  """Returns the number of each item's group; a common name joins two items.
+
+  Args:
+    names: the names of each item.
+  """
+  first, number = {}, len(names)
+  edges = [(i, first.setdefault(name, i))
+           for i, some in enumerate(names) for name in some]
+  starts, ends = np.array(edges, int).reshape(-1, 2).T
+  graph = sparse.coo_matrix(
+      (np.ones(len(starts)), (starts, ends)), shape=(number, number))
+  return csgraph.connected_components(graph, directed=False)[1].tolist()
 
 
 def _by_id(groups, values):
