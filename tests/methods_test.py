@@ -1,7 +1,9 @@
 """Every method of `experiments.configs.common` under the one train step."""
 
 import functools
+import importlib
 import pathlib
+import pkgutil
 import re
 
 from absl.testing import absltest
@@ -10,22 +12,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from data_prep.sets import named_sets
 from experiments import binary
+from experiments import configs
 from experiments.auditing import observer
 from experiments.building import input_pipeline
 from experiments.building import parts as parts_lib
-from experiments.configs import acdc
 from experiments.configs import common
-from experiments.configs import endoscene
-from experiments.configs import endoscene_kinds
-from experiments.configs import phantom
 from experiments.saving import checkpoints
 from experiments.saving import run_folder
 from tests import tiny
 
-_CONFIGS = dict(
-    acdc=acdc, endoscene=endoscene, endoscene_kinds=endoscene_kinds,
-    phantom=phantom)
+# The config of every set; that of a user's own set is the base of all others.
+_CONFIGS = {
+    name: module for name, module in (
+        (info.name, importlib.import_module(f'{configs.__name__}.{info.name}'))
+        for info in pkgutil.iter_modules(configs.__path__))
+    if hasattr(module, 'get_config') and name != 'custom'}
 
 
 def _config(method, name='phantom', **changes):
@@ -58,6 +61,9 @@ def _with_truths(truth_fn):
 
 
 class MethodsTest(parameterized.TestCase):
+
+  def test_every_named_set_has_a_config(self):
+    self.assertContainsSubset(named_sets.SETS, _CONFIGS)
 
   @parameterized.product(method=tuple(common.METHODS), name=tuple(_CONFIGS))
   def test_fits_every_config(self, method, name):
