@@ -268,37 +268,55 @@ def one_kind(
   opened = [[0, 0, size[1], size[0]]] * rest_is_open + [s.value for s in lost]
   kinds = {s.kind for s in kept if s.label != _UNKNOWN} or (
       AREAS & {usual}) or {s.kind for s in kept}
-  exact = {'rle'} if options.masks_are == 'mask' else set()
-  exact |= {'polygon'} if options.polygons_are == 'mask' else set()
-  may_be_exact = kinds <= exact and not opened
+  exact = {kind for kind, is_exact in (
+      ('rle', options.masks_are == 'mask'),
+      ('polygon', options.polygons_are == 'mask')) if is_exact}
   kept = [*(Shape('box', _UNKNOWN, box) for box in opened), *kept]
-  names = ' and '.join(n for k, n in _NAMES.items() if k in kinds)
-  if len(kinds) > 1:
-    if not may_be_exact and kinds <= AREAS:
-      report.note(f'{names} on one picture are drawn as one coarse mask')
-  elif not kinds <= {'rle', *exact}:
+  if len(kinds) == 1 and not kinds <= {'rle', *exact}:
     kind, = kinds
-    width_of = lambda s: s.width or options.stroke_width
-    same = [_as_kind(s, kind) if s.label == _UNKNOWN else s for s in kept]
-    if None in same:
-      report.note(f'{names} beside an unlabelled area of another form are '
-                  'drawn as one coarse mask')
-    elif len({width_of(s) for s in same}) > 1:
-      report.note(f'{names} of several widths on one picture are drawn as one '
-                  'coarse mask')
-    else:
-      return kind, same
-  kept = [s if s.kind == 'rle' else s._replace(
+    same = _as_one(kept, kind, report)
+    return (kind, same) if same is not None else (
+        'coarse_mask', _as_masks(kept, size, options))
+  if kinds <= exact and not opened:
+    return _exact_if_known(_as_masks(kept, size, options), size, report)
+  if len(kinds) > 1 and kinds <= AREAS:
+    names = ' and '.join(n for k, n in _NAMES.items() if k in kinds)
+    report.note(f'{names} on one picture are drawn as one coarse mask')
+  return 'coarse_mask', _as_masks(kept, size, options)
+
+
+def _as_one(shapes, kind, report):
+  """Returns areas as shapes of one kind; None if they must become a mask."""
+  width_of = lambda s: s.width or report.options.stroke_width
+  same = [_as_kind(s, kind) if s.label == _UNKNOWN else s for s in shapes]
+  if None in same:
+    report.note(f'{_NAMES[kind]} beside an unlabelled area of another form are '
+                'drawn as one coarse mask')
+  elif len({width_of(s) for s in same}) > 1:
+    report.note(f'{_NAMES[kind]} of several widths on one picture are drawn as '
+                'one coarse mask')
+  else:
+    return same
+  return None
+
+
+def _as_masks(shapes, size, options):
+  """Returns shapes as run lengths."""
+  return [s if s.kind == 'rle' else s._replace(
       kind='rle', value=rle.encode_rle(draw(s, size, options.stroke_width)))
-          for s in kept]
-  if may_be_exact and any(s.label == _UNKNOWN for s in kept):
-    may_be_exact = rasterize.is_exact(rasterize.rasterize(
-        {'kind': 'mask', 'rles': [s.value for s in kept],
-         'labels': [s.label for s in kept]}, size=size, root=None))
-    if not may_be_exact:
-      report.note('exact masks of which more than a tenth is marked as not '
-                  'annotated become coarse masks')
-  return 'mask' if may_be_exact else 'coarse_mask', kept
+          for s in shapes]
+
+
+def _exact_if_known(masks, size, report):
+  """Returns the kind of masks that may be exact, and the masks."""
+  labels = [s.label for s in masks]
+  if _UNKNOWN not in labels or rasterize.is_exact(rasterize.rasterize(
+      {'kind': 'mask', 'rles': [s.value for s in masks], 'labels': labels},
+      size=size, root=None)):
+    return 'mask', masks
+  report.note('exact masks of which more than a tenth is marked as not '
+              'annotated become coarse masks')
+  return 'coarse_mask', masks
 
 
 def _kind_of(kind, options):

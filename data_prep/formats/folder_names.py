@@ -102,6 +102,11 @@ def words(name: str) -> tuple[str, ...]:
   return tuple(re.findall(r'\d+|[^\W\d_]+', name.lower()))
 
 
+def cuts(name: str, marks: str = ' _.-') -> list[tuple[str, str]]:
+  """Returns the parts before and after each mark in a name, shortest first."""
+  return [(name[:i], name[i + 1:]) for i, c in enumerate(name) if c in marks]
+
+
 def _what(name):
   """Returns the words of a folder's name up to the word for its content.
 

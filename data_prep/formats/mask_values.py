@@ -263,30 +263,51 @@ def _ask_of_weak(kind, counted, stored, mapping, named, report):
         str(v): 255 for v in stored[kind] - values} | {str(top): 255}
     only_weak = [v for v in only_weak if v != top]
     common = []
-  doubtful = sorted({*common, *only_weak})
-  if doubtful:
+  if common or only_weak:
+    rest = sorted(values.difference(common))
+    if common and of_masks.get('255', 255) != 255 and 255 in stored[kind]:
+      rest.append(255)  # In the exact masks of the set, 255 is a class.
     why = ' and '.join(
         f'value {", ".join(map(str, some))} of the {kind}s {reason}'
         for some, reason in ((common, 'covers most of each'), (
             [v for v in only_weak if v not in common],
             'is in no exact mask')) if some)
-    rest = sorted(values.difference(common))
-    if common and of_masks.get('255', 255) != 255 and 255 in stored[kind]:
-      rest.append(255)  # In the exact masks of the set, 255 is a class.
-    # If 0 means not annotated, the classes in scribbles begin with the value 1,
-    # which then means background.
-    moved = dict(zip(rest, sorted(exact), strict=True)) if (
-        common and len(rest) == len(exact) and not exact.issuperset(rest)
-    ) else {}
-    # --mask_values applies to exact masks, too, and must not change them.
-    own = kind == 'scribble' and exact & {*doubtful, *moved}
-    flag = 'scribble_values' if own else 'mask_values'
-    likely = {str(v): 255 if v in common else moved.get(v, v)
-              for v in sorted((values if own else values | exact) | {*moved})}
+    flag, likely = _likely(
+        kind, common, only_weak, values, exact,
+        moved=_moved(rest, exact) if common else {})
     pairs = ','.join(f'{v}:{k}' for v, k in [*likely.items()][:8])
     report.wrong(f'{why}: a class, or not annotated (255)?', '',
                  f'say it, such as --{flag}={pairs}')
     mapping[kind] = likely  # This prevents further questions about the values.
+
+
+def _likely(kind, common, only_weak, values, exact, *, moved):
+  """Returns the flag that maps values of weak masks, and the likely mapping.
+
+  Args:
+    kind: kind of the masks.
+    common: values that cover most of each mask, which become 255.
+    only_weak: values that are classes of no exact mask.
+    values: all values of the masks.
+    exact: classes of the exact masks.
+    moved: class of each value that does not mean the class of its number.
+  """
+  # --mask_values applies to exact masks, too, and must not change them.
+  own = kind == 'scribble' and exact & {*common, *only_weak, *moved}
+  return 'scribble_values' if own else 'mask_values', {
+      str(v): 255 if v in common else moved.get(v, v)
+      for v in sorted((values if own else values | exact) | {*moved})}
+
+
+def _moved(values, exact):
+  """Returns the classes that values of scribbles mean if 0 is not annotated.
+
+  The classes in such scribbles begin with the value 1, which means background.
+  The result is {} if there are not as many values as classes of exact masks.
+  """
+  if len(values) != len(exact) or exact.issuperset(values):
+    return {}
+  return dict(zip(values, sorted(exact), strict=True))
 
 
 def _tell_lacking(stored, mapping, names, report):

@@ -273,10 +273,10 @@ def _without_companions(images, masks, report):
   by_end = collections.defaultdict(list)
   for path in images:
     name = sources.stem(path)
-    end = max((i for i, c in enumerate(name)
-               if c in ' _.-' and name[:i] in known), default=None)
-    if path not in masks and end is not None:
-      by_end[name[end:]].append(path)
+    ends = [name[len(before):] for before, _ in folder_names.cuts(name)
+            if before in known]
+    if path not in masks and ends:
+      by_end[ends[-1]].append(path)
   gone = set()
   for end, paths in sorted(by_end.items()):
     if any(map(str.isalpha, end)) and 1 < len(paths) >= len(known) / 2:
@@ -320,11 +320,9 @@ def _ask_of_endings(images, report):
   stems = {sources.stem(p) for p in images}
   by_end = collections.defaultdict(list)
   for path in images:
-    name = sources.stem(path)
-    for i, letter in enumerate(name):
-      if letter in ' _.-' and name[:i] in stems and re.search(
-          r'[^\W\d_]', name[i + 1:]):
-        by_end[name[i + 1:]].append(path)
+    for before, end in folder_names.cuts(sources.stem(path)):
+      if before in stems and re.search(r'[^\W\d_]', end):
+        by_end[end].append(path)
   ends = sorted(end for end, paths in by_end.items() if len(paths) > 1)
   some = [path for end in ends for path in by_end[end]]
   if some and 2 * len(some) >= len(images):

@@ -60,9 +60,8 @@ class Index:
       if suffix and name.endswith(suffix):
         aliases.append(name[:-len(suffix)].rstrip('_-'))
       folder = path.rpartition('/')[0]
-      for i, letter in enumerate(name):
-        if letter in '_-':
-          self._by_start[folder, name[:i]].append(path)
+      for before, _ in folder_names.cuts(name, '_-'):
+        self._by_start[folder, before].append(path)
       start = name.rstrip('0123456789')
       if start != name:
         self._numbered.add(start)
@@ -92,9 +91,9 @@ class Index:
 
   def longest(self, name):
     """Returns the pictures with the longest name that `name` begins with."""
-    for end in range(len(name) - 1, 0, -1):
-      if name[end] in ' _.-' and name[:end] in self._by_name:
-        return [p for _, p in self._by_name[name[:end]]]
+    for before, _ in reversed(folder_names.cuts(name)):
+      if before and before in self._by_name:
+        return [p for _, p in self._by_name[before]]
     return []
 
   def begin_with(self, path, plain):
@@ -145,15 +144,12 @@ class Index:
         return picture, parts_lib.Mask(
             path, kind, place, form.tag,
             form.annotator or annotator or observer, inner)
-    for end in range(len(name) - 1, 0, -1):
-      if name[end] not in ' _.-':
-        continue
-      picture = self._best(name[:end], kept, split, folders)
-      rest = name[end + 1:]
+    for before, rest in reversed(folder_names.cuts(name)):
+      picture = self._best(before, kept, split, folders) if before else None
       # If there is a picture a_1, a mask a_2 may belong to a missing picture
       # a_2, and not to a picture a.
       if picture and not (re.match(r'\d+(?:$|[ _.-])', rest)
-                          and name[: end + 1] in self._numbered):
+                          and name[: len(before) + 1] in self._numbered):
         observer, inner = self._inner(kept, picture)
         return picture, parts_lib.Mask(
             path, kind, place, '', annotator or observer, inner or rest,
@@ -166,17 +162,23 @@ class Index:
         return picture, parts_lib.Mask(
             path, kind, place, '', annotator or observer,
             '' if observer else name, True)
+    picture = self._only_one(folders)
+    if picture:
+      self.only.append(path)
+      return picture, parts_lib.Mask(
+          path, kind, place, '', annotator, name, True)
+    return None, None
+
+  def _only_one(self, folders):
+    """Returns the picture beside a folder of masks if it is the only one."""
     level = next(i for i, f in enumerate(folders)
                  if self._places.hold_masks(f))
     below = self._below['/'.join(folders[:level])]
-    owner = folders[level - 1] if level else ''
-    if len(below) == 1 and (
-        '/' not in below[0] if not level
-        else not folder_names.only_splits(owner)):
-      self.only.append(path)
-      return below[0], parts_lib.Mask(
-          path, kind, place, '', annotator, name, True)
-    return None, None
+    if len(below) != 1:
+      return None
+    is_case = (not folder_names.only_splits(folders[level - 1]) if level
+               else '/' not in below[0])
+    return below[0] if is_case else None
 
   def _inner(self, kept, picture):
     """Returns the observer and the structure that a mask's folders name.

@@ -61,8 +61,7 @@ def find(
   stems = {sources.stem(p).rsplit('/', 1)[-1] for p in paths}
   for path, form in open_:
     if form.plain and (form.tag in tags or any(
-        form.plain[:i] in stems for i, c in enumerate(form.plain)
-        if c in '_-')):
+        start in stems for start, _ in folder_names.cuts(form.plain, '_-'))):
       masks.append(Mask(path, None, form))
       known.add(path)
   known |= doubles
@@ -84,8 +83,8 @@ class _Siblings:
     self._chosen = chosen
     self._free = [n for n in names if n.lower() not in chosen]
     self._plain = [n for n in names if not self.forms[n]]
-    self._starts = {
-        n[:i] for n in self._plain for i, c in enumerate(n) if c in '_-'}
+    self._starts = {start for n in self._plain
+                    for start, _ in folder_names.cuts(n, '_-')}
     self._numbered = {
         n.rstrip('0123456789') for n in self._plain if n[-1:].isdecimal()}
     self._aliases = {}
@@ -106,11 +105,11 @@ class _Siblings:
           n for n in self._free if folder_names.is_image_name(n)]
       if len(owners) == 1:
         return self._names[owners[0]], folder_names.Form('')
-    for i, letter in enumerate(name):
+    for start, rest in folder_names.cuts(name):
       # If the user chooses liver, a_liver is a mask of the picture a.
-      if letter in ' _.-' and name[i + 1:].lower() in self._chosen and (
-          name[:i] in self._names and not self.forms[name]):
-        return self._names[name[:i]], folder_names.Form(name[:i])
+      if rest.lower() in self._chosen and (
+          start in self._names and not self.forms[name]):
+        return self._names[start], folder_names.Form(start)
     for form in self.forms[name]:
       if self._aliases.get(form.plain, name) != name:
         return self._names[self._aliases[form.plain]], form

@@ -94,12 +94,9 @@ def read(
     row_id = first.get('id') or names_of[image].id
     placed, size, found = writer.place(image, row_id, report)
     own = here.at(row_id=row_id)
-    files = _files(group, own)
-    labels = [{'kind': k, 'path': v} | (
-        {'values': values[k]} if k in values else {})
-              for k, v in files.items()]
+    labels = _masks(group, values, own)
     if item.shapes or (
-        not files and has_shapes and first.get('role') != 'unlabelled'):
+        not labels and has_shapes and first.get('role') != 'unlabelled'):
       labels.append(annotations.to_annotation(
           item.shapes, size, classes, usual[item.split], own))
     annotation, *others = [*filter(None, labels)] or [None]
@@ -141,15 +138,23 @@ def _read_lines(path, report):
   return lines
 
 
-def _files(group, report):
-  """Returns the mask file of each kind that the lines of an image name."""
+def _masks(group, values, report):
+  """Returns the annotations in files that the lines of an image name.
+
+  Args:
+    group: number and cells of each line of the image.
+    values: class of each stored value, by kind.
+    report: the report for this image.
+  """
   files = {}
   for number, line in group:
     for kind in _FILES:
       if line.get(kind) and files.setdefault(kind, line[kind]) != line[kind]:
         report.wrong(f'line {number} names another {kind} of its image',
                      line[kind], 'join them in one file')
-  return files
+  return [{'kind': kind, 'path': path} | (
+      {'values': values[kind]} if kind in values else {})
+          for kind, path in files.items()]
 
 
 def _spacing(line, report):
