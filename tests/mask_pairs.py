@@ -1,17 +1,9 @@
-"""Draws pairs of masks, to compare implementations of the surface metrics.
+"""Draws pairs of masks, to compare implementations of the surface metrics."""
 
-Our implementation is compared with the packages medpy and surface-distance,
-which nothing else in this project uses.
-"""
-
-import importlib
-from typing import Any, NamedTuple
-import warnings
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
-
-from experiments import binary
 
 _SPACINGS = (0.1, 0.5, 0.7, 1.0, 1.4, 3.0, 10.0)
 
@@ -27,22 +19,6 @@ class Pair(NamedTuple):
   reference: np.ndarray
   spacing: tuple[float, ...]
   tolerance: float
-
-
-def packages() -> tuple[Any, Any]:
-  """Returns the modules `medpy.metric.binary` and `surface_distance`.
-
-  Raises:
-    binary.UserError: if one of them is not installed.
-  """
-  # Both packages use deprecated names of SciPy, which we cannot change.
-  warnings.simplefilter('ignore', DeprecationWarning)
-  try:
-    return (importlib.import_module('medpy.metric.binary'),
-            importlib.import_module('surface_distance'))
-  except ImportError as e:
-    raise binary.UserError(
-        f'No package {e.name}: pip install medpy surface-distance.') from e
 
 
 def _bumps(rng, shape):
