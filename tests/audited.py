@@ -29,8 +29,8 @@ def probs(label, sure=0.95):
 SEEN = (1, 10, 10, 8)
 
 
-def evidence(disagreements, *, spread=0.0, alignments=None, indicators=None,
-              kinds=None, references=None, planted=None):
+def evidence(disagreements, *, spread=0.0, kinds=None, references=None,
+             planted=None):
   values = np.asarray(disagreements, float)
   kinds = np.full(len(values), 2) if kinds is None else np.asarray(kinds)
   reference = np.linspace(0, 0.5, 21)
@@ -40,9 +40,6 @@ def evidence(disagreements, *, spread=0.0, alignments=None, indicators=None,
   return evidence_lib.Evidence(
       kinds=kinds,
       signs=signs,
-      alignments=np.zeros((2, len(values))) if alignments is None
-      else np.asarray(alignments),
-      indicators=indicators,
       references=references or {
           name: {int(k): reference for k in np.unique(kinds)}
           for name in ('strong', 'val')},

@@ -1,16 +1,9 @@
 """Collects what a finished run shows about each of its weak annotations.
 
-The evidence has three parts. The first two are computed with both networks of
-the newest checkpoint, on images without augmentation:
-
-- signs: numbers that compare the prediction with the annotation, see `signs`.
-  The first one is the disagreement between the two, in [0, 1]. Its definition
-  depends on the kind of the annotation;
-- alignment: alignment of the annotation's gradient with that of all strong
-  images, in the last layer. It is divided by its root mean square over the weak
-  annotations, and then squashed by tanh, because a few large values dominate
-  this scale;
-- indicator: the mean indicator over the later half of training.
+The evidence consists of signs, numbers that compare an annotation with the
+prediction of each network of the newest checkpoint, on images without
+augmentation (see `signs`). The first sign is the disagreement between the two,
+in [0, 1]. Its definition depends on the kind of the annotation.
 
 `Evidence.references` shows how large the disagreement is for correct
 annotations. It is measured on exact masks, redrawn as each kind with the usual
@@ -37,7 +30,6 @@ from experiments.auditing import observer as observer_lib
 from experiments.auditing import planting
 from experiments.auditing import reasons as reasons_lib
 from experiments.auditing import signs as signs_lib
-from experiments.building import input_pipeline
 
 _Kind = types.AnnotationKind
 # Value of --learn_from -> the groups of exact masks that are redrawn with
@@ -59,10 +51,6 @@ class Evidence(NamedTuple):
   Attributes:
     kinds: `AnnotationKind` of each annotation, int [N].
     signs: the S signs of each annotation for each network, float [2, N, S].
-    alignments: alignment of each annotation for each network, in (-1, 1),
-      float [2, N]. It is positive if trusting the annotation helps.
-    indicators: mean indicator of each annotation, float [N]; None if no
-      indicator has moved.
     references: 'strong' or 'val' -> kind -> disagreement between the prediction
       and each of M exact masks that were drawn as this kind, mean over the
       networks, float [M].
@@ -70,16 +58,16 @@ class Evidence(NamedTuple):
       from which the audit learns.
     reasons: what seems wrong with each annotation, [N].
     learn_from: the key of `LEARN_FROM` with which `planted` was made.
+    have_moved: whether any indicator has moved in the run.
   """
 
   kinds: np.ndarray
   signs: np.ndarray
-  alignments: np.ndarray
-  indicators: np.ndarray | None
   references: Mapping[str, Mapping[int, np.ndarray]]
   planted: Mapping[int, planting.Planted]
   reasons: Sequence[reasons_lib.Reason]
   learn_from: str = 'strong'
+  have_moved: bool = False
 
   @property
   def disagreements(self) -> np.ndarray:
@@ -108,23 +96,17 @@ def collect(
     run: a finished run.
     learn_from: a key of `LEARN_FROM`.
   """
-  observer, last, splits = run.observer, run.last, run.dataset.splits
-  params = train_step_lib.eval_params(last.state)
-  indicators = later_indicators(
-      np.asarray(last.state.indicators.weights),
-      np.asarray(last.state.indicators.num_updates), last.history['indicators'])
+  observer, state, splits = run.observer, run.last.state, run.dataset.splits
+  params = train_step_lib.eval_params(state)
   weak = audited(splits['train_weak'])
   kinds = np.array([int(r['kind']) for r in weak], int)
   directions = observer.strong_directions(params, splits['train_strong'])
-  signs, alignments, reasons = [], [], []
-  for record, probs, maps in observer.look(
+  signs, reasons = [], []
+  for record, probs, _ in observer.look(
       params, directions, weak, label='label', what='annotations'):
     annotation = (int(record['kind']), record['label'], record['present'])
     signs.append([signs_lib.signs(q, *annotation) for q in probs])
-    alignments.append(maps.sum((1, 2)))
     reasons.append(reasons_lib.explain(probs, *annotation))
-  by_network = lambda values, *rest: np.reshape(
-      values, (len(weak), 2, *rest)).swapaxes(0, 1)
   known = {
       name: _draw_known(
           kinds, observer.look(
@@ -132,13 +114,10 @@ def collect(
           label, num_drawings=_num_drawings(splits[split]))
       for name, split, label in _KNOWN
   }
-  ids = input_pipeline.column(weak, 'instance_id').astype(int)
   learnt = [known[name] for name in LEARN_FROM[learn_from]]
   return Evidence(
       kinds=kinds,
-      signs=by_network(signs, len(signs_lib.NAMES)),
-      alignments=np.tanh(_unit_rms(by_network(alignments))),
-      indicators=None if indicators is None else indicators[ids],
+      signs=_by_network(signs),
       references={
           name: {kind: _disagreements(
               drawn.signs[:, ~drawn.faulty][:, ::_num_drawings(
@@ -153,7 +132,13 @@ def collect(
           for kind in np.unique(kinds).tolist()},
       reasons=reasons,
       learn_from=learn_from,
+      have_moved=bool(np.any(state.indicators.num_updates)),
   )
+
+
+def _by_network(signs):
+  """Returns the signs of N drawings by network, float [2, N, S]."""
+  return np.reshape(signs, (-1, 2, len(signs_lib.NAMES))).swapaxes(0, 1)
 
 
 def _num_drawings(records):
@@ -190,31 +175,5 @@ def _draw_known(kinds, looked_at, label, *, num_drawings):
         groups.append(subject)
   return {
       kind: planting.Planted(
-          np.reshape(signs, (-1, 2, len(signs_lib.NAMES))).swapaxes(0, 1),
-          np.array(faulty, bool), np.array(groups, str))
+          _by_network(signs), np.array(faulty, bool), np.array(groups, str))
       for kind, (signs, faulty, groups) in found.items()}
-
-
-def later_indicators(
-    weights: np.ndarray, num_updates: np.ndarray, history: np.ndarray
-) -> np.ndarray | None:
-  """Returns the mean of each indicator over the later half of a run.
-
-  Args:
-    weights: final indicators, float [N].
-    num_updates: how often each indicator has moved, int [N].
-    history: indicators at each of T evaluations, float [T, N]; T may be 0.
-
-  Returns:
-    Mean indicators, float [N]; None if no indicator has ever moved.
-  """
-  if not np.any(num_updates):
-    return None
-  later = np.reshape(history, (-1, len(weights)))[len(history) // 2 :]
-  return np.mean(later, axis=0) if len(later) else np.asarray(weights)
-
-
-def _unit_rms(values):
-  scale = np.sqrt(
-      np.sum(values**2, axis=1, keepdims=True) / max(values.shape[1], 1))
-  return values / np.where(scale > 0, scale, 1)

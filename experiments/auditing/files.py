@@ -88,13 +88,12 @@ def summarize(
   texts = columns(records)
   summary = {
       'num_annotations': len(records),
-      'parts': list(scores.parts),
       'learn_from': evidence.learn_from,
       'auroc_held_out': {
           types.AnnotationKind(kind).name.lower(): auroc
           for kind, auroc in scores.held_out.items()},
       'faulty': ranking.estimate_faulty(evidence),
-      'weighting': _health(records, history, evidence.indicators is not None),
+      'weighting': _health(records, history, evidence.have_moved),
   }
   for name in ('kind', 'annotator', 'site'):
     summary[f'by_{name}'] = ranking.summarize_groups(

@@ -28,9 +28,6 @@ from data_prep.shared import grammar
 from experiments.auditing import evidence as evidence_lib
 from experiments.auditing import planting
 
-# Lower bound of the denominator 1 - m of `_above_usual`. Without it, noise from
-# networks that hardly find anything would count as evidence.
-_MIN_ROOM = 0.1
 # An annotation is suspect if its disagreement is above this quantile of the
 # disagreements with exact masks.
 _LEVEL = 0.9
@@ -42,9 +39,6 @@ class Scores(NamedTuple):
   """The scores of N annotations.
 
   Attributes:
-    parts: name of a single kind of evidence -> its values, float [N], where
-      higher is more suspect. The names are 'disagreement', 'alignment' and, if
-      the indicators have moved, 'indicator'. They are for comparison only.
     score: probability that each annotation is faulty, float [N].
     low: lower end of each score's interval, float [N].
     high: upper end of each score's interval, float [N].
@@ -54,7 +48,6 @@ class Scores(NamedTuple):
       networks have learnt the strong images.
   """
 
-  parts: Mapping[str, np.ndarray]
   score: np.ndarray
   low: np.ndarray
   high: np.ndarray
@@ -69,12 +62,6 @@ def score(evidence: evidence_lib.Evidence) -> Scores:
   shows how much the networks disagree. It is not a confidence interval, because
   it does not show errors that both networks make.
   """
-  parts = {
-      'disagreement': _above_usual(evidence),
-      'alignment': (1 - evidence.alignments.mean(0)) / 2,
-  }
-  if evidence.indicators is not None:
-    parts['indicator'] = 1 - evidence.indicators
   odds, held_out = np.zeros(evidence.signs.shape[:2]), {}
   for kind, planted in evidence.planted.items():
     rows = evidence.kinds == kind
@@ -87,9 +74,8 @@ def score(evidence: evidence_lib.Evidence) -> Scores:
   mean, spread = odds.mean(0), 2 * odds.std(0)
   mean += planting.prior_log_odds(mean)
   return Scores(
-      parts=parts, score=special.expit(mean),
-      low=special.expit(mean - spread), high=special.expit(mean + spread),
-      held_out=held_out)
+      score=special.expit(mean), low=special.expit(mean - spread),
+      high=special.expit(mean + spread), held_out=held_out)
 
 
 def _auroc(odds, faulty):
@@ -97,20 +83,6 @@ def _auroc(odds, faulty):
   if len(set(faulty[known].tolist())) < 2:
     return None
   return metrics_lib.auroc(odds[known], faulty[known])
-
-
-def _above_usual(evidence):
-  """Returns disagreements that are comparable between kinds, float [N].
-
-  A disagreement D is scaled to (D - m) / (1 - m), where m is the median
-  disagreement with exact masks of the validation split that were drawn as the
-  same kind.
-  """
-  usual = np.zeros(len(evidence.kinds))
-  for kind, values in evidence.references['val'].items():
-    usual[evidence.kinds == kind] = np.median(values)
-  return (evidence.disagreements.mean(0) - usual) / np.maximum(
-      1 - usual, _MIN_ROOM)
 
 
 def estimate_faulty(
@@ -247,13 +219,12 @@ def evaluate(
 
   Returns:
     None if no annotation, or every annotation, has a planted fault. Otherwise:
-    `auroc` of the score, `auroc_of_part` for each entry of `scores.parts`, and
-    `auroc_by_fault`; `precision_of_first`, the share of faulty annotations
-    among the first suspects; `confusion`, the number of annotations for each
-    planted fault and stated reason; `share_sure`, the share of annotations
-    whose interval lies on one side of 0.5; and the shares of these
-    (`right_where_sure`) and of the others (`right_where_not`) whose score is on
-    the right side of 0.5.
+    `auroc` of the score, and `auroc_by_fault`; `precision_of_first`, the share
+    of faulty annotations among the first suspects; `confusion`, the number of
+    annotations for each planted fault and stated reason; `share_sure`, the
+    share of annotations whose interval lies on one side of 0.5; and the shares
+    of these (`right_where_sure`) and of the others (`right_where_not`) whose
+    score is on the right side of 0.5.
   """
   faulty = faults != ''
   if not faulty.any() or faulty.all():
@@ -269,9 +240,6 @@ def evaluate(
   right = (scores.score > 0.5) == faulty
   return {
       'auroc': metrics_lib.auroc(scores.score, faulty),
-      'auroc_of_part': {
-          name: metrics_lib.auroc(values, faulty)
-          for name, values in scores.parts.items()},
       'auroc_by_fault': {
           str(fault): metrics_lib.auroc(
               scores.score[~faulty | (faults == fault)],
