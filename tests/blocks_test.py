@@ -13,9 +13,9 @@ from data_prep.shared import html_plots
 import numpy as np
 from PIL import Image
 
-from experiments.benchmarks import synthetic_reports
 from experiments.reports import blocks
 from tests import html_pages
+from tests import synthetic_reports
 from tests import tiny
 
 _PICTURE = blocks.Picture('data:image/webp;base64,AA==', 4, 3)

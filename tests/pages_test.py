@@ -12,7 +12,6 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
-from experiments.benchmarks import synthetic_reports
 from experiments.building import input_pipeline
 from experiments.evaluation import scoring
 from experiments.reports import blocks
@@ -20,6 +19,7 @@ from experiments.reports import pages
 from experiments.reports import plots
 from tests import binaries
 from tests import html_pages
+from tests import synthetic_reports
 from tests import tiny
 
 
@@ -207,7 +207,7 @@ class ReportCheckTest(absltest.TestCase):
   def test_says_what_it_needs(self):
     with (mock.patch.dict(sys.modules, {'websockets.sync': None}),
           contextlib.redirect_stdout(io.StringIO()) as out):
-      binaries.load('experiments.benchmarks.report_check').main([])
+      binaries.load('tests.report_check').main([])
     self.assertEqual(out.getvalue(), 'Skipped: needs the package websockets.\n')
 
 

@@ -1,6 +1,6 @@
 r"""Checks HTML reports in a headless Chromium, mostly by using the keyboard.
 
-python -m experiments.benchmarks.report_check --screenshots=FOLDER [FILE ...]
+python -m tests.report_check --screenshots=FOLDER [FILE ...]
 
 It needs `chromium` on the PATH and the package `websockets`; if either is
 missing, it ends with a message of one line. Without files, it writes the
@@ -39,7 +39,7 @@ import urllib.request
 from absl import app
 from absl import flags
 
-from experiments.benchmarks import synthetic_reports
+from tests import synthetic_reports
 
 _NUM_CASES = flags.DEFINE_integer(
     'num_cases', 1000, 'Of each report that is made up.', lower_bound=20)
