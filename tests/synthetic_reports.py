@@ -78,9 +78,7 @@ def write_evaluation(path: str, num_cases: int, *, size: int = 128) -> None:
   pages.write_evaluation_report(
       path, title=f'{NAMES[0]}: test', classes=_CLASSES,
       results={'step': 400, 'dice': 0.8, 'dice_interval_95': [0.75, 0.84],
-               'per_class': per_class}, cases=cases,
-      details={'Config': {'name': NAMES[1], 'sizes': (16, 32)},
-               'Versions': {'numpy': np.__version__}})
+               'per_class': per_class}, cases=cases)
 
 
 def write_audit(path: str, num_suspects: int, *, size: int = 128) -> None:
@@ -118,7 +116,7 @@ def write_audit(path: str, num_suspects: int, *, size: int = 128) -> None:
           [NAMES[0] if i % 9 == 0 else '' for i in range(2 * num_suspects)],
           steps, history, {'share_at_0': (history == 0).mean(axis=1),
                            'mean': history.mean(axis=1)}),
-      suspects=suspects, details={'Config': {'seed': 0}})
+      suspects=suspects)
 
 
 WRITERS: dict[str, Callable[..., None]] = {

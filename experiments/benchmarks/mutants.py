@@ -47,9 +47,6 @@ TESTS = {
 }
 _MODULES = flags.DEFINE_list('modules', list(TESTS), 'Modules to try.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Of the changes.')
-_RETRY = flags.DEFINE_bool(
-    'retry', False, 'Plant those again that lived, with the tests of the last '
-    'commit, which must not have changed the modules.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Clone, sessions, results.')
 
 _MOST_SECONDS = 3600  # The time limit for the tests of an unchanged module.
@@ -179,10 +176,6 @@ def try_module(module: str, workdir: str) -> list[dict[str, str]]:
     os.rename(session + '.new', session)
   with work_db.use_db(session) as db:
     pending = list(db.pending_work_items)
-    if _RETRY.value:
-      pending = [item for item, result in db.completed_work_items if
-                 result.test_outcome == work_item.TestOutcome.SURVIVED
-                 ] + pending
     start = time.time()
     if pending:
       outcome, _ = testing.run_tests(command, _MOST_SECONDS)
@@ -229,16 +222,6 @@ def main():
   os.chdir(tree)
   # Undo the change that a killed session may have left in the code.
   subprocess.run(['git', 'checkout', '--quiet', '--', '.'], check=True)
-  if _RETRY.value:
-    subprocess.run(['git', 'fetch', '--quiet'], check=True)
-    changed = subprocess.run(
-        ['git', 'diff', '--quiet', 'HEAD', 'origin/HEAD', '--',
-         *_MODULES.value], check=False).returncode
-    if changed:
-      raise binary.UserError(
-          f'--retry: a module has changed since {_WORKDIR.value} was begun; '
-          'use another --workdir.')
-    subprocess.run(['git', 'merge', '--quiet', 'origin/HEAD'], check=True)
   python_logging.getLogger('cosmic_ray').setLevel(python_logging.WARNING)
   os.environ.update(
       PYTHONPATH=tree,

@@ -99,11 +99,56 @@ def evaluate_folders(
   pairs = _pair(predictions, references, options.missing_is_empty)
   folders = pixels.open_folder(pathlib.Path(predictions)), pixels.open_folder(
       pathlib.Path(references))
+  read = lambda name: _read_pair(*pairs[name], folders, options)
+  found = _survey(pairs, read)
+  classes = _choose_classes(found, options)
+  _print_notices(found)
+  in_mm = None not in found.spacings.values()
+
+  def score():
+    for name in pairs:
+      first, second = (m.label_map for m in read(name))
+      scores = scoring.score_case(
+          first, second, num_classes=len(classes),
+          spacing=found.spacings[name] if in_mm else None,
+          tolerance=options.tolerance)
+      on_case(_shown(
+          name, scoring.named_scores(scores, classes), first, second))
+      yield scoring.ScoredCase(name, name, scores)
+
+  scored = scoring.evaluate_cases(
+      score(), classes, tolerance=options.tolerance, in_mm=in_mm)
+  return scored._replace(results={
+      'num_missing_predictions': sum(p is None for p, _ in pairs.values()),
+  } | scored.results)
+
+
+class _Survey(NamedTuple):
+  """What a first look at all pairs has found.
+
+  Attributes:
+    problems: one sentence for each pair that cannot be compared.
+    highest: highest class that occurs.
+    has_255: whether a reference holds 255.
+    spacings: name of each pair -> millimetres per pixel, or None.
+    turned: names of the predictions that were turned.
+    odd: pairs of a notice and the name of the pair that it is about.
+  """
+
+  problems: list[str]
+  highest: int
+  has_255: bool
+  spacings: dict[str, tuple[float, ...] | None]
+  turned: list[str]
+  odd: list[tuple[str, str]]
+
+
+def _survey(names, read):
   problems, highest, has_255, spacings = [], 0, False, {}
   turned, odd = [], []
-  for name, (predicted, reference) in pairs.items():
+  for name in names:
     try:
-      first, second = _read_pair(predicted, reference, folders, options)
+      first, second = read(name)
       highest = max(highest, _highest(first), _highest(second))
       spacings[name] = second.spacing_mm
       has_255 |= bool(np.any(second.label_map == types.UNLABELLED))
@@ -114,7 +159,13 @@ def evaluate_folders(
           odd.extend((text, name) for text in mask.volume.notices)
     except pixels.WrongFile as wrong:
       problems.append(f'{name}: {wrong.what} ({wrong.found}): {wrong.fix}')
-  if has_255 and not highest and options.reference_values is None:
+  return _Survey(problems, highest, has_255, spacings, turned, odd)
+
+
+def _choose_classes(found, options):
+  """Returns the names of the classes; raises an error if pairs do not fit."""
+  problems, highest = [*found.problems], found.highest
+  if found.has_255 and not highest and options.reference_values is None:
     problems.append(
         'the references hold 0 and 255 alone: say whether 255 is a class '
         '(--mask_values=0:0,255:1) or unlabelled (--mask_values=0:0,255:255)')
@@ -129,33 +180,17 @@ def evaluate_folders(
     raise binary.UserError('\nError: '.join(
         problems[:20] + (
             [grammar.counted(rest, 'more problem')] if rest > 0 else [])))
-  in_mm = None not in spacings.values()
-  if turned:
-    print(f'notice: {_some(turned, "prediction", "are")} stored flipped or '
-          'with other axes than the reference, and turned to its grid',
+  return classes
+
+
+def _print_notices(found):
+  if found.turned:
+    print(f'notice: {_some(found.turned, "prediction", "are")} stored flipped '
+          'or with other axes than the reference, and turned to its grid',
           file=sys.stderr)
-  for text in sorted({text for text, _ in odd}):
-    names = sorted({name for other, name in odd if other == text})
+  for text in sorted({text for text, _ in found.odd}):
+    names = sorted({name for other, name in found.odd if other == text})
     print(f'notice: {_some(names, "volume")}: {text}', file=sys.stderr)
-
-  def score():
-    for name, (predicted, reference) in pairs.items():
-      first, second = (
-          m.label_map
-          for m in _read_pair(predicted, reference, folders, options))
-      spacing = spacings[name] if in_mm else None
-      scores = scoring.score_case(
-          first, second, num_classes=len(classes), spacing=spacing,
-          tolerance=options.tolerance)
-      on_case(_shown(
-          name, scoring.named_scores(scores, classes), first, second))
-      yield scoring.ScoredCase(name, name, scores)
-
-  found = scoring.evaluate_cases(
-      score(), classes, tolerance=options.tolerance, in_mm=in_mm)
-  return found._replace(results={
-      'num_missing_predictions': sum(p is None for p, _ in pairs.values()),
-  } | found.results)
 
 
 def _shown(name, scores, prediction, reference):

@@ -172,7 +172,6 @@ def write_evaluation_report(
     classes: Sequence[str],
     results: Mapping[str, Any],
     cases: Sequence[scoring.EvaluatedCase],
-    details: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
   """Writes the report of an evaluation.
 
@@ -185,8 +184,6 @@ def write_evaluation_report(
     classes: names of the K classes; index 0 is the background.
     results: tree of numbers; a pair of numbers is an interval.
     cases: cases in any order.
-    details: title of each table that a reader can unfold -> its keys and
-      values, such as {'Config': {...}}; they may be nested.
 
   Raises:
     OSError: if the file cannot be written.
@@ -194,7 +191,6 @@ def write_evaluation_report(
   page = blocks.page(title, [sections.legend(classes)], [
       sections.section('Results', blocks.tables(results)),
       *_case_sections(cases, 'The CSV file lists all cases.'),
-      sections.details(details or {}),
   ])
   html_page.write(path, page)
 
@@ -206,7 +202,6 @@ def write_audit_report(
     classes: Sequence[str],
     summary: AuditSummary,
     suspects: Sequence[Suspect],
-    details: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
   """Writes the report of an audit.
 
@@ -217,7 +212,6 @@ def write_audit_report(
     summary: findings about all instances.
     suspects: suspect instances, in the order to show them; only the first 1,000
       are shown.
-    details: as in `write_evaluation_report`.
 
   Raises:
     OSError: if the file cannot be written.
@@ -238,7 +232,6 @@ def write_audit_report(
       sections.section('All suspects', sections.cases_list(
           items, label='instance', sorted_by='rank',
           total_bytes=sections.LIST_BYTES)),
-      sections.details(details or {}),
   ])
   html_page.write(path, page)
 
@@ -295,9 +288,7 @@ def _evaluated(records, classes, counts, predictions):
   return [
       scoring.EvaluatedCase(
           ids[n], subjects[n],
-          {f'{metric}_{name}': float(values[n, c])
-           for c, name in enumerate(classes) if c
-           for metric, values in scores.items()},
+          scoring.named_scores({m: v[n] for m, v in scores.items()}, classes),
           record['image'], record['truth'], predictions[n])
       for n, record in enumerate(records)]
 

@@ -255,9 +255,6 @@ def align(results: Sequence[Cases]) -> Aligned:
           f'No {what} is in all of {", ".join(r.path for r in results)}: are '
           'they results on the same split of the same set?')
   subjects = [_subject(results, i) for i in ids]
-  # A subject named 'x' and a case 'x' without a subject are different groups.
-  keys = [(s, '') if s else ('', i) for s, i in zip(subjects, ids, strict=True)]
-  numbers = {key: n for n, key in enumerate(sorted(set(keys)))}
   by_class = lambda rows: np.array([
       [rows(r)[i][[r.classes.index(c) for c in classes]] for i in ids]
       for r in results])
@@ -265,7 +262,7 @@ def align(results: Sequence[Cases]) -> Aligned:
       names=tuple(r.name for r in results),
       ids=tuple(ids),
       subjects=tuple(subjects),
-      groups=np.array([numbers[key] for key in keys]),
+      groups=_group_numbers(subjects, ids),
       classes=tuple(classes),
       scores=by_class(lambda r: r.scores),
       num_left_out=tuple(len(r.scores) - len(ids) for r in results),
@@ -273,6 +270,14 @@ def align(results: Sequence[Cases]) -> Aligned:
           tuple(c for c in r.classes if c not in classes) for r in results),
       unproven=by_class(lambda r: r.unproven),
   )
+
+
+def _group_numbers(subjects, ids):
+  """Numbers the subjects; a case without a subject is its own, int [N]."""
+  # A subject named 'x' and a case 'x' without a subject are different groups.
+  keys = [(s, '') if s else ('', i) for s, i in zip(subjects, ids, strict=True)]
+  numbers = {key: n for n, key in enumerate(sorted(set(keys)))}
+  return np.array([numbers[key] for key in keys])
 
 
 def _subject(results, case):

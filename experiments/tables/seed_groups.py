@@ -23,8 +23,6 @@ from experiments.tables import paired
 from experiments.tables import right_empty
 from experiments.tables import sweep_statistics
 
-_NUM_RESAMPLES = 2000
-
 
 class Group(NamedTuple):
   """One result: a run, or the mean of several runs.
@@ -181,17 +179,7 @@ def compare(
   """
   found = right_empty.pair(aligned, metric=metric)
   rows = [list(group.rows) for group in groups]
-  results = aligned._replace(
-      names=tuple(group.name for group in groups),
-      scores=np.array([metrics_lib.mean_of_counted(aligned.scores[r], axis=0)
-                       for r in rows]),
-      num_left_out=tuple(
-          max(aligned.num_left_out[i] for i in r) for r in rows),
-      classes_left_out=tuple(
-          tuple(dict.fromkeys(
-              c for i in r for c in aligned.classes_left_out[i]))
-          for r in rows),
-      unproven=None)
+  results = _averaged(aligned, groups)
   # The plain mean over runs is right: `right_empty.pair` leaves each cell nan
   # either in all runs or in none.
   merged = right_empty.Paired(
@@ -212,6 +200,22 @@ def compare(
       pair['verdict'], pair['words'] = paired.judge(
           pair, higher_is_better=report['higher_is_better'])
   return Comparison(results, right_empty.case_scores(merged), report)
+
+
+def _averaged(aligned, groups):
+  """Returns the results whose scores are the means over groups of runs."""
+  rows = [list(group.rows) for group in groups]
+  return aligned._replace(
+      names=tuple(group.name for group in groups),
+      scores=np.array([metrics_lib.mean_of_counted(aligned.scores[r], axis=0)
+                       for r in rows]),
+      num_left_out=tuple(
+          max(aligned.num_left_out[i] for i in r) for r in rows),
+      classes_left_out=tuple(
+          tuple(dict.fromkeys(
+              c for i in r for c in aligned.classes_left_out[i]))
+          for r in rows),
+      unproven=None)
 
 
 def _describe(alone, together, subjects, group):
@@ -280,12 +284,4 @@ def difference_interval(
   first, second, groups = first[:, counted], second[:, counted], groups[counted]
   if same_seeds:
     return sweep_statistics.bootstrap_interval(second - first, groups)
-  rng = np.random.default_rng(0)
-  draw = lambda n: rng.multinomial(n, np.full(n, 1 / n), size=_NUM_RESAMPLES)
-  _, index = np.unique(groups, return_inverse=True)
-  subjects = draw(index.max() + 1)
-  means = [
-      sweep_statistics.resampled_means(
-          scores, index, subjects, draw(len(scores)))
-      for scores in (first, second)]
-  return tuple(np.nanquantile(means[1] - means[0], [0.025, 0.975]).tolist())
+  return sweep_statistics.bootstrap_interval(second, groups, minus=first)

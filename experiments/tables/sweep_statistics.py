@@ -78,6 +78,7 @@ def bootstrap_interval(
     scores: np.ndarray,
     groups: np.ndarray,
     *,
+    minus: np.ndarray | None = None,
     num_resamples: int = 2000,
     seed: int = 0,
 ) -> tuple[float, float]:
@@ -96,6 +97,9 @@ def bootstrap_interval(
   Args:
     scores: scores of all seeds, float [S, N].
     groups: index of each case's subject, int [N].
+    minus: scores of a second result with T other seeds, float [T, N]; the
+      interval is then that of the difference. The subjects of a resample are
+      the same for both results, and the seeds are drawn separately.
     num_resamples: number of resamples.
     seed: seed of the resampling.
 
@@ -108,18 +112,15 @@ def bootstrap_interval(
   rng = np.random.default_rng(seed)
   draw = lambda n: rng.multinomial(n, np.full(n, 1 / n), size=num_resamples)
   seeds, subjects = draw(len(scores)), draw(index.max() + 1)
-  means = resampled_means(scores, index, subjects, seeds)
+  means = _resampled_means(scores, index, subjects, seeds)
+  if minus is not None:
+    means -= _resampled_means(minus, index, subjects, draw(len(minus)))
   tail = (1 - _LEVEL) / 2
   low, high = np.nanquantile(means, [tail, 1 - tail])
   return float(low), float(high)
 
 
-def resampled_means(
-    scores: np.ndarray,
-    index: np.ndarray,
-    subjects: np.ndarray,
-    seeds: np.ndarray,
-) -> np.ndarray:
+def _resampled_means(scores, index, subjects, seeds):
   """Returns the mean over drawn seeds of the mean over drawn cases.
 
   Args:
