@@ -1,7 +1,7 @@
 """Run folders that are edited, damaged or somebody else's: one line each.
 
 The binaries, and the folders that need checkpoints:
-`experiments.benchmarks.foreign_runs`.
+`tests.long.foreign_runs`.
 """
 
 import pathlib
@@ -12,7 +12,6 @@ from absl.testing import parameterized
 
 from experiments import binary
 from experiments import launcher
-from experiments.benchmarks import foreign_runs
 from experiments.building import input_pipeline
 from experiments.reports import plots
 from experiments.saving import run_folder
@@ -20,6 +19,7 @@ from experiments.saving import run_log
 from experiments.saving import run_schema
 from experiments.training import refining
 from tests import tiny
+from tests.long import foreign_runs
 
 
 def _read(folder):

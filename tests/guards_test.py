@@ -14,13 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.benchmarks import poison
 from hybridseg import guards
 from hybridseg import losses
 from hybridseg import parallel
 from hybridseg import train_step as train_step_lib
 from hybridseg import types
 from tests import tiny_step as tiny
+from tests.long import poison
 
 _NUM_STRONG, _NUM_WEAK = 4, 8
 # Channels behind the intensity: what is added where.

@@ -1,6 +1,6 @@
 r"""Tests that nan and infinite numbers never get into the training state.
 
-python -m experiments.benchmarks.bad_numbers --num_injections=1000
+python -m tests.long.bad_numbers --num_injections=1000
 
 Runs training steps of two small U-Nets on random data. Each step gets a bad
 number, nan, inf or -inf, at a random place, which is called a door here. The
@@ -36,7 +36,7 @@ import numpy as np
 import optax
 
 from experiments import binary
-from experiments.benchmarks import poison
+from tests.long import poison
 
 _NUM_INJECTIONS = flags.DEFINE_integer(
     'num_injections', 1000, 'Bad numbers, over all variants.', lower_bound=1)

@@ -1,6 +1,6 @@
 r"""Tests that every damage to the newest checkpoint of a run is detected.
 
-python -m experiments.benchmarks.corruption_test --num_corruptions=1000
+python -m tests.long.corruption --num_corruptions=1000
 
 Damages the checkpoint in random ways. After each damage, the checkpoint must be
 refused with one warning that names it, and the state of the previous checkpoint
@@ -26,12 +26,12 @@ from absl import flags
 from absl import logging
 
 from experiments import binary
-from experiments.benchmarks import tiny_runs
 from experiments.building import input_pipeline
 from experiments.building import parts
 from experiments.saving import checkpoints as checkpoints_lib
 from experiments.saving import run_folder
 from experiments.training import trainer
+from tests.long import tiny_runs
 
 _NUM_CORRUPTIONS = flags.DEFINE_integer(
     'num_corruptions', 1000, 'Corruptions to try.', lower_bound=1)
@@ -142,7 +142,7 @@ class _Warnings(python_logging.Handler):
 
 
 def main():
-  folder = tempfile.mkdtemp(prefix='corruption_test_')
+  folder = tempfile.mkdtemp(prefix='corruption_')
   config = tiny_runs.config(
       tiny_runs.prepare(folder), train_steps=8, checkpoint_every_steps=4,
       eval_every_steps=8)

@@ -1,6 +1,6 @@
 r"""Tests that edited, damaged and foreign run folders give one-line errors.
 
-python -m experiments.benchmarks.foreign_runs --run=runs/phantom \
+python -m tests.long.foreign_runs --run=runs/phantom \
     --workdir=runs/foreign
 
 For each of `CASES`, copies a finished run, damages the copy, and calls the code

@@ -1,7 +1,7 @@
 r"""Tests that a run which is killed at random moments resumes exactly.
 
-python -m experiments.benchmarks.kill_test --num_stops=300 --signal=KILL
-python -m experiments.benchmarks.kill_test --num_stops=50 --signal=TERM
+python -m tests.long.kill --num_stops=300 --signal=KILL
+python -m tests.long.kill --num_stops=50 --signal=TERM
 
 Each run is killed (KILL) or stopped (TERM) again and again at random moments,
 also during saves, until it is finished. Its metrics, log and tables must then
@@ -29,8 +29,8 @@ from absl import flags
 import jax
 
 from experiments import binary
-from experiments.benchmarks import tiny_runs
 from experiments.saving import checkpoints
+from tests.long import tiny_runs
 
 _NUM_STOPS = flags.DEFINE_integer(
     'num_stops', 300, 'Signals to send.', lower_bound=1)
@@ -41,7 +41,7 @@ _FOLDER = flags.DEFINE_string(
 
 
 def main():
-  folder = _FOLDER.value or tempfile.mkdtemp(prefix='kill_test_')
+  folder = _FOLDER.value or tempfile.mkdtemp(prefix='kill_')
   os.makedirs(folder, exist_ok=True)
   jax.config.update('jax_compilation_cache_dir', os.path.join(folder, 'cache'))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)

@@ -1,6 +1,6 @@
 r"""Tests that stops and the number of workers do not change a run's results.
 
-python -m experiments.benchmarks.resume_test
+python -m tests.long.resume
 
 Trains a tiny run without a stop, then again: without a change, with stops after
 every step, and with other numbers of workers. The metrics, the log and the
@@ -26,8 +26,8 @@ from absl import logging
 import jax
 
 from experiments import binary
-from experiments.benchmarks import tiny_runs
 from experiments.training import trainer
+from tests.long import tiny_runs
 
 _NUM_STEPS = flags.DEFINE_integer('num_steps', 50, 'Of the run.', lower_bound=2)
 _NUM_REPEATS = flags.DEFINE_integer('num_repeats', 20, 'Of the same run.')
@@ -46,7 +46,7 @@ def _train(config, workdir, stop_at=None):
 
 def main():
   logging.set_verbosity(logging.ERROR)
-  folder = tempfile.mkdtemp(prefix='resume_test_')
+  folder = tempfile.mkdtemp(prefix='resume_')
   jax.config.update('jax_compilation_cache_dir', os.path.join(folder, 'cache'))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
   config = tiny_runs.config(
