@@ -144,7 +144,7 @@ class TrainReportTest(absltest.TestCase):
         weights, dataset.splits['train_weak'], number=9)
     size = (tiny.IMAGE_SIZE, tiny.IMAGE_SIZE)
     path = os.path.join(tiny.temp_dir(self), 'report.html')
-    pages.write_train_report(path, **dict(
+    run = pages.TrainedRun(
         results={'step': 4, 'test': {
             'dice': 0.5, 'dice_interval_95': [0.4, 0.6],
             'num_cases_counted': 10, 'per_class': {'lesion': {'dice': 0.5}}}},
@@ -154,11 +154,13 @@ class TrainReportTest(absltest.TestCase):
                  'indicators': np.stack([np.ones(num_weak), weights])},
         config={'input': {'data_dir': '<there>'}},
         sessions=[{'commit': 'abc', 'versions': {'jax': '1'}}],
-        dataset=dataset, weights=weights, weak_rows=rows,
+        dataset=dataset, weights=weights)
+    pages.write_train_report(
+        path, run._replace(**changes), weak_rows=rows,
         weak_predictions=np.ones((len(rows), *size), np.uint8),
         test_counts=rng.uniform(
             size=(num_test, len(dataset.classes), 3)).astype(np.float32),
-        test_predictions=np.ones((num_test, *size), np.uint8)) | changes)
+        test_predictions=np.ones((num_test, *size), np.uint8))
     return _read(path), dataset, weights
 
   def test_holds_what_a_run_found(self):

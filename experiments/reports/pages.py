@@ -89,16 +89,32 @@ class AuditSummary(NamedTuple):
   health: Mapping[str, Sequence[float]]
 
 
+class TrainedRun(NamedTuple):
+  """A finished run.
+
+  Attributes:
+    results: content of metrics.json.
+    lines: lines of log.jsonl.
+    history: `step` [T] and `indicators` [T, N] of `run_log.Log.history`.
+    config: config of the run, as nested dicts.
+    sessions: the sessions that run.json lists.
+    dataset: the set that the run was trained on.
+    weights: final indicators of all weak instances, float [N].
+  """
+
+  results: Mapping[str, Any]
+  lines: Sequence[Mapping[str, Any]]
+  history: Mapping[str, np.ndarray]
+  config: Mapping[str, Any]
+  sessions: Sequence[Mapping[str, Any]]
+  dataset: input_pipeline.Dataset
+  weights: np.ndarray
+
+
 def write_train_report(
     path: str | os.PathLike[str],
+    run: TrainedRun,
     *,
-    results: Mapping[str, Any],
-    lines: Sequence[Mapping[str, Any]],
-    history: Mapping[str, np.ndarray],
-    config: Mapping[str, Any],
-    sessions: Sequence[Mapping[str, Any]],
-    dataset: input_pipeline.Dataset,
-    weights: np.ndarray,
     weak_rows: Sequence[int],
     weak_predictions: np.ndarray,
     test_counts: np.ndarray,
@@ -108,13 +124,7 @@ def write_train_report(
 
   Args:
     path: HTML file to write.
-    results: content of metrics.json.
-    lines: lines of log.jsonl.
-    history: `step` [T] and `indicators` [T, N] of `run_log.Log.history`.
-    config: config of the run, as nested dicts.
-    sessions: the sessions that run.json lists.
-    dataset: the set that the run was trained on.
-    weights: final indicators of all weak instances, float [N].
+    run: the run.
     weak_rows: positions in train_weak of the instances to show, least trusted
       first.
     weak_predictions: predictions for these instances, uint8
@@ -125,6 +135,7 @@ def write_train_report(
   Raises:
     OSError: if the file cannot be written.
   """
+  dataset, results, weights = run.dataset, run.results, run.weights
   classes, weak_records = dataset.classes, dataset.splits['train_weak']
   column = lambda name: input_pipeline.column(weak_records, name)
   ids, faults = column('instance_id'), column('fault')
@@ -141,10 +152,10 @@ def write_train_report(
       [f'<p>{intro}</p>', sections.legend(classes)], [
           sections.section('Results', blocks.tables(
               {k: v for k, v in results.items() if k not in plain})),
-          sections.section('Curves', sections.curves(lines)),
+          sections.section('Curves', sections.curves(run.lines)),
           sections.section('Indicators', html_plots.side_by_side(
               *sections.indicator_plots(
-                  history['step'], history['indicators'][:, ids],
+                  run.history['step'], run.history['indicators'][:, ids],
                   _kinds(weak_records), faults),
               sections.quality_plot(weights[ids], column('quality'), faults))),
           *_case_sections(
@@ -159,8 +170,8 @@ def write_train_report(
               'all.'),
           # Reports may be sent to others, and so must not show local paths.
           sections.details(session_lib.without_paths(
-              {'Run': plain, 'Config': config} | {
-                  f'Session {i}': s for i, s in enumerate(sessions, 1)})),
+              {'Run': plain, 'Config': run.config} | {
+                  f'Session {i}': s for i, s in enumerate(run.sessions, 1)})),
       ])
   html_page.write(path, page)
 

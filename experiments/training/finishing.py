@@ -132,11 +132,12 @@ def _write_pictures(session, outcome):
   plots.plot_indicators(
       path('indicators.png'), weights=weights, records=weak_records)
   least = plots.least_trusted(weights, weak_records, number=200)
-  pages.write_train_report(
-      path('report.html'), results=outcome.results, lines=lines,
-      history=session.log.history(),
+  run = pages.TrainedRun(
+      results=outcome.results, lines=lines, history=session.log.history(),
       config=run_folder.read_config(session.workdir).to_dict(),
       sessions=run_folder.read_sessions(session.workdir), dataset=dataset,
-      weights=weights, weak_rows=least, weak_predictions=predict(least),
-      test_counts=outcome.counts['test'],
+      weights=weights)
+  pages.write_train_report(
+      path('report.html'), run, weak_rows=least,
+      weak_predictions=predict(least), test_counts=outcome.counts['test'],
       test_predictions=outcome.test_predictions)
