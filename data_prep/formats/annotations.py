@@ -114,15 +114,7 @@ def to_annotation(
   if found.field is None:
     return {'kind': found.name, 'labels': sorted({*labels} - {0})}
   if kind == 'point' and options.points_are == 'extreme_points':
-    grouped = [values[i : i + 4] for i in range(0, len(values), 4)]
-    if len(values) % 4 or any(
-        len(set(labels[i : i + 4])) > 1 for i in range(0, len(labels), 4)):
-      report.wrong_shape('extreme points come in fours of one class',
-                         grammar.counted(len(values), 'point'),
-                         'add the missing one')
-      return None
-    return {'kind': 'extreme_points', 'extreme_points': grouped,
-            'labels': labels[::4]}
+    return _extreme_points(labels, values, report)
   annotation = {'kind': found.name, found.field: values, 'labels': labels}
   if found.has_width:
     widths = {s.width for s in shapes if s.width is not None}
@@ -131,6 +123,18 @@ def to_annotation(
                   'is taken for all')
     annotation['width'] = max(widths, default=options.stroke_width)
   return annotation
+
+
+def _extreme_points(labels, values, report):
+  """Returns the annotation of points in groups of four, or None if wrong."""
+  fours = range(0, len(values), 4)
+  if len(values) % 4 or any(len(set(labels[i : i + 4])) > 1 for i in fours):
+    report.wrong_shape('extreme points come in fours of one class',
+                       grammar.counted(len(values), 'point'),
+                       'add the missing one')
+    return None
+  return {'kind': 'extreme_points', 'labels': labels[::4],
+          'extreme_points': [values[i : i + 4] for i in fours]}
 
 
 def _numbered(shapes, classes, usual, is_chosen):

@@ -292,15 +292,9 @@ def _read_shapes(annotation, label, item, report):
   if segmentation:
     if not isinstance(segmentation, list):
       raise ValueError('segmentation is neither polygons nor run lengths')
-    shapes = []
-    for ring in segmentation:
-      if not isinstance(ring, list) or len(ring) % 2 or len(ring) < 6:
-        raise ValueError('a polygon needs x and y of at least 3 points')
-      values = [sources.number(v) for v in ring]
-      shapes.append(drawn.Shape(
-          'polygon', label, [list(p) for p in zip(
-              values[::2], values[1::2], strict=True)]))
-    item.shapes.extend(shapes)
+    # Append all rings or, if one of them is malformed, none.
+    item.shapes.extend([drawn.Shape('polygon', label, sources.outline(ring))
+                        for ring in segmentation])
     return
   box = annotation.get('bbox')
   # Some tools write a box of 0 x 0 if they find no outline around keypoints.

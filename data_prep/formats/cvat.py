@@ -11,8 +11,6 @@ picture, so neither their labels nor those of their parts are classes.
 import pathlib
 import xml.etree.ElementTree as ET
 
-import numpy as np
-
 from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep.drawing import rle
@@ -224,8 +222,6 @@ def _write_shape(image, shape):
 
 def _write_mask(shape):
   x0, y0, x1, y1 = drawn.box_around(shape) or (0, 0, 1, 1)
-  flat = rle.decode_rle(shape.value)[y0:y1, x0:x1].ravel()
-  changes = np.flatnonzero(np.diff(flat, prepend=False))
-  runs = np.diff([0, *changes, flat.size]).tolist()
+  runs = rle.runs_of(rle.decode_rle(shape.value)[y0:y1, x0:x1].ravel())
   return {'rle': ', '.join(map(str, runs)), 'left': str(x0), 'top': str(y0),
           'width': str(x1 - x0), 'height': str(y1 - y0)}

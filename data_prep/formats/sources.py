@@ -390,6 +390,17 @@ def points(values: Any) -> list[list[float]]:
   return result
 
 
+def outline(values: list[Any]) -> list[list[float]]:
+  """Returns the points [[x, y], ...] of an outline given as x, y, x, y, ...
+
+  Raises:
+    ValueError: if the values are malformed, or fewer than 3 points.
+  """
+  if not isinstance(values, list) or len(values) % 2 or len(values) < 6:
+    raise ValueError('a polygon needs x and y of at least 3 points')
+  return points([*zip(values[::2], values[1::2], strict=True)])
+
+
 def text(value: Any) -> str:
   """Returns a name from a file; raises ValueError if it cannot be a name."""
   if not isinstance(value, (str, int)) or isinstance(value, bool):

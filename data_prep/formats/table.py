@@ -228,9 +228,7 @@ def _shape(kind, line):
   values = [sources.number(v) for v in line[kind].split()]
   label = sources.text(line.get('label') or '')
   if kind == 'polygon':
-    if len(values) < 6 or len(values) % 2:
-      raise ValueError('a polygon needs x and y of at least 3 points')
-    values = [list(p) for p in zip(values[::2], values[1::2], strict=True)]
+    values = sources.outline(values)
   elif len(values) != (
       length := annotation_kinds.OF_SHAPE[kind].num_values):
     raise ValueError(f'a {kind} needs {length} numbers, not {len(values)}')

@@ -355,16 +355,14 @@ def _choose_roles(rows, weak, root, plan):
       len(drawn), np.random.default_rng([plan.seed, 3]),
       fault_fraction=plan.fault_fraction, kinds=kinds) if kinds else []
   plans = {r.id: p for r, p in zip(drawn, plans, strict=False)}
-  problems = []
-  for row in drawn:
-    if given.get(row.id) == 'unlabelled':
-      plans.pop(row.id, None)
-    elif given.get(row.id) == 'weak' and plans.get(
-        row.id, {'kind': 'none'})['kind'] == 'none':
-      problems.append(manifest_lib.Problem(
-          'its role is weak, but all that is known of it is an exact mask', '',
-          'simulate a weak label (--simulate), or make it strong or unlabelled',
-          id=row.id, file=str(plan.splits_file)))
+  plans = {k: p for k, p in plans.items()
+           if p['kind'] != 'none' and given.get(k) != 'unlabelled'}
+  problems = [manifest_lib.Problem(
+      'its role is weak, but all that is known of it is an exact mask', '',
+      'simulate a weak label (--simulate), or make it strong or unlabelled',
+      id=row.id, file=str(plan.splits_file))
+              for row in drawn
+              if given.get(row.id) == 'weak' and row.id not in plans]
   others = {r.id for r in others}
   return [_weaken(r, weak, plans, root, plan.seed) if r.id in others else r
           for r in rows], problems
@@ -385,7 +383,7 @@ def _weaken(row, weak, plans, root, seed):
     return row._replace(
         role='weak', annotation=weak[row.id], evaluation=evaluation)
   plan = plans.get(row.id)
-  if plan is None or plan['kind'] == 'none':
+  if plan is None:
     return row._replace(
         role='unlabelled', annotation=None, evaluation=evaluation)
   try:

@@ -4,6 +4,8 @@ import sys
 import time
 from typing import TextIO
 
+_EVERY_S = 5.0  # Least number of seconds between two lines.
+
 
 def minutes(seconds: float) -> str:
   """Returns a duration as people read it: '2m05s'."""
@@ -26,7 +28,6 @@ class Progress:
       *,
       what: str = '',
       before: int = 0,
-      every_s: float = 5.0,
       to_the_end: bool = False,
       file: TextIO | None = None,
   ):
@@ -38,20 +39,18 @@ class Progress:
       what: the start of every line, such as the name of the pass.
       before: how many items were done before this pass; the speed does not
         count them.
-      every_s: least number of seconds between two lines.
       to_the_end: whether to always print a line after the last item.
       file: where to print; stderr if None.
     """
     self._total, self._noun, self._what = total, noun, what
-    self._before, self._every_s, self._to_the_end = before, every_s, to_the_end
-    self._file = file
+    self._before, self._to_the_end, self._file = before, to_the_end, file
     self._start = self._last_line = time.monotonic()
 
   def __call__(self, done: int) -> None:
     """Reports that `done` items are finished, including the `before` items."""
     now = time.monotonic()
     is_last = self._to_the_end and done == self._total
-    if now - self._last_line < self._every_s and not is_last:
+    if now - self._last_line < _EVERY_S and not is_last:
       return
     self._last_line = now
     speed = (done - self._before) / max(now - self._start, 1e-9)
