@@ -199,9 +199,9 @@ class HarmTest(absltest.TestCase):
   def test_alignment_of_few_pixels_is_seen(self):
     alignment = np.zeros((50, 50))
     alignment[0, :3] = 1e-4, -1e-4, np.nan
-    harm = pages._harm(alignment)  # pylint: disable=protected-access
+    harm = pages.harm_map(alignment)
     np.testing.assert_allclose(harm[0, :3], [-1, 1, 0])
-    np.testing.assert_array_equal(pages._harm(0 * alignment[1:]), 0)  # pylint: disable=protected-access
+    np.testing.assert_array_equal(pages.harm_map(0 * alignment[1:]), 0)
 
 
 class ReportCheckTest(absltest.TestCase):

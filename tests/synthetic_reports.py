@@ -7,6 +7,7 @@ import numpy as np
 
 from experiments.evaluation import scoring
 from experiments.reports import pages
+from experiments.reports import sections
 
 NAMES = (
     '<script>alert(1)</script>',
@@ -92,16 +93,21 @@ def write_audit(path: str, num_suspects: int, *, size: int = 128) -> None:
   rng = np.random.default_rng(1)
   pool = _pool(size, 1)
   kinds = ('box', 'scribble', 'points', 'polygon', 'tag', 'ellipse', 'coarse')
-  alignment = np.sin(np.mgrid[:size, :size].sum(axis=0) / size * 9)
+  alignment = pages.harm_map(
+      np.sin(np.mgrid[:size, :size].sum(axis=0) / size * 9))
   suspects = []
   for i in range(num_suspects):
     image, _, label = pool[i % _POOL]
     score = float(1 - i / num_suspects)
-    suspects.append(pages.Suspect(
-        _name(i), i + 1, score, (score - 0.1, score + 0.1),
-        kinds[i % len(kinds)], _name(i % 5), '', _REASONS[i % len(_REASONS)],
-        float(rng.uniform()), 'shifted' if i % 3 == 0 else '', image, label,
-        pool[(i + 2) % _POOL][1], None if i == 7 else alignment))
+    suspects.append(sections.Item(
+        _name(i), {
+            'rank': i + 1, 'score': score, 'low': score - 0.1,
+            'high': score + 0.1, 'indicator': float(rng.uniform()),
+            'kind': kinds[i % len(kinds)], 'annotator': _name(i % 5),
+            'site': '', 'reason': _REASONS[i % len(_REASONS)],
+            'fault': 'shifted' if i % 3 == 0 else ''},
+        image, {'weak label': label, 'prediction': pool[(i + 2) % _POOL][1]} | (
+            {} if i == 7 else {'alignment': alignment})))
   steps = np.arange(0, 401, 50)
   history = np.clip(
       1 - np.outer(steps / 400, rng.uniform(-0.2, 1, 2 * num_suspects)), 0, 1)

@@ -12,6 +12,7 @@ from experiments.auditing import files
 from experiments.auditing import observer
 from experiments.auditing import ranking
 from experiments.reports import pages
+from experiments.reports import sections
 
 _NUM_SHOWN = 200  # Number of suspects in the report.
 
@@ -43,15 +44,17 @@ def write(
   first = ranking.rank(scores)[:_NUM_SHOWN]
   shown = observer.pictures(run, [records[n] for n in first])
   suspects = [
-      pages.Suspect(
-          rank=place, score=float(scores.score[n]),
-          interval=(float(scores.low[n]), float(scores.high[n])),
-          reason=f'{evidence.reasons[n].name}: {evidence.reasons[n].words}',
-          indicator=float(weights[ids[n]]), image=records[n]['image'],
-          label=records[n]['label'], prediction=picture.prediction,
-          alignment=picture.alignment_map,
-          **{c: str(texts[c][n])
-             for c in ('id', 'kind', 'annotator', 'site', 'fault')})
+      sections.Item(
+          texts['id'][n],
+          {'rank': place, 'score': float(scores.score[n]),
+           'low': float(scores.low[n]), 'high': float(scores.high[n]),
+           'indicator': float(weights[ids[n]]),
+           **{c: str(texts[c][n]) for c in ('kind', 'annotator', 'site')},
+           'reason': f'{evidence.reasons[n].name}: {evidence.reasons[n].words}',
+           'fault': str(texts['fault'][n])},
+          records[n]['image'],
+          {'weak label': records[n]['label'], 'prediction': picture.prediction,
+           'alignment': pages.harm_map(picture.alignment_map)})
       for place, (n, picture) in enumerate(
           zip(first, shown, strict=True), start=1)]
   history = run.last.history

@@ -26,44 +26,6 @@ _ALIGNMENT = (
     'loss, blue ones help it.</p>')
 
 
-class Suspect(NamedTuple):
-  """One suspect weak instance, for `write_audit_report`.
-
-  Attributes:
-    id: id of the instance.
-    rank: position in the ranking; 1 is the most suspect instance.
-    score: score by which the instances are ranked.
-    interval: interval of the score, or (nan, nan).
-    kind: kind of the annotation, such as 'box'.
-    annotator: name of the annotator, or ''.
-    site: name of the site (such as a hospital), or ''.
-    reason: explanation of why the annotation is suspect.
-    indicator: indicator of the instance, in [0, 1].
-    fault: name of the planted fault; '' if there is none or none is known.
-    image: image, uint8 [H, W, C], C = 1 or 3, of any size.
-    label: weak label, uint8 [H, W].
-    prediction: predicted classes, uint8 [H, W].
-    alignment: alignment of each pixel's weak gradient with the strong one,
-      float [H, W]; negative values do harm (red), positive ones help (blue).
-      None if it was not computed.
-  """
-
-  id: str
-  rank: int
-  score: float
-  interval: tuple[float, float]
-  kind: str
-  annotator: str
-  site: str
-  reason: str
-  indicator: float
-  fault: str
-  image: np.ndarray
-  label: np.ndarray
-  prediction: np.ndarray
-  alignment: np.ndarray | None
-
-
 class AuditSummary(NamedTuple):
   """The findings of an audit about all instances together.
 
@@ -212,7 +174,7 @@ def write_audit_report(
     title: str,
     classes: Sequence[str],
     summary: AuditSummary,
-    suspects: Sequence[Suspect],
+    suspects: Sequence[sections.Item],
 ) -> None:
   """Writes the report of an audit.
 
@@ -222,12 +184,11 @@ def write_audit_report(
     classes: names of the K classes; index 0 is the background.
     summary: findings about all instances.
     suspects: suspect instances, in the order to show them; only the first 1,000
-      are shown.
+      are shown. One of their values is 'rank'.
 
   Raises:
     OSError: if the file cannot be written.
   """
-  items = [_suspect_item(suspect) for suspect in suspects]
   page = blocks.page(title, [sections.legend(classes), _ALIGNMENT], [
       sections.section('Summary', blocks.tables(summary.facts)),
       sections.section('Groups', sections.lines_tables(summary.tables)),
@@ -239,9 +200,9 @@ def write_audit_report(
               {blocks.words(n): (summary.steps, v)
                for n, v in summary.health.items()}, x_label='step'))),
       sections.section(
-          'First suspects', sections.gallery(items[:sections.NUM_GALLERY])),
+          'First suspects', sections.gallery(suspects[:sections.NUM_GALLERY])),
       sections.section('All suspects', sections.cases_list(
-          items, label='instance', sorted_by='rank',
+          suspects, label='instance', sorted_by='rank',
           total_bytes=sections.LIST_BYTES)),
   ])
   html_page.write(path, page)
@@ -320,24 +281,15 @@ def _weak_item(record, prediction, weights):
   return sections.Item(str(one('id')), values, record['image'], layers)
 
 
-def _suspect_item(suspect):
-  low, high = suspect.interval
-  values = {
-      'rank': suspect.rank, 'score': suspect.score, 'low': low, 'high': high,
-      'indicator': suspect.indicator, 'kind': suspect.kind,
-      'annotator': suspect.annotator, 'site': suspect.site,
-      'reason': suspect.reason, 'fault': suspect.fault}
-  layers = {'weak label': suspect.label, 'prediction': suspect.prediction}
-  if suspect.alignment is not None:
-    layers['alignment'] = _harm(suspect.alignment)
-  return sections.Item(suspect.id, values, suspect.image, layers)
-
-
-def _harm(alignment):
+def harm_map(alignment: np.ndarray) -> np.ndarray:
   """Returns the negative alignment, scaled so that 99 % of it is in [-1, 1].
 
   Positive values mark harmful pixels. The scale is a quantile and not the
   maximum, because a few pixels are far above all others.
+
+  Args:
+    alignment: alignment of each pixel's weak gradient with the strong one,
+      float [H, W].
   """
   harm = -np.where(np.isfinite(alignment), alignment, 0)
   # Skip zeros: most pixels of an image with a scribble have no alignment.
