@@ -206,8 +206,7 @@ class ReadersTest(parameterized.TestCase):
     (self.source / 'link').symlink_to(self.top)
     getattr(self, f'_{form}')(name.format(self.top))
     before = set(self.top.rglob('*'))
-    imported = registry.FORMATS[form].read(
-        self.source, self.output, options=formats.Options())
+    imported = registry.read(form, self.source, self.output, formats.Options())
     new = set(self.top.rglob('*')) - before
     self.assertTrue(all(self.output in p.parents for p in new), new)
     if form == 'table' and name.startswith('{}'):
@@ -224,8 +223,8 @@ class ReadersTest(parameterized.TestCase):
   def test_ids_of_a_table(self, name):
     (self.source / 'a.csv').write_text(
         f'image,id,subject\ndeep.png,{name.format(self.top)},t\n')
-    imported = registry.FORMATS['table'].read(
-        self.source, self.output, options=formats.Options())
+    imported = registry.read(
+        'table', self.source, self.output, formats.Options())
     self.assertIn('out of its folder', str(imported.problems))
     self.assertEqual(list(self.output.rglob('*.png')), [])
     self.assertFalse((self.top / 'out.png').exists())

@@ -30,7 +30,7 @@ class DatasetJsonTest(source_case.SourceCase):
     (self.source / 'dataset.json').write_text(json.dumps(
         {'labels': labels} | more))
     self.report = assembling.Report(formats.Options(classes=classes))
-    return declared_names.read(self.source, self.report)
+    return declared_names.read(self.source, (), self.report)
 
   @parameterized.parameters(
       ({'background': 0, 'organ': 1, 'ignore': 2},),
@@ -106,7 +106,7 @@ class DatasetJsonTest(source_case.SourceCase):
   def test_ignore_in_classes(self):
     self.report = assembling.Report(formats.Options(
         classes=('background', 'ignore', 'a')))
-    declared = declared_names.read(self.source, self.report)
+    declared = declared_names.read(self.source, (), self.report)
     self.assertEqual(declared.classes, ('background', 'a'))
     self.assertEqual(
         declared.values, {'0': 0, '1': 255, '2': 1, '255': 255})

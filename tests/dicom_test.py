@@ -13,10 +13,9 @@ import tempfile
 from absl.testing import absltest
 from absl.testing import parameterized
 from data_prep import formats
-from data_prep.formats import coco
 from data_prep.formats import dicom
 from data_prep.formats import dicom_objects
-from data_prep.formats import folder
+from data_prep.formats import registry
 from data_prep.shared import pixels
 from experiments import binary
 from experiments.prediction import file_by_file
@@ -164,10 +163,10 @@ class DicomObjectsTest(parameterized.TestCase):
       path.parent.mkdir(parents=True, exist_ok=True)
       path.write_bytes(content)
 
-  def _read(self, module=folder):
+  def _read(self, name='folder'):
     output = self.enterContext(tempfile.TemporaryDirectory())
-    return module.read(
-        self.folder, pathlib.Path(output), options=formats.Options())
+    return registry.read(
+        name, self.folder, pathlib.Path(output), formats.Options())
 
   @parameterized.parameters(
       ('66.4', 'SEG'), ('66.7', 'SEG'), ('66.5', 'SEG'), ('66.1', 'REG'),
@@ -211,7 +210,7 @@ class DicomObjectsTest(parameterized.TestCase):
     self._write({'a.dcm': _dicom(), 's.dcm': _object(_SR), 'l.json': (
         b'{"images": [{"id": 1, "file_name": "a.dcm", "height": 20, "width": '
         b'24}], "annotations": [], "categories": [{"id": 1, "name": "t"}]}')})
-    imported = self._read(coco)
+    imported = self._read('coco')
     self.assertEqual([row.id for row in imported.rows], ['a'])
     self.assertIn('1 DICOM file without a picture (SR 1) is not read',
                   imported.notices)

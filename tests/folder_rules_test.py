@@ -17,8 +17,8 @@ class _Source(source_case.SourceCase):
   def _read(self, files, **options):
     layouts.write(layouts.Layout(files), self.source)
     name = registry.detect_format(self.source)
-    return registry.FORMATS[name].read(
-        self.source, self.output, options=formats.Options(**options))
+    return registry.read(
+        name, self.source, self.output, formats.Options(**options))
 
   def _roles(self, imported):
     return {r.id: r.annotation['kind'] if r.annotation else r.role

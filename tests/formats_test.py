@@ -98,7 +98,7 @@ class RoundTripTest(source_case.SourceCase):
     back.mkdir()
     registry.FORMATS[name].write(manifest, output)
     self.assertEqual(registry.detect_format(output), name)
-    imported = registry.FORMATS[name].read(output, back, options=options)
+    imported = registry.read(name, output, back, options)
     self.assertEqual(imported.problems, [])
     self.assertEqual(imported.classes, _CLASSES)
     return manifest_lib.Manifest(
@@ -155,8 +155,8 @@ class ReadTest(source_case.SourceCase):
 
   def _read(self, name, **options):
     self.assertEqual(registry.detect_format(self.source), name)
-    return registry.FORMATS[name].read(
-        self.source, self.output, options=formats.Options(**options))
+    return registry.read(
+        name, self.source, self.output, formats.Options(**options))
 
   def _coco(self, annotations, **more):
     self._picture('images/a.jpg')

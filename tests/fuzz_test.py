@@ -4,7 +4,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from tests.damage import bombs
-from tests.damage import fuzz
+from tests.long import fuzz
 from tests.damage import seed_sets
 
 

@@ -4,7 +4,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 from data_prep import formats
 from data_prep.formats import label_table
-from data_prep.formats import nifti
+from data_prep.formats import registry
 from data_prep.formats import volumes
 import nibabel
 import numpy as np
@@ -84,8 +84,8 @@ class LabelTableTest(source_case.SourceCase):
       self.write(f'{folder}/v.nii', content)
     if dataset:
       self.write('dataset.json', {'labels': dataset})
-    imported = nifti.read(
-        self.source, self.source, options=formats.Options(**options))
+    imported = registry.read(
+        'nifti', self.source, self.source, formats.Options(**options))
     self.assertEqual(imported.problems, [])
     label = np.asarray(Image.open(
         self.source / imported.rows[0].annotation['path']))

@@ -26,8 +26,8 @@ class _Layouts(source_case.SourceCase):
 
   def _read(self, name, **options):
     self.assertEqual(registry.detect_format(self.source), name)
-    imported = registry.FORMATS[name].read(
-        self.source, self.output, options=formats.Options(**options))
+    imported = registry.read(
+        name, self.source, self.output, formats.Options(**options))
     self.root = self.output / imported.root
     return imported
 

@@ -8,9 +8,8 @@ from data_prep import formats
 from data_prep.drawing import rasterize
 from data_prep.formats import assembling
 from data_prep.formats import declared_names
-from data_prep.formats import folder
 from data_prep.formats import mask_values
-from data_prep.formats import nifti
+from data_prep.formats import registry
 import nibabel
 import numpy as np
 from PIL import Image
@@ -198,8 +197,8 @@ class ReadTest(source_case.SourceCase):
       self._mask(f'labels/{name}.png', *columns)
     (self.source / 'dataset.json').write_text(json.dumps(
         {'labels': {'background': 0, 'organ': 1, 'ignore': 2}}))
-    imported = folder.read(
-        self.source, self.output, options=formats.Options())
+    imported = registry.read(
+        'folder', self.source, self.output, formats.Options())
     self.assertEqual(imported.problems, [])
     self.assertEqual(imported.classes, ('background', 'organ'))
     rows = {r.id: r for r in imported.rows}
@@ -227,7 +226,8 @@ class ReadTest(source_case.SourceCase):
     (self.source / 'dataset.json').write_text(json.dumps({
         'channel_names': {'0': 'MRI'},
         'labels': {'background': 0, 'organ': 1, 'ignore': 2}}))
-    imported = nifti.read(self.source, self.output, options=formats.Options())
+    imported = registry.read(
+        'nifti', self.source, self.output, formats.Options())
     self.assertEqual(imported.problems, [])
     self.assertEqual(imported.classes, ('background', 'organ'))
     self.assertEqual(
@@ -251,7 +251,8 @@ class ReadTest(source_case.SourceCase):
       path.parent.mkdir(exist_ok=True)
       nibabel.save(
           nibabel.Nifti1Image(array, np.diag([1.0, 1.0, 3.0, 1.0])), path)
-    imported = nifti.read(self.source, self.output, options=formats.Options())
+    imported = registry.read(
+        'nifti', self.source, self.output, formats.Options())
     self.assertEqual(imported.problems, [])
     self.assertEqual(imported.classes, ('background', 'foreground'))
     label = rasterize.rasterize(

@@ -15,7 +15,7 @@ from data_prep import manifest as manifest_lib
 from data_prep.drawing import predictions
 from data_prep.drawing import rasterize
 from data_prep.drawing import rle
-from data_prep.formats import coco
+from data_prep.formats import registry
 from data_prep.splits import dividing
 from data_prep.splits import splits
 import numpy as np
@@ -386,8 +386,8 @@ class OwnSetTest(parameterized.TestCase):
     content = json.loads((self.folder / 'coco/annotations.json').read_text())
     self.assertLen(content['images'], sum(
         r.split == 'train' for r in self._rows()))
-    back = coco.read(self.folder / 'coco', self.folder,
-                     options=formats.Options())
+    back = registry.read('coco', self.folder / 'coco', self.folder,
+                         formats.Options())
     self.assertEqual(back.problems, [])
     row = next(r for r in back.rows if r.id == weak[0].id)
     np.testing.assert_array_equal(

@@ -3,7 +3,7 @@
 from absl.testing import absltest
 from absl.testing import parameterized
 from data_prep import formats
-from data_prep.formats import nifti
+from data_prep.formats import registry
 import nibabel
 import numpy as np
 
@@ -38,7 +38,8 @@ class NumbersTest(pairs.Case):
         path = self.source / folder / f'case_{i:04d}.nii.gz'
         path.parent.mkdir(exist_ok=True)
         nibabel.save(nibabel.Nifti1Image(array, np.diag([1, 1, 3, 1.0])), path)
-    imported = nifti.read(self.source, self.output, options=formats.Options())
+    imported = registry.read(
+        'nifti', self.source, self.output, formats.Options())
     self.assertEqual(imported.problems, [])
     self.assertEqual([r.id for r in imported.rows], [
         f'case_{i:04d}_z{k:03d}' for i in range(3) for k in range(2)])

@@ -7,8 +7,8 @@ from absl.testing import parameterized
 from data_prep import formats
 from data_prep.drawing import rasterize
 from data_prep.formats import assembling
-from data_prep.formats import nifti
 from data_prep.formats import pairing
+from data_prep.formats import registry
 import nibabel
 import numpy as np
 
@@ -299,8 +299,8 @@ class PartsTest(pairs.Case):
       for name, x in (('liver', 1), ('rib_left_1', 6), ('rib_left_2', 3)):
         save(f's{i:04d}/segmentations/{name}.nii.gz',
              np.stack([pairs.square(x), 0 * pairs.square(x)], -1))
-    imported = nifti.read(
-        self.source, self.output, options=formats.Options())
+    imported = registry.read(
+        'nifti', self.source, self.output, formats.Options())
     self.assertEqual(imported.problems, [])
     self.assertEqual(imported.classes, (
         'background', 'liver', 'rib_left_1', 'rib_left_2'))

@@ -2,7 +2,7 @@
 
 from data_prep import formats
 from data_prep.drawing import rasterize
-from data_prep.formats import folder
+from data_prep.formats import registry
 import numpy as np
 from PIL import Image
 
@@ -30,8 +30,8 @@ class Case(source_case.SourceCase):
     Image.fromarray(array).save(path)
 
   def read(self, **options):
-    imported = folder.read(
-        self.source, self.output, options=formats.Options(**options))
+    imported = registry.read(
+        'folder', self.source, self.output, formats.Options(**options))
     self.root = self.output / imported.root
     self.notices = ' | '.join(imported.notices)
     self.rows = {row.id: row for row in imported.rows}

@@ -58,8 +58,8 @@ class ShapesCase(SourceCase):
     if is_detected:
       self.assertEqual(registry.detect_format(self.source), name)
     options['leave_out'] = frozenset(options.get('leave_out', ()))
-    imported = registry.FORMATS[name].read(
-        self.source, self.output, options=formats.Options(**options))
+    imported = registry.read(
+        name, self.source, self.output, formats.Options(**options))
     self.assertLen(imported.problems, problems, imported.problems)
     self.root = self.output / imported.root
     self.notices = ' '.join(imported.notices)

@@ -1,8 +1,8 @@
-"""Tests of tests.split_leaks: splits of random sets."""
+"""Tests of tests.long.split_leaks: splits of random sets."""
 
 from absl.testing import absltest
 
-from tests import split_leaks
+from tests.long import split_leaks
 
 
 class SplitLeaksTest(absltest.TestCase):

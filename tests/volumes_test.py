@@ -13,6 +13,7 @@ from absl.testing import parameterized
 from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep.formats import nifti
+from data_prep.formats import registry
 from data_prep.formats import volumes
 from data_prep.shared import pixels
 import nibabel
@@ -205,8 +206,8 @@ class NiftiTest(parameterized.TestCase):
   def _read_set(self, image, labels, **options):
     self._write('images/v.nii.gz', gzip.compress(image))
     self._write('labels/v.nii.gz', gzip.compress(labels))
-    return nifti.read(
-        self.folder, self.folder, options=formats.Options(**options))
+    return registry.read(
+        'nifti', self.folder, self.folder, formats.Options(**options))
 
   @parameterized.named_parameters(
       ('25_spacing', _nifti(_labels(), np.diag([0.8, 0.9, 2.5, 1.0])),
@@ -302,12 +303,14 @@ class NiftiTest(parameterized.TestCase):
   def test_a_damaged_label_file_is_named_and_not_its_image(self):
     self._write('labels/v.nii', _nifti(_labels())[:-40])
     self._write('images/v.nii', _nifti())
-    refused = nifti.read(self.folder, self.folder, options=formats.Options())
+    refused = registry.read(
+        'nifti', self.folder, self.folder, formats.Options())
     self.assertStartsWith(str(refused.problems[0]), 'labels/v.nii: the file is')
     self.assertEndsWith(
         str(refused.problems[0]), 'or --leave_out=defective')
     for name in ('defective', '@v.nii', '@labels/v.nii', '@v'):
-      imported = nifti.read(self.folder, self.folder, options=formats.Options(
+      imported = registry.read(
+          'nifti', self.folder, self.folder, formats.Options(
           leave_out=frozenset([name])))
       self.assertEqual(imported.problems, [])
       self.assertEqual([entry.name for entry in imported.left_out],
@@ -359,7 +362,7 @@ class NiftiTest(parameterized.TestCase):
     nifti.write(manifest_lib.Manifest(
         manifest_lib.Header('v', imported.classes), tuple(imported.rows),
         self.folder), output)
-    again = nifti.read(output, output, options=formats.Options())
+    again = registry.read('nifti', output, output, formats.Options())
     self.assertEqual([r.annotation['kind'] for r in again.rows], kinds)
     for one, two in zip(imported.rows, again.rows, strict=True):
       np.testing.assert_array_equal(

@@ -6,9 +6,10 @@ has these members:
   HOLDS: the annotation kinds that `write` can express.
   def detect(source: pathlib.Path) -> bool
     Returns whether the folder `source` looks like this format.
-  def read(source, output, *, options: Options) -> Imported
+  def read(source, output, report: assembling.Report) -> Imported
     Reads the folder `source`. Pictures and masks in a form that a manifest does
-    not allow are converted and written below the folder `output`.
+    not allow are converted and written below the folder `output`. The report
+    holds the user's options, and receives problems and notices.
   def write(manifest, output) -> None
     Writes a manifest in this format below `output`. The module `table` has no
     such function.

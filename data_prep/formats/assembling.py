@@ -250,7 +250,7 @@ def assemble(
   if bare:
     report.note(f'{grammar.counted(len(bare), "picture", "are")} not listed '
                 f'and thus unlabelled: {row_names.shown(bare)}')
-  sources.note_unused(source, {*pictures.paths, *report.used}, report)
+  report.used.update(pictures.paths)
   return writer.finish(rows, {}, classes, report)
 
 

@@ -33,13 +33,9 @@ def detect(source: pathlib.Path) -> bool:
 
 
 def read(
-    source: pathlib.Path,
-    output: pathlib.Path,
-    *,
-    options: formats.Options,
+    source: pathlib.Path, output: pathlib.Path, report: assembling.Report
 ) -> formats.Imported:
   """Reads all COCO files below `source`, see `data_prep.formats`."""
-  report = assembling.Report(options)
   contents = report.read_each(
       _files(source), lambda name, here: _read_content(source / name, here))
   contents = _without_doubles(

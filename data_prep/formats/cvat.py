@@ -32,13 +32,10 @@ def detect(source: pathlib.Path) -> bool:
 
 
 def read(
-    source: pathlib.Path,
-    output: pathlib.Path,
-    *,
-    options: formats.Options,
+    source: pathlib.Path, output: pathlib.Path, report: assembling.Report
 ) -> formats.Imported:
   """Reads all CVAT files below `source`, see `data_prep.formats`."""
-  report, names = assembling.Report(options), []
+  names = []
 
   def read_file(name, here):
     root = sources.read_xml(source / name)

@@ -4,6 +4,7 @@ Both may be declared in nnU-Net's dataset.json, in the headers of volumes, and
 by the flag --classes.
 """
 
+from collections.abc import Sequence
 import pathlib
 import re
 from typing import NamedTuple
@@ -47,7 +48,7 @@ def is_ignored_name(name: str) -> bool:
 
 
 def read(
-    source: pathlib.Path, report, *, name: str = 'dataset.json'
+    source: pathlib.Path, paths: Sequence[str], report
 ) -> Declared:
   """Combines the classes in nnU-Net's dataset.json with those of --classes.
 
@@ -55,7 +56,15 @@ def read(
   nnU-Net's first version, {"0": "background", "1": "tumour"}. If the value of a
   label is a list, the label is a region that consists of all these values.
   Classes that --classes leaves out become background.
+
+  Args:
+    source: folder of the set.
+    paths: paths of its files; dataset.json may lie in any folder that holds
+      them all.
+    report: holds the user's options; receives problems and notices.
   """
+  name = sources.find_above(source, paths, 'dataset.json')
+  report.used.add(name)
   names, ignored, channels = _read_labels(source / name, report)
   return declare(names, ignored, report, channels=channels)
 

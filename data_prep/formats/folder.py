@@ -44,18 +44,14 @@ def detect(source: pathlib.Path) -> bool:
 
 
 def read(
-    source: pathlib.Path,
-    output: pathlib.Path,
-    *,
-    options: formats.Options,
+    source: pathlib.Path, output: pathlib.Path, report: assembling.Report
 ) -> formats.Imported:
   """Reads pictures and masks below `source`, see `data_prep.formats`."""
-  report = assembling.Report(options)
+  options = report.options
   writer = intensities.Writer(source, output, options)
   listed = tuple(sources.list_files(source, sources.PICTURES))
   paths = dicom_objects.keep_pictures(source, listed, report)
-  declaration = sources.find_above(source, paths, 'dataset.json')
-  declared = declared_names.read(source, report, name=declaration)
+  declared = declared_names.read(source, paths, report)
   pairs = pairing.pair(
       paths, report, channel_names=declared.channels,
       is_blank=lambda path: len(mask_values.count_values(source / path)) == 1)
@@ -100,9 +96,9 @@ def read(
                 f'{grammar.verb(len(bare), "are")} unlabelled: '
                 f'{row_names.shown(bare)}')
   classes = declared_names.classes_of(pairs.names, declared, options, highest)
-  sources.note_unused(source, {*listed, declaration}, report,
-                      is_annotated=bool(pairs.masks))
-  return writer.finish(rows, weak, classes, report)
+  report.used.update(listed)
+  return writer.finish(
+      rows, weak, classes, report, is_annotated=bool(pairs.masks))
 
 
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:

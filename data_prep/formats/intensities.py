@@ -174,13 +174,20 @@ class Writer:
       weak: dict[str, dict[str, Any]],
       classes: tuple[str, ...],
       report,
+      *,
+      is_annotated: bool = True,
   ) -> formats.Imported:
     """Returns all that was read, with the paths of all rows below one root.
+
+    The report receives a notice of the files that were not read, see
+    `sources.note_unused`.
 
     Rows whose picture could not be placed are left out; the report names them.
     The root is the source if nothing was written. Otherwise it is the output,
     which holds the manifest, and files in the source have absolute paths.
     """
+    sources.note_unused(
+        self._source, report.used, report, is_annotated=is_annotated)
     rows = [row for row in rows if row.id not in self._unreadable]
     imported = formats.Imported(
         classes, rows, report.problems, report.notices, str(self._source), weak,

@@ -44,13 +44,9 @@ def detect(source: pathlib.Path) -> bool:
 
 
 def read(
-    source: pathlib.Path,
-    output: pathlib.Path,
-    *,
-    options: formats.Options,
+    source: pathlib.Path, output: pathlib.Path, report: assembling.Report
 ) -> formats.Imported:
   """Reads all LabelMe files below `source`, see `data_prep.formats`."""
-  report = assembling.Report(options)
   items = report.read_each(
       _files(source), lambda name, here: _read_file(source / name, here))
   return assembling.assemble(source, output, [*items.values()], [], report)

@@ -46,17 +46,13 @@ def detect(source: pathlib.Path) -> bool:
 
 
 def read(
-    source: pathlib.Path,
-    output: pathlib.Path,
-    *,
-    options: formats.Options,
+    source: pathlib.Path, output: pathlib.Path, report: assembling.Report
 ) -> formats.Imported:
   """Reads volumes and their labels below `source`, see `data_prep.formats`."""
-  report = assembling.Report(options)
+  options = report.options
   writer = intensities.Writer(source, output, options)
   paths = tuple(sources.list_files(source, _SUFFIXES))
-  declaration = sources.find_above(source, paths, 'dataset.json')
-  declared = declared_names.read(source, report, name=declaration)
+  declared = declared_names.read(source, paths, report)
   pairs = pairing.pair(
       paths, report, channel_names=declared.channels,
       is_blank=lambda path: len(nifti_labels.count_values(source / path)) == 1)
@@ -104,9 +100,9 @@ def read(
     (output / INDEX).write_text(
         json.dumps(cutter.index, indent=1), encoding='utf-8')
   classes = declared_names.classes_of(pairs.names, declared, options, highest)
-  sources.note_unused(source, {*paths, declaration}, report,
-                      is_annotated=bool(pairs.masks))
-  return writer.finish(cutter.rows, cutter.weak, classes, report)
+  report.used.update(paths)
+  return writer.finish(
+      cutter.rows, cutter.weak, classes, report, is_annotated=bool(pairs.masks))
 
 
 class _Cutter:

@@ -8,9 +8,11 @@ import importlib
 import os
 import pathlib
 
+from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep.drawing import annotation_kinds
 from data_prep.drawing import rasterize
+from data_prep.formats import assembling
 from data_prep.formats import names
 from data_prep.formats import sources
 from data_prep.shared import grammar
@@ -41,6 +43,23 @@ def refusal(source: pathlib.Path) -> str:
   found = ', '.join(f'{n} {suffix or "without suffix"}'
                     for suffix, n in counts.most_common(3))
   return f'{text}; its files: {found or "none"}; export PNG or NIfTI'
+
+
+def read(
+    format_name: str,
+    source: pathlib.Path,
+    output: pathlib.Path,
+    options: formats.Options,
+) -> formats.Imported:
+  """Reads a source in a given format, see `data_prep.formats`.
+
+  Args:
+    format_name: one of `names.READS`.
+    source: folder or file to read.
+    output: folder for pictures and masks that have to be converted.
+    options: the user's options.
+  """
+  return FORMATS[format_name].read(source, output, assembling.Report(options))
 
 
 def cannot_hold(

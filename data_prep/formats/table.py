@@ -51,13 +51,10 @@ def detect(source: pathlib.Path) -> bool:
 
 
 def read(
-    source: pathlib.Path,
-    output: pathlib.Path,
-    *,
-    options: formats.Options,
+    source: pathlib.Path, output: pathlib.Path, report: assembling.Report
 ) -> formats.Imported:
   """Reads the CSV file of `source`, see the module."""
-  report = assembling.Report(options)
+  options = report.options
   path = _file(source)
   if path is None:
     report.wrong('there is no CSV file with a column image, or several',
@@ -111,10 +108,10 @@ def read(
     fields |= {k: first[k] for k in _TEXTS if first.get(k)}
     rows.append(manifest_lib.Row(
         row_id, placed, annotation=annotation, **fields | _spacing(first, own)))
-  sources.note_unused(path.parent, {
+  report.used.update([path.name], (
       posixpath.normpath(line[k].replace('\\', '/')) for group in
       groups.values() for _, line in group for k in ('image', *_FILES)
-      if line.get(k)} | {path.name}, report)
+      if line.get(k)))
   return writer.finish(rows, weak, classes, report)
 
 

@@ -51,13 +51,10 @@ def detect(source: pathlib.Path) -> bool:
 
 
 def read(
-    source: pathlib.Path,
-    output: pathlib.Path,
-    *,
-    options: formats.Options,
+    source: pathlib.Path, output: pathlib.Path, report: assembling.Report
 ) -> formats.Imported:
   """Reads all VOC files below `source`, see `data_prep.formats`."""
-  report, used = assembling.Report(options), set()
+  options, used = report.options, set()
   splits, masks = _read_splits(source, report), _masks(source)
   read_files = report.read_each(
       sources.list_files(source, ('.xml',)),

@@ -54,13 +54,10 @@ def detect(source: pathlib.Path) -> bool:
 
 
 def read(
-    source: pathlib.Path,
-    output: pathlib.Path,
-    *,
-    options: formats.Options,
+    source: pathlib.Path, output: pathlib.Path, report: assembling.Report
 ) -> formats.Imported:
   """Reads all YOLO files below `source`, see `data_prep.formats`."""
-  report, pairs = assembling.Report(options), _files(source)
+  pairs = _files(source)
   names, pose = _read_names(source, report)
 
   def read_file(name, _):

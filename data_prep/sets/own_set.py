@@ -136,7 +136,7 @@ def read(
   format_name = format_name or registry.detect_format(source)
   if format_name is None:
     raise ValueError(registry.refusal(source))
-  imported = registry.FORMATS[format_name].read(source, output, options=options)
+  imported = registry.read(format_name, source, output, options)
   if not imported.rows and not imported.problems and not imported.left_out:
     raise ValueError(f'{source} holds no image that {format_name} reads')
   left_out = list(imported.left_out)

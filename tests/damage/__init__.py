@@ -1,4 +1,4 @@
 """Damages small sets of every format, to see what the readers make of them.
 
-`fuzz_test` damages some files; `python -m tests.damage.fuzz` as many as wanted.
+`fuzz_test` damages some files; `python -m tests.long.fuzz` as many as wanted.
 """

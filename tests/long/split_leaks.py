@@ -1,6 +1,6 @@
 r"""Tests with random sets that no split or fold divides a subject or site.
 
-python -m tests.split_leaks --num_sets=10000
+python -m tests.long.split_leaks --num_sets=10000
 
 The program prints a line for each check, and its exit code is 1 if a check
 fails. The images that must stay together are found without `splits.group_rows`,

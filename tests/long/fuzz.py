@@ -1,6 +1,6 @@
 r"""Tests the import, the check and the records of sets with damaged files.
 
-python -m tests.damage.fuzz --num_files=100000
+python -m tests.long.fuzz --num_files=100000
 
 The program damages one file of a small set at a time, imports and checks the
 set, and makes its records. The set must either be valid or be refused with
