@@ -82,6 +82,7 @@ from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep.checks import check
 from data_prep.checks import check_report
+from data_prep.drawing import kept as kept_lib
 from data_prep.records import builder
 from data_prep.records import preparation
 from data_prep.sets import closing
@@ -103,6 +104,7 @@ class _Made(NamedTuple):
   findings: check_report.Findings
   notices: list[str]  # Printed lines, without those of `findings`.
   left_out: list[formats.LeftOut]
+  kept: kept_lib.Kept | None  # What the check has kept for the records.
 
 
 def main(argv: list[str]) -> int:
@@ -127,7 +129,7 @@ def _run():
   if _CHECK.value:
     with (tempfile.TemporaryDirectory() as folder,
           system_errors.naming(folder)):
-      made = _make(pathlib.Path(folder), image_size)
+      made = _make(pathlib.Path(folder), image_size, None)
       print(closing.counts(made.manifest))
       if _SUMMARY.value:
         _write_summary(_SUMMARY.value, made, image_size)
@@ -138,9 +140,9 @@ def _run():
   _check_output(output)
   output.parent.mkdir(parents=True, exist_ok=True)
   with whole_file.folder_beside(output) as temporary:
-    made = _make(temporary, image_size)
+    made = _make(temporary, image_size, kept_lib.Kept(temporary, image_size))
     manifest = made.manifest
-    if _is_done(output, manifest, image_size):
+    if _is_done(output, made, image_size):
       # The list of items that are left out or not read may still have changed.
       _write_summary(output / 'summary.html', made, image_size)
       leaving_out.write(output / leaving_out.FILE, made.left_out)
@@ -154,7 +156,7 @@ def _run():
     builder.build(
         manifest, output=temporary / 'records', image_size=image_size,
         previous=output / 'records',
-        staging=output.parent / f'.{output.name}.shards')
+        staging=output.parent / f'.{output.name}.shards', kept=made.kept)
     _write_summary(temporary / 'summary.html', made, image_size)
     leaving_out.write(temporary / leaving_out.FILE, made.left_out)
     _move(temporary, output)
@@ -204,7 +206,7 @@ def _check_use():
       raise _Refused(f'--{name} is not for {what}: remove it')
 
 
-def _make(folder, image_size):
+def _make(folder, image_size, kept):
   """Writes the manifest to `folder`, then checks it and the files it names."""
   printed = []
   try:
@@ -214,7 +216,9 @@ def _make(folder, image_size):
                      'defective leaves out the picture of a shape')
     if _DATASET.value is None and _MANIFEST.value is None:
       print(f'Reading {_SOURCE.value} ...', flush=True)
-      plan = _plan()
+      plan = source_flags.plan(
+          seed=_SEED.value, strong_fraction=_STRONG_FRACTION.value,
+          fault_fraction=_FAULT_FRACTION.value, near_copies=_NEAR_COPIES.value)
       own = own_set.read(
           folder, source=_SOURCE.value, options=source_flags.options(),
           format_name=source_flags.format_name(),
@@ -234,14 +238,15 @@ def _make(folder, image_size):
       make = lambda without: own_set.Divided(
           _move_manifest(given, folder, without | listed), [], [])
     made, findings, more = leaving_out.check_and_leave_out(
-        make, lambda made, known: _inspect(made.manifest, known, all_rows),
+        make, lambda made, known: _inspect(
+            made.manifest, known, all_rows, kept),
         allowed=allowed)
   except ValueError as error:
     raise _Refused(command_line.one_line(error)) from error
   printed += _print_notices(made.notices)
   _tell(findings)
   return _Made(made.manifest, findings, printed,
-               [*left_out, *made.left_out, *more])
+               [*left_out, *made.left_out, *more], kept)
 
 
 def _write_manifest(folder, image_size):
@@ -262,7 +267,7 @@ def _write_manifest(folder, image_size):
         f'({command_line.one_line(repr(error))[:40]})') from error
   manifest = manifest_lib.read_manifest(_MANIFEST.value)
   if manifest.problems:
-    _tell(_inspect(manifest, None, ()))
+    _tell(_inspect(manifest, None, (), None))
   return manifest
 
 
@@ -281,16 +286,10 @@ def _move_manifest(given, folder, without):
   return moved._replace(rows=tuple(rows))
 
 
-def _plan():
-  return source_flags.plan(
-      seed=_SEED.value, strong_fraction=_STRONG_FRACTION.value,
-      fault_fraction=_FAULT_FRACTION.value, near_copies=_NEAR_COPIES.value)
-
-
 def _write_summary(path, made, image_size):
   summary.write_summary(
       path, made.manifest, made.findings, image_size=image_size,
-      notices=made.notices, left_out=made.left_out)
+      notices=made.notices, left_out=made.left_out, kept=made.kept)
 
 
 def _print_notices(notices):
@@ -320,7 +319,7 @@ def _given(name):
   return flag.value if flag.present else None
 
 
-def _inspect(manifest, known, all_rows):
+def _inspect(manifest, known, all_rows, kept):
   """Checks a set; for a --source, the findings name the user's own files."""
   again = ' again, without what is defective' if known else ''
   number = grammar.counted(len(manifest.rows), 'image')
@@ -336,7 +335,7 @@ def _inspect(manifest, known, all_rows):
           len(manifest.rows), 'images', what='  '),
       no_weak='notice' if _CHECK.value else 'refuse', all_rows=all_rows,
       # The reader of a source has already reported the files it did not read.
-      drawn=drawn, unlisted=not is_source, can_choose=is_source)
+      drawn=drawn, unlisted=not is_source, can_choose=is_source, kept=kept)
   if is_source:
     findings = findings._replace(
         pictures={1: 'the set'} | {
@@ -363,7 +362,7 @@ def _check_output(output):
     raise _Refused(f'--output={output} holds other files; give a new folder')
 
 
-def _is_done(output, manifest, image_size):
+def _is_done(output, made, image_size):
   """Returns whether `output` already holds the records of this set.
 
   Raises:
@@ -373,7 +372,8 @@ def _is_done(output, manifest, image_size):
     return False
   try:
     stored = tfds.builder_from_directory(output / 'records').info.metadata
-    if builder.holds(stored, manifest, image_size=image_size):
+    if builder.holds(
+        stored, made.manifest, image_size=image_size, kept=made.kept):
       return True
   except Exception:  # A damaged record may raise any error.
     logging.info('The records in %s cannot be read.', output)

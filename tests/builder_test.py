@@ -17,6 +17,7 @@ from data_prep.checks import check
 from data_prep.records import builder
 from data_prep.records import fingerprints
 from data_prep.records import schema
+from data_prep.records import shards
 from tests import seven_rows
 
 _FEATURES = (
@@ -164,7 +165,7 @@ class BuilderTest(parameterized.TestCase):
         made.append(row.id)
         return make_example(row, **kwargs)
 
-      with mock.patch.object(builder, '_SHARD_ROWS', 1), mock.patch.object(
+      with mock.patch.object(shards, '_SHARD_ROWS', 1), mock.patch.object(
           schema, 'make_example', make), mock.patch.object(
               os, 'cpu_count', return_value=1):
         with self.assertRaises(KeyboardInterrupt):

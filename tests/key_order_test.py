@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from data_prep import manifest as manifest_lib
-from data_prep.records import builder
 from data_prep.records import fingerprints
+from data_prep.records import shards
 from experiments import binary
 from experiments.building import input_pipeline
 from experiments.evaluation import finished_run
@@ -82,7 +82,7 @@ class KeyOrderTest(absltest.TestCase):
     self.assertNotEqual(repr(given.rows), repr(ordered.rows))
     self.assertEqual(
         *(fingerprints.of_manifest(m) for m in (given, ordered)))
-    digests = [[t.digest for t in builder.shard_tasks(m, image_size=16)]
+    digests = [[t.digest for t in shards.shard_tasks(m, image_size=16)]
                for m in (given, ordered)]
     self.assertEqual(*digests)
 

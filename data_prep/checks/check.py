@@ -31,21 +31,21 @@ only reported. These rules could have been chosen differently:
 
 import collections
 from collections.abc import Callable, Collection, Sequence
-from concurrent import futures
 import functools
+import itertools
 import os
 import re
-
-from PIL import Image
 
 from data_prep import manifest as manifest_lib
 from data_prep.checks import check_annotation
 from data_prep.checks import check_copies
 from data_prep.checks import check_report
 from data_prep.checks import check_row
+from data_prep.drawing import kept as kept_lib
 from data_prep.shared import confined
 from data_prep.shared import grammar
 from data_prep.shared import pixels
+from data_prep.shared import scratch
 
 
 _MAX_NAMES = 4
@@ -79,6 +79,7 @@ def inspect_manifest(
     can_choose: bool = False,
     all_rows: Sequence[manifest_lib.Row] = (),
     drawn: Collection[str] = (),
+    kept: kept_lib.Kept | None = None,
 ) -> check_report.Findings:
   """Finds all problems of a manifest, and notes what is odd but valid.
 
@@ -104,6 +105,7 @@ def inspect_manifest(
       manifest; `unlisted` does not note their pictures.
     drawn: ids of images whose splits were drawn at random. Consecutive names of
       such images in two splits are not noted.
+    kept: keeps images and masks for the records.
 
   Returns:
     The problems, the notices, and the facts of each row.
@@ -111,9 +113,10 @@ def inspect_manifest(
   rows = manifest.rows
   log = check_annotation.Log(list(manifest.problems), [])
   facts, logs, defects = [], [], {}
+  thumbnails = known.thumbnails if known else scratch.Scratch()
   if manifest.header.classes:
     _check_names(manifest, log)
-    inspected = _inspect_rows(manifest, known)
+    inspected = _inspect_rows(manifest, known, thumbnails, kept)
     for done, (row, (row_log, seen)) in enumerate(
         zip(rows, inspected, strict=True), start=1):
       log.problems.extend(row_log.problems)
@@ -129,8 +132,10 @@ def inspect_manifest(
   _check_case(rows, log)
   _check_subjects(rows, log)
   if facts:
-    check_copies.check_copies(rows, facts, log)
-    check_copies.check_near_copies(rows, facts, log, near_copies)
+    copies = check_copies.find_copies(rows, facts, manifest.root)
+    check_copies.check_copies(rows, copies, log)
+    check_copies.check_near_copies(
+        rows, facts, copies, thumbnails, log, near_copies)
     check_copies.note_neighbours(
         [row for row in rows if row.id not in drawn], log, can_choose)
     _check_open_values(rows, facts, log)
@@ -151,7 +156,8 @@ def inspect_manifest(
       _note_unlisted(manifest, all_rows, log)
   return check_report.Findings(
       _in_order(log.problems), _in_order(log.notices), facts,
-      {row_id: _in_order(some) for row_id, some in defects.items()}, logs=logs)
+      {row_id: _in_order(some) for row_id, some in defects.items()}, logs=logs,
+      thumbnails=thumbnails)
 
 
 def _in_order(problems):
@@ -172,12 +178,12 @@ def _check_names(manifest, log):
           'rename it', 1))
 
 
-def _inspect_rows(manifest, known):
+def _inspect_rows(manifest, known, thumbnails, kept):
   """Yields the log and the facts of each row, in the order of the rows."""
   context = check_annotation.Context(
       pixels.open_folder(manifest.root), manifest.header.classes,
       is_asked=any(flag in problem.fix for problem in manifest.problems
-                   for flag in _VALUE_FLAGS))
+                   for flag in _VALUE_FLAGS), thumbnails=thumbnails, kept=kept)
   if manifest.rows and not manifest.root.is_dir():
     log = check_annotation.Log([_Problem(
         'the root is not a folder', str(manifest.root),
@@ -188,13 +194,8 @@ def _inspect_rows(manifest, known):
     return
   before = {row.id: (row, log, seen) for (row, log), seen in zip(
       known.logs, known.facts, strict=True)} if known else {}
-  # Let Pillow load its file formats now, since it cannot do so in threads.
-  Image.init()
-  # Threads can use all cores, since decoding and hashing release Python's
-  # global lock.
-  with pixels.strict_pillow(), futures.ThreadPoolExecutor(
-      min(8, os.cpu_count() or 1)) as pool:
-    yield from pool.map(
+  with pixels.strict_pillow():
+    yield from pixels.each_in_threads(
         functools.partial(_inspect_row, context=context, before=before),
         manifest.rows)
 
@@ -368,13 +369,13 @@ def _without(classes, values, it, length):
 
 def _note_unlisted(manifest, all_rows, log):
   """Notes pictures that lie in the set's folders but belong to no row."""
-  used = collections.defaultdict(set)
-  for row in (*manifest.rows, *all_rows):
+  used, root = collections.defaultdict(set), manifest.root
+  for row in itertools.chain(manifest.rows, all_rows):
     truth = (row.evaluation or {}).get('truth')
     for name in (row.image, *(
         a.get('path') for a in (row.annotation, truth) if isinstance(a, dict))):
       if isinstance(name, str) and not pixels.is_bad_text(name):
-        folder, base = os.path.split(os.path.normpath(manifest.root / name))
+        folder, base = os.path.split(os.path.normpath(os.path.join(root, name)))
         used[folder].add(base)
   for folder, names in sorted(used.items()):
     try:
@@ -386,7 +387,7 @@ def _note_unlisted(manifest, all_rows, log):
         if os.path.splitext(n)[1].lower() in pixels.KNOWN_SUFFIXES
         and not n.startswith('.'))
     if more:
-      shown = os.path.relpath(folder, manifest.root)
+      shown = os.path.relpath(folder, root)
       log.notices.append(_Problem(
           f'{grammar.counted(len(more), "picture")} of folder '
           f'{pixels.tail(shown)!r} {grammar.verb(len(more), "are")} not in the '

@@ -12,14 +12,17 @@ import numpy as np
 from data_prep import manifest as manifest_lib
 from data_prep.checks import check_shape
 from data_prep.drawing import annotation_kinds
+from data_prep.drawing import kept as kept_lib
 from data_prep.drawing import rasterize
 from data_prep.drawing import rle
 from data_prep.shared import grammar
 from data_prep.shared import pixels
+from data_prep.shared import scratch
 
 # A mask with more unknown stored values than this is regarded as noisy. If
 # there are fewer, the user probably forgot to name some classes.
 _MANY_VALUES = 8
+_FEW_VALUES = 16
 
 
 class Log(NamedTuple):
@@ -48,11 +51,15 @@ class Context(NamedTuple):
     classes: names of the classes, background first.
     is_asked: whether an earlier problem already asks the user what the stored
       values of masks mean; masks are then not refused for their values.
+    thumbnails: file to which the thumbnails of the images are added.
+    kept: keeps images and masks for the records; None keeps none.
   """
 
   folder: pixels.Folder
   classes: tuple[str, ...]
   is_asked: bool = False
+  thumbnails: scratch.Scratch | None = None
+  kept: kept_lib.Kept | None = None
 
 
 def check_annotation(
@@ -115,7 +122,7 @@ def _read_mask(name, values, context):
   Raises:
     pixels.WrongFile: if the file is no usable mask.
   """
-  with pixels.opened(name, 'mask', context.folder) as (path, picture):
+  with pixels.opened(name, 'mask', context.folder) as (_, picture):
     if picture.mode not in pixels.MASK_MODES:
       raise pixels.WrongFile(
           'expected one channel', f'mode {picture.mode}',
@@ -138,7 +145,7 @@ def _read_mask(name, values, context):
             f'{mask[mask % 1 != 0][0]:g}',
             'threshold probabilities, save integers')
     try:
-      return rasterize.read_mask(path, values), picture.format
+      return rasterize.stored_values(picture, values), picture.format
     except ValueError as error:
       raise pixels.WrongFile(
           'expected one channel', f'{pixels.tail(name)}: {error}',
@@ -175,14 +182,14 @@ def _check_mask(annotation, image, context, where, role, log):
     return None, None
   if image is not None and mask.shape != image.shape[:2]:
     log.add(*_wrong_size(mask.shape, image.shape[:2]), field)
-  elif image is not None and image.min() < image.max() and np.array_equal(
-      mask, image[..., 0]):
+  elif image is not None and _has_pixels_of(image, mask):
     log.add('the mask has the pixels of its image', pixels.tail(path),
             'name the mask', field)
     return None, None
   if context.is_asked:
     return None, None
-  stored, counts = _count(mask)
+  stored, counts = _count(mask, [*range(num_classes), types.UNLABELLED]
+                          if values is None else [*map(int, values)])
   is_known = lambda v: (
       str(v) in values if values is not None else _is_class(v, num_classes))
   unknown = [v for v in stored if not is_known(v)]
@@ -197,6 +204,8 @@ def _check_mask(annotation, image, context, where, role, log):
     label = rasterize.apply_values(mask, values)
     if role == 'strong':
       _check_exact(label, field, log, is_meant=values is not None)
+    if context.kept is not None:
+      context.kept.add_label(annotation, context.folder.root, label)
     return label, set(stored)
   return None, None
 
@@ -222,14 +231,43 @@ def _is_class(value, num_classes):
       0 <= value < num_classes or value == types.UNLABELLED)
 
 
-def _count(mask):
-  """Returns the stored values of a mask, ascending, and their frequencies."""
+def _has_pixels_of(image, mask):
+  """Returns whether a mask equals an image that is not constant."""
+  middle = len(mask) // 2  # One line tells nearly all pictures apart.
+  return np.array_equal(mask[middle], image[middle, :, 0]) and np.array_equal(
+      mask, image[..., 0]) and image.min() < image.max()
+
+
+def _count(mask, likely):
+  """Returns the stored values of a mask, ascending, and their frequencies.
+
+  Args:
+    mask: the stored values, int [H, W].
+    likely: values that the mask probably holds, and no others.
+  """
+  values = np.array(sorted({v for v in likely if 0 <= v < 2**16}), np.int64)
+  counts = count_values(mask, values)
+  if counts.sum() == mask.size:
+    return values[counts > 0].tolist(), counts[counts > 0]
   if 0 <= mask.min() and mask.max() < 2**16:
     counts = np.bincount(mask.ravel())  # This is much faster than sorting.
     values = np.flatnonzero(counts)
     return values.tolist(), counts[values]
   values, counts = np.unique(mask, return_counts=True)
   return values.tolist(), counts
+
+
+def count_values(array: np.ndarray, values: Sequence[int]) -> np.ndarray:
+  """Returns how many elements of an array have each of some values, int64.
+
+  Args:
+    array: whole numbers of any shape.
+    values: whole numbers from 0 to 2**16 - 1.
+  """
+  if len(values) <= _FEW_VALUES:  # Then comparing is faster than np.bincount.
+    return np.array([np.count_nonzero(array == v) for v in values], np.int64)
+  inside = array[(array >= 0) & (array < 2**16)]
+  return np.bincount(inside.ravel(), minlength=2**16)[values]
 
 
 def _wrong_size(found, expected):

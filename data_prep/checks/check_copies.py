@@ -5,21 +5,69 @@ consecutive names, which may be frames of one video.
 """
 
 from collections.abc import Sequence
+import hashlib
 import os
+import pathlib
 
 from data_prep import manifest as manifest_lib
 from data_prep.checks import check_annotation
 from data_prep.checks import check_row
 from data_prep.checks import duplicates
+from data_prep.drawing import rasterize
 from data_prep.shared import grammar
 from data_prep.shared import pixels
+from data_prep.shared import scratch
 
 _Problem = manifest_lib.Problem
 
 
-def check_copies(
+def find_copies(
     rows: Sequence[manifest_lib.Row],
     facts: Sequence[check_row.Facts],
+    root: pathlib.Path,
+) -> dict[int, int]:
+  """Finds rows whose pictures have the same pixels as that of an earlier row.
+
+  Only pictures with the same thumbnail are compared, by reading them again.
+  Constant pictures are ignored.
+
+  Args:
+    rows: rows of a manifest.
+    facts: facts of each row.
+    root: folder that the paths in the rows are relative to.
+
+  Returns:
+    A dict from the index of each such row to that of the first row with these
+    pixels.
+  """
+  first, alike = {}, {}
+  for i, seen in enumerate(facts):
+    if seen.digest and first.setdefault(seen.digest, i) != i:
+      alike.setdefault(first[seen.digest], []).append(i)
+  copies = {}
+  for i, others in alike.items():
+    known, read = {}, {}
+    for k in (i, *others):
+      name = rows[k].image
+      if name not in read:  # Several observers may have drawn on one picture.
+        read[name] = _hash_pixels(root / name)
+      content = read[name]
+      if known.setdefault(content, k) != k and content:
+        copies[k] = known[content]
+  return copies
+
+
+def _hash_pixels(path):
+  """Returns a hash of the pixels of an image; b'' if it cannot be read."""
+  try:
+    return hashlib.blake2b(rasterize.read_image(path)).digest()
+  except Exception:  # The file has changed since it was checked.
+    return b''
+
+
+def check_copies(
+    rows: Sequence[manifest_lib.Row],
+    copies: dict[int, int],
     log: check_annotation.Log,
 ) -> None:
   """Reports rows whose pictures have the same pixels.
@@ -29,16 +77,11 @@ def check_copies(
 
   Args:
     rows: rows of a manifest.
-    facts: facts of each row.
+    copies: result of `find_copies`.
     log: log to which the findings are added.
   """
-  first = {}
-  for row, seen in zip(rows, facts, strict=True):
-    if not seen.digest:
-      continue
-    known = first.setdefault(seen.digest, row)
-    if known is row:
-      continue
+  for later, earlier in sorted(copies.items()):
+    row, known = rows[later], rows[earlier]
     if known.split != row.split:
       log.problems.append(_Problem(
           f'same picture as line {known.line}, which is in {known.split}',
@@ -53,6 +96,8 @@ def check_copies(
 def check_near_copies(
     rows: Sequence[manifest_lib.Row],
     facts: Sequence[check_row.Facts],
+    copies: dict[int, int],
+    file: scratch.Scratch,
     log: check_annotation.Log,
     near_copies: str,
 ) -> None:
@@ -64,15 +109,17 @@ def check_near_copies(
   Args:
     rows: rows of a manifest.
     facts: facts of each row.
+    copies: result of `find_copies`.
+    file: file of thumbnails.
     log: log to which the findings are added.
     near_copies: 'refuse' to report problems, 'notice' to report notices.
   """
   told = set()
   pairs = duplicates.near_pairs(
-      [seen.thumbnail for seen in facts], [row.split for row in rows])
+      _Thumbnails(facts, file), [row.split for row in rows])
   for i, j, _ in sorted(pairs, key=lambda pair: -pair.likeness):
     row, other = rows[i], rows[j]
-    if facts[i].digest == facts[j].digest or i in told or (
+    if copies.get(i, i) == copies.get(j, j) or i in told or (
         row.subject and row.subject == other.subject):
       continue
     told.add(i)
@@ -82,6 +129,20 @@ def check_near_copies(
         'keep both in one split, or --near_copies=notice', row.line, row.id,
         'image')
     (log.problems if near_copies == 'refuse' else log.notices).append(problem)
+
+
+class _Thumbnails(Sequence):
+  """The thumbnails of rows, which a file holds."""
+
+  def __init__(self, facts, file):
+    self._facts, self._file = facts, file
+
+  def __len__(self):
+    return len(self._facts)
+
+  def __getitem__(self, index):
+    place = self._facts[index].thumbnail
+    return b'' if place is None else self._file.read(place, duplicates.SIDE**2)
 
 
 def note_neighbours(

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from data_prep import manifest as manifest_lib
 from data_prep.checks import check_row
+from data_prep.shared import scratch
 
 MAX_LINE = 200
 
@@ -41,6 +42,7 @@ class Findings(NamedTuple):
       generated, so that users have never seen it, the report names these
       pictures instead of lines.
     logs: the rows that `facts` describes, each with its log.
+    thumbnails: file of the thumbnails of the images.
   """
 
   problems: list[manifest_lib.Problem]
@@ -49,6 +51,7 @@ class Findings(NamedTuple):
   defects: Mapping[str, list[manifest_lib.Problem]] = {}
   pictures: Mapping[int, str] = {}
   logs: Sequence[tuple[manifest_lib.Row, object]] = ()
+  thumbnails: scratch.Scratch | None = None
 
 
 def report(findings: Findings) -> list[str]:

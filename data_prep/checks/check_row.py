@@ -1,5 +1,6 @@
 """Checks one row of a manifest and the files that it names."""
 
+import functools
 import hashlib
 import os
 from typing import NamedTuple
@@ -36,10 +37,10 @@ class Facts(NamedTuple):
   Attributes:
     size: height and width of the image; None if it could not be read.
     channels: 1 or 3; 0 if the image could not be read.
-    digest: hash of the image's pixels; empty if they are constant or could not
-      be read.
-    thumbnail: thumbnail of the image, see `duplicates`; empty in the same cases
-      as `digest`.
+    digest: hash of the image's size and thumbnail; empty if its pixels are
+      constant or could not be read.
+    thumbnail: place of the image's thumbnail in the file of thumbnails, see
+      `duplicates`; None in the same cases.
     counts: number of pixels of each class in a mask or scribble file, followed
       by the number of unlabelled pixels, int64 [K + 1]; None for other
       annotations.
@@ -54,7 +55,7 @@ class Facts(NamedTuple):
   size: tuple[int, int] | None = None
   channels: int = 0
   digest: bytes = b''
-  thumbnail: bytes = b''
+  thumbnail: int | None = None
   counts: np.ndarray | None = None
   present: frozenset[int] = frozenset()
   hidden: frozenset[int] = frozenset()
@@ -88,15 +89,17 @@ def inspect_row(
              'is it in another unit?', 'spacing_mm')
   image, seen = None, Facts()
   try:
-    image = _read_image(row.image, context, log)
-    seen = _facts_of_image(image, log)
+    picture = _read_image(row.image, context, log)
+    image = rasterize.pixels_of(picture)
+    seen = _facts_of_image(picture, image, context, log)
   except pixels.WrongFile as wrong:
     fix = wrong.fix
     if pixels.ROTATED in wrong.what:
       fix = _turned_fix(row, context) or fix
     log.add(wrong.what, wrong.found, fix, 'image')
   truth = _check_evaluation(row, image, context, log)
-  seen = seen._replace(hidden=_hidden_classes(row, truth))
+  seen = seen._replace(
+      hidden=_hidden_classes(row, truth, len(context.classes)))
   if row.annotation is None:
     if row.role != 'unlabelled':
       log.add(f'a {row.role} image needs an annotation', 'null',
@@ -120,7 +123,7 @@ def inspect_row(
       _compare(row, label, truth, log)
   else:
     labels = row.annotation['labels']
-    seen = seen._replace(present=frozenset(labels) - {types.UNLABELLED})
+    seen = seen._replace(present=_classes(labels))
     if not labels:
       log.note('the annotation holds no shape', '',
                'fine if the annotator saw no object', 'annotation')
@@ -190,41 +193,63 @@ def _check_evaluation(row, image, context, log):
   return label
 
 
-def _hidden_classes(row, truth):
+@functools.lru_cache(maxsize=1024)
+def _shared(value):
+  """Returns an equal value, which all rows share to save memory."""
+  return value
+
+
+def _classes(labels):
+  """Returns the classes among some labels."""
+  return _shared(frozenset(labels) - {types.UNLABELLED})
+
+
+def _hidden_classes(row, truth, num_classes):
   """Returns the classes in the truth of a row.
 
   Args:
     row: the row.
     truth: label map of its truth. If this is None, the classes are those that
       the truth names in `labels`.
+    num_classes: number of classes, background included.
   """
   drawn = (row.evaluation or {}).get('truth')
   if truth is not None:
-    found = np.flatnonzero(np.bincount(truth.ravel())).tolist()
+    found = np.flatnonzero(check_annotation.count_values(
+        truth, range(num_classes))).tolist()
   elif isinstance(drawn, dict) and isinstance(drawn.get('labels'), list):
     found = [label for label in drawn['labels'] if isinstance(label, int)]
   else:
     found = []
-  return frozenset(found) - {types.UNLABELLED}
+  return _classes(found)
 
 
-def _facts_of_image(image, log):
-  """Returns the facts about an image, and notes what is odd about it."""
+def _facts_of_image(picture, image, context, log):
+  """Returns the facts about an image, and notes what is odd about it.
+
+  Args:
+    picture: the image, of mode L or RGB.
+    image: its pixels, uint8 [H, W, 1 or 3].
+    context: the context of the set.
+    log: log to which the notices are added.
+  """
   if min(image.shape[:2]) < _SMALL_IMAGE:
     log.note(f'image smaller than {_SMALL_IMAGE} pixels',
              f'{image.shape[0]} x {image.shape[1]}',
              'it will be enlarged', 'image')
-  digest = thumbnail = b''
+  digest, place = b'', None
   if image.min() == image.max():
     value = int(image.flat[0])
     log.note('the image is constant' if value else 'the image is all zero',
              str(value), 'nothing can be seen in it', 'image')
   else:
-    content = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
-    content.update(np.ascontiguousarray(image))
-    digest = content.digest()
-    thumbnail = duplicates.thumbnail(image)
-  return Facts(image.shape[:2], image.shape[-1], digest, thumbnail)
+    thumbnail = duplicates.thumbnail(picture)
+    digest = hashlib.blake2b(
+        repr(image.shape).encode() + thumbnail, digest_size=16).digest()
+    place = context.thumbnails.add(thumbnail)
+  if context.kept is not None:
+    context.kept.add_image(log.row.image, context.folder.root, picture)
+  return Facts(_shared(image.shape[:2]), image.shape[-1], digest, place)
 
 
 def _facts_of_label(seen, label, num_classes, log):
@@ -238,8 +263,8 @@ def _facts_of_label(seen, label, num_classes, log):
   """
   if label is None:
     return seen
-  counts = np.bincount(label.ravel(), minlength=types.UNLABELLED + 1)
-  counts = counts[[*range(num_classes), types.UNLABELLED]]
+  counts = check_annotation.count_values(
+      label, [*range(num_classes), types.UNLABELLED])
   classes = np.flatnonzero(counts[:-1])
   field = 'annotation'
   if not classes.size:
@@ -252,7 +277,7 @@ def _facts_of_label(seen, label, num_classes, log):
              'fine if the object fills the image', field)
   elif log.row.annotation['kind'] == 'mask':
     _note_small(label, counts, classes, log)
-  return seen._replace(counts=counts, present=frozenset(classes.tolist()))
+  return seen._replace(counts=counts, present=_classes(classes.tolist()))
 
 
 def _note_small(label, counts, classes, log):
@@ -263,7 +288,13 @@ def _note_small(label, counts, classes, log):
                f'{counts[value]} of class {value}',
                'it may vanish when the image shrinks', 'annotation')
       continue
-    parts, number = ndimage.label(label == value)
+    where = label == value
+    rows, columns = (np.flatnonzero(where.any(axis)) for axis in (1, 0))
+    # Look only at the part of the map that holds the class, to save time.
+    parts, number = ndimage.label(
+        where[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    if number == 1:
+      continue
     sizes = np.bincount(parts.ravel())[1:]
     specks = int((sizes <= _SPECK).sum())
     if number > specks > 0:
@@ -293,12 +324,12 @@ def _compare(row, label, truth, log):
 
 
 def _read_image(name, context, log):
-  """Returns the pixels of an image, uint8 [H, W, 1 or 3].
+  """Returns an image as a picture of mode L or RGB.
 
   Raises:
     pixels.WrongFile: if the file is no usable image.
   """
-  with pixels.opened(name, 'image', context.folder) as (path, picture):
+  with pixels.opened(name, 'image', context.folder) as (_, picture):
     mode = picture.mode
     if mode[:1] not in ('I', 'F') and ';16' in str(picture.tile):
       mode += ';16'  # Pillow would drop the lower 8 bits without a warning.
@@ -316,7 +347,7 @@ def _read_image(name, context, log):
       log.note(
           f'named {suffix or "without suffix"}, but holds {picture.format}',
           pixels.tail(name), 'rename it', 'image')
-    image = rasterize.read_image(path)
+    image = rasterize.plain(picture)
   if opaque:
     log.note('opaque alpha channel', '', 'it is dropped', 'image')
   return image

@@ -30,6 +30,8 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from data_prep.shared import scratch
+
 SIDE = 32
 THRESHOLD = 0.94
 
@@ -55,14 +57,15 @@ _MIRRORS = np.array(
     [[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]], np.float32)
 
 
-def thumbnail(image: np.ndarray) -> bytes:
+def thumbnail(image: np.ndarray | Image.Image) -> bytes:
   """Returns a gray thumbnail of an image, as 32 x 32 bytes.
 
   Args:
-    image: uint8 [H, W, 1 or 3].
+    image: uint8 [H, W, 1 or 3], or a picture of mode L or RGB.
   """
-  picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-  picture = picture.convert('L')
+  if isinstance(image, np.ndarray):
+    image = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+  picture = image.convert('L')
   return picture.resize((SIDE, SIDE), Image.Resampling.BOX).tobytes()
 
 
@@ -92,15 +95,18 @@ def likeness(
   return _likeness(_spans(first), _spans(second))
 
 
-def near_pairs(thumbnails: list[bytes], groups: list[str]) -> list[Pair]:
+def near_pairs(
+    thumbnails: Sequence[bytes], groups: Sequence[str]
+) -> list[Pair]:
   """Returns the pairs of pictures from different groups that are alike.
 
   Their likeness is above `THRESHOLD`. Comparing two groups of N and M pictures
   takes two products of matrices [N, 256] and [256, M], and a little more time
-  for each pair that may be alike.
+  for each pair that may be alike. A temporary file holds the vectors.
 
   Args:
-    thumbnails: thumbnail of each picture; a picture with b'' is skipped.
+    thumbnails: thumbnail of each picture; a picture with b'' is skipped. The
+      sequence may read each thumbnail when it is asked for.
     groups: group of each picture, such as its split.
 
   Returns:
@@ -110,22 +116,22 @@ def near_pairs(thumbnails: list[bytes], groups: list[str]) -> list[Pair]:
   for i, (content, group) in enumerate(zip(thumbnails, groups, strict=True)):
     if content:
       members.setdefault(group, []).append(i)
-  names = sorted(members)
-  plain = _plain(thumbnails)
+  blocks = [_Blocks(members[name], thumbnails) for name in sorted(members)]
   pairs = []
-  for a, first in enumerate(names):
-    for second in names[a + 1 :]:
-      pairs += _between(members[first], members[second], plain, thumbnails)
+  for a, first in enumerate(blocks):
+    for second in blocks[a + 1 :]:
+      pairs += _between(first, second, thumbnails)
   return sorted(pairs)
 
 
-def all_pairs(thumbnails: list[bytes]) -> list[Pair]:
+def all_pairs(thumbnails: Sequence[bytes]) -> list[Pair]:
   """Returns the pairs of pictures that are alike, as `near_pairs` does.
 
   The pictures of each pair may belong to any split.
   """
-  places = [i for i, content in enumerate(thumbnails) if content]
-  return sorted(_between(places, places, _plain(thumbnails), thumbnails))
+  blocks = _Blocks(
+      [i for i, content in enumerate(thumbnails) if content], thumbnails)
+  return sorted(_between(blocks, blocks, thumbnails))
 
 
 def neighbours(
@@ -163,19 +169,40 @@ def neighbours(
   return pairs
 
 
-def _between(first, second, plain, thumbnails):
-  """Compares two lists of pictures, and returns the pairs that are alike.
+class _Blocks:
+  """Pictures in blocks, each with the vectors of its pictures.
 
-  The lists hold indices. If both are the same list, each pair is returned once.
+  Of 100,000 pictures, the vectors would take 100 MiB of memory, so a file holds
+  them.
+  """
+
+  def __init__(self, members, thumbnails):
+    """Computes the vectors of the pictures with the indices `members`."""
+    self._file = scratch.Scratch()
+    self._blocks = []
+    for start in range(0, len(members), _BLOCK):
+      some = np.array(members[start : start + _BLOCK])
+      vectors = _plain([thumbnails[i] for i in some])
+      self._blocks.append((some, self._file.add(vectors.tobytes())))
+
+  def __iter__(self):
+    """Yields the indices of each block, int [N], and its vectors, [N, 256]."""
+    for some, place in self._blocks:
+      content = self._file.read(place, len(some) * _KEPT**2 * 4)
+      yield some, np.frombuffer(content, np.float32).reshape(-1, _KEPT**2)
+
+
+def _between(first, second, thumbnails):
+  """Compares two groups of pictures, and returns the pairs that are alike.
+
+  If both are the same `_Blocks`, each pair is returned once.
   """
   pairs = []
-  for i in range(0, len(first), _BLOCK):
-    some = np.array(first[i : i + _BLOCK])
-    for j in range(0, len(second), _BLOCK):
-      others = np.array(second[j : j + _BLOCK])
+  for i, (some, vectors) in enumerate(first):
+    for j, (others, other_vectors) in enumerate(second):
       if first is second and j > i:
-        continue
-      found = _screen(plain[some], plain[others]) > _SCREEN
+        break
+      found = _screen(vectors, other_vectors) > _SCREEN
       # Take each pair only once, and do not pair a picture with itself.
       if first is second:
         found &= some[:, None] > others
@@ -206,14 +233,9 @@ def _compare(left, right, thumbnails) -> Iterator[Pair]:
 def _plain(thumbnails):
   """Returns the transform of each thumbnail as a unit vector, [N, 256].
 
-  Pictures that are flat or have no thumbnail get zeros.
+  Flat pictures get zeros.
   """
-  plain = np.zeros((len(thumbnails), _KEPT**2), np.float32)
-  there = [i for i, content in enumerate(thumbnails) if content]
-  for start in range(0, len(there), _BLOCK):
-    some = there[start : start + _BLOCK]
-    plain[some] = _unit(_transform(_details([thumbnails[i] for i in some])))
-  return plain
+  return _unit(_transform(_details(thumbnails))).astype(np.float32)
 
 
 def _spans(thumbnails):

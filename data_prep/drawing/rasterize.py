@@ -119,11 +119,31 @@ def read_image(path: pathlib.Path) -> np.ndarray:
     OSError: if the file cannot be read.
   """
   with Image.open(path) as image:
-    if image.mode in ('1', 'L', 'LA'):
-      return np.asarray(image.convert('L'))[..., None]
-    if image.mode[:1] in ('I', 'F'):
-      raise ValueError(f'pixels of mode {image.mode}')
-    return np.asarray(image.convert('RGB'))
+    return pixels_of(plain(image))
+
+
+def plain(image: Image.Image) -> Image.Image:
+  """Decodes a picture, and returns it in mode L or RGB.
+
+  The alpha channel is dropped, and a camera's orientation tag is ignored.
+
+  Raises:
+    ValueError: if the image does not hold 8 bits per channel.
+    OSError: if the file cannot be read.
+  """
+  if image.mode[:1] in ('I', 'F'):
+    raise ValueError(f'pixels of mode {image.mode}')
+  mode = 'L' if image.mode in ('1', 'L', 'LA') else 'RGB'
+  if image.mode != mode:
+    return image.convert(mode)
+  image.load()
+  return image
+
+
+def pixels_of(picture: Image.Image) -> np.ndarray:
+  """Returns the pixels of a picture of mode L or RGB, uint8 [H, W, 1 or 3]."""
+  pixels = np.asarray(picture)
+  return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
 def read_mask(
@@ -140,11 +160,18 @@ def read_mask(
     OSError: if the file cannot be read.
   """
   with Image.open(path) as image:
-    if image.mode in ('LA', 'RGBA'):
-      image = image.convert(image.mode[:-1])
-    if image.mode == '1' and '255' in (values or {}):
-      image = image.convert('L')
-    mask = np.asarray(image)
+    return stored_values(image, values)
+
+
+def stored_values(
+    image: Image.Image, values: dict[str, int] | None = None
+) -> np.ndarray:
+  """Returns the stored pixel values of an open mask, as `read_mask` does."""
+  if image.mode in ('LA', 'RGBA'):
+    image = image.convert(image.mode[:-1])
+  if image.mode == '1' and '255' in (values or {}):
+    image = image.convert('L')
+  mask = np.asarray(image)
   if mask.ndim == 3:
     if np.any(mask != mask[..., :1]):
       raise ValueError('channels of different values')
@@ -170,15 +197,16 @@ def apply_values(
     if mask.size and (mask.min() < 0 or mask.max() > types.UNLABELLED):
       raise ValueError(f'{int(mask.min())} .. {int(mask.max())}')
     return mask.astype(np.uint8)
-  # Compare with one value after the other; np.unique would sort all pixels,
-  # which is slow.
-  label = np.full(mask.shape, -1, np.int16)
-  for stored, value in values.items():
-    label[mask == int(stored)] = value
-  unknown = mask[label < 0]
-  if unknown.size:
-    raise ValueError(f'{unknown.min()}')
-  return label.astype(np.uint8)
+  # Compare with one value after the other; np.unique would sort all pixels, and
+  # assigning to the pixels of a value would take longer than adding.
+  label, number = np.zeros(mask.shape, np.uint8), 0
+  for stored, value in {int(k): v for k, v in values.items()}.items():
+    found = mask == stored
+    number += np.count_nonzero(found)
+    label += found.view(np.uint8) * np.uint8(value)
+  if number < mask.size:
+    raise ValueError(f'{mask[~np.isin(mask, [*map(int, values)])].min()}')
+  return label
 
 
 def parse_values(pairs: Sequence[str], flag: str) -> dict[str, int] | None:
@@ -211,13 +239,23 @@ def resize_image(image: np.ndarray, *, size: tuple[int, int]) -> np.ndarray:
   """
   if image.shape[:2] == tuple(size):
     return image
-  shrinks = size[0] <= image.shape[0] and size[1] <= image.shape[1]
+  return pixels_of(resize_picture(
+      Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image),
+      size=size))
+
+
+def resize_picture(
+    picture: Image.Image, *, size: tuple[int, int]
+) -> Image.Image:
+  """Resizes a picture of mode L or RGB as `resize_image` does its pixels."""
+  height, width = size
+  if (width, height) == picture.size:
+    return picture
+  shrinks = width <= picture.width and height <= picture.height
   # If one axis grows and the other shrinks, Pillow's BILINEAR also antialiases
   # the shrinking axis.
-  resample = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
-  picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-  resized = np.asarray(picture.resize((size[1], size[0]), resample))
-  return resized.reshape(*size, image.shape[-1])
+  return picture.resize((width, height), Image.Resampling.BOX if shrinks
+                        else Image.Resampling.BILINEAR)
 
 
 def resize_label(label: np.ndarray, *, size: tuple[int, int]) -> np.ndarray:

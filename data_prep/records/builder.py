@@ -8,13 +8,13 @@ ArrayRecord is read and written without TensorFlow:
 Shards are independent. A shard is written if its rows or their files have
 changed, and otherwise copied from the previous records. If a build is
 interrupted, the next build uses the shards that were finished. If a set is too
-large for one machine, map `write_shard` over `shard_tasks` on machines that can
-read the files, for instance with Apache Beam, and then let `build` assemble the
-shards in `staging`:
+large for one machine, map `shards.write_shard` over `shards.shard_tasks` on
+machines that can read the files, for instance with Apache Beam, and then let
+`build` assemble the shards in `staging`:
 
   with beam.Pipeline() as pipeline:
-    _ = (pipeline | beam.Create(builder.shard_tasks(manifest, image_size=96))
-         | beam.Reshuffle() | beam.Map(builder.write_shard, folder=staging))
+    _ = (pipeline | beam.Create(shards.shard_tasks(manifest, image_size=96))
+         | beam.Reshuffle() | beam.Map(shards.write_shard, folder=staging))
   builder.build(manifest, output=output, image_size=96, staging=staging)
 """
 
@@ -22,67 +22,41 @@ import collections
 from collections.abc import Mapping
 from concurrent import futures
 import contextlib
-import errno
 import fcntl
-import hashlib
 import io
 import json
 import os
 import pathlib
 import shutil
 import sys
-from typing import Any, NamedTuple
+from typing import Any
 
 from absl import logging
-from array_record.python import array_record_module
-from PIL import Image
 import tensorflow_datasets as tfds
 
 from data_prep import manifest as manifest_lib
+from data_prep.drawing import kept as kept_lib
 from data_prep.records import fingerprints
 from data_prep.records import schema
+from data_prep.records import shards
 from data_prep.shared import progress as progress_lib
 from data_prep.shared import whole_file
 
 _NAME = 'hybrid_segmentation'
-_SHARD_ROWS = 256
-
-
-class ShardTask(NamedTuple):
-  """Everything needed to write one shard, here or on another machine.
-
-  Attributes:
-    split: one of `schema.SPLITS`.
-    index: number of the shard within its split.
-    rows: the shard's rows of a checked manifest.
-    first_instance_id: instance id of the first row; -1 if the split's rows have
-      no instance ids.
-    root: folder that the rows' paths are relative to.
-    image_size: height and width of every record.
-    num_classes: number of classes K.
-    channels: channels of every record, 1 or 3.
-    digest: SHA-256 of the other fields except `root`, and of the files.
-  """
-
-  split: str
-  index: int
-  rows: tuple[manifest_lib.Row, ...]
-  first_instance_id: int
-  root: str
-  image_size: int
-  num_classes: int
-  channels: int
-  digest: str = ''
 
 
 def metadata(
-    manifest: manifest_lib.Manifest, *, image_size: int
+    manifest: manifest_lib.Manifest,
+    *,
+    image_size: int,
+    kept: kept_lib.Kept | None = None,
 ) -> dict[str, Any]:
   """Returns the metadata of a set's records: names, sizes, counts and hashes.
 
   Args:
     manifest: the set's manifest.
     image_size: height and width of every record.
+    kept: what the check has kept; files that are not there are read.
 
   Raises:
     OSError: if a picture or mask cannot be read.
@@ -94,7 +68,8 @@ def metadata(
       'counts': {k: len(v) for k, v in schema.split_rows(manifest).items()},
       'records_version': schema.VERSION,
       'manifest_sha256': fingerprints.of_manifest(manifest),
-      'files_sha256': fingerprints.of_files(manifest.rows, manifest.root),
+      'files_sha256': fingerprints.of_files(
+          manifest.rows, manifest.root, kept),
   }
 
 
@@ -103,6 +78,7 @@ def holds(
     manifest: manifest_lib.Manifest,
     *,
     image_size: int,
+    kept: kept_lib.Kept | None = None,
 ) -> bool:
   """Returns whether records match a manifest and its files as they are now.
 
@@ -113,11 +89,12 @@ def holds(
     stored: the metadata of the records.
     manifest: the set's manifest.
     image_size: height and width that the records should have.
+    kept: what the check has kept; files that are not there are read.
 
   Raises:
     OSError: if a picture or mask cannot be read.
   """
-  wanted = metadata(manifest, image_size=image_size)
+  wanted = metadata(manifest, image_size=image_size, kept=kept)
   earlier = {
       'manifest_sha256': fingerprints.of_manifest(manifest, as_written=True)}
   return dict(stored) in (wanted, wanted | earlier)
@@ -157,70 +134,6 @@ def made_in_other_order(
   return claimed
 
 
-def shard_tasks(
-    manifest: manifest_lib.Manifest, *, image_size: int
-) -> list[ShardTask]:
-  """Divides a checked manifest into shards, in the order of its rows.
-
-  Row k of the split train_weak becomes instance k. Every file is read to
-  compute the digests.
-  """
-  channels = _channels(manifest)
-  tasks = []
-  for split, rows in schema.split_rows(manifest).items():
-    for index, start in enumerate(range(0, len(rows), _SHARD_ROWS)):
-      shard = tuple(
-          map(fingerprints.content, rows[start : start + _SHARD_ROWS]))
-      task = ShardTask(
-          split=split, index=index, rows=shard,
-          first_instance_id=start if split == 'train_weak' else -1,
-          root='', image_size=image_size,
-          num_classes=len(manifest.header.classes), channels=channels)
-      files = fingerprints.of_files(shard, manifest.root)
-      content = f'{schema.VERSION} {task} {files}'
-      digest = hashlib.sha256(content.encode()).hexdigest()
-      tasks.append(task._replace(root=str(manifest.root), digest=digest))
-  return tasks
-
-
-def write_shard(task: ShardTask, *, folder: str | os.PathLike[str]) -> None:
-  """Writes a shard to the file `folder`/DIGEST, completely or not at all.
-
-  Raises:
-    OSError: if a file cannot be read, or the shard cannot be written.
-  """
-  path = pathlib.Path(folder) / task.digest
-  if path.exists():
-    return
-  features = schema.record_features(
-      image_size=task.image_size, num_classes=task.num_classes,
-      channels=task.channels)
-  unfinished = f'{path}.{os.getpid()}.unfinished'
-  try:
-    _write_rows(task, features, unfinished)
-  # ArrayRecord reports a full disk as a RuntimeError with the system's message.
-  except RuntimeError as error:
-    full = os.strerror(errno.ENOSPC)
-    if full not in str(error):
-      raise
-    raise OSError(errno.ENOSPC, full, unfinished) from error
-  os.replace(unfinished, path)
-
-
-def _write_rows(task, features, unfinished):
-  writer = array_record_module.ArrayRecordWriter(unfinished, 'group_size:1')
-  try:
-    for i, row in enumerate(task.rows):
-      instance_id = task.first_instance_id
-      example = schema.make_example(
-          row, root=pathlib.Path(task.root), image_size=task.image_size,
-          num_classes=task.num_classes, channels=task.channels,
-          instance_id=instance_id + i if instance_id >= 0 else -1)
-      writer.write(features.serialize_example(example))
-  finally:
-    writer.close()
-
-
 def build(
     manifest: manifest_lib.Manifest,
     *,
@@ -228,6 +141,7 @@ def build(
     image_size: int,
     previous: str | os.PathLike[str] | None = None,
     staging: str | os.PathLike[str] | None = None,
+    kept: kept_lib.Kept | None = None,
 ) -> pathlib.Path:
   """Writes the records of a checked manifest, either all of them or none.
 
@@ -239,6 +153,7 @@ def build(
     staging: folder, on the same disk as `output`, that keeps finished shards if
       the build is interrupted; the default lies next to `output`. It is removed
       at the end.
+    kept: what the check has kept; files that are not there are read.
 
   Returns:
     The path `output`, which `tfds.builder_from_directory` can open.
@@ -257,10 +172,11 @@ def build(
   staging.mkdir(exist_ok=True)
   with _locked(staging):
     try:
-      tasks = shard_tasks(manifest, image_size=image_size)
+      tasks = shards.shard_tasks(manifest, image_size=image_size, kept=kept)
       _take_over(tasks, previous, staging)
-      _write_shards(tasks, staging)
-      _assemble(tasks, manifest, staging, output)
+      _write_shards(tasks, staging, kept)
+      _assemble(tasks, staging, output, metadata(
+          manifest, image_size=image_size, kept=kept))
     except Exception:
       shutil.rmtree(staging, ignore_errors=True)
       raise
@@ -297,7 +213,7 @@ def _take_over(tasks, previous, staging):
       os.replace(unfinished, staging / task.digest)
 
 
-def _write_shards(tasks, staging):
+def _write_shards(tasks, staging, kept):
   """Writes the missing shards on all cores and reports the progress."""
   missing = [t for t in tasks if not (staging / t.digest).exists()]
   done = 0
@@ -310,8 +226,8 @@ def _write_shards(tasks, staging):
   # Python's global lock.
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     pending = {
-        pool.submit(write_shard, task, folder=staging): task for task in missing
-    }
+        pool.submit(shards.write_shard, task, folder=staging, kept=kept): task
+        for task in missing}
     try:
       for future in futures.as_completed(pending):
         future.result()
@@ -322,10 +238,10 @@ def _write_shards(tasks, staging):
         future.cancel()
 
 
-def _assemble(tasks, manifest, staging, output):
+def _assemble(tasks, staging, output, info):
   """Moves the shards to `output` under the names that TFDS expects.
 
-  Also writes the metadata that TFDS needs.
+  Also writes the metadata that TFDS needs, and with it `info`.
   """
   with whole_file.folder_beside(output) as temporary:
     by_split = collections.defaultdict(list)
@@ -334,16 +250,16 @@ def _assemble(tasks, manifest, staging, output):
     template = tfds.core.ShardedFileTemplate(
         data_dir=temporary, dataset_name=_NAME, filetype_suffix='array_record')
     names, infos = {}, []
-    for split, shards in by_split.items():
-      for task in shards:
+    for split, some in by_split.items():
+      for task in some:
         name = (f'{_NAME}-{split}.array_record-{task.index:05d}-of-'
-                f'{len(shards):05d}')
+                f'{len(some):05d}')
         os.replace(staging / task.digest, temporary / name)
         names[task.digest] = name
       infos.append(tfds.core.SplitInfo(
-          name=split, shard_lengths=[len(t.rows) for t in shards],
+          name=split, shard_lengths=[len(t.rows) for t in some],
           num_bytes=sum(
-              (temporary / names[t.digest]).stat().st_size for t in shards),
+              (temporary / names[t.digest]).stat().st_size for t in some),
           filename_template=template.replace(split=split)))
     first = tasks[0]
     with _quiet():
@@ -354,8 +270,7 @@ def _assemble(tasks, manifest, staging, output):
               image_size=first.image_size, num_classes=first.num_classes,
               channels=first.channels),
           description='Prepared by data_prep from a manifest.',
-          metadata=tfds.core.MetadataDict(
-              metadata(manifest, image_size=first.image_size)))
+          metadata=tfds.core.MetadataDict(info))
     with open(temporary / 'shards.json', 'w', encoding='utf-8') as file:
       json.dump(names, file, indent=1)
     os.rename(temporary, output)
@@ -371,12 +286,3 @@ def _quiet():
       yield
   finally:
     logging.set_verbosity(verbosity)
-
-
-def _channels(manifest):
-  """Returns the number of channels: 1 if all images are gray, else 3."""
-  for row in manifest.rows:
-    with Image.open(manifest.root / row.image) as image:
-      if image.mode not in ('1', 'L', 'LA'):
-        return 3
-  return 1

@@ -6,6 +6,7 @@ import pathlib
 from typing import Any
 
 from data_prep import manifest as manifest_lib
+from data_prep.drawing import kept as kept_lib
 
 
 def of_manifest(
@@ -40,7 +41,11 @@ def _sorted_keys(value: Any) -> Any:
   return value
 
 
-def of_files(rows: Sequence[manifest_lib.Row], root: pathlib.Path) -> str:
+def of_files(
+    rows: Sequence[manifest_lib.Row],
+    root: pathlib.Path,
+    kept: kept_lib.Kept | None = None,
+) -> str:
   """Returns the SHA-256 of the contents of all images and masks.
 
   The hash therefore also changes if somebody corrects a mask.
@@ -48,6 +53,7 @@ def of_files(rows: Sequence[manifest_lib.Row], root: pathlib.Path) -> str:
   Args:
     rows: rows of a manifest.
     root: folder that the paths in the rows are relative to.
+    kept: what the check has kept; files that are not there are read.
 
   Raises:
     OSError: if an image or a mask cannot be read.
@@ -58,6 +64,9 @@ def of_files(rows: Sequence[manifest_lib.Row], root: pathlib.Path) -> str:
     paths = [row.image]
     paths += [a['path'] for a in (row.annotation, truth) if a and 'path' in a]
     for path in paths:
-      with open(root / path, 'rb') as file:
-        digest.update(hashlib.file_digest(file, 'sha256').digest())
+      found = None if kept is None else kept.digest(path)
+      if found is None:
+        with open(root / path, 'rb') as file:
+          found = hashlib.file_digest(file, 'sha256').digest()
+      digest.update(found)
   return digest.hexdigest()

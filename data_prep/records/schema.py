@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data_prep import manifest as manifest_lib
-from data_prep.drawing import rasterize
+from data_prep.drawing import kept as kept_lib
 
 SPLITS = ('train_strong', 'train_weak', 'val', 'test')
 VERSION = '1.1.0'  # Version of the features that a record holds.
@@ -76,6 +76,7 @@ def make_example(
     num_classes: int,
     channels: int,
     instance_id: int,
+    kept: kept_lib.Kept | None = None,
 ) -> dict[str, Any]:
   """Returns the features of one row, see `record_features`.
 
@@ -87,14 +88,14 @@ def make_example(
     channels: 1 or 3; with 3, a gray image is repeated in all channels.
     instance_id: index of the instance in the table of indicators; -1 if it is
       not weak.
+    kept: what the check has kept; files that are not there are read.
   """
-  image = rasterize.read_image(root / row.image)
-  size, output_size = image.shape[:2], (image_size, image_size)
+  drawing = kept_lib.open_row(
+      row, root=root, image_size=image_size, kept=kept)
+  output_size = (image_size, image_size)
   unknown = np.full(output_size, types.UNLABELLED, np.uint8)
-  draw = lambda annotation: unknown if annotation is None else (
-      rasterize.rasterize(
-          annotation, size=size, root=root, output_size=output_size))
-  image = rasterize.resize_image(image, size=output_size)
+  draw = lambda annotation: (
+      unknown if annotation is None else drawing.draw(annotation))
   annotation = None if row.role == 'unlabelled' else row.annotation
   kind = 'none' if annotation is None else annotation['kind']
   present = np.full(num_classes, types.UNLABELLED, np.uint8)
@@ -105,7 +106,8 @@ def make_example(
   truth = label if row.role == 'strong' else draw(evaluation.get('truth'))
   score = evaluation.get('quality')
   return {
-      'image': np.broadcast_to(image, (*output_size, channels)).copy(),
+      'image': np.broadcast_to(
+          drawing.image, (*output_size, channels)).copy(),
       'label': label,
       'truth': truth,
       'id': row.id,

@@ -17,6 +17,7 @@ from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep.checks import check_report
 from data_prep.drawing import annotation_kinds
+from data_prep.drawing import kept as kept_lib
 from data_prep.drawing import rasterize
 from data_prep.shared import grammar
 from data_prep.shared import html_page
@@ -42,6 +43,7 @@ def write_summary(
     image_size: int,
     notices: Sequence[str] = (),
     left_out: Sequence[formats.LeftOut] = (),
+    kept: kept_lib.Kept | None = None,
 ) -> None:
   """Writes the page of a set.
 
@@ -54,6 +56,7 @@ def write_summary(
     notices: lines about decisions, which are shown before the notices of
       `findings`.
     left_out: entries of the parts of the user's data that were left out.
+    kept: what the check has kept; files that are not there are read.
 
   Raises:
     OSError: if a file cannot be read, or the page cannot be written.
@@ -79,7 +82,7 @@ def write_summary(
       'unlabelled. Black strokes: background. White line: the truth of a weak '
       'one.</p>',
       '<div class="pictures">',
-      *(_figure(rows[i], manifest, image_size=image_size) for i in chosen),
+      *(_figure(rows[i], manifest, image_size, kept) for i in chosen),
       '</div>',
   ]
   html_page.write(path, html_page.page(
@@ -106,7 +109,11 @@ def choose_rows(
 
 
 def draw_overlay(
-    row: manifest_lib.Row, *, root: pathlib.Path, image_size: int
+    row: manifest_lib.Row,
+    *,
+    root: pathlib.Path,
+    image_size: int,
+    kept: kept_lib.Kept | None = None,
 ) -> np.ndarray:
   """Paints an annotation over its image; outlines the truth of a weak one.
 
@@ -114,19 +121,17 @@ def draw_overlay(
     row: a row of a checked manifest.
     root: folder that the paths in the row are relative to.
     image_size: height and width of the records.
+    kept: what the check has kept; files that are not there are read.
 
   Returns:
     The picture, uint8 [S, S, 3]. S is a multiple of `image_size`, unless
     `image_size` is large.
   """
-  image = rasterize.read_image(root / row.image)
-  size, output_size = image.shape[:2], (image_size, image_size)
-  draw = lambda annotation: rasterize.rasterize(
-      annotation, size=size, root=root, output_size=output_size)
+  image, draw = kept_lib.open_row(
+      row, root=root, image_size=image_size, kept=kept)
   side = image_size * max(1, round(_PICTURE_SIDE / image_size))
   side = min(side, 2 * _PICTURE_SIDE)
   enlarge = lambda label: rasterize.resize_label(label, size=(side, side))
-  image = rasterize.resize_image(image, size=output_size)
   # Enlarge by nearest neighbour, so that the pixels of the records are visible.
   image = np.stack([enlarge(c) for c in np.moveaxis(image, -1, 0)], axis=-1)
   image = np.broadcast_to(image, (side, side, 3)).astype(np.float32)
@@ -187,9 +192,10 @@ def _group(row):
           manifest_lib.ROLES.index(row.role), _kind(row))
 
 
-def _figure(row, manifest, *, image_size):
+def _figure(row, manifest, image_size, kept):
   """Returns the HTML of a row's picture with its caption."""
-  pixels = draw_overlay(row, root=manifest.root, image_size=image_size)
+  pixels = draw_overlay(
+      row, root=manifest.root, image_size=image_size, kept=kept)
   source = html_page.data_uri(html_page.image_bytes(pixels, 'PNG'), 'PNG')
   words = [f'{row.split} {row.role}']
   if row.role != 'unlabelled':
