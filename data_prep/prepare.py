@@ -25,6 +25,10 @@ import shutil
 import tempfile
 from typing import NamedTuple
 
+if __name__ == '__main__':  # NumPy reads this when it is first imported.
+  # The threads of its matrix products would wait for those that decode.
+  os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
+
 from absl import flags
 from data_prep.sets import named_sets
 from data_prep.sets import source_flags
@@ -202,7 +206,7 @@ def _check_use():
   else:
     what, unused = '--source, which has --simulate', ['weak_kinds']
   for name in unused:
-    if _given(name) is not None:
+    if flags.FLAGS[name].present and flags.FLAGS[name].value is not None:
       raise _Refused(f'--{name} is not for {what}: remove it')
 
 
@@ -311,12 +315,6 @@ def _shown(path):
   """Returns the path of a picture relative to --source, if it lies there."""
   source = os.path.realpath(_SOURCE.value)
   return os.path.relpath(path, source) if path.startswith(source) else path
-
-
-def _given(name):
-  """Returns the value of a flag if the user gave it, else None."""
-  flag = flags.FLAGS[name]
-  return flag.value if flag.present else None
 
 
 def _inspect(manifest, known, all_rows, kept):

@@ -13,6 +13,7 @@ from data_prep.formats import assembling
 from data_prep.formats import class_names
 from data_prep.formats import drawn
 import numpy as np
+from PIL import Image
 
 _SIZE = (20, 30)
 _CLASSES = ('background', 'a', 'b')
@@ -54,7 +55,7 @@ class OneKindTest(parameterized.TestCase):
     log = check_annotation.Log([], [], manifest_lib.Row(
         'x', 'x.png', 'train', role, annotation, line=2))
     check_annotation.check_annotation(
-        annotation, np.zeros((*_SIZE, 1), np.uint8),
+        annotation, Image.new('L', _SIZE[::-1]),
         check_annotation.Context(None, _CLASSES), 'annotation', role, log)
     return log.problems
 

@@ -29,6 +29,11 @@ def rows():
   ]
 
 
+def save(path, pixels):
+  """Writes pixels, uint8 [H, W] or [H, W, 3], as a picture."""
+  Image.fromarray(pixels).save(path)
+
+
 def write(folder, *, gray=False):
   """Writes an 8 x 8 image, its mask and the manifest below `folder`."""
   folder = pathlib.Path(folder)

@@ -122,7 +122,9 @@ def inspect_manifest(
       log.problems.extend(row_log.problems)
       log.notices.extend(row_log.notices)
       facts.append(seen)
-      logs.append((row, row_log))
+      # All empty tuples are one object, and each empty list takes memory.
+      logs.append((row, row_log._replace(
+          problems=tuple(row_log.problems), notices=tuple(row_log.notices))))
       if wrong := [p for p in row_log.problems if p.field.startswith(
           _DEFECTIVE)]:
         defects[row.id] = wrong

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 from hybridseg import types
 import numpy as np
+from PIL import Image
 
 from data_prep import manifest as manifest_lib
 from data_prep.checks import check_shape
+from data_prep.checks import value_counts
 from data_prep.drawing import annotation_kinds
 from data_prep.drawing import kept as kept_lib
 from data_prep.drawing import rasterize
@@ -22,14 +24,13 @@ from data_prep.shared import scratch
 # A mask with more unknown stored values than this is regarded as noisy. If
 # there are fewer, the user probably forgot to name some classes.
 _MANY_VALUES = 8
-_FEW_VALUES = 16
 
 
 class Log(NamedTuple):
   """Collects the findings about one row, or about the set if `row` is None."""
 
-  problems: list[manifest_lib.Problem]
-  notices: list[manifest_lib.Problem]
+  problems: Sequence[manifest_lib.Problem]
+  notices: Sequence[manifest_lib.Problem]
   row: manifest_lib.Row | None = None
 
   def add(self, what, found, fix, field):
@@ -64,7 +65,7 @@ class Context(NamedTuple):
 
 def check_annotation(
     annotation: dict[str, Any],
-    image: np.ndarray | None,
+    image: Image.Image | None,
     context: Context,
     where: str,
     role: str,
@@ -74,7 +75,7 @@ def check_annotation(
 
   Args:
     annotation: the annotation, as the manifest holds it.
-    image: pixels of its image; None if they could not be read.
+    image: its image, of mode L or RGB; None if it could not be read.
     context: the context of the set.
     where: field of the row that holds the annotation.
     role: role of the row; 'strong' also for the truth of a weak row.
@@ -109,7 +110,7 @@ def check_annotation(
   num_classes = len(context.classes)
   if rasterize.has_file(annotation):
     return _check_mask(annotation, image, context, where, role, log)
-  size = None if image is None else image.shape[:2]
+  size = None if image is None else (image.height, image.width)
   label = _check_shapes(annotation, kind, size, num_classes, where, log)
   if label is not None and role == 'strong':
     _check_exact(label, f'{where}.rles', log)
@@ -180,16 +181,18 @@ def _check_mask(annotation, image, context, where, role, log):
   except pixels.WrongFile as wrong:
     log.add(wrong.what, wrong.found, wrong.fix, field)
     return None, None
-  if image is not None and mask.shape != image.shape[:2]:
-    log.add(*_wrong_size(mask.shape, image.shape[:2]), field)
+  size = mask.shape if image is None else (image.height, image.width)
+  if mask.shape != size:
+    log.add(*_wrong_size(mask.shape, size), field)
   elif image is not None and _has_pixels_of(image, mask):
     log.add('the mask has the pixels of its image', pixels.tail(path),
             'name the mask', field)
     return None, None
   if context.is_asked:
     return None, None
-  stored, counts = _count(mask, [*range(num_classes), types.UNLABELLED]
-                          if values is None else [*map(int, values)])
+  stored, counts = value_counts.count_stored(
+      mask, [*range(num_classes), types.UNLABELLED] if values is None else
+      [*map(int, values)])
   is_known = lambda v: (
       str(v) in values if values is not None else _is_class(v, num_classes))
   unknown = [v for v in stored if not is_known(v)]
@@ -219,7 +222,7 @@ def _check_exact(label, field, log, *, is_meant=True):
     log: log to which the problem is added.
     is_meant: whether the annotation says which stored value is unlabelled.
   """
-  number = int((label == types.UNLABELLED).sum())
+  number = int(np.count_nonzero(label == types.UNLABELLED))
   if number and not (is_meant and rasterize.is_exact(label)):
     log.add('an exact mask has no unlabelled pixel',
             f'{grammar.counted(number, "pixel")} of {types.UNLABELLED}',
@@ -234,40 +237,16 @@ def _is_class(value, num_classes):
 def _has_pixels_of(image, mask):
   """Returns whether a mask equals an image that is not constant."""
   middle = len(mask) // 2  # One line tells nearly all pictures apart.
-  return np.array_equal(mask[middle], image[middle, :, 0]) and np.array_equal(
-      mask, image[..., 0]) and image.min() < image.max()
+  line = image.crop((0, middle, image.width, middle + 1))
+  return np.array_equal(
+      mask[middle], rasterize.pixels_of(line)[0, :, 0]) and np.array_equal(
+          mask, rasterize.pixels_of(image)[..., 0]) and not is_constant(image)
 
 
-def _count(mask, likely):
-  """Returns the stored values of a mask, ascending, and their frequencies.
-
-  Args:
-    mask: the stored values, int [H, W].
-    likely: values that the mask probably holds, and no others.
-  """
-  values = np.array(sorted({v for v in likely if 0 <= v < 2**16}), np.int64)
-  counts = count_values(mask, values)
-  if counts.sum() == mask.size:
-    return values[counts > 0].tolist(), counts[counts > 0]
-  if 0 <= mask.min() and mask.max() < 2**16:
-    counts = np.bincount(mask.ravel())  # This is much faster than sorting.
-    values = np.flatnonzero(counts)
-    return values.tolist(), counts[values]
-  values, counts = np.unique(mask, return_counts=True)
-  return values.tolist(), counts
-
-
-def count_values(array: np.ndarray, values: Sequence[int]) -> np.ndarray:
-  """Returns how many elements of an array have each of some values, int64.
-
-  Args:
-    array: whole numbers of any shape.
-    values: whole numbers from 0 to 2**16 - 1.
-  """
-  if len(values) <= _FEW_VALUES:  # Then comparing is faster than np.bincount.
-    return np.array([np.count_nonzero(array == v) for v in values], np.int64)
-  inside = array[(array >= 0) & (array < 2**16)]
-  return np.bincount(inside.ravel(), minlength=2**16)[values]
+def is_constant(image: Image.Image) -> bool:
+  """Returns whether all pixels and channels of an image are equal."""
+  pixels_of_image = rasterize.pixels_of(image)
+  return bool(pixels_of_image.min() == pixels_of_image.max())
 
 
 def _wrong_size(found, expected):

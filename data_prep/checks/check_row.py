@@ -13,6 +13,7 @@ from scipy import ndimage
 from data_prep import manifest as manifest_lib
 from data_prep.checks import check_annotation
 from data_prep.checks import duplicates
+from data_prep.checks import value_counts
 from data_prep.drawing import annotation_kinds
 from data_prep.drawing import rasterize
 from data_prep.shared import pixels
@@ -89,9 +90,8 @@ def inspect_row(
              'is it in another unit?', 'spacing_mm')
   image, seen = None, Facts()
   try:
-    picture = _read_image(row.image, context, log)
-    image = rasterize.pixels_of(picture)
-    seen = _facts_of_image(picture, image, context, log)
+    image = _read_image(row.image, context, log)
+    seen = _facts_of_image(image, context, log)
   except pixels.WrongFile as wrong:
     fix = wrong.fix
     if pixels.ROTATED in wrong.what:
@@ -117,7 +117,7 @@ def inspect_row(
   if annotation_kinds.TABLE[row.annotation['kind']].may_be_file:
     if label is None and image is not None:
       label = rasterize.rasterize(
-          row.annotation, size=image.shape[:2], root=context.folder.root)
+          row.annotation, size=seen.size, root=context.folder.root)
     seen = _facts_of_label(seen, label, len(context.classes), log)
     if row.role == 'weak':
       _compare(row, label, truth, log)
@@ -215,7 +215,7 @@ def _hidden_classes(row, truth, num_classes):
   """
   drawn = (row.evaluation or {}).get('truth')
   if truth is not None:
-    found = np.flatnonzero(check_annotation.count_values(
+    found = np.flatnonzero(value_counts.count_values(
         truth, range(num_classes))).tolist()
   elif isinstance(drawn, dict) and isinstance(drawn.get('labels'), list):
     found = [label for label in drawn['labels'] if isinstance(label, int)]
@@ -224,32 +224,32 @@ def _hidden_classes(row, truth, num_classes):
   return _classes(found)
 
 
-def _facts_of_image(picture, image, context, log):
+def _facts_of_image(image, context, log):
   """Returns the facts about an image, and notes what is odd about it.
 
   Args:
-    picture: the image, of mode L or RGB.
-    image: its pixels, uint8 [H, W, 1 or 3].
+    image: the image, of mode L or RGB.
     context: the context of the set.
     log: log to which the notices are added.
   """
-  if min(image.shape[:2]) < _SMALL_IMAGE:
+  size, channels = (image.height, image.width), len(image.getbands())
+  if min(size) < _SMALL_IMAGE:
     log.note(f'image smaller than {_SMALL_IMAGE} pixels',
-             f'{image.shape[0]} x {image.shape[1]}',
-             'it will be enlarged', 'image')
+             f'{size[0]} x {size[1]}', 'it will be enlarged', 'image')
   digest, place = b'', None
-  if image.min() == image.max():
-    value = int(image.flat[0])
+  thumbnail = duplicates.thumbnail(image)
+  # An image is only constant if its thumbnail is, which is smaller.
+  if len(set(thumbnail)) == 1 and check_annotation.is_constant(image):
+    value = thumbnail[0]
     log.note('the image is constant' if value else 'the image is all zero',
              str(value), 'nothing can be seen in it', 'image')
   else:
-    thumbnail = duplicates.thumbnail(picture)
     digest = hashlib.blake2b(
-        repr(image.shape).encode() + thumbnail, digest_size=16).digest()
+        repr((size, channels)).encode() + thumbnail, digest_size=16).digest()
     place = context.thumbnails.add(thumbnail)
   if context.kept is not None:
-    context.kept.add_image(log.row.image, context.folder.root, picture)
-  return Facts(_shared(image.shape[:2]), image.shape[-1], digest, place)
+    context.kept.add_image(log.row.image, context.folder.root, image)
+  return Facts(_shared(size), channels, digest, place)
 
 
 def _facts_of_label(seen, label, num_classes, log):
@@ -263,7 +263,7 @@ def _facts_of_label(seen, label, num_classes, log):
   """
   if label is None:
     return seen
-  counts = check_annotation.count_values(
+  counts = value_counts.count_values(
       label, [*range(num_classes), types.UNLABELLED])
   classes = np.flatnonzero(counts[:-1])
   field = 'annotation'

@@ -2,10 +2,13 @@
 
 import pathlib
 from typing import Any
+import zlib
 
 from hybridseg import types
 import numpy as np
 import tensorflow_datasets as tfds
+from tensorflow_datasets.proto import tf_example_pb2
+from tensorflow_datasets.proto import tf_feature_pb2
 
 from data_prep import manifest as manifest_lib
 from data_prep.drawing import kept as kept_lib
@@ -121,3 +124,32 @@ def make_example(
       'quality': np.nan if score is None else score,
       'spacing_mm': np.array(row.spacing_mm or (np.nan, np.nan), np.float32),
   }
+
+
+def to_bytes(example: dict[str, Any]) -> bytes:
+  """Serializes the features of one row, as `record_features` does.
+
+  This takes half the time of `record_features(...).serialize_example`, and its
+  result does not depend on the process: there, the order of the features does.
+
+  Args:
+    example: the result of `make_example`.
+  """
+  features = {}
+  for name, value in example.items():
+    if name in ('label', 'truth'):
+      value = zlib.compress(value.tobytes())
+    elif name == 'image':
+      value = value.tobytes()
+    elif isinstance(value, str):
+      value = value.encode()
+    feature = tf_feature_pb2.Feature()
+    if isinstance(value, bytes):
+      feature.bytes_list.value.append(value)
+    elif name in ('quality', 'spacing_mm'):
+      feature.float_list.value.extend(np.ravel(value))
+    else:
+      feature.int64_list.value.extend(np.ravel(value))
+    features[name] = feature
+  return tf_example_pb2.Example(features=tf_feature_pb2.Features(
+      feature=features)).SerializeToString(deterministic=True)

@@ -93,12 +93,9 @@ def write_shard(
   path = pathlib.Path(folder) / task.digest
   if path.exists():
     return
-  features = schema.record_features(
-      image_size=task.image_size, num_classes=task.num_classes,
-      channels=task.channels)
   unfinished = f'{path}.{os.getpid()}.unfinished'
   try:
-    _write_rows(task, features, unfinished, kept)
+    _write_rows(task, unfinished, kept)
   # ArrayRecord reports a full disk as a RuntimeError with the system's message.
   except RuntimeError as error:
     full = os.strerror(errno.ENOSPC)
@@ -108,7 +105,7 @@ def write_shard(
   os.replace(unfinished, path)
 
 
-def _write_rows(task, features, unfinished, kept):
+def _write_rows(task, unfinished, kept):
   writer = array_record_module.ArrayRecordWriter(unfinished, 'group_size:1')
   try:
     for i, row in enumerate(task.rows):
@@ -117,7 +114,7 @@ def _write_rows(task, features, unfinished, kept):
           row, root=pathlib.Path(task.root), image_size=task.image_size,
           num_classes=task.num_classes, channels=task.channels,
           instance_id=instance_id + i if instance_id >= 0 else -1, kept=kept)
-      writer.write(features.serialize_example(example))
+      writer.write(schema.to_bytes(example))
   finally:
     writer.close()
 

