@@ -1,6 +1,7 @@
 """Runs a binary; its errors become lines on stderr, with exit code 2."""
 
 from collections.abc import Callable
+import gc
 import sys
 
 from absl import app
@@ -52,6 +53,7 @@ def run(argv: list[str], body: Callable[[], None]) -> int:
 
 def start(main: Callable[[list[str]], int]) -> None:
   """Parses the flags, calls `main` and ends the process with its exit code."""
+  gc.freeze()  # What the imports made stays: do not look for garbage in it.
   with system_errors.quiet_without_reader():
     app.run(main, flags_parser=parse_flags)
 

@@ -12,6 +12,7 @@ from absl.testing import parameterized
 from hybridseg import types
 import numpy as np
 import tensorflow_datasets as tfds
+from tensorflow_datasets.proto import tf_example_pb2
 
 from data_prep.checks import check
 from data_prep.records import builder
@@ -73,6 +74,21 @@ class BuilderTest(parameterized.TestCase):
         [example[k].decode() for k in texts], ['p1', 'x', 'ä', 'shifted'])
     self.assertEqual((example['kind'], example['quality']), (3, 0.5))
     np.testing.assert_array_equal(example['spacing_mm'], [1.5, 0.5])
+
+  def test_bytes_are_those_of_tfds(self):
+    features = schema.record_features(image_size=4, num_classes=2, channels=3)
+    parse = tf_example_pb2.Example.FromString
+    for row in self.manifest.rows:
+      example = schema.make_example(
+          row, root=self.folder, image_size=4, num_classes=2, channels=3,
+          instance_id=2)
+      found, wanted = (schema.to_bytes(example),
+                       features.serialize_example(example))
+      self.assertEqual(str(parse(found)), str(parse(wanted)))
+      self.assertLen(found, len(wanted))
+      names = [k.encode() for k in sorted(example)]
+      places = [found.index(b'\n%c%s\x12' % (len(k), k)) for k in names]
+      self.assertEqual(places, sorted(places))
 
   def test_unknown_is_marked(self):
     example = self.examples('train_weak')[2]
