@@ -18,7 +18,7 @@ from experiments.auditing import observer
 from experiments.auditing import ranking
 from experiments.auditing import reasons
 from experiments.auditing import report
-from experiments.building import parts as parts_lib
+from experiments.building import pieces
 from experiments.training import trainer
 from hybridseg import augmentation
 from hybridseg import losses
@@ -117,7 +117,8 @@ class RunTest(absltest.TestCase):
     record = run.dataset.splits['train_weak'][0]
     shown, = observer.pictures(run, [record])
     self.assertEqual(shown.prediction.shape, record['label'].shape)
-    parts = parts_lib.build_network(tiny.debug_config(), run.dataset)
+    parts = tiny.build_network(tiny.debug_config(), run.dataset)
+    method = pieces.unpack(tiny.debug_config()).method
 
     def head_grad(params, records, label, loss_fn):
       images = augmentation.to_float(np.stack([r['image'] for r in records]))
@@ -130,8 +131,8 @@ class RunTest(absltest.TestCase):
     alignments = []
     for params in run.last.state.params:
       strong = head_grad(params, run.dataset.splits['train_strong'], 'label',
-                         parts.strong_loss_fn)
-      weak = head_grad(params, [record], 'label', parts.alignment_loss_fn)
+                         method.supervision.strong_loss_fn)
+      weak = head_grad(params, [record], 'label', method.alignment_loss_fn)
       alignments.append(sum(jax.tree.leaves(jax.tree.map(
           lambda a, b: (a * b).sum(), strong, weak))))
     np.testing.assert_allclose(

@@ -8,10 +8,10 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 
 from experiments.building import imagenet_package
+from experiments.building import pieces
 from experiments.building import pretrained
 from experiments.building import torch_file
 from hybridseg import models
@@ -21,8 +21,8 @@ from tests import networks
 
 
 def _installed():
-  return pretrained.read(ml_collections.ConfigDict(dict(
-      name='efficientnet_unet', weights=pretrained.INSTALLED)))
+  return pretrained.read(pieces.Model(
+      name='efficientnet_unet', weights=pretrained.INSTALLED))
 
 
 def made_pictures() -> np.ndarray:

@@ -6,14 +6,13 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 import optax
 
 from experiments import binary
 from experiments.building import feature_cache
 from experiments.building import input_pipeline
-from experiments.building import parts as parts_lib
+from experiments.building import pieces
 from experiments.configs import phantom
 from hybridseg import augmentation
 from hybridseg import models
@@ -121,17 +120,17 @@ class SharedTest(parameterized.TestCase):
           jax.random.key(0), jnp.zeros((1, 32, 32, 3)), frozen_only=True))
 
 
-def _config():
-  config = tiny.debug_config()
-  config.model = ml_collections.ConfigDict(dict(
-      cached_copies=(3, 2), options=dict(frozen_until=1)))
-  return config
+def _method(**changes):
+  """Returns how a run learns from 3 strong and 2 weak views of each image."""
+  method = pieces.unpack(tiny.debug_config(**changes)).method
+  return method._replace(augmentation=method.augmentation._replace(
+      copies=(3, 2)))
 
 
 @functools.cache
 def _augment_views():
   """Compiled once for all tests."""
-  return jax.jit(feature_cache.augment_fn(_config()))
+  return jax.jit(feature_cache.augment_fn(_method().augmentation))
 
 
 def _encode_views(examples):
@@ -145,18 +144,16 @@ class ViewsTest(parameterized.TestCase):
   def setUp(self):
     super().setUp()
     self._dataset = input_pipeline.load_dataset(tiny.data_dir())
-    self._config = _config()
 
-  def _views(self):
-    order = dict(strong_batch_size=8, weak_batch_size=8, seed=0)
+  def _views(self, **changes):
     return feature_cache.Views(
-        self._config, self._dataset,
-        input_pipeline.train_batches(self._dataset, **order),
-        input_pipeline.train_rows(self._dataset, **order))
+        _method(**changes), self._dataset,
+        input_pipeline.train_batches(
+            self._dataset, strong_batch_size=8, weak_batch_size=8, seed=0))
 
   def _compute(self, views, first=0, last=4, batch_size=8):
     return views.compute(
-        _encode_views, first=first, last=last, batch_size=batch_size,
+        _encode_views, range(first, last), batch_size=batch_size,
         folder=tiny.temp_dir(self))
 
   @parameterized.parameters(True, False)
@@ -205,9 +202,8 @@ class ViewsTest(parameterized.TestCase):
         self._compute(views, last=40), '^Features of 88 views of 40 images, ')
 
   def test_a_run_without_weak_labels_computes_nothing_of_them(self):
-    self._config.supervision.weak_scale = 0.0
-    self._config.co_regularization.scale = 0.0
-    views = self._views()
+    views = self._views(
+        supervision=dict(weak_scale=0.0), co_regularization=dict(scale=0.0))
     self.assertRegex(
         self._compute(views, last=40), '^Features of 24 views of 8 images, ')
     self.assertIsInstance(views[0].strong.image, types.Encoded)
@@ -223,12 +219,13 @@ class ViewsTest(parameterized.TestCase):
     config.model.cached_copies = copies
     config.model.options.frozen_until = frozen_until
     with self.assertRaisesRegex(binary.UserError, message):
-      parts_lib.build_training(config, self._dataset)
+      tiny.build_training(config, self._dataset)
 
   def test_other_networks_have_none(self):
-    self.assertEqual(feature_cache.copies(phantom.get_config().model), ())
-    config = phantom.get_config('effnet_lite0_frozen')
-    self.assertEqual(feature_cache.copies(config.model), (50, 8))
+    for name, copies in ('unet_small', ()), ('effnet_lite0_frozen', (50, 8)):
+      unpacked = pieces.unpack(phantom.get_config(name))
+      feature_cache.check(unpacked.model)
+      self.assertEqual(unpacked.method.augmentation.copies, copies)
 
 
 if __name__ == '__main__':

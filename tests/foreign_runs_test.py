@@ -25,7 +25,7 @@ from tests.long import foreign_runs
 def _read(folder):
   """Reads all that a binary reads of a run before its checkpoints."""
   config = run_folder.read_config(folder)
-  dataset = run_folder.read_dataset(folder, config)
+  dataset = run_folder.read_dataset(folder, config.input.data_dir)
   run_folder.open_checkpoints(folder, config, dataset.fingerprint)
 
 

@@ -97,6 +97,23 @@ _OPEN = {
     'experiments': {'benchmarks', 'colabs', 'results'},
 }
 _MAX_AT_THE_TOP = 20
+# The only functions of the rooms of `experiments` that see a whole config: they
+# start a run, unpack its config, check it, store it or show it. All others take
+# the pieces that they need. In `tables`, a config describes many runs.
+_SEE_THE_CONFIG = {
+    'building': {'pieces.unpack', 'config_checks.check_numbers'},
+    'saving': {
+        'resuming.run_id', 'run_folder.check_run', 'run_folder.open_run',
+        'run_folder.open_checkpoints', 'run_schema.upgraded'},
+    'prediction': set(),
+    'evaluation': set(),
+    'exporting': set(),
+    'reports': {'pages.TrainedRun'},
+    'auditing': set(),
+    'training': {
+        'opening.open_session', 'refining.train_first',
+        'trainer.train_and_evaluate'},
+}
 
 _PROBE = """
 import json, sys, time
@@ -223,6 +240,26 @@ class DirectionTest(parameterized.TestCase):
       for path in _files(f'{package}/{room}'):
         self.assertContainsSubset(
             _parts(path, package), beside | others | {room}, path)
+
+  @parameterized.parameters(*_SEE_THE_CONFIG)
+  def test_a_room_sees_pieces_of_the_config(self, room):
+    found = set()
+    for path in _files(f'experiments/{room}'):
+      for node in ast.walk(ast.parse(path.read_text('utf-8'))):
+        names = []  # Of arguments and attributes, by the name of their owner.
+        if isinstance(node, ast.FunctionDef):
+          names = [a.arg for a in ast.walk(node.args) if isinstance(a, ast.arg)]
+        elif isinstance(node, ast.ClassDef):
+          names = [a.target.id for a in node.body
+                   if isinstance(a, ast.AnnAssign)]
+        if 'config' in names:
+          found.add(f'{path.stem}.{node.name}')
+    self.assertEqual(found, _SEE_THE_CONFIG[room])
+
+  def test_only_rooms_of_many_runs_are_left_out(self):
+    self.assertEqual(
+        set(_ROOMS['experiments']) - set(_SEE_THE_CONFIG),
+        {'configs', 'tables'})
 
   @parameterized.parameters(
       *((package, room) for package in _ROOMS for room in _ROOMS[package]))

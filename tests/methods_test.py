@@ -17,7 +17,6 @@ from experiments import binary
 from experiments import configs
 from experiments.auditing import observer
 from experiments.building import input_pipeline
-from experiments.building import parts as parts_lib
 from experiments.configs import common
 from experiments.saving import checkpoints
 from experiments.saving import run_folder
@@ -68,7 +67,7 @@ class MethodsTest(parameterized.TestCase):
   @parameterized.product(method=tuple(common.METHODS), name=tuple(_CONFIGS))
   def test_fits_every_config(self, method, name):
     config = _config(method, name)
-    parts = parts_lib.build_training(config, _dataset())
+    parts = tiny.build_training(config, _dataset())
     state = jax.eval_shape(parts.network.init_fn)
     new, metrics = jax.eval_shape(
         parts.step_fn, state, _batches(config, _dataset())[0],
@@ -81,7 +80,7 @@ class MethodsTest(parameterized.TestCase):
     # JAX_NUMPY_DTYPE_PROMOTION=strict and JAX_ENABLE_X64=1: the same state.
     config = _config(method)
     with jax.numpy_dtype_promotion('strict'), jax.enable_x64(True):
-      parts = parts_lib.build_training(config, _dataset())
+      parts = tiny.build_training(config, _dataset())
       state = jax.eval_shape(parts.network.init_fn)
       new, _ = jax.eval_shape(
           parts.step_fn, state, _batches(config, _dataset())[0],
@@ -89,7 +88,7 @@ class MethodsTest(parameterized.TestCase):
     of = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)
     self.assertEqual(of(new), of(state))
     self.assertEqual(of(state), of(jax.eval_shape(
-        parts_lib.build_training(config, _dataset()).network.init_fn)))
+        tiny.build_training(config, _dataset()).network.init_fn)))
 
   def test_docs_list_them(self):
     page = pathlib.Path(__file__).parent.parent / 'docs/methods.md'
@@ -104,7 +103,7 @@ class WeakThenStrongTest(parameterized.TestCase):
   def test_one_after_the_other(self):
     config = _config(
         'weak_then_strong', train_steps=10, optimizer=dict(warmup_steps=0))
-    parts = parts_lib.build_training(config, _dataset())
+    parts = tiny.build_training(config, _dataset())
     batch = _batches(config, _dataset())[0]
     others = {
         role: batch._replace(**{role: getattr(batch, role)._replace(
@@ -125,7 +124,7 @@ class WeakThenStrongTest(parameterized.TestCase):
   def test_refuses(self, **changes):
     config = _config('weak_then_strong', supervision=changes)
     with self.assertRaisesRegex(binary.UserError, 'weak_first_share is'):
-      parts_lib.build_training(config, _dataset())
+      tiny.build_training(config, _dataset())
 
 
 class TruthTest(parameterized.TestCase):
@@ -150,7 +149,7 @@ class TruthTest(parameterized.TestCase):
   def test_no_other_method_can_ask_for_it(self, method):
     config = _config(method, input=dict(weak_labels='truth'))
     with self.assertRaisesRegex(binary.UserError, 'full_supervision'):
-      parts_lib.build_training(config, _dataset())
+      tiny.build_training(config, _dataset())
 
   def test_every_mask_must_be_known(self):
     dataset = _with_truths(lambda r: np.full_like(

@@ -10,7 +10,6 @@ from hybridseg import models
 
 from experiments import binary
 from experiments.building import input_pipeline
-from experiments.building import parts as parts_lib
 from experiments.configs import common
 from experiments.configs import phantom
 from tests import tiny
@@ -25,7 +24,7 @@ class NetworksTest(parameterized.TestCase):
     config = config.copy_and_resolve_references().unlock()
     config.input.data_dir = tiny.data_dir()
     dataset = input_pipeline.load_dataset(config.input.data_dir)
-    state = jax.eval_shape(parts_lib.build_network(config, dataset).init_fn)
+    state = jax.eval_shape(tiny.build_network(config, dataset).init_fn)
     self.assertIn('head', state.params[0])
 
   @parameterized.parameters(*common.NETWORKS)
@@ -60,7 +59,7 @@ class NetworksTest(parameterized.TestCase):
     config.model.options.norm = 'frozen_batch'
     dataset = input_pipeline.load_dataset(config.input.data_dir)
     with self.assertRaisesRegex(binary.UserError, 'model.weights'):
-      parts_lib.build_training(config, dataset)
+      tiny.build_training(config, dataset)
 
   def test_docs_list_them(self):
     page = pathlib.Path(__file__).parent.parent / 'docs/networks.md'

@@ -1,5 +1,6 @@
 """Tests of building.parts: what no run can be built from, in one line."""
 
+import os
 from unittest import mock
 
 from absl.testing import absltest
@@ -8,19 +9,18 @@ import jax
 
 from experiments import binary
 from experiments.building import input_pipeline
-from experiments.building import parts
 from experiments.prediction import predictor
+from experiments.training import trainer
 from tests import tiny
 
 
 class RefusalTest(parameterized.TestCase):
 
   def refused(self, message, **changes):
-    config = tiny.debug_config()
-    config.update(changes)
-    dataset = input_pipeline.load_dataset(config.input.data_dir)
+    workdir = os.path.join(tiny.temp_dir(self), 'run')
     with self.assertRaisesRegex(binary.UserError, message) as caught:
-      parts.build_training(config, dataset)
+      trainer.train_and_evaluate(tiny.debug_config(**changes), workdir)
+    self.assertFalse(os.path.exists(workdir))
     self.assertNotIn('\n', str(caught.exception))
     self.assertLessEqual(len(str(caught.exception)), 193)  # With "Error: ".
 
@@ -75,7 +75,7 @@ class RefusalTest(parameterized.TestCase):
     dataset = input_pipeline.load_dataset(config.input.data_dir)
     with self.assertRaisesRegex(
         binary.UserError, 'features is .*use a list|multiples of') as caught:
-      parts.build_training(config, dataset)
+      tiny.build_training(config, dataset)
     self.assertLessEqual(len(str(caught.exception)), 193)
 
   def test_what_predicts_does_not_ask_for_batches_that_devices_can_share(self):
@@ -83,12 +83,11 @@ class RefusalTest(parameterized.TestCase):
     self.refused('input.strong_batch_size is 3', input=odd)
     config = tiny.debug_config(input=odd, optimizer=dict(warmup_steps=0))
     dataset = input_pipeline.load_dataset(config.input.data_dir)
-    network = parts.build_network(config, dataset)
+    network = tiny.build_network(config, dataset)
     devices = network.mapping.num_local_devices
     # As many as are asked for, or a few more.
     for size, wanted in (7, 8), (8, 8), (1, devices), (-3, devices):
-      config.input.eval_batch_size = size
-      self.assertEqual(predictor._batch_size(config, network.mapping), wanted)  # pylint: disable=protected-access
+      self.assertEqual(predictor._batch_size(size, network.mapping), wanted)  # pylint: disable=protected-access
 
   def test_share_without_a_step(self):
     self.refused('weak_first_share is 0.1, which is 0 of 4 train_steps',

@@ -1,14 +1,15 @@
 """Tests for experiments.prediction.predictor: which checkpoint is taken."""
 
+import json
 import types
 from unittest import mock
 
 from absl.testing import absltest
-import ml_collections
 
 from experiments import binary
 from experiments.prediction import predictor
 from experiments.saving import checkpoints
+from experiments.saving import run_folder
 from tests import tiny
 
 
@@ -19,13 +20,13 @@ class RestoreTest(absltest.TestCase):
     found = lambda _, *, step=9, **__: checkpoints.Checkpoint(
         step, None, {'best': best}, {})
     parts = types.SimpleNamespace(init_fn=lambda: 0.0)
-    config = ml_collections.ConfigDict({'input': {'data_dir': ''},
-                                        'weighting': {}})
+    folder = tiny.temp_dir(self)
+    run_folder.write_json(
+        f'{folder}/config.json', json.loads(tiny.debug_config().to_json()))
     dataset = types.SimpleNamespace(fingerprint='')
     with mock.patch.object(
         checkpoints.Checkpoints, 'restore', side_effect=found):
-      return predictor.restore(
-          tiny.temp_dir(self), config, dataset, parts, checkpoint).step
+      return predictor.restore(folder, dataset, parts, checkpoint).step
 
   def test_best_is_the_one_of_its_step(self):
     best = {'step': 4, 'val_dice': 0.5}

@@ -12,7 +12,7 @@ import numpy as np
 from safetensors import numpy as safetensors_numpy
 
 from experiments import binary
-from experiments.building import parts as parts_lib
+from experiments.building import input_pipeline
 from experiments.building import pretrained
 from experiments.configs import phantom
 from experiments.prediction import predictor as predictor_lib
@@ -123,8 +123,8 @@ class StartFromTest(absltest.TestCase):
 
   def test_puts_the_backbone_into_both_and_their_teachers(self):
     config = _config('r18.npz', 'mean_teacher,deeplab_resnet18,debug')
-    dataset = parts_lib.input_pipeline.load_dataset(config.input.data_dir)
-    shapes = jax.eval_shape(parts_lib.build_network(config, dataset).init_fn)
+    dataset = input_pipeline.load_dataset(config.input.data_dir)
+    shapes = jax.eval_shape(tiny.build_network(config, dataset).init_fn)
     state = jax.tree.map(lambda x: np.zeros(x.shape, np.float32), shapes)
     backbone = jax.tree.map(np.ones_like, state.params[0]['backbone'])
     new = pretrained.start_from(state, backbone)

@@ -14,6 +14,7 @@ from PIL import Image
 from experiments import binary
 from experiments.building import corrections
 from experiments.building import input_pipeline
+from experiments.building import pieces
 from experiments.configs import common
 from experiments.saving import run_folder
 from experiments.training import calibration
@@ -127,11 +128,20 @@ class RefiningTest(parameterized.TestCase):
       self.assertEqual(json.load(file), self._summary)
     self.assertIn('32 weak labels corrected', refining.in_words(self._summary))
     corrected = corrections.apply(self._dataset, self._folder)
+    with open(os.path.join(tiny.run_dir(), 'indicators.csv'),
+              encoding='utf-8') as file:
+      indicators = {
+          x['id']: float(x['indicator']) for x in csv.DictReader(file)}
     for before, after in zip(
         weak, corrected.splits['train_weak'], strict=True):
       line = lines[[x['id'] for x in lines].index(before['id'].decode())]
       described = corrections.describe(before['label'], after['label'])
       self.assertEqual(line['what'], described['what'])
+      indicator = indicators[line['id']]
+      self.assertAlmostEqual(float(line['indicator']), indicator, delta=1e-4)
+      self.assertAlmostEqual(
+          float(line['trust']),
+          indicator if indicator >= refining.THRESHOLD else 0, delta=1e-4)
       self.assertEqual(after['kind'], _Kind.COARSE_MASK)
       self.assertEqual(after['fault'], b'')
       np.testing.assert_array_equal(before['truth'], after['truth'])
@@ -140,17 +150,16 @@ class RefiningTest(parameterized.TestCase):
     constants = calibration.Constants(50.0, 50.0, 0, {})
     probs = np.eye(2)[np.array([[0, 1], [0, 1]])]
     record = {
-        'id': b'a', 'instance_id': 1, 'kind': _Kind.BOX,
         'label': np.array([[1, 0], [1, 0]], np.uint8),
         'present': np.full(2, _OPEN, np.uint8)}
     folder = pathlib.Path(tiny.temp_dir(self))
     for trust, wanted in ((1.0, [[1, 0], [1, 0]]), (0.0, [[0, 1], [0, 1]])):
-      line = refining._correct(
-          folder, 0, record, probs, constants, np.array([9, 0.5]),
-          np.float32([9, trust]), lambda name: (4, 4))
-      mask = np.asarray(Image.open(folder / line['mask']))
+      refined = refining._refine(record, probs, constants, np.float32(trust))
+      np.testing.assert_array_equal(refined, wanted)
+      name = refining._write_mask(folder, 'a', 0, refined, (4, 4))
+      self.assertEqual(name, 'masks/a.png')
+      mask = np.asarray(Image.open(folder / name))
       np.testing.assert_array_equal(mask, np.kron(wanted, np.ones((2, 2))))
-      self.assertEqual((line['indicator'], line['trust']), (0.5, trust))
 
   def test_a_removed_line_keeps_the_annotation(self):
     folder = self._copy()
@@ -173,14 +182,15 @@ class RefiningTest(parameterized.TestCase):
     config = tiny.debug_config().unlock()
     config.input.corrected_labels = folder
     workdir = tiny.temp_dir(self)
-    dataset = corrections.load(config, workdir)
+    data = pieces.unpack(config).data
+    dataset = corrections.load(data, workdir)
     run_folder.open_run(workdir, config, dataset)
     run_folder.open_run(workdir, config, dataset)  # As it resumes.
     name = self._lines()[0]['mask']
     Image.fromarray(np.zeros((16, 16), np.uint8)).save(
         os.path.join(folder, name))
     with self.assertRaisesRegex(binary.UserError, 'changed since'):
-      run_folder.open_run(workdir, config, corrections.load(config, workdir))
+      run_folder.open_run(workdir, config, corrections.load(data, workdir))
 
   @parameterized.named_parameters(
       ('no_folder', None, 'cannot be read'),
@@ -222,7 +232,7 @@ class TwoRunsTest(parameterized.TestCase):
     for _ in range(2):  # The second time, all is there.
       refining.train_first(config, workdir, train=self._train)
     self.assertEqual(self._trained, [os.path.join(workdir, 'first')])
-    dataset = corrections.load(config, workdir)
+    dataset = corrections.load(pieces.unpack(config).data, workdir)
     self.assertEqual(
         dataset.corrections,
         corrections.apply(

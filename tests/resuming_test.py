@@ -10,6 +10,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import hybridseg
 import jax
+import ml_collections
 
 from experiments import binary
 from experiments.configs import versions
@@ -84,12 +85,12 @@ class ChangesTest(parameterized.TestCase):
     resuming.check_resumable(found, _stored(**changes), 0, 'run')
 
   def test_learning_rate_at_the_joint(self):
-    optimizer = dict(learning_rate=1.0, warmup_steps=0)
-    short, long = (
-        tiny.debug_config(train_steps=n, optimizer=optimizer) for n in (4, 8))
+    optimizer = ml_collections.ConfigDict(
+        dict(learning_rate=1.0, warmup_steps=0))
+    change = resuming.Change('train_steps', 4, 8)
     # 0.5 * (1 + cos(pi)) = 0 and 0.5 * (1 + cos(pi / 2)) = 0.5.
-    self.assertIn('at step 4 the learning rate goes from 0 to 0.5,',
-                  resuming.joint(short, long, 4))
+    self.assertIn('train_steps was 4, is 8: at step 4 the learning rate goes '
+                  'from 0 to 0.5,', resuming.joint(change, optimizer, 4))
 
 
 class BitEqualityTest(absltest.TestCase):

@@ -12,7 +12,6 @@ import numpy as np
 
 from experiments import binary
 from experiments.building import input_pipeline
-from experiments.building import parts as parts_lib
 from experiments.building import retraining
 from experiments.configs import versions
 from experiments.saving import resuming
@@ -37,10 +36,9 @@ class RetrainingTest(parameterized.TestCase):
 
   def test_one_minus_the_score_whatever_the_order(self):
     first, second, third = self._ids[:3]
-    config = self._config(
-        f'rank,id,score\n1,{third},0.75\n2,{first},0.125\n3,{second},0\n',
-        initial_indicator=0.5)
-    indicators = retraining.read(config.weighting, self._dataset)
+    self._config(
+        f'rank,id,score\n1,{third},0.75\n2,{first},0.125\n3,{second},0\n')
+    indicators = retraining.read(self._path, self._dataset, otherwise=0.5)
     np.testing.assert_array_equal(indicators[:3], [0.875, 1, 0.25])
     np.testing.assert_array_equal(indicators[3:], 0.5)
     self.assertEqual(indicators.dtype, np.float32)
@@ -50,14 +48,14 @@ class RetrainingTest(parameterized.TestCase):
       ('{"learn_from": "val"}', 'val'), ('{"learn_from": "strong"}', 'strong'),
       ('{}', 'val'), (None, ''), ('{', ''), ('[]', ''))
   def test_says_if_validation_masks_were_learnt_from(self, beside, wanted):
-    config = self._config(f'id,score\n{self._ids[0]},0.5\n')
+    self._config(f'id,score\n{self._ids[0]},0.5\n')
     if beside is not None:
       path = os.path.join(os.path.dirname(self._path), 'audit.json')
       with open(path, 'w', encoding='utf-8') as file:
         file.write(beside)
     self.assertEqual(retraining.learnt_from(self._path), wanted)
     with contextlib.redirect_stderr(io.StringIO()) as told:
-      retraining.read(config.weighting, self._dataset)
+      retraining.read(self._path, self._dataset, otherwise=1.0)
     self.assertEqual('of the validation split' in told.getvalue(),
                      wanted == 'val')
 
@@ -88,9 +86,9 @@ class RetrainingTest(parameterized.TestCase):
       ('name,score\n{0},0.5\n', 'not the table of an audit'),
       ('\x00', 'not the table of an audit|of another set'))
   def test_refuses(self, text, message):
-    config = self._config(text.format(*self._ids))
+    self._config(text.format(*self._ids))
     with self.assertRaisesRegex(binary.UserError, message) as caught:
-      retraining.read(config.weighting, self._dataset)
+      retraining.read(self._path, self._dataset, otherwise=1.0)
     self.assertIn(f'weighting.initial_from={self._path}', str(caught.exception))
     self.assertNotIn('\n', str(caught.exception))
 
@@ -107,7 +105,7 @@ class RetrainingTest(parameterized.TestCase):
     for name, kept in (('dii', self._path), ('l2rw', '')):
       changed = config.copy_and_resolve_references().unlock()
       changed.weighting.name = name
-      retraining.only_where_used(changed)
+      retraining.only_where_used(changed.weighting)
       self.assertEqual(changed.weighting.initial_from, kept)
 
   def test_a_refused_run_leaves_no_folder(self):
@@ -131,7 +129,7 @@ class RetrainingTest(parameterized.TestCase):
   def test_refuses_a_method_without_indicators(self):
     config = self._config('id,score\n', name='uniform')
     with self.assertRaisesRegex(binary.UserError, "'uniform' has none"):
-      parts_lib.build_training(config, self._dataset)
+      tiny.build_training(config, self._dataset)
 
 
 if __name__ == '__main__':

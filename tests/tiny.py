@@ -10,6 +10,8 @@ import tempfile
 from data_prep.records import builder
 from data_prep.sets import phantom
 
+from experiments.building import parts
+from experiments.building import pieces
 from experiments.configs import phantom as phantom_config
 from experiments.training import trainer
 
@@ -47,6 +49,18 @@ def debug_config(**changes):
   config.input.data_dir = data_dir()
   config.update(changes)
   return config
+
+
+def build_network(config, dataset) -> parts.Network:
+  """Builds the networks of a config."""
+  _, *needed = pieces.unpack(config)
+  return parts.build_network(dataset, *needed)
+
+
+def build_training(config, dataset) -> parts.Training:
+  """Builds the networks of a config and the functions that train them."""
+  _, *needed = pieces.unpack(config)
+  return parts.build_training(dataset, *needed)
 
 
 @functools.cache

@@ -16,7 +16,7 @@ import numpy as np
 
 from experiments import binary
 from experiments.building import input_pipeline
-from experiments.building import parts
+from experiments.building import pieces
 from experiments.configs import common
 from experiments.evaluation import finished_run
 from experiments.exporting import artefacts
@@ -108,8 +108,8 @@ class TrainerTest(parameterized.TestCase):
     self._assert_equal_runs(whole, stopped)
     means = predictor.load(whole)
     dataset = input_pipeline.load_dataset(tiny.data_dir())
-    built = parts.build_network(config, dataset)
-    state = predictor.restore(whole, config, dataset, built, 'latest').state
+    built = tiny.build_network(config, dataset)
+    state = predictor.restore(whole, dataset, built).state
     for i in range(2):
       chex.assert_trees_all_equal(means.params[i], state.teachers[i])
     again = finished_run.evaluate_run(whole, 'val').results
@@ -264,7 +264,7 @@ class TrainerTest(parameterized.TestCase):
     workdir = tiny.temp_dir(self)
     config = tiny.debug_config(train_steps=6, max_skipped_in_a_row=3)
     nan_loss = lambda logits, *_, **__: logits.mean((1, 2, 3)) * np.nan
-    with mock.patch.dict(parts._LOSSES, cross_entropy_dice=nan_loss):  # pylint: disable=protected-access
+    with mock.patch.dict(pieces._LOSSES, cross_entropy_dice=nan_loss):  # pylint: disable=protected-access
       with self.assertRaises(binary.UserError) as caught:
         trainer.train_and_evaluate(config, workdir)
     message = str(caught.exception)

@@ -13,7 +13,7 @@ import tokenize
 from typing import Any, NamedTuple
 
 from experiments.building import input_pipeline
-from experiments.building import parts
+from experiments.building import pieces
 from experiments.configs import common
 from experiments.configs.tables import common as tables
 from hybridseg import augmentation
@@ -33,7 +33,7 @@ _TUPLES = {
     'supervision': method_parts.Supervision,
     'weighting': method_parts.Weighting,
 }
-_OF_LABEL_MAPS = sorted(parts._LOSSES)
+_OF_LABEL_MAPS = sorted(pieces._LOSSES)
 _KNOWN = {
     'mapping': sorted(parallel._KINDS),
     'input.weak_labels': sorted(input_pipeline._LABELS),
@@ -199,7 +199,7 @@ class _Text(docutils.SphinxDirective):
 
   def run(self):
     for module in (common, tables, augmentation, input_pipeline, method_parts,
-                   models, parallel, parts, weight_rules):
+                   models, parallel, pieces, weight_rules):
       self.env.note_dependency(module.__file__)
     return self.parse_text_to_nodes(self.text(), allow_section_headings=True)
 
@@ -229,16 +229,16 @@ class _Losses(_Text):
 
   def text(self):
     lines = ['| name | what it is | for |', '|---|---|---|']
-    for name, term in sorted(parts._TERMS.items()):
-      use = 'label maps' if name in parts._LOSSES else '`loss_by_kind` only'
+    for name, term in sorted(pieces._TERMS.items()):
+      use = 'label maps' if name in pieces._LOSSES else '`loss_by_kind` only'
       lines.append(f'| `{name}` | {_summary(_function(name, term))} | {use} |')
     return '\n'.join(lines)
 
 
 def _function(name, term):
   """Returns the function of the library that a name stands for."""
-  if name in parts._LOSSES:
-    return parts._LOSSES[name]
+  if name in pieces._LOSSES:
+    return pieces._LOSSES[name]
   cells = (cell.cell_contents for cell in term.__closure__)
   return next(cell for cell in cells if callable(cell))
 

@@ -18,6 +18,7 @@ from experiments import binary
 from experiments.building import corrections
 from experiments.building import input_pipeline
 from experiments.building import parts as parts_lib
+from experiments.building import pieces
 from experiments.prediction import predictor
 from experiments.saving import checkpoints as checkpoints_lib
 from experiments.saving import run_folder
@@ -29,11 +30,13 @@ class Run(NamedTuple):
 
   Attributes:
     dataset: set of the run, with its records.
+    data_dir: folder of the set.
     last: newest checkpoint of the run.
     observer: observer that applies the networks of the run.
   """
 
   dataset: input_pipeline.Dataset
+  data_dir: str
   last: checkpoints_lib.Checkpoint
   observer: 'Observer'
 
@@ -70,7 +73,8 @@ class Observer:
   """Applies networks to records, with programs that are compiled only once."""
 
   def __init__(
-      self, network: parts_lib.Network, *, num_classes: int, batch_size: int
+      self, network: parts_lib.Network, method: pieces.Method, *,
+      num_classes: int, batch_size: int
   ):
     self._batch_size = batch_size
 
@@ -84,7 +88,7 @@ class Observer:
 
       def total(head):
         logits = network.apply_fn({**params, 'head': head}, images)
-        values = network.strong_loss_fn(logits, labels, where=where)
+        values = method.supervision.strong_loss_fn(logits, labels, where=where)
         # Leave out images without any label, such as the padding of a batch.
         return jnp.sum(jnp.where(where.any((1, 2)), values, 0))
 
@@ -98,7 +102,7 @@ class Observer:
         logits, features = network.apply_fn(p, images, return_features=True)
         probs.append(jax.nn.softmax(logits))
         maps.append(alignment_maps.alignment_maps(
-            lambda f: network.alignment_loss_fn(f, labels, where=where), logits,
+            lambda f: method.alignment_loss_fn(f, labels, where=where), logits,
             weighting.last_layer_slopes(features, direction)))
       return jnp.stack(probs, axis=1), jnp.stack(maps, axis=1)
 
@@ -160,18 +164,19 @@ def open_run(workdir: str) -> Run:
     binary.UserError: if the run, its records or its checkpoint are missing, or
       if its networks were trained on exact masks of the images to audit.
   """
-  config = run_folder.read_config(workdir)
-  if config.input.weak_labels == 'truth':
+  data, model, method, schedule = pieces.unpack(
+      run_folder.read_config(workdir))
+  if data.weak_labels == 'truth':
     raise binary.UserError(
         f'{workdir} is a run of full supervision, which never saw the weak '
         'annotations: audit a run of another method.')
-  dataset = corrections.load(config, workdir)
-  network = parts_lib.build_network(config, dataset)
-  last = predictor.restore(workdir, config, dataset, network, 'latest')
+  dataset = corrections.load(data, workdir)
+  network = parts_lib.build_network(dataset, model, method, schedule)
+  last = predictor.restore(workdir, dataset, network)
   observer = Observer(
-      network, num_classes=len(dataset.classes),
-      batch_size=max(1, config.input.eval_batch_size))
-  return Run(dataset, last, observer)
+      network, method, num_classes=len(dataset.classes),
+      batch_size=max(1, data.eval_batch_size))
+  return Run(dataset, data.data_dir, last, observer)
 
 
 def pictures(

@@ -29,6 +29,7 @@ import optax
 from experiments import binary
 from experiments.building import input_pipeline
 from experiments.building import parts as parts_lib
+from experiments.building import pieces
 from experiments.configs import endoscene
 
 _DATA_DIR = flags.DEFINE_string('data_dir', None, 'Prepared set.')
@@ -57,8 +58,8 @@ def _full(dataset, network, dtype):
   Returns:
     The compiled step, and a function without arguments that calls it.
   """
-  config = _config(network, dtype)
-  parts = parts_lib.build_training(config, dataset)
+  _, *needed = pieces.unpack(_config(network, dtype))
+  parts = parts_lib.build_training(dataset, *needed)
   place = parts.network.mapping
   state = place.replicate(parts.network.init_fn())
   key = place.replicate(jax.random.key(0))
@@ -75,8 +76,8 @@ def _plain(dataset, network, dtype):
   Returns:
     The compiled step, and a function without arguments that calls it.
   """
-  config = _config(network, dtype)
-  network_parts = parts_lib.build_network(config, dataset)
+  _, *needed = pieces.unpack(_config(network, dtype))
+  network_parts = parts_lib.build_network(dataset, *needed)
   params = network_parts.init_fn().params[0]
   optimizer = optax.adamw(1e-3)
   images, labels = _images(dataset)

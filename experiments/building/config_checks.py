@@ -11,6 +11,7 @@ import jax
 import ml_collections
 
 from experiments import binary
+from experiments.building import pieces
 from experiments.configs import versions
 
 # Maps settings of JAX to the values with which runs work. With jit disabled, a
@@ -115,13 +116,11 @@ def check_jax() -> None:
         'that device, or unset JAX_PLATFORMS to use what is there.') from e
 
 
-def check_batches(
-    config: ml_collections.ConfigDict, mapping: parallel.Mapping
-) -> None:
+def check_batches(data: pieces.Data, mapping: parallel.Mapping) -> None:
   """Refuses batch sizes that cannot be split evenly over the devices.
 
   Raises:
-    binary.UserError: if a batch size of the config cannot be split.
+    binary.UserError: if a batch size cannot be split.
   """
   for name, num_devices in (
       ('strong_batch_size', mapping.num_devices),
@@ -130,8 +129,8 @@ def check_batches(
   ):
     # CutMix mixes weak images in pairs, so each device needs an even number.
     multiple = num_devices * (2 if name == 'weak_batch_size' else 1)
-    if config.input[name] <= 0 or config.input[name] % multiple:
+    size = getattr(data, name)
+    if size <= 0 or size % multiple:
       raise binary.UserError(
-          f'input.{name} is {config.input[name]}: with {num_devices} device(s) '
-          f'use a positive multiple of {multiple}.'
-      )
+          f'input.{name} is {size}: with {num_devices} device(s) use a '
+          f'positive multiple of {multiple}.')

@@ -23,11 +23,11 @@ from data_prep.shared import cells
 from data_prep.shared import confined
 from data_prep.shared import pixels
 from hybridseg import types
-import ml_collections
 import numpy as np
 
 from experiments import binary
 from experiments.building import input_pipeline
+from experiments.building import pieces
 
 TABLE = 'corrected.csv'
 HEADER = (
@@ -38,21 +38,20 @@ HEADER = (
 OWN_FOLDER = 'refined'
 
 
-def load(config: ml_collections.ConfigDict, workdir: str
-         ) -> input_pipeline.Dataset:
+def load(data: pieces.Data, workdir: str) -> input_pipeline.Dataset:
   """Returns the set from which a run learns, with its corrected labels, if any.
 
   Args:
-    config: config of the run.
-    workdir: folder of the run. With `supervision.refine`, it contains the
-      corrected labels.
+    data: which images the run reads.
+    workdir: folder of the run. With `data.refine`, it contains the corrected
+      labels.
 
   Raises:
     binary.UserError: if the set or the corrected labels cannot be read.
   """
-  dataset = input_pipeline.load_dataset(config.input.data_dir)
-  folder = config.input.corrected_labels
-  if config.supervision.refine:
+  dataset = input_pipeline.load_dataset(data.data_dir)
+  folder = data.corrected_labels
+  if data.refine:
     folder = os.path.join(workdir, OWN_FOLDER)
   return apply(dataset, folder) if folder else dataset
 

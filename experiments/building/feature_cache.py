@@ -14,7 +14,7 @@ augmented depends only on (seed, view). A resumed run therefore sees the same
 views.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 import functools
 import math
 import tempfile
@@ -23,14 +23,13 @@ import time
 from data_prep.shared import progress
 from hybridseg import augmentation
 from hybridseg import parallel
-from hybridseg import train_step as train_step_lib
 from hybridseg import types
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 
 from experiments.building import input_pipeline
+from experiments.building import pieces
 
 _MAX_IN_MEMORY_BYTES = 4 << 30
 # This number is folded into the run's random key, so that the augmentation of
@@ -38,14 +37,8 @@ _MAX_IN_MEMORY_BYTES = 4 << 30
 _OF_VIEWS = 0x76696577
 
 
-def copies(model: ml_collections.ConfigDict) -> tuple[int, ...]:
-  """Returns how many views a config allows per strong and per weak image.
-
-  Args:
-    model: model section of the config.
-
-  Returns:
-    The two numbers, or () if each step draws new views.
+def check(model: pieces.Model) -> None:
+  """Checks the numbers of views that `model.cached_copies` allows.
 
   Raises:
     ValueError: if the numbers are invalid, or no part of the network is frozen.
@@ -59,29 +52,26 @@ def copies(model: ml_collections.ConfigDict) -> tuple[int, ...]:
     raise ValueError(
         f'model.cached_copies is {found}, but nothing of the network is '
         'frozen: set model.options.frozen_until, or cached_copies=().')
-  return found
 
 
 def augment_fn(
-    config: ml_collections.ConfigDict,
+    augmenting: pieces.Augmentation,
 ) -> Callable[[jax.Array, types.Examples], types.Examples]:
   """Returns the function that augments the images of a training step.
 
   The function takes random keys and examples. If the number of views is
   limited, it ignores these keys and derives one from the number of each view.
   """
-  options = augmentation.AugmentationOptions(**config.augmentation)
-  if not copies(config.model):
-    return lambda keys, examples: augmentation.augment(
-        keys, examples, options=options)
+  augment = functools.partial(augmentation.augment, options=augmenting.options)
+  if not augmenting.copies:
+    return augment
 
   def of_views(keys, examples):
     del keys
-    key = jax.random.fold_in(jax.random.key(config.seed), _OF_VIEWS)
+    key = jax.random.fold_in(jax.random.key(augmenting.seed), _OF_VIEWS)
     keys = jax.vmap(lambda view: jax.random.fold_in(key, view))(examples.view)
     stored = examples.image
-    augmented = augmentation.augment(
-        keys, examples._replace(image=types.pixels(stored)), options=options)
+    augmented = augment(keys, examples._replace(image=types.pixels(stored)))
     if not isinstance(stored, types.Encoded):
       return augmented
     # Where only the features are used, the compiler removes the computation of
@@ -92,60 +82,42 @@ def augment_fn(
   return of_views
 
 
-def views(
-    config: ml_collections.ConfigDict,
-    dataset: input_pipeline.Dataset,
-    batches: Sequence[types.HybridBatch],
-    rows: Sequence[Mapping[str, np.ndarray]],
-) -> Sequence[types.HybridBatch]:
-  """Wraps training batches in `Views` if the number of views is limited.
-
-  Args:
-    config: config of the run.
-    dataset: set of the run.
-    batches: batches from `input_pipeline.train_batches`.
-    rows: rows from `input_pipeline.train_rows`, with the same arguments.
-
-  Returns:
-    A `Views`, or `batches` itself if the number of views is not limited.
-  """
-  if not copies(config.model):
-    return batches
-  return Views(config, dataset, batches, rows)
-
-
 class Views:
   """Training batches whose images are chosen from a limited number of views.
 
   After a call of `compute`, the batches also hold the features of the views.
+
+  Attributes:
+    augmentation: how the images are augmented.
   """
 
   def __init__(
       self,
-      config: ml_collections.ConfigDict,
+      method: pieces.Method,
       dataset: input_pipeline.Dataset,
-      batches: Sequence[types.HybridBatch],
-      rows: Sequence[Mapping[str, np.ndarray]],
+      batches: input_pipeline.TrainBatches,
   ):
-    """Initializes the batches; the arguments are those of `views`."""
-    strong, weak = copies(config.model)
-    num_strong = len(dataset.splits['train_strong'])
+    """Initializes the batches.
+
+    Args:
+      method: how the networks learn; its `augmentation.copies` is not ().
+      dataset: set of the run.
+      batches: batches of the set.
+    """
+    strong, weak = method.augmentation.copies
     self._records = {
-        'strong': dataset.splits['train_strong'],
-        'weak': dataset.splits['train_weak']}
+        role: dataset.splits[f'train_{role}'] for role in ('strong', 'weak')}
     self._copies = {'strong': strong, 'weak': weak}
-    self._first = {'strong': 0, 'weak': num_strong * strong}
-    self._seed = config.seed
-    uses_weak = config.supervision.weak_scale or config.co_regularization.scale
-    self._computed = ('strong', 'weak') if uses_weak else ('strong',)
-    self._batches, self._rows = batches, rows
+    self._first = {'strong': 0, 'weak': len(self._records['strong']) * strong}
+    self.augmentation = method.augmentation
+    self._computed = ('strong', 'weak') if method.uses_weak else ('strong',)
+    self._batches = batches
     self._slots = self._features = None
 
   def __getitem__(self, step: int) -> types.HybridBatch:
-    views = self._views(step)
+    views, batch = self._views(step), self._batches[step]
     return types.HybridBatch(**{
-        role: self._encoded(
-            role, getattr(self._batches[step], role), views[role])
+        role: self._encoded(role, getattr(batch, role), views[role])
         for role in views})
 
   def _encoded(self, role, examples, views):
@@ -160,18 +132,17 @@ class Views:
 
     The role is 'strong' or 'weak'; the numbers of each role are int32 [B].
     """
-    rng = np.random.default_rng([self._seed, step])
+    rng = np.random.default_rng([self.augmentation.seed, step])
     return {
         role: (self._first[role] + rows * self._copies[role] + rng.integers(
             self._copies[role], size=len(rows))).astype(np.int32)
-        for role, rows in self._rows[step].items()}
+        for role, rows in self._batches.rows(step).items()}
 
   def compute(
       self,
       encode_fn: Callable[[types.Examples], types.Encoded],
+      steps: range,
       *,
-      first: int,
-      last: int,
       batch_size: int,
       folder: str,
   ) -> str:
@@ -180,8 +151,7 @@ class Views:
     Args:
       encode_fn: function that takes unaugmented examples, each with the number
         of a view, and returns the features of these views.
-      first: first step.
-      last: one past the last step.
+      steps: steps of the run.
       batch_size: number of views to encode at once.
       folder: folder in which the features are kept if they are too large for
         memory.
@@ -191,7 +161,7 @@ class Views:
     """
     start = time.monotonic()
     views = np.unique(np.concatenate([
-        self._views(step)[role] for step in range(first, last)
+        self._views(step)[role] for step in steps
         for role in self._computed]))
     self._slots = np.full(views.max() + 1, -1, np.int64)
     self._slots[views] = np.arange(len(views))
@@ -243,28 +213,28 @@ def _make(shapes, folder):
 
 
 def prepare(
-    batches: Sequence[types.HybridBatch],
-    config: ml_collections.ConfigDict,
+    batches: input_pipeline.TrainBatches | Views,
     frozen_fn: Callable[[types.Params, jax.Array], types.Encoded] | None,
-    state: train_step_lib.TrainState,
+    params: types.Params,
+    steps: range,
     *,
-    workdir: str,
+    batch_size: int,
+    folder: str,
 ) -> None:
   """Computes the features of all views that the remaining steps of a run use.
 
   Args:
     batches: batches of the run; unless they are `Views`, nothing is computed.
-    config: config of the run.
     frozen_fn: function that takes parameters and images and returns the
-      features of the network's frozen part. That part is the same in both
-      networks.
-    state: state from which the run starts or resumes.
-    workdir: folder of the run.
+      features of the network's frozen part.
+    params: parameters of either network. The frozen part is the same in both.
+    steps: the remaining steps.
+    batch_size: number of views to encode at once.
+    folder: folder of the run.
   """
-  first = int(state.step)
-  if not isinstance(batches, Views) or first >= config.train_steps:
+  if not isinstance(batches, Views) or not steps:
     return
-  augment = augment_fn(config)
+  augment = augment_fn(batches.augmentation)
 
   @jax.jit
   def encode(params, examples):
@@ -273,8 +243,7 @@ def prepare(
         x.astype(jnp.float16) for x in found.features))
 
   told = batches.compute(
-      functools.partial(encode, state.params[0]), first=first,
-      last=config.train_steps, batch_size=config.input.eval_batch_size,
-      folder=workdir)
+      functools.partial(encode, params), steps, batch_size=batch_size,
+      folder=folder)
   if parallel.is_primary():
     print(told, flush=True)

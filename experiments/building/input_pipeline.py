@@ -3,7 +3,6 @@
 import collections
 from collections.abc import Iterator, Sequence
 from concurrent import futures
-import functools
 import os
 from typing import Any, NamedTuple
 
@@ -124,6 +123,32 @@ class _Checked(Sequence):
           f'({reason}): prepare the set again, with --overwrite.') from e
 
 
+class TrainBatches:
+  """The endless sequence of training batches, as NumPy arrays.
+
+  The batch of a step is a pure function of (seed, step), so that a resumed run
+  needs no other record of its position. Each pass over a split is shuffled
+  anew, and an instance appears at most once in a batch.
+  """
+
+  def __init__(self, splits, orders, weak_labels):
+    self._splits, self._orders = splits, orders
+    self._labels = {'strong': 'label', 'weak': _LABELS[weak_labels]}
+
+  def rows(self, step: int) -> dict[str, np.ndarray]:
+    """Returns the row numbers of the records in a step's batch.
+
+    'strong' holds rows of the split train_strong, 'weak' of train_weak.
+    """
+    return {role: order[step] for role, order in self._orders.items()}
+
+  def __getitem__(self, step: int) -> types.HybridBatch:
+    return types.HybridBatch(**{
+        role: _examples(
+            self._splits[f'train_{role}'], rows.tolist(), self._labels[role])
+        for role, rows in self.rows(step).items()})
+
+
 def train_batches(
     dataset: Dataset,
     *,
@@ -131,12 +156,8 @@ def train_batches(
     weak_batch_size: int,
     seed: int,
     weak_labels: str = 'annotation',
-) -> Sequence[types.HybridBatch]:
-  """Returns the endless sequence of training batches.
-
-  The batch of a step is a pure function of (seed, step), so that a resumed run
-  needs no other record of its position. Each pass over a split is shuffled
-  anew, and an instance appears at most once in a batch.
+) -> TrainBatches:
+  """Returns the training batches of a set.
 
   Args:
     dataset: set from `load_dataset`.
@@ -145,9 +166,6 @@ def train_batches(
     seed: seed of the order of the images.
     weak_labels: labels of the weak images: 'annotation', or 'truth' for their
       exact masks, which only full supervision may see.
-
-  Returns:
-    A random-access sequence of NumPy batches.
 
   Raises:
     binary.UserError: if a batch is larger than its split, if `weak_labels` is
@@ -159,12 +177,10 @@ def train_batches(
         f'input.weak_labels is {weak_labels!r}; known: {sorted(_LABELS)}.')
   if weak_labels == 'truth':
     _check_truth(dataset)
-  to_example = functools.partial(_to_example, label=_LABELS[weak_labels])
-  batches = _zip(
-      dataset, strong_batch_size, weak_batch_size, seed,
-      lambda records: grain.MapDataset.source(records).map(to_example),
-      lambda strong, weak: types.HybridBatch(
-          types.Examples(**strong), types.Examples(**weak)))
+  orders = {
+      'strong': _order(dataset, 'strong', strong_batch_size, 2 * seed),
+      'weak': _order(dataset, 'weak', weak_batch_size, 2 * seed + 1)}
+  batches = TrainBatches(dataset.splits, orders, weak_labels)
   # The first batch is enough to detect a fault that all records share.
   try:
     batch_checks.check_batch(
@@ -177,23 +193,16 @@ def train_batches(
   return batches
 
 
-def train_rows(
-    dataset: Dataset,
-    *,
-    strong_batch_size: int,
-    weak_batch_size: int,
-    seed: int,
-) -> Sequence[dict[str, np.ndarray]]:
-  """Returns the row numbers of the records in each batch of `train_batches`.
-
-  The arguments must be those of `train_batches`. Item `step` of the sequence is
-  a dictionary with the row numbers of that step's batch: 'strong' holds rows of
-  the split train_strong, and 'weak' holds rows of train_weak.
-  """
-  return _zip(
-      dataset, strong_batch_size, weak_batch_size, seed,
-      lambda records: grain.MapDataset.range(len(records)),
-      lambda strong, weak: {'strong': strong, 'weak': weak})
+def _order(dataset, role, batch_size, seed):
+  """Returns the endless sequence of shuffled rows of a training split."""
+  number = len(dataset.splits.get(f'train_{role}', ()))
+  if not 0 < batch_size <= number:
+    raise binary.UserError(
+        f'input.{role}_batch_size is {batch_size}, but {dataset.name} has '
+        f'{grammar.counted(number, f"{role} training instance")}: '
+        f'{_batch_fix(role, number)}.')
+  return grain.MapDataset.range(number).shuffle(seed=seed).batch(
+      batch_size, drop_remainder=True).repeat()
 
 
 def _batch_fix(role, number):
@@ -208,46 +217,6 @@ def _batch_fix(role, number):
   if not largest:
     return f'prepare a set with {multiple} or more'
   return f'set --config.input.{role}_batch_size={largest}, or less'
-
-
-def _zip(dataset, strong_batch_size, weak_batch_size, seed, source_fn, join):
-  """Returns an endless sequence of shuffled batches from both training splits.
-
-  Args:
-    dataset: set of the run.
-    strong_batch_size: strong images per batch.
-    weak_batch_size: weak images per batch.
-    seed: seed of the order.
-    source_fn: function that returns a split's records as a `grain.MapDataset`.
-    join: function that joins a strong and a weak batch into one item.
-  """
-  parts = []
-  sizes = {'train_strong': strong_batch_size, 'train_weak': weak_batch_size}
-  for i, (split, batch_size) in enumerate(sizes.items()):
-    records = dataset.splits.get(split, ())
-    role = split.removeprefix('train_')
-    if not 0 < batch_size <= len(records):
-      raise binary.UserError(
-          f'input.{role}_batch_size is {batch_size}, but {dataset.name} has '
-          f'{grammar.counted(len(records), f"{role} training instance")}: '
-          f'{_batch_fix(role, len(records))}.')
-    parts.append(
-        source_fn(records)
-        .shuffle(seed=2 * seed + i)
-        .batch(batch_size, drop_remainder=True)
-        .repeat()
-    )
-  return _Zipped(join, *parts)
-
-
-class _Zipped:
-  """Two endless sequences whose items are joined step by step."""
-
-  def __init__(self, join, strong, weak):
-    self._join, self._strong, self._weak = join, strong, weak
-
-  def __getitem__(self, step: int) -> Any:
-    return self._join(self._strong[step], self._weak[step])
 
 
 def read_from(
@@ -287,14 +256,15 @@ def _check_truth(dataset):
           'known: train another method, or add its mask to the manifest.')
 
 
-def _to_example(record: dict[str, Any], *, label: str) -> dict[str, Any]:
-  return {
-      'image': record['image'],
-      'label': record[label],
-      'instance_id': np.int32(record['instance_id']),
-      'kind': np.int32(record['kind']),
-      'present': record['present'],
-  }
+def _examples(records, rows, label):
+  """Returns rows of a split as examples with the label maps `label`."""
+  found = [records[row] for row in rows]
+  return types.Examples(
+      image=np.stack([r['image'] for r in found]),
+      label=np.stack([r[label] for r in found]),
+      instance_id=np.array([r['instance_id'] for r in found], np.int32),
+      kind=np.array([r['kind'] for r in found], np.int32),
+      present=np.stack([r['present'] for r in found]))
 
 
 def eval_batches(
@@ -343,13 +313,11 @@ def indicator_batches(
     weak_labels: see `train_batches`.
   """
   for start in range(0, len(records), batch_size):
-    rows = range(start, start + batch_size)
-    examples = [
-        _to_example(records[i % len(records)], label=_LABELS[weak_labels])
-        for i in rows]
-    batch = {n: np.stack([e[n] for e in examples]) for n in examples[0]}
-    batch['instance_id'][np.array(rows) >= len(records)] = -1
-    yield types.Examples(**batch)
+    rows = np.arange(start, start + batch_size)
+    examples = _examples(
+        records, (rows % len(records)).tolist(), _LABELS[weak_labels])
+    examples.instance_id[rows >= len(records)] = -1
+    yield examples
 
 
 def column(records: Sequence[dict[str, Any]], name: str) -> np.ndarray:

@@ -17,36 +17,35 @@ from hybridseg.models import efficientnet_lite
 from hybridseg.models import resnet
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 import safetensors
 from safetensors import numpy as safetensors_numpy
 
 from experiments import binary
 from experiments.building import imagenet_package
+from experiments.building import pieces
 from experiments.building import torch_file
 
 # This value of `model.weights` selects the weights in the package that the
 # extra [pretrained] installs.
 INSTALLED = 'installed'
-EFFICIENTNET = 'efficientnet_unet'
 
 
-def check(model: ml_collections.ConfigDict) -> None:
+def check(model: pieces.Model) -> None:
   """Checks that `model.weights` fits the network, without reading the file.
 
   Raises:
     ValueError: if the weights do not fit.
   """
   weights = model.weights
-  if model.name != EFFICIENTNET and model.encoder_rate != 1:
+  if model.name != pieces.EFFICIENTNET and model.encoder_rate != 1:
     raise ValueError(
         f'model.encoder_rate is {model.encoder_rate}, which is for the network '
-        f'{EFFICIENTNET!r}: use 1.')
-  if model.name == EFFICIENTNET:
+        f'{pieces.EFFICIENTNET!r}: use 1.')
+  if model.name == pieces.EFFICIENTNET:
     if not weights:
       raise ValueError(
-          f"the network {EFFICIENTNET!r} has no BatchNorm and starts from "
+          f"the network {model.name!r} has no BatchNorm and starts from "
           f"ImageNet's weights: set model.weights='{INSTALLED}', or their "
           'file.')
     return
@@ -61,14 +60,14 @@ def check(model: ml_collections.ConfigDict) -> None:
         "their file as model.weights, or use norm='group'.")
 
 
-def read(model: ml_collections.ConfigDict) -> types.Params | None:
+def read(model: pieces.Model) -> types.Params | None:
   """Reads the parameters of the encoder from `model.weights`, if it is set.
 
   Args:
-    model: model section of a config. `weights` is '', `INSTALLED`, or the path
-      of a file that holds a PyTorch `state_dict`: .safetensors, .npz or .pth.
-      Reading a .pth file of a ResNet needs torch; reading the .pth file of
-      EfficientNet-Lite0 does not. `options` holds the depth of a ResNet.
+    model: `weights` is '', `INSTALLED`, or the path of a file that holds a
+      PyTorch `state_dict`: .safetensors, .npz or .pth. Reading a .pth file of a
+      ResNet needs torch; reading the .pth file of EfficientNet-Lite0 does not.
+      `options` holds the depth of a ResNet.
 
   Returns:
     The parameters; None if `weights` is ''.
@@ -79,7 +78,7 @@ def read(model: ml_collections.ConfigDict) -> types.Params | None:
   path = model.weights
   if not path:
     return None
-  is_efficientnet = model.name == EFFICIENTNET
+  is_efficientnet = model.name == pieces.EFFICIENTNET
   readers = _READERS
   if is_efficientnet:
     readers = _READERS | {'.pth': torch_file.read_legacy}
@@ -94,7 +93,7 @@ def read(model: ml_collections.ConfigDict) -> types.Params | None:
     state = readers[suffix](path)
     if is_efficientnet:
       return efficientnet_lite.params_from_pytorch(state)
-    return resnet.params_from_torchvision(state, depth=model.options.depth)
+    return resnet.params_from_torchvision(state, depth=model.options['depth'])
   except OSError as e:
     raise binary.UserError(
         f'model.weights={path} cannot be read: {e.strerror or e}.') from e

@@ -23,50 +23,49 @@ from experiments import binary
 from experiments.building import input_pipeline
 
 
-def check(weighting: ml_collections.ConfigDict) -> None:
-  """Checks that the method can use `weighting.initial_from`, if it is set.
+def check(name: str, path: str) -> None:
+  """Checks that the weighting rule can use `weighting.initial_from`.
 
-  The file is not read.
+  Args:
+    name: name of the rule.
+    path: `initial_from`. The file is not read.
 
   Raises:
-    ValueError: if it is set, but the method has no indicators.
+    ValueError: if the path is not '', but the rule has no indicators.
   """
-  path = weighting.initial_from
-  if path and weighting.name not in weight_rules.persistent():
+  if path and name not in weight_rules.persistent():
     raise ValueError(
-        f'weighting.initial_from={path} is for indicators, and '
-        f'{weighting.name!r} has none: use '
-        f'{" or ".join(weight_rules.persistent())}.')
+        f'weighting.initial_from={path} is for indicators, and {name!r} has '
+        f'none: use {" or ".join(weight_rules.persistent())}.')
 
 
-def only_where_used(config: ml_collections.ConfigDict) -> None:
-  """Clears `weighting.initial_from` in a config whose method has no indicators.
+def only_where_used(weighting: ml_collections.ConfigDict) -> None:
+  """Clears `initial_from` in the section `weighting` of a rule without
+  indicators.
 
   One command that trains several methods can then set the flag for all of them.
   """
-  if config.weighting.name not in weight_rules.persistent():
-    config.weighting.initial_from = ''
+  if weighting.name not in weight_rules.persistent():
+    weighting.initial_from = ''
 
 
 def read(
-    weighting: ml_collections.ConfigDict, dataset: input_pipeline.Dataset
+    path: str, dataset: input_pipeline.Dataset, *, otherwise: float
 ) -> np.ndarray | None:
   """Reads the first indicators of a run from the table of an audit.
 
   Args:
-    weighting: weighting section of a config. `initial_from` is '' or the path
-      of the audit.csv of any run on the same weak images; `initial_indicator`
-      is the indicator of images that the audit did not score.
+    path: '' or the path of the audit.csv of any run on the same weak images.
     dataset: set of the run.
+    otherwise: indicator of images that the audit did not score.
 
   Returns:
-    The indicator of each instance, float32 [N]; None if `initial_from` is ''.
+    The indicator of each instance, float32 [N]; None if the path is ''.
 
   Raises:
     binary.UserError: if the file cannot be read, is not the table of an audit,
       or lists images that are not in the set.
   """
-  path = weighting.initial_from
   if not path:
     return None
   where = f'weighting.initial_from={path}'
@@ -97,7 +96,7 @@ def read(
         f'{grammar.counted(len(scores), "image")} '
         f'{grammar.verb(len(strange), "are")} no weak image of {dataset.name}'
         f'{": " + ", ".join(strange[:3]) if strange else ""}.')
-  default = 1 - weighting.initial_indicator
+  default = 1 - otherwise
   return np.float32([1 - scores.get(name, default) for name in ids])
 
 

@@ -76,7 +76,7 @@ def open_split(predictor: predictor_lib.Predictor, split: str) -> Split:
     binary.UserError: if there are no records, or if the run was trained on
       another set.
   """
-  data_dir = pathlib.Path(predictor.config.input.data_dir)
+  data_dir = pathlib.Path(predictor.data_dir)
   if (data_dir / 'manifest.jsonl').is_file():
     manifest = manifest_lib.read_manifest(data_dir / 'manifest.jsonl')
     found = fingerprints.of_manifest(manifest)
@@ -88,7 +88,7 @@ def open_split(predictor: predictor_lib.Predictor, split: str) -> Split:
       volumes = json.loads(index.read_text()) if index.exists() else {}
       in_mm = all(row.spacing_mm is not None for row in rows)
       return Split(_Originals(manifest, rows), 'original', in_mm, volumes)
-  dataset = input_pipeline.load_dataset(predictor.config.input.data_dir)
+  dataset = input_pipeline.load_dataset(predictor.data_dir)
   _check_fingerprint(predictor, dataset.fingerprint)
   height, width, _ = dataset.image_shape
   print(f'notice: the pictures of {split} are not where {data_dir} says: '
@@ -118,7 +118,7 @@ def _is_of_old_records(predictor, manifest, found):
     found: fingerprint of this manifest.
   """
   wanted = predictor.dataset.fingerprint
-  folder = pathlib.Path(predictor.config.input.data_dir) / 'records'
+  folder = pathlib.Path(predictor.data_dir) / 'records'
   if found == wanted or not folder.is_dir():
     return False
   from data_prep.records import builder  # Slow to import.
@@ -129,7 +129,7 @@ def _is_of_old_records(predictor, manifest, found):
 def _check_fingerprint(predictor, found):
   if found != predictor.dataset.fingerprint:
     raise binary.UserError(
-        f'{predictor.config.input.data_dir} holds another set than the run was '
+        f'{predictor.data_dir} holds another set than the run was '
         'trained on, whose test images may have been trained on: prepare the '
         'set as it was, or predict and give --predictions and --references.')
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 import importlib.util
-import json
 import logging as python_logging
 import os
 import pathlib
@@ -211,7 +210,7 @@ def _describe(predictor):
            'shape': ['b', *dataset.image_shape[:2], len(dataset.classes)]}],
       'classes': list(dataset.classes),
       'preparation': dataset.preparation._asdict(),
-      'model': json.loads(predictor.config.model.to_json()),
+      'model': predictor.model._asdict(),
       'step': predictor.step,
       'networks_sha256': predictor.digest,
       'dataset_fingerprint': dataset.fingerprint,

@@ -31,7 +31,8 @@ def write(predictor: predictor_lib.Predictor, workdir: str) -> str:
     workdir: folder of the run. The metrics are those of evaluation_test.json if
       this file evaluates the exported checkpoint, else those of metrics.json.
   """
-  dataset, config = predictor.dataset, predictor.config
+  dataset, model = predictor.dataset, predictor.model
+  schedule = predictor.schedule
   sessions = run_folder.read_sessions(workdir)
   last = sessions[-1] if sessions else {}
   height, width, channels = dataset.image_shape
@@ -45,15 +46,15 @@ def write(predictor: predictor_lib.Predictor, workdir: str) -> str:
       '(Pan et al., AAAI 2022, arXiv:2203.05956).',
       '',
       '## Model', '',
-      f'- network: two of `{config.model.name}` {_options(config)}; '
-      f'{_use(predictor)}{_weights(config)}',
+      f'- network: two of `{model.name}` {_options(model)}; '
+      f'{_use(predictor)}{_weights(model)}',
       f'- input: uint8 images, {height} x {width} x {channels}; a picture of '
       'another size is resized to this (area average down, bilinear up)',
       f'- classes: {", ".join(f"{i} {n}" for i, n in enumerate(names))}',
-      f'- checkpoint: step {predictor.step} of {config.train_steps}; '
+      f'- checkpoint: step {predictor.step} of {schedule.train_steps}; '
       f'sha256 `{predictor.digest}`',
       f'- hybridseg {hybridseg.__version__}, commit '
-      f'{last.get("commit") or "unknown"}, seed {config.seed}; '
+      f'{last.get("commit") or "unknown"}, seed {schedule.seed}; '
       f'{_versions(last)}',
       '',
       '## Data', '',
@@ -167,8 +168,8 @@ def _use(predictor):
   return f'{networks} predicts'
 
 
-def _weights(config):
-  path = config.model.weights
+def _weights(model):
+  path = model.weights
   if not path:
     return ''
   origin = _text(os.path.basename(path))
@@ -177,8 +178,8 @@ def _weights(config):
   return f'; the encoder of both started from {origin}'
 
 
-def _options(config):
-  return ', '.join(f'{k} {v}' for k, v in config.model.options.items())
+def _options(model):
+  return ', '.join(f'{k} {v}' for k, v in model.options.items())
 
 
 def _versions(session):

@@ -8,12 +8,12 @@ from hybridseg import augmentation
 from hybridseg import inference
 from hybridseg import train_step as train_step_lib
 import jax
-import ml_collections
 import numpy as np
 
 from experiments import binary
 from experiments.building import input_pipeline
 from experiments.building import parts as parts_lib
+from experiments.building import pieces
 from experiments.saving import checkpoints as checkpoints_lib
 from experiments.saving import run_folder
 from experiments.saving import run_log
@@ -33,7 +33,9 @@ class Predictor(NamedTuple):
     params: parameters of each network, as NumPy arrays.
     batch_size: batch size B, over all devices of this process.
     dataset: set of the run, without its records.
-    config: config of the run.
+    data_dir: folder in which the records of the set were.
+    model: the network and its options.
+    schedule: seed and length of the run.
     step: step of the checkpoint.
     network: the networks that predict, a key of `NETWORKS`.
     flip: whether to average over four flips of each image.
@@ -45,7 +47,9 @@ class Predictor(NamedTuple):
   params: tuple[Any, ...]
   batch_size: int
   dataset: input_pipeline.Dataset
-  config: ml_collections.ConfigDict
+  data_dir: str
+  model: pieces.Model
+  schedule: pieces.Schedule
   step: int
   network: str
   flip: bool
@@ -70,10 +74,11 @@ def load(
   Raises:
     binary.UserError: if there is no run or no intact checkpoint.
   """
-  config = run_folder.read_config(workdir)
-  dataset = run_folder.read_dataset(workdir, config)
-  built = parts_lib.build_network(config, dataset)
-  restored = restore(workdir, config, dataset, built, checkpoint)
+  data, model, method, schedule = pieces.unpack(
+      run_folder.read_config(workdir))
+  dataset = run_folder.read_dataset(workdir, data.data_dir)
+  built = parts_lib.build_network(dataset, model, method, schedule)
+  restored = restore(workdir, dataset, built, checkpoint)
   params = tuple(
       train_step_lib.eval_params(restored.state)[i] for i in NETWORKS[network])
   flips = inference.ALL_FLIPS if flip else inference.NO_FLIPS
@@ -84,9 +89,11 @@ def load(
       predict_fn=predict_fn,
       run_fn=functools.partial(built.mapping.eval(predict_fn), placed),
       params=params,
-      batch_size=_batch_size(config, built.mapping),
+      batch_size=_batch_size(data.eval_batch_size, built.mapping),
       dataset=dataset,
-      config=config,
+      data_dir=data.data_dir,
+      model=model,
+      schedule=schedule,
       step=restored.step,
       network=network,
       flip=flip,
@@ -94,15 +101,14 @@ def load(
   )
 
 
-def _batch_size(config, mapping):
+def _batch_size(wanted, mapping):
   """Returns the batch size, rounded up to a multiple of the device count."""
   num_devices = mapping.num_local_devices
-  return -(-max(1, config.input.eval_batch_size) // num_devices) * num_devices
+  return -(-max(1, wanted) // num_devices) * num_devices
 
 
 def restore(
     workdir: str,
-    config: ml_collections.ConfigDict,
     dataset: input_pipeline.Dataset,
     built: parts_lib.Network,
     checkpoint: str = 'latest',
@@ -111,7 +117,6 @@ def restore(
 
   Args:
     workdir: folder of the run.
-    config: config of the run.
     dataset: set of the run.
     built: networks of the run.
     checkpoint: 'latest', or 'best' on the validation split.
@@ -120,7 +125,8 @@ def restore(
     binary.UserError: if there is no intact checkpoint, or if the best one is
       not known.
   """
-  store = run_folder.open_checkpoints(workdir, config, dataset.fingerprint)
+  store = run_folder.open_checkpoints(
+      workdir, run_folder.read_config(workdir), dataset.fingerprint)
   like = jax.eval_shape(built.init_fn)
   restored = store.restore(like)
   if restored is None:

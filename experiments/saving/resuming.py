@@ -15,7 +15,7 @@ import hybridseg
 import ml_collections
 
 from experiments import binary
-from experiments.building import parts
+from experiments.building import pieces
 from experiments.configs import versions
 
 # Maps each key that may change to whether the change makes the numbers of the
@@ -139,8 +139,7 @@ def check_resumable(
 
 
 def joint(
-    saved: ml_collections.ConfigDict, config: ml_collections.ConfigDict,
-    step: int,
+    change: Change, optimizer: ml_collections.ConfigDict, step: int
 ) -> str:
   """Describes the jump of the learning rate after the run's length was changed.
 
@@ -148,15 +147,15 @@ def joint(
   the learning rate jumps at the step at which the run is resumed.
 
   Args:
-    saved: config in the folder.
-    config: config with which the run is resumed.
+    change: change of `train_steps`.
+    optimizer: the section `optimizer` of the config, which cannot change.
     step: step at which the run is resumed.
   """
   before, after = (
-      float(parts.learning_rates(c)(step)) for c in (saved, config))
-  return (f'train_steps was {saved.train_steps}, is {config.train_steps}: at '
-          f'step {step} the learning rate goes from {before:.3g} to '
-          f'{after:.3g}, from where a cosine takes it to 0.')
+      float(pieces.learning_rates(optimizer, n)(step))
+      for n in (change.old, change.new))
+  return (f'{change.words}: at step {step} the learning rate goes from '
+          f'{before:.3g} to {after:.3g}, from where a cosine takes it to 0.')
 
 
 def bit_equality(

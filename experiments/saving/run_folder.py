@@ -54,9 +54,7 @@ def open_checkpoints(
       workdir, run_id=own, also=sorted(known - {own}))
 
 
-def read_dataset(
-    workdir: str, config: ml_collections.ConfigDict
-) -> input_pipeline.Dataset:
+def read_dataset(workdir: str, data_dir: str) -> input_pipeline.Dataset:
   """Returns the description of a run's set, without its records.
 
   The records may have been deleted since the run. The splits of the returned
@@ -64,8 +62,8 @@ def read_dataset(
 
   Args:
     workdir: folder of the run.
-    config: config of the run. Older runs have no dataset.json; for these, the
-      set is read from `config.input.data_dir`.
+    data_dir: folder of the set. Older runs have no dataset.json; for these, the
+      set is read from this folder.
 
   Raises:
     binary.UserError: if neither dataset.json nor the records can be read.
@@ -76,12 +74,12 @@ def read_dataset(
     run_schema.check_dataset(facts, path)
   except FileNotFoundError:
     try:
-      return input_pipeline.load_dataset(config.input.data_dir)
+      return input_pipeline.load_dataset(data_dir)
     except binary.UserError as e:
       raise binary.UserError(
           f'{workdir} has no dataset.json, like runs of older versions, and '
-          f'the records of its set are no longer at {config.input.data_dir}: '
-          'put them back there.') from e
+          f'the records of its set are no longer at {data_dir}: put them back '
+          'there.') from e
   run = _read_run(workdir)
   wanted = run.get('dataset_sha256')
   if wanted and run_schema.digest(facts) != wanted or any(
@@ -165,13 +163,13 @@ class _Resumed(NamedTuple):
   """What the earlier sessions of a run have left in its folder.
 
   Attributes:
-    config: content of config.json; None if the folder is new.
+    stored: content of config.json; None if the folder is new.
     upgraded: the same config, upgraded to today's version; None if the folder
       is new.
     run: content of run.json.
   """
 
-  config: dict[str, Any] | None
+  stored: dict[str, Any] | None
   upgraded: dict[str, Any] | None
   run: dict[str, Any]
 
@@ -184,11 +182,11 @@ def _read_before(workdir):
       run_schema.read(path), run_schema.read_config(path), _read_run(workdir))
 
 
-def _check_unedited(path, config, run):
+def _check_unedited(path, stored, run):
   """Raises an error if config.json was changed after a session wrote it."""
   ids = run.get('run_ids')
   if ids and run['sessions'] and resuming.run_id(
-      config, run['sessions'][0]['dataset_fingerprint']) not in ids:
+      stored, run['sessions'][0]['dataset_fingerprint']) not in ids:
     raise binary.UserError(
         f'{path} was edited after the run, or is of another one: restore it.')
 
@@ -216,12 +214,12 @@ def check_run(
     binary.UserError: if the folder holds a run with another config or set.
   """
   before = _read_before(workdir)
-  if before.config is None:
+  if before.stored is None:
     return []
   sessions = before.run['sessions']
   if sessions and sessions[0]['dataset_fingerprint'] == dataset.fingerprint:
     _check_unedited(
-        os.path.join(workdir, 'config.json'), before.config, before.run)
+        os.path.join(workdir, 'config.json'), before.stored, before.run)
   # JSON turns tuples into lists. Convert the new config to JSON and back, so
   # that equal values compare as equal.
   found = resuming.changes(before.upgraded, json.loads(config.to_json()))
@@ -284,7 +282,7 @@ def open_run(
     wanted = json.loads(config.to_json())
     ids = [*(before.run.get('run_ids') or ()), *(
         resuming.run_id(c, dataset.fingerprint)
-        for c in (before.config, wanted) if c is not None)]
+        for c in (before.stored, wanted) if c is not None)]
     facts = json.loads(json.dumps({
         'name': dataset.name,
         'classes': dataset.classes,

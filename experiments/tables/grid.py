@@ -121,7 +121,7 @@ def _methods(config):
 def _run_config(config, setting, method, seed, workdir):
   run = config.base.copy_and_resolve_references().unlock()
   run.update(_methods(config)[method])
-  retraining.only_where_used(run)
+  retraining.only_where_used(run.weighting)
   run.seed = seed
   run.input.data_dir = sweep_sets.folder(workdir, setting)
   return run.lock()

@@ -57,7 +57,7 @@ def compare(
       run_config = config.copy_and_resolve_references()
       with run_config.unlocked():
         run_config.update(common.METHODS[method])
-        retraining.only_where_used(run_config)
+        retraining.only_where_used(run_config.weighting)
         run_config.seed = seed
         run_config.compare.methods = ()
       run_config.lock()

@@ -6,22 +6,24 @@ from typing import Any
 from hybridseg import train_step as train_step_lib
 from hybridseg import types
 import jax
-import ml_collections
 
 from experiments.building import input_pipeline
 from experiments.building import parts as parts_lib
+from experiments.building import pieces
 
 
 def make(
-    config: ml_collections.ConfigDict,
     dataset: input_pipeline.Dataset,
+    data: pieces.Data,
+    weighting: train_step_lib.Weighting,
     training: parts_lib.Training,
 ) -> Callable[..., Any]:
   """Returns a function that moves the indicators of all weak images.
 
   Args:
-    config: config of the run.
     dataset: set of the run.
+    data: which labels the weak images have, and how many are read at once.
+    weighting: which indicators move, and at which steps.
     training: networks and mapped functions of the run.
 
   Returns:
@@ -35,7 +37,6 @@ def make(
       image's gradient points in the direction of this batch's gradient.
     - a random key, placed on the devices.
   """
-  weighting, options = config.weighting, config.input
 
   def is_due(step):
     return (weighting.instances == 'all' and step >= weighting.start_step
@@ -48,8 +49,8 @@ def make(
     if not is_due(step):
       return state
     for weak in input_pipeline.indicator_batches(
-        dataset.splits['train_weak'], options.weak_batch_size,
-        weak_labels=options.weak_labels):
+        dataset.splits['train_weak'], data.weak_batch_size,
+        weak_labels=data.weak_labels):
       batch = training.network.mapping.place_batch(
           types.HybridBatch(strong, weak))
       # All batches can share the key, because this step augments no images and

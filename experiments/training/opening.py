@@ -1,6 +1,6 @@
 """Opens the folder of a run, to start or to resume the run."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 import contextlib
 import functools
 import os
@@ -12,10 +12,12 @@ from hybridseg import types
 import ml_collections
 import numpy as np
 
+from experiments.building import config_checks
 from experiments.building import corrections
 from experiments.building import feature_cache
 from experiments.building import input_pipeline
 from experiments.building import parts as parts_lib
+from experiments.building import pieces
 from experiments.building import pretrained
 from experiments.building import retraining
 from experiments.evaluation import scoring
@@ -24,20 +26,6 @@ from experiments.saving import resuming
 from experiments.saving import run_folder
 from experiments.saving import run_log
 from experiments.training import indicator_pass
-
-
-class Schedule(NamedTuple):
-  """The seed of a run, its length, and how often it logs, evaluates and saves.
-
-  `configs.common` explains each value.
-  """
-
-  seed: int
-  train_steps: int
-  log_every_steps: int
-  eval_every_steps: int
-  checkpoint_every_steps: int
-  max_skipped_in_a_row: int
 
 
 class Session(NamedTuple):
@@ -51,8 +39,8 @@ class Session(NamedTuple):
     dataset: set of the run, with its corrected labels, if any.
     parts: networks and mapped functions of the run.
     batches: yields the batches of the remaining steps.
-    rows: sequence from `input_pipeline.train_rows`, whose item for each step
-      holds the row numbers of the records in that step's batch.
+    rows: function that takes a step and returns the row numbers of the records
+      in its batch, see `input_pipeline.TrainBatches`.
     schedule: the seed, the length and the intervals of the run.
     evaluate: function that takes the networks' parameters and the records to
       evaluate, and returns predictions and confusion counts.
@@ -67,8 +55,8 @@ class Session(NamedTuple):
   dataset: input_pipeline.Dataset
   parts: parts_lib.Training
   batches: Iterator[types.HybridBatch]
-  rows: Sequence[Mapping[str, np.ndarray]]
-  schedule: Schedule
+  rows: Callable[[int], Mapping[str, np.ndarray]]
+  schedule: pieces.Schedule
   evaluate: Callable[..., tuple[np.ndarray, np.ndarray]]
   move_indicators: Callable[..., Any]
   checkpoints: checkpoints_lib.Checkpoints
@@ -105,33 +93,36 @@ def open_session(
   Raises:
     binary.UserError: if the config, the set, a file or the folder does not fit.
   """
-  dataset = corrections.load(config, workdir)
-  parts = parts_lib.build_training(config, dataset)
-  order = dict(
-      strong_batch_size=config.input.strong_batch_size,
-      weak_batch_size=config.input.weak_batch_size, seed=config.seed)
-  rows = input_pipeline.train_rows(dataset, **order)
-  batches = feature_cache.views(config, dataset, input_pipeline.train_batches(
-      dataset, **order, weak_labels=config.input.weak_labels), rows)
+  config_checks.check_numbers(config)
+  data, model, method, schedule = pieces.unpack(config)
+  dataset = corrections.load(data, workdir)
+  parts = parts_lib.build_training(dataset, model, method, schedule)
+  config_checks.check_batches(data, parts.network.mapping)
+  batches = drawn = input_pipeline.train_batches(
+      dataset, strong_batch_size=data.strong_batch_size,
+      weak_batch_size=data.weak_batch_size, seed=schedule.seed,
+      weak_labels=data.weak_labels)
+  if method.augmentation.copies:
+    batches = feature_cache.Views(method, dataset, drawn)
   checkpoints = run_folder.open_checkpoints(
       workdir, config, dataset.fingerprint)
   backbone = indicators = None
   # If the run is resumed, its checkpoint already contains the pretrained
   # weights and the first indicators.
   if not checkpoints.steps():
-    backbone = pretrained.read(config.model)
-    indicators = retraining.read(config.weighting, dataset)
+    backbone = pretrained.read(model)
+    indicators = retraining.read(
+        method.initial_from, dataset, otherwise=method.initial_indicator)
 
   is_primary = parallel.is_primary()
   with contextlib.ExitStack() as stack:
     if is_primary:
       stack.callback(
           os.close, run_folder.lock(workdir, record_machine=record_machine))
-    before, changes = None, []
+    changes = []
     if is_primary:
       changes = run_folder.check_run(
           workdir, config, dataset, step=max(checkpoints.steps(), default=0))
-      before = run_folder.read_config(workdir) if changes else None
       checkpoints.clean()
 
     state = pretrained.start_from(parts.network.init_fn(), backbone)
@@ -143,37 +134,35 @@ def open_session(
       log.restore(restored.session, restored.history)
       if is_primary:
         print(f'Resuming {workdir} at step {step}.', flush=True)
-        if any(change.name == 'train_steps' for change in changes):
-          print(resuming.joint(before, config, step), flush=True)
+        for change in changes:
+          if change.name == 'train_steps':
+            print(resuming.joint(change, config.optimizer, step), flush=True)
 
     if is_primary:
       run_folder.open_run(
           workdir, config, dataset, step=step, record_machine=record_machine)
     feature_cache.prepare(
-        batches, config, parts.network.encode_fn, state, workdir=workdir)
+        batches, parts.network.encode_fn, state.params[0],
+        range(step, schedule.train_steps), batch_size=data.eval_batch_size,
+        folder=workdir)
     session = Session(
         workdir=workdir,
         dataset=dataset,
         parts=parts,
         batches=input_pipeline.read_from(
-            batches, step, config.train_steps, config.input.num_workers),
-        rows=rows,
-        schedule=Schedule(*(config[name] for name in Schedule._fields)),
+            batches, step, schedule.train_steps, data.num_workers),
+        rows=drawn.rows,
+        schedule=schedule,
         evaluate=functools.partial(
             scoring.evaluate_records, parts.eval_fn,
-            batch_size=config.input.eval_batch_size),
-        move_indicators=indicator_pass.make(config, dataset, parts),
+            batch_size=data.eval_batch_size),
+        move_indicators=indicator_pass.make(
+            dataset, data, method.weighting, parts),
         checkpoints=checkpoints,
         log=log,
         progress=run_log.Progress(
-            workdir, config.train_steps,
-            images_per_step=_images_per_step(config)),
+            workdir, schedule.train_steps,
+            images_per_step=data.strong_batch_size
+            + method.uses_weak * data.weak_batch_size),
         is_primary=is_primary)
     yield session, parts.network.mapping.replicate(state), step
-
-
-def _images_per_step(config):
-  uses_weak = (
-      config.supervision.weak_scale or config.co_regularization.scale)
-  return config.input.strong_batch_size + (
-      config.input.weak_batch_size if uses_weak else 0)

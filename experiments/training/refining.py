@@ -139,11 +139,17 @@ def refine(run_dir: str, output: str) -> dict[str, Any]:
     target = pathlib.Path(output).absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     with whole_file.folder_beside(target) as folder:
-      sizes = _picture_sizes(run_folder.read_config(run_dir).input.data_dir)
+      sizes = _picture_sizes(run.data_dir)
       for record, probs in look(weak, 'annotations'):
-        lines.append(_correct(
-            folder, len(lines), record, probs,
-            constants[int(record['kind'])], weights, trusts, sizes))
+        name = str(np.asarray(record['id']).astype(str))
+        kind, row = int(record['kind']), int(record['instance_id'])
+        refined = _refine(record, probs, constants[kind], trusts[row])
+        lines.append({
+            'id': name,
+            'mask': _write_mask(folder, name, len(lines), refined, sizes(name)),
+            'kind': types.AnnotationKind(kind).name.lower(),
+            'indicator': float(weights[row]), 'trust': float(trusts[row]),
+        } | corrections.describe(record['label'], refined))
       # People review the table from the top, so the labels that have changed
       # most come first.
       lines.sort(key=lambda line: -line['added'] - line['removed'])
@@ -160,29 +166,31 @@ def refine(run_dir: str, output: str) -> dict[str, Any]:
   return summary
 
 
-def _correct(folder, number, record, probs, constants, weights, trusts, sizes):
-  """Writes the corrected mask of one weak annotation.
-
-  Returns:
-    The line of the annotation in corrected.csv, as a dictionary.
-  """
-  name = str(np.asarray(record['id']).astype(str))
-  row = int(record['instance_id'])
-  refined = np.asarray(calibration.refine(
+def _refine(record, probs, constants, trust):
+  """Returns the refined label map of one weak annotation."""
+  return np.asarray(calibration.refine(
       probs, record['label'], record['present'],
-      np.float32([[constants.inside, constants.outside]]), trusts[row],
+      np.float32([[constants.inside, constants.outside]]), trust,
       num_classes=probs.shape[-1])[0])
+
+
+def _write_mask(folder, name, number, refined, size):
+  """Writes a corrected mask and returns its path within the folder.
+
+  Args:
+    folder: folder of the corrected labels.
+    name: id of the image.
+    number: number of the annotation, used if the id is no name of a file.
+    refined: corrected label map, uint8 [H, W].
+    size: height and width of the mask; None if they are those of the map.
+  """
   mask = f'masks/{name}.png' if confined.is_name(name) else (
       f'masks/image {number}.png')
   path = folder / mask
   path.parent.mkdir(parents=True, exist_ok=True)
   Image.fromarray(rasterize.resize_label(
-      refined, size=sizes(name) or refined.shape)).save(path)
-  return {
-      'id': name, 'mask': mask,
-      'kind': types.AnnotationKind(int(record['kind'])).name.lower(),
-      'indicator': float(weights[row]), 'trust': float(trusts[row]),
-  } | corrections.describe(record['label'], refined)
+      refined, size=size or refined.shape)).save(path)
+  return mask
 
 
 def _cell(value):

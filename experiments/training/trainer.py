@@ -168,7 +168,7 @@ def _causes(session, step, nonfinite):
   """
   terms = nonfinite['terms']
   causes = {'terms': sorted(name for name in terms if terms[name])}
-  for role, rows in session.rows[step - 1].items():
+  for role, rows in session.rows(step - 1).items():
     records = session.dataset.splits[f'train_{role}']
     causes[role] = input_pipeline.column(
         [records[i] for i in rows[nonfinite[role]]], 'id').tolist()

@@ -28,6 +28,7 @@ from absl import logging
 from experiments import binary
 from experiments.building import input_pipeline
 from experiments.building import parts
+from experiments.building import pieces
 from experiments.saving import checkpoints as checkpoints_lib
 from experiments.saving import run_folder
 from experiments.training import trainer
@@ -148,8 +149,9 @@ def main():
       eval_every_steps=8)
   workdir = os.path.join(folder, 'run')
   trainer.train_and_evaluate(config, workdir)
-  dataset = input_pipeline.load_dataset(config.input.data_dir)
-  like = parts.build_network(config, dataset).init_fn()
+  data, model, method, schedule = pieces.unpack(config)
+  dataset = input_pipeline.load_dataset(data.data_dir)
+  like = parts.build_network(dataset, model, method, schedule).init_fn()
   store = run_folder.open_checkpoints(workdir, config, dataset.fingerprint)
   newest, older = store.steps()
   intact = checkpoints_lib.state_sha256(store.restore(like, step=older).state)
