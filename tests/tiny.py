@@ -53,14 +53,12 @@ def debug_config(**changes):
 
 def build_network(config, dataset) -> parts.Network:
   """Builds the networks of a config."""
-  _, *needed = pieces.unpack(config)
-  return parts.build_network(dataset, *needed)
+  return parts.build_network(dataset, *pieces.unpack(config)[1:])
 
 
 def build_training(config, dataset) -> parts.Training:
   """Builds the networks of a config and the functions that train them."""
-  _, *needed = pieces.unpack(config)
-  return parts.build_training(dataset, *needed)
+  return parts.build_training(dataset, *pieces.unpack(config)[1:])
 
 
 @functools.cache

@@ -22,7 +22,6 @@ from absl import logging
 from hybridseg import augmentation
 from hybridseg import losses
 import jax
-import ml_collections
 import numpy as np
 import optax
 
@@ -41,7 +40,8 @@ _PLAIN = ('unet_full', 'effnet_lite0')
 _DTYPES = ('float32', 'bfloat16')
 
 
-def _config(network, dtype) -> ml_collections.ConfigDict:
+def _pieces(network, dtype):
+  """Returns the model, the method and the schedule of a run."""
   config = endoscene.get_config(f'dii_dcr,{network}')
   config = config.copy_and_resolve_references().unlock()
   config.input.data_dir = _DATA_DIR.value
@@ -49,7 +49,7 @@ def _config(network, dtype) -> ml_collections.ConfigDict:
   config.input.weak_batch_size = _BATCH_SIZE.value
   config.model.options.dtype = dtype
   config.mapping = 'jit'
-  return config.lock()
+  return pieces.unpack(config)[1:]
 
 
 def _full(dataset, network, dtype):
@@ -58,8 +58,7 @@ def _full(dataset, network, dtype):
   Returns:
     The compiled step, and a function without arguments that calls it.
   """
-  _, *needed = pieces.unpack(_config(network, dtype))
-  parts = parts_lib.build_training(dataset, *needed)
+  parts = parts_lib.build_training(dataset, *_pieces(network, dtype))
   place = parts.network.mapping
   state = place.replicate(parts.network.init_fn())
   key = place.replicate(jax.random.key(0))
@@ -76,8 +75,7 @@ def _plain(dataset, network, dtype):
   Returns:
     The compiled step, and a function without arguments that calls it.
   """
-  _, *needed = pieces.unpack(_config(network, dtype))
-  network_parts = parts_lib.build_network(dataset, *needed)
+  network_parts = parts_lib.build_network(dataset, *_pieces(network, dtype))
   params = network_parts.init_fn().params[0]
   optimizer = optax.adamw(1e-3)
   images, labels = _images(dataset)
@@ -208,7 +206,7 @@ class _TorchUNet:
 
 
 def _torch_lines(dataset):
-  features = tuple(_config('unet_full', 'float32').model.options.features)
+  features = tuple(_pieces('unet_full', 'float32')[0].options['features'])
   for dtype in _DTYPES:
     net = _TorchUNet(features, dataset, dtype)
     seconds = _median_s(net, net.wait)

@@ -285,17 +285,13 @@ def eval_batches(
     label: feature of the records that holds the label maps.
   """
   for start in range(0, len(records), batch_size):
-    rows = [records[i] for i in range(start, min(start + batch_size,
-                                                 len(records)))]
-    missing = batch_size - len(rows)
-    image = np.stack([r['image'] for r in rows])
+    rows = [records[min(i, len(records) - 1)]
+            for i in range(start, start + batch_size)]
     labels = np.stack([r[label] for r in rows])
-    pad = ((0, missing), (0, 0), (0, 0))
+    labels[len(records) - start:] = types.UNLABELLED
     yield types.Examples(
-        image=np.pad(image, pad + ((0, 0),), mode='edge'),
-        label=np.pad(labels, pad, constant_values=types.UNLABELLED),
-        instance_id=np.full((batch_size,), -1, np.int32),
-    )
+        image=np.stack([r['image'] for r in rows]), label=labels,
+        instance_id=np.full((batch_size,), -1, np.int32))
 
 
 def indicator_batches(

@@ -31,8 +31,9 @@ def write(predictor: predictor_lib.Predictor, workdir: str) -> str:
     workdir: folder of the run. The metrics are those of evaluation_test.json if
       this file evaluates the exported checkpoint, else those of metrics.json.
   """
-  dataset, model = predictor.dataset, predictor.model
-  schedule = predictor.schedule
+  dataset, model, schedule = (
+      predictor.dataset, predictor.model, predictor.schedule)
+  options = ', '.join(f'{k} {v}' for k, v in model.options.items())
   sessions = run_folder.read_sessions(workdir)
   last = sessions[-1] if sessions else {}
   height, width, channels = dataset.image_shape
@@ -46,7 +47,7 @@ def write(predictor: predictor_lib.Predictor, workdir: str) -> str:
       '(Pan et al., AAAI 2022, arXiv:2203.05956).',
       '',
       '## Model', '',
-      f'- network: two of `{model.name}` {_options(model)}; '
+      f'- network: two of `{model.name}` {options}; '
       f'{_use(predictor)}{_weights(model)}',
       f'- input: uint8 images, {height} x {width} x {channels}; a picture of '
       'another size is resized to this (area average down, bilinear up)',
@@ -176,10 +177,6 @@ def _weights(model):
   if path == pretrained.INSTALLED:
     origin = imagenet_package.ORIGIN
   return f'; the encoder of both started from {origin}'
-
-
-def _options(model):
-  return ', '.join(f'{k} {v}' for k, v in model.options.items())
 
 
 def _versions(session):

@@ -38,15 +38,12 @@ def make(
     - a random key, placed on the devices.
   """
 
-  def is_due(step):
-    return (weighting.instances == 'all' and step >= weighting.start_step
-            and step % weighting.every_steps == 0)
-
   def move_indicators(
       state: train_step_lib.TrainState, step: int, strong: types.Examples,
       key: jax.Array,
   ) -> Any:
-    if not is_due(step):
+    if (weighting.instances != 'all' or step < weighting.start_step
+        or step % weighting.every_steps):
       return state
     for weak in input_pipeline.indicator_batches(
         dataset.splits['train_weak'], data.weak_batch_size,

@@ -116,11 +116,10 @@ def open_session(
 
   is_primary = parallel.is_primary()
   with contextlib.ExitStack() as stack:
+    changes = []
     if is_primary:
       stack.callback(
           os.close, run_folder.lock(workdir, record_machine=record_machine))
-    changes = []
-    if is_primary:
       changes = run_folder.check_run(
           workdir, config, dataset, step=max(checkpoints.steps(), default=0))
       checkpoints.clean()

@@ -26,6 +26,7 @@ from absl import logging
 from experiments import binary
 from experiments.auditing import observer
 from experiments.building import input_pipeline
+from experiments.building import parts
 from experiments.building import pieces
 from experiments.exporting import model_card
 from experiments.prediction import predictor as predictor_lib
@@ -249,12 +250,11 @@ def _reproduce(folder):
 def _resume(folder):
   """Opens a run as `experiments.train` does, but builds no training step."""
   config = run_folder.read_config(_RUN.value)
-  data, *needed = pieces.unpack(config)
-  dataset = input_pipeline.load_dataset(data.data_dir)
+  dataset = input_pipeline.load_dataset(config.input.data_dir)
   store = run_folder.open_checkpoints(folder, config, dataset.fingerprint)
   run_folder.check_run(
       folder, config, dataset, step=max(store.steps(), default=0))
-  built = predictor_lib.parts_lib.build_network(dataset, *needed)
+  built = parts.build_network(dataset, *pieces.unpack(config)[1:])
   restored = predictor_lib.restore(folder, dataset, built)
   run_log.Log(folder).restore(restored.session, restored.history)
 
