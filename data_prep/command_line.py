@@ -1,4 +1,4 @@
-"""Runs a binary; its errors become lines on stderr, with exit code 2."""
+"""Runs a binary, and turns its errors into lines on stderr and exit code 2."""
 
 from collections.abc import Callable
 import gc
@@ -53,7 +53,7 @@ def run(argv: list[str], body: Callable[[], None]) -> int:
 
 def start(main: Callable[[list[str]], int]) -> None:
   """Parses the flags, calls `main` and ends the process with its exit code."""
-  gc.freeze()  # What the imports made stays: do not look for garbage in it.
+  gc.freeze()  # Objects made by the imports stay alive, so do not check them.
   with system_errors.quiet_without_reader():
     app.run(main, flags_parser=parse_flags)
 

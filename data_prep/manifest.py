@@ -62,8 +62,8 @@ class Header(NamedTuple):
   Attributes:
     name: name of the set.
     classes: class names, background first.
-    root: folder that all paths are relative to; itself absolute, or relative to
-      the manifest's folder.
+    root: folder that all paths are relative to. The root is absolute, or
+      relative to the manifest's folder.
   """
 
   name: str
@@ -88,7 +88,7 @@ class Row(NamedTuple):
     spacing_mm: millimetres per pixel (y, x), or None if unknown.
     evaluation: fields that only the evaluation may see (`truth`, `quality`,
       `fault`).
-    line: line number in the file, from 1; 0 if the row was not read from one.
+    line: line number in the file, from 1; 0 if the row does not come from one.
   """
 
   id: str
@@ -211,7 +211,7 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
 def write_manifest(
     path: str | os.PathLike[str], header: Header, rows: list[Row]
 ) -> Manifest:
-  """Writes a manifest; a reader sees the old file or all of the new one.
+  """Writes a manifest; until it is complete, readers see the old file.
 
   Args:
     path: the JSONL file; its folder must exist.

@@ -25,8 +25,8 @@ import shutil
 import tempfile
 from typing import NamedTuple
 
-if __name__ == '__main__':  # NumPy reads this when it is first imported.
-  # The threads of its matrix products would wait for those that decode.
+if __name__ == '__main__':  # NumPy reads the variable when it is imported.
+  # Threads for matrix products would compete with those that decode pictures.
   os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
 
 from absl import flags
@@ -36,7 +36,7 @@ from data_prep.shared import early_help
 
 _USUAL_SIZE = 96
 
-flags.adopt_module_key_flags(source_flags)  # So that --help lists them.
+flags.adopt_module_key_flags(source_flags)  # This makes --help list them.
 _DATASET = flags.DEFINE_enum(
     'dataset', None, list(named_sets.SETS), 'A set that is known by name.')
 _MANIFEST = flags.DEFINE_string(
@@ -106,9 +106,9 @@ class _Made(NamedTuple):
 
   manifest: manifest_lib.Manifest
   findings: check_report.Findings
-  notices: list[str]  # Printed lines, without those of `findings`.
+  notices: list[str]  # Lines that were printed, except those in `findings`.
   left_out: list[formats.LeftOut]
-  kept: kept_lib.Kept | None  # What the check has kept for the records.
+  kept: kept_lib.Kept | None  # The pictures kept for the records.
 
 
 def main(argv: list[str]) -> int:
@@ -147,7 +147,7 @@ def _run():
     made = _make(temporary, image_size, kept_lib.Kept(temporary, image_size))
     manifest = made.manifest
     if _is_done(output, made, image_size):
-      # The list of items that are left out or not read may still have changed.
+      # Other items of the source may be left out or not read than last time.
       _write_summary(output / 'summary.html', made, image_size)
       leaving_out.write(output / leaving_out.FILE, made.left_out)
       _print_left_out(made)
@@ -202,7 +202,7 @@ def _check_use():
               if not (dataset and named_sets.has_use_for(dataset, argument))]
     unused += source_flags.names()
     if dataset and not named_sets.SETS[dataset].LISTING:
-      unused.append('leave_out')  # Generated sets have no defects.
+      unused.append('leave_out')  # Generated sets have no defective pictures.
   else:
     what, unused = '--source, which has --simulate', ['weak_kinds']
   for name in unused:
@@ -264,7 +264,7 @@ def _write_manifest(folder, image_size):
           fault_fraction=_FAULT_FRACTION.value)
   except (LookupError, TypeError, ValueError, csv.Error) as error:
     if not named_sets.SETS[_DATASET.value].LISTING:
-      raise  # The set is generated, so the fault is ours.
+      raise  # A generated set reads no files, so this is a bug in our code.
     raise _Refused(
         f'--source={_SOURCE.value}: not the files of {_DATASET.value} as '
         f'data_prep/sets/{_DATASET.value}.py describes them '

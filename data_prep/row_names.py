@@ -16,7 +16,7 @@ from data_prep import manifest as manifest_lib
 
 INDEX = 'volumes.json'  # Lists each volume's slices; see `read_index`.
 _SUFFIX = re.compile(r'\.[A-Za-z][A-Za-z0-9]*$')
-_CHANNEL = re.compile(r'_\d{4}$')  # The channel in nnU-Net's file names.
+_CHANNEL = re.compile(r'_\d{4}$')  # Number of the channel in nnU-Net's names.
 _MAX_SHOWN = 60
 
 
@@ -62,7 +62,8 @@ class RowNames:
   def find(self, name: str) -> list[str]:
     """Returns the ids to which a name refers; none if the name is unknown.
 
-    An id takes precedence over a case or subject, and these over a file.
+    An id takes precedence over a case or a subject, and each of these takes
+    precedence over a file.
 
     Raises:
       UnclearNameError: if files of several folders have that name.
@@ -140,7 +141,7 @@ def shown(names: Iterable[str], longest: int = 40) -> str:
 
   Args:
     names: names of pictures, files or subjects.
-    longest: most characters of one name; a longer name loses its start.
+    longest: number of characters beyond which a name loses its start.
   """
   names = [n if n.isprintable() else ascii(n)[1:-1] for n in names]
   text = ', '.join(

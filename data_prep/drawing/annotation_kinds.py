@@ -24,19 +24,19 @@ class Kind(NamedTuple):
   """The properties of one kind of annotation.
 
   Attributes:
-    value: the kind as records store it.
+    value: number that stands for the kind in the records.
     minutes: minutes that an annotator needs for one image; a placeholder until
       somebody measures it.
     shape: the name that `formats.drawn` uses for one shape of this kind.
     field: field of a manifest's annotation that holds the shapes; None if the
       kind has no shapes.
-    form: how one shape is written in a manifest, for messages.
+    form: description, for messages, of how a manifest writes one shape.
     num_values: number of values in a shape that is a flat list of numbers; None
       for other shapes.
     num_points: smallest and largest number of points [x, y] in a shape that is
       a list of points; None for other shapes.
-    problem: function that returns why the numbers of a shape cannot be right,
-      or None, see `shape_numbers`.
+    problem: function that returns why the numbers of a shape are invalid, or
+      None if they are valid, see `shape_numbers`.
     thickness: function that returns the smallest extent of a shape in pixels;
       None if shapes may be of any thickness.
     around: function that returns the box [x0, y0, x1, y1] around a shape that
@@ -87,7 +87,7 @@ class Kind(NamedTuple):
 
   @property
   def is_sparse(self) -> bool:
-    """Whether pixels without a shape are unlabelled."""
+    """Whether pixels that no shape covers are unlabelled."""
     return self.value in types.SPARSE_KINDS
 
   @property

@@ -23,7 +23,8 @@ from data_prep.drawing import scribbles
 from data_prep.shared import geometry
 
 # Widths in pixels, which are tried in turn. The first width at which no stroke
-# covers pixels of another class is used; if there is none, the last.
+# covers pixels of another class is used. If there is no such width, the last
+# one is used.
 _STROKE_WIDTHS = (3.0, 2.0, 1.0)
 
 
@@ -31,7 +32,7 @@ class Drawn(NamedTuple):
   """Shapes as a manifest lists them, with their classes.
 
   Attributes:
-    shapes: the shapes; corners are float [V, 2], also those of a box.
+    shapes: the shapes. The corners of a polygon or box are float [V, 2].
     labels: class of each shape.
     width: line width of all shapes in pixels, if the kind has one.
   """
@@ -88,7 +89,7 @@ def _is_wrong(drawn, width, label):
 
 
 def lines(label, rng, quality_level):
-  """Draws the middle line of each object with one pen.
+  """Draws the centre lines of all objects, each with the same line width.
 
   All n lines have the same width w. It is chosen so that the lines, as strokes
   with round ends, have the same total area as the objects: with the lengths L
@@ -96,7 +97,7 @@ def lines(label, rng, quality_level):
 
     n pi w^2 / 4 + w sum L = sum A.
 
-  At lower quality levels, the pen is up to 1.5 times as wide.
+  At lower quality levels, the lines are up to 1.5 times as wide.
   """
   del rng
   areas = [mask.sum() for _, mask in geometry.components(label)]
@@ -156,7 +157,7 @@ def coarse_masks(label, rng, quality_level):
 
 
 def tags(label, rng, quality_level):
-  """Names the classes that the label map shows."""
+  """Lists the classes that occur in the label map."""
   del rng, quality_level
   return Drawn((), np.setdiff1d(label, [0, types.UNLABELLED]).tolist())
 

@@ -17,48 +17,49 @@ and return bool [H, W].
 import numpy as np
 
 POINT_RADIUS = 2.0  # In pixels of the label map, not of the image.
-# Half the diagonal of a pixel: a thinner line could pass between the pixel
-# centres and cover none.
+# Half the diagonal of a pixel. A line with a smaller radius could pass between
+# the pixel centres and cover none of them.
 _LEAST_RADIUS = 0.71
 
 
 def box(shape, scale, size):
-  """Covers the box [x0, y0, x1, y1]."""
+  """Returns the pixels inside a box, [x0, y0, x1, y1]."""
   return rectangle(shape * np.tile(scale, 2), size)
 
 
 def polygon(shape, scale, size):
-  """Covers the inside of an outline, float [N, 2]."""
+  """Returns the pixels inside an outline, float [N, 2]."""
   return fill_polygon(shape * scale, size)
 
 
 def point(shape, scale, size):
-  """Covers a disc of `POINT_RADIUS` around [x, y]."""
+  """Returns the pixels in a disc of radius `POINT_RADIUS` around [x, y]."""
   return _disc(shape * scale, size)
 
 
 def points(shape, scale, size):
-  """Covers a disc of `POINT_RADIUS` around each point, float [N, 2]."""
+  """Returns the pixels in discs of `POINT_RADIUS` around points, [N, 2]."""
   return np.any([_disc(p, size) for p in shape * scale], axis=0)
 
 
 def between(shape, scale, size):
-  """Covers the box around points, float [N, 2], and half a pixel around it.
+  """Returns the pixels in the bounding box of points, float [N, 2].
 
-  The box thus includes the pixels that the points lie in.
+  The box is enlarged by half a pixel on each side, so that it includes the
+  pixels that the points lie in.
   """
   corners = [*(shape.min(0) * scale - 0.5), *(shape.max(0) * scale + 0.5)]
   return rectangle(corners, size)
 
 
 def stroke(shape, scale, size, width):
-  """Covers the pixels up to half a line width from a polyline, float [N, 2]."""
+  """Returns the pixels within half a line width of a polyline, [N, 2]."""
   radius = max(width / 2 * scale.min(), _LEAST_RADIUS)
   return _stroke(shape * scale, radius, size)
 
 
 def ellipse(shape, scale, size):
-  """Covers an ellipse, [cx, cy, rx, ry, angle_deg].
+  """Returns the pixels inside an ellipse, [cx, cy, rx, ry, angle_deg].
 
   A positive angle turns the x axis towards the y axis.
   """
@@ -76,20 +77,20 @@ def _centres(size):
 
 
 def rectangle(corners, size):
-  """Covers the box [x0, y0, x1, y1], given in pixels of the label map."""
+  """Returns the pixels in [x0, y0, x1, y1], given in label-map pixels."""
   y, x = _centres(size)
   x0, y0, x1, y1 = corners
   return (x0 <= x) & (x < x1) & (y0 <= y) & (y < y1)
 
 
 def _disc(centre, size):
-  """Covers a disc of `POINT_RADIUS` around a centre in label-map pixels."""
+  """Returns the pixels of a disc around a centre given in label-map pixels."""
   y, x = _centres(size)
   return (x - centre[0]) ** 2 + (y - centre[1]) ** 2 <= POINT_RADIUS**2
 
 
 def _stroke(vertices, radius, size):
-  """Covers the pixels whose centre lies within `radius` of a polyline."""
+  """Returns the pixels whose centres lie within `radius` of a polyline."""
   inside = np.zeros(size, bool)
   if len(vertices) == 1:
     vertices = np.repeat(vertices, 2, axis=0)

@@ -1,4 +1,4 @@
-"""Keeps what the check has read, at the size of the records.
+"""Stores the pictures that the check has decoded, at the size of the records.
 
 Decoding takes most of the time of preparing a set. The check decodes each file
 anyway, so it also resizes the pixels and hashes the file. The records, the
@@ -19,7 +19,8 @@ from data_prep import manifest as manifest_lib
 from data_prep.drawing import rasterize
 from data_prep.shared import scratch
 
-# Of each file: height and width as stored, channels, and the file's SHA-256.
+# Precedes the pixels of each picture: height and width in the original file,
+# number of channels of the pixels, and SHA-256 of the original file.
 _HEADER = struct.Struct('<IIB32s')
 
 _Label = Callable[[dict[str, Any]], np.ndarray]
@@ -33,7 +34,7 @@ class Kept:
   """
 
   def __init__(self, folder: pathlib.Path, image_size: int):
-    """Starts with nothing.
+    """Makes an empty store.
 
     Args:
       folder: folder on whose disk the pixels are kept.
@@ -44,8 +45,10 @@ class Kept:
     """
     self.size = (image_size, image_size)
     self._file = scratch.Scratch(folder)
-    self._images = {}  # Name -> place in the file.
-    self._labels = {}  # `values` of a mask -> name -> place in the file.
+    # Maps the name of each image to the place of its header in the file.
+    self._images = {}
+    # Maps the `values` of masks to a dict of the same form for these masks.
+    self._labels = {}
 
   def add_image(
       self, name: str, root: pathlib.Path, picture: Image.Image
@@ -93,7 +96,7 @@ class Kept:
         _HEADER.pack(*size, channels, digest) + pixels.tobytes())
 
   def _read(self, place):
-    """Returns the size as stored, and the pixels at the records' size."""
+    """Returns a picture's original size (height, width) and its pixels."""
     *size, channels, _ = _HEADER.unpack(self._file.read(place, _HEADER.size))
     content = self._file.read(
         place + _HEADER.size, self.size[0] * self.size[1] * channels)
@@ -101,7 +104,7 @@ class Kept:
     return tuple(size), pixels.reshape(*self.size, channels)
 
   def digest(self, name: str) -> bytes | None:
-    """Returns the SHA-256 of a file; None if nothing of it is kept."""
+    """Returns the SHA-256 of a file, or None if the file is not kept."""
     for known in (self._images, *self._labels.values()):
       if name in known:
         header = self._file.read(known[name], _HEADER.size)
@@ -111,7 +114,7 @@ class Kept:
   def image(
       self, name: str
   ) -> tuple[tuple[int, int], np.ndarray] | None:
-    """Returns the height and width of an image, and its resized pixels.
+    """Returns an image's original height and width, and its resized pixels.
 
     The pixels are uint8 [S, S, 1 or 3]. The result is None if the image is not
     kept.
@@ -135,7 +138,8 @@ class Drawing(NamedTuple):
 
   Attributes:
     image: pixels, uint8 [S, S, 1 or 3].
-    draw: function that draws an annotation of the image, uint8 [S, S].
+    draw: function that takes an annotation of the image and returns its label
+      map, uint8 [S, S].
   """
 
   image: np.ndarray
@@ -155,7 +159,7 @@ def open_row(
     row: a row of a checked manifest.
     root: folder that the paths in the row are relative to.
     image_size: height and width of the result; the aspect ratio is not kept.
-    kept: what the check has kept; files that are not there are read.
+    kept: the pictures that the check has kept; others are read from disk.
 
   Raises:
     OSError: if a file cannot be read.

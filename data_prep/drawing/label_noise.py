@@ -1,6 +1,6 @@
 """Adds faults to label maps, like those that annotators make.
 
-A fault of `manifest.FAULTS` makes an annotation worthless, as if it had been
+Each fault in `manifest.FAULTS` makes an annotation worthless, as if it had been
 made on another frame of the video. All functions are pure; randomness comes
 from the generator that they take.
 """
@@ -37,7 +37,7 @@ def add_fault(
 
 
 def _paint(label, objects):
-  """Paints objects on background, the later ones above the earlier ones.
+  """Paints objects on background; later objects cover earlier ones.
 
   Args:
     label: the original label map, whose unlabelled pixels stay unlabelled.
@@ -60,7 +60,7 @@ def _moved(mask, step):
 
   Args:
     mask: bool [H, W].
-    step: pixels down and pixels to the right, which are rounded.
+    step: how many pixels to move down and to the right; both are rounded.
   """
   height, width = mask.shape
   down = int(np.clip(np.rint(step[0]), -height, height))

@@ -88,13 +88,13 @@ def with_masks(
     *,
     constrained: bool,
 ) -> tuple[manifest_lib.Manifest, list[manifest_lib.Problem]]:
-  """Replaces annotations of a set by the masks that a folder holds as ID.png.
+  """Replaces annotations of a set by masks from a folder, named ID.png.
 
   Args:
     manifest: the set's manifest, without problems. Rows for which the folder
       has no mask keep their annotations.
-    folder: folder of the masks, which hold class numbers and have the sizes of
-      their images.
+    folder: folder of the masks. Each mask holds class numbers and has the size
+      of its image.
     constrained: whether to make the masks agree with the weak annotations that
       they replace, see `constrain`.
 

@@ -62,7 +62,7 @@ def rasterize(
     annotation: one annotation of a checked manifest.
     size: height and width of the image that the annotation was drawn on.
     root: folder that the paths of masks are relative to.
-    output_size: height and width of the result; None takes `size`.
+    output_size: height and width of the result; None means `size`.
 
   Returns:
     Class per pixel, `types.UNLABELLED` where unknown, uint8 [H, W].
@@ -110,7 +110,7 @@ def rasterize(
 
 
 def read_image(path: pathlib.Path) -> np.ndarray:
-  """Reads a gray image as uint8 [H, W, 1], and others as uint8 [H, W, 3].
+  """Reads an image: uint8 [H, W, 1] if it is gray, else uint8 [H, W, 3].
 
   The alpha channel is dropped, and a camera's orientation tag is ignored.
 
@@ -187,18 +187,18 @@ def apply_values(
 
   Args:
     mask: stored pixel values.
-    values: maps each stored value, as a string, to its class; None takes the
-      stored values as classes.
+    values: maps each stored value, as a string, to its class; None means that
+      the stored values are the classes.
 
   Raises:
-    ValueError: if a stored value has no class; the message holds the value.
+    ValueError: if a stored value has no class; the message states the value.
   """
   if values is None:
     if mask.size and (mask.min() < 0 or mask.max() > types.UNLABELLED):
       raise ValueError(f'{int(mask.min())} .. {int(mask.max())}')
     return mask.astype(np.uint8)
-  # Compare with one value after the other; np.unique would sort all pixels, and
-  # assigning to the pixels of a value would take longer than adding.
+  # For speed, compare the mask with each value in turn, and add. `np.unique`
+  # would sort all pixels, and assigning through a bool mask is slower.
   label, number = np.zeros(mask.shape, np.uint8), 0
   for stored, value in {int(k): v for k, v in values.items()}.items():
     found = mask == stored
@@ -247,7 +247,7 @@ def resize_image(image: np.ndarray, *, size: tuple[int, int]) -> np.ndarray:
 def resize_picture(
     picture: Image.Image, *, size: tuple[int, int]
 ) -> Image.Image:
-  """Resizes a picture of mode L or RGB as `resize_image` does its pixels."""
+  """Resizes a picture of mode L or RGB in the same way as `resize_image`."""
   height, width = size
   if (width, height) == picture.size:
     return picture

@@ -16,13 +16,13 @@ _MAX_PIXELS = 2**28
 
 
 def runs_of(flat: np.ndarray) -> list[int]:
-  """Returns the lengths of the runs in bool [N], the first one of False."""
+  """Returns the run lengths of bool [N], starting with a run of False."""
   changes = np.flatnonzero(np.diff(flat, prepend=False)) if flat.size else []
   return np.diff([0, *changes, flat.size]).tolist()
 
 
 def encode_rle(mask: np.ndarray) -> dict[str, Any]:
-  """Encodes a mask, bool [H, W], as {"size": [H, W], "counts": text}."""
+  """Encodes a mask, bool [H, W], as {"size": [H, W], "counts": string}."""
   runs, text = runs_of(np.asarray(mask, bool).ravel(order='F')), []
   for i, run in enumerate(runs):
     value = run - runs[i - 2] if i > 2 else run

@@ -61,12 +61,12 @@ def medial_line(mask: np.ndarray) -> list[list[float]]:
   within the object; a pixel costs 1 / its squared distance to the outside. The
   line is then shortened at either end, since a stroke has round ends: it starts
   at the last pixel of the path whose inscribed disc still contains the first
-  pixel, and it ends correspondingly. For a disc, little more than the centre is
-  left.
+  pixel, and its end is found in the same way. For a disc, little more than the
+  centre is left.
 
   Args:
-    mask: the object, bool [H, W], not empty; if it has several parts, the one
-      with the deepest pixel is drawn.
+    mask: the object, bool [H, W], not empty. If it has several parts, only
+      the part with the deepest pixel gets a line.
 
   Returns:
     Vertices [[x, y], ...], at least one.

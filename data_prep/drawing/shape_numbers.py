@@ -24,7 +24,7 @@ class Problem(NamedTuple):
 
 
 def no_problem(shape: Any) -> Problem | None:
-  """Returns None; this is for shapes whose numbers need no check."""
+  """Returns None, for shapes whose numbers need no check."""
   del shape
 
 

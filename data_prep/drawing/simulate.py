@@ -216,7 +216,7 @@ def _rounded(shape, num_values):
 
 
 def _iou(drawn, row, label):
-  """Returns the mean IoU of drawn shapes with a label map."""
+  """Returns the IoU of drawn shapes with a label map, averaged over classes."""
   return geometry.quality(
       draw(_annotation(drawn, row), label.shape), label,
       int(max(drawn.labels, default=0)) + 1)
@@ -255,8 +255,8 @@ def _shifted(shapes, labels, truth, rng, kind):
     iou = _iou(annotators.Drawn(moved, labels), row, truth)
     if kept >= 0.3 and iou < best_iou:
       best, best_iou = moved, iou
-    # An IoU of up to 0.3 is accepted, since this fault is meant to be a near
-    # miss.
+    # Shapes may still overlap the truth, with an IoU of up to 0.3, since this
+    # fault is meant to be a near miss.
     if kept >= 0.3 and iou < 0.3:
       return moved
   return best or _shrunken(shapes, labels, truth, rng, kind)

@@ -27,7 +27,7 @@ class Options(NamedTuple):
   """The user's options for reading a source.
 
   Attributes:
-    classes: class names, background first; None takes the names that the source
+    classes: class names, background first; None uses the names that the source
       gives.
     mask_values: maps each stored mask value to its class, or to 255 if it means
       unlabelled, like `values` in a manifest. None keeps stored values, except
@@ -50,11 +50,11 @@ class Options(NamedTuple):
     stroke_width: width in pixels of strokes and lines whose width the source
       does not give.
     intensity_range: intensities that become 0 and 255 in a picture of more than
-      8 bits; None takes percentiles 0.5 and 99.5 of the picture or volume.
-    axis: axis along which volumes are sliced, 0, 1 or 2; None takes an axis of
+      8 bits; None uses percentiles 0.5 and 99.5 of the picture or volume.
+    axis: axis along which volumes are sliced, 0, 1 or 2; None uses an axis of
       length 1, or else the axis with the largest spacing.
     subject_pattern: regular expression that is searched for in the id of a
-      picture; its first group is the subject. None takes the first folder below
+      picture; its first group is the subject. None uses the first folder below
       the folder of the images, if there is one.
     mask_folders: the masks that are read, given by the names of their folders
       or by the endings of their file names; None reads all masks.

@@ -20,9 +20,9 @@ def usual_kinds(
   """Returns the most frequent kind of shape in each split.
 
   A picture without shapes gets this kind of annotation. Each split is counted
-  separately, since different people may have annotated val and test: there, a
-  picture without objects may have an exact, empty mask. If val or test has no
-  shapes, the shapes of both are counted together. If neither has any, or if
+  separately, since different people may have annotated val and test; pictures
+  without objects may then have an exact, empty mask there. If val or test has
+  no shapes, the shapes of both are counted together. If neither has any, or if
   train has none, the shapes of the whole set are counted.
 
   Args:
@@ -61,7 +61,7 @@ def settle_lines(items: list[Any], options: formats.Options) -> list[Any]:
 
 
 def settle_roles(items: list[Any], report: Any) -> Any:
-  """Returns the report; its options change if run lengths and polygons mix.
+  """Returns the report, with changed options if run lengths and polygons mix.
 
   If a set has both and the user does not say how exact they are, the changed
   options read the run lengths as coarse masks. Some tools write run lengths
@@ -126,7 +126,8 @@ def to_annotation(
 
 
 def _extreme_points(labels, values, report):
-  """Returns the annotation of points in groups of four, or None if wrong."""
+  """Returns the annotation of four points per object; None if one is missing.
+  """
   fours = range(0, len(values), 4)
   if len(values) % 4 or any(len(set(labels[i : i + 4])) > 1 for i in fours):
     report.wrong_shape('extreme points come in fours of one class',

@@ -71,10 +71,10 @@ class Report:
   Attributes:
     options: the user's options for reading.
     problems: the faults that make the source unusable.
-    left_out: the parts that are not used because the user allows it.
-    used: paths of the files that were read or refused; the others are noted.
-    file: the file that is read now, for the problems; '' if none is.
-    row_id: id of the picture that is read now, for the problems; or ''.
+    left_out: the parts that the user allowed to be left out.
+    used: paths of the files that were read or refused; a notice counts others.
+    file: the file that is being read, for the problems; '' if there is none.
+    row_id: id of the picture that is being read, for the problems; or ''.
   """
 
   def __init__(self, options: formats.Options = formats.Options()):
@@ -88,7 +88,7 @@ class Report:
   def at(self, **changes: Any) -> 'Report':
     """Returns this report with another `file`, `row_id` or `options`.
 
-    What the result collects is collected by this report, too.
+    Both reports share their lists, so that each has the entries of the other.
     """
     other = copy.copy(self)
     vars(other).update(changes)
@@ -104,7 +104,7 @@ class Report:
       read: function that takes a path and the report for that file.
 
     Returns:
-      What `read` returns for each file that can be used, by path.
+      Maps the path of each file that can be used to what `read` returns.
     """
     found = {}
     for name in names:
@@ -164,7 +164,7 @@ class Report:
         for name in row_names.names_of_file(file, row_id))
 
   def note_unread(self, paths, noun, reason):
-    """Notes how many files are not read, the first of them, and the reason."""
+    """Adds a notice of how many files are not read, the first one, and why."""
     self.note(f'{grammar.counted(len(paths), noun, "are")} not read, such as '
               f'{pixels.tail(min(paths))}: {reason}')
 
@@ -200,12 +200,12 @@ def assemble(
     output: folder for the pictures that have to be converted, see
       `intensities`.
     items: the listed pictures.
-    names: foreground classes as the source lists them; [] takes all labels that
+    names: foreground classes as the source lists them; [] uses all labels that
       occur, sorted.
     report: holds the user's options; receives problems and notices.
-    mask_of: called with the path and the id of a picture and an
-      `intensities.Writer`; returns an annotation that replaces the shapes of
-      the picture, or None to keep them.
+    mask_of: function that takes the path and id of a picture, and an
+      `intensities.Writer`. It returns an annotation that replaces the shapes
+      of the picture, or None to keep them.
   """
   classes = class_names.find_classes(items, names, report)
   items = annotations.settle_lines(items, report.options)
@@ -314,7 +314,7 @@ def _wrong_size(path, size, listed):
   if size == listed[::-1]:
     try:
       with Image.open(path) as image:
-        if pixels.orientation_of(image) > 4:  # Its tag turns it by 90 degrees.
+        if pixels.orientation_of(image) > 4:  # The tag says: turn 90 degrees.
           return pixels.WrongFile(
               f'the picture {pixels.ROTATED}, and was annotated as that turns '
               'it', path.name, 'turn its pixels and remove the tag')
@@ -365,7 +365,7 @@ def place_pictures(
     output: pathlib.Path,
     folder_of: Callable[[manifest_lib.Row], str] = lambda row: 'images',
 ) -> Iterator[Placed]:
-  """Puts each picture at FOLDER/ID below `output`; yields those annotated.
+  """Puts pictures at FOLDER/ID below `output`; yields the annotated ones.
 
   The suffix of a picture is kept. The new file is a hard link, or a copy if
   the picture lies on another disk.

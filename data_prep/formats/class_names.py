@@ -45,7 +45,7 @@ def find_classes(items, names: list[str], report) -> tuple[str, ...]:
 
   Args:
     items: the listed pictures, each an `assembling.Item`.
-    names: foreground classes as the source lists them; [] takes all labels that
+    names: foreground classes as the source lists them; [] uses all labels that
       occur.
     report: holds the user's options; receives problems and notices.
   """

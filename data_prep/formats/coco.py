@@ -178,8 +178,8 @@ def _without_nothing(content, report):
 def _placeholders(contents, items):
   """Returns the names of categories that only group other categories.
 
-  They are the supercategory of others and have no shapes. Roboflow writes such
-  categories.
+  Such a category is the supercategory of others, and has no shapes. Roboflow
+  writes such categories.
   """
   found = [c for content in contents for c in content['categories']
            if isinstance(c, dict) and isinstance(c.get('name'), str)]
@@ -270,7 +270,7 @@ def _split_word(shown):
 
 
 def _unreadable(annotation, label):
-  """Returns an unreadable shape with the annotation's box, if it has one."""
+  """Returns a shape of kind 'unreadable', with the annotation's box, if any."""
   try:
     x, y, width, height = map(sources.number, annotation['bbox'])
   except (ValueError, KeyError, TypeError):

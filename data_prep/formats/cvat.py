@@ -118,7 +118,7 @@ def _read_image(image, report):
 
 
 def _unreadable(entry):
-  """Returns an unreadable shape with an entry's label and box, if known."""
+  """Returns a shape of kind 'unreadable', with an entry's label and box."""
   corners = None
   try:
     number = lambda key: sources.number(entry.get(key))

@@ -92,7 +92,7 @@ def declare(
     if not kept and not ignored:
       return Declared(channels=channels)
     # nnU-Net's ignore label has the highest value. If the classes have no
-    # names, they are all values below it.
+    # names, all values below it are classes.
     numbers = {v: i for i, v in enumerate(
         sorted(names) or range(min(ignored)))}
     classes = tuple(kept) or None

@@ -28,16 +28,16 @@ DICOM_TAGS = (
 
 _STORAGE = '1.2.840.10008.5.1.4.1.1.'
 _DIRECTORY = '1.2.840.10008.1.3.10'
-# Types of files without a picture, by the part of the class UID that follows
-# _STORAGE. None marks pictures whose UID begins like that of another type.
+# Maps the start of a class UID, after _STORAGE, to the type of a file without a
+# picture. None marks types of pictures: 481.1, for example, begins like 481.
 _OBJECTS = {
     '66.4': 'SEG', '66.7': 'SEG', '66.5': 'SEG', '481.3': 'RTSTRUCT',
     '481.2': 'RTDOSE', '481': 'RTPLAN', '481.1': None, '481.23': None,
     '481.24': None, '11': 'PR', '88.59': 'KO', '88': 'SR', '91.1': 'ANN',
     '66': 'REG', '67': 'RWV', '68': 'M3D', '104': 'DOC', '9': 'ECG',
     '4.2': 'MRS', '10': 'LUT', '131': 'DISPLAY', '200': 'PROTOCOL'}
-# Types of files without a picture, by the value of Modality in the standard.
-# They are used if a file names no class UID.
+# Maps the value of Modality to the type of a file without a picture. This is
+# used if a file names no class UID.
 _MODALITIES = {
     'SEG': 'SEG', 'RTSTRUCT': 'RTSTRUCT', 'RTDOSE': 'RTDOSE',
     'RTPLAN': 'RTPLAN', 'RTRECORD': 'RTPLAN', 'PR': 'PR', 'KO': 'KO',
@@ -211,8 +211,8 @@ def _check_dicom(dataset, shown):
         'decompress it, for instance with dcmdjpeg or gdcmconv --raw')
   stored = dataset.get('BitsStored'), dataset.get('HighBit')
   if None not in stored and int(stored[1]) != int(stored[0]) - 1:
-    # Old versions of the standard allowed this. The upper bits would be lost,
-    # since pydicom does not shift them.
+    # Old versions of the standard allowed such files. The upper bits would be
+    # lost, since pydicom does not shift them.
     raise pixels.WrongFile(
         'HighBit is not BitsStored - 1', shown, 'convert it with gdcmconv')
   rows, columns = int(dataset.Rows), int(dataset.Columns)

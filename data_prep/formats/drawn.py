@@ -308,7 +308,7 @@ def _as_masks(shapes, size, options):
 
 
 def _exact_if_known(masks, size, report):
-  """Returns the kind of masks that may be exact, and the masks."""
+  """Returns 'mask' or 'coarse_mask' for masks that may be exact, and them."""
   labels = [s.label for s in masks]
   if _UNKNOWN not in labels or rasterize.is_exact(rasterize.rasterize(
       {'kind': 'mask', 'rles': [s.value for s in masks], 'labels': labels},

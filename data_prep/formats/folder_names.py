@@ -182,7 +182,7 @@ def split_word(name: str) -> str:
 def only_splits(name: str) -> bool:
   """Returns whether a folder's name names a split and nothing else.
 
-  It does for TrainDataset and 'a. Training Set', but not for
+  The result is True for TrainDataset and 'a. Training Set', but False for
   BraTS20_Training_001, which also names a case.
   """
   if not split_word(name):
@@ -230,7 +230,7 @@ def is_mask_word(name: str, *, or_object: bool = True) -> bool:
 def is_named_as_mask(name: str) -> bool:
   """Returns whether a file's name, such as a_mask or seg_1, marks a mask.
 
-  The name lesion_1 does not mark a mask, since a picture may also be named so.
+  The name lesion_1 does not mark a mask, since a picture may have it, too.
   """
   return any(set(words(form.tag)) <= _MASK_WORDS | {
       'seg', 'ground', 'scribble', 'scribbles'}
@@ -260,7 +260,7 @@ def kind_of(tag: str, kind: str) -> str:
 def mask_forms(name: str) -> Iterator[Form]:
   """Yields the ways to read a name as that of a mask, see `Form`.
 
-  For instance, a_mask_1, a_1stHO and mask_a can be masks of a.
+  For instance, a_mask_1, a_1stHO and mask_a can be masks of a picture a.
   """
   plain, tag, annotator = name, '', ''
   prefix = _PREFIX_TAG.match(name)

@@ -20,7 +20,7 @@ class Placed(NamedTuple):
 
   Attributes:
     voxels: the voxels, with the shape and axes of the other volume.
-    is_turned: whether they were stored in another order.
+    is_turned: whether the voxels were stored in another order.
   """
 
   voxels: np.ndarray
@@ -71,7 +71,7 @@ def _is_near(found, expected):
 
 
 def _find_turn(own, other):
-  """Returns the orientation that reorders the axes of a grid like another's.
+  """Returns how to reorder the axes of one grid to match another grid.
 
   Args:
     own: affine of the grid that is reordered.

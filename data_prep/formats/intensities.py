@@ -40,7 +40,7 @@ class Placed(NamedTuple):
 
 
 class Picture(NamedTuple):
-  """The pixels of a picture in the form of a record, but not yet resized.
+  """The pixels of a picture after conversion to 8 bits, not yet resized.
 
   Attributes:
     image: uint8 [H, W, 1] if it is gray, else uint8 [H, W, 3].
@@ -66,7 +66,7 @@ def read_picture(
     name: path of the file below the folder.
     folder: the folder that may be read.
     intensity_range: intensities that become 0 and 255 in a picture of more than
-      8 bits; None takes percentiles.
+      8 bits; None uses percentiles.
 
   Raises:
     pixels.WrongFile: if the picture cannot be used.
@@ -150,7 +150,7 @@ class Writer:
     Args:
       array: intensities, see `to_uint8`.
       row_id: id of the picture.
-      limits: intensities that become 0 and 255; None takes the user's range.
+      limits: intensities that become 0 and 255; None uses the user's range.
     """
     return self.write_png(
         to_uint8(array, limits or self._range), f'images/{row_id}')
@@ -227,7 +227,7 @@ def to_uint8(
   Args:
     array: [H, W], [H, W, 1] or [H, W, 3] of any real type; NaN becomes the
       lower limit, and infinities become the limits.
-    limits: intensities that become 0 and 255; None takes percentiles 0.5 and
+    limits: intensities that become 0 and 255; None uses percentiles 0.5 and
       99.5, and keeps uint8 as it is.
 
   Raises:

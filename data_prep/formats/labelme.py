@@ -107,7 +107,7 @@ def _read_file(path, report):
 
 
 def _unreadable(entry):
-  """Returns an unreadable shape with an entry's label and place, if known."""
+  """Returns a shape of kind 'unreadable', with an entry's label and place."""
   if not isinstance(entry, dict):
     return drawn.unreadable('')
   try:

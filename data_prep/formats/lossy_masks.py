@@ -1,4 +1,4 @@
-"""Finds masks that are stored as JPEG: compression changes class numbers."""
+"""Finds masks that are stored as JPEG, since this changes class numbers."""
 
 import collections
 import pathlib
@@ -10,7 +10,7 @@ from data_prep.shared import pixels
 # this distance of 0 or 255.
 _NEAR = 48
 _NEARLY_ALL = 0.99
-_WINDOW = 8  # Values this near to a frequent value are its noise.
+_WINDOW = 8  # Values this near to a frequent value count as its noise.
 # A value counts as frequent if it and the values near it, which are its noise,
 # together cover at least this share of the pixels that are not near 0.
 _SOME = 0.05
@@ -82,7 +82,7 @@ def _is_black_and_white(total, centres):
 
 
 def _gather(total):
-  """Returns up to four values that are frequent by `_SOME`, sorted."""
+  """Returns up to four values that are frequent, see `_SOME`, sorted."""
   left = dict(total)
   enough = _SOME * sum(n for v, n in total.items() if v > _WINDOW)
   centres = []

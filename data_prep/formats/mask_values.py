@@ -46,7 +46,7 @@ def map_values(
     return {}, 1
   read = pixels.map_in_threads(count_values, [path for _, path in found])
   if lossy_masks.ask(found, read, report):
-    # One question about the set is enough, so avoid others.
+    # One problem about the set is enough, so avoid further ones.
     return {kind: _any_value(read) for kind, _ in found}, 1
   return decide(
       [(kind, counts) for (kind, _), counts in zip(found, read, strict=True)],
@@ -290,7 +290,7 @@ def _likely(kind, common, only_weak, values, exact, *, moved):
     only_weak: values that are classes of no exact mask.
     values: all values of the masks.
     exact: classes of the exact masks.
-    moved: class of each value that does not mean the class of its number.
+    moved: class of each value that differs from the number of its class.
   """
   # --mask_values applies to exact masks, too, and must not change them.
   own = kind == 'scribble' and exact & {*common, *only_weak, *moved}
@@ -300,10 +300,11 @@ def _likely(kind, common, only_weak, values, exact, *, moved):
 
 
 def _moved(values, exact):
-  """Returns the classes that values of scribbles mean if 0 is not annotated.
+  """Returns the class of each scribble value if 0 means 'not annotated'.
 
-  The classes in such scribbles begin with the value 1, which means background.
-  The result is {} if there are not as many values as classes of exact masks.
+  In such scribbles, the values stand for the classes of the exact masks in
+  ascending order, so that 1, for example, means background. The result is {}
+  if there are not as many values as classes.
   """
   if len(values) != len(exact) or exact.issuperset(values):
     return {}

@@ -211,9 +211,8 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
 def thinnest_axis(volume: volumes.Volume) -> int:
   """Returns the axis along which a volume is sliced by default.
 
-  It is an axis of length 1 or, if there is none, the axis with the largest
-  spacing. If several axes have length 1, it is the one of them with the largest
-  spacing. If several of these have the same spacing, it is the last one.
+  Axes of length 1 are preferred. If there are several of them, or none, the
+  axis with the largest spacing is taken, and the last one of equal axes.
   """
   single = [n == 1 for n in volume.voxels.shape]
   spacing = np.round(volume.spacing_mm, 3)

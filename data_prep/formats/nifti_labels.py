@@ -27,7 +27,7 @@ class Meaning(NamedTuple):
 
   Attributes:
     values: for each kind of label, a mapping of stored values to classes, or to
-      255 for unlabelled. A kind whose values are class numbers has none.
+      255 for unlabelled. A kind whose values are class numbers has no mapping.
     highest: the highest class number.
     declared: names and values that the source declares.
   """
@@ -115,7 +115,7 @@ def _declare_names(tables, counted, report):
 
 
 class Reader:
-  """Reads the labels of volumes, and collects oddities of files for `tell`."""
+  """Reads the labels of volumes, and collects what is odd about the files."""
 
   def __init__(
       self,

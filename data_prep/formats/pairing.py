@@ -57,8 +57,8 @@ def pair(
     paths: paths of all files, relative to the source.
     report: holds the user's options; receives problems and notices.
     channel_names: channels in nnU-Net's dataset.json; () if it names none.
-    is_blank: returns whether the file at a path holds a single value. It is
-      called only if the user would otherwise be asked.
+    is_blank: function that takes a path and returns whether all pixels of the
+      file are equal. It is called only if the user would otherwise be asked.
   """
   options = report.options
   chosen = {m.strip(' _.-').lower() for m in options.mask_folders or ()}

@@ -89,7 +89,7 @@ def resolve(
     found: maps the path of each picture to its masks.
     chosen: folders or endings that the user chooses, in lower case.
     report: holds the user's options; receives problems and notices.
-    is_blank: returns whether a file holds a single value; called if in doubt.
+    is_blank: function that returns whether all pixels of a file are equal.
   """
   if chosen:
     found = _choose(found, chosen, report)
@@ -331,7 +331,7 @@ def _find_structures(groups, report):
 
 
 def _without_words(masks):
-  """Drops pieces that mean mask, or an object if no mask names a structure."""
+  """Drops pieces such as mask; also cell, if no mask names a structure."""
   are_objects = all(folder_names.is_mask_word(m.piece) for m in masks)
   return [
       m._replace(piece='') if m.is_whole and folder_names.is_mask_word(

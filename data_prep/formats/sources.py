@@ -38,11 +38,11 @@ PICTURES = (
     *sorted(pixels.KNOWN_SUFFIXES), '.npy', '.dcm', '.dicom', '.ima')
 
 _SUFFIX = re.compile(r'\.[A-Za-z][A-Za-z0-9]*$')
-_MAX_TEXT = 2**29  # Bytes of one JSON, XML or text file.
+_MAX_TEXT = 2**29  # Largest number of bytes in a JSON, XML or text file.
 _MAX_LABEL = 200
 _MAX_KINDS = 4  # Largest number of folders that may sort pictures by content.
 _MAX_SUFFIXES = 6
-# Files that describe a data set, or that a desktop leaves behind.
+# Matches files that describe a data set, or that Windows creates in folders.
 _DESCRIPTION = re.compile(
     r'(?:readme|licen[cs]e|citation|changelog|thumbs\.db|desktop\.ini)|'
     r'.*\.(?:md|rst|pdf|docx?)$', re.I)
@@ -191,7 +191,7 @@ def _walk(source):
   for folder, folders, names in os.walk(
       source, onerror=refuse, followlinks=True):
     real = os.path.realpath(folder)
-    if real in seen:  # A link to an outer folder would lead round in circles.
+    if real in seen:  # Following a link to an outer folder would never end.
       folders[:] = []
       continue
     seen.add(real)
@@ -216,7 +216,7 @@ def outer_folders(paths: Sequence[str]) -> frozenset[str]:
 def find_above(
     source: pathlib.Path, paths: Sequence[str], name: str
 ) -> str:
-  """Returns the path of `name` in a folder that holds all files, or `name`."""
+  """Finds a file `name` in a folder above all paths; else returns `name`."""
   outer = os.path.commonprefix([p.split('/')[:-1] for p in paths])
   found = ('/'.join([*outer[:end], name]) for end in range(len(outer) + 1))
   return next((path for path in found if (source / path).is_file()), name)

@@ -16,7 +16,7 @@ from data_prep.shared import pixels
 # Masks of parts hardly overlap, while those of observers have a larger
 # intersection over union than this.
 _ALIKE = 0.5
-_MAX_OBSERVERS = 8  # A picture with more mask files shows structures.
+_MAX_OBSERVERS = 8  # More mask files of a picture cannot be observers' masks.
 
 
 class Uniter:
@@ -85,7 +85,7 @@ class Uniter:
     return label
 
   def kind_of(self, label: np.ndarray, kind: str, row_id: str) -> str | None:
-    """Returns a label map's `unlabelled_kind`; records a kind that changes."""
+    """Returns a label map's `unlabelled_kind`, and records if it differs."""
     found = unlabelled_kind(label, kind)
     if found != kind:
       self._weakened.append((found, row_id))
@@ -202,10 +202,10 @@ def _likeness(labels):
 def strong_and_weak(
     annotations: list[dict[str, Any] | None],
 ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-  """Returns the most exact annotation of an image.
+  """Returns the most exact annotation of an image, and its weak annotation.
 
-  If that is an exact mask, the next most exact annotation is returned as well.
-  Each of the two is None if there is none.
+  The second result is the next most exact annotation if the first one is an
+  exact mask, and otherwise None. Both are None if there are no annotations.
   """
   ordered = sorted(
       filter(None, annotations),

@@ -1,4 +1,4 @@
-"""Reads and writes Pascal VOC: XML files of boxes, palette PNGs of masks.
+"""Reads and writes Pascal VOC: boxes in XML files, and masks as palette PNGs.
 
 See http://host.robots.ox.ac.uk/pascal/VOC/. There is one XML file per picture.
 In VOC, coordinates of pixels count from 1, and the last row and column belong
@@ -166,7 +166,7 @@ def _below(path, folder):
 
 
 def _of(path, folder, by_name):
-  """Looks up a picture by its path below `folder`, without its suffix.
+  """Looks up a picture's entry by its path below `folder`, without the suffix.
 
   A picture outside of that folder is looked up by its file name.
 

@@ -69,9 +69,8 @@ def values_of(names: list[str], report) -> dict[str, int]:
 
   Args:
     names: class names as `read_labelmap` returns them.
-    report: holds the user's options; receives notices. If the classes of these
-      options include none of `names`, they rename all of them; otherwise, they
-      select some of them.
+    report: holds the user's options; receives notices. If --classes has none
+      of `names`, it renames all classes; otherwise, it selects some of them.
   """
   options = report.options
   if options.mask_values:

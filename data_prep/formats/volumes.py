@@ -12,12 +12,13 @@ import numpy as np
 from data_prep.formats import label_table
 from data_prep.shared import pixels
 
-MAX_BYTES = 2**28  # Limit for the voxels of a volume.
+MAX_BYTES = 2**28  # Largest size of a volume's voxels.
 MAX_VOXELS = 2**27
 
-_MAX_OFFSET = 2**24  # Limit for the header and extensions before the voxels.
+_MAX_OFFSET = 2**24  # Largest number of bytes before the voxels.
 _GZIP = b'\x1f\x8b'
-_UNITS_MM = {1: 1e3, 3: 1e-3}  # Metre, micrometre; other codes are read as mm.
+# Codes of metre and micrometre; any other code is read as mm.
+_UNITS_MM = {1: 1e3, 3: 1e-3}
 _NOISE = 1e-4  # Largest error of a whole number that was stored as a float.
 
 
@@ -267,8 +268,8 @@ def _affines(header, shown, notices):
     if np.allclose(other, affine, rtol=1e-3, atol=1e-2 * lengths.min()):
       forms = forms[:1]
     elif codes[0] != codes[1] and _differ_in_place_only(affine, other):
-      # By the standard, one of them maps to the coordinates of the scanner, and
-      # the other may map to those of a template.
+      # By the standard, one of the two affines maps to the coordinates of the
+      # scanner, and the other may map to those of a template.
       notices.append(
           'qform and sform are of different spaces: the sform counts')
     else:

@@ -33,8 +33,8 @@ _NAMES = ('data.yaml', 'dataset.yaml', 'data.yml', 'classes.txt',
 # Text files that list classes or pictures, and hold no labels.
 _OTHERS = ('classes.txt', 'train.txt', 'val.txt', 'valid.txt', 'test.txt')
 _DESCRIBING = (*_NAMES, 'obj.data')
-_DIGITS = 4  # Decimals of a coordinate in pixels; shares are rounded anyway.
-_MIN_POSES = 6  # The points of fewer lines do not prove that they are poses.
+_DIGITS = 4  # Decimals of coordinates in pixels; files hold rounded shares.
+_MIN_POSES = 6  # The points in fewer lines do not prove that these are poses.
 _MAX_LOOK = 2**16  # Bytes of a file that are read to see if it holds labels.
 
 
@@ -314,7 +314,8 @@ def _is_pose(values, pose):
 
 
 def _unreadable(words, names):
-  """Returns an unreadable shape with the class of a line, if known."""
+  """Returns a shape of kind 'unreadable', with the class of a line, if known.
+  """
   try:
     label = _label_of(words, names)
   except ValueError:

@@ -56,7 +56,7 @@ def metadata(
   Args:
     manifest: the set's manifest.
     image_size: height and width of every record.
-    kept: what the check has kept; files that are not there are read.
+    kept: the pictures that the check has kept; others are read from disk.
 
   Raises:
     OSError: if a picture or mask cannot be read.
@@ -89,7 +89,7 @@ def holds(
     stored: the metadata of the records.
     manifest: the set's manifest.
     image_size: height and width that the records should have.
-    kept: what the check has kept; files that are not there are read.
+    kept: the pictures that the check has kept; others are read from disk.
 
   Raises:
     OSError: if a picture or mask cannot be read.
@@ -153,7 +153,7 @@ def build(
     staging: folder, on the same disk as `output`, that keeps finished shards if
       the build is interrupted; the default lies next to `output`. It is removed
       at the end.
-    kept: what the check has kept; files that are not there are read.
+    kept: the pictures that the check has kept; others are read from disk.
 
   Returns:
     The path `output`, which `tfds.builder_from_directory` can open.

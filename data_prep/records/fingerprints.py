@@ -53,7 +53,7 @@ def of_files(
   Args:
     rows: rows of a manifest.
     root: folder that the paths in the rows are relative to.
-    kept: what the check has kept; files that are not there are read.
+    kept: the pictures that the check has kept; others are read from disk.
 
   Raises:
     OSError: if an image or a mask cannot be read.

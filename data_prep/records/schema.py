@@ -91,7 +91,7 @@ def make_example(
     channels: 1 or 3; with 3, a gray image is repeated in all channels.
     instance_id: index of the instance in the table of indicators; -1 if it is
       not weak.
-    kept: what the check has kept; files that are not there are read.
+    kept: the pictures that the check has kept; others are read from disk.
   """
   drawing = kept_lib.open_row(
       row, root=root, image_size=image_size, kept=kept)

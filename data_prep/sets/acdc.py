@@ -1,4 +1,4 @@
-"""Makes a set of ACDC: cardiac cine MRI, exact masks, and human scribbles.
+"""Makes a set from ACDC: cardiac cine MRI, exact masks, and human scribbles.
 
 See Bernard et al., 2018 (https://doi.org/10.1109/TMI.2018.2837502); the
 scribbles are those of Valvano et al., 2021 (https://arxiv.org/abs/2007.01152).
@@ -36,9 +36,9 @@ def write(
   Args:
     output: folder of the set, which must exist.
     source: folder of the original set.
-    seed: seed of the draw of the strong patients.
-    strong_fraction: share of the training patients that keep their masks; at
-      least one does.
+    seed: seed for drawing the strong patients.
+    strong_fraction: share of the training patients that keep their masks. At
+      least one patient keeps them.
 
   Returns:
     The manifest as written.

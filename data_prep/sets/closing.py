@@ -77,7 +77,8 @@ def _count_pixels(records, split):
   for path in records.info.splits[split].filepaths:
     reader = array_record_module.ArrayRecordReader(str(path))
     number = reader.num_records()
-    for start in range(0, number, _FEW):  # Takes half the time of one by one.
+    # Reading several records at a time takes half as long as one by one.
+    for start in range(0, number, _FEW):
       for record in reader.read(start, min(number, start + _FEW)):
         label = features.deserialize_example_np(record)['label']
         pixels += np.bincount(label.ravel(), minlength=256)

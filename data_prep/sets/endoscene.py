@@ -1,4 +1,4 @@
-"""Makes a set of CVC-EndoSceneStill: polyps with masks and simulated labels.
+"""Makes a set from CVC-EndoSceneStill: polyps, masks and simulated labels.
 
 See Vazquez et al., 2017 (https://arxiv.org/abs/1612.00799). The source is a
 folder with `images/ID.jpg`, `masks/ID.png` (0 and 255) and `frames.csv`. The
@@ -94,10 +94,11 @@ def write(
 
 
 def video_blocks(frames: list[dict[str, str]]) -> dict[str, str]:
-  """Returns the video block of each frame by id, which serves as its subject.
+  """Maps the id of each frame to its video block, which is the frame's subject.
 
-  The part CVC-612 names its video sequences. CVC-300 does not; there, a block
-  consists of consecutive frame numbers within one split.
+  For the frames of CVC-612, frames.csv names the video sequence, which is the
+  block. For CVC-300, it does not; a block then consists of frames of one split
+  with consecutive numbers.
 
   Args:
     frames: lines of frames.csv.
@@ -132,7 +133,7 @@ def draw_strong(
 
   Args:
     frames: the distinct training frames, as lines of frames.csv.
-    subjects: video block of each frame by id.
+    subjects: maps the id of each frame to its video block.
     rng: source of all randomness.
     strong_fraction: share of the frames to draw.
 

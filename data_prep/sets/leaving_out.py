@@ -109,7 +109,7 @@ def _names_of_csv(text, header):
 
 
 def names_in(allowed: Collection[str]) -> list[str]:
-  """Returns the names that were listed in files of --leave_out.
+  """Returns the names that came from files listed in --leave_out.
 
   Args:
     allowed: the result of `parse`.
@@ -131,14 +131,14 @@ def find_listed(
     rows: rows of a manifest.
     allowed: the result of `parse`.
     folder: folder of the manifest and, if there are volumes, of their index.
-    already: entries of the parts that the importer has left out. The names of
-      these may be listed, too.
-    refused: problems of the files that the importer refused. The names of these
-      may be listed, too.
+    already: entries of the files and shapes that the importer has left out. A
+      list may name these files, too.
+    refused: problems of the files that the importer refused. A list may name
+      these files, too.
 
   Raises:
-    ValueError: if a name means no picture, or means files in several folders;
-      the message is one line.
+    ValueError: if a listed name matches no picture, or matches files in several
+      folders; the message is one line.
   """
   listed = names_in(allowed)
   if not listed:
@@ -168,7 +168,7 @@ def find_listed(
 
 
 def names_of(thing: formats.LeftOut | manifest_lib.Problem) -> set[str]:
-  """Returns the names by which users may list an entry's or problem's file."""
+  """Returns the names that a list may use for an entry's or problem's file."""
   if isinstance(thing, formats.LeftOut):
     return row_names.names_of_file(thing.field, thing.name) | (
         row_names.names_of_file(thing.name))
@@ -248,9 +248,9 @@ def check_and_leave_out(
 ) -> Checked:
   """Makes and checks a set, and leaves out its defective pictures if allowed.
 
-  To leave out pictures, the set is made and checked again without them. Roles
-  and splits are thus drawn again, so that they do not depend on pictures that
-  are not used. The check does not read the files of the other rows again.
+  To leave out pictures, the set is made and checked a second time without them.
+  The roles and splits are then drawn anew, so that they do not depend on the
+  pictures left out. The second check does not read the remaining files again.
 
   Args:
     make: function that takes the ids of the pictures to leave out and returns

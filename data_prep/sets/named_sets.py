@@ -24,7 +24,7 @@ SETS = {'phantom': phantom, 'endoscene': endoscene, 'acdc': acdc}
 
 
 def has_use_for(name: str, argument: str) -> bool:
-  """Returns whether the module of a named set uses an argument of `write`."""
+  """Returns whether a named set's own `write` function takes an argument."""
   return argument in inspect.signature(SETS[name].write).parameters
 
 
@@ -69,7 +69,7 @@ def write(
     output: folder of the set, which must exist.
     source: folder of the original set; None for a generated set.
     image_size: height and width of generated pictures.
-    seed: seed of every draw.
+    seed: seed of all random choices.
     kinds: kinds of the simulated weak labels; each kind gets about the same
       number of images.
     strong_fraction: share of the training images that have exact masks.

@@ -37,8 +37,8 @@ from data_prep.splits import subjects_file
 
 SPLITS_FILE = 'splits.csv'
 
-_MAX_CLASSES = 255  # Numbered from 0; the value 255 means unlabelled.
-_SLICE = re.compile(r'_[xyz]\d{3,}$')  # End of a slice's id.
+_MAX_CLASSES = 255  # Classes are numbered from 0, and 255 means unlabelled.
+_SLICE = re.compile(r'_[xyz]\d{3,}$')  # Matches the end of a slice's id.
 
 
 class Plan(NamedTuple):
@@ -68,8 +68,8 @@ class Divided(NamedTuple):
   """A set with splits and roles.
 
   Attributes:
-    manifest: the manifest as written, with the problems of the import and of
-      the splits added to its own.
+    manifest: the manifest as written. Its problems include those of the import
+      and of the splits.
     notices: lines that tell the user what was decided.
     left_out: entries of pictures in val or test that cannot be evaluated.
   """
@@ -89,8 +89,8 @@ class Own(NamedTuple):
     weak: weak annotations of images that also have exact masks, by id.
     problems: problems of the import.
     notices: lines that tell the user what was decided.
-    left_out: entries of the files, pictures and shapes that are left out
-      because the user allows it.
+    left_out: entries of the files, pictures and shapes that the user allows to
+      be left out.
   """
 
   header: manifest_lib.Header
@@ -336,7 +336,7 @@ def _choose_roles(rows, weak, root, plan):
       r for r in rows if r.split == 'train' and manifest_lib.is_exact(r)]
   kinds = list(plan.simulate)
   if plan.splits_file is not None:
-    # The file of splits decides which images keep their masks.
+    # The splits file decides which images keep their masks.
     strong = {r.id for r in exact if r.role == 'strong'}
   elif plan.budget is None or not exact:
     return rows, []
@@ -374,7 +374,8 @@ def _weaken(row, weak, plans, root, seed):
   Args:
     row: row with an exact mask.
     weak: maps ids of rows to weak annotations that a person drew.
-    plans: plan of each simulated label by id, see `simulate.plan_faults`.
+    plans: maps ids of rows to the plans of their simulated labels, see
+      `simulate.plan_faults`.
     root: folder that the paths in the row are relative to.
     seed: seed of the simulated labels.
   """

@@ -175,7 +175,8 @@ def make_image(
   tissue = np.random.default_rng([seed, subject, 3])
   hue = tissue.uniform([0.62, 0.34, 0.28], [0.90, 0.58, 0.50])
   if site == SITES[1]:
-    hue = hue * [0.72, 0.90, 1.25]  # Another camera's white balance.
+    # The camera of site b has a colder white balance.
+    hue = hue * [0.72, 0.90, 1.25]
   vessel_strength = tissue.uniform(0.0, 0.16)
 
   height = 0.6 * _noise(rng, size, 0.18) + 0.25 * _noise(rng, size, 0.06)
@@ -305,7 +306,7 @@ def _pits(rng, size):
 
 
 def _surface(rng, size, *, red, pits):
-  """Returns the relative change of the albedo by a lesion's cues, [S, S, 3].
+  """Returns by what share the cues of a lesion change the albedo, [S, S, 3].
 
   Args:
     rng: source of the pits.

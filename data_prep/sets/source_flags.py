@@ -18,7 +18,7 @@ from data_prep.drawing import simulate
 from data_prep.formats import names as format_names
 from data_prep.splits import strong_choice
 
-if TYPE_CHECKING:  # This is slow to import, and --help does not need it.
+if TYPE_CHECKING:  # `own_set` is slow to import, and --help does not need it.
   from data_prep.sets import own_set
 
 # Default share of exact masks with --simulate. Without it, all masks are kept.
@@ -206,11 +206,11 @@ def plan(
   """Returns the options for choosing splits and roles that the flags give.
 
   Args:
-    seed: seed of every draw.
+    seed: seed of all random choices.
     strong_fraction: share of the training images that keep their exact masks.
-      None takes `STRONG_FRACTION` with --simulate, and otherwise keeps all.
+      None means `STRONG_FRACTION` with --simulate, and all images without it.
     fault_fraction: share of the simulated labels that get a planted fault; None
-      takes `FAULT_FRACTION`.
+      means `FAULT_FRACTION`.
     near_copies: value of --near_copies; 'refuse' keeps near copies in one
       split.
 
@@ -249,7 +249,7 @@ def plan(
 
 
 def _numbers(name, values, count):
-  """Returns the numbers in the value of a flag; None if it is not given.
+  """Returns the numbers in a flag's value, or None if the flag is not given.
 
   Args:
     name: name of the flag, for the message.

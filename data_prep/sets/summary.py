@@ -23,14 +23,14 @@ from data_prep.shared import grammar
 from data_prep.shared import html_page
 from data_prep.shared import html_plots
 
-_OPACITY = 0.45  # Opacity of the paint that shows a class.
+_OPACITY = 0.45  # Opacity of the colours that show the classes.
 # Largest number of pictures, spread evenly over splits, roles and kinds.
 _NUM_PICTURES = 24
 _PICTURE_SIDE = 216  # Approximate side of a picture on the page, in pixels.
 # Side of the label maps that are drawn from shapes to count their pixels.
 _SHARE_SIDE = 64
 _MAX_ROWS = 20  # Largest number of rows in a table of names.
-_MAX_NAMES = 1000  # Largest number of names in a list.
+_MAX_NAMES = 1000  # Largest number of names that a list shows.
 _MAX_SIZES = 8  # If there are more image sizes, histograms are shown.
 _MAX_BINS = 24
 
@@ -56,7 +56,7 @@ def write_summary(
     notices: lines about decisions, which are shown before the notices of
       `findings`.
     left_out: entries of the parts of the user's data that were left out.
-    kept: what the check has kept; files that are not there are read.
+    kept: the pictures that the check has kept; others are read from disk.
 
   Raises:
     OSError: if a file cannot be read, or the page cannot be written.
@@ -115,13 +115,13 @@ def draw_overlay(
     image_size: int,
     kept: kept_lib.Kept | None = None,
 ) -> np.ndarray:
-  """Paints an annotation over its image; outlines the truth of a weak one.
+  """Paints an annotation over its image, and the truth of a weak one as a line.
 
   Args:
     row: a row of a checked manifest.
     root: folder that the paths in the row are relative to.
     image_size: height and width of the records.
-    kept: what the check has kept; files that are not there are read.
+    kept: the pictures that the check has kept; others are read from disk.
 
   Returns:
     The picture, uint8 [S, S, 3]. S is a multiple of `image_size`, unless
@@ -269,7 +269,7 @@ def _class_tables(manifest, facts):
 
 
 def _pixel_counts(row, seen, num_classes):
-  """Returns the number of pixels of each class and of unlabelled ones, [K + 1].
+  """Counts the pixels of each class, and then the unlabelled pixels, [K + 1].
 
   Args:
     row: the row, whose annotation is not a tag.
@@ -278,8 +278,8 @@ def _pixel_counts(row, seen, num_classes):
   """
   if seen.counts is not None:
     return seen.counts
-  # Such an annotation consists of shapes. Drawing them at a small size is
-  # enough for the shares.
+  # This annotation consists of shapes. To estimate the shares of the classes,
+  # it is enough to draw the shapes at a small size.
   label = rasterize.rasterize(
       row.annotation, size=seen.size, root=pathlib.Path(),
       output_size=(_SHARE_SIDE, _SHARE_SIDE))

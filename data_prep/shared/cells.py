@@ -49,10 +49,10 @@ def undo_all(values: Iterable[Any]) -> list[Any]:
 
 
 def guard_row(row: Mapping[str, Any]) -> dict[str, Any]:
-  """Guards the cells of a line to write, a dict from column names to cells."""
+  """Guards the cells of a line, a dict by column name, before it is written."""
   return {k: guard(v) for k, v in row.items()}
 
 
 def undo_row(row: Mapping[str, Any]) -> dict[str, Any]:
-  """Removes the guards from a line that was read, and from its column names."""
+  """Removes the guards from the cells and the column names of a line."""
   return {undo(k): undo(v) for k, v in row.items()}

@@ -1,7 +1,7 @@
 """Keeps paths that are read from a file inside the folder they belong to.
 
-Ids and paths are read from files, which may come from anybody. Code that writes
-or opens a path made of them must check the path with this module.
+Ids and paths are read from files, which may come from anybody. Code that builds
+a path from them must check the path with this module before it opens it.
 """
 
 import os
@@ -41,7 +41,7 @@ def leads_out(root: pathlib.Path, name: str) -> bool:
 
 
 def inside(root: pathlib.Path, name: str) -> pathlib.Path:
-  """Returns the path of `name` below `root`; refuses one that leads out of it.
+  """Returns the path of `name` below `root`, or refuses it if it leads out.
 
   Args:
     root: a folder.

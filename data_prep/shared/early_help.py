@@ -23,11 +23,12 @@ _ASK = frozenset(
 def answer(module_name: str) -> None:
   """Prints the help that the command line asks for, and ends the process.
 
-  It returns if the command line does not ask for help, or if the caller is
-  imported and not run.
+  It does nothing if the command line does not ask for help, or if the binary is
+  imported rather than run.
 
   Args:
-    module_name: `__name__` of the binary, whose flags are all defined by then.
+    module_name: `__name__` of the binary, which must have defined all its flags
+      before the call.
   """
   if module_name != '__main__' or _ASK.isdisjoint(sys.argv):
     return

@@ -112,7 +112,7 @@ def interior_points(
   Args:
     mask: the object, bool [H, W], not empty.
     rng: random generator for all points but the first.
-    num_points: how many to draw; an object with fewer pixels gives all of them.
+    num_points: how many to draw; if the object has fewer pixels, all of them.
 
   Returns:
     Points [[x, y], ...], all different.
@@ -156,7 +156,7 @@ def extreme_points(
 def low_resolution(label: np.ndarray, *, block: int) -> np.ndarray:
   """Replaces the classes in each block of pixels by the most frequent one.
 
-  Unlabelled pixels do not vote; a block of unlabelled pixels alone stays
+  Unlabelled pixels do not vote; a block that holds only such pixels stays
   unlabelled. Among equally frequent classes the lowest wins. Blocks start in
   the upper left corner, and the last ones may be cut off. A block of 1 changes
   nothing.

@@ -63,7 +63,7 @@ figure img { width: 100%; height: auto; display: block; }
 
 
 def escape(value: Any) -> str:
-  """Returns text that is safe in HTML, also within quotes.
+  """Returns a value as text that is safe in HTML, even within quotes.
 
   Characters that UTF-8 or HTML cannot hold become U+FFFD.
   """
@@ -121,7 +121,7 @@ def table(
   """Returns an HTML table; the first cell of each line is its heading.
 
   Args:
-    caption: plain text, as all cells are.
+    caption: plain text, like the headings and the cells.
     head: headings of the columns.
     lines: the cells of each line; these are usually numbers, so they are
       aligned to the right.

@@ -19,7 +19,7 @@ _NUM_STYLES = 6
 _DASHES = ('', '6 3', '2 2', '8 3 2 3', '10 4', '4 2 1 2')
 _MAX_MARKERS = 12  # On one plotted line.
 _MAX_POINTS = 2000  # In a scatter plot; more points add nothing visible.
-_MAX_COLUMNS = 512  # In a heat map; the limit of rows, too.
+_MAX_COLUMNS = 512  # In a heat map, which has at most as many rows.
 # Colours from dark blue to yellow, as in cividis, which colour-blind readers
 # see in the same order.
 _HEAT = np.array([

@@ -1,4 +1,4 @@
-"""Opens pictures of unknown origin, and explains why one cannot be used.
+"""Opens pictures of unknown origin; explains why a picture cannot be used.
 
 Every failure raises `WrongFile`, and no picture is decoded before its header
 has been checked. Pictures may have up to `MAX_PIXELS` pixels, which take at
@@ -35,15 +35,15 @@ SUFFIXES = {
 }
 KNOWN_SUFFIXES = frozenset(s for v in SUFFIXES.values() for s in v)
 
-ROTATED = 'has an EXIF rotation tag'  # Part of a refusal's message.
+ROTATED = 'has an EXIF rotation tag'  # Part of a message.
 
 _FORMATS = tuple(name for name in SUFFIXES if name != 'MPO')
 _PNG_START = b'\x89PNG\r\n\x1a\n'
-_CHUNK = re.compile(rb'\w{4}')  # Name of a part of a PNG.
+_CHUNK = re.compile(rb'\w{4}')  # Matches the name of a chunk of a PNG.
 _ORIENTATION = 0x0112  # EXIF tag; 1 is upright, 0 is undefined.
 _MAX_NAME = 46
-_TOGETHER = 4  # Number of items that a thread takes at a time.
-_AHEAD = 3  # Number of times per thread that so many items wait.
+_TOGETHER = 4  # Number of items in a batch, which one thread works on.
+_AHEAD = 3  # Number of batches per thread that may wait.
 
 
 class WrongFile(Exception):
@@ -71,8 +71,8 @@ class Folder(NamedTuple):
   Attributes:
     root: the folder.
     real_root: the same path with all links resolved.
-    listing: maps the path of any folder to a dict from the folded stem of each
-      file to its name, see `fold`.
+    listing: function that takes the path of a folder and returns a dict, which
+      maps the folded stem of each file in it to the file's name, see `fold`.
   """
 
   root: pathlib.Path
@@ -90,9 +90,9 @@ def open_folder(root: pathlib.Path) -> Folder:
 def map_in_threads(
     fn: Callable[[Any], Any], items: Iterable[Any]
 ) -> list[Any]:
-  """Applies a function to items in threads, as for decoding pictures.
+  """Applies a function to items in several threads, and returns the results.
 
-  Threads help because decoding a picture releases Python's lock.
+  Threads speed up the decoding of pictures, which releases Python's lock.
   """
   return list(each_in_threads(fn, items))
 
@@ -100,13 +100,13 @@ def map_in_threads(
 def each_in_threads(
     fn: Callable[[Any], Any], items: Iterable[Any]
 ) -> Iterator[Any]:
-  """Yields what a function returns for items, in their order, from threads.
+  """Applies a function to items in threads, and yields the results in order.
 
-  Only a few items are worked on at a time. An executor's `map` would keep a
-  future of 2 KiB for each item. Here, a future stands for a few items, since
-  waking a thread takes time, too.
+  Only a few items are taken ahead of time: an executor's `map` would keep a
+  future of 2 KiB for every item at once. A thread takes a small batch of items
+  each time, because waking a thread takes time, too.
   """
-  Image.init()  # This is not safe once threads run.
+  Image.init()  # Pillow calls this when needed, which is not safe in threads.
   number = os.cpu_count() or 1
   items, ahead = iter(items), collections.deque()
   with futures.ThreadPoolExecutor(number) as pool:
@@ -136,7 +136,10 @@ def strict_pillow():
 
 
 def head(path: str | os.PathLike[str], size: int = -1) -> bytes:
-  """Returns the first bytes of a file, or all; b'' if it cannot be read."""
+  """Returns the first `size` bytes of a file; -1 means all of them.
+
+  The result is b'' if the file cannot be read.
+  """
   try:
     with open(path, 'rb') as file:
       return file.read(size)
@@ -154,8 +157,8 @@ def explaining(what: str, shown: str, fix: str):
     fix: what to do.
 
   Raises:
-    WrongFile: for every error within the `with` block; one that is raised there
-      stays as it is.
+    WrongFile: for every error within the `with` block. A `WrongFile` that is
+      raised there is passed on unchanged.
   """
   try:
     yield
@@ -188,7 +191,7 @@ def opened(name: str, noun: str, folder: Folder):
         # Decoding alone does not verify the checksums.
         if image.format == 'PNG' and not _is_whole_png(file):
           with Image.open(path) as again:
-            again.verify()  # This error says what is wrong.
+            again.verify()  # Raises an error that says what is wrong.
         yield path, image
     except PermissionError as error:
       raise WrongFile(
@@ -208,7 +211,7 @@ def opened(name: str, noun: str, folder: Folder):
 
 
 def _is_whole_png(file):
-  """Returns whether all chunks of an open PNG are there and have no damage.
+  """Returns whether all chunks of an open PNG are present and undamaged.
 
   Pillow's own verification opens the picture again, and takes three times as
   long. The position in the file does not change.
@@ -218,7 +221,8 @@ def _is_whole_png(file):
   while kind != b'IEND':
     head = file.read(8)
     length = int.from_bytes(head[:4])
-    kind, at = head[4:], at + 12 + length  # A checksum has 4 bytes.
+    # The length, the name and the checksum take 4 bytes each.
+    kind, at = head[4:], at + 12 + length
     if not _CHUNK.fullmatch(kind) or at > size:
       break
     if zlib.crc32(file.read(length), zlib.crc32(kind)) != int.from_bytes(
@@ -232,7 +236,7 @@ def _is_whole_png(file):
 
 
 def check_file(name: str, noun: str, folder: Folder) -> None:
-  """Refuses a path that is not a file below the root; does not open the file.
+  """Refuses a path that is not a file in the folder, without opening it.
 
   Raises:
     WrongFile: if the path is not such a file.
@@ -261,7 +265,7 @@ def check_file(name: str, noun: str, folder: Folder) -> None:
   if stat.S_ISDIR(status.st_mode):
     raise WrongFile(
         f'{noun} is a folder, expected a file', shown, 'name one file')
-  if not stat.S_ISREG(status.st_mode):  # Reading a pipe could wait for ever.
+  if not stat.S_ISREG(status.st_mode):  # Reading from a pipe could block.
     raise WrongFile(
         f'{noun} is not a regular file', shown, 'put the file itself there')
   if not status.st_size:

@@ -15,8 +15,8 @@ class Scratch:
     """Makes an empty file.
 
     Args:
-      folder: folder of the file, in which it has no name; None takes the
-        system's folder for temporary files.
+      folder: folder on whose disk the bytes are kept; the file is not listed in
+        it. None means the system's folder for temporary files.
 
     Raises:
       OSError: if the file cannot be made.
@@ -26,7 +26,7 @@ class Scratch:
     self._end = 0
 
   def add(self, content: bytes) -> int:
-    """Adds bytes at the end of the file, and returns the place of the first.
+    """Adds bytes at the end of the file, and returns where they start.
 
     Raises:
       OSError: if the disk is full.
@@ -35,7 +35,7 @@ class Scratch:
       place, self._end = self._end, self._end + len(content)
     view, number = memoryview(content), self._file.fileno()
     at = place
-    while view:  # A nearly full disk may take only a part at a time.
+    while view:  # A nearly full disk may accept only a part of the bytes.
       written = os.pwrite(number, view, at)
       view, at = view[written:], at + written
     return place

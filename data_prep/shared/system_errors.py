@@ -24,7 +24,7 @@ def in_words(
       to an open file names none.
 
   Raises:
-    BrokenPipeError: if the error is one, since no file is to blame.
+    BrokenPipeError: if `error` is a BrokenPipeError, since no file is to blame.
   """
   path = path or error.filename2 or error.filename
   verb = 'used'
@@ -49,12 +49,13 @@ def why(
     path: the file.
 
   Raises:
-    BrokenPipeError: if the error is one.
+    BrokenPipeError: if `error` is a BrokenPipeError.
   """
   if isinstance(error, BrokenPipeError):
     raise error
   reason = error.strerror or ' '.join(str(error).split())[:80]
-  if error.errno == errno.ELOOP:  # `O_NOFOLLOW` raises this, too.
+  # Opening a link with `O_NOFOLLOW` raises this error, too.
+  if error.errno == errno.ELOOP:
     reason = 'it is a link'
   return reason + (room(path) if path and error.errno in _FULL else '')
 

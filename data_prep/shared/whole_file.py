@@ -31,7 +31,7 @@ def follow_no_link(path: str | os.PathLike[str], flags: int) -> int:
 def open_whole(
     path: str | os.PathLike[str], mode: str = 'w', **options: Any
 ) -> Iterator[IO[Any]]:
-  """Opens a file to write; readers see the old file or all of the new one.
+  """Opens a file for writing; until it is complete, readers see the old file.
 
   Args:
     path: the file.
@@ -50,7 +50,8 @@ def open_whole(
   try:
     with system_errors.naming(path):
       with contextlib.suppress(FileNotFoundError):
-        os.remove(temporary)  # Left by a killed process, or a planted link.
+        # A killed process left this file, or somebody planted a link here.
+        os.remove(temporary)
       with open(temporary, mode, opener=follow_no_link, **options) as file:
         yield file
       os.replace(temporary, path)
@@ -64,9 +65,9 @@ def open_whole(
 def folder_beside(output: pathlib.Path) -> Iterator[pathlib.Path]:
   """Makes a folder, which the caller fills and then renames to `output`.
 
-  Folders that killed processes of this machine left next to the same output are
-  removed first, with a line on stderr. A folder in use is recognised by the
-  lock that its process holds.
+  Earlier processes on this machine that were killed may have left such folders
+  next to the output. These are removed first, with a line on stderr. A folder
+  in use is recognised by the lock that its process holds.
 
   Args:
     output: absolute path whose parent exists.

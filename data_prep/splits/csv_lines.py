@@ -33,9 +33,9 @@ def read(
       spreadsheets of some countries.
 
   Returns:
-    A list of the lines that have as many cells as the header, each as its
-    number, counted from 1, and its cells by column; and the problems of the
-    whole file.
+    A list of the lines, and the problems of the whole file. Each line is a pair
+    of its number, counted from 1, and its cells by column. Lines with more or
+    fewer cells than the header are left out.
 
   Raises:
     OSError: if the file cannot be read.

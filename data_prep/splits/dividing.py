@@ -131,7 +131,7 @@ def take_back(
 
 
 def _draw_missing(rows, root, draw, notices):
-  """Draws val, test or both from train if the source has no pictures there."""
+  """Draws val and test from train, each if the source has no pictures in it."""
   shares = dict(zip(manifest_lib.SPLITS, draw.fractions, strict=True))
   given = collections.Counter(row.split for row in rows)
   missing = [s for s in ('val', 'test') if shares[s] > 0 and not given[s]]

@@ -217,8 +217,8 @@ def _exact_fix(counts, rows):
   if any(map(_is_drawn, rows)):
     return ('--masks_are=mask where masks are alone; beside other shapes they '
             'stay weak (--classes can leave labels out)')
-  # Mask files count as coarse because of their folder, of a flag, or of too
-  # many unlabelled pixels.
+  # A mask file counts as coarse because of its folder, because of a flag, or
+  # because too many of its pixels are unlabelled.
   if counts['coarse_mask']:
     return ('masks in coarse_masks/, of --masks_are, or unlabelled by over a '
             'tenth are weak: add others')

@@ -252,8 +252,8 @@ def _count(groups, presence, counted):
     counted: ids of the images to count.
 
   Returns:
-    The number of images and of those that show each of K classes, float64
-    [G, 1 + K].
+    For each group, the number of images and, for each of K classes, the number
+    of images that show the class, float64 [G, 1 + K].
   """
   classes = sorted({c for group in groups for row in group
                     if row.id in counted for c in presence.get(row.id, ())},
@@ -275,7 +275,7 @@ def _share_out(total, have, shares):
 
   Args:
     total: number of images, and of the images of each of K classes, [1 + K].
-    have: the same numbers for the images that are in a split, [S, 1 + K].
+    have: the same numbers for the images already in each split, [S, 1 + K].
     shares: share of the images that each split should get, [S].
   """
   need = np.zeros_like(have)
@@ -295,8 +295,8 @@ def _deal(counts, need, rng, *, lacking, open_, late=None):
   """Deals G groups to S bins (splits or folds), as `assign_splits` describes.
 
   Args:
-    counts: number of images of each group, and of those that show each of K
-      classes, [G, 1 + K].
+    counts: for each group, the number of images, and the number of images that
+      show each of K classes, [G, 1 + K].
     need: the numbers of images that each bin lacks, [S, 1 + K].
     rng: source of a random order among groups that are otherwise equal.
     lacking: bins that must get a group that is not late.

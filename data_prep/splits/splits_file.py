@@ -121,7 +121,7 @@ def apply_splits(
     rows: rows of a manifest.
     entries: entries as read by `read_splits`.
     by: 'subject' reports subjects that are in two splits; 'site' also reports
-      sites that are.
+      sites that are in two splits.
 
   Returns:
     The rows in the same order, and all problems. A row whose entry is wrong or
@@ -199,7 +199,7 @@ def _parse_entry(found, line, file):
 
 
 def _check_entries(entries):
-  """Returns the problems that entries have, whatever set they belong to."""
+  """Returns the problems of entries that can be found without their set."""
   problems = []
   num_folds = len({e.fold for e in entries} - {None})
   for entry in entries:

@@ -5,9 +5,9 @@
   scan_002,anna,clinic_a,
 
 The columns `site` and `annotator` may be missing. If the cell of a site or an
-annotator is empty, the picture keeps its present one. A picture whose subject
-is empty counts as a subject of its own. An id is the id of a row, the name of a
-file, or the name of a volume, which stands for its slices.
+annotator is empty, the picture keeps its present value. A picture whose subject
+is empty counts as a subject of its own. The cell of an id holds the id of a
+row, the name of a file, or the name of a volume, which stands for its slices.
 """
 
 from collections.abc import Collection, Sequence
