@@ -128,6 +128,16 @@ class PredictionTest(parameterized.TestCase):
     self.assertCountEqual(
         os.listdir(self._output / 'masks'), ['good.png', 'linked.png'])
 
+  def test_lines_follow_the_order_of_the_files(self):
+    names = [f'{i:02d}.png' for i in range(21)]
+    for i, name in enumerate(names):
+      if i in (0, 3, 4, 18, 20):
+        (self._dir / 'in' / name).write_bytes(b'no picture')
+      else:
+        self._save(name)
+    self.assertEqual(self._predict(), 5)
+    self.assertEqual([*self._rows()], names)
+
   def test_a_picture_without_a_finite_value_is_not_predicted(self):
     self._save('good.png')
     np.save(self._dir / 'in/nan.npy', np.full((20, 30), np.nan))
@@ -202,7 +212,7 @@ class PredictionTest(parameterized.TestCase):
 
   def test_names_that_differ_in_their_suffix_alone(self):
     self.assertEqual(
-        file_by_file.stems(
+        pictures.stems(
             ['a.png', 'a.JPG', 'b.nii.gz', 'B.nii', 'c.x.png']),
         {'a.png': 'a.png', 'a.JPG': 'a.JPG', 'b.nii.gz': 'b.nii.gz',
          'B.nii': 'B.nii', 'c.x.png': 'c.x'})

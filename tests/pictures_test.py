@@ -222,6 +222,23 @@ class PicturesTest(parameterized.TestCase):
     np.testing.assert_array_equal(tile, example['image'])
 
 
+class LikeliestTest(absltest.TestCase):
+
+  def test_of_equal_classes_the_first_is_taken(self):
+    probabilities = np.array(
+        [[[0.5, 0.5], [0.2, 0.8]], [[0.6, 0.4], [0.0, 1.0]]], np.float32)
+    self.assertEqual(
+        pictures.likeliest(probabilities).tolist(), [[0, 1], [0, 1]])
+
+  def test_it_is_argmax_and_leaves_its_input(self):
+    values = np.random.default_rng(0).integers(0, 5, size=(9, 7, 4)) / 4
+    for probabilities in values, values[:1, :1], values[..., :1]:
+      before = probabilities.copy()
+      np.testing.assert_array_equal(
+          pictures.likeliest(probabilities), probabilities.argmax(-1))
+      np.testing.assert_array_equal(probabilities, before)
+
+
 class PreparationTest(absltest.TestCase):
 
   def test_round_trip(self):

@@ -5,6 +5,7 @@ import types
 from unittest import mock
 
 from absl.testing import absltest
+import numpy as np
 
 from experiments import binary
 from experiments.prediction import predictor
@@ -39,6 +40,24 @@ class RestoreTest(absltest.TestCase):
       with self.assertRaisesRegex(
           binary.UserError, 'no evaluation up to step 9 gave a validation'):
         self._restore(best, 'best')
+
+
+class PredictTilesTest(absltest.TestCase):
+
+  def test_the_next_batch_is_started_before_the_first_is_used(self):
+    started = []
+
+    def run(tiles):
+      started.append(tiles[:, 0].tolist())
+      return tiles, -tiles
+
+    fake = types.SimpleNamespace(batch_size=2, run_fn=run)
+    found = predictor.predict_tiles(fake, np.arange(5)[:, None])
+    first = next(found)
+    self.assertEqual(started, [[0, 1], [2, 3]])
+    self.assertEqual((first.probabilities, first.disagreement), (0, 0))
+    self.assertEqual([int(x.probabilities[0]) for x in found], [1, 2, 3, 4])
+    self.assertEqual(started[2:], [[4, 4]])
 
 
 if __name__ == '__main__':

@@ -187,7 +187,8 @@ def _predict_cases(predictor, cases):
           (pictures.with_channels(case.image, channels, case.id),), None))
       for case in read)
   for found in pictures.predict(predictor, files, tiling):
-    yield (found.key, found.maps.probabilities[0], found.maps.disagreement[0])
+    maps = found.merged()
+    yield found.key, maps.probabilities[0], maps.disagreement[0]
 
 
 class _Predicted(NamedTuple):

@@ -2,6 +2,7 @@
 
 import collections
 from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
 import csv
 import json
 import os
@@ -32,6 +33,7 @@ TABLE = 'predictions.csv'
 SETTINGS = 'settings.json'
 
 _NUM_READERS = 4
+_NUM_WRITERS = 2
 
 
 class Inputs(NamedTuple):
@@ -109,18 +111,6 @@ def _open_folder(path):
   Links in the folder may lead out of it, since the user has made them.
   """
   return pixels.open_folder(path)._replace(real_root='/')
-
-
-def stems(names: Sequence[str]) -> dict[str, str]:
-  """Maps the name of each file to the name of its results without suffix.
-
-  The suffix of the file is removed, unless the results of two files would get
-  the same name: those of `a.png` and `a.jpg` are named a.png.png and a.jpg.png.
-  """
-  cut = {name: pictures.without_suffix(name) for name in names}
-  counts = collections.Counter(pixels.fold(v) for v in cut.values())
-  return {name: name if counts[pixels.fold(stem)] > 1 else stem
-          for name, stem in cut.items()}
 
 
 def predict_files(
@@ -201,7 +191,7 @@ class _Job:
     self._tiling = tiling
     self._extras = extras
     self._classes = predictor.dataset.classes
-    self._stems = stems(inputs.names)
+    self._stems = pictures.stems(inputs.names)
     self._fields = [
         'file', 'state', 'mask', 'shape', 'spacing_mm',
         *(f'pixels_{name}' for name in self._classes), 'uncertainty',
@@ -302,7 +292,8 @@ class _Job:
   def _results(self, names) -> Iterator[dict[str, Any]]:
     """Predicts files, and yields the line of each one for predictions.csv.
 
-    Several small files are predicted in one batch.
+    Several small files are predicted in one batch. Threads write the results of
+    some files while the next ones are predicted.
     """
     failed = collections.deque()
 
@@ -310,19 +301,31 @@ class _Job:
       source = _Source(
           self._inputs._replace(names=tuple(names)),
           self._predictor.dataset.preparation, self._tiling.channels)
-      for name, opened in input_pipeline.read_from(
-          source, 0, len(names), _NUM_READERS):
+      for place, (name, opened) in enumerate(input_pipeline.read_from(
+          source, 0, len(names), _NUM_READERS)):
         if isinstance(opened, pixels.WrongFile):
-          failed.append(self._failure(name, opened))
+          failed.append((place, self._failure(name, opened)))
         else:
-          yield name, opened
+          yield (place, name), opened
 
-    for name, opened, maps in pictures.predict(
-        self._predictor, files(), self._tiling):
-      while failed:
-        yield failed.popleft()
-      yield self._finish(name, opened, maps)
-    yield from failed  # These files follow the last good one.
+    def finished():
+      with futures.ThreadPoolExecutor(_NUM_WRITERS) as pool:
+        waiting = collections.deque()
+        for found in pictures.predict(self._predictor, files(), self._tiling):
+          waiting.append((found, pool.submit(self._finish, found)))
+          if len(waiting) > _NUM_WRITERS:  # Volumes take much memory.
+            yield waiting.popleft()
+        yield from waiting
+
+    for found, writing in finished():
+      place, name = found.key
+      while failed and failed[0][0] < place:
+        yield failed.popleft()[1]
+      yield writing.result()
+      for text in (
+          found.opened.volume.notices if found.opened.volume else ()):
+        self._odd.setdefault(text, []).append(name)
+    yield from (row for _, row in failed)
 
   def _failure(self, name, wrong):
     found = f' ({wrong.found})' if wrong.found else ''
@@ -330,12 +333,11 @@ class _Job:
     return dict.fromkeys(self._fields, '') | {
         'file': _printable(name), 'state': 'failed', 'problem': text}
 
-  def _finish(self, name, opened, maps):
+  def _finish(self, found):
     """Writes all results of a file; returns its line for predictions.csv."""
-    labels = [p.argmax(axis=-1).astype(np.uint8) for p in maps.probabilities]
+    (_, name), opened, maps = found.key, found.opened, found.merged()
+    labels = [pictures.likeliest(p) for p in maps.probabilities]
     mask = pictures.to_stored(opened, labels)
-    for text in opened.volume.notices if opened.volume is not None else ():
-      self._odd.setdefault(text, []).append(name)
     contents = {'masks': lambda: mask,
                 'probabilities': lambda: pictures.to_stored(
                     opened, maps.probabilities),
@@ -345,7 +347,7 @@ class _Job:
     # The mask is written last: if it exists, so do all other results.
     for path in reversed(self._paths(name)):
       self._write(path, contents[path.split('/')[0]](), opened)
-    counts = np.bincount(mask.ravel(), minlength=len(self._classes))
+    counts = [np.count_nonzero(mask == k) for k in range(len(self._classes))]
     size, mtime = self._stamp(name)
     return {
         'file': name, 'state': 'done', 'mask': self._paths(name)[0],

@@ -104,6 +104,18 @@ def without_suffix(name: str) -> str:
   return name
 
 
+def stems(names: Sequence[str]) -> dict[str, str]:
+  """Maps the name of each file to the name of its results without suffix.
+
+  The suffix of the file is removed, unless the results of two files would get
+  the same name: those of `a.png` and `a.jpg` are named a.png.png and a.jpg.png.
+  """
+  cut = {name: without_suffix(name) for name in names}
+  counts = collections.Counter(pixels.fold(v) for v in cut.values())
+  return {name: name if counts[pixels.fold(stem)] > 1 else stem
+          for name, stem in cut.items()}
+
+
 def open_file(
     name: str,
     folder: pixels.Folder,
@@ -229,13 +241,23 @@ class Predicted(NamedTuple):
   Attributes:
     key: key of the file, from the caller of `predict`.
     opened: the file.
-    maps: prediction for the file. Each of its fields is a list with one array
-      [H, W, ...] per slice.
+    tiles: prediction for each tile of the file.
+    tiling: how the slices of the file were cut into tiles.
   """
 
   key: Any
   opened: Opened
-  maps: inference.Prediction
+  tiles: list[inference.Prediction]
+  tiling: Tiling
+
+  def merged(self) -> inference.Prediction:
+    """Returns the prediction for the file, at its own resolution.
+
+    Each field is a list with one array [H, W, ...] per slice.
+    """
+    return inference.Prediction(*(
+        merge(self.opened, part, self.tiling)
+        for part in zip(*self.tiles, strict=True)))
 
 
 def predict(
@@ -267,8 +289,7 @@ def predict(
     outputs.append(output)
     if len(outputs) == number:
       waiting.popleft()
-      yield Predicted(key, opened, inference.Prediction(*(
-          merge(opened, part, tiling) for part in zip(*outputs, strict=True))))
+      yield Predicted(key, opened, outputs, tiling)
 
 
 def resize_map(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -287,6 +308,23 @@ def resize_map(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
       for i in range(planes.shape[-1])]
   return np.stack([np.asarray(x) for x in resized], axis=-1).reshape(
       *size, *values.shape[2:])
+
+
+def likeliest(probabilities: np.ndarray) -> np.ndarray:
+  """Returns the likeliest class of each pixel, uint8 [H, W].
+
+  `np.argmax` along a short last axis takes several times as long.
+
+  Args:
+    probabilities: float [H, W, K].
+  """
+  best = probabilities[..., 0].copy()
+  label = np.zeros(best.shape, np.uint8)
+  for k in range(1, probabilities.shape[-1]):
+    value = np.ascontiguousarray(probabilities[..., k])
+    label[value > best] = k
+    np.maximum(best, value, out=best)
+  return label
 
 
 def to_stored(opened: Opened, maps: Sequence[np.ndarray]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 import functools
+import itertools
 from typing import Any, NamedTuple
 
 from hybridseg import augmentation
@@ -150,21 +151,23 @@ def predict_tiles(
 
   Args:
     predictor: networks from `load`.
-    tiles: images of the size of the records, uint8 [H, W, C]. One batch of them
-      is read ahead.
+    tiles: images of the size of the records, uint8 [H, W, C]. Two batches of
+      them are read ahead, so that the devices work on one while the caller uses
+      the predictions of the other.
   """
-  batch = []
-  for tile in tiles:
-    batch.append(tile)
-    if len(batch) == predictor.batch_size:
-      yield from _predict_batch(predictor, batch)
-      batch = []
-  if batch:
-    yield from _predict_batch(predictor, batch)
+  tiles, running = iter(tiles), None
+  while batch := list(itertools.islice(tiles, predictor.batch_size)):
+    filled = batch + [batch[-1]] * (predictor.batch_size - len(batch))
+    started = predictor.run_fn(np.stack(filled)), len(batch)
+    if running is not None:
+      yield from _fetch(*running)
+    running = started
+  if running is not None:
+    yield from _fetch(*running)
 
 
-def _predict_batch(predictor, batch):
-  filled = batch + [batch[-1]] * (predictor.batch_size - len(batch))
-  outputs = jax.device_get(predictor.run_fn(np.stack(filled)))
-  for row in range(len(batch)):
+def _fetch(outputs, number):
+  """Waits for a batch, and yields the predictions of its first `number`."""
+  outputs = jax.device_get(outputs)
+  for row in range(number):
     yield inference.Prediction(*(x[row] for x in outputs))
