@@ -14,8 +14,8 @@ What a fault looks like is learnt from the exact masks of the strong training
 images: the audit redraws them as weak annotations, with and without faults. By
 default, the validation and the test split take no part in the scores, so that
 both can judge a later run that starts from the scores
-(`weighting.initial_from`). audit.json states how well such faults are ranked in
-subjects that were left out of the learning.
+(`weighting.initial_from`). audit.json states how well the scores find such
+faults in subjects that the audit did not learn from.
 """
 
 import os

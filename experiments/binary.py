@@ -13,7 +13,7 @@ import jax
 
 
 class UserError(Exception):
-  """Raised on bad input; its one line says what is wrong, where, and a fix."""
+  """Raised on bad input; one line says what is wrong, where, and what to do."""
 
 
 class Incomplete(Exception):
@@ -119,7 +119,8 @@ def _one_line(error: Exception) -> str:
     return f'Unknown config key {key[2]!r}: did you mean {key[1]!r}?'
   if isinstance(error, (AttributeError, KeyError)):
     return f'Unknown config key {text.splitlines()[0].strip(chr(34))}.'
-  if 'Traceback' in text:  # From the config file; the last line is the error.
+  # The traceback comes from the config file and ends with the error.
+  if 'Traceback' in text:
     return f'--config: {text.strip().splitlines()[-1]}'
   text = text.replace('flag --', 'Flag --', 1)
   if 'must have a value other than None' in text:

@@ -8,13 +8,14 @@ Each entry of --results is the folder of a run, the output folder of
 `experiments.evaluate`, or a CSV file with scores per case from either. Cases
 are paired by id; the score of a case is the mean over the foreground classes.
 If a class is in neither the prediction nor the reference of a case, it counts
-with the best possible score (1, or 0 for distances), so that another result
-that predicts this class falls behind. The mean of a single result, as
-`evaluate` computes it, leaves such classes out. Both means are printed.
+with the best possible score (1, or 0 for distances), so that a result that
+wrongly predicts this class ranks below one that does not. The mean of a single
+result, as `evaluate` computes it, leaves such classes out. Both means are
+printed.
 
-Runs on the same set whose configs differ only in the seed are averaged to one
-result. To average other entries, give them the same name in --names; to average
-none, give each its own name.
+Runs on the same set whose configs differ only in the seed are averaged and
+count as one result. To average other entries, give them the same name in
+--names; to average none, give each its own name.
 
 Prints the means of each result. Compares all pairs of results, or, with more
 than four results, the first with each of the others. For each pair, it prints
@@ -64,7 +65,7 @@ from experiments.tables import seed_groups
 
 
 def _groups(paths):
-  """Groups the runs that are averaged to one result.
+  """Groups the runs that are averaged and then count as one result.
 
   If --names has one name per run, runs of the same name form a group;
   otherwise, runs form a group if their configs differ only in the seed.

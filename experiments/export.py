@@ -24,7 +24,7 @@ from data_prep.shared import early_help
 
 from experiments.prediction import network_flags
 
-flags.adopt_module_key_flags(network_flags)  # --help lists them, too.
+flags.adopt_module_key_flags(network_flags)  # Makes --help list them, too.
 _OUTPUT = flags.DEFINE_string('output', None, 'New folder to write.')
 
 early_help.answer(__name__)  # Answer --help before the slow imports.

@@ -26,14 +26,14 @@ runs. Here n_k is the number of annotations of kind k, and its worth r_k in
 [0, 1] is the number of masks that one of them replaces; intervals come from a
 bootstrap of the residuals. Prints (and writes to OUTPUT) the worth of each
 kind, and compares several ways to spend the budget: the mix that is predicted
-to gain most, each kind alone, and more of the existing mix. For each of them it
-states the gain, and in which share of the resamples it is the best; and
-whether the data can tell them apart. If the sweep allows no answer (too few
-mixes, a kind that never varies, kinds always in the same proportion, no effect,
-more than twice the minutes that were tried), it says so and ranks nothing. In
-this curve, the contributions of the kinds add up. The best mix therefore takes
-the kind with the highest worth per minute, up to twice the number that was
-tried, then the next kind.
+to gain most, each kind alone, and more of the existing mix. For each of these
+ways, it states the gain, and the share of the resamples in which this way is
+the best. It also states whether the data can tell the ways apart. If the sweep
+allows no answer (too few mixes, a kind that never varies, kinds always in the
+same proportion, no effect, more than twice the minutes that were tried), it
+says so and ranks nothing. In this curve, the contributions of the kinds add up.
+The best mix therefore takes the kind with the highest worth per minute, up to
+twice the number that was tried, then the next kind.
 
 --minutes has no default: measure your own annotators. As a first orientation,
 Bearman et al., "What's the Point", 2016 (https://arxiv.org/abs/1506.02106)

@@ -27,7 +27,7 @@ from data_prep.shared import early_help
 
 from experiments.prediction import network_flags
 
-flags.adopt_module_key_flags(network_flags)  # --help lists them, too.
+flags.adopt_module_key_flags(network_flags)  # Makes --help list them, too.
 _INPUT = flags.DEFINE_string('input', None, 'A file, or a folder of files.')
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder to write.')
 _WINDOW = flags.DEFINE_bool(

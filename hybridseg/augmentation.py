@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from hybridseg import types
 
 
-_BLUR_RADIUS = 4  # In pixels; twice the largest standard deviation.
+_BLUR_RADIUS = 4  # In pixels: twice the largest standard deviation.
 
 
 class AugmentationOptions(NamedTuple):
@@ -76,7 +76,7 @@ def _source_coordinates(key, size, options):
 
 
 def _read_nearest(x, y_index, x_index):
-  """Reads an array [H, W, ...] at integer positions; its edge is repeated."""
+  """Reads an array [H, W, ...] at integer positions, repeating its edge."""
   height, width = x.shape[:2]
   y_index = jnp.clip(y_index, 0, height - 1)
   x_index = jnp.clip(x_index, 0, width - 1)
@@ -84,7 +84,7 @@ def _read_nearest(x, y_index, x_index):
 
 
 def _warp_image(image, source_y, source_x):
-  """Samples an image bilinearly; its edge is repeated outside."""
+  """Samples an image bilinearly; positions outside read its nearest edge."""
   y0, x0 = jnp.floor(source_y), jnp.floor(source_x)
   fy, fx = (source_y - y0)[..., None], (source_x - x0)[..., None]
   y0, x0 = y0.astype(jnp.int32), x0.astype(jnp.int32)
@@ -98,7 +98,7 @@ def _warp_image(image, source_y, source_x):
 
 
 def _warp_label(label, source_y, source_x):
-  """Samples a label map at the nearest pixels; outside, it is unlabelled."""
+  """Samples a label map at the nearest pixels; the outside is unlabelled."""
   height, width = label.shape
   y, x = (jnp.round(t).astype(jnp.int32) for t in (source_y, source_x))
   inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)

@@ -26,7 +26,7 @@ def check_batch(
 
   Raises:
     ValueError: if an image, a label map, a kind, a tag or an instance id holds
-      a value out of its range, or if an instance id occurs twice. The message
+      a value outside its range, or if an instance id occurs twice. The message
       names the part of the batch, the value and the valid range.
   """
   for part, examples in (('strong', batch.strong), ('weak', batch.weak)):

@@ -68,7 +68,7 @@ def consistency_losses(
     *,
     pixel_weights: jax.Array | None = None,
 ) -> jax.Array:
-  """Computes the squared distance of a student's to a teacher's probabilities.
+  """Computes the squared distance between student and teacher probabilities.
 
   loss_k = mean_p weight_kp * sum_c (softmax(logits)_kpc -
   softmax(teacher_logits)_kpc)^2; no gradient reaches the teacher. Tarvainen and

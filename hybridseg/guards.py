@@ -79,8 +79,8 @@ def gather_rows(
 def select(ok: jax.Array, new: Any, old: Any) -> Any:
   """Returns `new` if `ok` is True, else `old`, bit for bit.
 
-  This is a choice and not a product, so a nan in `new` cannot reach the result
-  when `old` is chosen.
+  The result is one of the two trees and not a weighted sum of both, so a nan in
+  `new` cannot reach it when `old` is chosen.
 
   Args:
     ok: bool []; must be the same on all devices, or their states would diverge.

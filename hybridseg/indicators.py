@@ -47,7 +47,7 @@ def init_indicators(num_weak: int, *, value: float = 1.0) -> IndicatorState:
 
 
 def _rows(instance_ids, num_weak):
-  """Returns the row of each id in the indicator table, int32; N if none.
+  """Returns each id's row in the indicator table, int32; N if it has no row.
 
   The id -1 means "no indicator", but the index -1 would read the last row.
   """

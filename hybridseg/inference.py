@@ -121,8 +121,8 @@ def make_predict_step(
 def window_starts(length: int, window: int, overlap: float) -> list[int]:
   """Returns the starts of windows that are spread evenly along an axis.
 
-  The first window starts at 0 and the last one ends at the end of the axis. An
-  axis that is no longer than a window has one window, at 0.
+  The first window starts at 0 and the last one ends at the end of the axis. If
+  the axis is as long as a window or shorter, there is one window, at 0.
 
   Args:
     length: length of the axis.
@@ -186,7 +186,8 @@ def merge_tiles(
     float32 [H, W, ...].
 
   Raises:
-    ValueError: if an image of this size has another number of windows.
+    ValueError: if the number of tiles is not the number of windows that cover
+      an image of this size.
   """
   window = tiles[0].shape[:2]
   corners = _corners(size, window, overlap)

@@ -12,12 +12,13 @@ import optax
 from hybridseg import loss_functions
 from hybridseg import types
 
-# Names of the states of those optax optimisers that have the option `eps_root`.
+# Names of the states of the optax optimisers that take the option `eps_root`.
 _WITH_EPS_ROOT = {
     'ScaleByAdamState', 'ScaleByAmsgradState', 'ScaleByBeliefState',
     'ScaleByAdanState', 'ScaleByAdemamixState',
     'ScaleBySimplifiedAdEMAMixState'}
-# Number of updates to check; some early ones differ, such as RAdam's third.
+# Number of updates to check. An early update can be a special case, such as the
+# third of RAdam.
 _NUM_STEPS = 6
 _INSTEAD = 'optax.sgd, optax.adam(..., eps_root=1e-8) or step_size'
 
@@ -55,7 +56,7 @@ def update_fn(
   def inner_update(grads):
     grads = _off_zero(grads)
     try:
-      with jax.numpy_dtype_promotion('standard'):  # Optax's Adam needs it.
+      with jax.numpy_dtype_promotion('standard'):  # Optax's Adam needs this.
         return inner_optimizer.update(grads, inner_opt_state, params)[0]
     except (TypeError, ValueError) as error:
       fresh = jax.eval_shape(inner_optimizer.init, params)
@@ -157,7 +158,8 @@ def _probes(params):
   ones = lambda j: lambda i, s: np.full(s, (i + j) % 2)
   rng = np.random.default_rng(0)
   probes = [half, lambda i, s: rng.normal(size=s)]
-  if len(leaves) > 1:  # Add whole leaves of zeros: norms have no slope there.
+  # Also test leaves that are all 0, because a norm has no slope there.
+  if len(leaves) > 1:
     probes[1:1] = [ones(0), ones(1)]
   return [
       jax.tree.unflatten(treedef, [
@@ -173,7 +175,8 @@ def _not_finite(names):
     names: names of the NamedTuples in its state, from `_state_names`.
   """
   kin, how = names & _WITH_EPS_ROOT, f'use {_INSTEAD}'
-  if 'MuonState' in names:  # Muon contains Adam, but also a norm.
+  # Muon contains an Adam, but eps_root would not help its norm.
+  if 'MuonState' in names:
     kin = {'MuonState'}
   elif kin:
     how = 'pass eps_root > 0, as optax.adam(..., eps_root=1e-8)'
@@ -209,8 +212,8 @@ def _with_counts(state, count):
 def _depends(update, grads):
   """Returns whether the updates depend on the gradients at all.
 
-  JAX does not call the derivative rule of `watch` if its tangent is known to be
-  0.
+  The updates pass through `watch`, whose derivative rule JAX does not call if
+  it knows that their tangent is 0.
   """
   calls = []
 

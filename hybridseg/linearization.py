@@ -89,9 +89,10 @@ def _whole(tree):
   the program, and then computes wrong gradients of single instances: the
   gradients of a convolution's kernel are 0 beyond the first shard (XLA of jax
   0.10 to 0.12). To prevent this, the function looks up the rows of each array
-  in an order that the compiler does not know. The compiler does not split the
-  result, however the inputs and users of the result are split. Within `pmap`
-  and `shard_map` the program is split already, so the look-up is omitted.
+  in an order that the compiler does not know. The compiler then keeps the
+  result whole, even if it splits the inputs and the computations that use the
+  result. Within `pmap` and `shard_map` the program is split already, so the
+  look-up is omitted.
   """
   tree = jax.tree.map(jnp.asarray, tree)
   if mapped_axis.is_split_by_hand():

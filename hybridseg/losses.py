@@ -202,11 +202,12 @@ def without_class_prior(
 
   The forward pass returns f. The backward pass maps g_pc to g_pc - mean_p g_pc,
   with the mean over the counted pixels of the same instance and class. A
-  direction that raises a class by the same amount on every pixel of an image
-  changes only the class prior, and a loss no longer has a slope along it. An
-  alignment then depends on *where* the annotation lies in the image and not on
-  how much of the image it covers. This is our own addition; the measurements
-  behind it are in `experiments/results/alignment_loss.md`.
+  direction that raises the logit of a class by the same amount at every pixel
+  of an image changes only the class prior. Without this part of the gradient, a
+  loss has no slope along such a direction. An alignment then depends on *where*
+  the annotation lies in the image and not on how much of the image it covers.
+  This is our own addition; the measurements behind it are in
+  `experiments/results/alignment_loss.md`.
 
   Args:
     logits: unnormalised scores, float [B, ..., K].

@@ -141,7 +141,7 @@ def weigh(
       for x in (losses, alignments))
   params = weight_net.params
   slopes = strong_slopes(params, losses, alignments)
-  with jax.numpy_dtype_promotion('standard'):  # Optax's Adam needs it.
+  with jax.numpy_dtype_promotion('standard'):  # Optax's Adam needs this.
     updates, opt_state = _optimizer(learning_rate).update(
         slopes, weight_net.opt_state, params)
   params = optax.apply_updates(params, updates)

@@ -22,7 +22,8 @@ HEAD, WEAK_HEAD = 'head', 'weak_head'
 METHODS = (*weighting_lib.METHODS, 'per_instance')
 TRUSTS = {
     'indicator': lambda w: w,
-    'complement': lambda w: jnp.maximum(1 - w, 0),  # L2RW's w may exceed 1.
+    # The weights of L2RW may exceed 1.
+    'complement': lambda w: jnp.maximum(1 - w, 0),
     'one': jnp.ones_like,
 }
 INSTANCES = ('batch', 'all')
@@ -104,7 +105,7 @@ class WeakBatch(NamedTuple):
     losses: training losses, averaged over the two networks, float [B].
     mean_alignments: function without arguments that returns the alignments,
       float [B], and which of them are not finite, bool [B]. Alignments are
-      computed only if a rule calls it.
+      computed only if the rule calls this function.
     is_unlabelled: which instances have no annotation, bool [B] or False.
   """
 

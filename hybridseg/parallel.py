@@ -141,7 +141,7 @@ def _jit(mesh):
     _check_rows(batch, mesh.size)
     place = lambda x: jax.make_array_from_callback(
         x.shape, rows, x.__getitem__)
-    with jax.transfer_guard_host_to_device('allow'):  # An intended transfer.
+    with jax.transfer_guard_host_to_device('allow'):  # This is intended.
       return jax.tree.map(place, batch)
 
   return step, lambda tree: _replicate(tree, mesh), place_batch

@@ -53,7 +53,7 @@ class SurfaceScores(NamedTuple):
 
 
 class _Pair(NamedTuple):
-  """Two masks, cropped to their common box, padded with background and flat.
+  """Two masks, cropped to their common box, padded with background, flattened.
 
   The padding makes shifts of the flat arrays safe: they wrap around into
   background.
@@ -326,7 +326,8 @@ def _elements(ndim):
     [2 ** 2 ** ndim, 4, ndim]. The length of a normal is the area at unit
     spacing; unused rows are 0.
   """
-  corners = list(itertools.product((1, 0), repeat=ndim))  # In bit order.
+  # Corner n belongs to bit n of a code.
+  corners = list(itertools.product((1, 0), repeat=ndim))
   elements = np.zeros((2**len(corners), 4, ndim))
   for code in range(1, len(elements) - 1):
     inside = {c for n, c in enumerate(corners) if code >> n & 1}
@@ -345,7 +346,7 @@ def _elements(ndim):
 
 
 def _walks(ndim):
-  """Returns each face's corners, all in the same rotation seen from outside."""
+  """Returns the corners of each face, in the same order seen from outside."""
   square = ((0, 0), (1, 0), (1, 1), (0, 1))
   if ndim == 2:
     return [square]

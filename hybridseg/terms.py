@@ -148,7 +148,7 @@ def taught_term(
     weights: w, float [B]; the trust t is a function of w, and is 1 for an image
       without an annotation.
     masks: pixels at which the neighbour's image is pasted, bool [B, H, W].
-    co_reg: which teacher is used, and how strongly.
+    co_reg: the kind of teacher, and the factor of the term.
     is_unlabelled: which images have no annotation, bool [B] or False.
     encode_fn: maps mixed images to the input of `apply_fn`.
     axis_name: mapped axis over which the batch is sharded, or None.

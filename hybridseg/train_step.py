@@ -221,7 +221,7 @@ def _view(examples, key, num_classes, augment_fn, encode, axis_name):
 def _moved(state, terms, weighed, optimizer, co_reg):
   """Returns the state after the update, which may hold nans or infinities."""
   grads = terms_lib.total_grads(terms)
-  with jax.numpy_dtype_promotion('standard'):  # Optax's Adam needs it.
+  with jax.numpy_dtype_promotion('standard'):  # Optax's Adam needs this.
     updates, opt_states = zip(*(
         optimizer.update(g, s, p) for g, s, p in zip(
             grads, state.opt_states, state.params, strict=True)

@@ -28,7 +28,7 @@ class AnnotationKind(enum.IntEnum):
   POINTS = 5
   ELLIPSE = 6
   TAG = 7  # The classes in the image, without positions.
-  EXTREME_POINTS = 8  # Each object's outermost point on all four sides.
+  EXTREME_POINTS = 8  # The outermost point of an object on each of its sides.
   NONE = 9  # An unlabelled image.
   LINE = 10  # Open lines with a width; all else is background.
 

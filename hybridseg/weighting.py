@@ -142,7 +142,7 @@ def lookahead_weight_grads(
     ValueError: if `weights` is not rank 1, does not fit the weak losses or does
       not divide into the parts, if `axis_name` is missing (`mapped_axis`), if
       not exactly one of `step_size` and `inner_optimizer` is given, if the
-      inner optimiser has no slopes, as Adam with `eps_root=0` or Lion (see
+      inner optimiser has no slopes, such as Lion or Adam with `eps_root=0` (see
       `inner_optimizers.check_inner_optimizer`), if `method` is unknown, if the
       strong loss is not a scalar, or if `has_aux` does not agree with what a
       loss function returns.
@@ -358,14 +358,14 @@ def without_common_harm(
 ) -> jax.Array:
   """Subtracts the mean of the global batch's alignments if it is negative.
 
-  The result is a_k - min(0, mean_j a_j). Where the networks have come to rest
-  between the strong and the weak loss, grad strong = -weak_scale *
-  mean_k w_k grad weak_k, and therefore mean_k w_k a_k = -|grad strong|^2 /
-  weak_scale. Every instance then *seems* to harm the strong loss, good ones
-  too, and all indicators sink, however good the labels are. A part that all
-  alignments share says nothing about a single instance. A positive mean is
-  kept, because early in training all instances may help. This is our own
-  addition; the measurements are in `experiments/results/phantom.md`.
+  The result is a_k - min(0, mean_j a_j). Where training has reached a balance
+  between the strong and the weak loss, grad strong = -weak_scale * mean_k w_k
+  grad weak_k, and therefore mean_k w_k a_k = -|grad strong|^2 / weak_scale.
+  Every instance then *seems* to harm the strong loss, good ones too, and all
+  indicators sink, however good the labels are. A part that all alignments share
+  says nothing about a single instance. A positive mean is kept, because early
+  in training all instances may help. This is our own addition; the measurements
+  are in `experiments/results/phantom.md`.
 
   Args:
     alignments: float [B].

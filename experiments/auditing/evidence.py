@@ -2,8 +2,9 @@
 
 The evidence consists of signs, numbers that compare an annotation with the
 prediction of each network of the newest checkpoint, on images without
-augmentation (see `signs`). The first sign is the disagreement between the two,
-in [0, 1]. Its definition depends on the kind of the annotation.
+augmentation (see `signs`). The first sign is the disagreement between
+annotation and prediction, in [0, 1]. Its definition depends on the kind of the
+annotation.
 
 `Evidence.references` shows how large the disagreement is for correct
 annotations. It is measured on exact masks, redrawn as each kind with the usual
@@ -32,13 +33,14 @@ from experiments.auditing import reasons as reasons_lib
 from experiments.auditing import signs as signs_lib
 
 _Kind = types.AnnotationKind
-# Value of --learn_from -> the groups of exact masks that are redrawn with
-# faults, by their names in `_KNOWN`.
+# Maps each value of --learn_from to the groups of exact masks that are redrawn
+# with faults; `_KNOWN` defines the groups.
 LEARN_FROM = {'strong': ('strong',), 'val': ('strong', 'val')}
-# How often each exact mask is drawn well as each kind; it is drawn as often
-# with a fault. Splits of at most `_FEW` images get more drawings: four drawings
-# of each of 52 strong masks gave as good a ranking as two drawings of each of
-# these masks and of 183 masks of the validation split.
+# How many good drawings the audit makes of each exact mask, for each kind of
+# annotation. It makes as many with a fault. Splits of at most `_FEW` images get
+# more drawings: four drawings of each of 52 strong masks gave as good a ranking
+# as two drawings of each of these masks and of 183 masks of the validation
+# split.
 _NUM_DRAWINGS, _NUM_DRAWINGS_OF_FEW, _FEW = 2, 4, 200
 # Each entry names a group of exact masks, the split that they belong to, and
 # the feature of the records that holds them.
@@ -51,11 +53,11 @@ class Evidence(NamedTuple):
   Attributes:
     kinds: `AnnotationKind` of each annotation, int [N].
     signs: the S signs of each annotation for each network, float [2, N, S].
-    references: 'strong' or 'val' -> kind -> disagreement between the prediction
-      and each of M exact masks that were drawn as this kind, mean over the
-      networks, float [M].
-    planted: kind -> good and faulty drawings of exact masks as this kind,
-      from which the audit learns.
+    references: maps 'strong' and 'val', and then each kind, to the disagreement
+      between the prediction and each of M exact masks drawn as this kind, mean
+      over the networks, float [M].
+    planted: maps each kind to good and faulty drawings of exact masks as this
+      kind, from which the audit learns.
     reasons: what seems wrong with each annotation, [N].
     learn_from: the key of `LEARN_FROM` with which `planted` was made.
     have_moved: whether any indicator has moved in the run.
@@ -146,7 +148,7 @@ def _num_drawings(records):
 
 
 def _draw_known(kinds, looked_at, label, *, num_drawings):
-  """Returns kind -> good and faulty drawings of all exact masks as this kind.
+  """Draws all exact masks as each kind, with and without a planted fault.
 
   Args:
     kinds: `AnnotationKind` of each weak annotation of the run.

@@ -30,7 +30,7 @@ _COLLAPSED = 0.1
 
 
 def columns(records: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
-  """Returns columns of audited records: name -> array of N strings.
+  """Returns the columns of N audited records, as N strings each, by name.
 
   The columns are id, annotator, site, subject, fault and kind.
   """

@@ -113,7 +113,7 @@ class Observer:
       params: Sequence[types.Params],
       records: Sequence[dict[str, Any]],
   ) -> list[Any]:
-    """Returns the last-layer gradient of the mean strong loss for each network.
+    """Returns each network's last-layer gradient of the mean strong loss.
 
     Args:
       params: parameters by network.

@@ -31,7 +31,8 @@ from experiments.auditing import planting
 # An annotation is suspect if its disagreement is above this quantile of the
 # disagreements with exact masks.
 _LEVEL = 0.9
-_MIN_NUMBER = 10  # Fewest annotations, and masks, for an estimate.
+# An estimate needs at least this many annotations, and as many exact masks.
+_MIN_NUMBER = 10
 _NUM_RESAMPLES = 1000
 
 
@@ -42,10 +43,10 @@ class Scores(NamedTuple):
     score: probability that each annotation is faulty, float [N].
     low: lower end of each score's interval, float [N].
     high: upper end of each score's interval, float [N].
-    held_out: kind -> AUROC with which planted faults are found in subjects that
-      were left out of the fit; None if there is only one subject, or no planted
-      fault. It is higher than it would be on weak annotations, because the
-      networks have learnt the strong images.
+    held_out: maps each kind to the AUROC with which planted faults are found in
+      subjects that were left out of the fit; or to None if there is only one
+      subject, or no planted fault. On weak annotations, the AUROC would be
+      lower, because the networks have learnt the strong images.
   """
 
   score: np.ndarray
@@ -94,7 +95,7 @@ def estimate_faulty(
   disagreements with exact masks that are drawn as the same kind. If all
   annotations were as good as these masks, a tenth of them would have a
   disagreement above the 0.9 quantile for the masks. If a larger share s has
-  one, a share of (s - 0.1) / 0.9 is estimated to be faulty.
+  such a disagreement, a share of (s - 0.1) / 0.9 is estimated to be faulty.
 
   There are two such estimates. Exact masks of the validation split are new to
   the networks, which disagree with them more than with good annotations of
@@ -150,7 +151,8 @@ def _excess(values, kinds, reference, rng):
   Args:
     values: disagreement of each annotation, float [N].
     kinds: kind of each annotation, int [N].
-    reference: kind -> disagreements with exact masks drawn as this kind.
+    reference: maps each kind to the disagreements with exact masks drawn as
+      this kind.
     rng: random generator of the bootstrap.
 
   Returns:

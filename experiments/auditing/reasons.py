@@ -1,8 +1,8 @@
 """Explains what seems wrong with an annotation, as a name and in words.
 
 The reason follows from the shapes of the annotation and of the prediction. The
-thresholds were set on the generated phantom data, and by the definition of the
-planted faults in `data_prep.drawing.label_noise`. How often the reasons are
+thresholds were chosen on the generated phantom data, and from the definition of
+the planted faults in `data_prep.drawing.label_noise`. How often the reasons are
 right on endoscene is measured in `experiments/results/audit.md`.
 """
 
@@ -16,7 +16,7 @@ _Kind = types.AnnotationKind
 REASONS = (
     'missing_object', 'wrong_place', 'shifted', 'too_large', 'too_small',
     'wrong_class', 'unclear')
-# Planted fault -> the reason that explains it correctly.
+# Maps each planted fault to the reason that explains it correctly.
 OF_FAULT = {
     'shifted': 'shifted', 'shrunken': 'too_small',
     'wrong_place': 'wrong_place', 'missing': 'missing_object'}
@@ -121,12 +121,15 @@ def _explain_dense(seen, drawn):
 
 
 def _is_good(seen, drawn, unmatched):
-  """Returns whether seen and drawn objects agree, apart from undrawn ones.
+  """Returns whether the drawn objects agree with the predicted ones.
+
+  Predicted objects that nobody drew are ignored.
 
   Args:
     seen: predicted classes, uint8 [H, W].
     drawn: drawn classes, uint8 [H, W].
-    unmatched: masks of the seen objects that nobody drew, bool [H, W] each.
+    unmatched: masks of the predicted objects that nobody drew, bool [H, W]
+      each.
   """
   rest = (seen > 0) & ~np.any(unmatched, axis=0)
   return (rest & (drawn > 0)).sum() >= _IOU_GOOD * (rest | (drawn > 0)).sum()
@@ -152,9 +155,9 @@ def _compare(seen, drawn, both):
 
 
 def _distance(seen, drawn):
-  """Returns the distance from the largest drawn to the nearest seen object.
+  """Returns how far the largest drawn object is from the nearest predicted one.
 
-  It is measured between their centres, in sizes of the drawn object.
+  The distance is measured between their centres, in sizes of the drawn object.
   """
   masks = [m for _, m in geometry.components(drawn.astype(np.uint8))]
   largest = max(masks, key=np.sum)

@@ -19,7 +19,8 @@ _Kind = types.AnnotationKind
 NAMES = (
     'disagreement', 'inside', 'ring', 'rank', 'odds_inside', 'odds_ring',
     'size_drawn', 'size_seen')
-_LOG_SCALE = 0.2  # Logarithms are multiplied by this; they reach 5 and more.
+# Logarithms, which reach 5 and more, are multiplied by this factor.
+_LOG_SCALE = 0.2
 _LEAST = 0.01  # Added to p and 1 - p, so that log odds are finite.
 # Width of the ring around a drawn object, as a multiple of the square root of
 # the drawn area.
@@ -50,7 +51,7 @@ def signs(
     probs: class probabilities of the network, float [H, W, K].
     kind: `AnnotationKind` of the annotation.
     label: its label map, uint8 [H, W], `types.UNLABELLED` where unknown.
-    present: whether it tags each class as present, uint8 [K].
+    present: whether the annotation tags each class as present, uint8 [K].
   """
   known = label != types.UNLABELLED
   # Scribbles, points and tags leave most pixels unlabelled on purpose. Use the
@@ -111,7 +112,7 @@ def disagreement(
     probs: class probabilities of one network, float [H, W, K].
     kind: `AnnotationKind` of the annotation.
     label: its label map, uint8 [H, W], `types.UNLABELLED` where unknown.
-    present: whether it tags each class as present, uint8 [K].
+    present: whether the annotation tags each class as present, uint8 [K].
   """
   num_classes = probs.shape[-1]
   if kind == _Kind.TAG:

@@ -1,26 +1,27 @@
-r"""Methods compared, cell after cell, on folds of the training blocks.
+r"""Compares methods on folds of the training subjects, one run after another.
 
 python -m data_prep.prepare --dataset=endoscene --source=FOLDER \
     --image_size=128 --output=data/endoscene
 python -m experiments.benchmarks.method_cells --data_dir=data/endoscene \
     --parts=0,1,2,3 --train_steps=300,600 --workdir=runs/cells --cells=CELLS
 
-What is chosen here must not be chosen on the published val and test splits. So
-the training subjects are dealt to folds, evenly by their images; each fold is
-held out once, and the others are trained on, with the annotations that the set
-gives them. `--parts=published` trains on all of them instead, and holds out the
-published val and test splits.
+The published val and test splits must not decide which method is chosen. The
+training subjects are therefore divided into folds with about equal numbers of
+images. For each fold in --parts, networks are trained on the other folds, with
+the annotations of the set, and tested on this fold. `--parts=published` trains
+on all training subjects instead, and tests on the published val and test
+splits.
 
-A cell is one method on one part, for so many steps, with one seed. CELLS gets a
-file for each, with the mean Dice of every subject held out and the number of
-its images: the same command again continues with those that have none, also on
-another machine. Several such commands can share the work where each has its own
---methods or --parts. The first run of METHOD_refine is that of METHOD, so put
-METHOD first; its seconds are then not counted. No result selects a step:
-networks are judged after their last one.
+A cell is one run: a method, trained without one fold, with one number of steps
+and one seed. For each cell, CELLS gets a file with the mean Dice and the number
+of images of every held-out subject. The same command skips the cells that have
+a file, even if another machine wrote it. Several commands can share the work if
+each has its own --methods or --parts. METHOD_refine starts from the finished
+run of METHOD, if there is one: list METHOD first, and the time of that run is
+not counted twice. Networks are always tested after their last step.
 
-A change of a method is tried as a method with a name of its own, for --methods
-to list:
+To try a change of a method, name the changed method in --change, and list that
+name in --methods:
 
     --change=uniform_light:uniform:supervision.weak_scale=0.3
 """
@@ -74,7 +75,9 @@ _DRAW = flags.DEFINE_integer(
 
 
 def deal(rows: Sequence[manifest_lib.Row], num_folds: int) -> dict[str, int]:
-  """Deals subjects to folds: the largest first, to the smallest fold.
+  """Divides subjects into folds with similar numbers of images.
+
+  Each subject, from the largest to the smallest, joins the smallest fold.
 
   Args:
     rows: images to train on.
@@ -96,14 +99,15 @@ def deal(rows: Sequence[manifest_lib.Row], num_folds: int) -> dict[str, int]:
 def fold_rows(
     rows: Sequence[manifest_lib.Row], folds: dict[str, int], fold: int
 ) -> list[manifest_lib.Row]:
-  """Returns the rows of one fold's set; those held out with their masks.
+  """Returns the rows of the set in which one fold is held out.
 
-  The subjects held out are val and test in turn, since a set has both.
+  Images of the held-out fold get their exact masks. Its subjects are assigned
+  to val and test in turn, since a set has both splits.
 
   Args:
     rows: images to train on.
     folds: fold of each subject.
-    fold: which one to hold out.
+    fold: the fold to hold out.
   """
   held_out = sorted(subject for subject in folds if folds[subject] == fold)
   found = []
@@ -119,7 +123,7 @@ def fold_rows(
 
 
 def _prepare(part):
-  """Writes the set of a fold, once; returns its folder."""
+  """Writes the set of a part unless it exists, and returns its folder."""
   if part == PUBLISHED:
     return _DATA_DIR.value
   output = pathlib.Path(_WORKDIR.value, 'data', f'fold{part}').absolute()
@@ -139,11 +143,11 @@ def _prepare(part):
 
 
 def read_held_out(workdir: str) -> dict[str, list[float]]:
-  """Returns the Dice of all images held out that count, by their subject.
+  """Returns the Dice of each held-out image that counts, by subject.
 
   Args:
-    workdir: of a finished run; the Dice is the mean over the classes that an
-      image or its prediction has.
+    workdir: folder of a finished run. The Dice of an image is the mean over the
+      classes in the image or its prediction.
   """
   found = {}
   for split in ('val', 'test'):
@@ -158,7 +162,7 @@ def read_held_out(workdir: str) -> dict[str, list[float]]:
 
 
 def _start_from_base(method, workdir):
-  """Copies the run of METHOD, if it is there, as first of METHOD_refine."""
+  """Copies a finished run of METHOD to where METHOD_refine trains it first."""
   folder, name = os.path.split(workdir)
   base = os.path.join(
       folder, name.replace(method, method.removesuffix('_refine'), 1))
@@ -171,12 +175,12 @@ def _start_from_base(method, workdir):
 def make_config(
     method: str, network: str, changes: Sequence[str]
 ) -> ml_collections.ConfigDict:
-  """Returns the config of a method or of a changed one, not locked.
+  """Returns the config of a method or of a changed method, not locked.
 
   Args:
-    method: a method, or the NAME of a change.
+    method: name of a method, or a NAME from --change.
     network: variant of `common.NETWORKS`.
-    changes: of flag --change.
+    changes: values of the flag --change.
   """
   found = {}
   for change in changes:

@@ -33,7 +33,8 @@ from cosmic_ray import work_item
 
 from experiments import binary
 
-# Module -> its tests. The tests that detect most faults quickly come first.
+# Maps each module to its tests. The tests that detect most faults quickly come
+# first.
 TESTS = {
     'hybridseg/losses.py': ('losses', 'loss_contract'),
     'hybridseg/masking.py': ('losses', 'loss_contract', 'co_regularization'),
@@ -51,8 +52,8 @@ _WORKDIR = flags.DEFINE_string('workdir', None, 'Clone, sessions, results.')
 
 _MOST_SECONDS = 3600  # The time limit for the tests of an unchanged module.
 
-# Operator -> operators that a person might write by mistake in its place. Any
-# other mistake would be noticed at once.
+# Maps each operator to those that a person might write by mistake in its place.
+# Any other mistake would be noticed at once.
 _PLAUSIBLE = {
     'Add': ('Sub', 'Mul'), 'Sub': ('Add', 'Mul'), 'Mul': ('Div', 'Add'),
     'Div': ('Mul', 'FloorDiv'), 'FloorDiv': ('Div', 'Mul'),

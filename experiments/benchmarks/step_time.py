@@ -32,9 +32,9 @@ _FEATURES = flags.DEFINE_list(
 _ROUNDS = flags.DEFINE_integer('rounds', 10, 'Timed rounds.', lower_bound=1)
 
 _NUM_WEAK = 64
-# Name of a variant -> its weighting of the weak instances, and whether
-# alignments are computed from a loss other than the training loss. All variants
-# use co-regularization.
+# Maps the name of a variant to its weighting of the weak instances, and to
+# whether alignments are computed from a loss other than the training loss. All
+# variants use co-regularization.
 _VARIANTS = {
     'uniform weights': (dict(name='uniform'), False),
     'DII, closed form, gradient per instance':

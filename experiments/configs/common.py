@@ -18,7 +18,7 @@ METHODS = {
         weighting=dict(name='uniform'),
         co_regularization=dict(scale=0.0),
     ),
-    # Of all exact masks, this uses only those of the validation split.
+    # Uses no exact masks except those of the validation split.
     'weak_only': dict(
         supervision=dict(strong_scale=0.0),
         weighting=dict(name='uniform'),
@@ -132,7 +132,7 @@ METHODS = {
             name='dii', method='per_instance', without_common_harm=False),
         co_regularization=dict(trust='indicator'),
     ),
-    # The same method with a lookahead in the last layer only, as in the
+    # The method `paper`, but with a lookahead in the last layer only, as in the
     # default.
     'paper_last_layer': dict(
         supervision=dict(

@@ -50,8 +50,8 @@ class Split(NamedTuple):
     pictures: images, which are read one by one.
     resolution: 'original', or the size of the records, as text.
     in_mm: whether the spacing of every image is known.
-    volumes: if images are slices of volumes, name of each volume -> its entry
-      in the file `data_prep.formats.nifti.INDEX`; else {}.
+    volumes: if the images are slices of volumes, maps the name of each volume
+      to its entry in the file `data_prep.formats.nifti.INDEX`; else {}.
   """
 
   pictures: Sequence[Case]
@@ -247,7 +247,7 @@ def _stack(name, entry, slices):
   Args:
     name: name of the volume.
     entry: entry of the volume in the index of the set.
-    slices: id of each slice -> its prediction.
+    slices: maps the id of each slice to its prediction.
   """
   first = next(iter(slices.values()))
   empty = np.zeros_like(first.prediction)

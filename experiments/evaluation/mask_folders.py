@@ -31,10 +31,10 @@ class Options(NamedTuple):
   Attributes:
     classes: names of the classes, background first; if empty, the classes that
       occur get the names class_1, class_2 and so on.
-    reference_values: value in the references -> class; None if the values are
-      the classes.
-    prediction_values: value in the predictions -> class; None if the values are
-      the classes.
+    reference_values: maps each value in the references to a class; None if the
+      values are the classes.
+    prediction_values: maps each value in the predictions to a class; None if
+      the values are the classes.
     spacing_mm: millimetres per pixel (y, x) of images; None if they are not
       known. The files of volumes state their own.
     tolerance: tolerance of NSD, in mm if all spacings are known, else in
@@ -75,7 +75,7 @@ def evaluate_folders(
     *,
     on_case: Callable[[scoring.EvaluatedCase], None] = lambda case: None,
 ) -> scoring.Evaluated:
-  """Scores the prediction of each reference.
+  """Scores the prediction for each reference.
 
   A prediction and a reference belong together if their paths below the folders
   differ at most in the suffix.
@@ -89,8 +89,8 @@ def evaluate_folders(
     on_case: function that is called with each case for the report.
 
   Returns:
-    The scores and results. Each file is its own subject in them, since the
-    subjects are not known.
+    The scores and results. They count each file as a subject of its own, since
+    the subjects are not known.
 
   Raises:
     binary.UserError: if a file cannot be read or does not fit its partner; the
@@ -124,15 +124,16 @@ def evaluate_folders(
 
 
 class _Survey(NamedTuple):
-  """What a first look at all pairs has found.
+  """The findings of a first look at all pairs of files.
 
   Attributes:
     problems: one sentence for each pair that cannot be compared.
     highest: highest class that occurs.
     has_255: whether a reference holds 255.
-    spacings: name of each pair -> millimetres per pixel, or None.
+    spacings: maps the name of each pair to its millimetres per pixel, or to
+      None.
     turned: names of the predictions that were turned.
-    odd: pairs of a notice and the name of the pair that it is about.
+    odd: notices, each with the name of the pair that it is about.
   """
 
   problems: list[str]
@@ -194,7 +195,7 @@ def _print_notices(found):
 
 
 def _shown(name, scores, prediction, reference):
-  """Returns a case for the report; a volume is shown by its fullest slice."""
+  """Returns a case for the report; of a volume, it shows the fullest slice."""
   if reference.ndim == 3:
     found = (reference > 0) & (reference != types.UNLABELLED) | (prediction > 0)
     axis = int(np.argmin(reference.shape))
@@ -211,8 +212,9 @@ def _pair(predictions, references, missing_is_empty):
   """Pairs predictions and references by name.
 
   Returns:
-    path without suffix -> paths of the prediction and of the reference, both
-    relative to their folders; the prediction is None if it is missing.
+    A dict that maps each path without its suffix to the paths of the prediction
+    and of the reference, relative to their folders. A missing prediction is
+    None.
   """
   found = []
   for flag, folder in ('predictions', predictions), ('references', references):
@@ -294,7 +296,8 @@ def _read(name, folder, values, options, noun):
   Args:
     name: path of the file below the folder.
     folder: folder from which it is read.
-    values: stored value -> class; None if the values are the classes.
+    values: maps each stored value to a class; None if the values are the
+      classes.
     options: how the folders are compared.
     noun: 'reference' or 'prediction', for messages.
   """

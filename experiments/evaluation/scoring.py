@@ -77,7 +77,7 @@ def summarize(
   predicting nothing never improves a mean.
 
   Args:
-    scores: metric -> its scores, float [N, K], nan if not counted.
+    scores: maps each metric to its scores, float [N, K], nan if not counted.
     classes: names of the K classes; index 0 is the background.
     subjects: subject of each case, N names. The bootstrap resamples whole
       subjects.
@@ -148,14 +148,16 @@ def write_cases(
     scores: dict[str, np.ndarray],
     classes: Sequence[str],
 ) -> None:
-  """Writes a CSV table with the columns id, subject and each METRIC_CLASS.
+  """Writes a CSV table of the scores of each case.
+
+  The columns are id, subject, and METRIC_CLASS for each metric and class.
 
   Args:
     path: file to write, with one line per case.
     ids: ids of the N cases.
     subjects: subjects of the N cases.
-    scores: metric -> its scores, float [N, K]. A score that is not counted is
-      nan; its cell is empty.
+    scores: maps each metric to its scores, float [N, K]. A score that is not
+      counted is nan; its cell is empty.
     classes: names of the K classes; index 0 is the background.
   """
   columns = {
@@ -191,7 +193,8 @@ class EvaluatedCase(NamedTuple):
   Attributes:
     id: id of the case.
     subject: subject of the case, or ''.
-    scores: METRIC_CLASS -> score, such as {'dice_polyp': 0.8}, or nan.
+    scores: maps METRIC_CLASS, such as 'dice_polyp', to a score, which may be
+      nan.
     image: image, uint8 [H, W, C], C = 1 or 3, of any size.
     truth: reference, uint8 [H, W], `types.UNLABELLED` where unknown.
     prediction: predicted classes, uint8 [H, W].
@@ -223,7 +226,7 @@ class ScoredCase(NamedTuple):
   Attributes:
     id: id of the case.
     subject: subject of the case.
-    scores: metric -> its scores, float [K], from `score_case`.
+    scores: maps each metric to its scores, float [K], from `score_case`.
   """
 
   id: str
@@ -259,7 +262,7 @@ def evaluate_cases(
 def named_scores(
     scores: dict[str, np.ndarray], classes: Sequence[str]
 ) -> dict[str, float]:
-  """Returns METRIC_CLASS -> score of a case, from its scores [K] by metric."""
+  """Returns a case's scores by METRIC_CLASS, from its scores [K] by metric."""
   return {f'{metric}_{name}': float(values[c])
           for c, name in enumerate(classes) if c > 0
           for metric, values in scores.items()}

@@ -115,7 +115,7 @@ def _weak_labels(workdir):
 def _metrics(workdir, step):
   """Returns the lines of a table with the metrics of a checkpoint.
 
-  If the checkpoint was not evaluated, this is one line that states so.
+  If the checkpoint was not evaluated, the only line says so.
 
   Args:
     workdir: folder of the run.

@@ -38,8 +38,9 @@ class Case(NamedTuple):
 
   Attributes:
     id: heading of the line.
-    values: name of each column -> text or number; nan where there is none.
-    pictures: caption -> picture.
+    values: maps the name of each column to a string or a number; nan if there
+      is none.
+    pictures: maps each caption to a picture.
   """
 
   id: str

@@ -31,15 +31,15 @@ class AuditSummary(NamedTuple):
 
   Attributes:
     facts: numbers to show first, such as {'instances': 493, 'suspects': 100}.
-    tables: name of each table, such as 'By kind' -> its rows. All rows of a
-      table have the same keys; the first key holds the row heading.
+    tables: maps the name of each table, such as 'By kind', to its rows. All
+      rows of a table have the same keys; the first key holds the row heading.
     kinds: kind of each instance, [N].
     faults: planted fault of each instance, [N], '' if none; [] if none is
       known.
     steps: steps at which `history` and `health` were recorded, int [T].
     history: indicators of all instances at these steps, float [T, N].
-    health: name of a statistic of the indicators, such as their mean -> its
-      values at these steps, [T].
+    health: maps the name of each statistic of the indicators, such as their
+      mean, to its values at these steps, [T].
   """
 
   facts: Mapping[str, Any]
@@ -215,7 +215,7 @@ def _case_sections(cases, more):
   items = [_case_item(cases[i], ranks[i]) for i in order]
   known = items[:np.isfinite(ranks).sum()]
   num = sections.NUM_GALLERY
-  best = known[num:][::-1][:num]  # Skip those shown as worst cases.
+  best = known[num:][::-1][:num]  # Skip the worst cases.
   names = [n for item in items[:1] for n in item.values if _is_dice(n)]
   return (
       sections.section('Worst cases', sections.gallery(known[:num])),

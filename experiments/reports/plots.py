@@ -21,7 +21,7 @@ _PANELS = {
 def curves(
     lines: Sequence[dict[str, Any]],
 ) -> dict[str, dict[str, tuple[Sequence[float], Sequence[float]]]]:
-  """Returns the curves of a log: panel title -> label -> (steps, values).
+  """Returns the curves of a log, as (steps, values), by panel title and label.
 
   Args:
     lines: lines of log.jsonl.

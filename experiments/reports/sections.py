@@ -23,7 +23,7 @@ LIST_BYTES = 9_000_000
 SHORT_LIST_BYTES = 2_500_000
 _GALLERY_BYTES = 1_200_000
 _LIST_SIDE, _GALLERY_SIDE = 160, 256  # Longest sides of pictures, in pixels.
-_MAX_CASES = 1000  # Cases per list; pictures of more would take too many bytes.
+_MAX_CASES = 1000  # Limit per list: more pictures would take too many bytes.
 NUM_GALLERY = 6  # Cases per gallery.
 _MAX_GROUPS = 6  # Largest number of groups that one plot shows.
 
@@ -33,10 +33,10 @@ class Item(NamedTuple):
 
   Attributes:
     id: id of the case.
-    values: name of each column -> text or number.
+    values: maps the name of each column to a string or a number.
     image: image, uint8 [H, W, C].
-    layers: caption of each picture -> what is painted over the image: a label
-      map, uint8 [H, W], or a map of numbers in [-1, 1], float [H, W].
+    layers: maps the caption of each picture to the map that is painted over the
+      image: a label map, uint8 [H, W], or numbers in [-1, 1], float [H, W].
   """
 
   id: str
@@ -122,7 +122,8 @@ def details(values: Mapping[str, Mapping[str, Any]]) -> blocks.Section:
   """Returns the last section of a report, with config and versions.
 
   Args:
-    values: title of each table that a reader can unfold -> keys and values.
+    values: maps the title of each table that a reader can unfold to its keys
+      and values.
   """
   return section('Config and versions', ''.join(
       blocks.details(name, tree) for name, tree in values.items()))
@@ -137,7 +138,7 @@ def lines_tables(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
   """Returns HTML tables side by side.
 
   Args:
-    tables: name of each table -> its rows, dicts with the same keys.
+    tables: maps the name of each table to its rows, dicts with the same keys.
   """
   return html_page.side_by_side(*(
       blocks.lines_table(name, lines) for name, lines in tables.items()))

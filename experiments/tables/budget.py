@@ -316,9 +316,9 @@ def _by_kind(sweep, values):
 
 
 def _drop_absent(sweep, have):
-  """Removes kinds without any annotation, in the runs and from the user.
+  """Removes the kinds of which neither the runs nor the user have annotations.
 
-  The mask always stays.
+  The kind 'mask' is always kept.
 
   Returns:
     The sweep without these kinds, and the kinds that were removed.

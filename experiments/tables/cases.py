@@ -12,10 +12,10 @@ from experiments import csv_files
 from experiments.evaluation import metric_table
 from experiments.saving import run_schema
 
-# What a table shows about a class that has no score in a case. Either nothing
-# speaks against the class being in neither prediction nor reference (EMPTY); or
-# it must be in at least one of them (NOT_EMPTY); or the table does not show
-# which of these is true (UNKNOWN).
+# What a table shows about a class that has no score in a case. EMPTY: as far as
+# the table shows, the class is in neither the prediction nor the reference.
+# NOT_EMPTY: the class must be in at least one of them. UNKNOWN: the table does
+# not show which of the two is true.
 EMPTY, NOT_EMPTY, UNKNOWN = 0, 1, 2
 _OVERLAPS = ('dice', 'iou')
 
@@ -29,12 +29,13 @@ class Cases(NamedTuple):
   Attributes:
     name: name of the result.
     path: path of the table.
-    subjects: id of each case -> its subject; '' if it is its own subject.
+    subjects: maps the id of each case to its subject, or to '' if the case is
+      its own subject.
     classes: names of the K foreground classes.
-    scores: id of each case -> its scores, float64 [K]; nan where a class has no
-      score and is not counted.
-    unproven: id of each case -> what is known about its nan scores, int [K]:
-      EMPTY, NOT_EMPTY or UNKNOWN.
+    scores: maps the id of each case to its scores, float64 [K]; nan where a
+      class has no score and is not counted.
+    unproven: maps the id of each case to what is known about its nan scores,
+      int [K]: EMPTY, NOT_EMPTY or UNKNOWN.
   """
 
   name: str
@@ -273,7 +274,7 @@ def align(results: Sequence[Cases]) -> Aligned:
 
 
 def _group_numbers(subjects, ids):
-  """Numbers the subjects; a case without a subject is its own, int [N]."""
+  """Numbers the subjects, int [N]; a case without one is its own subject."""
   # A subject named 'x' and a case 'x' without a subject are different groups.
   keys = [(s, '') if s else ('', i) for s, i in zip(subjects, ids, strict=True)]
   numbers = {key: n for n, key in enumerate(sorted(set(keys)))}

@@ -183,7 +183,8 @@ def claim(cell: Cell) -> Iterator[bool]:
     binary.UserError: if the lock file cannot be written.
   """
   if read_state(cell).name == 'another run':
-    # Write no lock file into the folder of another run. The caller reports it.
+    # Write no lock file into the folder of another run. The caller reports that
+    # run.
     yield True
     return
   try:

@@ -193,7 +193,7 @@ def bootstrap(
 
 
 def interval(values: np.ndarray) -> list[float]:
-  """Returns the ends of the 95 % percentile interval of values, [F]."""
+  """Returns the lower and upper end of the 95 % interval of F values."""
   tail = (1 - LEVEL) / 2
   return np.quantile(values, [tail, 1 - tail]).tolist()
 

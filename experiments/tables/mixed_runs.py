@@ -93,8 +93,9 @@ def read_table(path: str) -> list[Run]:
   """Reads the runs of a sweep from a CSV file.
 
   Args:
-    path: file with one line per run. Its columns are `mask` and any other of
-      `KINDS`, which hold numbers of annotations, `seed` and `dice`.
+    path: file with one line per run. Its columns are `mask`, any other kinds of
+      `KINDS`, `seed` and `dice`. The column of a kind holds its number of
+      annotations.
 
   Raises:
     binary.UserError: if the file is not such a table; the message names file,
@@ -251,7 +252,8 @@ def _count_kinds(dataset):
   """Counts the training images of each kind of annotation.
 
   Returns:
-    Two dicts, kind -> number of images: first strong, then weak images.
+    Two dicts that map each kind to its number of images: one for the strong
+    images, one for the weak images.
   """
   weak = input_pipeline.column(dataset.splits['train_weak'], 'kind')
   numbers = {kind: int(np.sum(weak == types.AnnotationKind[kind.upper()]))

@@ -1,4 +1,4 @@
-"""Compares results on the same cases pair by pair.
+"""Compares results pair by pair, on the cases that they share.
 
 Cases of one subject resemble each other. Therefore intervals resample whole
 subjects, and permutation tests flip the sign of whole subjects. A class that is

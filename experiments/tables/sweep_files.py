@@ -8,8 +8,8 @@ over the seeds, its 95 % interval over seeds and subjects, and the paired
 difference to the reference method with interval and p-value. A class that is in
 neither the prediction nor the reference mask of a case is left out of test
 Dice, but counts as 1 in the difference. If there is such a class, a line below
-the table states the means that include it as paired Dice. The statistics are
-those of `experiments.tables.sweep_statistics`.
+the table states the paired Dice: the means that include this class. The
+statistics are those of `experiments.tables.sweep_statistics`.
 """
 
 from collections.abc import Sequence
@@ -66,7 +66,7 @@ class Table(NamedTuple):
   """The results of a sweep.
 
   Attributes:
-    lines: properties of each set -> its lines, one per method.
+    lines: maps the properties of each set to its lines, one per method.
     reference: the method that all others are compared with.
     num_done: number of finished cells (runs).
     num_cells: number of all cells.
@@ -152,7 +152,7 @@ def make_table(
   scores = dict(zip(done, _paired_scores(aligned), strict=True))
   lines = {}
   for setting in dict.fromkeys(cell.setting for cell in cells):
-    rows = {}  # Method -> positions of its cells.
+    rows = {}  # Maps each method to the positions of its cells.
     for i, cell in enumerate(cells):
       if cell.setting == setting:
         rows.setdefault(cell.method, []).append(i)
@@ -283,9 +283,9 @@ def _paired_means(rows):
 
 
 def _of_seeds(line):
-  """Returns how many seeds a difference rests on, as text.
+  """Returns the number of seeds behind a difference, as text.
 
-  It is '' if these are all finished seeds of the method.
+  The text is '' if these are all finished seeds of the method.
   """
   number = line.difference.num_seeds
   if number == len(line.described.by_seed):
@@ -299,7 +299,8 @@ def plot(
   """Plots the mean Dice, its interval and the Dice of each seed by method.
 
   Args:
-    lines: properties of each set -> its lines; each set gets one panel.
+    lines: maps the properties of each set to its lines; each set gets one
+      panel.
     file: file to write, as PNG.
   """
   columns = min(len(lines), 4)

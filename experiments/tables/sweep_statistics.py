@@ -152,15 +152,16 @@ def compare(
   """Compares each method with the reference, seed by seed and case by case.
 
   Args:
-    scores: method -> its scores, float [S, N]. Higher is better, and the best
-      score is 1.
-    seeds: method -> its S seeds.
+    scores: maps each method to its scores, float [S, N]. Higher is better, and
+      the best score is 1.
+    seeds: maps each method to its S seeds.
     groups: index of each case's subject, int [N].
     reference: the method that all others are compared with.
 
   Returns:
-    method -> its difference to the reference. The reference itself is left out,
-    and so are methods without a common seed, or without a case that counts.
+    A dict that maps each method to its difference from the reference. It leaves
+    out the reference itself, and methods without a common seed or without a
+    case that counts.
   """
   found, p_cases = {}, []
   for method in scores:

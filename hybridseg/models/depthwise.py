@@ -8,8 +8,8 @@ sums are slower that way. On other platforms, XLA computes all three. The choice
 depends on the platform that a program is lowered for. Measurements are in
 `experiments/results/encoders.md`.
 
-For the convolution y = D(x, k), the gradients T, with respect to x, and K, with
-respect to k, are defined by
+The convolution y = D(x, k) has two gradients: T with respect to x, and K with
+respect to k. For every g of the shape of y, they are defined by
 
   <g, D(x, k)> = <T(g, k), x> = <K(x, g), k>.
 
@@ -116,8 +116,8 @@ def _shifted_conv(x, kernel, *, stride):
 def _shifted_input_grad(g, kernel, *, stride, size):
   """Computes T(g, k), the gradient with respect to the input x.
 
-  The flipped kernel is moved over g, between whose pixels stride - 1 zeros are
-  inserted.
+  First, stride - 1 zeros are inserted between neighbouring pixels of g. Then
+  the flipped kernel is moved over the result.
   """
   width = kernel.shape[0]
   config = [(0, 0, 0)]

@@ -18,8 +18,8 @@ from hybridseg.models import depthwise
 _STAGES = (
     (1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80),
     (3, 5, 1, 6, 112), (4, 5, 2, 6, 192), (1, 3, 1, 6, 320))
-# For each block, the same without the number of blocks. Only the first block of
-# a stage has the stage's stride.
+# For each block: width of the depthwise kernel, stride, expansion factor and
+# output channels. Only the first block of a stage has the stage's stride.
 _BLOCKS = tuple(
     (width, stride if i == 0 else 1, expansion, features)
     for repetitions, width, stride, expansion, features in _STAGES
