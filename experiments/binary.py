@@ -11,6 +11,8 @@ from data_prep.shared import system_errors
 from hybridseg import parallel
 import jax
 
+from experiments import program_cache
+
 
 class UserError(Exception):
   """Raised on bad input; one line says what is wrong, where, and what to do."""
@@ -38,6 +40,7 @@ def run(main: Callable[[], None]) -> None:
     try:
       if len(argv) > 1:
         raise UserError(f'Unexpected arguments: {" ".join(argv[1:])}')
+      program_cache.turn_on()
       main()
     except Stopped as e:
       print(e, flush=True)

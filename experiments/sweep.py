@@ -28,7 +28,6 @@ from collections.abc import Callable, Sequence
 import contextlib
 import os
 import sys
-import tempfile
 import time
 
 from absl import flags
@@ -190,7 +189,8 @@ def _train(cell, state, should_stop):
     grid.write_end(cell, seconds=spent())
     raise
   finally:
-    # Otherwise the compiled programs of all cells would stay in memory.
+    # Otherwise the compiled programs of all cells would stay in memory. Those
+    # that the next cell shares are read from the disk (`program_cache`).
     jax.clear_caches()
   grid.write_end(cell, seconds=spent(), why=why)
   return spent(), why
@@ -205,19 +205,6 @@ def _choose(cells, methods):
         f'--only: {unknown[0]!r} is not in this table; its methods: '
         f'{", ".join(dict.fromkeys(cell.method for cell in cells))}.')
   return [c for c in cells if not methods or c.method in methods]
-
-
-@contextlib.contextmanager
-def _share_programs():
-  """Lets cells that differ only in their seed share compiled programs.
-
-  The programs are kept in a temporary folder of this process. They are not
-  shared with other processes, because these may run on other machines.
-  """
-  with tempfile.TemporaryDirectory(prefix='hybridseg-programs-') as folder:
-    jax.config.update('jax_compilation_cache_dir', folder)
-    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
-    yield
 
 
 def main():
@@ -240,10 +227,9 @@ def main():
   # Check once here: otherwise each cell would fail with the same error.
   config_checks.check_jax()
   source = config.source if _SOURCE.value is None else _SOURCE.value
-  with _share_programs():
-    failures = run_cells(
-        chosen, workdir, source=source, max_cells=_MAX_CELLS.value,
-        on_end=write_tables)
+  failures = run_cells(
+      chosen, workdir, source=source, max_cells=_MAX_CELLS.value,
+      on_end=write_tables)
   print(f'\nTable: {os.path.join(workdir, "table.md")}')
   if failures:
     raise binary.Incomplete(

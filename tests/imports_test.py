@@ -90,7 +90,8 @@ _ROOMS = {
 # `shared`.
 _BESIDE = {
     'data_prep': {'command_line', 'manifest', 'row_names'},
-    'experiments': {'binary', 'csv_files', 'launcher', 'painting'},
+    'experiments': {
+        'binary', 'csv_files', 'launcher', 'painting', 'program_cache'},
 }
 _OPEN = {
     'data_prep': set(),

@@ -98,8 +98,6 @@ class SweepTest(parameterized.TestCase):
         mock.patch.object(sweep_sets, 'prepare', autospec=True))
     self.enter_context(
         mock.patch.object(trainer, 'train_and_evaluate', self.player))
-    # Else the cache of this test would serve all later ones.
-    self.enter_context(mock.patch.object(_BINARY, '_share_programs'))
     self.errors = io.StringIO()
 
   def sweep(self, config=None, **values):

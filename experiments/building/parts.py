@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from experiments.building import config_checks
 from experiments.building import feature_cache
+from experiments.building import flat_draws
 from experiments.building import input_pipeline
 from experiments.building import pieces
 from experiments.building import pretrained
@@ -82,7 +83,8 @@ def build_network(
     # Tracing the initialization finds options that do not fit, without
     # allocating the parameters.
     init_model = lambda key: network.init(
-        key, jnp.zeros((1, *dataset.image_shape)))['params']
+        flat_draws.flat_key(key),
+        jnp.zeros((1, *dataset.image_shape)))['params']
     jax.eval_shape(init_model, jax.random.key(0))
 
   def init_fn():

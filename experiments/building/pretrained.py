@@ -16,7 +16,6 @@ from hybridseg import types
 from hybridseg.models import efficientnet_lite
 from hybridseg.models import resnet
 import jax
-import jax.numpy as jnp
 import numpy as np
 import safetensors
 from safetensors import numpy as safetensors_numpy
@@ -120,7 +119,9 @@ def start_from(
     return state
   # A training step donates the state's buffers, which is an error if a buffer
   # appears in the state twice. Each network therefore needs its own copy.
-  copy = lambda tree: jax.tree.map(jnp.array, tree)
+  # Copy on the host: copies on a device are one compiled program per shape.
+  copy = lambda tree: jax.tree.map(
+      lambda x: jax.device_put(np.array(x)), tree)
   params = tuple(p | {'backbone': copy(backbone)} for p in state.params)
   teachers = None if state.teachers is None else copy(params)
   return state._replace(params=params, teachers=teachers)
