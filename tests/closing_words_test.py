@@ -14,7 +14,9 @@ def _printed(network):
   results = {
       'dataset': 'mine', 'step': 4, 'num_skipped': 0, 'best': None,
       'test': scores | {'per_class': {}},
-      'indicators': {'mean': 1.0, 'num_weak': 2}}
+      'indicators': {'mean': 1.0, 'num_weak': 2},
+      'seconds': {'start': 2.0, 'compile': 10.0, 'steps': 31.25,
+                  'pictures': 0.01}}
   with contextlib.redirect_stdout(io.StringIO()) as text:
     closing_words.print_summary(results, 'runs/mine', network=network)
   return text.getvalue()
@@ -25,6 +27,11 @@ class SummaryTest(absltest.TestCase):
   def test_the_small_network_names_the_better_one(self):
     self.assertIn('METHOD,effnet_lite0', _printed('unet'))
     self.assertNotIn('effnet_lite0', _printed('efficientnet_unet'))
+
+  def test_says_where_the_time_went_in_one_line(self):
+    self.assertIn(
+        '\n  seconds          43.3: start 2.0, compile 10.0, steps 31.2\n',
+        _printed('unet'))
 
 
 if __name__ == '__main__':

@@ -25,6 +25,7 @@ from experiments.saving import checkpoints
 from experiments.saving import run_folder
 from experiments.tables import side_by_side
 from experiments.training import reproduce
+from experiments.training import spent
 from experiments.training import trainer
 from tests import tiny
 
@@ -52,9 +53,13 @@ class TrainerTest(parameterized.TestCase):
     # Same seed, same numbers, to the last digit.
     for name in ('metrics.json', 'log.jsonl', 'cases_test.csv',
                  'indicators.csv'):
-      self.assertEqual(_read(first, name), _read(second, name), name)
+      self.assertEqual(
+          tiny.result(first, name), tiny.result(second, name), name)
     self.assertEqual(results, json.loads(_read(first, 'metrics.json')))
     self.assertEqual(results['step'], 4)
+    self.assertEqual(tuple(results['seconds']), spent.PARTS)
+    for part in ('compile', 'steps', 'evaluation', 'report'):
+      self.assertGreater(results['seconds'][part], 0, part)
     self.assertEqual(results['test']['num_cases'], 10)
     self.assertEqual(results['indicators']['num_weak'], 32)
     self.assertBetween(results['indicators']['auroc'], 0, 1)
@@ -148,7 +153,8 @@ class TrainerTest(parameterized.TestCase):
   def _assert_equal_runs(self, first, second):
     for name in ('metrics.json', 'log.jsonl', 'cases_test.csv',
                  'indicators.csv'):
-      self.assertEqual(_read(first, name), _read(second, name), name)
+      self.assertEqual(
+          tiny.result(first, name), tiny.result(second, name), name)
     with (np.load(os.path.join(first, 'indicator_history.npz')) as a,
           np.load(os.path.join(second, 'indicator_history.npz')) as b):
       np.testing.assert_array_equal(a['step'], b['step'])

@@ -318,9 +318,9 @@ def collapse_warning(health: dict[str, float]) -> str:
 _compilations = []
 
 
-def _count_compilation(event, unused_seconds, **unused_kwargs):
+def _count_compilation(event, seconds, **unused_kwargs):
   if event == '/jax/core/compile/backend_compile_duration':
-    _compilations.append(event)
+    _compilations.append(seconds)
 
 
 jax.monitoring.register_event_duration_secs_listener(_count_compilation)
@@ -329,6 +329,11 @@ jax.monitoring.register_event_duration_secs_listener(_count_compilation)
 def num_compilations() -> int:
   """Returns how many programs this process compiled or read from a cache."""
   return len(_compilations)
+
+
+def compilation_seconds() -> float:
+  """Returns the time that `num_compilations` programs took, in seconds."""
+  return sum(_compilations)
 
 
 def resident_mib() -> float:

@@ -40,6 +40,10 @@ def print_summary(
           'finite: see log.jsonl')
   print(f'  indicators       mean {indicators["mean"]:.3f} over '
         f'{grammar.counted(indicators["num_weak"], "weak instance")}')
+  seconds = results['seconds']
+  parts = ', '.join(
+      f'{part} {s:.1f}' for part, s in seconds.items() if s >= 0.05)
+  print(f'  seconds          {sum(seconds.values()):.1f}: {parts}')
   print(f'  files            {workdir}/: report.html (open it in a browser), '
         'metrics.json, cases_test.csv, indicators.csv, panel.png, curves.png, '
         'indicators.png')

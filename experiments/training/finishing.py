@@ -17,6 +17,7 @@ from experiments.reports import plots
 from experiments.saving import checkpoints as checkpoints_lib
 from experiments.saving import run_folder
 from experiments.training import opening
+from experiments.training import spent
 
 
 class _Outcome(NamedTuple):
@@ -44,6 +45,7 @@ def finish(
     session: opening.Session,
     state: train_step_lib.TrainState,
     val_counts: np.ndarray | None,
+    clock: spent.Clock,
 ) -> dict[str, Any]:
   """Evaluates the final state on the test split, and returns the results.
 
@@ -55,15 +57,22 @@ def finish(
     state: state after the last step, on the devices.
     val_counts: confusion counts of the validation split after that step; if
       None, the validation split is evaluated here.
+    clock: clock of the session. The results contain its seconds.
 
   Raises:
     binary.UserError: if the folder cannot be written.
   """
   try:
+    clock.begin('evaluation')
     outcome = _evaluate(session, parallel.to_host(state), val_counts)
     if session.is_primary:
       _write_tables(session, outcome)
+      clock.begin('pictures')
       _write_pictures(session, outcome)
+      clock.begin('report')
+      _write_report(session, outcome)
+    outcome.results['seconds'] = clock.seconds()
+    if session.is_primary:
       run_folder.write_json(
           os.path.join(session.workdir, 'metrics.json'), outcome.results)
     return outcome.results
@@ -120,24 +129,36 @@ def _write_pictures(session, outcome):
   dataset, lines, weights = session.dataset, session.log.lines, outcome.weights
   weak_records = dataset.splits['train_weak']
   path = functools.partial(os.path.join, session.workdir)
-  predict = lambda rows: session.evaluate(
-      outcome.params, [weak_records[i] for i in rows])[0]
   # The panel shows weak images in ascending order of their indicators.
   shown = plots.choose_weak(weights, weak_records)
   plots.plot_curves(lines, path('curves.png'))
   plots.plot_panel(
       path('panel.png'), dataset=dataset, weak_indices=shown,
-      weak_predictions=predict(shown), weights=weights,
+      weak_predictions=_predict(session, outcome, shown), weights=weights,
       test_predictions=outcome.test_predictions)
   plots.plot_indicators(
       path('indicators.png'), weights=weights, records=weak_records)
-  least = plots.least_trusted(weights, weak_records, number=200)
+
+
+def _predict(session, outcome, rows):
+  """Returns the predicted label maps of some weak images."""
+  weak_records = session.dataset.splits['train_weak']
+  return session.evaluate(
+      outcome.params, [weak_records[i] for i in rows])[0]
+
+
+def _write_report(session, outcome):
+  dataset, weights = session.dataset, outcome.weights
+  least = plots.least_trusted(
+      weights, dataset.splits['train_weak'], number=200)
   run = pages.TrainedRun(
-      results=outcome.results, lines=lines, history=session.log.history(),
+      results=outcome.results, lines=session.log.lines,
+      history=session.log.history(),
       config=run_folder.read_config(session.workdir).to_dict(),
       sessions=run_folder.read_sessions(session.workdir), dataset=dataset,
       weights=weights)
   pages.write_train_report(
-      path('report.html'), run, weak_rows=least,
-      weak_predictions=predict(least), test_counts=outcome.counts['test'],
+      os.path.join(session.workdir, 'report.html'), run, weak_rows=least,
+      weak_predictions=_predict(session, outcome, least),
+      test_counts=outcome.counts['test'],
       test_predictions=outcome.test_predictions)

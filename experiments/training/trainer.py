@@ -17,6 +17,7 @@ from experiments.saving import run_log
 from experiments.training import finishing
 from experiments.training import opening
 from experiments.training import refining
+from experiments.training import spent
 from experiments.training import stopping
 
 
@@ -56,15 +57,16 @@ def train_and_evaluate(
     refining.train_first(config, workdir, train=functools.partial(
         train_and_evaluate, should_stop=should_stop,
         record_machine=record_machine))
+  clock = spent.Clock()
   with stopping.StopRequest() as request, opening.open_session(
       config, workdir, record_machine=record_machine) as (
           session, state, step):
     state, val_counts = _train(
-        session, state, step, should_stop or request, request)
-    return finishing.finish(session, state, val_counts)
+        session, state, step, should_stop or request, request, clock)
+    return finishing.finish(session, state, val_counts, clock)
 
 
-def _train(session, state, step, should_stop, request):
+def _train(session, state, step, should_stop, request, clock):
   """Trains to the last step, or raises `binary.Stopped`.
 
   Returns:
@@ -74,7 +76,9 @@ def _train(session, state, step, should_stop, request):
   schedule, network = session.schedule, session.parts.network
   key = network.mapping.replicate(jax.random.key(schedule.seed))
   if step < schedule.train_steps:
-    _compile_evaluation(session, state)
+    with clock.within('compile'):
+      _compile_evaluation(session, state)
+  clock.begin('steps')
   pending = []  # Pairs of a step and its metrics, which are on the devices.
   while True:
     is_last = step == schedule.train_steps
@@ -85,11 +89,15 @@ def _train(session, state, step, should_stop, request):
     val_counts, is_best = None, False
     if step and (is_last or step % schedule.eval_every_steps == 0) and (
         not session.log.evaluated(step)):
-      val_counts, is_best = _evaluate(session, state, step, pending)
+      _collect(session, state, pending)
+      with clock.within('validation'):
+        val_counts, is_best = _evaluate(session, state, step)
     stop = not is_last and _agree_to_stop(session, step, should_stop(step))
     if is_last or is_best or stop or (
         step and step % schedule.checkpoint_every_steps == 0):
-      _save(session, state, step, pending)
+      _collect(session, state, pending)
+      with clock.within('checkpoints'):
+        _write_checkpoint(session, state, step)
     if is_last:
       break
     if stop:
@@ -100,8 +108,10 @@ def _train(session, state, step, should_stop, request):
     drawn = next(session.batches)
     batch = network.mapping.place_batch(drawn)
     if request.nothing_to_save:
+      clock.begin('compile')
       parallel.compile_together(session.parts.step_fn, state, batch, key)
     state, metrics = session.parts.step_fn(state, batch, key)
+    clock.begin('steps')
     step += 1
     state = session.move_indicators(state, step, drawn.strong, key)
     if request.nothing_to_save:
@@ -110,7 +120,8 @@ def _train(session, state, step, should_stop, request):
       request.nothing_to_save = False
       session.progress.start(step)
     pending.append((step, metrics))
-  session.checkpoints.wait()
+  with clock.within('checkpoints'):
+    session.checkpoints.wait()
   request.nothing_to_save = True
   return state, val_counts
 
@@ -204,13 +215,12 @@ def _report(session, state, step, pending):
       session.progress.print(step, means)
 
 
-def _evaluate(session, state, step, pending):
+def _evaluate(session, state, step):
   """Evaluates the validation split and logs its Dice.
 
   Returns:
     The confusion counts, and whether this is the best evaluation so far.
   """
-  _collect(session, state, pending)
   _, counts = session.evaluate(
       train_step_lib.eval_params(state), session.dataset.splits['val'])
   dice = scoring.mean_dice(counts)
@@ -224,11 +234,6 @@ def _evaluate(session, state, step, pending):
     if warning:
       session.progress.note(step, f'WARNING: {warning}')
   return counts, is_best
-
-
-def _save(session, state, step, pending):
-  _collect(session, state, pending)
-  _write_checkpoint(session, state, step)
 
 
 def _write_checkpoint(session, state, step):
