@@ -1,8 +1,9 @@
-"""What GPUs and TPUs would run, read and simulated on a CPU.
+"""Tests, on a CPU, the programs that GPUs and TPUs would run.
 
-By default, a float32 product is one of 10 bits on recent GPUs (TF32) and of 7
-on TPUs (bfloat16). The products of this library by which indicators are ranked
-ask for all bits; those of a network have the precision that JAX is set to.
+By default, recent GPUs compute a float32 product with 10 bits of the mantissa
+(TF32), and TPUs with 7 bits (bfloat16). The products of this library that
+decide the order of the indicators ask for all bits. The products of a network
+have the precision that JAX is set to.
 """
 
 import re
@@ -34,7 +35,7 @@ def _module(fn, *args):
 
 
 def _lines(module, name):
-  """Returns the lines of an operation, of which each platform has its own."""
+  """Returns the lines of an operation; each platform has lines of its own."""
   return [x for x in module.splitlines() if re.search(rf'o\.{name}\b', x)]
 
 
@@ -67,7 +68,7 @@ class LoweringTest(parameterized.TestCase):
   def test_own_products_have_all_bits(self, name):
     products = _lines(_module(*_PRODUCTS[name]), 'dot_general')
     in_full = ['precision = [HIGHEST, HIGHEST]' in x for x in products]
-    # The product of the test itself stands for a network's.
+    # The one product without full precision is that of the test's own network.
     self.assertEqual(
         in_full.count(False), (name == 'last_layer') * len(_PLATFORMS))
     self.assertGreaterEqual(in_full.count(True), len(_PLATFORMS))
@@ -96,9 +97,9 @@ class LoweringTest(parameterized.TestCase):
 
   @parameterized.product(stride=(1, 2), of_each=(False, True))
   def test_depthwise_convolution(self, stride, of_each):
-    # XLA's grouped convolution, but on a CPU; with its gradients, and each
-    # instance's own. On CUDA, only the kernel's gradient is that, unless it is
-    # each instance's own.
+    # A GPU or TPU runs XLA's grouped convolution for the output and for the
+    # gradient of the kernel, and also for the other gradients if each instance
+    # has its own gradients. A CPU runs none.
     fn = lambda x, kernel: jnp.sum(jnp.sin(depthwise.depthwise_conv(
         x, kernel, stride=stride)))
     x = np.ones((2, 6, 6, 3), np.float32)
@@ -113,7 +114,7 @@ class LoweringTest(parameterized.TestCase):
 
 
 def _rounded_network(bits):
-  """A network whose products, and those of its gradients, see few bits."""
+  """Returns a network whose products, also in its gradients, keep few bits."""
   short = lambda x: x if bits is None else jax.lax.reduce_precision(x, 8, bits)
 
   def apply_fn(params, x):
@@ -134,7 +135,8 @@ class RoundingTest(parameterized.TestCase):
     rng = np.random.default_rng(0)
     draw = lambda *shape: rng.normal(size=shape).astype(np.float32)
     params = [draw(3, 3, 1, 8) / 3, draw(3, 3, 8, 8) / 8, draw(1, 1, 8, 2) / 3]
-    # Squares; a third of the weak ones is somewhere else than its label.
+    # The images show squares. A third of the weak labels is shifted away from
+    # its square.
     label = np.zeros((48, 10, 10), np.int64)
     for i, (row, column) in enumerate(rng.integers(1, 5, size=(48, 2))):
       label[i, row : row + 4, column : column + 4] = 1
@@ -161,9 +163,9 @@ class RoundingTest(parameterized.TestCase):
     return np.asarray(alignments(params))
 
   @parameterized.product(
-      # Bits of the mantissa of TF32 and bfloat16, and how far half of the
-      # alignments move at most, in standard deviations. A ReLU whose input
-      # changes its sign moves a single one further, by 0.04.
+      # Bits of the mantissa (of TF32 and bfloat16), and the largest median
+      # shift of the alignments, in standard deviations. A single alignment may
+      # move by up to 0.04, if the input of a ReLU changes its sign.
       bits_and_shift=((10, 1e-3), (7, 0.02)),
       method=('forward', 'per_instance'))
   def test_order_of_the_indicators(self, bits_and_shift, method):
@@ -172,7 +174,8 @@ class RoundingTest(parameterized.TestCase):
     found = self._alignments(bits, method)
     shift = np.median(np.abs(found - exact)) / np.std(exact)
     self.assertBetween(shift, most / 10, most)
-    # The order stays. Ranks of neighbours may swap on another processor.
+    # The order of the alignments is kept, except that neighbours may swap ranks
+    # on another processor.
     ranks = [np.argsort(np.argsort(x)) for x in (exact, found)]
     self.assertGreater(np.corrcoef(*ranks)[0, 1], 0.995)
 

@@ -42,7 +42,7 @@ def _problem(dtype=np.float32, size=8):
 class AlignmentMapsTest(parameterized.TestCase):
 
   def test_hand_computed(self):
-    # loss = 2 f_00 + f_11^2 / 2 on two pixels of two classes.
+    # With two pixels of two classes, loss = 2 f_00 + f_11^2 / 2.
     logits = jnp.array([[[1.0, 5.0], [7.0, 3.0]]])
     slopes = jnp.array([[[10.0, 100.0], [1000.0, -2.0]]])
     found = alignment_maps.alignment_maps(
@@ -75,7 +75,8 @@ class AlignmentMapsTest(parameterized.TestCase):
         lambda p: loss_fn(apply_fn(p, images)), params)
     wanted = linear.directional(direction)
     np.testing.assert_allclose(
-        jnp.sum(maps, (1, 2)), wanted, rtol=1e-4,  # Another order of sums.
+        # The sums are computed in another order.
+        jnp.sum(maps, (1, 2)), wanted, rtol=1e-4,
         atol=1e-5 * float(jnp.abs(maps).sum()))
 
   @parameterized.parameters(*_LOSSES)
@@ -91,7 +92,8 @@ class AlignmentMapsTest(parameterized.TestCase):
       step = 1e-5
       wanted = (loss_fn(logits + step * pixel) - loss_fn(logits - step * pixel)
                 ) / (2 * step)
-      if name == 'prior_free':  # Its slope is no derivative of its value.
+      # By design, the slope of this loss is not the derivative of its value.
+      if name == 'prior_free':
         grads = jax.grad(lambda f: jnp.sum(loss_fn(f)))(logits)
         wanted = jnp.sum(grads * pixel, (1, 2, 3))
       np.testing.assert_allclose(maps[:, 1, 2], wanted, rtol=1e-7, atol=1e-10)
@@ -126,8 +128,10 @@ class AlignmentMapsTest(parameterized.TestCase):
           of(slice(k, k + 1))[0], whole[k], rtol=1e-5, atol=1e-7)
 
   def test_an_annotation_on_the_spot_helps_there_and_harms_elsewhere(self):
-    # The strong gradient wants class 1 on the left pixel, 0 on the right.
-    slopes = jnp.array([[[1.0, -1.0], [-1.0, 1.0]]])  # grad, not its negative.
+    # The strong gradient asks for class 1 at the left pixel and class 0 at the
+    # right one.
+    # The gradient itself, not its negative.
+    slopes = jnp.array([[[1.0, -1.0], [-1.0, 1.0]]])
     of = lambda label_map: alignment_maps.alignment_maps(
         lambda f: losses.cross_entropy_loss(
             f, *losses.one_hot_labels(jnp.array([label_map]), 2)[:1]),

@@ -1,4 +1,4 @@
-"""Tests of the table of annotation kinds: every row fits what reads it."""
+"""Tests that every row of the table of annotation kinds fits its users."""
 
 import pathlib
 
@@ -14,7 +14,8 @@ from data_prep.drawing import shape_numbers
 
 _MASK = np.zeros((8, 8), bool)
 _MASK[2:5, 3:6] = True
-# One shape of every form, over the pixels of rows 2 to 4 and columns 3 to 5.
+# One shape of every form. The shapes cover the pixels of rows 2 to 4 and
+# columns 3 to 5.
 _SHAPES = {
     'rles': rle.encode_rle(_MASK),
     'strokes': [[3.5, 3.5], [5.5, 3.5]],
@@ -43,7 +44,8 @@ class AnnotationKindsTest(parameterized.TestCase):
     self.assertIsNotNone(kind.problem(shape))
 
   def test_every_kind_that_is_a_list_of_numbers_says_which_are_possible(self):
-    # Radii and sides can be negative; points and outlines can lie anywhere.
+    # Radii and sides can be invalid, because they can be negative. The points
+    # of an outline can lie anywhere.
     for kind in annotation_kinds.TABLE.values():
       if kind.num_values and kind.num_values > 2:
         self.assertIsNot(kind.problem, shape_numbers.no_problem, kind.name)
@@ -57,7 +59,7 @@ class AnnotationKindsTest(parameterized.TestCase):
     options = {'width': 1.0} if kind.has_width else {}
     rows, columns = np.nonzero(kind.cover(
         np.array(_SHAPES[kind.field], float), np.ones(2), (8, 8), **options))
-    # Points and lines cover pixels beside them.
+    # Points and lines also cover pixels outside of their box.
     margin = 2.5 if kind.is_thin else 0
     self.assertGreaterEqual(columns.min() + 0.5, x0 - margin)
     self.assertLessEqual(columns.max() + 0.5, x1 + margin)

@@ -1,4 +1,4 @@
-"""Tests of data_prep.drawing.annotators; more in simulate_test."""
+"""Tests for data_prep.drawing.annotators; see also simulate_test."""
 
 from absl.testing import absltest
 from data_prep.drawing import annotators
@@ -13,10 +13,11 @@ class LinesTest(absltest.TestCase):
     label[2:5, 1:11] = 1
     drawn = annotators.lines(label, None, 1.0)
     self.assertEqual(list(drawn.labels), [1])
-    # Of 30 pixels and length 7: pi w^2 / 4 + 7 w = 30.
+    # The object has 30 pixels and its centre line the length 7: pi w^2 / 4 + 7
+    # w = 30.
     self.assertEqual(drawn.width, 3.16)
     self.assertEqual(annotators.lines(label, None, 0.0).width, 4.74)
-    label[9:10, 0:13] = 2  # 43 pixels, and length 7 + 12.
+    label[9:10, 0:13] = 2  # Together: 43 pixels, and lengths 7 + 12.
     drawn = annotators.lines(label, None, 1.0)
     self.assertEqual(list(drawn.labels), [1, 2])
     self.assertAlmostEqual(

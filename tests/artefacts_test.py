@@ -26,7 +26,7 @@ from experiments.saving import run_folder
 from experiments.saving import run_schema
 from tests import tiny
 
-# What a user does who has jax and the file, and nothing of ours.
+# The code of a user who has JAX and the exported file, but not this project.
 _WITH_JAX_ALONE = """
 import sys
 import jax
@@ -42,7 +42,11 @@ assert not any(m.startswith(('flax', 'hybridseg')) for m in sys.modules)
 
 
 def _converter_lags():
-  """jax2onnx 0.17 asks JAX for what 0.12 has no more; the rest is written."""
+  """Returns whether jax2onnx lacks support for the installed JAX.
+
+  Version 0.17 of jax2onnx uses functions that JAX 0.12 removed. The other files
+  are exported nevertheless.
+  """
   return jax.__version_info__ >= (0, 12) and (
       metadata.version('jax2onnx').startswith('0.17.'))
 

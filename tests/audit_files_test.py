@@ -1,4 +1,4 @@
-"""Tests of experiments.auditing.files: tables and suspects to draw again."""
+"""Tests of experiments.auditing.files: tables, and suspects to redraw."""
 
 import csv
 import functools
@@ -36,7 +36,8 @@ class FilesTest(absltest.TestCase):
         path, records, evidence, ranking.score(evidence), np.ones(1))
     with open(path, newline='', encoding='utf-8') as f:
       rows = list(csv.DictReader(f))
-    self.assertEqual(rows[3]['id'], "'=1+1")  # No formula in a spreadsheet.
+    # A spreadsheet must not run the cell as a formula.
+    self.assertEqual(rows[3]['id'], "'=1+1")
     rows = list(map(cells.undo_row, rows))
     self.assertEqual([r['id'] for r in rows], ids)
     self.assertEqual([r['rank'] for r in rows], ['1', '2', '3', '4', '5', '6'])

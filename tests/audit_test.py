@@ -1,4 +1,4 @@
-"""Tests of experiments.audit: of a finished run, from evidence to files."""
+"""Tests of experiments.audit on a finished run, from evidence to files."""
 
 import csv
 import json
@@ -46,7 +46,7 @@ class RunTest(absltest.TestCase):
         splits=dataset.splits | {'train_weak': records}))
 
   def _audit(self, run, name):
-    """Audits as the binary does; returns summary and table."""
+    """Runs the audit as the binary does, and returns its summary and table."""
     records = evidence_lib.audited(run.dataset.splits['train_weak'])
     evidence = evidence_lib.collect(run)
     scores = ranking.score(evidence)
@@ -75,7 +75,7 @@ class RunTest(absltest.TestCase):
     self.assertEqual(found.reasons, wanted.reasons)
 
   def test_masks_of_validation_and_test_are_in_no_score(self):
-    # Else a run that starts from the scores could not be judged by them.
+    # Otherwise, these masks could not judge a run that starts from the scores.
     dataset = self.run_.dataset
     rng = np.random.default_rng(0)
     other = {
@@ -112,7 +112,8 @@ class RunTest(absltest.TestCase):
     self.assertIn('no evaluation was kept', summary['weighting']['verdict'])
 
   def test_alignment_map_sums_to_the_alignment(self):
-    # By another way: the gradients of the last layer themselves.
+    # Compute the alignment in another way: from the gradients of the last
+    # layer.
     run = self.run_
     record = run.dataset.splits['train_weak'][0]
     shown, = observer.pictures(run, [record])
@@ -159,7 +160,7 @@ class RunTest(absltest.TestCase):
     self.assertCountEqual(
         [f for f in exported if f.endswith('.json')],
         [r['id'] + '.json' for r in rows[:5]])
-    # Corrections may be in there by now.
+    # The folder may already hold the user's corrections, so it is not replaced.
     again = self._run('--run=' + self.workdir, '--output=' + output,
                       '--export=labelme')
     self.assertEqual(again.returncode, 2)

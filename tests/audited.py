@@ -1,4 +1,4 @@
-"""Made-up weak annotations, and what networks say of them."""
+"""Made-up weak annotations, and predictions of networks for them."""
 
 from experiments.auditing import evidence as evidence_lib
 from experiments.auditing import planting
@@ -12,7 +12,10 @@ NO_TAG = np.full(3, types.UNLABELLED, np.uint8)
 
 
 def square(*places, background=0):
-  """Returns a map with squares: (class, top, left, side), uint8 [32, 32]."""
+  """Returns a label map with squares, uint8 [32, 32].
+
+  Each square is given as (class, top, left, side).
+  """
   label = np.full((SIDE, SIDE), background, np.uint8)
   for value, top, left, side in places:
     label[top : top + side, left : left + side] = value
@@ -20,7 +23,10 @@ def square(*places, background=0):
 
 
 def probs(label, sure=0.95):
-  """Returns what two networks that are sure of a map say, [2, 32, 32, 3]."""
+  """Returns the probabilities of two networks that predict a label map.
+
+  Each gives the classes of the map the probability `sure`: [2, 32, 32, 3].
+  """
   one = np.full((*label.shape, 3), (1 - sure) / 2)
   np.put_along_axis(one, label[..., None].astype(int), sure, axis=-1)
   return np.stack([one, one])

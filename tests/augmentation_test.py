@@ -18,12 +18,13 @@ _GEOMETRY = augmentation.AugmentationOptions(
     brightness=0.0, contrast=0.0, log2_gamma=0.0, noise=0.0)
 _PHOTOMETRY = augmentation.AugmentationOptions(
     flip=False, rotation_deg=0.0, log2_scale=0.0, shift=0.0)
-# Black becomes 1e-4, the floor under the power of gamma.
+# Black becomes about 1e-4, which the gamma correction adds as its lower bound.
 _FLOOR = 2e-4
 
 
 def _examples(num, size=(16, 12)):
-  """Returns examples whose label map is readable in the image: 0 or white."""
+  """Returns examples whose images are white where the label is 1, else black.
+  """
   rng = np.random.default_rng(0)
   coarse = rng.integers(2, size=(num, size[0] // 4, size[1] // 4))
   label = np.kron(coarse, np.ones((1, 4, 4), int)).astype(np.uint8)
@@ -49,7 +50,7 @@ class ToFloatTest(parameterized.TestCase):
 
   @parameterized.parameters('float16', 'bfloat16', 'float32', 'float64')
   def test_floats_are_scaled_already(self, dtype):
-    # They were divided by 255 once more.
+    # Floats must not be divided by 255 a second time.
     found = augmentation.to_float(np.array([0.25, 1.0]).astype(
         jnp.dtype(dtype)))
     self.assertEqual(found.dtype, jnp.float32)
@@ -86,14 +87,16 @@ class AugmentTest(parameterized.TestCase):
     out = _augment(_keys(16), _examples(16), _GEOMETRY)
     image, label = np.asarray(out.image[..., 0]), np.asarray(out.label)
     inside = label != types.UNLABELLED
-    # Where bilinear reading finds one class only, the nearest pixel has it.
+    # Where all four pixels used for the bilinear value have the same class, the
+    # nearest pixel has that class, too.
     white, black = image > 0.999, image < 0.001
     np.testing.assert_array_equal(label[white & inside], 1)
     np.testing.assert_array_equal(label[black & inside], 0)
     self.assertGreater(np.mean((white | black)[inside]), 0.3)
-    # And elsewhere the two still agree mostly; two geometries would not.
+    # Elsewhere, image and label still agree mostly. This would fail if the two
+    # were moved differently.
     self.assertGreater(np.mean(((image > 0.5) == label)[inside]), 0.9)
-    # Something moved.
+    # The augmentation has moved something.
     self.assertGreater(np.mean(label != _examples(16).label), 0.2)
 
   def test_flips_hand_computed(self):
@@ -120,13 +123,14 @@ class AugmentTest(parameterized.TestCase):
     out_label = np.asarray(out.label)
     self.assertEqual(set(np.unique(out_label)), {1, types.UNLABELLED})
     for one in out_label:
-      # A shift leaves whole rows and columns without a source.
+      # After a shift, whole rows and columns have no source, so they are
+      # unlabelled.
       known = one == 1
       np.testing.assert_array_equal(
           known, known.any(1)[:, None] & known.any(0)[None])
       self.assertGreaterEqual(known.sum(), 25)
     self.assertGreater(np.mean(out_label == types.UNLABELLED), 0.2)
-    # The image repeats its edge instead.
+    # The image, in contrast, repeats the pixels at its edge.
     np.testing.assert_allclose(out.image, jnp.ones_like(out.image), atol=1e-6)
 
   def test_unlabelled_stays_unlabelled(self):
@@ -161,7 +165,10 @@ class AugmentTest(parameterized.TestCase):
     self.assertLess(change.max(), 0.8)
 
   def _changed(self, image, **options):
-    """Returns images, uint8 [B, H, W, C], in [0, 1], and what they became."""
+    """Returns images scaled to [0, 1], and the same images after augmentation.
+
+    The argument `image` is uint8 [B, H, W, C].
+    """
     examples = types.Examples(
         image=jnp.asarray(image), label=jnp.zeros(image.shape[:3], jnp.uint8),
         instance_id=jnp.arange(len(image)))
@@ -169,7 +176,7 @@ class AugmentTest(parameterized.TestCase):
     return image / 255.0, np.asarray(out.image)
 
   def test_saturation_scales_the_colours_of_an_image_alike(self):
-    # Far from 0 and 1, where colours would be clipped.
+    # Stay far from 0 and 1, where colours would be clipped.
     image = np.random.default_rng(0).integers(110, 146, (4, 3, 3, 3), np.uint8)
     old, new = self._changed(image, saturation=0.5)
     colour = lambda x: x - x.mean(-1, keepdims=True)
@@ -184,7 +191,8 @@ class AugmentTest(parameterized.TestCase):
     image = np.full((4, 1, 1, 3), [140, 128, 116], np.uint8)
     old, new = self._changed(image, hue_deg=40.0)
     np.testing.assert_allclose(new.mean(-1), old.mean(-1), atol=1e-6)
-    # From (1, 0, -1) to cos(a) (1, 0, -1) + sin(a) (-1, 2, -1) / sqrt(3).
+    # The colour (1, 0, -1) is turned to cos(a) (1, 0, -1) + sin(a) (-1, 2, -1)
+    # / sqrt(3).
     turned = (new - old.mean(-1, keepdims=True))[:, 0, 0] * 255 / 12
     angle = np.arcsin(turned[:, 1] * np.sqrt(3) / 2)
     np.testing.assert_allclose(turned[:, 0], np.cos(angle) - np.sin(
@@ -200,12 +208,13 @@ class AugmentTest(parameterized.TestCase):
     image = np.zeros((4, 13, 13, 1), np.uint8)
     image[:, 6, 6] = 255
     _, new = self._changed(image, blur=1.0)
-    row = new[:, 6, :, 0] - 1e-4  # The floor.
+    row = new[:, 6, :, 0] - 1e-4  # Subtract the floor.
     np.testing.assert_allclose(new.sum((1, 2, 3)) - 169e-4, 1, atol=2e-2)
     np.testing.assert_allclose(new[..., 0], new[..., 0].swapaxes(1, 2),
                                atol=1e-6)
     widest = row[np.argmin(row[:, 6])]
-    # exp(-1 / (2 s^2)) at distance 1 is its fourth root of distance 2.
+    # The weight of the Gaussian at distance 1, exp(-1 / (2 s^2)), is the fourth
+    # root of its weight at distance 2.
     self.assertAlmostEqual(
         widest[8] / widest[6], (widest[7] / widest[6]) ** 4, delta=2e-3)
     constant = np.full((2, 5, 5, 3), 77, np.uint8)

@@ -1,8 +1,9 @@
-"""A folder of links to what an extra of setup.py pulls in, and nothing else.
+"""Makes a folder that holds only what an extra of setup.py installs.
 
-As `pip install -e '.[run]'` into a new environment, without the downloads: with
-`python -S` and the folder in PYTHONPATH, what the extra forgets is not there,
-though the tests' own environment has it.
+The folder has links to the installed files, so nothing is downloaded. With
+`python -S` and the folder in PYTHONPATH, a program sees the same packages as
+after `pip install -e '.[run]'` in a new environment. A package that the extra
+forgets is missing there, even if the environment of the tests has it.
 """
 
 import csv
@@ -22,13 +23,14 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 
 def make(folder: pathlib.Path, extra: str) -> list[str]:
-  """Fills `folder` with links; returns the names of the distributions."""
+  """Fills `folder` with links, and returns the names of the distributions."""
   installed = {
       utils.canonicalize_name(d.metadata['Name']): d
       for d in importlib.metadata.distributions()
   }
   names = _closure(installed, requirements_of(extra))
-  owners = {}  # Path of an installed file -> whether it is of the closure.
+  # Tree of installed files; each entry says whether the extra needs it.
+  owners = {}
   for name, distribution in installed.items():
     base = pathlib.Path(distribution.locate_file(''))
     record = distribution.read_text('RECORD') or ''
@@ -41,12 +43,13 @@ def make(folder: pathlib.Path, extra: str) -> list[str]:
 
 
 def environment(folder: pathlib.Path, **changes: str) -> dict[str, str]:
-  """Returns the variables for `python -S` to see the folder and this tree."""
+  """Returns an environment in which `python -S` sees the folder and this tree.
+  """
   return os.environ | {'PYTHONPATH': f'{ROOT}{os.pathsep}{folder}'} | changes
 
 
 def setup_arguments() -> dict[str, Any]:
-  """Returns what setup.py of this tree says, not what was installed."""
+  """Returns the arguments in this tree's setup.py, not the installed ones."""
   asked = {}
   stub = types.ModuleType('setuptools')
   stub.setup = asked.update
@@ -57,7 +60,7 @@ def setup_arguments() -> dict[str, Any]:
 
 
 def requirements_of(*extras: str) -> list[str]:
-  """Returns what setup.py asks for with these extras."""
+  """Returns the requirements in setup.py with these extras."""
   asked = setup_arguments()
   return asked['install_requires'] + [
       text for extra in extras for text in asked['extras_require'][extra]]
@@ -81,7 +84,11 @@ def _closure(installed, asked):
 
 
 def _note(owners, base, parts, is_ours):
-  """Enters a file into a tree: {name: [place, all ours, any ours, below]}."""
+  """Adds a file to a tree.
+
+  The tree maps a name to [place, whether all of it is needed, whether any of it
+  is needed, the tree below].
+  """
   for part in parts:
     base /= part
     entry = owners.setdefault(part, [base, True, False, {}])
@@ -91,7 +98,8 @@ def _note(owners, base, parts, is_ours):
 
 
 def _link(folder, owners):
-  """Links what is all of the closure, and descends where others share."""
+  """Links what is needed as a whole, and descends into what is needed in part.
+  """
   for name, (place, all_ours, any_ours, below) in owners.items():
     if name == '__pycache__' or not any_ours:
       continue

@@ -1,7 +1,7 @@
 """Runs commands one after another, each in a child of a warm process.
 
-The commands come as JSON, lists of arguments after `python -m`. Ends with the
-first that fails, and with what it printed.
+The commands are given in JSON as lists of arguments after `python -m`. The
+worker stops at the first command that fails, and prints its output.
 """
 
 import json
@@ -20,7 +20,7 @@ def _run(args, output):
     runpy.run_module(args[0], run_name='__main__', alter_sys=True)
   except SystemExit as e:
     code = e.code if isinstance(e.code, int) else int(e.code is not None)
-  except BaseException:  # Whatever it is, a user would see it.
+  except BaseException:  # Print any error, as a user would see it.
     traceback.print_exc()
     code = 1
   else:
@@ -32,7 +32,8 @@ def _run(args, output):
 
 def main():
   commands = json.load(sys.stdin)
-  # Slow to import and without flags; needed by the binaries of each extra.
+  # TFDS is slow to import and defines no flags. The binaries of every extra
+  # need it.
   import tensorflow_datasets  # noqa: F401
   if any(args[0].startswith('experiments.') for args in commands):
     from experiments.training import trainer  # noqa: F401

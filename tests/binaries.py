@@ -1,7 +1,7 @@
-"""Several binaries in one process: the flags of one at a time.
+"""Loads several binaries in one process, with the flags of one at a time.
 
-Binaries may use a flag's name for different things, and absl knows each name
-once.
+Two binaries may use the same name for different flags, but absl accepts each
+name only once.
 """
 
 import contextlib
@@ -15,9 +15,9 @@ _flags_of = {}
 
 
 def load(name: str) -> ModuleType:
-  """Imports a binary; its flags are there within `with_flags` only."""
+  """Imports a binary; its flags exist only within `with_flags`."""
   if name not in _flags_of:
-    # Those that were taken off before have no module any more.
+    # Skip flags that were removed before: absl knows no module for them.
     others = _take_off(
         [n for n in flags.FLAGS if not flags.FLAGS.find_module_defining_flag(
             n, '').startswith('absl.')])
@@ -32,11 +32,11 @@ def load(name: str) -> ModuleType:
 
 @contextlib.contextmanager
 def with_flags(module: ModuleType):
-  """Gives a binary its flags, and takes them off again."""
+  """Defines the flags of a binary, and removes them again at the end."""
   own = _flags_of[module.__name__]
   others = _take_off([name for name in own if name in flags.FLAGS])
   _put_on(own)
-  if not flags.FLAGS.is_parsed():  # Under pytest.
+  if not flags.FLAGS.is_parsed():  # This happens under pytest.
     flags.FLAGS(sys.argv[:1])
   try:
     yield

@@ -1,4 +1,4 @@
-"""Tests that every mistake on the command line is one line and exit code 2."""
+"""Tests that every mistake on the command line gives one line and code 2."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Tests of the pieces of HTML pages: html_page, html_plots and blocks."""
+"""Tests of the parts of HTML pages: html_page, html_plots and blocks."""
 
 import base64
 import io
@@ -68,7 +68,7 @@ class HtmlPlotsTest(parameterized.TestCase):
   def test_line_lies_where_its_numbers_say(self):
     figure = html_plots.lines(
         't', {'a': ([0, 10], [0, 1])}, x_label='step')
-    # Canvas of 400 x 240, margins of 50, 14, 12 and 40.
+    # The canvas has 400 x 240 units, and margins of 50, 14, 12 and 40.
     self.assertIn('d="M50.0 200.0L386.0 12.0"', figure)
     self.assertIn('a: 0 first, 1 last, 0 to 1', figure)
 
@@ -86,7 +86,8 @@ class HtmlPlotsTest(parameterized.TestCase):
     self.assertLen(set(dashes), 6)
     figure = html_plots.histogram(
         't', {n: [0, 1] for n in 'abcdef'}, x_label='', y_label='')
-    self.assertLen(set(re.findall(r'url\(#hatch\d\)', figure)), 5)  # One bare.
+    # One of the six groups has no hatching.
+    self.assertLen(set(re.findall(r'url\(#hatch\d\)', figure)), 5)
 
   def test_stacked_bars_add_up(self):
     figure = html_plots.histogram(
@@ -97,7 +98,8 @@ class HtmlPlotsTest(parameterized.TestCase):
         tuple(map(float, p)) for p in re.findall(r' ([\d.]+)V([\d.]+)H', path)]
     (a,), (b, c) = (ends(path) for _, path in bars)
     self.assertEqual([k for k, _ in bars], ['0', '1'])
-    # 2 of 3, then 1 on top of them; 1 alone. The canvas is 188 high.
+    # In the first bin, a bar of 2 values lies below a bar of 1; the second bin
+    # has one bar of 1. The canvas is 188 units high.
     self.assertEqual(a, (200, 74.7))
     self.assertEqual(b, (74.7, 12))
     self.assertEqual(c, (200, 137.3))
@@ -202,7 +204,7 @@ class HtmlReportTest(parameterized.TestCase):
         '6 more are not shown. More &lt;there&gt;.'):
       self.assertIn(expected, text)
     self.assertLen(page.all('img'), 4)
-    # Without the script nothing seems to work that does not.
+    # Without JavaScript, controls that would do nothing must be disabled.
     buttons = [b for b in page.all('button') if 'id' not in b]
     self.assertLen(buttons, 6)
     self.assertTrue(all('disabled' in b for b in buttons))

@@ -1,4 +1,4 @@
-"""Tests for experiments.tables.budget: what to buy, and when to say nothing."""
+"""Tests for experiments.tables.budget: what to buy, and when not to decide."""
 
 import itertools
 import json
@@ -29,7 +29,8 @@ def _plan(sweep, **kwargs):
 class MixTest(parameterized.TestCase):
 
   def test_by_hand(self):
-    # 10 minutes: 2 masks of 4 and 2 boxes of 1 are worth 2.4, 10 boxes 2.
+    # For 10 minutes, 2 masks (4 minutes each) and 2 boxes (1 minute each) are
+    # worth 2.4 masks; 10 boxes are worth only 2.
     mix = budget.best_mix(np.array([1, 0.2]), _problem([4, 1], 10))
     np.testing.assert_array_equal(mix, [2, 2])
     mix = budget.best_mix(np.array([1, 0.3]), _problem([4, 1], 10))
@@ -49,7 +50,7 @@ class MixTest(parameterized.TestCase):
       self.assertAlmostEqual(mix @ worths, (every @ worths).max())
 
   def test_fractions_of_minutes_are_exact(self):
-    # 0.3 / 0.1 is 2.9999999999999996.
+    # In floating point, 0.3 / 0.1 is 2.9999999999999996.
     np.testing.assert_array_equal(
         budget.single_kind(1, _problem([1, 0.1], 0.3)), [0, 3])
 
@@ -99,7 +100,8 @@ class PlanTest(parameterized.TestCase):
     self.assertLess(report['curve']['worths']['box']['value'], 0.01)
 
   def test_room_makes_a_mixture(self):
-    # Boxes are the better buy up to twice the 400 that were tried.
+    # Boxes are the better choice, but only up to twice the 400 boxes that the
+    # runs have tried.
     report = _plan(
         sweeps.make(sweeps.THETA_2, sweeps.MIXES_2, spread=0.005, num_seeds=3),
         have={'mask': 10, 'box': 600}, budget=350.0)
@@ -109,7 +111,7 @@ class PlanTest(parameterized.TestCase):
                   ' '.join(report['warnings']))
 
   def test_overlap(self):
-    # A box costs what it is worth: neither mix is better.
+    # A box costs as much as it is worth, so no mix is better than another.
     report = _plan(
         sweeps.make(sweeps.THETA_2, sweeps.MIXES_2, spread=0.02, num_seeds=2),
         minutes={'mask': 10.0, 'box': 1.0}, have={'mask': 20, 'box': 100})
@@ -149,7 +151,7 @@ class PlanTest(parameterized.TestCase):
 
   def test_extrapolation(self):
     sweep = sweeps.make(sweeps.THETA_2, sweeps.MIXES_2, spread=0.01)
-    # The largest run took 600 minutes and is there.
+    # The largest run cost 600 minutes, so only a larger budget is refused.
     report = _plan(sweep, budget=600.0)
     self.assertIn('this is extrapolated', report['warnings'][0])
     report = _plan(sweep, budget=601.0)

@@ -47,7 +47,8 @@ class BuilderTest(parameterized.TestCase):
   def test_splits_keep_the_order_of_the_manifest(self):
     ids = {s: [e['id'].decode() for e in self.examples(s)]
            for s in self.reader.info.splits}
-    self.assertEqual(ids, {  # No val: TFDS has no empty splits.
+    # There is no val here, since TFDS has no empty splits.
+    self.assertEqual(ids, {
         'train_strong': ['s0', 's1'], 'train_weak': ['w0', 'u0', 'w1', 'g0'],
         'test': ['t0']})
 
@@ -60,7 +61,7 @@ class BuilderTest(parameterized.TestCase):
   def test_features(self):
     example = self.examples('train_weak')[0]
     self.assertEqual(tuple(sorted(example)), _FEATURES)
-    # The 2 x 2 mean of 0, 1, 8, 9 is 4.5.
+    # The mean of the 2 x 2 pixels 0, 1, 8 and 9 is 4.5.
     np.testing.assert_allclose(example['image'][0, 0], [4.5, 54.5, 104.5],
                                atol=0.5)
     self.assertEqual(example['image'].shape, (4, 4, 3))
@@ -98,7 +99,8 @@ class BuilderTest(parameterized.TestCase):
     self.assertTrue(np.isnan(example['quality']))
     self.assertTrue(np.isnan(example['spacing_mm']).all())
     self.assertEqual(example['fault'], b'')
-    self.assertEqual(example['subject'], b'w1')  # Its own subject.
+    # The image is a subject of its own.
+    self.assertEqual(example['subject'], b'w1')
 
   def test_unlabelled_and_tagged_images_are_weak_ones_without_pixels(self):
     _, unlabelled, scribble, tagged = self.examples('train_weak')

@@ -92,7 +92,7 @@ class CasesTest(parameterized.TestCase):
     self.refuse(message, self.read, [row], header)
 
   def test_refuses_files(self):
-    # The second of two lines of the second record.
+    # An id may contain a line break, so the second record ends on line 5.
     self.refuse("line 5, id: 'x\\ny' is there twice", self.read,
                 [['x\ny', '', 1, 1]] * 2)
     binary_file = os.path.join(self.folder, 'x.csv')
@@ -134,14 +134,14 @@ class CasesTest(parameterized.TestCase):
     self.assertEqual(aligned.classes_left_out, ((), ('b',)))
     np.testing.assert_array_equal(
         aligned.scores[..., 0], [[.2, .3], [.4, .3]])
-    # A subject that only one of the tables names is that of both.
+    # If only one table names the subject of a case, it holds for both tables.
     self.assertEqual(aligned.subjects, ('', 's'))
 
   def test_groups(self):
     rows = [['a', 's', 1, 1], ['b', '', 1, 1], ['s', '', 1, 1],
             ['c', 's', 1, 1], ['d', '', 1, 1]]
     groups = cases.align([self.read(rows)]).groups
-    # Ids a, b, c, d, s: a and c are of subject s, all others on their own.
+    # The images a and c have the common subject s; b, d and s have none.
     self.assertEqual(groups[0], groups[2])
     self.assertLen(set(groups), 4)
 

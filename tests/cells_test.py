@@ -1,4 +1,4 @@
-"""Tests of the cells of CSV files, in all that writes or reads them."""
+"""Tests of the cells of CSV files, in all code that writes or reads them."""
 
 import csv
 import io
@@ -51,7 +51,7 @@ class CellsTest(parameterized.TestCase):
 
 
 class FilesTest(absltest.TestCase):
-  """Every name comes back from every file, and none of them is a formula."""
+  """Tests that names survive in every file, and never become a formula."""
 
   def setUp(self):
     super().setUp()
@@ -77,7 +77,7 @@ class FilesTest(absltest.TestCase):
 
   def test_left_out(self):
     path = self.folder / leaving_out.FILE
-    # Names in a list are stripped.
+    # Spaces around the names in a list are removed.
     names = [n for n in self.names if n == n.strip()]
     leaving_out.write(
         path, [formats.LeftOut('picture', n, '=x', n) for n in names])
@@ -97,7 +97,8 @@ class FilesTest(absltest.TestCase):
                      [(n, n) for n in names])
 
   def test_tables(self):
-    # audit.csv, indicators.csv, cases_*.csv, evaluation_*.csv, comparison.csv.
+    # This stands for audit.csv, indicators.csv, cases_*.csv, evaluation_*.csv
+    # and comparison.csv.
     path = self.folder / 'cases_test.csv'
     csv_files.write_csv(
         str(path), ['id', 'subject', '=a'],

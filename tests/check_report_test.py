@@ -1,4 +1,4 @@
-"""Tests of the lines that a user reads: one cause, one line, its fix kept."""
+"""Tests of the lines that a user reads: one line per cause, with a fix."""
 
 import json
 
@@ -113,7 +113,7 @@ class SourceReportTest(source_case.SourceCase):
             if is_turned else 'fits the pixels as they are stored: remove the')
     for argv in ((), ('--simulate=box',), ('--simulate=none',)):
       lines = self._check(*argv)
-      self.assertLen(lines, 2)  # One for each picture.
+      self.assertLen(lines, 2)  # There is one line for each picture.
       for line in lines:
         self.assertIn(fits, line)
 
@@ -127,14 +127,16 @@ class SourceReportTest(source_case.SourceCase):
     for path in self.source.rglob('masks/*/*') if is_turned else ():
       Image.open(path).transpose(Image.Transpose.ROTATE_270).save(path)
     for argv in ((), ('--simulate=box',), ('--simulate=none',)):
-      # Without --check, it would be a problem that no picture is weak.
+      # The set also has no weak picture, which is a problem without --check.
+      # But only the first cause is reported.
       code, _, lines = prepare_binary.run(
           f'--source={self.source}', f'--output={self.output}/a', *argv)
       self.assertEqual((code, len(lines)), (2, 1), lines)
       self.assertStartsWith(lines[0], '12 times: image has an EXIF rotation')
 
   def test_rotation_tag_of_a_listed_picture(self):
-    # Annotated as turned, so listed as 32 x 24; stored as 24 x 32.
+    # The picture is stored as 24 x 32, but was annotated after its rotation, so
+    # the file lists the size 32 x 24.
     small_set.write_set(self.source, num_images=12, per_subject=1)
     exif = Image.Exif()
     exif[0x0112] = 8
@@ -157,7 +159,8 @@ class SourceReportTest(source_case.SourceCase):
     self.assertIn('turn its pixels and remove the tag', lines[0])
 
   def test_what_stored_values_mean_is_asked_once(self):
-    # Edges of a JPEG, and a value that is no class: one question, not 24.
+    # Each mask has values that are no class. The user is asked about them once,
+    # not 24 times.
     small_set.write_set(self.source)
     for path in self.source.rglob('masks/*/*'):
       mask = np.asarray(Image.open(path)).astype(int)
@@ -193,7 +196,8 @@ class SourceReportTest(source_case.SourceCase):
         f'--source={self.source}', '--check', '--simulate=box',
         f'--classes={",".join(names[:230])}')
     self.assertEqual((code, lines), (0, []))
-    self.assertLess(len(out.splitlines()), 20)  # Not one for each class.
+    # There is not a line for each class.
+    self.assertLess(len(out.splitlines()), 20)
 
   def test_consecutive_names(self):
     rng = np.random.default_rng(0)
@@ -211,7 +215,7 @@ class SourceReportTest(source_case.SourceCase):
     code, out, lines = prepare_binary.run(*args, f'--output={self.output}/a')
     self.assertEqual((code, lines), (0, []))
     self.assertIn(notice, out)
-    # Whoever draws them parts neighbours by chance.
+    # Whoever draws splits from single files separates neighbours by chance.
     for kind in ('images', 'masks'):
       for path in [*(self.source / kind).glob('*/*')]:
         path.rename(self.source / kind / path.name)

@@ -1,16 +1,16 @@
 r"""Tests of the check: the bad inputs by number, and odd but valid sets.
 
-Each row of `BAD` is one kind of bad input, each of `ODD_BUT_VALID` is valid and
-at most noticed. Both are named by their number in the list of bad inputs; these
-are elsewhere:
+Each row of `BAD` is one kind of bad input. Each row of `ODD_BUT_VALID` is a
+valid set that gives at most a notice. The names of the tests begin with the
+number in the list of bad inputs. These inputs are tested elsewhere or not:
 
-  3 orphan masks: 78 here; of folders, tests of the importers
+  3 orphan masks: 78 here; in folders: tests of the importers
   5, 6, 8, 19 to 31, 42 files and headers of volumes: volumes_test
   9 no permission: a test of its own below
   17 near duplicates: tests of data_prep.checks.duplicates
   18 checksum: a manifest holds none
-  43, 44, 47, 49 NaN, infinity, outliers, overflow of images: 8 bits hold none,
-    float pictures are refused here
+  43, 44, 47, 49 NaN, infinity, outliers, overflow of images: pictures of 8 bits
+    cannot hold them, and float pictures are refused here
   48 inverted: looks like a dark picture
   77 fold: tests of the splits
   80, 82, 85, 87, 89 trainer_test; 81, 88 binary_test; 83, 84, 86
@@ -37,7 +37,8 @@ from data_prep.drawing import rle
 from tests.damage import bombs
 
 _HEIGHT, _WIDTH = 20, 24
-_FAULTY = 'd'  # The row that a case breaks; line 5 of its manifest.
+# Id of the row that a test makes faulty. It is line 5 of the manifest.
+_FAULTY = 'd'
 _BOX = {'kind': 'box', 'boxes': [[2, 3, 12, 11]], 'labels': [1]}
 
 
@@ -55,7 +56,7 @@ def _mask(height=_HEIGHT, width=_WIDTH):
 
 
 class _Set:
-  """A good set on disk, to be broken: three train, two val, one test image.
+  """A good set on disk for tests to break: 3 images of train, 2 val, 1 test.
 
   Attributes:
     folder: holds the manifest, images/ and masks/.
@@ -70,7 +71,7 @@ class _Set:
     self.header = {'manifest_version': 1, 'name': 'tiny', 'root': '.',
                    'classes': ['background', 'polyp', 'tool']}
     self.rows = {}
-    self.lines = []  # Further lines, as text.
+    self.lines = []  # Further lines of the manifest, as strings.
     for i, (name, split, role) in enumerate((
         ('a', 'train', 'strong'), ('b', 'train', 'strong'),
         ('c', 'train', 'weak'), (_FAULTY, 'train', 'weak'),
@@ -98,12 +99,12 @@ class _Set:
         'kind': 'mask', 'path': path or f'masks/{name}.png', **fields})
 
   def mask(self, array, name='masks/d.png', **kwargs):
-    """Makes the faulty row strong, with this mask."""
+    """Makes the faulty row strong, with `array` as its mask."""
     self.save(name, array, **kwargs)
     self.make_strong(path=name)
 
   def coarse(self, array, **fields):
-    """Makes the faulty row weak, with this mask."""
+    """Makes the faulty row weak, with `array` as its coarse mask."""
     self.save('masks/d.png', array)
     self.draw('coarse_mask', path='masks/d.png', **fields)
 
@@ -121,13 +122,13 @@ class _Set:
 
 
 def _two_class(s):
-  """Leaves one foreground class, so that 255 can be mistaken for it."""
+  """Leaves one foreground class, so that 255 may seem to mean this class."""
   s.classes('polyp')
   for name in s.rows:
     s.save(f'masks/{name}.png', np.minimum(_mask(), 1))
 
 
-# How to break the set, one function each where an expression is not enough.
+# Functions that break the set, where an expression is not enough.
 
 
 def _flip_a_bit(s):
@@ -195,13 +196,13 @@ def _only_case_mask(s):
 
 
 def _composed_name(s):
-  # A disk of macOS gives accents as letters of their own.
+  # macOS stores an accent as a separate character in file names.
   os.replace(s.folder / 'images/d.png', s.folder / 'images/e\u0301.png')
   s.set(image='images/\u00e9.jpg')
 
 
 def _exact_copy(s):
-  # Another file format, the same pixels.
+  # The file format differs, but the pixels are the same.
   s.save('images/v.bmp', _image(0))
   s.set('v', image='images/v.bmp')
 
@@ -212,7 +213,8 @@ def _rotated(s):
   s.save('images/d.jpg', _image(3), exif=exif)
   s.set(image='images/d.jpg')
   s.make_strong()
-  s.save('masks/d.png', _mask().T)  # As the rotation says.
+  # The mask has the size of the image after its rotation.
+  s.save('masks/d.png', _mask().T)
 
 
 def _save_as(name, picture, **kwargs):
@@ -353,7 +355,8 @@ _D = 'line 5, id d, '
 _IMAGE = _D + 'image: '
 _MASK = _D + r'annotation\.path: '
 
-# Number and name in bad_inputs.md; how to break the set; the whole line.
+# Name of the test, which begins with the number in the list of bad inputs;
+# function that breaks the set; and pattern of the whole message.
 BAD = (
     ('01_missing_image', _row(image='images/no.png'),
      _IMAGE + r'image not found, found images/no\.png; put it below .*'),
@@ -804,11 +807,13 @@ def _unlisted(s):
 
 
 def _small_loop(s):
-  # A slip of the pen: a loop of one pixel beside a large square.
+  # An outline may have a slip of the pen: here, a loop of one pixel next to a
+  # large square.
   _polygon((2, 2), (16, 2), (16, 16), (15, 17), (16, 17), (15, 16), (2, 16))(s)
 
 
-# Name; how to change the set; what the only notice says, None if there is none.
+# Name of the test; function that changes the set; and words of the only notice,
+# or None if there is no notice.
 ODD_BUT_VALID = (
     ('nothing_odd', lambda s: None, None),
     ('gray_and_rgb', lambda s: s.save('images/d.png', _image(3)[..., 0]), None),
@@ -893,9 +898,9 @@ class CheckTest(parameterized.TestCase):
     self.set = _Set(folder / 'set')
 
   def inspect(self):
-    """Returns problems and notices as text."""
+    """Returns the problems and the notices as strings."""
     findings = self.set.inspect()
-    # Most cases leave a file of the good set aside.
+    # Most tests no longer use some file of the good set, which is noted.
     notices = [n for n in map(str, findings.notices)
                if 'not in the set' not in n or 'z.png' in n]
     return list(map(str, findings.problems)), notices
@@ -908,14 +913,15 @@ class CheckTest(parameterized.TestCase):
     self.assertRegex(problems[0], f'^{expected}$')
     self.assertLessEqual(len(problems[0]), 200)
     self.assertTrue(problems[0].isprintable())
-    self.assertIn('; ', problems[0])  # A fix.
+    # The message names a fix after the semicolon.
+    self.assertIn('; ', problems[0])
 
   @parameterized.named_parameters(*ODD_BUT_VALID)
   def test_odd_but_valid(self, make_odd, words):
     make_odd(self.set)
     problems, notices = self.inspect()
     self.assertEqual(problems, [])
-    # What follows from the one oddity, such as two zero images, is one kind.
+    # Several notices of one kind count once: for example, two images are zero.
     kinds = {notice.split(': ', 1)[1] for notice in notices if words is None
              or words not in notice}
     self.assertEqual(kinds, set())
@@ -923,7 +929,7 @@ class CheckTest(parameterized.TestCase):
       self.assertNotEmpty([n for n in notices if words in n], notices)
 
   def test_09_no_permission(self):
-    # The superuser may read everything, so that the system's answer is faked.
+    # The superuser may read every file, so the error is simulated.
     real_open = open
 
     def refuse(path, *args, **kwargs):
@@ -999,7 +1005,7 @@ class CheckTest(parameterized.TestCase):
         self.set.folder / 'manifest.jsonl'), can_choose=True)
     self.assertEndsWith(str(*findings.problems),
                         'see --mask_values, --mask_threshold, --mask_folder')
-    # A tag shows its classes, as a mask does.
+    # A tag names all classes of its image, just as a mask shows them.
     self.set.draw('tag', labels=[2])
     problems, notices = self.inspect()
     self.assertEqual(problems, [])
@@ -1079,7 +1085,7 @@ class CrossedShareTest(parameterized.TestCase):
       ('concave', [[0, 0], [4, 0], [4, 4], [2, 1], [0, 4]], 0),
       ('bow_tie', [[0, 0], [4, 4], [4, 0], [0, 4]], 0.5),
       ('twice_round', [[0, 0], [4, 0], [4, 4], [0, 4]] * 2, 1),
-      # The inner triangle, half of the outer one in each direction.
+      # The inner triangle has half the size of the outer one in each direction.
       ('smaller_again', [[0, 0], [4, 0], [0, 4], [0, 0], [2, 0], [0, 2]], 0.25),
       ('closed_twice', [[0, 0], [4, 0], [4, 4], [0, 4], [0, 0]], 0),
       ('a_slit', [[0, 0], [4, 0], [4, 4], [2, 4], [2, 2], [2, 4], [0, 4]], 0))

@@ -115,7 +115,8 @@ class CheckpointsTest(absltest.TestCase):
     for step in '12':
       os.remove(os.path.join(
           self.workdir, 'checkpoints', step, 'manifest.json'))
-    with self.assertNoLogs(level='WARNING'):  # The one line says it all.
+    # The one line of the error is enough.
+    with self.assertNoLogs(level='WARNING'):
       with self.assertRaisesRegex(
           binary.UserError, r'all of \[1, 2\] are damaged \(manifest.json is'):
         self.store.restore(_state())
@@ -128,7 +129,8 @@ class CheckpointsTest(absltest.TestCase):
     for step in '21':
       os.rename(os.path.join(root, step, 'manifest.json'),
                 os.path.join(root, step, 'kept'))
-    # All stay: a second start must not find an empty folder and begin anew.
+    # The folders stay in place: otherwise, a second start would find no
+    # checkpoints and begin anew.
     for _ in range(2):
       with self.assertRaisesRegex(binary.UserError, 'No intact checkpoint'):
         self.store.restore(_state(), set_aside=True)

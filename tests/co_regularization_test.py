@@ -18,7 +18,8 @@ def _logits(seed, shape=(2, 3, 3, 4)):
 class CrossPseudoLossesTest(parameterized.TestCase):
 
   def test_hand_computed(self):
-    # Student [1/4, 3/4] at both pixels; the teacher says class 1, then 0.
+    # The student predicts [1/4, 3/4] at both pixels; the teacher predicts class
+    # 1, then class 0.
     student = jnp.tile(jnp.array([0.0, _LOG3]), (1, 2, 1))
     teacher = jnp.array([[[0.0, 1.0], [5.0, 1.0]]])
     ce = np.log(4.0 / 3.0), np.log(4.0)
@@ -40,7 +41,7 @@ class CrossPseudoLossesTest(parameterized.TestCase):
 
   @parameterized.parameters('cross_pseudo_losses', 'consistency_losses')
   def test_refuses_weights_that_are_not_one_per_pixel(self, name):
-    # [3] would be multiplied along the last axis of [2, 3, 3].
+    # Weights of shape [3] would be broadcast along the last axis of [2, 3, 3].
     loss_fn = getattr(co_regularization, name)
     with self.assertRaisesRegex(ValueError, r'pixel_weights.shape=\(3,\)'):
       loss_fn(_logits(0), _logits(1), pixel_weights=jnp.ones(3))
@@ -69,7 +70,8 @@ class CrossPseudoLossesTest(parameterized.TestCase):
 
   @parameterized.parameters(np.nan, np.inf, -np.inf)
   def test_a_teacher_that_is_not_finite_is_no_teacher(self, value):
-    # Without this, nan and inf would each make a class the pseudo label.
+    # The loss must be nan: the argmax of logits with nan or inf would otherwise
+    # choose some class as the pseudo label.
     student, teacher = _logits(0), _logits(1).at[1, 2, 0, 3].set(value)
     values = co_regularization.cross_pseudo_losses(student, teacher)
     np.testing.assert_array_equal(np.isnan(values), [False, True])
@@ -86,7 +88,8 @@ class CrossPseudoLossesTest(parameterized.TestCase):
 class ConsistencyLossesTest(absltest.TestCase):
 
   def test_hand_computed(self):
-    # Student [1/4, 3/4] at both pixels; the teacher [1/2, 1/2], then the same.
+    # The student predicts [1/4, 3/4] at both pixels; the teacher predicts [1/2,
+    # 1/2], then the same as the student.
     student = jnp.tile(jnp.array([0.0, _LOG3]), (1, 2, 1))
     teacher = jnp.array([[[7.0, 7.0], [0.0, _LOG3]]])
     np.testing.assert_allclose(
@@ -104,7 +107,7 @@ class ConsistencyLossesTest(absltest.TestCase):
     np.testing.assert_array_equal(to_teacher, jnp.zeros_like(teacher))
     direction = _logits(2)
     ends = [loss(student + h * direction, teacher) for h in (0.01, -0.01)]
-    # Central differences of step 0.01 in float32.
+    # Compare with central differences in float32, with a step of 0.01.
     np.testing.assert_allclose(
         jnp.vdot(to_student, direction), (ends[0] - ends[1]) / 0.02, rtol=1e-3)
 
@@ -133,7 +136,8 @@ class UpdateTeachersTest(parameterized.TestCase):
 
   @parameterized.parameters('bfloat16', 'float16', 'float32', 'float64')
   def test_means_keep_their_dtype(self, dtype):
-    # By hand: 1 / 2 of 1 and of 3, and a float32 mean of bfloat16 parameters.
+    # The expected values are computed by hand: half of 1 and of 3, and the
+    # float32 mean of bfloat16 parameters.
     with jax.enable_x64(True):
       teachers = {'a': jnp.ones(2, dtype), 'b': jnp.ones((), jnp.float32)}
       params = {'a': jnp.full(2, 3, dtype), 'b': jnp.asarray(3, dtype)}
@@ -148,8 +152,8 @@ class UpdateTeachersTest(parameterized.TestCase):
 class TaughtValueAndGradsTest(absltest.TestCase):
 
   def test_hand_computed(self):
-    # Logits are (0, p * image): on two images of one pixel each, swapped, with
-    # p = 1 for one network and p = -1 for the other, and images log 3, log 3.
+    # The logits are (0, p * image). There are two images of one pixel, log 3
+    # each, which are swapped. One network has p = 1, the other p = -1.
     apply_fn = lambda p, x: jnp.concatenate([jnp.zeros_like(x), p * x], -1)
     params = jnp.float32(1), jnp.float32(-1)
     images = jnp.full((2, 1, 1, 1), _LOG3)
@@ -158,7 +162,8 @@ class TaughtValueAndGradsTest(absltest.TestCase):
         apply_fn, params, images, logits[::-1], jnp.array([0.25, 0.75]),
         jnp.ones((2, 1, 1), bool),
         losses_fn=co_regularization.cross_pseudo_losses)
-    # Either gives the other's class 1/4: a loss of log 4, of mean trust 1/2.
+    # Each network gives the other's class the probability 1/4. The loss is thus
+    # log 4 at a mean trust of 1/2.
     np.testing.assert_allclose(value, np.log(4) / 2, rtol=1e-6)
     # d CE / d p = +-(3/4) log 3.
     np.testing.assert_allclose(
@@ -196,7 +201,7 @@ class RampUpTest(parameterized.TestCase):
   def test_hand_computed(self, step, expected):
     value = co_regularization.ramp_up(
         jnp.int32(step), scale=2.0, ramp_up_steps=100)
-    # float32 exp of a value near -5 is good to about 1e-6.
+    # In float32, exp of a value near -5 has a relative error of about 1e-6.
     np.testing.assert_allclose(value, 2 * expected, rtol=2e-6)
     self.assertEqual(value.dtype, jnp.float32)
 

@@ -1,4 +1,4 @@
-"""Runs experiments/colabs from start to end, with small settings."""
+"""Runs the notebooks in experiments/colabs completely, with small settings."""
 
 import contextlib
 import functools
@@ -18,7 +18,8 @@ import nbformat
 from experiments.colabs import tidy
 
 _PATHS = sorted(tidy.FOLDER.glob('*.ipynb'))
-# Assignments after the cell `settings`, where its own take too long for a test.
+# Assignments to run after the cell `settings`, whose values would take too long
+# for a test.
 _SMALL = {
     'tour': 'NUM_TRAIN, TRAIN_STEPS = 80, 120',
     'your_annotations': 'NUM_TRAIN, TRAIN_STEPS = 60, 80',
@@ -48,7 +49,8 @@ class CommittedTest(parameterized.TestCase):
 
   @parameterized.parameters(*_PATHS)
   def test_is_tidy(self, path):
-    # No outputs, no counts, no metadata: python -m experiments.colabs.tidy.
+    # Notebooks are stored without outputs, counts and metadata, as `python -m
+    # experiments.colabs.tidy` leaves them.
     self.assertEqual(
         path.read_text(encoding='utf-8'), tidy.tidy(_read(path)))
 
@@ -62,7 +64,8 @@ class CommittedTest(parameterized.TestCase):
     self.assertLess(max(map(len, first.source.splitlines())), 81)
 
 
-# What git says on stderr where it cannot clone, and what the reader sees.
+# Maps what git prints on stderr if it cannot clone to the reason that the
+# reader sees.
 _GIT = {
     "fatal: unable to access 'ADDRESS/': Could not resolve host: a.org":
         'there is no network',
@@ -98,11 +101,13 @@ class SetupTest(parameterized.TestCase):
     self.calls = []
 
   def _run(self, repository=_ADDRESS, *, git=None, pip=''):
-    """Runs the cell; `git` and `pip` say what these write on stderr."""
+    """Runs the cell; `git` and `pip` are what these programs print on stderr.
+    """
 
     def run(command, **kwargs):
       self.calls.append(command)
-      self.assertEqual(kwargs.get('capture_output'), True)  # No page of noise.
+      # The output must not fill the page.
+      self.assertEqual(kwargs.get('capture_output'), True)
       tool, said = ('git', git) if command[0] == 'git' else ('pip', pip)
       if tool == 'git' and said is None:
         _write_marks(pathlib.Path(command[-1]))
@@ -132,9 +137,9 @@ class SetupTest(parameterized.TestCase):
                 str(self.folder / 'hybridseg')])
     self.assertEqual(install[:4], [sys.executable, '-m', 'pip', 'install'])
     self.assertEqual(install[-1], f'{self.folder}/hybridseg[run]')
-    self._run()  # Now from the checkout.
+    self._run()  # Run the cell again, now from within the checkout.
     self.assertLen(self.calls, 2)
-    os.chdir(self.folder)  # Its runtime was started again.
+    os.chdir(self.folder)  # This is the folder after a restart of the runtime.
     self._run(repository='')
     self.assertEqual(pathlib.Path.cwd(), self.folder / 'hybridseg')
     self.assertLen(self.calls, 3)
@@ -167,7 +172,7 @@ class SetupTest(parameterized.TestCase):
     self.assertEmpty(self.calls)
 
   def test_real_git_and_no_repository(self):
-    # Nothing is mocked, and no cell runs after the first.
+    # Use the real git, and check that no cell runs after the first one.
     for repository, reason in (
         ('', 'set REPOSITORY in this cell'),
         (str(self.folder / 'nowhere'), 'git could not clone the repository: '
@@ -189,7 +194,7 @@ class SetupTest(parameterized.TestCase):
 class ExecutedTest(absltest.TestCase):
 
   def _number(self, name, after):
-    """Returns the number that a notebook prints after some words."""
+    """Returns the number that a notebook prints after certain words."""
     found = re.search(rf'{after}: (-?[\d.e-]+)', _printed(name))
     self.assertIsNotNone(found, _printed(name))
     return float(found[1])

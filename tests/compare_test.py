@@ -85,7 +85,7 @@ class CompareTest(parameterized.TestCase):
         self.compare(names=names)
 
   def write_run(self, run, scores, seed, **changes):
-    """Writes a run: its scores, and a config as far as it matters here."""
+    """Writes a run with its scores and the parts of its config used here."""
     self.write(run, scores)
     config = phantom.get_config('debug').unlock()
     config.update(dict(seed=seed, compare=dict(seeds=(seed,))))
@@ -119,8 +119,9 @@ class CompareTest(parameterized.TestCase):
     self.assertLen(dii['files'], 3)
     (pair,) = report['pairs']
     self.assertAlmostEqual(pair['difference'], 0.1)
-    # By seed 0.1, 0.2 and 0; subjects say the same, so the seeds alone spread:
-    # with 3 drawn of 3, all are the lowest or the highest once in 27 draws.
+    # By seed, the differences are 0.1, 0.2 and 0, and both subjects have the
+    # same ones. So only the seeds vary: of the 27 ways to draw 3 of 3 seeds,
+    # one draws only the lowest and one only the highest.
     np.testing.assert_allclose(pair['interval_95'], [0, 0.2], atol=1e-9)
     self.assertEqual(pair['verdict'], 'cannot tell')
 
@@ -135,7 +136,8 @@ class CompareTest(parameterized.TestCase):
         len(r['files']) for r in self.report(runs)[1]['results']]
     self.assertEqual(groups('a/seed0', 'a/seed1', 'long/seed0'), [2, 1])
     self.assertEqual(groups('a/seed1', 'other/seed0', 'a/seed0'), [2, 1])
-    # One seed twice is a copy, or another version of the code: no repeat.
+    # A second run of the same seed is a copy, or made by another version of the
+    # code. It does not count as a repetition.
     self.assertEqual(groups('a/seed0', 'again/seed0'), [1, 1])
     self.assertEqual(groups('a/seed0', 'a/seed1', 'again/seed0'), [1, 1, 1])
     text = self.compare(('a/seed0', 'a/seed1'))
@@ -151,7 +153,8 @@ class CompareTest(parameterized.TestCase):
       self.write_run(f'a/seed{seed}', values, seed)
     self.write('b', empty)
     _, report = self.report(('a/seed0', 'b', 'a/seed1'))
-    # Of a, seed 0 scores (0.5 + 1) / 2, seed 1 (0.5 + 0) / 2; alone 0.5, 0.25.
+    # Result a has the scores (0.5 + 1) / 2 with seed 0 and (0.5 + 0) / 2 with
+    # seed 1; their means for one class alone are 0.5 and 0.25.
     a, b = report['results']
     self.assertAlmostEqual(a['paired_mean'], 0.5)
     np.testing.assert_allclose(a['mean_by_seed'], [0.5, 0.25])

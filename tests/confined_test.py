@@ -21,9 +21,11 @@ from experiments.auditing import files
 import numpy as np
 from PIL import Image
 
-# '{}' is an absolute folder.
+# Names that lead out of the folder or are not plain; '{}' stands for an
+# absolute folder.
 _CLIMBING = ('../x', 'a/../../x', '{}/x', './x', 'a//x', 'a/./x', '/', 'x\0')
-_NAMES = (*_CLIMBING, '..', 'a/..', 'a/', '')  # Harmless before a suffix.
+# These names do no harm if a suffix follows.
+_NAMES = (*_CLIMBING, '..', 'a/..', 'a/', '')
 
 
 def _png(path, value=0):
@@ -116,7 +118,7 @@ class ConfinedTest(parameterized.TestCase):
   def test_a_link_among_what_is_written(self):
     (self.root / 'manifest').mkdir()
     manifest = self._manifest('a.nii/x')
-    # A volume that is a folder: what is below its link is elsewhere.
+    # The name of the volume is a folder, in which a link leads elsewhere.
     (self.top / 'elsewhere').mkdir()
     (self.root / 'volumes.json').write_text(json.dumps({'a': {
         'file': str(self.top / 'elsewhere'), 'ids': [], 'shape': [8, 9, 1],
@@ -153,7 +155,7 @@ class ConfinedTest(parameterized.TestCase):
 
 
 class ReadersTest(parameterized.TestCase):
-  """A picture outside of the source is named by each format, none uses it."""
+  """Tests that no reader uses a picture outside the source; it is named."""
 
   def setUp(self):
     super().setUp()
@@ -164,7 +166,8 @@ class ReadersTest(parameterized.TestCase):
     self.output.mkdir()
     self.deep = self.source / 'deep.png'
     self.deep.parent.mkdir()
-    # Something that is written, so that the paths of the rest move.
+    # This picture must be converted, so that the paths of the others change,
+    # too.
     Image.fromarray(np.arange(72, dtype=np.uint16).reshape(8, 9) * 99).save(
         self.deep)
     _png(self.top / 'x.png', 1)
@@ -210,7 +213,8 @@ class ReadersTest(parameterized.TestCase):
     new = set(self.top.rglob('*')) - before
     self.assertTrue(all(self.output in p.parents for p in new), new)
     if form == 'table' and name.startswith('{}'):
-      return  # Of a table of the user's own, an absolute path was meant.
+      # A user who writes an absolute path into a table does so on purpose.
+      return
     root = self.output / imported.root
     used = [r.image for r in imported.rows]
     used += [r.annotation['path'] for r in imported.rows

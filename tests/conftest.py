@@ -1,7 +1,8 @@
-"""Settings of every test, made before JAX is first imported.
+"""Settings of all tests, which must be made before JAX is first imported.
 
-Four forced CPU devices; NPROC at twice their number, or collectives of four
-devices on two cores wait for a free thread until they abort.
+There are four forced CPU devices. NPROC is at least twice their number: with
+fewer threads, collective operations of four devices on two cores wait for a
+free thread until they abort.
 """
 
 import gc
@@ -14,14 +15,15 @@ os.environ['NPROC'] = str(max(2 * NUM_DEVICES, int(os.getenv('NPROC', '0'))))
 os.environ['XLA_FLAGS'] = ' '.join([
     os.getenv('XLA_FLAGS', ''),
     f'--xla_force_host_platform_device_count={NUM_DEVICES}',
-    # Most of the time goes into compiling; this halves it.
+    # Most of the time is spent on compiling, and this halves it.
     '--xla_backend_optimization_level=0',
 ]).strip()
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
-# A forgotten axis must fail, not broadcast.
+# Code that relies on implicit broadcasting must fail.
 os.environ.setdefault('JAX_NUMPY_RANK_PROMOTION', 'raise')
 
-# Trainer tests build the same step again and again: compile it once a session.
+# The tests of the trainer build the same step many times, so cache compiled
+# programs for the session.
 _CACHE = tempfile.TemporaryDirectory(prefix='hybridseg_compiled_')
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', _CACHE.name)
 
@@ -32,10 +34,10 @@ import pytest  # noqa: E402
 
 @pytest.fixture(autouse=True, scope='module')
 def _free_programs():
-  """Drops the compiled programs of each module.
+  """Drops the compiled programs after each test module.
 
-  Each maps pieces of memory, and a process may have 65,530 of them: beyond, the
-  compiler ends it with a segmentation fault.
+  Each program maps parts of the memory, and a process may have at most 65,530
+  maps. Beyond that, the compiler ends with a segmentation fault.
   """
   yield
   jax.clear_caches()

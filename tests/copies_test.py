@@ -18,7 +18,8 @@ class FindCopiesTest(absltest.TestCase):
     folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
     pixels = np.random.default_rng(0).integers(
         256, size=(64, 64), dtype=np.uint8)
-    swapped = pixels.copy()  # The means of 2 x 2 pixels stay the same.
+    # Swapping two pixels keeps the means of 2 x 2 pixels.
+    swapped = pixels.copy()
     swapped[0, :2] = pixels[0, 1::-1]
     self.assertFalse(np.array_equal(pixels, swapped))
     for name, content in (

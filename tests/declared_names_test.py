@@ -1,4 +1,4 @@
-"""Names of stored values: dataset.json, labels that are ignored, --classes."""
+"""Tests how stored values get names: dataset.json, ignore labels, --classes."""
 
 import json
 

@@ -93,8 +93,8 @@ class DeepLabV3PlusTest(parameterized.TestCase):
     convs = [eqn.params for eqn in jaxprs.equations(jaxpr)
              if eqn.primitive.name == 'conv_general_dilated']
     self.assertEqual({x['lhs_dilation'] for x in convs}, {(1, 1)})
-    # Of the pyramid, and of the last stage, whose first convolution would
-    # stride and does not see further yet.
+    # The dilations are those of the pyramid, and of the last stage. The first
+    # convolution of that stage, which would otherwise have a stride, has none.
     self.assertEqual(
         sorted({x['rhs_dilation'][0] for x in convs}), [1, 2, 6, 12, 18])
 

@@ -39,7 +39,8 @@ class DepthwiseConvTest(parameterized.TestCase):
   def test_hand_computed_stride_2_pads_at_the_end(self):
     x = jnp.arange(1.0, 17).reshape(1, 4, 4, 1)
     y = depthwise.depthwise_conv(x, jnp.ones((3, 3, 1)), stride=2)
-    # At even sizes, rows and columns 0 .. 2 and 2 .. 3, none before the first.
+    # With stride 2 and an even size, the windows cover rows and columns 0 .. 2
+    # and 2 .. 3. No padding comes before the first row or column.
     np.testing.assert_array_equal(y[0, ..., 0], [[54, 45], [72, 54]])
 
   @parameterized.product(
@@ -115,7 +116,10 @@ class DepthwiseConvTest(parameterized.TestCase):
 
 
 def _kernel_sums(x):
-  """d/dk of the sum of the convolution: sums of x over what each tap sees."""
+  """Computes the gradient of the summed output by the kernel.
+
+  It is the sum of x over all pixels that each tap reads.
+  """
   padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
   rows, columns = x.shape[1:3]
   return np.array([[padded[:, u : u + rows, v : v + columns].sum((0, 1, 2))

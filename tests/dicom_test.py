@@ -1,6 +1,6 @@
 """Tests of data_prep.formats.dicom and dicom_objects: pictures and privacy.
 
-Cases are named by their number in the list of bad inputs.
+The names of tests begin with the number in the list of bad inputs.
 """
 
 import io
@@ -30,7 +30,7 @@ _SEG, _RTSTRUCT, _SR = (f'{_STORAGE}{n}' for n in ('66.4', '481.3', '88.33'))
 
 
 def _dicom(**tags):
-  """Returns a DICOM file whose tags are set; None removes one."""
+  """Returns a DICOM file with these tags; a tag that is None is removed."""
   data = pydicom.dcmread(io.BytesIO(seed_sets.dicom(
       seed_sets.picture(0)[..., 0].astype(np.int32) * 9)))
   for name, value in tags.items():
@@ -44,7 +44,7 @@ def _dicom(**tags):
 
 
 def _object(class_uid=None, modality=None, *, in_meta=True):
-  """Returns a DICOM file without pixels that says what it is, or does not."""
+  """Returns a DICOM file without pixels, whose type is given or left out."""
   data = pydicom.Dataset()
   data.file_meta = pydicom.dataset.FileMetaDataset()
   data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
@@ -111,7 +111,7 @@ class DicomTest(parameterized.TestCase):
     self.assertIn('compressed', ' '.join(caught.exception.args))
 
   def test_no_tag_of_a_patient_leaves(self):
-    """Every text tag of several groups holds a mark; nothing repeats it."""
+    """Tests that no message or file repeats the text of a patient's tags."""
     mark = 'ZZMARKZZ'
     texts = dict(
         PatientName=f'{mark}^A', PatientAddress=mark, StudyDescription=mark,

@@ -1,4 +1,4 @@
-"""Tests of how a source is divided, and of every way it cannot be."""
+"""Tests of how a source is divided, and of the refusals if it cannot be."""
 
 import collections
 import pathlib
@@ -21,7 +21,10 @@ _LINE = 200
 
 def _rows(number, *, per_subject=1, split='', annotation=_MASK, start=0,
           **fields):
-  """Returns rows of subjects s0, s1, ...; of none if `per_subject` is 0."""
+  """Returns rows of subjects s0, s1, ..., or without subjects.
+
+  If `per_subject` is 0, the rows have no subject.
+  """
   return [manifest_lib.Row(
       f'{i:02d}', f'{i:02d}.png', split, '', annotation,
       **({'subject': f's{i // per_subject}'} if per_subject else {}) | fields)
@@ -41,7 +44,7 @@ _ONE_SUBJECT_IN_TWO = [
     r._replace(split=_two[i % 2] if i < 8 else '')
     for i, r in enumerate(_rows(12, per_subject=2))]
 
-# Name, rows, how they are to be drawn, and what the user must read.
+# Name of the test, rows, options for drawing splits, and words of the message.
 REFUSALS = (
     ('nothing_annotated', _rows(9, annotation=None), {},
      'none of 9 pictures is annotated', 'put masks beside them'),
@@ -128,7 +131,7 @@ class RefusalTest(parameterized.TestCase):
     self.assertFalse(line.endswith('...'), line)
 
   def test_copies(self):
-    # Of one picture, all are copies: they cannot be kept apart.
+    # All images are copies of one picture, so they cannot be kept apart.
     rows = _rows(6)
     image = np.random.default_rng(0).integers(256, size=(40, 40, 3))
     with mock.patch.object(
@@ -185,7 +188,7 @@ class GivenSplitsTest(parameterized.TestCase):
     self.assertEqual((set(found.values()), notices), ({'train'}, []))
 
   def test_all_exact_ones_are_in_train(self):
-    # What has no mask lies in no folder of a split.
+    # Images without a mask lie in no folder that names a split.
     rows = [*_rows(20, split='train'),
             *_rows(5, annotation=None, split='train', start=20)]
     found, _ = self._draw(rows)
@@ -207,7 +210,8 @@ class GivenSplitsTest(parameterized.TestCase):
             *_rows(20, split=other, start=40, per_subject=2)]
     found, notices = self._draw(rows)
     self.assertEqual({found[f'{i}'] for i in range(40, 60)}, {other})
-    # 40 * 0.1 / 0.8 for val, 40 * 0.2 / 0.9 for test, in whole subjects.
+    # val gets 40 * 0.1 / 0.8 images, or test gets 40 * 0.2 / 0.9, each rounded
+    # to whole subjects.
     expected = {'val': (4, 6), 'test': (8, 10)}[missing]
     number = collections.Counter(found.values())[missing]
     self.assertBetween(number, *expected)

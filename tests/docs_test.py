@@ -1,4 +1,4 @@
-"""Builds the documentation site, and runs what its pages say."""
+"""Builds the documentation site, and runs the commands on its pages."""
 
 import ast
 import contextlib
@@ -28,17 +28,17 @@ _PAGES = sorted(path.name for path in _DOCS.glob('*.md'))
 _INCLUDE = re.compile(
     r'```{include} (\S+)\n:start-after: (.+)\n:end-before: (.+)\n```')
 _BLOCK = re.compile(r'^( *)```(\w+)\n(.*?)\n\1```$', re.DOTALL | re.MULTILINE)
-# The code of what a user sees; benchmarks tell of themselves.
+# The code whose messages users see. Benchmarks print messages of their own.
 _SOURCES = [
     path for package in ('data_prep', 'experiments', 'hybridseg')
     for path in sorted((_ROOT / package).rglob('*.py'))
     if 'benchmarks' not in path.parts]
-# Placeholders, and a file of the authors' code.
+# Matches placeholders, and the name of a file in the authors' code.
 _NO_FILE = re.compile(r'[A-Z*]|dii_aided_dcr')
 
 
 def _text(page):
-  """Returns a page with the parts of other files that it includes."""
+  """Returns a page, including the quoted parts of other files."""
 
   def included(match):
     text = (_DOCS / match[1]).read_text('utf-8')
@@ -62,13 +62,13 @@ def _commands(page):
       for command in re.split(r' && |; ', line):
         args = shlex.split(command, comments=True)
         while args and re.fullmatch(r'[A-Z_]+=.*', args[0]):
-          args = args[1:]  # An environment variable.
+          args = args[1:]  # Leave out an environment variable at the start.
         if args[:2] == ['python', '-m']:
           yield args[2:]
 
 
 def _message(node):
-  """Returns the text of an expression, '...' for what is filled in."""
+  """Returns the string of an expression, with '...' for values filled in."""
   if isinstance(node, ast.Constant):
     return node.value if isinstance(node.value, str) else '...'
   if isinstance(node, ast.JoinedStr):
@@ -79,7 +79,7 @@ def _message(node):
 
 
 def _messages():
-  """Returns all texts of the code, in one string."""
+  """Returns all strings in the code, joined into one."""
   texts = []
   for path in _SOURCES:
     for node in ast.walk(ast.parse(path.read_text('utf-8'))):
@@ -89,7 +89,7 @@ def _messages():
 
 
 class _Resources(html.parser.HTMLParser):
-  """Collects what a page loads: scripts, styles, pictures, frames."""
+  """Collects the files that a page loads: scripts, styles, pictures, frames."""
 
   def __init__(self):
     super().__init__()
@@ -106,13 +106,13 @@ class _Resources(html.parser.HTMLParser):
 class SiteTest(absltest.TestCase):
 
   def test_site(self):
-    """One build for all that is looked at in it: it takes a while."""
+    """Tests the site with a single build, since building takes a while."""
     site = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
     done = subprocess.run(
         [sys.executable, '-m', 'sphinx', '-W', '--keep-going', '-q', '-b',
          'html', 'docs', site], cwd=_ROOT, capture_output=True, text=True,
         check=False)
-    # A dead link and a dead anchor are warnings too.
+    # The build also warns of dead links and dead anchors.
     self.assertEqual(done.stderr, '')
     self.assertEqual(done.returncode, 0)
     for check in (self._check_pages, self._check_offline, self._check_search,
@@ -175,7 +175,8 @@ class PagesTest(parameterized.TestCase):
         input=json.dumps(sorted(commands) + wrong), capture_output=True,
         text=True, env=os.environ | {'PYTHONPATH': str(_ROOT)}, check=False)
     self.assertEqual(done.returncode, 0, done.stderr)
-    # The wrong ones, and only these, show that the others were looked at.
+    # Exactly the wrong commands are reported, which shows that all commands
+    # were parsed.
     found = [line for line in done.stdout.split('\n')
              if line.startswith(('data_prep', 'experiments'))]
     self.assertLen(found, len(wrong), done.stdout)
@@ -196,7 +197,8 @@ class PagesTest(parameterized.TestCase):
       self.assertIn(' '.join(message.split()), messages)
 
   def test_numbers_are_not_copied(self):
-    # A Dice or an AUROC has its place in the results, and where a user decides.
+    # Measured scores belong only to the page of results, and to the page on
+    # which users decide what to draw.
     own = ''.join((_DOCS / page).read_text('utf-8') for page in _PAGES
                   if page not in ('results.md', 'own_data.md'))
     self.assertNotRegex(own, r'\b0\.\d{3,4}\b')
@@ -209,7 +211,8 @@ class ConfigReferenceTest(absltest.TestCase):
     config = common.get_base('')
     self.assertEqual(keys['weighting.learning_rate'].default,
                      config.weighting.learning_rate)
-    self.assertIn('supervision.loss_by_kind', keys)  # An empty dictionary.
+    # This is an empty dictionary.
+    self.assertIn('supervision.loss_by_kind', keys)
     number = sum(len(v) if hasattr(v, 'items') else 1 for v in config.values())
     # The options of the network are one level deeper.
     self.assertLen(keys, number + len(config.model.options) - 1)

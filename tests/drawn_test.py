@@ -17,7 +17,7 @@ from PIL import Image
 
 _SIZE = (20, 30)
 _CLASSES = ('background', 'a', 'b')
-_SQUARE = [[2, 3], [8, 3], [8, 9], [2, 9]]  # 36 pixels.
+_SQUARE = [[2, 3], [8, 3], [8, 9], [2, 9]]  # It covers 36 pixels.
 _BOW_TIE = [[2, 3], [12, 13], [12, 3], [2, 13]]
 _Shape = drawn.Shape
 
@@ -29,7 +29,10 @@ def _mask(x0=20, y0=10, x1=24, y1=15):
 
 
 def _shapes():
-  """One of each kind, of 36, 36, 20, 25 and 36 pixels that do not meet."""
+  """Returns a shape of each kind.
+
+  Their areas are 36, 36, 20, 25 and 36 pixels, and they do not overlap.
+  """
   return {
       'polygon': _Shape('polygon', 'a', _SQUARE),
       'box': _Shape('box', 'a', [10, 1, 16, 7]),
@@ -51,7 +54,8 @@ class OneKindTest(parameterized.TestCase):
         shapes, _SIZE, self.classes, usual, self.report)
 
   def _problems(self, annotation, role='weak'):
-    """Returns what the check of a manifest finds in an annotation."""
+    """Returns the problems that the check of a manifest finds in an annotation.
+    """
     log = check_annotation.Log([], [], manifest_lib.Row(
         'x', 'x.png', 'train', role, annotation, line=2))
     check_annotation.check_annotation(
@@ -108,7 +112,8 @@ class OneKindTest(parameterized.TestCase):
     annotation = self._annotate(inside)
     self.assertEqual(annotation['kind'], 'polygon')
     self.assertIn('within boxes or outlines', self.report.notices[0])
-    # Of another class, or elsewhere: nobody outlined it, so it is not nothing.
+    # These points lie in no area of their class. Since nobody outlined their
+    # objects, pixels outside of the shapes cannot become background.
     for point in (_Shape('point', 'b', [4.5, 5.5]),
                   _Shape('point', 'a', [25.5, 15.5])):
       annotation = self._annotate([shapes['polygon'], point])
@@ -151,7 +156,7 @@ class OneKindTest(parameterized.TestCase):
                        {0: 552, 1: 36, 255: 12})
 
   @parameterized.parameters(
-      # 60 of 600 pixels are a tenth, the most that may be unlabelled.
+      # Of 600 pixels, 60 are a tenth, which is the most that may be unlabelled.
       ('polygon', [10, 1, 20, 7], 'mask', 60),
       ('rle', [10, 1, 20, 7], 'mask', 60),
       ('rle polygon', [10, 1, 20, 7], 'mask', 60),
@@ -197,7 +202,7 @@ class OneKindTest(parameterized.TestCase):
     self.assertLen(self.report.notices, expected == 'coarse_mask')
 
   @parameterized.parameters(
-      # A ruler that is no class, and an ignored box, do not count.
+      # A ruler that is not a class, and an ignored region, do not count.
       ({'train': 'box box', 'val': 'rle', 'test': 'polygon ruler void'},
        {'train': 'box', 'val': 'rle', 'test': 'polygon'}),
       ({'train': 'box box', 'val': '', 'test': 'rle'},
@@ -225,7 +230,7 @@ class OneKindTest(parameterized.TestCase):
     self.assertEqual(np.bincount(kept.ravel()).tolist(), [584, 16])
 
   @parameterized.parameters(
-      (_Shape('polygon', 'a', _BOW_TIE), 100),  # [2, 12) x [3, 13).
+      (_Shape('polygon', 'a', _BOW_TIE), 100),  # It lies in [2, 12) x [3, 13).
       (_Shape('polygon', 'a', [[2, 3], [9, 8]]), 35),
       (_Shape('box', 'a', [9, 8, 2, 3]), 35),
       (_Shape('box', 'a', [2, 3, 2, 8]), None),
@@ -248,9 +253,12 @@ class OneKindTest(parameterized.TestCase):
                        {0: 580 - unlabelled, 2: 20, 255: unlabelled})
 
   @parameterized.parameters(
-      ('box', [-3, 2, 10, 8], [0, 2, 10, 8]),  # At most 3 pixels,
-      ('box', [20, 2, 33, 8], [20, 2, 30, 8]),  # or 5 % of a side.
-      ('box', [20, 2, 30.5, 8], [20, 2, 30.5, 8]),  # As before.
+      # Boxes are cut off if they leave the picture by at most 3 pixels, or by
+      # at most 5 % of the side.
+      ('box', [-3, 2, 10, 8], [0, 2, 10, 8]),
+      ('box', [20, 2, 33, 8], [20, 2, 30, 8]),
+      # Half a pixel outside is accepted as it is.
+      ('box', [20, 2, 30.5, 8], [20, 2, 30.5, 8]),
       ('box', [-4, 2, 10, 8], None), ('box', [-3, 2, -1, 8], None),
       ('point', [32, 5], [30, 5]), ('point', [34, 5], None))
   def test_what_leaves_the_picture_by_a_little_is_cut(
@@ -265,9 +273,10 @@ class OneKindTest(parameterized.TestCase):
     self.assertLen(self.report.notices, value != expected)
 
   @parameterized.parameters(
-      (24, 36, 'refused'),  # Half of it is outside, by 6 pixels of 30.
-      (10, 36, 'noted'),  # 23 % of it is.
-      (27, 33, 'noted'),  # Half of it, but by 3 pixels.
+      # Half of the outline lies outside, by 6 of 30 pixels.
+      (24, 36, 'refused'),
+      (10, 36, 'noted'),  # 23 % of it lies outside.
+      (27, 33, 'noted'),  # Half of it lies outside, but only by 3 pixels.
       (10, 30, ''))
   def test_outlines_that_leave_the_picture(self, x0, x1, expected):
     outline = [[x0, 2], [x1, 2], [x1, 8], [x0, 8]]
@@ -299,11 +308,11 @@ class OneKindTest(parameterized.TestCase):
         'kind': 'line', 'lines': [line.value, below.value], 'labels': [1, 2],
         'width': 1.0})
     self.assertEqual(self._problems(annotation), [])
-    # An empty picture says that there is no object.
+    # A picture without shapes holds no object.
     self.assertEqual(
         self._annotate([], usual='line', stroke_width=2.0),
         {'kind': 'line', 'lines': [], 'labels': [], 'width': 2.0})
-    # No width is right for both.
+    # No single width fits both lines.
     annotation = self._annotate([line, below], stroke_width=3.0)
     self.assertEqual(annotation['kind'], 'coarse_mask')
     label = rasterize.rasterize(annotation, size=_SIZE, root=None)
