@@ -3,12 +3,13 @@ r"""Lists the weak annotations of a finished run that should be redrawn first.
 python -m experiments.audit --run=runs/mine
 python -m experiments.audit --run=runs/mine --export=labelme --num_export=50
 
-Writes to --output (default RUN/audit): audit.csv, most suspect first, with a
-score, its interval and a reason; audit.json, a summary of all annotations and
-of each kind, annotator and site; audit.html, the first 200 suspects with
-pictures; with --export, the first suspects in the format of an annotation tool.
-If faults were planted in the weak labels of the set itself, the scores do not
-use this knowledge; it only serves to measure the ranking.
+Writes to --output (default RUN/audit): audit.csv, which lists the most suspect
+annotations first, each with a score, its interval and a reason; audit.json, a
+summary of all annotations and of each kind, annotator and site; audit.html, the
+first 200 suspects with pictures; with --export, the first suspects in the
+format of an annotation tool. If faults were planted in the weak labels of the
+set itself, the scores do not use the known faults; they only serve to measure
+the ranking.
 
 What a fault looks like is learnt from the exact masks of the strong training
 images: the audit redraws them as weak annotations, with and without faults. By

@@ -92,8 +92,8 @@ def make_predict_step(
     apply_fn: maps params and float images to logits [B, H, W, K].
     image_fn: maps stored images, uint8, to the input of the network.
     flips: `NO_FLIPS`, `ALL_FLIPS` or your own choice. For each flip, the
-      networks see the images with its axes reversed. Their probabilities are
-      reversed back, and then averaged over all flips.
+      networks see the images with the axes of the flip reversed. The
+      probabilities are reversed back, and then averaged over all flips.
 
   Returns:
     A pure function of one or more parameter sets and images [B, H, W, C], not

@@ -101,8 +101,8 @@ def make_train_step(
   If a nan or an infinity occurs in either network, the step is skipped: both
   networks, their optimiser states, the indicators and the state of the
   weighting rule stay unchanged. The step only counts the skipped update and
-  reports where the bad number occurred. A weight of 0 does not prevent this,
-  because 0 * nan is nan.
+  reports where the bad number occurred. An instance with a weight of 0 can
+  cause this, too, because 0 * nan is nan.
 
   There are four deviations from Algorithm 1. It moves the indicators of all
   weak instances after the networks; here, only the indicators of the batch

@@ -225,8 +225,8 @@ def evaluate(
     of faulty annotations among the first suspects; `confusion`, the number of
     annotations for each planted fault and stated reason; `share_sure`, the
     share of annotations whose interval lies on one side of 0.5; and the shares
-    of these (`right_where_sure`) and of the others (`right_where_not`) whose
-    score is on the right side of 0.5.
+    of scores on the right side of 0.5, among these annotations
+    (`right_where_sure`) and among all others (`right_where_not`).
   """
   faulty = faults != ''
   if not faulty.any() or faulty.all():

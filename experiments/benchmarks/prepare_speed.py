@@ -3,10 +3,10 @@ r"""Measures the speed and the memory of preparing a large set.
 python -m experiments.benchmarks.prepare_speed --num_images=10000
 
 Writes pairs of PNG files of 256 x 256 pixels: an image of smooth noise and a
-mask of one disc. Measures `data_prep.prepare` with a manifest in four ways: the
-check alone; the check and the records; a repetition without a change; and a
-repetition after one mask has changed. Then measures it on the plain folder,
-without a manifest.
+mask of one disc. Measures four calls of `data_prep.prepare` with a manifest:
+one that only checks the files; one that also writes the records; the same call
+again, when nothing has changed; and once more, after one mask has changed. Then
+measures it on the plain folder, without a manifest.
 """
 
 import json

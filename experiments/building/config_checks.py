@@ -37,8 +37,8 @@ _COUNTS = {
     'co_regularization.ramp_up_steps': (0, _MOST),
     'input.num_workers': (0, 1024),
 }
-# The same for keys that hold a real number. The number must be finite even if
-# its largest value here is infinite.
+# Maps config keys that hold a real number to its smallest and largest value.
+# The number must be finite even if the largest value here is infinite.
 _RANGES = {
     'weighting.initial_indicator': (0, 1),
     'weighting.learning_rate': (0, math.inf),

@@ -152,8 +152,9 @@ def describe(label: np.ndarray, refined: np.ndarray) -> dict[str, Any]:
     - `added`: the share of pixels that belong to an object after the refinement
       and belonged to no object, or to one of another class, before it.
     - `removed`: the same share, with before and after exchanged.
-    - `dice`: the Dice of the objects before and after. Pixels without a label
-      before do not count. It is 1 if neither map shows an object.
+    - `dice`: the Dice between the objects before and after the refinement.
+      Pixels that had no label before it do not count. The Dice is 1 if neither
+      map shows an object.
     - `what`: the change in one or two words.
   """
   known = label != types.UNLABELLED

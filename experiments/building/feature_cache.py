@@ -149,8 +149,8 @@ class Views:
     """Computes the features of all views that the given steps will use.
 
     Args:
-      encode_fn: function that takes unaugmented examples, each with the number
-        of a view, and returns the features of these views.
+      encode_fn: function that maps unaugmented examples, each with the number
+        of a view, to the features of these views.
       steps: steps of the run.
       batch_size: number of views to encode at once.
       folder: folder in which the features are kept if they are too large for
@@ -187,7 +187,7 @@ class Views:
     return len({self._place(view) for view in views.tolist()})
 
   def _place(self, view):
-    """Returns which image a view shows: the image's role and its row."""
+    """Returns the role and the row of the image that a view shows."""
     role = 'weak' if view >= self._first['weak'] else 'strong'
     return role, (view - self._first[role]) // self._copies[role]
 

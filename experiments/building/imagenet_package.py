@@ -28,8 +28,8 @@ def find() -> str:
   """Returns the path of the package's weights, after checking their hash.
 
   Raises:
-    binary.UserError: if the package is not installed, or if its file cannot be
-      read or has another hash than `SHA256`.
+    binary.UserError: if the package is not installed, if its file cannot be
+      read, or if the file's hash is not `SHA256`.
   """
   # Unlike an import, `find_spec` runs no code of the package.
   spec = importlib.util.find_spec(PACKAGE)

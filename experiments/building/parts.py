@@ -26,13 +26,13 @@ class Network(NamedTuple):
   """The networks of a run, for any number of devices.
 
   Attributes:
-    apply_fn: function (params, images) -> logits, for either network; with
+    apply_fn: maps params and images to logits, for either network; with
       return_features=True, it also returns the features before the last layer.
     init_fn: function without arguments that returns the state before the first
       update, not yet placed on the devices. All parameters are random; for
       ImageNet weights see `pretrained.start_from`.
     mapping: how functions are mapped over the devices.
-    encode_fn: function (params, images) -> the output of the network's frozen
+    encode_fn: maps params and images to the output of the network's frozen
       part, a `types.Encoded`; None if no part is frozen.
   """
 

@@ -108,8 +108,8 @@ def start_from(
 ) -> train_step_lib.TrainState:
   """Returns a new run's state with a pretrained backbone in both networks.
 
-  The decoders and heads keep their random parameters. The two networks then
-  differ only in these.
+  The decoders and heads keep their random parameters, which are then the only
+  difference between the two networks.
 
   Args:
     state: state from `parts.Network.init_fn`.

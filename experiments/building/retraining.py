@@ -1,9 +1,10 @@
 """Initializes the indicators of a run from the scores of an earlier audit.
 
-Each instance starts with the indicator 1 - score. Otherwise, the indicators of
-a run expose faulty annotations only late, once its networks have learnt
-something. The audit has scored all annotations before the run starts, and from
-better evidence. `experiments/results/retraining.md` shows how much this helps.
+Each instance starts with the indicator 1 - score. Without these scores, the
+indicators of a run expose faulty annotations only late, once its networks have
+learnt something. The audit has scored all annotations before the run starts,
+and from better evidence. `experiments/results/retraining.md` shows how much
+this helps.
 """
 
 import csv

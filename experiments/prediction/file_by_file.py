@@ -201,7 +201,7 @@ class _Job:
     self._odd = {}
 
   def _take_over(self, settings):
-    """Returns the files already predicted: name -> line of predictions.csv.
+    """Maps each file that is predicted already to its line of predictions.csv.
 
     Raises an error if the folder holds results of other settings.
     """

@@ -1,4 +1,4 @@
-"""Defines the flags by which a binary chooses the networks of a run."""
+"""Defines the flags that choose the networks of a run."""
 
 from typing import TYPE_CHECKING
 

@@ -32,9 +32,10 @@ from experiments.prediction import predictor as predictor_lib
 VOLUME_SUFFIXES = ('.nii', '.nii.gz')
 SUFFIXES = (*sources.PICTURES, *VOLUME_SUFFIXES)
 
-STORED = 'stored'  # Used as an orientation, it keeps the axes of the file.
+STORED = 'stored'  # The orientation that keeps the axes of the file.
 
-# Letter of a direction -> the letters of this direction and its opposite.
+# Maps the letter of a direction to the letters of this direction and its
+# opposite.
 _LINES = {letter: line for line in ('IS', 'LR', 'PA') for letter in line}
 # Fields of a NIfTI header that state where the voxels lie in the patient.
 _GEOMETRY = (
@@ -275,7 +276,7 @@ def predict(
       ahead until their tiles fill a batch.
     tiling: how slices are cut into tiles.
   """
-  # Files that still wait for the predictions of some of their tiles.
+  # Files with tiles that are not predicted yet.
   waiting = collections.deque()
 
   def tiles():

@@ -19,7 +19,7 @@ from experiments.saving import checkpoints as checkpoints_lib
 from experiments.saving import run_folder
 from experiments.saving import run_log
 
-# Value of --network -> indices of the networks that predict.
+# Maps each value of --network to the indices of the networks that predict.
 NETWORKS = {'mean': (0, 1), '0': (0,), '1': (1,)}
 
 
@@ -34,7 +34,7 @@ class Predictor(NamedTuple):
     params: parameters of each network, as NumPy arrays.
     batch_size: batch size B, over all devices of this process.
     dataset: set of the run, without its records.
-    data_dir: folder in which the records of the set were.
+    data_dir: folder of the set's records, which need not exist any more.
     model: the network and its options.
     schedule: seed and length of the run.
     step: step of the checkpoint.

@@ -6,8 +6,9 @@ manifest is written last. It lists the size and sha256 of every other file, the
 step and the run, and a sha256 of itself.
 
 The folder is written under another name and renamed when it is complete. A
-folder that is named after a step was therefore complete once. If it was damaged
-afterwards, it does not match its manifest, and an older checkpoint is used.
+folder that is named after a step was therefore complete at first. If it is
+damaged later, it no longer matches its manifest, and an older checkpoint is
+used.
 """
 
 from collections.abc import Sequence
@@ -154,7 +155,7 @@ class Checkpoints:
       checkpoint_files.sync_folder(self._folder)
       self._delete_old(best_step)
     except Exception as e:  # pylint: disable=broad-exception-caught
-      # This runs in a thread, so the next `save` or `wait` raises the error.
+      # This code runs in a thread. The next `save` or `wait` raises its error.
       shutil.rmtree(unfinished, ignore_errors=True)
       self._error = binary.UserError(
           f'Cannot write checkpoint {self._shown}/{step}: '
@@ -314,8 +315,8 @@ def _orbax():
   In a run of several processes, only one of them writes. The checkpointer is
   cached, because every new one permanently takes a little memory.
   """
-  # Errors of Orbax are reported in one line. Without this filter, the threads
-  # of Orbax would also log pages of text about each error.
+  # This module reports each error of Orbax in one line. Without this filter,
+  # the threads of Orbax would also log pages of text about each error.
   for logger in logging.get_absl_logger(), python_logging.getLogger('asyncio'):
     logger.addFilter(_is_not_of_orbax)
   here = jax.process_index()

@@ -1,4 +1,4 @@
-"""Locks the folder of a run; stores the run's config, its set and sessions."""
+"""Locks the folder of a run, and stores its config, set and sessions there."""
 
 import contextlib
 import fcntl
@@ -160,7 +160,7 @@ def is_locked(workdir: str) -> bool:
 
 
 class _Resumed(NamedTuple):
-  """What the earlier sessions of a run have left in its folder.
+  """The files that earlier sessions of a run have left in its folder.
 
   Attributes:
     stored: content of config.json; None if the folder is new.

@@ -94,7 +94,7 @@ RUN = {
         {'from_step': COUNT, 'hybridseg': TEXT, 'config_version': COUNT,
          'why': TEXT}]),
 }
-# The height or width of an image. Larger images are never read.
+# The height or width of an image; larger images are refused anyway.
 _SIDE = Is('a whole number from 1 to 8192',
             lambda x: type(x) is int and 1 <= x <= 8192)
 DATASET = {

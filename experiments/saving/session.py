@@ -1,8 +1,8 @@
 """Describes the code and the machine of a session, without private details.
 
-The description contains everything on which the numbers of a run may depend.
-Since people pass on the folders of their runs, it contains the name and the
-paths of the machine only on request.
+The description contains everything that may affect the numbers of a run. Since
+people pass on the folders of their runs, it contains the name and the paths of
+the machine only on request.
 """
 
 from collections.abc import Mapping

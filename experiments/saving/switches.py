@@ -98,4 +98,4 @@ def differences(
 
 
 def _text(value):
-  return str(getattr(value, 'value', value))  # Some values are enum members.
+  return str(getattr(value, 'value', value))  # The value may be an enum member.

@@ -32,10 +32,10 @@ _LOW, _HIGH = (0.0, 0.0, 0.05), (1.0, 10.0, 2.0)  # Bounds of a, b and c.
 # A combination of parameters counts as undetermined if its relative singular
 # value is below this: it hardly affects the predicted Dice of any run.
 _SINGULAR = 1e-3
-_BAD_FIT = 0.01  # Largest p-value at which to warn that the curve does not fit.
-_HARM = 0.01  # Largest p-value at which to warn that a kind lowers Dice.
+_BAD_FIT = 0.01  # Up to this p-value, warn that the curve does not fit.
+_HARM = 0.01  # Up to this p-value, warn that a kind lowers Dice.
 _TINY = 1e-12  # Sums of squares of Dice below this are rounding errors.
-_VAGUE = 0.5  # Length of a worth's interval above which to warn.
+_VAGUE = 0.5  # A longer interval of a worth causes a warning.
 
 
 def effective(theta: np.ndarray, counts: np.ndarray) -> np.ndarray:

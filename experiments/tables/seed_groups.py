@@ -50,9 +50,9 @@ def find(
       its own.
 
   Returns:
-    The positions of the runs of each group, ordered by the first run; and
-    messages for the user about runs that are not averaged because several of
-    them have the same seed.
+    The positions of each group's runs, with the groups in the order of their
+    first runs; and messages for the user about runs that are not averaged
+    because several of them have the same seed.
   """
   by_key, lines = {}, []
   for row, path in enumerate(paths):

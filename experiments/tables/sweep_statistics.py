@@ -173,7 +173,7 @@ def compare(
     ours, theirs = right_empty.fill_one_sided(
         rows(method), rows(reference), higher_is_better=True)
     change = ours - theirs
-    if np.isnan(change).all():  # This is also true if no seed is common.
+    if np.isnan(change).all():  # Also true without a common seed.
       continue
     by_case = _mean(change, axis=0)
     found[method] = Difference(

@@ -7,10 +7,10 @@ finds both constants for each kind of annotation, such as boxes. It draws
 careful annotations of this kind from exact masks and refines them. It chooses
 the constants with which the refined labels are closest to the masks.
 
-The exact masks are those of the strong training images. The networks have seen
-these images in training, but the weak images just as often. Constants from
-images that are new to the networks would rely on the annotations too much
-(experiments/results/refinement.md).
+The exact masks are those of the strong training images. The networks have
+learnt from these images, but they have seen the weak images just as often.
+Constants from images that are new to the networks would rely on the annotations
+too much (experiments/results/refinement.md).
 """
 
 from collections.abc import Iterable
@@ -37,7 +37,7 @@ _CANDIDATES = np.array(list(itertools.product(_INSIDE, _OUTSIDE)), np.float32)
 # penalty on the squared distance from them.
 _RULE = np.array([1.0, 2.0])
 _PENALTY = 0.02
-_NUM_DRAWINGS = 2  # Annotations drawn from each mask for each kind.
+_NUM_DRAWINGS = 2  # Number of annotations of each kind drawn from each mask.
 
 
 class Constants(NamedTuple):
@@ -112,7 +112,7 @@ def calibrate(
     kinds: kinds of the annotations to refine, as `types.AnnotationKind`.
 
   Returns:
-    A dictionary from each kind to its constants.
+    A dictionary that maps each kind to its constants.
   """
   found = {kind: ([], [], []) for kind in kinds}
   for i, (record, probs) in enumerate(looked_at):
@@ -142,9 +142,9 @@ def calibrate(
 
 
 def _dice(predictions, truth, num_classes):
-  """Returns the mean Dice over the classes of each of P label maps, [P].
+  """Returns the Dice of each of P label maps, mean over the classes, [P].
 
-  It is nan for a map in which no class counts.
+  The Dice is nan for a map in which no class counts.
   """
   counts = _counts(
       np.asarray(predictions, np.uint8), truth, num_classes=num_classes)
@@ -164,8 +164,8 @@ def _choose(dice, references, groups):
   Args:
     dice: Dice of each annotation after refinement with each of the C candidate
       pairs of constants, float [M, C].
-    references: Dice of each unrefined annotation, and of the prediction on its
-      image, float [M, 2].
+    references: Dice of each annotation before refinement, and of the prediction
+      on its image, float [M, 2].
     groups: subject of each annotation, [M].
   """
   if not len(groups):

@@ -38,7 +38,7 @@ class Session(NamedTuple):
     workdir: folder of the run; no other process writes to it.
     dataset: set of the run, with its corrected labels, if any.
     parts: networks and mapped functions of the run.
-    batches: yields the batches of the remaining steps.
+    batches: iterator over the batches of the remaining steps.
     rows: function that takes a step and returns the row numbers of the records
       in its batch, see `input_pipeline.TrainBatches`.
     schedule: the seed, the length and the intervals of the run.

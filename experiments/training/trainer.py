@@ -79,7 +79,7 @@ def _train(session, state, step, should_stop, request, clock):
     with clock.within('compile'):
       _compile_evaluation(session, state)
   clock.begin('steps')
-  pending = []  # Pairs of a step and its metrics, which are on the devices.
+  pending = []  # Pairs of a step and its metrics, still on the devices.
   while True:
     is_last = step == schedule.train_steps
     # A resumed run enters the loop at the step of its checkpoint. It first does
@@ -115,8 +115,8 @@ def _train(session, state, step, should_stop, request, clock):
     step += 1
     state = session.move_indicators(state, step, drawn.strong, key)
     if request.nothing_to_save:
-      # Set this only after the first step. That step is compiled, and a signal
-      # during the compilation should end the process.
+      # Set this only after the first step, because a signal should still end
+      # the process while that step is compiled.
       request.nothing_to_save = False
       session.progress.start(step)
     pending.append((step, metrics))
@@ -171,7 +171,7 @@ def _causes(session, step, nonfinite):
   Args:
     session: session of the run.
     step: number of updates done, including the skipped one.
-    nonfinite: the metric of that name, from the training step.
+    nonfinite: the metric `nonfinite` of the training step.
 
   Returns:
     A dictionary: 'terms' holds the names of the loss terms; 'strong' and 'weak'

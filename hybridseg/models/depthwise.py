@@ -37,9 +37,10 @@ _AS_GROUPED = contextvars.ContextVar('as_grouped', default=False)
 def as_grouped():
   """Makes functions traced in this context use XLA's grouped convolution.
 
-  Converters of traced functions, for example to ONNX, need it, because they
-  know only JAX's own operations. The values agree up to rounding. JAX caches
-  traces, so convert a function object that was not traced before.
+  Programs that convert traced functions, for example to ONNX, need this
+  context, because they know only JAX's own operations. The values agree up to
+  rounding. JAX caches traces, so convert a function object that was not traced
+  before.
   """
   token = _AS_GROUPED.set(True)
   try:

@@ -43,8 +43,8 @@ def _norm(x, norm, dtype, name):
 class _Block(nn.Module):
   """Adds the result of two convolutions, or of a bottleneck, to the input.
 
-  A bottleneck has three convolutions. It strides in the middle one, as in
-  torchvision, and not in the first one, as in the paper.
+  A bottleneck has three convolutions. The middle one has the stride, as in
+  torchvision; in the paper, the first one has it.
   """
 
   features: int

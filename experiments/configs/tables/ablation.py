@@ -15,7 +15,7 @@ from experiments.configs.tables import common
 _WEIGHTING = {
     'tau_10': dict(every_steps=10),
     'tau_100': dict(every_steps=100),
-    'tau_epoch': dict(every_steps=61),  # 493 weak images, 8 per step.
+    'tau_epoch': dict(every_steps=61),  # One pass: 493 weak images, 8 per step.
     'rate_low': dict(learning_rate=0.05),
     'rate_high': dict(learning_rate=0.5),
     'from_step_50': dict(start_step=50),
