@@ -80,7 +80,8 @@ def varying(tree: Any, axis_name: AxisName) -> Any:
   def vary(x):
     try:
       return jax.lax.pcast(x, axis_name, to='varying')
-    except (AssertionError, ValueError):  # `x` varies already, or vmap is used.
+    # JAX raises an error if `x` is marked already, or if the axis is of a vmap.
+    except (AssertionError, ValueError):
       return x
 
   return jax.tree.map(vary, tree) if axis_name else tree

@@ -173,7 +173,8 @@ def _replicate(tree, mesh):
   local = jax.sharding.NamedSharding(mesh.local_mesh, _ALL)
 
   def place(x):
-    if isinstance(x, jax.core.Tracer):  # The caller only wants shapes.
+    # The caller traces this function only to learn the shapes of its results.
+    if isinstance(x, jax.core.Tracer):
       return x
     # Copy through the host: the result of device_put can share the buffer of
     # its argument, even with may_alias=False, and the first step would donate

@@ -204,7 +204,10 @@ def make_train_step(
 
 
 def _encode(encode_fn, params, images):
-  """Runs the part of the network that is never trained, unless already done."""
+  """Encodes images with the part of the network that is never trained.
+
+  Images that are encoded already are returned unchanged.
+  """
   if encode_fn is None or isinstance(images, types.Encoded):
     return images
   return encode_fn(params, images)

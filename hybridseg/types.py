@@ -10,7 +10,7 @@ if TYPE_CHECKING:  # `data_prep` imports this module without JAX.
 
 Params = Any  # Any pytree of float arrays.
 Images = Any  # jax.Array [B, H, W, C], or `Encoded`.
-Metrics = dict[str, 'jax.Array']  # Scalars only.
+Metrics = dict[str, 'jax.Array']  # All values are scalars.
 
 # Value of an unlabelled pixel in every stored label map. It is never a class,
 # and no loss or metric counts such a pixel.

@@ -265,7 +265,8 @@ def tag_loss(
     total = jax.nn.logsumexp(odds, axis=space)
     score = (total - jnp.log(jnp.maximum(count, 1))) / sharpness
     tag = present[:, c]
-    # Unknown classes are left out below, but their sign must be finite, too.
+    # The sign of an unknown class has no effect, because the mean below leaves
+    # the class out. But it must be finite to keep nan out of the gradients.
     is_other = (tag == 0) | (tag == types.UNLABELLED)
     sign = jnp.where(tag == 1, 1.0, jnp.where(is_other, -1.0, jnp.nan))
     values.append(jax.nn.softplus(-sign * score))

@@ -166,7 +166,7 @@ def _draw_known(kinds, looked_at, label, *, num_drawings):
               for n in range(num_drawings)]
     subject = str(np.asarray(record['subject']).astype(str)) or f'image {i}'
     if not np.isin(truth, (0, types.UNLABELLED), invert=True).any():
-      faults = []  # Without any object, nothing can be drawn wrongly.
+      faults = []  # No fault can be planted without an object.
     for kind, (signs, faulty, groups) in found.items():
       for n, fault in enumerate([''] * num_drawings + faults):
         annotation = planting.draw(

@@ -119,7 +119,7 @@ def _line(what, build, dataset, network, dtype):
     compiled, call = build(dataset, network, dtype)
     compile_s = time.monotonic() - start
     seconds = _median_s(call, jax.block_until_ready)
-  except jax.errors.JaxRuntimeError as e:  # For example, out of memory.
+  except jax.errors.JaxRuntimeError as e:  # The GPU may lack memory.
     return line | {'error': str(e).splitlines()[0][:200]}
   return line | dict(
       images_per_s=round(2 * _BATCH_SIZE.value / seconds, 1),

@@ -313,7 +313,7 @@ class _Job:
         waiting = collections.deque()
         for found in pictures.predict(self._predictor, files(), self._tiling):
           waiting.append((found, pool.submit(self._finish, found)))
-          if len(waiting) > _NUM_WRITERS:  # Volumes take much memory.
+          if len(waiting) > _NUM_WRITERS:  # Keep few volumes in memory.
             yield waiting.popleft()
         yield from waiting
 

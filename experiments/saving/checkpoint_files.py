@@ -1,4 +1,4 @@
-"""Writes the files of a checkpoint, and verifies them by a manifest."""
+"""Writes the files of a checkpoint, and checks them against a manifest."""
 
 from collections.abc import Collection
 import hashlib

@@ -104,7 +104,8 @@ class EfficientNetUNet(nn.Module):
         reversed(skips), self.decoder_features, strict=True):
       for axis in (1, 2):
         x = jnp.repeat(x, 2, axis=axis)
-      x = x[:, : skip.shape[1], : skip.shape[2]]  # Odd sizes were rounded up.
+      # If the size of the skip is odd, the repeated features are larger by one.
+      x = x[:, : skip.shape[1], : skip.shape[2]]
       x = layers.conv_norm_relu(
           jnp.concatenate([norm(skip), x], -1), features, 3, dtype=self.dtype)
     return layers.resized_head(

@@ -50,7 +50,8 @@ class _Block(nn.Module):
   features: int
   bottleneck: bool
   stride: int
-  dilations: tuple[int, int]  # The first is for the strided convolution.
+  # The dilations of the two convolutions; a bottleneck uses only the first.
+  dilations: tuple[int, int]
   norm: str
   dtype: Any
 
