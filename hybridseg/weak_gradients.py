@@ -107,7 +107,7 @@ def make_weak_gradients(
                    images=types.pixels(images))
 
   def losses_at(params, images, *annotation):
-    """Returns losses in a list, float [B] each, and (logits, features) as aux."""
+    """Returns a list of losses, float [B] each; aux is (logits, features)."""
     if supervision.weak_head:
       _, features = features_fn(params, images)
       # The output of a linear layer equals its slope along its own parameters.

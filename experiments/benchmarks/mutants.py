@@ -8,8 +8,8 @@ condition, number or loop of a module at a time. The module's tests then run
 until one fails. At each place of the code, one change is drawn at random from
 those that a person could have written (no bit shift for an addition, no `is`
 for `==`) and that can affect the program (none in type annotations). If the
-program is stopped, the same command continues. To share the work, start it
-several times with different --modules and --workdir.
+program is stopped, the same command continues where it stopped. To share the
+work, start it several times with different --modules and --workdir.
 """
 
 import ast

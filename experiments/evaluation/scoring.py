@@ -287,9 +287,9 @@ def score_case(
     tolerance: tolerance of NSD, in the unit of the spacing.
 
   Returns:
-    Metric -> scores, float64 [K]; nan for the background, and for a class in
-    neither mask. If a class is in only one mask, its distances are the diagonal
-    of the labelled region.
+    A dict that maps each metric to its scores, float64 [K]. Scores are nan for
+    the background, and for a class in neither mask. If a class is in only one
+    mask, its distances are the diagonal of the labelled region.
   """
   known = label_map != types.UNLABELLED
   pairs = label_map[known].astype(np.int64) * num_classes + prediction[known]

@@ -180,7 +180,7 @@ def _write_mask(folder, name, number, refined, size):
   Args:
     folder: folder of the corrected labels.
     name: id of the image.
-    number: number of the annotation, used if the id is no name of a file.
+    number: number of the annotation, used if the id cannot be a file name.
     refined: corrected label map, uint8 [H, W].
     size: height and width of the mask; None if they are those of the map.
   """
