@@ -6,8 +6,8 @@ killed, finds half a program, and nothing replaces that file again. Here, a file
 appears whole or not at all, and contains a checksum; a damaged file is removed
 and the program is compiled again.
 
-JAX's variables hold as well: JAX_COMPILATION_CACHE_DIR moves the folder, and
-JAX_ENABLE_COMPILATION_CACHE=0 turns the cache off.
+JAX's own variables have an effect, too: JAX_COMPILATION_CACHE_DIR moves the
+folder, and JAX_ENABLE_COMPILATION_CACHE=0 turns the cache off.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ import jaxlib
 # The largest size of all programs together. The programs of one run take 1 to
 # 10 MB.
 _MAX_BYTES = 1 << 30
-# Programs that compile faster are not kept, since reading them is no faster.
+# Programs that compile faster are not kept: reading them would save no time.
 _MIN_COMPILATION_S = 0.05
 _PREFIX = 'hybridseg-'
 _DIGEST_BYTES = hashlib.sha256().digest_size
@@ -57,7 +57,7 @@ class ProgramCache:
       if _digest(content[_DIGEST_BYTES:]) != content[:_DIGEST_BYTES]:
         path.unlink()
         return None
-      os.utime(path)  # The programs used last are kept longest.
+      os.utime(path)  # Programs that are used are kept longer.
     except OSError:
       return None
     return content[_DIGEST_BYTES:]
@@ -86,7 +86,7 @@ class ProgramCache:
     # The folders of other machines and versions count, too, and so do the
     # unfinished files of processes that were killed.
     for path in self._path.parent.glob(f'{_PREFIX}*/*'):
-      with contextlib.suppress(OSError):  # Another process has removed it.
+      with contextlib.suppress(OSError):  # Another process may remove a file.
         status = path.stat()
         files.append((status.st_mtime, status.st_size, path))
     excess = sum(size for _, size, _ in files) - self._max_bytes
@@ -112,7 +112,7 @@ def turn_on() -> str:
     return ''
   root = jax.config.jax_compilation_cache_dir or _default_folder()
   if os.path.basename(root) == _here():
-    return root  # It is on already.
+    return root  # The cache is on already.
   folder = os.path.join(root, _here())
   if not _is_private(folder):
     print(f'Note: {folder} may be written by other users: compiled programs '
@@ -124,20 +124,21 @@ def turn_on() -> str:
   jax.config.update('jax_compilation_cache_dir', folder)
   jax.config.update(
       'jax_persistent_cache_min_compile_time_secs', _MIN_COMPILATION_S)
-  # On GPUs, XLA would write files of its own, which nothing would remove.
+  # On GPUs, XLA would also write its own files, and nothing would remove them.
   jax.config.update('jax_persistent_cache_enable_xla_caches', 'none')
   return folder
 
 
 def _default_folder():
   base = os.environ.get('XDG_CACHE_HOME', '')
-  if not os.path.isabs(base):  # The standard ignores other values.
+  # The XDG standard says to ignore a path that is not absolute.
+  if not os.path.isabs(base):
     base = os.path.join(os.path.expanduser('~'), '.cache')
   return os.path.join(base, 'hybridseg', 'programs')
 
 
 def _here():
-  """Returns a name for all that programs depend on and JAX's keys leave out.
+  """Returns a name for what programs depend on but JAX's keys leave out.
 
   Home folders are often shared by machines with different processors. A program
   for AVX-512 would end the process on a machine without it. The number of

@@ -97,7 +97,7 @@ def by_kind(
     row = jnp.where((kind >= 0) & (kind < len(factors)), kind, len(factors))
     dtype = masking.wide_dtype(logits.dtype)
     chosen = jnp.asarray(factors, dtype).at[row].get(
-        mode='fill', fill_value=jnp.nan)  # [B, T]
+        mode='fill', fill_value=jnp.nan)  # Factors, [B, T].
     total = jnp.zeros(logits.shape[0], dtype)
     for factor, term in zip(chosen.T, terms, strict=True):
       used = factor != 0

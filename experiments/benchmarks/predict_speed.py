@@ -2,10 +2,11 @@
 
 python -m experiments.benchmarks.predict_speed --run=runs/phantom
 
-Writes PNG files and predicts them in turns: the networks alone on tiles that
-are in memory, and `predict` from the files to the masks on disk. Both run in
-one process and are compiled before. Prints a row of a table: the medians of
-both, in images per second, and the median of the ratios of the rounds.
+Writes PNG files, and times two ways to predict them: the networks alone, on
+tiles that are in memory; and `predict`, from the files to the masks on disk.
+The two ways take turns in one process, and are compiled before the first round.
+Prints a row of a table: the median speed of each way, in images per second, and
+the median ratio of the two speeds in a round.
 """
 
 import pathlib

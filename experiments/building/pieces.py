@@ -233,7 +233,7 @@ def _make_supervision(names, scales, rotation_deg):
   by_kind = names.loss_by_kind.to_dict()
   if by_kind:
     weak_loss = _loss_by_kind(by_kind, names.weak_loss, rotation_deg)
-    # With losses by kind, this loss is called with more arguments, too.
+    # If losses depend on the kind, this loss receives further arguments, too.
     of_labels = alignment_loss
     alignment_loss = lambda logits, labels, *, where, **unused_context: (
         of_labels(logits, labels, where=where))

@@ -177,7 +177,7 @@ class Evaluated(NamedTuple):
     classes: names of the K classes; index 0 is the background.
     ids: ids of the cases.
     subjects: subjects of the cases.
-    scores: metric -> its scores, float [N, K].
+    scores: maps each metric to its scores, float [N, K].
   """
 
   results: dict[str, Any]

@@ -1,7 +1,7 @@
 """Writes the reports of train, evaluate and audit, each as one HTML file.
 
-A report needs no internet connection. It forbids the browser to run
-any script except its own.
+A report needs no internet connection, and the browser may run no script in it
+except the report's own.
 """
 
 from collections.abc import Mapping, Sequence

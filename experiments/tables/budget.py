@@ -96,7 +96,7 @@ def single_kind(kind: int, problem: Problem) -> np.ndarray:
 def more_of_the_same(problem: Problem) -> np.ndarray:
   """Returns new annotations in the proportions of the existing ones, [K].
 
-  They are as many as the budget and the limits allow, rounded down.
+  Their number is the largest that the budget and the limits allow.
   """
   spent = problem.have @ problem.minutes
   share = problem.budget / spent if spent else 0.0

@@ -8,10 +8,10 @@ the best possible score.
 
 In a table of scores, a right empty is a cell without a number. But not every
 cell without a number is a right empty, because other tools leave a cell blank
-if they could not measure the score. A blank cell is removed from all results if
-other scores show that it is not a right empty, or if nothing shows that it is
-one. If a number is missing in only one of two results for such a reason, there
-is no verdict between them.
+if they could not measure the score. A blank cell is removed from all results in
+two cases: other scores show that it is not a right empty, or no score shows
+whether it is one. If such a cell is blank in only one of two results, there is
+no verdict between them.
 """
 
 from typing import NamedTuple

@@ -36,7 +36,7 @@ class Clock:
 
   @contextlib.contextmanager
   def within(self, part: str) -> Iterator[None]:
-    """Begins a part, and at the end goes back to the one before."""
+    """Begins a part, and at its end returns to the part before it."""
     before = self._part
     self.begin(part)
     try:
