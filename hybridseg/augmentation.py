@@ -98,7 +98,7 @@ def _warp_image(image, source_y, source_x):
 
 
 def _warp_label(label, source_y, source_x):
-  """Samples a label map at the nearest pixels; the outside is unlabelled."""
+  """Samples a label map at the nearest pixels, with unlabelled ones outside."""
   height, width = label.shape
   y, x = (jnp.round(t).astype(jnp.int32) for t in (source_y, source_x))
   inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)

@@ -175,7 +175,8 @@ def _not_finite(names):
     names: names of the NamedTuples in its state, from `_state_names`.
   """
   kin, how = names & _WITH_EPS_ROOT, f'use {_INSTEAD}'
-  # Muon contains an Adam, but eps_root would not help its norm.
+  # eps_root would mend the Adam within Muon, but not Muon's norm, which has no
+  # derivative at 0 either.
   if 'MuonState' in names:
     kin = {'MuonState'}
   elif kin:

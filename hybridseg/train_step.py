@@ -1,4 +1,4 @@
-"""The training step of two networks; a method is a choice of its parts."""
+"""The training step of two networks, assembled from the parts of a method."""
 
 from collections.abc import Callable
 from typing import Any

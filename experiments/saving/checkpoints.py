@@ -358,6 +358,6 @@ def _describe(entry):
 
 def _first_line(error, folder=''):
   full = 'No space left on device'
-  if full in str(error):  # Orbax puts other lines before this one.
+  if full in str(error):  # Orbax's error has more lines.
     return full + (system_errors.room(folder) if folder else '')
   return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

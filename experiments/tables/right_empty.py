@@ -51,11 +51,12 @@ def best_score(*, higher_is_better: bool) -> float:
 def pair(aligned: cases_lib.Aligned, *, metric: str) -> Paired:
   """Gives right empties the best score, and removes cells without a score.
 
-  A cell without a number is not a right empty if the same row of its table has
-  another overlap score of that class (`Aligned.unproven`), or if another result
-  has an overlap score there that is not the worst, since the reference cannot
-  be empty then. If only some results have a distance there, and the tables hold
-  no overlap scores, nothing is known, and the cell is removed.
+  A cell without a number is not a right empty in two cases: if the same row of
+  its table has another overlap score of the class (`Aligned.unproven`); or if
+  another result has an overlap score in this cell that is not the worst,
+  because the reference has the class then. If only some results have a distance
+  in a cell, and the tables hold no overlap scores, nothing shows whether the
+  other results are right empties, and the cell is removed.
 
   Args:
     aligned: one or more results.
