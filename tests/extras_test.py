@@ -1,7 +1,7 @@
-"""Tests that every binary runs with what its extra in setup.py pulls in.
+"""Tests that every binary runs with what its extra in setup.py installs.
 
-The README says `pip install -e '.[run]'`; the tests' own environment has more,
-and so would never notice what is forgotten.
+The README says `pip install -e '.[run]'`. The environment of the tests has more
+packages, and would thus hide a package that an extra forgets.
 """
 
 import json
@@ -16,11 +16,12 @@ from data_prep.sets import phantom
 from tests import bare_site
 from tests import tiny
 
-_KEYS = ('manifest_version', 'kind', 'id', 'name')  # These first, as by hand.
+# These keys come first, as when a person writes the manifest.
+_KEYS = ('manifest_version', 'kind', 'id', 'name')
 
 
 def _write_set(folder):
-  """Writes a tiny set whose keys do not stand in the order of the alphabet."""
+  """Writes a tiny set whose manifest has its keys in another order."""
   phantom.write(
       folder, image_size=16, num_train=40, num_val=6, num_test=10,
       strong_fraction=0.2)
@@ -87,7 +88,7 @@ class ExtrasTest(absltest.TestCase):
     self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
   def test_every_binary(self):
-    """Also: `evaluate` takes a set whose manifest was written by hand."""
+    """Tests every binary; `evaluate` gets a set with keys in another order."""
     _write_set(self.folder / 'pictures')
     (self.folder / 'sweep.csv').write_text(_SWEEP, 'utf-8')
     self.run_commands('data', _DATA)

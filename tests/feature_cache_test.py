@@ -23,7 +23,7 @@ from tests import tiny_step
 
 
 def _encode(params, images):
-  """A convolution that is never trained."""
+  """Applies a convolution that is never trained."""
   x = jax.lax.conv_general_dilated(
       images, jax.lax.stop_gradient(params['frozen']), (1, 1), 'SAME',
       dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
@@ -71,7 +71,7 @@ class SharedTest(parameterized.TestCase):
     self._batch = tiny_step.random_batch(1)
 
   def _stored(self):
-    """Returns the batch with the features of its images."""
+    """Returns the batch with stored features of its images."""
     def stored(examples):
       image = augmentation.to_float(examples.image)
       return examples._replace(image=_encode(self._state.params[0], image))
@@ -95,7 +95,8 @@ class SharedTest(parameterized.TestCase):
         jax.tree.map(np.shape, found[0]), jax.tree.map(np.shape, self._state))
 
   def test_it_runs_once_for_both_networks(self):
-    # Strong, weak and mixed images; without sharing, of either network.
+    # The encoder sees the strong, weak and mixed images once. Without sharing,
+    # it does so for each network.
     for encode_fn, wanted in (None, 6), (_encode, 3):
       text = str(jax.make_jaxpr(_step('dii_last_layer', encode_fn))(
           self._state, self._batch, jax.random.key(0)))
@@ -110,7 +111,8 @@ class SharedTest(parameterized.TestCase):
     whole = jax.make_jaxpr(model.apply)(params, images)
     halves = jax.make_jaxpr(lambda p, x: model.apply(
         p, model.apply(p, x, frozen_only=True)))(params, images)
-    # The same operations in the same order, so the same numbers.
+    # Both programs have the same operations in the same order, so their results
+    # are equal.
     self.assertEqual(str(whole), str(halves))
 
   def test_nothing_frozen_is_nothing_to_encode(self):
@@ -129,7 +131,7 @@ def _method(**changes):
 
 @functools.cache
 def _augment_views():
-  """Compiled once for all tests."""
+  """Returns the augmentation, which is compiled once for all tests."""
   return jax.jit(feature_cache.augment_fn(_method().augmentation))
 
 
@@ -175,7 +177,8 @@ class ViewsTest(parameterized.TestCase):
         np.testing.assert_allclose(
             found.image.image, wanted.image, rtol=1e-4, atol=1e-5)
         np.testing.assert_array_equal(found.label, wanted.label)
-        np.testing.assert_allclose(  # Of another program, and float16.
+        # The features come from another program, and are stored in float16.
+        np.testing.assert_allclose(
             stored.image.features[0], wanted.image, rtol=1e-3, atol=1e-5)
         np.testing.assert_array_equal(
             stored.image.features[1][:, 0], bare.view)

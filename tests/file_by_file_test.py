@@ -83,7 +83,8 @@ class PredictionTest(parameterized.TestCase):
         uncertainty.mean() / 255, float(row['uncertainty']), delta=0.01)
 
   def test_a_batch_changes_nothing(self):
-    for i in range(11):  # One more than a batch and a bit.
+    # This is more than one batch, and the last batch is not full.
+    for i in range(11):
       self._save(f'{i:02d}.png', _picture(i, size=(16 + i, 20)))
     self._predict(extras=('probabilities',))
     together = np.load(self._output / 'probabilities/10.npy')
@@ -170,10 +171,11 @@ class PredictionTest(parameterized.TestCase):
     before = {n: os.stat(self._output / f'masks/{n}.png').st_mtime_ns
               for n in 'abc'}
     os.remove(self._output / 'masks/b.png')
-    self._save('c.png', _picture(1))  # Changed since.
+    self._save('c.png', _picture(1))  # The picture has changed since the run.
     table = self._output / 'predictions.csv'
     with open(table, 'a', encoding='utf-8') as f:
-      f.write('d.png,do')  # Killed in the middle of a line.
+      # As if the process was killed in the middle of a line.
+      f.write('d.png,do')
     self._save('d.png')
     self.assertEqual(self._predict(), 0)
     after = {n: os.stat(self._output / f'masks/{n}.png').st_mtime_ns
@@ -320,7 +322,7 @@ class PredictorTest(absltest.TestCase):
     moved = predictor_lib.load(workdir)
     self.assertEqual(
         moved.digest, predictor_lib.load(tiny.run_dir()).digest)
-    # A run older than dataset.json finds its set by its records.
+    # A run that is older than dataset.json finds its set through the records.
     os.remove(os.path.join(workdir, 'dataset.json'))
     with self.assertRaisesRegex(binary.UserError, 'has no dataset.json'):
       predictor_lib.load(workdir)

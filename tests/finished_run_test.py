@@ -47,7 +47,7 @@ class EvaluateRunTest(absltest.TestCase):
 
   def test_batch_size_changes_no_metric(self):
     load, found = predictor_lib.load, []
-    for size in 4, 8, 12:  # The tests see four devices.
+    for size in 4, 8, 12:  # The tests have four devices.
       batches_of = lambda *args, size=size, **kwargs: load(
           *args, **kwargs)._replace(batch_size=size)
       with mock.patch.object(predictor_lib, 'load', batches_of):
@@ -58,7 +58,7 @@ class EvaluateRunTest(absltest.TestCase):
           results, {k: v for k, v in found[0].items() if k != 'ece'})
 
   def _with_data(self):
-    """Returns a copy of the run, and its own copy of the data."""
+    """Returns a copy of the run, and a copy of its data."""
     workdir, data_dir = self._run(), os.path.join(tiny.temp_dir(self), 'data')
     shutil.copytree(tiny.data_dir(), data_dir)
     path = os.path.join(workdir, 'config.json')
@@ -73,7 +73,7 @@ class EvaluateRunTest(absltest.TestCase):
     finished_run.evaluate_run(workdir, 'test', on_case=slices.append)
     ids = [case.id for case in slices]
     affine = np.diag([2.0, 1, 1, 1]).tolist()
-    # The second slice is of no split: its place in the volume is unlabelled.
+    # The second slice is in no split, so its place in the volume is unlabelled.
     run_folder.write_json(str(data_dir / 'volumes.json'), {
         'v': {'axis': 0, 'ids': [ids[0], 'other', *ids[1:4]],
               'affine': affine},
@@ -104,7 +104,7 @@ class EvaluateRunTest(absltest.TestCase):
       finished_run.evaluate_run(workdir, 'test')
 
   def test_no_picture_is_taken_from_outside_the_set(self):
-    # A report would show it to whoever gets the report.
+    # A report shows pictures to anyone who receives it.
     workdir, data_dir = self._with_data()
     shutil.move(data_dir / 'images', data_dir.with_name('elsewhere'))
     (data_dir / 'images').symlink_to(data_dir.with_name('elsewhere'))

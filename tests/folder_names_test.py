@@ -1,4 +1,4 @@
-"""Tests of data_prep.formats.folder_names: what a name says."""
+"""Tests of data_prep.formats.folder_names: the meaning of names."""
 
 from absl.testing import absltest
 from absl.testing import parameterized

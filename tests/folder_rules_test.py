@@ -1,4 +1,4 @@
-"""Rules of folders that public sets need, each with what must not be caught."""
+"""Tests rules for folders that public sets need, and their exceptions."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -61,7 +61,7 @@ class MasksAloneTest(_Source):
     self.assertIn('3 of 3 files are named as masks, and no picture is named as '
                   'one of them', str(problem))
     self.assertLessEqual(len(str(problem)), 200)
-    # Most of them are not masks of a picture of another name, either.
+    # The files are not masks of a picture of another name, either.
     (self.source / 'overview').mkdir()
     problem, = self._read({'overview/map.png': layouts.picture(9)}).problems
     self.assertIn('3 of 4 files', str(problem))
@@ -93,9 +93,11 @@ class CountedObjectsTest(_Source):
     self.assertIn('--mask_threshold=1', imported.problems[0].fix)
 
   @parameterized.parameters(
-      ((1, 2, 3, 4, 5),) * 4,  # The same classes in each.
-      ((1, 2), (1, 3), (1, 2, 3, 4), (1, 2, 3, 4, 5)),  # 1 and 3.
-      ((1,), (1, 2), (1, 2, 3), (1, 2, 3, 4)),  # Four classes.
+      # Every mask holds the same values, so they are classes.
+      ((1, 2, 3, 4, 5),) * 4,
+      # One mask holds 1 and 3, but not 2.
+      ((1, 2), (1, 3), (1, 2, 3, 4), (1, 2, 3, 4, 5)),
+      ((1,), (1, 2), (1, 2, 3), (1, 2, 3, 4)),  # There are only four classes.
   )
   def test_classes(self, *values):
     self.assertEqual(self._read(self._files(*values)).problems, [])

@@ -1,7 +1,7 @@
-"""Run folders that are edited, damaged or somebody else's: one line each.
+"""Tests that edited, damaged or foreign run folders give one-line errors.
 
-The binaries, and the folders that need checkpoints:
-`tests.long.foreign_runs`.
+`tests.long.foreign_runs` tests the binaries, and the folders that need
+checkpoints.
 """
 
 import pathlib
@@ -23,7 +23,7 @@ from tests.long import foreign_runs
 
 
 def _read(folder):
-  """Reads all that a binary reads of a run before its checkpoints."""
+  """Reads all files of a run that a binary reads before the checkpoints."""
   config = run_folder.read_config(folder)
   dataset = run_folder.read_dataset(folder, config.input.data_dir)
   run_folder.open_checkpoints(folder, config, dataset.fingerprint)
@@ -53,7 +53,8 @@ class ForeignRunsTest(parameterized.TestCase):
     message = str(caught.exception)
     self.assertNotIn('\n', message)
     self.assertLess(len(message.replace(str(self._folder), 'RUN')), 200)
-    # The launcher reads it before JAX is imported, and must not fail there.
+    # The launcher reads the config before JAX is imported, and must not fail
+    # there.
     saved = launcher._saved(str(self._folder))  # pylint: disable=protected-access
     self.assertContainsSubset(saved, ('nproc', 'cpu_isa'))
 
@@ -85,7 +86,8 @@ class ForeignRunsTest(parameterized.TestCase):
     (self._folder / name).unlink(missing_ok=True)
     (self._folder / name).symlink_to(other)
     run = str(self._folder)
-    if name == 'curves.png':  # Whole files take the place of the link.
+    # A file that is written as a whole replaces the link.
+    if name == 'curves.png':
       plots.plot_curves([{'step': 1, 'val_dice': 0.5}], f'{run}/{name}')
       self.assertFalse((self._folder / name).is_symlink())
     else:

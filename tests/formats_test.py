@@ -1,4 +1,4 @@
-"""Tests of data_prep.formats: the same set in every format, there and back."""
+"""Tests of data_prep.formats: a set survives export and import unchanged."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -21,7 +21,7 @@ _NUM_IMAGES = 20
 
 
 def _truth(i):
-  """Returns two discs of two classes; image 3 shows nothing."""
+  """Returns discs of two classes; image 3 shows none."""
   rng = np.random.default_rng(i)
   height, width = 40 + i, 57 - i
   y, x = np.mgrid[:height, :width]
@@ -115,10 +115,11 @@ class RoundTripTest(source_case.SourceCase):
     for i, (old, new) in enumerate(zip(before.rows, after.rows, strict=True)):
       with self.subTest(old.id):
         self.assertEqual(new.annotation['kind'], kind)
-        if name != 'nifti':  # It has no room for a split.
+        if name != 'nifti':  # NIfTI cannot store splits.
           self.assertEqual(new.split, old.split)
         size = _truth(i).shape
-        # No tolerance: corners keep all digits, YOLO's to 1e-4 of a pixel.
+        # The pixels are equal: corners keep all their digits, in YOLO 1e-4 of a
+        # pixel.
         np.testing.assert_array_equal(
             rasterize.rasterize(new.annotation, size=size, root=after.root),
             rasterize.rasterize(old.annotation, size=size, root=before.root))
@@ -146,7 +147,7 @@ class RoundTripTest(source_case.SourceCase):
 
 
 class ReadTest(source_case.SourceCase):
-  """Files as other tools write them."""
+  """Tests of reading files as other tools write them."""
 
   def _picture(self, name, size=(20, 30), mode='RGB'):
     path = self.source / name
@@ -190,7 +191,9 @@ class ReadTest(source_case.SourceCase):
     self.assertEqual(row.annotation['kind'], 'coarse_mask')
     self.assertEqual(row.annotation['labels'], [2, 2])
     expected = np.zeros((20, 30), bool)
-    expected[3:7, 2:7] = True  # 7.5 is the end, a centre: exclusive.
+    # The box ends at 7.5, which is the centre of a pixel; this pixel is not
+    # inside.
+    expected[3:7, 2:7] = True
     np.testing.assert_array_equal(
         rle.decode_rle(row.annotation['rles'][0]), expected)
     self.assertIn('polygons and boxes on one picture are drawn as one coarse '

@@ -1,4 +1,4 @@
-"""Damaged files and bombs: valid data or one line, never more than it takes."""
+"""Tests damaged files: each is valid or gives one line, at little cost."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -21,7 +21,7 @@ class FuzzTest(parameterized.TestCase):
   def test_damaged_files(self, target):
     result = fuzz.damage(target, 0, 25, seed=7)
     self.assertEqual(result.wrong, [])
-    # Neither is every damage noticed, nor is everything refused.
+    # Some damage goes unnoticed, and some is refused.
     self.assertEqual(sum(result.counts.values()), 25)
     self.assertGreater(result.counts['refused'], 0)
 
@@ -31,7 +31,8 @@ class FuzzTest(parameterized.TestCase):
     outcome, lines, _, kib = fuzz.examine_files(
         target, seed_sets.SETS[target].files() | changed)
     self.assertEqual(outcome, 'refused', lines)
-    self.assertLess(kib, 2**19)  # 512 MiB; a volume may take 256.
+    # The limit is 512 MiB, of which a volume may take 256 MiB.
+    self.assertLess(kib, 2**19)
 
 
 if __name__ == '__main__':

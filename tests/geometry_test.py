@@ -20,7 +20,7 @@ class ShapesTest(parameterized.TestCase):
   def test_loose_box_by_hand(self):
     mask = np.zeros((20, 20), bool)
     mask[8:12, 1:11] = True
-    # 20 % of 10 columns and of 4 rows, cut at the left border.
+    # The margins are 20 % of 10 columns and of 4 rows; the left one is cut off.
     np.testing.assert_allclose(
         geometry.loose_box(mask, margin=0.2), [0, 7.2, 13, 12.8])
 
@@ -68,7 +68,7 @@ class ShapesTest(parameterized.TestCase):
   def test_ellipse_of_one_pixel_by_hand(self):
     mask = np.zeros((4, 4), bool)
     mask[1, 2] = True
-    # 2 * sqrt(1 / 12), times the scale.
+    # The radius is 2 * sqrt(1 / 12), times the scale.
     np.testing.assert_allclose(
         geometry.fitted_ellipse(mask, scale=1.5),
         [2.5, 1.5, 0.75**0.5, 0.75**0.5, 0])
@@ -128,7 +128,7 @@ class QualityTest(parameterized.TestCase):
       ([[0, 0, 0]], [[0, 0, 0]], 2, 1.0),
       ([[1, 0, 0]], [[0, 0, 0]], 2, 0.0),
       ([[0, 0, 0]], [[1, 0, 0]], 2, 0.0),
-      # Class 1: 1 / 2, class 2: 1 / 1.
+      # The IoU of class 1 is 1 / 2, and that of class 2 is 1.
       ([[1, 1, 2]], [[1, 0, 2]], 3, 0.75),
       ([[1, 255, 0]], [[1, 1, 0]], 2, 1.0),
   )

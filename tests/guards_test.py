@@ -1,7 +1,7 @@
-"""Tests for hybridseg.guards, alone and in the step: no bad number gets in.
+"""Tests that no bad number gets through hybridseg.guards or the step.
 
-Further channels of the image reach a pixel, a logit or the slope of one
-network; the marks of `poison` reach the losses.
+Additional channels of the images inject a bad number into a pixel, a logit or
+the slope of one network. The marks of `poison` inject one into a loss.
 """
 
 import functools
@@ -23,9 +23,9 @@ from tests import tiny_step as tiny
 from tests.long import poison
 
 _NUM_STRONG, _NUM_WEAK = 4, 8
-# Channels behind the intensity: what is added where.
+# Channels after the intensity, and where the step adds their values.
 _CHANNELS = {'pixel': 1, 'logit': 2, 'grad_0': 3, 'grad_1': 4}
-# Number of marking pixels that names a loss.
+# The number of marked pixels that selects each loss.
 _MARKS = {'loss': 1, 'alignment': 4, 'alignment_slope': 7}
 _KEY = jax.random.key(7)
 
@@ -52,7 +52,8 @@ def _alignment_loss(logits, labels, *, where):
       values, poison.value(labels, where, _MARKS['alignment_slope']))
 
 
-# adam(0.01) with no clipping: gradients of 1e25 are finite, their squares not.
+# Adam with a rate of 0.01 and without clipping. A gradient of 1e25 is finite,
+# but its square is not.
 _OPTIMIZER = optax.adam(0.01)
 _STEPS = {
     'uniform': dict(name='uniform'),
@@ -95,20 +96,21 @@ def _init_state(name='dii'):
 
 
 def _batch(seed):
-  """Returns noise with closed doors."""
+  """Returns a batch of noise in which no bad number is injected."""
   batch = tiny.random_batch(seed, _NUM_STRONG, _NUM_WEAK)
 
   def widen(examples):
     image = np.zeros(examples.label.shape + (5,), np.float32)
     image[..., :1] = examples.image / 255
-    examples.label[:, 2, 3] = 1  # Known: where the doors open.
+    # Label the pixel at which bad numbers will be injected.
+    examples.label[:, 2, 3] = 1
     return examples._replace(image=image)
 
   return types.HybridBatch(*map(widen, batch))
 
 
 def _poisoned(batch, part, row, door, value=np.nan, pixel=(2, 3)):
-  """Opens a door of one instance of `part`, 'strong' or 'weak'."""
+  """Injects `value` into one instance of `part`, 'strong' or 'weak'."""
   examples = getattr(batch, part)
   image, label = examples.image.copy(), examples.label.copy()
   if door in _CHANNELS:
@@ -163,7 +165,7 @@ class GuardsTest(parameterized.TestCase):
 
   def test_select_is_bitwise(self):
     new = {'x': np.float32([np.nan, np.inf, 1]), 'n': np.int32(2)}
-    # Minus 0 and a nan with a payload keep their bits.
+    # Negative zero, and the other bits of a nan, must be kept.
     old = {'x': np.array([0x80000000, 0x7fc00001, 1], np.uint32).view(
         np.float32), 'n': np.int32(1)}
     select = jax.jit(guards.select)
@@ -185,10 +187,11 @@ class StepTest(parameterized.TestCase):
 
   def _assert_skipped(self, name, batch, *, terms, strong=(), weak=(),
                       state=None):
-    """Runs one bad step; returns the terms that were named."""
+    """Runs one bad step; returns the terms that its metrics name."""
     state = _after_one_step(name) if state is None else state
     new, metrics = _step(name)(state, batch, _KEY)
-    # All but the counters, bit by bit; nan only where it was handed in.
+    # Everything but the counters is equal bit by bit; nan occurs only where it
+    # was injected.
     _assert_bitwise(new, state._replace(
         step=state.step + 1, num_skipped=state.num_skipped + 1,
         num_skipped_in_a_row=state.num_skipped_in_a_row + 1))
@@ -217,7 +220,7 @@ class StepTest(parameterized.TestCase):
   def test_strong_gradient(self, name, network, value):
     named = self._assert_skipped(
         name, _poisoned(_batch(1), 'strong', 2, f'grad_{network}', value),
-        # No weak instance is to blame, though no alignment is finite.
+        # No weak instance is to blame, although no alignment is finite.
         terms={f'strong_grad_{network}'})
     self.assertNotIn('strong_loss', named)
     self.assertNotIn(f'strong_grad_{1 - network}', named)
@@ -235,9 +238,11 @@ class StepTest(parameterized.TestCase):
       name=tuple(n for n in _STEPS if n != 'co_reg_only'), network=(0, 1),
       value=poison.VALUES)
   def test_weak_gradient(self, name, network, value):
-    # The last layer's closed form and uniform weights do not see this slope.
+    # The closed form of the last layer, and uniform weights, do not use this
+    # slope.
     steers = _STEPS[name]['name'] in ('dii', 'l2rw', 'meta_weight_net')
-    due = name != 'dii_sometimes'  # At step 1.
+    # At step 1, the indicators of 'dii_sometimes' do not move.
+    due = name != 'dii_sometimes'
     named = self._assert_skipped(
         name, _poisoned(_batch(1), 'weak', 5, f'grad_{network}', value),
         terms={f'weak_grad_{network}', *['alignment'] * (steers and due)},
@@ -265,7 +270,7 @@ class StepTest(parameterized.TestCase):
 
   def test_an_alignment_loss_does_no_harm_when_indicators_rest(self):
     batch = _poisoned(_batch(1), 'weak', 5, 'alignment')
-    # Step 1 of indicators that move at even steps; named, though.
+    # The indicators move at even steps, and this is step 1.
     _, metrics = _step('dii_sometimes')(
         _after_one_step('dii_sometimes'), batch, _KEY)
     self.assertEqual(metrics['skipped'], 0)
@@ -288,7 +293,8 @@ class StepTest(parameterized.TestCase):
 
   @parameterized.parameters(*poison.VALUES)
   def test_nan_in_a_pseudo_label_at_an_unlabelled_pixel(self, value):
-    # No loss of a label sees it; the argmax of the other's teacher would.
+    # The pixel is unlabelled, so no loss with labels uses the logit. But the
+    # argmax of the other network's teacher does.
     batch = _batch(1)
     batch.weak.label[5, 2, 3] = types.UNLABELLED
     named = self._assert_skipped(
@@ -309,7 +315,8 @@ class StepTest(parameterized.TestCase):
             indicators=state.indicators._replace(weights=table)))
 
   def test_finite_gradient_of_infinite_square(self):
-    # Adam's second moment overflows, and its update is 0: only the state shows.
+    # The second moment of Adam overflows, so that its update is 0. Only the
+    # state shows the bad number.
     named = self._assert_skipped(
         'uniform', _poisoned(_batch(1), 'strong', 2, 'grad_1', 1e25), terms=())
     self.assertEqual(named, {'update'})

@@ -1,7 +1,8 @@
-"""Tests of `--help`: it is fast, and states no default that is not used.
+"""Tests that `--help` is fast, and that the defaults it states are right.
 
-`--help` adds the default of a flag by itself. A text speaks of one only where
-the flag has none, to say what happens then; a number in it is checked here.
+absl adds the default of a flag to its help by itself. The help text of a flag
+may state a default only if the flag has none, to say what happens then. Numbers
+in such a text are checked here.
 """
 
 import ast
@@ -22,7 +23,7 @@ _FOLDERS = sorted({
     str(path.parent.relative_to(_ROOT))
     for package in ('experiments', 'data_prep')
     for path in (_ROOT / package).rglob('*.py')})
-# How the texts in the code speak of a default, and what they say it is.
+# Matches the statements about defaults in help texts.
 _CLAIM = re.compile(
     r'\b[Dd]efaults?(?: to| is|:)? (?P<what>[^.;,)]*(?:\.\d+[^.;,)]*)*)')
 _NONE = (None, '', [], ())
@@ -30,18 +31,19 @@ _BINARIES = sorted(
     f'{package}.{path.stem}' for package in ('data_prep', 'experiments')
     for path in (_ROOT / package).glob('*.py')
     if "\nif __name__ == '__main__':" in path.read_text('utf-8'))
-# Of these, each takes a tenth of a second and more.
+# Importing any of these takes more than a tenth of a second.
 _SLOW = {'jax', 'flax', 'optax', 'grain', 'orbax', 'matplotlib', 'nibabel',
          'pydicom', 'tensorflow', 'tensorflow_datasets'}
-# Numbers that such a text may state, and the code that uses them.
+# Numbers that a help text may state, taken from the code that uses them.
 _NUMBERS = {
     'intensity_range': intensities._PERCENTILES,  # pylint: disable=protected-access
-    'voc_boxes_from': (0, 0),  # See the test of `voc` for corners at 0.
+    # The tests of `voc` check boxes with a coordinate of 0.
+    'voc_boxes_from': (0, 0),
 }
 
 
 class Flag:
-  """A call of flags.DEFINE_*: its name, default and help, as far as literal."""
+  """A call of flags.DEFINE_*: name, default and help text, where literal."""
 
   def __init__(self, path, call):
     names = ('name', 'default', 'help') if 'enum' not in call.func.attr else (
@@ -59,7 +61,7 @@ class Flag:
 
 
 def _literal(node, otherwise):
-  """Returns a literal; of a sum, the parts of it that are."""
+  """Returns a literal; of a sum of strings, the literal parts."""
   if isinstance(node, ast.BinOp):
     return f'{_literal(node.left, "")}{_literal(node.right, "")}'
   try:
@@ -102,7 +104,8 @@ class AnswerTest(parameterized.TestCase):
     done = subprocess.run(
         (sys.executable, '-m', 'data_prep.export', '--splits', '--help'),
         cwd=_ROOT, capture_output=True, text=True, check=False)
-    self.assertEqual(done.returncode, 2, done.stdout)  # A value, no question.
+    # `--help` is the value of --splits here, and does not ask for help.
+    self.assertEqual(done.returncode, 2, done.stdout)
     self.assertEqual(done.stderr.count('\n'), 1)
 
   def test_values_that_are_written_out_are_those_of_the_code(self):
@@ -138,7 +141,10 @@ class HelpTest(parameterized.TestCase):
   @parameterized.parameters(*_FOLDERS)
   def test_a_default_does_not_depend_on_whether_the_flag_was_given(
       self, folder):
-    """Else --help shows one that is not used, or not always."""
+    """Tests that no default depends on whether the flag was given.
+
+    Otherwise, --help would show a default that is not used, or not always.
+    """
     names = {flag.name for flag in _flags(folder) if flag.default not in _NONE}
     for path in sorted((_ROOT / folder).glob('*.py')):
       text = path.read_text('utf-8')

@@ -1,4 +1,4 @@
-"""Reads a page as a browser would, and says what is wrong with it."""
+"""Parses a page as a browser would, and checks it."""
 
 import base64
 import collections
@@ -41,12 +41,12 @@ class Page(html.parser.HTMLParser):
     self.texts[self._open[-1] if self._open else ''].append(data)
 
   def all(self, name):
-    """Returns the attributes of every tag of a name."""
+    """Returns the attributes of all tags with a given name."""
     return [attributes for tag, attributes in self.tags if tag == name]
 
 
 def assert_sound(test, text) -> Page:
-  """Checks what every report promises; returns the page."""
+  """Checks what every report must fulfil, and returns the parsed page."""
   page = Page(text)
   test.assertEmpty(page.problems)
   ids = [a['id'] for _, a in page.tags if 'id' in a]
@@ -57,7 +57,7 @@ def assert_sound(test, text) -> Page:
       test.assertRegex(address, '^(#|data:image/)')
       if address.startswith('#') and len(address) > 1:
         test.assertIn(address[1:], ids)
-    # Nothing of a name became an attribute that runs.
+    # No part of a name has become an attribute with JavaScript.
     test.assertEmpty([n for n in attributes if n.startswith('on')])
   for image in page.all('img'):
     test.assertNotEmpty(image['alt'])

@@ -1,4 +1,4 @@
-"""Tests of what imports what, and of what `import hybridseg` costs."""
+"""Tests which module may import which, and how long imports take."""
 
 import ast
 import importlib
@@ -23,7 +23,7 @@ _FOREIGN = (
     'tensorflow', 'tensorflow_datasets', 'grain', 'orbax', 'ml_collections',
     'matplotlib', 'PIL', 'scipy', 'chex', 'experiments', 'data_prep')
 
-# What each module of the library may import from it, in one direction.
+# Modules of the library that may import nothing else from it.
 _LEAVES = {'types', 'masking', 'mapped_axis', 'loss_functions'}
 _PARTS = {
     'losses', 'metrics', 'mixing', 'augmentation', 'models', 'linearization',
@@ -40,7 +40,7 @@ _MAY_IMPORT = {
     **{name: _LEAVES | _PARTS for name in _RULES},
     'method_parts': _LEAVES | _PARTS | _RULES,
     'indicator_grads': _LEAVES | _PARTS | _RULES,
-    # A rule with a state of its own is a module like this one.
+    # This module holds a weight rule that has a state of its own.
     'meta_weight_net': _LEAVES | _PARTS | _RULES | {'method_parts'},
     'weight_rules': _LEAVES | _PARTS | _RULES | {
         'method_parts', 'meta_weight_net'},
@@ -57,12 +57,14 @@ _MAY_IMPORT = {
     'parallel': _LEAVES,
     'surface_metrics': _LEAVES,
 }
-# For the host only, so `import hybridseg` leaves it out; it may name scipy.
+# This module runs on the host only, so `import hybridseg` leaves it out. It may
+# import scipy.
 _ON_HOST = 'hybridseg.surface_metrics'
 
-# The rooms of a package, and what each may import from the others, in one
-# direction: no exceptions, a function that stands in the way belongs elsewhere.
-# Binaries, benchmarks and notebooks may import any room; no room imports them.
+# For each package, its subpackages ("rooms") and the other rooms that each of
+# them may import. There are no cycles and no exceptions: move a function that
+# would need one. Binaries, benchmarks and notebooks may import any room, but no
+# room imports them.
 _ROOMS = {
     'data_prep': {
         'shared': set(),
@@ -86,8 +88,8 @@ _ROOMS = {
         'tables': {'configs', 'building', 'saving', 'evaluation', 'training'},
     },
 }
-# What all rooms but `shared` may import beside them; these import no room but
-# `shared`.
+# Modules beside the rooms. All rooms except `shared` may import them, and they
+# may import no room except `shared`.
 _BESIDE = {
     'data_prep': {'command_line', 'manifest', 'row_names'},
     'experiments': {
@@ -146,7 +148,7 @@ def _probe():
 
 
 def _imports(path):
-  """Returns the dotted names that a file imports, wherever in the file."""
+  """Returns the dotted names that a file imports, at any place in the file."""
   names = set()
   for node in ast.walk(ast.parse(path.read_text(), str(path))):
     if isinstance(node, ast.Import):
@@ -158,7 +160,8 @@ def _imports(path):
 
 
 def _parts(path, package):
-  """Returns the rooms and top modules of a package that a file imports."""
+  """Returns the rooms and top-level modules of a package that a file imports.
+  """
   return {name.split('.')[1] for name in _imports(path)
           if name.startswith(f'{package}.')}
 
@@ -170,7 +173,8 @@ def _files(package):
 class ImportHybridsegTest(absltest.TestCase):
 
   def test_loads_little_and_fast(self):
-    # The fastest of three: other processes may keep the machine busy.
+    # Take the fastest of three, since other processes may slow the machine
+    # down.
     for _ in range(3):
       probe = _probe()
       if probe['seconds'] < 2:
@@ -247,7 +251,8 @@ class DirectionTest(parameterized.TestCase):
     found = set()
     for path in _files(f'experiments/{room}'):
       for node in ast.walk(ast.parse(path.read_text('utf-8'))):
-        names = []  # Of arguments and attributes, by the name of their owner.
+        # Names of the arguments or attributes of this function or class.
+        names = []
         if isinstance(node, ast.FunctionDef):
           names = [a.arg for a in ast.walk(node.args) if isinstance(a, ast.arg)]
         elif isinstance(node, ast.ClassDef):
@@ -288,7 +293,8 @@ class DirectionTest(parameterized.TestCase):
         parts = name.split('.')
         if parts[0] == 'tests':
           self.assertFalse(parts[1].endswith('_test'), path)
-        # A measurement belongs to its own test; what makes data, to all.
+        # Other tests may import helpers that make data from a benchmark, but
+        # only its own test may import what it measures.
         elif parts[1:2] == ['benchmarks'] and "__name__ == '__main__'" in (
             _ROOT.joinpath(*parts[:3]).with_suffix('.py').read_text('utf-8')):
           self.assertEqual(path.stem, f'{parts[2]}_test', path)

@@ -64,7 +64,7 @@ def _one_after_another(params, state, weak, strong, ids, *, method='grad'):
 
 
 def _num_passes(fn, *args):
-  """Counts how often a program calls the network on the weak batch."""
+  """Counts how often a program applies the network to the weak batch."""
   jaxpr = jax.make_jaxpr(fn)(*args).jaxpr
   return sum(
       eqn.primitive.name == 'tanh' and eqn.invars[0].aval.shape[0] == _BATCH
@@ -74,8 +74,8 @@ def _num_passes(fn, *args):
 class IndicatorValueAndGradTest(parameterized.TestCase):
 
   def test_by_hand(self):
-    # weak = (3 p, -4 p), strong = p: slopes = -(0.5 / 2) (3, -4), of root mean
-    # square 0.25 sqrt(12.5).
+    # With weak = (3 p, -4 p) and strong = p, the slopes are -(0.5 / 2) (3, -4).
+    # Their root mean square is 0.25 sqrt(12.5).
     results = hybridseg.indicator_value_and_grad(
         lambda p: jnp.array([3.0, -4.0]) * p, lambda p: p, jnp.float32(2),
         indicators.init_indicators(3, value=0.5), jnp.array([2, 0]),
@@ -109,7 +109,7 @@ class IndicatorValueAndGradTest(parameterized.TestCase):
           state=first(found.state),
           **{name: getattr(found, name).reshape(-1)
              for name in ('weights', 'slopes', 'losses')})
-    else:  # It knows which results are the same on all shards.
+    else:  # shard_map infers which results are the same on all shards.
       found = jax.jit(jax.shard_map(
           lambda *args: fn(*args)[:6],
           mesh=jax.sharding.Mesh(jax.devices(), 'batch'),
@@ -127,7 +127,7 @@ class IndicatorValueAndGradTest(parameterized.TestCase):
   def test_one_forward_pass_on_the_weak_batch(self):
     args = _args()
     self.assertEqual(_num_passes(_at_once, *args), 1)
-    # Beside the losses, which they return only for the test above.
+    # Leave out the losses, which are returned only for the test above.
     separate = lambda *args: _one_after_another(*args, method='forward')[:5]
     self.assertEqual(_num_passes(separate, *args), 3)
 

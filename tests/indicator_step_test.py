@@ -49,7 +49,7 @@ class IndicatorStepTest(parameterized.TestCase):
         got.indicators.weights[moved], whole.indicators.weights[moved])
 
   def test_strong_images_may_be_encoded_already(self):
-    # As cached features are: of other, augmented views.
+    # Cached features belong to other augmented views of the images.
     step = jax.jit(_make_step(train_step_lib.Weighting(name='dii')))
     state, batch = tiny.init_state(), tiny.random_batch(0)
     encoded = types.Encoded(batch.strong.image, (np.zeros((4, 2, 2, 1)),))

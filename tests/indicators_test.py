@@ -26,7 +26,7 @@ class InitIndicatorsTest(parameterized.TestCase):
     np.testing.assert_array_equal(state.num_updates, [0, 0, 0])
     self.assertEqual(state.weights.dtype, jnp.float32)
     self.assertEqual(state.num_updates.dtype, jnp.int32)
-    # A weakly typed state would make the second step compile again.
+    # A weakly typed state would make JAX compile the second step again.
     self.assertFalse(any(x.weak_type for x in state))
 
   @parameterized.parameters(3.0, -0.1, np.nan)
@@ -51,10 +51,10 @@ class GatherIndicatorsTest(absltest.TestCase):
                 state, jnp.array(ids, dtype)), [1, 1, 1, 1, 0.25])
     self.assertEqual(indicators.gather_indicators(
         indicators.init_indicators(500, value=0.5),
-        jnp.array([127], jnp.int8)), 0.5)  # 500 is no int8.
+        jnp.array([127], jnp.int8)), 0.5)  # An int8 cannot hold 500.
 
   def test_no_indicator_in_a_short_numpy_type_is_no_other_row(self):
-    # 300 in an int8 is 44.
+    # In an int8, 300 becomes 44.
     state = indicators.init_indicators(300, value=0.5)
     ids = np.array([-1, 3], np.int8)
     np.testing.assert_array_equal(
@@ -66,7 +66,8 @@ class GatherIndicatorsTest(absltest.TestCase):
   def test_refuses_what_is_no_id(self):
     for ids, said in (
         ([0, 2], '2 is not a row of 2'), ([-2], '-2 is not a row'),
-        (np.array([2**32 + 1]), '4294967297 is not a row'),  # Would be row 1.
+        # In 32 bits, this would be row 1.
+        (np.array([2**32 + 1]), '4294967297 is not a row'),
         ([0.0], 'float'), (jnp.array([True]), 'bool'), (jnp.ones(1), 'float')):
       with self.assertRaisesRegex(ValueError, said):
         indicators.gather_indicators(_state(0.5, 0.5), ids)
@@ -126,7 +127,7 @@ class UpdateIndicatorsTest(parameterized.TestCase):
         _state(0.5, 0.5, 0.5, 0.5), ids, slopes, learning_rate=0.1)
     np.testing.assert_allclose(state.weights, [0.5, 0.4, 0.5, 0.5], rtol=1e-6)
     np.testing.assert_array_equal(state.num_updates, [0, 1, 0, 0])
-    state = indicators.update_indicators(  # 0 * inf is nan.
+    state = indicators.update_indicators(  # Here, 0 * inf gives nan.
         _state(0.5), jnp.array([0]), jnp.zeros(1), learning_rate=bad)
     np.testing.assert_array_equal(state.weights, [0.5])
 
@@ -137,7 +138,7 @@ class UpdateIndicatorsTest(parameterized.TestCase):
     np.testing.assert_array_equal(state.weights, [0, 1])
 
   def test_half_precision_slopes_step_in_single(self):
-    # 0.1 * 0.5 in bfloat16 is 0.05005.
+    # In bfloat16, 0.1 * 0.5 is 0.05005.
     state = indicators.update_indicators(
         _state(0.5), jnp.array([0]), jnp.array([0.5], jnp.bfloat16),
         learning_rate=0.1)
@@ -169,7 +170,8 @@ class UpdateIndicatorsTest(parameterized.TestCase):
     self.assertFalse(any(x.weak_type for x in updated))
 
   def test_shard_map_equals_single(self):
-    # That it compiles says that JAX sees the same table on all shards.
+    # The program compiles only if JAX knows that all shards have the same
+    # table.
     state = _state(*np.linspace(0, 1, 10))
     batch = jnp.array([7, 2, 9, 0]), jnp.array([1.0, -2.0, 3.0, -4.0])
     rows = jax.sharding.PartitionSpec('batch')
@@ -193,7 +195,7 @@ class UpdateIndicatorsTest(parameterized.TestCase):
             state, i, s, learning_rate=0.1, axis_name='batch'),
         axis_name='batch',
     )(ids.reshape(num_shards, -1), slopes.reshape(num_shards, -1))
-    for shard in range(num_shards):  # Every shard ends with the same table.
+    for shard in range(num_shards):  # All shards end with the same table.
       chex.assert_trees_all_equal(
           jax.tree.map(lambda x, d=shard: x[d], sharded), single)
 
@@ -203,9 +205,9 @@ class IndicatorHealthTest(parameterized.TestCase):
   @parameterized.parameters(
       ((1.0, 1.0, 1.0, 1.0), 1.0, 0.0, 1.0, 1.0),
       ((0.0, 0.0, 0.0, 0.0), 0.0, 1.0, 0.0, 0.0),
-      # One holds all: 1 / N.
+      # One indicator holds all the weight, so the share is 1 / N.
       ((0.0, 0.5, 0.0, 0.0), 0.125, 0.75, 0.0, 0.25),
-      # (1 + 1/2)^2 / (4 * (1 + 1/4)) = 2.25 / 5.
+      # The share is (1 + 1/2)^2 / (4 * (1 + 1/4)) = 2.25 / 5.
       ((1.0, 0.5, 0.0, 0.0), 0.375, 0.5, 0.25, 0.45),
   )
   def test_hand_computed(self, weights, mean, at_0, at_1, effective):
@@ -218,7 +220,7 @@ class IndicatorHealthTest(parameterized.TestCase):
 
   @parameterized.parameters(*range(5))
   def test_mean_is_the_least_of_them(self, seed):
-    # What the warning of a run rests on.
+    # The warning that a run prints relies on this inequality.
     rng = np.random.default_rng(seed)
     weights = rng.uniform(-1, 2, 50).clip(0, 1) * rng.uniform()
     health = indicators.indicator_health(_state(*weights))

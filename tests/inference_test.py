@@ -8,7 +8,7 @@ import numpy as np
 
 from hybridseg import inference
 
-# A "network" of two classes: the logits are the image, scaled, and 0.
+# A "network" of two classes, whose logits are the scaled image and 0.
 _APPLY = lambda scale, images: jnp.concatenate(
     [scale * images, jnp.zeros_like(images)], axis=-1)
 
@@ -24,7 +24,7 @@ class PredictStepTest(parameterized.TestCase):
     # Softmax of (x, 0) is 1 / (1 + exp(-x)).
     images = jnp.full((1, 2, 2, 1), np.log(3))
     predict = inference.make_predict_step(_APPLY)
-    found = predict([1.0, -1.0], images)  # 3/4 and 1/4.
+    found = predict([1.0, -1.0], images)  # The networks predict 3/4 and 1/4.
     np.testing.assert_allclose(found.probabilities, 0.5, rtol=1e-6)
     np.testing.assert_allclose(found.disagreement, 0.5, rtol=1e-6)
     one = predict([1.0], images)
@@ -47,7 +47,8 @@ class PredictStepTest(parameterized.TestCase):
         flipped.probabilities, plain.probabilities, rtol=1e-6)
 
   def test_flips_make_the_prediction_equivariant(self):
-    # Each pixel's logit is that of its left neighbour: not symmetric.
+    # The network is not symmetric: each pixel gets the logit of its left
+    # neighbour.
     shifted = lambda p, x: _APPLY(p, jnp.roll(x, 1, axis=2))
     predict = inference.make_predict_step(shifted, flips=inference.ALL_FLIPS)
     images = jnp.asarray(_image(4, 6)[None])
@@ -64,7 +65,8 @@ class PredictStepTest(parameterized.TestCase):
       inference.make_predict_step(_APPLY, flips=())
 
   def test_half_precision_is_computed_in_single(self):
-    # In bfloat16, 0.5 and 0.501 are one number: the classes would be alike.
+    # In bfloat16, 0.5 and 0.501 are the same number, so the two classes would
+    # have equal probabilities.
     logits = [jnp.asarray([[0.0, x]], jnp.bfloat16) for x in (0.004, 1.0)]
     apply_fn = lambda p, x: p + x
     zero = jnp.zeros((1, 2), jnp.bfloat16)
@@ -72,7 +74,8 @@ class PredictStepTest(parameterized.TestCase):
     self.assertEqual(mean.dtype, jnp.float32)
     np.testing.assert_allclose(mean, [[0.499, 0.501]], rtol=1e-5)
     apart = inference.disagreement(
-        [jax.nn.softmax(x) for x in logits])  # 0.5 and 0.73.
+        # The probabilities of class 1 are 0.5 and 0.73.
+        [jax.nn.softmax(x) for x in logits])
     self.assertEqual(apart.dtype, jnp.float32)
     np.testing.assert_allclose(apart, 0.23, atol=0.003)
 
@@ -111,7 +114,8 @@ class WindowsTest(parameterized.TestCase):
   @parameterized.parameters(((8, 8),), ((5, 8),), ((8, 3),), ((1, 1),))
   def test_an_input_that_fits_is_predicted_as_a_whole_bit_for_bit(self, size):
     image = _image(*size)
-    # Not exact in binary, so that a weighted mean would show.
+    # Binary numbers cannot hold a third exactly, so a weighted mean would
+    # differ.
     predict = lambda tiles: tiles / np.float32(3)
     padded = np.pad(
         image, ((0, 8 - size[0]), (0, 8 - size[1]), (0, 0)), mode='edge')

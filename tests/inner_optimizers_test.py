@@ -1,4 +1,4 @@
-"""Tests for hybridseg.inner_optimizers: every optimiser of optax, by name."""
+"""Tests for hybridseg.inner_optimizers, with every optimiser of optax."""
 
 import functools
 import inspect
@@ -17,7 +17,7 @@ _EPS_ROOT = 'pass eps_root > 0, as optax.adam'
 _NO_EPS_ROOT = 'lookahead would be nan: use optax.sgd'
 _SIGN = 'All slopes would be 0: the update .* does not follow the gradient'
 _ALONE = 'makes no update of gradients and parameters alone'
-# What the optimisers that are refused are refused for.
+# Maps each refused optimiser to the reason.
 _REFUSED = {
     'adafactor': _NO_EPS_ROOT, 'adam': _EPS_ROOT, 'adamw': _EPS_ROOT,
     'amsgrad': _EPS_ROOT, 'lamb': _EPS_ROOT, 'lbfgs': _ALONE, 'lion': _SIGN,
@@ -32,9 +32,10 @@ _REFUSED = {
 
 
 def _aliases():
-  """Yields the names of the optimisers of optax, of whatever version."""
+  """Yields the names of the optimisers in the installed version of optax."""
   for name, fn in vars(optax).items():
-    fn = getattr(fn, 'func', fn)  # nadam is a partial function.
+    # The function nadam, for example, is a functools.partial.
+    fn = getattr(fn, 'func', fn)
     if inspect.isfunction(fn) and fn.__module__.endswith('.alias'):
       yield name
   for name in ('acprop', 'ademamix', 'adopt', 'cocob', 'dog', 'dowg', 'galore',
@@ -72,7 +73,7 @@ def _problem():
 
 
 def _slopes_and_difference(optimizer):
-  """Returns slopes by both methods, [B], and the one along all weights."""
+  """Returns slopes by both methods, [B], and the slope along all weights."""
   params, weak, strong, weights, history = _problem()
   history['unused'] *= 0
   weak_fn = lambda p: _losses(p, weak)
@@ -104,7 +105,8 @@ class EveryOptimizerTest(parameterized.TestCase):
     scale = np.abs(grad).max()
     self.assertGreater(scale, 1e-7)
     np.testing.assert_allclose(forward, grad, rtol=1e-6, atol=1e-6 * scale)
-    # Rounding of the difference of two losses of about 100: 1e-14 / 1e-6.
+    # The error is the rounding of the difference of two losses of about 100,
+    # 1e-14 / 1e-6.
     np.testing.assert_allclose(
         np.sum(forward), difference, rtol=1e-4, atol=1e-4 * scale + 1e-8)
 
@@ -142,8 +144,8 @@ class EveryOptimizerTest(parameterized.TestCase):
     self.assertLen(calls, number)
 
   def test_radam(self):
-    # Its third update takes the root of a negative number in a branch that it
-    # then discards, whose derivative is nan all the same.
+    # The third update takes the root of a negative number in a branch that is
+    # then discarded, but its derivative is nan nevertheless.
     with self.assertRaisesRegex(ValueError, 'at its update 3'):
       inner_optimizers.check_inner_optimizer(
           optax.radam(0.1, eps_root=1e-4), _problem()[0])

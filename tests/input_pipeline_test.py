@@ -49,7 +49,7 @@ class InputPipelineTest(absltest.TestCase):
 
   def test_batch_is_a_function_of_seed_and_step(self):
     first, second = _batches(), _batches()
-    for step in (7, 0, 7):  # In any order.
+    for step in (7, 0, 7):  # The steps can be read in any order.
       a, b = first[step], second[step]
       np.testing.assert_array_equal(a.weak.instance_id, b.weak.instance_id)
       np.testing.assert_array_equal(a.strong.image, b.strong.image)

@@ -1,4 +1,4 @@
-"""The library under the strict settings of JAX that others train with."""
+"""Tests the library under strict settings of JAX, which some users choose."""
 
 import functools
 
@@ -31,13 +31,14 @@ class SettingsTest(parameterized.TestCase):
 
   @parameterized.parameters(*library_table.CALLS)
   def test_no_implicit_promotion_and_no_transfer(self, name):
-    # Tracing alone shows both: a promotion, and a number that tracing moves.
+    # Tracing suffices to detect an implicit promotion, or a number that tracing
+    # transfers to the device.
     arrays = _arrays()
     with jax.numpy_dtype_promotion('strict'), jax.transfer_guard('disallow'):
       jax.eval_shape(library_table.CALLS[name], arrays)
 
   def test_slopes_without_a_transfer(self):
-    # The training step: `parallel_test`.
+    # `parallel_test` tests the training step in this way.
     call = library_table.CALLS['weighting.lookahead_weight_grads adam']
     arrays = _arrays()
     with jax.transfer_guard('disallow'):
@@ -45,7 +46,8 @@ class SettingsTest(parameterized.TestCase):
     np.testing.assert_allclose(slopes, call(arrays), rtol=1e-5)
 
   def test_states_are_made_without_a_transfer(self):
-    # Outside of jit: the guard is there before the first program.
+    # This is called outside of jit, with the guard set before the first
+    # program.
     init = jax.jit(library_table.init_fn)
     key = jax.random.key(0)
     with jax.transfer_guard('disallow'):
@@ -59,7 +61,7 @@ class SettingsTest(parameterized.TestCase):
 class DisableJitTest(absltest.TestCase):
 
   def test_same_step(self):
-    # Mapped steps, too, but those take minutes.
+    # Mapped steps also run without jit, but take minutes.
     optimizer = optax.sgd(0.1)
     step = train_step.make_train_step(
         library_table.apply_fn, optimizer,

@@ -1,8 +1,8 @@
-"""Looks into traced programs."""
+"""Inspects traced programs."""
 
 
 def equations(jaxpr):
-  """Yields the equations of a jaxpr and of all within it."""
+  """Yields the equations of a jaxpr and of all jaxprs within it."""
   for eqn in jaxpr.eqns:
     yield eqn
     for value in eqn.params.values():

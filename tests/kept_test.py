@@ -24,9 +24,9 @@ from tests import seven_rows
 
 
 def _size_of(value, known):
-  """Returns the bytes of an object and of all that it holds, each once."""
+  """Returns the bytes of an object and of all objects in it, each once."""
   if id(value) in known or isinstance(value, (int, str, manifest_lib.Row)):
-    return 0  # The manifest holds the rows and their strings.
+    return 0  # Do not count rows and strings, which the manifest holds anyway.
   known.add(id(value))
   size = sys.getsizeof(value)
   if isinstance(value, dict):
@@ -88,7 +88,7 @@ class KeptTest(parameterized.TestCase):
     self.assertBetween(each, 200, 1024)
 
   def _many(self, number):
-    """Returns a manifest of as many pictures and masks, all of noise."""
+    """Returns a manifest with `number` pictures and masks of noise."""
     rng = np.random.default_rng(0)
     rows = []
     for i in range(number):

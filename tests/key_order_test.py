@@ -1,4 +1,4 @@
-"""Tests that a manifest means the same in whatever order its keys stand."""
+"""Tests that the order of the keys in a manifest does not matter."""
 
 import json
 import pathlib
@@ -18,13 +18,13 @@ from tests import prepare_binary
 from tests import tiny
 
 _HEADER = {'manifest_version': 1, 'name': 'keys', 'classes': ['bg', 'polyp']}
-# As docs/own_data.md writes them, which is not their order in the alphabet.
+# The order is that of docs/own_data.md, which is not alphabetical.
 _BOX = {'kind': 'box', 'boxes': [[10, 10, 30, 25]], 'labels': [1]}
 _VALUES = {'255': 1, '0': 0}
 
 
 def _write(source):
-  """Writes 24 pictures, every fourth with a mask, and the rows for them."""
+  """Writes 24 pictures, masks for every fourth of them, and the rows."""
   rows = []
   for i in range(24):
     rng = np.random.default_rng(i)
@@ -121,7 +121,7 @@ class KeyOrderTest(absltest.TestCase):
     path.write_text(text.replace(new, old))
     self.assertIn('is up to date', self.prepare('given'))
     self.assertEqual(self.open_split().resolution, 'original')
-    # Another test split is another set, whatever its records claim.
+    # If the test split differs, the set differs, whatever its records claim.
     lines = written.read_text()
     for a, b in ('test', 'x'), ('val', 'test'), ('x', 'val'):
       lines = lines.replace(f'"split": "{a}"', f'"split": "{b}"')

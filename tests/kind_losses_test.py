@@ -108,7 +108,8 @@ class ByKindTest(parameterized.TestCase):
 
   @parameterized.parameters(-1, len(_KIND), 255)
   def test_a_kind_that_there_is_not_is_nan(self, kind):
-    # It was read as the last kind, or from the end.
+    # As an index, such a number would select some kind, counted from the end or
+    # cut off to the last.
     logits, a = self._data()
     loss = kind_losses.by_kind({}, default=[(1.0, self.entropy)])
     call = lambda kind: loss(logits, a.labels, where=a.where, kind=kind,

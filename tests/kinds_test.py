@@ -33,7 +33,8 @@ def _batch(kinds=_KINDS):
 
 
 def _loss(logits, labels, *, where, kind, present, images):
-  """Counts scribbles that come with a tag of class 1."""
+  """Returns the loss of scribbles that have a tag of class 1, and otherwise 0.
+  """
   chex.assert_equal_shape_prefix([images, logits], 3)
   chex.assert_equal_shape([present, labels[:, 0, 0]])
   counts = (kind == _KIND.SCRIBBLE) & (present[:, 1] == 1)
@@ -55,7 +56,7 @@ class KindsTest(parameterized.TestCase):
         _WEIGHTINGS[name], supervision=train_step_lib.Supervision(
             losses.cross_entropy_loss, _loss, by_kind=True),
     )(tiny.init_state(), batch, _KEY)
-    # As if all but the first instance had no labelled pixel.
+    # Expect the same as if only the first instance had labelled pixels.
     batch.weak.label[1:] = types.UNLABELLED
     expected, expected_metrics = _step(
         _WEIGHTINGS[name], supervision=train_step_lib.Supervision(
@@ -81,7 +82,8 @@ class KindsTest(parameterized.TestCase):
           dict(name='uniform'), supervision=tiny.SUPERVISION._replace(
               weak_scale=0.0),
           co_reg=train_step_lib.CoRegularization(scale=1.0, trust=trust))
-      # Uniform weights are 1: their complement trusts no pseudo label.
+      # Uniform weights are 1, and their complement gives pseudo labels no
+      # trust.
       return step(tiny.init_state(), _batch(kinds), _KEY)[0].params
 
     full = run('one', _KINDS)

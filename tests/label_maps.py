@@ -1,4 +1,4 @@
-"""Label maps that tests of shapes, strokes and noise draw from."""
+"""Makes label maps for tests of shapes, strokes and noise."""
 
 from hybridseg import types
 import numpy as np
@@ -12,7 +12,7 @@ def disc(size, cy, cx, radius, value=1):
 
 
 def scenes(count):
-  """Returns label maps with one or two discs of two classes."""
+  """Returns label maps, each with one or two discs of different classes."""
   rng = np.random.default_rng(7)
   drawn = []
   for _ in range(count):
@@ -25,7 +25,7 @@ def scenes(count):
 
 
 def random_maps(count, size=32):
-  """Returns odd label maps of classes 0 .. 3 and unlabelled pixels."""
+  """Returns irregular label maps of classes 0 to 3 and unlabelled pixels."""
   rng = np.random.default_rng(11)
   y, x = np.mgrid[:size, :size]
   maps = []
@@ -53,11 +53,12 @@ def random_maps(count, size=32):
 
 
 def on_line(stroke):
-  """Returns the (row, column) of pixels that a polyline runs through."""
+  """Returns the (row, column) of all pixels that a polyline passes through."""
   points = [np.array(stroke[:1])]
   for a, b in zip(stroke[:-1], stroke[1:], strict=True):
     steps = int(np.ceil(4 * np.hypot(b[0] - a[0], b[1] - a[1]))) + 1
     points.append(np.linspace(a, b, steps))
-  # A diagonal runs through the corner between pixels: any side of it will do.
+  # If a diagonal passes through the corner of pixels, take the pixel before the
+  # corner.
   x, y = (np.concatenate(points) - 1e-9).T
   return y.astype(int), x.astype(int)

@@ -1,4 +1,4 @@
-"""Tests of data_prep.formats.label_table: names in the headers of labels."""
+"""Tests of data_prep.formats.label_table: class names in NIfTI headers."""
 
 from absl.testing import absltest
 from absl.testing import parameterized

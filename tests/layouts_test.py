@@ -1,4 +1,4 @@
-"""Folders as other tools and published sets lay them out: what is read."""
+"""Tests of reading folders in the layouts of other tools and public sets."""
 
 import os
 
@@ -35,7 +35,7 @@ class _Layouts(source_case.SourceCase):
     return rasterize.rasterize(row.annotation, size=_SIZE, root=self.root)
 
   def _check_masks(self, imported, truths):
-    """Compares the label maps by id, and that there are no others."""
+    """Compares the label maps by id, and checks that there are no others."""
     self.assertEqual(imported.problems, [])
     self.assertEqual(sorted(r.id for r in imported.rows), sorted(truths))
     for row in imported.rows:
@@ -175,7 +175,8 @@ class FoldersTest(_Layouts):
     os.symlink(self.source / 'there/images', self.source / 'set/images')
     os.symlink(self.source / 'set', self.source / 'set/loop')
     self.source = self.source / 'set'
-    # The loop ends, and what lies outside of the source is refused.
+    # Reading ends in spite of the loop, and refuses files outside of the
+    # source.
     problem, = self._read('folder').problems
     self.assertIn('outside the source', problem.what)
     self.assertIn('images/a.png', problem.file)
@@ -220,7 +221,7 @@ class FoldersTest(_Layouts):
 
 
 class ShapesTest(_Layouts):
-  """Formats that list shapes."""
+  """Tests of formats that list shapes."""
 
   def _shapes(self, *points):
     return {'version': '5.0.1', 'imageHeight': 20, 'imageWidth': 24, 'shapes': [

@@ -1,4 +1,4 @@
-"""Tests for tables.learning_curve: the fit, and what it cannot tell."""
+"""Tests for tables.learning_curve: the fit, and its uncertainty."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -13,7 +13,8 @@ from tests import sweeps
 class CurveTest(absltest.TestCase):
 
   def test_by_hand(self):
-    # 1 + 2 + 0.25 * 4 + 0 * 9 = 4; 0.9 - 0.6 / 2.
+    # The effective number of masks is 1 + 2 + 0.25 * 4 + 0 * 9 = 4, and the
+    # Dice is 0.9 - 0.6 / 2.
     theta = np.array([0.9, 0.6, 0.5, 0.25, 0.0])
     counts = np.array([[2.0, 4, 9], [0, 0, 0]])
     np.testing.assert_allclose(
@@ -39,7 +40,7 @@ class CurveTest(absltest.TestCase):
     np.testing.assert_allclose(theta, sweeps.THETA_3, atol=1e-4)
 
   def test_bounds(self):
-    # Boxes do harm: the worth stays at 0.
+    # Here, boxes do harm, so their worth stays at its bound, 0.
     sweep = sweeps.make(
         np.array([0.9, 1.0, 0.5, 0.0]), sweeps.MIXES_2, spread=0)
     harm = sweep.dice - 2e-4 * sweep.counts[:, 1]
@@ -53,7 +54,8 @@ class BootstrapTest(absltest.TestCase):
   def test_many_at_once_as_one_by_one(self):
     for theta, mixes in (
         (sweeps.THETA_2, sweeps.MIXES_2), (sweeps.THETA_3, sweeps.MIXES_3),
-        (np.array([0.9, 1.0, 0.5, 0.0]), sweeps.MIXES_2)):  # At a bound.
+        # The last worth lies at its bound.
+        (np.array([0.9, 1.0, 0.5, 0.0]), sweeps.MIXES_2)):
       drawn = np.array([
           sweeps.make(theta, mixes, spread=0.02, seed=seed).dice
           for seed in range(5)])
@@ -74,7 +76,8 @@ class BootstrapTest(absltest.TestCase):
     report = learning_curve.describe(sweep, theta, fits)
     for kind, worth in (('box', 0.1), ('scribble', 0.03)):
       low, high = report['worths'][kind]['interval_95']
-      # Not 95 %, of which one draw in twenty is outside, but twice as wide.
+      # Allow an interval of twice the width, since one true worth in twenty
+      # lies outside of a 95 % interval.
       self.assertBetween(worth, 1.5 * low - 0.5 * high, 1.5 * high - 0.5 * low)
       self.assertLess(high - low, 0.1)
     self.assertBetween(report['residual_sd'], 0.006, 0.014)
@@ -89,7 +92,8 @@ class BootstrapTest(absltest.TestCase):
           sweep.counts, sweep.dice, theta, num_fits=150)
       low, high = learning_curve.interval(fits[:, 3])
       inside.append(low <= sweeps.THETA_2[3] <= high)
-    # 95 % less three standard errors; more in experiments/results/planning.md.
+    # Allow three standard errors below 95 %. experiments/results/planning.md
+    # has more simulations.
     self.assertGreaterEqual(np.mean(inside), 0.885)
 
 
@@ -141,7 +145,8 @@ class ObjectionsTest(parameterized.TestCase):
     self.assertGreaterEqual(refused, 8)
 
   def test_worth_that_hides_in_the_shape(self):
-    # A kind whose number follows the effective masks moves along the curve.
+    # If the number of boxes is proportional to the effective masks, the curve
+    # alone cannot show their worth.
     masks = np.arange(1.0, 13)
     sweep = sweeps.make(sweeps.THETA_2, np.stack(
         [masks, (1 + masks) * 7], axis=1), spread=0)
@@ -158,7 +163,7 @@ class DoubtsTest(absltest.TestCase):
     p_value = lambda s: learning_curve.lack_of_fit_p_value(
         s, learning_curve.fit(s.counts, s.dice))
     self.assertGreater(p_value(sweep), 0.01)
-    # Boxes that help only beside many masks do not add up.
+    # Boxes that help only together with many masks do not fit a sum.
     both = (sweep.counts[:, 0] > 30) & (sweep.counts[:, 1] > 100)
     self.assertLess(p_value(sweep._replace(dice=sweep.dice + .1 * both)), 1e-4)
 
@@ -172,7 +177,8 @@ class DoubtsTest(absltest.TestCase):
     self.assertStartsWith(lines[0], 'Runs with more scribble score lower')
 
   def test_harm_by_hand(self):
-    # The phantom, 100 steps: experiments/results/planning.md.
+    # These are runs on the phantom with 100 steps, see
+    # experiments/results/planning.md.
     sweep = mixed_runs.Sweep(
         ('mask', 'box'),
         np.array([[8, 0], [32, 0], [96, 0], [8, 112], [32, 88], [96, 24.0]]),

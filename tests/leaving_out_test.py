@@ -1,4 +1,4 @@
-"""Tests of what may be left out: --leave_out, its files, and left_out.csv."""
+"""Tests of what --leave_out may leave out, its files, and left_out.csv."""
 
 import csv
 import html
@@ -58,7 +58,8 @@ class LeaveOutTest(source_case.SourceCase):
         '--leave_out=defective', f'--output={self.set}')
     self.assertEqual((code, lines), (0, []))
     self.assertIn('left out: 2 pictures (p01/03, p02/04)', out)
-    self.assertNotIn('not in the set', out)  # They are, on purpose.
+    # The pictures are missing on purpose, so no notice mentions them.
+    self.assertNotIn('not in the set', out)
     self.assertLen(self._ids(), 22)
     found = read_csv(self.set / 'left_out.csv')
     self.assertEqual([list(e.values())[:3] for e in found], [
@@ -68,7 +69,7 @@ class LeaveOutTest(source_case.SourceCase):
     self.assertIn('another size than its image', found[1]['reason'])
     page = (self.set / 'summary.html').read_text(encoding='utf-8')
     self.assertIn('<h2>Left out</h2>', page)
-    # Every line that was printed is on the page, too.
+    # Every printed notice is also on the page.
     printed = re.findall('^notice: (.*)$', out, re.M)
     self.assertNotEmpty(printed)
     for line in printed:
@@ -86,7 +87,7 @@ class LeaveOutTest(source_case.SourceCase):
         (self.source / kind / name).unlink()
     other = self.output / 'other'
     self.assertEqual(self._prepare(f'--output={other}')[0], 0)
-    # Their paths are those of the same source.
+    # The rows are equal, because the paths are relative to the same source.
     self.assertEqual(
         manifest_lib.read_manifest(other / 'manifest.jsonl').rows, without)
     self.assertFalse((other / 'left_out.csv').exists())
@@ -94,7 +95,7 @@ class LeaveOutTest(source_case.SourceCase):
   def test_a_file_of_names_and_the_former_list(self):
     small_set.write_set(self.source)
     names = self.output / 'names.txt'
-    # An id, a path, the end of one, a stem, a patient.
+    # The file lists an id, a path, the end of a path, a stem and a patient.
     names.write_text('p00/01\nimages/p03/06.png\n\np04/08.png\n21\np11\n')
     code, out, lines = self._prepare(
         f'--leave_out=@{names}', f'--output={self.set}')
@@ -107,7 +108,7 @@ class LeaveOutTest(source_case.SourceCase):
     self.set.rename(self.output / 'old')
     former = self.output / 'old/left_out.csv'
     former.write_text(former.read_text() + 'p05/10,shape,polygons[2],thin\n')
-    # Several flags add up; a shape's picture is still used.
+    # Several flags add up. A picture whose shape was left out is still used.
     code, out, _ = self._prepare(
         f'--leave_out=@{former},shapes', '--leave_out=defective',
         f'--output={self.set}')
@@ -150,7 +151,7 @@ class LeaveOutTest(source_case.SourceCase):
     self.assertLen(lines, 1)
     self.assertIn('nothing is left: 24 left out, the first, ', lines[0])
     self.assertIn('cannot be read', lines[0])
-    # One line for one cause.
+    # One cause gives one line.
     code, _, lines = self._prepare('--check')
     self.assertEqual((code, len(lines)), (2, 1))
     self.assertStartsWith(lines[0], '24 times: image cannot be read')
@@ -193,7 +194,8 @@ class LeaveOutTest(source_case.SourceCase):
 
   def test_what_a_reader_refuses_of_one_picture(self):
     small_set.write_set(self.source)
-    # The listed size is that of no such picture: the reader's problem.
+    # The listed size differs from that of the picture, which the reader
+    # reports.
     (self.source / 'annotations.json').write_text(json.dumps({
         'images': [{'id': i, 'file_name': f'images/p{i // 2:02d}/{i:02d}.png',
                     'height': 24 + 9 * (i == 5), 'width': 32}

@@ -1,4 +1,4 @@
-"""One call of each public function of the library that runs under `jax.jit`."""
+"""Has one call of each public function of the library for `jax.jit`."""
 
 import functools
 import inspect
@@ -35,7 +35,8 @@ import numpy as np
 import optax
 
 NUM_CLASSES, NUM_WEAK, BATCH = 3, 12, 4
-# Of NumPy, of the host, of shapes and names alone, or called by others here.
+# Functions that are not traced by themselves: those of NumPy or the host, those
+# that take only shapes or names, and those that the calls below use.
 NOT_TRACED = {
     'batch_checks.check_batch', 'inference.merge_tiles',
     'inference.sliding_window', 'inference.window_starts',
@@ -68,7 +69,7 @@ NOT_TRACED = {
 
 
 def public_functions() -> set[str]:
-  """Returns 'module.function' of all modules that `hybridseg` names."""
+  """Returns 'module.function' for all public modules of the library."""
   modules = [getattr(hybridseg, name) for name in hybridseg.__all__]
   return {
       f'{module.__name__.split(".", 1)[1]}.{name}'
@@ -79,7 +80,7 @@ def public_functions() -> set[str]:
 
 
 def apply_fn(params, images):
-  """A linear layer of every pixel."""
+  """Applies a linear layer to every pixel."""
   return images @ params['head']['kernel'] + params['head']['bias'].reshape(
       1, 1, 1, -1)
 
@@ -111,7 +112,8 @@ _BY_KIND = kind_losses.by_kind(
 
 
 def arrays():
-  """Returns what the calls take: on the device, so that nothing moves."""
+  """Returns the arguments of the calls, on the device, so none is transferred.
+  """
   rng = np.random.default_rng(0)
   size = (BATCH, 8, 8)
   label = rng.integers(NUM_CLASSES, size=size).astype(np.uint8)
@@ -249,7 +251,8 @@ def _of_labels(fn):
   return lambda a: fn(a['logits'], a['labels'], where=a['where'])
 
 
-# Name of a public function, or with a word behind it another way to call it.
+# Maps the name of a public function to a call of it. A second word in the key
+# marks another way to call the function.
 CALLS = {
     'alignment_maps.alignment_maps': lambda a: alignment_maps.alignment_maps(
         lambda x: losses.cross_entropy_loss(x, a['labels']), a['logits'],

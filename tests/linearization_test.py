@@ -41,12 +41,14 @@ def _convolve(x, kernel):
 
 class LinearizePerInstanceTest(parameterized.TestCase):
 
-  # In batches; in batches and rows of images; in batches and in channels.
+  # Split over instances; over instances and rows of images; over instances and
+  # channels.
   @parameterized.parameters(
       ((4,), ('b',), ()), ((2, 2), ('b', 'm'), ()),
       ((2, 2), ('b',), (None, None, None, 'm')))
   def test_split_by_the_compiler_alone(self, devices, batch, kernels):
-    # XLA silently made the slopes 0 beyond the first shard.
+    # A split by the compiler must not make the slopes 0 in all shards but the
+    # first.
     rng = np.random.default_rng(0)
     draw = lambda *shape: rng.normal(size=shape).astype(np.float32)
     params, direction = (
@@ -93,7 +95,8 @@ class LinearizePerInstanceTest(parameterized.TestCase):
                            axis_names=axis_names)
 
     self.assertEqual(look_ups(mapped({'a', 'b'})), 0)
-    self.assertGreater(look_ups(mapped({'a'})), 0)  # b is left.
+    # The axis b is left to the compiler.
+    self.assertGreater(look_ups(mapped({'a'})), 0)
     self.assertGreater(look_ups(step), 0)
 
   def test_products_of_the_jacobian(self):

@@ -1,4 +1,4 @@
-"""Lines of manifests, good and bad, and the files that they name."""
+"""Makes valid and invalid lines of manifests, and the files that they name."""
 
 import json
 import pathlib
@@ -21,7 +21,7 @@ def row(row_id, role='strong', **fields):
 
 
 def rows(**fields):
-  """Returns two strong and two weak lines; the last one gets `fields`."""
+  """Returns two strong and two weak lines; `fields` change the last one."""
   return [row('a'), row('b'), row('c', 'weak'), {**row('d', 'weak'), **fields}]
 
 
@@ -51,14 +51,14 @@ def write_files(folder):
 
 
 def write_lines(folder, lines):
-  """Writes JSON lines, or text as it stands; returns the path."""
+  """Writes a manifest of JSON objects or strings, and returns its path."""
   path = pathlib.Path(folder) / 'manifest.jsonl'
   text = [x if isinstance(x, str) else json.dumps(x) for x in lines]
   path.write_text('\n'.join(text) + '\n')
   return path
 
 
-# Name, lines after the header, words of the only problem.
+# Name of the test, lines after the header, and words of the only problem.
 BAD = (
     ('missing_image', rows(image='images/no.png'),
      "line 5, id d, image: image not found, found images/no.png; put"),

@@ -1,4 +1,4 @@
-"""What all losses share. A new one is found here by its name."""
+"""Tests what all losses have in common; new losses are found by their name."""
 
 import functools
 import importlib
@@ -34,23 +34,24 @@ def _parameters(fn):
   return list(inspect.signature(fn).parameters)
 
 
-# Every public function of logits whose name ends so is a loss, one value [B].
+# A public function whose first parameter is `logits` and whose name has one of
+# these endings is a loss. It returns one value per instance, [B].
 _FOUND = {
     name: fn for name, fn in _public_functions()
     if name.endswith(('_loss', '_losses')) and _parameters(fn)[0] == 'logits'}
-# What a loss compares the logits with is its second parameter.
+# How to call a loss, by its second parameter: what it compares the logits with.
 _CALLS = {
     'labels': lambda fn, x, data, where: fn(x, data[0], where=where),
     'where': lambda fn, x, data, where: fn(x, where=where),
     'images': lambda fn, x, data, where: fn(x, data[1], where=where),
     'present': lambda fn, x, data, where: fn(x, data[2], where=where),
-    # Pixels have trust instead of a mask, and all of them count.
+    # These losses have a weight per pixel instead of a mask.
     'teacher_logits': lambda fn, x, data, where: fn(
         x, data[0], pixel_weights=None if where is None else jnp.where(
             where, 1.0, 0.0)),
 }
 _LOSSES = _FOUND | {
-    # A larger neighbourhood only takes longer.
+    # A larger neighbourhood would only take longer.
     'gated_crf_loss': functools.partial(regularizers.gated_crf_loss, radius=1),
     'prior_free cross_entropy': losses.prior_free(losses.cross_entropy_loss),
     'prior_free soft_dice': losses.prior_free(losses.soft_dice_loss),
@@ -96,7 +97,7 @@ class LossContractTest(parameterized.TestCase):
     for name, fn in _FOUND.items():
       self.assertIn(
           _parameters(fn)[1], _CALLS, f'{name}: a way to call it is missing.')
-    # By another name a loss would be missed.
+    # A loss with an unusual name would be missed above.
     of_labels = {name for name, fn in _public_functions()
                  if _parameters(fn)[:2] == ['logits', 'labels']}
     self.assertEqual(of_labels - _FOUND.keys(), {'check_labels'})
@@ -123,7 +124,7 @@ class LossContractTest(parameterized.TestCase):
     expected, expected_grads = _sum_and_grads(
         name, crop(logits), jax.tree.map(crop, data),
         np.ones((4, 3, 4), bool))
-    data[0][~where] = 0  # As `one_hot_labels` has them.
+    data[0][~where] = 0  # `one_hot_labels` sets unlabelled pixels to 0.
     for bad in np.nan, np.inf, -np.inf:
       logits[~where] = bad
       value, grads = _sum_and_grads(name, logits, data, where)
@@ -138,7 +139,8 @@ class LossContractTest(parameterized.TestCase):
     where = {'none': np.zeros_like, 'all': np.ones_like, 'one': np.zeros_like}[
         case](labels[..., 0], bool)
     where[:, 2, 3] |= case == 'one'
-    for value in range(_K):  # All pixels of one class, right or wrong.
+    # Give all pixels one class, which may be right or wrong.
+    for value in range(_K):
       labels = np.zeros_like(labels)
       labels[..., value] = 1
       for x in (np.zeros_like(logits), 1e4 * logits,
@@ -164,13 +166,13 @@ class LossContractTest(parameterized.TestCase):
     logits, data = _random((2, 3, 4, 5))
     volume = _call(name, logits, data, None)
     chex.assert_shape(volume, (2,))
-    # A volume turned over is the same volume.
+    # Flipping the axes of a volume must not change the loss.
     turn = lambda x: np.moveaxis(x, 1, 3) if x.ndim == 5 else x
     np.testing.assert_allclose(
         _call(name, turn(logits), jax.tree.map(turn, data), None), volume,
         rtol=1e-5, atol=1e-6)
     self.assertTrue(np.all(np.isfinite(volume)))
-    # No mask is a mask of all.
+    # Without a mask, all pixels count.
     np.testing.assert_allclose(
         _call(name, logits, data, np.ones((2, 3, 4, 5), bool)), volume,
         rtol=1e-6)

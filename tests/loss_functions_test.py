@@ -15,14 +15,14 @@ _X = np.float32([[1, 2], [0, 1], [2, -1]])
 
 
 def _module(**others):
-  """Returns a tree as equinox has it: parameters among settings."""
+  """Returns a tree like those of equinox, with parameters among settings."""
   return {'w': jnp.array([0.5, -1.0]), 'step': jnp.array(3),
           'key': jax.random.key(0), 'name': 'linear', 'act': jnp.tanh,
           'rate': 0.5, 'train': True, 'none': None, **others}
 
 
 def _module_losses(module, x=_X):
-  """Squares of tanh(x w) * rate, [B]; reads every leaf."""
+  """Returns the squares of tanh(x w) * rate, [B], using every leaf."""
   assert module['name'] == 'linear' and module['train'] is True
   assert isinstance(module['rate'], float)
   noise = jax.random.normal(module['key']) * 0 + module['step'] * 0
@@ -253,7 +253,7 @@ class PrecisionTest(parameterized.TestCase):
       params=('bfloat16', 'float32'))
   def test_mixed(self, method, weak, strong, weights, params):
     if {weak, strong} & {'float16'} and weak != strong != 'float32':
-      return  # Enough of them.
+      return  # The other combinations are enough.
     weak_fn = lambda p: (p * jnp.arange(3, dtype=p.dtype)).astype(weak)
     with jax.numpy_dtype_promotion('strict'):
       slopes = weighting.lookahead_weight_grads(
@@ -267,7 +267,7 @@ class PrecisionTest(parameterized.TestCase):
         np.float32(slopes), [0, -1 / 3, -2 / 3], rtol=1e-6 if exact else 2e-2)
 
   def test_float32_losses_keep_their_digits(self):
-    # Parameters and losses in float32; weights alone are rounded.
+    # The parameters and the losses are float32; only the weights are rounded.
     weak = lambda p: p * jnp.array([1.0, 1.0001, 1.0])
     slopes = [
         weighting.lookahead_weight_grads(

@@ -1,4 +1,4 @@
-"""Tests for hybridseg.losses; what all losses share: loss_contract_test."""
+"""Tests for hybridseg.losses; loss_contract_test has the common tests."""
 
 import functools
 import itertools
@@ -26,14 +26,15 @@ _CE0, _CE1 = np.log(4.0), np.log(4.0 / 3.0)
 
 
 def _one_instance(classes):
-  """Returns logits [0, log 3] per pixel, targets and mask, one image [1, P]."""
+  """Returns logits [0, log 3] per pixel, targets and mask of one image, [1, P].
+  """
   labels, where = losses.one_hot_labels(jnp.array([classes], jnp.uint8), 2)
   logits = jnp.tile(jnp.array([0.0, _LOG3]), (1, len(classes), 1))
   return logits, labels, where
 
 
 def _random(seed, shape=(2, 4, 4), num_classes=3, unlabelled=True):
-  """Returns random logits, targets and mask with about a third unlabelled."""
+  """Returns random logits, targets and mask; a third is unlabelled."""
   rng = np.random.default_rng(seed)
   label_map = rng.integers(num_classes, size=shape)
   if unlabelled:
@@ -66,7 +67,8 @@ class OneHotLabelsTest(absltest.TestCase):
     np.testing.assert_array_equal(where, [[True, True, False]])
 
   def test_a_class_that_there_is_not_is_nan(self):
-    # All zero, its pixel would count as one that is always right.
+    # If the labels were all zero, the loss would treat the pixel as always
+    # right.
     labels, where = losses.one_hot_labels(jnp.array([[2, -1], [0, 255]]), 2)
     np.testing.assert_array_equal(
         labels, [[[np.nan] * 2] * 2, [[1, 0], [0, 0]]])
@@ -99,12 +101,14 @@ class HandComputedTest(absltest.TestCase):
     gradient = jax.grad(
         lambda x: losses.cross_entropy_loss(x, labels, where=where)[0]
     )(logits)
-    # softmax - target, over two counted pixels; nothing at the third.
+    # The gradient is (softmax - target) / 2 at the two labelled pixels, and 0
+    # at the third.
     np.testing.assert_allclose(
         gradient[0], [[-3 / 8, 3 / 8], [1 / 8, -1 / 8], [0, 0]], rtol=1e-6)
 
   def test_balanced_cross_entropy(self):
-    # Class means 2 * CE0 / 2 and CE1, then their mean: counts do not matter.
+    # First take the mean for each class, 2 * CE0 / 2 and CE1, then the mean of
+    # both. The number of pixels of a class does not matter.
     logits, labels, where = _one_instance([0, 0, 1])
     np.testing.assert_allclose(
         losses.balanced_cross_entropy_loss(logits, labels, where=where),
@@ -117,8 +121,8 @@ class HandComputedTest(absltest.TestCase):
         [_CE0], rtol=1e-6)
 
   def test_soft_dice(self):
-    # q = 1/2 everywhere; per class: overlap 1/2, sizes 1 and 1, epsilon 1:
-    # 1 - (1 + 1) / (2 + 1).
+    # The probabilities are 1/2 everywhere. For each class, the overlap is 1/2,
+    # both sizes are 1, and epsilon is 1, so the loss is 1 - (1 + 1) / (2 + 1).
     labels, where = losses.one_hot_labels(jnp.array([[0, 1]]), 2)
     logits = jnp.zeros((1, 2, 2))
     np.testing.assert_allclose(
@@ -128,7 +132,7 @@ class HandComputedTest(absltest.TestCase):
         [1 / 2], rtol=1e-6)
 
   def test_soft_dice_of_the_right_answer_is_0(self):
-    # Class 2 is absent from both: (0 + 1) / (0 + 1), no loss either.
+    # Class 2 occurs in neither map: (0 + 1) / (0 + 1) = 1, so it adds no loss.
     labels, _ = losses.one_hot_labels(jnp.array([[0, 1, 1]]), 3)
     np.testing.assert_allclose(
         losses.soft_dice_loss(100 * labels, labels), [0], atol=1e-6)
@@ -144,7 +148,8 @@ class HandComputedTest(absltest.TestCase):
 class WithoutClassPriorTest(parameterized.TestCase):
 
   def test_gradient_hand_computed(self):
-    # Two counted pixels of one class with slopes 1 and 3: their mean, 2, goes.
+    # The mean slope of the class's two labelled pixels, (1 + 3) / 2 = 2, is
+    # removed.
     where = jnp.array([[True, True, False]])
     slopes = jnp.array([1.0, 3.0, 7.0])
     gradient = jax.grad(
@@ -174,7 +179,7 @@ class WithoutClassPriorTest(parameterized.TestCase):
     where = where if masked else None
     loss = functools.partial(loss, labels=labels, where=where)
     wrapped = lambda x: loss(losses.without_class_prior(x, where=where))
-    # Any constant per instance and class.
+    # Add any constant per instance and class.
     shift = jnp.broadcast_to(
         jax.random.normal(jax.random.key(0), (2, 1, 1, 3)), logits.shape)
     value, slope = jax.jvp(wrapped, (logits,), (shift,))

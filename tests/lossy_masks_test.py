@@ -1,4 +1,4 @@
-"""Masks stored as JPEG: refused by one line, whatever layout they lie in."""
+"""Tests that JPEG masks are refused with one line in every layout."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -12,7 +12,10 @@ from tests import source_case
 
 
 class JpegTest(source_case.SourceCase):
-  """Two squares of 24 x 20 pixels in masks of 60 x 80, off the 8 x 8 blocks."""
+  """Tests masks of 60 x 80 pixels with two squares of 24 x 20 pixels.
+
+  The squares do not fit the blocks of 8 x 8 pixels that JPEG uses.
+  """
 
   def _mask(self, name, first, second=0, **options):
     mask = np.zeros((60, 80), np.uint8)
@@ -47,7 +50,7 @@ class JpegTest(source_case.SourceCase):
     self.assertLessEqual(len(problem), 200)
 
   def test_class_numbers(self):
-    # Noise makes 0 to 2 or 3 of them; also under another name.
+    # Compression turns class 1 into 0 to 2 or 3. The suffix does not matter.
     self._mask('a.jpg', 1, quality=90)
     (self.source / 'a.jpg').rename(self.source / 'a.png')
     problem, = self._problems(('mask', self.source / 'a.png'))
@@ -95,7 +98,8 @@ class LayoutsTest(source_case.ShapesCase):
       self._jpeg(f'masks/{name}/spleen.jpg', self._square(255, 8))
     problem = str(self.read('folder', problems=1).problems[0])
     self.assertIn('2 masks are JPEG', problem)
-    self.assertIn('export as PNG', problem)  # Liver is below 128.
+    # The masks of the liver hold values below 128.
+    self.assertIn('export as PNG', problem)
 
   @parameterized.parameters('jpg', 'png')
   def test_voc(self, suffix):

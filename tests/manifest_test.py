@@ -161,7 +161,7 @@ class ReadWriteTest(parameterized.TestCase):
     with tempfile.TemporaryDirectory() as folder:
       path = listed.write_lines(folder, lines)
       problems = check.check_manifest(manifest.read_manifest(path))
-    self.assertGreaterEqual(len(problems), 2)  # No image exists.
+    self.assertGreaterEqual(len(problems), 2)  # All images are missing.
     for problem in map(str, problems):
       self.assertLessEqual(len(problem), 200)
       self.assertLen(problem.splitlines(), 1)

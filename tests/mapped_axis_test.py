@@ -1,4 +1,4 @@
-"""Tests for hybridseg.mapped_axis: no shard takes its part for the batch."""
+"""Tests for hybridseg.mapped_axis: no shard is mistaken for the whole batch."""
 
 import functools
 
@@ -32,7 +32,7 @@ def _update(x, n):
       axis_name=n).weights[:2]
 
 
-# Name -> (rows [B] of a shard, axis_name) -> rows.
+# Maps a name to a function that takes a shard's rows, [B], and axis_name.
 _CALLS = {
     'forward': lambda x, n: _lookahead(x, 'forward', n),
     'grad': lambda x, n: _lookahead(x, 'grad', n),
@@ -72,7 +72,7 @@ class MappedAxisTest(parameterized.TestCase):
 
   @parameterized.parameters(*sorted(_CALLS.keys() - {'meta_weight_net'}))
   def test_shards_that_are_problems_of_their_own(self, name):
-    # Each as if it were alone: the mean over the shards would be another.
+    # Each shard must be treated alone: a mean over all shards would differ.
     x = jnp.arange(1.0, 9)
     found = _pmap(functools.partial(_CALLS[name], n=()), x)
     for part, rows in zip(found, x.reshape(_NUM, -1), strict=True):
@@ -89,7 +89,8 @@ class MappedAxisTest(parameterized.TestCase):
     np.testing.assert_allclose(jnp.mean(unit**2, axis=1), 1, rtol=1e-6)
 
   def test_a_vmap_with_a_name_is_not_seen(self):
-    # As the docstring says. If JAX ever shows it: refuse it, as the others.
+    # The docstring states this limitation. If JAX ever shows such an axis,
+    # refuse it like the others.
     x = jnp.arange(1.0, 9).reshape(_NUM, -1)
     unit = jax.vmap(weighting.unit_rms, axis_name='batch')(x)
     np.testing.assert_allclose(jnp.mean(unit**2, axis=1), 1, rtol=1e-6)

@@ -127,14 +127,14 @@ class FolderEvaluationTest(parameterized.TestCase):
     reference[1:3, 1:2] = 7
     header = nibabel.Nifti1Header()
     header.set_data_dtype(np.uint8)
-    reference[0, 0] = 1  # 0.988 in the file.
+    reference[0, 0] = 1  # In the file, this value is 0.988.
     image = nibabel.Nifti1Image(reference, np.eye(4), header)
     image.to_filename(self._dir / 'r/a.nii.gz')
     image = nibabel.Nifti1Image(reference.astype(np.uint8), np.eye(4))
     image.header.extensions.append(
         nibabel.nifti1.Nifti1Extension(0, b'x' * 4000))
     content = bytearray(image.to_bytes())
-    content[112:116] = np.float32(np.nan).tobytes()  # scl_slope.
+    content[112:116] = np.float32(np.nan).tobytes()  # This changes scl_slope.
     (self._dir / 'p/a.nii').write_bytes(content)
     self.assertEqual(self._evaluate().results['dice'], 1.0)
     self.assertIn('read unscaled', self._said)

@@ -1,4 +1,4 @@
-"""What stored values of masks mean: ignore labels, scribbles, --classes."""
+"""Tests what stored mask values mean: ignore labels, scribbles, --classes."""
 
 import json
 
@@ -20,7 +20,7 @@ _SIZE = (10, 20)
 
 
 class DecideTest(parameterized.TestCase):
-  """Values counted by hand, without files."""
+  """Tests of values that are given as counts, without files."""
 
   def _decide(self, *counted, declared=declared_names.Declared(), **options):
     self.report = assembling.Report(formats.Options(**options))
@@ -69,8 +69,8 @@ class DecideTest(parameterized.TestCase):
     self.assertLen(self.problems, 1)
     self.assertIn('value 0 of the scribbles covers most of each and value 2 of '
                   'the scribbles is in no exact mask', self.problems[0])
-    # --mask_values would change the 0 of the exact masks, too. As many values
-    # are left as there are classes: these count from 1.
+    # --mask_values would also change the 0 of the exact masks. There are as
+    # many other values as classes, so they stand for the classes in order.
     self.assertIn('--scribble_values=0:255,1:0,2:1', self.problems[0])
     self.assertLessEqual(len(self.problems[0]), 200)
     found = self._decide(*counted, scribble_values={
@@ -143,7 +143,8 @@ class DecideTest(parameterized.TestCase):
     self._decide(counted)
     self.assertLen(self.problems, 1)
     self.assertIn('found 0, ', self.problems[0])
-    self.assertFalse(self.problems[0].endswith('...'))  # Read as cut off.
+    # Otherwise, the list would look as if it were cut off.
+    self.assertFalse(self.problems[0].endswith('...'))
     self.assertIn(f'--mask_values={pairs},', self.problems[0])
     self.assertLessEqual(len(self.problems[0]), 200)
     self._decide(counted, mask_values={str(v): v for v in values})
@@ -183,7 +184,7 @@ class ReadTest(source_case.SourceCase):
         256, size=(*_SIZE, 3), dtype=np.uint8)).save(path)
 
   def _mask(self, name, *columns):
-    """Writes a mask whose columns hold (value, how many)."""
+    """Writes a mask from pairs (value, number of columns)."""
     row = np.concatenate([np.full(n, v, np.uint8) for v, n in columns])
     path = self.source / name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -214,7 +215,8 @@ class ReadTest(source_case.SourceCase):
 
   def test_volumes_with_an_ignore_label(self):
     labels = np.full((8, 9, 3), 2, np.uint8)
-    labels[:, :4, 0] = 1  # Slice 0 in part, slice 1 not at all, slice 2 whole.
+    # Slice 0 is partly unlabelled, slice 1 not at all, and slice 2 completely.
+    labels[:, :4, 0] = 1
     labels[..., 2] = 0
     for name, array in (
         ('imagesTr/c_0000', np.arange(216).reshape(8, 9, 3).astype(np.int16)),

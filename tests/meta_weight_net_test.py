@@ -10,12 +10,13 @@ import numpy as np
 from hybridseg import meta_weight_net
 from hybridseg import weighting
 
-# Two units: relu(x) and relu(1 - x); logits 2 * the first - the second.
+# There are two units, relu(x) and relu(1 - x). The logit is 2 * the first unit
+# - the second unit.
 _PARAMS = {
     'hidden': {'kernel': jnp.array([[1.0, -1.0]]), 'bias': jnp.array([0.0, 1])},
     'output': {'kernel': jnp.array([[2.0], [-1.0]]), 'bias': jnp.array([0.0])},
 }
-# sigmoid(-1) and sigmoid(2).
+# The values are sigmoid(-1) and sigmoid(2).
 _LOSSES, _VALUES = np.array([0.0, 1.0]), np.array([0.268941, 0.880797])
 
 
@@ -38,7 +39,8 @@ class BatchWeightsTest(absltest.TestCase):
         'kernel': jnp.zeros((2, 1)), 'bias': jnp.array([-200.0])}}
     np.testing.assert_array_equal(
         meta_weight_net.batch_weights(params, jnp.asarray(_LOSSES)), [0, 0])
-    np.testing.assert_array_equal(  # The mean is not known.
+    # With a nan, the mean is unknown, and so are all weights.
+    np.testing.assert_array_equal(
         meta_weight_net.batch_weights(_PARAMS, jnp.array([np.nan, 1])),
         [np.nan, np.nan])
 
@@ -46,15 +48,17 @@ class BatchWeightsTest(absltest.TestCase):
 class StrongSlopesTest(absltest.TestCase):
 
   def test_hand_computed(self):
-    # With u = v1' v2 - v1 v2' and v' = v (1 - v) in the output's bias,
-    # w1 = 2 v1 / (v1 + v2) has the slope 2 u / (v1 + v2)^2, and w2 minus that.
+    # Let v' = v (1 - v) be the slope of v by the output's bias, and u = v1' v2
+    # - v1 v2'. Then w1 = 2 v1 / (v1 + v2) has the slope 2 u / (v1 + v2)^2, and
+    # w2 has minus this slope.
     (v1, v2), (d1, d2) = _VALUES, _VALUES * (1 - _VALUES)
     slope = 2 * (d1 * v2 - v1 * d2) / (v1 + v2) ** 2
     self.assertAlmostEqual(slope, 0.219286, places=5)
     grads = meta_weight_net.strong_slopes(
         _PARAMS, jnp.asarray(_LOSSES), jnp.array([1.0, -1.0]))
     np.testing.assert_allclose(grads['output']['bias'], [-slope], rtol=1e-4)
-    # The first unit sees the second loss alone, with the slope of v2 in it.
+    # The first unit is active only for the second loss, so only the slope of v2
+    # counts.
     second = -2 * v1 * d2 / (v1 + v2) ** 2
     np.testing.assert_allclose(
         grads['output']['kernel'][0], [-second], rtol=1e-4)
@@ -106,7 +110,7 @@ class WeighTest(parameterized.TestCase):
         new.params, jax.tree.map(
             lambda p, g: p - 0.01 * g / (jnp.abs(g) + 1e-8), net.params, grads),
         atol=1e-5)
-    # The new network weighs.
+    # The weights come from the updated network.
     np.testing.assert_array_equal(
         weights, meta_weight_net.batch_weights(new.params, losses))
     self.assertAlmostEqual(float(weights.mean()), 1, places=5)

@@ -31,7 +31,8 @@ class MethodCellsTest(absltest.TestCase):
         for i in range(n)]
 
   def test_the_largest_first_to_the_smallest(self):
-    # 5 to fold 0, 4 to 1, 3 to 2, 2 to 2 again, which then has 5.
+    # The subject with 5 images goes to fold 0, that with 4 to fold 1, and that
+    # with 3 to fold 2. The one with 2 goes to fold 2 as well, which then has 5.
     self.assertEqual(
         self._module.deal(self._rows, 3), {'a': 0, 'c': 1, 'd': 2, 'b': 2})
 

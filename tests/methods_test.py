@@ -1,4 +1,4 @@
-"""Every method of `experiments.configs.common` under the one train step."""
+"""Tests every method of `experiments.configs.common` with the train step."""
 
 import functools
 import importlib

@@ -10,7 +10,8 @@ from experiments.evaluation import metric_table
 class MetricTableTest(absltest.TestCase):
 
   def test_best_and_worst_are_what_a_row_says(self):
-    # Hits, what was invented, what was missed: all right, then all wrong.
+    # The columns are hits, invented pixels and missed pixels. The first row is
+    # all right, the second all wrong.
     counts = np.array([[5, 0, 0], [0, 9, 5]])
     for name, metric in metric_table.TABLE.items():
       if metric.from_counts:

@@ -1,4 +1,4 @@
-"""Tests for experiments.prediction.pictures: any file to tiles, and back."""
+"""Tests for experiments.prediction.pictures: from a file to tiles and back."""
 
 import os
 import pathlib
@@ -20,7 +20,7 @@ _TRAINED = preparation_lib.Preparation(None, 'LPS', 2)
 
 
 def _volume(shape=(7, 5, 4), seed=0):
-  """Returns voxels and affine of a volume in RAS, nothing of it symmetric."""
+  """Returns the voxels and affine of a volume in RAS without any symmetry."""
   voxels = np.random.default_rng(seed).integers(-500, 900, size=shape)
   affine = np.diag([1.5, 2.0, 4.0, 1.0])
   affine[:3, 3] = -10, 20, 5
@@ -54,7 +54,7 @@ class VolumesTest(parameterized.TestCase):
         first = tiles
       self.assertLen(tiles, 4)
       np.testing.assert_array_equal(tiles, first, orientation)
-      # A map that marks each voxel returns to its voxel.
+      # A map that marks each voxel must mark the same voxels again.
       marks = oriented.stored_as(
           np.arange(voxels.size, dtype=np.int32).reshape(voxels.shape), affine,
           orientation)
@@ -78,7 +78,7 @@ class VolumesTest(parameterized.TestCase):
     voxels, affine = _volume()
     oriented.stored_as(voxels, affine, 'SLP').to_filename(self._dir / 'a.nii')
     opened = self._open('a.nii', preparation_lib.Preparation())
-    self.assertEqual(opened.axis, 0)  # Of the largest spacing.
+    self.assertEqual(opened.axis, 0)  # This axis has the largest spacing.
     self.assertEqual(opened.slices[0].shape, (7, 5, 1))
 
   @parameterized.named_parameters(
@@ -208,7 +208,7 @@ class PicturesTest(parameterized.TestCase):
     np.testing.assert_array_equal(merged[..., 0], picture / np.float32(3))
 
   def test_a_tile_is_what_the_records_hold(self):
-    # The builder resizes by the same function: so must the tiles.
+    # The tiles must be resized by the same function as the records.
     from data_prep.records import schema
     from data_prep import manifest as manifest_lib
 

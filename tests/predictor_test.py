@@ -1,4 +1,4 @@
-"""Tests for experiments.prediction.predictor: which checkpoint is taken."""
+"""Tests for experiments.prediction.predictor: the choice of checkpoint."""
 
 import json
 import types
@@ -17,7 +17,7 @@ from tests import tiny
 class RestoreTest(absltest.TestCase):
 
   def _restore(self, best, checkpoint):
-    """Restores a run whose newest checkpoint, of step 9, says `best`."""
+    """Restores a run whose newest checkpoint, of step 9, stores `best`."""
     found = lambda _, *, step=9, **__: checkpoints.Checkpoint(
         step, None, {'best': best}, {})
     parts = types.SimpleNamespace(init_fn=lambda: 0.0)
