@@ -20,12 +20,11 @@ import time
 from absl import flags
 from absl import logging
 from hybridseg import augmentation
-from hybridseg import losses
 import jax
 import numpy as np
-import optax
 
 from experiments import binary
+from experiments.benchmarks import plain_step
 from experiments.building import input_pipeline
 from experiments.building import parts as parts_lib
 from experiments.building import pieces
@@ -70,29 +69,12 @@ def _full(dataset, network, dtype):
 
 
 def _plain(dataset, network, dtype):
-  """Compiles the plain step of one network.
-
-  Returns:
-    The compiled step, and a function without arguments that calls it.
-  """
+  """Compiles the plain step of one network, see `plain_step.build`."""
   network_parts = parts_lib.build_network(dataset, *_pieces(network, dtype))
-  params = network_parts.init_fn().params[0]
-  optimizer = optax.adamw(1e-3)
-  images, labels = _images(dataset)
-
-  @jax.jit
-  def step(params, opt_state, images, labels):
-    def loss(params):
-      logits = network_parts.apply_fn(params, images)
-      return losses.cross_entropy_dice_loss(logits, labels).mean()
-
-    grads = jax.grad(loss)(params)
-    updates, opt_state = optimizer.update(grads, opt_state, params)
-    return optax.apply_updates(params, updates), opt_state
-
-  arguments = params, optimizer.init(params), images, labels
-  compiled = step.lower(*arguments).compile()
-  return compiled, lambda: compiled(*arguments)
+  options = _pieces(network, dtype)[0].options
+  return plain_step.build(
+      network_parts.apply_fn, network_parts.init_fn().params[0],
+      *_images(dataset), frozen_until=options.get('frozen_until', 0))
 
 
 def _images(dataset):
@@ -130,89 +112,18 @@ def _line(what, build, dataset, network, dtype):
           compiled.memory_analysis().temp_size_in_bytes / 2**20))
 
 
-class _TorchUNet:
-  """The same U-Net in torch, and a plain training step with AdamW.
-
-  It has 3x3 convolutions, GroupNorm with 8 groups, and ReLU.
-  """
-
-  def __init__(self, features, dataset, dtype):
-    import torch
-    self._torch = torch
-    nn = torch.nn
-
-    def conv(n, m):
-      return [nn.Conv2d(n, m, 3, padding=1, bias=False)]
-
-    def block(n, m):
-      return nn.Sequential(*[
-          layer for a in (n, m)
-          for layer in (*conv(a, m), nn.GroupNorm(8, m, eps=1e-6), nn.ReLU())])
-
-    class Net(nn.Module):
-
-      def __init__(self):
-        super().__init__()
-        pairs = list(zip(features[:-1], features[1:], strict=True))
-        self.down = nn.ModuleList(
-            [block(3, features[0]), *(block(n, m) for n, m in pairs)])
-        self.up = nn.ModuleList(
-            [nn.Sequential(nn.Upsample(scale_factor=2), *conv(m, n))
-             for n, m in pairs])
-        self.join = nn.ModuleList([block(2 * n, n) for n, _ in pairs])
-        self.head = nn.Conv2d(features[0], 2, 1)
-
-      def forward(self, x):
-        skips = []
-        for index, layer in enumerate(self.down):
-          x = layer(x if not index else nn.functional.max_pool2d(x, 2))
-          skips.append(x)
-        for index in reversed(range(len(self.up))):
-          x = self.join[index](
-              torch.cat([skips[index], self.up[index](x)], 1))
-        return self.head(x.float())
-
-    torch.backends.cuda.matmul.allow_tf32 = True
-    torch.backends.cudnn.allow_tf32 = True
-    torch.backends.cudnn.benchmark = True
-    images, labels = _images(dataset)
-    self._device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    self._dtype = torch.bfloat16 if dtype == 'bfloat16' else None
-    self._net = Net().to(self._device, memory_format=torch.channels_last)
-    self._optimizer = torch.optim.AdamW(self._net.parameters(), 1e-3)
-    self._x = torch.tensor(np.asarray(images)).permute(0, 3, 1, 2).to(
-        self._device, memory_format=torch.channels_last)
-    self._y = torch.tensor(np.asarray(labels)).long().to(self._device)
-    self.num_params = sum(p.numel() for p in self._net.parameters())
-
-  def __call__(self):
-    torch = self._torch
-    with torch.autocast(
-        self._device, self._dtype, enabled=self._dtype is not None):
-      logits = self._net(self._x)
-    logits = logits.float()
-    probs = torch.softmax(logits, 1)[:, 1]
-    y = self._y.float()
-    dice = (2 * (probs * y).sum((1, 2)) + 1) / (
-        probs.sum((1, 2)) + y.sum((1, 2)) + 1)
-    loss = torch.nn.functional.cross_entropy(logits, self._y) + 1 - dice.mean()
-    self._optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    self._optimizer.step()
-
-  def wait(self, unused_result):
-    if self._device == 'cuda':
-      self._torch.cuda.synchronize()
-
-
 def _torch_lines(dataset):
+  from experiments.benchmarks import torch_twins
   features = tuple(_pieces('unet_full', 'float32')[0].options['features'])
   for dtype in _DTYPES:
-    net = _TorchUNet(features, dataset, dtype)
-    seconds = _median_s(net, net.wait)
+    net = torch_twins.UNet(features)
+    seconds = _median_s(
+        torch_twins.PlainStep(net, *_images(dataset), dtype=dtype),
+        torch_twins.wait)
     yield dict(what='plain, torch', network='unet_full', dtype=dtype,
                images_per_s=round(2 * _BATCH_SIZE.value / seconds, 1),
-               ms=round(1e3 * seconds, 2), num_params=net.num_params)
+               ms=round(1e3 * seconds, 2),
+               num_params=sum(p.numel() for p in net.parameters()))
 
 
 def main():

@@ -20,7 +20,7 @@ _STAGES = (
     (3, 5, 1, 6, 112), (4, 5, 2, 6, 192), (1, 3, 1, 6, 320))
 # For each block: width of the depthwise kernel, stride, expansion factor and
 # output channels. Only the first block of a stage has the stage's stride.
-_BLOCKS = tuple(
+BLOCKS = tuple(
     (width, stride if i == 0 else 1, expansion, features)
     for repetitions, width, stride, expansion, features in _STAGES
     for i in range(repetitions))
@@ -28,7 +28,7 @@ _STEM_FEATURES = 32
 _BATCH_NORM_EPSILON = 1e-3
 # The last block at each of the strides 4, 8, 16 and 32.
 SKIP_BLOCKS = (2, 4, 10, 15)
-NUM_BLOCKS = len(_BLOCKS)
+NUM_BLOCKS = len(BLOCKS)
 
 
 def relu6(x: jax.Array) -> jax.Array:
@@ -153,7 +153,7 @@ class EfficientNetLite(nn.Module):
     else:
       skips, x = [], self._stem(images)
     for number in range(self.frozen_until if is_encoded else 0, NUM_BLOCKS):
-      x = _Block(*_BLOCKS[number], self.dtype, name=f'block_{number}')(x)
+      x = _Block(*BLOCKS[number], self.dtype, name=f'block_{number}')(x)
       if number in SKIP_BLOCKS:
         skips.append(x)
       if number + 1 == self.frozen_until:
@@ -214,7 +214,7 @@ def params_from_pytorch(state: Mapping[str, Any]) -> dict[str, Any]:
     params[f'{path}/kernel'], params[f'{path}/bias'] = kernel, bias
 
   put('stem', *folded('_conv_stem', '_bn0'))
-  for number, (_, _, expansion, _) in enumerate(_BLOCKS):
+  for number, (_, _, expansion, _) in enumerate(BLOCKS):
     theirs, ours = f'_blocks.{number}.', f'block_{number}/'
     if expansion != 1:
       kernel, bias = folded(f'{theirs}_expand_conv', f'{theirs}_bn0')
