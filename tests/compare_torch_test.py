@@ -44,10 +44,10 @@ class CompareTorchTest(parameterized.TestCase):
     row = self._module.row(dict(
         network='unet_small', pixels=64, batch=16, logits=1.2e-6,
         gradients=3.4e-5, ms=150.04, torch_ms=100.0, ratio=1.5,
-        ratios=[1.5, 1.25, 1.754]))
+        ratios=[1.5, 1.25, 1.754], processor_ratio=1.614))
     self.assertEqual(
         row, '| unet_small | 64 | 16 | 1e-06 | 3e-05 | 150.0 | 100.0 '
-        '| **1.50** | 1.25 to 1.75 |')
+        '| **1.50** | 1.25 to 1.75 | 1.61 |')
 
   def test_differences_by_hand(self):
     # Torch's gradient is (3, 4), of norm 5, and differs by 0.001 in one place.
