@@ -22,7 +22,8 @@ from experiments.saving import checkpoints
 from experiments.saving import run_folder
 from tests import tiny
 
-# The config of every set; that of a user's own set is the base of all others.
+# The configs of all named sets. That of a user's own set is the base of all
+# others.
 _CONFIGS = {
     name: module for name, module in (
         (info.name, importlib.import_module(f'{configs.__name__}.{info.name}'))
@@ -53,7 +54,7 @@ def _batches(config, dataset):
 
 
 def _with_truths(truth_fn):
-  """Returns the set with other exact masks of its weak images."""
+  """Returns the set with other exact masks for its weak images."""
   dataset = _dataset()
   weak = [dict(r, truth=truth_fn(r)) for r in dataset.splits['train_weak']]
   return dataset._replace(splits=dict(dataset.splits, train_weak=weak))
@@ -112,7 +113,7 @@ class WeakThenStrongTest(parameterized.TestCase):
       for role, other in others.items():
         states = []
         for b in batch, other:
-          # Made anew, for it is donated.
+          # Make a new state, because the step donates its buffers.
           state = parts.network.init_fn()._replace(step=jnp.int32(step))
           states.append(parts.step_fn(state, b, jax.random.key(0))[0])
         one, two = (checkpoints.state_sha256(s.params) for s in states)

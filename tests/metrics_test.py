@@ -45,7 +45,7 @@ class ConfusionCountsTest(parameterized.TestCase):
     np.testing.assert_array_equal(counts, [[[1, 1, 0], [0, 1, 1]]])
     np.testing.assert_array_equal(counts, metrics.confusion_counts(
         predictions, truth, num_classes=8)[:, :2])
-    # A number below 0 is known to be none of the classes, too.
+    # A class below 0 is none of the known classes, either.
     np.testing.assert_array_equal(counts, metrics.confusion_counts(
         predictions, truth.astype(np.int16) - [0, 9, 9, 0], num_classes=2))
 
@@ -107,9 +107,9 @@ class RatiosTest(absltest.TestCase):
   def test_hand_computed_and_nan_policy(self):
     counts = np.array([
         [2, 1, 1],  # Dice 4 / 6, IoU 2 / 4.
-        [0, 0, 0],  # In neither: not counted.
-        [0, 3, 0],  # Found where there is none.
-        [0, 0, 3],  # Missed.
+        [0, 0, 0],  # The class is in neither map, so it does not count.
+        [0, 3, 0],  # The class is predicted where there is none.
+        [0, 0, 3],  # The class is missed.
         [5, 0, 0],
         [1, 0, 0],  # One pixel.
     ], np.float32)
@@ -137,7 +137,7 @@ class RatiosTest(absltest.TestCase):
 class EmptyRuleTest(absltest.TestCase):
   """What is missed or invented has the worst value; what is absent, none."""
 
-  # Found in part, missed, invented, absent.
+  # The classes are found in part, missed, invented and absent.
   _COUNTS = np.array([[3, 1, 2], [0, 0, 5], [0, 4, 0], [0, 0, 0]], float)
 
   def test_by_hand(self):
@@ -279,7 +279,8 @@ class BootstrapIntervalTest(absltest.TestCase):
     self.assertTrue(np.isnan(metrics.bootstrap_interval([np.nan])).all())
 
   def test_groups_are_drawn_together(self):
-    # Two patients of ten equal slices each: as two cases, not as twenty.
+    # Two patients have ten equal slices each. They must count as two cases, not
+    # as twenty.
     values, groups = np.repeat([0.0, 1.0], 10), np.repeat(['a', 'b'], 10)
     self.assertEqual(
         metrics.bootstrap_interval(values, groups=groups), (0, 1))

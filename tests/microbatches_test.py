@@ -1,4 +1,4 @@
-"""Tests for hybridseg.microbatches: a batch in parts is the whole batch."""
+"""Tests for hybridseg.microbatches: a batch in parts equals the whole batch."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -12,7 +12,7 @@ from hybridseg import indicators
 from hybridseg import microbatches
 from hybridseg import weighting
 
-_NUM = 3  # Parts, of two instances each.
+_NUM = 3  # Number of parts, each of two instances.
 
 
 def _losses(params, x, y):

@@ -88,7 +88,7 @@ class RunsTest(absltest.TestCase):
     self.num_weak = len(dataset.splits['train_weak'])
 
   def write(self, name, *, fingerprint=None, dice=0.5, **changes):
-    """Writes what a finished run leaves."""
+    """Writes the files of a finished run."""
     folder = os.path.join(self.folder, name)
     os.makedirs(folder)
     files = {

@@ -50,7 +50,7 @@ class MultiProcessTest(parameterized.TestCase):
     return self.enterContext(tempfile.TemporaryDirectory())
 
   def _start(self, folder, *, die_at_step=(None, None)):
-    """Starts the processes; whatever happens, they end with the test."""
+    """Starts the processes, which are ended with the test in any case."""
     port = _free_port()
     processes = []
     for i in range(_NUM_PROCESSES):
@@ -84,7 +84,7 @@ class MultiProcessTest(parameterized.TestCase):
           for i in range(_NUM_PROCESSES))
       for other in (expected[kind, 4], single):
         self._assert_same(first, other, rtol=1e-5, atol=1e-6)
-      # Two processes that part by one bit never meet again.
+      # If two processes differ in one bit, they never agree again.
       counts = first.pop("['counts']")
       self.assertGreater(counts.sum(), 0)
       self.assertEmpty(second.pop("['counts']"))

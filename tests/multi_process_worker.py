@@ -22,7 +22,7 @@ _NUM_STEPS = 20
 
 
 def train(kind, *, devices=None, die_at_step=None):
-  """Returns what a short run ends with, as named NumPy arrays."""
+  """Returns the results of a short run as named NumPy arrays."""
   mapping = parallel.make_mapping(kind, devices=devices)
   # SGD: see parallel_test.
   optimizer = optax.sgd(0.05, momentum=0.9)
@@ -44,10 +44,10 @@ def train(kind, *, devices=None, die_at_step=None):
       os.kill(os.getpid(), signal.SIGKILL)
     batch = tiny.random_batch(i, num_strong=4, num_weak=8)
     state, step_metrics = step(state, mapping.place_batch(batch), key)
-    # Forced devices that run ahead of each other can wait for ever.
+    # Forced devices that run ahead of each other can deadlock.
     jax.block_until_ready(state)
     metrics.append(parallel.to_host(step_metrics))
-  # By one process alone: the others must not be needed.
+  # Only one process computes this, since the others must not be needed.
   counts = np.zeros(0)
   if parallel.is_primary():
     _, counts = evaluate(state.params, tiny.random_batch(0, 8).strong)

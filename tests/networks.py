@@ -1,4 +1,4 @@
-"""What the tests of networks share."""
+"""Helpers that the tests of networks share."""
 
 import flax.linen as nn
 from flax import traverse_util
@@ -34,7 +34,7 @@ def init_shapes(test, model: nn.Module, shape):
 
 
 def check_independent(test, model: nn.Module, shape):
-  """Sees that the second instance leaves the first one's logits as they are."""
+  """Checks that the second instance does not change the first one's logits."""
   variables = {'params': random_params(model, shape)}
   images = jax.random.uniform(jax.random.key(0), shape)
   apply = jax.jit(model.apply)

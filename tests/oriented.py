@@ -1,4 +1,4 @@
-"""A volume as files of every orientation store it."""
+"""Stores a volume in another orientation."""
 
 import itertools
 
@@ -10,7 +10,7 @@ ORIENTATIONS = [
 
 
 def stored_as(voxels, affine, orientation):
-  """Returns a volume as a file of another orientation stores it."""
+  """Returns a volume as a file in another orientation would store it."""
   image = nibabel.Nifti1Image(voxels, affine)
   turn = nibabel.orientations.ornt_transform(
       nibabel.io_orientation(affine),

@@ -122,7 +122,7 @@ class OwnSetTest(parameterized.TestCase):
     path = self.folder / 'splits.csv'
     path.write_text((self.output / 'splits.csv').read_text())
     self.output.rename(self.folder / 'old')
-    # What the file says of roles counts more than any budget.
+    # The roles in the file take precedence over any budget.
     self._prepare('--simulate=box,none', f'--splits={path}')
     self.assertEqual(self._rows(), before)
     self.assertEqual({r.role for r in before if r.split == 'train'},
@@ -139,7 +139,8 @@ class OwnSetTest(parameterized.TestCase):
     code, out, lines = self._prepare()
     self.assertEqual((code, lines), (0, []))
     rows = self._rows()
-    # The first of three pictures of one subject in val, and of two in test.
+    # val gets the first of the three pictures of one subject, and test that of
+    # two subjects.
     names = sorted({f'{r.subject}/{int(r.subject[1:]) * 3:02d}': r.split
                     for r in rows if r.split != 'train'}.items())
     self.assertLen(names, 3)
@@ -154,7 +155,7 @@ class OwnSetTest(parameterized.TestCase):
     self.assertLen({s for s, _ in splits}, len(splits))
     self.assertEqual({r.role for r in rows if r.split != 'train'}, {'strong'})
     self.assertIn('unlabelled', {r.role for r in rows})
-    # What was written divides the same set in the same way.
+    # The files that were written divide the same set in the same way again.
     kept = [(self.output / name).rename(self.folder / name)
             for name in ('splits.csv', 'left_out.csv')]
     self.output.rename(self.folder / 'old')
@@ -185,7 +186,7 @@ class OwnSetTest(parameterized.TestCase):
             for name in names)])
     before = self._rows()
     self.assertNoCommonElements(names, [r.id for r in before])
-    # The list is one that --leave_out takes.
+    # --leave_out accepts the list that was written.
     kept = path.rename(self.folder / 'left_out.csv')
     self.output.rename(self.folder / 'old')
     code, out, lines = self._prepare('--simulate=box', f'--leave_out=@{kept}')
@@ -267,7 +268,8 @@ class OwnSetTest(parameterized.TestCase):
     self.assertEqual(code, 2)
     for name in ('images/p01/03.png', 'masks/p02/06.png', 'images/p03/09.png'):
       self.assertTrue(any(name in line for line in lines), (name, lines))
-    self.assertNotIn('line ', '\n'.join(lines))  # Of a manifest that is gone.
+    # The manifest with these line numbers no longer exists.
+    self.assertNotIn('line ', '\n'.join(lines))
 
   @parameterized.parameters('set.csv', 'set.json')
   def test_source_is_a_file(self, name):
@@ -412,8 +414,9 @@ class ConstrainTest(absltest.TestCase):
         'kind': 'box', 'boxes': [[2, 0, 4, 3], [0, 4, 3, 6]],
         'labels': [1, 1]})
     expected = np.zeros((6, 8), np.uint8)
-    expected[1:3, 2:4] = 1  # What is within the first box.
-    expected[4:6, 0:3] = 1  # The second box was predicted empty.
+    expected[1:3, 2:4] = 1  # The prediction is kept within the first box.
+    # The second box, without any predicted pixel, is filled.
+    expected[4:6, 0:3] = 1
     np.testing.assert_array_equal(result, expected)
 
   def test_points_and_tag(self):

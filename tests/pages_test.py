@@ -56,7 +56,7 @@ class ReportsTest(parameterized.TestCase):
     self.assertLen(page.all('dialog'), 1)
     self.assertLen(page.all('main'), 1)
     self.assertEqual(text.count('class="open"'), 40)
-    # One row per case, and in it the name as it was.
+    # The table has one row per case, with its unchanged name.
     names = re.findall('<th scope="row"><bdi>([^<]*)</bdi>', text)
     self.assertLen(names, 40)
     self.assertIn('&lt;script&gt;alert(1)&lt;/script&gt;', names)
@@ -71,7 +71,7 @@ class ReportsTest(parameterized.TestCase):
     self.assertLess(time.process_time() - start, 60)
 
   def test_noise_keeps_the_bound(self):
-    # Nothing compresses worse; the bound of 1,000 cases scales.
+    # Noise compresses worst.
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 255, (200, 200, 3), np.uint8)
     limit = blocks.limits(4000, total_bytes=9_000_000, max_side=160)
@@ -178,7 +178,8 @@ class TrainReportTest(absltest.TestCase):
         'Final indicators by quality', '<td>&lt;there&gt;</td>',
         '<th>versions.jax</th>', 'Session 1', '9 of 32;'):
       self.assertIn(expected, text)
-    # Least trusted first, after the ten cases of the test split.
+    # The least trusted images come first, after the ten cases of the test
+    # split.
     rows = re.findall('<th scope="row"><bdi>([^<]*)', text)[10:]
     order = np.argsort(weights)[:9]
     ids = {r['instance_id']: r['id'].decode()

@@ -1,4 +1,4 @@
-"""Names of masks that pairs does not have: numbers, sides, scribbles."""
+"""Tests further names of masks: numbers, sides and scribbles."""
 
 from absl.testing import absltest
 from absl.testing import parameterized

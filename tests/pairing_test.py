@@ -1,4 +1,4 @@
-"""Which masks belong to which picture: layouts of public sets, made small."""
+"""Tests which masks belong to which picture, in layouts of public sets."""
 
 import json
 
@@ -56,7 +56,7 @@ class ChannelsTest(pairs.Case):
       self.save(f'images/a_{i:04d}.png')
     self.save('labels/a.png', pairs.square(1))
     self.read()
-    # A third channel is none of two: it is a picture.
+    # There are two channels, so a third number marks another picture.
     self.assertEqual(list(self.rows), ['a_0000', 'a_0002'])
     self.assertIn('only the first (_0000, T1) is', self.notices)
 
@@ -145,7 +145,8 @@ class FoldersOfMasksTest(pairs.Case):
       self.save(image.format(name))
       self.save(first.format(name), pairs.square(1))
       self.save(second.format(name), pairs.square(2))
-    if names is None:  # Not named as masks are: asked about.
+    # These names do not look like masks, so the user is asked.
+    if names is None:
       self.assertIn('--mask_folder=expert1', str(self.read().problems[0]))
       options = {'mask_folders': ('expert1', 'expert2')}
       names = ('expert1', 'expert2')
@@ -347,7 +348,7 @@ class SubjectsTest(pairs.Case):
 class SpeedTest(absltest.TestCase):
 
   def test_many_files_take_no_quadratic_time(self):
-    paths = tuple(sorted(  # 20 s if each file is compared with each.
+    paths = tuple(sorted(  # Comparing each file with each would take 20 s.
         f'{folder}_{i}{end}.png' for i in range(4000)
         for folder, end in (('f', ''), ('f', '_mask'), ('g', '_mask_1'))))
     report = assembling.Report()

@@ -42,7 +42,7 @@ class Case(source_case.SourceCase):
         self.rows[row_id].annotation, size=SIZE, root=self.root)
 
   def ask(self, **options):
-    """Returns the one line that the user is asked by."""
+    """Returns the one line with which the import asks the user."""
     problem, = self.read(**options).problems
     self.assertLessEqual(len(str(problem)), 200)
     return str(problem)

@@ -1,4 +1,4 @@
-"""Tests for hybridseg.parallel: any devices give the numbers of one."""
+"""Tests for hybridseg.parallel: any number of devices gives the same result."""
 
 import contextlib
 import functools
@@ -57,7 +57,7 @@ _augment = functools.partial(
 
 @contextlib.contextmanager
 def _traces():
-  """Yields a list that grows by one entry per function traced or compiled."""
+  """Yields a list that gets an entry for each function traced or compiled."""
   events = []
 
   def listen(event, unused_duration_s, **unused_kwargs):

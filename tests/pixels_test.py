@@ -1,4 +1,4 @@
-"""Tests of data_prep.shared.pixels: the error that names a file's fault."""
+"""Tests of data_prep.shared.pixels: errors that explain what is wrong."""
 
 import io
 import pathlib

@@ -230,7 +230,7 @@ class PrecisionTest(parameterized.TestCase):
             'cross_pseudo_losses')))(d['logits']))
     found, exact = slopes(data), slopes(_double(data))
     self.assertEqual(found.dtype, dtype)
-    # As near as the dtype of the scores allows, in all.
+    # The result is as exact as the dtype of the scores allows.
     apart = np.linalg.norm(found.astype(np.float64) - exact)
     self.assertLess(apart, 0.01 * np.linalg.norm(exact))
 

@@ -133,7 +133,8 @@ class PrepareTest(parameterized.TestCase):
     self.assertEqual([e['id'] for e in source], [b'c', b'd'])
     self.assertEqual(source[0]['image'].shape, (16, 16, 3))
 
-    # Again: nothing to do. Otherwise: refused, unless told to overwrite.
+    # With the same options there is nothing to do. Otherwise, the set is
+    # refused unless --overwrite is given.
     stamp = os.stat(self.output / 'records').st_mtime_ns
     code, out, lines = prepare_binary.run(*args)
     self.assertEqual((code, lines), (0, []))

@@ -102,7 +102,7 @@ class PretrainedTest(parameterized.TestCase):
     path, workdir = self._save(), os.path.join(self._folder, 'run')
     config = _config(path)
     backbone = pretrained.read(config.model)
-    # Before the first update: nothing is learnt, and no step compiled.
+    # Stop before the first update, so that no step is compiled.
     with self.assertRaises(binary.Stopped):
       trainer.train_and_evaluate(config, workdir, should_stop=lambda step: True)
     os.remove(path)
@@ -115,7 +115,8 @@ class PretrainedTest(parameterized.TestCase):
     predictions = predictor_lib.predict_tiles(
         predictor, [np.zeros(predictor.dataset.image_shape, np.uint8)])
     self.assertTrue(np.isfinite(next(predictions).probabilities).all())
-    with self.assertRaises(binary.Stopped):  # Goes on without the file, too.
+    # The run also resumes without the file.
+    with self.assertRaises(binary.Stopped):
       trainer.train_and_evaluate(config, workdir, should_stop=lambda step: True)
 
 

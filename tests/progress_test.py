@@ -11,7 +11,8 @@ from data_prep.shared import progress
 class ProgressTest(parameterized.TestCase):
 
   def _lines(self, times, calls, **options):
-    """Returns what is printed by calls at times, the first of the start."""
+    """Returns the lines that calls print at given times, the first the start.
+    """
     file = io.StringIO()
     with mock.patch.object(progress.time, 'monotonic', side_effect=times):
       told = progress.Progress(10, 'files', file=file, **options)
@@ -20,7 +21,7 @@ class ProgressTest(parameterized.TestCase):
     return file.getvalue().splitlines()
 
   def test_a_line_every_few_seconds(self):
-    # 4 in 8 s are one in 2 s, and 6 are left.
+    # 4 items in 8 s are one item in 2 s, and 6 items are left.
     self.assertEqual(
         self._lines([0, 1, 8, 9], [1, 4, 5]),
         ['4 of 10 files  0.5 files/s  0m12s left'])

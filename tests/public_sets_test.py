@@ -54,7 +54,7 @@ class PublicLayoutsTest(parameterized.TestCase):
     code, out, lines, read = self._prepare(folder)
     if layout.flag or layout.refused:
       self.assertEqual(code, 2, out)
-      # Which value means what, only the user can say.
+      # Only the user can know what the stored values mean.
       name, _, value = layout.flag.partition('=')
       self.assertIn(
           layout.refused or (name if ':' in value else layout.flag), lines[0])

@@ -81,7 +81,7 @@ class ShapesTest(parameterized.TestCase):
     inside = label == 1
     self.assertEqual(inside[:, 20].sum(), 6)
     np.testing.assert_array_equal(np.flatnonzero(inside[:, 20]), range(17, 23))
-    # A rectangle and two half discs.
+    # The stroke is a rectangle with two half discs.
     self.assertBetween(inside.sum(), 120 + 28 - 6, 120 + 28 + 6)
 
   def test_extreme_points_by_hand(self):
@@ -138,7 +138,8 @@ class ShapesTest(parameterized.TestCase):
         {'kind': 'points', 'points': [[250, 130]], 'labels': [1]},
         size=(500, 500), root=_ROOT, output_size=(50, 50))
     self.assertEqual(label[13, 25], 1)
-    self.assertBetween((label == 1).sum(), 12, 16)  # pi * 2 ** 2.
+    # The area is about pi * 2 ** 2.
+    self.assertBetween((label == 1).sum(), 12, 16)
 
   def test_shapes_are_scaled(self):
     label = rasterize.rasterize(

@@ -69,7 +69,7 @@ class LogTest(absltest.TestCase):
         for step, dice in ((1, nan), (2, 0.1), (3, nan), (4, 0.2), (5, nan))]
     self.assertEqual(best, [False, True, False, True, False])
     self.assertEqual(self.log.best, {'step': 4, 'val_dice': 0.2})
-    self.log.flush()  # JSON has no nan.
+    self.log.flush()  # JSON cannot hold nan.
     self.assertEqual([line['val_dice'] for line in self._lines()],
                      [None, 0.1, None, 0.2, None])
     self.assertTrue(self.log.evaluated(5))
@@ -108,7 +108,7 @@ class LogTest(absltest.TestCase):
     os.rmdir(self.workdir)
     with self.assertRaisesRegex(binary.UserError, 'Cannot write .*log.jsonl'):
       self.log.flush()
-    os.mkdir(self.workdir)  # For the clean-up.
+    os.mkdir(self.workdir)  # The folder is needed for the clean-up.
 
 
 class CollapseTest(parameterized.TestCase):
@@ -141,7 +141,7 @@ class ProgressTest(absltest.TestCase):
     before = run_log.num_compilations()
     jax.jit(lambda x: x + 1.2345)(np.float32(1))
     means = {'strong_loss': 1.0, 'weak_loss': None, 'skipped': 0.2}
-    progress.print(0, means)  # Before the clock runs.
+    progress.print(0, means)  # The clock has not started yet.
     progress.start(1)
     progress.print(1, means)
     progress.print(5, means)

@@ -21,7 +21,7 @@ def _records(faults):
 
 
 def _structures(rng, *, in_3d):
-  """Returns a reference of three structures and a prediction, good or poor."""
+  """Returns a reference with three structures, and a prediction of it."""
   shape = tuple(rng.integers(5, 9, size=3) if in_3d else
                 rng.integers(8, 24, size=2))
   grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing='ij'), axis=-1)
@@ -123,7 +123,8 @@ class EvaluationTest(parameterized.TestCase):
     scoring.write_cases(path, names, names, scores, ('background', 'le,s'))
     with open(path, encoding='utf-8', newline='') as f:
       rows = list(csv.DictReader(f))
-    self.assertEqual(rows[0]['id'], "'" + names[0])  # No formula.
+    # A spreadsheet must not run the name as a formula.
+    self.assertEqual(rows[0]['id'], "'" + names[0])
     rows = list(map(cells.undo_row, rows))
     self.assertEqual([row['id'] for row in rows], names)
     self.assertEqual([row['dice_le,s'] for row in rows],

@@ -25,7 +25,7 @@ class SeedGroupsTest(parameterized.TestCase):
     self.assertEqual(seed_groups.choose_names(groups, results), names)
 
   def test_interval_of_the_same_seeds_pairs_them(self):
-    # The seeds differ by much, the methods by 0.1 on every one.
+    # The seeds differ greatly, but the methods differ by 0.1 with every seed.
     first = np.array([[0.1, 0.2], [0.7, 0.8]])
     groups = np.array([0, 1])
     paired = seed_groups.difference_interval(
@@ -39,7 +39,7 @@ class SeedGroupsTest(parameterized.TestCase):
   def test_interval_of_one_seed_each_draws_subjects_alone(self):
     rng = np.random.default_rng(0)
     first, second = rng.random((2, 1, 40))
-    second[0, 3] = np.nan  # Not in the difference.
+    second[0, 3] = np.nan  # This case does not count in the difference.
     groups = np.arange(40) // 2
     found = seed_groups.difference_interval(
         first, second, groups, same_seeds=False)

@@ -1,4 +1,4 @@
-"""Tests of saving.session: a run's folder tells nothing of its owner."""
+"""Tests of saving.session: the folder of a run reveals nothing of its owner."""
 
 import contextlib
 import io
@@ -115,7 +115,7 @@ class SwitchesTest(absltest.TestCase):
 
 
 class RepositoryTest(absltest.TestCase):
-  """Of a repository of another project around ours, nothing is recorded."""
+  """Tests that nothing is recorded of another repository around ours."""
 
   def _copied(self, place):
     """Returns a new repository with one secret change, and ours below it."""

@@ -1,4 +1,4 @@
-"""Files of shapes as annotation tools and converters write them."""
+"""Tests files of shapes as annotation tools and converters write them."""
 
 import base64
 import io

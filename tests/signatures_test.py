@@ -1,4 +1,4 @@
-"""Signatures of the house: options by keyword only, names always allowed."""
+"""Tests signatures: options are keyword-only, and names always allowed."""
 
 import ast
 import pathlib

@@ -108,7 +108,7 @@ class SimulateWeakTest(parameterized.TestCase):
 
 
   def test_boxes_and_polygons_stay_as_they_were(self):
-    # Taken from the code that knew no other kind: sets on disk depend on it.
+    # This digest must not change, since sets on disk depend on it.
     digest = hashlib.sha256()
     for i, truth in enumerate(label_maps.scenes(6)):
       for kind in ('box', 'polygon'):
@@ -305,7 +305,7 @@ class PlanTest(parameterized.TestCase):
     self.assertEqual(weak.role, 'weak')
     self.assertEqual(
         weak.evaluation, {'truth': mask, 'quality': 0.0, 'fault': 'missing'})
-    # Without an object there is nothing to miss.
+    # An image without an object cannot lack one.
     weak = simulate.weak_row(
         strong, truth * 0, np.random.default_rng(0), plan=plan)
     self.assertEqual(

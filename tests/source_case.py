@@ -11,7 +11,7 @@ from data_prep.formats import registry
 import numpy as np
 from PIL import Image
 
-SIZE = (20, 30)  # Of the pictures of `ShapesCase`.
+SIZE = (20, 30)  # Size of the pictures of `ShapesCase`.
 
 
 class SourceCase(parameterized.TestCase):
@@ -50,7 +50,8 @@ class ShapesCase(SourceCase):
     for name in names:
       path = self.source / name
       path.parent.mkdir(parents=True, exist_ok=True)
-      rng = np.random.default_rng([*name.encode()])  # All are different.
+      # Every picture is different.
+      rng = np.random.default_rng([*name.encode()])
       noise = rng.integers(0, 256, (*SIZE, 3))
       Image.fromarray(noise.astype(np.uint8)).save(path)
 

@@ -1,4 +1,4 @@
-"""Rows that tests of splits draw from."""
+"""Makes rows for tests of splits."""
 
 from data_prep import manifest
 from data_prep.splits import splits
@@ -9,7 +9,7 @@ BOX = {'kind': 'box', 'boxes': [], 'labels': []}
 
 
 def row(row_id, subject='', **fields):
-  """Returns a row of one exact mask."""
+  """Returns a row with an exact mask."""
   return manifest.Row(row_id, 'i.png', **{
       'split': '', 'role': 'strong', 'annotation': MASK, 'subject': subject,
       **fields})
@@ -22,7 +22,7 @@ def rows_of(sizes, **fields):
 
 
 def assign(rows, presence=None, seed=0, **kwargs):
-  """Returns `splits.assign_splits` with usual arguments."""
+  """Returns the result of `splits.assign_splits` with the usual arguments."""
   return splits.assign_splits(
       rows, seed=seed, presence=presence or {}, **kwargs)
 

@@ -46,7 +46,7 @@ class StopRequestTest(parameterized.TestCase):
   def test_one_ctrl_c_is_one_whoever_sees_it_first(self):
     with stopping.StopRequest() as request:
       request.nothing_to_save = False
-      request._requested.set()  # By the thread that watches the pipe.
+      request._requested.set()  # The thread that watches the pipe does this.
       request._handle(signal.SIGINT, None)
       with self.assertRaises(KeyboardInterrupt):
         request._handle(signal.SIGINT, None)

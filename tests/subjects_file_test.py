@@ -40,7 +40,8 @@ class SubjectsFileTest(source_case.SourceCase):
         '\ufeffid,subject,site,annotator\na.png,anna,s1,\n\nb,,,ben\n')
     self.assertEqual(problems, [])
     self.assertEqual([r[5:8] for r in rows], [
-        ('anna', 's1', 'y'), ('', 'x', 'ben')])  # An empty cell says nothing.
+        # An empty cell keeps the present value.
+        ('anna', 's1', 'y'), ('', 'x', 'ben')])
 
   def test_other_orders_and_separators(self):
     for text in ('Subject,ID\ns,a\ns,b\n', 'id;subject\na;s\nb;s\n',
@@ -104,7 +105,7 @@ class SubjectsFileTest(source_case.SourceCase):
       code, _, lines = prepare_binary.run(*argv, '--check')
       self.assertEqual((code, len(lines)), (2, 1))
       self.assertIn(words, lines[0])
-    # Many pictures of one cause have one line.
+    # One cause gives one line, however many pictures it concerns.
     path.write_text('id,subject\n00.png,s\n')
     code, _, lines = prepare_binary.run(*args, '--check')
     self.assertEqual((code, len(lines)), (2, 1))

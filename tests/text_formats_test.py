@@ -9,7 +9,8 @@ import numpy as np
 from tests import source_case
 
 _SIZE = source_case.SIZE
-_COLOURS = np.array([[0, 0, 0], [128, 0, 0], [0, 128, 0]], np.uint8)  # VOC's.
+# These are VOC's own colours.
+_COLOURS = np.array([[0, 0, 0], [128, 0, 0], [0, 128, 0]], np.uint8)
 
 
 def _label():
@@ -126,7 +127,7 @@ class VocTest(source_case.ShapesCase):
 
 class YoloTest(source_case.ShapesCase):
 
-  _BOX = '0 0.5 0.5 0.2 0.5\n'  # [12, 18) x [5, 15).
+  _BOX = '0 0.5 0.5 0.2 0.5\n'  # In pixels, this box is [12, 18) x [5, 15).
 
   @parameterized.parameters(
       ('images/{}.png', 'annotations/{}.txt'), ('{}.png', 'txt/{}.txt'),

@@ -11,7 +11,7 @@ from hybridseg import train_step as train_step_lib
 from hybridseg import types
 
 NUM_CLASSES = 3
-NUM_WEAK = 12  # In the whole set.
+NUM_WEAK = 12  # Number of weak images in the whole set.
 LEARNING_RATE = 0.1
 CO_REG = train_step_lib.CoRegularization(scale=0.5)
 

@@ -238,7 +238,7 @@ class NiftiTest(parameterized.TestCase):
         nibabel.orientations.axcodes2ornt(axes))
     other = image.as_reoriented(turn)
     self.assertNotEqual(other.affine.tolist(), image.affine.tolist())
-    # What other tools round is no difference.
+    # Differences that come from the rounding of other tools do not count.
     affine = other.affine + 1e-4
     affine[3] = 0, 0, 0, 1
     imported = self._read_set(

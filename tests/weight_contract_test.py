@@ -57,7 +57,7 @@ class WeightingContractTest(parameterized.TestCase):
   def test_no_slope_is_finite(self, name):
     values = _WEIGHTINGS[name](jnp.zeros(_BATCH))
     self.assertTrue(np.isfinite(values).all())
-    self.assertEqual(np.ptp(values), 0)  # Nothing tells the instances apart.
+    self.assertEqual(np.ptp(values), 0)  # Nothing distinguishes the instances.
 
   @parameterized.product(name=tuple(_WEIGHTINGS), num_shards=(1, 2, 4))
   def test_shards_equal_single(self, name, num_shards):

@@ -47,7 +47,7 @@ class WholeFileTest(absltest.TestCase):
     self.assertEqual(os.listdir(self._path.parent), [])
 
   def test_no_link_is_followed(self):
-    # In a folder of a stranger's, it may lead to any file of the user's.
+    # In another person's folder, the link may lead to any file of the user.
     other = self._path.with_name('other')
     other.write_text('precious')
     for name in 'a', '.a.tmp':
@@ -93,19 +93,21 @@ class WholeFileTest(absltest.TestCase):
         [sys.executable, '-c', code, str(path), how], text=True, cwd=_ROOT,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     parent = self._path.parent
-    for name in 'a', 'a.b':  # Another output's is not ours to remove.
+    # The left-over of another output must not be removed.
+    for name in 'a', 'a.b':
       with start(parent / name, 'kill') as process:
         process.communicate()
       self.assertEqual(process.returncode, -signal.SIGKILL)
     self.assertLen(os.listdir(parent), 2)
-    running = start(self._path, 'run')  # Removes what is left of the first.
+    # This process removes what the first one left.
+    running = start(self._path, 'run')
     alive = pathlib.Path(running.stdout.readline().strip())
     self.assertLen(os.listdir(parent), 2)
     out = io.StringIO()
     with contextlib.redirect_stderr(out):
       for _ in range(2):
         with whole_file.folder_beside(self._path):
-          # What a process that runs still fills is left alone.
+          # The folder that a running process still fills is kept.
           self.assertTrue((alive / 'images/a.png').exists())
     self.assertEqual(out.getvalue(), '')
     running.kill()
