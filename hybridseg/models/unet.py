@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from hybridseg.models import layers
+from hybridseg.models import pooling
 
 
 class _ConvBlock(nn.Module):
@@ -99,16 +100,13 @@ def down_and_up(
   layers.check_rank(images, 4, 5)
   _check_sizes(images.shape[1:-1], len(features))
   x = images.astype(dtype)
-  twos = (2,) * (images.ndim - 2)
   skips = []
   for level in range(len(features) - 1):
     skips.append(encode(x, level))
-    x = nn.max_pool(skips[-1], window_shape=twos, strides=twos)
+    x = pooling.max_pool_2(skips[-1])
   x = encode(x, len(features) - 1)
   for level in reversed(range(len(features) - 1)):
-    for axis in range(1, x.ndim - 1):
-      x = jnp.repeat(x, 2, axis=axis)
-    x = layers.conv(x, features[level], 3, dtype=dtype)
+    x = layers.upsampled_conv(x, features[level], dtype=dtype)
     x = decode(jnp.concatenate([skips[level], x], -1), level)
   x = x.astype(jnp.float32)
   logits = layers.head(x, num_classes)
