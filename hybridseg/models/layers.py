@@ -15,6 +15,10 @@ import numpy as np
 from hybridseg.models import group_norm as group_norm_lib
 
 _AXES = {4: '[B, H, W, C]', 5: '[B, D, H, W, C]'}
+# Which weight u of three meets which coarse pixel p of three, in the fine pixel
+# a of two: [a, p, u].
+_MEETS = np.array([
+    [[1, 0, 0], [0, 1, 1], [0, 0, 0]], [[0, 0, 0], [1, 1, 0], [0, 0, 1]]])
 
 
 def check_rank(images: jax.Array, *ranks: int) -> None:
@@ -49,12 +53,45 @@ def conv(
       features, kernel_size, use_bias=False, dtype=dtype, **options)(x)
 
 
+class Conv(nn.Module):
+  """Repeats every pixel twice along both axes, then applies `conv` of size 3.
+
+  The features are never repeated: a convolution of the coarse features computes
+  the two by two fine pixels as four times as many channels. Its kernel sums the
+  weights that meet the same coarse pixel.
+
+  The name of the class makes Flax name the layer as it names `nn.Conv`, whose
+  parameters this layer has.
+
+  Attributes:
+    features: number of channels F of the result.
+    dtype: dtype of the convolution.
+  """
+
+  features: int
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, x):
+    """Maps features, float [B, H, W, C], to `dtype` [B, 2 H, 2 W, F]."""
+    batch, height, width, channels = x.shape
+    kernel = self.param(
+        'kernel', nn.initializers.lecun_normal(),
+        (3, 3, channels, self.features))
+    meets = jnp.asarray(_MEETS, self.dtype)
+    kernel = jnp.einsum(
+        'apu,bqv,uvcf->pqcabf', meets, meets, kernel.astype(self.dtype),
+        precision='highest')
+    y = lax.conv_general_dilated(
+        x.astype(self.dtype),
+        kernel.reshape(3, 3, channels, 4 * self.features), (1, 1), 'SAME',
+        dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+    y = y.reshape(batch, height, width, 2, 2, self.features).swapaxes(2, 3)
+    return y.reshape(batch, 2 * height, 2 * width, self.features)
+
+
 def upsampled_conv(x: jax.Array, features: int, *, dtype: Any) -> jax.Array:
   """Repeats every pixel twice along each axis, then applies `conv` of size 3.
-
-  In two dimensions, the features are never repeated: a convolution of the
-  coarse features computes the two by two fine pixels as four times as many
-  channels. Its kernel sums the weights that meet the same coarse pixel.
 
   Args:
     x: float [B, H, W, C] or [B, D, H, W, C].
@@ -65,29 +102,10 @@ def upsampled_conv(x: jax.Array, features: int, *, dtype: Any) -> jax.Array:
     Features, `dtype` [B, 2 H, 2 W, F] or [B, 2 D, 2 H, 2 W, F].
   """
   if x.ndim == 4:
-    return conv(x, features, 3, dtype=dtype, conv_general_dilated=(
-        lambda x, kernel, *_, **__: _conv_of_repeated(x, kernel)))
+    return Conv(features, dtype)(x)
   for axis in range(1, x.ndim - 1):
     x = jnp.repeat(x, 2, axis=axis)
   return conv(x, features, 3, dtype=dtype)
-
-
-# Which weight u of three meets which coarse pixel p, in fine pixel a of two.
-_MEETS = np.array([
-    [[1, 0, 0], [0, 1, 1], [0, 0, 0]], [[0, 0, 0], [1, 1, 0], [0, 0, 1]]])
-
-
-def _conv_of_repeated(x, kernel):
-  """Convolves x, [B, H, W, C], whose pixels are thought to be repeated."""
-  batch, height, width, channels = x.shape
-  meets = jnp.asarray(_MEETS, x.dtype)
-  kernel = jnp.einsum(
-      'apu,bqv,uvcf->pqcabf', meets, meets, kernel, precision='highest')
-  y = lax.conv_general_dilated(
-      x, kernel.reshape(3, 3, channels, -1), (1, 1), 'SAME',
-      dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
-  y = y.reshape(batch, height, width, 2, 2, -1).swapaxes(2, 3)
-  return y.reshape(batch, 2 * height, 2 * width, -1)
 
 
 def group_norm(
