@@ -28,7 +28,7 @@ def assign(rows, presence=None, seed=0, **kwargs):
 
 
 def choose(rows, presence=None, seed=0, **kwargs):
-  """Returns `strong_choice.choose_strong` for the fields of a budget."""
+  """Returns `strong_choice.choose_strong` for a budget with these fields."""
   budget = strong_choice.Budget(**{
       k: kwargs.pop(k) for k in strong_choice.Budget._fields if k in kwargs})
   return strong_choice.choose_strong(

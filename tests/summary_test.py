@@ -145,7 +145,7 @@ class SummaryTest(parameterized.TestCase):
     self.assertIn(['val', '1', '0', '0', '1', '1'], lines)
     self.assertIn(['mask', '2', '1', '1'], lines)
     self.assertIn(['none', '1', '0', '0'], lines)
-    # 80 and 48 of 480 pixels.
+    # The shares are 80 and 48 of 480 pixels.
     self.assertIn(
         ['val strong', '73.3 %', '16.7 %', '10.0 %', '0.0 %'], lines)
     # polyp: all but the polygon; tool: mask, polygon, tag.

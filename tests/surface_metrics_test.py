@@ -144,7 +144,7 @@ class GoldenTest(parameterized.TestCase):
 
   @parameterized.named_parameters(
       ('corner', '000', 3**0.5 / 8),  # A triangle of edges sqrt(1/2).
-      ('edge', '000 001', 2**0.5 / 2),  # A rectangle.
+      ('edge', '000 001', 2**0.5 / 2),  # The surface is a rectangle.
       ('face', '000 001 010 011', 1),
       ('opposite', '000 111', 3**0.5 / 4),
       ('diagonal_of_a_face', '000 011', 3**0.5 / 4),  # Two triangles.

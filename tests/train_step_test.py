@@ -375,8 +375,9 @@ class InstanceKeysTest(parameterized.TestCase):
 class EvalStepTest(absltest.TestCase):
 
   def test_largest_mean_probability_wins(self):
-    # Logits are parameters. Network 0 is sure of class 0, network 1 leans to
-    # class 1: probabilities 0.99 + 0.4 against 0.01 + 0.6.
+    # The parameters are the logits. Network 0 is sure of class 0, and network 1
+    # leans to class 1. The probabilities of both add up to 0.99 + 0.4 for class
+    # 0, and 0.01 + 0.6 for class 1.
     log = lambda *p: jnp.log(jnp.array(p))
     eval_step = train_step_lib.make_eval_step(
         lambda p, images: jnp.tile(p, images.shape[:3] + (1,)),

@@ -53,7 +53,8 @@ class GoldenTest(parameterized.TestCase):
     np.testing.assert_allclose(loss, [(on_y + on_x) / 2], rtol=1e-4)
 
   def test_soft_edge(self):
-    # Labels 0 0 1 blurred by 1: 0, 1/3, 1/2. All probabilities .2.
+    # Labels 0 0 1, blurred with a width of 1, become 0, 1/3 and 1/2. All
+    # probabilities are .2.
     loss = weak_losses.soft_edge_cross_entropy_loss(
         _logits([0.2, 0.2, 0.2]), _one_hot([0, 0, 1]), radius=1)
     mean = (0 + 1 / 3 + 1 / 2) / 3
