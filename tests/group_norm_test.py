@@ -64,6 +64,15 @@ class GroupNormTest(parameterized.TestCase):
     np.testing.assert_allclose(
         y, exact * np.asarray(scale) + np.asarray(bias), atol=2e-3)
 
+  def test_float64_stays_float64(self):
+    with jax.enable_x64(True):
+      x, scale, bias = (jnp.asarray(a, jnp.float64) for a in _inputs(
+          (1, 4, 4, 8)))
+      y = group_norm.group_norm(x, scale, bias, num_groups=8)
+      self.assertEqual(y.dtype, jnp.float64)
+      np.testing.assert_allclose(
+          y, _of_flax(x, scale, bias, num_groups=8), rtol=1e-10)
+
   def test_instances_do_not_depend_on_each_other(self):
     x, scale, bias = _inputs((3, 4, 4, 8))
     norm = lambda x: group_norm.group_norm(x, scale, bias, num_groups=4)

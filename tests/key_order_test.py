@@ -74,7 +74,8 @@ class KeyOrderTest(absltest.TestCase):
     config = tiny.debug_config()
     config.input.data_dir = str(self.folder / 'set')
     dataset = input_pipeline.load_dataset(config.input.data_dir)
-    predictor = types.SimpleNamespace(config=config, dataset=dataset)
+    predictor = types.SimpleNamespace(
+        data_dir=config.input.data_dir, dataset=dataset)
     return finished_run.open_split(predictor, 'test')
 
   def test_same_fingerprint_and_same_shards(self):

@@ -15,6 +15,7 @@ from absl.testing import parameterized
 from data_prep import command_line
 from data_prep import manifest
 from data_prep.records import builder
+from data_prep.records import shards
 from data_prep.shared import system_errors
 from data_prep.shared import whole_file
 from experiments import binary
@@ -79,7 +80,7 @@ class SystemErrorsTest(parameterized.TestCase):
     written = seven_rows.write(self.folder)
     full = RuntimeError('write() failed: No space left on device; writing x')
     with mock.patch.object(
-        builder.array_record_module, 'ArrayRecordWriter') as writer:
+        shards.array_record_module, 'ArrayRecordWriter') as writer:
       writer.return_value.close.side_effect = full
       with self.assertRaises(OSError) as caught:
         builder.build(written, output=f'{self.folder}/r', image_size=4)

@@ -24,7 +24,8 @@ class GroupNorm(nn.Module):
 
   Attributes:
     num_groups: number of groups, a divisor of the number of channels.
-    dtype: dtype of the result; the statistics are float32.
+    dtype: dtype of the result; the statistics are float32, or float64 if the
+      features are.
   """
 
   num_groups: int
@@ -57,7 +58,7 @@ def group_norm(
     num_groups: number of groups, a divisor of F.
 
   Returns:
-    Normalised features, float32 [B, ..., F].
+    Normalised features, [B, ..., F], float64 if x is, and otherwise float32.
 
   Raises:
     ValueError: if `num_groups` does not divide F.
@@ -65,8 +66,9 @@ def group_norm(
   if x.shape[-1] % num_groups:
     raise ValueError(
         f'{x.shape[-1]} channels cannot be split into {num_groups} groups.')
-  flat = x.astype(jnp.float32).reshape(x.shape[0], -1, x.shape[-1])
-  scale, bias = (p.reshape(1, 1, -1) for p in (scale, bias))
+  dtype = jnp.promote_types(x.dtype, jnp.float32)
+  flat = x.astype(dtype).reshape(x.shape[0], -1, x.shape[-1])
+  scale, bias = (p.astype(dtype).reshape(1, 1, -1) for p in (scale, bias))
   return _normalize(flat, scale, bias, num_groups).reshape(x.shape)
 
 
