@@ -34,7 +34,8 @@ class UpsampledConvTest(parameterized.TestCase):
     np.testing.assert_allclose(y[0, 0, :, 0], [2, 21, 21, 10])
     np.testing.assert_allclose(y[0, 1, :, 0], [2, 21, 21, 10])
 
-  @parameterized.parameters(((2, 3, 4, 3),), ((1, 2, 3, 2, 3),))
+  @parameterized.parameters(
+      ((2, 3, 4, 3),), ((1, 2, 2, 65),), ((1, 2, 3, 2, 3),))
   def test_it_is_the_convolution_of_repeated_pixels(self, shape):
     x = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
     params = _Upsampled(True).init(jax.random.key(0), x)

@@ -15,6 +15,9 @@ import numpy as np
 from hybridseg.models import group_norm as group_norm_lib
 
 _AXES = {4: '[B, H, W, C]', 5: '[B, D, H, W, C]'}
+# Where features have more channels than this, kernels with four times as many
+# channels cost more time than repeated features.
+_WIDEST = 64
 # Which weight u of three meets which coarse pixel p of three, in the fine pixel
 # a of two: [a, p, u].
 _MEETS = np.array([
@@ -101,7 +104,7 @@ def upsampled_conv(x: jax.Array, features: int, *, dtype: Any) -> jax.Array:
   Returns:
     Features, `dtype` [B, 2 H, 2 W, F] or [B, 2 D, 2 H, 2 W, F].
   """
-  if x.ndim == 4:
+  if x.ndim == 4 and x.shape[-1] <= _WIDEST:
     return Conv(features, dtype)(x)
   for axis in range(1, x.ndim - 1):
     x = jnp.repeat(x, 2, axis=axis)
