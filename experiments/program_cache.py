@@ -63,7 +63,7 @@ class ProgramCache:
     return content[_DIGEST_BYTES:]
 
   def put(self, key: str, value: bytes) -> None:
-    """Keeps a program, and removes the oldest ones beyond the largest size."""
+    """Stores a program; removes the oldest ones if the folder is too large."""
     with contextlib.suppress(OSError):
       self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
       # Two processes may write the same program at the same time.

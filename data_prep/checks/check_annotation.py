@@ -121,7 +121,7 @@ def _read_mask(name, values, context):
   """Returns the stored values of a mask, int [H, W], and its file format.
 
   Raises:
-    pixels.WrongFile: if the file is no usable mask.
+    pixels.WrongFile: if the file is not a usable mask.
   """
   with pixels.opened(name, 'mask', context.folder) as (_, picture):
     if picture.mode not in pixels.MASK_MODES:

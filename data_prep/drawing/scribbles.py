@@ -125,9 +125,9 @@ def _graph(inside, cost, *, may_cut_corners=False):
   lie inside, so that a thin line stays inside.
 
   Args:
-    inside: the object, bool [H, W], with N pixels that are True.
+    inside: the object, bool [H, W], with N true pixels.
     cost: cost of each pixel of the object, row by row, float [N].
-    may_cut_corners: whether to allow a diagonal step also if one or both of the
+    may_cut_corners: whether to allow a diagonal step even if one or both of the
       pixels next to it lie outside.
 
   Returns:

@@ -211,7 +211,8 @@ def _sort_out(groups, chosen):
       for annotator, masks in found.items():
         result[picture, kind, annotator] = masks
   if any(map(_are_sides, result.values())):
-    # If some pictures have masks of both sides, single masks get a side, too.
+    # If some pictures have masks of a left and of a right side, the masks of all
+    # other pictures are also labelled by their side.
     result = {key: [m._replace(piece=_side(m)[0] or m.piece) for m in masks]
               for key, masks in result.items()}
   return result, doubtful
@@ -265,7 +266,7 @@ def _origin(mask):
 
 
 def _ask_which(groups, doubtful, report):
-  """Reports a problem: the user must say which folder or ending is meant."""
+  """Reports a problem: the user must choose a folder or an ending."""
   places = set()
   for _, masks in doubtful:
     same = len({m.place for m in masks}) == 1

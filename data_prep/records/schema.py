@@ -129,8 +129,8 @@ def make_example(
 def to_bytes(example: dict[str, Any]) -> bytes:
   """Serializes the features of one row, as `record_features` does.
 
-  This takes half the time of `record_features(...).serialize_example`, and its
-  result does not depend on the process: there, the order of the features does.
+  This takes half the time of `record_features(...).serialize_example`, whose
+  order of features differs between processes; here, it is always the same.
 
   Args:
     example: the result of `make_example`.

@@ -274,10 +274,10 @@ def _place(rng, size, taken, radius):
   """Finds a place for a new blob that touches no earlier blob.
 
   Args:
-    rng: source of the blob.
+    rng: random generator that draws the blob.
     size: height and width S of the picture.
     taken: the pixels of the earlier blobs, bool [S, S].
-    radius: smallest and largest radius, as shares of the side.
+    radius: smallest and largest radius, as fractions of S.
 
   Returns:
     The blob, see `_blob`, or None if no place was found; and the pixels of all

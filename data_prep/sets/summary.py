@@ -269,11 +269,11 @@ def _class_tables(manifest, facts):
 
 
 def _pixel_counts(row, seen, num_classes):
-  """Counts the pixels of each class, and then the unlabelled pixels, [K + 1].
+  """Returns the pixels of each class, then the unlabelled ones, [K + 1].
 
   Args:
-    row: the row, whose annotation is not a tag.
-    seen: facts that the check found about the row.
+    row: row of the manifest; its annotation must not be a tag.
+    seen: what `check` found out about the files of the row.
     num_classes: number of classes K.
   """
   if seen.counts is not None:

@@ -46,9 +46,9 @@ def coarse_polygon(
 ) -> list[list[float]]:
   """Returns a rough outline of an object, as seen from its deepest pixel.
 
-  There are `num_vertices` directions, evenly spread from a random start. In
-  each direction, the vertex is as far from the deepest pixel as the farthest
-  edge of the object on a ray in this direction; this distance is then
+  The deepest pixel is the one farthest from the boundary. `num_vertices` rays
+  leave it in directions that are evenly spread from a random start. Each vertex
+  lies where its ray leaves the object for the last time, at a distance that is
   multiplied by max(1 + jitter * N(0, 1), 0.3).
   """
   height, width = mask.shape

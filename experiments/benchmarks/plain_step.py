@@ -75,14 +75,15 @@ def build(
 
 
 def as_torch(tree: Mapping[str, Any]) -> dict[str, np.ndarray]:
-  """Returns parameters, or their gradients, as torch names and arranges them.
+  """Returns parameters, or gradients, under PyTorch's names and in its layout.
 
   Args:
     tree: parameters of a `UNet` or an `EfficientNetUNet`.
 
   Returns:
-    By the names of the layers, joined by dots: kernels, [F, C, H, W], or
-    [C, 1, H, W] if they are depthwise, and scales are called `weight`.
+    A map of dotted names of layers to arrays. Kernels have the shape
+    [F, C, H, W], or [C, 1, H, W] if depthwise; kernels and scales are named
+    `weight`.
   """
   arrange = {
       4: lambda x: x.transpose(3, 2, 0, 1),

@@ -187,7 +187,7 @@ class Views:
     return len({self._place(view) for view in views.tolist()})
 
   def _place(self, view):
-    """Returns the role and the row of the image that a view shows."""
+    """Returns the role of the image of a view, and its row in the table."""
     role = 'weak' if view >= self._first['weak'] else 'strong'
     return role, (view - self._first[role]) // self._copies[role]
 
