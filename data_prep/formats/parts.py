@@ -211,8 +211,7 @@ def _sort_out(groups, chosen):
       for annotator, masks in found.items():
         result[picture, kind, annotator] = masks
   if any(map(_are_sides, result.values())):
-    # If some pictures have masks of a left and of a right side, the masks of all
-    # other pictures are also labelled by their side.
+    # If one picture has a left and a right mask, sides are kept for all others.
     result = {key: [m._replace(piece=_side(m)[0] or m.piece) for m in masks]
               for key, masks in result.items()}
   return result, doubtful
