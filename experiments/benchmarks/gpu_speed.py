@@ -70,11 +70,11 @@ def _full(dataset, network, dtype):
 
 def _plain(dataset, network, dtype):
   """Compiles the plain step of one network, see `plain_step.build`."""
-  network_parts = parts_lib.build_network(dataset, *_pieces(network, dtype))
-  options = _pieces(network, dtype)[0].options
+  model, *others = _pieces(network, dtype)
+  network_parts = parts_lib.build_network(dataset, model, *others)
   return plain_step.build(
       network_parts.apply_fn, network_parts.init_fn().params[0],
-      *_images(dataset), frozen_until=options.get('frozen_until', 0))
+      *_images(dataset), frozen_until=model.options.get('frozen_until', 0))
 
 
 def _images(dataset):

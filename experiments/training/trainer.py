@@ -111,13 +111,13 @@ def _train(session, state, step, should_stop, request, clock):
       clock.begin('compile')
       parallel.compile_together(session.parts.step_fn, state, batch, key)
     state, metrics = session.parts.step_fn(state, batch, key)
-    clock.begin('steps')
     step += 1
     state = session.move_indicators(state, step, drawn.strong, key)
     if request.nothing_to_save:
       # Set this only after the first step, because a signal should still end
       # the process while that step is compiled.
       request.nothing_to_save = False
+      clock.begin('steps')
       session.progress.start(step)
     pending.append((step, metrics))
   with clock.within('checkpoints'):

@@ -102,8 +102,7 @@ class EfficientNetUNet(nn.Module):
         norm(x), self.decoder_features[0], 1, dtype=self.dtype)))
     for skip, features in zip(
         reversed(skips), self.decoder_features, strict=True):
-      for axis in (1, 2):
-        x = jnp.repeat(x, 2, axis=axis)
+      x = layers.repeat_pixels(x)
       # If the size of the skip is odd, the repeated features are larger by one.
       x = x[:, : skip.shape[1], : skip.shape[2]]
       x = layers.conv_norm_relu(

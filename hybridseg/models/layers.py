@@ -57,7 +57,7 @@ def conv(
 
 
 class Conv(nn.Module):
-  """Repeats every pixel twice along both axes, then applies `conv` of size 3.
+  """Applies `repeat_pixels`, then `conv` of size 3, in two dimensions.
 
   The features are never repeated: a convolution of the coarse features computes
   the two by two fine pixels as four times as many channels. Its kernel sums the
@@ -93,8 +93,22 @@ class Conv(nn.Module):
     return y.reshape(batch, 2 * height, 2 * width, self.features)
 
 
+def repeat_pixels(x: jax.Array) -> jax.Array:
+  """Repeats every pixel twice along each axis.
+
+  Args:
+    x: float [B, H, W, C] or [B, D, H, W, C].
+
+  Returns:
+    Features, [B, 2 H, 2 W, C] or [B, 2 D, 2 H, 2 W, C].
+  """
+  for axis in range(1, x.ndim - 1):
+    x = jnp.repeat(x, 2, axis=axis)
+  return x
+
+
 def upsampled_conv(x: jax.Array, features: int, *, dtype: Any) -> jax.Array:
-  """Repeats every pixel twice along each axis, then applies `conv` of size 3.
+  """Applies `repeat_pixels`, then `conv` of size 3.
 
   Args:
     x: float [B, H, W, C] or [B, D, H, W, C].
@@ -106,9 +120,7 @@ def upsampled_conv(x: jax.Array, features: int, *, dtype: Any) -> jax.Array:
   """
   if x.ndim == 4 and x.shape[-1] <= _WIDEST:
     return Conv(features, dtype)(x)
-  for axis in range(1, x.ndim - 1):
-    x = jnp.repeat(x, 2, axis=axis)
-  return conv(x, features, 3, dtype=dtype)
+  return conv(repeat_pixels(x), features, 3, dtype=dtype)
 
 
 def group_norm(

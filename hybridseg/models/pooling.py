@@ -35,8 +35,9 @@ def _max_pool_2_jvp(primals, tangents):
   y = _maximum(pixels)
   is_first, is_found = [], jnp.zeros(y.shape, bool)
   for pixel in pixels[:-1]:
-    is_first.append((pixel == y) & ~is_found)
-    is_found |= pixel == y
+    is_largest = pixel == y
+    is_first.append(is_largest & ~is_found)
+    is_found |= is_largest
   is_first.append(~is_found)
   mask = _stacked(is_first, x.ndim - 2)
   axes = tuple(range(2, 2 * (x.ndim - 1), 2))
