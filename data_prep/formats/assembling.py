@@ -1,4 +1,4 @@
-"""Turns shapes that foreign files list into rows of a manifest, and back.
+"""Turns shapes that foreign files list into rows of a manifest.
 
 A picture that a source lists without shapes holds no object, since somebody
 looked at it and drew none. A picture that the source does not list is
@@ -9,34 +9,25 @@ converts them to one.
 """
 
 import collections
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 import copy
-import os
 import pathlib
-import shutil
 from typing import Any, NamedTuple
 
-from hybridseg import types
-import numpy as np
 from PIL import Image
 
 from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep import row_names
-from data_prep.drawing import annotation_kinds
-from data_prep.drawing import rasterize
-from data_prep.drawing import rle
 from data_prep.formats import annotations
 from data_prep.formats import class_names
 from data_prep.formats import dicom_objects
 from data_prep.formats import drawn
 from data_prep.formats import intensities
 from data_prep.formats import sources
-from data_prep.shared import confined
 from data_prep.shared import grammar
 from data_prep.shared import pixels
 
-UNLABELLED = '__ignore__'  # LabelMe's label for unknown regions.
 # Largest length of a notice, without the number of repetitions after it.
 _MAX_NOTICE = 180
 
@@ -342,122 +333,3 @@ def subject_and_more(
   if options.subject_pattern is not None:
     return found | {'subject': subject}
   return {'subject': subject} | found
-
-
-class Placed(NamedTuple):
-  """An annotated picture of a set that is being written.
-
-  Attributes:
-    number: number of its row in the manifest, from 0.
-    row: its row.
-    picture: path of the picture below the output.
-    size: height and width of the picture.
-  """
-
-  number: int
-  row: manifest_lib.Row
-  picture: str
-  size: tuple[int, int]
-
-
-def place_pictures(
-    manifest: manifest_lib.Manifest,
-    output: pathlib.Path,
-    folder_of: Callable[[manifest_lib.Row], str] = lambda row: 'images',
-) -> Iterator[Placed]:
-  """Puts pictures at FOLDER/ID below `output`; yields the annotated ones.
-
-  The suffix of a picture is kept. The new file is a hard link, or a copy if
-  the picture lies on another disk.
-
-  Args:
-    manifest: the manifest.
-    output: the folder that is being filled.
-    folder_of: function that returns the folder for a row's picture.
-
-  Raises:
-    pixels.WrongFile: if a picture lies outside the root, or the new file
-      would lie outside `output` or replace another file.
-  """
-  folder = pixels.open_folder(manifest.root)
-  for number, row in enumerate(manifest.rows):
-    pixels.check_file(row.image, 'image', folder)
-    path = (manifest.root / row.image).resolve()
-    name = f'{folder_of(row)}/{row.id}{path.suffix}'
-    target = confined.new_file(output, name)
-    try:
-      os.link(path, target)
-    except OSError:
-      shutil.copyfile(path, target)
-    if row.annotation is not None:
-      yield Placed(number, row, name, picture_size(manifest.root / row.image))
-
-
-def to_shapes(
-    manifest: manifest_lib.Manifest, placed: Placed
-) -> list[drawn.Shape]:
-  """Returns the shapes of an annotation; a mask file becomes run lengths.
-
-  Unlabelled shapes get the label `UNLABELLED`, which readers recognise.
-  """
-  annotation, classes = placed.row.annotation, manifest.header.classes
-  kind = annotation_kinds.TABLE[annotation['kind']]
-  if rasterize.has_file(annotation):
-    label = draw(manifest, placed)
-    names = dict(enumerate(classes)) | {types.UNLABELLED: UNLABELLED}
-    return [drawn.Shape('rle', names[v], rle.encode_rle(label == v))
-            for v in np.unique(label).tolist() if v and v in names]
-  names = [UNLABELLED if v == types.UNLABELLED else classes[v]
-           for v in annotation['labels']]
-  if kind.field is None:
-    return [drawn.Shape(kind.shape, name) for name in names]
-  return [drawn.Shape(kind.shape, name, value, annotation.get('width'))
-          for name, value in zip(names, annotation[kind.field], strict=True)]
-
-
-def checked_rle(value: Any, size: tuple[int, int] | None) -> dict[str, Any]:
-  """Checks that run lengths are valid and fit the picture; returns them.
-
-  Their size is not compared with the picture if its `size` is None.
-
-  Raises:
-    ValueError: if they are invalid or do not fit; the message is one line.
-  """
-  mask = rle.decode_rle(value)
-  if size is not None and mask.shape != tuple(size):
-    raise ValueError(
-        f'run lengths of {mask.shape[0]} x {mask.shape[1]} on a picture of '
-        f'{size[0]} x {size[1]}')
-  return {'size': list(mask.shape), 'counts': value['counts']}
-
-
-def draw(manifest: manifest_lib.Manifest, placed: Placed) -> np.ndarray:
-  """Returns the label map of an annotated picture, uint8 [H, W]."""
-  return rasterize.rasterize(
-      placed.row.annotation, size=placed.size, root=manifest.root)
-
-
-def cause_of(error: Exception) -> str:
-  """Returns the reason why an entry of a file cannot be read, for a message."""
-  if isinstance(error, KeyError):
-    return f'no {error}'
-  return ('a field is of a wrong type' if isinstance(error, TypeError)
-          else str(error))
-
-
-def listed_size(height: Any, width: Any) -> tuple[int, int] | None:
-  """Returns the height and width that a file lists for a picture, as integers.
-
-  The result is None if one of them is not above 0, which means unknown.
-
-  Raises:
-    ValueError: if one of them is not a number.
-  """
-  size = int(sources.number(height)), int(sources.number(width))
-  return size if min(size) > 0 else None
-
-
-def picture_size(path: pathlib.Path) -> tuple[int, int]:
-  """Returns the height and width of a picture, read from its header."""
-  with Image.open(path) as image:
-    return image.height, image.width

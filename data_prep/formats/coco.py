@@ -17,6 +17,8 @@ from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep.formats import assembling
 from data_prep.formats import drawn
+from data_prep.formats import entries
+from data_prep.formats import placing
 from data_prep.formats import sources
 from data_prep.shared import pixels
 
@@ -56,15 +58,15 @@ def read(
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
   """Writes images/ and annotations.json, with one annotation per shape."""
   content = {'images': [], 'annotations': []}
-  names = [*manifest.header.classes, assembling.UNLABELLED]
+  names = [*manifest.header.classes, placing.UNLABELLED]
   index = {name: i for i, name in enumerate(names)}
-  for placed in assembling.place_pictures(manifest, output):
+  for placed in placing.place_pictures(manifest, output):
     row, size, number = placed.row, placed.size, placed.number + 1
     more = {k: getattr(row, k) for k in (*_MORE, 'split') if getattr(row, k)}
     content['images'].append({
         'id': number, 'height': size[0], 'width': size[1], **more,
         'file_name': placed.picture})
-    for shape in assembling.to_shapes(manifest, placed):
+    for shape in placing.to_shapes(manifest, placed):
       content['annotations'].append({
           'id': len(content['annotations']) + 1, 'image_id': number,
           'category_id': index[shape.label], **_write_shape(shape, size)})
@@ -199,7 +201,7 @@ def _read_items(content, categories, report):
         report.wrong('an image id is given twice', str(key))
       items[key] = item
     except (ValueError, KeyError, TypeError) as error:
-      report.wrong(f'an image cannot be read: {assembling.cause_of(error)}',
+      report.wrong(f'an image cannot be read: {entries.cause_of(error)}',
                    _id_of(image))
   for annotation in content['annotations']:
     label, item = '', None
@@ -215,7 +217,7 @@ def _read_items(content, categories, report):
       _read_shapes(annotation, label, item, report)
     except (ValueError, KeyError, TypeError) as error:
       report.wrong_shape(
-          f'an annotation cannot be read: {assembling.cause_of(error)}',
+          f'an annotation cannot be read: {entries.cause_of(error)}',
           _id_of(annotation), 'correct it',
           row_id=item.picture if item else '')
       if item is not None:
@@ -228,28 +230,28 @@ def _id_of(entry):
       isinstance(entry, dict) and 'id' in entry) else ''
 
 
-def _read_categories(entries, categories, report):
+def _read_categories(listed, categories, report):
   names = {}
-  for entry in entries:
+  for entry in listed:
     try:
-      key, name = entry['id'], sources.text(entry['name'])
+      key, name = entry['id'], entries.text(entry['name'])
       if not isinstance(key, (int, float, str)):
         raise ValueError(f'id {key!r:.30} is neither number nor text')
       if categories.setdefault(key, name) != name:
         raise ValueError(f'{name!r} is {categories[key]!r} elsewhere')
       names[key] = name
     except (ValueError, KeyError, TypeError) as error:
-      report.wrong(f'a category cannot be read: {assembling.cause_of(error)}',
+      report.wrong(f'a category cannot be read: {entries.cause_of(error)}',
                    _id_of(entry))
   return names
 
 
 def _read_image(image, shown):
-  name = sources.text(image['file_name'])
+  name = entries.text(image['file_name'])
   size = None
   if image.get('height') is not None and image.get('width') is not None:
-    size = assembling.listed_size(image['height'], image['width'])
-  more = {k: sources.text(image[k]) for k in _MORE if image.get(k)}
+    size = entries.listed_size(image['height'], image['width'])
+  more = {k: entries.text(image[k]) for k in _MORE if image.get(k)}
   split = image.get('split') or sources.SPLIT_FOLDERS.get(
       _split_word(shown.rsplit('/', 1)[-1]), '') or sources.split_of(shown)
   if split not in ('', *manifest_lib.SPLITS):
@@ -272,7 +274,7 @@ def _split_word(shown):
 def _unreadable(annotation, label):
   """Returns a shape of kind 'unreadable', with the annotation's box, if any."""
   try:
-    x, y, width, height = map(sources.number, annotation['bbox'])
+    x, y, width, height = map(entries.number, annotation['bbox'])
   except (ValueError, KeyError, TypeError):
     return drawn.unreadable(label)
   return drawn.unreadable(label, [x, y, x + width, y + height])
@@ -282,20 +284,20 @@ def _read_shapes(annotation, label, item, report):
   """Appends the shapes of one annotation to the item of its picture."""
   segmentation = annotation.get('segmentation')
   if isinstance(segmentation, dict):
-    mask = assembling.checked_rle(segmentation, item.size)
+    mask = entries.checked_rle(segmentation, item.size)
     item.shapes.append(drawn.Shape('rle', label, mask))
     return
   if segmentation:
     if not isinstance(segmentation, list):
       raise ValueError('segmentation is neither polygons nor run lengths')
     # Append all rings or, if one of them is malformed, none.
-    item.shapes.extend([drawn.Shape('polygon', label, sources.outline(ring))
+    item.shapes.extend([drawn.Shape('polygon', label, entries.outline(ring))
                         for ring in segmentation])
     return
   box = annotation.get('bbox')
   # Some tools write a box of 0 x 0 if they find no outline around keypoints.
   if box and not (annotation.get('keypoints') and not any(box[2:])):
-    x, y, width, height = map(sources.number, box)
+    x, y, width, height = map(entries.number, box)
     if width <= 0 or height <= 0:
       raise ValueError(f'a box of {width} x {height}')
     x1, y1 = round(x + width, 6), round(y + height, 6)

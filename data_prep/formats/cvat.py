@@ -16,6 +16,8 @@ from data_prep import manifest as manifest_lib
 from data_prep.drawing import rle
 from data_prep.formats import assembling
 from data_prep.formats import drawn
+from data_prep.formats import entries
+from data_prep.formats import placing
 from data_prep.formats import sources
 from data_prep.shared import pixels
 
@@ -61,12 +63,12 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
   labels = ET.SubElement(
       ET.SubElement(ET.SubElement(root, 'meta'), 'task'), 'labels')
   names = dict.fromkeys(manifest.header.classes[1:])
-  for placed in assembling.place_pictures(manifest, output):
+  for placed in placing.place_pictures(manifest, output):
     height, width = map(str, placed.size)
     image = ET.SubElement(root, 'image', {
         'id': str(placed.number), 'subset': placed.row.split,
         'name': placed.picture, 'width': width, 'height': height})
-    for shape in assembling.to_shapes(manifest, placed):
+    for shape in placing.to_shapes(manifest, placed):
       _write_shape(image, shape)
       names.setdefault(shape.label)
   for name in names:
@@ -94,8 +96,8 @@ def _class_names(root):
 
 def _read_image(image, report):
   try:
-    name = sources.text(image.get('name', ''))
-    size = assembling.listed_size(image.get('height'), image.get('width'))
+    name = entries.text(image.get('name', ''))
+    size = entries.listed_size(image.get('height'), image.get('width'))
   except ValueError as error:
     report.wrong('an image cannot be read', str(error), field='image')
     return None
@@ -110,7 +112,7 @@ def _read_image(image, report):
       shapes += _read_shape(entry, size, report)
     except (ValueError, TypeError, KeyError) as error:
       report.wrong_shape(
-          f'a {entry.tag[:20]} cannot be read: {assembling.cause_of(error)}',
+          f'a {entry.tag[:20]} cannot be read: {entries.cause_of(error)}',
           row_id=name)
       shapes.append(_unreadable(entry))
   return assembling.Item(
@@ -121,7 +123,7 @@ def _unreadable(entry):
   """Returns a shape of kind 'unreadable', with an entry's label and box."""
   corners = None
   try:
-    number = lambda key: sources.number(entry.get(key))
+    number = lambda key: entries.number(entry.get(key))
     if entry.tag == 'mask':
       corners = [number('left'), number('top'), number('left') + number(
           'width'), number('top') + number('height')]
@@ -141,15 +143,15 @@ def _z_order(entry):
 
 
 def _read_shape(entry, size, report):
-  label = sources.text(entry.attrib['label'])
-  number = lambda key: sources.number(entry.attrib[key])
+  label = entries.text(entry.attrib['label'])
+  number = lambda key: entries.number(entry.attrib[key])
   shape = lambda kind, value=None, width=None: [
       drawn.Shape(kind, label, value, width)]
   if entry.tag == 'tag':
     return shape('tag')
   if entry.tag == 'box':
     box = [number(k) for k in ('xtl', 'ytl', 'xbr', 'ybr')]
-    angle_deg = sources.number(entry.get('rotation', '0'))
+    angle_deg = entries.number(entry.get('rotation', '0'))
     if not angle_deg:
       return shape('box', box)
     centre = [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2]
@@ -157,13 +159,13 @@ def _read_shape(entry, size, report):
   if entry.tag == 'ellipse':
     return shape('ellipse', [
         *(number(k) for k in ('cx', 'cy', 'rx', 'ry')),
-        sources.number(entry.get('rotation', '0'))])
+        entries.number(entry.get('rotation', '0'))])
   if entry.tag == 'mask':
     return shape('rle', _read_mask(entry, size, report))
   if entry.tag in ('polygon', 'polyline', 'points'):
-    points = [[sources.number(v) for v in p.split(',')]
+    points = [[entries.number(v) for v in p.split(',')]
               for p in entry.attrib['points'].split(';')]
-    points = sources.points(points)
+    points = entries.points(points)
     if entry.tag == 'polygon':
       return shape('polygon', points)
     if entry.tag == 'points':
@@ -171,7 +173,7 @@ def _read_shape(entry, size, report):
     width = next((a.text for a in entry.iterfind('attribute')
                   if a.get('name') == 'width'), None)
     return shape('stroke', points,
-                 None if width is None else sources.number(width))
+                 None if width is None else entries.number(width))
   raise ValueError('it is none of box, polygon, polyline, points, ellipse, '
                    'mask, tag')
 
@@ -180,7 +182,7 @@ def _read_mask(entry, size, report):
   if size is None:
     raise ValueError('a mask needs the width and height of its picture')
   left, top, width, height = (
-      int(sources.number(entry.attrib[k]))
+      int(entries.number(entry.attrib[k]))
       for k in ('left', 'top', 'width', 'height'))
   if not (0 < width <= 2 * size[1] and 0 < height <= 2 * size[0]):
     raise ValueError('the mask lies outside of the picture')

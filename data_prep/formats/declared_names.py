@@ -12,6 +12,7 @@ from typing import NamedTuple
 from hybridseg import types
 
 from data_prep import formats
+from data_prep.formats import entries
 from data_prep.formats import folder_names
 from data_prep.formats import sources
 from data_prep.shared import grammar
@@ -142,7 +143,7 @@ def _read_labels(path, report):
                     'unlabelled')
     labels = [(n, v) for n, v in labels if not is_ignored_name(str(n))]
     names = _names_by_value([
-        (sources.text(name), {int(v) for v in values} - ignored)
+        (entries.text(name), {int(v) for v in values} - ignored)
         for name, values in labels])
     if any(len(values) > 1 for _, values in labels):
       listed = '; '.join(f'{v} is {n}' for v, n in sorted(names.items()) if v)

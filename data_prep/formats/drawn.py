@@ -87,9 +87,8 @@ def unreadable(label: str, points: Any = None) -> Shape:
   Args:
     label: class name, or '' if it is unknown.
     points: coordinates x, y, ... or [[x, y], ...]; the value of the shape is
-      the box around them. If they are anything else, the place is unknown. It
-      is also unknown if the box is thinner than a pixel, since points may be
-      missing.
+      the box around them. The place is unknown if they are anything else, or if
+      the box is thinner than a pixel, since points may be missing.
   """
   try:
     corners = np.array(points, float).reshape(-1, 2)

@@ -29,6 +29,7 @@ from data_prep.formats import intensities
 from data_prep.formats import mask_values
 from data_prep.formats import pairing
 from data_prep.formats import parts as parts_lib
+from data_prep.formats import placing
 from data_prep.formats import sources
 from data_prep.formats import uniting
 from data_prep.shared import confined
@@ -106,11 +107,11 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
 
   The value 255 means unlabelled.
   """
-  for placed in assembling.place_pictures(
+  for placed in placing.place_pictures(
       manifest, output, lambda row: f'images/{row.split}'):
     row, kind = placed.row, placed.row.annotation['kind']
     folder = f'{kind}s' if kind in HOLDS else 'coarse_masks'
-    label = assembling.draw(manifest, placed)
+    label = placing.draw(manifest, placed)
     Image.fromarray(label).save(confined.new_file(
         output, f'{folder}/{row.split}/{row.id}.png'))
 

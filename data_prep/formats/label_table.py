@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from defusedxml import ElementTree as safe_xml
 
-from data_prep.formats import sources
+from data_prep.formats import entries
 
 _MAX_BYTES = 2**22  # Largest size of one table of names.
 _MAX_VALUE = 2**16
@@ -53,7 +53,7 @@ def _parse(text):
     for label in next(root.iter('LabelTable')).iter('Label'):
       value = int(label.get('Key'))
       if 0 < value < _MAX_VALUE:  # 0 is the background, whatever its name.
-        names[value] = sources.text(''.join(label.itertext()))
+        names[value] = entries.text(''.join(label.itertext()))
     return names
   except Exception:  # An extension may hold anything and cause any error.
     return {}

@@ -25,6 +25,8 @@ from data_prep import manifest as manifest_lib
 from data_prep.drawing import rle
 from data_prep.formats import assembling
 from data_prep.formats import drawn
+from data_prep.formats import entries
+from data_prep.formats import placing
 from data_prep.formats import sources
 from data_prep.shared import confined
 from data_prep.shared import pixels
@@ -55,8 +57,8 @@ def read(
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
   """Writes each picture, and its shapes to SPLIT/ID.json next to it."""
   folder_of = lambda row: row.split or 'images'
-  for placed in assembling.place_pictures(manifest, output, folder_of):
-    shapes = assembling.to_shapes(manifest, placed)
+  for placed in placing.place_pictures(manifest, output, folder_of):
+    shapes = placing.to_shapes(manifest, placed)
     content = {
         'version': '5.5.0',
         'flags': {s.label: True for s in shapes if s.kind == 'tag'},
@@ -81,10 +83,10 @@ def _read_file(path, report):
         'expected an object with a list "shapes"', pixels.tail(report.file),
         'export it with LabelMe')
   try:
-    name = sources.text(content.get('imagePath') or f'{path.stem}.png')
+    name = entries.text(content.get('imagePath') or f'{path.stem}.png')
     size = None  # Version 3 of LabelMe does not store the size.
     if content.get('imageHeight') is not None:
-      size = assembling.listed_size(
+      size = entries.listed_size(
           content['imageHeight'], content['imageWidth'])
   except (ValueError, KeyError) as error:
     raise pixels.WrongFile(
@@ -96,7 +98,7 @@ def _read_file(path, report):
       shapes += _read_shape(entry, size, report)
     except (ValueError, KeyError, TypeError, IndexError) as error:
       report.wrong_shape(
-          f'a shape cannot be read: {assembling.cause_of(error)}',
+          f'a shape cannot be read: {entries.cause_of(error)}',
           field=f'shapes[{i}]')
       shapes.append(_unreadable(entry))
   flags = content.get('flags')
@@ -111,7 +113,7 @@ def _unreadable(entry):
   if not isinstance(entry, dict):
     return drawn.unreadable('')
   try:
-    label = sources.text(entry.get('label'))
+    label = entries.text(entry.get('label'))
   except ValueError:
     label = ''
   known = entry.get('shape_type') in ('polygon', 'rectangle', 'mask', *_TURNED)
@@ -119,12 +121,12 @@ def _unreadable(entry):
 
 
 def _read_shape(entry, size, report):
-  label = sources.text(entry['label'])
+  label = entries.text(entry['label'])
   kind = entry.get('shape_type') or 'polygon'
   if not isinstance(kind, str):
     raise ValueError(f'shape_type {kind!r:.40}')
   shape = lambda form, value: drawn.Shape(form, label, value)
-  points = sources.points(entry['points'])
+  points = entries.points(entry['points'])
   if kind == 'polygon':
     return [shape('polygon', points)]
   if kind in _TURNED:
@@ -145,7 +147,7 @@ def _read_shape(entry, size, report):
     radius = round(math.hypot(x - cx, y - cy), 6)
     return [shape('ellipse', [cx, cy, radius, radius, 0])]
   if kind in _STROKES:
-    width = sources.number(entry['width']) if 'width' in entry else None
+    width = entries.number(entry['width']) if 'width' in entry else None
     return [drawn.Shape('stroke', label, points, width)]
   if kind in ('point', 'points'):
     return [shape('point', point) for point in points]

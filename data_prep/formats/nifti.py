@@ -27,6 +27,7 @@ from data_prep.formats import intensities
 from data_prep.formats import nifti_labels
 from data_prep.formats import pairing
 from data_prep.formats import parts as parts_lib
+from data_prep.formats import placing
 from data_prep.formats import sources
 from data_prep.formats import uniting
 from data_prep.formats import volumes
@@ -197,7 +198,7 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
       continue
     pixels.check_file(row.image, 'image', pixels.open_folder(manifest.root))
     with_path = (manifest.root / row.image).resolve()
-    size = assembling.picture_size(with_path)
+    size = placing.picture_size(with_path)
     affine = np.diag([*(row.spacing_mm or (1.0, 1.0)), 1.0, 1.0])
     image = rasterize.read_image(with_path)[..., 0]
     _save(image[..., None], affine, output, 'images', row.id)

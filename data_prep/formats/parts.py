@@ -53,11 +53,10 @@ class Resolved(NamedTuple):
 def words_of(path: str) -> set[str]:
   """Returns the words with which `--mask_folder` may choose a mask."""
   *folders, name = sources.stem(path).lower().split('/')
-  found = {w for form in folder_names.mask_forms(name)
-           for w in (form.tag, form.annotator)}
+  forms = list(folder_names.mask_forms(name))
+  found = {w for form in forms for w in (form.tag, form.annotator)}
   # The word seg chooses both a_seg01 and a_seg02; seg01 chooses only one.
-  ends = {name[len(form.plain):].lstrip(' _.-')
-          for form in folder_names.mask_forms(name)
+  ends = {name[len(form.plain):].lstrip(' _.-') for form in forms
           if name.startswith(form.plain)}
   return {*folders, *found, *ends, name, '/'.join(folders)} - {''}
 

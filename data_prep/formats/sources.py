@@ -1,4 +1,4 @@
-"""Lists, names and parses the files of a foreign source; trusts none of them.
+"""Lists, names and reads the files of a foreign source; trusts none of them.
 
 The functions that read a file raise `pixels.WrongFile` if it cannot be read.
 """
@@ -7,7 +7,6 @@ import collections
 from collections.abc import Collection
 from collections.abc import Sequence
 import json
-import math
 import os
 import pathlib
 import re
@@ -39,7 +38,6 @@ PICTURES = (
 
 _SUFFIX = re.compile(r'\.[A-Za-z][A-Za-z0-9]*$')
 _MAX_TEXT = 2**29  # Largest number of bytes in a JSON, XML or text file.
-_MAX_LABEL = 200
 _MAX_KINDS = 4  # Largest number of folders that may sort pictures by content.
 _MAX_SUFFIXES = 6
 # Matches files that describe a data set, or that Windows creates in folders.
@@ -360,52 +358,3 @@ def read_xml(path: pathlib.Path) -> ET.Element:
     raise pixels.WrongFile(
         f'not XML ({str(error)[:60]})', pixels.tail(path.name),
         'export it again') from error
-
-
-def number(value: Any) -> float:
-  """Converts a value from JSON or text to a finite number below 1e9.
-
-  Raises:
-    ValueError: if the value is not such a number.
-  """
-  if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-    raise ValueError(f'{value!r:.40} is not a number')
-  if isinstance(value, str) and len(value) > 60:
-    raise ValueError(f'{value!r:.40} is not a number')
-  result = float(value)
-  if not math.isfinite(result) or abs(result) >= 1e9:
-    raise ValueError(f'{value!r:.40} is not a finite number below 1e9')
-  return int(result) if result == int(result) else result
-
-
-def points(values: Any) -> list[list[float]]:
-  """Returns points [[x, y], ...]; raises ValueError if they are malformed."""
-  if not isinstance(values, list):
-    raise ValueError('expected a list of [x, y]')
-  result = []
-  for value in values:
-    if not isinstance(value, (list, tuple)) or len(value) != 2:
-      raise ValueError('expected a list of [x, y]')
-    result.append([number(value[0]), number(value[1])])
-  return result
-
-
-def outline(values: list[Any]) -> list[list[float]]:
-  """Returns the points [[x, y], ...] of an outline given as x, y, x, y, ...
-
-  Raises:
-    ValueError: if the values are malformed, or fewer than 3 points.
-  """
-  if not isinstance(values, list) or len(values) % 2 or len(values) < 6:
-    raise ValueError('a polygon needs x and y of at least 3 points')
-  return points([*zip(values[::2], values[1::2], strict=True)])
-
-
-def text(value: Any) -> str:
-  """Returns a name from a file; raises ValueError if it cannot be a name."""
-  if not isinstance(value, (str, int)) or isinstance(value, bool):
-    raise ValueError(f'{value!r:.40} is not a name')
-  value = str(value).strip()
-  if not value or len(value) > _MAX_LABEL or pixels.is_bad_text(value):
-    raise ValueError(f'{value!r:.40} is not a name')
-  return value

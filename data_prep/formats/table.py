@@ -30,6 +30,7 @@ from data_prep.formats import assembling
 from data_prep.formats import class_names
 from data_prep.formats import declared_names
 from data_prep.formats import drawn
+from data_prep.formats import entries
 from data_prep.formats import intensities
 from data_prep.formats import mask_values
 from data_prep.formats import sources
@@ -159,7 +160,7 @@ def _spacing(line, report):
   if line.get('spacing_y') and line.get('spacing_x'):
     try:
       return {'spacing_mm': tuple(
-          float(sources.number(line[f'spacing_{axis}'])) for axis in 'yx')}
+          float(entries.number(line[f'spacing_{axis}'])) for axis in 'yx')}
     except ValueError as error:
       report.wrong('a spacing cannot be read', str(error))
   return {}
@@ -213,7 +214,7 @@ def _shapes(group, report):
       report.note(f'{report.file}: lines with a label and no shape')
       shapes.append(drawn.unreadable(label))
     try:
-      shapes += [drawn.Shape('tag', sources.text(name))
+      shapes += [drawn.Shape('tag', entries.text(name))
                  for name in (line.get('tags') or '').split(';')
                  if name.strip()]
     except ValueError as error:
@@ -222,10 +223,10 @@ def _shapes(group, report):
 
 
 def _shape(kind, line):
-  values = [sources.number(v) for v in line[kind].split()]
-  label = sources.text(line.get('label') or '')
+  values = [entries.number(v) for v in line[kind].split()]
+  label = entries.text(line.get('label') or '')
   if kind == 'polygon':
-    values = sources.outline(values)
+    values = entries.outline(values)
   elif len(values) != (
       length := annotation_kinds.OF_SHAPE[kind].num_values):
     raise ValueError(f'a {kind} needs {length} numbers, not {len(values)}')

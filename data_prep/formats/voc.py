@@ -30,6 +30,8 @@ from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep.formats import assembling
 from data_prep.formats import drawn
+from data_prep.formats import entries
+from data_prep.formats import placing
 from data_prep.formats import sources
 from data_prep.formats import voc_masks
 from data_prep.shared import confined
@@ -102,7 +104,7 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
   """
   (output / 'labelmap.txt').write_text(''.join(
       f'{name}:::\n' for name in manifest.header.classes), encoding='utf-8')
-  for placed in assembling.place_pictures(
+  for placed in placing.place_pictures(
       manifest, output, lambda row: 'JPEGImages'):
     row = placed.row
     root = ET.Element('annotation')
@@ -111,7 +113,7 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
     ET.SubElement(sizes, 'width').text = str(placed.size[1])
     ET.SubElement(sizes, 'height').text = str(placed.size[0])
     if row.annotation['kind'] == 'box':
-      for shape in assembling.to_shapes(manifest, placed):
+      for shape in placing.to_shapes(manifest, placed):
         entry = ET.SubElement(root, 'object')
         ET.SubElement(entry, 'name').text = shape.label
         box = ET.SubElement(entry, 'bndbox')
@@ -120,7 +122,7 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
           ET.SubElement(box, key).text = repr(value)
     else:
       path = confined.new_file(output, f'SegmentationClass/{row.id}.png')
-      mask = Image.fromarray(assembling.draw(manifest, placed))
+      mask = Image.fromarray(placing.draw(manifest, placed))
       # The palette makes viewers show the mask in VOC's colours.
       mask.putpalette(voc_masks.palette().tobytes())
       mask.save(path)
@@ -255,7 +257,7 @@ def _read_file(path, report):
   first = lambda *paths: next(
       (root.findtext(p) for p in paths if root.findtext(p)), None)
   try:
-    size = assembling.listed_size(first('size/height', 'imagesize/nrows'),
+    size = entries.listed_size(first('size/height', 'imagesize/nrows'),
                                   first('size/width', 'imagesize/ncols'))
   except ValueError:
     size = None
@@ -265,14 +267,14 @@ def _read_file(path, report):
       continue  # LabelMe's web tool keeps deleted objects in its files.
     label = ''
     try:
-      label = sources.text(entry.findtext('name') or '')
+      label = entries.text(entry.findtext('name') or '')
       if entry.find('polygon') is not None:
         points = _outline(entry.find('polygon'))
         if entry.find('polygon/x1') is not None:
           counted.append(len(shapes))
         shapes.append(drawn.Shape('polygon', label, points))
       elif entry.find('bndbox') is not None:
-        points = [sources.number(entry.findtext(f'bndbox/{k}'))
+        points = [entries.number(entry.findtext(f'bndbox/{k}'))
                   for k in _CORNERS]
         counted.append(len(shapes))
         shapes.append(drawn.Shape('box', label, points))
@@ -291,7 +293,7 @@ def _read_file(path, report):
 def _corners(entry, place='bndbox'):
   """Returns [xmin, ymin, xmax, ymax] of an entry; None if not readable."""
   try:
-    return [sources.number(entry.findtext(f'{place}/{k}')) for k in _CORNERS]
+    return [entries.number(entry.findtext(f'{place}/{k}')) for k in _CORNERS]
   except ValueError:
     return None
 
@@ -313,4 +315,4 @@ def _outline(entry):
       number += 1
   if len(points) < 3:
     raise ValueError('a polygon needs x and y of at least 3 points')
-  return sources.points(points)
+  return entries.points(points)

@@ -21,6 +21,8 @@ from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep.formats import assembling
 from data_prep.formats import drawn
+from data_prep.formats import entries
+from data_prep.formats import placing
 from data_prep.formats import sources
 from data_prep.shared import confined
 from data_prep.shared import pixels
@@ -66,7 +68,7 @@ def read(
       raise pixels.WrongFile('no picture of that name, or several', name,
                              'put it below images')
     try:
-      size = assembling.picture_size(source / picture)
+      size = placing.picture_size(source / picture)
     except Exception as error:  # Pillow raises many kinds of error here.
       raise pixels.WrongFile(
           'the size of the picture is not known', picture,
@@ -96,13 +98,13 @@ def read(
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
   """Writes labels/, images/ and data.yaml."""
   classes = manifest.header.classes
-  names = [*classes[1:], assembling.UNLABELLED]
+  names = [*classes[1:], placing.UNLABELLED]
   index = {name: i for i, name in enumerate(names)}
   used = set()
-  for placed in assembling.place_pictures(
+  for placed in placing.place_pictures(
       manifest, output, lambda row: f'images/{row.split}'):
     row, (height, width), lines = placed.row, placed.size, []
-    for shape in assembling.to_shapes(manifest, placed):
+    for shape in placing.to_shapes(manifest, placed):
       if shape.kind == 'box':
         x0, y0, x1, y1 = shape.value
         values = [(x0 + x1) / 2 / width, (y0 + y1) / 2 / height,
@@ -213,7 +215,7 @@ def _read_names(source, report):
           names = [names[i] for i in range(len(names))]
         if not isinstance(names, list):
           raise ValueError('names is neither a list nor a mapping')
-        names = [sources.text(n) for n in names]
+        names = [entries.text(n) for n in names]
         if content.get('kpt_shape') is not None:
           count, each = map(int, content['kpt_shape'])
           pose = count * each
@@ -254,7 +256,7 @@ def _read_line(words, size, names, pose, report):
   if not words:
     return []
   label = _label_of(words, names)
-  values = [sources.number(word) for word in words[1:]]
+  values = [entries.number(word) for word in words[1:]]
   if _is_pose(values, pose):
     report.note('only the boxes of pose lines are read')
     values = values[:4]
@@ -324,4 +326,4 @@ def _unreadable(words, names):
 
 
 def _round(value):
-  return sources.number(round(value, _DIGITS))
+  return entries.number(round(value, _DIGITS))

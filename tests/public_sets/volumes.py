@@ -117,18 +117,34 @@ def brats_2021() -> layouts.Layout:
       flag='--image_suffix=_flair')
 
 
+def _image_and_mask(image, mask, example, *, first=0):
+  """Returns a layout with one image and one mask of each case.
+
+  Args:
+    image: path of the image, in which {} stands for the number of the case.
+    mask: path of the mask, likewise.
+    example: id of the middle slice of the third case, and the number of
+      foreground classes.
+    first: number of the first case.
+  """
+  row_id, num_classes = example
+  files, classes = {}, range(1, num_classes + 1)
+  for i in range(_NUM_CASES):
+    files[image.format(i + first)] = layouts.volume(i)
+    files[mask.format(i + first)] = layouts.labels(i, num_classes)
+  return layouts.Layout(
+      files, 18, 18, 6, (row_id, dict.fromkeys(classes, 24)),
+      classes=('background', *(f'class_{c}' for c in classes)))
+
+
 def kits() -> layouts.Layout:
   """Imitates KiTS, with image and mask of each case in its own folder.
 
   Home: kits-challenge.org
   """
-  files = {}
-  for i in range(_NUM_CASES):
-    files[f'case_{i:05d}/imaging.nii.gz'] = layouts.volume(i)
-    files[f'case_{i:05d}/segmentation.nii.gz'] = layouts.labels(i, 2)
-  return layouts.Layout(
-      files, 18, 18, 6, ('case_00002/imaging_z001', {1: 24, 2: 24}),
-      classes=('background', 'class_1', 'class_2'))
+  return _image_and_mask(
+      'case_{:05d}/imaging.nii.gz', 'case_{:05d}/segmentation.nii.gz',
+      ('case_00002/imaging_z001', 2))
 
 
 def lits() -> layouts.Layout:
@@ -136,13 +152,9 @@ def lits() -> layouts.Layout:
 
   Home: competitions.codalab.org/competitions/17094
   """
-  files = {}
-  for i in range(_NUM_CASES):
-    files[f'Training Batch 1/volume-{i}.nii'] = layouts.volume(i)
-    files[f'Training Batch 1/segmentation-{i}.nii'] = layouts.labels(i, 2)
-  return layouts.Layout(
-      files, 18, 18, 6, ('volume-2_z001', {1: 24, 2: 24}),
-      classes=('background', 'class_1', 'class_2'))
+  return _image_and_mask(
+      'Training Batch 1/volume-{}.nii', 'Training Batch 1/segmentation-{}.nii',
+      ('volume-2_z001', 2))
 
 
 def segthor() -> layouts.Layout:
@@ -151,15 +163,10 @@ def segthor() -> layouts.Layout:
   The image is named after the folder, and the mask is GT.nii.gz. Home:
   competitions.codalab.org/competitions/21145
   """
-  files = {}
-  for i in range(_NUM_CASES):
-    folder = f'train/Patient_{i + 1:02d}'
-    files[f'{folder}/Patient_{i + 1:02d}.nii.gz'] = layouts.volume(i)
-    files[f'{folder}/GT.nii.gz'] = layouts.labels(i, 4)
-  return layouts.Layout(
-      files, 18, 18, 6, ('Patient_03/Patient_03_z001',
-                      {c: 24 for c in range(1, 5)}),
-      classes=('background', *(f'class_{i}' for i in range(1, 5))))
+  return _image_and_mask(
+      'train/Patient_{0:02d}/Patient_{0:02d}.nii.gz',
+      'train/Patient_{:02d}/GT.nii.gz', ('Patient_03/Patient_03_z001', 4),
+      first=1)
 
 
 def camus() -> layouts.Layout:
@@ -190,15 +197,10 @@ def flare22() -> layouts.Layout:
 
   Home: flare22.grand-challenge.org
   """
-  files = {}
-  for i in range(_NUM_CASES):
-    name = f'FLARE22_Tr_{i + 1:04d}'
-    files[f'FLARE22Train/images/{name}_0000.nii.gz'] = layouts.volume(i)
-    files[f'FLARE22Train/labels/{name}.nii.gz'] = layouts.labels(i, 5)
-  return layouts.Layout(
-      files, 18, 18, 6,
-      ('FLARE22_Tr_0003_z001', {c: 24 for c in range(1, 6)}),
-      classes=('background', *(f'class_{i}' for i in range(1, 6))))
+  return _image_and_mask(
+      'FLARE22Train/images/FLARE22_Tr_{:04d}_0000.nii.gz',
+      'FLARE22Train/labels/FLARE22_Tr_{:04d}.nii.gz',
+      ('FLARE22_Tr_0003_z001', 5), first=1)
 
 
 def amos22() -> layouts.Layout:
