@@ -83,6 +83,14 @@ class MethodCellsTest(absltest.TestCase):
           self._module.read_held_out(folder),
           {'x': [0.6, 0.8], 'y': [0.25]})
 
+  def test_without_faults_only_planted_ones_go(self):
+    faulty = self._rows[1]._replace(
+        evaluation={'truth': _TRUTH, 'fault': 'shifted'})
+    sound = self._rows[2]._replace(evaluation={'truth': _TRUTH, 'fault': ''})
+    rows = [self._rows[0], faulty, sound]
+    self.assertEqual(
+        self._module.sound_rows(rows), [self._rows[0], sound])
+
 
 if __name__ == '__main__':
   absltest.main()

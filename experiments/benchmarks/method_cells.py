@@ -24,6 +24,10 @@ To try a change of a method, name the changed method in --change, and list that
 name in --methods:
 
     --change=uniform_light:uniform:supervision.weak_scale=0.3
+
+--without_faults trains on the set without the weak labels whose fault was
+planted. Its cells are named METHOD_without_faults: an oracle, which knows the
+faults.
 """
 
 import ast
@@ -70,6 +74,8 @@ _PARTS = flags.DEFINE_list(
 _CHANGES = flags.DEFINE_multi_string(
     'change', [], 'NAME:METHOD:KEY=VALUE;KEY=VALUE: METHOD, but for these keys '
     'of its config; a VALUE is written as in Python.')
+_WITHOUT_FAULTS = flags.DEFINE_bool(
+    'without_faults', False, 'Whether to leave out labels with planted faults.')
 _DRAW = flags.DEFINE_integer(
     'draw', 0, 'Of the exact masks: the --seed that the set was prepared with.')
 
@@ -122,21 +128,34 @@ def fold_rows(
   return found
 
 
+def sound_rows(
+    rows: Sequence[manifest_lib.Row]
+) -> list[manifest_lib.Row]:
+  """Returns the rows but those whose annotation has a planted fault."""
+  return [row for row in rows if not (row.evaluation or {}).get('fault')]
+
+
 def _prepare(part):
   """Writes the set of a part unless it exists, and returns its folder."""
-  if part == PUBLISHED:
+  if part == PUBLISHED and not _WITHOUT_FAULTS.value:
     return _DATA_DIR.value
-  output = pathlib.Path(_WORKDIR.value, 'data', f'fold{part}').absolute()
+  name = part if part == PUBLISHED else f'fold{part}'
+  if _WITHOUT_FAULTS.value:
+    name += '-without-faults'
+  output = pathlib.Path(_WORKDIR.value, 'data', name).absolute()
   if (output / 'records').exists():
     return str(output)
   source = manifest_lib.read_manifest(
       os.path.join(_DATA_DIR.value, 'manifest.jsonl'))
-  rows = [row for row in source.rows if row.split == 'train']
+  rows = source.rows
+  if part != PUBLISHED:
+    rows = [row for row in rows if row.split == 'train']
+    rows = fold_rows(rows, deal(rows, _NUM_FOLDS.value), int(part))
   output.mkdir(parents=True, exist_ok=True)
   manifest = manifest_lib.write_manifest(
       output / 'manifest.jsonl',
       source.header._replace(root=str(source.root.absolute())),
-      fold_rows(rows, deal(rows, _NUM_FOLDS.value), int(part)))
+      sound_rows(rows) if _WITHOUT_FAULTS.value else rows)
   size = input_pipeline.load_dataset(_DATA_DIR.value).image_shape[0]
   builder.build(manifest, output=output / 'records', image_size=size)
   return str(output)
@@ -205,7 +224,7 @@ def _run(method, part, steps, seed, workdir) -> dict[str, Any]:
   jax.clear_caches()
   held_out = read_held_out(workdir)
   return {
-      'method': method,
+      'method': _cell_method(method),
       'change': next(
           (c for c in _CHANGES.value if c.startswith(f'{method}:')), ''),
       'part': part, 'network': _NETWORK.value,
@@ -220,6 +239,10 @@ def _run(method, part, steps, seed, workdir) -> dict[str, Any]:
                  for subject, dice in held_out.items()}}
 
 
+def _cell_method(method):
+  return f'{method}_without_faults' if _WITHOUT_FAULTS.value else method
+
+
 def main():
   logging.set_verbosity(logging.WARNING)
   os.makedirs(_CELLS.value, exist_ok=True)
@@ -227,7 +250,8 @@ def main():
     _prepare(part)
   for steps, part, seed, method in itertools.product(
       _STEPS.value, _PARTS.value, _SEEDS.value, _METHODS.value):
-    name = f'{method}-{part}-{steps}steps-draw{_DRAW.value}-seed{seed}'
+    name = (f'{_cell_method(method)}-{part}-{steps}steps-draw{_DRAW.value}'
+            f'-seed{seed}')
     path = os.path.join(_CELLS.value, f'{name}.json')
     if not os.path.exists(path):
       run_folder.write_json(path, _run(
