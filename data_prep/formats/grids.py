@@ -11,8 +11,8 @@ from typing import NamedTuple
 import nibabel
 import numpy as np
 
-from data_prep.formats import volumes
 from data_prep.shared import pixels
+from data_prep.shared import volume_type
 
 
 class Placed(NamedTuple):
@@ -28,8 +28,8 @@ class Placed(NamedTuple):
 
 
 def place(
-    labels: volumes.Volume,
-    image: volumes.Volume,
+    labels: volume_type.Volume,
+    image: volume_type.Volume,
     shown: str,
     *,
     nouns: tuple[str, str] = ('labels', 'their image'),
@@ -49,7 +49,8 @@ def place(
     pixels.WrongFile: if the grids differ by more than the order and direction
       of their axes.
   """
-  pairs = [(a, b) for b in image.affines for a in labels.affines]
+  pairs = [(a, b) for b in image.affines or (image.affine,)
+           for a in labels.affines or (labels.affine,)]
   if labels.voxels.shape == image.voxels.shape:
     if any(_is_near(a, b) for a, b in pairs):
       return Placed(labels.voxels, False)

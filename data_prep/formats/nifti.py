@@ -34,6 +34,7 @@ from data_prep.formats import volumes
 from data_prep.shared import confined
 from data_prep.shared import grammar
 from data_prep.shared import pixels
+from data_prep.shared import volume_type
 
 HOLDS = annotation_kinds.FILES
 INDEX = row_names.INDEX
@@ -209,7 +210,7 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
             _folder_of(row.annotation['kind']), row.id)
 
 
-def thinnest_axis(volume: volumes.Volume) -> int:
+def thinnest_axis(volume: volume_type.Volume) -> int:
   """Returns the axis along which a volume is sliced by default.
 
   Axes of length 1 are preferred. If there are several of them, or none, the

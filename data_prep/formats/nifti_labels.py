@@ -20,6 +20,7 @@ from data_prep.formats import uniting
 from data_prep.formats import volumes
 from data_prep.shared import grammar
 from data_prep.shared import pixels
+from data_prep.shared import volume_type
 
 
 class Meaning(NamedTuple):
@@ -146,7 +147,7 @@ class Reader:
   def read(
       self,
       masks: dict[str, list[parts_lib.Mask]],
-      volume: volumes.Volume,
+      volume: volume_type.Volume,
       name: str,
   ) -> dict[str, np.ndarray] | None:
     """Reads all labels of a volume.

@@ -1,8 +1,12 @@
 """Reads NIfTI volumes, whose headers are checked before the voxels."""
 
+import contextlib
+import errno
 import gzip
+import mmap
+import os
 import pathlib
-from typing import NamedTuple
+import tempfile
 import warnings
 import zlib
 
@@ -11,12 +15,14 @@ import numpy as np
 
 from data_prep.formats import label_table
 from data_prep.shared import pixels
+from data_prep.shared import volume_type
 
 MAX_BYTES = 2**28  # Largest size of a volume's voxels.
-MAX_VOXELS = 2**27
+MAX_LAZY_BYTES = 2**36  # The same, if the voxels stay on the disk.
 
 _MAX_OFFSET = 2**24  # Largest number of bytes before the voxels.
 _GZIP = b'\x1f\x8b'
+_STREAMED = 2**22  # Number of bytes that are decompressed at once.
 # Codes of metre and micrometre; any other code is read as mm.
 _UNITS_MM = {1: 1e3, 3: 1e-3}
 _NOISE = 1e-4  # Largest error of a whole number that was stored as a float.
@@ -26,35 +32,8 @@ class FurtherAxis(pixels.WrongFile):
   """Raised if a volume has a fourth or further axis, such as time."""
 
 
-class Volume(NamedTuple):
-  """A volume with its axes in the stored order.
-
-  Attributes:
-    voxels: scaled intensities or labels, [A, B, C].
-    affine: maps voxel indices to positions in mm, float64 [4, 4].
-    spacing_mm: distance between voxels along each axis.
-    header: the header as it was read; it may hold more than geometry.
-    affines: all affines in the header, `affine` first. If the header gives
-      positions in a unit other than mm, the affines without conversion to mm
-      follow.
-    names: class names by value, as an extension of the header lists them.
-    step: smallest difference between two values that the file can store with
-      its scaling; 0 if the voxels are not scaled.
-    notices: oddities of the file that are not faults, one per string.
-  """
-
-  voxels: np.ndarray
-  affine: np.ndarray
-  spacing_mm: tuple[float, float, float]
-  header: nibabel.Nifti1Header
-  affines: tuple[np.ndarray, ...]
-  names: dict[int, str]
-  step: float
-  notices: tuple[str, ...]
-
-
-def read_nifti(path: pathlib.Path) -> Volume:
-  """Reads a .nii or .nii.gz file of a volume with three axes.
+def read_nifti(path: pathlib.Path) -> volume_type.Volume:
+  """Reads a .nii or .nii.gz file of a volume with three axes into memory.
 
   A compressed file is read to its end, so that its checksum is verified.
   Further axes of length 1 are dropped, and missing axes are added.
@@ -64,25 +43,57 @@ def read_nifti(path: pathlib.Path) -> Volume:
   """
   shown = pixels.tail(path.name)
   with pixels.explaining('the volume cannot be read', shown, 'export it again'):
-    content = _read_content(path, shown)
-    header = _read_header(content, shown)
-    shape = _check_header(header, len(content), shown)
-    notices = []
-    with np.errstate(all='ignore'):  # A damaged header may hold any number.
-      voxels, step = _read_voxels(content, header, shape, shown, notices)
-      affines = _affines(header, shown, notices)
-    spacing = tuple(
-        float(v) for v in np.linalg.norm(affines[0][:3, :3], axis=0))
-    size = int(header['sizeof_hdr'])
-    names = label_table.read(
-        content, size, int(header['vox_offset']),
-        'little' if header.endianness == '<' else 'big')
-    return Volume(voxels, affines[0], spacing, header, affines, names, step,
-                  tuple(notices))
+    return _parse(_read_content(path, shown), shown, MAX_BYTES, whole=True)
 
 
-def _read_content(path, shown):
-  """Returns the decompressed bytes of a file; refuses files over a limit."""
+def open_nifti(
+    path: pathlib.Path, *, folder: str | os.PathLike[str] | None = None
+) -> volume_type.Volume:
+  """Opens a file as `read_nifti` does, but leaves the voxels on the disk.
+
+  The voxels of the result are `volume_type.Lazy`. A compressed file is first
+  decompressed into a nameless temporary file, which vanishes with the volume.
+
+  Args:
+    path: a .nii or .nii.gz file of up to `MAX_LAZY_BYTES`.
+    folder: folder on whose disk a decompressed file lies; None means the
+      system's folder for temporary files.
+
+  Raises:
+    pixels.WrongFile: if the file cannot be used.
+    OSError: if the disk is full.
+  """
+  shown = pixels.tail(path.name)
+  with pixels.explaining('the volume cannot be read', shown, 'export it again'):
+    with _opened(path, shown) as stream:
+      file = stream
+      if isinstance(stream, gzip.GzipFile):
+        file = tempfile.TemporaryFile(dir=folder)
+        _decompress(stream, file, shown)
+      content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+      if file is not stream:
+        file.close()  # The map keeps the file alive.
+    return _parse(content, shown, MAX_LAZY_BYTES, whole=False)
+
+
+def _parse(content, shown, max_bytes, *, whole):
+  """Returns the volume in the bytes of a file, see `read_nifti`."""
+  header = _read_header(content, shown)
+  shape = _check_header(header, len(content), shown, max_bytes)
+  notices = []
+  with np.errstate(all='ignore'):  # A damaged header may hold any number.
+    voxels, step = _read_voxels(content, header, shape, shown, notices, whole)
+    affines = _affines(header, shown, notices)
+  names = label_table.read(
+      content, int(header['sizeof_hdr']), int(header['vox_offset']),
+      'little' if header.endianness == '<' else 'big')
+  return volume_type.Volume(
+      voxels, affines[0], names, None, affines, step, tuple(notices), header)
+
+
+@contextlib.contextmanager
+def _opened(path, shown):
+  """Opens a file for reading, decompressed, and explains what goes wrong."""
   try:
     with open(path, 'rb') as file:
       start = file.read(2)
@@ -90,23 +101,43 @@ def _read_content(path, shown):
       if not start:
         raise pixels.WrongFile(
             'the volume is empty, 0 bytes', shown, 'replace the file')
-      zipped = start == _GZIP
-      stream = gzip.GzipFile(fileobj=file) if zipped else file
-      # Read one byte more than the limit, to notice files that are larger.
-      content = stream.read(MAX_BYTES + _MAX_OFFSET + 1)
+      yield gzip.GzipFile(fileobj=file) if start == _GZIP else file
   except (EOFError, zlib.error, gzip.BadGzipFile) as error:
     raise pixels.WrongFile(
         f'the gzip is damaged: {str(error)[:50]}', shown,
         'copy or export it again') from error
   except OSError as error:
+    if error.errno == errno.ENOSPC:
+      raise
     raise pixels.WrongFile(
         'the volume cannot be read', f'{shown}: {error.strerror}',
         'make it readable') from error
-  if len(content) > MAX_BYTES + _MAX_OFFSET:
-    raise pixels.WrongFile(
-        f'the volume is larger than {MAX_BYTES >> 20} MiB', shown,
-        'crop it or cut it into slices')
+
+
+def _read_content(path, shown):
+  """Returns the decompressed bytes of a file; refuses files over a limit."""
+  with _opened(path, shown) as stream:
+    # Read one byte more than the limit, to notice files that are larger.
+    content = stream.read(MAX_BYTES + _MAX_OFFSET + 1)
+  _check_length(len(content), MAX_BYTES, shown)
   return content
+
+
+def _decompress(stream, file, shown):
+  """Copies a decompressed stream to a file, up to a limit."""
+  length = 0
+  while content := stream.read(_STREAMED):
+    length += len(content)
+    _check_length(length, MAX_LAZY_BYTES, shown)
+    file.write(content)
+  file.flush()
+
+
+def _check_length(length, limit, shown):
+  if length > limit + _MAX_OFFSET:
+    raise pixels.WrongFile(
+        f'the volume is larger than {limit >> 20} MiB', shown,
+        'crop it or cut it into slices')
 
 
 def _read_header(content, shown):
@@ -129,7 +160,7 @@ def _read_header(content, shown):
     return form(content[: form.template_dtype.itemsize], check=False)
 
 
-def _check_header(header, num_bytes, shown):
+def _check_header(header, num_bytes, shown, max_bytes):
   """Returns the lengths of a volume's three axes; refuses bad headers."""
   count = int(header['dim'][0])
   if not 1 <= count <= 7:
@@ -160,9 +191,10 @@ def _check_header(header, num_bytes, shown):
         'expected voxels that are real numbers', f'{shown}: {dtype}'[:60],
         'export magnitudes or labels')
   voxels = int(np.prod([int(v) for v in shape], dtype=object))
-  if voxels > MAX_VOXELS or voxels * dtype.itemsize > MAX_BYTES:
+  # A voxel of one byte counts as two, since a scaling makes it wider.
+  if max(2, dtype.itemsize) * voxels > max_bytes:
     raise pixels.WrongFile(
-        f'the header declares more than {MAX_BYTES >> 20} MiB',
+        f'the header declares more than {max_bytes >> 20} MiB',
         f'{shown}: {text}', 'crop it or cut it into slices')
   offset = float(header['vox_offset'])
   start = int(header['sizeof_hdr']) + 4
@@ -177,13 +209,22 @@ def _check_header(header, num_bytes, shown):
   return tuple(shape)
 
 
-def _read_voxels(content, header, shape, shown, notices):
-  """Returns the scaled voxels, and `Volume.step`."""
+def _read_voxels(content, header, shape, shown, notices, whole):
+  """Returns the scaled voxels, and the `step` of their volume.
+
+  Args:
+    content: bytes of the file.
+    header: its header.
+    shape: lengths of the three axes.
+    shown: name of the file, for messages.
+    notices: list to which oddities are added.
+    whole: whether all voxels are read, or each block when it is asked for.
+  """
   dtype = header.get_data_dtype()
   offset = int(header['vox_offset'])
-  voxels = np.frombuffer(
+  stored = np.frombuffer(
       content, dtype, count=int(np.prod(shape)), offset=offset)
-  voxels = voxels.reshape(shape, order='F')
+  stored = stored.reshape(shape, order='F')
   slope, inter = float(header['scl_slope']), float(header['scl_inter'])
   if np.isnan(slope):
     notices.append('scl_slope is nan: the voxels are read unscaled')
@@ -194,13 +235,20 @@ def _read_voxels(content, header, shape, shown, notices):
         f'{inter:g}', 'export it again')
   # By the standard, slope 0 means that the voxels are not scaled.
   is_scaled = bool(slope) and (slope, inter) != (1.0, 0.0)
-  if is_scaled:
-    voxels = voxels * np.float32(slope) + np.float32(inter)
+
+  def read(block):
+    voxels = stored[block]
+    if is_scaled:
+      voxels = voxels * np.float32(slope) + np.float32(inter)
+    return voxels.astype(voxels.dtype.newbyteorder('='), copy=False)
+
   step = abs(slope) if is_scaled and dtype.kind in 'ui' else 0.0
-  return voxels.astype(voxels.dtype.newbyteorder('='), copy=False), step
+  if whole:
+    return read(()), step
+  return volume_type.Lazy(shape, read((slice(0),) * 3).dtype, read), step
 
 
-def class_numbers(volume: Volume, shown: str) -> np.ndarray:
+def class_numbers(volume: volume_type.Volume, shown: str) -> np.ndarray:
   """Returns the voxels of labels as whole numbers.
 
   nibabel may store floats as integers with a scale that fits their range, so
@@ -238,7 +286,8 @@ def class_numbers(volume: Volume, shown: str) -> np.ndarray:
 
 
 def _affines(header, shown, notices):
-  """Returns `Volume.affines`; refuses singular or contradictory affines."""
+  """Returns the `affines` of a volume; refuses singular or contradictory ones.
+  """
   spacing = header['pixdim'][1:4].astype(float)
   forms, codes = [], []
   for name in ('sform', 'qform'):

@@ -12,6 +12,7 @@ from data_prep.formats import sources
 from data_prep.formats import volumes
 from data_prep.shared import grammar
 from data_prep.shared import pixels
+from data_prep.shared import volume_type
 from hybridseg import types
 import numpy as np
 
@@ -64,7 +65,7 @@ class Mask(NamedTuple):
 
   label_map: np.ndarray
   spacing_mm: tuple[float, ...] | None
-  volume: volumes.Volume | None = None
+  volume: volume_type.Volume | None = None
   is_turned: bool = False
 
 

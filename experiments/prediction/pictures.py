@@ -21,6 +21,7 @@ from data_prep.formats import sources
 from data_prep.formats import volumes
 from data_prep.records import preparation as preparation_lib
 from data_prep.shared import pixels
+from data_prep.shared import volume_type
 from data_prep.shared import whole_file
 from hybridseg import inference
 import nibabel
@@ -77,7 +78,7 @@ class Opened(NamedTuple):
 
   slices: tuple[np.ndarray, ...]
   spacing_mm: tuple[float, ...] | None
-  volume: volumes.Volume | None = None
+  volume: volume_type.Volume | None = None
   turned: tuple[np.ndarray, np.ndarray] | None = None
   axis: int = 0
 
@@ -346,7 +347,7 @@ def to_stored(opened: Opened, maps: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def save_volume(
-    path: pathlib.Path, array: np.ndarray, volume: volumes.Volume
+    path: pathlib.Path, array: np.ndarray, volume: volume_type.Volume
 ) -> None:
   """Writes a NIfTI file with the geometry of another volume.
 
