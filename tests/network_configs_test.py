@@ -1,4 +1,4 @@
-"""Every network of `experiments.configs.common`, as a part of a config."""
+"""Tests the networks that `experiments.configs.common` offers to configs."""
 
 import pathlib
 import re
@@ -39,7 +39,7 @@ class NetworksTest(parameterized.TestCase):
     self.assertEqual(config.train_steps, 4)
 
   def test_the_default_is_the_small_unet(self):
-    # Tables were made with it.
+    # The published tables were made with this network, so it must stay.
     self.assertEqual(
         phantom.get_config().model.to_dict(),
         dict(name='unet', weights='', encoder_rate=1.0, cached_copies=(),

@@ -8,7 +8,10 @@ import numpy as np
 
 
 def random_params(model: nn.Module, shape, *, seed: int = 0):
-  """Returns parameters for images of a shape, drawn by NumPy, which is fast."""
+  """Returns random parameters of a network for images of a given shape.
+
+  NumPy draws them, because the network's own initialization must be compiled.
+  """
   shapes = jax.eval_shape(
       model.init, jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32))
   rng = np.random.default_rng(seed)
@@ -23,7 +26,10 @@ def random_params(model: nn.Module, shape, *, seed: int = 0):
 
 
 def init_shapes(test, model: nn.Module, shape):
-  """Returns logits, features and parameters as shapes; all are float32."""
+  """Returns the shapes of a network's logits, features and parameters.
+
+  It also checks that all of them are float32.
+  """
   (logits, features), variables = jax.eval_shape(
       lambda: model.init_with_output(
           jax.random.key(0), jnp.zeros(shape), return_features=True))
@@ -34,7 +40,7 @@ def init_shapes(test, model: nn.Module, shape):
 
 
 def check_independent(test, model: nn.Module, shape):
-  """Checks that the second instance does not change the first one's logits."""
+  """Checks that the logits of an image do not depend on the next image."""
   variables = {'params': random_params(model, shape)}
   images = jax.random.uniform(jax.random.key(0), shape)
   apply = jax.jit(model.apply)

@@ -37,7 +37,8 @@ class OldRunTest(absltest.TestCase):
 
   def setUp(self):
     super().setUp()
-    # The run names its records by a path relative to where it was started.
+    # The stored run names its records by a path relative to the folder in which
+    # training was started.
     before = os.getcwd()
     self.addCleanup(os.chdir, before)
     folder = tempfile.TemporaryDirectory()
@@ -73,7 +74,8 @@ class OldRunTest(absltest.TestCase):
     self.assertEqual(np.asarray(Image.open('out/masks/a.png')).shape, (20, 24))
 
   def test_predict_and_evaluate_on_8_devices(self):
-    # Training split 4 strong images a step, which 8 devices cannot share.
+    # In training, the strong batch had 4 images, which 8 devices cannot share.
+    # Prediction and evaluation must nevertheless work on 8 devices.
     code = (
         'from experiments.prediction import predictor; import jax;'
         'from experiments.evaluation import finished_run;'

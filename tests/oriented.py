@@ -10,7 +10,7 @@ ORIENTATIONS = [
 
 
 def stored_as(voxels, affine, orientation):
-  """Returns a volume as a file in another orientation would store it."""
+  """Returns a volume's voxels and affine, reordered to another orientation."""
   image = nibabel.Nifti1Image(voxels, affine)
   turn = nibabel.orientations.ornt_transform(
       nibabel.io_orientation(affine),

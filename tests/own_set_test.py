@@ -1,4 +1,4 @@
-"""Tests of `prepare --source` and `export`: a user's own files, no code."""
+"""Tests `prepare --source` and `export` on files that a user could have."""
 
 import functools
 import json
@@ -139,8 +139,8 @@ class OwnSetTest(parameterized.TestCase):
     code, out, lines = self._prepare()
     self.assertEqual((code, lines), (0, []))
     rows = self._rows()
-    # val gets the first of the three pictures of one subject, and test that of
-    # two subjects.
+    # The first of each subject's three pictures has no mask. One subject is in
+    # val and two are in test, so three pictures are left out.
     names = sorted({f'{r.subject}/{int(r.subject[1:]) * 3:02d}': r.split
                     for r in rows if r.split != 'train'}.items())
     self.assertLen(names, 3)
@@ -155,7 +155,8 @@ class OwnSetTest(parameterized.TestCase):
     self.assertLen({s for s, _ in splits}, len(splits))
     self.assertEqual({r.role for r in rows if r.split != 'train'}, {'strong'})
     self.assertIn('unlabelled', {r.role for r in rows})
-    # The files that were written divide the same set in the same way again.
+    # With the two files that were written, a second preparation of the set
+    # divides it in the same way.
     kept = [(self.output / name).rename(self.folder / name)
             for name in ('splits.csv', 'left_out.csv')]
     self.output.rename(self.folder / 'old')
@@ -186,7 +187,7 @@ class OwnSetTest(parameterized.TestCase):
             for name in names)])
     before = self._rows()
     self.assertNoCommonElements(names, [r.id for r in before])
-    # --leave_out accepts the list that was written.
+    # --leave_out accepts the list that the first preparation wrote.
     kept = path.rename(self.folder / 'left_out.csv')
     self.output.rename(self.folder / 'old')
     code, out, lines = self._prepare('--simulate=box', f'--leave_out=@{kept}')
@@ -268,7 +269,7 @@ class OwnSetTest(parameterized.TestCase):
     self.assertEqual(code, 2)
     for name in ('images/p01/03.png', 'masks/p02/06.png', 'images/p03/09.png'):
       self.assertTrue(any(name in line for line in lines), (name, lines))
-    # The manifest with these line numbers no longer exists.
+    # A message must not name a line of the manifest, which no longer exists.
     self.assertNotIn('line ', '\n'.join(lines))
 
   @parameterized.parameters('set.csv', 'set.json')
@@ -414,8 +415,8 @@ class ConstrainTest(absltest.TestCase):
         'kind': 'box', 'boxes': [[2, 0, 4, 3], [0, 4, 3, 6]],
         'labels': [1, 1]})
     expected = np.zeros((6, 8), np.uint8)
-    expected[1:3, 2:4] = 1  # The prediction is kept within the first box.
-    # The second box, without any predicted pixel, is filled.
+    expected[1:3, 2:4] = 1  # Predictions outside the first box are dropped.
+    # The second box contains no predicted pixel and is therefore filled.
     expected[4:6, 0:3] = 1
     np.testing.assert_array_equal(result, expected)
 

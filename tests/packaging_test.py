@@ -1,4 +1,4 @@
-"""Tests of what the packages declare; .ci/packages builds and tries them."""
+"""Tests the metadata of the packages; .ci/packages builds and installs them."""
 
 import pathlib
 import re
@@ -17,14 +17,19 @@ _ENTRY = re.compile(
 
 
 def _supported():
-  """Returns the Pythons that setup.py names: ['3.11', ...]."""
+  """Returns the Python versions that setup.py names: ['3.11', ...]."""
   found = [re.fullmatch(r'Programming Language :: Python :: (3\.\d+)', text)
            for text in bare_site.setup_arguments()['classifiers']]
   return [match[1] for match in found if match]
 
 
 def _on(python, lines):
-  """Returns the specifiers by name of what these lines ask for on a Python."""
+  """Returns the version specifier of each package that is required.
+
+  Args:
+    python: version of Python, such as '3.11'.
+    lines: requirements, such as 'jax>=0.6; python_version < "3.12"'.
+  """
   needs = map(requirements.Requirement, lines)
   return {
       utils.canonicalize_name(need.name): need.specifier for need in needs
@@ -44,7 +49,7 @@ class PackagingTest(parameterized.TestCase):
     for name, specifier in tried.items():
       version = str(specifier).removeprefix('==')
       self.assertTrue(allowed[name].contains(version), f'{name} {version}')
-      # Later Pythons have no wheels of the oldest ones.
+      # The oldest allowed versions have wheels for the oldest Python only.
       if python == _supported()[0]:
         low = str(allowed[name]).removeprefix('>=')
         self.assertEqual(f'{version}.'[:len(low) + 1], f'{low}.', name)

@@ -1,4 +1,5 @@
-"""Tests for experiments.reports.pages: three reports, whole pages."""
+"""Tests for experiments.reports.pages, on complete reports of all three kinds.
+"""
 
 import contextlib
 import io
@@ -71,7 +72,7 @@ class ReportsTest(parameterized.TestCase):
     self.assertLess(time.process_time() - start, 60)
 
   def test_noise_keeps_the_bound(self):
-    # Noise compresses worst.
+    # Images of noise give the largest files, because noise compresses worst.
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 255, (200, 200, 3), np.uint8)
     limit = blocks.limits(4000, total_bytes=9_000_000, max_side=160)

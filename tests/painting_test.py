@@ -1,4 +1,4 @@
-"""Tests for experiments.painting: classes and maps over an image."""
+"""Tests for experiments.painting, which paints classes and maps on an image."""
 
 from absl.testing import absltest
 from hybridseg import types

@@ -1,4 +1,4 @@
-"""Tests for experiments.tables.paired: who is better, and can the data tell?"""
+"""Tests for experiments.tables.paired: which of two results is better?"""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -11,7 +11,11 @@ from experiments.tables import right_empty
 
 
 def _simulate(rng, *, num_subjects, per_subject, effect=0.0, shared=1.0):
-  """Returns differences of cases, part of which a subject shares."""
+  """Returns random score differences of cases, and the subject of each case.
+
+  A difference is `effect` plus noise of the case plus noise that all cases of
+  the subject share; `shared` is the standard deviation of the latter.
+  """
   groups = np.repeat(np.arange(num_subjects), per_subject)
   noise = rng.normal(size=len(groups))
   return effect + noise + shared * rng.normal(size=num_subjects)[groups], groups
@@ -23,7 +27,7 @@ def _compare(aligned, *, metric):
 
 
 def _aligned(*scores, groups=None, **changes):
-  """Returns results with one class, or the last axis as classes."""
+  """Returns aligned results from scores, each [N] for one class or [N, K]."""
   scores = np.array(scores, np.float64)
   scores = scores[..., None] if scores.ndim == 2 else scores
   number = scores.shape[1]
@@ -49,8 +53,8 @@ class IntervalTest(parameterized.TestCase):
         metrics.bootstrap_interval(values), rtol=1e-12)
 
   def test_by_hand(self):
-    # Two subjects of means 0 and 1, with 3 cases and 1: a resample has
-    # the mean 0, 1/4 or 1 with chances 1/4, 1/2, 1/4.
+    # One subject has 3 cases with mean 0, the other has 1 case of value 1. The
+    # mean of a resample is 0, 1/4 or 1, with probabilities 1/4, 1/2 and 1/4.
     values, groups = np.array([0, 0, 0, 1.0]), np.array([0, 0, 0, 1])
     self.assertEqual(metrics.bootstrap_interval(values, groups=groups), (0, 1))
     self.assertEqual(
@@ -64,7 +68,8 @@ class IntervalTest(parameterized.TestCase):
     self.assertGreater(width(groups), 2 * width(np.arange(200)))
 
   def test_one_subject(self):
-    # Nothing varies between subjects: the caller has to warn.
+    # A resample of a single subject is always the same, so the interval has
+    # width 0, and the comparison must refuse a verdict.
     low, high = metrics.bootstrap_interval(
         np.array([.1, .2]), groups=np.zeros(2, int))
     self.assertEqual(low, high)
@@ -80,11 +85,13 @@ class IntervalTest(parameterized.TestCase):
       low, high = metrics.bootstrap_interval(
           values, groups=groups, num_resamples=400)
       covered.append(low <= 0 <= high)
-    # 95 % less three standard errors, and what 40 subjects cost.
+    # The nominal coverage is 95 %. The bounds allow three standard errors, and
+    # the lower coverage of a bootstrap with only 40 subjects.
     self.assertBetween(np.mean(covered), 0.90, 0.99)
 
   def test_wilcoxon_by_hand(self):
-    # All 3 are above 0, as in 1 of the 8 ways to choose signs: both tails, 2.
+    # For 1, 2, 3, all signs are positive, as in 1 of the 8 choices of signs;
+    # the other tail adds another one, so p is 2 / 8.
     nan = float('nan')
     for values, p in (
         ([1, 2, 3, nan, 0], 2 / 8), ([1, -2, 3], 6 / 8), ([0, nan], 1)):
@@ -108,12 +115,14 @@ class PValueTest(absltest.TestCase):
   def test_by_hand(self):
     p_value = lambda x: paired.sign_flip_p_value(
         np.array(x), np.arange(len(x)))
-    # Of 8 ways, 2 are as far from 0 as 1 + 2 + 3.
+    # Of the 8 choices of signs, 2 give a sum as far from 0 as 1 + 2 + 3.
     self.assertEqual(p_value([1.0, 2.0, 3.0]), 2 / 8)
-    # -1 + 2 + 3 = 4: also 1 + 2 + 3, and both with all signs turned.
+    # The sums -1 + 2 + 3 and 1 + 2 + 3 are at least 4, and so are their
+    # absolute values if all signs are flipped: 4 of the 8 choices.
     self.assertEqual(p_value([-1.0, 2.0, 3.0]), 4 / 8)
     self.assertEqual(p_value([0.0, 0.0]), 1)
-    # Rounding must not lose the observed one: 0.1 + 0.2 != 0.3.
+    # The observed signs must count as extreme in spite of rounding: in floating
+    # point, 0.1 + 0.2 is not 0.3.
     self.assertEqual(p_value([0.1, 0.2, -0.3]), 1)
 
   def test_uniform_without_effect(self):
@@ -122,7 +131,8 @@ class PValueTest(absltest.TestCase):
         paired.sign_flip_p_value(
             *_simulate(rng, num_subjects=20, per_subject=3), num_flips=199)
         for _ in range(300)])
-    # Kolmogorov-Smirnov: 1.63 / sqrt(300) at 1 %, and steps of 1 / 200.
+    # The bound of the Kolmogorov-Smirnov test at the level 1 % is
+    # 1.63 / sqrt(300) = 0.094; the p-values are multiples of 1 / 200.
     self.assertLess(
         np.abs(p_values - (np.arange(300) + 0.5) / 300).max(), 0.1)
     self.assertLess(np.mean(p_values <= 0.05), 0.09)
@@ -142,7 +152,7 @@ class PValueTest(absltest.TestCase):
   def test_exact_and_random_agree(self):
     values = np.random.default_rng(1).normal(0.3, 1, 12)
     exact = paired.sign_flip_p_value(values, np.arange(12))
-    more = np.append(values, 0.0)  # A 13th subject that changes nothing.
+    more = np.append(values, 0.0)  # The 13th is neutral.
     self.assertAlmostEqual(
         exact, paired.sign_flip_p_value(more, np.arange(13)), delta=0.02)
 

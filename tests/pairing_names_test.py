@@ -1,4 +1,4 @@
-"""Tests further names of masks: numbers, sides and scribbles."""
+"""Tests pairing by mask names with numbers, sides or words for scribbles."""
 
 from absl.testing import absltest
 from absl.testing import parameterized

@@ -56,7 +56,8 @@ class ChannelsTest(pairs.Case):
       self.save(f'images/a_{i:04d}.png')
     self.save('labels/a.png', pairs.square(1))
     self.read()
-    # There are two channels, so a third number marks another picture.
+    # The set has two channels, so _0000 and _0001 are the channels of one
+    # picture, and _0002 is another picture.
     self.assertEqual(list(self.rows), ['a_0000', 'a_0002'])
     self.assertIn('only the first (_0000, T1) is', self.notices)
 
@@ -107,7 +108,7 @@ class FoldersOfMasksTest(pairs.Case):
     np.testing.assert_array_equal(self.label('b'), pairs.square(5))
     self.assertIn('6 masks are not read, such as empty_masks/a.png: each '
                   'file there holds a single value', self.notices)
-    # One that is not so makes its folder a candidate again.
+    # A mask of two values makes its folder a candidate again.
     self.save('mask/c.png', pairs.square(2, 255))
     self.assertIn('manual, mask', self.ask())
     self.assertIn('3 masks are not read, such as empty_masks', self.notices)
@@ -145,7 +146,8 @@ class FoldersOfMasksTest(pairs.Case):
       self.save(image.format(name))
       self.save(first.format(name), pairs.square(1))
       self.save(second.format(name), pairs.square(2))
-    # These names do not look like masks, so the user is asked.
+    # The folder names expert1 and expert2 do not look like those of masks, so
+    # the import asks the user.
     if names is None:
       self.assertIn('--mask_folder=expert1', str(self.read().problems[0]))
       options = {'mask_folders': ('expert1', 'expert2')}
@@ -348,7 +350,8 @@ class SubjectsTest(pairs.Case):
 class SpeedTest(absltest.TestCase):
 
   def test_many_files_take_no_quadratic_time(self):
-    paths = tuple(sorted(  # Comparing each file with each would take 20 s.
+    # Comparing all pairs of these files would take 20 s.
+    paths = tuple(sorted(
         f'{folder}_{i}{end}.png' for i in range(4000)
         for folder, end in (('f', ''), ('f', '_mask'), ('g', '_mask_1'))))
     report = assembling.Report()

@@ -1,4 +1,4 @@
-"""A folder of small pictures and masks, and what is read from it."""
+"""A base class for tests of importing a folder of pictures and masks."""
 
 from data_prep import formats
 from data_prep.drawing import rasterize
@@ -12,14 +12,14 @@ SIZE = (10, 12)
 
 
 def square(x, value=1):
-  """Returns a mask of 4 x 4 pixels of one value, whose corner is (x, 2)."""
+  """Returns a mask with one square of 4 x 4 pixels, whose corner is (x, 2)."""
   mask = np.zeros(SIZE, np.uint8)
   mask[2:6, x : x + 4] = value
   return mask
 
 
 class Case(source_case.SourceCase):
-  """A folder of small pictures and masks, and what is read from it."""
+  """Saves small pictures and masks in a folder, and imports the folder."""
 
   def save(self, name, array=None):
     path = self.source / name
@@ -42,7 +42,8 @@ class Case(source_case.SourceCase):
         self.rows[row_id].annotation, size=SIZE, root=self.root)
 
   def ask(self, **options):
-    """Returns the one line with which the import asks the user."""
+    """Returns the single problem of an import, which asks the user a question.
+    """
     problem, = self.read(**options).problems
     self.assertLessEqual(len(str(problem)), 200)
     return str(problem)

@@ -31,7 +31,7 @@ def setUpModule():
 
 
 def _jitter(keys, examples):
-  """Scales the intensities at random: an augmentation that compiles fast."""
+  """Multiplies each image by a random factor: a fast-compiling augmentation."""
   factors = jax.vmap(jax.random.uniform)(keys)
   image = augmentation.to_float(examples.image)
   return examples._replace(image=image * factors[:, None, None, None])
@@ -57,7 +57,7 @@ _augment = functools.partial(
 
 @contextlib.contextmanager
 def _traces():
-  """Yields a list that gets an entry for each function traced or compiled."""
+  """Yields a list, to which JAX's tracing and compiling events are added."""
   events = []
 
   def listen(event, unused_duration_s, **unused_kwargs):
@@ -72,9 +72,13 @@ def _traces():
 
 
 def _run(network, weighting, augment_fn, kind, num_devices):
-  """Trains a few steps; returns the state and the history."""
-  # SGD: the first steps of Adam are sign-like, gradient / |gradient|, so that
-  # a gradient of 1e-8 whose sign is rounding would move a parameter by 1e-3.
+  """Trains for a few steps; returns the last state, and numbers of each step.
+
+  The numbers of a step are a pair (indicators, metrics).
+  """
+  # Use SGD, since the first updates of Adam resemble gradient / |gradient|: a
+  # gradient of 1e-8, whose sign depends on rounding, would move a parameter by
+  # a full learning rate.
   optimizer = optax.chain(
       optax.clip_by_global_norm(1.0), optax.sgd(0.05, momentum=0.9))
   model_init, apply_fn, features_fn = network
@@ -99,7 +103,8 @@ def _run(network, weighting, augment_fn, kind, num_devices):
           tiny.random_batch(i, num_strong=4, num_weak=8))
       with _traces() as traces:
         state, metrics = step(state, batch, key)
-      # A state placed as a step returns it: the first step compiles, no other.
+      # `replicate` places the state as a step returns it, so that only the
+      # first step is compiled.
       if bool(traces) != (i == 0):
         raise AssertionError(f'Traced at step {i}: {traces}.')
       history.append(parallel.to_host((state.indicators, metrics)))
@@ -113,8 +118,9 @@ class DevicesTest(parameterized.TestCase):
     for kind, num_devices in places:
       with self.subTest(kind=kind, num_devices=num_devices):
         state, history = _run(*args, kind, num_devices)
-        # Means over shards add the instances in another order; a weight or a
-        # parameter near 0 keeps the rounding of the terms that cancelled.
+        # Means over shards add the instances in another order. In a weight or
+        # parameter near 0, large terms have cancelled, but the rounding errors
+        # of these terms remain, hence `atol`.
         chex.assert_trees_all_close(
             history, single_history, rtol=1e-5, atol=1e-6)
         chex.assert_trees_all_close(state, single, rtol=1e-5, atol=1e-6)
@@ -158,7 +164,8 @@ class DevicesTest(parameterized.TestCase):
 
   @parameterized.parameters('forward', 'per_instance')
   def test_whole_step_split_by_the_compiler_alone(self, method):
-    # A user's own jit of a step without axis_name, its arguments split.
+    # Users may jit a step without `axis_name` and shard its arguments
+    # themselves.
     supervision = tiny.SUPERVISION._replace(alignment_loss_fn=None)
     weighting = train_step_lib.Weighting(
         name='dii', learning_rate=0.2, method=method)
@@ -215,7 +222,7 @@ class MappingTest(parameterized.TestCase):
     self.assertEqual(new, 13.5)
     self.assertEqual(metrics['mean'], 3.5)
     self.assertTrue(state.is_deleted())
-    self.assertEqual(original, 10)  # Its own buffer was not donated.
+    self.assertEqual(original, 10)  # A copy was donated.
     self.assertEqual(new.sharding, mapping.replicate(original).sharding)
 
   @parameterized.product(kind=_KINDS, num_devices=(1, 2, 4))
@@ -254,7 +261,7 @@ class MappingTest(parameterized.TestCase):
 
 
 class ProcessesTest(absltest.TestCase):
-  """One process; several: multi_process_test."""
+  """Tests with one process; multi_process_test runs several processes."""
 
   def test_one_process_is_the_primary(self):
     self.assertTrue(parallel.is_primary())

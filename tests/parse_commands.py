@@ -1,7 +1,9 @@
-"""Parses commands as their binaries would: a child process for each.
+"""Parses the flags of commands as their binaries would, and prints errors.
 
-Flags belong to a process and are defined once. The commands come as JSON, lists
-of arguments after `python -m`; what is wrong with them goes out, one line each.
+Each command is parsed in a child process, because absl defines the flags of a
+binary once per process. stdin holds a JSON list of commands, each of which is
+the list of its arguments after `python -m`. One line is printed for each wrong
+command.
 """
 
 import importlib
@@ -11,7 +13,8 @@ import sys
 
 from experiments import binary
 
-# Loaded once for all, heavy and without flags.
+# These modules are slow to import and define no flags. Importing them here,
+# before the fork, spares every child process the time.
 from experiments.auditing import ranking  # noqa: F401
 from experiments.exporting import artefacts  # noqa: F401
 from experiments.training import trainer  # noqa: F401
@@ -19,7 +22,7 @@ import tensorflow_datasets  # noqa: F401
 
 
 def _parse(args):
-  sys.argv = list(args)  # Flags of a config read it.
+  sys.argv = list(args)  # Flags of configs read it.
   importlib.import_module(args[0])
   rest = binary._parse_flags(args)  # pylint: disable=protected-access
   if len(rest) > 1:
@@ -32,7 +35,7 @@ def main():
     if not child:
       try:
         _parse(args)
-      except BaseException as e:  # Whatever it is, the command is wrong.
+      except BaseException as e:  # Any exception means a wrong command.
         print(f'{" ".join(args)}: {type(e).__name__}: {e}', flush=True)
       os._exit(0)
     _, status = os.waitpid(child, 0)

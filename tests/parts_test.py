@@ -1,4 +1,5 @@
-"""Tests of building.parts: what no run can be built from, in one line."""
+"""Tests for building.parts: configs that it refuses, with a one-line message.
+"""
 
 import os
 from unittest import mock
@@ -85,7 +86,7 @@ class RefusalTest(parameterized.TestCase):
     dataset = input_pipeline.load_dataset(config.input.data_dir)
     network = tiny.build_network(config, dataset)
     devices = network.mapping.num_local_devices
-    # As many as are asked for, or a few more.
+    # The batch size is rounded up to a multiple of the number of devices.
     for size, wanted in (7, 8), (8, 8), (1, devices), (-3, devices):
       self.assertEqual(predictor._batch_size(size, network.mapping), wanted)  # pylint: disable=protected-access
 

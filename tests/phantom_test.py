@@ -58,13 +58,13 @@ class PhantomTest(parameterized.TestCase):
       image = np.asarray(Image.open(self.folder / row.image))
       self.assertEqual(image.shape, (64, 64, 3))
       self.assertBetween(image.mean(), 60, 200)
-      # Few pixels are highlights.
+      # Less than 5 % of the pixels are white highlights.
       self.assertLess((image == 255).all(-1).mean(), 0.05)
       red, green, blue = image.reshape(-1, 3).mean(0)
       warmth[row.site].append(red / blue)
       if row.site == 'site_a':
         self.assertGreater(red, max(green, blue) + 10)  # Tissue is mostly red.
-    # The sites differ in their white balance.
+    # The sites differ in their white balance: site_a is the warmer one.
     self.assertLess(max(warmth['site_b']), min(warmth['site_a']) + 0.2)
     self.assertLess(np.mean(warmth['site_b']), np.mean(warmth['site_a']) - 0.5)
 

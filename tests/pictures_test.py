@@ -1,4 +1,4 @@
-"""Tests for experiments.prediction.pictures: from a file to tiles and back."""
+"""Tests for experiments.prediction.pictures, which cuts files into tiles."""
 
 import os
 import pathlib
@@ -20,7 +20,7 @@ _TRAINED = preparation_lib.Preparation(None, 'LPS', 2)
 
 
 def _volume(shape=(7, 5, 4), seed=0):
-  """Returns the voxels and affine of a volume in RAS without any symmetry."""
+  """Returns the voxels and affine of an asymmetric volume, oriented as RAS."""
   voxels = np.random.default_rng(seed).integers(-500, 900, size=shape)
   affine = np.diag([1.5, 2.0, 4.0, 1.0])
   affine[:3, 3] = -10, 20, 5
@@ -54,7 +54,8 @@ class VolumesTest(parameterized.TestCase):
         first = tiles
       self.assertLen(tiles, 4)
       np.testing.assert_array_equal(tiles, first, orientation)
-      # A map that marks each voxel must mark the same voxels again.
+      # A map with another value at each voxel must return to the file with
+      # each value at its own voxel.
       marks = oriented.stored_as(
           np.arange(voxels.size, dtype=np.int32).reshape(voxels.shape), affine,
           orientation)

@@ -1,4 +1,4 @@
-"""Tests of data_prep.shared.pixels: errors that explain what is wrong."""
+"""Tests for data_prep.shared.pixels and the messages of its errors."""
 
 import io
 import pathlib

@@ -1,4 +1,5 @@
-"""Tests of experiments.auditing.planting: faults, planted and learnt."""
+"""Tests for experiments.auditing.planting, which plants faults to learn from.
+"""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -25,7 +26,8 @@ def _planted(number, groups, seed=0):
 class CrossFitTest(absltest.TestCase):
 
   def test_each_fit_leaves_out_its_subjects(self):
-    # Two subjects, so that each fit sees one of them.
+    # There are two subjects, and each fit leaves out one of them, so it sees
+    # the other one alone.
     groups = np.array(['a'] * 6 + ['b'] * 4)
     planted = _planted(10, groups)
     found, held_out = planting.cross_fit(planted)
@@ -47,7 +49,8 @@ class CrossFitTest(absltest.TestCase):
     changed = planted.signs.copy()
     changed[:, groups == 's3'] += 5
     _, after = planting.cross_fit(planted._replace(signs=changed))
-    # Those of s3 move by their own signs alone: by the sum of the same fit.
+    # The fit that judges s3 has not seen s3 and stays the same. The log odds of
+    # s3 therefore change only by 5 times the sum of that fit's coefficients.
     step = after[:, groups == 's3'] - before[:, groups == 's3']
     np.testing.assert_allclose(step, step[0, 0], rtol=1e-6)
     self.assertFalse(np.isnan(before).any())
@@ -100,11 +103,12 @@ class PlantingTest(parameterized.TestCase):
     np.testing.assert_allclose(grad, 0, atol=1e-3)
 
   def test_prior_by_hand(self):
-    # Whoever is sure stays so: (30 + 1) / (100 + 2) of them.
+    # Odds that are certain do not depend on the prior: 30 of 100 annotations
+    # are faulty, so the prior share is (30 + 1) / (100 + 2).
     odds = np.where(np.arange(100) < 30, 50.0, -50.0)
     self.assertAlmostEqual(
         planting.prior_log_odds(odds), np.log(31 / 71))
-    # Who knows nothing, knows nothing of all.
+    # If no annotation has any evidence, or there is none, the share is 1 / 2.
     self.assertAlmostEqual(planting.prior_log_odds(np.zeros(9)), 0)
     self.assertAlmostEqual(planting.prior_log_odds(np.zeros(0)), 0)
 
@@ -112,7 +116,8 @@ class PlantingTest(parameterized.TestCase):
   def test_prior_finds_the_share(self, share):
     rng = np.random.default_rng(2)
     faulty = np.arange(1000) < share * 1000
-    # Normal, a step of 3 apart: these are their true log odds.
+    # The evidence of good and of faulty annotations is normal with variance 1,
+    # and the means are 3 apart. `odds` are then the true log odds.
     odds = 3 * (rng.normal(size=1000) + 3 * faulty - 1.5)
     prior = planting.prior_log_odds(odds)
     self.assertAlmostEqual(1 / (1 + np.exp(-prior)), share, delta=0.03)

@@ -28,7 +28,8 @@ class MaxPool2Test(parameterized.TestCase):
   @parameterized.parameters(((2, 6, 4, 3),), ((1, 4, 2, 6, 2),))
   def test_values_and_gradients_are_those_of_flax_bit_for_bit(self, shape):
     rng = np.random.default_rng(0)
-    # Few different values, so that many windows have several maxima.
+    # There are only three different values, so many windows have several
+    # maxima.
     x = jnp.asarray(rng.integers(0, 3, shape), jnp.float32)
     weights = jnp.asarray(rng.normal(size=_max_pool(x).shape), jnp.float32)
     for fn in (lambda pool, x: pool(x),

@@ -1,9 +1,10 @@
-"""Losses, regularisers, metrics and rules in every precision and size.
+"""Tests losses, regularisers, metrics and weighting rules in every precision.
 
-Each is computed of scores of half, single and double precision and compared
-with double precision of the same, already rounded, scores: what is left is what
-the arithmetic loses. A half-precision number cannot count the pixels of an
-image: bfloat16 ends at 256, and float16 is infinite beyond 65504.
+Each function is computed from inputs of half, single or double precision. The
+same inputs, already rounded, are then converted to double precision, and both
+results are compared: the difference is the error of the arithmetic alone.
+Half precision cannot count the pixels of an image: bfloat16 represents all
+integers only up to 256, and float16 is infinite beyond 65504.
 """
 
 import functools
@@ -31,7 +32,8 @@ from hybridseg import weighting
 
 _DTYPES = ('bfloat16', 'float16', 'float32', 'float64')
 _SIZES = ((300, 300), (4, 9, 8))
-# Tests compile much and compute little: a third of the time.
+# These tests compile much and compute little, so cheaper compilation takes a
+# third of the time.
 _jit = functools.partial(jax.jit, compiler_options={
     'xla_backend_optimization_level': 0,
     'xla_cpu_use_fusion_emitters': False})
@@ -53,7 +55,8 @@ def _by_kind(d):
       present=d['present'], images=d['images'])
 
 
-# Name -> data -> float [2], or a value of each pixel.
+# Maps each loss's name to a function of `_data`, which returns one value per
+# instance, float [2], or one value per pixel.
 _LOSSES = dict([
     *(_of_labels(f.__name__, f) for f in (
         losses.cross_entropy_loss, losses.balanced_cross_entropy_loss,
@@ -101,7 +104,7 @@ def _per_instance_slopes(slopes):
 
 
 def _weight_net(slopes):
-  """Returns a net of the precision that the rules compute in."""
+  """Returns a weight net in the precision in which the rules compute."""
   net = meta_weight_net.init_weight_net(jax.random.key(0))
   dtype = masking.wide_dtype(slopes.dtype)
   return jax.tree.map(
@@ -109,7 +112,7 @@ def _weight_net(slopes):
       net)
 
 
-# Name -> slopes [N] -> float [...].
+# Maps each rule's name to a function of slopes [N], which returns an array.
 _RULES = {
     'unit_rms': weighting.unit_rms,
     'l2rw_weights': weighting.l2rw_weights,
@@ -123,7 +126,7 @@ _RULES = {
 
 @functools.cache
 def _data(size, dtype):
-  """Returns two instances: scores of `dtype`, the rest as a step has it."""
+  """Returns arguments of losses for two instances, with floats of `dtype`."""
   rng = np.random.default_rng(0)
   logits = rng.normal(size=(2, *size, 2)).astype(np.float32) * 3
   label_map = np.zeros((2, *size), np.int32)
@@ -152,7 +155,8 @@ def _double(tree):
   return jax.tree.map(double, tree)
 
 
-# Which are not of scores alone, or made of losses that are in the table.
+# Functions that `_LOSSES` need not test: they are no losses of logits, or they
+# combine losses that it already tests.
 _OTHERS = {'one_hot_labels', 'without_class_prior'}
 
 
@@ -173,7 +177,10 @@ class PrecisionTest(parameterized.TestCase):
     self.enterContext(jax.enable_x64(True))
 
   def _check(self, fns, fn, data, dtype, rtol=2e-5):
-    """Compares with double precision, in one compiled program each."""
+    """Compares the results of `fn` on data and on the data in double precision.
+
+    `fn` computes all functions of `fns` in one compiled program.
+    """
     found, exact = fn(data), fn(_double(data))
     wanted = jnp.promote_types(dtype, jnp.float32)
     for name in fns:
@@ -195,7 +202,7 @@ class PrecisionTest(parameterized.TestCase):
           jax.eval_shape(loss_fn, jax.tree.map(jnp.asarray, data))
 
   def test_factors_of_kinds_have_all_digits(self):
-    # Rounded to float32, 0.1 is off by 1e-8.
+    # Rounded to float32, the factor 0.1 would have a relative error of 1e-8.
     data = _data((4, 5), 'float64')
     np.testing.assert_allclose(
         _by_kind(data)[0],
@@ -205,7 +212,8 @@ class PrecisionTest(parameterized.TestCase):
 
   @parameterized.parameters(*_DTYPES)
   def test_losses_of_a_large_image(self, dtype):
-    # By hand: two classes alike. 0 is the argmax.
+    # Both classes have the same score everywhere, so each loss is log 2. The
+    # pseudo label is class 0, which is the first argmax.
     logits = jnp.zeros((1, *_LARGE, 2), dtype)
 
     @_jit
@@ -216,7 +224,7 @@ class PrecisionTest(parameterized.TestCase):
     entropy, cross, slopes = both(logits, logits)
     np.testing.assert_allclose(entropy, np.log(2), rtol=1e-5)
     np.testing.assert_allclose(cross, np.log(2), rtol=1e-5)
-    # float16 knows multiples of 6e-8 here.
+    # Near 0, float16 only represents multiples of 6e-8.
     np.testing.assert_allclose(
         slopes[0, 0, 0].astype(np.float64), np.array([-0.5, 0.5]) / 2**22,
         atol=3.1e-8)
@@ -230,14 +238,14 @@ class PrecisionTest(parameterized.TestCase):
             'cross_pseudo_losses')))(d['logits']))
     found, exact = slopes(data), slopes(_double(data))
     self.assertEqual(found.dtype, dtype)
-    # The result is as exact as the dtype of the scores allows.
+    # Gradients have the dtype of the logits, so their error may be 1 %.
     apart = np.linalg.norm(found.astype(np.float64) - exact)
     self.assertLess(apart, 0.01 * np.linalg.norm(exact))
 
   @parameterized.parameters(*_DTYPES)
   def test_rules(self, dtype):
     rng = np.random.default_rng(0)
-    # Such that squares sum beyond float16.
+    # The sum of the squares of so many slopes overflows float16.
     slopes = jnp.asarray(rng.normal(1, 2, 2**18)).astype(dtype)
     self._check(_RULES, _RULES_FN, slopes, dtype, rtol=1e-4)
 

@@ -4,7 +4,8 @@ import contextlib
 import io
 
 from absl.testing import flagsaver
-# Defines flags when TFDS first reads; flagsaver would drop them again.
+# This module defines flags. If TFDS imported it later, inside `flagsaver`, the
+# flags would be removed again.
 from array_record.python import array_record_data_source  # noqa: F401
 
 from data_prep import command_line
@@ -12,7 +13,11 @@ from data_prep import prepare
 
 
 def run(*argv):
-  """Runs the binary in this process; returns (code, stdout, stderr lines)."""
+  """Runs the binary in this process.
+
+  Returns:
+    The exit code, stdout, and the lines of stderr.
+  """
   out, err = io.StringIO(), io.StringIO()
   with flagsaver.flagsaver():
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

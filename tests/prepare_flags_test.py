@@ -36,7 +36,8 @@ class Stop(Exception):
 class PrepareFlagsTest(parameterized.TestCase):
 
   def test_a_default_is_stated_once(self):
-    # absl states a default that is not None.
+    # absl prints each default that is not None, so the help text of such a flag
+    # must not repeat it.
     for name, flag in _flags().items():
       if flag.default is not None:
         self.assertNotRegex(flag.help, '(?i)default', name)
@@ -100,7 +101,7 @@ class PrepareFlagsTest(parameterized.TestCase):
     self.assertIsNone(found.budget)
     self.assertIn('all that have one with --source alone',
                   help_of('strong_fraction'))
-    # The flags and the library mean the same where neither is given.
+    # Without flags, the binary uses the same options as the library.
     self.assertEqual(found.draw, dividing.Draw())
     self.assertEqual(source_flags.options(), formats.Options())
 

@@ -8,7 +8,8 @@ import tempfile
 
 from absl.testing import absltest
 from absl.testing import parameterized
-# Defines flags when TFDS first reads; flagsaver would drop them again.
+# This module defines flags. If TFDS imported it later, inside `flagsaver`, the
+# flags would be removed again.
 from array_record.python import array_record_data_source  # noqa: F401
 import numpy as np
 import tensorflow_datasets as tfds
@@ -19,7 +20,7 @@ from tests import prepare_binary
 
 _HEADER = listed.HEADER
 _ROOT = pathlib.Path(__file__).parent.parent
-# The cases that a user meets most; manifest_test has them all.
+# The most common mistakes in manifests; manifest_test tests the whole list.
 _BAD = [case for case in listed.BAD if case[0] in (
     'missing_image', 'mask_of_another_size', 'label_value_outside',
     'unknown_kind', 'duplicate_id', 'subject_in_two_splits', 'no_strong',
@@ -41,7 +42,10 @@ class PrepareTest(parameterized.TestCase):
     return str(listed.write_lines(self.folder / 'in', lines))
 
   def assert_refused(self, words, *argv):
-    """Asserts one line on stderr, exit code 2 and an untouched folder."""
+    """Asserts that prepare refuses the arguments and writes no file.
+
+    It must print one line on stderr, which contains `words`, and exit with 2.
+    """
     before = sorted(map(str, self.folder.rglob('*')))
     code, _, lines = prepare_binary.run(*argv)
     self.assertEqual(code, 2)
@@ -56,7 +60,7 @@ class PrepareTest(parameterized.TestCase):
     self.assert_refused(
         words, f'--manifest={path}', f'--output={self.output}')
     if words == 'manifest: no weak training instance':
-      # It can be checked: one may train on exact masks alone.
+      # --check only notes it, since training on exact masks alone is possible.
       code, out, refused = prepare_binary.run(f'--manifest={path}', '--check')
       self.assertEqual((code, refused), (0, []))
       self.assertIn('notice: manifest: no weak training instance', out)
@@ -125,7 +129,7 @@ class PrepareTest(parameterized.TestCase):
     self.assertCountEqual(
         os.listdir(self.output),
         ['manifest.jsonl', 'preparation.json', 'records', 'summary.html'])
-    # The prepared manifest finds the pictures from where it is now.
+    # The manifest's paths are valid relative to its new folder.
     read = manifest.read_manifest(self.output / 'manifest.jsonl')
     self.assertTrue((read.root / 'images/i.png').is_file())
     source = tfds.builder_from_directory(

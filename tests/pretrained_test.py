@@ -115,7 +115,7 @@ class PretrainedTest(parameterized.TestCase):
     predictions = predictor_lib.predict_tiles(
         predictor, [np.zeros(predictor.dataset.image_shape, np.uint8)])
     self.assertTrue(np.isfinite(next(predictions).probabilities).all())
-    # The run also resumes without the file.
+    # The run can be resumed even if the file of pretrained weights is gone.
     with self.assertRaises(binary.Stopped):
       trainer.train_and_evaluate(config, workdir, should_stop=lambda step: True)
 

@@ -15,7 +15,8 @@ import jax
 from experiments import program_cache
 from tests import tiny
 
-# Prints the bits of a result, and whether its program was read or compiled.
+# Prints the bits of a computed number, and whether its program was compiled or
+# read from the cache.
 _PROGRAM = """
 import jax
 from experiments import program_cache
@@ -31,7 +32,7 @@ print(events.count('/jax/compilation_cache/cache_hits'),
 
 
 def _run(folder):
-  """Returns the lines that the program printed, and its stderr."""
+  """Runs `_PROGRAM` with a cache folder; returns its stdout and stderr."""
   clean = {k: v for k, v in os.environ.items() if not k.startswith('JAX_')}
   done = subprocess.run(
       [sys.executable, '-c', _PROGRAM], capture_output=True, text=True,

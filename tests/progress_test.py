@@ -1,4 +1,4 @@
-"""Tests of the line that shows the progress of a pass."""
+"""Tests for data_prep.shared.progress, which prints a progress line."""
 
 import io
 from unittest import mock
@@ -11,7 +11,12 @@ from data_prep.shared import progress
 class ProgressTest(parameterized.TestCase):
 
   def _lines(self, times, calls, **options):
-    """Returns the lines that calls print at given times, the first the start.
+    """Returns the lines that a progress of 10 files prints.
+
+    Args:
+      times: times in seconds of the start and of each call.
+      calls: number of finished files at each call.
+      **options: options of `progress.Progress`.
     """
     file = io.StringIO()
     with mock.patch.object(progress.time, 'monotonic', side_effect=times):
@@ -21,7 +26,7 @@ class ProgressTest(parameterized.TestCase):
     return file.getvalue().splitlines()
 
   def test_a_line_every_few_seconds(self):
-    # 4 items in 8 s are one item in 2 s, and 6 items are left.
+    # 4 files in 8 s are 0.5 files/s, so the remaining 6 files take 12 s.
     self.assertEqual(
         self._lines([0, 1, 8, 9], [1, 4, 5]),
         ['4 of 10 files  0.5 files/s  0m12s left'])

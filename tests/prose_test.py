@@ -1,8 +1,8 @@
 """Tests that code and pages avoid phrases that are hard to read.
 
-Each phrase was met many times, and a plain sentence said more. Write what a
-function returns or does, with the noun: "Returns whether the set is split",
-not a phrase of this list.
+Each phrase once occurred in many places, and a plain sentence was clearer.
+Write what a function returns or does, and name the noun: "Returns whether the
+set is split".
 """
 
 import pathlib
@@ -12,7 +12,7 @@ from absl.testing import absltest
 
 _ROOT = pathlib.Path(__file__).parent.parent
 _FOLDERS = ('data_prep', 'docs', 'experiments', 'hybridseg', 'tests')
-_BUILT = ('_build', 'api', 'results')  # Copies that Sphinx makes, below docs/.
+_BUILT = ('_build', 'api', 'results')  # Below docs/, by Sphinx.
 
 _PHRASES = (
     'Is the closed form of',
@@ -49,7 +49,7 @@ _PHRASES = (
 
 
 def _files():
-  """Yields the source files and pages of the repository, but no history."""
+  """Yields all source files and pages of the repository but the changelog."""
   yield from (p for p in _ROOT.glob('*.md') if p.name != 'CHANGELOG.md')
   for folder in _FOLDERS:
     for path in (_ROOT / folder).rglob('*'):
@@ -60,7 +60,7 @@ def _files():
 
 
 def _found(text):
-  """Returns the phrases in a text, which may break lines within them."""
+  """Returns the listed phrases in a text, even across line breaks."""
   # A phrase in a comment may continue behind the `#` of the next line.
   text = re.sub(r'\s+(?:#\s+)?', ' ', text)
   return [p for p in _PHRASES if re.search(rf'\b{re.escape(p)}\b', text)]

@@ -1,4 +1,4 @@
-"""Public sets as they lie on disk: read right with at most one flag."""
+"""Tests that folders laid out as public sets are read with at most one flag."""
 
 import collections
 import pathlib
@@ -17,13 +17,19 @@ from tests.public_sets import layouts
 
 
 class _Read:
-  """What the check is given, and the label maps of what is exact."""
+  """Records the manifest that is checked, and draws its exact masks.
+
+  Attributes:
+    classes: names of the manifest's classes.
+    rows: rows of the manifest.
+    labels: maps the id of each row with an exact mask to its label map.
+  """
 
   def __init__(self):
     self.classes, self.rows, self.labels = (), [], {}
 
   def inspect(self, manifest, **options):
-    """Stands in for `check.inspect_manifest`, and calls it."""
+    """Replaces `check.inspect_manifest`: records the rows, then calls it."""
     self.classes, self.rows = manifest.header.classes, manifest.rows
     findings = _inspect(manifest, **options)
     for row, facts in zip(manifest.rows, findings.facts, strict=True):
@@ -39,7 +45,7 @@ _inspect = check.inspect_manifest
 class PublicLayoutsTest(parameterized.TestCase):
 
   def _prepare(self, folder, *flags):
-    """Returns exit code, notices, lines of errors, and what was read."""
+    """Checks a folder; returns the exit code, stdout, errors and a `_Read`."""
     read = _Read()
     with mock.patch.object(check, 'inspect_manifest', read.inspect):
       code, out, lines = prepare_binary.run(
@@ -54,7 +60,8 @@ class PublicLayoutsTest(parameterized.TestCase):
     code, out, lines, read = self._prepare(folder)
     if layout.flag or layout.refused:
       self.assertEqual(code, 2, out)
-      # Only the user can know what the stored values mean.
+      # Without the flag, the error names it, but only the user can know its
+      # value if that assigns a meaning to the stored pixel values.
       name, _, value = layout.flag.partition('=')
       self.assertIn(
           layout.refused or (name if ':' in value else layout.flag), lines[0])

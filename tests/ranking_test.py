@@ -1,4 +1,4 @@
-"""Tests of experiments.auditing.ranking: scores, and how many are faulty."""
+"""Tests for experiments.auditing.ranking: scores, and the number of faults."""
 
 from absl.testing import absltest
 from experiments.auditing import planting
@@ -12,15 +12,17 @@ from tests import audited
 class ScoreTest(absltest.TestCase):
 
   def test_by_hand(self):
-    # With nothing planted sigmoid(8 D - 4 + prior), where the prior is that of
-    # a share of 1/2, for the two lie evenly about D = 1/2.
+    # Without planted faults, the score of a disagreement D is
+    # sigmoid(8 D - 4 + prior). The two disagreements are symmetric about 1/2,
+    # so the prior is that of a share of 1/2, which is 0.
     scores = ranking.score(audited.evidence([0.375, 0.625]))
     np.testing.assert_allclose(
         scores.score, 1 / (1 + np.exp([1.0, -1.0])), rtol=1e-6)
     np.testing.assert_allclose(scores.low, scores.score)
 
   def test_learns_from_what_is_planted(self):
-    # In this set a fault is what agrees.
+    # In this made-up set, the annotations that agree with the prediction are
+    # the faulty ones.
     signs = np.zeros((2, 100, len(signs_lib.NAMES)))
     signs[..., 0] = np.linspace(0, 1, 100)
     planted = {2: planting.Planted(signs, np.arange(100) < 50)}
@@ -61,8 +63,9 @@ class ScoreTest(absltest.TestCase):
 class EstimateTest(absltest.TestCase):
 
   def test_by_hand(self):
-    # The 0.9 quantile of the reference is 0.45; 40 of 100 lie beyond:
-    # (0.4 - 0.1) / 0.9 of them are faulty.
+    # The 0.9 quantile of the disagreements of good annotations is 0.45. Of all
+    # annotations, 0.4 lie beyond it, but 0.1 of the good ones would, too. The
+    # estimated share of faulty ones is thus (0.4 - 0.1) / 0.9 = 1/3.
     found = ranking.estimate_faulty(audited.evidence([0.2] * 60 + [0.9] * 40))
     self.assertAlmostEqual(found['share'], 1 / 3)
     self.assertEqual(found['number'], 33)

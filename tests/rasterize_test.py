@@ -25,28 +25,31 @@ def _draw(size, **annotation):
 class ShapesTest(parameterized.TestCase):
 
   def test_box_by_hand(self):
-    # Centres 1.5 and 2.5 lie in [1, 3); x 0.5 lies in [0.4, 0.6).
+    # A pixel belongs to the box if its centre does: y = 1.5 and 2.5 lie in
+    # [1, 3), and x = 0.5 lies in [0.4, 0.6).
     label = _draw((4, 3), kind='box', boxes=[[0.4, 1, 0.6, 3]], labels=[2])
     np.testing.assert_array_equal(
         label, [[0, 0, 0], [2, 0, 0], [2, 0, 0], [0, 0, 0]])
     self.assertEqual(label.dtype, np.uint8)
 
   def test_triangle_by_hand(self):
-    # x + y < 4: centres (0.5, 0.5), (1.5, 0.5), (2.5, 0.5), ...
+    # The triangle holds the pixels whose centres have x + y < 3.9: (0.5, 0.5),
+    # (1.5, 0.5), (2.5, 0.5), ...
     label = _draw((4, 4), kind='polygon', labels=[1],
                   polygons=[[[0, 0], [3.9, 0], [0, 3.9]]])
     np.testing.assert_array_equal(
         label, [[1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]])
 
   def test_polygon_with_a_notch(self):
-    # A U: the middle column is open in the upper two rows.
+    # The polygon is a U: the middle column is open in the upper two rows.
     outline = [[0, 0], [1, 0], [1, 2], [2, 2], [2, 0], [3, 0], [3, 3], [0, 3]]
     label = _draw((3, 4), kind='polygon', polygons=[outline], labels=[1])
     np.testing.assert_array_equal(
         label, [[1, 0, 1, 0], [1, 0, 1, 0], [1, 1, 1, 0]])
 
   def test_points_by_hand(self):
-    # Within 2 px of (0.5, 0.5): offsets (0,0) (1,0) (2,0) (0,1) (1,1) (0,2).
+    # The disc has a radius of 2 pixels about (0.5, 0.5). Its pixels have the
+    # offsets (0, 0), (1, 0), (2, 0), (0, 1), (1, 1) and (0, 2).
     label = _draw((4, 4), kind='points', points=[[0.5, 0.5]], labels=[1])
     u = 255
     np.testing.assert_array_equal(
@@ -81,7 +84,7 @@ class ShapesTest(parameterized.TestCase):
     inside = label == 1
     self.assertEqual(inside[:, 20].sum(), 6)
     np.testing.assert_array_equal(np.flatnonzero(inside[:, 20]), range(17, 23))
-    # The stroke is a rectangle with two half discs.
+    # The stroke covers a rectangle and half a disc at each end.
     self.assertBetween(inside.sum(), 120 + 28 - 6, 120 + 28 + 6)
 
   def test_extreme_points_by_hand(self):
@@ -184,7 +187,8 @@ class ShapesTest(parameterized.TestCase):
         expected[i, j] = crossings % 2
     np.testing.assert_array_equal(drawn, expected)
     turned = vertices[roll:] + vertices[:roll]
-    # Rolling reorders no edge's ends, so not even rounding differs.
+    # Starting at another vertex leaves every edge and its direction unchanged,
+    # so not even the rounding differs.
     np.testing.assert_array_equal(
         _draw((16, 16), kind='polygon', polygons=[turned], labels=[1]), drawn)
 
@@ -232,7 +236,7 @@ class FilesTest(parameterized.TestCase):
     image = rasterize.read_image(self.root / 'i.png')
     self.assertEqual(image.shape, (4, 5, channels))
     self.assertEqual(image.dtype, np.uint8)
-    if mode != '1':  # Dithered.
+    if mode != '1':  # A bitmap is dithered, so its values differ.
       np.testing.assert_array_equal(image, np.full_like(image, 204))
 
 

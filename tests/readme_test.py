@@ -1,4 +1,4 @@
-"""Runs the quickstart of the README, cut short, and the library's example."""
+"""Runs the README's quickstart with few steps, and the library's example."""
 
 import os
 import re
@@ -13,7 +13,7 @@ _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def _block(marker, page='README.md'):
-  """Returns the code block that follows an HTML comment of a page."""
+  """Returns the code block of a page that follows the HTML comment `marker`."""
   with open(os.path.join(_ROOT, page), encoding='utf-8') as f:
     text = f.read()
   return re.search(

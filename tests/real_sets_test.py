@@ -1,8 +1,8 @@
 """Tests for data_prep.sets.endoscene and data_prep.sets.acdc.
 
-The draws are tested on made-up listings; the rest needs the real pictures and
-is skipped without them: set HYBRIDSEG_REAL_DATA to the folder that holds
-endoscene/ and acdc/.
+The random choices of frames are tested on made-up lists of files. All other
+tests need the real pictures and are skipped without them: set
+HYBRIDSEG_REAL_DATA to the folder that contains endoscene/ and acdc/.
 """
 
 import collections
@@ -62,7 +62,7 @@ class DrawTest(parameterized.TestCase):
         frames, subjects, np.random.default_rng(0), strong_fraction=share)
     self.assertLen(strong, count)
     per_block = collections.Counter(subjects[i] for i in strong)
-    if share == 0.1:  # Stretches of 3, 3 and 2 of three of the four blocks.
+    if share == 0.1:  # Three of the four blocks give 3, 3 and 2 frames.
       self.assertEqual(sorted(per_block.values()), [2, 3, 3])
     if share == 0.5:
       self.assertLen(per_block, 4)

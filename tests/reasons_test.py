@@ -1,4 +1,4 @@
-"""Tests of experiments.auditing.reasons: what is wrong, in a word."""
+"""Tests for experiments.auditing.reasons, which name an annotation's fault."""
 
 from absl.testing import absltest
 from absl.testing import parameterized

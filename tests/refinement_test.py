@@ -12,7 +12,19 @@ _OPEN = types.UNLABELLED
 
 
 def _refined(foreground, label, *, inside, outside, trust=1.0, present=None):
-  """Refines one row of pixels of two classes, by Python's own numbers."""
+  """Refines a label map of one row of pixels and two classes.
+
+  Args:
+    foreground: predicted probability of class 1 at each pixel.
+    label: annotated class of each pixel.
+    inside: evidence of a pixel that is annotated as class 1.
+    outside: evidence of a pixel that is annotated as background.
+    trust: trust in the annotation.
+    present: whether each class is present according to a tag.
+
+  Returns:
+    The refined class of each pixel, a list of integers.
+  """
   probs = np.stack([1 - np.array(foreground), foreground], -1)[None, None]
   said = refinement.annotation_evidence(
       np.array(label, np.uint8)[None, None], num_classes=2,
@@ -25,8 +37,9 @@ def _refined(foreground, label, *, inside, outside, trust=1.0, present=None):
 class RefineLabelsTest(parameterized.TestCase):
 
   def test_box_by_hand(self):
-    # Log odds of .4 are -.405, of .3 -.847, of .9 2.197: .7 inside turns the
-    # first alone, and -2 outside does not turn the last, as -3 does.
+    # The log odds of .4, .3 and .9 are -.405, -.847 and 2.197. Adding .7 inside
+    # the box changes the class of the first pixel only. Outside, subtracting 2
+    # does not change the class of the third pixel, but subtracting 3 does.
     foreground, label = [0.4, 0.3, 0.9, 0.6], [1, 1, 0, 0]
     self.assertEqual(
         _refined(foreground, label, inside=0.7, outside=2.0), [1, 0, 1, 0])
@@ -34,7 +47,7 @@ class RefineLabelsTest(parameterized.TestCase):
         _refined(foreground, label, inside=0.7, outside=3.0), [1, 0, 0, 0])
 
   def test_trust_scales_it_and_none_leaves_the_prediction(self):
-    # Log odds of .4 are -.405, below .5 * 1, above .4 * 1.
+    # The log odds of .4 are -.405: a trust of .5 outweighs them, .4 does not.
     self.assertEqual(
         _refined([0.4], [1], inside=1, outside=0, trust=0.5), [1])
     self.assertEqual(
@@ -48,7 +61,7 @@ class RefineLabelsTest(parameterized.TestCase):
                  inside=3, outside=3), [1, 1, 0, 0])
 
   def test_polygon_of_several_classes(self):
-    # Class 1 is drawn, and class 2, which has the same odds, is not.
+    # All classes have the same probability, so the drawn class decides.
     probs = np.full((1, 1, 1, 3), 1 / 3)
     for value in range(3):
       said = refinement.annotation_evidence(
@@ -61,7 +74,7 @@ class RefineLabelsTest(parameterized.TestCase):
 
   @parameterized.parameters((1, [1, 0]), (0, [0, 0]), (_OPEN, [1, 0]))
   def test_tag(self, present, wanted):
-    # .6 is class 1, unless the tag says that it is not there.
+    # The probability .6 selects class 1 unless the tag says that it is absent.
     self.assertEqual(
         _refined([0.6, 0.1], [_OPEN] * 2, inside=1, outside=2,
                  present=[_OPEN, present]), wanted)

@@ -1,4 +1,4 @@
-"""Tests for experiments.training.refining and all that it is made of."""
+"""Tests for experiments.training.refining and the modules that it combines."""
 
 import csv
 import json
@@ -61,7 +61,14 @@ class DescribeTest(parameterized.TestCase):
 class CalibrationTest(parameterized.TestCase):
 
   def _looked_at(self, number, sure):
-    """Yields squares, and networks that find half of each, and as much else."""
+    """Yields records with a square, and probabilities of shifted squares.
+
+    Half of each predicted square overlaps the true one.
+
+    Args:
+      number: number of records.
+      sure: probability of the predicted class at every pixel.
+    """
     for i in range(number):
       truth = np.zeros((12, 12), np.uint8)
       truth[2:8, 2:8] = 1
@@ -185,7 +192,7 @@ class RefiningTest(parameterized.TestCase):
     data = pieces.unpack(config).data
     dataset = corrections.load(data, workdir)
     run_folder.open_run(workdir, config, dataset)
-    run_folder.open_run(workdir, config, dataset)  # As it resumes.
+    run_folder.open_run(workdir, config, dataset)  # The run resumes.
     name = self._lines()[0]['mask']
     Image.fromarray(np.zeros((16, 16), np.uint8)).save(
         os.path.join(folder, name))
@@ -229,7 +236,7 @@ class TwoRunsTest(parameterized.TestCase):
     self._trained = []
     workdir = tiny.temp_dir(self)
     config = tiny.debug_config(**common.METHODS['dii_dcr_refine']).lock()
-    for _ in range(2):  # The second time, all is there.
+    for _ in range(2):  # The second call finds everything finished.
       refining.train_first(config, workdir, train=self._train)
     self.assertEqual(self._trained, [os.path.join(workdir, 'first')])
     dataset = corrections.load(pieces.unpack(config).data, workdir)

@@ -17,7 +17,16 @@ _MEAN, _STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
 def _reference(state, depth, images):
-  """Is the forward pass in NumPy, from [B, 3, H, W]; returns four stages."""
+  """Computes the forward pass in NumPy.
+
+  Args:
+    state: weights by torchvision's names.
+    depth: 18 or 50.
+    images: float [B, 3, H, W].
+
+  Returns:
+    The features of the four stages.
+  """
 
   def conv(name, x, stride):
     kernel = state[f'{name}.weight']
@@ -154,7 +163,8 @@ class ResNetTest(parameterized.TestCase):
 
   @parameterized.parameters((18, 8), (18, 16), (50, 8), (50, 16))
   def test_dilation_keeps_what_striding_would_see(self, depth, output_stride):
-    # Convolutions a trous: the pixels that striding keeps are the same.
+    # A dilated convolution computes the features at every pixel. At the pixels
+    # that a strided convolution would keep, both must be equal.
     model = resnet.ResNet(depth, 32, norm='frozen_batch')
     images = _images((1, 64, 64, 3))
     variables = {'params': networks.random_params(model, images.shape)}

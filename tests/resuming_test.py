@@ -1,4 +1,4 @@
-"""What may change when a run is resumed, and what is refused."""
+"""Tests which changes of a config are accepted when a run is resumed."""
 
 import contextlib
 import io
@@ -88,7 +88,8 @@ class ChangesTest(parameterized.TestCase):
     optimizer = ml_collections.ConfigDict(
         dict(learning_rate=1.0, warmup_steps=0))
     change = resuming.Change('train_steps', 4, 8)
-    # 0.5 * (1 + cos(pi)) = 0 and 0.5 * (1 + cos(pi / 2)) = 0.5.
+    # The cosine schedule of 4 steps ends at 0.5 * (1 + cos(pi)) = 0; that of 8
+    # steps has 0.5 * (1 + cos(pi / 2)) = 0.5 at step 4.
     self.assertIn('train_steps was 4, is 8: at step 4 the learning rate goes '
                   'from 0 to 0.5,', resuming.joint(change, optimizer, 4))
 
@@ -140,7 +141,7 @@ class ResumeTest(absltest.TestCase):
     self.assertEqual(piece['from_step'], 4)
     self.assertEqual(
         piece['why'], "mapping was 'pmap', is 'jit'; train_steps was 4, is 6")
-    # Its earlier checkpoints are still its own.
+    # The checkpoints from before the change still belong to the run.
     store = run_folder.open_checkpoints(
         workdir, run_folder.read_config(workdir),
         session['dataset_fingerprint'])

@@ -1,4 +1,4 @@
-"""Tests for tables.right_empty: what is rightly in neither mask counts."""
+"""Tests for tables.right_empty: classes that both masks rightly lack count."""
 
 import contextlib
 import io
@@ -32,7 +32,7 @@ def _compare(aligned, *, metric):
 
 
 def _aligned(*scores, unproven=None):
-  """Returns results [N, K] whose cases are subjects of their own."""
+  """Returns aligned results of scores [N, K]; every case is a new subject."""
   scores = np.array(scores, np.float64)
   number = scores.shape[1]
   return cases.Aligned(
@@ -49,7 +49,8 @@ class PairTest(parameterized.TestCase):
       ('dice', 0, 1), ('iou', 0, 1), ('nsd', 0, 1), ('precision', 0, 1),
       ('volume_error', 1, 0), ('hd95', 99, 0), ('assd', 99, 0))
   def test_right_empty_is_the_best_score(self, metric, worst, best):
-    # Case 0: A is right, B invents. Case 1: both are right. Case 2: both score.
+    # In case 0, A rightly predicts nothing and B invents the class. In case 1,
+    # both rightly predict nothing. In case 2, both have a score.
     aligned = _aligned([[_NAN], [_NAN], [.5]], [[worst], [_NAN], [.25]])
     found = right_empty.pair(aligned, metric=metric)
     np.testing.assert_array_equal(
@@ -64,7 +65,8 @@ class PairTest(parameterized.TestCase):
         report['pairs'][0]['difference'], b['paired_mean'] - a['paired_mean'])
 
   def test_classes_are_filled_before_they_are_averaged(self):
-    # B invents class 1: its case has (.8 + 0) / 2, that of A (.8 + 1) / 2.
+    # In the first case, B invents class 1, so that its mean is (.8 + 0) / 2,
+    # and the mean of A is (.8 + 1) / 2.
     aligned = _aligned([[.8, _NAN], [.6, .4]], [[.8, 0], [.6, .4]])
     report = _compare(aligned, metric='dice')
     pair, = report['pairs']
@@ -72,7 +74,8 @@ class PairTest(parameterized.TestCase):
     self.assertEqual((pair['wins'], pair['ties'], pair['losses']), (0, 1, 1))
     self.assertAlmostEqual(pair['per_class']['c1']['difference'], -.5)
     self.assertEqual(pair['per_class']['c0']['difference'], 0)
-    # The mean of one result alone is as `evaluate` gives it.
+    # The mean of a single result equals that of `evaluate`, which leaves right
+    # empties out.
     self.assertAlmostEqual(report['results'][0]['mean'], (.8 + .5) / 2)
     self.assertAlmostEqual(report['results'][0]['paired_mean'], (.9 + .5) / 2)
     self.assertIn(
@@ -89,7 +92,8 @@ class PairTest(parameterized.TestCase):
 
   @parameterized.parameters(('dice', .5), ('volume_error', .5), ('nsd', .01))
   def test_no_verdict_where_the_reference_is_not_empty(self, metric, overlap):
-    # B has an overlap: what A lacks is a score, not a structure.
+    # In the last case, B overlaps the reference, so the reference is not empty,
+    # and the missing score of A is not a right empty.
     first = np.append(np.full(30, .2), _NAN)[:, None]
     second = np.append(np.full(30, .4), overlap)[:, None]
     report = _compare(_aligned(first, second), metric=metric)
@@ -102,12 +106,13 @@ class PairTest(parameterized.TestCase):
     self.assertStartsWith(pair['words'], 'No verdict on A and B: 1 case has')
 
   def test_no_verdict_on_a_distance_that_a_missed_class_lacks(self):
-    # The Dice of the same line is 0: A has missed the class.
+    # NOT_EMPTY stands for a line whose Dice is 0: A has missed the class, which
+    # is why it has no distance.
     unproven = [[[cases.NOT_EMPTY]], [[cases.EMPTY]]]
     aligned = _aligned([[_NAN]], [[3]], unproven=unproven)
     pair, = _compare(aligned, metric='hd95')['pairs']
     self.assertEqual((pair['num_unscored'], pair['num_cases']), (1, 0))
-    # Both missed it: neither is better for it.
+    # Both results have missed the class in this case, so neither gains by it.
     aligned = _aligned([[_NAN], [2]], [[_NAN], [3]],
                        unproven=[[[cases.NOT_EMPTY], [cases.EMPTY]]] * 2)
     pair, = _compare(aligned, metric='hd95')['pairs']
@@ -148,8 +153,8 @@ class TablesTest(absltest.TestCase):
     return path
 
   def test_compare_does_not_forgive_what_is_invented(self):
-    # 20 subjects with a full and an empty slice. B is better by .01 on the
-    # full ones and invents a structure on each empty one.
+    # Each of 20 subjects has a slice with a structure and one without. B is
+    # better by .01 on the former and invents a structure on each of the latter.
     full = .802 + .005 * (np.arange(20) - 9.5)
     header = ['id', 'subject', 'dice_x']
     for name, scores, empty in (('a', full, ''), ('b', full + .01, 0)):
@@ -161,7 +166,7 @@ class TablesTest(absltest.TestCase):
           flagsaver.flagsaver(
               results=[f'{self.folder}/{n}.csv' for n in 'ab'])):
       _BINARY.main()
-    # .802 and 1 against .812 and 0.
+    # The means over both slices are (.802 + 1) / 2 and (.812 + 0) / 2.
     self.assertIn('a is better than b by 0.495 ', out.getvalue())
     self.assertRegex(out.getvalue(), r'\na +0\.901 .* 0\.802 .* 20\n')
     self.assertRegex(out.getvalue(), r'\nb +0\.406 .* 0\.406 .* 40\n')
@@ -185,7 +190,11 @@ class TablesTest(absltest.TestCase):
         [cases.EMPTY])
 
   def cells(self, tables):
-    """Returns finished cells of methods, with the Dice of their cases."""
+    """Writes finished runs, one per method, with given Dice of their cases.
+
+    Returns:
+      The cells of the sweep and their states.
+    """
     cells, states = [], []
     for method, dice in tables.items():
       folder = os.path.join(self.folder, method)

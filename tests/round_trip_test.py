@@ -1,4 +1,4 @@
-"""A set that is prepared, exported for a tool, and prepared again."""
+"""Tests that a set can be prepared, exported for a tool and prepared again."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -18,13 +18,13 @@ _SIZE = (24, 32)
 class RoundTripTest(source_case.SourceCase):
 
   def _write_set(self):
-    """Writes 30 pictures, 18 for train; every third shows no object."""
+    """Writes 30 pictures, 18 of them for train; every third has no object."""
     rng = np.random.default_rng(0)
     for i in range(30):
       split = (*['train'] * 3, 'val', 'test')[i // 6]
       place = f'{{}}/{split}/{i:02d}.png'
       mask = np.zeros(_SIZE, np.uint8)
-      mask[:3, :3] = 255 * (i % 6 == 1)  # Unlabelled.
+      mask[:3, :3] = 255 * (i % 6 == 1)  # 255 means unlabelled.
       for left in (4, 13, 22) if i % 3 else ():
         mask[4 + i % 9 : 14 + i % 7, left : left + 4 + i % 4] = 1
       self.write(place.format('masks'), mask)

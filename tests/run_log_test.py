@@ -115,10 +115,10 @@ class CollapseTest(parameterized.TestCase):
 
   @parameterized.parameters(
       ([1, 1, 1, 1, 1], False),
-      ([0, 0, 0, 0, 1], False),  # A mean of 0.2, the least that is well.
+      ([0, 0, 0, 0, 1], False),  # A mean of 0.2 is just enough.
       ([0, 0, 0, 0, 0], True),
       ([0, 0, 0, 0, .9], True),
-      ([.1, .1, .1, .1, .1], True))  # Effective share 1: all sank together.
+      ([.1, .1, .1, .1, .1], True))  # The mean alone decides.
   def test_warns_where_hardly_a_label_counts(self, weights, collapsed):
     state = indicators.init_indicators(5)._replace(
         weights=jnp.float32(weights))
