@@ -41,7 +41,8 @@ def build(
 
   Raises:
     ValueError: if the name of the network, of an option or of a dtype is
-      unknown, or if an option is not a valid number of channels or blocks.
+      unknown, or if an option is not a valid number of channels or blocks, or
+      a valid list of strides or kernels.
   """
   if name not in _MODELS:
     raise ValueError(f'Unknown model {name!r}; known: {sorted(_MODELS)}.')
@@ -75,6 +76,16 @@ def _check_option(key, value, is_list):
       raise ValueError(
           f'{key} is {value!r:.60}: use {what} of channels{each} from 1 to 7 '
           'or a multiple of 8.')
+  elif key in ('strides', 'kernels') and value is not None:
+    fits = (lambda n: n in (1, 2)) if key == 'strides' else (
+        lambda n: n > 0 and n % 2)
+    if not isinstance(value, (list, tuple)) or not all(
+        isinstance(row, (list, tuple)) and row
+        and all(_is_whole(n) and fits(n) for n in row) for row in value):
+      numbers = '1 or 2' if key == 'strides' else 'odd and positive'
+      raise ValueError(
+          f'{key} is {value!r:.60}: use a list of lists of whole numbers, one '
+          f'number for each axis, {numbers}.')
   elif key == 'frozen_until' and not _is_whole(value):
     raise ValueError(f'{key} is {value!r:.60}: use a whole number of blocks.')
 

@@ -37,21 +37,29 @@ def check_rank(images: jax.Array, *ranks: int) -> None:
 
 
 def conv(
-    x: jax.Array, features: int, size: int, *, dtype: Any, **options
+    x: jax.Array,
+    features: int,
+    size: int | Sequence[int],
+    *,
+    dtype: Any,
+    **options,
 ) -> jax.Array:
-  """Convolves without bias, with a kernel of `size` along every spatial axis.
+  """Convolves without bias.
 
   Args:
     x: float [B, ..., C].
     features: number of channels F of the result.
-    size: size of the kernel, in pixels.
+    size: size of the kernel along every spatial axis, or one size for each
+      axis, in pixels.
     dtype: dtype of the convolution.
     **options: further options of `nn.Conv`.
 
   Returns:
     Features, `dtype` [B, ..., F].
   """
-  kernel_size = (size,) * (x.ndim - 2)
+  num_axes = x.ndim - 2
+  kernel_size = (
+      (size,) * num_axes if isinstance(size, int) else tuple(size))
   return nn.Conv(
       features, kernel_size, use_bias=False, dtype=dtype, **options)(x)
 
@@ -93,34 +101,50 @@ class Conv(nn.Module):
     return y.reshape(batch, 2 * height, 2 * width, self.features)
 
 
-def repeat_pixels(x: jax.Array) -> jax.Array:
-  """Repeats every pixel twice along each axis.
+def repeat_pixels(
+    x: jax.Array, strides: Sequence[int] | None = None
+) -> jax.Array:
+  """Repeats every pixel along each axis.
 
   Args:
     x: float [B, H, W, C] or [B, D, H, W, C].
+    strides: how often pixels are repeated along each axis; None stands for
+      twice along all of them.
 
   Returns:
-    Features, [B, 2 H, 2 W, C] or [B, 2 D, 2 H, 2 W, C].
+    Features, [B, 2 H, 2 W, C] or [B, 2 D, 2 H, 2 W, C] without `strides`.
   """
-  for axis in range(1, x.ndim - 1):
-    x = jnp.repeat(x, 2, axis=axis)
+  for axis, stride in enumerate(strides or (2,) * (x.ndim - 2), 1):
+    if stride > 1:
+      x = jnp.repeat(x, stride, axis=axis)
   return x
 
 
-def upsampled_conv(x: jax.Array, features: int, *, dtype: Any) -> jax.Array:
-  """Applies `repeat_pixels`, then `conv` of size 3.
+def upsampled_conv(
+    x: jax.Array,
+    features: int,
+    *,
+    dtype: Any,
+    strides: Sequence[int] | None = None,
+    size: int | Sequence[int] = 3,
+) -> jax.Array:
+  """Applies `repeat_pixels`, then `conv`.
 
   Args:
     x: float [B, H, W, C] or [B, D, H, W, C].
     features: number of channels F of the result.
     dtype: dtype of the convolution.
+    strides: as for `repeat_pixels`.
+    size: as for `conv`.
 
   Returns:
-    Features, `dtype` [B, 2 H, 2 W, F] or [B, 2 D, 2 H, 2 W, F].
+    Features, `dtype` [B, 2 H, 2 W, F] or [B, 2 D, 2 H, 2 W, F] without
+    `strides`.
   """
-  if x.ndim == 4 and x.shape[-1] <= _WIDEST:
+  is_plain = set(strides or (2,)) == {2} and size in (3, (3, 3))
+  if x.ndim == 4 and x.shape[-1] <= _WIDEST and is_plain:
     return Conv(features, dtype)(x)
-  return conv(repeat_pixels(x), features, 3, dtype=dtype)
+  return conv(repeat_pixels(x, strides), features, size, dtype=dtype)
 
 
 def group_norm(
@@ -146,7 +170,12 @@ def group_norm(
 
 
 def conv_norm_relu(
-    x: jax.Array, features: int, size: int, *, dtype: Any, **options
+    x: jax.Array,
+    features: int,
+    size: int | Sequence[int],
+    *,
+    dtype: Any,
+    **options,
 ) -> jax.Array:
   """Applies `conv`, `group_norm` and ReLU; takes the arguments of `conv`."""
   x = conv(x, features, size, dtype=dtype, **options)

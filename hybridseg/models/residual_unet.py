@@ -22,11 +22,12 @@ class _ResidualBlock(nn.Module):
 
   features: int
   dtype: Any
+  kernel: int | Sequence[int] = 3
 
   @nn.compact
   def __call__(self, x):
-    y = layers.conv_norm_relu(x, self.features, 3, dtype=self.dtype)
-    y = layers.conv(y, self.features, 3, dtype=self.dtype)
+    y = layers.conv_norm_relu(x, self.features, self.kernel, dtype=self.dtype)
+    y = layers.conv(y, self.features, self.kernel, dtype=self.dtype)
     y = layers.group_norm(y, dtype=self.dtype)
     if x.shape[-1] != self.features:
       x = layers.conv(x, self.features, 1, dtype=self.dtype)
@@ -48,27 +49,35 @@ class ResidualUNet(nn.Module):
     num_classes: number of classes K, background included.
     features: channels per level, finest first; each level halves the size.
     dtype: as for `UNet`.
+    strides: as for `UNet`.
+    kernels: as for `UNet`.
   """
 
   num_classes: int
   features: Sequence[int] = (16, 32, 64, 128)
   dtype: Any = jnp.float32
+  strides: Sequence[Sequence[int]] | None = None
+  kernels: Sequence[Sequence[int]] | None = None
 
   @nn.compact
   def __call__(self, images: jax.Array, *, return_features: bool = False):
     """Maps images to logits, with the arguments and results of `UNet`."""
 
     def encode(x, level):
+      kernel = unet.kernel_at(self.kernels, level)
       if not level:
-        x = layers.conv_norm_relu(x, self.features[0], 3, dtype=self.dtype)
+        x = layers.conv_norm_relu(
+            x, self.features[0], kernel, dtype=self.dtype)
       for _ in range(_NUM_BLOCKS[min(level, len(_NUM_BLOCKS) - 1)]):
-        x = _ResidualBlock(self.features[level], self.dtype)(x)
+        x = _ResidualBlock(self.features[level], self.dtype, kernel)(x)
       return x
 
     def decode(x, level):
       return layers.conv_norm_relu(
-          x, self.features[level], 3, dtype=self.dtype)
+          x, self.features[level], unet.kernel_at(self.kernels, level),
+          dtype=self.dtype)
 
     return unet.down_and_up(
         images, self.features, num_classes=self.num_classes, dtype=self.dtype,
-        encode=encode, decode=decode, return_features=return_features)
+        encode=encode, decode=decode, strides=self.strides,
+        kernels=self.kernels, return_features=return_features)

@@ -1,26 +1,30 @@
 """U-Net with GroupNorm, 2-D and 3-D."""
 
 from collections.abc import Callable, Sequence
+import math
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from hybridseg.models import layers
 from hybridseg.models import pooling
 
 
 class _ConvBlock(nn.Module):
-  """Applies a convolution of size 3, GroupNorm and ReLU, twice in a row."""
+  """Applies a convolution, GroupNorm and ReLU, twice in a row."""
 
   features: int
   dtype: Any
+  kernel: int | Sequence[int] = 3
 
   @nn.compact
   def __call__(self, x):
     for _ in range(2):
-      x = layers.conv_norm_relu(x, self.features, 3, dtype=self.dtype)
+      x = layers.conv_norm_relu(
+          x, self.features, self.kernel, dtype=self.dtype)
     return x
 
 
@@ -40,11 +44,21 @@ class UNet(nn.Module):
     dtype: dtype of convolutions and activations, float32 or bfloat16. The
       parameters, the statistics of GroupNorm, the last layer and the logits are
       float32.
+    strides: for each step from a level to the next coarser one, the factor by
+      which the size shrinks along each axis, 1 or 2; None halves all axes at
+      every step. In volumes of thick slices, the first steps halve only the
+      axes within a slice, [1, 2, 2]: Isensee et al., 2021 (nnU-Net,
+      https://doi.org/10.1038/s41592-020-01008-z).
+    kernels: for each level, the size of the convolutions along each axis, odd
+      numbers; None stands for 3 along all axes. Where `strides` leave the
+      slices apart, nnU-Net uses [1, 3, 3].
   """
 
   num_classes: int
   features: Sequence[int] = (16, 32, 64, 128)
   dtype: Any = jnp.float32
+  strides: Sequence[Sequence[int]] | None = None
+  kernels: Sequence[Sequence[int]] | None = None
 
   @nn.compact
   def __call__(self, images: jax.Array, *, return_features: bool = False):
@@ -59,12 +73,16 @@ class UNet(nn.Module):
       Logits, or logits and features, float32 [B, ..., F].
 
     Raises:
-      ValueError: if D, H or W is not a multiple of 2 ** (len(features) - 1).
+      ValueError: if D, H or W is not a multiple of the product of all strides
+        along its axis, 2 ** (len(features) - 1) by default; or if `strides` or
+        `kernels` do not fit the levels or the axes.
     """
-    block = lambda x, level: _ConvBlock(self.features[level], self.dtype)(x)
+    block = lambda x, level: _ConvBlock(
+        self.features[level], self.dtype, kernel_at(self.kernels, level))(x)
     return down_and_up(
         images, self.features, num_classes=self.num_classes, dtype=self.dtype,
-        encode=block, decode=block, return_features=return_features)
+        encode=block, decode=block, strides=self.strides,
+        kernels=self.kernels, return_features=return_features)
 
 
 def down_and_up(
@@ -75,6 +93,8 @@ def down_and_up(
     dtype: Any,
     encode: Callable[[jax.Array, int], jax.Array],
     decode: Callable[[jax.Array, int], jax.Array],
+    strides: Sequence[Sequence[int]] | None,
+    kernels: Sequence[Sequence[int]] | None,
     return_features: bool,
 ):
   """Runs a U-Net with the given blocks on the way down and on the way up.
@@ -89,33 +109,60 @@ def down_and_up(
     decode: block on the way up; maps the concatenated skip features and
       upsampled coarser features, [B, ..., C], and a level to features with the
       channels of that level.
+    strides: as for `UNet`.
+    kernels: as for `UNet`.
     return_features: whether to also return the input of the last layer.
 
   Returns:
     Logits, or logits and features, float32 [B, ..., F].
 
   Raises:
-    ValueError: if the sizes are not multiples of 2 ** (len(features) - 1).
+    ValueError: if the sizes are not multiples of the products of the strides,
+      or if `strides` or `kernels` do not fit the levels or the axes.
   """
   layers.check_rank(images, 4, 5)
-  _check_sizes(images.shape[1:-1], len(features))
+  num_axes, num_steps = images.ndim - 2, len(features) - 1
+  _check_plan('strides', strides, num_steps, num_axes)
+  _check_plan('kernels', kernels, num_steps + 1, num_axes)
+  if strides is None:
+    strides = ((2,) * num_axes,) * num_steps
+  _check_sizes(images.shape[1:-1], strides)
   x = images.astype(dtype)
   skips = []
-  for level in range(len(features) - 1):
+  for level in range(num_steps):
     skips.append(encode(x, level))
-    x = pooling.max_pool_2(skips[-1])
-  x = encode(x, len(features) - 1)
-  for level in reversed(range(len(features) - 1)):
-    x = layers.upsampled_conv(x, features[level], dtype=dtype)
+    x = pooling.max_pool(skips[-1], strides[level])
+  x = encode(x, num_steps)
+  for level in reversed(range(num_steps)):
+    x = layers.upsampled_conv(
+        x, features[level], dtype=dtype, strides=strides[level],
+        size=kernel_at(kernels, level))
     x = decode(jnp.concatenate([skips[level], x], -1), level)
   x = x.astype(jnp.float32)
   logits = layers.head(x, num_classes)
   return (logits, x) if return_features else logits
 
 
-def _check_sizes(sizes, num_levels):
-  stride = 2 ** (num_levels - 1)
-  if any(size % stride for size in sizes):
+def kernel_at(
+    kernels: Sequence[Sequence[int]] | None, level: int
+) -> int | Sequence[int]:
+  """Returns the size of the convolutions of a level, 3 without `kernels`."""
+  return 3 if kernels is None else kernels[level]
+
+
+def _check_plan(name, rows, num_rows, num_axes):
+  """Refuses strides or kernels that do not fit the network or its images."""
+  if rows is not None and [len(row) for row in rows] != [num_axes] * num_rows:
+    raise ValueError(
+        f'{name} is {rows}: this network needs {num_rows} lists of {num_axes} '
+        'numbers.')
+
+
+def _check_sizes(sizes, strides):
+  steps = [math.prod(axis) for axis in zip(*strides, strict=True)] or [1]
+  steps = steps[:1] if len(set(steps)) == 1 else steps
+  if any(np.mod(sizes, steps)):
     raise ValueError(
         f'Images of {" x ".join(map(str, sizes))} do not fit a U-Net of '
-        f'{num_levels} levels: use multiples of {stride} pixels.')
+        f'{len(strides) + 1} levels: use multiples of '
+        f'{" x ".join(map(str, steps))} pixels.')
