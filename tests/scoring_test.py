@@ -21,7 +21,10 @@ def _records(faults):
 
 
 def _structures(rng, *, in_3d):
-  """Returns a reference with three structures, and a prediction of it."""
+  """Returns a random reference of up to three structures, and a prediction.
+
+  The predicted structures are shifted and scaled versions of the true ones.
+  """
   shape = tuple(rng.integers(5, 9, size=3) if in_3d else
                 rng.integers(8, 24, size=2))
   grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing='ij'), axis=-1)
@@ -40,7 +43,8 @@ def _structures(rng, *, in_3d):
 class EvaluationTest(parameterized.TestCase):
 
   def test_summary_by_hand(self):
-    # Class 1: Dice 2*3/(6+1+1) = 0.75, then missed (0), then absent (nan).
+    # The Dice of class 1 is 2*3/(6+1+1) = 0.75 in the first case. In the second
+    # case, the class is missed (0); in the third, it is absent (nan).
     counts = np.zeros((3, 2, 3))
     counts[0, 1] = 3, 1, 1
     counts[1, 1] = 0, 0, 5
@@ -64,7 +68,8 @@ class EvaluationTest(parameterized.TestCase):
         scoring.mean_dice(missed), scoring.mean_dice(found))
 
   def test_scores_of_a_case_by_hand(self):
-    # Class 1: two of three pixels; class 2 is missed; class 3 is in neither.
+    # Two of three pixels of class 1 are found, and class 2 is missed. Class 3
+    # is predicted only where the reference is unlabelled, so it does not count.
     label_map = np.array([[1, 1, 1, 0], [0, 0, 0, 0], [2, 0, 0, 255]])
     prediction = np.array([[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 3]])
     scores = scoring.score_case(
@@ -123,7 +128,7 @@ class EvaluationTest(parameterized.TestCase):
     scoring.write_cases(path, names, names, scores, ('background', 'le,s'))
     with open(path, encoding='utf-8', newline='') as f:
       rows = list(csv.DictReader(f))
-    # A spreadsheet must not run the name as a formula.
+    # The apostrophe keeps a spreadsheet from executing the name as a formula.
     self.assertEqual(rows[0]['id'], "'" + names[0])
     rows = list(map(cells.undo_row, rows))
     self.assertEqual([row['id'] for row in rows], names)
@@ -134,7 +139,8 @@ class EvaluationTest(parameterized.TestCase):
     records = _records(['', '', 'shifted', 'missing'])
     summary = scoring.summarize_indicators(
         np.array([1.0, 0.5, 0.75, 0.0]), np.ones(4), records)
-    # Pairs (good, faulty): 1 > .75, 1 > 0, .5 < .75, .5 > 0.
+    # Of the four pairs (good, faulty), three are in the right order: 1 > .75,
+    # 1 > 0 and .5 > 0, but .5 < .75.
     self.assertEqual(summary['auroc'], 0.75)
     self.assertEqual(
         summary['auroc_by_fault'], {'missing': 1.0, 'shifted': 0.5})

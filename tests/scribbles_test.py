@@ -39,7 +39,8 @@ class ScribblesTest(absltest.TestCase):
     bar[2:5, 1:11] = True
     self.assertCountEqual(
         scribbles.medial_line(bar), [[2.5, 3.5], [9.5, 3.5]])
-    # A line as thin as a pixel keeps its ends, and may be a diagonal.
+    # The medial line of an object that is one pixel wide, such as a diagonal,
+    # reaches to the object's ends.
     self.assertCountEqual(
         scribbles.medial_line(np.eye(6, dtype=bool)), [[0.5, 0.5], [5.5, 5.5]])
     disc = label_maps.disc(32, 16, 16, 6) > 0

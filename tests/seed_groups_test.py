@@ -1,4 +1,4 @@
-"""Tests of tables.seed_groups: names, means and intervals over seeds."""
+"""Tests for tables.seed_groups: names, means and intervals over seeds."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -31,7 +31,8 @@ class SeedGroupsTest(parameterized.TestCase):
     paired = seed_groups.difference_interval(
         first, first + 0.1, groups, same_seeds=True)
     np.testing.assert_allclose(paired, [0.1, 0.1])
-    # Drawn apart, one may have its best seeds where the other has its worst.
+    # If the seeds of both methods are drawn independently, a resample may hold
+    # the best seed of one method and the worst of the other.
     apart = seed_groups.difference_interval(
         first, first + 0.1, groups, same_seeds=False)
     np.testing.assert_allclose(apart, [-0.5, 0.7])

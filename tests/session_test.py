@@ -1,4 +1,4 @@
-"""Tests of saving.session: the folder of a run reveals nothing of its owner."""
+"""Tests for saving.session, which must record nothing private in a run."""
 
 import contextlib
 import io
@@ -94,7 +94,11 @@ class SessionTest(absltest.TestCase):
 class SwitchesTest(absltest.TestCase):
 
   def _notices_of_sessions(self, *x64):
-    """Returns what the last of several sessions of a run says on stderr."""
+    """Starts several sessions of one run; returns the stderr of the last one.
+
+    Args:
+      *x64: value of jax_enable_x64 in each session.
+    """
     workdir, config = tiny.temp_dir(self), tiny.debug_config()
     dataset = input_pipeline.load_dataset(config.input.data_dir)
     for value in x64:
@@ -115,10 +119,17 @@ class SwitchesTest(absltest.TestCase):
 
 
 class RepositoryTest(absltest.TestCase):
-  """Tests that nothing is recorded of another repository around ours."""
+  """Tests that nothing is recorded about a repository that contains ours."""
 
   def _copied(self, place):
-    """Returns a new repository with one secret change, and ours below it."""
+    """Copies our code into a repository with an uncommitted private change.
+
+    Args:
+      place: folder of our code in the new repository.
+
+    Returns:
+      The path of our code.
+    """
     root = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
     git = lambda *args: subprocess.run(
         ('git', '-c', 'user.name=a', '-c', 'user.email=a@b.c', *args),

@@ -1,4 +1,4 @@
-"""A set of seven rows of every role over one picture."""
+"""Writes a small set whose seven rows have all roles."""
 
 import pathlib
 
@@ -9,7 +9,7 @@ from data_prep import manifest
 
 
 def rows():
-  """Returns seven rows, weak ones between strong ones; one is unlabelled."""
+  """Returns seven rows, in which weak and strong rows alternate."""
   mask = {'kind': 'mask', 'path': 'mask.png', 'values': {'0': 0, '9': 1}}
   box = {'kind': 'box', 'boxes': [[0, 0, 4, 8]], 'labels': [1]}
   scribble = {'kind': 'scribble', 'path': 'mask.png',
@@ -30,12 +30,12 @@ def rows():
 
 
 def save(path, pixels):
-  """Writes pixels, uint8 [H, W] or [H, W, 3], as a picture."""
+  """Saves pixels, uint8 [H, W] or [H, W, 3], as a picture."""
   Image.fromarray(pixels).save(path)
 
 
 def write(folder, *, gray=False):
-  """Writes an 8 x 8 image, its mask and the manifest below `folder`."""
+  """Writes two 8 x 8 images, their mask and the manifest into `folder`."""
   folder = pathlib.Path(folder)
   image = np.arange(64, dtype=np.uint8).reshape(8, 8)
   image = image if gray else np.stack([image, image + 50, image + 100], -1)

@@ -1,4 +1,4 @@
-"""Tests files of shapes as annotation tools and converters write them."""
+"""Tests reading shapes from files of annotation tools and converters."""
 
 import base64
 import io
@@ -118,7 +118,7 @@ class CocoTest(source_case.ShapesCase):
       ({'masks_are_given': True}, ['mask', 'polygon']),
       ({'polygons_are': 'mask'}, ['mask', 'mask']))
   def test_masks_are_as_weak_as_the_polygons_beside_them(self, options, kinds):
-    # supervision writes run lengths where an object has a hole.
+    # The package `supervision` writes run lengths for objects with holes.
     hole = np.zeros(_SIZE, bool)
     hole[5:15, 5:15] = True
     hole[8:10, 8:10] = False

@@ -1,4 +1,4 @@
-"""Tests signatures: options are keyword-only, and names always allowed."""
+"""Tests that options are keyword-only and that every argument has a name."""
 
 import ast
 import pathlib
@@ -10,7 +10,7 @@ _ROOT = pathlib.Path(__file__).parent.parent
 
 
 def _functions(package):
-  """Yields where, and the definition, of functions and methods of a package."""
+  """Yields pairs (location and name, definition) of a package's functions."""
   for path in sorted((_ROOT / package).rglob('*.py')):
     for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
       if isinstance(node, ast.FunctionDef):
@@ -26,7 +26,8 @@ class SignaturesTest(parameterized.TestCase):
     self.assertEqual(found, [])
 
   def test_options_of_the_library_are_by_keyword_only(self):
-    # But of a function whose one argument says all: make_mapping('jit').
+    # A function of one argument may be called without its name, as in
+    # make_mapping('jit').
     found = [where for where, node in _functions('hybridseg')
              if not node.name.startswith('_') and node.args.defaults
              and len(node.args.args) > 1]

@@ -1,4 +1,4 @@
-"""Tests of experiments.auditing.signs: how a fault looks to a network."""
+"""Tests for experiments.auditing.signs, numbers that indicate a fault."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -19,17 +19,21 @@ class DisagreementTest(parameterized.TestCase):
         audited.probs(audited.square(*seen), sure=1.0)[0], kind, label, present)
 
   def test_by_hand(self):
-    # 64 px seen, 32 of them drawn, no more: 1 - (2 * 32 + 1) / (64 + 32 + 1).
+    # 64 pixels are predicted, and the annotation draws 32 of them and no other
+    # pixel, so the disagreement is 1 - (2 * 32 + 1) / (64 + 32 + 1).
     half = audited.square(audited.SEEN)
     half[14:] = 0
     self.assertAlmostEqual(self._of(_Kind.POLYGON, half), 1 - 65 / 97)
-    # Shadows: all of 8 below, 4 of 8 beside.
+    # A box is compared by its projections: all 8 of 8 columns are drawn, and 4
+    # of 8 rows.
     self.assertAlmostEqual(self._of(_Kind.BOX, half), (0 + 1 - 9 / 13) / 2)
-    # One of two marks lies on the object; class 2 is nowhere.
+    # For class 1, one of two marks lies on the predicted object. Class 2 is
+    # neither predicted nor marked.
     marks = audited.square((1, 10, 10, 1), (1, 30, 30, 1),
                     background=types.UNLABELLED)
     self.assertAlmostEqual(self._of(_Kind.POINTS, marks), (0.5 + 0) / 2)
-    # Background is right, but class 1 is there and has no mark.
+    # The mark of the background is right, but class 1 is predicted and has no
+    # mark.
     marks = audited.square((0, 30, 30, 1), background=types.UNLABELLED)
     self.assertAlmostEqual(self._of(_Kind.POINTS, marks), (0 + 1 + 0) / 3)
     nothing = audited.square(background=types.UNLABELLED)
@@ -66,8 +70,10 @@ class SignsTest(parameterized.TestCase):
       self.assertAlmostEqual(found[name], wanted, msg=name)
 
   def test_shrunken(self):
-    # 4 x 4 of 8 x 8: the ring of 1.5 pixels is all seen. Of 1008 pixels that
-    # are not drawn, 48 are seen as surely as the drawn ones: ties.
+    # The annotation covers 4 x 4 of the 8 x 8 predicted pixels, so all of the
+    # ring of 1.5 pixels around it is predicted as the object. Of the 1008
+    # pixels that are not drawn, 48 have the same probability as the drawn ones;
+    # such ties count as half.
     found = self._of(_Kind.POLYGON, [(1, 12, 12, 4)])
     self.assertEqual(found['inside'], 1)
     self.assertEqual(found['ring'], 1)

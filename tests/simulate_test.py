@@ -128,7 +128,7 @@ class NewKindsTest(parameterized.TestCase):
   @parameterized.parameters(*simulate.KINDS)
   def test_odd_maps(self, kind):
     faults = ('', *simulate.FAULTS)
-    # Old kinds are slow to draw again, and have tests of their own.
+    # The older kinds are slow to draw and also have other tests.
     count = 200 if kind in _NEW_KINDS else 50
     for i, truth in enumerate(label_maps.random_maps(count, size=20)):
       draw = lambda truth=truth, i=i: simulate.simulate_weak(
@@ -190,7 +190,7 @@ class NewKindsTest(parameterized.TestCase):
       on_truth = truth[(label > 0) & (label != _UNLABELLED)]
       if fault == 'missing':
         self.assertEmpty(on_truth)
-      elif fault == 'wrong_place':  # Discs and ellipses reach a little over.
+      elif fault == 'wrong_place':  # Discs reach beyond the outline.
         self.assertLess((on_truth > 0).mean(), 0.35)
       elif fault in ('', 'shrunken'):
         self.assertGreater((on_truth > 0).mean(), 0.5)
@@ -291,7 +291,8 @@ class PlanTest(parameterized.TestCase):
         strong, label_maps.disc(64, 32, 32, 14), np.random.default_rng(0),
         plan={'kind': kind, 'quality_level': 1.0, 'fault': ''})
     self.assertEqual(weak.annotation['kind'], kind)
-    # The discs of exact extreme points reach over the outline.
+    # Even exact extreme points have discs that reach beyond the outline, which
+    # lowers the quality.
     self.assertGreater(
         weak.evaluation['quality'], 0.6 if kind == 'extreme_points' else 0.85)
 
@@ -305,7 +306,7 @@ class PlanTest(parameterized.TestCase):
     self.assertEqual(weak.role, 'weak')
     self.assertEqual(
         weak.evaluation, {'truth': mask, 'quality': 0.0, 'fault': 'missing'})
-    # An image without an object cannot lack one.
+    # The fault 'missing' is impossible in an image without an object.
     weak = simulate.weak_row(
         strong, truth * 0, np.random.default_rng(0), plan=plan)
     self.assertEqual(

@@ -1,4 +1,4 @@
-"""A plain folder of pictures and masks."""
+"""Writes a folder of pictures and masks."""
 
 import numpy as np
 from PIL import Image

@@ -1,4 +1,4 @@
-"""A source and an output folder for tests of importers."""
+"""Base classes for tests of importers, with a source and an output folder."""
 
 import json
 import pathlib
@@ -15,11 +15,11 @@ SIZE = (20, 30)  # Size of the pictures of `ShapesCase`.
 
 
 class SourceCase(parameterized.TestCase):
-  """Makes both folders and removes them.
+  """Creates the two folders before each test and removes them afterwards.
 
   Attributes:
-    source: what is imported.
-    output: where pictures may be written.
+    source: folder of the files that are imported.
+    output: folder into which an importer may write pictures.
   """
 
   def setUp(self):
@@ -30,7 +30,13 @@ class SourceCase(parameterized.TestCase):
         self.enterContext(tempfile.TemporaryDirectory()))
 
   def write(self, name, content):
-    """Writes a picture, bytes, text, or what becomes JSON, below the source."""
+    """Writes a file below `source`.
+
+    Args:
+      name: path of the file, relative to `source`.
+      content: pixels of a picture, bytes, a string, or an object to write as
+        JSON.
+    """
     path = self.source / name
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(content, np.ndarray):
@@ -44,13 +50,13 @@ class SourceCase(parameterized.TestCase):
 
 
 class ShapesCase(SourceCase):
-  """Writes pictures and files of shapes, and reads them as a set."""
+  """Writes random pictures, imports a set, and counts annotated pixels."""
 
   def picture(self, *names):
     for name in names:
       path = self.source / name
       path.parent.mkdir(parents=True, exist_ok=True)
-      # Every picture is different.
+      # The seed depends on the name, so every picture is different.
       rng = np.random.default_rng([*name.encode()])
       noise = rng.integers(0, 256, (*SIZE, 3))
       Image.fromarray(noise.astype(np.uint8)).save(path)

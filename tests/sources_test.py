@@ -1,4 +1,4 @@
-"""Tests of data_prep.formats.sources: what is found, and what is mentioned."""
+"""Tests for data_prep.formats.sources: the files it finds, and its notices."""
 
 from absl.testing import absltest
 from data_prep.formats import assembling

@@ -11,7 +11,10 @@ from experiments.training import spent
 class ClockTest(absltest.TestCase):
 
   def _clock(self, *times):
-    """Returns a clock that reads pairs (seconds, seconds spent compiling)."""
+    """Returns a `spent` clock that will read the given times one by one.
+
+    Each time is a pair (seconds, seconds spent compiling).
+    """
     now, compiled = zip(*times, strict=True)
     self.enter_context(mock.patch.object(
         spent.time, 'monotonic', side_effect=now))
@@ -22,11 +25,13 @@ class ClockTest(absltest.TestCase):
   def test_each_second_counts_in_one_part(self):
     clock = self._clock(
         (10, 0), (12, 0.5), (17, 1.5), (18, 1.5), (20, 1.5), (21, 1.5))
-    clock.begin('steps')  # 2 s, of which 0.5 s compiled.
-    with clock.within('validation'):  # After 5 s, of which 1 s compiled.
-      pass  # It lasts 1 s.
-    clock.begin('report')  # After 2 s.
-    seconds = clock.seconds()  # After 1 s.
+    # Seconds pass from each call of the clock to the next: 2 (0.5 of them
+    # compiling), 5 (1 of them compiling), 1, 2 and 1.
+    clock.begin('steps')
+    with clock.within('validation'):
+      pass
+    clock.begin('report')
+    seconds = clock.seconds()
     self.assertEqual(
         {part: s for part, s in seconds.items() if s},
         dict(start=1.5, compile=1.5, steps=6, validation=1, report=1))

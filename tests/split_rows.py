@@ -16,7 +16,7 @@ def row(row_id, subject='', **fields):
 
 
 def rows_of(sizes, **fields):
-  """Returns one subject of each size."""
+  """Returns rows of one subject per size, which has that many images."""
   return [row(f's{i}_{j}', f's{i}', **fields)
           for i, size in enumerate(sizes) for j in range(size)]
 
@@ -28,7 +28,10 @@ def assign(rows, presence=None, seed=0, **kwargs):
 
 
 def choose(rows, presence=None, seed=0, **kwargs):
-  """Returns `strong_choice.choose_strong` for a budget with these fields."""
+  """Returns the result of `strong_choice.choose_strong`.
+
+  Keyword arguments that are fields of `strong_choice.Budget` make the budget.
+  """
   budget = strong_choice.Budget(**{
       k: kwargs.pop(k) for k in strong_choice.Budget._fields if k in kwargs})
   return strong_choice.choose_strong(

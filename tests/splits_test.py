@@ -22,7 +22,8 @@ rows_of = split_rows.rows_of
 class AssignSplitsTest(parameterized.TestCase):
 
   def test_hand_computed(self):
-    # 7 fits only into train; then 2 into test (fits val not), then 1 into val.
+    # The subject with 7 images fits only into train. The one with 2 images then
+    # fits into test but not into val, and the one with 1 image goes to val.
     found = assign(rows_of([1, 7, 2]))
     self.assertEqual({i[:2]: s for i, s in found.items()},
                      {'s0': 'val', 's1': 'train', 's2': 'test'})
@@ -50,8 +51,9 @@ class AssignSplitsTest(parameterized.TestCase):
         self.assertLess(abs(number - share * total), 1.5)
 
   def test_classes_do_not_cost_the_sizes(self):
-    # A group goes where it fits, whichever split needs its classes most. By
-    # classes alone, train would get 5 of 21 images here, 5.5 too few.
+    # A group must go to a split into which it fits, even if another split needs
+    # its classes more. By classes alone, train would get 5 of these 21 images,
+    # which are 5.5 too few.
     shown = [[{2}, (), (), {2}], [{1, 2}, {1, 2}, {1}, {1}, ()],
              [{1}, {1}, (), {1}, ()], [{2}, (), (), ()], [(), {1}, ()]]
     rows = rows_of(map(len, shown))
@@ -62,8 +64,9 @@ class AssignSplitsTest(parameterized.TestCase):
     self.assertLess(abs(counts['train'] - 10.5), 5)
 
   def test_weak_groups_go_to_train_and_do_not_count(self):
-    # Of 10 exact and 90 weak images, 7, 1 and 2 exact ones: train is not left
-    # without, though it has its 70 % by the weak ones alone.
+    # Of 10 exact and 90 weak images, train, val and test get 7, 1 and 2 exact
+    # ones. The weak images alone are more than 70 % of the set, but train must
+    # get its share of the exact ones as well.
     rows = [row(f'{i}', annotation=MASK if i < 10 else BOX)
             for i in range(100)]
     found = assign(rows)
@@ -100,17 +103,18 @@ class AssignSplitsTest(parameterized.TestCase):
       self.assertLen(set(assign(rows, by=by).values()), 3)
 
   def test_given_splits_are_kept_and_shared_out(self):
-    # test has 40 of 100 instead of 20; the rest is 7 : 1, as asked.
+    # test already has 40 of 100 images instead of 20. The other 60 images are
+    # divided between train and val at the ratio 7 : 1 of their fractions.
     rows = [row(f'{i:02}', split='test' if i < 40 else '') for i in range(100)]
     found = assign(rows)
     self.assertEqual({found[f'{i:02}'] for i in range(40)}, {'test'})
     counts = collections.Counter(found.values())
     self.assertEqual(counts['test'], 40)
-    self.assertIn(counts['val'], (7, 8))  # 7.5 wanted.
+    self.assertIn(counts['val'], (7, 8))  # 60 / 8 = 7.5.
 
   def test_train_that_has_its_share_gets_no_more(self):
-    # 2 of 6 images are more than 20 %, so the others share the 4 left, though
-    # train shows nothing of their class.
+    # train already has 2 of 6 images, which is more than 20 %. val and test
+    # therefore share the other 4, even though train lacks their class.
     rows = [*(row(f't{i}', split='train') for i in range(2)),
             *(row(f'{i}') for i in range(4))]
     presence = {f'{i}': {'polyp'} for i in range(4)}
@@ -122,13 +126,14 @@ class AssignSplitsTest(parameterized.TestCase):
   def test_count_hand_computed(self):
     groups = [[row('a'), row('b')], [row('c'), row('d')]]
     presence = {'a': {'x'}, 'b': {'x', 'y'}, 'c': {'y'}, 'd': {'z'}}
-    np.testing.assert_array_equal(  # Images, those of x, those of y.
+    np.testing.assert_array_equal(  # All images, those with x, those with y.
         splits._count(groups, presence, {'a', 'b', 'c'}),
         [[2, 2, 1], [1, 0, 1]])
 
   def test_share_out_hand_computed(self):
-    # The second split has 4 of 11 images, more than a quarter; 7 are left for
-    # two thirds and one third. Of the class it has what it should.
+    # The second split already has 4 of 11 images, more than its quarter. The
+    # first split gets two thirds of the other 7, and the third split one third.
+    # Of the class, the second split has just its quarter, 1 of 4 images.
     np.testing.assert_allclose(
         splits._share_out(
             total=np.array([11.0, 4.0]),
@@ -137,9 +142,10 @@ class AssignSplitsTest(parameterized.TestCase):
         [[14 / 3, 2], [0, 0], [7 / 3 - 1, 1], [0, 0]])
 
   def test_deal_hand_computed(self):
-    # The first group alone shows the class, so it is dealt first, though the
-    # smallest: to the bin that lacks it. Then the largest fits into the other
-    # one, and the last into none: to the first of two that lack one image each.
+    # Only the first group shows the class. It is therefore dealt first,
+    # although it is the smallest, and goes to bin 0, which needs the class. The
+    # largest group then fits into bin 1. The last group of 2 images fits into
+    # neither; both bins lack one image, and bin 0 comes first.
     counts = np.array([[1.0, 1.0], [5.0, 0.0], [2.0, 0.0]])
     for seed in range(5):
       bins = splits._deal(
@@ -148,14 +154,16 @@ class AssignSplitsTest(parameterized.TestCase):
       np.testing.assert_array_equal(bins, [0, 1, 0])
 
   def test_deal_weighs_what_runs_out(self):
-    # 2 of 5 images, 1 of 2 of the class: 3.4 * 2/25 + 0.6 * 1/4 = 0.42 is more
-    # than 2 * 2/25 + 1/4 = 0.41.
+    # The first group has 2 of 5 images and 1 of the 2 images that show the
+    # class. Bin 0 is chosen: 3.4 * 2/25 + 0.6 * 1/4 = 0.42 is more than
+    # 2 * 2/25 + 1/4 = 0.41 for bin 1.
     counts = np.array([[2.0, 1.0], [1.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
     bins = splits._deal(
         counts, np.array([[3.4, 0.6], [2.0, 1.0]]), np.random.default_rng(0),
         lacking=(), open_=np.ones(2, bool))
     self.assertEqual(bins[0], 0)
-    # The last image of the class: 1/64 + 0.3 is more than 9/64.
+    # The first group holds the only image of the class: bin 0 with 1/64 + 0.3
+    # exceeds bin 1 with 9/64.
     bins = splits._deal(
         np.array([[1.0, 1.0], [5.0, 0.0], [2.0, 0.0]]),
         np.array([[1.0, 0.3], [9.0, 0.0]]), np.random.default_rng(0),
@@ -163,7 +171,8 @@ class AssignSplitsTest(parameterized.TestCase):
     self.assertEqual(bins[0], 0)
 
   def test_deal_lets_fit_what_fills(self):
-    # 3 images fit into either bin, and the first lacks their class.
+    # The first group fits into either bin, and bin 0 needs its class. The
+    # second group then fits only into bin 1.
     bins = splits._deal(
         np.array([[3.0, 1.0], [3.0, 0.0]]), np.array([[3.0, 1.0], [3.5, 0.0]]),
         np.random.default_rng(0), lacking=(), open_=np.ones(2, bool))
@@ -222,7 +231,7 @@ class KFoldsTest(parameterized.TestCase):
                row('b', annotation=None)])
 
   def test_classes_do_not_cost_the_sizes(self):
-    # By the class alone the folds would have 12 and 6 images.
+    # If only the class were balanced, the folds would have 12 and 6 images.
     sizes, shown = (5, 3, 1, 4, 5), (5, 1, 0, 1, 2)
     presence = {f's{i}_{j}': {'polyp'} for i, n in enumerate(shown)
                 for j in range(n)}
@@ -247,21 +256,23 @@ class ChooseStrongTest(parameterized.TestCase):
 
   @parameterized.parameters((11.3, 1), (15.0, 1), (15.1, 2), (999.0, 30))
   def test_minutes_hand_computed(self, minutes, number):
-    # 30 masks, 1 polygon (1.5) and 1 unlabelled image: 30 * 0.2 + 1.5 = 7.5
-    # minutes if all masks were boxes, and 3.8 more for each that is kept.
+    # There are 30 masks, 1 polygon of 1.5 minutes and 1 unlabelled image. With
+    # boxes instead of all masks, they take 30 * 0.2 + 1.5 = 7.5 minutes. Each
+    # mask that is kept adds 3.8 minutes.
     rows = [*(row(f'{i}', split='train') for i in range(30)),
             row('p', split='train', annotation={'kind': 'polygon'}),
             row('u', split='train', annotation=None)]
     self.assertLen(choose(rows, minutes=minutes, weak_kind='box'), number)
 
   def test_own_minutes(self):
-    # A mask that is no dearer than a box: all are kept, if they can be paid.
+    # If a mask takes no longer than a box, all masks are kept, provided that
+    # the budget suffices for them.
     rows = [row(f'{i}', split='train') for i in range(5)]
     cheap = dict(weak_kind='box', minutes_per={'mask': 1.0, 'box': 2.0})
     self.assertLen(choose(rows, minutes=5.0, **cheap), 5)
     with self.assertRaisesRegex(ValueError, 'take 5 minutes'):
       choose(rows, minutes=4.9, **cheap)
-    # 5 boxes are 2.5 minutes, and each mask half a minute more.
+    # 5 boxes take 2.5 minutes, and each mask that is kept adds half a minute.
     near = dict(weak_kind='box', minutes_per={'mask': 1.0, 'box': 0.5})
     self.assertLen(choose(rows, minutes=3.5, **near), 2)
     as_dear = dict(weak_kind='box', minutes_per={'mask': 2.0, 'box': 2.0})
@@ -273,7 +284,7 @@ class ChooseStrongTest(parameterized.TestCase):
     self.assertEqual(strong_choice.MINUTES_PER['none'], 0)
 
   def test_first_the_one_that_shows_most(self):
-    # r is the rarest; of the two that show it, a shows x as well.
+    # Class r is the rarest. Images a and b show it, and a also shows class x.
     rows = [row(c, split='train') for c in 'abcde']
     presence = {'a': {'r', 'x'}, 'b': {'r'}, **{c: {'x'} for c in 'cde'}}
     for seed in range(5):

@@ -1,7 +1,7 @@
-"""Tests that no change makes a training step heavier unnoticed.
+"""Tests that no change makes a training step more expensive unnoticed.
 
-The numbers are from XLA, for a network of one convolution on 4 + 8 images of
-16 x 16 pixels. A change that lowers one of them changes it here.
+XLA reports the numbers for a network of one convolution on 4 strong and 8 weak
+images of 16 x 16 pixels. A change that makes the step cheaper must update them.
 """
 
 import json
@@ -23,8 +23,8 @@ from experiments.training import trainer
 from tests import tiny
 
 _SIZE = 16
-# Floating-point operations per device, before XLA optimises the step. The
-# methods that are not here are made of the same parts.
+# Floating-point operations per device, before XLA optimises the step. All other
+# methods consist of parts of these methods.
 _FLOPS = {
     'strong_only': 390_672,
     'weak_only': 1_008_155,
@@ -39,9 +39,9 @@ _FLOPS = {
     'dii_dcr_all_layers': 2_096_607,
     'paper': 1_701_672,
 }
-# Bytes per device that the compiled step needs beside arguments and results.
+# Bytes per device that the compiled step needs for temporary values.
 _TEMP_BYTES = {'dii_dcr': 237_192}
-# Programs that a whole run compiles or reads from a cache.
+# Largest number of programs that a run may compile or read from a cache.
 _PROGRAMS = 20
 
 
@@ -104,7 +104,8 @@ class StepCostTest(parameterized.TestCase):
     self.assertLessEqual(run_log.num_compilations() - before, _PROGRAMS)
     with open(os.path.join(workdir, 'timing.jsonl'), encoding='utf-8') as f:
       compilations = [json.loads(line)['compilations'] for line in f]
-    # Nothing is compiled after the first step.
+    # The number of compiled programs is the same in all lines of the log, so
+    # nothing was compiled after the first step.
     self.assertLen(set(compilations), 1)
 
 

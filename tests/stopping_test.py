@@ -1,4 +1,4 @@
-"""Tests for training.stopping, and of the train binary that is stopped."""
+"""Tests for training.stopping, and for stopping the train binary."""
 
 import os
 import pathlib
@@ -52,7 +52,8 @@ class StopRequestTest(parameterized.TestCase):
         request._handle(signal.SIGINT, None)
 
   def test_ends_by_itself_while_there_is_nothing_to_save(self):
-    # `input` stands for a call that does not come back to Python.
+    # `sleep` and `input` stand for long calls during which Python cannot handle
+    # a signal.
     code = ('from experiments.training import stopping\n'
             'with stopping.StopRequest(patience_s=0.1):\n'
             '  print("ready", flush=True)\n'

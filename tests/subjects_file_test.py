@@ -1,4 +1,4 @@
-"""Tests of --subjects, and of volumes that may be of one head."""
+"""Tests --subjects, and the notice about volumes that may show one patient."""
 
 import pathlib
 
@@ -40,7 +40,7 @@ class SubjectsFileTest(source_case.SourceCase):
         '\ufeffid,subject,site,annotator\na.png,anna,s1,\n\nb,,,ben\n')
     self.assertEqual(problems, [])
     self.assertEqual([r[5:8] for r in rows], [
-        # An empty cell keeps the present value.
+        # An empty cell leaves the row's value unchanged.
         ('anna', 's1', 'y'), ('', 'x', 'ben')])
 
   def test_other_orders_and_separators(self):
@@ -87,7 +87,8 @@ class SubjectsFileTest(source_case.SourceCase):
   def test_no_split_parts_them(self):
     small_set.write_set(self.source, num_images=24, per_subject=1)
     path = self.output / 'who.csv'
-    # Neighbours in the listing are of different subjects.
+    # Consecutive pictures belong to different subjects, so grouping by names
+    # instead of by the file would give another result.
     path.write_text('id,subject,site\n' + ''.join(
         f'{i:02d}.png,s{i % 6},clinic{i % 3}\n' for i in range(24)))
     args = (f'--source={self.source}', '--simulate=box', '--image_size=8',
@@ -105,7 +106,7 @@ class SubjectsFileTest(source_case.SourceCase):
       code, _, lines = prepare_binary.run(*argv, '--check')
       self.assertEqual((code, len(lines)), (2, 1))
       self.assertIn(words, lines[0])
-    # One cause gives one line, however many pictures it concerns.
+    # A problem of many pictures is reported in one line.
     path.write_text('id,subject\n00.png,s\n')
     code, _, lines = prepare_binary.run(*args, '--check')
     self.assertEqual((code, len(lines)), (2, 1))
@@ -115,7 +116,13 @@ class SubjectsFileTest(source_case.SourceCase):
 class VolumePairsTest(source_case.SourceCase):
 
   def _write(self, number, head, affine):
-    """Writes a head, with some noise, as volume `number`."""
+    """Writes volume `number`: a scan of a head plus noise of this scan.
+
+    Args:
+      number: number of the volume, which seeds the noise.
+      head: number of the head; scans of one head are alike but for the noise.
+      affine: affine of the volume, float [4, 4].
+    """
     rng = np.random.default_rng(head)
     voxels = ndimage.gaussian_filter(rng.normal(size=(24, 24, 9)), 1.5)
     voxels = 4000 * voxels + np.random.default_rng(99 + number).normal(
@@ -142,7 +149,7 @@ class VolumePairsTest(source_case.SourceCase):
 
   def test_two_scans_of_one_head(self):
     for number in range(6):
-      head = max(number, 1)  # 000 and 001.
+      head = max(number, 1)  # 000 and 001 are scans of one head.
       self._write(number, head, self._affine(head))
     self.assertEqual(self._run(), [
         'volumes lie on one grid and look alike, 000, 001: if they are '

@@ -1,4 +1,4 @@
-"""Tests for data_prep.sets.summary: one page about a set."""
+"""Tests for data_prep.sets.summary, which writes an HTML page about a set."""
 
 import base64
 import html.parser
@@ -37,7 +37,16 @@ _KINDS = (
 
 
 class _Page(html.parser.HTMLParser):
-  """Collects tags, attributes and text; complains of what stays open."""
+  """Parses a page: collects its tags, sources and text.
+
+  It fails if a tag is closed in the wrong order.
+
+  Attributes:
+    tags: names of all tags that are opened.
+    text: pieces of text.
+    sources: values of the attributes that load something.
+    open: names of the tags that are not closed yet.
+  """
 
   def __init__(self, text):
     super().__init__()
@@ -64,7 +73,7 @@ def _row(name, split='train', role='weak', annotation=None, **fields):
 
 
 def _mixed_rows():
-  """Returns one row of each kind, odd names and all."""
+  """Returns rows of all kinds and roles, some with HTML tags in their names."""
   truth = {'truth': _MASK, 'quality': 0.5, 'fault': 'shifted'}
   rows = [
       _row(f'k{i}', annotation=annotation, evaluation=truth, site=f'site {i}',
@@ -117,10 +126,10 @@ class SummaryTest(parameterized.TestCase):
         'Spacing x in mm: 0.5 in all images', '5 of 13 images is not known',
         'the weak mask is identical to its truth'):
       self.assertIn(expected, words)
-    # Nothing that a manifest holds becomes a tag.
+    # Names from the manifest are escaped, so they cannot become tags.
     for tag in ('script', 'i'):
       self.assertNotIn(tag, page.tags)
-    self.assertEqual(page.tags.count('b'), 13)  # One per caption.
+    self.assertEqual(page.tags.count('b'), 13)  # One in each caption.
 
   def test_needs_no_network_and_is_small(self):
     text = self.write(self.mixed_set(), image_size=512)
@@ -134,7 +143,7 @@ class SummaryTest(parameterized.TestCase):
     self.assertNotIn('url(', text)
     self.assertNotRegex(text, 'https?:')
     self.assertIn('color-scheme: light dark', text)
-    self.assertIn('.plot .bar { fill: var', text)  # Else black on black.
+    self.assertIn('.plot .bar { fill: var', text)  # Visible on black.
     self.assertLess(len(text), 5e6)
 
   def test_counts_and_shares(self):
@@ -145,10 +154,11 @@ class SummaryTest(parameterized.TestCase):
     self.assertIn(['val', '1', '0', '0', '1', '1'], lines)
     self.assertIn(['mask', '2', '1', '1'], lines)
     self.assertIn(['none', '1', '0', '0'], lines)
-    # The shares are 80 and 48 of 480 pixels.
+    # The classes cover 80 and 48 of the 480 pixels of the mask.
     self.assertIn(
         ['val strong', '73.3 %', '16.7 %', '10.0 %', '0.0 %'], lines)
-    # polyp: all but the polygon; tool: mask, polygon, tag.
+    # Of the 8 weak images, all but the one with a polygon show a polyp. Those
+    # with a mask, a polygon or a tag show a tool.
     self.assertIn(['train weak', '7 (87.5 %)', '3 (37.5 %)'], lines)
     self.assertIn(['site 3', '1'], lines)
     self.assertIn(['not named', '5'], lines)
@@ -169,7 +179,7 @@ class SummaryTest(parameterized.TestCase):
     path = self.folder / 'summary.html'
     summary.write_summary(path, manifest, findings, image_size=16)
     self.assertIn('None: nothing about this set is odd.', path.read_text())
-    # What was printed while the set was read is no less a notice.
+    # Notices that were printed while the set was read are also on the page.
     summary.write_summary(
         path, manifest, findings, image_size=16,
         notices=['notice: 1 .txt file is not read: <b>.txt'])
@@ -181,7 +191,7 @@ class SummaryTest(parameterized.TestCase):
     words = lambda text: ' '.join(_Page(text).text)
     text = self.write(self.mixed_set(), image_size=16, left_out=[
         formats.LeftOut('picture', 'a', 'image is empty', 'image')])
-    # Words stand at the left.
+    # Cells with words are aligned to the left.
     self.assertIn('<table class="words"><caption>1 picture</caption>', text)
     self.assertIn('.words td { text-align: left; }', text)
     self.assertIn('1 unlabelled image <b>ü<b>', words(text))
@@ -230,14 +240,15 @@ class DrawOverlayTest(absltest.TestCase):
     Image.fromarray(mask).save(self.root / 'm.png')
 
   def draw(self, annotation, role='weak', **evaluation):
-    """Returns the overlay, one pixel per pixel of the image."""
+    """Returns the overlay of an annotation, reduced to the image's size."""
     row = _row('x', role=role, annotation=annotation, evaluation=evaluation)
     overlay = summary.draw_overlay(row, root=self.root, image_size=8)
     self.assertEqual(overlay.shape, (216, 216, 3))
     return overlay[::27, ::27]
 
   def test_dense(self):
-    # 0.55 * 100 + 0.45 * (26, 255, 89); the rest stays.
+    # The box is a blend of the grey image and the class colour:
+    # 0.55 * 100 + 0.45 * (26, 255, 89). All other pixels are unchanged.
     pixels = self.draw(
         {'kind': 'box', 'boxes': [[1, 1, 3, 4]], 'labels': [1]})
     expected = np.full((8, 8, 3), 100)
@@ -245,7 +256,8 @@ class DrawOverlayTest(absltest.TestCase):
     np.testing.assert_array_equal(pixels, expected)
 
   def test_sparse(self):
-    # A stroke in full colour, background black, the rest greyed.
+    # Strokes of class 1 have the full colour of the class, and strokes of the
+    # background are black. All other pixels remain grey.
     pixels = self.draw({
         'kind': 'scribble', 'strokes': [[[0, 1.5], [8, 1.5]],
                                         [[0, 6.5], [8, 6.5]]],
@@ -260,7 +272,7 @@ class DrawOverlayTest(absltest.TestCase):
     draw = lambda row: summary.draw_overlay(
         row, root=self.root, image_size=8)
     white = (draw(row) == 255).all(-1)
-    # The last pixel before each side of the square, and after it.
+    # The outline is drawn one pixel outside of the square's sides.
     self.assertTrue(white[100, 53] and white[100, 161] and white[53, 100])
     self.assertLess(white.mean(), 0.02)
     strong = row._replace(role='strong', annotation=_MASK)

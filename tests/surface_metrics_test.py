@@ -10,18 +10,19 @@ import numpy as np
 
 from tests import mask_pairs
 
-_NUM_PAIRS = 40  # Of each kind.
+_NUM_PAIRS = 40  # Per kind of masks.
 
 
 def _line(length, *, start=0):
-  """Returns a row of pixels in a 3 x 16 image."""
+  """Returns a mask of 3 x 16 pixels with a horizontal line of `length` pixels.
+  """
   mask = np.zeros((3, 16), bool)
   mask[1, start:start + length] = True
   return mask
 
 
 def _border(mask):
-  """Returns the border voxels, int [N, ndim], one by one."""
+  """Returns the border voxels, int [N, ndim], found by a loop over voxels."""
   voxels = set(map(tuple, np.argwhere(mask).tolist()))
   steps = [s * np.eye(mask.ndim, dtype=int)[i]
            for i in range(mask.ndim) for s in (-1, 1)]
@@ -44,7 +45,10 @@ def _by_brute_force(pair):
 
 
 def _cells(mask):
-  """Yields each cell that a surface runs through, with its voxels."""
+  """Yields the cells of 2 x 2 (x 2) voxels through which a surface runs.
+
+  Each item is a pair: the cell's first corner, and its voxels of the mask.
+  """
   padded = np.pad(mask, 1)
   for corner in itertools.product(*(range(n - 1) for n in padded.shape)):
     voxels = padded[tuple(slice(i, i + 2) for i in corner)]
@@ -53,7 +57,7 @@ def _cells(mask):
 
 
 def _contour_length(voxels, spacing):
-  """Returns the length of the contour through 2 x 2 pixels, case by case."""
+  """Returns the length of the contour in a cell of 2 x 2 pixels."""
   if voxels.sum() == 2 and not (voxels == voxels[::-1, ::-1]).all():
     along = 1 if voxels[0, 0] == voxels[0, 1] else 0
     return spacing[along]
@@ -102,28 +106,33 @@ class GoldenTest(parameterized.TestCase):
         a, b, spacing=spacing, tolerance=distance - 0.1)
     self.assertAlmostEqual(scores.hd95, distance)
     self.assertAlmostEqual(scores.assd, distance)
-    # Of the four corners around each pixel three are nearer to the other.
+    # The contour of a pixel has four corners. Three of them are within the
+    # tolerance of the other pixel's contour.
     self.assertAlmostEqual(scores.nsd, 0.75)
 
   def test_all_distances_are_pooled(self):
-    # From the longer line 0 seven times, then 1, 2, 3; from the shorter one 0
-    # seven times. Rank 0.95 * 16 = 15.2 of 17 lies between 2 and 3. The larger
-    # directed percentile (MONAI) would be 2.55, the mean of directed means 0.3.
+    # The distances from the longer line are 0 (seven times), 1, 2 and 3; those
+    # from the shorter line are 0 (seven times). In these 17 distances, the rank
+    # 0.95 * 16 = 15.2 lies between 2 and 3. Distances that are not pooled would
+    # give other results: the larger of two directed percentiles, as in MONAI,
+    # is 2.55, and the mean of the two directed means is 0.3.
     a, b = _line(10), _line(7)
     self.assertAlmostEqual(surface_metrics.hd95(a, b), 2.2)
     self.assertAlmostEqual(surface_metrics.assd(a, b), 6 / 17)
     self.assertAlmostEqual(surface_metrics.hd95(a, b, spacing=(9, 0.5)), 1.1)
 
   @parameterized.parameters(
-      # Both contours: 9 + 6 elements of length 1 above and below, 4 corners of
-      # sqrt(1/2) each. Columns 8, 9 and 10 are 1, 2 and 3 from the shorter one.
+      # The contours have 9 and 6 elements of length 1 both above and below, and
+      # 4 corners of length sqrt(1/2) each. Columns 8, 9 and 10 are at distances
+      # 1, 2 and 3 from the shorter line.
       (0, 4 + 2**0.5), (0.99, 4 + 2**0.5), (1, 2 + 2**0.5), (2, 2**0.5), (3, 0))
   def test_nsd_in_2d(self, tolerance, far):
     value = surface_metrics.nsd(_line(10), _line(7), tolerance=tolerance)
     self.assertAlmostEqual(value, 1 - far / (30 + 4 * 2**0.5))
 
   def test_nsd_in_2d_with_spacing(self):
-    # Elements above and below are 0.5 long, corners half of a diagonal.
+    # The elements above and below are 0.5 long. A corner has half the length of
+    # a voxel's diagonal.
     corner = math.hypot(2, 0.5) / 2
     value = surface_metrics.nsd(
         _line(10), _line(7), tolerance=1, spacing=(2, 0.5))
@@ -131,8 +140,9 @@ class GoldenTest(parameterized.TestCase):
 
   @parameterized.parameters(((1, 1, 1),), ((3, 0.7, 1.4),))
   def test_nsd_in_3d(self, spacing):
-    # One voxel is an octahedron of 8 corners; of two, 4 rectangles lie between
-    # 8 corners, of which 4 are farther than 0 from the octahedron.
+    # The surface of one voxel is an octahedron of 8 corner elements. That of
+    # two voxels has 8 corner elements with 4 rectangles in between; 4 of its
+    # corner elements are not part of the octahedron.
     one, two = np.zeros((2, 3, 3, 3), bool)
     one[1, 1, 1] = two[1, 1, 1:] = True
     x, y, z = spacing
@@ -215,7 +225,8 @@ class RandomTest(parameterized.TestCase):
   def test_both_ways_to_the_nearest_agree(self):
     for pair in _pairs('blobs'):
       scores = _scores(pair)
-      for limit in (0, math.inf):  # Always the tree, always the transform.
+      # Force the search tree first, and then the distance transform.
+      for limit in (0, math.inf):
         with absltest.mock.patch.object(
             surface_metrics, '_VOXELS_PER_POINT', limit):
           np.testing.assert_allclose(
@@ -257,7 +268,8 @@ class EmptyMaskTest(parameterized.TestCase):
     for pair in _pairs(kind):
       found = _scores(pair)
       missed = _scores(pair, prediction=np.zeros_like(pair.reference))
-      # Up to rounding: two corners of the array are as far apart.
+      # Both distances may be equal but for rounding, for example if the masks
+      # are opposite corners of the array.
       self.assertGreaterEqual(missed.hd95, found.hd95 * (1 - 1e-12))
       self.assertGreaterEqual(missed.assd, found.assd * (1 - 1e-12))
       self.assertLessEqual(missed.nsd, found.nsd)

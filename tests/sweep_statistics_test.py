@@ -27,8 +27,9 @@ class DescribeTest(absltest.TestCase):
 class IntervalTest(absltest.TestCase):
 
   def test_all_resamples_by_hand(self):
-    # 2 seeds x 2 subjects: the same cell is drawn four times with 1/16 > 2.5 %,
-    # so that the ends are the least and the largest cell.
+    # With 2 seeds and 2 subjects, a resample consists of one cell drawn four
+    # times with a probability of 1/16. As this exceeds 2.5 %, the interval ends
+    # at the smallest and the largest cell.
     low, high = sweep_statistics.bootstrap_interval(
         np.array([[.4, .1], [.9, .5]]), np.arange(2))
     self.assertAlmostEqual(low, .1)
@@ -41,7 +42,8 @@ class IntervalTest(absltest.TestCase):
     self.assertAlmostEqual(high, .25)
 
   def test_seeds_alone(self):
-    # Cases of one subject stay together: only the seeds vary.
+    # Both cases belong to one subject and stay together in every resample, so
+    # only the seeds vary.
     low, high = sweep_statistics.bootstrap_interval(
         np.array([[0., .4], [.4, .8]]), np.zeros(2, int))
     self.assertAlmostEqual(low, .2)
@@ -61,7 +63,8 @@ class IntervalTest(absltest.TestCase):
     self.assertTrue(np.isnan(low))
 
   def test_holds_the_truth_as_often_as_it_says(self):
-    # Crossed effects of 8 seeds and 30 subjects, two cases each.
+    # The scores have random effects of 8 seeds and of 30 subjects, which have
+    # two cases each.
     rng = np.random.default_rng(0)
     groups, inside = np.repeat(np.arange(30), 2), []
     for i in range(150):
@@ -89,10 +92,12 @@ class CompareTest(absltest.TestCase):
     found = self.compare()
     self.assertEqual([*found], ['old', 'same'])
     old = found['old']
-    # Of seed 0: .4 .4 .6 - .5; of seed 1: .4 .4 .2 - .6.
+    # The scores of the old method are .4, .4, .6 for seed 0 and .4, .4, .2 for
+    # seed 1; those of the reference are .5 and .6 in every case.
     self.assertAlmostEqual(old.mean, (-.1 / 3 - .8 / 3) / 2)
     self.assertEqual(old.num_seeds, 2)
-    # Averaged over seeds: -.15 -.15 -.15; 2 of the 8 flips are as far from 0.
+    # The differences, averaged over seeds, are -.15 in all three cases. Of the
+    # 8 choices of signs, 2 give a mean that is as far from 0.
     self.assertAlmostEqual(old.p, .25)
     self.assertAlmostEqual(old.p_holm, .5)
     self.assertEqual(found['same'].num_seeds, 1)

@@ -1,6 +1,6 @@
-"""Tests for experiments.sweep and what it runs: cells, sets and tables.
+"""Tests for experiments.sweep, which runs cells, prepares sets, makes tables.
 
-Most runs here are played: they write what a finished run leaves, in no time.
+Most runs are faked: they only write the files that a finished run leaves.
 """
 
 import contextlib
@@ -42,12 +42,12 @@ def _config(**changes):
 
 
 def _dice(method, seed, case):
-  """Returns a made-up Dice of one of the 3 cases of a played run."""
+  """Returns the made-up Dice of one of the 3 cases of a fake run."""
   return (.2 if method == 'strong_only' else .4) + .1 * seed + .1 * case
 
 
 def _files(folder):
-  """Returns sha256 by path of all files below a folder."""
+  """Returns the sha256 of each file below a folder, by its path."""
   found = {}
   for root, _, names in os.walk(folder):
     for name in names:
@@ -57,12 +57,12 @@ def _files(folder):
 
 
 class _Player:
-  """Plays `trainer.train_and_evaluate`.
+  """Replaces `trainer.train_and_evaluate` by writing the files of a fake run.
 
   Attributes:
-    runs: folders of the runs that were asked for, in order.
-    failing: method that fails.
-    stop_at: number of the run that is stopped; None stops none.
+    runs: folders of the runs that were started, in order.
+    failing: method whose runs fail.
+    stop_at: index of the run that is stopped; None stops no run.
   """
 
   def __init__(self):
@@ -128,7 +128,7 @@ class SweepTest(parameterized.TestCase):
     self.prepare.reset_mock()
     self.assertIn('4 of 4 cells are done', self.sweep())
     self.assertLen(self.player.runs, 4)
-    self.prepare.assert_not_called()  # No set is loaded for what is done.
+    self.prepare.assert_not_called()  # All cells are done.
 
   def test_stopped_and_resumed(self):
     self.player.stop_at = 2
@@ -154,7 +154,7 @@ class SweepTest(parameterized.TestCase):
     self.assertIn('seed 1: failed: too few strong images.\n',
                   self.sweep(list=True))
     self.player.failing = ''
-    self.sweep()  # Tries them again.
+    self.sweep()  # The failed cells run again.
     self.assertNotIn('failed', self.sweep(list=True))
 
   def test_list_changes_nothing(self):
@@ -180,7 +180,7 @@ class SweepTest(parameterized.TestCase):
     cell = grid.make_cells(_config(), self.workdir)[0]
     self.addCleanup(os.close, run_folder.lock(cell.folder))
     with open(f'{cell.folder}/timing.jsonl', 'w', encoding='utf-8') as f:
-      f.write('{"step": 3}\n{"st')  # Just being written.
+      f.write('{"step": 3}\n{"st')  # The run is still writing.
     self.assertIn(
         'strong_only, 10 % strong, polygon, 30 % faulty, seed 0: running at '
         'step 3', self.sweep(list=True))
@@ -228,19 +228,21 @@ class SweepTest(parameterized.TestCase):
         binary.Incomplete, '4 of 4 .* train_steps is 4 there, 9 here'):
       self.sweep(config)
     self.assertLen(self.player.runs, 4)
-    self.assertIn('4 of 4 cells are done', self.sweep())  # As they were.
+    self.assertIn('4 of 4 cells are done', self.sweep())  # Unchanged.
 
   def test_table_by_hand(self):
     self.sweep(only=['strong_only'], max_cells=2)
-    # Without the reference there is no difference, and what was not run is
-    # blank. Of the seeds: (.2 + .3 + .4) / 3, (.3 + .4 + .5) / 3. The least
-    # resample, .2, is 1 of 108, the next, .2 + .1 / 3, 3 of 108: together they
-    # pass 2.5 %.
+    # Without runs of the reference method there are no differences, and the
+    # line of a method without runs is blank. The means of the two seeds are
+    # (.2 + .3 + .4) / 3 and (.3 + .4 + .5) / 3. The smallest mean of a resample
+    # is .2, with probability 1 / 108; the second smallest is .2 + .1 / 3, with
+    # 3 / 108. Together they exceed 2.5 %, so the interval begins at the latter.
     self.assertIn('| strong_only | 2 of 2 | 0.3500 | 0.0707 | 0.2333 to 0.4667 '
                   '|  |  |  |  |  |\n| uniform |  |  |  |  |  |  |  |  |  |\n',
                   self.table())
     self.sweep(only=['uniform'])
-    # Each of 3 subjects is worse by .2: 2 of the 8 flips are as far from 0.
+    # Each of 3 subjects is worse by .2. Of the 8 choices of signs, 2 give a
+    # mean that is as far from 0, so p is 0.25.
     self.assertIn(
         '| strong_only | 2 of 2 | 0.3500 | 0.0707 | 0.2333 to 0.4667 | -0.2000 '
         '| -0.2000 to -0.2000 | 0.25 | 0.25 |  |\n'
@@ -268,7 +270,7 @@ class SweepTest(parameterized.TestCase):
         rows[2][10], os.path.join(
             'cells', 'phantom_16px_strong10_polygon_faults30', 'uniform',
             'seed0'))
-    self.assertEqual(rows[1][7], '')  # No indicator has moved.
+    self.assertEqual(rows[1][7], '')  # The method has no indicators.
     self.assertEqual(rows[4], ['uniform', '0.1', 'polygon', '0.3', '1',
                                *[''] * 6])
 
@@ -337,7 +339,8 @@ class TimeLeftTest(absltest.TestCase):
 
   def test_by_hand(self):
     durations = [('a', 60), ('a', 120), ('b', 300)]
-    # 90 s of a, 300 s of b, and of c the mean of all, 160 s.
+    # Method a takes 90 s on average and b 300 s. Method c has no runs, so the
+    # mean of all runs, 160 s, is its estimate.
     self.assertEqual(_BINARY._time_left(durations, ['a', 'b', 'c']),
                      '; about 9 min left for 3 cells')
     self.assertEqual(_BINARY._time_left([], ['a']), '')
@@ -378,7 +381,8 @@ class SetsTest(absltest.TestCase):
   def test_whole_or_not_there(self):
     unfinished = os.path.join(
         self.workdir, 'data', f'.{self.settings[0].name}.unfinished')
-    os.makedirs(os.path.join(unfinished, 'records'))  # Of a process killed.
+    # A process that was killed has left this folder.
+    os.makedirs(os.path.join(unfinished, 'records'))
     with mock.patch(
         'data_prep.records.builder.build', side_effect=OSError('full\nx')):
       with self.assertRaisesRegex(binary.UserError, 'prepared .*full x'):

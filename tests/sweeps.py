@@ -1,4 +1,4 @@
-"""Sweeps on a known curve, shared by the tests of the budget planner."""
+"""Makes sweeps whose runs lie on a known curve, to test the budget planner."""
 
 import itertools
 
@@ -23,7 +23,7 @@ def make(
     num_seeds: int = 1,
     seed: int = 0,
 ) -> mixed_runs.Sweep:
-  """Returns runs on the curve `theta` with normal noise."""
+  """Returns a sweep whose runs lie on the curve `theta`, plus normal noise."""
   counts = np.repeat(mixes, num_seeds, axis=0)
   noise = np.random.default_rng(seed).normal(size=len(counts))
   return mixed_runs.Sweep(

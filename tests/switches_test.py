@@ -18,7 +18,8 @@ class SwitchesTest(absltest.TestCase):
       found = switches.read()
     self.assertEqual(found['jax_default_matmul_precision'], 'float32')
     self.assertEqual(found['NVIDIA_TF32_OVERRIDE'], '0')
-    # JAX read its variable when it was imported, not now.
+    # JAX read JAX_ENABLE_X64 when it was imported, so the present value of the
+    # variable has no effect and must not be reported.
     self.assertEqual(found['jax_enable_x64'], 'False')
     self.assertEqual(found['jax_default_prng_impl'], 'threefry2x32')
     self.assertEqual(found['jax_numpy_dtype_promotion'], 'standard')
@@ -27,7 +28,8 @@ class SwitchesTest(absltest.TestCase):
   def test_every_value_is_plain_text(self):
     for name, value in switches.read().items():
       self.assertIsInstance(value, str, name)
-      self.assertNotIn('<', value, name)  # As of an object.
+      # Python prints an object without a text of its own as '<...>'.
+      self.assertNotIn('<', value, name)
 
   def test_names_what_differs(self):
     before = switches.read()

@@ -1,4 +1,5 @@
-"""Writes made-up reports of any size, with the worst names a set may have."""
+"""Writes made-up reports of any size, with the most difficult names possible.
+"""
 
 from collections.abc import Callable
 
@@ -36,7 +37,10 @@ def _name(i):
 
 
 def _pool(size, seed):
-  """Generates images that resemble photographs, and label maps, both uint8."""
+  """Returns generated images that look like photographs, and their label maps.
+
+  Both are uint8.
+  """
   rng = np.random.default_rng(seed)
   y, x = np.mgrid[:size, :size] / size
   pool = []

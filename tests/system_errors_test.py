@@ -1,4 +1,4 @@
-"""Tests of data_prep.shared.system_errors, and of the binaries that use it."""
+"""Tests for data_prep.shared.system_errors, and for binaries that use it."""
 
 import contextlib
 import errno

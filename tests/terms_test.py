@@ -1,4 +1,4 @@
-"""Tests for hybridseg.terms, and for the parts that the terms are made of."""
+"""Tests for hybridseg.terms, and for the modules that compute the terms."""
 
 import functools
 
@@ -26,12 +26,14 @@ class TermTest(absltest.TestCase):
     pair = lambda *values: tuple({'a': jnp.float32([v])} for v in values)
     total = terms.total_grads([
         term(pair(1, 2), 0.5), term(None, 3.0), term(pair(10, 20), 2.0)])
-    # 0.5 * 1 + 2 * 10 and 0.5 * 2 + 2 * 20; what is reported only adds nothing.
+    # The sums are 0.5 * 1 + 2 * 10 and 0.5 * 2 + 2 * 20. A term without
+    # gradients, whose loss is only reported, adds nothing.
     chex.assert_trees_all_equal(total, pair(20.5, 41))
 
   def test_strong_term(self):
-    # The loss of instance i is p * x_i: 1 and 3 of one network, 2 and 6 of the
-    # other, whose means are 2 and 4 and whose gradients are 2.
+    # The loss of instance i is p * x_i. The network with p = 1 has the losses 1
+    # and 3, and the one with p = 2 has 2 and 6: their means are 2 and 4, and
+    # the gradient of either mean is 2.
     fn = terms.strong_fn(
         lambda p, x: p * x, lambda logits, labels, where: logits,
         jnp.float32([1, 3]), None, None)
@@ -77,7 +79,7 @@ class TaughtTest(parameterized.TestCase):
         co_reg=train_step_lib.CoRegularization(
             scale=0.5, trust='one', mixing='none', teacher=teacher)))
     new, _ = step(state, batch, jax.random.key(7))
-    # No weak label is learnt, and neither is any random number drawn.
+    # Neither the weak labels nor the random key may influence the step.
     other, _ = step(
         state, batch._replace(weak=batch.weak._replace(
             label=tiny.random_batch(1).weak.label)), jax.random.key(8))
@@ -122,7 +124,7 @@ class MeanTeacherTest(absltest.TestCase):
         co_reg=self._PARTS._replace(**parts))
 
   def _state(self):
-    """Returns a state whose means are not its networks."""
+    """Returns a state whose teachers differ from its networks."""
     state = train_step_lib.init_state(
         tiny.init_tiny, optax.sgd(tiny.LEARNING_RATE), jax.random.key(0),
         num_weak=tiny.NUM_WEAK, co_reg=self._PARTS)
@@ -147,7 +149,8 @@ class MeanTeacherTest(absltest.TestCase):
           new.params[i], jax.tree.map(
               lambda p, g: p - 0.5 * tiny.LEARNING_RATE * g,
               strong_only.params[i], grads), rtol=1e-5, atol=1e-6)
-      # The first mean is half of each.
+      # After the first step, the teacher is the mean of its old parameters and
+      # the network's new ones.
       chex.assert_trees_all_close(
           new.teachers[i], jax.tree.map(
               lambda t, p: (t + p) / 2, teacher, new.params[i]), rtol=1e-6)
@@ -168,7 +171,8 @@ class MeanTeacherTest(absltest.TestCase):
       state, swapped = (
           step(s, tiny.random_batch(i), jax.random.key(7))[0]
           for s in (state, swapped))
-    # The compiler fuses the two networks differently: last-digit rounding.
+    # The results may differ in the last digit, because the compiler fuses the
+    # operations of the two networks differently.
     chex.assert_trees_all_close(swap(swapped), state, rtol=1e-6, atol=1e-6)
 
   def test_a_bad_update_leaves_the_means(self):
@@ -223,7 +227,7 @@ class WeakHeadTest(parameterized.TestCase):
     return tiny.make_step(**parts)
 
   def _state(self):
-    """Returns a state whose weak heads are no copies any more."""
+    """Returns a state whose weak heads differ from the strong heads."""
     state = tiny.init_state(weak_head=True)
     weak_heads = [p['head'] for p in tiny.init_state(seed=1).params]
     return state._replace(params=tuple(

@@ -1,4 +1,4 @@
-"""VOC, YOLO and tables as annotation tools and converters write them."""
+"""Tests reading VOC, YOLO and tables as tools and converters write them."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -9,7 +9,7 @@ import numpy as np
 from tests import source_case
 
 _SIZE = source_case.SIZE
-# These are VOC's own colours.
+# The colours of VOC's palette for the classes 0, 1 and 2.
 _COLOURS = np.array([[0, 0, 0], [128, 0, 0], [0, 128, 0]], np.uint8)
 
 
@@ -57,14 +57,15 @@ class VocTest(source_case.ShapesCase):
       ((0, 4, 8, 9), None, [0, 4, 8, 9]), ((1, 4, 8, 9), None, [0, 3, 8, 9]),
       ((1, 4, 8, 9), 0, [1, 4, 8, 9]), ((0, 4, 8, 9), 1, [-1, 3, 8, 9]),
       (('-3e-05', 4, 8, 9), None, [-3e-05, 4, 8, 9]),
-      # A corner beyond the edge says nothing; it is cut off there.
+      # A negative corner does not show that coordinates count from 0, because
+      # boxes may extend beyond the image. It is clipped at the edge.
       ((-2, 4, 8, 9), None, [0, 3, 8, 9]))
   def test_where_boxes_count_from(self, box, origin, expected):
     self._write('a', self._object(box))
     self._write('b', self._object((5, 6, 7, 8)))
     first, second = self.read('voc', voc_boxes_from=origin).rows
     self.assertEqual(first.annotation['boxes'], [expected])
-    # The whole set counts alike.
+    # All boxes of a set are moved alike.
     moved = expected[1] - box[1]
     self.assertEqual(second.annotation['boxes'], [[5 + moved, 6 + moved, 7, 8]])
     self.assertEqual('count from 0' in self.notices,
@@ -98,7 +99,8 @@ class VocTest(source_case.ShapesCase):
       ('a\nb\n', np.arange(3, dtype=np.uint8)),
       ('background:0,0,0::\nb:0,128,0::\na:128,0,0::\n', _COLOURS))
   def test_masks_of_converters(self, labelmap, colours):
-    # datumaro 1.13.12 gives no colours and paints in VOC's.
+    # datumaro 1.13.12 writes a label map without colours, and masks in the
+    # colours of VOC.
     self.picture('JPEGImages/a.jpg')
     self.write('labelmap.txt', labelmap)
     self.write('SegmentationClass/a.png', colours[_label()])
@@ -144,7 +146,8 @@ class YoloTest(source_case.ShapesCase):
   def test_text_that_is_no_label(self, text):
     self.picture('0.png', '1.png')
     self.write('txt/0.txt', text)
-    imported = self.read('folder', problems=1)  # It asks what they are.
+    # The problem is a question about what the text files are.
+    imported = self.read('folder', problems=1)
     self.assertEqual([r.role for r in imported.rows], ['unlabelled'] * 2)
     self.assertIn('txt/0.txt', str(imported.problems[0]))
 
@@ -182,7 +185,8 @@ class YoloTest(source_case.ShapesCase):
     row, _ = self.read('yolo').rows
     self.assertEqual(row.annotation['kind'], 'box')
     self.assertIn('pose lines', self.notices)
-    # One outline of another length, and they are outlines.
+    # If a line with another number of coordinates occurs, the lines cannot be
+    # boxes with a fixed number of keypoints, so all of them are outlines.
     self.write('labels/1.txt', '0 0.1 0.1 0.5 0.1 0.3 0.5\n')
     self.assertEqual(
         [r.annotation['kind'] for r in self.read('yolo').rows],

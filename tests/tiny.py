@@ -1,4 +1,4 @@
-"""A tiny prepared phantom, shared by the tests of experiments."""
+"""A tiny prepared phantom set and a run on it, for tests of experiments."""
 
 import contextlib
 import functools
@@ -21,7 +21,7 @@ IMAGE_SIZE = 16
 
 @functools.cache
 def data_dir() -> str:
-  """Returns a folder as `data_prep.prepare` writes it; made once a process."""
+  """Returns the folder of a prepared set, which each process writes once."""
   folder = tempfile.TemporaryDirectory(prefix='hybridseg_tiny_')
   _FOLDERS.append(folder)  # Removed when the process ends.
   output = os.path.join(folder.name, 'phantom')

@@ -1,4 +1,4 @@
-"""A tiny network, noise to train it on, and the step that does."""
+"""A tiny network, batches of noise, and a train step, shared by tests."""
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ SUPERVISION = train_step_lib.Supervision(
 
 
 def features_tiny(params, images):
-  """A convolution, a ReLU and a last layer: compiles in a moment."""
+  """Returns the logits and features of a tiny convolutional network."""
   x = jax.nn.relu(jax.lax.conv_general_dilated(
       images, params['conv'], (1, 1), 'SAME',
       dimension_numbers=('NHWC', 'HWIO', 'NHWC')))
@@ -48,7 +48,7 @@ NETWORK = (init_tiny, apply_tiny, features_tiny)
 
 
 def random_batch(seed, num_strong=4, num_weak=4, size=(8, 8)):
-  """Returns a batch of noise with distinct, unsorted weak ids."""
+  """Returns a batch of noise; the ids of the weak images are unsorted."""
   rng = np.random.default_rng(seed)
 
   def examples(num, ids):

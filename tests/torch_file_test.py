@@ -18,14 +18,17 @@ from tests import tiny
 
 
 class _Name:
-  """Is written as a global of another module, without that module."""
+  """A global of any module, which `_Pickler` writes without importing it.
+
+  If there are arguments, the file calls the global with them.
+  """
 
   def __init__(self, name, *args):
     self.name, self.args = name, args
 
 
 class _Pickler(pickle._Pickler):
-  """Writes names and storages as PyTorch does."""
+  """Pickles `_Name` objects and the storages of tensors as PyTorch does."""
 
   def save(self, obj, *rest, **options):
     if isinstance(obj, _Name):
@@ -42,7 +45,7 @@ class _Pickler(pickle._Pickler):
 
 
 def _write(path, arrays, *, magic=torch_file._MAGIC, extra=None, cut=0):
-  """Writes a file as PyTorch 1.5 does."""
+  """Writes arrays to a file in the format of PyTorch 1.5."""
   tensors = collections.OrderedDict()
   for key, array in arrays.items():
     kind = 'Float' if array.dtype == np.float32 else 'Long'
@@ -83,7 +86,8 @@ class ReadLegacyTest(parameterized.TestCase):
       self.assertEqual(found[name].dtype, array.dtype)
 
   def test_a_name_that_no_weights_need_ends_the_reading(self):
-    # What it names is harmless; it must not be looked up, let alone called.
+    # This function is harmless, but the reader must refuse the name without
+    # calling the function.
     _write(self._path, _ARRAYS, extra=_Name('colorsys.rgb_to_hsv', 1, 1, 1))
     with mock.patch('colorsys.rgb_to_hsv') as called:
       with self.assertRaisesRegex(ValueError, "names 'colorsys.rgb_to_hsv'"):

@@ -1,4 +1,4 @@
-"""Weights as torchvision saves them, made up."""
+"""Makes up weights in the form in which torchvision saves them."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ NUM_BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}
 
 
 def torch_state(depth, *, seed=0):
-  """Returns a state_dict of torchvision's names and shapes, NumPy arrays."""
+  """Returns random weights of a ResNet: NumPy arrays by torchvision's names."""
   rng = np.random.default_rng(seed)
   state = {}
 

@@ -1,4 +1,4 @@
-"""Tests for hybridseg.train_step; the same step on devices: parallel_test."""
+"""Tests for hybridseg.train_step on one device; see also parallel_test."""
 
 import functools
 
@@ -30,7 +30,7 @@ def _jitted_step(name, method='forward'):
 
 
 def _reference_step(name, state, batch, key):
-  """The step's formulas as its docstring prints them, by plain `jax.jacrev`."""
+  """Computes the step by the formulas of its docstring and `jax.jacrev`."""
   prepare = lambda examples: (
       augmentation.to_float(examples.image),
       *losses.one_hot_labels(examples.label, tiny.NUM_CLASSES))
@@ -102,7 +102,8 @@ class TrainStepTest(parameterized.TestCase):
     new, step_metrics = _jitted_step(name)(state, batch, key)
     params, table = jax.jit(functools.partial(_reference_step, name))(
         state, batch, key)
-    # Sums over 64 pixels and up to 4 instances in another order.
+    # Sums over 64 pixels and up to 4 instances have another order, which causes
+    # rounding errors.
     chex.assert_trees_all_close(new.params, params, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(new.indicators.weights, table, rtol=1e-5)
     self.assertEqual(new.step, 1)
@@ -159,7 +160,8 @@ class TrainStepTest(parameterized.TestCase):
     for i in range(3):
       state, step_metrics = step(state, tiny.random_batch(i), key)
       swapped, swapped_metrics = step(swapped, tiny.random_batch(i), key)
-    # The compiler fuses the two networks differently: last-digit rounding.
+    # The results may differ in the last digit, because the compiler fuses the
+    # operations of the two networks differently.
     chex.assert_trees_all_close(swap(swapped), state, rtol=1e-6, atol=1e-6)
     chex.assert_trees_all_close(swapped_metrics, step_metrics, rtol=1e-6)
     self.assertGreater(
@@ -167,7 +169,7 @@ class TrainStepTest(parameterized.TestCase):
 
   def test_common_harm_is_taken_off_the_indicators_only(self):
     batch = tiny.random_batch(0)
-    # A strong loss that grows with what the weak labels teach.
+    # With the negated strong loss, learning from weak labels does harm.
     strong = tiny.SUPERVISION.strong_loss_fn
     supervision = tiny.SUPERVISION._replace(
         strong_loss_fn=lambda *args, **kwargs: -strong(*args, **kwargs))
@@ -202,7 +204,7 @@ class TrainStepTest(parameterized.TestCase):
       rows = np.flatnonzero(state.indicators.weights != before.weights)
       self.assertContainsSubset(rows, batch.weak.instance_id)
       self.assertEqual(rows.size > 0, i in (4, 6))
-    # Divisible by 2 and not before 3. An indicator counts as updated only then.
+    # Indicators move at steps that are divisible by 2 and not before step 3.
     self.assertEqual(moved, [0, 0, 0, 0, 4, 0, 4, 0])
 
   def test_without_weak_labels_only_the_strong_count(self):
@@ -232,7 +234,7 @@ class TrainStepTest(parameterized.TestCase):
     chex.assert_trees_all_equal(weak_only, other)
     both, expected = run(batch)
     self.assertEqual(step_metrics['strong_loss'], expected['strong_loss'])
-    # Plain gradient descent: the moves of the two terms add up.
+    # The optimizer is plain SGD, so the updates of the two terms add up.
     strong_only, _ = run(batch, weak_scale=0.0)
     chex.assert_trees_all_close(
         both.params, jax.tree.map(
@@ -332,10 +334,11 @@ class Bfloat16Test(parameterized.TestCase):
         x.aval.dtype for eqn in jaxprs.equations(jaxpr.jaxpr)
         if 'psum' in eqn.primitive.name or 'all_gather' in eqn.primitive.name
         for x in eqn.invars if hasattr(x.aval, 'dtype')]
-    # The gradients of two networks, three terms each, and the losses.
+    # Averaged are the gradients of three terms for each of two networks, and
+    # the losses.
     self.assertGreater(len(averaged), 6 * len(jax.tree.leaves(state.params[0])))
     self.assertNotIn(jnp.dtype('bfloat16'), averaged)
-    # It is bfloat16 that is computed, not only asked for.
+    # The convolutions really compute in bfloat16.
     self.assertIn(jnp.dtype('bfloat16'), {
         eqn.invars[0].aval.dtype for eqn in jaxprs.equations(jaxpr.jaxpr)
         if eqn.primitive.name == 'conv_general_dilated'})
@@ -375,9 +378,9 @@ class InstanceKeysTest(parameterized.TestCase):
 class EvalStepTest(absltest.TestCase):
 
   def test_largest_mean_probability_wins(self):
-    # The parameters are the logits. Network 0 is sure of class 0, and network 1
-    # leans to class 1. The probabilities of both add up to 0.99 + 0.4 for class
-    # 0, and 0.01 + 0.6 for class 1.
+    # The parameters are the logits. Network 0 predicts class 0 with probability
+    # 0.99, and network 1 predicts class 1 with 0.6. The summed probabilities
+    # are 0.99 + 0.4 for class 0, and 0.01 + 0.6 for class 1.
     log = lambda *p: jnp.log(jnp.array(p))
     eval_step = train_step_lib.make_eval_step(
         lambda p, images: jnp.tile(p, images.shape[:3] + (1,)),

@@ -1,4 +1,4 @@
-"""Runs the trainer for real: steps, checkpoint, resume, equality."""
+"""Runs the trainer on a tiny set, resumes runs, and compares the results."""
 
 import contextlib
 import csv
@@ -39,7 +39,7 @@ class TrainerTest(parameterized.TestCase):
 
   def tearDown(self):
     super().tearDown()
-    jax.clear_caches()  # Every run compiles anew; see tests/conftest.py.
+    jax.clear_caches()  # Frees memory: see conftest.py.
 
   def test_run_leaves_its_files_and_repeats(self):
     first, second = (tiny.temp_dir(self) for _ in range(2))
@@ -50,7 +50,7 @@ class TrainerTest(parameterized.TestCase):
                  'curves.png', 'panel.png', 'indicators.png', 'timing.jsonl',
                  'indicator_history.npz', 'report.html'):
       self.assertGreater(os.path.getsize(os.path.join(first, name)), 0, name)
-    # Same seed, same numbers, to the last digit.
+    # With the same seed, all numbers are equal to the last digit.
     for name in ('metrics.json', 'log.jsonl', 'cases_test.csv',
                  'indicators.csv'):
       self.assertEqual(
@@ -76,7 +76,8 @@ class TrainerTest(parameterized.TestCase):
     whole, resumed = (tiny.temp_dir(self) for _ in range(2))
     trainer.train_and_evaluate(tiny.debug_config(), whole)
     trainer.train_and_evaluate(tiny.debug_config(), resumed)
-    # Killed after the checkpoint of step 2: nothing later was written.
+    # Remove the files that would not exist if the run had been killed after
+    # the checkpoint of step 2.
     shutil.rmtree(os.path.join(resumed, 'checkpoints', '4'))
     os.remove(os.path.join(resumed, 'metrics.json'))
     trainer.train_and_evaluate(tiny.debug_config(), resumed)
@@ -84,7 +85,7 @@ class TrainerTest(parameterized.TestCase):
     sessions = run_folder.read_sessions(resumed)
     self.assertLen(sessions, 2)
     self.assertEmpty(run_folder.differences(*sessions))
-    # A finished run is only evaluated again, and says the same once.
+    # A finished run is only evaluated again, which changes none of its files.
     trainer.train_and_evaluate(tiny.debug_config(), resumed)
     self._assert_equal_runs(whole, resumed)
 
@@ -119,7 +120,7 @@ class TrainerTest(parameterized.TestCase):
       chex.assert_trees_all_equal(means.params[i], state.teachers[i])
     again = finished_run.evaluate_run(whole, 'val').results
     self.assertEqual(again['dice'], results['val']['dice'])
-    # Not those that the networks themselves would give.
+    # The means differ from the networks, so the test above can tell them apart.
     self.assertNotEqual(
         checkpoints.state_sha256(state.teachers),
         checkpoints.state_sha256(state.params))
@@ -133,10 +134,10 @@ class TrainerTest(parameterized.TestCase):
       trainer.train_and_evaluate(
           config, stopped, should_stop=lambda step: step == 3)
     trainer.train_and_evaluate(config, stopped)
-    self._assert_equal_runs(whole, stopped)  # And with it the state's sha256.
+    self._assert_equal_runs(whole, stopped)  # This includes state_sha256.
     again = finished_run.evaluate_run(whole, 'val').results
     self.assertEqual(again['dice'], results['val']['dice'])
-    # What does not predict is not exported.
+    # Weak heads are not used for prediction and must not be exported.
     self.assertNotIn('weak_head', str(artefacts.flat_weights(
         predictor.load(whole)).keys()))
 
@@ -161,7 +162,8 @@ class TrainerTest(parameterized.TestCase):
       np.testing.assert_array_equal(a['indicators'], b['indicators'])
 
   def test_stopped_anywhere_it_ends_the_same(self):
-    # Off the steps of log (3), evaluation (4) and checkpoint (2).
+    # The run is also stopped at steps that are not multiples of 3 (logging), 4
+    # (evaluation) or 2 (checkpoints).
     config = tiny.debug_config(
         train_steps=6, log_every_steps=3, eval_every_steps=4).lock()
     whole, stopped = (tiny.temp_dir(self) for _ in range(2))
@@ -185,7 +187,7 @@ class TrainerTest(parameterized.TestCase):
     self._assert_equal_runs(whole, threads)
     results = trainer.train_and_evaluate(
         tiny.debug_config(mapping='jit'), tiny.temp_dir(self))
-    # Another program: equal but for rounding.
+    # mapping='jit' compiles another program, so the results differ by rounding.
     wanted = json.loads(_read(whole, 'metrics.json'))
     self.assertAlmostEqual(
         results['val']['dice'], wanted['val']['dice'], places=3)
@@ -284,7 +286,8 @@ class TrainerTest(parameterized.TestCase):
     self.assertLen(causes[0]['strong'], 4)
     self.assertLen(causes[0]['weak'], 8)
     self.assertIsNone(lines[1]['strong_loss'])
-    # Nothing entered the state: with a sound loss the run goes on.
+    # The non-finite loss has not changed the state, so the run can be continued
+    # with a finite loss.
     results = trainer.train_and_evaluate(config, workdir)
     self.assertEqual(results['num_skipped'], 3)
 

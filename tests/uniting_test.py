@@ -1,4 +1,4 @@
-"""Several mask files of one picture: parts of it, or the same drawn again."""
+"""Tests pictures with several mask files: parts, or masks of other raters."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -27,10 +27,19 @@ class StrongAndWeakTest(parameterized.TestCase):
 
 
 class ObserversTest(source_case.ShapesCase):
-  """Squares of 8 x 8; moved by 1, IoU is 7 / 9, by 4, it is 1 / 3."""
+  """Tests masks of a square of 8 x 8 pixels that was drawn several times.
+
+  The IoU of two squares is 7 / 9 if they are shifted by 1 pixel, and 1 / 3 if
+  they are shifted by 4 pixels.
+  """
 
   def files(self, form, *moves):
-    """Writes a square of each of two pictures for each move."""
+    """Writes two pictures, and for each of `moves` a mask of either picture.
+
+    Args:
+      form: path of a mask, with fields for the picture and the mask's number.
+      *moves: shift of the square in each mask, in pixels.
+    """
     for name, x in (('a', 3), ('b', 9)):
       self.picture(('images/{}.png' if form.startswith('masks')
                     else '{}/image.png').format(name))

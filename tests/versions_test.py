@@ -1,4 +1,4 @@
-"""Tests of upgrading configs of older versions to the present one."""
+"""Tests for upgrading configs of older versions to the present version."""
 
 import copy
 import json
@@ -19,7 +19,11 @@ def _stored(variant='debug'):
 
 
 def _of_version_1(**removed):
-  """Returns a config as one was stored before configs had a version."""
+  """Returns a config in the form from before configs had a version.
+
+  Args:
+    **removed: maps a section of the config to a key that is removed from it.
+  """
   config = _stored()
   del config['version'], config['supervision']['weak_head']
   for key in 'weights', 'encoder_rate', 'cached_copies':
@@ -69,7 +73,7 @@ class VersionsTest(parameterized.TestCase):
     self.assertEqual(list(steps), list(range(1, versions.VERSION)))
 
   def test_no_key_comes_or_goes_without_a_new_version(self):
-    # The options of a network are its own.
+    # Options of networks are left out, because each network has its own.
     keys = [name for name in resuming.flatten(_stored('dii_dcr'))
             if not name.startswith('model.options.')]
     path = pathlib.Path(__file__).parent / 'data/config_keys.json'

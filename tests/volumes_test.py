@@ -1,6 +1,6 @@
-"""Tests of data_prep.formats.volumes and nifti: headers and gzip.
+"""Tests for data_prep.formats.volumes and nifti: headers and compression.
 
-Cases are named by their number in the list of bad inputs.
+The name of a test case contains its number in the list of bad inputs.
 """
 
 import gzip
@@ -40,14 +40,14 @@ def _extension(content, code=0):
 
 def _nifti(array=None, affine=_AFFINE, form=nibabel.Nifti1Image, extensions=(),
            **header):
-  """Returns a file; `header` fields are set as they are, right or wrong."""
+  """Returns the bytes of a NIfTI file; `header` may hold wrong values."""
   array = _voxels() if array is None else array
   volume = form(array, affine)
   volume.header.extensions.extend(extensions)
   content = bytearray(volume.to_bytes())
   raw = np.frombuffer(content, volume.header.structarr.dtype, count=1)
   for name, value in header.items():
-    raw[name] = value  # A view of the bytes.
+    raw[name] = value  # `raw` is a view of `content`.
   return bytes(content)
 
 
@@ -65,7 +65,7 @@ def _without_forms(**header):
 
 def _flipped_gzip():
   content = bytearray(gzip.compress(_nifti(_voxels(np.float32))))
-  content[-6] ^= 1  # Of the CRC: nibabel does not read so far.
+  content[-6] ^= 1  # This byte of the CRC is not read by nibabel.
   return bytes(content)
 
 
@@ -252,7 +252,7 @@ class NiftiTest(parameterized.TestCase):
         nibabel.orientations.axcodes2ornt(axes))
     other = image.as_reoriented(turn)
     self.assertNotEqual(other.affine.tolist(), image.affine.tolist())
-    # Differences that come from the rounding of other tools do not count.
+    # Affines may differ by the rounding of other tools.
     affine = other.affine + 1e-4
     affine[3] = 0, 0, 0, 1
     imported = self._read_set(
@@ -291,7 +291,10 @@ class NiftiTest(parameterized.TestCase):
 
   @parameterized.parameters(np.uint8, np.int16)
   def test_whole_numbers_that_a_scale_has_blurred(self, dtype):
-    """As nibabel saves floats under the header of an integer image."""
+    """Labels that nibabel has saved as scaled integers are rounded.
+
+    It scales floats that are saved with the header of an integer image.
+    """
     labels = _labels(np.float64) * 3 + (_labels() == 0)  # 1, 3, 6, ...
     labels[0, 0] = 7
     header = nibabel.Nifti1Header()
@@ -365,10 +368,10 @@ class NiftiTest(parameterized.TestCase):
           read(self.folder / row.annotation['path']), _labels()[..., k])
 
   def test_slices_that_are_hardly_labelled_are_weak_and_stay_so(self):
-    """A slice with few labelled pixels is no exact mask, nor after export."""
+    """A slice with few labelled pixels is no exact mask, also after export."""
     labels = _labels()
     labels[5:, :, 1] = 255
-    labels[18:, :, 2] = 255  # A tenth is a border.
+    labels[18:, :, 2] = 255  # Unlabelled border.
     imported = self._read_set(_nifti(), _nifti(labels))
     kinds = ['mask', 'scribble', 'mask']
     self.assertEqual([r.annotation['kind'] for r in imported.rows], kinds)

@@ -1,4 +1,4 @@
-"""Tests for weak_losses and regularizers; contract: loss_contract_test."""
+"""Tests for weak_losses and regularizers; see also loss_contract_test."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -9,7 +9,7 @@ from hybridseg import weak_losses
 
 
 def _logits(foreground):
-  """Returns logits [1, ..., 2] with these probabilities of class 1."""
+  """Returns logits [1, ..., 2] for the given probabilities of class 1."""
   p = np.clip(np.float32(foreground), 1e-7, 1 - 1e-7)[None]
   return np.stack([np.zeros_like(p), np.log(p / (1 - p))], axis=-1)
 
@@ -21,22 +21,25 @@ def _one_hot(label_map):
 class GoldenTest(parameterized.TestCase):
 
   def test_outside(self):
-    # Outside are .1 and .5: (-log .9 - log .5) / 2.
+    # The pixels outside the box have the probabilities .1 and .5, so the loss
+    # is (-log .9 - log .5) / 2.
     loss = weak_losses.outside_cross_entropy_loss(
         _logits([[0.1, 0.9], [0.5, 0.2]]), _one_hot([[0, 1], [0, 1]]))
     np.testing.assert_allclose(loss, [(0.105361 + 0.693147) / 2], rtol=1e-5)
 
   def test_tightness(self):
-    # The box is the right 2 x 2 of 2 x 3. Rows hold .3 + .4 and 1 + .2; columns
-    # .3 + 1 and .4 + .2: hinges .3^2, 0, 0, .4^2 over 4 lines.
+    # The box covers the two right columns. The sums of its rows are .3 + .4 and
+    # 1 + .2, and those of its columns .3 + 1 and .4 + .2. Sums below 1 are
+    # penalized: the squares are .3^2, 0, 0 and .4^2 for the 4 lines.
     loss = weak_losses.tightness_loss(
         _logits([[0.9, 0.3, 0.4], [0.9, 1.0, 0.2]]),
         _one_hot([[0, 1, 1], [0, 1, 1]]))
     np.testing.assert_allclose(loss, [(0.09 + 0.16) / 4], rtol=1e-4)
 
   def test_tightness_of_bands(self):
-    # Width 2: one band of rows holds 1.9 of 2, hinge (1 - .95)^2; the columns
-    # make bands {0, 1} with .3 + 1 of min(2, 2), and {2} with .6 of min(2, 2).
+    # With a width of 2, the only band of rows sums up to 1.9 of 2, which costs
+    # (1 - .95)^2. The first band of columns has a sum of .3 + 1 of 2, and the
+    # second band, a single column, has .6 of 2.
     loss = weak_losses.tightness_loss(
         _logits([[0.9, 0.3, 0.4], [0.9, 1.0, 0.2]]),
         _one_hot([[0, 1, 1], [0, 1, 1]]), width=2)
@@ -44,7 +47,8 @@ class GoldenTest(parameterized.TestCase):
         loss, [(0.05**2 + 0.35**2 + 0.7**2) / 3], rtol=1e-4)
 
   def test_projection(self):
-    # Shadows on y: .9, .5 against 1, 1; on x: .5, .9, .2 against 0, 1, 1.
+    # The projections (maxima) onto y are .9, .5 for the prediction and 1, 1 for
+    # the box; those onto x are .5, .9, .2 and 0, 1, 1.
     loss = weak_losses.projection_loss(
         _logits([[0.1, 0.9, 0.1], [0.5, 0.3, 0.2]]),
         _one_hot([[0, 1, 1], [0, 1, 1]]), epsilon=0.0)
@@ -62,7 +66,8 @@ class GoldenTest(parameterized.TestCase):
         loss, [-mean * np.log(0.2) - (1 - mean) * np.log(0.8)], rtol=1e-5)
 
   def test_tag(self):
-    # Odds exp(s) of .5 and .8 are 1 and 4: S = log((1 + 4) / 2) at r = 1.
+    # The odds of .5 and .8 are 1 and 4, so with a sharpness of 1, the pooled
+    # logit is S = log((1 + 4) / 2).
     logits = _logits([0.5, 0.8])
     for present, expected in ((1, 1 + 1 / 2.5), (0, 1 + 2.5), (255, 1)):
       loss = weak_losses.tag_loss(
@@ -86,12 +91,14 @@ class GoldenTest(parameterized.TestCase):
     np.testing.assert_allclose(loss, [np.log(2) / 2], rtol=1e-4)
 
   def test_total_variation(self):
-    # Right: .3, .1; down: .4, .2.
+    # The differences to the right neighbours are .3 and .1, and those to the
+    # neighbours below .4 and .2.
     loss = regularizers.total_variation_loss(_logits([[0.1, 0.4], [0.5, 0.6]]))
     np.testing.assert_allclose(loss, [(0.3 + 0.1 + 0.4 + 0.2) / 4], rtol=1e-4)
 
   def test_gated_crf(self):
-    # Two pairs; unlike by .1 * .4 + .9 * .6 and .6 * .8 + .4 * .2.
+    # The two pairs of neighbours belong to different classes with probabilities
+    # .1 * .4 + .9 * .6 and .6 * .8 + .4 * .2.
     images = np.float32([0.0, 0.1, 0.4])[None, :, None]
     loss = regularizers.gated_crf_loss(
         _logits([0.1, 0.6, 0.2]), images, radius=1, sigma_xy=1.0,
@@ -101,7 +108,8 @@ class GoldenTest(parameterized.TestCase):
     np.testing.assert_allclose(loss, [expected / 2], rtol=1e-4)
 
   def test_mumford_shah(self):
-    # Class 1 holds .25 of 0 and .75 of 1: mu .75; class 0 the other way round.
+    # The pixels with intensities 0 and 1 belong to class 1 with probabilities
+    # .25 and .75, so its mean intensity is .75. The mean of class 0 is .25.
     images = np.float32([0.0, 1.0])[None, :, None]
     loss = regularizers.mumford_shah_loss(
         _logits([0.25, 0.75]), images, tv_scale=0.1)

@@ -1,4 +1,5 @@
-"""One contract for all that turns the slopes of a batch into weights."""
+"""Tests that all functions from a batch's slopes to weights keep one contract.
+"""
 
 import functools
 
@@ -13,7 +14,7 @@ from hybridseg import weighting
 
 
 def _update_and_gather(slopes, *, axis_name=None):
-  """One step of the indicators of a batch, from the middle of [0, 1]."""
+  """Returns the indicators of a batch after one update from the value 0.5."""
   shard = 0 if axis_name is None else jax.lax.axis_index(axis_name)
   ids = shard * slopes.size + jnp.arange(slopes.size)
   state = indicators.init_indicators(_BATCH, value=0.5)
@@ -23,7 +24,8 @@ def _update_and_gather(slopes, *, axis_name=None):
 
 
 _BATCH = 8
-# Each: (slopes of the strong loss [B], axis_name=) -> values [B].
+# Each function takes the slopes of the strong loss, [B], and `axis_name`. It
+# returns one value per instance, [B].
 _WEIGHTINGS = {
     'l2rw_weights': weighting.l2rw_weights,
     'unit_rms': weighting.unit_rms,

@@ -1,6 +1,6 @@
-"""Tests for hybridseg.weight_rules, and what a rule of one's own must bring.
+"""Tests that a rule that is added to hybridseg.weight_rules works in the step.
 
-The formulas of the rules in the table: train_step_test.
+The formulas of the existing rules are tested in train_step_test.
 """
 
 import functools
@@ -31,7 +31,7 @@ class RunningLoss(NamedTuple):
 
 
 def _weigh_by_running_loss(weighting, state, batch, *, axis_name):
-  """w_k = mean / (mean + loss_k), where the mean moves before it is read."""
+  """Returns w_k = mean / (mean + loss_k); the mean includes this batch."""
   del axis_name
   share = weighting.learning_rate
   own = RunningLoss(
@@ -55,7 +55,7 @@ def _jitted_step():
 
 
 class OwnRuleTest(absltest.TestCase):
-  """One function with a state, one line of the table."""
+  """Adds a rule with a state to the table of rules."""
 
   def setUp(self):
     super().setUp()
@@ -74,7 +74,7 @@ class OwnRuleTest(absltest.TestCase):
       self.assertAlmostEqual(float(state.weight_net.mean), mean, places=5)
       self.assertEqual(state.weight_net.num_batches, i + 1)
       self.assertBetween(metrics['mean_weight'], 0.1, 0.9)
-      # It looks at no alignment, so that none can be bad.
+      # The rule uses no alignments, so none can be reported as non-finite.
       self.assertNotIn('alignment', metrics['nonfinite']['terms'])
     batch, key = tiny_step.random_batch(0), jax.random.key(7)
     one, other = (
@@ -91,7 +91,7 @@ class OwnRuleTest(absltest.TestCase):
         bad, tiny_step.random_batch(0), jax.random.key(7))
     self.assertEqual((metrics['skipped'], new.num_skipped), (1, 1))
     chex.assert_trees_all_equal(new.weight_net, self.state.weight_net)
-    # A state that goes bad by itself is found, too.
+    # A state of the rule that becomes infinite by itself is noticed as well.
     bad = self.state._replace(
         weight_net=self.state.weight_net._replace(mean=jnp.float32(np.inf)))
     new, metrics = self.step(
@@ -163,7 +163,8 @@ class TableTest(parameterized.TestCase):
         call('ddi')
 
   def test_checkpoints_know_the_state_by_these_names(self):
-    # A field may be added, and empty; none may be renamed.
+    # New fields that may be empty are allowed; renamed fields would make old
+    # checkpoints unreadable.
     self.assertEqual(train_step_lib.TrainState._fields, (
         'step', 'params', 'opt_states', 'indicators', 'num_skipped',
         'num_skipped_in_a_row', 'teachers', 'weight_net'))

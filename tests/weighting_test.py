@@ -23,24 +23,25 @@ from hybridseg.models import unet
 
 _NUM_WEAK, _NUM_STRONG = 4, 2
 
-# `eps_root` of Adam: the update is sign-like within sqrt(eps_root) of gradient
-# 0 and its slope there a difference of nearly equal numbers, so that float32
-# loses digits in *both* methods if it is small beside the squared gradients of
-# these problems (about 1e-4 to 1e-1). float64 also runs 1e-8.
+# If Adam's `eps_root` is small compared with the squared gradients, the update
+# resembles the gradient's sign, and its derivative is a difference of nearly
+# equal numbers: float32 then loses digits with *all* methods. The squared
+# gradients of these problems are about 1e-4 to 1e-1, so float32 is tested with
+# an `eps_root` of 1e-2; only float64 is also tested with 1e-8.
 _OPTIMIZERS = {
     'sgd': optax.sgd(0.1),
     'momentum': optax.sgd(0.1, momentum=0.9),
     'nesterov': optax.sgd(0.1, momentum=0.9, nesterov=True),
     'adam': optax.adam(0.01, eps_root=1e-2),
     'adam_small_eps_root': optax.adam(0.01, eps_root=1e-8),
-    # Most of the gradients below are longer than these norms: clipping acts.
+    # Most gradients below are longer than these norms, so they are clipped.
     'clip': optax.chain(optax.clip_by_global_norm(0.02), optax.sgd(0.1)),
     'clip_adam': optax.chain(
         optax.clip_by_global_norm(0.05), optax.adam(0.01, eps_root=1e-2)
     ),
 }
 
-# (network, dtype, random problems per optimiser, optimisers).
+# Tuples (network, dtype, number of random problems per optimiser, optimisers).
 _PROBLEMS = (
     ('mlp', 'float32', 12,
      ('sgd', 'momentum', 'nesterov', 'adam', 'clip', 'clip_adam')),
@@ -51,7 +52,7 @@ _PROBLEMS = (
 
 
 class _Blocks(nn.Module):
-  """The blocks of the U-Net, one level, all in float64.
+  """A U-Net of one level whose logits are float64.
 
   `models.unet.UNet` itself rounds its logits to float32.
   """
@@ -63,7 +64,10 @@ class _Blocks(nn.Module):
 
 
 class _Problem(NamedTuple):
-  """Arrays only, so that one compiled function serves all random problems."""
+  """The arrays of a random problem.
+
+  It holds no functions, so one compiled function can solve all problems.
+  """
 
   params: Any
   weak: Any
@@ -73,7 +77,10 @@ class _Problem(NamedTuple):
 
 
 def _choose(names):
-  """Returns one optimiser whose state says which of `names` it is."""
+  """Returns an optimiser that acts as one of the optimisers named in `names`.
+
+  An index in its state selects which one.
+  """
   optimizers = [_OPTIMIZERS[name] for name in names]
 
   def init(params):
@@ -90,14 +97,14 @@ def _choose(names):
 
 
 def _mlp_losses(params, data):
-  """Squared errors of a smooth regression, [B]."""
+  """Returns the squared errors of a smooth regression, [B]."""
   x, y = data[:, :3], data[:, 3]
   output = jnp.tanh(x @ params['hidden']) @ params['out'] + params['bias'][None]
   return jnp.square(output[:, 0] - y)
 
 
 def _mlp(rng):
-  """Returns random params and data of `_mlp_losses`."""
+  """Returns random parameters and data for `_mlp_losses`."""
   shapes = {'hidden': (3, 5), 'out': (5, 1), 'bias': (1,)}
   return {name: rng.normal(size=shape) for name, shape in shapes.items()}, (
       rng.normal(size=(_NUM_WEAK + _NUM_STRONG, 4)))
@@ -117,7 +124,7 @@ def _param_shapes(network):
 
 
 def _segmentation(network, rng):
-  """Returns random params and data of `_segmentation_losses`."""
+  """Returns random parameters and data for `_segmentation_losses`."""
   images = rng.normal(size=(_NUM_WEAK + _NUM_STRONG, 8, 8, 1))
   label_map = rng.integers(3, size=images.shape[:-1])
   label_map[images[..., 0] > 1] = types.UNLABELLED
@@ -147,8 +154,8 @@ def _compiled(name):
 def _random_problem(network, seed, dtype, names, index):
   """Returns a random problem.
 
-  Odd seeds have an optimiser state with history. Seeds 0 and 1 of each four
-  have weights 0, as in Ren et al., but not under clipping: see
+  For odd seeds, the optimiser's state has a history. If seed % 4 is 0 or 1, all
+  weights are 0, as in Ren et al., unless the optimiser clips: see
   `test_clipping_at_weights_0`.
   """
   rng = np.random.default_rng(seed)
@@ -194,7 +201,10 @@ def _solve_per_instance(losses_fn, names, problem):
 
 
 def _finite_differences(losses_fn, names, problem, *, delta):
-  """Central differences of the strong loss after the update, [B]."""
+  """Returns slopes as central differences of the strong loss, [B].
+
+  The strong loss is computed after the update, as a function of the weights.
+  """
 
   def strong_after_update(weights):
     inner = lambda p: weights @ losses_fn(p, problem.weak) / _NUM_WEAK
@@ -211,11 +221,12 @@ def _finite_differences(losses_fn, names, problem, *, delta):
 
 
 def solve_many(network, dtype, num_problems, names, *solvers):
-  """Returns slopes of random problems, one [problems, B] per solver."""
+  """Returns each solver's slopes of random problems, [problems, B]."""
   losses_fn, _ = _NETWORKS[network]
   with jax.enable_x64(dtype == 'float64'):
-    # Compiled apart: in one program the compiler merges what the methods share
-    # and nothing is left to compare.
+    # Compile each solver separately. In one program, the compiler would merge
+    # the computations that the methods share, and a comparison would show
+    # nothing.
     solvers = [
         jax.jit(functools.partial(solver, losses_fn, names))
         for solver in solvers]
@@ -226,10 +237,11 @@ def solve_many(network, dtype, num_problems, names, *solvers):
 
 
 def relative_error(actual, desired):
-  """Returns the largest error per problem over the problem's largest slope.
+  """Returns each problem's largest error, divided by its largest slope.
 
-  Not element by element: a slope is a sum of products of either sign, and one
-  that cancels to almost 0 keeps the rounding of its terms.
+  The errors are not divided element by element: a slope is a sum of positive
+  and negative products, and where these cancel to almost 0, their rounding
+  errors remain.
   """
   scale = np.abs(desired).max(axis=-1)
   return np.abs(actual - desired).max(axis=-1) / scale
@@ -275,8 +287,9 @@ class LookaheadWeightGradsTest(parameterized.TestCase):
     np.testing.assert_array_less(
         relative_error(by_forward, by_grad),
         {'float32': 1e-5, 'float64': 1e-10}[dtype])
-    # Adds the instances up in another order, and the slope of Adam with
-    # `eps_root` 1e-8 loses up to 6 digits to cancellation: see `_OPTIMIZERS`.
+    # 'per_instance' adds the instances in another order, and with an `eps_root`
+    # of 1e-8, Adam's slope loses up to 6 digits to cancellation: see
+    # `_OPTIMIZERS`.
     np.testing.assert_array_less(
         relative_error(per_instance, by_grad),
         {'float32': 1e-5, 'float64': 1e-9}[dtype])
@@ -287,8 +300,8 @@ class LookaheadWeightGradsTest(parameterized.TestCase):
         'mlp', 'float64', 12, names,
         functools.partial(_solve, method='forward'),
         functools.partial(_finite_differences, delta=1e-5))
-    # Truncation (delta^2 = 1e-10 times third derivatives) and rounding
-    # (1e-16 / delta) stay below 1e-6.
+    # The truncation error (delta^2 = 1e-10 times third derivatives) and the
+    # rounding error (1e-16 / delta) of the differences are below 1e-6.
     np.testing.assert_array_less(relative_error(slopes, differences), 1e-6)
 
   def _mlp_problem(self, seed=2):
@@ -302,7 +315,7 @@ class LookaheadWeightGradsTest(parameterized.TestCase):
 
   @parameterized.parameters(('forward', 1), ('grad', 0))
   def test_only_the_closed_form_linearises(self, method, num_calls):
-    # The numbers are the same; what they cost is not.
+    # All methods return the same numbers but differ in cost.
     with mock.patch.object(
         linearization, 'linearize_losses',
         wraps=linearization.linearize_losses) as linearize:
@@ -333,7 +346,8 @@ class LookaheadWeightGradsTest(parameterized.TestCase):
   @parameterized.product(
       method=weighting.METHODS, name=('momentum', 'clip_adam'))
   def test_shards_equal_single(self, method, name):
-    # An Adam or a clipping that saw one shard's gradient would show here.
+    # The results would differ if Adam or clipping used the gradient of one
+    # shard instead of the mean over all shards.
     solve, problem = self._sharded_problem(method, name)
     axes = _Problem(params=None, weak=0, strong=0, weights=0, opt_state=None)
     shards = parallel.shard_batch(
@@ -359,7 +373,7 @@ class LookaheadWeightGradsTest(parameterized.TestCase):
       method=weighting.METHODS, name=('momentum', 'clip_adam'),
       check_vma=(True, False))
   def test_shard_map_equals_single(self, method, name, check_vma):
-    # With check_vma, shard_map itself sums the gradients of what is replicated.
+    # With check_vma, shard_map itself sums the gradients of replicated values.
     solve, problem = self._sharded_problem(method, name)
     everywhere, rows = (
         jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec('batch'))
@@ -396,13 +410,13 @@ class LookaheadWeightGradsTest(parameterized.TestCase):
         lambda p: jnp.mean(_mlp_losses(p, problem.strong)),
         problem.params, jnp.ones(_NUM_WEAK), step_size=0.1)
     np.testing.assert_allclose(mapped(True)(*args), single, rtol=1e-4)
-    with self.assertRaisesRegex(ValueError, 'pcast'):  # By JAX, not silent.
+    with self.assertRaisesRegex(ValueError, 'pcast'):  # JAX refuses it.
       mapped(False)(*args)
 
   @parameterized.parameters(*weighting.METHODS)
   def test_clipping_at_weights_0(self, method):
-    # The gradient is 0 everywhere, and so is its norm; nothing is clipped
-    # there, so the slopes are those of plain SGD.
+    # With weights of 0, the gradient and its norm are 0. Nothing is clipped, so
+    # the slopes equal those of plain SGD.
     *functions, params, weights = self._mlp_problem()
     solve = lambda **kwargs: jax.jit(lambda params, weights: (
         weighting.lookahead_weight_grads(
@@ -470,8 +484,10 @@ class RefusalsTest(parameterized.TestCase):
 class LastLayerAlignmentsTest(absltest.TestCase):
 
   def test_hand_computed(self):
-    # One pixel, features (1, 2, 1), kernel slope [[1, 0], [0, 3], [5, 7]], bias
-    # slope (10, 20): the logits move along (16, 33). Losses: sum, first logit.
+    # There is one pixel with the features (1, 2, 1). The strong gradient is
+    # [[1, 0], [0, 3], [5, 7]] for the kernel and (10, 20) for the bias, so the
+    # logits change in the direction (16, 33). The losses are the sum of the
+    # logits, and the first logit.
     alignments = weighting.last_layer_alignments(
         lambda x: jnp.stack([jnp.sum(x[0]), x[1, 0, 0]]),
         jnp.zeros((2, 1, 2)), jnp.tile(jnp.array([1.0, 2.0, 1.0]), (2, 1, 1)),
@@ -496,7 +512,7 @@ class L2rwWeightsTest(parameterized.TestCase):
   def test_nothing_helps(self):
     np.testing.assert_array_equal(
         weighting.l2rw_weights(jnp.array([1.0, 0.0, 2.0])), [0, 0, 0])
-    np.testing.assert_array_equal(  # The sum is not known.
+    np.testing.assert_array_equal(  # A nan makes the sum unknown.
         weighting.l2rw_weights(jnp.array([np.nan, -7.0])), [np.nan, np.nan])
 
   @parameterized.parameters(1e-20, 1e-6, 1, 1e6)
@@ -513,7 +529,7 @@ class OverShardsTest(parameterized.TestCase):
       rule=(weighting.l2rw_weights, weighting.without_common_harm,
             weighting.unit_rms), num_shards=(1, 2, 4))
   def test_equals_single(self, rule, num_shards):
-    # Of mean below 0, and each shard of another mean.
+    # The values have a negative mean, and each shard has a different mean.
     values = jax.random.normal(jax.random.key(0), (8,)) - jnp.arange(8.0)
     mapped = jax.vmap(
         functools.partial(rule, axis_name='batch'), axis_name='batch',
@@ -535,8 +551,9 @@ class WithoutCommonHarmTest(absltest.TestCase):
         weighting.without_common_harm(alignments), alignments)
 
   def test_at_rest_all_instances_seem_to_harm(self):
-    # strong = p^2, weak_k = (p - x_k)^2: strong + mean_k weak_k rests at
-    # p = mean(x) / 2, x = (1, 3): p = 1, strong gradient 2, weak ones 0 and -4.
+    # Let strong = p^2, weak_k = (p - x_k)^2 and x = (1, 3). The minimum of
+    # strong + mean_k weak_k is at p = mean(x) / 2 = 1, where the strong
+    # gradient is 2 and the weak gradients are 0 and -4.
     slopes = weighting.lookahead_weight_grads(
         lambda p: (p - jnp.array([1.0, 3.0])) ** 2, lambda p: p**2,
         jnp.ones(()), jnp.zeros(2), step_size=1.0)
@@ -555,7 +572,7 @@ class UnitRmsTest(absltest.TestCase):
 
   def test_0_stays_0(self):
     np.testing.assert_array_equal(weighting.unit_rms(jnp.zeros(3)), [0, 0, 0])
-    # With a nan, the scale is unknown; it was silently taken as 1 before.
+    # A nan makes the scale unknown, so all values must become nan.
     np.testing.assert_array_equal(
         weighting.unit_rms(jnp.array([np.nan, 1])), [np.nan, np.nan])
 

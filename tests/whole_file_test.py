@@ -47,7 +47,8 @@ class WholeFileTest(absltest.TestCase):
     self.assertEqual(os.listdir(self._path.parent), [])
 
   def test_no_link_is_followed(self):
-    # In another person's folder, the link may lead to any file of the user.
+    # In a folder of another person, a link could lead to any file of the user,
+    # which would then be overwritten.
     other = self._path.with_name('other')
     other.write_text('precious')
     for name in 'a', '.a.tmp':
@@ -93,13 +94,14 @@ class WholeFileTest(absltest.TestCase):
         [sys.executable, '-c', code, str(path), how], text=True, cwd=_ROOT,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     parent = self._path.parent
-    # The left-over of another output must not be removed.
+    # Unfinished folders of other outputs must not be removed.
     for name in 'a', 'a.b':
       with start(parent / name, 'kill') as process:
         process.communicate()
       self.assertEqual(process.returncode, -signal.SIGKILL)
     self.assertLen(os.listdir(parent), 2)
-    # This process removes what the first one left.
+    # The process for the output 'a' removes the unfinished folder that the
+    # killed process left for the same output.
     running = start(self._path, 'run')
     alive = pathlib.Path(running.stdout.readline().strip())
     self.assertLen(os.listdir(parent), 2)
@@ -107,7 +109,7 @@ class WholeFileTest(absltest.TestCase):
     with contextlib.redirect_stderr(out):
       for _ in range(2):
         with whole_file.folder_beside(self._path):
-          # The folder that a running process still fills is kept.
+          # The folder of the process that is still running is kept.
           self.assertTrue((alive / 'images/a.png').exists())
     self.assertEqual(out.getvalue(), '')
     running.kill()
