@@ -108,7 +108,7 @@ class PlantingTest(parameterized.TestCase):
     odds = np.where(np.arange(100) < 30, 50.0, -50.0)
     self.assertAlmostEqual(
         planting.prior_log_odds(odds), np.log(31 / 71))
-    # If no annotation has any evidence, or there is none, the share is 1 / 2.
+    # Without any evidence, or without any annotation, the share is 1 / 2.
     self.assertAlmostEqual(planting.prior_log_odds(np.zeros(9)), 0)
     self.assertAlmostEqual(planting.prior_log_odds(np.zeros(0)), 0)
 

@@ -17,7 +17,12 @@ from tests import tiny
 class RestoreTest(absltest.TestCase):
 
   def _restore(self, best, checkpoint):
-    """Restores a run whose newest checkpoint, of step 9, stores `best`."""
+    """Restores a mocked run whose newest checkpoint is that of step 9.
+
+    Args:
+      best: the best step and its Dice, as this checkpoint stores them.
+      checkpoint: which checkpoint to restore.
+    """
     found = lambda _, *, step=9, **__: checkpoints.Checkpoint(
         step, None, {'best': best}, {})
     parts = types.SimpleNamespace(init_fn=lambda: 0.0)

@@ -57,8 +57,8 @@ class GoldenTest(parameterized.TestCase):
     np.testing.assert_allclose(loss, [(on_y + on_x) / 2], rtol=1e-4)
 
   def test_soft_edge(self):
-    # Labels 0 0 1, blurred with a width of 1, become 0, 1/3 and 1/2. All
-    # probabilities are .2.
+    # The labels 0, 0, 1, blurred with a radius of 1, become 0, 1/3 and 1/2. All
+    # predicted probabilities are .2.
     loss = weak_losses.soft_edge_cross_entropy_loss(
         _logits([0.2, 0.2, 0.2]), _one_hot([0, 0, 1]), radius=1)
     mean = (0 + 1 / 3 + 1 / 2) / 3
@@ -97,8 +97,9 @@ class GoldenTest(parameterized.TestCase):
     np.testing.assert_allclose(loss, [(0.3 + 0.1 + 0.4 + 0.2) / 4], rtol=1e-4)
 
   def test_gated_crf(self):
-    # The two pairs of neighbours belong to different classes with probabilities
-    # .1 * .4 + .9 * .6 and .6 * .8 + .4 * .2.
+    # There are two pairs of neighbours. The two pixels of a pair belong to
+    # different classes with a probability of .1 * .4 + .9 * .6 in the first
+    # pair, and of .6 * .8 + .4 * .2 in the second.
     images = np.float32([0.0, 0.1, 0.4])[None, :, None]
     loss = regularizers.gated_crf_loss(
         _logits([0.1, 0.6, 0.2]), images, radius=1, sigma_xy=1.0,

@@ -122,7 +122,8 @@ def inspect_manifest(
       log.problems.extend(row_log.problems)
       log.notices.extend(row_log.notices)
       facts.append(seen)
-      # All empty tuples are one object, and each empty list takes memory.
+      # Store tuples to save memory: each empty list is an object of its own,
+      # while all empty tuples are the same object.
       logs.append((row, row_log._replace(
           problems=tuple(row_log.problems), notices=tuple(row_log.notices))))
       if wrong := [p for p in row_log.problems if p.field.startswith(

@@ -235,8 +235,11 @@ def _is_class(value, num_classes):
 
 
 def _has_pixels_of(image, mask):
-  """Returns whether a mask equals an image that is not constant."""
-  middle = len(mask) // 2  # One line tells nearly all pictures apart.
+  """Returns whether a mask is a copy of its image; constant images are not.
+
+  Only the first channel of the image is compared.
+  """
+  middle = len(mask) // 2  # Nearly all pictures differ in this row already.
   line = image.crop((0, middle, image.width, middle + 1))
   return np.array_equal(
       mask[middle], rasterize.pixels_of(line)[0, :, 0]) and np.array_equal(

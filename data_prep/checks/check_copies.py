@@ -49,7 +49,7 @@ def find_copies(
     known, read = {}, {}
     for k in (i, *others):
       name = rows[k].image
-      if name not in read:  # Several observers may have drawn on one picture.
+      if name not in read:  # Several rows may name one picture.
         read[name] = _hash_pixels(root / name)
       content = read[name]
       if known.setdefault(content, k) != k and content:

@@ -199,7 +199,7 @@ def _together(problems):
 
 
 def _place(problem):
-  """Returns where a problem is, in at most 40 characters."""
+  """Returns the place of a problem as text of at most 40 characters."""
   if problem.file:
     place = problem.file
     if problem.line:

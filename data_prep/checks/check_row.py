@@ -139,7 +139,7 @@ def inspect_row(
 def _turned_fix(row, context):
   """Returns the fix for a rotation tag, depending on the size of the mask."""
   try:
-    # A simulated annotation does not store a size; its truth does.
+    # A simulated annotation does not store its size, but its truth does.
     annotation = next(a for a in (
         row.annotation, (row.evaluation or {}).get('truth'))
         if a and (rasterize.has_file(a) or a.get('rles')))
@@ -195,12 +195,15 @@ def _check_evaluation(row, image, context, log):
 
 @functools.lru_cache(maxsize=1024)
 def _shared(value):
-  """Returns an equal value, which all rows share to save memory."""
+  """Returns a cached object equal to `value`.
+
+  To save memory, all rows with equal values share this object.
+  """
   return value
 
 
 def _classes(labels):
-  """Returns the classes among some labels."""
+  """Returns the set of labels without `types.UNLABELLED`."""
   return _shared(frozenset(labels) - {types.UNLABELLED})
 
 
@@ -238,7 +241,8 @@ def _facts_of_image(image, context, log):
              f'{size[0]} x {size[1]}', 'it will be enlarged', 'image')
   digest, place = b'', None
   thumbnail = duplicates.thumbnail(image)
-  # An image is only constant if its thumbnail is, which is smaller.
+  # Only images with a constant thumbnail can be constant. Thumbnails are small,
+  # so look at them first.
   if len(set(thumbnail)) == 1 and check_annotation.is_constant(image):
     value = thumbnail[0]
     log.note('the image is constant' if value else 'the image is all zero',

@@ -37,7 +37,7 @@ THRESHOLD = 0.94
 
 _FINE, _COARSE = 1.0, 3.0  # Widths of the Gaussians, in thumbnail pixels.
 _FADED = 0.3  # Share of the side over which the window rises from 0 to 1.
-_KEPT = 16  # Frequencies of the cosine transform, along each axis.
+_KEPT = 16  # Number of frequencies along each axis that are compared.
 # Pairs whose correlation without derivatives is lower than this are skipped,
 # since the derivatives would not raise it to the threshold: even copies that
 # are shifted by 2 % have a correlation of 0.81.

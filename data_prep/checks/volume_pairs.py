@@ -87,7 +87,7 @@ def _thumbnails(rows, root):
   try:
     images = [
         rasterize.read_image(root / rows[round(p)].image) for p in places]
-  except Exception:  # The check of each row reports what is wrong.
+  except Exception:  # The check of the rows reports the error.
     return None
   return [duplicates.thumbnail(image) for image in images]
 

@@ -47,7 +47,7 @@ class Kept:
     self._file = scratch.Scratch(folder)
     # Maps the name of each image to the place of its header in the file.
     self._images = {}
-    # Maps the `values` of masks to a dict of the same form for these masks.
+    # One dict like `_images` for each `values` with which masks are read.
     self._labels = {}
 
   def add_image(

@@ -241,7 +241,7 @@ def _write_shards(tasks, staging, kept):
 def _assemble(tasks, staging, output, info):
   """Moves the shards to `output` under the names that TFDS expects.
 
-  Also writes the metadata that TFDS needs, and with it `info`.
+  Also writes the metadata that TFDS needs, which includes `info`.
   """
   with whole_file.folder_beside(output) as temporary:
     by_split = collections.defaultdict(list)

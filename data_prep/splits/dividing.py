@@ -61,7 +61,7 @@ def draw_splits(
     rows: rows of a manifest; `split` is empty if the source names no split.
     root: folder that the paths in the rows are relative to.
     draw: options for drawing splits.
-    notices: list to which lines about the decisions are added.
+    notices: list to which messages about the decisions are added.
 
   Returns:
     The rows with their splits, and the fold of each id, or None if there are no
@@ -106,7 +106,7 @@ def take_back(
   Args:
     rows: rows of a manifest; `split` is empty if the source names no split.
     draw: options for drawing splits.
-    notices: list to which a line about the decision is added.
+    notices: list to which a message about the decision is added.
 
   Returns:
     The rows, with or without their splits.
@@ -266,7 +266,7 @@ def deal_in_part(
   Args:
     rows: rows of a manifest.
     deal: `splits.assign_splits`, with all arguments except the rows and `by`.
-    by: 'subject' or 'site': what no split may divide.
+    by: 'subject' or 'site'; no subject, or no site, is divided between splits.
 
   Returns:
     The split of each image by id.

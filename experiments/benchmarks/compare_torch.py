@@ -1,17 +1,18 @@
-r"""Times plain training steps beside the same steps in torch, on this machine.
+r"""Compares the speed of training steps with that of the same steps in torch.
 
 python -m experiments.benchmarks.compare_torch --json=compare.json
 
-Needs torch (`pip install torch`; its CPU build is enough on a CPU), and no
-data. Each case of `--cases` is NETWORK:PIXELS:BATCH, with a network of
-`common.NETWORKS` that has a twin in torch. The twin gets the same parameters.
-The program ends with an error if logits or gradients differ; otherwise both
-steps take turns in one process, on the same threads, so that other work on the
-machine slows both. Compare the ratios, not the times.
+It needs torch (`pip install torch`; on a CPU, its CPU build is enough) but no
+data. Each case of `--cases` is NETWORK:PIXELS:BATCH, where NETWORK is a network
+of `common.NETWORKS` that `torch_twins` implements in torch as well. This twin
+gets the same parameters. The program ends with an error if the logits or
+gradients of the two networks differ. Otherwise, their steps take turns in one
+process, so that other work on the machine slows both. Compare the ratios, not
+the times.
 
 Torch's threads wait for each other at every layer, so on a busy machine they
-lose far more time than ours: there, compare on one core, `taskset -c 0 python
--m ...`, and look at the ratio of processor time.
+lose far more time than JAX's threads. On such a machine, compare on one core,
+`taskset -c 0 python -m ...`, and look at the ratio of processor time.
 """
 
 import importlib.util
@@ -54,10 +55,11 @@ class Case(NamedTuple):
 
 
 def parse(text: str) -> Case:
-  """Returns the case NETWORK:PIXELS:BATCH.
+  """Parses a case that is written as NETWORK:PIXELS:BATCH.
 
   Raises:
-    binary.UserError: if it is not written so, or the network has no twin.
+    binary.UserError: if the text has another form, or if the network has no
+      twin in torch.
   """
   network, *numbers = text.split(':')
   if network not in _TWINS or len(numbers) != 2 or not all(
@@ -78,8 +80,8 @@ def build(case: Case) -> tuple[Any, Any, np.ndarray, np.ndarray]:
   network = _TWINS[case.network]
   model = models.build(
       network['name'], num_classes=2, options=network['options'])
-  # In pictures of noise, the gradients of pixels would cancel, and one ReLU
-  # that rounding switches on would be a large share of their sum.
+  # With images of noise, the gradients of different pixels would cancel. If
+  # rounding then switched a single ReLU, the small sum would change greatly.
   n, i, j, c = np.ogrid[:case.batch, :case.pixels, :case.pixels, :3]
   waves = np.sin(i / (5 + n) + c) * np.cos(j / (7 + 2 * n)) + 1
   images = (waves / 2).astype(np.float32)
@@ -87,7 +89,8 @@ def build(case: Case) -> tuple[Any, Any, np.ndarray, np.ndarray]:
   shapes = jax.eval_shape(model.init, jax.random.key(0), images[:1])['params']
 
   def draw(path, leaf):
-    # Deep layers must not fade, or their gradients would be noise.
+    # The activations must not fade from layer to layer. Otherwise the gradients
+    # of deep layers would consist of rounding errors.
     if leaf.ndim == 1:
       mean = path[-1].key == 'scale'
       return rng.normal(mean, 0.1, leaf.shape).astype(np.float32)
@@ -114,16 +117,23 @@ def differences(
     grads: dict[str, np.ndarray], logits: np.ndarray,
     torch_grads: dict[str, np.ndarray], torch_logits: np.ndarray,
 ) -> dict[str, float]:
-  """Compares the gradients, by name, and the logits of one batch.
+  """Compares a network's gradients and logits with those of its twin in torch.
+
+  Args:
+    grads: gradient of each parameter, by name.
+    logits: logits of the batch.
+    torch_grads: gradients of the twin.
+    torch_logits: logits of the twin.
 
   Returns:
-    `logits`, the largest difference of two logits, in units of the largest
-    logit if that exceeds 1; and `gradients`, the norm of the difference of the
-    two gradients in all parameters over the norm of torch's. A gradient in a
-    single parameter may differ more, where rounding switches a ReLU.
+    `logits`, the largest difference between two logits, divided by the largest
+    logit if that exceeds 1; and `gradients`, the norm of the difference between
+    the gradients, divided by the norm of torch's gradients. The norm is taken
+    over all parameters, since a single one may differ more if rounding switches
+    a ReLU.
 
   Raises:
-    binary.UserError: if one is above its tolerance.
+    binary.UserError: if a difference is above its tolerance.
   """
   def norm(arrays):
     return float(np.sqrt(sum(np.square(x, dtype=np.float64).sum()
@@ -164,7 +174,7 @@ def _measure(case: Case, torch_twins) -> dict[str, Any]:
       apply_fn, params, images, labels,
       frozen_until=options.get('frozen_until', 0))
   turns = [(step, jax.block_until_ready), (torch_step, torch_twins.wait)]
-  times_s = np.zeros((_ROUNDS.value, 2, 2))  # Round, program, clock.
+  times_s = np.zeros((_ROUNDS.value, 2, 2))  # [round, step, clock].
   for index in range(-2, _ROUNDS.value):  # The first two rounds do not count.
     for which in (0, 1) if index % 2 else (1, 0):
       call, wait = turns[which]

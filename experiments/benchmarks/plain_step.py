@@ -1,7 +1,7 @@
-"""A plain training step of one network, to be compared with the same in torch.
+"""A plain training step of one network, to be compared with a step in torch.
 
 The loss is cross entropy + soft Dice, the optimizer is AdamW, and there is no
-augmentation. `torch_twins` holds the other half of the comparison.
+augmentation. `torch_twins` implements the same step in torch.
 """
 
 from collections.abc import Callable, Mapping
@@ -44,14 +44,14 @@ def build(
     *,
     frozen_until: int,
 ) -> tuple[jax.stages.Compiled, Callable[[], Any]]:
-  """Compiles the step; takes the arguments of `gradient_fn`.
+  """Compiles a training step for one batch.
 
   Args:
     apply_fn: function (params, images) -> logits.
     params: parameters of the network.
     images: float [B, H, W, C].
     labels: int [B, H, W].
-    frozen_until: attribute of an `EfficientNetUNet`; 0 trains all parameters.
+    frozen_until: as in `EfficientNetUNet`; 0 trains all parameters.
 
   Returns:
     The compiled step, and a function without arguments that calls it.

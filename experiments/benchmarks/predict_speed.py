@@ -2,11 +2,11 @@
 
 python -m experiments.benchmarks.predict_speed --run=runs/phantom
 
-Writes PNG files, and times two ways to predict them: the networks alone, on
-tiles that are in memory; and `predict`, from the files to the masks on disk.
-The two ways take turns in one process, and are compiled before the first round.
-Prints a row of a table: the median speed of each way, in images per second, and
-the median ratio of the two speeds in a round.
+It writes PNG files and predicts their masks in two ways: by the networks alone,
+on tiles that are in memory; and by `predict`, from the files to masks on disk.
+Both ways are compiled before the first round and then take turns in one
+process. The program prints a row of a table: the median speed of each way, in
+images per second, and the median over rounds of the ratio of the two speeds.
 """
 
 import pathlib

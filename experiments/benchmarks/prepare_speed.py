@@ -2,11 +2,12 @@ r"""Measures the speed and the memory of preparing a large set.
 
 python -m experiments.benchmarks.prepare_speed --num_images=10000
 
-Writes pairs of PNG files of 256 x 256 pixels: an image of smooth noise and a
-mask of one disc. Measures four calls of `data_prep.prepare` with a manifest:
-one that only checks the files; one that also writes the records; the same call
-again, when nothing has changed; and once more, after one mask has changed. Then
-measures it on the plain folder, without a manifest.
+It writes pairs of PNG files of 256 x 256 pixels: an image of smooth noise and a
+mask of one disc. It then measures four calls of `data_prep.prepare` with a
+manifest: the first only checks the files, and the second also writes the
+records. The third repeats the second although nothing has changed, and the
+fourth repeats it after one mask has changed. Finally, it measures a call that
+reads the folder without a manifest.
 """
 
 import json

@@ -1,7 +1,8 @@
-"""Two networks of this project in torch, and their plain training step.
+"""Implements two networks of this project, and their training step, in torch.
 
-Layers have the names that Flax gives to those of this project, so that the
-parameters of `plain_step.as_torch` fit. Importing this module needs torch.
+Each layer has the name that Flax gives to the corresponding layer, so that the
+networks can load the parameters of `plain_step.as_torch`. Importing this module
+needs torch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,10 @@ DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
 def _numbered(parent, name, layers):
-  """Adds layers to a network as Flax numbers them, and returns them."""
+  """Adds layers to a network as NAME_0, NAME_1 and so on; returns the layers.
+
+  Flax names layers in the same way.
+  """
   for number, layer in enumerate(layers):
     parent.add_module(f'{name}_{number}', layer)
   return layers
@@ -79,7 +83,10 @@ class UNet(nn.Module):
 
 
 class _Strided(nn.Conv2d):
-  """A convolution with TensorFlow's padding, the larger part at the end."""
+  """A convolution with TensorFlow's padding.
+
+  If the padding is odd, the end of an axis gets one pixel more than its start.
+  """
 
   def forward(self, x):
     pads = []
@@ -201,7 +208,10 @@ class PlainStep:
     return logits
 
   def gradients(self) -> tuple[Mapping[str, np.ndarray], np.ndarray]:
-    """Returns the gradients by name, 0 if frozen, and logits [B, H, W, 2]."""
+    """Returns the gradients, by parameter name, and the logits [B, H, W, 2].
+
+    Frozen parameters have gradients of 0.
+    """
     logits = self._backward().detach().permute(0, 2, 3, 1)
     return {
         name: (torch.zeros_like(p) if p.grad is None else p.grad).cpu().numpy()
@@ -213,7 +223,7 @@ class PlainStep:
 
 
 def load(net: nn.Module, params: Mapping[str, np.ndarray]) -> None:
-  """Copies `plain_step.as_torch`'s parameters into a network.
+  """Copies parameters, as returned by `plain_step.as_torch`, into a network.
 
   Raises:
     RuntimeError: if names or shapes differ.
@@ -223,12 +233,15 @@ def load(net: nn.Module, params: Mapping[str, np.ndarray]) -> None:
 
 
 def use_tf32(use: bool) -> None:
-  """Sets whether float32 products on a GPU may use TF32, as JAX's do."""
+  """Sets whether torch may use TF32 for float32 products on a GPU.
+
+  JAX uses TF32 by default.
+  """
   torch.backends.cuda.matmul.allow_tf32 = use
   torch.backends.cudnn.allow_tf32 = use
 
 
 def wait(unused_result: None) -> None:
-  """Waits until the device has done what it was given."""
+  """Waits until the GPU has finished its work; on a CPU, returns at once."""
   if DEVICE == 'cuda':
     torch.cuda.synchronize()

@@ -78,7 +78,12 @@ def limits(num_pictures: int, *, total_bytes: int, max_side: int) -> Limits:
 
 
 def fit(size: Sequence[int], side: int) -> tuple[int, int]:
-  """Returns the height and width that make a picture fit in `side` pixels."""
+  """Returns the height and width of a picture after shrinking it.
+
+  Args:
+    size: height and width of the picture, and possibly its channels.
+    side: largest length of its longer side afterwards, in pixels.
+  """
   scale = min(1.0, side / max(size[0], size[1]))
   return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
