@@ -71,6 +71,7 @@ _ROOMS = {
         'drawing': {'shared'},
         'checks': {'shared', 'drawing'},
         'formats': {'shared', 'drawing', 'checks'},
+        'volumes': {'shared'},
         'splits': {'shared', 'drawing', 'checks'},
         'records': {'shared', 'drawing', 'formats'},
         'sets': {'shared', 'drawing', 'checks', 'formats', 'splits'},
