@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # Only type checkers and editors read these imports.
   from hybridseg import train_state
   from hybridseg import train_step
   from hybridseg import types
+  from hybridseg import volume_augmentation
   from hybridseg import weak_gradients
   from hybridseg import weak_losses
   from hybridseg import weight_rules
@@ -111,6 +112,7 @@ __all__ = (
     'train_step',
     'types',
     'update_indicators',
+    'volume_augmentation',
     'weak_gradients',
     'weak_losses',
     'weight_rules',

@@ -204,7 +204,14 @@ def augment(
 
   Returns:
     Examples with float32 images in [0, 1] and uint8 label maps.
+
+  Raises:
+    ValueError: if the label maps are not pictures, [B, H, W].
   """
+  if examples.label.ndim != 3:
+    raise ValueError(
+        f'{examples.label.shape=}: these are not pictures; for volumes, use '
+        'volume_augmentation.augment_volumes.')
 
   def one(key, image, label):
     geometry_key, photo_key = jax.random.split(key)

@@ -30,7 +30,8 @@ _PARTS = {
     'guards', 'inference', 'alignment_maps', 'regularizers', 'kind_losses',
     'inner_optimizers', 'refinement', 'microbatches', 'batch_checks'}
 _RULES = {
-    'weak_losses', 'weighting', 'indicators', 'co_regularization'}
+    'weak_losses', 'weighting', 'indicators', 'co_regularization',
+    'volume_augmentation'}
 _MAY_IMPORT = {
     'types': set(),
     'masking': set(),

@@ -26,6 +26,7 @@ from hybridseg import regularizers
 from hybridseg import train_state
 from hybridseg import train_step
 from hybridseg import types
+from hybridseg import volume_augmentation
 from hybridseg import weak_losses
 from hybridseg import weight_rules
 from hybridseg import weighting
@@ -247,6 +248,16 @@ def _refined(a):
       refinement.gated_trust(weights, threshold=0.5))
 
 
+def _augment_volumes(a):
+  as_volume = lambda x: x[:1].reshape(1, 2, 4, *x.shape[2:])
+  examples = a['examples']._replace(
+      image=as_volume(a['examples'].image), label=as_volume(a['label']))
+  options = volume_augmentation.VolumeAugmentationOptions(
+      blur=1.0, log2_low_resolution=1.0)
+  return volume_augmentation.augment_volumes(
+      a['keys'][:1], examples, options=options, spacing=(5.0, 1.0, 1.0))
+
+
 def _of_labels(fn):
   return lambda a: fn(a['logits'], a['labels'], where=a['where'])
 
@@ -361,6 +372,7 @@ CALLS = {
         weak_losses.box_loss, weak_losses.outside_cross_entropy_loss,
         weak_losses.projection_loss, weak_losses.soft_edge_cross_entropy_loss,
         weak_losses.tightness_loss)},
+    'volume_augmentation.augment_volumes': _augment_volumes,
     'weak_losses.tag_loss': lambda a: weak_losses.tag_loss(
         a['logits'], a['examples'].present, where=a['where']),
     'weighting.l2rw_weights': lambda a: weighting.l2rw_weights(a['values']),
