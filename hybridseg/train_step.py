@@ -190,7 +190,7 @@ def make_train_step(
     if co_reg.scale:
       masks = method_parts.MIXINGS[co_reg.mixing](
           instance_keys(mix_key, len(weighed.weights), axis_name=axis_name),
-          batch.weak.label.shape[1:3])
+          batch.weak.label.shape[1:])
       terms.append(terms_lib.taught_term(
           apply_fn, state, weak[0], [l.aux[0] for l in linear],
           weighed.weights, masks, co_reg=co_reg,

@@ -50,13 +50,61 @@ class CutmixMasksTest(parameterized.TestCase):
 
   def test_depends_on_the_first_key_of_a_pair_only(self):
     keys = jax.random.split(jax.random.key(1), 6)
-    masks = mixing.cutmix_masks(keys, (8, 8))
+    draw = jax.jit(mixing.cutmix_masks, static_argnums=1)
     np.testing.assert_array_equal(
-        mixing.cutmix_masks(keys[2:4], (8, 8)), masks[2:4])
+        draw(keys[2:4], (8, 8)), draw(keys, (8, 8))[2:4])
 
   def test_refuses_an_odd_batch(self):
     with self.assertRaisesRegex(ValueError, '3.*even'):
       mixing.cutmix_masks(jax.random.split(jax.random.key(0), 3), (8, 8))
+
+
+class CutmixBoxesTest(parameterized.TestCase):
+
+  @parameterized.parameters((0.1, 0.3), (0.2, 0.2))
+  def test_one_box_of_the_stated_share_for_each_pair(self, low, high):
+    masks = _many_masks((32, 24, 28), min_area=low, max_area=high)
+    np.testing.assert_array_equal(masks[::2], masks[1::2])
+    shares = masks.mean(axis=(1, 2, 3))
+    # Each of three sides is rounded to whole voxels, by less than one voxel.
+    self.assertGreater(shares.min(), low - 0.08)
+    self.assertLess(shares.max(), high + 0.08)
+    self.assertAlmostEqual(shares.mean(), (low + high) / 2, delta=0.015)
+    for mask in masks[:16:2]:
+      sides = [mask.any(axis=axes) for axes in ((1, 2), (0, 2), (0, 1))]
+      np.testing.assert_array_equal(
+          mask, np.einsum('d,h,w->dhw', *sides).astype(bool))
+      for side in sides:  # One run of True: at most two changes.
+        self.assertLessEqual(np.abs(np.diff(side.astype(int))).sum(), 2)
+
+  def test_the_whole_volume(self):
+    np.testing.assert_array_equal(
+        _many_masks((2, 1, 1), min_area=8.0, max_area=8.0), True)
+
+  def test_boxes_lie_anywhere_and_have_all_shapes(self):
+    masks = _many_masks((8, 8, 8))
+    for axes in ((0, 2, 3), (0, 1, 3), (0, 1, 2)):
+      self.assertTrue(masks.any(axis=axes).all())
+    height, depth = (
+        masks.any(axis=axes).sum(-1) for axes in ((1, 3), (2, 3)))
+    self.assertTrue((height > depth).any() and (height < depth).any())
+
+  def test_mix_volumes_hand_computed(self):
+    masks = jnp.array([[[[True, False]]]] * 2)
+    images = jnp.array([[[[[1], [2]]]], [[[[3], [4]]]]])
+    np.testing.assert_array_equal(
+        mixing.mix_pairs(masks, images), [[[[[3], [2]]]], [[[[1], [4]]]]])
+    np.testing.assert_array_equal(
+        mixing.mix_pairs(masks, jnp.array([0.25, 1.0])),
+        [[[[1.0, 0.25]]], [[[0.25, 1.0]]]])
+
+  def test_the_2d_masks_stay_as_they_were(self):
+    # Tables were made with them. The corners as of commit 8c47831.
+    masks = jax.jit(mixing.cutmix_masks, static_argnums=1)(
+        jax.random.split(jax.random.key(3), 4), (16, 12))
+    corners = [[int(x) for x in (*np.argwhere(m)[0], *np.argwhere(m)[-1])]
+               for m in masks[::2]]
+    self.assertEqual(corners, [[3, 0, 11, 7], [6, 2, 15, 6]])
 
 
 class MixPairsTest(absltest.TestCase):
