@@ -14,6 +14,7 @@ experiments/results/volumes.md.
 
 import sys
 
+from data_prep.volumes import planning
 from data_prep.volumes import resampling
 import numpy as np
 from scipy import ndimage
@@ -152,6 +153,20 @@ def _compare_itk(cases):
           'them at ties')
 
 
+def _compare_levels(rng):
+  from nnunetv2.experiment_planning.experiment_planners import network_topology
+  differ = 0
+  for _ in range(1000):
+    size, spacing = rng.integers(1, 300, 3).tolist(), rng.uniform(0.3, 8, 3)
+    _, strides, kernels, patch, _ = network_topology.get_pool_and_conv_props(
+        spacing, size, 4, 999999)
+    differ += planning.find_levels(size, spacing) != (
+        tuple(map(tuple, strides[1:])), tuple(map(tuple, kernels)),
+        tuple(map(int, patch)))
+  print(f'nnU-Net, strides, kernels and size of the patch: {differ} of 1000 '
+        'differ')
+
+
 def main() -> int:
   rng = np.random.default_rng(0)
   cases = [_random_case(rng) for _ in range(_CASES)]
@@ -159,6 +174,7 @@ def main() -> int:
   print(f'{_CASES} cases, {apart} of them with an axis apart')
   _compare_nnunet(cases)
   _compare_itk(cases)
+  _compare_levels(rng)
   return 0
 
 
