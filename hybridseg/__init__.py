@@ -41,6 +41,7 @@ if TYPE_CHECKING:  # Only type checkers and editors read these imports.
   from hybridseg import train_step
   from hybridseg import types
   from hybridseg import volume_augmentation
+  from hybridseg import volume_inference
   from hybridseg import weak_gradients
   from hybridseg import weak_losses
   from hybridseg import weight_rules
@@ -113,6 +114,7 @@ __all__ = (
     'types',
     'update_indicators',
     'volume_augmentation',
+    'volume_inference',
     'weak_gradients',
     'weak_losses',
     'weight_rules',

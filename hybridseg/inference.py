@@ -23,9 +23,13 @@ import numpy as np
 from hybridseg import masking
 from hybridseg import types
 
-# A flip is a tuple of those axes of [B, H, W, ...] that are reversed.
+# A flip is a tuple of those axes of [B, H, W, ...] that are reversed, or of
+# [B, D, H, W, ...] for volumes.
 NO_FLIPS = ((),)
 ALL_FLIPS = ((), (1,), (2,), (1, 2))
+ALL_VOLUME_FLIPS = tuple(
+    axes for number in range(4)
+    for axes in itertools.combinations((1, 2, 3), number))
 
 
 class Prediction(NamedTuple):
@@ -91,9 +95,9 @@ def make_predict_step(
   Args:
     apply_fn: maps params and float images to logits [B, H, W, K].
     image_fn: maps stored images, uint8, to the input of the network.
-    flips: `NO_FLIPS`, `ALL_FLIPS` or your own choice. For each flip, the
-      networks see the images with the axes of the flip reversed. The
-      probabilities are reversed back, and then averaged over all flips.
+    flips: `NO_FLIPS`, `ALL_FLIPS`, `ALL_VOLUME_FLIPS` or your own choice. For
+      each flip, the networks see the images with the axes of the flip reversed.
+      The probabilities are reversed back, and then averaged over all flips.
 
   Returns:
     A pure function of one or more parameter sets and images [B, H, W, C], not

@@ -31,7 +31,7 @@ _PARTS = {
     'inner_optimizers', 'refinement', 'microbatches', 'batch_checks'}
 _RULES = {
     'weak_losses', 'weighting', 'indicators', 'co_regularization',
-    'volume_augmentation'}
+    'volume_augmentation', 'volume_inference'}
 _MAY_IMPORT = {
     'types': set(),
     'masking': set(),

@@ -63,6 +63,8 @@ NOT_TRACED = {
     'terms.strong_term', 'terms.taught_term', 'terms.total_grads',
     'terms.weak_term', 'train_state.eval_params',
     'types.is_unlabelled', 'types.pixels',
+    'volume_inference.sliding_slabs',
+    'volume_inference.sliding_window_volume',
     'weak_gradients.make_weak_gradients',
     'weak_gradients.mean_alignments',
     'weight_rules.find', 'weight_rules.move_indicators',
