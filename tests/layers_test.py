@@ -26,7 +26,7 @@ class UpsampledConvTest(parameterized.TestCase):
 
   def test_pixels_are_repeated_along_strided_axes_only(self):
     x = jnp.arange(4.0).reshape(1, 2, 1, 2, 1)
-    y = layers.repeat_pixels(x, (1, 2, 2))
+    y = layers.repeat_pixels(x, strides=(1, 2, 2))
     self.assertEqual(y.shape, (1, 2, 2, 4, 1))
     np.testing.assert_array_equal(y[0, 0, 1, :, 0], [0, 0, 1, 1])
     np.testing.assert_array_equal(y[0, 1, 0, :, 0], [2, 2, 3, 3])

@@ -102,7 +102,7 @@ class Conv(nn.Module):
 
 
 def repeat_pixels(
-    x: jax.Array, strides: Sequence[int] | None = None
+    x: jax.Array, *, strides: Sequence[int] | None = None
 ) -> jax.Array:
   """Repeats every pixel along each axis.
 
@@ -144,7 +144,7 @@ def upsampled_conv(
   is_plain = set(strides or (2,)) == {2} and size in (3, (3, 3))
   if x.ndim == 4 and x.shape[-1] <= _WIDEST and is_plain:
     return Conv(features, dtype)(x)
-  return conv(repeat_pixels(x, strides), features, size, dtype=dtype)
+  return conv(repeat_pixels(x, strides=strides), features, size, dtype=dtype)
 
 
 def group_norm(
