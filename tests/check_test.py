@@ -849,7 +849,7 @@ ODD_BUT_VALID = (
     ('72_no_object', _draw('box', boxes=[], labels=[]),
      'the annotation holds no shape'),
     ('72_nothing_known', _coarse(np.full((_HEIGHT, _WIDTH), 255, np.uint8)),
-     'the annotation says nothing of any pixel'),
+     'the annotation labels no pixel'),
     ('70_scribble_contradicts', _contradiction,
      'the scribble contradicts its truth'),
     ('70_scribble_agrees', _agreement, None),

@@ -53,16 +53,16 @@ REFUSALS = (
     ('boxes_only', _rows(9, annotation=_BOX), {},
      'no picture has an exact mask', 'give them exact masks'),
     ('coarse_masks_only', _rows(9, annotation=_kind('coarse_mask')), {},
-     'no picture has an exact mask', 'unlabelled by over a tenth are weak'),
+     'no picture has an exact mask', 'if over a tenth is unlabelled'),
     ('drawn_coarse_masks_only', _rows(12345, annotation=_COARSE), {},
      'no picture has an exact mask', 'found 12345 coarse_mask; '
-     '--masks_are=mask where masks are alone; beside other shapes they stay '
-     'weak (--classes can leave labels out)'),
+     '--masks_are=mask makes masks exact, except beside other shapes '
+     '(--classes can leave those out)'),
     ('drawn_coarse_mask_in_test', [
         *_rows(9, split='train'),
         *_rows(1, split='test', start=9, annotation=_COARSE)], {},
      '1 picture that the source puts into val or test has no exact mask (09)',
-     '--masks_are=mask if each is a mask alone, else --leave_out=@FILE'),
+     '--masks_are=mask if they hold no other shape, else --leave_out=@FILE'),
     ('folds_of_polygons', _rows(9, annotation=_kind('polygon')),
      dict(num_folds=3), 'no picture has an exact mask', '--polygons_are=mask'),
     ('weak_in_test', _GIVEN_BOTH, {},

@@ -162,8 +162,8 @@ class AssignSplitsTest(parameterized.TestCase):
         counts, np.array([[3.4, 0.6], [2.0, 1.0]]), np.random.default_rng(0),
         lacking=(), open_=np.ones(2, bool))
     self.assertEqual(bins[0], 0)
-    # The first group holds the only image of the class: bin 0 with 1/64 + 0.3
-    # exceeds bin 1 with 9/64.
+    # The first group holds the only image of the class. Bin 0 is chosen, since
+    # 1/64 + 0.3 for bin 0 is more than 9/64 for bin 1.
     bins = splits._deal(
         np.array([[1.0, 1.0], [5.0, 0.0], [2.0, 0.0]]),
         np.array([[1.0, 0.3], [9.0, 0.0]]), np.random.default_rng(0),

@@ -66,12 +66,12 @@ class SubjectsFileTest(source_case.SourceCase):
       ('id,subject\na,s\nb\n', 'line 3: expected 2 cells, found 1'),
       ('id,subject\na,"s\nb,s\n', 'not CSV'),
       ('id,subject\na,s\n,s\n', 'line 3: the id is empty'),
-      ('id,subject\na,s\n', 'id b: the picture is on no line of it'),
+      ('id,subject\na,s\n', 'id b: no line names the picture'),
       ('id,subject\na,s\nb,s\nbb,s\n',
        "line 4: no picture or volume has this id, found 'bb'; correct it or "
        "remove the line; the nearest is 'b'"),
       ('id,subject\na,s\nb,s\na.png,t\n',
-       'line 4: line 2 says something else of this picture'))
+       'line 4: line 2 gives other values for this picture'))
   def test_refused(self, text, words):
     _, problems = self._apply(text)
     self.assertLen(problems, 1, problems)
@@ -110,7 +110,7 @@ class SubjectsFileTest(source_case.SourceCase):
     path.write_text('id,subject\n00.png,s\n')
     code, _, lines = prepare_binary.run(*args, '--check')
     self.assertEqual((code, len(lines)), (2, 1))
-    self.assertStartsWith(lines[0], '23 times: the picture is on no line of it')
+    self.assertStartsWith(lines[0], '23 times: no line names the picture')
 
 
 class VolumePairsTest(source_case.SourceCase):

@@ -1,4 +1,4 @@
-"""Tests of U-Nets with strides and kernels of their own along each axis."""
+"""Tests for U-Nets whose strides and kernels differ from axis to axis."""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -29,7 +29,7 @@ class PlansTest(parameterized.TestCase):
     jax.tree.map(
         np.testing.assert_array_equal, params,
         networks.random_params(planned, (1, 4, 2, 2, 1)))
-    if name == 'unet':  # Both run `down_and_up`; one takes long to compile.
+    if name == 'unet':  # Both networks run `down_and_up`.
       images = jax.random.normal(jax.random.key(0), (1, 4, 2, 2, 1))
       np.testing.assert_array_equal(
           _apply(plain, params, images), _apply(planned, params, images))
@@ -39,10 +39,11 @@ class PlansTest(parameterized.TestCase):
     model = _build(
         'unet', features=(2, 4), strides=[[1, 2, 2]], kernels=[[1, 3, 3]] * 2)
     params = networks.random_params(model, (1, 3, 4, 6, 1))
-    # The kernels are those of the network of pictures, with an axis of size 1.
+    # The kernels are those of the 2-D network with an added axis of size 1.
     squeezed = jax.tree.map(lambda x: x[0] if x.ndim == 5 else x, params)
     images = jax.random.normal(jax.random.key(0), (1, 4, 6, 1))
-    # The slices are equal, because GroupNorm couples slices that differ.
+    # All slices of the volume are equal. GroupNorm takes its statistics over
+    # all slices, so different slices would change each other's results.
     volume = jnp.repeat(images[:, None], 3, axis=1)
     logits, expected = (
         _apply(model, params, volume), _apply(flat, squeezed, images))

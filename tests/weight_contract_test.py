@@ -1,5 +1,4 @@
-"""Tests that all functions from a batch's slopes to weights keep one contract.
-"""
+"""Tests that all functions that turn slopes into weights keep one contract."""
 
 import functools
 

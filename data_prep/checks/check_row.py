@@ -272,8 +272,8 @@ def _facts_of_label(seen, label, num_classes, log):
   classes = np.flatnonzero(counts[:-1])
   field = 'annotation'
   if not classes.size:
-    log.note('the annotation says nothing of any pixel', '',
-             'fine if nothing is known', field)
+    log.note('the annotation labels no pixel', '',
+             'fine if no class is known', field)
   elif classes.tolist() == [0] and log.row.annotation['kind'] != 'scribble':
     log.note('the mask is empty', '', 'fine if there is no object', field)
   elif classes.size == 1 and classes[0] and not counts[-1]:
@@ -324,7 +324,7 @@ def _compare(row, label, truth, log):
                'look at both', 'annotation')
   elif label.any() and np.array_equal(label, truth):
     log.note('the weak mask is identical to its truth', '',
-             'it is an exact one, then: role strong?', 'annotation')
+             'if it is exact, use role strong', 'annotation')
 
 
 def _read_image(name, context, log):

@@ -124,9 +124,9 @@ def take_back(
   if draw.num_folds is None:
     alone = ','.join(str(int(s == only)) for s in manifest_lib.SPLITS)
     notices.append(
-        f'every picture is in {only}, as the source names it: that divides '
-        f'nothing, so {", ".join(drawn)} are drawn; '
-        f'--split_fractions={alone} keeps it')
+        f'every picture is in {only} in the source, so '
+        f'{", ".join(drawn)} are drawn instead; '
+        f'--split_fractions={alone} keeps all in {only}')
   return [row._replace(split='') for row in rows]
 
 

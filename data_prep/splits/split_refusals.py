@@ -207,7 +207,8 @@ def _evaluation_fix(counts, rows):
   if counts['polygon']:
     return '--polygons_are=mask if they are exact, else --leave_out=@FILE'
   if any(map(_is_drawn, rows)):
-    return '--masks_are=mask if each is a mask alone, else --leave_out=@FILE'
+    return ('--masks_are=mask if they hold no other shape, else '
+            '--leave_out=@FILE')
   return 'give exact masks, or --leave_out=@FILE'
 
 
@@ -215,13 +216,13 @@ def _exact_fix(counts, rows):
   if counts['polygon']:
     return '--polygons_are=mask if they are exact, else give exact masks'
   if any(map(_is_drawn, rows)):
-    return ('--masks_are=mask where masks are alone; beside other shapes they '
-            'stay weak (--classes can leave labels out)')
+    return ('--masks_are=mask makes masks exact, except beside other shapes '
+            '(--classes can leave those out)')
   # A mask file counts as coarse because of its folder, because of a flag, or
   # because too many of its pixels are unlabelled.
   if counts['coarse_mask']:
-    return ('masks in coarse_masks/, of --masks_are, or unlabelled by over a '
-            'tenth are weak: add others')
+    return ('masks are weak if they lie in coarse_masks/, by --masks_are, or '
+            'if over a tenth is unlabelled: add others')
   if counts['scribble']:  # No flag can label pixels that nobody has labelled.
     return ('label every pixel of some pictures; masks that are unlabelled in '
             'part count as scribbles')

@@ -100,13 +100,13 @@ def apply_subjects(
       known = said.setdefault(row_id, entry)
       if known[1:4] != entry[1:4]:
         problems.append(_Problem(
-            f'line {known.line} says something else of this picture',
+            f'line {known.line} gives other values for this picture',
             repr(entry.id), 'remove one of the lines', entry.line, file=file))
         break
   missing = [row.id for row in rows if row.id not in said]
   problems += [
-      _Problem('the picture is on no line of it', '', 'add a line with its id '
-               'and subject', id=row_id, file=file) for row_id in missing]
+      _Problem('no line names the picture', '', 'add a line with its id and '
+               'subject', id=row_id, file=file) for row_id in missing]
   return [_with_entry(row, said.get(row.id)) for row in rows], problems
 
 

@@ -43,11 +43,11 @@ class Paired(NamedTuple):
   """The differences of a method to the reference.
 
   Attributes:
-    runs: seed and draw of each of the R runs that both have.
+    runs: seed and draw of each of the R runs that both methods have.
     blocks: names of the B held-out blocks (video sequences).
     num_frames: number of frames of each block that count, int [B].
     dice: mean Dice of the method in each block, float [R, B].
-    differences: this minus that of the reference, float [R, B].
+    differences: `dice` minus the Dice of the reference, float [R, B].
   """
 
   runs: tuple[tuple[int, int], ...]
@@ -58,7 +58,7 @@ class Paired(NamedTuple):
 
 
 class Reading(NamedTuple):
-  """What the differences of a method say.
+  """The evaluation of a method's differences to full supervision.
 
   Attributes:
     by_block: mean difference, in which all blocks have the same weight.
@@ -174,9 +174,10 @@ def coverage(
 ) -> float:
   """Returns how often the lower bound is right in simulated experiments.
 
-  The simulated blocks are drawn from the blocks' own mean differences, and the
-  effects of runs, and of runs within a block, from normal distributions with
-  the variances of `differences`. The true mean is then known.
+  Each simulated difference is the sum of a block's mean difference, which is
+  drawn from those of the real blocks, and of two normal effects: one of the
+  run, and one of the run in this block. Their variances are estimated from
+  `differences`. The true mean of a simulated experiment is therefore known.
 
   Args:
     differences: float [R, B], for at least two runs.

@@ -199,7 +199,7 @@ def main():
     raise binary.UserError(
         'There is no torch to compare with: pip install torch. On a CPU, its '
         'CPU build is enough.')
-  # Otherwise JAX takes most of the memory of a GPU, and torch needs some.
+  # By default, JAX reserves most of a GPU's memory, but torch needs some, too.
   os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
   import torch
 

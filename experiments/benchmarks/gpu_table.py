@@ -10,12 +10,12 @@ one run of `method_cells`. The cells that are finished by then are in
 OUT/cells.tar. This program itself needs no JAX.
 
 Only a few cells are trained at the same time, because processes take turns on a
-GPU. The GPU idles in the gaps between the short kernels of the process whose
-turn it is. On an H100, 13 processes together made 26 steps per second.
+GPU. During a process's turn, the GPU idles in the gaps between its short
+kernels. On an H100, 13 processes together made 26 steps per second.
 
-A cell is written as METHOD:PART:STEPS:SEED:DRAW. {a/b} stands for the
-alternatives a and b; with several lists, the last one varies fastest, as in a
-shell.
+A cell is written as METHOD:PART:STEPS:SEED:DRAW. The list {a/b} stands for the
+alternatives a and b. If there are several lists, the last one varies fastest,
+as in a shell.
 """
 
 import collections
