@@ -25,7 +25,8 @@ class SpacingTest(absltest.TestCase):
     thick, thin = [(200, 200, 10)] * 11, [(200, 200, 100)] * 11
     self.assertEqual(planning.target_spacing(spacings, thick), (1.5, 1.5, 5.5))
     self.assertEqual(planning.target_spacing(spacings, thin), (1.5, 1.5, 7.5))
-    # It does not become finer than the other axes.
+    # The tenth percentile, 1, is finer than the spacing of the other axes, 2,
+    # which is used instead.
     spacings = [(2, 2, 1)] * 3 + [(2, 2, 7)] * 4
     self.assertEqual(
         planning.target_spacing(spacings, thick[:7]), (2.0, 2.0, 2.0))
@@ -34,7 +35,7 @@ class SpacingTest(absltest.TestCase):
 class PlanTest(absltest.TestCase):
 
   def test_hippocampi(self):
-    """The size and depth are those of nnU-Net's published plan."""
+    """The patch size and the depth are those of nnU-Net's published plan."""
     plan = planning.make_plan((1, 1, 1), [(35, 50, 36)] * 80, _MR)
     self.assertEqual(plan.patch_size, (40, 56, 40))
     self.assertEqual(plan.strides, ((2, 2, 2),) * 3)

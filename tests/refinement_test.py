@@ -47,7 +47,8 @@ class RefineLabelsTest(parameterized.TestCase):
         _refined(foreground, label, inside=0.7, outside=3.0), [1, 0, 0, 0])
 
   def test_trust_scales_it_and_none_leaves_the_prediction(self):
-    # The log odds of .4 are -.405: a trust of .5 outweighs them, .4 does not.
+    # The log odds of .4 are -.405. With a trust of .5, the annotation adds .5
+    # and outweighs them; with a trust of .4, it adds .4 and does not.
     self.assertEqual(
         _refined([0.4], [1], inside=1, outside=0, trust=0.5), [1])
     self.assertEqual(

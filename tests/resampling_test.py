@@ -60,7 +60,7 @@ class ImageTest(parameterized.TestCase):
               _labels(), shape, coarse=coarse)[..., slice(*slab)])
 
   def test_a_long_volume_in_slabs(self):
-    """Here, the slabs do not see the whole volume."""
+    """The volume is so long that a slab is computed from a part of it."""
     image = np.random.default_rng(0).normal(size=(2, 1, 300))
     whole = resampling.resample_image(image, (2, 1, 450))
     part = resampling.resample_image(image, (2, 1, 450), slab=(200, 230))
@@ -86,12 +86,14 @@ class LabelsTest(parameterized.TestCase):
   def test_by_hand(self):
     found = resampling.resample_labels(_line(0, 0, 3, 3), (1, 1, 8))
     np.testing.assert_array_equal(found.ravel(), [0, 0, 0, 0, 3, 3, 3, 3])
-    # The new centre is that of the middle old voxel, whose class wins.
+    # The centre of the only new voxel is that of the middle old voxel, whose
+    # class it gets.
     found = resampling.resample_labels(_line(0, 3, 0), (1, 1, 1))
     np.testing.assert_array_equal(found.ravel(), [3])
 
   def test_ties_go_to_the_nearest_voxel(self):
-    # The centre is on the border of the two, and the latter counts as nearest.
+    # The centre of the new voxel is on the border between the two old voxels.
+    # The second one counts as the nearest.
     for labels in (_line(1, 2), _line(2, 1)):
       found = resampling.resample_labels(labels, (1, 1, 1))
       self.assertEqual(found.item(), labels[0, 0, 1])
@@ -119,7 +121,7 @@ class LabelsTest(parameterized.TestCase):
         resampling.resample_labels(_labels(), _labels().shape), _labels())
 
   def test_there_and_back(self):
-    """A prediction at twice the resolution returns to its own."""
+    """A prediction at twice the resolution is restored without a change."""
     labels = _labels() % 251  # Maps 255 to 4.
     finer = tuple(2 * n for n in labels.shape)
     probs = np.eye(5, dtype=np.float32)[labels].repeat(2, 0).repeat(
@@ -153,7 +155,8 @@ class SparseTest(parameterized.TestCase):
     found = resampling.resample_sparse(labels, shape)
     index = np.argwhere(labels != 255)
     moved = resampling.move_points(index, labels.shape, shape)
-    # Whole numbers are centres, so that rounding names the voxel around.
+    # Centres of voxels have whole coordinates, so rounding a position gives the
+    # voxel that contains it.
     moved = np.clip(
         np.floor(moved + 0.5 + 1e-9), 0, np.array(shape) - 1).astype(int)
     self.assertTrue((found[tuple(moved.T)] != 255).all())

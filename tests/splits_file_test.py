@@ -96,7 +96,7 @@ g,v,train,strong,-1
         ])
     self.assertEqual({p.file for p in problems}, {str(self.path)})
     self.assertEqual([e.id for e in entries], [*'abcdeg'])
-    # `apply_splits` reports problems of entries again, but each only once.
+    # `apply_splits` reports the problems of entries again, each of them once.
     rows = [row(e.id, e.subject) for e in entries]
     applied, again = splits_file.apply_splits(rows, entries)
     self.assertEqual(again, [p for p in problems if p in again])

@@ -44,7 +44,14 @@ def temp_dir(test) -> str:
 
 
 def debug_config(**changes):
-  """Returns the `:debug` config on the tiny set, unlocked, with changes."""
+  """Returns the `:debug` config of the phantom, for training on the tiny set.
+
+  Args:
+    **changes: new value of each key; a dict changes the keys of a section.
+
+  Returns:
+    The config, which is not locked.
+  """
   config = phantom_config.get_config('debug')
   config = config.copy_and_resolve_references().unlock()
   config.input.data_dir = data_dir()

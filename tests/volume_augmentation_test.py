@@ -21,7 +21,7 @@ _EVEN = (1.0, 1.0, 1.0)
 
 
 def _examples(num, size=(4, 6, 5)):
-  """Returns examples whose labels are the numbers of the intensities."""
+  """Returns volumes of random intensities, which are also their labels."""
   rng = np.random.default_rng(0)
   image = rng.integers(200, size=(num, *size), dtype=np.uint8)
   return types.Examples(
@@ -41,7 +41,7 @@ def _keys(num, seed=0):
 
 @jax.jit
 def _warped(matrix, volume, offset=(0.0, 0.0, 0.0)):
-  """Returns a volume and its labels, moved by a given matrix and offset."""
+  """Returns a volume as an image and as labels, both moved by an affine map."""
   source = volume_augmentation._source_coordinates(
       matrix, jnp.asarray(offset), volume.shape)
   image = volume_augmentation._warp_image(
@@ -76,7 +76,8 @@ class GeometryTest(parameterized.TestCase):
     image, label = _warped(
         volume_augmentation._rotation(jnp.asarray(angles)), volume)
     plane = (axis + 1) % 3, (axis + 2) % 3
-    # An output pixel reads what lies a quarter turn ahead: numpy turns back.
+    # An output voxel reads the input a quarter turn ahead, so the content of
+    # the volume turns backwards.
     expected = np.rot90(volume, -1, plane)
     np.testing.assert_allclose(image, expected, atol=1e-3)
     np.testing.assert_array_equal(label, expected)
@@ -102,7 +103,8 @@ class GeometryTest(parameterized.TestCase):
 
   def test_trilinear_by_hand(self):
     volume = np.arange(8, dtype=np.uint8).reshape(2, 2, 2)
-    # The first voxel reads (0.25, 0.5, 0.75), the eighth one lies outside.
+    # The first voxel is read at (0.25, 0.5, 0.75). The eighth one is read
+    # outside the volume, and gets the nearest value.
     image, _ = _warped(jnp.eye(3), volume, (0.25, 0.5, 0.75))
     np.testing.assert_allclose(image[0, 0, 0], 0.25 * 4 + 0.5 * 2 + 0.75)
     np.testing.assert_allclose(image[1, 1, 1], 7)
@@ -138,7 +140,7 @@ class GeometryTest(parameterized.TestCase):
       self.assertGreater(np.abs(matrix - np.eye(3)).max(), 0.05)
 
   def test_slices_that_are_far_apart_hold_no_mixture(self):
-    # Each slice has one intensity; a rotation in the plane keeps it.
+    # Each slice has one intensity, which a rotation within the slice keeps.
     label = jnp.broadcast_to(
         jnp.arange(4, dtype=jnp.uint8).reshape(1, 4, 1, 1), (2, 4, 8, 8))
     examples = _examples(2)._replace(image=label[..., None], label=label)
@@ -161,7 +163,7 @@ class GeometryTest(parameterized.TestCase):
     self.assertGreater(np.mean((white | black)[inside]), 0.2)
     self.assertGreater(np.mean(((image > 0.5) == moved)[inside]), 0.9)
     self.assertGreater(np.mean(moved != label), 0.2)
-    # One key decides for one instance.
+    # The result of an instance depends on its own key, not on the batch.
     part = _augment(
         _keys(4)[2:], jax.tree.map(lambda x: x[2:], examples), _MOVES,
         (1.5, 1.0, 1.0))
@@ -201,7 +203,8 @@ class PhotometryTest(parameterized.TestCase):
     row = jnp.arange(6.0).reshape(1, 1, 6, 1) ** 2
     coarsen = jax.jit(lambda f: volume_augmentation._coarsen(row, f, 2))
     found = coarsen(3.0)
-    # Coarse voxels, 3 apart, are read at 1 and 4: 1 and 16; the edge repeats.
+    # Coarse voxels of 3 pixels have their centres at 1 and 4, where the row is
+    # 1 and 16. The values between these are interpolated.
     np.testing.assert_allclose(
         found[0, 0, 1:5, 0], [1, 6, 11, 16], rtol=1e-5)
     np.testing.assert_array_equal(coarsen(1.0), row)

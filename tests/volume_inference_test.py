@@ -28,8 +28,9 @@ def _pattern(*size):
 class SlidingWindowVolumeTest(parameterized.TestCase):
 
   def test_equals_monai(self):
-    # Made with monai.inferers.sliding_window_inference of MONAI 1.6.1, mode
-    # 'gaussian', sigma_scale 0.125, overlap 0.5, padding_mode 'replicate'.
+    # The numbers below are from monai.inferers.sliding_window_inference of
+    # MONAI 1.6.1 with mode 'gaussian', sigma_scale 0.125, overlap 0.5 and
+    # padding_mode 'replicate'.
     found = volume_inference.sliding_window_volume(
         _by_position, _pattern(7, 6, 5), window=(4, 4, 3))[..., 0]
     np.testing.assert_allclose(
@@ -47,8 +48,8 @@ class SlidingWindowVolumeTest(parameterized.TestCase):
         thin[:, 5, 4], [0.675781, 0.74349, 0.686198], atol=1e-5)
 
   def test_two_windows_by_hand(self):
-    # Along D, the windows 0..1 and 1..2 share slice 1. The weights of both of
-    # its voxels are equal, so that it is the mean of 1 and 2.
+    # Along D, the windows 0..1 and 1..2 share slice 1, where both windows have
+    # the same weight. The slice is therefore the mean of 1 and 2.
     calls = iter([1.0, 2.0])
     found = volume_inference.sliding_window_volume(
         lambda windows: np.full(windows.shape, next(calls)), _volume(3, 1, 1),
@@ -94,11 +95,13 @@ class SlidingWindowVolumeTest(parameterized.TestCase):
       stop += len(slab)
       most_read.append(max(read))
     self.assertEqual(stop, 11)
-    # A slab is there as soon as windows begin below it, one batch ahead.
+    # A slab is yielded as soon as all further windows begin below it. One batch
+    # of windows is read in advance.
     self.assertEqual(most_read, [2, 4, 6, 7, 7])
 
   def test_networks_and_mirrored_views(self):
-    # The network is not symmetric: each voxel gets the logit of the one above.
+    # The network is not symmetric: the logit of a voxel is `scale` times the
+    # intensity of the previous voxel along D.
     apply_fn = lambda scale, x: jnp.concatenate(
         [scale * jnp.roll(x, 1, axis=1), jnp.zeros_like(x)], axis=-1)
     self.assertLen(set(inference.ALL_VOLUME_FLIPS), 8)

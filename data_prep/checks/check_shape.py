@@ -12,7 +12,8 @@ from data_prep.drawing import annotation_kinds
 TOLERANCE = 1.0
 CROSSED = 0.1  # Largest share of a polygon's area that may be ambiguous.
 _CROSSING_GRID = 128  # Points along either side of a polygon's bounding box.
-# In polygons with more corners, comparing all pairs of edges would be slow.
+# In polygons with more corners than this, comparing all pairs of edges would be
+# slow.
 _MAX_PAIRED = 200
 
 

@@ -47,7 +47,8 @@ class Kept:
     self._file = scratch.Scratch(folder)
     # Maps the name of each image to the place of its header in the file.
     self._images = {}
-    # One dict like `_images` for each `values` with which masks are read.
+    # The same mask file gives different label maps with different `values`.
+    # This dict maps each `values` to a dict like `_images`, for masks.
     self._labels = {}
 
   def add_image(

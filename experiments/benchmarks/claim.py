@@ -1,7 +1,10 @@
-r"""Compares each method of the claim with full supervision, block by block.
+r"""Compares the methods of the paper's claim with full supervision.
 
 python -m experiments.benchmarks.claim \
     --cells=experiments/results/claim/cells --output=experiments/results/claim
+
+The question is whether methods with few exact masks are as good as training on
+all exact masks. Differences are computed for each block, a video sequence.
 
 The cells are the files that `experiments.benchmarks.method_cells` writes with
 --parts=published, one for each trained run. They can come from any machine.
@@ -24,7 +27,7 @@ import numpy as np
 from experiments import binary
 from experiments.saving import run_schema
 
-AS_GOOD, NON_INFERIOR = -0.01, -0.03  # Dice.
+AS_GOOD, NON_INFERIOR = -0.01, -0.03  # Differences of Dice.
 _LEVEL = 0.95  # Of each of the two one-sided bounds.
 _FEWEST_RUNS = 3
 _REFERENCE = 'full_supervision'
@@ -109,7 +112,7 @@ def pair(
   """Pairs the runs of a method with those of the reference by seed and draw.
 
   Args:
-    cells: cells with one number of steps for each of the two methods.
+    cells: the cells. All cells of a method have the same number of steps.
     method: name of the method.
     reference: name of the method that it is compared with.
 
@@ -206,7 +209,7 @@ def coverage(
 
 
 def judge(low: float, high: float, num_runs: int) -> str:
-  """Returns the verdict of the protocol.
+  """Returns the verdict on a method: one of those in `Reading`.
 
   Args:
     low: lower bound of the difference to full supervision, in Dice.
@@ -259,7 +262,7 @@ def _methods(cells) -> Iterator[str]:
 
 
 def to_markdown(cells: Sequence[dict[str, Any]]) -> str:
-  """Returns the table of the claim, one line for each method.
+  """Returns the table of the comparison, with one line for each method.
 
   Args:
     cells: cells from `choose`.
@@ -303,7 +306,9 @@ def _save(fig, path):
 
 
 def plot_forest(cells: Sequence[dict[str, Any]], path: str) -> None:
-  """Draws the differences to full supervision, of each block and together.
+  """Plots each method's differences to full supervision as a forest plot.
+
+  A line shows one block, or the mean over all blocks with its bounds.
 
   Args:
     cells: cells from `choose`.
