@@ -1,4 +1,4 @@
-r"""Compares the methods of the paper's claim with full supervision.
+r"""Compares methods with full supervision, block by block.
 
 python -m experiments.benchmarks.claim \
     --cells=experiments/results/claim/cells --output=experiments/results/claim
