@@ -160,7 +160,14 @@ def window_tiles(
 
   Returns:
     Tiles of shape [*window, C].
+
+  Raises:
+    ValueError: if the image is not [H, W, C].
   """
+  if image.ndim != 3:
+    raise ValueError(
+        f'The image has shape {image.shape}: it must be [H, W, C]. For volumes '
+        'use volume_inference.sliding_window_volume.')
   pad = [(0, max(0, w - n))
          for w, n in zip(window, image.shape[:2], strict=True)]
   padded = np.pad(image, pad + [(0, 0)], mode='edge')

@@ -41,7 +41,7 @@ def annotation_evidence(
   -outside_k for each class that it excludes.
 
   Args:
-    labels: label maps, uint8 [B, H, W].
+    labels: label maps, uint8 [B, H, W], or [B, D, H, W] for volumes.
     num_classes: number of classes K.
     inside: evidence of a label that is not background, float [B], 0 or more.
     outside: evidence of a background label, float [B], 0 or more.
@@ -49,18 +49,20 @@ def annotation_evidence(
       absent, `hybridseg.UNLABELLED` unknown; None without tags.
 
   Returns:
-    Evidence, float32 [B, H, W, K].
+    Evidence, float32, of the shape of the label maps and K.
   """
   strength = jnp.stack(
       [outside, *[inside] * (num_classes - 1)], axis=-1).astype(jnp.float32)
   # The one-hot vector of an unlabelled pixel is all zeros.
+  spread = lambda x: x.reshape(  # [B, K] to [B, 1, ..., K].
+      x.shape[0], *[1] * (labels.ndim - 1), num_classes)
   found = jax.nn.one_hot(
-      labels, num_classes, dtype=jnp.float32) * strength[:, None, None]
+      labels, num_classes, dtype=jnp.float32) * spread(strength)
   if present is not None:
     of_tag = jnp.where(
         present == 1, inside[:, None],
         jnp.where(present == 0, -outside[:, None], 0))
-    found = found + of_tag.at[:, 0].set(0)[:, None, None]
+    found = found + spread(of_tag.at[:, 0].set(0))
   return found
 
 
@@ -82,14 +84,14 @@ def refine_labels(
   of the networks. This is our own addition.
 
   Args:
-    probabilities: m, float [B, H, W, K].
-    evidence: e, from `annotation_evidence`, float [B, H, W, K].
+    probabilities: m, float [B, ..., K].
+    evidence: e, from `annotation_evidence`, float [B, ..., K].
     trust: t, from `gated_trust`, float [B].
     floor: lower bound of m, so that evidence can outweigh the prediction of
       networks that are wrong but certain.
 
   Returns:
-    Classes, uint8 [B, H, W]; among equally probable classes, the first one.
+    Classes, uint8 [B, ...]; among equally probable classes, the first one.
 
   Raises:
     ValueError: if probabilities and evidence differ in shape.
@@ -97,5 +99,6 @@ def refine_labels(
   if probabilities.shape != evidence.shape:
     raise ValueError(f'{probabilities.shape=} differs from {evidence.shape=}.')
   scores = jnp.log(jnp.maximum(probabilities, floor))
-  scores = scores + trust[:, None, None, None] * evidence
+  trust = trust.reshape(-1, *[1] * (evidence.ndim - 1))
+  scores = scores + trust * evidence
   return jnp.argmax(scores, axis=-1).astype(jnp.uint8)

@@ -64,6 +64,9 @@ def pixels(images: Images) -> jax.Array:
 class Examples(NamedTuple):
   """A batch of annotated images.
 
+  Volumes have a further axis D before H: images [B, D, H, W, C] and labels
+  [B, D, H, W]. The training step and the losses take both.
+
   Attributes:
     image: intensities, uint8 [B, H, W, C], or float32 in [0, 1] once augmented;
       or `Encoded`, which holds such images.

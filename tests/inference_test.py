@@ -151,6 +151,12 @@ class WindowsTest(parameterized.TestCase):
     self.assertLess(row[4], 0.2)
     self.assertGreater(row[7], 0.8)
 
+  def test_volumes_are_refused(self):
+    with self.assertRaisesRegex(
+        ValueError, r'\(4, 8, 8, 1\): it must be .*sliding_window_volume'):
+      inference.sliding_window(
+          lambda tiles: tiles, np.zeros((4, 8, 8, 1)), window=(4, 4))
+
   def test_tiles_must_fit_the_size(self):
     with self.assertRaisesRegex(ValueError, 'Expected 2 tiles, got 1'):
       inference.merge_tiles([np.zeros((8, 8))], (8, 12))

@@ -88,6 +88,90 @@ def _random(shape=(4, 5, 6), seed=0):
   return logits, (labels, images, present[: shape[0]])
 
 
+def _softmax(logits):
+  return np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+
+
+def _change_of_volume(change, size, depth):
+  """Returns the mean over neighbours, of which those across slices add 0."""
+  _, height, width = size
+  pairs = depth * (height * (width - 1) + width * (height - 1))
+  return change * pairs / (pairs + (depth - 1) * height * width)
+
+
+def _projections_of_volume(logits, labels, depth, epsilon=1e-5):
+  """Returns what the projection onto the axis across the slices adds."""
+  most = _softmax(logits).max((1, 2))[:, 1:]
+  box = labels.max((1, 2))[:, 1:]
+  dice = 1 - (2 * depth * most * box + epsilon) / (
+      depth * (most**2 + box**2) + epsilon)
+  plain = _call('projection_loss', logits, (labels,), None)
+  return (2 * plain + (dice * box).sum(-1) / box.sum(-1)) / 3
+
+
+def _tightness_of_volume(logits, labels, depth):
+  """Returns the mean over all lines and planes, each of which holds `held`."""
+  inside = _softmax(logits) * labels
+  hinges, crossed = [], []
+  for held, count in zip(
+      *([depth * x.sum(2), depth * x.sum(1),
+         np.repeat(x.sum((1, 2))[:, None], depth, 1)]
+        for x in (inside, labels)), strict=True):
+    hinges.append(np.maximum(1 - held, 0)[..., 1:] ** 2)
+    crossed.append(count[..., 1:] > 0)
+  hinges, crossed = (np.concatenate(x, 1) for x in (hinges, crossed))
+  return (hinges * crossed).sum((1, 2)) / crossed.sum((1, 2))
+
+
+def _gated_crf_of_volume(logits, images, depth):
+  """Returns the mean over all pairs of voxels that are 1 apart at most."""
+  size = (depth, *logits.shape[1:3])
+  places = np.stack(np.indices(size), -1).reshape(-1, 3)
+  apart = np.abs(places[:, None] - places)
+  near = apart.max(-1) == 1
+  flat = lambda x: np.repeat(x[:, None], depth, 1).reshape(
+      len(x), len(places), -1)
+  q, image = flat(_softmax(logits)), flat(images)
+  colour = ((image[:, :, None] - image[:, None]) ** 2).sum(-1)
+  kernel = np.exp(-(apart**2).sum(-1) / 18 - colour / 0.02)
+  values = kernel * (1 - np.einsum('bpc,bqc->bpq', q, q))
+  return (values * near).sum((1, 2)) / near.sum()
+
+
+def _dice_of_volume(logits, labels, depth):
+  # The pixel that is added to both sums weighs less in a volume.
+  return losses.soft_dice_loss(logits, labels, epsilon=1 / depth)
+
+
+# The value of a volume of `depth` equal slices, from one slice. All losses that
+# are missing here are means over pixels: the volume has the value of the slice.
+_OF_EQUAL_SLICES = {
+    'box_loss': lambda x, data, depth: (
+        _call('outside_cross_entropy_loss', x, data, None)
+        + _projections_of_volume(x, data[0], depth)),
+    'cross_entropy_dice_loss': lambda x, data, depth: (
+        _call('cross_entropy_loss', x, data, None)
+        + _dice_of_volume(x, data[0], depth)),
+    'gated_crf_loss': lambda x, data, depth: _gated_crf_of_volume(
+        x, data[1], depth),
+    'mumford_shah_loss': lambda x, data, depth: _call(
+        'mumford_shah_loss', x, data, None) + 0.1 * (
+            _change_of_volume(change := _call(
+                'total_variation_loss', x, data, None), x.shape[:-1], depth)
+            - change),
+    'prior_free soft_dice': lambda x, data, depth: _dice_of_volume(
+        x, data[0], depth),
+    'projection_loss': lambda x, data, depth: _projections_of_volume(
+        x, data[0], depth),
+    'soft_dice_loss': lambda x, data, depth: _dice_of_volume(
+        x, data[0], depth),
+    'tightness_loss': lambda x, data, depth: _tightness_of_volume(
+        x, data[0], depth),
+    'total_variation_loss': lambda x, data, depth: _change_of_volume(
+        _call('total_variation_loss', x, data, None), x.shape[:-1], depth),
+}
+
+
 class LossContractTest(parameterized.TestCase):
 
   def test_every_loss_is_here(self):
@@ -163,19 +247,33 @@ class LossContractTest(parameterized.TestCase):
 
   @parameterized.parameters(*_LOSSES)
   def test_slices_of_a_volume(self, name):
-    logits, data = _random((2, 3, 4, 5))
+    # A cube, so that the turned volumes are compiled only once.
+    logits, data = _random((2, 4, 4, 4))
     volume = _call(name, logits, data, None)
     chex.assert_shape(volume, (2,))
-    # Flipping the axes of a volume must not change the loss.
-    turn = lambda x: np.moveaxis(x, 1, 3) if x.ndim == 5 else x
-    np.testing.assert_allclose(
-        _call(name, turn(logits), jax.tree.map(turn, data), None), volume,
-        rtol=1e-5, atol=1e-6)
+    # No axis of a volume is special: these turns give all permutations.
+    for axes in ((1, 3), (2, 1)):
+      turn = lambda x, axes=axes: np.moveaxis(x, *axes) if x.ndim == 5 else x
+      np.testing.assert_allclose(
+          _call(name, turn(logits), jax.tree.map(turn, data), None), volume,
+          rtol=1e-5, atol=1e-6)
     self.assertTrue(np.all(np.isfinite(volume)))
     # Without a mask, all pixels count.
     np.testing.assert_allclose(
-        _call(name, logits, data, np.ones((2, 3, 4, 5), bool)), volume,
+        _call(name, logits, data, np.ones((2, 4, 4, 4), bool)), volume,
         rtol=1e-6)
+
+  @parameterized.parameters(*_LOSSES)
+  def test_a_volume_of_equal_slices(self, name):
+    logits, data = _random((2, 4, 5))
+    repeat = lambda x: np.repeat(x[:, None], 3, 1) if x.ndim == 4 else x
+    volume, grads = _sum_and_grads(
+        name, repeat(logits), jax.tree.map(repeat, data), None)
+    of_slice = lambda x, data, unused_depth: _call(name, x, data, None)
+    expected = _OF_EQUAL_SLICES.get(name, of_slice)(logits, data, 3)
+    np.testing.assert_allclose(volume, np.sum(expected), rtol=1e-5)
+    self.assertTrue(np.isfinite(grads).all())
+    self.assertGreater(np.abs(grads).max(), 0)
 
   @parameterized.parameters(*_LOSSES)
   def test_shapes_are_checked(self, name):

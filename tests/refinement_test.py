@@ -61,6 +61,24 @@ class RefineLabelsTest(parameterized.TestCase):
         _refined([0.2, 0.6, 0.4, 0.9], [1, _OPEN, _OPEN, 0],
                  inside=3, outside=3), [1, 1, 0, 0])
 
+  def test_a_volume_is_refined_as_its_slices_are(self):
+    rng = np.random.default_rng(0)
+    probs = rng.dirichlet(np.ones(3), (2, 4, 3, 5))
+    labels = rng.choice(np.uint8([0, 1, 2, _OPEN]), (2, 4, 3, 5))
+    present = np.uint8([[255, 1, 0], [255, 0, 255]])
+
+    def refined(probs, labels):
+      evidence = refinement.annotation_evidence(
+          labels, num_classes=3, inside=jnp.array([1.0, 0.5]),
+          outside=jnp.array([0.3, 2.0]), present=present)
+      return refinement.refine_labels(probs, evidence, jnp.array([0.6, 0.9]))
+
+    volume = refined(probs, labels)
+    self.assertGreater(np.mean(volume != probs.argmax(-1)), 0.05)
+    for i in range(4):
+      np.testing.assert_array_equal(
+          volume[:, i], refined(probs[:, i], labels[:, i]))
+
   def test_polygon_of_several_classes(self):
     # All classes have the same probability, so the drawn class decides.
     probs = np.full((1, 1, 1, 3), 1 / 3)

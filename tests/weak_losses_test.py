@@ -56,6 +56,23 @@ class GoldenTest(parameterized.TestCase):
     on_x = 1 - 2 * 1.1 / (0.25 + 0.81 + 0.04 + 2)
     np.testing.assert_allclose(loss, [(on_y + on_x) / 2], rtol=1e-4)
 
+  def test_projection_and_tightness_of_a_box_in_a_volume(self):
+    # Two slices; the box is the right column of the second one. The maxima
+    # onto D are .6, .9, onto H .9, .8, onto W .8, .9; those of the box are
+    # 0, 1, then 1, 1, then 0, 1. Each plane across the box must hold 1 voxel:
+    # it holds .9 + .4 along D and W, and .9 and .4 along H.
+    logits = _logits([[[0.6, 0.2], [0.1, 0.3]], [[0.5, 0.9], [0.8, 0.4]]])
+    box = _one_hot([[[0, 0], [0, 0]], [[0, 1], [0, 1]]])
+    on_d = 1 - 2 * 0.9 / (0.36 + 0.81 + 1)
+    on_h = 1 - 2 * (0.9 + 0.8) / (0.81 + 0.64 + 2)
+    on_w = 1 - 2 * 0.9 / (0.64 + 0.81 + 1)
+    np.testing.assert_allclose(
+        weak_losses.projection_loss(logits, box, epsilon=0.0),
+        [(on_d + on_h + on_w) / 3], rtol=1e-4)
+    np.testing.assert_allclose(
+        weak_losses.tightness_loss(logits, box), [(0.1**2 + 0.6**2) / 4],
+        rtol=1e-4)
+
   def test_soft_edge(self):
     # The labels 0, 0, 1, blurred with a radius of 1, become 0, 1/3 and 1/2. All
     # predicted probabilities are .2.
