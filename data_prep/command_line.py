@@ -1,7 +1,8 @@
 """Runs a binary, and turns its errors into lines on stderr and exit code 2."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import gc
+import pathlib
 import sys
 
 from absl import app
@@ -49,6 +50,24 @@ def run(argv: list[str], body: Callable[[], None]) -> int:
           file=sys.stderr)
     return 2
   return 0
+
+
+def check_output(output: pathlib.Path, own: Sequence[str]) -> None:
+  """Refuses an --output that the binary has not written.
+
+  Args:
+    output: the folder.
+    own: names of files and folders that the binary always writes there.
+
+  Raises:
+    Refused: if `output` is a file or holds other files.
+  """
+  if not output.exists():
+    return
+  if not output.is_dir():
+    raise Refused(f'--output={output} is a file; give a folder')
+  if any(output.iterdir()) and not all((output / n).exists() for n in own):
+    raise Refused(f'--output={output} holds other files; give a new folder')
 
 
 def start(main: Callable[[list[str]], int]) -> None:

@@ -14,14 +14,14 @@ Writes OUTPUT/manifest.jsonl, OUTPUT/summary.html (the content of the set, with
 pictures) and OUTPUT/records (open it with `tfds.builder_from_directory`). For a
 source, OUTPUT/splits.csv is written, too; and, if anything is left out on
 purpose, OUTPUT/left_out.csv. OUTPUT/images and similar folders hold pictures
-that the set needs and the source does not have. If anything is wrong, there is
-no OUTPUT at all, but one line per problem on stderr and exit code 2.
+that the set needs and the source does not have. What --volumes writes:
+data_prep/sets/whole_set.py. If anything is wrong, there is no OUTPUT at all,
+but one line per problem on stderr and exit code 2.
 """
 
 import csv
 import os
 import pathlib
-import shutil
 import tempfile
 from typing import NamedTuple
 
@@ -93,6 +93,7 @@ from data_prep.sets import closing
 from data_prep.sets import leaving_out
 from data_prep.sets import own_set
 from data_prep.sets import summary
+from data_prep.sets import whole_set
 from data_prep.shared import grammar
 from data_prep.shared import progress as progress_lib
 from data_prep.shared import system_errors
@@ -127,6 +128,8 @@ def _run():
     raise _Refused('give --output, the folder to write, or --check')
   _check_source()
   _check_use()
+  if source_flags.wants_volumes():
+    return _prepare_volumes()
   image_size = _IMAGE_SIZE.value or (
       named_sets.SETS[_DATASET.value].IMAGE_SIZE if _DATASET.value else
       _USUAL_SIZE)
@@ -141,7 +144,7 @@ def _run():
       print('The set has no problems.')
     return
   output = pathlib.Path(_OUTPUT.value).absolute()
-  _check_output(output)
+  command_line.check_output(output, ('manifest.jsonl', 'records'))
   output.parent.mkdir(parents=True, exist_ok=True)
   with whole_file.folder_beside(output) as temporary:
     made = _make(temporary, image_size, kept_lib.Kept(temporary, image_size))
@@ -163,9 +166,27 @@ def _run():
         staging=output.parent / f'.{output.name}.shards', kept=made.kept)
     _write_summary(temporary / 'summary.html', made, image_size)
     leaving_out.write(temporary / leaving_out.FILE, made.left_out)
-    _move(temporary, output)
+    whole_file.replace_folder(temporary, output)
   closing.print_summary(output, image_size, dataset=_DATASET.value)
   _print_left_out(made, output / leaving_out.FILE)
+
+
+def _prepare_volumes():
+  """Prepares a source of volumes, which stay whole."""
+  try:
+    whole_set.prepare(
+        _SOURCE.value, None if _CHECK.value else _OUTPUT.value, plan=_plan(),
+        options=source_flags.options(), wanted=source_flags.wanted(),
+        overwrite=_OVERWRITE.value)
+  except ValueError as error:
+    raise _Refused(command_line.one_line(error)) from error
+
+
+def _plan():
+  """Returns the options for choosing splits and roles of a --source."""
+  return source_flags.plan(
+      seed=_SEED.value, strong_fraction=_STRONG_FRACTION.value,
+      fault_fraction=_FAULT_FRACTION.value, near_copies=_NEAR_COPIES.value)
 
 
 def _check_source():
@@ -220,9 +241,7 @@ def _make(folder, image_size, kept):
                      'defective leaves out the picture of a shape')
     if _DATASET.value is None and _MANIFEST.value is None:
       print(f'Reading {_SOURCE.value} ...', flush=True)
-      plan = source_flags.plan(
-          seed=_SEED.value, strong_fraction=_STRONG_FRACTION.value,
-          fault_fraction=_FAULT_FRACTION.value, near_copies=_NEAR_COPIES.value)
+      plan = _plan()
       own = own_set.read(
           folder, source=_SOURCE.value, options=source_flags.options(),
           format_name=source_flags.format_name(),
@@ -349,17 +368,6 @@ def _tell(findings):
     raise _Refused(*check_report.report(findings._replace(notices=[])))
 
 
-def _check_output(output):
-  """Refuses an --output that this binary has not written."""
-  if not output.exists():
-    return
-  if not output.is_dir():
-    raise _Refused(f'--output={output} is a file; give a folder')
-  if any(output.iterdir()) and not (
-      (output / 'manifest.jsonl').is_file() and (output / 'records').is_dir()):
-    raise _Refused(f'--output={output} holds other files; give a new folder')
-
-
 def _is_done(output, made, image_size):
   """Returns whether `output` already holds the records of this set.
 
@@ -379,17 +387,6 @@ def _is_done(output, made, image_size):
     raise _Refused(f'--output={output} holds a set that was prepared '
                   'differently; give --overwrite or another folder')
   return False
-
-
-def _move(temporary, output):
-  """Moves the finished folder to `output`, replacing an old one."""
-  if not output.exists():
-    os.rename(temporary, output)
-    return
-  aside = tempfile.mkdtemp(dir=output.parent, prefix=f'.{output.name}.old.')
-  os.rename(output, os.path.join(aside, 'old'))
-  os.rename(temporary, output)
-  shutil.rmtree(aside)
 
 
 if __name__ == '__main__':

@@ -74,8 +74,10 @@ _ROOMS = {
         'formats': {'shared', 'drawing', 'checks'},
         'volumes': {'shared'},
         'splits': {'shared', 'drawing', 'checks'},
-        'records': {'shared', 'drawing', 'formats'},
-        'sets': {'shared', 'drawing', 'checks', 'formats', 'splits'},
+        'records': {'shared', 'drawing', 'formats', 'volumes'},
+        'sets': {
+            'shared', 'drawing', 'checks', 'formats', 'volumes', 'splits',
+            'records'},
     },
     'experiments': {
         'configs': set(),

@@ -12,6 +12,7 @@ affine of each volume, and the ids of its slices.
 import json
 import os
 import pathlib
+from typing import NamedTuple
 
 import nibabel
 import numpy as np
@@ -53,6 +54,81 @@ def read(
   """Reads volumes and their labels below `source`, see `data_prep.formats`."""
   options = report.options
   writer = intensities.Writer(source, output, options)
+  sought = seek(source, report, writer)
+  pairs, labels, uniter = sought.pairs, sought.labels, sought.uniter
+  cutter, films = _Cutter(source, writer, uniter, options), []
+  for path in sorted(pairs.images, key=sought.names_of.get):
+    masks = pairs.masks.get(path, [])
+    try:
+      volume = volumes.read_nifti(source / path)
+    except pixels.WrongFile as wrong:
+      if isinstance(wrong, volumes.FurtherAxis) and pairs.masks and not masks:
+        films.append(path)
+      else:
+        report.wrong_file(wrong, file=path)
+      continue
+    labels.add_oddities(volume.notices, path)
+    case, subject = sought.name(path, options)
+    for key, observer, kinds in parts_lib.by_observer(masks, case):
+      of_kinds = labels.read(kinds, volume, key)
+      if of_kinds is not None:
+        cutter.cut(path, volume, of_kinds, key, subject=subject,
+                   annotator=observer)
+  if films:
+    report.note(f'{grammar.counted(len(films), "volume")} of four axes without '
+                f'mask {grammar.verb(len(films), "are")} not read, such as '
+                f'{pixels.tail(films[0])}')
+  uniter.tell(report)
+  labels.tell()
+  if cutter.index:
+    (output / INDEX).write_text(
+        json.dumps(cutter.index, indent=1), encoding='utf-8')
+  report.used.update(sought.paths)
+  return writer.finish(
+      cutter.rows, cutter.weak, sought.classes, report,
+      is_annotated=bool(pairs.masks))
+
+
+class Sought(NamedTuple):
+  """The files of a source and the meaning of their labels.
+
+  Attributes:
+    paths: paths of all files, relative to the source.
+    pairs: images and their labels.
+    names_of: name of each image by its path.
+    labels: reads the labels of an image.
+    uniter: unites several label files of an image.
+    classes: class names, background first.
+  """
+
+  paths: tuple[str, ...]
+  pairs: pairing.Pairs
+  names_of: dict[str, sources.Name]
+  labels: nifti_labels.Reader
+  uniter: uniting.Uniter
+  classes: tuple[str, ...]
+
+  def name(self, path: str, options: formats.Options) -> tuple[str, str]:
+    """Returns the name and the subject of an image."""
+    name = self.names_of[path]
+    case = name.id
+    if path in self.pairs.channels:
+      case = case.removesuffix('_0000')
+    return case, sources.subject_of(name, options.subject_pattern) or (
+        case if options.subject_pattern is None else '')
+
+
+def seek(
+    source: pathlib.Path, report: assembling.Report, writer: intensities.Writer
+) -> Sought:
+  """Pairs images with labels, and looks through all labels for their classes.
+
+  Args:
+    source: folder of the files.
+    report: holds the user's options; receives problems and notices.
+    writer: the writer of the source.
+  """
+  options = report.options
   paths = tuple(sources.list_files(source, _SUFFIXES))
   declared = declared_names.read(source, paths, report)
   pairs = pairing.pair(
@@ -68,43 +144,9 @@ def read(
   labels = nifti_labels.Reader(
       source, values, uniter, report,
       is_asked=len(report.problems) > num_problems)
-  cutter = _Cutter(source, writer, uniter, options)
-  names_of, films = sources.make_names(pairs.images), []
-  for path in sorted(pairs.images, key=names_of.get):
-    masks = pairs.masks.get(path, [])
-    try:
-      volume = volumes.read_nifti(source / path)
-    except pixels.WrongFile as wrong:
-      if isinstance(wrong, volumes.FurtherAxis) and pairs.masks and not masks:
-        films.append(path)
-      else:
-        report.wrong_file(wrong, file=path)
-      continue
-    labels.add_oddities(volume.notices, path)
-    name = names_of[path]
-    case = name.id
-    if path in pairs.channels:
-      case = case.removesuffix('_0000')
-    subject = sources.subject_of(name, options.subject_pattern) or (
-        case if options.subject_pattern is None else '')
-    for key, observer, kinds in parts_lib.by_observer(masks, case):
-      of_kinds = labels.read(kinds, volume, key)
-      if of_kinds is not None:
-        cutter.cut(path, volume, of_kinds, key, subject=subject,
-                   annotator=observer)
-  if films:
-    report.note(f'{grammar.counted(len(films), "volume")} of four axes without '
-                f'mask {grammar.verb(len(films), "are")} not read, such as '
-                f'{pixels.tail(films[0])}')
-  uniter.tell(report)
-  labels.tell()
-  if cutter.index:
-    (output / INDEX).write_text(
-        json.dumps(cutter.index, indent=1), encoding='utf-8')
-  classes = declared_names.classes_of(pairs.names, declared, options, highest)
-  report.used.update(paths)
-  return writer.finish(
-      cutter.rows, cutter.weak, classes, report, is_annotated=bool(pairs.masks))
+  return Sought(
+      paths, pairs, sources.make_names(pairs.images), labels, uniter,
+      declared_names.classes_of(pairs.names, declared, options, highest))
 
 
 class _Cutter:

@@ -15,15 +15,22 @@ from data_prep import formats
 from data_prep.drawing import annotation_kinds
 from data_prep.drawing import rasterize
 from data_prep.drawing import simulate
+from data_prep.drawing import volume_annotations
 from data_prep.formats import names as format_names
 from data_prep.splits import strong_choice
+from data_prep.volumes import levels
 
 if TYPE_CHECKING:  # `own_set` is slow to import, and --help does not need it.
   from data_prep.sets import own_set
+  from data_prep.sets import whole_set
 
 # Default share of exact masks with --simulate. Without it, all masks are kept.
 STRONG_FRACTION = 0.1
 FAULT_FRACTION = 0.0
+# Flags that have no meaning for volumes that stay whole.
+_NOT_FOR_VOLUMES = (
+    'image_size', 'axis', 'near_copies', 'summary', 'strong_minutes',
+    'leave_out')
 
 _FORMAT = flags.DEFINE_enum(
     'format', None, list(format_names.READS),
@@ -106,6 +113,17 @@ _FOLD = flags.DEFINE_integer(
 _SIMULATE = flags.DEFINE_list(
     'simulate', [], 'Kinds of weak labels for training images that do not '
     f'keep their mask: {", ".join(simulate.KINDS)}, or none.')
+_VOLUMES = flags.DEFINE_bool(
+    'volumes', False, 'Keep NIfTI volumes whole, for training in 3-D; '
+    f'--simulate then knows {", ".join(volume_annotations.KINDS)}.')
+_MODALITY = flags.DEFINE_enum(
+    'modality', None, list(levels.MODALITIES),
+    'With --volumes: how intensities are read; found out by default.')
+_SPACING_MM = flags.DEFINE_list(
+    'spacing_mm', None, 'With --volumes: X,Y,Z, the spacing of the records '
+    'along right, front and top; default is the median of the training set.')
+_PLAN = flags.DEFINE_string(
+    'plan', None, 'With --volumes: an edited plan.json of an older --output.')
 _STRONG_MINUTES = flags.DEFINE_float(
     'strong_minutes', None, 'Minutes of annotation that all training images '
     'may take, instead of --strong_fraction.', lower_bound=0.0)
@@ -116,6 +134,37 @@ def names() -> list[str]:
   return [holder.name for holder in globals().values()
           if isinstance(holder, flags.FlagHolder)
           and holder.name not in ('intensity_range', 'leave_out')]
+
+
+def wants_volumes() -> bool:
+  """Returns the value of --volumes."""
+  return _VOLUMES.value
+
+
+def wanted() -> 'whole_set.Wanted':
+  """Returns what the flags ask of a set of volumes that stay whole.
+
+  Raises:
+    ValueError: if the value of a flag is wrong, or if a flag has no meaning for
+      such a set; the message is one line.
+  """
+  from data_prep.sets import whole_set
+  for other in _NOT_FOR_VOLUMES:
+    if flags.FLAGS[other].present:
+      raise ValueError(f'--{other} is not for --volumes: remove it')
+  if _PLAN.value is not None:
+    if not os.path.isfile(_PLAN.value):
+      raise ValueError(f'--plan={_PLAN.value}: no such file')
+    for holder in (_MODALITY, _SPACING_MM, _INTENSITY_RANGE):
+      if holder.present:
+        raise ValueError(
+            f'--{holder.name} is in the plan: edit it there, or leave out '
+            '--plan')
+  spacing = _numbers('spacing_mm', _SPACING_MM.value, 3)
+  if spacing is not None and min(spacing) <= 0:
+    raise ValueError('--spacing_mm: expected three numbers above 0')
+  return whole_set.Wanted(
+      _MODALITY.value, spacing, _PLAN.value, subjects(), _NAME.value)
 
 
 def has_splits() -> bool:
@@ -219,10 +268,15 @@ def plan(
   """
   from data_prep.sets import own_set
   from data_prep.splits import dividing
-  unknown = set(_SIMULATE.value) - {*simulate.KINDS, 'none'}
+  kinds = volume_annotations.KINDS if _VOLUMES.value else simulate.KINDS
+  unknown = set(_SIMULATE.value) - {*kinds, 'none'}
   if unknown:
     raise ValueError(f'--simulate: unknown {sorted(unknown)}; known: '
-                     f'{", ".join(simulate.KINDS)}, none')
+                     f'{", ".join(kinds)}, none')
+  if not _VOLUMES.value:
+    for holder in (_MODALITY, _SPACING_MM, _PLAN):
+      if holder.present:
+        raise ValueError(f'--{holder.name} is for --volumes: give both')
   if _SPLITS.value is not None and not os.path.isfile(_SPLITS.value):
     raise ValueError(f'--splits={_SPLITS.value}: no such file')
   if _NUM_FOLDS.value is None and _FOLD.present:

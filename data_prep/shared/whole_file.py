@@ -94,6 +94,22 @@ def folder_beside(output: pathlib.Path) -> Iterator[pathlib.Path]:
       os.close(descriptor)
 
 
+def replace_folder(temporary: pathlib.Path, output: pathlib.Path) -> None:
+  """Moves a finished folder to `output`, replacing an old one.
+
+  Args:
+    temporary: the finished folder, on the same disk.
+    output: where it goes.
+  """
+  if not output.exists():
+    os.rename(temporary, output)
+    return
+  aside = tempfile.mkdtemp(dir=output.parent, prefix=f'.{output.name}.old.')
+  os.rename(output, os.path.join(aside, 'old'))
+  os.rename(temporary, output)
+  shutil.rmtree(aside)
+
+
 def _make_locked(parent, prefix):
   """Makes a folder and locks it.
 
