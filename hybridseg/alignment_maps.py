@@ -22,23 +22,30 @@ def alignment_maps(
     logits: jax.Array,
     slopes: jax.Array,
 ) -> jax.Array:
-  """Splits the alignment of each instance into the contribution of each pixel.
+  """Splits the alignment of each instance into the contributions of its pixels.
 
-  map_kp = sum_c (d weak_k / d f_kpc) t_kpc: positive where following the
-  annotation lowers the strong loss too, negative where it raises that loss, and
-  0 at pixels that the weak loss does not count.
+  The alignment of instance k is the scalar product of the gradients of its weak
+  loss and of the strong loss. Pixel p contributes
+
+    map_kp = sum_c (d weak_k / d f_kpc) t_kpc,
+
+  where c runs over the classes, f are the logits and t their slopes along the
+  gradient of the strong loss. The contribution is positive where following the
+  annotation lowers the strong loss too, negative where it raises the strong
+  loss, and 0 at pixels that the weak loss does not count.
 
   Args:
-    losses_fn: maps logits to the weak losses, float [B]; loss k may depend on
-      the logits of instance k alone.
+    losses_fn: maps logits to the weak losses, float [B]; the loss of an
+      instance may depend only on the logits of that instance.
     logits: f, float [B, ..., K].
-    slopes: t, of the same shape as the logits. For the last layer alone,
-      `weighting.last_layer_slopes` computes it; for all layers, it is the
-      tangent that `jax.jvp` returns along the strong gradient.
+    slopes: t, of the same shape as the logits. For the gradient of the last
+      layer alone, `weighting.last_layer_slopes` computes them. For that of all
+      layers, they are the tangent that `jax.jvp` returns if the tangent of the
+      parameters is the strong gradient.
 
   Returns:
-    The maps, at least float32 [B, ...]; the sum of a map over its pixels is the
-    alignment.
+    The maps, float32 or wider, [B, ...]. The sum of a map over its pixels is
+    the alignment of the instance.
 
   Raises:
     ValueError: if the two shapes differ.

@@ -158,7 +158,7 @@ def _probes(params):
   ones = lambda j: lambda i, s: np.full(s, (i + j) % 2)
   rng = np.random.default_rng(0)
   probes = [half, lambda i, s: rng.normal(size=s)]
-  # Also test leaves that are all 0, because a norm has no slope there.
+  # Also test leaves that are all 0, because a norm has no derivative at 0.
   if len(leaves) > 1:
     probes[1:1] = [ones(0), ones(1)]
   return [
@@ -175,7 +175,7 @@ def _not_finite(names):
     names: names of the NamedTuples in its state, from `_state_names`.
   """
   kin, how = names & _WITH_EPS_ROOT, f'use {_INSTEAD}'
-  # eps_root would mend the Adam within Muon, but not Muon's norm, which has no
+  # eps_root would fix the Adam within Muon, but not Muon's norm, which has no
   # derivative at 0 either.
   if 'MuonState' in names:
     kin = {'MuonState'}
@@ -265,8 +265,9 @@ def _with_scalars_of(given, state):
 def _off_zero(grads):
   """Adds a tiny offset to a gradient that is 0 everywhere.
 
-  The gradient is 0 everywhere if all weights are 0. A norm has no slope there,
-  so an optimiser that clips by a norm would return nan.
+  The weighted gradient is 0 everywhere if the weights of all instances are 0. A
+  norm has no derivative at 0, so the derivative of an optimiser that clips the
+  norm of the gradient would be nan.
   """
   leaves = jax.tree.leaves(jax.lax.stop_gradient(grads))
   all_zero = jnp.all(jnp.stack([jnp.all(g == 0) for g in leaves]))

@@ -170,10 +170,10 @@ def neighbours(
 
 
 class _Blocks:
-  """Pictures in blocks, each with the vectors of its pictures.
+  """Blocks of pictures, each with the vectors of its pictures.
 
-  Of 100,000 pictures, the vectors would take 100 MiB of memory, so a file holds
-  them.
+  The vectors of 100,000 pictures would take 100 MiB of memory, so they are kept
+  in a file.
   """
 
   def __init__(self, members, thumbnails):
@@ -288,7 +288,7 @@ def _transform(pictures):
 
 
 def _unit(vectors):
-  """Returns vectors of length 1, or zeros for those of flat pictures."""
+  """Scales vectors to length 1; those of flat pictures become zeros."""
   length = np.linalg.norm(vectors, axis=-1, keepdims=True)
   return np.where(length > _FLAT * SIDE, vectors / np.maximum(length, 1e-6), 0)
 

@@ -214,7 +214,11 @@ def outer_folders(paths: Sequence[str]) -> frozenset[str]:
 def find_above(
     source: pathlib.Path, paths: Sequence[str], name: str
 ) -> str:
-  """Finds a file `name` in a folder above all paths; else returns `name`."""
+  """Returns the path of the file `name` in a folder that contains all paths.
+
+  If there are several such folders, the outermost one with the file counts. If
+  no folder has the file, the result is `name` itself.
+  """
   outer = os.path.commonprefix([p.split('/')[:-1] for p in paths])
   found = ('/'.join([*outer[:end], name]) for end in range(len(outer) + 1))
   return next((path for path in found if (source / path).is_file()), name)
@@ -297,7 +301,7 @@ def _subjects(kept):
 
 
 def split_of(path: str) -> str:
-  """Returns the split that a folder in the path names, or ''."""
+  """Returns the split that the path's folders indicate; '' if none do."""
   for part in path.split('/')[:-1]:
     split = folder_names.split_word(part)
     if split:
@@ -306,7 +310,12 @@ def split_of(path: str) -> str:
 
 
 def subject_of(name: Name, pattern: str | None) -> str:
-  """Returns the subject of a picture, or '', see `Options.subject_pattern`."""
+  """Returns the subject of a picture, or '' if it is unknown.
+
+  Args:
+    name: name of the picture.
+    pattern: regular expression from `Options.subject_pattern`, or None.
+  """
   if pattern is not None:
     found = re.search(pattern, name.id)
     return (found[1] or '') if found else ''

@@ -200,7 +200,7 @@ def _read_splits(source, report):
 
 
 def _split_of(name):
-  """Returns the split whose pictures a file below ImageSets lists, or ''."""
+  """Returns the split that a list in ImageSets is for; '' for other files."""
   *folders, name = sources.stem(name).split('/')
   return sources.SPLIT_FOLDERS.get(
       name.lower(), '') if 'ImageSets' in folders else ''

@@ -230,7 +230,7 @@ def restore_labels(
 def nearest_index(length: int, wanted: int) -> np.ndarray:
   """Returns the old voxel in which each new voxel's centre lies, int [wanted].
 
-  Of two voxels whose border is at the centre, the latter is taken.
+  If the centre lies on the border between two old voxels, the later one counts.
   """
   # Whole numbers decide ties exactly: floor((i + 0.5) * length / wanted).
   index = (2 * np.arange(wanted) + 1) * length // (2 * wanted)

@@ -119,7 +119,7 @@ def start_from(
     return state
   # A training step donates the state's buffers, which is an error if a buffer
   # appears in the state twice. Each network therefore needs its own copy.
-  # Copy on the host: copies on a device are one compiled program per shape.
+  # Copy on the host: a copy on a device compiles one program for each shape.
   copy = lambda tree: jax.tree.map(
       lambda x: jax.device_put(np.array(x)), tree)
   params = tuple(p | {'backbone': copy(backbone)} for p in state.params)

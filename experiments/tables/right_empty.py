@@ -83,7 +83,19 @@ def pair(aligned: cases_lib.Aligned, *, metric: str) -> Paired:
 
 
 def _refutes(scores, blank, metric):
-  """Returns which scores prove that the reference has the class, [R, N, K]."""
+  """Marks the scores that can only occur if the reference shows the class.
+
+  These are the overlap scores that are better than the worst possible score,
+  because a prediction that meets an empty reference gets the worst one.
+
+  Args:
+    scores: scores of R results on N cases and K classes, float [R, N, K].
+    blank: whether a cell has no score, bool [R, N, K].
+    metric: a key of `metric_table.TABLE`.
+
+  Returns:
+    Whether each score is one of these, bool [R, N, K].
+  """
   if metric_table.TABLE[metric].is_distance:
     # A distance proves nothing: if a class is predicted but the reference is
     # empty, the distance is a number, too.

@@ -71,14 +71,15 @@ def refine(
     *,
     num_classes: int,
 ) -> jax.Array:
-  """Refines one annotation with each of C pairs of constants.
+  """Refines one annotation with each of C pairs of evidence constants.
 
   Args:
     probabilities: mean probabilities of the networks, float [H, W, K].
     label: label map of the annotation, uint8 [H, W].
     present: for each class, whether a tag names it as present, uint8 [K].
-    constants: pairs (inside, outside) of constants, float [C, 2].
-    trust: trust in the annotation, float [].
+    constants: C pairs (inside, outside) of the evidence constants that
+      `Constants` describes, in nats, float [C, 2].
+    trust: factor of the annotation's evidence, in [0, 1], float [].
     num_classes: number of classes K.
 
   Returns:
