@@ -203,7 +203,7 @@ def compare(
 
 
 def _averaged(aligned, groups):
-  """Returns the results whose scores are the means over groups of runs."""
+  """Merges each group of runs into one result, with the mean scores."""
   rows = [list(group.rows) for group in groups]
   return aligned._replace(
       names=tuple(group.name for group in groups),
