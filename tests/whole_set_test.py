@@ -5,9 +5,11 @@ import hashlib
 import json
 import pathlib
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
+from data_prep.formats import volumes
 from data_prep.records import chunks
 from data_prep.volumes import levels
 from data_prep.volumes import planning
@@ -194,6 +196,13 @@ class WholeSetTest(parameterized.TestCase):
     self.assertEqual(err, [
         'edited.json, batch_size: expected a whole number above 0, found 0; '
         'correct it'])
+
+  def test_no_file_is_read_into_memory(self):
+    self._save_cases()
+    with mock.patch.object(volumes, 'MAX_BYTES', 1000):
+      self.assertEqual(self._prepare()[0], 0)
+    np.testing.assert_array_equal(
+        self._read(self._reader(), 'c1', 'label'), _label(1))
 
   def test_check_writes_nothing(self):
     self._save_cases()

@@ -24,6 +24,7 @@ NO_CLASS = 'a stored value has no class'
 _MAX_CLASS = 64  # Highest class number in masks if nothing names the classes.
 _MOST = 0.5  # Share of a scribble's pixels that counts as most of them.
 _NEARLY_ALL = 0.8
+_COUNTED = 2**22  # Number of pixels that are counted at once.
 
 
 def map_values(
@@ -361,7 +362,12 @@ def counts_of(mask: np.ndarray) -> dict[int, int]:
   if mask.dtype.kind in 'bui' and mask.size and (
       mask.itemsize == 1 and mask.dtype.kind != 'i'
       or mask.min() >= 0 and mask.max() < 2**16):
-    counts = np.bincount(mask.ravel('K'))
+    flat, length = mask.ravel('K'), int(mask.max()) + 1
+    counts = np.zeros(length, np.int64)
+    # NumPy converts what it counts to 8 bytes, which a volume has no room for.
+    for start in range(0, flat.size, _COUNTED):
+      counts += np.bincount(
+          flat[start : start + _COUNTED], minlength=length)
     return {int(v): int(counts[v]) for v in np.flatnonzero(counts)}
   values, counts = np.unique(mask, return_counts=True)
   return dict(zip(values.tolist(), counts.tolist(), strict=True))

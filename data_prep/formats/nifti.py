@@ -9,6 +9,7 @@ is needed to put the slices back into their volumes: the file, axis, shape and
 affine of each volume, and the ids of its slices.
 """
 
+from collections.abc import Callable
 import json
 import os
 import pathlib
@@ -119,7 +120,11 @@ class Sought(NamedTuple):
 
 
 def seek(
-    source: pathlib.Path, report: assembling.Report, writer: intensities.Writer
+    source: pathlib.Path,
+    report: assembling.Report,
+    writer: intensities.Writer,
+    *,
+    read: Callable[[pathlib.Path], volume_type.Volume] = volumes.read_nifti,
 ) -> Sought:
   """Pairs images with labels, and looks through all labels for their classes.
 
@@ -127,6 +132,7 @@ def seek(
     source: folder of the files.
     report: holds the user's options; receives problems and notices.
     writer: the writer of the source.
+    read: function that reads the file of a label.
   """
   options = report.options
   paths = tuple(sources.list_files(source, _SUFFIXES))
@@ -137,13 +143,13 @@ def seek(
   num_problems = len(report.problems)
   values, highest, declared = nifti_labels.look_through(
       source, [m for masks in pairs.masks.values() for m in masks], report,
-      declared)
+      declared, read=read)
   uniter = uniting.Uniter(
       pairs.structures, writer, nouns=('voxel', 'volume'),
       is_ordered=options.classes is not None)
   labels = nifti_labels.Reader(
       source, values, uniter, report,
-      is_asked=len(report.problems) > num_problems)
+      is_asked=len(report.problems) > num_problems, read=read)
   return Sought(
       paths, pairs, sources.make_names(pairs.images), labels, uniter,
       declared_names.classes_of(pairs.names, declared, options, highest))

@@ -5,7 +5,7 @@ a set of volumes does not fit into memory.
 """
 
 import collections
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 import pathlib
 from typing import NamedTuple
 
@@ -43,6 +43,8 @@ def look_through(
     masks: list[parts_lib.Mask],
     report,
     declared: declared_names.Declared,
+    *,
+    read: Callable[[pathlib.Path], volume_type.Volume] = volumes.read_nifti,
 ) -> Meaning:
   """Decides what the stored values of labels mean and how classes are named.
 
@@ -51,13 +53,14 @@ def look_through(
     masks: all label files; those of single structures are not opened.
     report: holds the user's options; receives problems and notices.
     declared: names and values that dataset.json and --classes declare.
+    read: function that reads a file.
   """
   options, counted, tables = report.options, [], []
   for mask in masks:
     if mask.piece or options.mask_threshold is not None:
       continue
     try:
-      labels = volumes.read_nifti(source / mask.path)
+      labels = read(source / mask.path)
       values = volumes.class_numbers(labels, mask.path)
     except pixels.WrongFile:
       continue  # The file is refused later, when it is read.
@@ -126,6 +129,7 @@ class Reader:
       report,
       *,
       is_asked: bool,
+      read: Callable[[pathlib.Path], volume_type.Volume] = volumes.read_nifti,
   ):
     """Creates a reader that has read no files yet.
 
@@ -136,12 +140,14 @@ class Reader:
       report: holds the user's options; receives problems and, from `tell`,
         notices.
       is_asked: whether a problem already asks the user about stored values.
+      read: function that reads a file.
     """
     self._source = source
     self._values = values
     self._options = report.options
     self._uniter, self._report = uniter, report
     self._is_asked = is_asked
+    self._read_volume = read
     self._oddities = collections.defaultdict(list)
 
   def read(
@@ -177,7 +183,7 @@ class Reader:
 
   def _read_file(self, path, kind, volume):
     """Returns the classes in one label file, on the grid of its volume."""
-    labels = volumes.read_nifti(self._source / path)
+    labels = self._read_volume(self._source / path)
     shown = pixels.tail(path.rsplit('/', 1)[-1])
     placed = grids.place(labels, volume, shown)
     self.add_oddities(labels.notices, path)
@@ -185,7 +191,8 @@ class Reader:
       self.add_oddities(('labels are stored flipped or with other axes than '
                          'their image and are turned to its grid',), path)
     if self._options.mask_threshold is not None:
-      return (placed.voxels >= self._options.mask_threshold).astype(np.uint8)
+      return (np.asarray(placed.voxels) >= self._options.mask_threshold
+              ).astype(np.uint8)
     values = self._values.get(kind, self._options.mask_values)
     stored = volumes.class_numbers(
         labels._replace(voxels=placed.voxels), shown)

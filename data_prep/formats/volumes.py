@@ -265,7 +265,7 @@ def class_numbers(volume: volume_type.Volume, shown: str) -> np.ndarray:
   Raises:
     pixels.WrongFile: if values are fractions, too large or not finite.
   """
-  values = volume.voxels
+  values = np.asarray(volume.voxels)
   if values.dtype.kind == 'f':
     if not np.isfinite(values).all():
       raise pixels.WrongFile(

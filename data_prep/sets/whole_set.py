@@ -154,8 +154,9 @@ class _Work:
   def __init__(self, source, scratch, options):
     self.source, self._scratch = source, scratch
     self.report = assembling.Report(options)
-    sought = nifti.seek(source, self.report, intensities.Writer(
-        source, scratch, options))
+    sought = nifti.seek(
+        source, self.report, intensities.Writer(source, scratch, options),
+        read=lambda path: volumes.open_nifti(path, folder=scratch))
     self.labels, self.classes = sought.labels, sought.classes
     self._sought = sought
 
