@@ -11,6 +11,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 from data_prep.formats import volumes
 from data_prep.records import chunks
+from data_prep.records import volume_records
 from data_prep.volumes import levels
 from data_prep.volumes import planning
 import nibabel
@@ -125,6 +126,11 @@ class WholeSetTest(parameterized.TestCase):
     self.assertEqual(volume.more['stored_shape'], list(turned.shape))
     np.testing.assert_allclose(
         np.diag(volume.more['affine']), [1, 1, 1, 1])
+    plan, _ = planning.read_plan(self.folder / 'out/plan.json')
+    back = volume_records.restore(
+        np.eye(3, dtype=np.float32)[found], volume, plan)
+    self.assertEqual((back.shape, back.dtype), (turned.shape, np.uint8))
+    self.assertGreater((back == turned).mean(), 0.99)
 
   def test_simulated_slices(self):
     self._save_cases(10)

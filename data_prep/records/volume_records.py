@@ -94,3 +94,27 @@ def write(
   return chunks.write_volume(
       folder, file, fields, volume_id=item.id, shape=shape,
       chunk_size=plan.chunk_size, more=more)
+
+
+def restore(
+    probs: np.ndarray, volume: chunks.Volume, plan: planning.Plan
+) -> np.ndarray:
+  """Returns a prediction of a written volume on the grid of its file.
+
+  Args:
+    probs: probabilities on the grid of the records, float [*volume.shape, K].
+    volume: the volume as the index lists it.
+    plan: the plan with which it was written.
+
+  Returns:
+    Classes, uint8 of the stored shape, in the stored order of the axes.
+  """
+  affine = np.array(volume.more['stored_affine'])
+  turn = orientation.find_turn(affine, plan.frame)
+  axes = list(turn.axes)
+  shape = tuple(volume.more['stored_shape'][axis] for axis in axes)
+  spacing = np.linalg.norm(affine[:3, :3], axis=0)[axes]
+  found = resampling.restore_labels(
+      probs, shape,
+      coarse=resampling.coarse_axis(spacing.tolist(), plan.spacing_mm))
+  return orientation.turn_voxels(found, orientation.inverse(turn))
