@@ -64,6 +64,22 @@ class ReadmeTest(absltest.TestCase):
       self.assertIn('test-command', f.read())
     self.assertIn('python -m pytest', _block('test-command'))
 
+  def test_the_scripts_of_ci_find_their_blocks(self):
+    for name in ('run', 'packages'):
+      with open(os.path.join(_ROOT, '.ci', name), encoding='utf-8') as f:
+        calls = re.findall(
+            r'\.ci/readme_command ([\w-]+)(?: (docs/[\w.]+))?', f.read())
+      self.assertNotEmpty(calls)
+      for marker, page in calls:
+        args = [marker, *([page] if page else [])]
+        printed = subprocess.run(
+            ('.ci/readme_command', *args), cwd=_ROOT, capture_output=True,
+            text=True, check=True).stdout
+        # Blank lines say nothing to a shell or to Python.
+        self.assertEqual(
+            printed.split('\n')[:-1], [
+                line for line in _block(*args).split('\n') if line])
+
 
 if __name__ == '__main__':
   absltest.main()
