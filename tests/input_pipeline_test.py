@@ -92,6 +92,13 @@ class InputPipelineTest(absltest.TestCase):
     with self.assertRaisesRegex(binary.UserError, 'has 32 weak training'):
       _batches(weak_batch_size=33)
 
+  def test_whole_volumes_are_named(self):
+    folder = tiny.temp_dir(self)
+    with open(os.path.join(folder, 'plan.json'), 'w', encoding='utf-8') as f:
+      f.write('{}')
+    with self.assertRaisesRegex(binary.UserError, 'whole volumes'):
+      input_pipeline.load_dataset(folder)
+
   def test_damaged_records_are_one_line(self):
     for damage in ('truncate', 'flip', 'remove'):
       with self.subTest(damage):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from data_prep.records import preparation as preparation_lib
 from data_prep.shared import grammar
+from data_prep.volumes import planning
 import grain
 from hybridseg import batch_checks
 from hybridseg import types
@@ -64,6 +65,10 @@ def load_dataset(data_dir: str) -> Dataset:
   import tensorflow_datasets as tfds  # Slow to import, and only needed here.
 
   folder = os.path.join(data_dir, 'records')
+  if os.path.exists(os.path.join(data_dir, planning.FILE)):
+    raise binary.UserError(
+        f'{data_dir} holds whole volumes, on which no command trains yet: '
+        'prepare their slices, without --volumes.')
   if not os.path.isdir(folder):
     raise binary.UserError(
         f'No records at {folder}: run `python -m data_prep.prepare '
