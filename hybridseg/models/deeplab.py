@@ -82,7 +82,8 @@ class DeepLabV3Plus(nn.Module):
     layers.check_rank(images, 4)
     if self.output_stride not in _RATES:
       raise ValueError(
-          f'No DeepLabV3+ of {self.output_stride=}; known: {list(_RATES)}.')
+          f'No DeepLabV3+ of output_stride={self.output_stride}; known: '
+          f'{list(_RATES)}.')
     low_level, *_, x = resnet.ResNet(
         self.depth, self.output_stride, self.norm, self.dtype,
         name='backbone')(images)

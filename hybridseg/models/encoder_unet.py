@@ -91,7 +91,8 @@ class EfficientNetUNet(nn.Module):
     layers.check_rank(types.pixels(images), 4)
     if len(self.decoder_features) != len(efficientnet_lite.SKIP_BLOCKS) - 1:
       raise ValueError(
-          f'{self.decoder_features=}: expected 3 numbers of channels.')
+          f'decoder_features={self.decoder_features}: expected 3 numbers of '
+          'channels.')
     backbone = efficientnet_lite.EfficientNetLite(
         self.frozen_until, self.dtype, name='backbone')
     if frozen_only:

@@ -119,7 +119,8 @@ class ResNet(nn.Module):
         the images have neither one channel nor three.
     """
     if self.depth not in _DEPTHS:
-      raise ValueError(f'No ResNet of {self.depth=}; known: {list(_DEPTHS)}.')
+      raise ValueError(
+          f'No ResNet of depth={self.depth}; known: {list(_DEPTHS)}.')
     if self.norm not in _NORMS:
       raise ValueError(f'Unknown norm {self.norm!r}; known: {list(_NORMS)}.')
     if self.norm == 'frozen_batch':
