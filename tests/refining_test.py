@@ -206,7 +206,8 @@ class RefiningTest(parameterized.TestCase):
       ('other_set', 'id,mask\nnobody,masks/a.png\n', 'of another set'),
       ('no_mask', 'id,mask\n{0},masks/gone.png\n', 'not a mask of'),
       ('outside', 'id,mask\n{0},../../a.png\n', 'lead out of its folder'),
-      ('class', 'id,mask\n{0},five.png\n', 'holds class 5'))
+      ('class', 'id,mask\n{0},five.png\n', 'holds class 5'),
+      ('of_an_editor', 'id,mask\n{0},white.png\n', 'holds 255'))
   def test_refuses(self, text, message):
     folder = tiny.temp_dir(self)
     if text is not None:
@@ -216,6 +217,8 @@ class RefiningTest(parameterized.TestCase):
         file.write(text.format(*ids))
     Image.fromarray(np.full((16, 16), 5, np.uint8)).save(
         os.path.join(folder, 'five.png'))
+    Image.fromarray(255 * np.eye(16, dtype=np.uint8)).save(
+        os.path.join(folder, 'white.png'))
     with self.assertRaisesRegex(binary.UserError, message) as caught:
       corrections.apply(self._dataset, folder)
     self.assertNotIn('\n', str(caught.exception))

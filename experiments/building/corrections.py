@@ -136,6 +136,12 @@ def _read_mask(folder, name, dataset):
         f'{path} holds class {known.max()}, but {dataset.name} has '
         f'{len(dataset.classes)} classes, from 0: correct it, or remove its '
         f'line from {TABLE}.')
+  # Many editors save a mask as 0 and 255, and 255 would be unlabelled here.
+  if known.size < label.size and not known.any():
+    raise binary.UserError(
+        f'{path} holds 255, which is unlabelled, and no class but the '
+        'background: write class numbers from 1, or remove its line from '
+        f'{TABLE}.')
   return rasterize.resize_label(label, size=dataset.image_shape[:2])
 
 
