@@ -5,14 +5,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from data_prep.drawing import annotation_kinds
 from data_prep.records import chunks
 from data_prep.shared import volume_type
 from data_prep.volumes import levels as levels_lib
 from data_prep.volumes import orientation
 from data_prep.volumes import planning
 from data_prep.volumes import resampling
-
-SPARSE_KINDS = ('slices', 'scribble', 'points')
 
 
 class Annotated(NamedTuple):
@@ -75,7 +74,8 @@ def write(
 
   def of(label, kind):
     label = orientation.turn_voxels(label, turn)
-    if kind in SPARSE_KINDS:
+    # Slices are drawn whole, and all others are unlabelled.
+    if kind == 'slices' or annotation_kinds.TABLE[kind].is_sparse:
       moved = resampling.resample_sparse(label, shape)
       return lambda start, stop: moved[..., start:stop]
     return lambda start, stop: resampling.resample_labels(

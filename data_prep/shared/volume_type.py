@@ -61,6 +61,9 @@ class Lazy:
     return np.asarray(self[:], dtype)
 
 
+Voxels: TypeAlias = np.ndarray | Lazy
+
+
 class Volume(NamedTuple):
   """A volume with its axes in the stored order.
 
@@ -80,7 +83,7 @@ class Volume(NamedTuple):
       geometry. None for other formats.
   """
 
-  voxels: np.ndarray | Lazy
+  voxels: Voxels
   affine: np.ndarray
   names: dict[int, str] = {}
   ignore: int | None = None

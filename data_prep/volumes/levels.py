@@ -33,8 +33,6 @@ _MAX_SAMPLES = 10_000
 _SLAB_VOXELS = 2**23
 _AIR = -500  # Only CT has negative intensities of this size, those of air.
 
-Voxels = np.ndarray | volume_type.Lazy
-
 
 class Levels(NamedTuple):
   """How the intensities of a set are mapped to levels, see the module.
@@ -84,7 +82,7 @@ def slabs(shape: Sequence[int]) -> list[tuple[int, int]]:
           for start in range(0, shape[2], thick)]
 
 
-def statistics(voxels: Voxels) -> Statistics:
+def statistics(voxels: volume_type.Voxels) -> Statistics:
   """Returns the statistics of a volume, which is read slab by slab.
 
   Without any finite voxel other than 0, mean and std are 0.
@@ -115,7 +113,9 @@ def statistics(voxels: Voxels) -> Statistics:
       float(high))
 
 
-def foreground_sample(voxels: Voxels, labels: np.ndarray) -> np.ndarray:
+def foreground_sample(
+    voxels: volume_type.Voxels, labels: np.ndarray
+) -> np.ndarray:
   """Returns up to 10 000 intensities of labelled objects, evenly spread.
 
   Args:

@@ -59,9 +59,7 @@ def inverse(turn: Turn) -> Turn:
   return Turn(axes, tuple(turn.flips[new] for new in axes))
 
 
-def turn_voxels(
-    voxels: np.ndarray | volume_type.Lazy, turn: Turn
-) -> np.ndarray | volume_type.Lazy:
+def turn_voxels(voxels: volume_type.Voxels, turn: Turn) -> volume_type.Voxels:
   """Returns voxels in the order of a turn's new axes; an array gives a view.
 
   Args:

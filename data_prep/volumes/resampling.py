@@ -26,7 +26,6 @@ _MARGIN = 16
 _TIE = 1e-6  # Two shares of classes that differ by no more than this are equal.
 
 Shape = tuple[int, int, int]
-Voxels = np.ndarray | volume_type.Lazy
 
 
 def new_shape(
@@ -72,7 +71,7 @@ def coarse_axis(
 
 
 def resample_image(
-    voxels: Voxels,
+    voxels: volume_type.Voxels,
     shape: Shape,
     *,
     order: int = 3,
@@ -110,7 +109,7 @@ def resample_image(
 
 
 def resample_labels(
-    labels: Voxels,
+    labels: volume_type.Voxels,
     shape: Shape,
     *,
     coarse: int | None = None,
@@ -158,7 +157,7 @@ def resample_labels(
   return np.where(own >= best - _TIE, nearest, winner)
 
 
-def resample_sparse(labels: Voxels, shape: Shape) -> np.ndarray:
+def resample_sparse(labels: volume_type.Voxels, shape: Shape) -> np.ndarray:
   """Moves scribbles, points or single drawn slices; none of them is lost.
 
   Each new voxel takes the class of the old voxel in which its centre lies. Then

@@ -25,7 +25,9 @@ from matplotlib import figure
 import numpy as np
 
 from experiments import binary
+from experiments.reports import plots
 from experiments.saving import run_schema
+from experiments.tables import sweep_statistics
 
 AS_GOOD, NON_INFERIOR = -0.01, -0.03  # Differences of Dice.
 _LEVEL = 0.95  # Of each of the two one-sided bounds.
@@ -149,9 +151,8 @@ def bounds(
 ) -> tuple[float, float]:
   """Returns the one-sided 95 % bounds of the mean over runs and blocks.
 
-  Each resample draws R of the R runs and B of the B blocks, with replacement:
-  every run was tested on every block (the pigeonhole bootstrap: Owen, 2007,
-  https://doi.org/10.1214/07-AOAS122).
+  They are the ends of a 90 % interval of `sweep_statistics.bootstrap_interval`,
+  in which each block is one subject with one case.
 
   Args:
     differences: float [R, B].
@@ -162,14 +163,9 @@ def bounds(
     Lower and upper bound. The mean lies above the lower bound in 95 % of all
     experiments, and below the upper bound in 95 % of them.
   """
-  num_runs, num_blocks = differences.shape
-  rng = np.random.default_rng(seed)
-  draw = lambda n: rng.multinomial(n, np.full(n, 1 / n), size=num_resamples) / n
-  means = np.einsum(
-      'nr,rb,nb->n', draw(num_runs), differences, draw(num_blocks),
-      optimize=True)
-  low, high = np.quantile(means, [1 - _LEVEL, _LEVEL])
-  return float(low), float(high)
+  return sweep_statistics.bootstrap_interval(
+      differences, np.arange(differences.shape[1]), level=2 * _LEVEL - 1,
+      num_resamples=num_resamples, seed=seed)
 
 
 def coverage(
@@ -300,11 +296,6 @@ def _dice(values):
   return text if len(values) < 2 else f'{text} ± {np.std(values, ddof=1):.3f}'
 
 
-def _save(fig, path):
-  with whole_file.open_whole(path, 'wb') as file:
-    fig.savefig(file, dpi=110, format='png')
-
-
 def plot_forest(cells: Sequence[dict[str, Any]], path: str) -> None:
   """Plots each method's differences to full supervision as a forest plot.
 
@@ -339,7 +330,7 @@ def plot_forest(cells: Sequence[dict[str, Any]], path: str) -> None:
       [-1.5, *range(len(found[0][1].blocks))],
       ['mean of all blocks', *found[0][1].blocks], fontsize=8)
   fig.supxlabel('Dice of the method - Dice of full supervision')
-  _save(fig, path)
+  plots.save(fig, path, dpi=110)
 
 
 def plot_steps(cells: Sequence[dict[str, Any]], path: str, part: str) -> None:
@@ -363,7 +354,7 @@ def plot_steps(cells: Sequence[dict[str, Any]], path: str, part: str) -> None:
   ax.set(xlabel='training steps', ylabel='mean Dice of the held-out frames')
   ax.grid(alpha=0.3)
   ax.legend(fontsize=8, frameon=False)
-  _save(fig, path)
+  plots.save(fig, path, dpi=110)
 
 
 def main():

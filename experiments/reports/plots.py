@@ -38,7 +38,14 @@ def curves(
   return panels
 
 
-def _save(fig, path, dpi):
+def save(fig: figure.Figure, path: str, *, dpi: int) -> None:
+  """Writes a figure to a PNG file, completely or not at all.
+
+  Args:
+    fig: the figure.
+    path: file to write.
+    dpi: pixels per inch.
+  """
   with whole_file.open_whole(path, 'wb') as file:
     fig.savefig(file, dpi=dpi, format='png')
 
@@ -62,7 +69,7 @@ def plot_curves(lines: Sequence[dict[str, float]], path: str) -> None:
     if ax.has_data():
       ax.legend(fontsize=8, frameon=False)
     ax.grid(alpha=0.3)
-  _save(fig, path, dpi=110)
+  save(fig, path, dpi=110)
 
 
 def choose_weak(
@@ -153,7 +160,7 @@ def plot_panel(
     if label is not None:
       column[2].imshow(painting.overlay(image, label))
     column[3].imshow(painting.overlay(image, prediction))
-  _save(fig, path, dpi=120)
+  save(fig, path, dpi=120)
 
 
 def plot_indicators(
@@ -193,4 +200,4 @@ def plot_indicators(
   else:
     right.set_axis_off()
     right.set_title('Quality of the weak labels is not known')
-  _save(fig, path, dpi=110)
+  save(fig, path, dpi=110)

@@ -79,10 +79,11 @@ def bootstrap_interval(
     groups: np.ndarray,
     *,
     minus: np.ndarray | None = None,
+    level: float = _LEVEL,
     num_resamples: int = 2000,
     seed: int = 0,
 ) -> tuple[float, float]:
-  """Returns the 95 % percentile interval of the mean over seeds and subjects.
+  """Returns the percentile interval of the mean over seeds and subjects.
 
   Each resample draws, with replacement, S of the S seeds and U of the U
   subjects with all their cases. The subjects are the same for all seeds of the
@@ -100,6 +101,7 @@ def bootstrap_interval(
     minus: scores of a second result with T other seeds, float [T, N]; the
       interval is then that of the difference. The subjects of a resample are
       the same for both results, and the seeds are drawn separately.
+    level: share of the resamples that lie within the interval.
     num_resamples: number of resamples.
     seed: seed of the resampling.
 
@@ -115,7 +117,7 @@ def bootstrap_interval(
   means = _resampled_means(scores, index, subjects, seeds)
   if minus is not None:
     means -= _resampled_means(minus, index, subjects, draw(len(minus)))
-  tail = (1 - _LEVEL) / 2
+  tail = (1 - level) / 2
   low, high = np.nanquantile(means, [tail, 1 - tail])
   return float(low), float(high)
 
