@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # Only type checkers and editors read these imports.
   from hybridseg import types
   from hybridseg import volume_augmentation
   from hybridseg import volume_inference
+  from hybridseg import warping
   from hybridseg import weak_gradients
   from hybridseg import weak_losses
   from hybridseg import weight_rules
@@ -115,6 +116,7 @@ __all__ = (
     'update_indicators',
     'volume_augmentation',
     'volume_inference',
+    'warping',
     'weak_gradients',
     'weak_losses',
     'weight_rules',

@@ -6,9 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from hybridseg import types
-
-
-_BLUR_RADIUS = 4  # In pixels: twice the largest standard deviation.
+from hybridseg import warping
 
 
 class AugmentationOptions(NamedTuple):
@@ -75,36 +73,6 @@ def _source_coordinates(key, size, options):
   return source_y, source_x
 
 
-def _read_nearest(x, y_index, x_index):
-  """Reads an array [H, W, ...] at integer positions, repeating its edge."""
-  height, width = x.shape[:2]
-  y_index = jnp.clip(y_index, 0, height - 1)
-  x_index = jnp.clip(x_index, 0, width - 1)
-  return x[y_index, x_index]
-
-
-def _warp_image(image, source_y, source_x):
-  """Samples an image bilinearly; positions outside read its nearest edge."""
-  y0, x0 = jnp.floor(source_y), jnp.floor(source_x)
-  fy, fx = (source_y - y0)[..., None], (source_x - x0)[..., None]
-  y0, x0 = y0.astype(jnp.int32), x0.astype(jnp.int32)
-  top = (1 - fx) * _read_nearest(image, y0, x0) + fx * _read_nearest(
-      image, y0, x0 + 1
-  )
-  bottom = (1 - fx) * _read_nearest(image, y0 + 1, x0) + fx * _read_nearest(
-      image, y0 + 1, x0 + 1
-  )
-  return (1 - fy) * top + fy * bottom
-
-
-def _warp_label(label, source_y, source_x):
-  """Samples a label map at the nearest pixels, with unlabelled ones outside."""
-  height, width = label.shape
-  y, x = (jnp.round(t).astype(jnp.int32) for t in (source_y, source_x))
-  inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-  return jnp.where(inside, _read_nearest(label, y, x), types.UNLABELLED)
-
-
 def _turn_colours(image, gain, angle):
   """Scales the saturation of an RGB image [H, W, 3] and rotates its hue.
 
@@ -119,19 +87,6 @@ def _turn_colours(image, gain, angle):
   return grey + gain * (jnp.cos(angle) * colour + jnp.sin(angle) * across)
 
 
-def _blur(image, sigma):
-  """Blurs an image [H, W, C] by a Gaussian of `sigma` pixels."""
-  offsets = jnp.arange(-_BLUR_RADIUS, _BLUR_RADIUS + 1, dtype=jnp.float32)
-  kernel = jnp.exp(-0.5 * jnp.square(offsets / jnp.maximum(sigma, 1e-3)))
-  kernel = kernel / jnp.sum(kernel)
-  for axis in (0, 1):
-    size = image.shape[axis]
-    rows = [jnp.take(image, jnp.clip(jnp.arange(size) + o, 0, size - 1), axis)
-            for o in range(-_BLUR_RADIUS, _BLUR_RADIUS + 1)]
-    image = sum(k * row for k, row in zip(kernel, rows, strict=True))
-  return image
-
-
 def _photometric(key, image, options):
   """Randomly changes colours, sharpness and intensities, and adds noise."""
   (bright_key, contrast_key, gamma_key, level_key, noise_key, gain_key,
@@ -144,7 +99,9 @@ def _photometric(key, image, options):
         image, 1 + uniform(gain_key, options.saturation),
         jnp.deg2rad(uniform(hue_key, options.hue_deg)))
   if options.blur:
-    image = _blur(image, jnp.abs(uniform(blur_key, options.blur)))
+    sigma = jnp.abs(uniform(blur_key, options.blur))
+    for axis in (0, 1):
+      image = warping.blur(image, sigma, axis=axis)
   mean = jnp.mean(image, axis=(0, 1), keepdims=True)
   image = mean + (image - mean) * (1 + uniform(contrast_key, options.contrast))
   image = image + uniform(bright_key, options.brightness)
@@ -216,8 +173,8 @@ def augment(
   def one(key, image, label):
     geometry_key, photo_key = jax.random.split(key)
     source = _source_coordinates(geometry_key, label.shape, options)
-    image = _photometric(photo_key, _warp_image(image, *source), options)
-    return image, _warp_label(label, *source)
+    image = _photometric(photo_key, warping.warp_image(image, source), options)
+    return image, warping.warp_label(label, source)
 
   image, label = jax.vmap(one)(keys, to_float(examples.image), examples.label)
   return examples._replace(image=image, label=label)

@@ -14,10 +14,10 @@ import numpy as np
 
 from hybridseg import augmentation
 from hybridseg import types
+from hybridseg import warping
 
 # nnU-Net treats an axis apart if it is coarser than others by this factor.
 _MAX_RATIO = 3.0
-_BLUR_RADIUS = 4  # In voxels: twice the largest standard deviation.
 
 
 class VolumeAugmentationOptions(NamedTuple):
@@ -113,9 +113,9 @@ def augment_volumes(
     matrix, offset = _random_affine(
         geometry_key, label.shape, options, spacing_mm, is_fine)
     source = _source_coordinates(matrix, offset, label.shape)
-    image = _warp_image(image, source)
+    image = warping.warp_image(image, source)
     return (_photometric(photo_key, image, options, spacing_mm, is_fine),
-            _warp_label(label, source))
+            warping.warp_label(label, source))
 
   image, label = jax.vmap(one)(keys, images, examples.label)
   return examples._replace(image=image, label=label)
@@ -176,37 +176,6 @@ def _source_coordinates(matrix, offset, size):
       for row, o, c in zip(matrix, offset, centre, strict=True)]
 
 
-def _read_nearest(x, index):
-  """Reads an array [D, H, W, ...] at integer positions, repeating its edge."""
-  return x[tuple(
-      jnp.clip(i, 0, n - 1) for i, n in zip(index, x.shape, strict=False))]
-
-
-def _warp_image(image, source):
-  """Samples a volume trilinearly; positions outside read its nearest edge."""
-  low = [jnp.floor(s) for s in source]
-  shares = [(s - l)[..., None] for s, l in zip(source, low, strict=True)]
-  low = [l.astype(jnp.int32) for l in low]
-
-  def read(index, axis):
-    if axis == 3:
-      return _read_nearest(image, index)
-    before = read([*index, low[axis]], axis + 1)
-    after = read([*index, low[axis] + 1], axis + 1)
-    return (1 - shares[axis]) * before + shares[axis] * after
-
-  return read([], 0)
-
-
-def _warp_label(label, source):
-  """Samples a label map at the nearest voxels, with unlabelled ones outside."""
-  index = [jnp.round(s).astype(jnp.int32) for s in source]
-  inside = True
-  for i, n in zip(index, label.shape, strict=True):
-    inside = inside & (i >= 0) & (i < n)
-  return jnp.where(inside, _read_nearest(label, index), types.UNLABELLED)
-
-
 def _photometric(key, image, options, spacing, is_fine):
   """Randomly changes sharpness and intensities, and adds noise."""
   (bright_key, contrast_key, gamma_key, level_key, noise_key, blur_key,
@@ -214,7 +183,7 @@ def _photometric(key, image, options, spacing, is_fine):
   if options.blur:
     sigma = jnp.abs(_uniform(blur_key, options.blur))
     for axis, share in enumerate(spacing.min() / spacing):
-      image = _blur(image, sigma * float(share), axis)
+      image = warping.blur(image, sigma * float(share), axis=axis)
   if options.log2_low_resolution:
     factor = 2.0 ** jnp.abs(_uniform(coarse_key, options.log2_low_resolution))
     for axis in np.flatnonzero(is_fine):
@@ -240,18 +209,6 @@ def _take(image, index, axis):
   """Reads slices of a volume along an axis, repeating its edge."""
   return jnp.take(
       image, jnp.clip(index, 0, image.shape[axis] - 1), axis, mode='clip')
-
-
-def _blur(image, sigma, axis):
-  """Blurs a volume along an axis by a Gaussian of `sigma` voxels."""
-  offsets = jnp.arange(-_BLUR_RADIUS, _BLUR_RADIUS + 1, dtype=jnp.float32)
-  kernel = jnp.exp(-0.5 * jnp.square(offsets / jnp.maximum(sigma, 1e-3)))
-  kernel = kernel / jnp.sum(kernel)
-  widths = [(0, 0)] * image.ndim
-  widths[axis] = (_BLUR_RADIUS, _BLUR_RADIUS)
-  padded, size = jnp.pad(image, widths, mode='edge'), image.shape[axis]
-  return sum(k * jax.lax.slice_in_dim(padded, i, i + size, axis=axis)
-             for i, k in enumerate(kernel))
 
 
 def _coarsen(image, factor, axis):

@@ -24,7 +24,7 @@ _FOREIGN = (
     'matplotlib', 'PIL', 'scipy', 'chex', 'experiments', 'data_prep')
 
 # Modules of the library that may import nothing else from it.
-_LEAVES = {'types', 'masking', 'mapped_axis', 'loss_functions'}
+_LEAVES = {'types', 'masking', 'mapped_axis', 'loss_functions', 'warping'}
 _PARTS = {
     'losses', 'metrics', 'mixing', 'augmentation', 'models', 'linearization',
     'guards', 'inference', 'alignment_maps', 'regularizers', 'kind_losses',
@@ -37,6 +37,7 @@ _MAY_IMPORT = {
     'masking': set(),
     'mapped_axis': set(),
     'loss_functions': {'types'},
+    'warping': {'types'},
     **{name: _LEAVES for name in _PARTS},
     **{name: _LEAVES | _PARTS for name in _RULES},
     'method_parts': _LEAVES | _PARTS | _RULES,

@@ -65,6 +65,8 @@ NOT_TRACED = {
     'types.is_unlabelled', 'types.pixels',
     'volume_inference.sliding_slabs',
     'volume_inference.sliding_window_volume',
+    'warping.blur', 'warping.read_nearest', 'warping.warp_image',
+    'warping.warp_label',
     'weak_gradients.make_weak_gradients',
     'weak_gradients.mean_alignments',
     'weight_rules.find', 'weight_rules.move_indicators',

@@ -11,6 +11,7 @@ import numpy as np
 from hybridseg import augmentation
 from hybridseg import types
 from hybridseg import volume_augmentation
+from hybridseg import warping
 
 _OFF = volume_augmentation.VolumeAugmentationOptions(
     flip=(False,) * 3, rotation_deg=0.0, log2_scale=0.0, shift=0.0,
@@ -44,9 +45,9 @@ def _warped(matrix, volume, offset=(0.0, 0.0, 0.0)):
   """Returns a volume as an image and as labels, both moved by an affine map."""
   source = volume_augmentation._source_coordinates(
       matrix, jnp.asarray(offset), volume.shape)
-  image = volume_augmentation._warp_image(
+  image = warping.warp_image(
       jnp.asarray(volume, jnp.float32)[..., None], source)[..., 0]
-  return image, volume_augmentation._warp_label(jnp.asarray(volume), source)
+  return image, warping.warp_label(jnp.asarray(volume), source)
 
 
 @functools.partial(
