@@ -146,8 +146,8 @@ class EfficientNetLite(nn.Module):
     least = 1 if is_encoded or frozen_only else 0
     if not least <= self.frozen_until <= NUM_BLOCKS:
       raise ValueError(
-          f'frozen_until={self.frozen_until} is not a number of blocks from '
-          f'{least} to {NUM_BLOCKS}.')
+          f'frozen_until={self.frozen_until} is not in {least} .. '
+          f'{NUM_BLOCKS} blocks.')
     if is_encoded:
       skips = [x.astype(self.dtype) for x in images.features]
       x = skips[-1] if self._ends_with_skip() else skips.pop()
