@@ -5,6 +5,7 @@ import tempfile
 from unittest import mock
 
 from absl.testing import absltest
+from absl.testing import parameterized
 import numpy as np
 import tensorflow_datasets as tfds
 
@@ -25,6 +26,24 @@ class CountPixelsTest(absltest.TestCase):
       np.testing.assert_array_equal(
           closing._count_pixels(records, split),
           np.bincount(np.ravel(labels), minlength=256))
+
+
+class TrainingCommandTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      ('data/phantom', 'phantom', 'phantom.py --workdir=runs/phantom'),
+      ('data/draw_1', 'phantom',
+       'phantom.py --config.input.data_dir=data/draw_1 --workdir=runs/phantom'),
+      ('data/polyps', None,
+       'custom.py --config.input.data_dir=data/polyps --workdir=runs/own'),
+      ('my data/set', None,
+       "custom.py '--config.input.data_dir=my data/set' --workdir=runs/own"),
+  )
+  def test_names_the_folder_unless_the_config_reads_it(
+      self, output, dataset, words):
+    self.assertEqual(
+        closing.training_command(pathlib.Path(output), dataset, 'own'),
+        f'python -m experiments.train --config=experiments/configs/{words}')
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 
 import collections
 import pathlib
+import shlex
 
 from array_record.python import array_record_module
 import numpy as np
@@ -58,12 +59,28 @@ def print_summary(
     print(f'{split}: {grammar.counted(number, "record")}, shares {text}, '
           f'unlabelled {shares[255]:.3f}')
   print(f'records: {output / "records"} ({image_size} x {image_size})')
-  name = dataset or manifest.header.name
-  config = f'--config=experiments/configs/{dataset}.py'
-  if dataset is None:
-    config = ('--config=experiments/configs/custom.py '
-              f'--config.input.data_dir={output}')
-  print(f'next: python -m experiments.train {config} --workdir=runs/{name}')
+  print(f'next: {training_command(output, dataset, manifest.header.name)}')
+
+
+def training_command(
+    output: pathlib.Path, dataset: str | None, name: str
+) -> str:
+  """Returns the command that trains on a prepared set.
+
+  The configs read their sets from `data/NAME`. The command names any other
+  folder, since the config would otherwise train on an older set there.
+
+  Args:
+    output: folder of the prepared set.
+    dataset: key of the set in `named_sets.SETS`, or None for a user's own set.
+    name: name of the set in its manifest.
+  """
+  words = ['python', '-m', 'experiments.train',
+           f'--config=experiments/configs/{dataset or "custom"}.py']
+  if dataset is None or output != pathlib.Path('data', dataset):
+    words.append(f'--config.input.data_dir={output}')
+  words.append(f'--workdir=runs/{dataset or name}')
+  return shlex.join(words)
 
 
 def _count_pixels(records, split):
