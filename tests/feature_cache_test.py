@@ -1,6 +1,10 @@
 """Tests for frozen parts of networks: shared, and computed once."""
 
+import errno
 import functools
+import os
+import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -14,6 +18,7 @@ from experiments.building import feature_cache
 from experiments.building import input_pipeline
 from experiments.building import pieces
 from experiments.configs import phantom
+from experiments.training import trainer
 from hybridseg import augmentation
 from hybridseg import models
 from hybridseg import train_step as train_step_lib
@@ -212,8 +217,57 @@ class ViewsTest(parameterized.TestCase):
     self.assertIsInstance(views[0].strong.image, types.Encoded)
     self.assertNotIsInstance(views[0].weak.image, types.Encoded)
 
+  def test_another_limit_than_the_views_of_int32(self):
+    for copies, fits in ((2**28 - 5, 1), True), ((2**28 - 4, 1), False):
+      method = _method()
+      method = method._replace(augmentation=method.augmentation._replace(
+          copies=copies))
+      make = functools.partial(
+          feature_cache.Views, method, self._dataset,
+          input_pipeline.train_batches(
+              self._dataset, strong_batch_size=8, weak_batch_size=8, seed=0))
+      # There are 8 strong and 32 weak images: 8 (2**28 - 5) + 32 = 2**31 - 8.
+      if fits:
+        views = make()[0].strong.view
+        self.assertEqual(np.unique(views // (2**28 - 5)).tolist(), [*range(8)])
+      else:
+        with self.assertRaisesRegex(
+            binary.UserError, r'copies is \(268435452, 1\).*smaller numbers'):
+          make()
+
+  def test_a_full_disk_is_told(self):
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with mock.patch.object(
+        feature_cache, '_MAX_IN_MEMORY_BYTES', 0), mock.patch.object(
+            os, 'posix_fallocate', side_effect=full):
+      with self.assertRaisesRegex(
+          binary.UserError, r'--workdir: 2 MB of features: .*No space left'
+          r'.*MiB free.: make room') as caught:
+        feature_cache._make([(10, 10**5)], tiny.temp_dir(self))
+    self.assertLessEqual(len(str(caught.exception)), 193)  # With "Error: ".
+
+  def test_without_room_for_the_features_there_is_no_run_yet(self):
+    workdir = tiny.temp_dir(self)
+    with mock.patch.object(
+        feature_cache, 'prepare', side_effect=binary.UserError('full')):
+      with self.assertRaisesRegex(binary.UserError, 'full'):
+        trainer.train_and_evaluate(tiny.debug_config().lock(), workdir)
+    self.assertEqual(os.listdir(workdir), ['lock'])
+
+  @parameterized.parameters(AttributeError, OSError(errno.EINVAL, ''))
+  def test_a_disk_that_cannot_reserve_is_filled(self, error):
+    with tempfile.TemporaryFile() as file, mock.patch.object(
+        os, 'posix_fallocate', side_effect=error):
+      feature_cache._reserve(file, 2**20 + 10)
+      self.assertEqual(os.fstat(file.fileno()).st_size, 2**20 + 10)
+      self.assertGreater(os.fstat(file.fileno()).st_blocks * 512, 2**20)
+
   @parameterized.parameters(
-      ((3,), 1, 'two numbers'), ((0, 8), 1, 'two numbers'),
+      ((3,), 1, 'two whole numbers'), ((0, 8), 1, 'two whole numbers'),
+      ((2.5, 3), 1, r'is \(2.5, 3\): use two whole numbers'),
+      ((True, 3), 1, 'two whole numbers'),
+      ((float('nan'), 3), 1, 'two whole numbers'),
+      (('(nan,3)',), 1, 'two whole numbers'),
       ((3, 2), 0, 'nothing of the network is frozen'))
   def test_refuses(self, copies, frozen_until, message):
     config = phantom.get_config('effnet_lite0,debug')

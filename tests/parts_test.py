@@ -52,6 +52,12 @@ class RefusalTest(parameterized.TestCase):
   def test_numbers_that_cannot_be(self, part, key, value, message):
     self.refused(f'{part}.{key} is {value}: {message}', **{part: {key: value}})
 
+  @parameterized.parameters(float('nan'), float('inf'), -1.0, 'a')
+  def test_factors_of_losses_that_cannot_be(self, factor):
+    self.refused(
+        "factor of 'soft_dice' for 'box' is .*: use a number >= 0",
+        supervision=dict(loss_by_kind=dict(box=((factor, 'soft_dice'),))))
+
   @parameterized.parameters(
       'train_steps', 'log_every_steps', 'eval_every_steps',
       'checkpoint_every_steps')

@@ -15,12 +15,15 @@ views.
 """
 
 from collections.abc import Callable
+import errno
 import functools
 import math
+import os
 import tempfile
 import time
 
 from data_prep.shared import progress
+from data_prep.shared import system_errors
 from hybridseg import augmentation
 from hybridseg import parallel
 from hybridseg import types
@@ -28,10 +31,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import binary
 from experiments.building import input_pipeline
 from experiments.building import pieces
 
 _MAX_IN_MEMORY_BYTES = 4 << 30
+_MAX_VIEWS = 2**31 - 1  # Views are numbered in int32.
 # This number is folded into the run's random key, so that the augmentation of
 # views is independent of the random numbers of the steps.
 _OF_VIEWS = 0x76696577
@@ -44,10 +49,12 @@ def check(model: pieces.Model) -> None:
     ValueError: if the numbers are invalid, or no part of the network is frozen.
   """
   found = tuple(model.cached_copies)
-  if found and (len(found) != 2 or min(found) < 1):
+  # `True` is an int, but nobody means it as a number.
+  if found and (len(found) != 2 or any(
+      type(number) is not int or number < 1 for number in found)):
     raise ValueError(
-        f'model.cached_copies is {found}: use two numbers from 1, of views of '
-        'each strong and of each weak image, or ().')
+        f'model.cached_copies is {found!s:.40}: use two whole numbers from 1, '
+        'of views of each strong and of each weak image, or ().')
   if found and not model.options.get('frozen_until', 0):
     raise ValueError(
         f'model.cached_copies is {found}, but nothing of the network is '
@@ -103,16 +110,26 @@ class Views:
       method: how the networks learn; its `augmentation.copies` is not ().
       dataset: set of the run.
       batches: batches of the set.
+
+    Raises:
+      binary.UserError: if there are more views than numbers in int32.
     """
     strong, weak = method.augmentation.copies
     self._records = {
         role: dataset.splits[f'train_{role}'] for role in ('strong', 'weak')}
+    num_views = sum(
+        len(records) * copies for records, copies in zip(
+            self._records.values(), (strong, weak), strict=True))
+    if num_views > _MAX_VIEWS:
+      raise binary.UserError(
+          f'model.cached_copies is {(strong, weak)!s:.40}, which is more than '
+          f'{_MAX_VIEWS} views of the training images: use smaller numbers.')
     self._copies = {'strong': strong, 'weak': weak}
     self._first = {'strong': 0, 'weak': len(self._records['strong']) * strong}
     self.augmentation = method.augmentation
     self._computed = ('strong', 'weak') if method.uses_weak else ('strong',)
     self._batches = batches
-    self._slots = self._features = None
+    self._used = self._features = None
 
   def __getitem__(self, step: int) -> types.HybridBatch:
     views, batch = self._views(step), self._batches[step]
@@ -122,7 +139,7 @@ class Views:
 
   def _encoded(self, role, examples, views):
     if self._features is not None and role in self._computed:
-      slots = self._slots[views]
+      slots = np.searchsorted(self._used, views)
       examples = examples._replace(image=types.Encoded(
           examples.image, tuple(x[slots] for x in self._features)))
     return examples._replace(view=views)
@@ -158,13 +175,15 @@ class Views:
 
     Returns:
       A message with the number of views and the size of their features.
+
+    Raises:
+      binary.UserError: if the disk has no room for the features.
     """
     start = time.monotonic()
     views = np.unique(np.concatenate([
         self._views(step)[role] for step in steps
         for role in self._computed]))
-    self._slots = np.full(views.max() + 1, -1, np.int64)
-    self._slots[views] = np.arange(len(views))
+    self._used = views  # Sorted; the features are in the same order.
     told = progress.Progress(len(views), 'views', what='features: ')
     for done in range(0, len(views), batch_size):
       part = views[done : done + batch_size]
@@ -206,10 +225,42 @@ def _make(shapes, folder):
   size = sum(2 * math.prod(shape) for shape in shapes)
   if size <= _MAX_IN_MEMORY_BYTES:
     return tuple(np.empty(shape, np.float16) for shape in shapes)
+  try:
+    with system_errors.naming(folder):
+      files = [tempfile.TemporaryFile(dir=folder) for _ in shapes]
+      for file, shape in zip(files, shapes, strict=True):
+        _reserve(file, 2 * math.prod(shape))
+  except OSError as e:
+    raise binary.UserError(
+        f'--workdir: {size / 1e6:.0f} MB of features: '
+        f'{system_errors.in_words(e)}') from e
   return tuple(
-      np.memmap(tempfile.TemporaryFile(dir=folder), np.float16, 'w+',
-                shape=shape)
-      for shape in shapes)
+      np.memmap(file, np.float16, 'r+', shape=shape)
+      for file, shape in zip(files, shapes, strict=True))
+
+
+def _reserve(file, size):
+  """Reserves the space of an empty file on its disk.
+
+  If the disk became full while the file is written through a memory map, the
+  system would end the process with a bus error.
+
+  Raises:
+    OSError: if the disk is too full.
+  """
+  try:
+    os.posix_fallocate(file.fileno(), 0, size)
+    return
+  except AttributeError:  # macOS lacks this function, and some disks do, too.
+    pass
+  except OSError as e:
+    if e.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+      raise
+  # Written zeros take space, unlike a hole.
+  zeros = bytes(1 << 20)
+  for start in range(0, size, len(zeros)):
+    file.write(zeros[: size - start])
+  file.flush()
 
 
 def prepare(
@@ -231,6 +282,9 @@ def prepare(
     steps: the remaining steps.
     batch_size: number of views to encode at once.
     folder: folder of the run.
+
+  Raises:
+    binary.UserError: if the disk has no room for the features.
   """
   if not isinstance(batches, Views) or not steps:
     return

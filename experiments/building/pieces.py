@@ -9,6 +9,7 @@ replaced by the functions. Where the field of a piece has the name of a key,
 from collections.abc import Callable
 import contextlib
 import functools
+import math
 from typing import Any, NamedTuple
 
 from hybridseg import augmentation as augmentation_lib
@@ -302,7 +303,11 @@ def _loss_by_kind(by_kind, default, rotation_deg):
       raise ValueError(
           f'supervision.loss_by_kind names {name!r}, no annotation kind; known:'
           f' {known}.')
-    for _, loss in pairs:
+    for factor, loss in pairs:
+      if not (isinstance(factor, (int, float)) and 0 <= factor < math.inf):
+        raise ValueError(
+            f'supervision.loss_by_kind: the factor of {loss!r} for {name!r} is '
+            f'{factor!r:.20}: use a number >= 0.')
       if loss in _UPRIGHT and rotation_deg:
         raise ValueError(
             f'Loss {loss!r} of kind {name!r} needs upright boxes: set '

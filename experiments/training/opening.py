@@ -81,8 +81,10 @@ def open_session(
   3. Refuse a folder that holds a run with another config or set.
   4. Build the state of a fresh run.
   5. Replace it by the newest intact checkpoint, if there is one.
-  6. Record this session in run.json, now that its first step is known.
-  7. Continue from that step. The batches and the random keys depend only on the
+  6. Compute the features of what is frozen. If the disk has no room for them,
+     the run can start again with another config, as nothing was written yet.
+  7. Record this session in run.json, now that its first step is known.
+  8. Continue from that step. The batches and the random keys depend only on the
      seed and the step, and the log continues from the record in the checkpoint.
 
   Args:
@@ -137,13 +139,13 @@ def open_session(
           if change.name == 'train_steps':
             print(resuming.joint(change, config.optimizer, step), flush=True)
 
-    if is_primary:
-      run_folder.open_run(
-          workdir, config, dataset, step=step, record_machine=record_machine)
     feature_cache.prepare(
         batches, parts.network.encode_fn, state.params[0],
         range(step, schedule.train_steps), batch_size=data.eval_batch_size,
         folder=workdir)
+    if is_primary:
+      run_folder.open_run(
+          workdir, config, dataset, step=step, record_machine=record_machine)
     session = Session(
         workdir=workdir,
         dataset=dataset,
