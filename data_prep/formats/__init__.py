@@ -11,8 +11,16 @@ has these members:
     not allow are converted and written below the folder `output`. The report
     holds the user's options, and receives problems and notices.
   def write(manifest, output) -> None
-    Writes a manifest in this format below `output`. The module `table` has no
-    such function.
+    Writes a manifest in this format below `output`. Modules that are not in
+    `names.WRITES` have no such function.
+
+Formats of volumes (`names.VOLUMES`) also have these members; `volume_sets`
+reads their files:
+
+  def find(source, report, *, folder=None) -> volume_sets.Found
+    Pairs images with labels, and says how a file becomes a volume.
+  def read_again(files: list[str]) -> volume_type.Volume
+    Reads an image by its entry in volumes.json. NIfTI needs no such function.
 
 Shapes in rows have the coordinates of a manifest, see `data_prep.manifest`.
 Readers and writers convert them from and to the coordinates of their format.

@@ -15,6 +15,9 @@ from data_prep.shared import pixels
 from data_prep.shared import volume_type
 
 
+_MAX_OFF = 0.2  # Largest distance from a voxel of the image, in voxels.
+
+
 class Placed(NamedTuple):
   """The voxels of one volume on the grid of another volume.
 
@@ -63,6 +66,57 @@ def place(
     if turned.shape == image.voxels.shape and _is_near(affine, other):
       return Placed(turned, True)
   raise _difference(labels, image, shown, nouns)
+
+
+def paste(
+    labels: volume_type.Volume,
+    image: volume_type.Volume,
+    shown: str,
+) -> Placed:
+  """Returns labels of a part of an image, with 0 in the rest of the image.
+
+  Tools that draw segments store only the part of the grid that holds some. The
+  part may extend beyond the image where it is 0.
+
+  Args:
+    labels: the volume to place; its voxels are an array.
+    image: the volume that defines the grid.
+    shown: file name of the labels, for messages.
+
+  Raises:
+    pixels.WrongFile: if the grids differ by more than the order, direction and
+      extent of their axes.
+  """
+  turn = _find_turn(labels.affine, image.affine)
+  if turn is None:
+    raise _difference(labels, image, shown, ('labels', 'their image'))
+  shape = labels.voxels.shape
+  turned = nibabel.apply_orientation(np.asarray(labels.voxels), turn)
+  affine = labels.affine @ nibabel.orientations.inv_ornt_aff(turn, shape)
+  start = np.linalg.solve(
+      image.affine, np.append(affine[:3, 3], 1.0))[:3]
+  whole = np.rint(start).astype(int)
+  # The far corner tells whether the spacings differ by too much.
+  far = np.linalg.solve(
+      image.affine, affine @ [*np.array(turned.shape) - 1.0, 1.0])[:3]
+  off = np.abs([start - whole, far - whole - np.array(turned.shape) + 1])
+  if off.max() > _MAX_OFF:
+    raise pixels.WrongFile(
+        'labels lie between the voxels of their image',
+        f'{shown}: {off.max():.2f} voxels off',
+        'resample to the grid of the image by nearest neighbour')
+  low = np.clip(whole, 0, image.voxels.shape)
+  high = np.clip(whole + turned.shape, low, image.voxels.shape)
+  inside = turned[tuple(slice(a - w, b - w) for a, b, w in zip(
+      low, high, whole, strict=True))]
+  if np.count_nonzero(inside) < np.count_nonzero(turned):
+    raise pixels.WrongFile(
+        'labels lie outside of their image', shown,
+        'pair it with the image that it was drawn on')
+  result = np.zeros(image.voxels.shape, turned.dtype)
+  result[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = inside
+  return Placed(result, not np.array_equal(turn[:, 0], range(3)) or bool(
+      (turn[:, 1] < 0).any()))
 
 
 def _is_near(found, expected):

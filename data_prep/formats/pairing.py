@@ -50,6 +50,7 @@ def pair(
     *,
     channel_names: tuple[str, ...] = (),
     is_blank: Callable[[str], bool] = lambda path: False,
+    known_masks: frozenset[str] = frozenset(),
 ) -> Pairs:
   """Distinguishes pictures from masks and pairs them.
 
@@ -59,6 +60,8 @@ def pair(
     channel_names: channels in nnU-Net's dataset.json; () if it names none.
     is_blank: function that takes a path and returns whether all pixels of the
       file are equal. It is called only if the user would otherwise be asked.
+    known_masks: paths of files that are masks by their content, whatever their
+      names.
   """
   options = report.options
   chosen = {m.strip(' _.-').lower() for m in options.mask_folders or ()}
@@ -72,10 +75,13 @@ def pair(
   images, channels = _without_channels(
       images, {sources.stem(p).rsplit('/', 1)[-1] for p in in_folders},
       channel_names, report)
-  images = _with_suffix(images, options.image_suffix, report)
+  images = _with_suffix(
+      [p for p in images if p not in known_masks], options.image_suffix, report)
   index = picture_index.Index(
       images, channels, places, options.image_suffix or '')
   found, orphans, shared = collections.defaultdict(list), [], []
+  siblings.give_to_only_picture(
+      known_masks, within, beside, images, found, orphans, options.masks_are)
   for path, picture, form in beside:
     owners = [picture] if picture in index.images else index.begin_with(
         path, form.plain)

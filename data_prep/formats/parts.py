@@ -57,7 +57,7 @@ def words_of(path: str) -> set[str]:
   found = {w for form in forms for w in (form.tag, form.annotator)}
   # The word seg chooses both a_seg01 and a_seg02; seg01 chooses only one.
   ends = {name[len(form.plain):].lstrip(' _.-') for form in forms
-          if name.startswith(form.plain)}
+          if name.startswith(form.plain)} | {name.removesuffix('.seg')}
   return {*folders, *found, *ends, name, '/'.join(folders)} - {''}
 
 
@@ -167,7 +167,7 @@ def _choose(found, chosen, report):
 
 
 def label_of(mask: Mask) -> str:
-  """Returns a value of --mask_folder that chooses a mask, for messages."""
+  """Returns a value of --mask_folder that chooses a mask."""
   return mask.place or f'_{mask.tag}'
 
 

@@ -32,6 +32,17 @@ def detect_format(source: pathlib.Path) -> str | None:
   return None
 
 
+def detect_volumes(source: pathlib.Path) -> str:
+  """Returns the name of the format of a source of volumes.
+
+  It is that of NIfTI if no format of volumes recognises the source.
+  """
+  for name in names.VOLUMES:
+    if FORMATS[name].detect(source):
+      return name
+  return names.VOLUMES[0]
+
+
 def refusal(source: pathlib.Path) -> str:
   """Returns the error message for a source whose format is not known."""
   text = f'{source} holds nothing of a known format ({", ".join(FORMATS)})'

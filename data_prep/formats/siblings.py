@@ -5,6 +5,7 @@ import re
 from typing import NamedTuple
 
 from data_prep.formats import folder_names
+from data_prep.formats import parts as parts_lib
 from data_prep.formats import sources
 
 
@@ -67,6 +68,44 @@ def find(
   known |= doubles
   pictures = [p for p in paths if p not in known]
   return masks, pictures
+
+
+def give_to_only_picture(
+    known_masks: frozenset[str],
+    within: set[str],
+    beside: list[Mask],
+    images: list[str],
+    found: dict[str, list[parts_lib.Mask]],
+    orphans: list[str],
+    masks_are: str,
+) -> None:
+  """Pairs masks, whose names do not say so, with the only picture beside them.
+
+  3D Slicer names a segmentation Segmentation.seg.nrrd by default, whatever the
+  name of its image. A mask with no picture or several becomes an orphan.
+
+  Args:
+    known_masks: paths of files that are masks by their content.
+    within: paths of files in folders of masks, which are paired elsewhere.
+    beside: masks that are paired by their names; those whose picture is not
+      known are removed if they are paired here.
+    images: paths of all pictures.
+    found: maps each picture to its masks; masks are added.
+    orphans: paths of masks without a picture; paths are added.
+    masks_are: kind of the masks.
+  """
+  named = {mask.path: mask for mask in beside}
+  for path in sorted(known_masks - within):
+    mask = named.get(path)
+    if mask is not None and mask.picture is not None:
+      continue
+    folder = path.rpartition('/')[0]
+    owners = [p for p in images if p.rpartition('/')[0] == folder]
+    if len(owners) == 1:
+      found[owners[0]].append(parts_lib.Mask(path, masks_are, tag='seg'))
+      beside[:] = [m for m in beside if m.path != path]
+    elif mask is None:
+      orphans.append(path)
 
 
 class _Siblings:

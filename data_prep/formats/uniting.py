@@ -84,6 +84,10 @@ class Uniter:
           masks[0].path))
     return label
 
+  def add_overlap(self, overlap: int, name: str) -> None:
+    """Records that classes overlap in so many voxels of a volume."""
+    self._overlaps.append((overlap, name))
+
   def kind_of(self, label: np.ndarray, kind: str, row_id: str) -> str | None:
     """Returns a label map's `unlabelled_kind`, and records if it differs."""
     found = unlabelled_kind(label, kind)

@@ -25,6 +25,7 @@ _GZIP = b'\x1f\x8b'
 _STREAMED = 2**22  # Number of bytes that are decompressed at once.
 # Codes of metre and micrometre; any other code is read as mm.
 _UNITS_MM = {1: 1e3, 3: 1e-3}
+_MAX_MM = 1e7  # Largest number of an affine.
 _NOISE = 1e-4  # Largest error of a whole number that was stored as a float.
 
 
@@ -92,16 +93,17 @@ def _parse(content, shown, max_bytes, *, whole):
 
 
 @contextlib.contextmanager
-def _opened(path, shown):
-  """Opens a file for reading, decompressed, and explains what goes wrong."""
+def explaining_file(shown: str):
+  """Explains errors of the system and of compressed streams.
+
+  Args:
+    shown: name of the file, for messages.
+
+  Raises:
+    pixels.WrongFile: for every such error, except that of a full disk.
+  """
   try:
-    with open(path, 'rb') as file:
-      start = file.read(2)
-      file.seek(0)
-      if not start:
-        raise pixels.WrongFile(
-            'the volume is empty, 0 bytes', shown, 'replace the file')
-      yield gzip.GzipFile(fileobj=file) if start == _GZIP else file
+    yield
   except (EOFError, zlib.error, gzip.BadGzipFile) as error:
     raise pixels.WrongFile(
         f'the gzip is damaged: {str(error)[:50]}', shown,
@@ -110,8 +112,21 @@ def _opened(path, shown):
     if error.errno == errno.ENOSPC:
       raise
     raise pixels.WrongFile(
-        'the volume cannot be read', f'{shown}: {error.strerror}',
+        'the volume cannot be read',
+        f'{shown}: {error.strerror or str(error)[:40]}',
         'make it readable') from error
+
+
+@contextlib.contextmanager
+def _opened(path, shown):
+  """Opens a file for reading, decompressed, and explains what goes wrong."""
+  with explaining_file(shown), open(path, 'rb') as file:
+    start = file.read(2)
+    file.seek(0)
+    if not start:
+      raise pixels.WrongFile(
+          'the volume is empty, 0 bytes', shown, 'replace the file')
+    yield gzip.GzipFile(fileobj=file) if start == _GZIP else file
 
 
 def _read_content(path, shown):
@@ -305,14 +320,7 @@ def _affines(header, shown, notices):
           'correct the header')
     forms.append(np.diag([*spacing, 1.0]))
   affine = forms[0]
-  if not np.isfinite(affine).all():
-    raise pixels.WrongFile(
-        'the affine is not finite', shown, 'correct the header')
-  lengths = np.linalg.norm(affine[:3, :3], axis=0)
-  if (lengths < 1e-6).any() or (
-      abs(np.linalg.det(affine[:3, :3] / np.maximum(lengths, 1e-6))) < 1e-3):
-    raise pixels.WrongFile(
-        'the affine is singular', shown, 'correct the header')
+  lengths = check_affine(affine, shown)
   for other in forms[1:]:
     if np.allclose(other, affine, rtol=1e-3, atol=1e-2 * lengths.min()):
       forms = forms[:1]
@@ -333,6 +341,30 @@ def _affines(header, shown, notices):
   # Files of labels often repeat the affine of their image without its unit, so
   # append the affines without conversion.
   return tuple(np.diag([*[scale] * 3, 1.0]) @ f for f in forms) + tuple(forms)
+
+
+def check_affine(affine: np.ndarray, shown: str) -> np.ndarray:
+  """Refuses an affine that is singular; returns its spacings.
+
+  Args:
+    affine: the affine, float [4, 4].
+    shown: name of the file, for messages.
+
+  Raises:
+    pixels.WrongFile: if the affine is refused.
+  """
+  if not np.isfinite(affine).all():
+    raise pixels.WrongFile(
+        'the affine is not finite', shown, 'correct the header')
+  if np.abs(affine).max() > _MAX_MM:
+    raise pixels.WrongFile(
+        'the affine leads kilometres away', shown, 'correct the header')
+  lengths = np.linalg.norm(affine[:3, :3], axis=0)
+  if (lengths < 1e-6).any() or (
+      abs(np.linalg.det(affine[:3, :3] / np.maximum(lengths, 1e-6))) < 1e-3):
+    raise pixels.WrongFile(
+        'the affine is singular', shown, 'correct the header')
+  return lengths
 
 
 def _differ_in_place_only(affine, other):

@@ -114,7 +114,7 @@ _SIMULATE = flags.DEFINE_list(
     'simulate', [], 'Kinds of weak labels for training images that do not '
     f'keep their mask: {", ".join(simulate.KINDS)}, or none.')
 _VOLUMES = flags.DEFINE_bool(
-    'volumes', False, 'Keep NIfTI volumes whole, for training in 3-D; '
+    'volumes', False, 'Keep volumes whole, for training in 3-D; '
     f'--simulate then knows {", ".join(volume_annotations.KINDS)}.')
 _MODALITY = flags.DEFINE_enum(
     'modality', None, list(levels.MODALITIES),
@@ -160,11 +160,15 @@ def wanted() -> 'whole_set.Wanted':
         raise ValueError(
             f'--{holder.name} is in the plan: edit it there, or leave out '
             '--plan')
+  if _FORMAT.value not in (None, *format_names.VOLUMES):
+    raise ValueError(f'--format={_FORMAT.value} holds no volumes; --volumes '
+                     f'reads {", ".join(format_names.VOLUMES)}')
   spacing = _numbers('spacing_mm', _SPACING_MM.value, 3)
   if spacing is not None and min(spacing) <= 0:
     raise ValueError('--spacing_mm: expected three numbers above 0')
   return whole_set.Wanted(
-      _MODALITY.value, spacing, _PLAN.value, subjects(), _NAME.value)
+      _MODALITY.value, spacing, _PLAN.value, subjects(), _NAME.value,
+      format_name())
 
 
 def has_splits() -> bool:

@@ -19,11 +19,11 @@ from data_prep import manifest as manifest_lib
 from data_prep.drawing import volume_annotations
 from data_prep.formats import assembling
 from data_prep.formats import intensities
-from data_prep.formats import nifti
 from data_prep.formats import parts as parts_lib
+from data_prep.formats import registry
 from data_prep.formats import sources
 from data_prep.formats import uniting
-from data_prep.formats import volumes
+from data_prep.formats import volume_sets
 from data_prep.records import chunks
 from data_prep.records import volume_records
 from data_prep.sets import own_set
@@ -55,6 +55,7 @@ class Wanted(NamedTuple):
     plan_file: an edited plan.json; None makes a plan.
     subjects: file that names subjects, see `subjects_file`; None for none.
     name: name of the set; None takes that of the source.
+    format_name: format of the source, one of `names.VOLUMES`; None detects it.
   """
 
   modality: str | None = None
@@ -62,6 +63,7 @@ class Wanted(NamedTuple):
   plan_file: str | None = None
   subjects: str | None = None
   name: str | None = None
+  format_name: str | None = None
 
 
 class _Case(NamedTuple):
@@ -97,7 +99,7 @@ def prepare(
     wanted: Wanted,
     overwrite: bool,
 ) -> None:
-  """Prepares a folder of NIfTI volumes and labels; prints what it decides.
+  """Prepares a folder of volumes and labels; prints what it decides.
 
   Args:
     source: folder of the files.
@@ -124,12 +126,16 @@ def prepare(
   with tempfile.TemporaryDirectory(
       dir=None if target is None else target.parent, prefix='.volumes.'
   ) as scratch:
-    work = _Work(pathlib.Path(source).resolve(), pathlib.Path(scratch), options)
+    path = pathlib.Path(source).resolve()
+    format_name = wanted.format_name or registry.detect_volumes(path)
+    work = _Work(path, pathlib.Path(scratch), options, format_name)
     print(f'Reading {source} ...', flush=True)
     cases = list(work.survey())
+    work.tell_unused()
+    work.uniter.tell(work.report)
     volume_roles.refuse(work.report.problems)
     if not cases:
-      raise _Refused(f'{source} holds no volume that nifti reads')
+      raise _Refused(f'{source} holds no volume that {format_name} reads')
     rows, folds, simulated = volume_roles.divide(
         [case.row for case in cases], plan, wanted.subjects, work.report)
     made = made or _make_plan(cases, rows, options, wanted, work.report)
@@ -151,22 +157,31 @@ def prepare(
 class _Work:
   """Reads the volumes and labels of a source, as often as needed."""
 
-  def __init__(self, source, scratch, options):
-    self.source, self._scratch = source, scratch
+  def __init__(self, source, scratch, options, format_name):
+    self.source = source
     self.report = assembling.Report(options)
-    sought = nifti.seek(
-        source, self.report, intensities.Writer(source, scratch, options),
-        read=lambda path: volumes.open_nifti(path, folder=scratch))
+    self._found = registry.FORMATS[format_name].find(
+        source, self.report, folder=scratch)
+    sought = volume_sets.seek(
+        self._found, source, self.report,
+        intensities.Writer(source, scratch, options), is_lazy=True)
     self.labels, self.classes = sought.labels, sought.classes
-    self._sought = sought
+    self.uniter = sought.uniter
 
   def open(self, path: str) -> volume_type.Volume:
     """Opens an image; its voxels stay on the disk."""
-    return volumes.open_nifti(self.source / path, folder=self._scratch)
+    return self._found.open(self.source / path)
+
+  def tell_unused(self) -> None:
+    """Notes the files of the source that are not read."""
+    self.report.used.update(self._found.paths)
+    sources.note_unused(
+        self.source, self.report.used, self.report,
+        is_annotated=bool(self._found.pairs.masks))
 
   def survey(self) -> Iterator[_Case]:
     """Looks at each volume and its labels, and reports what is wrong."""
-    sought, report = self._sought, self.report
+    sought, report = self._found, self.report
     for path in sorted(sought.pairs.images, key=sought.names_of.get):
       try:
         volume = self.open(path)
@@ -187,7 +202,7 @@ class _Work:
                   '', None, subject, annotator=observer))
 
   def _case(self, path, volume, found, of_kinds, masks, row):
-    kind = next((k for k in nifti.HOLDS if k in of_kinds), None)
+    kind = next((k for k in volume_sets.KINDS if k in of_kinds), None)
     sample, drawn = np.zeros(0), ''
     if kind is not None:
       label = of_kinds[kind]
@@ -198,7 +213,7 @@ class _Work:
       if kind is not None:
         row = row._replace(annotation={'kind': kind, 'labels': values})
       if kind == 'mask':
-        drawn = next((k for k in nifti.HOLDS[1:] if k in of_kinds), '')
+        drawn = next((k for k in volume_sets.KINDS[1:] if k in of_kinds), '')
     turn = orientation.find_turn(volume.affine)
     turned = orientation.turn_volume(volume, turn)
     return _Case(row, path, masks, drawn, turned.voxels.shape,
@@ -282,7 +297,7 @@ def _annotate(work, case, row, simulated, seed):
   if case.row.annotation is not None:
     kind = case.row.annotation['kind']
     label = work.read_label(case, volume, next(
-        k for k in nifti.HOLDS if k in case.masks))
+        k for k in volume_sets.KINDS if k in case.masks))
   if kind == 'mask' and row.role != 'strong':
     kind, label, truth = 'none', None, label
     if row.role == 'weak' and case.drawn:

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from data_prep.drawing import rasterize
 from data_prep.formats import intensities
-from data_prep.formats import nifti
 from data_prep.formats import sources
+from data_prep.formats import volume_sets
 from data_prep.formats import volumes
 from data_prep.records import preparation as preparation_lib
 from data_prep.shared import pixels
@@ -147,7 +147,7 @@ def open_file(
   voxels = nibabel.apply_orientation(volume.voxels, turned[0])
   axis = preparation.axis
   if axis is None:
-    axis = nifti.thinnest_axis(volume)
+    axis = volume_sets.thinnest_axis(volume)
   limits = preparation.intensity_range or intensities.percentiles(voxels)
   slices = tuple(
       with_channels(

@@ -44,6 +44,8 @@ def mutate(content: bytes, name: str, rng: random.Random) -> bytes:
     ways += [_inside_gzip] * 12
   elif suffix in ('nii', 'npy', 'dcm', 'tif', 'bmp', 'jpg'):
     ways += [_set_integer] * 5 + [_set_float] * 2
+  elif suffix in ('nrrd', 'mha'):  # A header of text before the voxels.
+    ways += [_token] * 10 + [_line] * 3
   if suffix == 'json' or suffix == 'jsonl':
     ways += [_json_value] * 14
   elif suffix in ('xml', 'txt', 'csv', 'yaml'):

@@ -18,6 +18,8 @@ from data_prep import manifest as manifest_lib
 from data_prep.drawing import rle
 from data_prep.formats import registry
 
+from tests import volume_files
+
 CLASSES = ('background', 'a', 'b')
 
 _SIZE = (20, 24)
@@ -166,6 +168,30 @@ def _volumes(suffix):
   return files
 
 
+def _volume_pairs(suffix, image_of, mask_suffix, mask_of):
+  """Returns the files of a set of volumes and label volumes.
+
+  Args:
+    suffix: suffix of the images.
+    image_of: function that returns the file of a volume.
+    mask_suffix: end of the names of the labels.
+    mask_of: function that returns the file of a label volume.
+  """
+  files = {}
+  for i, name in enumerate(_NAMES):
+    image = np.stack([picture(3 * i + k)[..., 0] for k in range(3)], -1)
+    masks = np.stack([label(k) for k in range(3)], -1)
+    files[f'{name}{suffix}'] = image_of(image.astype(np.int16))
+    files[f'{name}{mask_suffix}'] = mask_of(masks)
+  return files
+
+
+def _segments(array):
+  """Returns the content of a segmentation as 3D Slicer writes it."""
+  return volume_files.nrrd(array, encoding='gzip', keys=(
+      volume_files.segment_keys(('a', 1, 0), ('b', 2, 0))))
+
+
 def _annotations(kinds):
   """Returns annotations of alternating kinds for the three pictures.
 
@@ -253,6 +279,14 @@ SETS = {
         picture(i)[..., 0].astype(np.int32) * 9, f'secret{i}')), ('.dcm',)),
     'nifti': SeedSet('nifti', lambda: _volumes('.nii'), ('.nii',)),
     'nifti_gz': SeedSet('nifti', lambda: _volumes('.nii.gz'), ('.nii.gz',)),
+    'nrrd': SeedSet('nrrd', lambda: _volume_pairs(
+        '.nrrd', volume_files.nrrd, '-label.nrrd', lambda array:
+        volume_files.nrrd(array, encoding='gzip')), ('.nrrd',)),
+    'segments': SeedSet('nrrd', lambda: _volume_pairs(
+        '.nrrd', volume_files.nrrd, '.seg.nrrd', _segments), ('.seg.nrrd',)),
+    'metaimage': SeedSet('metaimage', lambda: _volume_pairs(
+        '.mha', volume_files.metaimage, '_mask.mha', lambda array:
+        volume_files.metaimage(array, compressed=True)), ('.mha',)),
     **{name: SeedSet(name, functools.partial(_written, name, kinds), suffixes)
        for name, (kinds, suffixes) in _WRITTEN.items()},
     'csv': SeedSet('table', _table, ('.csv',)),

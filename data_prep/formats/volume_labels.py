@@ -1,10 +1,9 @@
-"""Reads the labels of NIfTI volumes as classes on the grid of their image.
+"""Reads label files of volumes as classes on the grid of their image.
 
 All files are read twice, since the meaning of a value depends on all files, and
 a set of volumes does not fit into memory.
 """
 
-import collections
 from collections.abc import Callable, Iterable
 import pathlib
 from typing import NamedTuple
@@ -15,6 +14,7 @@ from data_prep.formats import declared_names
 from data_prep.formats import grids
 from data_prep.formats import label_table
 from data_prep.formats import mask_values
+from data_prep.formats import oddities
 from data_prep.formats import parts as parts_lib
 from data_prep.formats import uniting
 from data_prep.formats import volumes
@@ -44,7 +44,7 @@ def look_through(
     report,
     declared: declared_names.Declared,
     *,
-    read: Callable[[pathlib.Path], volume_type.Volume] = volumes.read_nifti,
+    read: Callable[[pathlib.Path], volume_type.Volume],
 ) -> Meaning:
   """Decides what the stored values of labels mean and how classes are named.
 
@@ -71,10 +71,12 @@ def look_through(
   return Meaning(*mask_values.decide(counted, report, declared), declared)
 
 
-def count_values(path: pathlib.Path) -> dict[int, int]:
+def count_values(
+    path: pathlib.Path, read: Callable[[pathlib.Path], volume_type.Volume]
+) -> dict[int, int]:
   """Returns the number of voxels per stored value; {} if a file is damaged."""
   try:
-    return mask_values.counts_of(volumes.read_nifti(path).voxels)
+    return mask_values.counts_of(np.asarray(read(path).voxels))
   except pixels.WrongFile:  # The file is refused later, when it is read.
     return {}
 
@@ -129,7 +131,7 @@ class Reader:
       report,
       *,
       is_asked: bool,
-      read: Callable[[pathlib.Path], volume_type.Volume] = volumes.read_nifti,
+      read: Callable[[pathlib.Path], volume_type.Volume],
   ):
     """Creates a reader that has read no files yet.
 
@@ -148,7 +150,7 @@ class Reader:
     self._uniter, self._report = uniter, report
     self._is_asked = is_asked
     self._read_volume = read
-    self._oddities = collections.defaultdict(list)
+    self._oddities = oddities.Oddities()
 
   def read(
       self,
@@ -204,11 +206,8 @@ class Reader:
 
   def add_oddities(self, texts: Iterable[str], path: str) -> None:
     """Records descriptions of what is odd about a file, for `tell`."""
-    for text in texts:
-      self._oddities[text].append(path)
+    self._oddities.add(texts, path)
 
   def tell(self) -> None:
     """Notes each oddity with the number of files and the first of them."""
-    for text, paths in self._oddities.items():
-      self._report.note(f'{text}: {grammar.counted(len(paths), "file")}, such '
-                        f'as {pixels.tail(paths[0])}')
+    self._oddities.tell(self._report)

@@ -1,0 +1,153 @@
+"""Reads NRRD volumes and labels, also the segmentations of 3D Slicer.
+
+Plain NRRD images and labels pair by their names and folders, as NIfTI's do
+(a.nrrd with a-label.nrrd, images/a.nrrd with labels/a.nrrd). A file with the
+keys of a segmentation (.seg.nrrd) is a label, whatever its name. It belongs to
+the image of its name, or to the only image of its folder. If a set has such
+files, its classes are the names of the segments, see `segments`.
+"""
+
+from collections.abc import Mapping
+import pathlib
+
+import numpy as np
+
+from data_prep import formats
+from data_prep.formats import assembling
+from data_prep.formats import declared_names
+from data_prep.formats import grids
+from data_prep.formats import nrrd_file
+from data_prep.formats import pairing
+from data_prep.formats import segments
+from data_prep.formats import sources
+from data_prep.formats import volume_labels
+from data_prep.formats import volume_sets
+from data_prep.shared import pixels
+from data_prep.shared import volume_type
+
+HOLDS = ()
+
+_SUFFIXES = ('.nrrd', '.nhdr')
+
+
+def detect(source: pathlib.Path) -> bool:
+  """Returns whether there are NRRD files below `source`."""
+  return bool(sources.list_files(source, _SUFFIXES))
+
+
+def find(
+    source: pathlib.Path,
+    report: assembling.Report,
+    *,
+    folder: pathlib.Path | None = None,
+) -> volume_sets.Found:
+  """Pairs images with labels; has the interface of `nifti.find`."""
+  paths = tuple(sources.list_files(source, _SUFFIXES))
+  drawn = frozenset(p for p in paths if _is_segmentation(source / p))
+  declared = declared_names.read(source, paths, report)
+  pairs = pairing.pair(
+      paths, report, channel_names=declared.channels, known_masks=drawn,
+      is_blank=lambda path: len(volume_labels.count_values(
+          source / path, nrrd_file.read_nrrd)) == 1)
+  report.used.update(
+      f'{p.rpartition("/")[0]}/{name}'.lstrip('/') for p in paths
+      for name in nrrd_file.data_files(source / p))
+  return volume_sets.Found(
+      paths, pairs, sources.make_names(pairs.images), nrrd_file.read_nrrd,
+      lambda path: nrrd_file.open_nrrd(path, folder=folder),
+      segments=segments.Files(names, draw) if drawn else None,
+      declared=declared, format_name='nrrd')
+
+
+def read(
+    source: pathlib.Path, output: pathlib.Path, report: assembling.Report
+) -> formats.Imported:
+  """Reads volumes and their labels below `source`, see `data_prep.formats`."""
+  return volume_sets.read(find(source, report), source, output, report)
+
+
+def _is_segmentation(path):
+  try:
+    return bool(nrrd_file.segments_of(nrrd_file.read_header(path)))
+  except pixels.WrongFile:  # The file is refused later, when it is read.
+    return path.name.lower().endswith(('.seg.nrrd', '.seg.nhdr'))
+
+
+def _segments(path):
+  """Returns the header and the segments of a file; refuses one without any."""
+  shown = pixels.tail(path.name)
+  with pixels.explaining('the labels cannot be read', shown, 'export it again'):
+    header = nrrd_file.read_header(path)
+    found = nrrd_file.segments_of(header)
+  if not found:
+    raise pixels.WrongFile(
+        'no segment has a name, unlike in other files of the set', shown,
+        'save all as .seg.nrrd, or all as plain labels')
+  if len({s.name for s in found}) < len(found):
+    raise pixels.WrongFile(
+        'two segments have one name', shown, 'rename or unite them')
+  return header, found
+
+
+def names(path: pathlib.Path) -> tuple[str, ...]:
+  """Returns the names of the segments of a file, see `segments.Files`."""
+  return tuple(s.name for s in _segments(path)[1])
+
+
+def draw(
+    path: pathlib.Path,
+    image: volume_type.Volume,
+    values: Mapping[str, int],
+) -> segments.Drawn:
+  """Draws the segments of a file on the grid of an image.
+
+  Args:
+    path: a .seg.nrrd file, which may hold only a part of the grid.
+    image: the volume that defines the grid.
+    values: value of each segment, by name, in the order of drawing.
+
+  Raises:
+    pixels.WrongFile: if the file cannot be used.
+  """
+  shown = pixels.tail(path.name)
+  header, found = _segments(path)
+  with pixels.explaining('the labels cannot be read', shown, 'export it again'):
+    opened = nrrd_file.open_layers(path, header)
+    if opened.layers.dtype.kind not in 'ui':
+      raise pixels.WrongFile(
+          'a segmentation holds fractions', shown, 'save it as a labelmap')
+    layers, notices = [], opened.notices
+    for layer in opened.layers:
+      placed = grids.paste(
+          volume_type.Volume(layer, opened.affine), image, shown)
+      layers.append(placed.voxels)
+  by_name = {s.name: s for s in found}
+  canvas = segments.Canvas(image.voxels.shape)
+  for name, value in values.items():
+    segment = by_name.get(name)
+    if segment is None:
+      continue
+    if not 0 <= segment.layer < len(layers) or segment.value == 0:
+      raise pixels.WrongFile(
+          'a segment names a layer or value that does not exist',
+          f'{shown}: {name[:40]}', 'save the segmentation again')
+    canvas.draw(layers[segment.layer] == segment.value, value)
+  _check_named(layers, found, shown)
+  return segments.Drawn(canvas.label, canvas.overlap, notices)
+
+
+def _check_named(layers, found, shown):
+  """Refuses voxels that belong to no segment, since nobody knows what they are.
+  """
+  for number, layer in enumerate(layers):
+    known = [0, *(s.value for s in found if s.layer == number)]
+    strange = np.setdiff1d(layer, known)
+    if len(strange):
+      raise pixels.WrongFile(
+          'voxels belong to no segment', f'{shown}: value {strange[0]}',
+          'save the segmentation again')
+
+
+def read_again(files: list[str]) -> volume_type.Volume:
+  """Reads an image by its entry `files` in volumes.json."""
+  return nrrd_file.read_nrrd(pathlib.Path(files[0]))
