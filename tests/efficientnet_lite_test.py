@@ -125,10 +125,21 @@ class EfficientNetLiteTest(parameterized.TestCase):
         x @ ours['kernel'] + ours['bias'], y, rtol=1e-4, atol=1e-4)
 
   @parameterized.parameters(
-      (lambda s: s.pop('_bn0.bias'), 'no _bn0.bias'),
-      (lambda s: s['_bn0.bias'].fill(np.nan), '_bn0.bias is not finite'),
+      (lambda s: s.pop('_bn0.bias'), "no '_bn0.bias'.*EfficientNet-Lite0"),
+      (lambda s: s['_bn0.bias'].fill(np.nan), "'_bn0.bias' holds a nan"),
+      (lambda s: s['_blocks.2._bn1.running_var'].fill(-1),
+       "'_blocks.2._bn1.running_var' holds -1, but a variance"),
+      (lambda s: s.update({'_conv_stem.weight': 1j * s['_conv_stem.weight']}),
+       "'_conv_stem.weight' is of complex64"),
+      (lambda s: s['_blocks.0._project_conv.weight'].fill(3e38),
+       "'_blocks.0._project_conv.weight' holds .* too large"),
       (lambda s: s.update({'_blocks.3._project_conv.weight': np.zeros(
-          (40, 7, 1, 1), np.float32)}), r'block_3/project.*\(7, 40\)'))
+          (40, 7, 1, 1), np.float32)}),
+       r"'_blocks.3._project_conv.weight' has shape \(40, 7, 1, 1\); in an "
+       r'EfficientNet-Lite0 it has \(40, 144, 1, 1\)'),
+      (lambda s: s.update({'_blocks.1._depthwise_conv.weight': np.zeros(
+          (96, 1, 5, 5), np.float32)}),
+       r"'_blocks.1._depthwise_conv.weight' .*\(96, 1, 3, 3\)"))
   def test_another_state_is_refused(self, change, message):
     state = torch_state()
     change(state)

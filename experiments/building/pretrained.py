@@ -4,26 +4,20 @@ A run that is resumed does not need them any more, because its checkpoints hold
 all parameters.
 """
 
-from collections.abc import Mapping
-import importlib.util
 import os
-import pickle
-from typing import Any
-import zipfile
 
+from data_prep.shared import pixels
 from hybridseg import train_step as train_step_lib
 from hybridseg import types
 from hybridseg.models import efficientnet_lite
 from hybridseg.models import resnet
 import jax
 import numpy as np
-import safetensors
-from safetensors import numpy as safetensors_numpy
 
 from experiments import binary
 from experiments.building import imagenet_package
 from experiments.building import pieces
-from experiments.building import torch_file
+from experiments.building import weight_files
 
 # This value of `model.weights` selects the weights in the package that the
 # extra [pretrained] installs.
@@ -78,29 +72,23 @@ def read(model: pieces.Model) -> types.Params | None:
   if not path:
     return None
   is_efficientnet = model.name == pieces.EFFICIENTNET
-  readers = _READERS
-  if is_efficientnet:
-    readers = _READERS | {'.pth': torch_file.read_legacy}
-    if path == INSTALLED:
-      path = imagenet_package.find()
-  suffix = os.path.splitext(path)[1]
-  if suffix not in readers:
+  if path == INSTALLED and is_efficientnet:
+    path = imagenet_package.find()
+  where = f'model.weights={pixels.tail(path)}'
+  if os.path.splitext(path)[1] not in weight_files.SUFFIXES:
     raise binary.UserError(
-        f'model.weights={path}: use a file that ends with '
-        f'{", ".join(readers)}.')
+        f'{where}: use a file that ends with '
+        f'{", ".join(weight_files.SUFFIXES)}.')
   try:
-    state = readers[suffix](path)
+    state = weight_files.read(path, legacy_torch=is_efficientnet)
     if is_efficientnet:
       return efficientnet_lite.params_from_pytorch(state)
     return resnet.params_from_torchvision(state, depth=model.options['depth'])
   except OSError as e:
     raise binary.UserError(
-        f'model.weights={path} cannot be read: {e.strerror or e}.') from e
-  except (EOFError, RuntimeError, TypeError, ValueError, pickle.PickleError,
-          safetensors.SafetensorError, zipfile.BadZipFile) as e:
-    line = (str(e).strip().splitlines() or [type(e).__name__])[0]
-    raise binary.UserError(
-        f'model.weights={path} does not fit: {line}') from e
+        f'{where} cannot be read: {e.strerror or e}.') from e
+  except ValueError as e:
+    raise binary.UserError(f'{where} does not fit: {e}') from e
 
 
 def start_from(
@@ -125,29 +113,3 @@ def start_from(
   params = tuple(p | {'backbone': copy(backbone)} for p in state.params)
   teachers = None if state.teachers is None else copy(params)
   return state._replace(params=params, teachers=teachers)
-
-
-def _read_npz(path: str) -> Mapping[str, np.ndarray]:
-  with np.load(path, allow_pickle=False) as arrays:
-    return dict(arrays)
-
-
-def _read_torch(path: str) -> Mapping[str, Any]:
-  if importlib.util.find_spec('torch') is None:
-    raise binary.UserError(
-        f'model.weights={path}: torch is not installed here to read it: '
-        'convert it where torch is, to .safetensors or .npz: see '
-        'docs/networks.md.')
-  import torch  # It is slow to import, and not installed everywhere.
-
-  state = torch.load(path, map_location='cpu', weights_only=True)
-  if not all(isinstance(x, torch.Tensor) for x in state.values()):
-    raise ValueError('it holds more than a state_dict: save that alone.')
-  return {name: x.float().numpy() for name, x in state.items()}
-
-
-_READERS = {
-    '.safetensors': safetensors_numpy.load_file,
-    '.npz': _read_npz,
-    '.pth': _read_torch,
-}

@@ -12,6 +12,7 @@ import numpy as np
 
 from hybridseg import types
 from hybridseg.models import depthwise
+from hybridseg.models import torch_arrays
 
 # For each stage: number of blocks, width of the depthwise kernel, stride, the
 # factor by which a block expands its input channels, and output channels.
@@ -190,49 +191,37 @@ def params_from_pytorch(state: Mapping[str, Any]) -> dict[str, Any]:
     Parameters, float32.
 
   Raises:
-    ValueError: if an array is missing, has another shape, or is not finite.
+    ValueError: if an array is missing, has another shape, holds no
+      floating-point numbers or a negative variance, or is not finite.
   """
-  def array(name):
-    if name not in state:
-      raise ValueError(f'no {name}: it is not an EfficientNet-Lite0.')
-    value = np.asarray(state[name], np.float32)
-    if not np.isfinite(value).all():
-      raise ValueError(f'{name} is not finite.')
-    return value
-
-  def folded(conv, norm):
-    kernel = array(f'{conv}.weight')
-    mean, var, scale, bias = (
-        array(f'{norm}.{part}')
-        for part in ('running_mean', 'running_var', 'weight', 'bias'))
-    scale = scale / np.sqrt(var + _BATCH_NORM_EPSILON)
-    kernel = np.transpose(kernel, (2, 3, 1, 0)) * scale  # OIHW to HWIO.
-    return kernel, bias - mean * scale
-
+  network = 'an EfficientNet-Lite0'
+  shapes = traverse_util.flatten_dict(jax.eval_shape(
+      EfficientNetLite().init, jax.random.key(0),
+      jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32))['params'], sep='/')
   params = {}
 
-  def put(path, kernel, bias):
-    params[f'{path}/kernel'], params[f'{path}/bias'] = kernel, bias
+  def put(path, conv, norm):
+    shape = shapes[f'{path}/kernel'].shape
+    # PyTorch stores each kernel as [out, in, height, width].
+    if len(shape) == 4:
+      stored = shape[:1:-1] + shape[:2]
+    elif len(shape) == 3:  # A depthwise kernel, [height, width, out].
+      stored = (shape[2], 1, *shape[:2])
+    else:  # A 1 x 1 kernel, [in, out].
+      stored = (*shape[::-1], 1, 1)
+    name = f'{conv}.weight'
+    kernel = torch_arrays.take(state, name, stored, network=network)
+    scale, bias = torch_arrays.batch_norm(
+        state, norm, stored[0], epsilon=_BATCH_NORM_EPSILON, network=network)
+    kernel = (kernel.transpose(2, 3, 1, 0) * scale).reshape(shape)
+    params[f'{path}/kernel'] = torch_arrays.to_float32(kernel, name)
+    params[f'{path}/bias'] = bias.astype(np.float32)
 
-  put('stem', *folded('_conv_stem', '_bn0'))
+  put('stem', '_conv_stem', '_bn0')
   for number, (_, _, expansion, _) in enumerate(BLOCKS):
     theirs, ours = f'_blocks.{number}.', f'block_{number}/'
     if expansion != 1:
-      kernel, bias = folded(f'{theirs}_expand_conv', f'{theirs}_bn0')
-      put(f'{ours}expand', kernel[0, 0], bias)
-    kernel, bias = folded(f'{theirs}_depthwise_conv', f'{theirs}_bn1')
-    put(f'{ours}depthwise', kernel[:, :, 0], bias)
-    kernel, bias = folded(f'{theirs}_project_conv', f'{theirs}_bn2')
-    put(f'{ours}project', kernel[0, 0], bias)
-  _check_shapes(params)
+      put(f'{ours}expand', f'{theirs}_expand_conv', f'{theirs}_bn0')
+    put(f'{ours}depthwise', f'{theirs}_depthwise_conv', f'{theirs}_bn1')
+    put(f'{ours}project', f'{theirs}_project_conv', f'{theirs}_bn2')
   return traverse_util.unflatten_dict(params, sep='/')
-
-
-def _check_shapes(params):
-  images = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
-  expected = traverse_util.flatten_dict(jax.eval_shape(
-      EfficientNetLite().init, jax.random.key(0), images)['params'], sep='/')
-  for name, value in expected.items():
-    if params[name].shape != value.shape:
-      raise ValueError(
-          f'{name} is of shape {params[name].shape}, expected {value.shape}.')

@@ -11,6 +11,7 @@ import numpy as np
 
 from hybridseg import types
 from hybridseg.models import layers
+from hybridseg.models import torch_arrays
 
 # Maps the depth to whether its blocks are bottlenecks, and to the number of
 # blocks in each stage.
@@ -182,43 +183,31 @@ def params_from_torchvision(
 
   Raises:
     ValueError: if a name is missing or does not belong to the network, or if an
-      array has another shape or is not finite.
+      array has another shape, holds no floating-point numbers or a negative
+      variance, or is not finite.
   """
   network = f'a ResNet-{depth} of torchvision or timm'
-  left = {name for name in state
-          if not name.startswith('fc.')
-          and not name.endswith('.num_batches_tracked')}
-
-  def take(name, shape):
-    if name not in left:
-      raise ValueError(f'There is no {name!r}, which {network} has.')
-    left.remove(name)
-    value = np.asarray(state[name], np.float64)
-    if value.shape != shape:
-      raise ValueError(
-          f'{name!r} has shape {value.shape}; that of {network} has {shape}.')
-    if not np.isfinite(value).all():
-      raise ValueError(f'{name!r} holds a nan or an infinity.')
-    return value
-
   shapes = jax.eval_shape(
       ResNet(depth, norm='frozen_batch').init, jax.random.key(0),
       jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32))['params']
-  params = {}
+  params, used = {}, set()
   for path, leaf in traverse_util.flatten_dict(shapes).items():
     *module, kind = path
     name = '.'.join(module).replace('_', '.')
     if kind == 'kernel':
-      params[path] = take(
-          f'{name}.weight', leaf.shape[:1:-1] + leaf.shape[:2]
+      name = f'{name}.weight'
+      used.add(name)
+      params[path] = torch_arrays.take(
+          state, name, leaf.shape[:1:-1] + leaf.shape[:2], network=network
       ).transpose(2, 3, 1, 0)
     elif kind == 'scale':
-      weight, bias, mean, variance = (
-          take(f'{name}.{x}', leaf.shape)
-          for x in ('weight', 'bias', 'running_mean', 'running_var'))
-      scale = weight / np.sqrt(variance + _BATCH_NORM_EPSILON)
-      params[path] = scale
-      params[(*module, 'bias')] = bias - mean * scale
+      used |= {f'{name}.{part}' for part in torch_arrays.BATCH_NORM}
+      params[path], params[(*module, 'bias')] = torch_arrays.batch_norm(
+          state, name, *leaf.shape, epsilon=_BATCH_NORM_EPSILON,
+          network=network)
+  left = {name for name in state.keys() - used
+          if not name.startswith('fc.')
+          and not name.endswith('.num_batches_tracked')}
   if left:
     raise ValueError(f'{min(left)!r} belongs to no layer of {network}.')
   return traverse_util.unflatten_dict(
