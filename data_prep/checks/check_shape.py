@@ -81,7 +81,10 @@ def crossed_share(vertices: np.ndarray) -> float:
   upward = (a[:, 1:] <= levels) & (levels < b[:, 1:])  # [N, grid]
   downward = (b[:, 1:] <= levels) & (levels < a[:, 1:])
   edges, rows = np.nonzero(upward | downward)
-  start, step = a[edges], (b - a)[edges]
+  # Start from the upper end, so that ways that are gone twice cancel exactly.
+  swap = downward[edges, rows][:, None]
+  start = np.where(swap, b[edges], a[edges])
+  step = np.where(swap, a[edges], b[edges]) - start
   crossing = start[:, 0] + (rows + 0.5 - start[:, 1]) * step[:, 0] / step[:, 1]
   # Each edge adds 1 or -1 to the winding number of all points in its rows that
   # lie left of it.

@@ -119,11 +119,15 @@ def fill_polygon(vertices: np.ndarray, size: tuple[int, int]) -> np.ndarray:
   flips = np.zeros((height, width + 1), np.int64)
   for (xa, ya), (xb, yb) in zip(
       vertices, np.roll(vertices, -1, axis=0), strict=True):
-    low, high = min(ya, yb), max(ya, yb)
-    # Take the rows with low <= centre < high, so that a vertex on a centre line
+    # Compute an edge from its upper end, so that rounding is the same whichever
+    # way it is gone: the two ways to a hole cancel, and polygons that share an
+    # edge neither overlap nor leave a gap.
+    if ya > yb:
+      xa, ya, xb, yb = xb, yb, xa, ya
+    # Take the rows with ya <= centre < yb, so that a vertex on a centre line
     # counts for only one of its two edges.
-    first = int(np.clip(np.ceil(low - 0.5), 0, height))
-    last = int(np.clip(np.ceil(high - 0.5), 0, height))
+    first = int(np.clip(np.ceil(ya - 0.5), 0, height))
+    last = int(np.clip(np.ceil(yb - 0.5), 0, height))
     rows = np.arange(first, last)
     if rows.size:
       crossing = xa + (rows + 0.5 - ya) * (xb - xa) / (yb - ya)

@@ -5,7 +5,9 @@ looked at it and drew none. A picture that the source does not list is
 unlabelled. A picture is also unlabelled if the source lists nothing usable for
 it: only keypoints or attributes, or a shape whose place is unknown. A row holds
 one kind of annotation; if a picture has shapes of several kinds, `drawn`
-converts them to one.
+converts them to one. If several annotators drew on a picture, each of them has
+a row, whose id ends in the annotator. Their masks are weak, because at most one
+of several masks can be exact.
 """
 
 import collections
@@ -198,6 +200,7 @@ def assemble(
       `intensities.Writer`. It returns an annotation that replaces the shapes
       of the picture, or None to keep them.
   """
+  items = class_names.name_unnamed(items, report)
   classes = class_names.find_classes(items, names, report)
   items = annotations.settle_lines(items, report.options)
   report = annotations.settle_roles(items, report)
@@ -210,17 +213,20 @@ def assemble(
   split_of = lambda path, item: (
       item.split if item else '') or sources.split_of(path)
   usual = annotations.usual_kinds(
-      ((split_of(p, i), i.shapes) for p, i in by_path.items()), classes)
+      ((split_of(p, i), i.shapes) for p, some in by_path.items() for i in some),
+      classes)
   rows = []
-  for path in sorted(names_of, key=names_of.get):
-    row_id, item = names_of[path].id, by_path.get(path)
+  for path, row_id, item in _each_row(names_of, by_path):
     image, size, found = writer.place(path, row_id, report)
     split = split_of(path, item)
     row = manifest_lib.Row(
         row_id, image, split, '' if item else 'unlabelled', None,
         **subject_and_more(names_of[path], found, report.options))
+    if row_id != names_of[path].id and not row.subject:
+      # No split may divide the rows that show one picture.
+      row = row._replace(subject=names_of[path].id)
     if item is not None:
-      here = report.at(file=item.file, row_id=row_id)
+      here = _report_for(item, len(by_path[path]), report).at(row_id=row_id)
       if size and item.size and size != item.size:
         here.wrong_file(_wrong_size(source / path, size, item.size))
         continue
@@ -245,8 +251,32 @@ def assemble(
   return writer.finish(rows, {}, classes, report)
 
 
+def _each_row(names_of, by_path):
+  """Yields the path, the row id and the item, or None, of each row."""
+  for path in sorted(names_of, key=names_of.get):
+    items, name = by_path.get(path, [None]), names_of[path].id
+    for item in items:
+      yield path, name if len(items) == 1 else (
+          f'{name}@{_annotator(item).replace("/", "_")}'), item
+
+
+def _annotator(item):
+  return item.more.get('annotator', '')
+
+
+def _report_for(item, number, report):
+  """Returns the report for one of `number` annotators of a picture."""
+  options = report.options
+  if number > 1 and not options.masks_are_given and options.masks_are == 'mask':
+    options = options._replace(masks_are='coarse_mask')
+  return report.at(file=item.file, options=options)
+
+
 def _pair(items, pictures, report):
-  """Returns the item of each listed picture, by the path of the picture."""
+  """Returns the items of each listed picture, by the path of the picture.
+
+  A picture has several items only if all are of different annotators.
+  """
   by_path, find = {}, _Finder(pictures, report)
   for item in items:
     path = find(item)
@@ -255,14 +285,23 @@ def _pair(items, pictures, report):
           'a listed picture is not there, or not the only one of that name',
           repr(item.picture), 'put it below the source'), file=item.file,
                         row_id=item.picture)
-    elif by_path.setdefault(path, item) is item:
       continue
-    elif item.shapes == by_path[path].shapes:
+    others = by_path.setdefault(path, [])
+    known = {_annotator(o) for o in others}
+    if not others or _annotator(item) not in {'', *known} and '' not in known:
+      others.append(item)
+    elif any(item.shapes == o.shapes for o in others):
       report.note('pictures are listed twice, with the same shapes')
     else:
       report.wrong('a picture is listed twice', repr(item.picture),
-                   f'keep one, or join it with {by_path[path].file}',
+                   f'keep one, or join it with {others[0].file}',
                    file=item.file)
+  several = [some for some in by_path.values() if len(some) > 1]
+  if several:
+    people = sorted({_annotator(i) for some in several for i in some})
+    report.note(f'{grammar.counted(len(several), "picture", "have")} shapes of '
+                f'several annotators ({", ".join(people)[:50]}): each is a row '
+                'of its own, and masks are weak; --masks_are=mask if exact')
   return by_path
 
 

@@ -4,7 +4,9 @@ A label may be a class, mean background, or be a tool's word for "not annotated"
 (ignore, void, ...). Areas that have such a word as their label are unlabelled.
 If the user gives --classes, other labels are left out. Without --classes, a
 label that occurs only as a tag is left out if other labels have shapes: such a
-tag is an attribute of the picture.
+tag is an attribute of the picture. A shape without a label is of the only class
+that the user names if no shape has a label. Otherwise its class is not known,
+and its place is unlabelled.
 """
 
 import collections
@@ -12,9 +14,12 @@ import difflib
 
 from hybridseg import types
 
+from data_prep.drawing import covering
 from data_prep.formats import declared_names
+from data_prep.formats import drawn
 from data_prep.shared import grammar
 
+IGNORED = '__ignore__'  # LabelMe's label for unknown regions.
 BACKGROUND = ('background', '_background_', '__background__', 'bg')
 
 _MAX_SHOWN = 80
@@ -24,6 +29,48 @@ _ALIKE = 0.75
 def is_background(label: str) -> bool:
   """Returns whether a label means background."""
   return label.lower() in BACKGROUND
+
+
+def name_unnamed(items, report):
+  """Gives shapes without a label one; returns the items.
+
+  Args:
+    items: the listed pictures, each an `assembling.Item`.
+    report: holds the user's options; receives a problem or a notice.
+  """
+  every = [s for i in items for s in i.shapes if s.kind != 'unreadable']
+  number = sum(not s.label for s in every)
+  if not number:
+    return items
+  classes = report.options.classes or ()
+  if number < len(every):
+    report.note(f'{grammar.counted(number, "shape", "have")} no class: what '
+                'they cover is unlabelled')
+    named = _without_class
+  elif len(classes) == 2:
+    report.note(f'no shape has a class: all are {classes[1]!r:.40}')
+    named = lambda s: s._replace(label=classes[1])
+  else:
+    report.wrong('no shape has a class', grammar.counted(number, 'shape'),
+                 'give each a class; or --classes=background,NAME if all are '
+                 'of one')
+    named = _without_class
+  return [i._replace(shapes=[
+      s if s.label or s.kind == 'unreadable' else named(s) for s in i.shapes])
+          for i in items]
+
+
+def _without_class(shape):
+  """Returns a shape that makes the place of a shape unlabelled."""
+  if shape.kind in drawn.AREAS:
+    return shape._replace(label=IGNORED)
+  box = drawn.box_around(shape)
+  if box is None:
+    return drawn.unreadable('')
+  x0, y0, x1, y1 = box
+  reach = covering.POINT_RADIUS
+  return drawn.Shape(
+      'box', IGNORED, [x0 - reach, y0 - reach, x1 + reach, y1 + reach])
 
 
 def number_of(label: str, classes: tuple[str, ...]) -> int | None:

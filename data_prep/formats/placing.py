@@ -18,11 +18,12 @@ from data_prep import manifest as manifest_lib
 from data_prep.drawing import annotation_kinds
 from data_prep.drawing import rasterize
 from data_prep.drawing import rle
+from data_prep.formats import class_names
 from data_prep.formats import drawn
 from data_prep.shared import confined
 from data_prep.shared import pixels
 
-UNLABELLED = '__ignore__'  # LabelMe's label for unknown regions.
+UNLABELLED = class_names.IGNORED
 
 
 class Placed(NamedTuple):

@@ -13,6 +13,7 @@ from data_prep import manifest as manifest_lib
 from data_prep.drawing import annotation_kinds
 from data_prep.drawing import rasterize
 from data_prep.formats import assembling
+from data_prep.formats import known_tools
 from data_prep.formats import names
 from data_prep.formats import sources
 from data_prep.shared import grammar
@@ -48,7 +49,10 @@ def refusal(source: pathlib.Path) -> str:
   text = f'{source} holds nothing of a known format ({", ".join(FORMATS)})'
   if not source.is_dir():
     return text
-  files = [p.rsplit('/', 1)[-1] for p in sources.list_files(source, ('',))]
+  paths = sources.list_files(source, ('',))
+  for tool, some in known_tools.find(source, paths).items():
+    return f'{source}: {known_tools.describe(tool, some)}'
+  files = [p.rsplit('/', 1)[-1] for p in paths]
   counts = collections.Counter(
       name[len(sources.stem(name)):].lower() for name in files)
   found = ', '.join(f'{n} {suffix or "without suffix"}'

@@ -18,6 +18,7 @@ from defusedxml import ElementTree as safe_xml
 
 from data_prep.formats import dicom
 from data_prep.formats import folder_names
+from data_prep.formats import known_tools
 from data_prep.shared import grammar
 from data_prep.shared import pixels
 
@@ -133,24 +134,38 @@ def note_unused(
     *,
     is_annotated: bool = True,
 ) -> None:
-  """Notes, by suffix, the files below a source that the reader did not use.
+  """Notes the files below a source that the reader did not use.
 
   They may be annotations of another tool, which nobody should overlook. Files
-  that only describe a data set (README, LICENSE) are not mentioned.
+  of a tool that `known_tools` recognises are named with it, and others are
+  counted by suffix. Files that only describe a data set (README, LICENSE) are
+  not mentioned.
 
   Args:
     source: folder that was read.
     used: paths, relative to it, of the files that were read or refused.
-    report: receives one notice per suffix: the number of files and one name.
+    report: receives one notice per tool or suffix: the number of files and
+      one name.
     is_annotated: whether the reader found an annotation. If not, unused files
-      with the names of pictures are reported as a problem.
+      of a known tool or with the names of pictures are reported as a problem.
   """
   used = set(used)
   stems = {stem(p).rsplit('/', 1)[-1] for p in used}
-  by_suffix = {}
-  for folder, name in _walk(source):
-    path = f'{folder}/{name}' if folder else name
-    if path not in used and not _DESCRIPTION.match(name):
+  unused = [f'{folder}/{name}' if folder else name
+            for folder, name in _walk(source) if not _DESCRIPTION.match(name)]
+  unused = [path for path in unused if path not in used]
+  of_tools = known_tools.find(source, unused)
+  for tool, paths in of_tools.items():
+    text = known_tools.describe(tool, paths)
+    if is_annotated:
+      report.note(text)
+    else:
+      report.wrong(f'no picture has a mask, but {text.split(": ")[0]}', '',
+                   tool.advice, file=min(paths))
+  named, by_suffix = {p for some in of_tools.values() for p in some}, {}
+  for path in unused:
+    if path not in named:
+      name = path.rsplit('/', 1)[-1]
       suffix = name[len(stem(name)):].lower()
       by_suffix.setdefault(suffix, []).append(path)
   ordered = sorted(
