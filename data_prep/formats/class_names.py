@@ -51,10 +51,11 @@ def name_unnamed(items, report):
     report.note(f'no shape has a class: all are {classes[1]!r:.40}')
     named = lambda s: s._replace(label=classes[1])
   else:
+    named = _without_class
+  if named is _without_class and number == len(every) and not report.problems:
     report.wrong('no shape has a class', grammar.counted(number, 'shape'),
                  'give each a class; or --classes=background,NAME if all are '
                  'of one')
-    named = _without_class
   return [i._replace(shapes=[
       s if s.label or s.kind == 'unreadable' else named(s) for s in i.shapes])
           for i in items]

@@ -3,11 +3,11 @@
 # Each name is a module of this package. Formats are tried in this order, and
 # the first one that recognises a source reads it.
 READS = (
-    'coco', 'labelme', 'label_studio',
+    'coco', 'labelme', 'label_studio', 'via', 'geojson',
     'cvat', 'voc', 'yolo', 'table', 'nifti', 'nrrd',
     'metaimage',
     'folder')
 # Formats of volumes, which `prepare --volumes` keeps whole.
 VOLUMES = ('nifti', 'nrrd', 'metaimage')
 WRITES = tuple(
-    name for name in READS if name not in ('table', *VOLUMES[1:]))
+    name for name in READS if name not in ('table', 'via', *VOLUMES[1:]))

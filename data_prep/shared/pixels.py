@@ -290,7 +290,10 @@ def _check_header(image, shown, noun):
   if frames > 1 and image.format != 'MPO':
     raise WrongFile(
         f'{noun} holds several pictures, expected one',
-        f'{shown}: {frames} frames', 'save each frame as a file of its own')
+        f'{shown}: {frames} frames',
+        'write each plane of this OME-TIFF as a PNG, as bfconvert does'
+        if shown.lower().endswith(('.ome.tif', '.ome.tiff')) else
+        'save each frame as a file of its own')
   turned = orientation_of(image)
   if turned != 1:
     raise WrongFile(
