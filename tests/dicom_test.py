@@ -200,7 +200,8 @@ class DicomObjectsTest(parameterized.TestCase):
     self.assertEqual(imported.problems, [])
     self.assertIn(
         '5 DICOM files without a picture (DICOMDIR 1, RTSTRUCT 1, SEG 2, '
-        'SR 1) are not read: export segmentations as NIfTI or as PNG masks',
+        'SR 1) are not read: --format=rtstruct reads RTSTRUCT, '
+        '--format=dicom_seg reads SEG',
         imported.notices)
     self.assertNotIn('ZZMARKZZ', str(imported))
     inputs = file_by_file.find_inputs(str(self.folder))
@@ -227,7 +228,8 @@ class DicomObjectsTest(parameterized.TestCase):
     self._write({'images/a.dcm': _dicom(), 'masks/a.dcm': _object(_SEG)})
     imported = self._read()
     self.assertEqual([row.role for row in imported.rows], ['unlabelled'])
-    self.assertIn('(SEG 1) is not read: export', ' '.join(imported.notices))
+    self.assertIn('(SEG 1) is not read: --format=dicom_seg',
+                  ' '.join(imported.notices))
 
   def test_read_as_a_picture(self):
     self._write({'a.dcm': _object(_SEG), 'b.dcm': _object(_SR)})
@@ -235,7 +237,7 @@ class DicomObjectsTest(parameterized.TestCase):
       dicom.read_dicom(self.folder / 'a.dcm')
     self.assertEqual(caught.exception.args, (
         'a DICOM segmentation object (SEG), not a picture', 'a.dcm',
-        'export it as NIfTI or as PNG masks'))
+        'prepare reads it with --format=dicom_seg'))
     with self.assertRaises(pixels.WrongFile) as caught:
       dicom.read_dicom(self.folder / 'b.dcm')
     self.assertIn('without a picture (SR)', caught.exception.what)

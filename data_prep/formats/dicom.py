@@ -6,6 +6,7 @@ a patient, `Patients` reads the patient id, but returns only a number in its
 place, which reveals nothing.
 """
 
+import contextlib
 import logging
 import os
 import pathlib
@@ -43,6 +44,7 @@ _MODALITIES = {
     'RTPLAN': 'RTPLAN', 'RTRECORD': 'RTPLAN', 'PR': 'PR', 'KO': 'KO',
     'SR': 'SR', 'ANN': 'ANN', 'REG': 'REG', 'FID': 'REG', 'RWV': 'RWV',
     'M3D': 'M3D', 'DOC': 'DOC', 'ECG': 'ECG'}
+READ_BY = {'SEG': '--format=dicom_seg', 'RTSTRUCT': '--format=rtstruct'}
 _LABELS = {
     'SEG': 'a DICOM segmentation object (SEG), not a picture',
     'RTSTRUCT': 'a DICOM structure set (RTSTRUCT), not a picture'}
@@ -114,6 +116,69 @@ def _name_of(class_uid, modality):
   return _MODALITIES.get(str(modality or ''))
 
 
+@contextlib.contextmanager
+def explaining(shown: str):
+  """Turns any error into a `WrongFile` that quotes nothing of the file.
+
+  Args:
+    shown: name of the file.
+  """
+  try:
+    with warnings.catch_warnings():
+      warnings.simplefilter('ignore')
+      yield
+  except pixels.WrongFile:
+    raise
+  except Exception as error:  # Its message may quote patient data.
+    raise pixels.WrongFile(
+        f'the DICOM cannot be read: {type(error).__name__}', shown,
+        'export it again, uncompressed') from None
+
+
+def parse(
+    path: pathlib.Path, tags: tuple[str, ...], *, with_pixels: bool = False
+) -> pydicom.Dataset:
+  """Parses some tags of a file, and no others.
+
+  Args:
+    path: the file.
+    tags: keywords of the tags; a sequence is parsed with all that it holds.
+    with_pixels: whether tags behind the pixels, and the pixels, are parsed.
+
+  Raises:
+    pixels.WrongFile: if the file is no DICOM or too large.
+  """
+  shown = pixels.tail(path.name)
+  with explaining(shown):
+    _check_file(path, shown)
+    return pydicom.dcmread(
+        path, specific_tags=list(tags), stop_before_pixels=not with_pixels)
+
+
+def _check_file(path, shown):
+  if os.path.getsize(path) > MAX_BYTES:
+    raise pixels.WrongFile(
+        f'the file is larger than {MAX_BYTES >> 20} MiB', shown,
+        'export single pictures')
+  if not is_dicom(path):
+    raise pixels.WrongFile(
+        'it is not DICOM', shown, 'replace or rename the file')
+
+
+def check_not_compressed(dataset: pydicom.Dataset, shown: str) -> None:
+  """Refuses a file whose pixels are compressed.
+
+  Args:
+    dataset: the parsed file.
+    shown: name of the file, for messages.
+  """
+  syntax = dataset.file_meta.TransferSyntaxUID
+  if syntax.is_compressed and syntax != '1.2.840.10008.1.2.1.99':
+    raise pixels.WrongFile(
+        'the pixels are compressed', f'{shown}: {syntax.name}'[:60],
+        'decompress it, for instance with dcmdjpeg or gdcmconv --raw')
+
+
 def read_dicom(
     path: pathlib.Path,
 ) -> tuple[np.ndarray, tuple[float, float] | None]:
@@ -131,36 +196,22 @@ def read_dicom(
       message quotes only those that describe the geometry of the picture.
   """
   shown = pixels.tail(path.name)
-  try:
-    if os.path.getsize(path) > MAX_BYTES:
-      raise pixels.WrongFile(
-          f'the file is larger than {MAX_BYTES >> 20} MiB', shown,
-          'export single pictures')
-    if not is_dicom(path):
-      raise pixels.WrongFile(
-          'it is not DICOM', shown, 'replace or rename the file')
+  with explaining(shown):
+    _check_file(path, shown)
     name = object_name(path)
     if name is not None:
       raise pixels.WrongFile(
           _LABELS.get(name, f'a DICOM file without a picture ({name})'), shown,
-          'export it as NIfTI or as PNG masks' if name in _LABELS else
+          f'prepare reads it with {READ_BY[name]}' if name in _LABELS else
           'remove it')
-    with warnings.catch_warnings():
-      warnings.simplefilter('ignore')
-      dataset = pydicom.dcmread(path, specific_tags=list(DICOM_TAGS))
-      _check_dicom(dataset, shown)
-      array = dataset.pixel_array
-      slope = float(dataset.get('RescaleSlope', 1) or 1)
-      inter = float(dataset.get('RescaleIntercept', 0) or 0)
-      spacing = dataset.get('PixelSpacing') or dataset.get(
-          'ImagerPixelSpacing')
-      spacing = tuple(map(float, spacing)) if spacing else None
-  except pixels.WrongFile:
-    raise
-  except Exception as error:  # Its message may quote patient data.
-    raise pixels.WrongFile(
-        f'the DICOM cannot be read: {type(error).__name__}', shown,
-        'export it again, uncompressed') from None
+    dataset = pydicom.dcmread(path, specific_tags=list(DICOM_TAGS))
+    check_dicom(dataset, shown)
+    array = dataset.pixel_array
+    slope = float(dataset.get('RescaleSlope', 1) or 1)
+    inter = float(dataset.get('RescaleIntercept', 0) or 0)
+    spacing = dataset.get('PixelSpacing') or dataset.get(
+        'ImagerPixelSpacing')
+    spacing = tuple(map(float, spacing)) if spacing else None
   if array.ndim == 3 and array.shape[-1] == 3:
     return array, spacing
   if not (np.isfinite(slope) and np.isfinite(inter)):
@@ -178,12 +229,15 @@ def read_dicom(
   return array, spacing
 
 
-def _check_dicom(dataset, shown):
+def check_dicom(
+    dataset: pydicom.Dataset, shown: str, *, may_have_frames: bool = False
+) -> None:
   """Refuses a file, before it is decoded, unless it is one gray or RGB picture.
 
   Args:
     dataset: the parsed tags of the file.
     shown: name of the file, for messages.
+    may_have_frames: whether it may also be several pictures.
 
   Raises:
     pixels.WrongFile: if the file is refused.
@@ -194,21 +248,17 @@ def _check_dicom(dataset, shown):
   if missing:
     raise pixels.WrongFile(
         f'no {missing[0]}, so it holds no picture', shown, 'remove it')
-  syntax = dataset.file_meta.TransferSyntaxUID
   frames = int(dataset.get('NumberOfFrames') or 1)
-  if frames != 1:
+  if frames != 1 and not (may_have_frames and frames > 0):
     raise pixels.WrongFile(
         'a DICOM of several frames', f'{shown}: {frames}',
-        'save each frame as a file of its own, or convert it to NIfTI')
+        'if they are slices, --format=dicom_seg; else save each as a file')
   form = str(dataset.PhotometricInterpretation)
   if form not in ('MONOCHROME1', 'MONOCHROME2', 'RGB'):
     raise pixels.WrongFile(
         'expected MONOCHROME1, MONOCHROME2 or RGB', f'{shown}: {form[:20]}',
         'convert it')
-  if syntax.is_compressed and syntax != '1.2.840.10008.1.2.1.99':
-    raise pixels.WrongFile(
-        'the pixels are compressed', f'{shown}: {syntax.name}'[:60],
-        'decompress it, for instance with dcmdjpeg or gdcmconv --raw')
+  check_not_compressed(dataset, shown)
   stored = dataset.get('BitsStored'), dataset.get('HighBit')
   if None not in stored and int(stored[1]) != int(stored[0]) - 1:
     # Old versions of the standard allowed such files. The upper bits would be
@@ -220,7 +270,8 @@ def _check_dicom(dataset, shown):
   if form == 'RGB' and int(dataset.BitsAllocated) != 8:
     raise pixels.WrongFile(
         'expected 8 bits per colour', shown, 'convert it')
-  size = rows * columns * samples * int(dataset.BitsAllocated) // 8
+  size = max(1, frames) * rows * columns * samples * (
+      int(dataset.BitsAllocated) // 8)
   if not 0 < rows * columns <= pixels.MAX_PIXELS or size > len(
       dataset.PixelData) or int(dataset.BitsAllocated) not in (8, 16, 32):
     raise pixels.WrongFile(

@@ -48,12 +48,18 @@ def count(others: dict[str, str]) -> str:
 
 def describe(others: dict[str, str]) -> str:
   """Returns the text of a notice about DICOM files without a picture."""
-  advice = ''
-  if {'SEG', 'RTSTRUCT'} & {*others.values()}:
-    advice = ': export segmentations as NIfTI or as PNG masks'
+  advice = _advice(others)
   number = len(others)
   return (f'{grammar.counted(number, "DICOM file")} without a picture '
-          f'({count(others)}) {grammar.verb(number, "are")} not read{advice}')
+          f'({count(others)}) {grammar.verb(number, "are")} not read'
+          f'{advice and f": {advice}"}')
+
+
+def _advice(others):
+  """Returns which formats read the segmentations among DICOM files."""
+  return ', '.join(
+      f'{dicom.READ_BY[name]} reads {name}' for name in sorted(
+          {*others.values()} & {*dicom.READ_BY}))
 
 
 def keep_pictures(
@@ -76,8 +82,9 @@ def keep_pictures(
   if not found.pictures:
     report.wrong(
         'there is no picture, only DICOM files without one',
-        count(found.others), 'add the pictures that they belong to; export '
-        'segmentations as NIfTI or as PNG masks', file=first)
+        count(found.others), '; '.join(filter(None, (
+            'add the pictures that they belong to', _advice(found.others)))),
+        file=first)
   else:
     report.note(describe(found.others))
   return found.pictures

@@ -3,11 +3,9 @@
 # Each name is a module of this package. Formats are tried in this order, and
 # the first one that recognises a source reads it.
 READS = (
-    'coco', 'labelme', 'label_studio', 'via', 'geojson',
-    'cvat', 'voc', 'yolo', 'table', 'nifti', 'nrrd',
-    'metaimage',
-    'folder')
+    'coco', 'labelme', 'label_studio', 'via', 'geojson', 'cvat', 'voc', 'yolo',
+    'table', 'nifti', 'nrrd', 'metaimage', 'dicom_seg', 'rtstruct', 'folder')
 # Formats of volumes, which `prepare --volumes` keeps whole.
-VOLUMES = ('nifti', 'nrrd', 'metaimage')
+VOLUMES = ('nifti', 'nrrd', 'metaimage', 'dicom_seg', 'rtstruct')
 WRITES = tuple(
     name for name in READS if name not in ('table', 'via', *VOLUMES[1:]))

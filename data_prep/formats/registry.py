@@ -13,6 +13,7 @@ from data_prep import manifest as manifest_lib
 from data_prep.drawing import annotation_kinds
 from data_prep.drawing import rasterize
 from data_prep.formats import assembling
+from data_prep.formats import dicom_volumes
 from data_prep.formats import known_tools
 from data_prep.formats import names
 from data_prep.formats import sources
@@ -36,12 +37,14 @@ def detect_format(source: pathlib.Path) -> str | None:
 def detect_volumes(source: pathlib.Path) -> str:
   """Returns the name of the format of a source of volumes.
 
-  It is that of NIfTI if no format of volumes recognises the source.
+  DICOM files without segmentations are series of slices. If no format of
+  volumes recognises the source, it is that of NIfTI.
   """
   for name in names.VOLUMES:
     if FORMATS[name].detect(source):
       return name
-  return names.VOLUMES[0]
+  is_dicom = sources.list_files(source, dicom_volumes.SUFFIXES)
+  return 'dicom_seg' if is_dicom else 'nifti'
 
 
 def refusal(source: pathlib.Path) -> str:

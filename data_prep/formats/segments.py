@@ -30,6 +30,20 @@ _MAX_CLASSES = 254
 _MAX_NAME = 60
 
 
+class Fault(NamedTuple):
+  """A shape that cannot be drawn.
+
+  Attributes:
+    segment: name of its segment.
+    what: what is wrong.
+    found: what was found instead, or ''.
+  """
+
+  segment: str
+  what: str
+  found: str = ''
+
+
 class Drawn(NamedTuple):
   """The segments of one file on the grid of an image.
 
@@ -37,11 +51,16 @@ class Drawn(NamedTuple):
     label: class per voxel, uint8 of the shape of the image.
     overlap: number of voxels of several segments.
     notices: oddities of the file that are not faults, one per string.
+    faults: shapes that cannot be drawn.
+    lost: where they may lie, bool of the shape of the image; None if there are
+      none.
   """
 
   label: np.ndarray
   overlap: int = 0
   notices: tuple[str, ...] = ()
+  faults: tuple[Fault, ...] = ()
+  lost: np.ndarray | None = None
 
 
 class Files(NamedTuple):
@@ -65,13 +84,16 @@ class Canvas:
 
   Attributes:
     label: the values, uint8; 0 where nothing is drawn.
-    overlap: number of voxels that were drawn with a class when they had
-      another class.
   """
 
   def __init__(self, shape: tuple[int, ...]):
     self.label = np.zeros(shape, np.uint8)
-    self.overlap = 0
+    self._shared = None  # Voxels of several classes, once there are any.
+
+  @property
+  def overlap(self) -> int:
+    """Number of voxels that were drawn with several classes."""
+    return 0 if self._shared is None else int(np.count_nonzero(self._shared))
 
   def draw(
       self, mask: np.ndarray, value: int, block: tuple[slice, ...] = ()
@@ -85,9 +107,11 @@ class Canvas:
     """
     part = self.label[block]
     if value != types.UNLABELLED:
-      old = part[mask]
-      self.overlap += int(np.count_nonzero(
-          (old != 0) & (old != value) & (old != types.UNLABELLED)))
+      twice = mask & (part != 0) & (part != value) & (part != types.UNLABELLED)
+      if twice.any():
+        if self._shared is None:
+          self._shared = np.zeros(self.label.shape, bool)
+        self._shared[block] |= twice
     part[mask] = value
 
 
@@ -97,6 +121,20 @@ def clean(name: object) -> str:
     return ' '.join(entries.text(str(name)).split())[:_MAX_NAME]
   except ValueError:
     return ''
+
+
+def _lay(label, more):
+  """Draws the label map of a further file, in the order of all classes.
+
+  Returns:
+    The number of voxels that have a class in both.
+  """
+  order = lambda x: np.where(x == types.UNLABELLED, 0.5, x)
+  both = order(label) * order(more) > 0.5
+  later = order(more) > order(label)
+  overlap = int(np.count_nonzero(both & (label != more)))
+  label[later] = more[later]
+  return overlap
 
 
 class Reader:
@@ -204,17 +242,17 @@ class Reader:
     labels, path = {}, ''
     try:
       for kind, some in masks.items():
-        canvas, drawn, overlap = Canvas(volume.voxels.shape), {}, 0
+        label, drawn, overlap = np.zeros(volume.voxels.shape, np.uint8), {}, 0
         for mask in some:
           path = mask.path
           self._check_once(path, drawn)
           found = self._files.draw(self._source / path, volume, self._values)
           self.add_oddities(found.notices, path)
-          overlap += found.overlap
-          self._lay(canvas, found.label)
-        if overlap + canvas.overlap:
-          self._uniter.add_overlap(overlap + canvas.overlap, name)
-        labels[kind] = self._finish(canvas.label, set(drawn), name)
+          overlap += found.overlap + _lay(label, found.label)
+          self._tell_faults(found, label, path, name)
+        if overlap:
+          self._uniter.add_overlap(overlap, name)
+        labels[kind] = self._finish(label, set(drawn), name)
     except pixels.WrongFile as wrong:
       self._report.wrong_file(wrong, file=path)
       return None
@@ -232,17 +270,13 @@ class Reader:
             'keep one, or choose: --mask_folder=NAME')
       drawn[name] = path
 
-  def _lay(self, canvas, label):
-    """Draws the segments of a further file, in the order of all classes."""
-    if not canvas.label.any():
-      canvas.label = label
-      return
-    canvas.overlap += int(np.count_nonzero(
-        (canvas.label != 0) & (label != 0) & (label != canvas.label)
-        & (canvas.label != types.UNLABELLED) & (label != types.UNLABELLED)))
-    order = lambda x: np.where(x == types.UNLABELLED, 0.5, x)
-    later = order(label) > order(canvas.label)
-    canvas.label[later] = label[later]
+  def _tell_faults(self, found, label, path, name):
+    """Refuses shapes that cannot be drawn, or makes their area unlabelled."""
+    for fault in found.faults:
+      self._report.wrong_shape(
+          fault.what, fault.found, file=path, row_id=name, field=fault.segment)
+    if found.lost is not None:
+      label[found.lost & (label == 0)] = types.UNLABELLED
 
   def _finish(self, label, drawn, name):
     """Makes what no segment shows unlabelled if segments are missing."""
@@ -264,4 +298,4 @@ class Reader:
       self._report.note(
           f'{grammar.counted(number, "volume", "lack")} a segment that others '
           f'have, such as {pixels.tail(self._lacking[0])}: what no segment '
-          'shows is unlabelled there; add an empty one, or give --classes')
+          'shows is unlabelled there; --classes names what all have')

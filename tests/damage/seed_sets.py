@@ -18,6 +18,7 @@ from data_prep import manifest as manifest_lib
 from data_prep.drawing import rle
 from data_prep.formats import registry
 
+from tests import dicom_files
 from tests import volume_files
 
 CLASSES = ('background', 'a', 'b')
@@ -192,6 +193,54 @@ def _segments(array):
       volume_files.segment_keys(('a', 1, 0), ('b', 2, 0))))
 
 
+def _series_with(object_of):
+  """Returns the files of three DICOM series, each with an object.
+
+  Args:
+    object_of: function that takes the label map of each slice, uint8 [3, H, W],
+      the positions of the slices and the UID of the series, and returns the
+      object.
+  """
+  files = {}
+  for i, name in enumerate(_NAMES):
+    series, tags = f'1.2.3.{i + 1}', {'patient': i}
+    array = np.stack([picture(3 * i + k)[..., 0] for k in range(3)])
+    files |= {f'{name}/{n}': content for n, content in dicom_files.series(
+        array, series=series, RescaleIntercept=-9, **tags).items()}
+    places = [(10, 20, -30 + 2 * k) for k in range(3)]
+    found = object_of(np.stack([label(k) for k in range(3)]), places, series)
+    files[f'{name}/object.dcm'] = dicom_files.content(found)
+  return files
+
+
+def _seg(masks, places, series):
+  frames = np.concatenate([masks == 1, masks == 2])
+  return dicom_files.seg(
+      frames, [*places, *places], [1, 1, 1, 2, 2, 2], names={1: 'a', 2: 'b'},
+      drawn_on=series, series='1.9')
+
+
+def _label_map(masks, places, series):
+  return dicom_files.seg(
+      masks, places, None, names={1: 'a', 2: 'b'}, form='LABELMAP',
+      drawn_on=series, series='1.9')
+
+
+def _contours(masks, places, series):
+  """Returns a structure set with the box around each class of each slice."""
+  structures = {'a': [], 'b': []}
+  for mask, (x, y, z) in zip(masks, places, strict=True):
+    for value, contours in enumerate(structures.values(), start=1):
+      rows, columns = np.nonzero(mask == value)
+      contours.append(np.array([
+          (x + c, y + r, z) for r, c in (
+              (rows.min() - 0.5, columns.min() - 0.5),
+              (rows.min() - 0.5, columns.max() + 0.5),
+              (rows.max() + 0.5, columns.max() + 0.5),
+              (rows.max() + 0.5, columns.min() - 0.5))]))
+  return dicom_files.rtstruct(structures, drawn_on=series, series='1.9')
+
+
 def _annotations(kinds):
   """Returns annotations of alternating kinds for the three pictures.
 
@@ -284,6 +333,12 @@ SETS = {
         volume_files.nrrd(array, encoding='gzip')), ('.nrrd',)),
     'segments': SeedSet('nrrd', lambda: _volume_pairs(
         '.nrrd', volume_files.nrrd, '.seg.nrrd', _segments), ('.seg.nrrd',)),
+    'dicom_seg': SeedSet(
+        'dicom_seg', lambda: _series_with(_seg), ('object.dcm', 's02.dcm')),
+    'label_map': SeedSet(
+        'dicom_seg', lambda: _series_with(_label_map), ('object.dcm',)),
+    'rtstruct': SeedSet(
+        'rtstruct', lambda: _series_with(_contours), ('object.dcm',)),
     'metaimage': SeedSet('metaimage', lambda: _volume_pairs(
         '.mha', volume_files.metaimage, '_mask.mha', lambda array:
         volume_files.metaimage(array, compressed=True)), ('.mha',)),

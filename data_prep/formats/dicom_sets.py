@@ -1,0 +1,97 @@
+"""Pairs DICOM volumes with the objects that segment them.
+
+An object names the series that it was drawn on. If that series is not in the
+folder, the object belongs to the only series of the same frame of reference.
+"""
+
+from collections.abc import Callable
+import pathlib
+from typing import NamedTuple
+
+from data_prep.formats import assembling
+from data_prep.formats import dicom_objects
+from data_prep.formats import dicom_volumes
+from data_prep.formats import pairing
+from data_prep.formats import parts as parts_lib
+from data_prep.formats import planes
+from data_prep.formats import segments
+from data_prep.formats import volume_sets
+from data_prep.shared import pixels
+
+
+class References(NamedTuple):
+  """What an object was drawn on.
+
+  Attributes:
+    series: UIDs of series.
+    frame: UID of the frame of reference, or ''.
+  """
+
+  series: tuple[str, ...]
+  frame: str
+
+
+def find(
+    source: pathlib.Path,
+    report: assembling.Report,
+    *,
+    kind: str,
+    read_references: Callable[[pathlib.Path], References],
+    make_files: Callable[
+        [Callable[[pathlib.Path], list[planes.Grid]]], segments.Files],
+    format_name: str,
+) -> volume_sets.Found:
+  """Pairs the stacks of a source with objects of one kind.
+
+  Args:
+    source: folder of the files.
+    report: holds the user's options; receives problems and notices.
+    kind: 'SEG' or 'RTSTRUCT'.
+    read_references: reads what an object was drawn on.
+    make_files: takes a function, which returns the grids of all stacks that an
+      object belongs to, and returns how objects are read.
+    format_name: name of the format.
+  """
+  index = dicom_volumes.Index(source, report)
+  masks, grids_of = {}, {}
+  for path, found in sorted(index.objects.items()):
+    if found != kind:
+      continue
+    try:
+      owners = _owners(index, read_references(source / path))
+      if not owners:
+        raise pixels.WrongFile(
+            'the images of a segmentation are not in the folder, or not clear',
+            pixels.tail(path), 'add the series that it was drawn on')
+    except pixels.WrongFile as wrong:
+      report.wrong_file(wrong, file=path)
+      continue
+    grids_of[source / path] = [
+        planes.Grid(index.stacks[name].affine, index.stacks[name].shape)
+        for name in owners]
+    for name in owners:
+      masks.setdefault(name, []).append(
+          parts_lib.Mask(path, report.options.masks_are))
+  others = {p: name for p, name in index.objects.items() if name != kind}
+  if others:
+    report.note(dicom_objects.describe(others))
+  chosen = {m.strip(' _.-').lower() for m in report.options.mask_folders or ()}
+  resolved = parts_lib.resolve(masks, chosen, report)
+  return volume_sets.Found(
+      index.paths, pairing.Pairs(
+          sorted(index.stacks), resolved.masks, {}, (), frozenset()),
+      index.names_of, index.read, index.open,
+      segments=make_files(lambda path: grids_of[path]),
+      subjects=index.subjects(), format_name=format_name,
+      files_of=index.files_of())
+
+
+def _owners(index, references):
+  """Returns the names of the stacks that an object was drawn on."""
+  for series in references.series:
+    owners = index.of_series(series)
+    if owners:
+      return owners
+  owners = index.of_reference(references.frame)
+  series = {index.stacks[name].planes[0].series for name in owners}
+  return owners if len(series) == 1 else []
