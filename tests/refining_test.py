@@ -1,6 +1,8 @@
 """Tests for experiments.training.refining and the modules that it combines."""
 
+import contextlib
 import csv
+import io
 import json
 import os
 import pathlib
@@ -8,10 +10,12 @@ import shutil
 
 from absl.testing import absltest
 from absl.testing import parameterized
+from data_prep import manifest as manifest_lib
 import numpy as np
 from PIL import Image
 
 from experiments import binary
+from experiments.auditing import observer
 from experiments.building import corrections
 from experiments.building import input_pipeline
 from experiments.building import pieces
@@ -168,6 +172,48 @@ class RefiningTest(parameterized.TestCase):
       mask = np.asarray(Image.open(folder / name))
       np.testing.assert_array_equal(mask, np.kron(wanted, np.ones((2, 2))))
 
+  def test_masks_show_classes_in_colours_and_come_back(self):
+    classes = np.uint8([[0, 1, 2], [3, 20, _OPEN]])
+    folder = pathlib.Path(tiny.temp_dir(self))
+    refining._write_mask(folder, 'a', 0, classes, (2, 3))
+    with Image.open(folder / 'masks/a.png') as mask:
+      self.assertEqual(mask.mode, 'P')
+      np.testing.assert_array_equal(
+          np.asarray(mask.convert('RGB'))[0], [[0] * 3, [128, 0, 0],
+                                               [0, 128, 0]])
+    dataset = self._dataset._replace(
+        image_shape=(2, 3, 1), classes=('',) * 21)
+    for picture in (
+        Image.open(folder / 'masks/a.png'),
+        # Editors may drop the palette, or save all grey levels as one.
+        Image.fromarray(classes), Image.fromarray(classes).convert('P')):
+      picture.save(folder / 'b.png')
+      found = corrections._read_mask(
+          folder, {'mask': 'b.png', 'size': '2 x 3'}, dataset, None)
+      np.testing.assert_array_equal(found, classes)
+
+  def test_masks_are_as_large_as_the_images_or_their_records(self):
+    # The images of a set may be larger than its records.
+    folder, weak = self._copy(), self._dataset.splits['train_weak']
+    names = input_pipeline.column(weak, 'id').tolist()
+    path = os.path.join(folder, 'large.png')
+    Image.fromarray(np.kron(np.eye(16, dtype=np.uint8), np.ones(
+        (2, 2), np.uint8))).save(path)
+    for header, rest in (('id,mask,size', ',32 x 32'), ('id,mask', '')):
+      with open(os.path.join(folder, corrections.TABLE), 'w',
+                encoding='utf-8') as file:
+        file.write(f'{header}\n{names[0]},large.png{rest}\n')
+      data_dir = tiny.temp_dir(self)
+      manifest = manifest_lib.read_manifest(
+          os.path.join(tiny.data_dir(), 'manifest.jsonl'))
+      manifest_lib.write_manifest(
+          os.path.join(data_dir, 'manifest.jsonl'),
+          manifest.header._replace(root=folder), [
+              row._replace(image='large.png') for row in manifest.rows])
+      found = corrections.apply(self._dataset, folder, data_dir)
+      np.testing.assert_array_equal(
+          found.splits['train_weak'][0]['label'], np.eye(16))
+
   def test_a_removed_line_keeps_the_annotation(self):
     folder = self._copy()
     path = os.path.join(folder, corrections.TABLE)
@@ -207,7 +253,13 @@ class RefiningTest(parameterized.TestCase):
       ('no_mask', 'id,mask\n{0},masks/gone.png\n', 'not a mask of'),
       ('outside', 'id,mask\n{0},../../a.png\n', 'lead out of its folder'),
       ('class', 'id,mask\n{0},five.png\n', 'holds class 5'),
-      ('of_an_editor', 'id,mask\n{0},white.png\n', 'holds 255'))
+      ('of_an_editor', 'id,mask\n{0},white.png\n', 'holds 255'),
+      ('size', 'id,mask\n{0},large.png\n', 'large.png is 32 x 16, expected '
+       r'16 x 16 \(height x width\), as its image: save it in that size'),
+      ('size_in_the_table', 'id,mask,size\n{0},large.png,40 x 16\n',
+       'is 32 x 16, expected 40 x 16'),
+      ('colours', 'id,mask\n{0},colours.png\n', 'channels of different values'),
+      ('palette', 'id,mask\n{0},palette.png\n', 'its palette is not that of'))
   def test_refuses(self, text, message):
     folder = tiny.temp_dir(self)
     if text is not None:
@@ -219,9 +271,17 @@ class RefiningTest(parameterized.TestCase):
         os.path.join(folder, 'five.png'))
     Image.fromarray(255 * np.eye(16, dtype=np.uint8)).save(
         os.path.join(folder, 'white.png'))
+    Image.fromarray(np.zeros((32, 16), np.uint8)).save(
+        os.path.join(folder, 'large.png'))
+    mask = corrections.colour(np.eye(16, dtype=np.uint8))
+    mask.convert('RGB').save(os.path.join(folder, 'colours.png'))
+    # An editor that sorts the palette exchanges the numbers of the classes.
+    mask.putpalette([128, 0, 0, 0, 0, 0])
+    mask.save(os.path.join(folder, 'palette.png'))
     with self.assertRaisesRegex(binary.UserError, message) as caught:
       corrections.apply(self._dataset, folder)
     self.assertNotIn('\n', str(caught.exception))
+    self.assertLessEqual(len(str(caught.exception)), 193)  # With "Error: ".
 
   def test_overwrites_nothing(self):
     with self.assertRaisesRegex(binary.UserError, 'may hold corrections'):
@@ -251,9 +311,17 @@ class TwoRunsTest(parameterized.TestCase):
 
   def test_a_stopped_first_run_is_told(self):
     config = tiny.debug_config(supervision=dict(refine=True)).lock()
+    workdir = tiny.temp_dir(self)
     with self.assertRaisesRegex(binary.Stopped, 'first: the same command'):
       trainer.train_and_evaluate(
-          config, tiny.temp_dir(self), should_stop=lambda step: True)
+          config, workdir, should_stop=lambda step: True)
+    for folder, notice in (
+        (os.path.join(workdir, 'first'), 'notice: .*first is not finished: it '
+         'is at step 0 of 4\n$'), (tiny.run_dir(), '^$')):
+      stderr = io.StringIO()
+      with contextlib.redirect_stderr(stderr):
+        observer.open_run(folder)
+      self.assertRegex(stderr.getvalue(), notice)
 
   @parameterized.parameters('strong_only', 'full_supervision')
   def test_refuses_methods_without_weak_labels(self, method):

@@ -7,23 +7,29 @@ from it. The config names the folder in `input.corrected_labels`. With
   corrected.csv  one line per weak annotation, with the columns `HEADER`. To
                  reject a correction, remove its line: the image then keeps its
                  original annotation.
-  masks/ID.png   the corrected mask, with a class number at each pixel. It is as
+  masks/ID.png   the corrected mask, with a class number at each pixel and a
+                 palette, which shows the classes in colours. The mask is as
                  large as the original image if the image's file still exists,
                  else as large as the records. It may be edited by hand.
 """
 
+from collections.abc import Callable
+import contextlib
 import csv
 import hashlib
 import os
 import pathlib
 from typing import Any
 
+from data_prep import manifest as manifest_lib
 from data_prep.drawing import rasterize
+from data_prep.formats import voc_masks
 from data_prep.shared import cells
 from data_prep.shared import confined
 from data_prep.shared import pixels
 from hybridseg import types
 import numpy as np
+from PIL import Image
 
 from experiments import binary
 from experiments.building import input_pipeline
@@ -31,8 +37,8 @@ from experiments.building import pieces
 
 TABLE = 'corrected.csv'
 HEADER = (
-    'id', 'mask', 'kind', 'indicator', 'trust', 'what', 'added', 'removed',
-    'dice')
+    'id', 'mask', 'size', 'kind', 'indicator', 'trust', 'what', 'added',
+    'removed', 'dice')
 # The name of the folder in which a run with `supervision.refine` keeps its
 # corrected labels.
 OWN_FOLDER = 'refined'
@@ -53,11 +59,11 @@ def load(data: pieces.Data, workdir: str) -> input_pipeline.Dataset:
   folder = data.corrected_labels
   if data.refine:
     folder = os.path.join(workdir, OWN_FOLDER)
-  return apply(dataset, folder) if folder else dataset
+  return apply(dataset, folder, data.data_dir) if folder else dataset
 
 
 def apply(
-    dataset: input_pipeline.Dataset, folder: str
+    dataset: input_pipeline.Dataset, folder: str, data_dir: str = ''
 ) -> input_pipeline.Dataset:
   """Replaces weak labels of a set by the corrected labels in a folder.
 
@@ -67,6 +73,8 @@ def apply(
   Args:
     dataset: set from `input_pipeline.load_dataset`; it is not changed.
     folder: folder that `experiments.refine` wrote.
+    data_dir: folder of the set. It is needed if the table does not hold the
+      sizes of the masks.
 
   Returns:
     A set with the replaced labels.
@@ -75,6 +83,9 @@ def apply(
     binary.UserError: if the folder cannot be read, or was made for another set.
   """
   files = _read_table(folder)
+  sizes = lambda name: None
+  if data_dir and not all(row.get('size') for row in files.values()):
+    sizes = picture_sizes(data_dir)
   weak = dataset.splits['train_weak']
   ids = input_pipeline.column(weak, 'id').astype(str).tolist()
   strange = sorted(files.keys() - set(ids))
@@ -86,7 +97,7 @@ def apply(
   digest, records = hashlib.sha256(), []
   for name, record in zip(ids, weak, strict=True):
     if name in files:
-      label = _read_mask(folder, files[name], dataset)
+      label = _read_mask(folder, files[name], dataset, sizes)
       digest.update(name.encode() + label.tobytes())
       record = record | {
           'label': label, 'kind': np.int32(types.AnnotationKind.COARSE_MASK),
@@ -99,12 +110,13 @@ def apply(
 
 
 def _read_table(folder):
-  """Returns a dictionary that maps each image's id to its mask's file name."""
+  """Returns a dictionary that maps each image's id to its line."""
   path = os.path.join(folder, TABLE)
   try:
     with open(path, newline='', encoding='utf-8') as file:
-      files = {row['id']: row['mask']
+      files = {row['id']: row
                for row in map(cells.undo_row, csv.DictReader(file))}
+      masks = [row['mask'] for row in files.values()]
   except OSError as e:
     raise binary.UserError(
         f'{path} cannot be read ({e.strerror}): give the folder that '
@@ -113,36 +125,109 @@ def _read_table(folder):
     raise binary.UserError(
         f'{path} is not a table of experiments.refine with columns id and mask.'
     ) from e
-  if None in files or None in files.values():
+  if None in files or None in masks:
     raise binary.UserError(f'{path} has a line without a mask: remove it.')
   return files
 
 
-def _read_mask(folder, name, dataset):
-  """Reads the label map of a mask file, resized to the size of the records."""
-  path = os.path.join(folder, name)
+def _read_mask(folder, row, dataset, sizes):
+  """Reads the mask of a line as a label map of the size of the records."""
+  path = pixels.tail(os.path.join(folder, row['mask']))
   try:
-    label = rasterize.apply_values(rasterize.read_mask(
-        confined.inside(pathlib.Path(folder), name)), None)
+    with Image.open(confined.inside(
+        pathlib.Path(folder), row['mask'])) as picture:
+      _check_palette(picture)
+      label = rasterize.apply_values(rasterize.stored_values(picture), None)
   except pixels.WrongFile as wrong:
     raise binary.UserError(f'{path}: {wrong.what}.') from wrong
   except (OSError, ValueError) as e:
     why = getattr(e, 'strerror', None) or str(e)
     raise binary.UserError(
-        f'{path} is not a mask of class numbers: {why}.') from e
+        f'{path} is not a mask of class numbers: {why:.90}.') from e
   known = label[label != types.UNLABELLED]
   if known.size and known.max() >= len(dataset.classes):
     raise binary.UserError(
         f'{path} holds class {known.max()}, but {dataset.name} has '
         f'{len(dataset.classes)} classes, from 0: correct it, or remove its '
         f'line from {TABLE}.')
+  size = dataset.image_shape[:2]
+  wanted = [row['size']] if row.get('size') else [size_in_words(x) for x in (
+      sizes(row['id']), size) if x]
+  if size_in_words(label.shape) not in wanted:
+    raise binary.UserError(
+        f'{path} is {size_in_words(label.shape)}, expected '
+        f'{wanted[0]} (height x width), as its image: save it in that size, or '
+        f'remove its line from {TABLE}.')
   # Many editors save a mask as 0 and 255, and 255 would be unlabelled here.
   if known.size < label.size and not known.any():
     raise binary.UserError(
         f'{path} holds 255, which is unlabelled, and no class but the '
         'background: write class numbers from 1, or remove its line from '
         f'{TABLE}.')
-  return rasterize.resize_label(label, size=dataset.image_shape[:2])
+  return rasterize.resize_label(label, size=size)
+
+
+def _check_palette(picture):
+  """Refuses a picture with a palette that does not show its class numbers.
+
+  Some editors sort the palette anew, which changes the number of each colour.
+
+  Raises:
+    ValueError: if a colour that the picture uses is neither that of `colour`,
+      nor the grey of its own number.
+  """
+  if picture.mode != 'P':
+    return
+  used = np.unique(np.asarray(picture))
+  found = np.zeros((256, 3), np.uint8)
+  palette = np.asarray(picture.getpalette('RGB'), np.uint8).reshape(-1, 3)
+  found[: len(palette)] = palette
+  for known in voc_masks.palette(), np.arange(256)[:, None]:
+    if (found[used] == known[used]).all():
+      return
+  raise ValueError(
+      'its palette is not that of experiments.refine, save it with that one')
+
+
+def colour(label: np.ndarray) -> Image.Image:
+  """Returns a label map, uint8 [H, W], as a picture with VOC's palette.
+
+  The numbers that the picture stores are the classes.
+  """
+  picture = Image.fromarray(label)
+  picture.putpalette(voc_masks.palette().tobytes())
+  return picture
+
+
+def size_in_words(size: tuple[int, ...]) -> str:
+  """Returns a size (height, width) as the table holds it: '480 x 640'."""
+  return f'{size[0]} x {size[1]}'
+
+
+def picture_sizes(data_dir: str) -> Callable[[str], tuple[int, int] | None]:
+  """Returns a function that maps the id of an image to its original size.
+
+  The size is (height, width) in pixels. It is None if the original image cannot
+  be read any more.
+
+  Args:
+    data_dir: folder of the set.
+  """
+  try:
+    manifest = manifest_lib.read_manifest(
+        os.path.join(data_dir, 'manifest.jsonl'))
+  except OSError:
+    return lambda name: None
+  paths = {row.id: manifest.root / row.image for row in manifest.rows
+           if not confined.leads_out(manifest.root, row.image)}
+
+  def size(name):
+    with contextlib.suppress(OSError, KeyError, ValueError):
+      with Image.open(paths[name]) as picture:
+        return picture.height, picture.width
+    return None
+
+  return size
 
 
 def describe(label: np.ndarray, refined: np.ndarray) -> dict[str, Any]:

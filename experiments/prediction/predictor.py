@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 import functools
 import itertools
+import sys
 from typing import Any, NamedTuple
 
 from hybridseg import augmentation
@@ -116,6 +117,8 @@ def restore(
 ) -> checkpoints_lib.Checkpoint:
   """Restores the newest intact checkpoint of a run, or its best one.
 
+  If the run is not finished, a notice says so.
+
   Args:
     workdir: folder of the run.
     dataset: set of the run.
@@ -126,13 +129,16 @@ def restore(
     binary.UserError: if there is no intact checkpoint, or if the best one is
       not known.
   """
-  store = run_folder.open_checkpoints(
-      workdir, run_folder.read_config(workdir), dataset.fingerprint)
+  config = run_folder.read_config(workdir)
+  store = run_folder.open_checkpoints(workdir, config, dataset.fingerprint)
   like = jax.eval_shape(built.init_fn)
   restored = store.restore(like)
   if restored is None:
     raise binary.UserError(
         f'No checkpoint in {workdir}: train first (experiments.train).')
+  if restored.step < config.train_steps:
+    print(f'notice: {workdir} is not finished: it is at step {restored.step} '
+          f'of {config.train_steps}', file=sys.stderr)
   if checkpoint == 'best':
     best = run_log.known_best(restored.session)
     if best is None:

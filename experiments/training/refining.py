@@ -13,13 +13,11 @@ good the corrected labels are.
 """
 
 from collections.abc import Callable
-import contextlib
 import json
 import os
 import pathlib
 from typing import Any
 
-from data_prep import manifest as manifest_lib
 from data_prep.drawing import rasterize
 from data_prep.shared import confined
 from data_prep.shared import system_errors
@@ -30,7 +28,6 @@ from hybridseg import train_step as train_step_lib
 from hybridseg import types
 import ml_collections
 import numpy as np
-from PIL import Image
 
 from experiments import binary
 from experiments import csv_files
@@ -139,14 +136,16 @@ def refine(run_dir: str, output: str) -> dict[str, Any]:
     target = pathlib.Path(output).absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     with whole_file.folder_beside(target) as folder:
-      sizes = _picture_sizes(run.data_dir)
+      sizes = corrections.picture_sizes(run.data_dir)
       for record, probs in look(weak, 'annotations'):
         name = str(np.asarray(record['id']).astype(str))
         kind, row = int(record['kind']), int(record['instance_id'])
         refined = _refine(record, probs, constants[kind], trusts[row])
+        size = sizes(name) or refined.shape
         lines.append({
             'id': name,
-            'mask': _write_mask(folder, name, len(lines), refined, sizes(name)),
+            'mask': _write_mask(folder, name, len(lines), refined, size),
+            'size': corrections.size_in_words(size),
             'kind': types.AnnotationKind(kind).name.lower(),
             'indicator': float(weights[row]), 'trust': float(trusts[row]),
         } | corrections.describe(record['label'], refined))
@@ -182,42 +181,18 @@ def _write_mask(folder, name, number, refined, size):
     name: id of the image.
     number: number of the annotation, used if the id cannot be a file name.
     refined: corrected label map, uint8 [H, W].
-    size: height and width of the mask; None if they are those of the map.
+    size: height and width of the mask.
   """
   mask = f'masks/{name}.png' if confined.is_name(name) else (
       f'masks/image {number}.png')
   path = folder / mask
   path.parent.mkdir(parents=True, exist_ok=True)
-  Image.fromarray(rasterize.resize_label(
-      refined, size=size or refined.shape)).save(path)
+  corrections.colour(rasterize.resize_label(refined, size=size)).save(path)
   return mask
 
 
 def _cell(value):
   return f'{value:.4f}' if isinstance(value, float) else value
-
-
-def _picture_sizes(data_dir):
-  """Returns a function that maps the id of an image to its original size.
-
-  The size is (height, width) in pixels. It is None if the original image cannot
-  be read any more.
-  """
-  try:
-    manifest = manifest_lib.read_manifest(
-        os.path.join(data_dir, 'manifest.jsonl'))
-  except OSError:
-    return lambda name: None
-  paths = {row.id: manifest.root / row.image for row in manifest.rows
-           if not confined.leads_out(manifest.root, row.image)}
-
-  def size(name):
-    with contextlib.suppress(OSError, KeyError, ValueError):
-      with Image.open(paths[name]) as picture:
-        return picture.height, picture.width
-    return None
-
-  return size
 
 
 def _summarize(lines, constants, step):

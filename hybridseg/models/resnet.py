@@ -186,7 +186,7 @@ def params_from_torchvision(
       array has another shape, holds no floating-point numbers or a negative
       variance, or is not finite.
   """
-  network = f'a ResNet-{depth} of torchvision or timm'
+  network = f'a ResNet-{depth} of torchvision'
   shapes = jax.eval_shape(
       ResNet(depth, norm='frozen_batch').init, jax.random.key(0),
       jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32))['params']
