@@ -42,6 +42,8 @@ _FILES = {
     'COCO': [('a.json', {'images': [], 'annotations': []})],
     'CVAT for video': [('a.xml', '<annotations><track id="0"/></annotations>')],
     'CVAT': [('a.xml', '<annotations><image id="0"/></annotations>')],
+    'NRRD': [('a.nrrd', 'NRRD0004\ntype: short\n')],
+    'MetaImage': [('a.mha', 'ObjectType = Image\nDimSize = 2 2\n')],
     'VOC': [('a.xml', '<annotation><object></object></annotation>')],
 }
 

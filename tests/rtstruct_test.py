@@ -70,6 +70,34 @@ class DrawTest(parameterized.TestCase):
     np.testing.assert_array_equal(
         drawn.label[..., 0], rows + columns + 0.5 < 8)
 
+  def test_contours_through_the_centres_of_pixels(self):
+    # The pixels on the contour belong to it on all sides, also on a hole's.
+    drawn = self._draw({'a': [_box((1.5, 6.5), (1.5, 7.5))]})
+    expected = np.zeros((8, 9), np.uint8)
+    expected[1:7, 1:8] = 1
+    np.testing.assert_array_equal(drawn.label[..., 1], expected)
+    drawn = self._draw({'a': [_box((1.5, 6.5), (1.5, 7.5)),
+                              _box((2.5, 5.5), (2.5, 6.5))]})
+    expected[3:5, 3:6] = 0
+    np.testing.assert_array_equal(drawn.label[..., 1], expected)
+    # A diagonal from the centre of 0, 0 to that of 4, 4, and back along edges.
+    z = np.full((3, 1), -28.0)
+    points = np.concatenate([[(10, 20), (14, 24), (10, 24)], z], 1)
+    drawn = self._draw({'a': [points]})
+    rows, columns = np.indices((8, 9))
+    np.testing.assert_array_equal(
+        drawn.label[..., 1], (columns <= rows) & (rows <= 4))
+
+  def test_a_contour_that_is_listed_twice(self):
+    drawn = self._draw({'a': [_box((1, 4), (2, 7))] * 2})
+    self.assertEqual(drawn.label.sum(), 15)
+    self.assertIn('listed twice', drawn.notices[0])
+
+  def test_a_contour_beyond_the_edge(self):
+    drawn = self._draw({'a': [_box((-3, 2), (7, 12))]})
+    self.assertEqual(drawn.label.sum(), 2 * 2)
+    self.assertIn('cut at the edge', drawn.notices[0])
+
   def test_holes_and_islands(self):
     drawn = self._draw({'a': [
         _box((0, 8), (0, 8)), _box((2, 6), (2, 6)), _box((3, 5), (3, 5))]})

@@ -12,7 +12,9 @@ from typing import NamedTuple
 from data_prep.shared import pixels
 
 HEAD = 2**16  # Bytes of a file that are searched.
-_SUFFIXES = ('.json', '.geojson', '.ndjson', '.xml', '.csv')
+_SUFFIXES = (
+    '.json', '.geojson', '.ndjson', '.xml', '.csv', '.nrrd', '.nhdr', '.mha',
+    '.mhd', '.h5', '.hdf5')
 _MAX_FILES = 1000
 
 
@@ -94,6 +96,10 @@ TOOLS = (
          and b'<track' in head, 'not read; export "CVAT for images 1.1"'),
     Tool('CVAT', ('.xml',), lambda head: b'<annotations' in head,
          '--format=cvat'),
+    Tool('NRRD', ('.nrrd', '.nhdr'), lambda head: head.startswith(b'NRRD000'),
+         '--format=nrrd'),
+    Tool('MetaImage', ('.mha', '.mhd'), lambda head: b'DimSize' in head,
+         '--format=metaimage'),
     Tool('VOC', ('.xml',), lambda head: b'<annotation' in head
          and b'<object' in head, '--format=voc'),
 )

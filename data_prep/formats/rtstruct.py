@@ -1,11 +1,12 @@
 """Reads DICOM series with their structure sets (RTSTRUCT).
 
-A contour is a polygon in a slice of the image; a pixel belongs to it if its
-centre lies inside. Of the contours of one structure in one slice, a pixel that
-lies inside an odd number counts (XOR), so that a contour inside another one is
-a hole. Contours are matched to slices by position. If a structure is drawn only
-on every second slice or fewer, nobody drew the slices between: they are
-unlabelled. Structures without closed contours are not read.
+A contour is a polygon in a slice of the image. Of the contours of one structure
+in one slice, a pixel whose centre lies inside an odd number belongs to it
+(XOR), so that a contour inside another one is a hole. Pixels whose centres lie
+on a contour belong to it, too: many programs lead contours through the centres
+of the outermost pixels. Contours are matched to slices by position. If a
+structure is drawn only on every second slice or fewer, nobody drew the slices
+between: they are unlabelled. Structures without closed contours are not read.
 """
 
 from collections.abc import Mapping
@@ -34,6 +35,7 @@ KIND = 'RTSTRUCT'
 
 _TAGS = ('StructureSetROISequence', 'ROIContourSequence')
 _CLOSED = ('CLOSED_PLANAR', 'CLOSEDPLANAR_XOR')
+_ON_EDGE = 1e-3  # Largest distance, in pixels, of a centre on a contour.
 _MAX_TILT = 0.1  # Largest extent of a contour across the slices, in slices.
 
 
@@ -165,11 +167,9 @@ def draw(
     if name in by_name:
       for k, mask in sheet.fill(by_name[name]).items():
         canvas.draw(mask[..., None], value, np.s_[:, :, k : k + 1])
-  if sheet.is_skipping:
-    notices += ('structures are drawn on every second slice or fewer: the '
-                'slices between are unlabelled',)
   return segments.Drawn(
-      canvas.label, canvas.overlap, notices, tuple(sheet.faults), sheet.lost)
+      canvas.label, canvas.overlap, (*notices, *sorted(sheet.notices)),
+      tuple(sheet.faults), sheet.lost)
 
 
 class _Sheet:
@@ -178,17 +178,21 @@ class _Sheet:
   Attributes:
     faults: contours that cannot be drawn.
     lost: where they may lie, bool of the shape of the grid; None at first.
-    is_skipping: whether a structure was not drawn in each slice.
+    notices: oddities that are not faults.
   """
 
   def __init__(self, grid, others):
-    self.faults, self.lost, self.is_skipping = [], None, False
+    self.faults, self.lost, self.notices = [], None, set()
     self._grid, self._others = grid, others
 
   def fill(self, structure: _Structure) -> dict[int, np.ndarray]:
     """Returns the pixels of a structure by the number of the slice."""
-    found = {}
+    found, edges, seen = {}, {}, set()
     for points in structure.contours:
+      if points.tobytes() in seen:
+        self.notices.add('contours that are listed twice are drawn once')
+        continue
+      seen.add(points.tobytes())
       what, detail = self._fault_of(points)
       if what:
         self.faults.append(segments.Fault(structure.name, what, detail))
@@ -196,25 +200,32 @@ class _Sheet:
       indices = planes.to_indices(points, self._grid.affine)
       k = round(float(indices[:, 2].mean()))
       if 0 <= k < self._grid.shape[2]:
-        mask = found.setdefault(
-            k, np.zeros(self._grid.shape[:2], bool))
-        _invert(mask, indices[:, :2])
+        size = self._grid.shape[:2]
+        for masks in (found, edges):
+          masks.setdefault(k, np.zeros(size, bool))
+        _invert(found[k], indices[:, :2])
+        _mark_edges(edges[k], indices[:, :2])
+        if (indices[:, :2] < -0.5).any() or (
+            indices[:, :2] > np.array(size) - 0.5).any():
+          self.notices.add('contours are cut at the edge of the image')
     self._skip(sorted(found))
-    return found
+    return {k: mask | edges[k] for k, mask in found.items()}
 
   def _fault_of(self, points):
     """Returns why a contour cannot be drawn, and a detail; or '', ''."""
-    if len(points) < 3 or not np.isfinite(points).all() or (
+    if not len(points) or not np.isfinite(points).all() or (
         np.abs(points).max() > 1e6):
-      return 'a contour has fewer than three points, or no valid ones', ''
+      return 'a contour has no valid points', ''
     best = None
     for grid in self._others:
       indices = planes.to_indices(points, grid.affine)
-      across = indices[:, 2]
-      middle = float(across.mean())
-      if np.ptp(across) > _MAX_TILT:
+      tilt, middle = np.ptp(indices[:, 2]), float(indices[:, 2].mean())
+      if len(points) < 3:
+        self._lose(grid, indices)
+        best = 'a contour has fewer than three points', ''
+      elif tilt > _MAX_TILT:
         best = best or ('a contour is not parallel to the slices',
-                        f'over {np.ptp(across):.1f} slices')
+                        f'over {tilt:.1f} slices')
         self._lose(grid, indices)
       elif not -0.5 <= middle < grid.shape[2] - 0.5:
         best = best or ('a contour lies outside of the image', '')
@@ -243,7 +254,8 @@ class _Sheet:
     """Marks the slices between those of a structure that skips slices."""
     gaps = np.diff(slices)
     if len(gaps) > 1 and gaps.min() > 1:
-      self.is_skipping = True
+      self.notices.add('structures are drawn on every second slice or fewer: '
+                       'the slices between are unlabelled')
       if self.lost is None:
         self.lost = np.zeros(self._grid.shape, bool)
       between = sorted({*range(slices[0], slices[-1])} - {*slices})
@@ -264,3 +276,20 @@ def _invert(mask, points):
   if min(size) > 0:
     inside = covering.fill_polygon((points - low + 0.5)[:, ::-1], size)
     mask[low[0] : high[0], low[1] : high[1]] ^= inside
+
+
+def _mark_edges(mask, points):
+  """Marks the pixels whose centres lie on a polygon; see `_invert`."""
+  for a, b in zip(points, np.roll(points, -1, axis=0), strict=True):
+    # Walk along the axis in which the edge is longer.
+    along = int(abs(b[1] - a[1]) > abs(b[0] - a[0]))
+    low, high = sorted((a[along], b[along]))
+    steps = np.arange(max(np.ceil(low - _ON_EDGE), 0),
+                      min(np.floor(high + _ON_EDGE), mask.shape[along] - 1) + 1)
+    share = np.clip((steps - a[along]) / ((b[along] - a[along]) or 1), 0, 1)
+    across = a[1 - along] + share * (b[1 - along] - a[1 - along])
+    is_on = (np.abs(across - np.rint(across)) <= _ON_EDGE) & (
+        across > -0.5) & (across < mask.shape[1 - along] - 0.5)
+    index = np.stack([steps, across])[:, is_on]
+    index = np.rint(index if along == 0 else index[::-1]).astype(int)
+    mask[index[0], index[1]] = True
