@@ -11,8 +11,8 @@ Writes to --output (default RUN/refined):
   corrected.csv   one line per annotation, most changed first: what was changed
                   and how much, the indicator, and the trust in the annotation
                   (0 if it is distrusted)
-  corrected.json  the constants of the refinement, and the Dice that they reach
-                  on exact masks
+  corrected.json  the constants of the refinement, the Dice that they reach on
+                  exact masks, and the fingerprint of the set
 
 Look at the masks, and correct them where needed. Remove the lines of
 corrected.csv that you do not accept: these images keep their weak annotation.

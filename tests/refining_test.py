@@ -283,6 +283,17 @@ class RefiningTest(parameterized.TestCase):
     self.assertNotIn('\n', str(caught.exception))
     self.assertLessEqual(len(str(caught.exception)), 193)  # With "Error: ".
 
+  def test_another_set_with_the_same_ids_is_refused(self):
+    # The images may be others, or the set was prepared again.
+    other, folder = self._dataset._replace(fingerprint='f'), self._copy()
+    with self.assertRaisesRegex(
+        binary.UserError, 'for another set, or .* has changed since: train and '
+        'refine again. .* remove its corrected.json') as caught:
+      corrections.apply(other, folder)
+    self.assertLessEqual(len(str(caught.exception)), 193)  # With "Error: ".
+    os.remove(os.path.join(folder, corrections.SUMMARY))
+    self.assertNotEmpty(corrections.apply(other, folder).corrections)
+
   def test_overwrites_nothing(self):
     with self.assertRaisesRegex(binary.UserError, 'may hold corrections'):
       refining.refine(tiny.run_dir(), self._folder)

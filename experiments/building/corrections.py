@@ -11,12 +11,14 @@ from it. The config names the folder in `input.corrected_labels`. With
                  palette, which shows the classes in colours. The mask is as
                  large as the original image if the image's file still exists,
                  else as large as the records. It may be edited by hand.
+  corrected.json how the labels were corrected, and the set that they are for.
 """
 
 from collections.abc import Callable
 import contextlib
 import csv
 import hashlib
+import json
 import os
 import pathlib
 from typing import Any
@@ -36,6 +38,7 @@ from experiments.building import input_pipeline
 from experiments.building import pieces
 
 TABLE = 'corrected.csv'
+SUMMARY = 'corrected.json'
 HEADER = (
     'id', 'mask', 'size', 'kind', 'indicator', 'trust', 'what', 'added',
     'removed', 'dice')
@@ -83,6 +86,7 @@ def apply(
     binary.UserError: if the folder cannot be read, or was made for another set.
   """
   files = _read_table(folder)
+  _check_set(folder, dataset)
   sizes = lambda name: None
   if data_dir and not all(row.get('size') for row in files.values()):
     sizes = picture_sizes(data_dir)
@@ -128,6 +132,20 @@ def _read_table(folder):
   if None in files or None in masks:
     raise binary.UserError(f'{path} has a line without a mask: remove it.')
   return files
+
+
+def _check_set(folder, dataset):
+  """Refuses corrections of another set whose images have the same ids."""
+  try:
+    with open(os.path.join(folder, SUMMARY), encoding='utf-8') as file:
+      found = json.load(file).get('dataset_fingerprint')
+  except (OSError, ValueError, AttributeError):
+    return
+  if found and found != dataset.fingerprint:
+    raise binary.UserError(
+        f'{pixels.tail(folder)} was made for another set, or {dataset.name} '
+        'has changed since: train and refine again. If its masks still fit, '
+        f'remove its {SUMMARY}.')
 
 
 def _read_mask(folder, row, dataset, sizes):

@@ -156,8 +156,9 @@ def refine(run_dir: str, output: str) -> dict[str, Any]:
           str(folder / corrections.TABLE), corrections.HEADER,
           [[_cell(line[name]) for name in corrections.HEADER]
            for line in lines])
-      summary = _summarize(lines, constants, run.last.step)
-      run_folder.write_json(str(folder / 'corrected.json'), summary)
+      summary = _summarize(lines, constants, run.last.step) | {
+          'dataset_fingerprint': run.dataset.fingerprint}
+      run_folder.write_json(str(folder / corrections.SUMMARY), summary)
       os.rename(folder, target)
   except OSError as e:
     raise binary.UserError(

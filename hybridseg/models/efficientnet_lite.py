@@ -142,7 +142,8 @@ class EfficientNetLite(nn.Module):
     channels = types.pixels(images).shape[-1]
     if channels not in (1, 3):
       raise ValueError(
-          f'Images of {channels} channels: ImageNet\'s weights take 1 or 3.')
+          f"Images of {channels} channels: ImageNet's weights take 1 or 3; use "
+          'another network, such as unet_small.')
     is_encoded = isinstance(images, types.Encoded)
     least = 1 if is_encoded or frozen_only else 0
     if not least <= self.frozen_until <= NUM_BLOCKS:
