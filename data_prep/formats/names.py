@@ -4,8 +4,9 @@
 # the first one that recognises a source reads it.
 READS = (
     'coco', 'labelme', 'label_studio', 'via', 'geojson', 'cvat', 'voc', 'yolo',
-    'table', 'nifti', 'nrrd', 'metaimage', 'dicom_seg', 'rtstruct', 'folder')
+    'table', 'nifti', 'nrrd', 'metaimage', 'dicom_seg', 'rtstruct',
+    'hdf5', 'folder')
 # Formats of volumes, which `prepare --volumes` keeps whole.
-VOLUMES = ('nifti', 'nrrd', 'metaimage', 'dicom_seg', 'rtstruct')
+VOLUMES = ('nifti', 'nrrd', 'metaimage', 'dicom_seg', 'rtstruct', 'hdf5')
 WRITES = tuple(
     name for name in READS if name not in ('table', 'via', *VOLUMES[1:]))

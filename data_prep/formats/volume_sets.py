@@ -56,6 +56,8 @@ class Found(NamedTuple):
     subjects: subject of an image by its path, if its file tells one.
     format_name: name of the format, for volumes.json; '' means NIfTI.
     files_of: all files of an image by its path, if it has several.
+    has_spacing: whether files state spacings. If not, the shortest axis of a
+      volume counts its slices.
   """
 
   paths: tuple[str, ...]
@@ -68,6 +70,7 @@ class Found(NamedTuple):
   subjects: dict[str, str] = {}
   format_name: str = ''
   files_of: dict[str, tuple[str, ...]] = {}
+  has_spacing: bool = True
 
   def name(self, path: str, options: formats.Options) -> tuple[str, str]:
     """Returns the name and the subject of an image."""
@@ -214,12 +217,14 @@ class _Cutter:
       **more: further fields of all rows.
     """
     axis = self._options.axis
+    shape = volume.voxels.shape
     if axis is None:
-      axis = thinnest_axis(volume)
+      axis = thinnest_axis(volume) if self._found.has_spacing else min(
+          range(3), key=lambda i: (shape[i], -i))
     limits = self._options.intensity_range or intensities.percentiles(
         volume.voxels)
     spacing = tuple(round(v, 6) for i, v in enumerate(volume.spacing_mm)
-                    if i != axis)
+                    if i != axis) if self._found.has_spacing else None
     # np.take would copy the whole volume for each slice.
     slices_of = lambda array: np.moveaxis(array, axis, 0)
     names = []

@@ -42,7 +42,7 @@ def mutate(content: bytes, name: str, rng: random.Random) -> bytes:
     ways += [_png_chunk] * 5 + [_png_pixels] * 2
   elif suffix == 'gz':
     ways += [_inside_gzip] * 12
-  elif suffix in ('nii', 'npy', 'dcm', 'tif', 'bmp', 'jpg'):
+  elif suffix in ('nii', 'npy', 'dcm', 'tif', 'bmp', 'jpg', 'h5'):
     ways += [_set_integer] * 5 + [_set_float] * 2
   elif suffix in ('nrrd', 'mha'):  # A header of text before the voxels.
     ways += [_token] * 10 + [_line] * 3

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 import functools
 import gzip
+import importlib.util
 import io
 import pathlib
 import tempfile
@@ -193,6 +194,30 @@ def _segments(array):
       volume_files.segment_keys(('a', 1, 0), ('b', 2, 0))))
 
 
+def _arrays(suffix, write):
+  """Returns the files of a set with an image, a label and a scribble each.
+
+  Args:
+    suffix: suffix of the files.
+    write: function that takes an open file and the arrays by key.
+  """
+  files = {}
+  for i, name in enumerate(_NAMES):
+    scribble = np.where(np.arange(_SIZE[1]) % 5 == 0, label(i), 4)
+    content = io.BytesIO()
+    write(content, image=picture(i)[..., 0] / 255, label=label(i),
+          scribble=scribble.astype(np.uint8))
+    files[f'{name}{suffix}'] = content.getvalue()
+  return files
+
+
+def _write_hdf5(file, **arrays):
+  import h5py
+  with h5py.File(file, 'w') as opened:
+    for key, array in arrays.items():
+      opened.create_dataset(key, data=array, compression='gzip')
+
+
 def _series_with(object_of):
   """Returns the files of three DICOM series, each with an object.
 
@@ -345,4 +370,8 @@ SETS = {
     **{name: SeedSet(name, functools.partial(_written, name, kinds), suffixes)
        for name, (kinds, suffixes) in _WRITTEN.items()},
     'csv': SeedSet('table', _table, ('.csv',)),
+    'npz': SeedSet('hdf5', lambda: _arrays('.npz', np.savez), ('.npz',)),
+    # h5py is not among the packages of the tests.
+    **({'hdf5': SeedSet('hdf5', lambda: _arrays('.h5', _write_hdf5), ('.h5',))}
+       if importlib.util.find_spec('h5py') else {}),
 }
