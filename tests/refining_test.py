@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import shutil
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -293,6 +294,15 @@ class RefiningTest(parameterized.TestCase):
     self.assertLessEqual(len(str(caught.exception)), 193)  # With "Error: ".
     os.remove(os.path.join(folder, corrections.SUMMARY))
     self.assertNotEmpty(corrections.apply(other, folder).corrections)
+
+  def test_a_set_that_was_prepared_again_does_not_belong_to_the_run(self):
+    other = self._dataset._replace(fingerprint='f')
+    with mock.patch.object(
+        input_pipeline, 'load_dataset', return_value=other):
+      with self.assertRaisesRegex(
+          binary.UserError, 'holds a run on another set: .* have changed since'
+          '. Train again, or prepare the set as it was'):
+        observer.open_run(tiny.run_dir())
 
   def test_overwrites_nothing(self):
     with self.assertRaisesRegex(binary.UserError, 'may hold corrections'):

@@ -24,7 +24,6 @@ from experiments.saving import checkpoints as checkpoints_lib
 from experiments.saving import run_folder
 
 
-
 class Run(NamedTuple):
   """A finished run, opened for an audit.
 
@@ -161,8 +160,9 @@ def open_run(workdir: str) -> Run:
   """Opens a run with its records and checkpoints.
 
   Raises:
-    binary.UserError: if the run, its records or its checkpoint are missing, or
-      if its networks were trained on exact masks of the images to audit.
+    binary.UserError: if the run, its records or its checkpoint are missing, if
+      the set has changed since, or if the networks were trained on exact masks
+      of the images to audit.
   """
   data, model, method, schedule = pieces.unpack(
       run_folder.read_config(workdir))
@@ -171,6 +171,13 @@ def open_run(workdir: str) -> Run:
         f'{workdir} is a run of full supervision, which never saw the weak '
         'annotations: audit a run of another method.')
   dataset = corrections.load(data, workdir)
+  sessions = run_folder.read_sessions(workdir)
+  # The indicators belong to the images by their position in the set.
+  if sessions and sessions[0]['dataset_fingerprint'] != dataset.fingerprint:
+    raise binary.UserError(
+        f'{workdir} holds a run on another set: the records under '
+        f'{data.data_dir} have changed since. Train again, or prepare the set '
+        'as it was.')
   network = parts_lib.build_network(dataset, model, method, schedule)
   last = predictor.restore(workdir, dataset, network)
   observer = Observer(
