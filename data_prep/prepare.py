@@ -38,7 +38,8 @@ _USUAL_SIZE = 96
 
 flags.adopt_module_key_flags(source_flags)  # This makes --help list them.
 _DATASET = flags.DEFINE_enum(
-    'dataset', None, list(named_sets.SETS), 'A set that is known by name.')
+    'dataset', None, [*named_sets.SETS, *named_sets.WHOLE],
+    'A set that is known by name.')
 _MANIFEST = flags.DEFINE_string(
     'manifest', None, 'Manifest of your own set, instead of --dataset.')
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder to write.')
@@ -130,6 +131,8 @@ def _run():
   _check_use()
   if source_flags.wants_volumes():
     return _prepare_volumes()
+  if _DATASET.value in named_sets.WHOLE:
+    return _prepare_whole(named_sets.WHOLE[_DATASET.value])
   image_size = _IMAGE_SIZE.value or (
       named_sets.SETS[_DATASET.value].IMAGE_SIZE if _DATASET.value else
       _USUAL_SIZE)
@@ -182,6 +185,16 @@ def _prepare_volumes():
     raise _Refused(command_line.one_line(error)) from error
 
 
+def _prepare_whole(module):
+  """Prepares a named set of whole volumes."""
+  options = dict(
+      seed=_SEED.value, strong_fraction=_STRONG_FRACTION.value,
+      fault_fraction=_FAULT_FRACTION.value)
+  module.write(
+      None if _CHECK.value else _OUTPUT.value, overwrite=_OVERWRITE.value,
+      **{name: value for name, value in options.items() if value is not None})
+
+
 def _plan():
   """Returns the options for choosing splits and roles of a --source."""
   return source_flags.plan(
@@ -189,10 +202,14 @@ def _plan():
       fault_fraction=_FAULT_FRACTION.value, near_copies=_NEAR_COPIES.value)
 
 
+def _named(dataset):
+  return (named_sets.SETS | named_sets.WHOLE)[dataset]
+
+
 def _check_source():
   """Refuses a --source that is missing, wrong, or not used."""
   dataset, source = _DATASET.value, _SOURCE.value
-  listing = dataset and named_sets.SETS[dataset].LISTING
+  listing = dataset and _named(dataset).LISTING
   if dataset is None and _MANIFEST.value is None:
     if not os.path.exists(source):
       raise _Refused(f'--source={source}: no such folder')
@@ -222,7 +239,7 @@ def _check_use():
     unused = [name for name, argument in arguments.items()
               if not (dataset and named_sets.has_use_for(dataset, argument))]
     unused += source_flags.names()
-    if dataset and not named_sets.SETS[dataset].LISTING:
+    if dataset and not _named(dataset).LISTING:
       unused.append('leave_out')  # Generated sets have no defective pictures.
   else:
     what, unused = '--source, which has --simulate', ['weak_kinds']

@@ -31,11 +31,13 @@ class AnnotationKind(enum.IntEnum):
   EXTREME_POINTS = 8  # The outermost point of an object on each of its sides.
   NONE = 9  # An unlabelled image.
   LINE = 10  # Open lines with a width; all else is background.
+  SLICES = 11  # Some slices of a volume are exact, the others unlabelled.
 
 
 # In annotations of these kinds, pixels on which nothing is drawn are
 # unlabelled.
-SPARSE_KINDS = (AnnotationKind.SCRIBBLE, AnnotationKind.POINTS)
+SPARSE_KINDS = (
+    AnnotationKind.SCRIBBLE, AnnotationKind.POINTS, AnnotationKind.SLICES)
 # Annotations of these kinds give only the bounding box of each object.
 BOX_KINDS = (AnnotationKind.BOX, AnnotationKind.EXTREME_POINTS)
 

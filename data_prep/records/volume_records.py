@@ -13,6 +13,10 @@ from data_prep.volumes import orientation
 from data_prep.volumes import planning
 from data_prep.volumes import resampling
 
+# Folders of a set: its chunks, and the exact labels of val and test on the grids
+# of their files, with which runs are evaluated.
+CHUNKS = 'chunks'
+REFERENCES = 'references'
 
 class Annotated(NamedTuple):
   """A volume with its annotation, on the grid of its file.
@@ -94,6 +98,26 @@ def write(
   return chunks.write_volume(
       folder, file, fields, volume_id=item.id, shape=shape,
       chunk_size=plan.chunk_size, more=more)
+
+
+def write_reference(
+    folder: str | os.PathLike[str],
+    file: str,
+    item: Annotated,
+    plan: planning.Plan,
+) -> chunks.Volume:
+  """Writes the exact label of a volume as field `truth`, on the file's grid.
+
+  Args:
+    folder: the folder of references.
+    file: name of the file to write.
+    item: the volume.
+    plan: the plan of the set.
+  """
+  exact = item.label if item.truth is None else item.truth
+  return chunks.write_volume(
+      folder, file, {'truth': lambda start, stop: exact[:, :, start:stop]},
+      volume_id=item.id, shape=exact.shape, chunk_size=plan.chunk_size)
 
 
 def restore(

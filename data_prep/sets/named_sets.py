@@ -19,13 +19,17 @@ from data_prep import manifest
 from data_prep.sets import acdc
 from data_prep.sets import endoscene
 from data_prep.sets import phantom
+from data_prep.sets import phantom3d
 
 SETS = {'phantom': phantom, 'endoscene': endoscene, 'acdc': acdc}
+# Sets of whole volumes, whose `write` prepares them.
+WHOLE = {'phantom3d': phantom3d}
 
 
 def has_use_for(name: str, argument: str) -> bool:
   """Returns whether a named set's own `write` function takes an argument."""
-  return argument in inspect.signature(SETS[name].write).parameters
+  module = (SETS | WHOLE)[name]
+  return argument in inspect.signature(module.write).parameters
 
 
 def default_text(argument: str, values: dict[str, object]) -> str:
@@ -38,9 +42,9 @@ def default_text(argument: str, values: dict[str, object]) -> str:
       default for that use. The defaults of the named sets are added to this
       dict.
   """
-  for name in SETS:
+  for name, module in (SETS | WHOLE).items():
     if has_use_for(name, argument):
-      value = inspect.signature(SETS[name].write).parameters[argument].default
+      value = inspect.signature(module.write).parameters[argument].default
       if isinstance(value, (list, tuple)):
         value = ','.join(value)
       values[f'--dataset={name}'] = value

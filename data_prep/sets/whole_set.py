@@ -1,7 +1,8 @@
 """Prepares a set of volumes for training in 3-D: `prepare --volumes`.
 
-Writes OUTPUT/plan.json (see `volumes.planning`), OUTPUT/splits.csv and
-OUTPUT/chunks (see `records.chunks`), or nothing. A volume is an instance. With
+Writes OUTPUT/plan.json (see `volumes.planning`), OUTPUT/splits.csv,
+OUTPUT/chunks (see `records.chunks`) and OUTPUT/references, the exact labels of
+val and test on the grids of their files, or nothing. A volume is an instance. With
 `simulate`, the training volumes that do not keep their labels get simulated
 ones, see `drawing.volume_annotations`, and their exact labels become `truth`.
 """
@@ -37,8 +38,6 @@ from data_prep.volumes import levels as levels_lib
 from data_prep.volumes import orientation
 from data_prep.volumes import planning
 from data_prep.volumes import resampling
-
-CHUNKS = 'chunks'
 
 _MAX_SHEAR_DEG = 1.0
 _MAX_OBLIQUE_DEG = 5.0
@@ -114,7 +113,7 @@ def prepare(
   """
   target = None if output is None else pathlib.Path(output).absolute()
   if target is not None:
-    command_line.check_output(target, (planning.FILE, CHUNKS))
+    command_line.check_output(target, (planning.FILE, volume_records.CHUNKS))
     if not overwrite and (target / planning.FILE).exists():
       raise _Refused(f'--output={output} holds a set of volumes; give '
                      '--overwrite or another folder')
@@ -276,18 +275,26 @@ def _make_plan(cases, rows, options, wanted, report):
 
 
 def _write(folder, work, cases, rows, simulated, made, plan, wanted):
-  """Writes plan.json and the chunks of all volumes."""
+  """Writes plan.json, the chunks of all volumes, and the references."""
   planning.write_plan(folder, made)
-  (folder / CHUNKS).mkdir()
-  written = []
+  chunk_folder, reference_folder = (
+      folder / name
+      for name in (volume_records.CHUNKS, volume_records.REFERENCES))
+  chunk_folder.mkdir()
+  reference_folder.mkdir()
+  written, references = [], []
   for case, row in zip(cases, rows, strict=True):
     item = _annotate(work, case, row, simulated.get(row.id), plan.seed)
-    written.append(volume_records.write(
-        folder / CHUNKS, f'{len(written):05d}.array_record', item, made))
+    file = f'{len(written):05d}.array_record'
+    written.append(volume_records.write(chunk_folder, file, item, made))
+    if row.split != 'train':
+      references.append(volume_records.write_reference(
+          reference_folder, file, item, made))
   chunks.write_index(
-      folder / CHUNKS, written, chunk_size=made.chunk_size, more={
+      chunk_folder, written, chunk_size=made.chunk_size, more={
           'name': wanted.name or work.source.stem,
           'classes': list(work.classes)})
+  chunks.write_index(reference_folder, references, chunk_size=made.chunk_size)
 
 
 def _annotate(work, case, row, simulated, seed):

@@ -192,11 +192,16 @@ def describe(plan: Plan) -> str:
 
 def write_plan(folder: str | os.PathLike[str], plan: Plan) -> None:
   """Writes `plan.json` to a folder."""
-  fields = {'plan_version': VERSION, **plan._asdict()}
-  fields['intensities'] = plan.intensities._asdict()
+  fields = to_json(plan)
   lines = [f' {json.dumps(k)}: {json.dumps(v)}' for k, v in fields.items()]
   path = pathlib.Path(folder) / FILE
   path.write_text('{\n' + ',\n'.join(lines) + '\n}\n', encoding='utf-8')
+
+
+def to_json(plan: Plan) -> dict[str, Any]:
+  """Returns the content of `plan.json`."""
+  return {'plan_version': VERSION, **plan._asdict(),
+          'intensities': plan.intensities._asdict()}
 
 
 def read_plan(
@@ -214,12 +219,28 @@ def read_plan(
     OSError: if the file cannot be read.
   """
   name = os.path.basename(path)
-  wrong = lambda what, found, fix, field='': manifest_lib.Problem(
-      what, found, fix, file=name, field=field)
   try:
     fields = json.loads(pathlib.Path(path).read_text(encoding='utf-8'))
   except (ValueError, RecursionError) as error:
-    return None, [wrong(f'not JSON ({error})'[:80], '', 'correct it')]
+    return None, [manifest_lib.Problem(
+        f'not JSON ({error})'[:80], '', 'correct it', file=name)]
+  return from_json(fields, name=name)
+
+
+def from_json(
+    fields: Any, *, name: str
+) -> tuple[Plan | None, list[manifest_lib.Problem]]:
+  """Checks the content of a `plan.json`.
+
+  Args:
+    fields: the content.
+    name: name of the file, for messages.
+
+  Returns:
+    The plan, and its mistakes; None if there are any.
+  """
+  wrong = lambda what, found, fix, field='': manifest_lib.Problem(
+      what, found, fix, file=name, field=field)
   if not isinstance(fields, dict) or fields.get('plan_version') != VERSION:
     return None, [wrong(
         f'expected an object with "plan_version": {VERSION}', '',

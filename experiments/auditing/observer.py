@@ -178,6 +178,10 @@ def open_run(workdir: str) -> Run:
         f'{workdir} holds a run on another set: the records under '
         f'{data.data_dir} have changed since. Train again, or prepare the set '
         'as it was.')
+  if dataset.plan is not None:
+    raise binary.UserError(
+        f'{workdir} was trained on whole volumes, which this command does not '
+        'read yet: see its indicators.csv.')
   network = parts_lib.build_network(dataset, model, method, schedule)
   last = predictor.restore(workdir, dataset, network)
   observer = Observer(

@@ -65,7 +65,9 @@ def check_numbers(config: ml_collections.ConfigDict) -> None:
   ranges = _COUNTS | _RANGES | {
       f'augmentation.{name}': (0, math.inf)
       for name, value in config.augmentation.items()
-      if not isinstance(value, bool)}
+      if not isinstance(value, (bool, tuple))}
+  if 'foreground_share' in config.input:
+    ranges['input.foreground_share'] = (0, 1)
   for name, (least, largest) in ranges.items():
     value = config
     for key in name.split('.'):

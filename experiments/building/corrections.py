@@ -36,6 +36,7 @@ from PIL import Image
 from experiments import binary
 from experiments.building import input_pipeline
 from experiments.building import pieces
+from experiments.building import volume_set
 
 TABLE = 'corrected.csv'
 SUMMARY = 'corrected.json'
@@ -58,6 +59,8 @@ def load(data: pieces.Data, workdir: str) -> input_pipeline.Dataset:
   Raises:
     binary.UserError: if the set or the corrected labels cannot be read.
   """
+  if data.foreground_share is not None:
+    return volume_set.load(data.data_dir)
   dataset = input_pipeline.load_dataset(data.data_dir)
   folder = data.corrected_labels
   if data.refine:

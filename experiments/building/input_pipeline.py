@@ -38,15 +38,19 @@ class Dataset(NamedTuple):
     preparation: settings with which images were turned into records.
     corrections: sha256 of the corrected labels that replaced weak annotations,
       see `experiments.building.corrections`; '' if none were replaced.
+    plan: plan of a set of whole volumes, see `experiments.building.volume_set`;
+      None for pictures and slices. With a plan, `image_shape` is the shape of a
+      patch, [X, Y, Z, 1].
   """
 
   name: str
   classes: tuple[str, ...]
-  image_shape: tuple[int, int, int]
+  image_shape: tuple[int, ...]
   splits: dict[str, Sequence[dict[str, Any]]]
   fingerprint: str
   preparation: preparation_lib.Preparation = preparation_lib.Preparation()
   corrections: str = ''
+  plan: planning.Plan | None = None
 
 
 def load_dataset(data_dir: str) -> Dataset:
@@ -67,8 +71,8 @@ def load_dataset(data_dir: str) -> Dataset:
   folder = os.path.join(data_dir, 'records')
   if os.path.exists(os.path.join(data_dir, planning.FILE)):
     raise binary.UserError(
-        f'{data_dir} holds whole volumes, on which no command trains yet: '
-        'prepare their slices, without --volumes.')
+        f'{data_dir} holds whole volumes: train with a config such as '
+        'experiments/configs/volumes.py, or prepare slices, without --volumes.')
   if not os.path.isdir(folder):
     raise binary.UserError(
         f'No records at {folder}: run `python -m data_prep.prepare '
@@ -177,16 +181,50 @@ def train_batches(
       'truth' but the exact mask of a weak image is not known, or if the first
       batch holds values that no training can use.
   """
+  if label_of(weak_labels) == 'truth':
+    for record in dataset.splits['train_weak']:
+      if (record['truth'] == types.UNLABELLED).all():
+        refuse_unknown_truth(dataset, record)
+  batches = TrainBatches(
+      dataset.splits,
+      orders(dataset, strong_batch_size, weak_batch_size, seed), weak_labels)
+  check_first(dataset, batches)
+  return batches
+
+
+def label_of(weak_labels: str) -> str:
+  """Returns the feature of a record that `input.weak_labels` names.
+
+  Raises:
+    binary.UserError: if there is no such value.
+  """
   if weak_labels not in _LABELS:
     raise binary.UserError(
         f'input.weak_labels is {weak_labels!r}; known: {sorted(_LABELS)}.')
-  if weak_labels == 'truth':
-    _check_truth(dataset)
-  orders = {
+  return _LABELS[weak_labels]
+
+
+def orders(
+    dataset: Dataset, strong_batch_size: int, weak_batch_size: int, seed: int
+) -> dict[str, Sequence[np.ndarray]]:
+  """Returns the rows of all batches by role, see `TrainBatches.rows`.
+
+  Raises:
+    binary.UserError: if a batch is larger than its split.
+  """
+  return {
       'strong': _order(dataset, 'strong', strong_batch_size, 2 * seed),
       'weak': _order(dataset, 'weak', weak_batch_size, 2 * seed + 1)}
-  batches = TrainBatches(dataset.splits, orders, weak_labels)
-  # The first batch is enough to detect a fault that all records share.
+
+
+def check_first(dataset: Dataset, batches: Any) -> None:
+  """Refuses a set whose first batch holds values that no training can use.
+
+  The first batch is enough to detect a fault that all records share.
+
+  Raises:
+    binary.UserError: if it holds such values.
+  """
   try:
     batch_checks.check_batch(
         batches[0], num_classes=len(dataset.classes),
@@ -195,7 +233,6 @@ def train_batches(
     raise binary.UserError(
         f'The records of {dataset.name} cannot be trained on ({e!s:.90}): '
         'prepare the set again, with --overwrite.') from e
-  return batches
 
 
 def _order(dataset, role, batch_size, seed):
@@ -252,13 +289,16 @@ def read_from(
         item.cancel()
 
 
-def _check_truth(dataset):
-  for record in dataset.splits['train_weak']:
-    if (record['truth'] == types.UNLABELLED).all():
-      raise binary.UserError(
-          "input.weak_labels is 'truth', but the exact mask of the training "
-          f'image {str(column([record], "id")[0])!r} of {dataset.name} is not '
-          'known: train another method, or add its mask to the manifest.')
+def refuse_unknown_truth(dataset: Dataset, record: Any) -> None:
+  """Refuses full supervision, since the exact mask of a record is unknown.
+
+  Raises:
+    binary.UserError: always.
+  """
+  raise binary.UserError(
+      "input.weak_labels is 'truth', but the exact mask of the training "
+      f'image {str(column([record], "id")[0])!r} of {dataset.name} is not '
+      'known: train another method, or add its mask to the manifest.')
 
 
 def _examples(records, rows, label):

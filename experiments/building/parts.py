@@ -10,6 +10,7 @@ from hybridseg import models
 from hybridseg import parallel
 from hybridseg import train_step as train_step_lib
 from hybridseg import types
+from hybridseg import volume_augmentation
 import jax
 import jax.numpy as jnp
 
@@ -20,6 +21,7 @@ from experiments.building import input_pipeline
 from experiments.building import pieces
 from experiments.building import pretrained
 from experiments.building import retraining
+from experiments.building import volume_set
 
 
 class Network(NamedTuple):
@@ -78,8 +80,11 @@ def build_network(
     pretrained.check(model)
     retraining.check(method.weighting.name, method.initial_from)
     mapping = parallel.make_mapping(schedule.mapping)
+    options = model.options
+    if dataset.plan is not None:
+      options = volume_set.network_options(model, dataset.plan)
     network = models.build(
-        model.name, num_classes=len(dataset.classes), options=model.options)
+        model.name, num_classes=len(dataset.classes), options=options)
     # Tracing the initialization finds options that do not fit, without
     # allocating the parameters.
     init_model = lambda key: network.init(
@@ -133,7 +138,7 @@ def build_training(
     step_fn = train_step_lib.make_train_step(
         network.apply_fn,
         method.optimizer,
-        augment_fn=feature_cache.augment_fn(method.augmentation),
+        augment_fn=_augment_fn(method.augmentation, dataset.plan),
         co_reg=method.co_reg,
         encode_fn=network.encode_fn,
         **shared,
@@ -147,3 +152,11 @@ def build_training(
   return Training(
       network.mapping.step(step_fn), indicator_fn,
       network.mapping.eval(eval_fn), network)
+
+
+def _augment_fn(augmenting, plan):
+  if plan is None:
+    return feature_cache.augment_fn(augmenting)
+  return functools.partial(
+      volume_augmentation.augment_volumes, options=augmenting.options,
+      spacing=plan.spacing_mm)

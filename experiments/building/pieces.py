@@ -18,6 +18,7 @@ from hybridseg import losses
 from hybridseg import regularizers
 from hybridseg import train_step as train_step_lib
 from hybridseg import types
+from hybridseg import volume_augmentation
 from hybridseg import weak_losses
 from hybridseg import weight_rules
 from hybridseg.models import encoder_unet
@@ -57,7 +58,8 @@ class Data(NamedTuple):
   """The section `input`: which images a run reads, and how many at once.
 
   `refine` is `supervision.refine`, with which the corrected labels are in the
-  folder of the run itself.
+  folder of the run itself. `foreground_share` is None unless the set holds
+  whole volumes.
   """
 
   data_dir: str
@@ -68,6 +70,7 @@ class Data(NamedTuple):
   corrected_labels: str
   num_workers: int
   refine: bool
+  foreground_share: float | None = None
 
 
 class Model(NamedTuple):
@@ -90,7 +93,8 @@ class Augmentation(NamedTuple):
     seed: seed of the views.
   """
 
-  options: augmentation_lib.AugmentationOptions
+  options: (augmentation_lib.AugmentationOptions
+            | volume_augmentation.VolumeAugmentationOptions)
   copies: tuple[int, ...]
   seed: int
 
@@ -170,7 +174,7 @@ def unpack(config: ml_collections.ConfigDict) -> Pieces:
         config[name] for name in Schedule._fields))
     rule = weight_rules.find(weights.name)
     optimizer = _make_optimizer(config.optimizer, model, schedule.train_steps)
-    options = augmentation_lib.AugmentationOptions(**config.augmentation)
+    options = _make_augmentation(config, data, model)
     weighting = train_step_lib.Weighting(*(
         weights[name] for name in train_step_lib.Weighting._fields))
     co_reg = train_step_lib.CoRegularization(**config.co_regularization)
@@ -187,6 +191,19 @@ def unpack(config: ml_collections.ConfigDict) -> Pieces:
         supervision, weighting, co_reg, optimizer, _alignment_loss(names),
         weights.initial_indicator, weights.initial_from)
   return Pieces(data, model, method, schedule)
+
+
+def _make_augmentation(config, data, model):
+  if data.foreground_share is None:
+    return augmentation_lib.AugmentationOptions(**config.augmentation)
+  for name, value in (
+      ('model.cached_copies', tuple(model.cached_copies)),
+      ('input.corrected_labels', data.corrected_labels),
+      ('supervision.refine', data.refine),
+      ("weighting.instances='all'", config.weighting.instances == 'all')):
+    if value:
+      raise ValueError(f'{name} is not for whole volumes yet: leave it out.')
+  return volume_augmentation.VolumeAugmentationOptions(**config.augmentation)
 
 
 def learning_rates(

@@ -292,13 +292,8 @@ def score_case(
     mask, its distances are the diagonal of the labelled region.
   """
   known = label_map != types.UNLABELLED
-  pairs = label_map[known].astype(np.int64) * num_classes + prediction[known]
-  table = np.bincount(pairs, minlength=num_classes**2).reshape(
-      num_classes, num_classes)
-  right = np.diagonal(table)
-  counts = np.stack(
-      [right, table.sum(axis=0) - right, table.sum(axis=1) - right], axis=-1)
-  scores = overlap_scores(counts)
+  scores = overlap_scores(
+      count_case(prediction, label_map, num_classes=num_classes))
   for name in surface_metrics.SurfaceScores._fields:
     scores[name] = np.full(num_classes, np.nan)
   missing = _diagonal(known, spacing)
@@ -311,6 +306,25 @@ def score_case(
   for values in scores.values():
     values[0] = np.nan
   return scores
+
+
+def count_case(
+    prediction: np.ndarray, label_map: np.ndarray, *, num_classes: int
+) -> np.ndarray:
+  """Returns `metrics.confusion_counts` of one case, int64 [K, 3], with NumPy.
+
+  Args:
+    prediction: class of each pixel or voxel, integer [...].
+    label_map: reference, integer [...].
+    num_classes: number of classes K.
+  """
+  known = label_map != types.UNLABELLED
+  pairs = label_map[known].astype(np.int64) * num_classes + prediction[known]
+  table = np.bincount(pairs, minlength=num_classes**2).reshape(
+      num_classes, num_classes)
+  right = np.diagonal(table)
+  return np.stack(
+      [right, table.sum(axis=0) - right, table.sum(axis=1) - right], axis=-1)
 
 
 def _diagonal(known, spacing):

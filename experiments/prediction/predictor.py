@@ -79,6 +79,10 @@ def load(
   data, model, method, schedule = pieces.unpack(
       run_folder.read_config(workdir))
   dataset = run_folder.read_dataset(workdir, data.data_dir)
+  if dataset.plan is not None:
+    raise binary.UserError(
+        f'{workdir} was trained on whole volumes, which this command does not '
+        'read yet: see its metrics.json and cases_test.csv.')
   built = parts_lib.build_network(dataset, model, method, schedule)
   restored = restore(workdir, dataset, built, checkpoint)
   params = tuple(

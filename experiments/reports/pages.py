@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from data_prep.shared import grammar
 from data_prep.shared import html_page
 from data_prep.shared import html_plots
-from hybridseg import metrics as metrics_lib
 from hybridseg import types
 import numpy as np
 
@@ -21,6 +20,7 @@ from experiments.reports import blocks
 from experiments.reports import sections
 from experiments.saving import session as session_lib
 
+_SHOWN = ('dice', 'iou', 'hd95')  # Metrics of each case of a training report.
 _ALIGNMENT = (
     '<p class="dim">Alignment, over a grey image: red pixels harm the strong '
     'loss, blue ones help it.</p>')
@@ -78,9 +78,9 @@ def write_train_report(
     run: TrainedRun,
     *,
     weak_rows: Sequence[int],
-    weak_predictions: np.ndarray,
-    test_counts: np.ndarray,
-    test_predictions: np.ndarray,
+    weak_predictions: Sequence[np.ndarray],
+    test_scores: Mapping[str, np.ndarray],
+    test_predictions: Sequence[np.ndarray],
 ) -> None:
   """Writes the report of a finished run.
 
@@ -91,7 +91,8 @@ def write_train_report(
       first.
     weak_predictions: predictions for these instances, uint8
       [len(weak_rows), H, W].
-    test_counts: confusion counts of the M test images, int [M, K, 3].
+    test_scores: maps each metric to the scores of the M test images, float
+      [M, K].
     test_predictions: predictions for the test images, uint8 [M, H, W].
 
   Raises:
@@ -121,7 +122,7 @@ def write_train_report(
                   _kinds(weak_records), faults),
               sections.quality_plot(weights[ids], column('quality'), faults))),
           *_case_sections(
-              _evaluated(dataset.splits['test'], classes, test_counts,
+              _evaluated(dataset.splits['test'], classes, test_scores,
                          test_predictions), 'cases_test.csv lists all.'),
           sections.section(
               'Weak instances, least trusted first',
@@ -244,23 +245,22 @@ def _case_item(case, mean_dice):
                        layers | dict(case.maps))
 
 
-def _evaluated(records, classes, counts, predictions):
+def _evaluated(records, classes, scores, predictions):
   """Returns the images of a split with their scores and predictions.
 
   Args:
     records: records of the split.
     classes: names of the K classes.
-    counts: confusion counts of the images, int [N, K, 3].
+    scores: maps each metric to the scores of the images, float [N, K].
     predictions: predicted classes, uint8 [N, H, W].
   """
-  scores = {'dice': metrics_lib.dice_from_counts(counts),
-            'iou': metrics_lib.iou_from_counts(counts)}
+  shown = {name: scores[name] for name in _SHOWN if name in scores}
   ids = input_pipeline.column(records, 'id')
   subjects = input_pipeline.column(records, 'subject')
   return [
       scoring.EvaluatedCase(
           ids[n], subjects[n],
-          scoring.named_scores({m: v[n] for m, v in scores.items()}, classes),
+          scoring.named_scores({m: v[n] for m, v in shown.items()}, classes),
           record['image'], record['truth'], predictions[n])
       for n, record in enumerate(records)]
 

@@ -9,6 +9,7 @@ import sys
 from typing import Any, NamedTuple
 
 from data_prep.records import preparation
+from data_prep.volumes import planning
 from data_prep.shared import system_errors
 from data_prep.shared import whole_file
 import ml_collections
@@ -87,6 +88,11 @@ def read_dataset(workdir: str, data_dir: str) -> input_pipeline.Dataset:
       for s in run['sessions'][:1]):
     raise binary.UserError(
         f'{path} was edited after the run, or is of another one: restore it.')
+  plan = None
+  if facts.get('plan') is not None:
+    plan, problems = planning.from_json(facts['plan'], name=path)
+    if problems:
+      raise binary.UserError(f'{problems[0]!s:.190}')
   return input_pipeline.Dataset(
       name=facts['name'],
       classes=tuple(facts['classes']),
@@ -94,6 +100,7 @@ def read_dataset(workdir: str, data_dir: str) -> input_pipeline.Dataset:
       splits={n: range(k) for n, k in facts['num_records'].items()},
       fingerprint=facts['fingerprint'],
       preparation=preparation.from_json(facts['preparation']),
+      plan=plan,
   )
 
 
@@ -290,7 +297,8 @@ def open_run(
         'num_records': {n: len(r) for n, r in dataset.splits.items()},
         'fingerprint': dataset.fingerprint,
         'preparation': dataset.preparation._asdict(),
-    }))
+    } | ({} if dataset.plan is None else {
+        'plan': planning.to_json(dataset.plan)})))
     # Write run.json first, since it holds the hash of config.json. Otherwise,
     # if the process was killed between the two writes, config.json would look
     # as if it had been edited.

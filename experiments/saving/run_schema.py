@@ -207,7 +207,8 @@ def check_dataset(facts: Any, path: str) -> None:
   for what, fits in (
       ('2 to 255 classes', 2 <= len(facts['classes']) <= 255),
       ('an image_shape of height, width and 1 to 16 channels',
-       len(facts['image_shape']) == 3 and facts['image_shape'][2] <= 16),
+       len(facts['image_shape']) == (3 if facts.get('plan') is None else 4)
+       and facts['image_shape'][-1] <= 16),
       ('an intensity_range from low to high',
        not limits or len(limits) == 2 and limits[0] < limits[1])):
     if not fits:

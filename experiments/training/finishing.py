@@ -1,5 +1,6 @@
 """Evaluates a trained run, and writes its tables, plots and report."""
 
+from collections.abc import Sequence
 import functools
 import os
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ import numpy as np
 from experiments import binary
 from experiments.building import input_pipeline
 from experiments.evaluation import scoring
+from experiments.evaluation import volume_evaluation
 from experiments.reports import pages
 from experiments.reports import plots
 from experiments.saving import checkpoints as checkpoints_lib
@@ -28,17 +30,18 @@ class _Outcome(NamedTuple):
     params: the parameters of each network that predicts.
     weights: indicator of each weak image, float32 [N].
     num_updates: how often each indicator was moved, int32 [N].
-    counts: maps each split to the confusion counts of all its cases.
+    scores: maps each split to the scores of all its cases by metric, float
+      [N, K] each.
     test_predictions: predicted label maps of the M images of the test split,
-      uint8 [M, H, W].
+      uint8 [M, H, W]; of volumes, the slices to show.
   """
 
   results: dict[str, Any]
   params: Any
   weights: np.ndarray
   num_updates: np.ndarray
-  counts: dict[str, np.ndarray]
-  test_predictions: np.ndarray
+  scores: dict[str, dict[str, np.ndarray]]
+  test_predictions: Sequence[np.ndarray]
 
 
 def finish(
@@ -87,10 +90,7 @@ def finish(
 def _evaluate(session, state, val_counts):
   splits = session.dataset.splits
   params = train_step_lib.eval_params(state)
-  if val_counts is None:
-    _, val_counts = session.evaluate(params, splits['val'])
-  test_predictions, test_counts = session.evaluate(params, splits['test'])
-  counts = {'val': val_counts, 'test': test_counts}
+  scores, test_predictions = _score(session, params, val_counts)
   weights = np.asarray(state.indicators.weights)
   num_updates = np.asarray(state.indicators.num_updates)
   results = {
@@ -100,13 +100,27 @@ def _evaluate(session, state, val_counts):
       'num_skipped': int(state.num_skipped),
       'state_sha256': checkpoints_lib.state_sha256(state),
       **{split: scoring.summarize(
-          scoring.overlap_scores(counts[split]), session.dataset.classes,
-          _column(splits[split], 'subject')) for split in counts},
+          scores[split], session.dataset.classes,
+          _column(splits[split], 'subject')) for split in scores},
       'indicators': scoring.summarize_indicators(
           weights, num_updates, splits['train_weak']),
   }
   return _Outcome(
-      results, params, weights, num_updates, counts, test_predictions)
+      results, params, weights, num_updates, scores, test_predictions)
+
+
+def _score(session, params, val_counts):
+  """Returns the scores of val and test, and what is predicted for test."""
+  splits = session.dataset.splits
+  if session.dataset.plan is not None:
+    val, test = (
+        session.evaluate.score(params, splits[name]) for name in ('val', 'test'))
+    return {'val': val.scores, 'test': test.scores}, test.planes
+  if val_counts is None:
+    _, val_counts = session.evaluate(params, splits['val'])
+  test_predictions, test_counts = session.evaluate(params, splits['test'])
+  return {'val': scoring.overlap_scores(val_counts),
+          'test': scoring.overlap_scores(test_counts)}, test_predictions
 
 
 def _column(records, name):
@@ -114,19 +128,20 @@ def _column(records, name):
 
 
 def _write_tables(session, outcome):
-  for split, counts in outcome.counts.items():
+  for split, scores in outcome.scores.items():
     records = session.dataset.splits[split]
     scoring.write_cases(
         os.path.join(session.workdir, f'cases_{split}.csv'),
         _column(records, 'id'), _column(records, 'subject'),
-        scoring.overlap_scores(counts), session.dataset.classes)
+        scores, session.dataset.classes)
   scoring.write_indicators(
       os.path.join(session.workdir, 'indicators.csv'), outcome.weights,
       outcome.num_updates, session.dataset.splits['train_weak'])
 
 
 def _write_pictures(session, outcome):
-  dataset, lines, weights = session.dataset, session.log.lines, outcome.weights
+  lines, weights = session.log.lines, outcome.weights
+  dataset = volume_evaluation.to_pictures(session.dataset)
   weak_records = dataset.splits['train_weak']
   path = functools.partial(os.path.join, session.workdir)
   # The panel shows weak images in ascending order of their indicators.
@@ -148,9 +163,12 @@ def _predict(session, outcome, rows):
 
 
 def _write_report(session, outcome):
-  dataset, weights = session.dataset, outcome.weights
+  dataset = volume_evaluation.to_pictures(session.dataset)
+  weights = outcome.weights
+  # A whole volume is predicted to show a slice of it.
   least = plots.least_trusted(
-      weights, dataset.splits['train_weak'], number=200)
+      weights, dataset.splits['train_weak'],
+      number=200 if dataset.plan is None else 12)
   run = pages.TrainedRun(
       results=outcome.results, lines=session.log.lines,
       history=session.log.history(),
@@ -160,5 +178,5 @@ def _write_report(session, outcome):
   pages.write_train_report(
       os.path.join(session.workdir, 'report.html'), run, weak_rows=least,
       weak_predictions=_predict(session, outcome, least),
-      test_counts=outcome.counts['test'],
+      test_scores=outcome.scores['test'],
       test_predictions=outcome.test_predictions)

@@ -1,6 +1,6 @@
 """Opens the folder of a run, to start or to resume the run."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 import functools
 import os
@@ -20,7 +20,9 @@ from experiments.building import parts as parts_lib
 from experiments.building import pieces
 from experiments.building import pretrained
 from experiments.building import retraining
+from experiments.building import volume_set
 from experiments.evaluation import scoring
+from experiments.evaluation import volume_evaluation
 from experiments.saving import checkpoints as checkpoints_lib
 from experiments.saving import resuming
 from experiments.saving import run_folder
@@ -43,7 +45,8 @@ class Session(NamedTuple):
       in its batch, see `input_pipeline.TrainBatches`.
     schedule: the seed, the length and the intervals of the run.
     evaluate: function that takes the networks' parameters and the records to
-      evaluate, and returns predictions and confusion counts.
+      evaluate, and returns predictions and confusion counts; for whole volumes,
+      a `volume_evaluation.Evaluator`.
     move_indicators: function from `indicator_pass.make`.
     checkpoints: checkpoints of the run.
     log: content of log.jsonl, and the history of the indicators.
@@ -57,7 +60,7 @@ class Session(NamedTuple):
   batches: Iterator[types.HybridBatch]
   rows: Callable[[int], Mapping[str, np.ndarray]]
   schedule: pieces.Schedule
-  evaluate: Callable[..., tuple[np.ndarray, np.ndarray]]
+  evaluate: Callable[..., tuple[Sequence[np.ndarray], np.ndarray]]
   move_indicators: Callable[..., Any]
   checkpoints: checkpoints_lib.Checkpoints
   log: run_log.Log
@@ -99,11 +102,10 @@ def open_session(
   data, model, method, schedule = pieces.unpack(config)
   dataset = corrections.load(data, workdir)
   parts = parts_lib.build_training(dataset, model, method, schedule)
+  if dataset.plan is not None:
+    data = volume_set.with_batch_sizes(data, dataset)
   config_checks.check_batches(data, parts.network.mapping)
-  batches = drawn = input_pipeline.train_batches(
-      dataset, strong_batch_size=data.strong_batch_size,
-      weak_batch_size=data.weak_batch_size, seed=schedule.seed,
-      weak_labels=data.weak_labels)
+  batches = drawn = _make_batches(data, dataset, schedule)
   if method.augmentation.copies:
     batches = feature_cache.Views(method, dataset, drawn)
   checkpoints = run_folder.open_checkpoints(
@@ -154,9 +156,7 @@ def open_session(
             batches, step, schedule.train_steps, data.num_workers),
         rows=drawn.rows,
         schedule=schedule,
-        evaluate=functools.partial(
-            scoring.evaluate_records, parts.eval_fn,
-            batch_size=data.eval_batch_size),
+        evaluate=_make_evaluation(data, dataset, parts),
         move_indicators=indicator_pass.make(
             dataset, data, method.weighting, parts),
         checkpoints=checkpoints,
@@ -167,3 +167,20 @@ def open_session(
             + method.uses_weak * data.weak_batch_size),
         is_primary=is_primary)
     yield session, parts.network.mapping.replicate(state), step
+
+
+def _make_batches(data, dataset, schedule):
+  if dataset.plan is not None:
+    return volume_set.PatchBatches(dataset, data, seed=schedule.seed)
+  return input_pipeline.train_batches(
+      dataset, strong_batch_size=data.strong_batch_size,
+      weak_batch_size=data.weak_batch_size, seed=schedule.seed,
+      weak_labels=data.weak_labels)
+
+
+def _make_evaluation(data, dataset, parts):
+  if dataset.plan is not None:
+    return volume_evaluation.Evaluator(
+        parts.network, dataset, batch_size=data.eval_batch_size)
+  return functools.partial(
+      scoring.evaluate_records, parts.eval_fn, batch_size=data.eval_batch_size)

@@ -69,6 +69,10 @@ def train_first(
     raise binary.UserError(
         'supervision.refine corrects weak labels, and this method learns none: '
         'use dii_dcr_refine, uniform_refine, or another one that does.')
+  if 'foreground_share' in config.input:
+    raise binary.UserError(
+        'supervision.refine is not for whole volumes yet: use a method such as '
+        'dii_dcr.')
   if parallel.num_processes() > 1:
     raise binary.UserError(
         'supervision.refine is for one process: train without it, correct the '

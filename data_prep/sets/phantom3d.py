@@ -1,0 +1,101 @@
+"""Generates the set `phantom3d`: volumes with two kinds of ellipsoids in noise.
+
+A volume holds one or two large ellipsoids of class 1, one or two small and
+brighter ones of class 2, and a distractor as bright as class 1 with the texture
+of nothing: a thin plate. Intensities differ between volumes by a gain, as in
+MR. Volume i depends only on (seed, i).
+"""
+
+import os
+import pathlib
+import tempfile
+
+import nibabel
+import numpy as np
+from scipy import ndimage
+
+CLASSES = ('background', 'organ', 'lesion')
+SHAPE = (32, 40, 36)
+NUM_VOLUMES = 40
+LISTING = ''
+
+_SPACING_MM = (1.0, 1.0, 1.25)
+_FRACTIONS = (0.6, 0.15, 0.25)
+
+
+def write(
+    output: str | os.PathLike[str] | None,
+    *,
+    seed: int = 0,
+    strong_fraction: float = 0.25,
+    fault_fraction: float = 0.3,
+    num_volumes: int = NUM_VOLUMES,
+    overwrite: bool = False,
+) -> None:
+  """Prepares the set as `prepare --volumes` does, with sparse slices and boxes.
+
+  Args:
+    output: folder to write; None only checks.
+    seed: seed of the volumes, the splits and the weak labels.
+    strong_fraction: share of the training volumes that keep their exact labels.
+    fault_fraction: share of the weak labels that get a planted fault.
+    num_volumes: number of volumes.
+    overwrite: whether an older output is replaced.
+
+  Raises:
+    command_line.Refused: if the output cannot be written.
+  """
+  from data_prep import formats  # Slow to import, and needed only here.
+  from data_prep.drawing import volume_annotations
+  from data_prep.sets import own_set
+  from data_prep.sets import whole_set
+  from data_prep.splits import dividing
+  from data_prep.splits import strong_choice
+  with tempfile.TemporaryDirectory() as folder:
+    source = pathlib.Path(folder, 'phantom3d')
+    for name in ('images', 'labels'):
+      (source / name).mkdir(parents=True)
+    for i in range(num_volumes):
+      for name, array in zip(
+          ('images', 'labels'), make_volume(seed, i), strict=True):
+        nibabel.save(
+            nibabel.Nifti1Image(array, np.diag([*_SPACING_MM, 1.0])),
+            source / name / f'volume_{i:03d}.nii.gz')
+    whole_set.prepare(
+        str(source), None if output is None else str(output),
+        options=formats.Options(classes=CLASSES), plan=own_set.Plan(
+            seed=seed, draw=dividing.Draw(seed=seed, fractions=_FRACTIONS),
+            budget=strong_choice.Budget(fraction=strong_fraction),
+            simulate=volume_annotations.KINDS, fault_fraction=fault_fraction),
+        wanted=whole_set.Wanted(modality='mr', name='phantom3d'),
+        overwrite=overwrite)
+
+
+def make_volume(seed: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+  """Returns intensities, float32, and classes, uint8, of one volume."""
+  rng = np.random.default_rng([seed, index])
+  label = np.zeros(SHAPE, np.uint8)
+  for value, (low, high) in ((1, (7, 11)), (2, (3, 5))):
+    for _ in range(rng.integers(1, 3)):
+      label[_ellipsoid(rng, low, high)] = value
+  image = 0.6 + 0.6 * (label == 1) + 1.2 * (label == 2)
+  axis = int(rng.integers(3))
+  plate = [slice(4, -4)] * 3
+  start = int(rng.integers(4, SHAPE[axis] - 6))
+  plate[axis] = slice(start, start + 2)
+  plate = tuple(plate)
+  image[plate] = np.where(label[plate] > 0, image[plate], 1.2)
+  image = ndimage.gaussian_filter(image, 0.7)
+  image += 0.25 * ndimage.gaussian_filter(
+      rng.normal(size=SHAPE), 0.6) / 0.35 + 0.1 * rng.normal(size=SHAPE)
+  gain = 2.0 ** rng.uniform(-1, 1)
+  return (100 * gain * np.maximum(image, 0.01)).astype(np.float32), label
+
+
+def _ellipsoid(rng, low, high):
+  """Returns the voxels of an ellipsoid, whose radii lie in [low, high]."""
+  radii = rng.uniform(low, high, 3)
+  centre = [rng.uniform(r, n - 1 - r) for r, n in zip(radii, SHAPE, strict=True)]
+  grid = np.indices(SHAPE).reshape(3, -1).T - centre
+  turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+  return (np.square(grid @ turn / radii).sum(1) <= 1).reshape(SHAPE)

@@ -1,0 +1,338 @@
+"""Opens sets of whole volumes, and draws patches of them for training.
+
+`prepare --volumes` writes such a set. A volume is one record, and a weak volume
+is one instance. Its voxels are only read when they are asked for.
+"""
+
+from collections.abc import Sequence
+import functools
+import hashlib
+import json
+import os
+from typing import Any
+
+from data_prep.records import chunks
+from data_prep.records import volume_records
+from data_prep.volumes import levels as levels_lib
+from data_prep.volumes import planning
+from hybridseg import types
+import numpy as np
+
+from experiments import binary
+from experiments.building import input_pipeline
+from experiments.building import pieces
+
+_NETWORKS = ('unet', 'residual_unet')
+
+
+class Record:
+  """A volume as a record of the trainer.
+
+  `record[name]` returns what the records of slices hold under the same name:
+  id, subject, instance_id, kind, present, fault, quality; and image, float32
+  [X, Y, Z, 1] in [0, 1], label and truth, uint8 [X, Y, Z], which are read anew
+  each time.
+
+  Attributes:
+    volume: the volume as the index of the chunks lists it.
+  """
+
+  def __init__(
+      self,
+      reader: chunks.Reader,
+      references: chunks.Reader,
+      volume: chunks.Volume,
+      *,
+      instance_id: int,
+      num_classes: int,
+  ):
+    """Stores where the volume is; reads no voxels.
+
+    Args:
+      reader: reader of the set.
+      references: reader of the exact labels on the grids of the files.
+      volume: the volume.
+      instance_id: its row in the indicator table; -1 for none.
+      num_classes: number of classes.
+    """
+    self._reader, self._references = reader, references
+    self.volume = volume
+    more = volume.more
+    quality = more['quality']
+    self._facts = {
+        'id': volume.id,
+        'subject': more['subject'] or volume.id,
+        'instance_id': np.int32(instance_id),
+        'kind': np.int32(types.AnnotationKind[more['kind'].upper()]),
+        'present': np.full(num_classes, types.UNLABELLED, np.uint8),
+        'fault': more['fault'],
+        'quality': np.float32(np.nan if quality is None else quality)}
+
+  def __getitem__(self, name: str) -> Any:
+    if name in self._facts:
+      return self._facts[name]
+    return self.read(name, (0, 0, 0), self.volume.shape)
+
+  def read(
+      self, name: str, start: Sequence[int], size: Sequence[int]
+  ) -> np.ndarray:
+    """Reads a patch of image, label or truth.
+
+    Outside of the volume, the image has its lowest level, and label and truth
+    are `types.UNLABELLED`, as they are where nothing is known.
+
+    Args:
+      name: 'image', 'label' or 'truth'.
+      start: first voxel along each axis; may be negative.
+      size: number of voxels along each axis.
+
+    Raises:
+      binary.UserError: if the set is damaged.
+    """
+    if name == 'truth' and not self.has_truth:
+      return np.full(size, types.UNLABELLED, np.uint8)
+    if name == 'truth' and 'truth' not in self.volume.fields:
+      name = 'label'
+    if name == 'label' and name not in self.volume.fields:
+      return np.full(size, types.UNLABELLED, np.uint8)
+    patch = _read(
+        lambda: self._reader.read_patch(self.volume.id, start, size, name))
+    if name != 'image':
+      return patch
+    return patch[..., None].astype(np.float32) / np.float32(levels_lib.TOP)
+
+  @property
+  def has_truth(self) -> bool:
+    """Whether the exact label of the volume is known."""
+    return 'truth' in self.volume.fields or (
+        self._facts['kind'] == types.AnnotationKind.MASK)
+
+  def locations(self) -> np.ndarray:
+    """Returns classes and positions of labelled objects, int32 [N, 4]."""
+    return _read(lambda: self._reader.locations(self.volume.id))
+
+  def reference(self) -> np.ndarray:
+    """Returns the exact label on the grid of the volume's file, uint8."""
+    name = self.volume.id
+    return _read(lambda: self._references.read_patch(
+        name, (0, 0, 0), self._references.volumes[name].shape, 'truth'))
+
+  @property
+  def stored_spacing_mm(self) -> tuple[float, float, float]:
+    """The distance between voxels along the axes of the file."""
+    affine = np.array(self.volume.more['stored_affine'])
+    return tuple(np.linalg.norm(affine[:3, :3], axis=0).tolist())
+
+  @functools.cached_property
+  def plane(self) -> tuple[int, int]:
+    """Axis and number of the slice that shows most of the objects.
+
+    The axis is the one along which the voxels of the records lie farthest
+    apart, the last one of equals.
+    """
+    affine = np.array(self.volume.more['affine'])
+    spacing = np.round(np.linalg.norm(affine[:3, :3], axis=0), 3)
+    axis = max(range(3), key=lambda i: (spacing[i], i))
+    label = self['truth' if self.has_truth else 'label']
+    is_object = (label > 0) & (label != types.UNLABELLED)
+    area = is_object.sum(tuple(i for i in range(3) if i != axis))
+    return axis, int(area.argmax()) if area.any() else area.size // 2
+
+
+def _read(read_fn):
+  """Calls a function that reads chunks; refuses a damaged set."""
+  try:
+    return read_fn()
+  except (KeyError, OSError, ValueError) as e:
+    raise binary.UserError(f'{e!s:.190}') from e
+
+
+def load(data_dir: str) -> input_pipeline.Dataset:
+  """Opens the set of whole volumes in a folder.
+
+  Args:
+    data_dir: the folder, `--output` of `data_prep.prepare --volumes`.
+
+  Raises:
+    binary.UserError: if the folder holds no such set, or if a split is missing.
+  """
+  file = os.path.join(data_dir, planning.FILE)
+  if not os.path.exists(file):
+    raise binary.UserError(
+        f'No whole volumes at {data_dir}: run `python -m data_prep.prepare '
+        '--volumes --source=FOLDER --output=...` first, or use the config '
+        'custom.py for slices.')
+  plan, problems = planning.read_plan(file)
+  if problems:
+    raise binary.UserError(f'{data_dir}: {problems[0]}'[:200])
+  reader, references = (
+      _read(lambda name=name: chunks.Reader(os.path.join(data_dir, name)))
+      for name in (volume_records.CHUNKS, volume_records.REFERENCES))
+  classes = tuple(reader.more['classes'])
+  parts = {name: [] for name in ('train_strong', 'train_weak', 'val', 'test')}
+  for volume in reader.volumes.values():
+    split, role = volume.more['split'], volume.more['role']
+    if split == 'train':
+      split = 'train_strong' if role == 'strong' else 'train_weak'
+    parts[split].append(volume)
+  missing = [name for name, volumes in parts.items() if not volumes]
+  if missing:
+    raise binary.UserError(
+        f'{data_dir} has no volumes of {", ".join(missing)}: prepare it again '
+        'with --simulate, --strong_fraction or --splits.')
+  splits = {
+      name: [Record(
+          reader, references, volume, num_classes=len(classes),
+          instance_id=i if name == 'train_weak' else -1)
+             for i, volume in enumerate(volumes)]
+      for name, volumes in parts.items()}
+  facts = [plan, reader.more, [
+      (v.id, v.sha256, v.more['split'], v.more['role'], v.more['subject'],
+       v.more['kind']) for v in reader.volumes.values()]]
+  return input_pipeline.Dataset(
+      name=reader.more['name'], classes=classes,
+      image_shape=(*plan.patch_size, 1), splits=splits,
+      fingerprint=hashlib.sha256(json.dumps(facts).encode()).hexdigest(),
+      plan=plan)
+
+
+def with_batch_sizes(
+    data: pieces.Data, dataset: input_pipeline.Dataset
+) -> pieces.Data:
+  """Replaces batch sizes of 0 by those of the plan.
+
+  A batch is never larger than its split, and the weak one is even.
+
+  Args:
+    data: which volumes the run reads.
+    dataset: set from `load`.
+  """
+  planned, splits = dataset.plan.batch_size, dataset.splits
+  weak = max(2, min(planned + planned % 2, len(splits['train_weak']) // 2 * 2))
+  return data._replace(
+      strong_batch_size=data.strong_batch_size or min(
+          planned, len(splits['train_strong'])),
+      weak_batch_size=data.weak_batch_size or weak,
+      eval_batch_size=data.eval_batch_size or planned)
+
+
+def network_options(
+    model: pieces.Model, plan: planning.Plan
+) -> dict[str, Any]:
+  """Returns the options of a network for volumes, completed by the plan.
+
+  Raises:
+    ValueError: if the network takes no volumes.
+  """
+  if model.name not in _NETWORKS:
+    raise ValueError(
+        f'model.name {model.name!r} takes no volumes; use one of {_NETWORKS}.')
+  stated = {name: value for name, value in model.options.items() if value}
+  number = len(stated.get('features', plan.features))
+  return {'features': plan.features, 'strides': plan.strides[:number - 1],
+          'kernels': plan.kernels[:number]} | stated
+
+
+class PatchBatches:
+  """The endless sequence of training batches of patches, as NumPy arrays.
+
+  As in `input_pipeline.TrainBatches`, the batch of a step is a pure function of
+  (seed, step), and a volume appears at most once in a batch.
+  """
+
+  def __init__(
+      self,
+      dataset: input_pipeline.Dataset,
+      data: pieces.Data,
+      *,
+      seed: int,
+  ):
+    """Checks the first batch.
+
+    Args:
+      dataset: set from `load`.
+      data: batch sizes, labels, and `foreground_share`, the share of the
+        patches that are drawn around a labelled voxel of an object.
+      seed: seed of all draws.
+
+    Raises:
+      binary.UserError: see `input_pipeline.train_batches`.
+    """
+    self._dataset, self._seed = dataset, seed
+    self._share = data.foreground_share
+    weak = input_pipeline.label_of(data.weak_labels)
+    if weak == 'truth':
+      for record in dataset.splits['train_weak']:
+        if not record.has_truth:
+          input_pipeline.refuse_unknown_truth(dataset, record)
+    self._labels = {'strong': 'label', 'weak': weak}
+    self._orders = input_pipeline.orders(
+        dataset, data.strong_batch_size, data.weak_batch_size, seed)
+    input_pipeline.check_first(dataset, self)
+
+  def rows(self, step: int) -> dict[str, np.ndarray]:
+    """Returns the row numbers of the records in a step's batch."""
+    return {role: order[step] for role, order in self._orders.items()}
+
+  def __getitem__(self, step: int) -> types.HybridBatch:
+    return types.HybridBatch(**{
+        role: self._examples(role, rows.tolist(), step)
+        for role, rows in self.rows(step).items()})
+
+  def _examples(self, role, rows, step):
+    records = self._dataset.splits[f'train_{role}']
+    size = self._dataset.plan.patch_size
+    images, labels = [], []
+    for place, row in enumerate(rows):
+      rng = np.random.default_rng(
+          [self._seed, step, role == 'weak', place])
+      start = draw_start(rng, records[row], size, share=self._share)
+      images.append(records[row].read('image', start, size))
+      labels.append(records[row].read(self._labels[role], start, size))
+    column = lambda name: np.stack([records[row][name] for row in rows])
+    return types.Examples(
+        image=np.stack(images), label=np.stack(labels),
+        instance_id=column('instance_id'), kind=column('kind'),
+        present=column('present'))
+
+
+def first_start(length: Sequence[int], size: Sequence[int]) -> np.ndarray:
+  """Returns the first voxel at which patches of a volume may start, int [3].
+
+  Args:
+    length: number of voxels of the volume along each axis.
+    size: number of voxels of a patch.
+  """
+  return -(np.maximum(np.subtract(size, length), 0) // 2)
+
+
+def draw_start(
+    rng: np.random.Generator,
+    record: Record,
+    size: Sequence[int],
+    *,
+    share: float,
+) -> list[int]:
+  """Draws the first voxel of a patch.
+
+  The patch lies within the volume. Along an axis on which the volume is
+  smaller, the volume lies in the middle of the patch.
+
+  Args:
+    rng: random generator.
+    record: the volume.
+    size: number of voxels of the patch along each axis.
+    share: probability with which the patch holds an object, if its label has
+      any: a class is drawn uniformly, then one of its voxels, which lies in the
+      middle of the patch unless the patch would leave the volume.
+  """
+  length, size = np.array(record.volume.shape), np.array(size)
+  first = first_start(length, size)
+  last = first + np.maximum(length - size, 0)
+  start = rng.integers(first, last + 1)
+  if rng.random() < share:
+    places = record.locations()
+    if len(places):
+      places = places[places[:, 0] == rng.choice(np.unique(places[:, 0])), 1:]
+      start = np.clip(rng.choice(places) - size // 2, first, last)
+  return start.tolist()

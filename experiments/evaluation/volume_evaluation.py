@@ -1,0 +1,182 @@
+"""Predicts whole volumes in windows, and scores them in 3-D.
+
+Pictures of a volume show the slice with most of its objects.
+"""
+
+from collections.abc import Sequence
+import functools
+from typing import Any, NamedTuple
+
+from data_prep.records import volume_records
+from hybridseg import augmentation
+from hybridseg import inference
+from hybridseg import types
+from hybridseg import volume_inference
+import numpy as np
+
+from experiments.building import input_pipeline
+from experiments.building import parts as parts_lib
+from experiments.building import volume_set
+from experiments.evaluation import scoring
+
+TOLERANCE_MM = 2.0  # Tolerance of NSD.
+
+
+class Scored(NamedTuple):
+  """The scores of N volumes on the grids of their files.
+
+  Attributes:
+    planes: slice of each predicted volume to show, uint8 [H, W] each.
+    scores: maps each metric to its scores, float [N, K], distances in mm.
+  """
+
+  planes: list[np.ndarray]
+  scores: dict[str, np.ndarray]
+
+
+class Evaluator:
+  """Predicts the volumes of a set with the two networks of a run."""
+
+  def __init__(
+      self,
+      network: parts_lib.Network,
+      dataset: input_pipeline.Dataset,
+      *,
+      batch_size: int,
+  ):
+    """Builds the prediction step.
+
+    Args:
+      network: networks of the run.
+      dataset: set from `volume_set.load`.
+      batch_size: number of windows per call, over all devices of this process.
+    """
+    step = inference.make_predict_step(
+        network.apply_fn, image_fn=augmentation.to_float)
+    self._predict_fn = network.mapping.eval(
+        lambda params, windows: step(params, windows).probabilities)
+    self._dataset, self._batch_size = dataset, batch_size
+
+  def __call__(
+      self, params: Any, records: Sequence[volume_set.Record]
+  ) -> tuple[list[np.ndarray], np.ndarray]:
+    """Predicts volumes, and compares them with `truth` on the records' grid.
+
+    Args:
+      params: parameters of the two networks.
+      records: the volumes.
+
+    Returns:
+      The slice of each prediction to show, and voxel counts as from
+      `metrics.confusion_counts`, int64 [N, K, 3].
+    """
+    planes, counts = [], []
+    for record in records:
+      labels = self.predict(params, record).argmax(-1).astype(np.uint8)
+      planes.append(plane_of(labels, record))
+      counts.append(scoring.count_case(
+          labels, record['truth'], num_classes=len(self._dataset.classes)))
+    return planes, np.stack(counts)
+
+  def score(
+      self, params: Any, records: Sequence[volume_set.Record]
+  ) -> Scored:
+    """Predicts volumes, and scores them on the grids of their files.
+
+    Args:
+      params: parameters of the two networks.
+      records: volumes of val or test.
+    """
+    planes, rows = [], []
+    for record in records:
+      probs = self.predict(params, record)
+      planes.append(plane_of(probs.argmax(-1).astype(np.uint8), record))
+      rows.append(scoring.score_case(
+          volume_records.restore(probs, record.volume, self._dataset.plan),
+          record.reference(), num_classes=len(self._dataset.classes),
+          spacing=record.stored_spacing_mm, tolerance=TOLERANCE_MM))
+    return Scored(
+        planes, {name: np.stack([row[name] for row in rows])
+                 for name in rows[0]})
+
+  def predict(self, params: Any, record: volume_set.Record) -> np.ndarray:
+    """Returns probabilities of a volume, float32 [X, Y, Z, K]."""
+    size = self._dataset.plan.patch_size
+    padded = _Padded(record, size)
+    probs = volume_inference.sliding_window_volume(
+        functools.partial(self._predict_fn, params), padded, window=size,
+        batch_size=self._batch_size)
+    return probs[tuple(slice(-start, n - start) for start, n in zip(
+        padded.start, record.volume.shape, strict=True))]
+
+
+class _Padded:
+  """A volume that is at least as large as a window, as in training.
+
+  Attributes:
+    shape: its shape, with one channel.
+    start: its first voxel; 0, or less where the volume is smaller.
+  """
+
+  def __init__(self, record, window):
+    self._record = record
+    size = [max(n, w) for n, w in zip(record.volume.shape, window, strict=True)]
+    self.shape = (*size, 1)
+    self.start = volume_set.first_start(record.volume.shape, window).tolist()
+
+  def __getitem__(self, block):
+    start = [part.start + first for part, first in zip(
+        block, self.start, strict=True)]
+    stop = [min(part.stop, n) for part, n in zip(
+        block, self.shape, strict=False)]
+    return self._record.read(
+        'image', start,
+        [n - part.start for part, n in zip(block, stop, strict=True)])
+
+
+def plane_of(voxels: np.ndarray, record: volume_set.Record) -> np.ndarray:
+  """Returns the slice of a volume that its pictures show.
+
+  Args:
+    voxels: array on the grid of the record, [X, Y, Z].
+    record: the volume.
+
+  Returns:
+    The slice, [H, W], turned so that its second axis points up.
+  """
+  axis, number = record.plane
+  return np.rot90(np.take(voxels, number, axis))
+
+
+class View:
+  """A volume as a record of its slice to show: image, label and truth are 2-D.
+
+  The image is uint8 [H, W, 1], with the contrast of the slice.
+  """
+
+  def __init__(self, record: volume_set.Record):
+    """Stores the volume; reads nothing."""
+    self._record = record
+
+  def __getitem__(self, name: str) -> Any:
+    if name not in ('image', 'label', 'truth'):
+      return self._record[name]
+    axis, number = self._record.plane
+    start, size = [0, 0, 0], list(self._record.volume.shape)
+    start[axis], size[axis] = number, 1
+    plane = self._record.read(name, start, size)
+    plane = np.rot90(plane.reshape([n for i, n in enumerate(size) if i != axis]))
+    if name != 'image':
+      return plane
+    low, high = np.percentile(plane, (1, 99))
+    grey = np.clip((plane - low) / max(high - low, 1e-6), 0, 1)
+    return np.rint(255 * grey).astype(np.uint8)[..., None]
+
+
+def to_pictures(dataset: input_pipeline.Dataset) -> input_pipeline.Dataset:
+  """Returns a set whose records are pictures; one of slices stays as it is."""
+  if dataset.plan is None:
+    return dataset
+  return dataset._replace(splits={
+      name: [View(record) for record in records]
+      for name, records in dataset.splits.items()})
