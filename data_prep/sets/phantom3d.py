@@ -16,6 +16,7 @@ from scipy import ndimage
 
 CLASSES = ('background', 'organ', 'lesion')
 SHAPE = (32, 40, 36)
+PATCH = (24, 24, 24)
 NUM_VOLUMES = 40
 LISTING = ''
 
@@ -51,6 +52,8 @@ def write(
   from data_prep.sets import whole_set
   from data_prep.splits import dividing
   from data_prep.splits import strong_choice
+  from data_prep.volumes import levels
+  from data_prep.volumes import planning
   with tempfile.TemporaryDirectory() as folder:
     source = pathlib.Path(folder, 'phantom3d')
     for name in ('images', 'labels'):
@@ -61,13 +64,18 @@ def write(
         nibabel.save(
             nibabel.Nifti1Image(array, np.diag([*_SPACING_MM, 1.0])),
             source / name / f'volume_{i:03d}.nii.gz')
+    # Small patches, so that two cores train within minutes.
+    plan = planning.make_plan(
+        _SPACING_MM, [SHAPE] * num_volumes, levels.make_levels('mr', []))
+    planning.write_plan(folder, plan._replace(patch_size=PATCH, batch_size=2))
     whole_set.prepare(
         str(source), None if output is None else str(output),
         options=formats.Options(classes=CLASSES), plan=own_set.Plan(
             seed=seed, draw=dividing.Draw(seed=seed, fractions=_FRACTIONS),
             budget=strong_choice.Budget(fraction=strong_fraction),
             simulate=volume_annotations.KINDS, fault_fraction=fault_fraction),
-        wanted=whole_set.Wanted(modality='mr', name='phantom3d'),
+        wanted=whole_set.Wanted(
+            plan_file=os.path.join(folder, planning.FILE), name='phantom3d'),
         overwrite=overwrite)
 
 

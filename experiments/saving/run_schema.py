@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from experiments import binary
 from experiments.configs import common
 from experiments.configs import versions
+from experiments.configs import volumes
 
 _MOST = 2**31 - 1
 
@@ -249,7 +250,10 @@ def upgraded(config: Any, path: str) -> dict[str, Any]:
     raise binary.UserError(
         f'{path} cannot be used: {e}. Update hybridseg, or restore the '
         'file.') from e
-  template = json.loads(common.get_base('').to_json())
+  # Configs of whole volumes have keys of their own.
+  of_volumes = 'foreground_share' in (config.get('input') or {})
+  template = json.loads((volumes if of_volumes else common).get_base(
+      '').to_json())
   schema = _schema_of(template, '')
   check(config, schema, path)
   unknown = _unknown(config, schema, '')
@@ -275,8 +279,10 @@ def _schema_of(value, name):
     return {k: _schema_of(v, f'{name}.{k}' if name else k)
             for k, v in value.items()}
   if name.endswith(('batch_size', 'train_steps', 'every_steps')):
-    return _POSITIVE
+    return COUNT if value == 0 else _POSITIVE
   if isinstance(value, list):
+    if value and isinstance(value[0], bool):
+      return [BOOL]
     return [TEXT if name == 'compare.methods' else COUNT]
   return {bool: BOOL, int: COUNT, float: NUMBER, str: TEXT}[type(value)]
 
