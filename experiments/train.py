@@ -82,7 +82,9 @@ def main():
   else:
     results = trainer.train_and_evaluate(config, workdir, **more)
     if parallel.is_primary():
-      closing_words.print_summary(results, workdir, network=config.model.name)
+      closing_words.print_summary(
+          results, workdir, network=config.model.name,
+          of_volumes='foreground_share' in config.input)
 
 
 if __name__ == '__main__':

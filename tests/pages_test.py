@@ -159,8 +159,8 @@ class TrainReportTest(absltest.TestCase):
     pages.write_train_report(
         path, run._replace(**changes), weak_rows=rows,
         weak_predictions=np.ones((len(rows), *size), np.uint8),
-        test_counts=rng.uniform(
-            size=(num_test, len(dataset.classes), 3)).astype(np.float32),
+        test_scores=scoring.overlap_scores(rng.uniform(
+            size=(num_test, len(dataset.classes), 3)).astype(np.float32)),
         test_predictions=np.ones((num_test, *size), np.uint8))
     return _read(path), dataset, weights
 

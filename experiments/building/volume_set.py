@@ -125,18 +125,22 @@ class Record:
 
   @functools.cached_property
   def plane(self) -> tuple[int, int]:
-    """Axis and number of the slice that shows most of the objects.
+    """Axis and number of the slice that shows most of the annotated objects.
 
     The axis is the one along which the voxels of the records lie farthest
-    apart, the last one of equals.
+    apart, the last one of equals. Where no object is annotated, those of the
+    exact label count.
     """
     affine = np.array(self.volume.more['affine'])
     spacing = np.round(np.linalg.norm(affine[:3, :3], axis=0), 3)
     axis = max(range(3), key=lambda i: (spacing[i], i))
-    label = self['truth' if self.has_truth else 'label']
-    is_object = (label > 0) & (label != types.UNLABELLED)
-    area = is_object.sum(tuple(i for i in range(3) if i != axis))
-    return axis, int(area.argmax()) if area.any() else area.size // 2
+    others = tuple(i for i in range(3) if i != axis)
+    for name in ('label', 'truth'):
+      label = self[name]
+      area = ((label > 0) & (label != types.UNLABELLED)).sum(others)
+      if area.any():
+        return axis, int(area.argmax())
+    return axis, self.volume.shape[axis] // 2
 
 
 def _read(read_fn):

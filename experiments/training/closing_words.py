@@ -7,7 +7,11 @@ from experiments.evaluation import scoring
 
 
 def print_summary(
-    results: dict[str, Any], workdir: str, *, network: str
+    results: dict[str, Any],
+    workdir: str,
+    *,
+    network: str,
+    of_volumes: bool = False,
 ) -> None:
   """Prints the results of a run, the paths of its files and the next commands.
 
@@ -15,6 +19,7 @@ def print_summary(
     results: results of `trainer.train_and_evaluate`.
     workdir: folder of the run.
     network: `config.model.name` of the run.
+    of_volumes: whether the run has learnt from whole volumes.
   """
   test, indicators = results['test'], results['indicators']
   print(f'\nDone: {results["dataset"]}, '
@@ -47,6 +52,9 @@ def print_summary(
   print(f'  files            {workdir}/: report.html (open it in a browser), '
         'metrics.json, cases_test.csv, indicators.csv, panel.png, curves.png, '
         'indicators.png')
+  if of_volumes:
+    print('  your own volumes see experiments/configs/volumes.py')
+    return
   print('  new pictures     python -m experiments.predict '
         f'--run={workdir} --input=FOLDER --output=OUT')
   print('  suspect labels   python -m experiments.audit '

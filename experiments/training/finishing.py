@@ -99,6 +99,9 @@ def _evaluate(session, state, val_counts):
       'best': session.log.best,
       'num_skipped': int(state.num_skipped),
       'state_sha256': checkpoints_lib.state_sha256(state),
+      **({} if session.dataset.plan is None else {
+          'distance_unit': 'mm',
+          'nsd_tolerance': volume_evaluation.TOLERANCE_MM}),
       **{split: scoring.summarize(
           scores[split], session.dataset.classes,
           _column(splits[split], 'subject')) for split in scores},
