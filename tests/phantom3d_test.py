@@ -1,0 +1,41 @@
+"""Tests for data_prep.sets.phantom3d."""
+
+import os
+import tempfile
+
+from absl.testing import absltest
+from data_prep.sets import phantom3d
+import numpy as np
+
+from experiments.building import volume_set
+from tests import prepare_binary
+
+
+class Phantom3dTest(absltest.TestCase):
+
+  def test_a_volume_depends_on_seed_and_index_alone(self):
+    image, label = phantom3d.make_volume(0, 3)
+    again, _ = phantom3d.make_volume(0, 3)
+    np.testing.assert_array_equal(image, again)
+    self.assertFalse(np.array_equal(image, phantom3d.make_volume(1, 3)[0]))
+    self.assertEqual(image.dtype, np.float32)
+    self.assertEqual(label.shape, phantom3d.SHAPE)
+    self.assertEqual(np.unique(label).tolist(), [0, 1, 2])
+    self.assertLess(image[label == 1].mean(), image[label == 2].mean())
+    self.assertLess(image[label == 0].mean(), image[label == 1].mean())
+
+  def test_one_command_prepares_it(self):
+    with tempfile.TemporaryDirectory() as folder:
+      output = os.path.join(folder, 'set')
+      command = ('--dataset=phantom3d', f'--output={output}')
+      code, out, err = prepare_binary.run(*command, '--strong_fraction=0.5')
+      self.assertEqual((code, err), (0, []))
+      self.assertIn('train: 24 volumes of 24 subjects (12 strong, 12 weak)', out)
+      dataset = volume_set.load(output)
+      self.assertEqual(dataset.classes, phantom3d.CLASSES)
+      self.assertEqual(dataset.plan.patch_size, phantom3d.PATCH)
+      self.assertEqual(prepare_binary.run(*command)[0], 2)
+
+
+if __name__ == '__main__':
+  absltest.main()
