@@ -170,13 +170,15 @@ def _run():
     _write_summary(temporary / 'summary.html', made, image_size)
     leaving_out.write(temporary / leaving_out.FILE, made.left_out)
     whole_file.replace_folder(temporary, output)
-  closing.print_summary(output, image_size, dataset=_DATASET.value)
+  closing.print_summary(
+      pathlib.Path(_OUTPUT.value), image_size, dataset=_DATASET.value)
   _print_left_out(made, output / leaving_out.FILE)
 
 
 def _prepare_volumes():
   """Prepares a source of volumes, which stay whole."""
   try:
+    print(f'Reading {_SOURCE.value} ...', flush=True)
     whole_set.prepare(
         _SOURCE.value, None if _CHECK.value else _OUTPUT.value, plan=_plan(),
         options=source_flags.options(), wanted=source_flags.wanted(),
@@ -202,31 +204,21 @@ def _plan():
       fault_fraction=_FAULT_FRACTION.value, near_copies=_NEAR_COPIES.value)
 
 
-def _named(dataset):
-  return (named_sets.SETS | named_sets.WHOLE)[dataset]
-
-
 def _check_source():
   """Refuses a --source that is missing, wrong, or not used."""
-  dataset, source = _DATASET.value, _SOURCE.value
-  listing = dataset and _named(dataset).LISTING
-  if dataset is None and _MANIFEST.value is None:
-    if not os.path.exists(source):
-      raise _Refused(f'--source={source}: no such folder')
-  elif not listing:
+  source = _SOURCE.value
+  if _DATASET.value:
+    try:
+      named_sets.check_source(_DATASET.value, source)
+    except ValueError as error:
+      raise _Refused(str(error)) from error
+  elif _MANIFEST.value:
     if source is not None:
-      what = f'--dataset={dataset}' if dataset else '--manifest'
-      raise _Refused(f'--source is not for {what}: remove it')
-    if _MANIFEST.value and not os.path.isfile(_MANIFEST.value):
+      raise _Refused('--source is not for --manifest: remove it')
+    if not os.path.isfile(_MANIFEST.value):
       raise _Refused(f'--manifest={_MANIFEST.value}: no such file')
-  elif source is None:
-    raise _Refused(f'--dataset={dataset} needs --source, the folder with '
-                  f'{listing}, images and masks')
-  elif not os.path.isdir(source):
+  elif not os.path.exists(source):
     raise _Refused(f'--source={source}: no such folder')
-  elif not os.path.isfile(os.path.join(source, listing)):
-    raise _Refused(f'--source={source}: holds no {listing}; give the folder of '
-                  f'{dataset}')
 
 
 def _check_use():
@@ -239,7 +231,9 @@ def _check_use():
     unused = [name for name, argument in arguments.items()
               if not (dataset and named_sets.has_use_for(dataset, argument))]
     unused += source_flags.names()
-    if dataset and not _named(dataset).LISTING:
+    if dataset in named_sets.WHOLE:
+      unused += source_flags.NOT_FOR_VOLUMES
+    if dataset and named_sets.is_generated(dataset):
       unused.append('leave_out')  # Generated sets have no defective pictures.
   else:
     what, unused = '--source, which has --simulate', ['weak_kinds']
@@ -299,7 +293,7 @@ def _write_manifest(folder, image_size):
           strong_fraction=_STRONG_FRACTION.value,
           fault_fraction=_FAULT_FRACTION.value)
   except (LookupError, TypeError, ValueError, csv.Error) as error:
-    if not named_sets.SETS[_DATASET.value].LISTING:
+    if named_sets.is_generated(_DATASET.value):
       raise  # A generated set reads no files, so this is a bug in our code.
     raise _Refused(
         f'--source={_SOURCE.value}: not the files of {_DATASET.value} as '

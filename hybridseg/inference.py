@@ -13,6 +13,7 @@ For an image larger than those that the network was trained on:
 """
 
 from collections.abc import Callable, Sequence
+import functools
 import itertools
 from typing import Any, NamedTuple
 
@@ -183,10 +184,8 @@ def merge_tiles(
 ) -> np.ndarray:
   """Merges the tiles of an image, with a weighted mean where they overlap.
 
-  Each tile is weighted by a Gaussian around its middle, whose standard
-  deviation along each axis is 1/8 of the tile's side: Isensee et al., 2021
-  (nnU-Net, https://doi.org/10.1038/s41592-020-01008-z). A single tile is
-  returned unchanged, cropped to the size of the image.
+  Each tile is weighted as `window_weights` says. A single tile is returned
+  unchanged, cropped to the size of the image.
 
   Args:
     tiles: float [h, w, ...] each, in the order of `window_tiles`.
@@ -207,7 +206,7 @@ def merge_tiles(
   if len(tiles) == 1:
     return np.asarray(tiles[0])[: size[0], : size[1]]
   rest = tiles[0].shape[2:]
-  weight = np.multiply.outer(*(_bell(n) for n in window))
+  weight = window_weights(window)
   weight = weight.reshape(*window, *(1 for _ in rest))
   full = tuple(max(n, w) for n, w in zip(size, window, strict=True))
   total = np.zeros((*full, *rest), np.float32)
@@ -254,9 +253,16 @@ def _corners(size, window, overlap):
       window_starts(n, w, overlap) for n, w in zip(size, window, strict=True))))
 
 
-def _bell(length):
-  """Returns the Gaussian weights along one side of a tile, float32 [length]."""
-  middle = (length - 1) / 2
-  return np.exp(
-      -0.5 * ((np.arange(length) - middle) / (length / 8)) ** 2
-  ).astype(np.float32)
+def window_weights(window: Sequence[int]) -> np.ndarray:
+  """Returns a Gaussian around the middle of a window, float32 of its shape.
+
+  Its standard deviation along each axis is 1/8 of the window's side: Isensee et
+  al., 2021 (nnU-Net, https://doi.org/10.1038/s41592-020-01008-z).
+
+  Args:
+    window: number of pixels or voxels along each axis.
+  """
+  bells = [
+      np.exp(-0.5 * ((np.arange(n) - (n - 1) / 2) / (n / 8)) ** 2
+             ).astype(np.float32) for n in window]
+  return functools.reduce(np.multiply.outer, bells)

@@ -19,9 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from hybridseg import inference
+
 # MONAI raises the weights to this number. Without it, the corners of a window
 # would weigh as little as exp(-24), and all that counts there is rounding.
-_MIN_WEIGHT = 1e-3
+_MIN_WEIGHT = np.float32(1e-3)
 
 
 def sliding_window_volume(
@@ -67,13 +69,11 @@ def sliding_slabs(
   """Predicts a volume in overlapping windows, and yields it slab by slab.
 
   Where windows overlap, the result is the mean of their outputs. Each output is
-  weighted by a Gaussian around the middle of the window, whose standard
-  deviation along each axis is 1/8 of the window's side: Isensee et al., 2021
-  (nnU-Net, https://doi.org/10.1038/s41592-020-01008-z). Weights are 0.001 or
-  more. Windows and weights are those of MONAI's `sliding_window_inference` with
-  mode 'gaussian', sigma_scale 0.125 and padding_mode 'replicate': windows begin
-  at multiples of the step, the last one ends at the end of the axis, and a
-  volume smaller than a window repeats its edge on both sides.
+  weighted as `inference.window_weights` says, but by 0.001 or more. Windows and
+  weights are those of MONAI's `sliding_window_inference` with mode 'gaussian',
+  sigma_scale 0.125 and padding_mode 'replicate': windows begin at multiples of
+  the step, the last one ends at the end of the axis, and a volume smaller than
+  a window repeats its edge on both sides.
 
   No more than a slab as thick as a window is in memory, as float32, and the
   next batch is predicted while the last one is added. The batch size does not
@@ -105,7 +105,7 @@ def sliding_slabs(
   starts = [_starts(n, w, overlap) for n, w in zip(size, window, strict=True)]
   # The first voxel of a padded volume, which may lie outside of the volume.
   first = [-(max(0, w - n) // 2) for n, w in zip(size, window, strict=True)]
-  weight = _weights(window)
+  weight = np.maximum(inference.window_weights(window), _MIN_WEIGHT)[..., None]
   total: Any = None
   weights: Any = None
   front = 0  # First slice of the padded volume that is in `total`.
@@ -155,16 +155,6 @@ def _starts(length, window, overlap):
   step = max(1, int(window * (1 - overlap)))
   last = max(0, length - window)
   return [*range(0, last, step), last]
-
-
-def _weights(window):
-  """Returns the weight of each voxel of a window, float32 [*window, 1]."""
-  bells = []
-  for length in window:
-    distance = np.arange(length) - (length - 1) / 2
-    bells.append(np.exp(-0.5 * (distance / (length / 8)) ** 2))
-  weight = np.einsum('d,h,w->dhw', *bells)
-  return np.maximum(weight, _MIN_WEIGHT).astype(np.float32)[..., None]
 
 
 def _outputs(predict_fn, volume, corners, window, first, batch_size):

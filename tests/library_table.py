@@ -41,7 +41,8 @@ NUM_CLASSES, NUM_WEAK, BATCH = 3, 12, 4
 NOT_TRACED = {
     'batch_checks.check_batch', 'inference.merge_tiles',
     'inference.sliding_window', 'inference.window_starts',
-    'inference.window_tiles', 'inner_optimizers.check_inner_optimizer',
+    'inference.window_tiles', 'inference.window_weights',
+    'inner_optimizers.check_inner_optimizer',
     'inner_optimizers.update_fn', 'loss_functions.check_losses',
     'loss_functions.of_floats', 'loss_functions.split_floats',
     'mapped_axis.check', 'mapped_axis.is_split_by_hand',

@@ -17,18 +17,22 @@ from experiments import binary
 from experiments import configs
 from experiments.auditing import observer
 from experiments.building import input_pipeline
+from experiments.building import pieces
+from experiments.building import volume_set
 from experiments.configs import common
 from experiments.saving import checkpoints
 from experiments.saving import run_folder
 from tests import tiny
+from tests import tiny_volumes
 
-# The configs of all named sets. That of a user's own set is the base of all
-# others.
+# The configs of all named sets of pictures. That of a user's own set is the
+# base of all others.
 _CONFIGS = {
     name: module for name, module in (
         (info.name, importlib.import_module(f'{configs.__name__}.{info.name}'))
         for info in pkgutil.iter_modules(configs.__path__))
-    if hasattr(module, 'get_config') and name != 'custom'}
+    if hasattr(module, 'get_config')
+    and name not in ('custom', 'volumes', *named_sets.WHOLE)}
 
 
 def _config(method, name='phantom', **changes):
@@ -64,6 +68,9 @@ class MethodsTest(parameterized.TestCase):
 
   def test_every_named_set_has_a_config(self):
     self.assertContainsSubset(named_sets.SETS, _CONFIGS)
+    for name in named_sets.WHOLE:
+      config = importlib.import_module(f'{configs.__name__}.{name}')
+      self.assertIsNotNone(config.get_config('full_supervision'))
 
   @parameterized.product(method=tuple(common.METHODS), name=tuple(_CONFIGS))
   def test_fits_every_config(self, method, name):
@@ -75,6 +82,24 @@ class MethodsTest(parameterized.TestCase):
         jax.random.key(0))
     self.assertEqual(jax.tree.map(np.shape, new), jax.tree.map(np.shape, state))
     self.assertIn('strong_loss', metrics)
+
+  # Each weighting rule and each kind of teacher once, since volumes take long.
+  @parameterized.parameters(
+      'full_supervision', 'dii_dcr', 'mean_teacher', 'meta_weight_net', 'l2rw',
+      'dii_dcr_refine')
+  def test_fits_whole_volumes(self, method):
+    config = tiny_volumes.debug_config(f'{method},debug', mapping='jit')
+    if config.supervision.refine or tuple(config.model.cached_copies):
+      with self.assertRaisesRegex(binary.UserError, 'not for whole volumes'):
+        pieces.unpack(config)
+      return
+    dataset = volume_set.load(config.input.data_dir)
+    data = volume_set.with_batch_sizes(pieces.unpack(config).data, dataset)
+    parts = tiny.build_training(config, dataset)
+    state = jax.eval_shape(parts.network.init_fn)
+    batch = volume_set.PatchBatches(dataset, data, seed=0)[0]
+    new, _ = jax.eval_shape(parts.step_fn, state, batch, jax.random.key(0))
+    self.assertEqual(jax.tree.map(np.shape, new), jax.tree.map(np.shape, state))
 
   @parameterized.parameters('dii_dcr', 'mean_teacher', 'meta_weight_net')
   def test_strict_promotion_and_64_bits(self, method):

@@ -30,11 +30,19 @@ class Phantom3dTest(absltest.TestCase):
       command = ('--dataset=phantom3d', f'--output={output}')
       code, out, err = prepare_binary.run(*command, '--strong_fraction=0.5')
       self.assertEqual((code, err), (0, []))
-      self.assertIn('train: 24 volumes of 24 subjects (12 strong, 12 weak)', out)
+      self.assertIn(
+          'train: 24 volumes of 24 subjects (12 strong, 12 weak)', out)
+      self.assertIn('next: python -m experiments.train --config=experiments/'
+                    f'configs/phantom3d.py --config.input.data_dir={output}',
+                    out)
+      self.assertLen(os.listdir(os.path.join(output, 'source/images')), 40)
       dataset = volume_set.load(output)
       self.assertEqual(dataset.classes, phantom3d.CLASSES)
       self.assertEqual(dataset.plan.patch_size, phantom3d.PATCH)
       self.assertEqual(prepare_binary.run(*command)[0], 2)
+      code, _, err = prepare_binary.run(*command, '--image_size=64')
+      self.assertEqual(err, [
+          '--image_size is not for --dataset=phantom3d: remove it'])
 
 
 if __name__ == '__main__':

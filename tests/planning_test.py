@@ -98,7 +98,7 @@ class FileTest(parameterized.TestCase):
       (dict(features=[8]), 'strides: expected 0 triples for 1 level'),
       (dict(strides=[[3, 2, 1]]), 'strides: expected a list of triples of 1'),
       (dict(kernels=[[2, 2, 2]]), 'kernels: expected a list of triples of odd'),
-      (dict(intensities={**_MR._asdict(), 'std': 0}), 'intensities: expected'),
+      (dict(intensities={**_MR._asdict(), 'low': 11}), 'intensities: expected'),
       (dict(depth=3), "unknown field, found depth"),
       (dict(plan_version=2), 'expected an object with "plan_version": 1'),
   )

@@ -12,14 +12,6 @@ from experiments.evaluation import scoring
 from tests import tiny
 
 
-def _records(faults):
-  return [
-      {'instance_id': i, 'fault': fault.encode(), 'id': b'case', 'kind': 3,
-       'quality': 0.5}
-      for i, fault in enumerate(faults)
-  ]
-
-
 def _structures(rng, *, in_3d):
   """Returns a random reference of up to three structures, and a prediction.
 
@@ -134,30 +126,6 @@ class EvaluationTest(parameterized.TestCase):
     self.assertEqual([row['id'] for row in rows], names)
     self.assertEqual([row['dice_le,s'] for row in rows],
                      ['0.500000', '', '0.250000'])
-
-  def test_indicators_by_hand(self):
-    records = _records(['', '', 'shifted', 'missing'])
-    summary = scoring.summarize_indicators(
-        np.array([1.0, 0.5, 0.75, 0.0]), np.ones(4), records)
-    # Of the four pairs (good, faulty), three are in the right order: 1 > .75,
-    # 1 > 0 and .5 > 0, but .5 < .75.
-    self.assertEqual(summary['auroc'], 0.75)
-    self.assertEqual(
-        summary['auroc_by_fault'], {'missing': 1.0, 'shifted': 0.5})
-    self.assertEqual(summary['mean_good'], 0.75)
-
-  def test_indicators_that_never_moved_have_no_auroc(self):
-    summary = scoring.summarize_indicators(
-        np.ones(2), np.zeros(2), _records(['', 'shifted']))
-    self.assertNotIn('auroc', summary)
-
-  def test_indicator_table_names_the_least_trusted_first(self):
-    path = os.path.join(tiny.temp_dir(self), 'indicators.csv')
-    scoring.write_indicators(
-        path, np.array([0.9, 0.1]), np.array([3, 4]), _records(['', 'missing']))
-    with open(path, encoding='utf-8') as f:
-      lines = f.read().splitlines()
-    self.assertEqual(lines[1], 'case,0.100000,4,box,missing,0.500000')
 
 
 if __name__ == '__main__':

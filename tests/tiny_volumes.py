@@ -43,14 +43,14 @@ def image_of(k: int) -> np.ndarray:
 def data_dir() -> str:
   """Returns the folder of a prepared set, which each process writes once.
 
-  It has 6 training volumes, of which 2 have exact labels, and 3 each for val
+  It has 12 training volumes, of which 4 have exact labels, and 3 each for val
   and test. The first axis of every third volume is stored against the frame,
   and every fifth volume has slices 1 mm apart.
   """
   folder = tempfile.TemporaryDirectory(prefix='hybridseg_volumes_')
   _FOLDERS.append(folder)  # Removed when the process ends.
   source = pathlib.Path(folder.name, 'tiny')
-  for k in range(12):
+  for k in range(18):
     for name, array in (('images', image_of(k)), ('labels', label_of(k))):
       affine = np.diag([*_SPACING_MM, 1.0])
       if k % 5 == 4:
@@ -61,15 +61,15 @@ def data_dir() -> str:
       nibabel.save(
           nibabel.Nifti1Image(array, affine), source / name / f'v{k:02d}.nii')
   plan = planning.make_plan(
-      _SPACING_MM, [(10, 12, 8)] * 6, levels.make_levels('mr', []))
+      _SPACING_MM, [(10, 12, 8)] * 12, levels.make_levels('mr', []))
   planning.write_plan(folder.name, plan._replace(
-      patch_size=PATCH, features=(4, 4), batch_size=2))
+      patch_size=PATCH, features=(4, 4), batch_size=4))
   output = os.path.join(folder.name, 'set')
   with contextlib.redirect_stdout(io.StringIO()):
     whole_set.prepare(
         str(source), output, options=formats.Options(), overwrite=False,
         plan=own_set.Plan(
-            draw=dividing.Draw(fractions=(0.5, 0.25, 0.25)),
+            draw=dividing.Draw(fractions=(4 / 6, 1 / 6, 1 / 6)),
             budget=strong_choice.Budget(fraction=0.34),
             simulate=('slices', 'box'), fault_fraction=0.5),
         wanted=whole_set.Wanted(
@@ -77,15 +77,17 @@ def data_dir() -> str:
   return output
 
 
-def debug_config(**changes):
-  """Returns the `:debug` config of volumes for the tiny set, not locked.
+def debug_config(variant: str = 'debug', **changes):
+  """Returns a config of volumes for the tiny set, not locked.
 
   Args:
+    variant: variant of the config.
     **changes: new value of each key; a dict changes the keys of a section.
   """
-  config = volumes_config.get_config('debug')
+  config = volumes_config.get_config(variant)
   config = config.copy_and_resolve_references().unlock()
   config.input.data_dir = data_dir()
   config.model.options.features = ()
+  config.input.weak_batch_size = 8  # An even number on each of four devices.
   config.update(changes)
   return config

@@ -16,7 +16,7 @@ from tests import tiny_volumes
 
 def _apply(params, images):
   """A network of one voxel, so that windows do not matter."""
-  return images * params
+  return jnp.concatenate([images * p for p in params], -1)
 
 
 def _evaluator():
@@ -29,10 +29,10 @@ class EvaluatorTest(absltest.TestCase):
 
   def test_windows_give_each_voxel_its_prediction(self):
     dataset, evaluator = _evaluator()
-    params = [jnp.array([0.0, 3.0, -2.0]), jnp.array([1.0, 2.0, 9.0])]
+    params = [np.array([0.0, 3.0, -2.0]), np.array([1.0, 2.0, 9.0])]
     for record in dataset.splits['val']:
       image = record['image']
-      expected = np.mean([jax.nn.softmax(image * p) for p in params], 0)
+      expected = np.mean([jax.nn.softmax(_apply(p, image)) for p in params], 0)
       np.testing.assert_allclose(
           evaluator.predict(params, record), expected, atol=1e-6)
 

@@ -45,7 +45,7 @@ class VolumeTrainerTest(absltest.TestCase):
       self.assertGreater(os.path.getsize(os.path.join(workdir, name)), 0, name)
     self.assertEqual(results['distance_unit'], 'mm')
     self.assertEqual(results['test']['num_cases'], 3)
-    self.assertEqual(results['indicators']['num_weak'], 4)
+    self.assertEqual(results['indicators']['num_weak'], 8)
     with open(os.path.join(workdir, 'cases_test.csv'), encoding='utf-8') as f:
       rows = list(csv.DictReader(f))
     for metric in ('dice', 'hd95', 'assd', 'nsd'):

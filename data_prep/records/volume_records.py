@@ -3,9 +3,9 @@
 import os
 from typing import Any, NamedTuple
 
+from hybridseg import types
 import numpy as np
 
-from data_prep.drawing import annotation_kinds
 from data_prep.records import chunks
 from data_prep.shared import volume_type
 from data_prep.volumes import levels as levels_lib
@@ -13,8 +13,8 @@ from data_prep.volumes import orientation
 from data_prep.volumes import planning
 from data_prep.volumes import resampling
 
-# Folders of a set: its chunks, and the exact labels of val and test on the grids
-# of their files, with which runs are evaluated.
+# Folders of a set: its chunks, and the exact labels of val and test on the
+# grids of their files, with which runs are evaluated.
 CHUNKS = 'chunks'
 REFERENCES = 'references'
 
@@ -78,8 +78,7 @@ def write(
 
   def of(label, kind):
     label = orientation.turn_voxels(label, turn)
-    # Slices are drawn whole, and all others are unlabelled.
-    if kind == 'slices' or annotation_kinds.TABLE[kind].is_sparse:
+    if types.AnnotationKind[kind.upper()] in types.SPARSE_KINDS:
       moved = resampling.resample_sparse(label, shape)
       return lambda start, stop: moved[..., start:stop]
     return lambda start, stop: resampling.resample_labels(

@@ -63,7 +63,11 @@ def print_summary(
 
 
 def training_command(
-    output: pathlib.Path, dataset: str | None, name: str
+    output: pathlib.Path,
+    dataset: str | None,
+    name: str,
+    *,
+    own: str = 'custom',
 ) -> str:
   """Returns the command that trains on a prepared set.
 
@@ -72,11 +76,12 @@ def training_command(
 
   Args:
     output: folder of the prepared set.
-    dataset: key of the set in `named_sets.SETS`, or None for a user's own set.
-    name: name of the set in its manifest.
+    dataset: key of the set in `named_sets`, or None for a user's own set.
+    name: name of the set.
+    own: name of the config of a user's own set.
   """
   words = ['python', '-m', 'experiments.train',
-           f'--config=experiments/configs/{dataset or "custom"}.py']
+           f'--config=experiments/configs/{dataset or own}.py']
   if dataset is None or output != pathlib.Path('data', dataset):
     words.append(f'--config.input.data_dir={output}')
   words.append(f'--workdir=runs/{dataset or name}')

@@ -9,6 +9,10 @@ To add a set, write a module for it and add it to `SETS`. The module has
     user chooses which of them are simulated;
   write(output, *, ...): function that writes the manifest below a folder and
     returns it. Its parameters are those of `named_sets.write` that it needs.
+
+A set of whole volumes is in `WHOLE` instead. Its module has only `LISTING` and
+`write(output, *, overwrite, ...)`, which prepares the set in a folder, or only
+checks it if the folder is None.
 """
 
 from collections.abc import Sequence
@@ -22,14 +26,44 @@ from data_prep.sets import phantom
 from data_prep.sets import phantom3d
 
 SETS = {'phantom': phantom, 'endoscene': endoscene, 'acdc': acdc}
-# Sets of whole volumes, whose `write` prepares them.
 WHOLE = {'phantom3d': phantom3d}
+
+_ALL = SETS | WHOLE
 
 
 def has_use_for(name: str, argument: str) -> bool:
   """Returns whether a named set's own `write` function takes an argument."""
-  module = (SETS | WHOLE)[name]
-  return argument in inspect.signature(module.write).parameters
+  return argument in inspect.signature(_ALL[name].write).parameters
+
+
+def is_generated(name: str) -> bool:
+  """Returns whether a named set is generated, and reads no files."""
+  return not _ALL[name].LISTING
+
+
+def check_source(name: str, source: str | None) -> None:
+  """Checks the folder of the original set.
+
+  Args:
+    name: name of the set.
+    source: value of --source.
+
+  Raises:
+    ValueError: if the folder is missing, or not needed, or not that of the set;
+      the message is one line.
+  """
+  listing = _ALL[name].LISTING
+  if not listing:
+    if source is not None:
+      raise ValueError(f'--source is not for --dataset={name}: remove it')
+  elif source is None:
+    raise ValueError(f'--dataset={name} needs --source, the folder with '
+                     f'{listing}, images and masks')
+  elif not os.path.isdir(source):
+    raise ValueError(f'--source={source}: no such folder')
+  elif not os.path.isfile(os.path.join(source, listing)):
+    raise ValueError(f'--source={source}: holds no {listing}; give the folder '
+                     f'of {name}')
 
 
 def default_text(argument: str, values: dict[str, object]) -> str:
@@ -42,7 +76,7 @@ def default_text(argument: str, values: dict[str, object]) -> str:
       default for that use. The defaults of the named sets are added to this
       dict.
   """
-  for name, module in (SETS | WHOLE).items():
+  for name, module in _ALL.items():
     if has_use_for(name, argument):
       value = inspect.signature(module.write).parameters[argument].default
       if isinstance(value, (list, tuple)):

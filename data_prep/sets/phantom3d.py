@@ -10,14 +10,13 @@ import os
 import pathlib
 import tempfile
 
-import nibabel
 import numpy as np
-from scipy import ndimage
+
+from data_prep.shared import grammar
 
 CLASSES = ('background', 'organ', 'lesion')
 SHAPE = (32, 40, 36)
 PATCH = (24, 24, 24)
-NUM_VOLUMES = 40
 LISTING = ''
 
 _SPACING_MM = (1.0, 1.0, 1.25)
@@ -30,10 +29,12 @@ def write(
     seed: int = 0,
     strong_fraction: float = 0.25,
     fault_fraction: float = 0.3,
-    num_volumes: int = NUM_VOLUMES,
+    num_volumes: int = 40,
     overwrite: bool = False,
 ) -> None:
-  """Prepares the set as `prepare --volumes` does, with sparse slices and boxes.
+  """Prepares the set as `prepare --volumes` does, with all weak kinds.
+
+  OUTPUT/source keeps the NIfTI files of the volumes and of their exact labels.
 
   Args:
     output: folder to write; None only checks.
@@ -46,7 +47,8 @@ def write(
   Raises:
     command_line.Refused: if the output cannot be written.
   """
-  from data_prep import formats  # Slow to import, and needed only here.
+  # These modules are slow to import, and --help imports this one.
+  from data_prep import formats
   from data_prep.drawing import volume_annotations
   from data_prep.sets import own_set
   from data_prep.sets import whole_set
@@ -54,16 +56,11 @@ def write(
   from data_prep.splits import strong_choice
   from data_prep.volumes import levels
   from data_prep.volumes import planning
+  number = grammar.counted(num_volumes, 'volume')
+  print(f'Drawing {number} ...', flush=True)
   with tempfile.TemporaryDirectory() as folder:
     source = pathlib.Path(folder, 'phantom3d')
-    for name in ('images', 'labels'):
-      (source / name).mkdir(parents=True)
-    for i in range(num_volumes):
-      for name, array in zip(
-          ('images', 'labels'), make_volume(seed, i), strict=True):
-        nibabel.save(
-            nibabel.Nifti1Image(array, np.diag([*_SPACING_MM, 1.0])),
-            source / name / f'volume_{i:03d}.nii.gz')
+    _save_volumes(source, seed, num_volumes)
     # Small patches, so that two cores train within minutes.
     plan = planning.make_plan(
         _SPACING_MM, [SHAPE] * num_volumes, levels.make_levels('mr', []))
@@ -75,12 +72,27 @@ def write(
             budget=strong_choice.Budget(fraction=strong_fraction),
             simulate=volume_annotations.KINDS, fault_fraction=fault_fraction),
         wanted=whole_set.Wanted(
-            plan_file=os.path.join(folder, planning.FILE), name='phantom3d'),
+            plan_file=os.path.join(folder, planning.FILE), keep_source=True,
+            dataset='phantom3d'),
         overwrite=overwrite)
+
+
+def _save_volumes(folder, seed, number):
+  """Writes the images and labels of volumes as NIfTI files."""
+  import nibabel  # See `write`.
+  for name in ('images', 'labels'):
+    (folder / name).mkdir(parents=True)
+  for i in range(number):
+    for name, array in zip(
+        ('images', 'labels'), make_volume(seed, i), strict=True):
+      nibabel.save(
+          nibabel.Nifti1Image(array, np.diag([*_SPACING_MM, 1.0])),
+          folder / name / f'volume_{i:03d}.nii.gz')
 
 
 def make_volume(seed: int, index: int) -> tuple[np.ndarray, np.ndarray]:
   """Returns intensities, float32, and classes, uint8, of one volume."""
+  from scipy import ndimage  # See `write`.
   rng = np.random.default_rng([seed, index])
   label = np.zeros(SHAPE, np.uint8)
   for value, (low, high) in ((1, (7, 11)), (2, (3, 5))):
@@ -103,7 +115,8 @@ def make_volume(seed: int, index: int) -> tuple[np.ndarray, np.ndarray]:
 def _ellipsoid(rng, low, high):
   """Returns the voxels of an ellipsoid, whose radii lie in [low, high]."""
   radii = rng.uniform(low, high, 3)
-  centre = [rng.uniform(r, n - 1 - r) for r, n in zip(radii, SHAPE, strict=True)]
+  centre = [
+      rng.uniform(r, n - 1 - r) for r, n in zip(radii, SHAPE, strict=True)]
   grid = np.indices(SHAPE).reshape(3, -1).T - centre
   turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
   return (np.square(grid @ turn / radii).sum(1) <= 1).reshape(SHAPE)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # `own_set` is slow to import, and --help does not need it.
 STRONG_FRACTION = 0.1
 FAULT_FRACTION = 0.0
 # Flags that have no meaning for volumes that stay whole.
-_NOT_FOR_VOLUMES = (
+NOT_FOR_VOLUMES = (
     'image_size', 'axis', 'near_copies', 'summary', 'strong_minutes',
     'leave_out')
 
@@ -149,7 +149,7 @@ def wanted() -> 'whole_set.Wanted':
       such a set; the message is one line.
   """
   from data_prep.sets import whole_set
-  for other in _NOT_FOR_VOLUMES:
+  for other in NOT_FOR_VOLUMES:
     if flags.FLAGS[other].present:
       raise ValueError(f'--{other} is not for --volumes: remove it')
   if _PLAN.value is not None:

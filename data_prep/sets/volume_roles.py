@@ -7,6 +7,7 @@ import numpy as np
 
 from data_prep import command_line
 from data_prep import manifest as manifest_lib
+from data_prep.checks import check_report
 from data_prep.drawing import volume_annotations
 from data_prep.formats import assembling
 from data_prep.sets import own_set
@@ -15,8 +16,6 @@ from data_prep.splits import split_refusals
 from data_prep.splits import splits_file
 from data_prep.splits import strong_choice
 from data_prep.splits import subjects_file
-
-_MAX_SHOWN = 20
 
 
 def divide(
@@ -105,9 +104,7 @@ def _choose_roles(rows, plan, root):
 
 
 def refuse(problems: Sequence[manifest_lib.Problem]) -> None:
-  """Refuses the set if there are problems, with a line for each."""
-  lines = [str(problem) for problem in problems]
-  if len(lines) > _MAX_SHOWN:
-    lines = [*lines[:_MAX_SHOWN], f'and {len(lines) - _MAX_SHOWN} more']
+  """Refuses the set if there are problems; those of one cause share a line."""
+  lines = check_report.report(check_report.Findings(list(problems), [], []))
   if lines:
     raise command_line.Refused(*lines)

@@ -2,13 +2,15 @@
 
 Writes OUTPUT/plan.json (see `volumes.planning`), OUTPUT/splits.csv,
 OUTPUT/chunks (see `records.chunks`) and OUTPUT/references, the exact labels of
-val and test on the grids of their files, or nothing. A volume is an instance. With
-`simulate`, the training volumes that do not keep their labels get simulated
-ones, see `drawing.volume_annotations`, and their exact labels become `truth`.
+val and test on the grids of their files, or nothing. A volume is an instance.
+With `simulate`, the training volumes that do not keep their labels get
+simulated ones, see `drawing.volume_annotations`, and their exact labels become
+`truth`.
 """
 
 from collections.abc import Iterator
 import pathlib
+import shutil
 import tempfile
 from typing import NamedTuple
 
@@ -27,6 +29,7 @@ from data_prep.formats import uniting
 from data_prep.formats import volume_sets
 from data_prep.records import chunks
 from data_prep.records import volume_records
+from data_prep.sets import closing
 from data_prep.sets import own_set
 from data_prep.sets import volume_roles
 from data_prep.shared import grammar
@@ -38,6 +41,8 @@ from data_prep.volumes import levels as levels_lib
 from data_prep.volumes import orientation
 from data_prep.volumes import planning
 from data_prep.volumes import resampling
+
+SOURCE = 'source'
 
 _MAX_SHEAR_DEG = 1.0
 _MAX_OBLIQUE_DEG = 5.0
@@ -55,6 +60,8 @@ class Wanted(NamedTuple):
     subjects: file that names subjects, see `subjects_file`; None for none.
     name: name of the set; None takes that of the source.
     format_name: format of the source, one of `names.VOLUMES`; None detects it.
+    keep_source: whether OUTPUT/source keeps the files of the source.
+    dataset: key of the set in `named_sets.WHOLE`; None for a user's own set.
   """
 
   modality: str | None = None
@@ -63,6 +70,8 @@ class Wanted(NamedTuple):
   subjects: str | None = None
   name: str | None = None
   format_name: str | None = None
+  keep_source: bool = False
+  dataset: str | None = None
 
 
 class _Case(NamedTuple):
@@ -128,7 +137,6 @@ def prepare(
     path = pathlib.Path(source).resolve()
     format_name = wanted.format_name or registry.detect_volumes(path)
     work = _Work(path, pathlib.Path(scratch), options, format_name)
-    print(f'Reading {source} ...', flush=True)
     cases = list(work.survey())
     work.tell_unused()
     work.uniter.tell(work.report)
@@ -149,8 +157,14 @@ def prepare(
     with whole_file.folder_beside(target) as temporary:
       _write(temporary, work, cases, rows, simulated, made, plan, wanted)
       splits_file.write_splits(temporary / own_set.SPLITS_FILE, rows, folds)
+      if wanted.keep_source:
+        shutil.copytree(work.source, temporary / SOURCE)
       whole_file.replace_folder(temporary, target)
   print(f'Wrote {grammar.counted(len(rows), "volume")} to {target}')
+  command = closing.training_command(
+      pathlib.Path(output), wanted.dataset, wanted.name or work.source.stem,
+      own='volumes')
+  print(f'next: {command}')
 
 
 class _Work:
@@ -323,7 +337,7 @@ def _annotate(work, case, row, simulated, seed):
       row.id, volume, case.statistics, kind, label, truth, {
           'split': row.split, 'role': row.role, 'subject': row.subject,
           'site': row.site, 'annotator': row.annotator, 'fault': fault,
-          'quality': quality, 'image': row.image})
+          'quality': quality, 'image': case.path})
 
 
 def _print_counts(rows):

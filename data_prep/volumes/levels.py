@@ -11,7 +11,8 @@ the training set, or a window that the user gives. In MR, whose scale is
 arbitrary, the value is (intensity - mean) / std of the volume's own body, which
 are its voxels other than 0. These are the choices of nnU-Net (Isensee et al.,
 2021, https://doi.org/10.1038/s41592-020-01008-z), but MR values are clipped,
-too. A prediction reads its volume with the same `Levels`.
+too. A network sees levels divided by 65535, in [0, 1], as it sees pictures. A
+prediction reads its volume with the same `Levels`.
 """
 
 from collections.abc import Sequence
@@ -41,15 +42,11 @@ class Levels(NamedTuple):
     modality: one of `MODALITIES`.
     low: value that becomes level 0.
     high: value that becomes level 65535.
-    mean: mean value of the foreground in CT, else 0; see `to_inputs`.
-    std: standard deviation of the same values in CT, else 1.
   """
 
   modality: str
   low: float
   high: float
-  mean: float = 0.0
-  std: float = 1.0
 
 
 class Statistics(NamedTuple):
@@ -162,18 +159,15 @@ def make_levels(
   """
   if modality == 'mr':
     return Levels('mr', *(window or _MR_RANGE))
+  if window is not None:
+    return Levels('ct', *window)
   values = np.concatenate(list(samples)) if len(samples) else np.zeros(0)
   if not values.size:
-    if window is None:
-      raise ValueError(
-          'no training volume has a labelled object, whose intensities would '
-          'give the window of CT; give --intensity_range=LOW,HIGH')
-    return Levels('ct', *window, sum(window) / 2, (window[1] - window[0]) / 4)
-  low, high = window or map(float, np.percentile(values, _PERCENTILES))
-  if high <= low:
-    high = low + 1.0
-  return Levels(
-      'ct', low, high, float(values.mean()), max(float(values.std()), 1e-6))
+    raise ValueError(
+        'no training volume has a labelled object, whose intensities would '
+        'give the window of CT; give --intensity_range=LOW,HIGH')
+  low, high = map(float, np.percentile(values, _PERCENTILES))
+  return Levels('ct', low, high if high > low else low + 1.0)
 
 
 def to_levels(
@@ -205,15 +199,3 @@ def to_levels(
 def round_levels(array: np.ndarray) -> np.ndarray:
   """Rounds levels to uint16."""
   return np.rint(np.clip(array, 0, TOP)).astype(np.uint16)
-
-
-def to_inputs(array: np.ndarray, levels: Levels) -> np.ndarray:
-  """Returns what a network sees: (value - mean) / std, float32.
-
-  Args:
-    array: levels, uint16 of any shape.
-    levels: the levels of the set.
-  """
-  scale = (levels.high - levels.low) / TOP / levels.std
-  offset = (levels.low - levels.mean) / levels.std
-  return array.astype(np.float32) * np.float32(scale) + np.float32(offset)

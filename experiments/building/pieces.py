@@ -174,7 +174,8 @@ def unpack(config: ml_collections.ConfigDict) -> Pieces:
         config[name] for name in Schedule._fields))
     rule = weight_rules.find(weights.name)
     optimizer = _make_optimizer(config.optimizer, model, schedule.train_steps)
-    options = _make_augmentation(config, data, model)
+    options = _make_augmentation(
+        config.augmentation, weights.instances, data, model)
     weighting = train_step_lib.Weighting(*(
         weights[name] for name in train_step_lib.Weighting._fields))
     co_reg = train_step_lib.CoRegularization(**config.co_regularization)
@@ -193,17 +194,17 @@ def unpack(config: ml_collections.ConfigDict) -> Pieces:
   return Pieces(data, model, method, schedule)
 
 
-def _make_augmentation(config, data, model):
+def _make_augmentation(options, instances, data, model):
   if data.foreground_share is None:
-    return augmentation_lib.AugmentationOptions(**config.augmentation)
+    return augmentation_lib.AugmentationOptions(**options)
   for name, value in (
       ('model.cached_copies', tuple(model.cached_copies)),
       ('input.corrected_labels', data.corrected_labels),
       ('supervision.refine', data.refine),
-      ("weighting.instances='all'", config.weighting.instances == 'all')):
+      ("weighting.instances='all'", instances == 'all')):
     if value:
       raise ValueError(f'{name} is not for whole volumes yet: leave it out.')
-  return volume_augmentation.VolumeAugmentationOptions(**config.augmentation)
+  return volume_augmentation.VolumeAugmentationOptions(**options)
 
 
 def learning_rates(

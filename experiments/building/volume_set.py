@@ -151,6 +151,16 @@ def _read(read_fn):
     raise binary.UserError(f'{e!s:.190}') from e
 
 
+def _open(data_dir, name):
+  """Opens one of the folders of a set."""
+  folder = os.path.join(data_dir, name)
+  if not os.path.isdir(folder):
+    raise binary.UserError(
+        f'{data_dir} lacks the folder {name}: prepare the set again, with '
+        '--overwrite.')
+  return _read(lambda: chunks.Reader(folder))
+
+
 def load(data_dir: str) -> input_pipeline.Dataset:
   """Opens the set of whole volumes in a folder.
 
@@ -170,7 +180,7 @@ def load(data_dir: str) -> input_pipeline.Dataset:
   if problems:
     raise binary.UserError(f'{data_dir}: {problems[0]}'[:200])
   reader, references = (
-      _read(lambda name=name: chunks.Reader(os.path.join(data_dir, name)))
+      _open(data_dir, name)
       for name in (volume_records.CHUNKS, volume_records.REFERENCES))
   classes = tuple(reader.more['classes'])
   parts = {name: [] for name in ('train_strong', 'train_weak', 'val', 'test')}

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from data_prep.records import volume_records
 from hybridseg import augmentation
 from hybridseg import inference
-from hybridseg import types
 from hybridseg import volume_inference
 import numpy as np
 
@@ -165,7 +164,7 @@ class View:
     start, size = [0, 0, 0], list(self._record.volume.shape)
     start[axis], size[axis] = number, 1
     plane = self._record.read(name, start, size)
-    plane = np.rot90(plane.reshape([n for i, n in enumerate(size) if i != axis]))
+    plane = np.rot90(plane.reshape(size).squeeze(axis))
     if name != 'image':
       return plane
     low, high = np.percentile(plane, (1, 99))

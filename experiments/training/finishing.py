@@ -12,6 +12,7 @@ import numpy as np
 
 from experiments import binary
 from experiments.building import input_pipeline
+from experiments.evaluation import indicator_table
 from experiments.evaluation import scoring
 from experiments.evaluation import volume_evaluation
 from experiments.reports import pages
@@ -105,7 +106,7 @@ def _evaluate(session, state, val_counts):
       **{split: scoring.summarize(
           scores[split], session.dataset.classes,
           _column(splits[split], 'subject')) for split in scores},
-      'indicators': scoring.summarize_indicators(
+      'indicators': indicator_table.summarize(
           weights, num_updates, splits['train_weak']),
   }
   return _Outcome(
@@ -116,8 +117,8 @@ def _score(session, params, val_counts):
   """Returns the scores of val and test, and what is predicted for test."""
   splits = session.dataset.splits
   if session.dataset.plan is not None:
-    val, test = (
-        session.evaluate.score(params, splits[name]) for name in ('val', 'test'))
+    val, test = (session.evaluate.score(params, splits[name])
+                 for name in ('val', 'test'))
     return {'val': val.scores, 'test': test.scores}, test.planes
   if val_counts is None:
     _, val_counts = session.evaluate(params, splits['val'])
@@ -137,7 +138,7 @@ def _write_tables(session, outcome):
         os.path.join(session.workdir, f'cases_{split}.csv'),
         _column(records, 'id'), _column(records, 'subject'),
         scores, session.dataset.classes)
-  scoring.write_indicators(
+  indicator_table.write(
       os.path.join(session.workdir, 'indicators.csv'), outcome.weights,
       outcome.num_updates, session.dataset.splits['train_weak'])
 
