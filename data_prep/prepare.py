@@ -270,7 +270,8 @@ def _make(folder, image_size, kept):
       leaving_out.refuse_nothing_left(
           len(given.rows) - len(listed), left_out)
       make = lambda without: own_set.Divided(
-          _move_manifest(given, folder, without | listed), [], [])
+          leaving_out.write_without(
+              given, folder, without | listed), [], [])
     made, findings, more = leaving_out.check_and_leave_out(
         make, lambda made, known: _inspect(
             made.manifest, known, all_rows, kept),
@@ -303,21 +304,6 @@ def _write_manifest(folder, image_size):
   if manifest.problems:
     _tell(_inspect(manifest, None, (), None))
   return manifest
-
-
-def _move_manifest(given, folder, without):
-  """Writes the manifest `given` again, below `folder`, and returns it.
-
-  Rows whose ids are in `without` are left out.
-  """
-  rows = [row for row in given.rows if row.id not in without]
-  # Make the root absolute, since the manifest moves but its pictures do not.
-  root = given.header.root if given.folder == folder.resolve() else str(
-      given.root.resolve())
-  moved = manifest_lib.write_manifest(
-      folder / 'manifest.jsonl', given.header._replace(root=root), rows)
-  # Keep the line numbers of the user's file, since problems name them.
-  return moved._replace(rows=tuple(rows))
 
 
 def _write_summary(path, made, image_size):

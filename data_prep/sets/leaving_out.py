@@ -328,3 +328,26 @@ def write(
       writer.writerow(cells.guard_all((
           entry.name, entry.what, entry.field,
           ' '.join(entry.reason.split()))))
+
+
+def write_without(
+    given: manifest_lib.Manifest, folder: pathlib.Path, ids: Collection[str]
+) -> manifest_lib.Manifest:
+  """Writes a manifest to another folder, without some of its rows.
+
+  Args:
+    given: the manifest.
+    folder: folder of the new manifest.
+    ids: ids of the rows that are left out.
+
+  Returns:
+    The new manifest, whose rows keep the line numbers of the old one, since
+    problems name them.
+  """
+  rows = [row for row in given.rows if row.id not in ids]
+  # Make the root absolute, since the manifest moves but its pictures do not.
+  root = given.header.root if given.folder == folder.resolve() else str(
+      given.root.resolve())
+  moved = manifest_lib.write_manifest(
+      folder / 'manifest.jsonl', given.header._replace(root=root), rows)
+  return moved._replace(rows=tuple(rows))
