@@ -38,8 +38,8 @@ class CheckBatchTest(parameterized.TestCase):
       (dict(label=np.full((2, 1), 1.0)), 'label is float64'),
       (dict(label=np.full((2, 1), 3, np.uint8)),
        'label holds 3: want 0 to 2 or 255'),
-      (dict(kind=np.int32([0, 11])), 'kind holds 11: want 0 to 10'),
-      (dict(kind=np.int32([-1, 0])), 'kind holds -1: want 0 to 10'),
+      (dict(kind=np.int32([0, 12])), 'kind holds 12: want 0 to 11'),
+      (dict(kind=np.int32([-1, 0])), 'kind holds -1: want 0 to 11'),
       (dict(present=np.uint8([[2]])), 'present holds 2: want 0 to 1 or 255'))
   def test_refuses_a_value_that_means_something_else(self, other, message):
     for part in ('strong', 'weak'):

@@ -38,7 +38,7 @@ class InputPipelineTest(absltest.TestCase):
         (dict(label=np.full((16, 16), 2, np.uint8)), 'label holds 2: want 0 t'),
         (dict(instance_id=np.int32(32)), 'id holds 32: want 0 to 31 or -1'),
         (dict(instance_id=np.int32(3)), 'an instance twice'),
-        (dict(kind=np.int32(11)), 'kind holds 11')):
+        (dict(kind=np.int32(12)), 'kind holds 12')):
       weak = [r | change for r in dataset.splits['train_weak'][:2]]
       weak += dataset.splits['train_weak'][2:]
       wrong = dataset._replace(splits=dataset.splits | {'train_weak': weak})

@@ -28,17 +28,19 @@ from data_prep.sets import phantom3d
 SETS = {'phantom': phantom, 'endoscene': endoscene, 'acdc': acdc}
 WHOLE = {'phantom3d': phantom3d}
 
-_ALL = SETS | WHOLE
+
+def _module(name):
+  return (SETS | WHOLE)[name]
 
 
 def has_use_for(name: str, argument: str) -> bool:
   """Returns whether a named set's own `write` function takes an argument."""
-  return argument in inspect.signature(_ALL[name].write).parameters
+  return argument in inspect.signature(_module(name).write).parameters
 
 
 def is_generated(name: str) -> bool:
   """Returns whether a named set is generated, and reads no files."""
-  return not _ALL[name].LISTING
+  return not _module(name).LISTING
 
 
 def check_source(name: str, source: str | None) -> None:
@@ -52,7 +54,7 @@ def check_source(name: str, source: str | None) -> None:
     ValueError: if the folder is missing, or not needed, or not that of the set;
       the message is one line.
   """
-  listing = _ALL[name].LISTING
+  listing = _module(name).LISTING
   if not listing:
     if source is not None:
       raise ValueError(f'--source is not for --dataset={name}: remove it')
@@ -76,7 +78,7 @@ def default_text(argument: str, values: dict[str, object]) -> str:
       default for that use. The defaults of the named sets are added to this
       dict.
   """
-  for name, module in _ALL.items():
+  for name, module in (SETS | WHOLE).items():
     if has_use_for(name, argument):
       value = inspect.signature(module.write).parameters[argument].default
       if isinstance(value, (list, tuple)):
