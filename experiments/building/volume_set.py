@@ -139,7 +139,9 @@ class Record:
       label = self[name]
       area = ((label > 0) & (label != types.UNLABELLED)).sum(others)
       if area.any():
-        return axis, int(area.argmax())
+        # A box has equally many voxels in all of its slices: take the middle.
+        largest = np.flatnonzero(area == area.max())
+        return axis, int(largest[len(largest) // 2])
     return axis, self.volume.shape[axis] // 2
 
 

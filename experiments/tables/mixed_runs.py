@@ -18,10 +18,11 @@ from experiments.building import input_pipeline
 from experiments.saving import run_folder
 from experiments.saving import run_schema
 
-# The mask comes first: the worth of all other kinds is measured in masks.
+# The mask comes first: the worth of all other kinds is measured in masks. Only
+# whole volumes have drawn slices.
 KINDS = tuple(
     k.name.lower() for k in types.AnnotationKind
-    if k != types.AnnotationKind.NONE)
+    if k not in (types.AnnotationKind.NONE, types.AnnotationKind.SLICES))
 
 
 class Sweep(NamedTuple):
