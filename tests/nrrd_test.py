@@ -16,6 +16,7 @@ from data_prep.shared import pixels
 import nibabel
 import numpy as np
 
+from tests import dicom_files
 from tests import prepare_binary
 from tests import volume_files
 
@@ -335,6 +336,62 @@ class NrrdSetTest(parameterized.TestCase):
     self.assertEqual({r.id for r in imported.rows},
                      {'a_z000', 'a_z001', 'a_z002'})
     self.assertEqual([e.name for e in imported.left_out], ['b.seg.nrrd'])
+
+  @parameterized.parameters('.nii.gz', '.mhd')
+  def test_segmentations_of_images_in_other_formats(self, suffix):
+    stored = nrrd_file.Opened(_array()[None], np.diag([-1.0, -1, 2, 1]), ())
+    path = self.source / f'a{suffix}'
+    if suffix == '.mhd':
+      path.write_bytes(volume_files.metaimage(_array(), data_file='a.raw'))
+      (self.source / 'a.raw').write_bytes(_array().tobytes('F'))
+    else:
+      nibabel.save(nibabel.Nifti1Image(stored.layers[0], stored.affine), path)
+    label = np.zeros(_SHAPE, np.uint8)
+    label[1, 2, 1] = 1
+    self._write('a.seg.nrrd', label, [('liver', 1, 0)])
+    imported = self._read()
+    self.assertEqual(imported.problems, [])
+    self.assertEqual(imported.classes, ('background', 'liver'))
+    np.testing.assert_array_equal(
+        self._label(imported, 'a_z001'), label[..., 1])
+    self.assertNotIn('not read', ' '.join(imported.notices))
+    # Without segmentations, NIfTI is read as NIfTI.
+    (self.source / 'a.seg.nrrd').rename(self.source / 'a-label.nrrd')
+    expected = 'nifti' if suffix == '.nii.gz' else 'nrrd'
+    self.assertEqual(registry.detect_format(self.source), expected)
+
+  def test_dicom_segmentations_beside_it_are_named(self):
+    self._write('a.nrrd', _array())
+    (self.source / 's.dcm').write_bytes(dicom_files.content(dicom_files.seg(
+        np.ones((1, 4, 5)), [(0, 0, 0)], [1], names={1: 'a'})))
+    self.assertIn('1 DICOM file without a picture (SEG 1) is not read: '
+                  '--format=dicom_seg reads SEG', self._read().notices)
+
+  def test_prepare_volumes_leaves_out_what_is_damaged(self):
+    for k in range(6):
+      label = np.zeros((9, 10, 8), np.uint8)
+      label[2:6, 3:7, 2:5] = 1
+      self._write(f'c{k}.nrrd', np.random.default_rng(k).integers(
+          0, 9, label.shape).astype(np.int16))
+      self._write(f'c{k}.seg.nrrd', label, [('liver', 1, 0)])
+    path = self.source / 'c3.seg.nrrd'
+    path.write_bytes(path.read_bytes()[:-9])
+    options = ['--volumes', f'--source={self.source}',
+               f'--output={self.folder}/whole']
+    code, _, err = prepare_binary.run(*options)
+    self.assertEqual(code, 2)
+    self.assertIn('--leave_out=defective', err[-1])
+    (self.folder / 'ids').write_text('c1\n')
+    code, out, err = prepare_binary.run(
+        *options, '--leave_out=defective', f'--leave_out=@{self.folder}/ids',
+        '--split_fractions=0.5,0.25,0.25')
+    self.assertEqual((code, err), (0, []))
+    self.assertIn('left out: 1 file (c3.seg.nrrd)', out)
+    self.assertIn('left out: 1 picture (c1)', out)
+    text = (self.folder / 'whole/left_out.csv').read_text()
+    self.assertLen(text.splitlines(), 3)
+    index = json.loads((self.folder / 'whole/chunks/index.json').read_text())
+    self.assertLen(index['volumes'], 4)
 
   def test_prepare_volumes_and_export(self):
     for k in range(6):

@@ -61,8 +61,8 @@ def find(
       owners = _owners(index, read_references(source / path))
       if not owners:
         raise pixels.WrongFile(
-            'the images of a segmentation are not in the folder, or not clear',
-            pixels.tail(path), 'add the series that it was drawn on')
+            'the series of a segmentation is not in the folder, or of slides',
+            pixels.tail(path), 'add the slices that it was drawn on')
     except pixels.WrongFile as wrong:
       report.wrong_file(wrong, file=path)
       continue

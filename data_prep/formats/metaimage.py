@@ -54,7 +54,7 @@ def find(
       is_blank=lambda path: len(volume_labels.count_values(
           source / path, read_metaimage)) == 1)
   for path in paths:
-    name = _data_file(source / path)
+    name = data_file(source / path)
     if name:
       report.used.add(f'{path.rpartition("/")[0]}/{name}'.lstrip('/'))
   return volume_sets.Found(
@@ -138,7 +138,7 @@ def _read_header(path, shown):
   return fields, place
 
 
-def _data_file(path):
+def data_file(path: pathlib.Path) -> str:
   """Returns the name of the file of the voxels; '' if it is the same file."""
   try:
     name = _read_header(path, '')[0]['elementdatafile']

@@ -4,9 +4,10 @@
 # the first one that recognises a source reads it.
 READS = (
     'coco', 'labelme', 'label_studio', 'via', 'geojson', 'cvat', 'voc', 'yolo',
-    'table', 'nifti', 'nrrd', 'metaimage', 'dicom_seg', 'rtstruct',
-    'hdf5', 'folder')
+    'table', 'nrrd', 'nifti', 'metaimage', 'dicom_seg', 'rtstruct', 'hdf5',
+    'folder')
 # Formats of volumes, which `prepare --volumes` keeps whole.
-VOLUMES = ('nifti', 'nrrd', 'metaimage', 'dicom_seg', 'rtstruct', 'hdf5')
+VOLUMES = ('nrrd', 'nifti', 'metaimage', 'dicom_seg', 'rtstruct', 'hdf5')
 WRITES = tuple(
-    name for name in READS if name not in ('table', 'via', *VOLUMES[1:]))
+    name for name in READS
+    if name == 'nifti' or name not in ('table', 'via', *VOLUMES))

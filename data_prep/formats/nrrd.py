@@ -4,7 +4,8 @@ Plain NRRD images and labels pair by their names and folders, as NIfTI's do
 (a.nrrd with a-label.nrrd, images/a.nrrd with labels/a.nrrd). A file with the
 keys of a segmentation (.seg.nrrd) is a label, whatever its name. It belongs to
 the image of its name, or to the only image of its folder. If a set has such
-files, its classes are the names of the segments, see `segments`.
+files, its classes are the names of the segments, see `segments`, and its images
+may also be NIfTI or MetaImage, which 3D Slicer keeps if it has loaded them.
 """
 
 from collections.abc import Mapping
@@ -16,23 +17,34 @@ from data_prep import formats
 from data_prep.formats import assembling
 from data_prep.formats import declared_names
 from data_prep.formats import grids
+from data_prep.formats import metaimage
 from data_prep.formats import nrrd_file
 from data_prep.formats import pairing
 from data_prep.formats import segments
 from data_prep.formats import sources
 from data_prep.formats import volume_labels
 from data_prep.formats import volume_sets
+from data_prep.formats import volumes
 from data_prep.shared import pixels
 from data_prep.shared import volume_type
 
 HOLDS = ()
 
 _SUFFIXES = ('.nrrd', '.nhdr')
+_SEGMENTATIONS = ('.seg.nrrd', '.seg.nhdr')
+_NIFTI = ('.nii', '.nii.gz')
+_METAIMAGE = ('.mha', '.mhd')
 
 
 def detect(source: pathlib.Path) -> bool:
-  """Returns whether there are NRRD files below `source`."""
-  return bool(sources.list_files(source, _SUFFIXES))
+  """Returns whether there are NRRD files below `source`.
+
+  Beside NIfTI, only segmentations count.
+  """
+  paths = sources.list_files(source, _SUFFIXES)
+  return bool(paths) and (
+      any(p.lower().endswith(_SEGMENTATIONS) for p in paths)
+      or not sources.list_files(source, _NIFTI))
 
 
 def find(
@@ -44,17 +56,20 @@ def find(
   """Pairs images with labels; has the interface of `nifti.find`."""
   paths = tuple(sources.list_files(source, _SUFFIXES))
   drawn = frozenset(p for p in paths if _is_segmentation(source / p))
+  if drawn:
+    paths = tuple(sources.list_files(
+        source, (*_SUFFIXES, *_NIFTI, *_METAIMAGE)))
   declared = declared_names.read(source, paths, report)
   pairs = pairing.pair(
       paths, report, channel_names=declared.channels, known_masks=drawn,
       is_blank=lambda path: len(volume_labels.count_values(
-          source / path, nrrd_file.read_nrrd)) == 1)
+          source / path, _read)) == 1)
   report.used.update(
       f'{p.rpartition("/")[0]}/{name}'.lstrip('/') for p in paths
-      for name in nrrd_file.data_files(source / p))
+      for name in _data_files(source / p))
   return volume_sets.Found(
-      paths, pairs, sources.make_names(pairs.images), nrrd_file.read_nrrd,
-      lambda path: nrrd_file.open_nrrd(path, folder=folder),
+      paths, pairs, sources.make_names(pairs.images), _read,
+      lambda path: _open(path, folder),
       segments=segments.Files(names, draw) if drawn else None,
       declared=declared, format_name='nrrd')
 
@@ -66,11 +81,35 @@ def read(
   return volume_sets.read(find(source, report), source, output, report)
 
 
+def _data_files(path):
+  """Returns the names of files that hold the voxels of another file."""
+  if path.name.lower().endswith(_METAIMAGE):
+    return filter(None, [metaimage.data_file(path)])
+  return nrrd_file.data_files(path) if path.name.lower().endswith(
+      _SUFFIXES) else ()
+
+
+def _read(path):
+  if path.name.lower().endswith(_NIFTI):
+    return volumes.read_nifti(path)
+  if path.name.lower().endswith(_METAIMAGE):
+    return metaimage.read_metaimage(path)
+  return nrrd_file.read_nrrd(path)
+
+
+def _open(path, folder):
+  if path.name.lower().endswith(_NIFTI):
+    return volumes.open_nifti(path, folder=folder)
+  if path.name.lower().endswith(_METAIMAGE):
+    return metaimage.open_metaimage(path, folder=folder)
+  return nrrd_file.open_nrrd(path, folder=folder)
+
+
 def _is_segmentation(path):
   try:
     return bool(nrrd_file.segments_of(nrrd_file.read_header(path)))
   except pixels.WrongFile:  # The file is refused later, when it is read.
-    return path.name.lower().endswith(('.seg.nrrd', '.seg.nhdr'))
+    return path.name.lower().endswith(_SEGMENTATIONS)
 
 
 def _segments(path):
@@ -150,4 +189,4 @@ def _check_named(layers, found, shown):
 
 def read_again(files: list[str]) -> volume_type.Volume:
   """Reads an image by its entry `files` in volumes.json."""
-  return nrrd_file.read_nrrd(pathlib.Path(files[0]))
+  return _read(pathlib.Path(files[0]))

@@ -22,6 +22,7 @@ from data_prep import row_names
 from data_prep.drawing import annotation_kinds
 from data_prep.formats import assembling
 from data_prep.formats import declared_names
+from data_prep.formats import dicom_objects
 from data_prep.formats import intensities
 from data_prep.formats import pairing
 from data_prep.formats import parts as parts_lib
@@ -183,9 +184,20 @@ def read(
     (output / INDEX).write_text(
         json.dumps(cutter.index, indent=1), encoding='utf-8')
   report.used.update(found.paths)
+  note_objects(source, report)
   return writer.finish(
       cutter.rows, cutter.weak, sought.classes, report,
       is_annotated=bool(pairs.masks))
+
+
+def note_objects(source: pathlib.Path, report: assembling.Report) -> None:
+  """Notes DICOM segmentations and the like that the format does not read."""
+  paths = sources.list_files(source, ('.dcm',))
+  found = dicom_objects.find(source, tuple(
+      p for p in paths if p not in report.used))
+  if found.others:
+    report.note(dicom_objects.describe(found.others))
+    report.used.update(found.others)
 
 
 class _Cutter:

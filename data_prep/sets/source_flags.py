@@ -29,8 +29,7 @@ STRONG_FRACTION = 0.1
 FAULT_FRACTION = 0.0
 # Flags that have no meaning for volumes that stay whole.
 NOT_FOR_VOLUMES = (
-    'image_size', 'axis', 'near_copies', 'summary', 'strong_minutes',
-    'leave_out')
+    'image_size', 'axis', 'near_copies', 'summary', 'strong_minutes')
 
 _FORMAT = flags.DEFINE_enum(
     'format', None, list(format_names.READS),

@@ -30,6 +30,7 @@ from data_prep.formats import volume_sets
 from data_prep.records import chunks
 from data_prep.records import volume_records
 from data_prep.sets import closing
+from data_prep.sets import leaving_out
 from data_prep.sets import own_set
 from data_prep.sets import volume_roles
 from data_prep.shared import grammar
@@ -137,7 +138,7 @@ def prepare(
     path = pathlib.Path(source).resolve()
     format_name = wanted.format_name or registry.detect_volumes(path)
     work = _Work(path, pathlib.Path(scratch), options, format_name)
-    cases = list(work.survey())
+    cases, left_out = work.leave_out([*work.survey()])
     work.tell_unused()
     work.uniter.tell(work.report)
     volume_roles.refuse(work.report.problems)
@@ -151,12 +152,15 @@ def prepare(
       print(notice)
     print(planning.describe(made))
     _print_counts(rows)
+    for line in leaving_out.lines(left_out):
+      print(line)
     if target is None:
       print('The set has no problems.')
       return
     with whole_file.folder_beside(target) as temporary:
       _write(temporary, work, cases, rows, simulated, made, plan, wanted)
       splits_file.write_splits(temporary / own_set.SPLITS_FILE, rows, folds)
+      leaving_out.write(temporary / leaving_out.FILE, left_out)
       if wanted.keep_source:
         shutil.copytree(work.source, temporary / SOURCE)
       whole_file.replace_folder(temporary, target)
@@ -171,7 +175,7 @@ class _Work:
   """Reads the volumes and labels of a source, as often as needed."""
 
   def __init__(self, source, scratch, options, format_name):
-    self.source = source
+    self.source, self._scratch = source, scratch
     self.report = assembling.Report(options)
     self._found = registry.FORMATS[format_name].find(
         source, self.report, folder=scratch)
@@ -185,9 +189,24 @@ class _Work:
     """Opens an image; its voxels stay on the disk."""
     return self._found.open(self.source / path)
 
+  def leave_out(
+      self, cases: list[_Case]
+  ) -> tuple[list[_Case], list[formats.LeftOut]]:
+    """Returns the cases to use, and entries of what is left out."""
+    left_out = list(self.report.left_out)
+    left_out += leaving_out.find_listed(
+        [case.row for case in cases], self.report.options.leave_out,
+        folder=self._scratch, already=left_out, refused=self.report.problems)
+    gone = {entry.name for entry in left_out if entry.what == 'picture'}
+    cases = [case for case in cases if case.row.id not in gone]
+    leaving_out.refuse_nothing_left(
+        len(cases) + len(self.report.problems), left_out)
+    return cases, left_out
+
   def tell_unused(self) -> None:
     """Notes the files of the source that are not read."""
     self.report.used.update(self._found.paths)
+    volume_sets.note_objects(self.source, self.report)
     sources.note_unused(
         self.source, self.report.used, self.report,
         is_annotated=bool(self._found.pairs.masks))
