@@ -17,6 +17,9 @@ a folder. Writes, under the names of the input files,
   OUT/predictions.csv one line per file: whether it succeeded, shape, pixels per
                       class, mean uncertainty, and the problem if it failed
 
+Networks that were trained on whole volumes predict volumes (NIfTI) in windows,
+at the spacing of the training set; the results have the grid of the file.
+
 The same command resumes a stopped prediction, and tries failed files again. A
 file that cannot be read is reported and skipped. The exit code is 0 if all
 files could be used, 4 if some could not, and 2 if nothing could be done.
@@ -54,6 +57,7 @@ from absl import logging
 from data_prep.shared import grammar
 from experiments import binary
 from experiments.prediction import file_by_file
+from experiments.prediction import input_files
 from experiments.prediction import pictures
 from experiments.training import stopping
 
@@ -73,21 +77,32 @@ def _with_volume_axes(predictor):
       dataset=predictor.dataset._replace(preparation=preparation))
 
 
+def _refuse_axes_of_slices():
+  for flag in (_WINDOW, _VOLUME_AXES):
+    if flag.value:
+      raise binary.UserError(
+          f'--{flag.name} is not for a run on whole volumes, which always '
+          'slides a window along all axes: leave it out.')
+
+
 def main():
   logging.set_verbosity(logging.WARNING)
   if _UNCERTAINTY.value and network_flags.network() != 'mean':
     raise binary.UserError(
         '--uncertainty is the disagreement of the two networks: use '
         '--network=mean.')
-  inputs = file_by_file.find_inputs(_INPUT.value)
+  inputs = input_files.find_inputs(_INPUT.value)
   with stopping.StopRequest() as request:
-    predictor = _with_volume_axes(network_flags.load())
-    height, width, channels = predictor.dataset.image_shape
+    predictor = network_flags.load(whole_volumes=True)
+    if predictor.dataset.plan is not None:
+      _refuse_axes_of_slices()
+    predictor = _with_volume_axes(predictor)
+    *size, channels = predictor.dataset.image_shape
     request.nothing_to_save = False
     failed = file_by_file.predict_files(
         predictor, inputs, _OUTPUT.value,
         tiling=pictures.Tiling(
-            (height, width), channels, _WINDOW.value, _OVERLAP.value),
+            tuple(size), channels, _WINDOW.value, _OVERLAP.value),
         extras=[name for name, wanted in (
             ('probabilities', _PROBABILITIES.value),
             ('uncertainty', _UNCERTAINTY.value),

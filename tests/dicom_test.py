@@ -18,7 +18,7 @@ from data_prep.formats import dicom_objects
 from data_prep.formats import registry
 from data_prep.shared import pixels
 from experiments import binary
-from experiments.prediction import file_by_file
+from experiments.prediction import input_files
 import numpy as np
 import pydicom
 
@@ -204,8 +204,8 @@ class DicomObjectsTest(parameterized.TestCase):
         '--format=dicom_seg reads SEG',
         imported.notices)
     self.assertNotIn('ZZMARKZZ', str(imported))
-    inputs = file_by_file.find_inputs(str(self.folder))
-    self.assertEqual(inputs.names, ('a.dcm', 'b.dcm'))
+    found = input_files.find_inputs(str(self.folder))
+    self.assertEqual(found.names, ('a.dcm', 'b.dcm'))
 
   def test_beside_listed_pictures_they_are_not_unlabelled(self):
     self._write({'a.dcm': _dicom(), 's.dcm': _object(_SR), 'l.json': (
@@ -222,7 +222,7 @@ class DicomObjectsTest(parameterized.TestCase):
     self.assertIn('there is no picture, only DICOM files without one, found '
                   'RTSTRUCT 1, SEG 1', str(problem))
     with self.assertRaisesRegex(binary.UserError, r'RTSTRUCT 1, SEG 1'):
-      file_by_file.find_inputs(str(self.folder))
+      input_files.find_inputs(str(self.folder))
 
   def test_objects_in_place_of_masks(self):
     self._write({'images/a.dcm': _dicom(), 'masks/a.dcm': _object(_SEG)})

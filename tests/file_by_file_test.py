@@ -18,6 +18,7 @@ from PIL import Image
 
 from experiments import binary
 from experiments.prediction import file_by_file
+from experiments.prediction import input_files
 from experiments.prediction import pictures
 from experiments.prediction import predictor as predictor_lib
 from experiments.saving import run_folder
@@ -55,7 +56,7 @@ class PredictionTest(parameterized.TestCase):
     with (contextlib.redirect_stdout(io.StringIO()),
           contextlib.redirect_stderr(io.StringIO())):
       return file_by_file.predict_files(
-          self._predictor, file_by_file.find_inputs(self._dir / 'in'),
+          self._predictor, input_files.find_inputs(self._dir / 'in'),
           str(self._output),
           tiling=pictures.Tiling((height, width), channels, **tiling),
           extras=extras, should_stop=should_stop)
@@ -155,7 +156,7 @@ class PredictionTest(parameterized.TestCase):
     with contextlib.redirect_stderr(io.StringIO()) as err, (
         contextlib.redirect_stdout(io.StringIO())):
       file_by_file.predict_files(
-          self._predictor, file_by_file.find_inputs(self._dir / 'in'),
+          self._predictor, input_files.find_inputs(self._dir / 'in'),
           str(self._output), tiling=pictures.Tiling((16, 16), 3))
     self.assertRegex(err.getvalue(), r"^'a\\n\\x1b\[31mb.png': [^\n]*\n$")
 
@@ -221,9 +222,9 @@ class PredictionTest(parameterized.TestCase):
 
   def test_nothing_to_predict(self):
     with self.assertRaisesRegex(binary.UserError, 'holds no picture'):
-      file_by_file.find_inputs(str(self._dir / 'in'))
+      input_files.find_inputs(str(self._dir / 'in'))
     with self.assertRaisesRegex(binary.UserError, 'no such file'):
-      file_by_file.find_inputs(str(self._dir / 'nowhere'))
+      input_files.find_inputs(str(self._dir / 'nowhere'))
 
   def test_window_of_the_training_size_is_the_whole(self):
     picture = _picture(size=(tiny.IMAGE_SIZE, tiny.IMAGE_SIZE))

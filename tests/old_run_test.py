@@ -24,6 +24,7 @@ from experiments.auditing import ranking
 from experiments.evaluation import finished_run
 from experiments.exporting import artefacts
 from experiments.prediction import file_by_file
+from experiments.prediction import input_files
 from experiments.prediction import pictures
 from experiments.prediction import predictor as predictor_lib
 from experiments.saving import run_folder
@@ -67,7 +68,7 @@ class OldRunTest(absltest.TestCase):
     self.assertEqual(predictor.step, 4)
     height, width, channels = predictor.dataset.image_shape
     failed = file_by_file.predict_files(
-        predictor, file_by_file.find_inputs(pathlib.Path('in')), 'out',
+        predictor, input_files.find_inputs(pathlib.Path('in')), 'out',
         tiling=pictures.Tiling((height, width), channels), extras=(),
         should_stop=lambda number: False)
     self.assertEqual(failed, 0)

@@ -77,6 +77,11 @@ def data_dir() -> str:
   return output
 
 
+def source_dir() -> pathlib.Path:
+  """Returns the folder of the files of the set: images/ and labels/."""
+  return pathlib.Path(data_dir()).with_name('tiny')
+
+
 def debug_config(variant: str = 'debug', **changes):
   """Returns a config of volumes for the tiny set, not locked.
 

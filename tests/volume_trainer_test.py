@@ -11,6 +11,7 @@ import numpy as np
 from experiments import binary
 from experiments.auditing import observer
 from experiments.evaluation import finished_run
+from experiments.prediction import predictor
 from experiments.saving import run_folder
 from experiments.training import refining
 from experiments.training import trainer
@@ -38,6 +39,7 @@ class VolumeTrainerTest(absltest.TestCase):
     self._check_results(whole, results)
     self._check_dataset(whole)
     self._check_refusals(whole)
+    self._check_evaluation(whole, results)
 
   def _check_results(self, workdir, results):
     for name in ('metrics.json', 'cases_val.csv', 'indicators.csv',
@@ -65,9 +67,20 @@ class VolumeTrainerTest(absltest.TestCase):
     self.assertEqual(dataset.image_shape, (6, 8, 8, 1))
     self.assertEqual(dataset.plan.patch_size, (6, 8, 8))
 
+  def _check_evaluation(self, workdir, results):
+    """The newest checkpoint is the one that the run has scored."""
+    cases = []
+    found = finished_run.evaluate_run(workdir, 'test', on_case=cases.append)
+    for metric in ('dice', 'hd95', 'nsd'):
+      self.assertAlmostEqual(
+          found.results[metric], results['test'][metric], places=5)
+    self.assertEqual(found.results['distance_unit'], 'mm')
+    self.assertEqual([case.id for case in cases], found.ids)
+    self.assertEqual(cases[0].prediction.shape, (12, 10))
+
   def _check_refusals(self, workdir):
     for call in (lambda: observer.open_run(workdir),
-                 lambda: finished_run.evaluate_run(workdir, 'test'),
+                 lambda: predictor.load(workdir),
                  lambda: refining.refine(workdir, workdir + '_refined')):
       with self.assertRaisesRegex(
           binary.UserError, 'was trained on whole volumes'):

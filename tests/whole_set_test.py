@@ -127,7 +127,7 @@ class WholeSetTest(parameterized.TestCase):
         np.diag(volume.more['affine']), [1, 1, 1, 1])
     plan, _ = planning.read_plan(self.folder / 'out/plan.json')
     back = volume_records.restore(
-        np.eye(3, dtype=np.float32)[found], volume, plan)
+        np.eye(3, dtype=np.float32)[found], affine, turned.shape, plan)
     self.assertEqual((back.shape, back.dtype), (turned.shape, np.uint8))
     self.assertGreater((back == turned).mean(), 0.99)
 

@@ -1,5 +1,6 @@
 """Writes whole volumes to chunks, turned, resampled and mapped to levels."""
 
+from collections.abc import Sequence
 import os
 from typing import Any, NamedTuple
 
@@ -7,6 +8,7 @@ from hybridseg import types
 import numpy as np
 
 from data_prep.records import chunks
+from data_prep.shared import pixels
 from data_prep.shared import volume_type
 from data_prep.volumes import levels as levels_lib
 from data_prep.volumes import orientation
@@ -17,6 +19,8 @@ from data_prep.volumes import resampling
 # grids of their files, with which runs are evaluated.
 CHUNKS = 'chunks'
 REFERENCES = 'references'
+
+_MAX_SHEAR_DEG = 1.0
 
 class Annotated(NamedTuple):
   """A volume with its annotation, on the grid of its file.
@@ -42,6 +46,66 @@ class Annotated(NamedTuple):
   more: dict[str, Any]
 
 
+def check(
+    volume: volume_type.Volume, statistics: levels_lib.Statistics, shown: str
+) -> None:
+  """Refuses a volume of which no grid or no contrast can be made.
+
+  Args:
+    volume: the volume.
+    statistics: its statistics.
+    shown: name of the file, for messages.
+
+  Raises:
+    pixels.WrongFile: if the volume cannot be used.
+  """
+  shear = orientation.shear_deg(volume.affine)
+  if shear > _MAX_SHEAR_DEG:
+    raise pixels.WrongFile(
+        'the axes of the volume are not at right angles',
+        f'{shown}: {shear:.0f} degrees off',
+        'resample it, as for a tilted gantry')
+  if statistics.low == statistics.high:
+    raise pixels.WrongFile(
+        'all voxels of the image have one value',
+        f'{shown}: {statistics.low:g}', 'replace the file')
+
+
+def image_of(
+    volume: volume_type.Volume,
+    statistics: levels_lib.Statistics,
+    plan: planning.Plan,
+) -> tuple[planning.Triple, chunks.Slab]:
+  """Returns the levels of a volume on the grid of the records.
+
+  Args:
+    volume: the volume; its voxels may be lazy.
+    statistics: its statistics.
+    plan: the plan of the set.
+
+  Returns:
+    The shape of the grid, and a function that takes the first and last but one
+    voxel of a slab along the last axis, and returns its levels, uint16.
+  """
+  turned = orientation.turn_volume(
+      volume, orientation.find_turn(volume.affine, plan.frame))
+  old = turned.voxels.shape
+  shape = resampling.new_shape(old, turned.spacing_mm, plan.spacing_mm)
+  coarse = resampling.coarse_axis(turned.spacing_mm, plan.spacing_mm)
+  map_ = lambda array: levels_lib.to_levels(
+      array, plan.intensities, statistics)
+  mapped = volume_type.Lazy(
+      old, np.float32, lambda block: map_(turned.voxels[block]))
+  limits = map_(np.array([statistics.low, statistics.high]))
+
+  def image(start, stop):
+    return levels_lib.round_levels(resampling.resample_image(
+        mapped, shape, coarse=coarse, slab=(start, stop),
+        limits=tuple(limits.tolist())))
+
+  return shape, image
+
+
 def write(
     folder: str | os.PathLike[str],
     file: str,
@@ -63,18 +127,8 @@ def write(
   turn = orientation.find_turn(stored.affine, plan.frame)
   turned = orientation.turn_volume(stored, turn)
   old = turned.voxels.shape
-  shape = resampling.new_shape(old, turned.spacing_mm, plan.spacing_mm)
   coarse = resampling.coarse_axis(turned.spacing_mm, plan.spacing_mm)
-  map_ = lambda array: levels_lib.to_levels(
-      array, plan.intensities, item.statistics)
-  mapped = volume_type.Lazy(
-      old, np.float32, lambda block: map_(turned.voxels[block]))
-  limits = map_(np.array([item.statistics.low, item.statistics.high]))
-
-  def image(start, stop):
-    return levels_lib.round_levels(resampling.resample_image(
-        mapped, shape, coarse=coarse, slab=(start, stop),
-        limits=tuple(limits.tolist())))
+  shape, image = image_of(stored, item.statistics, plan)
 
   def of(label, kind):
     label = orientation.turn_voxels(label, turn)
@@ -120,24 +174,56 @@ def write_reference(
 
 
 def restore(
-    probs: np.ndarray, volume: chunks.Volume, plan: planning.Plan
+    probs: np.ndarray,
+    affine: np.ndarray,
+    shape: Sequence[int],
+    plan: planning.Plan,
 ) -> np.ndarray:
-  """Returns a prediction of a written volume on the grid of its file.
+  """Returns a prediction of a volume on the grid of its file.
 
   Args:
-    probs: probabilities on the grid of the records, float [*volume.shape, K].
-    volume: the volume as the index lists it.
-    plan: the plan with which it was written.
+    probs: probabilities on the grid of the records, float [X, Y, Z, K]; they
+      are read slab by slab, and may lie on the disk.
+    affine: the affine of the file.
+    shape: number of voxels along the axes of the file.
+    plan: the plan of the set.
 
   Returns:
     Classes, uint8 of the stored shape, in the stored order of the axes.
   """
-  affine = np.array(volume.more['stored_affine'])
+  turn, turned_shape, coarse = _way_back(affine, shape, plan)
+  found = resampling.restore_labels(probs, turned_shape, coarse=coarse)
+  return orientation.turn_voxels(found, orientation.inverse(turn))
+
+
+def restore_map(
+    values: np.ndarray,
+    affine: np.ndarray,
+    shape: Sequence[int],
+    plan: planning.Plan,
+) -> np.ndarray:
+  """Returns numbers on the grid of the records on that of a file, linearly.
+
+  Args:
+    values: float [X, Y, Z].
+    affine: as for `restore`.
+    shape: as for `restore`.
+    plan: as for `restore`.
+
+  Returns:
+    float32 of the stored shape, in the stored order of the axes.
+  """
+  turn, turned_shape, coarse = _way_back(affine, shape, plan)
+  found = resampling.resample_image(
+      values, turned_shape, order=1, coarse=coarse)
+  return orientation.turn_voxels(found, orientation.inverse(turn))
+
+
+def _way_back(affine, shape, plan):
+  """Returns the turn, the shape in the frame, and the coarse axis of a file."""
+  affine = np.asarray(affine)
   turn = orientation.find_turn(affine, plan.frame)
   axes = list(turn.axes)
-  shape = tuple(volume.more['stored_shape'][axis] for axis in axes)
   spacing = np.linalg.norm(affine[:3, :3], axis=0)[axes]
-  found = resampling.restore_labels(
-      probs, shape,
-      coarse=resampling.coarse_axis(spacing.tolist(), plan.spacing_mm))
-  return orientation.turn_voxels(found, orientation.inverse(turn))
+  return turn, tuple(shape[axis] for axis in axes), resampling.coarse_axis(
+      spacing.tolist(), plan.spacing_mm)

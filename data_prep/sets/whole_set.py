@@ -45,7 +45,6 @@ from data_prep.volumes import resampling
 
 SOURCE = 'source'
 
-_MAX_SHEAR_DEG = 1.0
 _MAX_OBLIQUE_DEG = 5.0
 
 _Refused = command_line.Refused
@@ -252,18 +251,8 @@ class _Work:
                  turned.spacing_mm, found, sample)
 
   def _check(self, volume, found, path):
-    """Refuses volumes of which no grid or no contrast can be made."""
-    shown = pixels.tail(path)
-    shear = orientation.shear_deg(volume.affine)
-    if shear > _MAX_SHEAR_DEG:
-      raise pixels.WrongFile(
-          'the axes of the volume are not at right angles',
-          f'{shown}: {shear:.0f} degrees off',
-          'resample it, as for a tilted gantry')
-    if found.low == found.high:
-      raise pixels.WrongFile(
-          'all voxels of the image have one value', f'{shown}: {found.low:g}',
-          'replace the file')
+    """Refuses volumes that cannot be used, and notes what is odd."""
+    volume_records.check(volume, found, pixels.tail(path))
     if orientation.obliqueness_deg(volume.affine) > _MAX_OBLIQUE_DEG:
       self.labels.add_oddities(
           (f'axes are more than {_MAX_OBLIQUE_DEG:g} degrees oblique: they are '

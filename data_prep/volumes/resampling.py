@@ -18,6 +18,7 @@ import numpy as np
 from scipy import ndimage
 
 from data_prep.shared import volume_type
+from data_prep.volumes import levels
 
 _COARSE = 3.0  # Ratio of spacings from which on an axis is resampled apart.
 # Number of voxels beyond a slab that its spline takes into account. The
@@ -207,7 +208,8 @@ def restore_labels(
   """Returns the classes of a prediction at the resolution of its file.
 
   The probabilities are resampled linearly, and each voxel gets the most
-  probable class, the lowest of equal ones.
+  probable class, the lowest of equal ones. They are read slab by slab, so that
+  they may lie on the disk.
 
   Args:
     probs: probabilities, float [A, B, C, K].
@@ -217,13 +219,18 @@ def restore_labels(
   Returns:
     uint8 [*shape].
   """
-  best = np.full(shape, -np.inf, np.float32)
-  winner = np.zeros(shape, np.uint8)
-  for value in range(probs.shape[-1]):
-    found = resample_image(probs[..., value], shape, order=1, coarse=coarse)
-    winner[found > best] = value
-    np.maximum(best, found, out=best)
-  return winner
+  labels = np.zeros(shape, np.uint8)
+  for start, stop in levels.slabs(shape):
+    best, winner = None, labels[:, :, start:stop]
+    for value in range(probs.shape[-1]):
+      found = resample_image(
+          probs[..., value], shape, order=1, coarse=coarse, slab=(start, stop))
+      if best is None:
+        best = found.copy()  # It may be a part of `probs`.
+        continue
+      winner[found > best] = value
+      np.maximum(best, found, out=best)
+  return labels
 
 
 def nearest_index(length: int, wanted: int) -> np.ndarray:

@@ -21,6 +21,7 @@ from PIL import Image
 
 from experiments import binary
 from experiments.prediction import file_by_file
+from experiments.prediction import input_files
 from experiments.prediction import pictures
 from experiments.prediction import predictor as predictor_lib
 
@@ -68,7 +69,7 @@ def main():
   predictor = predictor_lib.load(_RUN.value)
   with tempfile.TemporaryDirectory() as folder:
     _write_files(pathlib.Path(folder), predictor.dataset.image_shape[-1])
-    inputs = file_by_file.find_inputs(folder)
+    inputs = input_files.find_inputs(folder)
     _alone(predictor)
     rounds = [(_alone(predictor), _from_files(predictor, inputs))
               for _ in range(_ROUNDS.value)]

@@ -20,7 +20,9 @@ import numpy as np
 
 from experiments import binary
 from experiments.building import input_pipeline
+from experiments.building import volume_set
 from experiments.evaluation import scoring
+from experiments.evaluation import volume_evaluation
 from experiments.prediction import pictures
 from experiments.prediction import predictor as predictor_lib
 
@@ -265,6 +267,27 @@ def _stack(name, entry, slices):
       largest.shown._replace(id=name))
 
 
+def _predict_volumes(predictor, split, bins) -> Iterator[_Predicted]:
+  """Predicts the whole volumes of a split, see `_predict`."""
+  dataset = volume_set.load(predictor.data_dir)
+  _check_fingerprint(predictor, dataset.fingerprint)
+  for record in dataset.splits[split]:
+    probs = volume_evaluation.predict(
+        predictor.run_fn, record, dataset.plan,
+        batch_size=predictor.batch_size)
+    bins += metrics_lib.calibration_counts(
+        probs, record['truth'], num_bins=len(bins))
+    view = volume_evaluation.View(record)
+    shown = scoring.EvaluatedCase(
+        record['id'], record['subject'], {}, view['image'], view['truth'],
+        volume_evaluation.plane_of(
+            probs.argmax(-1).astype(np.uint8), record))
+    yield _Predicted(
+        record['id'], record['subject'],
+        volume_evaluation.restore(probs, record, dataset.plan),
+        record.reference(), record.stored_spacing_mm, shown)
+
+
 def evaluate_run(
     workdir: str,
     split: str,
@@ -294,27 +317,33 @@ def evaluate_run(
     binary.UserError: if there is no intact checkpoint, or if the set of the run
       is missing or has changed.
   """
-  predictor = predictor_lib.load(workdir, checkpoint=checkpoint)
+  predictor = predictor_lib.load(
+      workdir, checkpoint=checkpoint, whole_volumes=True)
   classes = predictor.dataset.classes
-  opened = open_split(predictor, split)
   bins = np.zeros((15, 3))
+  if predictor.dataset.plan is not None:
+    resolution, in_mm = 'original', True
+    cases = _predict_volumes(predictor, split, bins)
+  else:
+    opened = open_split(predictor, split)
+    resolution, in_mm = opened.resolution, opened.in_mm
+    cases = _predict(predictor, opened, bins)
 
   def score():
-    for case in _predict(predictor, opened, bins):
+    for case in cases:
       scores = scoring.score_case(
           case.prediction, case.label_map, num_classes=len(classes),
-          spacing=case.spacing_mm if opened.in_mm else None,
-          tolerance=tolerance)
+          spacing=case.spacing_mm if in_mm else None, tolerance=tolerance)
       on_case(case.shown._replace(
           scores=scoring.named_scores(scores, classes)))
       yield scoring.ScoredCase(case.id, case.subject, scores)
 
   found = scoring.evaluate_cases(
-      score(), classes, tolerance=tolerance, in_mm=opened.in_mm)
+      score(), classes, tolerance=tolerance, in_mm=in_mm)
   found = found._replace(results={
       'step': predictor.step,
       'split': split,
-      'resolution': opened.resolution,
+      'resolution': resolution,
       'ece': metrics_lib.expected_calibration_error(bins),
   } | found.results)
   scoring.write_evaluation(workdir, found, suffix=f'_{split}')

@@ -3,20 +3,22 @@
 Pictures of a volume show the slice with most of its objects.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import functools
 from typing import Any, NamedTuple
 
 from data_prep.records import volume_records
+from data_prep.volumes import planning
 from hybridseg import augmentation
 from hybridseg import inference
-from hybridseg import volume_inference
 import numpy as np
 
 from experiments.building import input_pipeline
 from experiments.building import parts as parts_lib
 from experiments.building import volume_set
 from experiments.evaluation import scoring
+from experiments.prediction import pictures
+from experiments.prediction import volume_windows
 
 TOLERANCE_MM = 2.0  # Tolerance of NSD.
 
@@ -50,10 +52,8 @@ class Evaluator:
       dataset: set from `volume_set.load`.
       batch_size: number of windows per call, over all devices of this process.
     """
-    step = inference.make_predict_step(
-        network.apply_fn, image_fn=augmentation.to_float)
-    self._predict_fn = network.mapping.eval(
-        lambda params, windows: step(params, windows).probabilities)
+    self._predict_fn = network.mapping.eval(inference.make_predict_step(
+        network.apply_fn, image_fn=augmentation.to_float))
     self._dataset, self._batch_size = dataset, batch_size
 
   def __call__(
@@ -91,7 +91,7 @@ class Evaluator:
       probs = self.predict(params, record)
       planes.append(plane_of(probs.argmax(-1).astype(np.uint8), record))
       rows.append(scoring.score_case(
-          volume_records.restore(probs, record.volume, self._dataset.plan),
+          restore(probs, record, self._dataset.plan),
           record.reference(), num_classes=len(self._dataset.classes),
           spacing=record.stored_spacing_mm, tolerance=TOLERANCE_MM))
     return Scored(
@@ -100,37 +100,31 @@ class Evaluator:
 
   def predict(self, params: Any, record: volume_set.Record) -> np.ndarray:
     """Returns probabilities of a volume, float32 [X, Y, Z, K]."""
-    size = self._dataset.plan.patch_size
-    padded = _Padded(record, size)
-    probs = volume_inference.sliding_window_volume(
-        functools.partial(self._predict_fn, params), padded, window=size,
-        batch_size=self._batch_size)
-    return probs[tuple(slice(-start, n - start) for start, n in zip(
-        padded.start, record.volume.shape, strict=True))]
+    return predict(
+        functools.partial(self._predict_fn, params), record,
+        self._dataset.plan, batch_size=self._batch_size)
 
 
-class _Padded:
-  """A volume that is at least as large as a window, as in training.
+def predict(
+    run_fn: Callable[[np.ndarray], inference.Prediction],
+    record: volume_set.Record,
+    plan: planning.Plan,
+    *,
+    batch_size: int,
+) -> np.ndarray:
+  """Returns probabilities of a volume, float32 [X, Y, Z, K].
 
-  Attributes:
-    shape: its shape, with one channel.
-    start: its first voxel; 0, or less where the volume is smaller.
+  They lie on the disk if they are large.
+
+  Args:
+    run_fn: maps windows [batch_size, *plan.patch_size, 1] to a prediction.
+    record: the volume.
+    plan: plan of the set.
+    batch_size: number of windows per call.
   """
-
-  def __init__(self, record, window):
-    self._record = record
-    size = [max(n, w) for n, w in zip(record.volume.shape, window, strict=True)]
-    self.shape = (*size, 1)
-    self.start = volume_set.first_start(record.volume.shape, window).tolist()
-
-  def __getitem__(self, block):
-    start = [part.start + first for part, first in zip(
-        block, self.start, strict=True)]
-    stop = [min(part.stop, n) for part, n in zip(
-        block, self.shape, strict=False)]
-    return self._record.read(
-        'image', start,
-        [n - part.start for part, n in zip(block, stop, strict=True)])
+  return volume_windows.predict(
+      run_fn, functools.partial(record.read, 'image'), record.volume.shape,
+      window=plan.patch_size, batch_size=batch_size)[..., :-1]
 
 
 def plane_of(voxels: np.ndarray, record: volume_set.Record) -> np.ndarray:
@@ -145,6 +139,15 @@ def plane_of(voxels: np.ndarray, record: volume_set.Record) -> np.ndarray:
   """
   axis, number = record.plane
   return np.rot90(np.take(voxels, number, axis))
+
+
+def restore(
+    probs: np.ndarray, record: volume_set.Record, plan: planning.Plan
+) -> np.ndarray:
+  """Returns the predicted classes on the grid of the volume's file, uint8."""
+  more = record.volume.more
+  return volume_records.restore(
+      probs, more['stored_affine'], more['stored_shape'], plan)
 
 
 class View:
@@ -167,9 +170,7 @@ class View:
     plane = np.rot90(plane.reshape(size).squeeze(axis))
     if name != 'image':
       return plane
-    low, high = np.percentile(plane, (1, 99))
-    grey = np.clip((plane - low) / max(high - low, 1e-6), 0, 1)
-    return np.rint(255 * grey).astype(np.uint8)[..., None]
+    return pictures.grey(plane)[..., None]
 
 
 def to_pictures(dataset: input_pipeline.Dataset) -> input_pipeline.Dataset:

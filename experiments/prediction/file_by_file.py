@@ -8,10 +8,9 @@ import json
 import os
 import pathlib
 import sys
-from typing import Any, NamedTuple
+import tempfile
+from typing import Any
 
-from data_prep.formats import dicom_objects
-from data_prep.formats import sources
 from data_prep.shared import cells
 from data_prep.shared import grammar
 from data_prep.shared import pixels
@@ -24,8 +23,10 @@ from PIL import Image
 from experiments import binary
 from experiments import painting
 from experiments.building import input_pipeline
+from experiments.prediction import input_files
 from experiments.prediction import pictures
 from experiments.prediction import predictor as predictor_lib
+from experiments.prediction import whole_volumes
 from experiments.saving import run_folder
 from experiments.saving import run_schema
 
@@ -34,18 +35,6 @@ SETTINGS = 'settings.json'
 
 _NUM_READERS = 4
 _NUM_WRITERS = 2
-
-
-class Inputs(NamedTuple):
-  """The files to predict.
-
-  Attributes:
-    folder: folder that contains the files.
-    names: paths of the files below this folder.
-  """
-
-  folder: pixels.Folder
-  names: tuple[str, ...]
 
 
 class _Source:
@@ -68,54 +57,9 @@ class _Source:
       return name, wrong
 
 
-def find_inputs(path: str) -> Inputs:
-  """Finds the files to predict.
-
-  Args:
-    path: a file, or a folder that is searched for images and volumes.
-
-  Raises:
-    binary.UserError: if there is no file to predict.
-  """
-  if not path:
-    raise binary.UserError('--input is empty: give a file or a folder.')
-  path = pathlib.Path(path)
-  if path.is_file():
-    return Inputs(_open_folder(path.parent), (path.name,))
-  if not path.is_dir():
-    raise binary.UserError(f'--input={path}: no such file or folder.')
-  try:
-    names = sources.list_files(path, pictures.SUFFIXES)
-    others = len(sources.list_files(path, ('',))) - len(names)
-  except OSError as e:
-    raise binary.UserError(
-        f'--input: {e.filename} cannot be listed: {e.strerror}.') from e
-  if not names:
-    raise binary.UserError(
-        f'--input={path} holds no picture and no volume: expected '
-        f'{", ".join(pictures.SUFFIXES)}.')
-  if others:
-    print(f'notice: {others} other files are left alone', file=sys.stderr)
-  found = dicom_objects.find(path, tuple(names))
-  if found.others:
-    text = dicom_objects.describe(found.others)
-    if not found.pictures:
-      raise binary.UserError(f'--input={path} holds no picture: {text}.')
-    print(f'notice: {text}', file=sys.stderr)
-  return Inputs(_open_folder(path), found.pictures)
-
-
-def _open_folder(path):
-  """Opens the user's folder for reading.
-
-  Links in the folder may lead out of it, since the user has made them.
-  """
-  return pixels.open_folder(path)._replace(real_root='/')
-
-
 def predict_files(
     predictor: predictor_lib.Predictor,
-    inputs: Inputs,
+    inputs: input_files.Inputs,
     output: str,
     *,
     tiling: pictures.Tiling,
@@ -126,7 +70,7 @@ def predict_files(
 
   Args:
     predictor: networks from `predictor.load`.
-    inputs: files from `find_inputs`.
+    inputs: files from `input_files.find_inputs`.
     output: folder to write, see `experiments.predict`.
     tiling: how images are cut into tiles.
     extras: what to write besides masks: 'probabilities', 'uncertainty',
@@ -172,6 +116,8 @@ def predict_files(
 
 def _check_volumes(predictor, inputs):
   volumes = [name for name in inputs.names if pictures.is_volume(name)]
+  if predictor.dataset.plan is not None:
+    return
   if volumes and predictor.dataset.preparation.orientation is None:
     raise binary.UserError(
         f'{volumes[0]} is a volume, but the networks were trained on pictures: '
@@ -295,6 +241,9 @@ class _Job:
     Several small files are predicted in one batch. Threads write the results of
     some files while the next ones are predicted.
     """
+    if self._predictor.dataset.plan is not None:
+      yield from self._whole_volumes(names)
+      return
     failed = collections.deque()
 
     def files():
@@ -327,6 +276,32 @@ class _Job:
         self._odd.setdefault(text, []).append(name)
     yield from (row for _, row in failed)
 
+  def _whole_volumes(self, names):
+    """Predicts whole volumes one by one, and yields their lines."""
+    for name in names:
+      # Temporary files lie beside the results, where the user has made room.
+      with tempfile.TemporaryDirectory(
+          dir=self._output, prefix='.') as scratch:
+        try:
+          found = whole_volumes.predict_file(
+              self._predictor, name, self._inputs.folder,
+              overlap=self._tiling.overlap, scratch=scratch)
+        except pixels.WrongFile as wrong:
+          yield self._failure(name, wrong)
+          continue
+        contents = {
+            'masks': lambda found=found: found.mask,
+            'probabilities': lambda found=found, scratch=scratch: (
+                whole_volumes.probabilities(
+                    self._predictor, found, scratch=scratch)),
+            'uncertainty': lambda found=found: whole_volumes.uncertainty(
+                self._predictor, found),
+            'overlays': lambda found=found: whole_volumes.overlay(found)}
+        opened = pictures.Opened((), found.volume.spacing_mm, found.volume)
+        yield self._save(name, opened, contents, np.mean(found.probs[..., -1]))
+        for text in found.volume.notices:
+          self._odd.setdefault(text, []).append(name)
+
   def _failure(self, name, wrong):
     found = f' ({wrong.found})' if wrong.found else ''
     text = f'{wrong.what}{found}: {wrong.fix}'
@@ -337,16 +312,22 @@ class _Job:
     """Writes all results of a file; returns its line for predictions.csv."""
     (_, name), opened, maps = found.key, found.opened, found.merged()
     labels = [pictures.likeliest(p) for p in maps.probabilities]
-    mask = pictures.to_stored(opened, labels)
-    contents = {'masks': lambda: mask,
+    contents = {'masks': lambda: pictures.to_stored(opened, labels),
                 'probabilities': lambda: pictures.to_stored(
                     opened, maps.probabilities),
                 'uncertainty': lambda: pictures.to_stored(
                     opened, maps.disagreement),
                 'overlays': lambda: _overlay(opened, labels)}
+    return self._save(name, opened, contents, np.mean(maps.disagreement))
+
+  def _save(self, name, opened, contents, uncertainty):
+    """Writes all results of a file; returns its line for predictions.csv."""
+    mask = contents['masks']()
     # The mask is written last: if it exists, so do all other results.
     for path in reversed(self._paths(name)):
-      self._write(path, contents[path.split('/')[0]](), opened)
+      kind = path.split('/')[0]
+      self._write(
+          path, mask if kind == 'masks' else contents[kind](), opened)
     counts = [np.count_nonzero(mask == k) for k in range(len(self._classes))]
     size, mtime = self._stamp(name)
     return {
@@ -355,7 +336,7 @@ class _Job:
         'spacing_mm': ' x '.join(f'{v:g}' for v in opened.spacing_mm or ()),
         **{f'pixels_{c}': n for c, n in zip(
             self._classes, counts, strict=True)},
-        'uncertainty': f'{np.mean(maps.disagreement):.6f}',
+        'uncertainty': f'{uncertainty:.6f}',
         'input_bytes': size, 'input_mtime_ns': mtime, 'problem': ''}
 
   def _write(self, path, array, opened):

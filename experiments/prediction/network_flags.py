@@ -15,7 +15,8 @@ _NETWORK = flags.DEFINE_enum(
     'network', 'mean', ['0', '1', 'mean'],
     'Which of the two networks, or the mean of both.')
 _FLIP = flags.DEFINE_bool(
-    'flip', False, 'Average over four flips of each image: four times slower.')
+    'flip', False, 'Average over four flips of each image, which takes four '
+    'times as long; of whole volumes, eight.')
 
 
 def run() -> str:
@@ -28,9 +29,13 @@ def network() -> str:
   return _NETWORK.value
 
 
-def load() -> 'predictor_lib.Predictor':
-  """Loads the run, checkpoint and networks that the flags name."""
+def load(*, whole_volumes: bool = False) -> 'predictor_lib.Predictor':
+  """Loads the run, checkpoint and networks that the flags name.
+
+  Args:
+    whole_volumes: see `predictor.load`.
+  """
   from experiments.prediction import predictor as predictor_lib
   return predictor_lib.load(
       _RUN.value, checkpoint=_CHECKPOINT.value, network=_NETWORK.value,
-      flip=_FLIP.value)
+      flip=_FLIP.value, whole_volumes=whole_volumes)

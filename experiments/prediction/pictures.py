@@ -49,14 +49,15 @@ class Tiling(NamedTuple):
   """How an image or slice is cut into tiles.
 
   Attributes:
-    size: height and width of a tile, in pixels.
+    size: height and width of a tile, in pixels; of whole volumes, the three
+      sides of a window.
     channels: number of channels, 1 or 3.
     windowed: whether tiles are windows of the slice; otherwise the whole slice
       is resized to one tile.
     overlap: overlap of windows, see `inference.window_starts`.
   """
 
-  size: tuple[int, int]
+  size: tuple[int, ...]
   channels: int
   windowed: bool = False
   overlap: float = 0.5
@@ -310,6 +311,16 @@ def resize_map(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
       for i in range(planes.shape[-1])]
   return np.stack([np.asarray(x) for x in resized], axis=-1).reshape(
       *size, *values.shape[2:])
+
+
+def grey(values: np.ndarray) -> np.ndarray:
+  """Returns numbers [H, W] as a grey picture with its own contrast, uint8.
+
+  Black and white are percentiles 1 and 99.
+  """
+  low, high = np.percentile(values, (1, 99))
+  share = np.clip((values - low) / max(high - low, 1e-6), 0, 1)
+  return np.rint(255 * share).astype(np.uint8)
 
 
 def likeliest(probabilities: np.ndarray) -> np.ndarray:

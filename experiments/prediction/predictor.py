@@ -40,7 +40,8 @@ class Predictor(NamedTuple):
     schedule: seed and length of the run.
     step: step of the checkpoint.
     network: the networks that predict, a key of `NETWORKS`.
-    flip: whether to average over four flips of each image.
+    flip: whether to average over four flips of each image, or eight of each
+      volume.
     digest: SHA-256 of the parameters.
   """
 
@@ -64,6 +65,7 @@ def load(
     checkpoint: str = 'latest',
     network: str = 'mean',
     flip: bool = False,
+    whole_volumes: bool = False,
 ) -> Predictor:
   """Loads the networks of a run, whose records need not exist any more.
 
@@ -71,23 +73,30 @@ def load(
     workdir: folder of the run.
     checkpoint: 'latest', or 'best' on the validation split.
     network: the networks that predict, a key of `NETWORKS`.
-    flip: whether to average over four flips of each image.
+    flip: whether to average over four flips of each image, or eight of each
+      volume.
+    whole_volumes: whether the caller can use a run on whole volumes.
 
   Raises:
-    binary.UserError: if there is no run or no intact checkpoint.
+    binary.UserError: if there is no run or no intact checkpoint, or if the run
+      was trained on whole volumes but the caller cannot use it.
   """
   data, model, method, schedule = pieces.unpack(
       run_folder.read_config(workdir))
   dataset = run_folder.read_dataset(workdir, data.data_dir)
-  if dataset.plan is not None:
+  if dataset.plan is not None and not whole_volumes:
     raise binary.UserError(
         f'{workdir} was trained on whole volumes, which this command does not '
-        'read yet: see its metrics.json and cases_test.csv.')
+        'read yet: use experiments.predict or experiments.evaluate.')
   built = parts_lib.build_network(dataset, model, method, schedule)
   restored = restore(workdir, dataset, built, checkpoint)
   params = tuple(
       train_step_lib.eval_params(restored.state)[i] for i in NETWORKS[network])
-  flips = inference.ALL_FLIPS if flip else inference.NO_FLIPS
+  flips, batch_size = inference.ALL_FLIPS, data.eval_batch_size
+  if dataset.plan is not None:
+    flips = inference.ALL_VOLUME_FLIPS
+    batch_size = batch_size or dataset.plan.batch_size
+  flips = flips if flip else inference.NO_FLIPS
   predict_fn = inference.make_predict_step(
       built.apply_fn, image_fn=augmentation.to_float, flips=flips)
   placed = built.mapping.replicate(params)
@@ -95,7 +104,7 @@ def load(
       predict_fn=predict_fn,
       run_fn=functools.partial(built.mapping.eval(predict_fn), placed),
       params=params,
-      batch_size=_batch_size(data.eval_batch_size, built.mapping),
+      batch_size=_batch_size(batch_size, built.mapping),
       dataset=dataset,
       data_dir=data.data_dir,
       model=model,

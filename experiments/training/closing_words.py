@@ -52,11 +52,12 @@ def print_summary(
   print(f'  files            {workdir}/: report.html (open it in a browser), '
         'metrics.json, cases_test.csv, indicators.csv, panel.png, curves.png, '
         'indicators.png')
+  what = 'new volumes ' if of_volumes else 'new pictures'
+  print(f'  {what}     python -m experiments.predict '
+        f'--run={workdir} --input=FOLDER --output=OUT')
   if of_volumes:
     print('  your own volumes see experiments/configs/volumes.py')
     return
-  print('  new pictures     python -m experiments.predict '
-        f'--run={workdir} --input=FOLDER --output=OUT')
   print('  suspect labels   python -m experiments.audit '
         f'--run={workdir}')
   # The numbers in this message are from experiments/results/encoders.md.

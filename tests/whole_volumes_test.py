@@ -1,0 +1,117 @@
+"""Tests of experiments.prediction.whole_volumes."""
+
+import pathlib
+import shutil
+from unittest import mock
+
+from absl.testing import absltest
+from hybridseg import inference
+import nibabel
+import numpy as np
+from PIL import Image
+
+from experiments.building import volume_set
+from experiments.prediction import file_by_file
+from experiments.prediction import input_files
+from experiments.prediction import pictures
+from experiments.prediction import predictor
+from experiments.prediction import volume_windows
+from tests import tiny
+from tests import tiny_volumes
+
+
+def _run(windows):
+  """Networks that know the intensities of the tiny volumes."""
+  deviations = 15 * windows[..., 0] - 5
+  labels = (deviations > 1).astype(int) + (deviations > 3.6)
+  return inference.Prediction(
+      np.eye(3, dtype=np.float32)[labels], np.float32(deviations > 1))
+
+
+class PredictFilesTest(absltest.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.folder = pathlib.Path(tiny.temp_dir(self))
+    (self.folder / 'in').mkdir()
+    dataset = volume_set.load(tiny_volumes.data_dir())
+    self.predictor = mock.Mock(
+        spec=predictor.Predictor, dataset=dataset, run_fn=_run, batch_size=2,
+        digest='0', network='mean', flip=False, step=3)
+
+  def _predict(self, extras=()):
+    return file_by_file.predict_files(
+        self.predictor, input_files.find_inputs(str(self.folder / 'in')),
+        str(self.folder / 'out'), extras=extras, tiling=pictures.Tiling(
+            self.predictor.dataset.plan.patch_size, 1))
+
+  def _copy(self, k):
+    name = f'v{k:02d}.nii'
+    shutil.copy(tiny_volumes.source_dir() / 'images' / name, self.folder / 'in')
+
+  def _read(self, path):
+    return nibabel.load(self.folder / path)
+
+  def test_results_have_the_grid_of_the_file(self):
+    """Of volumes that are stored as the records, turned, and finer."""
+    for k in 1, 3, 4:
+      self._copy(k)
+    self.assertEqual(
+        self._predict(['probabilities', 'uncertainty', 'overlays']), 0)
+    for k in 1, 3, 4:
+      image = self._read(f'in/v{k:02d}.nii')
+      exact = np.asarray(nibabel.load(
+          tiny_volumes.source_dir() / f'labels/v{k:02d}.nii').dataobj)
+      found = {name: self._read(f'out/{name}/v{k:02d}.nii.gz')
+               for name in ('masks', 'probabilities', 'uncertainty')}
+      for result in found.values():
+        np.testing.assert_array_equal(result.affine, image.affine)
+      mask = np.asarray(found['masks'].dataobj)
+      self.assertEqual(mask.dtype, np.uint8)
+      if k == 4:  # Resampled to the records and back.
+        self.assertGreater((mask == exact).mean(), 0.95)
+        continue
+      np.testing.assert_array_equal(mask, exact)
+      np.testing.assert_allclose(
+          np.asarray(found['probabilities'].dataobj), np.eye(3)[exact],
+          atol=1e-6)
+      np.testing.assert_allclose(
+          np.asarray(found['uncertainty'].dataobj), exact > 0, atol=1e-6)
+      with Image.open(self.folder / f'out/overlays/v{k:02d}.png') as picture:
+        self.assertEqual(picture.size, (10, 12))
+
+  def test_from_the_disk(self):
+    self._copy(3)
+    with mock.patch.object(volume_windows, '_IN_MEMORY', 0):
+      self._predict(['probabilities'])
+    mask = np.asarray(self._read('out/masks/v03.nii.gz').dataobj)
+    np.testing.assert_array_equal(mask, tiny_volumes.label_of(3)[::-1])
+    self.assertEqual(
+        sorted(p.name for p in (self.folder / 'out').iterdir()),
+        ['lock', 'masks', 'predictions.csv', 'probabilities', 'settings.json'])
+
+  def test_files_that_cannot_be_used(self):
+    self._copy(1)
+    folder = self.folder / 'in'
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(folder / 'picture.png')
+    flat = nibabel.Nifti1Image(np.ones((4, 4, 4), np.float32), np.eye(4))
+    nibabel.save(flat, folder / 'flat.nii')
+    (folder / 'cut.nii').write_bytes(
+        (folder / 'v01.nii').read_bytes()[:-100])
+    self.assertEqual(self._predict(), 3)
+    rows = {row['file']: row for row in file_by_file.read_table(
+        self.folder / 'out/predictions.csv')}
+    self.assertEqual(
+        {name: row['state'] for name, row in rows.items()},
+        {'v01.nii': 'done', 'picture.png': 'failed', 'flat.nii': 'failed',
+         'cut.nii': 'failed'})
+    for name, words in (
+        ('picture.png', 'the networks were trained on whole volumes'),
+        ('flat.nii', 'all voxels of the image have one value'),
+        ('cut.nii', 'export it again')):
+      self.assertIn(words, rows[name]['problem'])
+      self.assertLess(len(rows[name]['problem']), 200)
+
+
+if __name__ == '__main__':
+  absltest.main()
