@@ -129,10 +129,12 @@ def _lay(label, more):
   Returns:
     The number of voxels that have a class in both.
   """
-  order = lambda x: np.where(x == types.UNLABELLED, 0.5, x)
-  both = order(label) * order(more) > 0.5
-  later = order(more) > order(label)
+  both = (label != 0) & (label != types.UNLABELLED) & (more != 0) & (
+      more != types.UNLABELLED)
   overlap = int(np.count_nonzero(both & (label != more)))
+  later = (more != 0) & (label == 0)
+  later |= (label == types.UNLABELLED) & (more != 0)
+  later |= both & (more > label)
   label[later] = more[later]
   return overlap
 
@@ -242,13 +244,17 @@ class Reader:
     labels, path = {}, ''
     try:
       for kind, some in masks.items():
-        label, drawn, overlap = np.zeros(volume.voxels.shape, np.uint8), {}, 0
+        label, drawn, overlap = None, {}, 0
         for mask in some:
           path = mask.path
           self._check_once(path, drawn)
           found = self._files.draw(self._source / path, volume, self._values)
           self.add_oddities(found.notices, path)
-          overlap += found.overlap + _lay(label, found.label)
+          overlap += found.overlap
+          if label is None:
+            label = found.label
+          else:
+            overlap += _lay(label, found.label)
           self._tell_faults(found, label, path, name)
         if overlap:
           self._uniter.add_overlap(overlap, name)
