@@ -88,6 +88,13 @@ class DrawTest(parameterized.TestCase):
     np.testing.assert_array_equal(
         drawn.label[..., 1], (columns <= rows) & (rows <= 4))
 
+  def test_objects_of_one_pixel_or_line_as_rt_utils_writes_them(self):
+    line = np.array([(11.0, 22, -28), (14, 22, -28)])
+    drawn = self._draw({'a': [line, np.array([(17.0, 25, -28)])]})
+    self.assertEqual(drawn.faults, ())
+    self.assertEqual(np.argwhere(drawn.label[..., 1]).tolist(), [
+        [2, 1], [2, 2], [2, 3], [2, 4], [5, 7]])
+
   def test_a_contour_that_is_listed_twice(self):
     drawn = self._draw({'a': [_box((1, 4), (2, 7))] * 2})
     self.assertEqual(drawn.label.sum(), 15)
@@ -127,7 +134,7 @@ class DrawTest(parameterized.TestCase):
   @parameterized.parameters(
       (_box((1, 4), (2, 7), 9), 'outside of the image'),
       (_box((1, 4), (12, 17)), 'outside of the image'),
-      (_box((1, 4), (2, 7))[:2], 'fewer than three points'),
+      (_box((1, 4), (2, 7))[:2] + 0.2, 'fewer than three points'),
       (_box((1, 4), (2, 7)) + [[0, 0, 0], [0, 0, 5], [0, 0, 0], [0, 0, 0]],
        'not parallel'))
   def test_faults(self, contour, expected):

@@ -78,6 +78,16 @@ def is_dicom(path: str | os.PathLike[str]) -> bool:
   return pixels.head(path, 132)[128:] == b'DICM'
 
 
+def class_uids(name: str) -> list[bytes]:
+  """Returns the class UIDs of files without a picture, such as 'SEG'.
+
+  Args:
+    name: a type as `object_name` returns it.
+  """
+  return [f'{_STORAGE}{end}'.encode() for end, found in _OBJECTS.items()
+          if found == name]
+
+
 def object_name(path: str | os.PathLike[str]) -> str | None:
   """Returns the type of a DICOM file without a picture, such as 'SEG'.
 

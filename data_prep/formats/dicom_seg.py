@@ -36,6 +36,7 @@ _TAGS = (
     'SamplesPerPixel', 'FrameOfReferenceUID', 'ReferencedSeriesSequence',
     *dicom_slices.FRAME_TAGS)
 _THRESHOLD = 0.5
+_HEAD = 1024  # Bytes at the start of a file that hold its class.
 _MAX_FRAMES = 100_000
 
 
@@ -74,7 +75,11 @@ def is_set_of(source: pathlib.Path, kind: str) -> bool:
   if not paths or len(sources.list_files(source, sources.PICTURES)) > len(
       paths):
     return False
-  return any(dicom.object_name(source / path) == kind for path in paths)
+  # A set may hold many thousand slices, so parse only files that may be one.
+  uids = dicom.class_uids(kind)
+  return any(
+      any(uid in pixels.head(source / path, _HEAD) for uid in uids)
+      and dicom.object_name(source / path) == kind for path in paths)
 
 
 def find(

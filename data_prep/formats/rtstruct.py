@@ -200,13 +200,18 @@ class _Sheet:
       indices = planes.to_indices(points, self._grid.affine)
       k = round(float(indices[:, 2].mean()))
       if 0 <= k < self._grid.shape[2]:
-        size = self._grid.shape[:2]
+        edge = _edges(self._grid.shape[:2], indices[:, :2])
+        if len(points) < 3 and not edge.any():
+          self.faults.append(segments.Fault(
+              structure.name, 'a contour has fewer than three points'))
+          self._lose(self._grid, indices)
+          continue
         for masks in (found, edges):
-          masks.setdefault(k, np.zeros(size, bool))
+          masks.setdefault(k, np.zeros(edge.shape, bool))
         _invert(found[k], indices[:, :2])
-        _mark_edges(edges[k], indices[:, :2])
+        edges[k] |= edge
         if (indices[:, :2] < -0.5).any() or (
-            indices[:, :2] > np.array(size) - 0.5).any():
+            indices[:, :2] > np.array(edge.shape) - 0.5).any():
           self.notices.add('contours are cut at the edge of the image')
     self._skip(sorted(found))
     return {k: mask | edges[k] for k, mask in found.items()}
@@ -220,10 +225,7 @@ class _Sheet:
     for grid in self._others:
       indices = planes.to_indices(points, grid.affine)
       tilt, middle = np.ptp(indices[:, 2]), float(indices[:, 2].mean())
-      if len(points) < 3:
-        self._lose(grid, indices)
-        best = 'a contour has fewer than three points', ''
-      elif tilt > _MAX_TILT:
+      if tilt > _MAX_TILT:
         best = best or ('a contour is not parallel to the slices',
                         f'over {tilt:.1f} slices')
         self._lose(grid, indices)
@@ -278,8 +280,17 @@ def _invert(mask, points):
     mask[low[0] : high[0], low[1] : high[1]] ^= inside
 
 
-def _mark_edges(mask, points):
-  """Marks the pixels whose centres lie on a polygon; see `_invert`."""
+def _edges(size, points):
+  """Returns the pixels whose centres lie on a polygon, bool [rows, columns].
+
+  A polygon of one or two points, as rt-utils writes for an object that is one
+  pixel wide, is that point or line.
+
+  Args:
+    size: number of rows and columns.
+    points: row and column of each corner, see `_invert`.
+  """
+  mask = np.zeros(size, bool)
   for a, b in zip(points, np.roll(points, -1, axis=0), strict=True):
     # Walk along the axis in which the edge is longer.
     along = int(abs(b[1] - a[1]) > abs(b[0] - a[0]))
@@ -293,3 +304,4 @@ def _mark_edges(mask, points):
     index = np.stack([steps, across])[:, is_on]
     index = np.rint(index if along == 0 else index[::-1]).astype(int)
     mask[index[0], index[1]] = True
+  return mask

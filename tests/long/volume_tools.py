@@ -307,6 +307,7 @@ def _disc(shape, rng, number):
       away = np.hypot(rows - r, columns - c)
       mask[away <= radius, k] = True
       mask[away <= radius / 3, k] = False
+    mask[2:7, 3, k] = mask[5, 33 + k % 3, k] = True  # A line and a pixel.
   return mask
 
 
