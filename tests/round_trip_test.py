@@ -1,4 +1,7 @@
-"""Tests that a set can be prepared, exported for a tool and prepared again."""
+"""Tests that a set can be prepared, exported for a tool and prepared again.
+
+`tests.long.round_trips` passes more random sets through more formats.
+"""
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -11,6 +14,7 @@ from data_prep.splits import strong_choice
 import numpy as np
 
 from tests import source_case
+from tests.long import round_trips
 
 _SIZE = (24, 32)
 
@@ -63,6 +67,11 @@ class RoundTripTest(source_case.SourceCase):
         self.assertEqual(row.role, 'strong')
         np.testing.assert_array_equal(label, before[key][1], key)
         self.assertEqual((label == 255).sum(), 9 * (int(key) % 6 == 1))
+
+  @parameterized.product(name=('label_studio', 'geojson'), seed=range(10))
+  def test_random_sets(self, name, seed):
+    kinds = registry.FORMATS[name].HOLDS
+    round_trips.examine(name, kinds[seed % len(kinds)], seed)
 
 
 if __name__ == '__main__':

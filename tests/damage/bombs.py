@@ -151,6 +151,25 @@ def _labelme():
   return 'labelme', {name: json.dumps(content).encode()}
 
 
+def _brush(height, width):
+  """Makes a brush of a picture as large, in one run of the longest length."""
+  files = seed_sets.SETS['label_studio'].files()
+  tasks = json.loads(files['tasks.json'])
+  region = tasks[0]['annotations'][0]['result'][0]
+  region |= {'original_height': height, 'original_width': width}
+  region['value']['rle'] = [
+      *(4 * height * width % 2**32).to_bytes(4), 0b00111111, 0b11111111,
+      0b11111111, 0b11111000, *[255] * 1000]
+  return 'label_studio', {'tasks.json': json.dumps(tasks).encode()}
+
+
+def _outline():
+  files = seed_sets.SETS['geojson'].files()
+  name = next(n for n in files if n.endswith('.geojson'))
+  content = json.loads(files[name]) | {'height': 60_000, 'width': 60_000}
+  return 'geojson', {name: json.dumps(content).encode()}
+
+
 BOMBS = {
     'PNG of 2^30 x 2^30': lambda: (
         'png', {'images/p0.png': png(_HUGE, _HUGE)}),
@@ -178,4 +197,7 @@ BOMBS = {
     'XML of a billion laughs': _laughs,
     'XML that names a file': _external,
     'LabelMe mask of 60000 x 60000': _labelme,
+    'Label Studio brush of 60000 x 60000': lambda: _brush(60_000, 60_000),
+    'Label Studio brush of 8000 x 8000': lambda: _brush(8000, 8000),
+    'GeoJSON mask of 60000 x 60000': _outline,
 }

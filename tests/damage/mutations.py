@@ -46,7 +46,7 @@ def mutate(content: bytes, name: str, rng: random.Random) -> bytes:
     ways += [_set_integer] * 5 + [_set_float] * 2
   elif suffix in ('nrrd', 'mha'):  # A header of text before the voxels.
     ways += [_token] * 10 + [_line] * 3
-  if suffix == 'json' or suffix == 'jsonl':
+  if suffix in ('json', 'jsonl', 'geojson'):
     ways += [_json_value] * 14
   elif suffix in ('xml', 'txt', 'csv', 'yaml'):
     ways += [_token] * 10 + [_line] * 4

@@ -1,10 +1,12 @@
 """Makes small valid sets, one for each file format, for `fuzz` to damage."""
 
 from collections.abc import Callable
+import csv
 import functools
 import gzip
 import importlib.util
 import io
+import json
 import pathlib
 import tempfile
 from typing import NamedTuple
@@ -330,11 +332,43 @@ def _table():
   return files
 
 
+def _via(suffix):
+  """Returns the files of a set that VIA describes as JSON or CSV."""
+  shapes = (
+      {'name': 'rect', 'x': 2, 'y': 3, 'width': 9, 'height': 6},
+      {'name': 'polygon', 'all_points_x': [2, 11, 10], 'all_points_y':
+       [3, 3.5, 9]},
+      {'name': 'ellipse', 'cx': 6, 'cy': 6, 'rx': 4, 'ry': 2.5, 'theta': 0.5})
+  files = {f'{name}.png': encode(picture(i), 'PNG')
+           for i, name in enumerate(_NAMES)}
+  regions = [{'shape_attributes': shape, 'region_attributes': {
+      'label': 'ab'[i % 2]}} for i, shape in enumerate(shapes)]
+  if suffix == '.json':
+    files['via.json'] = json.dumps({
+        '_via_settings': {}, '_via_img_metadata': {
+            f'{name}.png-1': {
+                'filename': f'{name}.png', 'size': -1, 'file_attributes': {},
+                'regions': [region]}
+            for name, region in zip(_NAMES, regions, strict=True)},
+        '_via_attributes': {'region': {'label': {
+            'type': 'dropdown', 'options': {'a': '', 'b': ''}}}}}).encode()
+    return files
+  content = io.StringIO()
+  table = csv.writer(content)
+  table.writerow(['filename', 'region_shape_attributes', 'region_attributes'])
+  for name, region in zip(_NAMES, regions, strict=True):
+    table.writerow([f'{name}.png', *map(json.dumps, region.values())])
+  files['via.csv'] = content.getvalue().encode()
+  return files
+
+
 # For each format that this project can write: the kinds of annotation in the
 # set, and the suffixes of the files to damage.
 _WRITTEN = {
     'coco': (('mask', 'polygon', 'box'), ('.json',)),
     'labelme': (('mask', 'polygon', 'scribble'), ('.json',)),
+    'label_studio': (('mask', 'polygon', 'ellipse'), ('.json', '.xml')),
+    'geojson': (('mask', 'polygon', 'scribble'), ('.geojson',)),
     'cvat': (('mask', 'polygon', 'ellipse'), ('.xml',)),
     'voc': (('box', 'mask', 'box'), ('.xml', '.txt')),
     'yolo': (('polygon', 'box'), ('.txt', '.yaml')),
@@ -369,6 +403,8 @@ SETS = {
         volume_files.metaimage(array, compressed=True)), ('.mha',)),
     **{name: SeedSet(name, functools.partial(_written, name, kinds), suffixes)
        for name, (kinds, suffixes) in _WRITTEN.items()},
+    'via': SeedSet('via', lambda: _via('.json'), ('.json',)),
+    'via_csv': SeedSet('via', lambda: _via('.csv'), ('.csv',)),
     'csv': SeedSet('table', _table, ('.csv',)),
     'npz': SeedSet('hdf5', lambda: _arrays('.npz', np.savez), ('.npz',)),
     # h5py is not among the packages of the tests.
