@@ -68,7 +68,7 @@ class RoundTripTest(source_case.SourceCase):
         np.testing.assert_array_equal(label, before[key][1], key)
         self.assertEqual((label == 255).sum(), 9 * (int(key) % 6 == 1))
 
-  @parameterized.product(name=('label_studio', 'geojson'), seed=range(10))
+  @parameterized.product(name=('label_studio', 'geojson'), seed=[*range(10)])
   def test_random_sets(self, name, seed):
     kinds = registry.FORMATS[name].HOLDS
     round_trips.examine(name, kinds[seed % len(kinds)], seed)
