@@ -180,7 +180,8 @@ def _compare(before, after, name, *, exact):
     maps = [rasterize.rasterize(r.annotation, size=size, root=m.root)
             for r, m in ((old, before), (new, after))]
     if not np.array_equal(*maps):
-      raise AssertionError(f'{old.id}: {int((maps[0] != maps[1]).sum())} pixels')
+      different = int((maps[0] != maps[1]).sum())
+      raise AssertionError(f'{old.id}: {different} pixels')
     if exact and old.annotation != new.annotation:
       raise AssertionError(f'{old.id}: {new.annotation}')
     # A picture without a shape of a class has the usual kind of its split.
