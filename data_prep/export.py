@@ -90,6 +90,14 @@ def _run():
     print(f'notice: {grammar.counted(number, "coarse mask", "are")} written as '
           'exact masks are, and read as such again, unless with '
           '--masks_are=coarse_mask')
+  if _FORMAT.value == 'geojson' and any(
+      kinds[kind] for kind in ('mask', 'coarse_mask', 'box')):
+    print('notice: QuPath returns masks and boxes as polygons; read them with '
+          '--polygons_are=mask')
+  lost = registry.lost_fields(manifest, _FORMAT.value)
+  if lost:
+    print(f'notice: {_FORMAT.value} does not hold {", ".join(lost)}: keep '
+          f'{_MANIFEST.value}')
 
 
 def main(argv: list[str]) -> int:

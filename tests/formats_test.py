@@ -135,6 +135,24 @@ class RoundTripTest(source_case.SourceCase):
     for name, module in registry.FORMATS.items():
       self.assertEqual(hasattr(module, 'write'), name in names.WRITES, name)
 
+  def test_fields_that_a_format_does_not_hold(self):
+    manifest = self._manifest('mask')
+    self.assertEqual(registry.lost_fields(manifest, 'labelme'), [])
+    rows = [r._replace(annotator='anna', spacing_mm=(1, 1), subject='p00')
+            for r in manifest.rows]
+    manifest = manifest._replace(rows=tuple(rows))
+    self.assertEqual(registry.lost_fields(manifest, 'labelme'),
+                     ['subject', 'annotator', 'spacing_mm'])
+    self.assertEqual(registry.lost_fields(manifest, 'nifti'),
+                     ['subject', 'annotator'])
+    for name in ('coco', 'label_studio', 'geojson'):
+      self.assertEqual(registry.lost_fields(manifest, name), ['spacing_mm'])
+    # This id shows the subject, which is the folder of the picture.
+    rows = [r._replace(id=f'p00/{r.id}') for r in rows]
+    self.assertEqual(registry.lost_fields(
+        manifest._replace(rows=tuple(rows)), 'labelme'),
+                     ['annotator', 'spacing_mm'])
+
   def test_same_masks_in_every_format(self):
     before = self._manifest('mask')
     for name, module in registry.FORMATS.items():

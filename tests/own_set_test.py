@@ -386,6 +386,7 @@ class OwnSetTest(parameterized.TestCase):
     done = export('--format=coco', f'--output={self.folder}/coco',
                   f'--masks={masks}', '--constrain', '--splits=train')
     self.assertEqual((done.returncode, done.stderr), (0, ''))
+    self.assertNotIn('does not hold', done.stdout)
     content = json.loads((self.folder / 'coco/annotations.json').read_text())
     self.assertLen(content['images'], sum(
         r.split == 'train' for r in self._rows()))
@@ -396,6 +397,10 @@ class OwnSetTest(parameterized.TestCase):
     np.testing.assert_array_equal(
         rasterize.rasterize(row.annotation, size=(24, 32), root=_ROOT),
         rasterize.rasterize(weak[0].annotation, size=(24, 32), root=_ROOT))
+    done = export('--format=geojson', f'--output={self.folder}/geojson')
+    self.assertEqual((done.returncode, done.stderr), (0, ''))
+    self.assertIn('notice: QuPath returns masks and boxes as polygons',
+                  done.stdout)
     done = export('--format=yolo', f'--output={self.folder}/yolo')
     self.assertEqual(done.returncode, 2)
     self.assertIn('yolo cannot express mask', done.stderr)

@@ -297,6 +297,44 @@ class CvatTest(source_case.ShapesCase):
     self.assertIn('a skeleton has no area', self.notices)
 
   def test_turned_box(self):
+    # Turned by 90 degrees about (7, 6), 6 x 4 pixels are 4 x 6.
+    self._write('<box label="a" xtl="4" ytl="4" xbr="10" ybr="8" '
+                'rotation="90"/>')
+    row, = self.read('cvat').rows
+    self.assertEqual(row.annotation['polygons'], [
+        [[9, 3], [9, 9], [5, 9], [5, 3]]])
+    self.assertEqual(self.counts(row), {0: 576, 1: 24})
+
+  def _write_jobs(self, numbers, boxes):
+    self.picture('0.png')
+    for number, width in zip(numbers, boxes, strict=True):
+      self.write(f'{width}.xml', (
+          f'<annotations><meta><job>{number}</job></meta>'
+          '<image name="0.png" width="30" height="20"><box label="a" xtl="2" '
+          f'ytl="3" xbr="{2 + width}" ybr="9"/></image></annotations>'))
+
+  def test_several_jobs(self):
+    self._write_jobs(['<id>7</id>', '<id>9</id>'], [5, 6])
+    rows = self.read('cvat').rows
+    self.assertEqual([(r.id, r.annotator, r.subject) for r in rows],
+                     [('0@job_7', 'job_7', '0'), ('0@job_9', 'job_9', '0')])
+    self.assertEqual([self.counts(r) for r in rows],
+                     [{0: 570, 1: 30}, {0: 564, 1: 36}])
+
+  def test_a_picture_of_two_files_of_one_job_or_none(self):
+    for numbers in (['<id>7</id>', '<id>7</id>'], ['', '']):
+      self._write_jobs(numbers, [5, 6])
+      self.assertIn('a picture is listed twice', str(self.read(
+          'cvat', problems=1).problems[0]))
+
+  def test_jobs_that_agree_are_one_row(self):
+    self._write_jobs(['<id>7</id>', '<id>9</id>'], [5, 6])
+    (self.source / '6.xml').write_text(
+        (self.source / '5.xml').read_text().replace('>7<', '>9<'))
+    row, = self.read('cvat').rows
+    self.assertEqual((row.id, row.annotator), ('0', ''))
+
+  def test_turned_box(self):
     self._write('<box label="a" xtl="4" ytl="4" xbr="14" ybr="8" '
                 'rotation="90"/>', '<label><name>a</name></label>')
     row, = self.read('cvat').rows

@@ -75,6 +75,17 @@ class ViaTest(source_case.ShapesCase):
     self.assertEqual([self.counts(r) for r in rows],
                      [{0: 564, 1: 36}, {0: 600}])
 
+  def test_a_damaged_line_of_a_csv_file_costs_its_region_alone(self):
+    self.picture('a.png', 'b.png')
+    self.write('via.csv', (
+        'filename,region_shape_attributes,region_attributes\n'
+        'a.png,"{""name"": ""rect""","{""label"": ""a""}"\n'
+        'b.png,"{""name"": ""rect"", ""x"": 2, ""y"": 3, ""width"": 6, '
+        '""height"": 6}","{""label"": ""a""}"\n'))
+    self.read('via', problems=1)
+    rows = self.read('via', leave_out=['shapes']).rows
+    self.assertEqual([self.counts(r) for r in rows], [None, {0: 564, 1: 36}])
+
   def test_regions_without_attributes(self):
     # The balloons of Mask R-CNN are drawn like this.
     problem, = self._read(_region(_SQUARE), problems=1).problems
@@ -106,7 +117,7 @@ class ViaTest(source_case.ShapesCase):
   @parameterized.parameters(
       ({'name': 'blob'}, 'no shape of VIA', None),
       ({'name': 'circle', 'cx': 1, 'cy': 2}, "no 'r'", None),
-      (None, 'wrong type', None), ({}, "no 'name'", None),
+      (None, 'has no shape', None), ({}, "no 'name'", None),
       (_SQUARE | {'all_points_x': [20, 22, 'x', 20]}, 'could not', None),
       (_SQUARE | {'all_points_x': [20, 22, 22]}, 'one length', None),
       (_SQUARE | {'name': 'star'}, 'no shape of VIA', 36))

@@ -20,6 +20,7 @@ POINT_RADIUS = 2.0  # In pixels of the label map, not of the image.
 # Half the diagonal of a pixel. A line with a smaller radius could pass between
 # the pixel centres and cover none of them.
 _LEAST_RADIUS = 0.71
+_MAX_CROSSINGS = 2**20  # Of edges and rows that are computed at once.
 
 
 def box(shape, scale, size):
@@ -115,23 +116,54 @@ def fill_polygon(vertices: np.ndarray, size: tuple[int, int]) -> np.ndarray:
   left of the crossing. The cost therefore grows with the outline, not with the
   area.
   """
+  inside = np.zeros(size, bool)
+  if not len(vertices):
+    return inside
+  # Outside of this box, each pixel is flipped by an even number of edges.
+  ends = np.array([vertices.min(0), vertices.max(0)])
+  (left, top), (right, bottom) = np.clip(
+      np.ceil(ends - 0.5), 0, size[::-1]).astype(int)
+  # In column c, `flips` counts the edges that flip the pixels before c.
+  flips = np.zeros((bottom - top, right - left + 1), np.uint8)
+  # Each edge may cross all rows, so take few edges at once.
+  number = max(1, _MAX_CROSSINGS // max(len(flips), 1))
+  following = np.roll(vertices, -1, axis=0)
+  for start in range(0, len(vertices), number):
+    part = slice(start, start + number)
+    rows, columns = _crossings(vertices[part], following[part], size)
+    columns = np.clip(columns, left, right) - left
+    np.add.at(flips.reshape(-1), (rows - top) * flips.shape[1] + columns,
+              np.uint8(1))  # Above 255, the remainder stays odd or even.
+  odd = (flips[:, :0:-1] & 1).astype(bool)
+  inside[top:bottom, left:right] = np.logical_xor.accumulate(
+      odd, axis=1)[:, ::-1]
+  return inside
+
+
+def _crossings(a, b, size):
+  """Returns the rows that edges cross, and the columns that they flip up to.
+
+  Computing an edge from its upper end makes rounding the same whichever way it
+  is gone. So the two ways to a hole cancel, and polygons that share an edge
+  neither overlap nor leave a gap.
+
+  Args:
+    a: starts of the edges, [n, 2].
+    b: ends of the edges, [n, 2].
+    size: height and width of the label map.
+  """
   height, width = size
-  flips = np.zeros((height, width + 1), np.int64)
-  for (xa, ya), (xb, yb) in zip(
-      vertices, np.roll(vertices, -1, axis=0), strict=True):
-    # Compute an edge from its upper end, so that rounding is the same whichever
-    # way it is gone: the two ways to a hole cancel, and polygons that share an
-    # edge neither overlap nor leave a gap.
-    if ya > yb:
-      xa, ya, xb, yb = xb, yb, xa, ya
-    # Take the rows with ya <= centre < yb, so that a vertex on a centre line
-    # counts for only one of its two edges.
-    first = int(np.clip(np.ceil(ya - 0.5), 0, height))
-    last = int(np.clip(np.ceil(yb - 0.5), 0, height))
-    rows = np.arange(first, last)
-    if rows.size:
-      crossing = xa + (rows + 0.5 - ya) * (xb - xa) / (yb - ya)
-      flips[rows, np.clip(np.ceil(crossing - 0.5), 0, width).astype(int)] += 1
-  # Column c of `flips` counts the edges that flip columns 0 .. c - 1.
-  counts = np.cumsum(flips[:, ::-1], axis=1)[:, ::-1]
-  return counts[:, 1:] % 2 == 1
+  turned = (a[:, 1] > b[:, 1])[:, None]
+  upper, lower = np.where(turned, b, a), np.where(turned, a, b)
+  # A row is crossed if its centre lies above the lower end, but not above the
+  # upper one. So a vertex on a centre line counts for one of its two edges.
+  first, last = (np.clip(np.ceil(end[:, 1] - 0.5), 0, height).astype(int)
+                 for end in (upper, lower))
+  number = last - first
+  edge = np.repeat(np.arange(len(upper)), number)
+  rows = np.arange(edge.size) - np.repeat(np.cumsum(number) - number, number)
+  rows += first[edge]
+  step = (lower - upper)[edge]
+  start = upper[edge]
+  crossing = start[:, 0] + (rows + 0.5 - start[:, 1]) * step[:, 0] / step[:, 1]
+  return rows, np.clip(np.ceil(crossing - 0.5), 0, width).astype(int)

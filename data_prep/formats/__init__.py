@@ -4,6 +4,8 @@ Each format is a module that is listed in `data_prep.formats.names.READS` and
 has these members:
 
   HOLDS: the annotation kinds that `write` can express.
+  FIELDS: the fields of a row, such as the annotator, that `write` can express;
+    none if it is absent.
   def detect(source: pathlib.Path) -> bool
     Returns whether the folder `source` looks like this format.
   def read(source, output, report: assembling.Report) -> Imported

@@ -31,49 +31,56 @@ def decode(values: Any, size: tuple[int, int]) -> np.ndarray:
     ValueError: if the bytes are not a mask of this size; the message is one
       line.
   """
-  if not isinstance(values, list) or not all(
-      type(v) is int and 0 <= v < 256 for v in values):
+  try:
+    content = bytes(values) if isinstance(values, list) else None
+  except (TypeError, ValueError):
+    content = None
+  if content is None:
     raise ValueError('rle is not a list of bytes')
   number = 4 * size[0] * size[1]
   if number > 4 * pixels.MAX_PIXELS:
     raise ValueError(f'a picture of {size[0]} x {size[1]} is too large')
-  bits = _Bits(bytes(values))
-  found = bits.read(32)
-  if found != number:
-    raise ValueError(f'rle holds {found} values, not 4 x {size[0]} x {size[1]}')
-  value_bits = bits.read(5) + 1
-  length_bits = [bits.read(4) + 1 for _ in range(4)]
-  shown, lengths, done = [], [], 0
-  while done < number:
-    is_equal = bits.read(1)
-    length = 1 + bits.read(length_bits[bits.read(2)])
-    length = min(length, number - done)
-    if is_equal:
-      shown.append(bits.read(value_bits) != 0)
-      lengths.append(length)
-    else:
-      shown += [bits.read(value_bits) != 0 for _ in range(length)]
-      lengths += [1] * length
-    done += length
+  head = int.from_bytes(content[:7].ljust(7, b'\0'))
+  if len(content) < 7 or head >> 24 != number:
+    raise ValueError(
+        f'rle holds {head >> 24} values, not 4 x {size[0]} x {size[1]}')
+  value_bits = (head >> 19 & 31) + 1
+  length_bits = [(head >> shift & 15) + 1 for shift in (15, 11, 7, 3)]
+  shown, lengths = _runs(content, value_bits, length_bits, number)
   flat = np.repeat(np.array(shown, bool), lengths)
   return flat.reshape(*size, 4)[..., 3]
 
 
-class _Bits:
-  """Reads numbers from a stream of bits, the highest bit first."""
-
-  def __init__(self, content):
-    self._content = content
-    self._place = 0
-
-  def read(self, number):
-    first, end = self._place // 8, self._place + number
-    last = (end + 7) // 8
-    if last > len(self._content):
+def _runs(content, value_bits, length_bits, number):
+  """Returns whether the values of each run are above 0, and its length."""
+  end, content = 8 * len(content), content + bytes(8)
+  place, done, mask = 53, 0, (1 << value_bits) - 1
+  shown, lengths = [], []
+  while done < number:
+    # The next 64 bits hold the whole run if all its values are equal.
+    word = int.from_bytes(content[place // 8 : place // 8 + 8])
+    left = 61 - place % 8
+    head = word >> left & 7
+    left -= length_bits[head & 3]
+    length = 1 + (word >> left & (1 << length_bits[head & 3]) - 1)
+    length = min(length, number - done)
+    done += length
+    if head & 4:
+      shown.append(word >> left - value_bits & mask != 0)
+      lengths.append(length)
+      place += 3 + length_bits[head & 3] + value_bits
+    else:
+      place += 3 + length_bits[head & 3]
+      for _ in range(length):
+        word = int.from_bytes(content[place // 8 : place // 8 + 8])
+        shown.append(word >> 64 - place % 8 - value_bits & mask != 0)
+        place += value_bits
+        if place > end:
+          break
+      lengths += [1] * length
+    if place > end:
       raise ValueError('rle ends within a run')
-    self._place = end
-    value = int.from_bytes(self._content[first:last])
-    return (value >> (8 * last - end)) & ((1 << number) - 1)
+  return shown, lengths
 
 
 def encode(mask: np.ndarray) -> list[int]:

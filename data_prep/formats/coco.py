@@ -26,7 +26,7 @@ HOLDS = ('mask', 'coarse_mask', 'polygon', 'box')
 
 _KEYS = ('images', 'annotations', 'categories')
 # Fields of our own; COCO allows additional fields.
-_MORE = ('subject', 'site', 'annotator')
+FIELDS = ('subject', 'site', 'annotator')
 
 
 def detect(source: pathlib.Path) -> bool:
@@ -62,7 +62,7 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
   index = {name: i for i, name in enumerate(names)}
   for placed in placing.place_pictures(manifest, output):
     row, size, number = placed.row, placed.size, placed.number + 1
-    more = {k: getattr(row, k) for k in (*_MORE, 'split') if getattr(row, k)}
+    more = {k: getattr(row, k) for k in (*FIELDS, 'split') if getattr(row, k)}
     content['images'].append({
         'id': number, 'height': size[0], 'width': size[1], **more,
         'file_name': placed.picture})
@@ -251,7 +251,7 @@ def _read_image(image, shown):
   size = None
   if image.get('height') is not None and image.get('width') is not None:
     size = entries.listed_size(image['height'], image['width'])
-  more = {k: entries.text(image[k]) for k in _MORE if image.get(k)}
+  more = {k: entries.text(image[k]) for k in FIELDS if image.get(k)}
   split = image.get('split') or sources.SPLIT_FOLDERS.get(
       _split_word(shown.rsplit('/', 1)[-1]), '') or sources.split_of(shown)
   if split not in ('', *manifest_lib.SPLITS):

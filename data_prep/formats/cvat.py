@@ -5,9 +5,12 @@ lengths of a `mask` count pixels along the rows of its rectangle. The field
 `subset` of a picture is its split. A polyline is a stroke or, with
 `--lines_are=line`, a line; its width is read from an attribute named `width`. A
 rotated box is read as a polygon. Skeletons and cuboids have no area in the
-picture, so neither their labels nor those of their parts are classes.
+picture, so neither their labels nor those of their parts are classes. If the
+files of several jobs or tasks list a picture with different shapes, the job or
+task stands for the annotator.
 """
 
+import collections
 import pathlib
 import xml.etree.ElementTree as ET
 
@@ -37,7 +40,7 @@ def read(
     source: pathlib.Path, output: pathlib.Path, report: assembling.Report
 ) -> formats.Imported:
   """Reads all CVAT files below `source`, see `data_prep.formats`."""
-  names = []
+  names, jobs = [], {}
 
   def read_file(name, here):
     root = sources.read_xml(source / name)
@@ -49,11 +52,13 @@ def read(
       here.wrong('tracks of a video are not read', '<track>',
                  'export it as "CVAT for images 1.1"')
     names.extend([name for name in _class_names(root) if name not in names])
+    jobs[name] = _job_of(root)
     return [_read_image(image, here) for image in root.iterfind('image')]
 
   found = report.read_each(_files(source), read_file).values()
   items = [item for some in found for item in some if item is not None]
-  return assembling.assemble(source, output, items, names, report)
+  return assembling.assemble(
+      source, output, _with_annotators(items, jobs), names, report)
 
 
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
@@ -81,6 +86,28 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
 def _files(source):
   return [name for name in sources.list_files(source, ('.xml',))
           if b'<annotations' in pixels.head(source / name, 4096)]
+
+
+def _job_of(root):
+  """Returns the job, or else the task, of a file; '' if neither is known."""
+  for kind in ('job', 'task'):
+    number = (root.findtext(f'meta/{kind}/id') or '').strip()
+    if number.isdecimal() and len(number) < 20:
+      return f'{kind}_{number}'
+  return ''
+
+
+def _with_annotators(items, jobs):
+  """Names the annotator of items whose picture several jobs list."""
+  groups = collections.defaultdict(list)
+  for item in items:
+    groups[item.picture].append(item)
+  several = {
+      name for name, some in groups.items()
+      if any(item.shapes != some[0].shapes for item in some)
+      and len({jobs[i.file] for i in some} - {''}) == len(some)}
+  return [item._replace(more={'annotator': jobs[item.file]})
+          if item.picture in several else item for item in items]
 
 
 def _class_names(root):

@@ -39,7 +39,7 @@ from data_prep.shared import pixels
 HOLDS = ('mask', 'coarse_mask', 'polygon', 'box', 'line', 'scribble', 'points',
          'extreme_points', 'tag')
 
-_MORE = ('subject', 'site', 'annotator')
+FIELDS = ('subject', 'site', 'annotator')
 _SKIPPED = ('root', 'PathRootObject', 'tmaCore', 'tma_core', 'TMACoreObject')
 _MAX_DEPTH = 20
 
@@ -81,7 +81,7 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
     content = {
         'type': 'FeatureCollection', 'image': os.path.basename(placed.picture),
         'height': placed.size[0], 'width': placed.size[1],
-        **{k: getattr(row, k) for k in _MORE if getattr(row, k)},
+        **{k: getattr(row, k) for k in FIELDS if getattr(row, k)},
         'features': [_write_shape(s) for s in placing.to_shapes(
             manifest, placed)]}
     file = confined.new_file(output, f'{folder_of(row)}/{row.id}.geojson')
@@ -150,7 +150,7 @@ def _read_item(name, more, features, label_of, report):
   size = None
   if more.get('height') is not None:
     size = entries.listed_size(more['height'], more['width'])
-  own = {k: entries.text(more[k]) for k in _MORE if more.get(k)}
+  own = {k: entries.text(more[k]) for k in FIELDS if more.get(k)}
   shapes = []
   for number, feature in enumerate(features):
     label = ''
@@ -197,10 +197,14 @@ def _read_feature(feature, label, size, report):
     return [drawn.Shape('tag', label)]
   own = _property(feature, 'shape')
   width = _property(feature, 'width')
+  if own == 'mask' and size is not None:
+    polygons = geometry['coordinates']
+    if geometry['type'] == 'Polygon':
+      polygons = [polygons]
+    rings = [_ring(r) for polygon in polygons for r in polygon]
+    return [drawn.Shape('rle', label, _drawn_mask(rings, size))]
   shapes = [drawn.Shape(k, label, value) for k, value in _read_geometry(
       geometry)]
-  if own == 'mask' and size is not None:
-    return [drawn.Shape('rle', label, _drawn_mask(shapes, size))]
   if own == 'box' and [s.kind for s in shapes] == ['polygon']:
     box = [entries.number(v) for v in drawn.box_around(shapes[0])]
     return [drawn.Shape('box', label, box)]
@@ -208,15 +212,14 @@ def _read_feature(feature, label, size, report):
       width=entries.number(width)) for s in shapes]
 
 
-def _drawn_mask(shapes, size):
-  """Returns the run lengths of outlines that do not overlap."""
+def _drawn_mask(rings, size):
+  """Returns the run lengths of the rings of polygons that do not overlap."""
   if size[0] * size[1] > pixels.MAX_PIXELS:
     raise ValueError(f'a picture of {size[0]} x {size[1]} is too large')
   mask = np.zeros(size, bool)
-  if shapes:
-    outline = rings_lib.join([
-        r for s in shapes for r in rings_lib.divide(s.value)])
-    mask = covering.fill_polygon(np.array(outline, float), size)
+  if rings:
+    mask = covering.fill_polygon(
+        np.array(rings_lib.connect(rings), float), size)
   return rle.encode_rle(mask)
 
 
@@ -264,11 +267,23 @@ def _line(values):
 
 def _ring(values):
   """Returns the points of a ring without the first one at its end."""
-  points = [_point(v) for v in values]
+  points = _fast_points(values) or [_point(v) for v in values]
   points = points[:-1] if points and points[0] == points[-1] else points
   if len(points) < 3:
     raise ValueError('a ring needs 3 points')
   return points
+
+
+def _fast_points(values):
+  """Returns points [x, y] if all are plain numbers, and None otherwise."""
+  try:
+    points = np.array(values)
+  except (ValueError, OverflowError):
+    return None
+  if points.ndim != 2 or points.shape[1] not in (2, 3) or (
+      points.dtype.kind not in 'if' or not (np.abs(points) < 1e9).all()):
+    return None
+  return points[:, :2].tolist()
 
 
 def _write_shape(shape):

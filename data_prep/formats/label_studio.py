@@ -42,7 +42,7 @@ _TAGS = {
 _UPLOAD = re.compile(r'^[0-9a-f]{8}-')  # Label Studio puts this before names.
 _LOCAL = '/data/local-files/?d='
 # Fields of our own in the data of a task.
-_MORE = ('subject', 'site', 'annotator')
+FIELDS = ('subject', 'site', 'annotator')
 
 
 def detect(source: pathlib.Path) -> bool:
@@ -84,7 +84,7 @@ def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
             region['type'], dict.fromkeys(manifest.header.classes[1:]))
         labels.setdefault(part.label)
         result.append({'id': f'{placed.number}_{len(result)}', **region})
-    more = {k: getattr(row, k) for k in (*_MORE, 'split') if getattr(row, k)}
+    more = {k: getattr(row, k) for k in (*FIELDS, 'split') if getattr(row, k)}
     image = _LOCAL + urllib.parse.quote(placed.picture)
     tasks.append({'data': {'image': image, **more},
                   'annotations': [{'result': result}]})
@@ -196,7 +196,7 @@ def _annotator(annotation, data):
 def _picture_of(task, results, pictures, file):
   """Returns the name of a task's picture, as it lies below the source."""
   named = {k: v for k, v in task['data'].items() if isinstance(v, str) and (
-      k not in (*_MORE, 'split'))}
+      k not in (*FIELDS, 'split'))}
   drawn_on = {r['to_name'] for _, result in results for r in result
               if isinstance(r, dict) and isinstance(r.get('to_name'), str)
               and r.get('type') != 'relation'}

@@ -29,6 +29,7 @@ from data_prep.shared import confined
 from data_prep.shared import pixels
 
 HOLDS = annotation_kinds.FILES
+FIELDS = ('spacing_mm',)
 INDEX = volume_sets.INDEX
 
 _SUFFIXES = ('.nii', '.nii.gz')

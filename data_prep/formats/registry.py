@@ -23,6 +23,8 @@ from data_prep.shared import whole_file
 FORMATS = {name: importlib.import_module(f'{__package__}.{name}')
            for name in names.READS}
 
+_FIELDS = ('subject', 'site', 'annotator', 'spacing_mm')
+
 
 def detect_format(source: pathlib.Path) -> str | None:
   """Returns the name of the format of a source; None if it is unknown."""
@@ -105,6 +107,20 @@ def cannot_hold(
       f'{format_name} cannot express {kind}', grammar.counted(number, 'image'),
       f'use --format={" or ".join(able(kind))}')
           for kind, number in sorted(counts.items())]
+
+
+def lost_fields(
+    manifest: manifest_lib.Manifest, format_name: str
+) -> list[str]:
+  """Returns the fields of a manifest's rows that a format does not hold.
+
+  A subject that the id of its picture begins with is not lost.
+  """
+  held = getattr(FORMATS[format_name], 'FIELDS', ())
+  return [field for field in _FIELDS if field not in held and any(
+      getattr(row, field) and not (
+          field == 'subject' and row.id.startswith(f'{row.subject}/'))
+      for row in manifest.rows)]
 
 
 def write(

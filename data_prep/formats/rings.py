@@ -21,13 +21,22 @@ def join(rings: list[Ring]) -> Ring:
       the first point at its end.
   """
   outer, *holes = rings
-  points = list(outer)
+  if not holes:
+    return outer
   turn = _doubled_area(outer) > 0
-  for hole in holes:
-    if (_doubled_area(hole) > 0) == turn:
-      hole = [hole[0], *hole[:0:-1]]
-    points += [outer[0], *hole, hole[0]]
-  return points
+  return connect([outer, *(
+      hole if (_doubled_area(hole) > 0) != turn else [hole[0], *hole[:0:-1]]
+      for hole in holes)])
+
+
+def connect(rings: list[Ring]) -> Ring:
+  """Returns an outline of rings, by ways from the first one that cover nothing.
+
+  By the even-odd rule, it covers what an odd number of the rings encloses.
+  """
+  first, *others = rings
+  return [*first, *(point for ring in others
+                    for point in (first[0], *ring, ring[0]))]
 
 
 def divide(points: Ring) -> list[Ring]:

@@ -113,16 +113,24 @@ def _read_csv(path):
     for line in lines:
       name = _name_of(line['filename'])
       regions = pictures.setdefault(name, {'name': name, 'regions': []})
-      shape = json.loads(line['region_shape_attributes'])
-      if shape:
+      shape = _parsed(line['region_shape_attributes'])
+      if shape != {}:
         regions['regions'].append({
             'shape_attributes': shape,
-            'region_attributes': json.loads(line['region_attributes'])})
-  except (csv.Error, KeyError, TypeError, ValueError, RecursionError) as error:
+            'region_attributes': _parsed(line['region_attributes'])})
+  except (csv.Error, KeyError, ValueError) as error:
     raise pixels.WrongFile(
         f'line {lines.line_num} of the CSV file cannot be read',
         str(error)[:40], _EXPORT) from error
   return [*pictures.values()]
+
+
+def _parsed(text):
+  """Returns the JSON in a cell; None if it is damaged."""
+  try:
+    return json.loads(text)
+  except (TypeError, ValueError, RecursionError):
+    return None
 
 
 def _find_key(regions, report):
@@ -156,6 +164,8 @@ def _read_picture(picture, key, report):
     try:
       labels = _labels_of(region, key)
       value = region['shape_attributes']
+      if not isinstance(value, dict):
+        raise ValueError('it has no shape')
       kind, found = _read_shape(value)
       shapes += [drawn.Shape(kind, label, found) for label in labels]
     except (KeyError, TypeError, ValueError, AttributeError,
