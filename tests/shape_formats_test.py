@@ -296,15 +296,6 @@ class CvatTest(source_case.ShapesCase):
     self.assertEqual(self.counts(row), {0: 564, 1: 36})
     self.assertIn('a skeleton has no area', self.notices)
 
-  def test_turned_box(self):
-    # Turned by 90 degrees about (7, 6), 6 x 4 pixels are 4 x 6.
-    self._write('<box label="a" xtl="4" ytl="4" xbr="10" ybr="8" '
-                'rotation="90"/>')
-    row, = self.read('cvat').rows
-    self.assertEqual(row.annotation['polygons'], [
-        [[9, 3], [9, 9], [5, 9], [5, 3]]])
-    self.assertEqual(self.counts(row), {0: 576, 1: 24})
-
   def _write_jobs(self, numbers, boxes):
     self.picture('0.png')
     for number, width in zip(numbers, boxes, strict=True):
