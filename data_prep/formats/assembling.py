@@ -255,7 +255,7 @@ def _each_row(names_of, by_path):
   """Yields the path, the row id and the item, or None, of each row."""
   for path in sorted(names_of, key=names_of.get):
     items, name = by_path.get(path, [None]), names_of[path].id
-    for item in items:
+    for item in sorted(items, key=_annotator) if len(items) > 1 else items:
       yield path, name if len(items) == 1 else (
           f'{name}@{_annotator(item).replace("/", "_")}'), item
 

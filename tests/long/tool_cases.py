@@ -1,4 +1,4 @@
-"""Makes the cases that `tools` compares: files of tools, and what they draw.
+"""Makes the cases of `picture_tools`: files of tools, and what they draw.
 
 Each function takes a generator and the size of the picture, and returns a case
 with several shapes. It imports the package of its tool itself, so that the

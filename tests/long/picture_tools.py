@@ -1,6 +1,6 @@
 r"""Compares what annotation tools draw with what is read from their files.
 
-python -m tests.long.tools --num_cases=100
+python -m tests.long.picture_tools --num_cases=100
 
 Each row of the printed table is one tool, package and form of shape. A case is
 a picture with several shapes, which overlap: large and one pixel large, with
