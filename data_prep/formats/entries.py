@@ -6,10 +6,14 @@ The functions that check an entry raise a ValueError of one line.
 import math
 from typing import Any
 
+import numpy as np
+
 from data_prep.drawing import rle
 from data_prep.shared import pixels
 
 _MAX_LABEL = 200
+_LIMIT = 1e9
+_MANY = 12  # From so many points on, NumPy is faster than a loop.
 
 
 def number(value: Any) -> float:
@@ -23,7 +27,7 @@ def number(value: Any) -> float:
   if isinstance(value, str) and len(value) > 60:
     raise ValueError(f'{value!r:.40} is not a number')
   result = float(value)
-  if not math.isfinite(result) or abs(result) >= 1e9:
+  if not math.isfinite(result) or abs(result) >= _LIMIT:
     raise ValueError(f'{value!r:.40} is not a finite number below 1e9')
   return int(result) if result == int(result) else result
 
@@ -32,11 +36,29 @@ def points(values: Any) -> list[list[float]]:
   """Returns points [[x, y], ...]; raises ValueError if they are malformed."""
   if not isinstance(values, list):
     raise ValueError('expected a list of [x, y]')
+  if len(values) >= _MANY and (found := _plain_points(values)) is not None:
+    return found
   result = []
   for value in values:
     if not isinstance(value, (list, tuple)) or len(value) != 2:
       raise ValueError('expected a list of [x, y]')
     result.append([number(value[0]), number(value[1])])
+  return result
+
+
+def _plain_points(values):
+  """Returns points as `points` does, but faster; None if some are unusual."""
+  try:
+    array = np.array(values)
+  except (ValueError, OverflowError):
+    return None
+  if array.ndim != 2 or array.shape[1] != 2 or array.dtype.kind not in 'if' or (
+      not (np.abs(array) < _LIMIT).all()):
+    return None
+  result = array.tolist()
+  if array.dtype.kind == 'f':
+    for i, j in np.argwhere(array == np.floor(array)).tolist():
+      result[i][j] = int(result[i][j])
   return result
 
 

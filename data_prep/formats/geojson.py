@@ -235,7 +235,7 @@ def _read_geometry(geometry) -> list[tuple[str, Any]]:
   form = kind.removeprefix('Multi')
   each = values if form != kind else [values]
   if form == 'Point':
-    return [('point', _point(v)) for v in each]
+    return [('point', point) for point in _points(each)]
   if form == 'LineString':
     return [('stroke', _line(v)) for v in each]
   if form != 'Polygon':
@@ -251,15 +251,14 @@ def _read_geometry(geometry) -> list[tuple[str, Any]]:
   return [('polygon', outline) for outline in outlines]
 
 
-def _point(value):
-  """Returns [x, y]; a third coordinate is left out."""
-  if not isinstance(value, list) or len(value) not in (2, 3):
-    raise ValueError('expected [x, y]')
-  return [entries.number(value[0]), entries.number(value[1])]
+def _points(values):
+  """Returns points [x, y]; a third coordinate is left out."""
+  return entries.points([
+      v[:2] if isinstance(v, list) and len(v) == 3 else v for v in values])
 
 
 def _line(values):
-  points = [_point(v) for v in values]
+  points = _points(values)
   if len(points) < 2:
     raise ValueError('a line needs 2 points')
   return points[:1] if len(points) == 2 and points[0] == points[1] else points
@@ -267,23 +266,11 @@ def _line(values):
 
 def _ring(values):
   """Returns the points of a ring without the first one at its end."""
-  points = _fast_points(values) or [_point(v) for v in values]
+  points = _points(values)
   points = points[:-1] if points and points[0] == points[-1] else points
   if len(points) < 3:
     raise ValueError('a ring needs 3 points')
   return points
-
-
-def _fast_points(values):
-  """Returns points [x, y] if all are plain numbers, and None otherwise."""
-  try:
-    points = np.array(values)
-  except (ValueError, OverflowError):
-    return None
-  if points.ndim != 2 or points.shape[1] not in (2, 3) or (
-      points.dtype.kind not in 'if' or not (np.abs(points) < 1e9).all()):
-    return None
-  return points[:, :2].tolist()
 
 
 def _write_shape(shape):

@@ -8,6 +8,8 @@ files are read only then. Each format is timed `--repeats` times in turn, and
 the fastest time counts. Processor time of this process is measured.
 """
 
+import json
+import os
 import pathlib
 import tempfile
 import time
@@ -20,6 +22,7 @@ from data_prep.drawing import rasterize
 from data_prep.drawing import rle
 from data_prep.formats import names
 from data_prep.formats import registry
+from data_prep.formats import rings
 import numpy as np
 from PIL import Image
 
@@ -51,6 +54,24 @@ def _make_set(folder):
       manifest_lib.Header('speed', _CLASSES), tuple(rows), folder)
 
 
+def _write_via(manifest, folder):
+  """Writes the outer rings of the masks for VIA, which no exporter does."""
+  pictures = {}
+  (folder / 'via').mkdir()
+  for row in manifest.rows:
+    os.link(manifest.root / row.image, folder / 'via' / row.image)
+    regions = []
+    for value, mask in zip('ab', row.annotation['rles'], strict=True):
+      ring, *_ = rings.outlines(rle.decode_rle(mask))[0]
+      regions.append({'shape_attributes': {
+          'name': 'polygon', 'all_points_x': [x for x, _ in ring],
+          'all_points_y': [y for _, y in ring]},
+                      'region_attributes': {'label': value}})
+    pictures[row.image] = {'filename': row.image, 'size': -1,
+                           'regions': regions, 'file_attributes': {}}
+  (folder / 'via/via.json').write_text(json.dumps(pictures))
+
+
 def _seconds(name, source, folder):
   """Returns the processor time of reading a set and drawing its masks."""
   with tempfile.TemporaryDirectory(dir=folder) as output:
@@ -79,6 +100,8 @@ def main(argv: list[str]) -> None:
               and 'mask' in registry.FORMATS[n].HOLDS]
     for name in chosen:
       registry.write(manifest, name, folder / name)
+    _write_via(manifest, folder)
+    chosen.append('via')
     seconds = {name: [] for name in chosen}
     for _ in range(_REPEATS.value):
       for name in chosen:
