@@ -114,6 +114,22 @@ class CocoTest(source_case.ShapesCase):
     self.assertEqual(self.counts(imported.rows[0]), {0: 544, 1: 36, 255: 20})
 
   @parameterized.parameters(
+      (0.25, None), ('4', None), ('x', 'could not convert'),
+      (float('inf'), 'not a finite number'), (1e9, 'not a finite number'),
+      (None, 'not a number'), ([1], 'not a number'))
+  def test_outlines_of_many_points(self, value, cause):
+    # Long lists of plain numbers take another way than others.
+    ring = [2, 3] * 10 + _RING + [value, 3]
+    self._write([{'image_id': 0, 'segmentation': [ring]}], number=1)
+    imported = self.read('coco', problems=cause is not None)
+    if cause:
+      self.assertIn(cause, imported.problems[0].what)
+    else:
+      points, = imported.rows[0].annotation['polygons']
+      self.assertEqual(points[-1], [float(value), 3])
+      self.assertEqual([type(v) for v in points[-2]], [int, int])
+
+  @parameterized.parameters(
       ({}, ['coarse_mask', 'polygon']),
       ({'masks_are_given': True}, ['mask', 'polygon']),
       ({'polygons_are': 'mask'}, ['mask', 'mask']))
