@@ -38,6 +38,8 @@ _FILES = {
     'Label Studio (JSON-MIN)': [('a.json', [
         {'image': 'a.png', 'label': [{'original_width': 3}],
          'annotator': 1, 'annotation_id': 2}])],
+    'Label Studio (storage)': [('a.json', {
+        'id': 1, 'result': [], 'completed_by': 1, 'task': {'data': {}}})],
     'LabelMe': [('a.json', {'shapes': [], 'imagePath': 'a.png'})],
     'COCO': [('a.json', {'images': [], 'annotations': []})],
     'CVAT for video': [('a.xml', '<annotations><track id="0"/></annotations>')],

@@ -89,6 +89,9 @@ TOOLS = (
     Tool('Label Studio', _JSON, is_label_studio, '--format=label_studio'),
     Tool('Label Studio (JSON-MIN)', _JSON, _keys(
         'annotation_id', 'original_width'), 'not read; export JSON'),
+    Tool('Label Studio (storage)', _JSON, lambda head: head.lstrip()[:1] == b'{'
+         and _keys('result', 'task', 'completed_by')(head),
+         'not read; export JSON'),
     Tool('LabelMe', _JSON, _keys('shapes', 'imagePath'), '--format=labelme'),
     Tool('COCO', _JSON, _keys('images', 'annotations', 'categories', least=2),
          '--format=coco'),
