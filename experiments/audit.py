@@ -17,6 +17,10 @@ default, the validation and the test split take no part in the scores, so that
 both can judge a later run that starts from the scores
 (`weighting.initial_from`). audit.json states how well the scores find such
 faults in subjects that the audit did not learn from.
+
+Of a run on whole volumes, there are only audit.csv and audit.json. The score is
+then the disagreement of the networks with the annotation, and audit.csv names
+the slices of the file, counted from 0, in which they disagree most.
 """
 
 import os
@@ -54,7 +58,28 @@ from experiments.auditing import files
 from experiments.auditing import observer
 from experiments.auditing import ranking
 from experiments.auditing import report
+from experiments.auditing import volume_audit
 from experiments.saving import run_folder
+
+
+def _audit_volumes(output):
+  """Audits a run on whole volumes, of which there are only tables."""
+  for flag, usual in (_EXPORT, None), (_LEARN_FROM, 'strong'):
+    if flag.value != usual:
+      raise binary.UserError(
+          f'--{flag.name} is not for a run on whole volumes yet: leave it out.')
+  found = volume_audit.audit(_RUN.value)
+  try:
+    output.mkdir(parents=True, exist_ok=True)
+    summary = volume_audit.write(output, _RUN.value, found)
+  except OSError as e:
+    raise binary.UserError(
+        f'--output: {system_errors.in_words(e, output)}') from e
+  for kind, auroc in summary['auroc_by_kind'].items():
+    print(f'{kind}: the scores find the planted faults with AUROC {auroc:.3f}')
+  number = grammar.counted(len(found), 'annotation')
+  print(f'{output / "audit.csv"}: {number}, most suspect first, with the '
+        'slices to look at.')
 
 
 def main():
@@ -70,6 +95,9 @@ def main():
     raise binary.UserError(
         f'{exported} exists and may hold corrections: move it, or give another '
         '--output.')
+  if volume_audit.is_of_volumes(_RUN.value):
+    _audit_volumes(output)
+    return
   run = observer.open_run(_RUN.value)
   records = evidence_lib.audited(run.dataset.splits['train_weak'])
   evidence = evidence_lib.collect(run, learn_from=_LEARN_FROM.value)

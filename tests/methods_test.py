@@ -31,8 +31,8 @@ _CONFIGS = {
     name: module for name, module in (
         (info.name, importlib.import_module(f'{configs.__name__}.{info.name}'))
         for info in pkgutil.iter_modules(configs.__path__))
-    if hasattr(module, 'get_config')
-    and name not in ('custom', 'volumes', *named_sets.WHOLE)}
+    if hasattr(module, 'get_config') and name != 'custom'
+    and 'foreground_share' not in module.get_config().input}
 
 
 def _config(method, name='phantom', **changes):

@@ -14,6 +14,7 @@ from data_prep.splits import dividing
 from data_prep.splits import strong_choice
 from data_prep.volumes import levels
 from data_prep.volumes import planning
+from hybridseg import inference
 import nibabel
 import numpy as np
 
@@ -80,6 +81,14 @@ def data_dir() -> str:
 def source_dir() -> pathlib.Path:
   """Returns the folder of the files of the set: images/ and labels/."""
   return pathlib.Path(data_dir()).with_name('tiny')
+
+
+def run_exactly(windows: np.ndarray) -> inference.Prediction:
+  """Predicts windows like networks that know the intensities of classes."""
+  deviations = 15 * windows[..., 0] - 5
+  labels = (deviations > 1).astype(int) + (deviations > 3.6)
+  return inference.Prediction(
+      np.eye(3, dtype=np.float32)[labels], np.float32(deviations > 1))
 
 
 def debug_config(variant: str = 'debug', **changes):

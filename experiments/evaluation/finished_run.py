@@ -25,6 +25,7 @@ from experiments.evaluation import scoring
 from experiments.evaluation import volume_evaluation
 from experiments.prediction import pictures
 from experiments.prediction import predictor as predictor_lib
+from experiments.prediction import volume_windows
 
 
 class Case(NamedTuple):
@@ -272,7 +273,7 @@ def _predict_volumes(predictor, split, bins) -> Iterator[_Predicted]:
   dataset = volume_set.load(predictor.data_dir)
   _check_fingerprint(predictor, dataset.fingerprint)
   for record in dataset.splits[split]:
-    probs = volume_evaluation.predict(
+    probs = volume_windows.predict_record(
         predictor.run_fn, record, dataset.plan,
         batch_size=predictor.batch_size)
     bins += metrics_lib.calibration_counts(

@@ -3,7 +3,7 @@
 Pictures of a volume show the slice with most of its objects.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 import functools
 from typing import Any, NamedTuple
 
@@ -100,31 +100,9 @@ class Evaluator:
 
   def predict(self, params: Any, record: volume_set.Record) -> np.ndarray:
     """Returns probabilities of a volume, float32 [X, Y, Z, K]."""
-    return predict(
+    return volume_windows.predict_record(
         functools.partial(self._predict_fn, params), record,
         self._dataset.plan, batch_size=self._batch_size)
-
-
-def predict(
-    run_fn: Callable[[np.ndarray], inference.Prediction],
-    record: volume_set.Record,
-    plan: planning.Plan,
-    *,
-    batch_size: int,
-) -> np.ndarray:
-  """Returns probabilities of a volume, float32 [X, Y, Z, K].
-
-  They lie on the disk if they are large.
-
-  Args:
-    run_fn: maps windows [batch_size, *plan.patch_size, 1] to a prediction.
-    record: the volume.
-    plan: plan of the set.
-    batch_size: number of windows per call.
-  """
-  return volume_windows.predict(
-      run_fn, functools.partial(record.read, 'image'), record.volume.shape,
-      window=plan.patch_size, batch_size=batch_size)[..., :-1]
 
 
 def plane_of(voxels: np.ndarray, record: volume_set.Record) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Predicts volumes in windows, and keeps on the disk what is large."""
 
 from collections.abc import Callable, Sequence
+import functools
 import os
 import tempfile
 from typing import Any
@@ -109,6 +110,28 @@ def predict(
                  for n in (start, start + len(slab)))
     result[low:high] = slab[low + before - start:high + before - start, *rest]
   return result
+
+
+def predict_record(
+    run_fn: Callable[[np.ndarray], inference.Prediction],
+    record: volume_set.Record,
+    plan: planning.Plan,
+    *,
+    batch_size: int,
+) -> np.ndarray:
+  """Returns probabilities of a volume, float32 [X, Y, Z, K].
+
+  They lie on the disk if they are large.
+
+  Args:
+    run_fn: maps windows [batch_size, *plan.patch_size, 1] to a prediction.
+    record: the volume.
+    plan: plan of the set.
+    batch_size: number of windows per call.
+  """
+  return predict(
+      run_fn, functools.partial(record.read, 'image'), record.volume.shape,
+      window=plan.patch_size, batch_size=batch_size)[..., :-1]
 
 
 def reader(array: np.ndarray) -> Read:

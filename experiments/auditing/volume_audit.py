@@ -1,0 +1,167 @@
+"""Ranks the weak annotations of whole volumes, and names suspect slices.
+
+The networks predict each weak volume. Where the annotation is a box, boxes are
+drawn around the prediction, too, so that both are of one kind. The score of an
+annotation is 1 minus the mean Dice of its classes, over labelled voxels. It is
+no probability: compare scores within one kind.
+"""
+
+from collections.abc import Sequence
+import csv
+import os
+from typing import Any, NamedTuple
+
+from data_prep.drawing import volume_annotations
+from data_prep.shared import cells
+from data_prep.shared import progress
+from data_prep.volumes import orientation
+from data_prep.volumes import resampling
+from hybridseg import metrics as metrics_lib
+from hybridseg import types
+import numpy as np
+
+from experiments import binary
+from experiments import csv_files
+from experiments.building import input_pipeline
+from experiments.building import volume_set
+from experiments.prediction import predictor as predictor_lib
+from experiments.prediction import volume_windows
+from experiments.saving import run_folder
+
+HEADER = ('rank', 'id', 'score', 'indicator', 'kind', 'annotator', 'subject',
+          'axis', 'slices', 'fault')
+_NUM_SLICES = 3
+
+
+class Finding(NamedTuple):
+  """What the networks say of one weak annotation.
+
+  Attributes:
+    record: the volume.
+    score: see the module, in [0, 1].
+    axis: axis of the file along which the slices are counted.
+    slices: up to three slices of the file, from 0, whose annotation differs
+      most from the prediction; the worst comes first.
+  """
+
+  record: volume_set.Record
+  score: float
+  axis: int
+  slices: tuple[int, ...]
+
+
+def is_of_volumes(workdir: str) -> bool:
+  """Returns whether a run has learnt from whole volumes."""
+  return 'foreground_share' in run_folder.read_config(workdir).input
+
+
+def audit(workdir: str) -> list[Finding]:
+  """Predicts the weak volumes of a run; returns the most suspect first.
+
+  Args:
+    workdir: folder of the run.
+
+  Raises:
+    binary.UserError: if the run or its set cannot be used.
+  """
+  if run_folder.read_config(workdir).input.weak_labels == 'truth':
+    raise binary.UserError(
+        f'{workdir} is a run of full supervision, which never saw the weak '
+        'annotations: audit a run of another method.')
+  predictor = predictor_lib.load(workdir, whole_volumes=True)
+  dataset = volume_set.load(predictor.data_dir)
+  if dataset.fingerprint != predictor.dataset.fingerprint:
+    raise binary.UserError(
+        f'{workdir} holds a run on another set: the records under '
+        f'{predictor.data_dir} have changed since. Train again, or prepare the '
+        'set as it was.')
+  records = [r for r in dataset.splits['train_weak']
+             if r['kind'] != types.AnnotationKind.NONE]
+  told = progress.Progress(len(records), 'volumes', what='audit: ')
+  found = []
+  for number, record in enumerate(records, 1):
+    probs = volume_windows.predict_record(
+        predictor.run_fn, record, dataset.plan, batch_size=predictor.batch_size)
+    found.append(_compare(
+        record, probs.argmax(-1).astype(np.uint8), dataset.plan.frame))
+    told(number)
+  return sorted(found, key=lambda f: (-f.score, f.record['id']))
+
+
+def _compare(record, predicted, frame):
+  """Returns the finding on one volume."""
+  label = record['label']
+  if record['kind'] == types.AnnotationKind.BOX:
+    predicted = volume_annotations.draw_boxes(
+        predicted, np.random.default_rng(0))
+  known = label != types.UNLABELLED
+  dice = []
+  for value in np.union1d(label[known], predicted[known]):
+    if value:
+      of_label, of_networks = (known & (x == value) for x in (label, predicted))
+      dice.append(2 * (of_label & of_networks).sum() / (
+          of_label.sum() + of_networks.sum()))
+  axis, _ = record.plane
+  others = tuple(i for i in range(3) if i != axis)
+  wrong = (known & (label != predicted)).sum(others)
+  worst = [int(i) for i in np.argsort(-wrong, kind='stable')[:_NUM_SLICES]
+           if wrong[i]]
+  stored_axis, places = _stored(record, axis, frame)
+  return Finding(record, 1 - float(np.mean(dice)) if dice else 0.0,
+                 stored_axis, tuple(dict.fromkeys(
+                     int(places[i]) for i in worst)))
+
+
+def _stored(record, axis, frame):
+  """Returns an axis of the file, and its slice for each slice of the record."""
+  more = record.volume.more
+  turn = orientation.find_turn(np.array(more['stored_affine']), frame)
+  stored_axis = turn.axes[axis]
+  length = more['stored_shape'][stored_axis]
+  places = resampling.nearest_index(length, record.volume.shape[axis])
+  return stored_axis, length - 1 - places if turn.flips[axis] else places
+
+
+def write(
+    folder: str | os.PathLike[str], workdir: str, found: Sequence[Finding]
+) -> dict[str, Any]:
+  """Writes audit.csv and audit.json.
+
+  Args:
+    folder: folder to write.
+    workdir: folder of the run.
+    found: findings from `audit`.
+
+  Returns:
+    The content of audit.json.
+  """
+  indicators = _indicators(workdir)
+  rows = []
+  for rank, finding in enumerate(found, 1):
+    record, more = finding.record, finding.record.volume.more
+    rows.append([
+        rank, record['id'], f'{finding.score:.4f}',
+        indicators.get(record['id'], ''), more['kind'], more['annotator'],
+        record['subject'], finding.axis, ' '.join(map(str, finding.slices)),
+        record['fault']])
+  csv_files.write_csv(os.path.join(folder, 'audit.csv'), HEADER, rows)
+  summary = {'num_annotations': len(found), 'auroc_by_kind': {}}
+  kinds = {finding.record.volume.more['kind'] for finding in found}
+  for kind in sorted(kinds):
+    of_kind = [f for f in found if f.record.volume.more['kind'] == kind]
+    faults = input_pipeline.column([f.record for f in of_kind], 'fault') != ''
+    if faults.any() and not faults.all():
+      summary['auroc_by_kind'][kind] = metrics_lib.auroc(
+          np.array([f.score for f in of_kind]), faults)
+  run_folder.write_json(os.path.join(folder, 'audit.json'), summary)
+  return summary
+
+
+def _indicators(workdir):
+  """Returns the final indicator of each volume, as text."""
+  path = os.path.join(workdir, 'indicators.csv')
+  if not os.path.exists(path):
+    return {}
+  with open(path, newline='', encoding='utf-8') as file:
+    rows = [cells.undo_row(row) for row in csv.DictReader(file)]
+  return {row['id']: row['indicator'] for row in rows}

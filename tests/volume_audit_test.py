@@ -1,0 +1,77 @@
+"""Tests of experiments.auditing.volume_audit."""
+
+import csv
+import json
+import pathlib
+from unittest import mock
+
+from absl.testing import absltest
+from hybridseg import types
+import numpy as np
+
+from experiments.auditing import volume_audit
+from experiments.building import volume_set
+from experiments.prediction import predictor
+from tests import tiny
+from tests import tiny_volumes
+
+
+class VolumeAuditTest(absltest.TestCase):
+
+  def _audit(self):
+    """Audits the tiny set with networks that predict nearly all voxels well."""
+    workdir = tiny.temp_dir(self)
+    config = tiny_volumes.debug_config()
+    loaded = mock.Mock(
+        dataset=volume_set.load(tiny_volumes.data_dir()), batch_size=2,
+        data_dir=tiny_volumes.data_dir(), run_fn=tiny_volumes.run_exactly)
+    with (mock.patch.object(
+        volume_audit.run_folder, 'read_config', return_value=config),
+          mock.patch.object(predictor, 'load', return_value=loaded)):
+      self.assertTrue(volume_audit.is_of_volumes(workdir))
+      return workdir, volume_audit.audit(workdir)
+
+  def test_faults_come_first_and_their_slices_are_named(self):
+    _, found = self._audit()
+    self.assertLen(found, 8)
+    self.assertEqual(
+        [f.score for f in found], sorted(f.score for f in found)[::-1])
+    for finding in found:
+      record = finding.record
+      if record['kind'] == types.AnnotationKind.SLICES:
+        wrong = (record['label'] != record['truth']) & (
+            record['label'] != types.UNLABELLED)
+        if not record['fault']:
+          self.assertLess(finding.score, 0.1)
+        elif wrong.any():
+          self.assertGreater(finding.score, 0.1)
+        axis, _ = record.plane
+        self.assertEqual((axis, finding.axis), (2, 2))
+        # Every fifth volume has two slices for each one of the records.
+        is_fine = int(record['id'][1:]) % 5 == 4
+        places = np.flatnonzero(wrong.any((0, 1)))
+        if not record['fault'] or not len(places):
+          continue
+        if is_fine:
+          places = 2 * places + 1
+        self.assertContainsSubset(finding.slices[:1], places.tolist())
+
+  def test_tables(self):
+    workdir, found = self._audit()
+    (pathlib.Path(workdir) / 'indicators.csv').write_text(
+        f'id,indicator\n{found[0].record["id"]},0.25\n', 'utf-8')
+    summary = volume_audit.write(workdir, workdir, found)
+    with open(f'{workdir}/audit.csv', encoding='utf-8') as file:
+      rows = list(csv.DictReader(file))
+    self.assertEqual([row['id'] for row in rows],
+                     [f.record['id'] for f in found])
+    self.assertEqual(
+        [row['indicator'] for row in rows], ['0.25'] + 7 * [''])
+    self.assertEqual(rows[0]['slices'], ' '.join(map(str, found[0].slices)))
+    with open(f'{workdir}/audit.json', encoding='utf-8') as file:
+      self.assertEqual(json.load(file), summary)
+    self.assertEqual(summary['num_annotations'], 8)
+
+
+if __name__ == '__main__':
+  absltest.main()
