@@ -1,8 +1,10 @@
 """Tests for experiments.building.pretrained."""
 
 import io
+import json
 import os
 import pickle
+import struct
 import sys
 from unittest import mock
 import zipfile
@@ -97,7 +99,7 @@ class PretrainedTest(parameterized.TestCase):
         ('a.safetensors', self._bytes_of_npy(), 'it is a single array'),
         ('a.pth', self._bytes_of_npy(), 'it is a single array'),
         ('a.npz', self._bytes_of_torch_zip(), 'it is a zip file of PyTorch: '
-         r'convert it with torch: .*save_file\(torch.load'),
+         r'convert it with torch: numpy.savez\(.*torch.load'),
         ('a.safetensors', self._bytes_of_torch_zip(), 'zip file of PyTorch'),
         ('a.npz', self._bytes_of('b.safetensors'), 'end with .safetensors'),
         ('a.pth', self._bytes_of('b.safetensors'), 'end with .safetensors'),
@@ -106,6 +108,24 @@ class PretrainedTest(parameterized.TestCase):
       with open(path, 'wb') as file:
         file.write(content)
       self._assert_refused(path, message)
+
+  def test_numbers_of_8_bits_are_refused(self):
+    path = os.path.join(self._folder, 'r18.safetensors')
+    header = json.dumps({'conv1.weight': {
+        'dtype': 'F8_E4M3', 'shape': [2], 'data_offsets': [0, 2]}}).encode()
+    with open(path, 'wb') as file:
+      file.write(struct.pack('<Q', len(header)) + header + bytes(2))
+    self._assert_refused(path, 'of a type that NumPy lacks: save them as')
+
+  @parameterized.parameters(10**14, 10**30)
+  def test_a_shape_that_fits_no_memory_is_refused(self, number):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {
+        'descr': '<f4', 'fortran_order': False, 'shape': (number,)})
+    path = os.path.join(self._folder, 'r18.npz')
+    with zipfile.ZipFile(path, 'w') as archive:
+      archive.writestr('conv1.weight.npy', header.getvalue())
+    self._assert_refused(path, 'does not fit')
 
   def test_an_npz_of_objects_is_not_told_to_be_unpickled(self):
     path = self._save('r18.npz', **{'conv1.weight': np.array([None])})

@@ -259,6 +259,11 @@ class RefiningTest(parameterized.TestCase):
        r'16 x 16 \(height x width\), as its image: save it in that size'),
       ('size_in_the_table', 'id,mask,size\n{0},large.png,40 x 16\n',
        'is 32 x 16, expected 40 x 16'),
+      ('empty_table', '', 'not a table of experiments.refine'),
+      ('twice', 'id,mask\n{0},masks/a.png\n{0},masks/b.png\n',
+       'has several lines of train_.*: keep one'),
+      ('jpeg', 'id,mask\n{0},jpeg.png\n', 'compression changes them'),
+      ('fractions', 'id,mask\n{0},half.tif\n', 'class numbers: fractions'),
       ('colours', 'id,mask\n{0},colours.png\n', 'channels of different values'),
       ('palette', 'id,mask\n{0},palette.png\n', 'its palette is not that of'))
   def test_refuses(self, text, message):
@@ -274,6 +279,10 @@ class RefiningTest(parameterized.TestCase):
         os.path.join(folder, 'white.png'))
     Image.fromarray(np.zeros((32, 16), np.uint8)).save(
         os.path.join(folder, 'large.png'))
+    Image.fromarray(np.eye(16, dtype=np.uint8)).save(
+        os.path.join(folder, 'jpeg.png'), format='JPEG')
+    Image.fromarray(np.full((16, 16), .5, np.float32)).save(
+        os.path.join(folder, 'half.tif'))
     mask = corrections.colour(np.eye(16, dtype=np.uint8))
     mask.convert('RGB').save(os.path.join(folder, 'colours.png'))
     # An editor that sorts the palette exchanges the numbers of the classes.
@@ -292,8 +301,21 @@ class RefiningTest(parameterized.TestCase):
         'refine again. .* remove its corrected.json') as caught:
       corrections.apply(other, folder)
     self.assertLessEqual(len(str(caught.exception)), 193)  # With "Error: ".
+    with open(os.path.join(folder, corrections.SUMMARY), 'w',
+              encoding='utf-8') as file:
+      file.write('{')  # Which set it is for is not known any more.
+    with self.assertRaisesRegex(binary.UserError, 'cannot be read: it states'):
+      corrections.apply(self._dataset, folder)
     os.remove(os.path.join(folder, corrections.SUMMARY))
     self.assertNotEmpty(corrections.apply(other, folder).corrections)
+
+  def test_a_byte_order_mark_before_the_table_is_skipped(self):
+    folder = self._copy()
+    path = pathlib.Path(folder, corrections.TABLE)
+    path.write_bytes(b'\xef\xbb\xbf' + path.read_bytes())
+    self.assertEqual(
+        corrections.apply(self._dataset, folder).corrections,
+        corrections.apply(self._dataset, self._folder).corrections)
 
   def test_a_set_that_was_prepared_again_does_not_belong_to_the_run(self):
     other = self._dataset._replace(fingerprint='f')

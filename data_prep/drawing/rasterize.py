@@ -176,6 +176,8 @@ def stored_values(
     if np.any(mask != mask[..., :1]):
       raise ValueError('channels of different values')
     mask = mask[..., 0]
+  if mask.dtype.kind == 'f' and not np.array_equal(mask, np.rint(mask)):
+    raise ValueError('fractions')
   return mask if mask.dtype.kind in 'iu' else mask.astype(
       np.uint8 if mask.dtype == bool else np.int64)
 

@@ -14,6 +14,7 @@ from it. The config names the folder in `input.corrected_labels`. With
   corrected.json how the labels were corrected, and the set that they are for.
 """
 
+import collections
 from collections.abc import Callable
 import contextlib
 import csv
@@ -25,6 +26,7 @@ from typing import Any
 
 from data_prep import manifest as manifest_lib
 from data_prep.drawing import rasterize
+from data_prep.formats import lossy_masks
 from data_prep.formats import voc_masks
 from data_prep.shared import cells
 from data_prep.shared import confined
@@ -120,10 +122,14 @@ def _read_table(folder):
   """Returns a dictionary that maps each image's id to its line."""
   path = os.path.join(folder, TABLE)
   try:
-    with open(path, newline='', encoding='utf-8') as file:
-      files = {row['id']: row
-               for row in map(cells.undo_row, csv.DictReader(file))}
-      masks = [row['mask'] for row in files.values()]
+    # Excel writes a byte order mark.
+    with open(path, newline='', encoding='utf-8-sig') as file:
+      reader = csv.DictReader(file)
+      if not {'id', 'mask'} <= {*(reader.fieldnames or ())}:
+        raise ValueError('no header')
+      rows = list(map(cells.undo_row, reader))
+    files = {row['id']: row for row in rows}
+    masks = [row['mask'] for row in rows]
   except OSError as e:
     raise binary.UserError(
         f'{path} cannot be read ({e.strerror}): give the folder that '
@@ -134,16 +140,26 @@ def _read_table(folder):
     ) from e
   if None in files or None in masks:
     raise binary.UserError(f'{path} has a line without a mask: remove it.')
+  if len(files) < len(rows):
+    name = next(name for name, number in collections.Counter(
+        row['id'] for row in rows).items() if number > 1)
+    raise binary.UserError(
+        f'{pixels.tail(path)} has several lines of {name[:60]}: keep one.')
   return files
 
 
 def _check_set(folder, dataset):
   """Refuses corrections of another set whose images have the same ids."""
+  path = os.path.join(folder, SUMMARY)
   try:
-    with open(os.path.join(folder, SUMMARY), encoding='utf-8') as file:
+    with open(path, encoding='utf-8') as file:
       found = json.load(file).get('dataset_fingerprint')
-  except (OSError, ValueError, AttributeError):
+  except FileNotFoundError:
     return
+  except (OSError, ValueError, AttributeError) as e:
+    raise binary.UserError(
+        f'{pixels.tail(path)} cannot be read: it states which set the masks '
+        f'are for. If they fit {dataset.name}, remove it.') from e
   if found and found != dataset.fingerprint:
     raise binary.UserError(
         f'{pixels.tail(folder)} was made for another set, or {dataset.name} '
@@ -155,8 +171,10 @@ def _read_mask(folder, row, dataset, sizes):
   """Reads the mask of a line as a label map of the size of the records."""
   path = pixels.tail(os.path.join(folder, row['mask']))
   try:
-    with Image.open(confined.inside(
-        pathlib.Path(folder), row['mask'])) as picture:
+    inside = confined.inside(pathlib.Path(folder), row['mask'])
+    if lossy_masks.is_lossy(inside):
+      raise ValueError('its compression changes them, save it as PNG')
+    with Image.open(inside) as picture:
       _check_palette(picture)
       label = rasterize.apply_values(rasterize.stored_values(picture), None)
   except pixels.WrongFile as wrong:

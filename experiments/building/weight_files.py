@@ -4,6 +4,7 @@ from collections.abc import Mapping
 import importlib.util
 import os
 import pickle
+import struct
 from typing import Any
 import zipfile
 
@@ -14,9 +15,9 @@ from safetensors import numpy as safetensors_numpy
 from experiments.building import torch_file
 
 SUFFIXES = ('.safetensors', '.npz', '.pth')
-_CONVERT = (
-    'convert it with torch: '
-    "safetensors.torch.save_file(torch.load('a.pth'), 'a.safetensors')")
+# Unlike safetensors, NumPy also saves arrays that are not contiguous, such as
+# those of networks that were trained as channels_last.
+_CONVERT = "convert it with torch: numpy.savez('a.npz', **torch.load('a.pth'))"
 _ZIP, _NPY, _PICKLE = 'a zip file of PyTorch', 'a single array', 'a pickle'
 # Maps each format to what the user should do with such a file where it cannot
 # be read.
@@ -63,9 +64,16 @@ def read(path: str, *, legacy_torch: bool) -> Mapping[str, Any]:
     return read_fn(path)
   except OSError:
     raise
-  except (EOFError, KeyError, RuntimeError, TypeError, ValueError,
-          pickle.PickleError, safetensors.SafetensorError,
-          zipfile.BadZipFile) as e:
+  except AttributeError as e:
+    if suffix != '.safetensors':
+      raise ValueError(
+          'it holds more than a state_dict: save that alone.') from e
+    raise ValueError(  # Such as the 8-bit types of safetensors.
+        'it holds numbers of a type that NumPy lacks: save them as float32.'
+    ) from e
+  except (EOFError, LookupError, MemoryError, OverflowError, RuntimeError,
+          TypeError, ValueError, pickle.PickleError,
+          safetensors.SafetensorError, struct.error, zipfile.BadZipFile) as e:
     line = (str(e).strip().splitlines() or [type(e).__name__])[0]
     raise ValueError(f'{line:.110}') from e
 
