@@ -48,7 +48,8 @@ def _write(path, arrays, *, magic=torch_file._MAGIC, extra=None, cut=0):
   """Writes arrays to a file in the format of PyTorch 1.5."""
   tensors = collections.OrderedDict()
   for key, array in arrays.items():
-    kind = 'Float' if array.dtype == np.float32 else 'Long'
+    kind = {'f4': 'Float', 'f2': 'Half', 'f8': 'Double', 'i8': 'Long'}[
+        array.dtype.str[1:]]
     storage = ('pid', 'storage', _Name(f'torch.{kind}Storage'), key, 'cpu',
                array.size, None)
     strides = tuple(s // array.itemsize for s in array.strides)
@@ -84,6 +85,22 @@ class ReadLegacyTest(parameterized.TestCase):
     for name, array in _ARRAYS.items():
       np.testing.assert_array_equal(found[name], array)
       self.assertEqual(found[name].dtype, array.dtype)
+
+  @parameterized.parameters(np.float16, np.float64)
+  def test_other_floats_come_back(self, dtype):
+    array = np.arange(6, dtype=dtype).reshape(2, 3)
+    _write(self._path, {'a': array})
+    np.testing.assert_array_equal(
+        torch_file.read_legacy(self._path)['a'], array)
+
+  @parameterized.parameters(
+      (_Name('torch._utils._rebuild_parameter', 1, 2, 3),
+       "names 'torch._utils._rebuild_parameter': save a state_dict alone"),
+      (3, 'more than a state_dict'))
+  def test_more_than_arrays(self, extra, message):
+    _write(self._path, _ARRAYS, extra=extra)
+    with self.assertRaisesRegex(ValueError, message):
+      torch_file.read_legacy(self._path)
 
   def test_a_name_that_no_weights_need_ends_the_reading(self):
     # This function is harmless, but the reader must refuse the name without

@@ -19,7 +19,8 @@ import numpy as np
 _MAGIC = 0x1950A86A20F9469CFC6C
 _MAX_BYTES = 2**30
 _STORAGES = {
-    'FloatStorage': np.dtype('<f4'), 'LongStorage': np.dtype('<i8')}
+    'FloatStorage': np.dtype('<f4'), 'LongStorage': np.dtype('<i8'),
+    'HalfStorage': np.dtype('<f2'), 'DoubleStorage': np.dtype('<f8')}
 
 
 class _Storage:
@@ -69,8 +70,12 @@ class _Unpickler(pickle.Unpickler):
       return self._KNOWN[module, name]
     if module == 'torch' and name in _STORAGES:
       return _STORAGES[name]
+    shown = f'{module}.{name}'[:50]
+    if module.partition('.')[0] == 'torch':  # Such as parameters or bfloat16.
+      raise pickle.UnpicklingError(
+          f'it names {shown!r}: save a state_dict alone, as float32')
     raise pickle.UnpicklingError(
-        f'it names {f"{module}.{name}"[:60]!r}, which no file of weights needs')
+        f'it names {shown!r}, which no file of weights needs')
 
   def persistent_load(self, pid: Any) -> _Storage:
     _, dtype, key, _, size, *_ = pid
@@ -85,7 +90,7 @@ def read_legacy(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
       zip file.
 
   Returns:
-    A dictionary from names to arrays, float32 or int64.
+    A dictionary from names to arrays, of floats or int64.
 
   Raises:
     ValueError: if the file has another format, is damaged, or holds objects
@@ -110,6 +115,9 @@ def read_legacy(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             size * storage.dtype.itemsize):
           raise ValueError('it ends too early')
         storage.values = np.frombuffer(content, storage.dtype)
+      if not isinstance(tensors, dict) or not all(
+          isinstance(tensor, _Tensor) for tensor in tensors.values()):
+        raise ValueError('it holds more than a state_dict: save that alone')
       return {str(name): tensor.to_array() for name, tensor in tensors.items()}
     except ValueError:
       raise
