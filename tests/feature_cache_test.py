@@ -3,7 +3,6 @@
 import errno
 import functools
 import os
-import tempfile
 from unittest import mock
 
 from absl.testing import absltest
@@ -253,14 +252,6 @@ class ViewsTest(parameterized.TestCase):
       with self.assertRaisesRegex(binary.UserError, 'full'):
         trainer.train_and_evaluate(tiny.debug_config().lock(), workdir)
     self.assertEqual(os.listdir(workdir), ['lock'])
-
-  @parameterized.parameters(AttributeError, OSError(errno.EINVAL, ''))
-  def test_a_disk_that_cannot_reserve_is_filled(self, error):
-    with tempfile.TemporaryFile() as file, mock.patch.object(
-        os, 'posix_fallocate', side_effect=error):
-      feature_cache._reserve(file, 2**20 + 10)
-      self.assertEqual(os.fstat(file.fileno()).st_size, 2**20 + 10)
-      self.assertGreater(os.fstat(file.fileno()).st_blocks * 512, 2**20)
 
   @parameterized.parameters(
       ((3,), 1, 'two whole numbers'), ((0, 8), 1, 'two whole numbers'),

@@ -1,15 +1,19 @@
 """Tests for data_prep.shared.scratch."""
 
+import errno
 import os
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
 
 from data_prep.shared import pixels
 from data_prep.shared import scratch
 
 
-class ScratchTest(absltest.TestCase):
+class ScratchTest(parameterized.TestCase):
 
   def test_bytes_come_back(self):
     file = scratch.Scratch()
@@ -29,6 +33,21 @@ class ScratchTest(absltest.TestCase):
     with tempfile.TemporaryDirectory() as folder:
       file = scratch.Scratch(folder)
       file.add(b'abc')
+      self.assertEmpty(os.listdir(folder))
+
+  @parameterized.parameters(AttributeError, OSError(errno.EINVAL, ''))
+  def test_a_disk_that_cannot_reserve_is_filled(self, error):
+    with tempfile.TemporaryFile() as file, mock.patch.object(
+        os, 'posix_fallocate', side_effect=error):
+      scratch._reserve(file, 2**20 + 10)
+      self.assertEqual(os.fstat(file.fileno()).st_size, 2**20 + 10)
+      self.assertGreater(os.fstat(file.fileno()).st_blocks * 512, 2**20)
+
+  def test_an_array_has_no_name_and_is_zero(self):
+    with tempfile.TemporaryDirectory() as folder:
+      array = scratch.make_array((2, 3), np.uint16, folder)
+      array[1, 2] = 7
+      self.assertEqual(array.tolist(), [[0, 0, 0], [0, 0, 7]])
       self.assertEmpty(os.listdir(folder))
 
 

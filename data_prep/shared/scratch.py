@@ -1,8 +1,14 @@
-"""Keeps bytes in a nameless temporary file, so that they take no memory."""
+"""Keeps data in nameless temporary files, so that they take no memory."""
 
+from collections.abc import Sequence
+import errno
+import math
 import os
 import tempfile
 import threading
+from typing import Any
+
+import numpy as np
 
 
 class Scratch:
@@ -43,3 +49,48 @@ class Scratch:
   def read(self, place: int, length: int) -> bytes:
     """Returns `length` bytes that were added at `place`."""
     return os.pread(self._file.fileno(), length, place)
+
+
+def make_array(
+    shape: Sequence[int],
+    dtype: Any,
+    folder: str | os.PathLike[str] | None = None,
+) -> np.ndarray:
+  """Returns an array of zeros that lies on the disk, whose space is reserved.
+
+  Args:
+    shape: shape of the array.
+    dtype: type of the array.
+    folder: folder on whose disk it lies, as for `Scratch`. The file vanishes
+      with the array.
+
+  Raises:
+    OSError: if the disk is too full.
+  """
+  with tempfile.TemporaryFile(dir=folder) as file:
+    _reserve(file, math.prod(map(int, shape)) * np.dtype(dtype).itemsize)
+    return np.memmap(file, dtype, 'r+', shape=tuple(shape))
+
+
+def _reserve(file, size):
+  """Reserves the space of an empty file on its disk.
+
+  If the disk became full while the file is written through a memory map, the
+  system would end the process with a bus error.
+
+  Raises:
+    OSError: if the disk is too full.
+  """
+  try:
+    os.posix_fallocate(file.fileno(), 0, size)
+    return
+  except AttributeError:  # macOS lacks this function, and some disks do, too.
+    pass
+  except OSError as e:
+    if e.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+      raise
+  # Written zeros take space, unlike a hole.
+  zeros = bytes(1 << 20)
+  for start in range(0, size, len(zeros)):
+    file.write(zeros[: size - start])
+  file.flush()

@@ -15,14 +15,12 @@ views.
 """
 
 from collections.abc import Callable
-import errno
 import functools
 import math
-import os
-import tempfile
 import time
 
 from data_prep.shared import progress
+from data_prep.shared import scratch
 from data_prep.shared import system_errors
 from hybridseg import augmentation
 from hybridseg import parallel
@@ -227,40 +225,12 @@ def _make(shapes, folder):
     return tuple(np.empty(shape, np.float16) for shape in shapes)
   try:
     with system_errors.naming(folder):
-      files = [tempfile.TemporaryFile(dir=folder) for _ in shapes]
-      for file, shape in zip(files, shapes, strict=True):
-        _reserve(file, 2 * math.prod(shape))
+      return tuple(scratch.make_array(shape, np.float16, folder)
+                   for shape in shapes)
   except OSError as e:
     raise binary.UserError(
         f'--workdir: {size / 1e6:.0f} MB of features: '
         f'{system_errors.in_words(e)}') from e
-  return tuple(
-      np.memmap(file, np.float16, 'r+', shape=shape)
-      for file, shape in zip(files, shapes, strict=True))
-
-
-def _reserve(file, size):
-  """Reserves the space of an empty file on its disk.
-
-  If the disk became full while the file is written through a memory map, the
-  system would end the process with a bus error.
-
-  Raises:
-    OSError: if the disk is too full.
-  """
-  try:
-    os.posix_fallocate(file.fileno(), 0, size)
-    return
-  except AttributeError:  # macOS lacks this function, and some disks do, too.
-    pass
-  except OSError as e:
-    if e.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
-      raise
-  # Written zeros take space, unlike a hole.
-  zeros = bytes(1 << 20)
-  for start in range(0, size, len(zeros)):
-    file.write(zeros[: size - start])
-  file.flush()
 
 
 def prepare(

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Sequence
 import functools
-import os
-import tempfile
 from typing import Any
 
 from data_prep.records import volume_records
+from data_prep.shared import scratch
 from data_prep.shared import volume_type
 from data_prep.volumes import levels as levels_lib
 from data_prep.volumes import planning
@@ -40,10 +39,7 @@ def empty(
   size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
   if size <= _IN_MEMORY:
     return np.zeros(shape, dtype)
-  with tempfile.TemporaryFile(dir=folder) as file:
-    # Without the space, writing to the map would end the process.
-    os.posix_fallocate(file.fileno(), 0, size)
-    return np.memmap(file, dtype, 'r+', shape=tuple(shape))
+  return scratch.make_array(shape, dtype, folder)
 
 
 class _Padded:
