@@ -156,6 +156,44 @@ class Observer:
       told(min(done + self._batch_size, len(records)))
 
 
+def check_method(workdir: str, weak_labels: str) -> None:
+  """Refuses a run whose method never saw the weak annotations.
+
+  Args:
+    workdir: folder of the run.
+    weak_labels: `input.weak_labels` of its config.
+
+  Raises:
+    binary.UserError: if it is a run of full supervision.
+  """
+  if weak_labels == 'truth':
+    raise binary.UserError(
+        f'{workdir} is a run of full supervision, which never saw the weak '
+        'annotations: audit a run of another method.')
+
+
+def check_set(
+    workdir: str, dataset: input_pipeline.Dataset, data_dir: str
+) -> None:
+  """Refuses a set that is not the one that a run has learnt from.
+
+  The indicators belong to the images by their position in the set.
+
+  Args:
+    workdir: folder of the run.
+    dataset: the set as it is now.
+    data_dir: folder of the set.
+
+  Raises:
+    binary.UserError: if the set has changed.
+  """
+  sessions = run_folder.read_sessions(workdir)
+  if sessions and sessions[0]['dataset_fingerprint'] != dataset.fingerprint:
+    raise binary.UserError(
+        f'{workdir} holds a run on another set: the records under {data_dir} '
+        'have changed since. Train again, or prepare the set as it was.')
+
+
 def open_run(workdir: str) -> Run:
   """Opens a run with its records and checkpoints.
 
@@ -166,18 +204,9 @@ def open_run(workdir: str) -> Run:
   """
   data, model, method, schedule = pieces.unpack(
       run_folder.read_config(workdir))
-  if data.weak_labels == 'truth':
-    raise binary.UserError(
-        f'{workdir} is a run of full supervision, which never saw the weak '
-        'annotations: audit a run of another method.')
+  check_method(workdir, data.weak_labels)
   dataset = corrections.load(data, workdir)
-  sessions = run_folder.read_sessions(workdir)
-  # The indicators belong to the images by their position in the set.
-  if sessions and sessions[0]['dataset_fingerprint'] != dataset.fingerprint:
-    raise binary.UserError(
-        f'{workdir} holds a run on another set: the records under '
-        f'{data.data_dir} have changed since. Train again, or prepare the set '
-        'as it was.')
+  check_set(workdir, dataset, data.data_dir)
   if dataset.plan is not None:
     raise binary.UserError(
         f'{workdir} was trained on whole volumes, which this command does not '

@@ -20,8 +20,8 @@ from hybridseg import metrics as metrics_lib
 from hybridseg import types
 import numpy as np
 
-from experiments import binary
 from experiments import csv_files
+from experiments.auditing import observer
 from experiments.building import input_pipeline
 from experiments.building import volume_set
 from experiments.prediction import predictor as predictor_lib
@@ -64,17 +64,11 @@ def audit(workdir: str) -> list[Finding]:
   Raises:
     binary.UserError: if the run or its set cannot be used.
   """
-  if run_folder.read_config(workdir).input.weak_labels == 'truth':
-    raise binary.UserError(
-        f'{workdir} is a run of full supervision, which never saw the weak '
-        'annotations: audit a run of another method.')
+  observer.check_method(
+      workdir, run_folder.read_config(workdir).input.weak_labels)
   predictor = predictor_lib.load(workdir, whole_volumes=True)
   dataset = volume_set.load(predictor.data_dir)
-  if dataset.fingerprint != predictor.dataset.fingerprint:
-    raise binary.UserError(
-        f'{workdir} holds a run on another set: the records under '
-        f'{predictor.data_dir} have changed since. Train again, or prepare the '
-        'set as it was.')
+  observer.check_set(workdir, dataset, predictor.data_dir)
   records = [r for r in dataset.splits['train_weak']
              if r['kind'] != types.AnnotationKind.NONE]
   told = progress.Progress(len(records), 'volumes', what='audit: ')
