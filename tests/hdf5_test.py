@@ -93,7 +93,7 @@ class Hdf5Test(parameterized.TestCase):
     np.testing.assert_array_equal(
         self._label(imported, imported.rows[1].annotation), label[1])
     path = self.source / f'case0{suffix}'
-    left = hdf5.open_file(path)
+    left = hdf5.read_file(path, is_lazy=True)
     np.testing.assert_array_equal(
         left.voxels[1:, 2:3, 1:4], image[1:, 2:3, 1:4])
     np.testing.assert_array_equal(

@@ -32,7 +32,8 @@ class MetaImageTest(parameterized.TestCase):
   def _read(self, content, name='a.mha'):
     (self.folder / name).write_bytes(content)
     volume = metaimage.read_metaimage(self.folder / name)
-    left = metaimage.open_metaimage(self.folder / name, folder=self.folder)
+    left = metaimage.read_metaimage(
+        self.folder / name, is_lazy=True, folder=self.folder)
     np.testing.assert_array_equal(np.asarray(left.voxels), volume.voxels)
     self.assertEqual(left.voxels.dtype, volume.voxels.dtype)
     return volume

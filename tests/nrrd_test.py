@@ -37,7 +37,8 @@ class NrrdFileTest(parameterized.TestCase):
   def _read(self, content, name='a.nrrd'):
     (self.folder / name).write_bytes(content)
     volume = nrrd_file.read_nrrd(self.folder / name)
-    left = nrrd_file.open_nrrd(self.folder / name, folder=self.folder)
+    left = nrrd_file.read_nrrd(
+        self.folder / name, is_lazy=True, folder=self.folder)
     np.testing.assert_array_equal(np.asarray(left.voxels), volume.voxels)
     np.testing.assert_array_equal(
         left.voxels[1:3, :, 2:], volume.voxels[1:3, :, 2:])

@@ -42,17 +42,14 @@ def name_unnamed(items, report):
   number = sum(not s.label for s in every)
   if not number:
     return items
-  classes = report.options.classes or ()
+  classes, named = report.options.classes or (), _without_class
   if number < len(every):
     report.note(f'{grammar.counted(number, "shape", "have")} no class: what '
                 'they cover is unlabelled')
-    named = _without_class
   elif len(classes) == 2:
     report.note(f'no shape has a class: all are {classes[1]!r:.40}')
     named = lambda s: s._replace(label=classes[1])
-  else:
-    named = _without_class
-  if named is _without_class and number == len(every) and not report.problems:
+  elif not report.problems:
     report.wrong('no shape has a class', grammar.counted(number, 'shape'),
                  'give each a class; or --classes=background,NAME if all are '
                  'of one')

@@ -142,9 +142,7 @@ def _names(data, shown):
       raise pixels.WrongFile(
           'the numbers of the segments are not valid', shown, 'export it again')
     found[number] = name
-  if len(set(found.values())) < len(found):
-    raise pixels.WrongFile(
-        'two segments have one name', shown, 'rename or unite them')
+  segments.check_distinct(found.values(), shown)
   if not found:
     raise pixels.WrongFile(
         'the object names no segments', shown, 'export it again')

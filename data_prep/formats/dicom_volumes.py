@@ -299,13 +299,11 @@ def read_again(files: Iterable[str]) -> volume_type.Volume:
   """Reads a stack by its entry `files` in volumes.json."""
   wanted = [(pathlib.Path(f), int(n)) for f, _, n in (
       name.rpartition('#') for name in files)]
-  contents, planes, paths = {}, {}, {}
-  for path, frame in wanted:
-    if path not in contents:
-      contents[path] = dicom_slices.read_frames(path)
-      planes[path] = dicom_slices.read_planes(path.parent, path.name)
-    paths[id(planes[path][frame])] = path
+  contents, planes = {}, {}
+  for path in {path for path, _ in wanted}:
+    contents[path] = dicom_slices.read_frames(path)
+    planes[path] = dicom_slices.read_planes(path.parent, path.name)
   found = _stack([planes[path][frame] for path, frame in wanted])
   return volume_type.Volume(np.stack([
-      dicom_slices.rescaled(plane, *contents[paths[id(plane)]])
-      for plane in found.planes], -1), found.affine)
+      dicom_slices.rescaled(planes[path][frame], *contents[path])
+      for path, frame in wanted], -1), found.affine)

@@ -10,6 +10,7 @@ The slices and frames of a subject are its own, as names tell them in these
 sets: patient001_frame01_slice_3 and case0005_slice012.
 """
 
+import functools
 import io
 import os
 import pathlib
@@ -86,7 +87,8 @@ def find(
       tuple(paths), pairing.Pairs(
           images, {p: some for p, some in masks.items() if some}, {}, (),
           frozenset()),
-      names_of, read_file, open_file, format_name='hdf5', has_spacing=False,
+      names_of, read_file, functools.partial(read_file, is_lazy=True),
+      format_name='hdf5', has_spacing=False,
       subjects={path: name.folder or _SUBJECT.fullmatch(
           name.id.rsplit('/', 1)[-1])[1] or name.id
                 for path, name in names_of.items()})
@@ -145,21 +147,18 @@ def _keys(path):
       return set(file)
 
 
-def read_file(path: pathlib.Path) -> volume_type.Volume:
+def read_file(
+    path: pathlib.Path, *, is_lazy: bool = False
+) -> volume_type.Volume:
   """Reads the image of a file, or the array that `a.h5:label` names.
+
+  Args:
+    path: the file, or the name of an array.
+    is_lazy: whether the voxels of HDF5 stay on the disk.
 
   Raises:
     pixels.WrongFile: if the file cannot be used.
   """
-  return _read(path, is_lazy=False)
-
-
-def open_file(path: pathlib.Path) -> volume_type.Volume:
-  """Opens a file as `read_file` does; voxels of HDF5 stay on the disk."""
-  return _read(path, is_lazy=True)
-
-
-def _read(path, *, is_lazy):
   path, key = _split(path)
   shown = pixels.tail(path.name)
   with pixels.explaining('the file cannot be read', shown, 'save it again'):

@@ -6,6 +6,7 @@ one slice. Directions are those of ITK: an axis points to the left, the back or
 the top, whatever AnatomicalOrientation says.
 """
 
+import functools
 import os
 import pathlib
 
@@ -13,11 +14,8 @@ import numpy as np
 
 from data_prep import formats
 from data_prep.formats import assembling
-from data_prep.formats import declared_names
-from data_prep.formats import pairing
 from data_prep.formats import sources
 from data_prep.formats import stored_voxels
-from data_prep.formats import volume_labels
 from data_prep.formats import volume_sets
 from data_prep.formats import volumes
 from data_prep.shared import confined
@@ -48,18 +46,15 @@ def find(
 ) -> volume_sets.Found:
   """Pairs images with labels; has the interface of `nifti.find`."""
   paths = tuple(sources.list_files(source, _SUFFIXES))
-  declared = declared_names.read(source, paths, report)
-  pairs = pairing.pair(
-      paths, report, channel_names=declared.channels,
-      is_blank=lambda path: len(volume_labels.count_values(
-          source / path, read_metaimage)) == 1)
+  pairs, declared = volume_sets.pair(source, paths, report, read_metaimage)
   for path in paths:
     name = data_file(source / path)
     if name:
       report.used.add(f'{path.rpartition("/")[0]}/{name}'.lstrip('/'))
   return volume_sets.Found(
       paths, pairs, sources.make_names(pairs.images), read_metaimage,
-      lambda path: open_metaimage(path, folder=folder), declared=declared,
+      functools.partial(read_metaimage, is_lazy=True, folder=folder),
+      declared=declared,
       format_name='metaimage')
 
 
@@ -75,32 +70,23 @@ def read_again(files: list[str]) -> volume_type.Volume:
   return read_metaimage(pathlib.Path(files[0]))
 
 
-def read_metaimage(path: pathlib.Path) -> volume_type.Volume:
-  """Reads a .mha or .mhd file of two or three axes into memory.
-
-  Raises:
-    pixels.WrongFile: if the file cannot be used.
-  """
-  return _read(path, is_lazy=False, folder=None)
-
-
-def open_metaimage(
-    path: pathlib.Path, *, folder: str | os.PathLike[str] | None = None
+def read_metaimage(
+    path: pathlib.Path,
+    *,
+    is_lazy: bool = False,
+    folder: str | os.PathLike[str] | None = None,
 ) -> volume_type.Volume:
-  """Opens a file as `read_metaimage` does, but leaves the voxels on the disk.
+  """Reads a .mha or .mhd file of two or three axes.
 
   Args:
     path: the file.
-    folder: folder for what is decompressed, see `stored_voxels.load`.
+    is_lazy: whether the voxels stay on the disk.
+    folder: folder for what is decompressed then, see `stored_voxels.load`.
 
   Raises:
     pixels.WrongFile: if the file cannot be used.
     OSError: if the disk is full.
   """
-  return _read(path, is_lazy=True, folder=folder)
-
-
-def _read(path, *, is_lazy, folder):
   shown = pixels.tail(path.name)
   with pixels.explaining('the volume cannot be read', shown, 'export it again'):
     fields, length = _read_header(path, shown)

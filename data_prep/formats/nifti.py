@@ -18,11 +18,8 @@ from data_prep import manifest as manifest_lib
 from data_prep.drawing import annotation_kinds
 from data_prep.drawing import rasterize
 from data_prep.formats import assembling
-from data_prep.formats import declared_names
-from data_prep.formats import pairing
 from data_prep.formats import placing
 from data_prep.formats import sources
-from data_prep.formats import volume_labels
 from data_prep.formats import volume_sets
 from data_prep.formats import volumes
 from data_prep.shared import confined
@@ -55,11 +52,8 @@ def find(
       system's folder for temporary files.
   """
   paths = tuple(sources.list_files(source, _SUFFIXES))
-  declared = declared_names.read(source, paths, report)
-  pairs = pairing.pair(
-      paths, report, channel_names=declared.channels,
-      is_blank=lambda path: len(volume_labels.count_values(
-          source / path, volumes.read_nifti)) == 1)
+  pairs, declared = volume_sets.pair(
+      source, paths, report, volumes.read_nifti)
   return volume_sets.Found(
       paths, pairs, sources.make_names(pairs.images), volumes.read_nifti,
       lambda path: volumes.open_nifti(path, folder=folder), declared=declared)

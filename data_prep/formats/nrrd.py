@@ -9,20 +9,18 @@ may also be NIfTI or MetaImage, which 3D Slicer keeps if it has loaded them.
 """
 
 from collections.abc import Mapping
+import functools
 import pathlib
 
 import numpy as np
 
 from data_prep import formats
 from data_prep.formats import assembling
-from data_prep.formats import declared_names
 from data_prep.formats import grids
 from data_prep.formats import metaimage
 from data_prep.formats import nrrd_file
-from data_prep.formats import pairing
 from data_prep.formats import segments
 from data_prep.formats import sources
-from data_prep.formats import volume_labels
 from data_prep.formats import volume_sets
 from data_prep.formats import volumes
 from data_prep.shared import pixels
@@ -59,17 +57,14 @@ def find(
   if drawn:
     paths = tuple(sources.list_files(
         source, (*_SUFFIXES, *_NIFTI, *_METAIMAGE)))
-  declared = declared_names.read(source, paths, report)
-  pairs = pairing.pair(
-      paths, report, channel_names=declared.channels, known_masks=drawn,
-      is_blank=lambda path: len(volume_labels.count_values(
-          source / path, _read)) == 1)
+  pairs, declared = volume_sets.pair(
+      source, paths, report, _read, known_masks=drawn)
   report.used.update(
       f'{p.rpartition("/")[0]}/{name}'.lstrip('/') for p in paths
       for name in _data_files(source / p))
   return volume_sets.Found(
       paths, pairs, sources.make_names(pairs.images), _read,
-      lambda path: _open(path, folder),
+      functools.partial(_read, is_lazy=True, folder=folder),
       segments=segments.Files(names, draw) if drawn else None,
       declared=declared, format_name='nrrd')
 
@@ -89,20 +84,14 @@ def _data_files(path):
       _SUFFIXES) else ()
 
 
-def _read(path):
+def _read(path, *, is_lazy=False, folder=None):
+  """Reads a file of any of the three formats, see `nrrd_file.read_nrrd`."""
   if path.name.lower().endswith(_NIFTI):
-    return volumes.read_nifti(path)
-  if path.name.lower().endswith(_METAIMAGE):
-    return metaimage.read_metaimage(path)
-  return nrrd_file.read_nrrd(path)
-
-
-def _open(path, folder):
-  if path.name.lower().endswith(_NIFTI):
-    return volumes.open_nifti(path, folder=folder)
-  if path.name.lower().endswith(_METAIMAGE):
-    return metaimage.open_metaimage(path, folder=folder)
-  return nrrd_file.open_nrrd(path, folder=folder)
+    return volumes.open_nifti(path, folder=folder) if is_lazy else (
+        volumes.read_nifti(path))
+  read_file = metaimage.read_metaimage if path.name.lower().endswith(
+      _METAIMAGE) else nrrd_file.read_nrrd
+  return read_file(path, is_lazy=is_lazy, folder=folder)
 
 
 def _is_segmentation(path):
@@ -122,9 +111,7 @@ def _segments(path):
     raise pixels.WrongFile(
         'no segment has a name, unlike in other files of the set', shown,
         'save all as .seg.nrrd, or all as plain labels')
-  if len({s.name for s in found}) < len(found):
-    raise pixels.WrongFile(
-        'two segments have one name', shown, 'rename or unite them')
+  segments.check_distinct([s.name for s in found], shown)
   return header, found
 
 

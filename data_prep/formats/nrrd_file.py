@@ -159,35 +159,26 @@ def segments_of(header: Header) -> list[Segment]:
   return result
 
 
-def read_nrrd(path: pathlib.Path) -> volume_type.Volume:
-  """Reads a .nrrd or .nhdr file of a volume with three axes into memory.
+def read_nrrd(
+    path: pathlib.Path,
+    *,
+    is_lazy: bool = False,
+    folder: str | os.PathLike[str] | None = None,
+) -> volume_type.Volume:
+  """Reads a .nrrd or .nhdr file of a volume with three axes.
 
   Further axes of length 1 are dropped. The names are those of the segments if
   the file is a segmentation of one layer.
 
-  Raises:
-    pixels.WrongFile: if the file cannot be used.
-  """
-  return _read(path, is_lazy=False, folder=None)
-
-
-def open_nrrd(
-    path: pathlib.Path, *, folder: str | os.PathLike[str] | None = None
-) -> volume_type.Volume:
-  """Opens a file as `read_nrrd` does, but leaves the voxels on the disk.
-
   Args:
     path: the file.
-    folder: folder for what is decompressed, see `stored_voxels.load`.
+    is_lazy: whether the voxels stay on the disk.
+    folder: folder for what is decompressed then, see `stored_voxels.load`.
 
   Raises:
     pixels.WrongFile: if the file cannot be used.
     OSError: if the disk is full.
   """
-  return _read(path, is_lazy=True, folder=folder)
-
-
-def _read(path, *, is_lazy, folder):
   shown = pixels.tail(path.name)
   with pixels.explaining('the volume cannot be read', shown, 'export it again'):
     header = read_header(path)

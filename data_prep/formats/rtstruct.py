@@ -123,9 +123,7 @@ def _read(path):
         num_empty -= 1
         found.append(_Structure(
             known.get(number) or f'structure_{number}', contours))
-  if len({s.name for s in found}) < len(found):
-    raise pixels.WrongFile(
-        'two structures have one name', shown, 'rename or unite them')
+  segments.check_distinct([s.name for s in found], shown, noun='structures')
   if not found:
     raise pixels.WrongFile(
         'no structure has a closed contour', shown, 'export it again')

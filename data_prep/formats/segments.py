@@ -123,6 +123,25 @@ def clean(name: object) -> str:
     return ''
 
 
+def check_distinct(
+    names: Iterable[str], shown: str, *, noun: str = 'segments'
+) -> None:
+  """Refuses a file in which two segments have one name.
+
+  Args:
+    names: names of all segments of the file.
+    shown: name of the file, for messages.
+    noun: what the format calls segments.
+
+  Raises:
+    pixels.WrongFile: if a name occurs twice.
+  """
+  names = list(names)
+  if len(set(names)) < len(names):
+    raise pixels.WrongFile(
+        f'two {noun} have one name', shown, 'rename or unite them')
+
+
 def _lay(label, more):
   """Draws the label map of a further file, in the order of all classes.
 

@@ -101,6 +101,33 @@ class Sought(NamedTuple):
   classes: tuple[str, ...]
 
 
+def pair(
+    source: pathlib.Path,
+    paths: tuple[str, ...],
+    report: assembling.Report,
+    read_file: ReadFile,
+    *,
+    known_masks: frozenset[str] = frozenset(),
+) -> tuple[pairing.Pairs, declared_names.Declared]:
+  """Pairs images with labels by their names and folders.
+
+  Args:
+    source: folder of the files.
+    paths: paths of all files, relative to it.
+    report: holds the user's options; receives problems and notices.
+    read_file: reads a file into memory.
+    known_masks: files that are labels by their content.
+
+  Returns:
+    The pairs, and the names of classes that the source declares.
+  """
+  declared = declared_names.read(source, paths, report)
+  return pairing.pair(
+      paths, report, channel_names=declared.channels, known_masks=known_masks,
+      is_blank=lambda path: len(volume_labels.count_values(
+          source / path, read_file)) == 1), declared
+
+
 def seek(
     found: Found,
     source: pathlib.Path,
