@@ -5,7 +5,6 @@ import tempfile
 
 from absl.testing import absltest
 from absl.testing import parameterized
-from data_prep import formats
 from data_prep.drawing import rasterize
 from data_prep.formats import dicom_seg
 from data_prep.formats import registry
@@ -15,6 +14,7 @@ import numpy as np
 
 from tests import dicom_files
 from tests import prepare_binary
+from tests import source_case
 
 _MARK = dicom_files.MARK
 
@@ -131,13 +131,7 @@ class DrawTest(parameterized.TestCase):
                  options.pop('segments'), **options)
 
 
-class DicomSegSetTest(parameterized.TestCase):
-
-  def setUp(self):
-    super().setUp()
-    self.folder = pathlib.Path(
-        self.enterContext(tempfile.TemporaryDirectory()))
-    self.source = self.folder / 'source'
+class DicomSegSetTest(source_case.VolumesCase):
 
   def _write(self, files):
     for name, content in files.items():
@@ -160,13 +154,6 @@ class DicomSegSetTest(parameterized.TestCase):
         mask[:2], positions, [1, 1], names=names or {1: 'liver', 2: 'kidney'},
         drawn_on=series, **tags | {'series': f'{series}.9'}))})
     return array, mask
-
-  def _read(self, **options):
-    output = self.folder / 'out'
-    output.mkdir(exist_ok=True)
-    return registry.read(
-        registry.detect_format(self.source), self.source, output,
-        formats.Options(**options))
 
   def test_slices(self):
     _, mask = self._case(0)

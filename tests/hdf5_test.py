@@ -2,32 +2,23 @@
 
 import importlib.util
 import pathlib
-import tempfile
 import unittest
 
 from absl.testing import absltest
 from absl.testing import parameterized
-from data_prep import formats
 from data_prep.drawing import rasterize
 from data_prep.formats import hdf5
-from data_prep.formats import registry
 from data_prep.shared import pixels
 import numpy as np
 
 from tests import prepare_binary
+from tests import source_case
 
 _HAS_H5PY = importlib.util.find_spec('h5py') is not None
 _SUFFIXES = [('.npz',), *([('.h5',)] if _HAS_H5PY else [])]
 
 
-class Hdf5Test(parameterized.TestCase):
-
-  def setUp(self):
-    super().setUp()
-    self.folder = pathlib.Path(
-        self.enterContext(tempfile.TemporaryDirectory()))
-    self.source = self.folder / 'source'
-    self.source.mkdir()
+class Hdf5Test(source_case.VolumesCase):
 
   def _write(self, name, **arrays):
     if name.endswith('.npz'):
@@ -37,13 +28,6 @@ class Hdf5Test(parameterized.TestCase):
     with h5py.File(self.source / name, 'w') as file:
       for key, array in arrays.items():
         file.create_dataset(key, data=array, compression='gzip')
-
-  def _read(self, **options):
-    output = self.folder / 'out'
-    output.mkdir(exist_ok=True)
-    return registry.read(
-        registry.detect_format(self.source), self.source, output,
-        formats.Options(**options))
 
   def _label(self, imported, annotation, size=(6, 7)):
     return rasterize.rasterize(

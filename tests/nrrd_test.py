@@ -6,7 +6,6 @@ import tempfile
 
 from absl.testing import absltest
 from absl.testing import parameterized
-from data_prep import formats
 from data_prep.drawing import rasterize
 from data_prep.formats import nrrd
 from data_prep.formats import nrrd_file
@@ -18,6 +17,7 @@ import numpy as np
 
 from tests import dicom_files
 from tests import prepare_binary
+from tests import source_case
 from tests import volume_files
 
 _SHAPE = (4, 5, 3)
@@ -243,27 +243,13 @@ class SegmentationTest(parameterized.TestCase):
     self.assertEqual(drawn.label[:, 0, 0].tolist(), [1, 0, 0, 2])
 
 
-class NrrdSetTest(parameterized.TestCase):
-
-  def setUp(self):
-    super().setUp()
-    self.folder = pathlib.Path(
-        self.enterContext(tempfile.TemporaryDirectory()))
-    self.source = self.folder / 'source'
-    self.source.mkdir()
+class NrrdSetTest(source_case.VolumesCase):
 
   def _write(self, name, array, segments=(), **options):
     path = self.source / name
     path.parent.mkdir(parents=True, exist_ok=True)
     keys = volume_files.segment_keys(*segments) if segments else None
     path.write_bytes(volume_files.nrrd(array, keys=keys, **options))
-
-  def _read(self, **options):
-    output = self.folder / 'out'
-    output.mkdir(exist_ok=True)
-    return registry.read(
-        registry.detect_format(self.source), self.source, output,
-        formats.Options(**options))
 
   def _label(self, imported, row_id):
     row = next(r for r in imported.rows if r.id == row_id)

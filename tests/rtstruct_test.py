@@ -5,9 +5,7 @@ import tempfile
 
 from absl.testing import absltest
 from absl.testing import parameterized
-from data_prep import formats
 from data_prep.drawing import rasterize
-from data_prep.formats import registry
 from data_prep.formats import rtstruct
 from data_prep.shared import pixels
 from data_prep.shared import volume_type
@@ -15,6 +13,7 @@ import numpy as np
 
 from tests import dicom_files
 from tests import prepare_binary
+from tests import source_case
 
 
 def _box(rows, columns, k=1.0):
@@ -167,13 +166,7 @@ class DrawTest(parameterized.TestCase):
       rtstruct.names(self.path)
 
 
-class RtstructSetTest(parameterized.TestCase):
-
-  def setUp(self):
-    super().setUp()
-    self.folder = pathlib.Path(
-        self.enterContext(tempfile.TemporaryDirectory()))
-    self.source = self.folder / 'source'
+class RtstructSetTest(source_case.VolumesCase):
 
   def _case(self, k, contours):
     rng = np.random.default_rng(k)
@@ -186,13 +179,6 @@ class RtstructSetTest(parameterized.TestCase):
       path = self.source / f'p{k}' / name
       path.parent.mkdir(parents=True, exist_ok=True)
       path.write_bytes(content)
-
-  def _read(self, **options):
-    output = self.folder / 'out'
-    output.mkdir(exist_ok=True)
-    return registry.read(
-        registry.detect_format(self.source), self.source, output,
-        formats.Options(**options))
 
   def test_a_contour_between_slices_does_not_cost_the_set(self):
     self._case(0, [_box((1, 4), (2, 7), k) for k in (1, 2)])

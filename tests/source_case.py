@@ -79,3 +79,26 @@ class ShapesCase(SourceCase):
     label = rasterize.rasterize(row.annotation, size=SIZE, root=self.root)
     return dict(zip(*(v.tolist() for v in np.unique(
         label, return_counts=True)), strict=True))
+
+
+class VolumesCase(parameterized.TestCase):
+  """Makes a folder `source` before each test, and imports its volumes.
+
+  Attributes:
+    folder: temporary folder that holds `source` and, later, `out`.
+    source: folder of the files that are imported.
+  """
+
+  def setUp(self):
+    super().setUp()
+    self.folder = pathlib.Path(
+        self.enterContext(tempfile.TemporaryDirectory()))
+    self.source = self.folder / 'source'
+    self.source.mkdir()
+
+  def _read(self, **options):
+    output = self.folder / 'out'
+    output.mkdir(exist_ok=True)
+    return registry.read(
+        registry.detect_format(self.source), self.source, output,
+        formats.Options(**options))
