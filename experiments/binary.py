@@ -1,6 +1,6 @@
 """Runs the main function of a binary, and reports errors as single lines."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import re
 import sys
 
@@ -10,6 +10,7 @@ from data_prep.shared import early_help
 from data_prep.shared import system_errors
 from hybridseg import parallel
 import jax
+from ml_collections import config_flags
 
 from experiments import program_cache
 
@@ -77,7 +78,8 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _exit(error: UserError):
-  print(f'Error: {error}', file=sys.stderr)
+  # Names in the message may contain line breaks.
+  print('Error: ' + ' '.join(str(error).splitlines()), file=sys.stderr)
   if parallel.num_processes() > 1:
     parallel.exit_now(2)  # A normal exit would wait for the other processes.
   sys.exit(2)
@@ -106,10 +108,10 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
   except (
       flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError
   ) as e:
-    raise UserError(_one_line(e)) from e
+    raise UserError(_one_line(e, argv)) from e
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: Exception, argv: Sequence[str]) -> str:
   """Returns a parsing error as one line that tells the user what to change."""
   text = str(error.args[0]) if error.args else str(error)
   if isinstance(error, flags.UnrecognizedFlagError):
@@ -121,7 +123,10 @@ def _one_line(error: Exception) -> str:
   if key:
     return f'Unknown config key {key[2]!r}: did you mean {key[1]!r}?'
   if isinstance(error, (AttributeError, KeyError)):
-    return f'Unknown config key {text.splitlines()[0].strip(chr(34))}.'
+    name = text.splitlines()[0].strip('"\'')
+    places = _places(argv, name)
+    hint = f': did you mean {places[0]!r}?' if places else '.'
+    return f'Unknown config key {name!r}{hint}'
   # The traceback comes from the config file and ends with the error.
   if 'Traceback' in text:
     return f'--config: {text.strip().splitlines()[-1]}'
@@ -129,3 +134,25 @@ def _one_line(error: Exception) -> str:
   if 'must have a value other than None' in text:
     return f'{text.split("=None")[0]} is required. See --help.'
   return ' '.join(text.split())
+
+
+def _places(argv: Sequence[str], name: str) -> list[str]:
+  """Returns the full names of the config keys that end with a name."""
+
+  def search(tree, path):
+    for key, value in tree.items():
+      if key == name:
+        yield f'{path}{key}'
+      if isinstance(value, Mapping):
+        yield from search(value, f'{path}{key}.')
+
+  # The flags could not be parsed, so the config is read without its changes.
+  args = [argv[0], *(x for x in argv if re.match('--?config=', x))]
+  values = flags.FlagValues()
+  try:
+    config_flags.DEFINE_config_file(
+        'config', flag_values=values, sys_argv=args)
+    values(args)
+    return sorted(search(values.config.to_dict(), ''), key=len)
+  except (flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError):
+    return []

@@ -48,7 +48,8 @@ def main():
   for kind, c in summary['constants'].items():
     dice = ', '.join(f'{n} {d:.3f}' for n, d in c['dice'].items())
     print(f'{kind}: inside {c["inside"]:.2f}, outside {c["outside"]:.2f}; Dice '
-          f'of {c["num_masks"]} exact masks: {dice}.')
+          f'of {c["num_drawn"]} annotations that were drawn from exact masks: '
+          f'{dice}.')
   print(refining.in_words(summary))
   print(f'{output}: most changed first. Remove the lines of '
         f'{corrections.TABLE} that you do not accept, then train with '

@@ -26,6 +26,8 @@ class BinaryTest(parameterized.TestCase):
       ('flag', (_CONFIG, _WORKDIR, '--wrkdir=x'), 'Did you mean: workdir'),
       ('key', (_CONFIG, _WORKDIR, '--config.train_step=1'),
        "did you mean 'train_steps'"),
+      ('place', (_CONFIG, _WORKDIR, '--config.model.learning_rate=1'),
+       "'learning_rate': did you mean 'optimizer.learning_rate'?"),
       ('value', (_CONFIG, _WORKDIR, '--config.train_steps=x'), 'invalid'),
       ('variant', (_CONFIG + ':nope', _WORKDIR), "Unknown variant 'nope'"),
       ('file', ('--config=no.py', _WORKDIR), 'no such file: no.py'),

@@ -103,11 +103,26 @@ class PretrainedTest(parameterized.TestCase):
         ('a.safetensors', self._bytes_of_torch_zip(), 'zip file of PyTorch'),
         ('a.npz', self._bytes_of('b.safetensors'), 'end with .safetensors'),
         ('a.pth', self._bytes_of('b.safetensors'), 'end with .safetensors'),
-        ('a.safetensors', self._bytes_of('b.npz'), 'it is a .npz file: let')):
+        ('a.safetensors', self._bytes_of('b.npz'), 'it is a .npz file: let'),
+        ('a.pth', b'', 'it is empty: download it again'),
+        ('a.npz', b'', 'it is empty: download it again'),
+        ('a.pth', b'\n<!DOCTYPE html>', 'it is a web page: download it again'),
+        ('a.npz', b'<html>', 'it is a web page: download it again'),
+        ('a.safetensors', b'version https://git-lfs.github.com/spec/v1\n',
+         'it is a pointer of Git LFS: fetch the file itself with git lfs pull'),
+        ('a.pth', b'Not found', 'it is no file of PyTorch, or is damaged'),
+        ('a.pth', b'PK\3\4cut', 'it is no file of PyTorch, or is damaged')):
       path = os.path.join(self._folder, name)
       with open(path, 'wb') as file:
         file.write(content)
       self._assert_refused(path, message)
+
+  @parameterized.parameters('r18.safetensors', 'r18.npz')
+  def test_names_of_data_parallel_are_read(self, name):
+    expected = resnet.params_from_torchvision(self._state, depth=18)
+    self._state = {f'module.{k}': x for k, x in self._state.items()}
+    params = pretrained.read(_config(self._save(name)).model)
+    jax.tree.map(np.testing.assert_array_equal, params, expected)
 
   def test_numbers_of_8_bits_are_refused(self):
     path = os.path.join(self._folder, 'r18.safetensors')

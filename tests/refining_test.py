@@ -88,7 +88,7 @@ class CalibrationTest(parameterized.TestCase):
           self._looked_at(6, sure), [_Kind.MASK])[_Kind.MASK]
       odds = np.log(sure / (1 - sure))
       self.assertGreater(min(found.inside, found.outside), odds)
-      self.assertEqual(found.num_masks, 12)
+      self.assertEqual(found.num_drawn, 12)
       self.assertAlmostEqual(found.dice['predicted'], 0.5, places=5)
       self.assertGreater(found.dice['refined'], least)
 
@@ -249,9 +249,12 @@ class RefiningTest(parameterized.TestCase):
   @parameterized.named_parameters(
       ('no_folder', None, 'cannot be read'),
       ('no_table', 'name,what\na,b\n', 'not a table of experiments.refine'),
-      ('short_line', 'id,mask\ntrain_0000\n', 'line without a mask'),
+      ('short_line', 'id,mask\ntrain_0000,\n', 'line without a mask'),
+      ('long_line', 'id,mask\n{0},masks/a.png,3\n',
+       'line 2: expected 2 cells, found 3'),
       ('other_set', 'id,mask\nnobody,masks/a.png\n', 'of another set'),
-      ('no_mask', 'id,mask\n{0},masks/gone.png\n', 'not a mask of'),
+      ('no_mask', 'id,mask\n{0},masks/gone.png\n',
+       'masks/gone.png is missing: restore it, or remove its line'),
       ('outside', 'id,mask\n{0},../../a.png\n', 'lead out of its folder'),
       ('class', 'id,mask\n{0},five.png\n', 'holds class 5'),
       ('of_an_editor', 'id,mask\n{0},white.png\n', 'holds 255'),
@@ -259,6 +262,8 @@ class RefiningTest(parameterized.TestCase):
        r'16 x 16 \(height x width\), as its image: save it in that size'),
       ('size_in_the_table', 'id,mask,size\n{0},large.png,40 x 16\n',
        'is 32 x 16, expected 40 x 16'),
+      ('size_without_spaces', 'id,mask,size\n{0},five.png,16x16\n',
+       'holds class 5'),
       ('empty_table', '', 'not a table of experiments.refine'),
       ('twice', 'id,mask\n{0},masks/a.png\n{0},masks/b.png\n',
        'has several lines of train_.*: keep one'),
@@ -309,10 +314,13 @@ class RefiningTest(parameterized.TestCase):
     os.remove(os.path.join(folder, corrections.SUMMARY))
     self.assertNotEmpty(corrections.apply(other, folder).corrections)
 
-  def test_a_byte_order_mark_before_the_table_is_skipped(self):
+  @parameterized.named_parameters(
+      ('a_byte_order_mark', lambda text: b'\xef\xbb\xbf' + text),
+      ('semicolons', lambda text: text.replace(b',', b';')))
+  def test_reads_what_spreadsheets_write(self, save):
     folder = self._copy()
     path = pathlib.Path(folder, corrections.TABLE)
-    path.write_bytes(b'\xef\xbb\xbf' + path.read_bytes())
+    path.write_bytes(save(path.read_bytes()))
     self.assertEqual(
         corrections.apply(self._dataset, folder).corrections,
         corrections.apply(self._dataset, self._folder).corrections)

@@ -131,6 +131,15 @@ class ReadLegacyTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, 'outside of its storage'):
       torch_file.read_legacy(self._path)
 
+  def test_a_view_that_repeats_its_numbers(self):
+    tensor = _Name(
+        'torch._utils._rebuild_tensor_v2',
+        ('pid', 'storage', _Name('torch.FloatStorage'), 'a.weight', 'cpu', 6,
+         None), 0, (5, 6), (0, 1), False, collections.OrderedDict())
+    _write(self._path, _ARRAYS, extra=tensor)
+    with self.assertRaisesRegex(ValueError, 'repeats its numbers'):
+      torch_file.read_legacy(self._path)
+
 
 class FindTest(absltest.TestCase):
 

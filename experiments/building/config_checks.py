@@ -84,9 +84,10 @@ def check_numbers(config: ml_collections.ConfigDict) -> None:
   # schedules, such as the ramp-up of co-regularization, may last longer.
   warmup, last = config.optimizer.warmup_steps, config.train_steps
   if warmup >= last:
+    least = '0' if last == 1 else f'0 to {last - 1}'
     raise binary.UserError(
-        f'optimizer.warmup_steps is {warmup}, but train_steps is {last}: use 0 '
-        f'to {last - 1}, or train longer.')
+        f'optimizer.warmup_steps is {warmup}, but train_steps is {last}: use '
+        f'{least}, or train longer.')
 
 
 def _wanted(name, value, least, largest):

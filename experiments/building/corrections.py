@@ -17,7 +17,6 @@ from it. The config names the folder in `input.corrected_labels`. With
 import collections
 from collections.abc import Callable
 import contextlib
-import csv
 import hashlib
 import json
 import os
@@ -28,9 +27,9 @@ from data_prep import manifest as manifest_lib
 from data_prep.drawing import rasterize
 from data_prep.formats import lossy_masks
 from data_prep.formats import voc_masks
-from data_prep.shared import cells
 from data_prep.shared import confined
 from data_prep.shared import pixels
+from data_prep.splits import csv_lines
 from hybridseg import types
 import numpy as np
 from PIL import Image
@@ -121,24 +120,25 @@ def apply(
 def _read_table(folder):
   """Returns a dictionary that maps each image's id to its line."""
   path = os.path.join(folder, TABLE)
+
+  def parse_header(header, line):
+    if {'id', 'mask'} <= {*header}:
+      return header, []
+    return None, [manifest_lib.Problem(
+        'it is not a table of experiments.refine', '',
+        'give it the columns id and mask', line, file=path)]
+
   try:
-    # Excel writes a byte order mark.
-    with open(path, newline='', encoding='utf-8-sig') as file:
-      reader = csv.DictReader(file)
-      if not {'id', 'mask'} <= {*(reader.fieldnames or ())}:
-        raise ValueError('no header')
-      rows = list(map(cells.undo_row, reader))
-    files = {row['id']: row for row in rows}
-    masks = [row['mask'] for row in rows]
+    lines, problems = csv_lines.read(path, parse_header, semicolons=True)
   except OSError as e:
     raise binary.UserError(
         f'{path} cannot be read ({e.strerror}): give the folder that '
         'experiments.refine wrote.') from e
-  except (KeyError, TypeError, ValueError, csv.Error) as e:
-    raise binary.UserError(
-        f'{path} is not a table of experiments.refine with columns id and mask.'
-    ) from e
-  if None in files or None in masks:
+  if problems:
+    raise binary.UserError(problems[0])
+  rows = [row for _, row in lines]
+  files = {row['id']: row for row in rows}
+  if not all(row['id'] and row['mask'] for row in rows):
     raise binary.UserError(f'{path} has a line without a mask: remove it.')
   if len(files) < len(rows):
     name = next(name for name, number in collections.Counter(
@@ -179,6 +179,10 @@ def _read_mask(folder, row, dataset, sizes):
       label = rasterize.apply_values(rasterize.stored_values(picture), None)
   except pixels.WrongFile as wrong:
     raise binary.UserError(f'{path}: {wrong.what}.') from wrong
+  except FileNotFoundError as e:
+    raise binary.UserError(
+        f'{path} is missing: restore it, or remove its line from {TABLE}.'
+    ) from e
   except (OSError, ValueError) as e:
     why = getattr(e, 'strerror', None) or str(e)
     raise binary.UserError(
@@ -192,7 +196,8 @@ def _read_mask(folder, row, dataset, sizes):
   size = dataset.image_shape[:2]
   wanted = [row['size']] if row.get('size') else [size_in_words(x) for x in (
       sizes(row['id']), size) if x]
-  if size_in_words(label.shape) not in wanted:
+  no_spaces = lambda words: ''.join(words.split())  # People write 480x640, too.
+  if no_spaces(size_in_words(label.shape)) not in map(no_spaces, wanted):
     raise binary.UserError(
         f'{path} is {size_in_words(label.shape)}, expected '
         f'{wanted[0]} (height x width), as its image: save it in that size, or '

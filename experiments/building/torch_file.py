@@ -47,6 +47,10 @@ class _Tensor:
         [*shape, *strides, 1]) < 0 or (
             np.prod(shape, dtype=object) and last >= storage.size):
       raise ValueError('a tensor lies outside of its storage')
+    # `Tensor.expand` repeats numbers by a stride of 0, which costs no memory in
+    # the file. No weights need this, and a copy could fill the memory.
+    if np.prod(shape, dtype=object) > storage.size:
+      raise ValueError('a tensor repeats its numbers: save a contiguous copy')
     size = storage.dtype.itemsize
     return np.lib.stride_tricks.as_strided(
         storage.values[offset:], shape, [s * size for s in strides]).copy()

@@ -15,16 +15,21 @@ from safetensors import numpy as safetensors_numpy
 from experiments.building import torch_file
 
 SUFFIXES = ('.safetensors', '.npz', '.pth')
+_PARALLEL = 'module.'
 # Unlike safetensors, NumPy also saves arrays that are not contiguous, such as
 # those of networks that were trained as channels_last.
 _CONVERT = "convert it with torch: numpy.savez('a.npz', **torch.load('a.pth'))"
 _ZIP, _NPY, _PICKLE = 'a zip file of PyTorch', 'a single array', 'a pickle'
+_AGAIN = 'download it again'
 # Maps each format to what the user should do with such a file where it cannot
 # be read.
 _ADVICE = {
     _ZIP: _CONVERT,
     _NPY: 'give all arrays of a state_dict in one .safetensors or .npz',
     _PICKLE: _CONVERT,
+    'empty': _AGAIN,
+    'a web page': _AGAIN,
+    'a pointer of Git LFS': 'fetch the file itself with git lfs pull',
     '.npz': 'let its name end with .npz',
     '.safetensors': 'let its name end with .safetensors',
 }
@@ -54,6 +59,8 @@ def read(path: str, *, legacy_torch: bool) -> Mapping[str, Any]:
       _PICKLE,) if legacy_torch else (_PICKLE, _ZIP)}[suffix]
   if kind and kind not in known:
     raise ValueError(f'it is {_with_article(kind)}: {_ADVICE[kind]}.')
+  if suffix == '.pth' and not kind:
+    raise ValueError(f'it is no file of PyTorch, or is damaged: {_AGAIN}.')
   if suffix == '.npz':
     read_fn = _read_npz
   elif suffix == '.safetensors':
@@ -61,7 +68,11 @@ def read(path: str, *, legacy_torch: bool) -> Mapping[str, Any]:
   else:
     read_fn = torch_file.read_legacy if legacy_torch else _read_torch
   try:
-    return read_fn(path)
+    state = read_fn(path)
+    # torch.nn.DataParallel puts this before the names of a network.
+    if state and all(name.startswith(_PARALLEL) for name in state):
+      state = {name[len(_PARALLEL):]: x for name, x in state.items()}
+    return state
   except OSError:
     raise
   except AttributeError as e:
@@ -85,7 +96,9 @@ def _with_article(kind):
 def _kind(path):
   """Returns the format of a file by its content, a key of `_ADVICE`, or ''."""
   with open(path, 'rb') as file:
-    start = file.read(9)
+    start = file.read(40)
+  if not start:
+    return 'empty'
   if start.startswith(b'PK'):
     try:
       with zipfile.ZipFile(path) as archive:
@@ -101,9 +114,13 @@ def _kind(path):
   if start[:1] == b'\x80' and start[1:2] in (b'\2', b'\3', b'\4', b'\5'):
     return _PICKLE
   # The length of a header in JSON comes first.
-  if start[8:] == b'{' and int.from_bytes(start[:8], 'little') < (
+  if start[8:9] == b'{' and int.from_bytes(start[:8], 'little') < (
       os.path.getsize(path)):
     return '.safetensors'
+  if start.lstrip().startswith(b'<'):
+    return 'a web page'
+  if start.startswith(b'version https://git-lfs'):
+    return 'a pointer of Git LFS'
   return ''
 
 

@@ -47,7 +47,7 @@ class Constants(NamedTuple):
     inside: evidence of an annotation that shows an object, in nats, see
       `refinement.annotation_evidence`.
     outside: evidence of an annotation that shows no object, in nats.
-    num_masks: number of annotations that were drawn from exact masks to learn
+    num_drawn: number of annotations that were drawn from exact masks to learn
       the constants.
     dice: mean Dice with the exact masks. 'drawn' is that of the drawn
       annotations, 'predicted' that of the predictions of the networks, and
@@ -57,7 +57,7 @@ class Constants(NamedTuple):
 
   inside: float
   outside: float
-  num_masks: int
+  num_drawn: int
   dice: dict[str, float]
 
 
