@@ -154,5 +154,6 @@ def _places(argv: Sequence[str], name: str) -> list[str]:
         'config', flag_values=values, sys_argv=args)
     values(args)
     return sorted(search(values.config.to_dict(), ''), key=len)
-  except (flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError):
+  except (
+      flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError):
     return []
