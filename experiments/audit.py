@@ -18,9 +18,11 @@ both can judge a later run that starts from the scores
 (`weighting.initial_from`). audit.json states how well the scores find such
 faults in subjects that the audit did not learn from.
 
-Of a run on whole volumes, there are only audit.csv and audit.json. The score is
-then the disagreement of the networks with the annotation, and audit.csv names
-the slices of the file, counted from 0, in which they disagree most.
+Of a run on whole volumes, there are only audit.csv, audit.json and the export,
+as NIfTI, 3D Slicer's segmentations (nrrd) or DICOM segmentations (dicom_seg).
+The score is then the disagreement of the networks with the annotation, and
+audit.csv names the slices of the file, counted from 0, in which they disagree
+most.
 """
 
 import os
@@ -62,12 +64,15 @@ from experiments.auditing import volume_audit
 from experiments.saving import run_folder
 
 
-def _audit_volumes(output):
-  """Audits a run on whole volumes, of which there are only tables."""
-  for flag, usual in (_EXPORT, None), (_LEARN_FROM, 'strong'):
-    if flag.value != usual:
-      raise binary.UserError(
-          f'--{flag.name} is not for a run on whole volumes yet: leave it out.')
+def _audit_volumes(output, exported):
+  """Audits a run on whole volumes, of which there are no pictures."""
+  if _LEARN_FROM.value != 'strong':
+    raise binary.UserError(
+        '--learn_from is not for a run on whole volumes yet: leave it out.')
+  if _EXPORT.value and _EXPORT.value not in names.WRITES_VOLUMES:
+    raise binary.UserError(
+        f'--export={_EXPORT.value} holds pictures: this run is on whole '
+        f'volumes, so use {" or ".join(names.WRITES_VOLUMES)}.')
   found = volume_audit.audit(_RUN.value)
   try:
     output.mkdir(parents=True, exist_ok=True)
@@ -80,6 +85,11 @@ def _audit_volumes(output):
   number = grammar.counted(len(found), 'annotation')
   print(f'{output / "audit.csv"}: {number}, most suspect first, with the '
         'slices to look at.')
+  if _EXPORT.value:
+    first = [f.record['id'] for f in found[: _NUM_EXPORT.value]]
+    print(files.export_volumes(
+        run_folder.read_config(_RUN.value).input.data_dir, first,
+        _EXPORT.value, exported))
 
 
 def main():
@@ -96,7 +106,7 @@ def main():
         f'{exported} exists and may hold corrections: move it, or give another '
         '--output.')
   if volume_audit.is_of_volumes(_RUN.value):
-    _audit_volumes(output)
+    _audit_volumes(output, exported)
     return
   run = observer.open_run(_RUN.value)
   records = evidence_lib.audited(run.dataset.splits['train_weak'])

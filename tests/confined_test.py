@@ -118,10 +118,12 @@ class ConfinedTest(parameterized.TestCase):
   def test_a_link_among_what_is_written(self):
     (self.root / 'manifest').mkdir()
     manifest = self._manifest('a.nii/x')
+    row, = manifest.rows
+    manifest = manifest._replace(rows=(row, row._replace(id='y')))
     # The name of the volume is a folder, in which a link leads elsewhere.
     (self.top / 'elsewhere').mkdir()
     (self.root / 'volumes.json').write_text(json.dumps({'a': {
-        'file': str(self.top / 'elsewhere'), 'ids': [], 'shape': [8, 9, 1],
+        'file': str(self.top / 'elsewhere'), 'ids': ['y'], 'shape': [8, 9, 1],
         'axis': 2, 'affine': np.eye(4).tolist()}}))
     with self.assertRaisesRegex(pixels.WrongFile, 'a link would lead'):
       registry.write(manifest, 'nifti', self.top / 'out')

@@ -32,7 +32,8 @@ def _dataset(class_uid, instance, *, patient='1', series=SERIES, **tags):
   """Returns a dataset with the tags of a patient, all of which have `MARK`."""
   data = _item(
       SOPClassUID=class_uid, SOPInstanceUID=f'{series}.{instance}',
-      SeriesInstanceUID=series, FrameOfReferenceUID=FRAME,
+      SeriesInstanceUID=series, StudyInstanceUID=f'{series}.0',
+      FrameOfReferenceUID=FRAME,
       PatientName=f'{MARK}^A', PatientID=f'{MARK}{patient}',
       PatientBirthDate=MARK, StudyDate=MARK, InstitutionName=MARK,
       SeriesDescription=MARK, OperatorsName=MARK, ContentCreatorName=MARK,

@@ -1,13 +1,17 @@
 """Tests that a set can be prepared, exported for a tool and prepared again.
 
-`tests.long.round_trips` passes more random sets through more formats.
+`tests.long.round_trips` and `tests.long.volume_round_trips` pass more random
+sets through more formats.
 """
+
+import importlib.util
 
 from absl.testing import absltest
 from absl.testing import parameterized
 from data_prep import formats
 from data_prep.checks import check
 from data_prep.drawing import rasterize
+from data_prep.formats import names
 from data_prep.formats import registry
 from data_prep.sets import own_set
 from data_prep.splits import strong_choice
@@ -15,6 +19,7 @@ import numpy as np
 
 from tests import source_case
 from tests.long import round_trips
+from tests.long import volume_round_trips
 
 _SIZE = (24, 32)
 
@@ -72,6 +77,12 @@ class RoundTripTest(source_case.SourceCase):
   def test_random_sets(self, name, seed):
     kinds = registry.FORMATS[name].HOLDS
     round_trips.examine(name, kinds[seed % len(kinds)], seed)
+
+  @parameterized.product(name=names.WRITES_VOLUMES, seed=[*range(4)])
+  def test_random_volumes(self, name, seed):
+    if name == 'dicom_seg' and not importlib.util.find_spec('highdicom'):
+      self.skipTest('DICOM segmentations are written by highdicom.')
+    volume_round_trips.examine(name, seed)
 
 
 if __name__ == '__main__':

@@ -6,9 +6,15 @@ import pathlib
 from unittest import mock
 
 from absl.testing import absltest
+from data_prep.formats import nrrd
+from data_prep.formats import volume_cases
+from data_prep.records import set_cases
+from data_prep.shared import volume_type
 from hybridseg import types
 import numpy as np
 
+from experiments import binary
+from experiments.auditing import files
 from experiments.auditing import volume_audit
 from experiments.building import volume_set
 from experiments.prediction import predictor
@@ -55,6 +61,26 @@ class VolumeAuditTest(absltest.TestCase):
         if is_fine:
           places = 2 * places + 1
         self.assertContainsSubset(finding.slices[:1], places.tolist())
+
+  def test_the_most_suspect_are_exported(self):
+    workdir, found = self._audit()
+    ids = [f.record['id'] for f in found[:2]]
+    output = pathlib.Path(workdir) / 'suspects_nrrd'
+    self.assertIn('2 suspects as nrrd', files.export_volumes(
+        tiny_volumes.data_dir(), ids, 'nrrd', output))
+    for name in ids:
+      case, = set_cases.read(tiny_volumes.data_dir(), ids=[name]).cases
+      (kind, label), = case.read_labels().items()
+      drawn = nrrd.draw(
+          output / volume_cases.folder_of(kind) / f'{name}.seg.nrrd',
+          volume_type.Volume(np.zeros(case.shape), case.affine),
+          {'unlabelled': 255, 'class_1': 1, 'class_2': 2})
+      np.testing.assert_array_equal(drawn.label, label)
+      self.assertTrue((output / f'images/{name}.nii').exists())
+    with self.assertRaisesRegex(
+        binary.Incomplete, 'Nothing exported: dicom_seg needs DICOM series'):
+      files.export_volumes(
+          tiny_volumes.data_dir(), ids, 'dicom_seg', output / 'x')
 
   def test_tables(self):
     workdir, found = self._audit()

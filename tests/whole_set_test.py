@@ -103,8 +103,7 @@ class WholeSetTest(parameterized.TestCase):
               p.read_bytes()).hexdigest()
           for p in (self.folder / output).rglob('*') if p.is_file()})
     self.assertEqual(*sums)
-    # Two volumes are not for training, and have a reference.
-    self.assertLen(sums[0], 6 + 3 + 2 + 1)
+    self.assertLen(sums[0], 6 + 3 + 6 + 1)
 
   def test_another_orientation_and_spacing(self):
     """The records are in RAS; their affine and that of the file are kept."""

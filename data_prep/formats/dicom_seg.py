@@ -15,19 +15,24 @@ import numpy as np
 import pydicom
 
 from data_prep import formats
+from data_prep import manifest as manifest_lib
+from data_prep.drawing import annotation_kinds
 from data_prep.formats import assembling
 from data_prep.formats import dicom
+from data_prep.formats import dicom_seg_writing
 from data_prep.formats import dicom_sets
 from data_prep.formats import dicom_slices
 from data_prep.formats import dicom_volumes
 from data_prep.formats import planes
 from data_prep.formats import segments
 from data_prep.formats import sources
+from data_prep.formats import volume_cases
 from data_prep.formats import volume_sets
 from data_prep.shared import pixels
 from data_prep.shared import volume_type
 
-HOLDS = ()
+HOLDS = annotation_kinds.FILES
+FIELDS = ('spacing_mm',)
 KIND = 'SEG'
 
 _TAGS = (
@@ -107,7 +112,14 @@ def read(
   return volume_sets.read(find(source, report), source, output, report)
 
 
+def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
+  """Writes an object for each series, see `write_cases`."""
+  write_cases(volume_cases.of_manifest(manifest), manifest.header.classes,
+              output)
+
+
 read_again = dicom_volumes.read_again
+write_cases = dicom_seg_writing.write_cases
 
 
 def read_references(path: pathlib.Path) -> dicom_sets.References:

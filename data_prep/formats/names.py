@@ -10,4 +10,6 @@ READS = (
 VOLUMES = ('nrrd', 'nifti', 'metaimage', 'dicom_seg', 'rtstruct', 'hdf5')
 WRITES = tuple(
     name for name in READS
-    if name == 'nifti' or name not in ('table', 'via', *VOLUMES))
+    if name not in ('table', 'via', 'metaimage', 'rtstruct', 'hdf5'))
+# Formats in which whole volumes can be written.
+WRITES_VOLUMES = tuple(name for name in VOLUMES if name in WRITES)

@@ -5,8 +5,7 @@ them (images/a.nii.gz, labels/a.nii.gz, scribbles/a.nii.gz, or nnU-Net's
 imagesTr/a_0000.nii.gz). `volume_sets` says how they become slices.
 """
 
-import importlib
-import json
+from collections.abc import Iterable, Sequence
 import os
 import pathlib
 
@@ -16,14 +15,12 @@ import numpy as np
 from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep.drawing import annotation_kinds
-from data_prep.drawing import rasterize
 from data_prep.formats import assembling
-from data_prep.formats import placing
 from data_prep.formats import sources
+from data_prep.formats import volume_cases
 from data_prep.formats import volume_sets
 from data_prep.formats import volumes
 from data_prep.shared import confined
-from data_prep.shared import pixels
 
 HOLDS = annotation_kinds.FILES
 FIELDS = ('spacing_mm',)
@@ -67,71 +64,43 @@ def read(
 
 
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
+  """Writes volumes of labels, and links to the volumes of images."""
+  write_cases(volume_cases.of_manifest(manifest), manifest.header.classes,
+              output)
+
+
+def write_cases(
+    cases: Iterable[volume_cases.Case],
+    classes: Sequence[str],
+    output: pathlib.Path,
+) -> None:
   """Writes volumes of labels, and links to the volumes of images.
 
   The images are linked at images/CASE.nii.gz, or converted if they are not
-  NIfTI. The labels are written to
-  masks/CASE.nii.gz or, for other kinds, to other folders. Slices are put back
-  at their places in the volume, see the module. If the slices of a volume have
-  several kinds of annotation, each kind has a file, which holds 255 in slices
-  of another kind. A picture that was not cut from a volume becomes a volume of
-  one slice.
+  NIfTI. The labels are written to masks/CASE.nii.gz or, for other kinds, to
+  other folders.
+
+  Args:
+    cases: the volumes.
+    classes: class names, background first; the files hold only numbers.
+    output: folder to write.
   """
-  path = manifest.folder / INDEX
-  index = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
-  rows = {row.id: row for row in manifest.rows}
-  sliced = {i for entry in index.values() for i in entry['ids']}
-  for case, entry in index.items():
-    _link(entry, output, case)
-    size = [n for i, n in enumerate(entry['shape']) if i != entry['axis']]
-    found = {}
-    for k, row_id in enumerate(entry['ids']):
-      row = rows.get(row_id)
-      if row is not None and row.annotation is not None:
-        slices = found.setdefault(
-            _folder_of(row.annotation['kind']),
-            [np.full(size, 255, np.uint8) for _ in entry['ids']])
-        slices[k] = rasterize.rasterize(
-            row.annotation, size=tuple(size), root=manifest.root)
-    for place, slices in found.items():
-      _save(np.stack(slices, entry['axis']), np.array(entry['affine']), output,
-            place, case)
-  for row in manifest.rows:
-    if row.id in sliced:
-      continue
-    pixels.check_file(row.image, 'image', pixels.open_folder(manifest.root))
-    with_path = (manifest.root / row.image).resolve()
-    size = placing.picture_size(with_path)
-    affine = np.diag([*(row.spacing_mm or (1.0, 1.0)), 1.0, 1.0])
-    image = rasterize.read_image(with_path)[..., 0]
-    _save(image[..., None], affine, output, 'images', row.id)
-    if row.annotation is not None:
-      label = rasterize.rasterize(
-          row.annotation, size=size, root=manifest.root)
-      _save(label[..., None], affine, output,
-            _folder_of(row.annotation['kind']), row.id)
+  del classes
+  for case in cases:
+    if case.format_name == 'nifti':
+      file, = case.files
+      suffix = '.nii.gz' if file.lower().endswith('.gz') else '.nii'
+      os.symlink(file, confined.new_file(output, f'images/{case.id}{suffix}'))
+    else:
+      voxels = volume_cases.read_image(case)
+      if voxels.dtype in (np.int64, np.uint64):  # NIfTI's readers dislike it.
+        voxels = voxels.astype(np.float64)
+      _save(voxels, case, output, 'images')
+    for kind, label in case.read_labels().items():
+      _save(label, case, output, volume_cases.folder_of(kind))
 
 
-def _link(entry, output, case):
-  """Links to the image of a volume, or writes it if it is not NIfTI."""
-  if 'format' in entry:
-    module = importlib.import_module(f'{__package__}.{entry["format"]}')
-    volume = module.read_again(entry['files'])
-    voxels = np.asarray(volume.voxels)
-    if voxels.dtype in (np.int64, np.uint64):  # NIfTI's readers dislike it.
-      voxels = voxels.astype(np.float64)
-    _save(voxels, volume.affine, output, 'images', case)
-    return
-  file = entry['file']
-  suffix = '.nii.gz' if file.lower().endswith('.gz') else '.nii'
-  os.symlink(file, confined.new_file(output, f'images/{case}{suffix}'))
-
-
-def _folder_of(kind):
-  return f'{kind}s' if kind in HOLDS else 'coarse_masks'
-
-
-def _save(voxels, affine, output, place, case):
+def _save(voxels, case, output, folder):
   nibabel.save(
-      nibabel.Nifti1Image(voxels, affine),
-      confined.new_file(output, f'{place}/{case}.nii.gz'))
+      nibabel.Nifti1Image(voxels, case.affine),
+      confined.new_file(output, f'{folder}/{case.id}.nii.gz'))

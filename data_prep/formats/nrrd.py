@@ -8,25 +8,32 @@ files, its classes are the names of the segments, see `segments`, and its images
 may also be NIfTI or MetaImage, which 3D Slicer keeps if it has loaded them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 import functools
+import os
 import pathlib
 
 import numpy as np
 
 from data_prep import formats
+from data_prep import manifest as manifest_lib
+from data_prep.drawing import annotation_kinds
 from data_prep.formats import assembling
 from data_prep.formats import grids
 from data_prep.formats import metaimage
 from data_prep.formats import nrrd_file
+from data_prep.formats import nrrd_writing
 from data_prep.formats import segments
 from data_prep.formats import sources
+from data_prep.formats import volume_cases
 from data_prep.formats import volume_sets
 from data_prep.formats import volumes
+from data_prep.shared import confined
 from data_prep.shared import pixels
 from data_prep.shared import volume_type
 
-HOLDS = ()
+HOLDS = annotation_kinds.FILES
+FIELDS = ('spacing_mm',)
 
 _SUFFIXES = ('.nrrd', '.nhdr')
 _SEGMENTATIONS = ('.seg.nrrd', '.seg.nhdr')
@@ -177,3 +184,54 @@ def _check_named(layers, found, shown):
 def read_again(files: list[str]) -> volume_type.Volume:
   """Reads an image by its entry `files` in volumes.json."""
   return _read(pathlib.Path(files[0]))
+
+
+def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
+  """Writes segmentations of 3D Slicer, and links to the images."""
+  write_cases(volume_cases.of_manifest(manifest), manifest.header.classes,
+              output)
+
+
+def write_cases(
+    cases: Iterable[volume_cases.Case],
+    classes: Sequence[str],
+    output: pathlib.Path,
+) -> None:
+  """Writes segmentations of 3D Slicer, and links to the images.
+
+  The images are linked at images/CASE.nrrd, .nii.gz and so on, or converted to
+  NRRD if they are neither NIfTI, NRRD nor MetaImage in one file. The labels are
+  written to masks/CASE.seg.nrrd or, for other kinds, to other folders.
+
+  Args:
+    cases: the volumes.
+    classes: class names, background first.
+    output: folder to write.
+
+  Raises:
+    pixels.WrongFile: if a class cannot be the name of a segment.
+  """
+  segments.check_classes(classes)
+  for case in cases:
+    suffix = _whole_suffix(case)
+    path = confined.new_file(output, f'images/{case.id}{suffix or ".nrrd"}')
+    if suffix:
+      os.symlink(case.files[0], path)
+    else:
+      nrrd_writing.write_volume(
+          path, volume_cases.read_image(case), case.affine)
+    for kind, label in case.read_labels().items():
+      nrrd_writing.write_segmentation(
+          confined.new_file(
+              output, f'{volume_cases.folder_of(kind)}/{case.id}.seg.nrrd'),
+          label, case.affine, classes[1:], unlabelled=segments.UNLABELLED)
+
+
+def _whole_suffix(case):
+  """Returns the suffix of an image that 3D Slicer reads from one file, or ''.
+  """
+  path = pathlib.Path(case.files[0])
+  suffix = next((s for s in (*_NIFTI, '.nrrd', '.mha')
+                 if path.name.lower().endswith(s)), '')
+  return '' if case.format_name not in ('nifti', 'nrrd', 'metaimage') or (
+      suffix == '.nrrd' and nrrd_file.data_files(path)) else suffix

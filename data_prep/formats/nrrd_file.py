@@ -51,6 +51,7 @@ _UNITS_MM = {'m': 1e3, 'cm': 10.0, 'um': 1e-3, 'µm': 1e-3, 'nm': 1e-6,
              'meter': 1e3, 'metre': 1e3, 'micron': 1e-3}
 _SPATIAL = ('domain', 'space')
 _KEY = re.compile(r'Segment(\d{1,5})_(\w+)')
+_ESCAPED = re.compile(r'\\([\\n])')
 
 
 class Header(NamedTuple):
@@ -121,7 +122,8 @@ def read_header(path: pathlib.Path) -> Header:
     if line.startswith('#'):
       continue
     if len(key) == 2 and len(key[0]) < len(field[0]):
-      keys[key[0]] = key[1]
+      keys[key[0]] = _ESCAPED.sub(
+          lambda match: '\n' if match[1] == 'n' else match[1], key[1])
     elif len(field) == 2:
       name = field[0].strip().lower().replace(' ', '')
       if name not in ('datafile', 'content'):

@@ -4,6 +4,7 @@ To add a format, add its module to this package and its name to `names.READS`.
 """
 
 import collections
+from collections.abc import Callable, Iterable, Sequence
 import importlib
 import os
 import pathlib
@@ -17,6 +18,7 @@ from data_prep.formats import dicom_volumes
 from data_prep.formats import known_tools
 from data_prep.formats import names
 from data_prep.formats import sources
+from data_prep.formats import volume_cases
 from data_prep.shared import grammar
 from data_prep.shared import whole_file
 
@@ -99,7 +101,7 @@ def cannot_hold(
     if kind not in holds or (
         annotation_kinds.TABLE[kind].is_sparse
         and rasterize.has_file(row.annotation)
-        and format_name not in ('folder', 'nifti')):
+        and format_name not in ('folder', *names.WRITES_VOLUMES)):
       counts[kind] = counts.get(kind, 0) + 1
   able = lambda kind: [n for n in names.WRITES
                        if kind in FORMATS[n].HOLDS]
@@ -141,7 +143,35 @@ def write(
     pixels.WrongFile: if an image lies outside the root, or an id leads out of
       the folder.
   """
+  _write_whole(
+      output, lambda folder: FORMATS[format_name].write(manifest, folder))
+
+
+def write_volumes(
+    cases: Iterable[volume_cases.Case],
+    classes: Sequence[str],
+    format_name: str,
+    output: pathlib.Path,
+) -> None:
+  """Writes whole volumes as a folder in a given format, or writes nothing.
+
+  Args:
+    cases: the volumes and their labels.
+    classes: class names, background first.
+    format_name: one of `names.WRITES_VOLUMES`.
+    output: as for `write`.
+
+  Raises:
+    as `write`.
+  """
+  _write_whole(output, lambda folder: FORMATS[format_name].write_cases(
+      cases, classes, folder))
+
+
+def _write_whole(
+    output: pathlib.Path, write_fn: Callable[[pathlib.Path], None]
+) -> None:
   output.parent.mkdir(parents=True, exist_ok=True)
   with whole_file.folder_beside(output) as temporary:
-    FORMATS[format_name].write(manifest, temporary)
+    write_fn(temporary)
     os.rename(temporary, output)

@@ -10,7 +10,7 @@ looked for it, so what no segment shows is unlabelled there.
 """
 
 import collections
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import pathlib
 from typing import NamedTuple
 
@@ -25,6 +25,8 @@ from data_prep.formats import uniting
 from data_prep.shared import grammar
 from data_prep.shared import pixels
 from data_prep.shared import volume_type
+
+UNLABELLED = 'unlabelled'  # Segment of unlabelled voxels, as it is written.
 
 _MAX_CLASSES = 254
 _MAX_NAME = 60
@@ -121,6 +123,22 @@ def clean(name: object) -> str:
     return ' '.join(entries.text(str(name)).split())[:_MAX_NAME]
   except ValueError:
     return ''
+
+
+def check_classes(classes: Sequence[str]) -> None:
+  """Refuses classes that no reader would return if they named segments.
+
+  Args:
+    classes: class names, background first.
+
+  Raises:
+    pixels.WrongFile: if a class cannot be the name of a segment.
+  """
+  for name in classes[1:]:
+    if clean(name) != name or declared_names.is_ignored_name(name):
+      raise pixels.WrongFile(
+          'a class cannot be the name of a segment', repr(name[:_MAX_NAME]),
+          'rename it in the manifest: up to 60 characters, single spaces')
 
 
 def check_distinct(

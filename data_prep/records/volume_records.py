@@ -15,8 +15,9 @@ from data_prep.volumes import orientation
 from data_prep.volumes import planning
 from data_prep.volumes import resampling
 
-# Folders of a set: its chunks, and the exact labels of val and test on the
-# grids of their files, with which runs are evaluated.
+# Folders of a set: its chunks, and labels on the grids of the files. These are
+# the exact labels of val and test, with which runs are evaluated, and the
+# annotations of train, which are exported for annotation tools.
 CHUNKS = 'chunks'
 REFERENCES = 'references'
 
@@ -159,7 +160,10 @@ def write_reference(
     item: Annotated,
     plan: planning.Plan,
 ) -> chunks.Volume:
-  """Writes the exact label of a volume as field `truth`, on the file's grid.
+  """Writes a label of a volume on the grid of its file.
+
+  It is the annotation in field `label` for a volume of train, and the exact
+  label in field `truth` for others.
 
   Args:
     folder: the folder of references.
@@ -167,10 +171,12 @@ def write_reference(
     item: the volume.
     plan: the plan of the set.
   """
-  exact = item.label if item.truth is None else item.truth
+  field, label = 'label', item.label
+  if item.more['split'] != 'train':
+    field, label = 'truth', item.label if item.truth is None else item.truth
   return chunks.write_volume(
-      folder, file, {'truth': lambda start, stop: exact[:, :, start:stop]},
-      volume_id=item.id, shape=exact.shape, chunk_size=plan.chunk_size)
+      folder, file, {field: lambda start, stop: label[:, :, start:stop]},
+      volume_id=item.id, shape=label.shape, chunk_size=plan.chunk_size)
 
 
 def restore(

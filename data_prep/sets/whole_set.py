@@ -1,18 +1,18 @@
 """Prepares a set of volumes for training in 3-D: `prepare --volumes`.
 
 Writes OUTPUT/plan.json (see `volumes.planning`), OUTPUT/splits.csv,
-OUTPUT/chunks (see `records.chunks`) and OUTPUT/references, the exact labels of
-val and test on the grids of their files, or nothing. A volume is an instance.
-With `simulate`, the training volumes that do not keep their labels get
-simulated ones, see `drawing.volume_annotations`, and their exact labels become
-`truth`.
+OUTPUT/chunks (see `records.chunks`) and OUTPUT/references, labels on the grids
+of the files (see `records.volume_records`), or nothing. A volume is an
+instance. With `simulate`, the training volumes that do not keep their labels
+get simulated ones, see `drawing.volume_annotations`, and their exact labels
+become `truth`.
 """
 
 from collections.abc import Iterator
 import pathlib
 import shutil
 import tempfile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -188,6 +188,18 @@ class _Work:
     """Opens an image; its voxels stay on the disk."""
     return self._found.open(self.source / path)
 
+  def files(self, path: str, *, is_kept: bool) -> dict[str, Any]:
+    """Returns format and files of an image for the index of the set.
+
+    Args:
+      path: path of the image below the source.
+      is_kept: whether the set keeps the source.
+    """
+    root = pathlib.Path(SOURCE) if is_kept else self.source
+    return {'format': self._found.format_name or 'nifti',
+            'files': [str(root / file) for file in self._found.files_of.get(
+                path, (path,))]}
+
   def leave_out(
       self, cases: list[_Case]
   ) -> tuple[list[_Case], list[formats.LeftOut]]:
@@ -307,9 +319,10 @@ def _write(folder, work, cases, rows, simulated, made, plan, wanted):
   written, references = [], []
   for case, row in zip(cases, rows, strict=True):
     item = _annotate(work, case, row, simulated.get(row.id), plan.seed)
+    item.more.update(work.files(case.path, is_kept=wanted.keep_source))
     file = f'{len(written):05d}.array_record'
     written.append(volume_records.write(chunk_folder, file, item, made))
-    if row.split != 'train':
+    if item.label is not None or row.split != 'train':
       references.append(volume_records.write_reference(
           reference_folder, file, item, made))
   chunks.write_index(

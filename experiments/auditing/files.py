@@ -1,12 +1,14 @@
 """Writes the results of an audit: its table, its summary, and an export."""
 
 from collections.abc import Mapping, Sequence
+import contextlib
 import os
 import pathlib
 from typing import Any
 
 from data_prep import manifest as manifest_lib
 from data_prep.formats import registry
+from data_prep.records import set_cases
 from data_prep.shared import grammar
 from data_prep.shared import pixels
 from data_prep.shared import system_errors
@@ -185,14 +187,48 @@ def export_suspects(
   if not rows:
     raise binary.Incomplete(
         f'Nothing exported.{note or f" No suspect is in {path}."}')
-  try:
+  with _exporting():
     registry.write(
         manifest._replace(rows=tuple(rows)), format_name, output.absolute())
+  return (f'{output}: {grammar.counted(len(rows), "suspect")} as {format_name}.'
+          f'{note}')
+
+
+def export_volumes(
+    data_dir: str,
+    ids: Sequence[str],
+    format_name: str,
+    output: pathlib.Path,
+) -> str:
+  """Writes suspect annotations of whole volumes for an annotation tool.
+
+  Args:
+    data_dir: folder of the set.
+    ids: as for `export_suspects`.
+    format_name: one of `names.WRITES_VOLUMES`.
+    output: as for `export_suspects`.
+
+  Returns:
+    One line for the user that states what was written.
+
+  Raises:
+    binary.Incomplete: if nothing could be exported.
+  """
+  with _exporting():
+    found = set_cases.read(data_dir, ids=ids)
+    registry.write_volumes(
+        found.cases, found.classes, format_name, output.absolute())
+  number = grammar.counted(len(found.cases), 'suspect')
+  return f'{output}: {number} as {format_name}.'
+
+
+@contextlib.contextmanager
+def _exporting():
+  """Turns errors of an export into `binary.Incomplete`."""
+  try:
+    yield
   except pixels.WrongFile as wrong:
-    raise binary.Incomplete(
-        f'Nothing exported: {wrong}.') from wrong
+    raise binary.Incomplete(f'Nothing exported: {wrong}.') from wrong
   except OSError as e:
     raise binary.Incomplete(
         f'Nothing exported: {system_errors.in_words(e)}') from e
-  return (f'{output}: {grammar.counted(len(rows), "suspect")} as {format_name}.'
-          f'{note}')
