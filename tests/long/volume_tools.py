@@ -4,8 +4,8 @@ Needs packages that the project does not use otherwise; a throw-away
 environment is enough:
 
   python -m venv /tmp/tools
-  /tmp/tools/bin/pip install numpy pillow defusedxml nibabel pynrrd==1.1.3 \
-    SimpleITK==2.5.7 slicerio==1.4.0 highdicom==0.28.2 rt-utils==1.2.7 \
+  /tmp/tools/bin/pip install absl-py numpy pillow defusedxml nibabel pyyaml \
+    pynrrd==1.1.3 SimpleITK==2.5.7 slicerio==1.4.0 highdicom==0.28.2 rt-utils==1.2.7 \
     scikit-image==0.26.0
   /tmp/tools/bin/python -m tests.long.volume_tools
 
@@ -63,7 +63,7 @@ def turns() -> list[np.ndarray]:
           for signs in itertools.product([1, -1], repeat=3)]
 
 
-def _case(rng, turn, dtype='i2', *, oblique=False):
+def make_case(rng, turn, dtype='i2', *, oblique=False):
   """Returns a random volume, and its affine in LPS."""
   shape = rng.integers(3, 9, 3)
   kind = np.dtype(dtype)
@@ -97,7 +97,7 @@ def differing(volume: volume_type.Volume, array, affine_lps) -> int:
   return int(np.count_nonzero(own.get_fdata() != other.get_fdata()))
 
 
-def _of_sitk(image):
+def of_sitk(image):
   """Returns the voxels of an image of SimpleITK, and its affine in LPS."""
   affine = np.eye(4)
   affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
@@ -119,7 +119,7 @@ def compare_nrrd(folder, rng):
   path = folder / 'a.nrrd'
   for i, turn in enumerate(turns()):
     for oblique in (False, True):
-      array, affine = _case(rng, turn, _TYPES[i % 8], oblique=oblique)
+      array, affine = make_case(rng, turn, _TYPES[i % 8], oblique=oblique)
       pynrrd.write(str(path), array, {
           'space': ('left-posterior-superior', 'RAS')[i % 2],
           'space directions': (affine if i % 2 == 0 else _LPS @ affine)[
@@ -132,7 +132,7 @@ def compare_nrrd(folder, rng):
       differs = differing(found, back, affine)
       if i % 4 != 2:  # SimpleITK does not read bzip2.
         differs = max(differs, differing(
-            found, *_of_sitk(sitk.ReadImage(path))))
+            found, *of_sitk(sitk.ReadImage(path))))
       yield array.size, differs
 
 
@@ -140,17 +140,17 @@ def compare_metaimage(folder, rng):
   """Yields (voxels, differing voxels) of files of SimpleITK."""
   for i, turn in enumerate(turns()):
     for oblique in (False, True):
-      array, affine = _case(rng, turn, _TYPES[i % 8], oblique=oblique)
+      array, affine = make_case(rng, turn, _TYPES[i % 8], oblique=oblique)
       path = folder / ('a.mha', 'a.mhd')[i % 2]
       sitk.WriteImage(_to_sitk(array, affine), path, i % 3 == 0)
-      yield array.size, differing(metaimage.read_metaimage(path), *_of_sitk(
+      yield array.size, differing(metaimage.read_metaimage(path), *of_sitk(
           sitk.ReadImage(path)))
 
 
 def compare_segments(folder, rng):
   """Yields (voxels, differing voxels) of segmentations of slicerio."""
   for turn in turns():
-    array, affine = _case(rng, turn, 'u1')
+    array, affine = make_case(rng, turn, 'u1')
     made = slicerio.create_segmentation(array.shape, affine)
     names = ['tumour', 'liver', 'a vessel']
     for name in names:
@@ -166,9 +166,9 @@ def compare_segments(folder, rng):
     yield label.size, int(np.count_nonzero(label != reference))
 
 
-def _write_series(folder, rng, turn):
+def write_series(folder, rng, turn):
   """Writes a random series; returns its volume [slices, rows, columns]."""
-  array, affine = _case(rng, turn)
+  array, affine = make_case(rng, turn)
   # The slices of a series are stacked along the normal of its images.
   if np.linalg.det(affine[:3, :3]) < 0:
     affine[:3, 2] *= -1
@@ -209,13 +209,14 @@ def compare_series(folder, rng):
   for i, turn in enumerate(turns()):
     place = folder / str(i)
     place.mkdir()
-    array = _write_series(place, rng, turn)
+    array = write_series(place, rng, turn)
     names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(place))
     yield array.size, differing(
-        _only_volume(place)[0], *_of_sitk(sitk.ReadImage(names)))
+        _only_volume(place)[0], *of_sitk(sitk.ReadImage(names)))
 
 
-def _sources(place):
+def sources(place):
+  """Returns the slices of a folder, the highest number first."""
   found = [pydicom.dcmread(p) for p in sorted(place.glob('*.dcm'))]
   return sorted(found, key=lambda d: int(d.InstanceNumber), reverse=True)
 
@@ -230,9 +231,9 @@ def compare_frames(folder, rng):
   for i, turn in enumerate(turns()):
     place = folder / str(i)
     place.mkdir()
-    array = _write_series(place, rng, turn)
+    array = write_series(place, rng, turn)
     data = highdicom.legacy.LegacyConvertedEnhancedCTImage(
-        _sources(place), series_instance_uid=highdicom.UID(), series_number=2,
+        sources(place), series_instance_uid=highdicom.UID(), series_number=2,
         sop_instance_uid=highdicom.UID(), instance_number=1)
     for path in place.glob('*.dcm'):
       path.unlink()
@@ -262,8 +263,8 @@ def compare_seg(form, folder, rng):
   for i, turn in enumerate(turns()):
     place = folder / str(i)
     place.mkdir()
-    array = _write_series(place, rng, turn)
-    sources = sorted(_sources(place), key=lambda d: int(d.InstanceNumber))
+    array = write_series(place, rng, turn)
+    slices = sorted(sources(place), key=lambda d: int(d.InstanceNumber))
     masks = rng.random((*array.shape, 3)) < 0.3
     masks[0] = False  # So a frame is left out.
     if form == 'LABELMAP':
@@ -273,7 +274,7 @@ def compare_seg(form, folder, rng):
     stored = stored.astype(np.uint8 if form != 'FRACTIONAL' else np.float32)
     names = ['c', 'a', 'b']
     data = highdicom.seg.Segmentation(
-        sources, stored, form,
+        slices, stored, form,
         [_describe(k, name) for k, name in enumerate(names, 1)],
         series_instance_uid=highdicom.UID(), series_number=3,
         sop_instance_uid=highdicom.UID(), instance_number=1, manufacturer='x',
@@ -286,14 +287,26 @@ def compare_seg(form, folder, rng):
       volume = highdicom.seg.segread(path).get_volume(
           segment_numbers=[1 + names.index(name)])
       reference = np.asarray(volume.array[..., 0]) >= 0.5
-      # Frames that were left out may be missing at the ends.
-      whole = highdicom.get_volume_from_series(sources)
-      start = np.rint(whole.inverse_affine @ [*volume.position, 1])[:3]
-      full = np.zeros(whole.spatial_shape)
-      full[tuple(slice(int(s), int(s) + n) for s, n in zip(
-          start, reference.shape, strict=True))] = reference
+      whole = highdicom.get_volume_from_series(slices)
+      full = in_whole(reference, volume, whole)
       yield full.size, differing(
           image._replace(voxels=label), full, whole.affine)
+
+
+def in_whole(array, volume, whole):
+  """Returns the voxels of a part of a volume, with 0 in the rest.
+
+  Args:
+    array: the voxels of the part.
+    volume: the part, a volume of highdicom. Frames that were left out may be
+      missing at its ends.
+    whole: the whole volume.
+  """
+  start = np.rint(whole.inverse_affine @ [*volume.position, 1])[:3]
+  full = np.zeros(whole.spatial_shape)
+  full[tuple(slice(int(s), int(s) + n) for s, n in zip(
+      start, array.shape, strict=True))] = array
+  return full
 
 
 def _disc(shape, rng, number):
@@ -397,7 +410,7 @@ def read_real(folder):
       image = sitk.JoinSeries(image)
     found = read(path)
     total += found.voxels.size
-    differs += differing(found, *_of_sitk(image))
+    differs += differing(found, *of_sitk(image))
   yield 'SimpleITK, real NRRD and MetaImage', total, differs
   yield ('dcmqi, real segmentations', *_real_segs(folder))
   image, (path,), draw_ = _only_volume(folder / 'rtstruct_ct', rtstruct)
@@ -442,10 +455,10 @@ def _real_segs(folder):
       for name, file, value in segments:
         label = found.segments.draw(
             folder / place / path, image, {name: 1}).label
-        reference, affine = _of_sitk(sitk.ReadImage(
+        reference, affine = of_sitk(sitk.ReadImage(
             folder / place / 'nrrd' / f'{file}.nrrd'))
         # In which of the files of overlaps a segment lies is not stated.
-        others = [_of_sitk(sitk.ReadImage(p))[0] == value for p in sorted(
+        others = [of_sitk(sitk.ReadImage(p))[0] == value for p in sorted(
             (folder / place / 'nrrd').glob(f'{file.rsplit("-", 1)[0]}*'))
                   ] if '-' in file else [reference == value]
         total += label.size
