@@ -357,6 +357,23 @@ class ClassNamesTest(parameterized.TestCase):
     self.assertEqual(self._find([_Shape('tag', 'blurred')]),
                      ('background', 'blurred'))
 
+  def test_shapes_without_a_class_give_one_notice(self):
+    """Labels of the file that mean unlabelled have a notice of their own."""
+    self.report = assembling.Report(formats.Options())
+    items = class_names.name_unnamed([assembling.Item('p', [
+        *(_Shape('box', label, [1, 1, 2, 2])
+          for label in ('tool', '__ignore__', '')),
+        _Shape('point', '', [5, 6])], 'f')], self.report)
+    classes = class_names.find_classes(items, [], self.report)
+    self.assertEqual(classes, ('background', 'tool'))
+    self.assertEqual(
+        [class_names.number_of(s.label, classes) for s in items[0].shapes],
+        [1, 255, 255, 255])
+    self.assertCountEqual(self.report.notices, [
+        '2 shapes have no class: what they cover is unlabelled',
+        "'__ignore__' is not a class: what is drawn under it, 1 shape, is "
+        'unlabelled'])
+
   def test_a_class_that_is_named_twice_is_one(self):
     classes = self._find([], ['a', 'b', 'a'])
     self.assertEqual(classes, ('background', 'a', 'b'))

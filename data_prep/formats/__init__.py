@@ -17,12 +17,15 @@ has these members:
     `names.WRITES` have no such function.
 
 Formats of volumes (`names.VOLUMES`) also have these members; `volume_sets`
-reads their files:
+reads their files, and `volume_cases` lists what is written:
 
   def find(source, report, *, folder=None) -> volume_sets.Found
     Pairs images with labels, and says how a file becomes a volume.
   def read_again(files: list[str]) -> volume_type.Volume
     Reads an image by its entry in volumes.json. NIfTI needs no such function.
+  def write_cases(cases, classes, output) -> None
+    Writes whole volumes and their labels below `output`. Only formats in
+    `names.WRITES_VOLUMES` have such a function.
 
 Shapes in rows have the coordinates of a manifest, see `data_prep.manifest`.
 Readers and writers convert them from and to the coordinates of their format.

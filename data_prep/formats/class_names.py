@@ -20,6 +20,7 @@ from data_prep.formats import drawn
 from data_prep.shared import grammar
 
 IGNORED = '__ignore__'  # LabelMe's label for unknown regions.
+NAMELESS = '\0'  # Label of shapes without one, which no file can hold.
 BACKGROUND = ('background', '_background_', '__background__', 'bg')
 
 _MAX_SHOWN = 80
@@ -45,7 +46,7 @@ def name_unnamed(items, report):
   classes, named = report.options.classes or (), _without_class
   if number < len(every):
     report.note(f'{grammar.counted(number, "shape", "have")} no class: what '
-                'they cover is unlabelled')
+                f'{"it covers" if number == 1 else "they cover"} is unlabelled')
   elif len(classes) == 2:
     report.note(f'no shape has a class: all are {classes[1]!r:.40}')
     named = lambda s: s._replace(label=classes[1])
@@ -61,14 +62,14 @@ def name_unnamed(items, report):
 def _without_class(shape):
   """Returns a shape that makes the place of a shape unlabelled."""
   if shape.kind in drawn.AREAS:
-    return shape._replace(label=IGNORED)
+    return shape._replace(label=NAMELESS)
   box = drawn.box_around(shape)
   if box is None:
     return drawn.unreadable('')
   x0, y0, x1, y1 = box
   reach = covering.POINT_RADIUS
   return drawn.Shape(
-      'box', IGNORED, [x0 - reach, y0 - reach, x1 + reach, y1 + reach])
+      'box', NAMELESS, [x0 - reach, y0 - reach, x1 + reach, y1 + reach])
 
 
 def number_of(label: str, classes: tuple[str, ...]) -> int | None:
@@ -80,7 +81,8 @@ def number_of(label: str, classes: tuple[str, ...]) -> int | None:
     return classes.index(label)
   if is_background(label):
     return 0
-  return types.UNLABELLED if declared_names.is_ignored_name(label) else None
+  return types.UNLABELLED if label == NAMELESS or (
+      declared_names.is_ignored_name(label)) else None
 
 
 def find_classes(items, names: list[str], report) -> tuple[str, ...]:
@@ -97,7 +99,7 @@ def find_classes(items, names: list[str], report) -> tuple[str, ...]:
   drawn, tags = {}, {}
   for item in items:
     for shape in item.shapes:
-      if shape.kind != 'unreadable':
+      if shape.kind != 'unreadable' and shape.label != NAMELESS:
         seen = tags if shape.kind == 'tag' else drawn
         seen.setdefault(shape.label, []).append(item.file)
   for label in sorted({*names, *drawn, *tags}):

@@ -166,7 +166,7 @@ def make_case(
     if number and rng.random() < 0.2:
       continue
     label, found = _label(rng, case.shape, len(classes))
-    # The objects of a set are of one kind, which the reader is told.
+    # The objects of a set are of one kind, which an option names.
     drawn = found if number == 0 or name != 'dicom_seg' else drawn
     before.labels[case.id][drawn] = label
   return before._replace(classes=classes)

@@ -5,8 +5,8 @@ environment is enough:
 
   python -m venv /tmp/tools
   /tmp/tools/bin/pip install absl-py numpy pillow defusedxml nibabel pyyaml \
-    pynrrd==1.1.3 SimpleITK==2.5.7 slicerio==1.4.0 highdicom==0.28.2 rt-utils==1.2.7 \
-    scikit-image==0.26.0
+    pynrrd==1.1.3 SimpleITK==2.5.7 slicerio==1.4.0 highdicom==0.28.2 \
+    rt-utils==1.2.7 scikit-image==0.26.0
   /tmp/tools/bin/python -m tests.long.volume_tools
 
 Each comparison writes random files with a package, in all orientations and with
