@@ -3,7 +3,9 @@
 Images and labels pair by their names and folders, as NIfTI's do (a.mha with
 a_mask.mha, images/a.mha with labels/a.mha). A file of two axes is a volume of
 one slice. Directions are those of ITK: an axis points to the left, the back or
-the top, whatever AnatomicalOrientation says.
+the top, whatever AnatomicalOrientation says. SimpleITK would save the 25 lines
+that divide the header into fields, since the check of sizes before voxels are
+read, and voxels that stay on the disk, are ours in any case. It takes 264 MB.
 """
 
 import functools

@@ -5,10 +5,10 @@ or the name of the file that holds them. 3D Slicer writes its segmentations as
 NRRD whose keys name the segments.
 
 pynrrd 1.1.3 cannot read headers in place of this module: it drops letters
-outside of ASCII (two segments named in Chinese get one name, '') and keeps
-escapes, and SimpleITK reads no bzip2 and no header without its voxels. It would
-save a fifth of the lines, since the geometry, the refusals and voxels that stay
-on the disk are ours in any case.
+outside of ASCII (a segment called ü has no name), keeps escapes, and stops at
+fields that are not needed here, in 404 of 2616 damaged headers that are read.
+It would save about 40 lines, since the geometry, the refusals and voxels that
+stay on the disk are ours in any case; SimpleITK reads no bzip2.
 """
 
 import os
