@@ -27,6 +27,9 @@ DICOM_TAGS = (
     'ImagerPixelSpacing', 'RescaleSlope', 'RescaleIntercept', 'PixelData',
 )
 
+# What `object_name_of` needs.
+CLASS_TAGS = ('SOPClassUID', 'Modality')
+
 _STORAGE = '1.2.840.10008.5.1.4.1.1.'
 _DIRECTORY = '1.2.840.10008.1.3.10'
 # Maps the start of a class UID, after _STORAGE, to the type of a file without a
@@ -105,12 +108,21 @@ def object_name(path: str | os.PathLike[str]) -> str | None:
       meta = pydicom.filereader.read_file_meta_info(path)
       if meta.get('MediaStorageSOPClassUID'):
         return _name_of(meta.MediaStorageSOPClassUID, '')
-      header = pydicom.dcmread(
-          path, specific_tags=['SOPClassUID', 'Modality'],
-          stop_before_pixels=True)
-      return _name_of(header.get('SOPClassUID'), header.get('Modality'))
+      return object_name_of(pydicom.dcmread(
+          path, specific_tags=list(CLASS_TAGS), stop_before_pixels=True))
   except Exception:  # `read_dicom` reports what is wrong with the file.
     return None
+
+
+def object_name_of(dataset: pydicom.Dataset) -> str | None:
+  """Returns the type of a parsed file, as `object_name` does.
+
+  Args:
+    dataset: the parsed file, with `CLASS_TAGS`.
+  """
+  stored = dataset.file_meta.get('MediaStorageSOPClassUID')
+  return _name_of(stored, '') if stored else _name_of(
+      dataset.get('SOPClassUID'), dataset.get('Modality'))
 
 
 def _name_of(class_uid, modality):

@@ -14,7 +14,8 @@ from data_prep.formats import dicom
 from data_prep.shared import pixels
 
 _PLACE_TAGS = (
-    'SOPClassUID', 'SeriesInstanceUID', 'SOPInstanceUID', 'FrameOfReferenceUID',
+    *dicom.CLASS_TAGS, 'SeriesInstanceUID', 'SOPInstanceUID',
+    'FrameOfReferenceUID',
     'ImagePositionPatient', 'ImageOrientationPatient', 'PixelSpacing', 'Rows',
     'Columns', 'NumberOfFrames', 'BitsAllocated', 'PixelRepresentation',
     'RescaleSlope', 'RescaleIntercept', 'PhotometricInterpretation')
@@ -110,7 +111,28 @@ def read_planes(source: pathlib.Path, path: str) -> list[Plane]:
   Raises:
     pixels.WrongFile: if the file cannot be used.
   """
-  data = dicom.parse(source / path, (*_PLACE_TAGS, *FRAME_TAGS))
+  return planes_of(parse_place(source / path), path)
+
+
+def parse_place(path: pathlib.Path) -> pydicom.Dataset:
+  """Parses the tags of a file that say what it is and where its slices are.
+
+  Raises:
+    pixels.WrongFile: if the file cannot be used.
+  """
+  return dicom.parse(path, (*_PLACE_TAGS, *FRAME_TAGS))
+
+
+def planes_of(data: pydicom.Dataset, path: str) -> list[Plane]:
+  """Returns the slices of a file, see `read_planes`.
+
+  Args:
+    data: the tags from `parse_place`.
+    path: path of the file, relative to the source.
+
+  Raises:
+    pixels.WrongFile: if the file cannot be used.
+  """
   number = int(data.get('NumberOfFrames') or 1)
   is_framed = bool(data.get('PerFrameFunctionalGroupsSequence'))
   if number > 1 and not is_framed:

@@ -72,15 +72,19 @@ class Index:
     self.paths = tuple(sources.list_files(source, SUFFIXES))
     self.objects, files, placeless = {}, [], []
     for path in self.paths:
-      kind = dicom.object_name(source / path)
-      if kind is not None:
-        self.objects[path] = kind
-        continue
       try:
         with dicom.explaining(pixels.tail(path)):
-          found = dicom_slices.read_planes(source, path)
+          data = dicom_slices.parse_place(source / path)
+          kind = dicom.object_name_of(data)
+          found = [] if kind else dicom_slices.planes_of(data, path)
       except pixels.WrongFile as wrong:
-        report.wrong_file(wrong, file=path)
+        # What is wrong with an object is reported by those who need it.
+        kind = dicom.object_name(source / path)
+        if kind is None:
+          report.wrong_file(wrong, file=path)
+          continue
+      if kind is not None:
+        self.objects[path] = kind
         continue
       files.append(found)
       if not found:
