@@ -349,6 +349,25 @@ class CvatTest(source_case.ShapesCase):
         row.annotation['polygons'],
         [[[11, 1], [11, 11], [7, 11], [7, 1]]], atol=1e-6)
 
+  @parameterized.parameters(20, 90, 135.5, 270, 359, -30)
+  def test_turned_box_is_that_of_the_canvas(self, angle_deg):
+    """CVAT's canvas (cvat-canvas, `withTopEdge` in rotatedShapeFitter.ts at
+    commit 3604092): the middle of the upper edge lies half a height from the
+    centre, in the direction (sin a, -cos a), with y downwards.
+    """
+    self._write('<box label="a" xtl="8" ytl="6" xbr="20" ybr="14" '
+                f'rotation="{angle_deg}"/>', '<label><name>a</name></label>')
+    row, = self.read('cvat').rows
+    corners = np.array(row.annotation['polygons'][0])
+    angle = np.deg2rad(angle_deg)
+    upper = np.array([np.sin(angle), -np.cos(angle)])
+    np.testing.assert_allclose(corners.mean(0), [14, 10], atol=1e-6)
+    np.testing.assert_allclose(
+        corners[:2].mean(0), [14, 10] + 4 * upper, atol=1e-6)
+    np.testing.assert_allclose(
+        corners[1] - corners[0], 12 * np.array([-upper[1], upper[0]]),
+        atol=1e-6)
+
   def test_a_damaged_mask_leaves_its_box_unlabelled(self):
     self._write('<mask label="a" left="2" top="3" width="6" height="6" rle="9"'
                 '/><box label="a" xtl="20" ytl="5" xbr="24" ybr="10"/>',
