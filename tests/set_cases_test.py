@@ -95,7 +95,7 @@ class SetCasesTest(source_case.SourceCase):
     code, out, _ = self._export('--format=nrrd', '--splits=train')
     self.assertEqual(code, 0)
     self.assertIn('4 volumes as nrrd', out)
-    self.assertIn('box come back as coarse masks', out)
+    self.assertIn('what comes back as a coarse mask: box', out)
     found = set_cases.read(self.output / 'set', splits=['train'])
     boxes = [case for case in found.cases if 'box' in case.read_labels()]
     self.assertLen(boxes, 2)

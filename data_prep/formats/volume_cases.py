@@ -148,7 +148,8 @@ def notices(
       result.append(f'dicom_seg holds no kinds: read it back with --masks_are='
                     f'{folder_of(*drawn)[:-1]}')
   elif others:
-    result.append(f'{", ".join(others)} come back as coarse masks')
+    result.append(
+        f'what comes back as a coarse mask: {", ".join(others)}')
   if format_name != 'nifti':
     result.append(
         f'unlabelled voxels are the segment {segments.UNLABELLED!r}, which is '
