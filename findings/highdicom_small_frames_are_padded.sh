@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # highdicom 0.28.2 fills each frame of fewer than 8 pixels of a binary
 # segmentation up to a whole byte; DICOM packs frames without gaps. It asks
-# `rows * columns // 8 != 0` where it means `%`. All frames but the first are
-# read wrong, by highdicom, too, and no error is raised. Frames of 8 pixels and
+# `rows * columns // 8 != 0` where it means `%`. The frames are read wrong then,
+# by highdicom, too, and no error is raised. Frames of 8 pixels and
 # more are right.
 set -euo pipefail
 work=$(mktemp -d)
