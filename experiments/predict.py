@@ -96,6 +96,7 @@ def main():
     predictor = network_flags.load(whole_volumes=True)
     if predictor.dataset.plan is not None:
       _refuse_axes_of_slices()
+      inputs = input_files.group_series(inputs)
     predictor = _with_volume_axes(predictor)
     *size, channels = predictor.dataset.image_shape
     request.nothing_to_save = False

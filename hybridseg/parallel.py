@@ -36,7 +36,8 @@ class Mapping(NamedTuple):
     eval: maps a function, (params, examples [B, ...]) -> outputs [B, ...], over
       devices and compiles it. Outputs have the order of the examples. Only the
       devices of this process are used, so that no process waits for another; B
-      is a multiple of `num_local_devices`.
+      is a multiple of `num_local_devices`. The result also has `lower`, which
+      takes the same arguments, or their shapes, as that of `jax.jit` does.
     replicate: copies a state or a key, the same in every process, to all
       devices. The copy is placed in the same way as the results of a step;
       otherwise, the second call of the step would compile again.
@@ -49,7 +50,7 @@ class Mapping(NamedTuple):
   """
 
   step: Callable[[Callable[..., Any]], Callable[..., Any]]
-  eval: Callable[[Callable[..., Any]], Callable[..., Any]]
+  eval: Callable[[Callable[..., Any]], 'Evaluation']
   replicate: Callable[[Any], Any]
   place_batch: Callable[[Any], Any]
   axis_name: str
@@ -86,7 +87,7 @@ def make_mapping(
   step, replicate, place_batch = _KINDS[kind](mesh)
   return Mapping(
       step=step,
-      eval=lambda eval_fn: _eval(eval_fn, mesh.local_mesh),
+      eval=lambda eval_fn: Evaluation(eval_fn, mesh.local_mesh),
       replicate=replicate,
       place_batch=place_batch,
       axis_name=_AXIS_NAME,
@@ -158,15 +159,24 @@ def _shard_map(fn, mesh, in_specs, out_specs):
   )
 
 
-def _eval(eval_fn, mesh):
-  mapped = jax.jit(_shard_map(eval_fn, mesh, (_ALL, _ROWS), _ROWS))
-  rows = jax.sharding.NamedSharding(mesh, _ROWS)
+class Evaluation:
+  """A function of parameters and examples, see `Mapping.eval`."""
 
-  def evaluate(params, examples):
-    _check_rows(examples, mesh.size)
-    return mapped(_seen_from(params, mesh), jax.device_put(examples, rows))
+  def __init__(self, eval_fn: Callable[..., Any], mesh: jax.sharding.Mesh):
+    self._mesh = mesh
+    self._mapped = jax.jit(_shard_map(eval_fn, mesh, (_ALL, _ROWS), _ROWS))
+    self._rows = jax.sharding.NamedSharding(mesh, _ROWS)
 
-  return evaluate
+  def __call__(self, params: Any, examples: Any) -> Any:
+    _check_rows(examples, self._mesh.size)
+    return self._mapped(
+        _seen_from(params, self._mesh), jax.device_put(examples, self._rows))
+
+  def lower(self, params: Any, examples: Any) -> jax.stages.Lowered:
+    return self._mapped.lower(
+        _seen_from(params, self._mesh), jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(
+                x.shape, x.dtype, sharding=self._rows), examples))
 
 
 def _replicate(tree, mesh):

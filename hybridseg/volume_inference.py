@@ -15,6 +15,7 @@ The result of a large volume does not fit into memory, but its labels may:
 
 from collections.abc import Callable, Iterator, Sequence
 import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from hybridseg import inference
 # MONAI raises the weights to this number. Without it, the corners of a window
 # would weigh as little as exp(-24), and all that counts there is rounding.
 _MIN_WEIGHT = np.float32(1e-3)
+_PIECE_NUMBERS = 2**24  # Largest number of outputs that are yielded at once.
 
 
 def sliding_window_volume(
@@ -75,9 +77,10 @@ def sliding_slabs(
   the step, the last one ends at the end of the axis, and a volume smaller than
   a window repeats its edge on both sides.
 
-  No more than a slab as thick as a window is in memory, as float32, and the
-  next batch is predicted while the last one is added. The batch size does not
-  change the result.
+  No more than a slab as thick as a window is in memory, as float32, beside
+  the piece of it that is yielded (64 MiB, or one slice). The next batch is
+  predicted while the last one is added. The batch size does not change the
+  result.
 
   Args:
     predict_fn: maps windows [batch_size, *window, C], of the dtype of the
@@ -111,13 +114,14 @@ def sliding_slabs(
   front = 0  # First slice of the padded volume that is in `total`.
 
   def finished(stop):
-    """Returns the slab up to a slice of the padded volume."""
+    """Yields the slabs up to a slice of the padded volume."""
     keep = tuple(slice(-f, n - f) for f, n in zip(first[1:], size[1:],
                                                   strict=True))
-    low = max(front, -first[0])
-    rows = slice(low - front, min(stop, size[0] - first[0]) - front)
-    slab = total[rows] / weights[rows]
-    return low + first[0], slab[:, *keep]
+    stop = min(stop, size[0] - first[0])
+    thick = max(1, _PIECE_NUMBERS // total[0].size)
+    for low in range(max(front, -first[0]), stop, thick):
+      rows = slice(low - front, min(low + thick, stop) - front)
+      yield low + first[0], total[rows, *keep] / weights[rows, *keep]
 
   corners = list(itertools.product(*starts))
   for corner, output in _outputs(
@@ -127,7 +131,7 @@ def sliding_slabs(
       total = np.zeros((window[0], *plane, output.shape[-1]), np.float32)
       weights = np.zeros((window[0], *plane, 1), np.float32)
     if corner[0] > front:
-      yield finished(corner[0])
+      yield from finished(corner[0])
       _advance(total, corner[0] - front)
       _advance(weights, corner[0] - front)
       front = corner[0]
@@ -135,7 +139,21 @@ def sliding_slabs(
         (0, *corner[1:]), window, strict=True))
     total[place] += weight * output
     weights[place] += weight
-  yield finished(front + window[0])
+  yield from finished(front + window[0])
+
+
+def count_windows(
+    shape: Sequence[int], window: Sequence[int], *, overlap: float = 0.5
+) -> int:
+  """Returns the number of windows in which `sliding_slabs` predicts a volume.
+
+  Args:
+    shape: depth, height and width of the volume.
+    window: as for `sliding_slabs`.
+    overlap: as for `sliding_slabs`.
+  """
+  return math.prod(
+      len(_starts(n, w, overlap)) for n, w in zip(shape, window, strict=True))
 
 
 def _check(volume, window, overlap, batch_size):
@@ -186,5 +204,6 @@ def _cut(volume, corner, window, first):
 def _advance(buffer, number):
   """Removes the first slices of a buffer, and appends as many of zeros."""
   kept = max(0, len(buffer) - number)
-  buffer[:kept] = buffer[len(buffer) - kept :].copy()
+  for k in range(kept):  # All at once would copy the buffer.
+    buffer[k] = buffer[len(buffer) - kept + k]
   buffer[kept:] = 0

@@ -64,6 +64,7 @@ NOT_TRACED = {
     'terms.strong_term', 'terms.taught_term', 'terms.total_grads',
     'terms.weak_term', 'train_state.eval_params',
     'types.is_unlabelled', 'types.pixels',
+    'volume_inference.count_windows',
     'volume_inference.sliding_slabs',
     'volume_inference.sliding_window_volume',
     'warping.blur', 'warping.read_nearest', 'warping.warp_image',

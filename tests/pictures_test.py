@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from data_prep.formats import volumes
+from data_prep.formats import volume_files
 from data_prep.records import preparation as preparation_lib
 from data_prep.shared import pixels
 from experiments.prediction import pictures
@@ -65,7 +66,7 @@ class VolumesTest(parameterized.TestCase):
           opened, [np.take(turned, k, opened.axis) for k in range(4)])
       np.testing.assert_array_equal(back, stored, orientation)
       path = self._dir / 'b.nii.gz'
-      pictures.save_volume(path, (back % 3).astype(np.uint8), opened.volume)
+      volume_files.save(path, (back % 3).astype(np.uint8), opened.volume)
       saved = nibabel.load(path)
       self.assertEqual(saved.shape, image.shape)
       np.testing.assert_allclose(saved.affine, image.affine, atol=1e-5)
@@ -101,7 +102,7 @@ class VolumesTest(parameterized.TestCase):
     opened = self._open('a.nii.gz')
     labels = [np.full(s.shape[:2], 3, np.uint8) for s in opened.slices]
     path = self._dir / 'out.nii.gz'
-    pictures.save_volume(
+    volume_files.save(
         path, pictures.to_stored(opened, labels), opened.volume)
     saved = nibabel.load(path)
     self.assertEqual(saved.shape, shape)
@@ -122,7 +123,7 @@ class VolumesTest(parameterized.TestCase):
     opened = self._open('a.nii.gz')
     maps = [np.full((7, 5, 2), k, np.float32) for k in range(4)]
     path = self._dir / 'p.nii.gz'
-    pictures.save_volume(path, pictures.to_stored(opened, maps), opened.volume)
+    volume_files.save(path, pictures.to_stored(opened, maps), opened.volume)
     saved = nibabel.load(path)
     self.assertEqual(saved.shape, (7, 5, 4, 2))
     np.testing.assert_array_equal(saved.get_fdata()[0, 0, :, 1], range(4))

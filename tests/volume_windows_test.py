@@ -23,7 +23,7 @@ class PredictTest(parameterized.TestCase):
   def test_each_voxel_has_its_prediction(self, shape, in_memory):
     levels = np.random.default_rng(0).integers(
         0, 65536, shape, dtype=np.uint16)
-    with mock.patch.object(volume_windows, '_IN_MEMORY', in_memory):
+    with mock.patch.object(volume_windows, 'IN_MEMORY', in_memory):
       found = volume_windows.predict(
           _run, volume_windows.reader(levels), shape, window=(4, 4, 4),
           batch_size=3)

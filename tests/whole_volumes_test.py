@@ -29,7 +29,8 @@ class PredictFilesTest(absltest.TestCase):
     self.predictor = mock.Mock(
         spec=predictor.Predictor, dataset=dataset,
         run_fn=tiny_volumes.run_exactly, batch_size=2, digest='0',
-        network='mean', flip=False, step=3)
+        network='mean', flip=False, step=3,
+        cost_fn=lambda shape: predictor.Cost(0.0, 0))
 
   def _predict(self, extras=()):
     return file_by_file.predict_files(
@@ -74,7 +75,7 @@ class PredictFilesTest(absltest.TestCase):
 
   def test_from_the_disk(self):
     self._copy(3)
-    with mock.patch.object(volume_windows, '_IN_MEMORY', 0):
+    with mock.patch.object(volume_windows, 'IN_MEMORY', 0):
       self._predict(['probabilities'])
     mask = np.asarray(self._read('out/masks/v03.nii.gz').dataobj)
     np.testing.assert_array_equal(mask, tiny_volumes.label_of(3)[::-1])

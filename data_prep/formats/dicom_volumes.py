@@ -7,7 +7,7 @@ begins, with a notice. The axes of a volume are rows, columns and slices.
 """
 
 import collections
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 import pathlib
 from typing import NamedTuple
 
@@ -61,15 +61,22 @@ class Index:
     paths: paths of all files.
   """
 
-  def __init__(self, source: pathlib.Path, report):
-    """Reads the headers of all files.
+  def __init__(
+      self,
+      source: pathlib.Path,
+      report,
+      paths: Sequence[str] | None = None,
+  ):
+    """Reads the headers of files.
 
     Args:
       source: folder of the files.
       report: receives problems and notices.
+      paths: the files, relative to the folder; None means all below it.
     """
     self._source = source
-    self.paths = tuple(sources.list_files(source, SUFFIXES))
+    self.paths = tuple(
+        sources.list_files(source, SUFFIXES) if paths is None else paths)
     self.objects, files, placeless = {}, [], []
     for path in self.paths:
       try:

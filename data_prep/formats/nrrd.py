@@ -20,14 +20,13 @@ from data_prep import manifest as manifest_lib
 from data_prep.drawing import annotation_kinds
 from data_prep.formats import assembling
 from data_prep.formats import grids
-from data_prep.formats import metaimage
 from data_prep.formats import nrrd_file
 from data_prep.formats import nrrd_writing
 from data_prep.formats import segments
 from data_prep.formats import sources
 from data_prep.formats import volume_cases
+from data_prep.formats import volume_files
 from data_prep.formats import volume_sets
-from data_prep.formats import volumes
 from data_prep.shared import confined
 from data_prep.shared import pixels
 from data_prep.shared import volume_type
@@ -35,21 +34,16 @@ from data_prep.shared import volume_type
 HOLDS = annotation_kinds.FILES
 FIELDS = ('spacing_mm',)
 
-_SUFFIXES = ('.nrrd', '.nhdr')
-_SEGMENTATIONS = ('.seg.nrrd', '.seg.nhdr')
-_NIFTI = ('.nii', '.nii.gz')
-_METAIMAGE = ('.mha', '.mhd')
-
 
 def detect(source: pathlib.Path) -> bool:
   """Returns whether there are NRRD files below `source`.
 
   Beside NIfTI, only segmentations count.
   """
-  paths = sources.list_files(source, _SUFFIXES)
+  paths = sources.list_files(source, volume_files.NRRD)
   return bool(paths) and (
-      any(p.lower().endswith(_SEGMENTATIONS) for p in paths)
-      or not sources.list_files(source, _NIFTI))
+      any(p.lower().endswith(volume_files.SEGMENTATIONS) for p in paths)
+      or not sources.list_files(source, volume_files.NIFTI))
 
 
 def find(
@@ -59,19 +53,19 @@ def find(
     folder: pathlib.Path | None = None,
 ) -> volume_sets.Found:
   """Pairs images with labels; has the interface of `nifti.find`."""
-  paths = tuple(sources.list_files(source, _SUFFIXES))
-  drawn = frozenset(p for p in paths if _is_segmentation(source / p))
+  paths = tuple(sources.list_files(source, volume_files.NRRD))
+  drawn = frozenset(
+      p for p in paths if volume_files.is_segmentation(source / p))
   if drawn:
-    paths = tuple(sources.list_files(
-        source, (*_SUFFIXES, *_NIFTI, *_METAIMAGE)))
+    paths = tuple(sources.list_files(source, volume_files.SUFFIXES))
   pairs, declared = volume_sets.pair(
-      source, paths, report, _read, known_masks=drawn)
+      source, paths, report, volume_files.read, known_masks=drawn)
   report.used.update(
       f'{p.rpartition("/")[0]}/{name}'.lstrip('/') for p in paths
-      for name in _data_files(source / p))
+      for name in volume_files.data_files(source / p))
   return volume_sets.Found(
-      paths, pairs, sources.make_names(pairs.images), _read,
-      functools.partial(_read, is_lazy=True, folder=folder),
+      paths, pairs, sources.make_names(pairs.images), volume_files.read,
+      functools.partial(volume_files.read, is_lazy=True, folder=folder),
       segments=segments.Files(names, draw) if drawn else None,
       declared=declared, format_name='nrrd')
 
@@ -81,31 +75,6 @@ def read(
 ) -> formats.Imported:
   """Reads volumes and their labels below `source`, see `data_prep.formats`."""
   return volume_sets.read(find(source, report), source, output, report)
-
-
-def _data_files(path):
-  """Returns the names of files that hold the voxels of another file."""
-  if path.name.lower().endswith(_METAIMAGE):
-    return filter(None, [metaimage.data_file(path)])
-  return nrrd_file.data_files(path) if path.name.lower().endswith(
-      _SUFFIXES) else ()
-
-
-def _read(path, *, is_lazy=False, folder=None):
-  """Reads a file of any of the three formats, see `nrrd_file.read_nrrd`."""
-  if path.name.lower().endswith(_NIFTI):
-    return volumes.open_nifti(path, folder=folder) if is_lazy else (
-        volumes.read_nifti(path))
-  read_file = metaimage.read_metaimage if path.name.lower().endswith(
-      _METAIMAGE) else nrrd_file.read_nrrd
-  return read_file(path, is_lazy=is_lazy, folder=folder)
-
-
-def _is_segmentation(path):
-  try:
-    return bool(nrrd_file.segments_of(nrrd_file.read_header(path)))
-  except pixels.WrongFile:  # The file is refused later, when it is read.
-    return path.name.lower().endswith(_SEGMENTATIONS)
 
 
 def _segments(path):
@@ -183,7 +152,7 @@ def _check_named(layers, found, shown):
 
 def read_again(files: list[str]) -> volume_type.Volume:
   """Reads an image by its entry `files` in volumes.json."""
-  return _read(pathlib.Path(files[0]))
+  return volume_files.read(pathlib.Path(files[0]))
 
 
 def write(manifest: manifest_lib.Manifest, output: pathlib.Path) -> None:
@@ -231,7 +200,7 @@ def _whole_suffix(case):
   """Returns the suffix of an image that 3D Slicer reads from one file, or ''.
   """
   path = pathlib.Path(case.files[0])
-  suffix = next((s for s in (*_NIFTI, '.nrrd', '.mha')
+  suffix = next((s for s in (*volume_files.NIFTI, '.nrrd', '.mha')
                  if path.name.lower().endswith(s)), '')
   return '' if case.format_name not in ('nifti', 'nrrd', 'metaimage') or (
       suffix == '.nrrd' and nrrd_file.data_files(path)) else suffix

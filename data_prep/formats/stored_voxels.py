@@ -19,6 +19,7 @@ import numpy as np
 
 from data_prep.formats import volumes
 from data_prep.shared import pixels
+from data_prep.shared import scratch
 from data_prep.shared import volume_type
 
 RAW, GZIP, ZLIB, BZIP2, TEXT = 'raw', 'gzip', 'zlib', 'bzip2', 'text'
@@ -226,9 +227,12 @@ def to_voxels(
     is_lazy: whether the values stay on the disk until a block is read.
   """
   native = array.dtype.newbyteorder('=')
-  if is_lazy:
-    return volume_type.Lazy(
-        array.shape, native,
-        lambda block: np.ascontiguousarray(array[block]).astype(
-            native, copy=False))
-  return array.astype(native, copy=False)
+  if not is_lazy:
+    return array.astype(native, copy=False)
+
+  def read(block):
+    voxels = array[block].astype(native)
+    scratch.release(array)
+    return voxels
+
+  return volume_type.Lazy(array.shape, native, read)

@@ -15,6 +15,7 @@ import numpy as np
 
 from data_prep.formats import label_table
 from data_prep.shared import pixels
+from data_prep.shared import scratch
 from data_prep.shared import volume_type
 
 MAX_BYTES = 2**28  # Largest size of a volume's voxels.
@@ -255,7 +256,9 @@ def _read_voxels(content, header, shape, shown, notices, whole):
     voxels = stored[block]
     if is_scaled:
       voxels = voxels * np.float32(slope) + np.float32(inter)
-    return voxels.astype(voxels.dtype.newbyteorder('='), copy=False)
+    voxels = voxels.astype(voxels.dtype.newbyteorder('='), copy=not whole)
+    scratch.release(stored)
+    return voxels
 
   step = abs(slope) if is_scaled and dtype.kind in 'ui' else 0.0
   if whole:

@@ -1,6 +1,5 @@
 """Writes whole volumes to chunks, turned, resampled and mapped to levels."""
 
-from collections.abc import Sequence
 import os
 from typing import Any, NamedTuple
 
@@ -182,54 +181,54 @@ def write_reference(
 def restore(
     probs: np.ndarray,
     affine: np.ndarray,
-    shape: Sequence[int],
     plan: planning.Plan,
+    out: np.ndarray,
 ) -> np.ndarray:
-  """Returns a prediction of a volume on the grid of its file.
+  """Writes a prediction of a volume on the grid of its file, slab by slab.
 
   Args:
     probs: probabilities on the grid of the records, float [X, Y, Z, K]; they
-      are read slab by slab, and may lie on the disk.
+      may lie on the disk.
     affine: the affine of the file.
-    shape: number of voxels along the axes of the file.
     plan: the plan of the set.
+    out: array for the classes, uint8 of the stored shape, in the stored order
+      of the axes; it may lie on the disk.
 
   Returns:
-    Classes, uint8 of the stored shape, in the stored order of the axes.
+    `out`.
   """
-  turn, turned_shape, coarse = _way_back(affine, shape, plan)
-  found = resampling.restore_labels(probs, turned_shape, coarse=coarse)
-  return orientation.turn_voxels(found, orientation.inverse(turn))
+  turn, coarse = _way_back(affine, plan)
+  resampling.restore_labels(
+      probs, orientation.turn_voxels(out, turn), coarse=coarse)
+  return out
 
 
 def restore_map(
     values: np.ndarray,
     affine: np.ndarray,
-    shape: Sequence[int],
     plan: planning.Plan,
+    out: np.ndarray,
 ) -> np.ndarray:
-  """Returns numbers on the grid of the records on that of a file, linearly.
+  """Writes numbers on the grid of the records on that of a file, linearly.
 
   Args:
     values: float [X, Y, Z].
     affine: as for `restore`.
-    shape: as for `restore`.
     plan: as for `restore`.
+    out: array for the numbers, float32, else as for `restore`.
 
   Returns:
-    float32 of the stored shape, in the stored order of the axes.
+    `out`.
   """
-  turn, turned_shape, coarse = _way_back(affine, shape, plan)
-  found = resampling.resample_image(
-      values, turned_shape, order=1, coarse=coarse)
-  return orientation.turn_voxels(found, orientation.inverse(turn))
+  turn, coarse = _way_back(affine, plan)
+  resampling.restore_map(
+      values, orientation.turn_voxels(out, turn), coarse=coarse)
+  return out
 
 
-def _way_back(affine, shape, plan):
-  """Returns the turn, the shape in the frame, and the coarse axis of a file."""
+def _way_back(affine, plan):
+  """Returns the turn to the frame, and the coarse axis of a file."""
   affine = np.asarray(affine)
   turn = orientation.find_turn(affine, plan.frame)
-  axes = list(turn.axes)
-  spacing = np.linalg.norm(affine[:3, :3], axis=0)[axes]
-  return turn, tuple(shape[axis] for axis in axes), resampling.coarse_axis(
-      spacing.tolist(), plan.spacing_mm)
+  spacing = np.linalg.norm(affine[:3, :3], axis=0)[list(turn.axes)]
+  return turn, resampling.coarse_axis(spacing.tolist(), plan.spacing_mm)

@@ -56,5 +56,5 @@ class Progress:
     speed = (done - self._before) / max(now - self._start, 1e-9)
     left = (f'  {minutes((self._total - done) / speed)} left' if speed else '')
     print(f'{self._what}{done} of {self._total} {self._noun}  '
-          f'{speed:.1f} {self._noun}/s{left}',
+          f'{speed:.{3 if 0 < speed < 0.1 else 1}f} {self._noun}/s{left}',
           file=self._file or sys.stderr, flush=True)

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 import errno
 import math
+import mmap
 import os
 import tempfile
 import threading
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -55,6 +56,8 @@ def make_array(
     shape: Sequence[int],
     dtype: Any,
     folder: str | os.PathLike[str] | None = None,
+    *,
+    order: Literal['C', 'F'] = 'C',
 ) -> np.ndarray:
   """Returns an array of zeros that lies on the disk, whose space is reserved.
 
@@ -63,13 +66,30 @@ def make_array(
     dtype: type of the array.
     folder: folder on whose disk it lies, as for `Scratch`. The file vanishes
       with the array.
+    order: 'C' if the last axis lies together on the disk, 'F' if the first.
 
   Raises:
     OSError: if the disk is too full.
   """
   with tempfile.TemporaryFile(dir=folder) as file:
     _reserve(file, math.prod(map(int, shape)) * np.dtype(dtype).itemsize)
-    return np.memmap(file, dtype, 'r+', shape=tuple(shape))
+    return np.memmap(file, dtype, 'r+', shape=tuple(shape), order=order)
+
+
+def release(array: np.ndarray) -> None:
+  """Takes the pages of an array that lies on the disk out of memory.
+
+  Otherwise, all pages that were ever used count as memory of this process until
+  the system needs room. The values stay, and are read again when they are used.
+  An array in memory, and a system that cannot do this, stay as they are.
+  """
+  owner: Any = array
+  while isinstance(owner, np.ndarray):
+    owner = owner.base
+  if isinstance(owner, memoryview):
+    owner = owner.obj
+  if isinstance(owner, mmap.mmap) and hasattr(mmap, 'MADV_DONTNEED'):
+    owner.madvise(mmap.MADV_DONTNEED)
 
 
 def _reserve(file, size):

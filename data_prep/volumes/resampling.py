@@ -17,6 +17,7 @@ from hybridseg import types
 import numpy as np
 from scipy import ndimage
 
+from data_prep.shared import scratch
 from data_prep.shared import volume_type
 from data_prep.volumes import levels
 
@@ -203,34 +204,51 @@ def move_points(
 
 
 def restore_labels(
-    probs: np.ndarray, shape: Shape, *, coarse: int | None = None
-) -> np.ndarray:
-  """Returns the classes of a prediction at the resolution of its file.
+    probs: np.ndarray, labels: np.ndarray, *, coarse: int | None = None
+) -> None:
+  """Writes the classes of a prediction at the resolution of its file.
 
   The probabilities are resampled linearly, and each voxel gets the most
-  probable class, the lowest of equal ones. They are read slab by slab, so that
-  they may lie on the disk.
+  probable class, the lowest of equal ones. This is done slab by slab, so that
+  both arrays may lie on the disk.
 
   Args:
     probs: probabilities, float [A, B, C, K].
-    shape: number of voxels of the file along each axis, in the same frame.
+    labels: array for the classes, uint8 of the shape of the file in the same
+      frame.
     coarse: axis along which the nearest voxel is taken, see `coarse_axis`.
-
-  Returns:
-    uint8 [*shape].
   """
-  labels = np.zeros(shape, np.uint8)
+  shape = labels.shape
   for start, stop in levels.slabs(shape):
     best, winner = None, labels[:, :, start:stop]
+    winner[...] = 0
     for value in range(probs.shape[-1]):
       found = resample_image(
           probs[..., value], shape, order=1, coarse=coarse, slab=(start, stop))
       if best is None:
-        best = found.copy()  # It may be a part of `probs`.
+        best = found.copy('K')  # It may be a part of `probs`.
         continue
       winner[found > best] = value
       np.maximum(best, found, out=best)
-  return labels
+    for array in (probs, labels):
+      scratch.release(array)
+
+
+def restore_map(
+    values: np.ndarray, out: np.ndarray, *, coarse: int | None = None
+) -> None:
+  """Writes numbers at the resolution of a file, linearly, slab by slab.
+
+  Args:
+    values: float [A, B, C].
+    out: array for the result, float of the shape of the file in the same frame.
+    coarse: as for `restore_labels`.
+  """
+  for start, stop in levels.slabs(out.shape):
+    out[:, :, start:stop] = resample_image(
+        values, out.shape, order=1, coarse=coarse, slab=(start, stop))
+    for array in (values, out):
+      scratch.release(array)
 
 
 def nearest_index(length: int, wanted: int) -> np.ndarray:

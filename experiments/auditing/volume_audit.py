@@ -77,7 +77,7 @@ def audit(workdir: str) -> list[Finding]:
     probs = volume_windows.predict_record(
         predictor.run_fn, record, dataset.plan, batch_size=predictor.batch_size)
     found.append(_compare(
-        record, probs.argmax(-1).astype(np.uint8), dataset.plan.frame))
+        record, volume_windows.labels_of(probs), dataset.plan.frame))
     told(number)
   return sorted(found, key=lambda f: (-f.score, f.record['id']))
 

@@ -281,8 +281,7 @@ def _predict_volumes(predictor, split, bins) -> Iterator[_Predicted]:
     view = volume_evaluation.View(record)
     shown = scoring.EvaluatedCase(
         record['id'], record['subject'], {}, view['image'], view['truth'],
-        volume_evaluation.plane_of(
-            probs.argmax(-1).astype(np.uint8), record))
+        volume_evaluation.plane_of(volume_windows.labels_of(probs), record))
     yield _Predicted(
         record['id'], record['subject'],
         volume_evaluation.restore(probs, record, dataset.plan),

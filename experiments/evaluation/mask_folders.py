@@ -9,6 +9,7 @@ from typing import NamedTuple
 from data_prep.drawing import rasterize
 from data_prep.formats import grids
 from data_prep.formats import sources
+from data_prep.formats import volume_files
 from data_prep.formats import volumes
 from data_prep.shared import grammar
 from data_prep.shared import pixels
@@ -20,7 +21,7 @@ from experiments import binary
 from experiments.evaluation import scoring
 from experiments.prediction import pictures
 
-_SUFFIXES = (*sorted(pixels.KNOWN_SUFFIXES), *pictures.VOLUME_SUFFIXES)
+_SUFFIXES = (*sorted(pixels.KNOWN_SUFFIXES), *volume_files.SUFFIXES)
 _MAX_SHOWN = 3
 # nnU-Net gives the first channel of an image a name that ends like this.
 _CHANNEL = re.compile('_0000$')
@@ -303,9 +304,9 @@ def _read(name, folder, values, options, noun):
     noun: 'reference' or 'prediction', for messages.
   """
   flag = {'reference': 'mask', 'prediction': 'prediction'}[noun] + '_values'
-  if pictures.is_volume(name):
+  if volume_files.is_volume(name):
     pixels.check_file(name, 'volume', folder)
-    volume = volumes.read_nifti(folder.root / name)
+    volume = volume_files.read(folder.root / name)
     stored = volumes.class_numbers(volume, pixels.tail(name))
     spacing = volume.spacing_mm
     if stored.shape[2] == 1:

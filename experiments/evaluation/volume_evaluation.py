@@ -71,7 +71,7 @@ class Evaluator:
     """
     planes, counts = [], []
     for record in records:
-      labels = self.predict(params, record).argmax(-1).astype(np.uint8)
+      labels = volume_windows.labels_of(self.predict(params, record))
       planes.append(plane_of(labels, record))
       counts.append(scoring.count_case(
           labels, record['truth'], num_classes=len(self._dataset.classes)))
@@ -89,7 +89,7 @@ class Evaluator:
     planes, rows = [], []
     for record in records:
       probs = self.predict(params, record)
-      planes.append(plane_of(probs.argmax(-1).astype(np.uint8), record))
+      planes.append(plane_of(volume_windows.labels_of(probs), record))
       rows.append(scoring.score_case(
           restore(probs, record, self._dataset.plan),
           record.reference(), num_classes=len(self._dataset.classes),
@@ -125,7 +125,8 @@ def restore(
   """Returns the predicted classes on the grid of the volume's file, uint8."""
   more = record.volume.more
   return volume_records.restore(
-      probs, more['stored_affine'], more['stored_shape'], plan)
+      probs, more['stored_affine'], plan,
+      np.empty(more['stored_shape'], np.uint8))
 
 
 class View:

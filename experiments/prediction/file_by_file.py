@@ -11,6 +11,7 @@ import sys
 import tempfile
 from typing import Any
 
+from data_prep.formats import volume_files
 from data_prep.shared import cells
 from data_prep.shared import grammar
 from data_prep.shared import pixels
@@ -115,7 +116,7 @@ def predict_files(
 
 
 def _check_volumes(predictor, inputs):
-  volumes = [name for name in inputs.names if pictures.is_volume(name)]
+  volumes = [name for name in inputs.names if inputs.is_volume(name)]
   if predictor.dataset.plan is not None:
     return
   if volumes and predictor.dataset.preparation.orientation is None:
@@ -173,21 +174,18 @@ class _Job:
     if name not in self._stems or not all(
         (self._output / part).exists() for part in self._paths(name)):
       return False
-    return self._stamp(name) == (row['input_bytes'], row['input_mtime_ns'])
-
-  def _stamp(self, name):
-    status = os.stat(self._inputs.folder.root / name)
-    return str(status.st_size), str(status.st_mtime_ns)
+    return self._inputs.stamp(name) == (
+        row['input_bytes'], row['input_mtime_ns'])
 
   def _paths(self, name):
     """Returns the paths of a file's results, relative to the output folder."""
-    stem, is_volume = self._stems[name], pictures.is_volume(name)
-    suffixes = {
-        'masks': '.nii.gz' if is_volume else '.png',
-        'probabilities': '.nii.gz' if is_volume else '.npy',
-        'uncertainty': '.nii.gz' if is_volume else '.png',
-        'overlays': '.png'}
-    return [f'{kind}/{stem}{suffixes[kind]}'
+    suffixes = {'masks': '.png', 'probabilities': '.npy',
+                'uncertainty': '.png', 'overlays': '.png'}
+    if self._inputs.is_volume(name):
+      suffixes |= {
+          kind: volume_files.result_suffix(name, is_mask=kind == 'masks')
+          for kind in suffixes if kind != 'overlays'}
+    return [f'{kind}/{self._stems[name]}{suffixes[kind]}'
             for kind in ('masks', *self._extras)]
 
   def run(self, should_stop):
@@ -284,21 +282,18 @@ class _Job:
           dir=self._output, prefix='.') as scratch:
         try:
           found = whole_volumes.predict_file(
-              self._predictor, name, self._inputs.folder,
-              overlap=self._tiling.overlap, scratch=scratch)
+              self._predictor, name, self._inputs,
+              overlap=self._tiling.overlap, scratch=scratch, num_maps=(
+                  len(self._classes) * ('probabilities' in self._extras)
+                  + ('uncertainty' in self._extras)))
         except pixels.WrongFile as wrong:
           yield self._failure(name, wrong)
           continue
-        contents = {
-            'masks': lambda found=found: found.mask,
-            'probabilities': lambda found=found, scratch=scratch: (
-                whole_volumes.probabilities(
-                    self._predictor, found, scratch=scratch)),
-            'uncertainty': lambda found=found: whole_volumes.uncertainty(
-                self._predictor, found),
-            'overlays': lambda found=found: whole_volumes.overlay(found)}
         opened = pictures.Opened((), found.volume.spacing_mm, found.volume)
-        yield self._save(name, opened, contents, np.mean(found.probs[..., -1]))
+        yield self._save(
+            name, opened,
+            whole_volumes.contents(self._predictor, found, scratch=scratch),
+            whole_volumes.mean_uncertainty(found))
         for text in found.volume.notices:
           self._odd.setdefault(text, []).append(name)
 
@@ -328,8 +323,11 @@ class _Job:
       kind = path.split('/')[0]
       self._write(
           path, mask if kind == 'masks' else contents[kind](), opened)
-    counts = [np.count_nonzero(mask == k) for k in range(len(self._classes))]
-    size, mtime = self._stamp(name)
+    # A volume may lie on the disk: count plane by plane.
+    parts = mask.T if mask.ndim == 3 else [mask]
+    counts = [sum(np.count_nonzero(part == k) for part in parts)
+              for k in range(len(self._classes))]
+    size, mtime = self._inputs.stamp(name)
     return {
         'file': name, 'state': 'done', 'mask': self._paths(name)[0],
         'shape': ' x '.join(map(str, mask.shape)),
@@ -344,7 +342,7 @@ class _Job:
     path = self._output / path
     path.parent.mkdir(parents=True, exist_ok=True)
     if opened.volume is not None and kind != 'overlays':
-      pictures.save_volume(path, array, opened.volume)
+      volume_files.save(path, array, opened.volume, classes=self._classes)
       return
     if kind == 'uncertainty':
       array = np.round(255 * array).astype(np.uint8)

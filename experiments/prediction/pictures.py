@@ -10,19 +10,16 @@ its axes. The result is turned back to the axes of the file.
 
 import collections
 from collections.abc import Iterable, Iterator, Sequence
-import gzip
-import pathlib
 from typing import Any, NamedTuple
 
 from data_prep.drawing import rasterize
 from data_prep.formats import intensities
 from data_prep.formats import sources
+from data_prep.formats import volume_files
 from data_prep.formats import volume_sets
-from data_prep.formats import volumes
 from data_prep.records import preparation as preparation_lib
 from data_prep.shared import pixels
 from data_prep.shared import volume_type
-from data_prep.shared import whole_file
 from hybridseg import inference
 import nibabel
 import numpy as np
@@ -30,20 +27,14 @@ from PIL import Image
 
 from experiments.prediction import predictor as predictor_lib
 
-VOLUME_SUFFIXES = ('.nii', '.nii.gz')
-SUFFIXES = (*sources.PICTURES, *VOLUME_SUFFIXES)
+SUFFIXES = (
+    *sources.PICTURES, *volume_files.SEGMENTATIONS, *volume_files.SUFFIXES)
 
 STORED = 'stored'  # The orientation that keeps the axes of the file.
 
 # Maps the letter of a direction to the letters of this direction and its
 # opposite.
 _LINES = {letter: line for line in ('IS', 'LR', 'PA') for letter in line}
-# Fields of a NIfTI header that state where the voxels lie in the patient.
-_GEOMETRY = (
-    'qform_code', 'sform_code', 'quatern_b', 'quatern_c', 'quatern_d',
-    'qoffset_x', 'qoffset_y', 'qoffset_z', 'srow_x', 'srow_y', 'srow_z',
-    'xyzt_units')
-
 
 class Tiling(NamedTuple):
   """How an image or slice is cut into tiles.
@@ -93,11 +84,6 @@ def is_orientation(axes: str) -> bool:
   return sorted(_LINES.get(letter, '') for letter in axes) == ['IS', 'LR', 'PA']
 
 
-def is_volume(name: str) -> bool:
-  """Returns whether a file of this name is a volume."""
-  return name.lower().endswith(VOLUME_SUFFIXES)
-
-
 def without_suffix(name: str) -> str:
   """Returns a name without its suffix, if it is one of `SUFFIXES`."""
   lower = name.lower()
@@ -137,12 +123,12 @@ def open_file(
   Raises:
     pixels.WrongFile: if the file cannot be used.
   """
-  if not is_volume(name):
+  if not volume_files.is_volume(name):
     image, spacing = intensities.read_picture(
         name, folder, intensity_range=preparation.intensity_range)
     return Opened((with_channels(image, channels, name),), spacing)
   pixels.check_file(name, 'volume', folder)
-  volume = volumes.read_nifti(folder.root / name)
+  volume = volume_files.read(folder.root / name)
   intensities.check_finite(volume.voxels, name)
   turned = _turns(volume.affine, preparation.orientation)
   voxels = nibabel.apply_orientation(volume.voxels, turned[0])
@@ -355,31 +341,3 @@ def to_stored(opened: Opened, maps: Sequence[np.ndarray]) -> np.ndarray:
     return maps[0]
   return nibabel.apply_orientation(
       np.stack(maps, opened.axis), opened.turned[1])
-
-
-def save_volume(
-    path: pathlib.Path, array: np.ndarray, volume: volume_type.Volume
-) -> None:
-  """Writes a NIfTI file with the geometry of another volume.
-
-  The geometry consists of size, affine, codes and units. Nothing else of the
-  header is copied, because it may contain a patient's name.
-
-  Args:
-    path: .nii.gz file to write, completely or not at all.
-    array: array [A, B, C] or [A, B, C, K], along the stored axes of the volume.
-    volume: volume whose geometry is copied.
-  """
-  old = volume.header
-  form = nibabel.Nifti2Image if int(
-      old['sizeof_hdr']) == 540 else nibabel.Nifti1Image
-  header = form.header_class()
-  for name in _GEOMETRY:
-    header[name] = old[name]
-  header['pixdim'][:4] = old['pixdim'][:4]
-  header.set_data_dtype(array.dtype)
-  if array.ndim == 3:  # The other file may have more or fewer axes of length 1.
-    array = array.reshape(old.get_data_shape())
-  with (whole_file.open_whole(path, 'wb') as file,
-        gzip.GzipFile('', 'wb', 1, file, mtime=0) as zipped):
-    form(array, None, header).to_stream(zipped)

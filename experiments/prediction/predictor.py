@@ -24,6 +24,18 @@ from experiments.saving import run_log
 NETWORKS = {'mean': (0, 1), '0': (0,), '1': (1,)}
 
 
+class Cost(NamedTuple):
+  """What one call of the compiled networks costs.
+
+  Attributes:
+    flops: floating-point operations, on all devices.
+    num_bytes: memory of the program on all devices, with its results.
+  """
+
+  flops: float
+  num_bytes: int
+
+
 class Predictor(NamedTuple):
   """One or both networks of a run, with all that is needed to apply them.
 
@@ -32,6 +44,8 @@ class Predictor(NamedTuple):
       uint8 [B, H, W, C], to an `inference.Prediction`. It is not jitted.
     run_fn: the same function with the parameters of the run, so that it takes
       only images; compiled and mapped over the devices.
+    cost_fn: maps a shape [B, ..., C] of images to the cost of `run_fn`, which
+      is compiled for it. Images of volumes are float32, others uint8.
     params: parameters of each network, as NumPy arrays.
     batch_size: batch size B, over all devices of this process.
     dataset: set of the run, without its records.
@@ -47,6 +61,7 @@ class Predictor(NamedTuple):
 
   predict_fn: Callable[..., inference.Prediction]
   run_fn: Callable[[np.ndarray], inference.Prediction]
+  cost_fn: Callable[[tuple[int, ...]], Cost]
   params: tuple[Any, ...]
   batch_size: int
   dataset: input_pipeline.Dataset
@@ -100,9 +115,14 @@ def load(
   predict_fn = inference.make_predict_step(
       built.apply_fn, image_fn=augmentation.to_float, flips=flips)
   placed = built.mapping.replicate(params)
+  run_fn = built.mapping.eval(predict_fn)
   return Predictor(
       predict_fn=predict_fn,
-      run_fn=functools.partial(built.mapping.eval(predict_fn), placed),
+      run_fn=functools.partial(run_fn, placed),
+      cost_fn=lambda shape: _cost(
+          run_fn.lower(placed, jax.ShapeDtypeStruct(
+              shape, np.uint8 if dataset.plan is None else np.float32)),
+          built.mapping.num_local_devices),
       params=params,
       batch_size=_batch_size(batch_size, built.mapping),
       dataset=dataset,
@@ -114,6 +134,15 @@ def load(
       flip=flip,
       digest=checkpoints_lib.state_sha256(params),
   )
+
+
+def _cost(lowered, num_devices):
+  """Compiles a program, and returns its cost on all devices."""
+  compiled = lowered.compile()  # JAX keeps the result for the first call.
+  memory = compiled.memory_analysis()
+  return Cost(
+      num_devices * float(compiled.cost_analysis().get('flops', 0.0)),
+      num_devices * (memory.temp_size_in_bytes + memory.output_size_in_bytes))
 
 
 def _batch_size(wanted, mapping):

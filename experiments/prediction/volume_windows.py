@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 import functools
+import itertools
+import math
 from typing import Any
 
 from data_prep.records import volume_records
@@ -9,14 +11,16 @@ from data_prep.shared import scratch
 from data_prep.shared import volume_type
 from data_prep.volumes import levels as levels_lib
 from data_prep.volumes import planning
+from data_prep.volumes import resampling
 from hybridseg import inference
 from hybridseg import volume_inference
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from experiments.building import volume_set
 
-_IN_MEMORY = 2**28  # Largest size of an array in memory, in bytes.
+IN_MEMORY = 2**28  # Largest size of an array in memory, in bytes.
 
 # Reads a block of a volume, from its first voxel and its size along each axis.
 Read = Callable[[Sequence[int], Sequence[int]], np.ndarray]
@@ -27,6 +31,9 @@ def empty(
 ) -> np.ndarray:
   """Returns an array of zeros, which lies on the disk if it is large.
 
+  Its first axis lies together, as in files of volumes, so that a slab along the
+  last axis is one part of the disk.
+
   Args:
     shape: shape of the array.
     dtype: type of the array.
@@ -36,30 +43,38 @@ def empty(
   Raises:
     OSError: if the disk is full.
   """
-  size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-  if size <= _IN_MEMORY:
-    return np.zeros(shape, dtype)
-  return scratch.make_array(shape, dtype, folder)
+  size = math.prod(map(int, shape)) * np.dtype(dtype).itemsize
+  if size <= IN_MEMORY:
+    return np.zeros(shape, dtype, order='F')
+  return scratch.make_array(shape, dtype, folder, order='F')
 
 
 class _Padded:
   """A volume that is at least as large as a window, as in training.
 
+  Its axes are in the opposite order, so that its slabs lie across the last axis
+  of the volume, as those of the file and of its levels do.
+
   Attributes:
-    shape: its shape, with one channel.
+    shape: its shape, [Z, Y, X, 1].
     start: its first voxel; 0, or less where the volume is smaller.
   """
 
   def __init__(self, read, shape, window):
     self._read = read
-    self.shape = (*map(max, shape, window), 1)
-    self.start = volume_set.first_start(shape, window).tolist()
+    self.shape = (*map(max, shape[::-1], window[::-1]), 1)
+    self.start = volume_set.first_start(shape, window).tolist()[::-1]
 
   def __getitem__(self, block):
     size = [min(part.stop, n) - part.start for part, n in zip(
         block, self.shape, strict=False)]
-    return self._read([part.start + first for part, first in zip(
-        block, self.start, strict=True)], size)
+    return _turn(self._read([part.start + first for part, first in zip(
+        block[::-1], self.start[::-1], strict=True)], size[::-1]))
+
+
+def _turn(block):
+  """Exchanges the axes [..., X, Y, Z, C] and [..., Z, Y, X, C]."""
+  return np.swapaxes(block, -4, -2)
 
 
 def predict(
@@ -71,6 +86,7 @@ def predict(
     batch_size: int,
     overlap: float = 0.5,
     folder: str | None = None,
+    told: Callable[[int], None] = lambda number: None,
 ) -> np.ndarray:
   """Predicts a volume in overlapping windows.
 
@@ -83,29 +99,53 @@ def predict(
     batch_size: number of windows per call.
     overlap: share of a window that its neighbour also covers, in [0, 1).
     folder: as for `empty`.
+    told: is called after each batch with the number of windows so far.
 
   Returns:
     Probabilities and, as the last channel, the disagreement of the networks,
     float32 [*shape, K + 1].
   """
 
-  def run(windows):
-    found = run_fn(windows)
-    return jnp.concatenate(
-        [found.probabilities, found.disagreement[..., None]], -1)
-
   padded = _Padded(read, shape, window)
+  number = volume_inference.count_windows(
+      padded.shape[:3], window[::-1], overlap=overlap)
+  calls = itertools.count(1)
+
+  def run(windows):
+    found = run_fn(_turn(windows))
+    result = _turn(jnp.concatenate(
+        [found.probabilities, found.disagreement[..., None]], -1))
+    call = next(calls)
+    if call == 1:
+      jax.block_until_ready(result)  # The caller measures the first batch.
+    told(min(call * batch_size, number))
+    return result
+
   before, result = -padded.start[0], None
   rest = tuple(slice(-first, n - first) for first, n in zip(
-      padded.start[1:], shape[1:], strict=True))
+      padded.start[1:], shape[-2::-1], strict=True))
   for start, slab in volume_inference.sliding_slabs(
-      run, padded, window=window, overlap=overlap, batch_size=batch_size):
+      run, padded, window=window[::-1], overlap=overlap,
+      batch_size=batch_size):
     if result is None:
       result = empty((*shape, slab.shape[-1]), np.float32, folder=folder)
-    low, high = (min(max(n - before, 0), shape[0])
+    low, high = (min(max(n - before, 0), shape[2])
                  for n in (start, start + len(slab)))
-    result[low:high] = slab[low + before - start:high + before - start, *rest]
+    result[:, :, low:high] = _turn(
+        slab[low + before - start:high + before - start, *rest])
+    scratch.release(result)
   return result
+
+
+def labels_of(probs: np.ndarray) -> np.ndarray:
+  """Returns the most probable class of each voxel, uint8 [X, Y, Z].
+
+  Args:
+    probs: probabilities, float [X, Y, Z, K]; they may lie on the disk.
+  """
+  labels = np.empty(probs.shape[:-1], np.uint8, order='F')
+  resampling.restore_labels(probs, labels)
+  return labels
 
 
 def predict_record(
@@ -144,6 +184,7 @@ def reader(array: np.ndarray) -> Read:
     place = tuple(slice(part.start - a, part.stop - a)
                   for part, a in zip(inside, start, strict=True))
     block[place] = array[tuple(inside)][..., None] / np.float32(levels_lib.TOP)
+    scratch.release(array)
     return block
 
   return read
@@ -168,4 +209,5 @@ def levels_of(
   array = empty(shape, np.uint16, folder=folder)
   for start, stop in levels_lib.slabs(shape):
     array[:, :, start:stop] = image(start, stop)
+    scratch.release(array)
   return array
