@@ -9,8 +9,8 @@ import nibabel
 import numpy as np
 from PIL import Image
 
-from data_prep.formats import volumes
 from data_prep.formats import volume_files
+from data_prep.formats import volumes
 from data_prep.records import preparation as preparation_lib
 from data_prep.shared import pixels
 from experiments.prediction import pictures

@@ -160,6 +160,8 @@ def _nifti_header(volume):
     header = nibabel.Nifti1Header()
     header.set_sform(volume.affine, 1)
     header.set_qform(volume.affine, 1)
+    if not np.allclose(header.get_qform(), volume.affine, atol=1e-3):
+      header.set_qform(None, 0)  # It holds no axes off right angles.
     header.set_xyzt_units('mm')
     header['magic'], header['vox_offset'] = b'n+1', 352
     return header
@@ -233,5 +235,5 @@ def _save_metaimage(file, array, volume):
   file.write(packer.flush())
   # Only now is the length of the stream known.
   length = file.tell() - len(header)
-  file.seek(header.index(b' ' * _SIZE))
+  file.seek(header.index(b' ' * _SIZE + b'\n'))
   file.write(str(length).encode())
