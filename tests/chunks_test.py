@@ -1,6 +1,6 @@
 """Tests of data_prep.records.chunks."""
 
-import json
+import os
 import pathlib
 import tempfile
 import tracemalloc
@@ -147,11 +147,10 @@ class ChunksTest(parameterized.TestCase):
 
   def test_damage_is_one_line(self):
     self._write()
-    index = json.loads((self.folder / 'index.json').read_text())
-    index['volumes'][0]['shape'] = [7, 5, 8]
-    (self.folder / 'index.json').write_text(json.dumps(index))
+    reader = chunks.Reader(self.folder)
+    reader.volumes['a'] = reader.volumes['a']._replace(shape=(7, 5, 8))
     with self.assertRaisesRegex(ValueError, 'record 8 of .* is damaged'):
-      chunks.Reader(self.folder).read_patch('a', (0, 0, 6), (2, 2, 2))
+      reader.read_patch('a', (0, 0, 6), (2, 2, 2))
     path = self.folder / 'a.array_record'
     whole = path.read_bytes()
     for content in (whole[:200], b'', whole[:-3000] + bytes(3000)):
@@ -161,10 +160,25 @@ class ChunksTest(parameterized.TestCase):
     path.unlink()
     with self.assertRaisesRegex(ValueError, 'is damaged'):
       chunks.Reader(self.folder).locations('a')
-    for text in ('{', '[]', '{"chunks_version": 9}'):
+    text = (self.folder / 'index.json').read_text()
+    edited = text.replace('"id": "a"', '"id": "b"')
+    self.assertNotEqual(text, edited)
+    for text in ('{', '[]', '{"chunks_version": 9}', edited):
       (self.folder / 'index.json').write_text(text)
       with self.assertRaisesRegex(ValueError, 'cannot be used .*again$'):
         chunks.Reader(self.folder)
+
+  def test_the_file_of_another_volume_is_refused(self):
+    rows = [chunks.write_volume(
+        self.folder, f'{name}.array_record',
+        {'image': _slabs((_image() + k).astype(np.uint16))}, volume_id=name,
+        shape=_SHAPE, chunk_size=(4, 4, 3)) for k, name in enumerate('ab')]
+    chunks.write_index(self.folder, rows, chunk_size=(4, 4, 3))
+    chunks.Reader(self.folder).read_patch('a', (0, 0, 0), _SHAPE)
+    os.replace(
+        self.folder / 'b.array_record', self.folder / 'a.array_record')
+    with self.assertRaisesRegex(ValueError, 'damaged or of another set'):
+      chunks.Reader(self.folder).read_patch('a', (0, 0, 0), _SHAPE)
 
 
 if __name__ == '__main__':

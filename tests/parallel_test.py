@@ -236,6 +236,11 @@ class MappingTest(parameterized.TestCase):
       out = evaluate(scale, x)['y']
       self.assertEqual(out.sharding.device_set, set(devices))
       np.testing.assert_array_equal(out, 3 * x)
+    compiled = evaluate.lower(
+        params, jax.ShapeDtypeStruct(x.shape, x.dtype)).compile()
+    self.assertEqual(
+        compiled.memory_analysis().output_size_in_bytes, x.nbytes // num_devices
+    )
 
   @parameterized.parameters(*_KINDS)
   def test_refuses_a_batch_that_does_not_divide(self, kind):

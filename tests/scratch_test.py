@@ -13,6 +13,15 @@ from data_prep.shared import pixels
 from data_prep.shared import scratch
 
 
+def _resident():
+  """Returns the resident memory of this process; 0 if it is not known."""
+  try:
+    with open('/proc/self/statm', encoding='ascii') as file:
+      return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
+  except OSError:
+    return 0
+
+
 class ScratchTest(parameterized.TestCase):
 
   def test_bytes_come_back(self):
@@ -49,6 +58,18 @@ class ScratchTest(parameterized.TestCase):
       array[1, 2] = 7
       self.assertEqual(array.tolist(), [[0, 0, 0], [0, 0, 7]])
       self.assertEmpty(os.listdir(folder))
+
+  @parameterized.parameters('C', 'F')
+  def test_released_pages_leave_memory_and_keep_their_values(self, order):
+    array = scratch.make_array((64, 2**17), np.float32, order=order)
+    self.assertEqual(array.flags.f_contiguous, order == 'F')
+    array[...] = 3
+    before = _resident()
+    scratch.release(array[1:].T)  # A view releases the whole array.
+    if before:
+      self.assertLess(_resident(), before - 30 * 2**20)
+    self.assertTrue((array == 3).all())
+    scratch.release(np.zeros(3))  # An array in memory stays.
 
 
 if __name__ == '__main__':

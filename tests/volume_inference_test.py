@@ -1,5 +1,7 @@
 """Tests for hybridseg.volume_inference."""
 
+from unittest import mock
+
 from absl.testing import absltest
 from absl.testing import parameterized
 import jax.numpy as jnp
@@ -98,6 +100,29 @@ class SlidingWindowVolumeTest(parameterized.TestCase):
     # A slab is yielded as soon as all further windows begin below it. One batch
     # of windows is read in advance.
     self.assertEqual(most_read, [2, 4, 6, 7, 7])
+
+  def test_thick_slabs_are_yielded_in_pieces(self):
+    volume = _volume(7, 4, 3)
+    whole = volume_inference.sliding_window_volume(
+        _by_position, volume, window=(4, 4, 3))
+    with mock.patch.object(volume_inference, '_PIECE_NUMBERS', 30):
+      pieces = list(volume_inference.sliding_slabs(
+          _by_position, volume, window=(4, 4, 3)))
+    self.assertEqual([(start, len(slab)) for start, slab in pieces],
+                     [(0, 2), (2, 1), (3, 2), (5, 2)])
+    np.testing.assert_array_equal(
+        np.concatenate([slab for _, slab in pieces]), whole)
+
+  @parameterized.parameters(
+      ((7, 6, 5), 0.5, 3 * 2 * 3), ((2, 4, 3), 0.5, 1), ((9, 4, 3), 0.0, 3))
+  def test_count_windows(self, size, overlap, number):
+    calls = []
+    volume_inference.sliding_window_volume(
+        lambda x: calls.append(1) or x, _volume(*size), window=(4, 4, 3),
+        overlap=overlap)
+    self.assertLen(calls, number)
+    self.assertEqual(volume_inference.count_windows(
+        size, (4, 4, 3), overlap=overlap), number)
 
   def test_networks_and_mirrored_views(self):
     # The network is not symmetric: the logit of a voxel is `scale` times the

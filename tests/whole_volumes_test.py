@@ -1,10 +1,14 @@
 """Tests of experiments.prediction.whole_volumes."""
 
+import contextlib
+import io
 import pathlib
 import shutil
 from unittest import mock
 
 from absl.testing import absltest
+from absl.testing import parameterized
+from data_prep.formats import volume_files as volumes_lib
 import nibabel
 import numpy as np
 from PIL import Image
@@ -15,11 +19,13 @@ from experiments.prediction import input_files
 from experiments.prediction import pictures
 from experiments.prediction import predictor
 from experiments.prediction import volume_windows
+from tests import dicom_files
 from tests import tiny
 from tests import tiny_volumes
+from tests import volume_files
 
 
-class PredictFilesTest(absltest.TestCase):
+class PredictFilesTest(parameterized.TestCase):
 
   def setUp(self):
     super().setUp()
@@ -34,7 +40,8 @@ class PredictFilesTest(absltest.TestCase):
 
   def _predict(self, extras=()):
     return file_by_file.predict_files(
-        self.predictor, input_files.find_inputs(str(self.folder / 'in')),
+        self.predictor, input_files.group_series(
+            input_files.find_inputs(str(self.folder / 'in'))),
         str(self.folder / 'out'), extras=extras, tiling=pictures.Tiling(
             self.predictor.dataset.plan.patch_size, 1))
 
@@ -72,6 +79,40 @@ class PredictFilesTest(absltest.TestCase):
           np.asarray(found['uncertainty'].dataobj), exact > 0, atol=1e-6)
       with Image.open(self.folder / f'out/overlays/v{k:02d}.png') as picture:
         self.assertEqual(picture.size, (10, 12))
+
+  @parameterized.parameters('v01.nrrd', 'v01.mha', 'v01')
+  def test_other_formats_give_the_same_mask(self, name):
+    """NRRD, MetaImage, and a DICOM series, whose values are rounded."""
+    image = nibabel.load(tiny_volumes.source_dir() / 'images/v01.nii')
+    array = np.rint(np.asarray(image.dataobj)).astype('<i2')
+    label, affine = tiny_volumes.label_of(1), np.diag([1.0, 1, 2, 1])
+    if name.endswith('.nrrd'):  # Axes to the left and the back are -1.
+      files = {name: volume_files.nrrd(
+          array, directions='(-1,0,0) (0,-1,0) (0,0,2)')}
+      result = 'v01.seg.nrrd'
+    elif name.endswith('.mha'):
+      files = {name: volume_files.metaimage(
+          array, matrix='-1 0 0 0 -1 0 0 0 1')}
+      result = 'v01.mha'
+    else:  # Columns run to the left, and rows to the back.
+      series = dicom_files.series(array[::-1, ::-1].T)
+      files = {f'{name}/{file}': series[file] for file in series}
+      result, label = 'v01.nii.gz', label[::-1, ::-1]
+      affine = np.array(
+          [[-1, 0, 0, -10], [0, -1, 0, -20], [0, 0, 2, -30], [0, 0, 0, 1.0]])
+    for path, content in files.items():
+      (self.folder / 'in' / path).parent.mkdir(exist_ok=True)
+      (self.folder / 'in' / path).write_bytes(content)
+    self.assertEqual(self._predict(['uncertainty']), 0)
+    mask = volumes_lib.read(self.folder / 'out/masks' / result)
+    np.testing.assert_array_equal(mask.voxels, label)
+    np.testing.assert_allclose(mask.affine, affine)
+    row, = file_by_file.read_table(self.folder / 'out/predictions.csv')
+    self.assertEqual((row['file'], row['shape']), (name, '10 x 12 x 9'))
+    # The same command finds that nothing is left to do.
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+      self._predict(['uncertainty'])
+    self.assertIn('1 of 1 file is done already', out.getvalue())
 
   def test_from_the_disk(self):
     self._copy(3)

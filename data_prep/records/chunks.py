@@ -203,7 +203,7 @@ def write_index(
     chunk_size: Triple,
     more: Mapping[str, Any] | None = None,
 ) -> None:
-  """Writes `index.json`.
+  """Writes `index.json`, whose first line holds the checksum of the others.
 
   Args:
     folder: the folder of chunks.
@@ -219,12 +219,18 @@ def write_index(
       json.dumps(volume._asdict(), sort_keys=True) for volume in volumes)
   with whole_file.open_whole(
       pathlib.Path(folder) / INDEX, encoding='utf-8') as file:
-    file.write('{' + ',\n'.join(lines) + f',\n"volumes": [\n{rows}\n]}}\n')
+    rest = ',\n'.join(lines) + f',\n"volumes": [\n{rows}\n]}}\n'
+    file.write(f'{{"sha256": "{_digest(rest)}",\n{rest}')
+
+
+def _digest(text):
+  return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Reader:
   """Reads patches of the volumes in a folder of chunks.
 
+  The first patch of a volume also reads its whole file once, for its checksum.
   Several threads may read at the same time.
 
   Attributes:
@@ -244,7 +250,10 @@ class Reader:
     self._open = {}
     self._lock = threading.Lock()
     try:
-      fields = json.loads((self._folder / INDEX).read_text(encoding='utf-8'))
+      text = (self._folder / INDEX).read_text(encoding='utf-8')
+      fields = json.loads(text)
+      if fields.pop('sha256') != _digest(text.partition('\n')[2]):
+        raise ValueError('damaged or edited')
       if fields.pop('chunks_version') != VERSION:
         raise ValueError('another version')
       self.chunk_size = tuple(fields.pop('chunk_size'))
@@ -339,10 +348,16 @@ class Reader:
     with self._lock:
       try:
         if volume.file not in self._open:
+          path = self._folder / volume.file
+          # ArrayRecord would not notice the intact file of another volume.
+          with open(path, 'rb') as file:
+            digest = hashlib.file_digest(file, 'sha256').hexdigest()
+          if digest != volume.sha256:
+            raise ValueError('another file')
           self._open[volume.file] = array_record_module.ArrayRecordReader(
-              str(self._folder / volume.file), 'readahead_buffer_size:0')
+              str(path), 'readahead_buffer_size:0')
         return self._open[volume.file].read(numbers)
-      except (RuntimeError, IndexError, ValueError) as error:
+      except (OSError, RuntimeError, IndexError, ValueError) as error:
         raise self._damaged(volume, numbers[0]) from error
 
   def _parse(self, volume, field, number, origin, record):

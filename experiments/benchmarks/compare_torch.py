@@ -4,11 +4,12 @@ python -m experiments.benchmarks.compare_torch --json=compare.json
 
 It needs torch (`pip install torch`; on a CPU, its CPU build is enough) but no
 data. Each case of `--cases` is NETWORK:PIXELS:BATCH, where NETWORK is a network
-of `common.NETWORKS` that `torch_twins` implements in torch as well. This twin
-gets the same parameters. The program ends with an error if the logits or
-gradients of the two networks differ. Otherwise, their steps take turns in one
-process, so that other work on the machine slows both. Compare the ratios, not
-the times.
+of `common.NETWORKS` that `torch_twins` implements in torch as well, or
+`unet_volumes`, a 3-D U-Net, whose PIXELS are those along each of three axes.
+This twin gets the same parameters. The program ends with an error if the logits
+or gradients of the two networks differ. Otherwise, their steps take turns in
+one process, so that other work on the machine slows both. Compare the ratios,
+not the times.
 
 Torch's threads wait for each other at every layer, so on a busy machine they
 lose far more time than JAX's threads. On such a machine, compare on one core,
@@ -33,7 +34,8 @@ from experiments.configs import common
 
 _CASES = flags.DEFINE_list(
     'cases', ['unet_small:64:16', 'unet_small:96:16', 'unet_full:96:4',
-              'effnet_lite0:128:16', 'effnet_lite0_frozen:128:16'],
+              'effnet_lite0:128:16', 'effnet_lite0_frozen:128:16',
+              'unet_volumes:32:2'],
     'NETWORK:PIXELS:BATCH, in this order.')
 _ROUNDS = flags.DEFINE_integer('rounds', 7, 'Timed rounds.', lower_bound=1)
 _JSON = flags.DEFINE_string('json', None, 'File of the results, if wanted.')
@@ -41,6 +43,10 @@ _JSON = flags.DEFINE_string('json', None, 'File of the results, if wanted.')
 _TWINS = {
     name: network for name, network in common.NETWORKS.items()
     if network['name'] in ('unet', 'efficientnet_unet')}
+# The levels of the 3-D U-Net that phantom3d's plan has.
+_VOLUMES = 'unet_volumes'
+_TWINS[_VOLUMES] = {
+    'name': 'unet', 'options': {'features': (16, 32, 64, 128)}}
 _TOLERANCES = {'logits': 1e-4, 'gradients': 1e-3}
 _HEADER = (
     '| network | pixels | batch | logits differ by | gradients differ by '
@@ -75,15 +81,21 @@ def build(case: Case) -> tuple[Any, Any, np.ndarray, np.ndarray]:
 
   Returns:
     The function (params, images) -> logits; the parameters; images of waves,
-    float32 [B, H, W, 3] in [0, 1]; and label maps, int32 [B, H, W].
+    float32 [B, H, W, 3] or [B, D, H, W, 1] in [0, 1]; and label maps, int32 of
+    the shape of the images without the channels.
   """
   network = _TWINS[case.network]
   model = models.build(
       network['name'], num_classes=2, options=network['options'])
   # With images of noise, the gradients of different pixels would cancel. If
   # rounding then switched a single ReLU, the small sum would change greatly.
-  n, i, j, c = np.ogrid[:case.batch, :case.pixels, :case.pixels, :3]
-  waves = np.sin(i / (5 + n) + c) * np.cos(j / (7 + 2 * n)) + 1
+  n, k, i, j, c = np.ogrid[
+      :case.batch, :case.pixels, :case.pixels, :case.pixels, :3]
+  if case.network == _VOLUMES:
+    c = c[..., :1]
+  else:
+    n, k, i, j, c = n[:, 0], 0, i[:, 0], j[:, 0], c[:, 0]
+  waves = np.sin(i / (5 + n) + c + k / 4) * np.cos(j / (7 + 2 * n)) + 1
   images = (waves / 2).astype(np.float32)
   rng = np.random.default_rng(0)
   shapes = jax.eval_shape(model.init, jax.random.key(0), images[:1])['params']
@@ -156,19 +168,22 @@ def _measure(case: Case, torch_twins) -> dict[str, Any]:
   """Compares a network with its twin, then times both steps in turn."""
   apply_fn, params, images, labels = build(case)
   options = _TWINS[case.network]['options']
+  num_axes = images.ndim - 2
   if 'features' in options:
-    net = torch_twins.UNet(options['features'])
+    net = torch_twins.UNet(
+        options['features'], channels=images.shape[-1], num_axes=num_axes)
   else:
     net = torch_twins.EfficientNetUNet(
         options['decoder_features'], options['frozen_until'])
-  torch_twins.load(net, plain_step.as_torch(params))
+  torch_twins.load(net, plain_step.as_torch(params, num_axes=num_axes))
   torch_step = torch_twins.PlainStep(net, images, labels)
   torch_twins.use_tf32(False)
   with jax.default_matmul_precision('highest'):
     grads, logits = jax.jit(plain_step.gradient_fn(apply_fn))(
         params, images, labels)
   result = case._asdict() | differences(
-      plain_step.as_torch(grads), np.asarray(logits), *torch_step.gradients())
+      plain_step.as_torch(grads, num_axes=num_axes), np.asarray(logits),
+      *torch_step.gradients())
   torch_twins.use_tf32(True)
   _, step = plain_step.build(
       apply_fn, params, images, labels,

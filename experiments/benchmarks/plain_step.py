@@ -22,11 +22,11 @@ def gradient_fn(apply_fn: Callable[..., jax.Array]) -> Callable[..., Any]:
   """Returns a function that computes the gradients of the loss, and the logits.
 
   Args:
-    apply_fn: function (params, images) -> logits, float [B, H, W, K].
+    apply_fn: function (params, images) -> logits, float [B, ..., K].
 
   Returns:
-    Function of the parameters, the images, float [B, H, W, C], and the label
-    maps, int [B, H, W]. It returns a tree like the parameters, and the logits.
+    Function of the parameters, the images, float [B, ..., C], and the label
+    maps, int [B, ...]. It returns a tree like the parameters, and the logits.
   """
   def loss(params, images, labels):
     logits = apply_fn(params, images)
@@ -49,8 +49,8 @@ def build(
   Args:
     apply_fn: function (params, images) -> logits.
     params: parameters of the network.
-    images: float [B, H, W, C].
-    labels: int [B, H, W].
+    images: float [B, ..., C].
+    labels: int [B, ...].
     frozen_until: as in `EfficientNetUNet`; 0 trains all parameters.
 
   Returns:
@@ -74,21 +74,26 @@ def build(
   return compiled, lambda: compiled(*arguments)
 
 
-def as_torch(tree: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def as_torch(
+    tree: Mapping[str, Any], *, num_axes: int = 2
+) -> dict[str, np.ndarray]:
   """Returns parameters, or gradients, under PyTorch's names and in its layout.
 
   Args:
     tree: parameters of a `UNet` or an `EfficientNetUNet`.
+    num_axes: 2 for pictures, 3 for volumes.
 
   Returns:
     A map of dotted names of layers to arrays. Kernels have the shape
-    [F, C, H, W], or [C, 1, H, W] if depthwise; kernels and scales are named
-    `weight`.
+    [F, C, H, W], [F, C, D, H, W], or [C, 1, H, W] if depthwise; kernels and
+    scales are named `weight`.
   """
   arrange = {
+      5: lambda x: x.transpose(4, 3, 0, 1, 2),
       4: lambda x: x.transpose(3, 2, 0, 1),
       3: lambda x: x.transpose(2, 0, 1)[:, None],  # Depthwise, [H, W, C].
-      2: lambda x: x.T[:, :, None, None],  # A 1 x 1 convolution, [C, F].
+      # A convolution over single pixels, [C, F].
+      2: lambda x: x.T.reshape(x.T.shape + (1,) * num_axes),
       1: lambda x: x,
   }
   return {

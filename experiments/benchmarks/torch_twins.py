@@ -28,8 +28,9 @@ def _numbered(parent, name, layers):
   return layers
 
 
-def _conv(n, m, size=3):
-  return nn.Conv2d(n, m, size, padding=size // 2, bias=False)
+def _conv(n, m, size=3, *, num_axes=2):
+  conv = nn.Conv3d if num_axes == 3 else nn.Conv2d
+  return conv(n, m, size, padding=size // 2, bias=False)
 
 
 def _norm(n):
@@ -46,9 +47,10 @@ def _twice_as_large(x):
 
 class _ConvBlock(nn.Module):
 
-  def __init__(self, n, m):
+  def __init__(self, n, m, num_axes):
     super().__init__()
-    self._convs = _numbered(self, 'Conv', [_conv(n, m), _conv(m, m)])
+    self._convs = _numbered(self, 'Conv', [
+        _conv(n, m, num_axes=num_axes), _conv(m, m, num_axes=num_axes)])
     self._norms = _numbered(self, 'GroupNorm', [_norm(m), _norm(m)])
 
   def forward(self, x):
@@ -58,23 +60,33 @@ class _ConvBlock(nn.Module):
 
 
 class UNet(nn.Module):
-  """The twin of `hybridseg.models.unet.UNet` with two classes."""
+  """The twin of `hybridseg.models.unet.UNet` with two classes.
 
-  def __init__(self, features: Sequence[int]):
+  Args:
+    features: channels per level, finest first.
+    channels: number of channels of the images.
+    num_axes: 2 for pictures, 3 for volumes.
+  """
+
+  def __init__(
+      self, features: Sequence[int], *, channels: int = 3, num_axes: int = 2):
     super().__init__()
     pairs = list(zip(features[:-1], features[1:], strict=True))
     up = pairs[::-1]
     blocks = _numbered(self, '_ConvBlock', [
-        _ConvBlock(*nm) for nm in (
-            (3, features[0]), *pairs, *((2 * n, n) for n, _ in up))])
+        _ConvBlock(*nm, num_axes) for nm in (
+            (channels, features[0]), *pairs, *((2 * n, n) for n, _ in up))])
     self._down, self._join = blocks[:len(features)], blocks[len(features):]
-    self._up = _numbered(self, 'Conv', [_conv(m, n) for n, m in up])
-    self.head = nn.Conv2d(features[0], 2, 1)
+    self._up = _numbered(
+        self, 'Conv', [_conv(m, n, num_axes=num_axes) for n, m in up])
+    self._pool = functional.max_pool3d if num_axes == 3 else (
+        functional.max_pool2d)
+    self.head = (nn.Conv3d if num_axes == 3 else nn.Conv2d)(features[0], 2, 1)
 
   def forward(self, x):
     skips = []
     for block in self._down:
-      x = block(functional.max_pool2d(x, 2) if skips else x)
+      x = block(self._pool(x, 2) if skips else x)
       skips.append(x)
     del skips[-1]
     for up, join in zip(self._up, self._join, strict=True):
@@ -175,8 +187,8 @@ class PlainStep:
 
   Args:
     net: the network.
-    images: float [B, H, W, 3].
-    labels: classes, int [B, H, W].
+    images: float [B, ..., C], pictures or volumes.
+    labels: classes, int [B, ...].
     dtype: dtype of convolutions and activations.
   """
 
@@ -185,14 +197,16 @@ class PlainStep:
       *, dtype: str = 'float32'):
     torch.backends.cudnn.benchmark = True
     use_tf32(True)
-    self.net = net.to(DEVICE, memory_format=torch.channels_last)
+    layout = torch.channels_last_3d if np.ndim(images) == 5 else (
+        torch.channels_last)
+    self.net = net.to(DEVICE, memory_format=layout)
     self._dtype = torch.bfloat16 if dtype == 'bfloat16' else None
     self._optimizer = torch.optim.AdamW(
         [p for p in net.parameters() if p.requires_grad],
         plain_step.LEARNING_RATE, weight_decay=plain_step.WEIGHT_DECAY,
         fused=True)
-    self._x = torch.tensor(np.asarray(images)).permute(0, 3, 1, 2).to(
-        DEVICE, memory_format=torch.channels_last)
+    self._x = torch.tensor(np.asarray(images)).movedim(-1, 1).to(
+        DEVICE, memory_format=layout)
     self._y = torch.tensor(np.asarray(labels)).long().to(DEVICE)
 
   def _backward(self):
@@ -200,19 +214,20 @@ class PlainStep:
       logits = self.net(self._x)
     logits = logits.float()
     probs = torch.softmax(logits, 1)
-    y = functional.one_hot(self._y, 2).permute(0, 3, 1, 2)
-    ratio = (2 * (probs * y).sum((2, 3)) + 1) / ((probs + y).sum((2, 3)) + 1)
+    y = functional.one_hot(self._y, 2).movedim(-1, 1)
+    space = tuple(range(2, y.ndim))
+    ratio = (2 * (probs * y).sum(space) + 1) / ((probs + y).sum(space) + 1)
     loss = functional.cross_entropy(logits, self._y) + (1 - ratio).mean()
     self._optimizer.zero_grad(set_to_none=True)
     loss.backward()
     return logits
 
   def gradients(self) -> tuple[Mapping[str, np.ndarray], np.ndarray]:
-    """Returns the gradients, by parameter name, and the logits [B, H, W, 2].
+    """Returns the gradients, by parameter name, and the logits [B, ..., 2].
 
     Frozen parameters have gradients of 0.
     """
-    logits = self._backward().detach().permute(0, 2, 3, 1)
+    logits = self._backward().detach().movedim(1, -1)
     return {
         name: (torch.zeros_like(p) if p.grad is None else p.grad).cpu().numpy()
         for name, p in self.net.named_parameters()}, logits.cpu().numpy()

@@ -1,10 +1,11 @@
 r"""Tests that nan and infinite numbers never get into the training state.
 
 python -m tests.long.bad_numbers --num_injections=1000
+python -m tests.long.bad_numbers --num_injections=120 --target=volumes
 
-Runs training steps of two small U-Nets on random data. Each step gets a bad
-number, nan, inf or -inf, at a random place, which is called a door here. The
-doors are:
+Runs training steps of two small U-Nets on random pictures or volumes. Each step
+gets a bad number, nan, inf or -inf, at a random place, which is called a door
+here. The doors are:
 
 - in one network, for a strong or a weak instance: a pixel, a logit, the loss,
   or the derivative of the loss;
@@ -30,6 +31,7 @@ from hybridseg import losses
 from hybridseg import models
 from hybridseg import train_step as train_step_lib
 from hybridseg import types
+from hybridseg import volume_augmentation
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -37,13 +39,20 @@ import optax
 
 from experiments import binary
 from tests.long import poison
+from tests.long import tiny_runs
 
 _NUM_INJECTIONS = flags.DEFINE_integer(
     'num_injections', 1000, 'Bad numbers, over all variants.', lower_bound=1)
 _SEED = flags.DEFINE_integer('seed', 0, 'Of data and bad numbers.')
 
-_SIZE, _NUM_CLASSES, _BATCH_SIZE, _NUM_WEAK = 16, 3, 4, 32
+_NUM_CLASSES, _BATCH_SIZE, _NUM_WEAK = 3, 4, 32
 _NETWORKS = 2
+# Size and network of each target.
+_SIZES = {'pictures': (16, 16), 'volumes': (4, 8, 8)}
+_OPTIONS = {
+    'pictures': {'features': (4, 8)},
+    'volumes': {'features': (4, 8), 'strides': ((1, 2, 2),),
+                'kernels': ((1, 3, 3), (3, 3, 3))}}
 # Name -> weighting, and whether alignments are computed from a loss other than
 # the training loss.
 _VARIANTS = {
@@ -68,6 +77,10 @@ _CHANNELS = {
 _MARKS = {'loss': 1, 'alignment loss': 4, 'alignment slope': 7}
 
 
+def _size():
+  return _SIZES[tiny_runs.TARGET.value]
+
+
 def _apply(model, params, images, *, return_features=False):
   """Runs the U-Net and adds the injected numbers at the network's doors.
 
@@ -87,9 +100,16 @@ def _apply(model, params, images, *, return_features=False):
 def _augment(keys, examples):
   """Augments the image itself, and leaves the additional channels unchanged."""
   plain = examples._replace(image=examples.image[..., :1])
-  plain = augmentation.augment(
-      keys, plain, options=augmentation.AugmentationOptions(
-          rotation_deg=0.0, log2_scale=0.0, shift=0.0, flip=False))
+  still = dict(rotation_deg=0.0, log2_scale=0.0, shift=0.0)
+  if tiny_runs.TARGET.value == 'volumes':
+    plain = volume_augmentation.augment_volumes(
+        keys, plain, spacing=(2.0, 1.0, 1.0),
+        options=volume_augmentation.VolumeAugmentationOptions(
+            **still, flip=(False, False, False)))
+  else:
+    plain = augmentation.augment(
+        keys, plain, options=augmentation.AugmentationOptions(
+            **still, flip=False))
   image = jnp.concatenate([plain.image, examples.image[..., 1:]], axis=-1)
   return plain._replace(image=image)
 
@@ -112,7 +132,7 @@ def _batch(rng):
   """Returns a batch of random images and labels without any bad number."""
 
   def examples(ids):
-    shape = (_BATCH_SIZE, _SIZE, _SIZE)
+    shape = (_BATCH_SIZE, *_size())
     image = np.zeros(shape + (6,), np.float32)
     image[..., 0] = rng.random(shape)
     label = rng.integers(_NUM_CLASSES, size=shape, dtype=np.uint8)
@@ -156,9 +176,9 @@ def _inject(rng, batch, state, own_loss):
     places = rng.choice(unlabelled, _MARKS[door] + value, replace=False)
     examples.label[row].flat[places] = poison.NO_CLASS
   else:
-    y, x = rng.integers(_SIZE, size=2)
+    place = rng.integers(_size())
     network = int(rng.integers(_NETWORKS))
-    examples.image[row, y, x, _CHANNELS[door, network]] = poison.VALUES[value]
+    examples.image[row, *place, _CHANNELS[door, network]] = poison.VALUES[value]
   return f'{part} {door}', batch, state
 
 
@@ -179,7 +199,7 @@ def _make_step(model, optimizer, weighting, own_loss):
 
 def _init_state(model, optimizer):
   network = itertools.count()
-  images = jnp.zeros((1, _SIZE, _SIZE, 1))
+  images = jnp.zeros((1, *_size(), 1))
   return train_step_lib.init_state(
       lambda key: model.init(key, images)['params']
       | {'network': jnp.float32(next(network))},
@@ -251,7 +271,8 @@ def main():
   start = time.perf_counter()
   rng = np.random.default_rng(_SEED.value)
   model = models.build(
-      'unet', num_classes=_NUM_CLASSES, options={'features': (4, 8)})
+      'unet', num_classes=_NUM_CLASSES,
+      options=_OPTIONS[tiny_runs.TARGET.value])
   optimizer = optax.chain(
       optax.clip_by_global_norm(1.0), optax.adamw(1e-3, weight_decay=1e-4))
   total = collections.defaultdict(collections.Counter)
@@ -268,7 +289,8 @@ def main():
     print(f'done: {name}', flush=True)
   print(
       f'\n{jax.devices()[0].device_kind}, jax {jax.__version__}, two U-Nets '
-      f'(4, 8), {_BATCH_SIZE} strong + {_BATCH_SIZE} weak at {_SIZE} x {_SIZE},'
+      f'(4, 8), {_BATCH_SIZE} strong + {_BATCH_SIZE} weak at '
+      f'{" x ".join(map(str, _size()))},'
       f' seed {_SEED.value}, {time.perf_counter() - start:.0f} s\n')
   _print_table('door', sorted(total.items()))
   print()

@@ -1,11 +1,16 @@
-r"""Tests that every damage to the newest checkpoint of a run is detected.
+r"""Tests that every damage to a checkpoint, or to volumes, is detected.
 
 python -m tests.long.corruption --num_corruptions=1000
+python -m tests.long.corruption --num_corruptions=1000 --target=volumes
+python -m tests.long.corruption --num_corruptions=1000 --damage=records
 
-Damages the checkpoint in random ways. After each damage, the checkpoint must be
-refused with one warning that names it, and the state of the previous checkpoint
-must be restored bit for bit. Prints a table by kind of damage. The exit code is
-1 if any damage was not handled in this way.
+Damages the newest checkpoint of a run in random ways. After each damage, the
+checkpoint must be refused with one warning that names it, and the state of the
+previous checkpoint must be restored bit for bit. With --damage=records, it
+damages the chunks of a set of whole volumes: opening and reading the set must
+then end with an error of one line, or give the same voxels as before. Prints a
+table by kind of damage. The exit code is 1 if any damage was not handled in
+this way.
 """
 
 # isort: off
@@ -16,6 +21,7 @@ if __name__ == '__main__':
 # isort: on
 
 import collections
+import hashlib
 import logging as python_logging
 import os
 import random
@@ -24,11 +30,13 @@ import tempfile
 
 from absl import flags
 from absl import logging
+from data_prep.records import volume_records
 
 from experiments import binary
-from experiments.building import input_pipeline
+from experiments.building import corrections
 from experiments.building import parts
 from experiments.building import pieces
+from experiments.building import volume_set
 from experiments.saving import checkpoints as checkpoints_lib
 from experiments.saving import run_folder
 from experiments.training import trainer
@@ -36,6 +44,8 @@ from tests.long import tiny_runs
 
 _NUM_CORRUPTIONS = flags.DEFINE_integer(
     'num_corruptions', 1000, 'Corruptions to try.', lower_bound=1)
+_DAMAGE = flags.DEFINE_enum(
+    'damage', 'checkpoint', ('checkpoint', 'records'), 'What is damaged.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Of the corruptions.')
 
 
@@ -128,8 +138,11 @@ def _read(path):
     return f.read()
 
 
-_KINDS = (_flip_bit, _truncate, _delete, _swap, _stale_file, _stale_folder,
-          _added_file, _zeroed_block)
+_KINDS = {
+    'checkpoint': (_flip_bit, _truncate, _delete, _swap, _stale_file,
+                   _stale_folder, _added_file, _zeroed_block),
+    'records': (_flip_bit, _truncate, _delete, _swap, _added_file,
+                _zeroed_block)}
 
 
 class _Warnings(python_logging.Handler):
@@ -142,36 +155,34 @@ class _Warnings(python_logging.Handler):
     self.lines.append(record.getMessage())
 
 
-def main():
-  folder = tempfile.mkdtemp(prefix='corruption_')
+def _checkpoints(folder):
+  """Trains a run.
+
+  Returns:
+    Its newest checkpoint, the one before, and a function that tells whether the
+    older one is restored, by outcome.
+  """
   config = tiny_runs.config(
       tiny_runs.prepare(folder), train_steps=8, checkpoint_every_steps=4,
       eval_every_steps=8)
   workdir = os.path.join(folder, 'run')
   trainer.train_and_evaluate(config, workdir)
-  dataset = input_pipeline.load_dataset(config.input.data_dir)
-  like = parts.build_network(dataset, *pieces.unpack(config)[1:]).init_fn()
+  data, *others = pieces.unpack(config)
+  dataset = corrections.load(data, workdir)
+  like = parts.build_network(dataset, *others).init_fn()
   store = run_folder.open_checkpoints(workdir, config, dataset.fingerprint)
   newest, older = store.steps()
   intact = checkpoints_lib.state_sha256(store.restore(like, step=older).state)
   root = os.path.join(workdir, 'checkpoints')
   newest, older = (os.path.join(root, str(s)) for s in (newest, older))
-  backup = os.path.join(folder, 'backup')
-  shutil.copytree(newest, backup)
-
   warnings = _Warnings()
   logging.get_absl_logger().addHandler(warnings)
   logging.get_absl_handler().setLevel(python_logging.CRITICAL)
-  rng = random.Random(_SEED.value)
-  table = {k.__name__.strip('_'): collections.Counter() for k in _KINDS}
-  for i in range(_NUM_CORRUPTIONS.value):
-    kind = _KINDS[i % len(_KINDS)]
-    counts = table[kind.__name__.strip('_')]
-    what = kind(rng, newest, older)
+
+  def check():
     warnings.lines.clear()
     restored = store.restore(like)
-    ok = {
-        'tried': True,
+    return {
         'noticed': restored.step == int(os.path.basename(older)),
         'older state intact':
             checkpoints_lib.state_sha256(restored.state) == intact,
@@ -180,16 +191,69 @@ def main():
                     and f'checkpoints/{os.path.basename(newest)}'
                     in warnings.lines[0],
     }
+
+  return newest, older, check
+
+
+def _records(folder):
+  """Prepares a set of volumes; returns what `_checkpoints` does."""
+  data_dir = tiny_runs.prepare(folder)
+
+  def read():
+    dataset = volume_set.load(data_dir)
+    digest = hashlib.sha256(dataset.fingerprint.encode())
+    for name, records in dataset.splits.items():
+      for record in records:
+        for field in ('image', 'label', 'truth'):
+          digest.update(record[field].tobytes())
+        digest.update(record.locations().tobytes())
+        if name in ('val', 'test'):
+          digest.update(record.reference().tobytes())
+    return digest.hexdigest()
+
+  intact = read()
+
+  def check():
+    try:
+      return {'noticed or harmless': read() == intact, 'one line': True}
+    except binary.UserError as error:
+      return {'noticed or harmless': True, 'one line': '\n' not in str(error)}
+    except Exception as error:  # A user would see a traceback.
+      print(repr(error), flush=True)
+      return {'noticed or harmless': True, 'one line': False}
+
+  return os.path.join(data_dir, volume_records.CHUNKS), '', check
+
+
+def main():
+  folder = tempfile.mkdtemp(prefix='corruption_')
+  if _DAMAGE.value == 'records':
+    flags.FLAGS.target = 'volumes'
+    damaged, older, check = _records(folder)
+  else:
+    damaged, older, check = _checkpoints(folder)
+  backup = os.path.join(folder, 'backup')
+  shutil.copytree(damaged, backup)
+
+  rng = random.Random(_SEED.value)
+  kinds = _KINDS[_DAMAGE.value]
+  table = {k.__name__.strip('_'): collections.Counter() for k in kinds}
+  columns = ['tried']
+  for i in range(_NUM_CORRUPTIONS.value):
+    kind = kinds[i % len(kinds)]
+    counts = table[kind.__name__.strip('_')]
+    what = kind(rng, damaged, older)
+    ok = {'tried': True} | check()
+    columns = list(ok)
     counts.update({name: int(value) for name, value in ok.items()})
     if not all(ok.values()):
       print(f'not as promised: {kind.__name__} of {what}: {ok}', flush=True)
-    shutil.rmtree(newest)
-    shutil.copytree(backup, newest)
+    shutil.rmtree(damaged)
+    shutil.copytree(backup, damaged)
     if (i + 1) % 100 == 0:
       print(f'{i + 1} of {_NUM_CORRUPTIONS.value}', flush=True)
   shutil.rmtree(folder)
 
-  columns = ('tried', 'noticed', 'older state intact', 'one line')
   print('\n| damage | ' + ' | '.join(columns) + ' |')
   print('|' + '---|' * (1 + len(columns)))
   for name, counts in table.items():

@@ -2,6 +2,7 @@ r"""Tests that a run which is killed at random moments resumes exactly.
 
 python -m tests.long.kill --num_stops=300 --signal=KILL
 python -m tests.long.kill --num_stops=50 --signal=TERM
+python -m tests.long.kill --num_stops=20 --signal=KILL --target=volumes
 
 Each run is killed (KILL) or stopped (TERM) again and again at random moments,
 also during saves, until it is finished. Its metrics, log and tables must then

@@ -28,15 +28,15 @@ def _(primals, tangents):
 
 
 def marked(labels: jax.Array, where: jax.Array) -> jax.Array:
-  """Returns which pixels are marked, because their labels are nan, [B, H, W].
+  """Returns which pixels are marked, because their labels are nan, [B, ...].
 
   `losses.one_hot_labels` makes the labels of a class that does not exist nan. A
   loss into which a test injects a number of its own at such pixels must leave
   these nans out.
 
   Args:
-    labels: one-hot labels, [B, H, W, K].
-    where: labelled pixels, including marked ones, [B, H, W].
+    labels: one-hot labels, [B, ..., K].
+    where: labelled pixels, including marked ones, [B, ...].
   """
   return where & jnp.any(jnp.isnan(labels), axis=-1)
 
@@ -47,11 +47,12 @@ def value(labels: jax.Array, where: jax.Array, first_mark: int) -> jax.Array:
   It is 0 if the number of marked pixels selects none of `VALUES` for this loss.
 
   Args:
-    labels: one-hot labels, [B, H, W, K].
-    where: labelled pixels, including marked ones, [B, H, W].
+    labels: one-hot labels, [B, ..., K].
+    where: labelled pixels, including marked ones, [B, ...].
     first_mark: number of marked pixels that selects the first of `VALUES`; each
       further pixel selects the next one.
   """
-  kind = jnp.sum(marked(labels, where), axis=(1, 2)) - first_mark + 1
+  space = tuple(range(1, where.ndim))
+  kind = jnp.sum(marked(labels, where), axis=space) - first_mark + 1
   known = (kind > 0) & (kind <= len(VALUES))
   return jnp.array([0.0, *VALUES])[jnp.where(known, kind, 0)]

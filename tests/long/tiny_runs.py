@@ -4,23 +4,35 @@ import importlib
 import json
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 
+from absl import flags
+
 from experiments import launcher
 from experiments.configs import phantom
+from tests import tiny_volumes
+
+TARGET = flags.DEFINE_enum(
+    'target', 'pictures', ('pictures', 'volumes'), 'What the runs train on.')
 
 _FILES = ('metrics.json', 'log.jsonl', 'cases_test.csv', 'indicators.csv')
 
 
 def prepare(folder: str) -> str:
-  """Prepares images of 16 x 16 pixels in a new folder; returns its path.
+  """Prepares the set of --target in a new folder; returns its path.
+
+  It has images of 16 x 16 pixels, or volumes of 10 x 12 x 9 voxels.
 
   Args:
     folder: folder in which the new folder is made.
   """
   data_dir = os.path.join(folder, 'data')
-  if not os.path.isdir(data_dir):
+  if TARGET.value == 'volumes':
+    if not os.path.isdir(data_dir):
+      shutil.copytree(tiny_volumes.data_dir(), data_dir)
+  elif not os.path.isdir(data_dir):
     subprocess.run(
         [sys.executable, '-m', 'data_prep.prepare', '--dataset=phantom',
          '--image_size=16', f'--output={data_dir}'],
@@ -35,7 +47,10 @@ def config(data_dir: str, **changes):
     data_dir: folder of the prepared set.
     **changes: values of the config that replace the defaults.
   """
-  tiny = phantom.get_config('debug').copy_and_resolve_references().unlock()
+  if TARGET.value == 'volumes':
+    tiny = tiny_volumes.debug_config('debug')
+  else:
+    tiny = phantom.get_config('debug').copy_and_resolve_references().unlock()
   tiny.update(dict(
       train_steps=60, log_every_steps=4, eval_every_steps=15,
       checkpoint_every_steps=5))
