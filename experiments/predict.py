@@ -4,21 +4,25 @@ python -m experiments.predict --run=runs/mine --input=FOLDER --output=OUT
 python -m experiments.predict --run=runs/mine --input=scan.nii.gz --output=OUT \
     --probabilities --uncertainty
 
-Reads a PNG, JPEG, TIFF, BMP, NPY, DICOM or NIfTI file, or all such files below
-a folder. Writes, under the names of the input files,
+Reads a PNG, JPEG, TIFF, BMP, NPY, DICOM, NIfTI, NRRD or MetaImage file, or all
+such files below a folder. Writes, under the names of the input files,
 
-  OUT/masks/          class numbers: PNG of the size of the image; .nii.gz of
-                      the size, affine and orientation of the volume
-  OUT/probabilities/  --probabilities: float32 [H, W, K] as .npy; 4-D .nii.gz
+  OUT/masks/          class numbers: PNG of the size of the image; of a volume,
+                      a file with its size, affine and orientation: .nii.gz for
+                      NIfTI and DICOM, .seg.nrrd for NRRD, .mha for MetaImage
+  OUT/probabilities/  --probabilities: float32 [H, W, K] as .npy; of a volume,
+                      K numbers a voxel in .nii.gz, .nrrd or .mha
   OUT/uncertainty/    --uncertainty: disagreement of the two networks, 0 to 1:
-                      PNG with 255 = 1; float32 .nii.gz
+                      PNG with 255 = 1; of a volume, float32
   OUT/overlays/       --overlays: the mask painted on the image (PNG); for a
                       volume, on the slice with the largest mask
   OUT/predictions.csv one line per file: whether it succeeded, shape, pixels per
                       class, mean uncertainty, and the problem if it failed
 
-Networks that were trained on whole volumes predict volumes (NIfTI) in windows,
-at the spacing of the training set; the results have the grid of the file.
+Networks that were trained on whole volumes predict volumes in windows, at the
+spacing of the training set; the results have the grid of the file. DICOM files
+are then grouped to series, each of which is a volume with the name of its
+folder. Before a long prediction, a line states memory, disk and time.
 
 The same command resumes a stopped prediction, and tries failed files again. A
 file that cannot be read is reported and skipped. The exit code is 0 if all

@@ -56,14 +56,16 @@ class GroupSeriesTest(absltest.TestCase):
     os.utime(path, ns=(0, int(time) + 5))
     self.assertEqual(inputs.stamp('ct'), (size, str(int(time) + 5)))
 
-  def test_damaged_files_are_kept_as_such(self):
+  def test_a_series_that_cannot_be_used_is_kept_as_such(self):
     files = self._write_series('ct')
-    damaged = files[min(files)].replace(b'DS', b'\xff\xff')
-    self._write(**{'ct/x.dcm': damaged})
-    inputs, err = self._find()
-    self.assertEqual(err, '')
-    self.assertEqual(inputs.names, ('ct', 'ct/x.dcm'))
-    self.assertEqual(list(inputs.wrong), ['ct/x.dcm'])
+    self._write_series('mr')
+    twice = dicom_files.content(dicom_files.ct_slice(
+        _ARRAY[0], (10, 20, -30), instance=50))
+    self._write(**{'ct/x.dcm': twice, 'ct/y.dcm': files[min(files)]})
+    inputs, _ = self._find()
+    wrong, = inputs.wrong
+    self.assertIn(wrong, inputs.names)
+    self.assertIn('several slices at one position', str(inputs.wrong[wrong]))
 
   def test_one_slice_is_not_taken_for_a_volume(self):
     files = self._write_series('ct')
