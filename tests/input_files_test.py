@@ -58,7 +58,6 @@ class GroupSeriesTest(absltest.TestCase):
 
   def test_a_series_that_cannot_be_used_is_kept_as_such(self):
     files = self._write_series('ct')
-    self._write_series('mr')
     twice = dicom_files.content(dicom_files.ct_slice(
         _ARRAY[0], (10, 20, -30), instance=50))
     self._write(**{'ct/x.dcm': twice, 'ct/y.dcm': files[min(files)]})

@@ -13,6 +13,7 @@ import nibabel
 import numpy as np
 from PIL import Image
 
+from experiments import binary
 from experiments.building import volume_set
 from experiments.prediction import file_by_file
 from experiments.prediction import input_files
@@ -38,12 +39,12 @@ class PredictFilesTest(parameterized.TestCase):
         network='mean', flip=False, step=3,
         cost_fn=lambda shape: predictor.Cost(0.0, 0))
 
-  def _predict(self, extras=()):
+  def _predict(self, extras=(), **options):
     return file_by_file.predict_files(
         self.predictor, input_files.group_series(
             input_files.find_inputs(str(self.folder / 'in'))),
         str(self.folder / 'out'), extras=extras, tiling=pictures.Tiling(
-            self.predictor.dataset.plan.patch_size, 1))
+            self.predictor.dataset.plan.patch_size, 1), **options)
 
   def _copy(self, k):
     name = f'v{k:02d}.nii'
@@ -113,6 +114,29 @@ class PredictFilesTest(parameterized.TestCase):
     with contextlib.redirect_stdout(io.StringIO()) as out:
       self._predict(['uncertainty'])
     self.assertIn('1 of 1 file is done already', out.getvalue())
+
+  def test_a_stop_does_not_wait_for_the_end_of_a_volume(self):
+    for k in 1, 3:
+      self._copy(k)
+    calls = []
+
+    def should_stop(number):
+      calls.append(number)
+      return len(calls) == calls.count(0) + 3  # In the second volume.
+
+    with self.assertRaisesRegex(binary.Stopped, '^Stopped after 1 of 2 files'):
+      self._predict(should_stop=should_stop)
+    self.assertEqual(calls[-3:], [1, 1, 1])
+    out = self.folder / 'out'
+    self.assertEqual([p.name for p in (out / 'masks').iterdir()],
+                     ['v01.nii.gz'])
+    self._predict()
+    np.testing.assert_array_equal(
+        self._read('out/masks/v03.nii.gz').dataobj,
+        tiny_volumes.label_of(3)[::-1])
+    self.assertEqual(
+        sorted(p.name for p in out.iterdir()),
+        ['lock', 'masks', 'predictions.csv', 'settings.json'])
 
   def test_from_the_disk(self):
     self._copy(3)

@@ -4,6 +4,7 @@ import collections
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 import csv
+import functools
 import json
 import os
 import pathlib
@@ -76,8 +77,9 @@ def predict_files(
     tiling: how images are cut into tiles.
     extras: what to write besides masks: 'probabilities', 'uncertainty',
       'overlays'.
-    should_stop: function that is called after each file with the number of
-      files predicted so far, and returns whether to stop.
+    should_stop: function that is called after each file, and after each batch
+      of windows of a whole volume, with the number of files predicted so far.
+      It returns whether to stop; a volume that is stopped starts anew.
 
   Returns:
     The number of files that could not be used.
@@ -207,14 +209,18 @@ class _Job:
       failed = 0
       told = progress.Progress(
           total, 'files', before=done, to_the_end=True, file=sys.stdout)
-      for number, row in enumerate(self._results(names), 1):
-        self._write_row(row)
-        failed += row['state'] == 'failed'
-        told(done + number)
+
+      def stop_if_asked(number):
         if should_stop(number) and number < len(names):
           raise binary.Stopped(
               f'Stopped after {done + number} of '
               f'{grammar.counted(total, "file")}: the same command resumes.')
+
+      for number, row in enumerate(self._results(names, stop_if_asked), 1):
+        self._write_row(row)
+        failed += row['state'] == 'failed'
+        told(done + number)
+        stop_if_asked(number)
     for text, found in sorted(self._odd.items()):
       print(f'notice: {grammar.counted(len(found), "volume")}, such as '
             f'{found[0]!r}: {text}', file=sys.stderr)
@@ -233,14 +239,14 @@ class _Job:
       name = name if name.isprintable() else ascii(name)
       print(f'{name}: {row["problem"]}', file=sys.stderr, flush=True)
 
-  def _results(self, names) -> Iterator[dict[str, Any]]:
+  def _results(self, names, stop_if_asked) -> Iterator[dict[str, Any]]:
     """Predicts files, and yields the line of each one for predictions.csv.
 
     Several small files are predicted in one batch. Threads write the results of
     some files while the next ones are predicted.
     """
     if self._predictor.dataset.plan is not None:
-      yield from self._whole_volumes(names)
+      yield from self._whole_volumes(names, stop_if_asked)
       return
     failed = collections.deque()
 
@@ -274,9 +280,9 @@ class _Job:
         self._odd.setdefault(text, []).append(name)
     yield from (row for _, row in failed)
 
-  def _whole_volumes(self, names):
+  def _whole_volumes(self, names, stop_if_asked):
     """Predicts whole volumes one by one, and yields their lines."""
-    for name in names:
+    for number, name in enumerate(names):
       # Temporary files lie beside the results, where the user has made room.
       with tempfile.TemporaryDirectory(
           dir=self._output, prefix='.') as scratch:
@@ -285,7 +291,8 @@ class _Job:
               self._predictor, name, self._inputs,
               overlap=self._tiling.overlap, scratch=scratch, num_maps=(
                   len(self._classes) * ('probabilities' in self._extras)
-                  + ('uncertainty' in self._extras)))
+                  + ('uncertainty' in self._extras)),
+              after_batch=functools.partial(stop_if_asked, number))
         except pixels.WrongFile as wrong:
           yield self._failure(name, wrong)
           continue

@@ -49,6 +49,7 @@ def predict_file(
     overlap: float,
     scratch: str,
     num_maps: int = 0,
+    after_batch: Callable[[], None] = lambda: None,
 ) -> Predicted:
   """Reads and predicts one file or series, and states what that takes.
 
@@ -59,6 +60,7 @@ def predict_file(
     overlap: share of a window that its neighbour also covers.
     scratch: folder on whose disk large arrays lie.
     num_maps: how many float32 maps of the file's size will be written.
+    after_batch: is called after each batch of windows; it may raise an error.
 
   Raises:
     pixels.WrongFile: if the file cannot be used.
@@ -73,10 +75,15 @@ def predict_file(
       predictor, name if name.isprintable() else ascii(name), levels.shape,
       overlap=overlap, kept_bytes=voxels * (
           volume.voxels.dtype.itemsize + 1 + 4 * num_maps))
+
+  def told(number):
+    state(number)
+    after_batch()
+
   probs = volume_windows.predict(
       predictor.run_fn, volume_windows.reader(levels), levels.shape,
       window=plan.patch_size, batch_size=predictor.batch_size, overlap=overlap,
-      folder=scratch, told=state)
+      folder=scratch, told=told)
   mask = volume_records.restore(
       probs[..., :-1], volume.affine, plan, volume_windows.empty(
           volume.voxels.shape, np.uint8, folder=scratch))
