@@ -36,7 +36,8 @@ class StatementTest(absltest.TestCase):
             volume_needs, '_resident', lambda: _GIB), mock.patch.object(
                 time, 'perf_counter', lambda: next(clock)):
       state = volume_needs.Statement(
-          predictor, 'a.nii', shape, overlap=0.5, kept_bytes=_GIB)
+          predictor, 'a.nii', shape, overlap=0.5, file_bytes=_GIB,
+          result_bytes=[72 * 10**6])
       for number in range(batch, 8, batch):
         state(number)
     return out.getvalue().splitlines()
@@ -45,15 +46,16 @@ class StatementTest(absltest.TestCase):
     # 5 * 7 * 11 = 385 windows are 193 batches of 1e12 operations at 0.3e11 a
     # second: 6433 s, beside 72e6 voxels at 7e-7 s. Then batches take 20 s. On
     # the disk lie 72e6 * 3 * 4 bytes of results. In memory are 72e6 * 2 bytes
-    # of levels, sums of 300 * 400 * 100 * 4 numbers, a batch of 2e6 voxels with
-    # 10 numbers each, the program, and what the process has.
+    # of levels, the mask, sums of 300 * 400 * 100 * 4 numbers, a batch of 2e6
+    # voxels with 10 numbers each, the program, and what the process has.
     lines = self._run(flops=1e12, seconds=20)
     self.assertEqual(lines[:2], [
-        'a.nii: 300 x 400 x 600 voxels in 385 windows; up to 2.5 GiB of '
+        'a.nii: 300 x 400 x 600 voxels in 385 windows; up to 2.8 GiB of '
         'memory, 1.8 GiB of disk, about 108m04s',
         'a.nii: about 65m10s by the first batch'])
-    memory = 2 * _GIB + 2 * 72e6 + 4 * 4 * 12e6 + 2**27 + 4 * 10 * 2e6
-    self.assertAlmostEqual(memory / _GIB, 2.5, delta=0.05)
+    memory = (2 * _GIB + 3 * 72e6 + 4 * 4 * 12e6 + 2**27 + 4 * 10 * 2e6
+              + 2**28)
+    self.assertAlmostEqual(memory / _GIB, 2.8, delta=0.05)
     self.assertAlmostEqual((12 * 72e6 + _GIB) / _GIB, 1.8, delta=0.05)
 
   def test_a_short_prediction_states_nothing(self):

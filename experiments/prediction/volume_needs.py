@@ -19,6 +19,8 @@ _STATED_S = 10.0  # Shorter predictions state nothing.
 _GIB = 2**30
 # Memory of the steps before and after the networks, which work on slabs.
 _SLABS_BYTES = 3 * 2**27
+# Pages of arrays on the disk that are in use at the same time.
+_PAGES_BYTES = 2**28
 # Processor time of everything but the networks.
 _S_PER_VOXEL = 7e-7
 # The speed of 3-D convolutions is about this share of that of a product of
@@ -37,7 +39,8 @@ class Statement:
       shape: Sequence[int],
       *,
       overlap: float,
-      kept_bytes: int,
+      file_bytes: int,
+      result_bytes: Sequence[int],
   ):
     """Prints the first line, if the prediction is expected to take long.
 
@@ -46,8 +49,8 @@ class Statement:
       name: name of the file, for messages.
       shape: voxels of the volume on the grid of the plan.
       overlap: overlap of the windows.
-      kept_bytes: size of the file's voxels and of the results on its grid, as
-        far as they lie on the disk while the file is predicted.
+      file_bytes: size of the file's voxels, which may be decompressed.
+      result_bytes: size of each result on the grid of the file.
     """
     window, batch = predictor.dataset.plan.patch_size, predictor.batch_size
     padded = [max(n, w) for n, w in zip(shape, window, strict=True)]
@@ -59,9 +62,9 @@ class Statement:
     self._calls = -(-self._number // batch)
     self._others_s = _S_PER_VOXEL * math.prod(padded)
     voxels = math.prod(shape)
-    on_disk = [size for size in (2 * voxels, 4 * channels * voxels)
-               if size > volume_windows.IN_MEMORY]
-    in_memory = (2 + 4 * channels) * voxels - sum(on_disk)
+    arrays = [2 * voxels, 4 * channels * voxels, *result_bytes]
+    on_disk = [size for size in arrays if size > volume_windows.IN_MEMORY]
+    in_memory = sum(arrays) - sum(on_disk) + bool(on_disk) * _PAGES_BYTES
     sums = 4 * (channels + 1) * padded[0] * padded[1] * window[2]
     is_on_host = jax.default_backend() == 'cpu'
     batch_bytes = 4 * (3 * channels + 1) * batch * math.prod(window)
@@ -72,7 +75,7 @@ class Statement:
         f'{self._number} windows; up to {memory / _GIB:.1f} GiB of memory'
         + ('' if is_on_host else
            f' and {cost.num_bytes / _GIB:.1f} GiB on the device')
-        + f', {(sum(on_disk) + kept_bytes) / _GIB:.1f} GiB of disk')
+        + f', {(sum(on_disk) + file_bytes) / _GIB:.1f} GiB of disk')
     self._is_stated = False
     flops = self._calls * cost.flops
     # No processor is slower than this; measuring takes a moment.

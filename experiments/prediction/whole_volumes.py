@@ -12,6 +12,7 @@ from typing import NamedTuple
 from data_prep.formats import volume_files
 from data_prep.records import volume_records
 from data_prep.shared import pixels
+from data_prep.shared import scratch as scratch_lib
 from data_prep.shared import volume_type
 from data_prep.volumes import levels as levels_lib
 from data_prep.volumes import orientation
@@ -73,8 +74,8 @@ def predict_file(
   voxels = math.prod(volume.voxels.shape)
   state = volume_needs.Statement(
       predictor, name if name.isprintable() else ascii(name), levels.shape,
-      overlap=overlap, kept_bytes=voxels * (
-          volume.voxels.dtype.itemsize + 1 + 4 * num_maps))
+      overlap=overlap, file_bytes=voxels * volume.voxels.dtype.itemsize,
+      result_bytes=[voxels] + [4 * voxels] * num_maps)
 
   def told(number):
     state(number)
@@ -125,8 +126,11 @@ def _open_series(series, folder, scratch):
 
 def mean_uncertainty(found: Predicted) -> float:
   """Returns the mean disagreement of the networks on the grid of the plan."""
-  planes = found.probs[..., -1].T  # One at a time, as they may lie on the disk.
-  return float(np.mean([plane.mean() for plane in planes]))
+  shape, total = found.probs.shape[:3], 0.0
+  for start, stop in levels_lib.slabs(shape):
+    total += float(found.probs[:, :, start:stop, -1].sum(dtype=np.float64))
+    scratch_lib.release(found.probs)
+  return total / math.prod(shape)
 
 
 def contents(

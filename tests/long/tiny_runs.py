@@ -4,7 +4,6 @@ import importlib
 import json
 import multiprocessing
 import os
-import shutil
 import subprocess
 import sys
 
@@ -12,11 +11,17 @@ from absl import flags
 
 from experiments import launcher
 from experiments.configs import phantom
-from tests import tiny_volumes
+from experiments.configs import volumes
 
 TARGET = flags.DEFINE_enum(
     'target', 'pictures', ('pictures', 'volumes'), 'What the runs train on.')
 
+# Copies the set of volumes that other tests use.
+_COPY = """
+import shutil, sys
+from tests import tiny_volumes
+shutil.copytree(tiny_volumes.data_dir(), sys.argv[1])
+"""
 _FILES = ('metrics.json', 'log.jsonl', 'cases_test.csv', 'indicators.csv')
 
 
@@ -31,7 +36,9 @@ def prepare(folder: str) -> str:
   data_dir = os.path.join(folder, 'data')
   if TARGET.value == 'volumes':
     if not os.path.isdir(data_dir):
-      shutil.copytree(tiny_volumes.data_dir(), data_dir)
+      # In a process of its own, since the threads that write records would not
+      # be in the sessions, which are forked.
+      subprocess.run([sys.executable, '-c', _COPY, data_dir], check=True)
   elif not os.path.isdir(data_dir):
     subprocess.run(
         [sys.executable, '-m', 'data_prep.prepare', '--dataset=phantom',
@@ -48,7 +55,8 @@ def config(data_dir: str, **changes):
     **changes: values of the config that replace the defaults.
   """
   if TARGET.value == 'volumes':
-    tiny = tiny_volumes.debug_config('debug')
+    tiny = volumes.get_config('debug').copy_and_resolve_references().unlock()
+    tiny.model.options.features = ()
   else:
     tiny = phantom.get_config('debug').copy_and_resolve_references().unlock()
   tiny.update(dict(
