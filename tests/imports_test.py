@@ -124,19 +124,17 @@ _SEE_THE_CONFIG = {
 }
 
 _PROBE = """
-import json, sys, time
-start = time.process_time()
+import json, sys
 import hybridseg.types
 early = [m for m in ('jax', 'flax', 'optax') if m in sys.modules]
 for name in hybridseg.__all__:
   getattr(hybridseg, name)
-seconds = time.process_time() - start
 for name in {modules!r}:
   __import__(name)
 # Not to be charged to the library: flags is read only to see what it defined.
 from absl import flags
 print(json.dumps(dict(
-    seconds=seconds, early=early,
+    early=early,
     foreign=[m for m in {foreign!r} if m in sys.modules],
     flags=[m for m in flags.FLAGS.flags_by_module_dict()
            if m.split('.')[0] == 'hybridseg'])))
@@ -177,18 +175,11 @@ def _files(package):
 
 class ImportHybridsegTest(absltest.TestCase):
 
-  def test_loads_little_and_fast(self):
-    # Take the fastest of three, since other processes may slow the machine
-    # down.
-    for _ in range(3):
-      probe = _probe()
-      if probe['seconds'] < 2:
-        break
+  def test_loads_little(self):
+    probe = _probe()
     self.assertEqual(probe['early'], [])
     self.assertEqual(probe['foreign'], [])
     self.assertEqual(probe['flags'], [])
-    self.assertLess(probe['seconds'], 2)
-
 
   def test_what_is_loaded_late_is_what_type_checkers_see(self):
     tree = ast.parse((_ROOT / 'hybridseg/__init__.py').read_text('utf-8'))

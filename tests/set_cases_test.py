@@ -145,9 +145,9 @@ class SetCasesTest(source_case.SourceCase):
     self._prepare()
     path = self.output / 'set/chunks/index.json'
     index = json.loads(path.read_text('utf-8'))
-    del index['volumes'][0]['more']['files']
+    del index['sha256'], index['volumes'][0]['more']['files']
     path.write_text(json.dumps(index), 'utf-8')
-    with self.assertRaisesRegex(pixels.WrongFile, 'older version'):
+    with self.assertRaisesRegex(pixels.WrongFile, 'prepare the set again'):
       set_cases.read(self.output / 'set')
 
 

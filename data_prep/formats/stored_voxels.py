@@ -5,7 +5,7 @@ from the header, so that no damaged file can make a reader exceed its memory.
 """
 
 import bz2
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 import contextlib
 import gzip
 import mmap
@@ -236,3 +236,17 @@ def to_voxels(
     return voxels
 
   return volume_type.Lazy(array.shape, native, read)
+
+
+def planes(array: np.ndarray, dtype: np.dtype) -> Iterator[bytes]:
+  """Yields the bytes of an array to be stored, plane by plane.
+
+  The first axis is the fastest; of K numbers a voxel, K is.
+
+  Args:
+    array: [A, B, C] or [A, B, C, K]; there are C planes.
+    dtype: type in which the numbers are stored.
+  """
+  for k in range(array.shape[2]):
+    plane = array[:, :, k].astype(dtype)
+    yield (np.moveaxis(plane, -1, 0) if plane.ndim == 3 else plane).tobytes('F')

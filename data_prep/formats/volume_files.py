@@ -5,7 +5,7 @@ of the volume that it belongs to, and nothing else of its header, which may hold
 a patient's name.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 import gzip
 import os
 import pathlib
@@ -17,6 +17,9 @@ import numpy as np
 
 from data_prep.formats import metaimage
 from data_prep.formats import nrrd_file
+from data_prep.formats import nrrd_writing
+from data_prep.formats import segments as segments_lib
+from data_prep.formats import stored_voxels
 from data_prep.formats import volumes
 from data_prep.shared import pixels
 from data_prep.shared import volume_type
@@ -34,7 +37,6 @@ _GEOMETRY = (
     'qoffset_x', 'qoffset_y', 'qoffset_z', 'srow_x', 'srow_y', 'srow_z',
     'xyzt_units')
 _LPS = np.array([-1.0, -1.0, 1.0])
-_NRRD_TYPES = {'|u1': 'unsigned char', '<f4': 'float'}
 _META_TYPES = {'|u1': 'MET_UCHAR', '<f4': 'MET_FLOAT'}
 _SIZE = 20  # Number of digits that are kept for the length of a stream.
 
@@ -128,7 +130,12 @@ def save(
   with whole_file.open_whole(path, 'wb') as file:
     if name.endswith(NRRD):
       segments = classes[1:] if name.endswith(SEGMENTATIONS) else ()
-      _save_nrrd(file, array, volume, segments)
+      nrrd_writing.write_to(
+          file, array, volume.affine,
+          nrrd_writing.segment_keys(
+              array, [' '.join(name.split()) for name in segments],
+              unlabelled=segments_lib.UNLABELLED)
+          if segments else None, level=1)
     elif name.endswith(METAIMAGE):
       _save_metaimage(file, array, volume)
     else:
@@ -149,7 +156,7 @@ def _save_nifti(file, array, volume):
     zipped.write(bytes(header.get_data_offset() - zipped.tell()))
     channels = np.moveaxis(array, -1, 0) if array.ndim == 4 else [array]
     for channel in channels:
-      for plane in _planes(channel):
+      for plane in stored_voxels.planes(channel, array.dtype):
         zipped.write(plane)
 
 
@@ -175,41 +182,8 @@ def _nifti_header(volume):
   return header
 
 
-def _planes(array) -> Iterator[bytes]:
-  """Yields the bytes of [A, B, C] or [A, B, C, K], one plane C at a time.
-
-  The first axis is the fastest; of K numbers a voxel, K is.
-  """
-  for k in range(array.shape[2]):
-    plane = array[:, :, k]
-    yield (np.moveaxis(plane, -1, 0) if plane.ndim == 3 else plane).tobytes('F')
-
-
 def _text(numbers):
   return [repr(float(v)) for v in numbers]
-
-
-def _save_nrrd(file, array, volume, segments):
-  """Writes a NRRD file; with names of segments, a segmentation."""
-  axes = volume.affine[:3] * _LPS[:, None]
-  is_vector = array.ndim == 4
-  vectors = [f'({",".join(_text(axes[:, i]))})' for i in range(4)]
-  sizes = (*array.shape[3:], *array.shape[:3])
-  lines = [
-      'NRRD0004', f'type: {_NRRD_TYPES[array.dtype.str]}',
-      f'dimension: {len(sizes)}', 'space: left-posterior-superior',
-      f'sizes: {" ".join(map(str, sizes))}',
-      f'space directions: {"none " * is_vector}{" ".join(vectors[:3])}',
-      f'kinds: {"vector " * is_vector}domain domain domain', 'endian: little',
-      'encoding: gzip', f'space origin: {vectors[3]}']
-  for k, name in enumerate(segments):
-    lines += [f'Segment{k}_ID:=Segment_{k + 1}', f'Segment{k}_Layer:=0',
-              f'Segment{k}_LabelValue:={k + 1}',
-              f'Segment{k}_Name:={" ".join(name.split())}']
-  file.write(('\n'.join(lines) + '\n\n').encode())
-  with gzip.GzipFile('', 'wb', 1, file, mtime=0) as zipped:
-    for plane in _planes(array):
-      zipped.write(plane)
 
 
 def _save_metaimage(file, array, volume):
@@ -230,7 +204,7 @@ def _save_metaimage(file, array, volume):
   header = ('\n'.join(lines) + '\n').encode()
   file.write(header)
   packer = zlib.compressobj(1)
-  for plane in _planes(array):
+  for plane in stored_voxels.planes(array, array.dtype):
     file.write(packer.compress(plane))
   file.write(packer.flush())
   # Only now is the length of the stream known.

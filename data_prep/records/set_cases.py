@@ -74,10 +74,6 @@ def read(
 def _case(folder, references, volume):
   more, kind = volume.more, volume.more['kind']
   name = volume.id
-  if 'files' not in more or kind != 'none' and name not in references.volumes:
-    raise pixels.WrongFile(
-        'the set was prepared by an older version', pixels.tail(str(folder)),
-        _AGAIN)
 
   def read_labels():
     if kind == 'none':

@@ -23,8 +23,8 @@ _SLABS_BYTES = 3 * 2**27
 _PAGES_BYTES = 2**28
 # Processor time of everything but the networks.
 _S_PER_VOXEL = 7e-7
-# The speed of 3-D convolutions is about this share of that of a product of
-# matrices (measured on CPUs, with JAX 0.10).
+# A guess at the speed of 3-D convolutions, as a share of that of a product of
+# matrices. It is not measured; the first windows correct the stated time.
 _SHARE = 0.3
 _SIDE = 1024  # Of these matrices.
 
