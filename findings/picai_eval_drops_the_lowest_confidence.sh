@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# picai_eval 1.4.13: the FROC curve of its README (lesion_TPR against lesion_FPR)
+# picai_eval 1.4.13: the FROC curve of its README (lesion_TPR by lesion_FPR)
 # takes the lowest confidence for the mark of missed lesions, though there is no
 # such mark when all lesions are found. The lesions and false positives at that
 # confidence are lost: a perfect detector that says 1 wherever a lesion lies has
