@@ -36,6 +36,7 @@ STORED = 'stored'  # The orientation that keeps the axes of the file.
 # opposite.
 _LINES = {letter: line for line in ('IS', 'LR', 'PA') for letter in line}
 
+
 class Tiling(NamedTuple):
   """How an image or slice is cut into tiles.
 
