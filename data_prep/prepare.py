@@ -191,7 +191,7 @@ def _prepare_whole(module):
   """Prepares a named set of whole volumes."""
   options = dict(
       seed=_SEED.value, strong_fraction=_STRONG_FRACTION.value,
-      fault_fraction=_FAULT_FRACTION.value)
+      fault_fraction=_FAULT_FRACTION.value, kinds=_WEAK_KINDS.value)
   module.write(
       None if _CHECK.value else _OUTPUT.value, overwrite=_OVERWRITE.value,
       **{name: value for name, value in options.items() if value is not None})

@@ -43,6 +43,12 @@ class Phantom3dTest(absltest.TestCase):
       code, _, err = prepare_binary.run(*command, '--image_size=64')
       self.assertEqual(err, [
           '--image_size is not for --dataset=phantom3d: remove it'])
+      code, _, err = prepare_binary.run(
+          command[0], f'--output={folder}/x', '--weak_kinds=tag,point')
+      self.assertEqual(code, 2)
+      self.assertEqual(err, [
+          "--weak_kinds: unknown ['point']; known: slices, box, scribble, "
+          'extreme_points, points, coarse_mask, tag'])
 
 
 if __name__ == '__main__':

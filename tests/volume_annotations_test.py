@@ -81,12 +81,10 @@ class VolumeAnnotationsTest(parameterized.TestCase):
 
   def test_quality(self):
     plan = volume_annotations.Plan('slices', '')
-    _, quality = volume_annotations.simulate(
-        _truth(), _rng(), plan=plan, axis=2)
-    self.assertEqual(quality, 1)
-    _, quality = volume_annotations.simulate(
-        _truth(), _rng(), plan=plan._replace(fault='exchanged'), axis=2)
-    self.assertLess(quality, 0.5)
+    draw = lambda plan: volume_annotations.simulate(
+        _truth(), _rng(), plan=plan, spacing_mm=(1, 1, 1))
+    self.assertEqual(draw(plan).quality, 1)
+    self.assertLess(draw(plan._replace(fault='exchanged')).quality, 0.5)
 
   def test_plans(self):
     plans = volume_annotations.plan_faults(

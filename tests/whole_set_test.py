@@ -153,6 +153,25 @@ class WholeSetTest(parameterized.TestCase):
         np.testing.assert_array_equal(label[known], truth[known])
         self.assertEqual(volume.more['quality'], 1)
 
+  def test_extreme_points_survive_a_coarser_grid(self):
+    self._save_cases(10)
+    code, _, err = self._prepare(
+        '--simulate=extreme_points', '--strong_fraction=0.3',
+        '--split_fractions=0.8,0.1,0.1', '--spacing_mm=2,2,2')
+    self.assertEqual((code, err), (0, []))
+    reader = self._reader()
+    weak = [v for v in reader.volumes.values() if v.more['role'] == 'weak']
+    self.assertLen(weak, 6)
+    for volume in weak:
+      label = self._read(reader, volume.id, 'label')
+      self.assertTrue((label == 1).any() and (label == 2).any())
+      outside = np.ones(label.shape, bool)
+      outside[1:3, 1:5, 1:5] = False  # The voxels of both boxes.
+      np.testing.assert_array_equal(
+          np.unique(label[outside]), [0], str(volume.id))
+      self.assertFalse((label[1:3, 2:4, 2:4] == 0).any())
+      self.assertNotIn('present', volume.more)
+
   def test_drawn_slices_are_weak(self):
     self._save_cases()
     label = np.full(_SHAPE, 255, np.uint8)
@@ -267,7 +286,8 @@ class WholeSetTest(parameterized.TestCase):
 
   @parameterized.parameters(
       (('--image_size=96',), '--image_size is not for --volumes'),
-      (('--simulate=scribble',), 'known: slices, box, none'),
+      (('--simulate=point',), "unknown ['point']; known: slices, box, "
+       'scribble, extreme_points, points, coarse_mask, tag, none'),
       (('--spacing_mm=1,1',), '--spacing_mm: expected 3 numbers'),
       (('--spacing_mm=1,1,0',), 'expected three numbers above 0'),
       (('--plan=nowhere.json',), '--plan=nowhere.json: no such file'),

@@ -1,8 +1,9 @@
 """Simulates weak annotations of volumes, good and faulty, from exact labels.
 
 The cheapest honest annotation of a volume is a few slices that are drawn
-exactly, while the others are left unlabelled. A fault spoils what the annotator
-saw of the whole volume, before slices are chosen or boxes are drawn.
+exactly, while the others are left unlabelled. `volume_marks` draws the kinds
+that label few voxels. A fault spoils what the annotator saw of the whole
+volume, before slices are chosen or shapes are drawn.
 """
 
 from collections.abc import Sequence
@@ -10,15 +11,15 @@ from typing import NamedTuple
 
 from hybridseg import types
 import numpy as np
-from scipy import ndimage
 
+from data_prep.drawing import volume_marks
 from data_prep.shared import geometry
 
-KINDS = ('slices', 'box')
+KINDS = ('slices', 'box', 'scribble', 'extreme_points', 'points',
+         'coarse_mask', 'tag')
 FAULTS = (
     'range_missing', 'shifted', 'exchanged', 'swapped', 'organ_missing')
 
-_EVERY = 8  # One slice of this many is drawn.
 _MARGIN = 0.1  # Largest share of its size by which a box is too large.
 
 
@@ -29,6 +30,21 @@ class Plan(NamedTuple):
   fault: str
 
 
+class Drawn(NamedTuple):
+  """A simulated annotation.
+
+  Attributes:
+    label: classes, uint8 [X, Y, Z], 255 = unlabelled.
+    quality: mean IoU of the classes between what the annotator drew and the
+      exact labels, where both are known; 1 for a tag, which draws nothing.
+    present: the classes that a tag names; None for other kinds.
+  """
+
+  label: np.ndarray
+  quality: float
+  present: list[int] | None = None
+
+
 def plan_faults(
     number: int,
     rng: np.random.Generator,
@@ -36,12 +52,17 @@ def plan_faults(
     fault_fraction: float,
     kinds: Sequence[str],
 ) -> list[Plan]:
-  """Shares kinds and faults among volumes as evenly as possible, at random."""
+  """Shares kinds and faults among volumes as evenly as possible, at random.
+
+  The only fault that a tag can have is a missing class, 'organ_missing'.
+  """
   faulty = round(fault_fraction * number)
   faults = [FAULTS[i % len(FAULTS)] for i in range(faulty)]
   faults += [''] * (number - faulty)
   order = rng.permutation(number)
-  return [Plan(kinds[i % len(kinds)], faults[order[i]]) for i in range(number)]
+  plans = [Plan(kinds[i % len(kinds)], faults[order[i]]) for i in range(number)]
+  return [plan._replace(fault='organ_missing')
+          if plan.kind == 'tag' and plan.fault else plan for plan in plans]
 
 
 def simulate(
@@ -49,43 +70,55 @@ def simulate(
     rng: np.random.Generator,
     *,
     plan: Plan,
-    axis: int,
-) -> tuple[np.ndarray, float]:
+    spacing_mm: Sequence[float],
+) -> Drawn:
   """Draws one weak annotation of exact labels.
+
+  The annotator goes through the slices along the axis with the largest spacing,
+  the last one of equals.
 
   Args:
     truth: classes, uint8 [X, Y, Z], whose first axis runs from left to right or
       from right to left.
     rng: random generator.
     plan: kind and fault.
-    axis: the axis along which the annotator goes through the slices.
+    spacing_mm: the distance between voxels along each axis.
 
-  Returns:
-    Classes, uint8 of the same shape, 255 = unlabelled; and the mean IoU of the
-    classes between what the annotator drew and `truth`, where both are known.
+  Raises:
+    ValueError: if the kind or the fault is unknown.
   """
+  spacing = np.round(spacing_mm, 3)
+  axis = max(range(3), key=lambda i: (spacing[i], i))
   seen = spoil(truth, rng, fault=plan.fault, axis=axis)
-  label = draw_slices(seen, rng, axis=axis) if plan.kind == 'slices' else (
-      draw_boxes(seen, rng))
+  present = None
+  if plan.kind == 'slices':
+    label = draw_slices(seen, rng, axis=axis)
+  elif plan.kind == 'box':
+    label = draw_boxes(seen, rng)
+  elif plan.kind == 'scribble':
+    label = volume_marks.draw_scribbles(seen, rng, axis=axis)
+  elif plan.kind == 'extreme_points':
+    label = volume_marks.draw_extreme_points(seen, rng, axis=axis)
+  elif plan.kind == 'points':
+    label = volume_marks.draw_points(seen, rng, axis=axis)
+  elif plan.kind == 'coarse_mask':
+    label = volume_marks.draw_coarse_mask(seen, rng, spacing_mm=spacing_mm)
+  elif plan.kind == 'tag':
+    label = np.full_like(seen, types.UNLABELLED)
+    present = np.setdiff1d(seen, [0, types.UNLABELLED]).tolist()
+  else:
+    raise ValueError(f'Unknown kind={plan.kind!r}; known: {KINDS}.')
   values = truth[truth != types.UNLABELLED]
   number = int(values.max(initial=0)) + 1
-  return label, geometry.quality(label, truth, number)
+  return Drawn(label, geometry.quality(label, truth, number), present)
 
 
 def draw_slices(
     label: np.ndarray, rng: np.random.Generator, *, axis: int
 ) -> np.ndarray:
-  """Keeps every eighth slice from a random one on; the others are unlabelled.
-
-  If no object is seen in any of them, the slice with the largest area of
-  objects is kept, too.
-  """
+  """Keeps the slices of `volume_marks.choose_slices`, and no others."""
   planes = np.moveaxis(label, axis, 0)
-  chosen = np.zeros(len(planes), bool)
-  chosen[rng.integers(min(_EVERY, len(planes))) :: _EVERY] = True
-  area = ((planes > 0) & (planes != types.UNLABELLED)).sum((1, 2))
-  if area.any() and not area[chosen].any():
-    chosen[np.argmax(area)] = True
+  chosen = volume_marks.choose_slices(planes, rng)
   drawn = np.full_like(planes, types.UNLABELLED)
   drawn[chosen] = planes[chosen]
   return np.moveaxis(drawn, 0, axis)
@@ -97,18 +130,14 @@ def draw_boxes(label: np.ndarray, rng: np.random.Generator) -> np.ndarray:
   An object is a connected part of one class. Small boxes cover large ones.
   """
   boxes = []
-  for value in np.unique(label):
-    if value in (0, types.UNLABELLED):
-      continue
-    parts, _ = ndimage.label(label == value, np.ones((3, 3, 3)))
-    for part in ndimage.find_objects(parts):
-      box = []
-      for side, length in zip(part, label.shape, strict=True):
-        low, high = np.rint(
-            rng.uniform(0, _MARGIN, 2) * (side.stop - side.start)).astype(int)
-        box.append(slice(
-            max(0, side.start - low), min(length, side.stop + high)))
-      boxes.append((value, tuple(box)))
+  for value, tight, _ in volume_marks.objects(label):
+    box = []
+    for side, length in zip(tight, label.shape, strict=True):
+      low, high = np.rint(
+          rng.uniform(0, _MARGIN, 2) * (side.stop - side.start)).astype(int)
+      box.append(slice(
+          max(0, side.start - low), min(length, side.stop + high)))
+    boxes.append((value, tuple(box)))
   drawn = np.zeros_like(label)
   size = lambda box: np.prod([side.stop - side.start for side in box[1]])
   for value, box in sorted(boxes, key=size, reverse=True):

@@ -135,8 +135,18 @@ def write(
     if types.AnnotationKind[kind.upper()] in types.SPARSE_KINDS:
       moved = resampling.resample_sparse(label, shape)
       return lambda start, stop: moved[..., start:stop]
-    return lambda start, stop: resampling.resample_labels(
+    dense = lambda label: lambda start, stop: resampling.resample_labels(
         label, shape, coarse=coarse, slab=(start, stop))
+    if kind != 'extreme_points':
+      return dense(label)
+    # The points are moved, so that none is lost; the boxes are dense.
+    is_point = (label > 0) & (label != types.UNLABELLED)
+    moved = resampling.resample_sparse(
+        np.where(is_point, label, types.UNLABELLED), shape)
+    boxes = dense(np.where(is_point, types.UNLABELLED, label))
+    return lambda start, stop: np.where(
+        moved[..., start:stop] != types.UNLABELLED, moved[..., start:stop],
+        boxes(start, stop))
 
   fields = {'image': image}
   if item.label is not None:

@@ -6,6 +6,7 @@ of nothing: a thin plate. Intensities differ between volumes by a gain, as in
 MR. Volume i depends only on (seed, i).
 """
 
+from collections.abc import Sequence
 import os
 import pathlib
 import tempfile
@@ -29,10 +30,11 @@ def write(
     seed: int = 0,
     strong_fraction: float = 0.25,
     fault_fraction: float = 0.3,
+    kinds: Sequence[str] = ('slices', 'box'),
     num_volumes: int = 40,
     overwrite: bool = False,
 ) -> None:
-  """Prepares the set as `prepare --volumes` does, with all weak kinds.
+  """Prepares the set as `prepare --volumes` does.
 
   OUTPUT/source keeps the NIfTI files of the volumes and of their exact labels.
 
@@ -41,13 +43,17 @@ def write(
     seed: seed of the volumes, the splits and the weak labels.
     strong_fraction: share of the training volumes that keep their exact labels.
     fault_fraction: share of the weak labels that get a planted fault.
+    kinds: kinds of the weak labels, of `volume_annotations.KINDS`, which share
+      the volumes evenly.
     num_volumes: number of volumes.
     overwrite: whether an older output is replaced.
 
   Raises:
-    command_line.Refused: if the output cannot be written.
+    command_line.Refused: if a kind is unknown, or if the output cannot be
+      written.
   """
   # These modules are slow to import, and --help imports this one.
+  from data_prep import command_line
   from data_prep import formats
   from data_prep.drawing import volume_annotations
   from data_prep.sets import own_set
@@ -56,6 +62,11 @@ def write(
   from data_prep.splits import strong_choice
   from data_prep.volumes import levels
   from data_prep.volumes import planning
+  unknown = set(kinds) - {*volume_annotations.KINDS}
+  if unknown or not kinds:
+    raise command_line.Refused(
+        f'--weak_kinds: unknown {sorted(unknown)}; known: '
+        f'{", ".join(volume_annotations.KINDS)}')
   number = grammar.counted(num_volumes, 'volume')
   print(f'Drawing {number} ...', flush=True)
   with tempfile.TemporaryDirectory() as folder:
@@ -70,7 +81,7 @@ def write(
         options=formats.Options(classes=CLASSES), plan=own_set.Plan(
             seed=seed, draw=dividing.Draw(seed=seed, fractions=_FRACTIONS),
             budget=strong_choice.Budget(fraction=strong_fraction),
-            simulate=volume_annotations.KINDS, fault_fraction=fault_fraction),
+            simulate=tuple(kinds), fault_fraction=fault_fraction),
         wanted=whole_set.Wanted(
             plan_file=os.path.join(folder, planning.FILE), keep_source=True,
             dataset='phantom3d'),

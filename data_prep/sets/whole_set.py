@@ -335,7 +335,7 @@ def _write(folder, work, cases, rows, simulated, made, plan, wanted):
 def _annotate(work, case, row, simulated, seed):
   """Returns a volume with the label that its role gives it."""
   volume = work.open(case.path)
-  kind, label, truth, fault, quality = 'none', None, None, '', None
+  kind, label, truth, fault, quality, tag = 'none', None, None, '', None, {}
   if case.row.annotation is not None:
     kind = case.row.annotation['kind']
     label = work.read_label(case, volume, next(
@@ -349,16 +349,18 @@ def _annotate(work, case, row, simulated, seed):
       # Seed with the id, so that the label does not depend on other volumes.
       rng = np.random.default_rng([seed, 4, *row.id.encode()])
       turn = orientation.find_turn(volume.affine)
-      spacing = np.round(case.spacing_mm, 3)
-      axis = max(range(3), key=lambda i: (spacing[i], i))
-      label, quality = volume_annotations.simulate(
-          orientation.turn_voxels(truth, turn), rng, plan=simulated, axis=axis)
-      label = orientation.turn_voxels(label, orientation.inverse(turn))
+      drawn = volume_annotations.simulate(
+          orientation.turn_voxels(truth, turn), rng, plan=simulated,
+          spacing_mm=case.spacing_mm)
+      label = orientation.turn_voxels(drawn.label, orientation.inverse(turn))
+      quality = drawn.quality
+      if drawn.present is not None:
+        tag = {'present': drawn.present}
   return volume_records.Annotated(
       row.id, volume, case.statistics, kind, label, truth, {
           'split': row.split, 'role': row.role, 'subject': row.subject,
           'site': row.site, 'annotator': row.annotator, 'fault': fault,
-          'quality': quality, 'image': case.path})
+          'quality': quality, 'image': case.path} | tag)
 
 
 def _print_counts(rows):

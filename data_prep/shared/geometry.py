@@ -5,6 +5,8 @@ generator. Coordinates are those of a manifest: the pixel in column j and row i
 covers [j, j + 1) x [i, i + 1).
 """
 
+from collections.abc import Sequence
+
 from hybridseg import types
 import numpy as np
 from scipy import ndimage
@@ -153,34 +155,39 @@ def extreme_points(
   return np.clip(extreme, 0.5, np.array(mask.shape[::-1]) - 0.5).tolist()
 
 
-def low_resolution(label: np.ndarray, *, block: int) -> np.ndarray:
+def low_resolution(
+    label: np.ndarray, *, block: int | Sequence[int]
+) -> np.ndarray:
   """Replaces the classes in each block of pixels by the most frequent one.
 
   Unlabelled pixels do not vote; a block that holds only such pixels stays
   unlabelled. Among equally frequent classes the lowest wins. Blocks start in
-  the upper left corner, and the last ones may be cut off. A block of 1 changes
+  the first corner, and the last ones may be cut off. A block of 1 changes
   nothing.
 
   Args:
-    label: classes, uint8 [H, W].
-    block: height and width of a block in pixels.
+    label: classes, uint8 [H, W] or [X, Y, Z].
+    block: size of a block along all axes, or along each axis, in pixels.
 
   Returns:
-    Classes, uint8 [H, W].
+    Classes, uint8 of the same shape.
   """
-  height, width = label.shape
+  block = [block] * label.ndim if isinstance(block, int) else block
   padded = np.pad(
-      label, ((0, -height % block), (0, -width % block)),
+      label, [(0, -n % b) for n, b in zip(label.shape, block, strict=True)],
       constant_values=types.UNLABELLED)
-  blocks = padded.reshape(
-      padded.shape[0] // block, block, padded.shape[1] // block, block)
-  most = np.zeros((blocks.shape[0], blocks.shape[2]), np.int64)
+  blocks = padded.reshape([
+      part for n, b in zip(padded.shape, block, strict=True)
+      for part in (n // b, b)])
+  most = np.zeros(blocks.shape[::2], np.int64)
   winner = np.full(most.shape, types.UNLABELLED, np.uint8)
   for value in np.unique(label[label != types.UNLABELLED]):
-    votes = (blocks == value).sum((1, 3))
+    votes = (blocks == value).sum(tuple(range(1, blocks.ndim, 2)))
     winner[votes > most] = value
     most = np.maximum(most, votes)
-  return winner.repeat(block, 0).repeat(block, 1)[:height, :width]
+  for axis, b in enumerate(block):
+    winner = winner.repeat(b, axis)
+  return winner[tuple(map(slice, label.shape))]
 
 
 def quality(label: np.ndarray, truth: np.ndarray, num_classes: int) -> float:

@@ -2,8 +2,10 @@
 
 The networks predict each weak volume. Where the annotation is a box, boxes are
 drawn around the prediction, too, so that both are of one kind. The score of an
-annotation is 1 minus the mean Dice of its classes, over labelled voxels. It is
-no probability: compare scores within one kind.
+annotation is 1 minus the mean Dice of its classes, over labelled voxels.
+Extreme points are compared by their boxes, whatever the class, and tags by the
+classes that they name: 1 minus the Dice of the two sets. A score is no
+probability: compare scores within one kind.
 """
 
 from collections.abc import Sequence
@@ -12,6 +14,7 @@ import os
 from typing import Any, NamedTuple
 
 from data_prep.drawing import volume_annotations
+from data_prep.drawing import volume_marks
 from data_prep.shared import cells
 from data_prep.shared import progress
 from data_prep.volumes import orientation
@@ -84,10 +87,20 @@ def audit(workdir: str) -> list[Finding]:
 
 def _compare(record, predicted, frame):
   """Returns the finding on one volume."""
-  label = record['label']
-  if record['kind'] == types.AnnotationKind.BOX:
+  label, kind = record['label'], record['kind']
+  axis, _ = record.plane
+  if kind == types.AnnotationKind.TAG:
+    named = np.flatnonzero(record['present'] == 1)
+    dice = _dice_of_sets(named, np.setdiff1d(predicted, [0]))
+    return Finding(record, 1 - dice, _stored(record, axis, frame)[0], ())
+  if kind == types.AnnotationKind.BOX:
     predicted = volume_annotations.draw_boxes(
         predicted, np.random.default_rng(0))
+  if kind == types.AnnotationKind.EXTREME_POINTS:
+    label, predicted = (
+        (x != 0).astype(np.uint8)
+        for x in (label, volume_marks.draw_extreme_points(
+            predicted, np.random.default_rng(0), axis=axis)))
   known = label != types.UNLABELLED
   dice = []
   for value in np.union1d(label[known], predicted[known]):
@@ -95,7 +108,6 @@ def _compare(record, predicted, frame):
       of_label, of_networks = (known & (x == value) for x in (label, predicted))
       dice.append(2 * (of_label & of_networks).sum() / (
           of_label.sum() + of_networks.sum()))
-  axis, _ = record.plane
   others = tuple(i for i in range(3) if i != axis)
   wrong = (known & (label != predicted)).sum(others)
   worst = [int(i) for i in np.argsort(-wrong, kind='stable')[:_NUM_SLICES]
@@ -104,6 +116,11 @@ def _compare(record, predicted, frame):
   return Finding(record, 1 - float(np.mean(dice)) if dice else 0.0,
                  stored_axis, tuple(dict.fromkeys(
                      int(places[i]) for i in worst)))
+
+
+def _dice_of_sets(a, b):
+  number = len(a) + len(b)
+  return 2 * len(np.intersect1d(a, b)) / number if number else 1.0
 
 
 def _stored(record, axis, frame):

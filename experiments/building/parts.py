@@ -21,6 +21,7 @@ from experiments.building import input_pipeline
 from experiments.building import pieces
 from experiments.building import pretrained
 from experiments.building import retraining
+from experiments.building import volume_losses
 from experiments.building import volume_set
 
 
@@ -55,12 +56,14 @@ class Training(NamedTuple):
       training step moves them.
     eval_fn: the evaluation step.
     network: the networks.
+    notices: what the user should know of the weak labels, a line each.
   """
 
   step_fn: Callable[..., Any]
   indicator_fn: Callable[..., Any] | None
   eval_fn: Callable[..., Any]
   network: Network
+  notices: tuple[str, ...] = ()
 
 
 def build_network(
@@ -135,6 +138,9 @@ def build_training(
   )
   with pieces.in_one_line():
     feature_cache.check(model)
+    notices = []
+    if dataset.plan is not None:
+      notices = volume_losses.check(method.loss_by_kind, dataset)
     step_fn = train_step_lib.make_train_step(
         network.apply_fn,
         method.optimizer,
@@ -151,7 +157,8 @@ def build_training(
       network.apply_fn, num_classes=num_classes, image_fn=augmentation.to_float)
   return Training(
       network.mapping.step(step_fn), indicator_fn,
-      network.mapping.eval(eval_fn), network)
+      network.mapping.eval(eval_fn), network,
+      tuple(notices) if method.supervision.weak_scale else ())
 
 
 def _augment_fn(augmenting, plan):

@@ -112,6 +112,7 @@ class Method(NamedTuple):
       gradients.
     initial_indicator: the first indicator of every weak instance.
     initial_from: table of an audit that holds the first indicators, or ''.
+    loss_by_kind: the key of this name, if weak labels are learnt.
   """
 
   augmentation: Augmentation
@@ -122,6 +123,7 @@ class Method(NamedTuple):
   alignment_loss_fn: Callable[..., Any]
   initial_indicator: float
   initial_from: str
+  loss_by_kind: dict[str, Any]
 
   @property
   def uses_weak(self) -> bool:
@@ -190,7 +192,8 @@ def unpack(config: ml_collections.ConfigDict) -> Pieces:
     method = Method(
         Augmentation(options, tuple(model.cached_copies), schedule.seed),
         supervision, weighting, co_reg, optimizer, _alignment_loss(names),
-        weights.initial_indicator, weights.initial_from)
+        weights.initial_indicator, weights.initial_from,
+        {} if data.weak_labels == 'truth' else names.loss_by_kind.to_dict())
   return Pieces(data, model, method, schedule)
 
 

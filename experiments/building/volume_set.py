@@ -64,7 +64,7 @@ class Record:
         'subject': more['subject'] or volume.id,
         'instance_id': np.int32(instance_id),
         'kind': np.int32(types.AnnotationKind[more['kind'].upper()]),
-        'present': np.full(num_classes, types.UNLABELLED, np.uint8),
+        'present': _present(more, num_classes),
         'fault': more['fault'],
         'quality': np.float32(np.nan if quality is None else quality)}
 
@@ -100,6 +100,21 @@ class Record:
     if name != 'image':
       return patch
     return patch[..., None].astype(np.float32) / np.float32(levels_lib.TOP)
+
+  def present_in(
+      self, start: Sequence[int], size: Sequence[int]
+  ) -> np.ndarray:
+    """Returns what a tag says of the classes in a patch, uint8 [K].
+
+    A class that the tag of the volume leaves out is absent (0). A class that it
+    names is present (1) if the patch holds the whole volume, else unknown, as
+    are all classes without a tag (`types.UNLABELLED`).
+    """
+    present = self._facts['present']
+    if all(s <= 0 and n <= s + m for s, m, n in zip(
+        start, size, self.volume.shape, strict=True)):
+      return present
+    return np.where(present == 1, np.uint8(types.UNLABELLED), present)
 
   @property
   def has_truth(self) -> bool:
@@ -143,6 +158,14 @@ class Record:
         largest = np.flatnonzero(area == area.max())
         return axis, int(largest[len(largest) // 2])
     return axis, self.volume.shape[axis] // 2
+
+
+def _present(more, num_classes):
+  """Returns which classes a tag names, uint8 [K], 255 = unknown."""
+  present = np.full(num_classes, types.UNLABELLED, np.uint8)
+  if 'present' in more:
+    present[1:] = np.isin(np.arange(1, num_classes), more['present'])
+  return present
 
 
 def _read(read_fn):
@@ -298,18 +321,19 @@ class PatchBatches:
   def _examples(self, role, rows, step):
     records = self._dataset.splits[f'train_{role}']
     size = self._dataset.plan.patch_size
-    images, labels = [], []
+    images, labels, present = [], [], []
     for place, row in enumerate(rows):
       rng = np.random.default_rng(
           [self._seed, step, role == 'weak', place])
       start = draw_start(rng, records[row], size, share=self._share)
       images.append(records[row].read('image', start, size))
       labels.append(records[row].read(self._labels[role], start, size))
+      present.append(records[row].present_in(start, size))
     column = lambda name: np.stack([records[row][name] for row in rows])
     return types.Examples(
         image=np.stack(images), label=np.stack(labels),
         instance_id=column('instance_id'), kind=column('kind'),
-        present=column('present'))
+        present=np.stack(present))
 
 
 def first_start(length: Sequence[int], size: Sequence[int]) -> np.ndarray:

@@ -119,6 +119,9 @@ def open_session(
         method.initial_from, dataset, otherwise=method.initial_indicator)
 
   is_primary = parallel.is_primary()
+  if is_primary:
+    for notice in parts.notices:
+      print(notice, flush=True)
   with contextlib.ExitStack() as stack:
     changes = []
     if is_primary:
