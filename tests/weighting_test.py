@@ -400,10 +400,10 @@ class LookaheadWeightGradsTest(parameterized.TestCase):
           linear, lambda p: jnp.mean(_mlp_losses(p, strong)), params,
           jnp.ones(len(weak)), step_size=0.1, axis_name='batch')
 
-    mapped = lambda cast: jax.shard_map(
+    mapped = lambda cast: jax.jit(jax.shard_map(
         functools.partial(slopes, cast=cast),
         mesh=jax.sharding.Mesh(jax.devices(), 'batch'),
-        in_specs=(jax.sharding.PartitionSpec(), rows, rows), out_specs=rows)
+        in_specs=(jax.sharding.PartitionSpec(), rows, rows), out_specs=rows))
     args = problem.params, problem.weak, problem.strong
     single = weighting.lookahead_weight_grads(
         lambda p: _mlp_losses(p, problem.weak),
