@@ -101,8 +101,9 @@ def main():
         for metric, value in theirs.items():
           rows.setdefault((package, metric), []).append(
               (scores[metric][c], value))
-  print('| package | metric | structures | differ | largest difference | median '
-        '| mean, ours | theirs |\n' + '|---' * 8 + '|')
+  head = ('package', 'metric', 'structures', 'differ', 'largest difference',
+          'median', 'mean, ours', 'theirs')
+  print(f'| {" | ".join(head)} |\n{"|---" * len(head)}|')
   by_area = {('surface-distance', 'hd95'), ('surface-distance', 'assd')}
   agree = [_print_row(*key, pairs, key not in by_area)
            for key, pairs in rows.items()]
