@@ -6,6 +6,8 @@ import numpy as np
 
 from data_prep import manifest as manifest_lib
 from data_prep.drawing import annotation_kinds
+from data_prep.drawing import covering
+from data_prep.drawing import shape_numbers
 
 # Annotation tools round coordinates, so corners may lie up to this many pixels
 # outside the image.
@@ -19,7 +21,7 @@ _MAX_PAIRED = 200
 
 def check_shape(
     shape: Any, kind: str, size: tuple[int, int] | None, place: str, log: Any
-) -> None:
+) -> np.ndarray | None:
   """Checks one shape that is given by coordinates.
 
   Args:
@@ -28,25 +30,31 @@ def check_shape(
     size: height and width of the image; None if it could not be read.
     place: field of the row that holds the shape, for messages.
     log: `check_annotation.Log` of the row, to which the findings are added.
+
+  Returns:
+    The numbers of the shape, float [n] or, for points, [n, 2]; None if it does
+    not have the form of its kind.
   """
   row = annotation_kinds.TABLE[kind]
-  if not _is_shape(shape, kind):
+  numbers = _numbers(shape, row)
+  if numbers is None:
     log.add(f'expected {row.form}', repr(shape), 'correct it', place)
   elif (problem := row.problem(shape)) is not None:
     log.add(*problem, place)
-  elif size is not None and _is_outside(np.array(shape), kind, size):
+  elif size is not None and _is_outside(numbers, row, size):
     log.add(f'lies outside the image, {size[1]} wide and {size[0]} high',
             repr(shape), 'give pixels (x, y) of this image', place)
   elif kind == 'polygon':
-    _check_polygon(np.array(shape, float), place, log)
+    _check_polygon(numbers, place, log)
   elif row.thickness and row.thickness(shape) < 1:
     log.note('shape thinner than a pixel', repr(shape),
              'it may cover no pixel at all', place)
+  return numbers
 
 
 def _check_polygon(vertices, place, log):
   """Reports a polygon that is very thin or whose outline crosses itself."""
-  if np.ptp(vertices, axis=0).min() < 1:
+  if (vertices.max(0) - vertices.min(0)).min() < 1:
     log.note('shape thinner than a pixel', repr(vertices.tolist()),
              'it may cover no pixel at all', place)
     return
@@ -76,24 +84,16 @@ def crossed_share(vertices: np.ndarray) -> float:
     return 0.0
   low, high = vertices.min(0), vertices.max(0)
   a = (vertices - low) / (high - low) * _CROSSING_GRID
-  b = np.roll(a, -1, axis=0)
-  levels = np.arange(_CROSSING_GRID) + 0.5
-  upward = (a[:, 1:] <= levels) & (levels < b[:, 1:])  # [N, grid]
-  downward = (b[:, 1:] <= levels) & (levels < a[:, 1:])
-  edges, rows = np.nonzero(upward | downward)
-  # Start from the upper end, so that ways that are gone twice cancel exactly.
-  swap = downward[edges, rows][:, None]
-  start = np.where(swap, b[edges], a[edges])
-  step = np.where(swap, a[edges], b[edges]) - start
-  crossing = start[:, 0] + (rows + 0.5 - start[:, 1]) * step[:, 0] / step[:, 1]
+  b = covering.following(a)
+  edges, rows, columns = covering.crossings(a, b, (_CROSSING_GRID,) * 2)
   # Each edge adds 1 or -1 to the winding number of all points in its rows that
   # lie left of it.
-  turns = np.zeros((_CROSSING_GRID, _CROSSING_GRID + 1), np.int64)
-  columns = np.clip(np.ceil(crossing - 0.5), 0, _CROSSING_GRID).astype(int)
-  np.add.at(turns, (rows, columns), np.where(upward[edges, rows], 1, -1))
-  winding = np.cumsum(turns[:, ::-1], axis=1)[:, ::-1][:, 1:]
-  inside = int((winding != 0).sum())
-  once = max(int((winding == 1).sum()), int((winding == -1).sum()))
+  turns = np.zeros((_CROSSING_GRID, _CROSSING_GRID + 1), np.int32)
+  np.add.at(turns.reshape(-1), rows * turns.shape[1] + columns,
+            np.where(a[:, 1] < b[:, 1], np.int32(1), np.int32(-1))[edges])
+  winding = np.cumsum(turns[:, :0:-1], axis=1, dtype=np.int32)
+  inside = np.count_nonzero(winding)
+  once = max(np.count_nonzero(winding == 1), np.count_nonzero(winding == -1))
   return 1 - once / inside if inside else 0.0
 
 
@@ -101,38 +101,60 @@ def _is_simple(vertices):
   """Returns whether each edge of a polygon touches only its two neighbours.
 
   A vertex that lies on another edge counts as touching, so that False does not
-  prove a crossing.
+  prove a crossing. Only edges whose bounding boxes meet are compared.
   """
-  number = len(vertices)
-  step = np.roll(vertices, -1, axis=0) - vertices
-  x, y = vertices.T
-  # The side of edge i on which vertex j lies, [N, N].
-  side = np.sign(step[:, :1] * (y - y[:, None])
-                 - step[:, 1:] * (x - x[:, None]))
-  parted = side * np.roll(side, -1, axis=1) <= 0
-  touching = parted & parted.T
-  index = np.arange(number)
-  for shift in (-1, 0, 1):
-    touching[index, (index + shift) % number] = False
-  return not touching.any()
+  following = covering.following(vertices)
+  low, high = np.minimum(vertices, following), np.maximum(vertices, following)
+  # Sorted by their left ends, an edge may meet those that begin before its
+  # right end.
+  order = np.argsort(low[:, 0])
+  left = low[order, 0]
+  number = np.searchsorted(left, high[order, 0], 'right') - np.arange(
+      1, len(left) + 1)
+  first = np.repeat(np.arange(len(left)), number)
+  second = np.arange(1, first.size + 1) + (
+      np.arange(len(left)) + number - np.cumsum(number))[first]
+  i, j = order[first], order[second]
+  meet = (low[i, 1] <= high[j, 1]) & (low[j, 1] <= high[i, 1])
+  i, j = i[meet], j[meet]
+  apart = (np.abs(i - j) > 1) & (np.abs(i - j) < len(left) - 1)
+  i, j = i[apart], j[apart]
+  return not (_parts(vertices, following, i, j)
+              & _parts(vertices, following, j, i)).any()
 
 
-def _is_shape(shape, kind):
-  """Returns whether a value of a manifest has the form of a kind's shapes."""
-  is_numbers = lambda value, length: (
-      isinstance(value, list)
-      and len(value) == length
-      and all(manifest_lib.is_number(v) for v in value)
-  )
-  row = annotation_kinds.TABLE[kind]
+def _parts(starts, ends, i, j):
+  """Returns whether edge j does not lie on one side of edge i, bool [n]."""
+  start, step = starts[i], ends[i] - starts[i]
+  sides = [np.sign(step[:, 0] * (end[j, 1] - start[:, 1])
+                   - step[:, 1] * (end[j, 0] - start[:, 0]))
+           for end in (starts, ends)]
+  return sides[0] * sides[1] <= 0
+
+
+def _numbers(shape, row):
+  """Returns the numbers of a shape, float [n] or [n, 2].
+
+  The result is None if the shape does not have the form of its kind.
+  """
+  if not isinstance(shape, list):
+    return None
   if row.num_points is None:
-    return is_numbers(shape, row.num_values)
+    return np.array(shape, float) if len(shape) == row.num_values and all(
+        map(manifest_lib.is_number, shape)) else None
   least, most = row.num_points
-  return (isinstance(shape, list) and least <= len(shape) <= most
-          and all(is_numbers(p, 2) for p in shape))
+  if not least <= len(shape) <= most:
+    return None
+  if {*map(type, shape)} == {list} and (
+      points := shape_numbers.plain_points(shape)) is not None:
+    return points
+  if all(isinstance(p, list) and len(p) == 2
+         and all(map(manifest_lib.is_number, p)) for p in shape):
+    return np.array(shape, float).reshape(-1, 2)
+  return None
 
 
-def _is_outside(shape, kind, size):
+def _is_outside(shape, row, size):
   """Returns whether a shape lies too far outside the image.
 
   Outlines that are drawn by hand often cross the image's edge, so they are too
@@ -141,7 +163,6 @@ def _is_outside(shape, kind, size):
   another image.
   """
   end = np.array([size[1], size[0]]) + TOLERANCE
-  row = annotation_kinds.TABLE[kind]
   if not row.may_leave:
     corners = shape.reshape(-1, 2)
     return bool((corners < -TOLERANCE).any() or (corners > end).any())

@@ -121,17 +121,16 @@ def fill_polygon(vertices: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return inside
   # Outside of this box, each pixel is flipped by an even number of edges.
   ends = np.array([vertices.min(0), vertices.max(0)])
-  (left, top), (right, bottom) = np.clip(
-      np.ceil(ends - 0.5), 0, size[::-1]).astype(int)
+  (left, top), (right, bottom) = _clip(np.ceil(ends - 0.5), 0, size[::-1])
   # In column c, `flips` counts the edges that flip the pixels before c.
   flips = np.zeros((bottom - top, right - left + 1), np.uint8)
   # Each edge may cross all rows, so take few edges at once.
   number = max(1, _MAX_CROSSINGS // max(len(flips), 1))
-  following = np.roll(vertices, -1, axis=0)
+  others = following(vertices)
   for start in range(0, len(vertices), number):
     part = slice(start, start + number)
-    rows, columns = _crossings(vertices[part], following[part], size)
-    columns = np.clip(columns, left, right) - left
+    _, rows, columns = crossings(vertices[part], others[part], size)
+    columns = _clip(columns, left, right) - left
     np.add.at(flips.reshape(-1), (rows - top) * flips.shape[1] + columns,
               np.uint8(1))  # Above 255, the remainder stays odd or even.
   odd = (flips[:, :0:-1] & 1).astype(bool)
@@ -140,7 +139,14 @@ def fill_polygon(vertices: np.ndarray, size: tuple[int, int]) -> np.ndarray:
   return inside
 
 
-def _crossings(a, b, size):
+def following(vertices: np.ndarray) -> np.ndarray:
+  """Returns the vertex of a closed outline that follows each one, [N, 2]."""
+  return np.concatenate([vertices[1:], vertices[:1]])
+
+
+def crossings(
+    a: np.ndarray, b: np.ndarray, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Returns the rows that edges cross, and the columns that they flip up to.
 
   Computing an edge from its upper end makes rounding the same whichever way it
@@ -151,19 +157,27 @@ def _crossings(a, b, size):
     a: starts of the edges, [n, 2].
     b: ends of the edges, [n, 2].
     size: height and width of the label map.
+
+  Returns:
+    For each crossing of an edge and the centre line of a row: the number of the
+    edge, the row, and the number of pixels of that row whose centres lie left
+    of the edge, int [m] each.
   """
   height, width = size
-  turned = (a[:, 1] > b[:, 1])[:, None]
-  upper, lower = np.where(turned, b, a), np.where(turned, a, b)
   # A row is crossed if its centre lies above the lower end, but not above the
   # upper one. So a vertex on a centre line counts for one of its two edges.
-  first, last = (np.clip(np.ceil(end[:, 1] - 0.5), 0, height).astype(int)
-                 for end in (upper, lower))
-  number = last - first
-  edge = np.repeat(np.arange(len(upper)), number)
-  rows = np.arange(edge.size) - np.repeat(np.cumsum(number) - number, number)
-  rows += first[edge]
-  step = (lower - upper)[edge]
-  start = upper[edge]
+  ends = _clip(np.ceil(np.array([a[:, 1], b[:, 1]]) - 0.5), 0, height)
+  first, number = ends.min(0), np.abs(ends[1] - ends[0])
+  edge = np.repeat(np.arange(len(number)), number)
+  rows = np.arange(edge.size) + (first + number - np.cumsum(number))[edge]
+  a, b = a[edge], b[edge]
+  turned = (a[:, 1] > b[:, 1])[:, None]
+  start = np.where(turned, b, a)
+  step = np.where(turned, a, b) - start
   crossing = start[:, 0] + (rows + 0.5 - start[:, 1]) * step[:, 0] / step[:, 1]
-  return rows, np.clip(np.ceil(crossing - 0.5), 0, width).astype(int)
+  return edge, rows, _clip(np.ceil(crossing - 0.5), 0, width)
+
+
+def _clip(values, low, high):
+  """Returns whole numbers within [low, high], for few values a fast `clip`."""
+  return np.minimum(np.maximum(values, low), high).astype(int)

@@ -13,26 +13,36 @@ from typing import Any
 import numpy as np
 
 _MAX_PIXELS = 2**28
+_MAX_GROUPS = 7  # Of 5 bits, in one number.
 
 
 def runs_of(flat: np.ndarray) -> list[int]:
   """Returns the run lengths of bool [N], starting with a run of False."""
-  changes = np.flatnonzero(np.diff(flat, prepend=False)) if flat.size else []
-  return np.diff([0, *changes, flat.size]).tolist()
+  return _runs_of(flat).tolist()
+
+
+def _runs_of(flat):
+  starts = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+  # The first run, of False, is empty if the mask starts with True.
+  first = [0, 0] if flat[:1].any() else [0]
+  return np.diff(np.concatenate([first, starts, [flat.size]]).astype(np.int64))
 
 
 def encode_rle(mask: np.ndarray) -> dict[str, Any]:
   """Encodes a mask, bool [H, W], as {"size": [H, W], "counts": string}."""
-  runs, text = runs_of(np.asarray(mask, bool).ravel(order='F')), []
-  for i, run in enumerate(runs):
-    value = run - runs[i - 2] if i > 2 else run
-    more = True
-    while more:
-      group = value & 31
-      value >>= 5
-      more = value != (-1 if group & 16 else 0)
-      text.append(chr(48 + group + 32 * more))
-  return {'size': list(np.shape(mask)), 'counts': ''.join(text)}
+  runs = _runs_of(np.asarray(mask, bool).ravel(order='F'))
+  values = runs.copy()
+  values[3:] -= runs[1:-2]
+  # n groups hold the numbers from -2**(5n - 1) to 2**(5n - 1) - 1.
+  size = np.where(values < 0, ~values, values)
+  number = np.ones(len(values), np.int64)
+  for bits in range(4, int(size.max()).bit_length(), 5):
+    number += size >= 1 << bits
+  place = np.arange(number.max())
+  groups = (values[:, None] >> (5 * place)) & 31
+  groups += 48 + 32 * (place < number[:, None] - 1)
+  text = groups.astype(np.uint8)[place < number[:, None]].tobytes().decode()
+  return {'size': list(np.shape(mask)), 'counts': text}
 
 
 def decode_rle(rle: Any) -> np.ndarray:
@@ -48,31 +58,41 @@ def decode_rle(rle: Any) -> np.ndarray:
   if size[0] * size[1] > _MAX_PIXELS:
     raise ValueError(f'{size[0]} x {size[1]} pixels are too many')
   counts = rle.get('counts')
-  runs = _parse(counts) if isinstance(counts, str) else counts
-  if not isinstance(runs, list) or not all(
-      type(r) is int and 0 <= r <= _MAX_PIXELS for r in runs):
+  if isinstance(counts, str):
+    runs = _parse(counts)
+  elif isinstance(counts, list) and {*map(type, counts)} <= {int} and all(
+      0 <= r <= _MAX_PIXELS for r in counts):
+    runs = np.array(counts, np.int64)
+  else:
     raise ValueError('counts are not run lengths')
-  if sum(runs) != size[0] * size[1]:
+  if ((runs < 0) | (runs > _MAX_PIXELS)).any():
+    raise ValueError('counts are not run lengths')
+  if runs.sum() != size[0] * size[1]:
     raise ValueError(
-        f'counts hold {sum(runs)} pixels, not {size[0]} x {size[1]}')
+        f'counts hold {runs.sum()} pixels, not {size[0]} x {size[1]}')
   values = np.arange(len(runs)) % 2 == 1
   return np.repeat(values, runs).reshape(size, order='F')
 
 
 def _parse(text):
-  runs, value, shift = [], 0, 0
-  for character in text:
-    group = ord(character) - 48
-    if not 0 <= group < 64 or shift > 30:
-      raise ValueError('counts are not run lengths')
-    value |= (group & 31) << shift
-    shift += 5
-    if group & 32:
-      continue
-    if group & 16:
-      value -= 1 << shift
-    runs.append(value + runs[-2] if len(runs) > 2 else value)
-    value, shift = 0, 0
-  if shift:
+  """Returns the runs of the string form, int64 [N], which may be negative."""
+  if not text:
+    return np.zeros(0, np.int64)
+  if not text.isascii():
+    raise ValueError('counts are not run lengths')
+  groups = np.frombuffer(text.encode(), np.uint8) - np.uint8(48)
+  ends = np.flatnonzero(groups < 32)
+  starts = np.concatenate([[0], ends + 1])
+  number = np.diff(starts, append=groups.size)  # Of groups; last: unfinished.
+  if (groups >= 64).any() or number.max() > _MAX_GROUPS:
+    raise ValueError('counts are not run lengths')
+  if number[-1]:
     raise ValueError('counts end within a run')
+  starts, number = starts[:-1], number[:-1]
+  runs = -((groups[ends] & 16).astype(np.int64) << (5 * number - 4))
+  for i in range(number.max()):
+    long = number > i
+    runs[long] |= (groups[starts[long] + i] & 31).astype(np.int64) << (5 * i)
+  for first in (1, 2):
+    runs[first::2] = np.cumsum(runs[first::2])
   return runs

@@ -4,9 +4,12 @@ Each function takes a shape as the manifest holds it, in the form that the
 shape's kind has in the table `annotation_kinds`.
 """
 
+import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
+
+_LIMIT = 1e9  # As in `manifest.is_number`.
 
 
 class Problem(NamedTuple):
@@ -72,3 +75,21 @@ def around_ellipse(shape: Any) -> list[float]:
   cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
   dx, dy = np.hypot(rx * cos, ry * sin), np.hypot(rx * sin, ry * cos)
   return [float(v) for v in (cx - dx, cy - dy, cx + dx, cy + dy)]
+
+
+def plain_points(values: list[Any]) -> np.ndarray | None:
+  """Returns points as float [n, 2]; None if any of them needs a closer look.
+
+  Many points are checked much faster than one by one. They are plain if each
+  is a list or a tuple of two numbers of less than 1e9 in magnitude.
+  """
+  if not {*map(type, values)} <= {list, tuple} or {*map(len, values)} != {2}:
+    return None
+  numbers = [*itertools.chain.from_iterable(values)]
+  if not {*map(type, numbers)} <= {int, float}:
+    return None
+  try:
+    points = np.array(numbers, float).reshape(-1, 2)
+  except OverflowError:
+    return None
+  return points if (np.abs(points) < _LIMIT).all() else None

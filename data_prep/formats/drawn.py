@@ -131,9 +131,9 @@ def fit(
     if size is not None and not kind.may_leave:
       shape = _cut(shape, size, report)
     log = _FirstProblem()
-    check_shape.check_shape(shape.value, kind.name, size, '', log)
+    numbers = check_shape.check_shape(shape.value, kind.name, size, '', log)
     if size is not None and not log.problem and kind.may_leave:
-      _check_place(shape, size, report, log)
+      _check_place(shape, numbers, size, report, log)
     if log.problem:
       what, found, fix, _ = log.problem
       report.wrong_shape(what, found, fix)
@@ -144,12 +144,13 @@ def fit(
   return result
 
 
-def _check_place(shape, size, report, log):
+def _check_place(shape, numbers, size, report, log):
   """Notes that an outline leaves its picture; refuses it if it lies far out.
 
   Hand-drawn outlines often leave the picture, so they are cut off at its edge.
   """
-  low, high = np.array(box_around(shape), float).reshape(2, 2)
+  low, high = (numbers.min(0), numbers.max(0)) if numbers.ndim == 2 else (
+      np.array(box_around(shape), float).reshape(2, 2))
   end = np.array([size[1], size[0]], float)
   beyond = np.maximum(np.maximum(-low, high - end), 0)
   if beyond.max() <= check_shape.TOLERANCE:

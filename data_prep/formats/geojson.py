@@ -253,6 +253,9 @@ def _read_geometry(geometry) -> list[tuple[str, Any]]:
 
 def _points(values):
   """Returns points [x, y]; a third coordinate is left out."""
+  if isinstance(values, list) and {*map(type, values)} == {list} and (
+      {*map(len, values)} == {2}):
+    return entries.points(values)
   return entries.points([
       v[:2] if isinstance(v, list) and len(v) == 3 else v for v in values])
 
