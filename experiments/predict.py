@@ -9,7 +9,8 @@ such files below a folder. Writes, under the names of the input files,
 
   OUT/masks/          class numbers: PNG of the size of the image; of a volume,
                       a file with its size, affine and orientation: .nii.gz for
-                      NIfTI and DICOM, .seg.nrrd for NRRD, .mha for MetaImage
+                      NIfTI and DICOM, .seg.nrrd for NRRD, .mha for MetaImage;
+                      with --segmentations, .seg.nrrd for all of them
   OUT/probabilities/  --probabilities: float32 [H, W, K] as .npy; of a volume,
                       K numbers a voxel in .nii.gz, .nrrd or .mha
   OUT/uncertainty/    --uncertainty: disagreement of the two networks, 0 to 1:
@@ -50,6 +51,9 @@ _UNCERTAINTY = flags.DEFINE_bool(
     'uncertainty', False, 'Also write maps of the uncertainty.')
 _OVERLAYS = flags.DEFINE_bool(
     'overlays', False, 'Also write the masks painted on the images.')
+_SEGMENTATIONS = flags.DEFINE_bool(
+    'segmentations', False, 'Write the masks of all volumes as .seg.nrrd: '
+    '3D Slicer opens them as segmentations with the names of the classes.')
 _VOLUME_AXES = flags.DEFINE_string(
     'volume_axes', None, 'Where rows, columns and slices point in a volume, '
     'such as PLS, or "stored"; default is as in the training set.')
@@ -112,6 +116,7 @@ def main():
             ('probabilities', _PROBABILITIES.value),
             ('uncertainty', _UNCERTAINTY.value),
             ('overlays', _OVERLAYS.value)) if wanted],
+        segmentations=_SEGMENTATIONS.value,
         should_stop=request)
   if failed:
     raise binary.Incomplete(

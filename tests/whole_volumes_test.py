@@ -8,6 +8,7 @@ from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
+from data_prep.formats import nrrd_file
 from data_prep.formats import volume_files as volumes_lib
 import nibabel
 import numpy as np
@@ -114,6 +115,35 @@ class PredictFilesTest(parameterized.TestCase):
     with contextlib.redirect_stdout(io.StringIO()) as out:
       self._predict(['uncertainty'])
     self.assertIn('1 of 1 file is done already', out.getvalue())
+
+  def test_segmentations_of_any_format(self):
+    """Beside NIfTI and DICOM, they have the grid and the names of the classes.
+    """
+    self._copy(3)
+    series = dicom_files.series(np.arange(60, dtype='<i2').reshape(4, 5, 3))
+    (self.folder / 'in/ct').mkdir()
+    for file, content in series.items():
+      (self.folder / 'in/ct' / file).write_bytes(content)
+    self.assertEqual(self._predict(segmentations=True), 0)
+    self.assertEqual(sorted(p.name for p in (self.folder / 'out/masks').iterdir(
+    )), ['ct.seg.nrrd', 'v03.seg.nrrd'])
+    path = self.folder / 'out/masks/v03.seg.nrrd'
+    mask = volumes_lib.read(path)
+    np.testing.assert_array_equal(mask.voxels, tiny_volumes.label_of(3)[::-1])
+    np.testing.assert_allclose(mask.affine, self._read('in/v03.nii').affine)
+    segments = nrrd_file.segments_of(nrrd_file.read_header(path))
+    self.assertEqual(
+        [s.name for s in segments], [*self.predictor.dataset.classes[1:]])
+    with self.assertRaisesRegex(
+        binary.UserError, r'other settings \(segmentations\)'):
+      self._predict()
+
+  def test_segmentations_need_a_volume(self):
+    Image.new('L', (4, 4)).save(self.folder / 'in/a.png')
+    with self.assertRaisesRegex(
+        binary.UserError, '^--segmentations are of volumes, but --input holds'):
+      self._predict(segmentations=True)
+    self.assertFalse((self.folder / 'out').exists())
 
   def test_a_stop_does_not_wait_for_the_end_of_a_volume(self):
     for k in 1, 3:

@@ -66,6 +66,7 @@ def predict_files(
     *,
     tiling: pictures.Tiling,
     extras: Sequence[str] = (),
+    segmentations: bool = False,
     should_stop: Callable[[int], bool] = lambda number: False,
 ) -> int:
   """Predicts each file whose results do not exist yet.
@@ -77,6 +78,8 @@ def predict_files(
     tiling: how images are cut into tiles.
     extras: what to write besides masks: 'probabilities', 'uncertainty',
       'overlays'.
+    segmentations: whether the masks of all volumes are segmentations of 3D
+      Slicer, whatever format the volumes have.
     should_stop: function that is called after each file, and after each batch
       of windows of a whole volume, with the number of files predicted so far.
       It returns whether to stop; a volume that is stopped starts anew.
@@ -102,8 +105,13 @@ def predict_files(
       'networks_sha256': predictor.digest, 'network': predictor.network,
       'flip': predictor.flip, 'step': predictor.step,
       'preparation': predictor.dataset.preparation._asdict(),
-      'tiling': tiling._asdict(), 'extras': sorted(extras)}
+      'tiling': tiling._asdict(), 'extras': sorted(extras),
+      **({'segmentations': True} if segmentations else {})}
   _check_volumes(predictor, inputs)
+  if segmentations and not any(map(inputs.is_volume, inputs.names)):
+    raise binary.UserError(
+        '--segmentations are of volumes, but --input holds none: leave the '
+        'flag out.')
   lock = run_folder.lock(str(output))
   try:
     return _Job(
@@ -139,28 +147,30 @@ class _Job:
     self._output = output
     self._tiling = tiling
     self._extras = extras
+    self._settings = settings
     self._classes = predictor.dataset.classes
     self._stems = pictures.stems(inputs.names)
     self._fields = [
         'file', 'state', 'mask', 'shape', 'spacing_mm',
         *(f'pixels_{name}' for name in self._classes), 'uncertainty',
         'input_bytes', 'input_mtime_ns', 'problem']
-    self._rows = self._take_over(settings)
+    self._rows = self._take_over()
     self._file = None
     self._odd = {}
 
-  def _take_over(self, settings):
+  def _take_over(self):
     """Maps each file that is predicted already to its line of predictions.csv.
 
     Raises an error if the folder holds results of other settings.
     """
-    path = str(self._output / SETTINGS)
+    path, settings = str(self._output / SETTINGS), self._settings
     if os.path.exists(path):
       there = run_schema.read(path, {})
       # Convert to JSON and back, which turns tuples into lists as in the file.
       wanted = json.loads(json.dumps(settings))
       if there != wanted:
-        names = sorted(k for k in wanted if there.get(k) != wanted[k])
+        names = sorted(k for k in {*wanted, *there}
+                     if there.get(k) != wanted.get(k))
         raise binary.UserError(
             f'{self._output} holds predictions of other settings '
             f'({", ".join(names)}): use another --output.')
@@ -187,6 +197,8 @@ class _Job:
       suffixes |= {
           kind: volume_files.result_suffix(name, is_mask=kind == 'masks')
           for kind in suffixes if kind != 'overlays'}
+      if self._settings.get('segmentations'):
+        suffixes['masks'] = volume_files.SEGMENTATIONS[0]
     return [f'{kind}/{self._stems[name]}{suffixes[kind]}'
             for kind in ('masks', *self._extras)]
 
