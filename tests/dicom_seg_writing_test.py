@@ -134,6 +134,65 @@ class HighdicomTest(DicomSegWritingTest):
     np.testing.assert_array_equal(back.labels['0']['mask'], label)
     self.assertTrue((back.labels['6']['mask'] == 255).all())
 
+  def test_a_series_of_several_orientations(self):
+    """Each orientation has an object, and these are read back."""
+    cases = self._two_orientations()
+    labels = {name: np.zeros(case.shape, np.uint8)
+              for name, case in cases.items()}
+    labels['0'][1, 1, 1], labels['5'][0, 2, 1] = 1, 2
+    output = self._write({key: case._replace(
+        read_labels=lambda key=key: {'mask': labels[key]})
+                          for key, case in cases.items()})
+    self.assertEqual(
+        sorted(p.name for p in (output / 'segmentations').iterdir()),
+        ['0.dcm', '5.dcm'])
+    back = volume_round_trips.read(
+        'dicom_seg', output, formats.Options(classes=_CLASSES))
+    self.assertEqual(list(back.cases), ['0', '5'])
+    for name, label in labels.items():
+      np.testing.assert_array_equal(back.labels[name]['mask'], label)
+
+  def test_one_of_several_orientations_is_drawn(self):
+    """The other one has no label, and is not background."""
+    cases = self._two_orientations()
+    label = np.zeros(cases['5'].shape, np.uint8)
+    label[2, 1, 0] = 1
+    output = self._write(cases | {'5': cases['5']._replace(
+        read_labels=lambda: {'mask': label})})
+    back = volume_round_trips.read(
+        'dicom_seg', output, formats.Options(classes=_CLASSES))
+    np.testing.assert_array_equal(back.labels['5']['mask'], label)
+    self.assertEqual(back.labels['0'], {})
+
+  def test_files_of_several_frames_in_one_series(self):
+    labels = {}
+    for k, name in enumerate(('e', 'f')):
+      data = dicom_files.multi_frame(
+          np.zeros((2, 3, 3), np.int16), [(0, 0, 9 * k), (0, 0, 9 * k + 1)])
+      data.SOPInstanceUID = f'1.2.{k}'
+      self.write(f'{name}.dcm', dicom_files.content(data))
+      labels[name] = np.zeros((3, 3, 2), np.uint8)
+      labels[name][k, 1, k] = k + 1
+    output = self._write({key: case._replace(
+        read_labels=lambda key=key: {'mask': labels[key]})
+                          for key, case in self._cases().items()})
+    back = volume_round_trips.read(
+        'dicom_seg', output, formats.Options(classes=_CLASSES))
+    for name, label in labels.items():
+      np.testing.assert_array_equal(back.labels[name]['mask'], label)
+
+  def _two_orientations(self):
+    """Writes a series of three axial and two coronal slices."""
+    for k in range(5):
+      orientation = (1, 0, 0, 0, 1, 0) if k < 3 else (1, 0, 0, 0, 0, -1)
+      position = (0, 0, 2 * k) if k < 3 else (0, 2 * k, 9)
+      self.write(f'p/{k if k < 3 else k + 2}.dcm', dicom_files.content(
+          dicom_files.ct_slice(np.zeros((3, 3), np.int16), position,
+                               instance=k, orientation=orientation)))
+    cases = self._cases()
+    self.assertEqual(list(cases), ['0', '5'])
+    return cases
+
   def test_each_annotator_has_a_folder(self):
     cases = self._write_series()
     case = cases['p']._replace(read_labels=lambda: {

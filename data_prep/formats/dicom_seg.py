@@ -127,10 +127,13 @@ def read_references(path: pathlib.Path) -> dicom_sets.References:
   with dicom.explaining(pixels.tail(path.name)):
     data = dicom.parse(
         path, ('ReferencedSeriesSequence', 'FrameOfReferenceUID'))
+    series = data.get('ReferencedSeriesSequence') or ()
     return dicom_sets.References(
-        tuple(str(item.get('SeriesInstanceUID') or '')
-              for item in data.get('ReferencedSeriesSequence') or ()),
-        str(data.get('FrameOfReferenceUID') or ''))
+        tuple(str(item.get('SeriesInstanceUID') or '') for item in series),
+        str(data.get('FrameOfReferenceUID') or ''),
+        frozenset(str(image.get('ReferencedSOPInstanceUID') or '')
+                  for item in series
+                  for image in item.get('ReferencedInstanceSequence') or ()))
 
 
 def names(path: pathlib.Path) -> tuple[str, ...]:

@@ -1,9 +1,12 @@
 """Pairs DICOM volumes with the objects that segment them.
 
 An object names the series that it was drawn on. If that series is not in the
-folder, the object belongs to the only series of the same frame of reference.
+folder, the object belongs to the only series of the same frame of reference. If
+the slices of a series differ in orientation, size or spacing, or lie in several
+files of many frames, the object belongs to those like the slices that it names.
 """
 
+import collections
 from collections.abc import Callable
 import pathlib
 from typing import NamedTuple
@@ -17,6 +20,7 @@ from data_prep.formats import planes
 from data_prep.formats import segments
 from data_prep.formats import volume_sets
 from data_prep.shared import pixels
+import numpy as np
 
 
 class References(NamedTuple):
@@ -25,10 +29,12 @@ class References(NamedTuple):
   Attributes:
     series: UIDs of series.
     frame: UID of the frame of reference, or ''.
+    instances: UIDs of the files of these series, if it names them.
   """
 
   series: tuple[str, ...]
   frame: str
+  instances: frozenset[str] = frozenset()
 
 
 def find(
@@ -91,7 +97,23 @@ def _owners(index, references):
   for series in references.series:
     owners = index.of_series(series)
     if owners:
-      return owners
+      return _like_the_named(index, owners, references.instances)
   owners = index.of_reference(references.frame)
   series = {index.stacks[name].planes[0].series for name in owners}
   return owners if len(series) == 1 else []
+
+
+def _like_the_named(index, owners, instances):
+  """Returns those of the stacks of a series that are like what is named."""
+  first = {name: index.stacks[name].planes[0] for name in owners}
+  frames = collections.Counter(
+      plane.path for name in owners for plane in index.stacks[name].planes)
+  file_of = lambda plane: plane.path if frames[plane.path] > 1 else ''
+  named = [first[name] for name in owners if any(
+      plane.instance in instances for plane in index.stacks[name].planes)]
+  alike = lambda a, b: (
+      a.size == b.size and file_of(a) == file_of(b)
+      and np.allclose(a.axes, b.axes, atol=1e-3)
+      and np.allclose(a.spacing, b.spacing, rtol=1e-3))
+  return [name for name in owners
+          if any(alike(first[name], plane) for plane in named)] or owners
