@@ -18,11 +18,11 @@ both can judge a later run that starts from the scores
 (`weighting.initial_from`). audit.json states how well the scores find such
 faults in subjects that the audit did not learn from.
 
-Of a run on whole volumes, there are only audit.csv, audit.json and the export,
-as NIfTI, 3D Slicer's segmentations (nrrd) or DICOM segmentations (dicom_seg).
-The score is then the disagreement of the networks with the annotation, and
-audit.csv names the slices of the file, counted from 0, in which they disagree
-most.
+Of a run on whole volumes, the score is the disagreement of the networks with
+the annotation, and audit.csv names the slices of the file, counted from 0, in
+which they disagree most. audit.html shows the slices of the first 20 suspects.
+The export is NIfTI, 3D Slicer's segmentations (nrrd) or DICOM segmentations
+(dicom_seg).
 """
 
 import os
@@ -65,7 +65,7 @@ from experiments.saving import run_folder
 
 
 def _audit_volumes(output, exported):
-  """Audits a run on whole volumes, of which there are no pictures."""
+  """Audits a run on whole volumes."""
   if _LEARN_FROM.value != 'strong':
     raise binary.UserError(
         '--learn_from is not for a run on whole volumes yet: leave it out.')
@@ -74,9 +74,10 @@ def _audit_volumes(output, exported):
         f'--export={_EXPORT.value} holds pictures: this run is on whole '
         f'volumes, so use {" or ".join(names.WRITES_VOLUMES)}.')
   found = volume_audit.audit(_RUN.value)
+  dataset = run_folder.read_dataset(_RUN.value, '')
   try:
     output.mkdir(parents=True, exist_ok=True)
-    summary = volume_audit.write(output, _RUN.value, found)
+    summary = volume_audit.write(output, _RUN.value, dataset, found)
   except OSError as e:
     raise binary.UserError(
         f'--output: {system_errors.in_words(e, output)}') from e
@@ -84,7 +85,7 @@ def _audit_volumes(output, exported):
     print(f'{kind}: the scores find the planted faults with AUROC {auroc:.3f}')
   number = grammar.counted(len(found), 'annotation')
   print(f'{output / "audit.csv"}: {number}, most suspect first, with the '
-        'slices to look at.')
+        'slices to look at; audit.html shows the first of them.')
   if _EXPORT.value:
     first = [f.record['id'] for f in found[: _NUM_EXPORT.value]]
     print(files.export_volumes(

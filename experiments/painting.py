@@ -31,6 +31,28 @@ def overlay(
   return np.where(unlabelled[..., None], 0.75 * image + 0.1, image)
 
 
+def outline(image: np.ndarray, label_map: np.ndarray) -> np.ndarray:
+  """Draws the inner border of each class over an image, in its colour.
+
+  Args:
+    image: image, float [H, W, 3] in [0, 1].
+    label_map: classes, uint8 [H, W].
+
+  Returns:
+    The painted image, float [H, W, 3] in [0, 1].
+  """
+  around = np.pad(label_map, 1)
+  inside = np.ones(label_map.shape, bool)
+  for rows, columns in ((0, 1), (2, 1), (1, 0), (1, 2)):
+    inside &= label_map == around[
+        rows : rows + label_map.shape[0],
+        columns : columns + label_map.shape[1]]
+  is_line = ~inside & (label_map > 0) & (label_map != types.UNLABELLED)
+  palette = np.array(html_page.COLOURS) / 255
+  colours = palette[(label_map.astype(int) - 1) % len(palette)]
+  return np.where(is_line[..., None], colours, image)
+
+
 def paint_map(image: np.ndarray, values: np.ndarray) -> np.ndarray:
   """Paints numbers over an image in grey: red above 0, blue below 0.
 

@@ -17,6 +17,7 @@ that:
 - Enter sorts a column and opens a case, arrow keys move to other cases, Escape
   closes the case, and the focus then returns to the list;
 - the filter shows the right cases;
+- arrow keys move the slider over the slices of a volume, if there is one;
 - everything is visible without JavaScript.
 
 The exit code is 1 if a check fails.
@@ -277,6 +278,26 @@ def _check_viewer(page):
   return problems
 
 
+def _check_slider(page):
+  """Checks the keys and the buttons of the first slider over slices."""
+  place = ("(({top, height}, {y}) => Math.round((y - top) / height))("
+           "document.querySelector('.strip').getBoundingClientRect(), "
+           "document.querySelector('.strip img').getBoundingClientRect())")
+  slider = "document.querySelector('.volume input')"
+  count = int(page.run(f'{slider}.max'))
+  page.run(f'{slider}.focus()')
+  problems = []
+  for key, wanted in (('Home', 0), ('ArrowRight', 1), ('ArrowUp', 2),
+                      ('ArrowLeft', 1), ('End', count)):
+    page.press(key)
+    if page.run(place) != -wanted:
+      problems.append(f'{key} shows slice {-page.run(place)}, not {wanted}')
+  if page.run("document.querySelector('.volume button').click(), "
+              f'{place} + Number({slider}.value)'):
+    problems.append('a button shows another slice than the slider')
+  return problems
+
+
 def _check_filter(page):
   page.run("document.querySelector('.cases input').focus()")
   page.call('Input.insertText', text='case_0 1')
@@ -332,7 +353,10 @@ def _check(page, path):
                       whole_page=True, width=_WIDTHS[width][0])
   page.open(url, size=_WIDTHS['desktop'], scheme='light')
   results['Enter sorts'] = _check_sort(page)
-  results['arrows, Enter, Escape'] = _check_viewer(page)
+  if page.run("!!document.querySelector('.volume')"):
+    results['slider'] = _check_slider(page)
+  else:
+    results['arrows, Enter, Escape'] = _check_viewer(page)
   if _SCREENSHOTS.value:
     page.press('Enter')
     page.screenshot(

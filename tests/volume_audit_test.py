@@ -18,6 +18,8 @@ from experiments.auditing import files
 from experiments.auditing import volume_audit
 from experiments.building import volume_set
 from experiments.prediction import predictor
+from experiments.reports import strips
+from tests import html_pages
 from tests import tiny
 from tests import tiny_volumes
 
@@ -38,8 +40,9 @@ class VolumeAuditTest(absltest.TestCase):
       return workdir, volume_audit.audit(workdir)
 
   def test_faults_come_first_and_their_slices_are_named(self):
-    _, found = self._audit()
-    self.assertLen(found, 8)
+    with mock.patch.object(strips, 'NUM_SHOWN', 3):
+      _, found = self._audit()
+    self.assertEqual([f.strip is not None for f in found], 3 * [1] + 5 * [0])
     self.assertEqual(
         [f.score for f in found], sorted(f.score for f in found)[::-1])
     for finding in found:
@@ -86,7 +89,8 @@ class VolumeAuditTest(absltest.TestCase):
     workdir, found = self._audit()
     (pathlib.Path(workdir) / 'indicators.csv').write_text(
         f'id,indicator\n{found[0].record["id"]},0.25\n', 'utf-8')
-    summary = volume_audit.write(workdir, workdir, found)
+    dataset = volume_set.load(tiny_volumes.data_dir())
+    summary = volume_audit.write(workdir, workdir, dataset, found)
     with open(f'{workdir}/audit.csv', encoding='utf-8') as file:
       rows = list(csv.DictReader(file))
     self.assertEqual([row['id'] for row in rows],
@@ -97,6 +101,23 @@ class VolumeAuditTest(absltest.TestCase):
     with open(f'{workdir}/audit.json', encoding='utf-8') as file:
       self.assertEqual(json.load(file), summary)
     self.assertEqual(summary['num_annotations'], 8)
+    self._check_page(pathlib.Path(workdir, 'audit.html'), found)
+
+  def _check_page(self, path, found):
+    text = path.read_text('utf-8')
+    page = html_pages.assert_sound(self, text)
+    self.assertLess(len(text), 1e6)
+    sliders = [i for i in page.all('input') if i['type'] == 'range']
+    self.assertLen(sliders, 8)
+    for finding, slider in zip(found, sliders, strict=True):
+      # Each slice of the record has a place, even if it is two of the file.
+      numbers = [int(n) for n in slider['data-numbers'].split()]
+      self.assertLen(numbers, finding.record.volume.shape[2])
+      self.assertEqual(slider['max'], str(len(numbers) - 1))
+      if finding.slices:
+        self.assertEqual(
+            numbers[int(slider['value'])], finding.slices[0])
+    self.assertEqual(text.count('class="strip"'), 8)
 
 
 if __name__ == '__main__':

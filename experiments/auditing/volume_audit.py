@@ -25,10 +25,12 @@ import numpy as np
 
 from experiments import csv_files
 from experiments.auditing import observer
+from experiments.auditing import volume_page
 from experiments.building import input_pipeline
 from experiments.building import volume_set
 from experiments.prediction import predictor as predictor_lib
 from experiments.prediction import volume_windows
+from experiments.reports import strips
 from experiments.saving import run_folder
 
 HEADER = ('rank', 'id', 'score', 'indicator', 'kind', 'annotator', 'subject',
@@ -45,12 +47,14 @@ class Finding(NamedTuple):
     axis: axis of the file along which the slices are counted.
     slices: up to three slices of the file, from 0, whose annotation differs
       most from the prediction; the worst comes first.
+    strip: the drawn slices, for the first `strips.NUM_SHOWN` findings.
   """
 
   record: volume_set.Record
   score: float
   axis: int
   slices: tuple[int, ...]
+  strip: strips.Strip | None = None
 
 
 def is_of_volumes(workdir: str) -> bool:
@@ -79,10 +83,31 @@ def audit(workdir: str) -> list[Finding]:
   for number, record in enumerate(records, 1):
     probs = volume_windows.predict_record(
         predictor.run_fn, record, dataset.plan, batch_size=predictor.batch_size)
-    found.append(_compare(
-        record, volume_windows.labels_of(probs), dataset.plan.frame))
+    predicted = volume_windows.labels_of(probs)
+    found = sorted(
+        [*found, _compare(record, predicted, dataset.plan.frame)],
+        key=lambda f: (-f.score, f.record['id']))
+    # Strips are drawn as long as the prediction is there, and dropped when
+    # more suspect volumes come.
+    for place, finding in enumerate(found):
+      if place >= strips.NUM_SHOWN:
+        found[place] = finding._replace(strip=None)
+      elif finding.record is record:
+        found[place] = finding._replace(strip=_draw(
+            finding, predicted, dataset.plan.frame, len(records)))
     told(number)
-  return sorted(found, key=lambda f: (-f.score, f.record['id']))
+  return found
+
+
+def _draw(finding, predicted, frame, num_volumes):
+  """Draws the slices of a volume."""
+  record = finding.record
+  axis, _ = record.plane
+  _, places = _stored(record, axis, frame)
+  worst = [int(np.flatnonzero(places == k)[0]) for k in finding.slices]
+  return volume_page.draw(
+      record, predicted, axis=axis, worst=worst, numbers=places,
+      num_volumes=num_volumes)
 
 
 def _compare(record, predicted, frame):
@@ -134,13 +159,17 @@ def _stored(record, axis, frame):
 
 
 def write(
-    folder: str | os.PathLike[str], workdir: str, found: Sequence[Finding]
+    folder: str | os.PathLike[str],
+    workdir: str,
+    dataset: input_pipeline.Dataset,
+    found: Sequence[Finding],
 ) -> dict[str, Any]:
-  """Writes audit.csv and audit.json.
+  """Writes audit.csv, audit.json and audit.html.
 
   Args:
     folder: folder to write.
     workdir: folder of the run.
+    dataset: the set of the run, of which the records are not needed.
     found: findings from `audit`.
 
   Returns:
@@ -165,6 +194,12 @@ def write(
       summary['auroc_by_kind'][kind] = metrics_lib.auroc(
           np.array([f.score for f in of_kind]), faults)
   run_folder.write_json(os.path.join(folder, 'audit.json'), summary)
+  volume_page.write(
+      os.path.join(folder, 'audit.html'), name=dataset.name,
+      classes=dataset.classes,
+      rows=[dict(zip(HEADER, row, strict=True)) for row in rows],
+      shown={f.record['id']: f.strip for f in found if f.strip},
+      summary=summary)
   return summary
 
 

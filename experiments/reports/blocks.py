@@ -169,21 +169,24 @@ def cases_list(
   names = list(dict.fromkeys(n for case in cases for n in case.values))
   columns = {n: _Column([c.values.get(n) for c in cases]) for n in names}
   columns = {n: column for n, column in columns.items() if column.says}
-  heads = [_head(label, '', 'text'), '<th>pictures</th>'] + [
+  has_pictures = any(case.pictures for case in cases)
+  thumbs = _thumbs if has_pictures else lambda case: ''
+  heads = [_head(label, '', 'text'), '<th>pictures</th>' * has_pictures] + [
       _head(n.replace('_', ' '), n == sorted_by, column.type)
       for n, column in columns.items()]
   rows = [
-      f'<tr><th scope="row">{html_page.name(case.id)}</th>{_thumbs(case)}'
+      f'<tr><th scope="row">{html_page.name(case.id)}</th>{thumbs(case)}'
       + ''.join(column.cell(i) for column in columns.values()) + '</tr>'
       for i, case in enumerate(cases)]
   note = (f'<p>{rest} more {grammar.verb(rest, "are")} not shown. '
           f'{html_page.escape(more)}</p>')
   label = html_page.escape(label)
+  keys = (' On the pictures, arrow keys, Home and End move, and Enter enlarges.'
+          if has_pictures else '')
   return (
       '<div class="cases"><div class="tools" hidden><label>Filter <input '
       'type="search" autocomplete="off"></label> <output></output> '
-      '<span class="dim">Click a head to sort. On the pictures, arrow keys, '
-      'Home and End move, and Enter enlarges.</span></div>'
+      f'<span class="dim">Click a head to sort.{keys}</span></div>'
       f'<div class="scroll" role="region" aria-label="{label}" tabindex="0">'
       f'<table><thead><tr>{"".join(heads)}</tr></thead>'
       f'<tbody>{"".join(rows)}</tbody></table></div>'

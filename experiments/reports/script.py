@@ -37,6 +37,13 @@ a { color: var(--c0); } h3 { font-size: 1rem; margin: 1rem 0 .3rem; }
 .tools { display: flex; flex-wrap: wrap; gap: .3rem 1.5rem;
   align-items: center; }
 .tools[hidden] { display: none; } .tools input { font: inherit; }
+.volume { margin: 1rem 0 1.6rem; } .volume p { margin: 0 0 .3rem; }
+.strip { max-width: 100%; overflow: hidden auto; line-height: 0; }
+.strip.steps { overflow: hidden; }
+.strip img { width: 100%; height: auto; }
+.volume input { width: min(60vw, 24rem); vertical-align: middle; }
+.volume output { font-variant-numeric: tabular-nums; min-width: 9rem; }
+.volume button { font: inherit; }
 .group { display: flex; flex-wrap: wrap; gap: .4rem; padding: .6rem;
   border: 1px solid rgb(128 128 128 / .35); max-width: 100%;
   box-sizing: border-box; width: calc(var(--n) * 12rem + 1.4rem); }
@@ -192,6 +199,34 @@ for (const table of document.querySelectorAll('.cases table')) {
     }
   });
 }
+// A slider moves the strip of slices behind its window.
+for (const volume of document.querySelectorAll('.volume')) {
+  const strip = volume.querySelector('.strip');
+  const image = strip.querySelector('img');
+  const tools = volume.querySelector('.tools');
+  const slider = tools.querySelector('input');
+  const numbers = slider.dataset.numbers.split(' ');
+  const move = () => {
+    const at = Number(slider.value);
+    image.style.transform = `translateY(${-100 * at / numbers.length}%)`;
+    tools.querySelector('output').value =
+        `${numbers[at]} (${at + 1} of ${numbers.length})`;
+    slider.setAttribute('aria-valuetext', `slice ${numbers[at]}`);
+  };
+  strip.classList.add('steps');
+  strip.removeAttribute('tabindex');
+  strip.scrollTop = 0;
+  tools.hidden = false;
+  slider.addEventListener('input', move);
+  tools.addEventListener('click', (event) => {
+    const button = event.target.closest('button');
+    if (!button) return;
+    slider.value = button.dataset.slice;
+    move();
+  });
+  move();
+}
+
 document.getElementById('viewer-back').onclick = () => step(-1);
 document.getElementById('viewer-next').onclick = () => step(1);
 document.getElementById('viewer-close').onclick = () => viewer.close();
