@@ -9,6 +9,7 @@ from data_prep.shared import html_page
 import numpy as np
 
 from experiments.building import volume_set
+from experiments.prediction import pictures
 from experiments.reports import blocks
 from experiments.reports import sections
 from experiments.reports import strips
@@ -39,13 +40,15 @@ def draw(
     numbers: number in the file of each slice of the record.
     num_volumes: number of volumes that the page shows.
   """
-  turn = lambda x: np.rot90(np.moveaxis(x, axis, 0), axes=(1, 2))
+  chosen = strips.choose(len(numbers), worst)
+  turn = lambda x: np.rot90(np.moveaxis(x, axis, 0)[chosen], axes=(1, 2))
   affine = np.array(record.volume.more['affine'])
   spacing = np.delete(np.linalg.norm(affine[:3, :3], axis=0), axis)
   return strips.draw(
       strips.Volume(
-          turn(record['image'][..., 0]), turn(record['label']),
-          turn(predicted), numbers, worst, tuple(spacing[::-1].tolist())),
+          pictures.grey(turn(record['image'][..., 0])), turn(record['label']),
+          turn(predicted), [numbers[k] for k in chosen],
+          [chosen.index(k) for k in worst], tuple(spacing[::-1].tolist())),
       num_volumes=num_volumes)
 
 

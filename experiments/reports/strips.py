@@ -14,7 +14,6 @@ from data_prep.shared import html_page
 import numpy as np
 
 from experiments import painting
-from experiments.prediction import pictures
 from experiments.reports import blocks
 
 NUM_SHOWN = 20  # Volumes with a strip in one report.
@@ -25,14 +24,15 @@ _MAX_SIDE = 224  # Longest side of a pane, in pixels.
 
 
 class Volume(NamedTuple):
-  """The slices of a volume, as the networks see it.
+  """Slices of a volume, as the networks see it; `choose` says which.
 
   Attributes:
-    image: intensities, float [N, H, W].
+    image: grey levels, uint8 [N, H, W].
     label: weak label, uint8 [N, H, W], 255 = unlabelled.
     prediction: predicted classes, uint8 [N, H, W].
     numbers: number of each slice in the file, [N].
-    worst: the slices that differ most, the worst one first, positions from 0.
+    worst: the slices that differ most, as positions in `numbers`, the worst one
+      first.
     spacing: distance of the pixels along H and W, in one unit.
   """
 
@@ -50,7 +50,7 @@ class Strip(NamedTuple):
   Attributes:
     picture: the slices below each other.
     numbers: number of each of them in the file.
-    worst: the slices that differ most, as positions in `numbers`.
+    worst: as in `Volume`.
   """
 
   picture: blocks.Picture
@@ -61,39 +61,39 @@ class Strip(NamedTuple):
 def draw(volume: Volume, *, num_volumes: int) -> Strip:
   """Draws the strip of a volume.
 
-  Of more than 64 slices, 64 are shown, evenly spread, among them the worst.
-
   Args:
     volume: the volume.
     num_volumes: number of volumes of the report, which share its bytes.
   """
-  chosen = _choose(len(volume.numbers), volume.worst)
+  number = len(volume.numbers)
   # Two panes per slice; a strip of few slices may have larger ones.
   limit = blocks.limits(
-      2 * len(chosen) * min(num_volumes, NUM_SHOWN), total_bytes=_TOTAL_BYTES,
+      2 * number * min(num_volumes, NUM_SHOWN), total_bytes=_TOTAL_BYTES,
       max_side=_MAX_SIDE)
   size = _fit(volume.image.shape[1:], volume.spacing, limit.side)
-  grey = pictures.grey(volume.image[chosen])
   rows = []
-  for image, k in zip(grey, chosen, strict=True):
+  for image, label, prediction in zip(
+      volume.image, volume.label, volume.prediction, strict=True):
     image = rasterize.resize_image(image[..., None], size=size)
     label, prediction = (
-        rasterize.resize_label(x[k], size=size)
-        for x in (volume.label, volume.prediction))
+        rasterize.resize_label(x, size=size) for x in (label, prediction))
     painted = painting.outline(painting.overlay(image, label), prediction)
     plain = np.broadcast_to(image / 255.0, painted.shape)
     rows.append(np.concatenate([plain, painted], axis=1))
   pixels = np.rint(255 * np.concatenate(rows)).astype(np.uint8)
-  places = {k: i for i, k in enumerate(chosen)}
   return Strip(
       blocks.encode(pixels, blocks.Limits(
-          max(pixels.shape[:2]), 2 * len(chosen) * limit.num_bytes)),
-      tuple(int(volume.numbers[k]) for k in chosen),
-      tuple(places[k] for k in volume.worst))
+          max(pixels.shape[:2]), 2 * number * limit.num_bytes)),
+      tuple(map(int, volume.numbers)), tuple(map(int, volume.worst)))
 
 
-def _choose(number, worst):
-  """Returns the positions of the slices to show, in order."""
+def choose(number: int, worst: Sequence[int]) -> list[int]:
+  """Returns the slices to show, in order: all, or 64, evenly spread.
+
+  Args:
+    number: number of slices.
+    worst: slices that are among the chosen in any case.
+  """
   if number <= _MAX_SLICES:
     return list(range(number))
   rest = _MAX_SLICES - len(worst)
