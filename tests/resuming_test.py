@@ -59,7 +59,7 @@ class ChangesTest(parameterized.TestCase):
       (dict(supervision=dict(loss_by_kind=dict(box=((1.0, 'box'),)))),
        'supervision.loss_by_kind.box is None there'),
       (dict(model=dict(options=dict(features=(8,) * 60))),
-       r'model.options.features is \[8, 8\] there'),
+       r'model.options.features is \[4\] there'),
       (dict(max_skipped_in_a_row=3), 'max_skipped_in_a_row is 20 there'))
   def test_all_else_is_refused_in_one_line(self, changes, message):
     found = resuming.changes(_stored(), _stored(train_steps=6, **changes))

@@ -140,9 +140,12 @@ def plot_panel(
                     f'{title}\n{fault or "weak"}'))
   for i in spread:
     columns.append((test[i], None, test_predictions[i], 'test\n'))
-  fig = figure.Figure(
-      figsize=(1.25 * len(columns) + 0.5, 5.4), layout='constrained')
-  axes = fig.subplots(4, len(columns), squeeze=False)
+  width, height = 1.25 * len(columns) + 0.5, 5.4
+  fig = figure.Figure(figsize=(width, height))
+  # All axes are alike, so their places need not be found by a solver.
+  axes = fig.subplots(4, len(columns), squeeze=False, gridspec_kw=dict(
+      left=0.3 / width, right=1 - 0.05 / width, bottom=0.05 / height,
+      top=1 - 0.4 / height, wspace=0.06, hspace=0.06))
   for ax in axes.flat:
     ax.set(xticks=[], yticks=[])
     for spine in ax.spines.values():
