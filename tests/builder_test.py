@@ -1,5 +1,6 @@
 """Tests for data_prep.records.builder: tiny sets, written and read back."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -43,6 +44,21 @@ class BuilderTest(parameterized.TestCase):
 
   def test_set_is_valid(self):
     self.assertEqual(check.check_manifest(self.manifest), [])
+
+  def test_another_writer_of_shards(self):
+    asked = []
+
+    def write(tasks, staging):
+      asked.extend(task.digest for task in tasks)
+      for task in tasks:
+        shards.write_shard(task, folder=str(staging))
+
+    records = builder.build(
+        self.manifest, output=self.folder / 'others', image_size=4, write=write)
+    self.assertCountEqual(asked, json.loads(
+        (records / 'shards.json').read_text(encoding='utf-8')))
+    for path in self.records.iterdir():
+      self.assertEqual((records / path.name).read_bytes(), path.read_bytes())
 
   def test_splits_keep_the_order_of_the_manifest(self):
     ids = {s: [e['id'].decode() for e in self.examples(s)]

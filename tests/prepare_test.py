@@ -5,6 +5,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -97,9 +98,18 @@ class PrepareTest(parameterized.TestCase):
       (['--dataset=phantom', '--simulate=box'], '--simulate is not for'),
       (['--source=/', '--weak_kinds=box'], '--source, which has --simulate'),
       (['--manifest=/nowhere.jsonl'], '--manifest=/nowhere.jsonl: no such'),
+      (['--dataset=phantom', '--beam_options=x'], 'is for --runner=beam'),
+      (['--dataset=phantom', '--runner=beam', '--check'], 'is not for --check'),
+      (['--dataset=phantom3d', '--runner=beam'], 'is not for whole volumes'),
   )
   def test_bad_flags(self, argv, words):
     self.assert_refused(words, *argv, f'--output={self.output}')
+
+  def test_beam_is_not_installed(self):
+    with mock.patch('importlib.util.find_spec', return_value=None):
+      self.assert_refused(
+          "pip install 'hybridseg[beam]'", '--dataset=phantom',
+          '--runner=beam', f'--output={self.output}')
 
   def test_no_output(self):
     self.assert_refused('give --output', '--dataset=phantom')

@@ -6,7 +6,10 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import tempfile
+
+import numpy as np
 
 from data_prep.records import builder
 from data_prep.sets import phantom
@@ -95,3 +98,19 @@ def run_dir() -> str:
   with contextlib.redirect_stdout(io.StringIO()):
     trainer.train_and_evaluate(debug_config().lock(), workdir)
   return workdir
+
+
+def copy_of_run(test) -> str:
+  """Returns a copy of `run_dir()` that is removed after `test`."""
+  return shutil.copytree(run_dir(), os.path.join(temp_dir(test), 'run'))
+
+
+def assert_equal_runs(test, first: str, second: str) -> None:
+  """Asserts that two runs have ended with the same numbers."""
+  for name in ('metrics.json', 'log.jsonl', 'cases_test.csv',
+               'indicators.csv'):
+    test.assertEqual(result(first, name), result(second, name), name)
+  with (np.load(os.path.join(first, 'indicator_history.npz')) as a,
+        np.load(os.path.join(second, 'indicator_history.npz')) as b):
+    np.testing.assert_array_equal(a['step'], b['step'])
+    np.testing.assert_array_equal(a['indicators'], b['indicators'])

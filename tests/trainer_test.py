@@ -5,23 +5,17 @@ import csv
 import io
 import json
 import os
-import shutil
 from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
-import chex
 import jax
 import numpy as np
 
 from experiments import binary
 from experiments.building import input_pipeline
 from experiments.building import pieces
-from experiments.configs import common
 from experiments.evaluation import finished_run
-from experiments.exporting import artefacts
-from experiments.prediction import predictor
-from experiments.saving import checkpoints
 from experiments.saving import run_folder
 from experiments.tables import side_by_side
 from experiments.training import reproduce
@@ -42,9 +36,8 @@ class TrainerTest(parameterized.TestCase):
     jax.clear_caches()  # Frees memory: see conftest.py.
 
   def test_run_leaves_its_files_and_repeats(self):
-    first, second = (tiny.temp_dir(self) for _ in range(2))
-    results = trainer.train_and_evaluate(tiny.debug_config(), first)
-    trainer.train_and_evaluate(tiny.debug_config(), second)
+    first, second = tiny.run_dir(), tiny.temp_dir(self)
+    results = trainer.train_and_evaluate(tiny.debug_config(), second)
     for name in ('config.json', 'run.json', 'log.jsonl', 'metrics.json',
                  'cases_val.csv', 'cases_test.csv', 'indicators.csv',
                  'curves.png', 'panel.png', 'indicators.png', 'timing.jsonl',
@@ -55,7 +48,7 @@ class TrainerTest(parameterized.TestCase):
                  'indicators.csv'):
       self.assertEqual(
           tiny.result(first, name), tiny.result(second, name), name)
-    self.assertEqual(results, json.loads(_read(first, 'metrics.json')))
+    self.assertEqual(results, json.loads(_read(second, 'metrics.json')))
     self.assertEqual(results['step'], 4)
     self.assertEqual(tuple(results['seconds']), spent.PARTS)
     for part in ('compile', 'steps', 'evaluation', 'report'):
@@ -72,75 +65,6 @@ class TrainerTest(parameterized.TestCase):
     self.assertEqual(
         [line['step'] for line in log if 'strong_loss' in line], [1, 2, 3, 4])
 
-  def test_killed_run_ends_where_an_uninterrupted_one_ends(self):
-    whole, resumed = (tiny.temp_dir(self) for _ in range(2))
-    trainer.train_and_evaluate(tiny.debug_config(), whole)
-    trainer.train_and_evaluate(tiny.debug_config(), resumed)
-    # Remove the files that would not exist if the run had been killed after
-    # the checkpoint of step 2.
-    shutil.rmtree(os.path.join(resumed, 'checkpoints', '4'))
-    os.remove(os.path.join(resumed, 'metrics.json'))
-    trainer.train_and_evaluate(tiny.debug_config(), resumed)
-    self._assert_equal_runs(whole, resumed)
-    sessions = run_folder.read_sessions(resumed)
-    self.assertLen(sessions, 2)
-    self.assertEmpty(run_folder.differences(*sessions))
-    # A finished run is only evaluated again, which changes none of its files.
-    trainer.train_and_evaluate(tiny.debug_config(), resumed)
-    self._assert_equal_runs(whole, resumed)
-
-  def test_indicators_of_all_weak_images_move_where_that_is_asked_for(self):
-    whole, stopped = (tiny.temp_dir(self) for _ in range(2))
-    config = tiny.debug_config()
-    config.weighting.update(instances='all', every_steps=2)
-    trainer.train_and_evaluate(config.lock(), whole)
-    with open(os.path.join(whole, 'indicators.csv'), encoding='utf-8') as f:
-      self.assertEqual(
-          [row['num_updates'] for row in csv.DictReader(f)], ['2'] * 32)
-    with self.assertRaises(binary.Stopped):
-      trainer.train_and_evaluate(
-          config, stopped, should_stop=lambda step: step == 3)
-    trainer.train_and_evaluate(config, stopped)
-    self._assert_equal_runs(whole, stopped)
-
-  def test_means_of_the_networks_are_kept_and_predict(self):
-    whole, stopped = (tiny.temp_dir(self) for _ in range(2))
-    config = tiny.debug_config(**common.METHODS['mean_teacher']).lock()
-    results = trainer.train_and_evaluate(config, whole)
-    with self.assertRaises(binary.Stopped):
-      trainer.train_and_evaluate(
-          config, stopped, should_stop=lambda step: step == 3)
-    trainer.train_and_evaluate(config, stopped)
-    self._assert_equal_runs(whole, stopped)
-    means = predictor.load(whole)
-    dataset = input_pipeline.load_dataset(tiny.data_dir())
-    built = tiny.build_network(config, dataset)
-    state = predictor.restore(whole, dataset, built).state
-    for i in range(2):
-      chex.assert_trees_all_equal(means.params[i], state.teachers[i])
-    again = finished_run.evaluate_run(whole, 'val').results
-    self.assertEqual(again['dice'], results['val']['dice'])
-    # The means differ from the networks, so the test above can tell them apart.
-    self.assertNotEqual(
-        checkpoints.state_sha256(state.teachers),
-        checkpoints.state_sha256(state.params))
-
-  @parameterized.parameters('meta_weight_net', 'strong_weak')
-  def test_what_a_method_adds_to_the_state_is_kept(self, method):
-    whole, stopped = (tiny.temp_dir(self) for _ in range(2))
-    config = tiny.debug_config(**common.METHODS[method]).lock()
-    results = trainer.train_and_evaluate(config, whole)
-    with self.assertRaises(binary.Stopped):
-      trainer.train_and_evaluate(
-          config, stopped, should_stop=lambda step: step == 3)
-    trainer.train_and_evaluate(config, stopped)
-    self._assert_equal_runs(whole, stopped)  # This includes state_sha256.
-    again = finished_run.evaluate_run(whole, 'val').results
-    self.assertEqual(again['dice'], results['val']['dice'])
-    # Weak heads are not used for prediction and must not be exported.
-    self.assertNotIn('weak_head', str(artefacts.flat_weights(
-        predictor.load(whole)).keys()))
-
   def test_warns_of_collapsed_indicators(self):
     workdir, stdout = tiny.temp_dir(self), io.StringIO()
     config = tiny.debug_config(
@@ -151,61 +75,17 @@ class TrainerTest(parameterized.TestCase):
     self.assertEqual(stdout.getvalue().count(f'WARNING: The {warning}'), 2)
     self.assertEqual(_read(workdir, 'log.jsonl').count(warning.encode()), 2)
 
-  def _assert_equal_runs(self, first, second):
-    for name in ('metrics.json', 'log.jsonl', 'cases_test.csv',
-                 'indicators.csv'):
-      self.assertEqual(
-          tiny.result(first, name), tiny.result(second, name), name)
-    with (np.load(os.path.join(first, 'indicator_history.npz')) as a,
-          np.load(os.path.join(second, 'indicator_history.npz')) as b):
-      np.testing.assert_array_equal(a['step'], b['step'])
-      np.testing.assert_array_equal(a['indicators'], b['indicators'])
-
-  def test_stopped_anywhere_it_ends_the_same(self):
-    # The run is also stopped at steps that are not multiples of 3 (logging), 4
-    # (evaluation) or 2 (checkpoints).
-    config = tiny.debug_config(
-        train_steps=6, log_every_steps=3, eval_every_steps=4).lock()
-    whole, stopped = (tiny.temp_dir(self) for _ in range(2))
-    trainer.train_and_evaluate(config, whole)
-    for stop_at in (0, 4, 5):
-      with self.assertRaisesRegex(
-          binary.Stopped, f'Stopped at step {stop_at} of 6'):
-        trainer.train_and_evaluate(
-            config, stopped, should_stop=lambda step, k=stop_at: step == k)
-    trainer.train_and_evaluate(config, stopped)
-    self._assert_equal_runs(whole, stopped)
-    with np.load(os.path.join(whole, 'indicator_history.npz')) as history:
-      np.testing.assert_array_equal(history['step'], [4, 6])
-      self.assertEqual(history['indicators'].shape, (2, 32))
-
   def test_workers_and_mapping_do_not_change_the_data(self):
-    whole, threads = (tiny.temp_dir(self) for _ in range(2))
-    trainer.train_and_evaluate(tiny.debug_config(), whole)
+    whole, threads = tiny.run_dir(), tiny.temp_dir(self)
     trainer.train_and_evaluate(
         tiny.debug_config(input=dict(num_workers=2)), threads)
-    self._assert_equal_runs(whole, threads)
+    tiny.assert_equal_runs(self, whole, threads)
     results = trainer.train_and_evaluate(
         tiny.debug_config(mapping='jit'), tiny.temp_dir(self))
     # mapping='jit' compiles another program, so the results differ by rounding.
     wanted = json.loads(_read(whole, 'metrics.json'))
     self.assertAlmostEqual(
         results['val']['dice'], wanted['val']['dice'], places=3)
-
-  def test_damaged_checkpoint_is_named_and_the_one_before_used(self):
-    whole, damaged = (tiny.temp_dir(self) for _ in range(2))
-    trainer.train_and_evaluate(tiny.debug_config(), whole)
-    trainer.train_and_evaluate(tiny.debug_config(), damaged)
-    os.truncate(os.path.join(damaged, 'checkpoints/4/session.json'), 10)
-    with self.assertLogs(level='WARNING') as logs:
-      trainer.train_and_evaluate(tiny.debug_config(), damaged)
-    lines = [line for line in logs.output if 'damaged' in line]
-    self.assertLen(lines, 1)
-    self.assertIn('checkpoints/4 is damaged (session.json has 10', lines[0])
-    self._assert_equal_runs(whole, damaged)
-    self.assertCountEqual(
-        os.listdir(os.path.join(damaged, 'checkpoints')),
-        ['2', '4', '4.damaged'])
 
   def test_keeps_the_best_checkpoint(self):
     workdir = tiny.temp_dir(self)
@@ -233,8 +113,7 @@ class TrainerTest(parameterized.TestCase):
     trainer.train_and_evaluate(tiny.debug_config(), workdir)
 
   def test_refuses_records_that_have_changed(self):
-    workdir = tiny.temp_dir(self)
-    trainer.train_and_evaluate(tiny.debug_config(), workdir)
+    workdir = tiny.copy_of_run(self)
     path = os.path.join(workdir, 'run.json')
     name = b'"dataset_fingerprint": "'
     text = _read(path).replace(name, name + b'0')

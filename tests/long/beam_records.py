@@ -50,7 +50,9 @@ def write_source(folder: pathlib.Path, num_images: int) -> None:
     Image.fromarray(mask).save(folder / 'masks' / name)
 
 
-def command(source: pathlib.Path, output: pathlib.Path, *more: str) -> list[str]:
+def command(
+    source: pathlib.Path, output: pathlib.Path, *more: str
+) -> list[str]:
   """Returns the command that prepares the set."""
   return [sys.executable, '-m', 'data_prep.prepare', f'--source={source}',
           '--simulate=box', '--subject_pattern=^(p[0-9]+)', '--image_size=24',
@@ -59,9 +61,10 @@ def command(source: pathlib.Path, output: pathlib.Path, *more: str) -> list[str]
 
 def by_beam(workers: int) -> list[str]:
   """Returns the flags for a number of workers."""
-  return ['--runner=beam', '--beam_options=--runner=DirectRunner '
-          f'--direct_running_mode=multi_processing --direct_num_workers={workers}'
-          ' --default_sdk_harness_log_level=ERROR']
+  options = ('--runner=DirectRunner --direct_running_mode=multi_processing '
+             '--default_sdk_harness_log_level=ERROR')
+  return ['--runner=beam',
+          f'--beam_options={options} --direct_num_workers={workers}']
 
 
 def digest(folder: pathlib.Path) -> str:
