@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # Only type checkers and editors read these imports.
   from hybridseg import augmentation
   from hybridseg import batch_checks
   from hybridseg import co_regularization
+  from hybridseg import deep_supervision
   from hybridseg import guards
   from hybridseg import indicator_grads
   from hybridseg import indicator_step
@@ -78,6 +79,7 @@ __all__ = (
     'augmentation',
     'batch_checks',
     'co_regularization',
+    'deep_supervision',
     'guards',
     'indicator_grads',
     'indicator_step',

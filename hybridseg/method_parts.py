@@ -215,6 +215,7 @@ def check(
     *,
     rule: WeightingRule,
     has_features: bool,
+    has_coarser: bool = False,
 ) -> None:
   """Refuses parts of a method that do not fit together.
 
@@ -224,11 +225,12 @@ def check(
     co_reg: how the networks teach each other.
     rule: the rule that `weighting` names.
     has_features: whether there is a `features_fn` for the last layer.
+    has_coarser: whether the networks have coarser outputs that learn, too.
 
   Raises:
     ValueError: if a part has an unknown name, if nothing is learnt, if the rule
       lacks features, weak labels or a method that it needs, or if a weak head
-      is combined with parts that it does not support.
+      or deep supervision is combined with parts that it does not support.
   """
   for what, name, known in (
       ('trust', co_reg.trust, sorted(TRUSTS)),
@@ -257,6 +259,12 @@ def check(
     raise ValueError(
         'Nothing to learn: strong_scale and weak_scale are both 0.'
     )
+  if has_coarser and (
+      supervision.weak_head
+      or rule.needs_alignments and not rule.needs_features):
+    raise ValueError(
+        'Deep supervision leaves the indicators to the finest output: use '
+        "weighting 'dii_last_layer' or 'uniform', and no weak_head.")
   if supervision.weak_head:
     _check_weak_head(supervision, co_reg, rule, has_features)
 

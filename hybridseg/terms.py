@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from hybridseg import co_regularization
+from hybridseg import deep_supervision
 from hybridseg import guards
 from hybridseg import linearization
 from hybridseg import mapped_axis
@@ -49,11 +50,22 @@ def strong_fn(
     images: jax.Array,
     labels: jax.Array,
     where: jax.Array,
+    *,
+    coarser_fn: Callable[..., Any] | None = None,
 ) -> StrongFn:
-  """Returns the strong loss of a batch as a function of the params."""
+  """Returns the strong loss of a batch as a function of the params.
+
+  With `coarser_fn`, see `train_step.make_train_step`, all outputs count.
+  """
 
   def fn(params):
-    losses = loss_fn(apply_fn(params, images), labels, where=where)
+    if coarser_fn is None:
+      losses = loss_fn(apply_fn(params, images), labels, where=where)
+    else:
+      logits, _, coarser = coarser_fn(params, images)
+      losses = deep_supervision.combined_losses(
+          lambda logits, labels, where, _: loss_fn(logits, labels, where=where),
+          (logits, *coarser), labels, where, types.pixels(images))
     return jnp.mean(losses), losses
 
   return fn

@@ -74,6 +74,7 @@ def make_train_step(
     weighting: Weighting = Weighting(),
     co_reg: CoRegularization = CoRegularization(),
     encode_fn: Callable[[types.Params, jax.Array], types.Encoded] | None = None,
+    coarser_fn: Callable[..., Any] | None = None,
     axis_name: mapped_axis.AxisName = None,
 ) -> Callable[..., tuple[TrainState, dict[str, Any]]]:
   """Assembles the training step `(state, batch, key) -> (state, metrics)`.
@@ -104,6 +105,12 @@ def make_train_step(
   reports where the bad number occurred. An instance with a weight of 0 can
   cause this, too, because 0 * nan is nan.
 
+  With `coarser_fn`, strong_i and weak_k are the weighted means over all outputs
+  of a network, `deep_supervision.combined_losses`. The finest output alone
+  makes pseudo labels, learns them, and decides the indicators: alignments of
+  the last layer are those of its own losses, scaled by its weight, because no
+  other output depends on that layer.
+
   There are four deviations from Algorithm 1. It moves the indicators of all
   weak instances after the networks; here, only the indicators of the batch
   move, before the networks.
@@ -127,6 +134,8 @@ def make_train_step(
       that is never trained. This part is the same in both networks, which share
       its output. `apply_fn` and `features_fn` must accept this output. Images
       that are encoded already are not encoded again.
+    coarser_fn: maps params and images to logits, features and a tuple of
+      coarser logits, the finest first; None trains without deep supervision.
     axis_name: mapped axis over which the batch is sharded, or None.
 
   Returns:
@@ -144,10 +153,12 @@ def make_train_step(
   rule = weight_rules.find(weighting.name)
   method_parts.check(
       supervision, weighting, co_reg, rule=rule,
-      has_features=features_fn is not None)
+      has_features=features_fn is not None,
+      has_coarser=coarser_fn is not None)
   weak_gradients = weak_gradients_lib.make_weak_gradients(
-      apply_fn, features_fn=features_fn, supervision=supervision,
-      weighting=weighting, rule=rule, axis_name=axis_name)
+      apply_fn, features_fn=features_fn, coarser_fn=coarser_fn,
+      supervision=supervision, weighting=weighting, rule=rule,
+      axis_name=axis_name)
 
   def train_step(state, batch, key):
     strong_key, weak_key, mix_key = jax.random.split(
@@ -157,7 +168,8 @@ def make_train_step(
         examples, key, num_classes, augment_fn, encode, axis_name)
 
     strong_fn = terms_lib.strong_fn(
-        apply_fn, supervision.strong_loss_fn, *view(strong_key, batch.strong))
+        apply_fn, supervision.strong_loss_fn, *view(strong_key, batch.strong),
+        coarser_fn=coarser_fn)
     # This is the gradient over the global batch, so that all devices use the
     # same gradient for the weights.
     strong = terms_lib.strong_term(

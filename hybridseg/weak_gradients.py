@@ -1,11 +1,12 @@
 """Losses, alignments and gradients of the weak labels in a training step."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from hybridseg import deep_supervision
 from hybridseg import guards
 from hybridseg import linearization
 from hybridseg import mapped_axis
@@ -75,6 +76,7 @@ def make_weak_gradients(
     apply_fn: Callable[[types.Params, jax.Array], jax.Array],
     *,
     features_fn: Callable[..., tuple[jax.Array, jax.Array]] | None,
+    coarser_fn: Callable[..., Any] | None = None,
     supervision: method_parts.Supervision,
     weighting: method_parts.Weighting,
     rule: method_parts.WeightingRule,
@@ -89,6 +91,8 @@ def make_weak_gradients(
     apply_fn: maps params and float images to logits.
     features_fn: maps params and float images to logits and features; only weak
       heads, and rules that need features, use it.
+    coarser_fn: see `train_step.make_train_step`; with it, the training loss is
+      that of all outputs, and all other losses are those of the finest one.
     supervision: the losses.
     weighting: how the alignments are computed.
     rule: the rule that `weighting` names.
@@ -108,7 +112,11 @@ def make_weak_gradients(
 
   def losses_at(params, images, *annotation):
     """Returns a list of losses, float [B] each; aux is (logits, features)."""
-    if supervision.weak_head:
+    coarser = ()
+    if coarser_fn is not None:
+      logits, features, coarser = coarser_fn(params, images)
+      features = features if rule.needs_features else None
+    elif supervision.weak_head:
       _, features = features_fn(params, images)
       # The output of a linear layer equals its slope along its own parameters.
       logits = weighting_lib.last_layer_slopes(
@@ -118,6 +126,12 @@ def make_weak_gradients(
     else:
       logits, features = apply_fn(params, images), None
     losses = [call(fn, logits, images, *annotation) for fn in loss_fns]
+    if coarser_fn is not None:
+      labels, where, *context = annotation
+      losses[0] = deep_supervision.combined_losses(
+          lambda logits, labels, where, pixels: call(
+              loss_fns[0], logits, pixels, labels, where, *context),
+          (logits, *coarser), labels, where, types.pixels(images))
     return losses, (logits, features)
 
   def linearize(params, weak):

@@ -28,7 +28,8 @@ _LEAVES = {'types', 'masking', 'mapped_axis', 'loss_functions', 'warping'}
 _PARTS = {
     'losses', 'metrics', 'mixing', 'augmentation', 'models', 'linearization',
     'guards', 'inference', 'alignment_maps', 'regularizers', 'kind_losses',
-    'inner_optimizers', 'refinement', 'microbatches', 'batch_checks'}
+    'inner_optimizers', 'refinement', 'microbatches', 'batch_checks',
+    'deep_supervision'}
 _RULES = {
     'weak_losses', 'weighting', 'indicators', 'co_regularization',
     'volume_augmentation', 'volume_inference'}

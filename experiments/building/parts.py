@@ -147,6 +147,8 @@ def build_training(
         augment_fn=_augment_fn(method.augmentation, dataset.plan),
         co_reg=method.co_reg,
         encode_fn=network.encode_fn,
+        coarser_fn=functools.partial(network.apply_fn, return_coarser=True)
+        if model.options.get('deep_supervision') else None,
         **shared,
     )
     indicator_fn = None

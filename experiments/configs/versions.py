@@ -9,7 +9,7 @@ new key the value with which today's code behaves as the older code did.
 import copy
 from typing import Any
 
-VERSION = 2
+VERSION = 3
 
 # Keys that were added before configs had a version, with the values that switch
 # them off. A run whose config lacks a key was trained without its feature.
@@ -52,7 +52,13 @@ def _from_1(config):
     del config['student_augmentation']
 
 
-_STEPS = {1: _from_1}
+def _from_2(config):
+  """Adds deep supervision, switched off, to the networks of whole volumes."""
+  if 'foreground_share' in config.get('input', {}):
+    config['model']['options'].setdefault('deep_supervision', False)
+
+
+_STEPS = {1: _from_1, 2: _from_2}
 
 
 def version_of(config: dict[str, Any]) -> int:

@@ -42,7 +42,9 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
       log2_low_resolution=0.0,
   ))
   config.model.options = ml_collections.ConfigDict(dict(
-      features=(), strides=(), kernels=(), dtype='float32'))
+      features=(), strides=(), kernels=(), dtype='float32',
+      # Whether the coarser levels of the decoder learn, too, as in nnU-Net.
+      deep_supervision=False))
   return config
 
 

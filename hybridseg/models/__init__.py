@@ -86,6 +86,8 @@ def _check_option(key, value, is_list):
       raise ValueError(
           f'{key} is {value!r:.60}: use a list of lists of whole numbers, one '
           f'number for each axis, {numbers}.')
+  elif key == 'deep_supervision' and not isinstance(value, bool):
+    raise ValueError(f'{key} is {value!r:.60}: use True or False.')
   elif key == 'frozen_until' and not _is_whole(value):
     raise ValueError(f'{key} is {value!r:.60}: use a whole number of blocks.')
 

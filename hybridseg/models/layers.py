@@ -182,7 +182,7 @@ def conv_norm_relu(
   return nn.relu(group_norm(x, dtype=dtype))
 
 
-def head(x: jax.Array, num_classes: int) -> jax.Array:
+def head(x: jax.Array, num_classes: int, *, name: str = 'head') -> jax.Array:
   """Applies the last layer, a 1 x 1 convolution in float32.
 
   The weighting rule 'dii_last_layer' finds this layer by its name, `head`.
@@ -190,11 +190,12 @@ def head(x: jax.Array, num_classes: int) -> jax.Array:
   Args:
     x: float32 [B, ..., F].
     num_classes: number of classes K.
+    name: name of the layer; only outputs that do not predict have another one.
 
   Returns:
     Logits, float32 [B, ..., K].
   """
-  return nn.Conv(num_classes, (1,) * (x.ndim - 2), name='head')(x)
+  return nn.Conv(num_classes, (1,) * (x.ndim - 2), name=name)(x)
 
 
 def resized_head(

@@ -51,6 +51,7 @@ class ResidualUNet(nn.Module):
     dtype: as for `UNet`.
     strides: as for `UNet`.
     kernels: as for `UNet`.
+    deep_supervision: as for `UNet`.
   """
 
   num_classes: int
@@ -58,9 +59,16 @@ class ResidualUNet(nn.Module):
   dtype: Any = jnp.float32
   strides: Sequence[Sequence[int]] | None = None
   kernels: Sequence[Sequence[int]] | None = None
+  deep_supervision: bool = False
 
   @nn.compact
-  def __call__(self, images: jax.Array, *, return_features: bool = False):
+  def __call__(
+      self,
+      images: jax.Array,
+      *,
+      return_features: bool = False,
+      return_coarser: bool = False,
+  ):
     """Maps images to logits, with the arguments and results of `UNet`."""
 
     def encode(x, level):
@@ -80,4 +88,5 @@ class ResidualUNet(nn.Module):
     return unet.down_and_up(
         images, self.features, num_classes=self.num_classes, dtype=self.dtype,
         encode=encode, decode=decode, strides=self.strides,
-        kernels=self.kernels, return_features=return_features)
+        kernels=self.kernels, deep_supervision=self.deep_supervision,
+        return_features=return_features, return_coarser=return_coarser)

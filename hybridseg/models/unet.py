@@ -52,6 +52,8 @@ class UNet(nn.Module):
     kernels: for each level, the size of the convolutions along each axis, odd
       numbers; None stands for 3 along all axes. Where `strides` leave the
       slices apart, nnU-Net uses [1, 3, 3].
+    deep_supervision: whether the coarser levels of the decoder have logits of
+      their own, too, all but the coarsest level: see `deep_supervision`.
   """
 
   num_classes: int
@@ -59,30 +61,42 @@ class UNet(nn.Module):
   dtype: Any = jnp.float32
   strides: Sequence[Sequence[int]] | None = None
   kernels: Sequence[Sequence[int]] | None = None
+  deep_supervision: bool = False
 
   @nn.compact
-  def __call__(self, images: jax.Array, *, return_features: bool = False):
+  def __call__(
+      self,
+      images: jax.Array,
+      *,
+      return_features: bool = False,
+      return_coarser: bool = False,
+  ):
     """Maps images, float [B, ..., C], to logits, float32 [B, ..., K].
 
     Args:
       images: float [B, H, W, C] or [B, D, H, W, C].
       return_features: whether to also return the input of the last layer,
         `head`.
+      return_coarser: whether to also return features and coarser logits.
 
     Returns:
-      Logits, or logits and features, float32 [B, ..., F].
+      Logits; or logits and features, float32 [B, ..., F]; or logits, features
+      and a tuple of coarser logits, the finest first, which is empty without
+      `deep_supervision`.
 
     Raises:
       ValueError: if D, H or W is not a multiple of the product of all strides
-        along its axis, 2 ** (len(features) - 1) by default; or if `strides` or
-        `kernels` do not fit the levels or the axes.
+        along its axis, 2 ** (len(features) - 1) by default; if `strides` or
+        `kernels` do not fit the levels or the axes; or if there are too few
+        levels for `deep_supervision`.
     """
     block = lambda x, level: _ConvBlock(
         self.features[level], self.dtype, kernel_at(self.kernels, level))(x)
     return down_and_up(
         images, self.features, num_classes=self.num_classes, dtype=self.dtype,
         encode=block, decode=block, strides=self.strides,
-        kernels=self.kernels, return_features=return_features)
+        kernels=self.kernels, deep_supervision=self.deep_supervision,
+        return_features=return_features, return_coarser=return_coarser)
 
 
 def down_and_up(
@@ -95,7 +109,9 @@ def down_and_up(
     decode: Callable[[jax.Array, int], jax.Array],
     strides: Sequence[Sequence[int]] | None,
     kernels: Sequence[Sequence[int]] | None,
+    deep_supervision: bool,
     return_features: bool,
+    return_coarser: bool,
 ):
   """Runs a U-Net with the given blocks on the way down and on the way up.
 
@@ -111,14 +127,17 @@ def down_and_up(
       channels of that level.
     strides: as for `UNet`.
     kernels: as for `UNet`.
-    return_features: whether to also return the input of the last layer.
+    deep_supervision: as for `UNet`.
+    return_features: as for `UNet`.
+    return_coarser: as for `UNet`.
 
   Returns:
-    Logits, or logits and features, float32 [B, ..., F].
+    As `UNet`.
 
   Raises:
-    ValueError: if the sizes are not multiples of the products of the strides,
-      or if `strides` or `kernels` do not fit the levels or the axes.
+    ValueError: if the sizes are not multiples of the products of the strides;
+      if `strides` or `kernels` do not fit the levels or the axes; or if there
+      are too few levels for `deep_supervision`.
   """
   layers.check_rank(images, 4, 5)
   num_axes, num_steps = images.ndim - 2, len(features) - 1
@@ -127,8 +146,12 @@ def down_and_up(
   if strides is None:
     strides = ((2,) * num_axes,) * num_steps
   _check_sizes(images.shape[1:-1], strides)
+  if deep_supervision and num_steps < 3:
+    raise ValueError(
+        f'deep_supervision needs 4 levels, and features has {num_steps + 1}: '
+        'the two coarsest have no output.')
   x = images.astype(dtype)
-  skips = []
+  skips, coarser = [], []
   for level in range(num_steps):
     skips.append(encode(x, level))
     x = pooling.max_pool(skips[-1], strides[level])
@@ -138,8 +161,13 @@ def down_and_up(
         x, features[level], dtype=dtype, strides=strides[level],
         size=kernel_at(kernels, level))
     x = decode(jnp.concatenate([skips[level], x], -1), level)
+    if deep_supervision and 0 < level < num_steps - 1:
+      coarser.insert(0, layers.head(
+          x.astype(jnp.float32), num_classes, name=f'head_{level}'))
   x = x.astype(jnp.float32)
   logits = layers.head(x, num_classes)
+  if return_coarser:
+    return logits, x, tuple(coarser)
   return (logits, x) if return_features else logits
 
 
