@@ -71,7 +71,8 @@ class BuildTest(parameterized.TestCase):
       ('efficientnet_unet', dict(frozen_until='5'), "frozen_until is '5': use"),
       ('unet', dict(dtype=None), 'Unknown dtype None; known'),
       ('unet', dict(dtype=32), 'Unknown dtype 32; known'),
-      ('unet', dict(wings=2), "'wings' of unet; known: .'dtype', 'features'"),
+      ('unet', dict(wings=2), "'wings' of unet; known: .'deep_supervision', "
+       "'dtype', 'features', 'kernels', 'strides'.[.]$"),
       ('unet', dict(strides=[[1, 3]]), 'strides is ..1, 3..: .* 1 or 2'),
       ('unet', dict(strides='22'), "strides is '22': use a list of lists"),
       ('residual_unet', dict(strides=[2, 2]), 'strides is .2, 2.: use a list'),
