@@ -46,7 +46,8 @@ def check_options(text: str) -> list[str]:
   if importlib.util.find_spec(_PACKAGE) is None:
     raise ValueError(
         "--runner=beam needs Apache Beam: pip install 'hybridseg[beam]'")
-  from apache_beam.options import pipeline_options
+  with _without_warnings():
+    from apache_beam.options import pipeline_options
   try:
     options = shlex.split(text or _DEFAULT_OPTIONS)
   except ValueError as error:
@@ -110,6 +111,16 @@ def write(
     raise OSError(
         f'Apache Beam has ended, but {len(lost)} of {len(tasks)} shards are '
         f'not in {folder}: its workers must write to this folder.')
+
+
+@contextlib.contextmanager
+def _without_warnings():
+  """Silences what Beam says of cloud packages when it is imported."""
+  logging.disable(logging.WARNING)
+  try:
+    yield
+  finally:
+    logging.disable(logging.NOTSET)
 
 
 @contextlib.contextmanager
