@@ -70,9 +70,9 @@ class RefusalTest(parameterized.TestCase):
   def test_seed(self, seed, message):
     self.refused(f'seed is {seed}: {message}', seed=seed)
 
-  @parameterized.parameters(1, 3)
+  @parameterized.parameters(1, 4)
   def test_version_of_another_hybridseg(self, version):
-    self.refused(f'version is {version}: leave it at 2', version=version)
+    self.refused(f'version is {version}: leave it at 3', version=version)
 
   @parameterized.parameters((), (('a', 8),), ((0, 8),), ((8,) * 60,), (None,))
   def test_channels_in_our_words(self, *features):
