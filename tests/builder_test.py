@@ -53,8 +53,9 @@ class BuilderTest(parameterized.TestCase):
       for task in tasks:
         shards.write_shard(task, folder=str(staging))
 
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
     records = builder.build(
-        self.manifest, output=self.folder / 'others', image_size=4, write=write)
+        self.manifest, output=folder / 'records', image_size=4, write=write)
     self.assertCountEqual(asked, json.loads(
         (records / 'shards.json').read_text(encoding='utf-8')))
     for path in self.records.iterdir():

@@ -7,6 +7,7 @@ import hybridseg
 from hybridseg import alignment_maps
 from hybridseg import augmentation
 from hybridseg import co_regularization
+from hybridseg import deep_supervision
 from hybridseg import guards
 from hybridseg import indicator_grads
 from hybridseg import indicator_step
@@ -39,7 +40,8 @@ NUM_CLASSES, NUM_WEAK, BATCH = 3, 12, 4
 # Functions that are not traced by themselves: those of NumPy or the host, those
 # that take only shapes or names, and those that the calls below use.
 NOT_TRACED = {
-    'batch_checks.check_batch', 'inference.merge_tiles',
+    'batch_checks.check_batch', 'deep_supervision.output_weights',
+    'inference.merge_tiles',
     'inference.sliding_window', 'inference.window_starts',
     'inference.window_tiles', 'inference.window_weights',
     'inner_optimizers.check_inner_optimizer',
@@ -296,6 +298,12 @@ CALLS = {
     'co_regularization.update_teachers': lambda a: (
         co_regularization.update_teachers(
             a['params'], a['params'], step=a['step'], decay=0.9)),
+    'deep_supervision.combined_losses': lambda a: (
+        deep_supervision.combined_losses(
+            lambda logits, labels, where, _: losses.cross_entropy_dice_loss(
+                logits, labels, where=where),
+            (a['logits'], a['logits'][:, ::2, ::2]), a['labels'], a['where'],
+            a['images'])),
     'guards.all_finite': lambda a: guards.all_finite(a),
     'guards.all_finite none': lambda a: guards.all_finite(()),
     'microbatches.over_microbatches': lambda a: (
