@@ -40,11 +40,12 @@ def combined_losses(
   Returns:
     Losses, float [B].
   """
-  total = 0
+  terms = []
   for weight, logits in zip(
       output_weights(len(outputs)), outputs, strict=True):
     steps = [n // m for n, m in zip(
         where.shape[1:], logits.shape[1:-1], strict=True)]
     at = (slice(None), *(slice(s // 2, None, s) for s in steps))
-    total += weight * loss_fn(logits, labels[at], where[at], images[at])
-  return total
+    terms.append(
+        weight * loss_fn(logits, labels[at], where[at], images[at]))
+  return sum(terms[1:], terms[0])

@@ -151,7 +151,8 @@ def down_and_up(
         f'deep_supervision needs 4 levels, and features has {num_steps + 1}: '
         'the two coarsest have no output.')
   x = images.astype(dtype)
-  skips, coarser = [], []
+  skips: list[jax.Array] = []
+  coarser: list[jax.Array] = []
   for level in range(num_steps):
     skips.append(encode(x, level))
     x = pooling.max_pool(skips[-1], strides[level])
