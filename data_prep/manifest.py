@@ -51,6 +51,7 @@ VERSION = 1
 SPLITS = ('train', 'val', 'test')
 ROLES = ('strong', 'weak', 'unlabelled')
 FAULTS = ('', 'shifted', 'shrunken', 'wrong_place', 'missing')
+LIMIT = 1e9  # Numbers of shapes are smaller in magnitude.
 
 _MAX_LINE = 200
 _MAX_FOUND = 48
@@ -245,7 +246,7 @@ def is_number(value: Any) -> bool:
   return (
       isinstance(value, (int, float))
       and not isinstance(value, bool)
-      and abs(value) < 1e9  # This is False for NaN, too.
+      and abs(value) < LIMIT  # This is False for NaN, too.
   )
 
 

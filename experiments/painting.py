@@ -22,12 +22,11 @@ def overlay(
   """
   image = np.broadcast_to(image / 255.0, image.shape[:2] + (3,)).copy()
   unlabelled = label_map == types.UNLABELLED
-  classes = np.where(unlabelled, 0, label_map).astype(int)
-  # Class 0 is not painted; all others cycle through the colours.
-  palette = np.array(html_page.COLOURS) / 255
-  colours = palette[(classes - 1) % len(palette)]
+  classes = np.where(unlabelled, 0, label_map)
+  # Class 0 is not painted.
   painted = (classes > 0)[..., None]
-  image = np.where(painted, (1 - opacity) * image + opacity * colours, image)
+  image = np.where(
+      painted, (1 - opacity) * image + opacity * _colours(classes), image)
   return np.where(unlabelled[..., None], 0.75 * image + 0.1, image)
 
 
@@ -48,9 +47,13 @@ def outline(image: np.ndarray, label_map: np.ndarray) -> np.ndarray:
         rows : rows + label_map.shape[0],
         columns : columns + label_map.shape[1]]
   is_line = ~inside & (label_map > 0) & (label_map != types.UNLABELLED)
+  return np.where(is_line[..., None], _colours(label_map), image)
+
+
+def _colours(label_map):
+  """Returns the colour of each class, which cycle, float [H, W, 3]."""
   palette = np.array(html_page.COLOURS) / 255
-  colours = palette[(label_map.astype(int) - 1) % len(palette)]
-  return np.where(is_line[..., None], colours, image)
+  return palette[(label_map.astype(int) - 1) % len(palette)]
 
 
 def paint_map(image: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -13,12 +13,13 @@ from absl.testing import parameterized
 
 from data_prep import formats
 from data_prep import prepare
+from data_prep.records import runner_flags
 from data_prep.sets import named_sets
 from data_prep.sets import source_flags
 from data_prep.splits import dividing
 from tests import prepare_binary
 
-_MODULES = (prepare, source_flags)
+_MODULES = (prepare, runner_flags, source_flags)
 _ROOT = pathlib.Path(prepare.__file__).parent
 
 

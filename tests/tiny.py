@@ -49,7 +49,7 @@ def temp_dir(test) -> str:
 def debug_config(**changes):
   """Returns the `:debug` config of the phantom, for training on the tiny set.
 
-  The networks have one level, which the tests of `methods_test` have, too.
+  The networks have one level, so that the step is traced in little time.
 
   Args:
     **changes: new value of each key; a dict changes the keys of a section.
@@ -60,7 +60,6 @@ def debug_config(**changes):
   config = phantom_config.get_config('debug')
   config = config.copy_and_resolve_references().unlock()
   config.input.data_dir = data_dir()
-  # A U-Net of one level is traced in a third of the time of three levels.
   config.model.options.features = (4,)
   config.update(changes)
   return config

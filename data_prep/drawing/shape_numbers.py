@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-_LIMIT = 1e9  # As in `manifest.is_number`.
+from data_prep import manifest
 
 
 class Problem(NamedTuple):
@@ -92,4 +92,4 @@ def plain_points(values: list[Any]) -> np.ndarray | None:
     points = np.array(numbers, float).reshape(-1, 2)
   except OverflowError:
     return None
-  return points if (np.abs(points) < _LIMIT).all() else None
+  return points if (np.abs(points) < manifest.LIMIT).all() else None

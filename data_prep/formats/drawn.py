@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 from hybridseg import types
 import numpy as np
 
+from data_prep import manifest
 from data_prep.checks import check_shape
 from data_prep.drawing import annotation_kinds
 from data_prep.drawing import rasterize
@@ -93,7 +94,7 @@ def unreadable(label: str, points: Any = None) -> Shape:
   try:
     corners = np.array(points, float).reshape(-1, 2)
     low, high = corners.min(0), corners.max(0)
-    if (high - low).min() >= 1 and np.abs(corners).max() < 1e9:
+    if (high - low).min() >= 1 and np.abs(corners).max() < manifest.LIMIT:
       return Shape('unreadable', label, [*low.tolist(), *high.tolist()])
   except (TypeError, ValueError, OverflowError):
     pass

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from data_prep import manifest
 from data_prep.drawing import rle
 from data_prep.drawing import shape_numbers
 from data_prep.shared import pixels
 
 _MAX_LABEL = 200
-_LIMIT = 1e9
 _MANY = 12  # From so many points on, NumPy is faster than a loop.
 
 
@@ -31,7 +31,7 @@ def number(value: Any) -> float:
     result = float(value)
   except OverflowError:  # An integer of more than 308 digits.
     result = math.inf
-  if not math.isfinite(result) or abs(result) >= _LIMIT:
+  if not math.isfinite(result) or abs(result) >= manifest.LIMIT:
     raise ValueError(f'{value!r:.40} is not a finite number below 1e9')
   return int(result) if result == int(result) else result
 

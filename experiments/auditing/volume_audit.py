@@ -8,6 +8,7 @@ classes that they name: 1 minus the Dice of the two sets. A score is no
 probability: compare scores within one kind.
 """
 
+import bisect
 from collections.abc import Sequence
 import csv
 import os
@@ -84,19 +85,22 @@ def audit(workdir: str) -> list[Finding]:
     probs = volume_windows.predict_record(
         predictor.run_fn, record, dataset.plan, batch_size=predictor.batch_size)
     predicted = volume_windows.labels_of(probs)
-    found = sorted(
-        [*found, _compare(record, predicted, dataset.plan.frame)],
-        key=lambda f: (-f.score, f.record['id']))
+    finding = _compare(record, predicted, dataset.plan.frame)
+    place = bisect.bisect(found, _rank(finding), key=_rank)
     # Strips are drawn as long as the prediction is there, and dropped when
     # more suspect volumes come.
-    for place, finding in enumerate(found):
-      if place >= strips.NUM_SHOWN:
-        found[place] = finding._replace(strip=None)
-      elif finding.record is record:
-        found[place] = finding._replace(strip=_draw(
-            finding, predicted, dataset.plan.frame, len(records)))
+    if place < strips.NUM_SHOWN:
+      finding = finding._replace(strip=_draw(
+          finding, predicted, dataset.plan.frame, len(records)))
+    found.insert(place, finding)
+    if len(found) > strips.NUM_SHOWN:
+      found[strips.NUM_SHOWN] = found[strips.NUM_SHOWN]._replace(strip=None)
     told(number)
   return found
+
+
+def _rank(finding):
+  return -finding.score, finding.record['id']
 
 
 def _draw(finding, predicted, frame, num_volumes):
