@@ -84,7 +84,7 @@ class DuplicatesTest(parameterized.TestCase):
         self.assertLess(sum(x < 0.01 for x in found), 2)
 
   def test_spans_are_orthonormal(self):
-    spans = duplicates._spans(
+    spans = duplicates.spans(
         [duplicates.thumbnail(_picture(i)) for i in range(3)])
     np.testing.assert_allclose(
         spans @ spans.transpose(0, 2, 1), [np.eye(5)] * 3, atol=1e-4)

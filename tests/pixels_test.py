@@ -1,8 +1,8 @@
 """Tests for data_prep.shared.pixels and the messages of its errors."""
 
 import io
-import pathlib
 import pickle
+import tempfile
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -29,8 +29,8 @@ class WrongFileTest(absltest.TestCase):
 class WholePngTest(parameterized.TestCase):
 
   def _is_whole(self, content):
-    path = pathlib.Path(self.create_tempfile('a.png', content, 'wb').full_path)
-    with open(path, 'rb') as file:
+    with tempfile.TemporaryFile() as file:
+      file.write(content)
       file.seek(5)
       found = pixels._is_whole_png(file)
       self.assertEqual(file.tell(), 5)

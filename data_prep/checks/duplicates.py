@@ -22,6 +22,7 @@ different videos and patients have at most 0.90
 """
 
 from collections.abc import Iterator, Sequence
+import functools
 import pathlib
 import re
 from typing import NamedTuple
@@ -81,18 +82,6 @@ class Pair(NamedTuple):
   later: int
   earlier: int
   likeness: float
-
-
-def likeness(
-    first: Sequence[bytes], second: Sequence[bytes]
-) -> np.ndarray:
-  """Returns the likeness of N pairs of pictures, float [N].
-
-  Args:
-    first: thumbnail of the first picture of each pair.
-    second: thumbnail of the second picture of each pair.
-  """
-  return _likeness(_spans(first), _spans(second))
 
 
 def near_pairs(
@@ -222,9 +211,9 @@ def _compare(left, right, thumbnails) -> Iterator[Pair]:
   for start in range(0, len(left), _NUM_PAIRS):
     both = np.stack([x[start : start + _NUM_PAIRS] for x in (left, right)])
     used, index = np.unique(both, return_inverse=True)
-    spans = _spans([thumbnails[k] for k in used])
+    known = spans([thumbnails[k] for k in used])
     index = index.reshape(both.shape)
-    alike = _likeness(spans[index[0]], spans[index[1]])
+    alike = likeness(known[index[0]], known[index[1]])
     for n in np.flatnonzero(alike > THRESHOLD):
       earlier, later = sorted(both[:, n].tolist())
       yield Pair(later, earlier, float(alike[n]))
@@ -238,7 +227,7 @@ def _plain(thumbnails):
   return _unit(_transform(_details(thumbnails))).astype(np.float32)
 
 
-def _spans(thumbnails):
+def spans(thumbnails: Sequence[bytes]) -> np.ndarray:
   """Returns orthonormal bases of pictures and their derivatives, [N, 5, 256].
 
   The first vector of a basis is the picture itself; the others come from its
@@ -249,14 +238,14 @@ def _spans(thumbnails):
   down, right = np.gradient(details, axis=(1, 2))
   x = np.arange(SIDE, dtype=np.float32) - (SIDE - 1) / 2
   y = x[:, None]
-  spans = [_unit(_transform(details))]
+  found = [_unit(_transform(details))]
   # These are the changes that two shifts, a turn and a zoom make.
   for change in (right, down, x * down - y * right, x * right + y * down):
     rest = _transform(change)
-    for known in spans:  # Make it orthogonal to the earlier vectors.
+    for known in found:  # Make it orthogonal to the earlier vectors.
       rest = rest - np.sum(rest * known, -1, keepdims=True) * known
-    spans.append(_unit(rest) * spans[0].any(-1, keepdims=True))
-  return np.stack(spans, axis=1)
+    found.append(_unit(rest) * found[0].any(-1, keepdims=True))
+  return np.stack(found, axis=1)
 
 
 def _details(thumbnails):
@@ -274,17 +263,23 @@ def _transform(pictures):
   The frequencies are ordered in four parts: (even, even), (even, odd), (odd,
   even) and (odd, odd) along (y, x).
   """
+  cosines = _cosines()
+  found = cosines @ pictures @ cosines.T
+  found[:, 0, 0] = 0  # The mean.
+  found = found.reshape(-1, _KEPT // 2, 2, _KEPT // 2, 2)
+  return found.transpose(0, 2, 4, 1, 3).reshape(len(found), -1)
+
+
+@functools.cache
+def _cosines():
+  """Returns the cosines of the transform times the window, [16, 32]."""
   edge = (np.arange(SIDE, dtype=np.float32) + 0.5) / SIDE
   rise = np.minimum(1, np.minimum(edge, 1 - edge) / _FADED)
   window = np.sin(rise * np.pi / 2) ** 2
   frequency = np.arange(_KEPT)[:, None]
   cosines = np.cos(np.pi * frequency * edge) * np.sqrt(2 / SIDE)
   cosines[0] /= np.sqrt(2)
-  cosines = (cosines * window).astype(np.float32)
-  found = cosines @ pictures @ cosines.T
-  found[:, 0, 0] = 0  # The mean.
-  found = found.reshape(-1, _KEPT // 2, 2, _KEPT // 2, 2)
-  return found.transpose(0, 2, 4, 1, 3).reshape(len(found), -1)
+  return (cosines * window).astype(np.float32)
 
 
 def _unit(vectors):
@@ -333,12 +328,12 @@ def _views(vectors):
   return parts.reshape(len(vectors), 8, -1)
 
 
-def _likeness(first, second):
+def likeness(first: np.ndarray, second: np.ndarray) -> np.ndarray:
   """Returns the likeness of N pairs of pictures, float [N].
 
   Args:
-    first: result of `_spans` for the first pictures, [N, 5, 256].
-    second: result of `_spans` for the second pictures.
+    first: result of `spans` for the first pictures, [N, 5, 256].
+    second: result of `spans` for the second pictures.
   """
   found = []
   for span, other in ((first, second), (second, first)):

@@ -51,12 +51,12 @@ def find_notice(
     if not 1 < len(cases) <= _MANY:
       continue
     is_own = len(cases) <= _FEW and len(cases) < number and _is_odd(grid[3:])
-    thumbnails = {case: _thumbnails(some, root) for case, some in cases.items()}
+    some_of = {case: _slices(some, root) for case, some in cases.items()}
     for one, other in itertools.combinations(cases, 2):
-      subjects = {cases[c][0].subject or c for c in (one, other)}
-      likeness = _likeness(thumbnails[one], thumbnails[other])
-      if len(subjects) > 1 and (likeness > _ALIKE or (
-          is_own and likeness > _SIMILAR)):
+      if (cases[one][0].subject or one) == (cases[other][0].subject or other):
+        continue
+      likeness = _likeness(some_of[one], some_of[other])
+      if likeness > _ALIKE or (is_own and likeness > _SIMILAR):
         pairs.append((one, other))
   if not pairs:
     return ''
@@ -78,18 +78,19 @@ def _is_odd(affine):
   return bool(is_oblique or (np.abs(halves - np.round(halves)) > 5e-3).any())
 
 
-def _thumbnails(rows, root):
-  """Returns the thumbnails of some slices of a volume.
+def _slices(rows, root):
+  """Returns some slices of a volume, as `duplicates.spans` returns them.
 
   Returns None if one of the slices cannot be read.
   """
   places = np.linspace(0, len(rows) - 1, _NUM_SLICES + 2)[1:-1]
+  numbers, index = np.unique(np.round(places).astype(int), return_inverse=True)
   try:
-    images = [
-        rasterize.read_image(root / rows[round(p)].image) for p in places]
+    images = [rasterize.read_image(root / rows[n].image) for n in numbers]
   except Exception:  # The check of the rows reports the error.
     return None
-  return [duplicates.thumbnail(image) for image in images]
+  return duplicates.spans(
+      [duplicates.thumbnail(image) for image in images])[index]
 
 
 def _likeness(one, other):

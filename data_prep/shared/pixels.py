@@ -109,6 +109,11 @@ def each_in_threads(
   Image.init()  # Pillow calls this when needed, which is not safe in threads.
   number = os.cpu_count() or 1
   items, ahead = iter(items), collections.deque()
+  first = list(itertools.islice(items, _TOGETHER + 1))
+  if len(first) <= _TOGETHER:  # One thread would do it all.
+    yield from map(fn, first)
+    return
+  items = itertools.chain(first, items)
   with futures.ThreadPoolExecutor(number) as pool:
     try:
       while some := list(itertools.islice(items, _TOGETHER)):

@@ -28,6 +28,8 @@ CLASSES = ('background', 'a', 'b')
 
 _SIZE = (20, 24)
 _NAMES = ('p0', 'p1', 'p2')
+# Two volumes make a set; with each further one, damage takes longer to try.
+_VOLUMES = _NAMES[:2]
 
 
 class SeedSet(NamedTuple):
@@ -182,7 +184,7 @@ def _volume_pairs(suffix, image_of, mask_suffix, mask_of):
     mask_of: function that returns the file of a label volume.
   """
   files = {}
-  for i, name in enumerate(_NAMES):
+  for i, name in enumerate(_VOLUMES):
     image = np.stack([picture(3 * i + k)[..., 0] for k in range(3)], -1)
     masks = np.stack([label(k) for k in range(3)], -1)
     files[f'{name}{suffix}'] = image_of(image.astype(np.int16))
@@ -204,7 +206,7 @@ def _arrays(suffix, write):
     write: function that takes an open file and the arrays by key.
   """
   files = {}
-  for i, name in enumerate(_NAMES):
+  for i, name in enumerate(_VOLUMES):
     scribble = np.where(np.arange(_SIZE[1]) % 5 == 0, label(i), 4)
     content = io.BytesIO()
     write(content, image=picture(i)[..., 0] / 255, label=label(i),
@@ -220,22 +222,25 @@ def _write_hdf5(file, **arrays):
       opened.create_dataset(key, data=array, compression='gzip')
 
 
-def _series_with(object_of):
-  """Returns the files of three DICOM series, each with an object.
+def _series_with(object_of, num_slices=3):
+  """Returns the files of two DICOM series, each with an object.
 
   Args:
-    object_of: function that takes the label map of each slice, uint8 [3, H, W],
+    object_of: function that takes the label map of each slice, uint8 [S, H, W],
       the positions of the slices and the UID of the series, and returns the
       object.
+    num_slices: number of slices of each series, S.
   """
   files = {}
-  for i, name in enumerate(_NAMES):
+  for i, name in enumerate(_VOLUMES):
     series, tags = f'1.2.3.{i + 1}', {'patient': i}
-    array = np.stack([picture(3 * i + k)[..., 0] for k in range(3)])
+    array = np.stack([
+        picture(num_slices * i + k)[..., 0] for k in range(num_slices)])
     files |= {f'{name}/{n}': content for n, content in dicom_files.series(
         array, series=series, RescaleIntercept=-9, **tags).items()}
-    places = [(10, 20, -30 + 2 * k) for k in range(3)]
-    found = object_of(np.stack([label(k) for k in range(3)]), places, series)
+    places = [(10, 20, -30 + 2 * k) for k in range(num_slices)]
+    masks = np.stack([label(k) for k in range(num_slices)])
+    found = object_of(masks, places, series)
     files[f'{name}/object.dcm'] = dicom_files.content(found)
   return files
 
@@ -395,9 +400,9 @@ SETS = {
     'dicom_seg': SeedSet(
         'dicom_seg', lambda: _series_with(_seg), ('object.dcm', 's02.dcm')),
     'label_map': SeedSet(
-        'dicom_seg', lambda: _series_with(_label_map), ('object.dcm',)),
+        'dicom_seg', lambda: _series_with(_label_map, 2), ('object.dcm',)),
     'rtstruct': SeedSet(
-        'rtstruct', lambda: _series_with(_contours), ('object.dcm',)),
+        'rtstruct', lambda: _series_with(_contours, 2), ('object.dcm',)),
     'metaimage': SeedSet('metaimage', lambda: _volume_pairs(
         '.mha', volume_files.metaimage, '_mask.mha', lambda array:
         volume_files.metaimage(array, compressed=True)), ('.mha',)),

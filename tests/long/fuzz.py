@@ -9,12 +9,13 @@ not see as one line, if a line has more than 200 characters or holds control
 characters, if a record has a wrong shape or wrong classes, or if the set takes
 more than 2 s of processor time or 1 GiB of memory. The program prints a table,
 and its exit code is 1 if any outcome was wrong. Sets with wrong outcomes are
-kept in --folder.
+kept in --folder. A run with --record that was stopped goes on where it was.
 """
 
 import collections
 from concurrent import futures
 import functools
+import json
 import os
 import pathlib
 import random
@@ -48,6 +49,11 @@ _TARGETS = flags.DEFINE_list(
     'targets', list(seed_sets.SETS), 'Which files to damage.')
 _FOLDER = flags.DEFINE_string(
     'folder', None, 'Where to keep what was wrong; default is nowhere.')
+_RECORD = flags.DEFINE_string(
+    'record', None, 'File of the outcomes so far; what it holds is not run '
+    'again.')
+_PROCESSES = flags.DEFINE_integer(
+    'processes', os.cpu_count(), 'Number of processes.', 1)
 _MESSAGES = flags.DEFINE_integer(
     'messages', 0, 'How many messages to print, commonest first.', 0)
 
@@ -235,28 +241,48 @@ def _limit_memory():
   resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
 
 
+def _known(path):
+  """Returns the outcomes in a file of --record by what was damaged."""
+  if path is None or not os.path.exists(path):
+    return {}
+  with open(path, encoding='utf-8') as file:
+    lines = [json.loads(line) for line in file if line.endswith('\n')]
+  return {tuple(key): Damage(collections.Counter(counts), *cost, wrong,
+                             collections.Counter(messages))
+          for key, counts, *cost, wrong, messages in lines}
+
+
 def main(argv: list[str]) -> None:
   """Damages files in all processes and prints the table."""
   del argv
   per_target = -(-_NUM_FILES.value // len(_TARGETS.value))
   total = dict.fromkeys([*_TARGETS.value, 'bombs'], _NOTHING)
-  start = time.monotonic()
+  start, known = time.monotonic(), _known(_RECORD.value)
+  wanted = {}
+  for target in _TARGETS.value:
+    for first in range(0, per_target, _CHUNK):
+      number = min(_CHUNK, per_target - first)
+      wanted[target, first, number, _FUZZ_SEED.value] = functools.partial(
+          damage, target, first, number, seed=_FUZZ_SEED.value,
+          keep=_FOLDER.value)
+  for name, make in bombs.BOMBS.items():
+    target, changed = make()
+    wanted['bombs', name] = functools.partial(
+        _examined, target, seed_sets.SETS[target].files() | changed, name,
+        _FOLDER.value)
+  for key in wanted.keys() & known:
+    total[key[0]] = total[key[0]].joined(known[key])
   with futures.ProcessPoolExecutor(
-      os.cpu_count(), initializer=_limit_memory) as pool:
-    pending = {
-        pool.submit(damage, target, first, min(_CHUNK, per_target - first),
-                    seed=_FUZZ_SEED.value, keep=_FOLDER.value): target
-        for first in range(0, per_target, _CHUNK)
-        for target in _TARGETS.value}
-    for name, make in bombs.BOMBS.items():
-      target, changed = make()
-      pending[pool.submit(
-          _examined, target, seed_sets.SETS[target].files() | changed, name,
-          _FOLDER.value)] = 'bombs'
+      _PROCESSES.value, initializer=_limit_memory) as pool:
+    pending = {pool.submit(run): key for key, run in wanted.items()
+               if key not in known}
     for done, future in enumerate(futures.as_completed(pending), start=1):
-      found, target = future.result(), pending[future]
-      total[target] = total[target].joined(found)
+      found, key = future.result(), pending[future]
+      total[key[0]] = total[key[0]].joined(found)
       print('\n'.join(found.wrong), end='\n' * bool(found.wrong), flush=True)
+      if _RECORD.value:
+        with open(_RECORD.value, 'a', encoding='utf-8') as file:
+          file.write(json.dumps([key, *found]) + '\n')
       if done % 20 == 0:
         left_s = (time.monotonic() - start) * (len(pending) / done - 1)
         print(f'  {done} of {len(pending)} chunks, {left_s:.0f} s left',
