@@ -197,7 +197,8 @@ def _prepare_whole(module):
   """Prepares a named set of whole volumes."""
   options = dict(
       seed=_SEED.value, strong_fraction=_STRONG_FRACTION.value,
-      fault_fraction=_FAULT_FRACTION.value, kinds=_WEAK_KINDS.value)
+      fault_fraction=_FAULT_FRACTION.value, kinds=_WEAK_KINDS.value,
+      slab_slices=source_flags.slab_slices())
   module.write(
       None if _CHECK.value else _OUTPUT.value, overwrite=_OVERWRITE.value,
       **{name: value for name, value in options.items() if value is not None})
@@ -231,7 +232,8 @@ def _check_use():
   """Refuses flags that the user gave but that would have no effect."""
   dataset = _DATASET.value
   arguments = {'seed': 'seed', 'strong_fraction': 'strong_fraction',
-               'fault_fraction': 'fault_fraction', 'weak_kinds': 'kinds'}
+               'fault_fraction': 'fault_fraction', 'weak_kinds': 'kinds',
+               'instances': 'slab_slices'}
   if dataset or _MANIFEST.value:
     what = f'--dataset={dataset}' if dataset else '--manifest'
     unused = [name for name, argument in arguments.items()

@@ -21,6 +21,8 @@ faults in subjects that the audit did not learn from.
 Of a run on whole volumes, the score is the disagreement of the networks with
 the annotation, and audit.csv names the slices of the file, counted from 0, in
 which they disagree most. audit.html shows the slices of the first 20 suspects.
+In a set of slabs (`prepare --instances=slabs`), each slab is ranked, from
+first_slice to last_slice.
 The export is NIfTI, 3D Slicer's segmentations (nrrd) or DICOM segmentations
 (dicom_seg).
 """
@@ -87,9 +89,11 @@ def _audit_volumes(output, exported):
   print(f'{output / "audit.csv"}: {number}, most suspect first, with the '
         'slices to look at; audit.html shows the first of them.')
   if _EXPORT.value:
-    first = [f.record['id'] for f in found[: _NUM_EXPORT.value]]
+    # Slabs are exported as the volumes that they belong to.
+    first = dict.fromkeys(
+        f.record.volume.id for f in found[: _NUM_EXPORT.value])
     print(files.export_volumes(
-        run_folder.read_config(_RUN.value).input.data_dir, first,
+        run_folder.read_config(_RUN.value).input.data_dir, [*first],
         _EXPORT.value, exported))
 
 

@@ -18,6 +18,7 @@ from experiments import configs
 from experiments.auditing import observer
 from experiments.building import input_pipeline
 from experiments.building import pieces
+from experiments.building import volume_patches
 from experiments.building import volume_set
 from experiments.configs import common
 from experiments.saving import checkpoints
@@ -108,7 +109,7 @@ class MethodsTest(parameterized.TestCase):
     data = volume_set.with_batch_sizes(pieces.unpack(config).data, dataset)
     parts = tiny.build_training(config, dataset)
     state = jax.eval_shape(parts.network.init_fn)
-    batch = volume_set.PatchBatches(dataset, data, seed=0)[0]
+    batch = volume_patches.PatchBatches(dataset, data, seed=0)[0]
     new, _ = jax.eval_shape(parts.step_fn, state, batch, jax.random.key(0))
     self.assertEqual(jax.tree.map(np.shape, new), jax.tree.map(np.shape, state))
 

@@ -28,7 +28,8 @@ class Phantom3dTest(absltest.TestCase):
     with tempfile.TemporaryDirectory() as folder:
       output = os.path.join(folder, 'set')
       command = ('--dataset=phantom3d', f'--output={output}')
-      code, out, err = prepare_binary.run(*command, '--strong_fraction=0.5')
+      code, out, err = prepare_binary.run(
+          *command, '--strong_fraction=0.5', '--instances=slabs')
       self.assertEqual((code, err), (0, []))
       self.assertIn(
           'train: 24 volumes of 24 subjects (12 strong, 12 weak)', out)
@@ -39,6 +40,11 @@ class Phantom3dTest(absltest.TestCase):
       dataset = volume_set.load(output)
       self.assertEqual(dataset.classes, phantom3d.CLASSES)
       self.assertEqual(dataset.plan.patch_size, phantom3d.PATCH)
+      slabs = [r.slab for r in dataset.splits['train_weak']]
+      self.assertIn(f'{len(slabs)} slabs of weak volumes are instances', out)
+      # Boxes label all of the 36 slices, of which a slab has up to 8.
+      self.assertContainsSubset({7, 8}, {s.stop - s.start for s in slabs})
+      self.assertTrue(all(s.axis == 2 for s in slabs))
       self.assertEqual(prepare_binary.run(*command)[0], 2)
       code, _, err = prepare_binary.run(*command, '--image_size=64')
       self.assertEqual(err, [

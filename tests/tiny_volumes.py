@@ -41,12 +41,13 @@ def image_of(k: int) -> np.ndarray:
 
 
 @functools.cache
-def data_dir() -> str:
+def data_dir(slab_slices: int | None = None) -> str:
   """Returns the folder of a prepared set, which each process writes once.
 
-  It has 12 training volumes, of which 4 have exact labels, and 3 each for val
-  and test. The first axis of every third volume is stored against the frame,
-  and every fifth volume has slices 1 mm apart.
+  With `slab_slices`, its instances are slabs, see `whole_set.Wanted`. It has 12
+  training volumes, of which 4 have exact labels, and 3 each for val and test.
+  The first axis of every third volume is stored against the frame, and every
+  fifth volume has slices 1 mm apart.
   """
   folder = tempfile.TemporaryDirectory(prefix='hybridseg_volumes_')
   _FOLDERS.append(folder)  # Removed when the process ends.
@@ -74,7 +75,8 @@ def data_dir() -> str:
             budget=strong_choice.Budget(fraction=0.34),
             simulate=('slices', 'box'), fault_fraction=0.5),
         wanted=whole_set.Wanted(
-            plan_file=os.path.join(folder.name, planning.FILE)))
+            plan_file=os.path.join(folder.name, planning.FILE),
+            slab_slices=slab_slices))
   return output
 
 

@@ -26,13 +26,14 @@ from tests import tiny_volumes
 
 class VolumeAuditTest(absltest.TestCase):
 
-  def _audit(self):
+  def _audit(self, data_dir=None):
     """Audits the tiny set with networks that predict nearly all voxels well."""
+    data_dir = data_dir or tiny_volumes.data_dir()
     workdir = tiny.temp_dir(self)
     config = tiny_volumes.debug_config()
     loaded = mock.Mock(
-        dataset=volume_set.load(tiny_volumes.data_dir()), batch_size=2,
-        data_dir=tiny_volumes.data_dir(), run_fn=tiny_volumes.run_exactly)
+        dataset=volume_set.load(data_dir), batch_size=2,
+        data_dir=data_dir, run_fn=tiny_volumes.run_exactly)
     with (mock.patch.object(
         volume_audit.run_folder, 'read_config', return_value=config),
           mock.patch.object(predictor, 'load', return_value=loaded)):
@@ -64,6 +65,38 @@ class VolumeAuditTest(absltest.TestCase):
         if is_fine:
           places = 2 * places + 1
         self.assertContainsSubset(finding.slices[:1], places.tolist())
+
+  def test_slabs_are_ranked_by_themselves(self):
+    with mock.patch.object(strips, 'NUM_SHOWN', 2):
+      workdir, found = self._audit(tiny_volumes.data_dir(3))
+    by_volume = {}
+    for finding in found:
+      record, slab = finding.record, finding.record.slab
+      by_volume.setdefault(record.volume.id, []).append(finding)
+      self.assertTrue(all(
+          slab.first <= k <= slab.last for k in finding.slices))
+      if not record['fault']:
+        self.assertLess(finding.score, 0.35)  # Boxes are rough.
+      elif record['kind'] == types.AnnotationKind.SLICES:
+        self.assertGreater(finding.score, 0.1)
+    # Volumes with good slabs and slabs that show their fault.
+    mixed = [fs for fs in by_volume.values()
+             if len({f.record['fault'] for f in fs}) == 2]
+    self.assertNotEmpty(mixed)
+    for findings in mixed:
+      good, bad = (
+          [f.score for f in findings if (f.record['fault'] != '') == is_bad]
+          for is_bad in (False, True))
+      self.assertLess(max(good), min(bad))
+    dataset = volume_set.load(tiny_volumes.data_dir(3))
+    summary = volume_audit.write(workdir, workdir, dataset, found)
+    self.assertEqual(summary['num_annotations'], len(found))
+    with open(f'{workdir}/audit.csv', encoding='utf-8') as file:
+      rows = list(csv.DictReader(file))
+    for row, finding in zip(rows, found, strict=True):
+      self.assertEqual(row['id'], '{volume}:{first_slice}-{last_slice}'.format(
+          **row))
+      self.assertEqual(row['fault'], finding.record['fault'])
 
   def test_the_most_suspect_are_exported(self):
     workdir, found = self._audit()
@@ -97,6 +130,11 @@ class VolumeAuditTest(absltest.TestCase):
                      [f.record['id'] for f in found])
     self.assertEqual(
         [row['indicator'] for row in rows], ['0.25'] + 7 * [''])
+    for row, finding in zip(rows, found, strict=True):
+      number = finding.record.volume.more['stored_shape'][2]
+      self.assertEqual(
+          (row['volume'], row['first_slice'], row['last_slice']),
+          (row['id'], '0', str(number - 1)))
     self.assertEqual(rows[0]['slices'], ' '.join(map(str, found[0].slices)))
     with open(f'{workdir}/audit.json', encoding='utf-8') as file:
       self.assertEqual(json.load(file), summary)

@@ -12,6 +12,7 @@ import numpy as np
 from experiments import binary
 from experiments.building import corrections
 from experiments.building import pieces
+from experiments.building import volume_patches
 from experiments.building import volume_set
 from tests import tiny
 from tests import tiny_volumes
@@ -21,13 +22,14 @@ def _batches(seed=0, **changes):
   config = tiny_volumes.debug_config(input=changes)
   dataset = volume_set.load(config.input.data_dir)
   data = volume_set.with_batch_sizes(pieces.unpack(config).data, dataset)
-  return dataset, volume_set.PatchBatches(dataset, data, seed=seed)
+  return dataset, volume_patches.PatchBatches(dataset, data, seed=seed)
 
 
 def _record(shape, places=()):
   """Returns a record without voxels."""
   record = mock.Mock(spec=volume_set.Record)
   record.volume = chunks.Volume('v', '', '', shape, (), 0, {}, {})
+  record.slab = None
   record.locations.return_value = np.array(places, np.int32).reshape(-1, 4)
   return record
 
@@ -134,7 +136,7 @@ class BatchesTest(absltest.TestCase):
 
   def _occurrences(self, record, image, label, *, name='label'):
     """Returns at how many places a volume holds an image and its label."""
-    first = volume_set.first_start(record.volume.shape, tiny_volumes.PATCH)
+    first = volume_patches.first_start(record.volume.shape, tiny_volumes.PATCH)
     last = np.maximum(
         0, np.subtract(record.volume.shape, tiny_volumes.PATCH)) + first
     found = 0
@@ -149,7 +151,7 @@ class BatchesTest(absltest.TestCase):
     config = tiny_volumes.debug_config('full_supervision,debug')
     dataset = volume_set.load(config.input.data_dir)
     data = volume_set.with_batch_sizes(pieces.unpack(config).data, dataset)
-    batches = volume_set.PatchBatches(dataset, data, seed=0)
+    batches = volume_patches.PatchBatches(dataset, data, seed=0)
     for step in range(2):
       for place, row in enumerate(batches.rows(step)['weak']):
         record = dataset.splits['train_weak'][row]
@@ -162,10 +164,10 @@ class BatchesTest(absltest.TestCase):
     # One voxel of class 1 and many of class 2.
     record = _record((40, 40, 40), [
         [1, 39, 0, 20], *([2, 20, 20, i] for i in range(30))])
-    starts = [volume_set.draw_start(rng, record, (8, 8, 8), share=1.0)
+    starts = [volume_patches.draw_start(rng, record, (8, 8, 8), share=1.0)
               for _ in range(200)]
     self.assertBetween(starts.count([32, 0, 16]), 75, 125)
-    starts = [volume_set.draw_start(rng, record, (8, 8, 8), share=0.0)
+    starts = [volume_patches.draw_start(rng, record, (8, 8, 8), share=0.0)
               for _ in range(2000)]
     self.assertEqual(np.min(starts), 0)
     self.assertEqual(np.max(starts), 32)
@@ -174,7 +176,8 @@ class BatchesTest(absltest.TestCase):
   def test_a_small_volume_lies_in_the_middle(self):
     rng = np.random.default_rng(0)
     self.assertEqual(
-        volume_set.draw_start(rng, _record((5, 8, 7)), (8, 8, 8), share=1.0),
+        volume_patches.draw_start(
+            rng, _record((5, 8, 7)), (8, 8, 8), share=1.0),
         [-1, 0, 0])
 
   def test_large_batches_are_refused(self):

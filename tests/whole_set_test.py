@@ -176,10 +176,19 @@ class WholeSetTest(parameterized.TestCase):
     self._save_cases()
     label = np.full(_SHAPE, 255, np.uint8)
     label[..., 5] = _label()[..., 5]
+    label[..., 2] = _label()[..., 2]
     self._save('images/w.nii.gz', _image())
     self._save('labels/w.nii.gz', label)
-    code, _, err = self._prepare()
+    code, out, err = self._prepare('--instances=slabs')
     self.assertEqual((code, err), (0, []))
+    self.assertIn('2 slabs of weak volumes are instances', out)
+    slabs = self._reader().volumes['w'].more['slabs']
+    self.assertEqual(
+        [(s['start'], s['stop'], s['first'], s['last']) for s in slabs],
+        [(0, 4, 0, 3), (4, _SHAPE[2], 4, _SHAPE[2] - 1)])
+    code, _, err = self._prepare('--overwrite', '--instances=volumes')
+    self.assertEqual((code, err), (0, []))
+    self.assertNotIn('slabs', self._reader().volumes['w'].more)
     volume = self._reader().volumes['w']
     self.assertEqual(
         (volume.more['kind'], volume.more['role'], volume.more['split']),
@@ -291,7 +300,9 @@ class WholeSetTest(parameterized.TestCase):
       (('--spacing_mm=1,1',), '--spacing_mm: expected 3 numbers'),
       (('--spacing_mm=1,1,0',), 'expected three numbers above 0'),
       (('--plan=nowhere.json',), '--plan=nowhere.json: no such file'),
-      (('--novolumes', '--modality=ct'), '--modality is for --volumes'))
+      (('--novolumes', '--modality=ct'), '--modality is for --volumes'),
+      (('--novolumes', '--instances=slabs'), '--instances is for --volumes'),
+      (('--slab_slices=3',), '--slab_slices is for --instances=slabs: give'))
   def test_flags(self, flags, expected):
     self._save_cases(1)
     code, _, err = self._prepare(*flags)

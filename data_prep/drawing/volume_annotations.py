@@ -37,11 +37,14 @@ class Drawn(NamedTuple):
     label: classes, uint8 [X, Y, Z], 255 = unlabelled.
     quality: mean IoU of the classes between what the annotator drew and the
       exact labels, where both are known; 1 for a tag, which draws nothing.
+    spoilt: where what the annotator saw differs from the exact labels, bool
+      [X, Y, Z].
     present: the classes that a tag names; None for other kinds.
   """
 
   label: np.ndarray
   quality: float
+  spoilt: np.ndarray
   present: list[int] | None = None
 
 
@@ -110,7 +113,8 @@ def simulate(
     raise ValueError(f'Unknown kind={plan.kind!r}; known: {KINDS}.')
   values = truth[truth != types.UNLABELLED]
   number = int(values.max(initial=0)) + 1
-  return Drawn(label, geometry.quality(label, truth, number), present)
+  return Drawn(
+      label, geometry.quality(label, truth, number), seen != truth, present)
 
 
 def draw_slices(

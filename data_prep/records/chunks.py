@@ -39,7 +39,8 @@ import numpy as np
 from data_prep.shared import whole_file
 
 INDEX = 'index.json'
-VERSION = 1
+# Version 2 has volumes that are divided into slabs, see `annotated_slabs`.
+VERSIONS = (1, 2)
 FIELDS = ('image', 'label', 'truth')
 
 _DTYPES = {'image': np.dtype('<u2'), 'label': np.dtype('u1'),
@@ -211,7 +212,8 @@ def write_index(
     chunk_size: size of their chunks.
     more: what else is known of the set, such as its name and its classes.
   """
-  head = {'chunks_version': VERSION, 'chunk_size': list(chunk_size),
+  version = 2 if any('slabs' in volume.more for volume in volumes) else 1
+  head = {'chunks_version': version, 'chunk_size': list(chunk_size),
           **(more or {})}
   lines = [f'{json.dumps(k)}: {json.dumps(v, sort_keys=True)}'
            for k, v in head.items()]
@@ -254,7 +256,7 @@ class Reader:
       fields = json.loads(text)
       if fields.pop('sha256') != _digest(text.partition('\n')[2]):
         raise ValueError('damaged or edited')
-      if fields.pop('chunks_version') != VERSION:
+      if fields.pop('chunks_version') not in VERSIONS:
         raise ValueError('another version')
       self.chunk_size = tuple(fields.pop('chunk_size'))
       rows = [Volume(**row) for row in fields.pop('volumes')]

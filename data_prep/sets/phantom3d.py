@@ -31,6 +31,7 @@ def write(
     strong_fraction: float = 0.25,
     fault_fraction: float = 0.3,
     kinds: Sequence[str] = ('slices', 'box'),
+    slab_slices: int | None = None,
     num_volumes: int = 40,
     overwrite: bool = False,
 ) -> None:
@@ -45,6 +46,7 @@ def write(
     fault_fraction: share of the weak labels that get a planted fault.
     kinds: kinds of the weak labels, of `volume_annotations.KINDS`, which share
       the volumes evenly.
+    slab_slices: see `whole_set.Wanted`.
     num_volumes: number of volumes.
     overwrite: whether an older output is replaced.
 
@@ -84,7 +86,7 @@ def write(
             simulate=tuple(kinds), fault_fraction=fault_fraction),
         wanted=whole_set.Wanted(
             plan_file=os.path.join(folder, planning.FILE), keep_source=True,
-            dataset='phantom3d'),
+            dataset='phantom3d', slab_slices=slab_slices),
         overwrite=overwrite)
 
 

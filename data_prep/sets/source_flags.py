@@ -19,6 +19,7 @@ from data_prep.drawing import volume_annotations
 from data_prep.formats import names as format_names
 from data_prep.splits import strong_choice
 from data_prep.volumes import levels
+from data_prep.volumes import slabs
 
 if TYPE_CHECKING:  # `own_set` is slow to import, and --help does not need it.
   from data_prep.sets import own_set
@@ -123,6 +124,13 @@ _SPACING_MM = flags.DEFINE_list(
     'along right, front and top; default is the median of the training set.')
 _PLAN = flags.DEFINE_string(
     'plan', None, 'With --volumes: an edited plan.json of an older --output.')
+_INSTANCES = flags.DEFINE_enum(
+    'instances', None, ['volumes', 'slabs'],
+    'What is trusted by itself: a weak volume (default), or each of its '
+    'annotated slabs, stacks of slices (docs/own_data.md).')
+_SLAB_SLICES = flags.DEFINE_integer(
+    'slab_slices', None, 'With --instances=slabs: largest number of annotated '
+    f'slices of a slab; default is {slabs.MAX_SLICES}.', lower_bound=1)
 _STRONG_MINUTES = flags.DEFINE_float(
     'strong_minutes', None, 'Minutes of annotation that all training images '
     'may take, instead of --strong_fraction.', lower_bound=0.0)
@@ -132,7 +140,21 @@ def names() -> list[str]:
   """Returns the names of the flags that can be given only with --source."""
   return [holder.name for holder in globals().values()
           if isinstance(holder, flags.FlagHolder)
-          and holder.name not in ('intensity_range', 'leave_out')]
+          and holder.name not in ('instances', 'intensity_range', 'leave_out')]
+
+
+def slab_slices() -> int | None:
+  """Returns the largest number of slices of a slab; None without slabs.
+
+  Raises:
+    ValueError: if a flag has no effect; the message is one line.
+  """
+  if _INSTANCES.value == 'slabs':
+    return _SLAB_SLICES.value or slabs.MAX_SLICES
+  if _SLAB_SLICES.present:
+    raise ValueError(
+        '--slab_slices is for --instances=slabs: give both or none')
+  return None
 
 
 def wants_volumes() -> bool:
@@ -167,7 +189,7 @@ def wanted() -> 'whole_set.Wanted':
     raise ValueError('--spacing_mm: expected three numbers above 0')
   return whole_set.Wanted(
       _MODALITY.value, spacing, _PLAN.value, subjects(), _NAME.value,
-      format_name())
+      format_name(), slab_slices=slab_slices())
 
 
 def has_splits() -> bool:
@@ -277,7 +299,7 @@ def plan(
     raise ValueError(f'--simulate: unknown {sorted(unknown)}; known: '
                      f'{", ".join(kinds)}, none')
   if not _VOLUMES.value:
-    for holder in (_MODALITY, _SPACING_MM, _PLAN):
+    for holder in (_MODALITY, _SPACING_MM, _PLAN, _INSTANCES, _SLAB_SLICES):
       if holder.present:
         raise ValueError(f'--{holder.name} is for --volumes: give both')
   if _SPLITS.value is not None and not os.path.isfile(_SPLITS.value):

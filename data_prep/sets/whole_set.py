@@ -3,9 +3,9 @@
 Writes OUTPUT/plan.json (see `volumes.planning`), OUTPUT/splits.csv,
 OUTPUT/chunks (see `records.chunks`) and OUTPUT/references, labels on the grids
 of the files (see `records.volume_records`), or nothing. A volume is an
-instance. With `simulate`, the training volumes that do not keep their labels
-get simulated ones, see `drawing.volume_annotations`, and their exact labels
-become `truth`.
+instance, or each of its slabs is (see `volumes.slabs`). With `simulate`, the
+training volumes that do not keep their labels get simulated ones, see
+`drawing.volume_annotations`, and their exact labels become `truth`.
 """
 
 from collections.abc import Iterator
@@ -27,6 +27,7 @@ from data_prep.formats import registry
 from data_prep.formats import sources
 from data_prep.formats import uniting
 from data_prep.formats import volume_sets
+from data_prep.records import annotated_slabs
 from data_prep.records import chunks
 from data_prep.records import volume_records
 from data_prep.sets import closing
@@ -62,6 +63,8 @@ class Wanted(NamedTuple):
     format_name: format of the source, one of `names.VOLUMES`; None detects it.
     keep_source: whether OUTPUT/source keeps the files of the source.
     dataset: key of the set in `named_sets.WHOLE`; None for a user's own set.
+    slab_slices: with it, weak volumes are divided into slabs of up to so many
+      annotated slices, which are instances; None: a volume is an instance.
   """
 
   modality: str | None = None
@@ -72,6 +75,7 @@ class Wanted(NamedTuple):
   format_name: str | None = None
   keep_source: bool = False
   dataset: str | None = None
+  slab_slices: int | None = None
 
 
 class _Case(NamedTuple):
@@ -157,13 +161,16 @@ def prepare(
       print('The set has no problems.')
       return
     with whole_file.folder_beside(target) as temporary:
-      _write(temporary, work, cases, rows, simulated, made, plan, wanted)
+      number = _write(
+          temporary, work, cases, rows, simulated, made, plan, wanted)
       splits_file.write_splits(temporary / own_set.SPLITS_FILE, rows, folds)
       leaving_out.write(temporary / leaving_out.FILE, left_out)
       if wanted.keep_source:
         shutil.copytree(work.source, temporary / SOURCE)
       whole_file.replace_folder(temporary, target)
   print(f'Wrote {grammar.counted(len(rows), "volume")} to {target}')
+  if wanted.slab_slices:
+    print(f'{grammar.counted(number, "slab")} of weak volumes are instances')
   command = closing.training_command(
       pathlib.Path(output), wanted.dataset, wanted.name or work.source.stem,
       own='volumes')
@@ -309,7 +316,10 @@ def _make_plan(cases, rows, options, wanted, report):
 
 
 def _write(folder, work, cases, rows, simulated, made, plan, wanted):
-  """Writes plan.json, the chunks of all volumes, and the references."""
+  """Writes plan.json, the chunks of all volumes, and the references.
+
+  Returns the number of slabs.
+  """
   planning.write_plan(folder, made)
   chunk_folder, reference_folder = (
       folder / name
@@ -318,8 +328,13 @@ def _write(folder, work, cases, rows, simulated, made, plan, wanted):
   reference_folder.mkdir()
   written, references = [], []
   for case, row in zip(cases, rows, strict=True):
-    item = _annotate(work, case, row, simulated.get(row.id), plan.seed)
+    item, spoilt = _annotate(
+        work, case, row, simulated.get(row.id), plan.seed)
     item.more.update(work.files(case.path, is_kept=wanted.keep_source))
+    if wanted.slab_slices and row.split == 'train' and row.role == 'weak':
+      item.more[annotated_slabs.FIELD] = [
+          slab._asdict() for slab in annotated_slabs.find(
+              item, made, max_slices=wanted.slab_slices, spoilt=spoilt)]
     file = f'{len(written):05d}.array_record'
     written.append(volume_records.write(chunk_folder, file, item, made))
     if item.label is not None or row.split != 'train':
@@ -330,12 +345,18 @@ def _write(folder, work, cases, rows, simulated, made, plan, wanted):
           'name': wanted.name or work.source.stem,
           'classes': list(work.classes)})
   chunks.write_index(reference_folder, references, chunk_size=made.chunk_size)
+  return sum(len(v.more.get(annotated_slabs.FIELD, ())) for v in written)
 
 
 def _annotate(work, case, row, simulated, seed):
-  """Returns a volume with the label that its role gives it."""
+  """Returns a volume with the label that its role gives it.
+
+  The second result is where a simulated annotator saw something else than the
+  exact labels, bool, or None.
+  """
   volume = work.open(case.path)
   kind, label, truth, fault, quality, tag = 'none', None, None, '', None, {}
+  spoilt = None
   if case.row.annotation is not None:
     kind = case.row.annotation['kind']
     label = work.read_label(case, volume, next(
@@ -352,7 +373,9 @@ def _annotate(work, case, row, simulated, seed):
       drawn = volume_annotations.simulate(
           orientation.turn_voxels(truth, turn), rng, plan=simulated,
           spacing_mm=case.spacing_mm)
-      label = orientation.turn_voxels(drawn.label, orientation.inverse(turn))
+      label, spoilt = (
+          orientation.turn_voxels(x, orientation.inverse(turn))
+          for x in (drawn.label, drawn.spoilt))
       quality = drawn.quality
       if drawn.present is not None:
         tag = {'present': drawn.present}
@@ -360,7 +383,7 @@ def _annotate(work, case, row, simulated, seed):
       row.id, volume, case.statistics, kind, label, truth, {
           'split': row.split, 'role': row.role, 'subject': row.subject,
           'site': row.site, 'annotator': row.annotator, 'fault': fault,
-          'quality': quality, 'image': case.path} | tag)
+          'quality': quality, 'image': case.path} | tag), spoilt
 
 
 def _print_counts(rows):

@@ -5,7 +5,8 @@ drawn around the prediction, too, so that both are of one kind. The score of an
 annotation is 1 minus the mean Dice of its classes, over labelled voxels.
 Extreme points are compared by their boxes, whatever the class, and tags by the
 classes that they name: 1 minus the Dice of the two sets. A score is no
-probability: compare scores within one kind.
+probability: compare scores within one kind. In a set of slabs, a slab has a
+score of its own, over the labelled voxels in it.
 """
 
 import bisect
@@ -35,7 +36,7 @@ from experiments.reports import strips
 from experiments.saving import run_folder
 
 HEADER = ('rank', 'id', 'score', 'indicator', 'kind', 'annotator', 'subject',
-          'axis', 'slices', 'fault')
+          'axis', 'slices', 'fault', 'volume', 'first_slice', 'last_slice')
 _NUM_SLICES = 3
 
 
@@ -43,7 +44,7 @@ class Finding(NamedTuple):
   """What the networks say of one weak annotation.
 
   Attributes:
-    record: the volume.
+    record: the volume, or its slab.
     score: see the module, in [0, 1].
     axis: axis of the file along which the slices are counted.
     slices: up to three slices of the file, from 0, whose annotation differs
@@ -79,12 +80,14 @@ def audit(workdir: str) -> list[Finding]:
   observer.check_set(workdir, dataset, predictor.data_dir)
   records = [r for r in dataset.splits['train_weak']
              if r['kind'] != types.AnnotationKind.NONE]
-  told = progress.Progress(len(records), 'volumes', what='audit: ')
-  found = []
+  told = progress.Progress(len(records), 'annotations', what='audit: ')
+  found, volume, predicted = [], None, None
   for number, record in enumerate(records, 1):
-    probs = volume_windows.predict_record(
-        predictor.run_fn, record, dataset.plan, batch_size=predictor.batch_size)
-    predicted = volume_windows.labels_of(probs)
+    if record.volume is not volume:  # The slabs of a volume lie together.
+      volume = record.volume
+      predicted = volume_windows.labels_of(volume_windows.predict_record(
+          predictor.run_fn, record, dataset.plan,
+          batch_size=predictor.batch_size))
     finding = _compare(record, predicted, dataset.plan.frame)
     place = bisect.bisect(found, _rank(finding), key=_rank)
     # Strips are drawn as long as the prediction is there, and dropped when
@@ -131,6 +134,9 @@ def _compare(record, predicted, frame):
         for x in (label, volume_marks.draw_extreme_points(
             predicted, np.random.default_rng(0), axis=axis)))
   known = label != types.UNLABELLED
+  if record.slab is not None:
+    planes = np.moveaxis(known, axis, 0)
+    planes[: record.slab.start] = planes[record.slab.stop :] = False
   dice = []
   for value in np.union1d(label[known], predicted[known]):
     if value:
@@ -187,7 +193,7 @@ def write(
         rank, record['id'], f'{finding.score:.4f}',
         indicators.get(record['id'], ''), more['kind'], more['annotator'],
         record['subject'], finding.axis, ' '.join(map(str, finding.slices)),
-        record['fault']])
+        record['fault'], record.volume.id, *_ends(finding)])
   csv_files.write_csv(os.path.join(folder, 'audit.csv'), HEADER, rows)
   summary = {'num_annotations': len(found), 'auroc_by_kind': {}}
   kinds = {finding.record.volume.more['kind'] for finding in found}
@@ -207,8 +213,16 @@ def write(
   return summary
 
 
+def _ends(finding):
+  """Returns the first and the last slice of the file."""
+  slab = finding.record.slab
+  if slab is not None:
+    return slab.first, slab.last
+  return 0, finding.record.volume.more['stored_shape'][finding.axis] - 1
+
+
 def _indicators(workdir):
-  """Returns the final indicator of each volume, as text."""
+  """Returns the final indicator of each instance, as text."""
   path = os.path.join(workdir, 'indicators.csv')
   if not os.path.exists(path):
     return {}

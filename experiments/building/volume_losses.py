@@ -48,6 +48,12 @@ def check(
             f'Loss {loss!r} of kind {name!r} needs whole boxes, and patches of '
             f"{size} voxels cut them: use 'outside', or a plan with larger "
             'patches.')
+      if loss in _OF_WHOLE_BOXES and any(
+          record.slab is not None for record in records):
+        raise ValueError(
+            f'Loss {loss!r} of kind {name!r} needs whole boxes, and slabs cut '
+            "them: use 'outside', or prepare the set without "
+            '--instances=slabs.')
       if loss == _TAG and records and not any(map(tells, records)):
         raise ValueError(
             f'Loss {loss!r} of kind {name!r} learns nothing: a patch of {size} '

@@ -1,7 +1,8 @@
-"""Opens sets of whole volumes, and draws patches of them for training.
+"""Opens sets of whole volumes.
 
 `prepare --volumes` writes such a set. A volume is one record, and a weak volume
-is one instance. Its voxels are only read when they are asked for.
+is one instance; with `--instances=slabs`, each of its slabs is a record and an
+instance. Voxels are only read when they are asked for.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import json
 import os
 from typing import Any
 
+from data_prep.records import annotated_slabs
 from data_prep.records import chunks
 from data_prep.records import volume_records
 from data_prep.volumes import levels as levels_lib
@@ -31,10 +33,13 @@ class Record:
   `record[name]` returns what the records of slices hold under the same name:
   id, subject, instance_id, kind, present, fault, quality; and image, float32
   [X, Y, Z, 1] in [0, 1], label and truth, uint8 [X, Y, Z], which are read anew
-  each time.
+  each time. The record of a slab holds the whole volume, but its label is
+  unlabelled outside of the slab, and its id ends with the first and the last
+  slice of the file: 'case_7:16-23'.
 
   Attributes:
     volume: the volume as the index of the chunks lists it.
+    slab: the slab; None if the record is of the whole volume.
   """
 
   def __init__(
@@ -45,6 +50,7 @@ class Record:
       *,
       instance_id: int,
       num_classes: int,
+      slab: annotated_slabs.Slab | None = None,
   ):
     """Stores where the volume is; reads no voxels.
 
@@ -54,18 +60,22 @@ class Record:
       volume: the volume.
       instance_id: its row in the indicator table; -1 for none.
       num_classes: number of classes.
+      slab: the slab of the volume that is the instance, or None.
     """
     self._reader, self._references = reader, references
-    self.volume = volume
+    self.volume, self.slab = volume, slab
     more = volume.more
-    quality = more['quality']
+    name, fault, quality = volume.id, more['fault'], more['quality']
+    if slab is not None:
+      name = f'{name}:{slab.first}-{slab.last}'
+      fault, quality = slab.fault, slab.quality
     self._facts = {
-        'id': volume.id,
+        'id': name,
         'subject': more['subject'] or volume.id,
         'instance_id': np.int32(instance_id),
         'kind': np.int32(types.AnnotationKind[more['kind'].upper()]),
         'present': _present(more, num_classes),
-        'fault': more['fault'],
+        'fault': fault,
         'quality': np.float32(np.nan if quality is None else quality)}
 
   def __getitem__(self, name: str) -> Any:
@@ -79,7 +89,8 @@ class Record:
     """Reads a patch of image, label or truth.
 
     Outside of the volume, the image has its lowest level, and label and truth
-    are `types.UNLABELLED`, as they are where nothing is known.
+    are `types.UNLABELLED`, as they are where nothing is known. So is the label
+    outside of the slab.
 
     Args:
       name: 'image', 'label' or 'truth'.
@@ -97,6 +108,10 @@ class Record:
       return np.full(size, types.UNLABELLED, np.uint8)
     patch = _read(
         lambda: self._reader.read_patch(self.volume.id, start, size, name))
+    if name == 'label' and self.slab is not None:
+      places = np.arange(size[self.slab.axis]) + start[self.slab.axis]
+      is_outside = (places < self.slab.start) | (places >= self.slab.stop)
+      np.moveaxis(patch, self.slab.axis, 0)[is_outside] = types.UNLABELLED
     if name != 'image':
       return patch
     return patch[..., None].astype(np.float32) / np.float32(levels_lib.TOP)
@@ -124,7 +139,11 @@ class Record:
 
   def locations(self) -> np.ndarray:
     """Returns classes and positions of labelled objects, int32 [N, 4]."""
-    return _read(lambda: self._reader.locations(self.volume.id))
+    found = _read(lambda: self._reader.locations(self.volume.id))
+    if self.slab is None:
+      return found
+    places = found[:, 1 + self.slab.axis]
+    return found[(places >= self.slab.start) & (places < self.slab.stop)]
 
   def reference(self) -> np.ndarray:
     """Returns the exact label on the grid of the volume's file, uint8."""
@@ -143,21 +162,25 @@ class Record:
     """Axis and number of the slice that shows most of the annotated objects.
 
     The axis is the one along which the voxels of the records lie farthest
-    apart, the last one of equals. Where no object is annotated, those of the
-    exact label count.
+    apart, the last one of equals; that of the slab, if there is one. Where no
+    object is annotated, those of the exact label count.
     """
     affine = np.array(self.volume.more['affine'])
     spacing = np.round(np.linalg.norm(affine[:3, :3], axis=0), 3)
     axis = max(range(3), key=lambda i: (spacing[i], i))
+    start, stop = 0, self.volume.shape[axis]
+    if self.slab is not None:
+      axis, start, stop = self.slab[:3]
     others = tuple(i for i in range(3) if i != axis)
     for name in ('label', 'truth'):
       label = self[name]
       area = ((label > 0) & (label != types.UNLABELLED)).sum(others)
+      area[:start] = area[stop:] = 0
       if area.any():
         # A box has equally many voxels in all of its slices: take the middle.
         largest = np.flatnonzero(area == area.max())
         return axis, int(largest[len(largest) // 2])
-    return axis, self.volume.shape[axis] // 2
+    return axis, (start + stop) // 2
 
 
 def _present(more, num_classes):
@@ -221,18 +244,28 @@ def load(data_dir: str) -> input_pipeline.Dataset:
         'with --simulate, --strong_fraction or --splits.')
   splits = {
       name: [Record(
-          reader, references, volume, num_classes=len(classes),
+          reader, references, volume, num_classes=len(classes), slab=slab,
           instance_id=i if name == 'train_weak' else -1)
-             for i, volume in enumerate(volumes)]
+             for i, (volume, slab) in enumerate(
+                 (volume, slab) for volume in volumes
+                 for slab in _slabs(volume))]
       for name, volumes in parts.items()}
+  # Sets without slabs have the fingerprint that they have always had.
   facts = [plan, reader.more, [
       (v.id, v.sha256, v.more['split'], v.more['role'], v.more['subject'],
-       v.more['kind']) for v in reader.volumes.values()]]
+       v.more['kind'], *v.more.get(annotated_slabs.FIELD, ()))
+      for v in reader.volumes.values()]]
   return input_pipeline.Dataset(
       name=reader.more['name'], classes=classes,
       image_shape=(*plan.patch_size, 1), splits=splits,
       fingerprint=hashlib.sha256(json.dumps(facts).encode()).hexdigest(),
       plan=plan)
+
+
+def _slabs(volume):
+  """Returns the slabs of a volume, or None as the only one."""
+  return [annotated_slabs.Slab(**slab) for slab in volume.more.get(
+      annotated_slabs.FIELD, ())] or [None]
 
 
 def with_batch_sizes(
@@ -270,109 +303,3 @@ def network_options(
   number = len(stated.get('features', plan.features))
   return {'features': plan.features, 'strides': plan.strides[:number - 1],
           'kernels': plan.kernels[:number]} | stated
-
-
-class PatchBatches:
-  """The endless sequence of training batches of patches, as NumPy arrays.
-
-  As in `input_pipeline.TrainBatches`, the batch of a step is a pure function of
-  (seed, step), and a volume appears at most once in a batch.
-  """
-
-  def __init__(
-      self,
-      dataset: input_pipeline.Dataset,
-      data: pieces.Data,
-      *,
-      seed: int,
-  ):
-    """Checks the first batch.
-
-    Args:
-      dataset: set from `load`.
-      data: batch sizes, labels, and `foreground_share`, the share of the
-        patches that are drawn around a labelled voxel of an object.
-      seed: seed of all draws.
-
-    Raises:
-      binary.UserError: see `input_pipeline.train_batches`.
-    """
-    self._dataset, self._seed = dataset, seed
-    self._share = data.foreground_share
-    weak = input_pipeline.label_of(data.weak_labels)
-    if weak == 'truth':
-      for record in dataset.splits['train_weak']:
-        if not record.has_truth:
-          input_pipeline.refuse_unknown_truth(dataset, record)
-    self._labels = {'strong': 'label', 'weak': weak}
-    self._orders = input_pipeline.orders(
-        dataset, data.strong_batch_size, data.weak_batch_size, seed)
-    input_pipeline.check_first(dataset, self)
-
-  def rows(self, step: int) -> dict[str, np.ndarray]:
-    """Returns the row numbers of the records in a step's batch."""
-    return {role: order[step] for role, order in self._orders.items()}
-
-  def __getitem__(self, step: int) -> types.HybridBatch:
-    return types.HybridBatch(**{
-        role: self._examples(role, rows.tolist(), step)
-        for role, rows in self.rows(step).items()})
-
-  def _examples(self, role, rows, step):
-    records = self._dataset.splits[f'train_{role}']
-    size = self._dataset.plan.patch_size
-    images, labels, present = [], [], []
-    for place, row in enumerate(rows):
-      rng = np.random.default_rng(
-          [self._seed, step, role == 'weak', place])
-      start = draw_start(rng, records[row], size, share=self._share)
-      images.append(records[row].read('image', start, size))
-      labels.append(records[row].read(self._labels[role], start, size))
-      present.append(records[row].present_in(start, size))
-    column = lambda name: np.stack([records[row][name] for row in rows])
-    return types.Examples(
-        image=np.stack(images), label=np.stack(labels),
-        instance_id=column('instance_id'), kind=column('kind'),
-        present=np.stack(present))
-
-
-def first_start(length: Sequence[int], size: Sequence[int]) -> np.ndarray:
-  """Returns the first voxel at which patches of a volume may start, int [3].
-
-  Args:
-    length: number of voxels of the volume along each axis.
-    size: number of voxels of a patch.
-  """
-  return -(np.maximum(np.subtract(size, length), 0) // 2)
-
-
-def draw_start(
-    rng: np.random.Generator,
-    record: Record,
-    size: Sequence[int],
-    *,
-    share: float,
-) -> list[int]:
-  """Draws the first voxel of a patch.
-
-  The patch lies within the volume. Along an axis on which the volume is
-  smaller, the volume lies in the middle of the patch.
-
-  Args:
-    rng: random generator.
-    record: the volume.
-    size: number of voxels of the patch along each axis.
-    share: probability with which the patch holds an object, if its label has
-      any: a class is drawn uniformly, then one of its voxels, which lies in the
-      middle of the patch unless the patch would leave the volume.
-  """
-  length, size = np.array(record.volume.shape), np.array(size)
-  first = first_start(length, size)
-  last = first + np.maximum(length - size, 0)
-  start = rng.integers(first, last + 1)
-  if rng.random() < share:
-    places = record.locations()
-    if len(places):
-      places = places[places[:, 0] == rng.choice(np.unique(places[:, 0])), 1:]
-      start = np.clip(rng.choice(places) - size // 2, first, last)
-  return start.tolist()

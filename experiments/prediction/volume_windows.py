@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.building import volume_patches
 from experiments.building import volume_set
 
 IN_MEMORY = 2**28  # Largest size of an array in memory, in bytes.
@@ -63,7 +64,7 @@ class _Padded:
   def __init__(self, read, shape, window):
     self._read = read
     self.shape = (*map(max, shape[::-1], window[::-1]), 1)
-    self.start = volume_set.first_start(shape, window).tolist()[::-1]
+    self.start = volume_patches.first_start(shape, window).tolist()[::-1]
 
   def __getitem__(self, block):
     size = [min(part.stop, n) - part.start for part, n in zip(

@@ -20,6 +20,7 @@ from experiments.building import parts as parts_lib
 from experiments.building import pieces
 from experiments.building import pretrained
 from experiments.building import retraining
+from experiments.building import volume_patches
 from experiments.building import volume_set
 from experiments.evaluation import scoring
 from experiments.evaluation import volume_evaluation
@@ -174,7 +175,7 @@ def open_session(
 
 def _make_batches(data, dataset, schedule):
   if dataset.plan is not None:
-    return volume_set.PatchBatches(dataset, data, seed=schedule.seed)
+    return volume_patches.PatchBatches(dataset, data, seed=schedule.seed)
   return input_pipeline.train_batches(
       dataset, strong_batch_size=data.strong_batch_size,
       weak_batch_size=data.weak_batch_size, seed=schedule.seed,
