@@ -8,8 +8,11 @@ from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
+from data_prep import formats
 from data_prep.drawing import rasterize
 from data_prep.formats import hdf5
+from data_prep.formats import registry
+from data_prep.sets import own_set
 from data_prep.shared import pixels
 import numpy as np
 
@@ -100,6 +103,7 @@ class Hdf5Test(source_case.VolumesCase):
   @parameterized.named_parameters(
       ('text', {'image': np.array([['a', 'b']])}, 'real numbers'),
       ('objects', {'image': np.array([[{}, {}]])}, 'real numbers'),
+      ('scalar', {'image': np.zeros(())}, 'a single value'),
       ('one_axis', {'image': np.zeros(3)}, 'two or three axes'),
       ('four_axes', {'image': np.zeros((2, 2, 2, 2))}, 'two or three axes'),
       ('empty', {'image': np.zeros((2, 0))}, 'two or three axes'),
@@ -125,11 +129,34 @@ class Hdf5Test(source_case.VolumesCase):
     imported = self._read(leave_out=frozenset({'defective'}))
     self.assertEqual([row.id for row in imported.rows], ['a'])
 
-  def test_other_archives_are_not_sets(self):
-    self._write('weights.npz', w=np.zeros(3))
+  @parameterized.parameters(*_SUFFIXES)
+  def test_other_archives_are_not_sets(self, suffix):
+    self._write(f'weights{suffix}', w=np.zeros(3))
     self.assertFalse(hdf5.detect(self.source))
-    self._write('a.npz', image=np.zeros((6, 7)))
+    self.assertIn('have no key image', registry.refusal(self.source))
+    with self.assertRaisesRegex(ValueError, "reads; 1 file is not read, .* no "
+                                "key 'image'"):
+      own_set.read(self.folder, source=self.source, format_name='hdf5',
+                   options=formats.Options(), subjects=None, name='a')
+    self._write(f'a{suffix}', image=np.zeros((6, 7)))
+    self.assertTrue(hdf5.detect(self.source))
     self.assertIn("no key 'image'", ' '.join(self._read().notices))
+
+  @parameterized.parameters(*_SUFFIXES)
+  def test_masks_with_another_key_are_told(self, suffix):
+    self._write(f'a{suffix}', image=np.zeros((6, 7)), mask=np.zeros((6, 7)))
+    self.assertIn(
+        f'1 file has keys that are not read, such as a{suffix}: mask; masks '
+        "are read from 'label' and 'scribble'", self._read().notices)
+
+  def test_values_that_are_not_finite_are_told(self):
+    image = np.array([[np.nan, 1.0, 2.0], [np.inf, 1.0, 2.0]])
+    self._write('a.npz', image=image, label=np.eye(2, 3, dtype=np.uint8))
+    self.assertIn('values that are not finite become the lowest or the highest '
+                  'intensity: 1 file, such as a.npz', self._read().notices)
+    self._write('a.npz', image=image * np.nan)
+    problem, = self._read().problems
+    self.assertIn('no value of the image is a finite number', str(problem))
 
   def test_without_h5py(self):
     (self.source / 'a.h5').write_bytes(b'\x89HDF\r\n\x1a\n')

@@ -15,11 +15,11 @@ class LevelsTest(parameterized.TestCase):
 
   def test_statistics_by_hand(self):
     voxels = np.array([0, 0, 1, 3, np.nan, -np.inf]).reshape(1, 2, 3)
-    self.assertEqual(levels.statistics(voxels), (2.0, 1.0, 0.0, 3.0))
+    self.assertEqual(levels.statistics(voxels), (2.0, 1.0, 0.0, 3.0, False))
     self.assertEqual(
-        levels.statistics(np.zeros((2, 2, 2))), (0.0, 0.0, 0.0, 0.0))
-    self.assertEqual(
-        levels.statistics(np.full((1, 1, 2), np.nan)), (0.0, 0.0, 0.0, 0.0))
+        levels.statistics(np.zeros((2, 2, 2))), (0.0, 0.0, 0.0, 0.0, True))
+    self.assertEqual(levels.statistics(np.full((1, 1, 2), np.nan)),
+                     (0.0, 0.0, 0.0, 0.0, False))
 
   def test_statistics_of_slabs(self):
     voxels = np.random.default_rng(0).normal(1e6, 1, (2, 3, 50))
@@ -33,7 +33,7 @@ class LevelsTest(parameterized.TestCase):
       finally:
         levels._SLAB_VOXELS = levels_slab
     np.testing.assert_allclose(
-        whole, (voxels.mean(), voxels.std(), voxels.min(), voxels.max()),
+        whole, (voxels.mean(), voxels.std(), voxels.min(), voxels.max(), True),
         rtol=1e-9)
 
   def test_foreground_sample(self):

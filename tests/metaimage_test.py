@@ -72,7 +72,7 @@ class MetaImageTest(parameterized.TestCase):
         [-0.5, 0, 0, -3], [0, -0.5, 0, -4], [0, 0, 1, 0], [0, 0, 0, 1]])
 
   @parameterized.named_parameters(
-      ('empty', b'', 'is not MetaImage'),
+      ('empty', b'', 'is empty, 0 bytes'),
       ('short', volume_files.metaimage(_array())[:-1], 'shorter than its'),
       ('short_zlib', volume_files.metaimage(
           _array(), compressed=True)[:-9], 'damaged'),

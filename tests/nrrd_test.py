@@ -109,7 +109,7 @@ class NrrdFileTest(parameterized.TestCase):
     np.testing.assert_allclose(volume.affine[:3, 2], [0, 1, 0])
 
   @parameterized.named_parameters(
-      ('empty', b'', 'is not NRRD'),
+      ('empty', b'', 'is empty, 0 bytes'),
       ('other', b'PK\3\4', 'is not NRRD'),
       ('short', volume_files.nrrd(_array())[:-1], 'shorter than its header'),
       ('short_gzip', volume_files.nrrd(_array(), encoding='gzip')[:-9],

@@ -178,6 +178,7 @@ def parse(
 
 
 def _check_file(path, shown):
+  pixels.check_not_empty(path, shown)
   if os.path.getsize(path) > MAX_BYTES:
     raise pixels.WrongFile(
         f'the file is larger than {MAX_BYTES >> 20} MiB', shown,

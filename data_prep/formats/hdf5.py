@@ -26,6 +26,7 @@ from data_prep.formats import parts as parts_lib
 from data_prep.formats import sources
 from data_prep.formats import volume_sets
 from data_prep.formats import volumes
+from data_prep.shared import grammar
 from data_prep.shared import pixels
 from data_prep.shared import volume_type
 
@@ -35,6 +36,7 @@ IMAGE, LABELS = 'image', {'label': 'mask', 'scribble': 'scribble'}
 
 _HDF5 = ('.h5', '.hdf5')
 _NPZ = ('.npz',)
+SUFFIXES = (*_HDF5, *_NPZ)
 _SIGNATURE = b'\x89HDF\r\n\x1a\n'
 _SUBJECT = re.compile(
     r'(.*?)(?:[_-]frame[_-]?\d+)?(?:[_-]slice[_-]?\d+)?(?:\.npy)?', re.I)
@@ -44,10 +46,20 @@ _NO_SPACING = ('the files state no spacing: distances are in pixels, and 1 mm '
 
 def detect(source: pathlib.Path) -> bool:
   """Returns whether there are HDF5 or NPZ files of images below `source`."""
-  return any(
-      pixels.head(source / p, 8) == _SIGNATURE if p.lower().endswith(_HDF5)
-      else IMAGE in _npz_keys(source / p)
-      for p in sources.list_files(source, (*_HDF5, *_NPZ)))
+  return any(_holds_image(source / p)
+             for p in sources.list_files(source, SUFFIXES))
+
+
+def _holds_image(path):
+  """Returns whether a file has an array `image`, as far as can be seen."""
+  if path.name.lower().endswith(_NPZ):
+    return IMAGE in _npz_keys(path)
+  if pixels.head(path, 8) != _SIGNATURE:
+    return False
+  try:
+    return not _has_h5py() or IMAGE in _keys(path)
+  except pixels.WrongFile:  # Whoever reads the file explains what is wrong.
+    return True
 
 
 def find(
@@ -58,14 +70,14 @@ def find(
 ) -> volume_sets.Found:
   """Lists images and labels; has the interface of `nifti.find`."""
   del folder  # Nothing is decompressed to a file.
-  paths, images, masks = sources.list_files(source, (*_HDF5, *_NPZ)), [], {}
+  paths, images, masks = sources.list_files(source, SUFFIXES), [], {}
   if not _has_h5py() and any(p.lower().endswith(_HDF5) for p in paths):
     unread = [p for p in paths if p.lower().endswith(_HDF5)]
     report.wrong('reading .h5 files needs h5py', '',
                  "pip install -e '.[hdf5]'", file=unread[0])
     report.used.update(unread)
     paths = [p for p in paths if p not in unread]
-  others = []
+  others, further = [], {}
   for path in paths:
     try:
       keys = _keys(source / path)
@@ -76,12 +88,20 @@ def find(
       others.append(path)
       continue
     images.append(path)
+    if keys - {IMAGE, *LABELS}:
+      further[path] = keys - {IMAGE, *LABELS}
     masks[path] = [
         parts_lib.Mask(f'{path}:{key}', report.options.masks_are
                        if kind == 'mask' else kind)
         for key, kind in LABELS.items() if key in keys]
   if others:
     report.note_unread(others, 'file', "it has no key 'image'")
+  for path in sorted(further)[:1]:
+    keys = ', '.join(sorted(further[path]))
+    report.note(
+        f'{grammar.counted(len(further), "file", "have")} keys that are not '
+        f'read, such as {pixels.tail(path)}: {keys[:60]}; masks are read from '
+        "'label' and 'scribble'")
   names_of = sources.make_names(images)
   return volume_sets.Found(
       tuple(paths), pairing.Pairs(
@@ -137,6 +157,8 @@ def _keys(path):
     pixels.WrongFile: if the file cannot be used.
   """
   shown = pixels.tail(path.name)
+  with volumes.explaining_file(shown):
+    pixels.check_not_empty(path, shown)
   if path.name.lower().endswith(_NPZ):
     keys = _npz_keys(path)
     if not keys:
@@ -174,7 +196,7 @@ def read_file(
 
 def _check(shape, dtype, shown, limit):
   """Refuses arrays that are no slice or volume of real numbers."""
-  text = ' x '.join(map(str, shape))[:40]
+  text = ' x '.join(map(str, shape))[:40] or 'a single value'
   if dtype.kind not in 'buif' or dtype.itemsize > 8:
     raise pixels.WrongFile(
         'expected real numbers', f'{shown}: {dtype}'[:60],

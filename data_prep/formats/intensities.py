@@ -21,6 +21,9 @@ from data_prep.formats import sources
 from data_prep.shared import confined
 from data_prep.shared import pixels
 
+NOT_FINITE = ('values that are not finite become the lowest or the highest '
+              'intensity')
+
 _PERCENTILES = (0.5, 99.5)
 _MAX_SAMPLES = 2**20
 
@@ -131,6 +134,8 @@ class Writer:
             return Placed(path, (image.height, image.width))
       array, spacing = _read_deep(path, self._folder)
       check_finite(array, path)
+      if not is_finite(array):
+        report.note(NOT_FINITE)
       found = {} if spacing is None else {'spacing_mm': spacing}
       if dicom.is_dicom(self._source / path):
         patient = self._patients.number_of(self._source / path)
@@ -253,6 +258,16 @@ def to_uint8(
   values -= low
   values *= 255 / max(high - low, 1e-30)
   return np.round(values, out=values).astype(np.uint8)
+
+
+def is_finite(array: np.ndarray) -> bool:
+  """Returns whether no value is NaN or infinite.
+
+  Args:
+    array: numbers of any real type and shape.
+  """
+  with np.errstate(invalid='ignore'):  # A signalling NaN must not warn.
+    return array.dtype.kind != 'f' or bool(np.isfinite(array).all())
 
 
 def check_finite(array: np.ndarray, name: str) -> None:

@@ -104,6 +104,7 @@ def read_metaimage(
 def _read_header(path, shown):
   """Returns the fields of the header, and its length in bytes."""
   with volumes.explaining_file(shown), open(path, 'rb') as file:
+    pixels.check_not_empty(path, shown)
     content = file.read(2**16)
   fields, place = {}, 0
   while 'elementdatafile' not in fields:

@@ -110,6 +110,7 @@ def read_header(path: pathlib.Path) -> Header:
   """
   shown = pixels.tail(path.name)
   with volumes.explaining_file(shown), open(path, 'rb') as file:
+    pixels.check_not_empty(path, shown)
     content = file.read(stored_voxels.MAX_HEADER)
   if not content.startswith(b'NRRD000'):
     raise pixels.WrongFile(

@@ -57,6 +57,9 @@ def refusal(source: pathlib.Path) -> str:
   if not source.is_dir():
     return text
   paths = sources.list_files(source, ('',))
+  if any(p.lower().endswith(FORMATS['hdf5'].SUFFIXES) for p in paths):
+    return (f'{source}: its HDF5 or NPZ files have no key image; name the '
+            'arrays image, label and scribble')
   for tool, some in known_tools.find(source, paths).items():
     return f'{source}: {known_tools.describe(tool, some)}'
   files = [p.rsplit('/', 1)[-1] for p in paths]

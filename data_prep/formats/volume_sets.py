@@ -188,6 +188,7 @@ def read(
     masks = pairs.masks.get(path, [])
     try:
       volume = found.read(source / path)
+      intensities.check_finite(volume.voxels, path)
     except pixels.WrongFile as wrong:
       if isinstance(wrong, volumes.FurtherAxis) and pairs.masks and not masks:
         films.append(path)
@@ -195,6 +196,8 @@ def read(
         report.wrong_file(wrong, file=path)
       continue
     labels.add_oddities(volume.notices, path)
+    if not intensities.is_finite(volume.voxels):
+      labels.add_oddities((intensities.NOT_FINITE,), path)
     case, subject = found.name(path, options)
     for key, observer, kinds in parts_lib.by_observer(masks, case):
       of_kinds = labels.read(kinds, volume, key)

@@ -154,7 +154,7 @@ def write(
   if item.truth is not None:
     fields['truth'] = of(item.truth, 'mask')
   more = item.more | {
-      'kind': item.kind, 'statistics': list(item.statistics),
+      'kind': item.kind, 'statistics': list(item.statistics[:4]),
       'affine': resampling.new_affine(turned.affine, old, shape).tolist(),
       'stored_shape': list(stored.voxels.shape),
       'stored_affine': np.asarray(stored.affine).tolist()}

@@ -138,7 +138,8 @@ def read(
     raise ValueError(registry.refusal(source))
   imported = registry.read(format_name, source, output, options)
   if not imported.rows and not imported.problems and not imported.left_out:
-    raise ValueError(f'{source} holds no image that {format_name} reads')
+    why = ''.join(f'; {notice[:80]}' for notice in imported.notices[:1])
+    raise ValueError(f'{source} holds no image that {format_name} reads{why}')
   left_out = list(imported.left_out)
   listed = leaving_out.find_listed(
       imported.rows, options.leave_out, folder=output, already=left_out,

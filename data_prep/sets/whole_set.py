@@ -276,6 +276,8 @@ class _Work:
       self.labels.add_oddities(
           (f'axes are more than {_MAX_OBLIQUE_DEG:g} degrees oblique: they are '
            'only exchanged and reversed, and voxels stay as they are',), path)
+    if not found.is_finite:
+      self.labels.add_oddities((intensities.NOT_FINITE,), path)
     if 1 in volume.voxels.shape:
       self.labels.add_oddities(('volumes of a single slice',), path)
 

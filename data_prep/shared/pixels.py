@@ -240,6 +240,21 @@ def _is_whole_png(file):
   return False
 
 
+def check_not_empty(path: str | os.PathLike[str], shown: str) -> None:
+  """Refuses a file of 0 bytes.
+
+  Args:
+    path: the file, which must exist.
+    shown: name of the file, for messages.
+
+  Raises:
+    WrongFile: if the file is empty.
+    OSError: if it does not exist.
+  """
+  if not os.path.getsize(path):
+    raise WrongFile('the file is empty, 0 bytes', shown, 'replace the file')
+
+
 def check_file(name: str, noun: str, folder: Folder) -> None:
   """Refuses a path that is not a file in the folder, without opening it.
 

@@ -57,12 +57,14 @@ class Statistics(NamedTuple):
     std: their standard deviation.
     low: lowest finite intensity of the volume.
     high: highest finite intensity of the volume.
+    is_finite: whether no voxel is NaN or infinite.
   """
 
   mean: float
   std: float
   low: float
   high: float
+  is_finite: bool = True
 
 
 def slabs(shape: Sequence[int]) -> list[tuple[int, int]]:
@@ -85,11 +87,12 @@ def statistics(voxels: volume_type.Voxels) -> Statistics:
   Without any finite voxel other than 0, mean and std are 0.
   """
   count, total, squares = 0, 0.0, 0.0
-  low, high = np.inf, -np.inf
+  low, high, is_finite = np.inf, -np.inf, True
   shift = None  # Keeps the sum of squares exact if all values are large.
   for start, stop in slabs(voxels.shape):
     values = np.asarray(voxels[:, :, start:stop]).astype(np.float64).ravel()
-    values = values[np.isfinite(values)]
+    finite = np.isfinite(values)
+    is_finite, values = is_finite and bool(finite.all()), values[finite]
     if values.size:
       low, high = min(low, values.min()), max(high, values.max())
     values = values[values != 0]
@@ -103,11 +106,11 @@ def statistics(voxels: volume_type.Voxels) -> Statistics:
   if not np.isfinite(low):
     low = high = 0.0
   if not count:
-    return Statistics(0.0, 0.0, float(low), float(high))
+    return Statistics(0.0, 0.0, float(low), float(high), is_finite)
   variance = max(squares / count - (total / count) ** 2, 0.0)
   return Statistics(
       float(shift + total / count), float(np.sqrt(variance)), float(low),
-      float(high))
+      float(high), is_finite)
 
 
 def foreground_sample(
