@@ -859,6 +859,9 @@ ODD_BUT_VALID = (
     ('73_small_loop', _small_loop, 'outline crosses itself in small loops'),
     ('73_outline_leaves_the_image',
      _polygon((-3, -3), (30, -1), (4, 19)), None),
+    ('73_empty_shape', _draw('coarse_mask', rles=[_rle(), {
+        'size': [_HEIGHT, _WIDTH], 'counts': [_HEIGHT * _WIDTH]}],
+                              labels=[1, 2]), 'the shape covers no pixel'),
     ('73_thin_box', _draw('box', boxes=[[3, 3, 3.2, 9]], labels=[1]),
      'shape thinner than a pixel'),
     ('67_rounded_box', _draw('box', boxes=[[-0.5, 0, 24.5, 20]], labels=[1]),

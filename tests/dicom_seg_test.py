@@ -211,6 +211,16 @@ class DicomSegSetTest(source_case.VolumesCase):
     self.assertEqual(imported.problems, [])
     self.assertEqual({row.subject for row in imported.rows}, {'patient_0000'})
 
+  def test_an_object_of_two_volumes_is_refused_once(self):
+    self._case(0, shape=(7, 12, 14))
+    (self.source / 'p0/ct/s06.dcm').unlink()
+    problem, = self._read().problems
+    self.assertEqual(problem.file, 'p0/seg.dcm')
+    self.assertIn('outside of the images', problem.what)
+    imported = self._read(leave_out=frozenset({'defective'}))
+    self.assertEqual([entry.name for entry in imported.left_out],
+                     ['p0/seg.dcm'])
+
   def test_series_alone_are_volumes_with_volumes(self):
     for k in range(6):
       self._case(k)

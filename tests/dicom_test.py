@@ -92,6 +92,7 @@ class DicomTest(parameterized.TestCase):
       ('upper_bits', {'HighBit': 15}, 'HighBit is not BitsStored - 1'),
       ('24_spacing', {'PixelSpacing': ['0', '1']}, 'spacing is not above 0'),
       ('29_slope', {'RescaleSlope': 'nan'}, 'not finite'),
+      ('29_slope_0', {'RescaleSlope': '0'}, 'RescaleSlope is 0'),
       ('30_palette', {'PhotometricInterpretation': 'PALETTE COLOR'},
        'expected MONOCHROME1, MONOCHROME2 or RGB'),
   )

@@ -147,7 +147,7 @@ class DicomVolumesTest(parameterized.TestCase):
     del data.ImagePositionPatient
     index = self._index({'a.dcm': dicom_files.content(data)})
     self.assertEqual(index.stacks, {})
-    self.assertIn('no position in the patient', self.report.notices[0])
+    self.assertIn('no position, orientation or spacing', self.report.notices[0])
 
   def test_bad_files(self):
     good = dicom_files.series(_ARRAY)

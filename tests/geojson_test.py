@@ -135,6 +135,14 @@ class GeoJsonTest(source_case.ShapesCase):
     row, = self.read('geojson').rows
     self.assertEqual(self.counts(row), {0: 564, 1: 36})
 
+  def test_coordinates_of_a_map_are_told(self):
+    self.picture('a.png')
+    self.write('a.geojson', {
+        'type': 'FeatureCollection', 'crs': {'type': 'name'},
+        'features': [_object('Polygon', _closed(_SQUARE))]})
+    self.read('geojson')
+    self.assertIn('coordinates are read as pixels', self.notices)
+
   def test_objects_of_several_planes(self):
     plane = lambda z: {'plane': {'c': -1, 'z': z, 't': 0}}
     objects = [_object('Polygon', _closed(_SQUARE), geometry=plane(z))

@@ -45,7 +45,7 @@ _FILES = {
     'CVAT for video': [('a.xml', '<annotations><track id="0"/></annotations>')],
     'CVAT': [('a.xml', '<annotations><image id="0"/></annotations>')],
     'NRRD': [('a.nrrd', 'NRRD0004\ntype: short\n')],
-    'HDF5': [('a.h5', b'\x89HDF\r\n\x1a\n')],
+    'HDF5': [('a.h5', b'\x89HDF\r\n\x1a\nimage\0')],
     'MetaImage': [('a.mha', 'ObjectType = Image\nDimSize = 2 2\n')],
     'VOC': [('a.xml', '<annotation><object></object></annotation>')],
 }

@@ -89,7 +89,8 @@ class SegmentsTest(absltest.TestCase):
 
   def test_clean_names(self):
     self.assertEqual(segments.clean('  left   lung '), 'left lung')
-    self.assertEqual(segments.clean('a\0b'), '')
+    self.assertEqual(segments.clean('liver,\nleft\0'), 'liver, left')
+    self.assertEqual(segments.clean('\0'), '')
     self.assertEqual(segments.clean(''), '')
 
 

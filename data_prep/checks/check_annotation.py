@@ -349,6 +349,9 @@ def _check_shapes(annotation, kind, size, num_classes, where, log):
     place = f'{where}.{fields[0]}[{i}]'
     if row.is_mask:
       mask = _check_rle(shape, size, place, log)
+      if mask is not None and not mask.any():
+        log.note('the shape covers no pixel', '',
+                 'it is empty, or smaller than a pixel', place)
       if label is not None and len(log.problems) == number and i < len(labels):
         if labels[i] == types.UNLABELLED:
           mask &= ~covered  # Unlabelled shapes lie below all others.

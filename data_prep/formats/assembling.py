@@ -77,6 +77,7 @@ class Report:
     self.used = set()
     self.file = self.row_id = ''
     self._notices = collections.Counter()
+    self._wrong_files = set()
 
   def at(self, **changes: Any) -> 'Report':
     """Returns this report with another `file`, `row_id` or `options`.
@@ -118,10 +119,15 @@ class Report:
   def wrong_file(self, wrong: pixels.WrongFile, *, file='', row_id=''):
     """Refuses a file that cannot be used, or leaves it out if allowed.
 
-    In either case, the caller drops everything that depends on the file. If
+    In either case, the caller drops everything that depends on the file. A file
+    that is refused again for the same reason is not reported twice. If
     `row_id` is given, the picture of that row is not used at all.
     """
     file, row_id = file or self.file, row_id or self.row_id
+    known = file, row_id, wrong.what, wrong.found
+    if known in self._wrong_files:  # As of a label of several volumes.
+      return
+    self._wrong_files.add(known)
     if self._is_allowed('defective', file, row_id):
       reason = _reason(wrong.what, wrong.found)
       self.left_out.append(

@@ -202,6 +202,30 @@ def check_not_compressed(dataset: pydicom.Dataset, shown: str) -> None:
         'decompress it, for instance with dcmdjpeg or gdcmconv --raw')
 
 
+def scale_of(tags: pydicom.Dataset | dict) -> tuple[float, float]:
+  """Returns RescaleSlope and RescaleIntercept; 1 and 0 if they are missing."""
+  found = [tags.get(n) for n in ('RescaleSlope', 'RescaleIntercept')]
+  return tuple(float(usual if value is None else value)
+               for value, usual in zip(found, (1, 0), strict=True))
+
+
+def check_scale(slope: float, intercept: float, shown: str) -> None:
+  """Refuses a scale that would make a picture of one gray value.
+
+  Args:
+    slope: RescaleSlope.
+    intercept: RescaleIntercept.
+    shown: name of the file, for messages.
+
+  Raises:
+    pixels.WrongFile: if the slope is 0, or a number is not finite.
+  """
+  if not (np.isfinite(slope) and np.isfinite(intercept)) or not slope:
+    raise pixels.WrongFile(
+        'RescaleSlope is 0, or it or RescaleIntercept is not finite', shown,
+        'export it again')
+
+
 def read_dicom(
     path: pathlib.Path,
 ) -> tuple[np.ndarray, tuple[float, float] | None]:
@@ -230,17 +254,13 @@ def read_dicom(
     dataset = pydicom.dcmread(path, specific_tags=list(DICOM_TAGS))
     check_dicom(dataset, shown)
     array = dataset.pixel_array
-    slope = float(dataset.get('RescaleSlope', 1) or 1)
-    inter = float(dataset.get('RescaleIntercept', 0) or 0)
+    slope, inter = scale_of(dataset)
+    check_scale(slope, inter, shown)
     spacing = dataset.get('PixelSpacing') or dataset.get(
         'ImagerPixelSpacing')
     spacing = tuple(map(float, spacing)) if spacing else None
   if array.ndim == 3 and array.shape[-1] == 3:
     return array, spacing
-  if not (np.isfinite(slope) and np.isfinite(inter)):
-    raise pixels.WrongFile(
-        'RescaleSlope or RescaleIntercept is not finite', shown,
-        'export it again')
   if (slope, inter) != (1.0, 0.0):
     array = array * np.float32(slope) + np.float32(inter)
   if dataset.PhotometricInterpretation == 'MONOCHROME1':

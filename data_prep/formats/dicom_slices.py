@@ -164,17 +164,15 @@ def _geometry(data, frame):
     scale = group('PixelValueTransformationSequence')
   if not all(found):
     return None
-  number = lambda name, usual: float(
-      usual if scale.get(name) is None else scale.get(name))
-  return *found, (number('RescaleSlope', 1), number('RescaleIntercept', 0))
+  return *found, dicom.scale_of(scale)
 
 
 def _make_plane(data, path, frame, position, orientation, spacing, scale):
   spacing = tuple(vector(spacing, 2).tolist())
-  if min(spacing) <= 0 or not np.isfinite(scale).all():
+  if min(spacing) <= 0:
     raise pixels.WrongFile(
-        'a spacing is not above 0, or a slope is not finite',
-        pixels.tail(path), 'correct the file')
+        'a spacing is not above 0', pixels.tail(path), 'correct PixelSpacing')
+  dicom.check_scale(*scale, pixels.tail(path))
   itemsize = int(data.BitsAllocated) // 8
   sign = 'i' if int(data.get('PixelRepresentation') or 0) else 'u'
   stored = np.dtype(f'{sign}{itemsize}')

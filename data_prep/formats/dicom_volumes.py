@@ -97,8 +97,8 @@ class Index:
       if not found:
         placeless.append(path)
     if placeless:
-      report.note_unread(placeless, 'DICOM file', 'no position in the patient; '
-                         '--format=folder reads pictures')
+      report.note_unread(placeless, 'DICOM file', 'no position, orientation or '
+                         'spacing; --format=folder reads pictures')
     self.stacks = {}
     for stack in _make_stacks(files, report):
       name = path = stack.path

@@ -113,6 +113,9 @@ def _read_features(path, report):
     raise pixels.WrongFile(
         'its objects lie on several planes of a stack',
         f'{len(planes)} of z and t', 'export one file for each plane')
+  if more.get('crs'):
+    report.note('GeoJSON: files name a coordinate system, crs, as of a map: '
+                'coordinates are read as pixels')
   return more, found
 
 

@@ -101,8 +101,9 @@ TOOLS = (
          '--format=cvat'),
     Tool('NRRD', ('.nrrd', '.nhdr'), lambda head: head.startswith(b'NRRD000'),
          '--format=nrrd'),
+    # Others, such as the weights of a network, have no array of that name.
     Tool('HDF5', ('.h5', '.hdf5'), lambda head: head.startswith(
-        b'\x89HDF\r\n\x1a\n'), '--format=hdf5'),
+        b'\x89HDF\r\n\x1a\n') and b'image' in head, '--format=hdf5'),
     Tool('MetaImage', ('.mha', '.mhd'), lambda head: b'DimSize' in head,
          '--format=metaimage'),
     Tool('VOC', ('.xml',), lambda head: b'<annotation' in head

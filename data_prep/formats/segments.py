@@ -118,9 +118,13 @@ class Canvas:
 
 
 def clean(name: object) -> str:
-  """Returns the name of a segment as a class can have it; '' if it is none."""
+  """Returns the name of a segment as a class can have it; '' if it is none.
+
+  A control character, such as a line break, counts as a space.
+  """
+  shown = ''.join(' ' if pixels.is_bad_text(c) else c for c in str(name))
   try:
-    return ' '.join(entries.text(str(name)).split())[:_MAX_NAME]
+    return ' '.join(entries.text(shown).split())[:_MAX_NAME]
   except ValueError:
     return ''
 
