@@ -19,10 +19,12 @@ import nbformat
 from experiments.colabs import tidy
 
 _PATHS = sorted(tidy.FOLDER.glob('*.ipynb'))
+# `.ci/long notebooks` trains until faults are found, which takes minutes.
+_LONG = bool(os.getenv('HYBRIDSEG_LONG_TESTS'))
 # Assignments to run after the cell `settings`, whose values would take too long
 # for a test.
 _SMALL = {
-    'tour': 'NUM_TRAIN, TRAIN_STEPS = 80, 120',
+    'tour': f'NUM_TRAIN, TRAIN_STEPS = 80, {120 if _LONG else 8}',
     'your_annotations': 'NUM_TRAIN, TRAIN_STEPS = 60, 80',
 }
 
@@ -209,11 +211,12 @@ class ExecutedTest(absltest.TestCase):
     return float(found[1])
 
   def test_tour_finds_bad_boxes(self):
-    self.assertGreater(self._number(
-        'tour', 'AUROC of the indicators against the planted faults'), 0.7)
+    # Each cell runs here; the few steps say nothing of the quality.
+    self.assertBetween(self._number(
+        'tour', 'AUROC of the indicators against the planted faults'),
+        0.7 if _LONG else 0, 1)
 
-  # Three minutes of processor time; `.ci/long notebooks` runs it.
-  @unittest.skipUnless(os.getenv('HYBRIDSEG_LONG_TESTS'), 'takes minutes')
+  @unittest.skipUnless(_LONG, 'takes minutes')
   def test_audit_of_your_annotations_finds_the_wrong_ones(self):
     self.assertGreater(self._number(
         'your_annotations', 'AUROC of the score against the planted faults'),

@@ -12,6 +12,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import unittest
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -103,6 +104,8 @@ class _Resources(html.parser.HTMLParser):
       self.urls.append(attrs['href'])
 
 
+# The build takes most of a minute; `.ci/long site` runs it.
+@unittest.skipUnless(os.getenv('HYBRIDSEG_LONG_TESTS'), 'takes a minute')
 class SiteTest(absltest.TestCase):
 
   def test_site(self):

@@ -66,11 +66,10 @@ class NoisyLabelsTest(parameterized.TestCase):
       least = 0.65 if name == 'meta_weight_net' else 0.75
       self.assertGreater(results['auroc'], least)
 
-  @parameterized.product(
-      name=('plain_pytree', 'flax_nnx', 'haiku_model', 'equinox_model'),
-      seed=_SEEDS)
-  def test_what_is_wrong_ends_with_less_weight(self, name, seed):
-    self.assertGreater(_run(name, seed)['auroc'], 0.8)
+  @parameterized.parameters(
+      'plain_pytree', 'flax_nnx', 'haiku_model', 'equinox_model')
+  def test_what_is_wrong_ends_with_less_weight(self, name):
+    self.assertGreater(_run(name)['auroc'], 0.8)
 
 
 class TransformationsTest(absltest.TestCase):

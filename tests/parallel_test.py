@@ -21,8 +21,8 @@ from tests import tiny_step as tiny
 _NUM_DEVICES = 4
 _NUM_STEPS = 3
 _KINDS = ('jit', 'pmap')
-_FOUR = (('pmap', _NUM_DEVICES), ('jit', _NUM_DEVICES))
-_PLACES = (('pmap', 2), ('jit', 1), ('jit', 2), *_FOUR)
+_FOUR = (('pmap', _NUM_DEVICES),)
+_PLACES = (*_FOUR, ('pmap', 2), ('jit', 1), ('jit', 2), ('jit', _NUM_DEVICES))
 
 
 def setUpModule():
@@ -39,7 +39,7 @@ def _jitter(keys, examples):
 
 def _unet():
   model = models.build(
-      'unet', num_classes=tiny.NUM_CLASSES, options={'features': (2, 4)})
+      'unet', num_classes=tiny.NUM_CLASSES, options={'features': (2,)})
   shapes = jax.eval_shape(
       model.init, jax.random.key(0), jnp.zeros((1, 8, 8, 1)))['params']
 
@@ -160,7 +160,6 @@ class DevicesTest(parameterized.TestCase):
         _unet(), train_step_lib.Weighting(
             name='dii', learning_rate=0.2, method=method), _jitter,
         places=[(kind, _NUM_DEVICES)])
-
 
   @parameterized.parameters('forward', 'per_instance')
   def test_whole_step_split_by_the_compiler_alone(self, method):

@@ -403,9 +403,12 @@ class RealRunTest(absltest.TestCase):
 
   def test_stopped_within_a_cell_and_resumed(self):
     workdir = tiny.temp_dir(self)
-    cells = grid.make_cells(
+    cell, = grid.make_cells(
         _config(methods=('strong_only',), seeds=(0,), reference='strong_only'),
         workdir)
+    config = cell.config.copy_and_resolve_references().unlock()
+    config.model.options.features = (4,)  # One level is traced in little time.
+    cells = [cell._replace(config=config.lock())]
     with contextlib.redirect_stdout(io.StringIO()):
       with self.assertRaisesRegex(binary.Stopped, 'at step 2 of 4'):
         _BINARY.run_cells(cells, workdir, should_stop=lambda step: step == 2)
