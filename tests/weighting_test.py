@@ -47,7 +47,7 @@ _PROBLEMS = (
      ('sgd', 'momentum', 'nesterov', 'adam', 'clip', 'clip_adam')),
     ('mlp', 'float64', 12, tuple(_OPTIMIZERS)),
     ('unet_blocks', 'float64', 8, ('momentum', 'adam_small_eps_root', 'clip')),
-    ('unet', 'float32', 12, ('sgd', 'momentum', 'adam', 'clip')),
+    ('unet', 'float32', 12, ('momentum', 'clip_adam')),
 )
 
 

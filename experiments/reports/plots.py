@@ -58,9 +58,11 @@ def plot_curves(lines: Sequence[dict[str, float]], path: str) -> None:
     path: PNG file to write.
   """
   panels = curves(lines)
-  fig = figure.Figure(figsize=(13, 3.6), layout='constrained')
-  for ax, (title, series) in zip(
-      fig.subplots(1, len(panels)), panels.items(), strict=True):
+  fig = figure.Figure(figsize=(13, 3.6))
+  # Places that suit all runs spare a solver of layouts, which draws twice.
+  axes = fig.subplots(1, len(panels), gridspec_kw=dict(
+      left=0.04, right=0.99, bottom=0.13, top=0.91, wspace=0.13))
+  for ax, (title, series) in zip(axes, panels.items(), strict=True):
     for label, points in series.items():
       ax.plot(*points, label=label, marker='.', markersize=3)
     ax.set(title=title, xlabel='step')
@@ -140,29 +142,33 @@ def plot_panel(
                     f'{title}\n{fault or "weak"}'))
   for i in spread:
     columns.append((test[i], None, test_predictions[i], 'test\n'))
-  width, height = 1.25 * len(columns) + 0.5, 5.4
-  fig = figure.Figure(figsize=(width, height))
-  # All axes are alike, so their places need not be found by a solver.
-  axes = fig.subplots(4, len(columns), squeeze=False, gridspec_kw=dict(
-      left=0.3 / width, right=1 - 0.05 / width, bottom=0.05 / height,
-      top=1 - 0.4 / height, wspace=0.06, hspace=0.06))
-  for ax in axes.flat:
-    ax.set(xticks=[], yticks=[])
-    for spine in ax.spines.values():
-      spine.set_visible(False)
-  for ax, name in zip(axes[:, 0], ('image', 'truth', 'weak label',
-                                   'prediction'), strict=True):
-    ax.set_ylabel(name, fontsize=9)
-  for column, (record, label, prediction, title) in zip(
-      axes.T, columns, strict=True):
-    image = record['image']
+  # Slices of volumes have several sizes.
+  height, width = np.max(
+      [record['image'].shape[:2] for record, *_ in columns], axis=0)
+  gap = -(-width // 16)
+  mosaic = np.ones(
+      (4 * (height + gap) - gap, len(columns) * (width + gap) - gap, 3))
+  fig = figure.Figure(figsize=(
+      1.25 * len(columns) + 0.3, 5 * height / width + 0.5))
+  # A single image is drawn many times faster than an image per example.
+  ax = fig.add_axes((
+      0.3 / fig.get_figwidth(), 0.05 / fig.get_figheight(),
+      1 - 0.35 / fig.get_figwidth(), 1 - 0.5 / fig.get_figheight()))
+  ax.set_axis_off()
+  for column, (record, label, prediction, title) in enumerate(columns):
+    left, image = column * (width + gap), record['image']
     blank = np.zeros(image.shape[:2], np.uint8)
-    column[0].imshow(painting.overlay(image, blank))
-    column[0].set_title(title, fontsize=8)
-    column[1].imshow(painting.overlay(image, record['truth']))
-    if label is not None:
-      column[2].imshow(painting.overlay(image, label))
-    column[3].imshow(painting.overlay(image, prediction))
+    ax.text(left + width / 2, -gap, title, fontsize=8, ha='center')
+    for row, label_map in enumerate(
+        (blank, record['truth'], label, prediction)):
+      if label_map is not None:
+        top = row * (height + gap)
+        mosaic[top : top + len(blank), left : left + blank.shape[1]] = (
+            painting.overlay(image, label_map))
+  for row, name in enumerate(('image', 'truth', 'weak label', 'prediction')):
+    ax.text(-gap, row * (height + gap) + height / 2, name, fontsize=9,
+            rotation=90, ha='right', va='center')
+  ax.imshow(mosaic)
   save(fig, path, dpi=120)
 
 
@@ -182,8 +188,9 @@ def plot_indicators(
   values = weights[input_pipeline.column(records, 'instance_id')]
   faults = input_pipeline.column(records, 'fault')
   quality = input_pipeline.column(records, 'quality').astype(float)
-  fig = figure.Figure(figsize=(10, 3.8), layout='constrained')
-  left, right = fig.subplots(1, 2)
+  fig = figure.Figure(figsize=(10, 3.8))
+  left, right = fig.subplots(1, 2, gridspec_kw=dict(
+      left=0.065, right=0.985, bottom=0.13, top=0.92, wspace=0.17))
   names = sorted(set(faults))
   left.hist(
       [values[faults == name] for name in names],
