@@ -152,6 +152,25 @@ class HighdicomTest(DicomSegWritingTest):
     for name, label in labels.items():
       np.testing.assert_array_equal(back.labels[name]['mask'], label)
 
+  def test_a_series_with_a_gap(self):
+    """Each part has an object, and the other's does not count for it."""
+    for k in (0, 1, 2, 6, 7):
+      self.write(f'p/{k}.dcm', dicom_files.content(dicom_files.ct_slice(
+          np.zeros((3, 3), np.int16), (0, 0, 2 * k), instance=k)))
+    cases, labels = self._cases(), {}
+    self.assertEqual(list(cases), ['0', '6'])
+    for value, (name, case) in enumerate(cases.items(), start=1):
+      labels[name] = np.zeros(case.shape, np.uint8)
+      labels[name][value, 1, 0] = value
+    output = self._write({key: case._replace(
+        read_labels=lambda key=key: {'mask': labels[key]})
+                          for key, case in cases.items()})
+    back = volume_round_trips.read(
+        'dicom_seg', output, formats.Options(classes=_CLASSES))
+    self.assertEqual(list(back.cases), ['0', '6'])
+    for name, label in labels.items():
+      np.testing.assert_array_equal(back.labels[name]['mask'], label)
+
   def test_one_of_several_orientations_is_drawn(self):
     """The other one has no label, and is not background."""
     cases = self._two_orientations()

@@ -1,5 +1,8 @@
-"""Tests of numbers in sentences."""
+"""Tests of numbers and lists in lines."""
 
+import shlex
+
+from absl import flags
 from absl.testing import absltest
 from data_prep.shared import grammar
 
@@ -16,6 +19,13 @@ class GrammarTest(absltest.TestCase):
     self.assertEqual(
         [grammar.counted(n, 'mask', 'are') for n in (0, 1, 2)],
         ['0 masks are', '1 mask is', '2 masks are'])
+
+  def test_flag(self):
+    self.assertEqual(grammar.flag('classes', ['a', 'b c']), "--classes='a,b c'")
+    self.assertEqual(grammar.flag('classes', ['a', 'b']), '--classes=a,b')
+    names = ['background', 'liver, "left"', "it's"]
+    text, = shlex.split(grammar.flag('classes', names))
+    self.assertEqual(flags.ListParser().parse(text[len('--classes='):]), names)
 
   def test_verb(self):
     self.assertEqual([grammar.verb(n, 'are') for n in (0, 1, 2)],

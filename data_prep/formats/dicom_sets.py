@@ -59,12 +59,13 @@ def find(
     format_name: name of the format.
   """
   index = dicom_volumes.Index(source, report)
-  masks, grids_of = {}, {}
+  masks, grids_of, instances_of = {}, {}, {}
   for path, found in sorted(index.objects.items()):
     if found != kind:
       continue
     try:
-      owners = _owners(index, read_references(source / path))
+      references = read_references(source / path)
+      owners = _owners(index, references)
       if not owners:
         raise pixels.WrongFile(
             'the series of a segmentation is not in the folder, or of slides',
@@ -75,21 +76,54 @@ def find(
     grids_of[source / path] = [
         planes.Grid(index.stacks[name].affine, index.stacks[name].shape)
         for name in owners]
+    instances_of[path] = references.instances
     for name in owners:
       masks.setdefault(name, []).append(
           parts_lib.Mask(path, report.options.masks_are))
   others = {p: name for p, name in index.objects.items() if name != kind}
   if others:
     report.note(dicom_objects.describe(others))
+  files = make_files(lambda path: grids_of[path])
+  for name, some in masks.items():
+    own = [m for m in some if any(
+        plane.instance in instances_of[m.path]
+        for plane in index.stacks[name].planes)]
+    masks[name] = _without_rivals(some, own, lambda mask: _names_in(
+        files, source / mask.path))
   chosen = {m.strip(' _.-').lower() for m in report.options.mask_folders or ()}
   resolved = parts_lib.resolve(masks, chosen, report)
   return volume_sets.Found(
       index.paths, pairing.Pairs(
           sorted(index.stacks), resolved.masks, {}, (), frozenset()),
       index.names_of, index.read, index.open,
-      segments=make_files(lambda path: grids_of[path]),
+      segments=files,
       subjects=index.subjects(), format_name=format_name,
       files_of=index.files_of())
+
+
+def _without_rivals(masks, own, names_of):
+  """Returns those of the objects of a stack that are drawn there.
+
+  Where slices are missing, a series is several stacks, and an object that names
+  only slices of one of them may belong to all. Not to one, however, of which
+  another object with the same segment names slices.
+
+  Args:
+    masks: all objects that may belong to the stack.
+    own: those that name slices of it.
+    names_of: takes an object and returns the names of its segments.
+  """
+  if not 0 < len(own) < len(masks):
+    return masks
+  taken = set().union(*map(names_of, own))
+  return [m for m in masks if m in own or not taken & names_of(m)]
+
+
+def _names_in(files, path):
+  try:
+    return {*files.names(path)}
+  except pixels.WrongFile:  # The file is refused later, when it is drawn.
+    return set()
 
 
 def _owners(index, references):

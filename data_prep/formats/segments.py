@@ -236,10 +236,11 @@ class Reader:
     self._values = dict.fromkeys(ignored, types.UNLABELLED) | {
         name: i for i, name in enumerate(names, start=1)}
     if found and options.classes is None:
-      text = ', '.join(found[:5])[:60]
+      shown = [repr(n) if ',' in n else n for n in found]
+      text = ', '.join(shown[:5])[:60]
       report.note(
           f'{grammar.counted(len(found), "class", "are")} named by segments: '
-          f'{text}{"" if text == ", ".join(found) else ", ..."}')
+          f'{text}{"" if text == ", ".join(shown) else ", ..."}')
     background = options.classes[0] if options.classes else 'background'
     return background, *(names or ['foreground'])
 

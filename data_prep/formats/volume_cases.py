@@ -21,6 +21,7 @@ from data_prep.formats import names
 from data_prep.formats import placing
 from data_prep.formats import segments
 from data_prep.formats import volume_sets
+from data_prep.shared import grammar
 from data_prep.shared import pixels
 
 
@@ -155,8 +156,8 @@ def notices(
         f'unlabelled voxels are the segment {segments.UNLABELLED!r}, which is '
         'read back as unlabelled')
     if list(classes[1:]) != sorted(classes[1:]) or classes[0] != 'background':
-      result.append('read it back with --classes='
-                    f'{",".join(classes)}, which gives the classes their order')
+      result.append(f'read it back with {grammar.flag("classes", classes)}, '
+                    'which gives the classes their order')
   else:
-    result.append(f'class numbers mean --classes={",".join(classes)}')
+    result.append(f'class numbers mean {grammar.flag("classes", classes)}')
   return result

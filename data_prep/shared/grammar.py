@@ -1,4 +1,9 @@
-"""Puts numbers into sentences for users: 1 picture is, 2 pictures are."""
+"""Puts numbers and lists into lines for users: 1 picture is, 2 pictures are."""
+
+from collections.abc import Sequence
+import csv
+import io
+import shlex
 
 _SINGULAR = {'are': 'is', 'have': 'has', 'do': 'does', 'go': 'goes',
              'were': 'was'}
@@ -19,3 +24,15 @@ def counted(number: int, noun: str, does: str = '') -> str:
 def verb(number: int, plural: str) -> str:
   """Returns the form of a verb for a number: for 1, 'are' becomes 'is'."""
   return plural if number != 1 else _SINGULAR.get(plural, f'{plural}s')
+
+
+def flag(name: str, values: Sequence[str]) -> str:
+  """Returns a flag with a list of values, as a shell takes it.
+
+  Args:
+    name: name of the flag.
+    values: the values; those with commas or quotes are quoted.
+  """
+  line = io.StringIO()
+  csv.writer(line, lineterminator='').writerow(values)
+  return f'--{name}={shlex.quote(line.getvalue())}'
