@@ -149,6 +149,16 @@ class Hdf5Test(source_case.VolumesCase):
         f'1 file has keys that are not read, such as a{suffix}: mask; masks '
         "are read from 'label' and 'scribble'", self._read().notices)
 
+  def test_refused_volumes_have_notices_too(self):
+    for k in range(2):
+      self._write(f'{k}.npz', image=np.arange(27.0).reshape(3, 3, 3) + k,
+                  mask=np.zeros((3, 3, 3)))
+    code, out, err = prepare_binary.run(
+        '--volumes', f'--source={self.source}', '--check')
+    self.assertEqual(code, 2)
+    self.assertStartsWith(err[0], 'the set: none of 2 pictures is annotated')
+    self.assertIn('2 files have keys that are not read', out)
+
   def test_values_that_are_not_finite_are_told(self):
     image = np.array([[np.nan, 1.0, 2.0], [np.inf, 1.0, 2.0]])
     self._write('a.npz', image=image, label=np.eye(2, 3, dtype=np.uint8))

@@ -67,7 +67,8 @@ def check(
         'resample it, as for a tilted gantry')
   if statistics.low == statistics.high:
     raise pixels.WrongFile(
-        'all voxels of the image have one value',
+        'all voxels of the image have one value' if statistics.is_finite else
+        'all voxels of the image have one value or are not finite',
         f'{shown}: {statistics.low:g}', 'replace the file')
 
 

@@ -11,6 +11,7 @@ from data_prep.checks import check_report
 from data_prep.drawing import volume_annotations
 from data_prep.formats import assembling
 from data_prep.sets import own_set
+from data_prep.shared import grammar
 from data_prep.splits import dividing
 from data_prep.splits import split_refusals
 from data_prep.splits import splits_file
@@ -105,6 +106,21 @@ def _choose_roles(rows, plan, root):
 
 def refuse(problems: Sequence[manifest_lib.Problem]) -> None:
   """Refuses the set if there are problems; those of one cause share a line."""
-  lines = check_report.report(check_report.Findings(list(problems), [], []))
+  lines = check_report.report(check_report.Findings(
+      list(problems), [], [], pictures={1: 'the set'}))
   if lines:
     raise command_line.Refused(*lines)
+
+
+def counts(rows: Sequence[manifest_lib.Row]) -> list[str]:
+  """Returns a line about the volumes of each split."""
+  lines = []
+  for split in manifest_lib.SPLITS:
+    of = [row for row in rows if row.split == split]
+    roles = [f'{sum(r.role == role for r in of)} {role}'
+             for role in manifest_lib.ROLES if any(r.role == role for r in of)]
+    number = len({r.subject or r.id for r in of})
+    lines.append(f'{split}: {grammar.counted(len(of), "volume")} of '
+                 f'{grammar.counted(number, "subject")}'
+                 + (f' ({", ".join(roles)})' if roles else ''))
+  return lines

@@ -9,6 +9,7 @@ training volumes that do not keep their labels get simulated ones, see
 """
 
 from collections.abc import Iterator
+import contextlib
 import pathlib
 import shutil
 import tempfile
@@ -141,21 +142,18 @@ def prepare(
     path = pathlib.Path(source).resolve()
     format_name = wanted.format_name or registry.detect_volumes(path)
     work = _Work(path, pathlib.Path(scratch), options, format_name)
-    cases, left_out = work.leave_out([*work.survey()])
-    work.tell_unused()
-    work.uniter.tell(work.report)
-    volume_roles.refuse(work.report.problems)
-    if not cases:
-      raise _Refused(f'{source} holds no volume that {format_name} reads')
-    rows, folds, simulated = volume_roles.divide(
-        [case.row for case in cases], plan, wanted.subjects, work.report)
-    made = made or _make_plan(cases, rows, options, wanted, work.report)
-    work.labels.tell()
-    for notice in work.report.notices:
-      print(notice)
+    with _telling(work):
+      cases, left_out = work.leave_out([*work.survey()])
+      work.tell_unused()
+      work.uniter.tell(work.report)
+      volume_roles.refuse(work.report.problems)
+      if not cases:
+        raise _Refused(f'{source} holds no volume that {format_name} reads')
+      rows, folds, simulated = volume_roles.divide(
+          [case.row for case in cases], plan, wanted.subjects, work.report)
+      made = made or _make_plan(cases, rows, options, wanted, work.report)
     print(planning.describe(made))
-    _print_counts(rows)
-    for line in leaving_out.lines(left_out):
+    for line in (*volume_roles.counts(rows), *leaving_out.lines(left_out)):
       print(line)
     if target is None:
       print('The set has no problems.')
@@ -175,6 +173,17 @@ def prepare(
       pathlib.Path(output), wanted.dataset, wanted.name or work.source.stem,
       own='volumes')
   print(f'next: {command}')
+
+
+@contextlib.contextmanager
+def _telling(work):
+  """Prints the notices at the end, also if the set is refused."""
+  try:
+    yield
+  finally:
+    work.labels.tell()
+    for notice in work.report.notices:
+      print(notice)
 
 
 class _Work:
@@ -386,14 +395,3 @@ def _annotate(work, case, row, simulated, seed):
           'split': row.split, 'role': row.role, 'subject': row.subject,
           'site': row.site, 'annotator': row.annotator, 'fault': fault,
           'quality': quality, 'image': case.path} | tag), spoilt
-
-
-def _print_counts(rows):
-  for split in manifest_lib.SPLITS:
-    of = [row for row in rows if row.split == split]
-    roles = [f'{sum(r.role == role for r in of)} {role}'
-             for role in manifest_lib.ROLES if any(r.role == role for r in of)]
-    number = len({r.subject or r.id for r in of})
-    print(f'{split}: {grammar.counted(len(of), "volume")} of '
-          f'{grammar.counted(number, "subject")}'
-          + (f' ({", ".join(roles)})' if roles else ''))
