@@ -177,6 +177,13 @@ class Hdf5Test(source_case.VolumesCase):
         "a.h5: reading .h5 files needs h5py; pip install -e '.[hdf5]'")
 
   @unittest.skipUnless(_HAS_H5PY, 'h5py is missing.')
+  def test_keys_that_are_not_utf8(self):
+    import h5py
+    with h5py.File(self.source / 'a.h5', 'w') as file:
+      file['image'] = file[b'm\xffsk'] = file['\n'] = np.zeros((6, 7))
+    self.assertIn('such as a.h5: ?, m\xffsk;', ' '.join(self._read().notices))
+
+  @unittest.skipUnless(_HAS_H5PY, 'h5py is missing.')
   def test_links_to_other_files_are_not_followed(self):
     import h5py
     self._write('a.h5', image=np.zeros((6, 7)))

@@ -165,8 +165,8 @@ def _keys(path):
       raise pixels.WrongFile('it is not NPZ', shown, 'save it again')
     return keys
   with pixels.explaining('the file cannot be read', shown, 'save it again'):
-    with _opened(path, shown) as file:
-      return set(file)
+    with _opened(path, shown) as file:  # h5py returns bytes if not in UTF-8.
+      return {k.decode('latin-1') if isinstance(k, bytes) else k for k in file}
 
 
 def read_file(
