@@ -54,7 +54,6 @@ from absl import logging
 from data_prep.shared import confined
 from data_prep.shared import grammar
 from data_prep.shared import system_errors
-import numpy as np
 
 from experiments import binary
 from experiments.auditing import evidence as evidence_lib
@@ -122,8 +121,8 @@ def main():
   try:
     output.mkdir(parents=True, exist_ok=True)
     files.write_table(
-        str(output / 'audit.csv'), records, evidence, scores,
-        np.asarray(run.last.state.indicators.weights))
+        str(output / 'audit.csv'), records, evidence, scores, run.weights,
+        run.dataset.classes)
     report.write(
         output / 'audit.html', run, records, evidence, scores, summary)
     run_folder.write_json(str(output / 'audit.json'), summary)

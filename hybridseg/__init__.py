@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # Only type checkers and editors read these imports.
   from hybridseg import alignment_maps
   from hybridseg import augmentation
   from hybridseg import batch_checks
+  from hybridseg import class_losses
   from hybridseg import co_regularization
   from hybridseg import deep_supervision
   from hybridseg import guards
@@ -78,6 +79,7 @@ __all__ = (
     'alignment_maps',
     'augmentation',
     'batch_checks',
+    'class_losses',
     'co_regularization',
     'deep_supervision',
     'guards',

@@ -16,20 +16,25 @@ class IndicatorState(NamedTuple):
   """The indicators of all weak instances, carried from step to step.
 
   Attributes:
-    weights: one indicator per weak instance of the set, float32 [N], in [0, 1].
-    num_updates: number of updates of each indicator, int32 [N].
+    weights: one indicator per weak instance of the set, float32 [N], in [0, 1];
+      or one per instance and foreground class, float32 [N, K - 1].
+    num_updates: number of updates of each indicator, int32 of the same shape.
   """
 
   weights: jax.Array
   num_updates: jax.Array
 
 
-def init_indicators(num_weak: int, *, value: float = 1.0) -> IndicatorState:
+def init_indicators(
+    num_weak: int, *, value: float = 1.0, num_classes: int | None = None
+) -> IndicatorState:
   """Returns a state in which all instances have the same indicator.
 
   Args:
     num_weak: number of weak instances N.
     value: initial value of every indicator, in [0, 1].
+    num_classes: number of classes K, if each instance has an indicator per
+      foreground class; otherwise None.
 
   Returns:
     The state.
@@ -40,9 +45,10 @@ def init_indicators(num_weak: int, *, value: float = 1.0) -> IndicatorState:
   if not 0 <= value <= 1:
     raise ValueError(f'An indicator lies in [0, 1]; got {value=}.')
   # `jax.transfer_guard('disallow')` permits this explicit transfer.
+  shape = (num_weak,) if num_classes is None else (num_weak, num_classes - 1)
   return IndicatorState(*jax.device_put((
-      np.full((num_weak,), value, np.float32),
-      np.zeros((num_weak,), np.int32),
+      np.full(shape, value, np.float32),
+      np.zeros(shape, np.int32),
   )))
 
 
@@ -82,17 +88,18 @@ def gather_indicators(
       indicator.
 
   Returns:
-    Indicators, float32 [B]. An instance without an indicator gets 1, as with
-    uniform weights. So does an id out of range if the ids are a JAX array,
-    whose values cannot be checked.
+    Indicators, float32 [B]; per class, float32 [B, K - 1]. An instance without
+    an indicator gets 1, as with uniform weights. So does an id out of range if
+    the ids are a JAX array, whose values cannot be checked.
 
   Raises:
     ValueError: if the ids are not integers, or if they are not a JAX array and
       one of them is out of range.
   """
-  rows = _rows(instance_ids, state.weights.size)
+  rows = _rows(instance_ids, len(state.weights))
   if not state.weights.size:  # An empty table has no row to read.
-    return jnp.ones(rows.shape, state.weights.dtype)
+    shape = (*rows.shape, *state.weights.shape[1:])
+    return jnp.ones(shape, state.weights.dtype)
   return state.weights.at[rows].get(mode='fill', fill_value=1)
 
 
@@ -117,7 +124,8 @@ def update_indicators(
     instance_ids: rows to update, int [B]; -1 for an instance that has no
       indicator. If an instance is in the global batch more than once, its
       slopes are added up and its indicator is updated once.
-    weight_grads: slopes d strong / d w_k, float [B].
+    weight_grads: slopes d strong / d w_k, float [B]; per class, float
+      [B, K - 1].
     learning_rate: learning rate of the indicators.
     axis_name: mapped axis whose shards are gathered, so that every device ends
       with the same table; None on a single device.
@@ -126,14 +134,17 @@ def update_indicators(
     The new state.
 
   Raises:
-    ValueError: if the ids and slopes are not both [B], if the ids are not
-      integers, or if they are not a JAX array and one of them is out of range.
+    ValueError: if the ids are not [B], or the slopes not of the shape of their
+      indicators, if the ids are not integers, or if they are not a JAX array
+      and one of them is out of range.
   """
   shapes = jnp.shape(instance_ids), jnp.shape(weight_grads)
-  if shapes[0] != shapes[1] or len(shapes[0]) != 1:
+  if len(shapes[0]) != 1 or shapes[1] != shapes[0] + state.weights.shape[1:]:
+    per_class = ''.join(f', {n}' for n in state.weights.shape[1:])
     raise ValueError(
-        f'Want ids and slopes [B], got ids {shapes[0]} and slopes {shapes[1]}.')
-  num_weak = state.weights.size
+        f'Want ids [B] and slopes [B{per_class}], got ids {shapes[0]} and '
+        f'slopes {shapes[1]}.')
+  num_weak = len(state.weights)
   rows, slopes = (
       guards.gather_rows(x, axis_name=axis_name)
       for x in (_rows(instance_ids, num_weak), jnp.asarray(weight_grads)))
@@ -141,20 +152,37 @@ def update_indicators(
     return state
   slopes = masking.widen(slopes)
   dtype = slopes.dtype
-  total = jnp.zeros(num_weak, dtype).at[rows].add(slopes, mode='drop')
+  total = jnp.zeros(state.weights.shape, dtype).at[rows].add(
+      slopes, mode='drop')
   slopes = total.at[rows].get(mode='fill')
   old = state.weights.at[rows].get(mode='fill')
   moved = jnp.clip(old.astype(dtype) - learning_rate * slopes, 0.0, 1.0)
   # An indicator that is already infinite stays infinite, so that the training
   # step detects it.
   is_sound = jnp.isfinite(old) & jnp.isfinite(slopes) & ~jnp.isnan(moved)
-  rows = jnp.where(is_sound, rows, num_weak)
-  counts = state.num_updates.at[rows].get(mode='fill') + 1
+  counts = state.num_updates.at[rows].get(mode='fill')
   return IndicatorState(
       weights=state.weights.at[rows].set(
-          moved.astype(state.weights.dtype), mode='drop'),
-      num_updates=state.num_updates.at[rows].set(counts, mode='drop'),
+          jnp.where(is_sound, moved.astype(old.dtype), old), mode='drop'),
+      num_updates=state.num_updates.at[rows].set(
+          counts + is_sound.astype(counts.dtype), mode='drop'),
   )
+
+
+def of_instances(state: IndicatorState) -> IndicatorState:
+  """Returns a state with one indicator per instance.
+
+  Args:
+    state: indicators of all weak instances of the set.
+
+  Returns:
+    The state itself, or, if it holds indicators per class, their mean over the
+    classes, float32 [N], and the largest of their numbers of updates.
+  """
+  if state.weights.ndim == 1:
+    return state
+  return IndicatorState(
+      state.weights.mean(-1), state.num_updates.max(-1))
 
 
 def indicator_health(state: IndicatorState) -> types.Metrics:

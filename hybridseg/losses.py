@@ -158,6 +158,31 @@ def soft_dice_loss(
   Raises:
     ValueError: if the shapes of `logits`, `labels`, `where` do not agree.
   """
+  return jnp.mean(soft_dice_of_classes(
+      logits, labels, where=where, epsilon=epsilon), axis=-1)
+
+
+def soft_dice_of_classes(
+    logits: jax.Array,
+    labels: jax.Array,
+    *,
+    where: jax.Array | None = None,
+    epsilon: float = 1.0,
+) -> jax.Array:
+  """Computes the soft Dice loss of each class, see `soft_dice_loss`.
+
+  Args:
+    logits: unnormalised scores, float [B, ..., K].
+    labels: one-hot targets, float [B, ..., K].
+    where: pixels that count, bool [B, ...]; None counts all of them.
+    epsilon: as in `soft_dice_loss`.
+
+  Returns:
+    Losses in [0, 1], float [B, K].
+
+  Raises:
+    ValueError: if the shapes of `logits`, `labels`, `where` do not agree.
+  """
   masking.check_labels(logits, labels)
   where = masking.where_or_all(where, logits)
   probs = masking.probabilities(logits, where)
@@ -165,7 +190,7 @@ def soft_dice_loss(
   space = masking.space(logits)
   overlap = jnp.sum(probs * labels, axis=space)
   size = jnp.sum(probs + labels, axis=space)
-  return jnp.mean(1 - (2 * overlap + epsilon) / (size + epsilon), axis=-1)
+  return 1 - (2 * overlap + epsilon) / (size + epsilon)
 
 
 def cross_entropy_dice_loss(

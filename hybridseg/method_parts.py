@@ -85,6 +85,10 @@ class Weighting(NamedTuple):
       check the others.
     without_common_harm: whether a negative mean is subtracted from the
       alignments of a batch, see `weighting.without_common_harm`.
+    per_class: whether each instance has one indicator per foreground class. The
+      losses of weak labels must then be [B, K - 1], see `class_losses`. All
+      means and scales of alignments are over instances and classes, and the
+      trust in a pseudo label is a function of the mean over the classes.
   """
 
   name: str = 'uniform'
@@ -94,6 +98,7 @@ class Weighting(NamedTuple):
   instances: str = 'batch'
   method: str = 'forward'
   without_common_harm: bool = False
+  per_class: bool = False
 
 
 class WeakBatch(NamedTuple):
@@ -102,7 +107,8 @@ class WeakBatch(NamedTuple):
   Attributes:
     step: number of updates done before this one, int32 [].
     instance_ids: rows of the indicator table, int32 [B].
-    losses: training losses, averaged over the two networks, float [B].
+    losses: training losses, averaged over the two networks, float [B]; this and
+      the alignments are [B, K - 1] with `Weighting.per_class`.
     mean_alignments: function without arguments that returns the alignments,
       float [B], and which of them are not finite, bool [B]. Alignments are
       computed only if the rule calls this function.
@@ -229,8 +235,9 @@ def check(
 
   Raises:
     ValueError: if a part has an unknown name, if nothing is learnt, if the rule
-      lacks features, weak labels or a method that it needs, or if a weak head
-      or deep supervision is combined with parts that it does not support.
+      lacks features, weak labels or a method that it needs, or if a weak head,
+      deep supervision or indicators per class are combined with parts that they
+      do not support.
   """
   for what, name, known in (
       ('trust', co_reg.trust, sorted(TRUSTS)),
@@ -265,8 +272,22 @@ def check(
     raise ValueError(
         'Deep supervision leaves the indicators to the finest output: use '
         "weighting 'dii_last_layer' or 'uniform', and no weak_head.")
+  if weighting.per_class:
+    _check_per_class(supervision, weighting, rule)
   if supervision.weak_head:
     _check_weak_head(supervision, co_reg, rule, has_features)
+
+
+def _check_per_class(supervision, weighting, rule):
+  if not rule.is_persistent:
+    raise ValueError(
+        f'Weighting {weighting.name!r} has no indicators: use per_class=False.')
+  if weighting.method == 'per_instance':
+    raise ValueError(
+        "per_class needs the losses of each class: use method 'forward'.")
+  if supervision.by_kind:
+    raise ValueError(
+        'Losses by kind are not divided among classes: use per_class=False.')
 
 
 def _check_weak_head(supervision, co_reg, rule, has_features):

@@ -116,18 +116,20 @@ def weak_term(
   Args:
     weak_gradients: from `weak_gradients.make_weak_gradients`.
     linear: weak losses of each network, linearised at theta_n.
-    weights: w, float [B].
+    weights: w, float [B]; per class, float [B, K - 1].
     step: number of updates done before this one, int32 [].
     scale: factor of the term, or a schedule; with 0 no network learns from weak
       labels.
     axis_name: mapped axis over which the batch is sharded, or None.
   """
-  losses = [l.losses[0] for l in linear]
+  # Of losses per class, the sum is the loss of the instance.
+  losses = [l.losses[0] if l.losses[0].ndim == 1 else jnp.sum(l.losses[0], -1)
+            for l in linear]
   loss = mapped_axis.pmean(sum(map(jnp.mean, losses)) / 2, axis_name)
   is_bad = guards.nonfinite_rows([l.losses for l in linear])
   if not scale:
     return Term('weak', loss, None, is_bad)
-  cotangent = method_parts.scale_at(scale, step) * weights / weights.size
+  cotangent = method_parts.scale_at(scale, step) * weights / len(weights)
   grads = mapped_axis.pmean(tuple(
       weak_gradients.weighted_grads(l, cotangent) for l in linear), axis_name)
   return Term('weak', loss, grads, is_bad)
@@ -157,8 +159,9 @@ def taught_term(
     state: state before the update.
     images: plain weak images, encoded or not.
     logits: logits of each network on the plain images.
-    weights: w, float [B]; the trust t is a function of w, and is 1 for an image
-      without an annotation.
+    weights: w, float [B], or [B, K - 1], whose mean over the classes is then w;
+      the trust t is a function of w, and is 1 for an image without an
+      annotation.
     masks: pixels at which the neighbour's image is pasted, bool [B, H, W].
     co_reg: the kind of teacher, and the factor of the term.
     is_unlabelled: which images have no annotation, bool [B] or False.
@@ -177,6 +180,8 @@ def taught_term(
     taught = [apply_fn(p, images) for p in state.teachers]
   elif co_reg.teacher == 'other':
     taught = taught[::-1]
+  if weights.ndim > 1:
+    weights = jnp.mean(weights, axis=-1)
   trust = method_parts.TRUSTS[co_reg.trust](weights)
   trust = jnp.where(is_unlabelled, 1, trust)
   loss, grads = mapped_axis.pmean(co_regularization.taught_value_and_grads(

@@ -51,6 +51,7 @@ def init_state(
     key: jax.Array,
     *,
     num_weak: int,
+    num_classes: int | None = None,
     indicator_value: float = 1.0,
     weak_head: bool = False,
     weighting: method_parts.Weighting = method_parts.Weighting(),
@@ -63,6 +64,7 @@ def init_state(
     optimizer: optimiser of each network.
     key: key of the run.
     num_weak: number of weak instances N of the set.
+    num_classes: number of classes K; only `weighting.per_class` needs it.
     indicator_value: initial value of every indicator.
     weak_head: as in `Supervision`; the weak head starts as a copy of
       params['head'].
@@ -73,8 +75,11 @@ def init_state(
     The state before the first update.
 
   Raises:
-    ValueError: if no rule has the name of the weighting.
+    ValueError: if no rule has the name of the weighting, or if
+      `weighting.per_class` lacks `num_classes`.
   """
+  if weighting.per_class and num_classes is None:
+    raise ValueError('weighting.per_class needs num_classes.')
   # `jax.transfer_guard('disallow')` permits these explicit transfers.
   number = lambda i, dtype: jax.device_put(np.array(i, dtype))
   fold_in = lambda i: jax.random.fold_in(key, number(i, np.uint32))
@@ -93,7 +98,8 @@ def init_state(
       params=params,
       opt_states=tuple(optimizer.init(p) for p in params),
       indicators=indicators_lib.init_indicators(
-          num_weak, value=indicator_value
+          num_weak, value=indicator_value,
+          num_classes=num_classes if weighting.per_class else None,
       ),
       num_skipped=number(0, np.int32),
       num_skipped_in_a_row=number(0, np.int32),

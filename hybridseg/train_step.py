@@ -116,7 +116,9 @@ def make_train_step(
   move, before the networks.
   The lookahead sees the weak labels through `supervision.alignment_loss_fn`.
   Alignments are scaled to a root mean square of 1 per batch and network. The
-  two networks share one indicator per instance.
+  two networks share one indicator per instance. With `weighting.per_class`, an
+  instance has one per foreground class, and the sum over k is also over the
+  classes, w_kc weak_kc.
 
   Args:
     apply_fn: maps params and float images [B, H, W, C] to logits [B, H, W, K].

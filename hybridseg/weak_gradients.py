@@ -33,6 +33,15 @@ class WeakGradients(NamedTuple):
   weighted_grads: Callable[..., types.Params]
 
 
+def _check_per_class(losses, logits):
+  wanted = (logits.shape[0], logits.shape[-1] - 1)
+  for loss in losses:
+    if loss.shape != wanted:
+      raise ValueError(
+          f'per_class wants losses {wanted}, as of class_losses; got '
+          f'{loss.shape}.')
+
+
 def mean_alignments(
     weak_gradients: WeakGradients,
     networks: Sequence[types.Params],
@@ -126,6 +135,8 @@ def make_weak_gradients(
     else:
       logits, features = apply_fn(params, images), None
     losses = [call(fn, logits, images, *annotation) for fn in loss_fns]
+    if weighting.per_class:
+      _check_per_class(losses, logits)
     if coarser_fn is not None:
       labels, where, *context = annotation
       losses[0] = deep_supervision.combined_losses(
@@ -163,11 +174,12 @@ def make_weak_gradients(
           strong_grads[method_parts.HEAD],
       )
     if weighting.method == 'grad':
+      like = linear.losses[-1]
       slopes = weighting_lib.lookahead_weight_grads(
-          lambda p: losses_at(p, *weak)[0][-1], lambda p: strong_fn(p)[0],
-          params, jnp.zeros_like(linear.losses[-1]),
+          lambda p: losses_at(p, *weak)[0][-1].ravel(),
+          lambda p: strong_fn(p)[0], params, jnp.zeros_like(like).ravel(),
           step_size=1.0, method='grad', axis_name=axis_name)
-      return -slopes
+      return -slopes.reshape(like.shape)
     return linear.directional(strong_grads)[-1]
 
   def weighted_grads(linear, coefficients):

@@ -70,7 +70,7 @@ def move_indicators(
     indicators: indicators of all weak instances of the set.
     instance_ids: rows to update, int32 [B]; -1 for an instance that has no
       indicator.
-    alignments: <grad strong, grad weak_k>, float [B].
+    alignments: <grad strong, grad weak_k>, float [B]; per class, [B, K - 1].
     is_unlabelled: which images have no annotation, so that their indicators do
       not move, bool [B] or False.
     axis_name: mapped axis over which the batch is sharded, or None.
@@ -78,6 +78,8 @@ def move_indicators(
   if weighting.without_common_harm:
     alignments = weighting_lib.without_common_harm(
         alignments, axis_name=axis_name)
+  if alignments.ndim > 1 and not isinstance(is_unlabelled, bool):
+    is_unlabelled = is_unlabelled[:, None]
   alignments = jnp.where(is_unlabelled, 0, alignments)
   return indicators_lib.update_indicators(
       indicators, instance_ids, -alignments,

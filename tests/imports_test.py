@@ -40,6 +40,7 @@ _MAY_IMPORT = {
     'loss_functions': {'types'},
     'warping': {'types'},
     **{name: _LEAVES for name in _PARTS},
+    'class_losses': _LEAVES | {'losses'},
     **{name: _LEAVES | _PARTS for name in _RULES},
     'method_parts': _LEAVES | _PARTS | _RULES,
     'indicator_grads': _LEAVES | _PARTS | _RULES,

@@ -44,5 +44,23 @@ class IndicatorTableTest(absltest.TestCase):
     self.assertEqual(lines[1], 'case,0.100000,4,box,missing,0.500000')
 
 
+  def test_indicators_of_classes_have_columns(self):
+    path = os.path.join(tiny.temp_dir(self), 'indicators.csv')
+    weights = np.array([[1.0, 0.5], [0.25, 0.0]])
+    records = _records(['', 'missing'])
+    indicator_table.write(
+        path, weights, np.array([[3, 3], [4, 5]]), records,
+        ('background', 'organ', 'lesion'))
+    with open(path, encoding='utf-8') as f:
+      lines = f.read().splitlines()
+    self.assertEqual(lines, [
+        'id,indicator,num_updates,kind,fault,quality,indicator_organ,'
+        'indicator_lesion',
+        'case,0.125000,5,box,missing,0.500000,0.250000,0.000000',
+        'case,0.750000,3,box,,0.500000,1.000000,0.500000'])
+    summary = indicator_table.summarize(weights, np.ones((2, 2)), records)
+    self.assertEqual(summary['mean_faulty'], 0.125)
+
+
 if __name__ == '__main__':
   absltest.main()

@@ -6,6 +6,7 @@ import inspect
 import hybridseg
 from hybridseg import alignment_maps
 from hybridseg import augmentation
+from hybridseg import class_losses
 from hybridseg import co_regularization
 from hybridseg import deep_supervision
 from hybridseg import guards
@@ -320,6 +321,7 @@ CALLS = {
     'indicators.init_indicators': _update_indicators,
     'indicators.update_indicators': _update_indicators,
     'indicators.gather_indicators': _update_indicators,
+    'indicators.of_instances': _update_indicators,
     'indicators.indicator_health': _update_indicators,
     'inference.disagreement': lambda a: inference.disagreement(
         [jax.nn.softmax(a['logits'])] * 2),
@@ -339,6 +341,10 @@ CALLS = {
     **{f'losses.{fn.__name__}': _of_labels(fn) for fn in (
         losses.balanced_cross_entropy_loss, losses.cross_entropy_dice_loss,
         losses.cross_entropy_loss, losses.soft_dice_loss)},
+    'losses.soft_dice_of_classes': _of_labels(losses.soft_dice_of_classes),
+    **{f'class_losses.{fn.__name__}': _of_labels(fn) for fn in (
+        class_losses.balanced_cross_entropy, class_losses.cross_entropy,
+        class_losses.cross_entropy_dice, class_losses.soft_dice)},
     'losses.prior_free': _of_labels(losses.prior_free(losses.soft_dice_loss)),
     'losses.one_hot_labels': lambda a: losses.one_hot_labels(
         a['label'], NUM_CLASSES),

@@ -59,6 +59,19 @@ class RefusalTest(parameterized.TestCase):
         supervision=dict(loss_by_kind=dict(box=((factor, 'soft_dice'),))))
 
   @parameterized.parameters(
+      ('divides losses of label maps among classes, but not those of',
+       dict(supervision=dict(loss_by_kind=dict(box=((1.0, 'outside'),))))),
+      ("'uniform' has no indicators: use per_class=False",
+       dict(weighting=dict(name='uniform', per_class=True))),
+      ("needs the losses of each class: use method 'forward'",
+       dict(weighting=dict(name='dii', method='per_instance', per_class=True),
+            supervision=dict(alignment_loss='training',
+                             alignment_without_class_prior=False))))
+  def test_indicators_per_class_need_losses_per_class(self, message, changes):
+    changes.setdefault('weighting', dict(per_class=True))
+    self.refused(message, **changes)
+
+  @parameterized.parameters(
       'train_steps', 'log_every_steps', 'eval_every_steps',
       'checkpoint_every_steps')
   def test_steps_below_1(self, key):

@@ -104,9 +104,10 @@ class RetrainingTest(parameterized.TestCase):
     config = self._config('id,score\n')
     for name, kept in (('dii', self._path), ('l2rw', '')):
       changed = config.copy_and_resolve_references().unlock()
-      changed.weighting.name = name
+      changed.weighting.update(name=name, per_class=True)
       retraining.only_where_used(changed.weighting)
       self.assertEqual(changed.weighting.initial_from, kept)
+      self.assertEqual(changed.weighting.per_class, bool(kept))
 
   def test_a_refused_run_leaves_no_folder(self):
     config = self._config('id,score\nnobody,0.5\n')

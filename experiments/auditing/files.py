@@ -21,6 +21,7 @@ from experiments import binary
 from experiments import csv_files
 from experiments.auditing import evidence as evidence_lib
 from experiments.auditing import ranking
+from experiments.building import class_indicators
 from experiments.building import input_pipeline
 
 HEADER = (
@@ -49,6 +50,7 @@ def write_table(
     evidence: evidence_lib.Evidence,
     scores: ranking.Scores,
     weights: np.ndarray,
+    classes: Sequence[str] = (),
 ) -> None:
   """Writes one CSV line per audited annotation, most suspect first.
 
@@ -58,8 +60,12 @@ def write_table(
     evidence: evidence on these records.
     scores: scores of these records.
     weights: final indicators of all weak instances, in the order of their
-      instance ids.
+      instance ids, float [N]; with those of classes, float [N, K - 1], the
+      table has their mean, and a column for each class.
+    classes: names of the classes; only indicators of classes need them.
   """
+  by_class = class_indicators.columns(weights, classes)
+  weights = weights.reshape(len(weights), -1).mean(-1)
   texts = columns(records)
   rows = []
   for place, n in enumerate(ranking.rank(scores), start=1):
@@ -69,8 +75,10 @@ def write_table(
         *(f'{x[n]:.4f}' for x in (scores.score, scores.low, scores.high)),
         f'{weights[records[n]["instance_id"]]:.4f}',
         *(texts[c][n] for c in ('kind', 'annotator', 'site', 'subject')),
-        reason.name, reason.words, texts['fault'][n]])
-  csv_files.write_csv(path, HEADER, rows)
+        reason.name, reason.words, texts['fault'][n],
+        *(f'{column[records[n]["instance_id"]]:.4f}'
+          for column in by_class.values())])
+  csv_files.write_csv(path, (*HEADER, *by_class), rows)
 
 
 def summarize(

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from data_prep.shared import progress
 from hybridseg import alignment_maps
 from hybridseg import augmentation
+from hybridseg import indicators as indicators_lib
 from hybridseg import losses
 from hybridseg import train_step as train_step_lib
 from hybridseg import types
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import binary
+from experiments.building import class_indicators
 from experiments.building import corrections
 from experiments.building import input_pipeline
 from experiments.building import parts as parts_lib
@@ -30,14 +32,16 @@ class Run(NamedTuple):
   Attributes:
     dataset: set of the run, with its records.
     data_dir: folder of the set.
-    last: newest checkpoint of the run.
+    last: newest checkpoint of the run, with one indicator per instance.
     observer: observer that applies the networks of the run.
+    weights: the final indicators, float [N]; per class, float [N, K - 1].
   """
 
   dataset: input_pipeline.Dataset
   data_dir: str
   last: checkpoints_lib.Checkpoint
   observer: 'Observer'
+  weights: np.ndarray
 
 
 class Picture(NamedTuple):
@@ -216,7 +220,13 @@ def open_run(workdir: str) -> Run:
   observer = Observer(
       network, method, num_classes=len(dataset.classes),
       batch_size=max(1, data.eval_batch_size))
-  return Run(dataset, data.data_dir, last, observer)
+  indicators = last.state.indicators
+  last = last._replace(
+      history=class_indicators.history_of_instances(last.history),
+      state=last.state._replace(
+          indicators=indicators_lib.of_instances(indicators)))
+  return Run(
+      dataset, data.data_dir, last, observer, np.asarray(indicators.weights))
 
 
 def pictures(

@@ -10,6 +10,7 @@ score of its own, over the labelled voxels in it.
 """
 
 import bisect
+import collections
 from collections.abc import Sequence
 import csv
 import os
@@ -185,16 +186,19 @@ def write(
   Returns:
     The content of audit.json.
   """
-  indicators = _indicators(workdir)
+  indicators, more_columns = _indicators(workdir)
   rows = []
   for rank, finding in enumerate(found, 1):
     record, more = finding.record, finding.record.volume.more
+    of_record = indicators.get(record['id'], collections.defaultdict(str))
     rows.append([
         rank, record['id'], f'{finding.score:.4f}',
-        indicators.get(record['id'], ''), more['kind'], more['annotator'],
+        of_record['indicator'], more['kind'], more['annotator'],
         record['subject'], finding.axis, ' '.join(map(str, finding.slices)),
-        record['fault'], record.volume.id, *_ends(finding)])
-  csv_files.write_csv(os.path.join(folder, 'audit.csv'), HEADER, rows)
+        record['fault'], record.volume.id, *_ends(finding),
+        *(of_record[name] for name in more_columns)])
+  header = (*HEADER, *more_columns)
+  csv_files.write_csv(os.path.join(folder, 'audit.csv'), header, rows)
   summary = {'num_annotations': len(found), 'auroc_by_kind': {}}
   kinds = {finding.record.volume.more['kind'] for finding in found}
   for kind in sorted(kinds):
@@ -207,7 +211,7 @@ def write(
   volume_page.write(
       os.path.join(folder, 'audit.html'), name=dataset.name,
       classes=dataset.classes,
-      rows=[dict(zip(HEADER, row, strict=True)) for row in rows],
+      rows=[dict(zip(header, row, strict=True)) for row in rows],
       shown={f.record['id']: f.strip for f in found if f.strip},
       summary=summary)
   return summary
@@ -222,10 +226,15 @@ def _ends(finding):
 
 
 def _indicators(workdir):
-  """Returns the final indicator of each instance, as text."""
+  """Returns the final indicators of each instance, and the columns of classes.
+
+  They are rows of indicators.csv, as text by column.
+  """
   path = os.path.join(workdir, 'indicators.csv')
   if not os.path.exists(path):
-    return {}
+    return {}, []
   with open(path, newline='', encoding='utf-8') as file:
     rows = [cells.undo_row(row) for row in csv.DictReader(file)]
-  return {row['id']: row['indicator'] for row in rows}
+  names = [name for name in (rows[0] if rows else ())
+           if name.startswith('indicator_')]
+  return {row['id']: row for row in rows}, names

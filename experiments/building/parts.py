@@ -99,6 +99,7 @@ def build_network(
     return train_step_lib.init_state(
         init_model, method.optimizer, jax.random.key(schedule.seed),
         num_weak=len(dataset.splits['train_weak']),
+        num_classes=len(dataset.classes),
         indicator_value=method.initial_indicator,
         weak_head=method.supervision.weak_head,
         weighting=method.weighting, co_reg=method.co_reg)

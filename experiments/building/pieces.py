@@ -13,6 +13,7 @@ import math
 from typing import Any, NamedTuple
 
 from hybridseg import augmentation as augmentation_lib
+from hybridseg import class_losses
 from hybridseg import kind_losses
 from hybridseg import losses
 from hybridseg import regularizers
@@ -34,6 +35,13 @@ _LOSSES = {
     'cross_entropy': losses.cross_entropy_loss,
     'cross_entropy_dice': losses.cross_entropy_dice_loss,
     'soft_dice': losses.soft_dice_loss,
+}
+# The same losses, divided among the foreground classes.
+_CLASS_LOSSES = {
+    'balanced_cross_entropy': class_losses.balanced_cross_entropy,
+    'cross_entropy': class_losses.cross_entropy,
+    'cross_entropy_dice': class_losses.cross_entropy_dice,
+    'soft_dice': class_losses.soft_dice,
 }
 # The losses of weak labels that `supervision.loss_by_kind` may name.
 _TERMS = {
@@ -188,10 +196,12 @@ def unpack(config: ml_collections.ConfigDict) -> Pieces:
       supervision = train_step_lib.Supervision(
           strong_loss, strong_loss, **scales)
     else:
-      supervision = _make_supervision(names, scales, options.rotation_deg)
+      supervision = _make_supervision(
+          names, scales, options.rotation_deg, weighting.per_class)
     method = Method(
         Augmentation(options, tuple(model.cached_copies), schedule.seed),
-        supervision, weighting, co_reg, optimizer, _alignment_loss(names),
+        supervision, weighting, co_reg, optimizer,
+        _alignment_loss(names, _LOSSES),
         weights.initial_indicator, weights.initial_from,
         {} if data.weak_labels == 'truth' else names.loss_by_kind.to_dict())
   return Pieces(data, model, method, schedule)
@@ -249,10 +259,15 @@ def _named(name, known):
   return known[name]
 
 
-def _make_supervision(names, scales, rotation_deg):
-  weak_loss = _named(names.weak_loss, _LOSSES)
-  alignment_loss = _alignment_loss(names)
+def _make_supervision(names, scales, rotation_deg, per_class):
+  known = _CLASS_LOSSES if per_class else _LOSSES
+  weak_loss = _named(names.weak_loss, known)
+  alignment_loss = _alignment_loss(names, known)
   by_kind = names.loss_by_kind.to_dict()
+  if by_kind and per_class:
+    raise ValueError(
+        'weighting.per_class divides losses of label maps among classes, but '
+        'not those of supervision.loss_by_kind: set only one of them.')
   if by_kind:
     weak_loss = _loss_by_kind(by_kind, names.weak_loss, rotation_deg)
     # If losses depend on the kind, this loss receives further arguments, too.
@@ -303,14 +318,14 @@ def _scales(names, train_steps):
       weak_scale=lambda step: jnp.where(step < first, weak, 0.0))
 
 
-def _alignment_loss(names):
+def _alignment_loss(names, known):
   if names.alignment_loss == 'training':
     if names.alignment_without_class_prior:
       raise ValueError(
           "alignment_loss 'training' is the training loss as it is: set "
           'supervision.alignment_without_class_prior=False.')
-    return _named(names.weak_loss, _LOSSES)
-  loss_fn = _named(names.alignment_loss, _LOSSES)
+    return _named(names.weak_loss, known)
+  loss_fn = _named(names.alignment_loss, known)
   if names.alignment_without_class_prior:
     loss_fn = losses.prior_free(loss_fn)
   return loss_fn

@@ -41,13 +41,15 @@ def check(name: str, path: str) -> None:
 
 
 def only_where_used(weighting: ml_collections.ConfigDict) -> None:
-  """Clears `initial_from` in the section `weighting` of a rule without
-  indicators.
+  """Clears `initial_from` and `per_class` in the section `weighting` of a rule
+  without indicators.
 
-  One command that trains several methods can then set the flag for all of them.
+  One command that trains several methods can then set the flags for all of
+  them.
   """
   if weighting.name not in weight_rules.persistent():
     weighting.initial_from = ''
+    weighting.per_class = False
 
 
 def read(
@@ -131,5 +133,8 @@ def start_from(
   """
   if indicators is None:
     return state
+  weights = state.indicators.weights
+  if weights.ndim > 1:  # All classes of an instance start from its score.
+    indicators = np.repeat(indicators[:, None], weights.shape[1], axis=1)
   return state._replace(indicators=state.indicators._replace(
       weights=jnp.asarray(indicators)))

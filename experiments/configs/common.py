@@ -329,6 +329,9 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           # sink once the strong images are learnt by heart: see
           # experiments/results/phantom.md.
           without_common_harm=True,
+          # Whether each weak instance has one indicator per foreground class,
+          # which weights the part of the weak loss that belongs to the class.
+          per_class=False,
       ),
       co_regularization=dict(
           scale=1.0, ramp_up_steps=100, trust='complement', mixing='cutmix',

@@ -9,7 +9,7 @@ new key the value with which today's code behaves as the older code did.
 import copy
 from typing import Any
 
-VERSION = 3
+VERSION = 4
 
 # Keys that were added before configs had a version, with the values that switch
 # them off. A run whose config lacks a key was trained without its feature.
@@ -58,7 +58,13 @@ def _from_2(config):
     config['model']['options'].setdefault('deep_supervision', False)
 
 
-_STEPS = {1: _from_1, 2: _from_2}
+def _from_3(config):
+  """Adds indicators per class, switched off."""
+  if isinstance(config.get('weighting'), dict):
+    config['weighting'].setdefault('per_class', False)
+
+
+_STEPS = {1: _from_1, 2: _from_2, 3: _from_3}
 
 
 def version_of(config: dict[str, Any]) -> int:

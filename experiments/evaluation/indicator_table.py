@@ -8,6 +8,7 @@ from hybridseg import types
 import numpy as np
 
 from experiments import csv_files
+from experiments.building import class_indicators
 from experiments.building import input_pipeline
 from experiments.evaluation import scoring
 
@@ -20,8 +21,9 @@ def summarize(
   """Measures how well the indicators find the planted faults, if any are known.
 
   Args:
-    weights: indicators of all weak instances, float [N].
-    num_updates: how often each indicator has moved, int [N].
+    weights: indicators of all weak instances, float [N]; those of classes,
+      float [N, K - 1], are averaged.
+    num_updates: how often each indicator has moved, int of the same shape.
     records: weak training records; `fault` names the planted fault, or is ''.
 
   Returns:
@@ -36,7 +38,7 @@ def summarize(
     return {'num_weak': 0, 'num_faulty': 0}
   ids = input_pipeline.column(records, 'instance_id')
   faults = input_pipeline.column(records, 'fault')
-  weights = np.asarray(weights)[ids]
+  weights = np.asarray(weights).reshape(len(weights), -1).mean(-1)[ids]
   faulty = faults != ''
   summary = {
       'num_weak': len(ids),
@@ -62,8 +64,22 @@ def write(
     weights: np.ndarray,
     num_updates: np.ndarray,
     records: Sequence[dict[str, Any]],
+    classes: Sequence[str] = (),
 ) -> None:
-  """Writes one CSV line per weak instance, the lowest indicator first."""
+  """Writes one CSV line per weak instance, the lowest indicator first.
+
+  Args:
+    path: CSV file to write.
+    weights: indicators of all weak instances, float [N]; with those of classes,
+      float [N, K - 1], the table has their mean, and a column for each class.
+    num_updates: how often each indicator has moved, int of the same shape.
+    records: weak training records.
+    classes: names of the classes; only indicators of classes need them.
+  """
+  by_class = class_indicators.columns(weights, classes)
+  weights, num_updates = (
+      np.asarray(x).reshape(len(x), -1) for x in (weights, num_updates))
+  weights, num_updates = weights.mean(-1), num_updates.max(-1)
   ids = input_pipeline.column(records, 'instance_id')
   columns = {
       name: input_pipeline.column(records, name)
@@ -77,9 +93,11 @@ def write(
           types.AnnotationKind(int(columns['kind'][n])).name.lower(),
           columns['fault'][n],
           scoring.cell(columns['quality'][n]),
+          *(f'{column[ids[n]]:.6f}' for column in by_class.values()),
       ]
       for n in range(len(records))
   ]
   rows.sort(key=lambda row: (float(row[1]), row[0]))
-  header = ['id', 'indicator', 'num_updates', 'kind', 'fault', 'quality']
+  header = ['id', 'indicator', 'num_updates', 'kind', 'fault', 'quality',
+            *by_class]
   csv_files.write_csv(path, header, rows)

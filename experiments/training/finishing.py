@@ -6,11 +6,13 @@ import os
 from typing import Any, NamedTuple
 
 from data_prep.shared import system_errors
+from hybridseg import indicators as indicators_lib
 from hybridseg import parallel
 from hybridseg import train_step as train_step_lib
 import numpy as np
 
 from experiments import binary
+from experiments.building import class_indicators
 from experiments.building import input_pipeline
 from experiments.evaluation import indicator_table
 from experiments.evaluation import scoring
@@ -30,7 +32,7 @@ class _Outcome(NamedTuple):
     results: content of metrics.json.
     params: the parameters of each network that predicts.
     weights: indicator of each weak image, float32 [N].
-    num_updates: how often each indicator was moved, int32 [N].
+    indicators: the indicators as the state holds them, perhaps per class.
     scores: maps each split to the scores of all its cases by metric, float
       [N, K] each.
     test_predictions: predicted label maps of the M images of the test split,
@@ -40,7 +42,7 @@ class _Outcome(NamedTuple):
   results: dict[str, Any]
   params: Any
   weights: np.ndarray
-  num_updates: np.ndarray
+  indicators: indicators_lib.IndicatorState
   scores: dict[str, dict[str, np.ndarray]]
   test_predictions: Sequence[np.ndarray]
 
@@ -92,8 +94,7 @@ def _evaluate(session, state, val_counts):
   splits = session.dataset.splits
   params = train_step_lib.eval_params(state)
   scores, test_predictions = _score(session, params, val_counts)
-  weights = np.asarray(state.indicators.weights)
-  num_updates = np.asarray(state.indicators.num_updates)
+  indicators = state.indicators
   results = {
       'step': int(state.step),
       'dataset': session.dataset.name,
@@ -107,10 +108,11 @@ def _evaluate(session, state, val_counts):
           scores[split], session.dataset.classes,
           _column(splits[split], 'subject')) for split in scores},
       'indicators': indicator_table.summarize(
-          weights, num_updates, splits['train_weak']),
+          indicators.weights, indicators.num_updates, splits['train_weak']),
   }
+  weights = np.asarray(indicators_lib.of_instances(indicators).weights)
   return _Outcome(
-      results, params, weights, num_updates, scores, test_predictions)
+      results, params, weights, indicators, scores, test_predictions)
 
 
 def _score(session, params, val_counts):
@@ -139,8 +141,9 @@ def _write_tables(session, outcome):
         _column(records, 'id'), _column(records, 'subject'),
         scores, session.dataset.classes)
   indicator_table.write(
-      os.path.join(session.workdir, 'indicators.csv'), outcome.weights,
-      outcome.num_updates, session.dataset.splits['train_weak'])
+      os.path.join(session.workdir, 'indicators.csv'),
+      *outcome.indicators, session.dataset.splits['train_weak'],
+      session.dataset.classes)
 
 
 def _write_pictures(session, outcome):
@@ -175,7 +178,7 @@ def _write_report(session, outcome):
       number=200 if dataset.plan is None else 12)
   run = pages.TrainedRun(
       results=outcome.results, lines=session.log.lines,
-      history=session.log.history(),
+      history=class_indicators.history_of_instances(session.log.history()),
       config=run_folder.read_config(session.workdir).to_dict(),
       sessions=run_folder.read_sessions(session.workdir), dataset=dataset,
       weights=weights)

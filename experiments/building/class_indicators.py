@@ -1,0 +1,38 @@
+"""Shows indicators of classes where a reader expects those of instances.
+
+With `weighting.per_class`, a run has indicators [N, K - 1] instead of [N].
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def columns(
+    weights: np.ndarray, classes: Sequence[str]
+) -> dict[str, np.ndarray]:
+  """Returns the indicators of each foreground class by column, float [N] each.
+
+  Args:
+    weights: indicators of all weak instances; if they are not of classes, float
+      [N], there are no columns.
+    classes: names of the classes, background first.
+  """
+  if np.ndim(weights) == 1:
+    return {}
+  return {f'indicator_{name}': column for name, column in zip(
+      classes[1:], np.transpose(weights), strict=True)}
+
+
+def history_of_instances(history: Mapping[str, np.ndarray]) -> dict[str, Any]:
+  """Returns the history of a run with one indicator per instance.
+
+  Args:
+    history: `step` [T] and `indicators` [T, N], or [T, N, K - 1], of which the
+      mean over the classes is taken.
+  """
+  indicators = history['indicators']
+  if indicators.ndim == 3:
+    indicators = indicators.mean(-1)
+  return {**history, 'indicators': indicators}
