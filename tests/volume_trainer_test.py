@@ -1,4 +1,8 @@
-"""Runs the trainer on whole volumes, and resumes a run."""
+"""Runs the trainer on whole volumes, and resumes a run.
+
+Its instances are slabs, and each of their classes has an indicator, so that
+these are resumed, too.
+"""
 
 import csv
 import json
@@ -27,7 +31,9 @@ class VolumeTrainerTest(absltest.TestCase):
 
   def test_a_stopped_run_ends_where_another_one_ends(self):
     whole, stopped = (tiny.temp_dir(self) for _ in range(2))
-    config = tiny_volumes.debug_config(train_steps=3).lock()
+    config = tiny_volumes.debug_config(
+        train_steps=3, input=dict(data_dir=tiny_volumes.data_dir(3)),
+        weighting=dict(per_class=True)).lock()
     results = trainer.train_and_evaluate(config, whole)
     with self.assertRaises(binary.Stopped):
       trainer.train_and_evaluate(
@@ -47,7 +53,8 @@ class VolumeTrainerTest(absltest.TestCase):
       self.assertGreater(os.path.getsize(os.path.join(workdir, name)), 0, name)
     self.assertEqual(results['distance_unit'], 'mm')
     self.assertEqual(results['test']['num_cases'], 3)
-    self.assertEqual(results['indicators']['num_weak'], 8)
+    self.assertEqual(results['indicators']['num_weak'], 19)
+    self._check_indicators(workdir)
     with open(os.path.join(workdir, 'cases_test.csv'), encoding='utf-8') as f:
       rows = list(csv.DictReader(f))
     for metric in ('dice', 'hd95', 'assd', 'nsd'):
@@ -56,9 +63,20 @@ class VolumeTrainerTest(absltest.TestCase):
       self.assertAlmostEqual(
           np.mean(values), results['test'][metric], places=5)
 
+  def _check_indicators(self, workdir):
+    with open(os.path.join(workdir, 'indicators.csv'), encoding='utf-8') as f:
+      rows = list(csv.DictReader(f))
+    self.assertLen(rows, 19)
+    self.assertTrue(all(':' in row['id'] for row in rows))
+    by_class = np.array([[
+        float(row[f'indicator_class_{c}']) for c in (1, 2)] for row in rows])
+    np.testing.assert_allclose(
+        by_class.mean(1), [float(row['indicator']) for row in rows], atol=2e-6)
+    self.assertGreater(np.ptp(by_class, axis=1).max(), 0)
+
   def _check_dataset(self, workdir):
     """The run keeps the plan, so that its networks can be built again."""
-    path = os.path.join(tiny_volumes.data_dir(), 'plan.json')
+    path = os.path.join(tiny_volumes.data_dir(3), 'plan.json')
     with open(path, encoding='utf-8') as f:
       plan = json.load(f)
     with open(os.path.join(workdir, 'dataset.json'), encoding='utf-8') as f:
