@@ -216,6 +216,14 @@ def _update_indicators(a):
           indicators.indicator_health(state))
 
 
+def _indicators_of_classes(a):
+  state = indicators.update_indicators(
+      indicators.init_indicators(NUM_WEAK, num_classes=NUM_CLASSES),
+      a['examples'].instance_id, a['logits'][:, 0, 0, 1:], learning_rate=0.1)
+  return indicators.of_instances(state), indicators.gather_indicators(
+      state, a['examples'].instance_id)
+
+
 def _indicator_value_and_grad(a):
   weak = _losses_fn(a)
   return indicator_grads.indicator_value_and_grad(
@@ -321,7 +329,7 @@ CALLS = {
     'indicators.init_indicators': _update_indicators,
     'indicators.update_indicators': _update_indicators,
     'indicators.gather_indicators': _update_indicators,
-    'indicators.of_instances': _update_indicators,
+    'indicators.of_instances': _indicators_of_classes,
     'indicators.indicator_health': _update_indicators,
     'inference.disagreement': lambda a: inference.disagreement(
         [jax.nn.softmax(a['logits'])] * 2),
