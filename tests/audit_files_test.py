@@ -42,6 +42,18 @@ class FilesTest(absltest.TestCase):
     self.assertEqual([r['id'] for r in rows], ids)
     self.assertEqual([r['rank'] for r in rows], ['1', '2', '3', '4', '5', '6'])
 
+  def test_indicators_of_classes_have_columns(self):
+    path = os.path.join(tiny.temp_dir(self), 'audit.csv')
+    evidence = audited.evidence([0.5], kinds=[3])
+    files.write_table(
+        path, [_record(b'a')], evidence, ranking.score(evidence),
+        np.array([[0.25, 0.75]]), ('background', 'organ', 'lesion'))
+    with open(path, newline='', encoding='utf-8') as f:
+      row, = csv.DictReader(f)
+    self.assertEqual(
+        [row[f'indicator{c}'] for c in ('', '_organ', '_lesion')],
+        ['0.5000', '0.2500', '0.7500'])
+
   def test_export_says_what_is_gone(self):
     folder = tiny.temp_dir(self)
     output = pathlib.Path(tiny.temp_dir(self)) / 'out'
