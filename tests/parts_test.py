@@ -10,6 +10,7 @@ import jax
 
 from experiments import binary
 from experiments.building import input_pipeline
+from experiments.configs import versions
 from experiments.prediction import predictor
 from experiments.training import trainer
 from tests import tiny
@@ -83,9 +84,11 @@ class RefusalTest(parameterized.TestCase):
   def test_seed(self, seed, message):
     self.refused(f'seed is {seed}: {message}', seed=seed)
 
-  @parameterized.parameters(1, 4)
+  @parameterized.parameters(1, versions.VERSION + 1)
   def test_version_of_another_hybridseg(self, version):
-    self.refused(f'version is {version}: leave it at 3', version=version)
+    self.refused(
+        f'version is {version}: leave it at {versions.VERSION}',
+        version=version)
 
   @parameterized.parameters((), (('a', 8),), ((0, 8),), ((8,) * 60,), (None,))
   def test_channels_in_our_words(self, *features):

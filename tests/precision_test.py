@@ -157,7 +157,8 @@ def _double(tree):
 
 # Functions that `_LOSSES` need not test: they are no losses of logits, or they
 # combine losses that it already tests.
-_OTHERS = {'one_hot_labels', 'without_class_prior'}
+# `soft_dice_loss`, which is here, is the mean of `soft_dice_of_classes`.
+_OTHERS = {'one_hot_labels', 'soft_dice_of_classes', 'without_class_prior'}
 
 
 class PrecisionTest(parameterized.TestCase):

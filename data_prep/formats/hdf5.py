@@ -50,6 +50,13 @@ def detect(source: pathlib.Path) -> bool:
              for p in sources.list_files(source, SUFFIXES))
 
 
+def is_archive(path: pathlib.Path) -> bool:
+  """Returns whether a file is HDF5 or NPZ by its name and its first bytes."""
+  name, head = path.name.lower(), pixels.head(path, len(_SIGNATURE))
+  return name.endswith(_HDF5) and head == _SIGNATURE or (
+      name.endswith(_NPZ) and head.startswith(b'PK'))
+
+
 def _holds_image(path):
   """Returns whether a file has an array `image`, as far as can be seen."""
   if path.name.lower().endswith(_NPZ):

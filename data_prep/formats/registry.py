@@ -57,7 +57,7 @@ def refusal(source: pathlib.Path) -> str:
   if not source.is_dir():
     return text
   paths = sources.list_files(source, ('',))
-  if any(p.lower().endswith(FORMATS['hdf5'].SUFFIXES) for p in paths):
+  if any(FORMATS['hdf5'].is_archive(source / p) for p in paths):
     return (f'{source}: its HDF5 or NPZ files have no key image; name the '
             'arrays image, label and scribble')
   for tool, some in known_tools.find(source, paths).items():
