@@ -3,6 +3,7 @@
 import os
 
 from absl.testing import absltest
+from absl.testing import parameterized
 import numpy as np
 
 from experiments.evaluation import indicator_table
@@ -17,7 +18,7 @@ def _records(faults):
   ]
 
 
-class IndicatorTableTest(absltest.TestCase):
+class IndicatorTableTest(parameterized.TestCase):
 
   def test_indicators_by_hand(self):
     records = _records(['', '', 'shifted', 'missing'])
@@ -43,6 +44,17 @@ class IndicatorTableTest(absltest.TestCase):
       lines = f.read().splitlines()
     self.assertEqual(lines[1], 'case,0.100000,4,box,missing,0.500000')
 
+  @parameterized.parameters((), (2,))
+  def test_without_weak_instances_the_table_is_a_header(self, *classes):
+    path = os.path.join(tiny.temp_dir(self), 'indicators.csv')
+    indicator_table.write(
+        path, np.zeros((0, *classes)), np.zeros((0, *classes), np.int32), [],
+        ('background', 'organ', 'lesion'))
+    with open(path, encoding='utf-8') as f:
+      lines = f.read().splitlines()
+    self.assertLen(lines, 1)
+    self.assertStartsWith(
+        lines[0], 'id,indicator,num_updates,kind,fault,quality')
 
   def test_indicators_of_classes_have_columns(self):
     path = os.path.join(tiny.temp_dir(self), 'indicators.csv')

@@ -52,16 +52,18 @@ def detect(source: pathlib.Path) -> bool:
 
 def is_archive(path: pathlib.Path) -> bool:
   """Returns whether a file is HDF5 or NPZ by its name and its first bytes."""
-  name, head = path.name.lower(), pixels.head(path, len(_SIGNATURE))
-  return name.endswith(_HDF5) and head == _SIGNATURE or (
-      name.endswith(_NPZ) and head.startswith(b'PK'))
+  name = path.name.lower()
+  for suffixes, signature in ((_HDF5, _SIGNATURE), (_NPZ, b'PK')):
+    if name.endswith(suffixes):
+      return pixels.head(path, len(signature)) == signature
+  return False
 
 
 def _holds_image(path):
   """Returns whether a file has an array `image`, as far as can be seen."""
   if path.name.lower().endswith(_NPZ):
     return IMAGE in _npz_keys(path)
-  if pixels.head(path, 8) != _SIGNATURE:
+  if not is_archive(path):
     return False
   try:
     return not _has_h5py() or IMAGE in _keys(path)

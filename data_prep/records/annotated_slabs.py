@@ -12,8 +12,6 @@ from data_prep.volumes import planning
 from data_prep.volumes import resampling
 from data_prep.volumes import slabs
 
-FIELD = 'slabs'  # Name of the slabs in the index.
-
 
 class Slab(NamedTuple):
   """A stack of slices that is an instance, see `volumes.slabs`.

@@ -42,6 +42,7 @@ INDEX = 'index.json'
 # Version 2 has volumes that are divided into slabs, see `annotated_slabs`.
 VERSIONS = (1, 2)
 FIELDS = ('image', 'label', 'truth')
+SLABS = 'slabs'  # Name of the slabs of a volume in the index.
 
 _DTYPES = {'image': np.dtype('<u2'), 'label': np.dtype('u1'),
            'truth': np.dtype('u1')}
@@ -212,7 +213,7 @@ def write_index(
     chunk_size: size of their chunks.
     more: what else is known of the set, such as its name and its classes.
   """
-  version = 2 if any('slabs' in volume.more for volume in volumes) else 1
+  version = 2 if any(SLABS in volume.more for volume in volumes) else 1
   head = {'chunks_version': version, 'chunk_size': list(chunk_size),
           **(more or {})}
   lines = [f'{json.dumps(k)}: {json.dumps(v, sort_keys=True)}'

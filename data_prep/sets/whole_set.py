@@ -343,7 +343,7 @@ def _write(folder, work, cases, rows, simulated, made, plan, wanted):
         work, case, row, simulated.get(row.id), plan.seed)
     item.more.update(work.files(case.path, is_kept=wanted.keep_source))
     if wanted.slab_slices and row.split == 'train' and row.role == 'weak':
-      item.more[annotated_slabs.FIELD] = [
+      item.more[chunks.SLABS] = [
           slab._asdict() for slab in annotated_slabs.find(
               item, made, max_slices=wanted.slab_slices, spoilt=spoilt)]
     file = f'{len(written):05d}.array_record'
@@ -356,7 +356,7 @@ def _write(folder, work, cases, rows, simulated, made, plan, wanted):
           'name': wanted.name or work.source.stem,
           'classes': list(work.classes)})
   chunks.write_index(reference_folder, references, chunk_size=made.chunk_size)
-  return sum(len(v.more.get(annotated_slabs.FIELD, ())) for v in written)
+  return sum(len(v.more.get(chunks.SLABS, ())) for v in written)
 
 
 def _annotate(work, case, row, simulated, seed):

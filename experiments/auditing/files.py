@@ -65,7 +65,7 @@ def write_table(
     classes: names of the classes; only indicators of classes need them.
   """
   by_class = class_indicators.columns(weights, classes)
-  weights = weights.reshape(len(weights), -1).mean(-1)
+  weights = class_indicators.of_instances(weights)
   texts = columns(records)
   rows = []
   for place, n in enumerate(ranking.rank(scores), start=1):

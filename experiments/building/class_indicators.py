@@ -25,6 +25,16 @@ def columns(
       classes[1:], np.transpose(weights), strict=True)}
 
 
+def of_instances(weights: np.ndarray) -> np.ndarray:
+  """Returns one indicator per instance, float [N].
+
+  Args:
+    weights: indicators of all weak instances, float [N]; of those of classes,
+      float [N, K - 1], the mean over the classes is taken.
+  """
+  return weights if np.ndim(weights) == 1 else np.mean(weights, axis=-1)
+
+
 def history_of_instances(history: Mapping[str, np.ndarray]) -> dict[str, Any]:
   """Returns the history of a run with one indicator per instance.
 

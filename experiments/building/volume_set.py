@@ -253,7 +253,7 @@ def load(data_dir: str) -> input_pipeline.Dataset:
   # Sets without slabs have the fingerprint that they have always had.
   facts = [plan, reader.more, [
       (v.id, v.sha256, v.more['split'], v.more['role'], v.more['subject'],
-       v.more['kind'], *v.more.get(annotated_slabs.FIELD, ()))
+       v.more['kind'], *v.more.get(chunks.SLABS, ()))
       for v in reader.volumes.values()]]
   return input_pipeline.Dataset(
       name=reader.more['name'], classes=classes,
@@ -265,7 +265,7 @@ def load(data_dir: str) -> input_pipeline.Dataset:
 def _slabs(volume):
   """Returns the slabs of a volume, or None as the only one."""
   return [annotated_slabs.Slab(**slab) for slab in volume.more.get(
-      annotated_slabs.FIELD, ())] or [None]
+      chunks.SLABS, ())] or [None]
 
 
 def with_batch_sizes(

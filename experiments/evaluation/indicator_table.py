@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from hybridseg import indicators as indicators_lib
 from hybridseg import metrics as metrics_lib
 from hybridseg import types
 import numpy as np
@@ -38,7 +39,7 @@ def summarize(
     return {'num_weak': 0, 'num_faulty': 0}
   ids = input_pipeline.column(records, 'instance_id')
   faults = input_pipeline.column(records, 'fault')
-  weights = np.asarray(weights).reshape(len(weights), -1).mean(-1)[ids]
+  weights = np.asarray(class_indicators.of_instances(weights))[ids]
   faulty = faults != ''
   summary = {
       'num_weak': len(ids),
@@ -77,9 +78,8 @@ def write(
     classes: names of the classes; only indicators of classes need them.
   """
   by_class = class_indicators.columns(weights, classes)
-  weights, num_updates = (
-      np.asarray(x).reshape(len(x), -1) for x in (weights, num_updates))
-  weights, num_updates = weights.mean(-1), num_updates.max(-1)
+  weights, num_updates = indicators_lib.of_instances(
+      indicators_lib.IndicatorState(weights, num_updates))
   ids = input_pipeline.column(records, 'instance_id')
   columns = {
       name: input_pipeline.column(records, name)
