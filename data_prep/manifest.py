@@ -38,6 +38,9 @@ the classes inside the shape are unknown. All other shapes are drawn on top of
 such a shape. In an exact mask, at most a tenth of the pixels may be unknown. An
 annotation without shapes is valid: the annotator saw no object. An image of
 role unlabelled has no annotation.
+
+`reviews` is optional, too: what people decided about the annotation, see
+`shared.reviews`.
 """
 
 import json
@@ -45,6 +48,7 @@ import os
 import pathlib
 from typing import Any, NamedTuple
 
+from data_prep.shared import reviews
 from data_prep.shared import whole_file
 
 VERSION = 1
@@ -90,6 +94,7 @@ class Row(NamedTuple):
     evaluation: fields that only the evaluation may see (`truth`, `quality`,
       `fault`).
     line: line number in the file, from 1; 0 if the row does not come from one.
+    reviews: decisions of people about the annotation, see `shared.reviews`.
   """
 
   id: str
@@ -103,6 +108,19 @@ class Row(NamedTuple):
   spacing_mm: tuple[float, float] | None = None
   evaluation: dict[str, Any] | None = None
   line: int = 0
+  reviews: tuple[dict[str, Any], ...] = ()
+
+  def __repr__(self) -> str:
+    """Returns the text that fingerprints hash.
+
+    Without reviews, it is the text of a row before that field existed, so that
+    the fingerprints of older records remain valid.
+    """
+    fields = self._asdict()
+    if not self.reviews:
+      del fields['reviews']
+    text = ', '.join(f'{name}={value!r}' for name, value in fields.items())
+    return f'Row({text})'
 
 
 class Problem(NamedTuple):
@@ -229,6 +247,8 @@ def write_manifest(
     del fields['line']
     if row.evaluation is None:
       del fields['evaluation']
+    if not row.reviews:
+      del fields['reviews']
     lines.append(fields)
   with whole_file.open_whole(path, encoding='utf-8') as file:
     for fields in lines:
@@ -288,6 +308,7 @@ _ROW_FIELDS = {
     'annotator': (_is_text, 'a text', False),
     'spacing_mm': (_is_spacing, 'null or [y, x] in mm, both above 0', False),
     'evaluation': (_is_object, 'an object or null', False),
+    'reviews': (reviews.are_valid, 'a list of decisions of reviews', False),
 }
 
 
@@ -359,4 +380,5 @@ def _parse_row(fields, line):
   fields = {'annotation': None, **fields, 'line': line}
   if fields.get('spacing_mm') is not None:
     fields['spacing_mm'] = tuple(float(v) for v in fields['spacing_mm'])
+  fields['reviews'] = tuple(fields.get('reviews', ()))
   return Row(**fields), []

@@ -6,6 +6,8 @@ python -m data_prep.prepare --manifest=FILE --output=data/mine
 python -m data_prep.prepare --dataset=phantom --output=data/phantom
 python -m data_prep.prepare --dataset=endoscene --source=FOLDER \
     --output=data/endoscene
+python -m data_prep.prepare --decisions=RUN/review/review.jsonl \
+    --output=data/corrected
 
 FOLDER holds pictures and masks, or a COCO, LabelMe, CVAT, VOC, YOLO, CSV or
 NIfTI set: see data_prep/formats.
@@ -23,7 +25,6 @@ import csv
 import os
 import pathlib
 import tempfile
-from typing import NamedTuple
 
 if __name__ == '__main__':  # NumPy reads the variable when it is imported.
   # Threads for matrix products would compete with those that decode pictures.
@@ -44,6 +45,9 @@ _DATASET = flags.DEFINE_enum(
     'A set that is known by name.')
 _MANIFEST = flags.DEFINE_string(
     'manifest', None, 'Manifest of your own set, instead of --dataset.')
+_DECISIONS = flags.DEFINE_string(
+    'decisions', None, 'Journal of experiments.review: its decisions change '
+    'the set that was reviewed, and --output is the changed set.')
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder to write.')
 _SOURCE = flags.DEFINE_string(
     'source', None, 'Folder or file that holds the original set.')
@@ -81,38 +85,23 @@ _OVERWRITE = flags.DEFINE_bool(
 
 early_help.answer(__name__)  # Do this before the slow imports.
 
-from absl import logging
-import tensorflow_datasets as tfds
 
 from data_prep import command_line
-from data_prep import formats
 from data_prep import manifest as manifest_lib
 from data_prep.checks import check
 from data_prep.checks import check_report
-from data_prep.drawing import kept as kept_lib
-from data_prep.records import builder
 from data_prep.records import preparation
 from data_prep.sets import closing
 from data_prep.sets import leaving_out
 from data_prep.sets import own_set
-from data_prep.sets import summary
+from data_prep.sets import reviewed_set
 from data_prep.sets import whole_set
+from data_prep.sets import writing
 from data_prep.shared import grammar
 from data_prep.shared import progress as progress_lib
 from data_prep.shared import system_errors
-from data_prep.shared import whole_file
 
 _Refused = command_line.Refused
-
-
-class _Made(NamedTuple):
-  """A manifest, its findings and notices, and the items left out of it."""
-
-  manifest: manifest_lib.Manifest
-  findings: check_report.Findings
-  notices: list[str]  # Lines that were printed, except those in `findings`.
-  left_out: list[formats.LeftOut]
-  kept: kept_lib.Kept | None  # The pictures kept for the records.
 
 
 def main(argv: list[str]) -> int:
@@ -122,11 +111,12 @@ def main(argv: list[str]) -> int:
 
 def _run():
   """Checks the flags, then prepares the set in a folder next to --output."""
-  given = [_DATASET.value, _MANIFEST.value]
-  if given == [None, None]:
+  given = [_DATASET.value, _MANIFEST.value, _DECISIONS.value]
+  if given == [None, None, None]:
     given.append(_SOURCE.value)
   if sum(value is not None for value in given) != 1:
-    raise _Refused('give either --source, --dataset or --manifest')
+    raise _Refused(
+        'give either --source, --dataset, --manifest or --decisions')
   if _OUTPUT.value is None and not _CHECK.value:
     raise _Refused('give --output, the folder to write, or --check')
   _check_source()
@@ -138,47 +128,61 @@ def _run():
     return _prepare_volumes()
   if _DATASET.value in named_sets.WHOLE:
     return _prepare_whole(named_sets.WHOLE[_DATASET.value])
+  reviewed = _read_decisions()
   image_size = _IMAGE_SIZE.value or (
+      reviewed.image_size if reviewed else
       named_sets.SETS[_DATASET.value].IMAGE_SIZE if _DATASET.value else
       _USUAL_SIZE)
   if _CHECK.value:
     with (tempfile.TemporaryDirectory() as folder,
           system_errors.naming(folder)):
-      made = _make(pathlib.Path(folder), image_size, None)
+      made = _make(pathlib.Path(folder), image_size, None, reviewed)
       print(closing.counts(made.manifest))
       if _SUMMARY.value:
-        _write_summary(_SUMMARY.value, made, image_size)
-      _print_left_out(made)
+        writing.write_summary(_SUMMARY.value, made, image_size)
+      writing.print_left_out(made)
       print('The set has no problems.')
-    return
-  output = pathlib.Path(_OUTPUT.value).absolute()
-  command_line.check_output(output, ('manifest.jsonl', 'records'))
-  output.parent.mkdir(parents=True, exist_ok=True)
-  with whole_file.folder_beside(output) as temporary:
-    made = _make(temporary, image_size, kept_lib.Kept(temporary, image_size))
-    manifest = made.manifest
-    if _is_done(output, made, image_size):
-      # Other items of the source may be left out or not read than last time.
-      _write_summary(output / 'summary.html', made, image_size)
-      leaving_out.write(output / leaving_out.FILE, made.left_out)
-      _print_left_out(made)
-      print(f'{output} is up to date: same manifest, files and image size.')
-      return
-    number = grammar.counted(len(manifest.rows), 'image')
-    print(f'Building records of {number} ...', flush=True)
-    preparation.write(
-        temporary, intensity_range=source_flags.options().intensity_range)
-    builder.build(
-        manifest, output=temporary / 'records', image_size=image_size,
-        previous=output / 'records',
-        staging=output.parent / f'.{output.name}.shards', kept=made.kept,
-        write=write_shards)
-    _write_summary(temporary / 'summary.html', made, image_size)
-    leaving_out.write(temporary / leaving_out.FILE, made.left_out)
-    whole_file.replace_folder(temporary, output)
-  closing.print_summary(
-      pathlib.Path(_OUTPUT.value), image_size, dataset=_DATASET.value)
-  _print_left_out(made, output / leaving_out.FILE)
+  else:
+    _write(image_size, reviewed, write_shards)
+  if reviewed is not None:
+    print(reviewed.counts)
+
+
+def _write(image_size, reviewed, write_shards):
+  """Prepares a set of pictures in --output, and prints its summary.
+
+  Args:
+    image_size: height and width of the records.
+    reviewed: the set after the decisions of a review, or None.
+    write_shards: function that writes shards, or None, see `builder.build`.
+  """
+  output, made = pathlib.Path(_OUTPUT.value).absolute(), []
+
+  def make(folder, kept):
+    made.append(_make(folder, image_size, kept, reviewed))
+    return made[0]
+
+  if writing.write(
+      output, make, image_size=image_size, overwrite=_OVERWRITE.value,
+      previous=reviewed and reviewed.folder / 'records',
+      write_shards=write_shards):
+    closing.print_summary(
+        pathlib.Path(_OUTPUT.value), image_size, dataset=_DATASET.value)
+    writing.print_left_out(made[0], output / leaving_out.FILE)
+
+
+def _read_decisions():
+  """Returns the set after the decisions of --decisions; None without them."""
+  if _DECISIONS.value is None:
+    return None
+  try:
+    reviewed = reviewed_set.read(_DECISIONS.value)
+    if _OUTPUT.value is not None:
+      reviewed_set.check_output(reviewed, pathlib.Path(_OUTPUT.value))
+  except reviewed_set.UnfitError as error:
+    raise _Refused(*error.lines) from error
+  _print_notices(reviewed.notices)
+  return reviewed
 
 
 def _prepare_volumes():
@@ -224,8 +228,18 @@ def _check_source():
       raise _Refused('--source is not for --manifest: remove it')
     if not os.path.isfile(_MANIFEST.value):
       raise _Refused(f'--manifest={_MANIFEST.value}: no such file')
+  elif _DECISIONS.value:
+    if source is not None:
+      raise _Refused('--source is not for --decisions: remove it')
+    if not os.path.isfile(_DECISIONS.value):
+      raise _Refused(f'--decisions={_DECISIONS.value}: no such file')
   elif not os.path.exists(source):
     raise _Refused(f'--source={source}: no such folder')
+
+
+def _is_source():
+  """Returns whether the set is made from --source, a user's own files."""
+  return not (_DATASET.value or _MANIFEST.value or _DECISIONS.value)
 
 
 def _check_use():
@@ -234,8 +248,9 @@ def _check_use():
   arguments = {'seed': 'seed', 'strong_fraction': 'strong_fraction',
                'fault_fraction': 'fault_fraction', 'weak_kinds': 'kinds',
                'instances': 'slab_slices'}
-  if dataset or _MANIFEST.value:
-    what = f'--dataset={dataset}' if dataset else '--manifest'
+  if not _is_source():
+    what = (f'--dataset={dataset}' if dataset else
+            '--manifest' if _MANIFEST.value else '--decisions')
     unused = [name for name, argument in arguments.items()
               if not (dataset and named_sets.has_use_for(dataset, argument))]
     unused += source_flags.names()
@@ -243,6 +258,8 @@ def _check_use():
       unused += source_flags.NOT_FOR_VOLUMES
     if dataset and named_sets.is_generated(dataset):
       unused.append('leave_out')  # Generated sets have no defective pictures.
+    if _DECISIONS.value:  # All of this is as in the set that was reviewed.
+      unused += ['image_size', 'intensity_range', 'leave_out', 'near_copies']
   else:
     what, unused = '--source, which has --simulate', ['weak_kinds']
   for name in unused:
@@ -250,7 +267,7 @@ def _check_use():
       raise _Refused(f'--{name} is not for {what}: remove it')
 
 
-def _make(folder, image_size, kept):
+def _make(folder, image_size, kept, reviewed):
   """Writes the manifest to `folder`, then checks it and the files it names."""
   printed = []
   try:
@@ -258,7 +275,7 @@ def _make(folder, image_size, kept):
     if 'shapes' in allowed and _MANIFEST.value:
       raise _Refused('--leave_out=shapes is not for --manifest: --leave_out='
                      'defective leaves out the picture of a shape')
-    if _DATASET.value is None and _MANIFEST.value is None:
+    if _is_source():
       print(f'Reading {_SOURCE.value} ...', flush=True)
       plan = _plan()
       own = own_set.read(
@@ -271,7 +288,8 @@ def _make(folder, image_size, kept):
       make = lambda without: own_set.divide(
           own, folder, plan=plan, without=without)
     else:
-      given = _write_manifest(folder, image_size)
+      given = (reviewed_set.write(reviewed, folder) if reviewed else
+               _write_manifest(folder, image_size))
       left_out = leaving_out.find_listed(
           given.rows, allowed, folder=given.folder)
       listed, all_rows = {entry.name for entry in left_out}, given.rows
@@ -284,11 +302,14 @@ def _make(folder, image_size, kept):
         make, lambda made, known: _inspect(
             made.manifest, known, all_rows, kept),
         allowed=allowed)
+    if reviewed is None:
+      preparation.write(
+          folder, intensity_range=source_flags.options().intensity_range)
   except ValueError as error:
     raise _Refused(command_line.one_line(error)) from error
   printed += _print_notices(made.notices)
   _tell(findings)
-  return _Made(made.manifest, findings, printed,
+  return writing.Made(made.manifest, findings, printed,
                [*left_out, *made.left_out, *more], kept)
 
 
@@ -314,25 +335,12 @@ def _write_manifest(folder, image_size):
   return manifest
 
 
-def _write_summary(path, made, image_size):
-  summary.write_summary(
-      path, made.manifest, made.findings, image_size=image_size,
-      notices=made.notices, left_out=made.left_out, kept=made.kept)
-
-
 def _print_notices(notices):
   """Prints notices and returns the printed lines."""
   lines = check_report.join_notices(notices)
   for line in lines:
     print(line)
   return lines
-
-
-def _print_left_out(made, path=None):
-  for line in leaving_out.lines(made.left_out):
-    print(line)
-  if made.left_out and path is not None:
-    print(f'all that is left out, and why: {path}')
 
 
 def _shown(path):
@@ -346,18 +354,22 @@ def _inspect(manifest, known, all_rows, kept):
   again = ' again, without what is defective' if known else ''
   number = grammar.counted(len(manifest.rows), 'image')
   print(f'Checking {number}{again} ...', flush=True)
-  is_source = _DATASET.value is None and _MANIFEST.value is None
+  is_source = _is_source()
   drawn = ()
   if is_source and not source_flags.has_splits():
     given = {row.id: row.split for row in all_rows}
     drawn = {r.id for r in manifest.rows if r.split != given[r.id]}
+  if _DECISIONS.value:  # The splits were accepted when the set was prepared.
+    drawn = {r.id for r in manifest.rows}
   findings = check.inspect_manifest(
-      manifest, near_copies=_NEAR_COPIES.value, known=known,
+      manifest, known=known,
+      near_copies='notice' if _DECISIONS.value else _NEAR_COPIES.value,
       progress=progress_lib.Progress(
           len(manifest.rows), 'images', what='  '),
       no_weak='notice' if _CHECK.value else 'refuse', all_rows=all_rows,
       # The reader of a source has already reported the files it did not read.
-      drawn=drawn, unlisted=not is_source, can_choose=is_source, kept=kept)
+      drawn=drawn, unlisted=not (is_source or _DECISIONS.value),
+      can_choose=is_source, kept=kept)
   if is_source:
     findings = findings._replace(
         pictures={1: 'the set'} | {
@@ -371,27 +383,6 @@ def _tell(findings):
     print(line)
   if findings.problems:
     raise _Refused(*check_report.report(findings._replace(notices=[])))
-
-
-def _is_done(output, made, image_size):
-  """Returns whether `output` already holds the records of this set.
-
-  Raises:
-    _Refused: if it holds other records, and --overwrite is not given.
-  """
-  if not (output / 'records').is_dir():
-    return False
-  try:
-    stored = tfds.builder_from_directory(output / 'records').info.metadata
-    if builder.holds(
-        stored, made.manifest, image_size=image_size, kept=made.kept):
-      return True
-  except Exception:  # A damaged record may raise any error.
-    logging.info('The records in %s cannot be read.', output)
-  if not _OVERWRITE.value:
-    raise _Refused(f'--output={output} holds a set that was prepared '
-                  'differently; give --overwrite or another folder')
-  return False
 
 
 if __name__ == '__main__':

@@ -87,7 +87,7 @@ class PrepareTest(parameterized.TestCase):
       (['--dataset=phantom', '--fault_fraction=-1'], 'fault_fraction'),
       (['--dataset=phantom', '--seed=-1'], 'seed'),
       (['--dataset=phantom', 'stray'], "unexpected argument 'stray'"),
-      ([], 'give either --source, --dataset or --manifest'),
+      ([], 'give either --source, --dataset, --manifest or --decisions'),
       (['--dataset=phantom', '--manifest=x'], 'give either'),
       (['--dataset=endoscene'], 'needs --source, the folder with frames.csv'),
       (['--dataset=acdc', '--source=/nowhere'], 'no such folder'),

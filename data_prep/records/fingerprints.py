@@ -30,7 +30,8 @@ def content(row: manifest_lib.Row) -> manifest_lib.Row:
   """Returns a row without its line number, and with sorted JSON keys."""
   return row._replace(
       line=0, annotation=_sorted_keys(row.annotation),
-      evaluation=_sorted_keys(row.evaluation))
+      evaluation=_sorted_keys(row.evaluation),
+      reviews=_sorted_keys(row.reviews))
 
 
 def _sorted_keys(value: Any) -> Any:

@@ -63,8 +63,9 @@ def shard_tasks(
   tasks = []
   for split, rows in schema.split_rows(manifest).items():
     for index, start in enumerate(range(0, len(rows), _SHARD_ROWS)):
-      shard = tuple(
-          map(fingerprints.content, rows[start : start + _SHARD_ROWS]))
+      # Records do not hold reviews, so a shard does not change with them.
+      shard = tuple(fingerprints.content(row._replace(reviews=()))
+                    for row in rows[start : start + _SHARD_ROWS])
       task = ShardTask(
           split=split, index=index, rows=shard,
           first_instance_id=start if split == 'train_weak' else -1,
