@@ -1,17 +1,23 @@
 """Tests of experiments.audit on a finished run, from evidence to files."""
 
+import base64
 import csv
+import io
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 import jax
 import numpy as np
+from PIL import Image
 
+from experiments import binary
 from experiments.auditing import evidence as evidence_lib
 from experiments.auditing import files
 from experiments.auditing import observer
@@ -19,6 +25,8 @@ from experiments.auditing import ranking
 from experiments.auditing import reasons
 from experiments.auditing import report
 from experiments.building import pieces
+from experiments.reviewing import decisions
+from experiments.reviewing import suspects
 from experiments.training import trainer
 from hybridseg import augmentation
 from hybridseg import losses
@@ -165,6 +173,45 @@ class RunTest(absltest.TestCase):
                       '--export=labelme')
     self.assertEqual(again.returncode, 2)
     self.assertRegex(again.stderr, r'^Error: .*suspects_labelme exists.*\n$')
+
+  def test_the_first_suspects_are_reviewed(self):
+    folder = os.path.join(self.workdir, 'audit')
+    with self.assertRaisesRegex(binary.UserError, 'run `python -m experiments'):
+      suspects.list_suspects(self.workdir, 3)
+    os.mkdir(folder)
+    self.addCleanup(shutil.rmtree, folder)
+    self._audit(self.run_, 'audit/audit')
+    listed = suspects.list_suspects(self.workdir, 3)
+    with open(os.path.join(folder, 'audit.csv'), encoding='utf-8') as f:
+      rows = list(csv.DictReader(f))[:3]
+    self.assertEqual([f['id'] for f in listed.facts], [r['id'] for r in rows])
+    self.assertEqual(listed.sizes, {r['id']: (16, 16) for r in rows})
+    review = suspects.open_review(self.run_, listed)
+    by_id = {r['id'].decode(): r
+             for r in self.run_.dataset.splits['train_weak']}
+    records = [by_id[r['id']] for r in rows]
+    shown = observer.pictures(self.run_, records)
+    for place, (record, picture) in enumerate(
+        zip(records, shown, strict=True)):
+      content = review.content(place)
+      label = lambda name, content=content: decisions.decode_runs(
+          content[name], (16, 16), 2)
+      # In the tiny set, records are as large as their pictures.
+      np.testing.assert_array_equal(label('weak'), record['label'])
+      np.testing.assert_array_equal(label('prediction'), picture.prediction)
+      np.testing.assert_array_equal(
+          label('inside'), picture.prediction * (record['label'] > 0))
+      with Image.open(io.BytesIO(base64.b64decode(content['picture']))) as f:
+        np.testing.assert_array_equal(np.asarray(f), record['image'])
+    with self.assertRaisesRegex(binary.UserError, 'corrected labels'):
+      suspects.open_review(self.run_._replace(
+          dataset=self.run_.dataset._replace(corrections='x')), listed)
+    with self.assertRaisesRegex(binary.UserError, 'no weak training image'):
+      suspects.sizes(listed.manifest, ['a'])
+    with mock.patch.object(
+        suspects.volume_audit, 'is_of_volumes', return_value=True):
+      with self.assertRaisesRegex(binary.UserError, 'whole volumes, which'):
+        suspects.list_suspects(self.workdir, 3)
 
   def test_a_link_out_of_the_run_is_not_written_to(self):
     run = os.path.join(tiny.temp_dir(self), 'run')

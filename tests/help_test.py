@@ -17,6 +17,7 @@ from absl.testing import parameterized
 from data_prep.formats import intensities
 from experiments.auditing import evidence
 from experiments.prediction import predictor
+from experiments.reviewing import server
 
 _ROOT = pathlib.Path(__file__).parent.parent
 _FOLDERS = sorted({
@@ -39,6 +40,7 @@ _NUMBERS = {
     'intensity_range': intensities._PERCENTILES,  # pylint: disable=protected-access
     # The tests of `voc` check boxes with a coordinate of 0.
     'voc_boxes_from': (0, 0),
+    'port': (server.FIRST_PORT,),
 }
 
 

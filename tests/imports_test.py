@@ -91,6 +91,8 @@ _ROOMS = {
         'exporting': {'building', 'saving', 'prediction', 'evaluation'},
         'reports': {'building', 'saving', 'evaluation'},
         'auditing': {'building', 'saving', 'prediction', 'reports'},
+        'reviewing': {
+            'building', 'saving', 'prediction', 'reports', 'auditing'},
         'training': {'building', 'saving', 'evaluation', 'reports', 'auditing'},
         'tables': {'configs', 'building', 'saving', 'evaluation', 'training'},
     },
@@ -120,6 +122,7 @@ _SEE_THE_CONFIG = {
     'exporting': set(),
     'reports': {'pages.TrainedRun'},
     'auditing': set(),
+    'reviewing': set(),
     'training': {
         'opening.open_session', 'refining.train_first',
         'trainer.train_and_evaluate'},

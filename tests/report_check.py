@@ -23,23 +23,18 @@ that:
 The exit code is 1 if a check fails.
 """
 
-import base64
-import contextlib
 import itertools
-import json
 import math
 import os
 import pathlib
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 
 from absl import app
 from absl import flags
 
+from tests import browser
 from tests import synthetic_reports
 
 _NUM_CASES = flags.DEFINE_integer(
@@ -50,12 +45,6 @@ _SCREENSHOTS = flags.DEFINE_string(
 
 _WIDTHS = {'desktop': (1280, 900), 'phone': (390, 844)}
 _SCHEMES = ('light', 'dark')
-_KEYS = {'Tab': 9, 'Enter': 13, 'Escape': 27, 'End': 35, 'Home': 36,
-         'ArrowLeft': 37, 'ArrowUp': 38, 'ArrowRight': 39, 'ArrowDown': 40}
-_FLAGS = (
-    '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic',
-    '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync', '--remote-debugging-port=0')
 
 # JavaScript that returns the elements that Tab should reach, in the order of
 # the document. The browser also gives the focus to tables that can scroll.
@@ -65,130 +54,6 @@ _CONTROLS = """[...document.querySelectorAll(
         e.matches('.tables') && e.scrollWidth > e.clientWidth))"""
 _NAME = """((e) => !e || e === document.body ? '' :
     `${e.tagName} ${e.getAttribute('aria-label') || e.textContent}`.trim())"""
-
-
-class _Page:
-  """A tab of a browser, controlled through the DevTools protocol."""
-
-  def __init__(self, socket):
-    self._socket = socket
-    self._ids = itertools.count(1)
-    self.events = []
-    for domain in ('Page', 'Runtime', 'Log', 'Network'):
-      self.call(f'{domain}.enable')
-
-  def call(self, method, **params):
-    number = next(self._ids)
-    self._socket.send(
-        json.dumps({'id': number, 'method': method, 'params': params}))
-    while True:
-      message = json.loads(self._socket.recv(timeout=60))
-      if message.get('id') == number:
-        if 'error' in message:
-          raise RuntimeError(f'{method}: {message["error"]}')
-        return message['result']
-      self.events.append(message)
-
-  def run(self, code):
-    """Evaluates a JavaScript expression in the page, and returns its value."""
-    result = self.call(
-        'Runtime.evaluate', expression=code, returnByValue=True)
-    if 'exceptionDetails' in result:
-      raise RuntimeError(result['exceptionDetails'])
-    return result['result'].get('value')
-
-  def press(self, *keys):
-    for key in keys:
-      text = {'text': '\r'} if key == 'Enter' else {}
-      event = {'key': key, 'code': key, 'windowsVirtualKeyCode': _KEYS[key]}
-      self.call('Input.dispatchKeyEvent', type='keyDown', **event, **text)
-      self.call('Input.dispatchKeyEvent', type='keyUp', **event)
-    # The effect of a key may be executed in a later task, so wait for it.
-    self.call('Runtime.evaluate', awaitPromise=True,
-              expression='new Promise((done) => setTimeout(done, 20))')
-
-  def open(self, url, *, size, scheme):
-    self._resize(*size)
-    self.call('Emulation.setEmulatedMedia', features=[
-        {'name': 'prefers-color-scheme', 'value': scheme}])
-    self.events.clear()
-    self.call('Page.navigate', url=url)
-    deadline = time.monotonic() + 60
-    while not any(e['method'] == 'Page.loadEventFired' for e in self.events):
-      # Any call also receives the events that have occurred in the meantime.
-      self.call('Browser.getVersion')
-      if time.monotonic() > deadline:
-        raise RuntimeError(f'{url} does not load.')
-      time.sleep(0.05)
-
-  def screenshot(self, path, *, whole_page, width=0):
-    """Saves a screenshot of the window.
-
-    Args:
-      path: path of the PNG file.
-      whole_page: whether to enlarge the window to the height of the page.
-      width: width of that window, in pixels.
-    """
-    if whole_page:  # Images are only loaded once they are within the window.
-      size = self.call('Page.getLayoutMetrics')['cssContentSize']
-      self._resize(width, min(int(size['height']), 9000))
-      time.sleep(0.5)
-    data = self.call('Page.captureScreenshot')['data']
-    pathlib.Path(path).write_bytes(base64.b64decode(data))
-
-  def _resize(self, width, height):
-    self.call('Emulation.setDeviceMetricsOverride', width=width, height=height,
-              deviceScaleFactor=1, mobile=False)
-
-  def complaints(self, url):
-    """Returns descriptions of all errors, and of all requests for other URLs.
-
-    Args:
-      url: URL of the page.
-    """
-    found = []
-    for event in self.events:
-      params = event.get('params', {})
-      if event['method'] == 'Runtime.exceptionThrown':
-        found.append(params['exceptionDetails']['text'])
-      elif event['method'] == 'Log.entryAdded':
-        found.append(params['entry']['text'])
-      elif event['method'] == 'Runtime.consoleAPICalled':
-        found.append(f'console: {params["type"]}')
-      elif event['method'] == 'Network.requestWillBeSent':
-        address = params['request']['url']
-        if address != url and not address.startswith('data:'):
-          found.append(f'request: {address}')
-    return found
-
-
-@contextlib.contextmanager
-def _browser(connect):
-  """Starts a browser with a new profile, and yields a page of it.
-
-  Args:
-    connect: function that opens a websocket.
-  """
-  profile = tempfile.mkdtemp(prefix='report_check_')
-  process = subprocess.Popen(
-      ['chromium', *_FLAGS, f'--user-data-dir={profile}', 'about:blank'],
-      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-  try:
-    port_file = pathlib.Path(profile) / 'DevToolsActivePort'
-    for _ in range(300):
-      if port_file.exists() and port_file.read_text().count('\n'):
-        break
-      time.sleep(0.1)
-    port = port_file.read_text().split()[0]
-    tabs = f'http://127.0.0.1:{port}/json'
-    with urllib.request.urlopen(tabs, timeout=30) as reply:
-      tab = next(t for t in json.load(reply) if t['type'] == 'page')
-    with connect(tab['webSocketDebuggerUrl'], max_size=None) as socket:
-      yield _Page(socket)
-  finally:
-    process.terminate()
-    process.wait(30)
-    shutil.rmtree(profile, ignore_errors=True)
 
 
 def _check_tab(page):
@@ -386,19 +251,15 @@ def _make_up(folder):
 
 
 def main(argv):
-  try:
-    from websockets.sync import client  # Not required by this project.
-  except ImportError:
-    print('Skipped: needs the package websockets.')
-    return
-  if not shutil.which('chromium'):
-    print('Skipped: needs chromium on the PATH.')
+  missing = browser.why_not()
+  if missing:
+    print(f'Skipped: {missing}.')
     return
   if _SCREENSHOTS.value:
     os.makedirs(_SCREENSHOTS.value, exist_ok=True)
   failed = False
-  with tempfile.TemporaryDirectory() as folder, _browser(
-      client.connect) as page:
+  with (tempfile.TemporaryDirectory() as folder,
+        browser.open_browser() as page):
     paths = argv[1:] or _make_up(folder)
     print('| report | check | result |\n|---|---|---|')
     for path in paths:

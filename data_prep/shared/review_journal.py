@@ -197,6 +197,20 @@ def manifest_sha256(data_dir: str | os.PathLike[str]) -> str:
   return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def check(decision: Decision) -> dict[str, Any]:
+  """Returns the fields of a decision's line.
+
+  Raises:
+    pixels.WrongFile: if the decision is not allowed.
+  """
+  fields = {k: v for k, v in decision._asdict().items()
+            if v not in ('', None) or k == 'who'}
+  if decision.decision != 'mask':
+    del fields['exact']
+  _parse(fields, 'decision')
+  return fields
+
+
 def sync_folder(folder: str | os.PathLike[str]) -> None:
   """Makes sure that the names of new files in a folder are on the disk."""
   descriptor = os.open(folder, os.O_RDONLY)
@@ -274,11 +288,7 @@ class Writer:
       pixels.WrongFile: if the decision is not allowed.
       OSError: if it cannot be written; the journal then stays as it was.
     """
-    fields = {k: v for k, v in decision._asdict().items()
-              if v not in ('', None) or k == 'who'}
-    if decision.decision != 'mask':
-      del fields['exact']
-    _parse(json.loads(json.dumps(fields)), 'decision')
+    fields = check(decision)
     if self.has(decision.key):
       return False
     if decision.decision == 'undo' and decision.id not in self._stacks:

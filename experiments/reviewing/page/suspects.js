@@ -1,0 +1,61 @@
+// Loads suspects, and decodes their picture and label maps.
+
+// Red where the annotation harms the loss of the exact masks, blue where it
+// helps.
+function paintMap({width, height, values}) {
+  const bytes = decodeBase64(values);
+  const image = new ImageData(width, height);
+  bytes.forEach((byte, i) => {
+    const harm = (byte - 128) / 127;
+    const strength = Math.round(140 * Math.abs(harm));
+    image.data.set(
+        harm > 0 ? [255, 40, 30, strength] : [60, 120, 255, strength], 4 * i);
+  });
+  const canvas = new OffscreenCanvas(width, height);
+  canvas.getContext('2d').putImageData(image, 0, 0);
+  return canvas;
+}
+
+async function decodeSuspect(content) {
+  const {width, height} = content;
+  const size = {width, height};
+  const decode = (runs) => runs && decodeRuns(runs, width * height);
+  const [network1, network2] = content.networks.map(decode);
+  const weak = decode(content.weak);
+  const picture = await createImageBitmap(
+      new Blob([decodeBase64(content.picture)], {type: content.type}));
+  const background = new Set(weak).has(UNLABELLED) ?
+      outline(weak, size, (value) => value === 0) : new Path2D();
+  return {
+    ...size, picture, weak, network1, network2,
+    prediction: decode(content.prediction),
+    inside: decode(content.inside),
+    map: content.map && paintMap(content.map),
+    outlines: {
+      weak: outlineObjects(weak, size), background,
+      network1: outlineObjects(network1, size),
+      network2: outlineObjects(network2, size)}};
+}
+
+// Keeps the suspects that were shown last, and reads the next one ahead.
+class Suspects {
+  constructor(store) {
+    this.store = store;
+    this.loading = new Map();
+  }
+
+  get(index) {
+    if (!this.loading.has(index)) {
+      const promise = this.store.load(index).then(decodeSuspect);
+      promise.catch(() => this.loading.delete(index));
+      this.loading.set(index, promise);
+      const [oldest] = this.loading.keys();
+      if (this.loading.size > 4) this.loading.delete(oldest);
+    }
+    return this.loading.get(index);
+  }
+
+  readAhead(index) {
+    if (index >= 0) this.get(index).catch(() => {});
+  }
+}
