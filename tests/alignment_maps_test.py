@@ -22,6 +22,7 @@ _LOSSES = {
 }
 
 
+@functools.cache
 def _problem(dtype=np.float32, size=8):
   """Returns apply_fn, params, images, labels, where and a direction."""
   rng = np.random.default_rng(0)
@@ -31,7 +32,7 @@ def _problem(dtype=np.float32, size=8):
   label_map = rng.integers(3, size=(3, size, size))
   label_map[rng.random(label_map.shape) < 0.3] = types.UNLABELLED
   labels, where = losses.one_hot_labels(jnp.asarray(label_map), 3)
-  params = model.init(jax.random.key(1), images)['params']
+  params = jax.jit(model.init)(jax.random.key(1), images)['params']
   params = jax.tree.map(lambda x: x.astype(dtype), params)
   direction = jax.tree.map(
       lambda x: jnp.asarray(rng.normal(size=x.shape), dtype), params)

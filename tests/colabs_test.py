@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import unittest
 from unittest import mock
 
 from absl.testing import absltest
@@ -17,14 +16,13 @@ import nbclient
 import nbformat
 
 from experiments.colabs import tidy
+from tests import long_only
 
 _PATHS = sorted(tidy.FOLDER.glob('*.ipynb'))
-# `.ci/long notebooks` trains until faults are found, which takes minutes.
-_LONG = bool(os.getenv('HYBRIDSEG_LONG_TESTS'))
 # Assignments to run after the cell `settings`, whose values would take too long
-# for a test.
+# for a test. The long run trains until faults are found.
 _SMALL = {
-    'tour': f'NUM_TRAIN, TRAIN_STEPS = 80, {120 if _LONG else 8}',
+    'tour': f'NUM_TRAIN, TRAIN_STEPS = 80, {120 if long_only.LONG else 8}',
     'your_annotations': 'NUM_TRAIN, TRAIN_STEPS = 60, 80',
 }
 
@@ -214,9 +212,9 @@ class ExecutedTest(absltest.TestCase):
     # Each cell runs here; the few steps say nothing of the quality.
     self.assertBetween(self._number(
         'tour', 'AUROC of the indicators against the planted faults'),
-        0.7 if _LONG else 0, 1)
+        0.7 if long_only.LONG else 0, 1)
 
-  @unittest.skipUnless(_LONG, 'takes minutes')
+  @long_only.only_long
   def test_audit_of_your_annotations_finds_the_wrong_ones(self):
     self.assertGreater(self._number(
         'your_annotations', 'AUROC of the score against the planted faults'),

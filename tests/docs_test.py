@@ -12,7 +12,6 @@ import shlex
 import subprocess
 import sys
 import tempfile
-import unittest
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -22,6 +21,7 @@ from docs.extensions import docstrings
 from docs.extensions import method_reference
 from docs.extensions import pages
 from experiments.configs import common
+from tests import long_only
 
 _ROOT = pathlib.Path(__file__).parent.parent
 _DOCS = _ROOT / 'docs'
@@ -104,8 +104,8 @@ class _Resources(html.parser.HTMLParser):
       self.urls.append(attrs['href'])
 
 
-# The build takes most of a minute; `.ci/long site` runs it.
-@unittest.skipUnless(os.getenv('HYBRIDSEG_LONG_TESTS'), 'takes a minute')
+# The build takes most of a minute; `.ci/long tests` runs it.
+@long_only.only_long
 class SiteTest(absltest.TestCase):
 
   def test_site(self):

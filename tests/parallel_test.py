@@ -16,6 +16,7 @@ from hybridseg import models
 from hybridseg import parallel
 from hybridseg import train_step as train_step_lib
 from hybridseg import weight_rules
+from tests import long_only
 from tests import tiny_step as tiny
 
 _NUM_DEVICES = 4
@@ -154,7 +155,8 @@ class DevicesTest(parameterized.TestCase):
             name='dii', learning_rate=0.2, method='per_instance'),
         _jitter, places=_FOUR)
 
-  @parameterized.parameters(('forward', 'pmap'), ('per_instance', 'jit'))
+  @parameterized.parameters(*long_only.first_of(
+      (('forward', 'pmap'), ('per_instance', 'jit'))))
   def test_whole_step_of_the_unet(self, method, kind):
     self._assert_equals_one_device(
         _unet(), train_step_lib.Weighting(
