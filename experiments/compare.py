@@ -24,11 +24,19 @@ subjects; the p-value of a permutation test that flips whole subjects, adjusted
 for the number of pairs (Holm); wins, ties and losses; and the same for each
 class, without p-values. A result is called better if p <= 0.05 and the interval
 excludes 0; otherwise the data cannot tell. All of this is also written to
-OUTPUT/comparison.json, and the paired scores to OUTPUT/comparison.csv.
+OUTPUT/comparison.html and OUTPUT/comparison.json, and the paired scores to
+OUTPUT/comparison.csv.
 
 If a result has several seeds, its intervals resample the seeds, too. If it has
 only one seed, the p-value and the interval do not show how much another seed
 would change the result.
+
+What a review has gained, on the validation split, before and after it:
+
+python -m experiments.compare --results=runs/mine,runs/corrected --split=val \
+    --evaluate --output=comparison
+
+--evaluate first evaluates the runs, as `experiments.evaluate` does.
 """
 
 import os
@@ -48,7 +56,10 @@ _METRIC = flags.DEFINE_enum(
 _SPLIT = flags.DEFINE_enum(
     'split', 'test', ('val', 'test'), 'Split to compare, for folders.')
 _OUTPUT = flags.DEFINE_string(
-    'output', None, 'Folder for comparison.json and comparison.csv.')
+    'output', None, 'Folder for the page, comparison.json and comparison.csv.')
+_EVALUATE = flags.DEFINE_bool(
+    'evaluate', False, 'Evaluate the newest checkpoints of the runs on --split '
+    'first; all results are then folders of runs.')
 
 early_help.answer(__name__)  # Answer --help before the slow imports.
 
@@ -58,6 +69,7 @@ import numpy as np
 
 from experiments import binary
 from experiments import csv_files
+from experiments.reports import comparison
 from experiments.saving import run_folder
 from experiments.tables import cases
 from experiments.tables import paired
@@ -157,6 +169,9 @@ def _write(aligned, scores, report):
     os.makedirs(_OUTPUT.value, exist_ok=True)
     run_folder.write_json(
         os.path.join(_OUTPUT.value, 'comparison.json'), report)
+    comparison.write(
+        os.path.join(_OUTPUT.value, 'comparison.html'), report,
+        ids=aligned.ids, scores=scores)
     csv_files.write_csv(
         os.path.join(_OUTPUT.value, 'comparison.csv'),
         ['id', 'subject', *aligned.names],
@@ -168,9 +183,21 @@ def _write(aligned, scores, report):
         f'--output: {system_errors.in_words(e, _OUTPUT.value)}') from e
 
 
+def _evaluate():
+  """Evaluates each run, so that all have scores of the same kind."""
+  from absl import logging  # These imports are slow.
+  from experiments.evaluation import finished_run
+  logging.set_verbosity(logging.WARNING)
+  for run in dict.fromkeys(_RESULTS.value):
+    print(f'Evaluating {run} on {_SPLIT.value} ...', flush=True)
+    finished_run.evaluate_run(run, _SPLIT.value)
+
+
 def main():
   if len(_RESULTS.value) < 2:
     raise binary.UserError('--results: give two or more, with commas between.')
+  if _EVALUATE.value:
+    _evaluate()
   paths = cases.find_files(_RESULTS.value, _SPLIT.value)
   groups, lines = _groups(paths)
   runs = cases.align([

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import flagsaver
@@ -70,6 +71,44 @@ class CompareTest(parameterized.TestCase):
     difference = np.mean([float(r[3]) - float(r[2]) for r in rows[1:]])
     self.assertAlmostEqual(
         difference, report['pairs'][0]['difference'], places=5)
+
+  def test_page(self):
+    output = os.path.join(self.folder, 'out')
+    scores = np.random.default_rng(0).uniform(0.3, 0.7, (60, 2))
+    scores[:2] += [[0.5], [-0.5]]
+    self.write('<c>', scores)
+    for names, verdict in (
+        (('a', 'b'), 'b is better than a by 0.1'),
+        (('a', '<c>'), 'The data cannot tell a and &lt;c&gt; apart')):
+      report = self.report(names)[1]
+      with open(f'{output}/comparison.html', encoding='utf-8') as f:
+        page = f.read()
+      self.assertIn(f'<p><b>{verdict}', page)
+      pair, = report['pairs']
+      low, high = pair['interval_95']
+      self.assertIn(f'<td>{pair["difference"]:+.4g} ({low:.4g} to {high:.4g})'
+                    f'</td><td>{pair["wins"]}</td><td>{pair["ties"]}</td>'
+                    f'<td>{pair["losses"]}</td>', page)
+      self.assertNotIn('<c>', page)
+      self.assertNotIn('http', page.replace('http-equiv', ''))
+    # The only two cases that differ, the ids in quotes.
+    self.assertIn('<caption>Largest losses</caption>', page)
+    self.assertIn('case &quot;1&quot;,\nü</th><td>-0.5</td>', page)
+    self.assertIn('case &quot;0&quot;,\nü</th><td>+0.5</td>', page)
+    self.assertNotIn('case &quot;2&quot;', page)
+
+  def test_evaluates_first_on_request(self):
+    evaluated = []
+
+    def evaluate(run, split):
+      evaluated.append((os.path.basename(run), split))
+      os.rename(f'{run}/cases_test.csv', f'{run}/evaluation_{split}.csv')
+
+    with mock.patch('experiments.evaluation.finished_run.evaluate_run',
+                    side_effect=evaluate):
+      text = self.compare(evaluate=True, split='val')
+    self.assertEqual(evaluated, [('a', 'val'), ('b', 'val')])
+    self.assertIn('b is better than a', text)
 
   def test_order_of_rows_is_irrelevant(self):
     text = self.compare()
